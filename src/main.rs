@@ -1,0 +1,3 @@
+//! The `bitcall` binary.
+
+fn main() {}

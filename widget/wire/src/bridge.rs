@@ -1,0 +1,202 @@
+//! Host page (loader) ↔ phone (iframe), by `window.postMessage`.
+//!
+//! Every message is an object `{ "type": "BITCALL_…", "payload": { … } }`. The
+//! phone speaks first: it posts [`FromPhone::Ready`], which holds nothing
+//! worth stealing, to any origin; the loader checks `source` and `origin` and
+//! answers with [`ToPhone::Init`] to exactly the phone's origin. From then on
+//! the phone answers to exactly the origin that sent `Init`, and listens to
+//! nothing else than its parent window at that origin.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{RuntimeConfig, SessionRestore, SignInMode, ThemeStart};
+use crate::seam::Direction;
+
+/// Loader → phone.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(tag = "type", content = "payload")]
+pub enum ToPhone {
+    #[serde(rename = "BITCALL_INIT")]
+    Init(Box<Init>),
+    /// Place a call now (or right after sign-in).
+    #[serde(rename = "BITCALL_CALL")]
+    Call(Call),
+    /// Put a number into the dialer. Kept until after sign-in.
+    #[serde(rename = "BITCALL_DIAL")]
+    Dial(Dial),
+    /// End `callId`, or the active call.
+    #[serde(rename = "BITCALL_HANGUP")]
+    HangUp(HangUp),
+    /// The panel was opened or closed.
+    #[serde(rename = "BITCALL_VISIBLE")]
+    Visible(Visible),
+    /// The loader is being destroyed: sign out of this page and stop.
+    #[serde(rename = "BITCALL_DESTROY")]
+    Destroy(Empty),
+}
+
+/// Phone → loader.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(tag = "type", content = "payload")]
+pub enum FromPhone {
+    #[serde(rename = "BITCALL_READY")]
+    Ready(Empty),
+    #[serde(rename = "BITCALL_STATE")]
+    State(State),
+    #[serde(rename = "BITCALL_CALL_STARTED")]
+    CallStarted(CallRef),
+    #[serde(rename = "BITCALL_CALL_INCOMING")]
+    CallIncoming(CallRef),
+    #[serde(rename = "BITCALL_CALL_ANSWERED")]
+    CallAnswered(CallRef),
+    #[serde(rename = "BITCALL_CALL_ENDED")]
+    CallEnded(CallEnded),
+    #[serde(rename = "BITCALL_REGISTERED")]
+    Registered(Registered),
+    #[serde(rename = "BITCALL_UNREGISTERED")]
+    Unregistered(Unregistered),
+    /// A command could not be carried out, e.g. an unknown call id.
+    #[serde(rename = "BITCALL_ERROR")]
+    Error(Fault),
+    /// Open the panel (a call comes in, a number was put into the dialer).
+    #[serde(rename = "BITCALL_SHOW")]
+    Show(Empty),
+    /// Close the panel (the agent pressed "Minimise" or Escape).
+    #[serde(rename = "BITCALL_HIDE")]
+    Hide(Empty),
+    /// What the launcher shows.
+    #[serde(rename = "BITCALL_BADGE")]
+    Badge(Badge),
+}
+
+/// A payload without fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Empty {}
+
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Init {
+    /// As answered by the server; the host page cannot change it.
+    pub config: RuntimeConfig,
+    #[serde(default)]
+    pub host: Host,
+}
+
+/// What the host page passed to `init()` and is allowed to say.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Host {
+    pub sip: HostSip,
+    pub behavior: HostHints,
+    /// Defaults to the host page's origin.
+    pub embed_origin: Option<String>,
+    pub debug: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HostSip {
+    pub username: Option<String>,
+    /// `sip.server`, the legacy alias, is folded into this by the loader.
+    pub domain: Option<String>,
+    pub password: Option<String>,
+    #[serde(rename = "HA1Password")]
+    pub ha1_password: Option<String>,
+}
+
+/// Hints that are merged over the tenant's behaviour.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HostHints {
+    pub mode: Option<SignInMode>,
+    pub session_restore: Option<SessionRestore>,
+    /// Ignored when the tenant locks the theme.
+    pub theme_start: Option<ThemeStart>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Call {
+    pub number: String,
+    /// One-shot caller ID for this call only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller_id: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Dial {
+    pub number: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HangUp {
+    pub call_id: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Visible {
+    pub visible: bool,
+}
+
+/// What `getState()` returns.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    pub registered: bool,
+    pub in_call: bool,
+    pub active_number: Option<String>,
+    pub call_count: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CallRef {
+    pub call_id: String,
+    pub number: String,
+    pub direction: Direction,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_caller_id: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CallEnded {
+    #[serde(flatten)]
+    pub call: CallRef,
+    /// Whole seconds since the answer; 0 for a call that was never answered.
+    pub duration: u64,
+    /// In words, e.g. `Busy`, `Declined`, `Remote hung up`.
+    pub cause: String,
+    /// Final SIP status of the call, or null when there was none (a BYE, a lost connection).
+    pub sip_code: Option<u16>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Registered {
+    pub username: String,
+    pub domain: String,
+    /// `username@domain`, lower case: the same person on every page.
+    pub user_key: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Unregistered {
+    pub reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Fault {
+    /// Stable, e.g. `UNKNOWN_CALL`, `NOT_REGISTERED`, `MICROPHONE_BLOCKED`, `BAD_NUMBER`.
+    pub code: String,
+    pub message: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Badge {
+    pub missed: u32,
+    pub ringing: bool,
+    #[serde(rename = "inCall")]
+    pub in_call: bool,
+}

@@ -1,0 +1,161 @@
+//! What a phone must know before it can work: the tenant's runtime
+//! configuration, answered by `GET /api/webphone/config?key=…` inside the
+//! `{ "ok": true, "data": … }` envelope.
+//!
+//! All values are effective ones: plan ∧ tenant ∧ platform are already merged.
+
+use serde::{Deserialize, Serialize};
+
+/// The whole runtime configuration of one tenant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuntimeConfig {
+    pub tenant_id: String,
+    /// Absolute URL of the page that the loader frames, e.g. `https://phone.example/webphone/`.
+    pub ui_url: String,
+    /// Prefix of every key that this tenant's phone keeps in browser storage.
+    pub storage_namespace: String,
+    /// First entry of [`Self::wss`], or null when the tenant has no SIP transport.
+    pub ws_url: Option<String>,
+    /// SIP-over-WebSocket servers (RFC 7118), in fail-over order.
+    pub wss: Vec<String>,
+    pub ice_servers: Vec<IceServer>,
+    pub sip: Sip,
+    pub behavior: Behavior,
+    pub branding: Branding,
+    pub capabilities: Capabilities,
+    pub features: Features,
+}
+
+/// One entry of `RTCConfiguration.iceServers`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IceServer {
+    pub urls: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sip {
+    /// The tenant's SIP domain. When set it wins over the host page's.
+    pub domain: Option<String>,
+    #[serde(default)]
+    pub dtmf: Dtmf,
+}
+
+/// How digits pressed during a call are sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Dtmf {
+    /// RFC 4733 `telephone-event` in the media, SIP INFO where it was not negotiated.
+    #[default]
+    #[serde(rename = "rfc2833", alias = "rfc4733")]
+    Rfc4733,
+    /// SIP INFO with `application/dtmf-relay`.
+    #[serde(rename = "info")]
+    Info,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Behavior {
+    pub host: HostBehavior,
+    pub session_restore: SessionRestore,
+    pub theme: Theme,
+    pub cookie_mode: CookieMode,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HostBehavior {
+    pub mode: SignInMode,
+}
+
+/// What the phone does with the credentials that the host page hands it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SignInMode {
+    /// Complete credentials: one "Connect" button. Partial ones: the form with what is missing.
+    #[default]
+    Confirm,
+    /// Complete credentials: signs in by itself. Partial ones: the form.
+    Autologin,
+    /// Always the form, filled with what the host gave.
+    Prefilled,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SessionRestore {
+    /// Stored credentials sign in by themselves before any form is shown.
+    #[default]
+    Auto,
+    Off,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Theme {
+    pub start: ThemeStart,
+    /// The agent and the host page may not change the theme.
+    pub lock: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ThemeStart {
+    #[default]
+    System,
+    Light,
+    Dark,
+}
+
+/// Storage isolation policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CookieMode {
+    /// No cookies at all; storage is namespaced by tenant.
+    #[default]
+    Isolated,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Branding {
+    pub display_name: String,
+    pub logo_light: Option<String>,
+    pub logo_dark: Option<String>,
+    /// `#rrggbb`. The phone derives the accent's shades from it.
+    pub theme_color: String,
+    pub header_mode: HeaderMode,
+}
+
+/// What stands in the phone's header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HeaderMode {
+    Logo,
+    Name,
+    #[default]
+    Both,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Capabilities {
+    /// Concurrent calls per phone.
+    pub max_sessions: u32,
+    pub transfer_blind: bool,
+    pub popup_mode: bool,
+    pub installable: bool,
+    pub audio_clips: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Features {
+    pub auth_link: bool,
+}

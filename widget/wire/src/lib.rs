@@ -1,0 +1,12 @@
+//! The messages that cross a border of the phone: server → loader → phone
+//! ([`config`]), host page ↔ phone ([`bridge`]), phone ↔ agent ([`seam`]).
+//!
+//! Both sides of every border compile these types (the loader, which is plain
+//! JavaScript, follows them by hand), so a field that one side forgets is a
+//! compile error and not a silent `undefined`. All of them travel as JSON with
+//! camelCase names. Unknown fields are ignored on reading, so that a loader
+//! from yesterday's cache and a phone from today understand each other.
+
+pub mod bridge;
+pub mod config;
+pub mod seam;

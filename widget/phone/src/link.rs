@@ -1,0 +1,1 @@
+//! Attaches the page to its agent, wherever that runs.

@@ -1,0 +1,1 @@
+//! Microphone, speakers and one `RTCPeerConnection` per call.

@@ -1,0 +1,1 @@
+//! Ring, ring-back, key and end tones, all synthesised.

@@ -1,3 +1,5 @@
 //! The `bitcall` binary.
 
+mod edge;
+
 fn main() {}

@@ -1,0 +1,160 @@
+//! The SIP edge: a small registrar and proxy over WebSocket (RFC 3261, RFC 5626,
+//! RFC 7118) for tenants' extensions, and the `*43` echo.
+//!
+//! It exists so that phones can call each other before any PBX is installed. It
+//! serves extensions and nobody else: nothing is relayed for a connection that
+//! has not proven who it is, nothing crosses from one tenant to another, and
+//! nothing leaves for a foreign host.
+//!
+//! [`core`] is the protocol, without sockets or clocks; [`echo`] is the media end
+//! of the echo; `driver` joins both to tokio.
+
+mod core;
+mod driver;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// The WebSocket subprotocol of SIP (RFC 7118 section 4).
+pub const SUBPROTOCOL: &str = "sip";
+
+/// Who may register and call: the edge's only view of the domain model.
+///
+/// Called on the path of every request, so an implementation answers from memory.
+pub trait Directory: Send + Sync + 'static {
+    /// Whether this SIP domain (lower case) belongs to an enabled tenant that uses the edge.
+    fn serves(&self, domain: &str) -> bool;
+
+    /// What proves that somebody is `username` of `domain`; `None` when there is no such extension.
+    fn credentials(&self, domain: &str, username: &str) -> Option<Credentials>;
+}
+
+/// An extension's secrets as they are stored: never the password itself.
+///
+/// Both are lower-case hexadecimal of `H(username ":" domain ":" password)`.
+#[derive(Clone)]
+pub struct Credentials {
+    pub ha1_md5: String,
+    pub ha1_sha256: String,
+}
+
+/// How an edge is set up. The defaults suit one machine without NAT.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Further addresses to offer for the echo's media: the public addresses of a
+    /// server behind NAT. The machine's own ones are always offered.
+    pub media_addresses: Vec<IpAddr>,
+    /// UDP port of the echo's media on every address; 0 lets the system choose one.
+    /// Behind a firewall or NAT a fixed one is needed.
+    pub media_port: u16,
+    pub limits: Limits,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            media_addresses: Vec::new(),
+            media_port: 0,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// What one edge holds at most, so that nobody can fill its memory.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// WebSocket connections in all.
+    pub connections: usize,
+    /// Devices registered at a time per extension.
+    pub contacts_per_extension: usize,
+    /// Requests in flight at a time that one connection started.
+    pub requests_per_connection: usize,
+    /// Requests in flight in all.
+    pub requests: usize,
+    /// Calls to the echo at a time.
+    pub echo_calls: usize,
+    /// Bytes waiting to be written to one connection before it is given up as stuck.
+    pub unsent_bytes: usize,
+    /// How long a connection may stay without a successful sign-in.
+    pub sign_in: Duration,
+    /// How long a connection may be silent before it is pinged, and then again before it is dropped.
+    pub silence: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 20_000,
+            contacts_per_extension: 10,
+            requests_per_connection: 32,
+            requests: 20_000,
+            echo_calls: 32,
+            unsent_bytes: 256 * 1024,
+            sign_in: Duration::from_secs(60),
+            silence: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The running edge. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Edge {
+    shared: Arc<driver::Shared>,
+}
+
+impl Edge {
+    /// Starts an edge. Must be called inside a tokio runtime: its timers run there until the last clone is gone.
+    pub fn new(directory: Arc<dyn Directory>, options: Options) -> Self {
+        Self {
+            shared: driver::start(directory, options),
+        }
+    }
+
+    /// Speaks SIP on a stream that has just been upgraded to WebSocket with the
+    /// subprotocol [`SUBPROTOCOL`], until either side closes it.
+    ///
+    /// `peer` goes to the log and into `Via`. Dropping the future closes the connection.
+    pub async fn serve<S>(&self, io: S, peer: SocketAddr)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        driver::serve(Arc::clone(&self.shared), io, peer).await;
+    }
+
+    /// Re-reads the directory: connections of extensions and tenants that are gone are closed at once.
+    /// Call it after a tenant was disabled or an extension removed.
+    pub fn directory_changed(&self) {
+        driver::directory_changed(&self.shared);
+    }
+
+    /// Ends the echo calls, tells every phone to go (close code 1001) and waits until they have, at most `grace`.
+    /// Connections that arrive later are closed at once.
+    pub async fn shutdown(&self, grace: Duration) {
+        driver::shutdown(&self.shared, grace).await;
+    }
+
+    /// Numbers for metrics.
+    pub fn statistics(&self) -> Statistics {
+        driver::statistics(&self.shared)
+    }
+}
+
+/// What the edge is doing right now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Statistics {
+    pub connections: usize,
+    pub contacts: usize,
+    pub requests: usize,
+    pub echo_calls: usize,
+}
+
+/// Whether a `Sec-WebSocket-Protocol` header value offers SIP. The upgrade is refused
+/// without it (RFC 7118 section 4), and answered with [`SUBPROTOCOL`].
+pub fn offers_sip(header: &str) -> bool {
+    header
+        .split(',')
+        .any(|offer| offer.trim().eq_ignore_ascii_case(SUBPROTOCOL))
+}

@@ -1,0 +1,466 @@
+// window.BitcallWebphone: puts the phone on a host page and speaks for it.
+//
+// The host page is not ours: everything visible lives in a closed-off shadow
+// root with constructed style sheets (no inline styles, so a strict CSP is
+// fine), nothing global is touched but one name, and what the page's handlers
+// throw is theirs. The phone itself is a cross-origin iframe; both sides talk
+// by `postMessage` to each other's exact origin. Message shapes:
+// widget/wire/src/bridge.rs.
+(() => {
+  'use strict';
+
+  // A second script tag must not replace a phone that is already talking.
+  if (window.BitcallWebphone) return;
+
+  const script = document.currentScript || document.querySelector('script[src*="/webphone/loader.js"]');
+  const base = new URL('./', script ? script.src : location.href);
+
+  // What the phone in the iframe may ask of the browser. Unknown names are
+  // ignored by browsers that do not have them yet.
+  const ALLOW =
+    'microphone; autoplay; speaker-selection; hid; clipboard-write; local-network-access; local-network; loopback-network';
+
+  const EVENTS = {
+    BITCALL_CALL_STARTED: 'callStarted',
+    BITCALL_CALL_INCOMING: 'callIncoming',
+    BITCALL_CALL_ANSWERED: 'callAnswered',
+    BITCALL_CALL_ENDED: 'callEnded',
+    BITCALL_REGISTERED: 'registered',
+    BITCALL_UNREGISTERED: 'unregistered',
+  };
+
+  const IDLE = { registered: false, inCall: false, activeNumber: null, callCount: 0 };
+
+  /** @type {Map<string, Set<Function>>} outlives `destroy()` unless told otherwise */
+  const handlers = new Map();
+  /** The one phone of this page, from `init()` to `destroy()`. */
+  let phone = null;
+
+  const BitcallWebphone = {
+    async init(config) {
+      const onError = config && typeof config.onError === 'function' ? config.onError : null;
+      if (phone) {
+        report(onError, 'ALREADY_INITIALIZED', 'init() was called twice. Call destroy() first.');
+        return;
+      }
+      const fault = check(config);
+      if (fault) {
+        report(onError, 'INVALID_CONFIG', fault);
+        return;
+      }
+      const mine = (phone = start(config, onError));
+      try {
+        const runtime = await fetchConfig(config.key, mine.abort.signal);
+        await bodyReady(mine.abort.signal);
+        if (phone === mine) mount(mine, runtime);
+      } catch (error) {
+        if (phone !== mine) return; // destroy() while we were waiting
+        phone = null;
+        report(onError, error.code || 'INIT_FAILED', error.message, error.status);
+      }
+    },
+
+    destroy(options) {
+      const { clearEventHandlers = false } = options || {};
+      if (phone) unmount(phone);
+      if (clearEventHandlers) handlers.clear();
+    },
+
+    toggle() {
+      if (phone && phone.view) phone.view.open(!phone.view.isOpen());
+    },
+
+    call(number, options) {
+      const { callerId } = options || {};
+      command('BITCALL_CALL', number, callerId ? { callerId: String(callerId) } : {});
+    },
+
+    dial(number) {
+      command('BITCALL_DIAL', number, {});
+    },
+
+    hangup(callId) {
+      if (phone) send(phone, 'BITCALL_HANGUP', { callId: callId === undefined ? null : String(callId) });
+    },
+
+    getState: () => ({ ...(phone ? phone.state : IDLE) }),
+    isRegistered: () => Boolean(phone && phone.state.registered),
+    isInCall: () => Boolean(phone && phone.state.inCall),
+
+    on(event, handler) {
+      if (typeof handler !== 'function') return;
+      if (!handlers.has(event)) handlers.set(event, new Set());
+      handlers.get(event).add(handler);
+    },
+
+    off(event, handler) {
+      const set = handlers.get(event);
+      if (set) set.delete(handler);
+    },
+  };
+
+  Object.defineProperty(window, 'BitcallWebphone', { value: Object.freeze(BitcallWebphone), configurable: true });
+
+  // ------------------------------------------------------------ starting
+
+  function check(config) {
+    if (!config || typeof config !== 'object') return 'init() needs an object: BitcallWebphone.init({ key: "…" }).';
+    if (typeof config.key !== 'string' || !config.key.trim()) return 'init() needs `key`, the API key of your tenant.';
+    const sip = config.sip;
+    if (sip !== undefined && (!sip || typeof sip !== 'object')) return '`sip` must be an object.';
+    if (sip && sip.password && sip.HA1Password) return 'Give either `sip.password` or `sip.HA1Password`, not both.';
+    return null;
+  }
+
+  function start(config, onError) {
+    return {
+      host: hostPart(config),
+      onError,
+      debug: Boolean(config.debug),
+      abort: new AbortController(),
+      state: { ...IDLE },
+      /** Calls that were announced and have not ended. */
+      calls: new Map(),
+      /** Commands given before the phone was ready to hear them. */
+      queue: [],
+      ready: false,
+      runtime: null,
+      view: null,
+    };
+  }
+
+  /** The fields that a host page may say; everything else is the server's. */
+  function hostPart(config) {
+    const sip = config.sip || {};
+    const behavior = config.behavior || {};
+    const text = (value) => (typeof value === 'string' && value.trim() ? value.trim() : null);
+    const oneOf = (value, ...allowed) => (allowed.includes(value) ? value : null);
+    return {
+      sip: {
+        username: text(sip.username),
+        domain: text(sip.domain) || text(sip.server),
+        password: typeof sip.password === 'string' && sip.password ? sip.password : null,
+        HA1Password: text(sip.HA1Password),
+      },
+      behavior: {
+        mode: oneOf(behavior.host && behavior.host.mode, 'confirm', 'autologin', 'prefilled'),
+        sessionRestore: oneOf(behavior.sessionRestore, 'auto', 'off'),
+        themeStart: oneOf(behavior.theme && behavior.theme.start, 'light', 'dark', 'system'),
+      },
+      embedOrigin: text(config.embedOrigin) || location.origin,
+      debug: Boolean(config.debug),
+    };
+  }
+
+  /** A simple request: no preflight, one round trip. */
+  async function fetchConfig(key, signal) {
+    const url = new URL('/api/webphone/config', base);
+    url.searchParams.set('key', key.trim());
+    let response;
+    try {
+      response = await fetch(url, { signal, credentials: 'omit' });
+    } catch (error) {
+      if (signal.aborted) throw error;
+      throw fail(
+        'SERVER_UNREACHABLE',
+        `${url.origin} did not answer, or does not allow ${location.origin}. Add it to the tenant's allowed origins.`,
+      );
+    }
+    const answer = await response.json().catch(() => null);
+    if (answer && answer.ok) return answer.data;
+    const { code, message } = (answer && answer.error) || {};
+    throw fail(code || 'SERVER_ERROR', message || `${url.origin} answered with status ${response.status}.`, response.status);
+  }
+
+  function bodyReady(signal) {
+    if (document.body) return undefined;
+    return new Promise((resolve) => {
+      document.addEventListener('DOMContentLoaded', resolve, { once: true, signal });
+    });
+  }
+
+  function fail(code, message, status) {
+    return Object.assign(new Error(message), { code, status });
+  }
+
+  function report(onError, code, message, status) {
+    const payload = status === undefined ? { code, message } : { code, message, status };
+    if (onError) guarded(onError, payload);
+    else console.error(`Bitcall: ${message} (${code})`);
+  }
+
+  // ------------------------------------------------------------ talking to the phone
+
+  function mount(p, runtime) {
+    p.runtime = runtime;
+    const page = new URL(runtime.uiUrl || base, base);
+    p.origin = page.origin;
+    p.view = createView(p, page.href);
+    window.addEventListener('message', (event) => receive(p, event), { signal: p.abort.signal });
+  }
+
+  function receive(p, event) {
+    if (event.source !== p.view.frame.contentWindow || event.origin !== p.origin) return;
+    const { type, payload } = event.data || {};
+    if (p.debug) console.debug('Bitcall ←', type, payload);
+    switch (type) {
+      case 'BITCALL_READY':
+        post(p, 'BITCALL_INIT', { config: p.runtime, host: p.host });
+        p.ready = true;
+        for (const [kind, body] of p.queue.splice(0)) post(p, kind, body);
+        break;
+      case 'BITCALL_STATE':
+        p.state = { ...IDLE, ...payload };
+        break;
+      case 'BITCALL_SHOW':
+        p.view.open(true);
+        break;
+      case 'BITCALL_HIDE':
+        p.view.open(false);
+        break;
+      case 'BITCALL_BADGE':
+        p.view.badge(payload);
+        break;
+      case 'BITCALL_ERROR':
+        report(p.onError, payload.code, payload.message);
+        break;
+      default:
+        if (EVENTS[type]) announce(p, EVENTS[type], payload);
+    }
+  }
+
+  /** Keeps `callEnded` to exactly one per call, whatever the phone goes through. */
+  function announce(p, event, payload) {
+    if (event === 'callStarted' || event === 'callIncoming') p.calls.set(payload.callId, payload);
+    if (event === 'callAnswered') p.calls.set(payload.callId, { ...payload, answeredAt: Date.now() });
+    if (event === 'callEnded' && !p.calls.delete(payload.callId)) return;
+    if (event === 'registered' || event === 'unregistered') p.state.registered = event === 'registered';
+    emit(event, payload);
+  }
+
+  function command(type, number, extra) {
+    const text = number === undefined || number === null ? '' : String(number).trim();
+    if (!text) return;
+    if (!phone) {
+      report(null, 'NOT_INITIALIZED', 'Call init() before call() or dial().');
+      return;
+    }
+    send(phone, type, { number: text, ...extra });
+  }
+
+  function send(p, type, payload) {
+    if (p.ready) post(p, type, payload);
+    else p.queue.push([type, payload]);
+  }
+
+  function post(p, type, payload) {
+    if (p.debug) console.debug('Bitcall →', type);
+    p.view.frame.contentWindow.postMessage({ type, payload }, p.origin);
+  }
+
+  function emit(event, payload) {
+    for (const handler of [...(handlers.get(event) || [])]) guarded(handler, payload);
+  }
+
+  function guarded(handler, payload) {
+    try {
+      handler(payload);
+    } catch (error) {
+      console.error(error);
+    }
+  }
+
+  // ------------------------------------------------------------ leaving
+
+  function unmount(p) {
+    phone = null;
+    p.abort.abort();
+    if (!p.view) return;
+    const busy = p.state.registered || p.calls.size > 0;
+    if (p.ready) post(p, 'BITCALL_DESTROY', {});
+    // A frame that is removed at once cannot hang up any more: hide it, and
+    // give it the moment that a BYE takes.
+    p.view.remove(p.ready && busy ? 250 : 0);
+    for (const { answeredAt, ...call } of p.calls.values()) {
+      const duration = answeredAt ? Math.floor((Date.now() - answeredAt) / 1000) : 0;
+      emit('callEnded', { ...call, duration, cause: 'Phone removed', sipCode: null });
+    }
+    if (p.state.registered) emit('unregistered', { reason: 'Phone removed' });
+  }
+
+  // ------------------------------------------------------------ what is seen
+
+  const STYLE = `
+    :host { all: initial !important; position: fixed !important; z-index: 2147483000 !important; inset: 0 !important;
+      pointer-events: none !important; color-scheme: light dark !important; --space: 16px; }
+    :host([hidden]) { display: none !important; }
+    .launcher, .panel { position: absolute; pointer-events: auto;
+      bottom: calc(var(--space) + env(safe-area-inset-bottom)); inset-inline-end: calc(var(--space) + env(safe-area-inset-right)); }
+    :host([corner="start"]) .launcher, :host([corner="start"]) .panel {
+      inset-inline: calc(var(--space) + env(safe-area-inset-left)) auto; }
+    .launcher { inline-size: 56px; block-size: 56px; padding: 0; border: 0; border-radius: 50%; cursor: pointer;
+      display: grid; place-items: center; touch-action: none; background: var(--accent); color: var(--on-accent);
+      box-shadow: 0 1px 2px rgb(0 0 0 / .2), 0 8px 24px rgb(0 0 0 / .22); transition: transform 160ms ease-out; }
+    .launcher:hover { transform: scale(1.05); }
+    .launcher:active { transform: scale(.96); }
+    .launcher:focus-visible { outline: 3px solid var(--accent); outline-offset: 3px; box-shadow: 0 0 0 3px #fff; }
+    .launcher svg { inline-size: 24px; block-size: 24px; grid-area: 1 / 1; fill: none; stroke: currentColor; stroke-width: 1.75;
+      stroke-linecap: round; stroke-linejoin: round; transition: transform 160ms ease-out, opacity 160ms ease-out; }
+    .launcher .close { opacity: 0; transform: rotate(-90deg); }
+    .open .launcher .close { opacity: 1; transform: none; }
+    .open .launcher .phone { opacity: 0; transform: rotate(90deg); }
+    .in-call .launcher, .ringing .launcher { background: #15803d; color: #fff; }
+    .ringing .launcher::before { content: ""; position: absolute; inset: 0; border-radius: 50%; background: #15803d; z-index: -1;
+      animation: ring 1.4s ease-out infinite; }
+    @keyframes ring { from { transform: scale(1); opacity: .55 } to { transform: scale(1.8); opacity: 0 } }
+    .badge { position: absolute; inset-block-start: -4px; inset-inline-end: -4px; min-inline-size: 20px; block-size: 20px;
+      box-sizing: border-box; padding-inline: 5px; border-radius: 10px; background: #dc2626; color: #fff;
+      font: 600 12px/20px system-ui, sans-serif; text-align: center; }
+    .badge:empty { display: none; }
+    .panel { inline-size: 360px; block-size: 640px; max-inline-size: calc(100% - 2 * var(--space));
+      max-block-size: calc(100% - 56px - 3 * var(--space)); margin-block-end: 72px; border-radius: 16px; overflow: hidden;
+      background: Canvas; box-shadow: 0 0 0 1px rgb(0 0 0 / .08), 0 12px 48px rgb(0 0 0 / .28); transform-origin: bottom;
+      visibility: hidden; opacity: 0; transform: translateY(12px) scale(.98); pointer-events: none;
+      transition: transform 180ms ease-out, opacity 180ms ease-out, visibility 0s 180ms; }
+    .open .panel { visibility: visible; opacity: 1; transform: none; pointer-events: auto; transition-delay: 0s; }
+    iframe { display: block; inline-size: 100%; block-size: 100%; border: 0; color-scheme: normal; }
+    @media (max-width: 480px) {
+      .panel { inset: 0 !important; inline-size: 100%; block-size: 100%; max-inline-size: none; max-block-size: none; margin: 0; border-radius: 0; }
+      .open .launcher { visibility: hidden; }
+    }
+    @media (prefers-reduced-motion: reduce) { *, *::before { transition: none !important; animation: none !important; } }
+    @media print { :host { display: none !important; } }`;
+
+  // Lucide "phone" and "chevron-down".
+  const ICONS = {
+    phone:
+      'M22 16.92v3a2 2 0 0 1-2.18 2 19.79 19.79 0 0 1-8.63-3.07 19.5 19.5 0 0 1-6-6 19.79 19.79 0 0 1-3.07-8.67A2 2 0 0 1 4.11 2h3a2 2 0 0 1 2 1.72 12.84 12.84 0 0 0 .7 2.81 2 2 0 0 1-.45 2.11L8.09 9.91a16 16 0 0 0 6 6l1.27-1.27a2 2 0 0 1 2.11-.45 12.84 12.84 0 0 0 2.81.7A2 2 0 0 1 22 16.92z',
+    close: 'm6 9 6 6 6-6',
+  };
+
+  function createView(p, src) {
+    const host = document.createElement('div');
+    host.dataset.bitcallWebphone = '';
+    const root = host.attachShadow({ mode: 'open' });
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(STYLE);
+    root.adoptedStyleSheets = [sheet];
+
+    const shell = element('div', { class: 'frame' });
+    const panel = element('div', { class: 'panel', role: 'dialog', 'aria-label': 'Phone' });
+    const frame = element('iframe', { title: 'Phone', allow: ALLOW, src });
+    const launcher = element('button', { class: 'launcher', type: 'button', 'aria-expanded': 'false' });
+    const badge = element('span', { class: 'badge' });
+    launcher.append(icon('phone'), icon('close'), badge);
+    panel.append(frame);
+    shell.append(panel, launcher);
+    root.append(shell);
+
+    const accent = validColor(p.runtime.branding && p.runtime.branding.themeColor);
+    host.style.setProperty('--accent', accent);
+    host.style.setProperty('--on-accent', readableOn(accent));
+
+    let isOpen = false;
+    let missed = 0;
+    const name = () => {
+      const what = isOpen ? 'Close phone' : 'Open phone';
+      launcher.setAttribute('aria-label', missed ? `${what}, ${missed} missed` : what);
+    };
+    const open = (next) => {
+      if (isOpen === next) return;
+      isOpen = next;
+      shell.classList.toggle('open', next);
+      launcher.setAttribute('aria-expanded', String(next));
+      name();
+      send(p, 'BITCALL_VISIBLE', { visible: next });
+      if (next) frame.focus({ preventScroll: true });
+      else if (root.activeElement === frame) launcher.focus({ preventScroll: true });
+    };
+    name();
+    const moved = draggable(launcher, host, p.abort.signal);
+    launcher.addEventListener('click', () => moved() || open(!isOpen));
+    document.body.append(host);
+
+    return {
+      frame,
+      open,
+      isOpen: () => isOpen,
+      badge(state) {
+        missed = state.missed;
+        badge.textContent = missed > 99 ? '99+' : missed || '';
+        shell.classList.toggle('ringing', state.ringing);
+        shell.classList.toggle('in-call', state.inCall);
+        name();
+      },
+      remove(delay) {
+        if (!delay) return host.remove();
+        host.hidden = true;
+        return setTimeout(() => host.remove(), delay);
+      },
+    };
+  }
+
+  function element(tag, attributes) {
+    const node = document.createElement(tag);
+    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+    return node;
+  }
+
+  function icon(name) {
+    const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+    svg.setAttribute('viewBox', '0 0 24 24');
+    svg.setAttribute('aria-hidden', 'true');
+    svg.setAttribute('class', name);
+    const path = document.createElementNS('http://www.w3.org/2000/svg', 'path');
+    path.setAttribute('d', ICONS[name]);
+    svg.append(path);
+    return svg;
+  }
+
+  /** Drag to the other bottom corner; remembered. Returns whether the last press was a drag. */
+  function draggable(button, host, signal) {
+    const KEY = 'bitcall-webphone:corner';
+    const place = (corner) => (corner === 'start' ? host.setAttribute('corner', 'start') : host.removeAttribute('corner'));
+    try {
+      place(localStorage.getItem(KEY));
+    } catch {
+      // Storage is blocked on this page: the default corner will do.
+    }
+    let from = null;
+    let dragged = false;
+    button.addEventListener('pointerdown', (event) => {
+      from = event.clientX;
+      dragged = false;
+    });
+    const move = (event) => {
+      if (from === null || Math.abs(event.clientX - from) < 48) return;
+      dragged = true;
+      const rtl = getComputedStyle(host).direction === 'rtl';
+      const corner = event.clientX < innerWidth / 2 !== rtl ? 'start' : 'end';
+      place(corner);
+      try {
+        localStorage.setItem(KEY, corner);
+      } catch {
+        // As above.
+      }
+    };
+    window.addEventListener('pointermove', move, { signal, passive: true });
+    window.addEventListener('pointerup', () => (from = null), { signal });
+    return () => dragged;
+  }
+
+  // ------------------------------------------------------------ colour
+
+  function validColor(value) {
+    return /^#[0-9a-f]{6}$/i.test(value || '') ? value : '#0f766e';
+  }
+
+  /** Black or white, whichever has the better contrast (WCAG 2.2 relative luminance). */
+  function readableOn(hex) {
+    const [r, g, b] = [1, 3, 5].map((at) => {
+      const c = parseInt(hex.slice(at, at + 2), 16) / 255;
+      return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? '#000' : '#fff';
+  }
+})();

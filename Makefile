@@ -1,0 +1,53 @@
+# The front door. Every target installs what it lacks, says so, and can be run again.
+
+SHELL := /bin/bash
+CARGO ?= cargo
+ARCH := $(shell uname -m)
+STATIC_TARGET := $(ARCH)-unknown-linux-gnu
+
+.PHONY: help demo build test lint release bench fuzz build-tools wasm-target test-tools
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+demo: build ## Build and start a phone to try at once: prints a URL to open
+	target/debug/bitcall demo
+
+build: build-tools wasm-target ## Build target/debug/bitcall, phone included
+	$(CARGO) build --locked
+
+test: build-tools wasm-target test-tools lint ## Everything: lints, unit tests, real browsers, real SIP servers
+	$(CARGO) test --locked --workspace
+
+lint: ## Formatting and lints
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+release: build-tools wasm-target ## One static binary: target/release/bitcall
+	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --locked --release --target $(STATIC_TARGET)
+	mkdir -p target/release
+	cp target/$(STATIC_TARGET)/release/bitcall target/release/bitcall
+	@ldd target/release/bitcall 2>&1 | grep -q -e 'statically linked' -e 'not a dynamic executable' \
+		|| { echo 'target/release/bitcall is not static:'; ldd target/release/bitcall; exit 1; }
+	@ls -lh target/release/bitcall
+
+bench: release test-tools ## Every number that the project claims, beside its peers, as tables
+	tests/bench.sh
+
+fuzz: ## Five minutes of fuzzing over SIP message bytes (needs a nightly toolchain and cargo-fuzz)
+	cd fuzz && $(CARGO) +nightly fuzz run message -- -max_total_time=300
+
+# A linker and a C compiler: Rust needs the one, the TLS library the other.
+build-tools:
+	@command -v cc >/dev/null || packaging/install.sh gcc libc6-dev
+
+wasm-target:
+	@if command -v rustup >/dev/null; then \
+		rustup target list --installed | grep -qx wasm32-unknown-unknown \
+		|| { echo 'Installing the Rust target wasm32-unknown-unknown'; rustup target add wasm32-unknown-unknown; }; \
+	else \
+		packaging/install.sh rustc-web rust-web-src lld; \
+	fi
+
+test-tools:
+	@tests/install-tools.sh

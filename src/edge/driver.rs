@@ -115,10 +115,7 @@ pub fn start(directory: Arc<dyn Directory>, options: Options) -> Arc<Shared> {
     let limits = options.limits;
     let core = Core::new(directory, limits.clone());
     let shared = Arc::new(Shared {
-        state: Mutex::new(State {
-            core,
-            outboxes: HashMap::new(),
-        }),
+        state: Mutex::new(State { core, outboxes: HashMap::new() }),
         timer: Notify::new(),
         gone: Notify::new(),
         limits,
@@ -268,10 +265,7 @@ async fn write<S>(socket: &mut WebSocketStream<S>, message: Message) -> bool
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    matches!(
-        tokio::time::timeout(WRITE_PATIENCE, socket.send(message)).await,
-        Ok(Ok(()))
-    )
+    matches!(tokio::time::timeout(WRITE_PATIENCE, socket.send(message)).await, Ok(Ok(())))
 }
 
 /// The closing handshake, as far as the other side takes part in it.
@@ -297,10 +291,7 @@ fn websocket_message(message: Vec<u8>) -> Message {
 }
 
 fn frame(code: CloseCode, reason: &'static str) -> CloseFrame {
-    CloseFrame {
-        code,
-        reason: Utf8Bytes::from_static(reason),
-    }
+    CloseFrame { code, reason: Utf8Bytes::from_static(reason) }
 }
 
 fn close_frame(reason: CloseReason) -> CloseFrame {
@@ -322,9 +313,7 @@ pub async fn shutdown(shared: &Shared, grace: Duration) {
         tokio::pin!(gone);
         // Armed before the count is read, so that no departure is missed.
         gone.as_mut().enable();
-        if statistics(shared).connections == 0
-            || tokio::time::timeout_at(deadline, gone).await.is_err()
-        {
+        if statistics(shared).connections == 0 || tokio::time::timeout_at(deadline, gone).await.is_err() {
             return;
         }
     }

@@ -11,6 +11,7 @@
 
 mod core;
 mod driver;
+mod echo;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -55,11 +56,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            media_addresses: Vec::new(),
-            media_port: 0,
-            limits: Limits::default(),
-        }
+        Self { media_addresses: Vec::new(), media_port: 0, limits: Limits::default() }
     }
 }
 
@@ -108,9 +105,7 @@ pub struct Edge {
 impl Edge {
     /// Starts an edge. Must be called inside a tokio runtime: its timers run there until the last clone is gone.
     pub fn new(directory: Arc<dyn Directory>, options: Options) -> Self {
-        Self {
-            shared: driver::start(directory, options),
-        }
+        Self { shared: driver::start(directory, options) }
     }
 
     /// Speaks SIP on a stream that has just been upgraded to WebSocket with the
@@ -154,7 +149,5 @@ pub struct Statistics {
 /// Whether a `Sec-WebSocket-Protocol` header value offers SIP. The upgrade is refused
 /// without it (RFC 7118 section 4), and answered with [`SUBPROTOCOL`].
 pub fn offers_sip(header: &str) -> bool {
-    header
-        .split(',')
-        .any(|offer| offer.trim().eq_ignore_ascii_case(SUBPROTOCOL))
+    header.split(',').any(|offer| offer.trim().eq_ignore_ascii_case(SUBPROTOCOL))
 }

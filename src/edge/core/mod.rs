@@ -27,14 +27,8 @@ pub enum CloseReason {
 /// What the driver has to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Output {
-    Send {
-        to: ConnectionId,
-        message: Vec<u8>,
-    },
-    Close {
-        connection: ConnectionId,
-        reason: CloseReason,
-    },
+    Send { to: ConnectionId, message: Vec<u8> },
+    Close { connection: ConnectionId, reason: CloseReason },
 }
 
 struct Connection {
@@ -71,14 +65,7 @@ impl Core {
         }
         self.next_connection += 1;
         let id = ConnectionId(self.next_connection);
-        self.connections.insert(
-            id,
-            Connection {
-                peer,
-                opened: now,
-                signed_in: false,
-            },
-        );
+        self.connections.insert(id, Connection { peer, opened: now, signed_in: false });
         Some(id)
     }
 
@@ -94,10 +81,7 @@ impl Core {
         }
         // RFC 5626 section 4.4.1 (and RFC 7118 section 6): the double CRLF asks, a single one answers.
         if message == b"\r\n\r\n" {
-            self.outputs.push_back(Output::Send {
-                to: connection,
-                message: b"\r\n".to_vec(),
-            });
+            self.outputs.push_back(Output::Send { to: connection, message: b"\r\n".to_vec() });
         }
     }
 
@@ -105,20 +89,13 @@ impl Core {
         let patience = self.limits.sign_in;
         for (&connection, state) in &self.connections {
             if !state.signed_in && now >= state.opened + patience {
-                self.outputs.push_back(Output::Close {
-                    connection,
-                    reason: CloseReason::NotSignedIn,
-                });
+                self.outputs.push_back(Output::Close { connection, reason: CloseReason::NotSignedIn });
             }
         }
     }
 
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.connections
-            .values()
-            .filter(|c| !c.signed_in)
-            .map(|c| c.opened + self.limits.sign_in)
-            .min()
+        self.connections.values().filter(|c| !c.signed_in).map(|c| c.opened + self.limits.sign_in).min()
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {
@@ -132,17 +109,11 @@ impl Core {
     pub fn shutdown(&mut self, _now: Instant) {
         self.closing = true;
         for &connection in self.connections.keys() {
-            self.outputs.push_back(Output::Close {
-                connection,
-                reason: CloseReason::GoingAway,
-            });
+            self.outputs.push_back(Output::Close { connection, reason: CloseReason::GoingAway });
         }
     }
 
     pub fn statistics(&self) -> Statistics {
-        Statistics {
-            connections: self.connections.len(),
-            ..Statistics::default()
-        }
+        Statistics { connections: self.connections.len(), ..Statistics::default() }
     }
 }

@@ -1,1 +1,276 @@
-//! Attaches the page to its agent, wherever that runs.
+//! This page's connection to the agent.
+//!
+//! The agent lives in a `SharedWorker`, so that one registration and one
+//! socket serve all of a person's tabs and outlive a reload. Where the browser
+//! has none, the page loads the very same module itself and talks to it
+//! through a `MessageChannel`: same messages, so nothing else in the phone can
+//! tell the difference.
+//!
+//! The link also does what no screen should have to think of: it says that
+//! the page is alive, that it goes and comes back, that the network changed;
+//! and it hands the agent's media requests to [`Media`] and the replies back.
+
+mod attach;
+pub mod dom;
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+
+use bitcall_wire::seam::{Account, CallId, MediaAsk, OtherCalls, ToAgent, ToPage};
+use web_sys::MessagePort;
+
+use crate::media::Media;
+use dom::{Listener, Timer};
+
+/// How often a page says that it is still there. The agent gives up on a page after 12 s.
+const ALIVE_EVERY_MS: i32 = 5_000;
+
+/// Where the agent is to be found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// URL of the worker's module script, e.g. `/webphone/worker-1f2e.js`.
+    pub worker: String,
+    /// Name of the worker: two pages with the same name share one agent.
+    /// `storageNamespace|userKey`, so that two extensions in one browser are two agents.
+    pub name: String,
+}
+
+/// The connection of one page to its agent. Clones are the same connection;
+/// it ends with [`Link::close`] or with the page.
+#[derive(Clone)]
+pub struct Link(Rc<Inner>);
+
+struct Inner {
+    page: String,
+    port: RefCell<Option<MessagePort>>,
+    /// Sent before the port was there.
+    early: RefCell<Vec<ToAgent>>,
+    media: Media,
+    on_message: RefCell<Box<dyn FnMut(ToPage)>>,
+    /// What is needed to attach again after the page comes back from the back/forward cache.
+    place: Place,
+    account: RefCell<Option<Account>>,
+    attachment: RefCell<Option<attach::Attachment>>,
+    listeners: RefCell<Vec<Listener>>,
+    heartbeat: RefCell<Option<Timer>>,
+    away: Cell<bool>,
+    closed: Cell<bool>,
+}
+
+impl Link {
+    /// Attaches this page to the agent at `place` and signs in with `account`
+    /// (an agent that is signed in with the same account already just stays so).
+    ///
+    /// `on_message` gets every [`ToPage`] but the media requests, which `media`
+    /// serves by itself. It is never called before this function has returned.
+    pub fn attach(
+        place: Place,
+        account: Option<Account>,
+        media: Media,
+        on_message: impl FnMut(ToPage) + 'static,
+    ) -> Link {
+        let link = Link(Rc::new(Inner {
+            page: dom::random_id(),
+            port: RefCell::default(),
+            early: RefCell::default(),
+            media,
+            on_message: RefCell::new(Box::new(on_message)),
+            place,
+            account: RefCell::new(account),
+            attachment: RefCell::default(),
+            listeners: RefCell::default(),
+            heartbeat: RefCell::default(),
+            away: Cell::new(false),
+            closed: Cell::new(false),
+        }));
+        link.0.media.connect({
+            let link = Rc::downgrade(&link.0);
+            move |message| {
+                if let Some(link) = link.upgrade() {
+                    link.send(&message);
+                }
+            }
+        });
+        link.0.open();
+        link.0.watch_page();
+        link
+    }
+
+    /// This page load's name, as it stands in [`bitcall_wire::seam::Call::page`]
+    /// and [`bitcall_wire::seam::Snapshot::ringer`].
+    pub fn page(&self) -> &str {
+        &self.0.page
+    }
+
+    /// Sends a command. The outcome comes as a snapshot and, where something
+    /// happened or was refused, as an event.
+    pub fn send(&self, message: &ToAgent) {
+        self.0.send(message);
+    }
+
+    /// Signs in, also with another account or a corrected password.
+    pub fn sign_in(&self, account: Account) {
+        *self.0.account.borrow_mut() = Some(account.clone());
+        self.send(&ToAgent::SignIn { account: Box::new(account) });
+    }
+
+    /// Ends all calls and unregisters.
+    pub fn sign_out(&self) {
+        *self.0.account.borrow_mut() = None;
+        self.send(&ToAgent::SignOut);
+    }
+
+    /// Places a call and returns its id. Call it straight from the click: the
+    /// microphone and the offer are prepared while the command is on its way.
+    pub fn call(&self, number: &str, caller_id: Option<String>) -> CallId {
+        let call = dom::random_id();
+        dom::mark("bitcall:call");
+        self.send(&ToAgent::Call { call: call.clone(), number: number.to_owned(), caller_id });
+        self.0.media.prepare(&call);
+        call
+    }
+
+    /// Answers a call. Call it straight from the click, for the same reason.
+    pub fn answer(&self, call: &str, others: OtherCalls) {
+        self.send(&ToAgent::Answer { call: call.to_owned(), others });
+        self.0.media.open_microphone();
+    }
+
+    pub fn decline(&self, call: &str) {
+        self.send(&ToAgent::Decline { call: call.to_owned() });
+    }
+
+    pub fn hang_up(&self, call: &str) {
+        self.send(&ToAgent::HangUp { call: call.to_owned() });
+    }
+
+    /// The microphone is cut at once; it opens again when the far end has agreed to go on.
+    pub fn hold(&self, call: &str, held: bool) {
+        if held {
+            self.0.media.cut(call);
+        }
+        self.send(&ToAgent::Hold { call: call.to_owned(), held });
+    }
+
+    /// Tries the connection now ("Retry").
+    pub fn probe(&self) {
+        self.send(&ToAgent::Probe);
+    }
+
+    /// Leaves the agent and stops all media of this page. Calls of this page end
+    /// after the agent's grace, unless another page takes them over.
+    pub fn close(&self) {
+        if !self.0.closed.replace(true) {
+            self.0.leave();
+            self.0.listeners.borrow_mut().clear();
+            self.0.media.close_all();
+        }
+    }
+}
+
+impl Inner {
+    fn send(self: &Rc<Self>, message: &ToAgent) {
+        match &*self.port.borrow() {
+            Some(port) => attach::post(port, message),
+            None => self.early.borrow_mut().push(message.clone()),
+        }
+    }
+
+    fn open(self: &Rc<Self>) {
+        let weak = Rc::downgrade(self);
+        let attachment = attach::Attachment::open(&self.place, {
+            let weak = weak.clone();
+            move |message| {
+                if let Some(link) = weak.upgrade() {
+                    link.receive(message);
+                }
+            }
+        });
+        let port = attachment.port().clone();
+        *self.attachment.borrow_mut() = Some(attachment);
+        attach::post(&port, &ToAgent::Attach { page: self.page.clone(), visible: dom::visible() });
+        if let Some(account) = self.account.borrow().clone() {
+            attach::post(&port, &ToAgent::SignIn { account: Box::new(account) });
+        }
+        for message in self.early.borrow_mut().drain(..) {
+            attach::post(&port, &message);
+        }
+        *self.port.borrow_mut() = Some(port);
+        *self.heartbeat.borrow_mut() = Some(Timer::every(ALIVE_EVERY_MS, move || {
+            if let Some(link) = weak.upgrade() {
+                link.alive();
+            }
+        }));
+    }
+
+    fn alive(self: &Rc<Self>) {
+        self.send(&ToAgent::Alive { visible: dom::visible() });
+    }
+
+    fn leave(self: &Rc<Self>) {
+        self.send(&ToAgent::Detach);
+        *self.heartbeat.borrow_mut() = None;
+        *self.port.borrow_mut() = None;
+        *self.attachment.borrow_mut() = None;
+    }
+
+    /// No `unload`: browsers ban it, and it would keep the page out of the
+    /// back/forward cache.
+    fn watch_page(self: &Rc<Self>) {
+        let Some(window) = web_sys::window() else {
+            return;
+        };
+        let Some(document) = window.document() else {
+            return;
+        };
+        let on = |target: &web_sys::EventTarget, name: &str, act: fn(&Rc<Inner>)| {
+            let weak: Weak<Inner> = Rc::downgrade(self);
+            Listener::new(target, name, move |_| {
+                if let Some(link) = weak.upgrade() {
+                    act(&link);
+                }
+            })
+        };
+        *self.listeners.borrow_mut() = vec![
+            on(&window, "pagehide", |link| {
+                link.away.set(true);
+                link.leave();
+                link.media.close_all();
+            }),
+            on(&window, "pageshow", |link| {
+                if link.away.replace(false) && !link.closed.get() {
+                    link.open();
+                }
+            }),
+            on(&window, "online", |link| link.send(&ToAgent::Probe)),
+            on(&window, "offline", |link| link.send(&ToAgent::Offline)),
+            on(&document, "visibilitychange", |link| {
+                if link.away.get() {
+                    return;
+                }
+                link.alive();
+                if dom::visible() {
+                    link.send(&ToAgent::Probe);
+                }
+            }),
+            on(&document, "pointerdown", |link| link.media.unlock()),
+            on(&document, "keydown", |link| link.media.unlock()),
+        ];
+    }
+
+    fn receive(self: &Rc<Self>, message: ToPage) {
+        match &message {
+            ToPage::Media { call, request, ask } => {
+                if matches!(ask, MediaAsk::Close) {
+                    self.media.close(call);
+                } else {
+                    self.media.serve(call, *request, ask.clone());
+                }
+                return;
+            }
+            ToPage::Snapshot { snapshot } => self.media.follow(snapshot, &self.page),
+            ToPage::Event { .. } | ToPage::Log { .. } => {}
+        }
+        (self.on_message.borrow_mut())(message);
+    }
+}

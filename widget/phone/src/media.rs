@@ -1,1 +1,352 @@
-//! Microphone, speakers and one `RTCPeerConnection` per call.
+//! Everything that is heard: the microphone, one `RTCPeerConnection` per call,
+//! the loudspeaker and the tones.
+//!
+//! The agent asks ([`MediaAsk`]) and this module answers; the screens only
+//! mute, press digits, choose devices, and are told by [`Notice`]s. Requests
+//! about one call are served strictly one after another, so that descriptions
+//! cannot overtake each other; [`MediaAsk::Close`] does not queue.
+
+mod connection;
+mod devices;
+mod gather;
+mod meter;
+mod microphone;
+mod sdp;
+mod session;
+pub(crate) mod speaker;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use bitcall_wire::config::{Dtmf, IceServer};
+use bitcall_wire::seam::{CallId, CallState, Hold, MediaAsk, MediaFault, MediaReply, Snapshot, ToAgent};
+use wasm_bindgen_futures::{JsFuture, spawn_local};
+use web_sys::{HtmlAudioElement, MediaStream};
+
+use crate::link::dom::{Listener, Timer, media_devices};
+use crate::tones::Tones;
+pub use devices::{Device, Devices};
+use microphone::Microphone;
+use session::Session;
+use speaker::Speaker;
+
+/// How often [`Notice::Levels`] comes while a call talks.
+const LEVELS_EVERY_MS: i32 = 100;
+
+/// What the media of a tenant's phone needs to know.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    pub ice_servers: Vec<IceServer>,
+    pub dtmf: Dtmf,
+    /// Device ids as the person chose them; `None` is the system's default.
+    pub microphone: Option<String>,
+    pub speaker: Option<String>,
+}
+
+/// What the screens are told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Notice {
+    /// A call could not get its media. The call itself ends by the agent.
+    Fault {
+        call: CallId,
+        fault: MediaFault,
+        message: String,
+    },
+    Muted {
+        call: CallId,
+        muted: bool,
+    },
+    /// Devices came or went, another one was chosen, or their names became known.
+    Devices(Devices),
+    /// 0.0 (silence) to 1.0 of the call that talks, some ten times a second.
+    Levels {
+        call: CallId,
+        microphone: f32,
+        remote: f32,
+    },
+    /// The browser refuses to play sound until the person clicks or presses a key.
+    SoundBlocked(bool),
+}
+
+/// Clones are the same media.
+#[derive(Clone)]
+pub struct Media(Rc<Inner>);
+
+struct Inner {
+    settings: RefCell<Settings>,
+    sessions: RefCell<HashMap<CallId, Rc<Session>>>,
+    microphone: Microphone,
+    speaker: Speaker,
+    tones: Tones,
+    send: RefCell<Option<Rc<dyn Fn(ToAgent)>>>,
+    on_notice: RefCell<Box<dyn FnMut(Notice)>>,
+    levels: RefCell<Option<(CallId, Timer)>>,
+    device_changes: RefCell<Option<Listener>>,
+    sound_blocked: Cell<bool>,
+}
+
+/// For the screens.
+impl Media {
+    /// `on_notice` is never called before this function has returned.
+    pub fn new(settings: Settings, on_notice: impl FnMut(Notice) + 'static) -> Media {
+        let media = Media(Rc::new(Inner {
+            microphone: Microphone::new(settings.microphone.clone()),
+            speaker: Speaker::new(settings.speaker.clone()),
+            settings: RefCell::new(settings),
+            sessions: RefCell::default(),
+            tones: Tones::new(),
+            send: RefCell::default(),
+            on_notice: RefCell::new(Box::new(on_notice)),
+            levels: RefCell::default(),
+            device_changes: RefCell::default(),
+            sound_blocked: Cell::new(false),
+        }));
+        if let Some(devices) = media_devices() {
+            let weak = Rc::downgrade(&media.0);
+            *media.0.device_changes.borrow_mut() = Some(Listener::new(&devices, "devicechange", move |_| {
+                if let Some(inner) = weak.upgrade() {
+                    // Also when the chosen id is still there: "default" keeps its
+                    // name while the device behind it changes.
+                    inner.reopen_microphone();
+                    Media(inner).refresh_devices();
+                }
+            }));
+        }
+        media
+    }
+
+    /// Cuts or opens the microphone of one call, at once.
+    pub fn set_muted(&self, call: &str, muted: bool) {
+        if let Some(session) = self.0.session(call)
+            && session.set_muted(muted)
+        {
+            self.0.notify(Notice::Muted { call: call.to_owned(), muted });
+        }
+    }
+
+    pub fn muted(&self, call: &str) -> bool {
+        self.0.session(call).is_some_and(|session| session.muted())
+    }
+
+    /// Sends one of `0–9 * # A–D` into the call and lets the person hear its tone.
+    pub fn digit(&self, call: &str, digit: char) {
+        self.0.tones.key(digit);
+        let by_media = self.0.settings.borrow().dtmf == Dtmf::Rfc4733
+            && self.0.session(call).is_some_and(|session| session.send_digit(digit));
+        if !by_media {
+            self.0.send(ToAgent::Digits { call: call.to_owned(), digits: digit.to_string() });
+        }
+    }
+
+    /// The sound of a key of the dialer; sends nothing.
+    pub fn key_tone(&self, digit: char) {
+        self.0.tones.key(digit);
+    }
+
+    /// Lists the devices; the answer comes as [`Notice::Devices`]. Names are
+    /// known only after the person has once allowed the microphone.
+    pub fn refresh_devices(&self) {
+        let inner = Rc::clone(&self.0);
+        spawn_local(async move {
+            let microphone = inner.microphone.chosen();
+            let speaker = inner.speaker.chosen();
+            let devices = devices::list(microphone, speaker).await;
+            inner.notify(Notice::Devices(devices));
+        });
+    }
+
+    /// Takes effect in running calls. `None`: the system's default.
+    pub fn choose_microphone(&self, id: Option<String>) {
+        self.0.microphone.choose(id);
+        self.0.reopen_microphone();
+        self.refresh_devices();
+    }
+
+    /// Takes effect in running calls. `None`: the system's default.
+    pub fn choose_speaker(&self, id: Option<String>) {
+        self.0.tones.use_speaker(id.as_deref());
+        self.0.speaker.choose(id);
+        self.refresh_devices();
+    }
+
+    /// Unlocks sound. The link does it on every click and key by itself.
+    pub fn unlock(&self) {
+        self.0.tones.unlock();
+        self.0.speaker.play_all();
+        self.0.set_sound_blocked(false);
+    }
+}
+
+/// For the link.
+impl Media {
+    /// Where replies and what happens to the media go.
+    pub(crate) fn connect(&self, send: impl Fn(ToAgent) + 'static) {
+        *self.0.send.borrow_mut() = Some(Rc::new(send));
+    }
+
+    /// A call is about to be placed: opens the microphone and starts the offer
+    /// before the agent has asked for it.
+    pub(crate) fn prepare(&self, call: &str) {
+        self.0.session_or_new(call).prepare();
+    }
+
+    /// A call is about to be answered.
+    pub(crate) fn open_microphone(&self) {
+        let inner = Rc::clone(&self.0);
+        spawn_local(async move {
+            // A fault is reported by the request that needs the microphone.
+            let _ = inner.microphone.open().await;
+        });
+    }
+
+    /// Serves one request and sends the reply.
+    pub(crate) fn serve(&self, call: &str, request: u32, ask: MediaAsk) {
+        self.0.session_or_new(call).serve(request, ask);
+    }
+
+    pub(crate) fn close(&self, call: &str) {
+        let session = self.0.sessions.borrow_mut().remove(call);
+        if let Some(session) = session {
+            session.close();
+        }
+        self.0.rest_if_idle();
+    }
+
+    pub(crate) fn close_all(&self) {
+        for (_, session) in self.0.sessions.take() {
+            session.close();
+        }
+        self.0.tones.silence();
+        self.0.rest_if_idle();
+    }
+
+    /// Cuts the microphone before the far end has agreed to anything.
+    pub(crate) fn cut(&self, call: &str) {
+        if let Some(session) = self.0.session(call) {
+            session.set_held(true);
+        }
+    }
+
+    /// Follows the agent's state: tones, held calls, level meters, calls that are gone.
+    pub(crate) fn follow(&self, snapshot: &Snapshot, page: &str) {
+        self.0.tones.follow(snapshot, page);
+        for call in &snapshot.calls {
+            let ended = matches!(call.state, CallState::Ended { .. });
+            let elsewhere = call.page.as_deref().is_some_and(|owner| owner != page);
+            if ended || elsewhere {
+                self.close(&call.id);
+            } else if let Some(session) = self.0.session(&call.id) {
+                session.set_held(call.hold != Hold::None);
+            }
+        }
+        let talking = snapshot
+            .active
+            .as_ref()
+            .filter(|id| snapshot.calls.iter().any(|call| &&call.id == id && call.state == CallState::Active));
+        self.0.meter(talking);
+    }
+}
+
+impl Inner {
+    fn session(&self, call: &str) -> Option<Rc<Session>> {
+        self.sessions.borrow().get(call).cloned()
+    }
+
+    fn session_or_new(self: &Rc<Self>, call: &str) -> Rc<Session> {
+        if let Some(session) = self.session(call) {
+            return session;
+        }
+        let session = Session::new(call, Rc::downgrade(self));
+        self.sessions.borrow_mut().insert(call.to_owned(), Rc::clone(&session));
+        session
+    }
+
+    fn send(&self, message: ToAgent) {
+        // Cloned, so that nothing is borrowed while the message finds its way.
+        let send = self.send.borrow().clone();
+        if let Some(send) = send {
+            send(message);
+        }
+    }
+
+    fn reply(&self, call: &str, request: u32, reply: MediaReply) {
+        if let MediaReply::Failed { fault, message } = &reply {
+            self.notify(Notice::Fault { call: call.to_owned(), fault: *fault, message: message.clone() });
+        }
+        self.send(ToAgent::MediaReply { call: call.to_owned(), request, reply });
+    }
+
+    fn notify(&self, notice: Notice) {
+        (self.on_notice.borrow_mut())(notice);
+    }
+
+    /// Plays a far end, and finds out whether the browser lets it.
+    fn play(self: &Rc<Self>, stream: &MediaStream) -> Option<HtmlAudioElement> {
+        let element = self.speaker.add(stream)?;
+        if let Ok(playing) = element.play() {
+            let inner = Rc::clone(self);
+            spawn_local(async move {
+                if let Err(error) = JsFuture::from(playing).await
+                    && connection::name(&error) == "NotAllowedError"
+                {
+                    inner.set_sound_blocked(true);
+                }
+            });
+        }
+        Some(element)
+    }
+
+    fn set_sound_blocked(&self, blocked: bool) {
+        if self.sound_blocked.replace(blocked) != blocked {
+            self.notify(Notice::SoundBlocked(blocked));
+        }
+    }
+
+    /// Gives the microphone back when no call needs it: its indicator must not lie.
+    fn rest_if_idle(&self) {
+        if self.sessions.borrow().is_empty() {
+            self.microphone.release();
+        }
+    }
+
+    /// Opens the microphone afresh and hands it to every call that has one.
+    fn reopen_microphone(self: &Rc<Self>) {
+        if !self.microphone.is_open() {
+            return;
+        }
+        let inner = Rc::clone(self);
+        spawn_local(async move {
+            let Ok(track) = inner.microphone.reopen().await else {
+                return;
+            };
+            let sessions: Vec<_> = inner.sessions.borrow().values().cloned().collect();
+            for session in sessions {
+                session.replace_track(&track).await;
+            }
+        });
+    }
+
+    fn meter(self: &Rc<Self>, talking: Option<&CallId>) {
+        let metered = self.levels.borrow().as_ref().map(|(call, _)| call.clone());
+        if metered.as_ref() == talking {
+            return;
+        }
+        *self.levels.borrow_mut() = None;
+        let Some(call) = talking.filter(|call| self.session(call).is_some()) else {
+            return;
+        };
+        let weak = Rc::downgrade(self);
+        let timer = Timer::every(LEVELS_EVERY_MS, {
+            let call = call.clone();
+            move || {
+                if let Some(inner) = weak.upgrade()
+                    && let Some(session) = inner.session(&call)
+                {
+                    session.measure();
+                }
+            }
+        });
+        *self.levels.borrow_mut() = Some((call.clone(), timer));
+    }
+}

@@ -1,1 +1,118 @@
-//! Ring, ring-back, key and end tones, all synthesised.
+//! Every sound the phone makes by itself, synthesised: ring tone, ring-back,
+//! call waiting, keys.
+//!
+//! One `AudioContext` for the page's whole life (browsers allow few, iOS one).
+//! It starts suspended and is unlocked by the first gesture; a tone that is
+//! due meanwhile starts then. What sounds follows from the snapshot alone, so
+//! a tone cannot outlive its state.
+
+mod plan;
+mod synth;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use bitcall_wire::seam::Snapshot;
+use web_sys::AudioContext;
+
+use crate::link::dom::Timer;
+use crate::media::speaker;
+use plan::Sound;
+use synth::Voice;
+
+pub struct Tones(Rc<Inner>);
+
+struct Inner {
+    context: RefCell<Option<AudioContext>>,
+    speaker: RefCell<Option<String>>,
+    wanted: Cell<Option<Sound>>,
+    /// What sounds now, and the clock of its repetition.
+    playing: RefCell<Option<(Sound, Rc<RefCell<Option<Voice>>>, Timer)>>,
+    unlocked: Cell<bool>,
+}
+
+impl Tones {
+    pub fn new() -> Tones {
+        Tones(Rc::new(Inner {
+            context: RefCell::default(),
+            speaker: RefCell::default(),
+            wanted: Cell::new(None),
+            playing: RefCell::default(),
+            unlocked: Cell::new(false),
+        }))
+    }
+
+    /// Inside a gesture. Harmless when repeated; also wakes a context that iOS interrupted.
+    pub fn unlock(&self) {
+        self.0.unlocked.set(true);
+        if let Some(context) = self.0.context()
+            && let Ok(promise) = context.resume()
+        {
+            speaker::forget(promise);
+        }
+        self.0.update();
+    }
+
+    pub fn use_speaker(&self, id: Option<&str>) {
+        *self.0.speaker.borrow_mut() = id.map(str::to_owned);
+        if let Some(context) = &*self.0.context.borrow() {
+            speaker::send_to(context, id);
+        }
+    }
+
+    /// The tone of a key (ITU-T Q.23).
+    pub fn key(&self, digit: char) {
+        if let (Some(context), Some((low, high))) = (self.0.context(), plan::key(digit)) {
+            synth::blip(&context, low, high);
+        }
+    }
+
+    pub fn follow(&self, snapshot: &Snapshot, page: &str) {
+        self.0.wanted.set(plan::sound(snapshot, page));
+        self.0.update();
+    }
+
+    pub fn silence(&self) {
+        self.0.wanted.set(None);
+        self.0.update();
+    }
+}
+
+impl Inner {
+    /// Made at the first gesture: a context made before it is suspended and warns in the console.
+    fn context(&self) -> Option<AudioContext> {
+        if self.context.borrow().is_none() && self.unlocked.get() {
+            let context = AudioContext::new().ok()?;
+            if let Some(id) = &*self.speaker.borrow() {
+                speaker::send_to(&context, Some(id));
+            }
+            *self.context.borrow_mut() = Some(context);
+        }
+        self.context.borrow().clone()
+    }
+
+    fn update(self: &Rc<Self>) {
+        let wanted = self.wanted.get();
+        let playing = self.playing.borrow().as_ref().map(|(sound, ..)| *sound);
+        if wanted == playing {
+            return;
+        }
+        if let Some((_, voice, _)) = self.playing.borrow_mut().take()
+            && let Some(voice) = voice.borrow_mut().take()
+        {
+            voice.stop();
+        }
+        let (Some(sound), Some(context)) = (wanted, self.context()) else {
+            return;
+        };
+        let pattern = plan::pattern(sound);
+        let voice = Rc::new(RefCell::new(Voice::start(&context, &pattern)));
+        let timer = Timer::every(pattern.period_ms, {
+            let voice = Rc::clone(&voice);
+            move || {
+                *voice.borrow_mut() = Voice::start(&context, &plan::pattern(sound));
+            }
+        });
+        *self.playing.borrow_mut() = Some((sound, voice, timer));
+    }
+}

@@ -5,24 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Milliseconds on the driver's clock. It must not run backwards by much and,
-/// where state is kept over a restart, must mean the same after it (Unix time does).
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-pub struct Millis(pub u64);
-
-impl Millis {
-    #[must_use]
-    pub fn plus(self, millis: u64) -> Self {
-        Self(self.0.saturating_add(millis))
-    }
-
-    /// Milliseconds from `earlier` to `self`, 0 if it lies in the future.
-    pub fn since(self, earlier: Self) -> u64 {
-        self.0.saturating_sub(earlier.0)
-    }
-}
+pub use crate::time::Millis;
 
 /// Names a call towards the driver. The driver chooses it for outgoing calls
 /// (unique, opaque), the user agent for incoming ones. It is not the SIP Call-ID.
@@ -387,6 +370,8 @@ pub enum OfferReason {
     Glare,
     /// The connection is back: offer with an ICE restart.
     Recovery,
+    /// The session timer (RFC 4028) asks for a sign of life; the same session again will do.
+    Refresh,
 }
 
 /// Why a call ended.

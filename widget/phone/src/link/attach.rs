@@ -1,0 +1,112 @@
+//! Getting hold of a port to the agent.
+
+use bitcall_wire::seam::{ToAgent, ToPage};
+use js_sys::Reflect;
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::{
+    CustomEvent, CustomEventInit, HtmlScriptElement, MessageChannel, MessageEvent, MessagePort, SharedWorker,
+    WorkerOptions, WorkerType,
+};
+
+use super::Place;
+use super::dom::{Listener, debug, window};
+
+/// Event by which the page hands a port to an agent that it loaded itself.
+const ATTACH_EVENT: &str = "bitcall:attach";
+
+/// An open port and what keeps it going.
+pub struct Attachment {
+    port: MessagePort,
+    _messages: Listener,
+    /// Loading of the agent's script, or its failure.
+    _loading: Vec<Listener>,
+}
+
+impl Attachment {
+    /// Messages posted to the port before the agent has started are kept by the browser.
+    pub fn open(place: &Place, mut on_message: impl FnMut(ToPage) + 'static) -> Attachment {
+        let (port, loading) = shared(place).unwrap_or_else(|| in_page(place));
+        let messages = Listener::new(&port, "message", move |event| {
+            let Some(text) = event.dyn_ref::<MessageEvent>().and_then(|event| event.data().as_string()) else {
+                return;
+            };
+            match serde_json::from_str(&text) {
+                Ok(message) => on_message(message),
+                Err(error) => {
+                    debug(&JsValue::from_str(&format!("bitcall: unreadable message from the agent: {error}")))
+                }
+            }
+        });
+        port.start();
+        Attachment { port, _messages: messages, _loading: loading }
+    }
+
+    pub fn port(&self) -> &MessagePort {
+        &self.port
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        self.port.close();
+    }
+}
+
+pub fn post(port: &MessagePort, message: &ToAgent) {
+    match serde_json::to_string(message) {
+        Ok(text) => {
+            let _ = port.post_message(&JsValue::from_str(&text));
+        }
+        Err(error) => debug(&JsValue::from_str(&error.to_string())),
+    }
+}
+
+/// `None` where the browser has no `SharedWorker` (Chrome on Android), or refuses it.
+fn shared(place: &Place) -> Option<(MessagePort, Vec<Listener>)> {
+    let window = window()?;
+    if !Reflect::has(&window, &JsValue::from_str("SharedWorker")).unwrap_or(false) {
+        return None;
+    }
+    let options = WorkerOptions::new();
+    options.set_type(WorkerType::Module);
+    options.set_name(&place.name);
+    // Where it is offered, the worker and its socket outlive even the only page,
+    // so that a reload keeps the call.
+    let _ = Reflect::set(&options, &JsValue::from_str("extendedLifetime"), &JsValue::TRUE);
+    let worker = SharedWorker::new_with_worker_options(&place.worker, &options).ok()?;
+    let port = worker.port();
+    Some((port, Vec::new()))
+}
+
+/// Loads the agent into this page. A script element, since the page's content
+/// security policy allows its own scripts and no evaluation.
+fn in_page(place: &Place) -> (MessagePort, Vec<Listener>) {
+    let (ours, theirs) = channel();
+    let mut listeners = Vec::new();
+    if let Some(document) = window().and_then(|window| window.document())
+        && let Ok(script) =
+            document.create_element("script").map(wasm_bindgen::JsCast::unchecked_into::<HtmlScriptElement>)
+    {
+        script.set_type("module");
+        script.set_src(&place.worker);
+        listeners.push(Listener::new(&script, "load", move |_| {
+            let init = CustomEventInit::new();
+            init.set_detail(&theirs);
+            if let (Some(window), Ok(event)) = (window(), CustomEvent::new_with_event_init_dict(ATTACH_EVENT, &init)) {
+                let _ = window.dispatch_event(&event);
+            }
+        }));
+        if let Some(head) = document.head() {
+            let _ = head.append_child(&script);
+        }
+    }
+    (ours, listeners)
+}
+
+fn channel() -> (MessagePort, MessagePort) {
+    match MessageChannel::new() {
+        Ok(channel) => (channel.port1(), channel.port2()),
+        // Every browser that runs WebAssembly has message channels.
+        Err(error) => wasm_bindgen::throw_val(error),
+    }
+}

@@ -1,0 +1,168 @@
+//! The few browser services that link, media and tones share: timers and
+//! listeners that end with their owner, random names, marks for diagnostics.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use js_sys::{Function, Object, Promise, Reflect};
+use wasm_bindgen::closure::Closure;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{Event, EventTarget, MediaDevices, VisibilityState, Window};
+
+/// Removes itself from its target when dropped.
+pub struct Listener {
+    target: EventTarget,
+    name: String,
+    closure: Closure<dyn FnMut(Event)>,
+}
+
+impl Listener {
+    pub fn new(target: &EventTarget, name: &str, act: impl FnMut(Event) + 'static) -> Listener {
+        let closure = Closure::<dyn FnMut(Event)>::new(act);
+        // Only a listener that is no function makes this fail.
+        let _ = target.add_event_listener_with_callback(name, function(&closure));
+        Listener { target: target.clone(), name: name.to_owned(), closure }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let _ = self.target.remove_event_listener_with_callback(&self.name, function(&self.closure));
+    }
+}
+
+/// Stops when dropped.
+pub struct Timer {
+    id: i32,
+    repeats: bool,
+    _closure: Closure<dyn FnMut()>,
+}
+
+impl Timer {
+    pub fn after(milliseconds: i32, act: impl FnOnce() + 'static) -> Timer {
+        let mut act = Some(act);
+        let closure = Closure::<dyn FnMut()>::new(move || {
+            if let Some(act) = act.take() {
+                act();
+            }
+        });
+        let id = window().map_or(0, |window| {
+            window
+                .set_timeout_with_callback_and_timeout_and_arguments_0(closure.as_ref().unchecked_ref(), milliseconds)
+                .unwrap_or(0)
+        });
+        Timer { id, repeats: false, _closure: closure }
+    }
+
+    pub fn every(milliseconds: i32, act: impl FnMut() + 'static) -> Timer {
+        let closure = Closure::<dyn FnMut()>::new(act);
+        let id = window().map_or(0, |window| {
+            window
+                .set_interval_with_callback_and_timeout_and_arguments_0(closure.as_ref().unchecked_ref(), milliseconds)
+                .unwrap_or(0)
+        });
+        Timer { id, repeats: true, _closure: closure }
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        if let Some(window) = window() {
+            if self.repeats {
+                window.clear_interval_with_handle(self.id);
+            } else {
+                window.clear_timeout_with_handle(self.id);
+            }
+        }
+    }
+}
+
+/// Waits. 0 lets the browser breathe once.
+pub async fn sleep(milliseconds: i32) {
+    let signal = Signal::new();
+    let _timer = Timer::after(milliseconds, {
+        let signal = signal.clone();
+        move || signal.tell()
+    });
+    signal.wait().await;
+}
+
+/// Something that is waited for once, and told from elsewhere.
+#[derive(Clone)]
+pub struct Signal(Rc<RefCell<Option<Function>>>, Promise);
+
+impl Signal {
+    pub fn new() -> Signal {
+        let slot = Rc::new(RefCell::new(None));
+        let promise = Promise::new(&mut |resolve, _| {
+            *slot.borrow_mut() = Some(resolve);
+        });
+        Signal(slot, promise)
+    }
+
+    /// Telling twice is harmless.
+    pub fn tell(&self) {
+        if let Some(resolve) = self.0.borrow_mut().take() {
+            let _ = resolve.call0(&JsValue::UNDEFINED);
+        }
+    }
+
+    pub async fn wait(&self) {
+        let _ = JsFuture::from(self.1.clone()).await;
+    }
+}
+
+pub fn window() -> Option<Window> {
+    web_sys::window()
+}
+
+pub fn visible() -> bool {
+    window()
+        .and_then(|window| window.document())
+        .is_some_and(|document| document.visibility_state() == VisibilityState::Visible)
+}
+
+/// 96 random bits in hex.
+pub fn random_id() -> String {
+    use std::fmt::Write as _;
+    let mut bytes = [0_u8; 12];
+    if let Some(crypto) = window().and_then(|window| window.crypto().ok()) {
+        let _ = crypto.get_random_values_with_u8_array(&mut bytes);
+    }
+    bytes.iter().fold(String::with_capacity(24), |mut id, byte| {
+        let _ = write!(id, "{byte:02x}");
+        id
+    })
+}
+
+/// `performance.mark`: shows in the browser's profiler and in real-user diagnostics.
+pub fn mark(name: &str) {
+    if let Some(performance) = window().and_then(|window| window.performance()) {
+        let _ = performance.mark(name);
+    }
+}
+
+pub fn debug(what: &JsValue) {
+    web_sys::console::debug_1(what);
+}
+
+/// Absent on insecure pages.
+pub fn media_devices() -> Option<MediaDevices> {
+    // web-sys promises an object; an insecure page has `undefined` there.
+    window()?.navigator().media_devices().ok().filter(|devices| !devices.is_undefined())
+}
+
+/// A plain object from names and values.
+pub fn object(fields: &[(&str, JsValue)]) -> Object {
+    let object = Object::new();
+    for (name, value) in fields {
+        // Only a frozen object makes this fail.
+        let _ = Reflect::set(&object, &JsValue::from_str(name), value);
+    }
+    object
+}
+
+fn function<T: ?Sized>(closure: &Closure<T>) -> &Function {
+    closure.as_ref().unchecked_ref()
+}

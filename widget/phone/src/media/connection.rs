@@ -1,0 +1,320 @@
+//! One `RTCPeerConnection` with its one audio line.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use bitcall_wire::config::IceServer;
+use bitcall_wire::seam::{Flow, MediaFault, MediaState};
+use js_sys::{Array, Reflect};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{
+    HtmlAudioElement, MediaStream, MediaStreamTrack, RtcConfiguration, RtcIceConnectionState, RtcOfferOptions,
+    RtcPeerConnection, RtcRtpSender, RtcRtpTransceiver, RtcRtpTransceiverDirection, RtcSdpType,
+    RtcSessionDescriptionInit, RtcSignalingState, RtcTrackEvent,
+};
+
+use super::gather::Gathering;
+use super::microphone::Trouble;
+use super::{Inner, sdp};
+use crate::link::dom::{Listener, object};
+
+/// What a phone call needs, best first. The rest (RED, comfort noise, video's
+/// helpers) only makes INVITEs longer than a UDP packet.
+const CODECS: [&str; 5] = ["audio/opus", "audio/g722", "audio/pcmu", "audio/pcma", "audio/telephone-event"];
+/// Length of a digit and the pause after it, in milliseconds: safe with every gateway.
+const DIGIT_MS: u32 = 160;
+const DIGIT_GAP_MS: u32 = 70;
+
+pub struct Connection {
+    peer: RtcPeerConnection,
+    media: Rc<Inner>,
+    has_servers: bool,
+    line: RefCell<Option<RtcRtpTransceiver>>,
+    /// Far end's identity, from its last description.
+    remote: RefCell<Option<String>>,
+    element: Rc<RefCell<Option<HtmlAudioElement>>>,
+    _listeners: Vec<Listener>,
+}
+
+impl Connection {
+    pub fn new(media: &Rc<Inner>, on_state: impl Fn(MediaState) + 'static) -> Result<Connection, JsValue> {
+        let (configuration, has_servers) = configuration(&media.settings.borrow().ice_servers);
+        let peer = RtcPeerConnection::new_with_configuration(&configuration)?;
+        let element = Rc::new(RefCell::new(None));
+        let tracks = Listener::new(&peer, "track", {
+            let element = Rc::clone(&element);
+            let media = Rc::downgrade(media);
+            move |event| {
+                let (Ok(stream), Some(media)) = (MediaStream::new(), media.upgrade()) else {
+                    return;
+                };
+                stream.add_track(&event.unchecked_into::<RtcTrackEvent>().track());
+                let playing = media.play(&stream);
+                if let Some(old) = element.replace(playing) {
+                    media.speaker.remove(&old);
+                }
+            }
+        });
+        let states = Listener::new(&peer, "iceconnectionstatechange", {
+            let peer = peer.clone();
+            move |_| match peer.ice_connection_state() {
+                RtcIceConnectionState::Connected | RtcIceConnectionState::Completed => {
+                    on_state(MediaState::Connected);
+                }
+                RtcIceConnectionState::Disconnected => on_state(MediaState::Disconnected),
+                RtcIceConnectionState::Failed => on_state(MediaState::Failed),
+                _ => {}
+            }
+        });
+        Ok(Connection {
+            peer,
+            media: Rc::clone(media),
+            has_servers,
+            line: RefCell::default(),
+            remote: RefCell::default(),
+            element,
+            _listeners: vec![tracks, states],
+        })
+    }
+
+    pub fn peer(&self) -> &RtcPeerConnection {
+        &self.peer
+    }
+
+    /// Our offer, with its candidates; pending when this returns.
+    pub async fn offer(
+        &self,
+        flow: Flow,
+        restart_ice: bool,
+        track: Option<&MediaStreamTrack>,
+    ) -> Result<String, JsValue> {
+        if self.peer.signaling_state() == RtcSignalingState::HaveLocalOffer {
+            self.local(RtcSdpType::Rollback, "").await?;
+        }
+        let line = self.line();
+        let fresh = line.is_none();
+        let line = match line {
+            Some(line) => line,
+            None => self.add_line(track),
+        };
+        line.set_direction(direction(flow));
+        let options = RtcOfferOptions::new();
+        options.set_ice_restart(restart_ice);
+        let offer = self.peer.create_offer_with_rtc_offer_options(&options);
+        let description = JsFuture::from(offer).await?;
+        self.describe(&description, fresh || restart_ice).await
+    }
+
+    /// Our answer to the offer taken before.
+    pub async fn answer(&self, flow: Flow) -> Result<String, JsValue> {
+        if let Some(line) = self.line() {
+            line.set_direction(direction(flow));
+            prefer_codecs(&line);
+        }
+        let description = JsFuture::from(self.peer.create_answer()).await?;
+        // The far end restarts ICE by new credentials; then we gather anew as well.
+        let gathers = ufrag(&text(&description)) != self.local_ufrag();
+        self.describe(&description, gathers).await
+    }
+
+    /// The far end's offer.
+    pub async fn take_offer(&self, offer: &str) -> Result<(), Trouble> {
+        self.remote(RtcSdpType::Offer, offer).await
+    }
+
+    /// The far end's answer to our pending offer.
+    pub async fn accept(&self, answer: &str, provisional: bool) -> Result<(), Trouble> {
+        let kind = if provisional { RtcSdpType::Pranswer } else { RtcSdpType::Answer };
+        self.remote(kind, answer).await
+    }
+
+    /// Back to the last description both sides agreed on.
+    pub async fn roll_back(&self) -> Result<(), Trouble> {
+        match self.peer.signaling_state() {
+            RtcSignalingState::HaveLocalOffer | RtcSignalingState::HaveRemotePranswer => {
+                self.local(RtcSdpType::Rollback, "").await.map_err(|error| unusable(&error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// False when `offer` comes from another endpoint than the one this
+    /// connection has its keys from.
+    pub fn talks_to(&self, offer: &str) -> bool {
+        let known = self.remote.borrow();
+        known.is_none() || *known == sdp::fingerprint(offer)
+    }
+
+    pub async fn set_track(&self, track: &MediaStreamTrack) {
+        if let Some(line) = self.line() {
+            // Fails only for a closed connection.
+            let _ = JsFuture::from(line.sender().replace_track(Some(track))).await;
+        }
+    }
+
+    /// Appends to the digits that still wait to be sent.
+    pub fn send_digit(&self, digit: char) -> bool {
+        let Some(sender) = self.line().and_then(|line| line.sender().dtmf()) else {
+            return false;
+        };
+        if Reflect::get(&sender, &"canInsertDTMF".into()) != Ok(JsValue::TRUE) {
+            return false;
+        }
+        let mut digits = sender.tone_buffer();
+        digits.push(digit);
+        sender.insert_dtmf_with_duration_and_inter_tone_gap(&digits, DIGIT_MS, DIGIT_GAP_MS);
+        true
+    }
+
+    /// Mutes the far end.
+    pub fn set_silent(&self, silent: bool) {
+        if let Some(element) = &*self.element.borrow() {
+            element.set_muted(silent);
+        }
+    }
+
+    fn line(&self) -> Option<RtcRtpTransceiver> {
+        if let Some(line) = &*self.line.borrow() {
+            return Some(line.clone());
+        }
+        // Made by the browser out of the far end's offer.
+        let line = self.peer.get_transceivers().get(0).dyn_into::<RtcRtpTransceiver>().ok()?;
+        *self.line.borrow_mut() = Some(line.clone());
+        Some(line)
+    }
+
+    fn add_line(&self, track: Option<&MediaStreamTrack>) -> RtcRtpTransceiver {
+        let line = match track {
+            Some(track) => self.peer.add_transceiver_with_media_stream_track(track),
+            None => self.peer.add_transceiver_with_str("audio"),
+        };
+        prefer_codecs(&line);
+        *self.line.borrow_mut() = Some(line.clone());
+        line
+    }
+
+    async fn describe(&self, description: &JsValue, gathers: bool) -> Result<String, JsValue> {
+        let gathering = gathers.then(|| Gathering::watch(&self.peer, self.has_servers));
+        JsFuture::from(self.peer.set_local_description(description.unchecked_ref::<RtcSessionDescriptionInit>()))
+            .await?;
+        if let Some(gathering) = gathering {
+            gathering.enough().await;
+        }
+        self.peer
+            .local_description()
+            .map(|description| description.sdp())
+            .ok_or_else(|| JsValue::from_str("the connection was closed"))
+    }
+
+    async fn local(&self, kind: RtcSdpType, sdp: &str) -> Result<(), JsValue> {
+        let description = RtcSessionDescriptionInit::new(kind);
+        description.set_sdp(sdp);
+        JsFuture::from(self.peer.set_local_description(&description)).await?;
+        Ok(())
+    }
+
+    async fn remote(&self, kind: RtcSdpType, sdp: &str) -> Result<(), Trouble> {
+        let description = RtcSessionDescriptionInit::new(kind);
+        description.set_sdp(sdp);
+        JsFuture::from(self.peer.set_remote_description(&description)).await.map_err(|error| unusable(&error))?;
+        *self.remote.borrow_mut() = sdp::fingerprint(sdp);
+        Ok(())
+    }
+
+    fn local_ufrag(&self) -> Option<String> {
+        self.peer.local_description().and_then(|description| ufrag(&description.sdp()))
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.peer.close();
+        if let Some(element) = self.element.borrow_mut().take() {
+            self.media.speaker.remove(&element);
+        }
+    }
+}
+
+/// The `message` of a JavaScript error.
+pub fn message(error: &JsValue) -> String {
+    Reflect::get(error, &"message".into())
+        .ok()
+        .and_then(|message| message.as_string())
+        .or_else(|| error.as_string())
+        .unwrap_or_default()
+}
+
+/// The `name` of a JavaScript error, e.g. `NotAllowedError`.
+pub fn name(error: &JsValue) -> String {
+    Reflect::get(error, &"name".into()).ok().and_then(|name| name.as_string()).unwrap_or_default()
+}
+
+fn unusable(error: &JsValue) -> Trouble {
+    Trouble {
+        fault: MediaFault::Unusable,
+        words: format!("The far end's description cannot be used: {}", message(error)),
+    }
+}
+
+fn direction(flow: Flow) -> RtcRtpTransceiverDirection {
+    match flow {
+        Flow::SendRecv => RtcRtpTransceiverDirection::Sendrecv,
+        Flow::SendOnly => RtcRtpTransceiverDirection::Sendonly,
+        Flow::RecvOnly => RtcRtpTransceiverDirection::Recvonly,
+        Flow::Inactive => RtcRtpTransceiverDirection::Inactive,
+    }
+}
+
+fn configuration(servers: &[IceServer]) -> (RtcConfiguration, bool) {
+    let list = Array::new();
+    for server in servers {
+        let urls: Array = server.urls.iter().map(|url| JsValue::from_str(url)).collect();
+        let mut fields = vec![("urls", urls.into())];
+        if let Some(username) = &server.username {
+            fields.push(("username", username.into()));
+        }
+        if let Some(credential) = &server.credential {
+            fields.push(("credential", credential.into()));
+        }
+        list.push(&object(&fields));
+    }
+    let has_servers = list.length() > 0;
+    let configuration = object(&[("iceServers", list.into()), ("bundlePolicy", "max-bundle".into())]);
+    (configuration.unchecked_into(), has_servers)
+}
+
+fn prefer_codecs(line: &RtcRtpTransceiver) {
+    let Some(capabilities) = RtcRtpSender::get_capabilities("audio") else {
+        return;
+    };
+    let Ok(known) = Reflect::get(&capabilities, &"codecs".into()) else {
+        return;
+    };
+    let known: Array = known.unchecked_into();
+    let wanted = Array::new();
+    for name in CODECS {
+        for codec in known.iter() {
+            let mime = Reflect::get(&codec, &"mimeType".into()).ok().and_then(|mime| mime.as_string());
+            if mime.is_some_and(|mime| mime.eq_ignore_ascii_case(name)) {
+                wanted.push(&codec);
+            }
+        }
+    }
+    if wanted.length() > 0 {
+        // By reflection: absent in older browsers, and a list they do not like throws.
+        if let Ok(set) = Reflect::get(line, &"setCodecPreferences".into())
+            && let Ok(set) = set.dyn_into::<js_sys::Function>()
+        {
+            let _ = set.call1(line, &wanted);
+        }
+    }
+}
+
+fn text(description: &JsValue) -> String {
+    Reflect::get(description, &"sdp".into()).ok().and_then(|sdp| sdp.as_string()).unwrap_or_default()
+}
+
+fn ufrag(sdp: &str) -> Option<String> {
+    sdp.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).map(|value| value.trim().to_owned())
+}

@@ -1,0 +1,56 @@
+//! The list of microphones and speakers.
+
+use js_sys::Array;
+use wasm_bindgen::JsCast;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{MediaDeviceInfo, MediaDeviceKind};
+
+use crate::link::dom::media_devices;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Devices {
+    pub microphones: Vec<Device>,
+    /// Empty where the browser cannot choose a speaker (Firefox without
+    /// `speaker-selection`, Safari): then show no choice.
+    pub speakers: Vec<Device>,
+    /// The chosen ids; `None` is the system's default.
+    pub microphone: Option<String>,
+    pub speaker: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    pub id: String,
+    /// `Microphone 1` as long as the browser does not tell the name.
+    pub name: String,
+}
+
+/// Never fails: without permission or devices the lists are empty or nameless.
+pub async fn list(microphone: Option<String>, speaker: Option<String>) -> Devices {
+    let mut devices = Devices { microphone, speaker, ..Devices::default() };
+    let Some(promise) = media_devices().and_then(|devices| devices.enumerate_devices().ok()) else {
+        return devices;
+    };
+    let Ok(found) = JsFuture::from(promise).await else {
+        return devices;
+    };
+    for info in found.unchecked_into::<Array>().iter() {
+        let info: MediaDeviceInfo = info.unchecked_into();
+        let (list, word) = match info.kind() {
+            MediaDeviceKind::Audioinput => (&mut devices.microphones, "Microphone"),
+            MediaDeviceKind::Audiooutput => (&mut devices.speakers, "Speaker"),
+            _ => continue,
+        };
+        let id = info.device_id();
+        // Chromium's alias for the system's default: that choice is always offered, as `None`.
+        if id == "default" || id == "communications" || id.is_empty() {
+            continue;
+        }
+        let name = match info.label() {
+            label if label.is_empty() => format!("{word} {}", list.len() + 1),
+            label => label,
+        };
+        list.push(Device { id, name });
+    }
+    devices
+}

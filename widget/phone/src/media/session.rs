@@ -1,0 +1,334 @@
+//! The media of one call: its `RTCPeerConnection`, its share of the
+//! microphone, its audio element.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::{Rc, Weak};
+
+use bitcall_wire::seam::{CallId, Flow, MediaAsk, MediaFault, MediaReply, MediaState, ToAgent};
+use wasm_bindgen_futures::spawn_local;
+use web_sys::MediaStreamTrack;
+
+use super::connection::Connection;
+use super::microphone::Trouble;
+use super::{Inner, Notice, meter};
+use crate::link::dom::{Listener, mark};
+
+enum Job {
+    /// Make the first offer before it is asked for.
+    Prepare,
+    Ask(u32, MediaAsk),
+}
+
+pub struct Session {
+    call: CallId,
+    media: Weak<Inner>,
+    connection: RefCell<Option<Rc<Connection>>>,
+    /// This call's own copy of the microphone's track: cutting it leaves other calls alone.
+    track: RefCell<Option<(MediaStreamTrack, Listener)>>,
+    /// The first offer, made before it was asked for.
+    prepared: RefCell<Option<Result<String, Trouble>>>,
+    jobs: RefCell<VecDeque<Job>>,
+    working: Cell<bool>,
+    muted: Cell<bool>,
+    held: Cell<bool>,
+    closed: Cell<bool>,
+    measuring: Cell<bool>,
+}
+
+impl Session {
+    pub fn new(call: &str, media: Weak<Inner>) -> Rc<Session> {
+        Rc::new(Session {
+            call: call.to_owned(),
+            media,
+            connection: RefCell::default(),
+            track: RefCell::default(),
+            prepared: RefCell::default(),
+            jobs: RefCell::default(),
+            working: Cell::new(false),
+            muted: Cell::new(false),
+            held: Cell::new(false),
+            closed: Cell::new(false),
+            measuring: Cell::new(false),
+        })
+    }
+
+    pub fn prepare(self: &Rc<Self>) {
+        self.enqueue(Job::Prepare);
+    }
+
+    pub fn serve(self: &Rc<Self>, request: u32, ask: MediaAsk) {
+        self.enqueue(Job::Ask(request, ask));
+    }
+
+    /// Stops everything at once; a job that is under way finds out by itself.
+    pub fn close(&self) {
+        self.closed.set(true);
+        self.jobs.borrow_mut().clear();
+        if let Some((track, _)) = self.track.borrow_mut().take() {
+            track.stop();
+        }
+        *self.connection.borrow_mut() = None;
+    }
+
+    pub fn muted(&self) -> bool {
+        self.muted.get()
+    }
+
+    /// True when that changed something.
+    pub fn set_muted(&self, muted: bool) -> bool {
+        let changed = self.muted.replace(muted) != muted;
+        self.gate();
+        changed
+    }
+
+    /// While the call is on hold, neither side hears the other, whatever the far end sends.
+    pub fn set_held(&self, held: bool) {
+        if self.held.replace(held) != held {
+            self.gate();
+        }
+    }
+
+    /// False where RFC 4733 was not negotiated.
+    pub fn send_digit(&self, digit: char) -> bool {
+        self.connection().is_some_and(|connection| connection.send_digit(digit))
+    }
+
+    /// Goes on with another microphone.
+    pub async fn replace_track(self: &Rc<Self>, microphone: &MediaStreamTrack) {
+        if self.closed.get() || self.track.borrow().is_none() {
+            return;
+        }
+        let track = self.adopt(microphone);
+        if let Some(connection) = self.connection() {
+            connection.set_track(&track).await;
+        }
+    }
+
+    /// Reads the levels once and tells the screens.
+    pub fn measure(self: &Rc<Self>) {
+        let Some(connection) = self.connection() else {
+            return;
+        };
+        if self.measuring.replace(true) {
+            return;
+        }
+        let session = Rc::clone(self);
+        spawn_local(async move {
+            let levels = meter::measure(connection.peer()).await;
+            session.measuring.set(false);
+            if let Some(media) = session.media.upgrade()
+                && !session.closed.get()
+            {
+                media.notify(Notice::Levels {
+                    call: session.call.clone(),
+                    microphone: levels.microphone,
+                    remote: levels.remote,
+                });
+            }
+        });
+    }
+
+    fn connection(&self) -> Option<Rc<Connection>> {
+        self.connection.borrow().clone()
+    }
+
+    fn track(&self) -> Option<MediaStreamTrack> {
+        let track = self.track.borrow();
+        track.as_ref().map(|(track, _)| Clone::clone(track))
+    }
+
+    fn enqueue(self: &Rc<Self>, job: Job) {
+        if self.closed.get() {
+            return;
+        }
+        self.jobs.borrow_mut().push_back(job);
+        if self.working.replace(true) {
+            return;
+        }
+        let session = Rc::clone(self);
+        spawn_local(async move {
+            loop {
+                let Some(job) = session.jobs.borrow_mut().pop_front() else {
+                    break;
+                };
+                session.work(job).await;
+            }
+            session.working.set(false);
+        });
+    }
+
+    async fn work(self: &Rc<Self>, job: Job) {
+        match job {
+            Job::Prepare => {
+                let offer = self.offer(Flow::SendRecv, false).await;
+                *self.prepared.borrow_mut() = Some(offer);
+            }
+            Job::Ask(request, ask) => {
+                let reply = self.perform(ask).await;
+                if let Some(media) = self.media.upgrade()
+                    && !self.closed.get()
+                {
+                    media.reply(&self.call, request, reply);
+                }
+            }
+        }
+    }
+
+    async fn perform(self: &Rc<Self>, ask: MediaAsk) -> MediaReply {
+        let prepared = self.prepared.borrow_mut().take();
+        let done = match ask {
+            MediaAsk::Offer { flow, restart_ice } => match prepared {
+                Some(offer) if flow == Flow::SendRecv && !restart_ice => offer,
+                _ => self.offer(flow, restart_ice).await,
+            }
+            .map(Some),
+            MediaAsk::Answer { offer, flow } => self.answer(&offer, flow).await.map(Some),
+            MediaAsk::Accept { answer, provisional } => match self.connection() {
+                Some(connection) => connection.accept(&answer, provisional).await.map(|()| None),
+                None => Err(gone()),
+            },
+            MediaAsk::RollBack => match self.connection() {
+                Some(connection) => connection.roll_back().await.map(|()| None),
+                None => Ok(None),
+            },
+            // Served by `Media::close`, ahead of the queue.
+            MediaAsk::Close => Ok(None),
+        };
+        match done {
+            Ok(Some(sdp)) => {
+                mark("bitcall:offer");
+                MediaReply::Description { sdp }
+            }
+            Ok(None) => MediaReply::Done,
+            Err(trouble) => MediaReply::Failed { fault: trouble.fault, message: trouble.words },
+        }
+    }
+
+    async fn offer(self: &Rc<Self>, flow: Flow, restart_ice: bool) -> Result<String, Trouble> {
+        let media = self.media.upgrade().ok_or_else(gone)?;
+        // Where the microphone was allowed before, it opens while candidates
+        // are gathered. Else the question comes first: until it is answered,
+        // browsers hide the addresses of this machine behind `.local` names,
+        // which SIP servers cannot resolve.
+        let allowed = media.microphone.allowed().await;
+        if !allowed {
+            media.microphone.open().await?;
+        }
+        let opening = Rc::clone(&media);
+        spawn_local(async move {
+            let _ = opening.microphone.open().await;
+        });
+        let connection = match self.connection() {
+            Some(connection) => connection,
+            None => self.connect()?,
+        };
+        let track = self.track();
+        let sdp = connection.offer(flow, restart_ice, track.as_ref()).await;
+        let sdp = sdp.map_err(|error| failed("The offer could not be made", &error))?;
+        self.attach_microphone(&media, &connection).await?;
+        Ok(sdp)
+    }
+
+    async fn answer(self: &Rc<Self>, offer: &str, flow: Flow) -> Result<String, Trouble> {
+        let media = self.media.upgrade().ok_or_else(gone)?;
+        let allowed = media.microphone.allowed().await;
+        if !allowed {
+            media.microphone.open().await?;
+        }
+        let connection = match self.connection() {
+            Some(connection) if connection.talks_to(offer) => connection,
+            // Another endpoint from now on: its keys need a connection of their own.
+            _ => self.connect()?,
+        };
+        let opening = Rc::clone(&media);
+        spawn_local(async move {
+            let _ = opening.microphone.open().await;
+        });
+        connection.take_offer(offer).await?;
+        let track = self.track();
+        if let Some(track) = track {
+            connection.set_track(&track).await;
+        }
+        let sdp = connection.answer(flow).await;
+        let sdp = sdp.map_err(|error| failed("The answer could not be made", &error))?;
+        self.attach_microphone(&media, &connection).await?;
+        Ok(sdp)
+    }
+
+    async fn attach_microphone(self: &Rc<Self>, media: &Rc<Inner>, connection: &Rc<Connection>) -> Result<(), Trouble> {
+        if self.track.borrow().is_some() {
+            return Ok(());
+        }
+        let microphone = media.microphone.open().await?;
+        if self.closed.get() {
+            media.rest_if_idle();
+            return Err(gone());
+        }
+        let track = self.adopt(&microphone);
+        connection.set_track(&track).await;
+        Ok(())
+    }
+
+    fn connect(self: &Rc<Self>) -> Result<Rc<Connection>, Trouble> {
+        let media = self.media.upgrade().ok_or_else(gone)?;
+        let weak = Rc::downgrade(self);
+        let connection = Connection::new(&media, move |state| {
+            if let Some(session) = weak.upgrade() {
+                session.tell(state);
+            }
+        })
+        .map_err(|error| failed("No connection could be made", &error))?;
+        let connection = Rc::new(connection);
+        *self.connection.borrow_mut() = Some(Rc::clone(&connection));
+        self.gate();
+        Ok(connection)
+    }
+
+    fn adopt(self: &Rc<Self>, microphone: &MediaStreamTrack) -> MediaStreamTrack {
+        let track = own_copy(microphone);
+        let weak = self.media.clone();
+        let ended = Listener::new(&track, "ended", move |_| {
+            if let Some(media) = weak.upgrade() {
+                media.reopen_microphone();
+            }
+        });
+        if let Some((old, _)) = self.track.replace(Some((Clone::clone(&track), ended))) {
+            old.stop();
+        }
+        self.gate();
+        track
+    }
+
+    /// Lets sound through, or not.
+    fn gate(&self) {
+        if let Some((track, _)) = &*self.track.borrow() {
+            track.set_enabled(!self.muted.get() && !self.held.get());
+        }
+        if let Some(connection) = self.connection() {
+            connection.set_silent(self.held.get());
+        }
+    }
+
+    fn tell(&self, state: MediaState) {
+        if let Some(media) = self.media.upgrade()
+            && !self.closed.get()
+        {
+            media.send(ToAgent::MediaChanged { call: self.call.clone(), state });
+        }
+    }
+}
+
+/// `MediaStreamTrack.clone()`, which web-sys gives the name of Rust's `clone`
+/// but which makes a second track.
+fn own_copy(microphone: &MediaStreamTrack) -> MediaStreamTrack {
+    MediaStreamTrack::clone(microphone)
+}
+
+fn gone() -> Trouble {
+    Trouble { fault: MediaFault::Other, words: "The call is over.".to_owned() }
+}
+
+fn failed(what: &str, error: &wasm_bindgen::JsValue) -> Trouble {
+    Trouble { fault: MediaFault::Other, words: format!("{what}: {}", super::connection::message(error)) }
+}

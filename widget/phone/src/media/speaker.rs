@@ -1,0 +1,79 @@
+//! Where the far ends are heard.
+
+use std::cell::RefCell;
+
+use js_sys::{Function, Promise, Reflect};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{HtmlAudioElement, MediaStream};
+
+/// All audio elements of this page, one per call.
+pub struct Speaker {
+    chosen: RefCell<Option<String>>,
+    elements: RefCell<Vec<HtmlAudioElement>>,
+}
+
+impl Speaker {
+    pub fn new(chosen: Option<String>) -> Speaker {
+        Speaker { chosen: RefCell::new(chosen), elements: RefCell::default() }
+    }
+
+    pub fn chosen(&self) -> Option<String> {
+        self.chosen.borrow().clone()
+    }
+
+    pub fn choose(&self, id: Option<String>) {
+        for element in self.elements.borrow().iter() {
+            send_to(element, id.as_deref());
+        }
+        *self.chosen.borrow_mut() = id;
+    }
+
+    /// An element that plays `stream`. Give it back with [`Speaker::remove`].
+    pub fn add(&self, stream: &MediaStream) -> Option<HtmlAudioElement> {
+        let element = HtmlAudioElement::new().ok()?;
+        element.set_autoplay(true);
+        // Without it iOS opens its full-screen player.
+        let _ = element.set_attribute("playsinline", "");
+        send_to(&element, self.chosen.borrow().as_deref());
+        element.set_src_object(Some(stream));
+        self.elements.borrow_mut().push(element.clone());
+        Some(element)
+    }
+
+    pub fn remove(&self, element: &HtmlAudioElement) {
+        let _ = element.pause();
+        element.set_src_object(None);
+        self.elements.borrow_mut().retain(|other| !other.is_same_node(Some(element)));
+    }
+
+    pub fn play_all(&self) {
+        for element in self.elements.borrow().iter() {
+            if element.paused()
+                && let Ok(promise) = element.play()
+            {
+                forget(promise);
+            }
+        }
+    }
+}
+
+/// `setSinkId` exists in Chromium and Firefox, and fails without the
+/// permissions policy `speaker-selection`: then the default speaker plays on.
+pub fn send_to(target: &JsValue, id: Option<&str>) {
+    let Ok(set) = Reflect::get(target, &"setSinkId".into()).and_then(|set| set.dyn_into::<Function>()) else {
+        return;
+    };
+    if let Ok(promise) = set.call1(target, &id.unwrap_or("").into())
+        && let Ok(promise) = promise.dyn_into::<Promise>()
+    {
+        forget(promise);
+    }
+}
+
+/// Lets a promise fail without an "unhandled rejection" in the console.
+pub fn forget(promise: Promise) {
+    wasm_bindgen_futures::spawn_local(async move {
+        let _ = JsFuture::from(promise).await;
+    });
+}

@@ -1,0 +1,81 @@
+//! Notes by Web Audio: two sines each, with a soft attack and release, since a
+//! hard edge clicks and startles.
+
+use web_sys::{AudioContext, AudioNode, GainNode, OscillatorNode};
+
+use super::plan::{Note, Pattern};
+
+const ATTACK_S: f64 = 0.012;
+const RELEASE_S: f64 = 0.06;
+const KEY_MS: f32 = 110.0;
+const KEY_LOUDNESS: f32 = 0.07;
+
+/// One repetition of a pattern that sounds.
+pub struct Voice {
+    context: AudioContext,
+    master: GainNode,
+    sources: Vec<OscillatorNode>,
+}
+
+impl Voice {
+    /// `None` when the browser gives no audio nodes.
+    pub fn start(context: &AudioContext, pattern: &Pattern) -> Option<Voice> {
+        let master = context.create_gain().ok()?;
+        master.gain().set_value(pattern.loudness);
+        connect(&master, &context.destination());
+        let mut sources = Vec::new();
+        for note in &pattern.notes {
+            sources.extend(play(context, &master, *note));
+        }
+        Some(Voice { context: context.clone(), master, sources })
+    }
+
+    /// Fades within a few milliseconds.
+    pub fn stop(self) {
+        let now = self.context.current_time();
+        let _ = self.master.gain().set_target_at_time(0.0, now, 0.015);
+        for source in self.sources {
+            #[allow(deprecated)] // The scheduled form of stop, which web-sys marks by its base class.
+            let _ = source.stop_with_when(now + 0.1);
+        }
+    }
+}
+
+/// A key's tone.
+pub fn blip(context: &AudioContext, low: f32, high: f32) {
+    let pattern = Pattern {
+        notes: vec![Note { hertz: [low, high], start_ms: 0.0, length_ms: KEY_MS }],
+        period_ms: 0,
+        loudness: KEY_LOUDNESS,
+    };
+    // Ends by itself.
+    drop(Voice::start(context, &pattern));
+}
+
+fn play(context: &AudioContext, master: &GainNode, note: Note) -> Vec<OscillatorNode> {
+    let start = context.current_time() + f64::from(note.start_ms) / 1_000.0;
+    let end = start + f64::from(note.length_ms) / 1_000.0;
+    let mut sources = Vec::new();
+    for hertz in note.hertz {
+        let (Ok(source), Ok(envelope)) = (context.create_oscillator(), context.create_gain()) else {
+            continue;
+        };
+        source.frequency().set_value(hertz);
+        let gain = envelope.gain();
+        let _ = gain.set_value_at_time(0.0, start);
+        let _ = gain.linear_ramp_to_value_at_time(1.0, start + ATTACK_S);
+        let _ = gain.set_value_at_time(1.0, (end - RELEASE_S).max(start + ATTACK_S));
+        let _ = gain.linear_ramp_to_value_at_time(0.0, end);
+        connect(&source, &envelope);
+        connect(&envelope, master);
+        let _ = source.start_with_when(start);
+        #[allow(deprecated)]
+        let _ = source.stop_with_when(end);
+        sources.push(source);
+    }
+    sources
+}
+
+fn connect(from: &AudioNode, to: &AudioNode) {
+    let _ = from.connect_with_audio_node(to);
+}

@@ -1,0 +1,97 @@
+//! A request of ours before it has a `Via`: what must be kept to send it again
+//! with credentials, to cancel it or to acknowledge its refusal.
+
+use serde::{Deserialize, Serialize};
+
+use crate::message::{Header, Request};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Draft {
+    pub(crate) method: String,
+    pub(crate) uri: String,
+    /// Values of `Route`, in order.
+    pub(crate) routes: Vec<String>,
+    /// Value of `From`, with our tag.
+    pub(crate) from: String,
+    /// Value of `To`, with the far end's tag once there is one.
+    pub(crate) to: String,
+    pub(crate) call_id: String,
+    pub(crate) cseq: u32,
+    /// Further header fields, in order.
+    pub(crate) extra: Vec<(String, String)>,
+    /// Media type and content.
+    pub(crate) body: Option<(String, String)>,
+}
+
+impl Draft {
+    #[must_use]
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.extra.push((name.into(), value.into()));
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_body(mut self, media_type: &str, content: &str) -> Self {
+        self.body = Some((media_type.into(), content.into()));
+        self
+    }
+
+    pub(crate) fn is_sdp(&self) -> bool {
+        self.body
+            .as_ref()
+            .is_some_and(|(media_type, _)| media_type == "application/sdp")
+    }
+
+    /// A CANCEL or a refusal's ACK: same Request-URI, route, From, Call-ID and
+    /// CSeq number (RFC 3261 §9.1, §17.1.1.3), no body.
+    pub(crate) fn companion(&self, method: &str, to: &str) -> Self {
+        Self {
+            method: method.into(),
+            to: to.into(),
+            extra: Vec::new(),
+            body: None,
+            ..self.clone()
+        }
+    }
+
+    /// On the wire. `via` is the sent-by name, `credentials` complete header fields.
+    pub(crate) fn to_bytes(
+        &self,
+        via: &str,
+        branch: &str,
+        credentials: &[(String, String)],
+    ) -> Vec<u8> {
+        let mut request = Request::new(&self.method, &self.uri);
+        let mut line = String::from("SIP/2.0/WSS ");
+        line.push_str(via);
+        line.push_str(";branch=");
+        line.push_str(branch);
+        line.push_str(";rport");
+        request.append(Header::Via, &line);
+        for route in &self.routes {
+            request.append(Header::Route, route);
+        }
+        request.append(Header::MaxForwards, "70");
+        request.append(Header::From, &self.from);
+        request.append(Header::To, &self.to);
+        request.append(Header::CallId, &self.call_id);
+        let mut line = number(u64::from(self.cseq));
+        line.push(' ');
+        line.push_str(&self.method);
+        request.append(Header::CSeq, &line);
+        for (name, value) in self.extra.iter().chain(credentials) {
+            request.append(name.as_str(), value);
+        }
+        if let Some((media_type, content)) = &self.body {
+            request.set_body(media_type, content.as_bytes());
+        }
+        request.to_bytes()
+    }
+}
+
+/// A number as text.
+pub(crate) fn number(number: u64) -> String {
+    let mut text = String::new();
+    crate::message::push_number(&mut text, usize::try_from(number).unwrap_or(usize::MAX));
+    text
+}

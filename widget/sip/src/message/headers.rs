@@ -1,0 +1,336 @@
+//! The header fields and the body of a message: one text, and for every line where in it the line is.
+//!
+//! What came in is never rewritten: an edit adds text behind the old and changes which pieces make up
+//! the message. So what a proxy forwards is byte for byte what it received, save what it changed.
+
+use super::{Header, Name, syntax};
+
+/// Where a header line is in the text.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Line {
+    pub(super) header: Header,
+    /// The line without its final CRLF; a folded line's inner line breaks are inside.
+    pub(super) start: u32,
+    pub(super) end: u32,
+    /// The value without surrounding white space; of a folded line the unfolded copy.
+    pub(super) value: u32,
+    pub(super) value_end: u32,
+}
+
+/// The header fields and the body, common to requests and responses.
+///
+/// Values written with [`Headers::append`], [`Headers::set`] and their like cannot break out of their
+/// line: line breaks and NUL in them become spaces, and characters a name may not have are dropped.
+#[derive(Clone, Debug)]
+pub struct Headers {
+    /// The head as received (start line first), then the text of lines added later.
+    pub(super) text: String,
+    /// The head's own bytes where they were not UTF-8 (`text` then has `?` for each stray byte, so that
+    /// positions are the same in both).
+    pub(super) bytes: Option<Box<[u8]>>,
+    pub(super) lines: Vec<Line>,
+    pub(super) start_line: (u32, u32),
+    pub(super) body: Vec<u8>,
+    /// Made here, not parsed: gets a Content-Length when written.
+    pub(super) made: bool,
+}
+
+impl Headers {
+    pub(super) fn made(capacity: usize) -> Headers {
+        Headers {
+            text: String::with_capacity(capacity),
+            bytes: None,
+            lines: Vec::with_capacity(16),
+            start_line: (0, 0),
+            body: Vec::new(),
+            made: true,
+        }
+    }
+
+    #[inline]
+    pub(super) fn slice(&self, start: u32, end: u32) -> &str {
+        self.text
+            .get(start as usize..end as usize)
+            .unwrap_or_default()
+    }
+
+    #[inline]
+    pub(super) fn line_value(&self, line: &Line) -> &str {
+        self.slice(line.value, line.value_end)
+    }
+
+    fn line_name(&self, line: &Line) -> &str {
+        let text = self.slice(line.start, line.end);
+        text.split(':')
+            .next()
+            .unwrap_or_default()
+            .trim_end_matches([' ', '\t'])
+    }
+
+    fn is(&self, line: &Line, name: Name<'_>) -> bool {
+        match name {
+            Name::Known(header) => line.header == header,
+            Name::Other(text) => {
+                line.header == Header::Other && self.line_name(line).eq_ignore_ascii_case(text)
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn line(&self, header: Header) -> Option<&Line> {
+        self.lines.iter().find(|line| line.header == header)
+    }
+
+    /// The first line's value of a header field, without surrounding white space, unfolded.
+    pub fn value<'n>(&self, name: impl Into<Name<'n>>) -> Option<&str> {
+        let name = name.into();
+        self.lines
+            .iter()
+            .find(|line| self.is(line, name))
+            .map(|line| self.line_value(line))
+    }
+
+    /// The value of every line of a header field, in order.
+    pub fn values<'n>(&self, name: impl Into<Name<'n>>) -> impl Iterator<Item = &str> {
+        let name = name.into();
+        self.lines
+            .iter()
+            .filter(move |line| self.is(line, name))
+            .map(|line| self.line_value(line))
+    }
+
+    /// Every element of a comma-separated header field, over all its lines, in order.
+    ///
+    /// Not for `Authorization`, `WWW-Authenticate` and their kin, whose commas separate parameters.
+    pub fn items<'n>(&self, name: impl Into<Name<'n>>) -> impl Iterator<Item = &str> {
+        self.values(name).flat_map(syntax::items)
+    }
+
+    /// Whether the header field is there.
+    pub fn has<'n>(&self, name: impl Into<Name<'n>>) -> bool {
+        self.value(name).is_some()
+    }
+
+    /// Whether a list like `Supported`, `Require` or `Allow` names `token`, without regard to case.
+    pub fn lists<'n>(&self, name: impl Into<Name<'n>>, token: &str) -> bool {
+        self.items(name)
+            .any(|item| item.eq_ignore_ascii_case(token))
+    }
+
+    /// Every header line in order: name as written, value unfolded.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.lines
+            .iter()
+            .map(|line| (self.line_name(line), self.line_value(line)))
+    }
+
+    /// The body; empty where there is none.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// Sets the body with its `Content-Type`; `Content-Length` follows by itself.
+    pub fn set_body(&mut self, content_type: &str, body: &[u8]) {
+        self.body.clear();
+        self.body.extend_from_slice(body);
+        self.set(Header::ContentType, content_type);
+        self.update_length();
+    }
+
+    /// Removes the body and the header fields that describe it.
+    pub fn clear_body(&mut self) {
+        self.body.clear();
+        for header in [
+            Header::ContentType,
+            Header::ContentDisposition,
+            Header::ContentEncoding,
+            Header::ContentLanguage,
+        ] {
+            self.remove(header);
+        }
+        self.update_length();
+    }
+
+    fn update_length(&mut self) {
+        if self.has(Header::ContentLength) {
+            let mut digits = String::new();
+            syntax::push_number(&mut digits, self.body.len());
+            self.set(Header::ContentLength, &digits);
+        }
+    }
+
+    /// Adds a line after all others.
+    pub fn append<'n>(&mut self, name: impl Into<Name<'n>>, value: &str) {
+        let line = self.write_line(name.into(), value);
+        self.lines.push(line);
+    }
+
+    /// Adds a line before the first one of this name, or before all others where there is none.
+    pub fn prepend<'n>(&mut self, name: impl Into<Name<'n>>, value: &str) {
+        let name = name.into();
+        let line = self.write_line(name, value);
+        let at = self
+            .lines
+            .iter()
+            .position(|line| self.is(line, name))
+            .unwrap_or(0);
+        self.lines.insert(at, line);
+    }
+
+    /// Makes this the only line of its name: in the place of the first one, else after all others.
+    pub fn set<'n>(&mut self, name: impl Into<Name<'n>>, value: &str) {
+        let name = name.into();
+        let Some(at) = self.lines.iter().position(|line| self.is(line, name)) else {
+            return self.append(name, value);
+        };
+        let line = self.write_line(name, value);
+        self.remove(name);
+        self.lines.insert(at.min(self.lines.len()), line);
+    }
+
+    /// Removes every line of this name and says how many there were.
+    pub fn remove<'n>(&mut self, name: impl Into<Name<'n>>) -> usize {
+        let name = name.into();
+        let before = self.lines.len();
+        let mut lines = core::mem::take(&mut self.lines);
+        lines.retain(|line| !self.is(line, name));
+        self.lines = lines;
+        before - self.lines.len()
+    }
+
+    /// Replaces the first element of a comma-separated header field, or removes it; the elements after
+    /// it on the same line stay as they are. Says whether there was one.
+    pub(super) fn replace_first(&mut self, header: Header, replacement: Option<&str>) -> bool {
+        let Some(at) = self.lines.iter().position(|line| line.header == header) else {
+            return false;
+        };
+        let Some(line) = self.lines.get(at).copied() else {
+            return false;
+        };
+        let (_, rest) = syntax::first_item(self.line_value(&line));
+        let mut value = String::from(replacement.unwrap_or_default());
+        if !rest.is_empty() {
+            if !value.is_empty() {
+                value.push_str(", ");
+            }
+            value.push_str(rest);
+        }
+        if value.is_empty() {
+            self.lines.remove(at);
+        } else {
+            let new = self.write_line(Name::Known(header), &value);
+            if let Some(slot) = self.lines.get_mut(at) {
+                *slot = new;
+            }
+        }
+        true
+    }
+
+    /// Takes over a line of another message as it is, byte for byte where it was UTF-8.
+    pub(super) fn copy_line(&mut self, from: &Headers, line: &Line) {
+        let start = self.position();
+        self.text.push_str(from.slice(line.start, line.end));
+        let end = self.position();
+        let (value, value_end) = if line.value >= line.start && line.value_end <= line.end {
+            (
+                start + (line.value - line.start),
+                start + (line.value_end - line.start),
+            )
+        } else {
+            self.text.push_str(from.line_value(line));
+            (end, self.position())
+        };
+        self.lines.push(Line {
+            header: line.header,
+            start,
+            end,
+            value,
+            value_end,
+        });
+    }
+
+    pub(super) fn copy_lines(&mut self, from: &Headers, header: Header) {
+        for line in from.lines.iter().filter(|line| line.header == header) {
+            self.copy_line(from, line);
+        }
+    }
+
+    fn write_line(&mut self, name: Name<'_>, value: &str) -> Line {
+        let start = self.position();
+        match name {
+            Name::Known(header) => self.text.push_str(header.as_str()),
+            Name::Other(text) => {
+                self.text
+                    .extend(text.chars().filter(|c| syntax::is_token(*c)));
+            }
+        }
+        self.text.push_str(": ");
+        let value_start = self.position();
+        syntax::push_clean(&mut self.text, value.trim_matches([' ', '\t', '\r', '\n']));
+        let end = self.position();
+        let header = match name {
+            Name::Known(header) => header,
+            Name::Other(_) => Header::Other,
+        };
+        Line {
+            header,
+            start,
+            end,
+            value: value_start,
+            value_end: end,
+        }
+    }
+
+    /// Writes the first line anew.
+    pub(super) fn write_start(&mut self, parts: [&str; 3]) {
+        let start = self.position();
+        for (index, part) in parts.into_iter().enumerate() {
+            if index > 0 {
+                self.text.push(' ');
+            }
+            syntax::push_clean(&mut self.text, part);
+        }
+        self.start_line = (start, self.position());
+    }
+
+    pub(super) fn position(&self) -> u32 {
+        u32::try_from(self.text.len()).unwrap_or(u32::MAX)
+    }
+
+    fn write_span(&self, out: &mut Vec<u8>, start: u32, end: u32) {
+        let span = start as usize..end as usize;
+        match self
+            .bytes
+            .as_deref()
+            .and_then(|bytes| bytes.get(span.clone()))
+        {
+            Some(bytes) => out.extend_from_slice(bytes),
+            None => out.extend_from_slice(self.slice(start, end).as_bytes()),
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Appends the message as it goes onto the wire.
+    pub fn write_to(&self, out: &mut Vec<u8>) {
+        out.reserve(self.text.len() + self.body.len() + 32);
+        self.write_span(out, self.start_line.0, self.start_line.1);
+        for line in &self.lines {
+            self.write_span(out, line.start, line.end);
+        }
+        if self.made && !self.has(Header::ContentLength) {
+            let mut line = String::from("Content-Length: ");
+            syntax::push_number(&mut line, self.body.len());
+            line.push_str("\r\n");
+            out.extend_from_slice(line.as_bytes());
+        }
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(&self.body);
+    }
+
+    /// The message as it goes onto the wire.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write_to(&mut out);
+        out
+    }
+}

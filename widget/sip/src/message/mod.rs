@@ -1,0 +1,285 @@
+//! SIP messages (RFC 3261 §7): parsing, reading, making and changing them.
+//!
+//! [`Message::parse`] takes a frame or datagram and keeps its header lines as they are; the accessors
+//! of [`Headers`] read values when asked. [`Request::new`], [`Request::response`] and [`Response::new`]
+//! make messages; the methods of [`Request`] and [`Headers`] that push, pop and set change them, and
+//! what they do not touch is written out byte for byte as it was received.
+//!
+//! ```
+//! use bitcall_sip::message::{Header, Message};
+//!
+//! let bytes = b"OPTIONS sip:bob@example.com SIP/2.0\r\n\
+//!     Via: SIP/2.0/WSS client.invalid;branch=z9hG4bKabc\r\n\
+//!     Max-Forwards: 70\r\n\
+//!     From: <sip:alice@example.com>;tag=1\r\n\
+//!     To: <sip:bob@example.com>\r\n\
+//!     Call-ID: 1@client.invalid\r\n\
+//!     CSeq: 7 OPTIONS\r\n\r\n";
+//! let Ok(Message::Request(request)) = Message::parse(bytes) else { unreachable!() };
+//! assert_eq!(request.via()?.branch(), Some("z9hG4bKabc"));
+//! assert_eq!(request.cseq()?.number, 7);
+//!
+//! let mut response = request.response(200, "OK", Some("tag-of-mine"));
+//! response.append(Header::Allow, "INVITE, ACK, BYE, CANCEL, OPTIONS");
+//! assert!(response.to_bytes().starts_with(b"SIP/2.0 200 OK\r\n"));
+//! # Ok::<(), bitcall_sip::message::Fault>(())
+//! ```
+
+mod address;
+mod check;
+mod fault;
+mod fields;
+mod headers;
+mod method;
+mod name;
+mod params;
+mod parse;
+mod proxy;
+pub(crate) mod syntax;
+pub(crate) mod via;
+
+pub use address::{Contact, NameAddr};
+pub use fault::{Fault, ParseError, What};
+pub use fields::{CSeq, RAck, Reason, Refresher, SessionExpires};
+pub use headers::Headers;
+pub use method::Method;
+pub use name::{Header, Name};
+pub use params::Params;
+pub use syntax::{push_number, quote, unquote};
+pub use via::Via;
+
+use crate::uri::Uri;
+use core::ops::{Deref, DerefMut};
+
+/// The largest message that is parsed, in bytes.
+pub const MAX_SIZE: usize = 1 << 20;
+
+/// A request or a response.
+#[derive(Clone, Debug)]
+pub enum Message {
+    /// A request.
+    Request(Request),
+    /// A response.
+    Response(Response),
+}
+
+impl Message {
+    /// The header fields and the body.
+    pub fn headers(&self) -> &Headers {
+        match self {
+            Message::Request(request) => request,
+            Message::Response(response) => response,
+        }
+    }
+
+    /// The header fields and the body, to change them.
+    pub fn headers_mut(&mut self) -> &mut Headers {
+        match self {
+            Message::Request(request) => request,
+            Message::Response(response) => response,
+        }
+    }
+
+    /// The message as it goes onto the wire.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.headers().to_bytes()
+    }
+
+    /// Looks at everything a user agent or proxy relies on; see [`Request::check`] and [`Response::check`].
+    pub fn check(&self) -> Result<(), Fault> {
+        match self {
+            Message::Request(request) => request.check(),
+            Message::Response(response) => response.check(),
+        }
+    }
+}
+
+impl From<Request> for Message {
+    fn from(request: Request) -> Self {
+        Message::Request(request)
+    }
+}
+
+impl From<Response> for Message {
+    fn from(response: Response) -> Self {
+        Message::Response(response)
+    }
+}
+
+/// A request: a request line and [`Headers`].
+#[derive(Clone, Debug)]
+pub struct Request {
+    headers: Headers,
+    method_end: u32,
+    uri: (u32, u32),
+}
+
+impl Request {
+    /// A request without header fields. White space and control characters in `uri` become `%20` and
+    /// their like, so that the request line stays one line of three words.
+    pub fn new(method: Method<'_>, uri: &str) -> Request {
+        let mut request = Request {
+            headers: Headers::made(768),
+            method_end: 0,
+            uri: (0, 0),
+        };
+        request.write_request_line(method.as_str(), uri);
+        request
+    }
+
+    fn write_request_line(&mut self, method: &str, uri: &str) {
+        let method: String = method.chars().filter(|c| syntax::is_token(*c)).collect();
+        let uri = crate::uri::without_white_space(uri);
+        self.headers.write_start([&method, &uri, "SIP/2.0"]);
+        let start = self.headers.start_line.0;
+        let length = |text: &str| u32::try_from(text.len()).unwrap_or_default();
+        self.method_end = start + length(&method);
+        self.uri = (self.method_end + 1, self.method_end + 1 + length(&uri));
+    }
+
+    /// The method.
+    pub fn method(&self) -> Method<'_> {
+        Method::from_name(self.slice(self.start_line.0, self.method_end))
+    }
+
+    /// The Request-URI as it is written.
+    pub fn uri_text(&self) -> &str {
+        self.slice(self.uri.0, self.uri.1)
+    }
+
+    /// The Request-URI.
+    pub fn uri(&self) -> Result<Uri<'_>, Fault> {
+        Uri::parse(self.uri_text()).map_err(|_| Fault::new(What::RequestUri, 0))
+    }
+
+    /// Sets the Request-URI; see [`Request::new`] for what becomes of white space.
+    pub fn set_uri(&mut self, uri: &str) {
+        let method = self.method().as_str().to_owned();
+        self.write_request_line(&method, uri);
+    }
+
+    /// A response to this request (RFC 3261 §8.2.6): Via, From, To, Call-ID and `CSeq` are this
+    /// request's; `Record-Route` too where the response can make a dialog (§12.1.1), `Timestamp` in a 100.
+    ///
+    /// `to_tag` is added to To where To has no tag yet; a 100 has none.
+    pub fn response(&self, status: u16, reason: &str, to_tag: Option<&str>) -> Response {
+        let mut response = Response::new(status, reason);
+        let headers = &mut response.headers;
+        headers.copy_lines(self, Header::Via);
+        headers.copy_lines(self, Header::From);
+        match (self.to(), to_tag) {
+            (Ok(to), Some(tag)) if to.tag().is_none() && status != 100 => {
+                let mut value = self.value(Header::To).unwrap_or_default().to_owned();
+                value.push_str(";tag=");
+                value.extend(tag.chars().filter(|c| syntax::is_token(*c)));
+                headers.append(Header::To, &value);
+            }
+            _ => headers.copy_lines(self, Header::To),
+        }
+        headers.copy_lines(self, Header::CallId);
+        headers.copy_lines(self, Header::CSeq);
+        if status == 100 {
+            headers.copy_lines(self, Header::Timestamp);
+        }
+        if matches!(status, 101..=299)
+            && matches!(
+                self.method(),
+                Method::Invite | Method::Subscribe | Method::Refer | Method::Notify
+            )
+        {
+            headers.copy_lines(self, Header::RecordRoute);
+        }
+        response
+    }
+
+    /// The answer to a request with a fault, or `None` where none is sent: to an ACK, or where what a
+    /// response must repeat is missing.
+    pub fn refusal(&self, fault: &Fault) -> Option<Response> {
+        let repeated = [
+            Header::Via,
+            Header::From,
+            Header::To,
+            Header::CallId,
+            Header::CSeq,
+        ];
+        if self.method() == Method::Ack || !repeated.iter().all(|header| self.has(*header)) {
+            return None;
+        }
+        Some(self.response(fault.status()?, &fault.reason(), Some("fault")))
+    }
+}
+
+impl Deref for Request {
+    type Target = Headers;
+    #[inline]
+    fn deref(&self) -> &Headers {
+        &self.headers
+    }
+}
+
+impl DerefMut for Request {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Headers {
+        &mut self.headers
+    }
+}
+
+/// A response: a status line and [`Headers`].
+#[derive(Clone, Debug)]
+pub struct Response {
+    headers: Headers,
+    status: u16,
+    reason: (u32, u32),
+}
+
+impl Response {
+    /// A response without header fields. Status codes below 100 become 100, above 699 become 699.
+    pub fn new(status: u16, reason: &str) -> Response {
+        let status = status.clamp(100, 699);
+        let mut headers = Headers::made(512);
+        let mut code = String::with_capacity(3);
+        push_number(&mut code, status.into());
+        headers.write_start(["SIP/2.0", &code, reason]);
+        let (start, end) = headers.start_line;
+        Response {
+            status,
+            reason: ((start + 12).min(end), end),
+            headers,
+        }
+    }
+
+    /// The status code, 100 to 699.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The reason phrase as it is written.
+    pub fn reason_phrase(&self) -> &str {
+        self.slice(self.reason.0, self.reason.1)
+    }
+
+    /// Whether this is a 1xx.
+    pub fn is_provisional(&self) -> bool {
+        self.status < 200
+    }
+
+    /// Whether this is a 2xx.
+    pub fn is_success(&self) -> bool {
+        matches!(self.status, 200..=299)
+    }
+}
+
+impl Deref for Response {
+    type Target = Headers;
+    #[inline]
+    fn deref(&self) -> &Headers {
+        &self.headers
+    }
+}
+
+impl DerefMut for Response {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Headers {
+        &mut self.headers
+    }
+}

@@ -1,0 +1,92 @@
+//! Parameters behind a value: `;name=value;flag`.
+
+use super::syntax::{self, find_outside, split_off, trim};
+use std::borrow::Cow;
+
+/// The parameters of a Via, an address, a URI or another value, as text: `name=value;flag`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Params<'a>(&'a str);
+
+impl<'a> Params<'a> {
+    /// Parameters from their text, without the first semicolon.
+    pub fn new(text: &'a str) -> Params<'a> {
+        Params(text)
+    }
+
+    /// The text, without the first semicolon.
+    pub fn as_str(self) -> &'a str {
+        self.0
+    }
+
+    /// The value of a parameter as it is written, quotes included; empty for a flag. Names are compared
+    /// without regard to case; the first one counts.
+    pub fn get(self, name: &str) -> Option<&'a str> {
+        self.iter()
+            .find(|(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+
+    /// The value of a parameter without its quotes and escapes.
+    pub fn text(self, name: &str) -> Option<Cow<'a, str>> {
+        self.get(name).map(syntax::unquote)
+    }
+
+    /// Whether the parameter is there, with or without a value.
+    pub fn has(self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// Names and values as they are written; a flag's value is empty.
+    pub fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let mut rest = self.0;
+        core::iter::from_fn(move || {
+            while !rest.is_empty() {
+                let (parameter, tail) = split_off(rest, find_outside(rest, |byte| byte == b';'));
+                rest = tail;
+                let (name, value) =
+                    split_off(parameter, find_outside(parameter, |byte| byte == b'='));
+                let name = trim(name);
+                if !name.is_empty() {
+                    return Some((name, trim(value)));
+                }
+            }
+            None
+        })
+    }
+
+    /// Whether every parameter is `token`, `token=token`, `token=host` or `token=quoted-string`
+    /// (RFC 3261 §25.1, `generic-param`).
+    pub(super) fn well_formed(self) -> bool {
+        if trim(self.0).is_empty() {
+            return true;
+        }
+        let mut rest = Some(self.0);
+        while let Some(text) = rest {
+            let end = find_outside(text, |byte| byte == b';');
+            let (parameter, tail) = split_off(text, end);
+            rest = (end < text.len()).then_some(tail);
+            let equals = find_outside(parameter, |byte| byte == b'=');
+            let (name, value) = split_off(parameter, equals);
+            let value = trim(value);
+            let value_fits = if equals == parameter.len() {
+                true
+            } else if value.starts_with('"') {
+                syntax::is_quoted(value)
+            } else {
+                !value.is_empty()
+                    && value.bytes().all(|byte| {
+                        syntax::is_token_byte(byte)
+                            || byte >= 0x80
+                            || matches!(
+                                byte,
+                                b'[' | b']' | b':' | b'/' | b'@' | b'?' | b'&' | b'=' | b'+' | b'$'
+                            )
+                    })
+            };
+            if !value_fits || !syntax::all_token(trim(name)) {
+                return false;
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,343 @@
+//! From bytes to a message: one pass over the head finds the lines and the header numbers. Values are
+//! looked into only when somebody asks for them.
+
+use super::headers::{Headers, Line};
+use super::{Fault, Header, MAX_SIZE, Message, ParseError, Request, Response, What, syntax};
+
+impl Message {
+    /// Parses one message: a datagram or a WebSocket frame (RFC 7118: one message each, Content-Length
+    /// optional). Line breaks before the message are skipped; bytes behind what Content-Length counts
+    /// are dropped (RFC 3261 §18.3).
+    ///
+    /// Header values are checked when they are read; [`Request::check`] and [`Response::check`] look at
+    /// all that matter at once.
+    pub fn parse(input: &[u8]) -> Result<Message, ParseError> {
+        let skipped = input
+            .iter()
+            .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+            .count();
+        let input = input.get(skipped..).unwrap_or_default();
+        if input.is_empty() {
+            return Err(ParseError {
+                fault: Fault::new(What::Empty, 0),
+                request: None,
+            });
+        }
+        if input.len() > MAX_SIZE {
+            return Err(ParseError {
+                fault: Fault::new(What::TooLarge, MAX_SIZE),
+                request: None,
+            });
+        }
+        let (mut headers, mut fault) = split(input);
+        match start_line(&headers) {
+            Ok(start) => {
+                if let Err(length_fault) = trim_body(&mut headers) {
+                    fault = fault.or(Some(length_fault));
+                }
+                match (start, fault) {
+                    (Start::Request { method_end, uri }, None) => Ok(Message::Request(Request {
+                        headers,
+                        method_end,
+                        uri,
+                    })),
+                    (Start::Response { status, reason }, None) => Ok(Message::Response(Response {
+                        headers,
+                        status,
+                        reason,
+                    })),
+                    (Start::Request { method_end, uri }, Some(fault)) => {
+                        let request = Some(Box::new(Request {
+                            headers,
+                            method_end,
+                            uri,
+                        }));
+                        Err(ParseError { fault, request })
+                    }
+                    (Start::Response { .. }, Some(fault)) => Err(ParseError {
+                        fault,
+                        request: None,
+                    }),
+                }
+            }
+            Err((what, target)) => {
+                let request = target.map(|(method_end, uri)| {
+                    Box::new(Request {
+                        headers,
+                        method_end,
+                        uri,
+                    })
+                });
+                Err(ParseError {
+                    fault: Fault::new(what, 0),
+                    request,
+                })
+            }
+        }
+    }
+}
+
+/// A position in the input; inputs are at most [`MAX_SIZE`] long.
+#[inline]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "inputs are at most MAX_SIZE long"
+)]
+fn position(index: usize) -> u32 {
+    index as u32
+}
+
+/// Finds all lines. On a fault goes on as far as it can, so that the message can be answered.
+fn split(input: &[u8]) -> (Headers, Option<Fault>) {
+    let mut fault = None;
+    let mut note = |what, at| {
+        fault.get_or_insert(Fault::new(what, at));
+    };
+    let mut lines: Vec<Line> = Vec::with_capacity(24);
+    let mut folded = false;
+    let mut at = 0;
+    let mut start_line = None;
+    let body = loop {
+        let rest = input.get(at..).unwrap_or_default();
+        let Some(length) = line_length(rest) else {
+            note(What::Unterminated, input.len());
+            let end = input.len();
+            if start_line.is_none() {
+                start_line = Some((0, position(end)));
+            }
+            at = end;
+            break end;
+        };
+        if rest.get(length..length + 2) != Some(b"\r\n") {
+            // A stray CR or LF: end the line here, so that what follows cannot hide, and refuse.
+            note(What::LineBreak, at + length);
+        }
+        let next = at
+            + length
+            + if rest.get(length..length + 2) == Some(b"\r\n") {
+                2
+            } else {
+                1
+            };
+        let line = rest.get(..length).unwrap_or_default();
+        let end = at + length;
+        if start_line.is_none() {
+            start_line = Some((position(at), position(end)));
+        } else if let [first, ..] = line {
+            if matches!(first, b' ' | b'\t') {
+                match lines.last_mut() {
+                    Some(last) => {
+                        last.end = position(end);
+                        // Marks the value as one to unfold.
+                        last.value_end = 0;
+                        folded = true;
+                    }
+                    None => note(What::HeaderLine, at),
+                }
+            } else if let Some(line) = header_line(line, at) {
+                lines.push(line);
+            } else {
+                note(What::HeaderLine, at);
+            }
+        } else {
+            at = end;
+            break next;
+        }
+        at = next;
+    };
+    let head = input.get(..at).unwrap_or_default();
+    let (text, bytes) = match core::str::from_utf8(head) {
+        Ok(text) => (text.to_owned(), None),
+        Err(_) => (replace_stray_bytes(head), Some(head.into())),
+    };
+    let mut headers = Headers {
+        text,
+        bytes,
+        lines,
+        start_line: start_line.unwrap_or_default(),
+        body: input.get(body..).unwrap_or_default().to_vec(),
+        made: false,
+    };
+    if folded {
+        unfold(&mut headers);
+    }
+    (headers, fault)
+}
+
+/// The bytes before the first CR or LF.
+#[inline]
+fn line_length(rest: &[u8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let mut index = 0;
+    while let Some(chunk) = rest.get(index..).and_then(<[u8]>::first_chunk::<8>) {
+        // Eight bytes at a time: a zero byte after the XOR is a CR or an LF.
+        let word = u64::from_le_bytes(*chunk);
+        let cr = word ^ (ONES * 0x0d);
+        let lf = word ^ (ONES * 0x0a);
+        let found = ((cr.wrapping_sub(ONES) & !cr) | (lf.wrapping_sub(ONES) & !lf)) & HIGH;
+        if found != 0 {
+            return Some(index + found.trailing_zeros() as usize / 8);
+        }
+        index += 8;
+    }
+    let tail = rest.get(index..)?;
+    tail.iter()
+        .position(|byte| matches!(byte, b'\r' | b'\n'))
+        .map(|found| index + found)
+}
+
+/// One header line that begins at `at`.
+#[inline]
+fn header_line(line: &[u8], at: usize) -> Option<Line> {
+    let name_length = line.iter().position(|byte| !syntax::is_token_byte(*byte))?;
+    let name = line.get(..name_length)?;
+    let mut value = name_length;
+    while matches!(line.get(value)?, b' ' | b'\t') {
+        value += 1;
+    }
+    if name.is_empty() || line.get(value) != Some(&b':') {
+        return None;
+    }
+    value += 1;
+    while matches!(line.get(value), Some(b' ' | b'\t')) {
+        value += 1;
+    }
+    let mut value_end = line.len();
+    while value_end > value && matches!(line.get(value_end - 1), Some(b' ' | b'\t')) {
+        value_end -= 1;
+    }
+    Some(Line {
+        header: Header::from_name(name),
+        start: position(at),
+        end: position(at + line.len()),
+        value: position(at + value),
+        value_end: position(at + value_end),
+    })
+}
+
+/// Gives folded lines a copy of their value in one line (RFC 3261 §7.3.1: each fold is one space).
+fn unfold(headers: &mut Headers) {
+    let mut lines = core::mem::take(&mut headers.lines);
+    for line in lines.iter_mut().filter(|line| line.value_end == 0) {
+        let raw = headers.slice(line.value, line.end).to_owned();
+        line.value = headers.position();
+        for piece in raw.split(['\r', '\n']) {
+            let piece = syntax::trim(piece);
+            if !piece.is_empty() {
+                if headers.position() > line.value {
+                    headers.text.push(' ');
+                }
+                headers.text.push_str(piece);
+            }
+        }
+        line.value_end = headers.position();
+    }
+    headers.lines = lines;
+}
+
+/// The head as text with a `?` for every byte that is not part of a character.
+fn replace_stray_bytes(head: &[u8]) -> String {
+    let mut text = String::with_capacity(head.len());
+    for chunk in head.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| '?'));
+    }
+    text
+}
+
+type Span = (u32, u32);
+
+/// What the first line says, as positions in the text.
+enum Start {
+    Request { method_end: u32, uri: Span },
+    Response { status: u16, reason: Span },
+}
+
+/// Reads the first line. A request line with a fault comes with its method's end and its URI, as far as
+/// they can be told.
+fn start_line(headers: &Headers) -> Result<Start, (What, Option<(u32, Span)>)> {
+    let (start, end) = headers.start_line;
+    let line = headers.slice(start, end);
+    let (first, rest) = split_space(line);
+    if is_sip(first) {
+        if !first.eq_ignore_ascii_case("SIP/2.0") {
+            return Err((What::Version, None));
+        }
+        let (code, _) = split_space(rest);
+        return match syntax::number(code) {
+            Some(status @ 100..=699) if code.len() == 3 => {
+                let reason = (end - position(rest.len()) + 4).min(end);
+                let status = u16::try_from(status).unwrap_or_default();
+                Ok(Start::Response {
+                    status,
+                    reason: (reason, end),
+                })
+            }
+            _ => Err((What::StatusCode, None)),
+        };
+    }
+    if !syntax::all_token(first) {
+        return Err((What::StartLine, None));
+    }
+    let method_end = start + position(first.len());
+    // The version is the last word: where the URI has stray white space the rest is still readable.
+    let (target, version) = rest
+        .trim_end_matches([' ', '\t'])
+        .rsplit_once([' ', '\t'])
+        .unwrap_or((rest, ""));
+    let uri = (method_end + 1, method_end + 1 + position(target.len()));
+    let what = if !version.eq_ignore_ascii_case("SIP/2.0") {
+        if is_sip(version) {
+            What::Version
+        } else {
+            What::StartLine
+        }
+    } else if target.len() + 1 + version.len() != rest.len() {
+        What::StartLine
+    } else if !target.contains(':') || !target.bytes().all(is_target_byte) {
+        What::RequestUri
+    } else {
+        return Ok(Start::Request { method_end, uri });
+    };
+    Err((what, Some((method_end, uri))))
+}
+
+/// Whether a word is a SIP version, whichever one.
+fn is_sip(word: &str) -> bool {
+    word.get(..4)
+        .is_some_and(|protocol| protocol.eq_ignore_ascii_case("SIP/"))
+}
+
+/// Bytes that a Request-URI can have at all; the rest is looked at when it is read as a URI.
+fn is_target_byte(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"')
+}
+
+fn split_space(text: &str) -> (&str, &str) {
+    text.split_once(' ').unwrap_or((text, ""))
+}
+
+/// Checks Content-Length against the body and drops what is behind it.
+fn trim_body(headers: &mut Headers) -> Result<(), Fault> {
+    let mut found = None;
+    for line in headers
+        .lines
+        .iter()
+        .filter(|line| line.header == Header::ContentLength)
+    {
+        let fault = |what| Fault::in_header(what, Header::ContentLength, line.start);
+        let length = syntax::number(headers.line_value(line)).ok_or(fault(What::Value))?;
+        if found.is_some() {
+            return Err(fault(What::Repeated));
+        }
+        if length as usize > headers.body.len() {
+            return Err(fault(What::BodyShort));
+        }
+        found = Some(length as usize);
+    }
+    if let Some(length) = found {
+        headers.body.truncate(length);
+    }
+    Ok(())
+}

@@ -3,6 +3,7 @@
 //!
 //! [`message`] and [`uri`] read and write what is on the wire; a proxy or registrar needs nothing more.
 
+pub mod digest;
 pub mod message;
 mod time;
 pub mod transaction;

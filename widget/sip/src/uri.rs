@@ -83,17 +83,10 @@ impl<'a> Uri<'a> {
             _ if scheme.eq_ignore_ascii_case("sip") => Scheme::Sip,
             _ if scheme.eq_ignore_ascii_case("sips") => Scheme::Sips,
             _ => {
-                let letters = scheme
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
-                let graphic = rest
-                    .bytes()
-                    .all(|byte| byte.is_ascii_graphic() || byte >= 0x80);
-                if !letters
-                    || !scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-                    || rest.is_empty()
-                    || !graphic
-                {
+                let letters =
+                    scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
+                let graphic = rest.bytes().all(|byte| byte.is_ascii_graphic() || byte >= 0x80);
+                if !letters || !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || rest.is_empty() || !graphic {
                     return Err(UriError::Scheme);
                 }
                 return Ok(Uri {
@@ -135,16 +128,7 @@ impl<'a> Uri<'a> {
             return Err(UriError::Params);
         }
         let params = Params::new(params);
-        Ok(Uri {
-            scheme,
-            user,
-            password,
-            host,
-            port,
-            params,
-            headers,
-            rest: "",
-        })
+        Ok(Uri { scheme, user, password, host, port, params, headers, rest: "" })
     }
 
     /// The user part with its escapes undone; empty where there is none.
@@ -230,16 +214,13 @@ fn params_agree(mine: Params<'_>, theirs: Params<'_>) -> bool {
 /// The same header fields in any order.
 fn headers_agree(mine: &str, theirs: &str) -> bool {
     let agree = |one: &str, two: &str| {
-        one.split('&')
-            .filter(|field| !field.is_empty())
-            .all(|field| {
-                let (name, value) = field.split_once('=').unwrap_or((field, ""));
-                two.split('&').any(|other| {
-                    let (other_name, other_value) = other.split_once('=').unwrap_or((other, ""));
-                    unescape(name).eq_ignore_ascii_case(&unescape(other_name))
-                        && unescape(value) == unescape(other_value)
-                })
+        one.split('&').filter(|field| !field.is_empty()).all(|field| {
+            let (name, value) = field.split_once('=').unwrap_or((field, ""));
+            two.split('&').any(|other| {
+                let (other_name, other_value) = other.split_once('=').unwrap_or((other, ""));
+                unescape(name).eq_ignore_ascii_case(&unescape(other_name)) && unescape(value) == unescape(other_value)
             })
+        })
     };
     agree(mine, theirs) && agree(theirs, mine)
 }
@@ -272,9 +253,7 @@ pub fn escape_user(text: &str) -> Cow<'_, str> {
 
 /// White space and control characters escaped, all else as it is.
 pub(crate) fn without_white_space(text: &str) -> Cow<'_, str> {
-    escape(text, |byte| {
-        byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"')
-    })
+    escape(text, |byte| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"'))
 }
 
 fn escape(text: &str, keep: impl Fn(u8) -> bool) -> Cow<'_, str> {
@@ -297,9 +276,7 @@ fn escape(text: &str, keep: impl Fn(u8) -> bool) -> Cow<'_, str> {
 }
 
 fn hex(byte: u8) -> Option<u8> {
-    char::from(byte)
-        .to_digit(16)
-        .and_then(|digit| u8::try_from(digit).ok())
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 /// Only bytes that `allowed` knows and whole escapes. Characters beyond ASCII are let through.

@@ -44,11 +44,7 @@ impl<'a> NameAddr<'a> {
         if uri_text.is_empty() || !uri_text.bytes().all(|byte| byte > b' ' && byte != b'"') {
             return None;
         }
-        Some(NameAddr {
-            display,
-            uri_text,
-            params: Params::new(params),
-        })
+        Some(NameAddr { display, uri_text, params: Params::new(params) })
     }
 
     /// The first address of a list.
@@ -74,9 +70,7 @@ impl<'a> NameAddr<'a> {
 
     /// A Contact's `expires` in seconds; nonsense counts as 3600 (RFC 3261 §10.2.1.1).
     pub fn expires(&self) -> Option<u32> {
-        self.params
-            .get("expires")
-            .map(|text| syntax::delta_seconds(text).unwrap_or(3600))
+        self.params.get("expires").map(|text| syntax::delta_seconds(text).unwrap_or(3600))
     }
 
     /// A Contact's preference in thousandths, 1000 where it says nothing (or nonsense).
@@ -91,9 +85,7 @@ impl<'a> NameAddr<'a> {
             syntax::is_quoted(display)
         } else {
             // Tokens and white space by the grammar; characters beyond ASCII are in wide use.
-            display.bytes().all(|byte| {
-                syntax::is_token_byte(byte) || byte >= 0x80 || matches!(byte, b' ' | b'\t')
-            })
+            display.bytes().all(|byte| syntax::is_token_byte(byte) || byte >= 0x80 || matches!(byte, b' ' | b'\t'))
         };
         display_fits && self.uri().is_ok() && self.params.well_formed()
     }
@@ -103,9 +95,7 @@ impl<'a> NameAddr<'a> {
 #[inline]
 fn find_angle(text: &str) -> Option<usize> {
     if !text.starts_with('"') {
-        return text
-            .find(['<', '"'])
-            .filter(|at| text.as_bytes().get(*at) == Some(&b'<'));
+        return text.find(['<', '"']).filter(|at| text.as_bytes().get(*at) == Some(&b'<'));
     }
     let mut escaped = false;
     for (index, byte) in text.bytes().enumerate().skip(1) {

@@ -53,12 +53,7 @@ impl Response {
 impl Headers {
     fn check_common(&self) -> Result<(), Fault> {
         for (index, line) in self.lines.iter().enumerate() {
-            if ONCE.contains(&line.header)
-                && self
-                    .lines
-                    .iter()
-                    .take(index)
-                    .any(|earlier| earlier.header == line.header)
+            if ONCE.contains(&line.header) && self.lines.iter().take(index).any(|earlier| earlier.header == line.header)
             {
                 return Err(Fault::in_header(What::Repeated, line.header, line.start));
             }
@@ -83,12 +78,7 @@ impl Headers {
                 whole(Header::Contact, address)?;
             }
         }
-        for header in [
-            Header::Route,
-            Header::RecordRoute,
-            Header::Path,
-            Header::ServiceRoute,
-        ] {
+        for header in [Header::Route, Header::RecordRoute, Header::Path, Header::ServiceRoute] {
             for address in self.addresses(header) {
                 whole(header, address?)?;
             }

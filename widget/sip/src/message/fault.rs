@@ -49,19 +49,11 @@ pub enum What {
 
 impl Fault {
     pub(crate) fn new(what: What, offset: usize) -> Fault {
-        Fault {
-            what,
-            header: None,
-            offset: u32::try_from(offset).unwrap_or(u32::MAX),
-        }
+        Fault { what, header: None, offset: u32::try_from(offset).unwrap_or(u32::MAX) }
     }
 
     pub(crate) fn in_header(what: What, header: Header, offset: u32) -> Fault {
-        Fault {
-            what,
-            header: Some(header),
-            offset,
-        }
+        Fault { what, header: Some(header), offset }
     }
 
     /// The status a server answers a request with that has this fault, or `None` where nothing is answered.

@@ -68,40 +68,21 @@ impl<'a> CSeq<'a> {
             return None;
         }
         // RFC 3261 §8.1.1.5 asks for numbers below 2^31; larger ones that fit are tolerated.
-        Some(CSeq {
-            number: syntax::number(number)?,
-            method: Method::from_name(method),
-        })
+        Some(CSeq { number: syntax::number(number)?, method: Method::from_name(method) })
     }
 }
 
 impl Headers {
-    fn required<'a, T>(
-        &'a self,
-        header: Header,
-        parse: impl FnOnce(&'a str) -> Option<T>,
-    ) -> Result<T, Fault> {
-        let line = self
-            .line(header)
-            .ok_or(Fault::in_header(What::Missing, header, 0))?;
+    fn required<'a, T>(&'a self, header: Header, parse: impl FnOnce(&'a str) -> Option<T>) -> Result<T, Fault> {
+        let line = self.line(header).ok_or(Fault::in_header(What::Missing, header, 0))?;
         self.read(line, parse)
     }
 
-    fn optional<'a, T>(
-        &'a self,
-        header: Header,
-        parse: impl FnOnce(&'a str) -> Option<T>,
-    ) -> Result<Option<T>, Fault> {
-        self.line(header)
-            .map(|line| self.read(line, parse))
-            .transpose()
+    fn optional<'a, T>(&'a self, header: Header, parse: impl FnOnce(&'a str) -> Option<T>) -> Result<Option<T>, Fault> {
+        self.line(header).map(|line| self.read(line, parse)).transpose()
     }
 
-    fn read<'a, T>(
-        &'a self,
-        line: &Line,
-        parse: impl FnOnce(&'a str) -> Option<T>,
-    ) -> Result<T, Fault> {
+    fn read<'a, T>(&'a self, line: &Line, parse: impl FnOnce(&'a str) -> Option<T>) -> Result<T, Fault> {
         parse(self.line_value(line)).ok_or(Fault::in_header(What::Value, line.header, line.start))
     }
 
@@ -110,14 +91,10 @@ impl Headers {
         header: Header,
         parse: impl Fn(&'a str) -> Option<T> + Copy,
     ) -> impl Iterator<Item = Result<T, Fault>> {
-        self.lines
-            .iter()
-            .filter(move |line| line.header == header)
-            .flat_map(move |line| {
-                syntax::items(self.line_value(line)).map(move |item| {
-                    parse(item).ok_or(Fault::in_header(What::Value, header, line.start))
-                })
-            })
+        self.lines.iter().filter(move |line| line.header == header).flat_map(move |line| {
+            syntax::items(self.line_value(line))
+                .map(move |item| parse(item).ok_or(Fault::in_header(What::Value, header, line.start)))
+        })
     }
 
     /// The topmost Via.
@@ -142,9 +119,7 @@ impl Headers {
 
     /// Call-ID.
     pub fn call_id(&self) -> Result<&str, Fault> {
-        self.required(Header::CallId, |text| {
-            (!text.is_empty() && !text.contains([' ', '\t'])).then_some(text)
-        })
+        self.required(Header::CallId, |text| (!text.is_empty() && !text.contains([' ', '\t'])).then_some(text))
     }
 
     /// `CSeq`.
@@ -204,8 +179,7 @@ impl Headers {
     /// Expires in seconds; nonsense counts as 3600, too large a number as the largest one
     /// (RFC 3261 §10.3 step 7, RFC 4475 §3.1.2.4).
     pub fn expires(&self) -> Option<u32> {
-        self.value(Header::Expires)
-            .map(|text| syntax::delta_seconds(text).unwrap_or(3600))
+        self.value(Header::Expires).map(|text| syntax::delta_seconds(text).unwrap_or(3600))
     }
 
     /// Min-Expires in seconds (of a 423).
@@ -223,8 +197,7 @@ impl Headers {
 
     /// Content-Type without its parameters, as written: `application/sdp`.
     pub fn content_type(&self) -> Option<&str> {
-        self.value(Header::ContentType)
-            .map(|text| trim(text.split(';').next().unwrap_or_default()))
+        self.value(Header::ContentType).map(|text| trim(text.split(';').next().unwrap_or_default()))
     }
 
     /// Content-Length, where the message has one.
@@ -242,18 +215,13 @@ impl Headers {
                 Some(_) => return None,
                 None => None,
             };
-            Some(SessionExpires {
-                interval: syntax::number(trim(interval))?,
-                refresher,
-            })
+            Some(SessionExpires { interval: syntax::number(trim(interval))?, refresher })
         })
     }
 
     /// Min-SE in seconds (RFC 4028 §5).
     pub fn min_se(&self) -> Result<Option<u32>, Fault> {
-        self.optional(Header::MinSe, |text| {
-            syntax::number(trim(text.split(';').next().unwrap_or_default()))
-        })
+        self.optional(Header::MinSe, |text| syntax::number(trim(text.split(';').next().unwrap_or_default())))
     }
 
     /// `RSeq` of a reliable provisional response (RFC 3262 §7.1).
@@ -265,10 +233,7 @@ impl Headers {
     pub fn rack(&self) -> Result<Option<RAck<'_>>, Fault> {
         self.optional(Header::RAck, |text| {
             let (rseq, cseq) = text.split_once([' ', '\t'])?;
-            Some(RAck {
-                rseq: syntax::number(rseq)?,
-                cseq: CSeq::parse(trim(cseq))?,
-            })
+            Some(RAck { rseq: syntax::number(rseq)?, cseq: CSeq::parse(trim(cseq))? })
         })
     }
 
@@ -276,10 +241,7 @@ impl Headers {
     pub fn reasons(&self) -> impl Iterator<Item = Reason<'_>> {
         self.items(Header::Reason).map(|item| {
             let (protocol, params) = item.split_once(';').unwrap_or((item, ""));
-            Reason {
-                protocol: trim(protocol),
-                params: Params::new(params),
-            }
+            Reason { protocol: trim(protocol), params: Params::new(params) }
         })
     }
 }

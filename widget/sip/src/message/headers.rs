@@ -49,9 +49,7 @@ impl Headers {
 
     #[inline]
     pub(super) fn slice(&self, start: u32, end: u32) -> &str {
-        self.text
-            .get(start as usize..end as usize)
-            .unwrap_or_default()
+        self.text.get(start as usize..end as usize).unwrap_or_default()
     }
 
     #[inline]
@@ -61,18 +59,13 @@ impl Headers {
 
     fn line_name(&self, line: &Line) -> &str {
         let text = self.slice(line.start, line.end);
-        text.split(':')
-            .next()
-            .unwrap_or_default()
-            .trim_end_matches([' ', '\t'])
+        text.split(':').next().unwrap_or_default().trim_end_matches([' ', '\t'])
     }
 
     fn is(&self, line: &Line, name: Name<'_>) -> bool {
         match name {
             Name::Known(header) => line.header == header,
-            Name::Other(text) => {
-                line.header == Header::Other && self.line_name(line).eq_ignore_ascii_case(text)
-            }
+            Name::Other(text) => line.header == Header::Other && self.line_name(line).eq_ignore_ascii_case(text),
         }
     }
 
@@ -84,19 +77,13 @@ impl Headers {
     /// The first line's value of a header field, without surrounding white space, unfolded.
     pub fn value<'n>(&self, name: impl Into<Name<'n>>) -> Option<&str> {
         let name = name.into();
-        self.lines
-            .iter()
-            .find(|line| self.is(line, name))
-            .map(|line| self.line_value(line))
+        self.lines.iter().find(|line| self.is(line, name)).map(|line| self.line_value(line))
     }
 
     /// The value of every line of a header field, in order.
     pub fn values<'n>(&self, name: impl Into<Name<'n>>) -> impl Iterator<Item = &str> {
         let name = name.into();
-        self.lines
-            .iter()
-            .filter(move |line| self.is(line, name))
-            .map(|line| self.line_value(line))
+        self.lines.iter().filter(move |line| self.is(line, name)).map(|line| self.line_value(line))
     }
 
     /// Every element of a comma-separated header field, over all its lines, in order.
@@ -113,15 +100,12 @@ impl Headers {
 
     /// Whether a list like `Supported`, `Require` or `Allow` names `token`, without regard to case.
     pub fn lists<'n>(&self, name: impl Into<Name<'n>>, token: &str) -> bool {
-        self.items(name)
-            .any(|item| item.eq_ignore_ascii_case(token))
+        self.items(name).any(|item| item.eq_ignore_ascii_case(token))
     }
 
     /// Every header line in order: name as written, value unfolded.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.lines
-            .iter()
-            .map(|line| (self.line_name(line), self.line_value(line)))
+        self.lines.iter().map(|line| (self.line_name(line), self.line_value(line)))
     }
 
     /// The body; empty where there is none.
@@ -140,12 +124,9 @@ impl Headers {
     /// Removes the body and the header fields that describe it.
     pub fn clear_body(&mut self) {
         self.body.clear();
-        for header in [
-            Header::ContentType,
-            Header::ContentDisposition,
-            Header::ContentEncoding,
-            Header::ContentLanguage,
-        ] {
+        for header in
+            [Header::ContentType, Header::ContentDisposition, Header::ContentEncoding, Header::ContentLanguage]
+        {
             self.remove(header);
         }
         self.update_length();
@@ -169,11 +150,7 @@ impl Headers {
     pub fn prepend<'n>(&mut self, name: impl Into<Name<'n>>, value: &str) {
         let name = name.into();
         let line = self.write_line(name, value);
-        let at = self
-            .lines
-            .iter()
-            .position(|line| self.is(line, name))
-            .unwrap_or(0);
+        let at = self.lines.iter().position(|line| self.is(line, name)).unwrap_or(0);
         self.lines.insert(at, line);
     }
 
@@ -232,21 +209,12 @@ impl Headers {
         self.text.push_str(from.slice(line.start, line.end));
         let end = self.position();
         let (value, value_end) = if line.value >= line.start && line.value_end <= line.end {
-            (
-                start + (line.value - line.start),
-                start + (line.value_end - line.start),
-            )
+            (start + (line.value - line.start), start + (line.value_end - line.start))
         } else {
             self.text.push_str(from.line_value(line));
             (end, self.position())
         };
-        self.lines.push(Line {
-            header: line.header,
-            start,
-            end,
-            value,
-            value_end,
-        });
+        self.lines.push(Line { header: line.header, start, end, value, value_end });
     }
 
     pub(super) fn copy_lines(&mut self, from: &Headers, header: Header) {
@@ -260,8 +228,7 @@ impl Headers {
         match name {
             Name::Known(header) => self.text.push_str(header.as_str()),
             Name::Other(text) => {
-                self.text
-                    .extend(text.chars().filter(|c| syntax::is_token(*c)));
+                self.text.extend(text.chars().filter(|c| syntax::is_token(*c)));
             }
         }
         self.text.push_str(": ");
@@ -272,13 +239,7 @@ impl Headers {
             Name::Known(header) => header,
             Name::Other(_) => Header::Other,
         };
-        Line {
-            header,
-            start,
-            end,
-            value: value_start,
-            value_end: end,
-        }
+        Line { header, start, end, value: value_start, value_end: end }
     }
 
     /// Writes the first line anew.
@@ -299,11 +260,7 @@ impl Headers {
 
     fn write_span(&self, out: &mut Vec<u8>, start: u32, end: u32) {
         let span = start as usize..end as usize;
-        match self
-            .bytes
-            .as_deref()
-            .and_then(|bytes| bytes.get(span.clone()))
-        {
+        match self.bytes.as_deref().and_then(|bytes| bytes.get(span.clone())) {
             Some(bytes) => out.extend_from_slice(bytes),
             None => out.extend_from_slice(self.slice(start, end).as_bytes()),
         }

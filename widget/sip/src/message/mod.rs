@@ -118,11 +118,7 @@ impl Request {
     /// A request without header fields. White space and control characters in `uri` become `%20` and
     /// their like, so that the request line stays one line of three words.
     pub fn new(method: Method<'_>, uri: &str) -> Request {
-        let mut request = Request {
-            headers: Headers::made(768),
-            method_end: 0,
-            uri: (0, 0),
-        };
+        let mut request = Request { headers: Headers::made(768), method_end: 0, uri: (0, 0) };
         request.write_request_line(method.as_str(), uri);
         request
     }
@@ -182,10 +178,7 @@ impl Request {
             headers.copy_lines(self, Header::Timestamp);
         }
         if matches!(status, 101..=299)
-            && matches!(
-                self.method(),
-                Method::Invite | Method::Subscribe | Method::Refer | Method::Notify
-            )
+            && matches!(self.method(), Method::Invite | Method::Subscribe | Method::Refer | Method::Notify)
         {
             headers.copy_lines(self, Header::RecordRoute);
         }
@@ -195,13 +188,7 @@ impl Request {
     /// The answer to a request with a fault, or `None` where none is sent: to an ACK, or where what a
     /// response must repeat is missing.
     pub fn refusal(&self, fault: &Fault) -> Option<Response> {
-        let repeated = [
-            Header::Via,
-            Header::From,
-            Header::To,
-            Header::CallId,
-            Header::CSeq,
-        ];
+        let repeated = [Header::Via, Header::From, Header::To, Header::CallId, Header::CSeq];
         if self.method() == Method::Ack || !repeated.iter().all(|header| self.has(*header)) {
             return None;
         }
@@ -241,11 +228,7 @@ impl Response {
         push_number(&mut code, status.into());
         headers.write_start(["SIP/2.0", &code, reason]);
         let (start, end) = headers.start_line;
-        Response {
-            status,
-            reason: ((start + 12).min(end), end),
-            headers,
-        }
+        Response { status, reason: ((start + 12).min(end), end), headers }
     }
 
     /// The status code, 100 to 699.

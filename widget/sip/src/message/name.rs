@@ -182,10 +182,7 @@ const fn fill_slots() -> [u8; SLOT_COUNT] {
         while slots[slot] != EMPTY {
             slot = (slot + 1) % SLOT_COUNT;
         }
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "there are fewer than 255 headers"
-        )]
+        #[expect(clippy::cast_possible_truncation, reason = "there are fewer than 255 headers")]
         {
             slots[slot] = index as u8;
         }
@@ -207,10 +204,7 @@ mod tests {
             assert_eq!(Header::from_name(name.to_lowercase().as_bytes()), *header);
             if COMPACT[index] != b' ' {
                 assert_eq!(Header::from_name(&[COMPACT[index]]), *header);
-                assert_eq!(
-                    Header::from_name(&[COMPACT[index].to_ascii_uppercase()]),
-                    *header
-                );
+                assert_eq!(Header::from_name(&[COMPACT[index].to_ascii_uppercase()]), *header);
             }
         }
     }

@@ -21,9 +21,7 @@ impl<'a> Params<'a> {
     /// The value of a parameter as it is written, quotes included; empty for a flag. Names are compared
     /// without regard to case; the first one counts.
     pub fn get(self, name: &str) -> Option<&'a str> {
-        self.iter()
-            .find(|(found, _)| found.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        self.iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// The value of a parameter without its quotes and escapes.
@@ -43,8 +41,7 @@ impl<'a> Params<'a> {
             while !rest.is_empty() {
                 let (parameter, tail) = split_off(rest, find_outside(rest, |byte| byte == b';'));
                 rest = tail;
-                let (name, value) =
-                    split_off(parameter, find_outside(parameter, |byte| byte == b'='));
+                let (name, value) = split_off(parameter, find_outside(parameter, |byte| byte == b'='));
                 let name = trim(name);
                 if !name.is_empty() {
                     return Some((name, trim(value)));
@@ -77,10 +74,7 @@ impl<'a> Params<'a> {
                     && value.bytes().all(|byte| {
                         syntax::is_token_byte(byte)
                             || byte >= 0x80
-                            || matches!(
-                                byte,
-                                b'[' | b']' | b':' | b'/' | b'@' | b'?' | b'&' | b'=' | b'+' | b'$'
-                            )
+                            || matches!(byte, b'[' | b']' | b':' | b'/' | b'@' | b'?' | b'&' | b'=' | b'+' | b'$')
                     })
             };
             if !value_fits || !syntax::all_token(trim(name)) {

@@ -12,22 +12,13 @@ impl Message {
     /// Header values are checked when they are read; [`Request::check`] and [`Response::check`] look at
     /// all that matter at once.
     pub fn parse(input: &[u8]) -> Result<Message, ParseError> {
-        let skipped = input
-            .iter()
-            .take_while(|byte| matches!(byte, b'\r' | b'\n'))
-            .count();
+        let skipped = input.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         let input = input.get(skipped..).unwrap_or_default();
         if input.is_empty() {
-            return Err(ParseError {
-                fault: Fault::new(What::Empty, 0),
-                request: None,
-            });
+            return Err(ParseError { fault: Fault::new(What::Empty, 0), request: None });
         }
         if input.len() > MAX_SIZE {
-            return Err(ParseError {
-                fault: Fault::new(What::TooLarge, MAX_SIZE),
-                request: None,
-            });
+            return Err(ParseError { fault: Fault::new(What::TooLarge, MAX_SIZE), request: None });
         }
         let (mut headers, mut fault) = split(input);
         match start_line(&headers) {
@@ -36,42 +27,22 @@ impl Message {
                     fault = fault.or(Some(length_fault));
                 }
                 match (start, fault) {
-                    (Start::Request { method_end, uri }, None) => Ok(Message::Request(Request {
-                        headers,
-                        method_end,
-                        uri,
-                    })),
-                    (Start::Response { status, reason }, None) => Ok(Message::Response(Response {
-                        headers,
-                        status,
-                        reason,
-                    })),
+                    (Start::Request { method_end, uri }, None) => {
+                        Ok(Message::Request(Request { headers, method_end, uri }))
+                    }
+                    (Start::Response { status, reason }, None) => {
+                        Ok(Message::Response(Response { headers, status, reason }))
+                    }
                     (Start::Request { method_end, uri }, Some(fault)) => {
-                        let request = Some(Box::new(Request {
-                            headers,
-                            method_end,
-                            uri,
-                        }));
+                        let request = Some(Box::new(Request { headers, method_end, uri }));
                         Err(ParseError { fault, request })
                     }
-                    (Start::Response { .. }, Some(fault)) => Err(ParseError {
-                        fault,
-                        request: None,
-                    }),
+                    (Start::Response { .. }, Some(fault)) => Err(ParseError { fault, request: None }),
                 }
             }
             Err((what, target)) => {
-                let request = target.map(|(method_end, uri)| {
-                    Box::new(Request {
-                        headers,
-                        method_end,
-                        uri,
-                    })
-                });
-                Err(ParseError {
-                    fault: Fault::new(what, 0),
-                    request,
-                })
+                let request = target.map(|(method_end, uri)| Box::new(Request { headers, method_end, uri }));
+                Err(ParseError { fault: Fault::new(what, 0), request })
             }
         }
     }
@@ -79,10 +50,7 @@ impl Message {
 
 /// A position in the input; inputs are at most [`MAX_SIZE`] long.
 #[inline]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "inputs are at most MAX_SIZE long"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "inputs are at most MAX_SIZE long")]
 fn position(index: usize) -> u32 {
     index as u32
 }
@@ -112,13 +80,7 @@ fn split(input: &[u8]) -> (Headers, Option<Fault>) {
             // A stray CR or LF: end the line here, so that what follows cannot hide, and refuse.
             note(What::LineBreak, at + length);
         }
-        let next = at
-            + length
-            + if rest.get(length..length + 2) == Some(b"\r\n") {
-                2
-            } else {
-                1
-            };
+        let next = at + length + if rest.get(length..length + 2) == Some(b"\r\n") { 2 } else { 1 };
         let line = rest.get(..length).unwrap_or_default();
         let end = at + length;
         if start_line.is_none() {
@@ -182,9 +144,7 @@ fn line_length(rest: &[u8]) -> Option<usize> {
         index += 8;
     }
     let tail = rest.get(index..)?;
-    tail.iter()
-        .position(|byte| matches!(byte, b'\r' | b'\n'))
-        .map(|found| index + found)
+    tail.iter().position(|byte| matches!(byte, b'\r' | b'\n')).map(|found| index + found)
 }
 
 /// One header line that begins at `at`.
@@ -269,10 +229,7 @@ fn start_line(headers: &Headers) -> Result<Start, (What, Option<(u32, Span)>)> {
             Some(status @ 100..=699) if code.len() == 3 => {
                 let reason = (end - position(rest.len()) + 4).min(end);
                 let status = u16::try_from(status).unwrap_or_default();
-                Ok(Start::Response {
-                    status,
-                    reason: (reason, end),
-                })
+                Ok(Start::Response { status, reason: (reason, end) })
             }
             _ => Err((What::StatusCode, None)),
         };
@@ -282,17 +239,10 @@ fn start_line(headers: &Headers) -> Result<Start, (What, Option<(u32, Span)>)> {
     }
     let method_end = start + position(first.len());
     // The version is the last word: where the URI has stray white space the rest is still readable.
-    let (target, version) = rest
-        .trim_end_matches([' ', '\t'])
-        .rsplit_once([' ', '\t'])
-        .unwrap_or((rest, ""));
+    let (target, version) = rest.trim_end_matches([' ', '\t']).rsplit_once([' ', '\t']).unwrap_or((rest, ""));
     let uri = (method_end + 1, method_end + 1 + position(target.len()));
     let what = if !version.eq_ignore_ascii_case("SIP/2.0") {
-        if is_sip(version) {
-            What::Version
-        } else {
-            What::StartLine
-        }
+        if is_sip(version) { What::Version } else { What::StartLine }
     } else if target.len() + 1 + version.len() != rest.len() {
         What::StartLine
     } else if !target.contains(':') || !target.bytes().all(is_target_byte) {
@@ -305,8 +255,7 @@ fn start_line(headers: &Headers) -> Result<Start, (What, Option<(u32, Span)>)> {
 
 /// Whether a word is a SIP version, whichever one.
 fn is_sip(word: &str) -> bool {
-    word.get(..4)
-        .is_some_and(|protocol| protocol.eq_ignore_ascii_case("SIP/"))
+    word.get(..4).is_some_and(|protocol| protocol.eq_ignore_ascii_case("SIP/"))
 }
 
 /// Bytes that a Request-URI can have at all; the rest is looked at when it is read as a URI.
@@ -321,11 +270,7 @@ fn split_space(text: &str) -> (&str, &str) {
 /// Checks Content-Length against the body and drops what is behind it.
 fn trim_body(headers: &mut Headers) -> Result<(), Fault> {
     let mut found = None;
-    for line in headers
-        .lines
-        .iter()
-        .filter(|line| line.header == Header::ContentLength)
-    {
+    for line in headers.lines.iter().filter(|line| line.header == Header::ContentLength) {
         let fault = |what| Fault::in_header(what, Header::ContentLength, line.start);
         let length = syntax::number(headers.line_value(line)).ok_or(fault(What::Value))?;
         if found.is_some() {

@@ -69,10 +69,7 @@ impl Headers {
         if self.has(header) {
             return self.prepend(header, value);
         }
-        let at = self
-            .lines
-            .iter()
-            .rposition(|line| line.header == Header::Via);
+        let at = self.lines.iter().rposition(|line| line.header == Header::Via);
         self.append(header, value);
         if let (Some(at), Some(line)) = (at, self.lines.pop()) {
             self.lines.insert(at + 1, line);

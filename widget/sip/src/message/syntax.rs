@@ -29,9 +29,7 @@ const fn classes() -> [u8; 256] {
 
 #[inline]
 pub(crate) fn is_token_byte(byte: u8) -> bool {
-    CLASS
-        .get(usize::from(byte))
-        .is_some_and(|class| *class == TOKEN)
+    CLASS.get(usize::from(byte)).is_some_and(|class| *class == TOKEN)
 }
 
 pub(super) fn is_token(character: char) -> bool {
@@ -104,10 +102,7 @@ pub(crate) fn items(text: &str) -> impl Iterator<Item = &str> {
 
 /// Takes a quoted string off its quotes and escapes; any other text is returned as it is.
 pub fn unquote(text: &str) -> Cow<'_, str> {
-    let Some(inner) = text
-        .strip_prefix('"')
-        .and_then(|text| text.strip_suffix('"'))
-    else {
+    let Some(inner) = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) else {
         return Cow::Borrowed(text);
     };
     if !inner.contains('\\') {
@@ -134,11 +129,7 @@ pub fn quote(text: &str) -> String {
         if matches!(character, '"' | '\\') {
             quoted.push('\\');
         }
-        quoted.push(if matches!(character, '\r' | '\n' | '\0') {
-            ' '
-        } else {
-            character
-        });
+        quoted.push(if matches!(character, '\r' | '\n' | '\0') { ' ' } else { character });
     }
     quoted.push('"');
     quoted
@@ -171,9 +162,7 @@ pub(crate) fn delta_seconds(text: &str) -> Option<u32> {
         if !byte.is_ascii_digit() {
             return None;
         }
-        value = value
-            .saturating_mul(10)
-            .saturating_add(u32::from(byte - b'0'));
+        value = value.saturating_mul(10).saturating_add(u32::from(byte - b'0'));
     }
     Some(value)
 }
@@ -200,17 +189,8 @@ pub fn push_number(text: &mut String, number: usize) {
 
 /// Appends text for one line: what would end the line becomes a space.
 pub(super) fn push_clean(text: &mut String, addition: &str) {
-    if addition
-        .bytes()
-        .any(|byte| matches!(byte, b'\r' | b'\n' | 0))
-    {
-        text.extend(addition.chars().map(|c| {
-            if matches!(c, '\r' | '\n' | '\0') {
-                ' '
-            } else {
-                c
-            }
-        }));
+    if addition.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+        text.extend(addition.chars().map(|c| if matches!(c, '\r' | '\n' | '\0') { ' ' } else { c }));
     } else {
         text.push_str(addition);
     }

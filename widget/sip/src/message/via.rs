@@ -32,12 +32,7 @@ impl<'a> Via<'a> {
         }
         let (sent_by, params) = rest.split_once(';').unwrap_or((rest, ""));
         let (host, port) = host_and_port(trim(sent_by))?;
-        Some(Via {
-            transport,
-            host,
-            port,
-            params: Params::new(params),
-        })
+        Some(Via { transport, host, port, params: Params::new(params) })
     }
 
     /// The first Via of a list.
@@ -68,11 +63,7 @@ impl<'a> Via<'a> {
 
 /// `host[:port]`, white space allowed around the colon.
 pub(crate) fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
-    let host_end = if text.starts_with('[') {
-        text.find(']')? + 1
-    } else {
-        text.find(':').unwrap_or(text.len())
-    };
+    let host_end = if text.starts_with('[') { text.find(']')? + 1 } else { text.find(':').unwrap_or(text.len()) };
     let host = trim(text.get(..host_end)?);
     let rest = trim(text.get(host_end..)?);
     let port = match rest.strip_prefix(':') {
@@ -85,14 +76,8 @@ pub(crate) fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
 
 /// A host name, an IPv4 address or a bracketed IPv6 address. Underscores are let through: they are in use.
 pub(crate) fn is_host(host: &str) -> bool {
-    if let Some(address) = host
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-    {
+    if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return address.parse::<core::net::Ipv6Addr>().is_ok();
     }
-    !host.is_empty()
-        && host
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+    !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
 }

@@ -1,0 +1,216 @@
+//! Challenges: read by clients, written by servers.
+
+use super::{Algorithm, Qop, Secret, Terms};
+use crate::message::{quote, syntax, unquote};
+use serde::{Deserialize, Serialize};
+
+/// A challenge of `WWW-Authenticate` or `Proxy-Authenticate`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Challenge {
+    /// The protection space, without quotes.
+    pub realm: String,
+    /// The server's nonce.
+    pub nonce: String,
+    /// Returned to the server as it is.
+    pub opaque: Option<String>,
+    /// The algorithm; MD5 where the challenge names none.
+    pub algorithm: Algorithm,
+    /// What the server offers; empty for a challenge without `qop` (RFC 2069).
+    pub qop: Vec<Qop>,
+    /// The credentials were right, only the nonce was too old: answer anew without asking the person.
+    pub stale: bool,
+}
+
+/// What a client puts into an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt<'a> {
+    /// The user name.
+    pub username: &'a str,
+    /// The password or its HA1.
+    pub secret: Secret<'a>,
+    /// The request's method.
+    pub method: &'a str,
+    /// The `uri` parameter: the Request-URI.
+    pub uri: &'a str,
+    /// The request's body (for `auth-int`).
+    pub body: &'a [u8],
+    /// A random value of the client's: letters and digits, at least 64 bits of randomness.
+    pub cnonce: &'a str,
+    /// How many requests were sent with this nonce, this one included: from 1.
+    pub count: u32,
+}
+
+/// The Digest challenges in one header value (a value can have several) that can be answered: those
+/// with an unknown scheme or algorithm, without realm or nonce, or with unknown `qop` only are left out.
+pub fn challenges(value: &str) -> impl Iterator<Item = Challenge> {
+    let mut rest = value;
+    core::iter::from_fn(move || {
+        while !rest.is_empty() {
+            let (challenge, tail) = parse_one(rest);
+            rest = tail;
+            if challenge.is_some() {
+                return challenge;
+            }
+        }
+        None
+    })
+}
+
+/// From all challenge values of a 401 or 407, the strongest that `secret` can answer for each realm
+/// (proxies in series have one each), in the order of their first appearance.
+///
+/// SHA-256 goes before MD5; among equals the server's order counts (RFC 8760 §2.4).
+pub fn choose<'v>(values: impl Iterator<Item = &'v str>, secret: Secret<'_>) -> Vec<Challenge> {
+    let mut chosen: Vec<Challenge> = Vec::new();
+    for challenge in values.flat_map(challenges).filter(|found| secret.serves(found.algorithm)) {
+        match chosen.iter_mut().find(|other| other.realm == challenge.realm) {
+            Some(other) => {
+                if challenge.algorithm.is_sha256() && !other.algorithm.is_sha256() {
+                    *other = challenge;
+                }
+            }
+            None => chosen.push(challenge),
+        }
+    }
+    chosen
+}
+
+impl Challenge {
+    /// The value of `Authorization` or `Proxy-Authorization` that answers this challenge; `None` where
+    /// the secret is an HA1 of the other algorithm.
+    ///
+    /// `auth` is preferred to `auth-int`, because proxies may rewrite bodies.
+    pub fn answer(&self, attempt: &Attempt<'_>) -> Option<String> {
+        let qop = [Qop::Auth, Qop::AuthInt].into_iter().find(|qop| self.qop.contains(qop)).unwrap_or(Qop::None);
+        let ha1 = attempt.secret.ha1(self.algorithm, attempt.username, &self.realm)?;
+        let count = hex_count(attempt.count);
+        let terms = Terms {
+            algorithm: self.algorithm,
+            qop,
+            nonce: &self.nonce,
+            count: &count,
+            cnonce: attempt.cnonce,
+            method: attempt.method,
+            uri: attempt.uri,
+            body: attempt.body,
+        };
+        let response = terms.response(&ha1);
+        let mut value = String::with_capacity(320);
+        value.push_str("Digest username=");
+        value.push_str(&quote(attempt.username));
+        let mut add = |name: &str, text: &str| {
+            value.push_str(", ");
+            value.push_str(name);
+            value.push('=');
+            value.push_str(text);
+        };
+        add("realm", &quote(&self.realm));
+        add("nonce", &quote(&self.nonce));
+        add("uri", &quote(attempt.uri));
+        add("response", &quote(&response));
+        add("algorithm", self.algorithm.as_str());
+        if qop != Qop::None || self.algorithm.is_session() {
+            add("cnonce", &quote(attempt.cnonce));
+        }
+        if let Some(opaque) = &self.opaque {
+            add("opaque", &quote(opaque));
+        }
+        if qop != Qop::None {
+            add("qop", qop.as_str());
+            add("nc", &count);
+        }
+        Some(value)
+    }
+
+    /// The challenge as a header value, for a server.
+    pub fn to_value(&self) -> String {
+        let mut value = String::from("Digest realm=");
+        value.push_str(&quote(&self.realm));
+        value.push_str(", nonce=");
+        value.push_str(&quote(&self.nonce));
+        if let Some(opaque) = &self.opaque {
+            value.push_str(", opaque=");
+            value.push_str(&quote(opaque));
+        }
+        value.push_str(", algorithm=");
+        value.push_str(self.algorithm.as_str());
+        for (index, qop) in self.qop.iter().filter(|qop| **qop != Qop::None).enumerate() {
+            value.push_str(if index == 0 { ", qop=\"" } else { "," });
+            value.push_str(qop.as_str());
+        }
+        if self.qop.iter().any(|qop| *qop != Qop::None) {
+            value.push('"');
+        }
+        if self.stale {
+            value.push_str(", stale=true");
+        }
+        value
+    }
+}
+
+impl Qop {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Qop::None => "",
+            Qop::Auth => "auth",
+            Qop::AuthInt => "auth-int",
+        }
+    }
+
+    pub(super) fn from_name(name: &str) -> Option<Qop> {
+        [Qop::Auth, Qop::AuthInt].into_iter().find(|qop| qop.as_str().eq_ignore_ascii_case(name))
+    }
+}
+
+/// The first challenge of a list (`None` where it cannot be answered) and what follows it.
+fn parse_one(value: &str) -> (Option<Challenge>, &str) {
+    let (scheme, mut rest) = value.split_once([' ', '\t']).unwrap_or((value, ""));
+    let is_digest = scheme.eq_ignore_ascii_case("Digest");
+    let (mut realm, mut nonce, mut opaque) = (None, None, None);
+    let mut algorithm = Some(Algorithm::Md5);
+    let mut qop = None;
+    let mut stale = false;
+    while !rest.is_empty() {
+        let (item, tail) = syntax::first_item(rest);
+        let (name, text) = item.split_once('=').unwrap_or((item, ""));
+        let name = syntax::trim(name);
+        // A word before the name is the next challenge's scheme: `…, Digest realm="x"`.
+        if name.contains([' ', '\t']) {
+            break;
+        }
+        rest = tail;
+        let text = unquote(syntax::trim(text));
+        match name {
+            _ if name.eq_ignore_ascii_case("realm") => set_once(&mut realm, text.into_owned()),
+            _ if name.eq_ignore_ascii_case("nonce") => set_once(&mut nonce, text.into_owned()),
+            _ if name.eq_ignore_ascii_case("opaque") => set_once(&mut opaque, text.into_owned()),
+            _ if name.eq_ignore_ascii_case("algorithm") => algorithm = Algorithm::from_name(&text),
+            _ if name.eq_ignore_ascii_case("stale") => stale = text.eq_ignore_ascii_case("true"),
+            _ if name.eq_ignore_ascii_case("qop") => {
+                let known = text.split(',').filter_map(|word| Qop::from_name(syntax::trim(word)));
+                set_once(&mut qop, known.collect::<Vec<_>>());
+            }
+            _ => {}
+        }
+    }
+    let challenge = match (realm, nonce, algorithm) {
+        (Some(realm), Some(nonce), Some(algorithm))
+            if is_digest && qop.as_ref().is_none_or(|known| !known.is_empty()) =>
+        {
+            Some(Challenge { realm, nonce, opaque, algorithm, qop: qop.unwrap_or_default(), stale })
+        }
+        _ => None,
+    };
+    (challenge, rest)
+}
+
+fn set_once<T>(slot: &mut Option<T>, value: T) {
+    if slot.is_none() {
+        *slot = Some(value);
+    }
+}
+
+/// The nonce count as eight hex digits.
+fn hex_count(count: u32) -> String {
+    (0..8).rev().map(|nibble| char::from_digit(count >> (4 * nibble) & 15, 16).unwrap_or('0')).collect()
+}

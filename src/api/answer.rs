@@ -1,0 +1,67 @@
+//! What all answers have in common: the envelope, the request id, and JSON
+//! also where no handler was found.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::extract::Request;
+use axum::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::error::ApiError;
+
+/// `{ "ok": true, "data": … }`
+#[derive(Serialize)]
+pub struct Envelope<T> {
+    ok: bool,
+    data: T,
+}
+
+/// A handler's success. Answers of the API hold a tenant's data and are never cached.
+pub fn done<T: Serialize>(data: T) -> Response {
+    let mut response = axum::Json(Envelope { ok: true, data }).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+pub async fn not_found(uri: Uri) -> ApiError {
+    let message = format!("there is no {}", uri.path());
+    ApiError::new(StatusCode::NOT_FOUND, "NOT_FOUND", message)
+}
+
+/// axum adds the `Allow` header.
+pub async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "METHOD_NOT_ALLOWED",
+        format!("{method} is not possible on {}", uri.path()),
+    )
+}
+
+/// Every answer names its request; a caller's own name for it is kept.
+pub async fn with_request_id(request: Request, next: Next) -> Response {
+    let given = request.headers().get(X_REQUEST_ID).cloned();
+    let id = given.filter(is_short_token).unwrap_or_else(fresh_id);
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(X_REQUEST_ID, id);
+    response
+}
+
+fn is_short_token(value: &HeaderValue) -> bool {
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
+    (1..=64).contains(&value.len()) && value.as_bytes().iter().all(allowed)
+}
+
+/// Unique in this process, and unlike those of the one before it.
+fn fresh_id() -> HeaderValue {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    static START: std::sync::LazyLock<u64> = std::sync::LazyLock::new(|| getrandom::u64().unwrap_or_default());
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    // Digits of hexadecimal numbers are always a valid header value.
+    HeaderValue::try_from(format!("{:016x}", START.wrapping_add(number))).unwrap_or(HeaderValue::from_static("0"))
+}
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

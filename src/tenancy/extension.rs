@@ -1,0 +1,84 @@
+//! Extensions of the built-in SIP edge. The password is never stored: what is
+//! kept are its digests HA1 = H(user ":" realm ":" password) (RFC 7616 §3.4.2).
+
+use md5::{Digest as _, Md5};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+use super::fault::Invalid;
+use super::id::Username;
+use super::timestamp::Timestamp;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Extension {
+    pub username: Username,
+    pub display_name: Option<String>,
+    /// The tenant's edge domain when the password was set. Under another realm the digests are of no use.
+    pub realm: String,
+    pub credentials: Credentials,
+    pub created_at: Timestamp,
+}
+
+/// Lower-case hexadecimal digests, good for one user name and realm.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Credentials {
+    pub ha1_md5: String,
+    pub ha1_sha256: String,
+}
+
+/// Digests are as good as passwords; logs must not show them.
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Credentials(…)")
+    }
+}
+
+impl Credentials {
+    pub fn derive(username: &str, realm: &str, password: &str) -> Self {
+        let input = format!("{username}:{realm}:{password}");
+        Self { ha1_md5: hex(&Md5::digest(&input)), ha1_sha256: hex(&Sha256::digest(&input)) }
+    }
+}
+
+/// An extension to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewExtension {
+    pub username: Username,
+    pub display_name: Option<String>,
+    /// One is generated when there is none.
+    pub password: Option<String>,
+}
+
+pub fn checked_password(password: &str) -> Result<(), Invalid> {
+    match password.len() {
+        MIN_PASSWORD..=MAX_PASSWORD if !password.chars().any(char::is_control) => Ok(()),
+        _ => Err(Invalid::new(format!("must have {MIN_PASSWORD} to {MAX_PASSWORD} bytes and no control characters"))),
+    }
+}
+
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
+        text
+    })
+}
+
+/// Of a generated password, 5 bits each.
+pub const GENERATED_PASSWORD: usize = 24;
+const MIN_PASSWORD: usize = 8;
+const MAX_PASSWORD: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ha1_is_that_of_rfc_7616() {
+        let mufasa = Credentials::derive("Mufasa", "http-auth@example.org", "Circle of Life");
+        assert_eq!(mufasa.ha1_md5, "3d78807defe7de2157e2b0b6573a855f");
+        assert_eq!(mufasa.ha1_sha256, "7987c64c30e25f1b74be53f966b49b90f2808aa92faf9a00262392d7b4794232");
+    }
+}

@@ -1,0 +1,67 @@
+//! Why the rules said no. The codes are part of the API's contract.
+
+use crate::store;
+
+/// One field that was not accepted, by its path in the request (`branding.themeColor`).
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Fault {
+    pub field: String,
+    pub message: String,
+}
+
+impl Fault {
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
+
+/// Why one value is not acceptable, as the end of a sentence that starts with the field's name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(pub String);
+
+impl Invalid {
+    pub fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+
+    pub fn at(self, field: impl Into<String>) -> Fault {
+        Fault::new(field, self.0)
+    }
+}
+
+/// A request that the rules, or the store, turned down. Nothing was written.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error("{}", faults_in_words(.0))]
+    Validation(Vec<Fault>),
+    #[error("there is no tenant {0:?}")]
+    TenantNotFound(String),
+    #[error("the tenant {0} exists already")]
+    TenantExists(String),
+    #[error("the tenant has no API key {0:?}")]
+    ApiKeyNotFound(String),
+    #[error("the plan allows {0} API keys; revoke one first or change the plan")]
+    ApiKeyLimitReached(u32),
+    #[error("this is the tenant's last API key; create another one before revoking it")]
+    LastApiKey,
+    #[error("the tenant has no extension {0:?}")]
+    ExtensionNotFound(String),
+    #[error("the extension {0} exists already, with another password")]
+    ExtensionExists(String),
+    #[error("the tenant's plan does not allow to change {0}")]
+    NotEntitled(&'static str),
+    /// The store failed; the same request may work later.
+    #[error("the change could not be stored: {0}")]
+    Unavailable(store::Error),
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::Validation(vec![fault])
+    }
+}
+
+fn faults_in_words(faults: &[Fault]) -> String {
+    faults.iter().map(|fault| format!("{} {}", fault.field, fault.message)).collect::<Vec<_>>().join("; ")
+}

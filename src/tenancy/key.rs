@@ -1,0 +1,204 @@
+//! Tenant API keys: `bk_live_` and 160 random bits. Only a keyed hash of them
+//! is ever stored; the key itself is shown once, when it is made.
+
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+use super::timestamp::Timestamp;
+
+/// An API key in clear. Not `Clone`, not stored, and not shown by `Debug`.
+pub struct ApiKey(String);
+
+impl ApiKey {
+    pub fn generate() -> io::Result<Self> {
+        Ok(Self(format!("{PREFIX}{}", random_text(32)?)))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{PREFIX}…")
+    }
+}
+
+/// The public name of a key, `key_…`, by which it is revoked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeyId(pub String);
+
+impl KeyId {
+    pub fn generate() -> io::Result<Self> {
+        Ok(Self(format!("key_{}", random_text(12)?)))
+    }
+}
+
+/// What is stored of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredKey {
+    pub id: KeyId,
+    pub label: String,
+    pub hash: KeyHash,
+    pub created_at: Timestamp,
+}
+
+/// What everybody may see of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiKeyMeta {
+    pub id: KeyId,
+    pub label: String,
+    pub prefix: &'static str,
+    #[serde(serialize_with = "Timestamp::as_text")]
+    pub created_at: Timestamp,
+    /// To the hour.
+    #[serde(serialize_with = "Timestamp::as_text_or_null")]
+    pub last_used_at: Option<Timestamp>,
+}
+
+impl StoredKey {
+    pub fn meta(&self, last_used_at: Option<Timestamp>) -> ApiKeyMeta {
+        ApiKeyMeta {
+            id: self.id.clone(),
+            label: self.label.clone(),
+            prefix: PREFIX,
+            created_at: self.created_at,
+            last_used_at,
+        }
+    }
+}
+
+/// HMAC-SHA-256 of a key under the pepper. Keys have full entropy, so no slow hash is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct KeyHash([u8; 32]);
+
+impl From<KeyHash> for String {
+    fn from(hash: KeyHash) -> Self {
+        super::extension::hex(&hash.0)
+    }
+}
+
+impl TryFrom<String> for KeyHash {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let mut hash = [0; 32];
+        let pairs = text.as_bytes().chunks(2);
+        if pairs.len() != hash.len() {
+            return Err("a key hash has 64 hexadecimal digits");
+        }
+        for (byte, pair) in hash.iter_mut().zip(pairs) {
+            *byte = std::str::from_utf8(pair)
+                .ok()
+                .and_then(|pair| u8::from_str_radix(pair, 16).ok())
+                .ok_or("a key hash has 64 hexadecimal digits")?;
+        }
+        Ok(Self(hash))
+    }
+}
+
+/// The installation's own secret in every key hash, so that a stolen store
+/// cannot be used to test guesses. Losing it makes all API keys invalid.
+#[derive(Clone)]
+pub struct Pepper(Hmac<Sha256>);
+
+impl Pepper {
+    pub fn new(secret: &[u8]) -> io::Result<Self> {
+        Hmac::new_from_slice(secret).map(Self).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    }
+
+    /// Reads the pepper from `path`; makes one, readable by its owner only, where there is none.
+    pub fn load_or_create(path: &Path) -> io::Result<Self> {
+        match fs::read(path) {
+            Ok(secret) if secret.len() >= MIN_PEPPER => Self::new(&secret),
+            Ok(_) => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{} is shorter than {MIN_PEPPER} bytes", path.display()),
+            )),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let mut secret = [0; 32];
+                random(&mut secret)?;
+                // A crash must not leave half a pepper behind: it gets its name when it is on the disk.
+                let unnamed = path.with_extension("new");
+                let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unnamed)?;
+                file.write_all(&secret)?;
+                file.sync_all()?;
+                fs::rename(&unnamed, path)?;
+                if let Some(directory) = path.parent() {
+                    fs::File::open(directory)?.sync_all()?;
+                }
+                Self::new(&secret)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub fn hash(&self, key: &str) -> KeyHash {
+        let mut mac = self.0.clone();
+        mac.update(key.as_bytes());
+        KeyHash(mac.finalize().into_bytes().into())
+    }
+}
+
+/// `length` characters of 5 random bits each, without look-alikes.
+pub fn random_text(length: usize) -> io::Result<String> {
+    let mut bytes = vec![0; length];
+    random(&mut bytes)?;
+    Ok(bytes.iter().filter_map(|byte| ALPHABET.get(usize::from(byte % 32))).map(|&letter| char::from(letter)).collect())
+}
+
+fn random(bytes: &mut [u8]) -> io::Result<()> {
+    getrandom::fill(bytes).map_err(|error| io::Error::other(error.to_string()))
+}
+
+pub const PREFIX: &str = "bk_live_";
+const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+const MIN_PEPPER: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+
+    #[test]
+    fn keys_have_the_prefix_and_160_bits_and_differ() {
+        let (one, two) = (ApiKey::generate().unwrap(), ApiKey::generate().unwrap());
+        assert!(one.as_str().starts_with("bk_live_"));
+        assert_eq!(one.as_str().len(), "bk_live_".len() + 160 / 5);
+        assert_ne!(one.as_str(), two.as_str());
+        assert!(!format!("{one:?}").contains(&one.as_str()[8..]));
+    }
+
+    #[test]
+    fn a_hash_depends_on_the_pepper_and_survives_its_text_form() {
+        let hash = Pepper::new(b"one pepper of its own").unwrap().hash("bk_live_x");
+        assert_ne!(hash, Pepper::new(b"another pepper").unwrap().hash("bk_live_x"));
+        assert_eq!(KeyHash::try_from(String::from(hash)), Ok(hash));
+        assert!(KeyHash::try_from("zz".repeat(32)).is_err());
+    }
+
+    #[test]
+    fn the_pepper_is_made_once_and_readable_by_its_owner_only() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pepper");
+        let made = Pepper::load_or_create(&path).unwrap().hash("k");
+        assert_eq!(Pepper::load_or_create(&path).unwrap().hash("k"), made);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::write(&path, "short").unwrap();
+        assert!(Pepper::load_or_create(&path).is_err());
+    }
+}

@@ -1,0 +1,36 @@
+//! The domain model and its rules: tenants, plans, keys, extensions, and the
+//! values that are in effect for a tenant. No HTTP and no command line in here.
+//!
+//! [`Platform`] is the way in. It keeps the whole model in memory, indexed for
+//! its readers, and the store is only written through it: a runtime request
+//! ([`Platform::runtime_config`]) or a SIP registration
+//! ([`Platform::credentials`]) never waits for a disk.
+
+mod effective;
+mod extension;
+mod fault;
+mod id;
+mod key;
+mod origin;
+mod plan;
+mod platform;
+mod records;
+mod runtime;
+mod settings;
+mod snapshot;
+mod tenant;
+mod timestamp;
+
+pub use effective::{Defaults, Effective, Transport, TransportMode};
+pub use extension::{Credentials, Extension, NewExtension};
+pub use fault::{Fault, Invalid, Refusal};
+pub use id::{TenantId, Username};
+pub use key::{ApiKey, ApiKeyMeta, KeyId, Pepper};
+pub use origin::{Origin, OriginPattern};
+pub use plan::{CatalogueStatus, Entitlements, Interval, Plan};
+pub use platform::{AddedExtension, NewTenant, OpenError, Platform, Provisioned};
+pub use runtime::{RuntimeAnswer, RuntimeRefusal};
+pub use settings::{Change, Settings, SettingsChange};
+pub use snapshot::{Live, LiveKey};
+pub use tenant::{PlanStatus, Tenant};
+pub use timestamp::Timestamp;

@@ -1,0 +1,132 @@
+//! How the model lies in the store: one record per tenant, extension, plan and
+//! key use, as JSON with the version of its layout in front.
+//!
+//! A layout that changes gets the next [`Layout::VERSION`] and a step in
+//! [`Layout::upgrade`]; old records are upgraded as they are read and written
+//! back with their next change. So a start never rewrites the whole store.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::extension::Extension;
+use super::id::{TenantId, Username};
+use super::key::KeyId;
+use super::plan::Plan;
+use super::tenant::Tenant;
+use super::timestamp::Timestamp;
+use crate::store;
+
+/// A kind of record.
+pub trait Layout: Serialize + DeserializeOwned {
+    const VERSION: u32 = 1;
+
+    /// Turns the fields of a record written in `_version`, which is older than
+    /// [`Self::VERSION`], into today's.
+    fn upgrade(_version: u32, fields: Value) -> Value {
+        fields
+    }
+}
+
+impl Layout for Tenant {}
+impl Layout for Extension {}
+impl Layout for Plan {}
+impl Layout for Timestamp {}
+impl Layout for TenantId {}
+
+pub fn tenant_key(id: &str) -> String {
+    format!("{TENANTS}{id}")
+}
+
+/// Holds a tenant's label in domain names, for which `a_b` and `a-b` would be the same.
+pub fn label_key(label: &str) -> String {
+    format!("label/{label}")
+}
+
+pub fn plan_key(id: &str) -> String {
+    format!("{PLANS}{id}")
+}
+
+pub fn extension_key(tenant: &TenantId, username: &Username) -> String {
+    format!("{EXTENSIONS}{tenant}/{username}")
+}
+
+/// Tenant and user name of an extension's key.
+pub fn extension_owner(key: &str) -> Option<(TenantId, Username)> {
+    let (tenant, username) = key.strip_prefix(EXTENSIONS)?.split_once('/')?;
+    Some((tenant.parse().ok()?, username.parse().ok()?))
+}
+
+pub fn key_use_key(id: &KeyId) -> String {
+    format!("{KEY_USES}{}", id.0)
+}
+
+pub fn encode<T: Layout>(value: &T) -> Result<Vec<u8>, store::Error> {
+    serde_json::to_vec(&Versioned { version: T::VERSION, fields: value })
+        .map_err(|error| store::Error::Failed(error.to_string()))
+}
+
+pub fn decode<T: Layout>(key: &str, bytes: &[u8]) -> Result<T, store::Error> {
+    let unreadable = |why: String| store::Error::Unreadable(format!("record {key}: {why}"));
+    let found: Versioned<Value> = serde_json::from_slice(bytes).map_err(|error| unreadable(error.to_string()))?;
+    let fields = match found.version {
+        version if version > T::VERSION => {
+            return Err(unreadable(format!(
+                "it has layout {version}, this version knows up to {}; use the newer bitcall that wrote it",
+                T::VERSION
+            )));
+        }
+        version if version < T::VERSION => T::upgrade(version, found.fields),
+        _ => found.fields,
+    };
+    serde_json::from_value(fields).map_err(|error| unreadable(error.to_string()))
+}
+
+#[derive(Serialize, Deserialize)]
+struct Versioned<T> {
+    #[serde(rename = "v")]
+    version: u32,
+    #[serde(rename = "r")]
+    fields: T,
+}
+
+pub const TENANTS: &str = "tenant/";
+pub const EXTENSIONS: &str = "extension/";
+pub const PLANS: &str = "plan/";
+pub const KEY_USES: &str = "key-use/";
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Renamed {
+        label: String,
+    }
+
+    impl Layout for Renamed {
+        const VERSION: u32 = 2;
+
+        fn upgrade(version: u32, mut fields: Value) -> Value {
+            if version < 2 {
+                let name = fields["name"].take();
+                fields = serde_json::json!({ "label": name });
+            }
+            fields
+        }
+    }
+
+    #[test]
+    fn a_record_of_an_older_layout_is_upgraded_when_read() {
+        let record: Renamed = decode("k", br#"{"v":1,"r":{"name":"x"}}"#).unwrap();
+        assert_eq!(record, Renamed { label: "x".into() });
+    }
+
+    #[test]
+    fn a_record_of_a_newer_layout_is_refused_with_the_remedy() {
+        let error = decode::<Renamed>("k", br#"{"v":3,"r":{}}"#).unwrap_err();
+        assert!(error.to_string().contains("newer bitcall"), "{error}");
+    }
+}

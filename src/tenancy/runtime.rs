@@ -1,0 +1,76 @@
+//! The hot path: what the loader asks for on every page view. One hash, one
+//! look-up, one comparison per allowed origin; the body is prepared already.
+
+use bytes::Bytes;
+
+use super::platform::Platform;
+use super::timestamp::Timestamp;
+
+/// The runtime configuration of one tenant, for one caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimeAnswer<'a> {
+    /// JSON in its envelope.
+    pub body: Bytes,
+    /// For `Access-Control-Allow-Origin`; none for callers without an origin.
+    pub allow_origin: Option<&'a str>,
+}
+
+/// Why a phone gets no configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuntimeRefusal {
+    MissingKey,
+    InvalidKey,
+    /// The key is good, but not for pages of this origin.
+    OriginForbidden,
+    /// Key and origin are good, but the tenant is switched off.
+    TenantDisabled,
+}
+
+impl RuntimeRefusal {
+    /// For `Access-Control-Allow-Origin`. Without a tenant there is nobody to
+    /// protect, and the page may read which mistake it made.
+    pub fn allow_origin(self, origin: Option<&str>) -> Option<&str> {
+        match self {
+            Self::MissingKey | Self::InvalidKey => origin.map(|_| "*"),
+            Self::OriginForbidden => None,
+            Self::TenantDisabled => origin,
+        }
+    }
+}
+
+impl Platform {
+    /// The runtime configuration for the holder of `key` on a page of `origin`.
+    ///
+    /// `origin` is the request's `Origin` header; callers without one are not
+    /// foreign pages. `own_origin` is the origin under which this request
+    /// reached the server: pages of ours (the playground) are always allowed.
+    pub fn runtime_config<'a>(
+        &self,
+        key: Option<&str>,
+        origin: Option<&'a str>,
+        own_origin: Option<&str>,
+    ) -> Result<RuntimeAnswer<'a>, RuntimeRefusal> {
+        let key = key.filter(|key| !key.is_empty()).ok_or(RuntimeRefusal::MissingKey)?;
+        let found = self.key(key).ok_or(RuntimeRefusal::InvalidKey)?;
+        let tenant = &found.live.tenant;
+        let allowed = origin.is_none_or(|origin| {
+            own_origin == Some(origin) || tenant.settings.allowed_origins.iter().any(|pattern| pattern.allows(origin))
+        });
+        if !allowed {
+            return Err(RuntimeRefusal::OriginForbidden);
+        }
+        if !tenant.enabled {
+            return Err(RuntimeRefusal::TenantDisabled);
+        }
+        found.last_used.note(Timestamp::now());
+        Ok(RuntimeAnswer { body: found.live.runtime.clone(), allow_origin: origin })
+    }
+
+    /// Whether the key's tenant allows pages of `origin`; without a key, whether any tenant does.
+    pub fn some_tenant_allows(&self, key: Option<&str>, origin: &str) -> bool {
+        match key {
+            Some(key) => self.key(key).is_some_and(|found| found.live.tenant.allows(origin)),
+            None => self.tenants().iter().any(|live| live.tenant.allows(origin)),
+        }
+    }
+}

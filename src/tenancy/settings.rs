@@ -1,0 +1,110 @@
+//! What a tenant has set for itself, and the changes to it.
+//!
+//! Everything here is the tenant's wish, kept even where the plan does not
+//! grant it: after an upgrade it takes effect. What does take effect is worked
+//! out in [`super::effective`].
+
+use bitcall_wire::config::{CookieMode, Dtmf, HeaderMode, IceServer, SessionRestore, SignInMode, ThemeStart};
+use serde::{Deserialize, Serialize};
+
+use super::origin::OriginPattern;
+
+/// `None` means: as the platform has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Settings {
+    pub display_name: Option<String>,
+    pub logo_light: Option<String>,
+    pub logo_dark: Option<String>,
+    /// `#rrggbb`
+    pub theme_color: Option<String>,
+    pub header_mode: Option<HeaderMode>,
+    pub allowed_origins: Vec<OriginPattern>,
+    pub popup_mode: Option<bool>,
+    pub installable: Option<bool>,
+    pub audio_clips: Option<bool>,
+    pub sign_in: Option<SignInMode>,
+    pub session_restore: Option<SessionRestore>,
+    pub theme_start: Option<ThemeStart>,
+    pub theme_lock: Option<bool>,
+    pub cookie_mode: Option<CookieMode>,
+    pub sip_domain: Option<String>,
+    pub dtmf: Option<Dtmf>,
+    pub wss: Option<Vec<String>>,
+    pub ice_servers: Option<Vec<IceServer>>,
+}
+
+/// What a request says about one field.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Change<T> {
+    /// Not mentioned.
+    #[default]
+    Keep,
+    /// `null`: back to the platform's default.
+    Reset,
+    Set(T),
+}
+
+impl<T> Change<T> {
+    fn apply(self, field: &mut Option<T>) {
+        match self {
+            Self::Keep => {}
+            Self::Reset => *field = None,
+            Self::Set(value) => *field = Some(value),
+        }
+    }
+
+    pub fn is_set(&self) -> bool {
+        matches!(self, Self::Set(_))
+    }
+}
+
+/// A change of settings whose values are valid one by one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SettingsChange {
+    pub display_name: Change<String>,
+    pub logo_light: Change<String>,
+    pub logo_dark: Change<String>,
+    pub theme_color: Change<String>,
+    pub header_mode: Change<HeaderMode>,
+    pub allowed_origins: Change<Vec<OriginPattern>>,
+    pub popup_mode: Change<bool>,
+    pub installable: Change<bool>,
+    pub audio_clips: Change<bool>,
+    pub sign_in: Change<SignInMode>,
+    pub session_restore: Change<SessionRestore>,
+    pub theme_start: Change<ThemeStart>,
+    pub theme_lock: Change<bool>,
+    pub cookie_mode: Change<CookieMode>,
+    pub sip_domain: Change<String>,
+    pub dtmf: Change<Dtmf>,
+    pub wss: Change<Vec<String>>,
+    pub ice_servers: Change<Vec<IceServer>>,
+}
+
+impl Settings {
+    pub fn apply(&mut self, change: SettingsChange) {
+        change.display_name.apply(&mut self.display_name);
+        change.logo_light.apply(&mut self.logo_light);
+        change.logo_dark.apply(&mut self.logo_dark);
+        change.theme_color.apply(&mut self.theme_color);
+        change.header_mode.apply(&mut self.header_mode);
+        match change.allowed_origins {
+            Change::Keep => {}
+            Change::Reset => self.allowed_origins.clear(),
+            Change::Set(origins) => self.allowed_origins = origins,
+        }
+        change.popup_mode.apply(&mut self.popup_mode);
+        change.installable.apply(&mut self.installable);
+        change.audio_clips.apply(&mut self.audio_clips);
+        change.sign_in.apply(&mut self.sign_in);
+        change.session_restore.apply(&mut self.session_restore);
+        change.theme_start.apply(&mut self.theme_start);
+        change.theme_lock.apply(&mut self.theme_lock);
+        change.cookie_mode.apply(&mut self.cookie_mode);
+        change.sip_domain.apply(&mut self.sip_domain);
+        change.dtmf.apply(&mut self.dtmf);
+        change.wss.apply(&mut self.wss);
+        change.ice_servers.apply(&mut self.ice_servers);
+    }
+}

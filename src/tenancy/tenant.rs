@@ -1,0 +1,69 @@
+//! The tenant as it is stored, and the rules about its keys.
+
+use serde::{Deserialize, Serialize};
+
+use super::fault::Refusal;
+use super::id::TenantId;
+use super::key::{KeyId, StoredKey};
+use super::plan::Entitlements;
+use super::settings::Settings;
+use super::timestamp::Timestamp;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tenant {
+    pub tenant_id: TenantId,
+    pub enabled: bool,
+    pub plan_id: String,
+    pub plan_status: PlanStatus,
+    pub settings: Settings,
+    /// Never empty.
+    pub api_keys: Vec<StoredKey>,
+    /// The last revoked keys, newest last, so that a repeated revocation is told "revoked" and not "unknown".
+    pub revoked_keys: Vec<KeyId>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// How the tenant stands with the operator's billing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PlanStatus {
+    Active,
+}
+
+impl Tenant {
+    /// Whether pages of `origin` (a browser's `Origin` header) may use the tenant's phone.
+    pub fn allows(&self, origin: &str) -> bool {
+        self.settings.allowed_origins.iter().any(|pattern| pattern.allows(origin))
+    }
+
+    pub fn add_key(&mut self, key: StoredKey, entitlements: &Entitlements) -> Result<(), Refusal> {
+        let limit = entitlements.max_api_keys;
+        if self.api_keys.len() >= usize::try_from(limit).unwrap_or(usize::MAX) {
+            return Err(Refusal::ApiKeyLimitReached(limit));
+        }
+        self.api_keys.push(key);
+        Ok(())
+    }
+
+    /// True when the key was live, false when it had been revoked before.
+    pub fn revoke_key(&mut self, id: &KeyId) -> Result<bool, Refusal> {
+        let Some(position) = self.api_keys.iter().position(|key| key.id == *id) else {
+            return match self.revoked_keys.contains(id) {
+                true => Ok(false),
+                false => Err(Refusal::ApiKeyNotFound(id.0.clone())),
+            };
+        };
+        if self.api_keys.len() == 1 {
+            return Err(Refusal::LastApiKey);
+        }
+        self.api_keys.remove(position);
+        self.revoked_keys.push(id.clone());
+        let surplus = self.revoked_keys.len().saturating_sub(REMEMBERED_REVOCATIONS);
+        self.revoked_keys.drain(..surplus);
+        Ok(true)
+    }
+}
+
+const REMEMBERED_REVOCATIONS: usize = 50;

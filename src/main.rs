@@ -1,8 +1,18 @@
-//! The `bitcall` binary.
+//! The `bitcall` binary: parse, run, map the result to an exit code.
 
 mod api;
+mod cli;
+mod config;
 mod edge;
+mod server;
 mod store;
 mod tenancy;
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::run(cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

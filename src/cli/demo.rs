@@ -1,0 +1,308 @@
+//! `bitcall demo`: everything, on this machine, in one command, without a PBX,
+//! an account or the internet. Forgotten when stopped, unless `--data` keeps it.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{Exit, Failure, Globals, serve};
+use crate::config::{Config, PublicUrl, Secrets};
+use crate::server::{self, BindError, Bound, ControlSocket, Doors, write_private};
+use crate::tenancy::{NewExtension, NewTenant, Platform, TenantId};
+
+const FIRST_PORT: u16 = 8088;
+/// So many ports are tried when nobody asked for a particular one.
+const PORTS: u16 = 100;
+const TENANT: &str = "demo";
+const EXTENSIONS: [&str; 2] = ["101", "102"];
+const ECHO: &str = "*43";
+/// Where web developers' own pages usually run: they may embed the demo's phone.
+const DEVELOPMENT_PORTS: [u16; 9] = [3000, 3001, 4200, 4321, 5000, 5173, 8000, 8080, 9000];
+/// What `--data` remembers of the secrets that the store knows only as hashes.
+const MEMORY: &str = "demo.json";
+
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Address of the web server; by default the first free port from 127.0.0.1:8088 on
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Keep the demo's data in this directory instead of forgetting them
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// The demo's secrets, in clear.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Memory {
+    api_key: String,
+    panel_key: String,
+    master_secret: String,
+    extensions: Vec<Account>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Account {
+    username: String,
+    password: String,
+}
+
+impl Demo {
+    pub fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let ephemeral = self.data.is_none();
+        let home = Home::open(self.data)?;
+        let mut config =
+            Config::parse("", home.path()).map_err(|faults| Failure::new(Exit::Failed, format!("{faults:?}")))?;
+        "warn".clone_into(&mut config.log.filter);
+        config.limits.drain_timeout = std::time::Duration::from_secs(2);
+        serve::start_logging(&config.log)?;
+
+        let listener = listen(self.listen)?;
+        let address = listener.local_addr()?;
+        let control = ControlSocket::bind(&home.path().join("control.sock"))?;
+        let doors = Doors { http: vec![listener], control: Some(control), ..Doors::default() };
+        let url = PublicUrl::parse(&format!("http://{address}"))
+            .map_err(|problem| Failure::new(Exit::Failed, format!("the address {problem}")))?;
+
+        serve::runtime()?.block_on(async {
+            let memory = home.recall()?;
+            let secrets = match &memory {
+                Some(memory) => {
+                    Secrets { panel_key: memory.panel_key.clone(), master_secret: memory.master_secret.clone() }
+                }
+                None => Secrets::random()?,
+            };
+            let platform = Platform::open(home.path(), serve::defaults(&url, &config.sip)?).await?;
+            let memory = provision(&platform, memory, &secrets, address.port()).await?;
+            home.remember(&memory)?;
+            let demo = Card::new(&platform, &memory, &url)?;
+
+            let house = serve::House { platform, secrets, demo: Some(demo.for_playground()), strict_transport: false };
+            let running = house.open(doors, None, &config)?;
+            if globals.json {
+                println!("{}", demo.for_scripts());
+            } else {
+                println!("{}", demo.for_people(ephemeral, std::io::stdout().is_terminal()));
+            }
+            running.until_stopped(None).await;
+            Ok(())
+        })
+    }
+}
+
+/// Brings tenant, key and extensions to the state that the demo promises.
+async fn provision(
+    platform: &Platform,
+    memory: Option<Memory>,
+    secrets: &Secrets,
+    port: u16,
+) -> Result<Memory, Failure> {
+    let tenant: TenantId = TENANT.parse()?;
+    let remembered = memory.as_ref().map(|memory| memory.api_key.clone());
+    let api_key = if platform.tenant(&tenant).is_err() {
+        let mut new = NewTenant::named(tenant.clone());
+        new.display_name = Some("Bitcall demo".to_owned());
+        new.allowed_origins = local_origins(port);
+        platform.provision(new).await?.api_key.as_str().to_owned()
+    } else if let Some(key) = remembered.filter(|key| platform.key(key).is_some()) {
+        key
+    } else {
+        platform.create_key(&tenant, None).await?.0.as_str().to_owned()
+    };
+
+    let mut extensions = Vec::new();
+    for username in EXTENSIONS {
+        let password = memory
+            .iter()
+            .flat_map(|memory| &memory.extensions)
+            .find(|account| account.username == username)
+            .map(|account| account.password.clone());
+        let new = NewExtension { username: username.parse()?, display_name: None, password };
+        let added = platform.add_extension(&tenant, new, true).await?;
+        let password = added.password;
+        extensions.push(Account { username: username.to_owned(), password });
+    }
+    Ok(Memory {
+        api_key,
+        panel_key: secrets.panel_key.clone(),
+        master_secret: secrets.master_secret.clone(),
+        extensions,
+    })
+}
+
+fn local_origins(port: u16) -> Vec<crate::tenancy::OriginPattern> {
+    std::iter::once(port)
+        .chain(DEVELOPMENT_PORTS.into_iter().filter(|other| *other != port))
+        .flat_map(|port| [format!("http://localhost:{port}"), format!("http://127.0.0.1:{port}")])
+        .filter_map(|origin| origin.parse().ok())
+        .collect()
+}
+
+fn listen(wanted: Option<SocketAddr>) -> Result<TcpListener, Failure> {
+    if let Some(address) = wanted {
+        return match server::tcp(address)? {
+            Bound::Listening(listener) => Ok(listener),
+            Bound::NoIpv6 => Err(Failure::new(Exit::Failed, "this machine has no IPv6")),
+        };
+    }
+    for port in FIRST_PORT..FIRST_PORT + PORTS {
+        match server::tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) {
+            Ok(Bound::Listening(listener)) => return Ok(listener),
+            Ok(Bound::NoIpv6) | Err(BindError::Taken { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Failure::new(
+        Exit::Failed,
+        format!(
+            "ports {FIRST_PORT} to {} of 127.0.0.1 are all taken\nhint: name a free one by --listen",
+            FIRST_PORT + PORTS - 1
+        ),
+    ))
+}
+
+/// The demo's data directory.
+struct Home {
+    path: PathBuf,
+    ephemeral: bool,
+}
+
+impl Home {
+    fn open(kept: Option<PathBuf>) -> Result<Self, Failure> {
+        let (path, ephemeral) = if let Some(path) = kept {
+            (std::path::absolute(path)?, false)
+        } else {
+            let mut random = [0_u8; 8];
+            getrandom::fill(&mut random)?;
+            let name = format!("bitcall-demo-{:016x}", u64::from_be_bytes(random));
+            (std::env::temp_dir().join(name), true)
+        };
+        std::fs::DirBuilder::new()
+            .recursive(!ephemeral)
+            .mode(0o700)
+            .create(&path)
+            .map_err(|error| Failure::new(Exit::Failed, format!("cannot create {}: {error}", path.display())))?;
+        Ok(Self { path, ephemeral })
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn recall(&self) -> Result<Option<Memory>, Failure> {
+        let path = self.path.join(MEMORY);
+        let Ok(text) = std::fs::read_to_string(&path) else { return Ok(None) };
+        serde_json::from_str(&text).map(Some).map_err(|error| {
+            Failure::new(
+                Exit::Failed,
+                format!(
+                    "{} is not what the demo wrote: {error}\nhint: delete it; new passwords will be made",
+                    path.display()
+                ),
+            )
+        })
+    }
+
+    fn remember(&self, memory: &Memory) -> Result<(), Failure> {
+        if !self.ephemeral {
+            write_private(&self.path.join(MEMORY), &serde_json::to_string_pretty(memory)?)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if self.ephemeral
+            && let Err(error) = std::fs::remove_dir_all(&self.path)
+        {
+            eprintln!("warning: {} could not be removed: {error}", self.path.display());
+        }
+    }
+}
+
+/// What is said about the running demo, to whom it concerns.
+struct Card {
+    url: String,
+    domain: String,
+    wss: String,
+    memory: Memory,
+}
+
+impl Card {
+    fn new(platform: &Platform, memory: &Memory, url: &PublicUrl) -> Result<Self, Failure> {
+        let live = platform.tenant(&TENANT.parse()?)?;
+        Ok(Self {
+            url: url.origin(),
+            domain: live.edge_domain.clone(),
+            wss: platform.defaults().edge_wss(),
+            memory: memory.clone(),
+        })
+    }
+
+    fn for_scripts(&self) -> String {
+        let Memory { api_key, panel_key, master_secret, extensions } = &self.memory;
+        json!({
+            "url": self.url,
+            "tenantId": TENANT,
+            "apiKey": api_key,
+            "panelKey": panel_key,
+            "masterSecret": master_secret,
+            "sip": { "domain": self.domain, "wss": self.wss },
+            "extensions": extensions,
+            "echo": ECHO,
+        })
+        .to_string()
+    }
+
+    fn for_playground(&self) -> Bytes {
+        let Memory { api_key, extensions, .. } = &self.memory;
+        let text = json!({
+            "key": api_key,
+            "domain": self.domain,
+            "extensions": extensions,
+            "echo": ECHO,
+        });
+        Bytes::from(text.to_string())
+    }
+
+    fn for_people(&self, ephemeral: bool, terminal: bool) -> String {
+        let colour = terminal && std::env::var_os("NO_COLOR").is_none();
+        let paint = |code: &str, text: &str| {
+            if colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        };
+        let bold = |text: &str| paint("1", text);
+        let faint = |text: &str| paint("2", text);
+        let mut text = String::new();
+        let [first, second] = EXTENSIONS;
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "\n  {}\n", bold("Bitcall is running."));
+        let _ = writeln!(text, "  Open       {}", paint("1;36", &format!("{}/", self.url)));
+        let _ = writeln!(
+            text,
+            "             {}\n",
+            faint(&format!("in two windows: the first is {first}, the second {second}"))
+        );
+        for (index, account) in self.memory.extensions.iter().enumerate() {
+            let title = if index == 0 { "Extensions" } else { "" };
+            let _ = writeln!(
+                text,
+                "  {title:<10} {}   {}",
+                bold(&account.username),
+                faint(&format!("password {}", account.password))
+            );
+        }
+        let _ = writeln!(text, "\n  Try        call {} from the first window,", bold(second));
+        let _ = writeln!(text, "             or dial {} and hear yourself", bold(ECHO));
+        let end = if ephemeral { "everything is forgotten then" } else { "the data stay" };
+        let _ = write!(text, "\n  Stop       {} {}\n", bold("Ctrl-C"), faint(&format!("({end})")));
+        text
+    }
+}

@@ -1,0 +1,91 @@
+//! `bitcall init`: a configuration and secrets for this machine. Repeating it
+//! changes nothing: what exists is kept.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{Failure, Globals};
+use crate::config::{self, Secrets};
+use crate::server::write_private;
+
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Address under which browsers will reach this server, e.g. <https://phone.example.com>
+    #[arg(long, value_name = "URL", value_parser = config::PublicUrl::parse)]
+    public_url: Option<config::PublicUrl>,
+    /// Directory of the store
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl Init {
+    pub fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let file = std::path::absolute(&globals.config)?;
+        let directory = file.parent().unwrap_or_else(|| Path::new("/")).to_owned();
+        let secrets_dir = directory.join("secrets");
+        fs::create_dir_all(&directory).map_err(|error| denied(&directory, &error))?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&secrets_dir)
+            .map_err(|error| denied(&secrets_dir, &error))?;
+
+        let fresh = Secrets::random()?;
+        let panel_key = secrets_dir.join("panel_key");
+        let master_secret = secrets_dir.join("master_secret");
+        write_new(&panel_key, &fresh.panel_key)?;
+        write_new(&master_secret, &fresh.master_secret)?;
+        write_new(&file, &self.configuration(&panel_key, &master_secret))?;
+
+        eprintln!("\nNext:");
+        eprintln!("  1. read {}: public_url, and [tls] for your certificate", file.display());
+        eprintln!("  2. bitcall check");
+        eprintln!("  3. bitcall serve                (or: systemctl enable --now bitcall)");
+        eprintln!("  4. bitcall tenant provision acme");
+        Ok(())
+    }
+
+    /// The example file with the lines filled in that are known already.
+    fn configuration(&self, panel_key: &Path, master_secret: &Path) -> String {
+        let mut text = config::template();
+        let mut set = |name: &str, value: &str| {
+            let commented = format!("\n#{name} = ");
+            if let Some(start) = text.find(&commented).map(|at| at + 1) {
+                let end = text[start..].find('\n').map_or(text.len(), |length| start + length);
+                let value = toml::Value::String(value.to_owned());
+                text.replace_range(start..end, &format!("{name} = {value}"));
+            }
+        };
+        set("panel_key_file", &panel_key.to_string_lossy());
+        set("master_secret_file", &master_secret.to_string_lossy());
+        if let Some(url) = &self.public_url {
+            set("public_url", &url.origin());
+        }
+        if let Some(data_dir) = &self.data_dir {
+            set("data_dir", &data_dir.to_string_lossy());
+        }
+        text
+    }
+}
+
+fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
+    if path.exists() {
+        eprintln!("kept    {}", path.display());
+        return Ok(());
+    }
+    write_private(path, text).map_err(|error| denied(path, &error))?;
+    eprintln!("written {}", path.display());
+    Ok(())
+}
+
+fn denied(path: &Path, error: &io::Error) -> Failure {
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied => "\nhint: run it as root, or name a file of your own by --config",
+        _ => "",
+    };
+    Failure::new(super::Exit::Failed, format!("cannot write {}: {error}{hint}", path.display()))
+}

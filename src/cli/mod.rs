@@ -1,0 +1,122 @@
+//! The command line: one file per command group. Standard output carries data,
+//! standard error carries talk.
+
+mod check;
+mod demo;
+mod docs;
+mod init;
+mod serve;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+
+use crate::config;
+
+/// A phone for any web page, and the server behind it.
+#[derive(Debug, Parser)]
+#[command(name = "bitcall", version, propagate_version = true, infer_long_args = true)]
+pub struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options that every command understands.
+#[derive(Clone, Debug, Args)]
+pub struct Globals {
+    /// Configuration file.
+    #[arg(long, global = true, env = "BITCALL_CONFIG", default_value = config::DEFAULT_PATH, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Print JSON for scripts instead of text for people.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Try Bitcall: a server with one tenant and two extensions, gone when you stop it.
+    Demo(demo::Demo),
+    /// Write a configuration file and secrets for this machine.
+    Init(init::Init),
+    /// Run the server.
+    Serve,
+    /// Check the configuration; names the line of every fault.
+    Check,
+    /// Write the man pages into a directory.
+    #[command(hide = true)]
+    Man(docs::Man),
+    /// Print shell completions.
+    Completions(docs::Completions),
+}
+
+pub fn parse() -> Cli {
+    Cli::parse()
+}
+
+pub fn run(cli: Cli) -> Result<(), Failure> {
+    let Cli { globals, command } = cli;
+    match command {
+        Command::Demo(demo) => demo.run(&globals),
+        Command::Init(init) => init.run(&globals),
+        Command::Serve => serve::run(&globals),
+        Command::Check => check::run(&globals),
+        Command::Man(man) => man.run(Cli::command()),
+        Command::Completions(completions) => {
+            completions.run(Cli::command());
+            Ok(())
+        }
+    }
+}
+
+/// Why a command failed. A line of the message that starts with `hint:` says what to do.
+#[derive(Debug)]
+pub struct Failure {
+    exit: Exit,
+    message: String,
+}
+
+/// Exit codes: part of the contract with scripts. clap itself uses 2 for a wrong command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Something went wrong on the way.
+    Failed = 1,
+    /// The configuration or a secret is missing or wrong.
+    Misconfigured = 3,
+}
+
+impl Failure {
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into() }
+    }
+
+    /// Says it on standard error.
+    pub fn report(&self) -> ExitCode {
+        for (index, line) in self.message.lines().enumerate() {
+            if index == 0 && !line.starts_with("hint:") {
+                eprintln!("error: {line}");
+            } else if line.starts_with("hint:") {
+                eprintln!(" {line}");
+            } else {
+                eprintln!("       {line}");
+            }
+        }
+        ExitCode::from(self.exit as u8)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// Any error without an exit code of its own.
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::new(Exit::Failed, error.to_string())
+    }
+}

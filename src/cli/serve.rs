@@ -1,0 +1,156 @@
+//! `bitcall serve`: from a configuration to a running server, and what it has
+//! in common with `bitcall demo`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::{Exit, Failure, Globals};
+use crate::api::{self, Access};
+use crate::config::{Config, Log, LogFormat, PublicUrl, Secrets, Sip};
+use crate::edge::{self, Edge};
+use crate::server::{self, CertificateSource, Certificates, Doors, Drained, Front, RequestIds, Server};
+use crate::tenancy::{Defaults, Platform};
+
+pub fn run(globals: &Globals) -> Result<(), Failure> {
+    let config =
+        Config::read(&globals.config).map_err(|faults| Failure::new(Exit::Misconfigured, faults.to_string()))?;
+    let secrets = Secrets::load(&config.secrets).map_err(|missing| {
+        let lines: Vec<_> = missing.iter().map(ToString::to_string).collect();
+        Failure::new(Exit::Misconfigured, lines.join("\n"))
+    })?;
+    start_logging(&config.log)?;
+    server::raise_file_limit();
+    let url =
+        config.public_url().map_err(|problem| Failure::new(Exit::Misconfigured, format!("`public_url` {problem}")))?;
+
+    let doors = Doors::open(&config.listen)?;
+    let source = CertificateSource::prepare(&config.tls, url.host(), &config.server.data_dir)?;
+    let strict_transport = !source.development;
+    if source.development {
+        tracing::warn!("browsers will warn: the certificate is self-signed, `[tls]` names none");
+    }
+    let certificates = Certificates::load(source)?;
+
+    runtime()?.block_on(async {
+        let platform = Platform::open(&config.server.data_dir, defaults(&url, &config.sip)?).await?;
+        let house = House { platform, secrets, demo: None, strict_transport };
+        let running = house.open(doors, Some(&certificates), &config)?;
+        tracing::info!(url = %url.origin(), "ready");
+        running.server.announce(&format!("serving {}", url.origin()));
+        running.until_stopped(Some(&certificates)).await;
+        Ok(())
+    })
+}
+
+/// What the server is built from.
+pub struct House {
+    pub platform: Platform,
+    pub secrets: Secrets,
+    /// See [`Front::demo`].
+    pub demo: Option<Bytes>,
+    pub strict_transport: bool,
+}
+
+impl House {
+    /// Builds API and edge and starts to accept.
+    pub fn open(
+        self,
+        doors: Doors,
+        certificates: Option<&Arc<Certificates>>,
+        config: &Config,
+    ) -> Result<Running, Failure> {
+        let edge = Edge::new(Arc::new(server::Directory(self.platform.clone())), edge::Options::default());
+        let access = Access::new(Some(&self.secrets.panel_key), Some(&self.secrets.master_secret));
+        let front = Front {
+            api: api::router(self.platform.clone(), access),
+            platform: self.platform.clone(),
+            edge,
+            demo: self.demo,
+            strict_transport: self.strict_transport,
+            request_ids: RequestIds::new()?,
+        };
+        let tls = certificates.map(Certificates::server_config).transpose()?;
+        let server = Server::start(doors, tls, front, config.limits.clone())?;
+        tokio::spawn(self.platform.clone().keep_key_uses());
+        Ok(Running { server, platform: self.platform })
+    }
+}
+
+/// The server in operation.
+pub struct Running {
+    pub server: Server,
+    platform: Platform,
+}
+
+impl Running {
+    /// Returns after SIGTERM or SIGINT and the drain. SIGHUP reads the certificate again, or
+    /// ends a server without one: its terminal is gone.
+    pub async fn until_stopped(self, certificates: Option<&Arc<Certificates>>) {
+        wait_for_stop(certificates).await;
+        match self.server.drain().await {
+            Drained::Completely => tracing::info!("stopped; every open request was answered"),
+            Drained::Cut { connections } => {
+                tracing::warn!(connections, "stopped; connections that took too long were cut");
+            }
+        }
+        if let Err(error) = self.platform.store_key_uses().await {
+            tracing::warn!(%error, "the last uses of API keys could not be stored");
+        }
+    }
+}
+
+async fn wait_for_stop(certificates: Option<&Arc<Certificates>>) {
+    let listen = |kind| signal(kind).map_err(|error| tracing::error!(%error, "signals cannot be received"));
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hang_up)) =
+        (listen(SignalKind::terminate()), listen(SignalKind::interrupt()), listen(SignalKind::hangup()))
+    else {
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return,
+            _ = interrupt.recv() => return,
+            _ = hang_up.recv() => match certificates {
+                Some(certificates) => reload(certificates),
+                None => return,
+            },
+        }
+    }
+}
+
+fn reload(certificates: &Certificates) {
+    match certificates.reload() {
+        Ok(()) => tracing::info!("certificate read again"),
+        Err(error) => tracing::error!(%error, "the certificate was not replaced"),
+    }
+}
+
+/// What the domain model must know of this server.
+pub fn defaults(url: &PublicUrl, sip: &Sip) -> Result<Defaults, Failure> {
+    Ok(Defaults { public_url: url.origin().parse()?, edge_domain: sip.domain.clone(), ice_servers: Vec::new() })
+}
+
+pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    Ok(tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("bitcall")
+        // Blocking calls are rare (the store's commits): their threads need not linger.
+        .thread_keep_alive(Duration::from_secs(5))
+        .build()?)
+}
+
+pub fn start_logging(log: &Log) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(&log.filter).map_err(|error| {
+        Failure::new(Exit::Misconfigured, format!("`log.filter` \"{}\" is not understood: {error}", log.filter))
+    })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match log.format {
+        LogFormat::Human => builder.compact().try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    started.map_err(|error| Failure::new(Exit::Failed, format!("logging cannot start: {error}")))
+}

@@ -1,0 +1,327 @@
+//! The configuration file: where Bitcall listens, where its data and secrets
+//! are. Everything else (tenants, keys, plans) lives in the store and is
+//! changed by CLI and API.
+//!
+//! The doc comments and defaults below are the single source: they fill the
+//! structs, and `config/bitcall.toml` is generated from them.
+
+// The doc comments become comments of a TOML file, where Markdown's marks would only disturb.
+#![allow(clippy::doc_markdown)]
+
+mod parse;
+mod secrets;
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml::de::DeValue;
+use url::Url;
+
+use parse::{Documented, Reader, Section, Setting, Table, must_be};
+pub use parse::{Fault, Faults};
+pub use secrets::Secrets;
+
+/// Where packages put the file.
+pub const DEFAULT_PATH: &str = "/etc/bitcall/bitcall.toml";
+
+/// Declares a struct of settings: fields with doc comments and defaults in TOML.
+macro_rules! section {
+    (
+        $(#[doc = $doc:literal])*
+        struct $name:ident in $key:literal {
+            $( $(#[doc = $field_doc:literal])* $field:ident: $type:ty = $default:literal, )*
+        }
+    ) => {
+        $(#[doc = $doc])*
+        #[derive(Clone, Debug)]
+        pub struct $name {
+            $( $(#[doc = $field_doc])* pub $field: $type, )*
+        }
+
+        impl Section for $name {
+            const KEY: &'static str = $key;
+            const DOC: &'static [&'static str] = &[$($doc),*];
+            const SETTINGS: &'static [Documented] = &[$(
+                Documented { name: stringify!($field), doc: &[$($field_doc),*], default: $default },
+            )*];
+
+            fn read(table: &mut Table<'_, '_>) -> Option<Self> {
+                $( let $field = table.take(stringify!($field), $default); )*
+                Some(Self { $( $field: $field?, )* })
+            }
+        }
+    };
+}
+
+/// The whole file.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub server: Server,
+    pub listen: Listen,
+    pub tls: Tls,
+    pub sip: Sip,
+    pub secrets: SecretFiles,
+    pub limits: Limits,
+    pub log: Log,
+}
+
+section! {
+    /// Bitcall's configuration. A line that starts with `#` shows a default;
+    /// remove the `#` to change it. `bitcall check` names the line of every fault.
+    struct Server in "" {
+        /// The address under which browsers reach this server, e.g. "https://phone.example.com".
+        /// Empty: https, this machine's host name, and the port of the first HTTPS listener.
+        public_url: Option<PublicUrl> = r#""""#,
+        /// Directory of the store and of the development certificate. Only Bitcall may read it.
+        data_dir: PathBuf = r#""/var/lib/bitcall""#,
+    }
+}
+
+section! {
+    /// Where Bitcall listens.
+    struct Listen in "listen" {
+        /// HTTPS: the phone, the API and the SIP edge.
+        https: Vec<SocketAddr> = r#"["0.0.0.0:443", "[::]:443"]"#,
+        /// The same without TLS, for a reverse proxy on this machine. Loopback addresses only.
+        http: Vec<SocketAddr> = "[]",
+        /// /healthz and /readyz, for monitoring. Empty: off.
+        ops: Option<SocketAddr> = r#""127.0.0.1:9180""#,
+        /// Unix socket on which the `bitcall` commands reach the running server. Whoever may
+        /// open it (owner and group) may administer every tenant.
+        control: PathBuf = r#""/run/bitcall/control.sock""#,
+    }
+}
+
+section! {
+    /// The certificate of the HTTPS listeners. With both settings empty Bitcall makes a
+    /// self-signed one in the data directory, which browsers warn about.
+    struct Tls in "tls" {
+        /// PEM file: the certificate, then its intermediates.
+        certificate: Option<PathBuf> = r#""""#,
+        /// PEM file: the private key.
+        key: Option<PathBuf> = r#""""#,
+    }
+}
+
+section! {
+    /// The built-in SIP edge.
+    struct Sip in "sip" {
+        /// Tenants' SIP domains are `<tenant>.<domain>`. The name needs no DNS entry.
+        domain: String = r#""sip.bitcall.internal""#,
+    }
+}
+
+section! {
+    /// Files that hold secrets, each readable by Bitcall's user only. The environment
+    /// (BITCALL_PANEL_KEY, APP_MASTER_SECRET) and systemd credentials (panel_key,
+    /// master_secret) come first.
+    struct SecretFiles in "secrets" {
+        /// What an operator's panel sends as X-Bitcall-Panel-Key.
+        panel_key_file: Option<PathBuf> = r#""""#,
+        /// What opens the admin and internal API.
+        master_secret_file: Option<PathBuf> = r#""""#,
+    }
+}
+
+section! {
+    /// Protection against slow and greedy clients.
+    struct Limits in "limits" {
+        /// Open connections; further ones wait until one closes.
+        max_connections: usize = "10000",
+        /// For the TLS handshake, and for a request's header; also how long an idle
+        /// connection is kept.
+        header_timeout: Duration = r#""30s""#,
+        /// For a request's body and the answer's computation.
+        request_timeout: Duration = r#""30s""#,
+        /// How long a client may refuse to read an answer.
+        write_timeout: Duration = r#""30s""#,
+        /// How long requests may go on after the order to stop.
+        drain_timeout: Duration = r#""10s""#,
+    }
+}
+
+section! {
+    /// What is written to standard error.
+    struct Log in "log" {
+        /// "human" or "json".
+        format: LogFormat = r#""human""#,
+        /// error, warn, info, debug or trace; also per module, e.g. "info,bitcall::edge=debug".
+        filter: String = r#""info""#,
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Human,
+    Json,
+}
+
+/// `scheme://host[:port]`, no path: the base of every URL that Bitcall hands out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl(Url);
+
+impl PublicUrl {
+    /// The error completes the sentence "`public_url` …".
+    pub fn parse(text: &str) -> Result<Self, String> {
+        const SHAPE: &str = "must be http(s)://host[:port] without a path";
+        let url = Url::parse(text).map_err(|error| format!("{SHAPE}: {error} in \"{text}\""))?;
+        let plain = matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none();
+        if plain { Ok(Self(url)) } else { Err(format!("{SHAPE}, not \"{text}\"")) }
+    }
+
+    /// Without a trailing slash; a default port is left out.
+    pub fn origin(&self) -> String {
+        self.0.origin().ascii_serialization()
+    }
+
+    /// Host name or address, without the port and without an IPv6 address's brackets.
+    pub fn host(&self) -> &str {
+        self.0.host_str().unwrap_or_default().trim_matches(['[', ']'])
+    }
+}
+
+impl Setting for PublicUrl {
+    fn parse(value: &DeValue<'_>, _base: &Path) -> Result<Self, String> {
+        Self::parse(value.as_str().ok_or_else(|| must_be("a URL in quotes", value))?)
+    }
+}
+
+impl Setting for LogFormat {
+    fn parse(value: &DeValue<'_>, _base: &Path) -> Result<Self, String> {
+        match value.as_str() {
+            Some("human") => Ok(Self::Human),
+            Some("json") => Ok(Self::Json),
+            _ => Err(must_be("\"human\" or \"json\"", value)),
+        }
+    }
+}
+
+impl Config {
+    /// Reads and validates `path`.
+    pub fn read(path: &Path) -> Result<Self, Faults> {
+        let whole = |message: String| Faults { file: path.to_owned(), faults: vec![Fault { line: None, message }] };
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            whole(match error.kind() {
+                std::io::ErrorKind::NotFound => {
+                    "does not exist; `bitcall init` writes one, --config names another".to_owned()
+                }
+                std::io::ErrorKind::PermissionDenied => {
+                    "permission denied; run as root or as Bitcall's user".to_owned()
+                }
+                _ => format!("cannot be read: {error}"),
+            })
+        })?;
+        let base = path.parent().unwrap_or_else(|| Path::new("."));
+        Self::parse(&text, base).map_err(|faults| Faults { file: path.to_owned(), faults })
+    }
+
+    /// `base` is the directory that relative paths start from.
+    pub fn parse(text: &str, base: &Path) -> Result<Self, Vec<Fault>> {
+        let mut reader = Reader::new(text, base);
+        let server = reader.section::<Server>();
+        let listen = reader.section::<Listen>();
+        let tls = reader.section::<Tls>();
+        let sip = reader.section::<Sip>();
+        let secrets = reader.section::<SecretFiles>();
+        let limits = reader.section::<Limits>();
+        let log = reader.section::<Log>();
+
+        if let Some(listen) = &listen {
+            if listen.https.is_empty() && listen.http.is_empty() {
+                reader.fault("`listen.https` and `listen.http` are both empty: nobody could connect");
+            }
+            for address in listen.http.iter().filter(|address| !address.ip().is_loopback()) {
+                reader.fault(format!(
+                    "`listen.http` must be on loopback (127.0.0.1 or [::1]), not {address}: \
+                     without TLS passwords would cross the network in clear, and browsers allow no microphone"
+                ));
+            }
+        }
+        if let Some(tls) = &tls
+            && tls.certificate.is_some() != tls.key.is_some()
+        {
+            reader.fault("`tls.certificate` and `tls.key` must be set together, or both be empty");
+        }
+        if let Some(limits) = &limits
+            && limits.max_connections == 0
+        {
+            reader.fault("`limits.max_connections` must be at least 1");
+        }
+
+        let faults = reader.finish();
+        let whole = || {
+            Some(Self {
+                server: server?,
+                listen: listen?,
+                tls: tls?,
+                sip: sip?,
+                secrets: secrets?,
+                limits: limits?,
+                log: log?,
+            })
+        };
+        match whole() {
+            Some(config) if faults.is_empty() => Ok(config),
+            _ => Err(faults),
+        }
+    }
+
+    /// The base of every URL that Bitcall hands out.
+    pub fn public_url(&self) -> Result<PublicUrl, String> {
+        if let Some(url) = &self.server.public_url {
+            return Ok(url.clone());
+        }
+        let node = rustix::system::uname();
+        let host = node.nodename().to_str().ok().filter(|name| !name.is_empty()).unwrap_or("localhost");
+        let text = match (self.listen.https.first(), self.listen.http.first()) {
+            (Some(https), _) => format!("https://{host}:{}", https.port()),
+            (None, Some(http)) => format!("http://{http}"),
+            (None, None) => format!("https://{host}"),
+        };
+        PublicUrl::parse(&text)
+    }
+}
+
+/// The example file: every setting with its explanation and its default.
+pub fn template() -> String {
+    let mut text = String::new();
+    describe::<Server>(&mut text);
+    describe::<Listen>(&mut text);
+    describe::<Tls>(&mut text);
+    describe::<Sip>(&mut text);
+    describe::<SecretFiles>(&mut text);
+    describe::<Limits>(&mut text);
+    describe::<Log>(&mut text);
+    text.truncate(text.trim_end().len() + 1);
+    text
+}
+
+fn describe<S: Section>(text: &mut String) {
+    // Writing to a String cannot fail.
+    for line in S::DOC {
+        let _ = writeln!(text, "#{line}");
+    }
+    if S::KEY.is_empty() {
+        text.push('\n');
+    } else {
+        let _ = writeln!(text, "[{}]", S::KEY);
+    }
+    for setting in S::SETTINGS {
+        for line in setting.doc {
+            let _ = writeln!(text, "#{line}");
+        }
+        let _ = writeln!(text, "#{} = {}\n", setting.name, setting.default);
+    }
+}
+
+#[cfg(test)]
+#[path = "config/tests.rs"]
+mod tests;

@@ -1,0 +1,100 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::Path;
+
+use super::*;
+
+fn parse(text: &str) -> Result<Config, Vec<Fault>> {
+    Config::parse(text, Path::new("/etc/bitcall"))
+}
+
+#[test]
+fn an_empty_file_means_all_defaults() {
+    let config = parse("").unwrap();
+    assert_eq!(config.server.data_dir, Path::new("/var/lib/bitcall"));
+    assert_eq!(config.listen.https.len(), 2);
+    assert_eq!(config.limits.drain_timeout, Duration::from_secs(10));
+    assert_eq!(config.log.format, LogFormat::Human);
+}
+
+#[test]
+fn the_example_file_with_every_line_switched_on_means_the_defaults() {
+    let active: String = template()
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(setting) if !setting.starts_with(' ') => format!("{setting}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let spelled_out = parse(&active).unwrap();
+    assert_eq!(format!("{spelled_out:?}"), format!("{:?}", parse("").unwrap()));
+}
+
+#[test]
+fn the_example_file_in_the_repository_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/bitcall.toml");
+    let expected = template();
+    if std::env::var_os("BITCALL_REGENERATE").is_some() {
+        std::fs::write(&path, &expected).unwrap();
+    }
+    assert_eq!(
+        std::fs::read_to_string(&path).unwrap_or_default(),
+        expected,
+        "run: BITCALL_REGENERATE=1 cargo test -p bitcall"
+    );
+}
+
+#[test]
+fn relative_paths_start_at_the_files_directory() {
+    let config = parse("[tls]\ncertificate = 'cert.pem'\nkey = '/elsewhere/key.pem'").unwrap();
+    assert_eq!(config.tls.certificate.unwrap(), Path::new("/etc/bitcall/cert.pem"));
+    assert_eq!(config.tls.key.unwrap(), Path::new("/elsewhere/key.pem"));
+}
+
+#[test]
+fn every_fault_is_found_at_once_with_its_line() {
+    let text = "\
+public_url = \"phone.example.com\"
+
+[listen]
+https = [\"0.0.0.0\"]
+htpp = []
+ops = 9180
+
+[limit]
+[log]
+format = \"yaml\"
+";
+    let faults = parse(text).unwrap_err();
+    let lines: Vec<_> = faults.iter().map(|fault| fault.line.unwrap()).collect();
+    assert_eq!(lines, [1, 4, 5, 6, 8, 10], "{faults:#?}");
+    assert!(faults[2].message.contains("did you mean `http`"), "{}", faults[2].message);
+    assert!(faults[4].message.contains("did you mean `limits`"), "{}", faults[4].message);
+}
+
+#[test]
+fn broken_toml_names_the_line_and_the_rest_is_still_checked() {
+    let faults = parse("data_dir = \n[log]\nformat = 3\n").unwrap_err();
+    assert_eq!(faults.iter().map(|fault| fault.line).collect::<Vec<_>>(), [Some(1), Some(3)], "{faults:#?}");
+}
+
+#[test]
+fn plain_http_stays_on_this_machine() {
+    assert!(parse("[listen]\nhttp = '127.0.0.1:8080'").is_ok());
+    let faults = parse("[listen]\nhttp = '0.0.0.0:8080'").unwrap_err();
+    assert!(faults[0].message.contains("loopback"), "{}", faults[0].message);
+}
+
+#[test]
+fn a_certificate_without_its_key_is_a_fault() {
+    assert!(parse("[tls]\ncertificate = 'c.pem'").is_err());
+}
+
+#[test]
+fn public_urls_are_origins() {
+    assert_eq!(PublicUrl::parse("https://Phone.Example.com:443/").unwrap().origin(), "https://phone.example.com");
+    assert_eq!(PublicUrl::parse("http://[::1]:8080").unwrap().host(), "::1");
+    for bad in ["", "phone.example.com", "ftp://a", "https://a/b", "https://a?x", "https://u@a"] {
+        assert!(PublicUrl::parse(bad).is_err(), "{bad}");
+    }
+}

@@ -1,0 +1,170 @@
+//! One connection, from the accepted stream to its end: handshake, protocol,
+//! time limits, and a polite end when the server is told to stop.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio_rustls::TlsAcceptor;
+
+use super::body::Answer;
+use super::front::{Caller, Front};
+use super::patience::Patient;
+use crate::api::Via;
+use crate::config::Limits;
+
+/// A request's header may have this many bytes in all.
+const MAX_HEADER: usize = 32 * 1024;
+const MAX_STREAMS: u32 = 100;
+/// How often an HTTP/2 peer must show that it is still there.
+const HTTP2_PING: Duration = Duration::from_secs(30);
+
+/// What every connection of the server shares.
+pub struct Shared {
+    pub front: Front,
+    pub limits: Limits,
+    /// Turns true once: finish what is open, take nothing new.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// One connection's own part: who it is, and its place among the allowed ones,
+/// which is free again when the last holder (this connection, or the WebSocket it became) is gone.
+pub struct Visit {
+    pub shared: Arc<Shared>,
+    pub caller: Caller,
+    pub tls: bool,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Visit {
+    pub fn new(shared: Arc<Shared>, caller: Caller, tls: bool, place: OwnedSemaphorePermit) -> Arc<Self> {
+        Arc::new(Self { shared, caller, tls, _place: place })
+    }
+
+    /// What the API must know of how a request came in.
+    pub fn via(&self) -> Via {
+        match self.caller {
+            Caller::Local { uid } => Via::ControlSocket { uid },
+            Caller::Remote(_) | Caller::Operations(_) if self.tls => Via::Https,
+            Caller::Remote(_) | Caller::Operations(_) => Via::Http,
+        }
+    }
+
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+        Ok(Front::answer(&self, request).await)
+    }
+
+    async fn stop_ordered(&self) {
+        let mut stop = self.shared.stop.clone();
+        // An error means that the server itself is gone, which is an order to stop as well.
+        let _ = stop.wait_for(|ordered| *ordered).await;
+    }
+}
+
+pub async fn serve_tls(stream: TcpStream, visit: Arc<Visit>, config: Arc<ServerConfig>) {
+    let limits = &visit.shared.limits;
+    let stream = Patient::new(stream, limits.write_timeout);
+    let handshake = TlsAcceptor::from(config).accept(stream);
+    match tokio::time::timeout(limits.header_timeout, handshake).await {
+        Ok(Ok(stream)) => {
+            if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                serve_http2(stream, visit).await;
+            } else {
+                serve_http1(stream, visit).await;
+            }
+        }
+        Ok(Err(error)) => tracing::debug!(caller = %visit.caller, %error, "TLS handshake failed"),
+        Err(_) => tracing::debug!(caller = %visit.caller, "TLS handshake took too long"),
+    }
+}
+
+pub async fn serve_plain(stream: TcpStream, visit: Arc<Visit>) {
+    let patience = visit.shared.limits.write_timeout;
+    serve_http1(Patient::new(stream, patience), visit).await;
+}
+
+pub async fn serve_unix(stream: UnixStream, visit: Arc<Visit>) {
+    let patience = visit.shared.limits.write_timeout;
+    serve_http1(Patient::new(stream, patience), visit).await;
+}
+
+async fn serve_http1<S>(stream: S, visit: Arc<Visit>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn({
+        let visit = visit.clone();
+        move |request| visit.clone().answer(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        // Also closes a connection that stays idle between two requests.
+        .header_read_timeout(visit.shared.limits.header_timeout)
+        .max_buf_size(MAX_HEADER)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let outcome = tokio::select! {
+        biased;
+        outcome = connection.as_mut() => outcome,
+        () = visit.stop_ordered() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    note_end(&visit, outcome);
+}
+
+async fn serve_http2<S>(stream: S, visit: Arc<Visit>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn({
+        let visit = visit.clone();
+        move |request| visit.clone().answer(request)
+    });
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(HTTP2_PING)
+        .keep_alive_timeout(HTTP2_PING)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(u32::try_from(MAX_HEADER).unwrap_or(u32::MAX))
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let outcome = tokio::select! {
+        biased;
+        outcome = connection.as_mut() => outcome,
+        () = visit.stop_ordered() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    note_end(&visit, outcome);
+}
+
+fn note_end(visit: &Visit, outcome: hyper::Result<()>) {
+    if let Err(error) = outcome {
+        tracing::debug!(caller = %visit.caller, %error, "connection ended");
+    }
+}
+
+/// The caller at the other end of the control socket, by `SO_PEERCRED`.
+pub fn local_caller(stream: &UnixStream) -> io::Result<Caller> {
+    Ok(Caller::Local { uid: stream.peer_cred()?.uid() })
+}
+
+pub fn remote_caller(address: SocketAddr) -> Caller {
+    // An IPv4 client on a dual-stack socket is shown as what it is.
+    Caller::Remote(SocketAddr::new(address.ip().to_canonical(), address.port()))
+}

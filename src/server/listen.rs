@@ -1,0 +1,133 @@
+//! Sockets: binding them with errors that say what to do, and accepting
+//! connections without ever giving up.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+
+/// Connections that the kernel keeps ready while all workers are busy.
+const BACKLOG: i32 = 1024;
+/// A peer that vanished without a word is noticed after about two minutes.
+const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEP_ALIVE_PROBES: u32 = 4;
+
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error("{address} is taken by another program\nhint: `ss -ltnp 'sport = :{port}'` shows which; `[listen]` in the configuration names another port", port = .address.port())]
+    Taken { address: SocketAddr },
+    #[error(
+        "not allowed to listen on {address}\nhint: ports below 1024 need root, or CAP_NET_BIND_SERVICE as in systemd/bitcall.service"
+    )]
+    Forbidden { address: SocketAddr },
+    #[error("{address} is not an address of this machine\nhint: `ip address` lists them")]
+    Foreign { address: SocketAddr },
+    #[error("cannot listen on {address}: {error}")]
+    Other { address: SocketAddr, error: io::Error },
+    #[error("{path} is in use: another bitcall is running\nhint: stop it first, or give this one another `listen.control` and `data_dir`", path = .path.display())]
+    SocketTaken { path: PathBuf },
+    #[error("cannot create the control socket {path}: {error}", path = .path.display())]
+    Socket { path: PathBuf, error: io::Error },
+}
+
+/// What an address turned into.
+pub enum Bound {
+    Listening(TcpListener),
+    /// `[::]` on a machine without IPv6: nothing to listen on, and nothing wrong.
+    NoIpv6,
+}
+
+/// Listens on `address`; accepted sockets inherit the options set here, which
+/// saves three system calls per connection.
+pub fn tcp(address: SocketAddr) -> Result<Bound, BindError> {
+    match try_tcp(address) {
+        Ok(listener) => Ok(Bound::Listening(listener)),
+        Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) if address.is_ipv6() && address.ip().is_unspecified() => {
+            Ok(Bound::NoIpv6)
+        }
+        Err(Errno::ADDRINUSE) => Err(BindError::Taken { address }),
+        Err(Errno::ACCESS | Errno::PERM) => Err(BindError::Forbidden { address }),
+        Err(Errno::ADDRNOTAVAIL) => Err(BindError::Foreign { address }),
+        Err(errno) => Err(BindError::Other { address, error: errno.into() }),
+    }
+}
+
+fn try_tcp(address: SocketAddr) -> Result<TcpListener, Errno> {
+    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if address.is_ipv6() {
+        // So that 0.0.0.0 and [::] can both be bound.
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    sockopt::set_socket_keepalive(&socket, true)?;
+    sockopt::set_tcp_keepidle(&socket, KEEP_ALIVE_IDLE)?;
+    sockopt::set_tcp_keepintvl(&socket, KEEP_ALIVE_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(&socket, KEEP_ALIVE_PROBES)?;
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(TcpListener::from(socket))
+}
+
+/// The control socket; it disappears with the value.
+pub struct ControlSocket {
+    pub listener: UnixListener,
+    path: PathBuf,
+}
+
+impl ControlSocket {
+    /// Takes the place of a socket that a dead server left behind, never of a live one's.
+    pub fn bind(path: &Path) -> Result<Self, BindError> {
+        let failed = |error| BindError::Socket { path: path.to_owned(), error };
+        if UnixStream::connect(path).is_ok() {
+            return Err(BindError::SocketTaken { path: path.to_owned() });
+        }
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(failed)?;
+        }
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path).map_err(failed)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        Ok(Self { listener, path: path.to_owned() })
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        // Best effort: the next start removes a stale one too.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Whether accepting may go on at once after `error`: it concerned one
+/// connection only. Otherwise (no file descriptors, no memory) a pause helps.
+pub fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// Raises the soft limit of open files to the hard one: each connection is a file.
+pub fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where this is refused the old limit stays, and accepting pauses when it is reached.
+    let _ = setrlimit(Resource::Nofile, limit);
+}

@@ -87,7 +87,7 @@ impl Demo {
             let house = serve::House { platform, secrets, demo: Some(demo.for_playground()), strict_transport: false };
             let running = house.open(doors, None, &config)?;
             if globals.json {
-                println!("{}", demo.for_scripts());
+                println!("{}", demo.for_scripts()?);
             } else {
                 println!("{}", demo.for_people(ephemeral, std::io::stdout().is_terminal()));
             }
@@ -228,6 +228,26 @@ impl Drop for Home {
     }
 }
 
+/// The line that `--json` prints, in this order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ForScripts<'a> {
+    url: &'a str,
+    tenant_id: &'a str,
+    api_key: &'a str,
+    panel_key: &'a str,
+    master_secret: &'a str,
+    sip: SipForScripts<'a>,
+    extensions: &'a [Account],
+    echo: &'a str,
+}
+
+#[derive(Serialize)]
+struct SipForScripts<'a> {
+    domain: &'a str,
+    wss: &'a str,
+}
+
 /// What is said about the running demo, to whom it concerns.
 struct Card {
     url: String,
@@ -247,27 +267,24 @@ impl Card {
         })
     }
 
-    fn for_scripts(&self) -> String {
-        let Memory { api_key, panel_key, master_secret, extensions } = &self.memory;
-        json!({
-            "url": self.url,
-            "tenantId": TENANT,
-            "apiKey": api_key,
-            "panelKey": panel_key,
-            "masterSecret": master_secret,
-            "sip": { "domain": self.domain, "wss": self.wss },
-            "extensions": extensions,
-            "echo": ECHO,
-        })
-        .to_string()
+    fn for_scripts(&self) -> Result<String, Failure> {
+        Ok(serde_json::to_string(&ForScripts {
+            url: &self.url,
+            tenant_id: TENANT,
+            api_key: &self.memory.api_key,
+            panel_key: &self.memory.panel_key,
+            master_secret: &self.memory.master_secret,
+            sip: SipForScripts { domain: &self.domain, wss: &self.wss },
+            extensions: &self.memory.extensions,
+            echo: ECHO,
+        })?)
     }
 
     fn for_playground(&self) -> Bytes {
-        let Memory { api_key, extensions, .. } = &self.memory;
         let text = json!({
-            "key": api_key,
+            "key": self.memory.api_key,
             "domain": self.domain,
-            "extensions": extensions,
+            "extensions": self.memory.extensions,
             "echo": ECHO,
         });
         Bytes::from(text.to_string())

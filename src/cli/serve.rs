@@ -40,7 +40,7 @@ pub fn run(globals: &Globals) -> Result<(), Failure> {
         let house = House { platform, secrets, demo: None, strict_transport };
         let running = house.open(doors, Some(&certificates), &config)?;
         tracing::info!(url = %url.origin(), "ready");
-        running.server.announce(&format!("serving {}", url.origin()));
+        server::announce_ready(&format!("serving {}", url.origin()));
         running.until_stopped(Some(&certificates)).await;
         Ok(())
     })

@@ -29,6 +29,7 @@ use connection::{Shared, Visit};
 pub use directory::Directory;
 pub use front::{Caller, Front, RequestIds};
 pub use listen::{BindError, Bound, ControlSocket, raise_file_limit, tcp};
+pub use notify::ready as announce_ready;
 pub use tls::{Certificates, Source as CertificateSource, write_private};
 
 /// How long accepting pauses when the system has no room for a further connection.
@@ -118,11 +119,6 @@ impl Server {
         Ok(Self { stop, accepting, places, all_places, shared, _control: doors.control })
     }
 
-    /// Tells systemd that requests are answered now.
-    pub fn announce(&self, status: &str) {
-        notify::ready(status);
-    }
-
     /// Accepts nothing new, lets open requests finish, closes the rest when the time is over.
     pub async fn drain(mut self) -> Drained {
         notify::stopping();
@@ -133,13 +129,11 @@ impl Server {
         let all_closed = async {
             tokio::join!(self.shared.front.edge.shutdown(patience), self.places.acquire_many(self.all_places),)
         };
-        match tokio::time::timeout(patience, all_closed).await {
-            Ok(_) => Drained::Completely,
-            Err(_) => {
-                let free = u32::try_from(self.places.available_permits()).unwrap_or(u32::MAX);
-                Drained::Cut { connections: self.all_places.saturating_sub(free) }
-            }
+        if tokio::time::timeout(patience, all_closed).await.is_ok() {
+            return Drained::Completely;
         }
+        let free = u32::try_from(self.places.available_permits()).unwrap_or(u32::MAX);
+        Drained::Cut { connections: self.all_places.saturating_sub(free) }
     }
 }
 

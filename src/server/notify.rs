@@ -1,4 +1,4 @@
-//! Telling systemd how we are, by the protocol of sd_notify(3): a datagram to
+//! Telling systemd how we are, by the protocol of `sd_notify(3)`: a datagram to
 //! the socket named in `NOTIFY_SOCKET`. Without systemd nothing happens.
 
 use std::os::linux::net::SocketAddrExt as _;

@@ -22,7 +22,7 @@ use crate::config;
 /// Apple refuses certificates that are valid for longer than 398 days.
 const DEVELOPMENT_DAYS: i64 = 397;
 /// A development certificate older than this is replaced at the next start.
-const REPLACE_AFTER: Duration = Duration::from_secs(340 * 24 * 3600);
+const REPLACE_AFTER: Duration = Duration::from_hours(340 * 24);
 
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {

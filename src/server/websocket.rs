@@ -22,7 +22,7 @@ use crate::edge::{self, Edge};
 /// Checks the handshake, answers it, and hands the stream over once the answer is out.
 /// `visit` is kept while the socket is open: it counts among the allowed connections.
 pub fn accept(mut request: Request<Incoming>, edge: &Edge, peer: SocketAddr, visit: Arc<Visit>) -> Response<Answer> {
-    if let Err(refusal) = check(&request) {
+    if let Some(refusal) = refusal(&request) {
         return refusal;
     }
     let Some(key) = request.headers().get(SEC_WEBSOCKET_KEY) else {
@@ -54,10 +54,11 @@ pub fn accept(mut request: Request<Incoming>, edge: &Edge, peer: SocketAddr, vis
     response
 }
 
-fn check(request: &Request<Incoming>) -> Result<(), Response<Answer>> {
+/// Why this is no handshake for SIP, if it is not.
+fn refusal(request: &Request<Incoming>) -> Option<Response<Answer>> {
     let headers = request.headers();
     if request.method() != Method::GET || request.version() != Version::HTTP_11 {
-        return Err(not_a_handshake("expected GET over HTTP/1.1"));
+        return Some(not_a_handshake("expected GET over HTTP/1.1"));
     }
     if !has_token(headers, &UPGRADE, "websocket") || !has_token(headers, &CONNECTION, "upgrade") {
         let mut refusal = fault::answer(
@@ -66,19 +67,19 @@ fn check(request: &Request<Incoming>) -> Result<(), Response<Answer>> {
             "this is the SIP edge: connect by WebSocket with the subprotocol `sip`",
         );
         refusal.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
-        return Err(refusal);
+        return Some(refusal);
     }
     if !has_token(headers, &SEC_WEBSOCKET_VERSION, "13") {
         let mut refusal = not_a_handshake("only WebSocket version 13 is spoken here");
         refusal.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        return Err(refusal);
+        return Some(refusal);
     }
     let offers_sip =
         headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok()).any(edge::offers_sip);
     if !offers_sip {
-        return Err(not_a_handshake("the subprotocol `sip` is not among those offered"));
+        return Some(not_a_handshake("the subprotocol `sip` is not among those offered"));
     }
-    Ok(())
+    None
 }
 
 fn not_a_handshake(message: &str) -> Response<Answer> {

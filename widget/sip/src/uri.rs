@@ -1,6 +1,7 @@
 //! URIs (RFC 3261 §19.1): reading, comparing, escaping.
 
 use crate::message::Params;
+use crate::message::syntax::{Class, TARGET, URI_PARAM, USER, find, split_off};
 use core::fmt;
 use std::borrow::Cow;
 
@@ -76,7 +77,11 @@ impl core::error::Error for UriError {}
 impl<'a> Uri<'a> {
     /// Parses a URI.
     pub fn parse(text: &'a str) -> Result<Uri<'a>, UriError> {
-        let (scheme, rest) = text.split_once(':').ok_or(UriError::Scheme)?;
+        let colon = find(text, b':');
+        if colon == text.len() {
+            return Err(UriError::Scheme);
+        }
+        let (scheme, rest) = split_off(text, colon);
         let scheme = match scheme {
             "sip" => Scheme::Sip,
             "sips" => Scheme::Sips,
@@ -102,29 +107,24 @@ impl<'a> Uri<'a> {
             }
         };
         // An @ can stand nowhere but behind the user part; in it, ; and ? are ordinary characters.
-        let (userinfo, rest) = match rest.split_once('@') {
-            Some((userinfo, rest)) => (Some(userinfo), rest),
-            None => (None, rest),
-        };
-        let (user, password) = match userinfo {
-            Some(userinfo) => match userinfo.split_once(':') {
-                Some((user, password)) => (Some(user), Some(password)),
-                None => (Some(userinfo), None),
-            },
+        let (userinfo, rest) = cut(rest, b'@');
+        let (userinfo, rest) = if let Some(rest) = rest { (Some(userinfo), rest) } else { (None, userinfo) };
+        let (user, password) = match userinfo.map(|userinfo| cut(userinfo, b':')) {
+            Some((user, password)) => (Some(user), password),
             None => (None, None),
         };
-        if user.is_some_and(|user| user.is_empty() || !all_escaped(user, is_user_byte))
-            || password.is_some_and(|password| !all_escaped(password, is_user_byte))
+        if user.is_some_and(|user| user.is_empty() || !all_escaped(user, USER))
+            || password.is_some_and(|password| !all_escaped(password, USER))
         {
             return Err(UriError::User);
         }
-        let (rest, headers) = rest.split_once('?').unwrap_or((rest, ""));
-        let (host, params) = rest.split_once(';').unwrap_or((rest, ""));
+        let (rest, headers) = split_off(rest, find(rest, b'?'));
+        let (host, params) = split_off(rest, find(rest, b';'));
         if host.contains([' ', '\t']) {
             return Err(UriError::Host);
         }
         let (host, port) = crate::message::via::host_and_port(host).ok_or(UriError::Host)?;
-        if !all_escaped(params, is_param_byte) || !all_escaped(headers, is_param_byte) {
+        if !all_escaped(params, URI_PARAM) || !all_escaped(headers, URI_PARAM) {
             return Err(UriError::Params);
         }
         let params = Params::new(params);
@@ -248,21 +248,21 @@ pub fn unescape(text: &str) -> Cow<'_, str> {
 
 /// Escapes text for the user part of a URI: `*43` stays, `a b@c` becomes `a%20b%40c`.
 pub fn escape_user(text: &str) -> Cow<'_, str> {
-    escape(text, |byte| is_user_byte(byte) && byte < 0x80)
+    escape(text, USER)
 }
 
 /// White space and control characters escaped, all else as it is.
 pub(crate) fn without_white_space(text: &str) -> Cow<'_, str> {
-    escape(text, |byte| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"'))
+    escape(text, TARGET)
 }
 
-fn escape(text: &str, keep: impl Fn(u8) -> bool) -> Cow<'_, str> {
-    if text.bytes().all(&keep) {
+fn escape(text: &str, keep: Class) -> Cow<'_, str> {
+    if keep.has_all(text) {
         return Cow::Borrowed(text);
     }
     let mut escaped = String::with_capacity(text.len() + 8);
     for byte in text.bytes() {
-        if keep(byte) {
+        if keep.has(byte) {
             escaped.push(char::from(byte));
         } else {
             escaped.push('%');
@@ -279,69 +279,29 @@ fn hex(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// Only bytes that `allowed` knows and whole escapes. Characters beyond ASCII are let through.
-fn all_escaped(text: &str, allowed: fn(u8) -> bool) -> bool {
+/// Only bytes of the class and whole escapes. Characters beyond ASCII are let through.
+#[inline]
+fn all_escaped(text: &str, allowed: Class) -> bool {
+    allowed.has_all(text) || all_escaped_slowly(text, allowed)
+}
+
+fn all_escaped_slowly(text: &str, allowed: Class) -> bool {
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
         rest = match (first, tail) {
             (b'%', [high, low, after @ ..]) if hex(*high).is_some() && hex(*low).is_some() => after,
             (b'%', _) => return false,
-            (byte, _) if allowed(*byte) || *byte >= 0x80 => tail,
+            (byte, _) if allowed.has(*byte) || *byte >= 0x80 => tail,
             _ => return false,
         };
     }
     true
 }
 
-/// `unreserved` and `user-unreserved` (RFC 3261 §25.1), and `#`, which phones send unescaped.
-fn is_user_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'_'
-                | b'.'
-                | b'!'
-                | b'~'
-                | b'*'
-                | b'\''
-                | b'('
-                | b')'
-                | b'&'
-                | b'='
-                | b'+'
-                | b'$'
-                | b','
-                | b';'
-                | b'?'
-                | b'/'
-                | b'#'
-        )
-}
-
-/// `unreserved`, `param-unreserved`, `hnv-unreserved` and the marks between parameters and header fields.
-fn is_param_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'_'
-                | b'.'
-                | b'!'
-                | b'~'
-                | b'*'
-                | b'\''
-                | b'('
-                | b')'
-                | b'['
-                | b']'
-                | b'/'
-                | b':'
-                | b'&'
-                | b'+'
-                | b'$'
-                | b';'
-                | b'='
-                | b'?'
-                | b'@'
-                | b','
-        )
+/// What is before `mark`, and what is behind it where it occurs.
+#[inline]
+fn cut(text: &str, mark: u8) -> (&str, Option<&str>) {
+    let at = find(text, mark);
+    let (head, tail) = split_off(text, at);
+    (head, (at < text.len()).then_some(tail))
 }

@@ -3,7 +3,7 @@
 use super::{Params, syntax};
 use crate::uri::{Uri, UriError};
 use std::borrow::Cow;
-use syntax::{find_outside, split_off, trim};
+use syntax::{TOKEN, find, find_outside, split_off, trim};
 
 /// The value of From, To, Contact, Route and their like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,13 +23,13 @@ impl<'a> NameAddr<'a> {
         let angle = find_angle(text);
         let (display, uri_text, rest) = if let Some(angle) = angle {
             let display = trim(text.get(..angle)?);
-            let (uri, rest) = text.get(angle + 1..)?.split_once('>')?;
+            let (uri, rest) = split_at_close(text.get(angle + 1..)?)?;
             let rest = trim(rest);
             (display, uri, rest)
         } else {
             // Without brackets, what follows a semicolon belongs to the header field (§20.10), and
             // a comma or question mark may not occur.
-            let end = text.find(';').unwrap_or(text.len());
+            let end = find(text, b';');
             let uri = trim(text.get(..end)?);
             if uri.contains([',', '?']) {
                 return None;
@@ -50,7 +50,7 @@ impl<'a> NameAddr<'a> {
     /// The first address of a list.
     #[inline]
     pub(super) fn first(text: &'a str) -> Option<NameAddr<'a>> {
-        NameAddr::parse(split_off(text, find_outside(text, |byte| byte == b',')).0)
+        NameAddr::parse(split_off(text, find_outside(text, b',')).0)
     }
 
     /// The URI.
@@ -85,17 +85,25 @@ impl<'a> NameAddr<'a> {
             syntax::is_quoted(display)
         } else {
             // Tokens and white space by the grammar; characters beyond ASCII are in wide use.
-            display.bytes().all(|byte| syntax::is_token_byte(byte) || byte >= 0x80 || matches!(byte, b' ' | b'\t'))
+            display.bytes().all(|byte| TOKEN.has(byte) || byte >= 0x80 || matches!(byte, b' ' | b'\t'))
         };
         display_fits && self.uri().is_ok() && self.params.well_formed()
     }
+}
+
+/// The URI before `>` and what follows it.
+#[inline]
+fn split_at_close(text: &str) -> Option<(&str, &str)> {
+    let close = text.bytes().position(|byte| byte == b'>')?;
+    Some(split_off(text, close))
 }
 
 /// The first `<` outside a quoted string.
 #[inline]
 fn find_angle(text: &str) -> Option<usize> {
     if !text.starts_with('"') {
-        return text.find(['<', '"']).filter(|at| text.as_bytes().get(*at) == Some(&b'<'));
+        let at = text.bytes().position(|byte| matches!(byte, b'<' | b'"'))?;
+        return (text.as_bytes().get(at) == Some(&b'<')).then_some(at);
     }
     let mut escaped = false;
     for (index, byte) in text.bytes().enumerate().skip(1) {

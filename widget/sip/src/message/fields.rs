@@ -62,7 +62,7 @@ impl Reason<'_> {
 impl<'a> CSeq<'a> {
     /// Parses `4711 INVITE`.
     pub fn parse(text: &'a str) -> Option<CSeq<'a>> {
-        let (number, method) = text.split_once([' ', '\t'])?;
+        let (number, method) = syntax::split_off(text, syntax::find_space(text));
         let method = trim(method);
         if !syntax::all_token(method) {
             return None;

@@ -152,7 +152,7 @@ impl Header {
             let index = usize::from(SLOTS.get(slot).copied().unwrap_or(EMPTY));
             match NAMES.get(index) {
                 None => return Header::Other,
-                Some(text) if text.as_bytes().eq_ignore_ascii_case(name) => {
+                Some(text) if text.as_bytes() == name || text.as_bytes().eq_ignore_ascii_case(name) => {
                     return ALL.get(index).copied().unwrap_or(Header::Other);
                 }
                 Some(_) => slot = (slot + 1) % SLOT_COUNT,

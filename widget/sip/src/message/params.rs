@@ -1,6 +1,6 @@
 //! Parameters behind a value: `;name=value;flag`.
 
-use super::syntax::{self, find_outside, split_off, trim};
+use super::syntax::{self, TOKEN, find, find_outside, split_off, trim};
 use std::borrow::Cow;
 
 /// The parameters of a Via, an address, a URI or another value, as text: `name=value;flag`.
@@ -35,13 +35,14 @@ impl<'a> Params<'a> {
     }
 
     /// Names and values as they are written; a flag's value is empty.
+    #[inline]
     pub fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
         let mut rest = self.0;
         core::iter::from_fn(move || {
             while !rest.is_empty() {
-                let (parameter, tail) = split_off(rest, find_outside(rest, |byte| byte == b';'));
+                let (parameter, tail) = split_off(rest, find_outside(rest, b';'));
                 rest = tail;
-                let (name, value) = split_off(parameter, find_outside(parameter, |byte| byte == b'='));
+                let (name, value) = split_off(parameter, find(parameter, b'='));
                 let name = trim(name);
                 if !name.is_empty() {
                     return Some((name, trim(value)));
@@ -59,10 +60,10 @@ impl<'a> Params<'a> {
         }
         let mut rest = Some(self.0);
         while let Some(text) = rest {
-            let end = find_outside(text, |byte| byte == b';');
+            let end = find_outside(text, b';');
             let (parameter, tail) = split_off(text, end);
             rest = (end < text.len()).then_some(tail);
-            let equals = find_outside(parameter, |byte| byte == b'=');
+            let equals = find(parameter, b'=');
             let (name, value) = split_off(parameter, equals);
             let value = trim(value);
             let value_fits = if equals == parameter.len() {
@@ -72,7 +73,7 @@ impl<'a> Params<'a> {
             } else {
                 !value.is_empty()
                     && value.bytes().all(|byte| {
-                        syntax::is_token_byte(byte)
+                        TOKEN.has(byte)
                             || byte >= 0x80
                             || matches!(byte, b'[' | b']' | b':' | b'/' | b'@' | b'?' | b'&' | b'=' | b'+' | b'$')
                     })

@@ -150,7 +150,7 @@ fn line_length(rest: &[u8]) -> Option<usize> {
 /// One header line that begins at `at`.
 #[inline]
 fn header_line(line: &[u8], at: usize) -> Option<Line> {
-    let name_length = line.iter().position(|byte| !syntax::is_token_byte(*byte))?;
+    let name_length = line.iter().position(|byte| !syntax::TOKEN.has(*byte))?;
     let name = line.get(..name_length)?;
     let mut value = name_length;
     while matches!(line.get(value)?, b' ' | b'\t') {
@@ -245,7 +245,7 @@ fn start_line(headers: &Headers) -> Result<Start, (What, Option<(u32, Span)>)> {
         if is_sip(version) { What::Version } else { What::StartLine }
     } else if target.len() + 1 + version.len() != rest.len() {
         What::StartLine
-    } else if !target.contains(':') || !target.bytes().all(is_target_byte) {
+    } else if !target.contains(':') || !syntax::TARGET.has_all(target) {
         What::RequestUri
     } else {
         return Ok(Start::Request { method_end, uri });
@@ -256,11 +256,6 @@ fn start_line(headers: &Headers) -> Result<Start, (What, Option<(u32, Span)>)> {
 /// Whether a word is a SIP version, whichever one.
 fn is_sip(word: &str) -> bool {
     word.get(..4).is_some_and(|protocol| protocol.eq_ignore_ascii_case("SIP/"))
-}
-
-/// Bytes that a Request-URI can have at all; the rest is looked at when it is read as a URI.
-fn is_target_byte(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"')
 }
 
 fn split_space(text: &str) -> (&str, &str) {

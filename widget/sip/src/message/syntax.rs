@@ -2,10 +2,22 @@
 
 use std::borrow::Cow;
 
-const TOKEN: u8 = 1;
+/// What a byte may be part of; the classes are bits of one table's entries.
+#[derive(Clone, Copy)]
+pub(crate) struct Class(u8);
 
-/// One entry per byte: whether it may be in a token.
-static CLASS: [u8; 256] = classes();
+/// `token`
+pub(crate) const TOKEN: Class = Class(1);
+/// `unreserved` and `user-unreserved`, and `#`, which phones send unescaped.
+pub(crate) const USER: Class = Class(2);
+/// `unreserved`, `param-unreserved`, `hnv-unreserved` and the marks between parameters and header fields.
+pub(crate) const URI_PARAM: Class = Class(4);
+/// A host name's letters, digits, dots and hyphens; underscores are in use too.
+pub(crate) const HOST: Class = Class(8);
+/// What stands in a Request-URI at all: printable ASCII but `<`, `>` and quotes.
+pub(crate) const TARGET: Class = Class(16);
+
+static CLASSES: [u8; 256] = classes();
 
 const fn classes() -> [u8; 256] {
     let mut table = [0; 256];
@@ -14,65 +26,97 @@ const fn classes() -> [u8; 256] {
         #[expect(clippy::cast_possible_truncation, reason = "the loop ends at 255")]
         let character = byte as u8;
         if character.is_ascii_alphanumeric() {
-            table[byte] = TOKEN;
+            table[byte] = TOKEN.0 | USER.0 | URI_PARAM.0 | HOST.0;
+        }
+        if character.is_ascii_graphic() && !matches!(character, b'<' | b'>' | b'"') {
+            table[byte] |= TARGET.0;
         }
         byte += 1;
     }
-    let marks = b"-.!%*_+`'~";
-    let mut index = 0;
-    while index < marks.len() {
-        table[marks[index] as usize] = TOKEN;
-        index += 1;
-    }
+    add(&mut table, b"-.!%*_+`'~", TOKEN);
+    add(&mut table, b"-_.!~*'()&=+$,;?/#", USER);
+    add(&mut table, b"-_.!~*'()[]/:&+$;=?@,", URI_PARAM);
+    add(&mut table, b".-_", HOST);
     table
 }
 
-#[inline]
-pub(crate) fn is_token_byte(byte: u8) -> bool {
-    CLASS.get(usize::from(byte)).is_some_and(|class| *class == TOKEN)
+const fn add(table: &mut [u8; 256], bytes: &[u8], class: Class) {
+    let mut index = 0;
+    while index < bytes.len() {
+        table[bytes[index] as usize] |= class.0;
+        index += 1;
+    }
+}
+
+impl Class {
+    #[inline]
+    pub(crate) fn has(self, byte: u8) -> bool {
+        CLASSES[byte as usize] & self.0 != 0
+    }
+
+    /// Whether all bytes are of this class.
+    #[inline]
+    pub(crate) fn has_all(self, text: &str) -> bool {
+        text.bytes().all(|byte| self.has(byte))
+    }
 }
 
 pub(super) fn is_token(character: char) -> bool {
-    u8::try_from(character).is_ok_and(is_token_byte)
+    u8::try_from(character).is_ok_and(|byte| TOKEN.has(byte))
 }
 
 /// Whether `text` is one token: not empty, nothing but token characters.
 pub(crate) fn all_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(is_token_byte)
+    !text.is_empty() && TOKEN.has_all(text)
 }
 
-/// Linear white space of an unfolded value.
-pub(crate) fn trim(text: &str) -> &str {
-    text.trim_matches([' ', '\t'])
-}
-
-/// The position of the first byte for which `stop` holds, outside quoted strings and outside `<…>`;
-/// the text's length where there is none.
+/// Takes the white space of an unfolded value off both ends.
 #[inline]
-pub(crate) fn find_outside(text: &str, stop: impl Fn(u8) -> bool) -> usize {
-    let (mut quoted, mut angle, mut escaped) = (false, false, false);
-    for (index, byte) in text.bytes().enumerate() {
-        if quoted {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => quoted = false,
-                _ => {}
-            }
-        } else if angle {
-            angle = byte != b'>';
-        } else if stop(byte) {
+pub(crate) fn trim(text: &str) -> &str {
+    let bytes = text.as_bytes();
+    match (bytes.first(), bytes.last()) {
+        (Some(b' ' | b'\t'), _) | (_, Some(b' ' | b'\t')) => text.trim_matches([' ', '\t']),
+        _ => text,
+    }
+}
+
+/// The position of the first `stop`, or the text's length.
+#[inline]
+pub(crate) fn find(text: &str, stop: u8) -> usize {
+    text.bytes().position(|byte| byte == stop).unwrap_or(text.len())
+}
+
+/// The position of the first space or tab, or the text's length.
+#[inline]
+pub(crate) fn find_space(text: &str) -> usize {
+    text.bytes().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(text.len())
+}
+
+/// The position of the first `stop` outside quoted strings and outside `<…>`, or the text's length.
+#[inline]
+pub(crate) fn find_outside(text: &str, stop: u8) -> usize {
+    let mut bytes = text.bytes().enumerate();
+    while let Some((index, byte)) = bytes.next() {
+        if byte == stop {
             return index;
-        } else if byte == b'"' {
-            quoted = true;
+        }
+        if byte == b'"' {
+            while let Some((_, byte)) = bytes.next() {
+                match byte {
+                    b'\\' => drop(bytes.next()),
+                    b'"' => break,
+                    _ => {}
+                }
+            }
         } else if byte == b'<' {
-            angle = true;
+            bytes.find(|(_, byte)| *byte == b'>');
         }
     }
     text.len()
 }
 
 /// Splits at `index`, dropping the byte there.
+#[inline]
 pub(crate) fn split_off(text: &str, index: usize) -> (&str, &str) {
     let head = text.get(..index).unwrap_or(text);
     let tail = text.get(index + 1..).unwrap_or_default();
@@ -81,7 +125,7 @@ pub(crate) fn split_off(text: &str, index: usize) -> (&str, &str) {
 
 /// The first element of a comma-separated list and what follows its comma, both trimmed.
 pub(crate) fn first_item(text: &str) -> (&str, &str) {
-    let (item, rest) = split_off(text, find_outside(text, |byte| byte == b','));
+    let (item, rest) = split_off(text, find_outside(text, b','));
     (trim(item), trim(rest))
 }
 

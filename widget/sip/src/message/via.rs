@@ -1,7 +1,7 @@
 //! The Via header field (RFC 3261 §20.42).
 
 use super::{Params, syntax};
-use syntax::{find_outside, split_off, trim};
+use syntax::{HOST, find, find_outside, find_space, split_off, trim};
 
 /// One Via: the hop a request came over, and the way its responses go back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,24 +20,22 @@ impl<'a> Via<'a> {
     /// Parses one Via (not a list of them); `None` where the grammar is broken.
     #[inline]
     pub fn parse(text: &'a str) -> Option<Via<'a>> {
-        let (protocol, rest) = text.split_once('/')?;
-        let (version, rest) = rest.split_once('/')?;
-        if !trim(protocol).eq_ignore_ascii_case("SIP") || trim(version) != "2.0" {
-            return None;
-        }
-        let rest = trim(rest);
-        let (transport, rest) = rest.split_once([' ', '\t'])?;
+        let rest = match text.strip_prefix("SIP/2.0/") {
+            Some(rest) => rest,
+            None => after_protocol(text)?,
+        };
+        let (transport, rest) = split_off(rest, find_space(rest));
         if !syntax::all_token(transport) {
             return None;
         }
-        let (sent_by, params) = rest.split_once(';').unwrap_or((rest, ""));
+        let (sent_by, params) = split_off(rest, find(rest, b';'));
         let (host, port) = host_and_port(trim(sent_by))?;
         Some(Via { transport, host, port, params: Params::new(params) })
     }
 
     /// The first Via of a list.
     pub(super) fn first(text: &'a str) -> Option<Via<'a>> {
-        Via::parse(split_off(text, find_outside(text, |byte| byte == b',')).0)
+        Via::parse(split_off(text, find_outside(text, b',')).0)
     }
 
     /// The transaction's branch.
@@ -61,9 +59,17 @@ impl<'a> Via<'a> {
     }
 }
 
+/// What follows `SIP / 2.0 /` where it is not written the usual way.
+fn after_protocol(text: &str) -> Option<&str> {
+    let (protocol, rest) = text.split_once('/')?;
+    let (version, rest) = rest.split_once('/')?;
+    (trim(protocol).eq_ignore_ascii_case("SIP") && trim(version) == "2.0").then_some(trim(rest))
+}
+
 /// `host[:port]`, white space allowed around the colon.
+#[inline]
 pub(crate) fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
-    let host_end = if text.starts_with('[') { text.find(']')? + 1 } else { text.find(':').unwrap_or(text.len()) };
+    let host_end = if text.as_bytes().first() == Some(&b'[') { text.find(']')? + 1 } else { find(text, b':') };
     let host = trim(text.get(..host_end)?);
     let rest = trim(text.get(host_end..)?);
     let port = match rest.strip_prefix(':') {
@@ -76,8 +82,8 @@ pub(crate) fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
 
 /// A host name, an IPv4 address or a bracketed IPv6 address. Underscores are let through: they are in use.
 pub(crate) fn is_host(host: &str) -> bool {
-    if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        return address.parse::<core::net::Ipv6Addr>().is_ok();
+    if let Some(address) = host.strip_prefix('[') {
+        return address.strip_suffix(']').is_some_and(|address| address.parse::<core::net::Ipv6Addr>().is_ok());
     }
-    !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+    !host.is_empty() && HOST.has_all(host)
 }

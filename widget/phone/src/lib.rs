@@ -4,7 +4,20 @@
 //! runs in a `SharedWorker` (or beside it in the page); the two talk by the
 //! messages of [`bitcall_wire::seam`]. The page that frames the phone is
 //! spoken to by those of [`bitcall_wire::bridge`].
+//!
+//! - [`ui`] holds all that can be seen, [`screens`] draw it and say what the person wants;
+//! - [`signin`], [`recents`], [`number`], [`time`], [`theme`] are rules without a browser;
+//! - [`link`], [`media`] and [`tones`] reach the agent, the far end and the ear.
 
+pub mod icons;
 pub mod link;
 pub mod media;
+pub mod number;
+pub mod page;
+pub mod recents;
+pub mod screens;
+pub mod signin;
+pub mod theme;
+pub mod time;
 pub mod tones;
+pub mod ui;

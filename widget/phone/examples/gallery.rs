@@ -1,0 +1,437 @@
+//! Every screen of the phone, drawn from made-up state into plain HTML files:
+//! for looking at them, without a server, a browser's permission, or a call.
+//!
+//! ```sh
+//! cargo run -p bitcall-phone --example gallery -- /tmp/gallery
+//! ```
+//!
+//! Each file takes its looks from the address: `incoming.html?theme=dark&accent=ffee00&dir=rtl&text=200`.
+
+use std::fs;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use bitcall_phone::recents::Recent;
+use bitcall_phone::signin::{Credentials, FormFaults, Prefill, SecretBox};
+use bitcall_phone::theme::{Accent, Rgb};
+use bitcall_phone::time::Zone;
+use bitcall_phone::ui::{Choice, Choices, Levels, Stage, Tab, Ui};
+use bitcall_phone::{screens, theme};
+use bitcall_wire::config::RuntimeConfig;
+use bitcall_wire::seam::{
+    Call, CallState, Direction, Failure, FailureCode, Hold, MediaFault, Registration, Secret,
+    Snapshot,
+};
+
+const NOW: u64 = 1_795_348_800_000;
+const ACCENTS: [&str; 4] = ["#4f46e5", "#ffee00", "#000000", "#e11d48"];
+
+type Scene = fn(Ui);
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let directory: PathBuf = std::env::args()
+        .nth(1)
+        .ok_or("say where to: gallery DIRECTORY")?
+        .into();
+    fs::create_dir_all(&directory)?;
+    let css = concat!(env!("CARGO_MANIFEST_DIR"), "/css");
+    let mut sheets: Vec<_> = fs::read_dir(css)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<_, std::io::Error>>()?;
+    sheets.sort();
+    let sheet = sheets
+        .iter()
+        .map(fs::read_to_string)
+        .collect::<Result<String, _>>()?;
+    for (name, scene) in scenes() {
+        let html = sycamore::render_to_string(move || {
+            let ui = Ui::new();
+            usual(ui);
+            scene(ui);
+            screens::root(ui)
+        });
+        fs::write(directory.join(format!("{name}.html")), page(&sheet, &html))?;
+    }
+    Ok(())
+}
+
+fn page(css: &str, html: &str) -> String {
+    let accents: String = ACCENTS
+        .iter()
+        .map(|colour| {
+            let light = Accent::light(Rgb::parse(colour));
+            let dark = Accent::dark(Rgb::parse(colour));
+            let rules: String = theme::variables(&light, &dark)
+                .iter()
+                .map(|(name, value)| format!("{name}:{value};"))
+                .collect();
+            format!(":root[data-accent=\"{}\"]{{{rules}}}\n", &colour[1..])
+        })
+        .collect();
+    format!(
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>\
+         <style>{css}\n{accents}</style><script>const q=new URLSearchParams(location.search),r=document.documentElement;\
+         if(q.get('theme'))r.dataset.theme=q.get('theme');r.dataset.accent=q.get('accent')||'4f46e5';r.dir=q.get('dir')||'ltr';\
+         if(q.get('text'))r.style.fontSize=q.get('text')+'%';</script><body>{html}</body></html>"
+    )
+}
+
+fn usual(ui: Ui) {
+    let config: RuntimeConfig = serde_json::from_value(serde_json::json!({
+        "tenantId": "acme", "uiUrl": "", "storageNamespace": "bitcall:acme", "wsUrl": null,
+        "wss": [], "iceServers": [], "sip": { "domain": "acme.sip.bitcall.internal" }, "behavior": {},
+        "branding": { "displayName": "Acme Support", "logoLight": null, "logoDark": null, "themeColor": "#4f46e5", "headerMode": "both" },
+        "capabilities": { "maxSessions": 4, "transferBlind": false, "popupMode": false, "installable": false, "audioClips": false },
+        "features": {}
+    }))
+    .unwrap_or_else(|error| unreachable!("the made-up configuration is complete: {error}"));
+    ui.config.set(Some(Rc::new(config)));
+    ui.stage.set(Stage::Phone);
+    ui.embedded.set(true);
+    ui.now.set(NOW);
+    ui.zone.set(Zone {
+        offset: 0,
+        hours24: true,
+    });
+    ui.page.set("here".to_owned());
+    ui.signed_in_as.set(Some(account()));
+    ui.snapshot.set(Snapshot {
+        registration: registered(),
+        ..Snapshot::default()
+    });
+    ui.recents.set(history());
+    ui.form.prefill.set(Prefill {
+        domain_fixed: true,
+        ..Prefill::default()
+    });
+    ui.form.domain.set("acme.sip.bitcall.internal".to_owned());
+    ui.devices.set(Choices {
+        microphones: vec![Choice {
+            id: "a".to_owned(),
+            name: "Jabra Evolve2 65 (USB)".to_owned(),
+        }],
+        speakers: vec![Choice {
+            id: "a".to_owned(),
+            name: "Jabra Evolve2 65 (USB)".to_owned(),
+        }],
+        microphone: "a".to_owned(),
+        speaker: String::new(),
+    });
+}
+
+fn scenes() -> Vec<(&'static str, Scene)> {
+    vec![
+        ("loading", |ui| {
+            ui.config.set(None);
+            ui.stage.set(Stage::Loading);
+        }),
+        ("direct", |ui| {
+            ui.config.set(None);
+            ui.embedded.set(false);
+            ui.stage.set(Stage::NotEmbedded);
+        }),
+        ("form", |ui| signed_out(ui, Stage::Form)),
+        ("form-faults", |ui| {
+            signed_out(ui, Stage::Form);
+            ui.form.username.set("101".to_owned());
+            ui.form.faults.set(FormFaults {
+                password: Some("Wrong password. Check it and try again."),
+                ..FormFaults::default()
+            });
+            ui.form.remember.set(true);
+            ui.snapshot.set(Snapshot {
+                registration: failed(FailureCode::WrongPassword, "Wrong password"),
+                ..Snapshot::default()
+            });
+        }),
+        ("form-refused", |ui| {
+            signed_out(ui, Stage::Form);
+            ui.form.refusal.set(Some(
+                "The server does not answer. Check the network, then try again.".to_owned(),
+            ));
+        }),
+        ("connect", |ui| signed_out(ui, Stage::Connect(account()))),
+        ("dialer", |_| {}),
+        ("dialer-number", |ui| {
+            ui.number.set("+4930901820".to_owned());
+        }),
+        ("dialer-long", |ui| {
+            ui.number
+                .set("sip:reception.front-desk@example.com".to_owned());
+        }),
+        ("dialer-fault", |ui| {
+            ui.number.set("12 wrong".to_owned());
+            ui.number_fault
+                .set(Some("That is no phone number.".to_owned()));
+        }),
+        ("dialer-identity", |ui| ui.identity_open.set(true)),
+        ("dialer-ended", |ui| {
+            ui.ended.set(history().into_iter().next());
+        }),
+        ("dialer-busy", |ui| {
+            ui.ended.set(history().into_iter().nth(2));
+        }),
+        ("dialer-blocked", |ui| {
+            ui.microphone_fault.set(Some(MediaFault::MicrophoneBlocked));
+            ui.snapshot.set(Snapshot {
+                registration: Registration::Reconnecting {
+                    reason: Failure {
+                        code: FailureCode::ConnectionLost,
+                        sip_code: None,
+                        words: "Connection lost".to_owned(),
+                    },
+                    retry_at: None,
+                },
+                ..Snapshot::default()
+            });
+        }),
+        ("calling", |ui| {
+            show(
+                ui,
+                vec![Call {
+                    answered_at: None,
+                    state: CallState::Ringing,
+                    ..anna()
+                }],
+            );
+        }),
+        ("call", |ui| show(ui, vec![anna()])),
+        ("call-number", |ui| {
+            show(
+                ui,
+                vec![Call {
+                    display_name: None,
+                    ..anna()
+                }],
+            );
+        }),
+        ("call-long", |ui| {
+            show(
+                ui,
+                vec![Call {
+                    display_name: Some(
+                        "Dr. Wilhelmina Featherstonehaugh-Cholmondeley, Customer Relations"
+                            .to_owned(),
+                    ),
+                    number: "sip:wilhelmina.featherstonehaugh@very-long-domain-name.example.com"
+                        .to_owned(),
+                    ..anna()
+                }],
+            );
+        }),
+        ("call-muted-held", |ui| {
+            show(
+                ui,
+                vec![Call {
+                    hold: Hold::Held,
+                    ..anna()
+                }],
+            );
+            ui.muted.set(vec!["anna".to_owned()]);
+        }),
+        ("call-two", |ui| show(ui, vec![bob(), anna()])),
+        ("call-keys", |ui| {
+            show(ui, vec![anna()]);
+            ui.keypad_open.set(true);
+            ui.digits.set("1234#".to_owned());
+        }),
+        ("call-elsewhere", |ui| {
+            show(
+                ui,
+                vec![Call {
+                    page: Some("there".to_owned()),
+                    ..anna()
+                }],
+            );
+        }),
+        ("incoming", |ui| show(ui, vec![ringing()])),
+        ("incoming-busy", |ui| {
+            show(
+                ui,
+                vec![
+                    anna(),
+                    Call {
+                        display_name: Some("Clara Novak".to_owned()),
+                        ..ringing()
+                    },
+                ],
+            );
+        }),
+        ("recents", |ui| ui.tab.set(Tab::Recents)),
+        ("recents-empty", |ui| {
+            ui.tab.set(Tab::Recents);
+            ui.recents.set(Vec::new());
+        }),
+        ("settings", |ui| ui.tab.set(Tab::Settings)),
+    ]
+}
+
+fn signed_out(ui: Ui, stage: Stage) {
+    ui.stage.set(stage);
+    ui.signed_in_as.set(None);
+    ui.snapshot.set(Snapshot::default());
+}
+
+fn show(ui: Ui, calls: Vec<Call>) {
+    let active = calls.last().map(|call| call.id.clone());
+    ui.levels.set(Levels {
+        microphone: 3,
+        remote: 4,
+    });
+    ui.snapshot.set(Snapshot {
+        registration: registered(),
+        calls,
+        active,
+        ..Snapshot::default()
+    });
+}
+
+fn registered() -> Registration {
+    Registration::Registered {
+        username: "101".to_owned(),
+        domain: "acme.sip.bitcall.internal".to_owned(),
+        server: "wss://phone.example/sip".to_owned(),
+    }
+}
+
+fn failed(code: FailureCode, words: &str) -> Registration {
+    Registration::Failed {
+        reason: Failure {
+            code,
+            sip_code: None,
+            words: words.to_owned(),
+        },
+    }
+}
+
+fn account() -> Credentials {
+    Credentials {
+        username: "101".to_owned(),
+        domain: "acme.sip.bitcall.internal".to_owned(),
+        secret: SecretBox(Secret::Ha1 {
+            realm: None,
+            ha1: String::new(),
+        }),
+    }
+}
+
+fn anna() -> Call {
+    Call {
+        id: "anna".to_owned(),
+        direction: Direction::Outbound,
+        number: "+4930901820".to_owned(),
+        display_name: Some("Anna Schmidt".to_owned()),
+        requested_caller_id: None,
+        state: CallState::Active,
+        hold: Hold::None,
+        remote_held: false,
+        started_at: NOW - 280_000,
+        answered_at: Some(NOW - 272_000),
+        page: Some("here".to_owned()),
+        detached: false,
+    }
+}
+
+fn bob() -> Call {
+    Call {
+        id: "bob".to_owned(),
+        display_name: Some("Bob Tanaka".to_owned()),
+        number: "102".to_owned(),
+        hold: Hold::Held,
+        answered_at: Some(NOW - 131_000),
+        ..anna()
+    }
+}
+
+fn ringing() -> Call {
+    Call {
+        id: "in".to_owned(),
+        direction: Direction::Inbound,
+        state: CallState::Incoming,
+        answered_at: None,
+        page: None,
+        ..anna()
+    }
+}
+
+fn history() -> Vec<Recent> {
+    let entry =
+        |id: &str, name: Option<&str>, number: &str, direction, seconds, ago: u64, cause: &str| {
+            Recent {
+                id: id.to_owned(),
+                number: number.to_owned(),
+                name: name.map(str::to_owned),
+                direction,
+                answered: seconds > 0,
+                at: NOW - ago * 60_000,
+                seconds,
+                cause: cause.to_owned(),
+            }
+        };
+    vec![
+        entry(
+            "1",
+            Some("Anna Schmidt"),
+            "+4930901820",
+            Direction::Outbound,
+            272,
+            9,
+            "Hung up",
+        ),
+        entry(
+            "2",
+            Some("Bob Tanaka"),
+            "102",
+            Direction::Inbound,
+            0,
+            46,
+            "Missed",
+        ),
+        entry(
+            "3",
+            None,
+            "+15551234567",
+            Direction::Outbound,
+            0,
+            120,
+            "Busy",
+        ),
+        entry(
+            "4",
+            Some("Clara Novak"),
+            "+420221990111",
+            Direction::Inbound,
+            1284,
+            190,
+            "Remote hung up",
+        ),
+        entry(
+            "5",
+            Some("Dr. Wilhelmina Featherstonehaugh-Cholmondeley"),
+            "+441632960961",
+            Direction::Inbound,
+            61,
+            1500,
+            "Remote hung up",
+        ),
+        entry("6", None, "*43", Direction::Outbound, 12, 1600, "Hung up"),
+        entry(
+            "7",
+            Some("Bob Tanaka"),
+            "102",
+            Direction::Inbound,
+            0,
+            4400,
+            "Missed",
+        ),
+        entry(
+            "8",
+            None,
+            "+33142685300",
+            Direction::Outbound,
+            340,
+            4500,
+            "Hung up",
+        ),
+    ]
+}

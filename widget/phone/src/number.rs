@@ -1,0 +1,183 @@
+//! Phone numbers: what is dialled, and how they are shown.
+
+/// What the agent is asked to dial for something a person typed or a page
+/// handed over; `None` when there is nothing to dial in it.
+///
+/// Writing aids (spaces, brackets, dashes, dots, slashes) go away; a `+` is
+/// kept and never invented. SIP addresses and extension names are left as they are.
+pub fn dialable(typed: &str) -> Option<String> {
+    let typed = typed.trim();
+    let typed = typed.strip_prefix("tel:").unwrap_or(typed);
+    if typed.chars().any(|c| c.is_alphabetic() || c == '@') {
+        let plain = !typed.chars().any(|c| c.is_whitespace() || c.is_control());
+        return plain.then(|| typed.to_owned());
+    }
+    let mut number = String::with_capacity(typed.len());
+    for c in typed.chars() {
+        match c {
+            '0'..='9' | '*' | '#' => number.push(c),
+            '+' if number.is_empty() => number.push(c),
+            ' ' | '\u{a0}' | '(' | ')' | '-' | '.' | '/' | '\u{2010}'..='\u{2013}' => {}
+            _ => return None,
+        }
+    }
+    let some = number.chars().any(|c| c != '+');
+    some.then_some(number)
+}
+
+/// The number in groups that the eye can hold; anything that is no
+/// international number is shown as it is.
+pub fn readable(number: &str) -> String {
+    let Some(digits) = number.strip_prefix('+') else {
+        return short(number).to_owned();
+    };
+    if digits.len() < 7 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return number.to_owned();
+    }
+    let (country, rest) = digits.split_at(country_length(digits));
+    let sizes: &[usize] = match (country, rest.len()) {
+        ("1", 10) => &[3, 3, 4],
+        ("33", 9) => &[1, 2, 2, 2, 2],
+        // DIN 5008: the area code, and the rest in one piece.
+        ("49", 6..)
+            if ["30", "40", "69", "89"]
+                .iter()
+                .any(|area| rest.starts_with(area)) =>
+        {
+            &[2, 13]
+        }
+        ("49", 6..) => &[3, 12],
+        ("44", 10) if rest.starts_with('2') => &[2, 4, 4],
+        ("44", 10) => &[4, 6],
+        (_, n) if n % 3 == 1 && n > 4 => &[3, 3, 4],
+        _ => &[3, 3, 3, 3, 3],
+    };
+    let mut shown = format!("+{country}");
+    let mut left = rest;
+    let last = sizes.len() - 1;
+    for (i, size) in sizes.iter().enumerate() {
+        if left.is_empty() {
+            break;
+        }
+        let take = if i == last {
+            left.len()
+        } else {
+            (*size).min(left.len())
+        };
+        // A single digit standing alone at the end reads badly.
+        let take = if left.len() - take == 1 {
+            left.len()
+        } else {
+            take
+        };
+        let (group, tail) = left.split_at(take);
+        shown.push(' ');
+        shown.push_str(group);
+        left = tail;
+    }
+    shown
+}
+
+/// Up to two letters for a picture; `None` when the name is only a number.
+pub fn initials(name: &str) -> Option<String> {
+    let mut words = name
+        .split_whitespace()
+        .filter_map(|word| word.chars().find(|c| c.is_alphabetic()));
+    let first = words.next()?;
+    let mut letters: String = first.to_uppercase().collect();
+    if let Some(last) = words.next_back() {
+        letters.extend(last.to_uppercase());
+    }
+    Some(letters)
+}
+
+/// A SIP address without its scheme.
+fn short(number: &str) -> &str {
+    number
+        .strip_prefix("sips:")
+        .or_else(|| number.strip_prefix("sip:"))
+        .unwrap_or(number)
+}
+
+/// Length of the country code at the start (ITU-T E.164: 1 and 7 have one
+/// digit, the two-digit ones are listed, all others have three).
+fn country_length(digits: &str) -> usize {
+    const TWO: &str = "20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 65 66 81 82 84 86 90 91 92 93 94 95 98";
+    match digits.as_bytes().first() {
+        Some(b'1' | b'7') => 1,
+        _ if digits.get(..2).is_some_and(|two| TWO.contains(two)) => 2,
+        _ => 3.min(digits.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writing_aids_are_dropped_and_a_plus_is_never_invented() {
+        assert_eq!(
+            dialable(" +49 (30) 90-18.20 ").as_deref(),
+            Some("+4930901820")
+        );
+        assert_eq!(dialable("030/901820").as_deref(), Some("030901820"));
+        assert_eq!(dialable("*43").as_deref(), Some("*43"));
+        assert_eq!(
+            dialable("tel:+15551234567").as_deref(),
+            Some("+15551234567")
+        );
+    }
+
+    #[test]
+    fn addresses_and_names_are_dialled_as_they_are() {
+        assert_eq!(
+            dialable("sip:bob@example.com").as_deref(),
+            Some("sip:bob@example.com")
+        );
+        assert_eq!(dialable("reception").as_deref(), Some("reception"));
+        assert_eq!(dialable("bob smith"), None);
+    }
+
+    #[test]
+    fn nothing_to_dial_is_nothing() {
+        for nothing in ["", "   ", "+", "()-", "12\u{7}34", "1+2"] {
+            assert_eq!(dialable(nothing), None, "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn international_numbers_are_grouped() {
+        assert_eq!(readable("+15551234567"), "+1 555 123 4567");
+        assert_eq!(readable("+4930901820"), "+49 30 901820");
+        assert_eq!(readable("+33123456789"), "+33 1 23 45 67 89");
+        assert_eq!(readable("+359888123456"), "+359 888 123 456");
+        assert_eq!(readable("+442079460958"), "+44 20 7946 0958");
+        assert_eq!(readable("101"), "101");
+        assert_eq!(readable("sip:bob@example.com"), "bob@example.com");
+        assert_eq!(readable("+12"), "+12");
+        assert_eq!(readable("+49é1234567"), "+49é1234567");
+    }
+
+    #[test]
+    fn no_digit_is_lost_by_grouping() {
+        for n in 7..20 {
+            for start in ["1", "7", "49", "359", "999"] {
+                let digits: String = start
+                    .chars()
+                    .chain("234567890123456789".chars())
+                    .take(n)
+                    .collect();
+                let shown = readable(&format!("+{digits}"));
+                let back: String = shown.chars().filter(char::is_ascii_digit).collect();
+                assert_eq!(back, digits, "{shown}");
+            }
+        }
+    }
+
+    #[test]
+    fn initials_come_from_first_and_last_name() {
+        assert_eq!(initials("Anna Maria Schmidt").as_deref(), Some("AS"));
+        assert_eq!(initials("bob").as_deref(), Some("B"));
+        assert_eq!(initials("+49 30"), None);
+    }
+}

@@ -1,0 +1,154 @@
+//! The list of past calls of one person on this device.
+
+use bitcall_wire::seam::{Call, Cause, Direction};
+use serde::{Deserialize, Serialize};
+
+use crate::time::Zone;
+
+/// One call that is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Recent {
+    pub id: String,
+    pub number: String,
+    pub name: Option<String>,
+    pub direction: Direction,
+    pub answered: bool,
+    /// Milliseconds since the Unix epoch.
+    pub at: u64,
+    /// Whole seconds since the answer.
+    pub seconds: u64,
+    /// Why it ended, in words.
+    pub cause: String,
+}
+
+/// Calls of one day, newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Day {
+    pub name: String,
+    pub calls: Vec<Recent>,
+}
+
+/// More than a person looks back, little enough to be read in a blink.
+const KEPT: usize = 200;
+
+impl Recent {
+    pub fn of(call: &Call, cause: &Cause, seconds: u64) -> Self {
+        Self {
+            id: call.id.clone(),
+            number: call.number.clone(),
+            name: call.display_name.clone(),
+            direction: call.direction,
+            answered: call.answered_at.is_some(),
+            at: call.started_at,
+            seconds,
+            cause: cause.words.clone(),
+        }
+    }
+
+    pub fn missed(&self) -> bool {
+        self.direction == Direction::Inbound && !self.answered
+    }
+}
+
+/// Puts a call on top. The same call, said again by another tab, takes no second place.
+pub fn add(list: &mut Vec<Recent>, call: Recent) {
+    list.retain(|old| old.id != call.id);
+    let place = list.partition_point(|old| old.at > call.at);
+    list.insert(place, call);
+    list.truncate(KEPT);
+}
+
+/// The calls whose name or number holds `query`, by day.
+pub fn by_day(list: &[Recent], query: &str, zone: Zone, now: u64) -> Vec<Day> {
+    let query = query.trim().to_lowercase();
+    let digits: String = query.chars().filter(char::is_ascii_digit).collect();
+    let mut days: Vec<(u64, Day)> = Vec::new();
+    for call in list.iter().filter(|call| call.matches(&query, &digits)) {
+        let day = zone.day(call.at);
+        match days.last_mut() {
+            Some((current, group)) if *current == day => group.calls.push(call.clone()),
+            _ => days.push((
+                day,
+                Day {
+                    name: zone.day_name(day, now),
+                    calls: vec![call.clone()],
+                },
+            )),
+        }
+    }
+    days.into_iter().map(|(_, day)| day).collect()
+}
+
+impl Recent {
+    fn matches(&self, query: &str, digits: &str) -> bool {
+        let number: String = self.number.chars().filter(char::is_ascii_digit).collect();
+        query.is_empty()
+            || self.number.to_lowercase().contains(query)
+            || (!digits.is_empty() && number.contains(digits))
+            || self
+                .name
+                .as_ref()
+                .is_some_and(|name| name.to_lowercase().contains(query))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+
+    const NOON: u64 = 1_795_348_800_000;
+    const HOUR: u64 = 3_600_000;
+
+    fn call(id: &str, at: u64) -> Recent {
+        Recent {
+            id: id.to_owned(),
+            number: "+4930901820".to_owned(),
+            name: Some("Anna Schmidt".to_owned()),
+            direction: Direction::Inbound,
+            answered: false,
+            at,
+            seconds: 0,
+            cause: "Missed".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_call_reported_twice_is_listed_once() {
+        let mut list = Vec::new();
+        add(&mut list, call("a", NOON));
+        add(&mut list, call("a", NOON));
+        assert_eq!(list.len(), 1);
+    }
+
+    #[test]
+    fn the_newest_stands_on_top_and_the_list_is_bounded() {
+        let mut list = Vec::new();
+        for n in 0..300 {
+            add(&mut list, call(&n.to_string(), NOON + n));
+        }
+        assert_eq!(list.len(), KEPT);
+        assert_eq!(list[0].at, NOON + 299);
+    }
+
+    #[test]
+    fn calls_are_grouped_by_day_and_found_by_name_or_digits() {
+        let list = [
+            call("a", NOON),
+            call("b", NOON - HOUR),
+            call("c", NOON - 25 * HOUR),
+        ];
+        let days = by_day(&list, "", Zone::default(), NOON);
+        assert_eq!(
+            days.iter()
+                .map(|day| (day.name.as_str(), day.calls.len()))
+                .collect::<Vec<_>>(),
+            [("Today", 2), ("Yesterday", 1)]
+        );
+        assert_eq!(by_day(&list, "anna", Zone::default(), NOON).len(), 2);
+        assert_eq!(by_day(&list, "30 90", Zone::default(), NOON).len(), 2);
+        assert_eq!(by_day(&list, "bob", Zone::default(), NOON).len(), 0);
+    }
+}

@@ -1,0 +1,109 @@
+//! What is wrong and what helps against it: one line, one button, above everything else.
+
+use bitcall_wire::seam::{FailureCode, MediaFault, Registration};
+use sycamore::prelude::*;
+use sycamore::web::events;
+use sycamore::web::tags::*;
+
+use crate::icons::{Icon, icon};
+use crate::ui::{Act, Stage, Ui};
+
+#[derive(Clone, PartialEq)]
+struct Banner {
+    icon: Icon,
+    words: String,
+    button: &'static str,
+    act: Act,
+    /// Worth interrupting a screen reader for.
+    urgent: bool,
+}
+
+pub fn banners(ui: Ui) -> View {
+    let list = create_selector(move || {
+        let mut list = Vec::new();
+        list.extend(ui.microphone_fault.get().map(microphone));
+        if ui.sound_blocked.get() {
+            list.push(Banner {
+                icon: Icon::Speaker,
+                words: "Sound is blocked until you click once.".to_owned(),
+                button: "Turn on sound",
+                act: Act::UnblockSound,
+                urgent: true,
+            });
+        }
+        if ui.stage.with(|stage| *stage == Stage::Phone) {
+            list.extend(connection(ui));
+        }
+        list
+    });
+    div()
+        .class("banners")
+        .children(View::from_dynamic(move || {
+            list.get_clone()
+                .into_iter()
+                .map(|entry| banner(ui, entry))
+                .collect::<Vec<View>>()
+        }))
+        .into()
+}
+
+fn banner(ui: Ui, banner: Banner) -> View {
+    let act = banner.act;
+    div()
+        .class("banner")
+        .attr("role", if banner.urgent { "alert" } else { "status" })
+        .children((
+            icon(banner.icon),
+            p().children(banner.words),
+            button()
+                .class("banner-button")
+                .r#type("button")
+                .on(events::click, move |_| ui.act(act.clone()))
+                .children(banner.button),
+        ))
+        .into()
+}
+
+fn microphone(fault: MediaFault) -> Banner {
+    let words = match fault {
+        MediaFault::MicrophoneBlocked => {
+            "Microphone blocked. Allow it in the address bar, then try again."
+        }
+        MediaFault::MicrophoneMissing => "No microphone found. Plug one in, then try again.",
+        MediaFault::MicrophoneBusy => {
+            "Another program uses the microphone. Close it, then try again."
+        }
+        MediaFault::Unusable => "The other side sent audio this browser cannot play.",
+        MediaFault::Other => "Audio could not be started.",
+    };
+    Banner {
+        icon: Icon::MicOff,
+        words: words.to_owned(),
+        button: "Try again",
+        act: Act::RetryMicrophone,
+        urgent: true,
+    }
+}
+
+fn connection(ui: Ui) -> Option<Banner> {
+    let (reason, urgent) = ui.snapshot.with(|snapshot| match &snapshot.registration {
+        Registration::Reconnecting { reason, .. } => Some((reason.clone(), false)),
+        Registration::Failed { reason } => Some((reason.clone(), true)),
+        _ => None,
+    })?;
+    let sentence = reason.words.trim().trim_end_matches('.');
+    let words = if reason.code == FailureCode::Offline {
+        "No network. Calls go on as soon as it is back.".to_owned()
+    } else if urgent {
+        format!("{sentence}.")
+    } else {
+        format!("{sentence}. Trying again by itself.")
+    };
+    Some(Banner {
+        icon: Icon::Offline,
+        words,
+        button: "Try now",
+        act: Act::RetryConnection,
+        urgent,
+    })
+}

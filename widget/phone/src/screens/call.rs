@@ -1,0 +1,341 @@
+//! The call that talks: who, how long, in what state, and what can be done. Held ones wait above it.
+
+use bitcall_wire::seam::{Call, CallId, CallState, Hold};
+use sycamore::prelude::*;
+use sycamore::web::events;
+use sycamore::web::tags::*;
+
+use super::avatar;
+use super::keypad::keypad;
+use crate::icons::{Icon, icon};
+use crate::number::readable;
+use crate::time;
+use crate::ui::{Act, Levels, Ui, engaged};
+
+pub fn call(ui: Ui, id: &CallId) -> View {
+    let call = ui.call(id);
+    let keys = create_selector(move || ui.keypad_open.get());
+    let elsewhere = create_selector(move || {
+        let page = call.with(|call| call.as_ref().and_then(|call| call.page.clone()));
+        page.is_some_and(|page| ui.page.with(|mine| *mine != page))
+    });
+    let controls_id = id.clone();
+    let digits_id = id.clone();
+    section()
+        .class("call")
+        .attr("aria-label", "Call")
+        .bool_attr("data-keys", move || keys.get())
+        .children((
+            others(ui, id),
+            person(call),
+            state(ui, call, elsewhere),
+            move || {
+                if !keys.get() || elsewhere.get() {
+                    return View::new();
+                }
+                let id = digits_id.clone();
+                View::from((
+                    output()
+                        .class("sent-digits")
+                        .attr("dir", "ltr")
+                        .attr("aria-label", "Digits sent")
+                        .children(move || ui.digits.get_clone()),
+                    keypad(move |digit| ui.act(Act::Digit(id.clone(), digit))),
+                ))
+            },
+            move || {
+                if elsewhere.get() {
+                    View::new()
+                } else {
+                    controls(ui, call, &controls_id)
+                }
+            },
+            hang_up(ui, id),
+        ))
+        .into()
+}
+
+/// One line for each other call; one tap talks with it instead.
+fn others(ui: Ui, id: &CallId) -> View {
+    let id = id.clone();
+    let list = create_selector(move || {
+        ui.snapshot.with(|snapshot| {
+            let waiting = snapshot
+                .calls
+                .iter()
+                .filter(|call| engaged(call) && call.id != id);
+            waiting.map(|call| call.id.clone()).collect::<Vec<_>>()
+        })
+    });
+    div()
+        .class("others")
+        .children(View::from_dynamic(move || {
+            list.get_clone()
+                .into_iter()
+                .map(|id| other(ui, &id))
+                .collect::<Vec<View>>()
+        }))
+        .into()
+}
+
+fn other(ui: Ui, id: &CallId) -> View {
+    let call = ui.call(id);
+    let name =
+        create_selector(move || call.with(|call| call.as_ref().map(title).unwrap_or_default()));
+    let words = move || {
+        call.with(|call| {
+            let Some(call) = call else {
+                return String::new();
+            };
+            let word = if call.hold == Hold::None {
+                state_words(call)
+            } else {
+                "On hold"
+            };
+            match call.answered_at {
+                Some(at) => format!("{word} · {}", time::timer(elapsed(at, ui.now.get()))),
+                None => word.to_owned(),
+            }
+        })
+    };
+    let id = id.clone();
+    button()
+        .class("other")
+        .r#type("button")
+        .attr("aria-label", move || {
+            format!("Switch to {}", name.get_clone())
+        })
+        .on(events::click, move |_| ui.act(Act::SwapTo(id.clone())))
+        .children((
+            icon(Icon::Pause),
+            span()
+                .class("other-name")
+                .children(move || name.get_clone()),
+            span().class("other-state").children(words),
+            icon(Icon::Swap),
+        ))
+        .into()
+}
+
+fn person(call: ReadSignal<Option<Call>>) -> View {
+    let who = create_selector(move || {
+        call.with(|call| {
+            call.as_ref()
+                .map(|call| (title(call), subtitle(call), call.display_name.clone()))
+                .unwrap_or_default()
+        })
+    });
+    View::from_dynamic(move || {
+        let (title, subtitle, name) = who.get_clone();
+        let second: View = match subtitle {
+            Some(number) => p()
+                .class("person-number")
+                .children(bdi().children(number))
+                .into(),
+            None => View::new(),
+        };
+        div().class("person").children((
+            avatar(name.as_deref()),
+            h1().class(if title.chars().count() > 26 {
+                "person-name long"
+            } else {
+                "person-name"
+            })
+            .children(bdi().children(title)),
+            second,
+        ))
+    })
+}
+
+fn state(ui: Ui, call: ReadSignal<Option<Call>>, elsewhere: ReadSignal<bool>) -> View {
+    let words = create_selector(move || {
+        call.with(|call| match call {
+            Some(_) if elsewhere.get() => "In another window",
+            Some(call) => state_words(call),
+            None => "",
+        })
+    });
+    let answered =
+        create_selector(move || call.with(|call| call.as_ref().and_then(|call| call.answered_at)));
+    let talks = create_selector(move || {
+        !elsewhere.get()
+            && call.with(|call| {
+                call.as_ref()
+                    .is_some_and(|call| call.state == CallState::Active && call.hold == Hold::None)
+            })
+    });
+    div()
+        .class("call-state")
+        .children((
+            p().class("state-words").children(move || words.get()),
+            div().class("clock").children((
+                move || match answered.get() {
+                    Some(at) => span()
+                        .class("timer")
+                        .attr("role", "timer")
+                        .children(move || time::timer(elapsed(at, ui.now.get())))
+                        .into(),
+                    None => View::new(),
+                },
+                move || if talks.get() { meter(ui) } else { View::new() },
+            )),
+        ))
+        .into()
+}
+
+/// Two little columns: the sound that goes, the sound that comes.
+fn meter(ui: Ui) -> View {
+    let side = |name: &'static str, drawing: Icon, level: fn(Levels) -> u8| {
+        let level = create_selector(move || ui.levels.with(|levels| level(*levels)));
+        span()
+            .class("meter-side")
+            .attr("data-level", move || level.get().to_string())
+            .attr("title", name)
+            .children((icon(drawing), i(), i(), i(), i(), i()))
+    };
+    div()
+        .class("meter")
+        .attr("role", "img")
+        .attr("aria-label", "Sound level: you, and the other side")
+        .children((
+            side("You", Icon::Mic, |levels| levels.microphone),
+            side("Other side", Icon::Speaker, |levels| levels.remote),
+        ))
+        .into()
+}
+
+fn controls(ui: Ui, call: ReadSignal<Option<Call>>, id: &CallId) -> View {
+    let muted_id = id.clone();
+    let muted = create_selector(move || ui.muted.with(|muted| muted.contains(&muted_id)));
+    let held = create_selector(move || {
+        call.with(|call| {
+            call.as_ref()
+                .is_some_and(|call| matches!(call.hold, Hold::Holding | Hold::Held))
+        })
+    });
+    let busy = create_selector(move || {
+        call.with(|call| {
+            call.as_ref()
+                .is_some_and(|call| matches!(call.hold, Hold::Holding | Hold::Resuming))
+        })
+    });
+    let answered = create_selector(move || {
+        call.with(|call| {
+            call.as_ref()
+                .is_some_and(|call| call.state == CallState::Active)
+        })
+    });
+    let keys_usable = create_selector(move || {
+        call.with(|call| {
+            call.as_ref()
+                .is_some_and(|call| matches!(call.state, CallState::Active | CallState::EarlyMedia))
+        })
+    });
+    let keys = create_selector(move || ui.keypad_open.get());
+    let (mute_id, hold_id) = (id.clone(), id.clone());
+    div()
+        .class("controls")
+        .attr("role", "group")
+        .attr("aria-label", "Call controls")
+        .children((
+            toggle(
+                "Mute",
+                (Icon::Mic, Icon::MicOff),
+                muted,
+                create_selector(|| true),
+                move || {
+                    ui.act(Act::Mute(mute_id.clone(), !muted.get_untracked()));
+                },
+            ),
+            toggle(
+                "Hold",
+                (Icon::Pause, Icon::Play),
+                held,
+                create_selector(move || answered.get() && !busy.get()),
+                move || {
+                    ui.act(Act::Hold(hold_id.clone(), !held.get_untracked()));
+                },
+            ),
+            toggle(
+                "Keypad",
+                (Icon::Keypad, Icon::Keypad),
+                keys,
+                keys_usable,
+                move || ui.act(Act::ToggleKeypad),
+            ),
+        ))
+        .into()
+}
+
+fn toggle(
+    name: &'static str,
+    drawings: (Icon, Icon),
+    pressed: ReadSignal<bool>,
+    usable: ReadSignal<bool>,
+    press: impl Fn() + 'static,
+) -> View {
+    button()
+        .class("control")
+        .r#type("button")
+        .attr(
+            "aria-pressed",
+            move || if pressed.get() { "true" } else { "false" },
+        )
+        .bool_attr("disabled", move || !usable.get())
+        .on(events::click, move |_| press())
+        .children((
+            span().class("control-disc").children(move || {
+                icon(if pressed.get() {
+                    drawings.1
+                } else {
+                    drawings.0
+                })
+            }),
+            span().class("control-name").children(name),
+        ))
+        .into()
+}
+
+fn hang_up(ui: Ui, id: &CallId) -> View {
+    let id = id.clone();
+    button()
+        .class("hang-up")
+        .r#type("button")
+        .on(events::click, move |_| ui.act(Act::HangUp(id.clone())))
+        .children((icon(Icon::PhoneOff), span().children("Hang up")))
+        .into()
+}
+
+/// Name, or the number where there is none.
+pub fn title(call: &Call) -> String {
+    call.display_name
+        .clone()
+        .filter(|name| !name.trim().is_empty())
+        .unwrap_or_else(|| readable(&call.number))
+}
+
+/// The number, where the title is a name.
+pub fn subtitle(call: &Call) -> Option<String> {
+    let number = readable(&call.number);
+    (number != title(call)).then_some(number)
+}
+
+fn state_words(call: &Call) -> &'static str {
+    match (&call.state, call.hold) {
+        _ if call.detached => "Reconnecting…",
+        (CallState::Dialing, _) => "Calling…",
+        (CallState::Ringing | CallState::EarlyMedia, _) => "Ringing…",
+        (CallState::Incoming, _) => "Incoming call",
+        (CallState::Answering, _) => "Connecting…",
+        (CallState::Ended { .. }, _) => "Call ended",
+        (CallState::Active, Hold::Holding | Hold::Held) => "On hold",
+        (CallState::Active, Hold::Resuming) => "Resuming…",
+        (CallState::Active, Hold::None) if call.remote_held => "The other side has put you on hold",
+        // The clock says enough.
+        (CallState::Active, Hold::None) => "",
+    }
+}
+
+fn elapsed(since: u64, now: u64) -> u64 {
+    now.saturating_sub(since) / 1000
+}

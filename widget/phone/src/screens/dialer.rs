@@ -1,0 +1,189 @@
+//! A number, and the button that calls it.
+
+use sycamore::prelude::*;
+use sycamore::web::tags::*;
+use sycamore::web::{bind, events};
+
+use super::keypad::keypad;
+use crate::icons::{Icon, icon};
+use crate::number::readable;
+use crate::recents::Recent;
+use crate::time;
+use crate::ui::{Act, Tab, Ui};
+
+/// Id of the number field.
+pub const NUMBER: &str = "number";
+
+pub fn dialer(ui: Ui) -> View {
+    form()
+        .class("dialer")
+        .attr("novalidate", "")
+        .on(events::submit, move |event: web_sys::SubmitEvent| {
+            event.prevent_default();
+            ui.act(Act::Call);
+        })
+        .children((
+            move || {
+                ui.ended
+                    .get_clone()
+                    .map(|call| ended(ui, call))
+                    .unwrap_or_default()
+            },
+            number_field(ui),
+            identity(ui),
+            keypad(move |digit| ui.act(Act::Type(digit))),
+            button()
+                .class("call-button")
+                .r#type("submit")
+                .children((icon(Icon::Phone), span().children("Call"))),
+        ))
+        .into()
+}
+
+fn number_field(ui: Ui) -> View {
+    let empty = create_selector(move || ui.number.with(String::is_empty));
+    let size = create_selector(
+        move || match ui.number.with(|number| number.chars().count()) {
+            0..=13 => "l",
+            14..=18 => "m",
+            _ => "s",
+        },
+    );
+    let fault = create_selector(move || ui.number_fault.get_clone());
+    div()
+        .class("number")
+        .children((
+            div().class("number-row").children((
+                input()
+                    .class("number-input")
+                    .id(NUMBER)
+                    .r#type("tel")
+                    .attr("dir", "ltr")
+                    .attr("inputmode", "tel")
+                    .attr("enterkeyhint", "go")
+                    .attr("autocomplete", "off")
+                    .attr("spellcheck", "false")
+                    .attr("aria-label", "Phone number")
+                    .attr("aria-describedby", "number-fault")
+                    .attr("placeholder", "Enter a number")
+                    .attr("data-size", size)
+                    .attr("aria-invalid", move || {
+                        fault.with(Option::is_some).then_some("true")
+                    })
+                    .attr("value", ui.number.get_clone_untracked())
+                    .bind(bind::value, ui.number)
+                    .on(events::input, move |_| ui.number_fault.set(None)),
+                move || {
+                    if empty.get() {
+                        return View::new();
+                    }
+                    button()
+                        .class("icon-button backspace")
+                        .r#type("button")
+                        .attr("aria-label", "Delete last digit")
+                        .on(events::click, move |_| ui.act(Act::Backspace))
+                        .children(icon(Icon::Backspace))
+                        .into()
+                },
+            )),
+            p().class("fault")
+                .id("number-fault")
+                .attr("role", "alert")
+                .children(move || fault.get_clone().unwrap_or_default()),
+        ))
+        .into()
+}
+
+/// As whom the call goes out.
+fn identity(ui: Ui) -> View {
+    let who = create_selector(move || {
+        ui.signed_in_as.with(|who| {
+            who.as_ref()
+                .map(|who| (who.username.clone(), who.domain.clone()))
+                .unwrap_or_default()
+        })
+    });
+    div()
+        .class("identity")
+        .children((
+            button()
+                .class("identity-button")
+                .id("identity")
+                .r#type("button")
+                .attr("aria-labelledby", "identity-label")
+                .attr("aria-describedby", "identity-name")
+                .attr("aria-expanded", move || {
+                    if ui.identity_open.get() {
+                        "true"
+                    } else {
+                        "false"
+                    }
+                })
+                .attr("aria-controls", "identity-card")
+                .on(events::click, move |_| {
+                    let open = ui.identity_open.get_untracked();
+                    ui.identity_open.set(!open);
+                })
+                .children((
+                    span().id("identity-label").children("Calling as"),
+                    b().id("identity-name").children(move || who.get_clone().0),
+                    icon(Icon::ChevronDown),
+                )),
+            move || {
+                if !ui.identity_open.get() {
+                    return View::new();
+                }
+                let (username, domain) = who.get_clone();
+                div()
+                    .class("identity-card")
+                    .id("identity-card")
+                    .children((
+                        div().class("identity-entry").children((
+                            icon(Icon::Check),
+                            div().children((b().children(username), small().children(domain))),
+                        )),
+                        button()
+                            .class("text-button")
+                            .r#type("button")
+                            .on(events::click, move |_| ui.act(Act::Show(Tab::Settings)))
+                            .children("Change account"),
+                    ))
+                    .into()
+            },
+        ))
+        .into()
+}
+
+/// The call that just ended: why, how long, and the way back to it.
+fn ended(ui: Ui, call: Recent) -> View {
+    let number = call.number.clone();
+    let shown = readable(&call.number);
+    let title = call.name.clone().unwrap_or_else(|| shown.clone());
+    let words = if call.answered {
+        format!("{} · {}", call.cause, time::timer(call.seconds))
+    } else {
+        call.cause.clone()
+    };
+    div()
+        .class("ended")
+        .children((
+            div()
+                .class("ended-words")
+                .children((b().children(title.clone()), small().children(words))),
+            button()
+                .class("text-button")
+                .r#type("button")
+                .attr("aria-label", format!("Call back {title}"))
+                .on(events::click, move |_| {
+                    ui.act(Act::CallNumber(number.clone()));
+                })
+                .children("Call back"),
+            button()
+                .class("icon-button")
+                .r#type("button")
+                .attr("aria-label", "Dismiss")
+                .on(events::click, move |_| ui.act(Act::DismissEnded))
+                .children(icon(Icon::Close)),
+        ))
+        .into()
+}

@@ -1,0 +1,310 @@
+//! Before the phone can be used: loading, opened by mistake, signing in.
+
+use sycamore::prelude::*;
+use sycamore::web::tags::*;
+use sycamore::web::{bind, events};
+
+use super::avatar;
+use crate::icons::{Icon, icon};
+use crate::signin::{Credentials, Prefill};
+use crate::ui::{Act, Ui};
+
+/// The dialer's outline, so that nothing jumps when the real one comes.
+pub fn skeleton() -> View {
+    main()
+        .class("skeleton")
+        .attr("aria-busy", "true")
+        .attr("aria-label", "Loading")
+        .children((
+            div().class("bone bone-number"),
+            div().class("bone-keys").children(
+                (0..12)
+                    .map(|_| div().class("bone bone-key").into())
+                    .collect::<Vec<View>>(),
+            ),
+            div().class("bone bone-button"),
+        ))
+        .into()
+}
+
+pub fn not_embedded() -> View {
+    main()
+        .class("entrance")
+        .children((
+            div().class("emblem").children(icon(Icon::Phone)),
+            h1().children("This phone lives on other pages"),
+            p().class("lead").children(
+                "It opens inside the web page that uses it, with the account of that page. There is nothing to do here.",
+            ),
+            p().class("lead").children((
+                "To put it on a page of yours, or to try it, go to ",
+                a().href("/").children("the start page"),
+                ".",
+            )),
+        ))
+        .into()
+}
+
+/// The host page knows who this is: one button.
+pub fn connect(ui: Ui, credentials: &Credentials) -> View {
+    let (username, domain) = (credentials.username.clone(), credentials.domain.clone());
+    let form = ui.form;
+    main()
+        .class("entrance")
+        .children((
+            title(ui),
+            div().class("account-card").children((
+                avatar(None),
+                div()
+                    .class("account-words")
+                    .children((b().children(username), small().children(domain))),
+            )),
+            refusal(ui),
+            button()
+                .class("primary")
+                .r#type("button")
+                .bool_attr("disabled", move || form.busy.get())
+                .attr("aria-busy", move || form.busy.get().then_some("true"))
+                .on(events::click, move |_| ui.act(Act::Connect))
+                .children(move || {
+                    if form.busy.get() {
+                        "Connecting…"
+                    } else {
+                        "Connect"
+                    }
+                    .to_owned()
+                }),
+            button()
+                .class("text-button")
+                .r#type("button")
+                .on(events::click, move |_| ui.act(Act::OtherAccount))
+                .children("Use another account"),
+        ))
+        .into()
+}
+
+pub fn form(ui: Ui) -> View {
+    let fields = ui.form;
+    let Prefill {
+        domain_fixed,
+        secret,
+        ..
+    } = fields.prefill.get_clone_untracked();
+    main()
+        .class("entrance")
+        .children(
+            sycamore::web::tags::form()
+                .class("sign-in")
+                .attr("novalidate", "")
+                .on(events::submit, move |event: web_sys::SubmitEvent| {
+                    event.prevent_default();
+                    ui.act(Act::SubmitSignIn);
+                })
+                .children((
+                    title(ui),
+                    field(Field {
+                        id: "username",
+                        name: "Username",
+                        value: fields.username,
+                        fault: create_selector(move || {
+                            fields.faults.with(|faults| faults.username)
+                        }),
+                        hint: "",
+                        autocomplete: "username",
+                        fixed: false,
+                    }),
+                    field(Field {
+                        id: "domain",
+                        name: "Domain",
+                        value: fields.domain,
+                        fault: create_selector(move || fields.faults.with(|faults| faults.domain)),
+                        hint: if domain_fixed {
+                            "Set by your company"
+                        } else {
+                            ""
+                        },
+                        autocomplete: "off",
+                        fixed: domain_fixed,
+                    }),
+                    password(ui, secret.is_some()),
+                    remember(ui),
+                    refusal(ui),
+                    button()
+                        .class("primary")
+                        .r#type("submit")
+                        .bool_attr("disabled", move || fields.busy.get())
+                        .attr("aria-busy", move || fields.busy.get().then_some("true"))
+                        .children(move || {
+                            if fields.busy.get() {
+                                "Signing in…"
+                            } else {
+                                "Sign in"
+                            }
+                            .to_owned()
+                        }),
+                )),
+        )
+        .into()
+}
+
+fn title(ui: Ui) -> View {
+    let name = ui.config.with(|config| {
+        config
+            .as_ref()
+            .map(|config| config.branding.display_name.clone())
+    });
+    div()
+        .class("entrance-title")
+        .children((
+            h1().children("Sign in"),
+            p().class("lead").children(match name {
+                Some(name) => format!("to make and take calls with {name}"),
+                None => "to make and take calls".to_owned(),
+            }),
+        ))
+        .into()
+}
+
+struct Field {
+    id: &'static str,
+    name: &'static str,
+    value: Signal<String>,
+    fault: ReadSignal<Option<&'static str>>,
+    hint: &'static str,
+    autocomplete: &'static str,
+    fixed: bool,
+}
+
+fn field(field: Field) -> View {
+    let Field {
+        id,
+        name,
+        value,
+        fault,
+        hint,
+        autocomplete,
+        fixed,
+    } = field;
+    let note_id = format!("{id}-note");
+    div()
+        .class("field")
+        .children((
+            label().attr("for", id).children(name),
+            div()
+                .class("field-box")
+                .bool_attr("data-fixed", fixed)
+                .children((
+                    input()
+                        .id(id)
+                        .r#type("text")
+                        .attr("name", id)
+                        .attr("autocomplete", autocomplete)
+                        .attr("autocapitalize", "off")
+                        .attr("spellcheck", "false")
+                        .attr("dir", "auto")
+                        .bool_attr("readonly", fixed)
+                        .attr("aria-describedby", note_id.clone())
+                        .attr("aria-invalid", move || {
+                            fault.with(Option::is_some).then_some("true")
+                        })
+                        .attr("value", value.get_clone_untracked())
+                        .bind(bind::value, value),
+                    if fixed { icon(Icon::Lock) } else { View::new() },
+                )),
+            note(note_id, fault, hint),
+        ))
+        .into()
+}
+
+fn password(ui: Ui, handed: bool) -> View {
+    let fields = ui.form;
+    let shown = fields.password_shown;
+    let fault = create_selector(move || fields.faults.with(|faults| faults.password));
+    div()
+        .class("field")
+        .children((
+            label().attr("for", "password").children("Password"),
+            div().class("field-box").children((
+                input()
+                    .id("password")
+                    .attr("name", "password")
+                    .attr(
+                        "type",
+                        move || if shown.get() { "text" } else { "password" },
+                    )
+                    // Browsers give a password box no role; people and tests look for a text box of that name.
+                    .attr("role", "textbox")
+                    .attr("autocomplete", "current-password")
+                    .attr("autocapitalize", "off")
+                    .attr("spellcheck", "false")
+                    .attr(
+                        "placeholder",
+                        if handed { "Filled in by this page" } else { "" },
+                    )
+                    .attr("aria-describedby", "password-note")
+                    .attr("aria-invalid", move || {
+                        fault.with(Option::is_some).then_some("true")
+                    })
+                    .bind(bind::value, fields.password),
+                button()
+                    .class("icon-button")
+                    .r#type("button")
+                    .attr("aria-label", "Show password")
+                    .attr(
+                        "aria-pressed",
+                        move || if shown.get() { "true" } else { "false" },
+                    )
+                    .on(events::click, move |_| shown.set(!shown.get_untracked()))
+                    .children(move || icon(if shown.get() { Icon::EyeOff } else { Icon::Eye })),
+            )),
+            note("password-note".to_owned(), fault, ""),
+        ))
+        .into()
+}
+
+/// The fault, or else a hint; always there, so that its coming is read out.
+fn note(id: String, fault: ReadSignal<Option<&'static str>>, hint: &'static str) -> View {
+    p().class(move || {
+        if fault.with(Option::is_some) {
+            "note fault"
+        } else {
+            "note"
+        }
+    })
+    .id(id)
+    .attr("aria-live", "polite")
+    .children(move || fault.get().unwrap_or(hint).to_owned())
+    .into()
+}
+
+fn remember(ui: Ui) -> View {
+    label()
+        .class("check")
+        .children((
+            input()
+                .r#type("checkbox")
+                .attr("name", "remember")
+                .bind(bind::checked, ui.form.remember),
+            span()
+                .class("check-box")
+                .attr("aria-hidden", "true")
+                .children(icon(Icon::Check)),
+            span().children("Keep me signed in on this device"),
+        ))
+        .into()
+}
+
+/// What the server said, where the eye is.
+fn refusal(ui: Ui) -> View {
+    div()
+        .class("refusal-place")
+        .attr("role", "alert")
+        .children(move || match ui.form.refusal.get_clone() {
+            Some(words) => div()
+                .class("refusal")
+                .children((icon(Icon::Alert), p().children(words)))
+                .into(),
+            None => View::new(),
+        })
+        .into()
+}

@@ -1,0 +1,147 @@
+//! Somebody calls: over everything, answered in one tap.
+
+use bitcall_wire::seam::{CallId, OtherCalls};
+use sycamore::prelude::*;
+use sycamore::web::events;
+use sycamore::web::tags::*;
+
+use super::avatar;
+use super::call::{subtitle, title};
+use crate::icons::{Icon, icon};
+use crate::ui::{Act, Ui, engaged};
+
+/// Id of the dialog, for the focus.
+pub const INCOMING: &str = "incoming";
+
+pub fn incoming(ui: Ui, id: &CallId) -> View {
+    let call = ui.call(id);
+    let who = create_selector(move || {
+        call.with(|call| {
+            call.as_ref()
+                .map(|call| (title(call), subtitle(call), call.display_name.clone()))
+                .unwrap_or_default()
+        })
+    });
+    let others = create_selector(move || {
+        ui.snapshot
+            .with(|snapshot| snapshot.calls.iter().filter(|call| engaged(call)).count())
+    });
+    let id = id.clone();
+    div()
+        .class("incoming")
+        .id(INCOMING)
+        .attr("role", "dialog")
+        .attr("aria-modal", "true")
+        .attr("aria-labelledby", "incoming-kind incoming-name")
+        .attr("tabindex", "-1")
+        .children((
+            p().class("incoming-kind")
+                .id("incoming-kind")
+                .children(move || match others.get() {
+                    0 => "Incoming call".to_owned(),
+                    n => format!("Incoming · {} call", ordinal(n + 1)),
+                }),
+            View::from_dynamic(move || {
+                let (title, subtitle, name) = who.get_clone();
+                let second: View = match subtitle {
+                    Some(number) => p()
+                        .class("person-number")
+                        .children(bdi().children(number))
+                        .into(),
+                    None => View::new(),
+                };
+                div().class("person ringing").children((
+                    avatar(name.as_deref()),
+                    h1().class(if title.chars().count() > 26 {
+                        "person-name long"
+                    } else {
+                        "person-name"
+                    })
+                    .id("incoming-name")
+                    .children(bdi().children(title)),
+                    second,
+                ))
+            }),
+            View::from_dynamic(move || {
+                if others.get() == 0 {
+                    answers(ui, &id)
+                } else {
+                    busy_answers(ui, &id)
+                }
+            }),
+        ))
+        .into()
+}
+
+fn answers(ui: Ui, id: &CallId) -> View {
+    let (decline, answer) = (id.clone(), id.clone());
+    div()
+        .class("answers")
+        .children((
+            round("Decline", "round negative", Icon::PhoneOff, move || {
+                ui.act(Act::Decline(decline.clone()));
+            }),
+            round("Answer", "round positive", Icon::Phone, move || {
+                ui.act(Act::Answer(answer.clone(), OtherCalls::Hold));
+            }),
+        ))
+        .into()
+}
+
+/// While another call is up, "Answer" alone would not say what becomes of it.
+fn busy_answers(ui: Ui, id: &CallId) -> View {
+    let (hold, end, decline) = (id.clone(), id.clone(), id.clone());
+    div()
+        .class("answers stacked")
+        .children((
+            wide("Hold & Answer", "wide positive", Icon::Pause, move || {
+                ui.act(Act::Answer(hold.clone(), OtherCalls::Hold));
+            }),
+            wide("End & Answer", "wide plain", Icon::Phone, move || {
+                ui.act(Act::Answer(end.clone(), OtherCalls::End));
+            }),
+            wide("Decline", "wide negative", Icon::PhoneOff, move || {
+                ui.act(Act::Decline(decline.clone()));
+            }),
+        ))
+        .into()
+}
+
+fn round(
+    name: &'static str,
+    class: &'static str,
+    drawing: Icon,
+    press: impl Fn() + 'static,
+) -> View {
+    button()
+        .class(class)
+        .r#type("button")
+        .on(events::click, move |_| press())
+        .children((
+            span().class("round-disc").children(icon(drawing)),
+            span().children(name),
+        ))
+        .into()
+}
+
+fn wide(
+    name: &'static str,
+    class: &'static str,
+    drawing: Icon,
+    press: impl Fn() + 'static,
+) -> View {
+    button()
+        .class(class)
+        .r#type("button")
+        .on(events::click, move |_| press())
+        .children((icon(drawing), span().children(name)))
+        .into()
+}
+
+fn ordinal(n: usize) -> String {
+    match n {
+        2 => "2nd".to_owned(),
+        3 => "3rd".to_owned(),
+        n => format!("{n}th"),
+    }
+}

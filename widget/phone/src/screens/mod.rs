@@ -1,0 +1,172 @@
+//! The screens: functions of [`Ui`], in plain markup. Looks live in `css/`.
+// Markup reads best when every element is in scope, as in HTML; and a view takes what it draws.
+#![allow(
+    clippy::wildcard_imports,
+    clippy::needless_pass_by_value,
+    clippy::similar_names
+)]
+
+mod banners;
+mod call;
+mod dialer;
+mod entrance;
+mod header;
+mod incoming;
+mod keypad;
+mod recents;
+mod settings;
+
+use sycamore::prelude::*;
+use sycamore::web::events;
+use sycamore::web::tags::*;
+
+use crate::icons::{Icon, icon};
+use crate::ui::{Act, Stage, Tab, Ui};
+
+/// Everything inside `<body>`.
+pub fn root(ui: Ui) -> View {
+    let stage = create_selector(move || ui.stage.get_clone());
+    div()
+        .class("phone")
+        .attr("data-tab", move || tab_id(ui.tab.get()))
+        .children((
+            header::header(ui),
+            banners::banners(ui),
+            View::from_dynamic(move || match stage.get_clone() {
+                Stage::Loading => entrance::skeleton(),
+                Stage::NotEmbedded => entrance::not_embedded(),
+                Stage::Form => entrance::form(ui),
+                Stage::Connect(credentials) => entrance::connect(ui, &credentials),
+                Stage::Phone => phone(ui),
+            }),
+            // Always there, so that screen readers watch it from the start.
+            p().class("visually-hidden")
+                .attr("role", "status")
+                .attr("aria-live", "assertive")
+                .children(move || ui.said.get_clone()),
+        ))
+        .into()
+}
+
+fn phone(ui: Ui) -> View {
+    let incoming = ui.incoming();
+    let focused = ui.focused();
+    let ringing = create_selector(move || incoming.with(Option::is_some));
+    let settings = create_selector(move || ui.tab.get() == Tab::Settings);
+    let body = div()
+        .class("body")
+        // Nothing behind the incoming call can be reached while it rings.
+        .bool_attr("inert", move || ringing.get())
+        .children((
+            recents::recents(ui),
+            main()
+                .class("main")
+                .id("panel-main")
+                .attr("role", "tabpanel")
+                .attr("aria-label", move || {
+                    if settings.get() { "Settings" } else { "Keypad" }
+                })
+                .children(move || {
+                    if settings.get() {
+                        return settings::settings(ui);
+                    }
+                    match focused.get_clone() {
+                        Some(id) => call::call(ui, &id),
+                        None => dialer::dialer(ui),
+                    }
+                }),
+            tabs(ui),
+        ));
+    (
+        body,
+        View::from_dynamic(move || match incoming.get_clone() {
+            Some(id) => incoming::incoming(ui, &id),
+            None => View::new(),
+        }),
+    )
+        .into()
+}
+
+fn tabs(ui: Ui) -> View {
+    nav()
+        .class("tabs")
+        .attr("role", "tablist")
+        .attr("aria-label", "Phone")
+        .on(events::keydown, move |event: web_sys::KeyboardEvent| {
+            let step = match event.key().as_str() {
+                "ArrowRight" => 1,
+                "ArrowLeft" => TABS.len() - 1,
+                _ => return,
+            };
+            let here = TABS
+                .iter()
+                .position(|(tab, ..)| *tab == ui.tab.get_untracked())
+                .unwrap_or(0);
+            if let Some((next, ..)) = TABS.get((here + step) % TABS.len()) {
+                event.prevent_default();
+                ui.act(Act::Show(*next));
+                crate::page::focus(&format!("tab-{}", tab_id(*next)));
+            }
+        })
+        .children(
+            TABS.iter()
+                .map(|(this, name, drawing)| tab(ui, *this, name, *drawing))
+                .collect::<Vec<View>>(),
+        )
+        .into()
+}
+
+const TABS: [(Tab, &str, Icon); 3] = [
+    (Tab::Keypad, "Keypad", Icon::Keypad),
+    (Tab::Recents, "Recents", Icon::Clock),
+    (Tab::Settings, "Settings", Icon::Settings),
+];
+
+fn tab(ui: Ui, this: Tab, name: &'static str, drawing: Icon) -> View {
+    let chosen = create_selector(move || ui.tab.get() == this);
+    button()
+        .class("tab")
+        .id(format!("tab-{}", tab_id(this)))
+        .r#type("button")
+        .attr("role", "tab")
+        .attr(
+            "aria-controls",
+            if this == Tab::Recents {
+                "panel-recents"
+            } else {
+                "panel-main"
+            },
+        )
+        .attr(
+            "aria-selected",
+            move || if chosen.get() { "true" } else { "false" },
+        )
+        .attr("tabindex", move || if chosen.get() { "0" } else { "-1" })
+        .on(events::click, move |_| ui.act(Act::Show(this)))
+        .children((
+            span().class("tab-icon").children(icon(drawing)),
+            span().children(name),
+        ))
+        .into()
+}
+
+fn tab_id(tab: Tab) -> &'static str {
+    match tab {
+        Tab::Keypad => "keypad",
+        Tab::Recents => "recents",
+        Tab::Settings => "settings",
+    }
+}
+
+/// A picture for somebody: initials, or the drawing of a person.
+fn avatar(name: Option<&str>) -> View {
+    let inside: View = match name.and_then(crate::number::initials) {
+        Some(letters) => span().children(letters).into(),
+        None => icon(Icon::User),
+    };
+    div()
+        .class("avatar")
+        .attr("aria-hidden", "true")
+        .children(inside)
+        .into()
+}

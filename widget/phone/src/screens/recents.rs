@@ -1,0 +1,131 @@
+//! Who called and who was called, by day; one tap calls again.
+
+use bitcall_wire::seam::Direction;
+use sycamore::prelude::*;
+use sycamore::web::tags::*;
+use sycamore::web::{bind, events};
+
+use crate::icons::{Icon, icon};
+use crate::number::readable;
+use crate::recents::{Day, Recent, by_day};
+use crate::time::{self, Zone};
+use crate::ui::{Act, Ui};
+
+pub fn recents(ui: Ui) -> View {
+    let some = create_selector(move || ui.recents.with(|list| !list.is_empty()));
+    // The list names days, not minutes: a tick of the clock must not draw it again.
+    let today = create_selector(move || ui.zone.get().day(ui.now.get()));
+    let days = create_memo(move || {
+        today.track();
+        let (zone, now) = (ui.zone.get(), ui.now.get_untracked());
+        ui.search
+            .with(|query| ui.recents.with(|list| by_day(list, query, zone, now)))
+    });
+    section()
+        .class("recents")
+        .id("panel-recents")
+        .attr("role", "tabpanel")
+        .attr("aria-label", "Recents")
+        .children((
+            move || if some.get() { search(ui) } else { View::new() },
+            div()
+                .class("recents-list")
+                .children(View::from_dynamic(move || {
+                    let days = days.get_clone();
+                    if days.is_empty() {
+                        return empty(some.get());
+                    }
+                    let zone = ui.zone.get_untracked();
+                    View::from(
+                        days.into_iter()
+                            .map(|group| day(ui, group, zone))
+                            .collect::<Vec<View>>(),
+                    )
+                })),
+        ))
+        .into()
+}
+
+fn search(ui: Ui) -> View {
+    div()
+        .class("search")
+        .children(
+            input()
+                .r#type("search")
+                .attr("aria-label", "Search recents")
+                .attr("placeholder", "Search name or number")
+                .attr("autocomplete", "off")
+                .bind(bind::value, ui.search),
+        )
+        .into()
+}
+
+fn empty(filtered: bool) -> View {
+    let (heading, words) = if filtered {
+        ("No match", "No call with that name or number.")
+    } else {
+        ("No calls yet", "Calls you make and take appear here.")
+    };
+    div()
+        .class("empty")
+        .children((
+            icon(Icon::Clock),
+            h2().children(heading),
+            p().children(words),
+        ))
+        .into()
+}
+
+fn day(ui: Ui, day: Day, zone: Zone) -> View {
+    section()
+        .class("day")
+        .children((
+            h2().class("day-name").children(day.name),
+            ul().children(
+                day.calls
+                    .into_iter()
+                    .map(|call| entry(ui, call, zone))
+                    .collect::<Vec<View>>(),
+            ),
+        ))
+        .into()
+}
+
+fn entry(ui: Ui, call: Recent, zone: Zone) -> View {
+    let missed = call.missed();
+    let shown = readable(&call.number);
+    let title = call.name.clone().unwrap_or_else(|| shown.clone());
+    let kind = match (call.direction, missed) {
+        (_, true) => "Missed".to_owned(),
+        (Direction::Inbound, _) => format!("Incoming · {}", time::spell(call.seconds)),
+        (Direction::Outbound, _) if call.answered => {
+            format!("Outgoing · {}", time::spell(call.seconds))
+        }
+        (Direction::Outbound, _) => call.cause.clone(),
+    };
+    let drawing = match call.direction {
+        _ if missed => Icon::Missed,
+        Direction::Inbound => Icon::ArrowIn,
+        Direction::Outbound => Icon::ArrowOut,
+    };
+    let name = format!("Call {title}, {kind}, {}", zone.clock(call.at));
+    let number = call.number;
+    li().children(
+        button()
+            .class(if missed { "recent missed" } else { "recent" })
+            .r#type("button")
+            .attr("aria-label", name)
+            .on(events::click, move |_| {
+                ui.act(Act::CallNumber(number.clone()));
+            })
+            .children((
+                span().class("recent-kind").children(icon(drawing)),
+                span().class("recent-words").children((
+                    b().attr("dir", "auto").children(title),
+                    small().children(kind),
+                )),
+                span().class("recent-time").children(zone.clock(call.at)),
+            )),
+    )
+    .into()
+}

@@ -1,0 +1,179 @@
+//! Account, devices, looks.
+
+use bitcall_wire::config::ThemeStart;
+use sycamore::prelude::*;
+use sycamore::web::events;
+use sycamore::web::tags::*;
+
+use super::avatar;
+use crate::icons::{Icon, icon};
+use crate::ui::{Act, Choice, Tone, Ui};
+
+pub fn settings(ui: Ui) -> View {
+    let locked = ui.config.with(|config| {
+        config
+            .as_ref()
+            .is_some_and(|config| config.behavior.theme.lock)
+    });
+    div()
+        .class("settings")
+        .children((
+            account(ui),
+            sound(ui),
+            if locked { View::new() } else { appearance(ui) },
+        ))
+        .into()
+}
+
+fn account(ui: Ui) -> View {
+    let who = create_selector(move || {
+        ui.signed_in_as.with(|who| {
+            who.as_ref()
+                .map(|who| (who.username.clone(), who.domain.clone()))
+                .unwrap_or_default()
+        })
+    });
+    let status = ui.status();
+    group(
+        "Account",
+        div()
+            .class("account-card")
+            .children((
+                avatar(None),
+                div().class("account-words").children((
+                    b().children(move || who.get_clone().0),
+                    small().children(move || who.get_clone().1),
+                    small().class("account-status").children(move || {
+                        status.with(|status| match status.tone {
+                            Tone::Good | Tone::Busy => "Registered".to_owned(),
+                            _ => status.words.clone(),
+                        })
+                    }),
+                )),
+                button()
+                    .class("quiet-button")
+                    .r#type("button")
+                    .on(events::click, move |_| ui.act(Act::SignOut))
+                    .children((icon(Icon::SignOut), span().children("Sign out"))),
+            ))
+            .into(),
+    )
+}
+
+fn sound(ui: Ui) -> View {
+    let microphones = create_selector(move || {
+        ui.devices
+            .with(|devices| (devices.microphones.clone(), devices.microphone.clone()))
+    });
+    let speakers = create_selector(move || {
+        ui.devices
+            .with(|devices| (devices.speakers.clone(), devices.speaker.clone()))
+    });
+    let can_choose = create_selector(move || speakers.with(|(list, _)| !list.is_empty()));
+    group(
+        "Sound",
+        View::from((
+            device(
+                ui,
+                "Microphone",
+                Icon::Mic,
+                microphones,
+                Act::ChooseMicrophone,
+            ),
+            move || {
+                if can_choose.get() {
+                    device(ui, "Speaker", Icon::Speaker, speakers, Act::ChooseSpeaker)
+                } else {
+                    p().class("note")
+                        .children("This browser plays calls on the system's speaker.")
+                        .into()
+                }
+            },
+        )),
+    )
+}
+
+fn device(
+    ui: Ui,
+    name: &'static str,
+    drawing: Icon,
+    choices: ReadSignal<(Vec<Choice>, String)>,
+    choose: fn(String) -> Act,
+) -> View {
+    let id = name.to_ascii_lowercase();
+    div()
+        .class("field")
+        .children((
+            label().attr("for", id.clone()).children(name),
+            div().class("field-box select-box").children((
+                icon(drawing),
+                select()
+                    .id(id)
+                    .on(events::change, move |event: web_sys::Event| {
+                        if let Some(chosen) = crate::page::value_of(&event) {
+                            ui.act(choose(chosen));
+                        }
+                    })
+                    .children(View::from_dynamic(move || {
+                        let (list, chosen) = choices.get_clone();
+                        let default = Choice {
+                            id: String::new(),
+                            name: "System default".to_owned(),
+                        };
+                        std::iter::once(default)
+                            .chain(list)
+                            .map(|choice| {
+                                let selected = choice.id == chosen;
+                                option()
+                                    .value(choice.id)
+                                    .bool_attr("selected", selected)
+                                    .children(choice.name)
+                                    .into()
+                            })
+                            .collect::<Vec<View>>()
+                    })),
+                icon(Icon::ChevronDown),
+            )),
+        ))
+        .into()
+}
+
+fn appearance(ui: Ui) -> View {
+    let choice = |theme: ThemeStart, name: &'static str, drawing: Icon| -> View {
+        let chosen = create_selector(move || ui.theme.get() == theme);
+        label()
+            .class("segment")
+            .children((
+                input()
+                    .r#type("radio")
+                    .attr("name", "theme")
+                    .bool_attr("checked", chosen)
+                    .prop("checked", move || chosen.get())
+                    .on(events::change, move |_| ui.act(Act::SetTheme(theme))),
+                span()
+                    .class("segment-face")
+                    .children((icon(drawing), span().children(name))),
+            ))
+            .into()
+    };
+    group(
+        "Appearance",
+        div()
+            .class("segments")
+            .attr("role", "radiogroup")
+            .attr("aria-label", "Theme")
+            .children((
+                choice(ThemeStart::System, "System", Icon::Monitor),
+                choice(ThemeStart::Light, "Light", Icon::Sun),
+                choice(ThemeStart::Dark, "Dark", Icon::Moon),
+            ))
+            .into(),
+    )
+}
+
+fn group(name: &'static str, content: View) -> View {
+    section()
+        .class("group")
+        .children((h2().children(name), content))
+        .into()
+}

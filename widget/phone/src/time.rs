@@ -1,0 +1,190 @@
+//! Clock times, durations and days, as people read them. Pure: the caller says what time it is and where.
+
+/// Where and how the person reads the clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Zone {
+    /// Minutes to add to UTC.
+    pub offset: i32,
+    /// "14:05" instead of "2:05 pm".
+    pub hours24: bool,
+}
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+const WEEKDAYS: [&str; 7] = [
+    "Thursday",
+    "Friday",
+    "Saturday",
+    "Sunday",
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+];
+
+/// `04:32`, or `1:04:32` from an hour on.
+pub fn timer(seconds: u64) -> String {
+    let (h, m, s) = (seconds / HOUR, seconds / MINUTE % 60, seconds % 60);
+    if h > 0 {
+        format!("{h}:{m:02}:{s:02}")
+    } else {
+        format!("{m:02}:{s:02}")
+    }
+}
+
+/// `2 min 14 s`, for lists.
+pub fn spell(seconds: u64) -> String {
+    let (h, m, s) = (seconds / HOUR, seconds / MINUTE % 60, seconds % 60);
+    match (h, m) {
+        (0, 0) => format!("{s} s"),
+        (0, _) if s == 0 => format!("{m} min"),
+        (0, _) => format!("{m} min {s} s"),
+        _ => format!("{h} h {m} min"),
+    }
+}
+
+impl Zone {
+    /// `14:05` or `2:05 pm`.
+    pub fn clock(self, millis: u64) -> String {
+        let second = self.local(millis) % DAY;
+        let (h, m) = (second / HOUR, second / MINUTE % 60);
+        if self.hours24 {
+            return format!("{h:02}:{m:02}");
+        }
+        let half = if h < 12 { "am" } else { "pm" };
+        format!("{}:{m:02} {half}", (h + 11) % 12 + 1)
+    }
+
+    /// Days since 1970-01-01 where the person is.
+    pub fn day(self, millis: u64) -> u64 {
+        self.local(millis) / DAY
+    }
+
+    /// `Today`, `Yesterday`, a weekday within the last week, else a date.
+    pub fn day_name(self, day: u64, now: u64) -> String {
+        let today = self.day(now);
+        match today.checked_sub(day) {
+            Some(0) => "Today".to_owned(),
+            Some(1) => "Yesterday".to_owned(),
+            Some(2..=6) => pick(&WEEKDAYS, day % 7).to_owned(),
+            _ => {
+                let (year, month, date) = civil(day);
+                let name = pick(&MONTHS, month - 1);
+                if civil(today).0 == year {
+                    format!("{date} {name}")
+                } else {
+                    format!("{date} {name} {year}")
+                }
+            }
+        }
+    }
+
+    fn local(self, millis: u64) -> u64 {
+        (millis / 1000).saturating_add_signed(i64::from(self.offset) * 60)
+    }
+}
+
+fn pick(names: &[&'static str], index: u64) -> &'static str {
+    usize::try_from(index)
+        .ok()
+        .and_then(|index| names.get(index))
+        .copied()
+        .unwrap_or_default()
+}
+
+/// Year, month (1–12) and date of a day number (Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`).
+fn civil(day: u64) -> (u64, u64, u64) {
+    let z = day + 719_468;
+    let era = z / 146_097;
+    let doe = z % 146_097;
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let date = doy - (153 * mp + 2) / 5 + 1;
+    let month = if mp < 10 { mp + 3 } else { mp - 9 };
+    (yoe + era * 400 + u64::from(month <= 2), month, date)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: u64 = 1_795_348_800_000; // 2026-11-22 12:00 UTC, a Sunday
+
+    #[test]
+    fn a_timer_keeps_its_width_until_an_hour() {
+        assert_eq!(timer(0), "00:00");
+        assert_eq!(timer(272), "04:32");
+        assert_eq!(timer(3872), "1:04:32");
+    }
+
+    #[test]
+    fn durations_are_spelled() {
+        assert_eq!(spell(9), "9 s");
+        assert_eq!(spell(120), "2 min");
+        assert_eq!(spell(134), "2 min 14 s");
+        assert_eq!(spell(3700), "1 h 1 min");
+    }
+
+    #[test]
+    fn the_clock_is_the_persons_own() {
+        let utc = Zone {
+            offset: 0,
+            hours24: true,
+        };
+        assert_eq!(utc.clock(NOON), "12:00");
+        let berlin = Zone {
+            offset: 60,
+            hours24: true,
+        };
+        assert_eq!(berlin.clock(NOON), "13:00");
+        let denver = Zone {
+            offset: -420,
+            hours24: false,
+        };
+        assert_eq!(denver.clock(NOON), "5:00 am");
+        assert_eq!(
+            Zone {
+                offset: 0,
+                hours24: false
+            }
+            .clock(NOON),
+            "12:00 pm"
+        );
+    }
+
+    #[test]
+    fn days_are_named_by_nearness() {
+        let zone = Zone::default();
+        let today = zone.day(NOON);
+        assert_eq!(zone.day_name(today, NOON), "Today");
+        assert_eq!(zone.day_name(today - 1, NOON), "Yesterday");
+        assert_eq!(zone.day_name(today - 2, NOON), "Friday");
+        assert_eq!(zone.day_name(today - 10, NOON), "12 November");
+        assert_eq!(zone.day_name(today - 400, NOON), "18 October 2025");
+        assert_eq!(zone.day_name(0, NOON), "1 January 1970");
+    }
+
+    #[test]
+    fn midnight_is_the_local_one() {
+        let auckland = Zone {
+            offset: 780,
+            hours24: true,
+        };
+        assert_eq!(auckland.day(NOON), Zone::default().day(NOON) + 1);
+    }
+}

@@ -1,0 +1,444 @@
+//! What the screens read, and what they may ask for.
+//!
+//! Screens are functions of [`Ui`]: they read its signals and say [`Act`]s.
+//! They know neither the agent nor the browser's media, so each of them can be
+//! drawn from made-up state, too (see `examples/gallery.rs`).
+
+use std::rc::Rc;
+
+use bitcall_wire::config::{RuntimeConfig, ThemeStart};
+use bitcall_wire::seam::{
+    Call, CallId, CallState, FailureCode, MediaFault, OtherCalls, Registration, Snapshot,
+};
+use sycamore::reactive::{ReadSignal, Signal, create_memo, create_selector, create_signal};
+
+use crate::recents::Recent;
+use crate::signin::{Credentials, FormFaults, Prefill};
+use crate::time::Zone;
+
+/// A handle on all that can be seen, small enough to be captured by every
+/// closure of every screen. Copies are the same state.
+#[derive(Clone, Copy)]
+pub struct Ui(&'static State);
+
+impl std::ops::Deref for Ui {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        self.0
+    }
+}
+
+/// All that can be seen.
+pub struct State {
+    pub stage: Signal<Stage>,
+    pub config: Signal<Option<Rc<RuntimeConfig>>>,
+    /// Framed by a host page: there is something to minimise into.
+    pub embedded: Signal<bool>,
+    pub theme: Signal<ThemeStart>,
+    pub zone: Signal<Zone>,
+    /// Milliseconds since the Unix epoch; moves while a call is up.
+    pub now: Signal<u64>,
+
+    pub snapshot: Signal<Snapshot>,
+    /// This page's name in the agent's snapshots.
+    pub page: Signal<String>,
+    pub signed_in_as: Signal<Option<Credentials>>,
+
+    pub tab: Signal<Tab>,
+    /// What stands in the number field.
+    pub number: Signal<String>,
+    /// Beside the number field: why it cannot be called.
+    pub number_fault: Signal<Option<String>>,
+    pub last_number: Signal<Option<String>>,
+    pub identity_open: Signal<bool>,
+    /// The keypad of the call screen.
+    pub keypad_open: Signal<bool>,
+    /// Digits sent into the call that is on screen.
+    pub digits: Signal<String>,
+    pub ended: Signal<Option<Recent>>,
+    pub recents: Signal<Vec<Recent>>,
+    pub search: Signal<String>,
+
+    pub muted: Signal<Vec<CallId>>,
+    pub levels: Signal<Levels>,
+    pub microphone_fault: Signal<Option<MediaFault>>,
+    pub sound_blocked: Signal<bool>,
+    pub devices: Signal<Choices>,
+    /// Said once, politely, by a screen reader.
+    pub said: Signal<String>,
+
+    pub form: SignInForm,
+    act: Signal<Rc<dyn Fn(Act)>>,
+}
+
+/// The fields of the sign-in form.
+#[derive(Clone, Copy)]
+pub struct SignInForm {
+    pub username: Signal<String>,
+    pub domain: Signal<String>,
+    pub password: Signal<String>,
+    pub password_shown: Signal<bool>,
+    pub remember: Signal<bool>,
+    pub prefill: Signal<Prefill>,
+    pub faults: Signal<FormFaults>,
+    /// What the server or the network said.
+    pub refusal: Signal<Option<String>>,
+    pub busy: Signal<bool>,
+}
+
+/// What fills the frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Waiting for the host page's configuration.
+    Loading,
+    /// Opened by itself, with no host page around it.
+    NotEmbedded,
+    Form,
+    /// The host page gave everything: one button.
+    Connect(Credentials),
+    Phone,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tab {
+    Keypad,
+    Recents,
+    Settings,
+}
+
+/// Bars of the level meter, 0–[`Levels::FULL`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Levels {
+    pub microphone: u8,
+    pub remote: u8,
+}
+
+/// Devices to choose from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Choices {
+    pub microphones: Vec<Choice>,
+    /// Empty where the browser lets no page choose.
+    pub speakers: Vec<Choice>,
+    /// Chosen ids; empty is the system's default.
+    pub microphone: String,
+    pub speaker: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    pub id: String,
+    pub name: String,
+}
+
+/// What a person can ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// A key of the dialer.
+    Type(char),
+    Backspace,
+    /// Calls what stands in the number field; brings the last number back when it is empty.
+    Call,
+    CallNumber(String),
+    Answer(CallId, OtherCalls),
+    Decline(CallId),
+    HangUp(CallId),
+    Mute(CallId, bool),
+    Hold(CallId, bool),
+    /// Holds the call that talks and talks with this one.
+    SwapTo(CallId),
+    Digit(CallId, char),
+    ToggleKeypad,
+    DismissEnded,
+    Show(Tab),
+    Minimise,
+    Escape,
+    RetryConnection,
+    RetryMicrophone,
+    UnblockSound,
+    SetTheme(ThemeStart),
+    ChooseMicrophone(String),
+    ChooseSpeaker(String),
+    SubmitSignIn,
+    Connect,
+    OtherAccount,
+    SignOut,
+}
+
+/// What stands in the header, always.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    pub tone: Tone,
+    pub words: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    Good,
+    Busy,
+    Waiting,
+    Bad,
+    Off,
+}
+
+impl Levels {
+    pub const FULL: u8 = 5;
+
+    /// From 0.0–1.0 each.
+    pub fn new(microphone: f32, remote: f32) -> Self {
+        // Quiet rooms measure up to this: no bar.
+        const FLOOR: f32 = 0.02;
+        let bars = |level: f32| {
+            if level < FLOOR {
+                return 0;
+            }
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "0 to 5"
+            )]
+            let bars = (level.min(1.0).sqrt() * f32::from(Self::FULL)).ceil() as u8;
+            bars.min(Self::FULL)
+        };
+        Self {
+            microphone: bars(microphone),
+            remote: bars(remote),
+        }
+    }
+}
+
+impl Ui {
+    /// Inside a reactive root. Lives as long as the page does.
+    pub fn new() -> Self {
+        let nothing: Rc<dyn Fn(Act)> = Rc::new(|_| {});
+        Self(Box::leak(Box::new(State {
+            stage: create_signal(Stage::Loading),
+            config: create_signal(None),
+            embedded: create_signal(false),
+            theme: create_signal(ThemeStart::System),
+            zone: create_signal(Zone::default()),
+            now: create_signal(0),
+            snapshot: create_signal(Snapshot::default()),
+            page: create_signal(String::new()),
+            signed_in_as: create_signal(None),
+            tab: create_signal(Tab::Keypad),
+            number: create_signal(String::new()),
+            number_fault: create_signal(None),
+            last_number: create_signal(None),
+            identity_open: create_signal(false),
+            keypad_open: create_signal(false),
+            digits: create_signal(String::new()),
+            ended: create_signal(None),
+            recents: create_signal(Vec::new()),
+            search: create_signal(String::new()),
+            muted: create_signal(Vec::new()),
+            levels: create_signal(Levels::default()),
+            microphone_fault: create_signal(None),
+            sound_blocked: create_signal(false),
+            devices: create_signal(Choices::default()),
+            said: create_signal(String::new()),
+            form: SignInForm {
+                username: create_signal(String::new()),
+                domain: create_signal(String::new()),
+                password: create_signal(String::new()),
+                password_shown: create_signal(false),
+                remember: create_signal(false),
+                prefill: create_signal(Prefill::default()),
+                faults: create_signal(FormFaults::default()),
+                refusal: create_signal(None),
+                busy: create_signal(false),
+            },
+            act: create_signal(nothing),
+        })))
+    }
+
+    pub fn act(self, act: Act) {
+        let handler = self.act.get_clone_untracked();
+        handler(act);
+    }
+
+    /// Who carries out what the screens ask for.
+    pub fn on_act(self, handler: impl Fn(Act) + 'static) {
+        self.act.set_silent(Rc::new(handler));
+    }
+
+    /// One call, followed while it lasts; the last known state once it is gone.
+    pub fn call(self, id: &str) -> ReadSignal<Option<Call>> {
+        let id = id.to_owned();
+        let mut last: Option<Call> = None;
+        create_selector(move || {
+            let found = self.snapshot.with(|snapshot| find(snapshot, &id).cloned());
+            if found.is_some() {
+                last.clone_from(&found);
+            }
+            found.or_else(|| last.clone())
+        })
+    }
+
+    /// The call that stands large on screen.
+    pub fn focused(self) -> ReadSignal<Option<CallId>> {
+        create_selector(move || {
+            self.snapshot
+                .with(|snapshot| focused(snapshot).map(|call| call.id.clone()))
+        })
+    }
+
+    /// The call that asks to be answered.
+    pub fn incoming(self) -> ReadSignal<Option<CallId>> {
+        create_selector(move || {
+            self.snapshot
+                .with(|snapshot| incoming(snapshot).map(|call| call.id.clone()))
+        })
+    }
+
+    pub fn status(self) -> ReadSignal<Status> {
+        create_memo(move || self.snapshot.with(status))
+    }
+}
+
+impl Default for Ui {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+pub fn find<'a>(snapshot: &'a Snapshot, id: &str) -> Option<&'a Call> {
+    snapshot.calls.iter().find(|call| call.id == id)
+}
+
+/// Up, or on its way: neither over nor still asking to be answered.
+pub fn engaged(call: &Call) -> bool {
+    !matches!(call.state, CallState::Ended { .. } | CallState::Incoming)
+}
+
+pub fn focused(snapshot: &Snapshot) -> Option<&Call> {
+    let mut up = snapshot.calls.iter().filter(|call| engaged(call));
+    let active = snapshot.active.as_deref();
+    up.clone()
+        .find(|call| Some(call.id.as_str()) == active)
+        .or_else(|| up.next_back())
+}
+
+pub fn incoming(snapshot: &Snapshot) -> Option<&Call> {
+    snapshot
+        .calls
+        .iter()
+        .find(|call| call.state == CallState::Incoming)
+}
+
+pub fn status(snapshot: &Snapshot) -> Status {
+    let (tone, words) = match &snapshot.registration {
+        Registration::SignedOut => (Tone::Off, "Signed out".to_owned()),
+        Registration::Connecting => (Tone::Waiting, "Connecting…".to_owned()),
+        Registration::Registered { .. } if focused(snapshot).is_some() => {
+            (Tone::Busy, "On call".to_owned())
+        }
+        Registration::Registered { .. } => (Tone::Good, "Ready".to_owned()),
+        Registration::Reconnecting { reason, .. } if reason.code == FailureCode::Offline => {
+            (Tone::Bad, "No network".to_owned())
+        }
+        Registration::Reconnecting { .. } => (Tone::Waiting, "Reconnecting…".to_owned()),
+        Registration::Failed { reason } => {
+            (Tone::Bad, format!("Offline: {}", inside(&reason.words)))
+        }
+    };
+    Status { tone, words }
+}
+
+/// A sentence, as it stands inside another one: "Wrong password." → "wrong password".
+pub fn inside(words: &str) -> String {
+    let words = words.trim().trim_end_matches('.');
+    let mut chars = words.chars();
+    match (chars.next(), chars.clone().next()) {
+        // "SIP …" stays as it is.
+        (Some(first), Some(second)) if !second.is_uppercase() => {
+            first.to_lowercase().chain(chars).collect()
+        }
+        _ => words.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bitcall_wire::seam::{Direction, Failure, Hold};
+
+    fn call(id: &str, state: CallState) -> Call {
+        Call {
+            id: id.to_owned(),
+            direction: Direction::Outbound,
+            number: "101".to_owned(),
+            display_name: None,
+            requested_caller_id: None,
+            state,
+            hold: Hold::None,
+            remote_held: false,
+            started_at: 0,
+            answered_at: None,
+            page: None,
+            detached: false,
+        }
+    }
+
+    #[test]
+    fn the_active_call_is_shown_and_a_ringing_one_never_takes_its_place() {
+        let mut snapshot = Snapshot {
+            calls: vec![
+                call("held", CallState::Active),
+                call("talks", CallState::Active),
+                call("rings", CallState::Incoming),
+            ],
+            active: Some("held".to_owned()),
+            ..Snapshot::default()
+        };
+        assert_eq!(
+            focused(&snapshot).map(|call| call.id.as_str()),
+            Some("held")
+        );
+        assert_eq!(
+            incoming(&snapshot).map(|call| call.id.as_str()),
+            Some("rings")
+        );
+        snapshot.active = Some("rings".to_owned());
+        assert_eq!(
+            focused(&snapshot).map(|call| call.id.as_str()),
+            Some("talks")
+        );
+        snapshot.calls.retain(|call| call.id == "rings");
+        assert_eq!(focused(&snapshot), None);
+    }
+
+    #[test]
+    fn the_header_says_why_the_phone_is_offline() {
+        let snapshot = Snapshot {
+            registration: Registration::Failed {
+                reason: Failure {
+                    code: FailureCode::WrongPassword,
+                    sip_code: Some(403),
+                    words: "Wrong password.".to_owned(),
+                },
+            },
+            ..Snapshot::default()
+        };
+        assert_eq!(status(&snapshot).words, "Offline: wrong password");
+        assert_eq!(inside("SIP server refused."), "SIP server refused");
+    }
+
+    #[test]
+    fn silence_shows_no_bar_and_shouting_shows_all() {
+        assert_eq!(
+            Levels::new(0.0, 0.01),
+            Levels {
+                microphone: 0,
+                remote: 0
+            }
+        );
+        assert_eq!(
+            Levels::new(0.03, 7.0),
+            Levels {
+                microphone: 1,
+                remote: Levels::FULL
+            }
+        );
+    }
+}

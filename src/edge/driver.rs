@@ -11,14 +11,15 @@ use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Utf8Bytes};
-use tracing::debug;
+use tracing::{debug, error};
 
 use super::core::{CloseReason, ConnectionId, Core, Output};
+use super::echo::{self, Addresses, Order};
 use super::{Directory, Limits, Options, Statistics};
 
 /// A WebSocket's read buffer. Signalling messages fit it twice over at most, and thousands of phones sit idle.
@@ -35,6 +36,8 @@ pub struct Shared {
     /// Wakes [`shutdown`]: a connection is gone.
     gone: Notify,
     limits: Limits,
+    /// To the task that carries the echo's media.
+    echo: mpsc::UnboundedSender<Order>,
 }
 
 struct State {
@@ -103,6 +106,8 @@ impl Shared {
                         outbox.close(close_frame(reason));
                     }
                 }
+                // The echo's task lives as long as this sender.
+                Output::Echo(order) => drop(self.echo.send(order)),
             }
         }
         drop(state);
@@ -112,15 +117,29 @@ impl Shared {
 }
 
 pub fn start(directory: Arc<dyn Directory>, options: Options) -> Arc<Shared> {
-    let limits = options.limits;
-    let core = Core::new(directory, limits.clone());
+    let mut limits = options.limits;
+    let mut seed = [0; 32];
+    if let Err(error) = getrandom::fill(&mut seed) {
+        error!(%error, "no randomness from the system: the SIP edge refuses all connections, as anybody could sign in");
+        limits.connections = 0;
+    }
+    let core = Core::new(directory, limits.clone(), seed, Instant::now());
+    let (echo, orders) = mpsc::unbounded_channel();
     let shared = Arc::new(Shared {
         state: Mutex::new(State { core, outboxes: HashMap::new() }),
         timer: Notify::new(),
         gone: Notify::new(),
         limits,
+        echo,
     });
     tokio::spawn(run_timers(Arc::downgrade(&shared)));
+    let edge = Arc::downgrade(&shared);
+    let addresses = Addresses { public: options.media_addresses, port: options.media_port };
+    tokio::spawn(echo::run(addresses, orders, move |report| {
+        if let Some(shared) = edge.upgrade() {
+            shared.step(|core, now| core.handle_echo(report, now));
+        }
+    }));
     shared
 }
 
@@ -298,6 +317,9 @@ fn close_frame(reason: CloseReason) -> CloseFrame {
     match reason {
         CloseReason::GoingAway => frame(CloseCode::Away, "server going down"),
         CloseReason::NotSignedIn => frame(CloseCode::Policy, "not signed in"),
+        CloseReason::TooManyFailures => frame(CloseCode::Policy, "too many wrong passwords"),
+        CloseReason::Malformed => frame(CloseCode::Policy, "too many malformed messages"),
+        CloseReason::Revoked => frame(CloseCode::Policy, "extension removed"),
     }
 }
 

@@ -87,7 +87,7 @@ impl Default for Limits {
             connections: 20_000,
             contacts_per_extension: 10,
             requests_per_connection: 32,
-            requests: 20_000,
+            requests: 2_000,
             echo_calls: 32,
             unsent_bytes: 256 * 1024,
             sign_in: Duration::from_secs(60),

@@ -3,13 +3,37 @@
 //!
 //! Contract: after every call the caller drains [`Core::poll_output`] until it is
 //! empty, and calls [`Core::handle_timeout`] no later than [`Core::next_timeout`].
+//!
+//! This file holds the connections and hands messages on: [`auth`] proves who asks,
+//! [`registrar`] keeps the [`location`] table, [`routing`] decides where a request goes,
+//! [`fork`] follows it there and back, [`echo_dialog`] is the far end of `*43`.
 
-use std::collections::{HashMap, VecDeque};
+mod auth;
+mod echo_dialog;
+mod fork;
+mod location;
+mod registrar;
+mod routing;
+mod secret;
+#[cfg(test)]
+mod tests;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bitcall_sip::message::{Message, Response};
+use tracing::debug;
+
+use super::echo::{CallId, Order};
 use super::{Directory, Limits, Statistics};
+use auth::UsedNonces;
+use echo_dialog::EchoCall;
+use location::{Extension, Location};
+use routing::Pending;
+use secret::Secret;
 
 /// One WebSocket connection, as long as it lives; never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,98 +46,236 @@ pub enum CloseReason {
     GoingAway,
     /// Nobody signed in for too long.
     NotSignedIn,
+    /// Too many wrong passwords.
+    TooManyFailures,
+    /// Too much that is not SIP.
+    Malformed,
+    /// The extension or its tenant is gone.
+    Revoked,
 }
 
 /// What the driver has to do.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Output {
     Send { to: ConnectionId, message: Vec<u8> },
     Close { connection: ConnectionId, reason: CloseReason },
+    Echo(Order),
 }
+
+/// The largest head (request line and header fields) taken, in bytes: heads are kept while a request is in flight.
+const MAX_HEAD: usize = 16 * 1024;
+/// Malformed messages that one connection may send before it is closed.
+const MALFORMED: u16 = 50;
 
 struct Connection {
     peer: SocketAddr,
-    opened: Instant,
-    signed_in: bool,
+    /// Who has signed in on it.
+    identity: Option<Extension>,
+    nonces: UsedNonces,
+    /// Wrong passwords in a row.
+    failures: u8,
+    malformed: u16,
+    /// Requests in flight that it started.
+    requests: usize,
+    /// It is being closed; nothing of it is heard any more.
+    closing: bool,
+}
+
+/// What to look after when its time comes. Entries may be outdated: whoever handles one looks again.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    SignIn(ConnectionId),
+    Request(u64),
+    Bindings(Extension),
+    Echo(CallId),
 }
 
 pub struct Core {
     directory: Arc<dyn Directory>,
     limits: Limits,
+    secret: Secret,
     connections: HashMap<ConnectionId, Connection>,
     next_connection: u64,
-    closing: bool,
+    location: Location,
+    /// Extensions whose bindings have an entry among the timers, and when.
+    watched: HashMap<Extension, Instant>,
+    requests: HashMap<u64, Pending>,
+    /// Requests in flight by the connection they came from and their topmost Via's branch.
+    transactions: HashMap<(ConnectionId, String), u64>,
+    /// Branches of requests in flight by the number in the Via we put on them.
+    branches: HashMap<u64, (u64, usize)>,
+    echo: HashMap<CallId, EchoCall>,
+    timers: BinaryHeap<Reverse<(Instant, Timer)>>,
     outputs: VecDeque<Output>,
+    going_away: bool,
 }
 
 impl Core {
-    pub fn new(directory: Arc<dyn Directory>, limits: Limits) -> Self {
+    /// `seed` is random and secret.
+    pub fn new(directory: Arc<dyn Directory>, limits: Limits, seed: [u8; 32], now: Instant) -> Self {
+        let mut secret = Secret::new(seed, now);
         Self {
             directory,
             limits,
+            // Numbers of an earlier process, still in some phone's Record-Route, must not name today's connections.
+            next_connection: secret.number() >> 1,
+            secret,
             connections: HashMap::new(),
-            next_connection: 0,
-            closing: false,
+            location: Location::default(),
+            watched: HashMap::new(),
+            requests: HashMap::new(),
+            transactions: HashMap::new(),
+            branches: HashMap::new(),
+            echo: HashMap::new(),
+            timers: BinaryHeap::new(),
             outputs: VecDeque::new(),
+            going_away: false,
         }
     }
 
     /// A connection was opened. `None` when there are too many, or the edge is going down.
     pub fn connected(&mut self, peer: SocketAddr, now: Instant) -> Option<ConnectionId> {
-        if self.closing || self.connections.len() >= self.limits.connections {
+        if self.going_away || self.connections.len() >= self.limits.connections {
             return None;
         }
         self.next_connection += 1;
         let id = ConnectionId(self.next_connection);
-        self.connections.insert(id, Connection { peer, opened: now, signed_in: false });
+        let connection = Connection {
+            peer,
+            identity: None,
+            nonces: UsedNonces::default(),
+            failures: 0,
+            malformed: 0,
+            requests: 0,
+            closing: false,
+        };
+        self.connections.insert(id, connection);
+        self.schedule(now + self.limits.sign_in, Timer::SignIn(id));
         Some(id)
     }
 
     /// A connection is gone, and with it everything that was bound to it.
-    pub fn disconnected(&mut self, connection: ConnectionId, _now: Instant) {
-        self.connections.remove(&connection);
+    pub fn disconnected(&mut self, connection: ConnectionId, now: Instant) {
+        let Some(state) = self.connections.remove(&connection) else { return };
+        if let Some(extension) = &state.identity {
+            self.location.unbind_connection(extension, connection);
+        }
+        self.requests_lost(connection, now);
+        self.echo_connection_lost(connection, now);
     }
 
     /// One WebSocket message arrived.
-    pub fn handle(&mut self, connection: ConnectionId, message: &[u8], _now: Instant) {
-        if !self.connections.contains_key(&connection) {
+    pub fn handle(&mut self, connection: ConnectionId, bytes: &[u8], now: Instant) {
+        let Some(state) = self.connections.get_mut(&connection).filter(|state| !state.closing) else { return };
+        // RFC 5626 section 4.4.1 (and RFC 7118 section 6): the double CRLF asks, a single one answers.
+        if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+            if bytes == b"\r\n\r\n" {
+                self.send(connection, b"\r\n".to_vec());
+            }
             return;
         }
-        // RFC 5626 section 4.4.1 (and RFC 7118 section 6): the double CRLF asks, a single one answers.
-        if message == b"\r\n\r\n" {
-            self.outputs.push_back(Output::Send { to: connection, message: b"\r\n".to_vec() });
+        let peer = state.peer;
+        let parsed = match Message::parse(bytes) {
+            Ok(message) if bytes.len() - message.headers().body().len().min(bytes.len()) > MAX_HEAD => {
+                debug!(%peer, "SIP message with too large a head");
+                if let Message::Request(request) = message {
+                    self.answer(connection, &request.response(513, "Message Too Large", Some("edge")));
+                }
+                return;
+            }
+            Ok(message) => match (message.check(), message) {
+                (Ok(()), message) => Ok(message),
+                (Err(fault), Message::Request(request)) => Err((fault, request.refusal(&fault))),
+                (Err(fault), Message::Response(_)) => Err((fault, None)),
+            },
+            Err(error) => Err((error.fault, error.response())),
+        };
+        match parsed {
+            Ok(Message::Request(mut request)) => {
+                request.stamp_via(peer);
+                self.request(connection, request, now);
+            }
+            Ok(Message::Response(response)) => self.response(connection, response, now),
+            Err((fault, refusal)) => {
+                debug!(%peer, %fault, "malformed SIP message");
+                state.malformed += 1;
+                let too_many = state.malformed >= MALFORMED;
+                if let Some(refusal) = refusal {
+                    self.send(connection, refusal.to_bytes());
+                }
+                if too_many {
+                    self.close(connection, CloseReason::Malformed);
+                }
+            }
         }
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
-        let patience = self.limits.sign_in;
-        for (&connection, state) in &self.connections {
-            if !state.signed_in && now >= state.opened + patience {
-                self.outputs.push_back(Output::Close { connection, reason: CloseReason::NotSignedIn });
+        while self.timers.peek().is_some_and(|Reverse((at, _))| *at <= now) {
+            let Some(Reverse((_, timer))) = self.timers.pop() else { return };
+            match timer {
+                Timer::SignIn(connection) => {
+                    if self.connections.get(&connection).is_some_and(|state| state.identity.is_none()) {
+                        self.close(connection, CloseReason::NotSignedIn);
+                    }
+                }
+                Timer::Request(request) => self.request_timeout(request, now),
+                Timer::Bindings(extension) => self.watch_bindings(&extension, now),
+                Timer::Echo(call) => self.echo_timeout(call, now),
             }
         }
     }
 
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.connections.values().filter(|c| !c.signed_in).map(|c| c.opened + self.limits.sign_in).min()
+        self.timers.peek().map(|Reverse((at, _))| *at)
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// The directory changed.
-    pub fn directory_changed(&mut self, _now: Instant) {}
-
-    /// No more connections; those that are there are told to go.
-    pub fn shutdown(&mut self, _now: Instant) {
-        self.closing = true;
-        for &connection in self.connections.keys() {
-            self.outputs.push_back(Output::Close { connection, reason: CloseReason::GoingAway });
+    /// No more connections; those that are there are told to go, and calls to the echo end.
+    pub fn shutdown(&mut self, now: Instant) {
+        self.going_away = true;
+        self.end_all_echo_calls(now);
+        let mut all: Vec<ConnectionId> = self.connections.keys().copied().collect();
+        all.sort_unstable();
+        for connection in all {
+            self.close(connection, CloseReason::GoingAway);
         }
     }
 
     pub fn statistics(&self) -> Statistics {
-        Statistics { connections: self.connections.len(), ..Statistics::default() }
+        Statistics {
+            connections: self.connections.len(),
+            contacts: self.location.len(),
+            requests: self.requests.len(),
+            echo_calls: self.echo.len(),
+        }
+    }
+
+    fn identity(&self, connection: ConnectionId) -> Option<&Extension> {
+        self.connections.get(&connection)?.identity.as_ref()
+    }
+
+    fn send(&mut self, to: ConnectionId, message: Vec<u8>) {
+        self.outputs.push_back(Output::Send { to, message });
+    }
+
+    fn answer(&mut self, to: ConnectionId, response: &Response) {
+        self.send(to, response.to_bytes());
+    }
+
+    fn close(&mut self, connection: ConnectionId, reason: CloseReason) {
+        if let Some(state) = self.connections.get_mut(&connection)
+            && !state.closing
+        {
+            state.closing = true;
+            self.outputs.push_back(Output::Close { connection, reason });
+        }
+    }
+
+    fn schedule(&mut self, at: Instant, timer: Timer) {
+        self.timers.push(Reverse((at, timer)));
     }
 }

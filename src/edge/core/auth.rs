@@ -1,0 +1,164 @@
+//! Who is asking: digest challenges and their answers (RFC 3261 section 22, RFC 7616, RFC 8760).
+//!
+//! Nonces are signed for one connection and one realm, so a sniffed answer is worth nothing on
+//! another connection, and the nonce counts that were used need remembering only while it lives.
+
+use std::time::Instant;
+
+use bitcall_sip::digest::{Algorithm, Challenge, Credentials, Qop, Secret as Password};
+use bitcall_sip::message::{Header, Request, Response};
+use bitcall_sip::uri::Uri;
+use tracing::warn;
+
+use super::secret::Nonce;
+use super::{CloseReason, ConnectionId, Core};
+
+/// Wrong answers in a row before the connection is closed.
+const PATIENCE: u8 = 10;
+/// Nonces whose counts are remembered. Older ones are stale.
+const REMEMBERED: usize = 4;
+
+/// The nonce counts a connection has used.
+#[derive(Default)]
+pub struct UsedNonces {
+    highest: Vec<(u64, u32)>,
+    /// Serials up to this one are forgotten, hence refused.
+    floor: u64,
+}
+
+impl UsedNonces {
+    /// Notes a count; false when it was used before.
+    fn take(&mut self, serial: u64, count: u32) -> bool {
+        if serial <= self.floor {
+            return false;
+        }
+        if let Some((_, highest)) = self.highest.iter_mut().find(|(known, _)| *known == serial) {
+            let new = count > *highest;
+            *highest = count.max(*highest);
+            return new;
+        }
+        self.highest.push((serial, count));
+        if self.highest.len() > REMEMBERED {
+            let oldest = self.highest.iter().map(|(serial, _)| *serial).min().unwrap_or_default();
+            self.floor = self.floor.max(oldest);
+            self.highest.retain(|(serial, _)| *serial > oldest);
+        }
+        true
+    }
+}
+
+/// Whether a challenge asks as a registrar (401) or as a proxy (407).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Registrar,
+    Proxy,
+}
+
+impl Core {
+    /// The extension of `domain` that this request proves to come from, or the answer to it.
+    pub(super) fn authenticate(
+        &mut self,
+        connection: ConnectionId,
+        request: &Request,
+        domain: &str,
+        role: Role,
+        now: Instant,
+    ) -> Result<String, Response> {
+        let header = match role {
+            Role::Registrar => Header::Authorization,
+            Role::Proxy => Header::ProxyAuthorization,
+        };
+        let given = request.values(header).filter_map(Credentials::parse).find(|given| given.realm == domain);
+        let Some(given) = given else {
+            return Err(self.challenge(connection, request, domain, role, false, now));
+        };
+        if !self.is_right(&given, request, domain) {
+            let Some(state) = self.connections.get_mut(&connection) else {
+                return Err(request.response(403, "Forbidden", None));
+            };
+            state.failures = state.failures.saturating_add(1);
+            warn!(peer = %state.peer, domain, user = %given.username, "wrong SIP credentials");
+            if state.failures >= PATIENCE {
+                self.close(connection, CloseReason::TooManyFailures);
+            }
+            return Err(self.challenge(connection, request, domain, role, false, now));
+        }
+        let fresh = match self.secret.check_nonce(&given.nonce, connection, domain, now) {
+            Nonce::Fresh { serial } => given.count().is_some_and(|count| {
+                self.connections.get_mut(&connection).is_some_and(|state| state.nonces.take(serial, count))
+            }),
+            Nonce::Stale => false,
+        };
+        if !fresh {
+            return Err(self.challenge(connection, request, domain, role, true, now));
+        }
+        if let Some(state) = self.connections.get_mut(&connection) {
+            state.failures = 0;
+        }
+        Ok(given.username.into_owned())
+    }
+
+    fn is_right(&self, given: &Credentials<'_>, request: &Request, domain: &str) -> bool {
+        let known = self.directory.credentials(domain, &given.username);
+        // An unknown name costs the same time as a wrong password, so that names cannot be found out.
+        let unknown = "0".repeat(64);
+        let (md5, sha256) = known.as_ref().map_or((&unknown, &unknown), |known| (&known.ha1_md5, &known.ha1_sha256));
+        let password = Password::Ha1 { md5: Some(md5), sha256: Some(sha256) };
+        let right = given.verify(password, request.method().as_str(), request.body());
+        let same_uri = given.uri == request.uri_text()
+            || match (Uri::parse(&given.uri), request.uri()) {
+                (Ok(given), Ok(asked)) => given.is_equivalent(&asked),
+                _ => false,
+            };
+        right && same_uri && given.qop != Qop::None && known.is_some()
+    }
+
+    fn challenge(
+        &mut self,
+        connection: ConnectionId,
+        request: &Request,
+        domain: &str,
+        role: Role,
+        stale: bool,
+        now: Instant,
+    ) -> Response {
+        let (status, reason, header) = match role {
+            Role::Registrar => (401, "Unauthorized", Header::WwwAuthenticate),
+            Role::Proxy => (407, "Proxy Authentication Required", Header::ProxyAuthenticate),
+        };
+        let mut response = request.response(status, reason, Some(&self.secret.token()));
+        let nonce = self.secret.nonce(connection, domain, now);
+        // The strongest first: a client takes the topmost one it knows (RFC 8760 section 2.3).
+        for algorithm in [Algorithm::Sha256, Algorithm::Md5] {
+            let challenge = Challenge {
+                realm: domain.to_owned(),
+                nonce: nonce.clone(),
+                opaque: None,
+                algorithm,
+                qop: vec![Qop::Auth],
+                stale,
+            };
+            response.append(header, &challenge.to_value());
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::UsedNonces;
+
+    #[test]
+    fn a_count_is_good_once_and_old_nonces_are_refused() {
+        let mut used = UsedNonces::default();
+        assert!(used.take(5, 1));
+        assert!(!used.take(5, 1));
+        assert!(used.take(5, 3));
+        assert!(!used.take(5, 2));
+        for serial in 6..12 {
+            assert!(used.take(serial, 1), "{serial}");
+        }
+        assert!(!used.take(5, 9), "forgotten, so refused");
+        assert!(!used.take(1, 1), "older than what is forgotten");
+    }
+}

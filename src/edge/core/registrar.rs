@@ -1,0 +1,271 @@
+//! REGISTER (RFC 3261 section 10.3, with outbound, RFC 5626): which device of which extension is
+//! behind which WebSocket.
+
+use std::time::{Duration, Instant};
+
+use bitcall_sip::message::{Contact, Header, NameAddr, Request, Response, push_number, unquote};
+use tracing::{debug, info};
+
+use super::auth::Role;
+use super::location::{Binding, DeviceId, Extension};
+use super::{CloseReason, ConnectionId, Core, Timer};
+
+/// What a phone gets that asks for nothing, in seconds.
+const DEFAULT_EXPIRES: u32 = 600;
+/// Shorter ones are refused with 423: they would only cost.
+const MIN_EXPIRES: u32 = 60;
+/// Longer ones are shortened.
+const MAX_EXPIRES: u32 = 3600;
+/// The longest Contact taken, in bytes.
+const MAX_CONTACT: usize = 1024;
+
+/// One Contact of a REGISTER.
+struct Wanted {
+    uri: String,
+    contact: String,
+    instance: Option<String>,
+    reg_id: u32,
+    expires: u32,
+}
+
+impl Core {
+    pub(super) fn register(&mut self, connection: ConnectionId, request: &Request, now: Instant) {
+        let response = self.registration(connection, request, now).unwrap_or_else(|refused| refused);
+        self.send(connection, response.to_bytes());
+    }
+
+    fn registration(
+        &mut self,
+        connection: ConnectionId,
+        request: &Request,
+        now: Instant,
+    ) -> Result<Response, Response> {
+        let refuse = |status, reason: &str| Err(request.response(status, reason, Some("edge")));
+        let (Ok(uri), Ok(to)) = (request.uri(), request.to()) else { return refuse(400, "Bad To") };
+        let domain = uri.host.to_ascii_lowercase();
+        if uri.user.is_some() {
+            return refuse(400, "Request-URI of REGISTER Has a User");
+        }
+        if !self.directory.serves(&domain) {
+            return refuse(404, "Domain Not Served Here");
+        }
+        let Ok(address_of_record) = to.uri() else { return refuse(400, "Bad To") };
+        if !address_of_record.host.eq_ignore_ascii_case(&domain) {
+            return refuse(404, "To Is of Another Domain");
+        }
+        let user = address_of_record.user_name().into_owned();
+        let unsupported: Vec<&str> = request
+            .items(Header::Require)
+            .filter(|tag| !["outbound", "path"].iter().any(|known| tag.eq_ignore_ascii_case(known)))
+            .collect();
+        if !unsupported.is_empty() {
+            let mut response = request.response(420, "Bad Extension", Some("edge"));
+            response.append(Header::Unsupported, &unsupported.join(", "));
+            return Err(response);
+        }
+        let proven = self.authenticate(connection, request, &domain, Role::Registrar, now)?;
+        if proven != user {
+            return refuse(403, "Not Your Extension");
+        }
+        let extension = Extension { domain, user };
+        if !self.sign_in(connection, &extension) {
+            return refuse(403, "Connection Belongs to Another Extension");
+        }
+
+        let wanted = wanted_contacts(request).map_err(|(status, reason)| {
+            let mut response = request.response(status, reason, Some("edge"));
+            if status == 423 {
+                let mut seconds = String::new();
+                push_number(&mut seconds, MIN_EXPIRES as usize);
+                response.append(Header::MinExpires, &seconds);
+            }
+            response
+        })?;
+        let call_id = request.call_id().unwrap_or_default();
+        let cseq = request.cseq().map_or(0, |cseq| cseq.number);
+        match wanted {
+            Asked::Nothing => {}
+            Asked::RemoveAll => self.location.unbind_all(&extension),
+            Asked::Change(contacts) => {
+                self.check_order_and_room(&extension, &contacts, call_id, cseq)
+                    .map_err(|(status, reason)| request.response(status, reason, Some("edge")))?;
+                for wanted in contacts {
+                    self.change_binding(connection, &extension, wanted, (call_id, cseq), now);
+                }
+            }
+        }
+        self.watch_bindings(&extension, now);
+        debug!(
+            domain = extension.domain,
+            user = extension.user,
+            devices = self.location.of(&extension).len(),
+            "registered"
+        );
+        Ok(self.bindings_answer(request, &extension, now))
+    }
+
+    /// All or nothing: a REGISTER that cannot be carried out whole changes nothing (section 10.3 step 7).
+    fn check_order_and_room(
+        &self,
+        extension: &Extension,
+        contacts: &[Wanted],
+        call_id: &str,
+        cseq: u32,
+    ) -> Result<(), (u16, &'static str)> {
+        let mut more = 0;
+        for wanted in contacts {
+            match self.location.same(extension, &wanted.uri, wanted.instance.as_deref(), wanted.reg_id) {
+                Some(known) if known.call_id == call_id && known.cseq >= cseq => {
+                    return Err((500, "CSeq Out of Order"));
+                }
+                Some(_) => {}
+                None if wanted.expires > 0 => more += 1,
+                None => {}
+            }
+        }
+        if self.location.of(extension).len() + more > self.limits.contacts_per_extension {
+            return Err((403, "Too Many Contacts"));
+        }
+        Ok(())
+    }
+
+    fn change_binding(
+        &mut self,
+        connection: ConnectionId,
+        extension: &Extension,
+        wanted: Wanted,
+        (call_id, cseq): (&str, u32),
+        now: Instant,
+    ) {
+        if wanted.expires == 0 {
+            self.location.unbind(extension, &wanted.uri, wanted.instance.as_deref(), wanted.reg_id);
+            return;
+        }
+        let known = self.location.same(extension, &wanted.uri, wanted.instance.as_deref(), wanted.reg_id);
+        if known.is_none_or(|known| known.connection != connection) {
+            info!(domain = extension.domain, user = extension.user, connection = connection.0, "device registered");
+        }
+        let name = wanted.instance.as_deref().unwrap_or(&wanted.uri);
+        let binding = Binding {
+            device: DeviceId::of(extension, name),
+            connection,
+            uri: wanted.uri,
+            contact: wanted.contact,
+            instance: wanted.instance,
+            reg_id: wanted.reg_id,
+            call_id: call_id.to_owned(),
+            cseq,
+            expires: now + Duration::from_secs(wanted.expires.into()),
+        };
+        self.location.bind(extension, binding);
+    }
+
+    fn bindings_answer(&mut self, request: &Request, extension: &Extension, now: Instant) -> Response {
+        let mut response = request.response(200, "OK", Some(&self.secret.token()));
+        let mut outbound = false;
+        for binding in self.location.of(extension) {
+            outbound |= binding.instance.is_some() && binding.reg_id > 0;
+            let left = binding.expires.saturating_duration_since(now).as_secs();
+            response.append(Header::Contact, &format!("{};expires={left}", binding.contact));
+        }
+        response.append(Header::Supported, "outbound, path");
+        // RFC 5626 section 6: says that flows are kept, to a client that knows of them.
+        if outbound && request.lists(Header::Supported, "outbound") {
+            response.append(Header::Require, "outbound");
+        }
+        response
+    }
+
+    /// Forgets the bindings that have expired and sees to it that the next ones will be.
+    pub(super) fn watch_bindings(&mut self, extension: &Extension, now: Instant) {
+        let watched = self.watched.get(extension).copied().filter(|at| *at > now);
+        match self.location.expire(extension, now) {
+            Some(at) if watched.is_none_or(|watched| at < watched) => {
+                self.watched.insert(extension.clone(), at);
+                self.schedule(at, Timer::Bindings(extension.clone()));
+            }
+            None if watched.is_none() => {
+                self.watched.remove(extension);
+            }
+            _ => {}
+        }
+    }
+
+    /// Ties a connection to an extension. A connection speaks for one at a time; it may change hands once nothing hangs on it.
+    pub(super) fn sign_in(&mut self, connection: ConnectionId, extension: &Extension) -> bool {
+        let Some(state) = self.connections.get(&connection) else { return false };
+        if let Some(known) = &state.identity
+            && known != extension
+            && (state.requests > 0 || self.location.on_connection(known, connection).is_some())
+        {
+            return false;
+        }
+        if let Some(state) = self.connections.get_mut(&connection) {
+            state.identity = Some(extension.clone());
+        }
+        true
+    }
+
+    /// Closes the connections whose extension or tenant is gone.
+    pub fn directory_changed(&mut self, now: Instant) {
+        let gone: Vec<(ConnectionId, Extension)> = self
+            .connections
+            .iter()
+            .filter_map(|(id, state)| Some((*id, state.identity.clone()?)))
+            .filter(|(_, e)| {
+                !self.directory.serves(&e.domain) || self.directory.credentials(&e.domain, &e.user).is_none()
+            })
+            .collect();
+        for (connection, extension) in gone {
+            self.location.unbind_connection(&extension, connection);
+            self.end_echo_calls_of(&extension, now);
+            self.close(connection, CloseReason::Revoked);
+        }
+    }
+}
+
+enum Asked {
+    Nothing,
+    RemoveAll,
+    Change(Vec<Wanted>),
+}
+
+fn wanted_contacts(request: &Request) -> Result<Asked, (u16, &'static str)> {
+    let mut wanted = Vec::new();
+    let mut star = false;
+    for contact in request.contacts() {
+        match contact {
+            Ok(Contact::Star) => star = true,
+            Ok(Contact::Address(address)) => wanted.push(wanted_contact(request, &address)?),
+            Err(_) => return Err((400, "Bad Contact")),
+        }
+    }
+    match (star, wanted.is_empty()) {
+        (true, true) if request.expires() == Some(0) => Ok(Asked::RemoveAll),
+        (true, _) => Err((400, "Contact * Needs Expires 0 and No Other Contact")),
+        (false, true) => Ok(Asked::Nothing),
+        (false, false) => Ok(Asked::Change(wanted)),
+    }
+}
+
+fn wanted_contact(request: &Request, address: &NameAddr<'_>) -> Result<Wanted, (u16, &'static str)> {
+    if address.uri().is_err() || address.uri_text.len() + address.params.as_str().len() > MAX_CONTACT {
+        return Err((400, "Bad Contact"));
+    }
+    let expires = address.expires().or_else(|| request.expires()).unwrap_or(DEFAULT_EXPIRES).min(MAX_EXPIRES);
+    if expires > 0 && expires < MIN_EXPIRES {
+        return Err((423, "Interval Too Brief"));
+    }
+    let mut contact = format!("<{}>", address.uri_text);
+    for (name, value) in address.params.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("expires")) {
+        contact.push(';');
+        contact.push_str(name);
+        if !value.is_empty() {
+            contact.push('=');
+            contact.push_str(value);
+        }
+    }
+    let instance = address.params.get("+sip.instance").map(|value| unquote(value).into_owned());
+    let reg_id = address.params.get("reg-id").and_then(|id| id.parse().ok()).filter(|_| instance.is_some());
+    Ok(Wanted { uri: address.uri_text.to_owned(), contact, instance, reg_id: reg_id.unwrap_or(0), expires })
+}

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::message::{Header, Request};
+use crate::message::{Header, Method, Request};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Draft {
@@ -37,33 +37,19 @@ impl Draft {
     }
 
     pub(crate) fn is_sdp(&self) -> bool {
-        self.body
-            .as_ref()
-            .is_some_and(|(media_type, _)| media_type == "application/sdp")
+        self.body.as_ref().is_some_and(|(media_type, _)| media_type == "application/sdp")
     }
 
     /// A CANCEL or a refusal's ACK: same Request-URI, route, From, Call-ID and
-    /// CSeq number (RFC 3261 §9.1, §17.1.1.3), no body.
+    /// `CSeq` number (RFC 3261 §9.1, §17.1.1.3), no body.
     pub(crate) fn companion(&self, method: &str, to: &str) -> Self {
-        Self {
-            method: method.into(),
-            to: to.into(),
-            extra: Vec::new(),
-            body: None,
-            ..self.clone()
-        }
+        Self { method: method.into(), to: to.into(), extra: Vec::new(), body: None, ..self.clone() }
     }
 
-    /// On the wire. `via` is the sent-by name, `credentials` complete header fields.
-    pub(crate) fn to_bytes(
-        &self,
-        via: &str,
-        branch: &str,
-        credentials: &[(String, String)],
-    ) -> Vec<u8> {
-        let mut request = Request::new(&self.method, &self.uri);
-        let mut line = String::from("SIP/2.0/WSS ");
-        line.push_str(via);
+    /// On the wire. `via` is protocol and sent-by name, `credentials` complete header fields.
+    pub(crate) fn to_bytes(&self, via: &str, branch: &str, credentials: &[(String, String)]) -> Vec<u8> {
+        let mut request = Request::new(Method::from_name(&self.method), &self.uri);
+        let mut line = String::from(via);
         line.push_str(";branch=");
         line.push_str(branch);
         line.push_str(";rport");

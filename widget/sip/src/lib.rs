@@ -3,8 +3,11 @@
 //!
 //! [`message`] and [`uri`] read and write what is on the wire; a proxy or registrar needs nothing more.
 
+mod dialog;
 pub mod digest;
+mod draft;
 pub mod message;
+mod read;
 mod time;
 pub mod transaction;
 pub mod ua;

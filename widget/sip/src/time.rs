@@ -4,9 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Milliseconds on the driver's clock. It must not run backwards by much and,
 /// where state is kept over a restart, must mean the same after it (Unix time does).
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Millis(pub u64);
 
 impl Millis {
@@ -45,25 +43,13 @@ impl<K: Copy + PartialEq> Alarms<K> {
         self.0.clear();
     }
 
-    pub(crate) fn at(&self, name: K) -> Option<Millis> {
-        self.0
-            .iter()
-            .find(|(_, other)| *other == name)
-            .map(|(at, _)| *at)
-    }
-
     pub(crate) fn next(&self) -> Option<Millis> {
         self.0.iter().map(|(at, _)| *at).min()
     }
 
     /// Takes out the earliest alarm that is due.
     pub(crate) fn due(&mut self, now: Millis) -> Option<K> {
-        let (index, _) = self
-            .0
-            .iter()
-            .enumerate()
-            .filter(|(_, (at, _))| *at <= now)
-            .min_by_key(|(_, (at, _))| *at)?;
+        let (index, _) = self.0.iter().enumerate().filter(|(_, (at, _))| *at <= now).min_by_key(|(_, (at, _))| *at)?;
         Some(self.0.remove(index).1)
     }
 }

@@ -39,12 +39,7 @@ enum State {
 impl ClientTransaction {
     /// The request has just been sent. Timer B or F starts.
     pub fn new(branch: String, invite: bool, now: Millis) -> Self {
-        Self {
-            branch,
-            invite,
-            state: State::Calling,
-            deadline: Some(now.plus(TIMEOUT)),
-        }
+        Self { branch, invite, state: State::Calling, deadline: Some(now.plus(TIMEOUT)) }
     }
 
     pub fn branch(&self) -> &str {
@@ -159,10 +154,7 @@ mod tests {
     #[test]
     fn a_non_invite_keeps_its_time_limit_after_a_provisional_response() {
         let mut transaction = ClientTransaction::new("z9hG4bKa".into(), false, Millis(0));
-        assert_eq!(
-            transaction.on_response(100, Millis(31_000)),
-            Heard::Provisional
-        );
+        assert_eq!(transaction.on_response(100, Millis(31_000)), Heard::Provisional);
         assert!(transaction.on_time(Millis(32_000)));
     }
 

@@ -37,12 +37,7 @@ enum State {
 
 impl ServerTransaction {
     pub fn new(key: ServerKey) -> Self {
-        Self {
-            key,
-            state: State::Proceeding,
-            response: Vec::new(),
-            deadline: None,
-        }
+        Self { key, state: State::Proceeding, response: Vec::new(), deadline: None }
     }
 
     pub fn key(&self) -> &ServerKey {
@@ -87,9 +82,7 @@ impl ServerTransaction {
     /// The same request came again: what to send, if anything.
     pub fn on_repeated(&self) -> Option<&[u8]> {
         match self.state {
-            State::Proceeding | State::Completed if !self.response.is_empty() => {
-                Some(&self.response)
-            }
+            State::Proceeding | State::Completed if !self.response.is_empty() => Some(&self.response),
             _ => None,
         }
     }

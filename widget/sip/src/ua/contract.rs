@@ -167,11 +167,7 @@ pub enum Command {
     /// The last [`Event::Offer`] cannot be taken, e.g. 488. The call goes on as it was.
     RefuseOffer { call: CallId, status: u16 },
     /// Send an INFO in the call, e.g. `application/dtmf-relay`. Yields [`Event::InfoAnswered`], in order.
-    Info {
-        call: CallId,
-        content_type: String,
-        body: String,
-    },
+    Info { call: CallId, content_type: String, body: String },
 }
 
 /// What the driver must do.

@@ -4,49 +4,112 @@
 //! [`UserAgent::handle`] whenever something happens, then takes everything
 //! from [`UserAgent::poll`], then sleeps until [`UserAgent::next_timeout`].
 //! The whole state can be serialised at any such point and picked up again.
+//!
+//! How it is divided: `ladder` and `keepalive` look after the connection,
+//! `registration` drives both, `calls` has one object per call, `inbound`
+//! finds out whom a message is for, `vault` answers challenges, and `core` is
+//! what all of them send and tell through.
 
+mod calls;
+mod commands;
 mod contract;
-
-use std::collections::VecDeque;
+mod core;
+mod inbound;
+mod keepalive;
+mod ladder;
+mod random;
+mod registration;
+mod vault;
+mod words;
 
 use serde::{Deserialize, Serialize};
 
+use self::core::{ALLOW, Core, Owner};
+use calls::Call;
+use keepalive::KeepAlive;
+use ladder::Ladder;
+use registration::Registrar;
+
 pub use contract::{
-    CallId, Cause, Command, Config, EndedBy, Event, Failure, FailureKind, Input, Limits, Millis,
-    OfferReason, Output, Party, Registration, Secret, TransportId,
+    CallId, Cause, Command, Config, EndedBy, Event, Failure, FailureKind, Input, Limits, Millis, OfferReason, Output,
+    Party, Registration, Secret, TransportId,
 };
 
 /// One account on one device.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct UserAgent {
-    config: Config,
-    out: VecDeque<Output>,
+    core: Core,
+    ladder: Ladder,
+    keepalive: KeepAlive,
+    registrar: Registrar,
+    calls: Vec<Call>,
 }
 
 impl UserAgent {
     /// Nothing happens before [`Command::Register`]. `seed` must be random and
     /// secret: tags, branches and the rest are made of it.
-    pub fn new(config: Config, _seed: [u8; 32], _now: Millis) -> Self {
-        Self {
-            config,
-            out: VecDeque::new(),
-        }
+    pub fn new(config: Config, seed: [u8; 32], now: Millis) -> Self {
+        let mut core = Core::new(config, seed, now);
+        let registrar = Registrar::new(&mut core);
+        Self { core, ladder: Ladder::default(), keepalive: KeepAlive::default(), registrar, calls: Vec::new() }
     }
 
     /// Takes one thing that happened. Never fails: what cannot be used yields [`Event::Dropped`].
-    pub fn handle(&mut self, _input: Input, _now: Millis) {}
+    pub fn handle(&mut self, input: Input, now: Millis) {
+        match input {
+            Input::TransportConnected { id } => self.on_connected(id, now),
+            Input::TransportClosed { id, reason } => self.on_closed(id, &reason, now),
+            Input::Received { id, bytes } => {
+                if self.core.link == Some(id) {
+                    self.on_received(&bytes, now);
+                }
+            }
+            Input::Tick => {}
+            Input::Online => self.on_online(true, now),
+            Input::Offline => self.on_online(false, now),
+            Input::Probe => self.probe(now),
+            Input::Command(command) => self.on_command(command, now),
+        }
+        self.on_time(now);
+    }
 
     /// The next thing to do, oldest first.
     pub fn poll(&mut self) -> Option<Output> {
-        self.out.pop_front()
+        self.core.poll()
     }
 
     /// When to call `handle` with [`Input::Tick`] at the latest. None: not needed.
     pub fn next_timeout(&self) -> Option<Millis> {
-        None
+        let calls = self.calls.iter().filter_map(Call::deadline);
+        [self.ladder.deadline(), self.keepalive.deadline(), self.registrar.deadline(), self.core.next_timeout()]
+            .into_iter()
+            .flatten()
+            .chain(calls)
+            .min()
     }
 
+    /// As given, but without the secret.
     pub fn config(&self) -> &Config {
-        &self.config
+        &self.core.config
+    }
+
+    /// Everything that is due; each thing done may make the next one due.
+    fn on_time(&mut self, now: Millis) {
+        while self.on_registration_time(now) {}
+        while let Some(client) = self.core.timed_out(now) {
+            match client.owner {
+                Owner::Register => self.on_register_timeout(now),
+                Owner::Ping => {}
+                Owner::Call { call, role } => {
+                    if let Some(call) = self.calls.iter_mut().find(|other| other.id == call) {
+                        call.on_timeout(&mut self.core, role, now);
+                    }
+                }
+            }
+        }
+        for call in &mut self.calls {
+            while call.on_time(&mut self.core, now) {}
+        }
+        self.calls.retain(|call| !call.is_gone());
     }
 }

@@ -4,6 +4,8 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::contract::Millis;
+
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Random {
     key: [u8; 32],
@@ -11,11 +13,12 @@ pub(super) struct Random {
 }
 
 impl Random {
-    pub(super) fn new(seed: [u8; 32]) -> Self {
-        Self {
-            key: seed,
-            counter: 0,
-        }
+    /// The time only keeps two agents apart that were given the same seed.
+    pub(super) fn new(seed: [u8; 32], now: Millis) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(seed);
+        hash.update(now.0.to_le_bytes());
+        Self { key: hash.finalize().into(), counter: 0 }
     }
 
     fn block(&mut self) -> [u8; 32] {
@@ -38,8 +41,8 @@ impl Random {
 
     /// A number from 0 to `limit`, both included.
     pub(super) fn up_to(&mut self, limit: u64) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.block();
-        u64::from_le_bytes([a, b, c, d, e, f, g, h]) % limit.saturating_add(1)
+        let number = self.block().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte));
+        number % limit.saturating_add(1)
     }
 }
 

@@ -1,0 +1,157 @@
+//! Commands, and the rungs of the ladder that concern all calls.
+
+use super::UserAgent;
+use super::calls::Call;
+use super::contract::{CallId, Cause, Command, EndedBy, Event, Millis};
+use super::core::{Owner, Role};
+use crate::uri::{Uri, escape_user};
+
+impl UserAgent {
+    pub(super) fn on_command(&mut self, command: Command, now: Millis) {
+        match command {
+            Command::Register => self.register(now),
+            Command::Unregister => self.unregister(now),
+            Command::Invite { call, target, caller_id, sdp } => {
+                self.invite(call, &target, caller_id.as_deref(), sdp.as_deref(), now);
+            }
+            Command::Answer { call, sdp } => {
+                self.with(&call, |call, core| call.answer(core, &sdp, now));
+            }
+            Command::Reject { call, status } => {
+                self.with(&call, |call, core| call.reject(core, status, now));
+            }
+            Command::HangUp { call } => self.with(&call, |call, core| call.hang_up(core, now)),
+            Command::Reinvite { call, sdp } => {
+                self.with(&call, |call, core| call.reinvite(core, &sdp, now));
+            }
+            Command::AnswerOffer { call, sdp } => {
+                self.with(&call, |call, core| call.answer_offer(core, &sdp, now));
+            }
+            Command::RefuseOffer { call, status } => {
+                self.with(&call, |call, core| call.refuse_offer(core, status, now));
+            }
+            Command::Info { call, content_type, body } => {
+                self.with(&call, |call, core| call.info(core, content_type, body, now));
+            }
+        }
+    }
+
+    /// Only calls that the person still sees take commands.
+    fn with(&mut self, id: &CallId, act: impl FnOnce(&mut Call, &mut super::core::Core)) {
+        if let Some(call) = self.calls.iter_mut().find(|call| call.id == *id && call.is_live()) {
+            act(call, &mut self.core);
+        }
+    }
+
+    fn invite(&mut self, id: CallId, target: &str, caller_id: Option<&str>, sdp: Option<&str>, now: Millis) {
+        if self.calls.iter().any(|call| call.id == id) {
+            self.core.dropped("call id in use");
+            return;
+        }
+        let uri = target_uri(target, &self.core.config.domain);
+        let words = match (&uri, self.core.link) {
+            (None, _) => "Not a number",
+            (_, None) => "Not connected",
+            (Some(uri), Some(_)) => {
+                let call = Call::place(&mut self.core, id, uri, caller_id, sdp, now);
+                self.calls.push(call);
+                return;
+            }
+        };
+        self.core.tell(Event::Ended {
+            call: id,
+            cause: Cause { by: EndedBy::Network, words: words.into(), sip_code: None },
+        });
+    }
+
+    pub(super) fn hang_up_all(&mut self, now: Millis) {
+        for call in &mut self.calls {
+            call.hang_up(&mut self.core, now);
+        }
+    }
+
+    pub(super) fn abandon_calls(&mut self) {
+        for call in &mut self.calls {
+            call.abandon(&mut self.core);
+        }
+        self.calls.clear();
+    }
+
+    pub(super) fn on_link_lost(&mut self, now: Millis) {
+        // Answers to what was sent over this connection will not come. A call's INVITE
+        // stays, so that what its CANCEL brings about is understood.
+        self.core.clients.retain(|client| {
+            !client.transaction.is_pending() || matches!(client.owner, Owner::Call { role: Role::Invite, .. })
+        });
+        for call in &mut self.calls {
+            call.on_link_lost(&mut self.core, now);
+        }
+    }
+
+    pub(super) fn on_link_restored(&mut self, now: Millis) {
+        for call in &mut self.calls {
+            call.on_link_restored(&mut self.core, now);
+        }
+    }
+}
+
+/// The URI for what was dialled: a URI as it is, `user@host`, or a number at our own domain.
+fn target_uri(target: &str, domain: &str) -> Option<String> {
+    let target = target.trim();
+    let lower = target.get(..5).unwrap_or(target).to_ascii_lowercase();
+    let mut uri = String::new();
+    if lower.starts_with("sip:") || lower.starts_with("sips:") {
+        uri.push_str(target);
+    } else if let Some((user, host)) = target.rsplit_once('@') {
+        uri.push_str("sip:");
+        uri.push_str(&escape_user(user));
+        uri.push('@');
+        uri.push_str(host);
+    } else {
+        // Separators people write into numbers (RFC 3966 §5.1.1) are not part of them.
+        let phone = target.chars().all(|c| c.is_ascii_digit() || "+*#-.() /".contains(c));
+        let kept: String = if phone {
+            target.chars().filter(|c| c.is_ascii_digit() || "+*#".contains(*c)).collect()
+        } else {
+            target.into()
+        };
+        if kept.is_empty() {
+            return None;
+        }
+        uri.push_str("sip:");
+        uri.push_str(&escape_user(&kept));
+        uri.push('@');
+        uri.push_str(domain);
+    }
+    Uri::parse(&uri).is_ok().then_some(uri)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uri(target: &str) -> Option<String> {
+        target_uri(target, "acme.test")
+    }
+
+    #[test]
+    fn numbers_lose_what_people_write_between_digits() {
+        assert_eq!(uri("+1 (555) 010-99").as_deref(), Some("sip:+155501099@acme.test"));
+        assert_eq!(uri("*43").as_deref(), Some("sip:*43@acme.test"));
+        assert_eq!(uri("anna.b").as_deref(), Some("sip:anna.b@acme.test"));
+    }
+
+    #[test]
+    fn addresses_are_taken_as_they_are() {
+        assert_eq!(uri("bob@b.test").as_deref(), Some("sip:bob@b.test"));
+        assert_eq!(uri("sip:bob@b.test;x=1").as_deref(), Some("sip:bob@b.test;x=1"));
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        assert_eq!(uri(" "), None);
+        assert_eq!(uri("sip:"), None);
+        assert_eq!(uri("bob@"), None);
+        assert_eq!(uri("()"), None);
+    }
+}

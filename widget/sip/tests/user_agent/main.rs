@@ -1,0 +1,8 @@
+//! The user agent against a server and a far end played by the tests: one behaviour per file.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod stage;
+
+mod cancel_races;
+mod outgoing_calls;
+mod registers;

@@ -1,0 +1,354 @@
+//! A stage for the user agent: the test plays the server and the far end.
+//!
+//! Everything the agent does is collected; a test takes it in order. At every
+//! step a twin, made of the agent's serialised state, does the same: that the
+//! two never differ is part of each test.
+
+use std::collections::VecDeque;
+
+use bitcall_sip::message::{Header, Message, Request, Response};
+use bitcall_sip::ua::{Command, Config, Event, Input, Millis, Output, Registration, Secret, TransportId, UserAgent};
+
+pub const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 1.1.1.1\r\ns=-\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n";
+pub const ANSWER: &str = "v=0\r\no=- 2 1 IN IP4 2.2.2.2\r\ns=-\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n";
+
+pub struct Stage {
+    agent: UserAgent,
+    pub now: Millis,
+    pub link: Option<TransportId>,
+    outputs: VecDeque<Output>,
+    branch: u32,
+    /// The server answers CRLF keep-alives by itself, and nobody sees them.
+    pub answers_pings: bool,
+}
+
+impl Stage {
+    /// Nothing done yet.
+    pub fn empty() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let secret = Secret::Password("geheim".into());
+        let mut config = Config::new("anna", "acme.test", secret, vec!["wss://a/sip".into()]);
+        config.instance_id = "urn:uuid:00000000-0000-4000-8000-000000000001".into();
+        config.max_sessions = 4;
+        change(&mut config);
+        Self {
+            agent: UserAgent::new(config, [42; 32], Millis(1_000)),
+            now: Millis(1_000),
+            link: None,
+            outputs: VecDeque::new(),
+            branch: 0,
+            answers_pings: true,
+        }
+    }
+
+    /// Connected and registered without a challenge; all of that taken from the stage.
+    pub fn registered() -> Self {
+        let mut stage = Self::empty();
+        stage.register();
+        stage
+    }
+
+    pub fn register(&mut self) {
+        self.command(Command::Register);
+        self.connect();
+        self.accept_register();
+        assert!(self.registration_is(|state| matches!(state, Registration::Registered { .. })));
+        self.outputs.clear();
+    }
+
+    /// Answers the next REGISTER with 200.
+    pub fn accept_register(&mut self) {
+        let register = self.request("REGISTER");
+        let contact = register.value(Header::Contact).unwrap().to_owned();
+        self.reply(&register, 200, |response| response.append(Header::Contact, &contact));
+    }
+
+    /// Opens the connection that is asked for; says which URL.
+    pub fn connect(&mut self) -> String {
+        let (id, url) = self.take(|output| match output {
+            Output::Connect { id, url } => Some((*id, url.clone())),
+            _ => None,
+        });
+        self.link = Some(id);
+        self.input(Input::TransportConnected { id });
+        url
+    }
+
+    pub fn lose_connection(&mut self) {
+        let id = self.link.take().unwrap();
+        self.input(Input::TransportClosed { id, reason: "test".into() });
+    }
+
+    /// The whole ladder up again: connection and REGISTER.
+    pub fn reconnect(&mut self) {
+        self.wait_for(|output| matches!(output, Output::Connect { .. }));
+        self.connect();
+        self.accept_register();
+    }
+
+    // In.
+
+    pub fn input(&mut self, input: Input) {
+        let json = serde_json::to_string(&self.agent).unwrap();
+        let mut twin: UserAgent = serde_json::from_str(&json).unwrap();
+        twin.handle(input.clone(), self.now);
+        self.agent.handle(input, self.now);
+        loop {
+            let output = self.agent.poll();
+            assert_eq!(output, twin.poll(), "a restored agent does the same");
+            match output {
+                Some(output) => self.outputs.push_back(output),
+                None => break,
+            }
+        }
+        assert_eq!(self.agent.next_timeout(), twin.next_timeout());
+        let ping = |output: &Output| matches!(output, Output::Send { bytes, .. } if bytes == b"\r\n\r\n");
+        if self.answers_pings && self.outputs.iter().any(ping) {
+            self.outputs.retain(|output| !ping(output));
+            self.bytes(b"\r\n");
+        }
+    }
+
+    pub fn command(&mut self, command: Command) {
+        self.input(Input::Command(command));
+    }
+
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        let id = self.link.unwrap();
+        self.input(Input::Received { id, bytes: bytes.to_vec() });
+    }
+
+    /// Time passes, with a tick whenever the agent asked for one.
+    pub fn wait(&mut self, millis: u64) {
+        let end = self.now.plus(millis);
+        while let Some(next) = self.agent.next_timeout().filter(|next| *next <= end) {
+            self.now = self.now.max(next);
+            self.input(Input::Tick);
+        }
+        self.now = end;
+        self.input(Input::Tick);
+    }
+
+    /// Time passes until something like this is put out, at most ten minutes.
+    pub fn wait_for(&mut self, wanted: impl Fn(&Output) -> bool) {
+        let end = self.now.plus(600_000);
+        while !self.outputs.iter().any(&wanted) {
+            let next = self.agent.next_timeout().filter(|next| *next <= end);
+            self.now = self.now.max(next.unwrap_or_else(|| panic!("never came: {:#?}", self.outputs)));
+            self.input(Input::Tick);
+        }
+    }
+
+    /// Lets the time until the next thing to do pass. False: there is nothing to do.
+    pub fn step(&mut self) -> bool {
+        let Some(next) = self.agent.next_timeout() else {
+            return false;
+        };
+        self.now = self.now.max(next);
+        self.input(Input::Tick);
+        true
+    }
+
+    /// A response to a request of the agent's.
+    pub fn reply(&mut self, request: &Request, status: u16, fill: impl FnOnce(&mut Response)) {
+        self.reply_as(request, status, "far", fill);
+    }
+
+    /// The same from a fork with another tag.
+    pub fn reply_as(&mut self, request: &Request, status: u16, tag: &str, fill: impl FnOnce(&mut Response)) {
+        let mut response = request.response(status, "Test", Some(tag));
+        if matches!(status, 101..=299) {
+            response.append(Header::Contact, &format!("<sip:{tag}@far.test;transport=ws>"));
+        }
+        fill(&mut response);
+        self.bytes(&response.to_bytes());
+    }
+
+    pub fn reply_sdp(&mut self, request: &Request, status: u16, sdp: &str) {
+        self.reply(request, status, |response| response.set_body("application/sdp", sdp.as_bytes()));
+    }
+
+    /// A request of the far end's, out of any dialog or (with `to` and `from` as given) in one.
+    pub fn ask(&mut self, method: &str, cseq: u32, fill: impl FnOnce(&mut Request)) -> Request {
+        self.branch += 1;
+        let mut request = Request::new(bitcall_sip::message::Method::from_name(method), "sip:anna@x.invalid");
+        request.append(Header::Via, &format!("SIP/2.0/WSS far.test;branch=z9hG4bKfar{}", self.branch));
+        request.append(Header::MaxForwards, "70");
+        request.append(Header::From, "\"Bob B.\" <sip:bob@acme.test>;tag=bobs");
+        request.append(Header::To, "<sip:anna@acme.test>");
+        request.append(Header::CallId, "incoming-1");
+        request.append(Header::CSeq, &format!("{cseq} {method}"));
+        request.append(Header::Contact, "<sip:bob@far.test;transport=ws>");
+        fill(&mut request);
+        self.bytes(&request.to_bytes());
+        request
+    }
+
+    /// A request of the far end's in the dialog that `ours` (a request of the agent's) is in.
+    pub fn ask_in(
+        &mut self,
+        ours: &Request,
+        far_tag: &str,
+        method: &str,
+        cseq: u32,
+        fill: impl FnOnce(&mut Request),
+    ) -> Request {
+        let from = ours.to().unwrap();
+        let from = format!("<{}>;tag={far_tag}", from.uri_text);
+        let to = ours.value(Header::From).unwrap().to_owned();
+        let call_id = ours.value(Header::CallId).unwrap().to_owned();
+        self.ask(method, cseq, |request| {
+            request.set(Header::From, &from);
+            request.set(Header::To, &to);
+            request.set(Header::CallId, &call_id);
+            fill(request);
+        })
+    }
+
+    // Out.
+
+    fn take<T>(&mut self, wanted: impl Fn(&Output) -> Option<T>) -> T {
+        let found = self.outputs.iter().enumerate().find_map(|(index, output)| Some((index, wanted(output)?)));
+        let Some((index, value)) = found else {
+            panic!("not put out; instead: {:#?}", self.shown());
+        };
+        self.outputs.remove(index);
+        value
+    }
+
+    /// The next message sent; events before it stay.
+    fn message(&mut self, wanted: &str) -> Message {
+        let found = self.outputs.iter().position(|output| {
+            matches!(output, Output::Send { bytes, .. } if bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n')))
+        });
+        let Some(Output::Send { bytes, .. }) = found.and_then(|index| self.outputs.remove(index)) else {
+            panic!("no message sent, expected {wanted}; instead: {:#?}", self.shown());
+        };
+        let message = Message::parse(&bytes).unwrap();
+        message.check().unwrap();
+        message
+    }
+
+    /// The next message sent, which must be a request with this method.
+    pub fn request(&mut self, method: &str) -> Request {
+        match self.message(method) {
+            Message::Request(request) if request.method().as_str() == method => request,
+            other => panic!("expected {method}, sent: {}", text(&other.to_bytes())),
+        }
+    }
+
+    /// The next message sent, which must be a response with this status.
+    pub fn response(&mut self, status: u16) -> Response {
+        match self.message("a response") {
+            Message::Response(response) if response.status() == status => response,
+            other => panic!("expected {status}, sent: {}", text(&other.to_bytes())),
+        }
+    }
+
+    pub fn sends_nothing(&self) {
+        let sent: Vec<String> = self.shown();
+        assert!(!self.outputs.iter().any(|output| matches!(output, Output::Send { .. })), "sent: {sent:#?}");
+    }
+
+    /// Whether CRLF keep-alive was sent; takes it.
+    pub fn pings(&mut self, crlf: &[u8]) {
+        self.take(|output| match output {
+            Output::Send { bytes, .. } if bytes == crlf => Some(()),
+            _ => None,
+        });
+    }
+
+    pub fn closes(&mut self) {
+        self.take(|output| matches!(output, Output::CloseTransport { .. }).then_some(()));
+    }
+
+    /// Takes the first event for which the function has something to say.
+    pub fn event<T>(&mut self, wanted: impl Fn(&Event) -> Option<T>) -> T {
+        self.take(|output| match output {
+            Output::Event(event) => wanted(event),
+            _ => None,
+        })
+    }
+
+    pub fn tells(&mut self, wanted: &Event) {
+        self.event(|event| (event == wanted).then_some(()));
+    }
+
+    pub fn tells_nothing_like(&self, unwanted: impl Fn(&Event) -> bool) {
+        let found = self.outputs.iter().find(|output| matches!(output, Output::Event(event) if unwanted(event)));
+        assert!(found.is_none(), "told: {found:?}");
+    }
+
+    pub fn registration(&mut self) -> Registration {
+        self.event(|event| match event {
+            Event::Registration(state) => Some(state.clone()),
+            _ => None,
+        })
+    }
+
+    fn registration_is(&self, wanted: impl Fn(&Registration) -> bool) -> bool {
+        self.outputs.iter().any(|output| matches!(output, Output::Event(Event::Registration(state)) if wanted(state)))
+    }
+
+    /// The end of a call: words and status.
+    pub fn ended(&mut self, call: &str) -> (String, Option<u16>) {
+        self.event(|event| match event {
+            Event::Ended { call: id, cause } if id == call => Some((cause.words.clone(), cause.sip_code)),
+            _ => None,
+        })
+    }
+
+    pub fn drain(&mut self) -> Vec<Output> {
+        self.outputs.drain(..).collect()
+    }
+
+    fn shown(&self) -> Vec<String> {
+        let show = |output: &Output| match output {
+            Output::Send { bytes, .. } => text(bytes),
+            other => format!("{other:?}"),
+        };
+        self.outputs.iter().map(show).collect()
+    }
+
+    // Shortcuts.
+
+    pub fn invite(&mut self) -> Request {
+        self.command(Command::Invite {
+            call: "c".into(),
+            target: "bob".into(),
+            caller_id: None,
+            sdp: Some(OFFER.into()),
+        });
+        self.request("INVITE")
+    }
+
+    /// An outgoing call that is up; its INVITE.
+    pub fn outgoing_call(&mut self) -> Request {
+        let invite = self.invite();
+        self.reply_sdp(&invite, 200, ANSWER);
+        self.request("ACK");
+        self.event(|event| matches!(event, Event::Answered { .. }).then_some(()));
+        invite
+    }
+
+    /// An incoming call that rings: its INVITE and our id for it.
+    pub fn incoming(&mut self) -> (Request, String) {
+        let invite = self.ask("INVITE", 1, |request| request.set_body("application/sdp", OFFER.as_bytes()));
+        let id = self.event(|event| match event {
+            Event::Incoming { call, .. } => Some(call.clone()),
+            _ => None,
+        });
+        (invite, id)
+    }
+
+    pub fn hang_up(&mut self, call: &str) {
+        self.command(Command::HangUp { call: call.into() });
+    }
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

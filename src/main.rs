@@ -3,6 +3,7 @@
 mod api;
 mod cli;
 mod config;
+mod client;
 mod edge;
 mod server;
 mod store;

@@ -1,9 +1,8 @@
 //! Extensions of the built-in SIP edge. The password is never stored: what is
 //! kept are its digests HA1 = H(user ":" realm ":" password) (RFC 7616 §3.4.2).
 
-use md5::{Digest as _, Md5};
+use bitcall_sip::digest::{Algorithm, ha1};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 
 use super::fault::Invalid;
 use super::id::Username;
@@ -37,8 +36,10 @@ impl std::fmt::Debug for Credentials {
 
 impl Credentials {
     pub fn derive(username: &str, realm: &str, password: &str) -> Self {
-        let input = format!("{username}:{realm}:{password}");
-        Self { ha1_md5: hex(&Md5::digest(&input)), ha1_sha256: hex(&Sha256::digest(&input)) }
+        Self {
+            ha1_md5: ha1(Algorithm::Md5, username, realm, password),
+            ha1_sha256: ha1(Algorithm::Sha256, username, realm, password),
+        }
     }
 }
 
@@ -56,14 +57,6 @@ pub fn checked_password(password: &str) -> Result<(), Invalid> {
         MIN_PASSWORD..=MAX_PASSWORD if !password.chars().any(char::is_control) => Ok(()),
         _ => Err(Invalid::new(format!("must have {MIN_PASSWORD} to {MAX_PASSWORD} bytes and no control characters"))),
     }
-}
-
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
-        text
-    })
 }
 
 /// Of a generated password, 5 bits each.

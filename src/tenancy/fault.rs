@@ -3,7 +3,7 @@
 use crate::store;
 
 /// One field that was not accepted, by its path in the request (`branding.themeColor`).
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Fault {
     pub field: String,
     pub message: String,

@@ -86,7 +86,7 @@ pub struct KeyHash([u8; 32]);
 
 impl From<KeyHash> for String {
     fn from(hash: KeyHash) -> Self {
-        super::extension::hex(&hash.0)
+        hash.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 

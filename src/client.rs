@@ -1,0 +1,303 @@
+//! The control API from the command line's side: one way to call it, whoever
+//! answers. A daemon on this machine answers on its control socket; with no
+//! daemon the same router runs in this process on the opened store; a daemon
+//! elsewhere answers at its URL. The command cannot tell the difference.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tower::ServiceExt as _;
+use url::{Host, Url};
+
+use crate::api::{self, Access, Via};
+use crate::store;
+use crate::tenancy::{Defaults, Fault, OpenError, Platform};
+
+/// A connection to whoever answers the control API.
+pub struct Client {
+    transport: Transport,
+}
+
+enum Transport {
+    Socket(PathBuf),
+    InProcess(Router),
+    Remote(Remote),
+}
+
+/// A daemon elsewhere.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    pub url: Url,
+    pub panel_key: Option<String>,
+    pub master_secret: Option<String>,
+    /// PEM file with the authorities to trust instead of the system's.
+    pub ca: Option<PathBuf>,
+}
+
+/// Why there is no good answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nobody answers, or the connection broke. The command may have taken effect; retrying is safe.
+    #[error("{0}")]
+    Unreachable(String),
+    /// Somebody answers, and says no.
+    #[error("{}", .0.message)]
+    Refused(Refused),
+}
+
+/// The error half of the API's envelope.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Refused {
+    #[serde(skip)]
+    pub status: StatusCode,
+    pub code: String,
+    pub message: String,
+    #[serde(default)]
+    pub fields: Vec<Fault>,
+}
+
+impl Client {
+    /// The daemon on `socket`; if there is none, this process on the store in `data`.
+    pub async fn local(socket: &Path, data: &Path, defaults: Defaults) -> Result<Self, Error> {
+        match UnixStream::connect(socket).await {
+            Ok(_) => return Ok(Self::on_socket(socket)),
+            Err(error) if is_absent(&error) => {}
+            Err(error) => return Err(no_socket(socket, &error)),
+        }
+        let platform = Platform::open(data, defaults).await.map_err(|error| {
+            let socket = socket.display();
+            Error::Unreachable(match error {
+                OpenError::Store(store::Error::InUse(_)) => format!(
+                    "a server is running on {}, but not listening on {socket}\nhint: is `listen.control` the server's? --socket names another",
+                    data.display()
+                ),
+                other => format!("no server on {socket}, and its store cannot be opened: {other}"),
+            })
+        })?;
+        let router = api::router(platform, Access::in_process_only());
+        Ok(Self { transport: Transport::InProcess(router) })
+    }
+
+    /// The daemon on `socket`, and nobody else.
+    pub fn on_socket(socket: &Path) -> Self {
+        Self { transport: Transport::Socket(socket.to_owned()) }
+    }
+
+    pub fn remote(remote: Remote) -> Result<Self, Error> {
+        if remote.url.scheme() != "https" && !is_loopback(&remote.url) {
+            return Err(Error::Unreachable(format!(
+                "{} is not https: the keys would cross the network in clear",
+                remote.url
+            )));
+        }
+        Ok(Self { transport: Transport::Remote(remote) })
+    }
+
+    pub async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, Error> {
+        let mut pairs = url::form_urlencoded::Serializer::new(String::new());
+        let query = pairs.extend_pairs(query).finish();
+        self.call(Method::GET, &format!("{path}?{query}"), None).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Error> {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    pub async fn delete(&self, path: &str, body: &Value) -> Result<Value, Error> {
+        self.call(Method::DELETE, path, Some(body)).await
+    }
+
+    /// The envelope's data.
+    async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Error> {
+        let body = Bytes::from(body.map(Value::to_string).unwrap_or_default());
+        let mut request = Request::builder().method(method).uri(path).header(CONTENT_TYPE, "application/json");
+        if let Transport::Remote(remote) = &self.transport {
+            request = remote.authorised(request);
+        }
+        let request = request
+            .header(HOST, self.host())
+            .body(body)
+            .map_err(|error| Error::Unreachable(format!("the request cannot be made: {error}")))?;
+        let answer = tokio::time::timeout(PATIENCE, self.answer(request))
+            .await
+            .map_err(|_| Error::Unreachable(format!("no answer within {} s", PATIENCE.as_secs())))?;
+        let (status, body) = answer?;
+        opened(status, &body)
+    }
+
+    async fn answer(&self, request: Request<Bytes>) -> Result<(StatusCode, Bytes), Error> {
+        match &self.transport {
+            Transport::InProcess(router) => {
+                let mut request = request.map(Body::from);
+                request.extensions_mut().insert(Via::InProcess);
+                let answer = match router.clone().oneshot(request).await {
+                    Ok(answer) => answer,
+                    Err(never) => match never {},
+                };
+                let status = answer.status();
+                Ok((status, whole(answer.into_body()).await?))
+            }
+            Transport::Socket(path) => {
+                let stream = UnixStream::connect(path).await.map_err(|error| no_socket(path, &error))?;
+                exchange(stream, request).await
+            }
+            Transport::Remote(remote) => remote.exchange(request).await,
+        }
+    }
+
+    fn host(&self) -> String {
+        match &self.transport {
+            Transport::Remote(remote) => remote.authority(),
+            Transport::Socket(_) | Transport::InProcess(_) => "localhost".into(),
+        }
+    }
+}
+
+impl Remote {
+    fn authorised(&self, mut request: hyper::http::request::Builder) -> hyper::http::request::Builder {
+        if let Some(key) = &self.panel_key {
+            request = request.header("X-Bitcall-Panel-Key", key);
+        }
+        if let Some(secret) = &self.master_secret {
+            request = request.header(AUTHORIZATION, format!("Bearer {secret}"));
+        }
+        request
+    }
+
+    fn authority(&self) -> String {
+        let host = self.url.host_str().unwrap_or_default();
+        self.url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    }
+
+    async fn exchange(&self, request: Request<Bytes>) -> Result<(StatusCode, Bytes), Error> {
+        let unreachable = |why: String| Error::Unreachable(format!("{}: {why}", self.url));
+        let host = self.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let port = self.url.port_or_known_default().unwrap_or(443);
+        let stream = TcpStream::connect((host, port)).await.map_err(|error| unreachable(error.to_string()))?;
+        if self.url.scheme() != "https" {
+            return exchange(stream, request).await;
+        }
+        let name = ServerName::try_from(host.to_owned()).map_err(|error| unreachable(error.to_string()))?;
+        let roots = self.roots().map_err(unreachable)?;
+        let config = rustls::ClientConfig::builder_with_provider(rustls::crypto::aws_lc_rs::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| unreachable(error.to_string()))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|error| {
+            unreachable(format!("{error}\nhint: --ca names the certificate of the server's authority"))
+        })?;
+        exchange(stream, request).await
+    }
+
+    fn roots(&self) -> Result<RootCertStore, String> {
+        let mut roots = RootCertStore::empty();
+        let paths = match &self.ca {
+            Some(path) => vec![path.clone()],
+            None => system_authorities(),
+        };
+        for path in paths {
+            let certificates = CertificateDer::pem_file_iter(&path)
+                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+                .map_err(|error| format!("{}: {error}", path.display()))?;
+            roots.add_parsable_certificates(certificates);
+        }
+        match roots.is_empty() {
+            true => Err("no certificate authorities are known\nhint: --ca names a PEM file with one".into()),
+            false => Ok(roots),
+        }
+    }
+}
+
+/// Where distributions keep the authorities that the machine trusts; the first file that is there.
+fn system_authorities() -> Vec<PathBuf> {
+    let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    let usual = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+    named.into_iter().chain(usual.map(PathBuf::from)).find(|path| path.exists()).into_iter().collect()
+}
+
+/// One request over one connection.
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<Bytes>,
+) -> Result<(StatusCode, Bytes), Error> {
+    let broken = |error: hyper::Error| Error::Unreachable(format!("the connection broke: {error}"));
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    // Ends with the sender below; its error is the answer's error too.
+    tokio::spawn(connection);
+    let answer = sender.send_request(request.map(Full::new)).await.map_err(broken)?;
+    let status = answer.status();
+    Ok((status, whole(answer.into_body()).await?))
+}
+
+async fn whole<B>(body: B) -> Result<Bytes, Error>
+where
+    B: hyper::body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    match Limited::new(body, MAX_ANSWER).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) => Err(Error::Unreachable(format!("the answer broke off: {error}"))),
+    }
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    ok: bool,
+    #[serde(default)]
+    data: Value,
+    error: Option<Refused>,
+}
+
+fn opened(status: StatusCode, body: &[u8]) -> Result<Value, Error> {
+    match serde_json::from_slice(body) {
+        Ok(Envelope { ok: true, data, .. }) => Ok(data),
+        Ok(Envelope { error: Some(error), .. }) => Err(Error::Refused(Refused { status, ..error })),
+        _ => Err(Error::Unreachable(format!("what answers is no Bitcall server (HTTP status {status})"))),
+    }
+}
+
+/// No socket file, or one that a stopped daemon left behind.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+fn no_socket(path: &Path, error: &io::Error) -> Error {
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied => "\nhint: run it as root or as the server's user",
+        _ if is_absent(error) => "\nhint: is the server running?",
+        _ => "",
+    };
+    Error::Unreachable(format!("{}: {error}{hint}", path.display()))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::from(address).is_loopback(),
+        None => false,
+    }
+}
+
+/// For one call, connecting included.
+const PATIENCE: Duration = Duration::from_secs(30);
+const MAX_ANSWER: usize = 64 << 20;

@@ -29,7 +29,7 @@ use url::{Host, Url};
 
 use crate::api::{self, Access, Via};
 use crate::store;
-use crate::tenancy::{Defaults, Fault, OpenError, Platform};
+use crate::tenancy::{Defaults, OpenError, Platform};
 
 /// A connection to whoever answers the control API.
 pub struct Client {
@@ -63,15 +63,13 @@ pub enum Error {
     Refused(Refused),
 }
 
-/// The error half of the API's envelope.
+/// The error half of the API's envelope. The message names every faulty field.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Refused {
     #[serde(skip)]
     pub status: StatusCode,
     pub code: String,
     pub message: String,
-    #[serde(default)]
-    pub fields: Vec<Fault>,
 }
 
 impl Client {
@@ -220,10 +218,10 @@ impl Remote {
                 .map_err(|error| format!("{}: {error}", path.display()))?;
             roots.add_parsable_certificates(certificates);
         }
-        match roots.is_empty() {
-            true => Err("no certificate authorities are known\nhint: --ca names a PEM file with one".into()),
-            false => Ok(roots),
+        if roots.is_empty() {
+            return Err("no certificate authorities are known\nhint: --ca names a PEM file with one".into());
         }
+        Ok(roots)
     }
 }
 

@@ -2,8 +2,8 @@
 
 mod api;
 mod cli;
-mod config;
 mod client;
+mod config;
 mod edge;
 mod server;
 mod store;

@@ -2,7 +2,7 @@
 //! cannot be reached without the credential.
 
 use axum::extract::FromRequestParts;
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, HeaderValue};
 use axum::http::request::Parts;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -65,9 +65,10 @@ impl FromRequestParts<State> for Panel {
             return Ok(Self);
         }
         let given = parts.headers.get(PANEL_KEY_HEADER);
-        match matches(state.access.panel_key, given.map(|value| value.as_bytes())) {
-            true => Ok(Self),
-            false => Err(ApiError::panel_unauthorized()),
+        if matches(state.access.panel_key, given.map(HeaderValue::as_bytes)) {
+            Ok(Self)
+        } else {
+            Err(ApiError::panel_unauthorized())
         }
     }
 }
@@ -82,15 +83,12 @@ impl FromRequestParts<State> for Admin {
         if Via::of(parts).is_local() {
             return Ok(Self);
         }
-        let given = parts.headers.get(AUTHORIZATION).map(|value| value.as_bytes());
+        let given = parts.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
         let token = given.and_then(|value| {
             let (scheme, token) = value.split_at_checked(BEARER.len())?;
             scheme.eq_ignore_ascii_case(BEARER).then_some(token)
         });
-        match matches(state.access.master_secret, token) {
-            true => Ok(Self),
-            false => Err(ApiError::admin_unauthorized()),
-        }
+        if matches(state.access.master_secret, token) { Ok(Self) } else { Err(ApiError::admin_unauthorized()) }
     }
 }
 

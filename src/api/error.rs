@@ -51,6 +51,7 @@ impl From<Refusal> for ApiError {
             Refusal::Validation(fields) => return Self::validation(fields.clone()),
             Refusal::TenantNotFound(_) => (StatusCode::NOT_FOUND, "TENANT_NOT_FOUND"),
             Refusal::TenantExists(_) => (StatusCode::CONFLICT, "TENANT_EXISTS"),
+            Refusal::TenantAlike(_) => (StatusCode::CONFLICT, "TENANT_ID_TAKEN"),
             Refusal::ApiKeyNotFound(_) => (StatusCode::NOT_FOUND, "API_KEY_NOT_FOUND"),
             Refusal::ApiKeyLimitReached(_) => (StatusCode::CONFLICT, "API_KEY_LIMIT_REACHED"),
             Refusal::LastApiKey => (StatusCode::CONFLICT, "LAST_API_KEY"),

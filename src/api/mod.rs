@@ -23,7 +23,6 @@ use axum::middleware;
 use axum::routing::{delete, get, patch, post};
 
 pub use access::{Access, Via};
-pub use error::ApiError;
 
 use crate::tenancy::Platform;
 

@@ -52,15 +52,15 @@ pub async fn list(_: Admin, With(state): With<State>, input: Input) -> Result<Re
         Some((
             form.optional("q", text),
             form.optional("enabled", yes_or_no),
-            form.optional("limit", |value| number(value, 1..=MAX_PAGE)),
-            form.optional("offset", |value| number(value, 0..=usize::MAX)),
+            form.optional("limit", |value| number(&value, 1..=MAX_PAGE)),
+            form.optional("offset", |value| number(&value, 0..=usize::MAX)),
         ))
     })?;
     let q = q.unwrap_or_default().to_lowercase();
     let mut found = state.platform.tenants();
     found.retain(|live| {
         enabled.is_none_or(|enabled| live.tenant.enabled == enabled)
-            && (live.tenant.tenant_id.as_str().contains(&q)
+            && (live.tenant.id.as_str().contains(&q)
                 || live.effective.branding.display_name.to_lowercase().contains(&q))
     });
     let page = found.iter().skip(offset.unwrap_or(0)).take(limit.unwrap_or(DEFAULT_PAGE));
@@ -211,8 +211,8 @@ fn yes_or_no(value: Value) -> Result<bool, Wrong> {
     }
 }
 
-fn number(value: Value, allowed: std::ops::RangeInclusive<usize>) -> Result<usize, Wrong> {
-    let number = match &value {
+fn number(value: &Value, allowed: std::ops::RangeInclusive<usize>) -> Result<usize, Wrong> {
+    let number = match value {
         Value::String(text) => text.parse().ok(),
         other => other.as_u64().and_then(|number| usize::try_from(number).ok()),
     };

@@ -60,7 +60,7 @@ impl Profile {
         let tenant = &live.tenant;
         let allowed_origins = tenant.settings.allowed_origins.iter().map(ToString::to_string).collect();
         Self {
-            tenant_id: tenant.tenant_id.to_string(),
+            tenant_id: tenant.id.to_string(),
             enabled: tenant.enabled,
             plan: ProfilePlan {
                 plan_id: tenant.plan_id.clone(),
@@ -116,12 +116,12 @@ impl From<Provisioned> for NewTenantView {
         let plan: &Plan = &new.live.plan;
         let tenant = &new.live.tenant;
         Self {
-            tenant_id: tenant.tenant_id.to_string(),
+            tenant_id: tenant.id.to_string(),
             api_key: new.api_key.as_str().to_owned(),
             api_key_meta: new.api_key_meta,
-            plan_id: plan.plan_id.clone(),
+            plan_id: plan.id.clone(),
             plan: PlanView {
-                plan_id: plan.plan_id.clone(),
+                plan_id: plan.id.clone(),
                 name: plan.name.clone(),
                 status: tenant.plan_status,
                 catalog_status: plan.status,
@@ -157,7 +157,7 @@ impl From<&Live> for TenantLine {
     fn from(live: &Live) -> Self {
         let tenant = &live.tenant;
         Self {
-            tenant_id: tenant.tenant_id.to_string(),
+            tenant_id: tenant.id.to_string(),
             enabled: tenant.enabled,
             plan_id: tenant.plan_id.clone(),
             plan_status: tenant.plan_status,

@@ -2,10 +2,14 @@
 //! standard error carries talk.
 
 mod check;
+mod control;
 mod demo;
 mod docs;
+mod extension;
 mod init;
+mod key;
 mod serve;
+mod tenant;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -46,6 +50,12 @@ enum Command {
     Serve,
     /// Check the configuration; names the line of every fault.
     Check,
+    /// Manage tenants.
+    Tenant(tenant::Tenant),
+    /// Manage a tenant's API keys.
+    Key(key::Key),
+    /// Manage a tenant's extensions on the built-in SIP edge.
+    Extension(extension::Extension),
     /// Write the man pages into a directory.
     #[command(hide = true)]
     Man(docs::Man),
@@ -64,6 +74,9 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Init(init) => init.run(&globals),
         Command::Serve => serve::run(&globals),
         Command::Check => check::run(&globals),
+        Command::Tenant(tenant) => tenant.run(&globals),
+        Command::Key(key) => key.run(&globals),
+        Command::Extension(extension) => extension.run(&globals),
         Command::Man(man) => man.run(Cli::command()),
         Command::Completions(completions) => {
             completions.run(Cli::command());
@@ -82,10 +95,16 @@ pub struct Failure {
 /// Exit codes: part of the contract with scripts. clap itself uses 2 for a wrong command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Something went wrong on the way.
+    /// The answer is no: it does not exist, or something went wrong on the way.
     Failed = 1,
-    /// The configuration or a secret is missing or wrong.
-    Misconfigured = 3,
+    /// The command line, the configuration, a secret or a value is missing or wrong.
+    Misconfigured = 2,
+    /// The server cannot be reached, or could not do it now. Retrying may help.
+    Unreachable = 3,
+    /// The server does not allow it: wrong or missing key, or beyond the plan.
+    Refused = 4,
+    /// It contradicts what is there: exists already, limit reached, last one.
+    Conflict = 5,
 }
 
 impl Failure {

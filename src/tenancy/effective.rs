@@ -3,7 +3,7 @@
 //! both show exactly this.
 
 use bitcall_wire::config::{
-    Behavior, Branding, Capabilities, Dtmf, Features, HostBehavior, IceServer, RuntimeConfig, Sip, Theme,
+    Behavior, Branding, Capabilities, Features, HostBehavior, IceServer, RuntimeConfig, Sip, Theme,
 };
 use serde::Serialize;
 use url::Url;
@@ -112,13 +112,10 @@ pub fn effective(tenant: &TenantId, settings: &Settings, rights: &Entitlements, 
         },
         features: Features::default(),
         transport: Transport {
-            mode: match own_domain.is_some() || own_wss.is_some() {
-                true => TransportMode::Custom,
-                false => TransportMode::Edge,
-            },
+            mode: if own_domain.is_some() || own_wss.is_some() { TransportMode::Custom } else { TransportMode::Edge },
             sip: Sip {
                 domain: Some(own_domain.unwrap_or_else(|| defaults.edge_domain_of(tenant))),
-                dtmf: settings.dtmf.unwrap_or(Dtmf::default()),
+                dtmf: settings.dtmf.unwrap_or_default(),
             },
             wss: own_wss.unwrap_or_else(|| vec![defaults.edge_wss()]),
             ice_servers: own_ice.unwrap_or_else(|| defaults.ice_servers.clone()),

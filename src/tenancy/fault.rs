@@ -3,7 +3,7 @@
 use crate::store;
 
 /// One field that was not accepted, by its path in the request (`branding.themeColor`).
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Fault {
     pub field: String,
     pub message: String,
@@ -39,6 +39,9 @@ pub enum Refusal {
     TenantNotFound(String),
     #[error("the tenant {0} exists already")]
     TenantExists(String),
+    /// Both would have the same label in domain names.
+    #[error("a tenant exists whose id differs from {0} in - and _ only: the two would share a SIP domain")]
+    TenantAlike(String),
     #[error("the tenant has no API key {0:?}")]
     ApiKeyNotFound(String),
     #[error("the plan allows {0} API keys; revoke one first or change the plan")]

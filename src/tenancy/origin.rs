@@ -12,12 +12,6 @@ use super::fault::Invalid;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin(String);
 
-impl Origin {
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
 impl FromStr for Origin {
     type Err = Invalid;
 

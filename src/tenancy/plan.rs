@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
-    pub plan_id: String,
+    pub id: String,
     pub name: String,
     /// Whether the catalogue still offers it. Tenants keep a retired plan.
     pub status: CatalogueStatus,
@@ -57,7 +57,7 @@ pub struct Entitlements {
 pub fn seeds() -> [Plan; 3] {
     let free = free();
     let enterprise = Plan {
-        plan_id: "enterprise".into(),
+        id: "enterprise".into(),
         name: "Enterprise".into(),
         price: 99,
         is_default: false,
@@ -73,7 +73,7 @@ pub fn seeds() -> [Plan; 3] {
         ..free.clone()
     };
     let pro = Plan {
-        plan_id: "pro".into(),
+        id: "pro".into(),
         name: "Pro".into(),
         price: 29,
         entitlements: Entitlements {
@@ -90,7 +90,7 @@ pub fn seeds() -> [Plan; 3] {
 /// The seeded default plan; also what a tenant has whose plan is missing in the catalogue.
 pub fn free() -> Plan {
     Plan {
-        plan_id: "free".into(),
+        id: "free".into(),
         name: "Free".into(),
         status: CatalogueStatus::Active,
         price: 0,

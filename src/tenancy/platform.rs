@@ -83,7 +83,7 @@ impl Platform {
         if store.scan(records::PLANS).await?.is_empty() {
             let mut batch = Batch::new();
             for plan in plan::seeds() {
-                batch = batch.put(records::plan_key(&plan.plan_id), encode(&plan)?);
+                batch = batch.put(records::plan_key(&plan.id), encode(&plan)?);
             }
             store.commit(batch).await?;
         }
@@ -148,14 +148,13 @@ impl Platform {
                 Some(named) => snapshot.plan(named),
                 None => snapshot.default_plan(),
             };
-            plan.map(|plan| plan.plan_id.clone())
-                .ok_or_else(|| Fault::new("planId", "names no plan of the catalogue"))?
+            plan.map(|plan| plan.id.clone()).ok_or_else(|| Fault::new("planId", "names no plan of the catalogue"))?
         };
         let now = Timestamp::now();
         let label = new.api_key_label.unwrap_or_else(|| DEFAULT_LABEL.into());
         let (api_key, stored) = self.new_key(label)?;
         let tenant = Tenant {
-            tenant_id: id.clone(),
+            id: id.clone(),
             enabled: true,
             plan_id,
             plan_status: PlanStatus::Active,
@@ -179,9 +178,7 @@ impl Platform {
             Ok(revision) => {
                 Ok(Provisioned { live: self.publish(tenant, revision), api_key, api_key_meta: stored.meta(None) })
             }
-            Err(store::Error::Conflict(key)) if key == label_key => {
-                Err(Refusal::TenantExists(format!("{id} (or one whose id differs in - and _ only)")))
-            }
+            Err(store::Error::Conflict(key)) if key == label_key => Err(Refusal::TenantAlike(id.to_string())),
             Err(store::Error::Conflict(_)) => Err(Refusal::TenantExists(id.to_string())),
             Err(error) => Err(Refusal::Unavailable(error)),
         }
@@ -248,7 +245,7 @@ impl Platform {
             credentials: Credentials::derive(new.username.as_str(), &live.edge_domain, &password),
             realm: live.edge_domain.clone(),
             created_at: existing.as_ref().map_or_else(Timestamp::now, |existing| existing.created_at),
-            display_name: new.display_name,
+            display_name: new.display_name.or_else(|| existing.as_ref()?.display_name.clone()),
             username: new.username,
         };
         let added = |extension, created| AddedExtension { extension, created, password };
@@ -263,8 +260,7 @@ impl Platform {
                 return Err(Refusal::ExtensionExists(extension.username.to_string()));
             }
             Some(_) => {}
-            None if !reset => batch = batch.require_absent(&key),
-            None => {}
+            None => batch = batch.require_absent(&key),
         }
         match self.0.store.commit(batch).await {
             Ok(_) => {}
@@ -299,7 +295,7 @@ impl Platform {
         let domain = domain.to_ascii_lowercase();
         let snapshot = self.snapshot();
         let live = snapshot.on_edge(&domain)?;
-        let extension = snapshot.extension(live.tenant.tenant_id.as_str(), username)?;
+        let extension = snapshot.extension(live.tenant.id.as_str(), username)?;
         (extension.realm == domain).then(|| extension.credentials.clone())
     }
 
@@ -442,5 +438,5 @@ fn no_randomness(error: io::Error) -> Refusal {
 const STORE_FILE: &str = "bitcall.redb";
 const PEPPER_FILE: &str = "key-pepper";
 const DEFAULT_LABEL: &str = "Default";
-const KEY_USE_INTERVAL: Duration = Duration::from_secs(300);
+const KEY_USE_INTERVAL: Duration = Duration::from_mins(5);
 const KEY_USE_BATCH: usize = 500;

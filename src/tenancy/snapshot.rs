@@ -34,7 +34,7 @@ pub struct Live {
 
 impl Live {
     pub fn prepare(tenant: Tenant, revision: Revision, plan: Arc<Plan>, defaults: &Defaults) -> Self {
-        let id = &tenant.tenant_id;
+        let id = &tenant.id;
         let effective = effective(id, &tenant.settings, &plan.entitlements, defaults);
         let config = effective.runtime_config(id, defaults);
         let runtime = serde_json::json!({ "ok": true, "data": config });
@@ -140,7 +140,7 @@ impl Snapshot {
     }
 
     pub fn put_plan(&mut self, plan: Plan) {
-        self.plans.insert(plan.plan_id.clone(), Arc::new(plan));
+        self.plans.insert(plan.id.clone(), Arc::new(plan));
     }
 
     pub fn put_last_used(&mut self, id: KeyId, moment: Timestamp) {
@@ -161,7 +161,7 @@ impl Snapshot {
     /// writers may come back from the store in either order.
     pub fn put_tenant(&mut self, live: Live) -> Arc<Live> {
         let live = Arc::new(live);
-        if let Some(current) = self.tenants.get(&live.tenant.tenant_id) {
+        if let Some(current) = self.tenants.get(&live.tenant.id) {
             if current.revision > live.revision {
                 return live;
             }
@@ -174,7 +174,7 @@ impl Snapshot {
             let live = Arc::clone(&live);
             self.keys.insert(key.hash, LiveKey { live, last_used });
         }
-        let id = live.tenant.tenant_id.clone();
+        let id = live.tenant.id.clone();
         self.domains.insert(live.edge_domain.clone(), id.clone());
         self.tenants.insert(id, Arc::clone(&live));
         live

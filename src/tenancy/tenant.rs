@@ -12,7 +12,7 @@ use super::timestamp::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Tenant {
-    pub tenant_id: TenantId,
+    pub id: TenantId,
     pub enabled: bool,
     pub plan_id: String,
     pub plan_status: PlanStatus,
@@ -50,10 +50,8 @@ impl Tenant {
     /// True when the key was live, false when it had been revoked before.
     pub fn revoke_key(&mut self, id: &KeyId) -> Result<bool, Refusal> {
         let Some(position) = self.api_keys.iter().position(|key| key.id == *id) else {
-            return match self.revoked_keys.contains(id) {
-                true => Ok(false),
-                false => Err(Refusal::ApiKeyNotFound(id.0.clone())),
-            };
+            let was_known = self.revoked_keys.contains(id);
+            return if was_known { Ok(false) } else { Err(Refusal::ApiKeyNotFound(id.0.clone())) };
         };
         if self.api_keys.len() == 1 {
             return Err(Refusal::LastApiKey);

@@ -20,6 +20,7 @@ impl Timestamp {
     }
 
     /// For `#[serde(serialize_with)]` on fields of answers.
+    #[allow(clippy::trivially_copy_pass_by_ref)] // the signature that serde asks for
     pub fn as_text<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }

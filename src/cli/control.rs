@@ -1,0 +1,151 @@
+//! What the commands of the control API share: whom they talk to, how they
+//! report refusals, and how they print.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+
+use clap::Args;
+use comfy_table::{Table, presets};
+use serde_json::Value;
+use url::Url;
+
+use super::{Exit, Failure, Globals, serve};
+use crate::client::{self, Client, Remote};
+use crate::config::Config;
+
+/// Whom to talk to. Without any of these: the server on this machine, or, when
+/// none runs, its store.
+#[derive(Clone, Debug, Args)]
+pub struct Target {
+    /// Administer a remote server; its keys come from `BITCALL_PANEL_KEY` and `APP_MASTER_SECRET`
+    #[arg(long, env = "BITCALL_SERVER", value_name = "URL", help_heading = "Target")]
+    server: Option<Url>,
+    /// PEM file with the authority of the remote server's certificate, instead of the system's
+    #[arg(long, env = "BITCALL_CA", value_name = "FILE", requires = "server", help_heading = "Target")]
+    ca: Option<PathBuf>,
+    /// Control socket of the server, instead of the configured one
+    #[arg(long, env = "BITCALL_SOCKET", value_name = "FILE", conflicts_with = "server", help_heading = "Target")]
+    socket: Option<PathBuf>,
+}
+
+impl Target {
+    async fn connect(self, globals: &Globals) -> Result<Client, Failure> {
+        if let Some(url) = self.server {
+            let secret = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+            let remote = Remote {
+                url,
+                panel_key: secret("BITCALL_PANEL_KEY"),
+                master_secret: secret("APP_MASTER_SECRET"),
+                ca: self.ca,
+            };
+            return Client::remote(remote).map_err(refused);
+        }
+        if let Some(socket) = self.socket {
+            return Ok(Client::on_socket(&socket));
+        }
+        let misconfigured = |problem: String| Failure::new(Exit::Misconfigured, problem);
+        let config = Config::read(&globals.config).map_err(|faults| misconfigured(faults.to_string()))?;
+        let url = config.public_url().map_err(|problem| misconfigured(format!("`public_url` {problem}")))?;
+        let defaults = serve::defaults(&url, &config.sip)?;
+        Client::local(&config.listen.control, &config.server.data_dir, defaults).await.map_err(refused)
+    }
+
+    /// Runs a command that talks to the control API.
+    pub fn run<F>(self, globals: &Globals, command: impl FnOnce(Client, Printer) -> F) -> Result<(), Failure>
+    where
+        F: Future<Output = Result<(), Failure>>,
+    {
+        // Commands make one call after the other: one thread is enough, and starts quicker.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let printer = Printer { json: globals.json };
+        runtime.block_on(async { command(self.connect(globals).await?, printer).await })
+    }
+}
+
+/// A refusal in words, with the remedy where there is one, and its exit code.
+pub fn refused(error: client::Error) -> Failure {
+    let refused = match error {
+        client::Error::Unreachable(why) => return Failure::new(Exit::Unreachable, why),
+        client::Error::Refused(refused) => refused,
+    };
+    let exit = match refused.status.as_u16() {
+        400 | 413 => Exit::Misconfigured,
+        401 | 403 => Exit::Refused,
+        409 => Exit::Conflict,
+        500.. => Exit::Unreachable,
+        _ => Exit::Failed,
+    };
+    let hint = match refused.code.as_str() {
+        "TENANT_NOT_FOUND" => "\nhint: `bitcall tenant list` shows all tenants",
+        "TENANT_EXISTS" => "\nhint: --if-missing makes that a success",
+        "API_KEY_NOT_FOUND" => "\nhint: `bitcall key list` shows the tenant's keys with their ids",
+        "EXTENSION_EXISTS" => "\nhint: --reset-password gives it a new one",
+        "PANEL_UNAUTHORIZED" => "\nhint: set BITCALL_PANEL_KEY to the server's panel key",
+        "ADMIN_UNAUTHORIZED" => "\nhint: set APP_MASTER_SECRET to the server's master secret",
+        _ => "",
+    };
+    Failure::new(exit, format!("{}{hint}", refused.message))
+}
+
+/// Standard output: the data as JSON for scripts, or as people like to read them.
+#[derive(Clone, Copy)]
+pub struct Printer {
+    json: bool,
+}
+
+impl Printer {
+    /// `data` goes to scripts as it is; people get what `text` makes of it.
+    pub fn print<T: Display>(self, data: &Value, text: impl FnOnce(&Value) -> T) {
+        if self.json {
+            println!("{data}");
+        } else {
+            println!("{}", text(data));
+        }
+    }
+}
+
+/// A table with one row for each of `items`; `empty` where there are none.
+pub fn table<const N: usize>(
+    headings: [&str; N],
+    items: &Value,
+    empty: &str,
+    row: impl Fn(&Value) -> [String; N],
+) -> String {
+    let items = items.as_array().map(Vec::as_slice).unwrap_or_default();
+    if items.is_empty() {
+        return empty.to_owned();
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(headings.map(str::to_uppercase)).add_rows(items.iter().map(row));
+    lines(&table)
+}
+
+/// Names on the left, values on the right.
+pub fn facts(facts: &[(&str, String)]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).add_rows(facts.iter().map(|(name, value)| [(*name).to_owned(), value.clone()]));
+    lines(&table)
+}
+
+fn lines(table: &Table) -> String {
+    // Every cell has a space on both sides; at the edges they are of no use.
+    let trimmed: Vec<_> =
+        table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned()).collect();
+    trimmed.join("\n")
+}
+
+/// A field of the answer as people read it: a dash for null.
+pub fn shown(data: &Value, pointer: &str) -> String {
+    match data.pointer(pointer) {
+        None | Some(Value::Null) => "-".into(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Bool(true)) => "yes".into(),
+        Some(Value::Bool(false)) => "no".into(),
+        Some(Value::Array(items)) if items.is_empty() => "-".into(),
+        Some(Value::Array(items)) => {
+            let items: Vec<_> = items.iter().map(|item| shown(item, "")).collect();
+            items.join(", ")
+        }
+        Some(other) => other.to_string(),
+    }
+}

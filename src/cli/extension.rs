@@ -1,0 +1,123 @@
+//! `bitcall extension`: who can register at the built-in SIP edge.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::control::{Target, facts, refused, shown, table};
+use super::{Failure, Globals};
+use crate::client;
+
+#[derive(Debug, Args)]
+pub struct Extension {
+    #[command(flatten)]
+    target: Target,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make an extension; a generated password is shown once.
+    Add(Add),
+    /// List a tenant's extensions.
+    List {
+        /// Tenant id
+        tenant: String,
+    },
+    /// Remove an extension. Removing what is not there is no error.
+    Remove {
+        /// Tenant id
+        tenant: String,
+        /// User name, e.g. 101
+        username: String,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Add {
+    /// Tenant id
+    tenant: String,
+    /// User name, e.g. 101: a-z, 0-9, dot, _ and -
+    username: String,
+    /// Name of the person or room
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// File with the password; `-` reads it from standard input [default: generate one]
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// Give an existing extension a new password
+    #[arg(long)]
+    reset_password: bool,
+}
+
+impl Extension {
+    pub fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let command = self.command;
+        self.target.run(globals, async |client, printer| match command {
+            Command::Add(add) => {
+                let password = add.password_file.as_deref().map(password).transpose()?;
+                let body = json!({
+                    "tenantId": add.tenant,
+                    "username": add.username,
+                    "displayName": add.name,
+                    "password": password,
+                    "resetPassword": add.reset_password,
+                });
+                let data = client.post("/api/tenant/extensions", &body).await.map_err(refused)?;
+                printer.print(&data, |data| {
+                    let secret = match password {
+                        Some(_) => "as given".into(),
+                        None => format!("{}  (shown only now)", shown(data, "/password")),
+                    };
+                    facts(&[
+                        ("User name", shown(data, "/username")),
+                        ("Domain", shown(data, "/domain")),
+                        ("Password", secret),
+                    ])
+                });
+                Ok(())
+            }
+            Command::List { tenant } => {
+                let query = [("tenantId", tenant.as_str())];
+                let data = client.get("/api/tenant/extensions", &query).await.map_err(refused)?;
+                printer.print(&data, |data| {
+                    let headings = ["extension", "name", "domain", "made"];
+                    table(headings, &data["extensions"], "there are no extensions", |extension| {
+                        ["/username", "/displayName", "/domain", "/createdAt"].map(|field| shown(extension, field))
+                    })
+                });
+                Ok(())
+            }
+            Command::Remove { tenant, username } => {
+                let escaped: String = url::form_urlencoded::byte_serialize(username.as_bytes()).collect();
+                let path = format!("/api/tenant/extensions/{escaped}");
+                let data = match client.delete(&path, &json!({ "tenantId": tenant })).await {
+                    Err(client::Error::Refused(error)) if error.code == "EXTENSION_NOT_FOUND" => {
+                        json!({ "username": username, "removed": false })
+                    }
+                    answer => answer.map_err(refused)?,
+                };
+                printer.print(&data, |data| match data["removed"].as_bool() {
+                    Some(true) => format!("{username} is removed"),
+                    _ => format!("there is no {username}; nothing was changed"),
+                });
+                Ok(())
+            }
+        })
+    }
+}
+
+/// The first line, without its end.
+fn password(file: &Path) -> Result<String, Failure> {
+    let mut text = String::new();
+    if file == Path::new("-") {
+        std::io::stdin().read_to_string(&mut text)?;
+    } else {
+        let unreadable = |error| Failure::new(super::Exit::Misconfigured, format!("{}: {error}", file.display()));
+        text = std::fs::read_to_string(file).map_err(unreadable)?;
+    }
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}

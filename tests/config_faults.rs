@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use crate::appliance::{Serve, bitcall, run, write_configuration};
 
 /// Exit code of a wrong configuration.
-const MISCONFIGURED: Option<i32> = Some(3);
+const MISCONFIGURED: Option<i32> = Some(2);
 
 #[test]
 fn check_names_every_fault_with_file_and_line() {

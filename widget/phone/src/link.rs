@@ -12,6 +12,7 @@
 
 mod attach;
 pub mod dom;
+mod lock;
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -53,6 +54,7 @@ struct Inner {
     attachment: RefCell<Option<attach::Attachment>>,
     listeners: RefCell<Vec<Listener>>,
     heartbeat: RefCell<Option<Timer>>,
+    lock: RefCell<Option<lock::Lock>>,
     away: Cell<bool>,
     closed: Cell<bool>,
 }
@@ -80,6 +82,7 @@ impl Link {
             attachment: RefCell::default(),
             listeners: RefCell::default(),
             heartbeat: RefCell::default(),
+            lock: RefCell::default(),
             away: Cell::new(false),
             closed: Cell::new(false),
         }));
@@ -196,6 +199,14 @@ impl Inner {
             attach::post(&port, &message);
         }
         *self.port.borrow_mut() = Some(port);
+        *self.lock.borrow_mut() = lock::Lock::hold(&format!("bitcall-page:{}", self.page), {
+            let weak = weak.clone();
+            move || {
+                if let Some(link) = weak.upgrade() {
+                    link.alive();
+                }
+            }
+        });
         *self.heartbeat.borrow_mut() = Some(Timer::every(ALIVE_EVERY_MS, move || {
             if let Some(link) = weak.upgrade() {
                 link.alive();
@@ -210,6 +221,7 @@ impl Inner {
     fn leave(self: &Rc<Self>) {
         self.send(&ToAgent::Detach);
         *self.heartbeat.borrow_mut() = None;
+        *self.lock.borrow_mut() = None;
         *self.port.borrow_mut() = None;
         *self.attachment.borrow_mut() = None;
     }

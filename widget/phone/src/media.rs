@@ -69,6 +69,9 @@ pub enum Notice {
     SoundBlocked(bool),
 }
 
+/// Where messages to the agent go.
+type Send = Rc<dyn Fn(ToAgent)>;
+
 /// Clones are the same media.
 #[derive(Clone)]
 pub struct Media(Rc<Inner>);
@@ -79,7 +82,7 @@ struct Inner {
     microphone: Microphone,
     speaker: Speaker,
     tones: Tones,
-    send: RefCell<Option<Rc<dyn Fn(ToAgent)>>>,
+    send: RefCell<Option<Send>>,
     on_notice: RefCell<Box<dyn FnMut(Notice)>>,
     levels: RefCell<Option<(CallId, Timer)>>,
     device_changes: RefCell<Option<Listener>>,
@@ -95,7 +98,7 @@ impl Media {
             speaker: Speaker::new(settings.speaker.clone()),
             settings: RefCell::new(settings),
             sessions: RefCell::default(),
-            tones: Tones::new(),
+            tones: Tones::silent(),
             send: RefCell::default(),
             on_notice: RefCell::new(Box::new(on_notice)),
             levels: RefCell::default(),

@@ -22,17 +22,24 @@ use synth::Voice;
 
 pub struct Tones(Rc<Inner>);
 
+/// What sounds now, and the clock of its repetition.
+struct Playing {
+    sound: Sound,
+    voice: Rc<RefCell<Option<Voice>>>,
+    _clock: Timer,
+}
+
 struct Inner {
     context: RefCell<Option<AudioContext>>,
     speaker: RefCell<Option<String>>,
     wanted: Cell<Option<Sound>>,
-    /// What sounds now, and the clock of its repetition.
-    playing: RefCell<Option<(Sound, Rc<RefCell<Option<Voice>>>, Timer)>>,
+    playing: RefCell<Option<Playing>>,
     unlocked: Cell<bool>,
 }
 
 impl Tones {
-    pub fn new() -> Tones {
+    /// Nothing sounds before a gesture.
+    pub fn silent() -> Tones {
         Tones(Rc::new(Inner {
             context: RefCell::default(),
             speaker: RefCell::default(),
@@ -93,12 +100,12 @@ impl Inner {
 
     fn update(self: &Rc<Self>) {
         let wanted = self.wanted.get();
-        let playing = self.playing.borrow().as_ref().map(|(sound, ..)| *sound);
+        let playing = self.playing.borrow().as_ref().map(|playing| playing.sound);
         if wanted == playing {
             return;
         }
-        if let Some((_, voice, _)) = self.playing.borrow_mut().take()
-            && let Some(voice) = voice.borrow_mut().take()
+        if let Some(playing) = self.playing.borrow_mut().take()
+            && let Some(voice) = playing.voice.borrow_mut().take()
         {
             voice.stop();
         }
@@ -107,12 +114,12 @@ impl Inner {
         };
         let pattern = plan::pattern(sound);
         let voice = Rc::new(RefCell::new(Voice::start(&context, &pattern)));
-        let timer = Timer::every(pattern.period_ms, {
+        let clock = Timer::every(pattern.period_ms, {
             let voice = Rc::clone(&voice);
             move || {
                 *voice.borrow_mut() = Voice::start(&context, &plan::pattern(sound));
             }
         });
-        *self.playing.borrow_mut() = Some((sound, voice, timer));
+        *self.playing.borrow_mut() = Some(Playing { sound, voice, _clock: clock });
     }
 }

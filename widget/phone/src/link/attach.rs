@@ -33,7 +33,7 @@ impl Attachment {
             match serde_json::from_str(&text) {
                 Ok(message) => on_message(message),
                 Err(error) => {
-                    debug(&JsValue::from_str(&format!("bitcall: unreadable message from the agent: {error}")))
+                    debug(&JsValue::from_str(&format!("bitcall: unreadable message from the agent: {error}")));
                 }
             }
         });

@@ -80,7 +80,7 @@ impl Drop for Timer {
 
 /// Waits. 0 lets the browser breathe once.
 pub async fn sleep(milliseconds: i32) {
-    let signal = Signal::new();
+    let signal = Signal::untold();
     let _timer = Timer::after(milliseconds, {
         let signal = signal.clone();
         move || signal.tell()
@@ -93,7 +93,7 @@ pub async fn sleep(milliseconds: i32) {
 pub struct Signal(Rc<RefCell<Option<Function>>>, Promise);
 
 impl Signal {
-    pub fn new() -> Signal {
+    pub fn untold() -> Signal {
         let slot = Rc::new(RefCell::new(None));
         let promise = Promise::new(&mut |resolve, _| {
             *slot.borrow_mut() = Some(resolve);

@@ -74,7 +74,7 @@ pub struct Gathering {
 
 impl Gathering {
     pub fn watch(connection: &RtcPeerConnection, servers: bool) -> Gathering {
-        let enough = Signal::new();
+        let enough = Signal::untold();
         let timer = Rc::new(RefCell::new(Some(Timer::after(NOTHING_MS, {
             let enough = enough.clone();
             move || enough.tell()

@@ -110,7 +110,7 @@ impl Microphone {
                 None => break,
             }
         }
-        *self.busy.borrow_mut() = Some(Signal::new());
+        *self.busy.borrow_mut() = Some(Signal::untold());
     }
 
     fn done(&self) {

@@ -61,7 +61,7 @@ impl Speaker {
 /// `setSinkId` exists in Chromium and Firefox, and fails without the
 /// permissions policy `speaker-selection`: then the default speaker plays on.
 pub fn send_to(target: &JsValue, id: Option<&str>) {
-    let Ok(set) = Reflect::get(target, &"setSinkId".into()).and_then(|set| set.dyn_into::<Function>()) else {
+    let Ok(set) = Reflect::get(target, &"setSinkId".into()).and_then(JsCast::dyn_into::<Function>) else {
         return;
     };
     if let Ok(promise) = set.call1(target, &id.unwrap_or("").into())

@@ -1,0 +1,172 @@
+//! Joins the [`Board`] with the SIP user agent: what one says, the other hears
+//! at once.
+
+use std::collections::VecDeque;
+
+use bitcall_sip::ua::{self, Millis, TransportId, UserAgent};
+use bitcall_wire::seam::{ToAgent, ToPage};
+
+use crate::board::{Board, Out};
+use crate::pages::PortId;
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    Page {
+        port: PortId,
+        message: ToAgent,
+    },
+    /// The page behind this port is certainly gone.
+    PageGone {
+        port: PortId,
+    },
+    SocketOpened {
+        id: TransportId,
+    },
+    SocketClosed {
+        id: TransportId,
+        reason: String,
+    },
+    SocketReceived {
+        id: TransportId,
+        bytes: Vec<u8>,
+    },
+    /// [`Agent::next_timeout`] is reached. More often does no harm.
+    Tick,
+}
+
+/// What the driver must do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    ToPage {
+        port: PortId,
+        message: ToPage,
+    },
+    /// Open a WebSocket with subprotocol `sip`.
+    Connect {
+        id: TransportId,
+        url: String,
+    },
+    Send {
+        id: TransportId,
+        bytes: Vec<u8>,
+    },
+    CloseSocket {
+        id: TransportId,
+    },
+    /// Nobody is left and the registration is taken back: the worker may end.
+    Finished,
+}
+
+/// One person's phone without its I/O.
+pub struct Agent {
+    board: Board,
+    sip: Option<UserAgent>,
+    /// Every user agent gets a seed of its own.
+    seed: [u8; 32],
+    accounts: u64,
+    /// The browser said that it has no network.
+    offline: bool,
+    out: VecDeque<Output>,
+}
+
+impl Agent {
+    /// `seed` must be random and secret.
+    pub fn new(seed: [u8; 32]) -> Agent {
+        Agent { board: Board::new(), sip: None, seed, accounts: 0, offline: false, out: VecDeque::new() }
+    }
+
+    pub fn handle(&mut self, input: Input, now: Millis) {
+        match input {
+            Input::Page { port, message } => {
+                match message {
+                    ToAgent::Probe if std::mem::take(&mut self.offline) => {
+                        self.tell(ua::Input::Online, now);
+                    }
+                    ToAgent::Probe => self.tell(ua::Input::Probe, now),
+                    ToAgent::Offline => {
+                        self.offline = true;
+                        self.tell(ua::Input::Offline, now);
+                    }
+                    _ => {}
+                }
+                self.board.page(port, message, now);
+            }
+            Input::PageGone { port } => self.board.page_gone(port, now),
+            Input::SocketOpened { id } => {
+                self.tell(ua::Input::TransportConnected { id }, now);
+            }
+            Input::SocketClosed { id, reason } => {
+                self.tell(ua::Input::TransportClosed { id, reason }, now);
+            }
+            Input::SocketReceived { id, bytes } => {
+                self.tell(ua::Input::Received { id, bytes }, now);
+            }
+            Input::Tick => {
+                self.tell(ua::Input::Tick, now);
+                self.board.tick(now);
+            }
+        }
+        self.settle(now);
+    }
+
+    /// The next thing to do, oldest first.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When to call [`Agent::handle`] with [`Input::Tick`] at the latest.
+    pub fn next_timeout(&self) -> Option<Millis> {
+        let agent = self.sip.as_ref().and_then(UserAgent::next_timeout);
+        [agent, self.board.next_timeout()].into_iter().flatten().min()
+    }
+
+    fn tell(&mut self, input: ua::Input, now: Millis) {
+        if let Some(user_agent) = &mut self.sip {
+            user_agent.handle(input, now);
+        }
+    }
+
+    /// Passes messages to and fro until both sides have nothing left to say.
+    fn settle(&mut self, now: Millis) {
+        loop {
+            if let Some(output) = self.sip.as_mut().and_then(UserAgent::poll) {
+                match output {
+                    ua::Output::Connect { id, url } => {
+                        self.out.push_back(Output::Connect { id, url });
+                    }
+                    ua::Output::CloseTransport { id } => {
+                        self.out.push_back(Output::CloseSocket { id });
+                    }
+                    ua::Output::Send { id, bytes } => {
+                        self.out.push_back(Output::Send { id, bytes });
+                    }
+                    ua::Output::Event(event) => self.board.event(event, now),
+                }
+                continue;
+            }
+            match self.board.poll() {
+                Some(Out::ToPage { port, message }) => {
+                    self.out.push_back(Output::ToPage { port, message });
+                }
+                Some(Out::Command(command)) => self.tell(ua::Input::Command(command), now),
+                Some(Out::Probe) => self.tell(ua::Input::Probe, now),
+                Some(Out::Start(config)) => self.start(*config, now),
+                Some(Out::Finished) => self.out.push_back(Output::Finished),
+                None if self.board.show() => {}
+                None => break,
+            }
+        }
+    }
+
+    fn start(&mut self, config: ua::Config, now: Millis) {
+        let mut seed = self.seed;
+        for (byte, count) in seed.iter_mut().zip(self.accounts.to_le_bytes()) {
+            *byte ^= count;
+        }
+        self.accounts += 1;
+        let mut user_agent = UserAgent::new(config, seed, now);
+        user_agent.handle(ua::Input::Command(ua::Command::Register), now);
+        self.sip = Some(user_agent);
+    }
+}

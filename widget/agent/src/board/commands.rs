@@ -1,0 +1,280 @@
+//! What people want.
+
+use bitcall_sip::ua::{self, Command, Millis};
+use bitcall_wire::seam::{
+    Account, Call, CallState, Cause, Direction, Event, Hold, MediaAsk, OtherCalls, Registration, Secret, ToPage,
+};
+use sha2::{Digest as _, Sha256};
+
+use super::{Board, Out};
+use crate::line::{FarOffer, Line, Purpose, flow};
+use crate::number;
+use crate::pages::PortId;
+
+/// Length of a digit sent by INFO, in milliseconds.
+const DIGIT_MS: u32 = 160;
+
+impl Board {
+    /// A page of the same person changes nothing: the registration serves it too.
+    pub(super) fn sign_in(&mut self, port: PortId, account: Account) {
+        let Some(present) = self.account.as_ref().filter(|_| self.running) else {
+            self.start(account);
+            return;
+        };
+        let same_person = present.username == account.username && present.domain == account.domain;
+        let works = matches!(self.registration, Registration::Registered { .. });
+        if !same_person {
+            // Another person: the present one signs out first.
+            self.next = Some(account);
+            self.command(Command::Unregister);
+        } else if self.same_secret(&account) {
+            if let Some(Secret::Ha1 { realm: Some(realm), ha1 }) =
+                self.account.as_ref().map(|account| account.secret.clone())
+                && matches!(account.secret, Secret::Password { .. })
+            {
+                let event = Event::Ha1 { realm, ha1 };
+                self.send(port, ToPage::Event { event });
+            }
+            if matches!(self.registration, Registration::Failed { .. }) {
+                self.command(Command::Register);
+            }
+        } else if works {
+            let line = "Another password was given; the present registration stays.";
+            self.send(port, ToPage::Log { line: line.into() });
+        } else {
+            self.next = Some(account);
+            self.command(Command::Unregister);
+        }
+    }
+
+    pub(super) fn sign_out(&mut self, now: Millis) {
+        self.next = None;
+        if !self.running {
+            return;
+        }
+        for index in 0..self.lines.len() {
+            self.hang_up_line(index, now);
+        }
+        self.command(Command::Unregister);
+    }
+
+    pub(super) fn start(&mut self, account: Account) {
+        self.proof = Some(proof(&account.secret));
+        self.registration = Registration::Connecting;
+        self.running = true;
+        self.finished = false;
+        let secret = match &account.secret {
+            Secret::Password { password } => ua::Secret::Password(password.clone()),
+            Secret::Ha1 { realm, ha1 } => ua::Secret::Ha1 { realm: realm.clone(), ha1: ha1.clone() },
+        };
+        let mut config = ua::Config::new(&account.username, &account.domain, secret, account.wss.clone());
+        config.display_name.clone_from(&account.display_name);
+        config.instance_id.clone_from(&account.instance_id);
+        config.max_sessions = account.max_sessions;
+        config.product = format!("Bitcall/{}", env!("CARGO_PKG_VERSION"));
+        self.account = Some(account);
+        self.out.push_back(Out::Start(Box::new(config)));
+    }
+
+    fn same_secret(&self, account: &Account) -> bool {
+        self.proof == Some(proof(&account.secret))
+            || self.account.as_ref().is_some_and(|present| match (&present.secret, &account.secret) {
+                (Secret::Ha1 { ha1: a, .. }, Secret::Ha1 { ha1: b, .. }) => a.eq_ignore_ascii_case(b),
+                _ => false,
+            })
+    }
+
+    pub(super) fn call(&mut self, port: PortId, call: String, number: &str, caller_id: Option<String>, now: Millis) {
+        let target = match number::target(number) {
+            Ok(target) => target,
+            Err(words) => return self.refuse(port, "BAD_NUMBER", &words),
+        };
+        if !matches!(self.registration, Registration::Registered { .. }) {
+            return self.refuse(port, "NOT_REGISTERED", "The phone is not connected.");
+        }
+        let limit = self.account.as_ref().map_or(0, |account| account.max_sessions);
+        let count = self.lines.iter().filter(|line| !line.ended()).count();
+        if limit > 0 && usize::try_from(limit).is_ok_and(|limit| count >= limit) {
+            let words = format!("No more than {limit} calls at the same time.");
+            return self.refuse(port, "MAX_SESSIONS", &words);
+        }
+        if call.is_empty() || self.lines.iter().any(|line| line.call.id == call) {
+            return self.refuse(port, "DUPLICATE_CALL", "This call exists already.");
+        }
+        let Some(page) = self.pages.by_port(port).map(|page| page.name.clone()) else {
+            return;
+        };
+        self.hold_others(None);
+        let call = Call {
+            id: call,
+            direction: Direction::Outbound,
+            number: number.trim().to_owned(),
+            display_name: None,
+            requested_caller_id: caller_id,
+            state: CallState::Dialing,
+            hold: Hold::None,
+            remote_held: false,
+            started_at: now.0,
+            answered_at: None,
+            page: Some(page),
+            detached: false,
+        };
+        let event = Event::CallStarted { call: call.clone() };
+        self.lines.push(Line::new(call, target, false));
+        let index = self.lines.len() - 1;
+        self.focus_on(index);
+        // The request first: it is what the person waits for.
+        self.ask(index, Purpose::Place, MediaAsk::Offer { flow: flow(false), restart_ice: false });
+        self.send(port, ToPage::Event { event });
+    }
+
+    pub(super) fn answer(&mut self, port: PortId, call: &str, others: OtherCalls, now: Millis) {
+        let Some(index) = self.find(call) else {
+            return self.unknown(port, call);
+        };
+        let Some(page) = self.pages.by_port(port).map(|page| page.name.clone()) else {
+            return;
+        };
+        let Some(line) = self.lines.get_mut(index) else {
+            return;
+        };
+        if line.call.state != CallState::Incoming {
+            return self.refuse(port, "NOT_RINGING", "This call does not ring any more.");
+        }
+        line.call.state = CallState::Answering;
+        line.call.page = Some(page);
+        self.pick_up(index);
+        self.focus_on(index);
+        match others {
+            OtherCalls::Hold => self.hold_others(Some(index)),
+            OtherCalls::End => {
+                for other in 0..self.lines.len() {
+                    if other != index && self.lines.get(other).is_some_and(Line::up) {
+                        self.hang_up_line(other, now);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks the page for what answers the incoming call.
+    pub(super) fn pick_up(&mut self, index: usize) {
+        let Some(line) = self.lines.get(index) else {
+            return;
+        };
+        let ask = match line.offer.clone() {
+            Some(FarOffer::Description(offer)) => MediaAsk::Answer { offer, flow: flow(false) },
+            Some(FarOffer::AsksForOurs) | None => MediaAsk::Offer { flow: flow(false), restart_ice: false },
+        };
+        self.ask(index, Purpose::PickUp, ask);
+    }
+
+    pub(super) fn decline(&mut self, port: PortId, call: &str, now: Millis) {
+        let Some(index) = self.find(call) else {
+            return self.unknown(port, call);
+        };
+        if self.lines.get(index).is_none_or(|line| line.call.state != CallState::Incoming) {
+            return self.hang_up_line(index, now);
+        }
+        self.command(Command::Reject { call: call.to_owned(), status: 603 });
+        self.end(index, cause("Declined", Some(603)), now);
+    }
+
+    pub(super) fn hang_up(&mut self, port: PortId, call: &str, now: Millis) {
+        match self.find(call) {
+            Some(index) => self.hang_up_line(index, now),
+            None => self.unknown(port, call),
+        }
+    }
+
+    /// Frees the screen at once, whatever the far end or the network will say.
+    pub(super) fn hang_up_line(&mut self, index: usize, now: Millis) {
+        let Some(line) = self.lines.get(index).filter(|line| !line.ended()) else {
+            return;
+        };
+        let cause = match line.call.state {
+            _ if line.call.answered_at.is_some() => cause("Hung up", None),
+            CallState::Incoming | CallState::Answering => cause("Declined", Some(603)),
+            _ => cause("Cancelled", line.placed.then_some(487)),
+        };
+        let call = line.call.id.clone();
+        if line.placed {
+            self.command(Command::HangUp { call });
+        }
+        self.end(index, cause, now);
+    }
+
+    pub(super) fn hold(&mut self, port: PortId, call: &str, held: bool) {
+        let Some(index) = self.find(call) else {
+            return self.unknown(port, call);
+        };
+        let Some(line) = self.lines.get_mut(index) else {
+            return;
+        };
+        if line.call.state != CallState::Active {
+            return self.refuse(port, "NOT_ACTIVE", "Only a call that is up can be held.");
+        }
+        line.want_held = held;
+        if !held {
+            self.focus_on(index);
+            self.hold_others(Some(index));
+        }
+    }
+
+    /// One conversation at a time.
+    pub(super) fn hold_others(&mut self, talking: Option<usize>) {
+        for (index, line) in self.lines.iter_mut().enumerate() {
+            if Some(index) != talking && line.call.state == CallState::Active {
+                line.want_held = true;
+                line.show_hold();
+            }
+        }
+    }
+
+    pub(super) fn digits(&mut self, port: PortId, call: &str, digits: &str) {
+        let Some(index) = self.find(call) else {
+            return self.unknown(port, call);
+        };
+        let Some(line) = self.lines.get(index) else {
+            return;
+        };
+        if !matches!(line.call.state, CallState::Active | CallState::EarlyMedia) {
+            return self.refuse(port, "NOT_ACTIVE", "Digits need a call that is up.");
+        }
+        for digit in digits.chars() {
+            let digit = digit.to_ascii_uppercase();
+            if !digit.is_ascii_digit() && !matches!(digit, '*' | '#' | 'A'..='D') {
+                let words = format!("“{digit}” is not a key of a telephone.");
+                self.refuse(port, "BAD_DIGIT", &words);
+                continue;
+            }
+            self.command(Command::Info {
+                call: call.to_owned(),
+                content_type: "application/dtmf-relay".to_owned(),
+                body: format!("Signal={digit}\r\nDuration={DIGIT_MS}\r\n"),
+            });
+        }
+    }
+
+    fn unknown(&mut self, port: PortId, call: &str) {
+        self.refuse(port, "UNKNOWN_CALL", &format!("There is no call “{call}”."));
+    }
+
+    pub(super) fn refuse(&mut self, port: PortId, code: &str, message: &str) {
+        let event = Event::Refused { code: code.to_owned(), message: message.to_owned() };
+        self.send(port, ToPage::Event { event });
+    }
+}
+
+pub(super) fn cause(words: &str, sip_code: Option<u16>) -> Cause {
+    Cause { words: words.to_owned(), sip_code }
+}
+
+/// Recognises a secret without keeping it.
+fn proof(secret: &Secret) -> [u8; 32] {
+    let text = match secret {
+        Secret::Password { password } => password,
+        Secret::Ha1 { ha1, .. } => ha1,
+    };
+    Sha256::digest(text.as_bytes()).into()
+}

@@ -1,0 +1,306 @@
+//! The agent's hands: message ports, sockets, the clock, randomness, locks.
+//!
+//! It decides nothing. Whatever happens becomes an [`Input`], and every
+//! [`Output`] is carried out at once.
+
+mod socket;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+
+use bitcall_sip::ua::Millis;
+use bitcall_wire::seam::{ToAgent, ToPage};
+use js_sys::{Date, Function, Reflect, Uint8Array};
+use wasm_bindgen::prelude::*;
+use web_sys::{MessageEvent, MessagePort};
+
+use crate::{Agent, Input, Output, PortId};
+use socket::Socket;
+
+/// Browsers take longer time-outs than this for 0.
+const LONGEST_SLEEP_MS: u64 = 600_000;
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_name = setTimeout)]
+    fn set_timeout(act: &Function, milliseconds: f64) -> JsValue;
+    #[wasm_bindgen(js_name = clearTimeout)]
+    fn clear_timeout(timer: &JsValue);
+}
+
+/// What `worker.js` holds.
+#[wasm_bindgen]
+pub struct Driver(Rc<Hands>);
+
+#[wasm_bindgen]
+impl Driver {
+    /// An agent that nobody is attached to yet.
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> Driver {
+        Driver(Rc::new_cyclic(|hands: &Weak<Hands>| Hands {
+            agent: RefCell::new(Agent::new(random())),
+            ports: RefCell::default(),
+            next_port: Cell::new(0),
+            sockets: RefCell::default(),
+            inputs: RefCell::default(),
+            working: Cell::new(false),
+            timer: RefCell::new(JsValue::UNDEFINED),
+            tick: {
+                let hands = hands.clone();
+                Closure::new(move || {
+                    if let Some(hands) = hands.upgrade() {
+                        hands.handle(Input::Tick);
+                    }
+                })
+            },
+        }))
+    }
+
+    /// A page has come.
+    pub fn attach(&self, port: MessagePort) {
+        self.0.attach(port);
+    }
+}
+
+struct Hands {
+    agent: RefCell<Agent>,
+    ports: RefCell<HashMap<PortId, Port>>,
+    next_port: Cell<PortId>,
+    /// By the number of the attempt.
+    sockets: RefCell<HashMap<u64, Socket>>,
+    /// Inputs that came up while others were worked on.
+    inputs: RefCell<Vec<Input>>,
+    working: Cell<bool>,
+    timer: RefCell<JsValue>,
+    tick: Closure<dyn FnMut()>,
+}
+
+struct Port {
+    channel: MessagePort,
+    /// Asked once: whether the page still lives.
+    watched: Cell<bool>,
+    page: RefCell<String>,
+    _on_message: Closure<dyn FnMut(MessageEvent)>,
+    _on_close: Closure<dyn FnMut()>,
+}
+
+impl Hands {
+    fn attach(self: &Rc<Self>, port: MessagePort) {
+        let id = self.next_port.get().wrapping_add(1);
+        self.next_port.set(id);
+        let on_message = Closure::<dyn FnMut(MessageEvent)>::new({
+            let hands = Rc::downgrade(self);
+            move |event: MessageEvent| {
+                if let (Some(hands), Some(text)) = (hands.upgrade(), event.data().as_string()) {
+                    hands.receive(id, &text);
+                }
+            }
+        });
+        let on_close = Closure::<dyn FnMut()>::new({
+            let hands = Rc::downgrade(self);
+            move || {
+                if let Some(hands) = hands.upgrade() {
+                    hands.gone(id);
+                }
+            }
+        });
+        port.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
+        // Chromium tells when the other side is gone, also by a crash.
+        let _ = port.add_event_listener_with_callback("close", on_close.as_ref().unchecked_ref());
+        let port = Port {
+            channel: port,
+            watched: Cell::new(false),
+            page: RefCell::default(),
+            _on_message: on_message,
+            _on_close: on_close,
+        };
+        self.ports.borrow_mut().insert(id, port);
+    }
+
+    fn receive(self: &Rc<Self>, port: PortId, text: &str) {
+        let message = match serde_json::from_str(text) {
+            Ok(message) => message,
+            Err(error) => {
+                let line = format!("unreadable message from the page: {error}");
+                return self.post(port, &ToPage::Log { line });
+            }
+        };
+        match &message {
+            ToAgent::Attach { page, .. } => {
+                if let Some(port) = self.ports.borrow().get(&port) {
+                    port.page.borrow_mut().clone_from(page);
+                }
+            }
+            ToAgent::Alive { .. } => self.watch(port),
+            _ => {}
+        }
+        let detached = message == ToAgent::Detach;
+        self.handle(Input::Page { port, message });
+        if detached {
+            self.ports.borrow_mut().remove(&port);
+        }
+    }
+
+    /// Every page holds a lock of its name. Who gets it after the page knows
+    /// that the page is gone. Asked only after the first `Alive`, which a page
+    /// sends when it holds the lock.
+    fn watch(self: &Rc<Self>, id: PortId) {
+        let name = match self.ports.borrow().get(&id) {
+            Some(port) if !port.watched.replace(true) => port.page.borrow().clone(),
+            _ => return,
+        };
+        let hands = Rc::downgrade(self);
+        let granted = Closure::once_into_js(move || {
+            if let Some(hands) = hands.upgrade() {
+                hands.gone(id);
+            }
+        });
+        let request = || {
+            let navigator = Reflect::get(&js_sys::global(), &"navigator".into()).ok()?;
+            let locks = Reflect::get(&navigator, &"locks".into()).ok()?;
+            Reflect::get(&locks, &"request".into())
+                .ok()?
+                .dyn_into::<Function>()
+                .ok()?
+                .call2(&locks, &format!("bitcall-page:{name}").into(), &granted)
+                .ok()
+        };
+        request();
+    }
+
+    fn gone(self: &Rc<Self>, port: PortId) {
+        if self.ports.borrow_mut().remove(&port).is_some() {
+            self.handle(Input::PageGone { port });
+        }
+    }
+
+    fn handle(self: &Rc<Self>, input: Input) {
+        self.inputs.borrow_mut().push(input);
+        if self.working.replace(true) {
+            return;
+        }
+        loop {
+            let inputs = self.inputs.take();
+            if inputs.is_empty() {
+                break;
+            }
+            for input in inputs {
+                self.agent.borrow_mut().handle(input, now());
+                loop {
+                    let output = self.agent.borrow_mut().poll();
+                    match output {
+                        Some(output) => self.carry_out(output),
+                        None => break,
+                    }
+                }
+            }
+        }
+        self.working.set(false);
+        self.sleep();
+    }
+
+    fn carry_out(self: &Rc<Self>, output: Output) {
+        match output {
+            Output::ToPage { port, message } => self.post(port, &message),
+            Output::Connect { id, url } => {
+                let hands = Rc::downgrade(self);
+                let socket = Socket::open(&url, move |news| {
+                    if let Some(hands) = hands.upgrade() {
+                        hands.handle(match news {
+                            socket::News::Open => Input::SocketOpened { id },
+                            socket::News::Message(bytes) => Input::SocketReceived { id, bytes },
+                            socket::News::Closed(reason) => Input::SocketClosed { id, reason },
+                        });
+                    }
+                });
+                match socket {
+                    Ok(socket) => {
+                        self.sockets.borrow_mut().insert(id.0, socket);
+                    }
+                    Err(reason) => self.inputs.borrow_mut().push(Input::SocketClosed { id, reason }),
+                }
+            }
+            Output::Send { id, bytes } => {
+                if bytes.starts_with(b"INVITE ") {
+                    mark("bitcall:invite");
+                }
+                if let Some(socket) = self.sockets.borrow().get(&id.0) {
+                    socket.send(&bytes);
+                }
+            }
+            // Dropping closes.
+            Output::CloseSocket { id } => drop(self.sockets.borrow_mut().remove(&id.0)),
+            Output::Finished => close_worker(),
+        }
+    }
+
+    fn post(&self, port: PortId, message: &ToPage) {
+        if let Some(port) = self.ports.borrow().get(&port)
+            && let Ok(text) = serde_json::to_string(message)
+        {
+            let _ = port.channel.post_message(&JsValue::from_str(&text));
+        }
+    }
+
+    fn sleep(&self) {
+        clear_timeout(&self.timer.borrow());
+        let next = self.agent.borrow().next_timeout();
+        *self.timer.borrow_mut() = match next {
+            None => JsValue::UNDEFINED,
+            Some(at) => {
+                let wait = at.since(now()).min(LONGEST_SLEEP_MS);
+                #[expect(clippy::cast_precision_loss, reason = "at most ten minutes")]
+                set_timeout(self.tick.as_ref().unchecked_ref(), wait as f64)
+            }
+        };
+    }
+}
+
+fn now() -> Millis {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "milliseconds since 1970")]
+    Millis(Date::now() as u64)
+}
+
+/// Refuses to go on without randomness: guessable tags and nonces are worse than no phone.
+fn random() -> [u8; 32] {
+    let fill = || {
+        let crypto = Reflect::get(&js_sys::global(), &"crypto".into()).ok()?;
+        let bytes = Uint8Array::new_with_length(32);
+        Reflect::get(&crypto, &"getRandomValues".into())
+            .ok()?
+            .dyn_into::<Function>()
+            .ok()?
+            .call1(&crypto, &bytes)
+            .ok()?;
+        let mut seed = [0; 32];
+        bytes.copy_to(&mut seed);
+        Some(seed)
+    };
+    fill().unwrap_or_else(|| wasm_bindgen::throw_str("no source of randomness"))
+}
+
+fn mark(name: &str) {
+    let mark = || {
+        let performance = Reflect::get(&js_sys::global(), &"performance".into()).ok()?;
+        Reflect::get(&performance, &"mark".into())
+            .ok()?
+            .dyn_into::<Function>()
+            .ok()?
+            .call1(&performance, &name.into())
+            .ok()
+    };
+    mark();
+}
+
+/// A page that runs its own agent has `close` as well, but must not use it.
+fn close_worker() {
+    let global = js_sys::global();
+    let in_worker = Reflect::has(&global, &"onconnect".into()).unwrap_or(false);
+    if in_worker
+        && let Ok(close) = Reflect::get(&global, &"close".into())
+        && let Ok(close) = close.dyn_into::<Function>()
+    {
+        let _ = close.call0(&global);
+    }
+}

@@ -1,0 +1,74 @@
+//! One WebSocket that carries SIP (RFC 7118).
+
+use js_sys::{ArrayBuffer, Uint8Array};
+use wasm_bindgen::JsCast;
+use wasm_bindgen::prelude::*;
+use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
+
+/// What a socket tells.
+pub enum News {
+    Open,
+    Message(Vec<u8>),
+    /// With the reason, for the debug log. At most once, and the last.
+    Closed(String),
+}
+
+/// Closes when dropped, and is silent from then on.
+pub struct Socket {
+    web: WebSocket,
+    _open: Closure<dyn FnMut()>,
+    _message: Closure<dyn FnMut(MessageEvent)>,
+    _close: Closure<dyn FnMut(CloseEvent)>,
+}
+
+impl Socket {
+    /// # Errors
+    /// The browser's words when it does not like the URL, e.g. `ws:` from an `https:` page.
+    pub fn open(url: &str, tell: impl Fn(News) + Clone + 'static) -> Result<Socket, String> {
+        let socket = WebSocket::new_with_str(url, "sip").map_err(|error| {
+            error.dyn_ref::<js_sys::Error>().map_or_else(|| "the URL was refused".to_owned(), |e| e.message().into())
+        })?;
+        socket.set_binary_type(BinaryType::Arraybuffer);
+        let open = Closure::<dyn FnMut()>::new({
+            let tell = tell.clone();
+            move || tell(News::Open)
+        });
+        let message = Closure::<dyn FnMut(MessageEvent)>::new({
+            let tell = tell.clone();
+            move |event: MessageEvent| {
+                let data = event.data();
+                if let Some(text) = data.as_string() {
+                    tell(News::Message(text.into_bytes()));
+                } else if let Some(buffer) = data.dyn_ref::<ArrayBuffer>() {
+                    tell(News::Message(Uint8Array::new(buffer).to_vec()));
+                }
+            }
+        });
+        // `error` is always followed by `close`, which says more.
+        let close = Closure::<dyn FnMut(CloseEvent)>::new(move |event: CloseEvent| {
+            tell(News::Closed(format!("{} {}", event.code(), event.reason())));
+        });
+        socket.set_onopen(Some(open.as_ref().unchecked_ref()));
+        socket.set_onmessage(Some(message.as_ref().unchecked_ref()));
+        socket.set_onclose(Some(close.as_ref().unchecked_ref()));
+        Ok(Socket { web: socket, _open: open, _message: message, _close: close })
+    }
+
+    /// SIP is text; only a body that is not UTF-8 needs a binary message. On a
+    /// socket that is closing this does nothing, and `Closed` follows.
+    pub fn send(&self, bytes: &[u8]) {
+        let _ = match std::str::from_utf8(bytes) {
+            Ok(text) => self.web.send_with_str(text),
+            Err(_) => self.web.send_with_u8_array(bytes),
+        };
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.web.set_onopen(None);
+        self.web.set_onmessage(None);
+        self.web.set_onclose(None);
+        let _ = self.web.close();
+    }
+}

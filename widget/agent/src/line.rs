@@ -1,0 +1,202 @@
+//! One call: what pages see of it, and whose turn it is in the exchange of
+//! descriptions.
+//!
+//! The rule: at most one exchange (RFC 3264) at a time. What the person wants
+//! meanwhile (hold, resume) and what the network needs (an ICE restart, a
+//! fresh offer for a reloaded page) is remembered, and the next exchange
+//! carries whatever is wanted *then*.
+
+use bitcall_sip::ua::Millis;
+use bitcall_wire::seam::{Call, CallState, Flow, Hold, MediaAsk};
+
+/// A page has this long to make an offer within a call; the far end's patience is 20 s too.
+pub const OFFER_MS: u64 = 20_000;
+
+/// What a request to the page is for. Replies find it by the request's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Offer of an outgoing call.
+    Place,
+    /// Answer to (or offer for) an incoming one.
+    PickUp,
+    /// Our offer within the call.
+    Change,
+    /// Answer to (or the offer asked for by) the far end's offer within the call.
+    Follow,
+    /// A provisional answer, which may fail without harm.
+    Early,
+    /// A final answer.
+    Settle,
+    RollBack,
+}
+
+/// Whose description is under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Exchange {
+    #[default]
+    Idle,
+    /// Our page makes an offer that asks for this.
+    Offering { held: bool, until: Millis },
+    /// Our offer is with the far end.
+    Sent { held: bool },
+    /// Our page answers the far end's offer.
+    Following,
+    /// Both offered at once (491): the user agent tells when it is our turn again.
+    Waiting,
+}
+
+/// The far end wants to talk about media.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FarOffer {
+    Description(String),
+    /// It wants to hear our offer (INVITE without a body).
+    AsksForOurs,
+}
+
+impl From<Option<String>> for FarOffer {
+    fn from(sdp: Option<String>) -> FarOffer {
+        sdp.map_or(FarOffer::AsksForOurs, FarOffer::Description)
+    }
+}
+
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent wishes, not states of one machine")]
+pub struct Line {
+    pub call: Call,
+    /// What the user agent calls.
+    pub target: String,
+    /// The user agent knows this call.
+    pub placed: bool,
+    /// What of the far end's is to be answered.
+    pub offer: Option<FarOffer>,
+    pub exchange: Exchange,
+    /// Agreed with the far end.
+    pub held: bool,
+    /// What the person wants.
+    pub want_held: bool,
+    pub want_offer: bool,
+    pub want_restart: bool,
+    /// The page that holds the media now did not take part in the exchange that
+    /// is under way, so its result is void.
+    pub stale: bool,
+    /// A page took the call over and the far end has not agreed to it yet.
+    pub resuming: bool,
+    /// A new connection was tried after the final answer did not fit the old one.
+    pub renewed: bool,
+    /// The page is gone; another one may take over until then.
+    pub orphan_until: Option<Millis>,
+    /// ICE is disconnected; restart it when it still is by then.
+    pub restart_at: Option<Millis>,
+    /// ICE restarts since it was last connected.
+    pub restarts: u32,
+    /// Pages that were told that this call comes in, and not yet that it is over for them.
+    pub told: Vec<String>,
+    /// Grows with the person's attention: the call with the highest is the active one.
+    pub focus: u64,
+    open: Vec<(u32, Purpose)>,
+}
+
+impl Line {
+    pub fn new(call: Call, target: String, placed: bool) -> Line {
+        Line {
+            call,
+            target,
+            placed,
+            offer: None,
+            exchange: Exchange::Idle,
+            held: false,
+            want_held: false,
+            want_offer: false,
+            want_restart: false,
+            stale: false,
+            resuming: false,
+            renewed: false,
+            orphan_until: None,
+            restart_at: None,
+            restarts: 0,
+            told: Vec::new(),
+            focus: 0,
+            open: Vec::new(),
+        }
+    }
+
+    pub fn opened(&mut self, request: u32, purpose: Purpose) {
+        self.open.push((request, purpose));
+    }
+
+    /// Closes the request and tells what it was for; `None` when nobody waits for it any more.
+    pub fn close_request(&mut self, request: u32) -> Option<Purpose> {
+        let index = self.open.iter().position(|(open, _)| *open == request)?;
+        Some(self.open.remove(index).1)
+    }
+
+    /// The person answered, but the page's description is not there yet.
+    pub fn picking_up(&self) -> bool {
+        self.open.iter().any(|(_, purpose)| *purpose == Purpose::PickUp)
+    }
+
+    /// Replies to requests of this kind are void from now on.
+    pub fn forget(&mut self, purpose: Purpose) {
+        self.open.retain(|(_, open)| *open != purpose);
+    }
+
+    pub fn forget_all(&mut self) {
+        self.open.clear();
+    }
+
+    /// The next offer of ours, if it is wanted and its turn has come.
+    pub fn next_offer(&mut self, now: Millis) -> Option<MediaAsk> {
+        let wanted = self.want_offer || self.want_restart || self.want_held != self.held;
+        if !wanted
+            || self.call.state != CallState::Active
+            || self.exchange != Exchange::Idle
+            || self.orphan_until.is_some()
+            || self.call.page.is_none()
+            || self.call.detached
+        {
+            return None;
+        }
+        let restart_ice = self.want_restart;
+        self.want_offer = false;
+        self.want_restart = false;
+        self.exchange = Exchange::Offering { held: self.want_held, until: now.plus(OFFER_MS) };
+        Some(MediaAsk::Offer { flow: flow(self.want_held), restart_ice })
+    }
+
+    /// Brings what pages see of hold up to date.
+    pub fn show_hold(&mut self) {
+        self.call.hold = match (self.held, self.want_held) {
+            (false, false) => Hold::None,
+            (false, true) => Hold::Holding,
+            (true, true) => Hold::Held,
+            (true, false) => Hold::Resuming,
+        };
+    }
+
+    pub fn ended(&self) -> bool {
+        matches!(self.call.state, CallState::Ended { .. })
+    }
+
+    /// The person is in this call, or about to be.
+    pub fn up(&self) -> bool {
+        !self.ended() && self.call.state != CallState::Incoming
+    }
+
+    /// Whole seconds since the answer.
+    pub fn duration(&self, now: Millis) -> u64 {
+        self.call.answered_at.map_or(0, |answered| now.0.saturating_sub(answered) / 1_000)
+    }
+
+    pub fn next_timeout(&self) -> Option<Millis> {
+        let offer = match self.exchange {
+            Exchange::Offering { until, .. } => Some(until),
+            _ => None,
+        };
+        [offer, self.orphan_until, self.restart_at].into_iter().flatten().min()
+    }
+}
+
+/// On hold we send (later: music) and do not listen (RFC 3264 §8.4).
+pub fn flow(held: bool) -> Flow {
+    if held { Flow::SendOnly } else { Flow::SendRecv }
+}

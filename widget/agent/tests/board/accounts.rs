@@ -1,0 +1,98 @@
+use bitcall_sip::ua::{self, Command};
+use bitcall_wire::seam::{Event, Registration, ToAgent};
+
+use crate::desk::Desk;
+
+#[test]
+fn one_registration_serves_every_tab_of_the_person() {
+    let mut desk = Desk::registered();
+    desk.attach(2, "b");
+    desk.sign_in(2, "secret");
+    assert!(desk.starts().is_empty());
+    assert!(desk.commands().is_empty());
+    assert_eq!(desk.heard(2), ["registered"]);
+}
+
+#[test]
+fn the_password_is_replaced_by_its_hash_and_a_tab_with_the_same_one_gets_it() {
+    let mut desk = Desk::registered();
+    desk.event(ua::Event::Ha1 { realm: "sip.test".into(), algorithm: "MD5".into(), ha1: "0123".into() });
+    let ha1 = Event::Ha1 { realm: "sip.test".into(), ha1: "0123".into() };
+    assert_eq!(desk.events(1), [ha1.clone()]);
+    desk.attach(2, "b");
+    desk.events(2);
+    desk.sign_in(2, "secret");
+    assert_eq!(desk.events(2), [ha1]);
+    // Who does not know the password learns nothing, and breaks nothing.
+    desk.attach(3, "c");
+    desk.events(3);
+    desk.sign_in(3, "guess");
+    assert!(desk.events(3).is_empty());
+    assert!(desk.commands().is_empty());
+}
+
+#[test]
+fn a_corrected_password_starts_over() {
+    let mut desk = Desk::new();
+    desk.attach(1, "a");
+    desk.sign_in(1, "wrong");
+    desk.registration(ua::Registration::Failed {
+        failure: ua::Failure { kind: ua::FailureKind::WrongPassword, status: Some(403) },
+    });
+    assert!(matches!(desk.snapshot(1).registration, Registration::Failed { .. }));
+    desk.forget();
+    desk.sign_in(1, "right");
+    assert_eq!(desk.commands(), [Command::Unregister]);
+    desk.registration(ua::Registration::SignedOut);
+    let starts = desk.starts();
+    assert_eq!(starts.len(), 1);
+    assert!(starts[0].secret == ua::Secret::Password("right".into()));
+}
+
+#[test]
+fn another_person_signs_the_first_one_out() {
+    let mut desk = Desk::in_call();
+    desk.sign_in_as(1, "102", "other");
+    assert_eq!(desk.commands(), [Command::Unregister]);
+    desk.registration(ua::Registration::SignedOut);
+    assert_eq!(desk.heard(1), ["unregistered", "ended: Signed out"]);
+    assert_eq!(desk.starts()[0].username, "102");
+}
+
+#[test]
+fn signing_out_ends_every_call() {
+    let mut desk = Desk::in_call();
+    desk.say(1, ToAgent::SignOut);
+    assert_eq!(desk.commands(), [Command::HangUp { call: "c1".into() }, Command::Unregister]);
+    desk.registration(ua::Registration::SignedOut);
+    assert_eq!(desk.heard(1), ["ended: Hung up", "unregistered"]);
+    assert_eq!(desk.snapshot(1).registration, Registration::SignedOut);
+}
+
+#[test]
+fn registered_and_unregistered_are_told_once_per_change() {
+    let mut desk = Desk::registered();
+    let lost = |retry_at| ua::Registration::Reconnecting {
+        failure: ua::Failure { kind: ua::FailureKind::ConnectionLost, status: None },
+        retry_at,
+    };
+    desk.registration(lost(None));
+    desk.registration(lost(Some(ua::Millis(5))));
+    assert_eq!(desk.heard(1), ["unregistered"]);
+    desk.registration(ua::Registration::Registered { server: "wss://two".into() });
+    assert_eq!(desk.heard(1), ["registered"]);
+}
+
+#[test]
+fn a_snapshot_comes_with_every_change_and_with_nothing_else() {
+    let mut desk = Desk::registered();
+    desk.say(1, ToAgent::Alive { visible: true });
+    desk.say(1, ToAgent::Probe);
+    assert!(desk.snapshots(1).is_empty());
+    desk.call(1, "c1", "102");
+    let revisions: Vec<_> = desk.snapshots(1).iter().map(|s| s.revision).collect();
+    assert_eq!(revisions.len(), 1);
+    desk.say(1, ToAgent::HangUp { call: "c1".into() });
+    let after: Vec<_> = desk.snapshots(1).iter().map(|s| s.revision).collect();
+    assert_eq!(after, [revisions[0], revisions[0] + 1, revisions[0] + 2]);
+}

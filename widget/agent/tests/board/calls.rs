@@ -1,0 +1,241 @@
+use bitcall_sip::ua::{self, Command, EndedBy};
+use bitcall_wire::seam::{CallState, Event, MediaAsk, MediaFault, MediaReply, OtherCalls, ToAgent};
+
+use crate::desk::Desk;
+
+#[test]
+fn a_click_asks_for_the_offer_first_and_the_offer_becomes_the_invite() {
+    let mut desk = Desk::registered();
+    desk.call(1, "c1", "+49 (30) 1234");
+    assert!(matches!(
+        desk.asks(1).as_slice(),
+        [(call, MediaAsk::Offer { restart_ice: false, .. })] if call == "c1"
+    ));
+    assert_eq!(desk.heard(1), ["started"]);
+    let shown = desk.shown(1, "c1");
+    assert_eq!(shown.state, CallState::Dialing);
+    assert_eq!(shown.number, "+49 (30) 1234");
+
+    desk.describe(1, "c1", "offer");
+    assert_eq!(
+        desk.commands(),
+        [Command::Invite { call: "c1".into(), target: "+49301234".into(), caller_id: None, sdp: Some("offer".into()) }]
+    );
+}
+
+#[test]
+fn ringing_early_media_and_answer_are_shown_as_they_come() {
+    let mut desk = Desk::registered();
+    desk.call(1, "c1", "102");
+    desk.describe(1, "c1", "offer");
+    let progress = |status, sdp: Option<&str>| ua::Event::Progress {
+        call: "c1".into(),
+        status,
+        sdp: sdp.map(str::to_owned),
+        early: None,
+    };
+    desk.event(progress(180, None));
+    assert_eq!(desk.shown(1, "c1").state, CallState::Ringing);
+    desk.event(progress(183, Some("early")));
+    assert_eq!(desk.shown(1, "c1").state, CallState::EarlyMedia);
+    assert!(desk.asks(1).iter().any(|(_, ask)| *ask == MediaAsk::Accept { answer: "early".into(), provisional: true }));
+    // A late 180 does not take the tone back that the network plays.
+    desk.event(progress(180, None));
+    assert_eq!(desk.shown(1, "c1").state, CallState::EarlyMedia);
+    desk.forget();
+    desk.event(ua::Event::Answered { call: "c1".into(), sdp: Some("final".into()), early: None });
+    assert_eq!(desk.heard(1), ["answered"]);
+    assert_eq!(desk.shown(1, "c1").state, CallState::Active);
+    assert!(matches!(desk.asks(1).as_slice(), [(_, MediaAsk::Accept { provisional: false, .. })]));
+}
+
+#[test]
+fn hanging_up_frees_the_screen_at_once_in_every_state() {
+    let dialing = |desk: &mut Desk| desk.call(1, "c1", "102");
+    let invited = |desk: &mut Desk| {
+        desk.call(1, "c1", "102");
+        desk.describe(1, "c1", "offer");
+    };
+    let ringing_here = |desk: &mut Desk| desk.incoming("c1", "102");
+    let answering = |desk: &mut Desk| {
+        desk.incoming("c1", "102");
+        desk.answer(1, "c1", OtherCalls::Hold);
+    };
+    let active = |desk: &mut Desk| {
+        desk.call(1, "c1", "102");
+        desk.establish("c1");
+    };
+    let cases: [(&dyn Fn(&mut Desk), &str, usize); 5] = [
+        (&dialing, "ended: Cancelled", 0),
+        (&invited, "ended: Cancelled", 1),
+        (&ringing_here, "ended: Declined", 1),
+        (&answering, "ended: Declined", 1),
+        (&active, "ended: Hung up", 1),
+    ];
+    for (reach, words, commands) in cases {
+        let mut desk = Desk::registered();
+        reach(&mut desk);
+        desk.forget();
+        desk.say(1, ToAgent::HangUp { call: "c1".into() });
+        assert_eq!(desk.heard(1), [words]);
+        assert_eq!(desk.commands().len(), commands, "{words}");
+        let snapshots = desk.snapshots(1);
+        assert!(matches!(snapshots[0].calls[0].state, CallState::Ended { .. }));
+        assert!(snapshots[1].calls.is_empty());
+        // The user agent's last word about it is no second end.
+        desk.event(ua::Event::Ended {
+            call: "c1".into(),
+            cause: ua::Cause { by: EndedBy::Local, words: "x".into(), sip_code: None },
+        });
+        assert!(desk.heard(1).is_empty());
+    }
+}
+
+#[test]
+fn a_slow_microphone_cannot_revive_a_call_that_ended_meanwhile() {
+    let mut desk = Desk::registered();
+    desk.call(1, "c1", "102");
+    let request = desk.request(1, "c1");
+    desk.say(1, ToAgent::HangUp { call: "c1".into() });
+    desk.forget();
+    let sdp = "late".to_owned();
+    desk.reply_to(1, "c1", request, MediaReply::Description { sdp });
+    assert!(desk.commands().is_empty());
+}
+
+#[test]
+fn a_blocked_microphone_ends_the_attempt_with_its_reason() {
+    let mut desk = Desk::registered();
+    desk.call(1, "c1", "102");
+    desk.heard(1);
+    desk.reply(1, "c1", MediaReply::Failed { fault: MediaFault::MicrophoneBlocked, message: "blocked".into() });
+    assert_eq!(desk.heard(1), ["refused: MICROPHONE_BLOCKED", "ended: Microphone blocked"]);
+    assert!(desk.commands().is_empty());
+}
+
+#[test]
+fn a_missing_microphone_lets_an_incoming_call_ring_on() {
+    let mut desk = Desk::registered();
+    desk.incoming("c1", "102");
+    desk.answer(1, "c1", OtherCalls::Hold);
+    desk.heard(1);
+    desk.reply(1, "c1", MediaReply::Failed { fault: MediaFault::MicrophoneMissing, message: "none".into() });
+    assert_eq!(desk.heard(1), ["refused: MICROPHONE_MISSING"]);
+    assert_eq!(desk.shown(1, "c1").state, CallState::Incoming);
+    desk.answer(1, "c1", OtherCalls::Hold);
+    desk.describe(1, "c1", "answer");
+    assert!(matches!(desk.commands().as_slice(), [Command::Answer { .. }]));
+}
+
+#[test]
+fn what_cannot_be_called_is_refused_by_name_and_nothing_starts() {
+    let mut desk = Desk::registered();
+    desk.call(1, "c1", "  ");
+    desk.call(1, "c2", "12$");
+    assert_eq!(desk.heard(1), ["refused: BAD_NUMBER", "refused: BAD_NUMBER"]);
+    desk.say(1, ToAgent::HangUp { call: "c9".into() });
+    assert_eq!(desk.heard(1), ["refused: UNKNOWN_CALL"]);
+    assert!(desk.commands().is_empty());
+    assert!(desk.asks(1).is_empty());
+
+    let mut desk = Desk::new();
+    desk.attach(1, "a");
+    desk.call(1, "c1", "102");
+    assert_eq!(desk.heard(1), ["refused: NOT_REGISTERED"]);
+}
+
+#[test]
+fn more_calls_than_allowed_are_refused() {
+    let mut desk = Desk::in_call();
+    desk.call(1, "c2", "103");
+    desk.forget();
+    desk.call(1, "c3", "104");
+    assert_eq!(desk.heard(1), ["refused: MAX_SESSIONS"]);
+    assert!(desk.asks(1).is_empty());
+}
+
+#[test]
+fn calling_during_a_call_holds_that_one_first() {
+    let mut desk = Desk::in_call();
+    desk.call(1, "c2", "103");
+    let asks = desk.asks(1);
+    assert!(
+        asks.iter().any(|(call, ask)| call == "c1"
+            && matches!(ask, MediaAsk::Offer { flow: bitcall_wire::seam::Flow::SendOnly, .. }))
+    );
+    assert!(asks.iter().any(|(call, _)| call == "c2"));
+    assert_eq!(desk.snapshot(1).active.as_deref(), Some("c2"));
+}
+
+#[test]
+fn end_and_answer_ends_the_other_call_and_says_so_once() {
+    let mut desk = Desk::in_call();
+    desk.incoming("c2", "103");
+    desk.forget();
+    desk.answer(1, "c2", OtherCalls::End);
+    assert_eq!(desk.heard(1), ["ended: Hung up"]);
+    assert_eq!(desk.commands(), [Command::HangUp { call: "c1".into() }]);
+    assert!(desk.asks(1).iter().any(|(call, ask)| call == "c2" && matches!(ask, MediaAsk::Answer { .. })));
+}
+
+#[test]
+fn a_call_without_offer_is_answered_with_ours() {
+    let mut desk = Desk::registered();
+    desk.event(ua::Event::Incoming { call: "c1".into(), from: ua::Party::default(), offer: None });
+    desk.answer(1, "c1", OtherCalls::Hold);
+    assert!(matches!(desk.asks(1).as_slice(), [(_, MediaAsk::Offer { .. })]));
+    desk.describe(1, "c1", "our offer");
+    desk.forget();
+    desk.event(ua::Event::Confirmed { call: "c1".into(), sdp: Some("their answer".into()) });
+    assert!(matches!(desk.asks(1).as_slice(), [(_, MediaAsk::Accept { provisional: false, .. })]));
+    assert_eq!(desk.shown(1, "c1").state, CallState::Active);
+}
+
+#[test]
+fn the_end_names_cause_code_and_whole_seconds() {
+    let mut desk = Desk::in_call();
+    desk.pass(61_900, &[1]);
+    desk.forget();
+    desk.event(ua::Event::Ended {
+        call: "c1".into(),
+        cause: ua::Cause { by: EndedBy::Remote, words: "Remote hung up".into(), sip_code: None },
+    });
+    let events = desk.events(1);
+    let [Event::CallEnded { cause, duration, .. }] = events.as_slice() else {
+        panic!("{events:?}");
+    };
+    assert_eq!((cause.words.as_str(), *duration), ("Remote hung up", 61));
+    assert!(desk.asks(1).iter().any(|(_, ask)| *ask == MediaAsk::Close));
+}
+
+#[test]
+fn a_final_answer_that_does_not_fit_gets_one_fresh_connection() {
+    let mut desk = Desk::registered();
+    desk.call(1, "c1", "102");
+    desk.describe(1, "c1", "offer");
+    desk.event(ua::Event::Answered { call: "c1".into(), sdp: Some("of another branch".into()), early: None });
+    let unusable = || MediaReply::Failed { fault: MediaFault::Unusable, message: "x".into() };
+    let request = desk.request(1, "c1");
+    desk.forget();
+    desk.reply_to(1, "c1", request, unusable());
+    let asks: Vec<_> = desk.asks(1).into_iter().map(|(_, ask)| ask).collect();
+    assert!(matches!(asks.as_slice(), [MediaAsk::Close, MediaAsk::Offer { .. }]));
+    desk.describe(1, "c1", "fresh offer");
+    assert!(matches!(desk.commands().as_slice(), [Command::Reinvite { .. }]));
+}
+
+#[test]
+fn digits_go_out_one_by_one_and_nonsense_does_not() {
+    let mut desk = Desk::in_call();
+    desk.say(1, ToAgent::Digits { call: "c1".into(), digits: "4x#".into() });
+    let bodies: Vec<_> = desk
+        .commands()
+        .into_iter()
+        .map(|command| match command {
+            Command::Info { body, .. } => body,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(bodies, ["Signal=4\r\nDuration=160\r\n", "Signal=#\r\nDuration=160\r\n"]);
+    assert_eq!(desk.heard(1), ["refused: BAD_DIGIT"]);
+}

@@ -1,0 +1,264 @@
+//! A board with pages around it, and words to say what happens there.
+
+use bitcall_agent::{Board, Out, PortId};
+use bitcall_sip::ua::{self, Command, Millis};
+use bitcall_wire::config::Dtmf;
+use bitcall_wire::seam::{Account, Call, Event, MediaAsk, MediaReply, OtherCalls, Secret, Snapshot, ToAgent, ToPage};
+
+pub struct Desk {
+    board: Board,
+    pub now: Millis,
+    /// Everything that came out since the last look.
+    out: Vec<Out>,
+}
+
+impl Desk {
+    pub fn new() -> Desk {
+        Desk { board: Board::new(), now: Millis(1_000_000), out: Vec::new() }
+    }
+
+    /// Page `a` on port 1, signed in and registered; nothing left to look at.
+    pub fn registered() -> Desk {
+        let mut desk = Desk::new();
+        desk.attach(1, "a");
+        desk.sign_in(1, "secret");
+        desk.registration(ua::Registration::Registered { server: "wss://sip.test".into() });
+        desk.out.clear();
+        desk
+    }
+
+    /// Page `a` in a call `c1` that it placed and that is up.
+    pub fn in_call() -> Desk {
+        let mut desk = Desk::registered();
+        desk.call(1, "c1", "102");
+        desk.establish("c1");
+        desk
+    }
+
+    /// The page's offer, the far end's answer, and the page takes it.
+    pub fn establish(&mut self, call: &str) {
+        self.describe(1, call, "offer");
+        self.event(ua::Event::Answered { call: call.into(), sdp: Some("answer".into()), early: None });
+        self.done(1, call);
+        self.out.clear();
+    }
+
+    pub fn attach(&mut self, port: PortId, page: &str) {
+        self.say(port, ToAgent::Attach { page: page.into(), visible: true });
+    }
+
+    pub fn sign_in(&mut self, port: PortId, password: &str) {
+        self.sign_in_as(port, "101", password);
+    }
+
+    pub fn sign_in_as(&mut self, port: PortId, username: &str, password: &str) {
+        self.say(
+            port,
+            ToAgent::SignIn {
+                account: Box::new(Account {
+                    username: username.into(),
+                    domain: "sip.test".into(),
+                    display_name: None,
+                    secret: Secret::Password { password: password.into() },
+                    wss: vec!["wss://sip.test".into()],
+                    instance_id: "urn:uuid:1".into(),
+                    dtmf: Dtmf::default(),
+                    max_sessions: 2,
+                }),
+            },
+        );
+    }
+
+    pub fn call(&mut self, port: PortId, call: &str, number: &str) {
+        self.say(port, ToAgent::Call { call: call.into(), number: number.into(), caller_id: None });
+    }
+
+    pub fn answer(&mut self, port: PortId, call: &str, others: OtherCalls) {
+        self.say(port, ToAgent::Answer { call: call.into(), others });
+    }
+
+    pub fn hold(&mut self, port: PortId, call: &str, held: bool) {
+        self.say(port, ToAgent::Hold { call: call.into(), held });
+    }
+
+    pub fn say(&mut self, port: PortId, message: ToAgent) {
+        self.board.page(port, message, self.now);
+        self.collect();
+    }
+
+    pub fn event(&mut self, event: ua::Event) {
+        self.board.event(event, self.now);
+        self.collect();
+    }
+
+    pub fn registration(&mut self, registration: ua::Registration) {
+        self.event(ua::Event::Registration(registration));
+    }
+
+    pub fn incoming(&mut self, call: &str, number: &str) {
+        self.event(ua::Event::Incoming {
+            call: call.into(),
+            from: ua::Party { number: number.into(), ..ua::Party::default() },
+            offer: Some("their offer".into()),
+        });
+    }
+
+    pub fn confirmed(&mut self, call: &str) {
+        self.event(ua::Event::Confirmed { call: call.into(), sdp: None });
+    }
+
+    /// The page's reply to the last request about `call`, which must be open.
+    pub fn describe(&mut self, port: PortId, call: &str, sdp: &str) {
+        self.reply(port, call, MediaReply::Description { sdp: sdp.into() });
+    }
+
+    pub fn done(&mut self, port: PortId, call: &str) {
+        self.reply(port, call, MediaReply::Done);
+    }
+
+    pub fn reply(&mut self, port: PortId, call: &str, reply: MediaReply) {
+        let request = self.request(port, call);
+        self.reply_to(port, call, request, reply);
+    }
+
+    pub fn reply_to(&mut self, port: PortId, call: &str, request: u32, reply: MediaReply) {
+        self.say(port, ToAgent::MediaReply { call: call.into(), request, reply });
+    }
+
+    pub fn request(&self, port: PortId, call: &str) -> u32 {
+        self.out
+            .iter()
+            .rev()
+            .find_map(|out| match out {
+                Out::ToPage { port: to, message: ToPage::Media { call: about, request, .. } }
+                    if *to == port && about == call =>
+                {
+                    Some(*request)
+                }
+                _ => None,
+            })
+            .expect("the page was asked for nothing")
+    }
+
+    /// Lets time pass, stopping at every deadline on the way as a driver would.
+    /// Pages on `ports` say that they are alive.
+    pub fn pass(&mut self, milliseconds: u64, ports: &[PortId]) {
+        let end = self.now.plus(milliseconds);
+        while self.now < end {
+            self.now = end.min(self.now.plus(1_000));
+            for port in ports {
+                self.board.page(*port, ToAgent::Alive { visible: true }, self.now);
+            }
+            if self.board.next_timeout().is_some_and(|at| at <= self.now) {
+                self.board.tick(self.now);
+                assert!(self.board.next_timeout().is_none_or(|at| at > self.now), "a deadline that does not go away");
+            }
+            self.collect();
+        }
+    }
+
+    pub fn forget(&mut self) {
+        self.out.clear();
+    }
+
+    pub fn commands(&mut self) -> Vec<Command> {
+        take(&mut self.out, |out| match out {
+            Out::Command(command) => Some(command.clone()),
+            _ => None,
+        })
+    }
+
+    pub fn asks(&self, port: PortId) -> Vec<(String, MediaAsk)> {
+        self.out
+            .iter()
+            .filter_map(|out| match out {
+                Out::ToPage { port: to, message: ToPage::Media { call, ask, .. } } if *to == port => {
+                    Some((call.clone(), ask.clone()))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub fn events(&mut self, port: PortId) -> Vec<Event> {
+        take(&mut self.out, |out| match out {
+            Out::ToPage { port: to, message: ToPage::Event { event } } if *to == port => Some(event.clone()),
+            _ => None,
+        })
+    }
+
+    /// Names of events, for what needs no more.
+    pub fn heard(&mut self, port: PortId) -> Vec<String> {
+        self.events(port)
+            .iter()
+            .map(|event| match event {
+                Event::CallEnded { cause, .. } => format!("ended: {}", cause.words),
+                Event::Refused { code, .. } => format!("refused: {code}"),
+                Event::CallStarted { .. } => "started".into(),
+                Event::CallIncoming { .. } => "incoming".into(),
+                Event::CallAnswered { .. } => "answered".into(),
+                Event::Registered { .. } => "registered".into(),
+                Event::Unregistered { .. } => "unregistered".into(),
+                Event::Ha1 { .. } => "ha1".into(),
+                Event::HoldFailed { .. } => "hold failed".into(),
+            })
+            .collect()
+    }
+
+    pub fn starts(&self) -> Vec<ua::Config> {
+        self.out
+            .iter()
+            .filter_map(|out| match out {
+                Out::Start(config) => Some((**config).clone()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub fn finished(&self) -> bool {
+        self.out.contains(&Out::Finished)
+    }
+
+    /// The last snapshot that the page got.
+    pub fn snapshot(&self, port: PortId) -> Snapshot {
+        self.snapshots(port).pop().expect("no snapshot")
+    }
+
+    pub fn snapshots(&self, port: PortId) -> Vec<Snapshot> {
+        self.out
+            .iter()
+            .filter_map(|out| match out {
+                Out::ToPage { port: to, message: ToPage::Snapshot { snapshot } } if *to == port => {
+                    Some(snapshot.clone())
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub fn shown(&self, port: PortId, call: &str) -> Call {
+        self.snapshot(port).calls.into_iter().find(|shown| shown.id == call).expect("the call is not shown")
+    }
+
+    fn collect(&mut self) {
+        loop {
+            match self.board.poll() {
+                Some(out) => self.out.push(out),
+                None if self.board.show() => {}
+                None => break,
+            }
+        }
+    }
+}
+
+fn take<T>(out: &mut Vec<Out>, pick: impl Fn(&Out) -> Option<T>) -> Vec<T> {
+    let mut taken = Vec::new();
+    out.retain(|out| match pick(out) {
+        Some(picked) => {
+            taken.push(picked);
+            false
+        }
+        None => true,
+    });
+    taken
+}

@@ -1,0 +1,11 @@
+//! The agent's board, tried from outside: pages speak, the user agent speaks,
+//! and what comes out is looked at.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod accounts;
+mod calls;
+mod desk;
+mod hold;
+mod pages;
+mod reload;

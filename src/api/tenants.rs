@@ -19,7 +19,14 @@ pub async fn provision(_: Panel, With(state): With<State>, input: Input) -> Resu
     let new = input.read(|form| {
         let tenant_id = form.required("tenantId", parsed);
         let display_name = form.optional("displayName", line(MAX_NAME));
-        let plan_id = form.optional("planId", text);
+        let plan_id = form.optional("planId", |value| {
+            let id = text(value)?;
+            if state.platform.has_plan(&id) {
+                Ok(id)
+            } else {
+                Err(Invalid::new("names no plan of the catalogue").into())
+            }
+        });
         let api_key_label = form.optional("apiKeyLabel", line(MAX_LABEL));
         let mut allowed_origins = None;
         form.section("origins", |form| allowed_origins = form.optional("allowedOrigins", origins));

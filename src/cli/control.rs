@@ -18,13 +18,20 @@ use crate::config::Config;
 #[derive(Clone, Debug, Args)]
 pub struct Target {
     /// Administer a remote server; its keys come from `BITCALL_PANEL_KEY` and `APP_MASTER_SECRET`
-    #[arg(long, env = "BITCALL_SERVER", value_name = "URL", help_heading = "Target")]
+    #[arg(long, global = true, env = "BITCALL_SERVER", value_name = "URL", help_heading = "Target")]
     server: Option<Url>,
     /// PEM file with the authority of the remote server's certificate, instead of the system's
-    #[arg(long, env = "BITCALL_CA", value_name = "FILE", requires = "server", help_heading = "Target")]
+    #[arg(long, global = true, env = "BITCALL_CA", value_name = "FILE", requires = "server", help_heading = "Target")]
     ca: Option<PathBuf>,
     /// Control socket of the server, instead of the configured one
-    #[arg(long, env = "BITCALL_SOCKET", value_name = "FILE", conflicts_with = "server", help_heading = "Target")]
+    #[arg(
+        long,
+        global = true,
+        env = "BITCALL_SOCKET",
+        value_name = "FILE",
+        conflicts_with = "server",
+        help_heading = "Target"
+    )]
     socket: Option<PathBuf>,
 }
 

@@ -126,6 +126,10 @@ impl Platform {
         self.snapshot().tenants().cloned().collect()
     }
 
+    pub fn has_plan(&self, id: &str) -> bool {
+        self.snapshot().plan(id).is_some()
+    }
+
     pub fn api_keys(&self, live: &Live) -> Vec<ApiKeyMeta> {
         self.snapshot().key_metas(&live.tenant)
     }

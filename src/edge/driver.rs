@@ -324,12 +324,12 @@ fn close_frame(reason: CloseReason) -> CloseFrame {
 }
 
 pub fn directory_changed(shared: &Shared) {
-    shared.step(Core::directory_changed);
+    shared.step(|core, _| core.directory_changed());
 }
 
 pub async fn shutdown(shared: &Shared, grace: Duration) {
     let deadline = tokio::time::Instant::now() + grace;
-    shared.step(Core::shutdown);
+    shared.step(|core, _| core.shutdown());
     loop {
         let gone = shared.gone.notified();
         tokio::pin!(gone);

@@ -43,7 +43,7 @@ pub struct Credentials {
 }
 
 /// How an edge is set up. The defaults suit one machine without NAT.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Further addresses to offer for the echo's media: the public addresses of a
     /// server behind NAT. The machine's own ones are always offered.
@@ -52,12 +52,6 @@ pub struct Options {
     /// Behind a firewall or NAT a fixed one is needed.
     pub media_port: u16,
     pub limits: Limits,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { media_addresses: Vec::new(), media_port: 0, limits: Limits::default() }
-    }
 }
 
 /// What one edge holds at most, so that nobody can fill its memory.
@@ -90,7 +84,7 @@ impl Default for Limits {
             requests: 2_000,
             echo_calls: 32,
             unsent_bytes: 256 * 1024,
-            sign_in: Duration::from_secs(60),
+            sign_in: Duration::from_mins(1),
             silence: Duration::from_secs(30),
         }
     }
@@ -130,20 +124,15 @@ impl Edge {
     pub async fn shutdown(&self, grace: Duration) {
         driver::shutdown(&self.shared, grace).await;
     }
-
-    /// Numbers for metrics.
-    pub fn statistics(&self) -> Statistics {
-        driver::statistics(&self.shared)
-    }
 }
 
 /// What the edge is doing right now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Statistics {
-    pub connections: usize,
-    pub contacts: usize,
-    pub requests: usize,
-    pub echo_calls: usize,
+struct Statistics {
+    connections: usize,
+    contacts: usize,
+    requests: usize,
+    echo_calls: usize,
 }
 
 /// Whether a `Sec-WebSocket-Protocol` header value offers SIP. The upgrade is refused

@@ -170,7 +170,7 @@ impl Core {
     }
 
     /// The ACK arrived.
-    pub(super) fn echo_acknowledged(&mut self, id: CallId, connection: ConnectionId, _now: Instant) {
+    pub(super) fn echo_acknowledged(&mut self, id: CallId, connection: ConnectionId) {
         let identity = self.identity(connection).cloned();
         if let Some(call) = self.echo.get_mut(&id).filter(|call| Some(&call.caller) == identity.as_ref()) {
             call.deadline = None;
@@ -253,7 +253,7 @@ impl Core {
         }
     }
 
-    pub(super) fn end_echo_calls_of(&mut self, extension: &Extension, _now: Instant) {
+    pub(super) fn end_echo_calls_of(&mut self, extension: &Extension) {
         let calls: Vec<CallId> =
             self.echo.iter().filter(|(_, call)| call.caller == *extension).map(|(id, _)| *id).collect();
         for call in calls {
@@ -261,7 +261,7 @@ impl Core {
         }
     }
 
-    pub(super) fn end_all_echo_calls(&mut self, _now: Instant) {
+    pub(super) fn end_all_echo_calls(&mut self) {
         let calls: Vec<CallId> = self.echo.keys().copied().collect();
         for call in calls {
             self.hang_up_echo_call(call, "server going down");

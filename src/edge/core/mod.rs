@@ -8,6 +8,8 @@
 //! [`registrar`] keeps the [`location`] table, [`routing`] decides where a request goes,
 //! [`fork`] follows it there and back, [`echo_dialog`] is the far end of `*43`.
 
+#![allow(clippy::similar_names, reason = "caller and callee are the words of the field")]
+
 mod auth;
 mod echo_dialog;
 mod fork;
@@ -235,9 +237,9 @@ impl Core {
     }
 
     /// No more connections; those that are there are told to go, and calls to the echo end.
-    pub fn shutdown(&mut self, now: Instant) {
+    pub fn shutdown(&mut self) {
         self.going_away = true;
-        self.end_all_echo_calls(now);
+        self.end_all_echo_calls();
         let mut all: Vec<ConnectionId> = self.connections.keys().copied().collect();
         all.sort_unstable();
         for connection in all {

@@ -118,9 +118,8 @@ impl Core {
                 Some(known) if known.call_id == call_id && known.cseq >= cseq => {
                     return Err((500, "CSeq Out of Order"));
                 }
-                Some(_) => {}
                 None if wanted.expires > 0 => more += 1,
-                None => {}
+                Some(_) | None => {}
             }
         }
         if self.location.of(extension).len() + more > self.limits.contacts_per_extension {
@@ -207,7 +206,7 @@ impl Core {
     }
 
     /// Closes the connections whose extension or tenant is gone.
-    pub fn directory_changed(&mut self, now: Instant) {
+    pub fn directory_changed(&mut self) {
         let gone: Vec<(ConnectionId, Extension)> = self
             .connections
             .iter()
@@ -218,7 +217,7 @@ impl Core {
             .collect();
         for (connection, extension) in gone {
             self.location.unbind_connection(&extension, connection);
-            self.end_echo_calls_of(&extension, now);
+            self.end_echo_calls_of(&extension);
             self.close(connection, CloseReason::Revoked);
         }
     }

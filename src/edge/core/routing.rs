@@ -129,7 +129,7 @@ impl Core {
         }
 
         let Some(tag) = to_tag else {
-            return self.route_new(connection, key, request, caller, Extension { domain: host, user }, now);
+            return self.route_new(connection, key, request, caller, &Extension { domain: host, user }, now);
         };
         // Inside a dialog the connection's sign-in is proof enough; a new connection that has not registered yet is asked.
         let identity = match self.identity(connection) {
@@ -139,11 +139,11 @@ impl Core {
         if let Some(call) = self.echo_call(&request, &tag) {
             return self.echo_request(call, connection, key, &identity, request, now);
         }
-        let target = match self.other_end(connection, &identity, route, request.uri_text()) {
+        let target = match self.other_end(connection, &identity, route.as_deref(), request.uri_text()) {
             Ok(connection) => Target { connection, uri: None, record_route: None },
             Err((status, reason)) => return invalid(&request, status, reason),
         };
-        self.forward(connection, key, request, vec![target], now)
+        self.forward(connection, key, &request, vec![target], now)
     }
 
     /// A request outside any dialog.
@@ -153,7 +153,7 @@ impl Core {
         key: (ConnectionId, String),
         mut request: Request,
         caller: Option<Extension>,
-        callee: Extension,
+        callee: &Extension,
         now: Instant,
     ) -> Result<(), Response> {
         let caller = self.sign_in_by_proxy(connection, &request, caller, now)?;
@@ -177,7 +177,7 @@ impl Core {
         };
         let targets: Vec<Target> = self
             .location
-            .devices_of(&callee)
+            .devices_of(callee)
             .into_iter()
             // Who calls the own extension means the other devices.
             .filter(|binding| binding.connection != connection)
@@ -194,7 +194,7 @@ impl Core {
         if targets.is_empty() {
             return refuse(&request, 480, "Temporarily Unavailable");
         }
-        self.forward(connection, key, request, targets, now)
+        self.forward(connection, key, &request, targets, now)
     }
 
     /// Proves by digest that the request comes from the extension in its From.
@@ -243,7 +243,7 @@ impl Core {
         &self,
         connection: ConnectionId,
         identity: &Extension,
-        route: Option<String>,
+        route: Option<&str>,
         uri: &str,
     ) -> Result<ConnectionId, (u16, &'static str)> {
         let is_mine = |end: End| match end {
@@ -252,7 +252,7 @@ impl Core {
                 self.location.device(&identity.domain, device).is_some_and(|binding| binding.connection == connection)
             }
         };
-        let other = route.as_deref().and_then(ends).and_then(|(one, two)| match (is_mine(one), is_mine(two)) {
+        let other = route.and_then(ends).and_then(|(one, two)| match (is_mine(one), is_mine(two)) {
             (true, _) => Some(two),
             (_, true) => Some(one),
             // Our device signed in without registering again: the other end is the one that its remote target names.
@@ -279,7 +279,7 @@ impl Core {
         &mut self,
         connection: ConnectionId,
         key: (ConnectionId, String),
-        request: Request,
+        request: &Request,
         targets: Vec<Target>,
         now: Instant,
     ) -> Result<(), Response> {
@@ -301,7 +301,7 @@ impl Core {
         for target in targets {
             let number = self.secret.number();
             let via = our_via(number);
-            let copy = copy_for(&request, &target, &via);
+            let copy = copy_for(request, &target, &via);
             let message = copy.to_bytes();
             let index = fork.add_branch(target.connection, copy, via, now);
             self.branches.insert(number, (id, index));
@@ -329,7 +329,7 @@ impl Core {
         }
         let tag = request.to().ok().and_then(|to| to.tag().map(str::to_owned)).unwrap_or_default();
         if let Some(call) = self.echo_call(&request, &tag) {
-            self.echo_acknowledged(call, connection, now);
+            self.echo_acknowledged(call, connection);
             return;
         }
         let Some(identity) = self.identity(connection).cloned() else { return };
@@ -340,7 +340,7 @@ impl Core {
         if request.decrement_max_forwards().is_none() {
             return;
         }
-        match self.other_end(connection, &identity, route, request.uri_text()) {
+        match self.other_end(connection, &identity, route.as_deref(), request.uri_text()) {
             Ok(to) => {
                 request.push_via(&our_via(self.secret.number()));
                 self.send(to, request.to_bytes());

@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq;
 use super::ConnectionId;
 
 /// How long a nonce is good for. A phone that comes later is told `stale=true` and needs no person.
-const NONCE_LIFE: Duration = Duration::from_secs(600);
+const NONCE_LIFE: Duration = Duration::from_mins(10);
 
 pub struct Secret {
     key: [u8; 32],

@@ -180,10 +180,10 @@ fn send_all(sockets: &Sockets, session: &mut Session) {
     while let Some(datagram) = session.poll_transmit() {
         if let Err(error) = sockets.send(datagram.source, datagram.destination, &datagram.contents) {
             // Unreachable candidates are daily business; a full buffer costs one packet, like any network.
-            if error.kind() != std::io::ErrorKind::WouldBlock {
-                debug!(%error, "datagram not sent");
-            } else {
+            if error.kind() == std::io::ErrorKind::WouldBlock {
                 warn!("datagram dropped: the socket's buffer is full");
+            } else {
+                debug!(%error, "datagram not sent");
             }
         }
     }

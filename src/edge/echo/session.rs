@@ -230,7 +230,7 @@ fn add_candidate(rtc: &mut Rtc, address: SocketAddr) -> bool {
     }
 }
 
-fn input<'a>(local: SocketAddr, remote: SocketAddr, bytes: &'a [u8], now: Instant) -> Option<Input<'a>> {
+fn input(local: SocketAddr, remote: SocketAddr, bytes: &[u8], now: Instant) -> Option<Input<'_>> {
     let contents = DatagramRecv::try_from(bytes).ok()?;
     Some(Input::Receive(now, Receive { proto: Protocol::Udp, source: remote, destination: local, contents }))
 }

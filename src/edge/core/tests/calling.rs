@@ -40,7 +40,7 @@ fn what_a_proxy_need_not_change_arrives_byte_for_byte() {
     request.append(Header::Subject, "Grüße ✓");
     request.append(Header::PAssertedIdentity, "<sip:boss@acme.sip.test>");
     request.set_body("application/sdp", b"v=0\r\nbinary \xff\xfe\0 too\r\n");
-    world.send_signed(caller, request);
+    world.send_signed(caller, &request);
     world.response(caller);
     let received = world.inbox(callee).pop().unwrap();
     let find = |needle: &[u8]| received.windows(needle.len()).any(|window| window == needle);
@@ -288,7 +288,7 @@ fn a_silent_device_costs_other_requests_nothing_but_their_answer() {
     let caller = world.phone("101", 1);
     world.phone("102", 2);
     let request = world.make(caller, Method::Message, "sip:102@acme.sip.test");
-    world.send_signed(caller, request);
+    world.send_signed(caller, &request);
     world.wait(33);
     assert_eq!(world.inbox(caller).len(), 0, "RFC 4320: no 408");
     assert_eq!(world.core.statistics().requests, 0);
@@ -301,7 +301,7 @@ fn who_is_not_there_is_unavailable_and_who_does_not_exist_is_not_found() {
     for (user, status) in [("102", 480), ("101", 480), ("777", 404), ("", 404)] {
         let uri = if user.is_empty() { "sip:acme.sip.test".to_owned() } else { format!("sip:{user}@acme.sip.test") };
         let request = world.make(caller, Method::Invite, &uri);
-        world.send_signed(caller, request);
+        world.send_signed(caller, &request);
         assert_eq!(world.response(caller).status(), status, "{user}");
     }
 }
@@ -325,7 +325,7 @@ fn a_device_with_two_flows_rings_once() {
     let mut request = world.registration(second);
     let contact = request.value(Header::Contact).unwrap().replace("reg-id=1", "reg-id=2");
     request.set(Header::Contact, &contact);
-    world.send_signed(second, request);
+    world.send_signed(second, &request);
     assert_eq!(world.response(second).values(Header::Contact).count(), 2);
     world.invite(caller, "102");
     assert_eq!(world.summary(second), ["INVITE"], "the newest flow");

@@ -210,14 +210,14 @@ fn an_invite_without_an_offer_or_with_demands_is_refused() {
     let mut world = World::new();
     let phone = world.phone("101", 1);
     let request = world.make(phone, Method::Invite, "sip:*43@acme.sip.test");
-    world.send_signed(phone, request);
+    world.send_signed(phone, &request);
     assert_eq!(world.response(phone).status(), 488);
     let mut request = world.make(phone, Method::Invite, "sip:*43@acme.sip.test");
     request.append(Header::Require, "100rel");
-    world.send_signed(phone, request);
+    world.send_signed(phone, &request);
     assert_eq!(world.response(phone).status(), 420);
     let request = world.make(phone, Method::Options, "sip:*43@acme.sip.test");
-    world.send_signed(phone, request);
+    world.send_signed(phone, &request);
     assert_eq!(world.response(phone).status(), 200);
 }
 
@@ -244,7 +244,7 @@ fn shutting_down_and_removing_the_extension_hang_up() {
     let mut world = World::new();
     let phone = world.phone("101", 1);
     let (_, call) = up(&mut world, phone);
-    world.core.shutdown(world.now);
+    world.core.shutdown();
     world.collect();
     assert_eq!(world.summary(phone), ["BYE"]);
     assert!(ended(&mut world, call));
@@ -253,7 +253,7 @@ fn shutting_down_and_removing_the_extension_hang_up() {
     let phone = world.phone("101", 1);
     let (_, call) = up(&mut world, phone);
     world.tenants.removed.lock().unwrap().insert("101".to_owned());
-    world.core.directory_changed(world.now);
+    world.core.directory_changed();
     world.collect();
     assert_eq!(world.summary(phone), ["BYE"]);
     assert!(ended(&mut world, call));

@@ -47,8 +47,8 @@ fn a_head_that_is_too_large_is_refused_and_a_large_body_is_not() {
     world.send(caller, &request);
     assert_eq!(world.response(caller).status(), 513);
     let mut request = world.make(caller, Method::Message, "sip:102@acme.sip.test");
-    request.set_body("text/plain", &[b'x'; 30_000]);
-    world.send_signed(caller, request);
+    request.set_body("text/plain", &vec![b'x'; 30_000]);
+    world.send_signed(caller, &request);
     assert_eq!(world.asked(callee).body().len(), 30_000);
 }
 

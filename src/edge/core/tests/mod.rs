@@ -211,20 +211,20 @@ impl World {
     /// Registers with credentials and returns the last answer.
     pub fn register(&mut self, phone: Phone) -> Response {
         let request = self.registration(phone);
-        self.send_signed(phone, request);
+        self.send_signed(phone, &request);
         self.response(phone)
     }
 
     /// Sends a request, answers the challenge, and leaves the inbox at what follows. Returns the request as signed.
-    pub fn send_signed(&mut self, phone: Phone, request: Request) -> Request {
+    pub fn send_signed(&mut self, phone: Phone, request: &Request) -> Request {
         self.send_signed_with(phone, request, &format!("pw-{}", phone.user))
     }
 
-    pub fn send_signed_with(&mut self, phone: Phone, request: Request, password: &str) -> Request {
-        self.send(phone, &request);
+    pub fn send_signed_with(&mut self, phone: Phone, request: &Request, password: &str) -> Request {
+        self.send(phone, request);
         let challenge = self.response(phone);
         assert!(matches!(challenge.status(), 401 | 407), "{challenge:?}");
-        let signed = sign(&next(&request), &challenge, phone.user, password, 1);
+        let signed = sign(&next(request), &challenge, phone.user, password, 1);
         self.send(phone, &signed);
         signed
     }
@@ -233,7 +233,7 @@ impl World {
     pub fn invite(&mut self, phone: Phone, user: &str) -> Request {
         let mut request = self.make(phone, Method::Invite, &format!("sip:{user}@{}", phone.domain));
         request.set_body("application/sdp", SDP.as_bytes());
-        self.send_signed(phone, request)
+        self.send_signed(phone, &request)
     }
 
     /// A call that is up. Returns the INVITE as the callee saw it and the 200 as the caller saw it.

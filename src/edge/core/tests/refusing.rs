@@ -7,7 +7,7 @@ fn a_wrong_password_is_challenged_anew_without_stale_and_ends_after_ten_tries() 
     for tries in 1..=10 {
         assert_eq!(world.closed.get(&phone.connection), None, "{tries}");
         let request = world.registration(phone);
-        world.send_signed_with(phone, request, "guess");
+        world.send_signed_with(phone, &request, "guess");
         let refused = world.response(phone);
         assert_eq!(refused.status(), 401);
         assert!(!refused.value(Header::WwwAuthenticate).unwrap().contains("stale"));
@@ -24,7 +24,7 @@ fn an_unknown_extension_looks_like_a_wrong_password() {
     let mut world = World::new();
     let phone = world.connect("999", ACME, 1);
     let request = world.registration(phone);
-    world.send_signed(phone, request);
+    world.send_signed(phone, &request);
     assert_eq!(world.response(phone).status(), 401);
 }
 
@@ -33,7 +33,7 @@ fn a_replayed_answer_is_refused_as_stale_on_the_same_and_on_another_connection()
     let mut world = World::new();
     let phone = world.connect("101", ACME, 1);
     let request = world.registration(phone);
-    let signed = world.send_signed(phone, request);
+    let signed = world.send_signed(phone, &request);
     assert_eq!(world.response(phone).status(), 200);
     let thief = world.connect("101", ACME, 2);
     for connection in [phone, thief] {
@@ -86,7 +86,7 @@ fn nobody_registers_for_another_extension() {
     let phone = world.connect("101", ACME, 1);
     let mut request = world.registration(phone);
     request.set(Header::To, "<sip:102@acme.sip.test>");
-    world.send_signed(phone, request);
+    world.send_signed(phone, &request);
     assert_eq!(world.response(phone).status(), 403);
     assert_eq!(world.core.statistics().contacts, 0);
 }
@@ -137,7 +137,7 @@ fn calls_do_not_cross_from_tenant_to_tenant() {
     let foreign = world.connect("101", OTHER, 1);
     assert_eq!(world.register(foreign).status(), 200);
     let request = world.make(foreign, Method::Invite, "sip:102@acme.sip.test");
-    world.send_signed(foreign, request);
+    world.send_signed(foreign, &request);
     assert_eq!(world.response(foreign).status(), 403);
     // Nor by the Route of a dialog of the other tenant.
     let caller = world.phone("101", 3);
@@ -154,7 +154,7 @@ fn nothing_goes_to_foreign_hosts() {
     let mut world = World::new();
     let phone = world.phone("101", 1);
     let request = world.make(phone, Method::Invite, "sip:bob@example.com");
-    world.send_signed(phone, request);
+    world.send_signed(phone, &request);
     assert_eq!(world.response(phone).status(), 403);
     let mut request = world.make(phone, Method::Invite, "sip:102@acme.sip.test");
     request.append(Header::Route, "<sip:proxy.example.com;lr>");
@@ -171,7 +171,7 @@ fn nobody_calls_under_another_name() {
     let phone = world.phone("101", 1);
     let mut request = world.make(phone, Method::Invite, "sip:103@acme.sip.test");
     request.set(Header::From, "<sip:102@acme.sip.test>;tag=x");
-    world.send_signed(phone, request);
+    world.send_signed(phone, &request);
     assert_eq!(world.response(phone).status(), 403);
 }
 

@@ -57,7 +57,7 @@ fn a_phone_without_instance_is_known_by_its_uri() {
     for _ in 0..2 {
         let mut request = world.registration(phone);
         request.set(Header::Contact, &contact(phone));
-        world.send_signed(phone, request);
+        world.send_signed(phone, &request);
         let ok = world.response(phone);
         assert_eq!(ok.values(Header::Contact).count(), 1);
         assert!(!ok.has(Header::Require));
@@ -70,13 +70,13 @@ fn too_short_an_expiry_is_refused_with_the_shortest_and_a_long_one_is_shortened(
     let phone = world.connect("101", ACME, 1);
     let mut request = world.registration(phone);
     request.set(Header::Contact, &format!("{};expires=10", contact(phone)));
-    world.send_signed(phone, request);
+    world.send_signed(phone, &request);
     let brief = world.response(phone);
     assert_eq!((brief.status(), brief.min_expires().unwrap()), (423, Some(60)));
     let mut request = world.registration(phone);
     request.set(Header::Contact, &contact(phone));
     request.set(Header::Expires, "100000");
-    world.send_signed(phone, request);
+    world.send_signed(phone, &request);
     assert!(world.response(phone).value(Header::Contact).unwrap().ends_with(";expires=3600"));
 }
 
@@ -92,7 +92,7 @@ fn bindings_end_by_expiry_by_zero_by_star_and_with_their_connection() {
     let mut request = world.registration(phone);
     let zero = request.value(Header::Contact).unwrap().replace("expires=600", "expires=0");
     request.set(Header::Contact, &zero);
-    world.send_signed(phone, request);
+    world.send_signed(phone, &request);
     assert_eq!(world.response(phone).status(), 200);
     assert_eq!(count(&world), 0);
 
@@ -101,7 +101,7 @@ fn bindings_end_by_expiry_by_zero_by_star_and_with_their_connection() {
     let mut request = world.registration(phone);
     request.set(Header::Contact, "*");
     request.set(Header::Expires, "0");
-    world.send_signed(phone, request);
+    world.send_signed(phone, &request);
     assert_eq!(world.response(phone).status(), 200);
     assert_eq!(count(&world), 0);
 
@@ -140,12 +140,12 @@ fn a_register_that_was_overtaken_changes_nothing() {
     let mut world = World::new();
     let phone = world.connect("101", ACME, 1);
     let request = world.registration(phone);
-    world.send_signed(phone, request.clone());
+    world.send_signed(phone, &request);
     assert_eq!(world.response(phone).status(), 200);
     let mut late = request.clone();
     late.set(Header::Via, "SIP/2.0/WSS 1.invalid;branch=z9hG4bKlate");
     late.set(Header::CSeq, "0 REGISTER");
-    world.send_signed(phone, late);
+    world.send_signed(phone, &late);
     assert_eq!(world.response(phone).status(), 500);
 }
 
@@ -186,7 +186,7 @@ fn a_removed_extension_is_cut_off_at_once() {
     let removed = world.phone("101", 1);
     let kept = world.phone("102", 2);
     world.tenants.removed.lock().unwrap().insert("101".to_owned());
-    world.core.directory_changed(world.now);
+    world.core.directory_changed();
     world.collect();
     assert_eq!(world.closed.get(&removed.connection), Some(&CloseReason::Revoked));
     assert_eq!(world.closed.get(&kept.connection), None);
@@ -197,7 +197,7 @@ fn a_removed_extension_is_cut_off_at_once() {
 fn shutting_down_tells_everybody_to_go_and_lets_nobody_in() {
     let mut world = World::new();
     let phone = world.phone("101", 1);
-    world.core.shutdown(world.now);
+    world.core.shutdown();
     world.collect();
     assert_eq!(world.closed.get(&phone.connection), Some(&CloseReason::GoingAway));
     assert_eq!(world.core.connected("192.0.2.1:1".parse().unwrap(), world.now), None);

@@ -25,6 +25,8 @@ pub(super) struct Ladder {
     server: usize,
     /// Tries since the last success.
     failures: u32,
+    /// The server at hand accepted our registration, and nothing spoke against it since.
+    trusted: bool,
     /// The browser says that there is no network.
     pub(super) offline: bool,
 }
@@ -92,7 +94,7 @@ impl Ladder {
     /// The connection failed or was closed: when to try again. A connection that
     /// was good goes to the same server at once, others to the next.
     pub(super) fn lost(&mut self, servers: usize, random: &mut Random, now: Millis) -> Millis {
-        let was_good = self.failures == 0 && matches!(self.state, State::Open { .. });
+        let was_good = std::mem::take(&mut self.trusted);
         if !was_good {
             self.server = (self.server + 1) % servers.max(1);
         }
@@ -106,10 +108,7 @@ impl Ladder {
             let full = (SHORTEST_PAUSE << (rounds - 1).min(8)).min(LONGEST_PAUSE);
             full / 2 + random.up_to(full / 2)
         };
-        self.wait_until(now.plus(pause))
-    }
-
-    pub(super) fn wait_until(&mut self, until: Millis) -> Millis {
+        let until = now.plus(pause);
         self.state = State::Waiting { until };
         until
     }
@@ -117,6 +116,12 @@ impl Ladder {
     /// A server accepted our registration.
     pub(super) fn succeeded(&mut self) {
         self.failures = 0;
+        self.trusted = true;
+    }
+
+    /// The server is connected but does not do its work: the next one is better.
+    pub(super) fn distrust(&mut self) {
+        self.trusted = false;
     }
 
     pub(super) fn stop(&mut self) {

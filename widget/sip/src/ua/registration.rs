@@ -234,11 +234,11 @@ impl UserAgent {
             (false, Some(_)) => FailureKind::ConnectionLost,
             (false, None) => FailureKind::Unreachable,
         };
-        self.lost(Failure { kind, status: None }, 0, now);
+        self.lost(Failure { kind, status: None }, now);
     }
 
     /// The connection is gone, or of no use: everything on it ends here, then the ladder begins.
-    fn lost(&mut self, failure: Failure, pause: u64, now: Millis) {
+    fn lost(&mut self, failure: Failure, now: Millis) {
         let leaving = self.registrar.wanted != Wanted::In;
         self.core.link = None;
         self.keepalive.stop();
@@ -251,10 +251,7 @@ impl UserAgent {
             return;
         }
         let servers = self.core.config.servers.len();
-        let mut until = self.ladder.lost(servers, &mut self.core.random, now);
-        if until < now.plus(pause) {
-            until = self.ladder.wait_until(now.plus(pause));
-        }
+        let until = self.ladder.lost(servers, &mut self.core.random, now);
         // What is shown stays the reason it began with, while the tries that follow say nothing new.
         let failure = match (&self.registrar.shown, failure.kind) {
             (Registration::Reconnecting { failure: first, .. }, FailureKind::Unreachable)
@@ -270,11 +267,14 @@ impl UserAgent {
     }
 
     /// Closes a connection that does not do, and goes on with the ladder.
-    fn drop_link(&mut self, failure: Failure, pause: u64, now: Millis) {
+    fn drop_link(&mut self, failure: Failure, now: Millis) {
         if let Some(id) = self.ladder.current() {
             self.core.push(Output::CloseTransport { id });
         }
-        self.lost(failure, pause, now);
+        if failure.kind != FailureKind::ConnectionLost {
+            self.ladder.distrust();
+        }
+        self.lost(failure, now);
     }
 
     fn send_register(&mut self, now: Millis) {
@@ -343,7 +343,7 @@ impl UserAgent {
             self.signed_out();
         } else if self.core.link.is_some() {
             let failure = Failure { kind: FailureKind::Timeout, status: None };
-            self.drop_link(failure, 0, now);
+            self.drop_link(failure, now);
         }
     }
 
@@ -371,7 +371,7 @@ impl UserAgent {
         let pause = (full * 3 / 4 + self.core.random.up_to(full / 4)).max(asked.min(REFUSED_PAUSE_MAX));
         let elsewhere = self.core.config.servers.len() > 1;
         if !about_account && kind != FailureKind::TooManyDevices && elsewhere {
-            self.drop_link(failure, 0, now);
+            self.drop_link(failure, now);
             return;
         }
         self.registrar.alarms.set(Alarm::Register, now.plus(pause));
@@ -465,7 +465,7 @@ impl UserAgent {
             }
             Pulse::Dead => {
                 let failure = Failure { kind: FailureKind::ConnectionLost, status: None };
-                self.drop_link(failure, 0, now);
+                self.drop_link(failure, now);
             }
         }
     }
@@ -501,7 +501,7 @@ impl UserAgent {
             }
             Some(Rung::TooSlow(_)) => {
                 let failure = Failure { kind: FailureKind::Unreachable, status: None };
-                self.drop_link(failure, 0, now);
+                self.drop_link(failure, now);
                 return true;
             }
             None => {}

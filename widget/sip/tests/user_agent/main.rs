@@ -4,5 +4,9 @@
 mod stage;
 
 mod cancel_races;
+mod forks;
+mod incoming_calls;
+mod keep_alive;
 mod outgoing_calls;
+mod reconnects;
 mod registers;

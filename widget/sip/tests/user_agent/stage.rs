@@ -77,6 +77,35 @@ impl Stage {
         url
     }
 
+    /// The connection that is asked for fails; says which URL.
+    pub fn connect_fails(&mut self) -> String {
+        let (id, url) = self.take(|output| match output {
+            Output::Connect { id, url } => Some((*id, url.clone())),
+            _ => None,
+        });
+        self.input(Input::TransportClosed { id, reason: "refused".into() });
+        url
+    }
+
+    /// Whether a connection is asked for.
+    pub fn connects(&self) -> bool {
+        self.outputs.iter().any(|output| matches!(output, Output::Connect { .. }))
+    }
+
+    /// Whether a connection is to be closed.
+    pub fn outputs_close(&self) -> bool {
+        self.outputs.iter().any(|output| matches!(output, Output::CloseTransport { .. }))
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.outputs.iter().any(|output| matches!(output, Output::Event(Event::Ended { .. })))
+    }
+
+    /// The serialised state.
+    pub fn state(&self) -> String {
+        serde_json::to_string(&self.agent).unwrap()
+    }
+
     pub fn lose_connection(&mut self) {
         let id = self.link.take().unwrap();
         self.input(Input::TransportClosed { id, reason: "test".into() });
@@ -208,6 +237,24 @@ impl Stage {
         })
     }
 
+    /// The far end's ACK for our 200.
+    pub fn ack(&mut self, invite: &Request, ok: &Response) {
+        self.ack_with(invite, ok, |_| {});
+    }
+
+    pub fn ack_with(&mut self, invite: &Request, ok: &Response, fill: impl FnOnce(&mut Request)) {
+        let to = ok.value(Header::To).unwrap().to_owned();
+        let from = invite.value(Header::From).unwrap().to_owned();
+        let call_id = invite.value(Header::CallId).unwrap().to_owned();
+        let cseq = invite.cseq().unwrap().number;
+        self.ask("ACK", cseq, |request| {
+            request.set(Header::From, &from);
+            request.set(Header::To, &to);
+            request.set(Header::CallId, &call_id);
+            fill(request);
+        });
+    }
+
     // Out.
 
     fn take<T>(&mut self, wanted: impl Fn(&Output) -> Option<T>) -> T {
@@ -301,8 +348,21 @@ impl Stage {
         })
     }
 
-    pub fn drain(&mut self) -> Vec<Output> {
-        self.outputs.drain(..).collect()
+    /// Whether the next message sent is a response.
+    pub fn next_is_response(&self) -> bool {
+        let mut sent = self.outputs.iter().filter_map(|output| match output {
+            Output::Send { bytes, .. } => Some(bytes),
+            _ => None,
+        });
+        sent.next().is_some_and(|bytes| bytes.starts_with(b"SIP/2.0"))
+    }
+
+    /// No call is left, seen or unseen, and no request waits for a response.
+    pub fn is_clean(&self) -> bool {
+        let state = serde_json::to_value(&self.agent).unwrap();
+        state["calls"].as_array().unwrap().is_empty()
+            && state["core"]["clients"].as_array().unwrap().is_empty()
+            && state["core"]["servers"].as_array().unwrap().is_empty()
     }
 
     fn shown(&self) -> Vec<String> {

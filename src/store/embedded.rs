@@ -7,8 +7,7 @@
 //! Reads run on the blocking pool; they see the last commit and never wait for
 //! the writer.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +16,7 @@ use futures_util::future::BoxFuture;
 use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use tokio::sync::{mpsc, oneshot};
 
+use super::file::create_private;
 use super::{Batch, Error, Record, Revision, Store};
 
 /// The embedded store. Cloning is cheap; the file closes when the last clone is gone.
@@ -35,12 +35,12 @@ impl Embedded {
     /// when it is no store of ours or a newer one.
     pub fn open(path: &Path) -> Result<Self, Error> {
         // redb would make the file with the mode of the umask.
-        OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(|error| Error::Failed(format!("{}: {error}", path.display())))?;
+        match create_private(path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(Error::Failed(format!("{}: {error}", path.display())));
+            }
+            _ => {}
+        }
         let database = Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => Error::InUse(path.display().to_string()),
             DatabaseError::Storage(error) => Error::Unreadable(format!("{}: {error}", path.display())),

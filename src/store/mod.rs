@@ -8,10 +8,12 @@
 //! other unseen. Rules live above, in [`crate::tenancy`]; the store knows none.
 
 mod embedded;
+mod file;
 
 use futures_util::future::BoxFuture;
 
 pub use embedded::Embedded;
+pub use file::create_private;
 
 /// A record as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]

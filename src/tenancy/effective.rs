@@ -144,3 +144,118 @@ impl Effective {
 
 /// The accent of phones without branding of their own.
 const ACCENT: &str = "#14b8a6";
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+    use crate::tenancy::plan;
+
+    fn defaults() -> Defaults {
+        Defaults {
+            public_url: "https://phone.example/".parse().unwrap(),
+            edge_domain: "sip.example".into(),
+            ice_servers: vec![stun("stun:platform")],
+        }
+    }
+
+    fn stun(url: &str) -> IceServer {
+        IceServer { urls: vec![url.into()], username: None, credential: None }
+    }
+
+    /// Everything that a tenant can wish for, and none of it a default.
+    fn wishes() -> Settings {
+        Settings {
+            display_name: Some("Acme".into()),
+            logo_light: Some("https://l".into()),
+            logo_dark: Some("https://d".into()),
+            theme_color: Some("#ff0000".into()),
+            header_mode: Some(bitcall_wire::config::HeaderMode::Logo),
+            popup_mode: Some(false),
+            installable: Some(false),
+            audio_clips: Some(false),
+            sip_domain: Some("pbx.acme.com".into()),
+            dtmf: Some(bitcall_wire::config::Dtmf::Info),
+            wss: Some(vec!["wss://pbx.acme.com/".into()]),
+            ice_servers: Some(vec![stun("stun:acme")]),
+            ..Settings::default()
+        }
+    }
+
+    fn rights(change: impl Fn(&mut Entitlements)) -> Entitlements {
+        let mut rights = plan::seeds().into_iter().find(|plan| plan.id == "enterprise").unwrap().entitlements;
+        change(&mut rights);
+        rights
+    }
+
+    fn in_effect(settings: &Settings, rights: &Entitlements) -> Effective {
+        effective(&"acme_corp".parse().unwrap(), settings, rights, &defaults())
+    }
+
+    /// One line per rule: whether the tenant wished, what the plan withholds, what must come out.
+    #[test]
+    fn plan_and_tenant_and_platform_meet_in_every_value() {
+        type Rule = (&'static str, bool, fn(&mut Entitlements), fn(&Effective) -> bool);
+        let rules: &[Rule] = &[
+            ("no wish, full plan: name", false, |_| {}, |e| e.branding.display_name == "acme_corp"),
+            ("no wish, full plan: accent", false, |_| {}, |e| e.branding.theme_color == ACCENT),
+            ("no wish, full plan: logos", false, |_| {}, |e| e.branding.logo_light.is_none()),
+            ("no wish, full plan: pop-up", false, |_| {}, |e| e.capabilities.popup_mode),
+            ("no wish, full plan: clips", false, |_| {}, |e| e.capabilities.audio_clips),
+            ("no wish, full plan: install", false, |_| {}, |e| e.capabilities.installable),
+            ("no wish: edge", false, |_| {}, |e| e.transport.mode == TransportMode::Edge),
+            ("no wish: domain", false, |_| {}, |e| e.transport.sip.domain.as_deref() == Some("acme-corp.sip.example")),
+            ("no wish: wss", false, |_| {}, |e| e.transport.wss == ["wss://phone.example/sip"]),
+            ("no wish: ice", false, |_| {}, |e| e.transport.ice_servers == [stun("stun:platform")]),
+            ("wish granted: name", true, |_| {}, |e| e.branding.display_name == "Acme"),
+            ("wish granted: accent", true, |_| {}, |e| e.branding.theme_color == "#ff0000"),
+            ("wish granted: logos", true, |_| {}, |e| e.branding.logo_dark.as_deref() == Some("https://d")),
+            ("wish granted: pop-up off", true, |_| {}, |e| !e.capabilities.popup_mode),
+            ("wish granted: clips off", true, |_| {}, |e| !e.capabilities.audio_clips),
+            ("wish granted: install off", true, |_| {}, |e| !e.capabilities.installable),
+            ("wish granted: custom", true, |_| {}, |e| e.transport.mode == TransportMode::Custom),
+            ("wish granted: domain", true, |_| {}, |e| e.transport.sip.domain.as_deref() == Some("pbx.acme.com")),
+            ("wish granted: wss", true, |_| {}, |e| e.transport.wss == ["wss://pbx.acme.com/"]),
+            ("wish granted: ice", true, |_| {}, |e| e.transport.ice_servers == [stun("stun:acme")]),
+            ("no branding: name stays", true, |r| r.custom_branding = false, |e| e.branding.display_name == "Acme"),
+            ("no branding: accent", true, |r| r.custom_branding = false, |e| e.branding.theme_color == ACCENT),
+            ("no branding: logos", true, |r| r.custom_branding = false, |e| e.branding.logo_light.is_none()),
+            (
+                "no branding: header",
+                true,
+                |r| r.custom_branding = false,
+                |e| e.branding.header_mode == bitcall_wire::config::HeaderMode::Both,
+            ),
+            ("no pop-up in the plan", false, |r| r.popup_mode = false, |e| !e.capabilities.popup_mode),
+            ("no clips in the plan", false, |r| r.audio_clips = false, |e| !e.capabilities.audio_clips),
+            ("no transfer in the plan", false, |r| r.transfer = false, |e| !e.capabilities.transfer_blind),
+            ("calls at a time", false, |r| r.max_sessions = 7, |e| e.capabilities.max_sessions == 7),
+            (
+                "no own host",
+                true,
+                |r| r.sip_host_override = false,
+                |e| e.transport.sip.domain.as_deref() == Some("acme-corp.sip.example"),
+            ),
+            (
+                "no own host: digits stay",
+                true,
+                |r| r.sip_host_override = false,
+                |e| e.transport.sip.dtmf == bitcall_wire::config::Dtmf::Info,
+            ),
+            ("no own wss", true, |r| r.wss_override = false, |e| e.transport.wss == ["wss://phone.example/sip"]),
+            ("no own ice", true, |r| r.ice_override = false, |e| e.transport.ice_servers == [stun("stun:platform")]),
+        ];
+        for (name, wished, withhold, holds) in rules {
+            let settings = if *wished { wishes() } else { Settings::default() };
+            assert!(holds(&in_effect(&settings, &rights(withhold))), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_edge_is_reached_without_tls_where_the_server_is() {
+        let defaults = Defaults { public_url: "http://127.0.0.1:8088".parse().unwrap(), ..defaults() };
+        assert_eq!(defaults.edge_wss(), "ws://127.0.0.1:8088/sip");
+        assert_eq!(defaults.ui_url(), "http://127.0.0.1:8088/webphone/");
+    }
+}

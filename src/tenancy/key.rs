@@ -2,9 +2,8 @@
 //! is ever stored; the key itself is shown once, when it is made.
 
 use std::fmt::{self, Write as _};
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -12,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::timestamp::Timestamp;
+use crate::store::create_private;
 
 /// An API key in clear. Not `Clone`, not stored, and not shown by `Debug`.
 pub struct ApiKey(String);
@@ -135,7 +135,11 @@ impl Pepper {
                 random(&mut secret)?;
                 // A crash must not leave half a pepper behind: it gets its name when it is on the disk.
                 let unnamed = path.with_extension("new");
-                let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unnamed)?;
+                match fs::remove_file(&unnamed) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+                let mut file = create_private(&unnamed)?;
                 file.write_all(&secret)?;
                 file.sync_all()?;
                 fs::rename(&unnamed, path)?;

@@ -19,6 +19,8 @@ mod runtime;
 mod settings;
 mod snapshot;
 mod tenant;
+#[cfg(test)]
+mod tests;
 mod timestamp;
 
 pub use effective::{Defaults, Effective, Transport};

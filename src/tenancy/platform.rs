@@ -189,21 +189,8 @@ impl Platform {
     }
 
     pub async fn change_settings(&self, id: &TenantId, change: SettingsChange) -> Result<Arc<Live>, Refusal> {
-        self.change(id, |tenant, rights| {
-            for (wanted, granted, what) in [
-                (change.sip_domain.is_set(), rights.sip_host_override, "sip.domain"),
-                (change.wss.is_set(), rights.wss_override, "wss"),
-                (change.ice_servers.is_set(), rights.ice_override, "iceServers"),
-            ] {
-                if wanted && !granted {
-                    return Err(Refusal::NotEntitled(what));
-                }
-            }
-            tenant.settings.apply(change.clone());
-            Ok(())
-        })
-        .await
-        .map(|(live, ())| live)
+        let (live, ()) = self.change(id, |tenant, rights| tenant.change_settings(change.clone(), rights)).await?;
+        Ok(live)
     }
 
     /// Makes a further API key, shown here and never again.
@@ -344,7 +331,7 @@ impl Platform {
 
     /// Applies a rule to a tenant, as often as it takes to not overwrite
     /// anybody. A rule that changes nothing writes nothing.
-    async fn change<T>(
+    pub(super) async fn change<T>(
         &self,
         id: &TenantId,
         rule: impl Fn(&mut Tenant, &plan::Entitlements) -> Result<T, Refusal>,

@@ -6,7 +6,7 @@ use super::fault::Refusal;
 use super::id::TenantId;
 use super::key::{KeyId, StoredKey};
 use super::plan::Entitlements;
-use super::settings::Settings;
+use super::settings::{Settings, SettingsChange};
 use super::timestamp::Timestamp;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,21 @@ impl Tenant {
     /// Whether pages of `origin` (a browser's `Origin` header) may use the tenant's phone.
     pub fn allows(&self, origin: &str) -> bool {
         self.settings.allowed_origins.iter().any(|pattern| pattern.allows(origin))
+    }
+
+    /// All of the change, or nothing of it.
+    pub fn change_settings(&mut self, change: SettingsChange, rights: &Entitlements) -> Result<(), Refusal> {
+        for (wanted, granted, what) in [
+            (change.sip_domain.is_set(), rights.sip_host_override, "sip.domain"),
+            (change.wss.is_set(), rights.wss_override, "wss"),
+            (change.ice_servers.is_set(), rights.ice_override, "iceServers"),
+        ] {
+            if wanted && !granted {
+                return Err(Refusal::NotEntitled(what));
+            }
+        }
+        self.settings.apply(change);
+        Ok(())
     }
 
     pub fn add_key(&mut self, key: StoredKey, entitlements: &Entitlements) -> Result<(), Refusal> {

@@ -1,0 +1,202 @@
+//! The platform as a whole, on a store of its own.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use futures_util::future::join_all;
+
+use super::effective::Defaults;
+use super::extension::{Credentials, NewExtension};
+use super::fault::Refusal;
+use super::id::TenantId;
+use super::key::KeyId;
+use super::platform::{NewTenant, OpenError, Platform};
+use super::runtime::RuntimeRefusal;
+use super::settings::{Change, SettingsChange};
+use crate::store;
+
+struct House {
+    directory: tempfile::TempDir,
+    platform: Platform,
+}
+
+impl House {
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let platform = Platform::open(directory.path(), defaults()).await.unwrap();
+        Self { directory, platform }
+    }
+
+    /// As after a restart.
+    async fn reopened(self) -> Self {
+        let Self { directory, platform } = self;
+        drop(platform);
+        loop {
+            // The file is free once the store's writer has seen that nobody is left.
+            match Platform::open(directory.path(), defaults()).await {
+                Err(OpenError::Store(store::Error::InUse(_))) => tokio::task::yield_now().await,
+                platform => return Self { directory, platform: platform.unwrap() },
+            }
+        }
+    }
+}
+
+fn defaults() -> Defaults {
+    Defaults {
+        public_url: "https://phone.example".parse().unwrap(),
+        edge_domain: "sip.example".into(),
+        ice_servers: Vec::new(),
+    }
+}
+
+fn acme() -> TenantId {
+    "acme_corp".parse().unwrap()
+}
+
+fn extension(password: Option<&str>) -> NewExtension {
+    NewExtension {
+        username: "101".parse().unwrap(),
+        display_name: Some("Anna".into()),
+        password: password.map(str::to_owned),
+    }
+}
+
+#[tokio::test]
+async fn everything_is_there_again_after_a_restart() {
+    let house = House::new().await;
+    let platform = &house.platform;
+    let mut new = NewTenant::named(acme());
+    new.allowed_origins = vec!["https://crm.acme.com".parse().unwrap()];
+    let made = platform.provision(new).await.unwrap();
+    platform.add_extension(&acme(), extension(Some("long enough")), false).await.unwrap();
+    let key = made.api_key.as_str();
+    let before = platform.runtime_config(Some(key), None, None).unwrap().body;
+    platform.store_key_uses().await.unwrap();
+    let keys = platform.api_keys(&platform.tenant(&acme()).unwrap());
+    assert!(keys[0].last_used_at.is_some());
+
+    let house = house.reopened().await;
+    let platform = &house.platform;
+    assert_eq!(platform.runtime_config(Some(key), Some("https://crm.acme.com"), None).unwrap().body, before);
+    assert!(platform.credentials("acme-corp.sip.example", "101").is_some());
+    assert_eq!(platform.api_keys(&platform.tenant(&acme()).unwrap()), keys, "with the last uses");
+    assert_eq!(platform.tenants().len(), 1);
+}
+
+#[tokio::test]
+async fn the_edge_knows_an_extension_by_its_digests_under_the_tenants_domain() {
+    let house = House::new().await;
+    let platform = &house.platform;
+    platform.provision(NewTenant::named(acme())).await.unwrap();
+    let added = platform.add_extension(&acme(), extension(None), false).await.unwrap();
+    let expected = Credentials::derive("101", "acme-corp.sip.example", &added.password);
+    assert_eq!(platform.credentials("ACME-corp.sip.example", "101"), Some(expected));
+    assert!(platform.serves("acme-corp.sip.example"));
+    for (domain, username) in [("acme-corp.sip.example", "102"), ("other.sip.example", "101"), ("sip.example", "101")] {
+        assert_eq!(platform.credentials(domain, username), None, "{username}@{domain}");
+    }
+
+    let own_pbx = SettingsChange { sip_domain: Change::Set("pbx.acme.com".into()), ..SettingsChange::default() };
+    platform.change_settings(&acme(), own_pbx).await.unwrap();
+    assert!(!platform.serves("acme-corp.sip.example"), "its phones are elsewhere now");
+    assert_eq!(platform.credentials("acme-corp.sip.example", "101"), None);
+    let back = SettingsChange { sip_domain: Change::Reset, ..SettingsChange::default() };
+    platform.change_settings(&acme(), back).await.unwrap();
+    assert!(platform.credentials("acme-corp.sip.example", "101").is_some());
+
+    platform.remove_extension(&acme(), &"101".parse().unwrap()).await.unwrap();
+    assert_eq!(platform.credentials("acme-corp.sip.example", "101"), None);
+}
+
+#[tokio::test]
+async fn an_extension_is_repeated_with_the_same_password_only() {
+    let house = House::new().await;
+    let platform = &house.platform;
+    platform.provision(NewTenant::named(acme())).await.unwrap();
+    let add = async |password, reset| platform.add_extension(&acme(), extension(password), reset).await;
+    assert!(add(Some("first password"), false).await.unwrap().created);
+    assert!(!add(Some("first password"), false).await.unwrap().created);
+    assert!(matches!(add(Some("other password"), false).await, Err(Refusal::ExtensionExists(_))));
+    assert!(matches!(add(None, false).await, Err(Refusal::ExtensionExists(_))));
+    let nameless = NewExtension { display_name: None, ..extension(Some("other password")) };
+    let reset = platform.add_extension(&acme(), nameless, true).await.unwrap();
+    assert_eq!(reset.extension.display_name.as_deref(), Some("Anna"), "a new password is no new person");
+    assert!(!add(Some("other password"), false).await.unwrap().created);
+}
+
+#[tokio::test]
+async fn changes_that_meet_are_all_kept() {
+    let house = House::new().await;
+    let mut new = NewTenant::named(acme());
+    new.plan_id = Some("enterprise".into());
+    house.platform.provision(new).await.unwrap();
+    let acme = &acme();
+    let keys = join_all((0..15).map(|n| house.platform.create_key(acme, Some(n.to_string()))));
+    let names = join_all((0..15).map(|n| {
+        let change = SettingsChange { display_name: Change::Set(n.to_string()), ..SettingsChange::default() };
+        house.platform.change_settings(acme, change)
+    }));
+    let (keys, names) = tokio::join!(keys, names);
+    assert!(keys.iter().all(Result::is_ok) && names.iter().all(Result::is_ok));
+    let live = house.platform.tenant(acme).unwrap();
+    assert_eq!(live.tenant.api_keys.len(), 16);
+    let stored = house.reopened().await.platform.tenant(acme).unwrap();
+    assert_eq!(stored.tenant, live.tenant, "memory and disk agree");
+}
+
+#[tokio::test]
+async fn a_disabled_tenant_gets_nothing_and_its_extensions_neither() {
+    let house = House::new().await;
+    let platform = &house.platform;
+    let mut new = NewTenant::named(acme());
+    new.allowed_origins = vec!["https://crm.acme.com".parse().unwrap()];
+    let key = platform.provision(new).await.unwrap().api_key;
+    platform.add_extension(&acme(), extension(None), false).await.unwrap();
+    platform
+        .change(&acme(), |tenant, _| {
+            tenant.enabled = false;
+            Ok(())
+        })
+        .await
+        .unwrap();
+    let ask = |origin| platform.runtime_config(Some(key.as_str()), origin, None);
+    assert_eq!(ask(Some("https://crm.acme.com")), Err(RuntimeRefusal::TenantDisabled));
+    assert_eq!(ask(None), Err(RuntimeRefusal::TenantDisabled));
+    assert_eq!(ask(Some("https://evil.example")), Err(RuntimeRefusal::OriginForbidden), "strangers learn nothing");
+    assert!(!platform.serves("acme-corp.sip.example"));
+    assert_eq!(platform.credentials("acme-corp.sip.example", "101"), None);
+}
+
+#[tokio::test]
+async fn a_change_that_the_plan_does_not_allow_is_refused_whole() {
+    let house = House::new().await;
+    let platform = &house.platform;
+    platform.provision(NewTenant::named(acme())).await.unwrap();
+    let before = platform.tenant(&acme()).unwrap().tenant.clone();
+    let change = SettingsChange {
+        display_name: Change::Set("New".into()),
+        wss: Change::Set(vec!["wss://pbx".into()]),
+        ..SettingsChange::default()
+    };
+    let plan = platform.tenant(&acme()).unwrap().plan.entitlements.clone();
+    let rights = super::plan::Entitlements { wss_override: false, ..plan };
+    let mut tenant = before.clone();
+    assert!(matches!(tenant.change_settings(change.clone(), &rights), Err(Refusal::NotEntitled("wss"))));
+    assert_eq!(tenant, before);
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_refused_by_name() {
+    let house = House::new().await;
+    let platform = &house.platform;
+    let nobody = SettingsChange::default();
+    assert!(matches!(platform.change_settings(&acme(), nobody).await, Err(Refusal::TenantNotFound(_))));
+    assert!(matches!(platform.create_key(&acme(), None).await, Err(Refusal::TenantNotFound(_))));
+    assert!(matches!(platform.add_extension(&acme(), extension(None), false).await, Err(Refusal::TenantNotFound(_))));
+    platform.provision(NewTenant::named(acme())).await.unwrap();
+    let key = KeyId("key_unknown".into());
+    assert!(matches!(platform.revoke_key(&acme(), &key).await, Err(Refusal::ApiKeyNotFound(_))));
+    let nobody = "102".parse().unwrap();
+    assert!(matches!(platform.remove_extension(&acme(), &nobody).await, Err(Refusal::ExtensionNotFound(_))));
+    let mut gold = NewTenant::named("other".parse().unwrap());
+    gold.plan_id = Some("gold".into());
+    assert!(matches!(platform.provision(gold).await, Err(Refusal::Validation(_))));
+}

@@ -1,2 +1,8 @@
 //! Behaviour tests: the real binary, real browsers, real SIP servers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod appliance;
+mod assets;
+mod config_faults;
+mod demo;
+mod serve_tls;

@@ -37,9 +37,11 @@ impl Init {
         let fresh = Secrets::random()?;
         let panel_key = secrets_dir.join("panel_key");
         let master_secret = secrets_dir.join("master_secret");
-        write_new(&panel_key, &fresh.panel_key)?;
-        write_new(&master_secret, &fresh.master_secret)?;
-        write_new(&file, &self.configuration(&panel_key, &master_secret))?;
+        write_new(&panel_key, &fresh.panel_key, write_private)?;
+        write_new(&master_secret, &fresh.master_secret, write_private)?;
+        // Holds no secret, and Bitcall's user must be able to read it.
+        let text = self.configuration(&panel_key, &master_secret);
+        write_new(&file, &text, |path, text| fs::write(path, text))?;
 
         eprintln!("\nNext:");
         eprintln!("  1. read {}: public_url, and [tls] for your certificate", file.display());
@@ -72,12 +74,12 @@ impl Init {
     }
 }
 
-fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
+fn write_new(path: &Path, text: &str, write: impl Fn(&Path, &str) -> io::Result<()>) -> Result<(), Failure> {
     if path.exists() {
         eprintln!("kept    {}", path.display());
         return Ok(());
     }
-    write_private(path, text).map_err(|error| denied(path, &error))?;
+    write(path, text).map_err(|error| denied(path, &error))?;
     eprintln!("written {}", path.display());
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::{Exit, Failure, Globals};
@@ -16,7 +16,7 @@ use crate::server::{self, CertificateSource, Certificates, Doors, Drained, Front
 use crate::tenancy::{Defaults, Platform};
 
 pub fn run(globals: &Globals) -> Result<(), Failure> {
-    let config =
+    let mut config =
         Config::read(&globals.config).map_err(|faults| Failure::new(Exit::Misconfigured, faults.to_string()))?;
     let secrets = Secrets::load(&config.secrets).map_err(|missing| {
         let lines: Vec<_> = missing.iter().map(ToString::to_string).collect();
@@ -24,10 +24,12 @@ pub fn run(globals: &Globals) -> Result<(), Failure> {
     })?;
     start_logging(&config.log)?;
     server::raise_file_limit();
+    let doors = Doors::open(&config.listen)?;
+    // With the port that the system chose, where the file says 0.
+    config.listen.https = server::addresses(&doors.https);
     let url =
         config.public_url().map_err(|problem| Failure::new(Exit::Misconfigured, format!("`public_url` {problem}")))?;
 
-    let doors = Doors::open(&config.listen)?;
     let source = CertificateSource::prepare(&config.tls, url.host(), &config.server.data_dir)?;
     let strict_transport = !source.development;
     if source.development {
@@ -74,9 +76,10 @@ impl House {
             request_ids: RequestIds::new()?,
         };
         let tls = certificates.map(Certificates::server_config).transpose()?;
+        let signals = Signals::listen()?;
         let server = Server::start(doors, tls, front, config.limits.clone())?;
         tokio::spawn(self.platform.clone().keep_key_uses());
-        Ok(Running { server, platform: self.platform })
+        Ok(Running { server, platform: self.platform, signals })
     }
 }
 
@@ -84,13 +87,14 @@ impl House {
 pub struct Running {
     pub server: Server,
     platform: Platform,
+    signals: Signals,
 }
 
 impl Running {
     /// Returns after SIGTERM or SIGINT and the drain. SIGHUP reads the certificate again, or
     /// ends a server without one: its terminal is gone.
-    pub async fn until_stopped(self, certificates: Option<&Arc<Certificates>>) {
-        wait_for_stop(certificates).await;
+    pub async fn until_stopped(mut self, certificates: Option<&Arc<Certificates>>) {
+        self.signals.wait_for_stop(certificates).await;
         match self.server.drain().await {
             Drained::Completely => tracing::info!("stopped; every open request was answered"),
             Drained::Cut { connections } => {
@@ -103,21 +107,33 @@ impl Running {
     }
 }
 
-async fn wait_for_stop(certificates: Option<&Arc<Certificates>>) {
-    let listen = |kind| signal(kind).map_err(|error| tracing::error!(%error, "signals cannot be received"));
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hang_up)) =
-        (listen(SignalKind::terminate()), listen(SignalKind::interrupt()), listen(SignalKind::hangup()))
-    else {
-        return;
-    };
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return,
-            _ = interrupt.recv() => return,
-            _ = hang_up.recv() => match certificates {
-                Some(certificates) => reload(certificates),
-                None => return,
-            },
+/// The signals that concern a server. Made before it says that it is ready, because
+/// whoever hears that may order the stop at once.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn wait_for_stop(&mut self, certificates: Option<&Arc<Certificates>>) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hang_up.recv() => match certificates {
+                    Some(certificates) => reload(certificates),
+                    None => return,
+                },
+            }
         }
     }
 }

@@ -56,6 +56,22 @@ impl Doors {
     }
 }
 
+impl Doors {
+    /// Says on the log where the server is to be found, with the ports that the system chose.
+    fn announce(&self) {
+        let named = [("https", &self.https), ("http", &self.http)];
+        let all = named
+            .into_iter()
+            .flat_map(|(name, listeners)| listeners.iter().map(move |listener| (name, listener)))
+            .chain(self.ops.iter().map(|listener| ("operations", listener)));
+        for (protocol, listener) in all {
+            if let Ok(address) = listener.local_addr() {
+                tracing::info!(protocol, %address, "listening");
+            }
+        }
+    }
+}
+
 fn open_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, BindError> {
     let mut listeners = Vec::with_capacity(addresses.len());
     for address in addresses {
@@ -65,6 +81,11 @@ fn open_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, BindError> {
         }
     }
     Ok(listeners)
+}
+
+/// Where these listeners really listen.
+pub fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
+    listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
 }
 
 /// The server while it accepts connections.
@@ -96,6 +117,7 @@ impl Server {
         let shared = Arc::new(Shared { front, limits, stop: stopped });
         let mut accepting = JoinSet::new();
 
+        doors.announce();
         let mut doors = doors;
         let door = |kind| Door { kind, shared: shared.clone(), places: places.clone() };
         if let Some(tls) = tls {

@@ -205,8 +205,9 @@ impl fmt::Display for Uri<'_> {
 /// Every parameter of `mine` that `theirs` has too must be the same; some must be in both or neither.
 fn params_agree(mine: Params<'_>, theirs: Params<'_>) -> bool {
     const IN_BOTH: [&str; 5] = ["user", "ttl", "method", "maddr", "transport"];
-    mine.iter().all(|(name, value)| match theirs.get(name) {
-        Some(other) => unescape(value).eq_ignore_ascii_case(&unescape(other)),
+    mine.iter().all(|(name, _)| match theirs.get(name) {
+        // Of a repeated parameter the first one counts, on both sides.
+        Some(other) => unescape(mine.get(name).unwrap_or_default()).eq_ignore_ascii_case(&unescape(other)),
         None => !IN_BOTH.iter().any(|must| must.eq_ignore_ascii_case(name)),
     })
 }

@@ -233,3 +233,17 @@ fn uris_are_written_as_they_were_read() {
     assert_eq!(escape_user("a b@c:é"), "a%20b%40c%3A%C3%A9");
     assert_eq!(escape_user("*43#"), "*43#");
 }
+
+#[test]
+fn a_stray_line_break_is_not_passed_on_into_the_answer() {
+    let broken = INVITE.replace("f: ", "f: x\n ");
+    let response = Message::parse(broken.as_bytes()).unwrap_err().response().unwrap();
+    assert!(Message::parse(&response.to_bytes()).is_ok());
+}
+
+#[test]
+fn of_a_repeated_uri_parameter_the_first_one_counts() {
+    let uri = Uri::parse("sip:a@b;s=1;s=2").unwrap();
+    assert!(uri.is_equivalent(&uri));
+    assert!(!uri.is_equivalent(&Uri::parse("sip:a@b;s=2").unwrap()));
+}

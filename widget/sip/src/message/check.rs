@@ -1,6 +1,8 @@
 //! The checks a server makes before it believes a message (RFC 3261 §8.2, §16.3, §18.3).
 
-use super::{Contact, Fault, Header, Headers, Method, NameAddr, Request, Response, What};
+use crate::uri::{Scheme, Uri};
+
+use super::{Contact, Fault, Header, Headers, NameAddr, Request, Response, What};
 
 /// Header fields that may occur once; of the others a second line is another element of a list.
 const ONCE: [Header; 17] = [
@@ -28,16 +30,42 @@ impl Request {
     /// and that `CSeq` names this request's method. The first fault's [`Fault::status`] is the answer.
     pub fn check(&self) -> Result<(), Fault> {
         self.check_common()?;
-        self.uri()?;
+        if !self.uri()?.headers.is_empty() {
+            // RFC 3261 §19.1.1: a Request-URI carries no header fields.
+            return Err(Fault::new(What::RequestUri, 0));
+        }
         self.max_forwards()?;
         if self.cseq()?.method != self.method() {
             let offset = self.line(Header::CSeq).map_or(0, |line| line.start);
             return Err(Fault::in_header(What::MethodMismatch, Header::CSeq, offset));
         }
-        if self.method() == Method::Invite && self.contact()?.is_none() {
-            return Err(Fault::in_header(What::Missing, Header::Contact, 0));
-        }
         Ok(())
+    }
+}
+
+impl Request {
+    /// The Request-URI where it is `sip` or `sips`; another scheme's fault is answered with 416.
+    pub fn sip_uri(&self) -> Result<Uri<'_>, Fault> {
+        let uri = self.uri()?;
+        match uri.scheme {
+            Scheme::Sip | Scheme::Sips => Ok(uri),
+            Scheme::Other(_) => Err(Fault::new(What::Scheme, 0)),
+        }
+    }
+
+    /// What `Require` (of a user agent) or `Proxy-Require` (of a proxy) asks for beyond what is
+    /// `supported`: the `Unsupported` of the 420 that answers (RFC 3261 §8.2.2.3); `None` where all is well.
+    pub fn unsupported(&self, header: Header, supported: &[&str]) -> Option<String> {
+        let mut missing = String::new();
+        for option in self.items(header) {
+            if !supported.iter().any(|known| known.eq_ignore_ascii_case(option)) {
+                if !missing.is_empty() {
+                    missing.push_str(", ");
+                }
+                missing.push_str(option);
+            }
+        }
+        (!missing.is_empty()).then_some(missing)
     }
 }
 

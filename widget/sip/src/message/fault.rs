@@ -29,6 +29,8 @@ pub enum What {
     Version,
     /// The Request-URI is not a URI.
     RequestUri,
+    /// The Request-URI is neither `sip` nor `sips`.
+    Scheme,
     /// The status code is not within 100 to 699.
     StatusCode,
     /// A CR or LF that is not part of a line's end: forwarding it could smuggle a header past a laxer peer.
@@ -63,6 +65,7 @@ impl Fault {
             What::Empty => None,
             What::TooLarge => Some(513),
             What::Version => Some(505),
+            What::Scheme => Some(416),
             _ => Some(400),
         }
     }
@@ -90,6 +93,7 @@ impl Fault {
             What::StartLine => ("Bad Start Line", false),
             What::Version => ("Unsupported SIP Version", false),
             What::RequestUri => ("Bad Request-URI", false),
+            What::Scheme => ("Unsupported URI Scheme", false),
             What::StatusCode => ("Bad Status Code", false),
             What::LineBreak => ("Stray CR or LF", false),
             What::HeaderLine => ("Bad Header Line", false),
@@ -127,8 +131,8 @@ pub struct ParseError {
 }
 
 impl ParseError {
-    /// The answer a server gives, or `None` where it stays silent: responses, ACK, keep-alives, and
-    /// requests without the header fields that a response must repeat.
+    /// The answer a server gives, or `None` where it stays silent: to responses, ACK, keep-alives, and
+    /// requests without a Via.
     pub fn response(&self) -> Option<Response> {
         self.request.as_ref()?.refusal(&self.fault)
     }

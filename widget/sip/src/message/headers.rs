@@ -62,6 +62,13 @@ impl Headers {
         text.split(':').next().unwrap_or_default().trim_end_matches([' ', '\t'])
     }
 
+    fn name_of(&self, line: &Line) -> Name<'_> {
+        match line.header {
+            Header::Other => Name::Other(self.line_name(line)),
+            known => Name::Known(known),
+        }
+    }
+
     fn is(&self, line: &Line, name: Name<'_>) -> bool {
         match name {
             Name::Known(header) => line.header == header,
@@ -203,18 +210,22 @@ impl Headers {
         true
     }
 
-    /// Takes over a line of another message as it is, byte for byte where it was UTF-8.
-    pub(super) fn copy_line(&mut self, from: &Headers, line: &Line) {
+    /// Takes over a line of another message. A folded line is taken over in one line: of a message that
+    /// was refused for a stray line break, a copy would have it too.
+    fn copy_line(&mut self, from: &Headers, line: &Line) {
+        if line.value < line.start || line.value_end > line.end {
+            let copy = self.write_line(from.name_of(line), from.line_value(line));
+            return self.lines.push(copy);
+        }
         let start = self.position();
         self.text.push_str(from.slice(line.start, line.end));
-        let end = self.position();
-        let (value, value_end) = if line.value >= line.start && line.value_end <= line.end {
-            (start + (line.value - line.start), start + (line.value_end - line.start))
-        } else {
-            self.text.push_str(from.line_value(line));
-            (end, self.position())
-        };
-        self.lines.push(Line { header: line.header, start, end, value, value_end });
+        self.lines.push(Line {
+            header: line.header,
+            start,
+            end: self.position(),
+            value: start + (line.value - line.start),
+            value_end: start + (line.value_end - line.start),
+        });
     }
 
     pub(super) fn copy_lines(&mut self, from: &Headers, header: Header) {

@@ -185,11 +185,10 @@ impl Request {
         response
     }
 
-    /// The answer to a request with a fault, or `None` where none is sent: to an ACK, or where what a
-    /// response must repeat is missing.
+    /// The answer to a request with a fault: it repeats what is there of Via, From, To, Call-ID and
+    /// `CSeq`. `None` where none is sent: to an ACK, or where there is no Via to send it along.
     pub fn refusal(&self, fault: &Fault) -> Option<Response> {
-        let repeated = [Header::Via, Header::From, Header::To, Header::CallId, Header::CSeq];
-        if self.method() == Method::Ack || !repeated.iter().all(|header| self.has(*header)) {
+        if self.method() == Method::Ack || !self.has(Header::Via) {
             return None;
         }
         Some(self.response(fault.status()?, &fault.reason(), Some("fault")))

@@ -1,0 +1,281 @@
+//! `bitcall` as an administrator runs it: commands with their output, and
+//! `bitcall serve` with a configuration of its own on ports that the system
+//! chooses, in a directory that disappears with the test.
+
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::{http1, http2};
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Long enough for a busy machine; a test that passes never waits this long.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A `bitcall` command without anything of the developer's environment.
+pub fn bitcall() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bitcall"));
+    for name in ["BITCALL_CONFIG", "BITCALL_PANEL_KEY", "APP_MASTER_SECRET", "NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Runs a command to its end.
+pub fn run(command: &mut Command) -> (ExitStatus, String, String) {
+    let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status, text(stdout), text(stderr))
+}
+
+/// A started `bitcall`, killed with the test if it is still there.
+pub struct Running {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Running {
+    /// Standard output and error go to `log`.
+    pub fn start(command: &mut Command, log: &Path) -> Self {
+        let out = fs::File::create(log).unwrap();
+        let child =
+            command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out).process_group(0).spawn().unwrap();
+        Self { child, log: log.to_owned() }
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The first line of the log that `wanted` accepts.
+    pub fn wait_for<T>(&mut self, what: &str, wanted: impl Fn(&str) -> Option<T>) -> T {
+        wait_until(what, || {
+            let log = self.log();
+            let found = log.lines().find_map(&wanted);
+            let gone = found.is_none() && self.child.try_wait().unwrap().is_some();
+            assert!(!gone, "bitcall ended before {what}:\n{log}");
+            found
+        })
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(self.child.id().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for the end that a signal or the test has brought about.
+    pub fn ended(&mut self) -> ExitStatus {
+        wait_until("the end of bitcall", || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("──── bitcall ────\n{}", self.log());
+        }
+    }
+}
+
+/// Asks until there is an answer.
+pub fn wait_until<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        if let Some(value) = check() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited {LIMIT:?} for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// `bitcall serve`.
+pub struct Serve {
+    pub running: Running,
+    pub directory: TempDir,
+    pub https: String,
+    pub ops: String,
+}
+
+impl Serve {
+    /// With the development certificate and these further lines, which start inside `[limits]`.
+    pub fn start(limits_and_more: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        write_configuration(directory.path(), limits_and_more);
+        Self::start_in(directory)
+    }
+
+    /// With the configuration that the directory holds.
+    pub fn start_in(directory: TempDir) -> Self {
+        let mut command = bitcall();
+        command.arg("serve").arg("--config").arg(directory.path().join("bitcall.toml"));
+        let mut running = Running::start(&mut command, &directory.path().join("log"));
+        running.wait_for("ready", |line| line.contains("ready").then_some(()));
+        let mut address = |protocol: &str| {
+            let protocol = format!("\"protocol\":\"{protocol}\"");
+            running.wait_for(&protocol, |line| {
+                let (_, rest) = line.split_once("\"address\":\"").filter(|_| line.contains(&protocol))?;
+                Some(rest.split_once('"')?.0.to_owned())
+            })
+        };
+        let (https, ops) = (address("https"), address("operations"));
+        Self { running, directory, https, ops }
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("control.sock")
+    }
+
+    /// A TLS connection that speaks one of `protocols`.
+    pub async fn connect(&self, protocols: &[&str]) -> TlsStream<TcpStream> {
+        connect(&self.https, protocols).await
+    }
+
+    /// `GET path` by HTTP/1.1 over TLS.
+    pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Response<Bytes> {
+        exchange(self.connect(&["http/1.1"]).await, request(path, headers)).await
+    }
+}
+
+/// A configuration whose ports the system chooses, with its secrets.
+pub fn write_configuration(directory: &Path, limits_and_more: &str) {
+    for name in ["panel_key", "master_secret"] {
+        let path = directory.join(name);
+        fs::write(&path, format!("{name}-{}", "x".repeat(32))).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let text = format!(
+        "data_dir = 'data'\n\
+         public_url = 'https://localhost'\n\
+         [listen]\nhttps = '127.0.0.1:0'\nops = '127.0.0.1:0'\ncontrol = 'control.sock'\n\
+         [secrets]\npanel_key_file = 'panel_key'\nmaster_secret_file = 'master_secret'\n\
+         [log]\nformat = 'json'\n\
+         [limits]\n{limits_and_more}\n"
+    );
+    fs::write(directory.join("bitcall.toml"), text).unwrap();
+}
+
+pub fn request(path: &str, headers: &[(&str, &str)]) -> Request<Full<Bytes>> {
+    let mut request = Request::builder().uri(path).header("host", "localhost");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Full::default()).unwrap()
+}
+
+/// One request and its answer by HTTP/1.1.
+pub async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Response<Bytes>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    whole(sender.send_request(request).await.unwrap()).await
+}
+
+/// One request and its answer by HTTP/2.
+pub async fn exchange_http2<S>(stream: S, request: Request<Full<Bytes>>) -> Response<Bytes>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    whole(sender.send_request(request).await.unwrap()).await
+}
+
+async fn whole(response: Response<hyper::body::Incoming>) -> Response<Bytes> {
+    let (parts, body) = response.into_parts();
+    Response::from_parts(parts, body.collect().await.unwrap().to_bytes())
+}
+
+pub fn header<'a, B>(response: &'a Response<B>, name: &str) -> &'a str {
+    response.headers().get(name).map_or("", |value| value.to_str().unwrap())
+}
+
+/// A TLS connection to `address`, whoever it is.
+pub async fn connect(address: &str, protocols: &[&str]) -> TlsStream<TcpStream> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anyone))
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+}
+
+/// The certificate that a connection was secured with.
+pub fn certificate(stream: &TlsStream<TcpStream>) -> Vec<u8> {
+    stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+}
+
+/// Everything that the peer still sends before it closes.
+pub fn read_all(mut stream: std::net::TcpStream) -> Vec<u8> {
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    let mut all = Vec::new();
+    // A reset is an end like any other.
+    if let Err(error) = stream.read_to_end(&mut all) {
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
+    }
+    all
+}
+
+/// Trusts every certificate: the tests look at it themselves.
+#[derive(Debug)]
+struct Anyone;
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}

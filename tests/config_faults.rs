@@ -1,0 +1,137 @@
+//! A tired administrator's mistakes: each is named, with its place and a way out,
+//! and nothing is started or written.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::appliance::{Serve, bitcall, run, write_configuration};
+
+/// Exit code of a wrong configuration.
+const MISCONFIGURED: Option<i32> = Some(2);
+
+#[test]
+fn check_names_every_fault_with_file_and_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("bitcall.toml");
+    fs::write(&file, "public_url = 'phone'\n\n[listen]\nhtttps = []\nops = 9180\n").unwrap();
+    for command in ["check", "serve"] {
+        let (status, stdout, stderr) = run(bitcall().arg(command).arg("--config").arg(&file));
+        assert_eq!(status.code(), MISCONFIGURED, "{stderr}");
+        assert_eq!(stdout, "");
+        for (line, what) in [(1, "public_url"), (4, "did you mean `https`?"), (5, "listen.ops")] {
+            let place = format!("{}:{line}: ", file.display());
+            let named = stderr.lines().any(|text| text.contains(&place) && text.contains(what));
+            assert!(named, "{place}{what} in:\n{stderr}");
+        }
+    }
+}
+
+#[test]
+fn a_missing_file_says_how_to_make_one() {
+    let (status, _, stderr) = run(bitcall().args(["serve", "--config", "/nonexistent/bitcall.toml"]));
+    assert_eq!(status.code(), MISCONFIGURED);
+    assert!(stderr.contains("bitcall init"), "{stderr}");
+}
+
+#[test]
+fn init_writes_private_secrets_and_a_configuration_that_check_accepts_and_keeps_what_exists() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("etc/bitcall.toml");
+    let mut init = bitcall();
+    init.arg("init").arg("--config").arg(&file).args(["--public-url", "https://phone.example.com"]);
+    let (status, _, stderr) = run(&mut init);
+    assert!(status.success(), "{stderr}");
+    assert!(stderr.contains("bitcall serve"), "says what is next: {stderr}");
+
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains("\npublic_url = \"https://phone.example.com\"\n"), "{text}");
+    let secret = directory.path().join("etc/secrets/panel_key");
+    assert_eq!(fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
+    let (status, _, stderr) = run(bitcall().arg("check").arg("--config").arg(&file));
+    assert!(status.success(), "{stderr}");
+
+    let before = fs::read_to_string(&secret).unwrap();
+    assert!(run(&mut init).0.success());
+    assert_eq!(fs::read_to_string(&secret).unwrap(), before);
+    assert!(!text.contains(&before), "secrets do not stand in the configuration");
+}
+
+#[test]
+fn secrets_that_are_missing_short_or_readable_by_others_are_named_without_being_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    write_configuration(directory.path(), "");
+    let file = directory.path().join("bitcall.toml");
+    let check = || run(bitcall().arg("check").arg("--config").arg(&file));
+    assert!(check().0.success(), "{}", check().2);
+
+    let panel_key = directory.path().join("panel_key");
+    fs::set_permissions(&panel_key, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(directory.path().join("master_secret"), "hunter2").unwrap();
+    let (status, _, stderr) = check();
+    assert_eq!(status.code(), MISCONFIGURED);
+    assert!(stderr.contains("chmod 600") && stderr.contains("at least"), "both are named: {stderr}");
+    assert!(!stderr.contains("hunter2"), "{stderr}");
+
+    fs::remove_file(&panel_key).unwrap();
+    let (_, _, stderr) = check();
+    assert!(stderr.contains(&panel_key.display().to_string()), "{stderr}");
+    let long = "x".repeat(32);
+    let (status, _, stderr) = run(bitcall()
+        .env("BITCALL_PANEL_KEY", &long)
+        .env("APP_MASTER_SECRET", &long)
+        .arg("check")
+        .arg("--config")
+        .arg(&file));
+    assert!(status.success(), "the environment comes first: {stderr}");
+}
+
+#[test]
+fn certificate_files_that_are_missing_or_no_certificates_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    write_configuration(directory.path(), "[tls]\ncertificate = 'cert.pem'\nkey = 'key.pem'");
+    let file = directory.path().join("bitcall.toml");
+    let check = || run(bitcall().arg("check").arg("--config").arg(&file)).2;
+    assert!(check().contains("cert.pem does not exist"), "{}", check());
+    fs::write(directory.path().join("cert.pem"), "no certificate").unwrap();
+    assert!(check().contains("cert.pem holds no PEM"), "{}", check());
+
+    let made = |name: &str| rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+    fs::write(directory.path().join("cert.pem"), made("a.example").cert.pem()).unwrap();
+    fs::write(directory.path().join("key.pem"), made("b.example").signing_key.serialize_pem()).unwrap();
+    assert!(check().contains("does not belong to"), "{}", check());
+}
+
+#[test]
+fn a_taken_port_is_named_with_a_way_to_find_its_owner() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (status, stdout, stderr) = run(bitcall().args(["demo", "--listen", &address]));
+    assert_eq!(status.code(), Some(1));
+    assert_eq!(stdout, "");
+    assert!(stderr.contains(&address) && stderr.contains("ss -ltnp"), "{stderr}");
+}
+
+#[test]
+fn an_address_of_another_machine_is_named() {
+    let (status, _, stderr) = run(bitcall().args(["demo", "--listen", "192.0.2.1:8088"]));
+    assert_eq!(status.code(), Some(1));
+    assert!(stderr.contains("192.0.2.1:8088 is not an address of this machine"), "{stderr}");
+}
+
+#[test]
+fn a_second_server_on_the_same_socket_or_data_is_refused_and_the_first_one_lives_on() {
+    let first = Serve::start("");
+    let file = first.directory.path().join("bitcall.toml");
+    let (status, _, stderr) = run(bitcall().arg("serve").arg("--config").arg(&file));
+    assert_eq!(status.code(), Some(1));
+    assert!(stderr.contains("another bitcall is running"), "{stderr}");
+    assert!(first.socket().exists());
+
+    let other = first.directory.path().join("other.toml");
+    let text = fs::read_to_string(&file).unwrap().replace("control.sock", "other.sock");
+    fs::write(&other, text).unwrap();
+    let (status, _, stderr) = run(bitcall().arg("serve").arg("--config").arg(&other));
+    assert_eq!(status.code(), Some(1));
+    assert!(stderr.contains("another") && stderr.contains("data"), "the store is locked: {stderr}");
+}

@@ -9,7 +9,7 @@ use bitcall_sip::uri::Scheme;
 use common::torture;
 
 fn bytes(name: &str) -> Vec<u8> {
-    torture().into_iter().find(|message| message.name == name).expect(name).bytes
+    torture().into_iter().find(|(found, _)| *found == name).expect(name).1
 }
 
 /// A message the RFC calls valid: it passes every check and is written as it was read.
@@ -155,7 +155,7 @@ fn lwsdisp_needs_no_space_before_the_angle_bracket() {
 #[test]
 fn longreq_is_read_in_spite_of_its_lengths() {
     let invite = request("longreq");
-    assert_eq!(invite.vias().filter(Result::is_ok).count(), 34);
+    assert_eq!(invite.vias().flatten().count(), 34);
     assert_eq!(invite.via().unwrap().host, "sip33.example.com");
     assert_eq!(invite.to().unwrap().display_name().len(), 22 + 70 + 11);
     assert_eq!(invite.to().unwrap().uri().unwrap().port, Some(6000));

@@ -58,6 +58,8 @@ fn add_phone(assets: &mut Assets) -> Result<()> {
     assets.add_hashed("/webphone/", "phone.css", minify_css("phone.css", &css)?.into_bytes());
     let worker = assets.fill(&read("widget/agent/worker.js")?)?;
     assets.add_hashed("/webphone/", "worker.js", minify_js("worker.js", &worker)?.into_bytes());
+    let start = assets.fill(&read("widget/phone/start.js")?)?;
+    assets.add_hashed("/webphone/", "start.js", minify_js("start.js", &start)?.into_bytes());
     let index = assets.fill(&read("widget/phone/index.html")?)?;
     assets.add("/webphone/", "index.html", minify_html(&index).into_bytes());
     Ok(())

@@ -19,8 +19,7 @@ use bitcall_phone::ui::{Choice, Choices, Levels, Stage, Tab, Ui};
 use bitcall_phone::{screens, theme};
 use bitcall_wire::config::RuntimeConfig;
 use bitcall_wire::seam::{
-    Call, CallState, Direction, Failure, FailureCode, Hold, MediaFault, Registration, Secret,
-    Snapshot,
+    Call, CallState, Direction, Failure, FailureCode, Hold, MediaFault, Registration, Secret, Snapshot,
 };
 
 const NOW: u64 = 1_795_348_800_000;
@@ -29,20 +28,13 @@ const ACCENTS: [&str; 4] = ["#4f46e5", "#ffee00", "#000000", "#e11d48"];
 type Scene = fn(Ui);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let directory: PathBuf = std::env::args()
-        .nth(1)
-        .ok_or("say where to: gallery DIRECTORY")?
-        .into();
+    let directory: PathBuf = std::env::args().nth(1).ok_or("say where to: gallery DIRECTORY")?.into();
     fs::create_dir_all(&directory)?;
     let css = concat!(env!("CARGO_MANIFEST_DIR"), "/css");
-    let mut sheets: Vec<_> = fs::read_dir(css)?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<_, std::io::Error>>()?;
+    let mut sheets: Vec<_> =
+        fs::read_dir(css)?.map(|entry| Ok(entry?.path())).collect::<Result<_, std::io::Error>>()?;
     sheets.sort();
-    let sheet = sheets
-        .iter()
-        .map(fs::read_to_string)
-        .collect::<Result<String, _>>()?;
+    let sheet = sheets.iter().map(fs::read_to_string).collect::<Result<String, _>>()?;
     for (name, scene) in scenes() {
         let html = sycamore::render_to_string(move || {
             let ui = Ui::new();
@@ -61,10 +53,8 @@ fn page(css: &str, html: &str) -> String {
         .map(|colour| {
             let light = Accent::light(Rgb::parse(colour));
             let dark = Accent::dark(Rgb::parse(colour));
-            let rules: String = theme::variables(&light, &dark)
-                .iter()
-                .map(|(name, value)| format!("{name}:{value};"))
-                .collect();
+            let rules: String =
+                theme::variables(&light, &dark).iter().map(|(name, value)| format!("{name}:{value};")).collect();
             format!(":root[data-accent=\"{}\"]{{{rules}}}\n", &colour[1..])
         })
         .collect();
@@ -89,31 +79,16 @@ fn usual(ui: Ui) {
     ui.stage.set(Stage::Phone);
     ui.embedded.set(true);
     ui.now.set(NOW);
-    ui.zone.set(Zone {
-        offset: 0,
-        hours24: true,
-    });
+    ui.zone.set(Zone { offset: 0, hours24: true });
     ui.page.set("here".to_owned());
     ui.signed_in_as.set(Some(account()));
-    ui.snapshot.set(Snapshot {
-        registration: registered(),
-        ..Snapshot::default()
-    });
+    ui.snapshot.set(Snapshot { registration: registered(), ..Snapshot::default() });
     ui.recents.set(history());
-    ui.form.prefill.set(Prefill {
-        domain_fixed: true,
-        ..Prefill::default()
-    });
+    ui.form.prefill.set(Prefill { domain_fixed: true, ..Prefill::default() });
     ui.form.domain.set("acme.sip.bitcall.internal".to_owned());
     ui.devices.set(Choices {
-        microphones: vec![Choice {
-            id: "a".to_owned(),
-            name: "Jabra Evolve2 65 (USB)".to_owned(),
-        }],
-        speakers: vec![Choice {
-            id: "a".to_owned(),
-            name: "Jabra Evolve2 65 (USB)".to_owned(),
-        }],
+        microphones: vec![Choice { id: "a".to_owned(), name: "Jabra Evolve2 65 (USB)".to_owned() }],
+        speakers: vec![Choice { id: "a".to_owned(), name: "Jabra Evolve2 65 (USB)".to_owned() }],
         microphone: "a".to_owned(),
         speaker: String::new(),
     });
@@ -134,10 +109,9 @@ fn scenes() -> Vec<(&'static str, Scene)> {
         ("form-faults", |ui| {
             signed_out(ui, Stage::Form);
             ui.form.username.set("101".to_owned());
-            ui.form.faults.set(FormFaults {
-                password: Some("Wrong password. Check it and try again."),
-                ..FormFaults::default()
-            });
+            ui.form
+                .faults
+                .set(FormFaults { password: Some("Wrong password. Check it and try again."), ..FormFaults::default() });
             ui.form.remember.set(true);
             ui.snapshot.set(Snapshot {
                 registration: failed(FailureCode::WrongPassword, "Wrong password"),
@@ -146,9 +120,7 @@ fn scenes() -> Vec<(&'static str, Scene)> {
         }),
         ("form-refused", |ui| {
             signed_out(ui, Stage::Form);
-            ui.form.refusal.set(Some(
-                "The server does not answer. Check the network, then try again.".to_owned(),
-            ));
+            ui.form.refusal.set(Some("The server does not answer. Check the network, then try again.".to_owned()));
         }),
         ("connect", |ui| signed_out(ui, Stage::Connect(account()))),
         ("dialer", |_| {}),
@@ -156,13 +128,11 @@ fn scenes() -> Vec<(&'static str, Scene)> {
             ui.number.set("+4930901820".to_owned());
         }),
         ("dialer-long", |ui| {
-            ui.number
-                .set("sip:reception.front-desk@example.com".to_owned());
+            ui.number.set("sip:reception.front-desk@example.com".to_owned());
         }),
         ("dialer-fault", |ui| {
             ui.number.set("12 wrong".to_owned());
-            ui.number_fault
-                .set(Some("That is no phone number.".to_owned()));
+            ui.number_fault.set(Some("That is no phone number.".to_owned()));
         }),
         ("dialer-identity", |ui| ui.identity_open.set(true)),
         ("dialer-ended", |ui| {
@@ -186,47 +156,24 @@ fn scenes() -> Vec<(&'static str, Scene)> {
             });
         }),
         ("calling", |ui| {
-            show(
-                ui,
-                vec![Call {
-                    answered_at: None,
-                    state: CallState::Ringing,
-                    ..anna()
-                }],
-            );
+            show(ui, vec![Call { answered_at: None, state: CallState::Ringing, ..anna() }]);
         }),
         ("call", |ui| show(ui, vec![anna()])),
         ("call-number", |ui| {
-            show(
-                ui,
-                vec![Call {
-                    display_name: None,
-                    ..anna()
-                }],
-            );
+            show(ui, vec![Call { display_name: None, ..anna() }]);
         }),
         ("call-long", |ui| {
             show(
                 ui,
                 vec![Call {
-                    display_name: Some(
-                        "Dr. Wilhelmina Featherstonehaugh-Cholmondeley, Customer Relations"
-                            .to_owned(),
-                    ),
-                    number: "sip:wilhelmina.featherstonehaugh@very-long-domain-name.example.com"
-                        .to_owned(),
+                    display_name: Some("Dr. Wilhelmina Featherstonehaugh-Cholmondeley, Customer Relations".to_owned()),
+                    number: "sip:wilhelmina.featherstonehaugh@very-long-domain-name.example.com".to_owned(),
                     ..anna()
                 }],
             );
         }),
         ("call-muted-held", |ui| {
-            show(
-                ui,
-                vec![Call {
-                    hold: Hold::Held,
-                    ..anna()
-                }],
-            );
+            show(ui, vec![Call { hold: Hold::Held, ..anna() }]);
             ui.muted.set(vec!["anna".to_owned()]);
         }),
         ("call-two", |ui| show(ui, vec![bob(), anna()])),
@@ -236,26 +183,11 @@ fn scenes() -> Vec<(&'static str, Scene)> {
             ui.digits.set("1234#".to_owned());
         }),
         ("call-elsewhere", |ui| {
-            show(
-                ui,
-                vec![Call {
-                    page: Some("there".to_owned()),
-                    ..anna()
-                }],
-            );
+            show(ui, vec![Call { page: Some("there".to_owned()), ..anna() }]);
         }),
         ("incoming", |ui| show(ui, vec![ringing()])),
         ("incoming-busy", |ui| {
-            show(
-                ui,
-                vec![
-                    anna(),
-                    Call {
-                        display_name: Some("Clara Novak".to_owned()),
-                        ..ringing()
-                    },
-                ],
-            );
+            show(ui, vec![anna(), Call { display_name: Some("Clara Novak".to_owned()), ..ringing() }]);
         }),
         ("recents", |ui| ui.tab.set(Tab::Recents)),
         ("recents-empty", |ui| {
@@ -274,16 +206,8 @@ fn signed_out(ui: Ui, stage: Stage) {
 
 fn show(ui: Ui, calls: Vec<Call>) {
     let active = calls.last().map(|call| call.id.clone());
-    ui.levels.set(Levels {
-        microphone: 3,
-        remote: 4,
-    });
-    ui.snapshot.set(Snapshot {
-        registration: registered(),
-        calls,
-        active,
-        ..Snapshot::default()
-    });
+    ui.levels.set(Levels { microphone: 3, remote: 4 });
+    ui.snapshot.set(Snapshot { registration: registered(), calls, active, ..Snapshot::default() });
 }
 
 fn registered() -> Registration {
@@ -295,23 +219,14 @@ fn registered() -> Registration {
 }
 
 fn failed(code: FailureCode, words: &str) -> Registration {
-    Registration::Failed {
-        reason: Failure {
-            code,
-            sip_code: None,
-            words: words.to_owned(),
-        },
-    }
+    Registration::Failed { reason: Failure { code, sip_code: None, words: words.to_owned() } }
 }
 
 fn account() -> Credentials {
     Credentials {
         username: "101".to_owned(),
         domain: "acme.sip.bitcall.internal".to_owned(),
-        secret: SecretBox(Secret::Ha1 {
-            realm: None,
-            ha1: String::new(),
-        }),
+        secret: SecretBox(Secret::Ha1 { realm: None, ha1: String::new() }),
     }
 }
 
@@ -355,56 +270,22 @@ fn ringing() -> Call {
 }
 
 fn history() -> Vec<Recent> {
-    let entry =
-        |id: &str, name: Option<&str>, number: &str, direction, seconds, ago: u64, cause: &str| {
-            Recent {
-                id: id.to_owned(),
-                number: number.to_owned(),
-                name: name.map(str::to_owned),
-                direction,
-                answered: seconds > 0,
-                at: NOW - ago * 60_000,
-                seconds,
-                cause: cause.to_owned(),
-            }
-        };
+    let entry = |id: &str, name: Option<&str>, number: &str, direction, seconds, ago: u64, cause: &str| Recent {
+        id: id.to_owned(),
+        number: number.to_owned(),
+        name: name.map(str::to_owned),
+        direction,
+        answered: seconds > 0,
+        missed: cause == "Missed",
+        at: NOW - ago * 60_000,
+        seconds,
+        cause: cause.to_owned(),
+    };
     vec![
-        entry(
-            "1",
-            Some("Anna Schmidt"),
-            "+4930901820",
-            Direction::Outbound,
-            272,
-            9,
-            "Hung up",
-        ),
-        entry(
-            "2",
-            Some("Bob Tanaka"),
-            "102",
-            Direction::Inbound,
-            0,
-            46,
-            "Missed",
-        ),
-        entry(
-            "3",
-            None,
-            "+15551234567",
-            Direction::Outbound,
-            0,
-            120,
-            "Busy",
-        ),
-        entry(
-            "4",
-            Some("Clara Novak"),
-            "+420221990111",
-            Direction::Inbound,
-            1284,
-            190,
-            "Remote hung up",
-        ),
+        entry("1", Some("Anna Schmidt"), "+4930901820", Direction::Outbound, 272, 9, "Hung up"),
+        entry("2", Some("Bob Tanaka"), "102", Direction::Inbound, 0, 46, "Missed"),
+        entry("3", None, "+15551234567", Direction::Outbound, 0, 120, "Busy"),
+        entry("4", Some("Clara Novak"), "+420221990111", Direction::Inbound, 1284, 190, "Remote hung up"),
         entry(
             "5",
             Some("Dr. Wilhelmina Featherstonehaugh-Cholmondeley"),
@@ -415,23 +296,7 @@ fn history() -> Vec<Recent> {
             "Remote hung up",
         ),
         entry("6", None, "*43", Direction::Outbound, 12, 1600, "Hung up"),
-        entry(
-            "7",
-            Some("Bob Tanaka"),
-            "102",
-            Direction::Inbound,
-            0,
-            4400,
-            "Missed",
-        ),
-        entry(
-            "8",
-            None,
-            "+33142685300",
-            Direction::Outbound,
-            340,
-            4500,
-            "Hung up",
-        ),
+        entry("7", Some("Bob Tanaka"), "102", Direction::Inbound, 0, 4400, "Missed"),
+        entry("8", None, "+33142685300", Direction::Outbound, 340, 4500, "Hung up"),
     ]
 }

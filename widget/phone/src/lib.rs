@@ -9,6 +9,8 @@
 //! - [`signin`], [`recents`], [`number`], [`time`], [`theme`] are rules without a browser;
 //! - [`link`], [`media`] and [`tones`] reach the agent, the far end and the ear.
 
+pub mod app;
+pub mod host;
 pub mod icons;
 pub mod link;
 pub mod media;
@@ -17,7 +19,24 @@ pub mod page;
 pub mod recents;
 pub mod screens;
 pub mod signin;
+pub mod storage;
 pub mod theme;
 pub mod time;
 pub mod tones;
 pub mod ui;
+
+/// Called by the module's JavaScript when it is loaded.
+#[cfg(target_arch = "wasm32")]
+#[wasm_bindgen::prelude::wasm_bindgen(start)]
+pub fn start() {
+    if let Some(skeleton) = page::document().and_then(|document| document.get_element_by_id("skeleton")) {
+        skeleton.remove();
+    }
+    sycamore::render(|| {
+        let ui = ui::Ui::new();
+        let app = app::App::start(ui);
+        // As long as the page.
+        std::mem::forget(app);
+        screens::root(ui)
+    });
+}

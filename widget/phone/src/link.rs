@@ -99,6 +99,10 @@ impl Link {
         link
     }
 
+    pub fn place(&self) -> &Place {
+        &self.0.place
+    }
+
     /// This page load's name, as it stands in [`bitcall_wire::seam::Call::page`]
     /// and [`bitcall_wire::seam::Snapshot::ringer`].
     pub fn page(&self) -> &str {

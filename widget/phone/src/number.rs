@@ -39,13 +39,7 @@ pub fn readable(number: &str) -> String {
         ("1", 10) => &[3, 3, 4],
         ("33", 9) => &[1, 2, 2, 2, 2],
         // DIN 5008: the area code, and the rest in one piece.
-        ("49", 6..)
-            if ["30", "40", "69", "89"]
-                .iter()
-                .any(|area| rest.starts_with(area)) =>
-        {
-            &[2, 13]
-        }
+        ("49", 6..) if ["30", "40", "69", "89"].iter().any(|area| rest.starts_with(area)) => &[2, 13],
         ("49", 6..) => &[3, 12],
         ("44", 10) if rest.starts_with('2') => &[2, 4, 4],
         ("44", 10) => &[4, 6],
@@ -59,17 +53,9 @@ pub fn readable(number: &str) -> String {
         if left.is_empty() {
             break;
         }
-        let take = if i == last {
-            left.len()
-        } else {
-            (*size).min(left.len())
-        };
+        let take = if i == last { left.len() } else { (*size).min(left.len()) };
         // A single digit standing alone at the end reads badly.
-        let take = if left.len() - take == 1 {
-            left.len()
-        } else {
-            take
-        };
+        let take = if left.len() - take == 1 { left.len() } else { take };
         let (group, tail) = left.split_at(take);
         shown.push(' ');
         shown.push_str(group);
@@ -80,9 +66,7 @@ pub fn readable(number: &str) -> String {
 
 /// Up to two letters for a picture; `None` when the name is only a number.
 pub fn initials(name: &str) -> Option<String> {
-    let mut words = name
-        .split_whitespace()
-        .filter_map(|word| word.chars().find(|c| c.is_alphabetic()));
+    let mut words = name.split_whitespace().filter_map(|word| word.chars().find(|c| c.is_alphabetic()));
     let first = words.next()?;
     let mut letters: String = first.to_uppercase().collect();
     if let Some(last) = words.next_back() {
@@ -93,10 +77,7 @@ pub fn initials(name: &str) -> Option<String> {
 
 /// A SIP address without its scheme.
 fn short(number: &str) -> &str {
-    number
-        .strip_prefix("sips:")
-        .or_else(|| number.strip_prefix("sip:"))
-        .unwrap_or(number)
+    number.strip_prefix("sips:").or_else(|| number.strip_prefix("sip:")).unwrap_or(number)
 }
 
 /// Length of the country code at the start (ITU-T E.164: 1 and 7 have one
@@ -116,24 +97,15 @@ mod tests {
 
     #[test]
     fn writing_aids_are_dropped_and_a_plus_is_never_invented() {
-        assert_eq!(
-            dialable(" +49 (30) 90-18.20 ").as_deref(),
-            Some("+4930901820")
-        );
+        assert_eq!(dialable(" +49 (30) 90-18.20 ").as_deref(), Some("+4930901820"));
         assert_eq!(dialable("030/901820").as_deref(), Some("030901820"));
         assert_eq!(dialable("*43").as_deref(), Some("*43"));
-        assert_eq!(
-            dialable("tel:+15551234567").as_deref(),
-            Some("+15551234567")
-        );
+        assert_eq!(dialable("tel:+15551234567").as_deref(), Some("+15551234567"));
     }
 
     #[test]
     fn addresses_and_names_are_dialled_as_they_are() {
-        assert_eq!(
-            dialable("sip:bob@example.com").as_deref(),
-            Some("sip:bob@example.com")
-        );
+        assert_eq!(dialable("sip:bob@example.com").as_deref(), Some("sip:bob@example.com"));
         assert_eq!(dialable("reception").as_deref(), Some("reception"));
         assert_eq!(dialable("bob smith"), None);
     }
@@ -162,11 +134,7 @@ mod tests {
     fn no_digit_is_lost_by_grouping() {
         for n in 7..20 {
             for start in ["1", "7", "49", "359", "999"] {
-                let digits: String = start
-                    .chars()
-                    .chain("234567890123456789".chars())
-                    .take(n)
-                    .collect();
+                let digits: String = start.chars().chain("234567890123456789".chars()).take(n).collect();
                 let shown = readable(&format!("+{digits}"));
                 let back: String = shown.chars().filter(char::is_ascii_digit).collect();
                 assert_eq!(back, digits, "{shown}");

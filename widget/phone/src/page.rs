@@ -5,19 +5,14 @@ use wasm_bindgen::JsCast;
 /// Moves the focus to the element with that id, if it is there.
 pub fn focus(id: &str) {
     let element = document().and_then(|document| document.get_element_by_id(id));
-    if let Some(element) =
-        element.and_then(|element| element.dyn_into::<web_sys::HtmlElement>().ok())
-    {
+    if let Some(element) = element.and_then(|element| element.dyn_into::<web_sys::HtmlElement>().ok()) {
         let _ = element.focus();
     }
 }
 
 /// What was chosen in the select box that an event is about.
 pub fn value_of(event: &web_sys::Event) -> Option<String> {
-    let target = event
-        .target()?
-        .dyn_into::<web_sys::HtmlSelectElement>()
-        .ok()?;
+    let target = event.target()?.dyn_into::<web_sys::HtmlSelectElement>().ok()?;
     Some(target.value())
 }
 
@@ -30,22 +25,43 @@ pub fn zone() -> crate::time::Zone {
     let now = js_sys::Date::new_0();
     #[expect(clippy::cast_possible_truncation, reason = "minutes of a day")]
     let offset = -(now.get_timezone_offset() as i32);
-    let morning: String = js_sys::Date::new_with_year_month_day_hr(2026, 0, 1, 15)
-        .to_locale_time_string("default")
-        .into();
-    crate::time::Zone {
-        offset,
-        hours24: morning.contains("15"),
-    }
+    let morning: String =
+        js_sys::Date::new_with_year_month_day_hr(2026, 0, 1, 15).to_locale_time_string("default").into();
+    crate::time::Zone { offset, hours24: morning.contains("15") }
 }
 
 /// Milliseconds since the Unix epoch.
 pub fn now() -> u64 {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "after 1970"
-    )]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "after 1970")]
     let now = js_sys::Date::now() as u64;
     now
+}
+
+pub fn has_focus() -> bool {
+    document().is_some_and(|document| document.has_focus().unwrap_or(false))
+}
+
+/// Moves the focus once the screens have caught up.
+pub fn focus_soon(id: &'static str) {
+    wasm_bindgen_futures::spawn_local(async move { focus(id) });
+}
+
+/// A `data-…` attribute of `<html>`, where the page names its own files.
+pub fn data(name: &str) -> String {
+    let root = document().and_then(|document| document.document_element());
+    root.and_then(|root| root.get_attribute(&format!("data-{name}"))).unwrap_or_default()
+}
+
+/// Asks for the microphone and gives it back at once.
+pub async fn microphone_opens() -> bool {
+    let constraints = web_sys::MediaStreamConstraints::new();
+    constraints.set_audio(&wasm_bindgen::JsValue::TRUE);
+    let Some(devices) = crate::link::dom::media_devices() else { return false };
+    let Ok(asking) = devices.get_user_media_with_constraints(&constraints) else { return false };
+    let Ok(stream) = wasm_bindgen_futures::JsFuture::from(asking).await else { return false };
+    let stream: web_sys::MediaStream = stream.unchecked_into();
+    for track in stream.get_tracks().iter() {
+        track.unchecked_into::<web_sys::MediaStreamTrack>().stop();
+    }
+    true
 }

@@ -14,6 +14,9 @@ pub struct Recent {
     pub name: Option<String>,
     pub direction: Direction,
     pub answered: bool,
+    /// Came in and was left to ring by everybody.
+    #[serde(default)]
+    pub missed: bool,
     /// Milliseconds since the Unix epoch.
     pub at: u64,
     /// Whole seconds since the answer.
@@ -34,20 +37,21 @@ const KEPT: usize = 200;
 
 impl Recent {
     pub fn of(call: &Call, cause: &Cause, seconds: u64) -> Self {
+        let answered = call.answered_at.is_some();
+        // 603 is a decline. A CANCEL says in its Reason header (RFC 3326), and so
+        // in the words, when somebody else took the call.
+        let dealt_with = cause.sip_code == Some(603) || cause.words.ends_with("elsewhere");
         Self {
             id: call.id.clone(),
             number: call.number.clone(),
             name: call.display_name.clone(),
             direction: call.direction,
-            answered: call.answered_at.is_some(),
+            answered,
+            missed: call.direction == Direction::Inbound && !answered && !dealt_with,
             at: call.started_at,
             seconds,
             cause: cause.words.clone(),
         }
-    }
-
-    pub fn missed(&self) -> bool {
-        self.direction == Direction::Inbound && !self.answered
     }
 }
 
@@ -68,13 +72,7 @@ pub fn by_day(list: &[Recent], query: &str, zone: Zone, now: u64) -> Vec<Day> {
         let day = zone.day(call.at);
         match days.last_mut() {
             Some((current, group)) if *current == day => group.calls.push(call.clone()),
-            _ => days.push((
-                day,
-                Day {
-                    name: zone.day_name(day, now),
-                    calls: vec![call.clone()],
-                },
-            )),
+            _ => days.push((day, Day { name: zone.day_name(day, now), calls: vec![call.clone()] })),
         }
     }
     days.into_iter().map(|(_, day)| day).collect()
@@ -86,10 +84,7 @@ impl Recent {
         query.is_empty()
             || self.number.to_lowercase().contains(query)
             || (!digits.is_empty() && number.contains(digits))
-            || self
-                .name
-                .as_ref()
-                .is_some_and(|name| name.to_lowercase().contains(query))
+            || self.name.as_ref().is_some_and(|name| name.to_lowercase().contains(query))
     }
 }
 
@@ -98,6 +93,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
     use super::*;
+    use bitcall_wire::seam::{CallState, Hold};
 
     const NOON: u64 = 1_795_348_800_000;
     const HOUR: u64 = 3_600_000;
@@ -109,6 +105,7 @@ mod tests {
             name: Some("Anna Schmidt".to_owned()),
             direction: Direction::Inbound,
             answered: false,
+            missed: true,
             at,
             seconds: 0,
             cause: "Missed".to_owned(),
@@ -134,17 +131,36 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_somebody_dealt_with_is_not_missed() {
+        let call = Call {
+            id: "a".to_owned(),
+            direction: Direction::Inbound,
+            number: "101".to_owned(),
+            display_name: None,
+            requested_caller_id: None,
+            state: CallState::Incoming,
+            hold: Hold::None,
+            remote_held: false,
+            started_at: NOW,
+            answered_at: None,
+            page: None,
+            detached: false,
+        };
+        let ended = |words: &str, sip_code| Recent::of(&call, &Cause { words: words.to_owned(), sip_code }, 0).missed;
+        assert!(ended("Caller hung up", Some(487)));
+        assert!(ended("Connection lost", None));
+        assert!(!ended("Declined", Some(603)));
+        assert!(!ended("Answered elsewhere", Some(487)));
+        let outbound = Call { direction: Direction::Outbound, ..call };
+        assert!(!Recent::of(&outbound, &Cause { words: "Busy".to_owned(), sip_code: Some(486) }, 0).missed);
+    }
+
+    #[test]
     fn calls_are_grouped_by_day_and_found_by_name_or_digits() {
-        let list = [
-            call("a", NOON),
-            call("b", NOON - HOUR),
-            call("c", NOON - 25 * HOUR),
-        ];
+        let list = [call("a", NOON), call("b", NOON - HOUR), call("c", NOON - 25 * HOUR)];
         let days = by_day(&list, "", Zone::default(), NOON);
         assert_eq!(
-            days.iter()
-                .map(|day| (day.name.as_str(), day.calls.len()))
-                .collect::<Vec<_>>(),
+            days.iter().map(|day| (day.name.as_str(), day.calls.len())).collect::<Vec<_>>(),
             [("Today", 2), ("Yesterday", 1)]
         );
         assert_eq!(by_day(&list, "anna", Zone::default(), NOON).len(), 2);

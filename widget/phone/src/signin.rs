@@ -62,10 +62,7 @@ pub struct Prefill {
 
 pub fn start(config: &RuntimeConfig, host: &Host, stored: Option<Stored>) -> Start {
     let prefill = Prefill::from_host(config, &host.sip);
-    let restore = host
-        .behavior
-        .session_restore
-        .unwrap_or(config.behavior.session_restore);
+    let restore = host.behavior.session_restore.unwrap_or(config.behavior.session_restore);
     if restore == SessionRestore::Auto
         && let Some(stored) = stored.filter(|stored| prefill.allows(stored))
     {
@@ -82,20 +79,13 @@ pub fn start(config: &RuntimeConfig, host: &Host, stored: Option<Stored>) -> Sta
 impl Prefill {
     pub fn from_host(config: &RuntimeConfig, sip: &HostSip) -> Self {
         let fixed = filled(config.sip.domain.as_deref());
-        let secret = filled(sip.ha1_password.as_deref())
-            .map(|ha1| Secret::Ha1 { realm: None, ha1 })
-            .or_else(|| {
-                sip.password
-                    .clone()
-                    .filter(|password| !password.is_empty())
-                    .map(|password| Secret::Password { password })
-            });
+        let secret = filled(sip.ha1_password.as_deref()).map(|ha1| Secret::Ha1 { realm: None, ha1 }).or_else(|| {
+            sip.password.clone().filter(|password| !password.is_empty()).map(|password| Secret::Password { password })
+        });
         Self {
             username: filled(sip.username.as_deref()).unwrap_or_default(),
             domain_fixed: fixed.is_some(),
-            domain: fixed
-                .or_else(|| filled(sip.domain.as_deref()))
-                .unwrap_or_default(),
+            domain: fixed.or_else(|| filled(sip.domain.as_deref())).unwrap_or_default(),
             secret: secret.map(SecretBox),
         }
     }
@@ -104,11 +94,7 @@ impl Prefill {
     pub fn complete(&self) -> Option<Credentials> {
         let secret = self.secret.clone()?;
         let known = !self.username.is_empty() && !self.domain.is_empty();
-        known.then(|| Credentials {
-            username: self.username.clone(),
-            domain: self.domain.clone(),
-            secret,
-        })
+        known.then(|| Credentials { username: self.username.clone(), domain: self.domain.clone(), secret })
     }
 
     fn allows(&self, stored: &Stored) -> bool {
@@ -126,12 +112,7 @@ pub struct FormFaults {
 }
 
 /// Reads the form. A full address in the username field fills the domain.
-pub fn read_form(
-    username: &str,
-    domain: &str,
-    password: &str,
-    prefill: &Prefill,
-) -> Result<Credentials, FormFaults> {
+pub fn read_form(username: &str, domain: &str, password: &str, prefill: &Prefill) -> Result<Credentials, FormFaults> {
     let username = username.trim();
     let username = username.strip_prefix("sip:").unwrap_or(username);
     let (username, domain) = match username.split_once('@') {
@@ -139,21 +120,13 @@ pub fn read_form(
         Some((user, _)) => (user, domain.trim()),
         None => (username, domain.trim()),
     };
-    let handed = prefill
-        .secret
-        .as_ref()
-        .filter(|_| username == prefill.username);
+    let handed = prefill.secret.as_ref().filter(|_| username == prefill.username);
     let secret = match (password, handed) {
         ("", Some(secret)) => Some(secret.clone()),
         ("", None) => None,
-        (password, _) => Some(SecretBox(Secret::Password {
-            password: password.to_owned(),
-        })),
+        (password, _) => Some(SecretBox(Secret::Password { password: password.to_owned() })),
     };
-    let odd = |text: &str| {
-        text.chars()
-            .any(|c| c.is_whitespace() || c.is_control() || "<>\"@;?".contains(c))
-    };
+    let odd = |text: &str| text.chars().any(|c| c.is_whitespace() || c.is_control() || "<>\"@;?".contains(c));
     let faults = FormFaults {
         username: if username.is_empty() {
             Some("Enter your username.")
@@ -172,11 +145,9 @@ pub fn read_form(
         password: secret.is_none().then_some("Enter your password."),
     };
     match secret {
-        Some(secret) if faults == FormFaults::default() => Ok(Credentials {
-            username: username.to_owned(),
-            domain: domain.to_ascii_lowercase(),
-            secret,
-        }),
+        Some(secret) if faults == FormFaults::default() => {
+            Ok(Credentials { username: username.to_owned(), domain: domain.to_ascii_lowercase(), secret })
+        }
         _ => Err(faults),
     }
 }
@@ -206,18 +177,13 @@ impl From<Stored> for Credentials {
         Self {
             username: stored.username,
             domain: stored.domain,
-            secret: SecretBox(Secret::Ha1 {
-                realm: stored.realm,
-                ha1: stored.ha1,
-            }),
+            secret: SecretBox(Secret::Ha1 { realm: stored.realm, ha1: stored.ha1 }),
         }
     }
 }
 
 fn filled(text: Option<&str>) -> Option<String> {
-    text.map(str::trim)
-        .filter(|text| !text.is_empty())
-        .map(str::to_owned)
+    text.map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -246,10 +212,7 @@ mod tests {
                 password: Some(password.to_owned()),
                 ha1_password: None,
             },
-            behavior: HostHints {
-                mode,
-                ..HostHints::default()
-            },
+            behavior: HostHints { mode, ..HostHints::default() },
             ..Host::default()
         }
     }
@@ -265,103 +228,57 @@ mod tests {
 
     #[test]
     fn complete_credentials_wait_for_one_button_by_default() {
-        let Start::Connect(given) = start(&config(None), &host(None, "101", "pw"), None) else {
-            panic!()
-        };
+        let Start::Connect(given) = start(&config(None), &host(None, "101", "pw"), None) else { panic!() };
         assert_eq!(given.user_key(), "101@host.example");
     }
 
     #[test]
     fn missing_parts_bring_the_form_in_every_mode() {
-        for mode in [
-            SignInMode::Confirm,
-            SignInMode::Autologin,
-            SignInMode::Prefilled,
-        ] {
-            let Start::Form(form) = start(&config(None), &host(Some(mode), "101", ""), None) else {
-                panic!()
-            };
-            assert_eq!(
-                (form.username.as_str(), form.domain.as_str()),
-                ("101", "host.example")
-            );
+        for mode in [SignInMode::Confirm, SignInMode::Autologin, SignInMode::Prefilled] {
+            let Start::Form(form) = start(&config(None), &host(Some(mode), "101", ""), None) else { panic!() };
+            assert_eq!((form.username.as_str(), form.domain.as_str()), ("101", "host.example"));
         }
     }
 
     #[test]
     fn autologin_signs_in_and_prefilled_never_does() {
-        assert!(matches!(
-            start(
-                &config(None),
-                &host(Some(SignInMode::Autologin), "101", "pw"),
-                None
-            ),
-            Start::Auto(_)
-        ));
-        assert!(matches!(
-            start(
-                &config(None),
-                &host(Some(SignInMode::Prefilled), "101", "pw"),
-                None
-            ),
-            Start::Form(_)
-        ));
+        assert!(matches!(start(&config(None), &host(Some(SignInMode::Autologin), "101", "pw"), None), Start::Auto(_)));
+        assert!(matches!(start(&config(None), &host(Some(SignInMode::Prefilled), "101", "pw"), None), Start::Form(_)));
     }
 
     #[test]
     fn the_tenants_domain_wins_over_the_hosts() {
-        let Start::Connect(given) =
-            start(&config(Some("sip.acme")), &host(None, "101", "pw"), None)
-        else {
-            panic!()
-        };
+        let Start::Connect(given) = start(&config(Some("sip.acme")), &host(None, "101", "pw"), None) else { panic!() };
         assert_eq!(given.domain, "sip.acme");
     }
 
     #[test]
     fn a_stored_session_comes_first_but_not_for_somebody_else() {
         let config = config(Some("sip.acme"));
-        assert!(matches!(
-            start(&config, &host(None, "101", "pw"), Some(stored("101"))),
-            Start::Restore(_)
-        ));
-        assert!(matches!(
-            start(&config, &Host::default(), Some(stored("101"))),
-            Start::Restore(_)
-        ));
-        assert!(matches!(
-            start(&config, &host(None, "102", "pw"), Some(stored("101"))),
-            Start::Connect(_)
-        ));
+        assert!(matches!(start(&config, &host(None, "101", "pw"), Some(stored("101"))), Start::Restore(_)));
+        assert!(matches!(start(&config, &Host::default(), Some(stored("101"))), Start::Restore(_)));
+        assert!(matches!(start(&config, &host(None, "102", "pw"), Some(stored("101"))), Start::Connect(_)));
     }
 
     #[test]
     fn restore_can_be_switched_off_by_the_host() {
         let mut host = host(None, "101", "");
         host.behavior.session_restore = Some(SessionRestore::Off);
-        assert!(matches!(
-            start(&config(Some("sip.acme")), &host, Some(stored("101"))),
-            Start::Form(_)
-        ));
+        assert!(matches!(start(&config(Some("sip.acme")), &host, Some(stored("101"))), Start::Form(_)));
     }
 
     #[test]
     fn ha1_is_preferred_to_the_password() {
         let mut host = host(Some(SignInMode::Autologin), "101", "pw");
         host.sip.ha1_password = Some("00112233445566778899aabbccddeeff".to_owned());
-        let Start::Auto(given) = start(&config(None), &host, None) else {
-            panic!()
-        };
+        let Start::Auto(given) = start(&config(None), &host, None) else { panic!() };
         assert!(matches!(given.secret.0, Secret::Ha1 { .. }));
         assert!(given.storable().is_some());
     }
 
     #[test]
     fn a_password_is_never_storable_nor_shown_in_debug_output() {
-        let Start::Connect(given) = start(&config(None), &host(None, "101", "hunter2"), None)
-        else {
-            panic!()
-        };
+        let Start::Connect(given) = start(&config(None), &host(None, "101", "hunter2"), None) else { panic!() };
         assert_eq!(given.storable(), None);
         assert!(!format!("{given:?}").contains("hunter2"));
     }
@@ -377,10 +294,7 @@ mod tests {
     #[test]
     fn a_full_address_as_username_fills_the_domain() {
         let read = read_form("sip:101@Sip.Example", "", "pw", &Prefill::default()).unwrap();
-        assert_eq!(
-            (read.username.as_str(), read.domain.as_str()),
-            ("101", "sip.example")
-        );
+        assert_eq!((read.username.as_str(), read.domain.as_str()), ("101", "sip.example"));
     }
 
     #[test]

@@ -89,20 +89,12 @@ impl Accent {
         let ways = if dark { STEP } else { -STEP };
         let reads = |l: f32| {
             let text = Rgb::from_oklch([l, c, h]);
-            [surfaces[0], surfaces[1], soft]
-                .iter()
-                .all(|under| contrast(text, *under) >= TEXT + MARGIN)
+            [surfaces[0], surfaces[1], soft].iter().all(|under| contrast(text, *under) >= TEXT + MARGIN)
         };
         while !reads(text_l) && (0.0..=1.0).contains(&text_l) {
             text_l += ways;
         }
-        Self {
-            fill: Rgb::from_oklch([fill_l, c, h]),
-            hover,
-            on_fill,
-            text: Rgb::from_oklch([text_l, c, h]),
-            soft,
-        }
+        Self { fill: Rgb::from_oklch([fill_l, c, h]), hover, on_fill, text: Rgb::from_oklch([text_l, c, h]), soft }
     }
 }
 
@@ -195,19 +187,11 @@ fn raw_rgb(lightness: f32, c: f32, h: f32) -> [f32; 3] {
 }
 
 fn linear(part: f32) -> f32 {
-    if part <= 0.040_45 {
-        part / 12.92
-    } else {
-        ((part + 0.055) / 1.055).powf(2.4)
-    }
+    if part <= 0.040_45 { part / 12.92 } else { ((part + 0.055) / 1.055).powf(2.4) }
 }
 
 fn gamma(part: f32) -> f32 {
-    if part <= 0.003_130_8 {
-        part * 12.92
-    } else {
-        1.055 * part.powf(1.0 / 2.4) - 0.055
-    }
+    if part <= 0.003_130_8 { part * 12.92 } else { 1.055 * part.powf(1.0 / 2.4) - 0.055 }
 }
 
 #[cfg(test)]
@@ -220,18 +204,11 @@ mod tests {
 
     /// The colour of a role as the style sheet defines it: `[light, dark]`.
     fn role(name: &str) -> [Rgb; 2] {
-        let start = ROLES
-            .find(&format!("--{name}: light-dark("))
-            .unwrap_or_else(|| panic!("no role {name}"));
+        let start = ROLES.find(&format!("--{name}: light-dark(")).unwrap_or_else(|| panic!("no role {name}"));
         let line = ROLES[start..].lines().next().unwrap();
         let mut found = line.split("oklch(").skip(1).map(|part| {
-            let numbers: Vec<f32> = part
-                .split(')')
-                .next()
-                .unwrap()
-                .split_whitespace()
-                .map(|number| number.parse().unwrap())
-                .collect();
+            let numbers: Vec<f32> =
+                part.split(')').next().unwrap().split_whitespace().map(|number| number.parse().unwrap()).collect();
             Rgb::from_oklch([numbers[0], numbers[1], numbers[2].to_radians()])
         });
         [found.next().unwrap(), found.next().unwrap()]
@@ -249,10 +226,7 @@ mod tests {
     #[test]
     fn every_accent_can_be_read_in_both_themes() {
         for theme in palette() {
-            for (i, accent) in [Accent::light(theme), Accent::dark(theme)]
-                .into_iter()
-                .enumerate()
-            {
+            for (i, accent) in [Accent::light(theme), Accent::dark(theme)].into_iter().enumerate() {
                 let ratio = contrast(accent.on_fill, accent.fill);
                 assert!(ratio >= TEXT, "{theme:?} label on fill {i}: {ratio}");
                 let ratio = contrast(accent.on_fill, accent.hover);
@@ -288,13 +262,7 @@ mod tests {
     #[test]
     fn the_roles_of_the_style_sheet_can_be_read() {
         let surfaces = ["surface-0", "surface-1", "surface-2"];
-        for text in [
-            "text",
-            "muted",
-            "positive-text",
-            "negative-text",
-            "warning-text",
-        ] {
+        for text in ["text", "muted", "positive-text", "negative-text", "warning-text"] {
             for surface in surfaces {
                 for (i, (a, b)) in role(text).into_iter().zip(role(surface)).enumerate() {
                     let ratio = contrast(a, b);

@@ -26,24 +26,12 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
-const WEEKDAYS: [&str; 7] = [
-    "Thursday",
-    "Friday",
-    "Saturday",
-    "Sunday",
-    "Monday",
-    "Tuesday",
-    "Wednesday",
-];
+const WEEKDAYS: [&str; 7] = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
 
 /// `04:32`, or `1:04:32` from an hour on.
 pub fn timer(seconds: u64) -> String {
     let (h, m, s) = (seconds / HOUR, seconds / MINUTE % 60, seconds % 60);
-    if h > 0 {
-        format!("{h}:{m:02}:{s:02}")
-    } else {
-        format!("{m:02}:{s:02}")
-    }
+    if h > 0 { format!("{h}:{m:02}:{s:02}") } else { format!("{m:02}:{s:02}") }
 }
 
 /// `2 min 14 s`, for lists.
@@ -84,11 +72,7 @@ impl Zone {
             _ => {
                 let (year, month, date) = civil(day);
                 let name = pick(&MONTHS, month - 1);
-                if civil(today).0 == year {
-                    format!("{date} {name}")
-                } else {
-                    format!("{date} {name} {year}")
-                }
+                if civil(today).0 == year { format!("{date} {name}") } else { format!("{date} {name} {year}") }
             }
         }
     }
@@ -99,11 +83,7 @@ impl Zone {
 }
 
 fn pick(names: &[&'static str], index: u64) -> &'static str {
-    usize::try_from(index)
-        .ok()
-        .and_then(|index| names.get(index))
-        .copied()
-        .unwrap_or_default()
+    usize::try_from(index).ok().and_then(|index| names.get(index)).copied().unwrap_or_default()
 }
 
 /// Year, month (1–12) and date of a day number (Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`).
@@ -142,29 +122,13 @@ mod tests {
 
     #[test]
     fn the_clock_is_the_persons_own() {
-        let utc = Zone {
-            offset: 0,
-            hours24: true,
-        };
+        let utc = Zone { offset: 0, hours24: true };
         assert_eq!(utc.clock(NOON), "12:00");
-        let berlin = Zone {
-            offset: 60,
-            hours24: true,
-        };
+        let berlin = Zone { offset: 60, hours24: true };
         assert_eq!(berlin.clock(NOON), "13:00");
-        let denver = Zone {
-            offset: -420,
-            hours24: false,
-        };
+        let denver = Zone { offset: -420, hours24: false };
         assert_eq!(denver.clock(NOON), "5:00 am");
-        assert_eq!(
-            Zone {
-                offset: 0,
-                hours24: false
-            }
-            .clock(NOON),
-            "12:00 pm"
-        );
+        assert_eq!(Zone { offset: 0, hours24: false }.clock(NOON), "12:00 pm");
     }
 
     #[test]
@@ -181,10 +145,7 @@ mod tests {
 
     #[test]
     fn midnight_is_the_local_one() {
-        let auckland = Zone {
-            offset: 780,
-            hours24: true,
-        };
+        let auckland = Zone { offset: 780, hours24: true };
         assert_eq!(auckland.day(NOON), Zone::default().day(NOON) + 1);
     }
 }

@@ -7,9 +7,7 @@
 use std::rc::Rc;
 
 use bitcall_wire::config::{RuntimeConfig, ThemeStart};
-use bitcall_wire::seam::{
-    Call, CallId, CallState, FailureCode, MediaFault, OtherCalls, Registration, Snapshot,
-};
+use bitcall_wire::seam::{Call, CallId, CallState, FailureCode, MediaFault, OtherCalls, Registration, Snapshot};
 use sycamore::reactive::{ReadSignal, Signal, create_memo, create_selector, create_signal};
 
 use crate::recents::Recent;
@@ -192,18 +190,11 @@ impl Levels {
             if level < FLOOR {
                 return 0;
             }
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "0 to 5"
-            )]
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 5")]
             let bars = (level.min(1.0).sqrt() * f32::from(Self::FULL)).ceil() as u8;
             bars.min(Self::FULL)
         };
-        Self {
-            microphone: bars(microphone),
-            remote: bars(remote),
-        }
+        Self { microphone: bars(microphone), remote: bars(remote) }
     }
 }
 
@@ -277,18 +268,12 @@ impl Ui {
 
     /// The call that stands large on screen.
     pub fn focused(self) -> ReadSignal<Option<CallId>> {
-        create_selector(move || {
-            self.snapshot
-                .with(|snapshot| focused(snapshot).map(|call| call.id.clone()))
-        })
+        create_selector(move || self.snapshot.with(|snapshot| focused(snapshot).map(|call| call.id.clone())))
     }
 
     /// The call that asks to be answered.
     pub fn incoming(self) -> ReadSignal<Option<CallId>> {
-        create_selector(move || {
-            self.snapshot
-                .with(|snapshot| incoming(snapshot).map(|call| call.id.clone()))
-        })
+        create_selector(move || self.snapshot.with(|snapshot| incoming(snapshot).map(|call| call.id.clone())))
     }
 
     pub fn status(self) -> ReadSignal<Status> {
@@ -314,33 +299,24 @@ pub fn engaged(call: &Call) -> bool {
 pub fn focused(snapshot: &Snapshot) -> Option<&Call> {
     let mut up = snapshot.calls.iter().filter(|call| engaged(call));
     let active = snapshot.active.as_deref();
-    up.clone()
-        .find(|call| Some(call.id.as_str()) == active)
-        .or_else(|| up.next_back())
+    up.clone().find(|call| Some(call.id.as_str()) == active).or_else(|| up.next_back())
 }
 
 pub fn incoming(snapshot: &Snapshot) -> Option<&Call> {
-    snapshot
-        .calls
-        .iter()
-        .find(|call| call.state == CallState::Incoming)
+    snapshot.calls.iter().find(|call| call.state == CallState::Incoming)
 }
 
 pub fn status(snapshot: &Snapshot) -> Status {
     let (tone, words) = match &snapshot.registration {
         Registration::SignedOut => (Tone::Off, "Signed out".to_owned()),
         Registration::Connecting => (Tone::Waiting, "Connecting…".to_owned()),
-        Registration::Registered { .. } if focused(snapshot).is_some() => {
-            (Tone::Busy, "On call".to_owned())
-        }
+        Registration::Registered { .. } if focused(snapshot).is_some() => (Tone::Busy, "On call".to_owned()),
         Registration::Registered { .. } => (Tone::Good, "Ready".to_owned()),
         Registration::Reconnecting { reason, .. } if reason.code == FailureCode::Offline => {
             (Tone::Bad, "No network".to_owned())
         }
         Registration::Reconnecting { .. } => (Tone::Waiting, "Reconnecting…".to_owned()),
-        Registration::Failed { reason } => {
-            (Tone::Bad, format!("Offline: {}", inside(&reason.words)))
-        }
+        Registration::Failed { reason } => (Tone::Bad, format!("Offline: {}", inside(&reason.words))),
     };
     Status { tone, words }
 }
@@ -351,9 +327,7 @@ pub fn inside(words: &str) -> String {
     let mut chars = words.chars();
     match (chars.next(), chars.clone().next()) {
         // "SIP …" stays as it is.
-        (Some(first), Some(second)) if !second.is_uppercase() => {
-            first.to_lowercase().chain(chars).collect()
-        }
+        (Some(first), Some(second)) if !second.is_uppercase() => first.to_lowercase().chain(chars).collect(),
         _ => words.to_owned(),
     }
 }
@@ -391,19 +365,10 @@ mod tests {
             active: Some("held".to_owned()),
             ..Snapshot::default()
         };
-        assert_eq!(
-            focused(&snapshot).map(|call| call.id.as_str()),
-            Some("held")
-        );
-        assert_eq!(
-            incoming(&snapshot).map(|call| call.id.as_str()),
-            Some("rings")
-        );
+        assert_eq!(focused(&snapshot).map(|call| call.id.as_str()), Some("held"));
+        assert_eq!(incoming(&snapshot).map(|call| call.id.as_str()), Some("rings"));
         snapshot.active = Some("rings".to_owned());
-        assert_eq!(
-            focused(&snapshot).map(|call| call.id.as_str()),
-            Some("talks")
-        );
+        assert_eq!(focused(&snapshot).map(|call| call.id.as_str()), Some("talks"));
         snapshot.calls.retain(|call| call.id == "rings");
         assert_eq!(focused(&snapshot), None);
     }
@@ -426,19 +391,7 @@ mod tests {
 
     #[test]
     fn silence_shows_no_bar_and_shouting_shows_all() {
-        assert_eq!(
-            Levels::new(0.0, 0.01),
-            Levels {
-                microphone: 0,
-                remote: 0
-            }
-        );
-        assert_eq!(
-            Levels::new(0.03, 7.0),
-            Levels {
-                microphone: 1,
-                remote: Levels::FULL
-            }
-        );
+        assert_eq!(Levels::new(0.0, 0.01), Levels { microphone: 0, remote: 0 });
+        assert_eq!(Levels::new(0.03, 7.0), Levels { microphone: 1, remote: Levels::FULL });
     }
 }

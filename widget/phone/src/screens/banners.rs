@@ -39,10 +39,7 @@ pub fn banners(ui: Ui) -> View {
     div()
         .class("banners")
         .children(View::from_dynamic(move || {
-            list.get_clone()
-                .into_iter()
-                .map(|entry| banner(ui, entry))
-                .collect::<Vec<View>>()
+            list.get_clone().into_iter().map(|entry| banner(ui, entry)).collect::<Vec<View>>()
         }))
         .into()
 }
@@ -66,23 +63,13 @@ fn banner(ui: Ui, banner: Banner) -> View {
 
 fn microphone(fault: MediaFault) -> Banner {
     let words = match fault {
-        MediaFault::MicrophoneBlocked => {
-            "Microphone blocked. Allow it in the address bar, then try again."
-        }
+        MediaFault::MicrophoneBlocked => "Microphone blocked. Allow it in the address bar, then try again.",
         MediaFault::MicrophoneMissing => "No microphone found. Plug one in, then try again.",
-        MediaFault::MicrophoneBusy => {
-            "Another program uses the microphone. Close it, then try again."
-        }
+        MediaFault::MicrophoneBusy => "Another program uses the microphone. Close it, then try again.",
         MediaFault::Unusable => "The other side sent audio this browser cannot play.",
         MediaFault::Other => "Audio could not be started.",
     };
-    Banner {
-        icon: Icon::MicOff,
-        words: words.to_owned(),
-        button: "Try again",
-        act: Act::RetryMicrophone,
-        urgent: true,
-    }
+    Banner { icon: Icon::MicOff, words: words.to_owned(), button: "Try again", act: Act::RetryMicrophone, urgent: true }
 }
 
 fn connection(ui: Ui) -> Option<Banner> {
@@ -99,11 +86,5 @@ fn connection(ui: Ui) -> Option<Banner> {
     } else {
         format!("{sentence}. Trying again by itself.")
     };
-    Some(Banner {
-        icon: Icon::Offline,
-        words,
-        button: "Try now",
-        act: Act::RetryConnection,
-        urgent,
-    })
+    Some(Banner { icon: Icon::Offline, words, button: "Try now", act: Act::RetryConnection, urgent })
 }

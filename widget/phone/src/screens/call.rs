@@ -12,6 +12,9 @@ use crate::number::readable;
 use crate::time;
 use crate::ui::{Act, Levels, Ui, engaged};
 
+/// Id of the call screen, for the focus.
+pub const CALL: &str = "call";
+
 pub fn call(ui: Ui, id: &CallId) -> View {
     let call = ui.call(id);
     let keys = create_selector(move || ui.keypad_open.get());
@@ -23,6 +26,8 @@ pub fn call(ui: Ui, id: &CallId) -> View {
     let digits_id = id.clone();
     section()
         .class("call")
+        .id(CALL)
+        .attr("tabindex", "-1")
         .attr("aria-label", "Call")
         .bool_attr("data-keys", move || keys.get())
         .children((
@@ -44,11 +49,7 @@ pub fn call(ui: Ui, id: &CallId) -> View {
                 ))
             },
             move || {
-                if elsewhere.get() {
-                    View::new()
-                } else {
-                    controls(ui, call, &controls_id)
-                }
+                if elsewhere.get() { View::new() } else { controls(ui, call, &controls_id) }
             },
             hang_up(ui, id),
         ))
@@ -60,38 +61,27 @@ fn others(ui: Ui, id: &CallId) -> View {
     let id = id.clone();
     let list = create_selector(move || {
         ui.snapshot.with(|snapshot| {
-            let waiting = snapshot
-                .calls
-                .iter()
-                .filter(|call| engaged(call) && call.id != id);
+            let waiting = snapshot.calls.iter().filter(|call| engaged(call) && call.id != id);
             waiting.map(|call| call.id.clone()).collect::<Vec<_>>()
         })
     });
     div()
         .class("others")
         .children(View::from_dynamic(move || {
-            list.get_clone()
-                .into_iter()
-                .map(|id| other(ui, &id))
-                .collect::<Vec<View>>()
+            list.get_clone().into_iter().map(|id| other(ui, &id)).collect::<Vec<View>>()
         }))
         .into()
 }
 
 fn other(ui: Ui, id: &CallId) -> View {
     let call = ui.call(id);
-    let name =
-        create_selector(move || call.with(|call| call.as_ref().map(title).unwrap_or_default()));
+    let name = create_selector(move || call.with(|call| call.as_ref().map(title).unwrap_or_default()));
     let words = move || {
         call.with(|call| {
             let Some(call) = call else {
                 return String::new();
             };
-            let word = if call.hold == Hold::None {
-                state_words(call)
-            } else {
-                "On hold"
-            };
+            let word = if call.hold == Hold::None { state_words(call) } else { "On hold" };
             match call.answered_at {
                 Some(at) => format!("{word} · {}", time::timer(elapsed(at, ui.now.get()))),
                 None => word.to_owned(),
@@ -102,15 +92,11 @@ fn other(ui: Ui, id: &CallId) -> View {
     button()
         .class("other")
         .r#type("button")
-        .attr("aria-label", move || {
-            format!("Switch to {}", name.get_clone())
-        })
+        .attr("aria-label", move || format!("Switch to {}", name.get_clone()))
         .on(events::click, move |_| ui.act(Act::SwapTo(id.clone())))
         .children((
             icon(Icon::Pause),
-            span()
-                .class("other-name")
-                .children(move || name.get_clone()),
+            span().class("other-name").children(move || name.get_clone()),
             span().class("other-state").children(words),
             icon(Icon::Swap),
         ))
@@ -120,28 +106,19 @@ fn other(ui: Ui, id: &CallId) -> View {
 fn person(call: ReadSignal<Option<Call>>) -> View {
     let who = create_selector(move || {
         call.with(|call| {
-            call.as_ref()
-                .map(|call| (title(call), subtitle(call), call.display_name.clone()))
-                .unwrap_or_default()
+            call.as_ref().map(|call| (title(call), subtitle(call), call.display_name.clone())).unwrap_or_default()
         })
     });
     View::from_dynamic(move || {
         let (title, subtitle, name) = who.get_clone();
         let second: View = match subtitle {
-            Some(number) => p()
-                .class("person-number")
-                .children(bdi().children(number))
-                .into(),
+            Some(number) => p().class("person-number").children(bdi().children(number)).into(),
             None => View::new(),
         };
         div().class("person").children((
             avatar(name.as_deref()),
-            h1().class(if title.chars().count() > 26 {
-                "person-name long"
-            } else {
-                "person-name"
-            })
-            .children(bdi().children(title)),
+            h1().class(if title.chars().count() > 26 { "person-name long" } else { "person-name" })
+                .children(bdi().children(title)),
             second,
         ))
     })
@@ -155,13 +132,11 @@ fn state(ui: Ui, call: ReadSignal<Option<Call>>, elsewhere: ReadSignal<bool>) ->
             None => "",
         })
     });
-    let answered =
-        create_selector(move || call.with(|call| call.as_ref().and_then(|call| call.answered_at)));
+    let answered = create_selector(move || call.with(|call| call.as_ref().and_then(|call| call.answered_at)));
     let talks = create_selector(move || {
         !elsewhere.get()
             && call.with(|call| {
-                call.as_ref()
-                    .is_some_and(|call| call.state == CallState::Active && call.hold == Hold::None)
+                call.as_ref().is_some_and(|call| call.state == CallState::Active && call.hold == Hold::None)
             })
     });
     div()
@@ -185,14 +160,15 @@ fn state(ui: Ui, call: ReadSignal<Option<Call>>, elsewhere: ReadSignal<bool>) ->
 
 /// Two little columns: the sound that goes, the sound that comes.
 fn meter(ui: Ui) -> View {
-    let side = |name: &'static str, drawing: Icon, level: fn(Levels) -> u8| {
-        let level = create_selector(move || ui.levels.with(|levels| level(*levels)));
-        span()
-            .class("meter-side")
-            .attr("data-level", move || level.get().to_string())
-            .attr("title", name)
-            .children((icon(drawing), i(), i(), i(), i(), i()))
-    };
+    let side =
+        |name: &'static str, drawing: Icon, level: fn(Levels) -> u8| {
+            let level = create_selector(move || ui.levels.with(|levels| level(*levels)));
+            span()
+                .class("meter-side")
+                .attr("data-level", move || level.get().to_string())
+                .attr("title", name)
+                .children((icon(drawing), i(), i(), i(), i(), i()))
+        };
     div()
         .class("meter")
         .attr("role", "img")
@@ -208,27 +184,16 @@ fn controls(ui: Ui, call: ReadSignal<Option<Call>>, id: &CallId) -> View {
     let muted_id = id.clone();
     let muted = create_selector(move || ui.muted.with(|muted| muted.contains(&muted_id)));
     let held = create_selector(move || {
-        call.with(|call| {
-            call.as_ref()
-                .is_some_and(|call| matches!(call.hold, Hold::Holding | Hold::Held))
-        })
+        call.with(|call| call.as_ref().is_some_and(|call| matches!(call.hold, Hold::Holding | Hold::Held)))
     });
     let busy = create_selector(move || {
-        call.with(|call| {
-            call.as_ref()
-                .is_some_and(|call| matches!(call.hold, Hold::Holding | Hold::Resuming))
-        })
+        call.with(|call| call.as_ref().is_some_and(|call| matches!(call.hold, Hold::Holding | Hold::Resuming)))
     });
-    let answered = create_selector(move || {
-        call.with(|call| {
-            call.as_ref()
-                .is_some_and(|call| call.state == CallState::Active)
-        })
-    });
+    let answered =
+        create_selector(move || call.with(|call| call.as_ref().is_some_and(|call| call.state == CallState::Active)));
     let keys_usable = create_selector(move || {
         call.with(|call| {
-            call.as_ref()
-                .is_some_and(|call| matches!(call.state, CallState::Active | CallState::EarlyMedia))
+            call.as_ref().is_some_and(|call| matches!(call.state, CallState::Active | CallState::EarlyMedia))
         })
     });
     let keys = create_selector(move || ui.keypad_open.get());
@@ -238,15 +203,9 @@ fn controls(ui: Ui, call: ReadSignal<Option<Call>>, id: &CallId) -> View {
         .attr("role", "group")
         .attr("aria-label", "Call controls")
         .children((
-            toggle(
-                "Mute",
-                (Icon::Mic, Icon::MicOff),
-                muted,
-                create_selector(|| true),
-                move || {
-                    ui.act(Act::Mute(mute_id.clone(), !muted.get_untracked()));
-                },
-            ),
+            toggle("Mute", (Icon::Mic, Icon::MicOff), muted, create_selector(|| true), move || {
+                ui.act(Act::Mute(mute_id.clone(), !muted.get_untracked()));
+            }),
             toggle(
                 "Hold",
                 (Icon::Pause, Icon::Play),
@@ -256,13 +215,7 @@ fn controls(ui: Ui, call: ReadSignal<Option<Call>>, id: &CallId) -> View {
                     ui.act(Act::Hold(hold_id.clone(), !held.get_untracked()));
                 },
             ),
-            toggle(
-                "Keypad",
-                (Icon::Keypad, Icon::Keypad),
-                keys,
-                keys_usable,
-                move || ui.act(Act::ToggleKeypad),
-            ),
+            toggle("Keypad", (Icon::Keypad, Icon::Keypad), keys, keys_usable, move || ui.act(Act::ToggleKeypad)),
         ))
         .into()
 }
@@ -277,20 +230,11 @@ fn toggle(
     button()
         .class("control")
         .r#type("button")
-        .attr(
-            "aria-pressed",
-            move || if pressed.get() { "true" } else { "false" },
-        )
+        .attr("aria-pressed", move || if pressed.get() { "true" } else { "false" })
         .bool_attr("disabled", move || !usable.get())
         .on(events::click, move |_| press())
         .children((
-            span().class("control-disc").children(move || {
-                icon(if pressed.get() {
-                    drawings.1
-                } else {
-                    drawings.0
-                })
-            }),
+            span().class("control-disc").children(move || icon(if pressed.get() { drawings.1 } else { drawings.0 })),
             span().class("control-name").children(name),
         ))
         .into()
@@ -308,10 +252,7 @@ fn hang_up(ui: Ui, id: &CallId) -> View {
 
 /// Name, or the number where there is none.
 pub fn title(call: &Call) -> String {
-    call.display_name
-        .clone()
-        .filter(|name| !name.trim().is_empty())
-        .unwrap_or_else(|| readable(&call.number))
+    call.display_name.clone().filter(|name| !name.trim().is_empty()).unwrap_or_else(|| readable(&call.number))
 }
 
 /// The number, where the title is a name.

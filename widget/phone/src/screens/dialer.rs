@@ -23,32 +23,22 @@ pub fn dialer(ui: Ui) -> View {
             ui.act(Act::Call);
         })
         .children((
-            move || {
-                ui.ended
-                    .get_clone()
-                    .map(|call| ended(ui, call))
-                    .unwrap_or_default()
-            },
+            move || ui.ended.get_clone().map(|call| ended(ui, call)).unwrap_or_default(),
             number_field(ui),
             identity(ui),
             keypad(move |digit| ui.act(Act::Type(digit))),
-            button()
-                .class("call-button")
-                .r#type("submit")
-                .children((icon(Icon::Phone), span().children("Call"))),
+            button().class("call-button").r#type("submit").children((icon(Icon::Phone), span().children("Call"))),
         ))
         .into()
 }
 
 fn number_field(ui: Ui) -> View {
     let empty = create_selector(move || ui.number.with(String::is_empty));
-    let size = create_selector(
-        move || match ui.number.with(|number| number.chars().count()) {
-            0..=13 => "l",
-            14..=18 => "m",
-            _ => "s",
-        },
-    );
+    let size = create_selector(move || match ui.number.with(|number| number.chars().count()) {
+        0..=13 => "l",
+        14..=18 => "m",
+        _ => "s",
+    });
     let fault = create_selector(move || ui.number_fault.get_clone());
     div()
         .class("number")
@@ -67,9 +57,7 @@ fn number_field(ui: Ui) -> View {
                     .attr("aria-describedby", "number-fault")
                     .attr("placeholder", "Enter a number")
                     .attr("data-size", size)
-                    .attr("aria-invalid", move || {
-                        fault.with(Option::is_some).then_some("true")
-                    })
+                    .attr("aria-invalid", move || fault.with(Option::is_some).then_some("true"))
                     .attr("value", ui.number.get_clone_untracked())
                     .bind(bind::value, ui.number)
                     .on(events::input, move |_| ui.number_fault.set(None)),
@@ -97,11 +85,8 @@ fn number_field(ui: Ui) -> View {
 /// As whom the call goes out.
 fn identity(ui: Ui) -> View {
     let who = create_selector(move || {
-        ui.signed_in_as.with(|who| {
-            who.as_ref()
-                .map(|who| (who.username.clone(), who.domain.clone()))
-                .unwrap_or_default()
-        })
+        ui.signed_in_as
+            .with(|who| who.as_ref().map(|who| (who.username.clone(), who.domain.clone())).unwrap_or_default())
     });
     div()
         .class("identity")
@@ -112,13 +97,7 @@ fn identity(ui: Ui) -> View {
                 .r#type("button")
                 .attr("aria-labelledby", "identity-label")
                 .attr("aria-describedby", "identity-name")
-                .attr("aria-expanded", move || {
-                    if ui.identity_open.get() {
-                        "true"
-                    } else {
-                        "false"
-                    }
-                })
+                .attr("aria-expanded", move || if ui.identity_open.get() { "true" } else { "false" })
                 .attr("aria-controls", "identity-card")
                 .on(events::click, move |_| {
                     let open = ui.identity_open.get_untracked();
@@ -159,17 +138,12 @@ fn ended(ui: Ui, call: Recent) -> View {
     let number = call.number.clone();
     let shown = readable(&call.number);
     let title = call.name.clone().unwrap_or_else(|| shown.clone());
-    let words = if call.answered {
-        format!("{} · {}", call.cause, time::timer(call.seconds))
-    } else {
-        call.cause.clone()
-    };
+    let words =
+        if call.answered { format!("{} · {}", call.cause, time::timer(call.seconds)) } else { call.cause.clone() };
     div()
         .class("ended")
         .children((
-            div()
-                .class("ended-words")
-                .children((b().children(title.clone()), small().children(words))),
+            div().class("ended-words").children((b().children(title.clone()), small().children(words))),
             button()
                 .class("text-button")
                 .r#type("button")

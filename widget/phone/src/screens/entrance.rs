@@ -17,11 +17,9 @@ pub fn skeleton() -> View {
         .attr("aria-label", "Loading")
         .children((
             div().class("bone bone-number"),
-            div().class("bone-keys").children(
-                (0..12)
-                    .map(|_| div().class("bone bone-key").into())
-                    .collect::<Vec<View>>(),
-            ),
+            div()
+                .class("bone-keys")
+                .children((0..12).map(|_| div().class("bone bone-key").into()).collect::<Vec<View>>()),
             div().class("bone bone-button"),
         ))
         .into()
@@ -55,9 +53,7 @@ pub fn connect(ui: Ui, credentials: &Credentials) -> View {
             title(ui),
             div().class("account-card").children((
                 avatar(None),
-                div()
-                    .class("account-words")
-                    .children((b().children(username), small().children(domain))),
+                div().class("account-words").children((b().children(username), small().children(domain))),
             )),
             refusal(ui),
             button()
@@ -66,14 +62,7 @@ pub fn connect(ui: Ui, credentials: &Credentials) -> View {
                 .bool_attr("disabled", move || form.busy.get())
                 .attr("aria-busy", move || form.busy.get().then_some("true"))
                 .on(events::click, move |_| ui.act(Act::Connect))
-                .children(move || {
-                    if form.busy.get() {
-                        "Connecting…"
-                    } else {
-                        "Connect"
-                    }
-                    .to_owned()
-                }),
+                .children(move || if form.busy.get() { "Connecting…" } else { "Connect" }.to_owned()),
             button()
                 .class("text-button")
                 .r#type("button")
@@ -85,11 +74,7 @@ pub fn connect(ui: Ui, credentials: &Credentials) -> View {
 
 pub fn form(ui: Ui) -> View {
     let fields = ui.form;
-    let Prefill {
-        domain_fixed,
-        secret,
-        ..
-    } = fields.prefill.get_clone_untracked();
+    let Prefill { domain_fixed, secret, .. } = fields.prefill.get_clone_untracked();
     main()
         .class("entrance")
         .children(
@@ -106,9 +91,7 @@ pub fn form(ui: Ui) -> View {
                         id: "username",
                         name: "Username",
                         value: fields.username,
-                        fault: create_selector(move || {
-                            fields.faults.with(|faults| faults.username)
-                        }),
+                        fault: create_selector(move || fields.faults.with(|faults| faults.username)),
                         hint: "",
                         autocomplete: "username",
                         fixed: false,
@@ -118,11 +101,7 @@ pub fn form(ui: Ui) -> View {
                         name: "Domain",
                         value: fields.domain,
                         fault: create_selector(move || fields.faults.with(|faults| faults.domain)),
-                        hint: if domain_fixed {
-                            "Set by your company"
-                        } else {
-                            ""
-                        },
+                        hint: if domain_fixed { "Set by your company" } else { "" },
                         autocomplete: "off",
                         fixed: domain_fixed,
                     }),
@@ -134,25 +113,14 @@ pub fn form(ui: Ui) -> View {
                         .r#type("submit")
                         .bool_attr("disabled", move || fields.busy.get())
                         .attr("aria-busy", move || fields.busy.get().then_some("true"))
-                        .children(move || {
-                            if fields.busy.get() {
-                                "Signing in…"
-                            } else {
-                                "Sign in"
-                            }
-                            .to_owned()
-                        }),
+                        .children(move || if fields.busy.get() { "Signing in…" } else { "Sign in" }.to_owned()),
                 )),
         )
         .into()
 }
 
 fn title(ui: Ui) -> View {
-    let name = ui.config.with(|config| {
-        config
-            .as_ref()
-            .map(|config| config.branding.display_name.clone())
-    });
+    let name = ui.config.with(|config| config.as_ref().map(|config| config.branding.display_name.clone()));
     div()
         .class("entrance-title")
         .children((
@@ -176,41 +144,28 @@ struct Field {
 }
 
 fn field(field: Field) -> View {
-    let Field {
-        id,
-        name,
-        value,
-        fault,
-        hint,
-        autocomplete,
-        fixed,
-    } = field;
+    let Field { id, name, value, fault, hint, autocomplete, fixed } = field;
     let note_id = format!("{id}-note");
     div()
         .class("field")
         .children((
             label().attr("for", id).children(name),
-            div()
-                .class("field-box")
-                .bool_attr("data-fixed", fixed)
-                .children((
-                    input()
-                        .id(id)
-                        .r#type("text")
-                        .attr("name", id)
-                        .attr("autocomplete", autocomplete)
-                        .attr("autocapitalize", "off")
-                        .attr("spellcheck", "false")
-                        .attr("dir", "auto")
-                        .bool_attr("readonly", fixed)
-                        .attr("aria-describedby", note_id.clone())
-                        .attr("aria-invalid", move || {
-                            fault.with(Option::is_some).then_some("true")
-                        })
-                        .attr("value", value.get_clone_untracked())
-                        .bind(bind::value, value),
-                    if fixed { icon(Icon::Lock) } else { View::new() },
-                )),
+            div().class("field-box").bool_attr("data-fixed", fixed).children((
+                input()
+                    .id(id)
+                    .r#type("text")
+                    .attr("name", id)
+                    .attr("autocomplete", autocomplete)
+                    .attr("autocapitalize", "off")
+                    .attr("spellcheck", "false")
+                    .attr("dir", "auto")
+                    .bool_attr("readonly", fixed)
+                    .attr("aria-describedby", note_id.clone())
+                    .attr("aria-invalid", move || fault.with(Option::is_some).then_some("true"))
+                    .attr("value", value.get_clone_untracked())
+                    .bind(bind::value, value),
+                if fixed { icon(Icon::Lock) } else { View::new() },
+            )),
             note(note_id, fault, hint),
         ))
         .into()
@@ -228,32 +183,21 @@ fn password(ui: Ui, handed: bool) -> View {
                 input()
                     .id("password")
                     .attr("name", "password")
-                    .attr(
-                        "type",
-                        move || if shown.get() { "text" } else { "password" },
-                    )
+                    .attr("type", move || if shown.get() { "text" } else { "password" })
                     // Browsers give a password box no role; people and tests look for a text box of that name.
                     .attr("role", "textbox")
                     .attr("autocomplete", "current-password")
                     .attr("autocapitalize", "off")
                     .attr("spellcheck", "false")
-                    .attr(
-                        "placeholder",
-                        if handed { "Filled in by this page" } else { "" },
-                    )
+                    .attr("placeholder", if handed { "Filled in by this page" } else { "" })
                     .attr("aria-describedby", "password-note")
-                    .attr("aria-invalid", move || {
-                        fault.with(Option::is_some).then_some("true")
-                    })
+                    .attr("aria-invalid", move || fault.with(Option::is_some).then_some("true"))
                     .bind(bind::value, fields.password),
                 button()
                     .class("icon-button")
                     .r#type("button")
                     .attr("aria-label", "Show password")
-                    .attr(
-                        "aria-pressed",
-                        move || if shown.get() { "true" } else { "false" },
-                    )
+                    .attr("aria-pressed", move || if shown.get() { "true" } else { "false" })
                     .on(events::click, move |_| shown.set(!shown.get_untracked()))
                     .children(move || icon(if shown.get() { Icon::EyeOff } else { Icon::Eye })),
             )),
@@ -264,31 +208,19 @@ fn password(ui: Ui, handed: bool) -> View {
 
 /// The fault, or else a hint; always there, so that its coming is read out.
 fn note(id: String, fault: ReadSignal<Option<&'static str>>, hint: &'static str) -> View {
-    p().class(move || {
-        if fault.with(Option::is_some) {
-            "note fault"
-        } else {
-            "note"
-        }
-    })
-    .id(id)
-    .attr("aria-live", "polite")
-    .children(move || fault.get().unwrap_or(hint).to_owned())
-    .into()
+    p().class(move || if fault.with(Option::is_some) { "note fault" } else { "note" })
+        .id(id)
+        .attr("aria-live", "polite")
+        .children(move || fault.get().unwrap_or(hint).to_owned())
+        .into()
 }
 
 fn remember(ui: Ui) -> View {
     label()
         .class("check")
         .children((
-            input()
-                .r#type("checkbox")
-                .attr("name", "remember")
-                .bind(bind::checked, ui.form.remember),
-            span()
-                .class("check-box")
-                .attr("aria-hidden", "true")
-                .children(icon(Icon::Check)),
+            input().r#type("checkbox").attr("name", "remember").bind(bind::checked, ui.form.remember),
+            span().class("check-box").attr("aria-hidden", "true").children(icon(Icon::Check)),
             span().children("Keep me signed in on this device"),
         ))
         .into()
@@ -300,10 +232,7 @@ fn refusal(ui: Ui) -> View {
         .class("refusal-place")
         .attr("role", "alert")
         .children(move || match ui.form.refusal.get_clone() {
-            Some(words) => div()
-                .class("refusal")
-                .children((icon(Icon::Alert), p().children(words)))
-                .into(),
+            Some(words) => div().class("refusal").children((icon(Icon::Alert), p().children(words))).into(),
             None => View::new(),
         })
         .into()

@@ -14,25 +14,12 @@ pub fn header(ui: Ui) -> View {
     sycamore::web::tags::header()
         .class("header")
         .children((
+            move || ui.config.get_clone().map(|config| brand(&config)).unwrap_or_default(),
             move || {
-                ui.config
-                    .get_clone()
-                    .map(|config| brand(&config))
-                    .unwrap_or_default()
+                if alone.get() || loading.get() { View::new() } else { status(ui) }
             },
             move || {
-                if alone.get() || loading.get() {
-                    View::new()
-                } else {
-                    status(ui)
-                }
-            },
-            move || {
-                if ui.embedded.get() {
-                    minimise(ui)
-                } else {
-                    View::new()
-                }
+                if ui.embedded.get() { minimise(ui) } else { View::new() }
             },
         ))
         .into()
@@ -46,18 +33,10 @@ fn brand(config: &RuntimeConfig) -> View {
     let with_logo = branding.header_mode != HeaderMode::Name && light.is_some();
     let with_name = branding.header_mode != HeaderMode::Logo || !with_logo;
     // Beside the name the logo says nothing new.
-    let alt = if with_name {
-        String::new()
-    } else {
-        branding.display_name.clone()
-    };
+    let alt = if with_name { String::new() } else { branding.display_name.clone() };
     let logo = |source: Option<&String>, class: &'static str| -> View {
         match source.filter(|_| with_logo) {
-            Some(source) => img()
-                .class(class)
-                .src(source.clone())
-                .alt(alt.clone())
-                .into(),
+            Some(source) => img().class(class).src(source.clone()).alt(alt.clone()).into(),
             None => View::new(),
         }
     };
@@ -67,11 +46,7 @@ fn brand(config: &RuntimeConfig) -> View {
             logo(light, "logo on-light"),
             logo(dark, "logo on-dark"),
             if with_name {
-                span()
-                    .class("brand-name")
-                    .attr("dir", "auto")
-                    .children(branding.display_name.clone())
-                    .into()
+                span().class("brand-name").attr("dir", "auto").children(branding.display_name.clone()).into()
             } else {
                 View::new()
             },
@@ -84,21 +59,17 @@ fn status(ui: Ui) -> View {
     div()
         .class("status")
         .attr("role", "status")
-        .attr("data-tone", move || {
-            match status.with(|status| status.tone) {
-                Tone::Good => "good",
-                Tone::Busy => "busy",
-                Tone::Waiting => "waiting",
-                Tone::Bad => "bad",
-                Tone::Off => "off",
-            }
+        .attr("data-tone", move || match status.with(|status| status.tone) {
+            Tone::Good => "good",
+            Tone::Busy => "busy",
+            Tone::Waiting => "waiting",
+            Tone::Bad => "bad",
+            Tone::Off => "off",
         })
         .attr("title", move || status.with(|status| status.words.clone()))
         .children((
             span().class("dot").attr("aria-hidden", "true"),
-            span()
-                .class("status-words")
-                .children(move || status.with(|status| status.words.clone())),
+            span().class("status-words").children(move || status.with(|status| status.words.clone())),
         ))
         .into()
 }

@@ -17,14 +17,11 @@ pub fn incoming(ui: Ui, id: &CallId) -> View {
     let call = ui.call(id);
     let who = create_selector(move || {
         call.with(|call| {
-            call.as_ref()
-                .map(|call| (title(call), subtitle(call), call.display_name.clone()))
-                .unwrap_or_default()
+            call.as_ref().map(|call| (title(call), subtitle(call), call.display_name.clone())).unwrap_or_default()
         })
     });
     let others = create_selector(move || {
-        ui.snapshot
-            .with(|snapshot| snapshot.calls.iter().filter(|call| engaged(call)).count())
+        ui.snapshot.with(|snapshot| snapshot.calls.iter().filter(|call| engaged(call)).count())
     });
     let id = id.clone();
     div()
@@ -35,40 +32,25 @@ pub fn incoming(ui: Ui, id: &CallId) -> View {
         .attr("aria-labelledby", "incoming-kind incoming-name")
         .attr("tabindex", "-1")
         .children((
-            p().class("incoming-kind")
-                .id("incoming-kind")
-                .children(move || match others.get() {
-                    0 => "Incoming call".to_owned(),
-                    n => format!("Incoming · {} call", ordinal(n + 1)),
-                }),
+            p().class("incoming-kind").id("incoming-kind").children(move || match others.get() {
+                0 => "Incoming call".to_owned(),
+                n => format!("Incoming · {} call", ordinal(n + 1)),
+            }),
             View::from_dynamic(move || {
                 let (title, subtitle, name) = who.get_clone();
                 let second: View = match subtitle {
-                    Some(number) => p()
-                        .class("person-number")
-                        .children(bdi().children(number))
-                        .into(),
+                    Some(number) => p().class("person-number").children(bdi().children(number)).into(),
                     None => View::new(),
                 };
                 div().class("person ringing").children((
                     avatar(name.as_deref()),
-                    h1().class(if title.chars().count() > 26 {
-                        "person-name long"
-                    } else {
-                        "person-name"
-                    })
-                    .id("incoming-name")
-                    .children(bdi().children(title)),
+                    h1().class(if title.chars().count() > 26 { "person-name long" } else { "person-name" })
+                        .id("incoming-name")
+                        .children(bdi().children(title)),
                     second,
                 ))
             }),
-            View::from_dynamic(move || {
-                if others.get() == 0 {
-                    answers(ui, &id)
-                } else {
-                    busy_answers(ui, &id)
-                }
-            }),
+            View::from_dynamic(move || if others.get() == 0 { answers(ui, &id) } else { busy_answers(ui, &id) }),
         ))
         .into()
 }
@@ -107,29 +89,16 @@ fn busy_answers(ui: Ui, id: &CallId) -> View {
         .into()
 }
 
-fn round(
-    name: &'static str,
-    class: &'static str,
-    drawing: Icon,
-    press: impl Fn() + 'static,
-) -> View {
+fn round(name: &'static str, class: &'static str, drawing: Icon, press: impl Fn() + 'static) -> View {
     button()
         .class(class)
         .r#type("button")
         .on(events::click, move |_| press())
-        .children((
-            span().class("round-disc").children(icon(drawing)),
-            span().children(name),
-        ))
+        .children((span().class("round-disc").children(icon(drawing)), span().children(name)))
         .into()
 }
 
-fn wide(
-    name: &'static str,
-    class: &'static str,
-    drawing: Icon,
-    press: impl Fn() + 'static,
-) -> View {
+fn wide(name: &'static str, class: &'static str, drawing: Icon, press: impl Fn() + 'static) -> View {
     button()
         .class(class)
         .r#type("button")

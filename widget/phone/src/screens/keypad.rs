@@ -27,11 +27,7 @@ pub fn keypad(press: impl Fn(char) + Clone + 'static) -> View {
         .attr("aria-label", "Keys")
         // Numbers run from left to right in every script.
         .attr("dir", "ltr")
-        .children(
-            KEYS.iter()
-                .map(|(digit, letters)| key(*digit, letters, press.clone()))
-                .collect::<Vec<View>>(),
-        )
+        .children(KEYS.iter().map(|(digit, letters)| key(*digit, letters, press.clone())).collect::<Vec<View>>())
         .into()
 }
 
@@ -43,20 +39,13 @@ fn key(digit: char, letters: &'static str, press: impl Fn(char) + 'static) -> Vi
     };
     let shown = if digit == '*' { '∗' } else { digit };
     button()
-        .class(if digit.is_ascii_digit() {
-            "key"
-        } else {
-            "key sign"
-        })
+        .class(if digit.is_ascii_digit() { "key" } else { "key sign" })
         .r#type("button")
         .attr("aria-label", name)
         .on(events::click, move |_| press(digit))
         .children((
             span().class("key-digit").children(shown.to_string()),
-            span()
-                .class("key-letters")
-                .attr("aria-hidden", "true")
-                .children(letters),
+            span().class("key-letters").attr("aria-hidden", "true").children(letters),
         ))
         .into()
 }

@@ -1,10 +1,6 @@
 //! The screens: functions of [`Ui`], in plain markup. Looks live in `css/`.
 // Markup reads best when every element is in scope, as in HTML; and a view takes what it draws.
-#![allow(
-    clippy::wildcard_imports,
-    clippy::needless_pass_by_value,
-    clippy::similar_names
-)]
+#![allow(clippy::wildcard_imports, clippy::needless_pass_by_value, clippy::similar_names)]
 
 mod banners;
 mod call;
@@ -22,6 +18,9 @@ use sycamore::web::tags::*;
 
 use crate::icons::{Icon, icon};
 use crate::ui::{Act, Stage, Tab, Ui};
+
+pub use call::{CALL, title as caller};
+pub use incoming::INCOMING;
 
 /// Everything inside `<body>`.
 pub fn root(ui: Ui) -> View {
@@ -63,9 +62,7 @@ fn phone(ui: Ui) -> View {
                 .class("main")
                 .id("panel-main")
                 .attr("role", "tabpanel")
-                .attr("aria-label", move || {
-                    if settings.get() { "Settings" } else { "Keypad" }
-                })
+                .attr("aria-label", move || if settings.get() { "Settings" } else { "Keypad" })
                 .children(move || {
                     if settings.get() {
                         return settings::settings(ui);
@@ -98,21 +95,14 @@ fn tabs(ui: Ui) -> View {
                 "ArrowLeft" => TABS.len() - 1,
                 _ => return,
             };
-            let here = TABS
-                .iter()
-                .position(|(tab, ..)| *tab == ui.tab.get_untracked())
-                .unwrap_or(0);
+            let here = TABS.iter().position(|(tab, ..)| *tab == ui.tab.get_untracked()).unwrap_or(0);
             if let Some((next, ..)) = TABS.get((here + step) % TABS.len()) {
                 event.prevent_default();
                 ui.act(Act::Show(*next));
                 crate::page::focus(&format!("tab-{}", tab_id(*next)));
             }
         })
-        .children(
-            TABS.iter()
-                .map(|(this, name, drawing)| tab(ui, *this, name, *drawing))
-                .collect::<Vec<View>>(),
-        )
+        .children(TABS.iter().map(|(this, name, drawing)| tab(ui, *this, name, *drawing)).collect::<Vec<View>>())
         .into()
 }
 
@@ -129,24 +119,11 @@ fn tab(ui: Ui, this: Tab, name: &'static str, drawing: Icon) -> View {
         .id(format!("tab-{}", tab_id(this)))
         .r#type("button")
         .attr("role", "tab")
-        .attr(
-            "aria-controls",
-            if this == Tab::Recents {
-                "panel-recents"
-            } else {
-                "panel-main"
-            },
-        )
-        .attr(
-            "aria-selected",
-            move || if chosen.get() { "true" } else { "false" },
-        )
+        .attr("aria-controls", if this == Tab::Recents { "panel-recents" } else { "panel-main" })
+        .attr("aria-selected", move || if chosen.get() { "true" } else { "false" })
         .attr("tabindex", move || if chosen.get() { "0" } else { "-1" })
         .on(events::click, move |_| ui.act(Act::Show(this)))
-        .children((
-            span().class("tab-icon").children(icon(drawing)),
-            span().children(name),
-        ))
+        .children((span().class("tab-icon").children(icon(drawing)), span().children(name)))
         .into()
 }
 
@@ -164,9 +141,5 @@ fn avatar(name: Option<&str>) -> View {
         Some(letters) => span().children(letters).into(),
         None => icon(Icon::User),
     };
-    div()
-        .class("avatar")
-        .attr("aria-hidden", "true")
-        .children(inside)
-        .into()
+    div().class("avatar").attr("aria-hidden", "true").children(inside).into()
 }

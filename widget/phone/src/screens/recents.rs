@@ -18,8 +18,7 @@ pub fn recents(ui: Ui) -> View {
     let days = create_memo(move || {
         today.track();
         let (zone, now) = (ui.zone.get(), ui.now.get_untracked());
-        ui.search
-            .with(|query| ui.recents.with(|list| by_day(list, query, zone, now)))
+        ui.search.with(|query| ui.recents.with(|list| by_day(list, query, zone, now)))
     });
     section()
         .class("recents")
@@ -28,20 +27,14 @@ pub fn recents(ui: Ui) -> View {
         .attr("aria-label", "Recents")
         .children((
             move || if some.get() { search(ui) } else { View::new() },
-            div()
-                .class("recents-list")
-                .children(View::from_dynamic(move || {
-                    let days = days.get_clone();
-                    if days.is_empty() {
-                        return empty(some.get());
-                    }
-                    let zone = ui.zone.get_untracked();
-                    View::from(
-                        days.into_iter()
-                            .map(|group| day(ui, group, zone))
-                            .collect::<Vec<View>>(),
-                    )
-                })),
+            div().class("recents-list").children(View::from_dynamic(move || {
+                let days = days.get_clone();
+                if days.is_empty() {
+                    return empty(some.get());
+                }
+                let zone = ui.zone.get_untracked();
+                View::from(days.into_iter().map(|group| day(ui, group, zone)).collect::<Vec<View>>())
+            })),
         ))
         .into()
 }
@@ -66,14 +59,7 @@ fn empty(filtered: bool) -> View {
     } else {
         ("No calls yet", "Calls you make and take appear here.")
     };
-    div()
-        .class("empty")
-        .children((
-            icon(Icon::Clock),
-            h2().children(heading),
-            p().children(words),
-        ))
-        .into()
+    div().class("empty").children((icon(Icon::Clock), h2().children(heading), p().children(words))).into()
 }
 
 fn day(ui: Ui, day: Day, zone: Zone) -> View {
@@ -81,22 +67,18 @@ fn day(ui: Ui, day: Day, zone: Zone) -> View {
         .class("day")
         .children((
             h2().class("day-name").children(day.name),
-            ul().children(
-                day.calls
-                    .into_iter()
-                    .map(|call| entry(ui, call, zone))
-                    .collect::<Vec<View>>(),
-            ),
+            ul().children(day.calls.into_iter().map(|call| entry(ui, call, zone)).collect::<Vec<View>>()),
         ))
         .into()
 }
 
 fn entry(ui: Ui, call: Recent, zone: Zone) -> View {
-    let missed = call.missed();
+    let missed = call.missed;
     let shown = readable(&call.number);
     let title = call.name.clone().unwrap_or_else(|| shown.clone());
     let kind = match (call.direction, missed) {
         (_, true) => "Missed".to_owned(),
+        (Direction::Inbound, _) if !call.answered => call.cause.clone(),
         (Direction::Inbound, _) => format!("Incoming · {}", time::spell(call.seconds)),
         (Direction::Outbound, _) if call.answered => {
             format!("Outgoing · {}", time::spell(call.seconds))
@@ -120,10 +102,9 @@ fn entry(ui: Ui, call: Recent, zone: Zone) -> View {
             })
             .children((
                 span().class("recent-kind").children(icon(drawing)),
-                span().class("recent-words").children((
-                    b().attr("dir", "auto").children(title),
-                    small().children(kind),
-                )),
+                span()
+                    .class("recent-words")
+                    .children((b().attr("dir", "auto").children(title), small().children(kind))),
                 span().class("recent-time").children(zone.clock(call.at)),
             )),
     )

@@ -10,28 +10,14 @@ use crate::icons::{Icon, icon};
 use crate::ui::{Act, Choice, Tone, Ui};
 
 pub fn settings(ui: Ui) -> View {
-    let locked = ui.config.with(|config| {
-        config
-            .as_ref()
-            .is_some_and(|config| config.behavior.theme.lock)
-    });
-    div()
-        .class("settings")
-        .children((
-            account(ui),
-            sound(ui),
-            if locked { View::new() } else { appearance(ui) },
-        ))
-        .into()
+    let locked = ui.config.with(|config| config.as_ref().is_some_and(|config| config.behavior.theme.lock));
+    div().class("settings").children((account(ui), sound(ui), if locked { View::new() } else { appearance(ui) })).into()
 }
 
 fn account(ui: Ui) -> View {
     let who = create_selector(move || {
-        ui.signed_in_as.with(|who| {
-            who.as_ref()
-                .map(|who| (who.username.clone(), who.domain.clone()))
-                .unwrap_or_default()
-        })
+        ui.signed_in_as
+            .with(|who| who.as_ref().map(|who| (who.username.clone(), who.domain.clone())).unwrap_or_default())
     });
     let status = ui.status();
     group(
@@ -61,35 +47,20 @@ fn account(ui: Ui) -> View {
 }
 
 fn sound(ui: Ui) -> View {
-    let microphones = create_selector(move || {
-        ui.devices
-            .with(|devices| (devices.microphones.clone(), devices.microphone.clone()))
-    });
-    let speakers = create_selector(move || {
-        ui.devices
-            .with(|devices| (devices.speakers.clone(), devices.speaker.clone()))
-    });
+    let microphones =
+        create_selector(move || ui.devices.with(|devices| (devices.microphones.clone(), devices.microphone.clone())));
+    let speakers =
+        create_selector(move || ui.devices.with(|devices| (devices.speakers.clone(), devices.speaker.clone())));
     let can_choose = create_selector(move || speakers.with(|(list, _)| !list.is_empty()));
     group(
         "Sound",
-        View::from((
-            device(
-                ui,
-                "Microphone",
-                Icon::Mic,
-                microphones,
-                Act::ChooseMicrophone,
-            ),
-            move || {
-                if can_choose.get() {
-                    device(ui, "Speaker", Icon::Speaker, speakers, Act::ChooseSpeaker)
-                } else {
-                    p().class("note")
-                        .children("This browser plays calls on the system's speaker.")
-                        .into()
-                }
-            },
-        )),
+        View::from((device(ui, "Microphone", Icon::Mic, microphones, Act::ChooseMicrophone), move || {
+            if can_choose.get() {
+                device(ui, "Speaker", Icon::Speaker, speakers, Act::ChooseSpeaker)
+            } else {
+                p().class("note").children("This browser plays calls on the system's speaker.").into()
+            }
+        })),
     )
 }
 
@@ -116,19 +87,12 @@ fn device(
                     })
                     .children(View::from_dynamic(move || {
                         let (list, chosen) = choices.get_clone();
-                        let default = Choice {
-                            id: String::new(),
-                            name: "System default".to_owned(),
-                        };
+                        let default = Choice { id: String::new(), name: "System default".to_owned() };
                         std::iter::once(default)
                             .chain(list)
                             .map(|choice| {
                                 let selected = choice.id == chosen;
-                                option()
-                                    .value(choice.id)
-                                    .bool_attr("selected", selected)
-                                    .children(choice.name)
-                                    .into()
+                                option().value(choice.id).bool_attr("selected", selected).children(choice.name).into()
                             })
                             .collect::<Vec<View>>()
                     })),
@@ -150,9 +114,7 @@ fn appearance(ui: Ui) -> View {
                     .bool_attr("checked", chosen)
                     .prop("checked", move || chosen.get())
                     .on(events::change, move |_| ui.act(Act::SetTheme(theme))),
-                span()
-                    .class("segment-face")
-                    .children((icon(drawing), span().children(name))),
+                span().class("segment-face").children((icon(drawing), span().children(name))),
             ))
             .into()
     };
@@ -172,8 +134,5 @@ fn appearance(ui: Ui) -> View {
 }
 
 fn group(name: &'static str, content: View) -> View {
-    section()
-        .class("group")
-        .children((h2().children(name), content))
-        .into()
+    section().class("group").children((h2().children(name), content)).into()
 }

@@ -1,0 +1,305 @@
+//! Placing, taking and ending calls, and telling the host page about them.
+
+use std::rc::Rc;
+
+use bitcall_wire::bridge::{self, CallEnded, CallRef, Empty, FromPhone};
+use bitcall_wire::seam::{Call, CallId, Cause, Direction, Event, Hold, Registration, Snapshot, ToPage};
+
+use super::App;
+use super::session::recents_name;
+use crate::link::Link;
+use crate::link::dom::{Timer, debug};
+use crate::number::dialable;
+use crate::page;
+use crate::recents::{self, Recent};
+use crate::screens::caller;
+use crate::ui::{Act, Stage, Tab, engaged, find, focused, inside, status};
+
+/// How long the card of a call that ended well stays.
+const CARD_STAYS_MS: i32 = 8_000;
+
+impl App {
+    pub(super) fn act_on_calls(self: &Rc<Self>, act: Act) {
+        let ui = self.ui;
+        match act {
+            Act::Type(key) => {
+                if let Some(media) = self.media() {
+                    media.key_tone(key);
+                }
+                ui.number_fault.set(None);
+                ui.tab.set(Tab::Keypad);
+                ui.number.update(|number| number.push(key));
+            }
+            Act::Backspace => {
+                ui.number_fault.set(None);
+                ui.number.update(|number| {
+                    number.pop();
+                });
+            }
+            Act::Call => self.call_typed(),
+            Act::CallNumber(number) => {
+                ui.number.set(number);
+                ui.tab.set(Tab::Keypad);
+                self.call_typed();
+            }
+            Act::Answer(call, others) => self.with_link(|link| {
+                ui.digits.set(String::new());
+                ui.keypad_open.set(false);
+                ui.tab.set(Tab::Keypad);
+                link.answer(&call, others);
+            }),
+            Act::Decline(call) => self.with_link(|link| link.decline(&call)),
+            Act::HangUp(call) => self.hang_up(&call),
+            Act::Mute(call, muted) => {
+                if let Some(media) = self.media() {
+                    media.set_muted(&call, muted);
+                }
+            }
+            Act::Hold(call, held) => self.with_link(|link| link.hold(&call, held)),
+            Act::SwapTo(call) => self.swap_to(&call),
+            Act::Digit(call, digit) => {
+                if let Some(media) = self.media() {
+                    media.digit(&call, digit);
+                }
+                ui.digits.update(|digits| digits.push(digit));
+            }
+            Act::ToggleKeypad => ui.keypad_open.set(!ui.keypad_open.get_untracked()),
+            Act::DismissEnded => ui.ended.set(None),
+            _ => {}
+        }
+    }
+
+    /// From the agent.
+    pub(super) fn hear_agent(self: &Rc<Self>, message: ToPage) {
+        match message {
+            ToPage::Snapshot { snapshot } => self.follow(snapshot),
+            ToPage::Event { event } => self.news(event),
+            ToPage::Log { line } => {
+                if self.with_tenant(|tenant| tenant.host.debug) == Some(true) {
+                    debug(&format!("bitcall: {line}").into());
+                }
+            }
+            // The link has served it.
+            ToPage::Media { .. } => {}
+        }
+    }
+
+    /// `call()` on the host page.
+    pub(super) fn host_call(self: &Rc<Self>, call: bridge::Call) {
+        let ui = self.ui;
+        let Some(number) = dialable(&call.number) else {
+            self.tell_fault("BAD_NUMBER", &format!("“{}” is no phone number.", call.number.trim()));
+            return;
+        };
+        self.tell(&FromPhone::Show(Empty {}));
+        if self.registered_now() {
+            ui.tab.set(Tab::Keypad);
+            self.place(&number, call.caller_id);
+        } else {
+            // Right after sign-in; the person sees meanwhile what will be called.
+            ui.number.set(call.number.clone());
+            *self.waiting_call.borrow_mut() = Some(call);
+        }
+    }
+
+    /// `hangup()` on the host page.
+    pub(super) fn host_hang_up(self: &Rc<Self>, which: Option<CallId>) {
+        let target = self.ui.snapshot.with_untracked(|snapshot| match &which {
+            Some(id) => find(snapshot, id).map(|call| call.id.clone()),
+            None => focused(snapshot).or(snapshot.calls.first()).map(|call| call.id.clone()),
+        });
+        match (target, which) {
+            (Some(id), _) => self.hang_up(&id),
+            (None, Some(id)) => self.tell_fault("UNKNOWN_CALL", &format!("There is no call “{id}”.")),
+            (None, None) => self.tell_fault("UNKNOWN_CALL", "There is no call to hang up."),
+        }
+    }
+
+    fn call_typed(self: &Rc<Self>) {
+        let ui = self.ui;
+        let typed = ui.number.get_clone_untracked();
+        if typed.trim().is_empty() {
+            // As on every phone: the last number comes back, a second press calls it.
+            if let Some(last) = ui.last_number.get_clone_untracked().or_else(|| self.last_called()) {
+                ui.number.set(last);
+            }
+            return;
+        }
+        let Some(number) = dialable(&typed) else {
+            ui.number_fault.set(Some("That is no phone number.".to_owned()));
+            return;
+        };
+        if !self.registered_now() {
+            let status = ui.snapshot.with_untracked(status).words;
+            ui.number_fault.set(Some(format!("No call possible: {}.", inside(status.trim_end_matches('…')))));
+            return;
+        }
+        self.place(&number, None);
+    }
+
+    fn place(self: &Rc<Self>, number: &str, caller_id: Option<String>) {
+        let ui = self.ui;
+        ui.microphone_fault.set(None);
+        ui.number_fault.set(None);
+        ui.ended.set(None);
+        ui.last_number.set(Some(number.to_owned()));
+        ui.digits.set(String::new());
+        ui.keypad_open.set(false);
+        self.with_link(|link| {
+            link.call(number, caller_id);
+        });
+    }
+
+    fn hang_up(&self, call: &str) {
+        self.ended_here.borrow_mut().insert(call.to_owned());
+        self.with_link(|link| link.hang_up(call));
+    }
+
+    /// Only one talks: the others are held first.
+    fn swap_to(&self, call: &str) {
+        self.with_link(|link| {
+            self.ui.snapshot.with_untracked(|snapshot| {
+                for other in snapshot.calls.iter().filter(|other| other.id != call && talks(other)) {
+                    link.hold(&other.id, true);
+                }
+            });
+            link.hold(call, false);
+        });
+        self.ui.digits.set(String::new());
+        self.ui.keypad_open.set(false);
+    }
+
+    fn follow(self: &Rc<Self>, snapshot: Snapshot) {
+        let ui = self.ui;
+        let before = ui.snapshot.with_untracked(|before| before.registration.clone());
+        let shown = ui.snapshot.with_untracked(|before| focused(before).map(|call| call.id.clone()));
+        let shows = focused(&snapshot).map(|call| call.id.clone());
+        if shown != shows {
+            ui.levels.set(crate::ui::Levels::default());
+            ui.digits.set(String::new());
+            ui.keypad_open.set(false);
+            if shows.is_some() && page::has_focus() {
+                page::focus_soon(crate::screens::CALL);
+            }
+        }
+        if shown.is_none() && shows.is_some() {
+            ui.number.set(String::new());
+        }
+        ui.now.set(page::now());
+        ui.muted.update(|muted| muted.retain(|id| find(&snapshot, id).is_some()));
+        ui.snapshot.set(snapshot.clone());
+        self.follow_registration(&before, &snapshot);
+    }
+
+    fn news(self: &Rc<Self>, event: Event) {
+        let ui = self.ui;
+        match event {
+            Event::CallStarted { call } => self.tell(&FromPhone::CallStarted(call_ref(&call))),
+            Event::CallIncoming { call } => self.tell(&FromPhone::CallIncoming(call_ref(&call))),
+            Event::CallAnswered { call } => {
+                ui.said.set(format!("Connected with {}", caller(&call)));
+                self.tell(&FromPhone::CallAnswered(call_ref(&call)));
+            }
+            Event::CallEnded { call, cause, duration } => self.ended(&call, &cause, duration),
+            // Told from the snapshots, which a page that attaches late sees too.
+            Event::Registered { .. } | Event::Unregistered { .. } => {}
+            Event::Ha1 { realm, ha1 } => self.learn_ha1(realm, ha1),
+            Event::Refused { code, message } => {
+                ui.number_fault.set(Some(message.clone()));
+                ui.said.set(message.clone());
+                self.tell_fault(&code, &message);
+            }
+            Event::HoldFailed { held, .. } => {
+                let words = if held {
+                    "The other side did not accept the hold. You are talking again."
+                } else {
+                    "The call could not be resumed. It is still on hold."
+                };
+                ui.said.set(words.to_owned());
+            }
+        }
+    }
+
+    fn ended(self: &Rc<Self>, call: &Call, cause: &Cause, duration: u64) {
+        let ui = self.ui;
+        let here = self.ended_here.borrow_mut().remove(&call.id);
+        let recent = Recent::of(call, cause, duration);
+        ui.said.set(format!("Call ended. {}", cause.words));
+        self.remember(&recent);
+        if recent.missed && !self.visible.get() {
+            self.missed.set(self.missed.get().saturating_add(1));
+        }
+        self.tell(&FromPhone::CallEnded(CallEnded {
+            call: call_ref(call),
+            duration,
+            cause: cause.words.clone(),
+            sip_code: cause.sip_code,
+        }));
+        self.tell_badge();
+        // An unanswered incoming call stands in the recents; one ended by the person's own hand needs no news.
+        if (recent.answered || call.direction == Direction::Outbound) && !(here && !recent.answered) {
+            let stays = recent.answered;
+            let id = recent.id.clone();
+            ui.ended.set(Some(recent));
+            let timer = stays.then(|| {
+                let app = Rc::downgrade(self);
+                Timer::after(CARD_STAYS_MS, move || {
+                    if let Some(app) = app.upgrade()
+                        && app.ui.ended.with_untracked(|card| card.as_ref().is_some_and(|card| card.id == id))
+                    {
+                        app.ui.ended.set(None);
+                    }
+                })
+            });
+            *self.card_timer.borrow_mut() = timer;
+        }
+    }
+
+    /// Into the list of this person, which other tabs write to as well.
+    fn remember(&self, recent: &Recent) {
+        let Some(key) =
+            self.ui.signed_in_as.with_untracked(|who| who.as_ref().map(|who| recents_name(&who.user_key())))
+        else {
+            return;
+        };
+        self.with_tenant(|tenant| {
+            let mut list: Vec<Recent> = tenant.store.get(&key).unwrap_or_default();
+            recents::add(&mut list, recent.clone());
+            tenant.store.set(&key, &list);
+            self.ui.recents.set(list);
+        });
+    }
+
+    fn last_called(&self) -> Option<String> {
+        self.ui.recents.with_untracked(|list| {
+            list.iter().find(|call| call.direction == Direction::Outbound).map(|call| call.number.clone())
+        })
+    }
+
+    fn registered_now(&self) -> bool {
+        self.ui.stage.with_untracked(|stage| *stage == Stage::Phone)
+            && self
+                .ui
+                .snapshot
+                .with_untracked(|snapshot| matches!(snapshot.registration, Registration::Registered { .. }))
+    }
+
+    fn with_link(&self, with: impl FnOnce(&Link)) {
+        if let Some(link) = &*self.link.borrow() {
+            with(link);
+        }
+    }
+}
+
+fn talks(call: &Call) -> bool {
+    engaged(call) && call.answered_at.is_some() && matches!(call.hold, Hold::None | Hold::Resuming)
+}
+
+fn call_ref(call: &Call) -> CallRef {
+    CallRef {
+        call_id: call.id.clone(),
+        number: call.number.clone(),
+        direction: call.direction,
+        requested_caller_id: call.requested_caller_id.clone(),
+    }
+}

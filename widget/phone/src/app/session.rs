@@ -1,0 +1,364 @@
+//! Signing in and out, and remembering it.
+
+use std::rc::Rc;
+
+use bitcall_wire::bridge::{FromPhone, Registered, Unregistered};
+use bitcall_wire::seam::{Account, Failure, FailureCode, Registration, Secret, Snapshot};
+
+use super::App;
+use crate::link::{Link, Place};
+use crate::page;
+use crate::recents::Recent;
+use crate::signin::{Credentials, FormFaults, Prefill, SecretBox, Start, read_form, start};
+use crate::ui::{Stage, Tab, focused};
+
+impl App {
+    /// After `BITCALL_INIT`: signs in, or asks.
+    pub(super) fn begin_session(self: &Rc<Self>) {
+        let Some((start, remembered)) = self.with_tenant(|tenant| {
+            let stored = tenant.store.session();
+            let remembered = stored.as_ref().is_some_and(|(_, remembered)| *remembered);
+            (start(&tenant.config, &tenant.host, stored.map(|(stored, _)| stored)), remembered)
+        }) else {
+            return;
+        };
+        self.prepare_form();
+        self.ui.form.remember.set(remembered);
+        match start {
+            Start::Restore(credentials) => {
+                *self.fallback.borrow_mut() = self.given_by_host();
+                self.ui.stage.set(Stage::Phone);
+                self.sign_in(credentials);
+            }
+            Start::Auto(credentials) => {
+                self.ui.stage.set(Stage::Phone);
+                self.sign_in(credentials);
+            }
+            Start::Connect(credentials) => self.ui.stage.set(Stage::Connect(credentials)),
+            Start::Form(_) => self.ui.stage.set(Stage::Form),
+        }
+    }
+
+    pub(super) fn submit_sign_in(self: &Rc<Self>) {
+        let form = self.ui.form;
+        if form.busy.get_untracked() {
+            return;
+        }
+        let read = form.prefill.with_untracked(|prefill| {
+            read_form(
+                &form.username.get_clone_untracked(),
+                &form.domain.get_clone_untracked(),
+                &form.password.get_clone_untracked(),
+                prefill,
+            )
+        });
+        form.refusal.set(None);
+        match read {
+            Ok(credentials) => {
+                form.faults.set(FormFaults::default());
+                form.busy.set(true);
+                self.sign_in(credentials);
+            }
+            Err(faults) => {
+                let first = match &faults {
+                    FormFaults { username: Some(_), .. } => "username",
+                    FormFaults { domain: Some(_), .. } => "domain",
+                    _ => "password",
+                };
+                form.faults.set(faults);
+                page::focus_soon(first);
+            }
+        }
+    }
+
+    pub(super) fn connect(self: &Rc<Self>) {
+        if let Stage::Connect(credentials) = self.ui.stage.get_clone_untracked()
+            && !self.ui.form.busy.get_untracked()
+        {
+            self.ui.form.refusal.set(None);
+            self.ui.form.busy.set(true);
+            self.sign_in(credentials);
+        }
+    }
+
+    pub(super) fn other_account(&self) {
+        let form = self.ui.form;
+        form.username.set(String::new());
+        form.prefill.update(|prefill| prefill.secret = None);
+        form.busy.set(false);
+        form.refusal.set(None);
+        self.ui.stage.set(Stage::Form);
+        page::focus_soon("username");
+    }
+
+    pub(super) fn sign_out(self: &Rc<Self>) {
+        if let Some(link) = self.link.borrow_mut().take() {
+            link.sign_out();
+            link.close();
+        }
+        self.with_tenant(|tenant| tenant.store.forget_session());
+        self.forget_account();
+        self.prepare_form();
+        // Not by itself again: the person has just left.
+        self.ui.stage.set(match self.given_by_host() {
+            Some(given) => Stage::Connect(given),
+            None => Stage::Form,
+        });
+    }
+
+    /// The registration as the agent sees it, after each snapshot.
+    pub(super) fn follow_registration(self: &Rc<Self>, before: &Registration, snapshot: &Snapshot) {
+        let was = matches!(before, Registration::Registered { .. });
+        match &snapshot.registration {
+            Registration::Registered { username, domain, .. } => {
+                self.signed_in.set(true);
+                if !was {
+                    self.registered(username, domain);
+                }
+                return;
+            }
+            Registration::SignedOut => {
+                if self.signed_in.replace(false) {
+                    self.signed_out_elsewhere();
+                }
+            }
+            Registration::Connecting => self.signed_in.set(true),
+            Registration::Reconnecting { reason, .. } => {
+                self.signed_in.set(true);
+                if self.at_the_door() {
+                    self.refuse(&format!("{} Trying again by itself.", sentence(reason)));
+                }
+            }
+            Registration::Failed { reason } => {
+                self.signed_in.set(true);
+                if before != &snapshot.registration {
+                    self.failed(reason, focused(snapshot).is_some());
+                }
+            }
+        }
+        if was {
+            self.tell(&FromPhone::Unregistered(Unregistered { reason: reason_words(&snapshot.registration) }));
+        }
+    }
+
+    /// The realm is known: from here on the password is not.
+    pub(super) fn learn_ha1(&self, realm: String, ha1: String) {
+        self.ui.signed_in_as.update(|who| {
+            if let Some(who) = who {
+                who.secret = SecretBox(Secret::Ha1 { realm: Some(realm), ha1 });
+            }
+        });
+        let registered = self
+            .ui
+            .snapshot
+            .with_untracked(|snapshot| matches!(snapshot.registration, Registration::Registered { .. }));
+        if registered {
+            self.keep_session();
+        }
+    }
+
+    pub(super) fn account(&self) -> Option<Account> {
+        let credentials = self.ui.signed_in_as.get_clone_untracked()?;
+        self.with_tenant(|tenant| Account {
+            username: credentials.username,
+            domain: credentials.domain,
+            display_name: None,
+            secret: credentials.secret.0,
+            wss: tenant.config.wss.clone(),
+            instance_id: tenant.store.instance(),
+            dtmf: tenant.config.sip.dtmf,
+            max_sessions: tenant.config.capabilities.max_sessions,
+        })
+    }
+
+    fn sign_in(self: &Rc<Self>, credentials: Credentials) {
+        let key = credentials.user_key();
+        self.ui.signed_in_as.set(Some(credentials));
+        let Some(account) = self.account() else { return };
+        if account.wss.is_empty() {
+            self.refuse("This phone has no server yet. Ask whoever runs it to set one up.");
+            self.ui.stage.set(Stage::Form);
+            return;
+        }
+        let Some((place, media, store)) = self.with_tenant(|tenant| {
+            let name = format!("{}|{key}", tenant.config.storage_namespace);
+            (Place { worker: page::data("worker"), name }, tenant.media.clone(), tenant.store.clone())
+        }) else {
+            return;
+        };
+        self.ui.recents.set(store.get::<Vec<Recent>>(&recents_name(&key)).unwrap_or_default());
+        // Another person is another agent; the same one may just correct the password.
+        let same = self.link.borrow().as_ref().is_some_and(|link| link.place() == &place);
+        if same {
+            if let Some(link) = &*self.link.borrow() {
+                link.sign_in(account);
+            }
+            return;
+        }
+        if let Some(old) = self.link.borrow_mut().take() {
+            old.sign_out();
+            old.close();
+        }
+        self.signed_in.set(false);
+        let app = Rc::downgrade(self);
+        let link = Link::attach(place, Some(account), media, move |message| {
+            if let Some(app) = app.upgrade() {
+                app.hear_agent(message);
+            }
+        });
+        self.ui.page.set(link.page().to_owned());
+        *self.link.borrow_mut() = Some(link);
+    }
+
+    fn registered(self: &Rc<Self>, username: &str, domain: &str) {
+        let form = self.ui.form;
+        self.fallback.borrow_mut().take();
+        form.busy.set(false);
+        form.refusal.set(None);
+        form.faults.set(FormFaults::default());
+        form.password.set(String::new());
+        form.password_shown.set(false);
+        self.keep_session();
+        if self.ui.stage.with_untracked(|stage| *stage != Stage::Phone) {
+            self.ui.tab.set(Tab::Keypad);
+            self.ui.stage.set(Stage::Phone);
+        }
+        self.tell(&FromPhone::Registered(Registered {
+            username: username.to_owned(),
+            domain: domain.to_owned(),
+            user_key: format!("{username}@{domain}").to_lowercase(),
+        }));
+        if let Some(call) = self.waiting_call.borrow_mut().take() {
+            self.host_call(call);
+        }
+    }
+
+    fn failed(self: &Rc<Self>, reason: &Failure, in_call: bool) {
+        let about_account = matches!(
+            reason.code,
+            FailureCode::WrongPassword | FailureCode::Forbidden | FailureCode::NotFound | FailureCode::BadConfiguration
+        );
+        if reason.code == FailureCode::WrongPassword {
+            self.with_tenant(|tenant| tenant.store.forget_session());
+            let fallback = self.fallback.borrow_mut().take();
+            if let Some(fallback) = fallback {
+                self.sign_in(fallback);
+                return;
+            }
+        }
+        if self.at_the_door() || (about_account && !in_call) {
+            self.show_failure(reason);
+        }
+    }
+
+    /// Back to the door, with the fault beside the field it is about.
+    fn show_failure(&self, reason: &Failure) {
+        let form = self.ui.form;
+        form.busy.set(false);
+        if let Some(who) = self.ui.signed_in_as.get_clone_untracked() {
+            form.username.set(who.username);
+            form.domain.set(who.domain);
+        }
+        // What the host page gave was wrong: the person has to type it.
+        form.prefill.update(|prefill| prefill.secret = None);
+        let mut faults = FormFaults::default();
+        match reason.code {
+            FailureCode::WrongPassword => faults.password = Some("Wrong password. Check it and try again."),
+            FailureCode::NotFound => faults.username = Some("The server does not know this name."),
+            _ => form.refusal.set(Some(sentence(reason))),
+        }
+        let wrong_password = faults.password.is_some();
+        form.faults.set(faults);
+        self.ui.stage.set(Stage::Form);
+        if wrong_password {
+            page::focus_soon("password");
+        }
+    }
+
+    fn signed_out_elsewhere(self: &Rc<Self>) {
+        self.with_tenant(|tenant| tenant.store.forget_session());
+        self.forget_account();
+        self.prepare_form();
+        self.ui.form.refusal.set(Some("You signed out in another window.".to_owned()));
+        self.ui.stage.set(Stage::Form);
+        // Not from inside the link's own message.
+        let app = Rc::clone(self);
+        wasm_bindgen_futures::spawn_local(async move {
+            let link = app.link.borrow_mut().take();
+            if let Some(link) = link {
+                link.close();
+            }
+        });
+    }
+
+    fn forget_account(&self) {
+        let before = self.ui.snapshot.with_untracked(|snapshot| snapshot.registration.clone());
+        self.ui.signed_in_as.set(None);
+        self.ui.recents.set(Vec::new());
+        self.ui.ended.set(None);
+        self.ui.number.set(String::new());
+        self.ui.identity_open.set(false);
+        self.ui.snapshot.set(Snapshot::default());
+        self.signed_in.set(false);
+        if matches!(before, Registration::Registered { .. }) {
+            self.tell(&FromPhone::Unregistered(Unregistered { reason: "Signed out".to_owned() }));
+        }
+    }
+
+    fn prepare_form(&self) {
+        let Some(prefill) = self.with_tenant(|tenant| Prefill::from_host(&tenant.config, &tenant.host.sip)) else {
+            return;
+        };
+        let form = self.ui.form;
+        form.username.set(prefill.username.clone());
+        form.domain.set(prefill.domain.clone());
+        form.password.set(String::new());
+        form.prefill.set(prefill);
+        form.faults.set(FormFaults::default());
+        form.refusal.set(None);
+        form.busy.set(false);
+    }
+
+    fn given_by_host(&self) -> Option<Credentials> {
+        self.with_tenant(|tenant| Prefill::from_host(&tenant.config, &tenant.host.sip).complete()).flatten()
+    }
+
+    fn keep_session(&self) {
+        let stored = self.ui.signed_in_as.with_untracked(|who| who.as_ref().and_then(Credentials::storable));
+        if let Some(stored) = stored {
+            let remember = self.ui.form.remember.get_untracked();
+            self.with_tenant(|tenant| tenant.store.keep_session(&stored, remember));
+        }
+    }
+
+    /// Signing in, and not inside yet.
+    fn at_the_door(&self) -> bool {
+        self.ui.stage.with_untracked(|stage| matches!(stage, Stage::Form | Stage::Connect(_)))
+    }
+
+    fn refuse(&self, words: &str) {
+        self.ui.form.busy.set(false);
+        self.ui.form.refusal.set(Some(words.to_owned()));
+    }
+
+    pub(super) fn with_tenant<T>(&self, read: impl FnOnce(&super::Tenant) -> T) -> Option<T> {
+        self.tenant.borrow().as_ref().map(read)
+    }
+}
+
+/// Name of a person's list of calls in storage.
+pub(super) fn recents_name(user_key: &str) -> String {
+    format!("recents:{user_key}")
+}
+
+fn sentence(reason: &Failure) -> String {
+    format!("{}.", reason.words.trim().trim_end_matches('.'))
+}
+
+fn reason_words(registration: &Registration) -> String {
+    match registration {
+        Registration::Reconnecting { reason, .. } | Registration::Failed { reason } => reason.words.clone(),
+        Registration::Connecting => "Reconnecting".to_owned(),
+        Registration::SignedOut | Registration::Registered { .. } => "Signed out".to_owned(),
+    }
+}

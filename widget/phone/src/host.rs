@@ -1,0 +1,88 @@
+//! The page that frames the phone: messages of [`bitcall_wire::bridge`] over `window.postMessage`.
+//!
+//! Anybody may frame the phone, so only its parent window is listened to, and
+//! after the first `BITCALL_INIT` only while that window shows the origin that
+//! sent it. What the phone says goes to exactly that origin; the one message
+//! before that, `BITCALL_READY`, holds nothing.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use bitcall_wire::bridge::{Empty, FromPhone, ToPhone};
+use js_sys::JSON;
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::{MessageEvent, Window};
+
+use crate::link::dom::{Listener, debug};
+
+/// The way to the host page.
+pub struct Host {
+    parent: Window,
+    /// Known once `BITCALL_INIT` has come.
+    origin: RefCell<Option<String>>,
+    listener: RefCell<Option<Listener>>,
+}
+
+impl Host {
+    /// `None` when the page was opened by itself. Says `BITCALL_READY`.
+    pub fn greet(mut on_message: impl FnMut(ToPhone) + 'static) -> Option<Rc<Host>> {
+        let window = web_sys::window()?;
+        let parent = window.parent().ok().flatten().filter(|parent| *parent != window)?;
+        let host = Rc::new(Host { parent, origin: RefCell::default(), listener: RefCell::default() });
+        let weak = Rc::downgrade(&host);
+        let listener = Listener::new(&window, "message", move |event| {
+            let message = weak.upgrade().and_then(|host| host.accept(event.unchecked_ref()));
+            if let Some(message) = message {
+                on_message(message);
+            }
+        });
+        *host.listener.borrow_mut() = Some(listener);
+        host.send(&FromPhone::Ready(Empty {}), "*");
+        Some(host)
+    }
+
+    /// Dropped while nobody has introduced himself.
+    pub fn post(&self, message: &FromPhone) {
+        if let Some(origin) = &*self.origin.borrow() {
+            self.send(message, origin);
+        }
+    }
+
+    /// Hears nothing any more.
+    pub fn leave(&self) {
+        self.listener.borrow_mut().take();
+    }
+
+    fn accept(&self, event: &MessageEvent) -> Option<ToPhone> {
+        let source = event.source()?;
+        let from_parent = js_sys::Object::is(&source, &self.parent);
+        let origin = event.origin();
+        let known = self.origin.borrow().clone();
+        if !from_parent || known.as_ref().is_some_and(|known| *known != origin) {
+            return None;
+        }
+        let text = String::from(JSON::stringify(&event.data()).ok()?);
+        let message = match serde_json::from_str(&text) {
+            Ok(message) => message,
+            Err(error) => {
+                debug(&JsValue::from_str(&format!("bitcall: unreadable message from the host page: {error}")));
+                return None;
+            }
+        };
+        match (known, &message) {
+            (None, ToPhone::Init(_)) => *self.origin.borrow_mut() = Some(origin),
+            // Nothing counts before the introduction, and there is only one.
+            (None, _) | (Some(_), ToPhone::Init(_)) => return None,
+            (Some(_), _) => {}
+        }
+        Some(message)
+    }
+
+    fn send(&self, message: &FromPhone, origin: &str) {
+        let json = serde_json::to_string(message).ok();
+        if let Some(value) = json.and_then(|json| JSON::parse(&json).ok()) {
+            // Fails only for an origin that is none, e.g. "null": a sandboxed host page gets nothing.
+            let _ = self.parent.post_message(&value, origin);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What this device keeps: namespaced by tenant, and never a password.
+//!
+//! Storage may be blocked or full (private windows, third-party frames); the
+//! phone then works without a memory.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::signin::Stored;
+
+/// The part of the browser's storage that is one tenant's.
+#[derive(Clone)]
+pub struct Store {
+    namespace: String,
+}
+
+/// Who signed in, for this tab; for later visits only when asked to.
+const SESSION: &str = "session";
+const REMEMBERED: &str = "account";
+
+impl Store {
+    pub fn new(namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned() }
+    }
+
+    /// This tab's session, else the remembered one; true when it is the latter.
+    pub fn session(&self) -> Option<(Stored, bool)> {
+        let remembered = || local()?.read(&self.key(REMEMBERED)).map(|stored| (stored, true));
+        let here = session_storage().and_then(|storage| storage.read(&self.key(SESSION)));
+        match here {
+            Some(stored) => {
+                let kept = remembered().is_some_and(|(other, _): (Stored, bool)| other == stored);
+                Some((stored, kept))
+            }
+            None => remembered(),
+        }
+    }
+
+    pub fn keep_session(&self, stored: &Stored, remember: bool) {
+        if let Some(storage) = session_storage() {
+            storage.write(&self.key(SESSION), stored);
+        }
+        if let Some(storage) = local() {
+            if remember {
+                storage.write(&self.key(REMEMBERED), stored);
+            } else {
+                storage.forget(&self.key(REMEMBERED));
+            }
+        }
+    }
+
+    pub fn forget_session(&self) {
+        if let Some(storage) = session_storage() {
+            storage.forget(&self.key(SESSION));
+        }
+        if let Some(storage) = local() {
+            storage.forget(&self.key(REMEMBERED));
+        }
+    }
+
+    pub fn get<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        local()?.read(&self.key(name))
+    }
+
+    pub fn set(&self, name: &str, value: &impl Serialize) {
+        if let Some(storage) = local() {
+            storage.write(&self.key(name), value);
+        }
+    }
+
+    /// `urn:uuid:…` of this device (RFC 5626 §4.1), the same for ever.
+    pub fn instance(&self) -> String {
+        const INSTANCE: &str = "instance";
+        if let Some(known) = self.get::<String>(INSTANCE).filter(|known| known.starts_with("urn:uuid:")) {
+            return known;
+        }
+        let fresh = format!("urn:uuid:{}", random_uuid());
+        self.set(INSTANCE, &fresh);
+        fresh
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("{}:{name}", self.namespace)
+    }
+}
+
+struct Place(web_sys::Storage);
+
+impl Place {
+    fn read<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
+        let text = self.0.get_item(key).ok().flatten()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    fn write(&self, key: &str, value: &impl Serialize) {
+        if let Ok(text) = serde_json::to_string(value) {
+            let _ = self.0.set_item(key, &text);
+        }
+    }
+
+    fn forget(&self, key: &str) {
+        let _ = self.0.remove_item(key);
+    }
+}
+
+fn local() -> Option<Place> {
+    web_sys::window()?.local_storage().ok().flatten().map(Place)
+}
+
+fn session_storage() -> Option<Place> {
+    web_sys::window()?.session_storage().ok().flatten().map(Place)
+}
+
+/// Version 4 (RFC 9562 §5.4).
+fn random_uuid() -> String {
+    let mut bytes = [0_u8; 16];
+    if let Some(crypto) = web_sys::window().and_then(|window| window.crypto().ok()) {
+        let _ = crypto.get_random_values_with_u8_array(&mut bytes);
+    }
+    let number = u128::from_be_bytes(bytes);
+    let number = number & !(0xf << 76) | 0x4 << 76;
+    let number = number & !(0x3 << 62) | 0x2 << 62;
+    let hex = format!("{number:032x}");
+    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+    [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
+}

@@ -5,4 +5,5 @@ mod appliance;
 mod assets;
 mod config_faults;
 mod demo;
+mod edge;
 mod serve_tls;

@@ -2,6 +2,9 @@
 //! `bitcall serve` with a configuration of its own on ports that the system
 //! chooses, in a directory that disappears with the test.
 
+// The benchmarks share this file and use another part of it than the tests do.
+#![allow(dead_code)]
+
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -74,6 +77,10 @@ impl Running {
         })
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_raw(self.child.id().cast_signed()).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
@@ -110,7 +117,10 @@ pub fn wait_until<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
 /// `bitcall serve`.
 pub struct Serve {
     pub running: Running,
-    pub directory: TempDir,
+    /// Of the configuration file.
+    place: PathBuf,
+    /// Removed with the server, when it is the server's.
+    pub directory: Option<TempDir>,
     pub https: String,
     pub ops: String,
 }
@@ -125,23 +135,33 @@ impl Serve {
 
     /// With the configuration that the directory holds.
     pub fn start_in(directory: TempDir) -> Self {
+        let mut serve = Self::start_with(&directory.path().join("bitcall.toml"));
+        serve.directory = Some(directory);
+        serve
+    }
+
+    pub fn start_with(file: &Path) -> Self {
         let mut command = bitcall();
-        command.arg("serve").arg("--config").arg(directory.path().join("bitcall.toml"));
-        let mut running = Running::start(&mut command, &directory.path().join("log"));
-        running.wait_for("ready", |line| line.contains("ready").then_some(()));
-        let mut address = |protocol: &str| {
-            let protocol = format!("\"protocol\":\"{protocol}\"");
-            running.wait_for(&protocol, |line| {
-                let (_, rest) = line.split_once("\"address\":\"").filter(|_| line.contains(&protocol))?;
-                Some(rest.split_once('"')?.0.to_owned())
-            })
-        };
-        let (https, ops) = (address("https"), address("operations"));
-        Self { running, directory, https, ops }
+        command.arg("serve").arg("--config").arg(file);
+        let place = file.parent().unwrap().to_owned();
+        let mut running = Running::start(&mut command, &place.join("log"));
+        running.wait_for("ready", |line| line.contains("\"ready\"").then_some(()));
+        let (https, ops) = (listening(&mut running, "https"), listening(&mut running, "operations"));
+        Self { running, place, directory: None, https, ops }
+    }
+
+    /// Where it listens for `protocol`, one of `https`, `http`, `operations`.
+    pub fn address(&mut self, protocol: &str) -> String {
+        listening(&mut self.running, protocol)
+    }
+
+    /// The directory of the configuration file.
+    pub fn place(&self) -> &Path {
+        &self.place
     }
 
     pub fn socket(&self) -> PathBuf {
-        self.directory.path().join("control.sock")
+        self.place.join("control.sock")
     }
 
     /// A TLS connection that speaks one of `protocols`.
@@ -153,6 +173,14 @@ impl Serve {
     pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Response<Bytes> {
         exchange(self.connect(&["http/1.1"]).await, request(path, headers)).await
     }
+}
+
+fn listening(running: &mut Running, protocol: &str) -> String {
+    let protocol = format!("\"protocol\":\"{protocol}\"");
+    running.wait_for(&protocol, |line| {
+        let (_, rest) = line.split_once("\"address\":\"").filter(|_| line.contains(&protocol))?;
+        Some(rest.split_once('"')?.0.to_owned())
+    })
 }
 
 /// A configuration whose ports the system chooses, with its secrets.

@@ -122,13 +122,13 @@ fn an_address_of_another_machine_is_named() {
 #[test]
 fn a_second_server_on_the_same_socket_or_data_is_refused_and_the_first_one_lives_on() {
     let first = Serve::start("");
-    let file = first.directory.path().join("bitcall.toml");
+    let file = first.place().join("bitcall.toml");
     let (status, _, stderr) = run(bitcall().arg("serve").arg("--config").arg(&file));
     assert_eq!(status.code(), Some(1));
     assert!(stderr.contains("another bitcall is running"), "{stderr}");
     assert!(first.socket().exists());
 
-    let other = first.directory.path().join("other.toml");
+    let other = first.place().join("other.toml");
     let text = fs::read_to_string(&file).unwrap().replace("control.sock", "other.sock");
     fs::write(&other, text).unwrap();
     let (status, _, stderr) = run(bitcall().arg("serve").arg("--config").arg(&other));

@@ -5,5 +5,4 @@ mod appliance;
 mod assets;
 mod config_faults;
 mod demo;
-mod edge;
 mod serve_tls;

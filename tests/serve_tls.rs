@@ -39,11 +39,10 @@ async fn the_development_certificate_is_private_and_kept_over_a_restart() {
     let before = certificate(&first.connect(&["http/1.1"]).await);
     first.running.signal(Signal::TERM);
     assert!(first.running.ended().success());
-    let key = first.directory.path().join("data/tls/development-localhost.key");
+    let key = first.place().join("data/tls/development-localhost.key");
     assert_eq!(fs::metadata(key).unwrap().permissions().mode() & 0o777, 0o600);
 
-    let Serve { directory, .. } = first;
-    let second = Serve::start_in(directory);
+    let second = Serve::start_in(first.directory.take().unwrap());
     assert_eq!(certificate(&second.connect(&["http/1.1"]).await), before);
 }
 

@@ -32,3 +32,48 @@ impl Completions {
         clap_complete::generate(self.shell, &mut command, "bitcall", &mut std::io::stdout());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use clap::CommandFactory as _;
+
+    use super::super::Cli;
+    use super::*;
+
+    fn pages(directory: &Path) -> BTreeMap<String, String> {
+        let Ok(entries) = std::fs::read_dir(directory) else { return BTreeMap::new() };
+        entries
+            .map(|entry| {
+                let path = entry.unwrap().path();
+                let name = path.file_name().unwrap().to_string_lossy().into_owned();
+                (name, std::fs::read_to_string(&path).unwrap())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_man_pages_in_the_repository_are_current() {
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("man");
+        let fresh = tempfile::tempdir().unwrap();
+        Man { directory: fresh.path().to_owned() }.run(Cli::command()).unwrap();
+        if std::env::var_os("BITCALL_REGENERATE").is_some() {
+            let _ = std::fs::remove_dir_all(&repository);
+            Man { directory: repository.clone() }.run(Cli::command()).unwrap();
+        }
+        let (have, want) = (pages(&repository), pages(fresh.path()));
+        assert_eq!(have.keys().collect::<Vec<_>>(), want.keys().collect::<Vec<_>>());
+        for (name, page) in &want {
+            assert!(have[name] == *page, "man/{name} is stale; run: BITCALL_REGENERATE=1 cargo test --bin bitcall");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

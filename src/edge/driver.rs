@@ -26,6 +26,8 @@ use super::{Directory, Limits, Options, Statistics};
 const READ_BUFFER: usize = 1024;
 /// The largest SIP message taken. A WebRTC offer has 2 to 6 KB.
 const MAX_MESSAGE: usize = 64 * 1024;
+/// How long one message may take to be written, and a closing handshake to finish.
+const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 
 pub struct Shared {
     state: Mutex<State>,
@@ -180,7 +182,6 @@ pub async fn serve<S>(shared: Arc<Shared>, io: S, peer: SocketAddr)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let patience = shared.limits.write;
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(0)
@@ -200,7 +201,7 @@ where
     };
     let Some(id) = admitted else {
         debug!(%peer, "connection refused: the edge is full or going down");
-        close(&mut socket, frame(CloseCode::Again, "try again later"), patience).await;
+        close(&mut socket, frame(CloseCode::Again, "try again later")).await;
         return;
     };
     shared.timer.notify_one();
@@ -211,7 +212,7 @@ where
     // The core forgets the connection before the closing handshake, which may take a while.
     drop(presence);
     if let End::Close(frame) = end {
-        close(&mut socket, frame, patience).await;
+        close(&mut socket, frame).await;
     }
 }
 
@@ -228,17 +229,17 @@ async fn converse<S>(presence: &Presence, socket: &mut WebSocketStream<S>, outbo
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let limits = &presence.shared.limits;
+    let silence = presence.shared.limits.silence;
     let mut pinged = false;
     let mut heard = tokio::time::Instant::now();
     loop {
-        let patience = if pinged { 2 * limits.silence } else { limits.silence };
+        let patience = if pinged { 2 * silence } else { silence };
         tokio::select! {
             biased;
             () = outbox.wake.notified() => {
                 let (messages, close) = outbox.take();
                 for message in messages {
-                    if !write(socket, websocket_message(message), limits.write).await {
+                    if !write(socket, websocket_message(message)).await {
                         return End::Gone;
                     }
                 }
@@ -270,7 +271,7 @@ where
                     return End::Close(frame(CloseCode::Policy, "no answer to ping"));
                 }
                 pinged = true;
-                if !write(socket, Message::Ping(Bytes::new()), limits.write).await {
+                if !write(socket, Message::Ping(Bytes::new())).await {
                     return End::Gone;
                 }
             }
@@ -279,19 +280,19 @@ where
 }
 
 /// Whether the message could be written in time.
-async fn write<S>(socket: &mut WebSocketStream<S>, message: Message, patience: Duration) -> bool
+async fn write<S>(socket: &mut WebSocketStream<S>, message: Message) -> bool
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    matches!(tokio::time::timeout(patience, socket.send(message)).await, Ok(Ok(())))
+    matches!(tokio::time::timeout(WRITE_PATIENCE, socket.send(message)).await, Ok(Ok(())))
 }
 
 /// The closing handshake, as far as the other side takes part in it.
-async fn close<S>(socket: &mut WebSocketStream<S>, frame: CloseFrame, patience: Duration)
+async fn close<S>(socket: &mut WebSocketStream<S>, frame: CloseFrame)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let _ = tokio::time::timeout(patience, async {
+    let _ = tokio::time::timeout(WRITE_PATIENCE, async {
         if socket.close(Some(frame)).await.is_ok() {
             while let Some(Ok(_)) = socket.next().await {}
         }
@@ -343,6 +344,3 @@ pub async fn shutdown(shared: &Shared, grace: Duration) {
 pub fn statistics(shared: &Shared) -> Statistics {
     lock(&shared.state).core.statistics()
 }
-
-#[cfg(test)]
-mod tests;

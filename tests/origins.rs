@@ -1,0 +1,124 @@
+//! The runtime configuration goes to holders of a key on pages of the tenant's
+//! origins, and browsers are told exactly that.
+
+use serde_json::json;
+
+use crate::installation::{Answer, Installation, data, refusal};
+
+fn allowed(answer: &Answer) -> Option<&str> {
+    answer.headers.get("access-control-allow-origin").map(|value| value.to_str().unwrap())
+}
+
+async fn with_origins(origins: &[&str]) -> (Installation, String) {
+    let bitcall = Installation::serving().await;
+    let key = bitcall.tenant("acme", "pro").await;
+    let change = json!({ "tenantId": "acme", "origins": { "allowedOrigins": origins } });
+    bitcall.done("PATCH", "/api/tenant/config", change).await;
+    (bitcall, key)
+}
+
+#[tokio::test]
+async fn pages_of_allowed_origins_get_the_configuration_and_no_others() {
+    let (bitcall, key) =
+        with_origins(&["https://crm.acme.com", "https://*.shops.example", "http://localhost:3000"]).await;
+    for origin in
+        ["https://crm.acme.com", "https://one.shops.example", "https://a.b.shops.example", "http://localhost:3000"]
+    {
+        let answer = bitcall.runtime(&key, Some(origin)).await;
+        assert_eq!(data(&answer)["tenantId"], "acme");
+        assert_eq!(allowed(&answer), Some(origin), "exactly this origin");
+        assert_eq!(answer.headers["vary"], "Origin");
+        assert_eq!(answer.headers["cache-control"], "private, no-store");
+        assert!(answer.headers.contains_key("x-request-id"));
+    }
+    for origin in [
+        "https://acme.com",
+        "http://crm.acme.com",
+        "https://crm.acme.com:8443",
+        "https://crm.acme.com.evil.example",
+        "https://shops.example",
+        "https://evilshops.example",
+        "http://localhost:3001",
+        "null",
+        "",
+    ] {
+        let answer = bitcall.runtime(&key, Some(origin)).await;
+        assert_eq!(refusal(&answer), (403, "WEBPHONE_ORIGIN_FORBIDDEN".into()), "{origin}");
+        assert_eq!(allowed(&answer), None, "{origin}");
+        assert_eq!(answer.headers["vary"], "Origin");
+        assert!(answer.headers["cache-control"].to_str().unwrap().contains("no-store"));
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_without_origins_serves_nobody_foreign_but_the_servers_own_pages() {
+    let (bitcall, key) = with_origins(&[]).await;
+    let foreign = bitcall.runtime(&key, Some("https://crm.acme.com")).await;
+    assert_eq!(refusal(&foreign), (403, "WEBPHONE_ORIGIN_FORBIDDEN".into()));
+    assert_eq!(data(&bitcall.runtime(&key, None).await)["tenantId"], "acme");
+    let own = bitcall.origin();
+    assert_eq!(data(&bitcall.runtime(&key, Some(&own)).await)["tenantId"], "acme");
+}
+
+#[tokio::test]
+async fn an_origin_taken_away_is_refused_at_once() {
+    let (bitcall, key) = with_origins(&["https://crm.acme.com"]).await;
+    assert_eq!(bitcall.runtime(&key, Some("https://crm.acme.com")).await.status, 200);
+    let change = json!({ "tenantId": "acme", "origins": { "allowedOrigins": ["https://new.acme.com"] } });
+    bitcall.done("PATCH", "/api/tenant/config", change).await;
+    assert_eq!(bitcall.runtime(&key, Some("https://crm.acme.com")).await.status, 403);
+    assert_eq!(bitcall.runtime(&key, Some("https://new.acme.com")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_missing_or_wrong_key_is_told_to_every_page() {
+    let (bitcall, _) = with_origins(&["https://crm.acme.com"]).await;
+    let without = bitcall.send("GET", "/api/webphone/config", &[("origin", "https://x.com")], "").await;
+    assert_eq!(refusal(&without), (401, "WEBPHONE_MISSING_KEY".into()));
+    assert_eq!(allowed(&without), Some("*"), "so that the page can say what is wrong");
+    let empty = bitcall.runtime("", None).await;
+    assert_eq!(refusal(&empty), (401, "WEBPHONE_MISSING_KEY".into()));
+    for wrong in ["bk_live_wrong", "%00%ff", "bk_live_", "x"] {
+        let answer = bitcall.runtime(wrong, Some("https://crm.acme.com")).await;
+        assert_eq!(refusal(&answer), (401, "WEBPHONE_INVALID_KEY".into()), "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn the_key_may_come_in_a_header_after_a_preflight() {
+    let (bitcall, key) = with_origins(&["https://crm.acme.com"]).await;
+    let path = "/api/webphone/config";
+    let ask = async |path: &str, origin: &str| {
+        let headers = [
+            ("origin", origin),
+            ("access-control-request-method", "GET"),
+            ("access-control-request-headers", "x-bitcall-key"),
+        ];
+        bitcall.send("OPTIONS", path, &headers, "").await
+    };
+    let granted = ask(path, "https://crm.acme.com").await;
+    assert_eq!(granted.status, 204);
+    assert_eq!(allowed(&granted), Some("https://crm.acme.com"));
+    assert_eq!(granted.headers["access-control-allow-headers"], "x-bitcall-key");
+    assert!(granted.headers["access-control-allow-methods"].to_str().unwrap().contains("GET"));
+    assert_eq!(allowed(&ask(path, "https://evil.example").await), None);
+    assert_eq!(allowed(&ask(&format!("{path}?key={key}"), "https://crm.acme.com").await), Some("https://crm.acme.com"));
+    assert_eq!(allowed(&ask(&format!("{path}?key=bk_live_x"), "https://crm.acme.com").await), None);
+
+    let headers = [("origin", "https://crm.acme.com"), ("x-bitcall-key", key.as_str())];
+    let answer = bitcall.send("GET", path, &headers, "").await;
+    assert_eq!(data(&answer)["tenantId"], "acme");
+    assert_eq!(allowed(&answer), Some("https://crm.acme.com"));
+}
+
+#[tokio::test]
+async fn browsers_may_not_read_any_other_route() {
+    let (bitcall, key) = with_origins(&["https://crm.acme.com"]).await;
+    let headers = [("origin", "https://crm.acme.com"), ("x-bitcall-key", key.as_str())];
+    for path in ["/api/tenant?tenantId=acme", "/api/admin/tenants", "/api/nowhere"] {
+        for method in ["GET", "OPTIONS"] {
+            let answer = bitcall.send(method, path, &headers, "").await;
+            assert_eq!(allowed(&answer), None, "{method} {path}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! A program of nothing but SIP messages, transactions and digest, to see how large they are as WASM.
+//!
+//! `widget/sip/share/measure.sh` builds it as the phone is built and prints its size. It does what a
+//! user agent does with them; what it reads comes through `black_box`, so that nothing is left out.
+
+use bitcall_sip::digest::{Attempt, Secret, choose};
+use bitcall_sip::message::{Contact, Header, Headers, Message, Method, Request, quote};
+use bitcall_sip::transaction::{ClientTransaction, ServerKey, ServerTransaction};
+use bitcall_sip::ua::Millis;
+use bitcall_sip::uri::{Uri, escape_user};
+use std::hint::black_box;
+
+fn main() {
+    let input: Vec<u8> = black_box(Vec::new());
+    let name: String = black_box(String::new());
+    match Message::parse(&input) {
+        Ok(Message::Request(request)) => answer(&request, &name),
+        Ok(Message::Response(response)) => {
+            read(&response);
+            let mut transaction = ClientTransaction::new(name.clone(), true, Millis(0));
+            seen(transaction.on_response(response.status(), Millis(1)));
+            seen(transaction.on_time(Millis(2)));
+            seen((response.reason_phrase(), response.check()));
+            authorize(&response, &name);
+        }
+        Err(error) => {
+            seen(error.response().map(|response| response.to_bytes()));
+        }
+    }
+}
+
+fn answer(request: &Request, name: &str) {
+    read(request);
+    if let Err(fault) = request.check().and(request.sip_uri()) {
+        seen(request.refusal(&fault));
+    }
+    let key = ServerKey { branch: name.into(), sent_by: name.into(), method: request.method().as_str().into() };
+    let mut transaction = ServerTransaction::new(key);
+    let mut response = request.response(180, name, Some(name));
+    response.append(Header::Contact, name);
+    response.append(name, name);
+    response.set_body(name, request.body());
+    transaction.on_sent(180, &response.to_bytes(), Millis(1));
+    seen(transaction.on_repeated());
+    transaction.on_ack();
+    transaction.on_time(Millis(2));
+    seen((request.unsupported(Header::Require, &[name]), transaction.is_terminated()));
+}
+
+/// A request of our own, with credentials for every challenge.
+fn authorize(response: &Headers, name: &str) {
+    let secret = Secret::from_ha1(name).unwrap_or(Secret::Password(name));
+    let mut request = Request::new(Method::from_name(name), &escape_user(name));
+    request.push_via(name);
+    request.set(Header::From, &quote(name));
+    for (from, to) in
+        [(Header::WwwAuthenticate, Header::Authorization), (Header::ProxyAuthenticate, Header::ProxyAuthorization)]
+    {
+        for challenge in choose(response.values(from), secret) {
+            let attempt =
+                Attempt { username: name, secret, method: name, uri: name, body: b"", cnonce: name, count: 1 };
+            request.append(to, &challenge.answer(&attempt).unwrap_or_default());
+        }
+    }
+    seen(request.to_bytes());
+}
+
+fn read(headers: &Headers) {
+    seen((headers.via(), headers.call_id(), headers.cseq(), headers.max_forwards(), headers.contact()));
+    seen((headers.expires(), headers.min_expires(), headers.retry_after(), headers.content_type()));
+    seen((headers.session_expires(), headers.min_se(), headers.rseq(), headers.rack()));
+    for address in [headers.from(), headers.to()].into_iter().flatten() {
+        seen((address.display_name(), address.tag()));
+    }
+    for contact in headers.contacts().flatten() {
+        if let Contact::Address(address) = contact {
+            seen((address.expires(), address.q()));
+            if let (Ok(one), Ok(two)) = (address.uri(), Uri::parse(black_box(""))) {
+                seen((one.is_equivalent(&two), one.user_name(), one.to_string()));
+            }
+        }
+    }
+    for route in headers.record_routes().chain(headers.service_routes()).flatten() {
+        seen(route.uri().is_ok_and(|uri| uri.is_loose_router()));
+    }
+    for reason in headers.reasons() {
+        seen((reason.cause(), reason.params.text("text")));
+    }
+    seen(headers.lists(Header::Supported, black_box("100rel")));
+}
+
+/// Makes the compiler believe that the value is used.
+fn seen<T>(value: T) {
+    let _ = black_box(value);
+}

@@ -24,6 +24,8 @@ pub struct ClientTransaction {
     invite: bool,
     state: State,
     deadline: Option<Millis>,
+    /// Set by the user; a provisional response does not lift it.
+    limit: Option<Millis>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +41,7 @@ enum State {
 impl ClientTransaction {
     /// The request has just been sent. Timer B or F starts.
     pub fn new(branch: String, invite: bool, now: Millis) -> Self {
-        Self { branch, invite, state: State::Calling, deadline: Some(now.plus(TIMEOUT)) }
+        Self { branch, invite, state: State::Calling, deadline: Some(now.plus(TIMEOUT)), limit: None }
     }
 
     pub fn branch(&self) -> &str {
@@ -68,9 +70,10 @@ impl ClientTransaction {
         self.deadline
     }
 
-    /// Gives up at `at` if there is no final response by then: after CANCEL (§9.1).
+    /// Gives up at `at` if there is no final response by then, e.g. after CANCEL (§9.1). Of several limits the earliest holds.
     pub fn give_up_at(&mut self, at: Millis) {
-        self.deadline = Some(at);
+        self.limit = Some(self.limit.map_or(at, |before| before.min(at)));
+        self.deadline = self.limit;
     }
 
     pub fn on_response(&mut self, status: u16, now: Millis) -> Heard {
@@ -78,7 +81,7 @@ impl ClientTransaction {
             (State::Calling | State::Proceeding, 100..=199) => {
                 if self.invite && self.state == State::Calling {
                     // From here on the person decides how long it rings.
-                    self.deadline = None;
+                    self.deadline = self.limit;
                 }
                 self.state = State::Proceeding;
                 Heard::Provisional
@@ -139,6 +142,14 @@ mod tests {
         assert_eq!(transaction.on_response(180, Millis(10)), Heard::Provisional);
         assert!(!transaction.on_time(Millis(10_000_000)));
         assert!(transaction.is_proceeding());
+    }
+
+    #[test]
+    fn a_limit_that_was_set_holds_whatever_provisional_responses_come() {
+        let mut transaction = invite();
+        transaction.give_up_at(Millis(5_000));
+        transaction.on_response(180, Millis(10));
+        assert!(transaction.on_time(Millis(5_000)));
     }
 
     #[test]

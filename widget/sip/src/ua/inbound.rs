@@ -120,9 +120,9 @@ impl UserAgent {
         let ours = read::uri(from) == self.core.address_of_record();
         let known =
             self.calls.iter_mut().find(|call| call.has_dialog(call_id, read::tag(from), read::to_tag(response)));
-        if let Some(call) = known {
-            // The INVITE's transaction is over, its dialog is not: the ACK was lost.
-            call.repeat_ack(&mut self.core, read::to_tag(response), cseq);
+        if let Some(call) = known
+            && call.repeat_ack(&mut self.core, read::to_tag(response), cseq)
+        {
             return;
         }
         if !ours {

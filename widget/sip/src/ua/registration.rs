@@ -240,7 +240,7 @@ impl UserAgent {
     /// The connection is gone, or of no use: everything on it ends here, then the ladder begins.
     fn lost(&mut self, failure: Failure, now: Millis) {
         let leaving = self.registrar.wanted != Wanted::In;
-        self.core.link = None;
+        let was_open = self.core.link.take().is_some();
         self.keepalive.stop();
         self.registrar.in_flight = false;
         self.registrar.registered = false;
@@ -263,7 +263,9 @@ impl UserAgent {
         };
         let next = Registration::Reconnecting { failure, retry_at: Some(until) };
         self.registrar.show(&mut self.core, next);
-        self.on_link_lost(now);
+        if was_open {
+            self.on_link_lost(now);
+        }
     }
 
     /// Closes a connection that does not do, and goes on with the ladder.

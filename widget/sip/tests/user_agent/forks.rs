@@ -85,3 +85,15 @@ fn a_stranger_cannot_make_us_send_by_a_made_up_200() {
     stage.reply(&invite, 200, |_| {});
     stage.sends_nothing();
 }
+
+#[test]
+fn a_phone_that_answers_after_the_refusal_is_acknowledged_and_ended() {
+    let mut stage = Stage::registered();
+    let invite = stage.invite();
+    stage.reply(&invite, 180, |_| {});
+    stage.reply_as(&invite, 486, "other", |_| {});
+    stage.request("ACK");
+    stage.reply_sdp(&invite, 200, ANSWER);
+    stage.request("ACK");
+    stage.request("BYE");
+}

@@ -244,3 +244,13 @@ fn pressing_retry_connects_now() {
     stage.input(Input::Probe);
     assert!(stage.connects());
 }
+
+#[test]
+fn calls_that_were_not_answered_are_forgotten_when_no_connection_comes_back() {
+    let mut stage = Stage::registered();
+    stage.invite();
+    stage.lose_connection();
+    stage.wait(300_000);
+    stage.ended("c");
+    stage.assert_no_calls();
+}

@@ -357,6 +357,26 @@ impl Stage {
         sent.next().is_some_and(|bytes| bytes.starts_with(b"SIP/2.0"))
     }
 
+    pub fn drain(&mut self) -> Vec<Output> {
+        self.outputs.drain(..).collect()
+    }
+
+    pub fn next(&self) -> Option<Millis> {
+        self.agent.next_timeout()
+    }
+
+    /// No call is left, seen or unseen, and no request of one.
+    pub fn assert_no_calls(&self) {
+        let state = serde_json::to_value(&self.agent).unwrap();
+        let calls = state["calls"].as_array().unwrap();
+        assert!(calls.is_empty(), "left behind: {calls:#?}");
+        for client in state["core"]["clients"].as_array().unwrap() {
+            let owner = &client["owner"];
+            assert!(owner == "Register" || owner == "Ping", "left behind: {client:#?}");
+        }
+        assert!(state["core"]["servers"].as_array().unwrap().is_empty());
+    }
+
     /// No call is left, seen or unseen, and no request waits for a response.
     pub fn is_clean(&self) -> bool {
         let state = serde_json::to_value(&self.agent).unwrap();

@@ -37,7 +37,11 @@ impl Call {
         self.exchange = Exchange::Ours;
         self.due = None;
         self.alarms.clear(Alarm::Glare);
-        core.request(draft, self.owner(Role::Modify), now);
+        let branch = core.request(draft, self.owner(Role::Modify), now);
+        if let Some(client) = core.client(&branch, "INVITE") {
+            // Nobody's phone rings for a re-INVITE: a provisional response buys no time.
+            client.transaction.give_up_at(now.plus(TIMEOUT));
+        }
     }
 
     fn refused_offer(&mut self, core: &mut Core, status: u16, again: bool) {
@@ -55,16 +59,9 @@ impl Call {
         now: Millis,
     ) {
         match heard {
-            Heard::Provisional => {
-                // Nobody rings for a re-INVITE: it may take its time, but not for ever.
-                let branch = client.transaction.branch();
-                if let Some(client) = core.client(branch, "INVITE") {
-                    client.transaction.give_up_at(now.plus(TIMEOUT));
-                }
-            }
             Heard::Success => self.on_modified(core, client, response, now),
             Heard::Refusal => self.on_not_modified(core, client, response, now),
-            Heard::Nothing => {}
+            Heard::Provisional | Heard::Nothing => {}
         }
     }
 

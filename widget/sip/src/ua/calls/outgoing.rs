@@ -220,14 +220,19 @@ impl Call {
         leg.ack = Some((client.draft.cseq, bytes));
     }
 
-    /// The 2xx came again after its transaction's end.
-    pub(in super::super) fn repeat_ack(&mut self, core: &mut Core, remote_tag: &str, cseq: u32) {
+    /// A 2xx came after its transaction's end. False: it is news, not a repetition.
+    pub(in super::super) fn repeat_ack(&mut self, core: &mut Core, remote_tag: &str, cseq: u32) -> bool {
+        if self.exchange == (Exchange::Late { cseq }) {
+            return true;
+        }
         let leg = self.legs.iter().find(|leg| leg.dialog.remote_tag == remote_tag);
         if let Some((acked, bytes)) = leg.and_then(|leg| leg.ack.as_ref())
             && *acked == cseq
         {
             core.send(bytes.clone());
+            return true;
         }
+        false
     }
 
     fn on_refused(&mut self, core: &mut Core, client: &Client, response: &Response, now: Millis) {
@@ -282,19 +287,24 @@ impl Call {
         }
         self.alarms.clear(Alarm::Ring);
         *cancel = Cancel::Wanted;
+        let branch = branch.clone();
         let connected = core.link.is_some();
+        match core.client(&branch, "INVITE") {
+            None => self.over(now),
+            Some(client) if connected && client.transaction.is_proceeding() => self.send_cancel(core, &branch, now),
+            Some(_) => {}
+        }
+    }
+
+    pub(super) fn send_cancel(&mut self, core: &mut Core, branch: &str, now: Millis) {
         let Some(client) = core.client(branch, "INVITE") else {
             self.over(now);
             return;
         };
-        if !connected || !client.transaction.is_proceeding() {
-            return;
-        }
         client.transaction.give_up_at(now.plus(TIMEOUT));
-        *cancel = Cancel::Sent;
         let draft = client.draft.companion("CANCEL", &client.draft.to);
-        let branch = branch.clone();
-        core.request_on(&branch, draft, self.owner(Role::Cancel), now);
+        core.request_on(branch, draft, self.owner(Role::Cancel), now);
+        self.stage = Stage::Calling { branch: branch.into(), cancel: Cancel::Sent };
     }
 }
 

@@ -2,7 +2,7 @@
 //! connection ends, and how the calls that outlive it get their signalling back.
 
 use super::super::contract::{EndedBy, Event, Millis, OfferReason};
-use super::super::core::{Core, Role};
+use super::super::core::Core;
 use super::{Alarm, Call, Cancel, Exchange, Stage};
 
 /// The recovering offer is asked for again after this.
@@ -13,28 +13,26 @@ impl Call {
         let limit = now.plus(core.config.limits.recovery);
         match &mut self.stage {
             Stage::Calling { branch, cancel } => {
-                if *cancel == Cancel::No {
-                    *cancel = Cancel::Wanted;
-                }
-                // The far end may ring on: a CANCEL on the next connection stops it.
-                if let Some(client) = core.client(branch, "INVITE") {
+                // The far end may ring on: a CANCEL (again) on the next connection stops it.
+                *cancel = Cancel::Wanted;
+                if let Some(client) = core.client(branch, "INVITE")
+                    && !self.told
+                {
                     client.transaction.give_up_at(limit);
                 }
                 self.alarms.clear(Alarm::Ring);
                 self.tell_end(core, EndedBy::Network, "Connection lost", None);
             }
-            Stage::Ringing { .. } => {
+            Stage::Ringing { .. } if !self.told => {
                 // Nobody could tell us that the caller gave up: do not ring on.
                 self.alarms.clear_all();
                 self.alarms.set(Alarm::Gone, limit);
                 self.tell_end(core, EndedBy::Network, "Connection lost", None);
             }
             Stage::Answered | Stage::Up => self.detach(core, limit, now),
-            Stage::Leaving { bye } => {
-                *bye = false;
-                self.alarms.set(Alarm::Gone, limit);
-            }
-            Stage::Over => {}
+            // Its time limit stays: a connection that comes and goes does not keep it alive.
+            Stage::Leaving { bye } => *bye = false,
+            Stage::Ringing { .. } | Stage::Over => {}
         }
     }
 
@@ -69,16 +67,10 @@ impl Call {
     /// Connected and registered again.
     pub(in super::super) fn on_link_restored(&mut self, core: &mut Core, now: Millis) {
         match &self.stage {
+            // Whether a provisional response was on its way when the connection broke, nobody knows.
             Stage::Calling { branch, cancel: Cancel::Wanted } => {
-                // Whether a provisional response was on its way when the connection broke, nobody knows.
                 let branch = branch.clone();
-                if let Some(client) = core.client(&branch, "INVITE") {
-                    let draft = client.draft.companion("CANCEL", &client.draft.to);
-                    core.request_on(&branch, draft, self.owner(Role::Cancel), now);
-                    self.stage = Stage::Calling { branch, cancel: Cancel::Sent };
-                } else {
-                    self.over(now);
-                }
+                self.send_cancel(core, &branch, now);
             }
             Stage::Ringing { .. } if self.told => {
                 self.refuse_call(core, 480, EndedBy::Network, "Connection lost", now);
@@ -88,7 +80,12 @@ impl Call {
                 self.repeat_accepted(core, now);
             }
             Stage::Up if self.detached => self.recover(core, now),
-            Stage::Leaving { bye: false } => self.say_bye(core, now),
+            Stage::Leaving { bye: false } => {
+                self.stage = Stage::Leaving { bye: true };
+                if let Some(index) = self.chosen {
+                    self.bye_leg(core, index, now);
+                }
+            }
             _ => {}
         }
     }

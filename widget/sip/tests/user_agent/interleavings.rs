@@ -1,0 +1,438 @@
+//! Any order of hang-ups, answers, re-INVITEs, time-outs and lost connections.
+//!
+//! What must hold, whatever happens:
+//! - every call ends exactly once, and nothing is told of it afterwards;
+//! - every 2xx to an INVITE is acknowledged at once, with the INVITE's number;
+//! - a 2xx that made no call the person has gets a BYE;
+//! - every offer of ours is accepted or refused exactly once, unless its call ends;
+//! - when everybody falls silent, nothing is left behind;
+//! - a restored agent does the same as the one that was saved (the stage's twin);
+//! - nothing panics.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bitcall_sip::message::{Header, Message, Request, Response};
+use bitcall_sip::ua::{Command, Event, Input, Output, TransportId};
+use proptest::prelude::*;
+
+use crate::stage::{ANSWER, OFFER, Stage};
+
+/// One thing that happens; the second number chooses whom or which.
+type Step = (u8, u8);
+
+struct World {
+    stage: Stage,
+    placed: u32,
+    far_cseq: u32,
+    asks_to_connect: Option<TransportId>,
+    /// Requests of the agent's that wait for a final response.
+    pending: Vec<Request>,
+    /// INVITEs of the agent's, for dialogs.
+    invites: Vec<Request>,
+    /// Requests of the far end's.
+    theirs: Vec<Request>,
+    /// The agent's 200 to INVITEs.
+    accepted: Vec<Response>,
+    calls: Vec<String>,
+    ended: BTreeSet<String>,
+    offers: BTreeMap<String, i32>,
+    acks: BTreeSet<(String, String, u32)>,
+    byes: BTreeSet<(String, String)>,
+    last: Vec<u8>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            stage: Stage::registered(),
+            placed: 0,
+            far_cseq: 10,
+            asks_to_connect: None,
+            pending: Vec::new(),
+            invites: Vec::new(),
+            theirs: Vec::new(),
+            accepted: Vec::new(),
+            calls: Vec::new(),
+            ended: BTreeSet::new(),
+            offers: BTreeMap::new(),
+            acks: BTreeSet::new(),
+            byes: BTreeSet::new(),
+            last: Vec::new(),
+        }
+    }
+
+    fn call(&self, which: u8) -> Option<String> {
+        (!self.calls.is_empty()).then(|| self.calls[usize::from(which) % self.calls.len()].clone())
+    }
+
+    /// Looks at all that the agent did.
+    fn observe(&mut self) {
+        for output in self.stage.drain() {
+            match output {
+                Output::Connect { id, .. } => self.asks_to_connect = Some(id),
+                Output::CloseTransport { id } => {
+                    if self.stage.link == Some(id) {
+                        self.stage.link = None;
+                    }
+                    if self.asks_to_connect == Some(id) {
+                        self.asks_to_connect = None;
+                    }
+                }
+                Output::Send { id, bytes } => {
+                    assert_eq!(Some(id), self.stage.link, "sent over a closed connection");
+                    self.sent(&bytes);
+                }
+                Output::Event(event) => self.told(event),
+            }
+        }
+    }
+
+    fn sent(&mut self, bytes: &[u8]) {
+        if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+            return;
+        }
+        let message = Message::parse(bytes).expect("what we send can be read");
+        message.check().expect("and is complete");
+        match message {
+            Message::Request(request) => {
+                let call_id = request.value(Header::CallId).unwrap().to_owned();
+                let tag = request.to().unwrap().tag().unwrap_or_default().to_owned();
+                match request.method().as_str() {
+                    "ACK" => {
+                        self.acks.insert((call_id, tag, request.cseq().unwrap().number));
+                        return;
+                    }
+                    "BYE" => {
+                        self.byes.insert((call_id, tag));
+                    }
+                    "INVITE" => self.invites.push(request.clone()),
+                    _ => {}
+                }
+                self.pending.push(request);
+            }
+            Message::Response(response) => {
+                if response.is_success() && response.cseq().unwrap().method.as_str() == "INVITE" {
+                    self.accepted.push(response);
+                }
+            }
+        }
+    }
+
+    fn told(&mut self, event: Event) {
+        let call = match &event {
+            Event::Incoming { call, .. } => {
+                self.calls.push(call.clone());
+                call.clone()
+            }
+            Event::Ended { call, .. } => {
+                assert!(self.ended.insert(call.clone()), "{call} ended twice");
+                self.offers.remove(call);
+                return;
+            }
+            Event::ReinviteAccepted { call, .. } | Event::ReinviteRefused { call, .. } => {
+                if let Some(open) = self.offers.get_mut(call) {
+                    *open -= 1;
+                }
+                call.clone()
+            }
+            Event::Progress { call, .. }
+            | Event::Answered { call, .. }
+            | Event::Confirmed { call, .. }
+            | Event::Offer { call, .. }
+            | Event::OfferWithdrawn { call }
+            | Event::OfferNeeded { call, .. }
+            | Event::Detached { call }
+            | Event::Attached { call }
+            | Event::Info { call, .. }
+            | Event::InfoAnswered { call, .. } => call.clone(),
+            Event::Registration(_) | Event::Ha1 { .. } | Event::Dropped { .. } => return,
+        };
+        assert!(!self.ended.contains(&call), "{event:?} after the end");
+    }
+
+    fn far(&mut self, bytes: Vec<u8>) {
+        if self.stage.link.is_some() {
+            self.last.clone_from(&bytes);
+            self.stage.bytes(&bytes);
+            self.observe();
+        }
+    }
+
+    fn happen(&mut self, (what, which): Step) {
+        match what % 16 {
+            0 => self.place(),
+            1 | 2 => self.answer_invite(which),
+            3 => self.answer_other(which),
+            4 => self.command(which, |call| Command::HangUp { call }),
+            5 => {
+                if let Some(call) = self.call(which)
+                    && !self.ended.contains(&call)
+                {
+                    *self.offers.entry(call.clone()).or_default() += 1;
+                    self.stage.command(Command::Reinvite { call, sdp: OFFER.into() });
+                }
+            }
+            6 => self.command(which, |call| match which % 3 {
+                0 => Command::RefuseOffer { call, status: 488 },
+                _ => Command::AnswerOffer { call, sdp: ANSWER.into() },
+            }),
+            7 => self.ask_in_dialog(which),
+            8 => self.ring(which),
+            9 => self.command(which, |call| match which % 4 {
+                0 => Command::Reject { call, status: 486 },
+                _ => Command::Answer { call, sdp: ANSWER.into() },
+            }),
+            10 => self.acknowledge(which),
+            11 => self.pass(u64::from(which) * 20),
+            12 => self.pass(u64::from(which) * 400),
+            13 => self.break_or_connect(which),
+            14 => {
+                let bytes = self.last.clone();
+                self.far(bytes);
+            }
+            _ => {
+                let mut bytes = self.last.clone();
+                let at = usize::from(which).wrapping_mul(37) % bytes.len().max(1);
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte = which;
+                }
+                self.far_garbled(&bytes);
+            }
+        }
+        self.observe();
+        for (call, open) in &self.offers {
+            assert!((0..=1).contains(open) || *open > 1, "{call}: an offer answered twice");
+            assert!(*open >= 0, "{call}: an offer answered twice");
+        }
+    }
+
+    fn far_garbled(&mut self, bytes: &[u8]) {
+        if self.stage.link.is_some() {
+            self.stage.bytes(bytes);
+        }
+    }
+
+    fn command(&mut self, which: u8, make: impl FnOnce(String) -> Command) {
+        if let Some(call) = self.call(which) {
+            self.stage.command(make(call));
+        }
+    }
+
+    fn place(&mut self) {
+        self.placed += 1;
+        let call = format!("c{}", self.placed);
+        self.calls.push(call.clone());
+        self.stage.command(Command::Invite { call, target: "bob".into(), caller_id: None, sdp: Some(OFFER.into()) });
+    }
+
+    fn answer_invite(&mut self, which: u8) {
+        if self.invites.is_empty() || self.stage.link.is_none() {
+            return;
+        }
+        let invite = self.invites[usize::from(which / 16) % self.invites.len()].clone();
+        let inside = invite.to().unwrap().tag().map(str::to_owned);
+        let tag = inside.clone().unwrap_or_else(|| (if which % 2 == 0 { "a" } else { "b" }).into());
+        let status =
+            [100, 180, 183, 200, 200, 200, 486, 401, 487, 491, 481, 500, 503, 422, 200, 180][usize::from(which % 16)];
+        let mut response = invite.response(status, "Test", Some(&tag));
+        if status > 100 && status < 300 {
+            response.append(Header::Contact, "<sip:bob@far.test;transport=ws>");
+        }
+        match status {
+            183 | 200 => response.set_body("application/sdp", ANSWER.as_bytes()),
+            401 => response.append(Header::WwwAuthenticate, &format!("Digest realm=\"r\", nonce=\"{which}\"")),
+            422 => response.append(Header::MinSe, "2000"),
+            _ => {}
+        }
+        self.far(response.to_bytes());
+        if status != 200 {
+            return;
+        }
+        let call_id = invite.value(Header::CallId).unwrap().to_owned();
+        let number = invite.cseq().unwrap().number;
+        assert!(
+            self.acks.contains(&(call_id.clone(), tag.clone(), number)),
+            "a 2xx without ACK: {call_id} {tag} {number}"
+        );
+        if self.calls.iter().all(|call| self.ended.contains(call)) && self.stage.link.is_some() && inside.is_none() {
+            let left = self.byes.contains(&(call_id, tag)) || self.far_hung_up(&invite);
+            assert!(left, "a 2xx to a call that is over without BYE");
+        }
+    }
+
+    fn far_hung_up(&self, invite: &Request) -> bool {
+        self.theirs.iter().any(|request| {
+            request.method().as_str() == "BYE" && request.value(Header::CallId) == invite.value(Header::CallId)
+        })
+    }
+
+    fn answer_other(&mut self, which: u8) {
+        if self.pending.is_empty() || self.stage.link.is_none() {
+            return;
+        }
+        let index = usize::from(which / 8) % self.pending.len();
+        let request = self.pending[index].clone();
+        if request.method().as_str() == "INVITE" {
+            return;
+        }
+        self.pending.remove(index);
+        let status = [200, 200, 200, 481, 407, 500, 200, 408][usize::from(which % 8)];
+        let mut response = request.response(status, "Test", Some("far"));
+        if status == 407 {
+            response.append(Header::ProxyAuthenticate, &format!("Digest realm=\"r\", nonce=\"{which}\""));
+        }
+        if request.method().as_str() == "REGISTER"
+            && let Some(contact) = request.value(Header::Contact)
+        {
+            response.append(Header::Contact, contact);
+        }
+        self.far(response.to_bytes());
+    }
+
+    fn ask_in_dialog(&mut self, which: u8) {
+        if self.stage.link.is_none() {
+            return;
+        }
+        self.far_cseq += 1;
+        let cseq = self.far_cseq;
+        let method = ["BYE", "INVITE", "UPDATE", "INFO", "INVITE", "PRACK", "CANCEL", "NOTIFY"][usize::from(which % 8)];
+        let fill = |request: &mut Request| {
+            if matches!(method, "INVITE" | "UPDATE") && which & 64 == 0 {
+                request.set_body("application/sdp", OFFER.as_bytes());
+            }
+        };
+        let asked = if which & 8 == 0 && !self.invites.is_empty() {
+            let ours = self.invites[usize::from(which / 16) % self.invites.len()].clone();
+            let tag = ours.to().unwrap().tag().unwrap_or("a").to_owned();
+            self.stage.ask_in(&ours, &tag, method, cseq, fill)
+        } else if let Some(ok) = self.accepted.get(usize::from(which / 16) % self.accepted.len().max(1)).cloned() {
+            self.stage.ask(method, cseq, |request| {
+                request.set(Header::From, ok.value(Header::From).unwrap());
+                request.set(Header::To, ok.value(Header::To).unwrap());
+                request.set(Header::CallId, ok.value(Header::CallId).unwrap());
+                fill(request);
+            })
+        } else {
+            return;
+        };
+        self.theirs.push(asked);
+    }
+
+    fn ring(&mut self, which: u8) {
+        if self.stage.link.is_none() {
+            return;
+        }
+        let cancelled = self.theirs.iter().rfind(|request| request.method().as_str() == "INVITE").cloned();
+        if let (Some(invite), true) = (cancelled, which % 3 == 0) {
+            let copy = |name| invite.value(name).unwrap().to_owned();
+            let (via, from, to) = (copy(Header::Via), copy(Header::From), copy(Header::To));
+            let call_id = copy(Header::CallId);
+            self.stage.ask("CANCEL", invite.cseq().unwrap().number, |request| {
+                request.set(Header::Via, &via);
+                request.set(Header::From, &from);
+                request.set(Header::To, &to);
+                request.set(Header::CallId, &call_id);
+            });
+            return;
+        }
+        self.far_cseq += 1;
+        let call_id = format!("incoming-{}", self.far_cseq);
+        let asked = self.stage.ask("INVITE", self.far_cseq, |request| {
+            request.set(Header::CallId, &call_id);
+            if which % 3 == 1 {
+                request.set_body("application/sdp", OFFER.as_bytes());
+            }
+            if which % 5 == 0 {
+                request.append(Header::Require, "100rel");
+            }
+        });
+        self.theirs.push(asked);
+    }
+
+    fn acknowledge(&mut self, which: u8) {
+        if self.accepted.is_empty() || self.stage.link.is_none() {
+            return;
+        }
+        let ok = self.accepted[usize::from(which / 2) % self.accepted.len()].clone();
+        self.stage.ask("ACK", ok.cseq().unwrap().number, |request| {
+            request.set(Header::From, ok.value(Header::From).unwrap());
+            request.set(Header::To, ok.value(Header::To).unwrap());
+            request.set(Header::CallId, ok.value(Header::CallId).unwrap());
+            if which % 2 == 0 {
+                request.set_body("application/sdp", ANSWER.as_bytes());
+            }
+        });
+    }
+
+    /// Time, step by step, since a connection may go away on the way.
+    fn pass(&mut self, millis: u64) {
+        let end = self.stage.now.plus(millis);
+        while self.stage.next().is_some_and(|next| next <= end) {
+            self.stage.step();
+            self.observe();
+        }
+        self.stage.now = self.stage.now.max(end);
+    }
+
+    fn break_or_connect(&mut self, which: u8) {
+        if self.stage.link.is_some() {
+            self.stage.lose_connection();
+        } else if let Some(id) = self.asks_to_connect.take() {
+            if which % 4 == 0 {
+                self.stage.input(Input::TransportClosed { id, reason: "refused".into() });
+                self.observe();
+                return;
+            }
+            self.stage.link = Some(id);
+            self.stage.input(Input::TransportConnected { id });
+            self.observe();
+            let register = self.pending.iter().rposition(|request| request.method().as_str() == "REGISTER");
+            if let Some(register) = register {
+                let register = self.pending.remove(register);
+                let contact = register.value(Header::Contact).unwrap().to_owned();
+                self.stage.reply(&register, 200, |response| response.append(Header::Contact, &contact));
+            }
+        }
+        self.observe();
+    }
+
+    /// The person hangs up everything, and nobody answers any more.
+    fn silence(&mut self) {
+        for call in self.calls.clone() {
+            self.stage.command(Command::HangUp { call });
+            self.observe();
+        }
+        self.stage.answers_pings = false;
+        self.pass(300_000);
+        for call in &self.calls {
+            assert!(self.ended.contains(call), "{call} never ended");
+        }
+        assert!(self.offers.is_empty());
+        self.stage.assert_no_calls();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_the_order(steps in proptest::collection::vec(any::<Step>(), 1..60)) {
+        let mut world = World::new();
+        world.place();
+        world.observe();
+        for step in steps {
+            world.happen(step);
+        }
+        world.silence();
+    }
+
+    #[test]
+    fn bytes_of_any_kind_never_panic(messages in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 1..20)) {
+        let mut stage = Stage::registered();
+        stage.outgoing_call();
+        for bytes in messages {
+            stage.bytes(&bytes);
+        }
+        prop_assert!(!stage.has_ended());
+    }
+}

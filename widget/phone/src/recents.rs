@@ -141,7 +141,7 @@ mod tests {
             state: CallState::Incoming,
             hold: Hold::None,
             remote_held: false,
-            started_at: NOW,
+            started_at: NOON,
             answered_at: None,
             page: None,
             detached: false,

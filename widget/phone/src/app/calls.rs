@@ -72,7 +72,7 @@ impl App {
     /// From the agent.
     pub(super) fn hear_agent(self: &Rc<Self>, message: ToPage) {
         match message {
-            ToPage::Snapshot { snapshot } => self.follow(snapshot),
+            ToPage::Snapshot { snapshot } => self.follow(&snapshot),
             ToPage::Event { event } => self.news(event),
             ToPage::Log { line } => {
                 if self.with_tenant(|tenant| tenant.host.debug) == Some(true) {
@@ -169,26 +169,26 @@ impl App {
         self.ui.keypad_open.set(false);
     }
 
-    fn follow(self: &Rc<Self>, snapshot: Snapshot) {
+    fn follow(self: &Rc<Self>, snapshot: &Snapshot) {
         let ui = self.ui;
         let before = ui.snapshot.with_untracked(|before| before.registration.clone());
-        let shown = ui.snapshot.with_untracked(|before| focused(before).map(|call| call.id.clone()));
-        let shows = focused(&snapshot).map(|call| call.id.clone());
-        if shown != shows {
+        let shown_before = ui.snapshot.with_untracked(|before| focused(before).map(|call| call.id.clone()));
+        let shown = focused(snapshot).map(|call| call.id.clone());
+        if shown != shown_before {
             ui.levels.set(crate::ui::Levels::default());
             ui.digits.set(String::new());
             ui.keypad_open.set(false);
-            if shows.is_some() && page::has_focus() {
+            if shown.is_some() && page::has_focus() {
                 page::focus_soon(crate::screens::CALL);
             }
         }
-        if shown.is_none() && shows.is_some() {
+        if shown_before.is_none() && shown.is_some() {
             ui.number.set(String::new());
         }
         ui.now.set(page::now());
-        ui.muted.update(|muted| muted.retain(|id| find(&snapshot, id).is_some()));
+        ui.muted.update(|muted| muted.retain(|id| find(snapshot, id).is_some()));
         ui.snapshot.set(snapshot.clone());
-        self.follow_registration(&before, &snapshot);
+        self.follow_registration(&before, snapshot);
     }
 
     fn news(self: &Rc<Self>, event: Event) {
@@ -237,7 +237,7 @@ impl App {
         }));
         self.tell_badge();
         // An unanswered incoming call stands in the recents; one ended by the person's own hand needs no news.
-        if (recent.answered || call.direction == Direction::Outbound) && !(here && !recent.answered) {
+        if recent.answered || (call.direction == Direction::Outbound && !here) {
             let stays = recent.answered;
             let id = recent.id.clone();
             ui.ended.set(Some(recent));

@@ -131,7 +131,7 @@ impl App {
             }
             Registration::Failed { reason } => {
                 self.signed_in.set(true);
-                if before != &snapshot.registration {
+                if before != &snapshot.registration || self.ui.form.busy.get_untracked() {
                     self.failed(reason, focused(snapshot).is_some());
                 }
             }
@@ -228,7 +228,8 @@ impl App {
             domain: domain.to_owned(),
             user_key: format!("{username}@{domain}").to_lowercase(),
         }));
-        if let Some(call) = self.waiting_call.borrow_mut().take() {
+        let waiting = self.waiting_call.borrow_mut().take();
+        if let Some(call) = waiting {
             self.host_call(call);
         }
     }

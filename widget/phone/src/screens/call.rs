@@ -45,7 +45,7 @@ pub fn call(ui: Ui, id: &CallId) -> View {
                         .attr("dir", "ltr")
                         .attr("aria-label", "Digits sent")
                         .children(move || ui.digits.get_clone()),
-                    keypad(move |digit| ui.act(Act::Digit(id.clone(), digit))),
+                    keypad(false, move |digit| ui.act(Act::Digit(id.clone(), digit))),
                 ))
             },
             move || {

@@ -26,7 +26,7 @@ pub fn dialer(ui: Ui) -> View {
             move || ui.ended.get_clone().map(|call| ended(ui, call)).unwrap_or_default(),
             number_field(ui),
             identity(ui),
-            keypad(move |digit| ui.act(Act::Type(digit))),
+            keypad(true, move |digit| ui.act(Act::Type(digit))),
             button().class("call-button").r#type("submit").children((icon(Icon::Phone), span().children("Call"))),
         ))
         .into()

@@ -1,8 +1,13 @@
 //! Twelve keys, as on every phone since 1963.
 
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
 use sycamore::prelude::*;
 use sycamore::web::events;
 use sycamore::web::tags::*;
+
+use crate::link::dom::Timer;
 
 const KEYS: [(char, &str); 12] = [
     ('1', ""),
@@ -19,33 +24,76 @@ const KEYS: [(char, &str); 12] = [
     ('#', ""),
 ];
 
-/// `press` gets the key.
-pub fn keypad(press: impl Fn(char) + Clone + 'static) -> View {
+/// How long a key is held down to mean its second sign.
+const LONG_MS: i32 = 450;
+
+/// `press` gets the key; held down, 0 is `+` where that makes sense.
+pub fn keypad(plus: bool, press: impl Fn(char) + Clone + 'static) -> View {
     div()
         .class("keypad")
         .attr("role", "group")
         .attr("aria-label", "Keys")
         // Numbers run from left to right in every script.
         .attr("dir", "ltr")
-        .children(KEYS.iter().map(|(digit, letters)| key(*digit, letters, press.clone())).collect::<Vec<View>>())
+        .children(
+            KEYS.iter()
+                .map(|(digit, letters)| key(*digit, letters, plus && *digit == '0', press.clone()))
+                .collect::<Vec<View>>(),
+        )
         .into()
 }
 
-fn key(digit: char, letters: &'static str, press: impl Fn(char) + 'static) -> View {
+fn key(digit: char, letters: &'static str, plus: bool, press: impl Fn(char) + Clone + 'static) -> View {
     let name = match digit {
         '*' => "Star".to_owned(),
         '#' => "Hash".to_owned(),
         digit => digit.to_string(),
     };
     let shown = if digit == '*' { '∗' } else { digit };
-    button()
+    let letters = if digit == '0' && !plus { "" } else { letters };
+    let held = Rc::new(Held::default());
+    let key = button()
         .class(if digit.is_ascii_digit() { "key" } else { "key sign" })
         .r#type("button")
         .attr("aria-label", name)
-        .on(events::click, move |_| press(digit))
         .children((
             span().class("key-digit").children(shown.to_string()),
             span().class("key-letters").attr("aria-hidden", "true").children(letters),
-        ))
+        ));
+    let click = {
+        let (held, press) = (Rc::clone(&held), press.clone());
+        move |_| {
+            if !held.done.replace(false) {
+                press(digit);
+            }
+        }
+    };
+    let key = key.on(events::click, click);
+    if !plus {
+        return key.into();
+    }
+    let down = {
+        let held = Rc::clone(&held);
+        move |_| {
+            held.done.set(false);
+            let (fired, press) = (Rc::clone(&held), press.clone());
+            *held.timer.borrow_mut() = Some(Timer::after(LONG_MS, move || {
+                fired.done.set(true);
+                press('+');
+            }));
+        }
+    };
+    let (up, away) = (Rc::clone(&held), held);
+    key.on(events::pointerdown, down)
+        .on(events::pointerup, move |_| drop(up.timer.take()))
+        .on(events::pointerleave, move |_| drop(away.timer.take()))
         .into()
+}
+
+/// A key that is down.
+#[derive(Default)]
+struct Held {
+    timer: RefCell<Option<Timer>>,
+    /// The long press has had its effect: the click that follows is none.
+    done: Cell<bool>,
 }

@@ -154,7 +154,9 @@ fn bind(module: &str, wasm: &Path) -> Result<(String, Vec<u8>)> {
         .remove_name_section(true)
         .remove_producers_section(true);
     let mut output = bindgen.generate_output().map_err(|e| failed(&e))?;
-    if !output.snippets().is_empty() || !output.local_modules().is_empty() {
+    // A crate that exports a type has an entry here, even with nothing in it.
+    let snippets = output.snippets().values().any(|snippets| !snippets.is_empty());
+    if snippets || !output.local_modules().is_empty() {
         return Err(failed(&"JavaScript snippets are not embedded; put the code into a file of its own"));
     }
     let bytes = output.wasm_mut().emit_wasm();
@@ -262,7 +264,7 @@ impl Assets {
         let mut table = String::from("pub static ASSETS: &[Asset] = &[\n");
         for (number, asset) in self.list.iter().enumerate() {
             let file = |suffix: &str| out_dir.join(format!("asset{number}{suffix}"));
-            let mut embed = |suffix: &str, body: &[u8]| {
+            let embed = |suffix: &str, body: &[u8]| {
                 let path = file(suffix);
                 fs::write(&path, body).map_err(|e| format!("{}: {e}", path.display()))?;
                 Ok::<_, String>(format!("include_bytes!({:?})", path.display().to_string()))

@@ -23,11 +23,7 @@ pub type UnixMillis = u64;
 
 /// Page → agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(
-    tag = "type",
-    rename_all = "camelCase",
-    rename_all_fields = "camelCase"
-)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ToAgent {
     /// First message on a port. `page` is random, unique per page load.
     Attach {
@@ -95,23 +91,25 @@ pub enum OtherCalls {
 
 /// Agent → page.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(
-    tag = "type",
-    rename_all = "camelCase",
-    rename_all_fields = "camelCase"
-)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ToPage {
     /// The whole visible state; sent after `Attach` and whenever something changed.
-    Snapshot { snapshot: Snapshot },
+    Snapshot {
+        snapshot: Snapshot,
+    },
     /// Something happened, said exactly once to each page it concerns.
-    Event { event: Event },
+    Event {
+        event: Event,
+    },
     Media {
         call: CallId,
         request: u32,
         ask: MediaAsk,
     },
     /// A line for the debug log, e.g. why a message was dropped.
-    Log { line: String },
+    Log {
+        line: String,
+    },
 }
 
 /// Who signs in, and where.
@@ -142,11 +140,7 @@ impl std::fmt::Debug for Account {
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    tag = "kind",
-    rename_all = "camelCase",
-    rename_all_fields = "camelCase"
-)]
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Secret {
     Password {
         password: String,
@@ -175,11 +169,7 @@ pub struct Snapshot {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    tag = "state",
-    rename_all = "camelCase",
-    rename_all_fields = "camelCase"
-)]
+#[serde(tag = "state", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Registration {
     #[default]
     SignedOut,
@@ -196,7 +186,9 @@ pub enum Registration {
         retry_at: Option<UnixMillis>,
     },
     /// Will not try again without the person.
-    Failed { reason: Failure },
+    Failed {
+        reason: Failure,
+    },
 }
 
 /// Why there is no registration. `code` drives logic, `words` are shown.
@@ -255,11 +247,7 @@ pub enum Direction {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    tag = "name",
-    rename_all = "camelCase",
-    rename_all_fields = "camelCase"
-)]
+#[serde(tag = "name", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum CallState {
     /// Outbound, nothing heard from the far end yet.
     Dialing,
@@ -297,11 +285,7 @@ pub struct Cause {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    tag = "name",
-    rename_all = "camelCase",
-    rename_all_fields = "camelCase"
-)]
+#[serde(tag = "name", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Event {
     CallStarted {
         call: Call,
@@ -344,11 +328,7 @@ pub enum Event {
 
 /// The agent asks the page that owns the call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    tag = "name",
-    rename_all = "camelCase",
-    rename_all_fields = "camelCase"
-)]
+#[serde(tag = "name", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum MediaAsk {
     /// Make an offer, creating the connection where there is none. Reply: `Description`.
     Offer { flow: Flow, restart_ice: bool },
@@ -374,11 +354,7 @@ pub enum Flow {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    tag = "name",
-    rename_all = "camelCase",
-    rename_all_fields = "camelCase"
-)]
+#[serde(tag = "name", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum MediaReply {
     Description { sdp: String },
     Done,

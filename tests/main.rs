@@ -7,6 +7,7 @@ mod assets;
 mod config_faults;
 mod demo;
 mod durability;
+mod edge;
 mod installation;
 mod origins;
 mod provisioning;

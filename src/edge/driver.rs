@@ -26,8 +26,6 @@ use super::{Directory, Limits, Options, Statistics};
 const READ_BUFFER: usize = 1024;
 /// The largest SIP message taken. A WebRTC offer has 2 to 6 KB.
 const MAX_MESSAGE: usize = 64 * 1024;
-/// How long one message may take to be written, and a closing handshake to finish.
-const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 
 pub struct Shared {
     state: Mutex<State>,
@@ -182,6 +180,7 @@ pub async fn serve<S>(shared: Arc<Shared>, io: S, peer: SocketAddr)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
+    let patience = shared.limits.write;
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(0)
@@ -201,7 +200,7 @@ where
     };
     let Some(id) = admitted else {
         debug!(%peer, "connection refused: the edge is full or going down");
-        close(&mut socket, frame(CloseCode::Again, "try again later")).await;
+        close(&mut socket, frame(CloseCode::Again, "try again later"), patience).await;
         return;
     };
     shared.timer.notify_one();
@@ -212,7 +211,7 @@ where
     // The core forgets the connection before the closing handshake, which may take a while.
     drop(presence);
     if let End::Close(frame) = end {
-        close(&mut socket, frame).await;
+        close(&mut socket, frame, patience).await;
     }
 }
 
@@ -229,17 +228,17 @@ async fn converse<S>(presence: &Presence, socket: &mut WebSocketStream<S>, outbo
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let silence = presence.shared.limits.silence;
+    let limits = &presence.shared.limits;
     let mut pinged = false;
     let mut heard = tokio::time::Instant::now();
     loop {
-        let patience = if pinged { 2 * silence } else { silence };
+        let patience = if pinged { 2 * limits.silence } else { limits.silence };
         tokio::select! {
             biased;
             () = outbox.wake.notified() => {
                 let (messages, close) = outbox.take();
                 for message in messages {
-                    if !write(socket, websocket_message(message)).await {
+                    if !write(socket, websocket_message(message), limits.write).await {
                         return End::Gone;
                     }
                 }
@@ -271,7 +270,7 @@ where
                     return End::Close(frame(CloseCode::Policy, "no answer to ping"));
                 }
                 pinged = true;
-                if !write(socket, Message::Ping(Bytes::new())).await {
+                if !write(socket, Message::Ping(Bytes::new()), limits.write).await {
                     return End::Gone;
                 }
             }
@@ -280,19 +279,19 @@ where
 }
 
 /// Whether the message could be written in time.
-async fn write<S>(socket: &mut WebSocketStream<S>, message: Message) -> bool
+async fn write<S>(socket: &mut WebSocketStream<S>, message: Message, patience: Duration) -> bool
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    matches!(tokio::time::timeout(WRITE_PATIENCE, socket.send(message)).await, Ok(Ok(())))
+    matches!(tokio::time::timeout(patience, socket.send(message)).await, Ok(Ok(())))
 }
 
 /// The closing handshake, as far as the other side takes part in it.
-async fn close<S>(socket: &mut WebSocketStream<S>, frame: CloseFrame)
+async fn close<S>(socket: &mut WebSocketStream<S>, frame: CloseFrame, patience: Duration)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let _ = tokio::time::timeout(WRITE_PATIENCE, async {
+    let _ = tokio::time::timeout(patience, async {
         if socket.close(Some(frame)).await.is_ok() {
             while let Some(Ok(_)) = socket.next().await {}
         }
@@ -344,3 +343,6 @@ pub async fn shutdown(shared: &Shared, grace: Duration) {
 pub fn statistics(shared: &Shared) -> Statistics {
     lock(&shared.state).core.statistics()
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,6 +69,8 @@ pub struct Limits {
     pub echo_calls: usize,
     /// Bytes waiting to be written to one connection before it is given up as stuck.
     pub unsent_bytes: usize,
+    /// How long one message may take to be written, and a closing handshake to finish.
+    pub write: Duration,
     /// How long a connection may stay without a successful sign-in.
     pub sign_in: Duration,
     /// How long a connection may be silent before it is pinged, and then again before it is dropped.
@@ -84,6 +86,7 @@ impl Default for Limits {
             requests: 2_000,
             echo_calls: 32,
             unsent_bytes: 256 * 1024,
+            write: Duration::from_secs(10),
             sign_in: Duration::from_mins(1),
             silence: Duration::from_secs(30),
         }

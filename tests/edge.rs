@@ -1,0 +1,148 @@
+//! The SIP edge from outside: phones on web sockets against `bitcall demo`, and
+//! the echo by a real ICE, DTLS and SRTP peer over UDP.
+
+#[path = "edge/demo.rs"]
+mod demo;
+#[path = "edge/media.rs"]
+mod media;
+#[path = "edge/phone.rs"]
+mod phone;
+
+use bitcall_sip::message::{Header, Method};
+
+use demo::Demo;
+use media::Media;
+use phone::Phone;
+
+const SDP: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n";
+
+#[tokio::test]
+async fn two_extensions_register_call_each_other_and_hang_up() {
+    let demo = Demo::start().await;
+    let mut alice = Phone::register(&demo, 0).await;
+    let mut bob = Phone::register(&demo, 1).await;
+
+    let invite = alice.invite(&bob.address(), SDP).await;
+    let rings = bob.expect_request(Method::Invite).await;
+    assert_eq!(rings.body(), SDP.as_bytes());
+    assert!(rings.value(Header::ProxyAuthorization).is_none());
+    bob.respond(&rings, 180, "").await;
+    assert_eq!(alice.final_or(180, &invite).await.status(), 180);
+    bob.respond(&rings, 200, SDP).await;
+    let ok = alice.answer_to(&invite).await;
+    assert_eq!(ok.status(), 200);
+    alice.send_in_dialog(Method::Ack, &ok).await;
+    bob.expect_request(Method::Ack).await;
+
+    let bye = alice.send_in_dialog(Method::Bye, &ok).await;
+    let request = bob.expect_request(Method::Bye).await;
+    bob.respond(&request, 200, "").await;
+    assert_eq!(alice.answer_to(&bye).await.status(), 200);
+}
+
+#[tokio::test]
+async fn every_device_rings_and_the_ones_that_are_late_are_told_it_was_answered_elsewhere() {
+    let demo = Demo::start().await;
+    let mut alice = Phone::register(&demo, 0).await;
+    let mut desk = Phone::register(&demo, 1).await;
+    let mut mobile = Phone::register(&demo, 1).await;
+
+    let invite = alice.invite(&desk.address(), SDP).await;
+    let on_desk = desk.expect_request(Method::Invite).await;
+    let on_mobile = mobile.expect_request(Method::Invite).await;
+    mobile.respond(&on_mobile, 180, "").await;
+    alice.final_or(180, &invite).await;
+    desk.respond(&on_desk, 200, SDP).await;
+    assert_eq!(alice.answer_to(&invite).await.status(), 200);
+    let cancel = mobile.expect_request(Method::Cancel).await;
+    assert!(cancel.value(Header::Reason).unwrap().contains("cause=200"));
+}
+
+#[tokio::test]
+async fn strangers_and_wrong_passwords_get_nowhere() {
+    let demo = Demo::start().await;
+    let mut bob = Phone::register(&demo, 1).await;
+
+    let mut stranger = Phone::connect(&demo, 0).await;
+    let invite = stranger.request(Method::Invite, &bob.address());
+    stranger.send(&invite).await;
+    assert_eq!(stranger.answer_to(&invite).await.status(), 407);
+
+    stranger.password = "wrong".to_owned();
+    assert_eq!(stranger.try_register().await.status(), 401);
+
+    let mut alice = Phone::register(&demo, 0).await;
+    let abroad = alice.request(Method::Invite, "sip:bob@example.com");
+    assert_eq!(alice.ask(&abroad).await.status(), 403);
+    // Bob has heard of none of it: the first that reaches him is this.
+    alice.invite(&bob.address(), SDP).await;
+    bob.expect_request(Method::Invite).await;
+}
+
+#[tokio::test]
+async fn garbage_costs_its_sender_nothing_but_the_answer_and_too_much_of_it_the_connection() {
+    let demo = Demo::start().await;
+    let mut alice = Phone::register(&demo, 0).await;
+    alice.send_text("not SIP at all").await;
+    alice.send_text("INVITE sip:x SIP/2.0\r\n\r\n").await;
+    alice.send_text("\r\n\r\n").await;
+    assert_eq!(alice.receive().await.unwrap(), b"\r\n");
+    alice.send_text(&"x".repeat(70_000)).await;
+    while alice.receive().await.is_some() {}
+}
+
+#[tokio::test]
+async fn a_websocket_without_the_subprotocol_sip_is_refused() {
+    let demo = Demo::start().await;
+    assert!(demo.open_socket("sip").await.is_ok());
+    assert!(demo.open_socket("chat").await.is_err());
+}
+
+#[tokio::test]
+async fn the_echo_sends_back_what_it_hears_also_to_a_reloaded_page_until_bye() {
+    let demo = Demo::start().await;
+    let mut alice = Phone::register(&demo, 0).await;
+    let mut media = Media::bind();
+
+    let invite = alice.invite(&format!("sip:*43@{}", demo.domain), &media.offer()).await;
+    let ok = alice.answer_to(&invite).await;
+    assert_eq!(ok.status(), 200);
+    media.answer(std::str::from_utf8(ok.body()).unwrap());
+    alice.send_in_dialog(Method::Ack, &ok).await;
+    media.hear_oneself(50).await;
+
+    // A page that was reloaded has a new certificate and continues the same call.
+    let mut media = Media::bind();
+    let again = alice.offer_in_dialog(&ok, &media.offer()).await;
+    let answer = alice.answer_to(&again).await;
+    assert_eq!(answer.status(), 200);
+    media.answer(std::str::from_utf8(answer.body()).unwrap());
+    alice.send_in_dialog(Method::Ack, &ok).await;
+    media.hear_oneself(50).await;
+
+    let bye = alice.send_in_dialog(Method::Bye, &ok).await;
+    assert_eq!(alice.answer_to(&bye).await.status(), 200);
+    media.closed().await;
+}
+
+#[tokio::test]
+async fn the_echo_offers_an_address_that_a_browser_without_flags_can_use() {
+    let demo = Demo::start().await;
+    let mut alice = Phone::register(&demo, 0).await;
+    let mut media = Media::bind();
+    let invite = alice.invite(&format!("sip:*43@{}", demo.domain), &media.offer()).await;
+    let ok = alice.answer_to(&invite).await;
+    let sdp = String::from_utf8(ok.body().to_vec()).unwrap();
+    let offered: Vec<&str> =
+        sdp.lines().filter(|line| line.starts_with("a=candidate:")).filter_map(|line| line.split(' ').nth(4)).collect();
+    let own: Vec<String> = if_addrs::get_if_addrs()
+        .unwrap()
+        .iter()
+        .filter(|interface| !interface.is_loopback() && interface.is_oper_up() && !interface.is_link_local())
+        .map(|interface| interface.ip().to_string())
+        .collect();
+    for address in own {
+        assert!(offered.contains(&address.as_str()), "{address} in {sdp}");
+    }
+    assert!(offered.contains(&"127.0.0.1"), "{sdp}");
+}

@@ -47,7 +47,7 @@ struct Inner {
     /// Sent before the port was there.
     early: RefCell<Vec<ToAgent>>,
     media: Media,
-    on_message: RefCell<Box<dyn FnMut(ToPage)>>,
+    on_message: Box<dyn Fn(ToPage)>,
     /// What is needed to attach again after the page comes back from the back/forward cache.
     place: Place,
     account: RefCell<Option<Account>>,
@@ -55,6 +55,8 @@ struct Inner {
     listeners: RefCell<Vec<Listener>>,
     heartbeat: RefCell<Option<Timer>>,
     lock: RefCell<Option<lock::Lock>>,
+    /// The shared worker does not run here: the agent lives in this page.
+    alone: Cell<bool>,
     away: Cell<bool>,
     closed: Cell<bool>,
 }
@@ -65,24 +67,20 @@ impl Link {
     ///
     /// `on_message` gets every [`ToPage`] but the media requests, which `media`
     /// serves by itself. It is never called before this function has returned.
-    pub fn attach(
-        place: Place,
-        account: Option<Account>,
-        media: Media,
-        on_message: impl FnMut(ToPage) + 'static,
-    ) -> Link {
+    pub fn attach(place: Place, account: Option<Account>, media: Media, on_message: impl Fn(ToPage) + 'static) -> Link {
         let link = Link(Rc::new(Inner {
             page: dom::random_id(),
             port: RefCell::default(),
             early: RefCell::default(),
             media,
-            on_message: RefCell::new(Box::new(on_message)),
+            on_message: Box::new(on_message),
             place,
             account: RefCell::new(account),
             attachment: RefCell::default(),
             listeners: RefCell::default(),
             heartbeat: RefCell::default(),
             lock: RefCell::default(),
+            alone: Cell::new(false),
             away: Cell::new(false),
             closed: Cell::new(false),
         }));
@@ -185,14 +183,25 @@ impl Inner {
 
     fn open(self: &Rc<Self>) {
         let weak = Rc::downgrade(self);
-        let attachment = attach::Attachment::open(&self.place, {
+        let on_broken = {
+            let weak = weak.clone();
+            move || {
+                if let Some(link) = weak.upgrade() {
+                    link.alone.set(true);
+                    link.leave();
+                    link.open();
+                }
+            }
+        };
+        let on_message = {
             let weak = weak.clone();
             move |message| {
                 if let Some(link) = weak.upgrade() {
                     link.receive(message);
                 }
             }
-        });
+        };
+        let attachment = attach::Attachment::open(&self.place, !self.alone.get(), on_broken, on_message);
         let port = attachment.port().clone();
         *self.attachment.borrow_mut() = Some(attachment);
         attach::post(&port, &ToAgent::Attach { page: self.page.clone(), visible: dom::visible() });
@@ -287,6 +296,6 @@ impl Inner {
             ToPage::Snapshot { snapshot } => self.media.follow(snapshot, &self.page),
             ToPage::Event { .. } | ToPage::Log { .. } => {}
         }
-        (self.on_message.borrow_mut())(message);
+        (self.on_message)(message);
     }
 }

@@ -83,7 +83,7 @@ struct Inner {
     speaker: Speaker,
     tones: Tones,
     send: RefCell<Option<Send>>,
-    on_notice: RefCell<Box<dyn FnMut(Notice)>>,
+    on_notice: Box<dyn Fn(Notice)>,
     levels: RefCell<Option<(CallId, Timer)>>,
     device_changes: RefCell<Option<Listener>>,
     sound_blocked: Cell<bool>,
@@ -92,7 +92,7 @@ struct Inner {
 /// For the screens.
 impl Media {
     /// `on_notice` is never called before this function has returned.
-    pub fn new(settings: Settings, on_notice: impl FnMut(Notice) + 'static) -> Media {
+    pub fn new(settings: Settings, on_notice: impl Fn(Notice) + 'static) -> Media {
         let media = Media(Rc::new(Inner {
             microphone: Microphone::new(settings.microphone.clone()),
             speaker: Speaker::new(settings.speaker.clone()),
@@ -100,7 +100,7 @@ impl Media {
             sessions: RefCell::default(),
             tones: Tones::silent(),
             send: RefCell::default(),
-            on_notice: RefCell::new(Box::new(on_notice)),
+            on_notice: Box::new(on_notice),
             levels: RefCell::default(),
             device_changes: RefCell::default(),
             sound_blocked: Cell::new(false),
@@ -281,7 +281,7 @@ impl Inner {
     }
 
     fn notify(&self, notice: Notice) {
-        (self.on_notice.borrow_mut())(notice);
+        (self.on_notice)(notice);
     }
 
     /// Plays a far end, and finds out whether the browser lets it.

@@ -319,7 +319,7 @@ pub enum Event {
         code: String,
         message: String,
     },
-    /// The far end refused hold or resume; the UI must show the truth again.
+    /// The far end refused what `held` says was asked for; the UI must show the truth again.
     HoldFailed {
         call: CallId,
         held: bool,

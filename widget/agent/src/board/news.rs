@@ -327,9 +327,10 @@ impl Board {
         if line.want_held == line.held {
             return;
         }
+        let held = line.want_held;
         line.want_held = line.held;
         line.show_hold();
-        let event = Event::HoldFailed { call: line.call.id.clone(), held: line.held };
+        let event = Event::HoldFailed { call: line.call.id.clone(), held };
         if let Some(page) = line.call.page.clone() {
             self.tell_page(&page, event);
         }

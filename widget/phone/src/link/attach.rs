@@ -24,8 +24,17 @@ pub struct Attachment {
 
 impl Attachment {
     /// Messages posted to the port before the agent has started are kept by the browser.
-    pub fn open(place: &Place, mut on_message: impl FnMut(ToPage) + 'static) -> Attachment {
-        let (port, loading) = shared(place).unwrap_or_else(|| in_page(place));
+    ///
+    /// `on_broken` is called when the shared worker's script cannot run; open
+    /// another one with `may_share: false` then.
+    pub fn open(
+        place: &Place,
+        may_share: bool,
+        on_broken: impl FnOnce() + 'static,
+        on_message: impl Fn(ToPage) + 'static,
+    ) -> Attachment {
+        let shared = if may_share { shared(place, on_broken) } else { None };
+        let (port, loading) = shared.unwrap_or_else(|| in_page(place));
         let messages = Listener::new(&port, "message", move |event| {
             let Some(text) = event.dyn_ref::<MessageEvent>().and_then(|event| event.data().as_string()) else {
                 return;
@@ -62,7 +71,7 @@ pub fn post(port: &MessagePort, message: &ToAgent) {
 }
 
 /// `None` where the browser has no `SharedWorker` (Chrome on Android), or refuses it.
-fn shared(place: &Place) -> Option<(MessagePort, Vec<Listener>)> {
+fn shared(place: &Place, on_broken: impl FnOnce() + 'static) -> Option<(MessagePort, Vec<Listener>)> {
     let window = window()?;
     if !Reflect::has(&window, &JsValue::from_str("SharedWorker")).unwrap_or(false) {
         return None;
@@ -74,8 +83,13 @@ fn shared(place: &Place) -> Option<(MessagePort, Vec<Listener>)> {
     // so that a reload keeps the call.
     let _ = Reflect::set(&options, &JsValue::from_str("extendedLifetime"), &JsValue::TRUE);
     let worker = SharedWorker::new_with_worker_options(&place.worker, &options).ok()?;
-    let port = worker.port();
-    Some((port, Vec::new()))
+    let mut on_broken = Some(on_broken);
+    let broken = Listener::new(&worker, "error", move |_| {
+        if let Some(on_broken) = on_broken.take() {
+            on_broken();
+        }
+    });
+    Some((worker.port(), vec![broken]))
 }
 
 /// Loads the agent into this page. A script element, since the page's content

@@ -154,9 +154,11 @@ proptest! {
         prop_assert_eq!(credentials.verify(stored, "INVITE", b"other"), qop != [Qop::AuthInt]);
         let wrong = format!("{password}x");
         prop_assert!(!credentials.verify(Secret::Password(&wrong), "INVITE", b"body"));
-        let mut cut = credentials.clone();
-        cut.response = credentials.response[1..].to_owned().into();
-        prop_assert!(!cut.verify(stored, "INVITE", b"body"));
+        let whole = credentials.response.clone().into_owned();
+        for cut in [&whole[1..], &whole[..whole.len() - 1], ""] {
+            let cut = Credentials { response: cut.into(), ..credentials.clone() };
+            prop_assert!(!cut.verify(stored, "INVITE", b"body"));
+        }
     }
 
     #[test]

@@ -126,6 +126,8 @@ fn credentials_that_lack_something_are_none() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     /// Whatever the names, what the client answers the server accepts, and nothing else.
     #[test]
     fn client_and_server_agree(

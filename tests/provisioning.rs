@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use crate::appliance::{self, Serve};
 use crate::installation::{Answer, Installation, MASTER_SECRET, PANEL_KEY, data, faulty_fields, refusal};
 
 #[tokio::test]
@@ -309,6 +310,41 @@ async fn commands_do_the_same_without_a_server_beside_one_and_from_afar() {
     let table = bitcall.bitcall(&["extension", "list", "acme"]);
     assert!(table.out.contains("101") && table.out.contains("Anna"), "{table:?}");
     assert!(!table.out.contains(added["password"].as_str().unwrap()));
+}
+
+#[test]
+fn commands_at_the_same_time_wait_for_each_other_where_no_server_runs() {
+    let bitcall = Installation::new();
+    std::thread::scope(|scope| {
+        for n in 0..4 {
+            let id = format!("tenant{n}");
+            let bitcall = &bitcall;
+            scope.spawn(move || assert_eq!(bitcall.bitcall(&["tenant", "provision", &id]).exit, 0));
+        }
+    });
+    assert_eq!(bitcall.bitcall(&["tenant", "list", "--json"]).json()["total"], 4);
+}
+
+#[tokio::test]
+async fn a_remote_server_must_prove_who_it_is() {
+    let serve = Serve::start("");
+    let url = format!("https://localhost:{}", serve.https.rsplit_once(':').unwrap().1);
+    let directory = serve.place();
+    let secret = |name| std::fs::read_to_string(directory.join(name)).unwrap();
+    let ask = |ca: &[&str]| {
+        let mut command = appliance::bitcall();
+        command.args(["tenant", "list", "--json", "--server", &url]).args(ca);
+        command.env("BITCALL_PANEL_KEY", secret("panel_key")).env("APP_MASTER_SECRET", secret("master_secret"));
+        appliance::run(&mut command)
+    };
+    let (status, out, err) = ask(&[]);
+    assert_eq!((status.code(), out.as_str()), (Some(3), ""));
+    assert!(err.contains("--ca"), "{err}");
+    let certificate = directory.join("data/tls/development-localhost.crt");
+    let (status, out, err) = ask(&["--ca", certificate.to_str().unwrap()]);
+    assert_eq!(status.code(), Some(0), "{err}");
+    let listed: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(listed, json!({ "tenants": [], "total": 0 }));
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::effective::Defaults;
 use super::extension::{Credentials, Extension, GENERATED_PASSWORD, NewExtension, checked_password};
@@ -410,11 +410,23 @@ pub struct AddedExtension {
 fn open_files(data: &Path) -> Result<(Embedded, Pepper), OpenError> {
     let file = |path: &Path, source| OpenError::File { path: path.display().to_string(), source };
     DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(|error| file(data, error))?;
-    let store = Embedded::open(&data.join(STORE_FILE))?;
+    let store = open_store(&data.join(STORE_FILE))?;
     // After the store: its lock makes sure that two processes do not both make a pepper.
     let pepper = data.join(PEPPER_FILE);
     let pepper = Pepper::load_or_create(&pepper).map_err(|error| file(&pepper, error))?;
     Ok((store, pepper))
+}
+
+/// Waits a little for a command that is just at work: two commands at the same
+/// time, or one beside a server that starts, are no reason to fail.
+fn open_store(path: &Path) -> Result<Embedded, store::Error> {
+    let deadline = Instant::now() + STORE_PATIENCE;
+    loop {
+        match Embedded::open(path) {
+            Err(store::Error::InUse(_)) if Instant::now() < deadline => std::thread::sleep(STORE_POLL),
+            outcome => return outcome,
+        }
+    }
 }
 
 fn stored_form<T: records::Layout>(value: &T) -> Result<Vec<u8>, Refusal> {
@@ -427,6 +439,8 @@ fn no_randomness(error: io::Error) -> Refusal {
 }
 
 const STORE_FILE: &str = "bitcall.redb";
+const STORE_PATIENCE: Duration = Duration::from_secs(3);
+const STORE_POLL: Duration = Duration::from_millis(20);
 const PEPPER_FILE: &str = "key-pepper";
 const DEFAULT_LABEL: &str = "Default";
 const KEY_USE_INTERVAL: Duration = Duration::from_mins(5);

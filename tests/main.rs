@@ -1,14 +1,31 @@
 //! Behaviour tests: the real binary, real browsers, real SIP servers.
+//!
+//! One module per behaviour; `rig` starts and stops the browsers, SIP servers and far ends that some of them need.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod api_keys;
 mod appliance;
 mod assets;
+mod bad_frames;
+mod calls_through_kamailio;
+mod calls_with_baresip;
+mod cancel_and_decline;
 mod config_faults;
 mod demo;
+mod digits;
 mod durability;
+mod echo;
 mod edge;
+mod hold;
 mod installation;
+mod loader_api;
 mod origins;
 mod provisioning;
+mod registration_is_true;
+mod reload_keeps_the_call;
+mod rig;
 mod serve_tls;
+mod several_tabs_one_registration;
+mod sign_in_modes;
+mod three_lines_on_a_page;
+mod wrong_password;

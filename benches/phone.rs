@@ -1,0 +1,269 @@
+//! The phone beside JsSIP, in one run: same Kamailio, same browser, rounds interleaved.
+//!
+//! Both speak through the same tap (a WebSocket proxy on loopback), which says
+//! when the INVITE came out, so a SharedWorker is timed as a page is. JsSIP
+//! comes from the npm registry into `target/` and is never part of this tree.
+//!
+//! `cargo bench --bench phone [rounds]`
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../tests/rig/mod.rs"]
+mod rig;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Command;
+
+use rig::bitcall::Bitcall;
+use rig::browser::Browser;
+use rig::desk::{page, signed_in_as};
+use rig::host::Host;
+use rig::http;
+use rig::kamailio::Kamailio;
+use rig::sipp::Sipp;
+use rig::tap::{Tap, now};
+use rig::view::View;
+use rig::wait::until;
+use serde_json::json;
+
+const ROUNDS: usize = 11;
+
+/// Milliseconds of one round.
+struct Round {
+    /// From the page's `DOMContentLoaded` to the registration, as the host page sees it.
+    page_to_registered: f64,
+    /// From the first REGISTER on the wire to the registration.
+    register: f64,
+    /// From the click to the INVITE on the wire, first call of the page.
+    first_invite: f64,
+    /// The same with the microphone open already.
+    warm_invite: f64,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let rounds = std::env::args().filter_map(|a| a.parse().ok()).next().unwrap_or(ROUNDS);
+    let kamailio = Kamailio::start().await;
+    let tap = Tap::start(&kamailio.ws()).await;
+    let bitcall = Bitcall::demo().await;
+    let (username, password) = Kamailio::subscriber(1);
+    let fields = signed_in_as(&username, Kamailio::DOMAIN, &password);
+    let host = Host::start([
+        ("/bitcall", with_clock(&page(&bitcall, &fields))),
+        ("/jssip", with_clock(&jssip_page(&tap.url()))),
+        ("/jssip.js", std::fs::read_to_string(jssip()).unwrap()),
+    ])
+    .await;
+    bitcall
+        .patch(json!({
+            "origins": { "allowedOrigins": [host.origin()] },
+            "sip": { "domain": Kamailio::DOMAIN },
+            "wss": tap.url(),
+        }))
+        .await;
+    sizes(&bitcall).await;
+
+    let browser = Browser::start(600).await;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    // The first round of each fills caches and is not counted.
+    for n in 0..=rounds {
+        let mine = bitcall_round(&browser, &host, &tap, &kamailio).await;
+        let other = jssip_round(&browser, &host, &tap, &kamailio).await;
+        if n > 0 {
+            ours.push(mine);
+            theirs.push(other);
+        }
+    }
+    println!("\nMedians of {rounds} interleaved rounds, ms          Bitcall    JsSIP   ratio");
+    row("page ready → registered", &ours, &theirs, |r| r.page_to_registered);
+    row("first REGISTER → registered", &ours, &theirs, |r| r.register);
+    row("click → INVITE on the wire, first call", &ours, &theirs, |r| r.first_invite);
+    row("click → INVITE on the wire, microphone open", &ours, &theirs, |r| r.warm_invite);
+}
+
+fn row(name: &str, ours: &[Round], theirs: &[Round], value: fn(&Round) -> f64) {
+    let median = |rounds: &[Round]| {
+        let mut values: Vec<f64> = rounds.iter().map(value).collect();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    let (a, b) = (median(ours), median(theirs));
+    println!("{name:<46} {a:>9.1} {b:>8.1} {:>7.2}", a / b);
+}
+
+async fn bitcall_round(browser: &Browser, host: &Host, tap: &Tap, kamailio: &Kamailio) -> Round {
+    let started = now();
+    let page = browser.open(&host.url("/bitcall")).await;
+    let phone = page.phone().await;
+    page.until("heard.some((h) => h[0] === 'registered')").await;
+    let (page_to_registered, register) = registered(&page, tap, started).await;
+    page.eval("BitcallWebphone.toggle()").await;
+    clock_clicks(&phone).await;
+    let mut invites = Vec::new();
+    for warm in [false, true] {
+        if warm {
+            open_microphone(&phone).await;
+        }
+        let far = Sipp::called(kamailio, "answer").await;
+        phone.fill("textbox", "Phone number", &far.number).await;
+        phone.click("button", "Call").await;
+        invites.push(invite(&phone, tap).await);
+        phone.hears(600).await;
+        phone.click("button", "Hang up").await;
+        far.succeeds().await;
+        phone.gone("button", "Hang up").await;
+    }
+    page.eval("BitcallWebphone.destroy()").await;
+    page.close().await;
+    Round { page_to_registered, register, first_invite: invites[0], warm_invite: invites[1] }
+}
+
+async fn jssip_round(browser: &Browser, host: &Host, tap: &Tap, kamailio: &Kamailio) -> Round {
+    let started = now();
+    let page = browser.open(&host.url("/jssip")).await;
+    page.until("window.registeredAt").await;
+    let (page_to_registered, register) = registered(&page, tap, started).await;
+    clock_clicks(&page).await;
+    let mut invites = Vec::new();
+    for warm in [false, true] {
+        if warm {
+            open_microphone(&page).await;
+        }
+        let far = Sipp::called(kamailio, "answer").await;
+        page.eval(&format!("window.target = 'sip:{}@sip.test'", far.number)).await;
+        page.click("button", "Call").await;
+        invites.push(invite(&page, tap).await);
+        page.hears(600).await;
+        page.eval("session.terminate()").await;
+        far.succeeds().await;
+    }
+    page.close().await;
+    Round { page_to_registered, register, first_invite: invites[0], warm_invite: invites[1] }
+}
+
+/// Both of them from the page's own clock and from the tap's.
+async fn registered(page: &View, tap: &Tap, started: f64) -> (f64, f64) {
+    let at = page.eval("[window.readyAt, window.registeredAt]").await;
+    let (ready, registered) = (at[0].as_f64().unwrap(), at[1].as_f64().unwrap());
+    let register = tap.first_after(started, "REGISTER ").unwrap();
+    (registered - ready, registered - register)
+}
+
+async fn clock_clicks(view: &View) {
+    view.eval("addEventListener('click', (e) => window.clickedAt = performance.timeOrigin + e.timeStamp, true)").await;
+}
+
+/// Another stream of the same device: whoever opens it now gets it at once.
+async fn open_microphone(view: &View) {
+    view.eval("navigator.mediaDevices.getUserMedia({ audio: true }).then((s) => { window.kept = s; })").await;
+}
+
+async fn invite(view: &View, tap: &Tap) -> f64 {
+    let clicked = view.eval("window.clickedAt").await.as_f64().unwrap();
+    let sent = until("the INVITE", async || tap.first_after(clicked, "INVITE ").ok_or_else(String::new)).await;
+    sent - clicked
+}
+
+/// Notes when the page was ready and when it was registered.
+fn with_clock(page: &str) -> String {
+    page.replacen(
+        "<h1>",
+        "<script>const clock = () => performance.timeOrigin + performance.now();
+         addEventListener('DOMContentLoaded', () => window.readyAt = clock());</script><h1>",
+        1,
+    )
+    .replace(
+        "</script>\n<script>\n",
+        "</script>\n<script>\nBitcallWebphone.on('registered', () => window.registeredAt ??= clock());\n",
+    )
+}
+
+fn jssip_page(server: &str) -> String {
+    format!(
+        "<!doctype html><html lang=en><meta charset=utf-8><title>JsSIP</title><h1>JsSIP</h1>
+         <button>Call</button><audio autoplay></audio><script src=/jssip.js></script><script>
+         const ua = new JsSIP.UA({{ sockets: [new JsSIP.WebSocketInterface('{server}')],
+           uri: 'sip:agent2@sip.test', password: 'secret2' }});
+         let session;
+         ua.on('registered', () => window.registeredAt ??= clock());
+         document.querySelector('button').onclick = () => {{
+           session = ua.call(window.target, {{ mediaConstraints: {{ audio: true }} }});
+           session.connection.ontrack = (e) => document.querySelector('audio').srcObject = new MediaStream([e.track]);
+         }};
+         ua.start();
+         </script>"
+    )
+}
+
+/// The bundled JsSIP, made once.
+fn jssip() -> PathBuf {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("jssip");
+    let bundle = dir.join("jssip.js");
+    if !bundle.exists() {
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("package.json"), "{}").unwrap();
+        println!("Fetching JsSIP 3.13 and esbuild from the npm registry");
+        run(Command::new("npm").current_dir(&dir).args([
+            "install",
+            "--no-fund",
+            "--no-audit",
+            "--silent",
+            "jssip@3.13",
+            "esbuild",
+        ]));
+        run(Command::new("npx").current_dir(&dir).args([
+            "esbuild",
+            "node_modules/jssip/lib/JsSIP.js",
+            "--bundle",
+            "--minify",
+            "--global-name=JsSIP",
+            "--outfile=jssip.js",
+            "--log-level=warning",
+        ]));
+    }
+    bundle
+}
+
+fn run(command: &mut Command) {
+    let status = command.status().unwrap_or_else(|e| panic!("{command:?}: {e} (npm is needed for JsSIP)"));
+    assert!(status.success(), "{command:?}: {status}");
+}
+
+/// What a browser transfers, as served.
+async fn sizes(bitcall: &Bitcall) {
+    let origin = bitcall.origin();
+    let mut names = BTreeSet::from(["/webphone/".to_owned()]);
+    let mut whole = 0;
+    println!("\nTransfer sizes (brotli), bytes");
+    let loader = size(origin, "/webphone/loader.js").await.0;
+    println!("{:<46} {loader:>9}", "loader");
+    // Every hashed file is named in the page, or in a script that is.
+    let mut done = BTreeSet::new();
+    while let Some(path) = names.difference(&done).next().cloned() {
+        let (bytes, text) = size(origin, &path).await;
+        println!("  {path:<44} {bytes:>9}");
+        whole += bytes;
+        names.extend(hashed_names(&text));
+        done.insert(path);
+    }
+    println!("{:<46} {whole:>9}", "whole phone (HTML, CSS, JS, WASM)");
+}
+
+/// The transferred size, and the text behind it.
+async fn size(origin: &str, path: &str) -> (usize, String) {
+    let url = format!("{origin}{path}");
+    let packed = http::send("GET", &url, &[("accept-encoding", "br")], None).await;
+    let plain = http::send("GET", &url, &[], None).await;
+    assert!(packed.status.is_success(), "{url}: {}", packed.status);
+    (packed.body.len(), String::from_utf8_lossy(&plain.body).into_owned())
+}
+
+fn hashed_names(text: &str) -> Vec<String> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c)))
+        .filter(|word| {
+            let known = ["phone-", "agent-", "worker-"].iter().any(|p| word.starts_with(p));
+            known && [".js", ".wasm", ".css"].iter().any(|e| word.ends_with(e))
+        })
+        .map(|name| format!("/webphone/{name}"))
+        .collect()
+}

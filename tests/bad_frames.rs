@@ -1,0 +1,50 @@
+//! Whatever a server sends, the phone stays usable.
+
+use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::rig::desk::Office;
+use crate::rig::sipp::Sipp;
+use crate::rig::tap::Tap;
+
+#[tokio::test]
+async fn garbage_from_the_server_is_dropped_and_the_next_call_works() {
+    let office = Office::open().await;
+    let tap = Tap::start(&office.kamailio.ws()).await;
+    office.bitcall.patch(json!({ "wss": tap.url() })).await;
+    let desk = office.desk().await;
+
+    let long = format!("INVITE sip:a SIP/2.0\r\nVia: {}\r\n\r\n", "x".repeat(60_000));
+    let frames = [
+        "",
+        "\r\n\r\n",
+        "\0",
+        "hello",
+        "SIP/2.0",
+        "SIP/2.0 999999999999 \r\n\r\n",
+        "SIP/2.0 200 OK\r\n\r\n",
+        "SIP/2.0 200 OK\r\nVia: SIP/2.0/WS x;branch=z9hG4bKnone\r\nCSeq: 1 REGISTER\r\nCall-ID: x\r\n\r\n",
+        "INVITE sip:agent1@sip.test SIP/2.0\r\n\r\n",
+        "INVITE sip:agent1@sip.test SIP/2.0\r\nCSeq: 4294967296 INVITE\r\nContent-Length: -1\r\n\r\n",
+        "BYE sip:agent1@sip.test SIP/2.0\r\nVia: SIP/2.0/WS a;branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=1\r\n\
+         To: <sip:c@d>;tag=2\r\nCall-ID: unknown\r\nCSeq: 1 BYE\r\nContent-Length: 99999\r\n\r\n",
+        &long,
+    ];
+    for frame in frames {
+        tap.say(Message::text(frame));
+    }
+    tap.say(Message::binary(vec![0xff, 0xfe, 0x00, 0x80]));
+    tap.say(Message::binary((0..=255).collect::<Vec<u8>>()));
+
+    let far = Sipp::called(&office.kamailio, "answer").await;
+    desk.dial(&far.number).await;
+    desk.phone.hears(Office::TONE).await;
+    for frame in frames {
+        tap.say(Message::text(frame));
+    }
+    desk.phone.hears(Office::TONE).await;
+    desk.phone.click("button", "Hang up").await;
+    far.succeeds().await;
+    desk.ready().await;
+    assert_eq!(desk.events("callIncoming").await.len(), 0, "nobody called");
+}

@@ -1,0 +1,180 @@
+//! A softphone of another make: baresip, registered at Kamailio, with a tone
+//! as its microphone; what arrives is recorded.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::kamailio::Kamailio;
+use super::process::Process;
+use super::sound;
+use super::wait::until;
+
+pub struct Baresip {
+    pub username: String,
+    process: Process,
+    control: TcpStream,
+    pending: Vec<u8>,
+    /// Also holds a recording per call, as it came off the wire.
+    dir: TempDir,
+}
+
+impl Baresip {
+    /// Registers as Kamailio's subscriber `n`, with a microphone that hears
+    /// `hz`. With `answers` it takes every call at once.
+    pub async fn start(kamailio: &Kamailio, n: u8, hz: u32, answers: bool) -> Self {
+        let dir = tempfile::Builder::new().prefix("bitcall-baresip-").tempdir().unwrap();
+        // For SIP it takes this port and, for TLS, the next one.
+        let sip = kamailio.ports().take_media();
+        let control = kamailio.ports().take();
+        let (rtp_first, rtp_last) = (kamailio.ports().take_media(), kamailio.ports().take_media());
+        let (username, password) = Kamailio::subscriber(n);
+        let mode = if answers { "auto" } else { "manual" };
+        let server = format!("127.0.0.1:{}", kamailio.sip_port);
+        let account = format!(
+            "<sip:{username}@{domain}>;auth_pass={password};outbound=\"sip:{server}\";\
+             answermode={mode};regint=60;audio_codecs=PCMU\n",
+            domain = Kamailio::DOMAIN,
+        );
+        let config = format!(
+            "module_path /usr/lib/baresip/modules\n\
+             sip_listen 127.0.0.1:{sip}\n\
+             net_interface 127.0.0.1\n\
+             audio_source ausine,{hz}\n\
+             audio_player aubridge,nowhere\n\
+             audio_alert aubridge,nowhere\n\
+             ausrc_channels 2\n\
+             auplay_channels 1\n\
+             ausrc_srate 48000\n\
+             auplay_srate 8000\n\
+             rtp_ports {rtp_first}-{rtp_last}\n\
+             snd_path {recordings}\n\
+             ctrl_tcp_listen 127.0.0.1:{control}\n\
+             module g711.so\n\
+             module ausine.so\n\
+             module aubridge.so\n\
+             module sndfile.so\n\
+             module_app account.so\n\
+             module_app menu.so\n\
+             module_app ctrl_tcp.so\n",
+            recordings = dir.path().display(),
+            rtp_last = rtp_last + 2,
+        );
+        std::fs::write(dir.path().join("accounts"), account).unwrap();
+        std::fs::write(dir.path().join("config"), config).unwrap();
+        std::fs::write(dir.path().join("contacts"), "").unwrap();
+        let mut command = Command::new("baresip");
+        command.arg("-f").arg(dir.path());
+        let mut process = Process::start("baresip", dir.path(), &command);
+        let control = until("baresip's control port", async || {
+            process.assert_running();
+            TcpStream::connect(("127.0.0.1", control)).await.map_err(|e| e.to_string())
+        })
+        .await;
+        let this = Self { username, process, control, pending: Vec::new(), dir };
+        until("baresip to be registered", async || {
+            let log = this.process.log();
+            if log.contains("200 OK") { Ok(()) } else { Err(log) }
+        })
+        .await;
+        this
+    }
+
+    /// Calls `user` through Kamailio.
+    pub async fn dials(&mut self, user: &str) {
+        self.command("dial", &format!("sip:{user}@sip.test")).await;
+    }
+
+    pub async fn hangs_up(&mut self) {
+        self.command("hangup", "").await;
+    }
+
+    /// Waits for an event of this type, e.g. `CALL_ESTABLISHED`.
+    pub async fn event(&mut self, wanted: &str) -> Value {
+        let mut seen = Vec::new();
+        until(&format!("baresip's event {wanted}"), async || {
+            let message = self.next_message().await;
+            if message["event"] == true && message["type"] == wanted {
+                return Ok(message);
+            }
+            seen.push(message.to_string());
+            Err(seen.join("\n"))
+        })
+        .await
+    }
+
+    /// Waits until the last half second that arrived is mostly a tone of `hz`.
+    pub async fn hears(&self, hz: u32) {
+        until(&format!("baresip to hear {hz} Hz"), async || {
+            let Some((samples, rate)) = self.recording().and_then(|f| sound::read_wav(&f)) else {
+                return Err("no recording yet".to_owned());
+            };
+            let half = usize::try_from(rate / 2).unwrap();
+            let Some(last) = samples.last_chunk_of(half) else {
+                return Err(format!("{} samples", samples.len()));
+            };
+            let share = sound::share_at(last, rate, f64::from(hz));
+            if share > 0.5 { Ok(()) } else { Err(format!("{share} of the energy")) }
+        })
+        .await;
+    }
+
+    /// Waits until baresip has decoded this digit (and no other one first).
+    pub async fn hears_digit(&mut self, digit: &str) {
+        let event = self.event("CALL_DTMF_START").await;
+        assert_eq!(event["param"], digit, "{event}");
+    }
+
+    /// The newest recording of what arrived.
+    fn recording(&self) -> Option<PathBuf> {
+        let files = std::fs::read_dir(self.dir.path()).unwrap().flatten();
+        files
+            .filter(|f| f.file_name().to_string_lossy().ends_with("-dec.wav"))
+            .max_by_key(|f| f.metadata().and_then(|m| m.modified()).ok())
+            .map(|f| f.path())
+    }
+
+    async fn command(&mut self, command: &str, params: &str) {
+        let text = json!({ "command": command, "params": params }).to_string();
+        let framed = format!("{}:{text},", text.len());
+        self.control.write_all(framed.as_bytes()).await.unwrap();
+    }
+
+    /// The next netstring of the control connection. Cancel-safe: what was read
+    /// stays in `pending`.
+    async fn next_message(&mut self) -> Value {
+        loop {
+            if let Some(message) = take_netstring(&mut self.pending) {
+                return message;
+            }
+            let n = self.control.read_buf(&mut self.pending).await.unwrap();
+            assert!(n > 0, "baresip closed its control connection:\n{}", self.process.log());
+        }
+    }
+}
+
+trait LastChunk {
+    fn last_chunk_of(&self, n: usize) -> Option<&[i16]>;
+}
+
+impl LastChunk for Vec<i16> {
+    fn last_chunk_of(&self, n: usize) -> Option<&[i16]> {
+        self.get(self.len().checked_sub(n)?..)
+    }
+}
+
+fn take_netstring(pending: &mut Vec<u8>) -> Option<Value> {
+    let colon = pending.iter().position(|b| *b == b':')?;
+    let length: usize = std::str::from_utf8(&pending[..colon]).unwrap().parse().unwrap();
+    let end = colon + 1 + length;
+    if pending.len() <= end {
+        return None;
+    }
+    let message = serde_json::from_slice(&pending[colon + 1..end]).unwrap();
+    pending.drain(..=end);
+    Some(message)
+}

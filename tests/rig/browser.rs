@@ -1,0 +1,172 @@
+//! A real Chromium with its own driver and profile, gone when dropped.
+//!
+//! Its microphone is a file with a pure tone; two browsers with different
+//! tones prove which way a sound went.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::StreamExt as _;
+use serde_json::json;
+use tempfile::TempDir;
+use thirtyfour::bidi::BiDi;
+use thirtyfour::bidi::events::LogEntryAdded;
+use thirtyfour::bidi::modules::browsing_context::{CreateType, ReadinessState};
+use thirtyfour::{Capabilities, ChromiumCapabilities, WebDriver};
+
+use super::process::Process;
+use super::sound;
+use super::view::View;
+use super::wait::until;
+
+const PRELOAD: &str = include_str!("preload.js");
+
+/// Without the last one nothing connects on 127.0.0.1.
+const FLAGS: &[&str] = &[
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+    "--allow-loopback-in-peer-connection",
+];
+
+pub struct Browser {
+    bidi: BiDi,
+    session: Option<WebDriver>,
+    driver: Process,
+    console: Arc<Mutex<Vec<String>>>,
+    first: Mutex<Option<View>>,
+    profile: PathBuf,
+    _dir: TempDir,
+}
+
+impl Browser {
+    /// Starts a browser whose microphone hears a tone of `hz`.
+    pub async fn start(hz: u32) -> Self {
+        Self::start_with(hz, &[]).await
+    }
+
+    pub async fn start_with(hz: u32, flags: &[String]) -> Self {
+        let dir = tempfile::Builder::new().prefix("bitcall-browser-").tempdir().unwrap();
+        let tone = dir.path().join("tone.wav");
+        sound::write_tone(&tone, hz);
+
+        let mut command = Command::new("chromedriver");
+        // The port is the driver's to choose: it says which in its first lines.
+        command.arg("--port=0");
+        let mut driver = Process::start("chromedriver", dir.path(), &command);
+        let port = until("chromedriver's port", async || {
+            driver.assert_running();
+            let log = driver.log();
+            log.split("successfully on port ")
+                .nth(1)
+                .and_then(|rest| rest.split('.').next())
+                .and_then(|port| port.parse::<u16>().ok())
+                .ok_or(log)
+        })
+        .await;
+
+        let mut args: Vec<String> = FLAGS.iter().map(ToString::to_string).collect();
+        args.push(format!("--use-file-for-fake-audio-capture={}", tone.display()));
+        let profile = dir.path().join("profile");
+        args.push(format!("--user-data-dir={}", profile.display()));
+        args.extend(flags.iter().cloned());
+        let mut wanted: Capabilities = ChromiumCapabilities::new().into();
+        wanted.set("browserName", "chrome").unwrap();
+        wanted.set("webSocketUrl", true).unwrap();
+        wanted.set("acceptInsecureCerts", true).unwrap();
+        wanted.set("goog:chromeOptions", json!({ "args": args })).unwrap();
+        let session = WebDriver::new(format!("http://127.0.0.1:{port}"), wanted)
+            .await
+            .unwrap_or_else(|e| panic!("no browser: {e}\n{}", driver.log()));
+        let bidi = session.bidi().await.unwrap();
+        bidi.script().add_preload_script(PRELOAD).await.unwrap();
+
+        let console = Arc::new(Mutex::new(Vec::new()));
+        let mut entries = bidi.subscribe::<LogEntryAdded>().await.unwrap();
+        let lines = Arc::clone(&console);
+        tokio::spawn(async move {
+            while let Some(entry) = entries.next().await {
+                let line = format!("{}: {}", entry.level, entry.text.unwrap_or_default());
+                lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            }
+        });
+        let first = bidi.browsing_context().top_level().await.unwrap();
+        let first = View::new(bidi.clone(), first);
+        Self { bidi, session: Some(session), driver, console, first: Mutex::new(Some(first)), profile, _dir: dir }
+    }
+
+    /// Opens `url` in a window of its own and waits until it is loaded.
+    pub async fn open(&self, url: &str) -> View {
+        let first = self.first.lock().unwrap().take();
+        let view = if let Some(view) = first {
+            view
+        } else {
+            let made = self.bidi.browsing_context().create(CreateType::Window).await;
+            View::new(self.bidi.clone(), made.unwrap().context)
+        };
+        let context = view.context().clone();
+        self.bidi
+            .browsing_context()
+            .navigate(context, url, Some(ReadinessState::Complete))
+            .await
+            .unwrap_or_else(|e| panic!("cannot open {url}: {e}"));
+        view
+    }
+
+    /// Console lines so far, `level: text`, of all pages and frames.
+    pub fn console(&self) -> Vec<String> {
+        self.console.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Console lines that a developer would call a fault.
+    pub fn errors(&self) -> Vec<String> {
+        let mut lines = self.console();
+        lines.retain(|l| l.starts_with("error:"));
+        lines
+    }
+
+    /// For commands that have no method here.
+    pub fn bidi(&self) -> &BiDi {
+        &self.bidi
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("──── browser console ────\n{}", self.console().join("\n"));
+        }
+        // Asking the driver to close it takes minutes when a page hangs, which is
+        // when a test fails: so no farewell, to either of them.
+        if let Some(session) = self.session.take() {
+            session.leak().ok();
+        }
+        self.driver.kill();
+        kill_using(&self.profile);
+    }
+}
+
+/// Kills every process that was started with this profile: the browser does
+/// not stay in its driver's process group.
+fn kill_using(profile: &Path) {
+    let wanted = profile.as_os_str().as_encoded_bytes();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let pid = entry.file_name().to_str().and_then(|n| n.parse().ok());
+        let (Some(pid), Ok(line)) = (pid, std::fs::read(entry.path().join("cmdline"))) else {
+            continue;
+        };
+        let uses_it = line.windows(wanted.len()).any(|part| part == wanted);
+        if let (true, Some(pid)) = (uses_it, rustix::process::Pid::from_raw(pid)) {
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! An agent's desk: a page of the customer with the phone on it, both in view.
+
+use serde_json::{Value, json};
+
+use super::bitcall::Bitcall;
+use super::browser::Browser;
+use super::host::Host;
+use super::kamailio::Kamailio;
+use super::view::View;
+use super::wait::until;
+
+/// Notes every event of the loader in `window.heard`, as `[name, payload]`.
+const RECORDER: &str = "window.heard = [];
+for (const name of ['callStarted', 'callIncoming', 'callAnswered', 'callEnded', 'registered', 'unregistered'])
+  BitcallWebphone.on(name, (payload) => heard.push([name, payload]));
+window.faults = [];";
+
+pub struct Desk {
+    /// The customer's page.
+    pub page: View,
+    /// The phone's frame in it.
+    pub phone: View,
+}
+
+/// HTML of a page that embeds the phone and notes what the loader says.
+/// `fields` are those of `init` besides `key`, as JavaScript.
+pub fn page(bitcall: &Bitcall, fields: &str) -> String {
+    let (origin, key) = (bitcall.origin(), &bitcall.ready.api_key);
+    format!(
+        "<!doctype html><html lang=en><meta charset=utf-8><title>Shop</title><h1>Shop</h1>\n\
+         <script src=\"{origin}/webphone/loader.js\"></script>\n\
+         <script>\n{RECORDER}\nBitcallWebphone.init({{ key: '{key}', onError: (e) => faults.push(e), {fields} }});\n\
+         </script>"
+    )
+}
+
+/// `init` fields that sign in at once.
+pub fn signed_in_as(username: &str, domain: &str, password: &str) -> String {
+    format!(
+        "sip: {{ username: '{username}', domain: '{domain}', password: '{password}' }}, \
+         behavior: {{ host: {{ mode: 'autologin' }} }}"
+    )
+}
+
+impl Desk {
+    /// Opens the page, and the phone's panel on it.
+    pub async fn open(browser: &Browser, url: &str) -> Self {
+        let page = browser.open(url).await;
+        let phone = page.phone().await;
+        page.eval("BitcallWebphone.toggle()").await;
+        Self { page, phone }
+    }
+
+    /// Opens the phone's page itself once more after the host page was loaded again.
+    pub async fn again(&mut self) {
+        self.page.reload().await;
+        self.phone = self.page.phone().await;
+        self.page.eval("BitcallWebphone.toggle()").await;
+    }
+
+    /// Waits until the phone is registered and says so.
+    pub async fn ready(&self) {
+        self.page.until("BitcallWebphone.isRegistered()").await;
+        self.phone.sees("Ready").await;
+    }
+
+    /// Calls by hand: number field, call button.
+    pub async fn dial(&self, number: &str) {
+        self.phone.fill("textbox", "Phone number", number).await;
+        self.phone.click("button", "Call").await;
+    }
+
+    /// Payloads of the loader's events of this name so far.
+    pub async fn events(&self, name: &str) -> Vec<Value> {
+        let all = self.page.eval("heard").await;
+        let all = all.as_array().unwrap();
+        all.iter().filter(|e| e[0] == name).map(|e| e[1].clone()).collect()
+    }
+
+    /// The `n`th event (from 1) of this name, once it has come.
+    pub async fn event(&self, name: &str, n: usize) -> Value {
+        until(&format!("event {name} number {n}"), async || {
+            let all = self.page.try_eval("[heard, faults]").await?;
+            let heard = all[0].as_array().ok_or("no recorder")?;
+            let mut named = heard.iter().filter(|e| e[0] == name);
+            named.nth(n - 1).map(|e| e[1].clone()).ok_or_else(|| all.to_string())
+        })
+        .await
+    }
+}
+
+/// Bitcall whose demo tenant uses Kamailio as its SIP server, a customer's page for
+/// subscriber 1, and a browser whose microphone hears [`Office::TONE`].
+pub struct Office {
+    pub bitcall: Bitcall,
+    pub kamailio: Kamailio,
+    pub browser: Browser,
+    pub host: Host,
+}
+
+impl Office {
+    pub const TONE: u32 = 600;
+
+    pub async fn open() -> Self {
+        Self::open_with(&[], json!({})).await
+    }
+
+    /// With switches of `kamailio.cfg` and further tenant settings.
+    pub async fn open_with(switches: &[&str], settings: Value) -> Self {
+        let kamailio = Kamailio::start_with(switches).await;
+        let bitcall = Bitcall::demo().await;
+        let (username, password) = Kamailio::subscriber(1);
+        let fields = signed_in_as(&username, Kamailio::DOMAIN, &password);
+        let host = Host::start([("/", page(&bitcall, &fields))]).await;
+        let mut change = json!({
+            "origins": { "allowedOrigins": [host.origin()] },
+            "sip": { "domain": Kamailio::DOMAIN },
+            "wss": kamailio.wss(),
+        });
+        merge(&mut change, settings);
+        bitcall.patch(change).await;
+        let browser = Browser::start(Self::TONE).await;
+        Self { bitcall, kamailio, browser, host }
+    }
+
+    /// The desk of subscriber 1, registered.
+    pub async fn desk(&self) -> Desk {
+        let desk = Desk::open(&self.browser, &self.host.url("/")).await;
+        desk.ready().await;
+        desk
+    }
+}
+
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from,
+    }
+}

@@ -1,0 +1,55 @@
+//! The web site of a customer: another origin than Bitcall's, with a page that
+//! embeds the phone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::http::{StatusCode, Uri, header};
+use axum::response::{IntoResponse as _, Response};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+pub struct Host {
+    port: u16,
+    task: JoinHandle<()>,
+}
+
+impl Host {
+    /// Serves `pages`, path and HTML (or JavaScript, by its extension).
+    pub async fn start<P: Into<String>, B: Into<String>>(pages: impl IntoIterator<Item = (P, B)>) -> Self {
+        let pages: HashMap<String, String> = pages.into_iter().map(|(path, body)| (path.into(), body.into())).collect();
+        let pages = Arc::new(pages);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let app = axum::Router::new().fallback(move |uri: Uri| {
+            let pages = Arc::clone(&pages);
+            async move { answer(&pages, uri.path()) }
+        });
+        let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self { port, task }
+    }
+
+    /// A name of its own, not only a port: another site for the browser, so
+    /// that the phone's frame is a foreign one in every respect.
+    pub fn origin(&self) -> String {
+        format!("http://shop.localhost:{}", self.port)
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.origin())
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn answer(pages: &HashMap<String, String>, path: &str) -> Response {
+    let Some(body) = pages.get(path) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let kind = if path.contains(".js") { "text/javascript; charset=utf-8" } else { "text/html; charset=utf-8" };
+    ([(header::CONTENT_TYPE, kind)], body.clone()).into_response()
+}

@@ -1,0 +1,23 @@
+//! Everything a behaviour test needs around the binary: real browsers, a real
+//! SIP server with a media proxy, real far ends. Each test starts its own and
+//! loses them when it ends; nothing listens outside loopback, no port is fixed.
+//!
+//! When a test fails, what every process wrote is printed below the failure.
+
+// The benchmarks share this directory and use other parts of it than the tests do.
+#![allow(dead_code)]
+
+pub mod baresip;
+pub mod bitcall;
+pub mod browser;
+pub mod desk;
+pub mod host;
+pub mod http;
+pub mod kamailio;
+pub mod ports;
+pub mod process;
+pub mod sipp;
+pub mod sound;
+pub mod tap;
+pub mod view;
+pub mod wait;

@@ -1,0 +1,58 @@
+//! Blocks of ports for programs that must be told their ports beforehand.
+//!
+//! A block belongs to whoever listens on its first port, so that tests, and
+//! several runs on one machine, never get the same block. Blocks lie below the
+//! range from which the kernel takes ephemeral ports.
+
+use std::net::{TcpListener, UdpSocket};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+const FIRST: u16 = 10_000;
+const SIZE: u16 = 200;
+const COUNT: u16 = 100;
+
+pub struct Ports {
+    base: u16,
+    next: AtomicU16,
+    _owned: TcpListener,
+}
+
+impl Ports {
+    pub fn reserve() -> Self {
+        let start = u16::try_from(std::process::id() % u32::from(COUNT)).unwrap();
+        for n in 0..COUNT {
+            let base = FIRST + ((start + n) % COUNT) * SIZE;
+            if let Ok(owned) = TcpListener::bind(("127.0.0.1", base)) {
+                return Self { base, next: AtomicU16::new(base + 1), _owned: owned };
+            }
+        }
+        panic!("no free block of ports between {FIRST} and {}", FIRST + COUNT * SIZE);
+    }
+
+    /// The next port of the block that is free for both TCP and UDP.
+    pub fn take(&self) -> u16 {
+        loop {
+            let port = self.next.fetch_add(1, Ordering::Relaxed);
+            assert!(port < self.base + SIZE / 2, "block of ports used up");
+            if TcpListener::bind(("127.0.0.1", port)).is_ok() && UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+                return port;
+            }
+        }
+    }
+
+    /// An even port with three free ones behind it, for RTP and RTCP.
+    pub fn take_media(&self) -> u16 {
+        loop {
+            let port = self.take();
+            if port.is_multiple_of(2) {
+                self.next.fetch_add(3, Ordering::Relaxed);
+                return port;
+            }
+        }
+    }
+
+    /// The upper half of the block, for a program that picks by itself.
+    pub fn range(&self) -> (u16, u16) {
+        (self.base + SIZE / 2, self.base + SIZE - 1)
+    }
+}

@@ -1,0 +1,108 @@
+// Runs before every document's own scripts, in every frame. It only watches:
+// which connections exist, what they carry, what is played. The one thing it
+// changes is the microphone's clean-up, which would remove a pure tone as noise.
+() => {
+  if (window.__rig) return;
+  const connections = [];
+  const players = new Set();
+  const sent = [];
+  const taps = new Map();
+  let context;
+
+  const Connection = window.RTCPeerConnection;
+  window.RTCPeerConnection = new Proxy(Connection, {
+    construct(target, args, newTarget) {
+      const made = Reflect.construct(target, args, newTarget);
+      connections.push(made);
+      return made;
+    },
+  });
+
+  const devices = window.MediaDevices?.prototype;
+  if (devices) {
+    const open = devices.getUserMedia;
+    devices.getUserMedia = function (wanted) {
+      const audio = wanted?.audio;
+      if (!audio) return open.call(this, wanted);
+      const plain = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+      return open.call(this, {
+        ...wanted,
+        audio: { ...(audio === true ? {} : audio), ...plain },
+      });
+    };
+  }
+
+  const source = Object.getOwnPropertyDescriptor(HTMLMediaElement.prototype, 'srcObject');
+  Object.defineProperty(HTMLMediaElement.prototype, 'srcObject', {
+    ...source,
+    set(stream) {
+      players.add(this);
+      source.set.call(this, stream);
+    },
+  });
+
+  const send = WebSocket.prototype.send;
+  WebSocket.prototype.send = function (data) {
+    const at = performance.timeOrigin + performance.now();
+    if (typeof data === 'string') sent.push({ at, line: data.slice(0, data.indexOf('\r\n')) });
+    return send.call(this, data);
+  };
+
+  // The loudest frequency of a track, in Hz; 0 when it is silent.
+  const pitch = (track) => {
+    context ??= new AudioContext();
+    if (context.state === 'suspended') context.resume();
+    let tap = taps.get(track);
+    if (!tap) {
+      tap = context.createAnalyser();
+      tap.fftSize = 8192;
+      tap.smoothingTimeConstant = 0;
+      context.createMediaStreamSource(new MediaStream([track])).connect(tap);
+      taps.set(track, tap);
+    }
+    const bins = new Float32Array(tap.frequencyBinCount);
+    tap.getFloatFrequencyData(bins);
+    let best = 0;
+    for (let i = 1; i < bins.length; i++) if (bins[i] > bins[best]) best = i;
+    return bins[best] > -70 ? (best * context.sampleRate) / tap.fftSize : 0;
+  };
+
+  const plays = (track) =>
+    [...players].some(
+      (p) => !p.paused && !p.muted && p.volume > 0 && p.srcObject?.getTracks().includes(track),
+    );
+
+  // What one connection carries right now.
+  const report = async (connection) => {
+    const seen = {
+      state: connection.connectionState,
+      received: 0,
+      energy: 0,
+      sent: 0,
+      pitch: 0,
+      plays: false,
+    };
+    for (const s of (await connection.getStats()).values()) {
+      if (s.type === 'inbound-rtp' && s.kind === 'audio') {
+        seen.received += s.packetsReceived;
+        seen.energy += s.totalAudioEnergy ?? 0;
+      }
+      if (s.type === 'outbound-rtp' && s.kind === 'audio') seen.sent += s.packetsSent;
+    }
+    for (const { track } of connection.getReceivers()) {
+      if (track?.kind !== 'audio') continue;
+      seen.pitch ||= pitch(track);
+      seen.plays ||= plays(track);
+    }
+    return seen;
+  };
+
+  Object.defineProperty(window, '__rig', {
+    value: {
+      connections,
+      sent,
+      hear: () =>
+        Promise.all(connections.filter((c) => c.signalingState !== 'closed').map(report)),
+    },
+  });
+}

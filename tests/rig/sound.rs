@@ -1,0 +1,70 @@
+//! Pure tones: made for fake microphones, recognised in recordings.
+
+use std::f64::consts::TAU;
+use std::path::Path;
+
+/// Samples per second of everything written here.
+pub const RATE: u32 = 48_000;
+
+/// Writes two seconds of a sine of `hz` as a mono 16-bit WAV file. The length
+/// is a whole number of periods for every whole `hz`, so a player that loops
+/// the file makes no click.
+pub fn write_tone(path: &Path, hz: u32) {
+    let samples: Vec<i16> = (0..RATE * 2)
+        .map(|n| {
+            let phase = TAU * f64::from(hz) * f64::from(n) / f64::from(RATE);
+            #[expect(clippy::cast_possible_truncation, reason = "bounded by the factor")]
+            let sample = (phase.sin() * 12_000.0) as i16;
+            sample
+        })
+        .collect();
+    std::fs::write(path, wav(&samples)).unwrap();
+}
+
+/// The share of a recording's energy that lies at `hz`, from 0 to 1 (Goertzel).
+/// 0 for silence.
+pub fn share_at(samples: &[i16], rate: u32, hz: f64) -> f64 {
+    let total: f64 = samples.iter().map(|s| f64::from(*s).powi(2)).sum();
+    if total == 0.0 {
+        return 0.0;
+    }
+    let turn = TAU * hz / f64::from(rate);
+    let (mut a, mut b) = (0.0, 0.0);
+    for s in samples {
+        (a, b) = (f64::from(*s) + 2.0 * turn.cos() * a - b, a);
+    }
+    let power = a * a + b * b - 2.0 * turn.cos() * a * b;
+    #[expect(clippy::cast_precision_loss, reason = "a recording of seconds")]
+    let n = samples.len() as f64;
+    2.0 * power / (n * total)
+}
+
+/// The samples and the rate of a 16-bit WAV file, also of one whose header was
+/// never completed because its writer was killed.
+pub fn read_wav(path: &Path) -> Option<(Vec<i16>, u32)> {
+    let bytes = std::fs::read(path).ok()?;
+    let rate = u32::from_le_bytes(bytes.get(24..28)?.try_into().ok()?);
+    let samples = bytes.get(44..)?.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect();
+    Some((samples, rate))
+}
+
+fn wav(samples: &[i16]) -> Vec<u8> {
+    let length = u32::try_from(samples.len() * 2).unwrap();
+    let mut out = Vec::with_capacity(samples.len() * 2 + 44);
+    out.extend(b"RIFF");
+    out.extend((36 + length).to_le_bytes());
+    out.extend(b"WAVEfmt ");
+    out.extend(16_u32.to_le_bytes());
+    out.extend(1_u16.to_le_bytes()); // PCM
+    out.extend(1_u16.to_le_bytes()); // mono
+    out.extend(RATE.to_le_bytes());
+    out.extend((RATE * 2).to_le_bytes());
+    out.extend(2_u16.to_le_bytes());
+    out.extend(16_u16.to_le_bytes());
+    out.extend(b"data");
+    out.extend(length.to_le_bytes());
+    for s in samples {
+        out.extend(s.to_le_bytes());
+    }
+    out
+}

@@ -1,0 +1,111 @@
+//! The three ways in, what the host page may hand over, and what is kept.
+
+use crate::rig::bitcall::Bitcall;
+use crate::rig::browser::Browser;
+use crate::rig::desk::{Desk, page};
+use crate::rig::host::Host;
+use crate::rig::kamailio::Kamailio;
+
+/// MD5 of `agent1:sip.test:secret1`.
+const HA1: &str = "459cdf46363ee14fdb9c5022784673df";
+
+/// `init` fields with these `sip` fields and this mode.
+fn init(sip: &str, mode: &str) -> String {
+    format!("sip: {{ {sip} }}, behavior: {{ host: {{ mode: '{mode}' }} }}")
+}
+
+const WHO: &str = "username: 'agent1', domain: 'sip.test'";
+
+/// A tenant on Kamailio, with one page per mode.
+async fn pages(pages: &[(&str, String)]) -> (Kamailio, Bitcall, Host, Browser) {
+    let kamailio = Kamailio::start().await;
+    let bitcall = Bitcall::demo().await;
+    let host = Host::start(pages.iter().map(|(path, fields)| (*path, page(&bitcall, fields)))).await;
+    bitcall
+        .patch(serde_json::json!({
+            "origins": { "allowedOrigins": [host.origin()] },
+            "sip": { "domain": Kamailio::DOMAIN },
+            "wss": kamailio.wss(),
+        }))
+        .await;
+    (kamailio, bitcall, host, Browser::start(600).await)
+}
+
+#[tokio::test]
+async fn complete_credentials_connect_by_one_button_or_by_themselves_or_fill_the_form() {
+    let full = format!("{WHO}, password: 'secret1'");
+    let (_kamailio, _bitcall, host, browser) = pages(&[
+        ("/confirm", init(&full, "confirm")),
+        ("/autologin", init(&full, "autologin")),
+        ("/prefilled", init(&full, "prefilled")),
+        ("/ha1", init(&format!("{WHO}, HA1Password: '{HA1}'"), "autologin")),
+    ])
+    .await;
+
+    let desk = Desk::open(&browser, &host.url("/confirm")).await;
+    desk.phone.find("button", "Connect").await;
+    assert_eq!(desk.page.eval("BitcallWebphone.isRegistered()").await, false);
+    desk.phone.click("button", "Connect").await;
+    desk.ready().await;
+    desk.page.close().await;
+
+    let desk = Desk::open(&browser, &host.url("/autologin")).await;
+    desk.ready().await;
+    desk.page.close().await;
+
+    let desk = Desk::open(&browser, &host.url("/ha1")).await;
+    desk.ready().await;
+    desk.page.close().await;
+
+    let desk = Desk::open(&browser, &host.url("/prefilled")).await;
+    let username = desk.phone.property("textbox", "Username", "value").await;
+    assert_eq!(username, "agent1");
+    assert_eq!(desk.page.eval("BitcallWebphone.isRegistered()").await, false);
+    desk.phone.click("button", "Sign in").await;
+    desk.ready().await;
+}
+
+#[tokio::test]
+async fn what_the_host_left_out_is_asked_for() {
+    let (_kamailio, _bitcall, host, browser) =
+        pages(&[("/confirm", init(WHO, "confirm")), ("/autologin", init(WHO, "autologin"))]).await;
+    for path in ["/confirm", "/autologin"] {
+        let desk = Desk::open(&browser, &host.url(path)).await;
+        let username = desk.phone.property("textbox", "Username", "value").await;
+        assert_eq!(username, "agent1");
+        // Nothing happens without a password, and it says what is missing.
+        desk.phone.click("button", "Sign in").await;
+        desk.phone.sees_in_any_case("password").await;
+        desk.phone.fill("textbox", "Password", "secret1").await;
+        desk.phone.click("button", "Sign in").await;
+        desk.ready().await;
+        desk.page.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_reload_restores_the_session_unless_the_host_says_no_and_no_password_is_kept() {
+    let off = "behavior: { host: { mode: 'confirm' }, sessionRestore: 'off' }".to_owned();
+    let (_kamailio, _bitcall, host, browser) = pages(&[("/", init("", "confirm")), ("/off", off)]).await;
+
+    let mut desk = Desk::open(&browser, &host.url("/")).await;
+    desk.phone.fill("textbox", "Username", "agent1").await;
+    desk.phone.fill("textbox", "Password", "secret1").await;
+    desk.phone.click("button", "Sign in").await;
+    desk.ready().await;
+    let kept = desk.phone.eval("JSON.stringify([{...sessionStorage}, {...localStorage}])").await;
+    let kept = kept.as_str().unwrap();
+    assert!(!kept.contains("secret1"), "{kept}");
+    desk.again().await;
+    desk.ready().await;
+    desk.page.close().await;
+
+    let mut desk = Desk::open(&browser, &host.url("/off")).await;
+    desk.phone.fill("textbox", "Username", "agent1").await;
+    desk.phone.fill("textbox", "Password", "secret1").await;
+    desk.phone.click("button", "Sign in").await;
+    desk.ready().await;
+    desk.again().await;
+    desk.phone.find("button", "Sign in").await;
+    assert_eq!(desk.page.eval("BitcallWebphone.isRegistered()").await, false);
+}

@@ -35,7 +35,8 @@ bench: release test-tools ## Every number that the project claims, beside its pe
 	tests/bench.sh
 
 fuzz: ## Five minutes of fuzzing over SIP message bytes (needs a nightly toolchain and cargo-fuzz)
-	cd fuzz && $(CARGO) +nightly fuzz run message -- -max_total_time=300
+	$(CARGO) run --quiet --package bitcall-sip --example fuzz_seeds -- fuzz/corpus/message
+	cd fuzz && $(CARGO) +nightly fuzz run message -- -dict=sip.dict -max_len=4096 -max_total_time=300
 
 # A linker and a C compiler: Rust needs the one, the TLS library the other.
 build-tools:

@@ -4,8 +4,8 @@ use crate::uri::{Scheme, Uri};
 
 use super::{Contact, Fault, Header, Headers, NameAddr, Request, Response, What};
 
-/// Header fields that may occur once; of the others a second line is another element of a list.
-const ONCE: [Header; 17] = [
+/// Header fields that may occur once, one bit each; of the others a second line is another element of a list.
+const ONCE: u128 = bits(&[
     Header::CallId,
     Header::CSeq,
     Header::ContentDisposition,
@@ -23,7 +23,20 @@ const ONCE: [Header; 17] = [
     Header::RetryAfter,
     Header::SessionExpires,
     Header::To,
-];
+]);
+
+// Every header's number is a bit of the mask.
+const _: () = assert!((Header::Other as u8 as u32) < u128::BITS);
+
+const fn bits(headers: &[Header]) -> u128 {
+    let mut all = 0;
+    let mut index = 0;
+    while index < headers.len() {
+        all |= 1 << headers[index] as u8;
+        index += 1;
+    }
+    all
+}
 
 impl Request {
     /// Looks at everything that is relied on: that what must be there is there, once, and well-formed,
@@ -80,15 +93,22 @@ impl Response {
 
 impl Headers {
     fn check_common(&self) -> Result<(), Fault> {
-        for (index, line) in self.lines.iter().enumerate() {
-            if ONCE.contains(&line.header) && self.lines.iter().take(index).any(|earlier| earlier.header == line.header)
-            {
+        let mut seen = 0u128;
+        for line in &self.lines {
+            let bit = 1 << line.header as u8;
+            if seen & bit & ONCE != 0 {
                 return Err(Fault::in_header(What::Repeated, line.header, line.start));
             }
+            seen |= bit;
         }
-        self.via()?;
+        let mut hops = 0;
         for via in self.vias() {
             via?;
+            hops += 1;
+        }
+        if hops == 0 {
+            // Says whether it is missing or empty.
+            self.via()?;
         }
         self.call_id()?;
         self.cseq()?;

@@ -1,6 +1,8 @@
 //! The SIP edge from outside: phones on web sockets against `bitcall demo`, and
 //! the echo by a real ICE, DTLS and SRTP peer over UDP.
 
+#[path = "edge/browser.rs"]
+mod browser;
 #[path = "edge/demo.rs"]
 mod demo;
 #[path = "edge/media.rs"]
@@ -10,6 +12,7 @@ mod phone;
 
 use bitcall_sip::message::{Header, Method};
 
+use browser::Browser;
 use demo::Demo;
 use media::Media;
 use phone::Phone;
@@ -145,4 +148,21 @@ async fn the_echo_offers_an_address_that_a_browser_without_flags_can_use() {
         assert!(offered.contains(&address.as_str()), "{address} in {sdp}");
     }
     assert!(offered.contains(&"127.0.0.1"), "{sdp}");
+}
+
+#[tokio::test]
+async fn an_ordinary_browser_hears_itself_in_the_echo() {
+    let demo = Demo::start().await;
+    let mut alice = Phone::register(&demo, 0).await;
+    let browser = Browser::open(&demo.url).await;
+    let invite = alice.invite(&format!("sip:*43@{}", demo.domain), &browser.offer().await).await;
+    let ok = alice.answer_to(&invite).await;
+    assert_eq!(ok.status(), 200);
+    browser.answer(std::str::from_utf8(ok.body()).unwrap()).await;
+    alice.send_in_dialog(Method::Ack, &ok).await;
+    let heard = browser.hear_sound().await;
+    assert!(!heard.address.starts_with("127."), "{heard:?}");
+    let bye = alice.send_in_dialog(Method::Bye, &ok).await;
+    assert_eq!(alice.answer_to(&bye).await.status(), 200);
+    browser.close().await;
 }

@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 
 pub struct Demo {
     child: Child,
+    pub url: String,
     pub wss: String,
     pub domain: String,
     /// User name and password of each extension.
@@ -34,6 +35,7 @@ impl Demo {
         let extensions = ready["extensions"].as_array().unwrap();
         Self {
             child,
+            url: text(&ready["url"]),
             wss: text(&ready["sip"]["wss"]),
             domain: text(&ready["sip"]["domain"]),
             extensions: extensions.iter().map(|e| (text(&e["username"]), text(&e["password"]))).collect(),

@@ -12,7 +12,7 @@ mod parse;
 mod secrets;
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -110,6 +110,12 @@ section! {
     struct Sip in "sip" {
         /// Tenants' SIP domains are `<tenant>.<domain>`. The name needs no DNS entry.
         domain: String = r#""sip.bitcall.internal""#,
+        /// Addresses under which this server is reached from outside when it is behind NAT, e.g.
+        /// ["203.0.113.5"]. The echo offers them for its media besides the machine's own.
+        media_addresses: Vec<IpAddr> = "[]",
+        /// UDP port of the echo's media on every address. 0: any free one; behind a firewall or
+        /// NAT choose one and let it through.
+        media_port: u16 = "0",
     }
 }
 

@@ -65,7 +65,12 @@ impl House {
         certificates: Option<&Arc<Certificates>>,
         config: &Config,
     ) -> Result<Running, Failure> {
-        let edge = Edge::new(Arc::new(server::Directory(self.platform.clone())), edge::Options::default());
+        let edge = edge::Options {
+            media_addresses: config.sip.media_addresses.clone(),
+            media_port: config.sip.media_port,
+            limits: edge::Limits::default(),
+        };
+        let edge = Edge::new(Arc::new(server::Directory(self.platform.clone())), edge);
         let access = Access::new(Some(&self.secrets.panel_key), Some(&self.secrets.master_secret));
         let front = Front {
             api: api::router(self.platform.clone(), access),

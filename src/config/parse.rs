@@ -2,7 +2,7 @@
 //! stopping at the first: an administrator fixes a file once, not once per error.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -202,6 +202,23 @@ impl Setting for SocketAddr {
         const SHAPE: &str = "an address with a port in quotes, such as \"0.0.0.0:443\" or \"[::]:443\"";
         let text = value.as_str().ok_or_else(|| must_be(SHAPE, value))?;
         text.parse().map_err(|_| format!("must be {SHAPE}, not \"{text}\""))
+    }
+}
+
+impl Setting for IpAddr {
+    fn parse(value: &DeValue<'_>, _base: &Path) -> Result<Self, String> {
+        const SHAPE: &str = "an IP address in quotes, such as \"203.0.113.5\" or \"2001:db8::5\"";
+        let text = value.as_str().ok_or_else(|| must_be(SHAPE, value))?;
+        text.parse().map_err(|_| format!("must be {SHAPE}, not \"{text}\""))
+    }
+}
+
+impl Setting for u16 {
+    fn parse(value: &DeValue<'_>, _base: &Path) -> Result<Self, String> {
+        value
+            .as_integer()
+            .and_then(|number| u16::from_str_radix(number.as_str(), number.radix()).ok())
+            .ok_or_else(|| must_be("a port number, 0 to 65535", value))
     }
 }
 

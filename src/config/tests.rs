@@ -98,3 +98,18 @@ fn public_urls_are_origins() {
         assert!(PublicUrl::parse(bad).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn media_addresses_and_port_are_read_and_their_faults_named() {
+    let config = parse("[sip]\nmedia_addresses = ['203.0.113.5', '2001:db8::5']\nmedia_port = 40000").unwrap();
+    assert_eq!(config.sip.media_addresses.len(), 2);
+    assert_eq!(config.sip.media_port, 40000);
+    for (text, fault) in [
+        ("media_addresses = ['203.0.113.5:4']", "IP address"),
+        ("media_port = 70000", "port number"),
+        ("media_port = -1", "port number"),
+    ] {
+        let faults = parse(&format!("[sip]\n{text}")).unwrap_err();
+        assert!(format!("{faults:?}").contains(fault), "{faults:?}");
+    }
+}

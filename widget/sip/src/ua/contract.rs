@@ -162,7 +162,8 @@ pub enum Command {
     /// Offer a new description in an established call (hold, resume, ICE restart).
     /// Each one yields exactly one `ReinviteAccepted` or `ReinviteRefused`, unless the call ends.
     Reinvite { call: CallId, sdp: String },
-    /// The answer to (or, after `Offer { sdp: None }`, the offer asked for by) the last [`Event::Offer`].
+    /// The answer to the last [`Event::Offer`]. Where that had no description: our offer, which
+    /// `ReinviteAccepted` or `ReinviteRefused` follows.
     AnswerOffer { call: CallId, sdp: String },
     /// The last [`Event::Offer`] cannot be taken, e.g. 488. The call goes on as it was.
     RefuseOffer { call: CallId, status: u16 },

@@ -135,7 +135,7 @@ impl UserAgent {
         self.registrar.alarms.clear(Alarm::SignOut);
         if Uri::parse(&self.core.address_of_record()).is_err() || self.core.config.servers.is_empty() {
             let failure = Failure { kind: FailureKind::BadConfiguration, status: None };
-            self.fail(failure);
+            self.fail(failure, now);
             return;
         }
         if self.core.link.is_some() {
@@ -179,7 +179,8 @@ impl UserAgent {
     }
 
     /// Gives up for good, until the person says otherwise.
-    fn fail(&mut self, failure: Failure) {
+    fn fail(&mut self, failure: Failure, now: Millis) {
+        let was_open = self.core.link.is_some();
         self.disconnect();
         self.ladder.stop();
         self.core.clients.retain(|client| client.owner != Owner::Register);
@@ -187,6 +188,9 @@ impl UserAgent {
         self.registrar.registered = false;
         self.registrar.in_flight = false;
         self.registrar.show(&mut self.core, Registration::Failed { failure });
+        if was_open {
+            self.on_link_lost(now);
+        }
     }
 
     fn disconnect(&mut self) {
@@ -358,7 +362,7 @@ impl UserAgent {
             FailureKind::WrongPassword | FailureKind::Forbidden | FailureKind::NotFound | FailureKind::BadConfiguration
         );
         if about_account && !self.registrar.ever {
-            self.fail(failure);
+            self.fail(failure, now);
             return;
         }
         let doubled = self.registrar.refusals.min(6);

@@ -42,9 +42,14 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(registered: bool) -> Self {
+        let mut stage = if registered { Stage::registered() } else { Stage::empty() };
+        if !registered {
+            stage.command(Command::Register);
+            stage.connect();
+        }
         Self {
-            stage: Stage::registered(),
+            stage,
             placed: 0,
             far_cseq: 10,
             asks_to_connect: None,
@@ -82,7 +87,7 @@ impl World {
                     assert_eq!(Some(id), self.stage.link, "sent over a closed connection");
                     self.sent(&bytes);
                 }
-                Output::Event(event) => self.told(event),
+                Output::Event(event) => self.told(&event),
             }
         }
     }
@@ -118,8 +123,8 @@ impl World {
         }
     }
 
-    fn told(&mut self, event: Event) {
-        let call = match &event {
+    fn told(&mut self, event: &Event) {
+        let call = match event {
             Event::Incoming { call, .. } => {
                 self.calls.push(call.clone());
                 call.clone()
@@ -150,10 +155,10 @@ impl World {
         assert!(!self.ended.contains(&call), "{event:?} after the end");
     }
 
-    fn far(&mut self, bytes: Vec<u8>) {
+    fn far(&mut self, bytes: &[u8]) {
         if self.stage.link.is_some() {
-            self.last.clone_from(&bytes);
-            self.stage.bytes(&bytes);
+            self.last = bytes.to_vec();
+            self.stage.bytes(bytes);
             self.observe();
         }
     }
@@ -188,7 +193,7 @@ impl World {
             13 => self.break_or_connect(which),
             14 => {
                 let bytes = self.last.clone();
-                self.far(bytes);
+                self.far(&bytes);
             }
             _ => {
                 let mut bytes = self.last.clone();
@@ -201,7 +206,6 @@ impl World {
         }
         self.observe();
         for (call, open) in &self.offers {
-            assert!((0..=1).contains(open) || *open > 1, "{call}: an offer answered twice");
             assert!(*open >= 0, "{call}: an offer answered twice");
         }
     }
@@ -231,7 +235,7 @@ impl World {
         }
         let invite = self.invites[usize::from(which / 16) % self.invites.len()].clone();
         let inside = invite.to().unwrap().tag().map(str::to_owned);
-        let tag = inside.clone().unwrap_or_else(|| (if which % 2 == 0 { "a" } else { "b" }).into());
+        let tag = inside.clone().unwrap_or_else(|| (if which.is_multiple_of(2) { "a" } else { "b" }).into());
         let status =
             [100, 180, 183, 200, 200, 200, 486, 401, 487, 491, 481, 500, 503, 422, 200, 180][usize::from(which % 16)];
         let mut response = invite.response(status, "Test", Some(&tag));
@@ -244,7 +248,7 @@ impl World {
             422 => response.append(Header::MinSe, "2000"),
             _ => {}
         }
-        self.far(response.to_bytes());
+        self.far(&response.to_bytes());
         if status != 200 {
             return;
         }
@@ -276,7 +280,7 @@ impl World {
             return;
         }
         self.pending.remove(index);
-        let status = [200, 200, 200, 481, 407, 500, 200, 408][usize::from(which % 8)];
+        let status = [200, 200, 200, 481, 407, 500, 403, 408][usize::from(which % 8)];
         let mut response = request.response(status, "Test", Some("far"));
         if status == 407 {
             response.append(Header::ProxyAuthenticate, &format!("Digest realm=\"r\", nonce=\"{which}\""));
@@ -286,7 +290,7 @@ impl World {
         {
             response.append(Header::Contact, contact);
         }
-        self.far(response.to_bytes());
+        self.far(&response.to_bytes());
     }
 
     fn ask_in_dialog(&mut self, which: u8) {
@@ -323,7 +327,7 @@ impl World {
             return;
         }
         let cancelled = self.theirs.iter().rfind(|request| request.method().as_str() == "INVITE").cloned();
-        if let (Some(invite), true) = (cancelled, which % 3 == 0) {
+        if let (Some(invite), true) = (cancelled, which.is_multiple_of(3)) {
             let copy = |name| invite.value(name).unwrap().to_owned();
             let (via, from, to) = (copy(Header::Via), copy(Header::From), copy(Header::To));
             let call_id = copy(Header::CallId);
@@ -342,7 +346,7 @@ impl World {
             if which % 3 == 1 {
                 request.set_body("application/sdp", OFFER.as_bytes());
             }
-            if which % 5 == 0 {
+            if which.is_multiple_of(5) {
                 request.append(Header::Require, "100rel");
             }
         });
@@ -358,7 +362,7 @@ impl World {
             request.set(Header::From, ok.value(Header::From).unwrap());
             request.set(Header::To, ok.value(Header::To).unwrap());
             request.set(Header::CallId, ok.value(Header::CallId).unwrap());
-            if which % 2 == 0 {
+            if which.is_multiple_of(2) {
                 request.set_body("application/sdp", ANSWER.as_bytes());
             }
         });
@@ -378,7 +382,7 @@ impl World {
         if self.stage.link.is_some() {
             self.stage.lose_connection();
         } else if let Some(id) = self.asks_to_connect.take() {
-            if which % 4 == 0 {
+            if which.is_multiple_of(4) {
                 self.stage.input(Input::TransportClosed { id, reason: "refused".into() });
                 self.observe();
                 return;
@@ -416,8 +420,9 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_the_order(steps in proptest::collection::vec(any::<Step>(), 1..60)) {
-        let mut world = World::new();
+    fn whatever_the_order(registered: bool, steps in proptest::collection::vec(any::<Step>(), 1..60)) {
+        let mut world = World::new(registered);
+        world.observe();
         world.place();
         world.observe();
         for step in steps {

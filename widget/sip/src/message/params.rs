@@ -71,12 +71,12 @@ impl<'a> Params<'a> {
             } else if value.starts_with('"') {
                 syntax::is_quoted(value)
             } else {
-                !value.is_empty()
-                    && value.bytes().all(|byte| {
-                        TOKEN.has(byte)
-                            || byte >= 0x80
-                            || matches!(byte, b'[' | b']' | b':' | b'/' | b'@' | b'?' | b'&' | b'=' | b'+' | b'$')
-                    })
+                // Some phones send a name, an equals sign and nothing.
+                value.bytes().all(|byte| {
+                    TOKEN.has(byte)
+                        || byte >= 0x80
+                        || matches!(byte, b'[' | b']' | b':' | b'/' | b'@' | b'?' | b'&' | b'=' | b'+' | b'$')
+                })
             };
             if !value_fits || !syntax::all_token(trim(name)) {
                 return false;

@@ -17,7 +17,7 @@ use bitcall_phone::theme::{Accent, Rgb};
 use bitcall_phone::time::Zone;
 use bitcall_phone::ui::{Choice, Choices, Levels, Stage, Tab, Ui};
 use bitcall_phone::{screens, theme};
-use bitcall_wire::config::RuntimeConfig;
+use bitcall_wire::config::{HeaderMode, RuntimeConfig};
 use bitcall_wire::seam::{
     Call, CallState, Direction, Failure, FailureCode, Hold, MediaFault, Registration, Secret, Snapshot,
 };
@@ -48,16 +48,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn page(css: &str, html: &str) -> String {
-    let accents: String = ACCENTS
-        .iter()
-        .map(|colour| {
-            let light = Accent::light(Rgb::parse(colour));
-            let dark = Accent::dark(Rgb::parse(colour));
-            let rules: String =
-                theme::variables(&light, &dark).iter().map(|(name, value)| format!("{name}:{value};")).collect();
-            format!(":root[data-accent=\"{}\"]{{{rules}}}\n", &colour[1..])
-        })
-        .collect();
+    let mut accents = String::new();
+    for colour in ACCENTS {
+        let (light, dark) = (Accent::light(Rgb::parse(colour)), Accent::dark(Rgb::parse(colour)));
+        let rules = theme::variables(&light, &dark).map(|(name, value)| format!("{name}:{value}")).join(";");
+        accents += &format!(":root[data-accent=\"{}\"]{{{rules}}}\n", &colour[1..]);
+    }
     format!(
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>\
          <style>{css}\n{accents}</style><script>const q=new URLSearchParams(location.search),r=document.documentElement;\
@@ -124,6 +120,9 @@ fn scenes() -> Vec<(&'static str, Scene)> {
         }),
         ("connect", |ui| signed_out(ui, Stage::Connect(account()))),
         ("dialer", |_| {}),
+        ("dialer-wide-logo", |ui| logo(ui, 640, HeaderMode::Logo)),
+        ("dialer-square-logo", |ui| logo(ui, 120, HeaderMode::Both)),
+        ("dialer-missed", |ui| ui.ended.set(history().into_iter().nth(1))),
         ("dialer-number", |ui| {
             ui.number.set("+4930901820".to_owned());
         }),
@@ -196,6 +195,24 @@ fn scenes() -> Vec<(&'static str, Scene)> {
         }),
         ("settings", |ui| ui.tab.set(Tab::Settings)),
     ]
+}
+
+/// A made-up logo, so many units wide and 120 high.
+fn logo(ui: Ui, width: u32, mode: HeaderMode) {
+    let drawn = |colour: &str| {
+        Some(format!(
+            "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} 120'%3E\
+             %3Crect width='{width}' height='120' rx='30' fill='{colour}'/%3E%3C/svg%3E"
+        ))
+    };
+    let config = ui.config.get_clone_untracked().map(|config| {
+        let mut config = (*config).clone();
+        config.branding.header_mode = mode;
+        config.branding.logo_light = drawn("teal");
+        config.branding.logo_dark = drawn("aquamarine");
+        Rc::new(config)
+    });
+    ui.config.set(config);
 }
 
 fn signed_out(ui: Ui, stage: Stage) {

@@ -169,11 +169,11 @@ impl App {
         self.ui.keypad_open.set(false);
     }
 
-    fn follow(self: &Rc<Self>, snapshot: &Snapshot) {
+    fn follow(self: &Rc<Self>, given: &Snapshot) {
         let ui = self.ui;
         let before = ui.snapshot.with_untracked(|before| before.registration.clone());
         let shown_before = ui.snapshot.with_untracked(|before| focused(before).map(|call| call.id.clone()));
-        let shown = focused(snapshot).map(|call| call.id.clone());
+        let shown = focused(given).map(|call| call.id.clone());
         if shown != shown_before {
             ui.levels.set(crate::ui::Levels::default());
             ui.digits.set(String::new());
@@ -186,9 +186,14 @@ impl App {
             ui.number.set(String::new());
         }
         ui.now.set(page::now());
-        ui.muted.update(|muted| muted.retain(|id| find(snapshot, id).is_some()));
-        ui.snapshot.set(snapshot.clone());
-        self.follow_registration(&before, snapshot);
+        let mut snapshot = given.clone();
+        // An agent that has just been born has not read the account yet.
+        if snapshot.registration == Registration::SignedOut && self.signing_in() {
+            snapshot.registration = Registration::Connecting;
+        }
+        ui.muted.update(|muted| muted.retain(|id| find(&snapshot, id).is_some()));
+        ui.snapshot.set(snapshot);
+        self.follow_registration(&before, given);
     }
 
     fn news(self: &Rc<Self>, event: Event) {
@@ -226,7 +231,7 @@ impl App {
         let recent = Recent::of(call, cause, duration);
         ui.said.set(format!("Call ended. {}", cause.words));
         self.remember(&recent);
-        if recent.missed && !self.visible.get() {
+        if recent.missed {
             self.missed.set(self.missed.get().saturating_add(1));
         }
         self.tell(&FromPhone::CallEnded(CallEnded {
@@ -236,8 +241,8 @@ impl App {
             sip_code: cause.sip_code,
         }));
         self.tell_badge();
-        // An unanswered incoming call stands in the recents; one ended by the person's own hand needs no news.
-        if recent.answered || (call.direction == Direction::Outbound && !here) {
+        // What the person's own hand refused or gave up needs no news.
+        if recent.answered || recent.missed || (call.direction == Direction::Outbound && !here) {
             let stays = recent.answered;
             let id = recent.id.clone();
             ui.ended.set(Some(recent));

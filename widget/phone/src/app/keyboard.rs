@@ -1,4 +1,4 @@
-//! The phone by keyboard: digits dial or are sent, Enter calls, Escape closes.
+//! The phone by keyboard: digits dial or are sent, Enter calls, Escape closes. And a press beside what is open closes it.
 
 use std::rc::Rc;
 
@@ -10,14 +10,23 @@ use crate::link::dom::Listener;
 use crate::page;
 use crate::ui::{Act, Stage, Tab, focused, incoming};
 
-pub fn listen(app: &Rc<App>) -> Option<Listener> {
-    let document = page::document()?;
+pub fn listen(app: &Rc<App>) -> Vec<Listener> {
+    let Some(document) = page::document() else { return Vec::new() };
+    let ui = app.ui;
     let app = Rc::downgrade(app);
-    Some(Listener::new(&document, "keydown", move |event| {
+    let keys = Listener::new(&document, "keydown", move |event| {
         if let (Some(app), Some(event)) = (app.upgrade(), event.dyn_ref::<KeyboardEvent>()) {
             press(&app, event);
         }
-    }))
+    });
+    let beside = Listener::new(&document, "pointerdown", move |event| {
+        let target = event.target().and_then(|target| target.dyn_into::<Element>().ok());
+        let inside = target.and_then(|target| target.closest(".identity").ok().flatten()).is_some();
+        if !inside && ui.identity_open.get_untracked() {
+            ui.identity_open.set(false);
+        }
+    });
+    vec![keys, beside]
 }
 
 fn press(app: &Rc<App>, event: &KeyboardEvent) {

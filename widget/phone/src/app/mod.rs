@@ -35,9 +35,8 @@ pub struct App {
     fallback: RefCell<Option<Credentials>>,
     /// Asked for before the phone was registered.
     waiting_call: RefCell<Option<bridge::Call>>,
-    /// Calls announced as up, to announce each answer and end once.
+    /// Calls that nobody took since the person last touched the phone.
     missed: Cell<u32>,
-    visible: Cell<bool>,
     /// Calls that this page ended itself: their end needs no card.
     ended_here: RefCell<HashSet<CallId>>,
     card_timer: RefCell<Option<Timer>>,
@@ -65,7 +64,6 @@ impl App {
             fallback: RefCell::default(),
             waiting_call: RefCell::default(),
             missed: Cell::new(0),
-            visible: Cell::new(false),
             ended_here: RefCell::default(),
             card_timer: RefCell::default(),
             clock: RefCell::default(),
@@ -94,6 +92,9 @@ impl App {
 
     fn act(self: &Rc<Self>, act: Act) {
         let ui = self.ui;
+        if self.missed.replace(0) > 0 {
+            self.tell_badge();
+        }
         match act {
             Act::Show(tab) => self.show(tab),
             Act::Minimise => self.tell(&FromPhone::Hide(Empty {})),
@@ -135,7 +136,6 @@ impl App {
             }
             ToPhone::HangUp(which) => self.host_hang_up(which.call_id),
             ToPhone::Visible(panel) => {
-                self.visible.set(panel.visible);
                 if panel.visible {
                     self.missed.set(0);
                 }

@@ -200,6 +200,7 @@ impl App {
             old.close();
         }
         self.signed_in.set(false);
+        self.ui.snapshot.update(|snapshot| snapshot.registration = Registration::Connecting);
         let app = Rc::downgrade(self);
         let link = Link::attach(place, Some(account), media, move |message| {
             if let Some(app) = app.upgrade() {
@@ -330,6 +331,11 @@ impl App {
             let remember = self.ui.form.remember.get_untracked();
             self.with_tenant(|tenant| tenant.store.keep_session(&stored, remember));
         }
+    }
+
+    /// The agent has not said anything about this account yet.
+    pub(super) fn signing_in(&self) -> bool {
+        !self.signed_in.get() && self.ui.signed_in_as.with_untracked(Option::is_some)
     }
 
     /// Signing in, and not inside yet.

@@ -138,8 +138,11 @@ fn ended(ui: Ui, call: Recent) -> View {
     let number = call.number.clone();
     let shown = readable(&call.number);
     let title = call.name.clone().unwrap_or_else(|| shown.clone());
-    let words =
-        if call.answered { format!("{} · {}", call.cause, time::timer(call.seconds)) } else { call.cause.clone() };
+    let words = match (call.missed, call.answered) {
+        (true, _) => "Missed call".to_owned(),
+        (_, true) => format!("{} · {}", call.cause, time::timer(call.seconds)),
+        _ => call.cause.clone(),
+    };
     div()
         .class("ended")
         .children((

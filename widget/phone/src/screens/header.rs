@@ -13,6 +13,7 @@ pub fn header(ui: Ui) -> View {
     let loading = create_selector(move || ui.stage.with(|stage| *stage == Stage::Loading));
     sycamore::web::tags::header()
         .class("header")
+        .bool_attr("hidden", move || alone.get())
         .children((
             move || ui.config.get_clone().map(|config| brand(&config)).unwrap_or_default(),
             move || {

@@ -87,7 +87,9 @@ impl Client {
                     "a server is running on {}, but not listening on {socket}\nhint: is `listen.control` the server's? --socket names another",
                     data.display()
                 ),
-                other => format!("no server on {socket}, and its store cannot be opened: {other}"),
+                other => format!(
+                    "no server on {socket}, and its store cannot be opened: {other}\nhint: run it as root or as the server's user; --config names another configuration"
+                ),
             })
         })?;
         let router = api::router(platform, Access::in_process_only());

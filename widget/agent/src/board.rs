@@ -151,11 +151,14 @@ impl Board {
         self.pages.attach(port, name, visible, now);
         self.empty_until = None;
         self.finished = false;
-        self.adopt(name);
+        let taken_over = self.adopt(name);
         if self.announced
             && let Some(account) = &self.account
         {
             let event = Event::Registered { username: account.username.clone(), domain: account.domain.clone() };
+            self.send(port, ToPage::Event { event });
+        }
+        for event in taken_over {
             self.send(port, ToPage::Event { event });
         }
         self.catch_up(port, name);

@@ -20,9 +20,10 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use bitcall_wire::config::{Dtmf, IceServer};
-use bitcall_wire::seam::{CallId, CallState, Hold, MediaAsk, MediaFault, MediaReply, Snapshot, ToAgent};
-use wasm_bindgen_futures::{JsFuture, spawn_local};
-use web_sys::{HtmlAudioElement, MediaStream};
+use bitcall_wire::seam::{CallId, CallState, Hold, MediaAsk, MediaFault, MediaReply, Registration, Snapshot, ToAgent};
+use wasm_bindgen::JsValue;
+use wasm_bindgen_futures::spawn_local;
+use web_sys::{HtmlAudioElement, MediaStream, RtcPeerConnection};
 
 use crate::link::dom::{Listener, Timer, media_devices};
 use crate::tones::Tones;
@@ -85,6 +86,8 @@ struct Inner {
     send: RefCell<Option<Send>>,
     on_notice: Box<dyn Fn(Notice)>,
     levels: RefCell<Option<(CallId, Timer)>>,
+    /// Made ahead of the next call: a page's first connection takes long.
+    blank: RefCell<Option<RtcPeerConnection>>,
     device_changes: RefCell<Option<Listener>>,
     sound_blocked: Cell<bool>,
 }
@@ -102,6 +105,7 @@ impl Media {
             send: RefCell::default(),
             on_notice: Box::new(on_notice),
             levels: RefCell::default(),
+            blank: RefCell::default(),
             device_changes: RefCell::default(),
             sound_blocked: Cell::new(false),
         }));
@@ -155,6 +159,7 @@ impl Media {
             let microphone = inner.microphone.chosen();
             let speaker = inner.speaker.chosen();
             let devices = devices::list(microphone, speaker).await;
+            inner.microphone.set_present(devices.any_microphone);
             inner.notify(Notice::Devices(devices));
         });
     }
@@ -220,6 +225,9 @@ impl Media {
         for (_, session) in self.0.sessions.take() {
             session.close();
         }
+        if let Some(blank) = self.0.blank.borrow_mut().take() {
+            blank.close();
+        }
         self.0.tones.silence();
         self.0.rest_if_idle();
     }
@@ -234,6 +242,10 @@ impl Media {
     /// Follows the agent's state: tones, held calls, level meters, calls that are gone.
     pub(crate) fn follow(&self, snapshot: &Snapshot, page: &str) {
         self.0.tones.follow(snapshot, page);
+        let idle = matches!(snapshot.registration, Registration::Registered { .. }) && snapshot.calls.is_empty();
+        if idle && self.0.blank.borrow().is_none() {
+            *self.0.blank.borrow_mut() = self.0.make_peer().ok();
+        }
         for call in &snapshot.calls {
             let ended = matches!(call.state, CallState::Ended { .. });
             let elsewhere = call.page.as_deref().is_some_and(|owner| owner != page);
@@ -284,19 +296,33 @@ impl Inner {
         (self.on_notice)(notice);
     }
 
+    fn make_peer(&self) -> Result<RtcPeerConnection, JsValue> {
+        RtcPeerConnection::new_with_configuration(&connection::configuration(&self.settings.borrow().ice_servers))
+    }
+
+    /// The one made ahead, or a new one.
+    fn take_peer(&self) -> Result<RtcPeerConnection, JsValue> {
+        let blank = self.blank.borrow_mut().take();
+        blank.map_or_else(|| self.make_peer(), Ok)
+    }
+
     /// Plays a far end, and finds out whether the browser lets it.
     fn play(self: &Rc<Self>, stream: &MediaStream) -> Option<HtmlAudioElement> {
         let element = self.speaker.add(stream)?;
-        if let Ok(playing) = element.play() {
-            let inner = Rc::clone(self);
-            spawn_local(async move {
-                if let Err(error) = JsFuture::from(playing).await
-                    && connection::name(&error) == "NotAllowedError"
-                {
-                    inner.set_sound_blocked(true);
-                }
-            });
-        }
+        let inner = Rc::clone(self);
+        let player = element.clone();
+        spawn_local(async move {
+            if !speaker::refused(&player).await || inner.sessions.borrow().is_empty() {
+                return;
+            }
+            // Browsers that refuse without a gesture allow it while the page listens
+            // to the microphone, which this call is about to open, or has open.
+            let _ = inner.microphone.open().await;
+            inner.rest_if_idle();
+            if speaker::refused(&player).await && !inner.sessions.borrow().is_empty() {
+                inner.set_sound_blocked(true);
+            }
+        });
         Some(element)
     }
 

@@ -5,7 +5,7 @@
 //! a fresh connection and offers it to the far end by a re-INVITE.
 
 use bitcall_sip::ua::{Command, Millis};
-use bitcall_wire::seam::{CallState, MediaAsk};
+use bitcall_wire::seam::{CallState, Direction, Event, MediaAsk};
 
 use super::Board;
 use super::commands::cause;
@@ -47,7 +47,11 @@ impl Board {
     }
 
     /// A page has come: it takes over what has lost its page.
-    pub(super) fn adopt(&mut self, page: &str) {
+    ///
+    /// Returns what that page has to be told: to it, and to the host page around
+    /// it, the call is new, and its end would mean nothing without a beginning.
+    pub(super) fn adopt(&mut self, page: &str) -> Vec<Event> {
+        let mut events = Vec::new();
         for index in 0..self.lines.len() {
             let Some(line) = self.lines.get_mut(index) else {
                 continue;
@@ -59,7 +63,17 @@ impl Board {
             line.restart_at = None;
             line.restarts = 0;
             line.forget_all();
-            line.call.page = Some(page.to_owned());
+            let newcomer = line.call.page.replace(page.to_owned()).as_deref() != Some(page);
+            if newcomer {
+                let call = line.call.clone();
+                events.push(match call.direction {
+                    Direction::Outbound => Event::CallStarted { call },
+                    Direction::Inbound => Event::CallIncoming { call },
+                });
+            }
+            if newcomer && line.call.answered_at.is_some() {
+                events.push(Event::CallAnswered { call: line.call.clone() });
+            }
             if !line.placed {
                 let ask = MediaAsk::Offer { flow: flow(false), restart_ice: false };
                 self.ask(index, Purpose::Place, ask);
@@ -80,6 +94,7 @@ impl Board {
                 }
             }
         }
+        events
     }
 
     /// What had its time.

@@ -39,8 +39,8 @@ pub struct Connection {
 
 impl Connection {
     pub fn new(media: &Rc<Inner>, on_state: impl Fn(MediaState) + 'static) -> Result<Connection, JsValue> {
-        let (configuration, has_servers) = configuration(&media.settings.borrow().ice_servers);
-        let peer = RtcPeerConnection::new_with_configuration(&configuration)?;
+        let has_servers = !media.settings.borrow().ice_servers.is_empty();
+        let peer = media.take_peer()?;
         let element = Rc::new(RefCell::new(None));
         let tracks = Listener::new(&peer, "track", {
             let element = Rc::clone(&element);
@@ -266,7 +266,7 @@ fn direction(flow: Flow) -> RtcRtpTransceiverDirection {
     }
 }
 
-fn configuration(servers: &[IceServer]) -> (RtcConfiguration, bool) {
+pub fn configuration(servers: &[IceServer]) -> RtcConfiguration {
     let list = Array::new();
     for server in servers {
         let urls: Array = server.urls.iter().map(|url| JsValue::from_str(url)).collect();
@@ -279,9 +279,8 @@ fn configuration(servers: &[IceServer]) -> (RtcConfiguration, bool) {
         }
         list.push(&object(&fields));
     }
-    let has_servers = list.length() > 0;
     let configuration = object(&[("iceServers", list.into()), ("bundlePolicy", "max-bundle".into())]);
-    (configuration.unchecked_into(), has_servers)
+    configuration.unchecked_into()
 }
 
 fn prefer_codecs(line: &RtcRtpTransceiver) {

@@ -10,6 +10,8 @@ use crate::link::dom::media_devices;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Devices {
     pub microphones: Vec<Device>,
+    /// There is one, though the browser may not name it before it was allowed.
+    pub any_microphone: bool,
     /// Empty where the browser cannot choose a speaker (Firefox without
     /// `speaker-selection`, Safari): then show no choice.
     pub speakers: Vec<Device>,
@@ -37,7 +39,10 @@ pub async fn list(microphone: Option<String>, speaker: Option<String>) -> Device
     for info in found.unchecked_into::<Array>().iter() {
         let info: MediaDeviceInfo = info.unchecked_into();
         let (list, word) = match info.kind() {
-            MediaDeviceKind::Audioinput => (&mut devices.microphones, "Microphone"),
+            MediaDeviceKind::Audioinput => {
+                devices.any_microphone = true;
+                (&mut devices.microphones, "Microphone")
+            }
             MediaDeviceKind::Audiooutput => (&mut devices.speakers, "Speaker"),
             _ => continue,
         };

@@ -26,6 +26,10 @@ pub struct Microphone {
     track: RefCell<Option<MediaStreamTrack>>,
     /// Told when the operation that is under way has ended.
     busy: RefCell<Option<Signal>>,
+    /// The person has allowed it before, so opening will ask nothing.
+    granted: Cell<bool>,
+    /// The browser listed at least one, last time.
+    present: Cell<bool>,
     /// Set by `release` while an operation is under way.
     unwanted: Cell<bool>,
 }
@@ -36,6 +40,8 @@ impl Microphone {
             chosen: RefCell::new(chosen),
             track: RefCell::default(),
             busy: RefCell::default(),
+            granted: Cell::new(false),
+            present: Cell::new(false),
             unwanted: Cell::new(false),
         }
     }
@@ -66,11 +72,17 @@ impl Microphone {
         opened
     }
 
-    /// True when opening will ask the person nothing.
-    pub async fn allowed(&self) -> bool {
-        if self.is_open() {
-            return true;
-        }
+    /// Whether the list of devices has a microphone.
+    pub fn set_present(&self, present: bool) {
+        self.present.set(present);
+    }
+
+    /// True when opening will ask the person nothing, and is not expected to fail.
+    pub async fn ready(&self) -> bool {
+        self.is_open() || (self.present.get() && (self.granted.get() || self.permitted().await))
+    }
+
+    async fn permitted(&self) -> bool {
         let query = || window()?.navigator().permissions().ok()?.query(&object(&[("name", "microphone".into())])).ok();
         // Browsers that do not know the name reject: then the question comes first.
         match query() {
@@ -133,6 +145,7 @@ impl Microphone {
             Ok(promise) => JsFuture::from(promise).await,
             Err(error) => Err(error),
         };
+        self.granted.set(asked.is_ok());
         let stream: MediaStream = asked.map_err(|error| trouble(&error))?.unchecked_into();
         let Ok(track) = stream.get_audio_tracks().get(0).dyn_into::<MediaStreamTrack>() else {
             return Err(Trouble { fault: MediaFault::MicrophoneMissing, words: "No microphone was found.".to_owned() });

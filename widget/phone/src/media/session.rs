@@ -207,18 +207,7 @@ impl Session {
 
     async fn offer(self: &Rc<Self>, flow: Flow, restart_ice: bool) -> Result<String, Trouble> {
         let media = self.media.upgrade().ok_or_else(gone)?;
-        // Where the microphone was allowed before, it opens while candidates
-        // are gathered. Else the question comes first: until it is answered,
-        // browsers hide the addresses of this machine behind `.local` names,
-        // which SIP servers cannot resolve.
-        let allowed = media.microphone.allowed().await;
-        if !allowed {
-            media.microphone.open().await?;
-        }
-        let opening = Rc::clone(&media);
-        spawn_local(async move {
-            let _ = opening.microphone.open().await;
-        });
+        let ready = self.microphone_ready(&media).await?;
         let connection = match self.connection() {
             Some(connection) => connection,
             None => self.connect()?,
@@ -226,25 +215,18 @@ impl Session {
         let track = self.track();
         let sdp = connection.offer(flow, restart_ice, track.as_ref()).await;
         let sdp = sdp.map_err(|error| failed("The offer could not be made", &error))?;
-        self.attach_microphone(&media, &connection).await?;
+        self.attach_microphone(&media, &connection, ready).await?;
         Ok(sdp)
     }
 
     async fn answer(self: &Rc<Self>, offer: &str, flow: Flow) -> Result<String, Trouble> {
         let media = self.media.upgrade().ok_or_else(gone)?;
-        let allowed = media.microphone.allowed().await;
-        if !allowed {
-            media.microphone.open().await?;
-        }
+        let ready = self.microphone_ready(&media).await?;
         let connection = match self.connection() {
             Some(connection) if connection.talks_to(offer) => connection,
             // Another endpoint from now on: its keys need a connection of their own.
             _ => self.connect()?,
         };
-        let opening = Rc::clone(&media);
-        spawn_local(async move {
-            let _ = opening.microphone.open().await;
-        });
         connection.take_offer(offer).await?;
         let track = self.track();
         if let Some(track) = track {
@@ -252,14 +234,59 @@ impl Session {
         }
         let sdp = connection.answer(flow).await;
         let sdp = sdp.map_err(|error| failed("The answer could not be made", &error))?;
-        self.attach_microphone(&media, &connection).await?;
+        self.attach_microphone(&media, &connection, ready).await?;
         Ok(sdp)
     }
 
-    async fn attach_microphone(self: &Rc<Self>, media: &Rc<Inner>, connection: &Rc<Connection>) -> Result<(), Trouble> {
+    /// True when the description need not wait for the microphone: it was
+    /// allowed before, and opens while candidates are gathered and the call is
+    /// on its way. Else the question comes first, also because browsers hide
+    /// the addresses of this machine behind `.local` names until it is
+    /// answered, and SIP servers cannot resolve those.
+    async fn microphone_ready(&self, media: &Rc<Inner>) -> Result<bool, Trouble> {
+        if self.track.borrow().is_some() {
+            return Ok(true);
+        }
+        let ready = media.microphone.ready().await;
+        if ready {
+            let media = Rc::clone(media);
+            spawn_local(async move {
+                // A fault is reported where the track is wanted.
+                let _ = media.microphone.open().await;
+            });
+        } else {
+            media.microphone.open().await?;
+        }
+        Ok(ready)
+    }
+
+    /// Connects the microphone; in the background when `later`.
+    async fn attach_microphone(
+        self: &Rc<Self>,
+        media: &Rc<Inner>,
+        connection: &Rc<Connection>,
+        later: bool,
+    ) -> Result<(), Trouble> {
         if self.track.borrow().is_some() {
             return Ok(());
         }
+        if !later || media.microphone.is_open() {
+            return self.listen(media, connection).await;
+        }
+        let (session, media, connection) = (Rc::clone(self), Rc::clone(media), Rc::clone(connection));
+        spawn_local(async move {
+            if let Err(trouble) = session.listen(&media, &connection).await
+                && !session.closed.get()
+            {
+                let call = session.call.clone();
+                media.notify(Notice::Fault { call: call.clone(), fault: trouble.fault, message: trouble.words });
+                media.send(ToAgent::HangUp { call });
+            }
+        });
+        Ok(())
+    }
+
+    async fn listen(self: &Rc<Self>, media: &Rc<Inner>, connection: &Rc<Connection>) -> Result<(), Trouble> {
         let microphone = media.microphone.open().await?;
         if self.closed.get() {
             media.rest_if_idle();

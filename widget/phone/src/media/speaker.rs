@@ -58,6 +58,16 @@ impl Speaker {
     }
 }
 
+/// True when the browser does not let `element` play before a gesture.
+pub async fn refused(element: &HtmlAudioElement) -> bool {
+    match element.play() {
+        Ok(playing) => {
+            JsFuture::from(playing).await.is_err_and(|error| super::connection::name(&error) == "NotAllowedError")
+        }
+        Err(_) => false,
+    }
+}
+
 /// `setSinkId` exists in Chromium and Firefox, and fails without the
 /// permissions policy `speaker-selection`: then the default speaker plays on.
 pub fn send_to(target: &JsValue, id: Option<&str>) {

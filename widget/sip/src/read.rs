@@ -1,7 +1,7 @@
 //! Shorthands for reading checked messages.
 
 use crate::message::{Header, Headers, NameAddr};
-use crate::uri::Uri;
+use crate::uri::{Scheme, Uri};
 
 /// The tag of a From or To value; empty where there is none.
 pub(crate) fn tag(value: &str) -> &str {
@@ -18,10 +18,20 @@ pub(crate) fn is_loose(route: &str) -> bool {
     Uri::parse(uri(route)).is_ok_and(|uri| uri.is_loose_router())
 }
 
-/// The URI of the first Contact.
+/// The URI of the first Contact, as it can stand on a request line: header fields in
+/// it, which may not (RFC 3261 §19.1.1), are left out.
 pub(crate) fn contact(message: &Headers) -> Option<String> {
-    let contact = message.contact().ok()??;
-    Some(contact.uri_text.into())
+    let text = message.contact().ok()??.uri_text;
+    let uri = Uri::parse(text).ok()?;
+    if !matches!(uri.scheme, Scheme::Sip | Scheme::Sips) {
+        return None;
+    }
+    let end = match uri.headers.len() {
+        0 if text.ends_with('?') => text.len() - 1,
+        0 => text.len(),
+        length => text.len() - length - 1,
+    };
+    text.get(..end).map(String::from)
 }
 
 /// Number and method of `CSeq`.

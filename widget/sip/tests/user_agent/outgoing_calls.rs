@@ -293,3 +293,14 @@ fn what_cannot_be_called_ends_at_once() {
     invite_to(&mut stage, "bob", None, Some(OFFER));
     assert_eq!(stage.ended("c").0, "Not connected");
 }
+
+#[test]
+fn header_fields_in_a_contact_do_not_reach_the_request_line() {
+    let mut stage = Stage::registered();
+    let invite = stage.invite();
+    stage.reply(&invite, 200, |response| {
+        response.set(Header::Contact, "<sip:far@far.test;transport=ws?Subject=x>");
+        response.set_body("application/sdp", ANSWER.as_bytes());
+    });
+    assert_eq!(stage.request("ACK").uri_text(), "sip:far@far.test;transport=ws");
+}

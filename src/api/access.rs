@@ -10,8 +10,8 @@ use subtle::ConstantTimeEq as _;
 use super::State;
 use super::error::ApiError;
 
-/// The operator's two secrets, kept as digests: compared in constant time
-/// whatever their length, and not to be found in a core dump.
+/// The operator's two secrets, kept as digests, so that comparing takes the same
+/// time whatever was sent, its length included.
 pub struct Access {
     panel_key: Option<[u8; 32]>,
     master_secret: Option<[u8; 32]>,

@@ -53,5 +53,5 @@ pub fn router(platform: Platform, access: Access) -> Router {
         .with_state(State { platform, access: Arc::new(access) })
 }
 
-/// Bytes of a request's body. The largest settings a tenant may have are a tenth of it.
+/// Bytes of a request's body; the largest settings that a tenant may have fit.
 const MAX_BODY: usize = 64 << 10;

@@ -50,7 +50,7 @@ impl FromStr for Origin {
 pub struct OriginPattern {
     /// As shown: normalised.
     text: String,
-    /// For wildcards, where `*.` stood in `text`.
+    /// Whether `text` starts with `https://*.`.
     wildcard: bool,
 }
 

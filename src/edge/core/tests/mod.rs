@@ -6,6 +6,7 @@ mod echoing;
 mod garbage;
 mod refusing;
 mod registering;
+mod with_user_agent;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};

@@ -168,11 +168,14 @@ fn nothing_goes_to_foreign_hosts() {
 #[test]
 fn nobody_calls_under_another_name() {
     let mut world = World::new();
-    let phone = world.phone("101", 1);
-    let mut request = world.make(phone, Method::Invite, "sip:103@acme.sip.test");
-    request.set(Header::From, "<sip:102@acme.sip.test>;tag=x");
-    world.send_signed(phone, &request);
-    assert_eq!(world.response(phone).status(), 403);
+    let target = world.phone("103", 3);
+    for phone in [world.phone("101", 1), world.connect("101", ACME, 2)] {
+        let mut request = world.make(phone, Method::Invite, "sip:103@acme.sip.test");
+        request.set(Header::From, "<sip:102@acme.sip.test>;tag=x");
+        world.send_signed(phone, &request);
+        assert_eq!(world.response(phone).status(), 403);
+    }
+    assert_eq!(world.inbox(target).len(), 0);
 }
 
 #[test]

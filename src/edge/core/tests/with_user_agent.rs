@@ -1,0 +1,280 @@
+//! The phone's own user agent against the edge: both cores in one virtual time, no network.
+
+use bitcall_sip::ua::{
+    Command, Config, Event, FailureKind, Input, Millis, Output as AgentOutput, Registration, Secret as AgentSecret,
+    TransportId, UserAgent,
+};
+
+use super::*;
+
+struct Agent {
+    ua: UserAgent,
+    link: Option<(TransportId, ConnectionId)>,
+    events: Vec<Event>,
+}
+
+struct Room {
+    world: World,
+    start: Instant,
+    agents: Vec<Agent>,
+}
+
+impl Room {
+    fn new(users: &[&str]) -> Self {
+        let world = World::new();
+        let start = world.now;
+        let mut room = Self { world, start, agents: Vec::new() };
+        for user in users {
+            room.enter(user, &format!("pw-{user}"));
+        }
+        room
+    }
+
+    /// A phone signs in.
+    fn enter(&mut self, user: &str, password: &str) -> usize {
+        let secret = AgentSecret::Password(password.to_owned());
+        let mut config = Config::new(user, ACME, secret, vec!["wss://acme.test/sip".to_owned()]);
+        let n = self.agents.len();
+        config.instance_id = format!("urn:uuid:00000000-0000-4000-8000-{n:012}");
+        let seed = [u8::try_from(n).unwrap() + 1; 32];
+        let ua = UserAgent::new(config, seed, self.millis());
+        self.agents.push(Agent { ua, link: None, events: Vec::new() });
+        self.command(n, Command::Register);
+        n
+    }
+
+    fn millis(&self) -> Millis {
+        Millis(u64::try_from((self.world.now - self.start).as_millis()).unwrap())
+    }
+
+    fn command(&mut self, who: usize, command: Command) {
+        let now = self.millis();
+        self.agents[who].ua.handle(Input::Command(command), now);
+        self.settle();
+    }
+
+    /// Carries messages until nobody has anything to say.
+    fn settle(&mut self) {
+        loop {
+            let mut quiet = true;
+            for who in 0..self.agents.len() {
+                while let Some(output) = self.agents[who].ua.poll() {
+                    quiet = false;
+                    self.perform(who, output);
+                }
+                let Some((id, connection)) = self.agents[who].link else { continue };
+                for bytes in self.world.received.remove(&connection).unwrap_or_default() {
+                    quiet = false;
+                    let now = self.millis();
+                    self.agents[who].ua.handle(Input::Received { id, bytes }, now);
+                }
+            }
+            if quiet {
+                return;
+            }
+        }
+    }
+
+    fn perform(&mut self, who: usize, output: AgentOutput) {
+        let now = self.millis();
+        match output {
+            AgentOutput::Connect { id, .. } => {
+                let connection = self.world.core.connected("192.0.2.8:1".parse().unwrap(), self.world.now).unwrap();
+                self.agents[who].link = Some((id, connection));
+                self.agents[who].ua.handle(Input::TransportConnected { id }, now);
+            }
+            AgentOutput::CloseTransport { .. } => self.cut(who, false),
+            AgentOutput::Send { id, bytes } => {
+                if let Some((link, connection)) = self.agents[who].link
+                    && link == id
+                {
+                    self.world.core.handle(connection, &bytes, self.world.now);
+                    self.world.collect();
+                }
+            }
+            AgentOutput::Event(event) => self.agents[who].events.push(event),
+        }
+    }
+
+    /// The WebSocket breaks; the phone may be told.
+    fn cut(&mut self, who: usize, tell: bool) {
+        let Some((id, connection)) = self.agents[who].link.take() else { return };
+        self.world.core.disconnected(connection, self.world.now);
+        self.world.collect();
+        if tell {
+            let now = self.millis();
+            self.agents[who].ua.handle(Input::TransportClosed { id, reason: "cut".to_owned() }, now);
+        }
+    }
+
+    /// Lets time pass for all.
+    fn wait(&mut self, milliseconds: u64) {
+        let end = self.world.now + Duration::from_millis(milliseconds);
+        while self.world.now < end {
+            let agents = self.agents.iter().filter_map(|agent| agent.ua.next_timeout());
+            let next = agents.map(|at| self.start + Duration::from_millis(at.0)).chain(self.world.core.next_timeout());
+            let next = next.min().unwrap_or(end).clamp(self.world.now, end);
+            self.world.now = next.max(self.world.now + Duration::from_millis(1));
+            self.world.core.handle_timeout(self.world.now);
+            self.world.collect();
+            let now = self.millis();
+            for agent in &mut self.agents {
+                agent.ua.handle(Input::Tick, now);
+            }
+            self.settle();
+        }
+    }
+
+    /// The first event that fits; it and all before it are taken.
+    fn expect<T>(&mut self, who: usize, what: &str, fits: impl Fn(&Event) -> Option<T>) -> T {
+        let events = std::mem::take(&mut self.agents[who].events);
+        let Some(at) = events.iter().position(|event| fits(event).is_some()) else {
+            panic!("{who}: no {what} in {events:?}");
+        };
+        let found = fits(&events[at]).unwrap();
+        self.agents[who].events = events.into_iter().skip(at + 1).collect();
+        found
+    }
+
+    fn registered(&mut self, who: usize) {
+        self.expect(who, "registration", |event| {
+            matches!(event, Event::Registration(Registration::Registered { .. })).then_some(())
+        });
+    }
+
+    /// Returns the caller's name of the call.
+    fn dial(&mut self, who: usize, target: &str) -> String {
+        let call = format!("out-{}", self.world.unique());
+        let invite = Command::Invite {
+            call: call.clone(),
+            target: target.to_owned(),
+            caller_id: None,
+            sdp: Some("v=0 offer".to_owned()),
+        };
+        self.command(who, invite);
+        call
+    }
+
+    /// Agent 0 calls agent 1, who answers. Returns both their names of the call.
+    fn call(&mut self) -> (String, String) {
+        let outgoing = self.dial(0, "102");
+        let (call, offer, number) = self.expect(1, "incoming call", |event| match event {
+            Event::Incoming { call, offer, from } => Some((call.clone(), offer.clone(), from.number.clone())),
+            _ => None,
+        });
+        assert_eq!((offer.as_deref(), number.as_str()), (Some("v=0 offer"), "101"));
+        self.command(1, Command::Answer { call: call.clone(), sdp: "v=0 answer".to_owned() });
+        let sdp = self.expect(0, "answer", |event| match event {
+            Event::Answered { sdp, .. } => Some(sdp.clone()),
+            _ => None,
+        });
+        assert_eq!(sdp.as_deref(), Some("v=0 answer"));
+        self.expect(1, "confirmation", |event| matches!(event, Event::Confirmed { .. }).then_some(()));
+        (outgoing, call)
+    }
+}
+
+/// The status a call ended with, 0 where none ended it.
+fn ended(event: &Event) -> Option<u16> {
+    match event {
+        Event::Ended { cause, .. } => Some(cause.sip_code.unwrap_or(0)),
+        _ => None,
+    }
+}
+
+#[test]
+fn two_phones_register_and_stay_registered_for_hours() {
+    let mut room = Room::new(&["101", "102"]);
+    room.registered(0);
+    room.registered(1);
+    room.wait(3 * 3600 * 1000);
+    assert_eq!(room.world.core.statistics().contacts, 2);
+    for agent in &room.agents {
+        let lost = agent.events.iter().any(|event| matches!(event, Event::Registration(_)));
+        assert!(!lost, "{:?}", agent.events);
+    }
+}
+
+#[test]
+fn a_wrong_password_is_recognised_as_one() {
+    let mut room = Room::new(&[]);
+    let who = room.enter("101", "guess");
+    let kind = room.expect(who, "failure", |event| match event {
+        Event::Registration(Registration::Failed { failure }) => Some(failure.kind),
+        _ => None,
+    });
+    assert_eq!(kind, FailureKind::WrongPassword);
+}
+
+#[test]
+fn a_phone_too_many_is_recognised_as_one() {
+    let mut room = Room::new(&["101"; 10]);
+    assert_eq!(room.world.core.statistics().contacts, 10);
+    let who = room.enter("101", "pw-101");
+    room.expect(who, "failure", |event| match event {
+        Event::Registration(Registration::Failed { failure } | Registration::Reconnecting { failure, .. }) => {
+            (failure.kind == FailureKind::TooManyDevices).then_some(())
+        }
+        _ => None,
+    });
+}
+
+#[test]
+fn a_call_is_made_held_and_ended() {
+    let mut room = Room::new(&["101", "102"]);
+    let (outgoing, incoming) = room.call();
+    room.command(0, Command::Reinvite { call: outgoing, sdp: "v=0 hold".to_owned() });
+    room.expect(1, "hold", |event| match event {
+        Event::Offer { sdp, .. } => (sdp.as_deref() == Some("v=0 hold")).then_some(()),
+        _ => None,
+    });
+    room.command(1, Command::AnswerOffer { call: incoming.clone(), sdp: "v=0 held".to_owned() });
+    room.expect(0, "held", |event| match event {
+        Event::ReinviteAccepted { sdp, .. } => (sdp == "v=0 held").then_some(()),
+        _ => None,
+    });
+    room.command(1, Command::HangUp { call: incoming });
+    room.expect(0, "end", ended);
+    room.wait(60_000);
+    assert_eq!(room.world.core.statistics().requests, 0);
+}
+
+#[test]
+fn declining_busy_cancelling_and_absence_end_as_they_should() {
+    let mut room = Room::new(&["101", "102"]);
+    room.dial(0, "102");
+    let call = room.expect(1, "incoming call", |event| match event {
+        Event::Incoming { call, .. } => Some(call.clone()),
+        _ => None,
+    });
+    room.command(1, Command::Reject { call, status: 486 });
+    assert_eq!(room.expect(0, "end", ended), 486);
+
+    let call = room.dial(0, "102");
+    room.command(0, Command::HangUp { call });
+    room.expect(1, "end", ended);
+
+    for (number, status) in [("103", 480), ("999", 404)] {
+        room.agents[0].events.clear();
+        room.dial(0, number);
+        assert_eq!(room.expect(0, "end", ended), status, "{number}");
+    }
+}
+
+#[test]
+fn a_call_outlives_the_connections_of_both_phones() {
+    let mut room = Room::new(&["101", "102"]);
+    let (outgoing, incoming) = room.call();
+    for (lost, other, call, other_call) in [(0, 1, &outgoing, &incoming), (1, 0, &incoming, &outgoing)] {
+        room.cut(lost, true);
+        room.settle();
+        room.wait(10_000);
+        room.expect(lost, "recovery", |event| matches!(event, Event::OfferNeeded { .. }).then_some(()));
+        room.command(lost, Command::Reinvite { call: call.clone(), sdp: "v=0 restart".to_owned() });
+        room.expect(other, "restart", |event| matches!(event, Event::Offer { .. }).then_some(()));
+        room.command(other, Command::AnswerOffer { call: other_call.clone(), sdp: "v=0 ok".to_owned() });
+        room.expect(lost, "answer", |event| matches!(event, Event::ReinviteAccepted { .. }).then_some(()));
+    }
+    room.command(0, Command::HangUp { call: outgoing });
+    room.expect(1, "end", ended);
+}

@@ -279,7 +279,9 @@ pub fn configuration(servers: &[IceServer]) -> RtcConfiguration {
         }
         list.push(&object(&fields));
     }
-    let configuration = object(&[("iceServers", list.into()), ("bundlePolicy", "max-bundle".into())]);
+    // No `max-bundle`: with it Chromium refuses every description without a bundle group, which is what
+    // gateways to plain RTP send.
+    let configuration = object(&[("iceServers", list.into())]);
     configuration.unchecked_into()
 }
 

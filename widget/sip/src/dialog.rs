@@ -94,11 +94,6 @@ impl Dialog {
         self.local_cseq
     }
 
-    /// Our requests outside of this object (an early leg's INVITE) have used numbers up to this.
-    pub(crate) fn skip_to(&mut self, cseq: u32) {
-        self.local_cseq = self.local_cseq.max(cseq);
-    }
-
     /// Whether a request with this number is in order (§12.2.2); remembers it.
     pub(crate) fn admits(&mut self, cseq: u32) -> bool {
         if self.remote_cseq.is_some_and(|last| cseq <= last) {

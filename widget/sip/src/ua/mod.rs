@@ -3,7 +3,9 @@
 //! It has no socket, clock or randomness of its own. The driver calls
 //! [`UserAgent::handle`] whenever something happens, then takes everything
 //! from [`UserAgent::poll`], then sleeps until [`UserAgent::next_timeout`].
-//! The whole state can be serialised at any such point and picked up again.
+//! The whole state can be serialised at any such point and picked up again. Where the connection
+//! did not survive that, report [`Input::TransportClosed`] for the last [`Output::Connect`]: the
+//! calls then recover as after any lost connection.
 //!
 //! How it is divided: `ladder` and `keepalive` look after the connection,
 //! `registration` drives both, `calls` has one object per call, `inbound`

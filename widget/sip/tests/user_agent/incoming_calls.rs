@@ -226,32 +226,54 @@ fn a_ring_has_an_end() {
     }
 }
 
-#[test]
-fn ringing_is_reliable_for_whom_it_must_be() {
-    let mut stage = Stage::registered();
+/// An INVITE that requires reliable ringing, and our 180.
+fn reliable(stage: &mut Stage) -> (Request, bitcall_sip::message::Response) {
     let invite = stage.ask("INVITE", 1, |request| {
         request.append(Header::Require, "100rel");
         request.set_body("application/sdp", OFFER.as_bytes());
     });
     let ringing = stage.response(180);
+    (invite, ringing)
+}
+
+fn prack(stage: &mut Stage, invite: &Request, ringing: &bitcall_sip::message::Response, cseq: u32) {
+    let rack = format!("{} 1 INVITE", ringing.value(Header::RSeq).unwrap());
+    stage.ask("PRACK", cseq, |request| {
+        request.set(Header::From, invite.value(Header::From).unwrap());
+        request.set(Header::To, ringing.value(Header::To).unwrap());
+        request.append(Header::RAck, &rack);
+    });
+}
+
+#[test]
+fn ringing_is_reliable_for_whom_it_must_be() {
+    let mut stage = Stage::registered();
+    let (invite, ringing) = reliable(&mut stage);
     assert!(ringing.lists(Header::Require, "100rel"));
     stage.wait(500);
     assert_eq!(stage.response(180).to_bytes(), ringing.to_bytes());
-    let rack = format!("{} 1 INVITE", ringing.value(Header::RSeq).unwrap());
-    let (from, to) = (invite.value(Header::From).unwrap(), ringing.value(Header::To).unwrap());
-    let prack = |stage: &mut Stage, cseq, rack: &str| {
-        stage.ask("PRACK", cseq, |request| {
-            request.set(Header::From, from);
-            request.set(Header::To, to);
-            request.append(Header::RAck, rack);
-        });
-    };
-    prack(&mut stage, 2, &rack);
+    prack(&mut stage, &invite, &ringing, 2);
     stage.response(200);
-    prack(&mut stage, 3, &rack);
+    prack(&mut stage, &invite, &ringing, 3);
     stage.response(481);
     stage.wait(10_000);
     stage.sends_nothing();
+}
+
+#[test]
+fn an_answer_faster_than_the_prack_harms_nobody() {
+    let mut stage = Stage::registered();
+    let (invite, ringing) = reliable(&mut stage);
+    let call = stage.event(|event| match event {
+        Event::Incoming { call, .. } => Some(call.clone()),
+        _ => None,
+    });
+    stage.command(Command::Answer { call: call.clone(), sdp: ANSWER.into() });
+    let ok = stage.response(200);
+    prack(&mut stage, &invite, &ringing, 2);
+    assert_eq!(stage.response(200).cseq().unwrap().method.as_str(), "PRACK");
+    stage.ack(&invite, &ok);
+    stage.tells(&Event::Confirmed { call, sdp: None });
 }
 
 #[test]

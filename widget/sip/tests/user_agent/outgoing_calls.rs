@@ -165,12 +165,15 @@ fn reliable_ringing_is_acknowledged_in_its_own_dialog_once() {
             stage.reply_as(&invite, 180, tag, |response| {
                 response.append(Header::Require, "100rel");
                 response.append(Header::RSeq, "7");
+                response.append(Header::RecordRoute, "<sip:near.test;lr>, <sip:far.test;lr>");
             });
         }
         let prack = stage.request("PRACK");
         let cseq = invite.cseq().unwrap().number;
         assert_eq!(prack.value(Header::RAck), Some(format!("7 {cseq} INVITE").as_str()));
         assert_eq!(prack.to().unwrap().tag(), Some(tag));
+        let routes: Vec<&str> = prack.values(Header::Route).collect();
+        assert_eq!(routes, ["<sip:far.test;lr>", "<sip:near.test;lr>"]);
         assert_eq!(prack.uri_text(), format!("sip:{tag}@far.test;transport=ws"));
     }
     stage.sends_nothing();

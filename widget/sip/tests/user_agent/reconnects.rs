@@ -35,6 +35,9 @@ fn a_call_gets_its_signalling_back_and_can_be_hung_up_at_the_new_address() {
     assert_eq!(ack.cseq().unwrap().number, again.cseq().unwrap().number);
     stage.tells(&Event::Attached { call: "c".into() });
     stage.tells(&Event::ReinviteAccepted { call: "c".into(), sdp: ANSWER.into() });
+    // It is a call like any other again.
+    stage.wait(200_000);
+    stage.tells_nothing_like(|event| matches!(event, Event::Ended { .. } | Event::OfferNeeded { .. }));
     stage.hang_up("c");
     assert_eq!(stage.request("BYE").uri_text(), "sip:moved@far.test;transport=ws");
 }

@@ -48,6 +48,9 @@ impl Call {
         }
         let bytes = core.answer(key, &response, now);
         if reliable {
+            if let Some(leg) = self.leg() {
+                leg.rseq = Some(rseq);
+            }
             self.accepted = Some(Accepted { cseq: rseq, bytes, pause: T1 });
             self.alarms.set(Alarm::Rering, now.plus(T1));
         }
@@ -62,15 +65,17 @@ impl Call {
         }
     }
 
-    /// PRACK for it. False: there is none of that number.
+    /// PRACK for it, also when the answer was faster. False: there is none of that number.
     pub(in super::super) fn on_prack(&mut self, request: &Request) -> bool {
         let rack = request.rack().ok().flatten().map(|rack| rack.rseq);
-        let ours = self.accepted.as_ref().map(|ringing| ringing.cseq);
-        if !matches!(self.stage, Stage::Ringing { .. }) || rack.is_none() || rack != ours {
+        let Some(leg) = self.leg().filter(|leg| rack.is_some() && leg.rseq == rack) else {
             return false;
+        };
+        leg.rseq = None;
+        if matches!(self.stage, Stage::Ringing { .. }) {
+            self.accepted = None;
+            self.alarms.clear(Alarm::Rering);
         }
-        self.accepted = None;
-        self.alarms.clear(Alarm::Rering);
         true
     }
 

@@ -112,7 +112,7 @@ struct Leg {
     dialog: Dialog,
     /// The last provisional answer.
     early_sdp: Option<String>,
-    /// Last reliable provisional response (RFC 3262).
+    /// Last reliable provisional response (RFC 3262): the far end's, or ours that has no PRACK yet.
     rseq: Option<u32>,
     /// The last ACK for a 2xx, and the INVITE's number.
     ack: Option<(u32, Vec<u8>)>,

@@ -159,7 +159,6 @@ impl Call {
             return;
         }
         leg.dialog.confirm(response);
-        leg.dialog.skip_to(cseq);
         let early_sdp = leg.early_sdp.take();
         if !wanted {
             self.acknowledge(core, index, client, None, now);

@@ -35,6 +35,9 @@ use speaker::Speaker;
 /// How often [`Notice::Levels`] comes while a call talks.
 const LEVELS_EVERY_MS: i32 = 100;
 
+/// After the registration; the page is still being drawn before.
+const WARM_AFTER_MS: i32 = 250;
+
 /// What the media of a tenant's phone needs to know.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -88,6 +91,8 @@ struct Inner {
     levels: RefCell<Option<(CallId, Timer)>>,
     /// Made ahead of the next call: a page's first connection takes long.
     blank: RefCell<Option<RtcPeerConnection>>,
+    warming: RefCell<Option<Timer>>,
+    warm: Cell<bool>,
     device_changes: RefCell<Option<Listener>>,
     sound_blocked: Cell<bool>,
 }
@@ -106,6 +111,8 @@ impl Media {
             on_notice: Box::new(on_notice),
             levels: RefCell::default(),
             blank: RefCell::default(),
+            warming: RefCell::default(),
+            warm: Cell::new(false),
             device_changes: RefCell::default(),
             sound_blocked: Cell::new(false),
         }));
@@ -225,6 +232,7 @@ impl Media {
         for (_, session) in self.0.sessions.take() {
             session.close();
         }
+        *self.0.warming.borrow_mut() = None;
         if let Some(blank) = self.0.blank.borrow_mut().take() {
             blank.close();
         }
@@ -243,8 +251,8 @@ impl Media {
     pub(crate) fn follow(&self, snapshot: &Snapshot, page: &str) {
         self.0.tones.follow(snapshot, page);
         let idle = matches!(snapshot.registration, Registration::Registered { .. }) && snapshot.calls.is_empty();
-        if idle && self.0.blank.borrow().is_none() {
-            *self.0.blank.borrow_mut() = self.0.make_peer().ok();
+        if idle {
+            self.0.get_ready();
         }
         for call in &snapshot.calls {
             let ended = matches!(call.state, CallState::Ended { .. });
@@ -294,6 +302,34 @@ impl Inner {
 
     fn notify(&self, notice: Notice) {
         (self.on_notice)(notice);
+    }
+
+    /// Makes a connection ahead of the next call. A page's first one takes ten
+    /// times as long as any later one: it is tried out once and thrown away,
+    /// when the page has nothing else to do.
+    fn get_ready(self: &Rc<Self>) {
+        if self.blank.borrow().is_some() || self.warming.borrow().is_some() {
+            return;
+        }
+        if self.warm.get() {
+            *self.blank.borrow_mut() = self.make_peer().ok();
+            return;
+        }
+        let inner = Rc::clone(self);
+        *self.warming.borrow_mut() = Some(Timer::after(WARM_AFTER_MS, move || {
+            inner.warm.set(true);
+            inner.warming.borrow_mut().take();
+            spawn_local(async move {
+                if inner.sessions.borrow().is_empty() {
+                    if let Ok(peer) = inner.make_peer() {
+                        connection::warm(&peer).await;
+                    }
+                    if inner.sessions.borrow().is_empty() {
+                        inner.get_ready();
+                    }
+                }
+            });
+        }));
     }
 
     fn make_peer(&self) -> Result<RtcPeerConnection, JsValue> {

@@ -236,6 +236,17 @@ impl Drop for Connection {
     }
 }
 
+/// Makes and drops a description, so that the browser has loaded and started
+/// what the first call needs.
+pub async fn warm(peer: &RtcPeerConnection) {
+    prefer_codecs(&peer.add_transceiver_with_str("audio"));
+    if let Ok(description) = JsFuture::from(peer.create_offer()).await {
+        let description = description.unchecked_ref::<RtcSessionDescriptionInit>();
+        let _ = JsFuture::from(peer.set_local_description(description)).await;
+    }
+    peer.close();
+}
+
 /// The `message` of a JavaScript error.
 pub fn message(error: &JsValue) -> String {
     Reflect::get(error, &"message".into())

@@ -20,12 +20,16 @@ use crate::link::dom::{Listener, Signal, Timer};
 const QUIET_MS: i32 = 6;
 /// With ICE servers: how long they may take after the first host candidate.
 const PATIENCE_MS: i32 = 700;
+/// A machine without any network has loopback candidates only.
+const LOOPBACK_MS: i32 = 60;
 /// No candidate at all (no network, or all of it filtered): then the description goes as it is.
 const NOTHING_MS: i32 = 2_000;
 
 /// What the browser told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
+    /// Reachable from this machine only.
+    Loopback,
     Host,
     /// Server-reflexive, peer-reflexive or relayed.
     Beyond,
@@ -53,6 +57,9 @@ impl Rule {
     fn step(&mut self, found: Found) -> Then {
         match found {
             Found::Beyond | Found::Complete => Then::Send,
+            // The others are on their way; alone it would make a call without sound.
+            Found::Loopback if self.hosts == 0 => Then::WaitAgain(LOOPBACK_MS),
+            Found::Loopback => Then::KeepWaiting,
             Found::Host => {
                 self.hosts += 1;
                 match (self.servers, self.hosts) {
@@ -115,8 +122,11 @@ fn kind(candidate: Option<&str>) -> Found {
         None | Some("") => Found::Complete,
         Some(line) => {
             let mut words = line.split_ascii_whitespace();
+            let address = words.nth(4).unwrap_or_default();
+            let loopback = address.starts_with("127.") || address == "::1";
             match words.by_ref().find(|word| *word == "typ") {
                 Some(_) if words.next() != Some("host") => Found::Beyond,
+                _ if loopback => Found::Loopback,
                 _ => Found::Host,
             }
         }
@@ -135,6 +145,15 @@ mod tests {
         let mut rule = Rule { servers: false, hosts: 0 };
         assert_eq!(rule.step(kind(Some(HOST))), Then::WaitAgain(QUIET_MS));
         assert_eq!(rule.step(kind(Some(HOST))), Then::WaitAgain(QUIET_MS));
+    }
+
+    #[test]
+    fn a_loopback_candidate_alone_does_not_send_while_others_are_on_their_way() {
+        let loopback = HOST.replace("192.0.2.7", "127.0.0.1");
+        let mut rule = Rule { servers: false, hosts: 0 };
+        assert_eq!(rule.step(kind(Some(&loopback))), Then::WaitAgain(LOOPBACK_MS));
+        assert_eq!(rule.step(kind(Some(HOST))), Then::WaitAgain(QUIET_MS));
+        assert_eq!(rule.step(kind(Some(&loopback))), Then::KeepWaiting);
     }
 
     #[test]

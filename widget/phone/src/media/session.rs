@@ -239,8 +239,7 @@ impl Session {
     }
 
     /// True when the description need not wait for the microphone: it was
-    /// allowed before, and opens while candidates are gathered and the call is
-    /// on its way. Else the question comes first, also because browsers hide
+    /// allowed before, and opens while the call is on its way. Else the question comes first, also because browsers hide
     /// the addresses of this machine behind `.local` names until it is
     /// answered, and SIP servers cannot resolve those.
     async fn microphone_ready(&self, media: &Rc<Inner>) -> Result<bool, Trouble> {
@@ -248,13 +247,7 @@ impl Session {
             return Ok(true);
         }
         let ready = media.microphone.ready().await;
-        if ready {
-            let media = Rc::clone(media);
-            spawn_local(async move {
-                // A fault is reported where the track is wanted.
-                let _ = media.microphone.open().await;
-            });
-        } else {
+        if !ready {
             media.microphone.open().await?;
         }
         Ok(ready)

@@ -77,7 +77,7 @@ impl Core {
                 return Err(request.response(403, "Forbidden", None));
             };
             state.failures = state.failures.saturating_add(1);
-            warn!(peer = %state.peer, domain, user = %given.username, "wrong SIP credentials");
+            warn!(peer = %state.peer, domain, user = ?given.username, "wrong SIP credentials");
             if state.failures >= PATIENCE {
                 self.close(connection, CloseReason::TooManyFailures);
             }

@@ -183,7 +183,8 @@ impl Core {
             .filter(|binding| binding.connection != connection)
             .map(|binding| Target {
                 connection: binding.connection,
-                uri: Some(binding.uri.clone()),
+                // A Contact may carry header fields, a Request-URI may not (section 19.1.1).
+                uri: binding.uri.split('?').next().map(str::to_owned),
                 record_route: Some(format!(
                     "<sip:{caller_end}-{}@{};transport=ws;lr>",
                     End::Device(binding.device),

@@ -464,3 +464,16 @@ fn timers_do_not_pile_up_while_a_phone_rings() {
     }
     assert!(world.core.timers.len() < 20, "{}", world.core.timers.len());
 }
+
+#[test]
+fn header_fields_in_a_contact_stay_off_the_request_line() {
+    let mut world = World::new();
+    let caller = world.phone("101", 1);
+    let callee = world.connect("102", ACME, 2);
+    let mut request = world.registration(callee);
+    request.set(Header::Contact, "<sip:u2@2.invalid;transport=ws?Subject=x>;expires=600");
+    world.send_signed(callee, &request);
+    assert_eq!(world.response(callee).status(), 200);
+    world.invite(caller, "102");
+    assert_eq!(world.asked(callee).uri_text(), "sip:u2@2.invalid;transport=ws");
+}

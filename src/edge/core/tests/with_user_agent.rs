@@ -278,3 +278,33 @@ fn a_call_outlives_the_connections_of_both_phones() {
     room.command(0, Command::HangUp { call: outgoing });
     room.expect(1, "end", ended);
 }
+
+#[test]
+fn the_echo_is_called_held_refreshed_and_left() {
+    use crate::edge::echo::Report;
+
+    let mut room = Room::new(&["101"]);
+    let outgoing = room.dial(0, "*43");
+    let answer = |room: &mut Room, offer: &str| {
+        let Some(Order::Offer { call, sdp }) = room.world.orders.pop() else { panic!("no offer") };
+        assert_eq!(sdp, offer);
+        room.world.core.handle_echo(Report::Answer { call, sdp: Ok("v=0 echo".to_owned()) }, room.world.now);
+        room.world.collect();
+        room.settle();
+    };
+    answer(&mut room, "v=0 offer");
+    room.expect(0, "answer", |event| match event {
+        Event::Answered { sdp, .. } => (sdp.as_deref() == Some("v=0 echo")).then_some(()),
+        _ => None,
+    });
+    // An hour later, the session timer or a change of hold has renewed it many times.
+    for _ in 0..6 {
+        room.command(0, Command::Reinvite { call: outgoing.clone(), sdp: "v=0 hold".to_owned() });
+        answer(&mut room, "v=0 hold");
+        room.expect(0, "held", |event| matches!(event, Event::ReinviteAccepted { .. }).then_some(()));
+        room.wait(600_000);
+    }
+    assert_eq!(room.world.core.statistics().echo_calls, 1);
+    room.command(0, Command::HangUp { call: outgoing });
+    assert_eq!(room.world.core.statistics().echo_calls, 0);
+}

@@ -230,3 +230,18 @@ fn garbage_datagrams_neither_stop_the_call_nor_belong_to_it() {
     pass(&mut caller, &mut echo, &mut now, 100);
     assert_eq!(caller.heard, [(111, b"fine".to_vec())]);
 }
+
+#[test]
+fn a_call_in_which_nothing_happens_wakes_the_machine_rarely() {
+    let (_, mut echo, now) = call();
+    let end = now + Duration::from_secs(20);
+    let mut wakes = 0;
+    let mut at = echo.next_timeout();
+    while at < end {
+        wakes += 1;
+        assert!(wakes < 2000, "more than a hundred times a second");
+        echo.advance(at);
+        while echo.poll_transmit().is_some() {}
+        at = echo.next_timeout().max(at);
+    }
+}

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use bitcall_wire::bridge::{Empty, FromPhone, ToPhone};
-use js_sys::JSON;
+use js_sys::{JSON, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{MessageEvent, Window};
 
@@ -61,8 +61,7 @@ impl Host {
         if !from_parent || known.as_ref().is_some_and(|known| *known != origin) {
             return None;
         }
-        let text = String::from(JSON::stringify(&event.data()).ok()?);
-        let message = match serde_json::from_str(&text) {
+        let message = match read(&event.data())? {
             Ok(message) => message,
             Err(error) => {
                 debug(&JsValue::from_str(&format!("bitcall: unreadable message from the host page: {error}")));
@@ -85,4 +84,24 @@ impl Host {
             let _ = self.parent.post_message(&value, origin);
         }
     }
+}
+
+/// `None` for messages that are none of ours: a page has others to talk to.
+///
+/// Read by hand, kind first: serde would keep the payload in a buffer until it
+/// has seen the type, and the code for that is larger than this whole module.
+fn read(data: &JsValue) -> Option<serde_json::Result<ToPhone>> {
+    let kind = Reflect::get(data, &"type".into()).ok()?.as_string()?;
+    let payload = Reflect::get(data, &"payload".into()).ok()?;
+    let text = JSON::stringify(&payload).ok().and_then(|text| text.as_string());
+    let text = text.as_deref().unwrap_or("{}");
+    Some(match kind.as_str() {
+        "BITCALL_INIT" => serde_json::from_str(text).map(ToPhone::Init),
+        "BITCALL_CALL" => serde_json::from_str(text).map(ToPhone::Call),
+        "BITCALL_DIAL" => serde_json::from_str(text).map(ToPhone::Dial),
+        "BITCALL_HANGUP" => serde_json::from_str(text).map(ToPhone::HangUp),
+        "BITCALL_VISIBLE" => serde_json::from_str(text).map(ToPhone::Visible),
+        "BITCALL_DESTROY" => Ok(ToPhone::Destroy(Empty {})),
+        _ => return None,
+    })
 }

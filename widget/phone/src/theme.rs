@@ -133,7 +133,8 @@ impl Rgb {
     }
 
     pub fn css(self) -> String {
-        let [r, g, b] = self.0.map(|part| (part * 255.0).round());
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 255")]
+        let [r, g, b] = self.0.map(|part| (part * 255.0).round() as u8);
         format!("rgb({r} {g} {b})")
     }
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use bitcall_wire::config::{RuntimeConfig, ThemeStart};
 use bitcall_wire::seam::{Call, CallId, CallState, FailureCode, MediaFault, OtherCalls, Registration, Snapshot};
-use sycamore::reactive::{ReadSignal, Signal, create_memo, create_selector, create_signal};
+use sycamore::reactive::{ReadSignal, Signal, create_selector, create_signal};
 
 use crate::recents::Recent;
 use crate::signin::{Credentials, FormFaults, Prefill};
@@ -257,7 +257,7 @@ impl Ui {
     pub fn call(self, id: &str) -> ReadSignal<Option<Call>> {
         let id = id.to_owned();
         let mut last: Option<Call> = None;
-        create_selector(move || {
+        watch(move || {
             let found = self.snapshot.with(|snapshot| find(snapshot, &id).cloned());
             if found.is_some() {
                 last.clone_from(&found);
@@ -268,17 +268,26 @@ impl Ui {
 
     /// The call that stands large on screen.
     pub fn focused(self) -> ReadSignal<Option<CallId>> {
-        create_selector(move || self.snapshot.with(|snapshot| focused(snapshot).map(|call| call.id.clone())))
+        watch(move || self.snapshot.with(|snapshot| focused(snapshot).map(|call| call.id.clone())))
     }
 
     /// The call that asks to be answered.
     pub fn incoming(self) -> ReadSignal<Option<CallId>> {
-        create_selector(move || self.snapshot.with(|snapshot| incoming(snapshot).map(|call| call.id.clone())))
+        watch(move || self.snapshot.with(|snapshot| incoming(snapshot).map(|call| call.id.clone())))
     }
 
     pub fn status(self) -> ReadSignal<Status> {
-        create_memo(move || self.snapshot.with(status))
+        watch(move || self.snapshot.with(status))
     }
+}
+
+/// A value that follows others and says so only when it has changed.
+///
+/// One copy of the machinery per type of value instead of one per closure:
+/// the phone has some eighty of these, and is to be small.
+pub fn watch<T: PartialEq + 'static>(follow: impl FnMut() -> T + 'static) -> ReadSignal<T> {
+    let follow: Box<dyn FnMut() -> T> = Box::new(follow);
+    create_selector(follow)
 }
 
 impl Default for Ui {

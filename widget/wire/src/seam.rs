@@ -8,6 +8,9 @@
 //! asks that page for descriptions ([`MediaAsk`]) and everyone gets
 //! [`Snapshot`]s.
 //!
+//! Enums stand as `{"variant": {…}}`, serde's own form: tagged ones are read
+//! through a buffer, which costs each side tens of kilobytes of code.
+//!
 //! Every ask carries a `request` number that the reply repeats. A reply to a
 //! request that is no longer open is dropped, so a slow microphone prompt
 //! cannot act on a call that ended meanwhile.
@@ -23,7 +26,7 @@ pub type UnixMillis = u64;
 
 /// Page → agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ToAgent {
     /// First message on a port. `page` is random, unique per page load.
     Attach {
@@ -91,7 +94,7 @@ pub enum OtherCalls {
 
 /// Agent → page.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ToPage {
     /// The whole visible state; sent after `Attach` and whenever something changed.
     Snapshot {
@@ -140,7 +143,7 @@ impl std::fmt::Debug for Account {
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Secret {
     Password {
         password: String,
@@ -169,7 +172,7 @@ pub struct Snapshot {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Registration {
     #[default]
     SignedOut,
@@ -247,7 +250,7 @@ pub enum Direction {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum CallState {
     /// Outbound, nothing heard from the far end yet.
     Dialing,
@@ -285,7 +288,7 @@ pub struct Cause {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Event {
     CallStarted {
         call: Call,
@@ -328,7 +331,7 @@ pub enum Event {
 
 /// The agent asks the page that owns the call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum MediaAsk {
     /// Make an offer, creating the connection where there is none. Reply: `Description`.
     Offer { flow: Flow, restart_ice: bool },
@@ -354,7 +357,7 @@ pub enum Flow {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum MediaReply {
     Description { sdp: String },
     Done,

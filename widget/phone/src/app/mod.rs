@@ -11,7 +11,7 @@ use std::rc::Rc;
 use bitcall_wire::bridge::{self, Empty, FromPhone, Init, ToPhone};
 use bitcall_wire::config::{RuntimeConfig, ThemeStart};
 use bitcall_wire::seam::{CallId, Registration, ToAgent};
-use sycamore::reactive::{create_effect, create_selector};
+use sycamore::reactive::create_effect;
 
 use crate::host::Host;
 use crate::link::Link;
@@ -21,7 +21,7 @@ use crate::page;
 use crate::signin::Credentials;
 use crate::storage::Store;
 use crate::theme::{Accent, Rgb, variables};
-use crate::ui::{Act, Choice, Choices, Levels, Stage, Tab, Ui, engaged, focused, incoming};
+use crate::ui::{Act, Choice, Choices, Levels, Stage, Tab, Ui, engaged, focused, incoming, watch};
 
 /// Everything that is not on screen.
 pub struct App {
@@ -325,7 +325,7 @@ impl App {
     /// State and badge follow the agent's snapshots by themselves.
     fn report_state(self: &Rc<Self>) {
         let ui = self.ui;
-        let state = create_selector(move || {
+        let state = watch(move || {
             ui.snapshot.with(|snapshot| {
                 let live = snapshot.calls.iter().filter(|call| engaged(call));
                 bridge::State {
@@ -343,7 +343,7 @@ impl App {
                 app.tell(&FromPhone::State(state));
             }
         });
-        let lights = create_selector(move || {
+        let lights = watch(move || {
             ui.snapshot.with(|snapshot| (incoming(snapshot).map(super::screens::caller), focused(snapshot).is_some()))
         });
         let app = Rc::downgrade(self);

@@ -6,7 +6,7 @@ use sycamore::web::events;
 use sycamore::web::tags::*;
 
 use crate::icons::{Icon, icon};
-use crate::ui::{Act, Stage, Ui};
+use crate::ui::{Act, Stage, Ui, watch};
 
 #[derive(Clone, PartialEq)]
 struct Banner {
@@ -19,7 +19,7 @@ struct Banner {
 }
 
 pub fn banners(ui: Ui) -> View {
-    let list = create_selector(move || {
+    let list = watch(move || {
         let mut list = Vec::new();
         list.extend(ui.microphone_fault.get().map(microphone));
         if ui.sound_blocked.get() {

@@ -10,15 +10,15 @@ use super::keypad::keypad;
 use crate::icons::{Icon, icon};
 use crate::number::readable;
 use crate::time;
-use crate::ui::{Act, Levels, Ui, engaged};
+use crate::ui::{Act, Levels, Ui, engaged, watch};
 
 /// Id of the call screen, for the focus.
 pub const CALL: &str = "call";
 
 pub fn call(ui: Ui, id: &CallId) -> View {
     let call = ui.call(id);
-    let keys = create_selector(move || ui.keypad_open.get());
-    let elsewhere = create_selector(move || {
+    let keys = watch(move || ui.keypad_open.get());
+    let elsewhere = watch(move || {
         let page = call.with(|call| call.as_ref().and_then(|call| call.page.clone()));
         page.is_some_and(|page| ui.page.with(|mine| *mine != page))
     });
@@ -59,7 +59,7 @@ pub fn call(ui: Ui, id: &CallId) -> View {
 /// One line for each other call; one tap talks with it instead.
 fn others(ui: Ui, id: &CallId) -> View {
     let id = id.clone();
-    let list = create_selector(move || {
+    let list = watch(move || {
         ui.snapshot.with(|snapshot| {
             let waiting = snapshot.calls.iter().filter(|call| engaged(call) && call.id != id);
             waiting.map(|call| call.id.clone()).collect::<Vec<_>>()
@@ -75,7 +75,7 @@ fn others(ui: Ui, id: &CallId) -> View {
 
 fn other(ui: Ui, id: &CallId) -> View {
     let call = ui.call(id);
-    let name = create_selector(move || call.with(|call| call.as_ref().map(title).unwrap_or_default()));
+    let name = watch(move || call.with(|call| call.as_ref().map(title).unwrap_or_default()));
     let words = move || {
         call.with(|call| {
             let Some(call) = call else {
@@ -104,7 +104,7 @@ fn other(ui: Ui, id: &CallId) -> View {
 }
 
 fn person(call: ReadSignal<Option<Call>>) -> View {
-    let who = create_selector(move || {
+    let who = watch(move || {
         call.with(|call| {
             call.as_ref().map(|call| (title(call), subtitle(call), call.display_name.clone())).unwrap_or_default()
         })
@@ -125,15 +125,15 @@ fn person(call: ReadSignal<Option<Call>>) -> View {
 }
 
 fn state(ui: Ui, call: ReadSignal<Option<Call>>, elsewhere: ReadSignal<bool>) -> View {
-    let words = create_selector(move || {
+    let words = watch(move || {
         call.with(|call| match call {
             Some(_) if elsewhere.get() => "In another window",
             Some(call) => state_words(call),
             None => "",
         })
     });
-    let answered = create_selector(move || call.with(|call| call.as_ref().and_then(|call| call.answered_at)));
-    let talks = create_selector(move || {
+    let answered = watch(move || call.with(|call| call.as_ref().and_then(|call| call.answered_at)));
+    let talks = watch(move || {
         !elsewhere.get()
             && call.with(|call| {
                 call.as_ref().is_some_and(|call| call.state == CallState::Active && call.hold == Hold::None)
@@ -162,7 +162,7 @@ fn state(ui: Ui, call: ReadSignal<Option<Call>>, elsewhere: ReadSignal<bool>) ->
 fn meter(ui: Ui) -> View {
     let side =
         |name: &'static str, drawing: Icon, level: fn(Levels) -> u8| {
-            let level = create_selector(move || ui.levels.with(|levels| level(*levels)));
+            let level = watch(move || ui.levels.with(|levels| level(*levels)));
             span()
                 .class("meter-side")
                 .attr("data-level", move || level.get().to_string())
@@ -182,39 +182,32 @@ fn meter(ui: Ui) -> View {
 
 fn controls(ui: Ui, call: ReadSignal<Option<Call>>, id: &CallId) -> View {
     let muted_id = id.clone();
-    let muted = create_selector(move || ui.muted.with(|muted| muted.contains(&muted_id)));
-    let held = create_selector(move || {
+    let muted = watch(move || ui.muted.with(|muted| muted.contains(&muted_id)));
+    let held = watch(move || {
         call.with(|call| call.as_ref().is_some_and(|call| matches!(call.hold, Hold::Holding | Hold::Held)))
     });
-    let busy = create_selector(move || {
+    let busy = watch(move || {
         call.with(|call| call.as_ref().is_some_and(|call| matches!(call.hold, Hold::Holding | Hold::Resuming)))
     });
-    let answered =
-        create_selector(move || call.with(|call| call.as_ref().is_some_and(|call| call.state == CallState::Active)));
-    let keys_usable = create_selector(move || {
+    let answered = watch(move || call.with(|call| call.as_ref().is_some_and(|call| call.state == CallState::Active)));
+    let keys_usable = watch(move || {
         call.with(|call| {
             call.as_ref().is_some_and(|call| matches!(call.state, CallState::Active | CallState::EarlyMedia))
         })
     });
-    let keys = create_selector(move || ui.keypad_open.get());
+    let keys = watch(move || ui.keypad_open.get());
     let (mute_id, hold_id) = (id.clone(), id.clone());
     div()
         .class("controls")
         .attr("role", "group")
         .attr("aria-label", "Call controls")
         .children((
-            toggle("Mute", (Icon::Mic, Icon::MicOff), muted, create_selector(|| true), move || {
+            toggle("Mute", (Icon::Mic, Icon::MicOff), muted, watch(|| true), move || {
                 ui.act(Act::Mute(mute_id.clone(), !muted.get_untracked()));
             }),
-            toggle(
-                "Hold",
-                (Icon::Pause, Icon::Play),
-                held,
-                create_selector(move || answered.get() && !busy.get()),
-                move || {
-                    ui.act(Act::Hold(hold_id.clone(), !held.get_untracked()));
-                },
-            ),
+            toggle("Hold", (Icon::Pause, Icon::Play), held, watch(move || answered.get() && !busy.get()), move || {
+                ui.act(Act::Hold(hold_id.clone(), !held.get_untracked()));
+            }),
             toggle("Keypad", (Icon::Keypad, Icon::Keypad), keys, keys_usable, move || ui.act(Act::ToggleKeypad)),
         ))
         .into()

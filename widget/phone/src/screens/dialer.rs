@@ -9,7 +9,7 @@ use crate::icons::{Icon, icon};
 use crate::number::readable;
 use crate::recents::Recent;
 use crate::time;
-use crate::ui::{Act, Tab, Ui};
+use crate::ui::{Act, Tab, Ui, watch};
 
 /// Id of the number field.
 pub const NUMBER: &str = "number";
@@ -33,13 +33,13 @@ pub fn dialer(ui: Ui) -> View {
 }
 
 fn number_field(ui: Ui) -> View {
-    let empty = create_selector(move || ui.number.with(String::is_empty));
-    let size = create_selector(move || match ui.number.with(|number| number.chars().count()) {
+    let empty = watch(move || ui.number.with(String::is_empty));
+    let size = watch(move || match ui.number.with(|number| number.chars().count()) {
         0..=13 => "l",
         14..=18 => "m",
         _ => "s",
     });
-    let fault = create_selector(move || ui.number_fault.get_clone());
+    let fault = watch(move || ui.number_fault.get_clone());
     div()
         .class("number")
         .children((
@@ -84,7 +84,7 @@ fn number_field(ui: Ui) -> View {
 
 /// As whom the call goes out.
 fn identity(ui: Ui) -> View {
-    let who = create_selector(move || {
+    let who = watch(move || {
         ui.signed_in_as
             .with(|who| who.as_ref().map(|who| (who.username.clone(), who.domain.clone())).unwrap_or_default())
     });

@@ -7,7 +7,7 @@ use sycamore::web::{bind, events};
 use super::avatar;
 use crate::icons::{Icon, icon};
 use crate::signin::{Credentials, Prefill};
-use crate::ui::{Act, Ui};
+use crate::ui::{Act, Ui, watch};
 
 /// The dialer's outline, so that nothing jumps when the real one comes.
 pub fn skeleton() -> View {
@@ -91,7 +91,7 @@ pub fn form(ui: Ui) -> View {
                         id: "username",
                         name: "Username",
                         value: fields.username,
-                        fault: create_selector(move || fields.faults.with(|faults| faults.username)),
+                        fault: watch(move || fields.faults.with(|faults| faults.username)),
                         hint: "",
                         autocomplete: "username",
                         fixed: false,
@@ -100,7 +100,7 @@ pub fn form(ui: Ui) -> View {
                         id: "domain",
                         name: "Domain",
                         value: fields.domain,
-                        fault: create_selector(move || fields.faults.with(|faults| faults.domain)),
+                        fault: watch(move || fields.faults.with(|faults| faults.domain)),
                         hint: if domain_fixed { "Set by your company" } else { "" },
                         autocomplete: "off",
                         fixed: domain_fixed,
@@ -174,7 +174,7 @@ fn field(field: Field) -> View {
 fn password(ui: Ui, handed: bool) -> View {
     let fields = ui.form;
     let shown = fields.password_shown;
-    let fault = create_selector(move || fields.faults.with(|faults| faults.password));
+    let fault = watch(move || fields.faults.with(|faults| faults.password));
     div()
         .class("field")
         .children((

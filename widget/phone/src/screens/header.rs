@@ -6,11 +6,11 @@ use sycamore::web::events;
 use sycamore::web::tags::*;
 
 use crate::icons::{Icon, icon};
-use crate::ui::{Act, Stage, Tone, Ui};
+use crate::ui::{Act, Stage, Tone, Ui, watch};
 
 pub fn header(ui: Ui) -> View {
-    let alone = create_selector(move || ui.stage.with(|stage| *stage == Stage::NotEmbedded));
-    let loading = create_selector(move || ui.stage.with(|stage| *stage == Stage::Loading));
+    let alone = watch(move || ui.stage.with(|stage| *stage == Stage::NotEmbedded));
+    let loading = watch(move || ui.stage.with(|stage| *stage == Stage::Loading));
     sycamore::web::tags::header()
         .class("header")
         .bool_attr("hidden", move || alone.get())

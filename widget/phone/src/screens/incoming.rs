@@ -8,21 +8,19 @@ use sycamore::web::tags::*;
 use super::avatar;
 use super::call::{subtitle, title};
 use crate::icons::{Icon, icon};
-use crate::ui::{Act, Ui, engaged};
+use crate::ui::{Act, Ui, engaged, watch};
 
 /// Id of the dialog, for the focus.
 pub const INCOMING: &str = "incoming";
 
 pub fn incoming(ui: Ui, id: &CallId) -> View {
     let call = ui.call(id);
-    let who = create_selector(move || {
+    let who = watch(move || {
         call.with(|call| {
             call.as_ref().map(|call| (title(call), subtitle(call), call.display_name.clone())).unwrap_or_default()
         })
     });
-    let others = create_selector(move || {
-        ui.snapshot.with(|snapshot| snapshot.calls.iter().filter(|call| engaged(call)).count())
-    });
+    let others = watch(move || ui.snapshot.with(|snapshot| snapshot.calls.iter().filter(|call| engaged(call)).count()));
     let id = id.clone();
     div()
         .class("incoming")

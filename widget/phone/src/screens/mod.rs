@@ -17,14 +17,14 @@ use sycamore::web::events;
 use sycamore::web::tags::*;
 
 use crate::icons::{Icon, icon};
-use crate::ui::{Act, Stage, Tab, Ui};
+use crate::ui::{Act, Stage, Tab, Ui, watch};
 
 pub use call::{CALL, title as caller};
 pub use incoming::INCOMING;
 
 /// Everything inside `<body>`.
 pub fn root(ui: Ui) -> View {
-    let stage = create_selector(move || ui.stage.get_clone());
+    let stage = watch(move || ui.stage.get_clone());
     div()
         .class("phone")
         .attr("data-tab", move || tab_id(ui.tab.get()))
@@ -50,8 +50,8 @@ pub fn root(ui: Ui) -> View {
 fn phone(ui: Ui) -> View {
     let incoming = ui.incoming();
     let focused = ui.focused();
-    let ringing = create_selector(move || incoming.with(Option::is_some));
-    let settings = create_selector(move || ui.tab.get() == Tab::Settings);
+    let ringing = watch(move || incoming.with(Option::is_some));
+    let settings = watch(move || ui.tab.get() == Tab::Settings);
     let body = div()
         .class("body")
         // Nothing behind the incoming call can be reached while it rings.
@@ -113,7 +113,7 @@ const TABS: [(Tab, &str, Icon); 3] = [
 ];
 
 fn tab(ui: Ui, this: Tab, name: &'static str, drawing: Icon) -> View {
-    let chosen = create_selector(move || ui.tab.get() == this);
+    let chosen = watch(move || ui.tab.get() == this);
     button()
         .class("tab")
         .id(format!("tab-{}", tab_id(this)))

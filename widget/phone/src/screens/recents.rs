@@ -9,13 +9,13 @@ use crate::icons::{Icon, icon};
 use crate::number::readable;
 use crate::recents::{Day, Recent, by_day};
 use crate::time::{self, Zone};
-use crate::ui::{Act, Ui};
+use crate::ui::{Act, Ui, watch};
 
 pub fn recents(ui: Ui) -> View {
-    let some = create_selector(move || ui.recents.with(|list| !list.is_empty()));
+    let some = watch(move || ui.recents.with(|list| !list.is_empty()));
     // The list names days, not minutes: a tick of the clock must not draw it again.
-    let today = create_selector(move || ui.zone.get().day(ui.now.get()));
-    let days = create_memo(move || {
+    let today = watch(move || ui.zone.get().day(ui.now.get()));
+    let days = watch(move || {
         today.track();
         let (zone, now) = (ui.zone.get(), ui.now.get_untracked());
         ui.search.with(|query| ui.recents.with(|list| by_day(list, query, zone, now)))

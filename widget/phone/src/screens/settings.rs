@@ -7,7 +7,7 @@ use sycamore::web::tags::*;
 
 use super::avatar;
 use crate::icons::{Icon, icon};
-use crate::ui::{Act, Choice, Tone, Ui};
+use crate::ui::{Act, Choice, Tone, Ui, watch};
 
 pub fn settings(ui: Ui) -> View {
     let locked = ui.config.with(|config| config.as_ref().is_some_and(|config| config.behavior.theme.lock));
@@ -15,7 +15,7 @@ pub fn settings(ui: Ui) -> View {
 }
 
 fn account(ui: Ui) -> View {
-    let who = create_selector(move || {
+    let who = watch(move || {
         ui.signed_in_as
             .with(|who| who.as_ref().map(|who| (who.username.clone(), who.domain.clone())).unwrap_or_default())
     });
@@ -48,10 +48,9 @@ fn account(ui: Ui) -> View {
 
 fn sound(ui: Ui) -> View {
     let microphones =
-        create_selector(move || ui.devices.with(|devices| (devices.microphones.clone(), devices.microphone.clone())));
-    let speakers =
-        create_selector(move || ui.devices.with(|devices| (devices.speakers.clone(), devices.speaker.clone())));
-    let can_choose = create_selector(move || speakers.with(|(list, _)| !list.is_empty()));
+        watch(move || ui.devices.with(|devices| (devices.microphones.clone(), devices.microphone.clone())));
+    let speakers = watch(move || ui.devices.with(|devices| (devices.speakers.clone(), devices.speaker.clone())));
+    let can_choose = watch(move || speakers.with(|(list, _)| !list.is_empty()));
     group(
         "Sound",
         View::from((device(ui, "Microphone", Icon::Mic, microphones, Act::ChooseMicrophone), move || {
@@ -104,7 +103,7 @@ fn device(
 
 fn appearance(ui: Ui) -> View {
     let choice = |theme: ThemeStart, name: &'static str, drawing: Icon| -> View {
-        let chosen = create_selector(move || ui.theme.get() == theme);
+        let chosen = watch(move || ui.theme.get() == theme);
         label()
             .class("segment")
             .children((

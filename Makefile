@@ -31,7 +31,7 @@ release: build-tools wasm-target ## One static binary: target/release/bitcall
 		|| { echo 'target/release/bitcall is not static:'; ldd target/release/bitcall; exit 1; }
 	@ls -lh target/release/bitcall
 
-bench: release test-tools ## Every number that the project claims, beside its peers, as tables
+bench: build-tools wasm-target test-tools ## Every number that the project claims, beside its peers, as tables
 	tests/bench.sh
 
 fuzz: ## Five minutes of fuzzing over SIP message bytes (needs a nightly toolchain and cargo-fuzz)

@@ -81,7 +81,7 @@ async fn a_call_is_told_in_events_each_exactly_once() {
 
 #[tokio::test]
 async fn a_call_asked_for_during_init_is_placed_when_the_phone_is_there() {
-    let Shop { host, browser, .. } = shop().await;
+    let Shop { bitcall: _bitcall, host, browser } = shop().await;
     let desk = Desk::open(&browser, &host.url("/at-once")).await;
     desk.event("callAnswered", 1).await;
     desk.phone.hears(600).await;
@@ -90,7 +90,7 @@ async fn a_call_asked_for_during_init_is_placed_when_the_phone_is_there() {
 
 #[tokio::test]
 async fn a_number_dialled_before_sign_in_waits_in_the_dialer() {
-    let Shop { host, browser, .. } = shop().await;
+    let Shop { bitcall: _bitcall, host, browser } = shop().await;
     let desk = Desk::open(&browser, &host.url("/confirm")).await;
     desk.phone.find("button", "Connect").await;
     desk.page.eval("BitcallWebphone.dial('+49 30 901820')").await;
@@ -104,7 +104,7 @@ async fn a_number_dialled_before_sign_in_waits_in_the_dialer() {
 
 #[tokio::test]
 async fn destroy_leaves_nothing_and_init_works_again() {
-    let Shop { host, browser, .. } = shop().await;
+    let Shop { bitcall: _bitcall, host, browser } = shop().await;
     let page = browser.open(&host.url("/blank")).await;
     let trace = "({ nodes: document.querySelectorAll('*').length, sheets: document.styleSheets.length + \
                  document.adoptedStyleSheets.length, globals: Object.getOwnPropertyNames(window).sort() })";
@@ -169,7 +169,7 @@ async fn faults_of_the_integration_are_named() {
 
 #[tokio::test]
 async fn handlers_are_called_once_and_can_be_taken_back() {
-    let Shop { host, browser, .. } = shop().await;
+    let Shop { bitcall: _bitcall, host, browser } = shop().await;
     let desk = Desk::open(&browser, &host.url("/confirm")).await;
     desk.page
         .eval(

@@ -43,7 +43,6 @@ pub struct Browser {
     session: Option<WebDriver>,
     driver: Process,
     console: Arc<Mutex<Vec<String>>>,
-    first: Mutex<Option<View>>,
     profile: PathBuf,
     _dir: TempDir,
 }
@@ -99,20 +98,14 @@ impl Browser {
                 lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
         });
-        let first = bidi.browsing_context().top_level().await.unwrap();
-        let first = View::new(bidi.clone(), first);
-        Self { bidi, session: Some(session), driver, console, first: Mutex::new(Some(first)), profile, _dir: dir }
+        Self { bidi, session: Some(session), driver, console, profile, _dir: dir }
     }
 
-    /// Opens `url` in a window of its own and waits until it is loaded.
+    /// Opens `url` in a window of its own and waits until it is loaded. The empty one
+    /// that the browser came with stays, so that every other one may be closed.
     pub async fn open(&self, url: &str) -> View {
-        let first = self.first.lock().unwrap().take();
-        let view = if let Some(view) = first {
-            view
-        } else {
-            let made = self.bidi.browsing_context().create(CreateType::Window).await;
-            View::new(self.bidi.clone(), made.unwrap().context)
-        };
+        let made = self.bidi.browsing_context().create(CreateType::Window).await;
+        let view = View::new(self.bidi.clone(), made.unwrap().context);
         let context = view.context().clone();
         self.bidi
             .browsing_context()

@@ -100,15 +100,18 @@ async fn pass(
     let (mut to_server, mut from_server) = server.split();
     loop {
         let done = tokio::select! {
-            Some(Ok(message)) = from_phone.next() => {
+            message = from_phone.next() => {
+                let Some(Ok(message)) = message else { return };
                 if let Message::Text(text) = &message {
                     frames.lock().unwrap().push(Frame { at: now(), text: text.to_string() });
                 }
                 to_server.send(message).await
             }
-            Some(Ok(message)) = from_server.next() => to_phone.send(message).await,
+            message = from_server.next() => {
+                let Some(Ok(message)) = message else { return };
+                to_phone.send(message).await
+            }
             Ok(message) = injected.recv() => to_phone.send(message).await,
-            else => return,
         };
         if done.is_err() {
             return;

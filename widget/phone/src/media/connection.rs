@@ -133,10 +133,32 @@ impl Connection {
     pub async fn roll_back(&self) -> Result<(), Trouble> {
         match self.peer.signaling_state() {
             RtcSignalingState::HaveLocalOffer | RtcSignalingState::HaveRemotePranswer => {
-                self.local(RtcSdpType::Rollback, "").await.map_err(|error| unusable(&error))
+                self.local(RtcSdpType::Rollback, "").await.map_err(|error| unusable(&error))?;
             }
-            _ => Ok(()),
+            _ => return Ok(()),
         }
+        self.agree_again().await.map_err(|error| unusable(&error))
+    }
+
+    /// Sets what was agreed on before once more, without asking the far end.
+    ///
+    /// Chromium stops to play as soon as an offer says that we shall not
+    /// listen, and a rollback alone does not make it play again.
+    async fn agree_again(&self) -> Result<(), JsValue> {
+        let (Some(line), Some(local), Some(remote)) =
+            (self.line(), self.peer.current_local_description(), self.peer.current_remote_description())
+        else {
+            return Ok(());
+        };
+        if let Some(flow) = line.current_direction() {
+            line.set_direction(flow);
+        }
+        let offer = JsFuture::from(self.peer.create_offer()).await?;
+        JsFuture::from(self.peer.set_local_description(offer.unchecked_ref::<RtcSessionDescriptionInit>())).await?;
+        let answer = RtcSessionDescriptionInit::new(RtcSdpType::Answer);
+        answer.set_sdp(&sdp::as_answer(&remote.sdp(), &local.sdp()));
+        JsFuture::from(self.peer.set_remote_description(&answer)).await?;
+        Ok(())
     }
 
     /// False when `offer` comes from another endpoint than the one this

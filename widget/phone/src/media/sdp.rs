@@ -12,9 +12,25 @@ pub fn fingerprint(sdp: &str) -> Option<String> {
         .map(|value| value.trim().to_ascii_lowercase())
 }
 
+/// The far end's agreed description as an answer, also where it was an offer:
+/// the DTLS role it then left open (RFC 5763 §5) is the opposite of ours.
+pub fn as_answer(remote: &str, local: &str) -> String {
+    let role = if local.contains("a=setup:active") { "a=setup:passive" } else { "a=setup:active" };
+    remote.replace("a=setup:actpass", role)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_offer_becomes_an_answer_with_the_other_dtls_role() {
+        let offer = "v=0\r\nm=audio 9 X 0\r\na=setup:actpass\r\n";
+        let ours = |role: &str| format!("v=0\r\nm=audio 9 X 0\r\na=setup:{role}\r\n");
+        assert_eq!(as_answer(offer, &ours("active")), ours("passive"));
+        assert_eq!(as_answer(offer, &ours("passive")), ours("active"));
+        assert_eq!(as_answer(&ours("active"), &ours("actpass")), ours("active"), "an answer stays as it is");
+    }
 
     #[test]
     fn the_media_sections_fingerprint_wins_and_case_does_not_matter() {

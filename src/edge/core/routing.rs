@@ -373,6 +373,10 @@ impl Core {
             debug!(connection = connection.0, "response from a connection that was not asked");
             return;
         }
+        // A CANCEL of ours has its INVITE's branch; its own response says nothing about the call (section 9.1).
+        if response.cseq().is_ok_and(|cseq| cseq.method == Method::Cancel) {
+            return;
+        }
         response.pop_via();
         let actions = pending.fork.response(index, response, now);
         self.perform(id, actions, now);

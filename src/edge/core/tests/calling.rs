@@ -186,6 +186,23 @@ fn cancel_of(invite: &Request) -> Request {
 }
 
 #[test]
+fn a_devices_ok_to_the_cancel_is_not_an_answer_to_the_call() {
+    let mut world = World::new();
+    let caller = world.phone("101", 1);
+    let phone = world.phone("102", 2);
+    let sent = world.invite(caller, "102");
+    let invite = world.asked(phone);
+    world.reply(phone, &reply_of(phone, &invite, 180));
+    world.send(caller, &cancel_of(&sent));
+    world.inbox(caller);
+    let cancel = world.asked(phone);
+    world.reply(phone, &reply_of(phone, &cancel, 200));
+    assert!(world.summary(caller).is_empty());
+    world.reply(phone, &reply_of(phone, &invite, 487));
+    assert_eq!(world.summary(caller), ["487"]);
+}
+
+#[test]
 fn cancel_needs_no_password_reaches_every_device_and_ends_with_487() {
     let mut world = World::new();
     let caller = world.phone("101", 1);

@@ -2,9 +2,9 @@
 
 use bitcall_wire::seam::{FailureCode, MediaFault, Registration};
 use sycamore::prelude::*;
-use sycamore::web::events;
 use sycamore::web::tags::*;
 
+use super::parts::{Press, live};
 use crate::icons::{Icon, icon};
 use crate::ui::{Act, Stage, Ui, watch};
 
@@ -38,9 +38,7 @@ pub fn banners(ui: Ui) -> View {
     });
     div()
         .class("banners")
-        .children(View::from_dynamic(move || {
-            list.get_clone().into_iter().map(|entry| banner(ui, entry)).collect::<Vec<View>>()
-        }))
+        .children(live(move || list.get_clone().into_iter().map(|entry| banner(ui, entry)).collect::<Vec<View>>()))
         .into()
 }
 
@@ -52,11 +50,7 @@ fn banner(ui: Ui, banner: Banner) -> View {
         .children((
             icon(banner.icon),
             p().children(banner.words),
-            button()
-                .class("banner-button")
-                .r#type("button")
-                .on(events::click, move |_| ui.act(act.clone()))
-                .children(banner.button),
+            button().class("banner-button").r#type("button").press(move || ui.act(act.clone())).children(banner.button),
         ))
         .into()
 }

@@ -2,11 +2,10 @@
 
 use bitcall_wire::seam::{Call, CallId, CallState, Hold};
 use sycamore::prelude::*;
-use sycamore::web::events;
 use sycamore::web::tags::*;
 
-use super::avatar;
 use super::keypad::keypad;
+use super::parts::{Press, avatar, live};
 use crate::icons::{Icon, icon};
 use crate::number::readable;
 use crate::time;
@@ -34,7 +33,7 @@ pub fn call(ui: Ui, id: &CallId) -> View {
             others(ui, id),
             person(call),
             state(ui, call, elsewhere),
-            move || {
+            live(move || {
                 if !keys.get() || elsewhere.get() {
                     return View::new();
                 }
@@ -44,13 +43,11 @@ pub fn call(ui: Ui, id: &CallId) -> View {
                         .class("sent-digits")
                         .attr("dir", "ltr")
                         .attr("aria-label", "Digits sent")
-                        .children(move || ui.digits.get_clone()),
+                        .children(live(move || ui.digits.get_clone())),
                     keypad(false, move |digit| ui.act(Act::Digit(id.clone(), digit))),
                 ))
-            },
-            move || {
-                if elsewhere.get() { View::new() } else { controls(ui, call, &controls_id) }
-            },
+            }),
+            live(move || if elsewhere.get() { View::new() } else { controls(ui, call, &controls_id) }),
             hang_up(ui, id),
         ))
         .into()
@@ -67,9 +64,7 @@ fn others(ui: Ui, id: &CallId) -> View {
     });
     div()
         .class("others")
-        .children(View::from_dynamic(move || {
-            list.get_clone().into_iter().map(|id| other(ui, &id)).collect::<Vec<View>>()
-        }))
+        .children(live(move || list.get_clone().into_iter().map(|id| other(ui, &id)).collect::<Vec<View>>()))
         .into()
 }
 
@@ -93,11 +88,11 @@ fn other(ui: Ui, id: &CallId) -> View {
         .class("other")
         .r#type("button")
         .attr("aria-label", move || format!("Switch to {}", name.get_clone()))
-        .on(events::click, move |_| ui.act(Act::SwapTo(id.clone())))
+        .press(move || ui.act(Act::SwapTo(id.clone())))
         .children((
             icon(Icon::Pause),
-            span().class("other-name").children(move || name.get_clone()),
-            span().class("other-state").children(words),
+            span().class("other-name").children(live(move || name.get_clone())),
+            span().class("other-state").children(live(words)),
             icon(Icon::Swap),
         ))
         .into()
@@ -109,7 +104,7 @@ fn person(call: ReadSignal<Option<Call>>) -> View {
             call.as_ref().map(|call| (title(call), subtitle(call), call.display_name.clone())).unwrap_or_default()
         })
     });
-    View::from_dynamic(move || {
+    live(move || {
         let (title, subtitle, name) = who.get_clone();
         let second: View = match subtitle {
             Some(number) => p().class("person-number").children(bdi().children(number)).into(),
@@ -142,17 +137,17 @@ fn state(ui: Ui, call: ReadSignal<Option<Call>>, elsewhere: ReadSignal<bool>) ->
     div()
         .class("call-state")
         .children((
-            p().class("state-words").children(move || words.get()),
+            p().class("state-words").children(live(move || words.get())),
             div().class("clock").children((
-                move || match answered.get() {
+                live(move || match answered.get() {
                     Some(at) => span()
                         .class("timer")
                         .attr("role", "timer")
-                        .children(move || time::timer(elapsed(at, ui.now.get())))
+                        .children(live(move || time::timer(elapsed(at, ui.now.get()))))
                         .into(),
                     None => View::new(),
-                },
-                move || if talks.get() { meter(ui) } else { View::new() },
+                }),
+                live(move || if talks.get() { meter(ui) } else { View::new() }),
             )),
         ))
         .into()
@@ -225,9 +220,11 @@ fn toggle(
         .r#type("button")
         .attr("aria-pressed", move || if pressed.get() { "true" } else { "false" })
         .bool_attr("disabled", move || !usable.get())
-        .on(events::click, move |_| press())
+        .press(press)
         .children((
-            span().class("control-disc").children(move || icon(if pressed.get() { drawings.1 } else { drawings.0 })),
+            span()
+                .class("control-disc")
+                .children(live(move || icon(if pressed.get() { drawings.1 } else { drawings.0 }))),
             span().class("control-name").children(name),
         ))
         .into()
@@ -238,7 +235,7 @@ fn hang_up(ui: Ui, id: &CallId) -> View {
     button()
         .class("hang-up")
         .r#type("button")
-        .on(events::click, move |_| ui.act(Act::HangUp(id.clone())))
+        .press(move || ui.act(Act::HangUp(id.clone())))
         .children((icon(Icon::PhoneOff), span().children("Hang up")))
         .into()
 }

@@ -5,6 +5,7 @@ use sycamore::web::tags::*;
 use sycamore::web::{bind, events};
 
 use super::keypad::keypad;
+use super::parts::{Press, live};
 use crate::icons::{Icon, icon};
 use crate::number::readable;
 use crate::recents::Recent;
@@ -23,7 +24,7 @@ pub fn dialer(ui: Ui) -> View {
             ui.act(Act::Call);
         })
         .children((
-            move || ui.ended.get_clone().map(|call| ended(ui, call)).unwrap_or_default(),
+            live(move || ui.ended.get_clone().map(|call| ended(ui, call)).unwrap_or_default()),
             number_field(ui),
             identity(ui),
             keypad(true, move |digit| ui.act(Act::Type(digit))),
@@ -61,7 +62,7 @@ fn number_field(ui: Ui) -> View {
                     .attr("value", ui.number.get_clone_untracked())
                     .bind(bind::value, ui.number)
                     .on(events::input, move |_| ui.number_fault.set(None)),
-                move || {
+                live(move || {
                     if empty.get() {
                         return View::new();
                     }
@@ -69,15 +70,15 @@ fn number_field(ui: Ui) -> View {
                         .class("icon-button backspace")
                         .r#type("button")
                         .attr("aria-label", "Delete last digit")
-                        .on(events::click, move |_| ui.act(Act::Backspace))
+                        .press(move || ui.act(Act::Backspace))
                         .children(icon(Icon::Backspace))
                         .into()
-                },
+                }),
             )),
             p().class("fault")
                 .id("number-fault")
                 .attr("role", "alert")
-                .children(move || fault.get_clone().unwrap_or_default()),
+                .children(live(move || fault.get_clone().unwrap_or_default())),
         ))
         .into()
 }
@@ -99,16 +100,16 @@ fn identity(ui: Ui) -> View {
                 .attr("aria-describedby", "identity-name")
                 .attr("aria-expanded", move || if ui.identity_open.get() { "true" } else { "false" })
                 .attr("aria-controls", "identity-card")
-                .on(events::click, move |_| {
+                .press(move || {
                     let open = ui.identity_open.get_untracked();
                     ui.identity_open.set(!open);
                 })
                 .children((
                     span().id("identity-label").children("Calling as"),
-                    b().id("identity-name").children(move || who.get_clone().0),
+                    b().id("identity-name").children(live(move || who.get_clone().0)),
                     icon(Icon::ChevronDown),
                 )),
-            move || {
+            live(move || {
                 if !ui.identity_open.get() {
                     return View::new();
                 }
@@ -124,11 +125,11 @@ fn identity(ui: Ui) -> View {
                         button()
                             .class("text-button")
                             .r#type("button")
-                            .on(events::click, move |_| ui.act(Act::Show(Tab::Settings)))
+                            .press(move || ui.act(Act::Show(Tab::Settings)))
                             .children("Change account"),
                     ))
                     .into()
-            },
+            }),
         ))
         .into()
 }
@@ -151,7 +152,7 @@ fn ended(ui: Ui, call: Recent) -> View {
                 .class("text-button")
                 .r#type("button")
                 .attr("aria-label", format!("Call back {title}"))
-                .on(events::click, move |_| {
+                .press(move || {
                     ui.act(Act::CallNumber(number.clone()));
                 })
                 .children("Call back"),
@@ -159,7 +160,7 @@ fn ended(ui: Ui, call: Recent) -> View {
                 .class("icon-button")
                 .r#type("button")
                 .attr("aria-label", "Dismiss")
-                .on(events::click, move |_| ui.act(Act::DismissEnded))
+                .press(move || ui.act(Act::DismissEnded))
                 .children(icon(Icon::Close)),
         ))
         .into()

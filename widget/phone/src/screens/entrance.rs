@@ -4,7 +4,7 @@ use sycamore::prelude::*;
 use sycamore::web::tags::*;
 use sycamore::web::{bind, events};
 
-use super::avatar;
+use super::parts::{Press, avatar, live};
 use crate::icons::{Icon, icon};
 use crate::signin::{Credentials, Prefill};
 use crate::ui::{Act, Ui, watch};
@@ -61,12 +61,12 @@ pub fn connect(ui: Ui, credentials: &Credentials) -> View {
                 .r#type("button")
                 .bool_attr("disabled", move || form.busy.get())
                 .attr("aria-busy", move || form.busy.get().then_some("true"))
-                .on(events::click, move |_| ui.act(Act::Connect))
-                .children(move || if form.busy.get() { "Connecting…" } else { "Connect" }.to_owned()),
+                .press(move || ui.act(Act::Connect))
+                .children(live(move || if form.busy.get() { "Connecting…" } else { "Connect" }.to_owned())),
             button()
                 .class("text-button")
                 .r#type("button")
-                .on(events::click, move |_| ui.act(Act::OtherAccount))
+                .press(move || ui.act(Act::OtherAccount))
                 .children("Use another account"),
         ))
         .into()
@@ -113,7 +113,7 @@ pub fn form(ui: Ui) -> View {
                         .r#type("submit")
                         .bool_attr("disabled", move || fields.busy.get())
                         .attr("aria-busy", move || fields.busy.get().then_some("true"))
-                        .children(move || if fields.busy.get() { "Signing in…" } else { "Sign in" }.to_owned()),
+                        .children(live(move || if fields.busy.get() { "Signing in…" } else { "Sign in" }.to_owned())),
                 )),
         )
         .into()
@@ -198,8 +198,8 @@ fn password(ui: Ui, handed: bool) -> View {
                     .r#type("button")
                     .attr("aria-label", "Show password")
                     .attr("aria-pressed", move || if shown.get() { "true" } else { "false" })
-                    .on(events::click, move |_| shown.set(!shown.get_untracked()))
-                    .children(move || icon(if shown.get() { Icon::EyeOff } else { Icon::Eye })),
+                    .press(move || shown.set(!shown.get_untracked()))
+                    .children(live(move || icon(if shown.get() { Icon::EyeOff } else { Icon::Eye }))),
             )),
             note("password-note".to_owned(), fault, ""),
         ))
@@ -211,7 +211,7 @@ fn note(id: String, fault: ReadSignal<Option<&'static str>>, hint: &'static str)
     p().class(move || if fault.with(Option::is_some) { "note fault" } else { "note" })
         .id(id)
         .attr("aria-live", "polite")
-        .children(move || fault.get().unwrap_or(hint).to_owned())
+        .children(live(move || fault.get().unwrap_or(hint).to_owned()))
         .into()
 }
 
@@ -231,9 +231,9 @@ fn refusal(ui: Ui) -> View {
     div()
         .class("refusal-place")
         .attr("role", "alert")
-        .children(move || match ui.form.refusal.get_clone() {
+        .children(live(move || match ui.form.refusal.get_clone() {
             Some(words) => div().class("refusal").children((icon(Icon::Alert), p().children(words))).into(),
             None => View::new(),
-        })
+        }))
         .into()
 }

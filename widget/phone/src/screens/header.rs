@@ -2,9 +2,9 @@
 
 use bitcall_wire::config::{HeaderMode, RuntimeConfig};
 use sycamore::prelude::*;
-use sycamore::web::events;
 use sycamore::web::tags::*;
 
+use super::parts::{Press, live};
 use crate::icons::{Icon, icon};
 use crate::ui::{Act, Stage, Tone, Ui, watch};
 
@@ -15,13 +15,9 @@ pub fn header(ui: Ui) -> View {
         .class("header")
         .bool_attr("hidden", move || alone.get())
         .children((
-            move || ui.config.get_clone().map(|config| brand(&config)).unwrap_or_default(),
-            move || {
-                if alone.get() || loading.get() { View::new() } else { status(ui) }
-            },
-            move || {
-                if ui.embedded.get() { minimise(ui) } else { View::new() }
-            },
+            live(move || ui.config.get_clone().map(|config| brand(&config)).unwrap_or_default()),
+            live(move || if alone.get() || loading.get() { View::new() } else { status(ui) }),
+            live(move || if ui.embedded.get() { minimise(ui) } else { View::new() }),
         ))
         .into()
 }
@@ -70,7 +66,7 @@ fn status(ui: Ui) -> View {
         .attr("title", move || status.with(|status| status.words.clone()))
         .children((
             span().class("dot").attr("aria-hidden", "true"),
-            span().class("status-words").children(move || status.with(|status| status.words.clone())),
+            span().class("status-words").children(live(move || status.with(|status| status.words.clone()))),
         ))
         .into()
 }
@@ -81,7 +77,7 @@ fn minimise(ui: Ui) -> View {
         .r#type("button")
         .attr("aria-label", "Minimise")
         .attr("title", "Minimise")
-        .on(events::click, move |_| ui.act(Act::Minimise))
+        .press(move || ui.act(Act::Minimise))
         .children(icon(Icon::Minimise))
         .into()
 }

@@ -2,11 +2,10 @@
 
 use bitcall_wire::seam::{CallId, OtherCalls};
 use sycamore::prelude::*;
-use sycamore::web::events;
 use sycamore::web::tags::*;
 
-use super::avatar;
 use super::call::{subtitle, title};
+use super::parts::{Press, avatar, live};
 use crate::icons::{Icon, icon};
 use crate::ui::{Act, Ui, engaged, watch};
 
@@ -30,11 +29,11 @@ pub fn incoming(ui: Ui, id: &CallId) -> View {
         .attr("aria-labelledby", "incoming-kind incoming-name")
         .attr("tabindex", "-1")
         .children((
-            p().class("incoming-kind").id("incoming-kind").children(move || match others.get() {
+            p().class("incoming-kind").id("incoming-kind").children(live(move || match others.get() {
                 0 => "Incoming call".to_owned(),
                 n => format!("Incoming · {} call", ordinal(n + 1)),
-            }),
-            View::from_dynamic(move || {
+            })),
+            live(move || {
                 let (title, subtitle, name) = who.get_clone();
                 let second: View = match subtitle {
                     Some(number) => p().class("person-number").children(bdi().children(number)).into(),
@@ -48,7 +47,7 @@ pub fn incoming(ui: Ui, id: &CallId) -> View {
                     second,
                 ))
             }),
-            View::from_dynamic(move || if others.get() == 0 { answers(ui, &id) } else { busy_answers(ui, &id) }),
+            live(move || if others.get() == 0 { answers(ui, &id) } else { busy_answers(ui, &id) }),
         ))
         .into()
 }
@@ -91,18 +90,13 @@ fn round(name: &'static str, class: &'static str, drawing: Icon, press: impl Fn(
     button()
         .class(class)
         .r#type("button")
-        .on(events::click, move |_| press())
+        .press(press)
         .children((span().class("round-disc").children(icon(drawing)), span().children(name)))
         .into()
 }
 
 fn wide(name: &'static str, class: &'static str, drawing: Icon, press: impl Fn() + 'static) -> View {
-    button()
-        .class(class)
-        .r#type("button")
-        .on(events::click, move |_| press())
-        .children((icon(drawing), span().children(name)))
-        .into()
+    button().class(class).r#type("button").press(press).children((icon(drawing), span().children(name))).into()
 }
 
 fn ordinal(n: usize) -> String {

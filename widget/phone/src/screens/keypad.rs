@@ -7,6 +7,7 @@ use sycamore::prelude::*;
 use sycamore::web::events;
 use sycamore::web::tags::*;
 
+use super::parts::Press;
 use crate::link::dom::Timer;
 
 const KEYS: [(char, &str); 12] = [
@@ -62,13 +63,13 @@ fn key(digit: char, letters: &'static str, plus: bool, press: impl Fn(char) + Cl
         ));
     let click = {
         let (held, press) = (Rc::clone(&held), press.clone());
-        move |_| {
+        move || {
             if !held.done.replace(false) {
                 press(digit);
             }
         }
     };
-    let key = key.on(events::click, click);
+    let key = key.press(click);
     if !plus {
         return key.into();
     }

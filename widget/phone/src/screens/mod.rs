@@ -9,6 +9,7 @@ mod entrance;
 mod header;
 mod incoming;
 mod keypad;
+mod parts;
 mod recents;
 mod settings;
 
@@ -16,6 +17,7 @@ use sycamore::prelude::*;
 use sycamore::web::events;
 use sycamore::web::tags::*;
 
+use self::parts::{Press, live};
 use crate::icons::{Icon, icon};
 use crate::ui::{Act, Stage, Tab, Ui, watch};
 
@@ -31,7 +33,7 @@ pub fn root(ui: Ui) -> View {
         .children((
             header::header(ui),
             banners::banners(ui),
-            View::from_dynamic(move || match stage.get_clone() {
+            live(move || match stage.get_clone() {
                 Stage::Loading => entrance::skeleton(),
                 Stage::NotEmbedded => entrance::not_embedded(),
                 Stage::Form => entrance::form(ui),
@@ -42,7 +44,7 @@ pub fn root(ui: Ui) -> View {
             p().class("visually-hidden")
                 .attr("role", "status")
                 .attr("aria-live", "assertive")
-                .children(move || ui.said.get_clone()),
+                .children(live(move || ui.said.get_clone())),
         ))
         .into()
 }
@@ -63,7 +65,7 @@ fn phone(ui: Ui) -> View {
                 .id("panel-main")
                 .attr("role", "tabpanel")
                 .attr("aria-label", move || if settings.get() { "Settings" } else { "Keypad" })
-                .children(move || {
+                .children(live(move || {
                     if settings.get() {
                         return settings::settings(ui);
                     }
@@ -71,12 +73,12 @@ fn phone(ui: Ui) -> View {
                         Some(id) => call::call(ui, &id),
                         None => dialer::dialer(ui),
                     }
-                }),
+                })),
             tabs(ui),
         ));
     (
         body,
-        View::from_dynamic(move || match incoming.get_clone() {
+        live(move || match incoming.get_clone() {
             Some(id) => incoming::incoming(ui, &id),
             None => View::new(),
         }),
@@ -122,7 +124,7 @@ fn tab(ui: Ui, this: Tab, name: &'static str, drawing: Icon) -> View {
         .attr("aria-controls", if this == Tab::Recents { "panel-recents" } else { "panel-main" })
         .attr("aria-selected", move || if chosen.get() { "true" } else { "false" })
         .attr("tabindex", move || if chosen.get() { "0" } else { "-1" })
-        .on(events::click, move |_| ui.act(Act::Show(this)))
+        .press(move || ui.act(Act::Show(this)))
         .children((span().class("tab-icon").children(icon(drawing)), span().children(name)))
         .into()
 }
@@ -133,13 +135,4 @@ fn tab_id(tab: Tab) -> &'static str {
         Tab::Recents => "recents",
         Tab::Settings => "settings",
     }
-}
-
-/// A picture for somebody: initials, or the drawing of a person.
-fn avatar(name: Option<&str>) -> View {
-    let inside: View = match name.and_then(crate::number::initials) {
-        Some(letters) => span().children(letters).into(),
-        None => icon(Icon::User),
-    };
-    div().class("avatar").attr("aria-hidden", "true").children(inside).into()
 }

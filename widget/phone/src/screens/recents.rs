@@ -2,9 +2,10 @@
 
 use bitcall_wire::seam::Direction;
 use sycamore::prelude::*;
+use sycamore::web::bind;
 use sycamore::web::tags::*;
-use sycamore::web::{bind, events};
 
+use super::parts::{Press, live};
 use crate::icons::{Icon, icon};
 use crate::number::readable;
 use crate::recents::{Day, Recent, by_day};
@@ -26,8 +27,8 @@ pub fn recents(ui: Ui) -> View {
         .attr("role", "tabpanel")
         .attr("aria-label", "Recents")
         .children((
-            move || if some.get() { search(ui) } else { View::new() },
-            div().class("recents-list").children(View::from_dynamic(move || {
+            live(move || if some.get() { search(ui) } else { View::new() }),
+            div().class("recents-list").children(live(move || {
                 let days = days.get_clone();
                 if days.is_empty() {
                     return empty(some.get());
@@ -97,7 +98,7 @@ fn entry(ui: Ui, call: Recent, zone: Zone) -> View {
             .class(if missed { "recent missed" } else { "recent" })
             .r#type("button")
             .attr("aria-label", name)
-            .on(events::click, move |_| {
+            .press(move || {
                 ui.act(Act::CallNumber(number.clone()));
             })
             .children((

@@ -5,7 +5,7 @@ use sycamore::prelude::*;
 use sycamore::web::events;
 use sycamore::web::tags::*;
 
-use super::avatar;
+use super::parts::{Press, avatar, live};
 use crate::icons::{Icon, icon};
 use crate::ui::{Act, Choice, Tone, Ui, watch};
 
@@ -27,19 +27,19 @@ fn account(ui: Ui) -> View {
             .children((
                 avatar(None),
                 div().class("account-words").children((
-                    b().children(move || who.get_clone().0),
-                    small().children(move || who.get_clone().1),
-                    small().class("account-status").children(move || {
+                    b().children(live(move || who.get_clone().0)),
+                    small().children(live(move || who.get_clone().1)),
+                    small().class("account-status").children(live(move || {
                         status.with(|status| match status.tone {
                             Tone::Good | Tone::Busy => "Registered".to_owned(),
                             _ => status.words.clone(),
                         })
-                    }),
+                    })),
                 )),
                 button()
                     .class("quiet-button")
                     .r#type("button")
-                    .on(events::click, move |_| ui.act(Act::SignOut))
+                    .press(move || ui.act(Act::SignOut))
                     .children((icon(Icon::SignOut), span().children("Sign out"))),
             ))
             .into(),
@@ -84,7 +84,7 @@ fn device(
                             ui.act(choose(chosen));
                         }
                     })
-                    .children(View::from_dynamic(move || {
+                    .children(live(move || {
                         let (list, chosen) = choices.get_clone();
                         let default = Choice { id: String::new(), name: "System default".to_owned() };
                         std::iter::once(default)

@@ -1,0 +1,33 @@
+//! What every screen is made of. Each of these also keeps the phone small:
+//! boxing a closure here saves a copy of sycamore's machinery per closure.
+
+use sycamore::prelude::*;
+use sycamore::web::tags::{div, span};
+use sycamore::web::{GlobalAttributes, events};
+
+use crate::icons::{Icon, icon};
+
+/// A part that is drawn again whenever what it reads changes.
+pub fn live<T: Into<View> + 'static>(draw: impl FnMut() -> T + 'static) -> View {
+    let draw: Box<dyn FnMut() -> T> = Box::new(draw);
+    View::from_dynamic(draw)
+}
+
+/// Something that can be pressed.
+pub trait Press: GlobalAttributes {
+    fn press(self, act: impl FnMut() + 'static) -> Self {
+        let mut act: Box<dyn FnMut()> = Box::new(act);
+        self.on(events::click, move |_| act())
+    }
+}
+
+impl<T: GlobalAttributes> Press for T {}
+
+/// A picture for somebody: initials, or the drawing of a person.
+pub fn avatar(name: Option<&str>) -> View {
+    let inside: View = match name.and_then(crate::number::initials) {
+        Some(letters) => span().children(letters).into(),
+        None => icon(Icon::User),
+    };
+    div().class("avatar").attr("aria-hidden", "true").children(inside).into()
+}

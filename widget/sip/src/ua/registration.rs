@@ -233,11 +233,7 @@ impl UserAgent {
         let mut line = String::from("connection closed: ");
         line.push_str(reason);
         self.core.dropped(&line);
-        let kind = match (self.ladder.offline, self.core.link) {
-            (true, _) => FailureKind::Offline,
-            (false, Some(_)) => FailureKind::ConnectionLost,
-            (false, None) => FailureKind::Unreachable,
-        };
+        let kind = if self.core.link.is_some() { FailureKind::ConnectionLost } else { FailureKind::Unreachable };
         self.lost(Failure { kind, status: None }, now);
     }
 
@@ -256,6 +252,7 @@ impl UserAgent {
         }
         let servers = self.core.config.servers.len();
         let until = self.ladder.lost(servers, &mut self.core.random, now);
+        let failure = if self.ladder.offline { Failure { kind: FailureKind::Offline, status: None } } else { failure };
         // What is shown stays the reason it began with, while the tries that follow say nothing new.
         let failure = match (&self.registrar.shown, failure.kind) {
             (Registration::Reconnecting { failure: first, .. }, FailureKind::Unreachable)

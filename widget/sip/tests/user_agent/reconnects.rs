@@ -220,6 +220,11 @@ fn without_a_network_it_waits_and_with_one_it_goes_at_once() {
     let mut stage = Stage::registered();
     stage.input(Input::Offline);
     stage.lose_connection();
+    let kind = stage.event(|event| match event {
+        Event::Registration(Registration::Reconnecting { failure, .. }) => Some(failure.kind),
+        _ => None,
+    });
+    assert_eq!(kind, FailureKind::Offline);
     stage.wait(20_000);
     assert!(!stage.connects());
     stage.input(Input::Online);

@@ -209,6 +209,8 @@ impl App {
             // Told from the snapshots, which a page that attaches late sees too.
             Event::Registered { .. } | Event::Unregistered { .. } => {}
             Event::Ha1 { realm, ha1 } => self.learn_ha1(realm, ha1),
+            // The banner says it already, with the remedy.
+            Event::Refused { code, .. } if code.starts_with("MICROPHONE_") => {}
             Event::Refused { code, message } => {
                 ui.number_fault.set(Some(message.clone()));
                 ui.said.set(message.clone());

@@ -263,6 +263,16 @@ impl Media {
                 session.set_held(call.hold != Hold::None);
             }
         }
+        // An agent that knows nothing of a call any more (it was started anew) cannot end it.
+        let known = |call: &CallId| snapshot.calls.iter().any(|other| other.id == *call);
+        let lost: Vec<CallId> = {
+            let sessions = self.0.sessions.borrow();
+            let lost = sessions.iter().filter(|(call, session)| !session.seen(known(call)));
+            lost.map(|(call, _)| call.clone()).collect()
+        };
+        for call in lost {
+            self.close(&call);
+        }
         let talking = snapshot
             .active
             .as_ref()

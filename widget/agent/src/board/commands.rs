@@ -87,16 +87,16 @@ impl Board {
     pub(super) fn call(&mut self, port: PortId, call: String, number: &str, caller_id: Option<String>, now: Millis) {
         let target = match number::target(number) {
             Ok(target) => target,
-            Err(words) => return self.refuse(port, "BAD_NUMBER", &words),
+            Err(words) => return self.refuse_call(port, call, "BAD_NUMBER", &words),
         };
         if !matches!(self.registration, Registration::Registered { .. }) {
-            return self.refuse(port, "NOT_REGISTERED", "The phone is not connected.");
+            return self.refuse_call(port, call, "NOT_REGISTERED", "The phone is not connected.");
         }
         let limit = self.account.as_ref().map_or(0, |account| account.max_sessions);
         let count = self.lines.iter().filter(|line| !line.ended()).count();
         if limit > 0 && usize::try_from(limit).is_ok_and(|limit| count >= limit) {
             let words = format!("No more than {limit} calls at the same time.");
-            return self.refuse(port, "MAX_SESSIONS", &words);
+            return self.refuse_call(port, call, "MAX_SESSIONS", &words);
         }
         if call.is_empty() || self.lines.iter().any(|line| line.call.id == call) {
             return self.refuse(port, "DUPLICATE_CALL", "This call exists already.");
@@ -258,6 +258,12 @@ impl Board {
 
     fn unknown(&mut self, port: PortId, call: &str) {
         self.refuse(port, "UNKNOWN_CALL", &format!("There is no call “{call}”."));
+    }
+
+    /// The page has begun to prepare its media: it must not keep the microphone.
+    fn refuse_call(&mut self, port: PortId, call: String, code: &str, message: &str) {
+        self.send(port, ToPage::Media { call, request: 0, ask: MediaAsk::Close });
+        self.refuse(port, code, message);
     }
 
     pub(super) fn refuse(&mut self, port: PortId, code: &str, message: &str) {

@@ -33,6 +33,7 @@ pub struct Session {
     muted: Cell<bool>,
     held: Cell<bool>,
     closed: Cell<bool>,
+    seen: Cell<bool>,
     measuring: Cell<bool>,
 }
 
@@ -49,6 +50,7 @@ impl Session {
             muted: Cell::new(false),
             held: Cell::new(false),
             closed: Cell::new(false),
+            seen: Cell::new(false),
             measuring: Cell::new(false),
         })
     }
@@ -69,6 +71,13 @@ impl Session {
             track.stop();
         }
         *self.connection.borrow_mut() = None;
+    }
+
+    /// Told by every snapshot whether the call is in it; false when it was, and is no more.
+    pub fn seen(&self, there: bool) -> bool {
+        let before = self.seen.get();
+        self.seen.set(before || there);
+        there || !before
     }
 
     pub fn muted(&self) -> bool {

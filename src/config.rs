@@ -137,7 +137,7 @@ section! {
         /// Open connections; further ones wait until one closes.
         max_connections: usize = "10000",
         /// For the TLS handshake, and for a request's header; also how long an idle
-        /// connection is kept.
+        /// connection is kept (by HTTP/2: one that does not answer pings).
         header_timeout: Duration = r#""30s""#,
         /// For a request's body and the answer's computation.
         request_timeout: Duration = r#""30s""#,

@@ -31,9 +31,11 @@ use tokio_rustls::client::TlsStream;
 /// Long enough for a busy machine; a test that passes never waits this long.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A `bitcall` command without anything of the developer's environment.
+/// A `bitcall` command without anything of the developer's environment. `BITCALL_BIN` names
+/// another binary than the one just built, e.g. the release that is to be measured.
 pub fn bitcall() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bitcall"));
+    let binary = std::env::var_os("BITCALL_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_bitcall").into());
+    let mut command = Command::new(binary);
     for name in ["BITCALL_CONFIG", "BITCALL_PANEL_KEY", "APP_MASTER_SECRET", "NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY"] {
         command.env_remove(name);
     }

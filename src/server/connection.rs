@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -20,15 +19,13 @@ use tokio_rustls::TlsAcceptor;
 
 use super::body::Answer;
 use super::front::{Caller, Front};
-use super::patience::Patient;
+use super::patience::{Patient, Watched};
 use crate::api::Via;
 use crate::config::Limits;
 
 /// A request's header may have this many bytes in all.
 const MAX_HEADER: usize = 32 * 1024;
 const MAX_STREAMS: u32 = 100;
-/// How often an HTTP/2 peer must show that it is still there.
-const HTTP2_PING: Duration = Duration::from_secs(30);
 
 /// What every connection of the server shares.
 pub struct Shared {
@@ -134,10 +131,14 @@ where
         let visit = visit.clone();
         move |request| visit.clone().answer(request)
     });
+    // An idle peer is kept as long as it answers pings; one that does not, or that never
+    // begins to speak HTTP/2, is not.
+    let silence = visit.shared.limits.header_timeout;
+    let stream = Watched::new(stream, silence);
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
-        .keep_alive_interval(HTTP2_PING)
-        .keep_alive_timeout(HTTP2_PING)
+        .keep_alive_interval(silence / 2)
+        .keep_alive_timeout(silence)
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(u32::try_from(MAX_HEADER).unwrap_or(u32::MAX))
         .serve_connection(TokioIo::new(stream), service);

@@ -26,7 +26,7 @@ async fn shop() -> Shop {
         ("/confirm", auto.replace("autologin", "confirm")),
         (
             "/at-once",
-            auto.replace("</script>", "</script>").replacen(
+            auto.replacen(
                 "</script>\n<script>\n",
                 "</script>\n<script>\nqueueMicrotask(() => BitcallWebphone.call('*43'));\n",
                 1,

@@ -23,18 +23,18 @@ async fn two_windows_of_a_foreign_page_call_each_other() {
         desk.ready().await;
         desks.push(desk);
     }
-    let (caller, callee) = (&desks[0], &desks[1]);
+    let (anna, bob) = (&desks[0], &desks[1]);
 
-    caller.dial(&bitcall.ready.extensions[1].username).await;
-    callee.phone.sees(&bitcall.ready.extensions[0].username).await;
-    callee.phone.click("button", "Answer").await;
-    caller.phone.hears(600).await;
-    callee.phone.hears(600).await;
+    anna.dial(&bitcall.ready.extensions[1].username).await;
+    bob.phone.sees(&bitcall.ready.extensions[0].username).await;
+    bob.phone.click("button", "Answer").await;
+    anna.phone.hears(600).await;
+    bob.phone.hears(600).await;
 
-    callee.phone.click("button", "Hang up").await;
-    caller.phone.gone("button", "Hang up").await;
-    caller.ready().await;
-    callee.ready().await;
+    bob.phone.click("button", "Hang up").await;
+    anna.phone.gone("button", "Hang up").await;
+    anna.ready().await;
+    bob.ready().await;
     assert_eq!(browser.errors(), Vec::<String>::new());
 }
 
@@ -50,26 +50,26 @@ async fn each_side_hears_the_other_and_not_itself() {
     let host = Host::start(pages).await;
     bitcall.allow(&host.origin()).await;
     let (low, high) = (Browser::start(500).await, Browser::start(900).await);
-    let caller = Desk::open(&low, &host.url("/0")).await;
-    let callee = Desk::open(&high, &host.url("/1")).await;
-    caller.ready().await;
-    callee.ready().await;
+    let anna = Desk::open(&low, &host.url("/0")).await;
+    let bob = Desk::open(&high, &host.url("/1")).await;
+    anna.ready().await;
+    bob.ready().await;
 
-    caller.dial(&bitcall.ready.extensions[1].username).await;
-    callee.phone.click("button", "Answer").await;
-    caller.phone.hears(900).await;
-    callee.phone.hears(500).await;
+    anna.dial(&bitcall.ready.extensions[1].username).await;
+    bob.phone.click("button", "Answer").await;
+    anna.phone.hears(900).await;
+    bob.phone.hears(500).await;
 
     // Muted, the caller is not heard any more, but hears.
-    caller.phone.click("button", "Mute").await;
-    caller.phone.pressed("Mute", true).await;
-    callee.phone.hears_silence().await;
-    caller.phone.hears(900).await;
-    caller.phone.click("button", "Mute").await;
-    callee.phone.hears(500).await;
+    anna.phone.click("button", "Mute").await;
+    anna.phone.pressed("Mute", true).await;
+    bob.phone.hears_silence().await;
+    anna.phone.hears(900).await;
+    anna.phone.click("button", "Mute").await;
+    bob.phone.hears(500).await;
 
-    caller.phone.click("button", "Hang up").await;
-    callee.phone.gone("button", "Hang up").await;
+    anna.phone.click("button", "Hang up").await;
+    bob.phone.gone("button", "Hang up").await;
     assert_eq!(low.errors(), Vec::<String>::new());
     assert_eq!(high.errors(), Vec::<String>::new());
 }

@@ -18,7 +18,7 @@ pub struct Kamailio {
     /// SIP over UDP, for far ends.
     pub sip_port: u16,
     ws_port: u16,
-    wss_port: u16,
+    secure_port: u16,
     defines: Vec<String>,
     ports: Ports,
     server: Process,
@@ -38,7 +38,7 @@ impl Kamailio {
     pub async fn start_with(switches: &[&str]) -> Self {
         let dir = tempfile::Builder::new().prefix("bitcall-sip-").tempdir().unwrap();
         let ports = Ports::reserve();
-        let (sip_port, ws_port, wss_port, control) = (ports.take(), ports.take(), ports.take(), ports.take());
+        let (sip_port, ws_port, secure_port, control) = (ports.take(), ports.take(), ports.take(), ports.take());
         std::fs::write(dir.path().join("kamailio.cfg"), CONFIG).unwrap();
         write_certificate(dir.path());
 
@@ -55,13 +55,13 @@ impl Kamailio {
         let mut defines = vec![
             format!("RIG_SIP_PORT={sip_port}"),
             format!("RIG_WS_PORT={ws_port}"),
-            format!("RIG_WSS_PORT={wss_port}"),
+            format!("RIG_WSS_PORT={secure_port}"),
             format!("RIG_RTPENGINE=\"udp:127.0.0.1:{control}\""),
             format!("RIG_TLS=\"{}\"", dir.path().join("tls.cfg").display()),
         ];
         defines.extend(switches.iter().map(ToString::to_string));
         let server = start_server(dir.path(), &defines);
-        let mut this = Self { sip_port, ws_port, wss_port, defines, ports, server, _media: media, dir };
+        let mut this = Self { sip_port, ws_port, secure_port, defines, ports, server, _media: media, dir };
         this.ready().await;
         this
     }
@@ -72,7 +72,7 @@ impl Kamailio {
     }
 
     pub fn wss(&self) -> String {
-        format!("wss://127.0.0.1:{}", self.wss_port)
+        format!("wss://127.0.0.1:{}", self.secure_port)
     }
 
     /// `(username, password)` of subscriber `n`, from 1 to 20.
@@ -109,7 +109,7 @@ impl Kamailio {
     }
 
     async fn ready(&mut self) {
-        let address = ("127.0.0.1", self.wss_port);
+        let address = ("127.0.0.1", self.secure_port);
         let server = &mut self.server;
         until("Kamailio to listen", async || {
             server.assert_running();

@@ -259,10 +259,12 @@ impl View {
         self.bidi.browsing_context().close(self.context).await.unwrap();
     }
 
-    /// Every open connection of this page or frame.
+    /// Every connection of this page or frame that is up or coming up. One that was only made ready for the next
+    /// call is none.
     pub async fn heard(&self) -> Result<Vec<Heard>, String> {
         let heard = self.try_eval("__rig.hear()").await?;
-        serde_json::from_value(heard).map_err(|e| e.to_string())
+        let heard: Vec<Heard> = serde_json::from_value(heard).map_err(|e| e.to_string())?;
+        Ok(heard.into_iter().filter(|h| h.state != "new").collect())
     }
 
     /// Waits until exactly one connection is up and `hz` arrives and is played:

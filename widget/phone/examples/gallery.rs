@@ -175,6 +175,10 @@ fn scenes() -> Vec<(&'static str, Scene)> {
             show(ui, vec![Call { hold: Hold::Held, ..anna() }]);
             ui.muted.set(vec!["anna".to_owned()]);
         }),
+        ("call-note", |ui| {
+            show(ui, vec![anna()]);
+            ui.note.set(Some("The other side did not accept the hold. You are talking again.".to_owned()));
+        }),
         ("call-two", |ui| show(ui, vec![bob(), anna()])),
         ("call-keys", |ui| {
             show(ui, vec![anna()]);

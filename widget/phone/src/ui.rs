@@ -52,6 +52,8 @@ pub struct State {
     pub identity_open: Signal<bool>,
     /// The keypad of the call screen.
     pub keypad_open: Signal<bool>,
+    /// One line under the clock of a call: what went wrong with it.
+    pub note: Signal<Option<String>>,
     /// Digits sent into the call that is on screen.
     pub digits: Signal<String>,
     pub ended: Signal<Option<Recent>>,
@@ -218,6 +220,7 @@ impl Ui {
             last_number: create_signal(None),
             identity_open: create_signal(false),
             keypad_open: create_signal(false),
+            note: create_signal(None),
             digits: create_signal(String::new()),
             ended: create_signal(None),
             recents: create_signal(Vec::new()),

@@ -55,7 +55,10 @@ impl App {
                     media.set_muted(&call, muted);
                 }
             }
-            Act::Hold(call, held) => self.with_link(|link| link.hold(&call, held)),
+            Act::Hold(call, held) => {
+                ui.note.set(None);
+                self.with_link(|link| link.hold(&call, held));
+            }
             Act::SwapTo(call) => self.swap_to(&call),
             Act::Digit(call, digit) => {
                 if let Some(media) = self.media() {
@@ -177,6 +180,7 @@ impl App {
         if shown != shown_before {
             ui.levels.set(crate::ui::Levels::default());
             ui.digits.set(String::new());
+            ui.note.set(None);
             ui.keypad_open.set(false);
             if shown.is_some() && page::has_focus() {
                 page::focus_soon(crate::screens::CALL);
@@ -199,7 +203,10 @@ impl App {
     fn news(self: &Rc<Self>, event: Event) {
         let ui = self.ui;
         match event {
-            Event::CallStarted { call } => self.tell(&FromPhone::CallStarted(call_ref(&call))),
+            Event::CallStarted { call } => {
+                ui.number.set(String::new());
+                self.tell(&FromPhone::CallStarted(call_ref(&call)));
+            }
             Event::CallIncoming { call } => self.tell(&FromPhone::CallIncoming(call_ref(&call))),
             Event::CallAnswered { call } => {
                 ui.said.set(format!("Connected with {}", caller(&call)));
@@ -213,7 +220,7 @@ impl App {
             Event::Refused { code, .. } if code.starts_with("MICROPHONE_") => {}
             Event::Refused { code, message } => {
                 ui.number_fault.set(Some(message.clone()));
-                ui.said.set(message.clone());
+                ui.note.set(Some(message.clone()));
                 self.tell_fault(&code, &message);
             }
             Event::HoldFailed { held, .. } => {
@@ -222,7 +229,7 @@ impl App {
                 } else {
                     "The call could not be resumed. It is still on hold."
                 };
-                ui.said.set(words.to_owned());
+                ui.note.set(Some(words.to_owned()));
             }
         }
     }

@@ -128,6 +128,7 @@ fn state(ui: Ui, call: ReadSignal<Option<Call>>, elsewhere: ReadSignal<bool>) ->
         })
     });
     let answered = watch(move || call.with(|call| call.as_ref().and_then(|call| call.answered_at)));
+    let note = watch(move || ui.note.get_clone().unwrap_or_default());
     let talks = watch(move || {
         !elsewhere.get()
             && call.with(|call| {
@@ -149,6 +150,7 @@ fn state(ui: Ui, call: ReadSignal<Option<Call>>, elsewhere: ReadSignal<bool>) ->
                 }),
                 live(move || if talks.get() { meter(ui) } else { View::new() }),
             )),
+            p().class("call-note").attr("role", "alert").children(live(move || note.get_clone())),
         ))
         .into()
 }

@@ -201,8 +201,9 @@ async fn start_bitcall(ground: &Ground, path: &str) -> f64 {
 }
 
 async fn start_nginx(ground: &Ground, body: &[u8]) -> f64 {
+    let prepared = Nginx::prepare(ground, body, false);
     let start = Instant::now();
-    let nginx = Nginx::start(ground, body, false);
+    let nginx = prepared.spawn();
     until_answered(&nginx.address, "/config.json", start).await
 }
 
@@ -338,6 +339,27 @@ impl Ground {
     }
 }
 
+/// A configuration of nginx that waits to be started.
+struct Prepared {
+    address: String,
+    directory: TempDir,
+}
+
+impl Prepared {
+    fn spawn(self) -> Nginx {
+        let place = self.directory.path();
+        let child = Command::new("nginx")
+            .arg("-e")
+            .arg(place.join("error.log"))
+            .arg("-c")
+            .arg(place.join("nginx.conf"))
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("nginx is installed (package nginx-light)");
+        Nginx { child, address: self.address, _directory: self.directory }
+    }
+}
+
 struct Nginx {
     child: Child,
     address: String,
@@ -346,6 +368,13 @@ struct Nginx {
 
 impl Nginx {
     fn start(ground: &Ground, body: &[u8], file_cache: bool) -> Self {
+        let nginx = Self::prepare(ground, body, file_cache).spawn();
+        nginx.wait();
+        nginx
+    }
+
+    /// Everything but the start itself, which is measured.
+    fn prepare(ground: &Ground, body: &[u8], file_cache: bool) -> Prepared {
         let directory = tempfile::tempdir().unwrap();
         let place = directory.path();
         let address = format!("127.0.0.1:{}", free_port());
@@ -372,17 +401,7 @@ impl Nginx {
             ground = ground.directory.path().display(),
         );
         fs::write(place.join("nginx.conf"), text).unwrap();
-        let child = Command::new("nginx")
-            .arg("-e")
-            .arg(place.join("error.log"))
-            .arg("-c")
-            .arg(place.join("nginx.conf"))
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("nginx is installed (package nginx-light)");
-        let nginx = Self { child, address, _directory: directory };
-        nginx.wait();
-        nginx
+        Prepared { address, directory }
     }
 
     /// Workers come a moment after the master.

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 
 use bitcall_sip::ua::Millis;
-use bitcall_wire::seam::{ToAgent, ToPage};
+use bitcall_wire::seam::{self, ToAgent, ToPage};
 use js_sys::{Date, Function, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::{MessageEvent, MessagePort};
@@ -92,8 +92,8 @@ impl Hands {
         let on_message = Closure::<dyn FnMut(MessageEvent)>::new({
             let hands = Rc::downgrade(self);
             move |event: MessageEvent| {
-                if let (Some(hands), Some(text)) = (hands.upgrade(), event.data().as_string()) {
-                    hands.receive(id, &text);
+                if let (Some(hands), Ok(bytes)) = (hands.upgrade(), event.data().dyn_into::<Uint8Array>()) {
+                    hands.receive(id, &bytes.to_vec());
                 }
             }
         });
@@ -118,13 +118,9 @@ impl Hands {
         self.ports.borrow_mut().insert(id, port);
     }
 
-    fn receive(self: &Rc<Self>, port: PortId, text: &str) {
-        let message = match serde_json::from_str(text) {
-            Ok(message) => message,
-            Err(error) => {
-                let line = format!("unreadable message from the page: {error}");
-                return self.post(port, &ToPage::Log { line });
-            }
+    fn receive(self: &Rc<Self>, port: PortId, bytes: &[u8]) {
+        let Some(message) = seam::from_bytes(bytes) else {
+            return self.post(port, &ToPage::Log { line: "unreadable message from the page".into() });
         };
         match &message {
             ToAgent::Attach { page, .. } => {
@@ -237,9 +233,9 @@ impl Hands {
 
     fn post(&self, port: PortId, message: &ToPage) {
         if let Some(port) = self.ports.borrow().get(&port)
-            && let Ok(text) = serde_json::to_string(message)
+            && let Some(bytes) = seam::to_bytes(message)
         {
-            let _ = port.channel.post_message(&JsValue::from_str(&text));
+            let _ = port.channel.post_message(&Uint8Array::from(bytes.as_slice()));
         }
     }
 

@@ -3,8 +3,8 @@
 //!
 //! Both sides of every border compile these types (the loader, which is plain
 //! JavaScript, follows them by hand), so a field that one side forgets is a
-//! compile error and not a silent `undefined`. All of them travel as JSON with
-//! camelCase names. Unknown fields are ignored on reading, so that a loader
+//! compile error and not a silent `undefined`. What other programs read too is
+//! JSON with camelCase names. Unknown fields are ignored on reading, so that a loader
 //! from yesterday's cache and a phone from today understand each other.
 
 pub mod bridge;

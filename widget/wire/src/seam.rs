@@ -1,5 +1,8 @@
 //! Phone (page) ↔ agent (SharedWorker, or the page itself), over a
-//! `MessagePort`, each message one JSON string.
+//! `MessagePort`, each message one `Uint8Array` in postcard's form
+//! ([`to_bytes`], [`from_bytes`]). Both sides are always of one build: the
+//! page names the agent's script by its hash. Reading JSON instead costs the
+//! phone 60 KB on the wire.
 //!
 //! The agent owns what must outlive a page: socket, registration, dialogs, the
 //! list of calls. A page owns what only a page may have: microphone, speakers,
@@ -7,9 +10,6 @@
 //! SIP. Each call belongs to the page that placed or answered it; the agent
 //! asks that page for descriptions ([`MediaAsk`]) and everyone gets
 //! [`Snapshot`]s.
-//!
-//! Enums stand as `{"variant": {…}}`, serde's own form: tagged ones are read
-//! through a buffer, which costs each side tens of kilobytes of code.
 //!
 //! Every ask carries a `request` number that the reply repeats. A reply to a
 //! request that is no longer open is dropped, so a slow microphone prompt
@@ -19,6 +19,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Dtmf;
 
+/// One message as it travels. `None` only where memory ran out.
+pub fn to_bytes<M: Serialize>(message: &M) -> Option<Vec<u8>> {
+    postcard::to_allocvec(message).ok()
+}
+
+/// The message in `bytes`, or `None` where they are none: the other side is of another build then.
+pub fn from_bytes<M: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Option<M> {
+    postcard::from_bytes(bytes).ok()
+}
+
 /// Identifies a call for its whole life, also across a page reload. Opaque.
 pub type CallId = String;
 /// Milliseconds since the Unix epoch, by the agent's clock.
@@ -26,7 +36,6 @@ pub type UnixMillis = u64;
 
 /// Page → agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ToAgent {
     /// First message on a port. `page` is random, unique per page load.
     Attach {
@@ -85,7 +94,6 @@ pub enum ToAgent {
 
 /// What happens to the calls that are up when another one is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub enum OtherCalls {
     #[default]
     Hold,
@@ -94,7 +102,6 @@ pub enum OtherCalls {
 
 /// Agent → page.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ToPage {
     /// The whole visible state; sent after `Attach` and whenever something changed.
     Snapshot {
@@ -117,7 +124,6 @@ pub enum ToPage {
 
 /// Who signs in, and where.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Account {
     pub username: String,
     pub domain: String,
@@ -143,7 +149,6 @@ impl std::fmt::Debug for Account {
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Secret {
     Password {
         password: String,
@@ -158,7 +163,6 @@ pub enum Secret {
 
 /// The whole visible state.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Snapshot {
     /// Grows by one with every snapshot.
     pub revision: u64,
@@ -172,7 +176,6 @@ pub struct Snapshot {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Registration {
     #[default]
     SignedOut,
@@ -196,7 +199,6 @@ pub enum Registration {
 
 /// Why there is no registration. `code` drives logic, `words` are shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Failure {
     pub code: FailureCode,
     pub sip_code: Option<u16>,
@@ -205,7 +207,6 @@ pub struct Failure {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub enum FailureCode {
     Offline,
     Unreachable,
@@ -220,7 +221,6 @@ pub enum FailureCode {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Call {
     pub id: CallId,
     pub direction: Direction,
@@ -250,7 +250,6 @@ pub enum Direction {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum CallState {
     /// Outbound, nothing heard from the far end yet.
     Dialing,
@@ -269,7 +268,6 @@ pub enum CallState {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub enum Hold {
     #[default]
     None,
@@ -280,7 +278,6 @@ pub enum Hold {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Cause {
     /// In words, e.g. `Busy`, `Remote hung up`.
     pub words: String,
@@ -288,7 +285,6 @@ pub struct Cause {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Event {
     CallStarted {
         call: Call,
@@ -331,7 +327,6 @@ pub enum Event {
 
 /// The agent asks the page that owns the call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum MediaAsk {
     /// Make an offer, creating the connection where there is none. Reply: `Description`.
     Offer { flow: Flow, restart_ice: bool },
@@ -347,7 +342,6 @@ pub enum MediaAsk {
 
 /// Which way audio is to flow, from our side (RFC 3264 §5.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
 pub enum Flow {
     #[default]
     SendRecv,
@@ -357,7 +351,6 @@ pub enum Flow {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum MediaReply {
     Description { sdp: String },
     Done,
@@ -365,7 +358,6 @@ pub enum MediaReply {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub enum MediaFault {
     MicrophoneBlocked,
     MicrophoneMissing,
@@ -377,7 +369,6 @@ pub enum MediaFault {
 
 /// What the page sees of a call's ICE connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub enum MediaState {
     Connected,
     Disconnected,

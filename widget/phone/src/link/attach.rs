@@ -1,7 +1,7 @@
 //! Getting hold of a port to the agent.
 
-use bitcall_wire::seam::{ToAgent, ToPage};
-use js_sys::Reflect;
+use bitcall_wire::seam::{self, ToAgent, ToPage};
+use js_sys::{Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{
     CustomEvent, CustomEventInit, HtmlScriptElement, MessageChannel, MessageEvent, MessagePort, SharedWorker,
@@ -36,14 +36,10 @@ impl Attachment {
         let shared = if may_share { shared(place, on_broken) } else { None };
         let (port, loading) = shared.unwrap_or_else(|| in_page(place));
         let messages = Listener::new(&port, "message", move |event| {
-            let Some(text) = event.dyn_ref::<MessageEvent>().and_then(|event| event.data().as_string()) else {
-                return;
-            };
-            match serde_json::from_str(&text) {
-                Ok(message) => on_message(message),
-                Err(error) => {
-                    debug(&JsValue::from_str(&format!("bitcall: unreadable message from the agent: {error}")));
-                }
+            let bytes = event.dyn_ref::<MessageEvent>().and_then(|event| event.data().dyn_into::<Uint8Array>().ok());
+            match bytes.and_then(|bytes| seam::from_bytes(&bytes.to_vec())) {
+                Some(message) => on_message(message),
+                None => debug(&JsValue::from_str("bitcall: unreadable message from the agent")),
             }
         });
         port.start();
@@ -62,11 +58,8 @@ impl Drop for Attachment {
 }
 
 pub fn post(port: &MessagePort, message: &ToAgent) {
-    match serde_json::to_string(message) {
-        Ok(text) => {
-            let _ = port.post_message(&JsValue::from_str(&text));
-        }
-        Err(error) => debug(&JsValue::from_str(&error.to_string())),
+    if let Some(bytes) = seam::to_bytes(message) {
+        let _ = port.post_message(&Uint8Array::from(bytes.as_slice()));
     }
 }
 

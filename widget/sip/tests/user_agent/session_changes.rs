@@ -252,6 +252,22 @@ fn a_hold_that_nobody_answers_ends_the_call() {
 }
 
 #[test]
+fn a_hold_that_was_sent_again_and_that_nobody_answers_ends_the_call_too() {
+    let mut stage = Stage::registered();
+    stage.outgoing_call();
+    let first = reinvite(&mut stage);
+    stage.reply(&first, 407, |response| {
+        response.append(Header::ProxyAuthenticate, r#"Digest realm="acme", nonce="n1""#);
+    });
+    stage.request("ACK");
+    let second = stage.request("INVITE");
+    stage.reply(&second, 100, |_| {});
+    stage.wait(32_000);
+    assert_eq!(stage.ended("c"), ("The far end does not respond".into(), Some(408)));
+    stage.request("BYE");
+}
+
+#[test]
 fn hanging_up_while_offers_are_open_answers_and_acknowledges_them_all() {
     let mut stage = Stage::registered();
     let invite = stage.outgoing_call();

@@ -303,7 +303,12 @@ impl Call {
             return false;
         };
         draft.cseq = leg.dialog.next_cseq();
-        core.request_again(draft, client.owner.clone(), client.retries + 1, now);
+        let method = draft.method.clone();
+        let branch = core.request_again(draft, client.owner.clone(), client.retries + 1, now);
+        if let Some(again) = core.client(&branch, &method) {
+            // As for the first one: in a dialog nobody's phone rings.
+            again.transaction.give_up_at(now.plus(TIMEOUT));
+        }
         true
     }
 }

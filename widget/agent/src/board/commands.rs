@@ -53,7 +53,7 @@ impl Board {
             return;
         }
         for index in 0..self.lines.len() {
-            self.hang_up_line(index, now);
+            self.leave_line(index, now);
         }
         self.command(Command::Unregister);
     }
@@ -202,6 +202,19 @@ impl Board {
             self.command(Command::HangUp { call });
         }
         self.end(index, cause, now);
+    }
+
+    /// Signing out is no decline: what rings here goes on ringing on the person's other devices.
+    fn leave_line(&mut self, index: usize, now: Millis) {
+        let Some(line) = self.lines.get(index).filter(|line| !line.ended()) else {
+            return;
+        };
+        if !matches!(line.call.state, CallState::Incoming | CallState::Answering) {
+            return self.hang_up_line(index, now);
+        }
+        let call = line.call.id.clone();
+        self.command(Command::Reject { call, status: 480 });
+        self.end(index, cause("Signed out", Some(480)), now);
     }
 
     pub(super) fn hold(&mut self, port: PortId, call: &str, held: bool) {

@@ -70,6 +70,16 @@ fn signing_out_ends_every_call() {
 }
 
 #[test]
+fn signing_out_does_not_decline_what_rings_on_other_devices_too() {
+    let mut desk = Desk::registered();
+    desk.incoming("c1", "102");
+    desk.heard(1);
+    desk.say(1, ToAgent::SignOut);
+    assert_eq!(desk.commands(), [Command::Reject { call: "c1".into(), status: 480 }, Command::Unregister]);
+    assert_eq!(desk.heard(1), ["ended: Signed out"]);
+}
+
+#[test]
 fn registered_and_unregistered_are_told_once_per_change() {
     let mut desk = Desk::registered();
     let lost = |retry_at| ua::Registration::Reconnecting {

@@ -64,9 +64,9 @@ impl UserAgent {
         });
     }
 
-    pub(super) fn hang_up_all(&mut self, now: Millis) {
+    pub(super) fn leave_calls(&mut self, now: Millis) {
         for call in &mut self.calls {
-            call.hang_up(&mut self.core, now);
+            call.leave(&mut self.core, now);
         }
     }
 

@@ -155,7 +155,7 @@ impl UserAgent {
         self.registrar.registered = false;
         self.registrar.in_flight = false;
         self.registrar.alarms.clear(Alarm::Register);
-        self.hang_up_all(now);
+        self.leave_calls(now);
         if self.core.link.is_none() {
             self.signed_out();
             return;

@@ -288,6 +288,17 @@ fn signing_out_takes_the_binding_back_and_disconnects() {
 }
 
 #[test]
+fn signing_out_leaves_a_call_ringing_on_the_other_devices() {
+    let mut stage = Stage::registered();
+    let (_, call) = stage.incoming();
+    stage.response(180);
+    stage.command(Command::Unregister);
+    // A 6xx would end it everywhere.
+    stage.response(480);
+    assert_eq!(stage.ended(&call), ("Signed out".into(), Some(480)));
+}
+
+#[test]
 fn signing_out_does_not_wait_for_a_dead_server() {
     let mut stage = Stage::registered();
     stage.command(Command::Unregister);

@@ -27,6 +27,16 @@ impl Call {
         }
     }
 
+    /// The person signs out. A call that rings goes on ringing elsewhere: a 603 would
+    /// end it on all the person's devices (RFC 3261 §16.7, item 5).
+    pub(in super::super) fn leave(&mut self, core: &mut Core, now: Millis) {
+        if matches!(self.stage, Stage::Ringing { .. }) {
+            self.refuse_call(core, 480, EndedBy::Local, "Signed out", now);
+        } else {
+            self.hang_up(core, now);
+        }
+    }
+
     /// Ends the answered dialog; without a connection, as soon as there is one.
     pub(super) fn say_bye(&mut self, core: &mut Core, now: Millis) {
         self.settle(core, now);

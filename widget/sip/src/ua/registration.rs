@@ -481,6 +481,11 @@ impl UserAgent {
         if self.ladder.is_waiting() {
             self.connect(now);
         } else if self.core.link.is_some() {
+            if !self.registrar.registered && !self.registrar.in_flight {
+                // Refused, and waiting to be tried again: now, then. Its answer tells about the connection, too.
+                self.send_register(now);
+                return;
+            }
             let server = self.server().to_owned();
             if let Some(pulse) = self.keepalive.probe(&server, now) {
                 self.beat(pulse, now);

@@ -1,7 +1,7 @@
 //! Registering: challenges, binding, refresh, refusals, sign-out.
 
 use bitcall_sip::message::{Header, Request};
-use bitcall_sip::ua::{Command, Event, FailureKind, Output, Registration, Secret};
+use bitcall_sip::ua::{Command, Event, FailureKind, Input, Output, Registration, Secret};
 
 use crate::stage::Stage;
 
@@ -243,6 +243,22 @@ fn an_account_that_worked_is_tried_again_slowly_when_it_is_refused() {
         pauses.push(retried(&mut stage).1);
     }
     assert!(pauses[0] >= 20_000 && pauses[1] > pauses[0] && pauses[2] > pauses[1], "{pauses:?}");
+}
+
+#[test]
+fn trying_now_after_a_refusal_registers_at_once() {
+    let mut stage = Stage::registered();
+    stage.wait_for(|output| matches!(output, Output::Send { .. }));
+    let refresh = stage.request("REGISTER");
+    stage.reply(&refresh, 403, |_| {});
+    stage.input(Input::Probe);
+    let again = stage.request("REGISTER");
+    // And no second one while the first is under way.
+    stage.input(Input::Probe);
+    stage.sends_nothing();
+    let contact = again.value(Header::Contact).unwrap().to_owned();
+    stage.reply(&again, 200, |response| response.append(Header::Contact, &contact));
+    stage.event(|event| matches!(event, Event::Registration(Registration::Registered { .. })).then_some(()));
 }
 
 #[test]

@@ -36,9 +36,9 @@ pub enum Exchange {
     #[default]
     Idle,
     /// Our page makes an offer that asks for this.
-    Offering { held: bool, until: Millis },
+    Offering { held: bool, restart: bool, until: Millis },
     /// Our offer is with the far end.
-    Sent { held: bool },
+    Sent { held: bool, restart: bool },
     /// Our page answers the far end's offer.
     Following,
     /// Both offered at once (491): the user agent tells when it is our turn again.
@@ -156,11 +156,18 @@ impl Line {
         {
             return None;
         }
-        let restart_ice = self.want_restart;
+        let restart = std::mem::take(&mut self.want_restart);
         self.want_offer = false;
-        self.want_restart = false;
-        self.exchange = Exchange::Offering { held: self.want_held, until: now.plus(OFFER_MS) };
-        Some(MediaAsk::Offer { flow: flow(self.want_held), restart_ice })
+        self.exchange = Exchange::Offering { held: self.want_held, restart, until: now.plus(OFFER_MS) };
+        Some(MediaAsk::Offer { flow: flow(self.want_held), restart_ice: restart })
+    }
+
+    /// Our offer that is under way came to nothing by no fault of its own: what
+    /// it was to bring about is wanted again.
+    pub fn want_again(&mut self) {
+        if let Exchange::Offering { restart, .. } | Exchange::Sent { restart, .. } = self.exchange {
+            self.want_restart |= restart;
+        }
     }
 
     /// Brings what pages see of hold up to date.

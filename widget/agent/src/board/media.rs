@@ -75,8 +75,8 @@ impl Board {
         let Some(line) = self.lines.get_mut(index) else {
             return;
         };
-        if let Exchange::Offering { held, .. } = line.exchange {
-            line.exchange = Exchange::Sent { held };
+        if let Exchange::Offering { held, restart, .. } = line.exchange {
+            line.exchange = Exchange::Sent { held, restart };
             let call = line.call.id.clone();
             self.command(Command::Reinvite { call, sdp });
         }

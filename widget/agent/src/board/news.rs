@@ -218,6 +218,7 @@ impl Board {
             return;
         };
         let was_offering = matches!(line.exchange, Exchange::Offering { .. });
+        line.want_again();
         if was_offering {
             // Ours has not left yet: theirs goes first, ours comes after it.
             line.forget(Purpose::Change);
@@ -270,7 +271,7 @@ impl Board {
         let Some(line) = self.lines.get_mut(index) else {
             return;
         };
-        if let Exchange::Sent { held } = line.exchange {
+        if let Exchange::Sent { held, .. } = line.exchange {
             line.held = held;
         }
         line.exchange = Exchange::Idle;
@@ -298,6 +299,9 @@ impl Board {
             return;
         };
         let stale = std::mem::take(&mut line.stale);
+        if again && !stale {
+            line.want_again();
+        }
         line.exchange = if again { Exchange::Waiting } else { Exchange::Idle };
         if stale {
             line.want_offer = true;
@@ -349,6 +353,7 @@ impl Board {
             }
         }
         if matches!(line.exchange, Exchange::Waiting | Exchange::Sent { .. } | Exchange::Following) {
+            line.want_again();
             line.exchange = Exchange::Idle;
         }
         line.call.detached = false;

@@ -1,5 +1,5 @@
 use bitcall_sip::ua::{self, Command, OfferReason};
-use bitcall_wire::seam::{Flow, Hold, MediaAsk, OtherCalls, ToAgent};
+use bitcall_wire::seam::{Flow, Hold, MediaAsk, MediaState, OtherCalls, ToAgent};
 
 use crate::desk::Desk;
 
@@ -93,6 +93,49 @@ fn the_far_ends_offer_goes_before_ours_that_has_not_left() {
     assert!(desk.commands().is_empty());
     desk.reply_to(1, "c1", theirs, sdp("our answer"));
     assert!(matches!(desk.commands().as_slice(), [Command::AnswerOffer { .. }]));
+}
+
+/// The connection of the call broke, and our page is asked for an offer that restarts it.
+fn restarting() -> Desk {
+    let mut desk = Desk::in_call();
+    desk.say(1, ToAgent::MediaChanged { call: "c1".into(), state: MediaState::Failed });
+    assert_eq!(desk.asks(1), [restart()]);
+    desk
+}
+
+fn restart() -> (String, MediaAsk) {
+    ("c1".to_owned(), MediaAsk::Offer { flow: Flow::SendRecv, restart_ice: true })
+}
+
+#[test]
+fn an_ice_restart_that_met_the_far_ends_offer_is_tried_again_as_a_restart() {
+    let mut desk = restarting();
+    desk.describe(1, "c1", "restart offer");
+    desk.event(refused("c1", 491, true));
+    desk.forget();
+    desk.event(ua::Event::OfferNeeded { call: "c1".into(), why: OfferReason::Glare });
+    assert_eq!(desk.asks(1), [restart()]);
+}
+
+#[test]
+fn an_ice_restart_overtaken_by_the_far_end_comes_after_its_offer() {
+    let mut desk = restarting();
+    desk.event(ua::Event::Offer { call: "c1".into(), sdp: Some("their offer".into()) });
+    let theirs = desk.request(1, "c1");
+    desk.forget();
+    let sdp = bitcall_wire::seam::MediaReply::Description { sdp: "our answer".into() };
+    desk.reply_to(1, "c1", theirs, sdp);
+    assert_eq!(desk.asks(1), [restart()]);
+}
+
+#[test]
+fn an_ice_restart_that_came_about_is_not_repeated() {
+    let mut desk = restarting();
+    desk.describe(1, "c1", "restart offer");
+    desk.event(accepted("c1"));
+    desk.done(1, "c1");
+    desk.hold(1, "c1", true);
+    assert!(desk.asks(1).contains(&("c1".to_owned(), MediaAsk::Offer { flow: Flow::SendOnly, restart_ice: false })));
 }
 
 #[test]

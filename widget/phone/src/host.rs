@@ -9,7 +9,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use bitcall_wire::bridge::{Empty, FromPhone, ToPhone};
-use js_sys::{JSON, Reflect};
+use js_sys::Reflect;
+use serde::Serialize;
+use serde_wasm_bindgen::{Serializer, from_value};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{MessageEvent, Window};
 
@@ -78,8 +80,7 @@ impl Host {
     }
 
     fn send(&self, message: &FromPhone, origin: &str) {
-        let json = serde_json::to_string(message).ok();
-        if let Some(value) = json.and_then(|json| JSON::parse(&json).ok()) {
+        if let Ok(value) = message.serialize(&Serializer::json_compatible()) {
             // Fails only for an origin that is none, e.g. "null": a sandboxed host page gets nothing.
             let _ = self.parent.post_message(&value, origin);
         }
@@ -90,17 +91,15 @@ impl Host {
 ///
 /// Read by hand, kind first: serde would keep the payload in a buffer until it
 /// has seen the type, and the code for that is larger than this whole module.
-fn read(data: &JsValue) -> Option<serde_json::Result<ToPhone>> {
+fn read(data: &JsValue) -> Option<Result<ToPhone, serde_wasm_bindgen::Error>> {
     let kind = Reflect::get(data, &"type".into()).ok()?.as_string()?;
     let payload = Reflect::get(data, &"payload".into()).ok()?;
-    let text = JSON::stringify(&payload).ok().and_then(|text| text.as_string());
-    let text = text.as_deref().unwrap_or("{}");
     Some(match kind.as_str() {
-        "BITCALL_INIT" => serde_json::from_str(text).map(ToPhone::Init),
-        "BITCALL_CALL" => serde_json::from_str(text).map(ToPhone::Call),
-        "BITCALL_DIAL" => serde_json::from_str(text).map(ToPhone::Dial),
-        "BITCALL_HANGUP" => serde_json::from_str(text).map(ToPhone::HangUp),
-        "BITCALL_VISIBLE" => serde_json::from_str(text).map(ToPhone::Visible),
+        "BITCALL_INIT" => from_value(payload).map(ToPhone::Init),
+        "BITCALL_CALL" => from_value(payload).map(ToPhone::Call),
+        "BITCALL_DIAL" => from_value(payload).map(ToPhone::Dial),
+        "BITCALL_HANGUP" => from_value(payload).map(ToPhone::HangUp),
+        "BITCALL_VISIBLE" => from_value(payload).map(ToPhone::Visible),
         "BITCALL_DESTROY" => Ok(ToPhone::Destroy(Empty {})),
         _ => return None,
     })

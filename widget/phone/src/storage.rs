@@ -3,8 +3,10 @@
 //! Storage may be blocked or full (private windows, third-party frames); the
 //! phone then works without a memory.
 
+use js_sys::JSON;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_wasm_bindgen::{Serializer, from_value};
 
 use crate::signin::Stored;
 
@@ -89,11 +91,12 @@ struct Place(web_sys::Storage);
 impl Place {
     fn read<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
         let text = self.0.get_item(key).ok().flatten()?;
-        serde_json::from_str(&text).ok()
+        from_value(JSON::parse(&text).ok()?).ok()
     }
 
     fn write(&self, key: &str, value: &impl Serialize) {
-        if let Ok(text) = serde_json::to_string(value) {
+        let text = value.serialize(&Serializer::json_compatible()).ok().and_then(|value| JSON::stringify(&value).ok());
+        if let Some(text) = text.and_then(|text| text.as_string()) {
             let _ = self.0.set_item(key, &text);
         }
     }

@@ -29,6 +29,9 @@
     BITCALL_UNREGISTERED: 'unregistered',
   };
 
+  /** How long the phone's page may take to say that it is there. */
+  const READY_WITHIN_MS = 15000;
+
   const IDLE = { registered: false, inCall: false, activeNumber: null, callCount: 0 };
 
   /** @type {Map<string, Set<Function>>} outlives `destroy()` unless told otherwise */
@@ -67,7 +70,9 @@
     },
 
     toggle() {
-      if (phone && phone.view) phone.view.open(!phone.view.isOpen());
+      if (!phone) return;
+      if (phone.view) phone.view.open(!phone.view.isOpen());
+      else phone.wantsOpen = !phone.wantsOpen;
     },
 
     call(number, options) {
@@ -125,6 +130,8 @@
       queue: [],
       ready: false,
       runtime: null,
+      /** `toggle()` was called before there was anything to open. */
+      wantsOpen: false,
       view: null,
     };
   }
@@ -197,6 +204,13 @@
     p.origin = page.origin;
     p.view = createView(p, page.href);
     window.addEventListener('message', (event) => receive(p, event), { signal: p.abort.signal });
+    if (p.wantsOpen) p.view.open(true);
+    const timer = setTimeout(() => {
+      const message = `The phone's page ${page.href} did not answer. Does this page's CSP allow it (frame-src ${page.origin})?`;
+      report(p.onError, 'PHONE_UNREACHABLE', message);
+    }, READY_WITHIN_MS);
+    p.found = () => clearTimeout(timer);
+    p.abort.signal.addEventListener('abort', p.found);
   }
 
   function receive(p, event) {
@@ -205,6 +219,7 @@
     if (p.debug) console.debug('Bitcall ←', type, payload);
     switch (type) {
       case 'BITCALL_READY':
+        p.found();
         post(p, 'BITCALL_INIT', { config: p.runtime, host: p.host });
         p.ready = true;
         for (const [kind, body] of p.queue.splice(0)) post(p, kind, body);

@@ -8,7 +8,7 @@ STATIC_TARGET := $(ARCH)-unknown-linux-gnu
 # setting the TLS library spends 70 ms of every start on measuring timing noise besides.
 RELEASE_ENV := RUSTFLAGS="-C target-feature=+crt-static" AWS_LC_SYS_NO_JITTER_ENTROPY=1
 
-.PHONY: help demo build test lint release bench fuzz build-tools wasm-target test-tools
+.PHONY: help demo build test lint release bench fuzz build-tools wasm-target test-tools bench-tools
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,8 +34,8 @@ release: build-tools wasm-target ## One static binary: target/release/bitcall
 		|| { echo 'target/release/bitcall is not static:'; ldd target/release/bitcall; exit 1; }
 	@ls -lh target/release/bitcall
 
-bench: build-tools wasm-target test-tools ## Every number that the project claims, beside its peers, as tables
-	tests/bench.sh
+bench: release test-tools bench-tools ## Every number that the project claims, beside its peers, as tables
+	$(RELEASE_ENV) CARGO_BUILD_TARGET=$(STATIC_TARGET) tests/bench.sh
 
 fuzz: ## Five minutes of fuzzing over SIP message bytes (needs a nightly toolchain and cargo-fuzz)
 	$(CARGO) run --quiet --package bitcall-sip --example fuzz_seeds -- fuzz/corpus/message
@@ -55,3 +55,7 @@ wasm-target:
 
 test-tools:
 	@tests/install-tools.sh
+
+# JsSIP, the peer that the phone is measured beside, comes from the npm registry.
+bench-tools:
+	@command -v npm >/dev/null || packaging/install.sh npm

@@ -23,21 +23,22 @@ impl Ports {
         for n in 0..COUNT {
             let base = FIRST + ((start + n) % COUNT) * SIZE;
             if let Ok(owned) = TcpListener::bind(("127.0.0.1", base)) {
-                return Self { base, next: AtomicU16::new(base + 1), _owned: owned };
+                return Self { base, next: AtomicU16::new(0), _owned: owned };
             }
         }
         panic!("no free block of ports between {FIRST} and {}", FIRST + COUNT * SIZE);
     }
 
-    /// The next port of the block that is free for both TCP and UDP.
+    /// The next port of the block that is free for both TCP and UDP; those given back come round again.
     pub fn take(&self) -> u16 {
-        loop {
-            let port = self.next.fetch_add(1, Ordering::Relaxed);
-            assert!(port < self.base + SIZE / 2, "block of ports used up");
+        for _ in 0..SIZE {
+            let turn = self.next.fetch_add(1, Ordering::Relaxed) % (SIZE / 2 - 1);
+            let port = self.base + 1 + turn;
             if TcpListener::bind(("127.0.0.1", port)).is_ok() && UdpSocket::bind(("127.0.0.1", port)).is_ok() {
                 return port;
             }
         }
+        panic!("all ports of the block are in use");
     }
 
     /// An even port with three free ones behind it, for RTP and RTCP.

@@ -26,13 +26,16 @@ use rig::view::View;
 use rig::wait::until;
 use serde_json::json;
 
-/// At most 17: Kamailio knows twenty people.
-const ROUNDS: usize = 11;
+/// Two people each, and Kamailio knows twenty.
+const ROUNDS: usize = 8;
 
 /// Milliseconds of one round.
 struct Round {
-    /// From the page's `DOMContentLoaded` to the registration, as the host page sees it.
+    /// From the page's `DOMContentLoaded` to the registration, as the host page sees it: all scripts and,
+    /// for us, frame, configuration and WASM in between.
     page_to_registered: f64,
+    /// From the click on "Connect", on a page that is ready, to the registration.
+    connect: f64,
     /// From the first REGISTER on the wire to the registration.
     register: f64,
     /// From the click to the INVITE on the wire, first call of the page.
@@ -48,13 +51,15 @@ async fn main() {
     let tap = Tap::start(&kamailio.ws()).await;
     let bitcall = Bitcall::demo().await;
     // A SharedWorker outlives its page: a person of its own in every round starts one of its own.
-    let people = (0..=rounds).map(|n| {
+    let people = (0..2 * (rounds + 1)).map(|n| {
         let (username, password) = Kamailio::subscriber(u8::try_from(n + 3).unwrap());
         let fields = signed_in_as(&username, Kamailio::DOMAIN, &password);
+        let fields = if n % 2 == 1 { fields.replace("autologin", "confirm") } else { fields };
         (format!("/bitcall/{n}"), with_clock(&page(&bitcall, &fields)))
     });
     let host = Host::start(people.chain([
-        ("/jssip".to_owned(), with_clock(&jssip_page(&tap.url()))),
+        ("/jssip/0".to_owned(), with_clock(&jssip_page(&tap.url(), "ua.start()"))),
+        ("/jssip/1".to_owned(), with_clock(&jssip_page(&tap.url(), ""))),
         ("/jssip.js".to_owned(), std::fs::read_to_string(jssip()).unwrap()),
     ]))
     .await;
@@ -71,7 +76,7 @@ async fn main() {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     // The first round of each fills caches and is not counted.
     for n in 0..=rounds {
-        let mine = bitcall_round(&browser, &host.url(&format!("/bitcall/{n}")), &tap, &kamailio).await;
+        let mine = bitcall_round(&browser, &host, n, &tap, &kamailio).await;
         let other = jssip_round(&browser, &host, &tap, &kamailio).await;
         if n > 0 {
             ours.push(mine);
@@ -80,6 +85,7 @@ async fn main() {
     }
     println!("\nMedians of {rounds} interleaved rounds, ms          Bitcall    JsSIP   ratio");
     row("page ready → registered", &ours, &theirs, |r| r.page_to_registered);
+    row("Connect pressed → registered", &ours, &theirs, |r| r.connect);
     row("first REGISTER → registered", &ours, &theirs, |r| r.register);
     row("click → INVITE on the wire, first call", &ours, &theirs, |r| r.first_invite);
     row("click → INVITE on the wire, microphone open", &ours, &theirs, |r| r.warm_invite);
@@ -95,14 +101,19 @@ fn row(name: &str, ours: &[Round], theirs: &[Round], value: fn(&Round) -> f64) {
     println!("{name:<46} {a:>9.1} {b:>8.1} {:>7.2}", a / b);
 }
 
-async fn bitcall_round(browser: &Browser, url: &str, tap: &Tap, kamailio: &Kamailio) -> Round {
+async fn bitcall_round(browser: &Browser, host: &Host, n: usize, tap: &Tap, kamailio: &Kamailio) -> Round {
     let started = now();
-    let page = browser.open(url).await;
-    let phone = page.phone().await;
+    let page = browser.open(&host.url(&format!("/bitcall/{}", 2 * n))).await;
     page.until("heard.some((h) => h[0] === 'registered')").await;
     let (page_to_registered, register) = registered(&page, tap, started).await;
+    page.eval("BitcallWebphone.destroy()").await;
+    page.close().await;
+
+    let page = browser.open(&host.url(&format!("/bitcall/{}", 2 * n + 1))).await;
+    let phone = page.phone().await;
     page.eval("BitcallWebphone.toggle()").await;
-    clock_clicks(&phone).await;
+    phone.find("button", "Connect").await;
+    let connect = connect(&page, &phone).await;
     let mut invites = Vec::new();
     for warm in [false, true] {
         if warm {
@@ -119,15 +130,18 @@ async fn bitcall_round(browser: &Browser, url: &str, tap: &Tap, kamailio: &Kamai
     }
     page.eval("BitcallWebphone.destroy()").await;
     page.close().await;
-    Round { page_to_registered, register, first_invite: invites[0], warm_invite: invites[1] }
+    Round { page_to_registered, connect, register, first_invite: invites[0], warm_invite: invites[1] }
 }
 
 async fn jssip_round(browser: &Browser, host: &Host, tap: &Tap, kamailio: &Kamailio) -> Round {
     let started = now();
-    let page = browser.open(&host.url("/jssip")).await;
+    let page = browser.open(&host.url("/jssip/0")).await;
     page.until("window.registeredAt").await;
     let (page_to_registered, register) = registered(&page, tap, started).await;
-    clock_clicks(&page).await;
+    page.close().await;
+
+    let page = browser.open(&host.url("/jssip/1")).await;
+    let connect = connect(&page, &page).await;
     let mut invites = Vec::new();
     for warm in [false, true] {
         if warm {
@@ -142,7 +156,7 @@ async fn jssip_round(browser: &Browser, host: &Host, tap: &Tap, kamailio: &Kamai
         far.succeeds().await;
     }
     page.close().await;
-    Round { page_to_registered, register, first_invite: invites[0], warm_invite: invites[1] }
+    Round { page_to_registered, connect, register, first_invite: invites[0], warm_invite: invites[1] }
 }
 
 /// Both of them from the page's own clock and from the tap's.
@@ -151,6 +165,14 @@ async fn registered(page: &View, tap: &Tap, started: f64) -> (f64, f64) {
     let (ready, registered) = (at[0].as_f64().unwrap(), at[1].as_f64().unwrap());
     let register = tap.first_after(started, "REGISTER ").unwrap();
     (registered - ready, registered - register)
+}
+
+/// Presses "Connect" and waits: from the click to the registration.
+async fn connect(page: &View, phone: &View) -> f64 {
+    clock_clicks(phone).await;
+    phone.click("button", "Connect").await;
+    let registered = page.until("window.registeredAt").await.as_f64().unwrap();
+    registered - phone.eval("window.clickedAt").await.as_f64().unwrap()
 }
 
 async fn clock_clicks(view: &View) {
@@ -182,19 +204,21 @@ fn with_clock(page: &str) -> String {
     )
 }
 
-fn jssip_page(server: &str) -> String {
+fn jssip_page(server: &str, start: &str) -> String {
     format!(
         "<!doctype html><html lang=en><meta charset=utf-8><title>JsSIP</title><h1>JsSIP</h1>
-         <button>Call</button><audio autoplay></audio><script src=/jssip.js></script><script>
+         <button>Call</button><button>Connect</button><audio autoplay></audio><script src=/jssip.js></script><script>
          const ua = new JsSIP.UA({{ sockets: [new JsSIP.WebSocketInterface('{server}')],
            uri: 'sip:agent2@sip.test', password: 'secret2' }});
          let session;
          ua.on('registered', () => window.registeredAt ??= clock());
-         document.querySelector('button').onclick = () => {{
+         const [call, connect] = document.querySelectorAll('button');
+         connect.onclick = () => ua.start();
+         call.onclick = () => {{
            session = ua.call(window.target, {{ mediaConstraints: {{ audio: true }} }});
            session.connection.ontrack = (e) => document.querySelector('audio').srcObject = new MediaStream([e.track]);
          }};
-         ua.start();
+         {start};
          </script>"
     )
 }

@@ -45,6 +45,8 @@ pub struct Board {
     proof: Option<[u8; 32]>,
     /// Signed in for good or trying: the user agent exists and has not said `SignedOut`.
     running: bool,
+    /// The user agent was told to sign out and has not said yet that it has.
+    leaving: bool,
     /// Who signs in when the present account has signed out.
     next: Option<Account>,
     registration: Registration,

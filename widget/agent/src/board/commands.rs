@@ -21,12 +21,15 @@ impl Board {
             self.start(account);
             return;
         };
+        if self.leaving {
+            // The sign-out that is under way is not meant for this one.
+            return self.sign_out_for(Some(account));
+        }
         let same_person = present.username == account.username && present.domain == account.domain;
         let works = matches!(self.registration, Registration::Registered { .. });
         if !same_person {
             // Another person: the present one signs out first.
-            self.next = Some(account);
-            self.command(Command::Unregister);
+            self.sign_out_for(Some(account));
         } else if self.same_secret(&account) {
             if let Some(Secret::Ha1 { realm: Some(realm), ha1 }) =
                 self.account.as_ref().map(|account| account.secret.clone())
@@ -42,26 +45,35 @@ impl Board {
             let line = "Another password was given; the present registration stays.";
             self.send(port, ToPage::Log { line: line.into() });
         } else {
-            self.next = Some(account);
-            self.command(Command::Unregister);
+            self.sign_out_for(Some(account));
         }
     }
 
     pub(super) fn sign_out(&mut self, now: Millis) {
-        self.next = None;
         if !self.running {
             return;
         }
         for index in 0..self.lines.len() {
             self.leave_line(index, now);
         }
-        self.command(Command::Unregister);
+        self.sign_out_for(None);
+    }
+
+    /// Takes the registration back, which may take seconds; then `next` signs in.
+    /// Pages are told at once what it comes to.
+    fn sign_out_for(&mut self, next: Option<Account>) {
+        self.registration = if next.is_some() { Registration::Connecting } else { Registration::SignedOut };
+        self.next = next;
+        if !std::mem::replace(&mut self.leaving, true) {
+            self.command(Command::Unregister);
+        }
     }
 
     pub(super) fn start(&mut self, account: Account) {
         self.proof = Some(proof(&account.secret));
         self.registration = Registration::Connecting;
         self.running = true;
+        self.leaving = false;
         self.finished = false;
         let secret = match &account.secret {
             Secret::Password { password } => ua::Secret::Password(password.clone()),

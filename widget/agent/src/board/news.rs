@@ -54,6 +54,9 @@ impl Board {
     }
 
     fn registration(&mut self, registration: ua::Registration, now: Millis) {
+        if self.leaving && registration != ua::Registration::SignedOut {
+            return;
+        }
         let (username, domain) =
             self.account.as_ref().map(|account| (account.username.clone(), account.domain.clone())).unwrap_or_default();
         self.registration = match registration {
@@ -90,6 +93,7 @@ impl Board {
 
     fn signed_out(&mut self, now: Millis) {
         self.running = false;
+        self.leaving = false;
         for index in 0..self.lines.len() {
             if self.lines.get(index).is_some_and(|line| !line.ended()) {
                 self.end(index, super::commands::cause("Signed out", None), now);

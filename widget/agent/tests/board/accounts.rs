@@ -80,6 +80,44 @@ fn signing_out_does_not_decline_what_rings_on_other_devices_too() {
 }
 
 #[test]
+fn signing_in_while_the_sign_out_is_under_way_signs_in_after_it() {
+    let mut desk = Desk::registered();
+    desk.say(1, ToAgent::SignOut);
+    assert_eq!(desk.snapshot(1).registration, Registration::SignedOut);
+    desk.sign_in(1, "secret");
+    assert_eq!(desk.snapshot(1).registration, Registration::Connecting);
+    assert_eq!(desk.commands(), [Command::Unregister]);
+    desk.forget();
+    // What the connection says meanwhile is about the one that leaves.
+    desk.registration(ua::Registration::Reconnecting {
+        failure: ua::Failure { kind: ua::FailureKind::ConnectionLost, status: None },
+        retry_at: None,
+    });
+    desk.registration(ua::Registration::SignedOut);
+    assert_eq!(desk.starts().len(), 1);
+    // "Signed out" would have made the page forget the session it has just begun.
+    assert!(desk.snapshots(1).is_empty());
+    desk.registration(ua::Registration::Registered { server: "wss://sip.test".into() });
+    assert!(matches!(desk.snapshot(1).registration, Registration::Registered { .. }));
+}
+
+#[test]
+fn a_page_that_comes_while_the_last_one_signs_out_is_signed_in() {
+    let mut desk = Desk::registered();
+    desk.say(1, ToAgent::SignOut);
+    desk.say(1, ToAgent::Detach);
+    desk.forget();
+    desk.attach(2, "b");
+    desk.sign_in(2, "secret");
+    assert_eq!(desk.snapshot(2).registration, Registration::Connecting);
+    desk.call(2, "c1", "102");
+    assert!(desk.heard(2).contains(&"refused: NOT_REGISTERED".to_owned()));
+    desk.registration(ua::Registration::SignedOut);
+    assert_eq!(desk.starts().len(), 1);
+    assert!(!desk.finished());
+}
+
+#[test]
 fn registered_and_unregistered_are_told_once_per_change() {
     let mut desk = Desk::registered();
     let lost = |retry_at| ua::Registration::Reconnecting {

@@ -43,6 +43,8 @@ pub struct Board {
     account: Option<Account>,
     /// What the account's password was, so that a second tab with the same one is recognised.
     proof: Option<[u8; 32]>,
+    /// A server has accepted the account's secret.
+    proven: bool,
     /// Signed in for good or trying: the user agent exists and has not said `SignedOut`.
     running: bool,
     /// The user agent was told to sign out and has not said yet that it has.
@@ -75,10 +77,10 @@ impl Board {
         match message {
             ToAgent::Attach { page, visible } => return self.attach(port, &page, visible, now),
             ToAgent::Detach => return self.page_gone(port, now),
-            _ if self.pages.by_port(port).is_none() => return,
             ToAgent::Alive { visible } => self.pages.alive(port, visible, now),
             ToAgent::Probe | ToAgent::Offline => {}
             ToAgent::SignIn { account } => self.sign_in(port, *account),
+            _ if self.pages.by_port(port).is_none_or(|page| !page.admitted) => return,
             ToAgent::SignOut => self.sign_out(now),
             ToAgent::Call { call, number, caller_id } => self.call(port, call, &number, caller_id, now),
             ToAgent::Answer { call, others } => self.answer(port, &call, others, now),
@@ -151,9 +153,19 @@ impl Board {
 
     fn attach(&mut self, port: PortId, name: &str, visible: bool, now: Millis) {
         self.pages.attach(port, name, visible, now);
-        self.empty_until = None;
         self.finished = false;
-        let taken_over = self.adopt(name);
+        self.move_on(now);
+    }
+
+    /// The page may take part: it hears what there is, and takes over what has lost its page.
+    fn admit(&mut self, port: PortId) {
+        if !self.pages.admit(port) {
+            return;
+        }
+        let Some(name) = self.pages.by_port(port).map(|page| page.name.clone()) else {
+            return;
+        };
+        let taken_over = self.adopt(&name);
         if self.announced
             && let Some(account) = &self.account
         {
@@ -163,8 +175,7 @@ impl Board {
         for event in taken_over {
             self.send(port, ToPage::Event { event });
         }
-        self.catch_up(port, name);
-        self.move_on(now);
+        self.catch_up(port, &name);
     }
 
     /// Tells a page what it has missed.
@@ -206,7 +217,7 @@ impl Board {
                 }
             }
         }
-        if !self.pages.is_empty() {
+        if self.pages.iter().next().is_some() {
             self.empty_until = None;
         } else if self.empty_until.is_none() && !self.finished {
             let in_call = self.lines.iter().any(|line| !line.ended());
@@ -216,10 +227,18 @@ impl Board {
 
     /// Nobody came back.
     fn leave(&mut self, now: Millis) {
-        self.finished = true;
         if self.running {
+            self.finished = true;
             self.sign_out(now);
         } else {
+            self.finish();
+        }
+    }
+
+    /// A page that was not admitted may still try another password.
+    fn finish(&mut self) {
+        self.finished = self.pages.is_empty();
+        if self.finished {
             self.out.push_back(Out::Finished);
         }
     }

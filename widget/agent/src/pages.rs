@@ -15,6 +15,9 @@ pub struct Page {
     pub port: PortId,
     pub name: String,
     pub visible: bool,
+    /// It has shown that it knows the account's secret. A page that has not sees
+    /// no calls and commands nothing.
+    pub admitted: bool,
     heard: Millis,
     /// Grows with every page that comes or becomes visible.
     rank: u64,
@@ -34,7 +37,7 @@ impl Pages {
         self.list.retain(|page| page.port != port && page.name != name);
         self.silent.retain(|page| page.port != port && page.name != name);
         self.ranks += 1;
-        self.list.push(Page { port, name: name.to_owned(), visible, heard: now, rank: self.ranks });
+        self.list.push(Page { port, name: name.to_owned(), visible, admitted: false, heard: now, rank: self.ranks });
     }
 
     pub fn detach(&mut self, port: PortId) -> Option<Page> {
@@ -79,9 +82,15 @@ impl Pages {
         self.list.iter().map(Page::deadline).min()
     }
 
+    /// False when the page was admitted before, or is not there.
+    pub fn admit(&mut self, port: PortId) -> bool {
+        let page = self.list.iter_mut().find(|page| page.port == port);
+        page.is_some_and(|page| !std::mem::replace(&mut page.admitted, true))
+    }
+
     /// The page that may ring aloud: the one looked at last.
     pub fn ringer(&self) -> Option<&Page> {
-        self.list.iter().max_by_key(|page| (page.visible, page.rank))
+        self.iter().max_by_key(|page| (page.visible, page.rank))
     }
 
     pub fn by_port(&self, port: PortId) -> Option<&Page> {
@@ -92,10 +101,12 @@ impl Pages {
         self.list.iter().find(|page| page.name == name)
     }
 
+    /// Those that were admitted.
     pub fn iter(&self) -> impl Iterator<Item = &Page> {
-        self.list.iter()
+        self.list.iter().filter(|page| page.admitted)
     }
 
+    /// Nobody is there, not even a page that was not admitted.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
@@ -116,6 +127,8 @@ mod tests {
         let mut pages = Pages::default();
         pages.attach(1, "a", true, Millis(0));
         pages.attach(2, "b", false, Millis(0));
+        assert!(pages.ringer().is_none());
+        assert!(pages.admit(1) && pages.admit(2) && !pages.admit(2));
         assert_eq!(pages.ringer().map(|page| page.port), Some(1));
         pages.alive(2, true, Millis(1));
         assert_eq!(pages.ringer().map(|page| page.port), Some(2));

@@ -20,7 +20,7 @@ const ORPHAN_ALONE_MS: u64 = 60_000;
 impl Board {
     /// The page is gone, or silent for too long.
     pub(super) fn orphan(&mut self, page: &str, now: Millis) {
-        let patience = if self.pages.is_empty() { ORPHAN_ALONE_MS } else { ORPHAN_MS };
+        let patience = if self.pages.iter().next().is_none() { ORPHAN_ALONE_MS } else { ORPHAN_MS };
         for line in self.lines.iter_mut().filter(|line| !line.ended()) {
             line.told.retain(|name| name != page);
             if line.call.page.as_deref() != Some(page) {
@@ -43,7 +43,9 @@ impl Board {
                 line.orphan_until = None;
             }
         }
-        self.catch_up(page.port, &page.name);
+        if page.admitted {
+            self.catch_up(page.port, &page.name);
+        }
     }
 
     /// A page has come: it takes over what has lost its page.

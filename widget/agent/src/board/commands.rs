@@ -1,11 +1,14 @@
 //! What people want.
 
+use bitcall_sip::digest::{self, Algorithm};
 use bitcall_sip::ua::{self, Command, Millis};
 use bitcall_wire::seam::{
-    Account, Call, CallState, Cause, Direction, Event, Hold, MediaAsk, OtherCalls, Registration, Secret, ToPage,
+    Account, Call, CallState, Cause, Direction, Event, Hold, MediaAsk, OtherCalls, Registration, Secret, Snapshot,
+    ToPage,
 };
 use sha2::{Digest as _, Sha256};
 
+use super::news::failure_of;
 use super::{Board, Out};
 use crate::line::{FarOffer, Line, Purpose, flow};
 use crate::number;
@@ -17,6 +20,10 @@ const DIGIT_MS: u32 = 160;
 impl Board {
     /// A page of the same person changes nothing: the registration serves it too.
     pub(super) fn sign_in(&mut self, port: PortId, account: Account) {
+        if self.refuses(&account) {
+            return self.turn_away(port);
+        }
+        self.admit(port);
         let Some(present) = self.account.as_ref().filter(|_| self.running) else {
             self.start(account);
             return;
@@ -26,7 +33,6 @@ impl Board {
             return self.sign_out_for(Some(account));
         }
         let same_person = present.username == account.username && present.domain == account.domain;
-        let works = matches!(self.registration, Registration::Registered { .. });
         if !same_person {
             // Another person: the present one signs out first.
             self.sign_out_for(Some(account));
@@ -41,9 +47,6 @@ impl Board {
             if matches!(self.registration, Registration::Failed { .. }) {
                 self.command(Command::Register);
             }
-        } else if works {
-            let line = "Another password was given; the present registration stays.";
-            self.send(port, ToPage::Log { line: line.into() });
         } else {
             self.sign_out_for(Some(account));
         }
@@ -69,7 +72,28 @@ impl Board {
         }
     }
 
+    /// The same person with a secret that is not the one that works.
+    fn refuses(&self, account: &Account) -> bool {
+        self.running
+            && !self.leaving
+            && self.proven
+            && !matches!(self.registration, Registration::Failed { .. })
+            && self
+                .account
+                .as_ref()
+                .is_some_and(|present| present.username == account.username && present.domain == account.domain)
+            && !self.same_secret(account)
+    }
+
+    /// To this page alone it looks as if the server had refused it.
+    fn turn_away(&mut self, port: PortId) {
+        let reason = failure_of(ua::Failure { kind: ua::FailureKind::WrongPassword, status: None });
+        let snapshot = Snapshot { registration: Registration::Failed { reason }, ..Snapshot::default() };
+        self.send(port, ToPage::Snapshot { snapshot });
+    }
+
     pub(super) fn start(&mut self, account: Account) {
+        self.proven = false;
         self.proof = Some(proof(&account.secret));
         self.registration = Registration::Connecting;
         self.running = true;
@@ -92,6 +116,11 @@ impl Board {
         self.proof == Some(proof(&account.secret))
             || self.account.as_ref().is_some_and(|present| match (&present.secret, &account.secret) {
                 (Secret::Ha1 { ha1: a, .. }, Secret::Ha1 { ha1: b, .. }) => a.eq_ignore_ascii_case(b),
+                (Secret::Ha1 { realm: Some(realm), ha1 }, Secret::Password { password })
+                | (Secret::Password { password }, Secret::Ha1 { realm: Some(realm), ha1 }) => {
+                    let algorithm = if ha1.len() == 64 { Algorithm::Sha256 } else { Algorithm::Md5 };
+                    digest::ha1(algorithm, &account.username, realm, password).eq_ignore_ascii_case(ha1)
+                }
                 _ => false,
             })
     }

@@ -63,6 +63,7 @@ impl Board {
             ua::Registration::SignedOut => Registration::SignedOut,
             ua::Registration::Connecting => Registration::Connecting,
             ua::Registration::Registered { server } => {
+                self.proven = true;
                 Registration::Registered { username: username.clone(), domain: domain.clone(), server }
             }
             ua::Registration::Reconnecting { failure, retry_at } => {
@@ -104,8 +105,8 @@ impl Board {
         } else {
             self.account = None;
             self.proof = None;
-            if self.finished && self.pages.is_empty() {
-                self.out.push_back(Out::Finished);
+            if self.finished {
+                self.finish();
             }
         }
     }
@@ -364,7 +365,7 @@ impl Board {
     }
 }
 
-fn failure_of(failure: ua::Failure) -> Failure {
+pub(super) fn failure_of(failure: ua::Failure) -> Failure {
     use ua::FailureKind as Kind;
     Failure {
         code: match failure.kind {

@@ -1,5 +1,6 @@
+use bitcall_sip::digest::{Algorithm, ha1};
 use bitcall_sip::ua::{self, Command};
-use bitcall_wire::seam::{Event, Registration, ToAgent};
+use bitcall_wire::seam::{Event, FailureCode, Registration, Secret, ToAgent};
 
 use crate::desk::Desk;
 
@@ -7,7 +8,6 @@ use crate::desk::Desk;
 fn one_registration_serves_every_tab_of_the_person() {
     let mut desk = Desk::registered();
     desk.attach(2, "b");
-    desk.sign_in(2, "secret");
     assert!(desk.starts().is_empty());
     assert!(desk.commands().is_empty());
     assert_eq!(desk.heard(2), ["registered"]);
@@ -20,21 +20,85 @@ fn the_password_is_replaced_by_its_hash_and_a_tab_with_the_same_one_gets_it() {
     let ha1 = Event::Ha1 { realm: "sip.test".into(), ha1: "0123".into() };
     assert_eq!(desk.events(1), [ha1.clone()]);
     desk.attach(2, "b");
-    desk.events(2);
+    assert!(desk.events(2).contains(&ha1));
+}
+
+#[test]
+fn a_second_tab_with_a_wrong_password_stays_outside() {
+    let mut desk = Desk::in_call();
+    desk.event(ua::Event::Ha1 { realm: "sip.test".into(), algorithm: "MD5".into(), ha1: "0123".into() });
+    desk.say(1, ToAgent::Detach);
+    desk.forget();
+    desk.arrive(2, "b");
+    desk.sign_in(2, "guess");
+    let Registration::Failed { reason } = desk.snapshot(2).registration else { panic!("let in") };
+    assert_eq!(reason.code, FailureCode::WrongPassword);
+    // It sees nothing, gets no call that has lost its page, and commands nothing.
+    desk.forget();
+    desk.say(2, ToAgent::HangUp { call: "c1".into() });
+    desk.say(2, ToAgent::SignOut);
+    desk.incoming("c2", "103");
+    assert!(desk.snapshots(2).is_empty() && desk.events(2).is_empty() && desk.asks(2).is_empty());
+    assert!(desk.commands().is_empty() && desk.starts().is_empty());
+    // The right one lets it in.
     desk.sign_in(2, "secret");
-    assert_eq!(desk.events(2), [ha1]);
-    // Who does not know the password learns nothing, and breaks nothing.
-    desk.attach(3, "c");
-    desk.events(3);
-    desk.sign_in(3, "guess");
-    assert!(desk.events(3).is_empty());
+    assert_eq!(desk.asks(2).len(), 1);
+    assert_eq!(desk.snapshot(2).calls.len(), 2);
+}
+
+#[test]
+fn a_wrong_password_does_not_disturb_a_registration_that_comes_back() {
+    let mut desk = Desk::registered();
+    desk.registration(ua::Registration::Reconnecting {
+        failure: ua::Failure { kind: ua::FailureKind::ConnectionLost, status: None },
+        retry_at: None,
+    });
+    desk.arrive(2, "b");
+    desk.sign_in(2, "guess");
+    assert!(matches!(desk.snapshot(2).registration, Registration::Failed { .. }));
     assert!(desk.commands().is_empty());
+}
+
+#[test]
+fn a_password_is_known_by_its_hash_too() {
+    let ha1 = ha1(Algorithm::Md5, "101", "sip.test", "secret");
+    let stored = Secret::Ha1 { realm: Some("sip.test".into()), ha1 };
+    // The first tab has the hash from its storage; the second one's password is typed.
+    let mut desk = Desk::new();
+    desk.arrive(1, "a");
+    desk.sign_in_with(1, "101", stored.clone());
+    desk.registration(ua::Registration::Registered { server: "wss://sip.test".into() });
+    desk.arrive(2, "b");
+    desk.sign_in(2, "guess");
+    assert!(matches!(desk.snapshot(2).registration, Registration::Failed { .. }));
+    desk.sign_in(2, "secret");
+    assert!(matches!(desk.snapshot(2).registration, Registration::Registered { .. }));
+    // And the other way round.
+    let mut desk = Desk::registered();
+    desk.arrive(2, "b");
+    desk.sign_in_with(2, "101", stored);
+    assert!(matches!(desk.snapshot(2).registration, Registration::Registered { .. }));
+}
+
+#[test]
+fn a_page_that_was_turned_away_does_not_keep_the_phone_signed_in() {
+    let mut desk = Desk::registered();
+    desk.arrive(2, "b");
+    desk.sign_in(2, "guess");
+    desk.say(1, ToAgent::Detach);
+    desk.pass(16_000, &[2]);
+    assert_eq!(desk.commands(), [Command::Unregister]);
+    desk.registration(ua::Registration::SignedOut);
+    // But it may try again, as long as it is there.
+    assert!(!desk.finished());
+    desk.sign_in(2, "secret");
+    assert_eq!(desk.starts().len(), 1);
 }
 
 #[test]
 fn a_corrected_password_starts_over() {
     let mut desk = Desk::new();
-    desk.attach(1, "a");
+    desk.arrive(1, "a");
     desk.sign_in(1, "wrong");
     desk.registration(ua::Registration::Failed {
         failure: ua::Failure { kind: ua::FailureKind::WrongPassword, status: Some(403) },
@@ -107,7 +171,7 @@ fn a_page_that_comes_while_the_last_one_signs_out_is_signed_in() {
     desk.say(1, ToAgent::SignOut);
     desk.say(1, ToAgent::Detach);
     desk.forget();
-    desk.attach(2, "b");
+    desk.arrive(2, "b");
     desk.sign_in(2, "secret");
     assert_eq!(desk.snapshot(2).registration, Registration::Connecting);
     desk.call(2, "c1", "102");

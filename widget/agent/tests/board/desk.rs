@@ -21,7 +21,6 @@ impl Desk {
     pub fn registered() -> Desk {
         let mut desk = Desk::new();
         desk.attach(1, "a");
-        desk.sign_in(1, "secret");
         desk.registration(ua::Registration::Registered { server: "wss://sip.test".into() });
         desk.out.clear();
         desk
@@ -43,7 +42,14 @@ impl Desk {
         self.out.clear();
     }
 
+    /// As pages do: whoever comes says at once who it is.
     pub fn attach(&mut self, port: PortId, page: &str) {
+        self.arrive(port, page);
+        self.sign_in(port, "secret");
+    }
+
+    /// Attached, and nothing said yet.
+    pub fn arrive(&mut self, port: PortId, page: &str) {
         self.say(port, ToAgent::Attach { page: page.into(), visible: true });
     }
 
@@ -52,6 +58,10 @@ impl Desk {
     }
 
     pub fn sign_in_as(&mut self, port: PortId, username: &str, password: &str) {
+        self.sign_in_with(port, username, Secret::Password { password: password.into() });
+    }
+
+    pub fn sign_in_with(&mut self, port: PortId, username: &str, secret: Secret) {
         self.say(
             port,
             ToAgent::SignIn {
@@ -59,7 +69,7 @@ impl Desk {
                     username: username.into(),
                     domain: "sip.test".into(),
                     display_name: None,
-                    secret: Secret::Password { password: password.into() },
+                    secret,
                     wss: vec!["wss://sip.test".into()],
                     instance_id: "urn:uuid:1".into(),
                     dtmf: Dtmf::default(),

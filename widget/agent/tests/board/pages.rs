@@ -108,7 +108,6 @@ fn a_page_that_comes_back_in_time_keeps_the_registration() {
     desk.say(1, ToAgent::Detach);
     desk.pass(14_000, &[]);
     desk.attach(2, "b");
-    desk.sign_in(2, "secret");
     desk.pass(60_000, &[2]);
     assert!(desk.commands().is_empty());
     assert!(desk.starts().is_empty());

@@ -17,6 +17,8 @@ use crate::ui::{Act, Stage, Tab, engaged, find, focused, inside, status};
 
 /// How long the card of a call that ended well stays.
 const CARD_STAYS_MS: i32 = 8_000;
+/// How long a `call()` waits for the registration: whoever clicked still sits there.
+const CALL_WAITS_MS: i32 = 30_000;
 
 impl App {
     pub(super) fn act_on_calls(self: &Rc<Self>, act: Act) {
@@ -102,11 +104,28 @@ impl App {
             // Right after sign-in; the person sees meanwhile what will be called.
             ui.number.set(call.number.clone());
             *self.waiting_call.borrow_mut() = Some(call);
+            let app = Rc::downgrade(self);
+            let timer = Timer::after(CALL_WAITS_MS, move || {
+                if let Some(app) = app.upgrade() {
+                    app.give_up_waiting_call("The phone did not get connected in time.");
+                }
+            });
+            *self.waiting_timer.borrow_mut() = Some(timer);
+        }
+    }
+
+    /// A `call()` that waited for the registration is not made any more: later,
+    /// or by another account, it would surprise people.
+    pub(super) fn give_up_waiting_call(&self, why: &str) {
+        let waited = self.waiting_call.borrow_mut().take();
+        if waited.is_some() {
+            self.tell_fault("NOT_REGISTERED", why);
         }
     }
 
     /// `hangup()` on the host page.
     pub(super) fn host_hang_up(self: &Rc<Self>, which: Option<CallId>) {
+        let waited = which.is_none() && self.waiting_call.borrow_mut().take().is_some();
         let target = self.ui.snapshot.with_untracked(|snapshot| match &which {
             Some(id) => find(snapshot, id).map(|call| call.id.clone()),
             None => focused(snapshot).or(snapshot.calls.first()).map(|call| call.id.clone()),
@@ -114,6 +133,7 @@ impl App {
         match (target, which) {
             (Some(id), _) => self.hang_up(&id),
             (None, Some(id)) => self.tell_fault("UNKNOWN_CALL", &format!("There is no call “{id}”.")),
+            (None, None) if waited => self.ui.number.set(String::new()),
             (None, None) => self.tell_fault("UNKNOWN_CALL", "There is no call to hang up."),
         }
     }

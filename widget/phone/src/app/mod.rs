@@ -35,6 +35,7 @@ pub struct App {
     fallback: RefCell<Option<Credentials>>,
     /// Asked for before the phone was registered.
     waiting_call: RefCell<Option<bridge::Call>>,
+    waiting_timer: RefCell<Option<Timer>>,
     /// Calls that nobody took since the person last touched the phone.
     missed: Cell<u32>,
     /// Calls that this page ended itself: their end needs no card.
@@ -63,6 +64,7 @@ impl App {
             signed_in: Cell::new(false),
             fallback: RefCell::default(),
             waiting_call: RefCell::default(),
+            waiting_timer: RefCell::default(),
             missed: Cell::new(0),
             ended_here: RefCell::default(),
             card_timer: RefCell::default(),
@@ -174,6 +176,7 @@ impl App {
 
     /// The host page takes the phone down.
     fn destroy(self: &Rc<Self>) {
+        self.give_up_waiting_call("The phone was taken down.");
         let link = self.link.borrow_mut().take();
         if let Some(link) = link {
             let page = link.page().to_owned();

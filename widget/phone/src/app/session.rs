@@ -248,6 +248,7 @@ impl App {
                 return;
             }
         }
+        self.give_up_waiting_call(&sentence(reason));
         if self.at_the_door() || (about_account && !in_call) {
             self.show_failure(reason);
         }
@@ -295,6 +296,7 @@ impl App {
 
     fn forget_account(&self) {
         let before = self.ui.snapshot.with_untracked(|snapshot| snapshot.registration.clone());
+        self.give_up_waiting_call("Signed out.");
         self.ui.signed_in_as.set(None);
         self.ui.recents.set(Vec::new());
         self.ui.ended.set(None);

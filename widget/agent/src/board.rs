@@ -87,6 +87,11 @@ impl Board {
             ToAgent::Decline { call } => self.decline(port, &call, now),
             ToAgent::HangUp { call } => self.hang_up(port, &call, now),
             ToAgent::Hold { call, held } => self.hold(port, &call, held),
+            ToAgent::Mute { call, muted } => {
+                if let Some(line) = self.line(&call) {
+                    line.call.muted = muted;
+                }
+            }
             ToAgent::Digits { call, digits } => self.digits(port, &call, &digits),
             ToAgent::MediaReply { call, request, reply } => self.media_reply(port, &call, request, reply, now),
             ToAgent::MediaChanged { call, state } => {

@@ -261,6 +261,7 @@ fn anna() -> Call {
         state: CallState::Active,
         hold: Hold::None,
         remote_held: false,
+        muted: false,
         started_at: NOW - 280_000,
         answered_at: Some(NOW - 272_000),
         page: Some("here".to_owned()),

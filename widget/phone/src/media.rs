@@ -11,6 +11,7 @@ mod devices;
 mod gather;
 mod meter;
 mod microphone;
+mod mutes;
 mod sdp;
 mod session;
 pub(crate) mod speaker;
@@ -29,6 +30,7 @@ use crate::link::dom::{Listener, Timer, media_devices};
 use crate::tones::Tones;
 pub use devices::{Device, Devices};
 use microphone::Microphone;
+use mutes::Mutes;
 use session::Session;
 use speaker::Speaker;
 
@@ -83,6 +85,7 @@ pub struct Media(Rc<Inner>);
 struct Inner {
     settings: RefCell<Settings>,
     sessions: RefCell<HashMap<CallId, Rc<Session>>>,
+    mutes: RefCell<Mutes>,
     microphone: Microphone,
     speaker: Speaker,
     tones: Tones,
@@ -106,6 +109,7 @@ impl Media {
             speaker: Speaker::new(settings.speaker.clone()),
             settings: RefCell::new(settings),
             sessions: RefCell::default(),
+            mutes: RefCell::default(),
             tones: Tones::silent(),
             send: RefCell::default(),
             on_notice: Box::new(on_notice),
@@ -132,15 +136,9 @@ impl Media {
 
     /// Cuts or opens the microphone of one call, at once.
     pub fn set_muted(&self, call: &str, muted: bool) {
-        if let Some(session) = self.0.session(call)
-            && session.set_muted(muted)
-        {
-            self.0.notify(Notice::Muted { call: call.to_owned(), muted });
-        }
-    }
-
-    pub fn muted(&self, call: &str) -> bool {
-        self.0.session(call).is_some_and(|session| session.muted())
+        self.0.mutes.borrow_mut().press(call, muted);
+        self.0.mute(call, muted);
+        self.0.send(ToAgent::Mute { call: call.to_owned(), muted });
     }
 
     /// Sends one of `0–9 * # A–D` into the call and lets the person hear its tone.
@@ -250,6 +248,10 @@ impl Media {
     /// Follows the agent's state: tones, held calls, level meters, calls that are gone.
     pub(crate) fn follow(&self, snapshot: &Snapshot, page: &str) {
         self.0.tones.follow(snapshot, page);
+        let mutes = self.0.mutes.borrow_mut().follow(snapshot);
+        for (call, muted) in mutes {
+            self.0.mute(&call, muted);
+        }
         let idle = matches!(snapshot.registration, Registration::Registered { .. }) && snapshot.calls.is_empty();
         if idle {
             self.0.get_ready();
@@ -291,8 +293,16 @@ impl Inner {
             return session;
         }
         let session = Session::new(call, Rc::downgrade(self));
+        session.set_muted(self.mutes.borrow().muted(call));
         self.sessions.borrow_mut().insert(call.to_owned(), Rc::clone(&session));
         session
+    }
+
+    fn mute(&self, call: &str, muted: bool) {
+        if let Some(session) = self.session(call) {
+            session.set_muted(muted);
+        }
+        self.notify(Notice::Muted { call: call.to_owned(), muted });
     }
 
     fn send(&self, message: ToAgent) {

@@ -141,6 +141,7 @@ mod tests {
             state: CallState::Incoming,
             hold: Hold::None,
             remote_held: false,
+            muted: false,
             started_at: NOON,
             answered_at: None,
             page: None,

@@ -359,6 +359,7 @@ mod tests {
             state,
             hold: Hold::None,
             remote_held: false,
+            muted: false,
             started_at: 0,
             answered_at: None,
             page: None,

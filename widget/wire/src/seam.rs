@@ -76,6 +76,12 @@ pub enum ToAgent {
         call: CallId,
         held: bool,
     },
+    /// The page has cut or opened the microphone already; another page that takes
+    /// the call over must not open it again.
+    Mute {
+        call: CallId,
+        muted: bool,
+    },
     /// Digits to be sent by SIP INFO (RFC 4733 ones never leave the page).
     Digits {
         call: CallId,
@@ -232,6 +238,8 @@ pub struct Call {
     pub hold: Hold,
     /// The other side has put us on hold.
     pub remote_held: bool,
+    /// The person has cut the microphone in this call.
+    pub muted: bool,
     pub started_at: UnixMillis,
     pub answered_at: Option<UnixMillis>,
     /// The page that holds the media; null while an incoming call rings everywhere.

@@ -155,6 +155,7 @@ impl Board {
             state: CallState::Dialing,
             hold: Hold::None,
             remote_held: false,
+            muted: false,
             started_at: now.0,
             answered_at: None,
             page: Some(page),

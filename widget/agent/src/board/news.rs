@@ -129,6 +129,7 @@ impl Board {
             state: CallState::Incoming,
             hold: Hold::None,
             remote_held: offer.as_deref().is_some_and(sdp::holds),
+            muted: false,
             started_at: now.0,
             answered_at: None,
             page: None,

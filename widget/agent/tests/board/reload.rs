@@ -35,6 +35,19 @@ fn a_held_call_is_still_held_after_a_reload() {
 }
 
 #[test]
+fn a_muted_call_is_still_muted_after_a_reload() {
+    let mut desk = Desk::in_call();
+    desk.say(1, ToAgent::Mute { call: "c1".into(), muted: true });
+    assert!(desk.shown(1, "c1").muted);
+    desk.say(1, ToAgent::Detach);
+    desk.forget();
+    desk.attach(2, "a2");
+    assert!(desk.shown(2, "c1").muted);
+    desk.say(2, ToAgent::Mute { call: "c1".into(), muted: false });
+    assert!(!desk.shown(2, "c1").muted);
+}
+
+#[test]
 fn a_reload_while_it_rings_at_the_far_end_re_invites_after_the_answer() {
     let mut desk = Desk::registered();
     desk.call(1, "c1", "102");

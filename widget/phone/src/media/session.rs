@@ -80,15 +80,9 @@ impl Session {
         there || !before
     }
 
-    pub fn muted(&self) -> bool {
-        self.muted.get()
-    }
-
-    /// True when that changed something.
-    pub fn set_muted(&self, muted: bool) -> bool {
-        let changed = self.muted.replace(muted) != muted;
+    pub fn set_muted(&self, muted: bool) {
+        self.muted.set(muted);
         self.gate();
-        changed
     }
 
     /// While the call is on hold, neither side hears the other, whatever the far end sends.

@@ -6,7 +6,7 @@
 
 use bitcall_wire::bridge::{Host, HostSip};
 use bitcall_wire::config::{RuntimeConfig, SessionRestore, SignInMode};
-use bitcall_wire::seam::Secret;
+use bitcall_wire::seam::{FailureCode, Secret};
 use serde::{Deserialize, Serialize};
 
 /// All that is needed to register.
@@ -172,6 +172,13 @@ impl Credentials {
     }
 }
 
+/// Whether a refusal may be about what was stored and not about the person: a
+/// registrar that does not want to be probed for names answers a wrong password
+/// with 403 or 404, too.
+pub fn may_be_outdated(refusal: FailureCode) -> bool {
+    matches!(refusal, FailureCode::WrongPassword | FailureCode::Forbidden | FailureCode::NotFound)
+}
+
 impl From<Stored> for Credentials {
     fn from(stored: Stored) -> Self {
         Self {
@@ -258,6 +265,17 @@ mod tests {
         assert!(matches!(start(&config, &host(None, "101", "pw"), Some(stored("101"))), Start::Restore(_)));
         assert!(matches!(start(&config, &Host::default(), Some(stored("101"))), Start::Restore(_)));
         assert!(matches!(start(&config, &host(None, "102", "pw"), Some(stored("101"))), Start::Connect(_)));
+    }
+
+    #[test]
+    fn a_refusal_may_be_about_what_was_stored_unless_it_is_about_the_server() {
+        for code in [FailureCode::WrongPassword, FailureCode::Forbidden, FailureCode::NotFound] {
+            assert!(may_be_outdated(code), "{code:?}");
+        }
+        for code in [FailureCode::Offline, FailureCode::Timeout, FailureCode::ServerError, FailureCode::TooManyDevices]
+        {
+            assert!(!may_be_outdated(code), "{code:?}");
+        }
     }
 
     #[test]

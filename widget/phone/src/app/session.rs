@@ -9,7 +9,7 @@ use super::App;
 use crate::link::{Link, Place};
 use crate::page;
 use crate::recents::Recent;
-use crate::signin::{Credentials, FormFaults, Prefill, SecretBox, Start, read_form, start};
+use crate::signin::{Credentials, FormFaults, Prefill, SecretBox, Start, may_be_outdated, read_form, start};
 use crate::ui::{Stage, Tab, focused};
 
 impl App {
@@ -240,9 +240,9 @@ impl App {
             reason.code,
             FailureCode::WrongPassword | FailureCode::Forbidden | FailureCode::NotFound | FailureCode::BadConfiguration
         );
-        if reason.code == FailureCode::WrongPassword {
+        let fallback = self.fallback.borrow_mut().take_if(|_| may_be_outdated(reason.code));
+        if reason.code == FailureCode::WrongPassword || fallback.is_some() {
             self.with_tenant(|tenant| tenant.store.forget_session());
-            let fallback = self.fallback.borrow_mut().take();
             if let Some(fallback) = fallback {
                 self.sign_in(fallback);
                 return;

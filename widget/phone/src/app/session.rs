@@ -127,6 +127,12 @@ impl App {
                 self.signed_in.set(true);
                 if self.at_the_door() {
                     self.refuse(&format!("{} Trying again by itself.", sentence(reason)));
+                } else if reason.code == FailureCode::WrongPassword
+                    && before != &snapshot.registration
+                    && focused(snapshot).is_none()
+                {
+                    // It was right once: only the person can say the new one.
+                    self.failed(reason, false);
                 }
             }
             Registration::Failed { reason } => {

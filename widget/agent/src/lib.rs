@@ -11,7 +11,6 @@
 //! - [`Agent`] joins the two halves and is what a driver holds.
 //! - [`Board`] is the half that knows pages and calls: who owns which call, who
 //!   may ring, what is asked of whose media.
-//! - [`number`] decides what can be called.
 //! - `driver` is the other side of the border: ports, `WebSocket`, timers (WASM only).
 
 mod agent;
@@ -19,7 +18,6 @@ mod board;
 #[cfg(target_arch = "wasm32")]
 mod driver;
 mod line;
-pub mod number;
 mod pages;
 mod sdp;
 

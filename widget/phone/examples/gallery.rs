@@ -131,7 +131,7 @@ fn scenes() -> Vec<(&'static str, Scene)> {
         }),
         ("dialer-fault", |ui| {
             ui.number.set("12 wrong".to_owned());
-            ui.number_fault.set(Some("That is no phone number.".to_owned()));
+            ui.number_fault.set(Some("A space must not stand in a name.".to_owned()));
         }),
         ("dialer-identity", |ui| ui.identity_open.set(true)),
         ("dialer-ended", |ui| {

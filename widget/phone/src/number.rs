@@ -1,29 +1,4 @@
-//! Phone numbers: what is dialled, and how they are shown.
-
-/// What the agent is asked to dial for something a person typed or a page
-/// handed over; `None` when there is nothing to dial in it.
-///
-/// Writing aids (spaces, brackets, dashes, dots, slashes) go away; a `+` is
-/// kept and never invented. SIP addresses and extension names are left as they are.
-pub fn dialable(typed: &str) -> Option<String> {
-    let typed = typed.trim();
-    let typed = typed.strip_prefix("tel:").unwrap_or(typed);
-    if typed.chars().any(|c| c.is_alphabetic() || c == '@') {
-        let plain = !typed.chars().any(|c| c.is_whitespace() || c.is_control());
-        return plain.then(|| typed.to_owned());
-    }
-    let mut number = String::with_capacity(typed.len());
-    for c in typed.chars() {
-        match c {
-            '0'..='9' | '*' | '#' => number.push(c),
-            '+' if number.is_empty() => number.push(c),
-            ' ' | '\u{a0}' | '(' | ')' | '-' | '.' | '/' | '\u{2010}'..='\u{2013}' => {}
-            _ => return None,
-        }
-    }
-    let some = number.chars().any(|c| c != '+');
-    some.then_some(number)
-}
+//! Phone numbers: how they are shown.
 
 /// The number in groups that the eye can hold; anything that is no
 /// international number is shown as it is.
@@ -94,28 +69,6 @@ fn country_length(digits: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn writing_aids_are_dropped_and_a_plus_is_never_invented() {
-        assert_eq!(dialable(" +49 (30) 90-18.20 ").as_deref(), Some("+4930901820"));
-        assert_eq!(dialable("030/901820").as_deref(), Some("030901820"));
-        assert_eq!(dialable("*43").as_deref(), Some("*43"));
-        assert_eq!(dialable("tel:+15551234567").as_deref(), Some("+15551234567"));
-    }
-
-    #[test]
-    fn addresses_and_names_are_dialled_as_they_are() {
-        assert_eq!(dialable("sip:bob@example.com").as_deref(), Some("sip:bob@example.com"));
-        assert_eq!(dialable("reception").as_deref(), Some("reception"));
-        assert_eq!(dialable("bob smith"), None);
-    }
-
-    #[test]
-    fn nothing_to_dial_is_nothing() {
-        for nothing in ["", "   ", "+", "()-", "12\u{7}34", "1+2"] {
-            assert_eq!(dialable(nothing), None, "{nothing:?}");
-        }
-    }
 
     #[test]
     fn international_numbers_are_grouped() {

@@ -6,7 +6,10 @@
 //! compile error and not a silent `undefined`. What other programs read too is
 //! JSON with camelCase names. Unknown fields are ignored on reading, so that a loader
 //! from yesterday's cache and a phone from today understand each other.
+//!
+//! [`number`] is the rule both sides share for what can be called.
 
 pub mod bridge;
 pub mod config;
+pub mod number;
 pub mod seam;

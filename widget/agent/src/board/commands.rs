@@ -2,6 +2,7 @@
 
 use bitcall_sip::digest::{self, Algorithm};
 use bitcall_sip::ua::{self, Command, Millis};
+use bitcall_wire::number;
 use bitcall_wire::seam::{
     Account, Call, CallState, Cause, Direction, Event, Hold, MediaAsk, OtherCalls, Registration, Secret, Snapshot,
     ToPage,
@@ -11,7 +12,6 @@ use sha2::{Digest as _, Sha256};
 use super::news::failure_of;
 use super::{Board, Out};
 use crate::line::{FarOffer, Line, Purpose, flow};
-use crate::number;
 use crate::pages::PortId;
 
 /// Length of a digit sent by INFO, in milliseconds.

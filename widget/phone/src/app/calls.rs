@@ -3,13 +3,13 @@
 use std::rc::Rc;
 
 use bitcall_wire::bridge::{self, CallEnded, CallRef, Empty, FromPhone};
+use bitcall_wire::number;
 use bitcall_wire::seam::{Call, CallId, Cause, Direction, Event, Hold, Registration, Snapshot, ToPage};
 
 use super::App;
 use super::session::recents_name;
 use crate::link::Link;
 use crate::link::dom::{Timer, debug};
-use crate::number::dialable;
 use crate::page;
 use crate::recents::{self, Recent};
 use crate::screens::caller;
@@ -92,9 +92,9 @@ impl App {
     /// `call()` on the host page.
     pub(super) fn host_call(self: &Rc<Self>, call: bridge::Call) {
         let ui = self.ui;
-        let Some(number) = dialable(&call.number) else {
-            self.tell_fault("BAD_NUMBER", &format!("“{}” is no phone number.", call.number.trim()));
-            return;
+        let number = match number::target(&call.number) {
+            Ok(number) => number,
+            Err(words) => return self.tell_fault("BAD_NUMBER", &words),
         };
         self.tell(&FromPhone::Show(Empty {}));
         if self.registered_now() {
@@ -148,9 +148,9 @@ impl App {
             }
             return;
         }
-        let Some(number) = dialable(&typed) else {
-            ui.number_fault.set(Some("That is no phone number.".to_owned()));
-            return;
+        let number = match number::target(&typed) {
+            Ok(number) => number,
+            Err(words) => return ui.number_fault.set(Some(words)),
         };
         if !self.registered_now() {
             let status = ui.snapshot.with_untracked(status).words;

@@ -95,7 +95,7 @@ impl UserAgent {
     }
 }
 
-/// The URI for what was dialled: a URI as it is, `user@host`, or a number at our own domain.
+/// The URI for what was dialled: a URI as it is, `user@host`, or a number or name at our own domain.
 fn target_uri(target: &str, domain: &str) -> Option<String> {
     let target = target.trim();
     let lower = target.get(..5).unwrap_or(target).to_ascii_lowercase();
@@ -108,18 +108,11 @@ fn target_uri(target: &str, domain: &str) -> Option<String> {
         uri.push('@');
         uri.push_str(host);
     } else {
-        // Separators people write into numbers (RFC 3966 §5.1.1) are not part of them.
-        let phone = target.chars().all(|c| c.is_ascii_digit() || "+*#-.() /".contains(c));
-        let kept: String = if phone {
-            target.chars().filter(|c| c.is_ascii_digit() || "+*#".contains(*c)).collect()
-        } else {
-            target.into()
-        };
-        if kept.is_empty() {
+        if target.is_empty() {
             return None;
         }
         uri.push_str("sip:");
-        uri.push_str(&escape_user(&kept));
+        uri.push_str(&escape_user(target));
         uri.push('@');
         uri.push_str(domain);
     }
@@ -135,8 +128,8 @@ mod tests {
     }
 
     #[test]
-    fn numbers_lose_what_people_write_between_digits() {
-        assert_eq!(uri("+1 (555) 010-99").as_deref(), Some("sip:+155501099@acme.test"));
+    fn numbers_and_names_are_called_at_our_own_domain_as_they_are() {
+        assert_eq!(uri("+155501099").as_deref(), Some("sip:+155501099@acme.test"));
         assert_eq!(uri("*43").as_deref(), Some("sip:*43@acme.test"));
         assert_eq!(uri("anna.b").as_deref(), Some("sip:anna.b@acme.test"));
     }
@@ -152,6 +145,5 @@ mod tests {
         assert_eq!(uri(" "), None);
         assert_eq!(uri("sip:"), None);
         assert_eq!(uri("bob@"), None);
-        assert_eq!(uri("()"), None);
     }
 }

@@ -144,7 +144,7 @@ pub enum Command {
     /// End all calls, take the registration back, disconnect.
     /// [`Registration::SignedOut`] follows within four seconds.
     Unregister,
-    /// Call `target`: a number, `user@host`, or a `sip:` URI.
+    /// Call `target`, taken as it is: a number without separators, a name, `user@host`, or a `sip:` URI.
     Invite {
         call: CallId,
         target: String,

@@ -1,0 +1,166 @@
+//! From what a person types, pastes or clicks to something that can be called.
+//!
+//! The phone asks before it prepares a call and the agent before it makes one:
+//! by the same rule, so that neither takes what the other refuses.
+
+/// Longest thing that is called, in characters.
+const LONGEST: usize = 256;
+
+/// What the user agent is to call: digits, an extension's name, `user@host`, or a `sip:` URI.
+///
+/// Visual separators (RFC 3966 §5.1.1, and what typographers and copied web
+/// pages add to them) are dropped from numbers, as are `tel:` and its
+/// parameters; `+`, `*` and `#` are kept, and a `+` is never invented.
+/// Names and addresses are kept as they are.
+///
+/// # Errors
+/// A sentence that names what is wrong.
+pub fn target(typed: &str) -> Result<String, String> {
+    // Marks of the writing direction come along when a number is copied, around a `tel:` or a name as well.
+    let typed = typed.trim_matches(|c: char| c.is_whitespace() || invisible(c));
+    if typed.is_empty() {
+        return Err("Enter a number first.".to_owned());
+    }
+    if typed.chars().count() > LONGEST {
+        return Err(format!("The number is longer than {LONGEST} characters."));
+    }
+    let scheme = |name: &str| {
+        typed.get(..name.len()).filter(|start| start.eq_ignore_ascii_case(name)).and_then(|_| typed.get(name.len()..))
+    };
+    if let Some(rest) = scheme("sip:").or_else(|| scheme("sips:")) {
+        return uri(typed, rest);
+    }
+    if let Some(rest) = scheme("tel:") {
+        // Parameters such as `;ext=` and `;phone-context=` are not dialled (RFC 3966 §3).
+        return plain(rest.split(';').next().unwrap_or_default());
+    }
+    if typed.contains('@') {
+        return uri(typed, typed);
+    }
+    plain(typed)
+}
+
+fn uri(typed: &str, rest: &str) -> Result<String, String> {
+    if let Some(bad) = rest
+        .chars()
+        .find(|c| !c.is_ascii_graphic() || matches!(c, '<' | '>' | '"' | '\\' | '^' | '`' | '{' | '}' | '|'))
+    {
+        return Err(format!("{} must not stand in a SIP address.", name(bad)));
+    }
+    let (user, host) = match rest.split_once('@') {
+        Some((user, host)) => (Some(user), host),
+        None => (None, rest),
+    };
+    if user == Some("") {
+        return Err("Nothing stands before the “@”.".to_owned());
+    }
+    let host_end = host.find([';', '?']).unwrap_or(host.len());
+    let host = host.get(..host_end).unwrap_or_default();
+    if host.is_empty() || host.contains('@') {
+        return Err(format!("“{typed}” is not a SIP address."));
+    }
+    Ok(typed.to_owned())
+}
+
+fn plain(typed: &str) -> Result<String, String> {
+    if typed.chars().any(|c| c.is_ascii_alphabetic()) {
+        return match typed.chars().find(|c| !(c.is_ascii_alphanumeric() || "._-~+*#!".contains(*c))) {
+            Some(bad) => Err(format!("{} must not stand in a name.", name(bad))),
+            None => Ok(typed.to_owned()),
+        };
+    }
+    let mut digits = String::with_capacity(typed.len());
+    for c in typed.chars() {
+        match c {
+            '0'..='9' | '*' | '#' => digits.push(c),
+            '+' if digits.is_empty() => digits.push(c),
+            '+' => return Err("“+” may only stand at the beginning.".to_owned()),
+            c if separates(c) => {}
+            bad => return Err(format!("{} must not stand in a number.", name(bad))),
+        }
+    }
+    if digits.is_empty() || digits == "+" {
+        return Err(format!("“{typed}” has no digits."));
+    }
+    Ok(digits)
+}
+
+/// What people and typographers put between digits.
+fn separates(c: char) -> bool {
+    c.is_whitespace()
+        || invisible(c)
+        || matches!(c, '-' | '.' | '(' | ')' | '/' | '[' | ']' | '\u{2010}'..='\u{2015}' | '\u{2212}')
+}
+
+/// Soft hyphen, joiners and marks of the writing direction.
+fn invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{00AD}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}'
+    )
+}
+
+fn name(bad: char) -> String {
+    if bad == ' ' {
+        "A space".to_owned()
+    } else if bad.is_control() || bad.is_whitespace() {
+        format!("The character U+{:04X}", u32::from(bad))
+    } else {
+        format!("“{bad}”")
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn separators_are_dropped_and_signs_that_dial_are_kept() {
+        for (typed, dialled) in [
+            ("+49 (30) 901-820", "+4930901820"),
+            ("  030/901 820 ", "030901820"),
+            ("1.415.555.2671", "14155552671"),
+            ("\u{202A}+1\u{00A0}415\u{2011}555\u{202C}", "+1415555"),
+            ("\u{2066}tel:+49\u{2212}30\t[901]\u{2069}", "+4930901"),
+            ("+49\u{A0}30\u{202F}90\u{2013}18", "+49309018"),
+            ("\u{200E}anna", "anna"),
+            ("*43", "*43"),
+            ("#21#", "#21#"),
+            ("tel:+1-415-555-2671;ext=12", "+14155552671"),
+            ("TEL:0123;phone-context=+49", "0123"),
+        ] {
+            assert_eq!(target(typed).as_deref(), Ok(dialled), "{typed}");
+        }
+    }
+
+    #[test]
+    fn names_and_addresses_stay_as_they_are() {
+        for typed in ["anna.b-c_d", "101@example.com", "sip:*43@example.com;transport=ws", "SIP:a@b"] {
+            assert_eq!(target(typed).as_deref(), Ok(typed));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_called_is_refused_with_the_culprit_named() {
+        for (typed, culprit) in [
+            ("", "Enter a number"),
+            (" \t", "Enter a number"),
+            ("---", "no digits"),
+            ("+", "no digits"),
+            ("12+3", "“+”"),
+            ("12$3", "“$”"),
+            ("anna b", "A space"),
+            ("101\r\nVia: x", "U+000D"),
+            ("sip:", "not a SIP address"),
+            ("sip:a b@c", "A space"),
+            ("@example.com", "before the “@”"),
+            ("a@", "not a SIP address"),
+            ("sip:<a@b>", "“<”"),
+        ] {
+            let said = target(typed).unwrap_err();
+            assert!(said.contains(culprit), "{typed:?}: {said}");
+        }
+        assert!(target(&"1".repeat(257)).is_err());
+    }
+}

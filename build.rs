@@ -182,8 +182,7 @@ fn minify_js(name: &str, source: &str) -> Result<String> {
         .with_options(CodegenOptions::minify())
         .with_scoping(minified.scoping)
         .build(&program)
-        .code
-        .to_string())
+        .code)
 }
 
 fn minify_css(name: &str, source: &str) -> Result<String> {

@@ -145,6 +145,7 @@ pub enum HeaderMode {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "each is one switch of the API")]
 pub struct Capabilities {
     /// Concurrent calls per phone.
     pub max_sessions: u32,

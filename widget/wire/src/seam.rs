@@ -1,4 +1,4 @@
-//! Phone (page) ↔ agent (SharedWorker, or the page itself), over a
+//! Phone (page) ↔ agent (`SharedWorker`, or the page itself), over a
 //! `MessagePort`, each message one `Uint8Array` in postcard's form
 //! ([`to_bytes`], [`from_bytes`]). Both sides are always of one build: the
 //! page names the agent's script by its hash. Reading JSON instead costs the

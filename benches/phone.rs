@@ -1,7 +1,7 @@
-//! The phone beside JsSIP, in one run: same Kamailio, same browser, rounds interleaved.
+//! The phone beside `JsSIP`, in one run: same Kamailio, same browser, rounds interleaved.
 //!
 //! Both speak through the same tap (a WebSocket proxy on loopback), which says
-//! when the INVITE came out, so a SharedWorker is timed as a page is. JsSIP
+//! when the INVITE came out, so a `SharedWorker` is timed as a page is. `JsSIP`
 //! comes from the npm registry into `target/` and is never part of this tree.
 //!
 //! `cargo bench --bench phone [rounds]`
@@ -46,7 +46,7 @@ struct Round {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let rounds = std::env::args().filter_map(|a| a.parse().ok()).next().unwrap_or(ROUNDS);
+    let rounds = std::env::args().find_map(|a| a.parse().ok()).unwrap_or(ROUNDS);
     let kamailio = Kamailio::start().await;
     let tap = Tap::start(&kamailio.ws()).await;
     let bitcall = Bitcall::demo().await;
@@ -223,7 +223,7 @@ fn jssip_page(server: &str, start: &str) -> String {
     )
 }
 
-/// The bundled JsSIP, made once.
+/// The bundled `JsSIP`, made once.
 fn jssip() -> PathBuf {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("jssip");
     let bundle = dir.join("jssip.js");

@@ -151,7 +151,7 @@ impl Core {
         &mut self,
         connection: ConnectionId,
         key: (ConnectionId, String),
-        mut request: Request,
+        request: Request,
         caller: Option<Extension>,
         callee: &Extension,
         now: Instant,
@@ -160,10 +160,6 @@ impl Core {
         let refuse = |request: &Request, status, reason: &str| Err(request.response(status, reason, Some("edge")));
         if callee.domain != caller.domain {
             return refuse(&request, 403, "Relaying Denied");
-        }
-        // What the proof was made of is nobody else's business; and only a trusted host may assert an identity (RFC 3325 section 5).
-        for header in [Header::ProxyAuthorization, Header::PAssertedIdentity, Header::RemotePartyId] {
-            request.remove(header);
         }
         if callee.user == ECHO {
             return self.echo_new(connection, key, &caller, request, now);
@@ -343,6 +339,7 @@ impl Core {
         }
         match self.other_end(connection, &identity, route.as_deref(), request.uri_text()) {
             Ok(to) => {
+                withhold(&mut request);
                 request.push_via(&our_via(self.secret.number()));
                 self.send(to, request.to_bytes());
             }
@@ -443,8 +440,17 @@ impl Core {
     }
 }
 
+/// Takes off what goes no further than the edge: a proof of who asks is nobody else's business, and
+/// only a trusted host may assert an identity (RFC 3325 section 5).
+fn withhold(request: &mut Request) {
+    for header in [Header::ProxyAuthorization, Header::PAssertedIdentity, Header::RemotePartyId] {
+        request.remove(header);
+    }
+}
+
 fn copy_for(request: &Request, target: &Target, via: &str) -> Request {
     let mut copy = request.clone();
+    withhold(&mut copy);
     if let Some(uri) = &target.uri {
         copy.set_uri(uri);
     }

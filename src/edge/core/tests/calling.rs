@@ -410,6 +410,27 @@ fn requests_inside_a_call_reach_the_other_phone_both_ways() {
     }
 }
 
+/// Many user agents put their last proof, made for the edge, on every further request of the call.
+#[test]
+fn neither_a_proof_nor_an_asserted_identity_reaches_the_other_phone_inside_a_call() {
+    let mut world = World::new();
+    let caller = world.phone("101", 1);
+    let callee = world.phone("102", 2);
+    let (_, ok) = world.call(caller, callee);
+    for (n, method) in [Method::Ack, Method::Info, Method::Bye].into_iter().enumerate() {
+        let mut request = in_dialog(caller, method, &ok, 1, 200 + u32::try_from(n).unwrap());
+        request.append(Header::ProxyAuthorization, "Digest username=\"101\", response=\"c0ffee\"");
+        request.append(Header::PAssertedIdentity, "<sip:boss@acme.sip.test>");
+        request.append(Header::RemotePartyId, "<sip:boss@acme.sip.test>");
+        world.send(caller, &request);
+        let received = world.asked(callee);
+        assert_eq!(received.method(), method);
+        for private in [Header::ProxyAuthorization, Header::PAssertedIdentity, Header::RemotePartyId] {
+            assert!(!received.has(private), "{received:?}");
+        }
+    }
+}
+
 #[test]
 fn a_call_goes_on_after_either_phone_has_reconnected() {
     let mut world = World::new();

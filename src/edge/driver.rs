@@ -318,7 +318,7 @@ fn close_frame(reason: CloseReason) -> CloseFrame {
         CloseReason::NotSignedIn => frame(CloseCode::Policy, "not signed in"),
         CloseReason::TooManyFailures => frame(CloseCode::Policy, "too many wrong passwords"),
         CloseReason::Malformed => frame(CloseCode::Policy, "too many malformed messages"),
-        CloseReason::Revoked => frame(CloseCode::Policy, "extension removed"),
+        CloseReason::Revoked => frame(CloseCode::Policy, "extension removed or password changed"),
     }
 }
 

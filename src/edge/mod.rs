@@ -116,8 +116,9 @@ impl Edge {
         driver::serve(Arc::clone(&self.shared), io, peer).await;
     }
 
-    /// Re-reads the directory: connections of extensions and tenants that are gone are closed at once.
-    /// Call it after a tenant was disabled or an extension removed.
+    /// Re-reads the directory: connections of extensions and tenants that are gone are closed at once,
+    /// and so are those that signed in by a password that is no longer the extension's.
+    /// Call it after a tenant was disabled, or an extension removed or given a new password.
     pub fn directory_changed(&self) {
         driver::directory_changed(&self.shared);
     }

@@ -8,10 +8,12 @@ use std::time::Instant;
 use bitcall_sip::digest::{Algorithm, Challenge, Credentials, Qop, Secret as Password};
 use bitcall_sip::message::{Header, Request, Response};
 use bitcall_sip::uri::Uri;
+use sha2::{Digest as _, Sha256};
 use tracing::warn;
 
 use super::secret::Nonce;
 use super::{CloseReason, ConnectionId, Core};
+use crate::edge::Credentials as Known;
 
 /// Wrong answers in a row before the connection is closed.
 const PATIENCE: u8 = 10;
@@ -54,6 +56,24 @@ pub enum Role {
     Proxy,
 }
 
+/// Tells one password of an extension from the next, without being of use to anybody who reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint([u8; 16]);
+
+impl Fingerprint {
+    pub fn of(credentials: &Known) -> Self {
+        let digest = Sha256::digest(format!("{}\n{}", credentials.ha1_md5, credentials.ha1_sha256));
+        Self(digest.first_chunk().copied().unwrap_or_default())
+    }
+}
+
+/// What a request has proven.
+pub struct Proven {
+    pub user: String,
+    /// Of the password that it was proven by.
+    pub password: Fingerprint,
+}
+
 impl Core {
     /// The extension of `domain` that this request proves to come from, or the answer to it.
     pub(super) fn authenticate(
@@ -63,7 +83,7 @@ impl Core {
         domain: &str,
         role: Role,
         now: Instant,
-    ) -> Result<String, Response> {
+    ) -> Result<Proven, Response> {
         let header = match role {
             Role::Registrar => Header::Authorization,
             Role::Proxy => Header::ProxyAuthorization,
@@ -72,7 +92,7 @@ impl Core {
         let Some(given) = given else {
             return Err(self.challenge(connection, request, domain, role, false, now));
         };
-        if !self.is_right(&given, request, domain) {
+        let Some(password) = self.proven_by(&given, request, domain) else {
             let Some(state) = self.connections.get_mut(&connection) else {
                 return Err(request.response(403, "Forbidden", None));
             };
@@ -82,7 +102,7 @@ impl Core {
                 self.close(connection, CloseReason::TooManyFailures);
             }
             return Err(self.challenge(connection, request, domain, role, false, now));
-        }
+        };
         let fresh = match self.secret.check_nonce(&given.nonce, connection, domain, now) {
             Nonce::Fresh { serial } => given.count().is_some_and(|count| {
                 self.connections.get_mut(&connection).is_some_and(|state| state.nonces.take(serial, count))
@@ -95,10 +115,11 @@ impl Core {
         if let Some(state) = self.connections.get_mut(&connection) {
             state.failures = 0;
         }
-        Ok(given.username.into_owned())
+        Ok(Proven { user: given.username.into_owned(), password })
     }
 
-    fn is_right(&self, given: &Credentials<'_>, request: &Request, domain: &str) -> bool {
+    /// The password by which the answer is right, if it is.
+    fn proven_by(&self, given: &Credentials<'_>, request: &Request, domain: &str) -> Option<Fingerprint> {
         let known = self.directory.credentials(domain, &given.username);
         // An unknown name costs the same time as a wrong password, so that names cannot be found out.
         let unknown = "0".repeat(64);
@@ -110,7 +131,7 @@ impl Core {
                 (Ok(given), Ok(asked)) => given.is_equivalent(&asked),
                 _ => false,
             };
-        right && same_uri && given.qop != Qop::None && known.is_some()
+        known.filter(|_| right && same_uri && given.qop != Qop::None).map(|known| Fingerprint::of(&known))
     }
 
     fn challenge(

@@ -31,7 +31,7 @@ use tracing::debug;
 
 use super::echo::{CallId, Order};
 use super::{Directory, Limits, Statistics};
-use auth::UsedNonces;
+use auth::{Fingerprint, UsedNonces};
 use echo_dialog::EchoCall;
 use location::{Extension, Location};
 use routing::Pending;
@@ -52,7 +52,7 @@ pub enum CloseReason {
     TooManyFailures,
     /// Too much that is not SIP.
     Malformed,
-    /// The extension or its tenant is gone.
+    /// The extension or its tenant is gone, or the password is another one now.
     Revoked,
 }
 
@@ -73,6 +73,8 @@ struct Connection {
     peer: SocketAddr,
     /// Who has signed in on it.
     identity: Option<Extension>,
+    /// By which password.
+    password: Option<Fingerprint>,
     nonces: UsedNonces,
     /// Wrong passwords in a row.
     failures: u8,
@@ -145,6 +147,7 @@ impl Core {
         let connection = Connection {
             peer,
             identity: None,
+            password: None,
             nonces: UsedNonces::default(),
             failures: 0,
             malformed: 0,

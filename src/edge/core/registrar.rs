@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bitcall_sip::message::{Contact, Header, NameAddr, Request, Response, push_number, unquote};
 use tracing::{debug, info};
 
-use super::auth::Role;
+use super::auth::{Fingerprint, Role};
 use super::location::{Binding, DeviceId, Extension};
 use super::{CloseReason, ConnectionId, Core, Timer};
 
@@ -64,11 +64,11 @@ impl Core {
             return Err(response);
         }
         let proven = self.authenticate(connection, request, &domain, Role::Registrar, now)?;
-        if proven != user {
+        if proven.user != user {
             return refuse(403, "Not Your Extension");
         }
         let extension = Extension { domain, user };
-        if !self.sign_in(connection, &extension) {
+        if !self.sign_in(connection, &extension, proven.password) {
             return refuse(403, "Connection Belongs to Another Extension");
         }
 
@@ -191,7 +191,7 @@ impl Core {
     }
 
     /// Ties a connection to an extension. A connection speaks for one at a time; it may change hands once nothing hangs on it.
-    pub(super) fn sign_in(&mut self, connection: ConnectionId, extension: &Extension) -> bool {
+    pub(super) fn sign_in(&mut self, connection: ConnectionId, extension: &Extension, password: Fingerprint) -> bool {
         let Some(state) = self.connections.get(&connection) else { return false };
         if let Some(known) = &state.identity
             && known != extension
@@ -201,18 +201,25 @@ impl Core {
         }
         if let Some(state) = self.connections.get_mut(&connection) {
             state.identity = Some(extension.clone());
+            state.password = Some(password);
         }
         true
     }
 
-    /// Closes the connections whose extension or tenant is gone.
+    /// Closes the connections whose extension or tenant is gone, or whose extension has another password now.
     pub fn directory_changed(&mut self) {
+        let is_current = |extension: &Extension, password: Option<Fingerprint>| {
+            let known = self.directory.credentials(&extension.domain, &extension.user);
+            self.directory.serves(&extension.domain) && known.as_ref().map(Fingerprint::of) == password
+        };
         let gone: Vec<(ConnectionId, Extension)> = self
             .connections
             .iter()
-            .filter_map(|(id, state)| Some((*id, state.identity.clone()?)))
-            .filter(|(_, e)| {
-                !self.directory.serves(&e.domain) || self.directory.credentials(&e.domain, &e.user).is_none()
+            // Those that are told to go already must not end a call that began since.
+            .filter(|(_, state)| !state.closing)
+            .filter_map(|(id, state)| {
+                let extension = state.identity.as_ref()?;
+                (!is_current(extension, state.password)).then(|| (*id, extension.clone()))
             })
             .collect();
         for (connection, extension) in gone {

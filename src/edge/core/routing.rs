@@ -209,10 +209,10 @@ impl Core {
             return refuse(403, "Relaying Denied");
         }
         let proven = self.authenticate(connection, request, &caller.domain, Role::Proxy, now)?;
-        if proven != caller.user {
+        if proven.user != caller.user {
             return refuse(403, "From Is Not Your Extension");
         }
-        if !self.sign_in(connection, &caller) {
+        if !self.sign_in(connection, &caller, proven.password) {
             return refuse(403, "Connection Belongs to Another Extension");
         }
         Ok(caller)

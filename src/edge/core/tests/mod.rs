@@ -22,10 +22,11 @@ pub const ACME: &str = "acme.sip.test";
 pub const OTHER: &str = "other.sip.test";
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n";
 
-/// Both tenants have 101, 102 and 103 with the password `pw-<user>`, until they are removed.
+/// Both tenants have 101, 102 and 103 with the password `pw-<user>`, until they are removed or get another.
 #[derive(Default)]
 pub struct Tenants {
     removed: Mutex<HashSet<String>>,
+    passwords: Mutex<HashMap<&'static str, &'static str>>,
 }
 
 impl Directory for Tenants {
@@ -38,7 +39,8 @@ impl Directory for Tenants {
         if !self.serves(domain) || removed || !["101", "102", "103"].contains(&username) {
             return None;
         }
-        let password = format!("pw-{username}");
+        let usual = format!("pw-{username}");
+        let password = self.passwords.lock().unwrap().get(username).map_or(usual, |reset| (*reset).to_owned());
         Some(Credentials {
             ha1_md5: ha1(Algorithm::Md5, username, domain, &password),
             ha1_sha256: ha1(Algorithm::Sha256, username, domain, &password),

@@ -194,6 +194,29 @@ fn a_removed_extension_is_cut_off_at_once() {
 }
 
 #[test]
+fn who_signed_in_by_a_password_that_is_no_longer_right_is_cut_off_and_nobody_else() {
+    let mut world = World::new();
+    let old = world.phone("101", 1);
+    let other = world.phone("102", 2);
+    // Signed in by a call, not by a registration.
+    let caller = world.connect("101", ACME, 3);
+    world.invite(caller, "102");
+    world.tenants.passwords.lock().unwrap().insert("101", "reset");
+    let new = world.connect("101", ACME, 4);
+    let request = world.registration(new);
+    world.send_signed_with(new, &request, "reset");
+    world.core.directory_changed();
+    world.collect();
+    for cut in [old, caller] {
+        assert_eq!(world.closed.get(&cut.connection), Some(&CloseReason::Revoked));
+    }
+    for kept in [other, new] {
+        assert_eq!(world.closed.get(&kept.connection), None);
+    }
+    assert_eq!(world.core.statistics().contacts, 2);
+}
+
+#[test]
 fn shutting_down_tells_everybody_to_go_and_lets_nobody_in() {
     let mut world = World::new();
     let phone = world.phone("101", 1);

@@ -16,6 +16,9 @@ use browser::Browser;
 use demo::Demo;
 use media::Media;
 use phone::Phone;
+use serde_json::json;
+
+use crate::installation::send;
 
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n";
 
@@ -80,6 +83,20 @@ async fn strangers_and_wrong_passwords_get_nowhere() {
     // Bob has heard of none of it: the first that reaches him is this.
     alice.invite(&bob.address(), SDP).await;
     bob.expect_request(Method::Invite).await;
+}
+
+#[tokio::test]
+async fn a_reset_password_disconnects_whoever_signed_in_by_the_old_one() {
+    let demo = Demo::start().await;
+    let mut thief = Phone::register(&demo, 0).await;
+    let mut bob = Phone::register(&demo, 1).await;
+    let body = json!({ "tenantId": "demo", "username": demo.extensions[0].0, "resetPassword": true }).to_string();
+    let headers = [("x-bitcall-panel-key", demo.panel_key.as_str()), ("content-type", "application/json")];
+    let address = demo.url.strip_prefix("http://").unwrap();
+    let answer = send(address, "POST", "/api/tenant/extensions", &headers, &body).await.unwrap();
+    assert_eq!(answer.status, 200);
+    assert_eq!(thief.receive().await, None, "closed");
+    assert_eq!(bob.try_register().await.status(), 200, "the others stay");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use super::{Exit, Failure, Globals};
@@ -71,6 +72,7 @@ impl House {
             limits: edge::Limits::default(),
         };
         let edge = Edge::new(Arc::new(server::Directory(self.platform.clone())), edge);
+        tokio::spawn(cut_off_who_may_no_longer(self.platform.changes(), edge.clone()));
         let access = Access::new(Some(&self.secrets.panel_key), Some(&self.secrets.master_secret));
         let front = Front {
             api: api::router(self.platform.clone(), access),
@@ -85,6 +87,14 @@ impl House {
         let server = Server::start(doors, tls, front, config.limits.clone())?;
         tokio::spawn(self.platform.clone().keep_key_uses());
         Ok(Running { server, platform: self.platform, signals })
+    }
+}
+
+/// A tenant may be disabled now, an extension gone: their phones are, too. Whatever became of
+/// the request that changed it.
+async fn cut_off_who_may_no_longer(mut changes: watch::Receiver<()>, edge: Edge) {
+    while changes.changed().await.is_ok() {
+        edge.directory_changed();
     }
 }
 

@@ -111,18 +111,11 @@ impl Front {
 
     /// The router of the API, within the time a request may take (its body's arrival included).
     async fn routed(&self, visit: &Visit, request: Request<Incoming>) -> Response<Answer> {
-        let changes = !request.method().is_safe();
         let mut request = request.map(axum::body::Body::new);
         request.extensions_mut().insert(visit.via());
         let answer = self.api.clone().call(request);
         match tokio::time::timeout(visit.shared.limits.request_timeout, answer).await {
-            Ok(Ok(response)) => {
-                if changes && response.status().is_success() {
-                    // A tenant may be disabled now, an extension gone: their phones are, too.
-                    self.edge.directory_changed();
-                }
-                response.map(Answer::Routed)
-            }
+            Ok(Ok(response)) => response.map(Answer::Routed),
             Ok(Err(never)) => match never {},
             Err(_) => fault::answer(
                 StatusCode::REQUEST_TIMEOUT,

@@ -3,7 +3,8 @@
 //! Reads come from the snapshot. A change reads the record's revision there,
 //! applies a rule, and commits on the condition that the revision still
 //! stands; when somebody was faster it looks again and decides again. The
-//! snapshot follows before the caller gets the answer.
+//! snapshot follows before the caller gets the answer, and also when the caller
+//! does not wait for it: what the store holds, memory knows.
 
 use std::fs::DirBuilder;
 use std::io;
@@ -11,6 +12,8 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
 
 use super::effective::Defaults;
 use super::extension::{Credentials, Extension, GENERATED_PASSWORD, NewExtension, checked_password};
@@ -36,7 +39,8 @@ struct Inner {
     defaults: Defaults,
     snapshot: RwLock<Snapshot>,
     /// Held while an extension is changed: the snapshot must see the changes in the store's order.
-    extension_change: tokio::sync::Mutex<()>,
+    extension_change: Arc<tokio::sync::Mutex<()>>,
+    changed: watch::Sender<()>,
 }
 
 /// Why the data directory could not be opened.
@@ -104,7 +108,8 @@ impl Platform {
             pepper,
             defaults,
             snapshot: RwLock::new(snapshot),
-            extension_change: tokio::sync::Mutex::default(),
+            extension_change: Arc::default(),
+            changed: watch::Sender::new(()),
         }));
         for (key, record) in platform.0.store.scan(records::TENANTS).await? {
             platform.publish(decode(&key, &record.bytes)?, record.revision);
@@ -114,6 +119,11 @@ impl Platform {
 
     pub fn defaults(&self) -> &Defaults {
         &self.0.defaults
+    }
+
+    /// Wakes whoever must look again after a change, many changes at once included.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.0.changed.subscribe()
     }
 
     pub fn tenant(&self, id: &TenantId) -> Result<Arc<Live>, Refusal> {
@@ -178,10 +188,8 @@ impl Platform {
             .require_absent(&label_key)
             .put(&tenant_key, stored_form(&tenant)?)
             .put(&label_key, stored_form(&id)?);
-        match self.0.store.commit(batch).await {
-            Ok(revision) => {
-                Ok(Provisioned { live: self.publish(tenant, revision), api_key, api_key_meta: stored.meta(None) })
-            }
+        match self.commit(batch, |platform, revision| platform.publish(tenant, revision)).await {
+            Ok(live) => Ok(Provisioned { live, api_key, api_key_meta: stored.meta(None) }),
             Err(store::Error::Conflict(key)) if key == label_key => Err(Refusal::TenantAlike(id.to_string())),
             Err(store::Error::Conflict(_)) => Err(Refusal::TenantExists(id.to_string())),
             Err(error) => Err(Refusal::Unavailable(error)),
@@ -225,7 +233,7 @@ impl Platform {
         if let Some(password) = &new.password {
             checked_password(password).map_err(|invalid| invalid.at("password"))?;
         }
-        let _in_order = self.0.extension_change.lock().await;
+        let in_order = Arc::clone(&self.0.extension_change).lock_owned().await;
         let generated = new.password.is_none();
         let password = match new.password {
             Some(password) => password,
@@ -239,13 +247,12 @@ impl Platform {
             display_name: new.display_name.or_else(|| existing.as_ref()?.display_name.clone()),
             username: new.username,
         };
-        let added = |extension, created| AddedExtension { extension, created, password };
         let key = records::extension_key(id, &extension.username);
         let mut batch =
             Batch::new().require_present(records::tenant_key(id.as_str())).put(&key, stored_form(&extension)?);
         match existing {
             Some(existing) if !generated && existing.credentials == extension.credentials && !reset => {
-                return Ok(added(existing, false));
+                return Ok(AddedExtension { extension: existing, created: false, password });
             }
             Some(_) if !reset => {
                 return Err(Refusal::ExtensionExists(extension.username.to_string()));
@@ -253,31 +260,33 @@ impl Platform {
             Some(_) => {}
             None => batch = batch.require_absent(&key),
         }
-        match self.0.store.commit(batch).await {
-            Ok(_) => {}
-            Err(store::Error::Conflict(missing)) if missing != key => {
-                return Err(Refusal::TenantNotFound(id.to_string()));
-            }
-            Err(store::Error::Conflict(_)) => {
-                return Err(Refusal::ExtensionExists(extension.username.to_string()));
-            }
-            Err(error) => return Err(Refusal::Unavailable(error)),
+        let (tenant, username) = (id.clone(), extension.username.to_string());
+        let follow = move |platform: &Self, _| {
+            platform.snapshot_mut().put_extension(&tenant, extension.clone());
+            drop(in_order);
+            Arc::new(extension)
+        };
+        match self.commit(batch, follow).await {
+            Ok(extension) => Ok(AddedExtension { extension, created: true, password }),
+            Err(store::Error::Conflict(missing)) if missing != key => Err(Refusal::TenantNotFound(id.to_string())),
+            Err(store::Error::Conflict(_)) => Err(Refusal::ExtensionExists(username)),
+            Err(error) => Err(Refusal::Unavailable(error)),
         }
-        let mut snapshot = self.snapshot_mut();
-        snapshot.put_extension(id, extension.clone());
-        Ok(added(Arc::new(extension), true))
     }
 
     pub async fn remove_extension(&self, id: &TenantId, username: &Username) -> Result<(), Refusal> {
         self.tenant(id)?;
-        let _in_order = self.0.extension_change.lock().await;
+        let in_order = Arc::clone(&self.0.extension_change).lock_owned().await;
         if self.snapshot().extension(id.as_str(), username.as_str()).is_none() {
             return Err(Refusal::ExtensionNotFound(username.to_string()));
         }
         let batch = Batch::new().remove(records::extension_key(id, username));
-        self.0.store.commit(batch).await.map_err(Refusal::Unavailable)?;
-        self.snapshot_mut().remove_extension(id, username);
-        Ok(())
+        let (tenant, username) = (id.clone(), username.clone());
+        let follow = move |platform: &Self, _| {
+            platform.snapshot_mut().remove_extension(&tenant, &username);
+            drop(in_order);
+        };
+        self.commit(batch, follow).await.map_err(Refusal::Unavailable)
     }
 
     /// The digests by which the edge authenticates `username@domain`; none
@@ -346,12 +355,29 @@ impl Platform {
             }
             tenant.updated_at = Timestamp::now();
             let batch = Batch::new().require_revision(&key, live.revision).put(&key, stored_form(&tenant)?);
-            match self.0.store.commit(batch).await {
-                Ok(revision) => return Ok((self.publish(tenant, revision), outcome)),
+            match self.commit(batch, |platform, revision| platform.publish(tenant, revision)).await {
+                Ok(live) => return Ok((live, outcome)),
                 Err(store::Error::Conflict(_)) => live = self.reload(id).await?,
                 Err(error) => return Err(Refusal::Unavailable(error)),
             }
         }
+    }
+
+    /// Commits, and lets memory follow. In a task of its own, because a caller whose time is up or
+    /// whose client has gone is dropped at any await: the write would stand, and memory not know of it.
+    async fn commit<T: Send + 'static>(
+        &self,
+        batch: Batch,
+        follow: impl FnOnce(&Self, Revision) -> T + Send + 'static,
+    ) -> Result<T, store::Error> {
+        let platform = self.clone();
+        let work = tokio::spawn(async move {
+            let revision = platform.0.store.commit(batch).await?;
+            let outcome = follow(&platform, revision);
+            platform.0.changed.send_replace(());
+            Ok(outcome)
+        });
+        work.await.unwrap_or_else(|error| Err(store::Error::Failed(format!("the change broke off: {error}"))))
     }
 
     async fn reload(&self, id: &TenantId) -> Result<Arc<Live>, Refusal> {

@@ -1,6 +1,9 @@
 //! The platform as a whole, on a store of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::task::{Context, Waker};
+use std::time::Duration;
+
 use futures_util::future::join_all;
 
 use super::effective::Defaults;
@@ -140,6 +143,32 @@ async fn changes_that_meet_are_all_kept() {
     assert_eq!(live.tenant.api_keys.len(), 16);
     let stored = house.reopened().await.platform.tenant(acme).unwrap();
     assert_eq!(stored.tenant, live.tenant, "memory and disk agree");
+}
+
+/// Begins a change and drops it at once, as when its client hangs up, then waits for the outcome.
+async fn abandoned<T>(platform: &Platform, change: impl Future<Output = T>, happened: impl Fn() -> bool) {
+    let mut changes = platform.changes();
+    let mut change = Box::pin(change);
+    let begun = change.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(begun.is_pending());
+    drop(change);
+    let seen = tokio::time::timeout(Duration::from_secs(20), changes.changed()).await;
+    assert!(seen.is_ok_and(|seen| seen.is_ok()) && happened(), "memory follows the store, and whoever watches is told");
+}
+
+#[tokio::test]
+async fn a_change_whose_client_goes_away_is_made_in_memory_too() {
+    let house = House::new().await;
+    let platform = &house.platform;
+    let acme = &acme();
+    let anna = "101".parse().unwrap();
+    abandoned(platform, platform.provision(NewTenant::named(acme.clone())), || platform.tenant(acme).is_ok()).await;
+    let named = SettingsChange { display_name: Change::Set("New".into()), ..SettingsChange::default() };
+    let name = || platform.tenant(acme).unwrap().tenant.settings.display_name.clone();
+    abandoned(platform, platform.change_settings(acme, named), || name().as_deref() == Some("New")).await;
+    let extensions = || platform.extensions(acme).unwrap().len();
+    abandoned(platform, platform.add_extension(acme, extension(None), false), || extensions() == 1).await;
+    abandoned(platform, platform.remove_extension(acme, &anna), || extensions() == 0).await;
 }
 
 #[tokio::test]

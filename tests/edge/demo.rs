@@ -14,6 +14,7 @@ pub struct Demo {
     pub url: String,
     pub wss: String,
     pub domain: String,
+    pub panel_key: String,
     /// User name and password of each extension.
     pub extensions: Vec<(String, String)>,
 }
@@ -38,6 +39,7 @@ impl Demo {
             url: text(&ready["url"]),
             wss: text(&ready["sip"]["wss"]),
             domain: text(&ready["sip"]["domain"]),
+            panel_key: text(&ready["panelKey"]),
             extensions: extensions.iter().map(|e| (text(&e["username"]), text(&e["password"]))).collect(),
         }
     }

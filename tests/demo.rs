@@ -1,5 +1,6 @@
 //! `bitcall demo`: what it says is true, and it leaves nothing behind.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
@@ -115,7 +116,11 @@ async fn kept_data_mean_the_same_keys_and_passwords_after_a_restart() {
     first.running.signal(Signal::TERM);
     assert!(first.running.ended().success());
 
+    let memory = data.path().join("kept/demo.json");
+    let inode = || std::fs::metadata(&memory).unwrap().ino();
+    let before = inode();
     let second = Demo::start(&arguments);
+    assert_eq!(inode(), before, "what is the same is not written again");
     for same in ["/apiKey", "/panelKey", "/masterSecret", "/extensions/0/password", "/extensions/1/password"] {
         assert_eq!(first.text(same), second.text(same), "{same}");
     }

@@ -14,7 +14,8 @@ use serde_json::json;
 
 use super::{Exit, Failure, Globals, serve};
 use crate::config::{Config, PublicUrl, Secrets};
-use crate::server::{self, BindError, Bound, ControlSocket, Doors, write_private};
+use crate::server::{self, BindError, Bound, ControlSocket, Doors};
+use crate::store::replace_private;
 use crate::tenancy::{NewExtension, NewTenant, Platform, TenantId};
 
 const FIRST_PORT: u16 = 8088;
@@ -212,7 +213,7 @@ impl Home {
 
     fn remember(&self, memory: &Memory) -> Result<(), Failure> {
         if !self.ephemeral {
-            write_private(&self.path.join(MEMORY), &serde_json::to_string_pretty(memory)?)?;
+            replace_private(&self.path.join(MEMORY), serde_json::to_string_pretty(memory)?.as_bytes())?;
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::{Failure, Globals};
 use crate::config::{self, Secrets};
-use crate::server::write_private;
+use crate::store::replace_private;
 
 #[derive(Debug, Args)]
 pub struct Init {
@@ -37,8 +37,9 @@ impl Init {
         let fresh = Secrets::random()?;
         let panel_key = secrets_dir.join("panel_key");
         let master_secret = secrets_dir.join("master_secret");
-        write_new(&panel_key, &fresh.panel_key, write_private)?;
-        write_new(&master_secret, &fresh.master_secret, write_private)?;
+        let secretly = |path: &Path, text: &str| replace_private(path, text.as_bytes());
+        write_new(&panel_key, &fresh.panel_key, secretly)?;
+        write_new(&master_secret, &fresh.master_secret, secretly)?;
         // Holds no secret, and Bitcall's user must be able to read it.
         let text = self.configuration(&panel_key, &master_secret);
         write_new(&file, &text, |path, text| fs::write(path, text))?;

@@ -30,7 +30,7 @@ pub use directory::Directory;
 pub use front::{Caller, Front, RequestIds};
 pub use listen::{BindError, Bound, ControlSocket, raise_file_limit, tcp};
 pub use notify::ready as announce_ready;
-pub use tls::{Certificates, Source as CertificateSource, write_private};
+pub use tls::{Certificates, Source as CertificateSource};
 
 /// How long accepting pauses when the system has no room for a further connection.
 const BREATHER: Duration = Duration::from_millis(50);

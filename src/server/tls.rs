@@ -5,7 +5,7 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -18,6 +18,7 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use crate::config;
+use crate::store::replace_private;
 
 /// Apple refuses certificates that are valid for longer than 398 days.
 const DEVELOPMENT_DAYS: i64 = 397;
@@ -99,7 +100,7 @@ impl Source {
         let certificate = params.self_signed(&key).map_err(failed)?;
 
         let keep = |path: &Path, text: &str| {
-            write_private(path, text).map_err(|error| TlsError::Keep { path: path.to_owned(), error })
+            replace_private(path, text.as_bytes()).map_err(|error| TlsError::Keep { path: path.to_owned(), error })
         };
         fs::DirBuilder::new()
             .recursive(true)
@@ -135,14 +136,6 @@ fn from_pem(what: &'static str, path: &Path, error: pem::Error) -> TlsError {
         pem::Error::Io(error) => TlsError::Unreadable { what, path, error },
         other => TlsError::NotPem { what, path, reason: other.to_string() },
     }
-}
-
-/// Readable by the owner only, from the first moment.
-pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    use std::io::Write as _;
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }
 
 /// Answers every handshake with the current certificate.

@@ -2,9 +2,9 @@
 //! whoever owns the directory. So that a command which root runs before the
 //! first start leaves nothing behind that the server's user cannot open.
 
-use std::fs::{self, File, OpenOptions};
-use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 /// Makes `path`, which must not exist: what lies there already, be it a link to
@@ -19,4 +19,62 @@ pub fn create_private(path: &Path) -> io::Result<File> {
         }
     }
     Ok(file)
+}
+
+/// Writes `path` whole or not at all: whoever is killed on the way, or loses power, leaves the old
+/// file or the new one. What holds these bytes already is not written again.
+pub fn replace_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if fs::read(path).is_ok_and(|found| found == bytes) {
+        return fs::set_permissions(path, Permissions::from_mode(0o600));
+    }
+    let mut unnamed = path.as_os_str().to_owned();
+    unnamed.push(".new");
+    // Perhaps somebody was killed here.
+    match fs::remove_file(&unnamed) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = create_private(Path::new(&unnamed))?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&unnamed, path)?;
+    match path.parent() {
+        Some(directory) => File::open(directory)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_by_another_and_never_rewritten() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, witness) = (directory.path().join("secret.json"), directory.path().join("witness"));
+        fs::write(&path, "old").unwrap();
+        fs::hard_link(&path, &witness).unwrap();
+        fs::write(directory.path().join("secret.json.new"), "hal").unwrap();
+        replace_private(&path, b"new").unwrap();
+        assert_eq!(fs::read(&witness).unwrap(), b"old", "there was no moment without a whole file");
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "nothing is left over");
+    }
+
+    #[test]
+    fn what_is_there_already_is_kept_and_made_private() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret.json");
+        fs::write(&path, "same").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let before = fs::metadata(&path).unwrap();
+        replace_private(&path, b"same").unwrap();
+        let after = fs::metadata(&path).unwrap();
+        assert_eq!((after.ino(), after.mode() & 0o777), (before.ino(), 0o600));
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        replace_private(&path, b"other").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    }
 }

@@ -13,7 +13,7 @@ mod file;
 use futures_util::future::BoxFuture;
 
 pub use embedded::Embedded;
-pub use file::create_private;
+pub use file::replace_private;
 
 /// A record as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Write as _};
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::timestamp::Timestamp;
-use crate::store::create_private;
+use crate::store::replace_private;
 
 /// An API key in clear. Not `Clone`, not stored, and not shown by `Debug`.
 pub struct ApiKey(String);
@@ -133,19 +133,8 @@ impl Pepper {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let mut secret = [0; 32];
                 random(&mut secret)?;
-                // A crash must not leave half a pepper behind: it gets its name when it is on the disk.
-                let unnamed = path.with_extension("new");
-                match fs::remove_file(&unnamed) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    _ => {}
-                }
-                let mut file = create_private(&unnamed)?;
-                file.write_all(&secret)?;
-                file.sync_all()?;
-                fs::rename(&unnamed, path)?;
-                if let Some(directory) = path.parent() {
-                    fs::File::open(directory)?.sync_all()?;
-                }
+                // A crash must not leave half a pepper behind.
+                replace_private(path, &secret)?;
                 Self::new(&secret)
             }
             Err(error) => Err(error),

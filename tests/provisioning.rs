@@ -241,6 +241,17 @@ async fn every_faulty_field_is_named_and_nothing_is_written() {
 }
 
 #[tokio::test]
+async fn what_a_change_says_in_its_url_is_not_read() {
+    let bitcall = Installation::serving().await;
+    bitcall.tenant("acme", "pro").await;
+    let path = "/api/tenant/extensions?tenantId=acme&username=101&password=correct-horse-battery";
+    let answer = bitcall.send("POST", path, &[("x-bitcall-panel-key", PANEL_KEY)], "").await;
+    assert_eq!(refusal(&answer), (400, "MISSING_TENANT_ID".into()), "URLs end up in logs");
+    let extensions = bitcall.done("GET", "/api/tenant/extensions?tenantId=acme", Value::Null).await;
+    assert_eq!(extensions["extensions"], json!([]));
+}
+
+#[tokio::test]
 async fn bad_requests_get_clear_answers_in_the_envelope() {
     let bitcall = Installation::serving().await;
     bitcall.tenant("acme", "pro").await;

@@ -22,12 +22,13 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 use tokio_rustls::TlsConnector;
 use tower::ServiceExt as _;
 use url::{Host, Url};
 
 use crate::api::{self, Access, Via};
+use crate::dial;
 use crate::store;
 use crate::tenancy::{Defaults, OpenError, Platform};
 
@@ -191,7 +192,7 @@ impl Remote {
         let unreachable = |why: String| Error::Unreachable(format!("{}: {why}", self.url));
         let host = self.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
         let port = self.url.port_or_known_default().unwrap_or(443);
-        let stream = TcpStream::connect((host, port)).await.map_err(|error| unreachable(error.to_string()))?;
+        let stream = dial::connect(host, port).await.map_err(|error| unreachable(error.to_string()))?;
         if self.url.scheme() != "https" {
             return exchange(stream, request).await;
         }

@@ -383,6 +383,9 @@ async fn exit_codes_tell_scripts_what_happened_and_repeating_is_safe() {
     assert_eq!(exit(&["tenant", "list", "--socket", "nowhere.sock"]), 3);
     assert_eq!(exit(&["tenant", "list", "--server", "http://127.0.0.1:9"]), 3);
     assert_eq!(exit(&["tenant", "list", "--server", "http://phone.example.com"]), 3, "keys never travel in clear");
+    let nowhere = bitcall.bitcall(&["tenant", "list", "--server", "https://nowhere.invalid"]);
+    assert_eq!(nowhere.exit, 3);
+    assert!(nowhere.err.contains("no host nowhere.invalid\n hint: "), "{nowhere:?}");
     assert_eq!(exit(&["tenant", "explode"]), 2);
     bitcall.start().await;
     let from_afar = ["tenant", "show", "acme", "--server", &bitcall.origin()];

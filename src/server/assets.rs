@@ -31,7 +31,9 @@ include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 const LOADER: &str = "/webphone/loader.js";
 
 /// For the phone page. Its styles and scripts are files, so nothing inline is
-/// allowed; which page may frame it is the tenant's business, checked by Origin.
+/// allowed. Any page may frame it: the page is the same for all tenants and holds
+/// nothing of theirs. A tenant's allowed origins are checked where its runtime
+/// configuration is asked for, not here.
 const PHONE_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; \
     worker-src 'self'; style-src 'self'; img-src 'self' https: data:; \
     media-src 'self' https: blob:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'";

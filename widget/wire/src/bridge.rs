@@ -76,7 +76,8 @@ pub struct Empty {}
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Init {
-    /// As answered by the server; the host page cannot change it.
+    /// As answered by the server to the loader. It passes through the host page, which could
+    /// change it: it configures that page's own phone, and grants nothing on the server.
     pub config: RuntimeConfig,
     #[serde(default)]
     pub host: Host,

@@ -36,6 +36,8 @@ async fn both_versions_of_http_are_spoken_over_tls() {
 #[tokio::test]
 async fn the_development_certificate_is_private_and_kept_over_a_restart() {
     let mut first = Serve::start("");
+    let warned = first.running.wait_for("the warning", |line| line.contains("self-signed").then(|| line.to_owned()));
+    assert!(!warned.contains('\x1b'), "no colours in a file: {warned:?}");
     let before = certificate(&first.connect(&["http/1.1"]).await);
     first.running.signal(Signal::TERM);
     assert!(first.running.ended().success());

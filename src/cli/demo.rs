@@ -2,7 +2,6 @@
 //! an account or the internet. Forgotten when stopped, unless `--data` keeps it.
 
 use std::fmt::Write as _;
-use std::io::IsTerminal as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -12,7 +11,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Exit, Failure, Globals, serve};
+use super::{Exit, Failure, Globals, colours, serve};
 use crate::config::{Config, PublicUrl, Secrets};
 use crate::server::{self, BindError, Bound, ControlSocket, Doors};
 use crate::store::replace_private;
@@ -90,7 +89,7 @@ impl Demo {
             if globals.json {
                 println!("{}", demo.for_scripts()?);
             } else {
-                println!("{}", demo.for_people(ephemeral, std::io::stdout().is_terminal()));
+                println!("{}", demo.for_people(ephemeral, colours(&std::io::stdout())));
             }
             running.until_stopped(None).await;
             Ok(())
@@ -291,8 +290,7 @@ impl Card {
         Bytes::from(text.to_string())
     }
 
-    fn for_people(&self, ephemeral: bool, terminal: bool) -> String {
-        let colour = terminal && std::env::var_os("NO_COLOR").is_none();
+    fn for_people(&self, ephemeral: bool, colour: bool) -> String {
         let paint = |code: &str, text: &str| {
             if colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
         };

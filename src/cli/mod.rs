@@ -12,6 +12,7 @@ mod serve;
 mod tenant;
 
 use std::fmt;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -83,6 +84,11 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+/// Whether to colour what is said on `stream`: people at a terminal like it, files and <https://no-color.org> do not.
+pub fn colours(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Why a command failed. A line of the message that starts with `hint:` says what to do.

@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
-use super::{Exit, Failure, Globals};
+use super::{Exit, Failure, Globals, colours};
 use crate::api::{self, Access};
 use crate::config::{Config, Log, LogFormat, PublicUrl, Secrets, Sip};
 use crate::edge::{self, Edge};
@@ -178,7 +178,10 @@ pub fn start_logging(log: &Log) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&log.filter).map_err(|error| {
         Failure::new(Exit::Misconfigured, format!("`log.filter` \"{}\" is not understood: {error}", log.filter))
     })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours(&std::io::stderr()));
     let started = match log.format {
         LogFormat::Human => builder.compact().try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

@@ -111,7 +111,7 @@ section! {
         /// Tenants' SIP domains are `<tenant>.<domain>`. The name needs no DNS entry.
         domain: String = r#""sip.bitcall.internal""#,
         /// Addresses under which this server is reached from outside when it is behind NAT, e.g.
-        /// ["203.0.113.5"]. The echo offers them for its media besides the machine's own.
+        /// `["203.0.113.5"]`. The echo offers them for its media besides the machine's own.
         media_addresses: Vec<IpAddr> = "[]",
         /// UDP port of the echo's media on every address. 0: any free one; behind a firewall or
         /// NAT choose one and let it through.

@@ -4,7 +4,7 @@
 //! Without the first a client could ask for a large answer, never read it, and
 //! hold the connection's memory for ever. The second is for HTTP/2, whose live
 //! peers always have something to say, because they are pinged; HTTP/1.1 and
-//! WebSockets time their reads themselves.
+//! Web sockets time their reads themselves.
 
 use std::io;
 use std::pin::Pin;

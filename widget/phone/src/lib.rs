@@ -9,6 +9,7 @@
 //! - [`signin`], [`recents`], [`number`], [`time`], [`theme`] are rules without a browser;
 //! - [`link`], [`media`] and [`tones`] reach the agent, the far end and the ear.
 
+pub mod announced;
 pub mod app;
 pub mod host;
 pub mod icons;

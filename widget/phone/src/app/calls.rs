@@ -217,7 +217,34 @@ impl App {
         }
         ui.muted.update(|muted| muted.retain(|id| find(&snapshot, id).is_some()));
         ui.snapshot.set(snapshot);
+        let missed = self.announced.borrow_mut().follow(given);
+        for (call, cause) in missed {
+            self.ended_unheard(&call, &cause);
+        }
         self.follow_registration(&before, given);
+    }
+
+    /// The end of a call that this page slept through. A tab that was awake has
+    /// it in the list already, and knows better.
+    pub(super) fn ended_unheard(&self, call: &Call, cause: &Cause) {
+        let now = page::now();
+        let duration = call.answered_at.map_or(0, |answered| now.saturating_sub(answered) / 1_000);
+        let recent = Recent::of(call, cause, duration);
+        if !self.ui.recents.with_untracked(|list| list.iter().any(|old| old.id == recent.id)) {
+            self.remember(&recent);
+        }
+        self.tell_end(call, cause, duration);
+    }
+
+    fn tell_end(&self, call: &Call, cause: &Cause, duration: u64) {
+        self.announced.borrow_mut().end(&call.id);
+        self.tell(&FromPhone::CallEnded(CallEnded {
+            call: call_ref(call),
+            duration,
+            cause: cause.words.clone(),
+            sip_code: cause.sip_code,
+        }));
+        self.tell_badge();
     }
 
     fn news(self: &Rc<Self>, event: Event) {
@@ -225,9 +252,15 @@ impl App {
         match event {
             Event::CallStarted { call } => {
                 ui.number.set(String::new());
-                self.tell(&FromPhone::CallStarted(call_ref(&call)));
+                if self.announced.borrow_mut().begin(&call) {
+                    self.tell(&FromPhone::CallStarted(call_ref(&call)));
+                }
             }
-            Event::CallIncoming { call } => self.tell(&FromPhone::CallIncoming(call_ref(&call))),
+            Event::CallIncoming { call } => {
+                if self.announced.borrow_mut().begin(&call) {
+                    self.tell(&FromPhone::CallIncoming(call_ref(&call)));
+                }
+            }
             Event::CallAnswered { call } => {
                 ui.said.set(format!("Connected with {}", caller(&call)));
                 self.tell(&FromPhone::CallAnswered(call_ref(&call)));
@@ -263,13 +296,7 @@ impl App {
         if recent.missed {
             self.missed.set(self.missed.get().saturating_add(1));
         }
-        self.tell(&FromPhone::CallEnded(CallEnded {
-            call: call_ref(call),
-            duration,
-            cause: cause.words.clone(),
-            sip_code: cause.sip_code,
-        }));
-        self.tell_badge();
+        self.tell_end(call, cause, duration);
         // What the person's own hand refused or gave up needs no news.
         if recent.answered || recent.missed || (call.direction == Direction::Outbound && !here) {
             let stays = recent.answered;

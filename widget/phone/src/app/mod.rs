@@ -13,6 +13,7 @@ use bitcall_wire::config::{RuntimeConfig, ThemeStart};
 use bitcall_wire::seam::{CallId, Registration, ToAgent};
 use sycamore::reactive::create_effect;
 
+use crate::announced::Announced;
 use crate::host::Host;
 use crate::link::Link;
 use crate::link::dom::{Listener, Timer};
@@ -38,6 +39,7 @@ pub struct App {
     waiting_timer: RefCell<Option<Timer>>,
     /// Calls that nobody took since the person last touched the phone.
     missed: Cell<u32>,
+    announced: RefCell<Announced>,
     /// Calls that this page ended itself: their end needs no card.
     ended_here: RefCell<HashSet<CallId>>,
     card_timer: RefCell<Option<Timer>>,
@@ -66,6 +68,7 @@ impl App {
             waiting_call: RefCell::default(),
             waiting_timer: RefCell::default(),
             missed: Cell::new(0),
+            announced: RefCell::default(),
             ended_here: RefCell::default(),
             card_timer: RefCell::default(),
             clock: RefCell::default(),

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use bitcall_wire::bridge::{FromPhone, Registered, Unregistered};
-use bitcall_wire::seam::{Account, Failure, FailureCode, Registration, Secret, Snapshot};
+use bitcall_wire::seam::{Account, Cause, Failure, FailureCode, Registration, Secret, Snapshot};
 
 use super::App;
 use crate::link::{Link, Place};
@@ -301,6 +301,10 @@ impl App {
     }
 
     fn forget_account(&self) {
+        let left = self.announced.borrow_mut().take();
+        for call in left {
+            self.ended_unheard(&call, &Cause { words: "Signed out".to_owned(), sip_code: None });
+        }
         let before = self.ui.snapshot.with_untracked(|snapshot| snapshot.registration.clone());
         self.give_up_waiting_call("Signed out.");
         self.ui.signed_in_as.set(None);

@@ -1,0 +1,106 @@
+//! The calls that the host page has heard of, and not yet that they are over.
+//!
+//! A page that slept or was away misses what the agent told meanwhile: another
+//! page may have taken its call over, or the agent may have begun anew. What
+//! is not in the agent's list any more is over, whoever ended it.
+
+use bitcall_wire::seam::{Call, CallState, Cause, Snapshot};
+
+#[derive(Debug, Default)]
+pub struct Announced(Vec<Call>);
+
+impl Announced {
+    /// False when the host page knows the call already.
+    pub fn begin(&mut self, call: &Call) -> bool {
+        let news = !self.0.iter().any(|known| known.id == call.id);
+        if news {
+            self.0.push(call.clone());
+        }
+        news
+    }
+
+    pub fn end(&mut self, call: &str) {
+        self.0.retain(|known| known.id != call);
+    }
+
+    /// All of them: the page leaves the agent, and will not hear how they end.
+    pub fn take(&mut self) -> Vec<Call> {
+        std::mem::take(&mut self.0)
+    }
+
+    /// The calls whose end nobody told. The agent tells an end before the
+    /// snapshot that shows it, so what is still here then was missed.
+    pub fn follow(&mut self, snapshot: &Snapshot) -> Vec<(Call, Cause)> {
+        let mut over = Vec::new();
+        self.0.retain_mut(|known| {
+            let Some(call) = snapshot.calls.iter().find(|call| call.id == known.id) else {
+                over.push((known.clone(), Cause { words: "Ended elsewhere".to_owned(), sip_code: None }));
+                return false;
+            };
+            known.clone_from(call);
+            if let CallState::Ended { cause } = &call.state {
+                over.push((known.clone(), cause.clone()));
+                return false;
+            }
+            true
+        });
+        over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bitcall_wire::seam::{Direction, Hold};
+
+    fn call(state: CallState) -> Call {
+        Call {
+            id: "c1".to_owned(),
+            direction: Direction::Outbound,
+            number: "102".to_owned(),
+            display_name: None,
+            requested_caller_id: None,
+            state,
+            hold: Hold::None,
+            remote_held: false,
+            muted: false,
+            started_at: 0,
+            answered_at: None,
+            page: None,
+            detached: false,
+        }
+    }
+
+    fn snapshot(calls: Vec<Call>) -> Snapshot {
+        Snapshot { calls, ..Snapshot::default() }
+    }
+
+    #[test]
+    fn a_call_that_ended_while_the_page_slept_ends_once_when_it_wakes() {
+        let mut announced = Announced::default();
+        assert!(announced.begin(&call(CallState::Dialing)));
+        assert!(!announced.begin(&call(CallState::Dialing)));
+        let up = Call { answered_at: Some(5_000), ..call(CallState::Active) };
+        assert!(announced.follow(&snapshot(vec![up])).is_empty());
+        let over = announced.follow(&Snapshot::default());
+        assert!(matches!(over.as_slice(), [(call, _)] if call.answered_at == Some(5_000)));
+        assert!(announced.follow(&Snapshot::default()).is_empty());
+    }
+
+    #[test]
+    fn a_call_that_another_page_took_over_ends_with_its_own_cause() {
+        let mut announced = Announced::default();
+        announced.begin(&call(CallState::Active));
+        let cause = Cause { words: "Remote hung up".to_owned(), sip_code: None };
+        let over = announced.follow(&snapshot(vec![call(CallState::Ended { cause: cause.clone() })]));
+        assert!(matches!(over.as_slice(), [(_, told)] if *told == cause));
+    }
+
+    #[test]
+    fn an_end_that_was_told_is_not_told_again() {
+        let mut announced = Announced::default();
+        announced.begin(&call(CallState::Active));
+        announced.end("c1");
+        assert!(announced.follow(&Snapshot::default()).is_empty());
+    }
+}

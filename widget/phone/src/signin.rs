@@ -155,7 +155,7 @@ pub fn read_form(username: &str, domain: &str, password: &str, prefill: &Prefill
 impl Credentials {
     /// `username@domain`, lower case: the same person on every page.
     pub fn user_key(&self) -> String {
-        format!("{}@{}", self.username, self.domain).to_lowercase()
+        format!("{}@{}", self.username, self.domain).to_ascii_lowercase()
     }
 
     /// What may be stored: nothing while only the password is known.

@@ -26,6 +26,10 @@ pub struct Accent {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rgb(pub [f32; 3]);
 
+/// A hue as a direction in the plane of OKLab's a and b, of length 1: an angle
+/// would bring the whole of trigonometry into the module.
+type Hue = [f32; 2];
+
 /// Colour when the tenant's cannot be read.
 const FALLBACK: Rgb = Rgb([0.145, 0.388, 0.922]);
 
@@ -50,7 +54,7 @@ impl Accent {
     }
 
     fn derive(theme: Rgb, surfaces: &[Rgb; 2], dark: bool) -> Self {
-        let [given, c, h] = theme.to_oklch();
+        let (given, c, h) = theme.to_oklch();
         let grey = c < GREY;
         let l = match (grey, dark) {
             // White on white and black on black are turned round, as print does.
@@ -62,39 +66,39 @@ impl Accent {
         let mut fill_l = l;
         if dark {
             // A fill as dark as the page would be no button.
-            while fill_l < 1.0 && contrast(Rgb::from_oklch([fill_l, c, h]), page) < SHAPE {
+            while fill_l < 1.0 && contrast(Rgb::from_oklch(fill_l, c, h), page) < SHAPE {
                 fill_l += STEP;
             }
         }
         let mut on_fill = WHITE;
-        if contrast(Rgb::from_oklch([fill_l, c, h]), WHITE) < TEXT + MARGIN {
-            let nearly = contrast(Rgb::from_oklch([fill_l, c, h]), WHITE) > 2.6;
+        if contrast(Rgb::from_oklch(fill_l, c, h), WHITE) < TEXT + MARGIN {
+            let nearly = contrast(Rgb::from_oklch(fill_l, c, h), WHITE) > 2.6;
             if nearly && !dark {
                 // White reads better on a saturated middle tone: darken it the little that is missing.
-                while contrast(Rgb::from_oklch([fill_l, c, h]), WHITE) < TEXT + MARGIN {
+                while contrast(Rgb::from_oklch(fill_l, c, h), WHITE) < TEXT + MARGIN {
                     fill_l -= STEP;
                 }
             } else {
                 on_fill = INK;
-                while contrast(Rgb::from_oklch([fill_l, c, h]), INK) < TEXT + MARGIN {
+                while contrast(Rgb::from_oklch(fill_l, c, h), INK) < TEXT + MARGIN {
                     fill_l += STEP;
                 }
             }
         }
         let away = if on_fill == WHITE { -0.04 } else { 0.04 };
-        let hover = Rgb::from_oklch([(fill_l + away).clamp(0.0, 1.0), c, h]);
+        let hover = Rgb::from_oklch((fill_l + away).clamp(0.0, 1.0), c, h);
         let soft_l = if dark { 0.3 } else { 0.94 };
-        let soft = Rgb::from_oklch([soft_l, c.min(if dark { 0.06 } else { 0.035 }), h]);
+        let soft = Rgb::from_oklch(soft_l, c.min(if dark { 0.06 } else { 0.035 }), h);
         let mut text_l = if dark { l.max(0.72) } else { l.min(0.56) };
         let ways = if dark { STEP } else { -STEP };
         let reads = |l: f32| {
-            let text = Rgb::from_oklch([l, c, h]);
+            let text = Rgb::from_oklch(l, c, h);
             [surfaces[0], surfaces[1], soft].iter().all(|under| contrast(text, *under) >= TEXT + MARGIN)
         };
         while !reads(text_l) && (0.0..=1.0).contains(&text_l) {
             text_l += ways;
         }
-        Self { fill: Rgb::from_oklch([fill_l, c, h]), hover, on_fill, text: Rgb::from_oklch([text_l, c, h]), soft }
+        Self { fill: Rgb::from_oklch(fill_l, c, h), hover, on_fill, text: Rgb::from_oklch(text_l, c, h), soft }
     }
 }
 
@@ -138,8 +142,8 @@ impl Rgb {
         format!("rgb({r} {g} {b})")
     }
 
-    /// Lightness 0–1, chroma, hue in radians (Ottosson, "A perceptual color space for image processing").
-    fn to_oklch(self) -> [f32; 3] {
+    /// Lightness 0–1, chroma, hue (Ottosson, "A perceptual color space for image processing").
+    fn to_oklch(self) -> (f32, f32, Hue) {
         let [r, g, b] = self.0.map(linear);
         let l = (0.412_221_46 * r + 0.536_332_55 * g + 0.051_445_995 * b).cbrt();
         let m = (0.211_903_5 * r + 0.680_699_5 * g + 0.107_396_96 * b).cbrt();
@@ -147,11 +151,12 @@ impl Rgb {
         let lightness = 0.210_454_26 * l + 0.793_617_8 * m - 0.004_072_047 * s;
         let a = 1.977_998_5 * l - 2.428_592_2 * m + 0.450_593_7 * s;
         let b = 0.025_904_037 * l + 0.782_771_77 * m - 0.808_675_77 * s;
-        [lightness, a.hypot(b), b.atan2(a)]
+        let c = (a * a + b * b).sqrt();
+        (lightness, c, if c > 0.0 { [a / c, b / c] } else { [1.0, 0.0] })
     }
 
     /// The nearest sRGB colour of that lightness and hue: chroma gives way first.
-    fn from_oklch([l, c, h]: [f32; 3]) -> Self {
+    fn from_oklch(l: f32, c: f32, h: Hue) -> Self {
         let mut chroma = c;
         loop {
             let raw = raw_rgb(l, chroma, h);
@@ -175,8 +180,8 @@ pub fn contrast(a: Rgb, b: Rgb) -> f32 {
     (a.max(b) + 0.05) / (a.min(b) + 0.05)
 }
 
-fn raw_rgb(lightness: f32, c: f32, h: f32) -> [f32; 3] {
-    let (a, b) = (c * h.cos(), c * h.sin());
+fn raw_rgb(lightness: f32, c: f32, h: Hue) -> [f32; 3] {
+    let [a, b] = h.map(|part| c * part);
     let l = (lightness + 0.396_337_78 * a + 0.215_803_76 * b).powi(3);
     let m = (lightness - 0.105_561_346 * a - 0.063_854_17 * b).powi(3);
     let s = (lightness - 0.089_484_18 * a - 1.291_485_5 * b).powi(3);
@@ -210,7 +215,8 @@ mod tests {
         let mut found = line.split("oklch(").skip(1).map(|part| {
             let numbers: Vec<f32> =
                 part.split(')').next().unwrap().split_whitespace().map(|number| number.parse().unwrap()).collect();
-            Rgb::from_oklch([numbers[0], numbers[1], numbers[2].to_radians()])
+            let hue = numbers[2].to_radians();
+            Rgb::from_oklch(numbers[0], numbers[1], [hue.cos(), hue.sin()])
         });
         [found.next().unwrap(), found.next().unwrap()]
     }

@@ -233,7 +233,7 @@ impl App {
         self.tell(&FromPhone::Registered(Registered {
             username: username.to_owned(),
             domain: domain.to_owned(),
-            user_key: format!("{username}@{domain}").to_lowercase(),
+            user_key: format!("{username}@{domain}").to_ascii_lowercase(),
         }));
         let waiting = self.waiting_call.borrow_mut().take();
         if let Some(call) = waiting {

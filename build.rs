@@ -178,11 +178,7 @@ fn minify_js(name: &str, source: &str) -> Result<String> {
     }
     let mut program = parsed.program;
     let minified = Minifier::new(MinifierOptions::default()).minify(&allocator, &mut program);
-    Ok(Codegen::new()
-        .with_options(CodegenOptions::minify())
-        .with_scoping(minified.scoping)
-        .build(&program)
-        .code)
+    Ok(Codegen::new().with_options(CodegenOptions::minify()).with_scoping(minified.scoping).build(&program).code)
 }
 
 fn minify_css(name: &str, source: &str) -> Result<String> {

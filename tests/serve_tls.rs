@@ -36,8 +36,6 @@ async fn both_versions_of_http_are_spoken_over_tls() {
 #[tokio::test]
 async fn the_development_certificate_is_private_and_kept_over_a_restart() {
     let mut first = Serve::start("");
-    let warned = first.running.wait_for("the warning", |line| line.contains("self-signed").then(|| line.to_owned()));
-    assert!(!warned.contains('\x1b'), "no colours in a file: {warned:?}");
     let before = certificate(&first.connect(&["http/1.1"]).await);
     first.running.signal(Signal::TERM);
     assert!(first.running.ended().success());
@@ -46,6 +44,20 @@ async fn the_development_certificate_is_private_and_kept_over_a_restart() {
 
     let second = Serve::start_in(first.directory.take().unwrap());
     assert_eq!(certificate(&second.connect(&["http/1.1"]).await), before);
+}
+
+#[test]
+fn a_log_for_people_has_no_colours_in_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    write_configuration(directory.path(), "");
+    let file = directory.path().join("bitcall.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("format = 'json'", "format = 'human'")).unwrap();
+    let mut command = bitcall();
+    command.env_remove("NO_COLOR").arg("serve").arg("--config").arg(&file);
+    let mut running = Running::start(&mut command, &directory.path().join("log"));
+    let warned = running.wait_for("the warning", |line| line.contains("self-signed").then(|| line.to_owned()));
+    assert!(warned.contains("WARN") && !warned.contains('\x1b'), "{warned:?}");
 }
 
 #[tokio::test]

@@ -4,20 +4,22 @@
 use sycamore::prelude::*;
 use sycamore::web::tags::{div, span};
 use sycamore::web::{GlobalAttributes, events};
+use web_sys::MouseEvent;
 
 use crate::icons::{Icon, icon};
 
 /// A part that is drawn again whenever what it reads changes.
-pub fn live<T: Into<View> + 'static>(draw: impl FnMut() -> T + 'static) -> View {
-    let draw: Box<dyn FnMut() -> T> = Box::new(draw);
+pub fn live<T: Into<View> + 'static>(mut draw: impl FnMut() -> T + 'static) -> View {
+    let draw: Box<dyn FnMut() -> View> = Box::new(move || draw().into());
     View::from_dynamic(draw)
 }
 
 /// Something that can be pressed.
 pub trait Press: GlobalAttributes {
-    fn press(self, act: impl FnMut() + 'static) -> Self {
-        let mut act: Box<dyn FnMut()> = Box::new(act);
-        self.on(events::click, move |_| act())
+    fn press(self, mut act: impl FnMut() + 'static) -> Self {
+        // Boxed with its event: a closure around a box would again be one type per `act`.
+        let act: Box<dyn FnMut(MouseEvent)> = Box::new(move |_| act());
+        self.on(events::click, act)
     }
 }
 

@@ -5,13 +5,24 @@ import init, { Driver } from "./{{agent.js}}";
 
 const waiting = [];
 let driver;
+let broken = false;
 
-const attach = (port) => (driver ? driver.attach(port) : waiting.push(port));
+// A worker that cannot start has no other way to tell: nobody hears its errors.
+const attach = (port) => {
+  if (broken) port.postMessage("broken");
+  else if (driver) driver.attach(port);
+  else waiting.push(port);
+};
 
 if ("onconnect" in self) self.addEventListener("connect", (event) => attach(event.ports[0]));
 else self.addEventListener("bitcall:attach", (event) => attach(event.detail));
 
-init({ module_or_path: new URL("./{{agent.wasm}}", import.meta.url) }).then(() => {
-  driver = new Driver();
-  waiting.splice(0).forEach(attach);
-});
+init({ module_or_path: new URL("./{{agent.wasm}}", import.meta.url) })
+  .then(() => {
+    driver = new Driver();
+  })
+  .catch((error) => {
+    broken = true;
+    console.error("bitcall: the agent cannot start:", error);
+  })
+  .then(() => waiting.splice(0).forEach(attach));

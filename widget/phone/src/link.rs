@@ -17,7 +17,9 @@ mod lock;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
-use bitcall_wire::seam::{Account, CallId, MediaAsk, OtherCalls, ToAgent, ToPage};
+use bitcall_wire::seam::{
+    Account, CallId, Failure, FailureCode, MediaAsk, OtherCalls, Registration, Snapshot, ToAgent, ToPage,
+};
 use web_sys::MessagePort;
 
 use crate::media::Media;
@@ -25,6 +27,10 @@ use dom::{Listener, Timer};
 
 /// How often a page says that it is still there. The agent gives up on a page after 12 s.
 const ALIVE_EVERY_MS: i32 = 5_000;
+
+/// The agent says something as soon as it runs. Its module comes from this
+/// page's own server, so that a longer silence means trouble.
+const SILENT_MS: i32 = 10_000;
 
 /// Where the agent is to be found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +61,10 @@ struct Inner {
     listeners: RefCell<Vec<Listener>>,
     heartbeat: RefCell<Option<Timer>>,
     lock: RefCell<Option<lock::Lock>>,
+    /// Runs until the agent has said something.
+    silence: RefCell<Option<Timer>>,
+    /// The agent could not start: the next sign-in tries it afresh.
+    stuck: Cell<bool>,
     /// The shared worker does not run here: the agent lives in this page.
     alone: Cell<bool>,
     away: Cell<bool>,
@@ -80,6 +90,8 @@ impl Link {
             listeners: RefCell::default(),
             heartbeat: RefCell::default(),
             lock: RefCell::default(),
+            silence: RefCell::default(),
+            stuck: Cell::new(false),
             alone: Cell::new(false),
             away: Cell::new(false),
             closed: Cell::new(false),
@@ -116,6 +128,11 @@ impl Link {
     /// Signs in, also with another account or a corrected password.
     pub fn sign_in(&self, account: Account) {
         *self.0.account.borrow_mut() = Some(account.clone());
+        if self.0.stuck.replace(false) {
+            self.0.leave();
+            self.0.alone.set(false);
+            return self.0.open();
+        }
         self.send(&ToAgent::SignIn { account: Box::new(account) });
     }
 
@@ -187,7 +204,9 @@ impl Inner {
             let weak = weak.clone();
             move || {
                 if let Some(link) = weak.upgrade() {
-                    link.alone.set(true);
+                    if link.alone.replace(true) {
+                        return link.not_started();
+                    }
                     link.leave();
                     link.open();
                 }
@@ -220,11 +239,28 @@ impl Inner {
                 }
             }
         });
+        *self.silence.borrow_mut() = Some(Timer::after(SILENT_MS, {
+            let weak = weak.clone();
+            move || {
+                if let Some(link) = weak.upgrade() {
+                    link.not_started();
+                }
+            }
+        }));
         *self.heartbeat.borrow_mut() = Some(Timer::every(ALIVE_EVERY_MS, move || {
             if let Some(link) = weak.upgrade() {
                 link.alive();
             }
         }));
+    }
+
+    /// Nobody else can say it. An agent that was only slow makes it good with its first snapshot.
+    fn not_started(&self) {
+        self.stuck.set(true);
+        let words = "The phone could not start. Reload the page.".to_owned();
+        let reason = Failure { code: FailureCode::NotStarted, sip_code: None, words };
+        let snapshot = Snapshot { registration: Registration::Failed { reason }, ..Snapshot::default() };
+        (self.on_message)(ToPage::Snapshot { snapshot });
     }
 
     fn alive(self: &Rc<Self>) {
@@ -234,6 +270,7 @@ impl Inner {
     fn leave(self: &Rc<Self>) {
         self.send(&ToAgent::Detach);
         *self.heartbeat.borrow_mut() = None;
+        *self.silence.borrow_mut() = None;
         *self.lock.borrow_mut() = None;
         *self.port.borrow_mut() = None;
         *self.attachment.borrow_mut() = None;
@@ -284,6 +321,8 @@ impl Inner {
     }
 
     fn receive(self: &Rc<Self>, message: ToPage) {
+        self.silence.borrow_mut().take();
+        self.stuck.set(false);
         match &message {
             ToPage::Media { call, request, ask } => {
                 if matches!(ask, MediaAsk::Close) {

@@ -224,6 +224,8 @@ pub enum FailureCode {
     Timeout,
     ServerError,
     BadConfiguration,
+    /// The agent itself cannot run; said by the page, for want of an agent.
+    NotStarted,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

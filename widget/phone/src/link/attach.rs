@@ -1,5 +1,7 @@
 //! Getting hold of a port to the agent.
 
+use std::rc::Rc;
+
 use bitcall_wire::seam::{self, ToAgent, ToPage};
 use js_sys::{Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
@@ -14,6 +16,11 @@ use super::dom::{Listener, debug, window};
 /// Event by which the page hands a port to an agent that it loaded itself.
 const ATTACH_EVENT: &str = "bitcall:attach";
 
+/// What the agent's script posts in place of a message when it cannot run.
+const BROKEN: &str = "broken";
+
+type OnBroken = Rc<dyn Fn()>;
+
 /// An open port and what keeps it going.
 pub struct Attachment {
     port: MessagePort,
@@ -25,19 +32,25 @@ pub struct Attachment {
 impl Attachment {
     /// Messages posted to the port before the agent has started are kept by the browser.
     ///
-    /// `on_broken` is called when the shared worker's script cannot run; open
-    /// another one with `may_share: false` then.
+    /// `on_broken` is called when the agent cannot run, e.g. since the server has
+    /// another version now. Where it was shared, open another one with `may_share: false` then.
     pub fn open(
         place: &Place,
         may_share: bool,
-        on_broken: impl FnOnce() + 'static,
+        on_broken: impl Fn() + 'static,
         on_message: impl Fn(ToPage) + 'static,
     ) -> Attachment {
-        let shared = if may_share { shared(place, on_broken) } else { None };
-        let (port, loading) = shared.unwrap_or_else(|| in_page(place));
+        let on_broken: OnBroken = Rc::new(on_broken);
+        let shared = if may_share { shared(place, &on_broken) } else { None };
+        let (port, loading) = shared.unwrap_or_else(|| in_page(place, &on_broken));
         let messages = Listener::new(&port, "message", move |event| {
-            let bytes = event.dyn_ref::<MessageEvent>().and_then(|event| event.data().dyn_into::<Uint8Array>().ok());
-            match bytes.and_then(|bytes| seam::from_bytes(&bytes.to_vec())) {
+            let Some(data) = event.dyn_ref::<MessageEvent>().map(MessageEvent::data) else {
+                return;
+            };
+            if data == BROKEN {
+                return on_broken();
+            }
+            match data.dyn_into::<Uint8Array>().ok().and_then(|bytes| seam::from_bytes(&bytes.to_vec())) {
                 Some(message) => on_message(message),
                 None => debug(&JsValue::from_str("bitcall: unreadable message from the agent")),
             }
@@ -64,7 +77,7 @@ pub fn post(port: &MessagePort, message: &ToAgent) {
 }
 
 /// `None` where the browser has no `SharedWorker` (Chrome on Android), or refuses it.
-fn shared(place: &Place, on_broken: impl FnOnce() + 'static) -> Option<(MessagePort, Vec<Listener>)> {
+fn shared(place: &Place, on_broken: &OnBroken) -> Option<(MessagePort, Vec<Listener>)> {
     let window = window()?;
     if !Reflect::has(&window, &JsValue::from_str("SharedWorker")).unwrap_or(false) {
         return None;
@@ -76,18 +89,12 @@ fn shared(place: &Place, on_broken: impl FnOnce() + 'static) -> Option<(MessageP
     // so that a reload keeps the call.
     let _ = Reflect::set(&options, &JsValue::from_str("extendedLifetime"), &JsValue::TRUE);
     let worker = SharedWorker::new_with_worker_options(&place.worker, &options).ok()?;
-    let mut on_broken = Some(on_broken);
-    let broken = Listener::new(&worker, "error", move |_| {
-        if let Some(on_broken) = on_broken.take() {
-            on_broken();
-        }
-    });
-    Some((worker.port(), vec![broken]))
+    Some((worker.port(), vec![when_it_fails(&worker, on_broken)]))
 }
 
 /// Loads the agent into this page. A script element, since the page's content
 /// security policy allows its own scripts and no evaluation.
-fn in_page(place: &Place) -> (MessagePort, Vec<Listener>) {
+fn in_page(place: &Place, on_broken: &OnBroken) -> (MessagePort, Vec<Listener>) {
     let (ours, theirs) = channel();
     let mut listeners = Vec::new();
     if let Some(document) = window().and_then(|window| window.document())
@@ -103,11 +110,17 @@ fn in_page(place: &Place) -> (MessagePort, Vec<Listener>) {
                 let _ = window.dispatch_event(&event);
             }
         }));
+        listeners.push(when_it_fails(&script, on_broken));
         if let Some(head) = document.head() {
             let _ = head.append_child(&script);
         }
     }
     (ours, listeners)
+}
+
+fn when_it_fails(what: &web_sys::EventTarget, on_broken: &OnBroken) -> Listener {
+    let on_broken = Rc::clone(on_broken);
+    Listener::new(what, "error", move |_| on_broken())
 }
 
 fn channel() -> (MessagePort, MessagePort) {

@@ -63,6 +63,8 @@ pub enum Notice {
         call: CallId,
         muted: bool,
     },
+    /// A microphone that a call had lost is there again.
+    MicrophoneBack,
     /// Devices came or went, another one was chosen, or their names became known.
     Devices(Devices),
     /// 0.0 (silence) to 1.0 of the call that talks, some ten times a second.
@@ -98,6 +100,8 @@ struct Inner {
     warm: Cell<bool>,
     device_changes: RefCell<Option<Listener>>,
     sound_blocked: Cell<bool>,
+    /// Calls are up that have lost their microphone.
+    lost: Cell<bool>,
 }
 
 /// For the screens.
@@ -119,6 +123,7 @@ impl Media {
             warm: Cell::new(false),
             device_changes: RefCell::default(),
             sound_blocked: Cell::new(false),
+            lost: Cell::new(false),
         }));
         if let Some(devices) = media_devices() {
             let weak = Rc::downgrade(&media.0);
@@ -395,19 +400,41 @@ impl Inner {
         }
     }
 
-    /// Opens the microphone afresh and hands it to every call that has one.
+    /// Calls that had the microphone, also when its track has ended since.
+    fn listening(&self) -> Vec<Rc<Session>> {
+        self.sessions.borrow().values().filter(|session| session.listens()).cloned().collect()
+    }
+
+    /// Opens the microphone afresh and hands it to every call that had one.
+    /// What fails is tried again when the next device comes.
     fn reopen_microphone(self: &Rc<Self>) {
-        if !self.microphone.is_open() {
+        if self.listening().is_empty() {
             return;
         }
         let inner = Rc::clone(self);
         spawn_local(async move {
-            let Ok(track) = inner.microphone.reopen().await else {
-                return;
+            let opened = inner.microphone.reopen().await;
+            let sessions = inner.listening();
+            let Some(first) = sessions.first() else {
+                // The last call ended meanwhile.
+                return inner.rest_if_idle();
             };
-            let sessions: Vec<_> = inner.sessions.borrow().values().cloned().collect();
-            for session in sessions {
-                session.replace_track(&track).await;
+            match opened {
+                Ok(track) => {
+                    for session in &sessions {
+                        session.replace_track(&track).await;
+                    }
+                    if inner.lost.replace(false) {
+                        inner.notify(Notice::MicrophoneBack);
+                    }
+                }
+                // The old one still does its work.
+                Err(_) if inner.microphone.sounds() => {}
+                Err(trouble) => {
+                    inner.lost.set(true);
+                    let call = first.call().to_owned();
+                    inner.notify(Notice::Fault { call, fault: trouble.fault, message: trouble.words });
+                }
             }
         });
     }

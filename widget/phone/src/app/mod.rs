@@ -246,6 +246,7 @@ impl App {
                     list.push(call);
                 }
             }),
+            Notice::MicrophoneBack => ui.microphone_fault.set(None),
             Notice::Devices(devices) => ui.devices.set(choices(devices)),
             Notice::Levels { call, microphone, remote } => {
                 let levels = Levels::new(microphone, remote);

@@ -58,6 +58,11 @@ impl Microphone {
         self.live().is_some()
     }
 
+    /// Open, and the system lets its sound through.
+    pub fn sounds(&self) -> bool {
+        self.live().is_some_and(|track| !track.muted())
+    }
+
     /// The open track; asks the person where that is needed. Callers that come
     /// meanwhile get the same one.
     pub async fn open(&self) -> Result<MediaStreamTrack, Trouble> {

@@ -12,7 +12,10 @@ use web_sys::MediaStreamTrack;
 use super::connection::Connection;
 use super::microphone::Trouble;
 use super::{Inner, Notice, meter};
-use crate::link::dom::{Listener, mark};
+use crate::link::dom::{Listener, mark, sleep};
+
+/// A microphone that the system silences for longer is opened afresh.
+const SILENCED_MS: i32 = 1_500;
 
 enum Job {
     /// Make the first offer before it is asked for.
@@ -25,7 +28,7 @@ pub struct Session {
     media: Weak<Inner>,
     connection: RefCell<Option<Rc<Connection>>>,
     /// This call's own copy of the microphone's track: cutting it leaves other calls alone.
-    track: RefCell<Option<(MediaStreamTrack, Listener)>>,
+    track: RefCell<Option<(MediaStreamTrack, [Listener; 2])>>,
     /// The first offer, made before it was asked for.
     prepared: RefCell<Option<Result<String, Trouble>>>,
     jobs: RefCell<VecDeque<Job>>,
@@ -78,6 +81,15 @@ impl Session {
         let before = self.seen.get();
         self.seen.set(before || there);
         there || !before
+    }
+
+    pub fn call(&self) -> &str {
+        &self.call
+    }
+
+    /// Has the microphone, or had it until its track ended.
+    pub fn listens(&self) -> bool {
+        self.track.borrow().is_some()
     }
 
     pub fn set_muted(&self, muted: bool) {
@@ -316,11 +328,35 @@ impl Session {
                 media.reopen_microphone();
             }
         });
-        if let Some((old, _)) = self.track.replace(Some((Clone::clone(&track), ended))) {
+        let weak = Rc::downgrade(self);
+        let silenced = Listener::new(&track, "mute", move |_| {
+            if let Some(session) = weak.upgrade() {
+                session.wait_for_sound();
+            }
+        });
+        if let Some((old, _)) = self.track.replace(Some((Clone::clone(&track), [ended, silenced]))) {
             old.stop();
         }
         self.gate();
         track
+    }
+
+    /// The system gives no sound any more (a headset switched itself off, another
+    /// program took the device). Opens the microphone afresh when it stays so:
+    /// opening another one may itself silence the old track for a moment.
+    fn wait_for_sound(self: &Rc<Self>) {
+        let session = Rc::clone(self);
+        spawn_local(async move {
+            let before = session.track();
+            sleep(SILENCED_MS).await;
+            let track = session.track();
+            if track == before
+                && track.is_some_and(|track| track.muted())
+                && let Some(media) = session.media.upgrade()
+            {
+                media.reopen_microphone();
+            }
+        });
     }
 
     /// Lets sound through, or not.

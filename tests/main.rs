@@ -3,6 +3,7 @@
 //! One module per behaviour; `rig` starts and stops the browsers, SIP servers and far ends that some of them need.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod agent_cannot_start;
 mod api_keys;
 mod appliance;
 mod assets;
@@ -19,6 +20,7 @@ mod edge;
 mod hold;
 mod installation;
 mod loader_api;
+mod microphone_comes_back;
 mod origins;
 mod provisioning;
 mod registration_is_true;

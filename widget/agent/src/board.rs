@@ -38,6 +38,7 @@ pub enum Out {
 
 /// See the module.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not states of one machine")]
 pub struct Board {
     pages: Pages,
     account: Option<Account>,

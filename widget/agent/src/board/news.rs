@@ -5,7 +5,7 @@ use bitcall_wire::seam::{
     Call, CallState, Cause, Direction, Event, Failure, FailureCode, Hold, MediaAsk, Registration, Secret,
 };
 
-use super::{Board, Out};
+use super::Board;
 use crate::line::{Exchange, FarOffer, Line, Purpose, flow};
 use crate::sdp;
 

@@ -53,12 +53,16 @@
       }
       const mine = (phone = start(config, onError));
       try {
-        const runtime = await fetchConfig(config.key, mine.abort.signal);
+        // The frame loads while the server answers.
+        const answer = fetchConfig(config.key, mine.abort.signal);
+        answer.catch(() => {});
         await bodyReady(mine.abort.signal);
+        if (phone === mine) mine.view = createView(mine, base.href);
+        const runtime = await answer;
         if (phone === mine) mount(mine, runtime);
       } catch (error) {
         if (phone !== mine) return; // destroy() while we were waiting
-        phone = null;
+        unmount(mine);
         report(onError, error.code || 'INIT_FAILED', error.message, error.status);
       }
     },
@@ -71,7 +75,7 @@
 
     toggle() {
       if (!phone) return;
-      if (phone.view) phone.view.open(!phone.view.isOpen());
+      if (phone.runtime) phone.view.open(!phone.view.isOpen());
       else phone.wantsOpen = !phone.wantsOpen;
     },
 
@@ -129,6 +133,10 @@
       /** Commands given before the phone was ready to hear them. */
       queue: [],
       ready: false,
+      /** Where the phone's page is; the server may name another place. */
+      origin: base.origin,
+      /** The phone's page has said that it is there. */
+      greeted: false,
       runtime: null,
       /** `toggle()` was called before there was anything to open. */
       wantsOpen: false,
@@ -198,12 +206,11 @@
 
   // ------------------------------------------------------------ talking to the phone
 
+  /** The server has answered: the phone may be seen and spoken to. */
   function mount(p, runtime) {
     p.runtime = runtime;
     const page = new URL(runtime.uiUrl || base, base);
-    p.origin = page.origin;
-    p.view = createView(p, page.href);
-    window.addEventListener('message', (event) => receive(p, event), { signal: p.abort.signal });
+    p.view.show(runtime.branding);
     if (p.wantsOpen) p.view.open(true);
     const timer = setTimeout(() => {
       const message = `The phone's page ${page.href} did not answer. Does this page's CSP allow it (frame-src ${page.origin})?`;
@@ -211,18 +218,28 @@
     }, READY_WITHIN_MS);
     p.found = () => clearTimeout(timer);
     p.abort.signal.addEventListener('abort', p.found);
+    if (page.href !== base.href) {
+      p.origin = page.origin;
+      p.view.frame.src = page.href;
+    } else if (p.greeted) introduce(p);
+  }
+
+  /** Tells the phone who it is; from then on it takes commands. */
+  function introduce(p) {
+    p.found();
+    post(p, 'BITCALL_INIT', { config: p.runtime, host: p.host });
+    p.ready = true;
+    for (const [type, payload] of p.queue.splice(0)) post(p, type, payload);
   }
 
   function receive(p, event) {
-    if (event.source !== p.view.frame.contentWindow || event.origin !== p.origin) return;
+    if (!p.view || event.source !== p.view.frame.contentWindow || event.origin !== p.origin) return;
     const { type, payload } = event.data || {};
     if (p.debug) console.debug('Bitcall ←', type, payload);
     switch (type) {
       case 'BITCALL_READY':
-        p.found();
-        post(p, 'BITCALL_INIT', { config: p.runtime, host: p.host });
-        p.ready = true;
-        for (const [kind, body] of p.queue.splice(0)) post(p, kind, body);
+        p.greeted = true;
+        if (p.runtime) introduce(p);
         break;
       case 'BITCALL_STATE':
         p.state = { ...IDLE, ...payload };
@@ -316,6 +333,7 @@
     .launcher { inline-size: 56px; block-size: 56px; padding: 0; border: 0; border-radius: 50%; cursor: pointer;
       display: grid; place-items: center; touch-action: none; background: var(--accent); color: var(--on-accent);
       box-shadow: 0 1px 2px rgb(0 0 0 / .2), 0 8px 24px rgb(0 0 0 / .22); transition: transform 160ms ease-out; }
+    .launcher[hidden] { display: none; }
     .launcher:hover { transform: scale(1.05); }
     .launcher:active { transform: scale(.96); }
     .launcher:focus-visible { outline: 3px solid var(--accent); outline-offset: 3px; box-shadow: 0 0 0 3px #fff; }
@@ -371,9 +389,8 @@
     shell.append(panel, launcher);
     root.append(shell);
 
-    const accent = validColor(p.runtime.branding && p.runtime.branding.themeColor);
-    host.style.setProperty('--accent', accent);
-    host.style.setProperty('--on-accent', readableOn(accent));
+    // Nothing is seen before the tenant's colours are known.
+    launcher.hidden = true;
 
     let isOpen = false;
     let missed = 0;
@@ -394,10 +411,17 @@
     name();
     const moved = draggable(launcher, host, p.abort.signal);
     launcher.addEventListener('click', () => moved() || open(!isOpen));
+    window.addEventListener('message', (event) => receive(p, event), { signal: p.abort.signal });
     document.body.append(host);
 
     return {
       frame,
+      show(branding) {
+        const accent = validColor(branding && branding.themeColor);
+        host.style.setProperty('--accent', accent);
+        host.style.setProperty('--on-accent', readableOn(accent));
+        launcher.hidden = false;
+      },
       open,
       isOpen: () => isOpen,
       badge(state) {

@@ -20,7 +20,7 @@ use std::rc::{Rc, Weak};
 use bitcall_wire::seam::{
     Account, CallId, Failure, FailureCode, MediaAsk, OtherCalls, Registration, Snapshot, ToAgent, ToPage,
 };
-use web_sys::MessagePort;
+use web_sys::{MessagePort, SharedWorker};
 
 use crate::media::Media;
 use dom::{Listener, Timer};
@@ -69,6 +69,23 @@ struct Inner {
     alone: Cell<bool>,
     away: Cell<bool>,
     closed: Cell<bool>,
+}
+
+/// An agent that was started before it is needed. It stays while this lives.
+pub struct Warm(SharedWorker);
+
+impl Warm {
+    /// Starting the agent takes longer than signing in: do it while the person
+    /// still looks at the button. `None` where there is no shared worker.
+    pub fn up(place: &Place) -> Option<Warm> {
+        attach::start(place).map(Warm)
+    }
+}
+
+impl Drop for Warm {
+    fn drop(&mut self) {
+        self.0.port().close();
+    }
 }
 
 impl Link {

@@ -6,7 +6,7 @@ use bitcall_wire::bridge::{FromPhone, Registered, Unregistered};
 use bitcall_wire::seam::{Account, Cause, Failure, FailureCode, Registration, Secret, Snapshot};
 
 use super::App;
-use crate::link::{Link, Place};
+use crate::link::{Link, Place, Warm};
 use crate::page;
 use crate::recents::Recent;
 use crate::signin::{Credentials, FormFaults, Prefill, SecretBox, Start, may_be_outdated, read_form, start};
@@ -34,7 +34,11 @@ impl App {
                 self.ui.stage.set(Stage::Phone);
                 self.sign_in(credentials);
             }
-            Start::Connect(credentials) => self.ui.stage.set(Stage::Connect(credentials)),
+            Start::Connect(credentials) => {
+                let place = self.agent_of(&credentials.user_key());
+                *self.warm.borrow_mut() = place.and_then(|place| Warm::up(&place));
+                self.ui.stage.set(Stage::Connect(credentials));
+            }
             Start::Form(_) => self.ui.stage.set(Stage::Form),
         }
     }
@@ -186,10 +190,9 @@ impl App {
             self.ui.stage.set(Stage::Form);
             return;
         }
-        let Some((place, media, store)) = self.with_tenant(|tenant| {
-            let name = format!("{}|{key}", tenant.config.storage_namespace);
-            (Place { worker: page::data("worker"), name }, tenant.media.clone(), tenant.store.clone())
-        }) else {
+        let (Some(place), Some((media, store))) =
+            (self.agent_of(&key), self.with_tenant(|tenant| (tenant.media.clone(), tenant.store.clone())))
+        else {
             return;
         };
         self.ui.recents.set(store.get::<Vec<Recent>>(&recents_name(&key)).unwrap_or_default());
@@ -215,6 +218,15 @@ impl App {
         });
         self.ui.page.set(link.page().to_owned());
         *self.link.borrow_mut() = Some(link);
+        *self.warm.borrow_mut() = None;
+    }
+
+    /// Where the agent of this person runs.
+    fn agent_of(&self, key: &str) -> Option<Place> {
+        self.with_tenant(|tenant| Place {
+            worker: page::data("worker"),
+            name: format!("{}|{key}", tenant.config.storage_namespace),
+        })
     }
 
     fn registered(self: &Rc<Self>, username: &str, domain: &str) {

@@ -78,6 +78,12 @@ pub fn post(port: &MessagePort, message: &ToAgent) {
 
 /// `None` where the browser has no `SharedWorker` (Chrome on Android), or refuses it.
 fn shared(place: &Place, on_broken: &OnBroken) -> Option<(MessagePort, Vec<Listener>)> {
+    let worker = start(place)?;
+    Some((worker.port(), vec![when_it_fails(&worker, on_broken)]))
+}
+
+/// Starts the shared worker, or finds the one that runs.
+pub fn start(place: &Place) -> Option<SharedWorker> {
     let window = window()?;
     if !Reflect::has(&window, &JsValue::from_str("SharedWorker")).unwrap_or(false) {
         return None;
@@ -88,8 +94,7 @@ fn shared(place: &Place, on_broken: &OnBroken) -> Option<(MessagePort, Vec<Liste
     // Where it is offered, the worker and its socket outlive even the only page,
     // so that a reload keeps the call.
     let _ = Reflect::set(&options, &JsValue::from_str("extendedLifetime"), &JsValue::TRUE);
-    let worker = SharedWorker::new_with_worker_options(&place.worker, &options).ok()?;
-    Some((worker.port(), vec![when_it_fails(&worker, on_broken)]))
+    SharedWorker::new_with_worker_options(&place.worker, &options).ok()
 }
 
 /// Loads the agent into this page. A script element, since the page's content

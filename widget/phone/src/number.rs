@@ -61,7 +61,7 @@ fn country_length(digits: &str) -> usize {
     const TWO: &str = "20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 65 66 81 82 84 86 90 91 92 93 94 95 98";
     match digits.as_bytes().first() {
         Some(b'1' | b'7') => 1,
-        _ if digits.get(..2).is_some_and(|two| TWO.contains(two)) => 2,
+        _ if digits.get(..2).is_some_and(|two| TWO.split(' ').any(|code| code == two)) => 2,
         _ => 3.min(digits.len()),
     }
 }

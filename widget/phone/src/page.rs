@@ -25,9 +25,8 @@ pub fn zone() -> crate::time::Zone {
     let now = js_sys::Date::new_0();
     #[expect(clippy::cast_possible_truncation, reason = "minutes of a day")]
     let offset = -(now.get_timezone_offset() as i32);
-    let morning: String =
-        js_sys::Date::new_with_year_month_day_hr(2026, 0, 1, 15).to_locale_time_string("default").into();
-    crate::time::Zone { offset, hours24: morning.contains("15") }
+    let afternoon = js_sys::Date::new_with_year_month_day_hr(2026, 0, 1, 15).to_locale_time_string("default");
+    crate::time::Zone { offset, hours24: afternoon.includes("15", 0) }
 }
 
 /// Milliseconds since the Unix epoch.

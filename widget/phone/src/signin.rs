@@ -126,7 +126,9 @@ pub fn read_form(username: &str, domain: &str, password: &str, prefill: &Prefill
         ("", None) => None,
         (password, _) => Some(SecretBox(Secret::Password { password: password.to_owned() })),
     };
-    let odd = |text: &str| text.chars().any(|c| c.is_whitespace() || c.is_control() || "<>\"@;?".contains(c));
+    let odd = |text: &str| {
+        text.chars().any(|c| c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | '"' | '@' | ';' | '?'))
+    };
     let faults = FormFaults {
         username: if username.is_empty() {
             Some("Enter your username.")
@@ -137,7 +139,7 @@ pub fn read_form(username: &str, domain: &str, password: &str, prefill: &Prefill
         },
         domain: if domain.is_empty() {
             Some("Enter the domain, for example sip.example.com.")
-        } else if odd(domain) || domain.contains('/') {
+        } else if odd(domain) || domain.as_bytes().contains(&b'/') {
             Some("Enter only the domain, for example sip.example.com.")
         } else {
             None

@@ -34,7 +34,7 @@ pub fn target(typed: &str) -> Result<String, String> {
         // Parameters such as `;ext=` and `;phone-context=` are not dialled (RFC 3966 §3).
         return plain(rest.split(';').next().unwrap_or_default());
     }
-    if typed.contains('@') {
+    if typed.as_bytes().contains(&b'@') {
         return uri(typed, typed);
     }
     plain(typed)
@@ -56,7 +56,7 @@ fn uri(typed: &str, rest: &str) -> Result<String, String> {
     }
     let host_end = host.find([';', '?']).unwrap_or(host.len());
     let host = host.get(..host_end).unwrap_or_default();
-    if host.is_empty() || host.contains('@') {
+    if host.is_empty() || host.as_bytes().contains(&b'@') {
         return Err(format!("“{typed}” is not a SIP address."));
     }
     Ok(typed.to_owned())
@@ -64,7 +64,10 @@ fn uri(typed: &str, rest: &str) -> Result<String, String> {
 
 fn plain(typed: &str) -> Result<String, String> {
     if typed.chars().any(|c| c.is_ascii_alphabetic()) {
-        return match typed.chars().find(|c| !(c.is_ascii_alphanumeric() || "._-~+*#!".contains(*c))) {
+        return match typed
+            .chars()
+            .find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '~' | '+' | '*' | '#' | '!')))
+        {
             Some(bad) => Err(format!("{} must not stand in a name.", name(bad))),
             None => Ok(typed.to_owned()),
         };

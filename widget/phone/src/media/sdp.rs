@@ -15,8 +15,17 @@ pub fn fingerprint(sdp: &str) -> Option<String> {
 /// The far end's agreed description as an answer, also where it was an offer:
 /// the DTLS role it then left open (RFC 5763 §5) is the opposite of ours.
 pub fn as_answer(remote: &str, local: &str) -> String {
-    let role = if local.contains("a=setup:active") { "a=setup:passive" } else { "a=setup:active" };
-    remote.replace("a=setup:actpass", role)
+    let active = local.lines().any(|line| line.starts_with("a=setup:active"));
+    let role = if active { "a=setup:passive" } else { "a=setup:active" };
+    // By lines: `str::replace` would bring a string search into the module.
+    let mut answer = String::with_capacity(remote.len());
+    for line in remote.split_inclusive('\n') {
+        match line.strip_prefix("a=setup:actpass") {
+            Some(end) => answer.extend([role, end]),
+            None => answer.push_str(line),
+        }
+    }
+    answer
 }
 
 #[cfg(test)]

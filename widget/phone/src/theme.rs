@@ -26,7 +26,7 @@ pub struct Accent {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rgb(pub [f32; 3]);
 
-/// A hue as a direction in the plane of OKLab's a and b, of length 1: an angle
+/// A hue as a direction in the plane of `OKLab`'s a and b, of length 1: an angle
 /// would bring the whole of trigonometry into the module.
 type Hue = [f32; 2];
 

@@ -7,6 +7,7 @@
 //!
 //! Each file takes its looks from the address: `incoming.html?theme=dark&accent=ffee00&dir=rtl&text=200`.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -52,7 +53,7 @@ fn page(css: &str, html: &str) -> String {
     for colour in ACCENTS {
         let (light, dark) = (Accent::light(Rgb::parse(colour)), Accent::dark(Rgb::parse(colour)));
         let rules = theme::variables(&light, &dark).map(|(name, value)| format!("{name}:{value}")).join(";");
-        accents += &format!(":root[data-accent=\"{}\"]{{{rules}}}\n", &colour[1..]);
+        let _ = writeln!(accents, ":root[data-accent=\"{}\"]{{{rules}}}", &colour[1..]);
     }
     format!(
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>\

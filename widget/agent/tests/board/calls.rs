@@ -65,7 +65,8 @@ fn hanging_up_frees_the_screen_at_once_in_every_state() {
         desk.call(1, "c1", "102");
         desk.establish("c1");
     };
-    let cases: [(&dyn Fn(&mut Desk), &str, usize); 5] = [
+    type Reach<'a> = &'a dyn Fn(&mut Desk);
+    let cases: [(Reach<'_>, &str, usize); 5] = [
         (&dialing, "ended: Cancelled", 0),
         (&invited, "ended: Cancelled", 1),
         (&ringing_here, "ended: Declined", 1),

@@ -3,6 +3,9 @@ use bitcall_wire::seam::{CallState, Event, MediaAsk, MediaFault, MediaReply, Oth
 
 use crate::desk::Desk;
 
+/// Brings a call into some state.
+type Reach<'a> = &'a dyn Fn(&mut Desk);
+
 #[test]
 fn a_click_asks_for_the_offer_first_and_the_offer_becomes_the_invite() {
     let mut desk = Desk::registered();
@@ -65,7 +68,6 @@ fn hanging_up_frees_the_screen_at_once_in_every_state() {
         desk.call(1, "c1", "102");
         desk.establish("c1");
     };
-    type Reach<'a> = &'a dyn Fn(&mut Desk);
     let cases: [(Reach<'_>, &str, usize); 5] = [
         (&dialing, "ended: Cancelled", 0),
         (&invited, "ended: Cancelled", 1),

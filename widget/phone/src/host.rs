@@ -10,12 +10,11 @@ use std::rc::Rc;
 
 use bitcall_wire::bridge::{Empty, FromPhone, ToPhone};
 use js_sys::Reflect;
-use serde::Serialize;
-use serde_wasm_bindgen::{Serializer, from_value};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{MessageEvent, Window};
 
 use crate::link::dom::{Listener, debug};
+use crate::value::{self, Unreadable};
 
 /// The way to the host page.
 pub struct Host {
@@ -66,7 +65,7 @@ impl Host {
         let message = match read(&event.data())? {
             Ok(message) => message,
             Err(error) => {
-                debug(&JsValue::from_str(&format!("bitcall: unreadable message from the host page: {error}")));
+                debug(&JsValue::from_str(&format!("bitcall: message from the host page: {error}")));
                 return None;
             }
         };
@@ -80,7 +79,7 @@ impl Host {
     }
 
     fn send(&self, message: &FromPhone, origin: &str) {
-        if let Ok(value) = message.serialize(&Serializer::json_compatible()) {
+        if let Some(value) = value::write(message) {
             // Fails only for an origin that is none, e.g. "null": a sandboxed host page gets nothing.
             let _ = self.parent.post_message(&value, origin);
         }
@@ -91,15 +90,15 @@ impl Host {
 ///
 /// Read by hand, kind first: serde would keep the payload in a buffer until it
 /// has seen the type, and the code for that is larger than this whole module.
-fn read(data: &JsValue) -> Option<Result<ToPhone, serde_wasm_bindgen::Error>> {
+fn read(data: &JsValue) -> Option<Result<ToPhone, Unreadable>> {
     let kind = Reflect::get(data, &"type".into()).ok()?.as_string()?;
     let payload = Reflect::get(data, &"payload".into()).ok()?;
     Some(match kind.as_str() {
-        "BITCALL_INIT" => from_value(payload).map(ToPhone::Init),
-        "BITCALL_CALL" => from_value(payload).map(ToPhone::Call),
-        "BITCALL_DIAL" => from_value(payload).map(ToPhone::Dial),
-        "BITCALL_HANGUP" => from_value(payload).map(ToPhone::HangUp),
-        "BITCALL_VISIBLE" => from_value(payload).map(ToPhone::Visible),
+        "BITCALL_INIT" => value::read(&payload).map(ToPhone::Init),
+        "BITCALL_CALL" => value::read(&payload).map(ToPhone::Call),
+        "BITCALL_DIAL" => value::read(&payload).map(ToPhone::Dial),
+        "BITCALL_HANGUP" => value::read(&payload).map(ToPhone::HangUp),
+        "BITCALL_VISIBLE" => value::read(&payload).map(ToPhone::Visible),
         "BITCALL_DESTROY" => Ok(ToPhone::Destroy(Empty {})),
         _ => return None,
     })

@@ -25,6 +25,7 @@ pub mod theme;
 pub mod time;
 pub mod tones;
 pub mod ui;
+pub mod value;
 
 /// Called by the module's JavaScript when it is loaded.
 #[cfg(target_arch = "wasm32")]

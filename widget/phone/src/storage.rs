@@ -6,9 +6,9 @@
 use js_sys::JSON;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_wasm_bindgen::{Serializer, from_value};
 
 use crate::signin::Stored;
+use crate::value;
 
 /// The part of the browser's storage that is one tenant's.
 #[derive(Clone)]
@@ -91,11 +91,11 @@ struct Place(web_sys::Storage);
 impl Place {
     fn read<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
         let text = self.0.get_item(key).ok().flatten()?;
-        from_value(JSON::parse(&text).ok()?).ok()
+        value::read(&JSON::parse(&text).ok()?).ok()
     }
 
     fn write(&self, key: &str, value: &impl Serialize) {
-        let text = value.serialize(&Serializer::json_compatible()).ok().and_then(|value| JSON::stringify(&value).ok());
+        let text = value::write(value).and_then(|value| JSON::stringify(&value).ok());
         if let Some(text) = text.and_then(|text| text.as_string()) {
             let _ = self.0.set_item(key, &text);
         }

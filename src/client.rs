@@ -148,7 +148,7 @@ impl Client {
         match &self.transport {
             Transport::InProcess(router) => {
                 let mut request = request.map(Body::from);
-                request.extensions_mut().insert(Via::InProcess);
+                request.extensions_mut().insert(Via::InProcess { uid: rustix::process::getuid().as_raw() });
                 let answer = match router.clone().oneshot(request).await {
                     Ok(answer) => answer,
                     Err(never) => match never {},

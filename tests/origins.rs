@@ -99,7 +99,7 @@ async fn the_key_may_come_in_a_header_after_a_preflight() {
     let granted = ask(path, "https://crm.acme.com").await;
     assert_eq!(granted.status, 204);
     assert_eq!(allowed(&granted), Some("https://crm.acme.com"));
-    assert_eq!(granted.headers["access-control-allow-headers"], "x-bitcall-key");
+    assert!(granted.headers["access-control-allow-headers"].to_str().unwrap().contains("x-bitcall-key"));
     assert!(granted.headers["access-control-allow-methods"].to_str().unwrap().contains("GET"));
     assert_eq!(allowed(&ask(path, "https://evil.example").await), None);
     assert_eq!(allowed(&ask(&format!("{path}?key={key}"), "https://crm.acme.com").await), Some("https://crm.acme.com"));

@@ -225,9 +225,12 @@ async fn every_faulty_field_is_named_and_nothing_is_written() {
             "wss[0]",
         ]
     );
-    let new = json!({ "tenantId": "Bad Id", "planId": "gold", "displayName": "", "apiKeyLabel": ["x"], "admin": true });
+    let new = json!({ "tenantId": "Bad Id", "planId": 7, "displayName": "", "apiKeyLabel": ["x"], "admin": true });
     let answer = bitcall.panel("POST", "/api/tenant/provision", new).await;
     assert_eq!(faulty_fields(&answer), ["admin", "apiKeyLabel", "displayName", "planId", "tenantId"]);
+    let new = json!({ "tenantId": "other", "planId": "gold" });
+    let answer = bitcall.panel("POST", "/api/tenant/provision", new).await;
+    assert_eq!(faulty_fields(&answer), ["planId"], "no such plan");
     let extension = json!({ "tenantId": "acme", "username": "A b", "password": 12 });
     let answer = bitcall.panel("POST", "/api/tenant/extensions", extension).await;
     assert_eq!(faulty_fields(&answer), ["password", "username"]);

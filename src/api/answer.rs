@@ -5,22 +5,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::Request;
 use axum::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::request::Parts;
+use axum::http::{Method, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::code::Code;
 use super::error::ApiError;
 
 /// `{ "ok": true, "data": … }`
 #[derive(Serialize)]
-pub struct Envelope<T> {
+struct Envelope<T> {
     ok: bool,
     data: T,
 }
 
-/// A handler's success. Answers of the API hold a tenant's data and are never cached.
-pub fn done<T: Serialize>(data: T) -> Response {
+/// Answers of the API hold a tenant's data and are never cached.
+pub fn envelope<T: Serialize>(data: T) -> Response {
     let mut response = axum::Json(Envelope { ok: true, data }).into_response();
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -28,23 +30,30 @@ pub fn done<T: Serialize>(data: T) -> Response {
 }
 
 pub async fn not_found(uri: Uri) -> ApiError {
-    let message = format!("there is no {}", uri.path());
-    ApiError::new(StatusCode::NOT_FOUND, "NOT_FOUND", message)
+    ApiError::new(Code::NotFound, format!("there is no {}", uri.path()))
 }
 
 /// axum adds the `Allow` header.
 pub async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
-    ApiError::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "METHOD_NOT_ALLOWED",
-        format!("{method} is not possible on {}", uri.path()),
-    )
+    ApiError::new(Code::MethodNotAllowed, format!("{method} is not possible on {}", uri.path()))
+}
+
+/// The name of a request, in its extensions.
+#[derive(Clone)]
+pub struct RequestId(HeaderValue);
+
+impl RequestId {
+    pub fn of(parts: &Parts) -> String {
+        let id = parts.extensions.get::<Self>().and_then(|id| id.0.to_str().ok());
+        id.unwrap_or_default().to_owned()
+    }
 }
 
 /// Every answer names its request; a caller's own name for it is kept.
-pub async fn with_request_id(request: Request, next: Next) -> Response {
+pub async fn with_request_id(mut request: Request, next: Next) -> Response {
     let given = request.headers().get(X_REQUEST_ID).cloned();
     let id = given.filter(is_short_token).unwrap_or_else(fresh_id);
+    request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = next.run(request).await;
     response.headers_mut().insert(X_REQUEST_ID, id);
     response

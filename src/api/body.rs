@@ -1,32 +1,36 @@
 //! From a request to a [`Form`]: the body's JSON object, or the pairs of a read's or a removal's query.
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
-use axum::extract::{FromRequest, Request};
-use axum::http::{Method, StatusCode};
+use axum::extract::{FromRequest as _, Request};
+use axum::http::Method;
+use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::{Map, Value};
 
+use super::code::Code;
 use super::error::ApiError;
 use super::form::{Form, text};
-use crate::tenancy::TenantId;
+use crate::tenancy::{Refusal, TenantId};
 
 /// The fields that a request carries, whatever way it carries them.
 pub struct Input(Map<String, Value>);
 
-/// The body's JSON object. Where there is no body, the query's pairs, but only of requests that
-/// carry no secrets: URLs end up in the logs of every proxy.
-impl<S: Send + Sync> FromRequest<S> for Input {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request<Body>, state: &S) -> Result<Self, ApiError> {
+impl Input {
+    /// The body's JSON object. Where there is no body, the query's pairs, but only of requests that
+    /// carry no secrets: URLs end up in the logs of every proxy.
+    pub async fn receive(request: Request) -> Result<Self, ApiError> {
         let by_query = matches!(*request.method(), Method::GET | Method::HEAD | Method::DELETE);
         let query = request.uri().query().filter(|_| by_query).unwrap_or_default();
         let pairs = url::form_urlencoded::parse(query.as_bytes())
             .map(|(name, value)| (name.into_owned(), Value::String(value.into_owned())))
             .collect();
-        let body = Bytes::from_request(request, state).await.map_err(|rejection| match rejection {
+        let declared = request.headers().get(CONTENT_TYPE).cloned();
+        if !declared.as_ref().is_none_or(is_json) {
+            return Err(ApiError::new(Code::UnsupportedMediaType, "the body must be sent as application/json"));
+        }
+        let body = Bytes::from_request(request, &()).await.map_err(|rejection| match rejection {
             BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
-                ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "the request body is too large")
+                ApiError::new(Code::PayloadTooLarge, "the request body is too large")
             }
             _ => invalid("could not be read to its end"),
         })?;
@@ -39,9 +43,20 @@ impl<S: Send + Sync> FromRequest<S> for Input {
             Err(error) => Err(invalid(&format!("is not JSON: {error}"))),
         }
     }
-}
 
-impl Input {
+    /// The tenant's API key, of callers who can set no header.
+    pub fn take_key(&mut self) -> Option<String> {
+        match self.0.remove("key") {
+            Some(Value::String(key)) => Some(key),
+            // What is no text stays, and is refused with the other unknown fields.
+            Some(other) => {
+                self.0.insert("key".to_owned(), other);
+                None
+            }
+            None => None,
+        }
+    }
+
     /// Reads all fields; every fault is reported, fields that nobody asked for among them.
     pub fn read<T>(self, read: impl FnOnce(&mut Form) -> Option<T>) -> Result<T, ApiError> {
         Form::read(self.0, read).map_err(ApiError::validation)
@@ -50,22 +65,30 @@ impl Input {
     /// As [`Self::read`] on a route for one tenant.
     pub fn read_for_tenant<T>(mut self, read: impl FnOnce(&mut Form) -> Option<T>) -> Result<(TenantId, T), ApiError> {
         let id = match self.0.remove("tenantId") {
-            None | Some(Value::Null) => return Err(ApiError::missing_tenant_id()),
-            Some(Value::String(id)) if id.is_empty() => return Err(ApiError::missing_tenant_id()),
+            None | Some(Value::Null) => return Err(missing_tenant_id()),
+            Some(Value::String(id)) if id.is_empty() => return Err(missing_tenant_id()),
             Some(id) => id,
         };
-        Form::read(Map::from_iter([("tenantId".to_owned(), id)]), |form| form.required("tenantId", text))
+        Form::read(Map::from_iter([("tenantId".to_owned(), id)]), |form| form.required("tenantId", text()))
             .map_err(ApiError::validation)
             .and_then(|id| {
                 let change = self.read(read)?;
                 // What can be no tenant's name is no tenant.
-                let unknown =
-                    |_| ApiError::new(StatusCode::NOT_FOUND, "TENANT_NOT_FOUND", format!("there is no tenant {id:?}"));
-                Ok((id.parse().map_err(unknown)?, change))
+                let known = id.parse().map_err(|_| Refusal::TenantNotFound(id.clone()))?;
+                Ok((known, change))
             })
     }
 }
 
+fn missing_tenant_id() -> ApiError {
+    ApiError::new(Code::MissingTenantId, "tenantId is missing")
+}
+
+fn is_json(declared: &HeaderValue) -> bool {
+    let essence = declared.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
 fn invalid(message: &str) -> ApiError {
-    ApiError::new(StatusCode::BAD_REQUEST, "VALIDATION_ERROR", format!("the request body {message}"))
+    ApiError::new(Code::ValidationError, format!("the request body {message}"))
 }

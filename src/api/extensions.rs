@@ -1,33 +1,59 @@
 //! A tenant's extensions on the built-in SIP edge.
 
-use axum::extract::{Path, State as With};
-use axum::response::Response;
+use axum::http::Method;
+use serde_json::{Value, json};
 
-use super::State;
-use super::access::Panel;
-use super::answer::done;
-use super::body::Input;
+use super::code::Code;
+use super::endpoint::{Call, Done, Endpoint, done, nothing};
 use super::error::ApiError;
-use super::form::{boolean, line, parsed, text};
+use super::form::{Described, Form, boolean, line, parsed, secret};
+use super::settings::MAX_NAME;
 use super::views::{ExtensionList, ExtensionView, NewExtensionView, RemovedExtension};
-use crate::tenancy::{NewExtension, Refusal, Username};
+use crate::tenancy::{NewExtension, Refusal, TenantId, Username};
 
-pub async fn list(_: Panel, With(state): With<State>, input: Input) -> Result<Response, ApiError> {
-    let (id, ()) = input.read_for_tenant(|_| Some(()))?;
-    let extensions = state.platform.extensions(&id)?;
+pub fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint::of_tenant(Method::GET, "/api/tenant/extensions", "A tenant's extensions", nothing, list),
+        Endpoint::of_tenant(
+            Method::POST,
+            "/api/tenant/extensions",
+            "Make an extension; its password is shown once",
+            new_extension,
+            add,
+        )
+        .refuses(&[Code::ExtensionExists, Code::StoreUnavailable]),
+        Endpoint::of_tenant(
+            Method::DELETE,
+            "/api/tenant/extensions/{username}",
+            "Remove an extension; its phones are cut off at once",
+            nothing,
+            remove,
+        )
+        .refuses(&[Code::ExtensionNotFound, Code::StoreUnavailable]),
+    ]
+}
+
+struct Wanted {
+    new: NewExtension,
+    reset: bool,
+}
+
+fn new_extension(form: &mut Form) -> Option<Wanted> {
+    let username = form.required("username", parsed());
+    let password = form.optional("password", secret());
+    let display_name = form.optional("displayName", line(MAX_NAME));
+    let reset = form.optional("resetPassword", boolean()).unwrap_or(false);
+    Some(Wanted { new: NewExtension { username: username?, display_name, password }, reset })
+}
+
+async fn list(call: Call, (id, ()): (TenantId, ())) -> Result<Done<ExtensionList>, ApiError> {
+    let extensions = call.state.platform.extensions(&id)?;
     let extensions = extensions.iter().map(|extension| ExtensionView::from(extension.as_ref())).collect();
     Ok(done(ExtensionList { tenant_id: id.to_string(), extensions }))
 }
 
-pub async fn add(_: Panel, With(state): With<State>, input: Input) -> Result<Response, ApiError> {
-    let (id, (new, reset)) = input.read_for_tenant(|form| {
-        let username = form.required("username", parsed);
-        let password = form.optional("password", text);
-        let display_name = form.optional("displayName", line(MAX_NAME));
-        let reset = form.optional("resetPassword", boolean);
-        Some((NewExtension { username: username?, display_name, password }, reset.unwrap_or(false)))
-    })?;
-    let added = state.platform.add_extension(&id, new, reset).await?;
+async fn add(call: Call, (id, wanted): (TenantId, Wanted)) -> Result<Done<NewExtensionView>, ApiError> {
+    let added = call.state.platform.add_extension(&call.act, &id, wanted.new, wanted.reset).await?;
     Ok(done(NewExtensionView {
         extension: ExtensionView::from(added.extension.as_ref()),
         password: added.password,
@@ -35,17 +61,16 @@ pub async fn add(_: Panel, With(state): With<State>, input: Input) -> Result<Res
     }))
 }
 
-pub async fn remove(
-    _: Panel,
-    With(state): With<State>,
-    Path(username): Path<String>,
-    input: Input,
-) -> Result<Response, ApiError> {
-    let (id, ()) = input.read_for_tenant(|_| Some(()))?;
+async fn remove(call: Call, (id, ()): (TenantId, ())) -> Result<Done<RemovedExtension>, ApiError> {
+    let username = call.path("username").to_owned();
     // What can be nobody's name is nobody.
     let known: Username = username.parse().map_err(|_| Refusal::ExtensionNotFound(username.clone()))?;
-    state.platform.remove_extension(&id, &known).await?;
+    call.state.platform.remove_extension(&call.act, &id, &known).await?;
     Ok(done(RemovedExtension { username, removed: true }))
 }
 
-const MAX_NAME: usize = 80;
+impl Described for Username {
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": "^[a-z0-9._-]{1,32}$", "examples": ["101"] })
+    }
+}

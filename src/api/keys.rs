@@ -1,31 +1,48 @@
 //! A tenant's API keys: made and revoked. They are listed with the tenant.
 
-use axum::extract::{Path, State as With};
-use axum::response::Response;
+use axum::http::Method;
 
-use super::State;
-use super::access::Panel;
-use super::answer::done;
-use super::body::Input;
+use super::code::Code;
+use super::endpoint::{Call, Done, Endpoint, done, nothing};
 use super::error::ApiError;
-use super::form::line;
+use super::form::{Form, line};
 use super::tenants::MAX_LABEL;
 use super::views::{NewKeyView, RevokedKey};
-use crate::tenancy::KeyId;
+use crate::tenancy::{KeyId, TenantId};
 
-pub async fn create(_: Panel, With(state): With<State>, input: Input) -> Result<Response, ApiError> {
-    let (id, label) = input.read_for_tenant(|form| Some(form.optional("label", line(MAX_LABEL))))?;
-    let (api_key, meta) = state.platform.create_key(&id, label).await?;
-    Ok(done(NewKeyView { meta, api_key: api_key.as_str().to_owned() }))
+pub fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint::of_tenant(
+            Method::POST,
+            "/api/tenant/api-keys",
+            "Make a further API key, which is shown once",
+            label,
+            create,
+        )
+        .refuses(&[Code::ApiKeyLimitReached, Code::StoreUnavailable]),
+        Endpoint::of_tenant(
+            Method::DELETE,
+            "/api/tenant/api-keys/{id}",
+            "Revoke an API key at once; again is no error",
+            nothing,
+            revoke,
+        )
+        .refuses(&[Code::ApiKeyNotFound, Code::LastApiKey, Code::StoreUnavailable]),
+    ]
 }
 
-pub async fn revoke(
-    _: Panel,
-    With(state): With<State>,
-    Path(key): Path<String>,
-    input: Input,
-) -> Result<Response, ApiError> {
-    let (id, ()) = input.read_for_tenant(|_| Some(()))?;
-    state.platform.revoke_key(&id, &KeyId(key.clone())).await?;
+#[allow(clippy::option_option)] // nothing can be wrong with a form whose only field may be absent
+fn label(form: &mut Form) -> Option<Option<String>> {
+    Some(form.optional("label", line(MAX_LABEL)))
+}
+
+async fn create(call: Call, (id, label): (TenantId, Option<String>)) -> Result<Done<NewKeyView>, ApiError> {
+    let (api_key, meta) = call.state.platform.create_key(&call.act, &id, label).await?;
+    Ok(done(NewKeyView { meta: meta.into(), api_key: api_key.as_str().to_owned() }))
+}
+
+async fn revoke(call: Call, (id, ()): (TenantId, ())) -> Result<Done<RevokedKey>, ApiError> {
+    let key = call.path("id").to_owned();
+    call.state.platform.revoke_key(&call.act, &id, &KeyId(key.clone())).await?;
     Ok(done(RevokedKey { id: key, revoked: true }))
 }

@@ -1,16 +1,20 @@
 //! The HTTP API: thin handlers by audience over [`crate::tenancy`]. A request's
-//! way: envelope and request id → the extractor that knows who is asking → one
-//! handler → one rule.
+//! way: request id → the [`endpoint`], which knows who may ask and what → one
+//! handler → one rule → the envelope.
 //!
 //! The command line uses the same router, over the control socket or in process.
 
 mod access;
 mod answer;
 mod body;
+mod code;
+mod document;
+mod endpoint;
 mod error;
 mod extensions;
 mod form;
 mod keys;
+mod settings;
 mod tenants;
 mod views;
 mod webphone;
@@ -20,9 +24,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
-use axum::routing::{delete, get, patch, post};
+use axum::routing::get;
 
 pub use access::{Access, Via};
+use endpoint::Endpoint;
 
 use crate::tenancy::Platform;
 
@@ -36,21 +41,23 @@ pub struct State {
 /// All routes under `/api/`. The listener tells by a [`Via`] in the request's
 /// extensions how the request came in; without one it counts as plain HTTP from anywhere.
 pub fn router(platform: Platform, access: Access) -> Router {
-    Router::new()
-        .route("/api/tenant/provision", post(tenants::provision))
-        .route("/api/tenant", get(tenants::show))
-        .route("/api/tenant/config", patch(tenants::change))
-        .route("/api/tenant/api-keys", post(keys::create))
-        .route("/api/tenant/api-keys/{id}", delete(keys::revoke))
-        .route("/api/tenant/extensions", get(extensions::list).post(extensions::add))
-        .route("/api/tenant/extensions/{username}", delete(extensions::remove))
-        .route("/api/admin/tenants", get(tenants::list))
-        .route("/api/webphone/config", get(webphone::config).options(webphone::preflight))
+    let mut router = Router::new();
+    for endpoint in endpoints() {
+        router = router.route(endpoint.path, endpoint.service);
+    }
+    router
+        .route("/api/openapi.json", get(document::serve))
         .fallback(answer::not_found)
         .method_not_allowed_fallback(answer::method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn(answer::with_request_id))
         .with_state(State { platform, access: Arc::new(access) })
+}
+
+/// Every route whose request and answer are JSON.
+pub fn endpoints() -> Vec<Endpoint> {
+    let rooms = [tenants::endpoints(), keys::endpoints(), extensions::endpoints(), webphone::endpoints()];
+    rooms.into_iter().flatten().collect()
 }
 
 /// Bytes of a request's body; the largest settings that a tenant may have fit.

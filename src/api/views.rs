@@ -2,7 +2,8 @@
 //! the contract, also where they are null.
 
 use bitcall_wire::config::{Behavior, Branding, Capabilities, Features};
-use serde::Serialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Serialize, Serializer};
 
 use crate::tenancy::{
     ApiKeyMeta, CatalogueStatus, Effective, Entitlements, Extension, Interval, Live, Plan, PlanStatus, Platform,
@@ -10,7 +11,7 @@ use crate::tenancy::{
 };
 
 /// `GET /api/tenant`: effective values, and the tenant's own where it is the only one to set them.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Profile {
     tenant_id: String,
@@ -19,18 +20,16 @@ pub struct Profile {
     branding: Branding,
     domains: Domains,
     origins: Origins,
-    api_keys: Vec<ApiKeyMeta>,
+    api_keys: Vec<ApiKeyView>,
     capabilities: Capabilities,
     features: Features,
     behavior: Behavior,
     transport: Transport,
-    #[serde(serialize_with = "Timestamp::as_text")]
-    created_at: Timestamp,
-    #[serde(serialize_with = "Timestamp::as_text")]
-    updated_at: Timestamp,
+    created_at: Moment,
+    updated_at: Moment,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct ProfilePlan {
     plan_id: String,
@@ -38,14 +37,14 @@ struct ProfilePlan {
     entitlements: Entitlements,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Origins {
     allowed_origins: Vec<String>,
 }
 
 /// The names under which a tenant's phone is reached. No tenant has any yet.
-#[derive(Default, Serialize)]
+#[derive(Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Domains {
     subdomain: Option<String>,
@@ -56,7 +55,8 @@ struct Domains {
 
 impl Profile {
     pub fn of(live: &Live, platform: &Platform) -> Self {
-        let Effective { branding, behavior, capabilities, features, transport } = live.effective.clone();
+        let prepared = platform.prepared(live);
+        let Effective { branding, behavior, capabilities, features, transport } = prepared.effective.clone();
         let tenant = &live.tenant;
         let allowed_origins = tenant.settings.allowed_origins.iter().map(ToString::to_string).collect();
         Self {
@@ -65,35 +65,35 @@ impl Profile {
             plan: ProfilePlan {
                 plan_id: tenant.plan_id.clone(),
                 status: tenant.plan_status,
-                entitlements: live.plan.entitlements.clone(),
+                entitlements: prepared.plan.entitlements.clone(),
             },
             branding,
             domains: Domains::default(),
             origins: Origins { allowed_origins },
-            api_keys: platform.api_keys(live),
+            api_keys: platform.api_keys(live).into_iter().map(ApiKeyView::from).collect(),
             capabilities,
             features,
             behavior,
             transport,
-            created_at: tenant.created_at,
-            updated_at: tenant.updated_at,
+            created_at: Moment(tenant.created_at),
+            updated_at: Moment(tenant.updated_at),
         }
     }
 }
 
 /// `POST /api/tenant/provision`
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NewTenantView {
     tenant_id: String,
     /// Shown here and never again.
     api_key: String,
-    api_key_meta: ApiKeyMeta,
+    api_key_meta: ApiKeyView,
     plan_id: String,
     plan: PlanView,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct PlanView {
     plan_id: String,
@@ -104,21 +104,21 @@ struct PlanView {
     billing: Billing,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Billing {
     price: u32,
     currency: String,
     interval: Interval,
 }
 
-impl From<Provisioned> for NewTenantView {
-    fn from(new: Provisioned) -> Self {
-        let plan: &Plan = &new.live.plan;
+impl NewTenantView {
+    pub fn of(new: Provisioned, platform: &Platform) -> Self {
+        let plan: &Plan = &platform.prepared(&new.live).plan;
         let tenant = &new.live.tenant;
         Self {
             tenant_id: tenant.id.to_string(),
             api_key: new.api_key.as_str().to_owned(),
-            api_key_meta: new.api_key_meta,
+            api_key_meta: new.api_key_meta.into(),
             plan_id: plan.id.clone(),
             plan: PlanView {
                 plan_id: plan.id.clone(),
@@ -133,14 +133,14 @@ impl From<Provisioned> for NewTenantView {
 }
 
 /// `GET /api/admin/tenants`
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct TenantList {
     pub tenants: Vec<TenantLine>,
     /// Of all that match, not only of this page.
     pub total: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TenantLine {
     tenant_id: String,
@@ -161,7 +161,7 @@ impl From<&Live> for TenantLine {
             enabled: tenant.enabled,
             plan_id: tenant.plan_id.clone(),
             plan_status: tenant.plan_status,
-            display_name: live.effective.branding.display_name.clone(),
+            display_name: live.name().to_owned(),
             domains: Domains::default(),
             api_key_count: tenant.api_keys.len(),
         }
@@ -169,39 +169,38 @@ impl From<&Live> for TenantLine {
 }
 
 /// `POST /api/tenant/api-keys`
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NewKeyView {
     #[serde(flatten)]
-    pub meta: ApiKeyMeta,
+    pub meta: ApiKeyView,
     /// Shown here and never again.
     pub api_key: String,
 }
 
 /// `DELETE /api/tenant/api-keys/{id}`
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct RevokedKey {
     pub id: String,
     pub revoked: bool,
 }
 
 /// `GET /api/tenant/extensions`
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExtensionList {
     pub tenant_id: String,
     pub extensions: Vec<ExtensionView>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExtensionView {
     username: String,
     /// The SIP domain it registers in.
     domain: String,
     display_name: Option<String>,
-    #[serde(serialize_with = "Timestamp::as_text")]
-    created_at: Timestamp,
+    created_at: Moment,
 }
 
 impl From<&Extension> for ExtensionView {
@@ -210,13 +209,13 @@ impl From<&Extension> for ExtensionView {
             username: extension.username.to_string(),
             domain: extension.realm.clone(),
             display_name: extension.display_name.clone(),
-            created_at: extension.created_at,
+            created_at: Moment(extension.created_at),
         }
     }
 }
 
 /// `POST /api/tenant/extensions`
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct NewExtensionView {
     #[serde(flatten)]
     pub extension: ExtensionView,
@@ -227,8 +226,56 @@ pub struct NewExtensionView {
 }
 
 /// `DELETE /api/tenant/extensions/{username}`
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct RemovedExtension {
     pub username: String,
     pub removed: bool,
+}
+
+/// A moment, RFC 3339 in UTC with milliseconds.
+#[derive(Clone, Copy)]
+pub struct Moment(pub Timestamp);
+
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl JsonSchema for Moment {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Moment".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "date-time" })
+    }
+}
+
+/// What everybody may see of an API key.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiKeyView {
+    id: String,
+    label: String,
+    prefix: &'static str,
+    created_at: Moment,
+    /// To the hour.
+    last_used_at: Option<Moment>,
+}
+
+impl From<ApiKeyMeta> for ApiKeyView {
+    fn from(meta: ApiKeyMeta) -> Self {
+        Self {
+            id: meta.id.0,
+            label: meta.label,
+            prefix: meta.prefix,
+            created_at: Moment(meta.created_at),
+            last_used_at: meta.last_used_at.map(Moment),
+        }
+    }
 }

@@ -1,42 +1,88 @@
-//! The runtime configuration for the loader, on pages of tenants' customers:
-//! the only route here that browsers of foreign origins may read.
+//! The runtime routes: what phones, host pages and tenants' back ends ask for
+//! with a tenant's API key. Browsers of foreign origins may read exactly these,
+//! on pages that the tenant allows.
 //!
-//! The server answers the good case from prepared bytes before the router; this
-//! is the whole behaviour, refusals and preflight included.
+//! The server answers the good case of the runtime configuration from prepared
+//! bytes before the router; here is the whole behaviour, refusals and preflight included.
 
-use axum::extract::State as With;
+use axum::extract::{Request, State as With};
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
-    CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderValue,
+    ORIGIN, VARY,
 };
 use axum::http::request::Parts;
-use axum::http::{StatusCode, uri::Authority};
+use axum::http::{Method, StatusCode, uri::Authority};
 use axum::response::{IntoResponse, Response};
+use bitcall_wire::config::RuntimeConfig;
+use schemars::SchemaGenerator;
 
 use super::State;
-use super::access::Via;
+use super::access::{Audience, Via};
+use super::endpoint::{Endpoint, nothing};
 use super::error::ApiError;
+use super::form::Description;
+use crate::tenancy::{LiveKey, RuntimeRefusal};
 
-pub async fn config(With(state): With<State>, parts: Parts) -> Response {
+pub fn endpoints() -> Vec<Endpoint> {
+    vec![Endpoint {
+        method: Method::GET,
+        path: "/api/webphone/config",
+        audience: Audience::Runtime,
+        summary: "The tenant's runtime configuration, for the loader",
+        concerns_one_tenant: false,
+        input: Description::of(nothing),
+        output: SchemaGenerator::subschema_for::<RuntimeConfig>,
+        refusals: Vec::new(),
+        service: axum::routing::get(config).options(preflight),
+    }]
+}
+
+async fn config(With(state): With<State>, request: Request) -> Response {
+    let parts = request.into_parts().0;
+    let visitor = Visitor::of(&parts);
     let in_query = key_in_query(&parts);
     let key = in_query.as_deref().or_else(|| text(&parts.headers, KEY_HEADER));
-    // An Origin that is no text is nobody's.
-    let origin = parts.headers.get(ORIGIN).map(|value| value.to_str().unwrap_or("null"));
-    let own = own_origin(&parts);
-    let (mut response, allowed) = match state.platform.runtime_config(key, origin, own.as_deref()) {
-        Ok(answer) => {
-            let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-            ((json, answer.body).into_response(), answer.allow_origin)
-        }
-        Err(refusal) => {
-            let response = ApiError::from(refusal).into_response();
-            (response, refusal.allow_origin(origin))
-        }
-    };
-    let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
-    allow(headers, allowed);
+    let answer = visitor.admit(&state, key).map(|found| {
+        let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+        (json, state.platform.prepared(&found.live).runtime.clone()).into_response()
+    });
+    let mut response = visitor.told(answer.map_err(|refusal| (refusal.into(), refusal.allow_origin(visitor.origin()))));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     response
+}
+
+/// The page, or the program, that sent a request.
+pub struct Visitor {
+    origin: Option<String>,
+    own_origin: Option<String>,
+}
+
+impl Visitor {
+    pub fn of(parts: &Parts) -> Self {
+        // An Origin that is no text is nobody's.
+        let origin = parts.headers.get(ORIGIN).map(|value| value.to_str().unwrap_or("null").to_owned());
+        Self { origin, own_origin: own_origin(parts) }
+    }
+
+    pub fn origin(&self) -> Option<&str> {
+        self.origin.as_deref()
+    }
+
+    pub fn admit(&self, state: &State, key: Option<&str>) -> Result<LiveKey, RuntimeRefusal> {
+        state.platform.admit(key, self.origin(), self.own_origin.as_deref())
+    }
+
+    /// The answer with what the visitor's browser must know to let the page read it; a refusal
+    /// says itself who may.
+    pub fn told(&self, answer: Result<Response, (ApiError, Option<&str>)>) -> Response {
+        let (mut response, allowed) = match answer {
+            Ok(response) => (response, self.origin()),
+            Err((error, allowed)) => (error.into_response(), allowed),
+        };
+        allow(response.headers_mut(), allowed);
+        response
+    }
 }
 
 /// Only callers who send the key in a header are asked for this (Fetch standard,
@@ -49,14 +95,17 @@ pub async fn preflight(With(state): With<State>, parts: Parts) -> Response {
     let headers = response.headers_mut();
     allow(headers, allowed);
     if allowed.is_some() {
-        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET"));
-        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(KEY_HEADER));
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
+        headers.insert(
+            ACCESS_CONTROL_ALLOW_HEADERS,
+            HeaderValue::from_static("x-bitcall-key, content-type, idempotency-key"),
+        );
         headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     }
     response
 }
 
-fn key_in_query(parts: &Parts) -> Option<String> {
+pub fn key_in_query(parts: &Parts) -> Option<String> {
     let query = parts.uri.query()?.as_bytes();
     let mut pairs = url::form_urlencoded::parse(query);
     pairs.find_map(|(name, value)| (name == "key").then(|| value.into_owned()))
@@ -66,6 +115,7 @@ fn allow(headers: &mut HeaderMap, origin: Option<&str>) {
     headers.insert(VARY, HeaderValue::from_static("Origin"));
     if let Some(origin) = origin.and_then(|origin| HeaderValue::from_str(origin).ok()) {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("x-request-id, retry-after"));
     }
 }
 
@@ -74,14 +124,14 @@ fn own_origin(parts: &Parts) -> Option<String> {
     let authority = parts.uri.authority().map(Authority::as_str);
     let host = authority.or_else(|| text(&parts.headers, HOST.as_str()))?;
     let scheme = match Via::of(parts) {
-        Via::Https => "https",
+        Via::Https { .. } => "https",
         _ => "http",
     };
     Some(format!("{scheme}://{host}").to_ascii_lowercase())
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-const KEY_HEADER: &str = "x-bitcall-key";
+pub const KEY_HEADER: &str = "x-bitcall-key";

@@ -15,7 +15,7 @@ use super::{Exit, Failure, Globals, colours, serve};
 use crate::config::{Config, PublicUrl, Secrets};
 use crate::server::{self, BindError, Bound, ControlSocket, Doors};
 use crate::store::replace_private;
-use crate::tenancy::{NewExtension, NewTenant, Platform, TenantId};
+use crate::tenancy::{Act, NewExtension, NewTenant, Platform, TenantId};
 
 const FIRST_PORT: u16 = 8088;
 /// So many ports are tried when nobody asked for a particular one.
@@ -104,17 +104,18 @@ async fn provision(
     secrets: &Secrets,
     port: u16,
 ) -> Result<Memory, Failure> {
+    let act = Act::of_bitcall();
     let tenant: TenantId = TENANT.parse()?;
     let remembered = memory.as_ref().map(|memory| memory.api_key.clone());
     let api_key = if platform.tenant(&tenant).is_err() {
         let mut new = NewTenant::named(tenant.clone());
         new.display_name = Some("Bitcall demo".to_owned());
         new.allowed_origins = local_origins(port);
-        platform.provision(new).await?.api_key.as_str().to_owned()
+        platform.provision(&act, new).await?.api_key.as_str().to_owned()
     } else if let Some(key) = remembered.filter(|key| platform.key(key).is_some()) {
         key
     } else {
-        platform.create_key(&tenant, None).await?.0.as_str().to_owned()
+        platform.create_key(&act, &tenant, None).await?.0.as_str().to_owned()
     };
 
     let mut extensions = Vec::new();
@@ -125,7 +126,7 @@ async fn provision(
             .find(|account| account.username == username)
             .map(|account| account.password.clone());
         let new = NewExtension { username: username.parse()?, display_name: None, password };
-        let added = platform.add_extension(&tenant, new, true).await?;
+        let added = platform.add_extension(&act, &tenant, new, true).await?;
         let password = added.password;
         extensions.push(Account { username: username.to_owned(), password });
     }

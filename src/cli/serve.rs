@@ -73,7 +73,7 @@ impl House {
         };
         let edge = Edge::new(Arc::new(server::Directory(self.platform.clone())), edge);
         tokio::spawn(cut_off_who_may_no_longer(self.platform.changes(), edge.clone()));
-        let access = Access::new(Some(&self.secrets.panel_key), Some(&self.secrets.master_secret));
+        let access = Access::new([self.secrets.panel_key.as_str()], [self.secrets.master_secret.as_str()]);
         let front = Front {
             api: api::router(self.platform.clone(), access),
             platform: self.platform.clone(),

@@ -53,8 +53,8 @@ impl Visit {
     pub fn via(&self) -> Via {
         match self.caller {
             Caller::Local { uid } => Via::ControlSocket { uid },
-            Caller::Remote(_) | Caller::Operations(_) if self.tls => Via::Https,
-            Caller::Remote(_) | Caller::Operations(_) => Via::Http,
+            Caller::Remote(peer) | Caller::Operations(peer) if self.tls => Via::Https { peer: peer.ip() },
+            Caller::Remote(peer) | Caller::Operations(peer) => Via::Http { peer: peer.ip() },
         }
     }
 

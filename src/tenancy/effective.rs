@@ -5,6 +5,7 @@
 use bitcall_wire::config::{
     Behavior, Branding, Capabilities, Features, HostBehavior, IceServer, RuntimeConfig, Sip, Theme,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 use url::Url;
 
@@ -51,7 +52,7 @@ impl Defaults {
 }
 
 /// The values in effect for one tenant.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Effective {
     pub branding: Branding,
@@ -61,7 +62,7 @@ pub struct Effective {
     pub transport: Transport,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Transport {
     pub mode: TransportMode,
@@ -70,7 +71,7 @@ pub struct Transport {
     pub ice_servers: Vec<IceServer>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum TransportMode {
     /// The built-in SIP edge.

@@ -3,6 +3,7 @@
 
 use bitcall_sip::digest::{Algorithm, ha1};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::fault::Invalid;
 use super::id::Username;
@@ -17,6 +18,13 @@ pub struct Extension {
     pub realm: String,
     pub credentials: Credentials,
     pub created_at: Timestamp,
+}
+
+impl Extension {
+    /// The record as the audit may tell it: a digest is as good as its password.
+    pub fn told(&self) -> Value {
+        json!({ "username": self.username, "displayName": self.display_name, "realm": self.realm })
+    }
 }
 
 /// Lower-case hexadecimal digests, good for one user name and realm.

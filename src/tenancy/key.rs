@@ -54,16 +54,13 @@ pub struct StoredKey {
 }
 
 /// What everybody may see of a key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiKeyMeta {
     pub id: KeyId,
     pub label: String,
     pub prefix: &'static str,
-    #[serde(serialize_with = "Timestamp::as_text")]
     pub created_at: Timestamp,
     /// To the hour.
-    #[serde(serialize_with = "Timestamp::as_text_or_null")]
     pub last_used_at: Option<Timestamp>,
 }
 

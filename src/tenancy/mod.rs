@@ -6,6 +6,8 @@
 //! ([`Platform::runtime_config`]) or a SIP registration
 //! ([`Platform::credentials`]) never waits for a disk.
 
+mod act;
+mod audit;
 mod effective;
 mod extension;
 mod fault;
@@ -23,6 +25,7 @@ mod tenant;
 mod tests;
 mod timestamp;
 
+pub use act::{Act, Actor};
 pub use effective::{Defaults, Effective, Transport};
 pub use extension::{Extension, NewExtension};
 pub use fault::{Fault, Invalid, Refusal};
@@ -33,6 +36,6 @@ pub use plan::{CatalogueStatus, Entitlements, Interval, Plan};
 pub use platform::{NewTenant, OpenError, Platform, Provisioned};
 pub use runtime::RuntimeRefusal;
 pub use settings::{Change, SettingsChange};
-pub use snapshot::Live;
+pub use snapshot::{Live, LiveKey};
 pub use tenant::PlanStatus;
 pub use timestamp::Timestamp;

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::audit::AuditEntry;
 use super::extension::Extension;
 use super::id::{TenantId, Username};
 use super::key::KeyId;
@@ -33,6 +34,7 @@ impl Layout for Extension {}
 impl Layout for Plan {}
 impl Layout for Timestamp {}
 impl Layout for TenantId {}
+impl Layout for AuditEntry {}
 
 pub fn tenant_key(id: &str) -> String {
     format!("{TENANTS}{id}")
@@ -59,6 +61,11 @@ pub fn extension_owner(key: &str) -> Option<(TenantId, Username)> {
 
 pub fn key_use_key(id: &KeyId) -> String {
     format!("{KEY_USES}{}", id.0)
+}
+
+/// The tenant stands at the end, so that its entries are found without reading them.
+pub fn audit_key(at: Timestamp, number: u32, tenant: Option<&TenantId>) -> String {
+    format!("{AUDIT}{:013}-{number:08x}/{}", at.0, tenant.map(TenantId::as_str).unwrap_or_default())
 }
 
 pub fn encode<T: Layout>(value: &T) -> Result<Vec<u8>, store::Error> {
@@ -93,6 +100,7 @@ struct Versioned<T> {
 pub const TENANTS: &str = "tenant/";
 pub const EXTENSIONS: &str = "extension/";
 pub const PLANS: &str = "plan/";
+pub const AUDIT: &str = "audit/";
 pub const KEY_USES: &str = "key-use/";
 
 #[cfg(test)]

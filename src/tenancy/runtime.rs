@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use super::platform::Platform;
+use super::snapshot::LiveKey;
 use super::timestamp::Timestamp;
 
 /// The runtime configuration of one tenant, for one caller.
@@ -39,31 +40,39 @@ impl RuntimeRefusal {
 }
 
 impl Platform {
-    /// The runtime configuration for the holder of `key` on a page of `origin`.
+    /// The tenant of `key`, if a page of `origin` may act for it.
     ///
     /// `origin` is the request's `Origin` header; callers without one are not
     /// foreign pages. `own_origin` is the origin under which this request
-    /// reached the server: pages of ours (the playground) are always allowed.
-    pub fn runtime_config<'a>(
+    /// reached the server: pages of ours (the phone, the playground) are always allowed.
+    pub fn admit(
         &self,
         key: Option<&str>,
-        origin: Option<&'a str>,
+        origin: Option<&str>,
         own_origin: Option<&str>,
-    ) -> Result<RuntimeAnswer<'a>, RuntimeRefusal> {
+    ) -> Result<LiveKey, RuntimeRefusal> {
         let key = key.filter(|key| !key.is_empty()).ok_or(RuntimeRefusal::MissingKey)?;
         let found = self.key(key).ok_or(RuntimeRefusal::InvalidKey)?;
         let tenant = &found.live.tenant;
-        let allowed = origin.is_none_or(|origin| {
-            own_origin == Some(origin) || tenant.settings.allowed_origins.iter().any(|pattern| pattern.allows(origin))
-        });
-        if !allowed {
+        if !origin.is_none_or(|origin| own_origin == Some(origin) || tenant.allows(origin)) {
             return Err(RuntimeRefusal::OriginForbidden);
         }
         if !tenant.enabled {
             return Err(RuntimeRefusal::TenantDisabled);
         }
         found.last_used.note(Timestamp::now());
-        Ok(RuntimeAnswer { body: found.live.runtime.clone(), allow_origin: origin })
+        Ok(found)
+    }
+
+    /// The runtime configuration for the holder of `key`; see [`Self::admit`].
+    pub fn runtime_config<'a>(
+        &self,
+        key: Option<&str>,
+        origin: Option<&'a str>,
+        own_origin: Option<&str>,
+    ) -> Result<RuntimeAnswer<'a>, RuntimeRefusal> {
+        let found = self.admit(key, origin, own_origin)?;
+        Ok(RuntimeAnswer { body: self.prepared(&found.live).runtime.clone(), allow_origin: origin })
     }
 
     /// Whether the key's tenant allows pages of `origin`; without a key, whether any tenant does.

@@ -1,63 +1,74 @@
 //! The whole model in memory, indexed for those who must not wait: the phone's
 //! runtime configuration by key hash, SIP credentials by domain and user name.
 //!
-//! A tenant is held as prepared, immutable [`Live`] behind an `Arc`; a change
-//! prepares a new one and swaps it in. Readers hold the lock for one look-up.
+//! A tenant is held as an immutable [`Live`] behind an `Arc`; a change swaps in
+//! a new one. What is in effect for it, [`Prepared`], is made at its first
+//! use and again after plans or defaults have changed. Readers hold the lock for one look-up.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
 use super::effective::{Defaults, Effective, effective};
 use super::extension::Extension;
 use super::id::{TenantId, Username};
 use super::key::{ApiKeyMeta, KeyHash, KeyId};
-use super::plan::Plan;
+use super::plan::{self, Plan};
 use super::tenant::Tenant;
 use super::timestamp::Timestamp;
 use crate::store::Revision;
 
-/// A tenant with everything that follows from its record.
+/// A tenant in memory.
 #[derive(Debug)]
 pub struct Live {
     pub tenant: Tenant,
     pub revision: Revision,
+    /// The tenant's domain on the built-in edge.
+    pub edge_domain: String,
+    /// Worked out when it is first asked for: most of many tenants are asleep, and a
+    /// start or a change of a plan need not wake them.
+    prepared: ArcSwapOption<Prepared>,
+}
+
+impl Live {
+    pub fn new(tenant: Tenant, revision: Revision, defaults: &Defaults) -> Self {
+        let edge_domain = defaults.edge_domain_of(&tenant.id);
+        Self { tenant, revision, edge_domain, prepared: ArcSwapOption::empty() }
+    }
+
+    /// The name for people; the id where there is none.
+    pub fn name(&self) -> &str {
+        self.tenant.settings.display_name.as_deref().unwrap_or(self.tenant.id.as_str())
+    }
+}
+
+/// What follows from a tenant's record, its plan and the platform's defaults.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Of plans and defaults that it was made from.
+    generation: u64,
     pub plan: Arc<Plan>,
     pub effective: Effective,
     /// The runtime configuration in its envelope, as it goes over the wire.
     pub runtime: Bytes,
-    /// The tenant's domain on the built-in edge.
-    pub edge_domain: String,
 }
 
-impl Live {
-    pub fn prepare(tenant: Tenant, revision: Revision, plan: Arc<Plan>, defaults: &Defaults) -> Self {
-        let id = &tenant.id;
-        let effective = effective(id, &tenant.settings, &plan.entitlements, defaults);
-        let config = effective.runtime_config(id, defaults);
-        let runtime = serde_json::json!({ "ok": true, "data": config });
-        Self {
-            edge_domain: defaults.edge_domain_of(id),
-            runtime: Bytes::from(runtime.to_string()),
-            effective,
-            plan,
-            revision,
-            tenant,
-        }
-    }
-
-    /// Whether the built-in edge is this tenant's registrar.
-    pub fn is_on_edge(&self) -> bool {
-        let domain = self.effective.transport.sip.domain.as_deref();
-        self.tenant.enabled && domain == Some(self.edge_domain.as_str())
+impl Prepared {
+    fn new(tenant: &Tenant, plan: Arc<Plan>, defaults: &Defaults, generation: u64) -> Self {
+        let effective = effective(&tenant.id, &tenant.settings, &plan.entitlements, defaults);
+        let config = effective.runtime_config(&tenant.id, defaults);
+        let runtime = Bytes::from(serde_json::json!({ "ok": true, "data": config }).to_string());
+        Self { generation, plan, effective, runtime }
     }
 }
 
 /// One API key, found by its hash.
 #[derive(Clone)]
 pub struct LiveKey {
+    pub id: KeyId,
     pub live: Arc<Live>,
     pub last_used: LastUsed,
 }
@@ -86,8 +97,10 @@ impl LastUsed {
     }
 }
 
-#[derive(Default)]
 pub struct Snapshot {
+    defaults: Arc<Defaults>,
+    /// Grows with every change of plans or defaults.
+    generation: u64,
     plans: HashMap<String, Arc<Plan>>,
     tenants: BTreeMap<TenantId, Arc<Live>>,
     keys: HashMap<KeyHash, LiveKey>,
@@ -97,6 +110,42 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    pub fn new(defaults: Defaults) -> Self {
+        Self {
+            defaults: Arc::new(defaults),
+            generation: 0,
+            plans: HashMap::new(),
+            tenants: BTreeMap::new(),
+            keys: HashMap::new(),
+            last_used: HashMap::new(),
+            domains: HashMap::new(),
+            extensions: HashMap::new(),
+        }
+    }
+
+    pub fn defaults(&self) -> &Arc<Defaults> {
+        &self.defaults
+    }
+
+    /// What is in effect for a tenant now.
+    pub fn prepared(&self, live: &Live) -> Arc<Prepared> {
+        if let Some(prepared) = live.prepared.load_full()
+            && prepared.generation == self.generation
+        {
+            return prepared;
+        }
+        let plan = self.plan_of(&live.tenant);
+        let prepared = Arc::new(Prepared::new(&live.tenant, plan, &self.defaults, self.generation));
+        live.prepared.store(Some(Arc::clone(&prepared)));
+        prepared
+    }
+
+    /// The tenant's plan; the default one where the catalogue has lost it.
+    fn plan_of(&self, tenant: &Tenant) -> Arc<Plan> {
+        let named = self.plans.get(&tenant.plan_id).or(self.default_plan());
+        named.cloned().unwrap_or_else(|| Arc::new(plan::free()))
+    }
+
     pub fn tenant(&self, id: &str) -> Option<&Arc<Live>> {
         self.tenants.get(id)
     }
@@ -121,7 +170,13 @@ impl Snapshot {
     /// The tenant whose built-in edge domain this is, if the edge serves it now.
     pub fn on_edge(&self, domain: &str) -> Option<&Arc<Live>> {
         let live = self.tenants.get(self.domains.get(domain)?)?;
-        live.is_on_edge().then_some(live)
+        self.is_on_edge(live).then_some(live)
+    }
+
+    /// Whether the built-in edge is this tenant's registrar.
+    fn is_on_edge(&self, live: &Live) -> bool {
+        live.tenant.enabled
+            && self.prepared(live).effective.transport.sip.domain.as_deref() == Some(live.edge_domain.as_str())
     }
 
     pub fn extension(&self, tenant: &str, username: &str) -> Option<&Arc<Extension>> {
@@ -140,6 +195,7 @@ impl Snapshot {
     }
 
     pub fn put_plan(&mut self, plan: Plan) {
+        self.generation += 1;
         self.plans.insert(plan.id.clone(), Arc::new(plan));
     }
 
@@ -172,7 +228,7 @@ impl Snapshot {
         for key in &live.tenant.api_keys {
             let last_used = self.last_used.entry(key.id.clone()).or_default().clone();
             let live = Arc::clone(&live);
-            self.keys.insert(key.hash, LiveKey { live, last_used });
+            self.keys.insert(key.hash, LiveKey { id: key.id.clone(), live, last_used });
         }
         let id = live.tenant.id.clone();
         self.domains.insert(live.edge_domain.clone(), id.clone());

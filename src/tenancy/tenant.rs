@@ -1,6 +1,8 @@
 //! The tenant as it is stored, and the rules about its keys.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::fault::Refusal;
 use super::id::TenantId;
@@ -26,7 +28,7 @@ pub struct Tenant {
 }
 
 /// How the tenant stands with the operator's billing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum PlanStatus {
     Active,
@@ -36,6 +38,23 @@ impl Tenant {
     /// Whether pages of `origin` (a browser's `Origin` header) may use the tenant's phone.
     pub fn allows(&self, origin: &str) -> bool {
         self.settings.allowed_origins.iter().any(|pattern| pattern.allows(origin))
+    }
+
+    /// The record as the audit may tell it: without key hashes and credentials.
+    pub fn told(&self) -> Value {
+        let mut told = serde_json::to_value(self).unwrap_or_default();
+        for key in told["apiKeys"].as_array_mut().into_iter().flatten() {
+            key["hash"].take();
+        }
+        for server in told["settings"]["iceServers"].as_array_mut().into_iter().flatten() {
+            if let Some(credential) = server.get_mut("credential") {
+                *credential = "…".into();
+            }
+        }
+        if let Value::Object(told) = &mut told {
+            told.remove("updatedAt");
+        }
+        told
     }
 
     /// All of the change, or nothing of it.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
+use super::act::Act;
 use super::effective::Defaults;
 use super::extension::{Credentials, NewExtension};
 use super::fault::Refusal;
@@ -50,6 +51,10 @@ fn defaults() -> Defaults {
     }
 }
 
+fn act() -> Act {
+    Act::of_bitcall()
+}
+
 fn acme() -> TenantId {
     "acme_corp".parse().unwrap()
 }
@@ -68,8 +73,8 @@ async fn everything_is_there_again_after_a_restart() {
     let platform = &house.platform;
     let mut new = NewTenant::named(acme());
     new.allowed_origins = vec!["https://crm.acme.com".parse().unwrap()];
-    let made = platform.provision(new).await.unwrap();
-    platform.add_extension(&acme(), extension(Some("long enough")), false).await.unwrap();
+    let made = platform.provision(&act(), new).await.unwrap();
+    platform.add_extension(&act(), &acme(), extension(Some("long enough")), false).await.unwrap();
     let key = made.api_key.as_str();
     let before = platform.runtime_config(Some(key), None, None).unwrap().body;
     platform.store_key_uses().await.unwrap();
@@ -88,8 +93,8 @@ async fn everything_is_there_again_after_a_restart() {
 async fn the_edge_knows_an_extension_by_its_digests_under_the_tenants_domain() {
     let house = House::new().await;
     let platform = &house.platform;
-    platform.provision(NewTenant::named(acme())).await.unwrap();
-    let added = platform.add_extension(&acme(), extension(None), false).await.unwrap();
+    platform.provision(&act(), NewTenant::named(acme())).await.unwrap();
+    let added = platform.add_extension(&act(), &acme(), extension(None), false).await.unwrap();
     let expected = Credentials::derive("101", "acme-corp.sip.example", &added.password);
     assert_eq!(platform.credentials("ACME-corp.sip.example", "101"), Some(expected));
     assert!(platform.serves("acme-corp.sip.example"));
@@ -98,14 +103,14 @@ async fn the_edge_knows_an_extension_by_its_digests_under_the_tenants_domain() {
     }
 
     let own_pbx = SettingsChange { sip_domain: Change::Set("pbx.acme.com".into()), ..SettingsChange::default() };
-    platform.change_settings(&acme(), own_pbx).await.unwrap();
+    platform.change_settings(&act(), &acme(), own_pbx).await.unwrap();
     assert!(!platform.serves("acme-corp.sip.example"), "its phones are elsewhere now");
     assert_eq!(platform.credentials("acme-corp.sip.example", "101"), None);
     let back = SettingsChange { sip_domain: Change::Reset, ..SettingsChange::default() };
-    platform.change_settings(&acme(), back).await.unwrap();
+    platform.change_settings(&act(), &acme(), back).await.unwrap();
     assert!(platform.credentials("acme-corp.sip.example", "101").is_some());
 
-    platform.remove_extension(&acme(), &"101".parse().unwrap()).await.unwrap();
+    platform.remove_extension(&act(), &acme(), &"101".parse().unwrap()).await.unwrap();
     assert_eq!(platform.credentials("acme-corp.sip.example", "101"), None);
 }
 
@@ -113,14 +118,14 @@ async fn the_edge_knows_an_extension_by_its_digests_under_the_tenants_domain() {
 async fn an_extension_is_repeated_with_the_same_password_only() {
     let house = House::new().await;
     let platform = &house.platform;
-    platform.provision(NewTenant::named(acme())).await.unwrap();
-    let add = async |password, reset| platform.add_extension(&acme(), extension(password), reset).await;
+    platform.provision(&act(), NewTenant::named(acme())).await.unwrap();
+    let add = async |password, reset| platform.add_extension(&act(), &acme(), extension(password), reset).await;
     assert!(add(Some("first password"), false).await.unwrap().created);
     assert!(!add(Some("first password"), false).await.unwrap().created);
     assert!(matches!(add(Some("other password"), false).await, Err(Refusal::ExtensionExists(_))));
     assert!(matches!(add(None, false).await, Err(Refusal::ExtensionExists(_))));
     let nameless = NewExtension { display_name: None, ..extension(Some("other password")) };
-    let reset = platform.add_extension(&acme(), nameless, true).await.unwrap();
+    let reset = platform.add_extension(&act(), &acme(), nameless, true).await.unwrap();
     assert_eq!(reset.extension.display_name.as_deref(), Some("Anna"), "a new password is no new person");
     assert!(!add(Some("other password"), false).await.unwrap().created);
 }
@@ -130,12 +135,12 @@ async fn changes_that_meet_are_all_kept() {
     let house = House::new().await;
     let mut new = NewTenant::named(acme());
     new.plan_id = Some("enterprise".into());
-    house.platform.provision(new).await.unwrap();
-    let acme = &acme();
-    let keys = join_all((0..15).map(|n| house.platform.create_key(acme, Some(n.to_string()))));
+    house.platform.provision(&act(), new).await.unwrap();
+    let (acme, act) = (&acme(), &act());
+    let keys = join_all((0..15).map(|n| house.platform.create_key(act, acme, Some(n.to_string()))));
     let names = join_all((0..15).map(|n| {
         let change = SettingsChange { display_name: Change::Set(n.to_string()), ..SettingsChange::default() };
-        house.platform.change_settings(acme, change)
+        house.platform.change_settings(act, acme, change)
     }));
     let (keys, names) = tokio::join!(keys, names);
     assert!(keys.iter().all(Result::is_ok) && names.iter().all(Result::is_ok));
@@ -162,13 +167,14 @@ async fn a_change_whose_client_goes_away_is_made_in_memory_too() {
     let platform = &house.platform;
     let acme = &acme();
     let anna = "101".parse().unwrap();
-    abandoned(platform, platform.provision(NewTenant::named(acme.clone())), || platform.tenant(acme).is_ok()).await;
+    abandoned(platform, platform.provision(&act(), NewTenant::named(acme.clone())), || platform.tenant(acme).is_ok())
+        .await;
     let named = SettingsChange { display_name: Change::Set("New".into()), ..SettingsChange::default() };
     let name = || platform.tenant(acme).unwrap().tenant.settings.display_name.clone();
-    abandoned(platform, platform.change_settings(acme, named), || name().as_deref() == Some("New")).await;
+    abandoned(platform, platform.change_settings(&act(), acme, named), || name().as_deref() == Some("New")).await;
     let extensions = || platform.extensions(acme).unwrap().len();
-    abandoned(platform, platform.add_extension(acme, extension(None), false), || extensions() == 1).await;
-    abandoned(platform, platform.remove_extension(acme, &anna), || extensions() == 0).await;
+    abandoned(platform, platform.add_extension(&act(), acme, extension(None), false), || extensions() == 1).await;
+    abandoned(platform, platform.remove_extension(&act(), acme, &anna), || extensions() == 0).await;
 }
 
 #[tokio::test]
@@ -177,10 +183,10 @@ async fn a_disabled_tenant_gets_nothing_and_its_extensions_neither() {
     let platform = &house.platform;
     let mut new = NewTenant::named(acme());
     new.allowed_origins = vec!["https://crm.acme.com".parse().unwrap()];
-    let key = platform.provision(new).await.unwrap().api_key;
-    platform.add_extension(&acme(), extension(None), false).await.unwrap();
+    let key = platform.provision(&act(), new).await.unwrap().api_key;
+    platform.add_extension(&act(), &acme(), extension(None), false).await.unwrap();
     platform
-        .change(&acme(), |tenant, _| {
+        .change(&act(), &acme(), "tenant.disable", |tenant, _| {
             tenant.enabled = false;
             Ok(())
         })
@@ -198,14 +204,14 @@ async fn a_disabled_tenant_gets_nothing_and_its_extensions_neither() {
 async fn a_change_that_the_plan_does_not_allow_is_refused_whole() {
     let house = House::new().await;
     let platform = &house.platform;
-    platform.provision(NewTenant::named(acme())).await.unwrap();
+    platform.provision(&act(), NewTenant::named(acme())).await.unwrap();
     let before = platform.tenant(&acme()).unwrap().tenant.clone();
     let change = SettingsChange {
         display_name: Change::Set("New".into()),
         wss: Change::Set(vec!["wss://pbx".into()]),
         ..SettingsChange::default()
     };
-    let plan = platform.tenant(&acme()).unwrap().plan.entitlements.clone();
+    let plan = platform.prepared(&platform.tenant(&acme()).unwrap()).plan.entitlements.clone();
     let rights = super::plan::Entitlements { wss_override: false, ..plan };
     let mut tenant = before.clone();
     assert!(matches!(tenant.change_settings(change.clone(), &rights), Err(Refusal::NotEntitled("wss"))));
@@ -217,15 +223,18 @@ async fn what_does_not_exist_is_refused_by_name() {
     let house = House::new().await;
     let platform = &house.platform;
     let nobody = SettingsChange::default();
-    assert!(matches!(platform.change_settings(&acme(), nobody).await, Err(Refusal::TenantNotFound(_))));
-    assert!(matches!(platform.create_key(&acme(), None).await, Err(Refusal::TenantNotFound(_))));
-    assert!(matches!(platform.add_extension(&acme(), extension(None), false).await, Err(Refusal::TenantNotFound(_))));
-    platform.provision(NewTenant::named(acme())).await.unwrap();
+    assert!(matches!(platform.change_settings(&act(), &acme(), nobody).await, Err(Refusal::TenantNotFound(_))));
+    assert!(matches!(platform.create_key(&act(), &acme(), None).await, Err(Refusal::TenantNotFound(_))));
+    assert!(matches!(
+        platform.add_extension(&act(), &acme(), extension(None), false).await,
+        Err(Refusal::TenantNotFound(_))
+    ));
+    platform.provision(&act(), NewTenant::named(acme())).await.unwrap();
     let key = KeyId("key_unknown".into());
-    assert!(matches!(platform.revoke_key(&acme(), &key).await, Err(Refusal::ApiKeyNotFound(_))));
+    assert!(matches!(platform.revoke_key(&act(), &acme(), &key).await, Err(Refusal::ApiKeyNotFound(_))));
     let nobody = "102".parse().unwrap();
-    assert!(matches!(platform.remove_extension(&acme(), &nobody).await, Err(Refusal::ExtensionNotFound(_))));
+    assert!(matches!(platform.remove_extension(&act(), &acme(), &nobody).await, Err(Refusal::ExtensionNotFound(_))));
     let mut gold = NewTenant::named("other".parse().unwrap());
     gold.plan_id = Some("gold".into());
-    assert!(matches!(platform.provision(gold).await, Err(Refusal::Validation(_))));
+    assert!(matches!(platform.provision(&act(), gold).await, Err(Refusal::Validation(_))));
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
@@ -17,21 +17,6 @@ impl Timestamp {
     pub fn now() -> Self {
         let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self(i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
-    }
-
-    /// For `#[serde(serialize_with)]` on fields of answers.
-    #[allow(clippy::trivially_copy_pass_by_ref)] // the signature that serde asks for
-    pub fn as_text<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-
-    /// As [`Self::as_text`], and null for none.
-    #[allow(clippy::ref_option)] // the signature that serde asks for
-    pub fn as_text_or_null<S: Serializer>(moment: &Option<Self>, serializer: S) -> Result<S::Ok, S::Error> {
-        match moment {
-            Some(moment) => serializer.collect_str(moment),
-            None => serializer.serialize_none(),
-        }
     }
 }
 

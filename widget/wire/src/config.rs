@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// The whole runtime configuration of one tenant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RuntimeConfig {
     pub tenant_id: String,
@@ -29,6 +30,7 @@ pub struct RuntimeConfig {
 
 /// One entry of `RTCConfiguration.iceServers`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct IceServer {
     pub urls: Vec<String>,
@@ -39,6 +41,7 @@ pub struct IceServer {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Sip {
     /// The tenant's SIP domain. When set it wins over the host page's.
@@ -49,6 +52,7 @@ pub struct Sip {
 
 /// How digits pressed during a call are sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Dtmf {
     /// RFC 4733 `telephone-event` in the media, SIP INFO where it was not negotiated.
     #[default]
@@ -60,6 +64,7 @@ pub enum Dtmf {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Behavior {
     pub host: HostBehavior,
@@ -69,6 +74,7 @@ pub struct Behavior {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct HostBehavior {
     pub mode: SignInMode,
@@ -76,6 +82,7 @@ pub struct HostBehavior {
 
 /// What the phone does with the credentials that the host page hands it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum SignInMode {
     /// Complete credentials: one "Connect" button. Partial ones: the form with what is missing.
@@ -88,6 +95,7 @@ pub enum SignInMode {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum SessionRestore {
     /// Stored credentials sign in by themselves before any form is shown.
@@ -97,6 +105,7 @@ pub enum SessionRestore {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Theme {
     pub start: ThemeStart,
@@ -105,6 +114,7 @@ pub struct Theme {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ThemeStart {
     #[default]
@@ -115,6 +125,7 @@ pub enum ThemeStart {
 
 /// Storage isolation policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum CookieMode {
     /// No cookies at all; storage is namespaced by tenant.
@@ -123,6 +134,7 @@ pub enum CookieMode {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Branding {
     pub display_name: String,
@@ -135,6 +147,7 @@ pub struct Branding {
 
 /// What stands in the phone's header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum HeaderMode {
     Logo,
@@ -144,6 +157,7 @@ pub enum HeaderMode {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 #[expect(clippy::struct_excessive_bools, reason = "each is one switch of the API")]
 pub struct Capabilities {
@@ -156,6 +170,7 @@ pub struct Capabilities {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Features {
     pub auth_link: bool,

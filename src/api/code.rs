@@ -1,0 +1,61 @@
+//! The error codes: each with its status and its meaning, as the API's document lists them.
+
+use axum::http::StatusCode;
+
+macro_rules! codes {
+    ($($name:ident $status:literal $text:literal $meaning:literal)*) => {
+        /// Part of the contract: a code never changes its status or meaning.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {
+            $(#[doc = $meaning] $name,)*
+        }
+
+        impl Code {
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            pub fn status(self) -> StatusCode {
+                let status = match self { $(Self::$name => $status,)* };
+                StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// One line for the reader of the API's document.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$name => $meaning,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    // The request itself.
+    ValidationError 400 "VALIDATION_ERROR" "A field is unknown, missing or has a value that is not allowed; `fields` names each. Nothing was changed."
+    MissingTenantId 400 "MISSING_TENANT_ID" "The route concerns one tenant and `tenantId` is missing."
+    NotFound 404 "NOT_FOUND" "There is no such route."
+    MethodNotAllowed 405 "METHOD_NOT_ALLOWED" "The route exists, but not with this method; `Allow` names those it has."
+    RequestTimeout 408 "REQUEST_TIMEOUT" "The request did not arrive, or was not answered, in time."
+    PayloadTooLarge 413 "PAYLOAD_TOO_LARGE" "The body is larger than any that could be accepted."
+    UnsupportedMediaType 415 "UNSUPPORTED_MEDIA_TYPE" "The body is not declared as `application/json`."
+    // Who is asking.
+    PanelUnauthorized 401 "PANEL_UNAUTHORIZED" "`X-Bitcall-Panel-Key` is missing or wrong."
+    AdminUnauthorized 401 "ADMIN_UNAUTHORIZED" "`Authorization: Bearer` is missing or wrong."
+    WebphoneMissingKey 401 "WEBPHONE_MISSING_KEY" "The tenant's API key is missing."
+    WebphoneInvalidKey 401 "WEBPHONE_INVALID_KEY" "The API key is unknown or was revoked."
+    WebphoneOriginForbidden 403 "WEBPHONE_ORIGIN_FORBIDDEN" "The tenant does not allow pages of this origin."
+    WebphoneTenantDisabled 403 "WEBPHONE_TENANT_DISABLED" "The tenant is disabled."
+    // The rules.
+    TenantNotFound 404 "TENANT_NOT_FOUND" "There is no such tenant."
+    TenantExists 409 "TENANT_EXISTS" "The tenant exists already; nothing was changed."
+    TenantIdTaken 409 "TENANT_ID_TAKEN" "A tenant exists whose id differs in `-` and `_` only."
+    ApiKeyNotFound 404 "API_KEY_NOT_FOUND" "The tenant has no such API key."
+    ApiKeyLimitReached 409 "API_KEY_LIMIT_REACHED" "The tenant's plan allows no further API key."
+    LastApiKey 409 "LAST_API_KEY" "The last API key cannot be revoked."
+    ExtensionNotFound 404 "EXTENSION_NOT_FOUND" "The tenant has no such extension."
+    ExtensionExists 409 "EXTENSION_EXISTS" "The extension exists already, with another password."
+    NotEntitled 403 "NOT_ENTITLED" "The tenant's plan does not include what was to be changed."
+    // Ourselves.
+    StoreUnavailable 503 "STORE_UNAVAILABLE" "The change could not be stored; the same request may work later."
+}

@@ -1,0 +1,291 @@
+//! One route of the API, declared once: method and path, whom it is for, what
+//! it reads, what it answers, how it may refuse. The router, the API's document
+//! and the test of every route against every credential are made from it.
+//!
+//! A request's way through an endpoint: the credential → the body → the form →
+//! the handler → the envelope. A caller without the credential costs no reading of its body.
+
+use axum::extract::{FromRequestParts as _, RawPathParams, Request, State as With};
+use axum::http::header::{ETAG, HeaderValue};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodFilter, MethodRouter, on};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Serialize;
+
+use super::State;
+use super::access::Audience;
+use super::answer::{self, RequestId};
+use super::body::Input;
+use super::code::Code;
+use super::error::ApiError;
+use super::form::{Description, Form};
+use super::webphone::{self, Visitor};
+use crate::tenancy::{Act, Actor, LiveKey, TenantId, Timestamp};
+
+pub struct Endpoint {
+    pub method: Method,
+    pub path: &'static str,
+    pub audience: Audience,
+    /// One line, for the API's document.
+    pub summary: &'static str,
+    /// Whether the request names one tenant by `tenantId`.
+    pub concerns_one_tenant: bool,
+    pub input: Description,
+    /// The schema of the envelope's `data`.
+    pub output: fn(&mut SchemaGenerator) -> Schema,
+    /// Beyond those that every endpoint of the audience has.
+    pub refusals: Vec<Code>,
+    pub service: MethodRouter<State>,
+}
+
+impl Endpoint {
+    /// An endpoint whose request reads as `form`.
+    pub fn new<I, O, F>(
+        method: Method,
+        path: &'static str,
+        audience: Audience,
+        summary: &'static str,
+        form: fn(&mut Form) -> Option<I>,
+        handler: F,
+    ) -> Self
+    where
+        I: Send + 'static,
+        O: Serialize + JsonSchema + 'static,
+        F: AsyncHandler<I, O>,
+    {
+        let service = on(filter(&method), move |With(state): With<State>, request: Request| {
+            let handler = handler.clone();
+            async move {
+                let (call, input) = Call::receive(state, audience, request).await?;
+                let input = input.read(form)?;
+                Ok::<_, ApiError>(handler.handle(call, input).await?.into_response())
+            }
+        });
+        Self {
+            method,
+            path,
+            audience,
+            summary,
+            concerns_one_tenant: false,
+            input: Description::of(form),
+            output: SchemaGenerator::subschema_for::<O>,
+            refusals: Vec::new(),
+            service,
+        }
+    }
+
+    /// An endpoint for one tenant: the request also has `tenantId`, and the handler gets it first.
+    pub fn of_tenant<I, O, F>(
+        method: Method,
+        path: &'static str,
+        summary: &'static str,
+        form: fn(&mut Form) -> Option<I>,
+        handler: F,
+    ) -> Self
+    where
+        I: Send + 'static,
+        O: Serialize + JsonSchema + 'static,
+        F: AsyncHandler<(TenantId, I), O>,
+    {
+        let audience = Audience::Panel;
+        let service = on(filter(&method), move |With(state): With<State>, request: Request| {
+            let handler = handler.clone();
+            async move {
+                let (call, input) = Call::receive(state, audience, request).await?;
+                let input = input.read_for_tenant(form)?;
+                Ok::<_, ApiError>(handler.handle(call, input).await?.into_response())
+            }
+        });
+        let mut input = Description::default();
+        input.add("tenantId", super::tenants::tenant_id_schema(), true);
+        input.fields.extend(Description::of(form).fields);
+        Self {
+            method,
+            path,
+            audience,
+            summary,
+            concerns_one_tenant: true,
+            input,
+            output: SchemaGenerator::subschema_for::<O>,
+            refusals: Vec::new(),
+            service,
+        }
+    }
+
+    /// An endpoint for the holder of a tenant's API key: in `X-Bitcall-Key`, or as `key` in the
+    /// query or body, for pages that can set no header. The handler gets the key's tenant first.
+    pub fn of_key<I, O, F>(
+        method: Method,
+        path: &'static str,
+        summary: &'static str,
+        form: fn(&mut Form) -> Option<I>,
+        handler: F,
+    ) -> Self
+    where
+        I: Send + 'static,
+        O: Serialize + JsonSchema + 'static,
+        F: AsyncHandler<(LiveKey, I), O>,
+    {
+        let service = on(filter(&method), move |With(state): With<State>, request: Request| {
+            let handler = handler.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                let visitor = Visitor::of(&parts);
+                let key = webphone::key_in_query(&parts)
+                    .or_else(|| webphone::text(&parts.headers, webphone::KEY_HEADER).map(str::to_owned));
+                let request = Request::from_parts(parts, body);
+                // Before the key is known there is nobody to protect: the page may read its mistake.
+                let open = visitor.origin().map(|_| "*");
+                let (mut call, mut input) = match Call::receive(state, Audience::Runtime, request).await {
+                    Ok(received) => received,
+                    Err(error) => return visitor.told(Err((error, open))),
+                };
+                let key = input.take_key().or(key);
+                let found = match visitor.admit(&call.state, key.as_deref()) {
+                    Ok(found) => found,
+                    Err(refusal) => return visitor.told(Err((refusal.into(), refusal.allow_origin(visitor.origin())))),
+                };
+                call.act.actor = Actor::ApiKey { id: found.id.clone() };
+                let answer = match input.read(form) {
+                    Ok(input) => handler.handle(call, (found, input)).await.map(Done::into_response),
+                    Err(error) => Err(error),
+                };
+                visitor.told(answer.map_err(|error| (error, visitor.origin())))
+            }
+        })
+        .options(webphone::preflight);
+        Self {
+            method,
+            path,
+            audience: Audience::Runtime,
+            summary,
+            concerns_one_tenant: false,
+            input: Description::of(form),
+            output: SchemaGenerator::subschema_for::<O>,
+            refusals: Vec::new(),
+            service,
+        }
+    }
+
+    pub fn refuses(mut self, codes: &[Code]) -> Self {
+        self.refusals.extend_from_slice(codes);
+        self
+    }
+
+    pub fn has_body(&self) -> bool {
+        !matches!(self.method, Method::GET | Method::HEAD)
+    }
+
+    /// How it may refuse: as every endpoint of its audience, and in its own ways.
+    pub fn all_refusals(&self) -> Vec<Code> {
+        let mut all = vec![Code::ValidationError, Code::RequestTimeout];
+        match self.audience {
+            Audience::Panel => all.push(Code::PanelUnauthorized),
+            Audience::Admin => all.push(Code::AdminUnauthorized),
+            Audience::Runtime => all.extend([
+                Code::WebphoneMissingKey,
+                Code::WebphoneInvalidKey,
+                Code::WebphoneOriginForbidden,
+                Code::WebphoneTenantDisabled,
+            ]),
+        }
+        if self.concerns_one_tenant {
+            all.extend([Code::MissingTenantId, Code::TenantNotFound]);
+        }
+        all.extend([Code::PayloadTooLarge, Code::UnsupportedMediaType]);
+        all.extend(&self.refusals);
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+}
+
+fn filter(method: &Method) -> MethodFilter {
+    MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET)
+}
+
+/// What a handler is: `async fn(Call, I) -> Result<Done<O>, ApiError>`.
+pub trait AsyncHandler<I, O>: Clone + Send + Sync + 'static {
+    fn handle(&self, call: Call, input: I) -> impl Future<Output = Result<Done<O>, ApiError>> + Send;
+}
+
+impl<I, O, F, Outcome> AsyncHandler<I, O> for F
+where
+    F: Fn(Call, I) -> Outcome + Clone + Send + Sync + 'static,
+    Outcome: Future<Output = Result<Done<O>, ApiError>> + Send,
+{
+    fn handle(&self, call: Call, input: I) -> impl Future<Output = Result<Done<O>, ApiError>> + Send {
+        self(call, input)
+    }
+}
+
+/// One request that was let in.
+pub struct Call {
+    pub state: State,
+    /// Who asks, and in which request.
+    pub act: Act,
+    pub headers: HeaderMap,
+    path: Vec<(String, String)>,
+}
+
+impl Call {
+    async fn receive(state: State, audience: Audience, request: Request) -> Result<(Self, Input), ApiError> {
+        let (mut parts, body) = request.into_parts();
+        let actor = state.access.check(audience, &parts)?;
+        let path = path_of(&mut parts).await;
+        let request_id = RequestId::of(&parts);
+        let act = Act { actor, request_id, at: Timestamp::now() };
+        let headers = parts.headers.clone();
+        let input = Input::receive(Request::from_parts(parts, body)).await?;
+        Ok((Self { state, act, headers, path }, input))
+    }
+
+    /// The part of the path that the route calls `name`.
+    pub fn path(&self, name: &str) -> &str {
+        self.path.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+    }
+}
+
+async fn path_of(parts: &mut Parts) -> Vec<(String, String)> {
+    match RawPathParams::from_request_parts(parts, &()).await {
+        Ok(found) => found.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        // Not UTF-8 after decoding: it names nothing that exists.
+        Err(_) => Vec::new(),
+    }
+}
+
+/// A handler's success.
+pub struct Done<T> {
+    data: T,
+    etag: Option<HeaderValue>,
+}
+
+pub fn done<T>(data: T) -> Done<T> {
+    Done { data, etag: None }
+}
+
+impl<T> Done<T> {
+    /// With the version of what was answered (RFC 9110 §8.8.3), for `If-Match`.
+    pub fn tagged(mut self, version: &str) -> Self {
+        self.etag = HeaderValue::try_from(format!("\"{version}\"")).ok();
+        self
+    }
+}
+
+impl<T: Serialize> Done<T> {
+    fn into_response(self) -> Response {
+        let mut response = answer::envelope(self.data).into_response();
+        if let Some(etag) = self.etag {
+            response.headers_mut().insert(ETAG, etag);
+        }
+        response
+    }
+}
+
+/// The form of a request that says nothing.
+#[allow(clippy::unnecessary_wraps)] // the shape of all forms
+pub fn nothing(_: &mut Form) -> Option<()> {
+    Some(())
+}

@@ -1,0 +1,190 @@
+//! The sections of a tenant's settings as requests write them, and what each value may be.
+
+use bitcall_wire::config::{IceServer, ThemeStart};
+use serde_json::{Value, json};
+use url::Url;
+
+use super::form::{
+    Described, Form, Kind, Wrong, boolean, checked, choice, fields, line, list, one_or_many, parsed, secret,
+};
+use crate::tenancy::{Change, Invalid, OriginPattern, SettingsChange};
+
+/// The sections of `PATCH /api/tenant/config`.
+pub fn settings(form: &mut Form) -> Option<SettingsChange> {
+    let mut change = SettingsChange::default();
+    form.section("branding", |form| {
+        change.display_name = form.change("displayName", line(MAX_NAME));
+        change.logo_light = form.change("logoLight", checked(https_schema, image));
+        change.logo_dark = form.change("logoDark", checked(https_schema, image));
+        change.theme_color = form.change("themeColor", checked(colour_schema, colour));
+        change.header_mode = form.change("headerMode", choice(&["logo", "name", "both"]));
+    });
+    form.section("origins", |form| change.allowed_origins = form.change("allowedOrigins", Origins));
+    form.section("app", |form| {
+        change.popup_mode = form.change("popupMode", boolean());
+        change.installable = form.change("installable", boolean());
+        change.audio_clips = form.change("audioClips", boolean());
+    });
+    form.section("behavior", |form| {
+        form.section("host", |form| {
+            change.sign_in = form.change("mode", choice(&["confirm", "autologin", "prefilled"]));
+        });
+        change.session_restore = form.change("sessionRestore", choice(&["auto", "off"]));
+        form.section("theme", |form| {
+            change.theme_start = form.change("start", choice::<ThemeStart>(&["system", "light", "dark"]));
+            change.theme_lock = form.change("lock", boolean());
+        });
+        change.cookie_mode = form.change("cookieMode", choice(&["isolated"]));
+    });
+    form.section("sip", |form| {
+        change.sip_domain = form.change("domain", checked(sip_domain_schema, sip_domain));
+        let server = form.change("server", checked(sip_domain_schema, sip_domain));
+        match (&change.sip_domain, &server) {
+            (Change::Keep, _) => change.sip_domain = server,
+            (domain, server) if *server != Change::Keep && domain != server => {
+                form.fault("server", "is another name of domain, and contradicts it");
+            }
+            _ => {}
+        }
+        change.dtmf = form.change("dtmf", choice(&["rfc2833", "rfc4733", "info"]));
+    });
+    change.wss = form.change("wss", one_or_many(checked(wss_schema, wss_address), MAX_SERVERS));
+    change.ice_servers = form.change("iceServers", list(fields(ice_server), 0..=MAX_SERVERS));
+    Some(change)
+}
+
+/// A list of origins, each once.
+pub struct Origins;
+
+impl Kind for Origins {
+    type Value = Vec<OriginPattern>;
+
+    fn read(&self, value: Value) -> Result<Vec<OriginPattern>, Wrong> {
+        let mut origins: Vec<OriginPattern> = Vec::new();
+        for origin in list(parsed(), 0..=MAX_ORIGINS).read(value)? {
+            if !origins.contains(&origin) {
+                origins.push(origin);
+            }
+        }
+        Ok(origins)
+    }
+
+    fn schema(&self) -> Value {
+        list(parsed::<OriginPattern>(), 0..=MAX_ORIGINS).schema()
+    }
+}
+
+impl Described for OriginPattern {
+    fn schema() -> Value {
+        json!({
+            "type": "string",
+            "pattern": format!(r"^(https?://{LABEL}(\.{LABEL})*|https://\*\.{LABEL}\.([a-z0-9-]{{1,20}}\.)*[a-z]{{2,20}})(:[1-9][0-9]{{0,3}})?/?$"),
+            "examples": ["https://crm.example.com", "https://*.example.com"],
+        })
+    }
+}
+
+/// An address that the phone page may load images from.
+fn image(text: String) -> Result<String, Invalid> {
+    match Url::parse(&text) {
+        Ok(url) if url.scheme() == "https" && text.len() <= MAX_URL => Ok(url.into()),
+        _ => Err(Invalid::new(format!("must be an https:// address of at most {MAX_URL} characters"))),
+    }
+}
+
+fn https_schema() -> Value {
+    json!({ "type": "string", "format": "uri", "maxLength": MAX_URL, "pattern": format!("^https://{HOST}(/[A-Za-z0-9._~/-]*)?$") })
+}
+
+#[allow(clippy::needless_pass_by_value)] // the shape of all checks
+fn colour(text: String) -> Result<String, Invalid> {
+    let text = text.to_ascii_lowercase();
+    let digits = text.strip_prefix('#').unwrap_or_default();
+    match (digits.len(), digits.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+        (6, true) => Ok(text),
+        (3, true) => Ok(digits.chars().fold(String::from("#"), |text, digit| format!("{text}{digit}{digit}"))),
+        _ => Err(Invalid::new("must be a colour as #14b8a6")),
+    }
+}
+
+fn colour_schema() -> Value {
+    json!({ "type": "string", "pattern": "^#([0-9A-Fa-f]{3}|[0-9A-Fa-f]{6})$", "examples": ["#14b8a6"] })
+}
+
+#[allow(clippy::needless_pass_by_value)] // the shape of all checks
+fn sip_domain(text: String) -> Result<String, Invalid> {
+    let text = text.to_ascii_lowercase();
+    let plain = !text.is_empty()
+        && text.len() <= 255
+        && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b':' | b'[' | b']'));
+    // `Url` knows what a host and a port are; `http` makes it ask for exactly these.
+    match Url::parse(&format!("http://{text}/")) {
+        Ok(url) if plain && url.has_host() => Ok(text),
+        _ => Err(Invalid::new("must be a host name or address, as sip.example.com")),
+    }
+}
+
+fn sip_domain_schema() -> Value {
+    json!({ "type": "string", "pattern": format!("^{HOST}$"), "maxLength": 255, "examples": ["sip.example.com"] })
+}
+
+fn wss_address(text: String) -> Result<String, Invalid> {
+    match Url::parse(&text) {
+        Ok(url)
+            if matches!(url.scheme(), "ws" | "wss")
+                && url.has_host()
+                && url.fragment().is_none()
+                && text.len() <= MAX_URL =>
+        {
+            Ok(url.into())
+        }
+        _ => Err(Invalid::new("must be a wss:// (or ws://) address, as wss://pbx.example.com/ws")),
+    }
+}
+
+fn wss_schema() -> Value {
+    json!({
+        "type": "string",
+        "format": "uri",
+        "maxLength": MAX_URL,
+        "pattern": format!("^wss?://{HOST}(/[A-Za-z0-9._~/-]*)?$"),
+        "examples": ["wss://pbx.example.com/ws"],
+    })
+}
+
+pub fn ice_server(form: &mut Form) -> Option<IceServer> {
+    let urls = form.required("urls", one_or_many(checked(ice_schema, ice_address), MAX_SERVERS));
+    let username = form.optional("username", line(MAX_URL));
+    let credential = form.optional("credential", secret());
+    let urls = urls?;
+    let relays = urls.iter().any(|url| url.starts_with("turn"));
+    if relays && (username.is_none() || credential.is_none()) {
+        form.fault("credential", "is missing: turn servers need username and credential");
+    }
+    Some(IceServer { urls, username, credential })
+}
+
+fn ice_address(text: String) -> Result<String, Invalid> {
+    let host = ["stun:", "stuns:", "turn:", "turns:"].iter().find_map(|scheme| text.strip_prefix(scheme));
+    match host {
+        Some(host) if !host.is_empty() && !host.contains(char::is_whitespace) && text.len() <= MAX_URL => Ok(text),
+        _ => Err(Invalid::new("must start with stun:, stuns:, turn: or turns: and name a host")),
+    }
+}
+
+fn ice_schema() -> Value {
+    json!({
+        "type": "string",
+        "maxLength": MAX_URL,
+        "pattern": format!("^(stuns?|turns?):{HOST}(:[1-9][0-9]{{0,3}})?([?]transport=(udp|tcp))?$"),
+        "examples": ["stun:stun.example.com:3478"],
+    })
+}
+
+/// Labels that every check accepts; an address could also be written otherwise.
+const LABEL: &str = "[a-z]([a-z0-9]{0,20})";
+const HOST: &str = r"[a-z][a-z0-9]{0,20}(\.[a-z][a-z0-9]{0,20}){1,4}";
+pub const MAX_NAME: usize = 80;
+const MAX_URL: usize = 2048;
+const MAX_ORIGINS: usize = 100;
+const MAX_SERVERS: usize = 8;

@@ -1,0 +1,120 @@
+//! Extensions on the built-in SIP edge: made, removed, and who the edge lets in.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Platform, no_randomness, stored_form};
+use crate::store::{self, Batch};
+use crate::tenancy::act::Act;
+use crate::tenancy::audit::Deed;
+use crate::tenancy::extension::{Credentials, Extension, GENERATED_PASSWORD, NewExtension, checked_password};
+use crate::tenancy::fault::Refusal;
+use crate::tenancy::id::{TenantId, Username};
+use crate::tenancy::key::random_text;
+use crate::tenancy::records;
+
+/// An extension just made, or found as wanted.
+pub struct AddedExtension {
+    pub extension: Arc<Extension>,
+    pub created: bool,
+    /// Shown once.
+    pub password: String,
+}
+
+impl Platform {
+    /// In the order of their user names.
+    pub fn extensions(&self, id: &TenantId) -> Result<Vec<Arc<Extension>>, Refusal> {
+        self.tenant(id)?;
+        Ok(self.snapshot().extensions(id.as_str()).cloned().collect())
+    }
+
+    /// Makes an extension on the built-in edge. The same one with the same
+    /// password again is no error. With `reset`, an existing one gets the new password.
+    pub async fn add_extension(
+        &self,
+        act: &Act,
+        id: &TenantId,
+        new: NewExtension,
+        reset: bool,
+    ) -> Result<AddedExtension, Refusal> {
+        let live = self.tenant(id)?;
+        if let Some(password) = &new.password {
+            checked_password(password).map_err(|invalid| invalid.at("password"))?;
+        }
+        let in_order = Arc::clone(&self.0.extension_change).lock_owned().await;
+        let generated = new.password.is_none();
+        let password = match new.password {
+            Some(password) => password,
+            None => random_text(GENERATED_PASSWORD).map_err(no_randomness)?,
+        };
+        let existing = self.snapshot().extension(id.as_str(), new.username.as_str()).cloned();
+        let extension = Extension {
+            credentials: Credentials::derive(new.username.as_str(), &live.edge_domain, &password),
+            realm: live.edge_domain.clone(),
+            created_at: existing.as_ref().map_or(act.at, |existing| existing.created_at),
+            display_name: new.display_name.or_else(|| existing.as_ref()?.display_name.clone()),
+            username: new.username,
+        };
+        let key = records::extension_key(id, &extension.username);
+        let mut batch =
+            Batch::new().require_present(records::tenant_key(id.as_str())).put(&key, stored_form(&extension)?);
+        let before = existing.as_deref().map_or(Value::Null, Extension::told);
+        let action = if existing.is_some() { "extension.password" } else { "extension.add" };
+        match existing {
+            Some(existing) if !generated && existing.credentials == extension.credentials && !reset => {
+                return Ok(AddedExtension { extension: existing, created: false, password });
+            }
+            Some(_) if !reset => {
+                return Err(Refusal::ExtensionExists(extension.username.to_string()));
+            }
+            Some(_) => {}
+            None => batch = batch.require_absent(&key),
+        }
+        let (tenant, username) = (id.clone(), extension.username.to_string());
+        let deed = Deed::on(id, action, before, extension.told());
+        let follow = move |platform: &Self, _| {
+            platform.snapshot_mut().put_extension(&tenant, extension.clone());
+            drop(in_order);
+            Arc::new(extension)
+        };
+        match self.commit(act, deed, batch, follow).await {
+            Ok(extension) => Ok(AddedExtension { extension, created: true, password }),
+            Err(store::Error::Conflict(missing)) if missing != key => Err(Refusal::TenantNotFound(id.to_string())),
+            Err(store::Error::Conflict(_)) => Err(Refusal::ExtensionExists(username)),
+            Err(error) => Err(Refusal::Unavailable(error)),
+        }
+    }
+
+    pub async fn remove_extension(&self, act: &Act, id: &TenantId, username: &Username) -> Result<(), Refusal> {
+        self.tenant(id)?;
+        let in_order = Arc::clone(&self.0.extension_change).lock_owned().await;
+        let Some(existing) = self.snapshot().extension(id.as_str(), username.as_str()).cloned() else {
+            return Err(Refusal::ExtensionNotFound(username.to_string()));
+        };
+        let deed = Deed::on(id, "extension.remove", existing.told(), Value::Null);
+        let batch = Batch::new().remove(records::extension_key(id, username));
+        let (tenant, username) = (id.clone(), username.clone());
+        let follow = move |platform: &Self, _| {
+            platform.snapshot_mut().remove_extension(&tenant, &username);
+            drop(in_order);
+        };
+        self.commit(act, deed, batch, follow).await.map_err(Refusal::Unavailable)
+    }
+
+    /// The digests by which the edge authenticates `username@domain`; none
+    /// when there is no such extension or the edge is not its tenant's registrar.
+    pub fn credentials(&self, domain: &str, username: &str) -> Option<Credentials> {
+        let domain = domain.to_ascii_lowercase();
+        let snapshot = self.snapshot();
+        let live = snapshot.on_edge(&domain)?;
+        let extension = snapshot.extension(live.tenant.id.as_str(), username)?;
+        (extension.realm == domain).then(|| extension.credentials.clone())
+    }
+
+    /// Whether the edge is the registrar of `domain`.
+    pub fn serves(&self, domain: &str) -> bool {
+        let domain = domain.to_ascii_lowercase();
+        self.snapshot().on_edge(&domain).is_some()
+    }
+}

@@ -1,0 +1,92 @@
+//! API keys: made, revoked, and when they were last used.
+
+use std::time::Duration;
+
+use super::{Platform, no_randomness};
+use crate::store::{self, Batch};
+use crate::tenancy::act::Act;
+use crate::tenancy::fault::Refusal;
+use crate::tenancy::id::TenantId;
+use crate::tenancy::key::{ApiKey, ApiKeyMeta, KeyId, StoredKey};
+use crate::tenancy::records::{self, decode, encode};
+use crate::tenancy::snapshot::{Live, LiveKey};
+use crate::tenancy::timestamp::Timestamp;
+
+impl Platform {
+    pub fn api_keys(&self, live: &Live) -> Vec<ApiKeyMeta> {
+        self.snapshot().key_metas(&live.tenant)
+    }
+
+    /// The live tenant that an API key belongs to.
+    pub fn key(&self, key: &str) -> Option<LiveKey> {
+        let hash = self.0.pepper.hash(key);
+        self.snapshot().key(&hash).cloned()
+    }
+
+    /// Makes a further API key, shown here and never again.
+    pub async fn create_key(
+        &self,
+        act: &Act,
+        id: &TenantId,
+        label: Option<String>,
+    ) -> Result<(ApiKey, ApiKeyMeta), Refusal> {
+        let (api_key, stored) = self.new_key(act, label.unwrap_or_else(|| DEFAULT_LABEL.into()))?;
+        self.change(act, id, "key.create", |tenant, rights| tenant.add_key(stored.clone(), rights)).await?;
+        Ok((api_key, stored.meta(None)))
+    }
+
+    /// From the moment this answers, the key is refused everywhere. Revoking
+    /// again is no error; true when it was live.
+    pub async fn revoke_key(&self, act: &Act, id: &TenantId, key: &KeyId) -> Result<bool, Refusal> {
+        let (_, was_live) = self.change(act, id, "key.revoke", |tenant, _| tenant.revoke_key(key)).await?;
+        Ok(was_live)
+    }
+
+    /// Writes down when keys were last used, every few minutes, for ever. For a task of its own.
+    pub async fn keep_key_uses(self) {
+        let mut tick = tokio::time::interval(KEY_USE_INTERVAL);
+        loop {
+            tick.tick().await;
+            if let Err(error) = self.store_key_uses().await {
+                tracing::warn!(%error, "the last uses of API keys could not be stored");
+            }
+        }
+    }
+
+    /// Writes down when keys were last used; for the end of the process.
+    pub async fn store_key_uses(&self) -> Result<(), store::Error> {
+        let uses = self.snapshot().key_uses();
+        for some in uses.chunks(KEY_USE_BATCH) {
+            let mut batch = Batch::new();
+            let mut news = false;
+            for (id, moment) in some {
+                let key = records::key_use_key(id);
+                let stored = self.0.store.get(&key).await?;
+                let stored = stored.map(|record| decode::<Timestamp>(&key, &record.bytes));
+                if stored.transpose()? != Some(*moment) {
+                    batch = batch.put(key, encode(moment)?);
+                    news = true;
+                }
+            }
+            if news {
+                self.0.store.commit(batch).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn new_key(&self, act: &Act, label: String) -> Result<(ApiKey, StoredKey), Refusal> {
+        let api_key = ApiKey::generate().map_err(no_randomness)?;
+        let stored = StoredKey {
+            id: KeyId::generate().map_err(no_randomness)?,
+            label,
+            hash: self.0.pepper.hash(api_key.as_str()),
+            created_at: act.at,
+        };
+        Ok((api_key, stored))
+    }
+}
+
+pub(super) const DEFAULT_LABEL: &str = "Default";
+const KEY_USE_INTERVAL: Duration = Duration::from_mins(5);
+const KEY_USE_BATCH: usize = 500;

@@ -1,0 +1,236 @@
+//! [`Platform`]: the one handle through which the model is read and changed.
+//!
+//! Reads come from the snapshot. A change reads the record's revision there,
+//! applies a rule, and commits on the condition that the revision still
+//! stands; when somebody was faster it looks again and decides again. The
+//! snapshot follows before the caller gets the answer, and also when the caller
+//! does not wait for it: what the store holds, memory knows.
+
+mod extensions;
+mod keys;
+mod tenants;
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+pub use tenants::{NewTenant, Provisioned};
+
+use super::act::Act;
+use super::audit::{AuditEntry, Deed};
+use super::effective::Defaults;
+use super::fault::Refusal;
+use super::id::TenantId;
+use super::key::{KeyId, Pepper};
+use super::plan;
+use super::records::{self, decode, encode};
+use super::snapshot::{Live, Prepared, Snapshot};
+use super::tenant::Tenant;
+use crate::store::{self, Batch, Embedded, Revision, Store};
+
+/// A handle on the whole model. Cloning is cheap.
+#[derive(Clone)]
+pub struct Platform(Arc<Inner>);
+
+struct Inner {
+    store: Arc<dyn Store>,
+    pepper: Pepper,
+    snapshot: RwLock<Snapshot>,
+    /// Held while an extension is changed: the snapshot must see the changes in the store's order.
+    extension_change: Arc<tokio::sync::Mutex<()>>,
+    changed: watch::Sender<()>,
+    audit_number: AtomicU32,
+}
+
+/// Why the data directory could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error("{path}: {source}")]
+    File { path: String, source: io::Error },
+}
+
+impl Platform {
+    /// Opens the data directory, making it and what is missing in it: the
+    /// store, the pepper of the key hashes, the plan catalogue.
+    pub async fn open(data: &Path, defaults: Defaults) -> Result<Self, OpenError> {
+        let (store, pepper) = tokio::task::spawn_blocking({
+            let data = data.to_owned();
+            move || open_files(&data)
+        })
+        .await
+        .map_err(|error| store::Error::Failed(error.to_string()))??;
+        Self::load(Arc::new(store), pepper, defaults).await
+    }
+
+    async fn load(store: Arc<dyn Store>, pepper: Pepper, defaults: Defaults) -> Result<Self, OpenError> {
+        let mut snapshot = Snapshot::new(defaults);
+        if store.scan(records::PLANS).await?.is_empty() {
+            let mut batch = Batch::new();
+            for plan in plan::seeds() {
+                batch = batch.put(records::plan_key(&plan.id), encode(&plan)?);
+            }
+            store.commit(batch).await?;
+        }
+        for (key, record) in store.scan(records::PLANS).await? {
+            snapshot.put_plan(decode(&key, &record.bytes)?);
+        }
+        for (key, record) in store.scan(records::KEY_USES).await? {
+            let id = KeyId(key.trim_start_matches(records::KEY_USES).to_owned());
+            snapshot.put_last_used(id, decode(&key, &record.bytes)?);
+        }
+        for (key, record) in store.scan(records::EXTENSIONS).await? {
+            if let Some((tenant, _)) = records::extension_owner(&key) {
+                snapshot.put_extension(&tenant, decode(&key, &record.bytes)?);
+            }
+        }
+        let platform = Self(Arc::new(Inner {
+            store,
+            pepper,
+            snapshot: RwLock::new(snapshot),
+            extension_change: Arc::default(),
+            changed: watch::Sender::new(()),
+            audit_number: AtomicU32::new(getrandom::u32().map_err(|error| store::Error::Failed(error.to_string()))?),
+        }));
+        for (key, record) in platform.0.store.scan(records::TENANTS).await? {
+            platform.publish(decode(&key, &record.bytes)?, record.revision);
+        }
+        Ok(platform)
+    }
+
+    pub fn defaults(&self) -> Arc<Defaults> {
+        Arc::clone(self.snapshot().defaults())
+    }
+
+    /// What is in effect for a tenant now.
+    pub fn prepared(&self, live: &Live) -> Arc<Prepared> {
+        self.snapshot().prepared(live)
+    }
+
+    /// Wakes whoever must look again after a change, many changes at once included.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.0.changed.subscribe()
+    }
+
+    /// Applies a rule to a tenant, as often as it takes to not overwrite
+    /// anybody. A rule that changes nothing writes nothing.
+    pub(super) async fn change<T>(
+        &self,
+        act: &Act,
+        id: &TenantId,
+        action: &'static str,
+        rule: impl Fn(&mut Tenant, &plan::Entitlements) -> Result<T, Refusal>,
+    ) -> Result<(Arc<Live>, T), Refusal> {
+        let key = records::tenant_key(id.as_str());
+        let mut live = self.tenant(id)?;
+        loop {
+            let mut tenant = live.tenant.clone();
+            let outcome = rule(&mut tenant, &self.prepared(&live).plan.entitlements)?;
+            if tenant == live.tenant {
+                return Ok((live, outcome));
+            }
+            tenant.updated_at = act.at;
+            let deed = Deed::on(id, action, live.tenant.told(), tenant.told());
+            let batch = Batch::new().require_revision(&key, live.revision).put(&key, stored_form(&tenant)?);
+            match self.commit(act, deed, batch, |platform, revision| platform.publish(tenant, revision)).await {
+                Ok(live) => return Ok((live, outcome)),
+                Err(store::Error::Conflict(_)) => live = self.reload(id).await?,
+                Err(error) => return Err(Refusal::Unavailable(error)),
+            }
+        }
+    }
+
+    /// Commits, with the audit's entry, and lets memory follow. In a task of its own, because a
+    /// caller whose time is up or whose client has gone is dropped at any await: the write would
+    /// stand, and memory not know of it.
+    async fn commit<T: Send + 'static>(
+        &self,
+        act: &Act,
+        deed: Deed,
+        batch: Batch,
+        follow: impl FnOnce(&Self, Revision) -> T + Send + 'static,
+    ) -> Result<T, store::Error> {
+        let entry = AuditEntry::of(act, deed);
+        let batch = batch.put(self.audit_key(&entry), encode(&entry)?);
+        let platform = self.clone();
+        let work = tokio::spawn(async move {
+            let revision = platform.0.store.commit(batch).await?;
+            let outcome = follow(&platform, revision);
+            platform.0.changed.send_replace(());
+            Ok(outcome)
+        });
+        work.await.unwrap_or_else(|error| Err(store::Error::Failed(format!("the change broke off: {error}"))))
+    }
+
+    /// Keys of entries sort by time; the number keeps those of one moment apart, and
+    /// its random start those of two appliances.
+    fn audit_key(&self, entry: &AuditEntry) -> String {
+        let number = self.0.audit_number.fetch_add(1, Ordering::Relaxed);
+        records::audit_key(entry.at, number, entry.tenant_id.as_ref())
+    }
+
+    async fn reload(&self, id: &TenantId) -> Result<Arc<Live>, Refusal> {
+        let key = records::tenant_key(id.as_str());
+        let record = self.0.store.get(&key).await.map_err(Refusal::Unavailable)?;
+        let record = record.ok_or_else(|| Refusal::TenantNotFound(id.to_string()))?;
+        let tenant = decode(&key, &record.bytes).map_err(Refusal::Unavailable)?;
+        Ok(self.publish(tenant, record.revision))
+    }
+
+    fn publish(&self, tenant: Tenant, revision: Revision) -> Arc<Live> {
+        let mut snapshot = self.snapshot_mut();
+        let live = Live::new(tenant, revision, snapshot.defaults());
+        snapshot.put_tenant(live)
+    }
+
+    fn snapshot(&self) -> RwLockReadGuard<'_, Snapshot> {
+        self.0.snapshot.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn snapshot_mut(&self) -> RwLockWriteGuard<'_, Snapshot> {
+        self.0.snapshot.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn open_files(data: &Path) -> Result<(Embedded, Pepper), OpenError> {
+    let file = |path: &Path, source| OpenError::File { path: path.display().to_string(), source };
+    DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(|error| file(data, error))?;
+    let store = open_store(&data.join(STORE_FILE))?;
+    // After the store: its lock makes sure that two processes do not both make a pepper.
+    let pepper = data.join(PEPPER_FILE);
+    let pepper = Pepper::load_or_create(&pepper).map_err(|error| file(&pepper, error))?;
+    Ok((store, pepper))
+}
+
+/// Waits a little for a command that is just at work: two commands at the same
+/// time, or one beside a server that starts, are no reason to fail.
+fn open_store(path: &Path) -> Result<Embedded, store::Error> {
+    let deadline = Instant::now() + STORE_PATIENCE;
+    loop {
+        match Embedded::open(path) {
+            Err(store::Error::InUse(_)) if Instant::now() < deadline => std::thread::sleep(STORE_POLL),
+            outcome => return outcome,
+        }
+    }
+}
+
+fn stored_form<T: records::Layout>(value: &T) -> Result<Vec<u8>, Refusal> {
+    encode(value).map_err(Refusal::Unavailable)
+}
+
+#[allow(clippy::needless_pass_by_value)] // used as a function in map_err
+fn no_randomness(error: io::Error) -> Refusal {
+    Refusal::Unavailable(store::Error::Failed(format!("no randomness: {error}")))
+}
+
+const STORE_FILE: &str = "bitcall.redb";
+const STORE_PATIENCE: Duration = Duration::from_secs(3);
+const STORE_POLL: Duration = Duration::from_millis(20);
+const PEPPER_FILE: &str = "key-pepper";

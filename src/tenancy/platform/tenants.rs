@@ -1,0 +1,113 @@
+//! Tenants: made, read, changed.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::keys::DEFAULT_LABEL;
+use super::{Platform, stored_form};
+use crate::store::{self, Batch};
+use crate::tenancy::act::Act;
+use crate::tenancy::audit::Deed;
+use crate::tenancy::fault::{Fault, Refusal};
+use crate::tenancy::id::TenantId;
+use crate::tenancy::key::{ApiKey, ApiKeyMeta};
+use crate::tenancy::origin::OriginPattern;
+use crate::tenancy::records;
+use crate::tenancy::settings::{Settings, SettingsChange};
+use crate::tenancy::snapshot::Live;
+use crate::tenancy::tenant::{PlanStatus, Tenant};
+
+/// A tenant to be made.
+#[derive(Clone, Debug)]
+pub struct NewTenant {
+    pub tenant_id: TenantId,
+    pub display_name: Option<String>,
+    /// The catalogue's default plan when none is named.
+    pub plan_id: Option<String>,
+    pub api_key_label: Option<String>,
+    pub allowed_origins: Vec<OriginPattern>,
+}
+
+impl NewTenant {
+    pub fn named(tenant_id: TenantId) -> Self {
+        Self { tenant_id, display_name: None, plan_id: None, api_key_label: None, allowed_origins: Vec::new() }
+    }
+}
+
+/// A tenant just made.
+pub struct Provisioned {
+    pub live: Arc<Live>,
+    pub api_key: ApiKey,
+    pub api_key_meta: ApiKeyMeta,
+}
+
+impl Platform {
+    pub fn tenant(&self, id: &TenantId) -> Result<Arc<Live>, Refusal> {
+        let snapshot = self.snapshot();
+        snapshot.tenant(id.as_str()).cloned().ok_or_else(|| Refusal::TenantNotFound(id.to_string()))
+    }
+
+    /// In the order of their ids.
+    pub fn tenants(&self) -> Vec<Arc<Live>> {
+        self.snapshot().tenants().cloned().collect()
+    }
+
+    /// Makes a tenant with its first API key, which is shown here and never again.
+    pub async fn provision(&self, act: &Act, new: NewTenant) -> Result<Provisioned, Refusal> {
+        let id = new.tenant_id;
+        if self.tenant(&id).is_ok() {
+            return Err(Refusal::TenantExists(id.to_string()));
+        }
+        let plan_id = {
+            let snapshot = self.snapshot();
+            let plan = match &new.plan_id {
+                Some(named) => snapshot.plan(named),
+                None => snapshot.default_plan(),
+            };
+            plan.map(|plan| plan.id.clone()).ok_or_else(|| Fault::new("planId", "names no plan of the catalogue"))?
+        };
+        let label = new.api_key_label.unwrap_or_else(|| DEFAULT_LABEL.into());
+        let (api_key, stored) = self.new_key(act, label)?;
+        let tenant = Tenant {
+            id: id.clone(),
+            enabled: true,
+            plan_id,
+            plan_status: PlanStatus::Active,
+            settings: Settings {
+                display_name: new.display_name,
+                allowed_origins: new.allowed_origins,
+                ..Settings::default()
+            },
+            api_keys: vec![stored.clone()],
+            revoked_keys: Vec::new(),
+            created_at: act.at,
+            updated_at: act.at,
+        };
+        let deed = Deed::on(&id, "tenant.provision", Value::Null, tenant.told());
+        let (tenant_key, label_key) = (records::tenant_key(id.as_str()), records::label_key(&id.dns_label()));
+        let batch = Batch::new()
+            .require_absent(&tenant_key)
+            .require_absent(&label_key)
+            .put(&tenant_key, stored_form(&tenant)?)
+            .put(&label_key, stored_form(&id)?);
+        match self.commit(act, deed, batch, |platform, revision| platform.publish(tenant, revision)).await {
+            Ok(live) => Ok(Provisioned { live, api_key, api_key_meta: stored.meta(None) }),
+            Err(store::Error::Conflict(key)) if key == label_key => Err(Refusal::TenantAlike(id.to_string())),
+            Err(store::Error::Conflict(_)) => Err(Refusal::TenantExists(id.to_string())),
+            Err(error) => Err(Refusal::Unavailable(error)),
+        }
+    }
+
+    pub async fn change_settings(
+        &self,
+        act: &Act,
+        id: &TenantId,
+        change: SettingsChange,
+    ) -> Result<Arc<Live>, Refusal> {
+        let (live, ()) = self
+            .change(act, id, "tenant.config", |tenant, rights| tenant.change_settings(change.clone(), rights))
+            .await?;
+        Ok(live)
+    }
+}

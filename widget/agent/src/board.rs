@@ -83,7 +83,9 @@ impl Board {
             ToAgent::SignIn { account } => self.sign_in(port, *account),
             _ if self.pages.by_port(port).is_none_or(|page| !page.admitted) => return,
             ToAgent::SignOut => self.sign_out(now),
-            ToAgent::Call { call, number, caller_id } => self.call(port, call, &number, caller_id, now),
+            ToAgent::Call { call, number, caller_id, offer } => {
+                self.call(port, call, &number, caller_id, offer, now);
+            }
             ToAgent::Answer { call, others } => self.answer(port, &call, others, now),
             ToAgent::Decline { call } => self.decline(port, &call, now),
             ToAgent::HangUp { call } => self.hang_up(port, &call, now),

@@ -20,7 +20,9 @@ use std::rc::{Rc, Weak};
 use bitcall_wire::seam::{
     Account, CallId, Failure, FailureCode, MediaAsk, OtherCalls, Registration, Snapshot, ToAgent, ToPage,
 };
-use web_sys::{MessagePort, SharedWorker};
+use js_sys::Reflect;
+use wasm_bindgen::JsCast;
+use web_sys::{EventTarget, MessagePort, SharedWorker};
 
 use crate::media::Media;
 use dom::{Listener, Timer};
@@ -159,13 +161,13 @@ impl Link {
         self.send(&ToAgent::SignOut);
     }
 
-    /// Places a call and returns its id. Call it straight from the click: the
-    /// microphone and the offer are prepared while the command is on its way.
+    /// Places a call and returns its id. Call it straight from the click, before anything is drawn: the
+    /// offer goes out with it where one was made ahead, else it is made while the command is on its way.
     pub fn call(&self, number: &str, caller_id: Option<String>) -> CallId {
         let call = dom::random_id();
         dom::mark("bitcall:call");
-        self.send(&ToAgent::Call { call: call.clone(), number: number.to_owned(), caller_id });
-        self.0.media.prepare(&call);
+        let offer = self.0.media.prepare(&call);
+        self.send(&ToAgent::Call { call: call.clone(), number: number.to_owned(), caller_id, offer });
         call
     }
 
@@ -302,7 +304,7 @@ impl Inner {
         let Some(document) = window.document() else {
             return;
         };
-        let on = |target: &web_sys::EventTarget, name: &str, act: fn(&Rc<Inner>)| {
+        let on = |target: &EventTarget, name: &str, act: fn(&Rc<Inner>)| {
             let weak: Weak<Inner> = Rc::downgrade(self);
             Listener::new(target, name, move |_| {
                 if let Some(link) = weak.upgrade() {
@@ -321,8 +323,14 @@ impl Inner {
                     link.open();
                 }
             }),
-            on(&window, "online", |link| link.send(&ToAgent::Probe)),
-            on(&window, "offline", |link| link.send(&ToAgent::Offline)),
+            on(&window, "online", |link| {
+                link.media.network_changed();
+                link.send(&ToAgent::Probe);
+            }),
+            on(&window, "offline", |link| {
+                link.media.network_changed();
+                link.send(&ToAgent::Offline);
+            }),
             on(&document, "visibilitychange", |link| {
                 if link.away.get() {
                     return;
@@ -335,6 +343,11 @@ impl Inner {
             on(&document, "pointerdown", |link| link.media.unlock()),
             on(&document, "keydown", |link| link.media.unlock()),
         ];
+        // Chromium tells of another network here, also where it never was without one.
+        let network = Reflect::get(&window.navigator(), &"connection".into());
+        if let Some(network) = network.ok().and_then(|network| network.dyn_into::<EventTarget>().ok()) {
+            self.listeners.borrow_mut().push(on(&network, "change", |link| link.media.network_changed()));
+        }
     }
 
     fn receive(self: &Rc<Self>, message: ToPage) {

@@ -6,6 +6,7 @@
 //! about one call are served strictly one after another, so that descriptions
 //! cannot overtake each other; [`MediaAsk::Close`] does not queue.
 
+mod ahead;
 mod connection;
 mod devices;
 mod gather;
@@ -22,12 +23,12 @@ use std::rc::Rc;
 
 use bitcall_wire::config::{Dtmf, IceServer};
 use bitcall_wire::seam::{CallId, CallState, Hold, MediaAsk, MediaFault, MediaReply, Registration, Snapshot, ToAgent};
-use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
-use web_sys::{HtmlAudioElement, MediaStream, RtcPeerConnection};
+use web_sys::{HtmlAudioElement, MediaStream};
 
 use crate::link::dom::{Listener, Timer, media_devices};
 use crate::tones::Tones;
+use ahead::{Ahead, Cause};
 pub use devices::{Device, Devices};
 use microphone::Microphone;
 use mutes::Mutes;
@@ -36,9 +37,6 @@ use speaker::Speaker;
 
 /// How often [`Notice::Levels`] comes while a call talks.
 const LEVELS_EVERY_MS: i32 = 100;
-
-/// After the registration; the page is still being drawn before.
-const WARM_AFTER_MS: i32 = 250;
 
 /// What the media of a tenant's phone needs to know.
 #[derive(Clone, Debug, Default)]
@@ -94,10 +92,7 @@ struct Inner {
     send: RefCell<Option<Send>>,
     on_notice: Box<dyn Fn(Notice)>,
     levels: RefCell<Option<(CallId, Timer)>>,
-    /// Made ahead of the next call: a page's first connection takes long.
-    blank: RefCell<Option<RtcPeerConnection>>,
-    warming: RefCell<Option<Timer>>,
-    warm: Cell<bool>,
+    ahead: Ahead,
     device_changes: RefCell<Option<Listener>>,
     sound_blocked: Cell<bool>,
     /// Calls are up that have lost their microphone.
@@ -118,9 +113,7 @@ impl Media {
             send: RefCell::default(),
             on_notice: Box::new(on_notice),
             levels: RefCell::default(),
-            blank: RefCell::default(),
-            warming: RefCell::default(),
-            warm: Cell::new(false),
+            ahead: Ahead::default(),
             device_changes: RefCell::default(),
             sound_blocked: Cell::new(false),
             lost: Cell::new(false),
@@ -170,6 +163,9 @@ impl Media {
             let speaker = inner.speaker.chosen();
             let devices = devices::list(microphone, speaker).await;
             inner.microphone.set_present(devices.any_microphone);
+            if !devices.any_microphone {
+                inner.ahead.discard();
+            }
             inner.notify(Notice::Devices(devices));
         });
     }
@@ -188,6 +184,11 @@ impl Media {
         self.refresh_devices();
     }
 
+    /// A call is likely to be placed soon.
+    pub fn get_ready(&self) {
+        self.0.get_ready(Cause::AboutToCall);
+    }
+
     /// Unlocks sound. The link does it on every click and key by itself.
     pub fn unlock(&self) {
         self.0.tones.unlock();
@@ -203,10 +204,16 @@ impl Media {
         *self.0.send.borrow_mut() = Some(Rc::new(send));
     }
 
-    /// A call is about to be placed: opens the microphone and starts the offer
-    /// before the agent has asked for it.
-    pub(crate) fn prepare(&self, call: &str) {
-        self.0.session_or_new(call).prepare();
+    /// A call is placed: opens the microphone and gives the offer that was made ahead. Without
+    /// one, it is begun before the agent has asked for it.
+    pub(crate) fn prepare(&self, call: &str) -> Option<String> {
+        let ahead = self.0.take_prepared();
+        self.0.session_or_new(call).prepare(ahead)
+    }
+
+    /// What was made ahead holds the addresses of a network that may be gone.
+    pub(crate) fn network_changed(&self) {
+        self.0.ahead.discard();
     }
 
     /// A call is about to be answered.
@@ -235,10 +242,7 @@ impl Media {
         for (_, session) in self.0.sessions.take() {
             session.close();
         }
-        *self.0.warming.borrow_mut() = None;
-        if let Some(blank) = self.0.blank.borrow_mut().take() {
-            blank.close();
-        }
+        self.0.ahead.clear();
         self.0.tones.silence();
         self.0.rest_if_idle();
     }
@@ -259,7 +263,7 @@ impl Media {
         }
         let idle = matches!(snapshot.registration, Registration::Registered { .. }) && snapshot.calls.is_empty();
         if idle {
-            self.0.get_ready();
+            self.0.get_ready(Cause::Idle);
         }
         for call in &snapshot.calls {
             let ended = matches!(call.state, CallState::Ended { .. });
@@ -327,44 +331,6 @@ impl Inner {
 
     fn notify(&self, notice: Notice) {
         (self.on_notice)(notice);
-    }
-
-    /// Makes a connection ahead of the next call. A page's first one takes ten
-    /// times as long as any later one: it is tried out once and thrown away,
-    /// when the page has nothing else to do.
-    fn get_ready(self: &Rc<Self>) {
-        if self.blank.borrow().is_some() || self.warming.borrow().is_some() {
-            return;
-        }
-        if self.warm.get() {
-            *self.blank.borrow_mut() = self.make_peer().ok();
-            return;
-        }
-        let inner = Rc::clone(self);
-        *self.warming.borrow_mut() = Some(Timer::after(WARM_AFTER_MS, move || {
-            inner.warm.set(true);
-            inner.warming.borrow_mut().take();
-            spawn_local(async move {
-                if inner.sessions.borrow().is_empty() {
-                    if let Ok(peer) = inner.make_peer() {
-                        connection::warm(&peer).await;
-                    }
-                    if inner.sessions.borrow().is_empty() {
-                        inner.get_ready();
-                    }
-                }
-            });
-        }));
-    }
-
-    fn make_peer(&self) -> Result<RtcPeerConnection, JsValue> {
-        RtcPeerConnection::new_with_configuration(&connection::configuration(&self.settings.borrow().ice_servers))
-    }
-
-    /// The one made ahead, or a new one.
-    fn take_peer(&self) -> Result<RtcPeerConnection, JsValue> {
-        let blank = self.blank.borrow_mut().take();
-        blank.map_or_else(|| self.make_peer(), Ok)
     }
 
     /// Plays a far end, and finds out whether the browser lets it.

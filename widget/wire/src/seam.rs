@@ -61,6 +61,8 @@ pub enum ToAgent {
         call: CallId,
         number: String,
         caller_id: Option<String>,
+        /// The page's offer, where it had one ready: then the agent does not ask for it.
+        offer: Option<String>,
     },
     Answer {
         call: CallId,

@@ -125,7 +125,15 @@ impl Board {
             })
     }
 
-    pub(super) fn call(&mut self, port: PortId, call: String, number: &str, caller_id: Option<String>, now: Millis) {
+    pub(super) fn call(
+        &mut self,
+        port: PortId,
+        call: String,
+        number: &str,
+        caller_id: Option<String>,
+        offer: Option<String>,
+        now: Millis,
+    ) {
         let target = match number::target(number) {
             Ok(target) => target,
             Err(words) => return self.refuse_call(port, call, "BAD_NUMBER", &words),
@@ -165,8 +173,11 @@ impl Board {
         self.lines.push(Line::new(call, target, false));
         let index = self.lines.len() - 1;
         self.focus_on(index);
-        // The request first: it is what the person waits for.
-        self.ask(index, Purpose::Place, MediaAsk::Offer { flow: flow(false), restart_ice: false });
+        // First what the person waits for.
+        match offer {
+            Some(offer) => self.place(index, offer),
+            None => self.ask(index, Purpose::Place, MediaAsk::Offer { flow: flow(false), restart_ice: false }),
+        }
         self.send(port, ToPage::Event { event });
     }
 

@@ -38,7 +38,7 @@ impl Board {
         }
     }
 
-    fn place(&mut self, index: usize, sdp: String) {
+    pub(super) fn place(&mut self, index: usize, sdp: String) {
         let Some(line) = self.lines.get_mut(index) else {
             return;
         };

@@ -27,6 +27,29 @@ fn a_click_asks_for_the_offer_first_and_the_offer_becomes_the_invite() {
 }
 
 #[test]
+fn an_offer_that_comes_with_the_call_is_sent_at_once_and_not_asked_for_again() {
+    let mut desk = Desk::registered();
+    let offer = Some("offer".to_owned());
+    desk.say(1, ToAgent::Call { call: "c1".into(), number: "102".into(), caller_id: None, offer });
+    assert_eq!(
+        desk.commands(),
+        [Command::Invite { call: "c1".into(), target: "102".into(), caller_id: None, sdp: Some("offer".into()) }]
+    );
+    assert!(desk.asks(1).is_empty());
+    assert_eq!(desk.heard(1), ["started"]);
+    assert_eq!(desk.shown(1, "c1").state, CallState::Dialing);
+}
+
+#[test]
+fn a_call_that_is_refused_gives_its_offer_back() {
+    let mut desk = Desk::registered();
+    let offer = Some("offer".to_owned());
+    desk.say(1, ToAgent::Call { call: "c1".into(), number: " ".into(), caller_id: None, offer });
+    assert!(desk.commands().is_empty());
+    assert!(matches!(desk.asks(1).as_slice(), [(call, MediaAsk::Close)] if call == "c1"));
+}
+
+#[test]
 fn ringing_early_media_and_answer_are_shown_as_they_come() {
     let mut desk = Desk::registered();
     desk.call(1, "c1", "102");

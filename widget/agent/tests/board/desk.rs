@@ -80,7 +80,7 @@ impl Desk {
     }
 
     pub fn call(&mut self, port: PortId, call: &str, number: &str) {
-        self.say(port, ToAgent::Call { call: call.into(), number: number.into(), caller_id: None });
+        self.say(port, ToAgent::Call { call: call.into(), number: number.into(), caller_id: None, offer: None });
     }
 
     pub fn answer(&mut self, port: PortId, call: &str, others: OtherCalls) {

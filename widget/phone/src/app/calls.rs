@@ -13,7 +13,7 @@ use crate::link::dom::{Timer, debug};
 use crate::page;
 use crate::recents::{self, Recent};
 use crate::screens::caller;
-use crate::ui::{Act, Stage, Tab, engaged, find, focused, inside, status};
+use crate::ui::{Act, Stage, Tab, engaged, find, focused, incoming, inside, status};
 
 /// How long the card of a call that ended well stays.
 const CARD_STAYS_MS: i32 = 8_000;
@@ -161,6 +161,10 @@ impl App {
     }
 
     fn place(self: &Rc<Self>, number: &str, caller_id: Option<String>) {
+        // Before anything is drawn anew.
+        self.with_link(|link| {
+            link.call(number, caller_id);
+        });
         let ui = self.ui;
         ui.microphone_fault.set(None);
         ui.number_fault.set(None);
@@ -168,9 +172,17 @@ impl App {
         ui.last_number.set(Some(number.to_owned()));
         ui.digits.set(String::new());
         ui.keypad_open.set(false);
-        self.with_link(|link| {
-            link.call(number, caller_id);
-        });
+    }
+
+    /// The person looks at what places calls, and does something there.
+    pub(super) fn expect_call(&self) {
+        let ui = self.ui;
+        let dials = self.registered_now()
+            && ui.tab.get_untracked() != Tab::Settings
+            && ui.snapshot.with_untracked(|snapshot| focused(snapshot).is_none() && incoming(snapshot).is_none());
+        if dials && let Some(media) = self.media() {
+            media.get_ready();
+        }
     }
 
     fn hang_up(&self, call: &str) {

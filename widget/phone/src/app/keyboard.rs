@@ -1,6 +1,6 @@
 //! The phone by keyboard: digits dial or are sent, Enter calls, Escape closes. And a press beside what is open closes it.
 
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use wasm_bindgen::JsCast;
 use web_sys::{Element, KeyboardEvent};
@@ -14,12 +14,19 @@ pub fn listen(app: &Rc<App>) -> Vec<Listener> {
     let Some(document) = page::document() else { return Vec::new() };
     let ui = app.ui;
     let app = Rc::downgrade(app);
-    let keys = Listener::new(&document, "keydown", move |event| {
-        if let (Some(app), Some(event)) = (app.upgrade(), event.dyn_ref::<KeyboardEvent>()) {
-            press(&app, event);
+    let keys = Listener::new(&document, "keydown", {
+        let app = Weak::clone(&app);
+        move |event| {
+            if let (Some(app), Some(event)) = (app.upgrade(), event.dyn_ref::<KeyboardEvent>()) {
+                app.expect_call();
+                press(&app, event);
+            }
         }
     });
     let beside = Listener::new(&document, "pointerdown", move |event| {
+        if let Some(app) = app.upgrade() {
+            app.expect_call();
+        }
         let target = event.target().and_then(|target| target.dyn_into::<Element>().ok());
         let inside = target.and_then(|target| target.closest(".identity").ok().flatten()).is_some();
         if !inside && ui.identity_open.get_untracked() {

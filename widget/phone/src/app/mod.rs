@@ -86,6 +86,7 @@ impl App {
         app.watch_clock();
         app.listeners.borrow_mut().extend(keyboard::listen(&app));
         app.report_state();
+        app.watch_number();
         let host = {
             let app = Rc::clone(&app);
             Host::greet(move |message| app.hear(message))
@@ -146,6 +147,7 @@ impl App {
             ToPhone::Visible(panel) => {
                 if panel.visible {
                     self.missed.set(0);
+                    self.expect_call();
                 }
                 self.tell_badge();
             }
@@ -312,6 +314,19 @@ impl App {
             }
         });
         *self.clock.borrow_mut() = Some(timer);
+    }
+
+    /// A number that stands there will be called, whoever put it there.
+    fn watch_number(self: &Rc<Self>) {
+        let ui = self.ui;
+        let app = Rc::downgrade(self);
+        create_effect(move || {
+            if ui.number.with(|number| !number.is_empty())
+                && let Some(app) = app.upgrade()
+            {
+                app.expect_call();
+            }
+        });
     }
 
     // ------------------------------------------------------------ what the host page is told

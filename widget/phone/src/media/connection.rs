@@ -34,11 +34,12 @@ pub struct Connection {
     /// Far end's identity, from its last description.
     remote: RefCell<Option<String>>,
     element: Rc<RefCell<Option<HtmlAudioElement>>>,
-    _listeners: Vec<Listener>,
+    states: RefCell<Option<Listener>>,
+    _tracks: Listener,
 }
 
 impl Connection {
-    pub fn new(media: &Rc<Inner>, on_state: impl Fn(MediaState) + 'static) -> Result<Connection, JsValue> {
+    pub fn new(media: &Rc<Inner>) -> Result<Connection, JsValue> {
         let has_servers = !media.settings.borrow().ice_servers.is_empty();
         let peer = media.take_peer()?;
         let element = Rc::new(RefCell::new(None));
@@ -56,17 +57,6 @@ impl Connection {
                 }
             }
         });
-        let states = Listener::new(&peer, "iceconnectionstatechange", {
-            let peer = peer.clone();
-            move |_| match peer.ice_connection_state() {
-                RtcIceConnectionState::Connected | RtcIceConnectionState::Completed => {
-                    on_state(MediaState::Connected);
-                }
-                RtcIceConnectionState::Disconnected => on_state(MediaState::Disconnected),
-                RtcIceConnectionState::Failed => on_state(MediaState::Failed),
-                _ => {}
-            }
-        });
         Ok(Connection {
             peer,
             media: Rc::clone(media),
@@ -74,8 +64,22 @@ impl Connection {
             line: RefCell::default(),
             remote: RefCell::default(),
             element,
-            _listeners: vec![tracks, states],
+            states: RefCell::default(),
+            _tracks: tracks,
         })
+    }
+
+    /// Tells what becomes of ICE from now on.
+    pub fn watch(&self, on_state: impl Fn(MediaState) + 'static) {
+        let peer = self.peer.clone();
+        let states =
+            Listener::new(&self.peer, "iceconnectionstatechange", move |_| match peer.ice_connection_state() {
+                RtcIceConnectionState::Connected | RtcIceConnectionState::Completed => on_state(MediaState::Connected),
+                RtcIceConnectionState::Disconnected => on_state(MediaState::Disconnected),
+                RtcIceConnectionState::Failed => on_state(MediaState::Failed),
+                _ => {}
+            });
+        *self.states.borrow_mut() = Some(states);
     }
 
     pub fn peer(&self) -> &RtcPeerConnection {
@@ -104,6 +108,12 @@ impl Connection {
         let offer = self.peer.create_offer_with_rtc_offer_options(&options);
         let description = JsFuture::from(offer).await?;
         self.describe(&description, fresh || restart_ice).await
+    }
+
+    /// The offer that was made and not answered yet, with the candidates found by now.
+    pub fn pending_offer(&self) -> Option<String> {
+        let pending = self.peer.signaling_state() == RtcSignalingState::HaveLocalOffer;
+        self.peer.local_description().filter(|_| pending).map(|description| description.sdp())
     }
 
     /// Our answer to the offer taken before.

@@ -12,6 +12,14 @@ pub fn fingerprint(sdp: &str) -> Option<String> {
         .map(|value| value.trim().to_ascii_lowercase())
 }
 
+/// Whether the browser gave `.local` names in the place of this machine's addresses, which SIP servers cannot resolve.
+pub fn hides_addresses(sdp: &str) -> bool {
+    sdp.lines()
+        .filter_map(|line| line.strip_prefix("a=candidate:"))
+        .filter_map(|candidate| candidate.split_ascii_whitespace().nth(4))
+        .any(|address| address.rsplit('.').next() == Some("local"))
+}
+
 /// The far end's agreed description as an answer, also where it was an offer:
 /// the DTLS role it then left open (RFC 5763 §5) is the opposite of ours.
 pub fn as_answer(remote: &str, local: &str) -> String {
@@ -45,6 +53,14 @@ mod tests {
     fn the_media_sections_fingerprint_wins_and_case_does_not_matter() {
         let sdp = "v=0\r\na=fingerprint:sha-256 AA:BB\r\nm=audio 9 X 0\r\na=fingerprint:SHA-256 CC:dd\r\n";
         assert_eq!(fingerprint(sdp).as_deref(), Some("sha-256 cc:dd"));
+    }
+
+    #[test]
+    fn names_in_the_place_of_addresses_are_seen() {
+        let with = |address: &str| format!("v=0\r\na=candidate:1 1 udp 2122260223 {address} 50000 typ host\r\n");
+        assert!(hides_addresses(&with("0b6c7a3e-1f2d.local")));
+        assert!(!hides_addresses(&with("192.0.2.7")));
+        assert!(!hides_addresses("v=0\r\n"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use bitcall_wire::seam::{CallId, Flow, MediaAsk, MediaFault, MediaReply, MediaSt
 use wasm_bindgen_futures::spawn_local;
 use web_sys::MediaStreamTrack;
 
+use super::ahead::Prepared;
 use super::connection::Connection;
 use super::microphone::Trouble;
 use super::{Inner, Notice, meter};
@@ -18,8 +19,10 @@ use crate::link::dom::{Listener, mark, sleep};
 const SILENCED_MS: i32 = 1_500;
 
 enum Job {
+    /// The offer is out already; now the microphone.
+    Listen(Rc<Connection>),
     /// Make the first offer before it is asked for.
-    Prepare,
+    Prepare(Option<Rc<Prepared>>),
     Ask(u32, MediaAsk),
 }
 
@@ -58,8 +61,20 @@ impl Session {
         })
     }
 
-    pub fn prepare(self: &Rc<Self>) {
-        self.enqueue(Job::Prepare);
+    /// For a call that is being placed: the offer, where one was made ahead. Else it is begun now, and
+    /// given when it is asked for.
+    pub fn prepare(self: &Rc<Self>, ahead: Option<Rc<Prepared>>) -> Option<String> {
+        let Some(ahead) = ahead else {
+            self.enqueue(Job::Prepare(None));
+            return None;
+        };
+        self.adopt_connection(&ahead.connection);
+        let offer = ahead.offer();
+        self.enqueue(match offer {
+            Some(_) => Job::Listen(Rc::clone(&ahead.connection)),
+            None => Job::Prepare(Some(ahead)),
+        });
+        offer
     }
 
     pub fn serve(self: &Rc<Self>, request: u32, ask: MediaAsk) {
@@ -175,8 +190,14 @@ impl Session {
 
     async fn work(self: &Rc<Self>, job: Job) {
         match job {
-            Job::Prepare => {
-                let offer = self.offer(Flow::SendRecv, false).await;
+            Job::Listen(connection) => {
+                if let Some(media) = self.media.upgrade() {
+                    // In the background, which says itself what fails.
+                    let _ = self.attach_microphone(&media, &connection, true).await;
+                }
+            }
+            Job::Prepare(ahead) => {
+                let offer = self.first_offer(ahead).await;
                 *self.prepared.borrow_mut() = Some(offer);
             }
             Job::Ask(request, ask) => {
@@ -218,6 +239,17 @@ impl Session {
             Ok(None) => MediaReply::Done,
             Err(trouble) => MediaReply::Failed { fault: trouble.fault, message: trouble.words },
         }
+    }
+
+    async fn first_offer(self: &Rc<Self>, ahead: Option<Rc<Prepared>>) -> Result<String, Trouble> {
+        if let Some(ahead) = ahead
+            && let Some(offer) = ahead.finished().await
+        {
+            let media = self.media.upgrade().ok_or_else(gone)?;
+            self.attach_microphone(&media, &ahead.connection, true).await?;
+            return Ok(offer);
+        }
+        self.offer(Flow::SendRecv, false).await
     }
 
     async fn offer(self: &Rc<Self>, flow: Flow, restart_ice: bool) -> Result<String, Trouble> {
@@ -307,17 +339,21 @@ impl Session {
 
     fn connect(self: &Rc<Self>) -> Result<Rc<Connection>, Trouble> {
         let media = self.media.upgrade().ok_or_else(gone)?;
+        let connection = Connection::new(&media).map_err(|error| failed("No connection could be made", &error))?;
+        let connection = Rc::new(connection);
+        self.adopt_connection(&connection);
+        Ok(connection)
+    }
+
+    fn adopt_connection(self: &Rc<Self>, connection: &Rc<Connection>) {
         let weak = Rc::downgrade(self);
-        let connection = Connection::new(&media, move |state| {
+        connection.watch(move |state| {
             if let Some(session) = weak.upgrade() {
                 session.tell(state);
             }
-        })
-        .map_err(|error| failed("No connection could be made", &error))?;
-        let connection = Rc::new(connection);
-        *self.connection.borrow_mut() = Some(Rc::clone(&connection));
+        });
+        *self.connection.borrow_mut() = Some(Rc::clone(connection));
         self.gate();
-        Ok(connection)
     }
 
     fn adopt(self: &Rc<Self>, microphone: &MediaStreamTrack) -> MediaStreamTrack {

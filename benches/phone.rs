@@ -37,6 +37,10 @@ struct Round {
     /// From the page's `DOMContentLoaded` to the registration, as the host page sees it: all scripts and,
     /// for us, frame, configuration and WASM in between.
     page_to_registered: f64,
+    /// The same from where the page that holds the user agent is ready: for `JsSIP` that is its page's
+    /// `DOMContentLoaded` too, for us the phone's own start in its frame (the mark `bitcall:started`, before it
+    /// has drawn anything or heard who signs in).
+    ready_to_registered: f64,
     /// From the click on "Connect", on a page that is ready, to the registration.
     connect: f64,
     /// From the first REGISTER on the wire to the registration.
@@ -73,7 +77,7 @@ async fn main() {
             "wss": tap.url(),
         }))
         .await;
-    sizes(&bitcall).await;
+    let small_enough = sizes(&bitcall).await;
 
     let browser = Browser::start(600).await;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
@@ -87,11 +91,13 @@ async fn main() {
         }
     }
     println!("\nMedians of {rounds} interleaved rounds, ms          Bitcall    JsSIP   ratio");
-    row("page ready → registered", &ours, &theirs, |r| r.page_to_registered);
+    row("host page's DOMContentLoaded → registered", &ours, &theirs, |r| r.page_to_registered);
+    row("user agent's page ready → registered", &ours, &theirs, |r| r.ready_to_registered);
     row("Connect pressed → registered", &ours, &theirs, |r| r.connect);
     row("first REGISTER → registered", &ours, &theirs, |r| r.register);
     row("click → INVITE on the wire, first call", &ours, &theirs, |r| r.first_invite);
     row("click → INVITE on the wire, microphone open", &ours, &theirs, |r| r.warm_invite);
+    assert!(small_enough, "the phone has grown too large");
 }
 
 fn row(name: &str, ours: &[Round], theirs: &[Round], value: fn(&Round) -> f64) {
@@ -109,6 +115,9 @@ async fn bitcall_round(browser: &Browser, host: &Host, n: usize, tap: &Tap, kama
     let page = browser.open(&host.url(&format!("/bitcall/{}", 2 * n))).await;
     page.until("heard.some((h) => h[0] === 'registered')").await;
     let (page_to_registered, register) = registered(&page, tap, started).await;
+    let began = "performance.timeOrigin + performance.getEntriesByName('bitcall:started')[0].startTime";
+    let began = page.phone().await.eval(began).await.as_f64().unwrap();
+    let ready_to_registered = page.eval("window.registeredAt").await.as_f64().unwrap() - began;
     page.eval("BitcallWebphone.destroy()").await;
     page.close().await;
 
@@ -133,7 +142,14 @@ async fn bitcall_round(browser: &Browser, host: &Host, n: usize, tap: &Tap, kama
     }
     page.eval("BitcallWebphone.destroy()").await;
     page.close().await;
-    Round { page_to_registered, connect, register, first_invite: invites[0], warm_invite: invites[1] }
+    Round {
+        page_to_registered,
+        ready_to_registered,
+        connect,
+        register,
+        first_invite: invites[0],
+        warm_invite: invites[1],
+    }
 }
 
 async fn jssip_round(browser: &Browser, host: &Host, tap: &Tap, kamailio: &Kamailio) -> Round {
@@ -141,6 +157,7 @@ async fn jssip_round(browser: &Browser, host: &Host, tap: &Tap, kamailio: &Kamai
     let page = browser.open(&host.url("/jssip/0")).await;
     page.until("window.registeredAt").await;
     let (page_to_registered, register) = registered(&page, tap, started).await;
+    let ready_to_registered = page_to_registered;
     page.close().await;
 
     let page = browser.open(&host.url("/jssip/1")).await;
@@ -159,7 +176,14 @@ async fn jssip_round(browser: &Browser, host: &Host, tap: &Tap, kamailio: &Kamai
         far.succeeds().await;
     }
     page.close().await;
-    Round { page_to_registered, connect, register, first_invite: invites[0], warm_invite: invites[1] }
+    Round {
+        page_to_registered,
+        ready_to_registered,
+        connect,
+        register,
+        first_invite: invites[0],
+        warm_invite: invites[1],
+    }
 }
 
 /// Both of them from the page's own clock and from the tap's.
@@ -260,8 +284,8 @@ fn run(command: &mut Command) {
     assert!(status.success(), "{command:?}: {status}");
 }
 
-/// What a browser transfers, as served.
-async fn sizes(bitcall: &Bitcall) {
+/// What a browser transfers, as served. False when it is too much.
+async fn sizes(bitcall: &Bitcall) -> bool {
     let origin = bitcall.origin();
     let mut names = BTreeSet::from(["/webphone/".to_owned()]);
     let mut whole = 0;
@@ -278,7 +302,7 @@ async fn sizes(bitcall: &Bitcall) {
         done.insert(path);
     }
     println!("{:<46} {whole:>9}   ≤ {PHONE_BYTES}", "whole phone (HTML, CSS, JS, WASM)");
-    assert!(loader <= LOADER_BYTES && whole <= PHONE_BYTES, "the phone has grown too large");
+    loader <= LOADER_BYTES && whole <= PHONE_BYTES
 }
 
 /// The transferred size, and the text behind it.

@@ -29,37 +29,28 @@ extern "C" {
     fn clear_timeout(timer: &JsValue);
 }
 
-/// What `worker.js` holds.
+/// What `worker.js` holds: an agent for each person who has pages here, by the
+/// name that their pages say. Several share one worker, so that the worker can
+/// be started before anybody knows who will sign in.
 #[wasm_bindgen]
-pub struct Driver(Rc<Hands>);
+pub struct Driver {
+    agents: RefCell<HashMap<String, Rc<Hands>>>,
+    at_work: Rc<Cell<u32>>,
+}
 
 #[wasm_bindgen]
 impl Driver {
-    /// An agent that nobody is attached to yet.
+    /// No agents yet.
     #[wasm_bindgen(constructor)]
     pub fn new() -> Driver {
-        Driver(Rc::new_cyclic(|hands: &Weak<Hands>| Hands {
-            agent: RefCell::new(Agent::new(random())),
-            ports: RefCell::default(),
-            next_port: Cell::new(0),
-            sockets: RefCell::default(),
-            inputs: RefCell::default(),
-            working: Cell::new(false),
-            timer: RefCell::new(JsValue::UNDEFINED),
-            tick: {
-                let hands = hands.clone();
-                Closure::new(move || {
-                    if let Some(hands) = hands.upgrade() {
-                        hands.handle(Input::Tick);
-                    }
-                })
-            },
-        }))
+        Driver { agents: RefCell::default(), at_work: Rc::default() }
     }
 
-    /// A page has come.
-    pub fn attach(&self, port: MessagePort) {
-        self.0.attach(port);
+    /// A page has come to the agent called `name`.
+    pub fn attach(&self, name: String, port: MessagePort) {
+        let made = || Hands::new(Rc::clone(&self.at_work));
+        let hands = Rc::clone(self.agents.borrow_mut().entry(name).or_insert_with(made));
+        hands.attach(port);
     }
 }
 
@@ -72,6 +63,10 @@ struct Hands {
     /// Inputs that came up while others were worked on.
     inputs: RefCell<Vec<Input>>,
     working: Cell<bool>,
+    /// Finished, or not begun.
+    resting: Cell<bool>,
+    /// How many of this worker's agents are not.
+    at_work: Rc<Cell<u32>>,
     timer: RefCell<JsValue>,
     tick: Closure<dyn FnMut()>,
 }
@@ -86,6 +81,41 @@ struct Port {
 }
 
 impl Hands {
+    fn new(at_work: Rc<Cell<u32>>) -> Rc<Hands> {
+        Rc::new_cyclic(|hands: &Weak<Hands>| Hands {
+            agent: RefCell::new(Agent::new(random())),
+            ports: RefCell::default(),
+            next_port: Cell::new(0),
+            sockets: RefCell::default(),
+            inputs: RefCell::default(),
+            working: Cell::new(false),
+            resting: Cell::new(true),
+            at_work,
+            timer: RefCell::new(JsValue::UNDEFINED),
+            tick: {
+                let hands = hands.clone();
+                Closure::new(move || {
+                    if let Some(hands) = hands.upgrade() {
+                        hands.handle(Input::Tick);
+                    }
+                })
+            },
+        })
+    }
+
+    /// The worker ends when the last of its agents has finished.
+    fn rest(&self, rest: bool) {
+        if self.resting.replace(rest) == rest {
+            return;
+        }
+        let at_work = self.at_work.get();
+        let at_work = if rest { at_work.saturating_sub(1) } else { at_work + 1 };
+        self.at_work.set(at_work);
+        if at_work == 0 {
+            close_worker();
+        }
+    }
+
     fn attach(self: &Rc<Self>, port: MessagePort) {
         let id = self.next_port.get().wrapping_add(1);
         self.next_port.set(id);
@@ -116,6 +146,7 @@ impl Hands {
             _on_close: on_close,
         };
         self.ports.borrow_mut().insert(id, port);
+        self.rest(false);
     }
 
     fn receive(self: &Rc<Self>, port: PortId, bytes: &[u8]) {
@@ -227,7 +258,7 @@ impl Hands {
             }
             // Dropping closes.
             Output::CloseSocket { id } => drop(self.sockets.borrow_mut().remove(&id.0)),
-            Output::Finished => close_worker(),
+            Output::Finished => self.rest(true),
         }
     }
 

@@ -31,6 +31,7 @@ pub mod value;
 #[cfg(target_arch = "wasm32")]
 #[wasm_bindgen::prelude::wasm_bindgen(start)]
 pub fn start() {
+    link::dom::mark("bitcall:started");
     if let Some(skeleton) = page::document().and_then(|document| document.get_element_by_id("skeleton")) {
         skeleton.remove();
     }

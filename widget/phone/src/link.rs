@@ -22,7 +22,7 @@ use bitcall_wire::seam::{
 };
 use js_sys::Reflect;
 use wasm_bindgen::JsCast;
-use web_sys::{EventTarget, MessagePort, SharedWorker};
+use web_sys::{EventTarget, MessagePort};
 
 use crate::media::Media;
 use dom::{Listener, Timer};
@@ -39,7 +39,7 @@ const SILENT_MS: i32 = 10_000;
 pub struct Place {
     /// URL of the worker's module script, e.g. `/webphone/worker-1f2e.js`.
     pub worker: String,
-    /// Name of the worker: two pages with the same name share one agent.
+    /// Name of the agent in that worker: two pages with the same name share it.
     /// `storageNamespace|userKey`, so that two extensions in one browser are two agents.
     pub name: String,
 }
@@ -71,23 +71,6 @@ struct Inner {
     alone: Cell<bool>,
     away: Cell<bool>,
     closed: Cell<bool>,
-}
-
-/// An agent that was started before it is needed. It stays while this lives.
-pub struct Warm(SharedWorker);
-
-impl Warm {
-    /// Starting the agent takes longer than signing in: do it while the person
-    /// still looks at the button. `None` where there is no shared worker.
-    pub fn up(place: &Place) -> Option<Warm> {
-        attach::start(place).map(Warm)
-    }
-}
-
-impl Drop for Warm {
-    fn drop(&mut self) {
-        self.0.port().close();
-    }
 }
 
 impl Link {

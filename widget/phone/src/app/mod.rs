@@ -15,8 +15,8 @@ use sycamore::reactive::create_effect;
 
 use crate::announced::Announced;
 use crate::host::Host;
+use crate::link::Link;
 use crate::link::dom::{Listener, Timer};
-use crate::link::{Link, Warm};
 use crate::media::{self, Media, Notice};
 use crate::page;
 use crate::signin::Credentials;
@@ -30,8 +30,6 @@ pub struct App {
     host: RefCell<Option<Rc<Host>>>,
     tenant: RefCell<Option<Tenant>>,
     link: RefCell<Option<Link>>,
-    /// The agent of the person who is about to press Connect.
-    warm: RefCell<Option<Warm>>,
     /// Whether the link has been signed in since it was attached: "signed out" before that is only the beginning.
     signed_in: Cell<bool>,
     /// What the host page gave, when a restored session is tried first.
@@ -65,7 +63,6 @@ impl App {
             host: RefCell::default(),
             tenant: RefCell::default(),
             link: RefCell::default(),
-            warm: RefCell::default(),
             signed_in: Cell::new(false),
             fallback: RefCell::default(),
             waiting_call: RefCell::default(),

@@ -6,7 +6,7 @@ use bitcall_wire::bridge::{FromPhone, Registered, Unregistered};
 use bitcall_wire::seam::{Account, Cause, Failure, FailureCode, Registration, Secret, Snapshot};
 
 use super::App;
-use crate::link::{Link, Place, Warm};
+use crate::link::{Link, Place};
 use crate::page;
 use crate::recents::Recent;
 use crate::signin::{Credentials, FormFaults, Prefill, SecretBox, Start, may_be_outdated, read_form, start};
@@ -25,20 +25,17 @@ impl App {
         self.prepare_form();
         self.ui.form.remember.set(remembered);
         match start {
+            // Drawn while the agent connects.
             Start::Restore(credentials) => {
                 *self.fallback.borrow_mut() = self.given_by_host();
-                self.ui.stage.set(Stage::Phone);
                 self.sign_in(credentials);
+                self.enter();
             }
             Start::Auto(credentials) => {
-                self.ui.stage.set(Stage::Phone);
                 self.sign_in(credentials);
+                self.enter();
             }
-            Start::Connect(credentials) => {
-                let place = self.agent_of(&credentials.user_key());
-                *self.warm.borrow_mut() = place.and_then(|place| Warm::up(&place));
-                self.ui.stage.set(Stage::Connect(credentials));
-            }
+            Start::Connect(credentials) => self.ui.stage.set(Stage::Connect(credentials)),
             Start::Form(_) => self.ui.stage.set(Stage::Form),
         }
     }
@@ -218,7 +215,13 @@ impl App {
         });
         self.ui.page.set(link.page().to_owned());
         *self.link.borrow_mut() = Some(link);
-        *self.warm.borrow_mut() = None;
+    }
+
+    /// Shows the phone, unless the sign-in has come to nothing already.
+    fn enter(&self) {
+        if self.ui.stage.with_untracked(|stage| *stage == Stage::Loading) {
+            self.ui.stage.set(Stage::Phone);
+        }
     }
 
     /// Where the agent of this person runs.

@@ -16,6 +16,9 @@ use super::dom::{Listener, debug, window};
 /// Event by which the page hands a port to an agent that it loaded itself.
 const ATTACH_EVENT: &str = "bitcall:attach";
 
+/// The worker's name, under which start.js has started it already.
+const WORKER: &str = "bitcall";
+
 /// What the agent's script posts in place of a message when it cannot run.
 const BROKEN: &str = "broken";
 
@@ -56,6 +59,8 @@ impl Attachment {
             }
         });
         port.start();
+        // Before all else: whose agent it is.
+        let _ = port.post_message(&JsValue::from_str(&place.name));
         Attachment { port, _messages: messages, _loading: loading }
     }
 
@@ -82,15 +87,15 @@ fn shared(place: &Place, on_broken: &OnBroken) -> Option<(MessagePort, Vec<Liste
     Some((worker.port(), vec![when_it_fails(&worker, on_broken)]))
 }
 
-/// Starts the shared worker, or finds the one that runs.
-pub fn start(place: &Place) -> Option<SharedWorker> {
+/// Finds the worker that start.js has started, or starts it.
+fn start(place: &Place) -> Option<SharedWorker> {
     let window = window()?;
     if !Reflect::has(&window, &JsValue::from_str("SharedWorker")).unwrap_or(false) {
         return None;
     }
     let options = WorkerOptions::new();
     options.set_type(WorkerType::Module);
-    options.set_name(&place.name);
+    options.set_name(WORKER);
     // Where it is offered, the worker and its socket outlive even the only page,
     // so that a reload keeps the call.
     let _ = Reflect::set(&options, &JsValue::from_str("extendedLifetime"), &JsValue::TRUE);

@@ -63,6 +63,7 @@ fn operation(endpoint: &Endpoint, data: &Value) -> Value {
             Audience::Panel => json!([{ "panelKey": [] }]),
             Audience::Admin => json!([{ "masterSecret": [] }]),
             Audience::Runtime => json!([{ "tenantKey": [] }]),
+            Audience::Anyone => json!([]),
         },
         "responses": responses(endpoint, data),
     });

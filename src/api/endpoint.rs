@@ -190,6 +190,7 @@ impl Endpoint {
                 Code::WebphoneOriginForbidden,
                 Code::WebphoneTenantDisabled,
             ]),
+            Audience::Anyone => {}
         }
         if self.concerns_one_tenant {
             all.extend([Code::MissingTenantId, Code::TenantNotFound]);

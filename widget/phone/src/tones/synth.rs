@@ -35,7 +35,6 @@ impl Voice {
         let now = self.context.current_time();
         let _ = self.master.gain().set_target_at_time(0.0, now, 0.015);
         for source in self.sources {
-            #[allow(deprecated)] // The scheduled form of stop, which web-sys marks by its base class.
             let _ = source.stop_with_when(now + 0.1);
         }
     }
@@ -69,7 +68,6 @@ fn play(context: &AudioContext, master: &GainNode, note: Note) -> Vec<Oscillator
         connect(&source, &envelope);
         connect(&envelope, master);
         let _ = source.start_with_when(start);
-        #[allow(deprecated)]
         let _ = source.stop_with_when(end);
         sources.push(source);
     }

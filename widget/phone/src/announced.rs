@@ -51,24 +51,10 @@ impl Announced {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bitcall_wire::seam::{Direction, Hold};
+    use crate::sample;
 
     fn call(state: CallState) -> Call {
-        Call {
-            id: "c1".to_owned(),
-            direction: Direction::Outbound,
-            number: "102".to_owned(),
-            display_name: None,
-            requested_caller_id: None,
-            state,
-            hold: Hold::None,
-            remote_held: false,
-            muted: false,
-            started_at: 0,
-            answered_at: None,
-            page: None,
-            detached: false,
-        }
+        sample::call("c1", state)
     }
 
     fn snapshot(calls: Vec<Call>) -> Snapshot {

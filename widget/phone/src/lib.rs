@@ -18,6 +18,8 @@ pub mod media;
 pub mod number;
 pub mod page;
 pub mod recents;
+#[cfg(test)]
+mod sample;
 pub mod screens;
 pub mod signin;
 pub mod storage;

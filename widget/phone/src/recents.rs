@@ -103,7 +103,9 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
     use super::*;
-    use bitcall_wire::seam::{CallState, Hold};
+    use bitcall_wire::seam::CallState;
+
+    use crate::sample;
 
     const NOON: u64 = 1_795_348_800_000;
     const HOUR: u64 = 3_600_000;
@@ -142,21 +144,7 @@ mod tests {
 
     #[test]
     fn a_call_that_somebody_dealt_with_is_not_missed() {
-        let call = Call {
-            id: "a".to_owned(),
-            direction: Direction::Inbound,
-            number: "101".to_owned(),
-            display_name: None,
-            requested_caller_id: None,
-            state: CallState::Incoming,
-            hold: Hold::None,
-            remote_held: false,
-            muted: false,
-            started_at: NOON,
-            answered_at: None,
-            page: None,
-            detached: false,
-        };
+        let call = Call { direction: Direction::Inbound, ..sample::call("a", CallState::Incoming) };
         let ended = |words: &str, sip_code| Recent::of(&call, &Cause { words: words.to_owned(), sip_code }, 0).missed;
         assert!(ended("Caller hung up", Some(487)));
         assert!(ended("Connection lost", None));

@@ -347,25 +347,9 @@ pub fn inside(words: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bitcall_wire::seam::{Direction, Failure, Hold};
+    use bitcall_wire::seam::Failure;
 
-    fn call(id: &str, state: CallState) -> Call {
-        Call {
-            id: id.to_owned(),
-            direction: Direction::Outbound,
-            number: "101".to_owned(),
-            display_name: None,
-            requested_caller_id: None,
-            state,
-            hold: Hold::None,
-            remote_held: false,
-            muted: false,
-            started_at: 0,
-            answered_at: None,
-            page: None,
-            detached: false,
-        }
-    }
+    use crate::sample::call;
 
     #[test]
     fn the_active_call_is_shown_and_a_ringing_one_never_takes_its_place() {

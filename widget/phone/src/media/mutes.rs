@@ -54,24 +54,12 @@ impl Mutes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bitcall_wire::seam::{Call, CallState, Direction, Hold};
+    use bitcall_wire::seam::{Call, CallState};
+
+    use crate::sample;
 
     fn snapshot(muted: bool) -> Snapshot {
-        let call = Call {
-            id: "c1".to_owned(),
-            direction: Direction::Outbound,
-            number: "102".to_owned(),
-            display_name: None,
-            requested_caller_id: None,
-            state: CallState::Active,
-            hold: Hold::None,
-            remote_held: false,
-            muted,
-            started_at: 0,
-            answered_at: None,
-            page: None,
-            detached: false,
-        };
+        let call = Call { muted, ..sample::call("c1", CallState::Active) };
         Snapshot { calls: vec![call], ..Snapshot::default() }
     }
 

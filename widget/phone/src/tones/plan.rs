@@ -92,24 +92,12 @@ fn ring() -> Pattern {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bitcall_wire::seam::{Call, Direction, Hold};
+    use bitcall_wire::seam::Call;
+
+    use crate::sample;
 
     fn call(id: &str, page: Option<&str>, state: CallState) -> Call {
-        Call {
-            id: id.into(),
-            direction: Direction::Inbound,
-            number: "101".into(),
-            display_name: None,
-            requested_caller_id: None,
-            state,
-            hold: Hold::None,
-            remote_held: false,
-            muted: false,
-            started_at: 0,
-            answered_at: None,
-            page: page.map(str::to_owned),
-            detached: false,
-        }
+        Call { page: page.map(str::to_owned), ..sample::call(id, state) }
     }
 
     fn state(ringer: Option<&str>, calls: Vec<Call>) -> Snapshot {

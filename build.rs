@@ -1,5 +1,5 @@
 //! Builds the phone and embeds it, so that `cargo build` alone makes the whole
-//! appliance: both WASM modules are compiled in a target directory of their
+//! appliance: the WASM module is compiled in a target directory of its
 //! own, bound by wasm-bindgen's library at the locked version, minified, named
 //! by their content's hash, compressed, and listed in `$OUT_DIR/assets.rs`.
 //!
@@ -48,12 +48,9 @@ fn run() -> Result<()> {
 
 fn add_phone(assets: &mut Assets) -> Result<()> {
     let target_dir = compile_wasm()?;
-    for module in ["agent", "phone"] {
-        let wasm = target_dir.join(format!("bitcall_{module}.wasm"));
-        let (js, wasm) = bind(module, &wasm)?;
-        assets.add_hashed("/webphone/", &format!("{module}.wasm"), wasm);
-        assets.add_hashed("/webphone/", &format!("{module}.js"), minify_js(module, &js)?.into_bytes());
-    }
+    let (js, wasm) = bind("bitcall", &target_dir.join("bitcall_bundle.wasm"))?;
+    assets.add_hashed("/webphone/", "bitcall.wasm", wasm);
+    assets.add_hashed("/webphone/", "bitcall.js", minify_js("bitcall.js", &js)?.into_bytes());
     let css = concatenate(Path::new("widget/phone/css"))?;
     assets.add_hashed("/webphone/", "phone.css", minify_css("phone.css", &css)?.into_bytes());
     let worker = assets.fill(&read("widget/agent/worker.js")?)?;
@@ -77,14 +74,14 @@ fn add_site(assets: &mut Assets) -> Result<()> {
 
 // ---------------------------------------------------------------- compiling
 
-/// Runs cargo for the WASM modules; returns the directory that holds them.
+/// Runs cargo for the WASM module; returns the directory that holds it.
 fn compile_wasm() -> Result<PathBuf> {
     let profile = env::var("BITCALL_PHONE_PROFILE").unwrap_or_else(|_| "phone".into());
     let target_dir =
         env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from).join("phone");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
-        .args(["build", "--locked", "-p", "bitcall-agent", "-p", "bitcall-phone"])
+        .args(["build", "--locked", "-p", "bitcall-bundle"])
         .args(["--target", "wasm32-unknown-unknown", "--profile", &profile])
         .arg("--target-dir")
         .arg(&target_dir);

@@ -317,7 +317,7 @@ async fn size(origin: &str, path: &str) -> (usize, String) {
 fn hashed_names(text: &str) -> Vec<String> {
     text.split(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c)))
         .filter(|word| {
-            let known = ["phone-", "agent-", "worker-", "start-"].iter().any(|p| word.starts_with(p));
+            let known = ["phone-", "bitcall-", "worker-", "start-"].iter().any(|p| word.starts_with(p));
             known && [".js", ".wasm", ".css"].iter().any(|e| word.ends_with(e))
         })
         .map(|name| format!("/webphone/{name}"))

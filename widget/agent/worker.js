@@ -2,9 +2,8 @@
 // of the page itself. Ports come in before the WebAssembly module is ready, so
 // they wait here; the browser keeps the messages they carry. The first message
 // on a port says whose agent it is for.
-const code = fetch(new URL("./{{agent.wasm}}", import.meta.url));
-// Without the script below it, nobody asks for it.
-code.catch(() => {});
+const shared = "onconnect" in self;
+const code = shared && fetch(new URL("./{{bitcall.wasm}}", import.meta.url));
 const waiting = [];
 let driver;
 let broken = false;
@@ -12,16 +11,26 @@ let broken = false;
 // A worker that cannot start has no other way to tell: nobody hears its errors.
 const attach = (port) => {
   if (broken) port.postMessage("broken");
-  else if (driver) port.onmessage = ({ data }) => driver.attach(data, port);
+  else if (driver) port.onmessage = ({ data }) => begin(data, port);
   else waiting.push(port);
 };
 
-if ("onconnect" in self) self.addEventListener("connect", (event) => attach(event.ports[0]));
+const begin = (name, port) => {
+  try {
+    driver.attach(name, port);
+  } catch (error) {
+    console.error("bitcall: the agent cannot start:", error);
+    port.postMessage("broken");
+  }
+};
+
+if (shared) self.addEventListener("connect", (event) => attach(event.ports[0]));
 else self.addEventListener("bitcall:attach", (event) => attach(event.detail));
 
-import("./{{agent.js}}")
+import("./{{bitcall.js}}")
   .then(async ({ default: init, Driver }) => {
-    await init({ module_or_path: code });
+    // In a page the phone has loaded it.
+    if (shared) await init({ module_or_path: code });
     driver = new Driver();
   })
   .catch((error) => {

@@ -29,9 +29,9 @@ pub mod tones;
 pub mod ui;
 pub mod value;
 
-/// Called by the module's JavaScript when it is loaded.
+/// Called by `start.js` in the phone's page.
 #[cfg(target_arch = "wasm32")]
-#[wasm_bindgen::prelude::wasm_bindgen(start)]
+#[wasm_bindgen::prelude::wasm_bindgen]
 pub fn start() {
     link::dom::mark("bitcall:started");
     if let Some(skeleton) = page::document().and_then(|document| document.get_element_by_id("skeleton")) {

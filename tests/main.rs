@@ -21,6 +21,7 @@ mod hold;
 mod installation;
 mod loader_api;
 mod microphone_comes_back;
+mod one_time_tokens;
 mod origins;
 mod provisioning;
 mod registration_is_true;

@@ -46,6 +46,7 @@ codes! {
     WebphoneInvalidKey 401 "WEBPHONE_INVALID_KEY" "The API key is unknown or was revoked."
     WebphoneOriginForbidden 403 "WEBPHONE_ORIGIN_FORBIDDEN" "The tenant does not allow pages of this origin."
     WebphoneTenantDisabled 403 "WEBPHONE_TENANT_DISABLED" "The tenant is disabled."
+    AppTenantDisabled 403 "APP_TENANT_DISABLED" "The tenant of the app is disabled."
     // The rules.
     TenantNotFound 404 "TENANT_NOT_FOUND" "There is no such tenant."
     TenantExists 409 "TENANT_EXISTS" "The tenant exists already; nothing was changed."
@@ -56,6 +57,9 @@ codes! {
     ExtensionNotFound 404 "EXTENSION_NOT_FOUND" "The tenant has no such extension."
     ExtensionExists 409 "EXTENSION_EXISTS" "The extension exists already, with another password."
     NotEntitled 403 "NOT_ENTITLED" "The tenant's plan does not include what was to be changed."
+    FeatureDisabled 403 "FEATURE_DISABLED" "The tenant does not have the feature switched on."
+    TokenInvalid 410 "TOKEN_INVALID" "The token is unknown, was used, or has expired: nobody learns which."
+    TooManyTokens 429 "TOO_MANY_TOKENS" "Too many of the tenant's tokens wait to be redeemed; the same request may work when some have expired."
     // Ourselves.
     StoreUnavailable 503 "STORE_UNAVAILABLE" "The change could not be stored; the same request may work later."
 }

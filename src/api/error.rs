@@ -41,6 +41,10 @@ impl From<Refusal> for ApiError {
             Refusal::ExtensionNotFound(_) => Code::ExtensionNotFound,
             Refusal::ExtensionExists(_) => Code::ExtensionExists,
             Refusal::NotEntitled(_) => Code::NotEntitled,
+            Refusal::FeatureDisabled(_) => Code::FeatureDisabled,
+            Refusal::TenantDisabled => Code::AppTenantDisabled,
+            Refusal::TokenInvalid => Code::TokenInvalid,
+            Refusal::TooManyTokens => Code::TooManyTokens,
             Refusal::Unavailable(error) => {
                 // The cause is for the operator's log, not for the caller.
                 tracing::error!(%error, "a change could not be stored");

@@ -6,6 +6,7 @@
 
 mod access;
 mod answer;
+mod auth;
 mod body;
 mod code;
 mod document;
@@ -56,7 +57,8 @@ pub fn router(platform: Platform, access: Access) -> Router {
 
 /// Every route whose request and answer are JSON.
 pub fn endpoints() -> Vec<Endpoint> {
-    let rooms = [tenants::endpoints(), keys::endpoints(), extensions::endpoints(), webphone::endpoints()];
+    let rooms =
+        [tenants::endpoints(), keys::endpoints(), extensions::endpoints(), webphone::endpoints(), auth::endpoints()];
     rooms.into_iter().flatten().collect()
 }
 

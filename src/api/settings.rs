@@ -112,7 +112,7 @@ fn colour_schema() -> Value {
 }
 
 #[allow(clippy::needless_pass_by_value)] // the shape of all checks
-fn sip_domain(text: String) -> Result<String, Invalid> {
+pub fn sip_domain(text: String) -> Result<String, Invalid> {
     let text = text.to_ascii_lowercase();
     let plain = !text.is_empty()
         && text.len() <= 255
@@ -124,7 +124,7 @@ fn sip_domain(text: String) -> Result<String, Invalid> {
     }
 }
 
-fn sip_domain_schema() -> Value {
+pub fn sip_domain_schema() -> Value {
     json!({ "type": "string", "pattern": format!("^{HOST}$"), "maxLength": 255, "examples": ["sip.example.com"] })
 }
 

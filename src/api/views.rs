@@ -1,6 +1,8 @@
 //! What the API shows of the model: one struct per answer, with all fields of
 //! the contract, also where they are null.
 
+pub mod auth;
+
 use bitcall_wire::config::{Behavior, Branding, Capabilities, Features};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};

@@ -86,6 +86,7 @@ impl House {
         let signals = Signals::listen()?;
         let server = Server::start(doors, tls, front, config.limits.clone())?;
         tokio::spawn(self.platform.clone().keep_key_uses());
+        tokio::spawn(self.platform.clone().sweep_tokens());
         Ok(Running { server, platform: self.platform, signals })
     }
 }

@@ -34,6 +34,11 @@ impl Defaults {
         self.at("/webphone/").into()
     }
 
+    /// The standalone app.
+    pub fn app_url(&self) -> String {
+        self.at("/app/").into()
+    }
+
     /// The built-in edge's WebSocket.
     pub fn edge_wss(&self) -> String {
         let mut url = self.at("/sip");

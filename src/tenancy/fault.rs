@@ -54,6 +54,15 @@ pub enum Refusal {
     ExtensionExists(String),
     #[error("the tenant's plan does not allow to change {0}")]
     NotEntitled(&'static str),
+    #[error("the tenant does not have {0} switched on")]
+    FeatureDisabled(&'static str),
+    #[error("the tenant is disabled")]
+    TenantDisabled,
+    /// Unknown, used or expired: nobody learns which.
+    #[error("the token is not valid; it may have been used, or its time is over")]
+    TokenInvalid,
+    #[error("too many tokens wait to be redeemed; try again when some have expired")]
+    TooManyTokens,
     /// The store failed; the same request may work later.
     #[error("the change could not be stored: {0}")]
     Unavailable(store::Error),

@@ -24,6 +24,7 @@ mod tenant;
 #[cfg(test)]
 mod tests;
 mod timestamp;
+mod token;
 
 pub use act::{Act, Actor};
 pub use effective::{Defaults, Effective, Transport};
@@ -33,9 +34,10 @@ pub use id::{TenantId, Username};
 pub use key::{ApiKeyMeta, KeyId};
 pub use origin::OriginPattern;
 pub use plan::{CatalogueStatus, Entitlements, Interval, Plan};
-pub use platform::{NewTenant, OpenError, Platform, Provisioned};
+pub use platform::{Carried, Issued, NewTenant, OpenError, Platform, Provisioned, Redeemed};
 pub use runtime::RuntimeRefusal;
 pub use settings::{Change, SettingsChange};
 pub use snapshot::{Live, LiveKey};
 pub use tenant::PlanStatus;
 pub use timestamp::Timestamp;
+pub use token::{SipCredentials, Token};

@@ -12,10 +12,11 @@ use serde_json::Value;
 use super::audit::AuditEntry;
 use super::extension::Extension;
 use super::id::{TenantId, Username};
-use super::key::KeyId;
+use super::key::{KeyHash, KeyId};
 use super::plan::Plan;
 use super::tenant::Tenant;
 use super::timestamp::Timestamp;
+use super::token::StoredToken;
 use crate::store;
 
 /// A kind of record.
@@ -35,6 +36,7 @@ impl Layout for Plan {}
 impl Layout for Timestamp {}
 impl Layout for TenantId {}
 impl Layout for AuditEntry {}
+impl Layout for StoredToken {}
 
 pub fn tenant_key(id: &str) -> String {
     format!("{TENANTS}{id}")
@@ -57,6 +59,16 @@ pub fn extension_key(tenant: &TenantId, username: &Username) -> String {
 pub fn extension_owner(key: &str) -> Option<(TenantId, Username)> {
     let (tenant, username) = key.strip_prefix(EXTENSIONS)?.split_once('/')?;
     Some((tenant.parse().ok()?, username.parse().ok()?))
+}
+
+pub fn token_key(tenant: &TenantId, hash: &KeyHash) -> String {
+    format!("{TOKENS}{tenant}/{}", String::from(*hash))
+}
+
+/// Tenant and hash of a token's key.
+pub fn token_owner(key: &str) -> Option<(TenantId, KeyHash)> {
+    let (tenant, hash) = key.strip_prefix(TOKENS)?.split_once('/')?;
+    Some((tenant.parse().ok()?, KeyHash::try_from(hash.to_owned()).ok()?))
 }
 
 pub fn key_use_key(id: &KeyId) -> String {
@@ -101,6 +113,7 @@ pub const TENANTS: &str = "tenant/";
 pub const EXTENSIONS: &str = "extension/";
 pub const PLANS: &str = "plan/";
 pub const AUDIT: &str = "audit/";
+pub const TOKENS: &str = "token/";
 pub const KEY_USES: &str = "key-use/";
 
 #[cfg(test)]

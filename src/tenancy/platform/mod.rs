@@ -9,18 +9,20 @@
 mod extensions;
 mod keys;
 mod tenants;
+mod tokens;
 
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 pub use tenants::{NewTenant, Provisioned};
+pub use tokens::{Carried, Issued, Redeemed};
 
 use super::act::Act;
 use super::audit::{AuditEntry, Deed};
@@ -32,6 +34,7 @@ use super::plan;
 use super::records::{self, decode, encode};
 use super::snapshot::{Live, Prepared, Snapshot};
 use super::tenant::Tenant;
+use super::token::Waiting;
 use crate::store::{self, Batch, Embedded, Revision, Store};
 
 /// A handle on the whole model. Cloning is cheap.
@@ -42,6 +45,7 @@ struct Inner {
     store: Arc<dyn Store>,
     pepper: Pepper,
     snapshot: RwLock<Snapshot>,
+    waiting: Mutex<Waiting>,
     /// Held while an extension is changed: the snapshot must see the changes in the store's order.
     extension_change: Arc<tokio::sync::Mutex<()>>,
     changed: watch::Sender<()>,
@@ -95,6 +99,7 @@ impl Platform {
             store,
             pepper,
             snapshot: RwLock::new(snapshot),
+            waiting: Mutex::default(),
             extension_change: Arc::default(),
             changed: watch::Sender::new(()),
             audit_number: AtomicU32::new(getrandom::u32().map_err(|error| store::Error::Failed(error.to_string()))?),
@@ -102,6 +107,7 @@ impl Platform {
         for (key, record) in platform.0.store.scan(records::TENANTS).await? {
             platform.publish(decode(&key, &record.bytes)?, record.revision);
         }
+        platform.load_tokens().await?;
         Ok(platform)
     }
 
@@ -147,9 +153,7 @@ impl Platform {
         }
     }
 
-    /// Commits, with the audit's entry, and lets memory follow. In a task of its own, because a
-    /// caller whose time is up or whose client has gone is dropped at any await: the write would
-    /// stand, and memory not know of it.
+    /// Commits, with the audit's entry, and lets memory follow.
     async fn commit<T: Send + 'static>(
         &self,
         act: &Act,
@@ -157,14 +161,32 @@ impl Platform {
         batch: Batch,
         follow: impl FnOnce(&Self, Revision) -> T + Send + 'static,
     ) -> Result<T, store::Error> {
-        let entry = AuditEntry::of(act, deed);
-        let batch = batch.put(self.audit_key(&entry), encode(&entry)?);
+        let follow = |platform: &Self, revision| {
+            let outcome = follow(platform, revision);
+            platform.0.changed.send_replace(());
+            outcome
+        };
+        self.commit_maybe_told(act, Some(deed), batch, follow).await
+    }
+
+    /// As [`Self::commit`], for what changes nothing that anybody watches, nor always needs telling.
+    /// In a task of its own, because a caller whose time is up or whose client has gone is dropped
+    /// at any await: the write would stand, and memory not know of it.
+    async fn commit_maybe_told<T: Send + 'static>(
+        &self,
+        act: &Act,
+        deed: Option<Deed>,
+        mut batch: Batch,
+        follow: impl FnOnce(&Self, Revision) -> T + Send + 'static,
+    ) -> Result<T, store::Error> {
+        if let Some(deed) = deed {
+            let entry = AuditEntry::of(act, deed);
+            batch = batch.put(self.audit_key(&entry), encode(&entry)?);
+        }
         let platform = self.clone();
         let work = tokio::spawn(async move {
             let revision = platform.0.store.commit(batch).await?;
-            let outcome = follow(&platform, revision);
-            platform.0.changed.send_replace(());
-            Ok(outcome)
+            Ok(follow(&platform, revision))
         });
         work.await.unwrap_or_else(|error| Err(store::Error::Failed(format!("the change broke off: {error}"))))
     }

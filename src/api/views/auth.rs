@@ -1,0 +1,84 @@
+//! Answers about one-time tokens.
+
+use bitcall_wire::config::RuntimeConfig;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::Moment;
+use crate::tenancy::{Carried, Issued, Platform, Redeemed, SipCredentials};
+
+/// `POST /api/auth/link`
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LinkView {
+    /// Opens the app and signs in, once. The token is in the fragment: it is in no server's log.
+    url: String,
+    token: String,
+    expires_at: Moment,
+}
+
+impl LinkView {
+    pub fn of(issued: &Issued, platform: &Platform) -> Self {
+        Self {
+            url: app_url(issued, platform),
+            token: issued.token.as_str().to_owned(),
+            expires_at: Moment(issued.expires_at),
+        }
+    }
+}
+
+/// `POST /api/auth/handoff`
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HandoffView {
+    token: String,
+    expires_at: Moment,
+    /// The page adds `&key=` and the key to what it encrypted; it must not send it anywhere.
+    url: String,
+}
+
+impl HandoffView {
+    pub fn of(issued: &Issued, platform: &Platform) -> Self {
+        Self {
+            token: issued.token.as_str().to_owned(),
+            expires_at: Moment(issued.expires_at),
+            url: app_url(issued, platform),
+        }
+    }
+}
+
+fn app_url(issued: &Issued, platform: &Platform) -> String {
+    format!("{}#token={}", platform.defaults().app_url(), issued.token.as_str())
+}
+
+/// `POST /api/auth/redeem`
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RedeemedView {
+    kind: TokenKind,
+    tenant_id: String,
+    config: RuntimeConfig,
+    /// Of a link.
+    sip: Option<SipCredentials>,
+    /// Of a hand-off: what the page sent.
+    payload: Option<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+enum TokenKind {
+    Link,
+    Handoff,
+}
+
+impl RedeemedView {
+    pub fn of(redeemed: Redeemed, platform: &Platform) -> Self {
+        let id = &redeemed.live.tenant.id;
+        let config = platform.prepared(&redeemed.live).effective.runtime_config(id, &platform.defaults());
+        let (kind, sip, payload) = match redeemed.carried {
+            Carried::Credentials(sip) => (TokenKind::Link, Some(sip), None),
+            Carried::Ciphertext(payload) => (TokenKind::Handoff, None, Some(payload)),
+        };
+        Self { kind, tenant_id: id.to_string(), config, sip, payload }
+    }
+}

@@ -1,0 +1,181 @@
+//! One-time tokens: made, redeemed, swept away.
+
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aws_lc_rs::error::Unspecified;
+use serde_json::{Value, json};
+
+use super::{Platform, no_randomness, stored_form};
+use crate::store::{self, Batch};
+use crate::tenancy::act::Act;
+use crate::tenancy::audit::Deed;
+use crate::tenancy::fault::Refusal;
+use crate::tenancy::id::TenantId;
+use crate::tenancy::records::{self, decode};
+use crate::tenancy::snapshot::Live;
+use crate::tenancy::timestamp::Timestamp;
+use crate::tenancy::token::{Content, Sealed, SipCredentials, StoredToken, Token, Waiting};
+
+/// A token just made, shown here and never again.
+#[derive(Debug)]
+pub struct Issued {
+    pub token: Token,
+    pub expires_at: Timestamp,
+}
+
+/// What a token was good for.
+#[derive(Debug)]
+pub struct Redeemed {
+    pub live: std::sync::Arc<Live>,
+    pub carried: Carried,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Carried {
+    Credentials(SipCredentials),
+    /// What a page encrypted for itself.
+    Ciphertext(String),
+}
+
+impl Platform {
+    /// A link that signs the person who opens it in with these credentials.
+    pub async fn create_link(
+        &self,
+        act: &Act,
+        id: &TenantId,
+        credentials: &SipCredentials,
+        life: Duration,
+    ) -> Result<Issued, Refusal> {
+        let live = self.tenant(id)?;
+        if !self.prepared(&live).effective.features.auth_link {
+            return Err(Refusal::FeatureDisabled("authLink"));
+        }
+        let token = Token::generate().map_err(no_randomness)?;
+        let sealed = Sealed::seal(&token, id, credentials).map_err(not_sealed)?;
+        let issued = Issued { token, expires_at: after(act.at, life) };
+        let told =
+            json!({ "username": credentials.username, "domain": credentials.domain, "expiresAt": issued.expires_at });
+        let deed = Deed::on(id, "link.create", Value::Null, told);
+        self.keep_token(act, id, Some(deed), &issued, Content::Link { sealed }).await?;
+        Ok(issued)
+    }
+
+    /// Carries what a page encrypted to the standalone app. Agents do that all day, and it changes
+    /// nothing of the tenant: the audit is not told.
+    pub async fn create_handoff(&self, act: &Act, id: &TenantId, payload: String) -> Result<Issued, Refusal> {
+        let token = Token::generate().map_err(no_randomness)?;
+        let issued = Issued { token, expires_at: after(act.at, HANDOFF_LIFE) };
+        self.keep_token(act, id, None, &issued, Content::Handoff { payload }).await?;
+        Ok(issued)
+    }
+
+    /// Of any number of attempts with one token, exactly one succeeds, at once or over restarts.
+    pub async fn redeem(&self, act: &Act, token: &Token) -> Result<Redeemed, Refusal> {
+        let hash = self.0.pepper.hash(token.as_str());
+        let id = self.waiting().tenant_of(&hash, act.at).ok_or(Refusal::TokenInvalid)?;
+        let live = self.tenant(&id).map_err(|_| Refusal::TokenInvalid)?;
+        if !live.tenant.enabled {
+            return Err(Refusal::TenantDisabled);
+        }
+        let key = records::token_key(&id, &hash);
+        let record = self.0.store.get(&key).await.map_err(Refusal::Unavailable)?.ok_or(Refusal::TokenInvalid)?;
+        let stored: StoredToken = decode(&key, &record.bytes).map_err(Refusal::Unavailable)?;
+        let (carried, deed) = match stored.content {
+            Content::Link { sealed } => {
+                let credentials = sealed.open(token, &id).map_err(not_sealed)?;
+                let deed = Deed::on(&id, "link.redeem", Value::Null, json!({ "username": credentials.username }));
+                (Carried::Credentials(credentials), Some(deed))
+            }
+            Content::Handoff { payload } => (Carried::Ciphertext(payload), None),
+        };
+        let batch = Batch::new().require_revision(&key, record.revision).remove(&key);
+        let forget = move |platform: &Self, _| platform.waiting().remove(&hash);
+        match self.commit_maybe_told(act, deed, batch, forget).await {
+            Ok(()) => Ok(Redeemed { live, carried }),
+            // Somebody was faster.
+            Err(store::Error::Conflict(_)) => Err(Refusal::TokenInvalid),
+            Err(error) => Err(Refusal::Unavailable(error)),
+        }
+    }
+
+    /// Removes what nobody redeemed in time, for ever. For a task of its own.
+    pub async fn sweep_tokens(self) {
+        let mut tick = tokio::time::interval(SWEEP_INTERVAL);
+        loop {
+            tick.tick().await;
+            if let Err(error) = self.remove_expired_tokens(Timestamp::now()).await {
+                tracing::warn!(%error, "expired tokens could not be removed from the store");
+            }
+        }
+    }
+
+    pub(in crate::tenancy) async fn remove_expired_tokens(&self, now: Timestamp) -> Result<(), store::Error> {
+        let expired = self.waiting().expired(now);
+        for some in expired.chunks(SWEEP_BATCH) {
+            let mut batch = Batch::new();
+            for (hash, tenant) in some {
+                batch = batch.remove(records::token_key(tenant, hash));
+            }
+            self.0.store.commit(batch).await?;
+            let mut waiting = self.waiting();
+            some.iter().for_each(|(hash, _)| waiting.remove(hash));
+        }
+        Ok(())
+    }
+
+    /// What the store holds, at the start.
+    pub(super) async fn load_tokens(&self) -> Result<(), store::Error> {
+        for (key, record) in self.0.store.scan(records::TOKENS).await? {
+            if let Some((tenant, hash)) = records::token_owner(&key) {
+                let stored: StoredToken = decode(&key, &record.bytes)?;
+                self.waiting().put(hash, tenant, stored.expires_at);
+            }
+        }
+        Ok(())
+    }
+
+    async fn keep_token(
+        &self,
+        act: &Act,
+        id: &TenantId,
+        deed: Option<Deed>,
+        issued: &Issued,
+        content: Content,
+    ) -> Result<(), Refusal> {
+        if self.waiting().is_full(id) {
+            return Err(Refusal::TooManyTokens);
+        }
+        let hash = self.0.pepper.hash(issued.token.as_str());
+        let expires_at = issued.expires_at;
+        let stored = StoredToken { content, expires_at };
+        let batch = Batch::new()
+            .require_present(records::tenant_key(id.as_str()))
+            .put(records::token_key(id, &hash), stored_form(&stored)?);
+        let id = id.clone();
+        let tenant = id.clone();
+        let remember = move |platform: &Self, _| platform.waiting().put(hash, tenant, expires_at);
+        match self.commit_maybe_told(act, deed, batch, remember).await {
+            Ok(()) => Ok(()),
+            Err(store::Error::Conflict(_)) => Err(Refusal::TenantNotFound(id.to_string())),
+            Err(error) => Err(Refusal::Unavailable(error)),
+        }
+    }
+
+    pub(super) fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn after(moment: Timestamp, life: Duration) -> Timestamp {
+    Timestamp(moment.0.saturating_add(i64::try_from(life.as_millis()).unwrap_or(i64::MAX)))
+}
+
+fn not_sealed(_: Unspecified) -> Refusal {
+    Refusal::Unavailable(store::Error::Failed("the credentials of a link cannot be sealed or opened".into()))
+}
+
+/// From the click in one window to the start of the app in the next.
+const HANDOFF_LIFE: Duration = Duration::from_mins(2);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+const SWEEP_BATCH: usize = 500;

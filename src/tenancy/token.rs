@@ -1,0 +1,254 @@
+//! One-time tokens: what takes a person into the standalone app, once and soon.
+//!
+//! A link is made by a tenant's back end and holds SIP credentials. They are
+//! sealed under a key that is derived from the token, and of the token only a
+//! hash is stored: whoever reads the store can open nothing. A hand-off is made
+//! by a page; the page encrypts, and its key never comes here.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
+use aws_lc_rs::error::Unspecified;
+use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::id::TenantId;
+use super::key::{KeyHash, random_text};
+use super::timestamp::Timestamp;
+
+/// A token in clear. Not stored, and not shown by `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// With 160 random bits.
+    pub fn generate() -> io::Result<Self> {
+        Ok(Self(format!("{PREFIX}{}", random_text(32)?)))
+    }
+
+    pub fn given(text: String) -> Self {
+        Self(text)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{PREFIX}…")
+    }
+}
+
+/// With what a phone signs in.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SipCredentials {
+    pub username: String,
+    /// None: the tenant's domain.
+    pub domain: Option<String>,
+    /// Exactly one of the two is there.
+    pub password: Option<String>,
+    #[serde(rename = "HA1Password")]
+    pub ha1_password: Option<String>,
+}
+
+impl fmt::Debug for SipCredentials {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "SipCredentials({})", self.username)
+    }
+}
+
+/// What is stored of a token, under its tenant and its hash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredToken {
+    pub content: Content,
+    pub expires_at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+pub enum Content {
+    Link {
+        sealed: Sealed,
+    },
+    Handoff {
+        /// As the page sent it.
+        payload: String,
+    },
+}
+
+/// SIP credentials that only the holder of the token can read: nonce, AES-256-GCM ciphertext and
+/// tag, as base64. The key is HKDF-SHA-256 (RFC 5869) of the token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Sealed(String);
+
+impl Sealed {
+    /// Good for this token and this tenant only.
+    pub fn seal(token: &Token, tenant: &TenantId, credentials: &SipCredentials) -> Result<Self, Unspecified> {
+        let mut bytes = serde_json::to_vec(credentials).map_err(|_| Unspecified)?;
+        let nonce = sealing_key(token)?.seal_in_place_append_tag(Aad::from(tenant.as_str()), &mut bytes)?;
+        Ok(Self(STANDARD.encode([nonce.as_ref().as_slice(), &bytes].concat())))
+    }
+
+    pub fn open(&self, token: &Token, tenant: &TenantId) -> Result<SipCredentials, Unspecified> {
+        let mut bytes = STANDARD.decode(&self.0).map_err(|_| Unspecified)?;
+        let (nonce, sealed) = bytes.split_at_mut_checked(NONCE).ok_or(Unspecified)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce)?;
+        let opened = sealing_key(token)?.open_in_place(nonce, Aad::from(tenant.as_str()), sealed)?;
+        serde_json::from_slice(opened).map_err(|_| Unspecified)
+    }
+}
+
+fn sealing_key(token: &Token) -> Result<RandomizedNonceKey, Unspecified> {
+    let extracted = Salt::new(HKDF_SHA256, &[]).extract(token.0.as_bytes());
+    let mut key = [0; 32];
+    extracted.expand(&[b"bitcall link credentials"], HKDF_SHA256)?.fill(&mut key)?;
+    RandomizedNonceKey::new(&AES_256_GCM, &key)
+}
+
+/// The tokens that wait to be redeemed. A look-up here tells most strangers off without the store,
+/// and the count bounds what one tenant can make the store hold.
+#[derive(Default)]
+pub struct Waiting {
+    tokens: HashMap<KeyHash, (TenantId, Timestamp)>,
+    per_tenant: HashMap<TenantId, usize>,
+}
+
+impl Waiting {
+    pub fn put(&mut self, hash: KeyHash, tenant: TenantId, expires_at: Timestamp) {
+        if self.tokens.insert(hash, (tenant.clone(), expires_at)).is_none() {
+            *self.per_tenant.entry(tenant).or_default() += 1;
+        }
+    }
+
+    pub fn remove(&mut self, hash: &KeyHash) {
+        let Some((tenant, _)) = self.tokens.remove(hash) else { return };
+        if let Some(count) = self.per_tenant.get_mut(&tenant) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_tenant.remove(&tenant);
+            }
+        }
+    }
+
+    pub fn remove_tenant(&mut self, tenant: &TenantId) {
+        self.per_tenant.remove(tenant);
+        self.tokens.retain(|_, (owner, _)| owner != tenant);
+    }
+
+    /// The tenant that a token is for, while it is good.
+    pub fn tenant_of(&self, hash: &KeyHash, now: Timestamp) -> Option<TenantId> {
+        let (tenant, expires_at) = self.tokens.get(hash)?;
+        (*expires_at > now).then(|| tenant.clone())
+    }
+
+    pub fn is_full(&self, tenant: &TenantId) -> bool {
+        self.per_tenant.get(tenant).is_some_and(|count| *count >= MAX_WAITING)
+    }
+
+    pub fn expired(&self, now: Timestamp) -> Vec<(KeyHash, TenantId)> {
+        let expired = self.tokens.iter().filter(|(_, (_, expires_at))| *expires_at <= now);
+        expired.map(|(hash, (tenant, _))| (*hash, tenant.clone())).collect()
+    }
+}
+
+const PREFIX: &str = "bt_";
+/// Bytes of a nonce of AES-GCM.
+const NONCE: usize = 12;
+/// Tokens of one tenant that may wait at a time.
+const MAX_WAITING: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::super::key::Pepper;
+    use super::*;
+
+    fn credentials() -> SipCredentials {
+        SipCredentials {
+            username: "101".into(),
+            domain: None,
+            password: Some("correct horse battery".into()),
+            ha1_password: None,
+        }
+    }
+
+    fn tenant(id: &str) -> TenantId {
+        id.parse().unwrap()
+    }
+
+    fn hash(text: &str) -> KeyHash {
+        Pepper::new(b"a pepper of its own").unwrap().hash(text)
+    }
+
+    #[test]
+    fn sealed_credentials_open_with_their_token_for_their_tenant_only() {
+        let token = Token::generate().unwrap();
+        let sealed = Sealed::seal(&token, &tenant("acme"), &credentials()).unwrap();
+        assert_eq!(sealed.open(&token, &tenant("acme")).unwrap(), credentials());
+        assert!(sealed.open(&Token::generate().unwrap(), &tenant("acme")).is_err());
+        assert!(sealed.open(&token, &tenant("other")).is_err());
+        assert_ne!(sealed, Sealed::seal(&token, &tenant("acme"), &credentials()).unwrap(), "never the same twice");
+    }
+
+    #[test]
+    fn damaged_credentials_are_refused() {
+        let token = Token::generate().unwrap();
+        let sealed = Sealed::seal(&token, &tenant("acme"), &credentials()).unwrap();
+        let mut bytes = STANDARD.decode(&sealed.0).unwrap();
+        for index in [0, NONCE, bytes.len() - 1] {
+            bytes[index] ^= 1;
+            assert!(Sealed(STANDARD.encode(&bytes)).open(&token, &tenant("acme")).is_err());
+            bytes[index] ^= 1;
+        }
+        for short in ["", "AAAA", "not base64"] {
+            assert!(Sealed(short.into()).open(&token, &tenant("acme")).is_err());
+        }
+    }
+
+    #[test]
+    fn neither_tokens_nor_passwords_are_shown_in_logs() {
+        let token = Token::generate().unwrap();
+        assert!(!format!("{token:?}").contains(&token.as_str()[PREFIX.len()..]));
+        assert!(!format!("{:?}", credentials()).contains("horse"));
+    }
+
+    #[test]
+    fn a_token_waits_until_its_time_is_over_and_counts_once() {
+        let mut waiting = Waiting::default();
+        for _ in 0..2 {
+            waiting.put(hash("a"), tenant("acme"), Timestamp(10));
+        }
+        assert_eq!(waiting.tenant_of(&hash("a"), Timestamp(9)), Some(tenant("acme")));
+        assert_eq!(waiting.tenant_of(&hash("a"), Timestamp(10)), None);
+        assert_eq!(waiting.expired(Timestamp(9)), []);
+        assert_eq!(waiting.expired(Timestamp(10)), [(hash("a"), tenant("acme"))]);
+        waiting.remove(&hash("a"));
+        waiting.remove(&hash("a"));
+        assert_eq!((waiting.tokens.len(), waiting.per_tenant.len()), (0, 0));
+    }
+
+    #[test]
+    fn one_tenants_tokens_are_bounded_and_go_with_it() {
+        let mut waiting = Waiting::default();
+        for number in 0..MAX_WAITING {
+            assert!(!waiting.is_full(&tenant("acme")));
+            waiting.put(hash(&number.to_string()), tenant("acme"), Timestamp(10));
+        }
+        assert!(waiting.is_full(&tenant("acme")) && !waiting.is_full(&tenant("other")));
+        waiting.put(hash("its"), tenant("other"), Timestamp(10));
+        waiting.remove_tenant(&tenant("acme"));
+        assert_eq!(waiting.tenant_of(&hash("7"), Timestamp(0)), None);
+        assert_eq!(waiting.tenant_of(&hash("its"), Timestamp(0)), Some(tenant("other")));
+    }
+}

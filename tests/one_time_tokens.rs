@@ -1,0 +1,137 @@
+//! Hand-offs and sign-in links take one person into the app, once, soon.
+
+use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt as _};
+use serde_json::{Value, json};
+
+use crate::installation::{Answer, Installation, data, faulty_fields, refusal, send};
+
+async fn handoff(bitcall: &Installation, key: &str, payload: &str) -> Value {
+    let body = json!({ "payload": payload }).to_string();
+    data(&bitcall.send("POST", "/api/auth/handoff", &[("x-bitcall-key", key)], &body).await)
+}
+
+async fn redeem(bitcall: &Installation, token: &Value) -> Answer {
+    bitcall.send("POST", "/api/auth/redeem", &[], &json!({ "token": token }).to_string()).await
+}
+
+#[tokio::test]
+async fn a_page_hands_what_it_encrypted_to_the_app_once() {
+    let bitcall = Installation::serving().await;
+    let key = bitcall.tenant("acme", "pro").await;
+    let made = handoff(&bitcall, &key, "Y2lwaGVydGV4dA").await;
+    let url = format!("https://phone.example.com/app/#token={}", made["token"].as_str().unwrap());
+    assert_eq!(made["url"], url, "the page adds its key to the fragment");
+    assert!(made["expiresAt"].as_str().unwrap().ends_with('Z'));
+
+    let told = data(&redeem(&bitcall, &made["token"]).await);
+    let shown =
+        json!({ "kind": told["kind"], "tenantId": told["tenantId"], "payload": told["payload"], "sip": told["sip"] });
+    assert_eq!(shown, json!({ "kind": "handoff", "tenantId": "acme", "payload": "Y2lwaGVydGV4dA", "sip": null }));
+    assert_eq!(told["config"], data(&bitcall.runtime(&key, None).await), "what every phone of the tenant is told");
+
+    assert_eq!(refusal(&redeem(&bitcall, &made["token"]).await), (410, "TOKEN_INVALID".into()));
+}
+
+#[tokio::test]
+async fn used_and_unknown_tokens_are_refused_alike() {
+    let bitcall = Installation::serving().await;
+    let key = bitcall.tenant("acme", "pro").await;
+    let made = handoff(&bitcall, &key, "eA").await;
+    assert_eq!(redeem(&bitcall, &made["token"]).await.status, 200);
+    let used = redeem(&bitcall, &made["token"]).await;
+    let made_up = ["bt_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "x", "", "\u{0}", "ä/../"];
+    for unknown in made_up {
+        let answer = redeem(&bitcall, &json!(unknown)).await;
+        assert_eq!((answer.status, &answer.body), (used.status, &used.body), "{unknown:?}");
+    }
+    assert_eq!(refusal(&used), (410, "TOKEN_INVALID".into()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_redemptions_at_once_exactly_one_wins_a_thousand_times_of_a_thousand() {
+    let bitcall = Installation::serving().await;
+    let key = bitcall.tenant("acme", "pro").await;
+    let address = bitcall.address();
+    let round = async |number: usize| {
+        let made = handoff(&bitcall, &key, &format!("round{number}")).await;
+        let body = json!({ "token": made["token"] }).to_string();
+        let attempt = || {
+            let (address, body) = (address.to_owned(), body.clone());
+            tokio::spawn(async move { send(&address, "POST", "/api/auth/redeem", &[], &body).await.unwrap() })
+        };
+        let answers = join_all([attempt(), attempt()]).await.into_iter().map(Result::unwrap);
+        let (won, lost): (Vec<_>, Vec<_>) = answers.partition(|answer| answer.status == 200);
+        assert_eq!((won.len(), lost.len()), (1, 1), "round {number}");
+        assert_eq!(data(&won[0])["payload"], format!("round{number}"));
+        assert_eq!(refusal(&lost[0]), (410, "TOKEN_INVALID".into()));
+        1
+    };
+    let rounds = stream::iter((0..1000).map(round)).buffer_unordered(16);
+    assert_eq!(rounds.fold(0, async |sum, one| sum + one).await, 1000);
+}
+
+#[tokio::test]
+async fn tokens_survive_a_crash_and_redemptions_too() {
+    let mut bitcall = Installation::serving().await;
+    let key = bitcall.tenant("acme", "pro").await;
+    let (used, kept) = (handoff(&bitcall, &key, "dXNlZA").await, handoff(&bitcall, &key, "a2VwdA").await);
+    assert_eq!(redeem(&bitcall, &used["token"]).await.status, 200);
+    bitcall.kill();
+    bitcall.start().await;
+    assert_eq!(refusal(&redeem(&bitcall, &used["token"]).await), (410, "TOKEN_INVALID".into()));
+    assert_eq!(data(&redeem(&bitcall, &kept["token"]).await)["payload"], "a2VwdA");
+}
+
+#[tokio::test]
+async fn pages_hand_off_from_origins_that_the_tenant_allows() {
+    let bitcall = Installation::serving().await;
+    let key = bitcall.tenant("acme", "pro").await;
+    let origins = json!({ "tenantId": "acme", "origins": { "allowedOrigins": ["https://crm.acme.com"] } });
+    bitcall.done("PATCH", "/api/tenant/config", origins).await;
+    for path in ["/api/auth/handoff", "/api/app/handoff"] {
+        // As a page would send it without a preflight: the key in the body.
+        let body = json!({ "key": key, "payload": "eA" }).to_string();
+        let allowed = bitcall.send("POST", path, &[("origin", "https://crm.acme.com")], &body).await;
+        assert_eq!(allowed.status, 200);
+        assert_eq!(allowed.headers["access-control-allow-origin"], "https://crm.acme.com");
+        let foreign = bitcall.send("POST", path, &[("origin", "https://evil.example")], &body).await;
+        assert_eq!(refusal(&foreign), (403, "WEBPHONE_ORIGIN_FORBIDDEN".into()));
+        let keyless = bitcall.send("POST", path, &[], &json!({ "payload": "eA" }).to_string()).await;
+        assert_eq!(refusal(&keyless), (401, "WEBPHONE_MISSING_KEY".into()));
+    }
+    let foreign = [("origin", "https://crm.acme.com")];
+    let redeemed = bitcall.send("POST", "/api/auth/redeem", &foreign, "{\"token\":\"bt_x\"}").await;
+    assert!(!redeemed.headers.contains_key("access-control-allow-origin"), "only pages of this server may read it");
+}
+
+#[tokio::test]
+async fn what_is_no_ciphertext_or_too_much_of_it_is_refused() {
+    let bitcall = Installation::serving().await;
+    let key = bitcall.tenant("acme", "pro").await;
+    let long = "a".repeat(8193);
+    for payload in [json!(""), json!("a b"), json!("a+/="), json!(long), json!(7), json!(null)] {
+        let body = json!({ "payload": payload }).to_string();
+        let answer = bitcall.send("POST", "/api/auth/handoff", &[("x-bitcall-key", &key)], &body).await;
+        assert_eq!(faulty_fields(&answer), ["payload"], "{payload}");
+    }
+    let answer = bitcall.send("POST", "/api/auth/redeem", &[], "{}").await;
+    assert_eq!(faulty_fields(&answer), ["token"]);
+}
+
+#[tokio::test]
+async fn one_tenant_can_make_the_store_hold_so_many_tokens_and_no_more() {
+    let bitcall = Installation::serving().await;
+    let key = bitcall.tenant("acme", "pro").await;
+    let other = bitcall.tenant("other", "pro").await;
+    let first = handoff(&bitcall, &key, "eA").await;
+    let ask = async |_| {
+        let body = json!({ "payload": "eA" }).to_string();
+        bitcall.send("POST", "/api/auth/handoff", &[("x-bitcall-key", &key)], &body).await
+    };
+    let answers: Vec<_> = stream::iter((0..1050).map(ask)).buffer_unordered(16).collect().await;
+    let refused = answers.iter().filter(|answer| answer.status == 429).count();
+    assert!((35..=51).contains(&refused), "{refused}: a thousand may wait, and the few that were on their way");
+    assert_eq!(redeem(&bitcall, &first["token"]).await.status, 200);
+    handoff(&bitcall, &other, "eA").await;
+}

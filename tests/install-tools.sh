@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the behaviour tests need and this machine lacks: a browser with its driver, a SIP server with
-# WebSockets and TLS, a media proxy, far ends, and nginx for the benchmarks.
+# WebSockets and TLS, a media proxy, far ends, a tester of HTTP APIs, and nginx for the benchmarks.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,4 +9,16 @@ packaging/install.sh \
     kamailio kamailio-websocket-modules kamailio-tls-modules rtpengine-daemon \
     sip-tester baresip-core \
     nginx-light \
+    python3-venv \
     util-linux
+
+# schemathesis and what it needs, all at the versions of the list.
+place=target/tools/schemathesis
+if ! cmp -s tests/schemathesis.txt "$place/installed.txt"; then
+    echo "Installing $(grep schemathesis= tests/schemathesis.txt) from PyPI in $place"
+    rm -rf "$place"
+    mkdir -p "$(dirname "$place")"
+    /usr/bin/python3 -m venv "$place"
+    "$place/bin/pip" install --quiet --disable-pip-version-check --no-deps --requirement tests/schemathesis.txt
+    cp tests/schemathesis.txt "$place/installed.txt"
+fi

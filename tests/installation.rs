@@ -65,6 +65,11 @@ impl Installation {
         self.directory.path().join("data")
     }
 
+    /// Of the running server.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("control.sock")
+    }
+
     pub fn address(&self) -> &str {
         &self.server.as_ref().expect("it runs").1
     }

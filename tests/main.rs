@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod agent_cannot_start;
+mod api_document;
 mod api_keys;
 mod appliance;
 mod assets;
@@ -20,6 +21,7 @@ mod edge;
 mod hold;
 mod installation;
 mod loader_api;
+mod matrix;
 mod microphone_comes_back;
 mod one_time_tokens;
 mod origins;

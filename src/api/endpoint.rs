@@ -100,7 +100,7 @@ impl Endpoint {
         });
         let mut input = Description::default();
         input.add("tenantId", super::tenants::tenant_id_schema(), true);
-        input.fields.extend(Description::of(form).fields);
+        input.append(Description::of(form));
         Self {
             method,
             path,

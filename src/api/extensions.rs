@@ -6,10 +6,12 @@ use serde_json::{Value, json};
 use super::code::Code;
 use super::endpoint::{Call, Done, Endpoint, done, nothing};
 use super::error::ApiError;
-use super::form::{Described, Form, boolean, line, parsed, secret};
+use super::form::{Described, Form, boolean, checked, line, parsed};
 use super::settings::MAX_NAME;
 use super::views::{ExtensionList, ExtensionView, NewExtensionView, RemovedExtension};
-use crate::tenancy::{NewExtension, Refusal, TenantId, Username};
+use crate::tenancy::{
+    Invalid, MAX_PASSWORD, MIN_PASSWORD, NewExtension, Refusal, TenantId, Username, checked_password,
+};
 
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
@@ -40,7 +42,7 @@ struct Wanted {
 
 fn new_extension(form: &mut Form) -> Option<Wanted> {
     let username = form.required("username", parsed());
-    let password = form.optional("password", secret());
+    let password = form.optional("password", checked(password_schema, password));
     let display_name = form.optional("displayName", line(MAX_NAME));
     let reset = form.optional("resetPassword", boolean()).unwrap_or(false);
     Some(Wanted { new: NewExtension { username: username?, display_name, password }, reset })
@@ -67,6 +69,20 @@ async fn remove(call: Call, (id, ()): (TenantId, ())) -> Result<Done<RemovedExte
     let known: Username = username.parse().map_err(|_| Refusal::ExtensionNotFound(username.clone()))?;
     call.state.platform.remove_extension(&call.act, &id, &known).await?;
     Ok(done(RemovedExtension { username, removed: true }))
+}
+
+fn password(text: String) -> Result<String, Invalid> {
+    checked_password(&text).map(|()| text)
+}
+
+fn password_schema() -> Value {
+    json!({
+        "type": "string",
+        "format": "password",
+        "minLength": MIN_PASSWORD,
+        "maxLength": MAX_PASSWORD,
+        "pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$",
+    })
 }
 
 impl Described for Username {

@@ -38,13 +38,10 @@ pub fn settings(form: &mut Form) -> Option<SettingsChange> {
     });
     form.section("sip", |form| {
         change.sip_domain = form.change("domain", checked(sip_domain_schema, sip_domain));
+        // An older name, which counts where the right one is not given.
         let server = form.change("server", checked(sip_domain_schema, sip_domain));
-        match (&change.sip_domain, &server) {
-            (Change::Keep, _) => change.sip_domain = server,
-            (domain, server) if *server != Change::Keep && domain != server => {
-                form.fault("server", "is another name of domain, and contradicts it");
-            }
-            _ => {}
+        if change.sip_domain == Change::Keep {
+            change.sip_domain = server;
         }
         change.dtmf = form.change("dtmf", choice(&["rfc2833", "rfc4733", "info"]));
     });
@@ -156,6 +153,15 @@ pub fn ice_server(form: &mut Form) -> Option<IceServer> {
     let urls = form.required("urls", one_or_many(checked(ice_schema, ice_address), MAX_SERVERS));
     let username = form.optional("username", line(MAX_URL));
     let credential = form.optional("credential", secret());
+    form.rule(|| {
+        json!({ "anyOf": [
+            { "properties": { "urls": one_or_many(checked(stun_schema, ice_address), MAX_SERVERS).schema() } },
+            {
+                "properties": { "username": { "type": "string" }, "credential": { "type": "string" } },
+                "required": ["username", "credential"],
+            },
+        ] })
+    });
     let urls = urls?;
     let relays = urls.iter().any(|url| url.starts_with("turn"));
     if relays && (username.is_none() || credential.is_none()) {
@@ -179,6 +185,11 @@ fn ice_schema() -> Value {
         "pattern": format!("^(stuns?|turns?):{HOST}(:[1-9][0-9]{{0,3}})?([?]transport=(udp|tcp))?$"),
         "examples": ["stun:stun.example.com:3478"],
     })
+}
+
+/// Of a server that needs no credentials.
+fn stun_schema() -> Value {
+    json!({ "type": "string", "pattern": "^stuns?:" })
 }
 
 /// Labels that every check accepts; an address could also be written otherwise.

@@ -61,16 +61,19 @@ pub struct NewExtension {
 }
 
 pub fn checked_password(password: &str) -> Result<(), Invalid> {
-    match password.len() {
+    match password.chars().count() {
         MIN_PASSWORD..=MAX_PASSWORD if !password.chars().any(char::is_control) => Ok(()),
-        _ => Err(Invalid::new(format!("must have {MIN_PASSWORD} to {MAX_PASSWORD} bytes and no control characters"))),
+        _ => Err(Invalid::new(format!(
+            "must have {MIN_PASSWORD} to {MAX_PASSWORD} characters and no control characters"
+        ))),
     }
 }
 
 /// Of a generated password, 5 bits each.
 pub const GENERATED_PASSWORD: usize = 24;
-const MIN_PASSWORD: usize = 8;
-const MAX_PASSWORD: usize = 128;
+/// Characters.
+pub const MIN_PASSWORD: usize = 8;
+pub const MAX_PASSWORD: usize = 128;
 
 #[cfg(test)]
 mod tests {

@@ -28,7 +28,7 @@ mod token;
 
 pub use act::{Act, Actor};
 pub use effective::{Defaults, Effective, Transport};
-pub use extension::{Extension, NewExtension};
+pub use extension::{Extension, MAX_PASSWORD, MIN_PASSWORD, NewExtension, checked_password};
 pub use fault::{Fault, Invalid, Refusal};
 pub use id::{TenantId, Username};
 pub use key::{ApiKeyMeta, KeyId};

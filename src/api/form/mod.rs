@@ -99,6 +99,13 @@ impl Form {
         self.faults.append(&mut inner.finish());
     }
 
+    /// A rule between fields, which `read` checks by itself, as the document tells it.
+    pub fn rule(&mut self, schema: impl FnOnce() -> Value) {
+        if let Source::Description(description) = &mut self.source {
+            description.rules.push(schema());
+        }
+    }
+
     pub fn fault(&mut self, name: &str, message: impl Into<String>) {
         self.faults.push(Fault::new(format!("{}{name}", self.path), message));
     }
@@ -150,6 +157,8 @@ enum Taken {
 #[derive(Clone, Debug, Default)]
 pub struct Description {
     pub fields: Vec<Property>,
+    /// Further schemas that all hold for the whole object.
+    rules: Vec<Value>,
 }
 
 #[derive(Clone, Debug)]
@@ -175,6 +184,12 @@ impl Description {
         self.fields.push(Property { name, schema, required });
     }
 
+    /// The fields and rules of another form, after these.
+    pub fn append(&mut self, other: Self) {
+        self.fields.extend(other.fields);
+        self.rules.extend(other.rules);
+    }
+
     /// The object's schema. Fields that may be absent may be null as well.
     pub fn schema(&self) -> Value {
         let properties: Map<_, _> = self
@@ -189,6 +204,9 @@ impl Description {
         let required: Vec<_> = self.fields.iter().filter(|field| field.required).map(|field| field.name).collect();
         if !required.is_empty() {
             schema["required"] = json!(required);
+        }
+        if !self.rules.is_empty() {
+            schema["allOf"] = json!(self.rules);
         }
         schema
     }

@@ -55,10 +55,7 @@ impl Outcome {
     }
 
     fn of(answer: &Answer) -> Self {
-        let code = match answer.body.is_empty() {
-            true => Value::Null,
-            false => answer.json()["error"]["code"].clone(),
-        };
+        let code = if answer.body.is_empty() { Value::Null } else { answer.json()["error"]["code"].clone() };
         let all = [Panel, Admin, Missing, Invalid, Origin];
         let found =
             all.into_iter().find(|outcome| outcome.refusal() == Some((answer.status, code.as_str().unwrap_or(""))));

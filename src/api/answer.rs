@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::Request;
-use axum::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::{Method, Uri};
 use axum::middleware::Next;
@@ -21,12 +21,21 @@ struct Envelope<T> {
     data: T,
 }
 
+/// The body of a success.
+pub fn envelope<T: Serialize>(data: T) -> Result<Vec<u8>, ApiError> {
+    serde_json::to_vec(&Envelope { ok: true, data }).map_err(|error| {
+        tracing::error!(%error, "an answer could not be written");
+        ApiError::new(Code::InternalError, "the answer could not be written")
+    })
+}
+
 /// Answers of the API hold a tenant's data and are never cached.
-pub fn envelope<T: Serialize>(data: T) -> Response {
-    let mut response = axum::Json(Envelope { ok: true, data }).into_response();
-    let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+pub fn json(body: Vec<u8>) -> Response {
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    (headers, body).into_response()
 }
 
 pub async fn not_found(uri: Uri) -> ApiError {

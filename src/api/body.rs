@@ -57,6 +57,11 @@ impl Input {
         }
     }
 
+    /// The fields in one order, so that two requests can be compared.
+    pub fn as_text(&self) -> String {
+        Value::Object(self.0.clone()).to_string()
+    }
+
     /// Reads all fields; every fault is reported, fields that nobody asked for among them.
     pub fn read<T>(self, read: impl FnOnce(&mut Form) -> Option<T>) -> Result<T, ApiError> {
         Form::read(self.0, read).map_err(ApiError::validation)

@@ -37,8 +37,11 @@ codes! {
     NotFound 404 "NOT_FOUND" "There is no such route."
     MethodNotAllowed 405 "METHOD_NOT_ALLOWED" "The route exists, but not with this method; `Allow` names those it has."
     RequestTimeout 408 "REQUEST_TIMEOUT" "The request did not arrive, or was not answered, in time."
+    PreconditionFailed 412 "PRECONDITION_FAILED" "The record is no longer in a version that `If-Match` names; read it again. Nothing was changed."
     PayloadTooLarge 413 "PAYLOAD_TOO_LARGE" "The body is larger than any that could be accepted."
     UnsupportedMediaType 415 "UNSUPPORTED_MEDIA_TYPE" "The body is not declared as `application/json`."
+    IdempotencyInProgress 409 "IDEMPOTENCY_IN_PROGRESS" "The request with this `Idempotency-Key` is still being done; ask again in a moment."
+    IdempotencyKeyReused 422 "IDEMPOTENCY_KEY_REUSED" "This `Idempotency-Key` was used for another request. Nothing was changed."
     // Who is asking.
     PanelUnauthorized 401 "PANEL_UNAUTHORIZED" "`X-Bitcall-Panel-Key` is missing or wrong."
     AdminUnauthorized 401 "ADMIN_UNAUTHORIZED" "`Authorization: Bearer` is missing or wrong."
@@ -61,5 +64,6 @@ codes! {
     TokenInvalid 410 "TOKEN_INVALID" "The token is unknown, was used, or has expired: nobody learns which."
     TooManyTokens 429 "TOO_MANY_TOKENS" "Too many of the tenant's tokens wait to be redeemed; the same request may work when some have expired."
     // Ourselves.
+    InternalError 500 "INTERNAL_ERROR" "A fault of the server's; its log has it under the request's id."
     StoreUnavailable 503 "STORE_UNAVAILABLE" "The change could not be stored; the same request may work later."
 }

@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use super::access::Audience;
 use super::code::Code;
 use super::endpoint::Endpoint;
+use super::repeat;
 
 pub async fn serve() -> impl IntoResponse {
     static TEXT: LazyLock<String> = LazyLock::new(|| document().to_string());
@@ -55,6 +56,7 @@ pub fn document() -> Value {
 
 fn operation(endpoint: &Endpoint, data: &Value) -> Value {
     let mut parameters: Vec<Value> = path_parameters(endpoint.path).collect();
+    parameters.extend(request_headers(endpoint));
     let mut operation = json!({
         "operationId": operation_id(endpoint),
         "summary": endpoint.summary,
@@ -90,14 +92,46 @@ fn path_parameters(path: &str) -> impl Iterator<Item = Value> {
     )
 }
 
+fn request_headers(endpoint: &Endpoint) -> Vec<Value> {
+    let header = |name, description, schema| {
+        let schema: Value = schema;
+        json!({ "name": name, "in": "header", "required": false, "description": description, "schema": schema })
+    };
+    let mut headers = Vec::new();
+    if endpoint.creates {
+        let text = "A name of your own for this request. The same request with it again gets the same answer, for 24 hours, and is not done again.";
+        let schema = json!({ "type": "string", "pattern": "^[!-~]+$", "maxLength": repeat::MAX_KEY });
+        headers.push(header("Idempotency-Key", text, schema));
+    }
+    if endpoint.versioned && endpoint.has_body() {
+        let text = "The `ETag` of what was read: change it only if nobody else has since.";
+        headers.push(header("If-Match", text, json!({ "type": "string" })));
+    } else if endpoint.versioned {
+        let text = "The `ETag` of what the caller has: `304` if it is still that.";
+        headers.push(header("If-None-Match", text, json!({ "type": "string" })));
+    }
+    headers
+}
+
 fn responses(endpoint: &Endpoint, data: &Value) -> Value {
     let headers = json!({ "X-Request-Id": { "schema": { "type": "string" } } });
+    let mut good = headers.clone();
+    if endpoint.creates {
+        let text = "Set when the request had been done before, and this is its answer again.";
+        good["Idempotency-Replayed"] = json!({ "description": text, "schema": { "const": "true" } });
+    }
+    if endpoint.versioned && !endpoint.has_body() {
+        good["ETag"] = json!({ "description": "The version of the answer.", "schema": { "type": "string" } });
+    }
     let mut responses = Map::new();
+    if endpoint.versioned && !endpoint.has_body() {
+        responses.insert("304".into(), json!({ "description": "The caller has it already.", "headers": good }));
+    }
     responses.insert(
         "200".into(),
         json!({
             "description": "Done.",
-            "headers": headers,
+            "headers": good,
             "content": { "application/json": { "schema": {
                 "type": "object",
                 "properties": { "ok": { "const": true }, "data": data },

@@ -2,13 +2,14 @@
 //! it reads, what it answers, how it may refuse. The router, the API's document
 //! and the test of every route against every credential are made from it.
 //!
-//! A request's way through an endpoint: the credential → the body → the form →
-//! the handler → the envelope. A caller without the credential costs no reading of its body.
+//! A request's way through an endpoint: the credential → the body → whether it was
+//! answered before → the form → the handler → the envelope. A caller without the credential costs no reading of its body.
 
+use axum::Extension;
 use axum::extract::{FromRequestParts as _, RawPathParams, Request, State as With};
 use axum::http::header::{ETAG, HeaderValue};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -21,8 +22,11 @@ use super::body::Input;
 use super::code::Code;
 use super::error::ApiError;
 use super::form::{Description, Form};
+use super::repeat::{self, Creates};
+use super::version::{self, Versioned};
 use super::webphone::{self, Visitor};
-use crate::tenancy::{Act, Actor, LiveKey, TenantId, Timestamp};
+use crate::store::Revision;
+use crate::tenancy::{Act, Actor, LiveKey, TenantId};
 
 pub struct Endpoint {
     pub method: Method,
@@ -37,6 +41,10 @@ pub struct Endpoint {
     pub output: fn(&mut SchemaGenerator) -> Schema,
     /// Beyond those that every endpoint of the audience has.
     pub refusals: Vec<Code>,
+    /// See [`Self::creates`].
+    pub creates: bool,
+    /// See [`Self::versioned`].
+    pub versioned: bool,
     pub service: MethodRouter<State>,
 }
 
@@ -59,8 +67,7 @@ impl Endpoint {
             let handler = handler.clone();
             async move {
                 let (call, input) = Call::receive(state, audience, request).await?;
-                let input = input.read(form)?;
-                Ok::<_, ApiError>(handler.handle(call, input).await?.into_response())
+                call.answer(input, |input| input.read(form), &handler).await
             }
         });
         Self {
@@ -72,6 +79,8 @@ impl Endpoint {
             input: Description::of(form),
             output: SchemaGenerator::subschema_for::<O>,
             refusals: Vec::new(),
+            creates: false,
+            versioned: false,
             service,
         }
     }
@@ -94,8 +103,7 @@ impl Endpoint {
             let handler = handler.clone();
             async move {
                 let (call, input) = Call::receive(state, audience, request).await?;
-                let input = input.read_for_tenant(form)?;
-                Ok::<_, ApiError>(handler.handle(call, input).await?.into_response())
+                call.answer(input, |input| input.read_for_tenant(form), &handler).await
             }
         });
         let mut input = Description::default();
@@ -110,6 +118,8 @@ impl Endpoint {
             input,
             output: SchemaGenerator::subschema_for::<O>,
             refusals: Vec::new(),
+            creates: false,
+            versioned: false,
             service,
         }
     }
@@ -148,10 +158,8 @@ impl Endpoint {
                     Err(refusal) => return visitor.told(Err((refusal.into(), refusal.allow_origin(visitor.origin())))),
                 };
                 call.act.actor = Actor::ApiKey { id: found.id.clone() };
-                let answer = match input.read(form) {
-                    Ok(input) => handler.handle(call, (found, input)).await.map(Done::into_response),
-                    Err(error) => Err(error),
-                };
+                call.whose = format!("tenant {}", found.live.tenant.id);
+                let answer = call.answer(input, |input| Ok((found, input.read(form)?)), &handler).await;
                 visitor.told(answer.map_err(|error| (error, visitor.origin())))
             }
         })
@@ -165,12 +173,31 @@ impl Endpoint {
             input: Description::of(form),
             output: SchemaGenerator::subschema_for::<O>,
             refusals: Vec::new(),
+            creates: false,
+            versioned: false,
             service,
         }
     }
 
     pub fn refuses(mut self, codes: &[Code]) -> Self {
         self.refusals.extend_from_slice(codes);
+        self
+    }
+
+    /// It makes something: a repetition with the same `Idempotency-Key` gets the same answer. The
+    /// handler's verb must let its act be [`answered_by`](Act::answered_by) what it answers.
+    pub fn creates(mut self) -> Self {
+        self.creates = true;
+        self.service = self.service.layer(Extension(Creates));
+        self
+    }
+
+    /// A read that answers the [`version`](Done::version) of a record and knows `If-None-Match`, or
+    /// a change that honours `If-Match`: its verb asks whether the act [`expects`](Act::expects)
+    /// the record's revision.
+    pub fn versioned(mut self) -> Self {
+        self.versioned = true;
+        self.service = self.service.layer(Extension(Versioned));
         self
     }
 
@@ -196,6 +223,12 @@ impl Endpoint {
             all.extend([Code::MissingTenantId, Code::TenantNotFound]);
         }
         all.extend([Code::PayloadTooLarge, Code::UnsupportedMediaType]);
+        if self.creates {
+            all.extend([Code::IdempotencyInProgress, Code::IdempotencyKeyReused, Code::StoreUnavailable]);
+        }
+        if self.versioned && self.has_body() {
+            all.push(Code::PreconditionFailed);
+        }
         all.extend(&self.refusals);
         all.sort_unstable();
         all.dedup();
@@ -229,6 +262,12 @@ pub struct Call {
     pub act: Act,
     pub headers: HeaderMap,
     path: Vec<(String, String)>,
+    /// Method and path of a request that makes something, and may be repeated.
+    creates: Option<String>,
+    /// Whose idempotency keys its are.
+    whose: String,
+    /// Versions are honoured here.
+    versioned: bool,
 }
 
 impl Call {
@@ -237,10 +276,36 @@ impl Call {
         let actor = state.access.check(audience, &parts)?;
         let path = path_of(&mut parts).await;
         let request_id = RequestId::of(&parts);
-        let act = Act { actor, request_id, at: Timestamp::now() };
+        let mut act = Act::of(actor, request_id);
         let headers = parts.headers.clone();
+        let creates = parts.extensions.get::<Creates>().map(|_| format!("{} {}", parts.method, parts.uri.path()));
+        let versioned = parts.extensions.get::<Versioned>().is_some();
+        if versioned && !parts.method.is_safe() {
+            act.expected = version::expected(&headers);
+        }
+        let whose = format!("{audience:?}");
         let input = Input::receive(Request::from_parts(parts, body)).await?;
-        Ok((Self { state, act, headers, path }, input))
+        Ok((Self { state, act, headers, path, creates, whose, versioned }, input))
+    }
+
+    /// From the fields to the answer.
+    async fn answer<I, O: Serialize>(
+        mut self,
+        input: Input,
+        read: impl FnOnce(Input) -> Result<I, ApiError>,
+        handler: &impl AsyncHandler<I, O>,
+    ) -> Result<Response, ApiError> {
+        let Self { state, act, headers, creates, whose, .. } = &mut self;
+        if let Some(route) = creates {
+            let request = format!("{route}\n{}", input.as_text());
+            let again = repeat::answered_before(&state.platform, act, headers, whose, request.as_bytes()).await?;
+            if let Some(answer) = again {
+                return Ok(answer);
+            }
+        }
+        let input = read(input)?;
+        let known = if self.versioned { self.headers.clone() } else { HeaderMap::new() };
+        handler.handle(self, input).await?.into_response(&known)
     }
 
     /// The part of the path that the route calls `name`.
@@ -260,28 +325,32 @@ async fn path_of(parts: &mut Parts) -> Vec<(String, String)> {
 /// A handler's success.
 pub struct Done<T> {
     data: T,
-    etag: Option<HeaderValue>,
+    revision: Option<Revision>,
 }
 
 pub fn done<T>(data: T) -> Done<T> {
-    Done { data, etag: None }
+    Done { data, revision: None }
 }
 
 impl<T> Done<T> {
-    /// With the version of what was answered (RFC 9110 §8.8.3), for `If-Match`.
-    pub fn tagged(mut self, version: &str) -> Self {
-        self.etag = HeaderValue::try_from(format!("\"{version}\"")).ok();
+    /// The answer shows a record in this revision.
+    pub fn version(mut self, revision: Revision) -> Self {
+        self.revision = Some(revision);
         self
     }
 }
 
 impl<T: Serialize> Done<T> {
-    fn into_response(self) -> Response {
-        let mut response = answer::envelope(self.data).into_response();
-        if let Some(etag) = self.etag {
-            response.headers_mut().insert(ETAG, etag);
+    /// `known`: the headers that may say which version the caller has.
+    fn into_response(self, known: &HeaderMap) -> Result<Response, ApiError> {
+        let body = answer::envelope(self.data)?;
+        let tag = self.revision.map(|revision| version::tag(revision, &body));
+        let is_known = tag.as_deref().is_some_and(|tag| version::is_known(known, tag));
+        let mut response = if is_known { StatusCode::NOT_MODIFIED.into_response() } else { answer::json(body) };
+        if let Some(tag) = tag.and_then(|tag| HeaderValue::try_from(tag).ok()) {
+            response.headers_mut().insert(ETAG, tag);
         }
-        response
+        Ok(response)
     }
 }
 

@@ -45,6 +45,9 @@ impl From<Refusal> for ApiError {
             Refusal::TenantDisabled => Code::AppTenantDisabled,
             Refusal::TokenInvalid => Code::TokenInvalid,
             Refusal::TooManyTokens => Code::TooManyTokens,
+            Refusal::Outdated => Code::PreconditionFailed,
+            Refusal::KeyReused => Code::IdempotencyKeyReused,
+            Refusal::StillAtWork => Code::IdempotencyInProgress,
             Refusal::Unavailable(error) => {
                 // The cause is for the operator's log, not for the caller.
                 tracing::error!(%error, "a change could not be stored");

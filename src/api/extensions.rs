@@ -10,7 +10,7 @@ use super::form::{Described, Form, boolean, checked, line, parsed};
 use super::settings::MAX_NAME;
 use super::views::{ExtensionList, ExtensionView, NewExtensionView, RemovedExtension};
 use crate::tenancy::{
-    Invalid, MAX_PASSWORD, MIN_PASSWORD, NewExtension, Refusal, TenantId, Username, checked_password,
+    AddedExtension, Invalid, MAX_PASSWORD, MIN_PASSWORD, NewExtension, Refusal, TenantId, Username, checked_password,
 };
 
 pub fn endpoints() -> Vec<Endpoint> {
@@ -23,6 +23,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             new_extension,
             add,
         )
+        .creates()
         .refuses(&[Code::ExtensionExists, Code::StoreUnavailable]),
         Endpoint::of_tenant(
             Method::DELETE,
@@ -55,12 +56,12 @@ async fn list(call: Call, (id, ()): (TenantId, ())) -> Result<Done<ExtensionList
 }
 
 async fn add(call: Call, (id, wanted): (TenantId, Wanted)) -> Result<Done<NewExtensionView>, ApiError> {
-    let added = call.state.platform.add_extension(&call.act, &id, wanted.new, wanted.reset).await?;
-    Ok(done(NewExtensionView {
+    let view = |added: &AddedExtension| NewExtensionView {
         extension: ExtensionView::from(added.extension.as_ref()),
-        password: added.password,
+        password: added.password.clone(),
         created: added.created,
-    }))
+    };
+    Ok(done(call.state.platform.add_extension(&call.act, &id, wanted.new, wanted.reset, view).await?))
 }
 
 async fn remove(call: Call, (id, ()): (TenantId, ())) -> Result<Done<RemovedExtension>, ApiError> {

@@ -8,7 +8,7 @@ use super::error::ApiError;
 use super::form::{Form, line};
 use super::tenants::MAX_LABEL;
 use super::views::{NewKeyView, RevokedKey};
-use crate::tenancy::{KeyId, TenantId};
+use crate::tenancy::{ApiKey, ApiKeyMeta, KeyId, TenantId};
 
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
@@ -19,6 +19,8 @@ pub fn endpoints() -> Vec<Endpoint> {
             label,
             create,
         )
+        .creates()
+        .versioned()
         .refuses(&[Code::ApiKeyLimitReached, Code::StoreUnavailable]),
         Endpoint::of_tenant(
             Method::DELETE,
@@ -27,6 +29,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             nothing,
             revoke,
         )
+        .versioned()
         .refuses(&[Code::ApiKeyNotFound, Code::LastApiKey, Code::StoreUnavailable]),
     ]
 }
@@ -37,8 +40,8 @@ fn label(form: &mut Form) -> Option<Option<String>> {
 }
 
 async fn create(call: Call, (id, label): (TenantId, Option<String>)) -> Result<Done<NewKeyView>, ApiError> {
-    let (api_key, meta) = call.state.platform.create_key(&call.act, &id, label).await?;
-    Ok(done(NewKeyView { meta: meta.into(), api_key: api_key.as_str().to_owned() }))
+    let view = |api_key: &ApiKey, meta: ApiKeyMeta| NewKeyView { meta: meta.into(), api_key: api_key.as_str().into() };
+    Ok(done(call.state.platform.create_key(&call.act, &id, label, view).await?))
 }
 
 async fn revoke(call: Call, (id, ()): (TenantId, ())) -> Result<Done<RevokedKey>, ApiError> {

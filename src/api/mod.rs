@@ -15,8 +15,10 @@ mod error;
 mod extensions;
 mod form;
 mod keys;
+mod repeat;
 mod settings;
 mod tenants;
+mod version;
 mod views;
 mod webphone;
 

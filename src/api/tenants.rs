@@ -22,6 +22,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             new_tenant,
             provision,
         )
+        .creates()
         .refuses(&[Code::TenantExists, Code::TenantIdTaken, Code::StoreUnavailable]),
         Endpoint::of_tenant(
             Method::GET,
@@ -29,7 +30,8 @@ pub fn endpoints() -> Vec<Endpoint> {
             "A tenant's effective settings, domains and keys",
             nothing,
             show,
-        ),
+        )
+        .versioned(),
         Endpoint::of_tenant(
             Method::PATCH,
             "/api/tenant/config",
@@ -37,6 +39,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             settings,
             change,
         )
+        .versioned()
         .refuses(&[Code::NotEntitled, Code::StoreUnavailable]),
         Endpoint::new(Method::GET, "/api/admin/tenants", Audience::Admin, "List and search tenants", search, list),
     ]
@@ -59,18 +62,17 @@ fn new_tenant(form: &mut Form) -> Option<NewTenant> {
 }
 
 async fn provision(call: Call, new: NewTenant) -> Result<Done<NewTenantView>, ApiError> {
-    let provisioned = call.state.platform.provision(&call.act, new).await?;
-    Ok(done(NewTenantView::of(provisioned, &call.state.platform)))
+    Ok(done(call.state.platform.provision(&call.act, new, NewTenantView::of).await?))
 }
 
 async fn show(call: Call, (id, ()): (TenantId, ())) -> Result<Done<Profile>, ApiError> {
     let live = call.state.platform.tenant(&id)?;
-    Ok(done(Profile::of(&live, &call.state.platform)))
+    Ok(done(Profile::of(&live, &call.state.platform)).version(live.revision))
 }
 
 async fn change(call: Call, (id, change): (TenantId, SettingsChange)) -> Result<Done<Profile>, ApiError> {
     let live = call.state.platform.change_settings(&call.act, &id, change).await?;
-    Ok(done(Profile::of(&live, &call.state.platform)))
+    Ok(done(Profile::of(&live, &call.state.platform)).version(live.revision))
 }
 
 struct Search {

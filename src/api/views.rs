@@ -8,8 +8,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 use crate::tenancy::{
-    ApiKeyMeta, CatalogueStatus, Effective, Entitlements, Extension, Interval, Live, Plan, PlanStatus, Platform,
-    Provisioned, Timestamp, Transport,
+    ApiKeyMeta, CatalogueStatus, Effective, Entitlements, Extension, Interval, Live, PlanStatus, Platform, Provisioned,
+    Timestamp, Transport,
 };
 
 /// `GET /api/tenant`: effective values, and the tenant's own where it is the only one to set them.
@@ -114,13 +114,12 @@ struct Billing {
 }
 
 impl NewTenantView {
-    pub fn of(new: Provisioned, platform: &Platform) -> Self {
-        let plan: &Plan = &platform.prepared(&new.live).plan;
-        let tenant = &new.live.tenant;
+    pub fn of(new: &Provisioned) -> Self {
+        let Provisioned { tenant, plan, api_key, api_key_meta } = new;
         Self {
             tenant_id: tenant.id.to_string(),
-            api_key: new.api_key.as_str().to_owned(),
-            api_key_meta: new.api_key_meta.into(),
+            api_key: api_key.as_str().to_owned(),
+            api_key_meta: api_key_meta.clone().into(),
             plan_id: plan.id.clone(),
             plan: PlanView {
                 plan_id: plan.id.clone(),

@@ -34,6 +34,8 @@ pub fn endpoints() -> Vec<Endpoint> {
         input: Description::of(nothing),
         output: SchemaGenerator::subschema_for::<RuntimeConfig>,
         refusals: Vec::new(),
+        creates: false,
+        versioned: false,
         service: axum::routing::get(config).options(preflight),
     }]
 }
@@ -115,7 +117,10 @@ fn allow(headers: &mut HeaderMap, origin: Option<&str>) {
     headers.insert(VARY, HeaderValue::from_static("Origin"));
     if let Some(origin) = origin.and_then(|origin| HeaderValue::from_str(origin).ok()) {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("x-request-id, retry-after"));
+        headers.insert(
+            ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("x-request-id, retry-after, idempotency-replayed"),
+        );
     }
 }
 

@@ -111,11 +111,11 @@ async fn provision(
         let mut new = NewTenant::named(tenant.clone());
         new.display_name = Some("Bitcall demo".to_owned());
         new.allowed_origins = local_origins(port);
-        platform.provision(&act, new).await?.api_key.as_str().to_owned()
+        platform.provision(&act, new, |made| made.api_key.as_str().to_owned()).await?
     } else if let Some(key) = remembered.filter(|key| platform.key(key).is_some()) {
         key
     } else {
-        platform.create_key(&act, &tenant, None).await?.0.as_str().to_owned()
+        platform.create_key(&act, &tenant, None, |api_key, _| api_key.as_str().to_owned()).await?
     };
 
     let mut extensions = Vec::new();
@@ -126,8 +126,7 @@ async fn provision(
             .find(|account| account.username == username)
             .map(|account| account.password.clone());
         let new = NewExtension { username: username.parse()?, display_name: None, password };
-        let added = platform.add_extension(&act, &tenant, new, true).await?;
-        let password = added.password;
+        let password = platform.add_extension(&act, &tenant, new, true, |added| added.password.clone()).await?;
         extensions.push(Account { username: username.to_owned(), password });
     }
     Ok(Memory {

@@ -87,6 +87,7 @@ impl House {
         let server = Server::start(doors, tls, front, config.limits.clone())?;
         tokio::spawn(self.platform.clone().keep_key_uses());
         tokio::spawn(self.platform.clone().sweep_tokens());
+        tokio::spawn(self.platform.clone().forget_answers());
         Ok(Running { server, platform: self.platform, signals })
     }
 }

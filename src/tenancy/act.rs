@@ -1,23 +1,54 @@
 //! Who changes something, and in which request: what the audit log is told of every change.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
+use super::fault::Refusal;
 use super::key::KeyId;
+use super::replay::Attempt;
 use super::timestamp::Timestamp;
+use crate::store::{self, Revision};
 
 /// One request that may change something.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Act {
     pub actor: Actor,
     /// As in the answer's `X-Request-Id`.
     pub request_id: String,
     pub at: Timestamp,
+    /// The revisions of the record, one of which its author has read: it is changed in none but these.
+    pub expected: Option<Vec<Revision>>,
+    /// Set when the request may come again and must not be done again.
+    pub attempt: Option<Arc<Attempt>>,
+    /// What is kept for its repetition; see [`Self::answered_by`].
+    pub(super) answer: Option<Vec<u8>>,
 }
 
 impl Act {
+    pub fn of(actor: Actor, request_id: String) -> Self {
+        Self { actor, request_id, at: Timestamp::now(), expected: None, attempt: None, answer: None }
+    }
+
     /// What the server does by itself.
     pub fn of_bitcall() -> Self {
-        Self { actor: Actor::Bitcall, request_id: String::new(), at: Timestamp::now() }
+        Self::of(Actor::Bitcall, String::new())
+    }
+
+    /// To be asked of every record before it is changed, with the revision that the commit will require.
+    pub fn expects(&self, found: Revision) -> Result<(), Refusal> {
+        match &self.expected {
+            Some(expected) if !expected.contains(&found) => Err(Refusal::Outdated),
+            _ => Ok(()),
+        }
+    }
+
+    /// The act with the answer that its success will get. It is committed in one batch with the
+    /// change, so that a repetition after a crash finds both or neither.
+    pub fn answered_by(&self, answer: &impl Serialize) -> Result<Self, Refusal> {
+        let failed = |error: serde_json::Error| Refusal::Unavailable(store::Error::Failed(error.to_string()));
+        let answer = self.attempt.as_ref().map(|_| serde_json::to_vec(answer)).transpose().map_err(failed)?;
+        Ok(Self { answer, ..self.clone() })
     }
 }
 

@@ -63,6 +63,12 @@ pub enum Refusal {
     TokenInvalid,
     #[error("too many tokens wait to be redeemed; try again when some have expired")]
     TooManyTokens,
+    #[error("it was changed since the version in If-Match; read it again")]
+    Outdated,
+    #[error("this Idempotency-Key was used for another request; take a new one for each")]
+    KeyReused,
+    #[error("the request with this Idempotency-Key is still being done; ask again in a moment")]
+    StillAtWork,
     /// The store failed; the same request may work later.
     #[error("the change could not be stored: {0}")]
     Unavailable(store::Error),

@@ -138,6 +138,18 @@ impl Pepper {
         }
     }
 
+    /// A key for one purpose, from the pepper and `input`: HKDF with SHA-256 (RFC 5869), the pepper as its salt.
+    pub fn derive(&self, purpose: &str, input: &[u8]) -> io::Result<[u8; 32]> {
+        let mut extract = self.0.clone();
+        extract.update(input);
+        let mut expand: Hmac<Sha256> = Hmac::new_from_slice(&extract.finalize().into_bytes())
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        // One block is as long as the key.
+        expand.update(purpose.as_bytes());
+        expand.update(&[1]);
+        Ok(expand.finalize().into_bytes().into())
+    }
+
     pub fn hash(&self, key: &str) -> KeyHash {
         let mut mac = self.0.clone();
         mac.update(key.as_bytes());
@@ -181,6 +193,19 @@ mod tests {
         assert_ne!(hash, Pepper::new(b"another pepper").unwrap().hash("bk_live_x"));
         assert_eq!(KeyHash::try_from(String::from(hash)), Ok(hash));
         assert!(KeyHash::try_from("zz".repeat(32)).is_err());
+    }
+
+    #[test]
+    fn derived_keys_are_those_of_rfc_5869() {
+        // Its test case 3: neither salt nor info.
+        let key = Pepper::new(&[]).unwrap().derive("", &[0x0b; 22]).unwrap();
+        let expected = [
+            0x8d, 0xa4, 0xe7, 0x75, 0xa5, 0x63, 0xc1, 0x8f, 0x71, 0x5f, 0x80, 0x2a, 0x06, 0x3c, 0x5a, 0x31, 0xb8, 0xa1,
+            0x1f, 0x5c, 0x5e, 0xe1, 0x87, 0x9e, 0xc3, 0x45, 0x4e, 0x5f, 0x3c, 0x73, 0x8d, 0x2d,
+        ];
+        assert_eq!(key, expected);
+        let pepper = Pepper::new(b"one pepper of its own").unwrap();
+        assert_ne!(pepper.derive("a", b"x").unwrap(), pepper.derive("b", b"x").unwrap());
     }
 
     #[test]

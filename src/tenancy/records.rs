@@ -80,6 +80,21 @@ pub fn audit_key(at: Timestamp, number: u32, tenant: Option<&TenantId>) -> Strin
     format!("{AUDIT}{:013}-{number:08x}/{}", at.0, tenant.map(TenantId::as_str).unwrap_or_default())
 }
 
+/// The answer kept for repetitions of a request, by the request's hashed name.
+pub fn replay_key(name: &str) -> String {
+    format!("replay/{name}")
+}
+
+/// When the answer was kept, and about which tenant: so that both are found without reading answers.
+pub fn replay_of_key(tenant: Option<&TenantId>, name: &str) -> String {
+    format!("{}{name}", replays_of(tenant))
+}
+
+/// The prefix of all records about answers that concern a tenant.
+pub fn replays_of(tenant: Option<&TenantId>) -> String {
+    format!("{REPLAYS_OF}{}/", tenant.map(TenantId::as_str).unwrap_or_default())
+}
+
 pub fn encode<T: Layout>(value: &T) -> Result<Vec<u8>, store::Error> {
     serde_json::to_vec(&Versioned { version: T::VERSION, fields: value })
         .map_err(|error| store::Error::Failed(error.to_string()))
@@ -115,6 +130,7 @@ pub const PLANS: &str = "plan/";
 pub const AUDIT: &str = "audit/";
 pub const TOKENS: &str = "token/";
 pub const KEY_USES: &str = "key-use/";
+pub const REPLAYS_OF: &str = "replay-of/";
 
 #[cfg(test)]
 mod tests {

@@ -203,8 +203,8 @@ impl Snapshot {
         self.last_used.insert(id, LastUsed::at(moment));
     }
 
-    pub fn put_extension(&mut self, tenant: &TenantId, extension: Extension) {
-        self.extensions.entry(tenant.clone()).or_default().insert(extension.username.clone(), Arc::new(extension));
+    pub fn put_extension(&mut self, tenant: &TenantId, extension: Arc<Extension>) {
+        self.extensions.entry(tenant.clone()).or_default().insert(extension.username.clone(), extension);
     }
 
     pub fn remove_extension(&mut self, tenant: &TenantId, username: &Username) {

@@ -12,10 +12,12 @@ use super::extension::{Credentials, NewExtension};
 use super::fault::Refusal;
 use super::id::TenantId;
 use super::key::KeyId;
-use super::platform::{NewTenant, OpenError, Platform};
+use super::platform::{AddedExtension, NewTenant, OpenError, Platform, Provisioned};
 use super::runtime::RuntimeRefusal;
 use super::settings::{Change, SettingsChange};
 use crate::store;
+
+mod repeated;
 
 struct House {
     directory: tempfile::TempDir,
@@ -67,15 +69,23 @@ fn extension(password: Option<&str>) -> NewExtension {
     }
 }
 
+fn key_of(made: &Provisioned) -> String {
+    made.api_key.as_str().to_owned()
+}
+
+fn password_of(added: &AddedExtension) -> String {
+    added.password.clone()
+}
+
 #[tokio::test]
 async fn everything_is_there_again_after_a_restart() {
     let house = House::new().await;
     let platform = &house.platform;
     let mut new = NewTenant::named(acme());
     new.allowed_origins = vec!["https://crm.acme.com".parse().unwrap()];
-    let made = platform.provision(&act(), new).await.unwrap();
-    platform.add_extension(&act(), &acme(), extension(Some("long enough")), false).await.unwrap();
-    let key = made.api_key.as_str();
+    let key = platform.provision(&act(), new, key_of).await.unwrap();
+    platform.add_extension(&act(), &acme(), extension(Some("long enough")), false, password_of).await.unwrap();
+    let key = key.as_str();
     let before = platform.runtime_config(Some(key), None, None).unwrap().body;
     platform.store_key_uses().await.unwrap();
     let keys = platform.api_keys(&platform.tenant(&acme()).unwrap());
@@ -93,9 +103,9 @@ async fn everything_is_there_again_after_a_restart() {
 async fn the_edge_knows_an_extension_by_its_digests_under_the_tenants_domain() {
     let house = House::new().await;
     let platform = &house.platform;
-    platform.provision(&act(), NewTenant::named(acme())).await.unwrap();
-    let added = platform.add_extension(&act(), &acme(), extension(None), false).await.unwrap();
-    let expected = Credentials::derive("101", "acme-corp.sip.example", &added.password);
+    platform.provision(&act(), NewTenant::named(acme()), key_of).await.unwrap();
+    let added = platform.add_extension(&act(), &acme(), extension(None), false, password_of).await.unwrap();
+    let expected = Credentials::derive("101", "acme-corp.sip.example", &added);
     assert_eq!(platform.credentials("ACME-corp.sip.example", "101"), Some(expected));
     assert!(platform.serves("acme-corp.sip.example"));
     for (domain, username) in [("acme-corp.sip.example", "102"), ("other.sip.example", "101"), ("sip.example", "101")] {
@@ -118,16 +128,18 @@ async fn the_edge_knows_an_extension_by_its_digests_under_the_tenants_domain() {
 async fn an_extension_is_repeated_with_the_same_password_only() {
     let house = House::new().await;
     let platform = &house.platform;
-    platform.provision(&act(), NewTenant::named(acme())).await.unwrap();
-    let add = async |password, reset| platform.add_extension(&act(), &acme(), extension(password), reset).await;
-    assert!(add(Some("first password"), false).await.unwrap().created);
-    assert!(!add(Some("first password"), false).await.unwrap().created);
+    platform.provision(&act(), NewTenant::named(acme()), key_of).await.unwrap();
+    let outcome = |added: &AddedExtension| (added.created, added.extension.display_name.clone());
+    let add =
+        async |password, reset| platform.add_extension(&act(), &acme(), extension(password), reset, outcome).await;
+    assert!(add(Some("first password"), false).await.unwrap().0);
+    assert!(!add(Some("first password"), false).await.unwrap().0);
     assert!(matches!(add(Some("other password"), false).await, Err(Refusal::ExtensionExists(_))));
     assert!(matches!(add(None, false).await, Err(Refusal::ExtensionExists(_))));
     let nameless = NewExtension { display_name: None, ..extension(Some("other password")) };
-    let reset = platform.add_extension(&act(), &acme(), nameless, true).await.unwrap();
-    assert_eq!(reset.extension.display_name.as_deref(), Some("Anna"), "a new password is no new person");
-    assert!(!add(Some("other password"), false).await.unwrap().created);
+    let reset = platform.add_extension(&act(), &acme(), nameless, true, outcome).await.unwrap();
+    assert_eq!(reset.1.as_deref(), Some("Anna"), "a new password is no new person");
+    assert!(!add(Some("other password"), false).await.unwrap().0);
 }
 
 #[tokio::test]
@@ -135,9 +147,9 @@ async fn changes_that_meet_are_all_kept() {
     let house = House::new().await;
     let mut new = NewTenant::named(acme());
     new.plan_id = Some("enterprise".into());
-    house.platform.provision(&act(), new).await.unwrap();
+    house.platform.provision(&act(), new, key_of).await.unwrap();
     let (acme, act) = (&acme(), &act());
-    let keys = join_all((0..15).map(|n| house.platform.create_key(act, acme, Some(n.to_string()))));
+    let keys = join_all((0..15).map(|n| house.platform.create_key(act, acme, Some(n.to_string()), |_, _| ())));
     let names = join_all((0..15).map(|n| {
         let change = SettingsChange { display_name: Change::Set(n.to_string()), ..SettingsChange::default() };
         house.platform.change_settings(act, acme, change)
@@ -167,13 +179,18 @@ async fn a_change_whose_client_goes_away_is_made_in_memory_too() {
     let platform = &house.platform;
     let acme = &acme();
     let anna = "101".parse().unwrap();
-    abandoned(platform, platform.provision(&act(), NewTenant::named(acme.clone())), || platform.tenant(acme).is_ok())
-        .await;
+    abandoned(platform, platform.provision(&act(), NewTenant::named(acme.clone()), key_of), || {
+        platform.tenant(acme).is_ok()
+    })
+    .await;
     let named = SettingsChange { display_name: Change::Set("New".into()), ..SettingsChange::default() };
     let name = || platform.tenant(acme).unwrap().tenant.settings.display_name.clone();
     abandoned(platform, platform.change_settings(&act(), acme, named), || name().as_deref() == Some("New")).await;
     let extensions = || platform.extensions(acme).unwrap().len();
-    abandoned(platform, platform.add_extension(&act(), acme, extension(None), false), || extensions() == 1).await;
+    abandoned(platform, platform.add_extension(&act(), acme, extension(None), false, password_of), || {
+        extensions() == 1
+    })
+    .await;
     abandoned(platform, platform.remove_extension(&act(), acme, &anna), || extensions() == 0).await;
 }
 
@@ -183,8 +200,8 @@ async fn a_disabled_tenant_gets_nothing_and_its_extensions_neither() {
     let platform = &house.platform;
     let mut new = NewTenant::named(acme());
     new.allowed_origins = vec!["https://crm.acme.com".parse().unwrap()];
-    let key = platform.provision(&act(), new).await.unwrap().api_key;
-    platform.add_extension(&act(), &acme(), extension(None), false).await.unwrap();
+    let key = platform.provision(&act(), new, key_of).await.unwrap();
+    platform.add_extension(&act(), &acme(), extension(None), false, password_of).await.unwrap();
     platform
         .change(&act(), &acme(), "tenant.disable", |tenant, _| {
             tenant.enabled = false;
@@ -204,7 +221,7 @@ async fn a_disabled_tenant_gets_nothing_and_its_extensions_neither() {
 async fn a_change_that_the_plan_does_not_allow_is_refused_whole() {
     let house = House::new().await;
     let platform = &house.platform;
-    platform.provision(&act(), NewTenant::named(acme())).await.unwrap();
+    platform.provision(&act(), NewTenant::named(acme()), key_of).await.unwrap();
     let before = platform.tenant(&acme()).unwrap().tenant.clone();
     let change = SettingsChange {
         display_name: Change::Set("New".into()),
@@ -224,17 +241,17 @@ async fn what_does_not_exist_is_refused_by_name() {
     let platform = &house.platform;
     let nobody = SettingsChange::default();
     assert!(matches!(platform.change_settings(&act(), &acme(), nobody).await, Err(Refusal::TenantNotFound(_))));
-    assert!(matches!(platform.create_key(&act(), &acme(), None).await, Err(Refusal::TenantNotFound(_))));
+    assert!(matches!(platform.create_key(&act(), &acme(), None, |_, _| ()).await, Err(Refusal::TenantNotFound(_))));
     assert!(matches!(
-        platform.add_extension(&act(), &acme(), extension(None), false).await,
+        platform.add_extension(&act(), &acme(), extension(None), false, password_of).await,
         Err(Refusal::TenantNotFound(_))
     ));
-    platform.provision(&act(), NewTenant::named(acme())).await.unwrap();
+    platform.provision(&act(), NewTenant::named(acme()), key_of).await.unwrap();
     let key = KeyId("key_unknown".into());
     assert!(matches!(platform.revoke_key(&act(), &acme(), &key).await, Err(Refusal::ApiKeyNotFound(_))));
     let nobody = "102".parse().unwrap();
     assert!(matches!(platform.remove_extension(&act(), &acme(), &nobody).await, Err(Refusal::ExtensionNotFound(_))));
     let mut gold = NewTenant::named("other".parse().unwrap());
     gold.plan_id = Some("gold".into());
-    assert!(matches!(platform.provision(&act(), gold).await, Err(Refusal::Validation(_))));
+    assert!(matches!(platform.provision(&act(), gold, key_of).await, Err(Refusal::Validation(_))));
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::Value;
 
 use super::{Platform, no_randomness, stored_form};
@@ -31,13 +32,15 @@ impl Platform {
 
     /// Makes an extension on the built-in edge. The same one with the same
     /// password again is no error. With `reset`, an existing one gets the new password.
-    pub async fn add_extension(
+    /// A generated password is shown to `answer` and never again.
+    pub async fn add_extension<A: Serialize>(
         &self,
         act: &Act,
         id: &TenantId,
         new: NewExtension,
         reset: bool,
-    ) -> Result<AddedExtension, Refusal> {
+        answer: impl FnOnce(&AddedExtension) -> A,
+    ) -> Result<A, Refusal> {
         let live = self.tenant(id)?;
         if let Some(password) = &new.password {
             checked_password(password).map_err(|invalid| invalid.at("password"))?;
@@ -63,7 +66,7 @@ impl Platform {
         let action = if existing.is_some() { "extension.password" } else { "extension.add" };
         match existing {
             Some(existing) if !generated && existing.credentials == extension.credentials && !reset => {
-                return Ok(AddedExtension { extension: existing, created: false, password });
+                return Ok(answer(&AddedExtension { extension: existing, created: false, password }));
             }
             Some(_) if !reset => {
                 return Err(Refusal::ExtensionExists(extension.username.to_string()));
@@ -73,13 +76,15 @@ impl Platform {
         }
         let (tenant, username) = (id.clone(), extension.username.to_string());
         let deed = Deed::on(id, action, before, extension.told());
+        let added = AddedExtension { extension: Arc::new(extension), created: true, password };
+        let answer = answer(&added);
+        let act = act.answered_by(&answer)?;
         let follow = move |platform: &Self, _| {
-            platform.snapshot_mut().put_extension(&tenant, extension.clone());
+            platform.snapshot_mut().put_extension(&tenant, added.extension);
             drop(in_order);
-            Arc::new(extension)
         };
-        match self.commit(act, deed, batch, follow).await {
-            Ok(extension) => Ok(AddedExtension { extension, created: true, password }),
+        match self.commit(&act, deed, batch, follow).await {
+            Ok(()) => Ok(answer),
             Err(store::Error::Conflict(missing)) if missing != key => Err(Refusal::TenantNotFound(id.to_string())),
             Err(store::Error::Conflict(_)) => Err(Refusal::ExtensionExists(username)),
             Err(error) => Err(Refusal::Unavailable(error)),

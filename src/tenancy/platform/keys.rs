@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::{Platform, no_randomness};
 use crate::store::{self, Batch};
 use crate::tenancy::act::Act;
@@ -23,16 +25,19 @@ impl Platform {
         self.snapshot().key(&hash).cloned()
     }
 
-    /// Makes a further API key, shown here and never again.
-    pub async fn create_key(
+    /// Makes a further API key, shown to `answer` and never again.
+    pub async fn create_key<A: Serialize>(
         &self,
         act: &Act,
         id: &TenantId,
         label: Option<String>,
-    ) -> Result<(ApiKey, ApiKeyMeta), Refusal> {
+        answer: impl FnOnce(&ApiKey, ApiKeyMeta) -> A,
+    ) -> Result<A, Refusal> {
         let (api_key, stored) = self.new_key(act, label.unwrap_or_else(|| DEFAULT_LABEL.into()))?;
-        self.change(act, id, "key.create", |tenant, rights| tenant.add_key(stored.clone(), rights)).await?;
-        Ok((api_key, stored.meta(None)))
+        let answer = answer(&api_key, stored.meta(None));
+        let act = act.answered_by(&answer)?;
+        self.change(&act, id, "key.create", |tenant, rights| tenant.add_key(stored.clone(), rights)).await?;
+        Ok(answer)
     }
 
     /// From the moment this answers, the key is refused everywhere. Revoking

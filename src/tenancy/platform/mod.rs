@@ -8,6 +8,7 @@
 
 mod extensions;
 mod keys;
+mod replays;
 mod tenants;
 mod tokens;
 
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+pub use extensions::AddedExtension;
 pub use tenants::{NewTenant, Provisioned};
 pub use tokens::{Carried, Issued, Redeemed};
 
@@ -32,6 +34,7 @@ use super::id::TenantId;
 use super::key::{KeyId, Pepper};
 use super::plan;
 use super::records::{self, decode, encode};
+use super::replay::Running;
 use super::snapshot::{Live, Prepared, Snapshot};
 use super::tenant::Tenant;
 use super::token::Waiting;
@@ -39,10 +42,10 @@ use crate::store::{self, Batch, Embedded, Revision, Store};
 
 /// A handle on the whole model. Cloning is cheap.
 #[derive(Clone)]
-pub struct Platform(Arc<Inner>);
+pub struct Platform(pub(super) Arc<Inner>);
 
-struct Inner {
-    store: Arc<dyn Store>,
+pub(super) struct Inner {
+    pub(super) store: Arc<dyn Store>,
     pepper: Pepper,
     snapshot: RwLock<Snapshot>,
     waiting: Mutex<Waiting>,
@@ -50,6 +53,8 @@ struct Inner {
     extension_change: Arc<tokio::sync::Mutex<()>>,
     changed: watch::Sender<()>,
     audit_number: AtomicU32,
+    /// Requests with an idempotency key that are being done.
+    attempts: Arc<Running>,
 }
 
 /// Why the data directory could not be opened.
@@ -92,7 +97,7 @@ impl Platform {
         }
         for (key, record) in store.scan(records::EXTENSIONS).await? {
             if let Some((tenant, _)) = records::extension_owner(&key) {
-                snapshot.put_extension(&tenant, decode(&key, &record.bytes)?);
+                snapshot.put_extension(&tenant, Arc::new(decode(&key, &record.bytes)?));
             }
         }
         let platform = Self(Arc::new(Inner {
@@ -103,6 +108,7 @@ impl Platform {
             extension_change: Arc::default(),
             changed: watch::Sender::new(()),
             audit_number: AtomicU32::new(getrandom::u32().map_err(|error| store::Error::Failed(error.to_string()))?),
+            attempts: Arc::default(),
         }));
         for (key, record) in platform.0.store.scan(records::TENANTS).await? {
             platform.publish(decode(&key, &record.bytes)?, record.revision);
@@ -126,7 +132,7 @@ impl Platform {
     }
 
     /// Applies a rule to a tenant, as often as it takes to not overwrite
-    /// anybody. A rule that changes nothing writes nothing.
+    /// anybody, and only in a revision that the act expects. A rule that changes nothing writes nothing.
     pub(super) async fn change<T>(
         &self,
         act: &Act,
@@ -137,6 +143,7 @@ impl Platform {
         let key = records::tenant_key(id.as_str());
         let mut live = self.tenant(id)?;
         loop {
+            act.expects(live.revision)?;
             let mut tenant = live.tenant.clone();
             let outcome = rule(&mut tenant, &self.prepared(&live).plan.entitlements)?;
             if tenant == live.tenant {
@@ -153,7 +160,7 @@ impl Platform {
         }
     }
 
-    /// Commits, with the audit's entry, and lets memory follow.
+    /// Commits, with the audit's entry and the answer to be kept, and lets memory follow.
     async fn commit<T: Send + 'static>(
         &self,
         act: &Act,
@@ -179,12 +186,17 @@ impl Platform {
         mut batch: Batch,
         follow: impl FnOnce(&Self, Revision) -> T + Send + 'static,
     ) -> Result<T, store::Error> {
+        let tenant = deed.as_ref().and_then(|deed| deed.tenant.clone());
+        batch = self.with_answer(act, tenant.as_ref(), batch)?;
         if let Some(deed) = deed {
             let entry = AuditEntry::of(act, deed);
             batch = batch.put(self.audit_key(&entry), encode(&entry)?);
         }
         let platform = self.clone();
+        let attempt = act.attempt.clone();
         let work = tokio::spawn(async move {
+            // The attempt is over when it is in the store, not when its caller is gone.
+            let _attempt = attempt;
             let revision = platform.0.store.commit(batch).await?;
             Ok(follow(&platform, revision))
         });

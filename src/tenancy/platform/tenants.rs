@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::Value;
 
 use super::keys::DEFAULT_LABEL;
@@ -13,6 +14,7 @@ use crate::tenancy::fault::{Fault, Refusal};
 use crate::tenancy::id::TenantId;
 use crate::tenancy::key::{ApiKey, ApiKeyMeta};
 use crate::tenancy::origin::OriginPattern;
+use crate::tenancy::plan::Plan;
 use crate::tenancy::records;
 use crate::tenancy::settings::{Settings, SettingsChange};
 use crate::tenancy::snapshot::Live;
@@ -35,9 +37,10 @@ impl NewTenant {
     }
 }
 
-/// A tenant just made.
+/// A tenant as it is about to be made.
 pub struct Provisioned {
-    pub live: Arc<Live>,
+    pub tenant: Tenant,
+    pub plan: Arc<Plan>,
     pub api_key: ApiKey,
     pub api_key_meta: ApiKeyMeta,
 }
@@ -53,26 +56,31 @@ impl Platform {
         self.snapshot().tenants().cloned().collect()
     }
 
-    /// Makes a tenant with its first API key, which is shown here and never again.
-    pub async fn provision(&self, act: &Act, new: NewTenant) -> Result<Provisioned, Refusal> {
+    /// Makes a tenant with its first API key, which is shown to `answer` and never again.
+    pub async fn provision<A: Serialize>(
+        &self,
+        act: &Act,
+        new: NewTenant,
+        answer: impl FnOnce(&Provisioned) -> A,
+    ) -> Result<A, Refusal> {
         let id = new.tenant_id;
         if self.tenant(&id).is_ok() {
             return Err(Refusal::TenantExists(id.to_string()));
         }
-        let plan_id = {
+        let plan = {
             let snapshot = self.snapshot();
             let plan = match &new.plan_id {
                 Some(named) => snapshot.plan(named),
                 None => snapshot.default_plan(),
             };
-            plan.map(|plan| plan.id.clone()).ok_or_else(|| Fault::new("planId", "names no plan of the catalogue"))?
+            plan.cloned().ok_or_else(|| Fault::new("planId", "names no plan of the catalogue"))?
         };
         let label = new.api_key_label.unwrap_or_else(|| DEFAULT_LABEL.into());
         let (api_key, stored) = self.new_key(act, label)?;
         let tenant = Tenant {
             id: id.clone(),
             enabled: true,
-            plan_id,
+            plan_id: plan.id.clone(),
             plan_status: PlanStatus::Active,
             settings: Settings {
                 display_name: new.display_name,
@@ -84,6 +92,10 @@ impl Platform {
             created_at: act.at,
             updated_at: act.at,
         };
+        let made = Provisioned { tenant, plan, api_key, api_key_meta: stored.meta(None) };
+        let answer = answer(&made);
+        let act = act.answered_by(&answer)?;
+        let tenant = made.tenant;
         let deed = Deed::on(&id, "tenant.provision", Value::Null, tenant.told());
         let (tenant_key, label_key) = (records::tenant_key(id.as_str()), records::label_key(&id.dns_label()));
         let batch = Batch::new()
@@ -91,8 +103,8 @@ impl Platform {
             .require_absent(&label_key)
             .put(&tenant_key, stored_form(&tenant)?)
             .put(&label_key, stored_form(&id)?);
-        match self.commit(act, deed, batch, |platform, revision| platform.publish(tenant, revision)).await {
-            Ok(live) => Ok(Provisioned { live, api_key, api_key_meta: stored.meta(None) }),
+        match self.commit(&act, deed, batch, |platform, revision| platform.publish(tenant, revision)).await {
+            Ok(_) => Ok(answer),
             Err(store::Error::Conflict(key)) if key == label_key => Err(Refusal::TenantAlike(id.to_string())),
             Err(store::Error::Conflict(_)) => Err(Refusal::TenantExists(id.to_string())),
             Err(error) => Err(Refusal::Unavailable(error)),

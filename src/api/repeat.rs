@@ -1,0 +1,61 @@
+//! `Idempotency-Key`: a request that makes something may be sent again, when
+//! its answer was lost, and gets the same answer instead of making it twice.
+//! How answers are kept: [`crate::tenancy`].
+
+use axum::http::header::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::Response;
+
+use super::answer;
+use super::error::ApiError;
+use crate::tenancy::{Act, Begun, Fault, Platform};
+
+/// On the endpoints that make something, among the request's extensions.
+#[derive(Clone, Copy)]
+pub struct Creates;
+
+/// The answer that a repeated request got before. Nothing for a new one, whose `act` then knows that it may come again.
+pub async fn answered_before(
+    platform: &Platform,
+    act: &mut Act,
+    headers: &HeaderMap,
+    scope: &str,
+    request: &[u8],
+) -> Result<Option<Response>, ApiError> {
+    let Some(key) = key(headers)? else {
+        return Ok(None);
+    };
+    match platform.begin(scope, key, request, act.at).await? {
+        Begun::Now(attempt) => {
+            act.attempt = Some(attempt);
+            Ok(None)
+        }
+        Begun::Before(data) => Ok(Some(again(&data))),
+    }
+}
+
+fn key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let mut given = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(key) = given.next() else {
+        return Ok(None);
+    };
+    let is_acceptable = |key: &&str| (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+    match key.to_str().ok().filter(is_acceptable) {
+        Some(key) if given.next().is_none() => Ok(Some(key)),
+        _ => Err(ApiError::validation(vec![Fault::new(
+            "Idempotency-Key",
+            format!("must be sent once, with 1 to {MAX_KEY} visible characters"),
+        )])),
+    }
+}
+
+fn again(data: &[u8]) -> Response {
+    let body = [br#"{"ok":true,"data":"#, data, b"}"].concat();
+    let mut response = answer::json(body);
+    response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+    response
+}
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// Characters.
+pub const MAX_KEY: usize = 255;

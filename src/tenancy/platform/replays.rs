@@ -1,0 +1,102 @@
+//! Answers that are kept for repeated requests: begun, kept, forgotten.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Platform, no_randomness};
+use crate::store::{self, Batch};
+use crate::tenancy::act::Act;
+use crate::tenancy::fault::Refusal;
+use crate::tenancy::id::TenantId;
+use crate::tenancy::records::{self, decode, encode};
+use crate::tenancy::replay::{Attempt, Begun, KeptAnswer, Reused};
+use crate::tenancy::timestamp::Timestamp;
+
+impl Platform {
+    /// Begins a request that must not be done twice. `scope` is whose idempotency keys these
+    /// are; `request` all that the request says.
+    pub async fn begin(&self, scope: &str, key: &str, request: &[u8], now: Timestamp) -> Result<Begun, Refusal> {
+        let started = Attempt::start(&self.0.pepper, &self.0.attempts, scope, key, request).map_err(no_randomness)?;
+        // From here on nobody else is at work on it; so the store says what became of it before.
+        let attempt = started.ok_or(Refusal::StillAtWork)?;
+        let record = records::replay_key(&attempt.name);
+        let Some(found) = self.0.store.get(&record).await.map_err(Refusal::Unavailable)? else {
+            return Ok(Begun::Now(Arc::new(attempt)));
+        };
+        let kept: KeptAnswer = decode(&record, &found.bytes).map_err(Refusal::Unavailable)?;
+        if is_over(kept.at, now) {
+            return Ok(Begun::Now(Arc::new(attempt)));
+        }
+        match attempt.open(&kept).map_err(no_randomness)? {
+            Ok(answer) => Ok(Begun::Before(answer)),
+            Err(Reused) => Err(Refusal::KeyReused),
+        }
+    }
+
+    /// `batch` with the answer of `act`, where one is to be kept.
+    pub(super) fn with_answer(
+        &self,
+        act: &Act,
+        tenant: Option<&TenantId>,
+        batch: Batch,
+    ) -> Result<Batch, store::Error> {
+        let (Some(attempt), Some(answer)) = (&act.attempt, &act.answer) else {
+            return Ok(batch);
+        };
+        let kept = attempt.seal(act.at, answer).map_err(|error| store::Error::Failed(error.to_string()))?;
+        let batch = batch.put(records::replay_key(&attempt.name), encode(&kept)?);
+        Ok(batch.put(records::replay_of_key(tenant, &attempt.name), encode(&act.at)?))
+    }
+
+    /// Forgets kept answers when their day is over, for ever. For a task of its own.
+    pub async fn forget_answers(self) {
+        let mut tick = tokio::time::interval(SWEEP_INTERVAL);
+        loop {
+            tick.tick().await;
+            if let Err(error) = self.forget_answers_now(Timestamp::now()).await {
+                tracing::warn!(%error, "kept answers could not be forgotten");
+            }
+        }
+    }
+
+    /// Forgets the answers whose day is over.
+    pub async fn forget_answers_now(&self, now: Timestamp) -> Result<(), store::Error> {
+        let mut old = Vec::new();
+        for (key, record) in self.0.store.scan(records::REPLAYS_OF).await? {
+            if is_over(decode(&key, &record.bytes)?, now) {
+                old.push(key);
+            }
+        }
+        for some in old.chunks(SWEEP_BATCH) {
+            let mut batch = Batch::new();
+            for key in some {
+                batch = forget(batch, key);
+            }
+            self.0.store.commit(batch).await?;
+        }
+        Ok(())
+    }
+
+    /// `batch` without the kept answers about `tenant`; for its deletion.
+    pub async fn without_answers(&self, tenant: &TenantId, mut batch: Batch) -> Result<Batch, store::Error> {
+        for (key, _) in self.0.store.scan(&records::replays_of(Some(tenant))).await? {
+            batch = forget(batch, &key);
+        }
+        Ok(batch)
+    }
+}
+
+/// The record of a tenant's name names the answer's.
+fn forget(batch: Batch, of_tenant: &str) -> Batch {
+    let name = of_tenant.rsplit('/').next().unwrap_or_default();
+    batch.remove(records::replay_key(name)).remove(of_tenant)
+}
+
+fn is_over(kept: Timestamp, now: Timestamp) -> bool {
+    now.0.saturating_sub(kept.0) >= KEPT
+}
+
+/// Milliseconds.
+const KEPT: i64 = 24 * 3_600_000;
+const SWEEP_INTERVAL: Duration = Duration::from_hours(1);
+const SWEEP_BATCH: usize = 500;

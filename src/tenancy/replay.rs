@@ -1,0 +1,107 @@
+//! Requests that may come again and must not be done again: those with an
+//! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header).
+//!
+//! The answer of the first one is kept for a day and given to every repetition.
+//! It may hold secrets that are shown once, so the store has it sealed under a
+//! key that only the pepper and the caller's own idempotency key together make;
+//! of the latter only a hash is kept. What was refused is not kept: it may be tried again.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::key::Pepper;
+use super::records::{self, Layout};
+use super::seal;
+use super::timestamp::Timestamp;
+
+/// How a request with an idempotency key begins.
+pub enum Begun {
+    /// It is new. The attempt goes into the [`Act`](super::Act).
+    Now(Arc<Attempt>),
+    /// It was done before; the answer that it got.
+    Before(Vec<u8>),
+}
+
+/// A request that is being done. As long as it lives no other of its name begins.
+pub struct Attempt {
+    /// The keyed hash of scope and idempotency key.
+    pub(super) name: String,
+    /// Opens and seals the answer.
+    secret: [u8; 32],
+    /// Digest of what is asked for.
+    request: [u8; 32],
+    running: Arc<Running>,
+}
+
+/// The names of the attempts that are under way.
+pub type Running = Mutex<HashSet<String>>;
+
+/// An answer as it is kept.
+#[derive(Serialize, Deserialize)]
+pub struct KeptAnswer {
+    pub at: Timestamp,
+    sealed: String,
+}
+
+impl Layout for KeptAnswer {}
+
+/// The same key for another request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reused;
+
+impl Attempt {
+    /// Nothing while another one of the same name is under way. `scope` is whose keys these are;
+    /// `request` all that the request says.
+    pub fn start(
+        pepper: &Pepper,
+        running: &Arc<Running>,
+        scope: &str,
+        key: &str,
+        request: &[u8],
+    ) -> io::Result<Option<Self>> {
+        let both = [scope, key].join("\n");
+        let name = String::from(pepper.hash(&both));
+        let secret = pepper.derive("idempotency answer", both.as_bytes())?;
+        if !running.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone()) {
+            return Ok(None);
+        }
+        Ok(Some(Self { name, secret, request: Sha256::digest(request).into(), running: Arc::clone(running) }))
+    }
+
+    pub fn seal(&self, at: Timestamp, answer: &[u8]) -> io::Result<KeptAnswer> {
+        let sealed = seal::seal(&self.secret, &self.about(), [&self.request, answer].concat())?;
+        Ok(KeptAnswer { at, sealed: BASE64.encode(sealed) })
+    }
+
+    /// The answer that was kept, if it was given to the same request.
+    pub fn open(&self, kept: &KeptAnswer) -> io::Result<Result<Vec<u8>, Reused>> {
+        let damaged = || io::Error::new(io::ErrorKind::InvalidData, "a kept answer cannot be opened");
+        let sealed = BASE64.decode(&kept.sealed).map_err(|_| damaged())?;
+        let opened = seal::open(&self.secret, &self.about(), &sealed).ok_or_else(damaged)?;
+        let (request, answer) = opened.split_at_checked(self.request.len()).ok_or_else(damaged)?;
+        Ok(if request == self.request { Ok(answer.to_vec()) } else { Err(Reused) })
+    }
+
+    fn about(&self) -> String {
+        records::replay_key(&self.name)
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
+    }
+}
+
+impl fmt::Debug for Attempt {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Attempt({})", self.name)
+    }
+}

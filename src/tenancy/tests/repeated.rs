@@ -1,0 +1,137 @@
+//! Requests that come again, and changes of what somebody else has changed.
+
+use super::*;
+use crate::tenancy::records;
+use crate::tenancy::replay::Begun;
+use crate::tenancy::timestamp::Timestamp;
+
+const KEY: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
+const NOON: Timestamp = Timestamp(1_773_489_600_000);
+const HOUR: i64 = 3_600_000;
+
+impl House {
+    /// The request that provisions acme, with an idempotency key; what it was answered, and whether it had been before.
+    async fn provisioned(&self, scope: &str, request: &str, at: Timestamp) -> Result<(String, bool), Refusal> {
+        let mut act = Act { at, ..act() };
+        match self.platform.begin(scope, KEY, request.as_bytes(), at).await? {
+            Begun::Before(answer) => Ok((serde_json::from_slice(&answer).unwrap(), true)),
+            Begun::Now(attempt) => {
+                act.attempt = Some(attempt);
+                Ok((self.platform.provision(&act, NewTenant::named(acme()), key_of).await?, false))
+            }
+        }
+    }
+
+    async fn records(&self, prefix: &str) -> Vec<(String, store::Record)> {
+        self.platform.0.store.scan(prefix).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_request_gets_the_first_answer_also_after_a_restart() {
+    let house = House::new().await;
+    let (key, _) = house.provisioned("panel", "a", NOON).await.unwrap();
+    assert_eq!(house.provisioned("panel", "a", NOON).await.unwrap(), (key.clone(), true));
+    let house = house.reopened().await;
+    let late = Timestamp(NOON.0 + 24 * HOUR - 1);
+    assert_eq!(house.provisioned("panel", "a", late).await.unwrap(), (key, true));
+}
+
+#[tokio::test]
+async fn the_same_key_for_another_request_is_refused() {
+    let house = House::new().await;
+    house.provisioned("panel", "a", NOON).await.unwrap();
+    assert!(matches!(house.provisioned("panel", "b", NOON).await, Err(Refusal::KeyReused)));
+    let other = house.provisioned("tenant acme_corp", "a", NOON).await;
+    assert!(matches!(other, Err(Refusal::TenantExists(_))), "another caller's keys are other keys");
+}
+
+#[tokio::test]
+async fn a_refused_request_may_be_tried_again_with_its_key() {
+    let house = House::new().await;
+    house.platform.provision(&act(), NewTenant::named(acme()), key_of).await.unwrap();
+    for request in ["a", "a", "b"] {
+        let again = house.provisioned("panel", request, NOON).await;
+        assert!(matches!(again, Err(Refusal::TenantExists(_))), "{request}");
+    }
+}
+
+#[tokio::test]
+async fn while_a_request_is_being_done_its_repetition_is_told_so() {
+    let house = House::new().await;
+    let Ok(Begun::Now(first)) = house.platform.begin("panel", KEY, b"a", NOON).await else {
+        panic!("it is new");
+    };
+    assert!(matches!(house.provisioned("panel", "a", NOON).await, Err(Refusal::StillAtWork)));
+    drop(first);
+    assert!(house.provisioned("panel", "a", NOON).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_request_whose_client_went_away_is_not_done_twice() {
+    let house = House::new().await;
+    {
+        let mut sent = std::pin::pin!(house.provisioned("panel", "a", NOON));
+        let mut context = Context::from_waker(Waker::noop());
+        while house.platform.tenant(&acme()).is_err() {
+            // Dropped at an await at some point of its way: here as soon as the commit has begun.
+            if sent.as_mut().poll(&mut context).is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+    let again = loop {
+        match house.provisioned("panel", "a", NOON).await {
+            Err(Refusal::StillAtWork) => tokio::task::yield_now().await,
+            again => break again.unwrap(),
+        }
+    };
+    assert!(again.1, "it gets the answer that nobody has heard");
+    assert_eq!(house.platform.tenants().len(), 1);
+}
+
+#[tokio::test]
+async fn the_store_holds_no_answer_in_clear_and_forgets_it_after_a_day() {
+    let house = House::new().await;
+    let (key, _) = house.provisioned("panel", "a", NOON).await.unwrap();
+    for (name, record) in house.records("").await {
+        let text = format!("{name} {}", String::from_utf8_lossy(&record.bytes));
+        assert!(!text.contains(&key[8..]) && !text.contains(KEY), "{text}");
+    }
+    let almost = Timestamp(NOON.0 + 24 * HOUR - 1);
+    house.platform.forget_answers_now(almost).await.unwrap();
+    assert_eq!(house.records("replay").await.len(), 2);
+    let over = Timestamp(NOON.0 + 24 * HOUR);
+    let again = house.provisioned("panel", "a", over).await;
+    assert!(matches!(again, Err(Refusal::TenantExists(_))), "its day is over, swept or not");
+    house.platform.forget_answers_now(over).await.unwrap();
+    assert_eq!(house.records("replay").await, []);
+}
+
+#[tokio::test]
+async fn a_tenants_answers_are_found_for_its_deletion() {
+    let house = House::new().await;
+    house.provisioned("panel", "a", NOON).await.unwrap();
+    let batch = house.platform.without_answers(&acme(), store::Batch::new()).await.unwrap();
+    house.platform.0.store.commit(batch).await.unwrap();
+    assert_eq!(house.records("replay").await, []);
+    assert_eq!(records::replays_of(Some(&acme())), "replay-of/acme_corp/");
+}
+
+#[tokio::test]
+async fn a_change_of_a_version_that_is_gone_is_refused_and_of_many_at_once_one_is_made() {
+    let house = House::new().await;
+    let platform = &house.platform;
+    platform.provision(&act(), NewTenant::named(acme()), key_of).await.unwrap();
+    let read = platform.tenant(&acme()).unwrap().revision;
+    let change = async |name: &str| {
+        let named = SettingsChange { display_name: Change::Set(name.into()), ..SettingsChange::default() };
+        let act = Act { expected: Some(vec![read]), ..act() };
+        platform.change_settings(&act, &acme(), named).await
+    };
+    let names: Vec<_> = (0..50).map(|n| n.to_string()).collect();
+    let outcomes = join_all(names.iter().map(|name| change(name))).await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(_) | Err(Refusal::Outdated))));
+}

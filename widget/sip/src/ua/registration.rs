@@ -85,6 +85,11 @@ impl Registrar {
         self.wanted == Wanted::Leaving
     }
 
+    /// The server takes these credentials no longer.
+    fn is_refused(&self) -> bool {
+        matches!(&self.shown, Registration::Reconnecting { failure, .. } if is_about_account(failure.kind))
+    }
+
     pub(super) fn deadline(&self) -> Option<Millis> {
         self.alarms.next()
     }
@@ -151,12 +156,14 @@ impl UserAgent {
         if self.registrar.wanted != Wanted::In {
             return;
         }
+        let refused = self.registrar.is_refused();
         self.registrar.wanted = Wanted::Leaving;
         self.registrar.registered = false;
         self.registrar.in_flight = false;
         self.registrar.alarms.clear(Alarm::Register);
         self.leave_calls(now);
-        if self.core.link.is_none() {
+        // Credentials that the server has refused do not take anything back; once more, they look like an attack.
+        if self.core.link.is_none() || refused {
             self.signed_out();
             return;
         }
@@ -354,10 +361,7 @@ impl UserAgent {
         let failure = Failure { kind, status: Some(status) };
         self.registrar.in_flight = false;
         self.registrar.registered = false;
-        let about_account = matches!(
-            kind,
-            FailureKind::WrongPassword | FailureKind::Forbidden | FailureKind::NotFound | FailureKind::BadConfiguration
-        );
+        let about_account = is_about_account(kind);
         if about_account && !self.registrar.ever {
             self.fail(failure, now);
             return;
@@ -550,4 +554,12 @@ fn has_no_room(response: &Response) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether only the person can help, by other credentials.
+fn is_about_account(kind: FailureKind) -> bool {
+    matches!(
+        kind,
+        FailureKind::WrongPassword | FailureKind::Forbidden | FailureKind::NotFound | FailureKind::BadConfiguration
+    )
 }

@@ -112,6 +112,25 @@ fn a_refresh_whose_nonce_grew_old_without_a_word_is_sent_again() {
     assert!(again.value(Header::Authorization).unwrap().contains("n1"));
 }
 
+/// The password was changed: what was right once is refused. A farewell by it would only be one more wrong answer.
+#[test]
+fn refused_credentials_are_not_used_to_sign_out() {
+    let mut stage = Stage::empty();
+    let first = first_register(&mut stage);
+    challenge(&mut stage, &first, r#"Digest realm="acme", nonce="n0""#);
+    stage.accept_register();
+    stage.wait_for(|output| matches!(output, Output::Send { .. }));
+    for nonce in ["n1", "n2"] {
+        let refresh = stage.request("REGISTER");
+        challenge(&mut stage, &refresh, &format!(r#"Digest realm="acme", nonce="{nonce}""#));
+    }
+    let said = |registration: &Registration| matches!(registration, Registration::Reconnecting { failure, .. } if failure.kind == FailureKind::WrongPassword);
+    stage.event(|event| matches!(event, Event::Registration(registration) if said(registration)).then_some(()));
+    stage.command(Command::Unregister);
+    stage.event(|event| matches!(event, Event::Registration(Registration::SignedOut)).then_some(()));
+    stage.sends_nothing();
+}
+
 #[test]
 fn proxy_and_registrar_are_both_answered_in_one_request() {
     let mut stage = Stage::empty();

@@ -4,8 +4,8 @@ use bitcall_sip::digest::{self, Algorithm};
 use bitcall_sip::ua::{self, Command, Millis};
 use bitcall_wire::number;
 use bitcall_wire::seam::{
-    Account, Call, CallState, Cause, Direction, Event, Hold, MediaAsk, OtherCalls, Registration, Secret, Snapshot,
-    ToPage,
+    Account, Call, CallState, Cause, Direction, Event, FailureCode, Hold, MediaAsk, OtherCalls, Registration, Secret,
+    Snapshot, ToPage,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -23,11 +23,14 @@ impl Board {
         if self.refuses(&account) {
             return self.turn_away(port);
         }
-        self.admit(port);
-        let Some(present) = self.account.as_ref().filter(|_| self.running) else {
+        if !self.running {
             self.start(account);
-            return;
-        };
+            // Before the page hears of it: a page that was signed in once would take the state of before for a sign-out.
+            self.show();
+            return self.admit(port);
+        }
+        self.admit(port);
+        let Some(present) = &self.account else { return };
         if self.leaving {
             // The sign-out that is under way is not meant for this one.
             return self.sign_out_for(Some(account));
@@ -77,12 +80,21 @@ impl Board {
         self.running
             && !self.leaving
             && self.proven
-            && !matches!(self.registration, Registration::Failed { .. })
+            && !self.doubted()
             && self
                 .account
                 .as_ref()
                 .is_some_and(|present| present.username == account.username && present.domain == account.domain)
             && !self.same_secret(account)
+    }
+
+    /// The server does not take the present secret any more: another one may be the right one.
+    fn doubted(&self) -> bool {
+        match &self.registration {
+            Registration::Failed { .. } => true,
+            Registration::Reconnecting { reason, .. } => reason.code == FailureCode::WrongPassword,
+            _ => false,
+        }
     }
 
     /// To this page alone it looks as if the server had refused it.

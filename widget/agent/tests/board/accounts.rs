@@ -60,6 +60,30 @@ fn a_wrong_password_does_not_disturb_a_registration_that_comes_back() {
 }
 
 #[test]
+fn when_the_server_refuses_what_was_right_another_password_may_be_tried() {
+    let mut desk = Desk::registered();
+    desk.registration(ua::Registration::Reconnecting {
+        failure: ua::Failure { kind: ua::FailureKind::WrongPassword, status: Some(401) },
+        retry_at: None,
+    });
+    desk.forget();
+    desk.sign_in(1, "the new one");
+    assert_eq!(desk.commands(), [Command::Unregister]);
+    desk.registration(ua::Registration::SignedOut);
+    assert_eq!(desk.starts().len(), 1);
+}
+
+/// A page that comes back to an agent that was born meanwhile must not take it for a sign-out.
+#[test]
+fn whoever_signs_in_never_hears_that_nobody_is() {
+    let mut desk = Desk::new();
+    desk.attach(1, "a");
+    let shown = desk.snapshots(1);
+    assert!(!shown.is_empty());
+    assert!(shown.iter().all(|snapshot| snapshot.registration == Registration::Connecting), "{shown:?}");
+}
+
+#[test]
 fn a_password_is_known_by_its_hash_too() {
     let ha1 = ha1(Algorithm::Md5, "101", "sip.test", "secret");
     let stored = Secret::Ha1 { realm: Some("sip.test".into()), ha1 };

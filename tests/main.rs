@@ -28,6 +28,7 @@ mod origins;
 mod provisioning;
 mod registration_is_true;
 mod reload_keeps_the_call;
+mod remembered;
 mod rig;
 mod serve_tls;
 mod several_tabs_one_registration;

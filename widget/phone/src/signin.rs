@@ -37,6 +37,13 @@ pub struct Stored {
     pub ha1: String,
 }
 
+impl Stored {
+    /// Whether this is about that person, with whatever secret.
+    pub fn is_of(&self, username: &str, domain: &str) -> bool {
+        self.username.eq_ignore_ascii_case(username) && self.domain.eq_ignore_ascii_case(domain)
+    }
+}
+
 /// How the phone begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {

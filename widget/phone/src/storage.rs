@@ -38,24 +38,33 @@ impl Store {
         }
     }
 
+    /// For this tab, and for later visits when `remember` says so. What was remembered of somebody else stays.
     pub fn keep_session(&self, stored: &Stored, remember: bool) {
         if let Some(storage) = session_storage() {
             storage.write(&self.key(SESSION), stored);
         }
-        if let Some(storage) = local() {
-            if remember {
-                storage.write(&self.key(REMEMBERED), stored);
-            } else {
-                storage.forget(&self.key(REMEMBERED));
-            }
+        if remember {
+            self.set(REMEMBERED, stored);
+        } else {
+            self.forget_remembered(|other| other.is_of(&stored.username, &stored.domain));
         }
     }
 
-    pub fn forget_session(&self) {
-        if let Some(storage) = session_storage() {
+    /// This tab's session, and what is remembered, as far as `whose` says yes: other
+    /// tabs may be signed in as other people, or with another secret.
+    pub fn forget_session(&self, whose: impl Fn(&Stored) -> bool) {
+        if let Some(storage) = session_storage()
+            && storage.read(&self.key(SESSION)).is_some_and(|stored| whose(&stored))
+        {
             storage.forget(&self.key(SESSION));
         }
-        if let Some(storage) = local() {
+        self.forget_remembered(whose);
+    }
+
+    fn forget_remembered(&self, whose: impl Fn(&Stored) -> bool) {
+        if self.get(REMEMBERED).is_some_and(|stored| whose(&stored))
+            && let Some(storage) = local()
+        {
             storage.forget(&self.key(REMEMBERED));
         }
     }

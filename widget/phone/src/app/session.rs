@@ -23,7 +23,7 @@ impl App {
             return;
         };
         self.prepare_form();
-        self.ui.form.remember.set(remembered);
+        self.ui.form.remember.set(remembered && matches!(start, Start::Restore(_)));
         match start {
             // Drawn while the agent connects.
             Start::Restore(credentials) => {
@@ -97,7 +97,7 @@ impl App {
             link.sign_out();
             link.close();
         }
-        self.with_tenant(|tenant| tenant.store.forget_session());
+        self.forget_person();
         self.forget_account();
         self.prepare_form();
         // Not by itself again: the person has just left.
@@ -263,7 +263,7 @@ impl App {
         );
         let fallback = self.fallback.borrow_mut().take_if(|_| may_be_outdated(reason.code));
         if reason.code == FailureCode::WrongPassword || fallback.is_some() {
-            self.with_tenant(|tenant| tenant.store.forget_session());
+            self.forget_refused();
             if let Some(fallback) = fallback {
                 self.sign_in(fallback);
                 return;
@@ -300,7 +300,7 @@ impl App {
     }
 
     fn signed_out_elsewhere(self: &Rc<Self>) {
-        self.with_tenant(|tenant| tenant.store.forget_session());
+        self.forget_person();
         self.forget_account();
         self.prepare_form();
         self.ui.form.refusal.set(Some("You signed out in another window.".to_owned()));
@@ -313,6 +313,24 @@ impl App {
                 link.close();
             }
         });
+    }
+
+    /// What the server has just refused must not be tried again by itself. What is
+    /// stored may be something else: of another tab, or of a time before a slip of the fingers.
+    fn forget_refused(&self) {
+        let refused = self.ui.signed_in_as.with_untracked(|who| who.as_ref().and_then(Credentials::storable));
+        if let Some(refused) = refused {
+            self.with_tenant(|tenant| tenant.store.forget_session(|stored| *stored == refused));
+        }
+    }
+
+    /// The person leaves: nothing of theirs stays.
+    fn forget_person(&self) {
+        if let Some(who) = self.ui.signed_in_as.get_clone_untracked() {
+            self.with_tenant(|tenant| {
+                tenant.store.forget_session(|stored| stored.is_of(&who.username, &who.domain));
+            });
+        }
     }
 
     fn forget_account(&self) {

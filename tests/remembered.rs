@@ -1,0 +1,54 @@
+//! Whom the device remembers, and what makes it forget.
+
+use crate::rig::bitcall::Bitcall;
+use crate::rig::browser::Browser;
+use crate::rig::desk::{Desk, page, signed_in_as};
+use crate::rig::host::Host;
+
+/// A wrong password in one tab is no reason to forget who signed in properly in another.
+#[tokio::test]
+async fn a_refusal_in_another_tab_forgets_nobody_else() {
+    let bitcall = Bitcall::demo().await;
+    let [who, other] = &bitcall.ready.extensions[..2] else { panic!("two extensions") };
+    let domain = &bitcall.ready.sip.domain;
+    let wrong = |username: &str| {
+        signed_in_as(username, domain, "not-it").replace("autologin' }", "autologin' }, sessionRestore: 'off'")
+    };
+    let host = Host::start([
+        ("/", page(&bitcall, "")),
+        ("/other", page(&bitcall, &wrong(&other.username))),
+        ("/same", page(&bitcall, &wrong(&who.username))),
+    ])
+    .await;
+    bitcall.allow(&host.origin()).await;
+    let browser = Browser::start(600).await;
+
+    let mut first = Desk::open(&browser, &host.url("/")).await;
+    first.phone.fill("textbox", "Username", &who.username).await;
+    first.phone.fill("textbox", "Password", &who.password).await;
+    first.phone.click("checkbox", "Keep me signed in on this device").await;
+    first.phone.click("button", "Sign in").await;
+    first.ready().await;
+
+    for path in ["/other", "/same"] {
+        let second = Desk::open(&browser, &host.url(path)).await;
+        second.phone.sees_in_any_case("wrong password").await;
+        second.page.close().await;
+    }
+    first.ready().await;
+    first.again().await;
+    first.ready().await;
+
+    // Another person signs in properly in this device's other tab, and leaves.
+    let second = Desk::open(&browser, &host.url("/other")).await;
+    second.phone.fill("textbox", "Password", &other.password).await;
+    second.phone.click("button", "Sign in").await;
+    second.ready().await;
+    second.page.close().await;
+
+    // A later visit: the device still knows the first.
+    first.page.close().await;
+    let later = Desk::open(&browser, &host.url("/")).await;
+    later.ready().await;
+    assert_eq!(later.event("registered", 1).await["username"], who.username);
+}

@@ -11,6 +11,7 @@ pub mod baresip;
 pub mod bitcall;
 pub mod browser;
 pub mod desk;
+pub mod faulty;
 pub mod host;
 pub mod http;
 pub mod kamailio;

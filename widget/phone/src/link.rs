@@ -259,7 +259,7 @@ impl Inner {
     /// Nobody else can say it. An agent that was only slow makes it good with its first snapshot.
     fn not_started(&self) {
         self.stuck.set(true);
-        let words = "The phone could not start. Reload the page.".to_owned();
+        let words = "The phone could not start. Try again, or reload the page.".to_owned();
         let reason = Failure { code: FailureCode::NotStarted, sip_code: None, words };
         let snapshot = Snapshot { registration: Registration::Failed { reason }, ..Snapshot::default() };
         (self.on_message)(ToPage::Snapshot { snapshot });

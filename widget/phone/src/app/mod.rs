@@ -292,7 +292,10 @@ impl App {
                 .with_untracked(|snapshot| matches!(snapshot.registration, Registration::Failed { .. }));
             let account = if given_up { self.account() } else { None };
             match account {
-                Some(account) => link.sign_in(account),
+                Some(account) => {
+                    self.ui.snapshot.update(|snapshot| snapshot.registration = Registration::Connecting);
+                    link.sign_in(account);
+                }
                 None => link.send(&ToAgent::Probe),
             }
         }

@@ -137,7 +137,8 @@ impl App {
                 }
             }
             Registration::Failed { reason } => {
-                self.signed_in.set(true);
+                // An agent that did not start has not said anything.
+                self.signed_in.set(reason.code != FailureCode::NotStarted);
                 if before != &snapshot.registration || self.ui.form.busy.get_untracked() {
                     self.failed(reason, focused(snapshot).is_some());
                 }

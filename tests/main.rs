@@ -25,6 +25,7 @@ mod matrix;
 mod microphone_comes_back;
 mod one_time_tokens;
 mod origins;
+mod pages_without_shared_worker;
 mod provisioning;
 mod registration_is_true;
 mod reload_keeps_the_call;

@@ -12,6 +12,7 @@
 
 mod attach;
 pub mod dom;
+mod instance;
 mod lock;
 
 use std::cell::{Cell, RefCell};
@@ -22,6 +23,7 @@ use bitcall_wire::seam::{
 };
 use js_sys::Reflect;
 use wasm_bindgen::JsCast;
+use wasm_bindgen_futures::spawn_local;
 use web_sys::{EventTarget, MessagePort};
 
 use crate::media::Media;
@@ -63,6 +65,8 @@ struct Inner {
     listeners: RefCell<Vec<Listener>>,
     heartbeat: RefCell<Option<Timer>>,
     lock: RefCell<Option<lock::Lock>>,
+    /// Where the agent lives in this page, which is then a device of its own.
+    instance: RefCell<Option<instance::Instance>>,
     /// Runs until the agent has said something.
     silence: RefCell<Option<Timer>>,
     /// The agent could not start: the next sign-in tries it afresh.
@@ -92,6 +96,7 @@ impl Link {
             listeners: RefCell::default(),
             heartbeat: RefCell::default(),
             lock: RefCell::default(),
+            instance: RefCell::default(),
             silence: RefCell::default(),
             stuck: Cell::new(false),
             alone: Cell::new(false),
@@ -135,7 +140,8 @@ impl Link {
             self.0.alone.set(false);
             return self.0.open();
         }
-        self.send(&ToAgent::SignIn { account: Box::new(account) });
+        let account = Box::new(self.0.as_this_page(account));
+        self.send(&ToAgent::SignIn { account });
     }
 
     /// Ends all calls and unregisters.
@@ -224,15 +230,24 @@ impl Inner {
         };
         let attachment = attach::Attachment::open(&self.place, !self.alone.get(), on_broken, on_message);
         let port = attachment.port().clone();
+        let shared = attachment.is_shared();
         *self.attachment.borrow_mut() = Some(attachment);
         attach::post(&port, &ToAgent::Attach { page: self.page.clone(), visible: dom::visible() });
-        if let Some(account) = self.account.borrow().clone() {
-            attach::post(&port, &ToAgent::SignIn { account: Box::new(account) });
+        if shared {
+            self.enter(port);
+        } else {
+            let weak = weak.clone();
+            let place = self.place.clone();
+            spawn_local(async move {
+                let instance = instance::Instance::take(&place.name).await;
+                if let Some(link) = weak.upgrade()
+                    && link.attachment.borrow().as_ref().is_some_and(|now| *now.port() == port)
+                {
+                    *link.instance.borrow_mut() = Some(instance);
+                    link.enter(port);
+                }
+            });
         }
-        for message in self.early.borrow_mut().drain(..) {
-            attach::post(&port, &message);
-        }
-        *self.port.borrow_mut() = Some(port);
         *self.lock.borrow_mut() = lock::Lock::hold(&format!("bitcall-page:{}", self.page), {
             let weak = weak.clone();
             move || {
@@ -256,6 +271,25 @@ impl Inner {
         }));
     }
 
+    /// Signs in, and says what was to be said before.
+    fn enter(&self, port: MessagePort) {
+        if let Some(account) = self.account.borrow().clone() {
+            let account = Box::new(self.as_this_page(account));
+            attach::post(&port, &ToAgent::SignIn { account });
+        }
+        for message in self.early.borrow_mut().drain(..) {
+            attach::post(&port, &message);
+        }
+        *self.port.borrow_mut() = Some(port);
+    }
+
+    fn as_this_page(&self, mut account: Account) -> Account {
+        if let Some(instance) = &*self.instance.borrow() {
+            account.instance_id = instance.id(&account.instance_id);
+        }
+        account
+    }
+
     /// Nobody else can say it. An agent that was only slow makes it good with its first snapshot.
     fn not_started(&self) {
         self.stuck.set(true);
@@ -270,10 +304,13 @@ impl Inner {
     }
 
     fn leave(self: &Rc<Self>) {
-        self.send(&ToAgent::Detach);
+        if let Some(attachment) = &*self.attachment.borrow() {
+            attach::post(attachment.port(), &ToAgent::Detach);
+        }
         *self.heartbeat.borrow_mut() = None;
         *self.silence.borrow_mut() = None;
         *self.lock.borrow_mut() = None;
+        *self.instance.borrow_mut() = None;
         *self.port.borrow_mut() = None;
         *self.attachment.borrow_mut() = None;
     }

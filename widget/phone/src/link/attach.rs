@@ -27,6 +27,7 @@ type OnBroken = Rc<dyn Fn()>;
 /// An open port and what keeps it going.
 pub struct Attachment {
     port: MessagePort,
+    shared: bool,
     _messages: Listener,
     /// Loading of the agent's script, or its failure.
     _loading: Vec<Listener>,
@@ -44,8 +45,9 @@ impl Attachment {
         on_message: impl Fn(ToPage) + 'static,
     ) -> Attachment {
         let on_broken: OnBroken = Rc::new(on_broken);
-        let shared = if may_share { shared(place, &on_broken) } else { None };
-        let (port, loading) = shared.unwrap_or_else(|| in_page(place, &on_broken));
+        let worker = if may_share { shared(place, &on_broken) } else { None };
+        let shared = worker.is_some();
+        let (port, loading) = worker.unwrap_or_else(|| in_page(place, &on_broken));
         let messages = Listener::new(&port, "message", move |event| {
             let Some(data) = event.dyn_ref::<MessageEvent>().map(MessageEvent::data) else {
                 return;
@@ -61,11 +63,16 @@ impl Attachment {
         port.start();
         // Before all else: whose agent it is.
         let _ = port.post_message(&JsValue::from_str(&place.name));
-        Attachment { port, _messages: messages, _loading: loading }
+        Attachment { port, shared, _messages: messages, _loading: loading }
     }
 
     pub fn port(&self) -> &MessagePort {
         &self.port
+    }
+
+    /// False where the agent runs in this page, for this page alone.
+    pub fn is_shared(&self) -> bool {
+        self.shared
     }
 }
 

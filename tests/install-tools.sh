@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 packaging/install.sh \
     chromium chromium-driver \
     kamailio kamailio-websocket-modules kamailio-tls-modules rtpengine-daemon \
-    sip-tester baresip-core \
+    sip-tester baresip-core coturn \
     nginx-light \
     python3-venv \
     util-linux

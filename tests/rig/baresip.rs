@@ -123,6 +123,28 @@ impl Baresip {
         .await;
     }
 
+    /// Waits until nothing of a tone of `hz` arrives any more: the last half second has none of it, or no
+    /// packets came for a second.
+    pub async fn hears_no_more(&self, hz: u32) {
+        let mut since = tokio::time::Instant::now();
+        let mut length = 0;
+        until(&format!("baresip to hear no more of {hz} Hz"), async || {
+            let (samples, rate) = self.recording().and_then(|f| sound::read_wav(&f)).unwrap_or_default();
+            if samples.len() != length {
+                length = samples.len();
+                since = tokio::time::Instant::now();
+            }
+            let half = usize::try_from(rate / 2).unwrap();
+            let share = samples.last_chunk_of(half).map_or(0.0, |last| sound::share_at(last, rate, f64::from(hz)));
+            if share < 0.01 || since.elapsed().as_secs_f64() > 1.0 {
+                Ok(())
+            } else {
+                Err(format!("{share} of the energy"))
+            }
+        })
+        .await;
+    }
+
     /// Waits until baresip has decoded this digit (and no other one first).
     pub async fn hears_digit(&mut self, digit: &str) {
         let event = self.event("CALL_DTMF_START").await;

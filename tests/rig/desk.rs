@@ -15,6 +15,9 @@ for (const name of ['callStarted', 'callIncoming', 'callAnswered', 'callEnded', 
   BitcallWebphone.on(name, (payload) => heard.push([name, payload]));
 window.faults = [];";
 
+/// A page without a phone.
+const ELSEWHERE: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>Elsewhere</title><h1>Elsewhere</h1>";
+
 pub struct Desk {
     /// The customer's page.
     pub page: View,
@@ -89,8 +92,8 @@ impl Desk {
     }
 }
 
-/// Bitcall whose demo tenant uses Kamailio as its SIP server, a customer's page for
-/// subscriber 1, and a browser whose microphone hears [`Office::TONE`].
+/// Bitcall whose demo tenant uses Kamailio as its SIP server, a customer's page `/` for
+/// subscriber 1 and one `/elsewhere` without a phone, and a browser whose microphone hears [`Office::TONE`].
 pub struct Office {
     pub bitcall: Bitcall,
     pub kamailio: Kamailio,
@@ -111,7 +114,7 @@ impl Office {
         let bitcall = Bitcall::demo().await;
         let (username, password) = Kamailio::subscriber(1);
         let fields = signed_in_as(&username, Kamailio::DOMAIN, &password);
-        let host = Host::start([("/", page(&bitcall, &fields))]).await;
+        let host = Host::start([("/", page(&bitcall, &fields)), ("/elsewhere", ELSEWHERE.to_owned())]).await;
         let mut change = json!({
             "origins": { "allowedOrigins": [host.origin()] },
             "sip": { "domain": Kamailio::DOMAIN },

@@ -10,6 +10,7 @@
 pub mod baresip;
 pub mod bitcall;
 pub mod browser;
+pub mod coturn;
 pub mod desk;
 pub mod faulty;
 pub mod host;
@@ -21,4 +22,5 @@ pub mod sipp;
 pub mod sound;
 pub mod tap;
 pub mod view;
+pub mod voice;
 pub mod wait;

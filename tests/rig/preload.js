@@ -1,5 +1,5 @@
 // Runs before every document's own scripts, in every frame. It only watches:
-// which connections exist, what they carry, what is played. The one thing it
+// which connections exist, what they carry, what is played, which tones sound. The one thing it
 // changes is the microphone's clean-up, which would remove a pure tone as noise.
 () => {
   if (window.__rig) return;
@@ -40,6 +40,16 @@
       source.set.call(this, stream);
     },
   });
+
+  // Tones that the page makes by itself: how many began, how many are not over.
+  const tones = { begun: 0, sounding: 0 };
+  const begin = AudioScheduledSourceNode.prototype.start;
+  AudioScheduledSourceNode.prototype.start = function (...when) {
+    tones.begun += 1;
+    tones.sounding += 1;
+    this.addEventListener('ended', () => (tones.sounding -= 1));
+    return begin.apply(this, when);
+  };
 
   const send = WebSocket.prototype.send;
   WebSocket.prototype.send = function (data) {
@@ -101,6 +111,7 @@
     value: {
       connections,
       sent,
+      tones,
       hear: () =>
         Promise.all(connections.filter((c) => c.signalingState !== 'closed').map(report)),
     },

@@ -97,6 +97,26 @@ impl Sipp {
             .await
     }
 
+    /// Lets a scenario go on that waits for a MESSAGE within its call.
+    pub async fn goes_on(&self) {
+        let invite = self.receives(&["INVITE sip:"]).await;
+        let call = invite.lines().find_map(|line| line.strip_prefix("Call-ID: ")).unwrap().trim();
+        let (port, turn) = (self.number.trim_start_matches('0'), self.received(&["MESSAGE sip:"]).len() + 1);
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let own = socket.local_addr().unwrap();
+        let message = format!(
+            "MESSAGE sip:far@127.0.0.1:{port} SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bKgo{turn}\r\n\
+             From: <sip:test@{own}>;tag=go\r\nTo: <sip:far@127.0.0.1:{port}>\r\nCall-ID: {call}\r\n\
+             CSeq: {turn} MESSAGE\r\nContent-Length: 0\r\n\r\n"
+        );
+        socket.send_to(message.as_bytes(), format!("127.0.0.1:{port}")).unwrap();
+        until("sipp to go on", async || match self.received(&["MESSAGE sip:"]).len() {
+            n if n >= turn => Ok(()),
+            _ => Err(self.messages()),
+        })
+        .await;
+    }
+
     /// Waits for the scenario's end and fails the test unless all went as written.
     pub async fn succeeds(mut self) {
         let status = until("sipp's scenario to end", async || {

@@ -255,6 +255,18 @@ impl View {
         done.reload(self.context.clone(), false, Some(ReadinessState::Complete)).await.unwrap();
     }
 
+    /// Leaves for another address in the same window.
+    pub async fn goes_to(&self, url: &str) {
+        let done = self.bidi.browsing_context();
+        done.navigate(self.context.clone(), url, Some(ReadinessState::Complete)).await.unwrap();
+    }
+
+    /// The browser's "Back" button.
+    pub async fn goes_back(&self) {
+        let back = json!({ "context": self.context.as_str(), "delta": -1 });
+        self.bidi.send_raw("browsingContext.traverseHistory", back).await.unwrap();
+    }
+
     pub async fn close(self) {
         self.bidi.browsing_context().close(self.context).await.unwrap();
     }
@@ -281,6 +293,19 @@ impl View {
             if before.received > 0 && grows && right && now.plays && now.sent > 0 { Ok(now.clone()) } else { Err(seen) }
         })
         .await
+    }
+
+    /// Of several calls: waits until the one that brings a tone of `hz` is heard, and no other.
+    pub async fn hears_only(&self, hz: u32) {
+        until(&format!("{hz} Hz and nothing else to be heard"), async || {
+            let all = self.heard().await?;
+            let audible: Vec<&Heard> = all.iter().filter(|h| h.plays && h.pitch > 0.0).collect();
+            match audible.as_slice() {
+                [one] if (one.pitch - f64::from(hz)).abs() < 15.0 => Ok(()),
+                _ => Err(format!("{all:?}")),
+            }
+        })
+        .await;
     }
 
     /// Waits until nothing audible arrives any more, for a second on end.

@@ -1,0 +1,30 @@
+//! "Back" brings a phone that works, out of the browser's cache of whole pages.
+
+use crate::rig::baresip::Baresip;
+use crate::rig::desk::Office;
+
+/// The page's state is the one it was left with; what became of the server meanwhile it has to find out.
+#[tokio::test]
+async fn a_page_that_comes_back_tells_the_truth_and_can_call() {
+    let mut office = Office::open().await;
+    let desk = office.desk().await;
+    desk.page.eval("addEventListener('pageshow', (event) => (window.kept = event.persisted))").await;
+
+    desk.page.goes_to(&office.host.url("/elsewhere")).await;
+    office.kamailio.stop();
+    desk.page.goes_back().await;
+    // Nothing of the phone keeps the host's page out of the cache.
+    desk.page.until("window.kept").await;
+    desk.page.until("!BitcallWebphone.isRegistered()").await;
+    office.kamailio.start_again().await;
+    desk.page.until("BitcallWebphone.isRegistered()").await;
+
+    // By the loader: the driver does not find the frames of a page that comes out of the cache.
+    let mut far = Baresip::start(&office.kamailio, 3, 900, true).await;
+    desk.page.eval("BitcallWebphone.call('agent3')").await;
+    far.hears(Office::TONE).await;
+    desk.page.eval("BitcallWebphone.hangup()").await;
+    far.event("CALL_CLOSED").await;
+    desk.event("callEnded", 1).await;
+    assert_eq!(desk.events("callEnded").await.len(), 1);
+}

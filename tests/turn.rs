@@ -1,0 +1,57 @@
+//! A tenant's TURN server is used: for people whose network lets nothing else through.
+
+use serde_json::json;
+
+use crate::rig::coturn::Coturn;
+use crate::rig::desk::Office;
+use crate::rig::sipp::Sipp;
+use crate::rig::tap::Tap;
+
+/// No switch of the browser closes a network, so this stands for one: only relayed candidates are used.
+const RELAY_ONLY: &str = "() => {
+    const Connection = window.RTCPeerConnection;
+    window.RTCPeerConnection = new Proxy(Connection, {
+        construct: (target, [options, ...rest], newTarget) =>
+            Reflect.construct(target, [{ ...options, iceTransportPolicy: 'relay' }, ...rest], newTarget),
+    });
+}";
+
+#[tokio::test]
+async fn the_offer_names_a_relay_and_the_sound_goes_through_it() {
+    let turn = Coturn::start().await;
+    let office = Office::open_with(&[], json!({ "iceServers": turn.ice_servers() })).await;
+    let tap = Tap::start(&office.kamailio.ws()).await;
+    office.bitcall.patch(json!({ "wss": tap.url() })).await;
+
+    // With every way open, the relay is offered beside them.
+    let desk = office.desk().await;
+    let far = Sipp::called(&office.kamailio, "answer").await;
+    desk.dial(&far.number).await;
+    desk.phone.hears(Office::TONE).await;
+    assert!(relay(&tap).is_some_and(|port| turn.relays(port)), "{:#?}\n{}", invite(&tap), turn.log());
+    desk.phone.click("button", "Hang up").await;
+    far.succeeds().await;
+    desk.page.close().await;
+
+    office.browser.bidi().script().add_preload_script(RELAY_ONLY).await.unwrap();
+    let desk = office.desk().await;
+    let far = Sipp::called(&office.kamailio, "answer").await;
+    desk.dial(&far.number).await;
+    desk.phone.hears(Office::TONE).await;
+    assert!(!invite(&tap).contains("typ host"), "{}", invite(&tap));
+    desk.phone.click("button", "Hang up").await;
+    far.succeeds().await;
+}
+
+/// The newest INVITE on the wire.
+fn invite(tap: &Tap) -> String {
+    let mut invites = tap.frames().into_iter().map(|frame| frame.text);
+    invites.rfind(|text| text.starts_with("INVITE ")).unwrap_or_default()
+}
+
+/// The port of the relayed candidate in it (RFC 8839 section 5.1).
+fn relay(tap: &Tap) -> Option<u16> {
+    let invite = invite(tap);
+    let line = invite.lines().find(|line| line.starts_with("a=candidate:") && line.contains(" typ relay"))?;
+    line.split(' ').nth(5)?.parse().ok()
+}

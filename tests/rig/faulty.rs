@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::bitcall::Bitcall;
 
-/// What happens to the agent's WebAssembly module.
+/// What happens to the WebAssembly module of phone and agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     None,
@@ -65,7 +65,7 @@ impl Drop for Faulty {
 
 async fn answer(request: Request, theirs: &str, ours: &str, fault: Fault) -> Response {
     let path = request.uri().to_string();
-    if path.contains("/agent-") && path.contains(".wasm") {
+    if path.contains("/bitcall-") && path.contains(".wasm") {
         let refused = StatusCode::NOT_FOUND.into_response();
         match fault {
             Fault::GoneForWorkers if by_worker(request.headers()) => return refused,

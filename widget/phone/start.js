@@ -8,7 +8,20 @@ try {
 } catch {
   // The page runs the agent itself, later.
 }
-const { default: load, start } = await import('./{{bitcall.js}}');
-await load({ module_or_path: code });
-if (document.readyState === 'loading') await new Promise((parsed) => addEventListener('DOMContentLoaded', parsed));
-start();
+try {
+  const { default: load, start } = await import('./{{bitcall.js}}');
+  await load({ module_or_path: code });
+  if (document.readyState === 'loading') await new Promise((parsed) => addEventListener('DOMContentLoaded', parsed));
+  start();
+} catch (error) {
+  // There is no phone that could say it.
+  console.error('bitcall: the phone cannot start:', error);
+  const make = (tag, fields) => Object.assign(document.createElement(tag), fields);
+  const words = make('p', { className: 'lead', role: 'alert', textContent: 'The phone could not start.' });
+  const again = make('button', { className: 'primary', type: 'button', textContent: 'Try again' });
+  again.addEventListener('click', () => location.reload());
+  const entrance = make('main', { className: 'entrance' });
+  entrance.append(words, again);
+  document.getElementById('skeleton')?.replaceChildren(entrance);
+  document.getElementById('skeleton')?.removeAttribute('aria-hidden');
+}

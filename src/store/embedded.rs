@@ -8,6 +8,7 @@
 //! the writer.
 
 use std::io::ErrorKind;
+use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -93,6 +94,31 @@ impl Store for Embedded {
                     break;
                 }
                 found.push((key.value().to_owned(), record(value.value())));
+            }
+            Ok(found)
+        })
+    }
+
+    fn keys<'a>(
+        &'a self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<String>, Error>> {
+        let prefix = prefix.to_owned();
+        let after = after.map(str::to_owned);
+        self.read(move |table| {
+            let from = match after.as_deref() {
+                Some(after) if after >= prefix.as_str() => Bound::Excluded(after),
+                _ => Bound::Included(prefix.as_str()),
+            };
+            let mut found = Vec::new();
+            for entry in table.range::<&str>((from, Bound::Unbounded))?.take(limit) {
+                let (key, _) = entry?;
+                if !key.value().starts_with(&prefix) {
+                    break;
+                }
+                found.push(key.value().to_owned());
             }
             Ok(found)
         })
@@ -267,6 +293,17 @@ mod tests {
         assert_eq!(found, [("a/1".to_owned(), one.clone())]);
         assert_eq!(store.get("a/1").await.unwrap(), Some(one));
         assert_eq!(store.get("a/2").await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn keys_are_paged_in_their_order_within_their_prefix() {
+        let (_directory, store) = store();
+        let batch = ["a/1", "a/2", "a/3", "b/1"].into_iter().fold(Batch::new(), |batch, key| batch.put(key, vec![]));
+        store.commit(batch).await.unwrap();
+        assert_eq!(store.keys("a/", None, 2).await.unwrap(), ["a/1", "a/2"]);
+        assert_eq!(store.keys("a/", Some("a/2"), 2).await.unwrap(), ["a/3"]);
+        assert_eq!(store.keys("a/", Some("a/3"), 2).await.unwrap(), [""; 0]);
+        assert_eq!(store.keys("b/", Some("a/3"), 2).await.unwrap(), ["b/1"]);
     }
 
     #[tokio::test]

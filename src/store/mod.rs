@@ -33,6 +33,10 @@ pub trait Store: Send + Sync + 'static {
     /// All records whose key starts with `prefix`, in key order.
     fn scan<'a>(&'a self, prefix: &str) -> BoxFuture<'a, Result<Vec<(String, Record)>, Error>>;
 
+    /// The keys that start with `prefix` and come after `after`, in their order, at most `limit`.
+    fn keys<'a>(&'a self, prefix: &str, after: Option<&str>, limit: usize)
+    -> BoxFuture<'a, Result<Vec<String>, Error>>;
+
     /// Applies the whole batch or nothing of it. Once it answers `Ok` the
     /// batch survives the loss of power.
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Revision, Error>>;

@@ -87,9 +87,9 @@ fn operation(endpoint: &Endpoint, data: &Value) -> Value {
 }
 
 fn path_parameters(path: &str) -> impl Iterator<Item = Value> {
-    path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).map(
-        |name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } }),
-    )
+    path.split('/')
+        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": super::plans::part_schema(name) }))
 }
 
 fn request_headers(endpoint: &Endpoint) -> Vec<Value> {

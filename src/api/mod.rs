@@ -5,6 +5,7 @@
 //! The command line uses the same router, over the control socket or in process.
 
 mod access;
+mod admin;
 mod answer;
 mod auth;
 mod body;
@@ -15,9 +16,11 @@ mod error;
 mod extensions;
 mod form;
 mod keys;
+mod plans;
 mod repeat;
 mod settings;
 mod tenants;
+mod transport;
 mod version;
 mod views;
 mod webphone;
@@ -59,8 +62,16 @@ pub fn router(platform: Platform, access: Access) -> Router {
 
 /// Every route whose request and answer are JSON.
 pub fn endpoints() -> Vec<Endpoint> {
-    let rooms =
-        [tenants::endpoints(), keys::endpoints(), extensions::endpoints(), webphone::endpoints(), auth::endpoints()];
+    let rooms = [
+        tenants::endpoints(),
+        keys::endpoints(),
+        extensions::endpoints(),
+        webphone::endpoints(),
+        auth::endpoints(),
+        admin::endpoints(),
+        plans::endpoints(),
+        transport::endpoints(),
+    ];
     rooms.into_iter().flatten().collect()
 }
 

@@ -1,13 +1,13 @@
 //! The sections of a tenant's settings as requests write them, and what each value may be.
 
-use bitcall_wire::config::{IceServer, ThemeStart};
+use bitcall_wire::config::ThemeStart;
 use serde_json::{Value, json};
 use url::Url;
 
 use super::form::{
     Described, Form, Kind, Wrong, boolean, checked, choice, fields, line, list, one_or_many, parsed, secret,
 };
-use crate::tenancy::{Change, Invalid, OriginPattern, SettingsChange};
+use crate::tenancy::{Change, IceEntry, Invalid, OriginPattern, SettingsChange, TransportChange};
 
 /// The sections of `PATCH /api/tenant/config`.
 pub fn settings(form: &mut Form) -> Option<SettingsChange> {
@@ -36,6 +36,17 @@ pub fn settings(form: &mut Form) -> Option<SettingsChange> {
         });
         change.cookie_mode = form.change("cookieMode", choice(&["isolated"]));
     });
+    let transport = transport(form);
+    change.sip_domain = transport.sip_domain;
+    change.dtmf = transport.dtmf;
+    change.wss = transport.wss;
+    change.ice_servers = transport.ice_servers;
+    Some(change)
+}
+
+/// How phones reach their SIP server; of a tenant, and of the platform.
+pub fn transport(form: &mut Form) -> TransportChange {
+    let mut change = TransportChange::default();
     form.section("sip", |form| {
         change.sip_domain = form.change("domain", checked(sip_domain_schema, sip_domain));
         // An older name, which counts where the right one is not given.
@@ -47,7 +58,7 @@ pub fn settings(form: &mut Form) -> Option<SettingsChange> {
     });
     change.wss = form.change("wss", one_or_many(checked(wss_schema, wss_address), MAX_SERVERS));
     change.ice_servers = form.change("iceServers", list(fields(ice_server), 0..=MAX_SERVERS));
-    Some(change)
+    change
 }
 
 /// A list of origins, each once.
@@ -149,25 +160,53 @@ fn wss_schema() -> Value {
     })
 }
 
-pub fn ice_server(form: &mut Form) -> Option<IceServer> {
+/// One ICE server: a relay has credentials or the secret that it shares with this server (coturn's
+/// `use-auth-secret`), from which each phone's are made; another server needs neither.
+pub fn ice_server(form: &mut Form) -> Option<IceEntry> {
     let urls = form.required("urls", one_or_many(checked(ice_schema, ice_address), MAX_SERVERS));
     let username = form.optional("username", line(MAX_URL));
     let credential = form.optional("credential", secret());
+    let secret = form.optional("secret", line(MAX_SECRET));
     form.rule(|| {
+        let (text, nothing) = (json!({ "type": "string" }), json!({ "type": "null" }));
+        let stun_only = one_or_many(checked(stun_schema, ice_address), MAX_SERVERS).schema();
         json!({ "anyOf": [
-            { "properties": { "urls": one_or_many(checked(stun_schema, ice_address), MAX_SERVERS).schema() } },
+            { "properties": { "urls": stun_only, "secret": nothing } },
             {
-                "properties": { "username": { "type": "string" }, "credential": { "type": "string" } },
+                "properties": { "username": text, "credential": text, "secret": nothing },
                 "required": ["username", "credential"],
+            },
+            {
+                "properties": { "username": nothing, "credential": nothing, "secret": text },
+                "required": ["secret"],
             },
         ] })
     });
     let urls = urls?;
     let relays = urls.iter().any(|url| url.starts_with("turn"));
-    if relays && (username.is_none() || credential.is_none()) {
-        form.fault("credential", "is missing: turn servers need username and credential");
+    if secret.is_some() && (username.is_some() || credential.is_some()) {
+        form.fault("secret", "stands instead of username and credential, not beside them");
+    } else if relays && secret.is_none() && (username.is_none() || credential.is_none()) {
+        form.fault("credential", "is missing: turn servers need username and credential, or secret");
     }
-    Some(IceServer { urls, username, credential })
+    Some(IceEntry { urls, username, credential, secret })
+}
+
+fn stun_schema() -> Value {
+    ice_pattern("stuns?", "stun:stun.example.com:3478")
+}
+
+fn ice_schema() -> Value {
+    ice_pattern("(stuns?|turns?)", "turn:turn.example.com:3478?transport=udp")
+}
+
+fn ice_pattern(schemes: &str, example: &str) -> Value {
+    json!({
+        "type": "string",
+        "maxLength": MAX_URL,
+        "pattern": format!("^{schemes}:{HOST}(:[1-9][0-9]{{0,3}})?([?]transport=(udp|tcp))?$"),
+        "examples": [example],
+    })
 }
 
 fn ice_address(text: String) -> Result<String, Invalid> {
@@ -178,24 +217,11 @@ fn ice_address(text: String) -> Result<String, Invalid> {
     }
 }
 
-fn ice_schema() -> Value {
-    json!({
-        "type": "string",
-        "maxLength": MAX_URL,
-        "pattern": format!("^(stuns?|turns?):{HOST}(:[1-9][0-9]{{0,3}})?([?]transport=(udp|tcp))?$"),
-        "examples": ["stun:stun.example.com:3478"],
-    })
-}
-
-/// Of a server that needs no credentials.
-fn stun_schema() -> Value {
-    json!({ "type": "string", "pattern": "^stuns?:" })
-}
-
 /// Labels that every check accepts; an address could also be written otherwise.
 const LABEL: &str = "[a-z]([a-z0-9]{0,20})";
 const HOST: &str = r"[a-z][a-z0-9]{0,20}(\.[a-z][a-z0-9]{0,20}){1,4}";
 pub const MAX_NAME: usize = 80;
 const MAX_URL: usize = 2048;
+const MAX_SECRET: usize = 256;
 const MAX_ORIGINS: usize = 100;
 const MAX_SERVERS: usize = 8;

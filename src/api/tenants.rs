@@ -1,4 +1,4 @@
-//! Tenants: made, read, changed, listed.
+//! Tenants as the operator's panel makes, reads and changes them.
 
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -7,10 +7,10 @@ use super::access::Audience;
 use super::code::Code;
 use super::endpoint::{Call, Done, Endpoint, done, nothing};
 use super::error::ApiError;
-use super::form::{Described, Form, count, line, parsed, switch, text};
+use super::form::{Described, Form, choice, line, parsed, text};
 use super::settings::{MAX_NAME, Origins, settings};
-use super::views::{NewTenantView, Profile, TenantLine, TenantList};
-use crate::tenancy::{NewTenant, SettingsChange, TenantId};
+use super::views::{NewTenantView, Profile};
+use crate::tenancy::{NewTenant, PlanChange, SettingsChange, TenantId};
 
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
@@ -23,7 +23,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             provision,
         )
         .creates()
-        .refuses(&[Code::TenantExists, Code::TenantIdTaken, Code::StoreUnavailable]),
+        .refuses(&[Code::TenantExists, Code::TenantIdTaken, Code::PlanRetired, Code::StoreUnavailable]),
         Endpoint::of_tenant(
             Method::GET,
             "/api/tenant",
@@ -41,7 +41,15 @@ pub fn endpoints() -> Vec<Endpoint> {
         )
         .versioned()
         .refuses(&[Code::NotEntitled, Code::StoreUnavailable]),
-        Endpoint::new(Method::GET, "/api/admin/tenants", Audience::Admin, "List and search tenants", search, list),
+        Endpoint::of_tenant(
+            Method::PATCH,
+            "/api/tenant/plan",
+            "Tell a tenant's plan and how it stands with billing; its rights follow at once",
+            plan_change,
+            change_plan,
+        )
+        .versioned()
+        .refuses(&[Code::PlanRetired, Code::StoreUnavailable]),
     ]
 }
 
@@ -75,34 +83,15 @@ async fn change(call: Call, (id, change): (TenantId, SettingsChange)) -> Result<
     Ok(done(Profile::of(&live, &call.state.platform)).version(live.revision))
 }
 
-struct Search {
-    q: String,
-    enabled: Option<bool>,
-    limit: usize,
-    offset: usize,
+fn plan_change(form: &mut Form) -> Option<PlanChange> {
+    let plan_id = form.required("planId", text());
+    let status = form.optional("status", choice(PLAN_STATUSES));
+    Some(PlanChange { plan_id: Some(plan_id?), status })
 }
 
-/// `q` is looked for in id and display name; `limit` and `offset` cut out a page.
-fn search(form: &mut Form) -> Option<Search> {
-    let size = |number| usize::try_from(number).unwrap_or(usize::MAX);
-    Some(Search {
-        q: form.optional("q", text()).unwrap_or_default().to_lowercase(),
-        enabled: form.optional("enabled", switch()),
-        limit: form.optional("limit", count(1..=MAX_PAGE)).map_or(DEFAULT_PAGE, size),
-        offset: form.optional("offset", count(0..=u64::from(u32::MAX))).map_or(0, size),
-    })
-}
-
-async fn list(call: Call, search: Search) -> Result<Done<TenantList>, ApiError> {
-    let platform = &call.state.platform;
-    let mut found = platform.tenants();
-    found.retain(|live| {
-        search.enabled.is_none_or(|enabled| live.tenant.enabled == enabled)
-            && (live.tenant.id.as_str().contains(&search.q) || live.name().to_lowercase().contains(&search.q))
-    });
-    let page = found.iter().skip(search.offset).take(search.limit);
-    let tenants = page.map(|live| TenantLine::from(live.as_ref())).collect();
-    Ok(done(TenantList { tenants, total: found.len() }))
+async fn change_plan(call: Call, (id, change): (TenantId, PlanChange)) -> Result<Done<Profile>, ApiError> {
+    let live = call.state.platform.change_plan(&call.act, &id, change).await?;
+    Ok(done(Profile::of(&live, &call.state.platform)).version(live.revision))
 }
 
 impl Described for TenantId {
@@ -116,5 +105,5 @@ pub fn tenant_id_schema() -> Value {
 }
 
 pub const MAX_LABEL: usize = 80;
-const DEFAULT_PAGE: usize = 100;
-const MAX_PAGE: u64 = 1000;
+/// In the words of the billing services.
+pub const PLAN_STATUSES: &[&str] = &["active", "trialing", "past_due", "paused", "canceled"];

@@ -1,15 +1,20 @@
 //! What the API shows of the model: one struct per answer, with all fields of
 //! the contract, also where they are null.
 
+mod admin;
 pub mod auth;
+mod plans;
 
-use bitcall_wire::config::{Behavior, Branding, Capabilities, Features};
+use bitcall_wire::config::{Behavior, Branding, Capabilities, Features, Sip};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
+pub use admin::{DeletedTenant, EnabledTenant, TenantRecord, TransportDefaultsView};
+pub use plans::{CataloguePlan, PlanList, RemovedPlan};
+
 use crate::tenancy::{
-    ApiKeyMeta, CatalogueStatus, Effective, Entitlements, Extension, Interval, Live, PlanStatus, Platform, Provisioned,
-    Timestamp, Transport,
+    ApiKeyMeta, CatalogueStatus, Effective, Entitlements, Extension, IceEntry, Interval, Live, PlanStatus, Platform,
+    Price, Provisioned, Timestamp, Transport, TransportMode,
 };
 
 /// `GET /api/tenant`: effective values, and the tenant's own where it is the only one to set them.
@@ -26,9 +31,48 @@ pub struct Profile {
     capabilities: Capabilities,
     features: Features,
     behavior: Behavior,
-    transport: Transport,
+    transport: TransportView,
     created_at: Moment,
     updated_at: Moment,
+}
+
+/// How a tenant's phones reach their SIP server.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct TransportView {
+    mode: TransportMode,
+    sip: Sip,
+    wss: Vec<String>,
+    ice_servers: Vec<IceView>,
+}
+
+impl From<Transport> for TransportView {
+    fn from(transport: Transport) -> Self {
+        let Transport { mode, sip, wss, ice_servers } = transport;
+        Self { mode, sip, wss, ice_servers: ice_servers.into_iter().map(IceView::from).collect() }
+    }
+}
+
+/// An ICE server as its owner sees it again: secrets are never shown.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct IceView {
+    urls: Vec<String>,
+    username: Option<String>,
+    has_credential: bool,
+    /// Whether each phone gets short-lived credentials of its own, made from a secret.
+    has_secret: bool,
+}
+
+impl From<IceEntry> for IceView {
+    fn from(entry: IceEntry) -> Self {
+        Self {
+            urls: entry.urls,
+            username: entry.username,
+            has_credential: entry.credential.is_some(),
+            has_secret: entry.secret.is_some(),
+        }
+    }
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -36,6 +80,7 @@ pub struct Profile {
 struct ProfilePlan {
     plan_id: String,
     status: PlanStatus,
+    /// In effect: those of the plan, or of the default one while `status` is `paused` or `canceled`.
     entitlements: Entitlements,
 }
 
@@ -67,7 +112,7 @@ impl Profile {
             plan: ProfilePlan {
                 plan_id: tenant.plan_id.clone(),
                 status: tenant.plan_status,
-                entitlements: prepared.plan.entitlements.clone(),
+                entitlements: prepared.rights.clone(),
             },
             branding,
             domains: Domains::default(),
@@ -76,7 +121,7 @@ impl Profile {
             capabilities,
             features,
             behavior,
-            transport,
+            transport: transport.into(),
             created_at: Moment(tenant.created_at),
             updated_at: Moment(tenant.updated_at),
         }
@@ -108,7 +153,7 @@ struct PlanView {
 
 #[derive(Serialize, JsonSchema)]
 struct Billing {
-    price: u32,
+    price: Price,
     currency: String,
     interval: Interval,
 }
@@ -135,10 +180,13 @@ impl NewTenantView {
 
 /// `GET /api/admin/tenants`
 #[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct TenantList {
     pub tenants: Vec<TenantLine>,
     /// Of all that match, not only of this page.
     pub total: usize,
+    /// For the `cursor` of a request for the page after this one; null on the last one.
+    pub next_cursor: Option<String>,
 }
 
 #[derive(Serialize, JsonSchema)]

@@ -14,7 +14,7 @@ use crate::api::{self, Access};
 use crate::config::{Config, Log, LogFormat, PublicUrl, Secrets, Sip};
 use crate::edge::{self, Edge};
 use crate::server::{self, CertificateSource, Certificates, Doors, Drained, Front, RequestIds, Server};
-use crate::tenancy::{Defaults, Platform};
+use crate::tenancy::{Defaults, Platform, TransportDefaults};
 
 pub fn run(globals: &Globals) -> Result<(), Failure> {
     let mut config =
@@ -164,7 +164,11 @@ fn reload(certificates: &Certificates) {
 
 /// What the domain model must know of this server.
 pub fn defaults(url: &PublicUrl, sip: &Sip) -> Result<Defaults, Failure> {
-    Ok(Defaults { public_url: url.origin().parse()?, edge_domain: sip.domain.clone(), ice_servers: Vec::new() })
+    Ok(Defaults {
+        public_url: url.origin().parse()?,
+        edge_domain: sip.domain.clone(),
+        transport: TransportDefaults::default(),
+    })
 }
 
 /// One worker for every two processors: requests are short, and a worker that is woken to take one

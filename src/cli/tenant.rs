@@ -54,6 +54,9 @@ struct List {
     /// Only those with this text in id or name
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
+    /// Only those with this plan
+    #[arg(long, value_name = "ID")]
+    plan: Option<String>,
     /// Only enabled ones
     #[arg(long, conflicts_with = "disabled")]
     enabled: bool,
@@ -113,27 +116,29 @@ impl Provision {
 impl List {
     async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
         let mut tenants = Vec::new();
+        let mut cursor: Option<String> = None;
         loop {
-            let offset = tenants.len().to_string();
-            let mut query = vec![("limit", PAGE), ("offset", &offset)];
+            let mut query = vec![("limit", PAGE)];
+            query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+            query.extend(self.plan.as_deref().map(|plan| ("planId", plan)));
             query.extend(self.search.as_deref().map(|text| ("q", text)));
             query.extend(self.enabled.then_some(("enabled", "true")));
             query.extend(self.disabled.then_some(("enabled", "false")));
             let mut page = client.get("/api/admin/tenants", &query).await.map_err(refused)?;
-            let total = page["total"].as_u64().unwrap_or_default();
-            match page["tenants"].take() {
-                Value::Array(found) if !found.is_empty() => tenants.extend(found),
-                _ => break,
+            if let Value::Array(found) = page["tenants"].take() {
+                tenants.extend(found);
             }
-            if tenants.len() as u64 >= total {
-                break;
+            match page["nextCursor"].as_str() {
+                Some(next) => cursor = Some(next.to_owned()),
+                None => break,
             }
         }
         let data = json!({ "total": tenants.len(), "tenants": tenants });
         printer.print(&data, |data| {
-            let headings = ["tenant", "name", "enabled", "plan", "keys"];
+            let headings = ["tenant", "name", "enabled", "plan", "status", "keys"];
             table(headings, &data["tenants"], "there are no such tenants", |tenant| {
-                ["/tenantId", "/displayName", "/enabled", "/planId", "/apiKeyCount"].map(|field| shown(tenant, field))
+                ["/tenantId", "/displayName", "/enabled", "/planId", "/planStatus", "/apiKeyCount"]
+                    .map(|field| shown(tenant, field))
             })
         });
         Ok(())

@@ -65,6 +65,11 @@ impl Batch {
         self
     }
 
+    /// Whether something is required of the record.
+    pub fn requires(&self, key: &str) -> bool {
+        self.conditions.iter().any(|(required, _)| required == key)
+    }
+
     pub fn require_absent(mut self, key: impl Into<String>) -> Self {
         self.conditions.push((key.into(), Condition::Absent));
         self

@@ -24,6 +24,11 @@ impl Deed {
     pub fn on(tenant: &TenantId, action: &'static str, before: Value, after: Value) -> Self {
         Self { action, tenant: Some(tenant.clone()), before, after }
     }
+
+    /// On what belongs to no tenant.
+    pub fn on_platform(action: &'static str, before: Value, after: Value) -> Self {
+        Self { action, tenant: None, before, after }
+    }
 }
 
 /// One change, as it is kept.

@@ -1,17 +1,17 @@
 //! What is in effect for a tenant: plan ∧ tenant ∧ platform, worked out here
-//! and nowhere else. The panel's reads and the phone's runtime configuration
+//! and nowhere else, and which plan's rights a tenant has in the first place. The panel's reads and the phone's runtime configuration
 //! both show exactly this.
 
-use bitcall_wire::config::{
-    Behavior, Branding, Capabilities, Features, HostBehavior, IceServer, RuntimeConfig, Sip, Theme,
-};
+use bitcall_wire::config::{Behavior, Branding, Capabilities, Features, HostBehavior, RuntimeConfig, Sip, Theme};
 use schemars::JsonSchema;
 use serde::Serialize;
 use url::Url;
 
 use super::id::TenantId;
-use super::plan::Entitlements;
+use super::plan::{Entitlements, Plan};
 use super::settings::Settings;
+use super::tenant::PlanStatus;
+use super::transport::{IceEntry, TransportDefaults};
 
 /// What the platform provides where a tenant says nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Defaults {
     pub public_url: Url,
     /// A tenant's domain on the built-in SIP edge is `<tenant>.<edge_domain>`.
     pub edge_domain: String,
-    pub ice_servers: Vec<IceServer>,
+    pub transport: TransportDefaults,
 }
 
 impl Defaults {
@@ -57,8 +57,7 @@ impl Defaults {
 }
 
 /// The values in effect for one tenant.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Effective {
     pub branding: Branding,
     pub behavior: Behavior,
@@ -67,13 +66,12 @@ pub struct Effective {
     pub transport: Transport,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transport {
     pub mode: TransportMode,
     pub sip: Sip,
     pub wss: Vec<String>,
-    pub ice_servers: Vec<IceServer>,
+    pub ice_servers: Vec<IceEntry>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -81,16 +79,36 @@ pub struct Transport {
 pub enum TransportMode {
     /// The built-in SIP edge.
     Edge,
-    /// A PBX of the tenant's own: domain or WebSocket are set.
+    /// The platform's PBX: its transport defaults name a domain or WebSocket.
+    Platform,
+    /// A PBX of the tenant's own: domain or WebSocket are set for it.
     Custom,
+}
+
+/// Which plan's rights a tenant has. While a payment is late nothing changes: how long to wait is
+/// the operator's decision. Whoever is suspended or has left has what everybody has without paying, the
+/// default plan: phones go on working, and to stop those there is the tenant's `enabled`.
+pub fn rights<'a>(status: PlanStatus, plan: &'a Plan, default_plan: &'a Plan) -> &'a Entitlements {
+    match status {
+        PlanStatus::Active | PlanStatus::Trialing | PlanStatus::PastDue => &plan.entitlements,
+        PlanStatus::Paused | PlanStatus::Canceled => &default_plan.entitlements,
+    }
 }
 
 /// The one place where plan, tenant and platform are merged.
 pub fn effective(tenant: &TenantId, settings: &Settings, rights: &Entitlements, defaults: &Defaults) -> Effective {
     let branded = |value: &Option<String>| value.clone().filter(|_| rights.custom_branding);
-    let own_domain = settings.sip_domain.clone().filter(|_| rights.sip_host_override);
-    let own_wss = settings.wss.clone().filter(|_| rights.wss_override);
-    let own_ice = settings.ice_servers.clone().filter(|_| rights.ice_override);
+    let (by_operator, platform) = (settings.by_operator, &defaults.transport);
+    let own_domain = settings.sip_domain.clone().filter(|_| rights.sip_host_override || by_operator.sip_domain);
+    let own_wss = settings.wss.clone().filter(|_| rights.wss_override || by_operator.wss);
+    let own_ice = settings.ice_servers.clone().filter(|_| rights.ice_override || by_operator.ice_servers);
+    let mode = if own_domain.is_some() || own_wss.is_some() {
+        TransportMode::Custom
+    } else if platform.sip_domain.is_some() || platform.wss.is_some() {
+        TransportMode::Platform
+    } else {
+        TransportMode::Edge
+    };
     Effective {
         branding: Branding {
             // The name is who the tenant is, not how it looks: no plan takes it away.
@@ -116,15 +134,17 @@ pub fn effective(tenant: &TenantId, settings: &Settings, rights: &Entitlements, 
             installable: settings.installable.unwrap_or(true),
             audio_clips: rights.audio_clips && settings.audio_clips.unwrap_or(true),
         },
-        features: Features::default(),
+        features: Features { auth_link: settings.auth_link.unwrap_or(false) },
         transport: Transport {
-            mode: if own_domain.is_some() || own_wss.is_some() { TransportMode::Custom } else { TransportMode::Edge },
+            mode,
             sip: Sip {
-                domain: Some(own_domain.unwrap_or_else(|| defaults.edge_domain_of(tenant))),
-                dtmf: settings.dtmf.unwrap_or_default(),
+                domain: own_domain
+                    .or_else(|| platform.sip_domain.clone())
+                    .or_else(|| Some(defaults.edge_domain_of(tenant))),
+                dtmf: settings.dtmf.or(platform.dtmf).unwrap_or_default(),
             },
-            wss: own_wss.unwrap_or_else(|| vec![defaults.edge_wss()]),
-            ice_servers: own_ice.unwrap_or_else(|| defaults.ice_servers.clone()),
+            wss: own_wss.or_else(|| platform.wss.clone()).unwrap_or_else(|| vec![defaults.edge_wss()]),
+            ice_servers: own_ice.or_else(|| platform.ice_servers.clone()).unwrap_or_default(),
         },
     }
 }
@@ -138,7 +158,7 @@ impl Effective {
             storage_namespace: format!("bitcall:{tenant}"),
             ws_url: self.transport.wss.first().cloned(),
             wss: self.transport.wss.clone(),
-            ice_servers: self.transport.ice_servers.clone(),
+            ice_servers: self.transport.ice_servers.iter().filter_map(IceEntry::for_phones).collect(),
             sip: self.transport.sip.clone(),
             behavior: self.behavior.clone(),
             branding: self.branding.clone(),
@@ -157,17 +177,21 @@ mod tests {
 
     use super::*;
     use crate::tenancy::plan;
+    use crate::tenancy::settings::ByOperator;
 
     fn defaults() -> Defaults {
         Defaults {
             public_url: "https://phone.example/".parse().unwrap(),
             edge_domain: "sip.example".into(),
-            ice_servers: vec![stun("stun:platform")],
+            transport: TransportDefaults {
+                ice_servers: Some(vec![stun("stun:platform")]),
+                ..TransportDefaults::default()
+            },
         }
     }
 
-    fn stun(url: &str) -> IceServer {
-        IceServer { urls: vec![url.into()], username: None, credential: None }
+    fn stun(url: &str) -> IceEntry {
+        IceEntry { urls: vec![url.into()], username: None, credential: None, secret: None }
     }
 
     /// Everything that a tenant can wish for, and none of it a default.
@@ -256,6 +280,130 @@ mod tests {
             let settings = if *wished { wishes() } else { Settings::default() };
             assert!(holds(&in_effect(&settings, &rights(withhold))), "{name}");
         }
+    }
+
+    /// What the platform sets, what the operator set for the tenant beyond its plan, and what must come out.
+    #[test]
+    fn the_platform_is_inherited_and_the_operator_is_above_the_plan() {
+        use bitcall_wire::config::Dtmf::{Info, Rfc4733};
+        let platform = TransportDefaults {
+            sip_domain: Some("pbx.platform".into()),
+            dtmf: Some(Info),
+            wss: Some(vec!["wss://platform/".into()]),
+            ice_servers: Some(vec![stun("stun:platform")]),
+        };
+        let partly = TransportDefaults { wss: Some(vec!["wss://platform/".into()]), ..TransportDefaults::default() };
+        let nothing = TransportDefaults::default();
+        let nobody = ByOperator::default();
+        let everything = ByOperator { sip_domain: true, wss: true, ice_servers: true };
+        let own_digits = Settings { dtmf: Some(Rfc4733), ..Settings::default() };
+        let no_relays = Settings { ice_servers: Some(Vec::new()), ..Settings::default() };
+        let full: fn(&mut Entitlements) = |_| {};
+        let poor: fn(&mut Entitlements) = |r| {
+            (r.sip_host_override, r.wss_override, r.ice_override) = (false, false, false);
+        };
+        let inherited = ["Platform", "pbx.platform", "Info", "wss://platform/", "stun:platform"];
+        type Rule<'a> = (&'a str, &'a TransportDefaults, Settings, ByOperator, fn(&mut Entitlements), [&'a str; 5]);
+        let rules: &[Rule] = &[
+            (
+                "nothing set",
+                &nothing,
+                Settings::default(),
+                nobody,
+                full,
+                ["Edge", "acme-corp.sip.example", "Rfc4733", "wss://phone.example/sip", ""],
+            ),
+            ("inherited", &platform, Settings::default(), nobody, full, inherited),
+            (
+                "inherited in part",
+                &partly,
+                Settings::default(),
+                nobody,
+                full,
+                ["Platform", "acme-corp.sip.example", "Rfc4733", "wss://platform/", ""],
+            ),
+            (
+                "own wins",
+                &platform,
+                wishes(),
+                nobody,
+                full,
+                ["Custom", "pbx.acme.com", "Info", "wss://pbx.acme.com/", "stun:acme"],
+            ),
+            (
+                "own digits on any plan",
+                &platform,
+                own_digits,
+                nobody,
+                poor,
+                ["Platform", "pbx.platform", "Rfc4733", "wss://platform/", "stun:platform"],
+            ),
+            (
+                "own, but to none",
+                &platform,
+                no_relays,
+                nobody,
+                full,
+                ["Platform", "pbx.platform", "Info", "wss://platform/", ""],
+            ),
+            ("plan withholds: inherited", &platform, wishes(), nobody, poor, inherited),
+            (
+                "operator above the plan",
+                &platform,
+                wishes(),
+                everything,
+                poor,
+                ["Custom", "pbx.acme.com", "Info", "wss://pbx.acme.com/", "stun:acme"],
+            ),
+            (
+                "operator, one field",
+                &platform,
+                wishes(),
+                ByOperator { wss: true, ..nobody },
+                poor,
+                ["Custom", "pbx.platform", "Info", "wss://pbx.acme.com/", "stun:platform"],
+            ),
+        ];
+        for (name, transport, settings, by_operator, withhold, expected) in rules {
+            let defaults = Defaults { transport: TransportDefaults::clone(transport), ..defaults() };
+            let settings = Settings { by_operator: *by_operator, ..settings.clone() };
+            let found = effective(&"acme_corp".parse().unwrap(), &settings, &rights(withhold), &defaults).transport;
+            let ice: Vec<_> = found.ice_servers.iter().flat_map(|server| server.urls.clone()).collect();
+            let digits = format!("{:?}", found.sip.dtmf);
+            let found =
+                [format!("{:?}", found.mode), found.sip.domain.unwrap(), digits, found.wss.join(","), ice.join(",")];
+            assert_eq!(&found, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn who_has_stopped_paying_has_what_everybody_has() {
+        let [free, pro, _] = plan::seeds();
+        for (status, expected) in [
+            (PlanStatus::Active, &pro),
+            (PlanStatus::Trialing, &pro),
+            (PlanStatus::PastDue, &pro),
+            (PlanStatus::Paused, &free),
+            (PlanStatus::Canceled, &free),
+        ] {
+            assert_eq!(super::rights(status, &pro, &free), &expected.entitlements, "{status:?}");
+        }
+    }
+
+    #[test]
+    fn sign_in_links_are_off_until_the_operator_switches_them_on() {
+        for (set, expected) in [(None, false), (Some(false), false), (Some(true), true)] {
+            let settings = Settings { auth_link: set, ..Settings::default() };
+            assert_eq!(in_effect(&settings, &rights(|_| {})).features.auth_link, expected);
+        }
+    }
+
+    #[test]
+    fn the_secret_of_a_relay_is_in_no_phones_configuration() {
+        let relay = IceEntry { secret: Some("hush".into()), ..stun("turn:relay") };
+        let settings = Settings { ice_servers: Some(vec![stun("stun:acme"), relay]), ..Settings::default() };
+        let config = in_effect(&settings, &rights(|_| {})).runtime_config(&"acme".parse().unwrap(), &defaults());
+        assert!(!serde_json::to_string(&config).unwrap().contains("hush"));
     }
 
     #[test]

@@ -48,6 +48,16 @@ pub enum Refusal {
     ApiKeyLimitReached(u32),
     #[error("this is the tenant's last API key; create another one before revoking it")]
     LastApiKey,
+    #[error("there is no plan {0:?}")]
+    PlanNotFound(String),
+    #[error("{tenants} tenants have the plan {id}; give them another one first, or retire the plan")]
+    PlanInUse { id: String, tenants: usize },
+    #[error(
+        "the plan {0} is the default one, which is neither removed nor retired; make another plan the default first"
+    )]
+    DefaultPlan(String),
+    #[error("the plan {0} is retired: only tenants that have it already keep it")]
+    PlanRetired(String),
     #[error("the tenant has no extension {0:?}")]
     ExtensionNotFound(String),
     #[error("the extension {0} exists already, with another password")]

@@ -27,20 +27,25 @@ mod tenant;
 mod tests;
 mod timestamp;
 mod token;
+mod transport;
 
 pub use act::{Act, Actor};
-pub use effective::{Defaults, Effective, Transport};
+pub use effective::{Defaults, Effective, Transport, TransportMode};
 pub use extension::{Extension, MAX_PASSWORD, MIN_PASSWORD, NewExtension, checked_password};
 pub use fault::{Fault, Invalid, Refusal};
 pub use id::{TenantId, Username};
 pub use key::{ApiKey, ApiKeyMeta, KeyId};
 pub use origin::OriginPattern;
-pub use plan::{CatalogueStatus, Entitlements, Interval};
-pub use platform::{AddedExtension, Carried, Issued, NewTenant, OpenError, Platform, Provisioned, Redeemed};
+pub use plan::{CatalogueStatus, Entitlements, Interval, NewPlan, Plan, Price};
+pub use platform::{
+    AddedExtension, Carried, Issued, NewTenant, OpenError, OperatorChange, PlanChange, Platform, Provisioned, Redeemed,
+    Search,
+};
 pub use replay::Begun;
 pub use runtime::RuntimeRefusal;
-pub use settings::{Change, SettingsChange};
+pub use settings::{ByOperator, Change, Settings, SettingsChange};
 pub use snapshot::{Live, LiveKey};
 pub use tenant::PlanStatus;
 pub use timestamp::Timestamp;
 pub use token::{SipCredentials, Token};
+pub use transport::{IceEntry, TransportChange, TransportDefaults};

@@ -17,6 +17,7 @@ use super::plan::Plan;
 use super::tenant::Tenant;
 use super::timestamp::Timestamp;
 use super::token::StoredToken;
+use super::transport::TransportDefaults;
 use crate::store;
 
 /// A kind of record.
@@ -33,6 +34,7 @@ pub trait Layout: Serialize + DeserializeOwned {
 impl Layout for Tenant {}
 impl Layout for Extension {}
 impl Layout for Plan {}
+impl Layout for TransportDefaults {}
 impl Layout for Timestamp {}
 impl Layout for TenantId {}
 impl Layout for AuditEntry {}
@@ -71,8 +73,36 @@ pub fn token_owner(key: &str) -> Option<(TenantId, KeyHash)> {
     Some((tenant.parse().ok()?, KeyHash::try_from(hash.to_owned()).ok()?))
 }
 
-pub fn key_use_key(id: &KeyId) -> String {
-    format!("{KEY_USES}{}", id.0)
+pub fn key_use_key(tenant: &TenantId, id: &KeyId) -> String {
+    format!("{KEY_USES}{tenant}/{}", id.0)
+}
+
+/// The API key whose use this is.
+pub fn key_used(key: &str) -> Option<KeyId> {
+    let (_, id) = key.strip_prefix(KEY_USES)?.split_once('/')?;
+    Some(KeyId(id.to_owned()))
+}
+
+/// Where the store holds something of a tenant.
+pub enum Place {
+    Key(String),
+    Prefix(String),
+    /// All keys with this prefix that end so.
+    Ending(&'static str, String),
+}
+
+/// Everything that the store holds of a tenant, by kind: what is removed with it. A kind of record that
+/// is not found from here would outlive its tenant.
+pub fn belongings(tenant: &Tenant) -> Vec<(&'static str, Place)> {
+    let id = &tenant.id;
+    vec![
+        ("tenants", Place::Key(tenant_key(id.as_str()))),
+        ("labels", Place::Key(label_key(&id.dns_label()))),
+        ("extensions", Place::Prefix(format!("{EXTENSIONS}{id}/"))),
+        ("tokens", Place::Prefix(format!("{TOKENS}{id}/"))),
+        ("keyUses", Place::Prefix(format!("{KEY_USES}{id}/"))),
+        ("auditEntries", Place::Ending(AUDIT, format!("/{id}"))),
+    ]
 }
 
 /// The tenant stands at the end, so that its entries are found without reading them.
@@ -131,6 +161,7 @@ pub const AUDIT: &str = "audit/";
 pub const TOKENS: &str = "token/";
 pub const KEY_USES: &str = "key-use/";
 pub const REPLAYS_OF: &str = "replay-of/";
+pub const TRANSPORT_DEFAULTS: &str = "settings/transport-defaults";
 
 #[cfg(test)]
 mod tests {

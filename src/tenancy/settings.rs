@@ -4,10 +4,12 @@
 //! grant it: after an upgrade it takes effect. What does take effect is worked
 //! out in [`super::effective`].
 
-use bitcall_wire::config::{CookieMode, Dtmf, HeaderMode, IceServer, SessionRestore, SignInMode, ThemeStart};
+use bitcall_wire::config::{CookieMode, Dtmf, HeaderMode, SessionRestore, SignInMode, ThemeStart};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::origin::OriginPattern;
+use super::transport::IceEntry;
 
 /// `None` means: as the platform has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +33,19 @@ pub struct Settings {
     pub sip_domain: Option<String>,
     pub dtmf: Option<Dtmf>,
     pub wss: Option<Vec<String>>,
-    pub ice_servers: Option<Vec<IceServer>>,
+    pub ice_servers: Option<Vec<IceEntry>>,
+    /// Whether sign-in links may be made for the tenant's phones.
+    pub auth_link: Option<bool>,
+    pub by_operator: ByOperator,
+}
+
+/// Which transport the operator has set for the tenant: it is in effect whatever the plan says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ByOperator {
+    pub sip_domain: bool,
+    pub wss: bool,
+    pub ice_servers: bool,
 }
 
 /// What a request says about one field.
@@ -46,11 +60,20 @@ pub enum Change<T> {
 }
 
 impl<T> Change<T> {
-    fn apply(self, field: &mut Option<T>) {
+    pub fn apply(self, field: &mut Option<T>) {
         match self {
             Self::Keep => {}
             Self::Reset => *field = None,
             Self::Set(value) => *field = Some(value),
+        }
+    }
+
+    /// Notes whose value it is, where there is one now.
+    fn mark(&self, by_operator: &mut bool, is_operator: bool) {
+        match self {
+            Self::Keep => {}
+            Self::Reset => *by_operator = false,
+            Self::Set(_) => *by_operator = is_operator,
         }
     }
 
@@ -79,11 +102,16 @@ pub struct SettingsChange {
     pub sip_domain: Change<String>,
     pub dtmf: Change<Dtmf>,
     pub wss: Change<Vec<String>>,
-    pub ice_servers: Change<Vec<IceServer>>,
+    pub ice_servers: Change<Vec<IceEntry>>,
+    pub auth_link: Change<bool>,
 }
 
 impl Settings {
-    pub fn apply(&mut self, change: SettingsChange) {
+    /// Transport that is set here is in effect beyond the plan when it comes from the operator.
+    pub fn apply(&mut self, change: SettingsChange, by_operator: bool) {
+        change.sip_domain.mark(&mut self.by_operator.sip_domain, by_operator);
+        change.wss.mark(&mut self.by_operator.wss, by_operator);
+        change.ice_servers.mark(&mut self.by_operator.ice_servers, by_operator);
         change.display_name.apply(&mut self.display_name);
         change.logo_light.apply(&mut self.logo_light);
         change.logo_dark.apply(&mut self.logo_dark);
@@ -106,5 +134,6 @@ impl Settings {
         change.dtmf.apply(&mut self.dtmf);
         change.wss.apply(&mut self.wss);
         change.ice_servers.apply(&mut self.ice_servers);
+        change.auth_link.apply(&mut self.auth_link);
     }
 }

@@ -6,19 +6,21 @@
 //! use and again after plans or defaults have changed. Readers hold the lock for one look-up.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
-use super::effective::{Defaults, Effective, effective};
+use super::effective::{Defaults, Effective, effective, rights};
 use super::extension::Extension;
 use super::id::{TenantId, Username};
 use super::key::{ApiKeyMeta, KeyHash, KeyId};
-use super::plan::{self, Plan};
+use super::plan::{self, Entitlements, Plan};
 use super::tenant::Tenant;
 use super::timestamp::Timestamp;
+use super::transport::TransportDefaults;
 use crate::store::Revision;
 
 /// A tenant in memory.
@@ -28,6 +30,8 @@ pub struct Live {
     pub revision: Revision,
     /// The tenant's domain on the built-in edge.
     pub edge_domain: String,
+    /// The name for people in lower case, where it is not that already: searches read all of them.
+    lower_name: Option<Box<str>>,
     /// Worked out when it is first asked for: most of many tenants are asleep, and a
     /// start or a change of a plan need not wake them.
     prepared: ArcSwapOption<Prepared>,
@@ -36,12 +40,19 @@ pub struct Live {
 impl Live {
     pub fn new(tenant: Tenant, revision: Revision, defaults: &Defaults) -> Self {
         let edge_domain = defaults.edge_domain_of(&tenant.id);
-        Self { tenant, revision, edge_domain, prepared: ArcSwapOption::empty() }
+        let name = tenant.settings.display_name.as_deref().unwrap_or_default();
+        let lower_name = Some(name.to_lowercase()).filter(|lower| lower != name).map(String::into_boxed_str);
+        Self { tenant, revision, edge_domain, lower_name, prepared: ArcSwapOption::empty() }
     }
 
     /// The name for people; the id where there is none.
     pub fn name(&self) -> &str {
         self.tenant.settings.display_name.as_deref().unwrap_or(self.tenant.id.as_str())
+    }
+
+    /// [`Self::name`] in lower case.
+    pub fn lower_name(&self) -> &str {
+        self.lower_name.as_deref().unwrap_or_else(|| self.name())
     }
 }
 
@@ -51,17 +62,20 @@ pub struct Prepared {
     /// Of plans and defaults that it was made from.
     generation: u64,
     pub plan: Arc<Plan>,
+    /// What the tenant is entitled to: its plan's, or the default one's.
+    pub rights: Entitlements,
     pub effective: Effective,
     /// The runtime configuration in its envelope, as it goes over the wire.
     pub runtime: Bytes,
 }
 
 impl Prepared {
-    fn new(tenant: &Tenant, plan: Arc<Plan>, defaults: &Defaults, generation: u64) -> Self {
-        let effective = effective(&tenant.id, &tenant.settings, &plan.entitlements, defaults);
+    fn new(tenant: &Tenant, plan: Arc<Plan>, default_plan: &Plan, defaults: &Defaults, generation: u64) -> Self {
+        let rights = rights(tenant.plan_status, &plan, default_plan).clone();
+        let effective = effective(&tenant.id, &tenant.settings, &rights, defaults);
         let config = effective.runtime_config(&tenant.id, defaults);
         let runtime = Bytes::from(serde_json::json!({ "ok": true, "data": config }).to_string());
-        Self { generation, plan, effective, runtime }
+        Self { generation, plan, rights, effective, runtime }
     }
 }
 
@@ -134,16 +148,13 @@ impl Snapshot {
         {
             return prepared;
         }
-        let plan = self.plan_of(&live.tenant);
-        let prepared = Arc::new(Prepared::new(&live.tenant, plan, &self.defaults, self.generation));
+        let default_plan = self.default_plan().cloned().unwrap_or_else(|| Arc::new(plan::free()));
+        // The default one where the catalogue has lost the tenant's.
+        let plan = self.plans.get(&live.tenant.plan_id).unwrap_or(&default_plan);
+        let prepared = Prepared::new(&live.tenant, Arc::clone(plan), &default_plan, &self.defaults, self.generation);
+        let prepared = Arc::new(prepared);
         live.prepared.store(Some(Arc::clone(&prepared)));
         prepared
-    }
-
-    /// The tenant's plan; the default one where the catalogue has lost it.
-    fn plan_of(&self, tenant: &Tenant) -> Arc<Plan> {
-        let named = self.plans.get(&tenant.plan_id).or(self.default_plan());
-        named.cloned().unwrap_or_else(|| Arc::new(plan::free()))
     }
 
     pub fn tenant(&self, id: &str) -> Option<&Arc<Live>> {
@@ -155,8 +166,18 @@ impl Snapshot {
         self.tenants.values()
     }
 
+    /// Those whose id comes after `id`, in the order of their ids.
+    pub fn tenants_after(&self, id: Option<&str>) -> impl Iterator<Item = &Arc<Live>> {
+        let from = id.map_or(Bound::Unbounded, Bound::Excluded);
+        self.tenants.range::<str, _>((from, Bound::Unbounded)).map(|(_, live)| live)
+    }
+
     pub fn key(&self, hash: &KeyHash) -> Option<&LiveKey> {
         self.keys.get(hash)
+    }
+
+    pub fn plans(&self) -> impl Iterator<Item = &Arc<Plan>> {
+        self.plans.values()
     }
 
     pub fn plan(&self, id: &str) -> Option<&Arc<Plan>> {
@@ -199,6 +220,16 @@ impl Snapshot {
         self.plans.insert(plan.id.clone(), Arc::new(plan));
     }
 
+    pub fn remove_plan(&mut self, id: &str) {
+        self.generation += 1;
+        self.plans.remove(id);
+    }
+
+    pub fn put_transport_defaults(&mut self, transport: TransportDefaults) {
+        self.generation += 1;
+        self.defaults = Arc::new(Defaults { transport, ..Defaults::clone(&self.defaults) });
+    }
+
     pub fn put_last_used(&mut self, id: KeyId, moment: Timestamp) {
         self.last_used.insert(id, LastUsed::at(moment));
     }
@@ -236,10 +267,25 @@ impl Snapshot {
         live
     }
 
+    /// Takes out a tenant and everything that memory has of it.
+    pub fn remove_tenant(&mut self, id: &TenantId) {
+        let Some(live) = self.tenants.remove(id) else { return };
+        for key in &live.tenant.api_keys {
+            self.keys.remove(&key.hash);
+            self.last_used.remove(&key.id);
+        }
+        for id in &live.tenant.revoked_keys {
+            self.last_used.remove(id);
+        }
+        self.domains.remove(&live.edge_domain);
+        self.extensions.remove(id);
+    }
+
     /// All uses of keys that are still there.
-    pub fn key_uses(&self) -> Vec<(KeyId, Timestamp)> {
-        let keys = self.tenants.values().flat_map(|live| &live.tenant.api_keys);
-        keys.filter_map(|key| Some((key.id.clone(), self.last_used.get(&key.id)?.get()?))).collect()
+    pub fn key_uses(&self) -> Vec<(TenantId, KeyId, Timestamp)> {
+        let keys = self.tenants.values().flat_map(|live| live.tenant.api_keys.iter().map(|key| (&live.tenant.id, key)));
+        keys.filter_map(|(tenant, key)| Some((tenant.clone(), key.id.clone(), self.last_used.get(&key.id)?.get()?)))
+            .collect()
     }
 }
 

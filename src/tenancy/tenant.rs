@@ -10,6 +10,7 @@ use super::key::{KeyId, StoredKey};
 use super::plan::Entitlements;
 use super::settings::{Settings, SettingsChange};
 use super::timestamp::Timestamp;
+use super::transport::told_servers;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -27,11 +28,21 @@ pub struct Tenant {
     pub updated_at: Timestamp,
 }
 
-/// How the tenant stands with the operator's billing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// How the tenant stands with the operator's billing, in the words of the billing services. What
+/// each means for the tenant's rights is decided in [`super::effective::rights`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PlanStatus {
+    #[default]
     Active,
+    /// Not paid for yet, and need not be.
+    Trialing,
+    /// A payment is late; the operator waits for it.
+    PastDue,
+    /// Suspended until further notice.
+    Paused,
+    /// Ended.
+    Canceled,
 }
 
 impl Tenant {
@@ -46,11 +57,7 @@ impl Tenant {
         for key in told["apiKeys"].as_array_mut().into_iter().flatten() {
             key["hash"].take();
         }
-        for server in told["settings"]["iceServers"].as_array_mut().into_iter().flatten() {
-            if let Some(credential) = server.get_mut("credential") {
-                *credential = "…".into();
-            }
-        }
+        told["settings"]["iceServers"] = told_servers(self.settings.ice_servers.as_deref());
         if let Value::Object(told) = &mut told {
             told.remove("updatedAt");
         }
@@ -68,7 +75,7 @@ impl Tenant {
                 return Err(Refusal::NotEntitled(what));
             }
         }
-        self.settings.apply(change);
+        self.settings.apply(change, false);
         Ok(())
     }
 

@@ -15,8 +15,11 @@ use super::key::KeyId;
 use super::platform::{AddedExtension, NewTenant, OpenError, Platform, Provisioned};
 use super::runtime::RuntimeRefusal;
 use super::settings::{Change, SettingsChange};
+use super::transport::TransportDefaults;
 use crate::store;
 
+mod catalogue;
+mod removal;
 mod repeated;
 
 struct House {
@@ -49,7 +52,7 @@ fn defaults() -> Defaults {
     Defaults {
         public_url: "https://phone.example".parse().unwrap(),
         edge_domain: "sip.example".into(),
-        ice_servers: Vec::new(),
+        transport: TransportDefaults::default(),
     }
 }
 

@@ -60,8 +60,7 @@ impl Platform {
             username: new.username,
         };
         let key = records::extension_key(id, &extension.username);
-        let mut batch =
-            Batch::new().require_present(records::tenant_key(id.as_str())).put(&key, stored_form(&extension)?);
+        let mut batch = Batch::new().put(&key, stored_form(&extension)?);
         let before = existing.as_deref().map_or(Value::Null, Extension::told);
         let action = if existing.is_some() { "extension.password" } else { "extension.add" };
         match existing {
@@ -104,7 +103,10 @@ impl Platform {
             platform.snapshot_mut().remove_extension(&tenant, &username);
             drop(in_order);
         };
-        self.commit(act, deed, batch, follow).await.map_err(Refusal::Unavailable)
+        self.commit(act, deed, batch, follow).await.map_err(|error| match error {
+            store::Error::Conflict(_) => Refusal::TenantNotFound(id.to_string()),
+            other => Refusal::Unavailable(other),
+        })
     }
 
     /// The digests by which the edge authenticates `username@domain`; none

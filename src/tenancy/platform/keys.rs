@@ -62,10 +62,14 @@ impl Platform {
     pub async fn store_key_uses(&self) -> Result<(), store::Error> {
         let uses = self.snapshot().key_uses();
         for some in uses.chunks(KEY_USE_BATCH) {
+            let _turn = self.turn().await;
             let mut batch = Batch::new();
             let mut news = false;
-            for (id, moment) in some {
-                let key = records::key_use_key(id);
+            for (tenant, id, moment) in some {
+                if self.tenant(tenant).is_err() {
+                    continue; // Removed meanwhile: nothing of it may come back.
+                }
+                let key = records::key_use_key(tenant, id);
                 let stored = self.0.store.get(&key).await?;
                 let stored = stored.map(|record| decode::<Timestamp>(&key, &record.bytes));
                 if stored.transpose()? != Some(*moment) {

@@ -8,9 +8,13 @@
 
 mod extensions;
 mod keys;
+mod plans;
+mod removal;
 mod replays;
+mod search;
 mod tenants;
 mod tokens;
+mod transport;
 
 use std::fs::DirBuilder;
 use std::io;
@@ -20,18 +24,19 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock as AsyncRwLock, watch};
 
 pub use extensions::AddedExtension;
-pub use tenants::{NewTenant, Provisioned};
+pub use search::Search;
+pub use tenants::{NewTenant, OperatorChange, PlanChange, Provisioned};
 pub use tokens::{Carried, Issued, Redeemed};
 
 use super::act::Act;
 use super::audit::{AuditEntry, Deed};
 use super::effective::Defaults;
-use super::fault::Refusal;
+use super::fault::{Fault, Refusal};
 use super::id::TenantId;
-use super::key::{KeyId, Pepper};
+use super::key::Pepper;
 use super::plan;
 use super::records::{self, decode, encode};
 use super::replay::Running;
@@ -51,6 +56,9 @@ pub(super) struct Inner {
     waiting: Mutex<Waiting>,
     /// Held while an extension is changed: the snapshot must see the changes in the store's order.
     extension_change: Arc<tokio::sync::Mutex<()>>,
+    /// Every change holds it for reading until memory has followed; who must see all of the store
+    /// standing still, as to remove a tenant, holds it for writing.
+    turns: Arc<AsyncRwLock<()>>,
     changed: watch::Sender<()>,
     audit_number: AtomicU32,
     /// Requests with an idempotency key that are being done.
@@ -91,9 +99,13 @@ impl Platform {
         for (key, record) in store.scan(records::PLANS).await? {
             snapshot.put_plan(decode(&key, &record.bytes)?);
         }
+        if let Some(record) = store.get(records::TRANSPORT_DEFAULTS).await? {
+            snapshot.put_transport_defaults(decode(records::TRANSPORT_DEFAULTS, &record.bytes)?);
+        }
         for (key, record) in store.scan(records::KEY_USES).await? {
-            let id = KeyId(key.trim_start_matches(records::KEY_USES).to_owned());
-            snapshot.put_last_used(id, decode(&key, &record.bytes)?);
+            if let Some(id) = records::key_used(&key) {
+                snapshot.put_last_used(id, decode(&key, &record.bytes)?);
+            }
         }
         for (key, record) in store.scan(records::EXTENSIONS).await? {
             if let Some((tenant, _)) = records::extension_owner(&key) {
@@ -106,6 +118,7 @@ impl Platform {
             snapshot: RwLock::new(snapshot),
             waiting: Mutex::default(),
             extension_change: Arc::default(),
+            turns: Arc::default(),
             changed: watch::Sender::new(()),
             audit_number: AtomicU32::new(getrandom::u32().map_err(|error| store::Error::Failed(error.to_string()))?),
             attempts: Arc::default(),
@@ -145,15 +158,20 @@ impl Platform {
         loop {
             act.expects(live.revision)?;
             let mut tenant = live.tenant.clone();
-            let outcome = rule(&mut tenant, &self.prepared(&live).plan.entitlements)?;
+            let outcome = rule(&mut tenant, &self.prepared(&live).rights)?;
             if tenant == live.tenant {
                 return Ok((live, outcome));
             }
             tenant.updated_at = act.at;
             let deed = Deed::on(id, action, live.tenant.told(), tenant.told());
-            let batch = Batch::new().require_revision(&key, live.revision).put(&key, stored_form(&tenant)?);
+            let mut batch = Batch::new().require_revision(&key, live.revision).put(&key, stored_form(&tenant)?);
+            let plan_key = records::plan_key(&tenant.plan_id);
+            if tenant.plan_id != live.tenant.plan_id {
+                batch = batch.require_present(&plan_key);
+            }
             match self.commit(act, deed, batch, |platform, revision| platform.publish(tenant, revision)).await {
                 Ok(live) => return Ok((live, outcome)),
+                Err(store::Error::Conflict(missing)) if missing == plan_key => return Err(no_such_plan()),
                 Err(store::Error::Conflict(_)) => live = self.reload(id).await?,
                 Err(error) => return Err(Refusal::Unavailable(error)),
             }
@@ -168,18 +186,48 @@ impl Platform {
         batch: Batch,
         follow: impl FnOnce(&Self, Revision) -> T + Send + 'static,
     ) -> Result<T, store::Error> {
+        let turn = self.turn().await;
+        self.commit_in(turn, act, deed, batch, follow).await
+    }
+
+    /// [`Self::commit`] in a turn that was taken before, and ends with it.
+    async fn commit_in<T: Send + 'static>(
+        &self,
+        turn: impl Send + 'static,
+        act: &Act,
+        deed: Deed,
+        batch: Batch,
+        follow: impl FnOnce(&Self, Revision) -> T + Send + 'static,
+    ) -> Result<T, store::Error> {
         let follow = |platform: &Self, revision| {
             let outcome = follow(platform, revision);
+            drop(turn);
             platform.0.changed.send_replace(());
             outcome
         };
-        self.commit_maybe_told(act, Some(deed), batch, follow).await
+        self.commit_apart(act, Some(deed), batch, follow).await
     }
 
     /// As [`Self::commit`], for what changes nothing that anybody watches, nor always needs telling.
+    async fn commit_maybe_told<T: Send + 'static>(
+        &self,
+        act: &Act,
+        deed: Option<Deed>,
+        batch: Batch,
+        follow: impl FnOnce(&Self, Revision) -> T + Send + 'static,
+    ) -> Result<T, store::Error> {
+        let turn = self.turn().await;
+        let follow = |platform: &Self, revision| {
+            let outcome = follow(platform, revision);
+            drop(turn);
+            outcome
+        };
+        self.commit_apart(act, deed, batch, follow).await
+    }
+
     /// In a task of its own, because a caller whose time is up or whose client has gone is dropped
     /// at any await: the write would stand, and memory not know of it.
-    async fn commit_maybe_told<T: Send + 'static>(
+    async fn commit_apart<T: Send + 'static>(
         &self,
         act: &Act,
         deed: Option<Deed>,
@@ -188,6 +236,11 @@ impl Platform {
     ) -> Result<T, store::Error> {
         let tenant = deed.as_ref().and_then(|deed| deed.tenant.clone());
         batch = self.with_answer(act, tenant.as_ref(), batch)?;
+        // Of a tenant that is gone nothing is written down again, nor that somebody tried.
+        let tenant_key = tenant.map(|id| records::tenant_key(id.as_str()));
+        if let Some(key) = tenant_key.filter(|key| !batch.requires(key)) {
+            batch = batch.require_present(key);
+        }
         if let Some(deed) = deed {
             let entry = AuditEntry::of(act, deed);
             batch = batch.put(self.audit_key(&entry), encode(&entry)?);
@@ -210,7 +263,18 @@ impl Platform {
         records::audit_key(entry.at, number, entry.tenant_id.as_ref())
     }
 
+    /// A change's turn, to be held until memory has followed the store. Many have one at a time.
+    async fn turn(&self) -> OwnedRwLockReadGuard<()> {
+        Arc::clone(&self.0.turns).read_owned().await
+    }
+
+    /// The only turn: no change is on its way.
+    async fn only_turn(&self) -> OwnedRwLockWriteGuard<()> {
+        Arc::clone(&self.0.turns).write_owned().await
+    }
+
     async fn reload(&self, id: &TenantId) -> Result<Arc<Live>, Refusal> {
+        let _turn = self.turn().await;
         let key = records::tenant_key(id.as_str());
         let record = self.0.store.get(&key).await.map_err(Refusal::Unavailable)?;
         let record = record.ok_or_else(|| Refusal::TenantNotFound(id.to_string()))?;
@@ -253,6 +317,10 @@ fn open_store(path: &Path) -> Result<Embedded, store::Error> {
             outcome => return outcome,
         }
     }
+}
+
+fn no_such_plan() -> Refusal {
+    Fault::new("planId", "names no plan of the catalogue").into()
 }
 
 fn stored_form<T: records::Layout>(value: &T) -> Result<Vec<u8>, Refusal> {

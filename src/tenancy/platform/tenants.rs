@@ -6,11 +6,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::keys::DEFAULT_LABEL;
-use super::{Platform, stored_form};
+use super::{Platform, no_such_plan, stored_form};
 use crate::store::{self, Batch};
 use crate::tenancy::act::Act;
 use crate::tenancy::audit::Deed;
-use crate::tenancy::fault::{Fault, Refusal};
+use crate::tenancy::fault::Refusal;
 use crate::tenancy::id::TenantId;
 use crate::tenancy::key::{ApiKey, ApiKeyMeta};
 use crate::tenancy::origin::OriginPattern;
@@ -35,6 +35,21 @@ impl NewTenant {
     pub fn named(tenant_id: TenantId) -> Self {
         Self { tenant_id, display_name: None, plan_id: None, api_key_label: None, allowed_origins: Vec::new() }
     }
+}
+
+/// A change of what a tenant pays for; what is not given stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PlanChange {
+    pub plan_id: Option<String>,
+    pub status: Option<PlanStatus>,
+}
+
+/// What only the operator may change, and everything that the tenant may.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OperatorChange {
+    pub settings: SettingsChange,
+    pub plan: PlanChange,
+    pub enabled: Option<bool>,
 }
 
 /// A tenant as it is about to be made.
@@ -67,14 +82,9 @@ impl Platform {
         if self.tenant(&id).is_ok() {
             return Err(Refusal::TenantExists(id.to_string()));
         }
-        let plan = {
-            let snapshot = self.snapshot();
-            let plan = match &new.plan_id {
-                Some(named) => snapshot.plan(named),
-                None => snapshot.default_plan(),
-            };
-            plan.cloned().ok_or_else(|| Fault::new("planId", "names no plan of the catalogue"))?
-        };
+        let default_plan = || self.snapshot().default_plan().map(|plan| plan.id.clone());
+        let plan_id = new.plan_id.or_else(default_plan).ok_or_else(no_such_plan)?;
+        let plan = self.assignable(&plan_id, None)?;
         let label = new.api_key_label.unwrap_or_else(|| DEFAULT_LABEL.into());
         let (api_key, stored) = self.new_key(act, label)?;
         let tenant = Tenant {
@@ -98,14 +108,17 @@ impl Platform {
         let tenant = made.tenant;
         let deed = Deed::on(&id, "tenant.provision", Value::Null, tenant.told());
         let (tenant_key, label_key) = (records::tenant_key(id.as_str()), records::label_key(&id.dns_label()));
+        let plan_key = records::plan_key(&tenant.plan_id);
         let batch = Batch::new()
             .require_absent(&tenant_key)
             .require_absent(&label_key)
+            .require_present(&plan_key)
             .put(&tenant_key, stored_form(&tenant)?)
             .put(&label_key, stored_form(&id)?);
         match self.commit(&act, deed, batch, |platform, revision| platform.publish(tenant, revision)).await {
             Ok(_) => Ok(answer),
             Err(store::Error::Conflict(key)) if key == label_key => Err(Refusal::TenantAlike(id.to_string())),
+            Err(store::Error::Conflict(key)) if key == plan_key => Err(no_such_plan()),
             Err(store::Error::Conflict(_)) => Err(Refusal::TenantExists(id.to_string())),
             Err(error) => Err(Refusal::Unavailable(error)),
         }
@@ -121,5 +134,49 @@ impl Platform {
             .change(act, id, "tenant.config", |tenant, rights| tenant.change_settings(change.clone(), rights))
             .await?;
         Ok(live)
+    }
+
+    /// What billing says about a tenant: the rights follow at once.
+    pub async fn change_plan(&self, act: &Act, id: &TenantId, change: PlanChange) -> Result<Arc<Live>, Refusal> {
+        let rule = |tenant: &mut Tenant, _: &_| self.apply_plan(tenant, &change);
+        let (live, ()) = self.change(act, id, "tenant.plan", rule).await?;
+        Ok(live)
+    }
+
+    /// Everything that can be changed of a tenant, at once, by whom no plan restrains.
+    pub async fn change_as_operator(
+        &self,
+        act: &Act,
+        id: &TenantId,
+        change: OperatorChange,
+    ) -> Result<Arc<Live>, Refusal> {
+        let rule = |tenant: &mut Tenant, _: &_| {
+            self.apply_plan(tenant, &change.plan)?;
+            tenant.enabled = change.enabled.unwrap_or(tenant.enabled);
+            tenant.settings.apply(change.settings.clone(), true);
+            Ok(())
+        };
+        let (live, ()) = self.change(act, id, "tenant.override", rule).await?;
+        Ok(live)
+    }
+
+    /// On every surface at once: phones, pages, links, registrations. Again is no error.
+    pub async fn enable(&self, act: &Act, id: &TenantId, enabled: bool) -> Result<Arc<Live>, Refusal> {
+        let action = if enabled { "tenant.enable" } else { "tenant.disable" };
+        let rule = |tenant: &mut Tenant, _: &_| {
+            tenant.enabled = enabled;
+            Ok(())
+        };
+        let (live, ()) = self.change(act, id, action, rule).await?;
+        Ok(live)
+    }
+
+    fn apply_plan(&self, tenant: &mut Tenant, change: &PlanChange) -> Result<(), Refusal> {
+        if let Some(plan_id) = &change.plan_id {
+            self.assignable(plan_id, Some(&tenant.plan_id))?;
+            tenant.plan_id.clone_from(plan_id);
+        }
+        tenant.plan_status = change.status.unwrap_or(tenant.plan_status);
+        Ok(())
     }
 }

@@ -1,0 +1,154 @@
+//! Tenants as the operator's support and automation see and change them: all of
+//! them, and beyond what their plans grant.
+
+use axum::http::Method;
+
+use super::access::Audience;
+use super::code::Code;
+use super::endpoint::{Call, Done, Endpoint, done, nothing};
+use super::error::ApiError;
+use super::form::{Form, boolean, choice, count, switch, text};
+use super::settings::settings;
+use super::tenants::PLAN_STATUSES;
+use super::views::{DeletedTenant, EnabledTenant, TenantLine, TenantList, TenantRecord};
+use crate::tenancy::{OperatorChange, PlanChange, Refusal, Search, TenantId};
+
+pub fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint::new(Method::GET, "/api/admin/tenants", Audience::Admin, "List and search tenants", search, list),
+        Endpoint::new(
+            Method::GET,
+            "/api/admin/tenants/{tenantId}",
+            Audience::Admin,
+            "All of a tenant: what was set, and what is in effect",
+            nothing,
+            show,
+        )
+        .versioned()
+        .refuses(&[Code::TenantNotFound]),
+        Endpoint::new(
+            Method::PATCH,
+            "/api/admin/tenants/{tenantId}",
+            Audience::Admin,
+            "Change a tenant as the operator: also plan, status and features, and transport beyond the plan",
+            override_form,
+            override_settings,
+        )
+        .versioned()
+        .refuses(&[Code::TenantNotFound, Code::PlanRetired, Code::StoreUnavailable]),
+        Endpoint::new(
+            Method::POST,
+            "/api/admin/tenants/{tenantId}/enable",
+            Audience::Admin,
+            "Let a tenant in again; again is no error",
+            nothing,
+            enable,
+        )
+        .refuses(&[Code::TenantNotFound, Code::StoreUnavailable]),
+        Endpoint::new(
+            Method::POST,
+            "/api/admin/tenants/{tenantId}/disable",
+            Audience::Admin,
+            "Shut a tenant out of every surface at once; again is no error",
+            nothing,
+            disable,
+        )
+        .refuses(&[Code::TenantNotFound, Code::StoreUnavailable]),
+        Endpoint::new(
+            Method::DELETE,
+            "/api/admin/tenants/{tenantId}",
+            Audience::Admin,
+            "Delete a tenant with all that is kept of it, or tell what that would be",
+            deletion,
+            delete,
+        )
+        .refuses(&[Code::TenantNotFound, Code::StoreUnavailable]),
+    ]
+}
+
+struct Page {
+    search: Search,
+    limit: usize,
+    cursor: Option<String>,
+}
+
+/// `q` is looked for in id and display name; `cursor` is the `nextCursor` of the page before.
+fn search(form: &mut Form) -> Option<Page> {
+    let search = Search {
+        text: form.optional("q", text()).unwrap_or_default().to_lowercase(),
+        enabled: form.optional("enabled", switch()),
+        plan_id: form.optional("planId", text()),
+    };
+    let limit = form.optional("limit", count(1..=MAX_PAGE)).unwrap_or(DEFAULT_PAGE);
+    let cursor = form.optional("cursor", text());
+    Some(Page { search, limit: usize::try_from(limit).unwrap_or(usize::MAX), cursor })
+}
+
+async fn list(call: Call, page: Page) -> Result<Done<TenantList>, ApiError> {
+    let found = call.state.platform.search(&page.search, page.cursor.as_deref(), page.limit).await;
+    let last = found.tenants.last().filter(|_| found.more);
+    let next_cursor = last.map(|live| live.tenant.id.to_string());
+    let tenants = found.tenants.iter().map(|live| TenantLine::from(live.as_ref())).collect();
+    Ok(done(TenantList { tenants, total: found.total, next_cursor }))
+}
+
+async fn show(call: Call, (): ()) -> Result<Done<TenantRecord>, ApiError> {
+    let live = call.state.platform.tenant(&tenant(&call)?)?;
+    Ok(done(TenantRecord::of(&live, &call.state.platform)).version(live.revision))
+}
+
+fn override_form(form: &mut Form) -> Option<OperatorChange> {
+    let mut settings = settings(form)?;
+    form.section("features", |form| settings.auth_link = form.change("authLink", boolean()));
+    let plan_id = form.optional("planId", text());
+    let status = form.optional("planStatus", choice(PLAN_STATUSES));
+    let enabled = form.optional("enabled", boolean());
+    Some(OperatorChange { settings, plan: PlanChange { plan_id, status }, enabled })
+}
+
+async fn override_settings(call: Call, change: OperatorChange) -> Result<Done<TenantRecord>, ApiError> {
+    let live = call.state.platform.change_as_operator(&call.act, &tenant(&call)?, change).await?;
+    Ok(done(TenantRecord::of(&live, &call.state.platform)).version(live.revision))
+}
+
+async fn enable(call: Call, (): ()) -> Result<Done<EnabledTenant>, ApiError> {
+    switched(&call, true).await
+}
+
+async fn disable(call: Call, (): ()) -> Result<Done<EnabledTenant>, ApiError> {
+    switched(&call, false).await
+}
+
+async fn switched(call: &Call, enabled: bool) -> Result<Done<EnabledTenant>, ApiError> {
+    let live = call.state.platform.enable(&call.act, &tenant(call)?, enabled).await?;
+    Ok(done(EnabledTenant { tenant_id: live.tenant.id.to_string(), enabled: live.tenant.enabled }))
+}
+
+#[allow(clippy::unnecessary_wraps)] // the shape of all forms
+fn deletion(form: &mut Form) -> Option<bool> {
+    Some(form.optional("dryRun", switch()).unwrap_or(false))
+}
+
+async fn delete(call: Call, dry_run: bool) -> Result<Done<DeletedTenant>, ApiError> {
+    let (platform, id) = (&call.state.platform, tenant(&call)?);
+    let removal = match dry_run {
+        true => platform.would_remove_tenant(&call.act, &id).await?,
+        false => platform.remove_tenant(&call.act, &id).await?,
+    };
+    Ok(done(DeletedTenant {
+        tenant_id: id.to_string(),
+        dry_run,
+        deleted: !dry_run,
+        removed: removal.counts,
+        tenant_hash: removal.tenant_hash,
+    }))
+}
+
+/// The tenant that the path names. What can be no tenant's name is no tenant.
+fn tenant(call: &Call) -> Result<TenantId, Refusal> {
+    let id = call.path("tenantId");
+    id.parse().map_err(|_| Refusal::TenantNotFound(id.to_owned()))
+}
+
+const DEFAULT_PAGE: u64 = 100;
+const MAX_PAGE: u64 = 1000;

@@ -1,0 +1,244 @@
+//! What the operator sees of a tenant and of the platform: what was set, beside what is in effect.
+
+use std::collections::BTreeMap;
+
+use bitcall_wire::config::{
+    Behavior, Branding, Capabilities, CookieMode, Dtmf, Features, HeaderMode, SessionRestore, SignInMode, ThemeStart,
+};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::plans::PlanEntry;
+use super::{ApiKeyView, Domains, IceView, Moment, Origins, TransportView};
+use crate::tenancy::{
+    ByOperator, Defaults, Effective, Entitlements, IceEntry, Live, PlanStatus, Platform, Settings, TransportDefaults,
+    TransportMode,
+};
+
+/// `GET /api/admin/tenants/{tenantId}`
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantRecord {
+    tenant_id: String,
+    enabled: bool,
+    plan_id: String,
+    plan_status: PlanStatus,
+    /// As the catalogue has it.
+    plan: PlanEntry,
+    domains: Domains,
+    api_keys: Vec<ApiKeyView>,
+    extension_count: usize,
+    raw: Raw,
+    effective: EffectiveView,
+    created_at: Moment,
+    updated_at: Moment,
+}
+
+impl TenantRecord {
+    pub fn of(live: &Live, platform: &Platform) -> Self {
+        let prepared = platform.prepared(live);
+        let tenant = &live.tenant;
+        let Effective { branding, behavior, capabilities, features, transport } = prepared.effective.clone();
+        Self {
+            tenant_id: tenant.id.to_string(),
+            enabled: tenant.enabled,
+            plan_id: tenant.plan_id.clone(),
+            plan_status: tenant.plan_status,
+            plan: prepared.plan.as_ref().into(),
+            domains: Domains::default(),
+            api_keys: platform.api_keys(live).into_iter().map(ApiKeyView::from).collect(),
+            extension_count: platform.extensions(&tenant.id).map_or(0, |extensions| extensions.len()),
+            raw: (&tenant.settings).into(),
+            effective: EffectiveView {
+                entitlements: prepared.rights.clone(),
+                branding,
+                behavior,
+                capabilities,
+                features,
+                transport: transport.into(),
+            },
+            created_at: Moment(tenant.created_at),
+            updated_at: Moment(tenant.updated_at),
+        }
+    }
+}
+
+/// What phones and panel get: plan, tenant and platform merged.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct EffectiveView {
+    entitlements: Entitlements,
+    branding: Branding,
+    behavior: Behavior,
+    capabilities: Capabilities,
+    features: Features,
+    transport: TransportView,
+}
+
+/// What was set for the tenant, in the sections of `PATCH`; null where nothing was.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Raw {
+    branding: RawBranding,
+    origins: Origins,
+    app: RawApp,
+    behavior: RawBehavior,
+    sip: RawSip,
+    wss: Option<Vec<String>>,
+    ice_servers: Option<Vec<IceView>>,
+    features: RawFeatures,
+    /// Which of the transport the operator has set, so that it is in effect whatever the plan says.
+    by_operator: ByOperator,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct RawBranding {
+    display_name: Option<String>,
+    logo_light: Option<String>,
+    logo_dark: Option<String>,
+    theme_color: Option<String>,
+    header_mode: Option<HeaderMode>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct RawApp {
+    popup_mode: Option<bool>,
+    installable: Option<bool>,
+    audio_clips: Option<bool>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct RawBehavior {
+    host: RawHost,
+    session_restore: Option<SessionRestore>,
+    theme: RawTheme,
+    cookie_mode: Option<CookieMode>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct RawHost {
+    mode: Option<SignInMode>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct RawTheme {
+    start: Option<ThemeStart>,
+    lock: Option<bool>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct RawSip {
+    domain: Option<String>,
+    dtmf: Option<Dtmf>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct RawFeatures {
+    auth_link: Option<bool>,
+}
+
+impl From<&Settings> for Raw {
+    fn from(settings: &Settings) -> Self {
+        let settings = settings.clone();
+        Self {
+            branding: RawBranding {
+                display_name: settings.display_name,
+                logo_light: settings.logo_light,
+                logo_dark: settings.logo_dark,
+                theme_color: settings.theme_color,
+                header_mode: settings.header_mode,
+            },
+            origins: Origins { allowed_origins: settings.allowed_origins.into_iter().map(String::from).collect() },
+            app: RawApp {
+                popup_mode: settings.popup_mode,
+                installable: settings.installable,
+                audio_clips: settings.audio_clips,
+            },
+            behavior: RawBehavior {
+                host: RawHost { mode: settings.sign_in },
+                session_restore: settings.session_restore,
+                theme: RawTheme { start: settings.theme_start, lock: settings.theme_lock },
+                cookie_mode: settings.cookie_mode,
+            },
+            sip: RawSip { domain: settings.sip_domain, dtmf: settings.dtmf },
+            wss: settings.wss,
+            ice_servers: settings.ice_servers.map(shown),
+            features: RawFeatures { auth_link: settings.auth_link },
+            by_operator: settings.by_operator,
+        }
+    }
+}
+
+fn shown(servers: Vec<IceEntry>) -> Vec<IceView> {
+    servers.into_iter().map(IceView::from).collect()
+}
+
+/// `POST /api/admin/tenants/{tenantId}/enable` and `…/disable`
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EnabledTenant {
+    pub tenant_id: String,
+    pub enabled: bool,
+}
+
+/// `DELETE /api/admin/tenants/{tenantId}`
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeletedTenant {
+    pub tenant_id: String,
+    /// Nothing was changed, this is only what would be.
+    pub dry_run: bool,
+    pub deleted: bool,
+    /// How much of each kind.
+    pub removed: BTreeMap<&'static str, usize>,
+    /// The tenant's name in the audit log once it is deleted.
+    pub tenant_hash: String,
+}
+
+/// `GET /api/admin/settings/transport-defaults`: what was set, null where nothing was, and what tenants inherit.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TransportDefaultsView {
+    sip: RawSip,
+    wss: Option<Vec<String>>,
+    ice_servers: Option<Vec<IceView>>,
+    effective: Inherited,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Inherited {
+    mode: TransportMode,
+    sip: InheritedSip,
+    wss: Vec<String>,
+    ice_servers: Vec<IceView>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct InheritedSip {
+    /// Null where each tenant has a domain of its own on the built-in SIP edge.
+    domain: Option<String>,
+    dtmf: Dtmf,
+}
+
+impl TransportDefaultsView {
+    pub fn of(defaults: &Defaults) -> Self {
+        let TransportDefaults { sip_domain, dtmf, wss, ice_servers } = defaults.transport.clone();
+        let on_edge = sip_domain.is_none() && wss.is_none();
+        Self {
+            effective: Inherited {
+                mode: if on_edge { TransportMode::Edge } else { TransportMode::Platform },
+                sip: InheritedSip { domain: sip_domain.clone(), dtmf: dtmf.unwrap_or_default() },
+                wss: wss.clone().unwrap_or_else(|| vec![defaults.edge_wss()]),
+                ice_servers: shown(ice_servers.clone().unwrap_or_default()),
+            },
+            sip: RawSip { domain: sip_domain, dtmf },
+            wss,
+            ice_servers: ice_servers.map(shown),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! After a tenant is deleted, nothing of it is left anywhere.
+
+use redb::{ReadableDatabase as _, ReadableTable as _, TableDefinition};
+
+use super::{House, acme, act, extension, key_of, password_of};
+use crate::tenancy::fault::Refusal;
+use crate::tenancy::id::TenantId;
+use crate::tenancy::platform::NewTenant;
+use crate::tenancy::runtime::RuntimeRefusal;
+use crate::tenancy::settings::{Change, SettingsChange};
+
+/// Every key and value of every table in the store's file, one after the other.
+async fn whole_store(house: House) -> Vec<u8> {
+    let House { directory, platform } = house;
+    drop(platform);
+    let path = directory.path().join("bitcall.redb");
+    let database = loop {
+        // The file is free once the store's writer has seen that nobody is left.
+        match redb::Database::open(&path) {
+            Err(redb::DatabaseError::DatabaseAlreadyOpen) => tokio::task::yield_now().await,
+            database => break database.unwrap(),
+        }
+    };
+    let transaction = database.begin_read().unwrap();
+    let mut tables = 0;
+    let mut all = Vec::new();
+    for table in transaction.list_tables().unwrap() {
+        tables += 1;
+        if redb::TableHandle::name(&table) == "counters" {
+            continue; // Numbers only.
+        }
+        let records: TableDefinition<&str, (u64, &[u8])> = TableDefinition::new("records");
+        for entry in transaction.open_table(records).unwrap().iter().unwrap() {
+            let (key, value) = entry.unwrap();
+            all.extend_from_slice(key.value().as_bytes());
+            all.push(b'\n');
+            all.extend_from_slice(value.value().1);
+            all.push(b'\n');
+        }
+    }
+    assert_eq!(tables, 2, "a new table is to be looked through here too");
+    all
+}
+
+fn holds(all: &[u8], text: &str) -> bool {
+    all.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+#[tokio::test]
+async fn of_a_deleted_tenant_no_byte_is_left_and_of_the_others_every_one() {
+    let house = House::new().await;
+    let platform = &house.platform;
+    let other: TenantId = "acme_corp_2".parse().unwrap();
+    for id in [acme(), other.clone()] {
+        let mut new = NewTenant::named(id.clone());
+        new.display_name = Some(format!("Name of {id}!"));
+        new.allowed_origins = vec!["https://crm.acme.com".parse().unwrap()];
+        let made = platform.provision(&act(), new, key_of).await.unwrap();
+        let second = platform.create_key(&act(), &id, Some("second".into()), |_, meta| meta.id).await.unwrap();
+        platform.runtime_config(Some(made.as_str()), None, None).unwrap();
+        platform.revoke_key(&act(), &id, &second).await.unwrap();
+        platform.add_extension(&act(), &id, extension(None), false, password_of).await.unwrap();
+        let change = SettingsChange { display_name: Change::Reset, ..SettingsChange::default() };
+        platform.change_settings(&act(), &id, change).await.unwrap();
+    }
+    platform.store_key_uses().await.unwrap();
+    let live = platform.tenant(&acme()).unwrap();
+    let mut traces = vec!["\"acme_corp\"".to_owned(), "/acme_corp\n".into(), "acme_corp/".into(), "acme-corp\n".into()];
+    traces.extend(["acme-corp.sip".into(), "Name of acme_corp!".into()]);
+    traces.extend(live.tenant.revoked_keys.iter().map(|id| id.0.clone()));
+    traces.extend(live.tenant.api_keys.iter().flat_map(|key| [key.id.0.clone(), String::from(key.hash)]));
+
+    let planned = platform.would_remove_tenant(&act(), &acme()).await.unwrap();
+    assert!(platform.tenant(&acme()).is_ok(), "telling changes nothing");
+    let removed = platform.remove_tenant(&act(), &acme()).await.unwrap();
+    assert_eq!(removed, planned);
+    for (kind, count) in [("apiKeys", 1), ("extensions", 1), ("keyUses", 1), ("auditEntries", 5)] {
+        assert_eq!(removed.counts[kind], count, "{kind}");
+    }
+    let hash = platform.tenant_hash(&acme());
+    assert!(platform.tenant(&other).is_ok());
+
+    let all = whole_store(house).await;
+    for trace in &traces {
+        assert!(!holds(&all, trace), "{trace} is still there");
+        let of_the_other = trace.replace("acme_corp", "acme_corp_2").replace("acme-corp", "acme-corp-2");
+        assert!(trace == &of_the_other || holds(&all, &of_the_other), "{of_the_other} is gone");
+    }
+    assert!(holds(&all, &hash), "who knows the id finds that it was deleted");
+}
+
+#[tokio::test]
+async fn a_deleted_tenant_is_unknown_everywhere_and_its_name_is_free_again() {
+    let house = House::new().await;
+    let platform = &house.platform;
+    let key = platform.provision(&act(), NewTenant::named(acme()), key_of).await.unwrap();
+    platform.add_extension(&act(), &acme(), extension(None), false, password_of).await.unwrap();
+    let mut changes = platform.changes();
+    platform.remove_tenant(&act(), &acme()).await.unwrap();
+    assert!(changes.has_changed().unwrap(), "the edge looks again");
+    changes.mark_unchanged();
+    assert_eq!(platform.runtime_config(Some(key.as_str()), None, None), Err(RuntimeRefusal::InvalidKey));
+    assert!(!platform.serves("acme-corp.sip.example"));
+    assert_eq!(platform.credentials("acme-corp.sip.example", "101"), None);
+    assert!(matches!(platform.remove_tenant(&act(), &acme()).await, Err(Refusal::TenantNotFound(_))));
+
+    platform.provision(&act(), NewTenant::named(acme()), key_of).await.unwrap();
+    assert_eq!(platform.extensions(&acme()).unwrap().len(), 0, "the new one inherits nothing");
+    let house = house.reopened().await;
+    assert_eq!(house.platform.extensions(&acme()).unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn changes_that_meet_a_removal_leave_nothing_behind() {
+    for round in 0..20 {
+        let house = House::new().await;
+        let platform = &house.platform;
+        let key = platform.provision(&act(), NewTenant::named(acme()), key_of).await.unwrap();
+        platform.runtime_config(Some(key.as_str()), None, None).unwrap();
+        let (act, id) = (&act(), &acme());
+        let changes = futures_util::future::join_all((0..8).map(|n| async move {
+            for _ in 0..(n * round) % 7 {
+                tokio::task::yield_now().await;
+            }
+            let named = SettingsChange { display_name: Change::Set(format!("n{n}")), ..SettingsChange::default() };
+            let _ = platform.change_settings(act, id, named).await;
+            let _ = platform.add_extension(act, id, extension(None), true, password_of).await;
+            let _ = platform.create_key(act, id, None, |_, meta| meta.id).await;
+            platform.store_key_uses().await.unwrap();
+        }));
+        let (_, removed) = tokio::join!(changes, platform.remove_tenant(act, id));
+        removed.unwrap();
+        assert!(platform.tenant(id).is_err(), "memory does not remember it");
+        let all = whole_store(house).await;
+        assert!(!holds(&all, "acme_corp"), "round {round}: {}", String::from_utf8_lossy(&all));
+    }
+}

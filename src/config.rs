@@ -20,7 +20,7 @@ use toml::de::DeValue;
 use url::Url;
 
 use parse::{Documented, Reader, Section, Setting, Table, must_be};
-pub use parse::{Fault, Faults};
+pub use parse::{Fault, Faults, duration};
 pub use secrets::Secrets;
 
 /// Where packages put the file.

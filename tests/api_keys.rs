@@ -1,8 +1,9 @@
-//! API keys: shown once, stored as hashes, limited by the plan, revoked at once.
+//! API keys: shown once, stored as hashes, limited by the plan, replaced with an overlap, revoked at once.
 
 use serde_json::{Value, json};
 
-use crate::installation::{Installation, refusal};
+use crate::installation::{Installation, faulty_fields, refusal};
+use crate::rig::wait::until;
 
 #[tokio::test]
 async fn a_key_works_from_the_moment_it_is_shown_until_it_is_revoked() {
@@ -47,6 +48,64 @@ async fn the_plans_limit_holds_also_when_many_keys_are_asked_for_at_once() {
     assert!(refused.iter().all(|answer| refusal(answer) == (409, "API_KEY_LIMIT_REACHED".into())));
     let read = bitcall.done("GET", "/api/tenant?tenantId=acme", Value::Null).await;
     assert_eq!(read["apiKeys"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_rotated_key_works_beside_its_successor_until_its_time_is_over() {
+    let bitcall = Installation::serving().await;
+    let old = bitcall.tenant("acme", "free").await;
+    let id = |key: &Value| key["id"].as_str().unwrap().to_owned();
+    let keys = async || bitcall.done("GET", "/api/tenant?tenantId=acme", Value::Null).await["apiKeys"].take();
+    let first = keys().await[0].take();
+    assert_eq!(first["retiresAt"], Value::Null);
+    let rotate = async |key: &Value, body: Value| {
+        bitcall.panel("POST", &format!("/api/tenant/api-keys/{}/rotate", id(key)), body).await
+    };
+    let answer = rotate(&first, json!({ "tenantId": "acme", "overlapSeconds": 2 })).await;
+    assert_eq!(answer.status, 200);
+    let made = answer.json()["data"].take();
+    let new = made["apiKey"].as_str().unwrap();
+    assert_eq!(made["label"], first["label"]);
+    assert_eq!(made["replaced"]["id"], first["id"]);
+    let both = keys().await;
+    assert_eq!(both.as_array().unwrap().len(), 2);
+    assert_eq!((&both[0]["retiresAt"], &both[1]["retiresAt"]), (&made["replaced"]["retiresAt"], &Value::Null));
+    assert_eq!(bitcall.runtime(&old, None).await.status, 200);
+    assert_eq!(bitcall.runtime(new, None).await.status, 200);
+    let again = rotate(&first, json!({ "tenantId": "acme" })).await;
+    assert_eq!(refusal(&again), (409, "API_KEY_RETIRING".into()));
+
+    let refused = until("the end of the overlap", async || match bitcall.runtime(&old, None).await {
+        answer if answer.status == 200 => Err("still valid".to_owned()),
+        answer => Ok(refusal(&answer)),
+    });
+    assert_eq!(refused.await, (401, "WEBPHONE_INVALID_KEY".into()));
+    assert_eq!(bitcall.runtime(new, None).await.status, 200);
+    assert_eq!(keys().await.as_array().unwrap().len(), 1);
+    let unknown = rotate(&first, json!({ "tenantId": "acme" })).await;
+    assert_eq!(refusal(&unknown), (404, "API_KEY_NOT_FOUND".into()));
+    for overlap in [json!(-1), json!("1h"), json!(2_592_001), json!(1.5)] {
+        let answer = rotate(&made, json!({ "tenantId": "acme", "overlapSeconds": overlap })).await;
+        assert_eq!(faulty_fields(&answer), ["overlapSeconds"]);
+    }
+}
+
+#[tokio::test]
+async fn keys_are_rotated_from_the_command_line_for_as_long_as_wanted() {
+    let bitcall = Installation::serving().await;
+    let old = bitcall.tenant("acme", "free").await;
+    let keys = || bitcall.bitcall(&["key", "list", "acme", "--json"]).json()["apiKeys"].take();
+    let id = keys()[0]["id"].as_str().unwrap().to_owned();
+    let made = bitcall.bitcall(&["key", "rotate", "acme", &id, "--overlap", "0", "--json"]).json();
+    assert_eq!(bitcall.runtime(&old, None).await.status, 401);
+    assert_eq!(bitcall.runtime(made["apiKey"].as_str().unwrap(), None).await.status, 200);
+    let said = bitcall.bitcall(&["key", "rotate", "acme", made["id"].as_str().unwrap()]);
+    assert!(said.exit == 0 && said.out.contains("bk_live_") && said.out.contains("valid until"), "{said:?}");
+    let table = bitcall.bitcall(&["key", "list", "acme"]).out;
+    assert!(table.contains("RETIRES") && table.lines().count() == 3, "{table}");
+    assert_eq!(bitcall.bitcall(&["key", "rotate", "acme", &id]).exit, 1, "it is gone");
+    assert_eq!(bitcall.bitcall(&["key", "rotate", "acme", made["id"].as_str().unwrap()]).exit, 5, "it retires");
+    assert_eq!(bitcall.bitcall(&["key", "rotate", "acme", &id, "--overlap", "long"]).exit, 2);
 }
 
 #[tokio::test]

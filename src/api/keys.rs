@@ -1,13 +1,15 @@
-//! A tenant's API keys: made and revoked. They are listed with the tenant.
+//! A tenant's API keys: made, replaced and revoked. They are listed with the tenant.
+
+use std::time::Duration;
 
 use axum::http::Method;
 
 use super::code::Code;
 use super::endpoint::{Call, Done, Endpoint, done, nothing};
 use super::error::ApiError;
-use super::form::{Form, line};
+use super::form::{Form, count, line};
 use super::tenants::MAX_LABEL;
-use super::views::{NewKeyView, RevokedKey};
+use super::views::{NewKeyView, RevokedKey, RotatedKeyView};
 use crate::tenancy::{ApiKey, ApiKeyMeta, KeyId, TenantId};
 
 pub fn endpoints() -> Vec<Endpoint> {
@@ -22,6 +24,21 @@ pub fn endpoints() -> Vec<Endpoint> {
         .creates()
         .versioned()
         .refuses(&[Code::ApiKeyLimitReached, Code::StoreUnavailable]),
+        Endpoint::of_tenant(
+            Method::POST,
+            "/api/tenant/api-keys/{id}/rotate",
+            "Make a key, which is shown once, in the place of another, which stays valid for a while",
+            overlap,
+            rotate,
+        )
+        .creates()
+        .versioned()
+        .refuses(&[
+            Code::ApiKeyNotFound,
+            Code::ApiKeyRetiring,
+            Code::ApiKeyLimitReached,
+            Code::StoreUnavailable,
+        ]),
         Endpoint::of_tenant(
             Method::DELETE,
             "/api/tenant/api-keys/{id}",
@@ -44,8 +61,28 @@ async fn create(call: Call, (id, label): (TenantId, Option<String>)) -> Result<D
     Ok(done(call.state.platform.create_key(&call.act, &id, label, view).await?))
 }
 
+/// How long both keys are valid.
+#[allow(clippy::unnecessary_wraps)] // the shape of all forms
+fn overlap(form: &mut Form) -> Option<Duration> {
+    let seconds = form.optional("overlapSeconds", count(0..=MAX_OVERLAP));
+    Some(Duration::from_secs(seconds.unwrap_or(DEFAULT_OVERLAP)))
+}
+
+async fn rotate(call: Call, (id, overlap): (TenantId, Duration)) -> Result<Done<RotatedKeyView>, ApiError> {
+    let key = KeyId(call.path("id").to_owned());
+    let view = |api_key: &ApiKey, meta: ApiKeyMeta, replaced: ApiKeyMeta| RotatedKeyView {
+        new: NewKeyView { meta: meta.into(), api_key: api_key.as_str().into() },
+        replaced: replaced.into(),
+    };
+    Ok(done(call.state.platform.rotate_key(&call.act, &id, &key, overlap, view).await?))
+}
+
 async fn revoke(call: Call, (id, ()): (TenantId, ())) -> Result<Done<RevokedKey>, ApiError> {
     let key = call.path("id").to_owned();
     call.state.platform.revoke_key(&call.act, &id, &KeyId(key.clone())).await?;
     Ok(done(RevokedKey { id: key, revoked: true }))
 }
+
+/// Seconds: a day to change the key everywhere, and a month at most.
+const DEFAULT_OVERLAP: u64 = 86_400;
+const MAX_OVERLAP: u64 = 30 * 86_400;

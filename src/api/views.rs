@@ -199,6 +199,7 @@ pub struct TenantLine {
     display_name: String,
     #[serde(flatten)]
     domains: Domains,
+    /// Without those that retire: another key has taken their place.
     api_key_count: usize,
 }
 
@@ -212,7 +213,7 @@ impl From<&Live> for TenantLine {
             plan_status: tenant.plan_status,
             display_name: live.name().to_owned(),
             domains: Domains::default(),
-            api_key_count: tenant.api_keys.len(),
+            api_key_count: tenant.staying_keys(),
         }
     }
 }
@@ -225,6 +226,16 @@ pub struct NewKeyView {
     pub meta: ApiKeyView,
     /// Shown here and never again.
     pub api_key: String,
+}
+
+/// `POST /api/tenant/api-keys/{id}/rotate`
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RotatedKeyView {
+    #[serde(flatten)]
+    pub new: NewKeyView,
+    /// The old key, with the moment from which it is refused.
+    pub replaced: ApiKeyView,
 }
 
 /// `DELETE /api/tenant/api-keys/{id}`
@@ -313,6 +324,8 @@ pub struct ApiKeyView {
     label: String,
     prefix: &'static str,
     created_at: Moment,
+    /// When it is refused from, where another key has taken its place.
+    retires_at: Option<Moment>,
     /// To the hour.
     last_used_at: Option<Moment>,
 }
@@ -324,6 +337,7 @@ impl From<ApiKeyMeta> for ApiKeyView {
             label: meta.label,
             prefix: meta.prefix,
             created_at: Moment(meta.created_at),
+            retires_at: meta.retires_at.map(Moment),
             last_used_at: meta.last_used_at.map(Moment),
         }
     }

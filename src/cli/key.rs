@@ -1,10 +1,13 @@
 //! `bitcall key`: a tenant's API keys.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::control::{Target, facts, refused, shown, table};
 use super::{Failure, Globals};
+use crate::config;
 
 #[derive(Debug, Args)]
 pub struct Key {
@@ -23,6 +26,16 @@ enum Command {
         /// What the key is for
         #[arg(long, value_name = "TEXT")]
         label: Option<String>,
+    },
+    /// Make a key that takes the place of another, which stays valid for a while.
+    Rotate {
+        /// Tenant id
+        tenant: String,
+        /// Id of the key to be replaced (`key_…`)
+        id: String,
+        /// How long the old key stays valid, e.g. `30m`, `24h`, `7d`, or 0 for not at all; at most 30 days
+        #[arg(long, value_name = "TIME", default_value = "24h", value_parser = overlap)]
+        overlap: Duration,
     },
     /// List a tenant's API keys; of the keys themselves only their ids.
     List {
@@ -54,6 +67,19 @@ impl Key {
                 });
                 Ok(())
             }
+            Command::Rotate { tenant, id, overlap } => {
+                let body = json!({ "tenantId": tenant, "overlapSeconds": overlap.as_secs() });
+                let data = client.post(&format!("{}/rotate", path_of(&id)), &body).await.map_err(refused)?;
+                printer.print(&data, |data| {
+                    facts(&[
+                        ("Key id", shown(data, "/id")),
+                        ("Label", shown(data, "/label")),
+                        ("API key", format!("{}  (shown only now)", shown(data, "/apiKey"))),
+                        ("In place of", format!("{id}, valid until {}", shown(data, "/replaced/retiresAt"))),
+                    ])
+                });
+                Ok(())
+            }
             Command::List { tenant } => {
                 let found = client.get("/api/tenant", &[("tenantId", &tenant)]).await.map_err(refused)?;
                 let data = json!({ "tenantId": tenant, "apiKeys": found["apiKeys"] });
@@ -61,9 +87,7 @@ impl Key {
                 Ok(())
             }
             Command::Revoke { tenant, id } => {
-                let escaped: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
-                let path = format!("/api/tenant/api-keys/{escaped}");
-                let data = client.delete(&path, &json!({ "tenantId": tenant })).await.map_err(refused)?;
+                let data = client.delete(&path_of(&id), &json!({ "tenantId": tenant })).await.map_err(refused)?;
                 printer.print(&data, |_| format!("{id} is revoked"));
                 Ok(())
             }
@@ -71,9 +95,21 @@ impl Key {
     }
 }
 
+fn path_of(id: &str) -> String {
+    let escaped: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
+    format!("/api/tenant/api-keys/{escaped}")
+}
+
+fn overlap(text: &str) -> Result<Duration, &'static str> {
+    match text {
+        "0" => Ok(Duration::ZERO),
+        _ => config::duration(text).ok_or("it must be a number with its unit, such as 30m, 24h or 7d, or 0"),
+    }
+}
+
 /// Also part of `bitcall tenant show`.
 pub fn keys(keys: &Value) -> String {
-    table(["key", "label", "made", "last used"], keys, "there are no keys", |key| {
-        ["/id", "/label", "/createdAt", "/lastUsedAt"].map(|field| shown(key, field))
+    table(["key", "label", "made", "last used", "retires"], keys, "there are no keys", |key| {
+        ["/id", "/label", "/createdAt", "/lastUsedAt", "/retiresAt"].map(|field| shown(key, field))
     })
 }

@@ -88,6 +88,7 @@ impl House {
         tokio::spawn(self.platform.clone().keep_key_uses());
         tokio::spawn(self.platform.clone().sweep_tokens());
         tokio::spawn(self.platform.clone().forget_answers());
+        tokio::spawn(self.platform.clone().keep_retiring_keys());
         Ok(Running { server, platform: self.platform, signals })
     }
 }

@@ -245,22 +245,25 @@ impl Setting for Duration {
     fn parse(value: &DeValue<'_>, _base: &Path) -> Result<Self, String> {
         const SHAPE: &str = "a time with its unit in quotes, such as \"10s\", \"5m\" or \"1h\"";
         let text = value.as_str().ok_or_else(|| must_be(SHAPE, value))?;
-        let wrong = || format!("must be {SHAPE}, not \"{text}\"");
-        let unit_at = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
-        let (number, unit) = text.split_at(unit_at);
-        let number: u64 = number.parse().map_err(|_| wrong())?;
-        let seconds = match unit.trim() {
-            "s" => 1,
-            "m" => 60,
-            "h" => 3600,
-            _ => return Err(wrong()),
-        };
-        match number.checked_mul(seconds) {
-            Some(0) => Err("must be longer than 0".to_owned()),
-            Some(total) => Ok(Self::from_secs(total)),
-            None => Err(wrong()),
+        match duration(text) {
+            Some(Self::ZERO) => Err("must be longer than 0".to_owned()),
+            Some(duration) => Ok(duration),
+            None => Err(format!("must be {SHAPE}, not \"{text}\"")),
         }
     }
+}
+
+/// `10s`, `5m`, `1h`, `7d`; also on the command line.
+pub fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let seconds = match unit.trim() {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(seconds).map(Duration::from_secs)
 }
 
 /// "must be …, not …": for a value of the wrong type.

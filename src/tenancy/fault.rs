@@ -46,6 +46,10 @@ pub enum Refusal {
     ApiKeyNotFound(String),
     #[error("the plan allows {0} API keys; revoke one first or change the plan")]
     ApiKeyLimitReached(u32),
+    #[error("{0} API keys of the tenant are being replaced already; revoke those that nobody uses any more")]
+    TooManyRetiringKeys(usize),
+    #[error("the API key {0:?} has been replaced already and retires")]
+    ApiKeyRetiring(String),
     #[error("this is the tenant's last API key; create another one before revoking it")]
     LastApiKey,
     #[error("there is no plan {0:?}")]

@@ -1,5 +1,10 @@
-//! Tenant API keys: `bk_live_` and 160 random bits. Only a keyed hash of them
-//! is ever stored; the key itself is shown once, when it is made.
+//! Tenant API keys: `bk_live_`, 160 random bits and a checksum. Only a keyed
+//! hash of them is ever stored; the key itself is shown once, when it is made.
+//!
+//! The checksum is the CRC-32 (ISO 3309) of everything before it, as six digits
+//! to base 62 (`0-9A-Za-z`), as in the tokens of GitHub and npm. By it a mistyped key is
+//! refused unseen, and a scanner that looks for leaked secrets knows a real one
+//! from an example. Keys made before there was one, 40 characters long, stay valid.
 
 use std::fmt::{self, Write as _};
 use std::fs;
@@ -18,7 +23,9 @@ pub struct ApiKey(String);
 
 impl ApiKey {
     pub fn generate() -> io::Result<Self> {
-        Ok(Self(format!("{PREFIX}{}", random_text(32)?)))
+        let key = format!("{PREFIX}{}", random_text(RANDOM)?);
+        let tail = checksum(&key);
+        Ok(Self(key + &tail))
     }
 
     pub fn as_str(&self) -> &str {
@@ -30,6 +37,26 @@ impl fmt::Debug for ApiKey {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{PREFIX}…")
     }
+}
+
+/// Whether `text` can be an API key, as far as that shows without looking it up.
+pub fn is_well_formed(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix(PREFIX) else { return false };
+    match rest.len().checked_sub(RANDOM) {
+        Some(0) => rest.bytes().all(|byte| ALPHABET.contains(&byte)),
+        Some(TAIL) => text.split_at_checked(PREFIX.len() + RANDOM).is_some_and(|(key, tail)| checksum(key) == tail),
+        _ => false,
+    }
+}
+
+fn checksum(key: &str) -> String {
+    let mut rest = crc32fast::hash(key.as_bytes());
+    let mut digits = [b'0'; TAIL];
+    for digit in digits.iter_mut().rev() {
+        *digit = BASE62.get((rest % 62) as usize).copied().unwrap_or_default();
+        rest /= 62;
+    }
+    digits.map(char::from).iter().collect()
 }
 
 /// The public name of a key, `key_…`, by which it is revoked.
@@ -51,6 +78,9 @@ pub struct StoredKey {
     pub label: String,
     pub hash: KeyHash,
     pub created_at: Timestamp,
+    /// From then on it is refused: another key has taken its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retires_at: Option<Timestamp>,
 }
 
 /// What everybody may see of a key.
@@ -60,17 +90,28 @@ pub struct ApiKeyMeta {
     pub label: String,
     pub prefix: &'static str,
     pub created_at: Timestamp,
+    pub retires_at: Option<Timestamp>,
     /// To the hour.
     pub last_used_at: Option<Timestamp>,
 }
 
 impl StoredKey {
+    /// Whether it stays until somebody revokes it.
+    pub fn stays(&self) -> bool {
+        self.retires_at.is_none()
+    }
+
+    pub fn is_retired(&self, now: Timestamp) -> bool {
+        self.retires_at.is_some_and(|moment| moment <= now)
+    }
+
     pub fn meta(&self, last_used_at: Option<Timestamp>) -> ApiKeyMeta {
         ApiKeyMeta {
             id: self.id.clone(),
             label: self.label.clone(),
             prefix: PREFIX,
             created_at: self.created_at,
+            retires_at: self.retires_at,
             last_used_at,
         }
     }
@@ -169,6 +210,11 @@ fn random(bytes: &mut [u8]) -> io::Result<()> {
 }
 
 pub const PREFIX: &str = "bk_live_";
+/// Characters of 5 random bits each.
+const RANDOM: usize = 32;
+/// Enough digits to base 62 for any CRC-32.
+const TAIL: usize = 6;
+const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 const MIN_PEPPER: usize = 16;
 
@@ -179,12 +225,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_have_the_prefix_and_160_bits_and_differ() {
+    fn keys_have_the_prefix_160_bits_and_a_tail_and_differ() {
         let (one, two) = (ApiKey::generate().unwrap(), ApiKey::generate().unwrap());
         assert!(one.as_str().starts_with("bk_live_"));
-        assert_eq!(one.as_str().len(), "bk_live_".len() + 160 / 5);
+        assert_eq!(one.as_str().len(), "bk_live_".len() + 160 / 5 + 6);
         assert_ne!(one.as_str(), two.as_str());
         assert!(!format!("{one:?}").contains(&one.as_str()[8..]));
+        assert!(is_well_formed(one.as_str()));
+    }
+
+    #[test]
+    fn the_tail_is_the_crc_32_to_base_62_as_documented() {
+        // Computed with Python: zlib.crc32, divmod by 62.
+        assert!(is_well_formed("bk_live_abcdefghijkmnpqrstuvwxyz234567890IdOwK"));
+        assert!(is_well_formed("bk_live_jasmcy8mqwmpm9ripcxr37smhcfcu9dh00c7RM"), "with a zero in front");
+    }
+
+    #[test]
+    fn a_key_with_one_wrong_character_is_known_as_wrong() {
+        let key = ApiKey::generate().unwrap();
+        for at in 0..key.as_str().len() {
+            let mut wrong = key.as_str().as_bytes().to_vec();
+            wrong[at] = if wrong[at] == b'2' { b'3' } else { b'2' };
+            assert!(!is_well_formed(std::str::from_utf8(&wrong).unwrap()), "character {at}");
+        }
+        let truncated = &key.as_str()[..45];
+        for wrong in [truncated, "", "bk_live_", "bk_live_ä", &format!("{}ä", &key.as_str()[..44])] {
+            assert!(!is_well_formed(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn keys_from_before_the_checksum_are_still_well_formed() {
+        assert!(is_well_formed("bk_live_abcdefghijkmnpqrstuvwxyz23456789"));
+        assert!(!is_well_formed("bk_live_abcdefghijkmnpqrstuvwxyz2345678l"), "never had an l");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! a new one. What is in effect for it, [`Prepared`], is made at its first
 //! use and again after plans or defaults have changed. Readers hold the lock for one look-up.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -85,6 +85,8 @@ pub struct LiveKey {
     pub id: KeyId,
     pub live: Arc<Live>,
     pub last_used: LastUsed,
+    /// From then on it opens nothing, also while it is still in the store.
+    pub retires_at: Option<Timestamp>,
 }
 
 /// When a key was last used, to the hour; shared between all who note and read it.
@@ -118,6 +120,8 @@ pub struct Snapshot {
     plans: HashMap<String, Arc<Plan>>,
     tenants: BTreeMap<TenantId, Arc<Live>>,
     keys: HashMap<KeyHash, LiveKey>,
+    /// The tenants that have keys to be dropped, and when; the soonest first.
+    retirements: BTreeSet<(Timestamp, TenantId)>,
     last_used: HashMap<KeyId, LastUsed>,
     domains: HashMap<String, TenantId>,
     extensions: HashMap<TenantId, BTreeMap<Username, Arc<Extension>>>,
@@ -131,6 +135,7 @@ impl Snapshot {
             plans: HashMap::new(),
             tenants: BTreeMap::new(),
             keys: HashMap::new(),
+            retirements: BTreeSet::new(),
             last_used: HashMap::new(),
             domains: HashMap::new(),
             extensions: HashMap::new(),
@@ -209,10 +214,13 @@ impl Snapshot {
         self.extensions.get(tenant).into_iter().flat_map(BTreeMap::values)
     }
 
-    pub fn key_metas(&self, tenant: &Tenant) -> Vec<ApiKeyMeta> {
-        let last_used = |id| self.last_used.get(id).and_then(LastUsed::get);
-        let keys = tenant.api_keys.iter();
-        keys.map(|key| key.meta(last_used(&key.id))).collect()
+    pub fn key_metas(&self, tenant: &Tenant, now: Timestamp) -> Vec<ApiKeyMeta> {
+        let keys = tenant.api_keys.iter().filter(|key| !key.is_retired(now));
+        keys.map(|key| key.meta(self.last_used(&key.id))).collect()
+    }
+
+    pub fn last_used(&self, id: &KeyId) -> Option<Timestamp> {
+        self.last_used.get(id).and_then(LastUsed::get)
     }
 
     pub fn put_plan(&mut self, plan: Plan) {
@@ -252,14 +260,16 @@ impl Snapshot {
             if current.revision > live.revision {
                 return live;
             }
-            for key in &current.tenant.api_keys {
-                self.keys.remove(&key.hash);
-            }
+            let current = Arc::clone(current);
+            self.forget_keys(&current.tenant);
         }
         for key in &live.tenant.api_keys {
             let last_used = self.last_used.entry(key.id.clone()).or_default().clone();
-            let live = Arc::clone(&live);
-            self.keys.insert(key.hash, LiveKey { id: key.id.clone(), live, last_used });
+            let (id, live) = (key.id.clone(), Arc::clone(&live));
+            if let Some(moment) = key.retires_at {
+                self.retirements.insert((moment, live.tenant.id.clone()));
+            }
+            self.keys.insert(key.hash, LiveKey { id, live, last_used, retires_at: key.retires_at });
         }
         let id = live.tenant.id.clone();
         self.domains.insert(live.edge_domain.clone(), id.clone());
@@ -270,15 +280,27 @@ impl Snapshot {
     /// Takes out a tenant and everything that memory has of it.
     pub fn remove_tenant(&mut self, id: &TenantId) {
         let Some(live) = self.tenants.remove(id) else { return };
-        for key in &live.tenant.api_keys {
-            self.keys.remove(&key.hash);
-            self.last_used.remove(&key.id);
-        }
-        for id in &live.tenant.revoked_keys {
-            self.last_used.remove(id);
+        self.forget_keys(&live.tenant);
+        for key in live.tenant.api_keys.iter().map(|key| &key.id).chain(&live.tenant.revoked_keys) {
+            self.last_used.remove(key);
         }
         self.domains.remove(&live.edge_domain);
         self.extensions.remove(id);
+    }
+
+    /// Takes a tenant's keys out of the indexes.
+    fn forget_keys(&mut self, tenant: &Tenant) {
+        for key in &tenant.api_keys {
+            self.keys.remove(&key.hash);
+            if let Some(moment) = key.retires_at {
+                self.retirements.remove(&(moment, tenant.id.clone()));
+            }
+        }
+    }
+
+    /// When the next keys retire, and of which tenant.
+    pub fn next_retirement(&self) -> Option<&(Timestamp, TenantId)> {
+        self.retirements.first()
     }
 
     /// All uses of keys that are still there.

@@ -20,7 +20,7 @@ pub struct Tenant {
     pub plan_id: String,
     pub plan_status: PlanStatus,
     pub settings: Settings,
-    /// Never empty.
+    /// At least one of them stays.
     pub api_keys: Vec<StoredKey>,
     /// The last revoked keys, newest last, so that a repeated revocation is told "revoked" and not "unknown".
     pub revoked_keys: Vec<KeyId>,
@@ -79,30 +79,80 @@ impl Tenant {
         Ok(())
     }
 
+    /// The keys that count: those that stay. A key that retires has its successor among them.
+    pub fn staying_keys(&self) -> usize {
+        self.api_keys.iter().filter(|key| key.stays()).count()
+    }
+
     pub fn add_key(&mut self, key: StoredKey, entitlements: &Entitlements) -> Result<(), Refusal> {
         let limit = entitlements.max_api_keys;
-        if self.api_keys.len() >= usize::try_from(limit).unwrap_or(usize::MAX) {
+        if self.staying_keys() >= usize::try_from(limit).unwrap_or(usize::MAX) {
             return Err(Refusal::ApiKeyLimitReached(limit));
         }
         self.api_keys.push(key);
         Ok(())
     }
 
-    /// True when the key was live, false when it had been revoked before.
+    /// Puts `successor`, under the same label, in the place of the key `id`, which is good until
+    /// `retires_at`. The number of keys that stay does not change, so neither the plan's limit nor the
+    /// guard of the last key has a say. Both keys as they are now.
+    pub fn rotate_key(
+        &mut self,
+        id: &KeyId,
+        successor: StoredKey,
+        retires_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<(StoredKey, StoredKey), Refusal> {
+        let retiring = self.api_keys.iter().filter(|key| !key.stays()).count();
+        let key = self.api_keys.iter_mut().find(|key| key.id == *id && !key.is_retired(now));
+        let key = key.ok_or_else(|| Refusal::ApiKeyNotFound(id.0.clone()))?;
+        if !key.stays() {
+            return Err(Refusal::ApiKeyRetiring(id.0.clone()));
+        }
+        let at_once = retires_at <= now;
+        if !at_once && retiring >= MAX_RETIRING_KEYS {
+            return Err(Refusal::TooManyRetiringKeys(MAX_RETIRING_KEYS));
+        }
+        key.retires_at = Some(retires_at);
+        let replaced = key.clone();
+        let successor = StoredKey { label: key.label.clone(), ..successor };
+        if at_once {
+            self.forget_key(id);
+        }
+        self.api_keys.push(successor.clone());
+        Ok((successor, replaced))
+    }
+
+    /// True when the key was live, false when it had been revoked or had retired before.
     pub fn revoke_key(&mut self, id: &KeyId) -> Result<bool, Refusal> {
-        let Some(position) = self.api_keys.iter().position(|key| key.id == *id) else {
+        let Some(key) = self.api_keys.iter().find(|key| key.id == *id) else {
             let was_known = self.revoked_keys.contains(id);
             return if was_known { Ok(false) } else { Err(Refusal::ApiKeyNotFound(id.0.clone())) };
         };
-        if self.api_keys.len() == 1 {
+        if key.stays() && self.staying_keys() == 1 {
             return Err(Refusal::LastApiKey);
         }
-        self.api_keys.remove(position);
+        self.forget_key(id);
+        Ok(true)
+    }
+
+    /// Drops the keys whose time is over.
+    pub fn drop_retired_keys(&mut self, now: Timestamp) {
+        let retired: Vec<_> =
+            self.api_keys.iter().filter(|key| key.is_retired(now)).map(|key| key.id.clone()).collect();
+        for id in retired {
+            self.forget_key(&id);
+        }
+    }
+
+    fn forget_key(&mut self, id: &KeyId) {
+        self.api_keys.retain(|key| key.id != *id);
         self.revoked_keys.push(id.clone());
         let surplus = self.revoked_keys.len().saturating_sub(REMEMBERED_REVOCATIONS);
         self.revoked_keys.drain(..surplus);
-        Ok(true)
     }
 }
 
+/// Of one tenant at a time: whoever rotates in a loop must not fill the server's memory.
+const MAX_RETIRING_KEYS: usize = 16;
 const REMEMBERED_REVOCATIONS: usize = 50;

@@ -1,6 +1,8 @@
 //! The platform as a whole, on a store of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod keys;
+
 use std::task::{Context, Waker};
 use std::time::Duration;
 

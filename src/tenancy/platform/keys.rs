@@ -1,28 +1,34 @@
-//! API keys: made, revoked, and when they were last used.
+//! API keys: made, replaced, revoked, and when they were last used.
 
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::{Platform, no_randomness};
 use crate::store::{self, Batch};
 use crate::tenancy::act::Act;
 use crate::tenancy::fault::Refusal;
 use crate::tenancy::id::TenantId;
-use crate::tenancy::key::{ApiKey, ApiKeyMeta, KeyId, StoredKey};
+use crate::tenancy::key::{ApiKey, ApiKeyMeta, KeyId, StoredKey, is_well_formed};
 use crate::tenancy::records::{self, decode, encode};
 use crate::tenancy::snapshot::{Live, LiveKey};
+use crate::tenancy::tenant::Tenant;
 use crate::tenancy::timestamp::Timestamp;
 
 impl Platform {
     pub fn api_keys(&self, live: &Live) -> Vec<ApiKeyMeta> {
-        self.snapshot().key_metas(&live.tenant)
+        self.snapshot().key_metas(&live.tenant, Timestamp::now())
     }
 
     /// The live tenant that an API key belongs to.
     pub fn key(&self, key: &str) -> Option<LiveKey> {
+        if !is_well_formed(key) {
+            return None;
+        }
         let hash = self.0.pepper.hash(key);
-        self.snapshot().key(&hash).cloned()
+        let found = self.snapshot().key(&hash).cloned();
+        found.filter(|key| key.retires_at.is_none_or(|moment| Timestamp::now() < moment))
     }
 
     /// Makes a further API key, shown to `answer` and never again.
@@ -38,6 +44,61 @@ impl Platform {
         let act = act.answered_by(&answer)?;
         self.change(&act, id, "key.create", |tenant, rights| tenant.add_key(stored.clone(), rights)).await?;
         Ok(answer)
+    }
+
+    /// Makes a key, shown to `answer` and never again, that takes the place and the label of `key`. The old
+    /// one works until `overlap` is over, and is refused everywhere from that moment on.
+    pub async fn rotate_key<A: Serialize>(
+        &self,
+        act: &Act,
+        id: &TenantId,
+        key: &KeyId,
+        overlap: Duration,
+        answer: impl FnOnce(&ApiKey, ApiKeyMeta, ApiKeyMeta) -> A,
+    ) -> Result<A, Refusal> {
+        let (api_key, stored) = self.new_key(act, String::new())?;
+        let retires_at = act.at.after(overlap);
+        let rule = |tenant: &mut Tenant| tenant.rotate_key(key, stored.clone(), retires_at, act.at);
+        // What the keys are called never changes, so the answer is known before the change.
+        let (successor, replaced) = rule(&mut self.tenant(id)?.tenant.clone())?;
+        let last_used = self.snapshot().last_used(key);
+        let answer = answer(&api_key, successor.meta(None), replaced.meta(last_used));
+        let act = &act.answered_by(&answer)?;
+        self.change(act, id, "key.rotate", |tenant, _| rule(tenant)).await?;
+        Ok(answer)
+    }
+
+    /// Drops keys from the store once they have retired, for ever. For a task of its own.
+    pub async fn keep_retiring_keys(self) {
+        let mut changes = self.changes();
+        loop {
+            let now = Timestamp::now();
+            let next = self.snapshot().next_retirement().cloned();
+            let pause = match next {
+                None => RETIREMENT_PATIENCE,
+                Some((moment, _)) if moment > now => now.until(moment).min(RETIREMENT_PATIENCE),
+                Some((_, id)) => match self.drop_retired_keys(&id).await {
+                    Ok(()) => continue,
+                    Err(error) => {
+                        tracing::warn!(%error, tenant = %id, "retired API keys could not be dropped");
+                        tokio::time::sleep(RETIREMENT_PATIENCE).await;
+                        continue;
+                    }
+                },
+            };
+            // A change may bring an earlier retirement.
+            let _ = tokio::time::timeout_at(Instant::now() + pause, changes.changed()).await;
+        }
+    }
+
+    async fn drop_retired_keys(&self, id: &TenantId) -> Result<(), Refusal> {
+        let act = Act::of_bitcall();
+        let rule = |tenant: &mut Tenant, _: &_| {
+            tenant.drop_retired_keys(act.at);
+            Ok(())
+        };
+        self.change(&act, id, "key.retire", rule).await?;
+        Ok(())
     }
 
     /// From the moment this answers, the key is refused everywhere. Revoking
@@ -91,6 +152,7 @@ impl Platform {
             label,
             hash: self.0.pepper.hash(api_key.as_str()),
             created_at: act.at,
+            retires_at: None,
         };
         Ok((api_key, stored))
     }
@@ -98,4 +160,6 @@ impl Platform {
 
 pub(super) const DEFAULT_LABEL: &str = "Default";
 const KEY_USE_INTERVAL: Duration = Duration::from_mins(5);
+/// The clock may be set meanwhile.
+const RETIREMENT_PATIENCE: Duration = Duration::from_mins(1);
 const KEY_USE_BATCH: usize = 500;

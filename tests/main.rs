@@ -23,6 +23,7 @@ mod edge;
 mod hold;
 mod installation;
 mod level_bars;
+mod live_calls;
 mod loader_api;
 mod matrix;
 mod microphone_comes_back;

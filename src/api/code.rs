@@ -68,6 +68,7 @@ codes! {
     FeatureDisabled 403 "FEATURE_DISABLED" "The tenant does not have the feature switched on."
     TokenInvalid 410 "TOKEN_INVALID" "The token is unknown, was used, or has expired: nobody learns which."
     TooManyTokens 429 "TOO_MANY_TOKENS" "Too many of the tenant's tokens wait to be redeemed; the same request may work when some have expired."
+    TooManyClients 429 "TOO_MANY_CLIENTS" "So many phones report calls that there is no room for a further one."
     // Ourselves.
     InternalError 500 "INTERNAL_ERROR" "A fault of the server's; its log has it under the request's id."
     StoreUnavailable 503 "STORE_UNAVAILABLE" "The change could not be stored; the same request may work later."

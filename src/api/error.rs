@@ -53,6 +53,7 @@ impl From<Refusal> for ApiError {
             Refusal::Outdated => Code::PreconditionFailed,
             Refusal::KeyReused => Code::IdempotencyKeyReused,
             Refusal::StillAtWork => Code::IdempotencyInProgress,
+            Refusal::TooManyClients => Code::TooManyClients,
             Refusal::Unavailable(error) => {
                 // The cause is for the operator's log, not for the caller.
                 tracing::error!(%error, "a change could not be stored");

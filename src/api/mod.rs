@@ -16,6 +16,7 @@ mod error;
 mod extensions;
 mod form;
 mod keys;
+mod live_calls;
 mod plans;
 mod repeat;
 mod settings;
@@ -71,6 +72,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         admin::endpoints(),
         plans::endpoints(),
         transport::endpoints(),
+        live_calls::endpoints(),
     ];
     rooms.into_iter().flatten().collect()
 }

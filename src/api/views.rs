@@ -3,6 +3,7 @@
 
 mod admin;
 pub mod auth;
+pub mod live_calls;
 mod plans;
 
 use bitcall_wire::config::{Behavior, Branding, Capabilities, Features, Sip};

@@ -88,6 +88,7 @@ pub fn refused(error: client::Error) -> Failure {
         "API_KEY_NOT_FOUND" => "\nhint: `bitcall key list` shows the tenant's keys with their ids",
         "API_KEY_RETIRING" => "\nhint: rotate the key that took its place; `bitcall key list` shows it",
         "EXTENSION_EXISTS" => "\nhint: --reset-password gives it a new one",
+        "FEATURE_DISABLED" => "\nhint: `bitcall tenant config` switches features on",
         "PANEL_UNAUTHORIZED" => "\nhint: set BITCALL_PANEL_KEY to the server's panel key",
         "ADMIN_UNAUTHORIZED" => "\nhint: set APP_MASTER_SECRET to the server's master secret",
         _ => "",

@@ -111,7 +111,7 @@ impl Extension {
 }
 
 /// The first line, without its end.
-fn password(file: &Path) -> Result<String, Failure> {
+pub fn password(file: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     if file == Path::new("-") {
         std::io::stdin().read_to_string(&mut text)?;

@@ -1,6 +1,7 @@
 //! The command line: one file per command group. Standard output carries data,
 //! standard error carries talk.
 
+mod calls;
 mod check;
 mod control;
 mod demo;
@@ -8,6 +9,7 @@ mod docs;
 mod extension;
 mod init;
 mod key;
+mod link;
 mod serve;
 mod tenant;
 
@@ -57,6 +59,10 @@ enum Command {
     Key(key::Key),
     /// Manage a tenant's extensions on the built-in SIP edge.
     Extension(extension::Extension),
+    /// Make one-time links that sign a person in to the app.
+    Link(link::Link),
+    /// Show the calls that phones are in now.
+    Calls(calls::Calls),
     /// Write the man pages into a directory.
     #[command(hide = true)]
     Man(docs::Man),
@@ -78,6 +84,8 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Tenant(tenant) => tenant.run(&globals),
         Command::Key(key) => key.run(&globals),
         Command::Extension(extension) => extension.run(&globals),
+        Command::Link(link) => link.run(&globals),
+        Command::Calls(calls) => calls.run(&globals),
         Command::Man(man) => man.run(Cli::command()),
         Command::Completions(completions) => {
             completions.run(Cli::command());

@@ -83,6 +83,8 @@ pub enum Refusal {
     KeyReused,
     #[error("the request with this Idempotency-Key is still being done; ask again in a moment")]
     StillAtWork,
+    #[error("too many phones report calls")]
+    TooManyClients,
     /// The store failed; the same request may work later.
     #[error("the change could not be stored: {0}")]
     Unavailable(store::Error),

@@ -13,6 +13,7 @@ mod extension;
 mod fault;
 mod id;
 mod key;
+mod live_calls;
 mod origin;
 mod plan;
 mod platform;
@@ -35,11 +36,12 @@ pub use extension::{Extension, MAX_PASSWORD, MIN_PASSWORD, NewExtension, checked
 pub use fault::{Fault, Invalid, Refusal};
 pub use id::{TenantId, Username};
 pub use key::{ApiKey, ApiKeyMeta, KeyId};
+pub use live_calls::{CallState, Direction, LiveCall, MAX_CALLS, Report, ReportedCall};
 pub use origin::OriginPattern;
 pub use plan::{CatalogueStatus, Entitlements, Interval, NewPlan, Plan, Price};
 pub use platform::{
     AddedExtension, Carried, Issued, NewTenant, OpenError, OperatorChange, PlanChange, Platform, Provisioned, Redeemed,
-    Search,
+    Search, Usage,
 };
 pub use replay::Begun;
 pub use runtime::RuntimeRefusal;

@@ -8,6 +8,7 @@
 
 mod extensions;
 mod keys;
+mod live_calls;
 mod plans;
 mod removal;
 mod replays;
@@ -27,6 +28,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock as AsyncRwLock, watch};
 
 pub use extensions::AddedExtension;
+pub use live_calls::Usage;
 pub use search::Search;
 pub use tenants::{NewTenant, OperatorChange, PlanChange, Provisioned};
 pub use tokens::{Carried, Issued, Redeemed};
@@ -37,6 +39,7 @@ use super::effective::Defaults;
 use super::fault::{Fault, Refusal};
 use super::id::TenantId;
 use super::key::Pepper;
+use super::live_calls::LiveCalls;
 use super::plan;
 use super::records::{self, decode, encode};
 use super::replay::Running;
@@ -54,6 +57,9 @@ pub(super) struct Inner {
     pepper: Pepper,
     snapshot: RwLock<Snapshot>,
     waiting: Mutex<Waiting>,
+    live_calls: Mutex<LiveCalls>,
+    /// Of this process: a clock that nobody sets.
+    started: Instant,
     /// Held while an extension is changed: the snapshot must see the changes in the store's order.
     extension_change: Arc<tokio::sync::Mutex<()>>,
     /// Every change holds it for reading until memory has followed; who must see all of the store
@@ -117,6 +123,8 @@ impl Platform {
             pepper,
             snapshot: RwLock::new(snapshot),
             waiting: Mutex::default(),
+            live_calls: Mutex::default(),
+            started: Instant::now(),
             extension_change: Arc::default(),
             turns: Arc::default(),
             changed: watch::Sender::new(()),
@@ -285,7 +293,13 @@ impl Platform {
     fn publish(&self, tenant: Tenant, revision: Revision) -> Arc<Live> {
         let mut snapshot = self.snapshot_mut();
         let live = Live::new(tenant, revision, snapshot.defaults());
-        snapshot.put_tenant(live)
+        let live = snapshot.put_tenant(live);
+        // Before the next lock: who hears of calls takes the two in the other order.
+        drop(snapshot);
+        if !live.tenant.enabled {
+            self.live_calls().forget(&live.tenant.id);
+        }
+        live
     }
 
     fn snapshot(&self) -> RwLockReadGuard<'_, Snapshot> {

@@ -98,6 +98,7 @@ impl Platform {
     fn forget(&self, id: &TenantId) {
         self.snapshot_mut().remove_tenant(id);
         self.waiting().remove_tenant(id);
+        self.live_calls().forget(id);
     }
 }
 

@@ -1,6 +1,6 @@
 //! One-time tokens: made, redeemed, swept away.
 
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::error::Unspecified;
@@ -27,7 +27,7 @@ pub struct Issued {
 /// What a token was good for.
 #[derive(Debug)]
 pub struct Redeemed {
-    pub live: std::sync::Arc<Live>,
+    pub live: Arc<Live>,
     pub carried: Carried,
 }
 
@@ -47,8 +47,8 @@ impl Platform {
         credentials: &SipCredentials,
         life: Duration,
     ) -> Result<Issued, Refusal> {
-        let live = self.tenant(id)?;
-        if !self.prepared(&live).effective.features.auth_link {
+        let tenant = self.tenant(id)?;
+        if !self.prepared(&tenant).effective.features.auth_link {
             return Err(Refusal::FeatureDisabled("authLink"));
         }
         let token = Token::generate().map_err(no_randomness)?;
@@ -119,7 +119,9 @@ impl Platform {
             }
             self.0.store.commit(batch).await?;
             let mut waiting = self.waiting();
-            some.iter().for_each(|(hash, _)| waiting.remove(hash));
+            for (hash, _) in some {
+                waiting.remove(hash);
+            }
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The messages that cross a border of the phone: server → loader → phone
-//! ([`config`]), host page ↔ phone ([`bridge`]), phone ↔ agent ([`seam`]).
+//! ([`config`]), host page ↔ phone ([`bridge`]), phone ↔ agent ([`seam`]), phone → server
+//! ([`live`]).
 //!
 //! Both sides of every border compile these types (the loader, which is plain
 //! JavaScript, follows them by hand), so a field that one side forgets is a
@@ -11,5 +12,6 @@
 
 pub mod bridge;
 pub mod config;
+pub mod live;
 pub mod number;
 pub mod seam;

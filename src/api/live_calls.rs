@@ -1,0 +1,132 @@
+//! The calls that are up now: reported by phones, read by panel and administrator.
+
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::http::Method;
+use axum::http::header::{CONTENT_TYPE, HeaderValue};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+
+use super::access::Audience;
+use super::code::Code;
+use super::endpoint::{Call, Done, Endpoint, done, nothing};
+use super::error::ApiError;
+use super::form::{Form, choice, count, fields, line, list, switch, text};
+use super::views::live_calls::{HeardView, UsageList, UsageView};
+use crate::tenancy::{CallState, Direction, LiveKey, MAX_CALLS, Refusal, Report, ReportedCall, TenantId, Usage};
+
+pub fn endpoints() -> Vec<Endpoint> {
+    let mut report = Endpoint::of_key(
+        Method::POST,
+        "/api/webphone/live-calls",
+        "A phone tells which calls it is in; also as text/plain, which is what navigator.sendBeacon sends",
+        report,
+        hear,
+    )
+    .refuses(&[Code::AppTenantDisabled, Code::TenantNotFound, Code::TooManyClients]);
+    report.service = report.service.layer(middleware::from_fn(plain_text_too));
+    vec![
+        report,
+        Endpoint::of_tenant(
+            Method::GET,
+            "/api/tenant/live-calls",
+            "The calls that a tenant's phones are in now",
+            nothing,
+            of_tenant,
+        ),
+        Endpoint::new(
+            Method::GET,
+            "/api/admin/live-calls",
+            Audience::Admin,
+            "The calls that all tenants' phones are in now",
+            asked,
+            of_all,
+        )
+        .refuses(&[Code::TenantNotFound]),
+    ]
+}
+
+/// A page that closes can send a text and set no header; what it says is JSON all the same.
+async fn plain_text_too(mut request: Request, next: Next) -> Response {
+    let declared = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    if declared.is_some_and(|declared| declared.starts_with(b"text/plain")) {
+        request.headers_mut().remove(CONTENT_TYPE);
+    }
+    next.run(request).await
+}
+
+fn report(form: &mut Form) -> Option<Report> {
+    let client_id = form.required("clientId", line(MAX_ID));
+    let sequence = form.required("sequence", count(0..=MAX_SEQUENCE));
+    let calls = form.required("calls", list(fields(reported_call), 0..=MAX_CALLS));
+    Some(Report { client_id: client_id?, sequence: sequence?, calls: calls? })
+}
+
+fn reported_call(form: &mut Form) -> Option<ReportedCall> {
+    let call_id = form.required("callId", line(MAX_ID));
+    let number = form.optional("number", line(MAX_NUMBER));
+    let direction = form.required("direction", choice::<Direction>(&["outbound", "inbound"]));
+    let state = form.required("state", choice::<CallState>(&["ringing", "active", "held"]));
+    let age = form.required("seconds", count(0..=MAX_AGE)).map(Duration::from_secs);
+    Some(ReportedCall { call_id: call_id?, number, direction: direction?, state: state?, age: age? })
+}
+
+struct Asked {
+    active_only: bool,
+    tenant: Option<String>,
+    limit: usize,
+    after: Option<String>,
+}
+
+#[allow(clippy::unnecessary_wraps)] // the shape of all forms
+fn asked(form: &mut Form) -> Option<Asked> {
+    let active_only = form.optional("activeOnly", switch()).unwrap_or(false);
+    let tenant = form.optional("tenantId", text());
+    let limit = form.optional("limit", count(1..=MAX_PAGE)).unwrap_or(PAGE);
+    let after = form.optional("cursor", text());
+    Some(Asked { active_only, tenant, limit: usize::try_from(limit).unwrap_or(usize::MAX), after })
+}
+
+async fn hear(call: Call, (key, report): (LiveKey, Report)) -> Result<Done<HeardView>, ApiError> {
+    let accepted = call.state.platform.hear_of_calls(&call.act, &key.live.tenant.id, report)?;
+    Ok(done(HeardView { accepted }))
+}
+
+async fn of_tenant(call: Call, (id, ()): (TenantId, ())) -> Result<Done<UsageView>, ApiError> {
+    Ok(done(UsageView::from(&call.state.platform.usage_of(&id)?)))
+}
+
+async fn of_all(call: Call, asked: Asked) -> Result<Done<UsageList>, ApiError> {
+    let platform = &call.state.platform;
+    let busy = match &asked.tenant {
+        // What can be no tenant's name is no tenant.
+        Some(id) => vec![platform.usage_of(&id.parse().map_err(|_| Refusal::TenantNotFound(id.clone()))?)?],
+        None => platform.usage(),
+    };
+    let live_calls = busy.iter().map(|usage| usage.calls.len()).sum();
+    let active_clients = busy.iter().map(Usage::active_clients).sum();
+    let mut ids: Vec<TenantId> = if asked.tenant.is_some() || asked.active_only {
+        let wanted = busy.iter().filter(|usage| !asked.active_only || !usage.calls.is_empty());
+        wanted.map(|usage| usage.live.tenant.id.clone()).collect()
+    } else {
+        platform.tenants().iter().map(|live| live.tenant.id.clone()).collect()
+    };
+    let total = ids.len();
+    ids.retain(|id| asked.after.as_deref().is_none_or(|after| id.as_str() > after));
+    let more = ids.len() > asked.limit;
+    ids.truncate(asked.limit);
+    let next_cursor = ids.last().filter(|_| more).map(ToString::to_string);
+    // Who was removed meanwhile is left out.
+    let tenants = ids.iter().filter_map(|id| platform.usage_of(id).ok()).map(|usage| UsageView::from(&usage)).collect();
+    Ok(done(UsageList { live_calls, active_clients, tenants, total, next_cursor }))
+}
+
+const MAX_ID: usize = 64;
+const MAX_NUMBER: usize = 128;
+/// The largest whole number that every JSON reader knows exactly.
+const MAX_SEQUENCE: u64 = (1 << 53) - 1;
+/// Seconds; a year.
+const MAX_AGE: u64 = 31_536_000;
+const PAGE: u64 = 100;
+const MAX_PAGE: u64 = 1000;

@@ -1,0 +1,93 @@
+//! `bitcall calls`: the calls that phones are in now.
+
+use std::io::{IsTerminal as _, stdout};
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::control::{Printer, Target, refused, shown, table};
+use super::{Failure, Globals};
+use crate::client::Client;
+
+#[derive(Debug, Args)]
+pub struct Calls {
+    #[command(flatten)]
+    target: Target,
+    /// Tenant id [default: all tenants]
+    tenant: Option<String>,
+    /// Show them again whenever they change, until interrupted
+    #[arg(long)]
+    watch: bool,
+}
+
+impl Calls {
+    pub fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let Self { target, tenant, watch } = self;
+        target.run(globals, async |client, printer| {
+            let mut last = calls(&client, tenant.as_deref()).await?;
+            show(printer, &last, watch);
+            if !watch {
+                return Ok(());
+            }
+            loop {
+                tokio::time::sleep(WATCH_INTERVAL).await;
+                let now = calls(&client, tenant.as_deref()).await?;
+                if now != last {
+                    show(printer, &now, watch);
+                    last = now;
+                }
+            }
+        })
+    }
+}
+
+async fn calls(client: &Client, tenant: Option<&str>) -> Result<Value, Failure> {
+    let mut tenants = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let mut query = vec![("cursor", cursor.as_str()), ("limit", "1000")];
+        match tenant {
+            Some(tenant) => query.push(("tenantId", tenant)),
+            None => query.push(("activeOnly", "true")),
+        }
+        let mut page = client.get("/api/admin/live-calls", &query).await.map_err(refused)?;
+        tenants.append(page["tenants"].as_array_mut().unwrap_or(&mut Vec::new()));
+        let Some(next) = page["nextCursor"].as_str() else {
+            let (live, clients) = (&page["liveCalls"], &page["activeClients"]);
+            return Ok(json!({ "liveCalls": live, "activeClients": clients, "tenants": tenants }));
+        };
+        next.clone_into(&mut cursor);
+    }
+}
+
+fn show(printer: Printer, data: &Value, again: bool) {
+    printer.print(data, |data| {
+        // A person who watches sees one table that changes, not a roll of tables.
+        let clear = if again && stdout().is_terminal() { "\x1b[H\x1b[J" } else { "" };
+        format!("{clear}{}", text(data))
+    });
+}
+
+fn text(data: &Value) -> String {
+    let mut lines = Vec::new();
+    for tenant in data["tenants"].as_array().into_iter().flatten() {
+        for call in tenant["calls"].as_array().into_iter().flatten() {
+            let mut line = call.clone();
+            line["tenantId"] = tenant["tenantId"].clone();
+            lines.push(line);
+        }
+    }
+    let headings = ["tenant", "direction", "number", "state", "since", "phone"];
+    let calls = table(headings, &Value::Array(lines), "nobody is in a call", |call| {
+        ["/tenantId", "/direction", "/number", "/state", "/startedAt", "/clientId"].map(|field| shown(call, field))
+    });
+    match data["liveCalls"].as_u64() {
+        None | Some(0) => calls,
+        Some(_) => {
+            format!("{calls}\n\n{} calls in {} phones", shown(data, "/liveCalls"), shown(data, "/activeClients"))
+        }
+    }
+}
+
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);

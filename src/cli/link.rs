@@ -1,0 +1,101 @@
+//! `bitcall link`: one-time links that sign a person in to the app.
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::control::{Target, facts, refused, shown};
+use super::extension::password;
+use super::{Exit, Failure, Globals};
+
+#[derive(Debug, Args)]
+pub struct Link {
+    #[command(flatten)]
+    target: Target,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a link that opens the app and signs in, once.
+    Create(Create),
+}
+
+#[derive(Debug, Args)]
+struct Create {
+    /// Tenant id
+    tenant: String,
+    /// User name at the SIP server
+    #[arg(long, value_name = "NAME")]
+    username: String,
+    /// SIP domain [default: the tenant's]
+    #[arg(long, value_name = "NAME")]
+    domain: Option<String>,
+    /// File with the password; `-` reads it from standard input
+    #[arg(long, value_name = "FILE", required_unless_present = "password_stdin")]
+    password_file: Option<std::path::PathBuf>,
+    /// Read the password from standard input
+    #[arg(long, conflicts_with = "password_file")]
+    password_stdin: bool,
+    /// What is given is the HA1 digest, 32 or 64 hexadecimal digits, instead of the password
+    #[arg(long)]
+    ha1: bool,
+    /// How long the link is good: 90s, 15m, 8h [default: 5m]
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    ttl: Option<u64>,
+}
+
+impl Link {
+    pub fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let Command::Create(create) = self.command;
+        let file = create.password_file.unwrap_or_else(|| "-".into());
+        let secret = password(&file)?;
+        if secret.is_empty() {
+            return Err(Failure::new(Exit::Misconfigured, "the password is empty"));
+        }
+        let mut sip = json!({ "username": create.username, "domain": create.domain });
+        sip[if create.ha1 { "HA1Password" } else { "password" }] = Value::String(secret);
+        let body = json!({ "tenantId": create.tenant, "sip": sip, "ttlSeconds": create.ttl });
+        self.target.run(globals, async |client, printer| {
+            let data = client.post("/api/tenant/auth-link", &body).await.map_err(refused)?;
+            printer.print(&data, |data| {
+                facts(&[
+                    ("Link", format!("{}  (shown only now)", shown(data, "/url"))),
+                    ("Good until", shown(data, "/expiresAt")),
+                ])
+            });
+            Ok(())
+        })
+    }
+}
+
+/// `90`, `90s`, `15m`, `8h`
+fn seconds(text: &str) -> Result<u64, String> {
+    let (number, unit) = match text.find(|letter: char| !letter.is_ascii_digit()) {
+        Some(end) => text.split_at(end),
+        None => (text, "s"),
+    };
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err("is not understood; write 90s, 15m or 8h".into()),
+    };
+    let number: u64 = number.parse().map_err(|_| "is not understood; write 90s, 15m or 8h")?;
+    number.checked_mul(unit).ok_or_else(|| "is too long".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_with_their_unit() {
+        for (text, expected) in [("90", Ok(90)), ("90s", Ok(90)), ("15m", Ok(900)), ("8h", Ok(28_800))] {
+            assert_eq!(seconds(text), expected, "{text}");
+        }
+        for wrong in ["", "m", "-1s", "1.5h", "1d", "99999999999999999999s", "9999999999999999999h"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -116,6 +116,8 @@ section! {
         /// UDP port of the echo's media on every address. 0: any free one; behind a firewall or
         /// NAT choose one and let it through.
         media_port: u16 = "0",
+        /// How long the TURN credentials are good that phones get for `iceServers` with a shared secret.
+        turn_lifetime: Duration = r#""12h""#,
     }
 }
 

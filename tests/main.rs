@@ -42,6 +42,7 @@ mod several_tabs_one_registration;
 mod sign_in_modes;
 mod three_lines_on_a_page;
 mod turn;
+mod turn_credentials;
 mod two_calls;
 mod waiting_call;
 mod wrong_password;

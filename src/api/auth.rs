@@ -94,7 +94,7 @@ async fn handoff(call: Call, (key, payload): (LiveKey, String)) -> Result<Done<H
 async fn redeem(call: Call, token: Token) -> Result<Done<RedeemedView>, ApiError> {
     let platform = &call.state.platform;
     let redeemed = platform.redeem(&call.act, &token).await?;
-    Ok(done(RedeemedView::of(redeemed, platform)))
+    Ok(done(RedeemedView::of(redeemed, platform, call.act.at)))
 }
 
 /// SIP credentials with a password, or with its HA1 digest (RFC 7616 §3.4.2).

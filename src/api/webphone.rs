@@ -22,7 +22,7 @@ use super::access::{Audience, Via};
 use super::endpoint::{Endpoint, nothing};
 use super::error::ApiError;
 use super::form::Description;
-use crate::tenancy::{LiveKey, RuntimeRefusal};
+use crate::tenancy::{LiveKey, RuntimeRefusal, Timestamp};
 
 pub fn endpoints() -> Vec<Endpoint> {
     vec![Endpoint {
@@ -47,7 +47,7 @@ async fn config(With(state): With<State>, request: Request) -> Response {
     let key = in_query.as_deref().or_else(|| text(&parts.headers, KEY_HEADER));
     let answer = visitor.admit(&state, key).map(|found| {
         let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-        (json, state.platform.prepared(&found.live).runtime.clone()).into_response()
+        (json, state.platform.prepared(&found.live).runtime(&found.live.tenant.id, Timestamp::now())).into_response()
     });
     let mut response = visitor.told(answer.map_err(|refusal| (refusal.into(), refusal.allow_origin(visitor.origin()))));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::control::{Target, facts, refused, shown};
 use super::extension::password;
 use super::{Exit, Failure, Globals};
+use crate::config;
 
 #[derive(Debug, Args)]
 pub struct Link {
@@ -69,33 +70,7 @@ impl Link {
     }
 }
 
-/// `90`, `90s`, `15m`, `8h`
-fn seconds(text: &str) -> Result<u64, String> {
-    let (number, unit) = match text.find(|letter: char| !letter.is_ascii_digit()) {
-        Some(end) => text.split_at(end),
-        None => (text, "s"),
-    };
-    let unit = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        _ => return Err("is not understood; write 90s, 15m or 8h".into()),
-    };
-    let number: u64 = number.parse().map_err(|_| "is not understood; write 90s, 15m or 8h")?;
-    number.checked_mul(unit).ok_or_else(|| "is too long".into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_written_with_their_unit() {
-        for (text, expected) in [("90", Ok(90)), ("90s", Ok(90)), ("15m", Ok(900)), ("8h", Ok(28_800))] {
-            assert_eq!(seconds(text), expected, "{text}");
-        }
-        for wrong in ["", "m", "-1s", "1.5h", "1d", "99999999999999999999s", "9999999999999999999h"] {
-            assert!(seconds(wrong).is_err(), "{wrong}");
-        }
-    }
+fn seconds(text: &str) -> Result<u64, &'static str> {
+    let life = config::duration(text).ok_or("is not understood; write 90s, 15m or 8h")?;
+    Ok(life.as_secs())
 }

@@ -169,6 +169,7 @@ pub fn defaults(url: &PublicUrl, sip: &Sip) -> Result<Defaults, Failure> {
         public_url: url.origin().parse()?,
         edge_domain: sip.domain.clone(),
         transport: TransportDefaults::default(),
+        turn_lifetime: sip.turn_lifetime,
     })
 }
 

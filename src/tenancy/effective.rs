@@ -2,6 +2,8 @@
 //! and nowhere else, and which plan's rights a tenant has in the first place. The panel's reads and the phone's runtime configuration
 //! both show exactly this.
 
+use std::time::Duration;
+
 use bitcall_wire::config::{Behavior, Branding, Capabilities, Features, HostBehavior, RuntimeConfig, Sip, Theme};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -11,6 +13,7 @@ use super::id::TenantId;
 use super::plan::{Entitlements, Plan};
 use super::settings::Settings;
 use super::tenant::PlanStatus;
+use super::timestamp::Timestamp;
 use super::transport::{IceEntry, TransportDefaults};
 
 /// What the platform provides where a tenant says nothing.
@@ -21,6 +24,8 @@ pub struct Defaults {
     /// A tenant's domain on the built-in SIP edge is `<tenant>.<edge_domain>`.
     pub edge_domain: String,
     pub transport: TransportDefaults,
+    /// How long the credentials are good that phones get for a relay with a shared secret.
+    pub turn_lifetime: Duration,
 }
 
 impl Defaults {
@@ -150,21 +155,28 @@ pub fn effective(tenant: &TenantId, settings: &Settings, rights: &Entitlements, 
 }
 
 impl Effective {
-    /// What the phone is told.
-    pub fn runtime_config(&self, tenant: &TenantId, defaults: &Defaults) -> RuntimeConfig {
+    /// What the phone is told now; with the credentials for relays that it is told only once, where
+    /// [`Self::has_fresh_credentials`].
+    pub fn runtime_config(&self, tenant: &TenantId, defaults: &Defaults, now: Timestamp) -> RuntimeConfig {
+        let for_phones = |entry: &IceEntry| entry.for_phones(tenant, now, defaults.turn_lifetime);
         RuntimeConfig {
             tenant_id: tenant.to_string(),
             ui_url: defaults.ui_url(),
             storage_namespace: format!("bitcall:{tenant}"),
             ws_url: self.transport.wss.first().cloned(),
             wss: self.transport.wss.clone(),
-            ice_servers: self.transport.ice_servers.iter().filter_map(IceEntry::for_phones).collect(),
+            ice_servers: self.transport.ice_servers.iter().map(for_phones).collect(),
             sip: self.transport.sip.clone(),
             behavior: self.behavior.clone(),
             branding: self.branding.clone(),
             capabilities: self.capabilities.clone(),
             features: self.features.clone(),
         }
+    }
+
+    /// Whether what the phone is told differs from request to request.
+    pub fn has_fresh_credentials(&self) -> bool {
+        self.transport.ice_servers.iter().any(|entry| entry.secret.is_some())
     }
 }
 
@@ -183,6 +195,7 @@ mod tests {
         Defaults {
             public_url: "https://phone.example/".parse().unwrap(),
             edge_domain: "sip.example".into(),
+            turn_lifetime: Duration::from_hours(12),
             transport: TransportDefaults {
                 ice_servers: Some(vec![stun("stun:platform")]),
                 ..TransportDefaults::default()
@@ -402,7 +415,8 @@ mod tests {
     fn the_secret_of_a_relay_is_in_no_phones_configuration() {
         let relay = IceEntry { secret: Some("hush".into()), ..stun("turn:relay") };
         let settings = Settings { ice_servers: Some(vec![stun("stun:acme"), relay]), ..Settings::default() };
-        let config = in_effect(&settings, &rights(|_| {})).runtime_config(&"acme".parse().unwrap(), &defaults());
+        let config =
+            in_effect(&settings, &rights(|_| {})).runtime_config(&"acme".parse().unwrap(), &defaults(), Timestamp(0));
         assert!(!serde_json::to_string(&config).unwrap().contains("hush"));
     }
 

@@ -29,6 +29,7 @@ mod tests;
 mod timestamp;
 mod token;
 mod transport;
+mod turn;
 
 pub use act::{Act, Actor};
 pub use effective::{Defaults, Effective, Transport, TransportMode};

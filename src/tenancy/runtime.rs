@@ -72,7 +72,8 @@ impl Platform {
         own_origin: Option<&str>,
     ) -> Result<RuntimeAnswer<'a>, RuntimeRefusal> {
         let found = self.admit(key, origin, own_origin)?;
-        Ok(RuntimeAnswer { body: self.prepared(&found.live).runtime.clone(), allow_origin: origin })
+        let body = self.prepared(&found.live).runtime(&found.live.tenant.id, Timestamp::now());
+        Ok(RuntimeAnswer { body, allow_origin: origin })
     }
 
     /// Whether the key's tenant allows pages of `origin`; without a key, whether any tenant does.

@@ -65,18 +65,41 @@ pub struct Prepared {
     /// What the tenant is entitled to: its plan's, or the default one's.
     pub rights: Entitlements,
     pub effective: Effective,
-    /// The runtime configuration in its envelope, as it goes over the wire.
-    pub runtime: Bytes,
+    runtime: Runtime,
+}
+
+/// The runtime configuration in its envelope, as it goes over the wire.
+#[derive(Debug)]
+enum Runtime {
+    Same(Bytes),
+    /// It holds credentials that are made for each request, and never given to two.
+    PerRequest(Arc<Defaults>),
 }
 
 impl Prepared {
-    fn new(tenant: &Tenant, plan: Arc<Plan>, default_plan: &Plan, defaults: &Defaults, generation: u64) -> Self {
+    fn new(tenant: &Tenant, plan: Arc<Plan>, default_plan: &Plan, defaults: &Arc<Defaults>, generation: u64) -> Self {
         let rights = rights(tenant.plan_status, &plan, default_plan).clone();
         let effective = effective(&tenant.id, &tenant.settings, &rights, defaults);
-        let config = effective.runtime_config(&tenant.id, defaults);
-        let runtime = Bytes::from(serde_json::json!({ "ok": true, "data": config }).to_string());
+        let runtime = if effective.has_fresh_credentials() {
+            Runtime::PerRequest(Arc::clone(defaults))
+        } else {
+            Runtime::Same(runtime_bytes(&effective, &tenant.id, defaults, tenant.updated_at))
+        };
         Self { generation, plan, rights, effective, runtime }
     }
+
+    /// For the tenant that this was prepared for.
+    pub fn runtime(&self, tenant: &TenantId, now: Timestamp) -> Bytes {
+        match &self.runtime {
+            Runtime::Same(bytes) => bytes.clone(),
+            Runtime::PerRequest(defaults) => runtime_bytes(&self.effective, tenant, defaults, now),
+        }
+    }
+}
+
+fn runtime_bytes(effective: &Effective, tenant: &TenantId, defaults: &Defaults, now: Timestamp) -> Bytes {
+    let config = effective.runtime_config(tenant, defaults, now);
+    Bytes::from(serde_json::json!({ "ok": true, "data": config }).to_string())
 }
 
 /// One API key, found by its hash.

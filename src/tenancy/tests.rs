@@ -54,6 +54,7 @@ fn defaults() -> Defaults {
     Defaults {
         public_url: "https://phone.example".parse().unwrap(),
         edge_domain: "sip.example".into(),
+        turn_lifetime: Duration::from_hours(12),
         transport: TransportDefaults::default(),
     }
 }

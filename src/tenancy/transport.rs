@@ -2,12 +2,16 @@
 //! secrets, and what the platform sets for every tenant that sets nothing itself.
 
 use std::fmt;
+use std::time::Duration;
 
 use bitcall_wire::config::{Dtmf, IceServer};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::id::TenantId;
 use super::settings::Change;
+use super::timestamp::Timestamp;
+use super::turn::Pass;
 
 /// One ICE server as it was set. A relay has a name and a password, or a shared
 /// secret from which short-lived ones are made; never both.
@@ -25,13 +29,16 @@ pub struct IceEntry {
 }
 
 impl IceEntry {
-    /// As a phone is told; none where its credentials have to be made for each request.
-    pub fn for_phones(&self) -> Option<IceServer> {
-        self.secret.is_none().then(|| IceServer {
-            urls: self.urls.clone(),
-            username: self.username.clone(),
-            credential: self.credential.clone(),
-        })
+    /// As a phone of the tenant is told now.
+    pub fn for_phones(&self, tenant: &TenantId, now: Timestamp, lifetime: Duration) -> IceServer {
+        let (username, credential) = match &self.secret {
+            None => (self.username.clone(), self.credential.clone()),
+            Some(secret) => {
+                let pass = Pass::new(secret, tenant, now, lifetime);
+                (Some(pass.username), Some(pass.credential))
+            }
+        };
+        IceServer { urls: self.urls.clone(), username, credential }
     }
 
     /// As the audit may tell it: whether there are secrets, but none of them.
@@ -113,6 +120,7 @@ mod tests {
             assert!(!shown.contains("hush") && shown.contains("turn:relay"), "{shown}");
         }
         assert_eq!(relay.told()["hasSecret"], true);
-        assert_eq!(relay.for_phones(), None, "the secret is for the server only");
+        let told = relay.for_phones(&"acme".parse().unwrap(), Timestamp(0), Duration::from_secs(60));
+        assert!(!format!("{told:?}").contains("hush"), "the secret is for the server only");
     }
 }

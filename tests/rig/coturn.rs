@@ -1,4 +1,4 @@
-//! A TURN server, as offices have it: coturn with one user.
+//! A TURN server, as offices have it: coturn with one user, or with a secret that it shares with Bitcall.
 
 use std::net::UdpSocket;
 use std::process::Command;
@@ -23,6 +23,15 @@ impl Coturn {
     const PASSWORD: &str = "relay-me";
 
     pub async fn start() -> Self {
+        Self::start_with(&["--lt-cred-mech", &format!("--user={}:{}", Self::USER, Self::PASSWORD)]).await
+    }
+
+    /// That lets in whoever has time-limited credentials made from `secret`.
+    pub async fn sharing(secret: &str) -> Self {
+        Self::start_with(&["--use-auth-secret", &format!("--static-auth-secret={secret}")]).await
+    }
+
+    async fn start_with(access: &[&str]) -> Self {
         let dir = tempfile::Builder::new().prefix("bitcall-turn-").tempdir().unwrap();
         let ports = Ports::reserve();
         let (port, relays) = (ports.take(), ports.range());
@@ -31,8 +40,8 @@ impl Coturn {
             .current_dir(dir.path())
             .args(["-n", "--no-tls", "--no-dtls", "--no-cli", "--no-tcp", "--log-file=stdout", "--simple-log"])
             .args(["--listening-ip=127.0.0.1", "--relay-ip=127.0.0.1", "--allow-loopback-peers"])
-            .args(["--lt-cred-mech", "--realm=turn.test", "--pidfile=turn.pid", "--userdb=turn.db"])
-            .arg(format!("--user={}:{}", Self::USER, Self::PASSWORD))
+            .args(["--realm=turn.test", "--pidfile=turn.pid", "--userdb=turn.db"])
+            .args(access)
             .arg(format!("--listening-port={port}"))
             .arg(format!("--min-port={}", relays.0))
             .arg(format!("--max-port={}", relays.1));
@@ -51,8 +60,19 @@ impl Coturn {
 
     /// A tenant's `iceServers` that name it.
     pub fn ice_servers(&self) -> Value {
-        let url = format!("turn:127.0.0.1:{}?transport=udp", self.port);
-        json!([{ "urls": [url], "username": Self::USER, "credential": Self::PASSWORD }])
+        json!([{ "urls": [self.url()], "username": Self::USER, "credential": Self::PASSWORD }])
+    }
+
+    pub fn url(&self) -> String {
+        format!("turn:127.0.0.1:{}?transport=udp", self.port)
+    }
+
+    /// Whether it gives out a relay, and carries a packet over it, for these credentials.
+    pub fn allocates(&self, username: &str, credential: &str) -> bool {
+        let mut client = Command::new("turnutils_uclient");
+        client.args(["-y", "-c", "-n", "1", "-m", "1", "-l", "20", "-u", username, "-w", credential]);
+        client.args(["-p", &self.port.to_string(), "127.0.0.1"]);
+        client.output().unwrap().status.success()
     }
 
     /// Whether this is one of its relay ports.

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Moment;
-use crate::tenancy::{Carried, Issued, Platform, Redeemed, SipCredentials};
+use crate::tenancy::{Carried, Issued, Platform, Redeemed, SipCredentials, Timestamp};
 
 /// `POST /api/auth/link`
 #[derive(Serialize, JsonSchema)]
@@ -72,9 +72,9 @@ enum TokenKind {
 }
 
 impl RedeemedView {
-    pub fn of(redeemed: Redeemed, platform: &Platform) -> Self {
+    pub fn of(redeemed: Redeemed, platform: &Platform, now: Timestamp) -> Self {
         let id = &redeemed.live.tenant.id;
-        let config = platform.prepared(&redeemed.live).effective.runtime_config(id, &platform.defaults());
+        let config = platform.prepared(&redeemed.live).effective.runtime_config(id, &platform.defaults(), now);
         let (kind, sip, payload) = match redeemed.carried {
             Carried::Credentials(sip) => (TokenKind::Link, Some(sip), None),
             Carried::Ciphertext(payload) => (TokenKind::Handoff, None, Some(payload)),

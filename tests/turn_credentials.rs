@@ -1,0 +1,83 @@
+//! A relay that shares a secret with Bitcall lets phones in, for a while, and nobody ever sees the secret.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::installation::{Installation, data};
+use crate::rig::coturn::Coturn;
+
+const SECRET: &str = "what the relay and Bitcall know";
+const HALF_A_DAY: u64 = 12 * 3600;
+
+async fn with_relay(relay: &Coturn) -> (Installation, String) {
+    let bitcall = Installation::serving().await;
+    let key = bitcall.tenant("acme", "enterprise").await;
+    let servers = json!([{ "urls": ["stun:stun.acme.com"] }, { "urls": [relay.url()], "secret": SECRET }]);
+    bitcall.done("PATCH", "/api/tenant/config", json!({ "tenantId": "acme", "iceServers": servers })).await;
+    (bitcall, key)
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+fn text<'a>(server: &'a Value, field: &str) -> &'a str {
+    server[field].as_str().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_phone_is_told_opens_the_relay_and_what_is_wrong_or_over_does_not() {
+    let relay = Coturn::sharing(SECRET).await;
+    let (bitcall, key) = with_relay(&relay).await;
+    let before = now();
+    let config = data(&bitcall.runtime(&key, None).await);
+    assert_eq!(config["iceServers"][0], json!({ "urls": ["stun:stun.acme.com"] }));
+    let told = &config["iceServers"][1];
+    let (until, tenant) = text(told, "username").split_once(':').unwrap();
+    assert!((before..=now()).contains(&(until.parse::<u64>().unwrap() - HALF_A_DAY)) && tenant == "acme");
+
+    assert!(relay.allocates(text(told, "username"), text(told, "credential")), "{}", relay.log());
+    let longer = format!("{}:acme", now() + 2 * HALF_A_DAY);
+    assert!(!relay.allocates(&longer, text(told, "credential")), "nobody prolongs it");
+    let over = format!("{}:acme", now() - 1);
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, SECRET.as_bytes());
+    assert!(!relay.allocates(&over, &STANDARD.encode(hmac::sign(&key, over.as_bytes()))), "its time is over");
+}
+
+#[tokio::test]
+async fn every_answer_to_a_phone_has_credentials_and_none_the_secret() {
+    let relay = Coturn::sharing(SECRET).await;
+    let (bitcall, key) = with_relay(&relay).await;
+    let origin = ("origin", "https://crm.acme.com");
+    let origins = json!({ "tenantId": "acme", "origins": { "allowedOrigins": [origin.1] } });
+    let profile = bitcall.done("PATCH", "/api/tenant/config", origins).await;
+    assert!(!profile.to_string().contains(SECRET));
+
+    let by_the_router = bitcall.send("GET", "/api/webphone/config", &[("x-bitcall-key", &key), origin], "").await;
+    assert_eq!(by_the_router.headers["cache-control"], "private, no-store");
+    let made = bitcall.send("POST", "/api/auth/handoff", &[("x-bitcall-key", &key)], "{\"payload\":\"eA\"}").await;
+    let token = json!({ "token": data(&made)["token"] }).to_string();
+    let redeemed = bitcall.send("POST", "/api/auth/redeem", &[], &token).await;
+    for config in [data(&bitcall.runtime(&key, None).await), data(&by_the_router), data(&redeemed)["config"].take()] {
+        let told = &config["iceServers"][1];
+        assert!(text(told, "username").ends_with(":acme") && text(told, "credential").len() == 28, "{told}");
+        assert!(!config.to_string().contains(SECRET));
+    }
+}
+
+#[tokio::test]
+async fn each_request_gets_credentials_of_its_own_moment() {
+    let relay = Coturn::sharing(SECRET).await;
+    let (bitcall, key) = with_relay(&relay).await;
+    let username = async || {
+        let config = data(&bitcall.runtime(&key, None).await);
+        text(&config["iceServers"][1], "username").to_owned()
+    };
+    let first = username().await;
+    // They count in seconds: so at the latest after one they differ.
+    while username().await == first {}
+}

@@ -63,6 +63,7 @@ pub struct Config {
     pub tls: Tls,
     pub sip: Sip,
     pub secrets: SecretFiles,
+    pub audit: Audit,
     pub limits: Limits,
     pub log: Log,
 }
@@ -130,6 +131,22 @@ section! {
         panel_key_file: Option<PathBuf> = r#""""#,
         /// What opens the admin and internal API.
         master_secret_file: Option<PathBuf> = r#""""#,
+    }
+}
+
+section! {
+    /// The log of changes: who changed what, and when (`bitcall audit`).
+    struct Audit in "audit" {
+        /// How long an entry is kept. 0: for ever.
+        keep_days: usize = "400",
+    }
+}
+
+impl Audit {
+    /// How long an entry is kept; none: for ever.
+    pub fn keep(&self) -> Option<Duration> {
+        let days = u64::try_from(self.keep_days).unwrap_or(u64::MAX);
+        (days > 0).then(|| Duration::from_secs(days.saturating_mul(86_400)))
     }
 }
 
@@ -239,6 +256,7 @@ impl Config {
         let tls = reader.section::<Tls>();
         let sip = reader.section::<Sip>();
         let secrets = reader.section::<SecretFiles>();
+        let audit = reader.section::<Audit>();
         let limits = reader.section::<Limits>();
         let log = reader.section::<Log>();
 
@@ -272,6 +290,7 @@ impl Config {
                 tls: tls?,
                 sip: sip?,
                 secrets: secrets?,
+                audit: audit?,
                 limits: limits?,
                 log: log?,
             })
@@ -306,6 +325,7 @@ pub fn template() -> String {
     describe::<Tls>(&mut text);
     describe::<Sip>(&mut text);
     describe::<SecretFiles>(&mut text);
+    describe::<Audit>(&mut text);
     describe::<Limits>(&mut text);
     describe::<Log>(&mut text);
     text.truncate(text.trim_end().len() + 1);

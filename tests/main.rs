@@ -8,6 +8,7 @@ mod api_document;
 mod api_keys;
 mod appliance;
 mod assets;
+mod audit;
 mod back_and_forth;
 mod bad_frames;
 mod calls_through_kamailio;

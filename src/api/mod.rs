@@ -7,6 +7,7 @@
 mod access;
 mod admin;
 mod answer;
+mod audit;
 mod auth;
 mod body;
 mod code;
@@ -70,6 +71,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         webphone::endpoints(),
         auth::endpoints(),
         admin::endpoints(),
+        audit::endpoints(),
         plans::endpoints(),
         transport::endpoints(),
         live_calls::endpoints(),

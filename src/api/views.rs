@@ -2,6 +2,7 @@
 //! the contract, also where they are null.
 
 mod admin;
+mod audit;
 pub mod auth;
 pub mod live_calls;
 mod plans;
@@ -11,6 +12,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 pub use admin::{DeletedTenant, EnabledTenant, TenantRecord, TransportDefaultsView};
+pub use audit::{AuditLine, AuditList};
 pub use plans::{CataloguePlan, PlanList, RemovedPlan};
 
 use crate::tenancy::{

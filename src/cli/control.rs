@@ -103,6 +103,10 @@ pub struct Printer {
 }
 
 impl Printer {
+    pub fn is_json(self) -> bool {
+        self.json
+    }
+
     /// `data` goes to scripts as it is; people get what `text` makes of it.
     pub fn print<T: Display>(self, data: &Value, text: impl FnOnce(&Value) -> T) {
         if self.json {

@@ -1,6 +1,7 @@
 //! The command line: one file per command group. Standard output carries data,
 //! standard error carries talk.
 
+mod audit;
 mod calls;
 mod check;
 mod control;
@@ -63,6 +64,8 @@ enum Command {
     Link(link::Link),
     /// Show the calls that phones are in now.
     Calls(calls::Calls),
+    /// Show who changed what, and when.
+    Audit(audit::Audit),
     /// Write the man pages into a directory.
     #[command(hide = true)]
     Man(docs::Man),
@@ -86,6 +89,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Extension(extension) => extension.run(&globals),
         Command::Link(link) => link.run(&globals),
         Command::Calls(calls) => calls.run(&globals),
+        Command::Audit(audit) => audit.run(&globals),
         Command::Man(man) => man.run(Cli::command()),
         Command::Completions(completions) => {
             completions.run(Cli::command());

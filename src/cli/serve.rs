@@ -89,6 +89,9 @@ impl House {
         tokio::spawn(self.platform.clone().sweep_tokens());
         tokio::spawn(self.platform.clone().forget_answers());
         tokio::spawn(self.platform.clone().keep_retiring_keys());
+        if let Some(keep) = config.audit.keep() {
+            tokio::spawn(self.platform.clone().forget_old_audit(keep));
+        }
         Ok(Running { server, platform: self.platform, signals })
     }
 }

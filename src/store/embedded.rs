@@ -124,6 +124,26 @@ impl Store for Embedded {
         })
     }
 
+    fn scan_back<'a>(
+        &'a self,
+        from: &str,
+        to: &str,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<(String, Record)>, Error>> {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        self.read(move |table| {
+            if from >= to {
+                return Ok(Vec::new());
+            }
+            let mut found = Vec::new();
+            for entry in table.range(from.as_str()..to.as_str())?.rev().take(limit) {
+                let (key, value) = entry?;
+                found.push((key.value().to_owned(), record(value.value())));
+            }
+            Ok(found)
+        })
+    }
+
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Revision, Error>> {
         async move {
             let (answer, answered) = oneshot::channel();
@@ -304,6 +324,22 @@ mod tests {
         assert_eq!(store.keys("a/", Some("a/2"), 2).await.unwrap(), ["a/3"]);
         assert_eq!(store.keys("a/", Some("a/3"), 2).await.unwrap(), [""; 0]);
         assert_eq!(store.keys("b/", Some("a/3"), 2).await.unwrap(), ["b/1"]);
+    }
+
+    #[tokio::test]
+    async fn a_range_is_read_from_its_end_page_by_page() {
+        let (_directory, store) = store();
+        let batch = ["a", "b/1", "b/2", "b/3", "c"].into_iter().fold(Batch::new(), |batch, key| batch.put(key, vec![]));
+        store.commit(batch).await.unwrap();
+        let keys = async |from, to, limit| {
+            let found = store.scan_back(from, to, limit).await.unwrap();
+            found.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
+        };
+        assert_eq!(keys("b/", "b0", 2).await, ["b/3", "b/2"]);
+        assert_eq!(keys("b/", "b/2", 2).await, ["b/1"], "the end itself is not part of it");
+        assert_eq!(keys("b/2", "b0", 9).await, ["b/3", "b/2"], "the start is");
+        assert_eq!(keys("b/", "b/1", 9).await, [""; 0]);
+        assert_eq!(keys("c", "a", 9).await, [""; 0], "the wrong way round");
     }
 
     #[tokio::test]

@@ -37,6 +37,14 @@ pub trait Store: Send + Sync + 'static {
     fn keys<'a>(&'a self, prefix: &str, after: Option<&str>, limit: usize)
     -> BoxFuture<'a, Result<Vec<String>, Error>>;
 
+    /// The last `limit` records whose key is `from` or later and before `to`, the last one first.
+    fn scan_back<'a>(
+        &'a self,
+        from: &str,
+        to: &str,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<(String, Record)>, Error>>;
+
     /// Applies the whole batch or nothing of it. Once it answers `Ok` the
     /// batch survives the loss of power.
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Revision, Error>>;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::fault::Refusal;
@@ -53,7 +54,7 @@ impl Act {
 }
 
 /// Who is asking. Secrets go by the start of their digest, so that two that are valid at once can be told apart.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase")]
 pub enum Actor {
     /// The operator's panel.

@@ -2,10 +2,14 @@
 //! before and after. An entry is committed in one batch with its change, so
 //! neither is there without the other.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::act::{Act, Actor};
+use super::fault::Invalid;
 use super::id::TenantId;
 use super::timestamp::Timestamp;
 
@@ -29,6 +33,61 @@ impl Deed {
     pub fn on_platform(action: &'static str, before: Value, after: Value) -> Self {
         Self { action, tenant: None, before, after }
     }
+}
+
+/// The name of an entry, `1773489600007-00c0ffee`: they sort by time, and a number keeps those of one moment apart.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AuditId(String);
+
+impl AuditId {
+    pub fn new(at: Timestamp, number: u32) -> Self {
+        Self(format!("{:013}-{number:08x}", at.0))
+    }
+}
+
+impl fmt::Display for AuditId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl FromStr for AuditId {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let known = text.split_once('-').is_some_and(|(moment, number)| {
+            let hexadecimal = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+            moment.len() == 13
+                && number.len() == 8
+                && moment.bytes().all(|byte| byte.is_ascii_digit())
+                && number.bytes().all(hexadecimal)
+        });
+        if known { Ok(Self(text.to_owned())) } else { Err(Invalid::new("names no entry of the audit")) }
+    }
+}
+
+/// Which entries are wanted.
+#[derive(Clone, Debug)]
+pub struct AuditSearch {
+    /// Its deletion, under whose entry its name no longer stands, included.
+    pub tenant: Option<TenantId>,
+    pub action: Option<String>,
+    /// Not older than this.
+    pub since: Option<Timestamp>,
+    /// Older than this.
+    pub until: Option<Timestamp>,
+    /// Older than this entry.
+    pub before: Option<AuditId>,
+    /// At least 1.
+    pub limit: usize,
+}
+
+/// Some of them, the newest first.
+#[derive(Debug)]
+pub struct AuditPage {
+    pub entries: Vec<(AuditId, AuditEntry)>,
+    /// What to ask for to get those before; none when these are all.
+    pub next: Option<AuditId>,
 }
 
 /// One change, as it is kept.
@@ -67,7 +126,7 @@ fn differences(before: Value, after: Value) -> (Value, Value) {
     };
     let (mut lost, mut gained) = (Map::new(), Map::new());
     for (name, old) in before {
-        match after.remove(&name) {
+        match after.shift_remove(&name) {
             Some(new) if new == old => {}
             Some(new) => {
                 let (old, new) = differences(old, new);

@@ -12,6 +12,7 @@ use std::io;
 use std::path::Path;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
@@ -60,7 +61,7 @@ fn checksum(key: &str) -> String {
 }
 
 /// The public name of a key, `key_…`, by which it is revoked.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema, Deserialize)]
 #[serde(transparent)]
 pub struct KeyId(pub String);
 

@@ -32,6 +32,7 @@ mod transport;
 mod turn;
 
 pub use act::{Act, Actor};
+pub use audit::{AuditEntry, AuditId, AuditSearch};
 pub use effective::{Defaults, Effective, Transport, TransportMode};
 pub use extension::{Extension, MAX_PASSWORD, MIN_PASSWORD, NewExtension, checked_password};
 pub use fault::{Fault, Invalid, Refusal};

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::audit::AuditEntry;
+use super::audit::{AuditEntry, AuditId};
 use super::extension::Extension;
 use super::id::{TenantId, Username};
 use super::key::{KeyHash, KeyId};
@@ -106,8 +106,24 @@ pub fn belongings(tenant: &Tenant) -> Vec<(&'static str, Place)> {
 }
 
 /// The tenant stands at the end, so that its entries are found without reading them.
-pub fn audit_key(at: Timestamp, number: u32, tenant: Option<&TenantId>) -> String {
-    format!("{AUDIT}{:013}-{number:08x}/{}", at.0, tenant.map(TenantId::as_str).unwrap_or_default())
+pub fn audit_key(id: &AuditId, tenant: Option<&TenantId>) -> String {
+    format!("{AUDIT}{id}/{}", tenant.map(TenantId::as_str).unwrap_or_default())
+}
+
+/// Before this come all entries that are older than `moment`, and after it all others.
+pub fn audit_from(moment: Timestamp) -> String {
+    format!("{AUDIT}{:013}", moment.0.clamp(0, AUDIT_END))
+}
+
+/// Before this come all entries that are older than the one called `id`.
+pub fn audit_before(id: &AuditId) -> String {
+    format!("{AUDIT}{id}")
+}
+
+/// The entry's name, and its tenant's, which is empty where it has none.
+pub fn audit_owner(key: &str) -> Option<(AuditId, &str)> {
+    let (id, tenant) = key.strip_prefix(AUDIT)?.split_once('/')?;
+    Some((id.parse().ok()?, tenant))
 }
 
 /// The answer kept for repetitions of a request, by the request's hashed name.
@@ -158,6 +174,8 @@ pub const TENANTS: &str = "tenant/";
 pub const EXTENSIONS: &str = "extension/";
 pub const PLANS: &str = "plan/";
 pub const AUDIT: &str = "audit/";
+/// The last moment that has 13 digits, in the year 2286.
+const AUDIT_END: i64 = 9_999_999_999_999;
 pub const TOKENS: &str = "token/";
 pub const KEY_USES: &str = "key-use/";
 pub const REPLAYS_OF: &str = "replay-of/";

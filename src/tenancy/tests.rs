@@ -1,6 +1,7 @@
 //! The platform as a whole, on a store of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod audit;
 mod keys;
 
 use std::task::{Context, Waker};

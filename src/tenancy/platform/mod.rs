@@ -6,6 +6,7 @@
 //! snapshot follows before the caller gets the answer, and also when the caller
 //! does not wait for it: what the store holds, memory knows.
 
+mod audit;
 mod extensions;
 mod keys;
 mod live_calls;
@@ -21,7 +22,7 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
@@ -262,13 +263,6 @@ impl Platform {
             Ok(follow(&platform, revision))
         });
         work.await.unwrap_or_else(|error| Err(store::Error::Failed(format!("the change broke off: {error}"))))
-    }
-
-    /// Keys of entries sort by time; the number keeps those of one moment apart, and
-    /// its random start those of two appliances.
-    fn audit_key(&self, entry: &AuditEntry) -> String {
-        let number = self.0.audit_number.fetch_add(1, Ordering::Relaxed);
-        records::audit_key(entry.at, number, entry.tenant_id.as_ref())
     }
 
     /// A change's turn, to be held until memory has followed the store. Many have one at a time.

@@ -1,0 +1,65 @@
+//! The audit log, for the operator.
+
+use axum::http::Method;
+use serde_json::{Value, json};
+
+use super::access::Audience;
+use super::code::Code;
+use super::endpoint::{Call, Done, Endpoint, done};
+use super::error::ApiError;
+use super::form::{Described, Form, count, parsed, text};
+use super::views::{AuditLine, AuditList};
+use crate::tenancy::{AuditId, AuditSearch, Timestamp};
+
+pub fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint::new(
+            Method::GET,
+            "/api/admin/audit",
+            Audience::Admin,
+            "What was changed, by whom: the newest first; `next`, where it is not null, is the `cursor` of the page behind",
+            search,
+            list,
+        )
+        .refuses(&[Code::StoreUnavailable]),
+    ]
+}
+
+/// `since` is part of the time that is looked at, `until` is not.
+fn search(form: &mut Form) -> Option<AuditSearch> {
+    let limit = form.optional("limit", count(1..=MAX_PAGE)).unwrap_or(DEFAULT_PAGE);
+    Some(AuditSearch {
+        tenant: form.optional("tenantId", parsed()),
+        action: form.optional("action", text()),
+        since: form.optional("since", parsed()),
+        until: form.optional("until", parsed()),
+        before: form.optional("cursor", parsed()),
+        limit: usize::try_from(limit).unwrap_or(usize::MAX),
+    })
+}
+
+async fn list(call: Call, search: AuditSearch) -> Result<Done<AuditList>, ApiError> {
+    let page = call.state.platform.audit(&search).await.map_err(|error| {
+        tracing::error!(%error, "the audit could not be read");
+        ApiError::new(Code::StoreUnavailable, "the audit could not be read; try again")
+    })?;
+    // As many a system has it; without the file users go by their numbers.
+    let users = tokio::fs::read_to_string("/etc/passwd").await.unwrap_or_default();
+    let entries = page.entries.into_iter().map(|(id, entry)| AuditLine::of(&id, entry, &users)).collect();
+    Ok(done(AuditList { entries, next: page.next.map(|id| id.to_string()) }))
+}
+
+impl Described for Timestamp {
+    fn schema() -> Value {
+        json!({ "type": "string", "format": "date-time" })
+    }
+}
+
+impl Described for AuditId {
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": "^[0-9]{13}-[0-9a-f]{8}$" })
+    }
+}
+
+const DEFAULT_PAGE: u64 = 100;
+const MAX_PAGE: u64 = 1000;

@@ -1,0 +1,161 @@
+//! `bitcall audit`: who changed what, and when.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::control::{Printer, Target, refused, shown, table};
+use super::{Failure, Globals};
+use crate::client::Client;
+use crate::config;
+use crate::tenancy::Timestamp;
+
+#[derive(Debug, Args)]
+pub struct Audit {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    wanted: Wanted,
+    /// Go on and show changes as they are made
+    #[arg(long, conflicts_with = "until")]
+    follow: bool,
+}
+
+#[derive(Debug, Args)]
+struct Wanted {
+    /// Only changes of this tenant; its deletion is found by its id, too
+    #[arg(long, value_name = "ID")]
+    tenant: Option<String>,
+    /// Only changes of this kind, e.g. `key.create`
+    #[arg(long, value_name = "ACTION")]
+    action: Option<String>,
+    /// Only from then on: a time ago, e.g. `2h` or `7d`, or a moment, e.g. 2026-03-14T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    since: Option<Timestamp>,
+    /// Only before then
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    until: Option<Timestamp>,
+    /// At most so many, the newest
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+}
+
+impl Audit {
+    pub fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let Self { target, wanted, follow } = self;
+        target.run(globals, async |client, printer| {
+            if follow {
+                return wanted.follow(&client, printer).await;
+            }
+            let data = json!({ "entries": wanted.entries(&client).await? });
+            printer.print(&data, |data| lines(&data["entries"]));
+            Ok(())
+        })
+    }
+}
+
+impl Wanted {
+    /// The newest first.
+    async fn entries(&self, client: &Client) -> Result<Vec<Value>, Failure> {
+        let mut entries = Vec::new();
+        let mut cursor = None;
+        while entries.len() < self.limit {
+            let limit = (self.limit - entries.len()).min(PAGE).to_string();
+            let (since, until) = (self.since.map(|at| at.to_string()), self.until.map(|at| at.to_string()));
+            let mut query = vec![("limit", limit.as_str())];
+            query.extend(self.tenant.as_deref().map(|tenant| ("tenantId", tenant)));
+            query.extend(self.action.as_deref().map(|action| ("action", action)));
+            query.extend(since.as_deref().map(|since| ("since", since)));
+            query.extend(until.as_deref().map(|until| ("until", until)));
+            query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+            let mut page = client.get("/api/admin/audit", &query).await.map_err(refused)?;
+            if let Value::Array(found) = page["entries"].take() {
+                entries.extend(found);
+            }
+            match page["next"].take() {
+                Value::String(next) => cursor = Some(next),
+                _ => break,
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Until it is interrupted, the oldest first; as JSON one entry a line.
+    async fn follow(mut self, client: &Client, printer: Printer) -> Result<(), Failure> {
+        let mut shown: HashSet<String> = HashSet::new();
+        loop {
+            let begun = Timestamp::now();
+            let mut entries = self.entries(client).await?;
+            entries.retain(|entry| entry["id"].as_str().is_none_or(|id| !shown.contains(id)));
+            entries.reverse();
+            shown.extend(entries.iter().filter_map(|entry| entry["id"].as_str().map(str::to_owned)));
+            if printer.is_json() {
+                entries.iter().for_each(|entry| println!("{entry}"));
+            } else if !entries.is_empty() {
+                println!("{}", lines(&Value::Array(entries)));
+            }
+            // A request's entry bears the moment at which it came, not that at which it was done.
+            self.since = Some(begun.before(SLOWEST));
+            self.limit = usize::MAX;
+            tokio::time::sleep(FOLLOW_INTERVAL).await;
+        }
+    }
+}
+
+/// A time ago, or a moment.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    match config::duration(text) {
+        Some(ago) => Ok(Timestamp::now().before(ago)),
+        None => text.parse().map_err(|_| "it must be a time ago, such as 2h or 7d, or as 2026-03-14T12:00:00Z".into()),
+    }
+}
+
+fn lines(entries: &Value) -> String {
+    table(["when", "who", "action", "tenant", "what", "request"], entries, "there are no such changes", |entry| {
+        let what = differences(&entry["before"], &entry["after"]);
+        let [when, who, action] = ["/at", "/by", "/action"].map(|field| shown(entry, field));
+        [when, who, action, shown(entry, "/tenantId"), what, shown(entry, "/requestId")]
+    })
+}
+
+/// `settings.displayName: Acme → New, …`, as much of it as a line takes.
+fn differences(before: &Value, after: &Value) -> String {
+    let mut found = Vec::new();
+    differing("", before, after, &mut found);
+    let text = found.join(", ");
+    match text.char_indices().nth(LINE) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}
+
+fn differing(path: &str, before: &Value, after: &Value, found: &mut Vec<String>) {
+    let nothing = Map::new();
+    if !before.is_object() && !after.is_object() {
+        let value = |value: &Value| match value {
+            Value::Array(items) => format!("({})", items.len()),
+            value => shown(value, ""),
+        };
+        if before != after {
+            found.push(format!("{path}: {} → {}", value(before), value(after)));
+        }
+        return;
+    }
+    let (before, after) = (before.as_object().unwrap_or(&nothing), after.as_object().unwrap_or(&nothing));
+    let names = before.keys().chain(after.keys().filter(|name| !before.contains_key(*name)));
+    for name in names {
+        let below = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        let side = |side: &Map<String, Value>| side.get(name).cloned().unwrap_or_default();
+        differing(&below, &side(before), &side(after), found);
+    }
+}
+
+/// As many as the server gives at once.
+const PAGE: usize = 1000;
+/// Characters of a line for what has changed.
+const LINE: usize = 60;
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
+/// Longer than any request may take.
+const SLOWEST: Duration = Duration::from_mins(2);

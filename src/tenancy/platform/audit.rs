@@ -1,0 +1,89 @@
+//! The audit log: read, and forgotten when it is old. It is written with each change, by [`Platform::commit`].
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::Platform;
+use crate::store::{self, Batch};
+use crate::tenancy::audit::{AuditEntry, AuditId, AuditPage, AuditSearch};
+use crate::tenancy::records::{self, decode};
+use crate::tenancy::timestamp::Timestamp;
+
+impl Platform {
+    /// The entries that are wanted, the newest first. A page may have fewer than its limit, none even,
+    /// and another one behind it: one call looks at so many entries and no more.
+    pub async fn audit(&self, search: &AuditSearch) -> Result<AuditPage, store::Error> {
+        let gone = search.tenant.as_ref().map(|id| self.tenant_hash(id));
+        let from = records::audit_from(search.since.unwrap_or(Timestamp(0)));
+        let until = records::audit_from(search.until.unwrap_or(Timestamp(i64::MAX)));
+        let mut to = search.before.as_ref().map_or(until.clone(), |id| records::audit_before(id).min(until.clone()));
+        let mut entries: Vec<(AuditId, AuditEntry)> = Vec::new();
+        for _ in 0..PAGES {
+            let page = self.0.store.scan_back(&from, &to, PAGE).await?;
+            let is_last = page.len() < PAGE;
+            for (key, record) in page {
+                let Some((id, owner)) = records::audit_owner(&key) else { continue };
+                to = records::audit_before(&id);
+                if search.tenant.as_ref().is_some_and(|tenant| !owner.is_empty() && owner != tenant.as_str()) {
+                    continue;
+                }
+                let entry: AuditEntry = decode(&key, &record.bytes)?;
+                let of_tenant = !owner.is_empty() || gone.as_deref() == entry.before["tenantHash"].as_str();
+                let of_action = search.action.as_ref().is_none_or(|action| *action == entry.action);
+                if of_action && (search.tenant.is_none() || of_tenant) {
+                    if entries.len() == search.limit {
+                        let next = entries.last().map(|(id, _)| id.clone());
+                        return Ok(AuditPage { entries, next });
+                    }
+                    entries.push((id, entry));
+                }
+            }
+            if is_last {
+                return Ok(AuditPage { entries, next: None });
+            }
+        }
+        let next = to.strip_prefix(records::AUDIT).and_then(|id| id.parse().ok());
+        Ok(AuditPage { entries, next })
+    }
+
+    /// Removes entries that are older than `keep`, for ever. For a task of its own.
+    pub async fn forget_old_audit(self, keep: Duration) {
+        let mut tick = tokio::time::interval(SWEEP_INTERVAL);
+        loop {
+            tick.tick().await;
+            let moment = Timestamp::now().before(keep);
+            if let Err(error) = self.remove_audit_before(moment).await {
+                tracing::warn!(%error, "old entries of the audit could not be removed");
+            }
+        }
+    }
+
+    pub(in crate::tenancy) async fn remove_audit_before(&self, moment: Timestamp) -> Result<(), store::Error> {
+        let end = records::audit_from(moment);
+        loop {
+            let mut keys = self.0.store.keys(records::AUDIT, None, PAGE).await?;
+            let is_full = keys.len() == PAGE;
+            keys.retain(|key| *key < end);
+            if keys.is_empty() {
+                return Ok(());
+            }
+            let are_all = !is_full || keys.len() < PAGE;
+            self.0.store.commit(keys.into_iter().fold(Batch::new(), Batch::remove)).await?;
+            if are_all {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A name for a new entry. The numbers' random start keeps those of two appliances apart.
+    pub(super) fn audit_key(&self, entry: &AuditEntry) -> String {
+        let number = self.0.audit_number.fetch_add(1, Ordering::Relaxed);
+        records::audit_key(&AuditId::new(entry.at, number), entry.tenant_id.as_ref())
+    }
+}
+
+/// Entries read, or removed, at a time.
+const PAGE: usize = 500;
+/// So many times one call reads.
+const PAGES: usize = 40;
+const SWEEP_INTERVAL: Duration = Duration::from_hours(1);

@@ -2,6 +2,7 @@
 //! plain HTTP, the panel's requests, and the `bitcall` command beside it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -56,6 +57,14 @@ impl Installation {
         self.server = Some(running.await.unwrap());
     }
 
+    /// Starts the server and does `kill -9` so much later, wherever it has got to.
+    pub async fn start_and_kill(&self, later: Duration) {
+        let mut command = self.command();
+        let starting = Running::start(command.arg("serve"), &self.directory.path().join("log"));
+        tokio::time::sleep(later).await;
+        drop(starting);
+    }
+
     /// `kill -9`
     pub fn kill(&mut self) {
         drop(self.server.take().expect("it runs"));
@@ -87,6 +96,12 @@ impl Installation {
     pub async fn panel(&self, method: &str, path: &str, body: Value) -> Answer {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         self.send(method, path, &[("x-bitcall-panel-key", PANEL_KEY)], &body).await
+    }
+
+    /// A request of the operator's support; it may be refused.
+    pub async fn admin(&self, method: &str, path: &str, body: Value) -> Answer {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        self.send(method, path, &[("authorization", &format!("Bearer {MASTER_SECRET}"))], &body).await
     }
 
     /// A request of the operator's panel that must succeed; the envelope's data.

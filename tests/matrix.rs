@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::net::UnixStream;
 
 use crate::appliance;
-use crate::installation::{Answer, Installation, MASTER_SECRET, PANEL_KEY, send};
+use crate::installation::{Answer, Installation, MASTER_SECRET, PANEL_KEY, data, send};
 
 /// Where each audience's routes lie. A route that lies nowhere, or asks for another credential, is a mistake.
 const SURFACES: &[(&str, &[Audience])] = &[
@@ -41,8 +41,9 @@ enum Outcome {
     Missing,
     Invalid,
     Origin,
+    Disabled,
 }
-use Outcome::{Admin, In, Invalid, Missing, Origin, Panel};
+use Outcome::{Admin, Disabled, In, Invalid, Missing, Origin, Panel};
 
 impl Outcome {
     fn refusal(self) -> Option<(StatusCode, &'static str)> {
@@ -53,12 +54,13 @@ impl Outcome {
             Missing => (StatusCode::UNAUTHORIZED, "WEBPHONE_MISSING_KEY"),
             Invalid => (StatusCode::UNAUTHORIZED, "WEBPHONE_INVALID_KEY"),
             Origin => (StatusCode::FORBIDDEN, "WEBPHONE_ORIGIN_FORBIDDEN"),
+            Disabled => (StatusCode::FORBIDDEN, "WEBPHONE_TENANT_DISABLED"),
         })
     }
 
     fn of(answer: &Answer) -> Self {
         let code = if answer.body.is_empty() { Value::Null } else { answer.json()["error"]["code"].clone() };
-        let all = [Panel, Admin, Missing, Invalid, Origin];
+        let all = [Panel, Admin, Missing, Invalid, Origin, Disabled];
         let found =
             all.into_iter().find(|outcome| outcome.refusal() == Some((answer.status, code.as_str().unwrap_or(""))));
         let unauthorised = matches!(answer.status, StatusCode::UNAUTHORIZED);
@@ -91,12 +93,13 @@ fn by_field(who: &'static str, key: &str, outcomes: [Outcome; 3]) -> Row {
     Row { field: Some(key.to_owned()), ..row(who, &[], outcomes) }
 }
 
-/// The API keys of the two tenants that the test makes.
+/// The API keys of the tenants that the test makes.
 struct Keys {
     acme: String,
     revoked: String,
     /// Of a tenant that allows no foreign page.
     other: String,
+    disabled: String,
 }
 
 #[rustfmt::skip] // a table
@@ -138,6 +141,7 @@ fn table(keys: &Keys, own_origin: &str) -> Vec<Row> {
         row("a tenant's key on a page without an origin", &[(key, acme), ("origin", "null")], [Panel, Admin, Origin]),
         row("another tenant's key on the page", &[(key, &keys.other), ("origin", ALLOWED)], [Panel, Admin, Origin]),
         row("a revoked key", &[(key, &keys.revoked)], [Panel, Admin, Invalid]),
+        row("a disabled tenant's key", &[(key, &keys.disabled)], [Panel, Admin, Disabled]),
         row("an unknown key", &[(key, "bk_live_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")], [Panel, Admin, Invalid]),
         row("a key that is none", &[(key, "acme")], [Panel, Admin, Invalid]),
         row("an empty key", &[(key, "")], [Panel, Admin, Missing]),
@@ -149,7 +153,7 @@ fn table(keys: &Keys, own_origin: &str) -> Vec<Row> {
 
 #[tokio::test]
 async fn every_route_lets_in_whom_it_is_for_and_nobody_else() {
-    let (bitcall, keys) = two_tenants().await;
+    let (bitcall, keys) = some_tenants().await;
     let routes = Route::all(&bitcall).await;
     let before = everything(&bitcall).await;
     let rows = table(&keys, &bitcall.origin());
@@ -209,7 +213,7 @@ async fn the_control_socket_is_an_operators_credential_and_no_tenants() {
 
 #[tokio::test]
 async fn browsers_are_let_through_to_the_runtime_routes_alone() {
-    let (bitcall, _) = two_tenants().await;
+    let (bitcall, _) = some_tenants().await;
     for route in Route::all(&bitcall).await {
         let (target, _) = route.request(None, "acme");
         if route.audience == Audience::Anyone {
@@ -308,7 +312,7 @@ fn audience(security: &Value) -> Option<Audience> {
     }
 }
 
-async fn two_tenants() -> (Installation, Keys) {
+async fn some_tenants() -> (Installation, Keys) {
     let bitcall = Installation::serving().await;
     let acme = bitcall.tenant("acme", "enterprise").await;
     let origins = json!({ "tenantId": "acme", "origins": { "allowedOrigins": [ALLOWED] } });
@@ -318,7 +322,9 @@ async fn two_tenants() -> (Installation, Keys) {
     bitcall.done("DELETE", &revoking, json!({ "tenantId": "acme" })).await;
     bitcall.done("POST", "/api/tenant/extensions", json!({ "tenantId": "acme", "username": "acme" })).await;
     let other = bitcall.tenant("other", "free").await;
-    let keys = Keys { acme, revoked: second["apiKey"].as_str().unwrap().to_owned(), other };
+    let disabled = bitcall.tenant("asleep", "free").await;
+    data(&bitcall.admin("POST", "/api/admin/tenants/asleep/disable", Value::Null).await);
+    let keys = Keys { acme, revoked: second["apiKey"].as_str().unwrap().to_owned(), other, disabled };
     (bitcall, keys)
 }
 

@@ -19,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::body::Answer;
 use super::front::{Caller, Front};
+use super::gather::Gathered;
 use super::patience::{Patient, Watched};
 use crate::api::Via;
 use crate::config::Limits;
@@ -134,7 +135,7 @@ where
     // An idle peer is kept as long as it answers pings; one that does not, or that never
     // begins to speak HTTP/2, is not.
     let silence = visit.shared.limits.header_timeout;
-    let stream = Watched::new(stream, silence);
+    let stream = Gathered::new(Watched::new(stream, silence));
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(silence / 2)

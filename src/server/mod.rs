@@ -10,6 +10,7 @@ mod connection;
 mod directory;
 mod fault;
 mod front;
+mod gather;
 mod listen;
 mod notify;
 mod patience;

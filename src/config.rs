@@ -19,6 +19,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 use url::Url;
 
+use crate::hostname::Hostname;
 use parse::{Documented, Reader, Section, Setting, Table, must_be};
 pub use parse::{Fault, Faults, duration};
 pub use secrets::Secrets;
@@ -62,6 +63,7 @@ pub struct Config {
     pub listen: Listen,
     pub tls: Tls,
     pub sip: Sip,
+    pub domains: Domains,
     pub secrets: SecretFiles,
     pub audit: Audit,
     pub limits: Limits,
@@ -119,6 +121,18 @@ section! {
         media_port: u16 = "0",
         /// How long the TURN credentials are good that phones get for `iceServers` with a shared secret.
         turn_lifetime: Duration = r#""12h""#,
+    }
+}
+
+section! {
+    /// The names under which tenants' phones are reached.
+    struct Domains in "domains" {
+        /// Tenants' subdomains are `<name>.<base>`, e.g. "bitcall.example". DNS must lead
+        /// `*.<base>` to this server. Empty: tenants have no subdomains.
+        base: Option<Hostname> = r#""""#,
+        /// The host name that tenants point their own domains at by CNAME. Empty: the host of
+        /// `public_url`.
+        ingress: Option<Hostname> = r#""""#,
     }
 }
 
@@ -219,6 +233,14 @@ impl Setting for PublicUrl {
     }
 }
 
+impl Setting for Hostname {
+    fn parse(value: &DeValue<'_>, _base: &Path) -> Result<Self, String> {
+        const SHAPE: &str = "a domain name in quotes, such as \"bitcall.example\"";
+        let text = value.as_str().ok_or_else(|| must_be(SHAPE, value))?;
+        text.parse().map_err(|_| must_be(SHAPE, value))
+    }
+}
+
 impl Setting for LogFormat {
     fn parse(value: &DeValue<'_>, _base: &Path) -> Result<Self, String> {
         match value.as_str() {
@@ -255,6 +277,7 @@ impl Config {
         let listen = reader.section::<Listen>();
         let tls = reader.section::<Tls>();
         let sip = reader.section::<Sip>();
+        let domains = reader.section::<Domains>();
         let secrets = reader.section::<SecretFiles>();
         let audit = reader.section::<Audit>();
         let limits = reader.section::<Limits>();
@@ -289,6 +312,7 @@ impl Config {
                 listen: listen?,
                 tls: tls?,
                 sip: sip?,
+                domains: domains?,
                 secrets: secrets?,
                 audit: audit?,
                 limits: limits?,
@@ -324,6 +348,7 @@ pub fn template() -> String {
     describe::<Listen>(&mut text);
     describe::<Tls>(&mut text);
     describe::<Sip>(&mut text);
+    describe::<Domains>(&mut text);
     describe::<SecretFiles>(&mut text);
     describe::<Audit>(&mut text);
     describe::<Limits>(&mut text);

@@ -6,6 +6,7 @@ mod client;
 mod config;
 mod dial;
 mod edge;
+mod hostname;
 mod server;
 mod store;
 mod tenancy;

@@ -29,6 +29,7 @@ impl Installation {
         let config = "public_url = 'https://phone.example.com'\n\
                       data_dir = 'data'\n\
                       [listen]\nhttps = []\nhttp = '127.0.0.1:0'\nops = ''\ncontrol = 'control.sock'\n\
+                      [domains]\nbase = 'bitcall.example'\ningress = 'in.bitcall.example'\n\
                       [log]\nformat = 'json'\n";
         std::fs::write(directory.path().join("bitcall.toml"), config).unwrap();
         Self { directory, server: None }
@@ -145,7 +146,10 @@ impl Installation {
 
 /// One request over a connection of its own; nothing when it broke.
 pub async fn send(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Option<Answer> {
-    let mut request = Request::builder().method(method).uri(path).header("host", address);
+    let mut request = Request::builder().method(method).uri(path);
+    if !headers.iter().any(|(name, _)| *name == "host") {
+        request = request.header("host", address);
+    }
     for (name, value) in headers {
         request = request.header(*name, *value);
     }

@@ -41,7 +41,8 @@ async fn a_new_tenant_is_read_back_with_every_field_of_the_contract() {
     );
     assert_eq!(
         read["domains"],
-        json!({ "subdomain": null, "customDomain": null, "customDomainStatus": null, "customDomainTlsStatus": null })
+        json!({ "subdomain": null, "customDomain": null, "customDomainStatus": null, "customDomainTlsStatus": null,
+                "hosts": [] })
     );
     let key = &read["apiKeys"][0];
     assert_eq!(

@@ -88,7 +88,7 @@ async fn list(call: Call, page: Page) -> Result<Done<TenantList>, ApiError> {
     let found = call.state.platform.search(&page.search, page.cursor.as_deref(), page.limit).await;
     let last = found.tenants.last().filter(|_| found.more);
     let next_cursor = last.map(|live| live.tenant.id.to_string());
-    let tenants = found.tenants.iter().map(|live| TenantLine::from(live.as_ref())).collect();
+    let tenants = found.tenants.iter().map(|live| TenantLine::of(live, &call.state.platform)).collect();
     Ok(done(TenantList { tenants, total: found.total, next_cursor }))
 }
 

@@ -49,7 +49,9 @@ codes! {
     WebphoneInvalidKey 401 "WEBPHONE_INVALID_KEY" "The API key is unknown or was revoked."
     WebphoneOriginForbidden 403 "WEBPHONE_ORIGIN_FORBIDDEN" "The tenant does not allow pages of this origin."
     WebphoneTenantDisabled 403 "WEBPHONE_TENANT_DISABLED" "The tenant is disabled."
+    AppTenantNotFound 404 "APP_TENANT_NOT_FOUND" "Neither the host name nor `tenant` leads to a tenant, or they contradict each other."
     AppTenantDisabled 403 "APP_TENANT_DISABLED" "The tenant of the app is disabled."
+    AppNotInstallable 404 "APP_NOT_INSTALLABLE" "The tenant's app cannot be installed."
     // The rules.
     TenantNotFound 404 "TENANT_NOT_FOUND" "There is no such tenant."
     TenantExists 409 "TENANT_EXISTS" "The tenant exists already; nothing was changed."
@@ -69,6 +71,11 @@ codes! {
     TokenInvalid 410 "TOKEN_INVALID" "The token is unknown, was used, or has expired: nobody learns which."
     TooManyTokens 429 "TOO_MANY_TOKENS" "Too many of the tenant's tokens wait to be redeemed; the same request may work when some have expired."
     TooManyClients 429 "TOO_MANY_CLIENTS" "So many phones report calls that there is no room for a further one."
+    SubdomainNotAllowed 403 "SUBDOMAIN_NOT_ALLOWED" "The tenant's plan includes no subdomain, or this server has no base domain."
+    SubdomainReserved 409 "SUBDOMAIN_RESERVED" "The subdomain is kept for the operator."
+    SubdomainInUse 409 "SUBDOMAIN_IN_USE" "Another tenant has this subdomain."
+    CustomDomainNotAllowed 403 "CUSTOM_DOMAIN_NOT_ALLOWED" "The tenant's plan includes no domain of its own."
+    CustomDomainInUse 409 "CUSTOM_DOMAIN_IN_USE" "Another tenant claims this domain."
     // Ourselves.
     InternalError 500 "INTERNAL_ERROR" "A fault of the server's; its log has it under the request's id."
     StoreUnavailable 503 "STORE_UNAVAILABLE" "The change could not be stored; the same request may work later."

@@ -261,6 +261,8 @@ pub struct Call {
     /// Who asks, and in which request.
     pub act: Act,
     pub headers: HeaderMap,
+    /// The address that the request was sent to: `host[:port]`.
+    pub authority: String,
     path: Vec<(String, String)>,
     /// Method and path of a request that makes something, and may be repeated.
     creates: Option<String>,
@@ -283,9 +285,10 @@ impl Call {
         if versioned && !parts.method.is_safe() {
             act.expected = version::expected(&headers);
         }
+        let authority = webphone::authority(&parts).unwrap_or_default().to_owned();
         let whose = format!("{audience:?}");
         let input = Input::receive(Request::from_parts(parts, body)).await?;
-        Ok((Self { state, act, headers, path, creates, whose, versioned }, input))
+        Ok((Self { state, act, headers, authority, path, creates, whose, versioned }, input))
     }
 
     /// From the fields to the answer.

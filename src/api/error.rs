@@ -48,12 +48,19 @@ impl From<Refusal> for ApiError {
             Refusal::NotEntitled(_) => Code::NotEntitled,
             Refusal::FeatureDisabled(_) => Code::FeatureDisabled,
             Refusal::TenantDisabled => Code::AppTenantDisabled,
+            Refusal::AppNotFound => Code::AppTenantNotFound,
+            Refusal::AppNotInstallable => Code::AppNotInstallable,
             Refusal::TokenInvalid => Code::TokenInvalid,
             Refusal::TooManyTokens => Code::TooManyTokens,
             Refusal::Outdated => Code::PreconditionFailed,
             Refusal::KeyReused => Code::IdempotencyKeyReused,
             Refusal::StillAtWork => Code::IdempotencyInProgress,
             Refusal::TooManyClients => Code::TooManyClients,
+            Refusal::SubdomainNotAllowed(_) => Code::SubdomainNotAllowed,
+            Refusal::SubdomainReserved(_) => Code::SubdomainReserved,
+            Refusal::SubdomainInUse(_) => Code::SubdomainInUse,
+            Refusal::CustomDomainNotAllowed => Code::CustomDomainNotAllowed,
+            Refusal::CustomDomainInUse(_) => Code::CustomDomainInUse,
             Refusal::Unavailable(error) => {
                 // The cause is for the operator's log, not for the caller.
                 tracing::error!(%error, "a change could not be stored");

@@ -7,11 +7,13 @@
 mod access;
 mod admin;
 mod answer;
+mod app;
 mod audit;
 mod auth;
 mod body;
 mod code;
 mod document;
+mod domains;
 mod endpoint;
 mod error;
 mod extensions;
@@ -21,6 +23,7 @@ mod live_calls;
 mod plans;
 mod repeat;
 mod settings;
+mod subdomains;
 mod tenants;
 mod transport;
 mod version;
@@ -54,6 +57,7 @@ pub fn router(platform: Platform, access: Access) -> Router {
         router = router.route(endpoint.path, endpoint.service);
     }
     router
+        .route("/api/app/manifest.json", get(app::manifest))
         .route("/api/openapi.json", get(document::serve))
         .fallback(answer::not_found)
         .method_not_allowed_fallback(answer::method_not_allowed)
@@ -75,6 +79,9 @@ pub fn endpoints() -> Vec<Endpoint> {
         plans::endpoints(),
         transport::endpoints(),
         live_calls::endpoints(),
+        subdomains::endpoints(),
+        domains::endpoints(),
+        app::endpoints(),
     ];
     rooms.into_iter().flatten().collect()
 }

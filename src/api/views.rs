@@ -4,6 +4,7 @@
 mod admin;
 mod audit;
 pub mod auth;
+pub mod domains;
 pub mod live_calls;
 mod plans;
 
@@ -13,6 +14,7 @@ use serde::{Serialize, Serializer};
 
 pub use admin::{DeletedTenant, EnabledTenant, TenantRecord, TransportDefaultsView};
 pub use audit::{AuditLine, AuditList};
+use domains::{Domains, ProfileDomains};
 pub use plans::{CataloguePlan, PlanList, RemovedPlan};
 
 use crate::tenancy::{
@@ -28,7 +30,7 @@ pub struct Profile {
     enabled: bool,
     plan: ProfilePlan,
     branding: Branding,
-    domains: Domains,
+    domains: ProfileDomains,
     origins: Origins,
     api_keys: Vec<ApiKeyView>,
     capabilities: Capabilities,
@@ -93,16 +95,6 @@ struct Origins {
     allowed_origins: Vec<String>,
 }
 
-/// The names under which a tenant's phone is reached. No tenant has any yet.
-#[derive(Default, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct Domains {
-    subdomain: Option<String>,
-    custom_domain: Option<String>,
-    custom_domain_status: Option<String>,
-    custom_domain_tls_status: Option<String>,
-}
-
 impl Profile {
     pub fn of(live: &Live, platform: &Platform) -> Self {
         let prepared = platform.prepared(live);
@@ -118,7 +110,7 @@ impl Profile {
                 entitlements: prepared.rights.clone(),
             },
             branding,
-            domains: Domains::default(),
+            domains: ProfileDomains::of(live, platform),
             origins: Origins { allowed_origins },
             api_keys: platform.api_keys(live).into_iter().map(ApiKeyView::from).collect(),
             capabilities,
@@ -206,8 +198,8 @@ pub struct TenantLine {
     api_key_count: usize,
 }
 
-impl From<&Live> for TenantLine {
-    fn from(live: &Live) -> Self {
+impl TenantLine {
+    pub fn of(live: &Live, platform: &Platform) -> Self {
         let tenant = &live.tenant;
         Self {
             tenant_id: tenant.id.to_string(),
@@ -215,7 +207,7 @@ impl From<&Live> for TenantLine {
             plan_id: tenant.plan_id.clone(),
             plan_status: tenant.plan_status,
             display_name: live.name().to_owned(),
-            domains: Domains::default(),
+            domains: Domains::of(live, platform),
             api_key_count: tenant.staying_keys(),
         }
     }

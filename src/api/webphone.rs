@@ -126,13 +126,17 @@ fn allow(headers: &mut HeaderMap, origin: Option<&str>) {
 
 /// The origin of the address that this request was sent to.
 fn own_origin(parts: &Parts) -> Option<String> {
-    let authority = parts.uri.authority().map(Authority::as_str);
-    let host = authority.or_else(|| text(&parts.headers, HOST.as_str()))?;
+    let host = authority(parts)?;
     let scheme = match Via::of(parts) {
         Via::Https { .. } => "https",
         _ => "http",
     };
     Some(format!("{scheme}://{host}").to_ascii_lowercase())
+}
+
+/// The address that this request was sent to: HTTP/2 has it in the URI, HTTP/1.1 in `Host`.
+pub fn authority(parts: &Parts) -> Option<&str> {
+    parts.uri.authority().map(Authority::as_str).or_else(|| text(&parts.headers, HOST.as_str()))
 }
 
 pub fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

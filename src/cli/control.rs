@@ -53,7 +53,7 @@ impl Target {
         let misconfigured = |problem: String| Failure::new(Exit::Misconfigured, problem);
         let config = Config::read(&globals.config).map_err(|faults| misconfigured(faults.to_string()))?;
         let url = config.public_url().map_err(|problem| misconfigured(format!("`public_url` {problem}")))?;
-        let defaults = serve::defaults(&url, &config.sip)?;
+        let defaults = serve::defaults(&url, &config)?;
         Client::local(&config.listen.control, &config.server.data_dir, defaults).await.map_err(refused)
     }
 
@@ -87,6 +87,9 @@ pub fn refused(error: client::Error) -> Failure {
         "TENANT_EXISTS" => "\nhint: --if-missing makes that a success",
         "API_KEY_NOT_FOUND" => "\nhint: `bitcall key list` shows the tenant's keys with their ids",
         "API_KEY_RETIRING" => "\nhint: rotate the key that took its place; `bitcall key list` shows it",
+        "SUBDOMAIN_NOT_ALLOWED" | "CUSTOM_DOMAIN_NOT_ALLOWED" => {
+            "\nhint: `bitcall tenant show` shows the tenant's plan"
+        }
         "EXTENSION_EXISTS" => "\nhint: --reset-password gives it a new one",
         "FEATURE_DISABLED" => "\nhint: `bitcall tenant config` switches features on",
         "PANEL_UNAUTHORIZED" => "\nhint: set BITCALL_PANEL_KEY to the server's panel key",

@@ -79,7 +79,7 @@ impl Demo {
                 }
                 None => Secrets::random()?,
             };
-            let platform = Platform::open(home.path(), serve::defaults(&url, &config.sip)?).await?;
+            let platform = Platform::open(home.path(), serve::defaults(&url, &config)?).await?;
             let memory = provision(&platform, memory, &secrets, address.port()).await?;
             home.remember(&memory)?;
             let demo = Card::new(&platform, &memory, &url)?;

@@ -7,11 +7,13 @@ mod check;
 mod control;
 mod demo;
 mod docs;
+mod domain;
 mod extension;
 mod init;
 mod key;
 mod link;
 mod serve;
+mod subdomain;
 mod tenant;
 
 use std::fmt;
@@ -58,6 +60,10 @@ enum Command {
     Tenant(tenant::Tenant),
     /// Manage a tenant's API keys.
     Key(key::Key),
+    /// Manage a tenant's name below the base domain.
+    Subdomain(subdomain::Subdomain),
+    /// Manage domains of the tenants' own.
+    Domain(domain::Domain),
     /// Manage a tenant's extensions on the built-in SIP edge.
     Extension(extension::Extension),
     /// Make one-time links that sign a person in to the app.
@@ -86,6 +92,8 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Check => check::run(&globals),
         Command::Tenant(tenant) => tenant.run(&globals),
         Command::Key(key) => key.run(&globals),
+        Command::Subdomain(subdomain) => subdomain.run(&globals),
+        Command::Domain(domain) => domain.run(&globals),
         Command::Extension(extension) => extension.run(&globals),
         Command::Link(link) => link.run(&globals),
         Command::Calls(calls) => calls.run(&globals),

@@ -11,10 +11,10 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Exit, Failure, Globals, colours};
 use crate::api::{self, Access};
-use crate::config::{Config, Log, LogFormat, PublicUrl, Secrets, Sip};
+use crate::config::{Config, Log, LogFormat, PublicUrl, Secrets};
 use crate::edge::{self, Edge};
 use crate::server::{self, CertificateSource, Certificates, Doors, Drained, Front, RequestIds, Server};
-use crate::tenancy::{Defaults, Platform, TransportDefaults};
+use crate::tenancy::{Defaults, Names, Platform, TransportDefaults};
 
 pub fn run(globals: &Globals) -> Result<(), Failure> {
     let mut config =
@@ -39,7 +39,7 @@ pub fn run(globals: &Globals) -> Result<(), Failure> {
     let certificates = Certificates::load(source)?;
 
     runtime()?.block_on(async {
-        let platform = Platform::open(&config.server.data_dir, defaults(&url, &config.sip)?).await?;
+        let platform = Platform::open(&config.server.data_dir, defaults(&url, &config)?).await?;
         let house = House { platform, secrets, demo: None, strict_transport };
         let running = house.open(doors, Some(&certificates), &config)?;
         tracing::info!(url = %url.origin(), "ready");
@@ -167,12 +167,15 @@ fn reload(certificates: &Certificates) {
 }
 
 /// What the domain model must know of this server.
-pub fn defaults(url: &PublicUrl, sip: &Sip) -> Result<Defaults, Failure> {
+pub fn defaults(url: &PublicUrl, config: &Config) -> Result<Defaults, Failure> {
+    let public_host = url.host().to_owned();
+    let ingress = config.domains.ingress.as_ref().map_or_else(|| public_host.clone(), ToString::to_string);
     Ok(Defaults {
         public_url: url.origin().parse()?,
-        edge_domain: sip.domain.clone(),
+        edge_domain: config.sip.domain.clone(),
+        names: Names { base: config.domains.base.clone(), ingress, public_host },
         transport: TransportDefaults::default(),
-        turn_lifetime: sip.turn_lifetime,
+        turn_lifetime: config.sip.turn_lifetime,
     })
 }
 

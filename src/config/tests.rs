@@ -100,6 +100,17 @@ fn public_urls_are_origins() {
 }
 
 #[test]
+fn names_of_hosts_are_read_in_every_spelling_and_their_faults_named() {
+    let config = parse("[domains]\nbase = 'Bücher.Example'\n").unwrap();
+    assert_eq!(config.domains.base.unwrap().as_str(), "xn--bcher-kva.example");
+    assert_eq!(config.domains.ingress, None);
+    for bad in ["base = 'https://bitcall.example'", "base = '*.bitcall.example'", "ingress = '192.0.2.1'", "base = 3"] {
+        let faults = parse(&format!("[domains]\n{bad}")).unwrap_err();
+        assert!(faults[0].message.contains("domain name"), "{faults:?}");
+    }
+}
+
+#[test]
 fn media_addresses_and_port_are_read_and_their_faults_named() {
     let config = parse("[sip]\nmedia_addresses = ['203.0.113.5', '2001:db8::5']\nmedia_port = 40000").unwrap();
     assert_eq!(config.sip.media_addresses.len(), 2);

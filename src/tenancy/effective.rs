@@ -10,6 +10,7 @@ use serde::Serialize;
 use url::Url;
 
 use super::id::TenantId;
+use super::names::Names;
 use super::plan::{Entitlements, Plan};
 use super::settings::Settings;
 use super::tenant::PlanStatus;
@@ -23,6 +24,7 @@ pub struct Defaults {
     pub public_url: Url,
     /// A tenant's domain on the built-in SIP edge is `<tenant>.<edge_domain>`.
     pub edge_domain: String,
+    pub names: Names,
     pub transport: TransportDefaults,
     /// How long the credentials are good that phones get for a relay with a shared secret.
     pub turn_lifetime: Duration,
@@ -42,6 +44,16 @@ impl Defaults {
     /// The standalone app.
     pub fn app_url(&self) -> String {
         self.at("/app/").into()
+    }
+
+    /// The page of the standalone app: of the tenant that `host` leads to, else of the one that the query names.
+    pub fn app_url_of(&self, tenant: &TenantId, host: Option<&str>) -> String {
+        let mut url = self.at("/app/");
+        // Fails for what is no host name, which leads to no tenant either.
+        if host.is_none_or(|host| url.set_host(Some(host)).is_err()) {
+            url.query_pairs_mut().append_pair("tenant", tenant.as_str());
+        }
+        url.into()
     }
 
     /// The built-in edge's WebSocket.
@@ -196,6 +208,7 @@ mod tests {
             public_url: "https://phone.example/".parse().unwrap(),
             edge_domain: "sip.example".into(),
             turn_lifetime: Duration::from_hours(12),
+            names: Names { base: None, ingress: "phone.example".into(), public_host: "phone.example".into() },
             transport: TransportDefaults {
                 ice_servers: Some(vec![stun("stun:platform")]),
                 ..TransportDefaults::default()

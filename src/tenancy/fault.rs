@@ -72,6 +72,11 @@ pub enum Refusal {
     FeatureDisabled(&'static str),
     #[error("the tenant is disabled")]
     TenantDisabled,
+    /// Neither the name nor the query leads to a tenant, or they contradict each other.
+    #[error("this address leads to no tenant's app; open the tenant's own, or add ?tenant=…")]
+    AppNotFound,
+    #[error("the tenant's app cannot be installed")]
+    AppNotInstallable,
     /// Unknown, used or expired: nobody learns which.
     #[error("the token is not valid; it may have been used, or its time is over")]
     TokenInvalid,
@@ -85,6 +90,16 @@ pub enum Refusal {
     StillAtWork,
     #[error("too many phones report calls")]
     TooManyClients,
+    #[error("{0}")]
+    SubdomainNotAllowed(&'static str),
+    #[error("the subdomain {0} is reserved")]
+    SubdomainReserved(String),
+    #[error("the subdomain {0} belongs to another tenant")]
+    SubdomainInUse(String),
+    #[error("the tenant's plan does not include a domain of its own")]
+    CustomDomainNotAllowed,
+    #[error("the domain {0} is claimed by another tenant")]
+    CustomDomainInUse(String),
     /// The store failed; the same request may work later.
     #[error("the change could not be stored: {0}")]
     Unavailable(store::Error),

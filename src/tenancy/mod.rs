@@ -7,13 +7,17 @@
 //! ([`Platform::credentials`]) never waits for a disk.
 
 mod act;
+mod app;
 mod audit;
+mod claim;
 mod effective;
 mod extension;
 mod fault;
 mod id;
 mod key;
 mod live_calls;
+mod name_index;
+mod names;
 mod origin;
 mod plan;
 mod platform;
@@ -32,13 +36,16 @@ mod transport;
 mod turn;
 
 pub use act::{Act, Actor};
+pub use app::App;
 pub use audit::{AuditEntry, AuditId, AuditSearch};
+pub use claim::{Claim, DomainStatus, Phase, Seen, TlsStatus};
 pub use effective::{Defaults, Effective, Transport, TransportMode};
 pub use extension::{Extension, MAX_PASSWORD, MIN_PASSWORD, NewExtension, checked_password};
 pub use fault::{Fault, Invalid, Refusal};
 pub use id::{TenantId, Username};
 pub use key::{ApiKey, ApiKeyMeta, KeyId};
 pub use live_calls::{CallState, Direction, LiveCall, MAX_CALLS, Report, ReportedCall};
+pub use names::Names;
 pub use origin::OriginPattern;
 pub use plan::{CatalogueStatus, Entitlements, Interval, NewPlan, Plan, Price};
 pub use platform::{

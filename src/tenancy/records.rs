@@ -1,5 +1,5 @@
-//! How the model lies in the store: one record per tenant, extension, plan and
-//! key use, as JSON with the version of its layout in front.
+//! How the model lies in the store: one record per tenant, name, extension, plan
+//! and key use, as JSON with the version of its layout in front.
 //!
 //! A layout that changes gets the next [`Layout::VERSION`] and a step in
 //! [`Layout::upgrade`]; old records are upgraded as they are read and written
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::audit::{AuditEntry, AuditId};
+use super::claim::Claim;
 use super::extension::Extension;
 use super::id::{TenantId, Username};
 use super::key::{KeyHash, KeyId};
@@ -18,6 +19,7 @@ use super::tenant::Tenant;
 use super::timestamp::Timestamp;
 use super::token::StoredToken;
 use super::transport::TransportDefaults;
+use crate::hostname::{Hostname, Label};
 use crate::store;
 
 /// A kind of record.
@@ -39,6 +41,7 @@ impl Layout for Timestamp {}
 impl Layout for TenantId {}
 impl Layout for AuditEntry {}
 impl Layout for StoredToken {}
+impl Layout for Claim {}
 
 pub fn tenant_key(id: &str) -> String {
     format!("{TENANTS}{id}")
@@ -47,6 +50,16 @@ pub fn tenant_key(id: &str) -> String {
 /// Holds a tenant's label in domain names, for which `a_b` and `a-b` would be the same.
 pub fn label_key(label: &str) -> String {
     format!("label/{label}")
+}
+
+/// Holds a subdomain for its tenant.
+pub fn subdomain_key(label: &Label) -> String {
+    format!("subdomain/{label}")
+}
+
+/// Holds a domain for its tenant, with what is known of it.
+pub fn claim_key(domain: &Hostname) -> String {
+    format!("{CLAIMS}{domain}")
 }
 
 pub fn plan_key(id: &str) -> String {
@@ -95,14 +108,18 @@ pub enum Place {
 /// is not found from here would outlive its tenant.
 pub fn belongings(tenant: &Tenant) -> Vec<(&'static str, Place)> {
     let id = &tenant.id;
-    vec![
+    let subdomain = tenant.subdomain.iter().map(|label| ("subdomains", Place::Key(subdomain_key(label))));
+    let domain = tenant.custom_domain.iter().map(|domain| ("customDomains", Place::Key(claim_key(domain))));
+    let mut all = vec![
         ("tenants", Place::Key(tenant_key(id.as_str()))),
         ("labels", Place::Key(label_key(&id.dns_label()))),
         ("extensions", Place::Prefix(format!("{EXTENSIONS}{id}/"))),
         ("tokens", Place::Prefix(format!("{TOKENS}{id}/"))),
         ("keyUses", Place::Prefix(format!("{KEY_USES}{id}/"))),
         ("auditEntries", Place::Ending(AUDIT, format!("/{id}"))),
-    ]
+    ];
+    all.extend(subdomain.chain(domain));
+    all
 }
 
 /// The tenant stands at the end, so that its entries are found without reading them.
@@ -172,6 +189,7 @@ struct Versioned<T> {
 
 pub const TENANTS: &str = "tenant/";
 pub const EXTENSIONS: &str = "extension/";
+pub const CLAIMS: &str = "domain/";
 pub const PLANS: &str = "plan/";
 pub const AUDIT: &str = "audit/";
 /// The last moment that has 13 digits, in the year 2286.

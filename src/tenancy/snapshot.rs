@@ -1,5 +1,6 @@
 //! The whole model in memory, indexed for those who must not wait: the phone's
-//! runtime configuration by key hash, SIP credentials by domain and user name.
+//! runtime configuration by key hash, SIP credentials by domain and user name, the
+//! standalone app by host name.
 //!
 //! A tenant is held as an immutable [`Live`] behind an `Arc`; a change swaps in
 //! a new one. What is in effect for it, [`Prepared`], is made at its first
@@ -13,10 +14,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
+use super::claim::Claim;
 use super::effective::{Defaults, Effective, effective, rights};
 use super::extension::Extension;
 use super::id::{TenantId, Username};
 use super::key::{ApiKeyMeta, KeyHash, KeyId};
+use super::name_index::NameIndex;
 use super::plan::{self, Entitlements, Plan};
 use super::tenant::Tenant;
 use super::timestamp::Timestamp;
@@ -147,6 +150,7 @@ pub struct Snapshot {
     retirements: BTreeSet<(Timestamp, TenantId)>,
     last_used: HashMap<KeyId, LastUsed>,
     domains: HashMap<String, TenantId>,
+    names: NameIndex,
     extensions: HashMap<TenantId, BTreeMap<Username, Arc<Extension>>>,
 }
 
@@ -161,6 +165,7 @@ impl Snapshot {
             retirements: BTreeSet::new(),
             last_used: HashMap::new(),
             domains: HashMap::new(),
+            names: NameIndex::default(),
             extensions: HashMap::new(),
         }
     }
@@ -285,7 +290,11 @@ impl Snapshot {
             }
             let current = Arc::clone(current);
             self.forget_keys(&current.tenant);
+            self.names.forget(&current.tenant);
         }
+        // A name that changed hands comes here in either order: the later revision has it.
+        let is_later = |holder: &TenantId| self.tenants.get(holder).is_some_and(|held| held.revision > live.revision);
+        self.names.keep(&live.tenant, is_later);
         for key in &live.tenant.api_keys {
             let last_used = self.last_used.entry(key.id.clone()).or_default().clone();
             let (id, live) = (key.id.clone(), Arc::clone(&live));
@@ -308,6 +317,7 @@ impl Snapshot {
             self.last_used.remove(key);
         }
         self.domains.remove(&live.edge_domain);
+        self.names.remove(&live.tenant);
         self.extensions.remove(id);
     }
 
@@ -324,6 +334,36 @@ impl Snapshot {
     /// When the next keys retire, and of which tenant.
     pub fn next_retirement(&self) -> Option<&(Timestamp, TenantId)> {
         self.retirements.first()
+    }
+
+    /// Swaps in a claim, after its tenant; one that the tenant has given up meanwhile is dropped.
+    pub fn put_claim(&mut self, claim: Claim, revision: Revision) {
+        let live = self.tenants.get(&claim.tenant);
+        if live.is_some_and(|live| live.tenant.custom_domain.as_ref() == Some(&claim.domain)) {
+            self.names.put_claim(claim, revision);
+        }
+    }
+
+    pub fn claim(&self, tenant: &TenantId) -> Option<&Arc<Claim>> {
+        self.names.claim(tenant)
+    }
+
+    /// In the order of their domains.
+    pub fn claims(&self) -> impl Iterator<Item = &Arc<Claim>> {
+        self.names.claims()
+    }
+
+    /// The names that lead to a tenant now.
+    pub fn hosts(&self, live: &Live) -> Vec<String> {
+        let claim = self.claim(&live.tenant.id);
+        self.defaults.names.leading_to(&live.tenant, claim.map(Arc::as_ref), &self.prepared(live).rights)
+    }
+
+    /// The tenant that a host name leads to now.
+    pub fn on_host(&self, host: &str) -> Option<&Arc<Live>> {
+        let holder = self.names.holder(&self.defaults.names, host)?;
+        let live = self.tenants.get(holder)?;
+        self.hosts(live).iter().any(|name| name == host).then_some(live)
     }
 
     /// All uses of keys that are still there.

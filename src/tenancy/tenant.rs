@@ -11,6 +11,7 @@ use super::plan::Entitlements;
 use super::settings::{Settings, SettingsChange};
 use super::timestamp::Timestamp;
 use super::transport::told_servers;
+use crate::hostname::{Hostname, Label};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -20,6 +21,12 @@ pub struct Tenant {
     pub plan_id: String,
     pub plan_status: PlanStatus,
     pub settings: Settings,
+    /// Below the operator's base domain. The record [`super::records::subdomain_key`] holds it.
+    #[serde(default)]
+    pub subdomain: Option<Label>,
+    /// The domain of its own that it claims; its [`super::claim::Claim`] is a record beside this one.
+    #[serde(default)]
+    pub custom_domain: Option<Hostname>,
     /// At least one of them stays.
     pub api_keys: Vec<StoredKey>,
     /// The last revoked keys, newest last, so that a repeated revocation is told "revoked" and not "unknown".

@@ -15,6 +15,7 @@ use super::extension::{Credentials, NewExtension};
 use super::fault::Refusal;
 use super::id::TenantId;
 use super::key::KeyId;
+use super::names::Names;
 use super::platform::{AddedExtension, NewTenant, OpenError, Platform, Provisioned};
 use super::runtime::RuntimeRefusal;
 use super::settings::{Change, SettingsChange};
@@ -57,6 +58,11 @@ fn defaults() -> Defaults {
         edge_domain: "sip.example".into(),
         turn_lifetime: Duration::from_hours(12),
         transport: TransportDefaults::default(),
+        names: Names {
+            base: Some("bitcall.example".parse().unwrap()),
+            ingress: "phone.example".into(),
+            public_host: "phone.example".into(),
+        },
     }
 }
 

@@ -8,8 +8,9 @@ use bitcall_wire::config::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::domains::ProfileDomains;
 use super::plans::PlanEntry;
-use super::{ApiKeyView, Domains, IceView, Moment, Origins, TransportView};
+use super::{ApiKeyView, IceView, Moment, Origins, TransportView};
 use crate::tenancy::{
     ByOperator, Defaults, Effective, Entitlements, IceEntry, Live, PlanStatus, Platform, Settings, TransportDefaults,
     TransportMode,
@@ -25,7 +26,7 @@ pub struct TenantRecord {
     plan_status: PlanStatus,
     /// As the catalogue has it.
     plan: PlanEntry,
-    domains: Domains,
+    domains: ProfileDomains,
     api_keys: Vec<ApiKeyView>,
     extension_count: usize,
     raw: Raw,
@@ -45,7 +46,7 @@ impl TenantRecord {
             plan_id: tenant.plan_id.clone(),
             plan_status: tenant.plan_status,
             plan: prepared.plan.as_ref().into(),
-            domains: Domains::default(),
+            domains: ProfileDomains::of(live, platform),
             api_keys: platform.api_keys(live).into_iter().map(ApiKeyView::from).collect(),
             extension_count: platform.extensions(&tenant.id).map_or(0, |extensions| extensions.len()),
             raw: (&tenant.settings).into(),

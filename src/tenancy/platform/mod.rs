@@ -10,6 +10,7 @@ mod audit;
 mod extensions;
 mod keys;
 mod live_calls;
+mod names;
 mod plans;
 mod removal;
 mod replays;
@@ -136,6 +137,9 @@ impl Platform {
             platform.publish(decode(&key, &record.bytes)?, record.revision);
         }
         platform.load_tokens().await?;
+        for (key, record) in platform.0.store.scan(records::CLAIMS).await? {
+            platform.snapshot_mut().put_claim(decode(&key, &record.bytes)?, record.revision);
+        }
         Ok(platform)
     }
 
@@ -296,7 +300,7 @@ impl Platform {
         live
     }
 
-    fn snapshot(&self) -> RwLockReadGuard<'_, Snapshot> {
+    pub(super) fn snapshot(&self) -> RwLockReadGuard<'_, Snapshot> {
         self.0.snapshot.read().unwrap_or_else(PoisonError::into_inner)
     }
 

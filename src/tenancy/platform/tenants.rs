@@ -97,6 +97,8 @@ impl Platform {
                 allowed_origins: new.allowed_origins,
                 ..Settings::default()
             },
+            subdomain: None,
+            custom_domain: None,
             api_keys: vec![stored.clone()],
             revoked_keys: Vec::new(),
             created_at: act.at,

@@ -143,6 +143,8 @@ fn tenant_with(api_keys: Vec<StoredKey>) -> Tenant {
         plan_id: "free".into(),
         plan_status: PlanStatus::Active,
         settings: Settings::default(),
+        subdomain: None,
+        custom_domain: None,
         api_keys,
         revoked_keys: Vec::new(),
         created_at: Timestamp(0),

@@ -1,0 +1,104 @@
+//! Subdomains of the operator's base domain: looked up, given, taken back.
+
+use axum::http::Method;
+use serde_json::{Value, json};
+
+use super::code::Code;
+use super::endpoint::{Call, Done, Endpoint, done, nothing};
+use super::error::ApiError;
+use super::form::{Form, checked, text};
+use super::views::domains::{AssignedSubdomain, CheckedSubdomain, RemovedSubdomain};
+use crate::hostname::{BadName, Label};
+use crate::tenancy::{Invalid, Platform, TenantId};
+
+pub fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint::of_tenant(
+            Method::GET,
+            "/api/tenant/subdomains/check",
+            "Whether the tenant could have a subdomain now",
+            value,
+            check,
+        )
+        .refuses(&[Code::StoreUnavailable]),
+        Endpoint::of_tenant(
+            Method::POST,
+            "/api/tenant/subdomains",
+            "Give the tenant a subdomain, in the place of the one it has",
+            subdomain,
+            assign,
+        )
+        .versioned()
+        .refuses(&[
+            Code::SubdomainNotAllowed,
+            Code::SubdomainReserved,
+            Code::SubdomainInUse,
+            Code::StoreUnavailable,
+        ]),
+        Endpoint::of_tenant(
+            Method::DELETE,
+            "/api/tenant/subdomains",
+            "Take the tenant's subdomain back; without one it is no error",
+            nothing,
+            remove,
+        )
+        .versioned()
+        .refuses(&[Code::StoreUnavailable]),
+    ]
+}
+
+fn value(form: &mut Form) -> Option<String> {
+    form.required("value", text())
+}
+
+async fn check(call: Call, (id, value): (TenantId, String)) -> Result<Done<CheckedSubdomain>, ApiError> {
+    let platform = &call.state.platform;
+    let found = platform.check_subdomain(&id, &value).await?;
+    let obstacle = found.obstacle.map(ApiError::from);
+    if let Some(error) = obstacle.as_ref().filter(|error| error.code == Code::StoreUnavailable) {
+        return Err(error.clone());
+    }
+    Ok(done(CheckedSubdomain {
+        value,
+        normalized: found.label.as_ref().map(ToString::to_string),
+        unicode: found.label.as_ref().map(Label::unicode),
+        available: obstacle.is_none(),
+        reason: obstacle.as_ref().map(|error| error.code.as_str()),
+        message: obstacle.map(|error| error.message),
+        host: found.label.and_then(|label| host(platform, &label)),
+    }))
+}
+
+fn subdomain(form: &mut Form) -> Option<Label> {
+    form.required("subdomain", checked(label_schema, label))
+}
+
+async fn assign(call: Call, (id, label): (TenantId, Label)) -> Result<Done<AssignedSubdomain>, ApiError> {
+    let platform = &call.state.platform;
+    platform.assign_subdomain(&call.act, &id, label.clone()).await?;
+    Ok(done(AssignedSubdomain {
+        tenant_id: id.to_string(),
+        unicode: label.unicode(),
+        host: host(platform, &label),
+        subdomain: label.into(),
+    }))
+}
+
+async fn remove(call: Call, (id, ()): (TenantId, ())) -> Result<Done<RemovedSubdomain>, ApiError> {
+    let had = call.state.platform.remove_subdomain(&call.act, &id).await?;
+    Ok(done(RemovedSubdomain { tenant_id: id.to_string(), removed: had.is_some(), subdomain: had.map(String::from) }))
+}
+
+fn host(platform: &Platform, label: &Label) -> Option<String> {
+    platform.defaults().names.host_of(label)
+}
+
+#[allow(clippy::needless_pass_by_value)] // the shape of all checks
+fn label(text: String) -> Result<Label, Invalid> {
+    text.parse().map_err(|BadName(why)| Invalid::new(why))
+}
+
+/// Labels of other scripts are accepted, too; which, no pattern can say.
+fn label_schema() -> Value {
+    json!({ "type": "string", "pattern": "^[A-Za-z0-9]([A-Za-z0-9]{0,61}[A-Za-z0-9])?$", "examples": ["acme"] })
+}

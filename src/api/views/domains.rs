@@ -1,0 +1,239 @@
+//! Answers about tenants' names.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::Moment;
+use crate::tenancy::{Claim, DomainStatus, Live, Phase, Platform, Seen, TenantId, TlsStatus};
+
+/// `GET /api/tenant/subdomains/check`
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckedSubdomain {
+    /// As it was asked for.
+    pub value: String,
+    /// As it would be kept; null where the value is no label.
+    pub normalized: Option<String>,
+    /// As people read it.
+    pub unicode: Option<String>,
+    /// Whether assigning it would succeed now.
+    pub available: bool,
+    /// The code with which assigning it would be refused.
+    pub reason: Option<&'static str>,
+    pub message: Option<String>,
+    /// The full name.
+    pub host: Option<String>,
+}
+
+/// `POST /api/tenant/subdomains`
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AssignedSubdomain {
+    pub tenant_id: String,
+    pub subdomain: String,
+    /// As people read it.
+    pub unicode: String,
+    /// The full name.
+    pub host: Option<String>,
+}
+
+/// `DELETE /api/tenant/subdomains`
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RemovedSubdomain {
+    pub tenant_id: String,
+    /// The one that was taken back; null where there was none.
+    pub subdomain: Option<String>,
+    pub removed: bool,
+}
+
+/// `POST` and `GET /api/tenant/domains`
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DomainView {
+    tenant_id: String,
+    /// Whether the tenant claims a domain at all.
+    configured: bool,
+    /// Whether this request has made the claim.
+    created: bool,
+    domain: Option<String>,
+    /// As people read it.
+    domain_unicode: Option<String>,
+    status: Option<DomainStatus>,
+    tls_status: Option<TlsStatus>,
+    last_error: String,
+    created_at: Option<Moment>,
+    verified_at: Option<Moment>,
+    checks: Checks,
+    automation: Automation,
+    next_action: &'static str,
+    txt: DnsRecord,
+    cname: DnsRecord,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Checks {
+    last_checked_at: Option<Moment>,
+}
+
+#[derive(Default, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Automation {
+    phase: Option<Phase>,
+    /// Why nothing more is tried by itself.
+    paused: Option<String>,
+    next_check_at: Option<Moment>,
+    recheck_available_at: Option<Moment>,
+}
+
+/// A record that the domain's owner publishes.
+#[derive(Serialize, JsonSchema)]
+struct DnsRecord {
+    host: Option<String>,
+    value: Option<String>,
+    #[serde(flatten)]
+    seen: Seen,
+}
+
+/// `DELETE /api/tenant/domains`
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Released {
+    pub tenant_id: String,
+    /// The one that was given up; null where there was none.
+    pub domain: Option<String>,
+    pub removed: bool,
+}
+
+/// `GET /api/admin/domains`
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DomainList {
+    pub domains: Vec<DomainLine>,
+    /// Of all, not only of this page.
+    pub total: usize,
+    /// For the page after this one; null on the last.
+    pub next_cursor: Option<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DomainLine {
+    pub domain: String,
+    domain_unicode: String,
+    tenant_id: String,
+    status: DomainStatus,
+    tls_status: TlsStatus,
+    last_error: String,
+    created_at: Moment,
+    verified_at: Option<Moment>,
+}
+
+impl DomainLine {
+    pub fn of(claim: &Claim) -> Self {
+        Self {
+            domain: claim.domain.to_string(),
+            domain_unicode: claim.domain.unicode(),
+            tenant_id: claim.tenant.to_string(),
+            status: claim.status,
+            tls_status: claim.tls_status,
+            last_error: claim.last_error.clone(),
+            created_at: Moment(claim.claimed_at),
+            verified_at: claim.verified_at.map(Moment),
+        }
+    }
+}
+
+/// A tenant's names, as its other reads show them.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Domains {
+    subdomain: Option<String>,
+    custom_domain: Option<String>,
+    custom_domain_status: Option<DomainStatus>,
+    custom_domain_tls_status: Option<TlsStatus>,
+}
+
+/// The same, in the tenant's profile.
+#[derive(Serialize, JsonSchema)]
+pub struct ProfileDomains {
+    #[serde(flatten)]
+    names: Domains,
+    /// Full names that lead to the tenant now: ready, and part of its plan.
+    hosts: Vec<String>,
+}
+
+impl Domains {
+    pub fn of(live: &Live, platform: &Platform) -> Self {
+        let claim = platform.claim(&live.tenant.id).ok().flatten();
+        Self {
+            subdomain: live.tenant.subdomain.as_ref().map(ToString::to_string),
+            custom_domain: live.tenant.custom_domain.as_ref().map(ToString::to_string),
+            custom_domain_status: claim.as_ref().map(|claim| claim.status),
+            custom_domain_tls_status: claim.as_ref().map(|claim| claim.tls_status),
+        }
+    }
+}
+
+impl ProfileDomains {
+    pub fn of(live: &Live, platform: &Platform) -> Self {
+        Self { names: Domains::of(live, platform), hosts: platform.hosts(live) }
+    }
+}
+
+impl DomainView {
+    pub fn of(claim: &Claim, created: bool, ingress: &str) -> Self {
+        Self {
+            tenant_id: claim.tenant.to_string(),
+            configured: true,
+            created,
+            domain: Some(claim.domain.to_string()),
+            domain_unicode: Some(claim.domain.unicode()),
+            status: Some(claim.status),
+            tls_status: Some(claim.tls_status),
+            last_error: claim.last_error.clone(),
+            created_at: Some(Moment(claim.claimed_at)),
+            verified_at: claim.verified_at.map(Moment),
+            checks: Checks { last_checked_at: claim.last_checked_at.map(Moment) },
+            automation: Automation {
+                phase: Some(claim.phase),
+                paused: claim.paused.clone(),
+                next_check_at: claim.next_check_at.map(Moment),
+                recheck_available_at: claim.recheck_available_at.map(Moment),
+            },
+            next_action: claim.next_action(),
+            txt: DnsRecord {
+                host: Some(claim.challenge_host()),
+                value: Some(claim.token.clone()),
+                seen: claim.txt.clone(),
+            },
+            cname: DnsRecord {
+                host: Some(claim.domain.to_string()),
+                value: Some(ingress.to_owned()),
+                seen: claim.cname.clone(),
+            },
+        }
+    }
+
+    /// Of a tenant that claims none.
+    pub fn none(tenant: &TenantId, ingress: &str) -> Self {
+        Self {
+            tenant_id: tenant.to_string(),
+            configured: false,
+            created: false,
+            domain: None,
+            domain_unicode: None,
+            status: None,
+            tls_status: None,
+            last_error: String::new(),
+            created_at: None,
+            verified_at: None,
+            checks: Checks { last_checked_at: None },
+            automation: Automation::default(),
+            next_action: "Choose a domain.",
+            txt: DnsRecord { host: None, value: None, seen: Seen::default() },
+            cname: DnsRecord { host: None, value: Some(ingress.to_owned()), seen: Seen::default() },
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! `bitcall subdomain`: a tenant's name below the operator's base domain.
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::control::{Target, refused, shown};
+use super::{Exit, Failure, Globals};
+
+#[derive(Debug, Args)]
+pub struct Subdomain {
+    #[command(flatten)]
+    target: Target,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Tell whether a tenant could have a subdomain now; exits with 1 when it could not.
+    Check {
+        /// Tenant id
+        tenant: String,
+        /// The label below the base domain, e.g. `acme`
+        name: String,
+    },
+    /// Give a tenant a subdomain, in the place of the one it has.
+    Set {
+        /// Tenant id
+        tenant: String,
+        /// The label below the base domain, e.g. `acme`
+        name: String,
+    },
+    /// Take a tenant's subdomain back. Without one it is no error.
+    Remove {
+        /// Tenant id
+        tenant: String,
+    },
+}
+
+impl Subdomain {
+    pub fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let command = self.command;
+        self.target.run(globals, async |client, printer| match command {
+            Command::Check { tenant, name } => {
+                let query = [("tenantId", tenant.as_str()), ("value", name.as_str())];
+                let data = client.get("/api/tenant/subdomains/check", &query).await.map_err(refused)?;
+                if data["available"] == true {
+                    printer.print(&data, |data| format!("{} is available", shown(data, "/host")));
+                    return Ok(());
+                }
+                if printer.is_json() {
+                    println!("{data}");
+                }
+                Err(Failure::new(Exit::Failed, shown(&data, "/message")))
+            }
+            Command::Set { tenant, name } => {
+                let body = json!({ "tenantId": tenant, "subdomain": name });
+                let data = client.post("/api/tenant/subdomains", &body).await.map_err(refused)?;
+                printer.print(&data, |data| format!("{tenant} is at {}", shown(data, "/host")));
+                Ok(())
+            }
+            Command::Remove { tenant } => {
+                let body = json!({ "tenantId": tenant });
+                let data = client.delete("/api/tenant/subdomains", &body).await.map_err(refused)?;
+                printer.print(&data, |data| match data["subdomain"].as_str() {
+                    Some(name) => format!("{tenant} has no subdomain any more; it was {name}"),
+                    None => format!("{tenant} has no subdomain; nothing was changed"),
+                });
+                Ok(())
+            }
+        })
+    }
+}

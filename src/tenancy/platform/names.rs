@@ -1,0 +1,200 @@
+//! Tenants' names: subdomains and claims on domains, asked for, given and taken back.
+//!
+//! A name is held by a record of its own, which is written in one batch with
+//! the tenant that has it, on the condition that nobody holds it yet. So of all who want a
+//! name at once exactly one gets it, in however many processes they ask.
+
+use std::sync::Arc;
+
+use super::{Platform, no_randomness, stored_form};
+use crate::hostname::{BadName, Hostname, Label};
+use crate::store::{self, Batch, Revision};
+use crate::tenancy::act::Act;
+use crate::tenancy::audit::Deed;
+use crate::tenancy::claim::{self, Claim};
+use crate::tenancy::fault::{Invalid, Refusal};
+use crate::tenancy::id::TenantId;
+use crate::tenancy::key::random_text;
+use crate::tenancy::plan::Entitlements;
+use crate::tenancy::records;
+use crate::tenancy::snapshot::Live;
+use crate::tenancy::tenant::Tenant;
+
+/// What would become of the wish for a subdomain.
+pub struct CheckedSubdomain {
+    /// None where the text is no label.
+    pub label: Option<Label>,
+    /// Why the tenant cannot have it.
+    pub obstacle: Option<Refusal>,
+}
+
+impl Platform {
+    /// Whether a tenant could have a subdomain now. The one that it has already, it could.
+    pub async fn check_subdomain(&self, id: &TenantId, wish: &str) -> Result<CheckedSubdomain, Refusal> {
+        let live = self.tenant(id)?;
+        let label: Label = match wish.parse() {
+            Ok(label) => label,
+            Err(BadName(why)) => {
+                let obstacle = Some(Invalid::new(why).at("value").into());
+                return Ok(CheckedSubdomain { label: None, obstacle });
+            }
+        };
+        if live.tenant.subdomain.as_ref() == Some(&label) {
+            return Ok(CheckedSubdomain { label: Some(label), obstacle: None });
+        }
+        let rights = &self.prepared(&live).rights;
+        let mut obstacle = self.defaults().names.may_have_subdomain(&label, rights).err();
+        if obstacle.is_none() {
+            let holder = self.0.store.get(&records::subdomain_key(&label)).await.map_err(Refusal::Unavailable)?;
+            obstacle = holder.map(|_| Refusal::SubdomainInUse(label.to_string()));
+        }
+        Ok(CheckedSubdomain { label: Some(label), obstacle })
+    }
+
+    /// Gives a tenant a subdomain, in the place of the one it has. The one it has again is no error.
+    pub async fn assign_subdomain(&self, act: &Act, id: &TenantId, label: Label) -> Result<Arc<Live>, Refusal> {
+        let names = &self.defaults().names;
+        let (live, ()) = self
+            .change_names(act, id, "subdomain.assign", None, |tenant, rights| {
+                if tenant.subdomain.as_ref() != Some(&label) {
+                    names.may_have_subdomain(&label, rights)?;
+                    tenant.subdomain = Some(label.clone());
+                }
+                Ok(())
+            })
+            .await?;
+        Ok(live)
+    }
+
+    /// Takes a tenant's subdomain back: which it was, if it had one.
+    pub async fn remove_subdomain(&self, act: &Act, id: &TenantId) -> Result<Option<Label>, Refusal> {
+        let rule = |tenant: &mut Tenant, _: &Entitlements| Ok(tenant.subdomain.take());
+        Ok(self.change_names(act, id, "subdomain.remove", None, rule).await?.1)
+    }
+
+    /// Claims a domain for a tenant, which gives up the one it had. True when it is a new claim.
+    pub async fn claim_domain(
+        &self,
+        act: &Act,
+        id: &TenantId,
+        domain: Hostname,
+    ) -> Result<(Arc<Claim>, bool), Refusal> {
+        let names = &self.defaults().names;
+        let token = random_text(claim::TOKEN).map_err(no_randomness)?;
+        let new = Claim::new(id.clone(), domain.clone(), token.clone(), act.at);
+        self.change_names(act, id, "domain.claim", Some(&new), |tenant, rights| {
+            if tenant.custom_domain.as_ref() != Some(&domain) {
+                names.may_claim(&domain, rights)?;
+                tenant.custom_domain = Some(domain.clone());
+            }
+            Ok(())
+        })
+        .await?;
+        // Somebody may have removed it again meanwhile: then it was here for a moment.
+        let claim = self.claim(id)?.filter(|claim| claim.domain == domain).unwrap_or_else(|| Arc::new(new));
+        let is_new = claim.token == token;
+        Ok((claim, is_new))
+    }
+
+    /// Gives up a tenant's claim: of which domain, if there was one.
+    pub async fn release_domain(&self, act: &Act, id: &TenantId) -> Result<Option<Hostname>, Refusal> {
+        let rule = |tenant: &mut Tenant, _: &Entitlements| Ok(tenant.custom_domain.take());
+        Ok(self.change_names(act, id, "domain.release", None, rule).await?.1)
+    }
+
+    /// A tenant's claim on a domain of its own.
+    pub fn claim(&self, id: &TenantId) -> Result<Option<Arc<Claim>>, Refusal> {
+        let snapshot = self.snapshot();
+        let live = snapshot.tenant(id.as_str()).ok_or_else(|| Refusal::TenantNotFound(id.to_string()))?;
+        Ok(snapshot.claim(&live.tenant.id).cloned())
+    }
+
+    /// All claims, in the order of their domains.
+    pub fn claims(&self) -> Vec<Arc<Claim>> {
+        self.snapshot().claims().cloned().collect()
+    }
+
+    /// The names that lead to a tenant now.
+    pub fn hosts(&self, live: &Live) -> Vec<String> {
+        self.snapshot().hosts(live)
+    }
+
+    /// Applies a rule to a tenant, and lets the records that hold its names follow. A domain that
+    /// is new to it is held by `claim`.
+    async fn change_names<T>(
+        &self,
+        act: &Act,
+        id: &TenantId,
+        action: &'static str,
+        claim: Option<&Claim>,
+        rule: impl Fn(&mut Tenant, &Entitlements) -> Result<T, Refusal>,
+    ) -> Result<(Arc<Live>, T), Refusal> {
+        let tenant_key = records::tenant_key(id.as_str());
+        let mut live = self.tenant(id)?;
+        loop {
+            act.expects(live.revision)?;
+            let mut tenant = live.tenant.clone();
+            let outcome = rule(&mut tenant, &self.prepared(&live).rights)?;
+            if tenant == live.tenant {
+                return Ok((live, outcome));
+            }
+            tenant.updated_at = act.at;
+            let deed = Deed::on(id, action, live.tenant.told(), tenant.told());
+            let batch =
+                Batch::new().require_revision(&tenant_key, live.revision).put(&tenant_key, stored_form(&tenant)?);
+            let batch = hand_over(batch, &live.tenant, &tenant, claim)?;
+            let (subdomain, domain) = (tenant.subdomain.clone(), tenant.custom_domain.clone());
+            let claim = claim.filter(|claim| Some(&claim.domain) == domain.as_ref()).cloned();
+            let follow = |platform: &Self, revision| platform.publish_with_claim(tenant, claim, revision);
+            match self.commit(act, deed, batch, follow).await {
+                Ok(live) => return Ok((live, outcome)),
+                Err(store::Error::Conflict(key)) => {
+                    let seen = live.revision;
+                    live = self.reload(id).await?;
+                    if key != tenant_key && live.revision == seen {
+                        return Err(match (subdomain, domain) {
+                            (Some(label), _) if key == records::subdomain_key(&label) => {
+                                Refusal::SubdomainInUse(label.to_string())
+                            }
+                            (_, domain) => Refusal::CustomDomainInUse(domain.map(String::from).unwrap_or_default()),
+                        });
+                    }
+                }
+                Err(error) => return Err(Refusal::Unavailable(error)),
+            }
+        }
+    }
+
+    fn publish_with_claim(&self, tenant: Tenant, claim: Option<Claim>, revision: Revision) -> Arc<Live> {
+        let mut snapshot = self.snapshot_mut();
+        let live = Live::new(tenant, revision, snapshot.defaults());
+        let live = snapshot.put_tenant(live);
+        if let Some(claim) = claim {
+            snapshot.put_claim(claim, revision);
+        }
+        live
+    }
+}
+
+/// Lets go of the names that the tenant had, and takes those that it gets.
+fn hand_over(mut batch: Batch, before: &Tenant, after: &Tenant, claim: Option<&Claim>) -> Result<Batch, Refusal> {
+    if before.subdomain != after.subdomain {
+        if let Some(label) = &before.subdomain {
+            batch = batch.remove(records::subdomain_key(label));
+        }
+        if let Some(label) = &after.subdomain {
+            let key = records::subdomain_key(label);
+            batch = batch.require_absent(&key).put(&key, stored_form(&after.id)?);
+        }
+    }
+    if before.custom_domain != after.custom_domain {
+        if let Some(domain) = &before.custom_domain {
+            batch = batch.remove(records::claim_key(domain));
+        }
+        if let Some(claim) = claim {
+            let key = records::claim_key(&claim.domain);
+            batch = batch.require_absent(&key).put(&key, stored_form(claim)?);
+        }
+    }
+    Ok(batch)
+}

@@ -84,6 +84,9 @@ pub fn refused(error: client::Error) -> Failure {
     };
     let hint = match refused.code.as_str() {
         "TENANT_NOT_FOUND" => "\nhint: `bitcall tenant list` shows all tenants",
+        "PLAN_NOT_FOUND" => "\nhint: `bitcall plan list` shows all plans",
+        "PLAN_IN_USE" => "\nhint: `bitcall tenant list --plan` shows who has it",
+        "DEFAULT_PLAN" => "\nhint: `bitcall plan set --default` makes another plan the default",
         "TENANT_EXISTS" => "\nhint: --if-missing makes that a success",
         "API_KEY_NOT_FOUND" => "\nhint: `bitcall key list` shows the tenant's keys with their ids",
         "API_KEY_RETIRING" => "\nhint: rotate the key that took its place; `bitcall key list` shows it",

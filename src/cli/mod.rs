@@ -12,9 +12,12 @@ mod extension;
 mod init;
 mod key;
 mod link;
+mod plan;
+mod request;
 mod serve;
 mod subdomain;
 mod tenant;
+mod transport;
 
 use std::fmt;
 use std::io::IsTerminal;
@@ -64,6 +67,10 @@ enum Command {
     Subdomain(subdomain::Subdomain),
     /// Manage domains of the tenants' own.
     Domain(domain::Domain),
+    /// Manage the catalogue of plans.
+    Plan(plan::Plan),
+    /// Manage the SIP, WebSocket and ICE servers that tenants inherit.
+    Transport(transport::Transport),
     /// Manage a tenant's extensions on the built-in SIP edge.
     Extension(extension::Extension),
     /// Make one-time links that sign a person in to the app.
@@ -94,6 +101,8 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Key(key) => key.run(&globals),
         Command::Subdomain(subdomain) => subdomain.run(&globals),
         Command::Domain(domain) => domain.run(&globals),
+        Command::Plan(plan) => plan.run(&globals),
+        Command::Transport(transport) => transport.run(&globals),
         Command::Extension(extension) => extension.run(&globals),
         Command::Link(link) => link.run(&globals),
         Command::Calls(calls) => calls.run(&globals),

@@ -1,4 +1,7 @@
-//! `bitcall tenant`: make, list, show.
+//! `bitcall tenant`: make, list, show, change, switch off, delete.
+
+mod config;
+mod operate;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -25,7 +28,26 @@ enum Command {
     Show {
         /// Tenant id
         tenant: String,
+        /// As the operator has it: what was set beside what is in effect
+        #[arg(long)]
+        raw: bool,
     },
+    /// Change settings; what is not named stays as it is.
+    Config(Box<config::Config>),
+    /// Show or set a tenant's plan, and how it stands with billing.
+    Plan(operate::Plan),
+    /// Let a tenant in again.
+    Enable {
+        /// Tenant id
+        tenant: String,
+    },
+    /// Shut a tenant out of every surface at once.
+    Disable {
+        /// Tenant id
+        tenant: String,
+    },
+    /// Delete a tenant with all that is kept of it; asks first.
+    Delete(operate::Delete),
 }
 
 #[derive(Debug, Args)]
@@ -71,7 +93,17 @@ impl Tenant {
         self.target.run(globals, async |client, printer| match command {
             Command::Provision(provision) => provision.run(&client, printer).await,
             Command::List(list) => list.run(&client, printer).await,
-            Command::Show { tenant } => {
+            Command::Config(config) => config.run(&client, printer).await,
+            Command::Plan(plan) => plan.run(&client, printer).await,
+            Command::Enable { tenant } => operate::switch(&client, printer, &tenant, true).await,
+            Command::Disable { tenant } => operate::switch(&client, printer, &tenant, false).await,
+            Command::Delete(delete) => delete.run(&client, printer).await,
+            Command::Show { tenant, raw: true } => {
+                let data = client.get(&record_path(&tenant), &[]).await.map_err(refused)?;
+                printer.print(&data, record);
+                Ok(())
+            }
+            Command::Show { tenant, raw: false } => {
                 let data = client.get("/api/tenant", &[("tenantId", &tenant)]).await.map_err(refused)?;
                 printer.print(&data, profile);
                 Ok(())
@@ -156,6 +188,7 @@ fn profile(data: &Value) -> String {
         ("Transport", shown(data, "/transport/mode")),
         ("SIP domain", shown(data, "/transport/sip/domain")),
         ("SIP WebSocket", shown(data, "/transport/wss")),
+        ("ICE servers", super::transport::ice_servers(&data["transport"]["iceServers"])),
         ("DTMF", shown(data, "/transport/sip/dtmf")),
         ("Sign-in", shown(data, "/behavior/host/mode")),
         ("Theme", theme),
@@ -166,6 +199,58 @@ fn profile(data: &Value) -> String {
         ("Made", shown(data, "/createdAt")),
     ]);
     format!("{facts}\n\n{}", super::key::keys(&data["apiKeys"]))
+}
+
+/// What was set on the left, what is in effect on the right.
+fn record(data: &Value) -> String {
+    let head = facts(&[
+        ("Tenant", shown(data, "/tenantId")),
+        ("Enabled", shown(data, "/enabled")),
+        ("Plan", format!("{} ({})", shown(data, "/planId"), shown(data, "/planStatus"))),
+        ("Extensions", shown(data, "/extensionCount")),
+        ("Allowed origins", shown(data, "/raw/origins/allowedOrigins")),
+        ("By the operator", by_operator(&data["raw"]["byOperator"])),
+        ("Changed", shown(data, "/updatedAt")),
+    ]);
+    let settings = [
+        ("Name", "branding/displayName", "branding/displayName"),
+        ("Accent", "branding/themeColor", "branding/themeColor"),
+        ("Pop-up", "app/popupMode", "capabilities/popupMode"),
+        ("Installable", "app/installable", "capabilities/installable"),
+        ("Audio clips", "app/audioClips", "capabilities/audioClips"),
+        ("Sign-in", "behavior/host/mode", "behavior/host/mode"),
+        ("SIP domain", "sip/domain", "transport/sip/domain"),
+        ("DTMF", "sip/dtmf", "transport/sip/dtmf"),
+        ("SIP WebSocket", "wss", "transport/wss"),
+        ("Sign-in links", "features/authLink", "features/authLink"),
+    ];
+    let mut rows: Vec<_> = settings
+        .iter()
+        .map(|(name, raw, effective)| json!([name, at(data, "raw", raw), at(data, "effective", effective)]))
+        .collect();
+    let ice = super::transport::ice_servers;
+    let servers = [&data["raw"]["iceServers"], &data["effective"]["transport"]["iceServers"]].map(ice);
+    rows.push(json!(["ICE servers", servers[0], servers[1]]));
+    let side_by_side = table(["setting", "set", "in effect"], &Value::Array(rows), "", |row| {
+        ["/0", "/1", "/2"].map(|column| shown(row, column))
+    });
+    format!("{head}\n\n{side_by_side}\n\n{}", super::key::keys(&data["apiKeys"]))
+}
+
+fn at(data: &Value, side: &str, field: &str) -> String {
+    shown(data, &format!("/{side}/{field}"))
+}
+
+/// The transport that is in effect whatever the plan says.
+fn by_operator(marks: &Value) -> String {
+    let set = marks.as_object().into_iter().flatten().filter(|(_, mark)| **mark == Value::Bool(true));
+    let names: Vec<_> = set.map(|(name, _)| name.as_str()).collect();
+    if names.is_empty() { "-".to_owned() } else { names.join(", ") }
+}
+
+fn record_path(tenant: &str) -> String {
+    let escaped: String = url::form_urlencoded::byte_serialize(tenant.as_bytes()).collect();
+    format!("/api/admin/tenants/{escaped}")
 }
 
 /// As many as the server gives at once.

@@ -1,0 +1,125 @@
+//! `bitcall tenant config`: every setting of a tenant by an option of its own.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::super::control::{Printer, refused};
+use super::super::request::{Body, Given, Transport, on_off};
+use super::{Failure, profile, record, record_path};
+use crate::client::Client;
+
+#[derive(Debug, Args)]
+pub struct Config {
+    /// Tenant id
+    tenant: String,
+    #[command(flatten)]
+    given: Given,
+    /// As the operator: transport is in effect whatever the tenant's plan says
+    #[arg(long)]
+    operator: bool,
+    /// Whether links may be made that sign a person in: on or off
+    #[arg(long, value_parser = on_off(), requires = "operator", value_name = "SWITCH")]
+    auth_link: Option<bool>,
+    #[command(flatten)]
+    look: Look,
+    #[command(flatten)]
+    behaviour: Behaviour,
+    #[command(flatten)]
+    transport: Transport,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Branding")]
+struct Look {
+    /// Name shown in the phone
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// Logo on light backgrounds (https)
+    #[arg(long, value_name = "URL")]
+    logo_light: Option<String>,
+    /// Logo on dark backgrounds (https)
+    #[arg(long, value_name = "URL")]
+    logo_dark: Option<String>,
+    /// Accent, as `#14b8a6`
+    #[arg(long, value_name = "COLOUR")]
+    accent: Option<String>,
+    /// What stands in the phone's header
+    #[arg(long, value_parser = ["logo", "name", "both"], value_name = "PARTS")]
+    header: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Behaviour")]
+struct Behaviour {
+    /// Origin whose pages may embed the phone; repeated for all of them, in place of those there were
+    #[arg(long = "origin", value_name = "ORIGIN")]
+    origins: Vec<String>,
+    /// The phone in a window of its own: on or off
+    #[arg(long, value_parser = on_off(), value_name = "SWITCH")]
+    popup: Option<bool>,
+    /// Installing the phone as an app: on or off
+    #[arg(long, value_parser = on_off(), value_name = "SWITCH")]
+    installable: Option<bool>,
+    /// Playing audio clips into calls: on or off
+    #[arg(long, value_parser = on_off(), value_name = "SWITCH")]
+    audio_clips: Option<bool>,
+    /// What the phone does with credentials that the page hands it
+    #[arg(long, value_parser = ["confirm", "autologin", "prefilled"], value_name = "MODE")]
+    sign_in: Option<String>,
+    /// Whether stored credentials sign in by themselves
+    #[arg(long, value_parser = ["auto", "off"], value_name = "MODE")]
+    session_restore: Option<String>,
+    /// Theme at the start
+    #[arg(long, value_parser = ["system", "light", "dark"], value_name = "THEME")]
+    theme: Option<String>,
+    /// Whether people and pages may not change the theme: on or off
+    #[arg(long, value_parser = on_off(), value_name = "SWITCH")]
+    theme_lock: Option<bool>,
+    /// Storage isolation
+    #[arg(long, value_parser = ["isolated"], value_name = "MODE")]
+    cookie_mode: Option<String>,
+}
+
+impl Config {
+    pub async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
+        let mut body = Body::new(&self.given)?;
+        body.set("features.authLink", self.auth_link);
+        self.look.add_to(&mut body);
+        self.behaviour.add_to(&mut body);
+        self.transport.add_to(&mut body)?;
+        let mut body = body.finish()?;
+        if self.operator {
+            let data = client.patch(&record_path(&self.tenant), &body).await.map_err(refused)?;
+            printer.print(&data, record);
+        } else {
+            body["tenantId"] = Value::from(self.tenant);
+            let data = client.patch("/api/tenant/config", &body).await.map_err(refused)?;
+            printer.print(&data, profile);
+        }
+        Ok(())
+    }
+}
+
+impl Look {
+    fn add_to(self, body: &mut Body) {
+        body.set("branding.displayName", self.name);
+        body.set("branding.logoLight", self.logo_light);
+        body.set("branding.logoDark", self.logo_dark);
+        body.set("branding.themeColor", self.accent);
+        body.set("branding.headerMode", self.header);
+    }
+}
+
+impl Behaviour {
+    fn add_to(self, body: &mut Body) {
+        body.set("origins.allowedOrigins", Some(self.origins).filter(|list| !list.is_empty()));
+        body.set("app.popupMode", self.popup);
+        body.set("app.installable", self.installable);
+        body.set("app.audioClips", self.audio_clips);
+        body.set("behavior.host.mode", self.sign_in);
+        body.set("behavior.sessionRestore", self.session_restore);
+        body.set("behavior.theme.start", self.theme);
+        body.set("behavior.theme.lock", self.theme_lock);
+        body.set("behavior.cookieMode", self.cookie_mode);
+    }
+}

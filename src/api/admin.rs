@@ -73,6 +73,7 @@ struct Page {
 }
 
 /// `q` is looked for in id and display name; `cursor` is the `nextCursor` of the page before.
+#[allow(clippy::unnecessary_wraps)] // the shape of all forms
 fn search(form: &mut Form) -> Option<Page> {
     let search = Search {
         text: form.optional("q", text()).unwrap_or_default().to_lowercase(),
@@ -131,9 +132,10 @@ fn deletion(form: &mut Form) -> Option<bool> {
 
 async fn delete(call: Call, dry_run: bool) -> Result<Done<DeletedTenant>, ApiError> {
     let (platform, id) = (&call.state.platform, tenant(&call)?);
-    let removal = match dry_run {
-        true => platform.would_remove_tenant(&call.act, &id).await?,
-        false => platform.remove_tenant(&call.act, &id).await?,
+    let removal = if dry_run {
+        platform.would_remove_tenant(&call.act, &id).await?
+    } else {
+        platform.remove_tenant(&call.act, &id).await?
     };
     Ok(done(DeletedTenant {
         tenant_id: id.to_string(),

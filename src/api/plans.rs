@@ -130,10 +130,10 @@ impl Kind for Amount {
 }
 
 fn currency(text: String) -> Result<String, Invalid> {
-    match text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase()) {
-        true => Ok(text),
-        false => Err(Invalid::new("must be a currency's three letters (ISO 4217), as EUR")),
+    if text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        return Ok(text);
     }
+    Err(Invalid::new("must be a currency's three letters (ISO 4217), as EUR"))
 }
 
 fn currency_schema() -> Value {

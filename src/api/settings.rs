@@ -10,6 +10,7 @@ use super::form::{
 use crate::tenancy::{Change, IceEntry, Invalid, OriginPattern, SettingsChange, TransportChange};
 
 /// The sections of `PATCH /api/tenant/config`.
+#[allow(clippy::unnecessary_wraps)] // the shape of all forms
 pub fn settings(form: &mut Form) -> Option<SettingsChange> {
     let mut change = SettingsChange::default();
     form.section("branding", |form| {
@@ -93,6 +94,7 @@ impl Described for OriginPattern {
 }
 
 /// An address that the phone page may load images from.
+#[allow(clippy::needless_pass_by_value)] // the shape of all checks
 fn image(text: String) -> Result<String, Invalid> {
     match Url::parse(&text) {
         Ok(url) if url.scheme() == "https" && text.len() <= MAX_URL => Ok(url.into()),
@@ -136,6 +138,7 @@ pub fn sip_domain_schema() -> Value {
     json!({ "type": "string", "pattern": format!("^{HOST}$"), "maxLength": 255, "examples": ["sip.example.com"] })
 }
 
+#[allow(clippy::needless_pass_by_value)] // the shape of all checks
 fn wss_address(text: String) -> Result<String, Invalid> {
     match Url::parse(&text) {
         Ok(url)

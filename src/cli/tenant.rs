@@ -35,7 +35,7 @@ enum Command {
     /// Change settings; what is not named stays as it is.
     Config(Box<config::Config>),
     /// Show or set a tenant's plan, and how it stands with billing.
-    Plan(operate::Plan),
+    Plan(operate::SetPlan),
     /// Let a tenant in again.
     Enable {
         /// Tenant id

@@ -312,6 +312,7 @@ mod tests {
     #[test]
     fn the_platform_is_inherited_and_the_operator_is_above_the_plan() {
         use bitcall_wire::config::Dtmf::{Info, Rfc4733};
+        type Rule<'a> = (&'a str, &'a TransportDefaults, Settings, ByOperator, fn(&mut Entitlements), [&'a str; 5]);
         let platform = TransportDefaults {
             sip_domain: Some("pbx.platform".into()),
             dtmf: Some(Info),
@@ -329,7 +330,6 @@ mod tests {
             (r.sip_host_override, r.wss_override, r.ice_override) = (false, false, false);
         };
         let inherited = ["Platform", "pbx.platform", "Info", "wss://platform/", "stun:platform"];
-        type Rule<'a> = (&'a str, &'a TransportDefaults, Settings, ByOperator, fn(&mut Entitlements), [&'a str; 5]);
         let rules: &[Rule] = &[
             (
                 "nothing set",

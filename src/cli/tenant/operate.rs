@@ -12,7 +12,7 @@ use super::{Failure, record_path};
 use crate::client::Client;
 
 #[derive(Debug, Args)]
-pub struct Plan {
+pub struct SetPlan {
     /// Tenant id
     tenant: String,
     /// The plan it has from now on [default: the one it has]
@@ -22,7 +22,7 @@ pub struct Plan {
     status: Option<String>,
 }
 
-impl Plan {
+impl SetPlan {
     pub async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
         let mut data = client.get("/api/tenant", &[("tenantId", &self.tenant)]).await.map_err(refused)?;
         if self.plan.is_some() || self.status.is_some() {

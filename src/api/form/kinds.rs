@@ -212,7 +212,7 @@ impl Kind for Count {
         let number = match &value {
             // No sign, no blanks: exactly what a number in JSON would look like.
             Value::String(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
-            other => other.as_u64(),
+            other => other.as_u64().or_else(|| whole(other.as_f64()?)),
         };
         let (least, most) = (self.allowed.start(), self.allowed.end());
         number
@@ -223,6 +223,12 @@ impl Kind for Count {
     fn schema(&self) -> Value {
         json!({ "type": "integer", "minimum": self.allowed.start(), "maximum": self.allowed.end() })
     }
+}
+
+/// JSON knows one kind of numbers: `4.0` is whole too.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // it is whole and in range
+fn whole(number: f64) -> Option<u64> {
+    (number.fract() == 0.0 && (0.0..=EXACT).contains(&number)).then_some(number as u64)
 }
 
 /// One of the names of an enumeration.
@@ -351,3 +357,6 @@ pub fn name(value: &Value) -> &'static str {
         Value::Object(_) => "an object",
     }
 }
+
+/// Up to here every whole number has a floating one of its own.
+const EXACT: f64 = 9_007_199_254_740_992.0;

@@ -102,7 +102,7 @@ fn domain_schema() -> Value {
     json!({
         "type": "string",
         "pattern": r"^[a-z]([a-z0-9]{0,20})(\.[a-z][a-z0-9]{0,20}){1,4}$",
-        "examples": ["phone.example.com"],
+        "examples": ["phone.acme.com"],
     })
 }
 

@@ -27,7 +27,7 @@ use tokio_rustls::TlsConnector;
 use tower::ServiceExt as _;
 use url::{Host, Url};
 
-use crate::api::{self, Access, Via};
+use crate::api::{self, Access, Limits, Via};
 use crate::dial;
 use crate::store;
 use crate::tenancy::{Defaults, OpenError, Platform};
@@ -93,7 +93,7 @@ impl Client {
                 ),
             })
         })?;
-        let router = api::router(platform, Access::in_process_only());
+        let router = api::router(platform, Access::in_process_only(), Arc::new(Limits::none()));
         Ok(Self { transport: Transport::InProcess(router) })
     }
 

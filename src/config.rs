@@ -178,6 +178,19 @@ section! {
         write_timeout: Duration = r#""30s""#,
         /// How long requests may go on after the order to stop.
         drain_timeout: Duration = r#""10s""#,
+        /// Requests of the API that one address (by IPv6: one /64) may make in a minute; all of it
+        /// may come at once. Of a reverse proxy on this machine the last address in X-Forwarded-For
+        /// counts. Here and below: 0 for any number.
+        requests_per_address: u32 = "60000",
+        /// The same for one API key: an office of 2,000 phones needs about 10,000.
+        requests_per_key: u32 = "60000",
+        /// The same for one tenant, whatever its keys.
+        requests_per_tenant: u32 = "120000",
+        /// The same for the pages of one origin.
+        requests_per_origin: u32 = "120000",
+        /// Wrong panel keys, master secrets and API keys in a minute from one address. When they
+        /// are used up, no panel key or master secret is looked at from there.
+        wrong_credentials_per_address: u32 = "3000",
     }
 }
 

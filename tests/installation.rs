@@ -25,18 +25,28 @@ pub struct Installation {
 impl Installation {
     /// Not running.
     pub fn new() -> Self {
+        Self::with("")
+    }
+
+    /// Not running; with further lines of configuration, which start inside `[log]`.
+    pub fn with(more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let config = "public_url = 'https://phone.example.com'\n\
                       data_dir = 'data'\n\
                       [listen]\nhttps = []\nhttp = '127.0.0.1:0'\nops = ''\ncontrol = 'control.sock'\n\
                       [domains]\nbase = 'bitcall.example'\ningress = 'in.bitcall.example'\n\
                       [log]\nformat = 'json'\n";
-        std::fs::write(directory.path().join("bitcall.toml"), config).unwrap();
+        std::fs::write(directory.path().join("bitcall.toml"), format!("{config}{more}")).unwrap();
         Self { directory, server: None }
     }
 
     pub async fn serving() -> Self {
-        let mut installation = Self::new();
+        Self::serving_with("").await
+    }
+
+    /// See [`Self::with`].
+    pub async fn serving_with(more: &str) -> Self {
+        let mut installation = Self::with(more);
         installation.start().await;
         installation
     }

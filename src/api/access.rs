@@ -25,6 +25,17 @@ pub enum Audience {
     Anyone,
 }
 
+impl Audience {
+    /// Whether the request tries one, right or wrong.
+    pub fn has_credential(self, parts: &Parts) -> bool {
+        match self {
+            Self::Panel => parts.headers.contains_key(PANEL_KEY_HEADER),
+            Self::Admin => parts.headers.contains_key(AUTHORIZATION),
+            Self::Runtime | Self::Anyone => false,
+        }
+    }
+}
+
 /// The operator's secrets, kept as digests, so that comparing takes the same
 /// time whatever was sent, its length included. Of each there may be several, while one replaces the other.
 #[derive(Clone, Debug, Default)]
@@ -83,7 +94,8 @@ fn found(expected: &[[u8; 32]], given: Option<&[u8]>) -> Option<String> {
     let given: [u8; 32] = Sha256::digest(given?).into();
     // All are compared, whichever it is.
     let matches = expected.iter().fold(false, |found, digest| found | bool::from(digest.ct_eq(&given)));
-    matches.then(|| given.iter().take(4).map(|byte| format!("{byte:02x}")).collect())
+    let [a, b, c, d, ..] = given;
+    matches.then(|| format!("{:08x}", u32::from_be_bytes([a, b, c, d])))
 }
 
 /// How a request came in, told by the listener in the request's extensions.

@@ -3,8 +3,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::{Method, Uri};
 use axum::middleware::Next;
@@ -39,33 +40,91 @@ pub fn json(body: Vec<u8>) -> Response {
 }
 
 pub async fn not_found(uri: Uri) -> ApiError {
-    ApiError::new(Code::NotFound, format!("there is no {}", uri.path()))
+    ApiError::new(Code::NotFound, format!("there is no {}", shortened(&uri)))
 }
 
 /// axum adds the `Allow` header.
 pub async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
-    ApiError::new(Code::MethodNotAllowed, format!("{method} is not possible on {}", uri.path()))
+    ApiError::new(Code::MethodNotAllowed, format!("{method} is not possible on {}", shortened(&uri)))
 }
 
-/// The name of a request, in its extensions.
-#[derive(Clone)]
-pub struct RequestId(HeaderValue);
+fn shortened(uri: &Uri) -> &str {
+    let path = uri.path();
+    // A path of a request is ASCII.
+    path.get(..MAX_PATH).unwrap_or(path)
+}
+
+/// The name of a request, in its extensions and in its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestId(pub HeaderValue);
 
 impl RequestId {
+    /// The caller's own name for the request, where it can go into logs; else a new one.
+    pub fn for_request(headers: &HeaderMap) -> Self {
+        let given = headers.get(X_REQUEST_ID).filter(|given| is_short_token(given));
+        Self(given.cloned().unwrap_or_else(fresh_id))
+    }
+
     pub fn of(parts: &Parts) -> String {
-        let id = parts.extensions.get::<Self>().and_then(|id| id.0.to_str().ok());
-        id.unwrap_or_default().to_owned()
+        parts.extensions.get::<Self>().map(|id| id.as_str().to_owned()).unwrap_or_default()
+    }
+
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
     }
 }
 
-/// Every answer names its request; a caller's own name for it is kept.
+/// Every answer names its request, and a refusal comes in the form that the caller reads.
 pub async fn with_request_id(mut request: Request, next: Next) -> Response {
-    let given = request.headers().get(X_REQUEST_ID).cloned();
-    let id = given.filter(is_short_token).unwrap_or_else(fresh_id);
-    request.extensions_mut().insert(RequestId(id.clone()));
+    let known = request.extensions().get::<RequestId>().cloned();
+    let id = known.unwrap_or_else(|| RequestId::for_request(request.headers()));
+    request.extensions_mut().insert(id.clone());
+    let manner = Manner::of(request.headers());
     let mut response = next.run(request).await;
-    response.headers_mut().insert(X_REQUEST_ID, id);
+    if let Some(body) = manner.retold(&mut response, &id) {
+        *response.body_mut() = Body::from(body);
+    }
+    response.headers_mut().insert(X_REQUEST_ID, id.0);
     response
+}
+
+/// How a caller wants to be refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    Envelope,
+    /// `application/problem+json` (RFC 9457).
+    Problem,
+}
+
+impl Manner {
+    /// Problems are for those who name them in `Accept` and do not like plain JSON better.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let lines = headers.get_all(ACCEPT).into_iter().filter_map(|line| line.to_str().ok());
+        let (mut problem, mut json) = (0.0, 0.0);
+        for range in lines.flat_map(|line| line.split(',')) {
+            let (kind, parameters) = range.split_once(';').unwrap_or((range, ""));
+            let liked = parameters.split(';').find_map(|parameter| parameter.trim().strip_prefix("q="));
+            let liked = liked.map_or(1.0, |q| q.trim().parse::<f32>().unwrap_or_default());
+            match kind.trim() {
+                kind if kind.eq_ignore_ascii_case(PROBLEM_JSON) => problem = liked,
+                kind if kind.eq_ignore_ascii_case(JSON) => json = liked,
+                _ => {}
+            }
+        }
+        if problem > 0.0 && problem >= json { Self::Problem } else { Self::Envelope }
+    }
+
+    /// The body instead of the refusal's own, where the caller wants another than that.
+    pub fn retold<B>(self, response: &mut Response<B>, id: &RequestId) -> Option<Bytes> {
+        let error = response.extensions_mut().remove::<ApiError>()?;
+        if self == Self::Envelope {
+            return None;
+        }
+        let headers = response.headers_mut();
+        headers.remove(CONTENT_LENGTH);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        Some(error.problem(id.as_str()).to_string().into())
+    }
 }
 
 fn is_short_token(value: &HeaderValue) -> bool {
@@ -82,4 +141,37 @@ fn fresh_id() -> HeaderValue {
     HeaderValue::try_from(format!("{:016x}", START.wrapping_add(number))).unwrap_or(HeaderValue::from_static("0"))
 }
 
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const JSON: &str = "application/json";
+const PROBLEM_JSON: &str = "application/problem+json";
+/// Of a path that is told back.
+const MAX_PATH: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problems_are_for_those_who_like_them_at_least_as_well_as_plain_json() {
+        let manner = |accept| Manner::of(&HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]));
+        for accept in [
+            "application/problem+json",
+            "Application/Problem+JSON; q=0.5",
+            "text/html, application/problem+json, */*;q=0.1",
+            "application/json, application/problem+json",
+        ] {
+            assert_eq!(manner(accept), Manner::Problem, "{accept}");
+        }
+        for accept in [
+            "*/*",
+            "application/json",
+            "application/*",
+            "application/problem+json;q=0",
+            "application/json, application/problem+json;q=0.9",
+            "application/problem+json;q=x",
+        ] {
+            assert_eq!(manner(accept), Manner::Envelope, "{accept}");
+        }
+        assert_eq!(Manner::of(&HeaderMap::new()), Manner::Envelope);
+    }
+}

@@ -13,15 +13,17 @@ use super::error::ApiError;
 use super::form::{Description, Form, Kind, Wrong, checked, count, fields, line, secret, text};
 use super::settings::{sip_domain, sip_domain_schema};
 use super::views::auth::{HandoffView, LinkView, RedeemedView};
-use crate::tenancy::{Invalid, LiveKey, SipCredentials, TenantId, Token};
+use crate::tenancy::{Invalid, Issued, LiveKey, SipCredentials, TenantId, Token};
 
 pub fn endpoints() -> Vec<Endpoint> {
     let link = |path| {
         Endpoint::of_key(Method::POST, path, "Make a one-time link that signs a person in to the app", wanted, link)
+            .creates()
             .refuses(&LINK_REFUSALS)
     };
     let handoff = |path| {
         Endpoint::of_key(Method::POST, path, "Carry what a page encrypted to the app, once", payload, handoff)
+            .creates()
             .refuses(&[Code::TooManyTokens, Code::StoreUnavailable])
     };
     vec![
@@ -34,6 +36,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             wanted,
             link_for_panel,
         )
+        .creates()
         .refuses(&LINK_REFUSALS),
         handoff("/api/auth/handoff"),
         handoff("/api/app/handoff"),
@@ -81,14 +84,14 @@ async fn link_for_panel(call: Call, (id, wanted): (TenantId, Wanted)) -> Result<
 
 async fn make_link(call: &Call, id: &TenantId, wanted: &Wanted) -> Result<Done<LinkView>, ApiError> {
     let platform = &call.state.platform;
-    let issued = platform.create_link(&call.act, id, &wanted.sip, wanted.life).await?;
-    Ok(done(LinkView::of(&issued, platform)))
+    let view = |issued: &Issued| LinkView::of(issued, platform);
+    Ok(done(platform.create_link(&call.act, id, &wanted.sip, wanted.life, view).await?))
 }
 
 async fn handoff(call: Call, (key, payload): (LiveKey, String)) -> Result<Done<HandoffView>, ApiError> {
     let platform = &call.state.platform;
-    let issued = platform.create_handoff(&call.act, &key.live.tenant.id, payload).await?;
-    Ok(done(HandoffView::of(&issued, platform)))
+    let view = |issued: &Issued| HandoffView::of(issued, platform);
+    Ok(done(platform.create_handoff(&call.act, &key.live.tenant.id, payload, view).await?))
 }
 
 async fn redeem(call: Call, token: Token) -> Result<Done<RedeemedView>, ApiError> {

@@ -1,6 +1,6 @@
 //! From a request to a [`Form`]: the body's JSON object, or the pairs of a read's or a removal's query.
 
-use axum::body::Bytes;
+use axum::body::{Bytes, HttpBody as _};
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
 use axum::extract::{FromRequest as _, Request};
 use axum::http::Method;
@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::code::Code;
 use super::error::ApiError;
 use super::form::{Form, text};
+use super::{MAX_BODY, json};
 use crate::tenancy::{Refusal, TenantId};
 
 /// The fields that a request carries, whatever way it carries them.
@@ -17,31 +18,48 @@ pub struct Input(Map<String, Value>);
 
 impl Input {
     /// The body's JSON object. Where there is no body, the query's pairs, but only of requests that
-    /// carry no secrets: URLs end up in the logs of every proxy.
+    /// carry no secrets: URLs end up in the logs of every proxy. What is refused anyway is refused
+    /// before the body is read.
     pub async fn receive(request: Request) -> Result<Self, ApiError> {
-        let by_query = matches!(*request.method(), Method::GET | Method::HEAD | Method::DELETE);
+        let reads = request.method().is_safe();
+        let by_query = reads || *request.method() == Method::DELETE;
         let query = request.uri().query().filter(|_| by_query).unwrap_or_default();
-        let pairs = url::form_urlencoded::parse(query.as_bytes())
-            .map(|(name, value)| (name.into_owned(), Value::String(value.into_owned())))
-            .collect();
+        let (mut pairs, mut faults) = (Map::new(), Vec::new());
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            if pairs.insert(name.clone().into_owned(), Value::String(value.into_owned())).is_some() {
+                faults.push(json::given_twice(name.into_owned()));
+            }
+        }
+        let announced = request.body().size_hint();
+        if reads && announced.exact() != Some(0) {
+            return Err(invalid("is not read with this method: send the fields in the query"));
+        }
+        if announced.lower() > MAX_BODY as u64 {
+            return Err(too_large());
+        }
         let declared = request.headers().get(CONTENT_TYPE).cloned();
-        if !declared.as_ref().is_none_or(is_json) {
+        if announced.exact() != Some(0) && !declared.as_ref().is_none_or(is_json) {
             return Err(ApiError::new(Code::UnsupportedMediaType, "the body must be sent as application/json"));
         }
         let body = Bytes::from_request(request, &()).await.map_err(|rejection| match rejection {
-            BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
-                ApiError::new(Code::PayloadTooLarge, "the request body is too large")
-            }
+            BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => too_large(),
             _ => invalid("could not be read to its end"),
         })?;
-        if body.iter().all(u8::is_ascii_whitespace) {
-            return Ok(Self(pairs));
-        }
-        match serde_json::from_slice(&body) {
-            Ok(Value::Object(fields)) => Ok(Self(fields)),
-            Ok(_) => Err(invalid("must be a JSON object")),
-            Err(error) => Err(invalid(&format!("is not JSON: {error}"))),
-        }
+        let fields = if body.iter().all(u8::is_ascii_whitespace) {
+            pairs
+        } else {
+            // Then the query is not read.
+            faults.clear();
+            match json::read(&body) {
+                Ok((Value::Object(fields), twice)) => {
+                    faults = twice;
+                    fields
+                }
+                Ok(_) => return Err(invalid("must be a JSON object")),
+                Err(error) => return Err(invalid(&format!("is not JSON: {error}"))),
+            }
+        };
+        if faults.is_empty() { Ok(Self(fields)) } else { Err(ApiError::validation(faults)) }
     }
 
     /// The tenant's API key, of callers who can set no header.
@@ -59,7 +77,9 @@ impl Input {
 
     /// The fields in one order, so that two requests can be compared.
     pub fn as_text(&self) -> String {
-        Value::Object(self.0.clone()).to_string()
+        let mut fields = Value::Object(self.0.clone());
+        fields.sort_all_objects();
+        fields.to_string()
     }
 
     /// Reads all fields; every fault is reported, fields that nobody asked for among them.
@@ -83,6 +103,10 @@ impl Input {
                 Ok((known, change))
             })
     }
+}
+
+fn too_large() -> ApiError {
+    ApiError::new(Code::PayloadTooLarge, format!("the request body is larger than {} KB", MAX_BODY >> 10))
 }
 
 fn missing_tenant_id() -> ApiError {

@@ -42,6 +42,9 @@ codes! {
     UnsupportedMediaType 415 "UNSUPPORTED_MEDIA_TYPE" "The body is not declared as `application/json`."
     IdempotencyInProgress 409 "IDEMPOTENCY_IN_PROGRESS" "The request with this `Idempotency-Key` is still being done; ask again in a moment."
     IdempotencyKeyReused 422 "IDEMPOTENCY_KEY_REUSED" "This `Idempotency-Key` was used for another request. Nothing was changed."
+    RateLimited 429 "RATE_LIMITED" "Too many requests, or wrong credentials, of one address, API key, tenant or origin; `Retry-After` says when to come again."
+    UpgradeRequired 426 "UPGRADE_REQUIRED" "Here SIP is spoken over WebSocket."
+    BadWebsocketHandshake 400 "BAD_WEBSOCKET_HANDSHAKE" "The opening handshake of a WebSocket is not in order."
     // Who is asking.
     PanelUnauthorized 401 "PANEL_UNAUTHORIZED" "`X-Bitcall-Panel-Key` is missing or wrong."
     AdminUnauthorized 401 "ADMIN_UNAUTHORIZED" "`Authorization: Bearer` is missing or wrong."

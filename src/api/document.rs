@@ -1,4 +1,4 @@
-//! The API's document (OpenAPI 3.1), made from the endpoints themselves.
+//! The API's document (`OpenAPI` 3.1), made from the endpoints themselves.
 //!
 //! Served at `/api/openapi.json` and kept as `docs/openapi.json`; a test fails
 //! when the two differ, and writes the file anew under `BITCALL_REGENERATE=1`.
@@ -35,6 +35,7 @@ pub fn document() -> Value {
     }
     let mut components = schemas.take_definitions(true);
     components.insert("Error".into(), error_schema());
+    components.insert("Problem".into(), problem_schema());
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -114,7 +115,11 @@ fn request_headers(endpoint: &Endpoint) -> Vec<Value> {
 }
 
 fn responses(endpoint: &Endpoint, data: &Value) -> Value {
-    let headers = json!({ "X-Request-Id": { "schema": { "type": "string" } } });
+    let headers = json!({
+        "X-Request-Id": { "schema": { "type": "string" } },
+        "RateLimit-Policy": { "schema": { "type": "string" } },
+        "RateLimit": { "schema": { "type": "string" } },
+    });
     let mut good = headers.clone();
     if endpoint.creates {
         let text = "Set when the request had been done before, and this is its answer again.";
@@ -146,15 +151,25 @@ fn responses(endpoint: &Endpoint, data: &Value) -> Value {
     for (status, codes) in by_status {
         let meanings: Vec<_> = codes.iter().map(|code| format!("`{}`: {}", code.as_str(), code.meaning())).collect();
         let names: Vec<_> = codes.iter().map(|code| code.as_str()).collect();
+        let mut headers = headers.clone();
+        if codes.iter().any(|code| matches!(code, Code::RateLimited | Code::IdempotencyInProgress)) {
+            headers["Retry-After"] = json!({ "description": "Seconds.", "schema": { "type": "integer" } });
+        }
         responses.insert(
             status,
             json!({
                 "description": meanings.join("\n\n"),
                 "headers": headers,
-                "content": { "application/json": { "schema": { "allOf": [
-                    { "$ref": "#/components/schemas/Error" },
-                    { "properties": { "error": { "properties": { "code": { "enum": names } } } } },
-                ] } } },
+                "content": {
+                    "application/json": { "schema": { "allOf": [
+                        { "$ref": "#/components/schemas/Error" },
+                        { "properties": { "error": { "properties": { "code": { "enum": names } } } } },
+                    ] } },
+                    "application/problem+json": { "schema": { "allOf": [
+                        { "$ref": "#/components/schemas/Problem" },
+                        { "properties": { "code": { "enum": names } } },
+                    ] } },
+                },
             }),
         );
     }
@@ -162,7 +177,6 @@ fn responses(endpoint: &Endpoint, data: &Value) -> Value {
 }
 
 fn error_schema() -> Value {
-    let codes: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
     json!({
         "type": "object",
         "properties": {
@@ -170,22 +184,48 @@ fn error_schema() -> Value {
             "error": {
                 "type": "object",
                 "properties": {
-                    "code": { "type": "string", "enum": codes },
+                    "code": code_schema(),
                     "message": { "type": "string", "description": "For people; may change." },
-                    "fields": {
-                        "type": "array",
-                        "description": "Every field that was not accepted.",
-                        "items": {
-                            "type": "object",
-                            "properties": { "field": { "type": "string" }, "message": { "type": "string" } },
-                            "required": ["field", "message"],
-                        },
-                    },
+                    "fields": fields_schema(),
                 },
                 "required": ["code", "message"],
             },
         },
         "required": ["ok", "error"],
+    })
+}
+
+fn problem_schema() -> Value {
+    json!({
+        "type": "object",
+        "description": "The same, as RFC 9457 has it, for who sends `Accept: application/problem+json`.",
+        "properties": {
+            "type": { "type": "string", "format": "uri", "description": "`urn:bitcall:error:` and the code." },
+            "title": { "type": "string", "description": "What the code means." },
+            "status": { "type": "integer" },
+            "detail": { "type": "string", "description": "For people; may change." },
+            "instance": { "type": "string", "format": "uri", "description": "`urn:bitcall:request:` and the request's id." },
+            "code": code_schema(),
+            "fields": fields_schema(),
+        },
+        "required": ["type", "title", "status", "detail", "instance", "code"],
+    })
+}
+
+fn code_schema() -> Value {
+    let codes: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    json!({ "type": "string", "enum": codes })
+}
+
+fn fields_schema() -> Value {
+    json!({
+        "type": "array",
+        "description": "Every field that was not accepted.",
+        "items": {
+            "type": "object",
+            "properties": { "field": { "type": "string" }, "message": { "type": "string" } },
+            "required": ["field", "message"],
+        },
     })
 }
 

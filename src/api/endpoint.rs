@@ -22,6 +22,7 @@ use super::body::Input;
 use super::code::Code;
 use super::error::ApiError;
 use super::form::{Description, Form};
+use super::limits::Source;
 use super::repeat::{self, Creates};
 use super::version::{self, Versioned};
 use super::webphone::{self, Visitor};
@@ -142,12 +143,12 @@ impl Endpoint {
             let handler = handler.clone();
             async move {
                 let (parts, body) = request.into_parts();
-                let visitor = Visitor::of(&parts);
+                let mut visitor = Visitor::of(&parts);
                 let key = webphone::key_in_query(&parts)
                     .or_else(|| webphone::text(&parts.headers, webphone::KEY_HEADER).map(str::to_owned));
                 let request = Request::from_parts(parts, body);
                 // Before the key is known there is nobody to protect: the page may read its mistake.
-                let open = visitor.origin().map(|_| "*");
+                let open = visitor.origin().map(|_| "*".to_owned());
                 let (mut call, mut input) = match Call::receive(state, Audience::Runtime, request).await {
                     Ok(received) => received,
                     Err(error) => return visitor.told(Err((error, open))),
@@ -155,12 +156,12 @@ impl Endpoint {
                 let key = input.take_key().or(key);
                 let found = match visitor.admit(&call.state, key.as_deref()) {
                     Ok(found) => found,
-                    Err(refusal) => return visitor.told(Err((refusal.into(), refusal.allow_origin(visitor.origin())))),
+                    Err(refused) => return visitor.told(Err(refused)),
                 };
                 call.act.actor = Actor::ApiKey { id: found.id.clone() };
                 call.whose = format!("tenant {}", found.live.tenant.id);
                 let answer = call.answer(input, |input| Ok((found, input.read(form)?)), &handler).await;
-                visitor.told(answer.map_err(|error| (error, visitor.origin())))
+                visitor.told(answer.map_err(|error| (error, visitor.origin().map(str::to_owned))))
             }
         })
         .options(webphone::preflight);
@@ -207,7 +208,7 @@ impl Endpoint {
 
     /// How it may refuse: as every endpoint of its audience, and in its own ways.
     pub fn all_refusals(&self) -> Vec<Code> {
-        let mut all = vec![Code::ValidationError, Code::RequestTimeout];
+        let mut all = vec![Code::ValidationError, Code::RequestTimeout, Code::RateLimited];
         match self.audience {
             Audience::Panel => all.push(Code::PanelUnauthorized),
             Audience::Admin => all.push(Code::AdminUnauthorized),
@@ -275,7 +276,15 @@ pub struct Call {
 impl Call {
     async fn receive(state: State, audience: Audience, request: Request) -> Result<(Self, Input), ApiError> {
         let (mut parts, body) = request.into_parts();
-        let actor = state.access.check(audience, &parts)?;
+        let source = Source::of_request(&parts);
+        if matches!(audience, Audience::Panel | Audience::Admin) {
+            state.limits.may_try(source)?;
+        }
+        let actor = match state.access.check(audience, &parts) {
+            Ok(actor) => actor,
+            Err(refusal) if !audience.has_credential(&parts) => return Err(refusal),
+            Err(refusal) => return Err(state.limits.tried(source).map_or_else(ApiError::from, |()| refusal)),
+        };
         let path = path_of(&mut parts).await;
         let request_id = RequestId::of(&parts);
         let mut act = Act::of(actor, request_id);

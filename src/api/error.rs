@@ -1,11 +1,12 @@
 //! Refusals as the API tells them: a code that is part of the contract, and a
 //! message for people.
 
-use axum::http::header::{CACHE_CONTROL, HeaderValue};
+use axum::http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::code::Code;
+use super::limits::{TooMany, whole_seconds};
 use crate::tenancy::{Fault, Refusal, RuntimeRefusal};
 
 /// One refusal, not yet on the wire.
@@ -15,11 +16,13 @@ pub struct ApiError {
     pub message: String,
     /// For `VALIDATION_ERROR`: every field that was not accepted.
     pub fields: Vec<Fault>,
+    /// For `RATE_LIMITED`: by which limit.
+    pub too_many: Option<TooMany>,
 }
 
 impl ApiError {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), fields: Vec::new() }
+        Self { code, message: message.into(), fields: Vec::new(), too_many: None }
     }
 
     pub fn validation(fields: Vec<Fault>) -> Self {
@@ -88,19 +91,42 @@ impl From<RuntimeRefusal> for ApiError {
     }
 }
 
+impl ApiError {
+    /// As RFC 9457 has it, for callers who ask for that.
+    pub fn problem(&self, request_id: &str) -> Value {
+        let mut problem = json!({
+            "type": format!("urn:bitcall:error:{}", self.code.as_str()),
+            "title": self.code.meaning(),
+            "status": self.code.status().as_u16(),
+            "detail": self.message,
+            "instance": format!("urn:bitcall:request:{request_id}"),
+            "code": self.code.as_str(),
+        });
+        if !self.fields.is_empty() {
+            problem["fields"] = json!(self.fields);
+        }
+        problem
+    }
+}
+
+/// The envelope. The error itself is left in the answer's extensions, for who tells it otherwise.
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut error = json!({ "code": self.code.as_str(), "message": self.message });
-        if !self.fields.is_empty()
-            && let Value::Object(error) = &mut error
-        {
-            error.insert("fields".into(), json!(self.fields));
+        if !self.fields.is_empty() {
+            error["fields"] = json!(self.fields);
         }
         let body = axum::Json(json!({ "ok": false, "error": error }));
         let mut response = (self.code.status(), body).into_response();
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response.extensions_mut().insert(self.code);
+        if let Some(too_many) = &self.too_many {
+            too_many.tell(headers);
+            headers.insert(RETRY_AFTER, whole_seconds(too_many.wait).into());
+        } else if self.code == Code::IdempotencyInProgress {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response.extensions_mut().insert(self);
         response
     }
 }

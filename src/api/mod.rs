@@ -18,7 +18,9 @@ mod endpoint;
 mod error;
 mod extensions;
 mod form;
+mod json;
 mod keys;
+mod limits;
 mod live_calls;
 mod plans;
 mod repeat;
@@ -38,7 +40,11 @@ use axum::middleware;
 use axum::routing::get;
 
 pub use access::{Access, Via};
+pub use answer::{Manner, RequestId, X_REQUEST_ID};
+pub use code::Code;
 use endpoint::Endpoint;
+pub use error::ApiError;
+pub use limits::{Limits, Source, behind_proxy};
 
 use crate::tenancy::Platform;
 
@@ -47,11 +53,13 @@ use crate::tenancy::Platform;
 pub struct State {
     pub platform: Platform,
     pub access: Arc<Access>,
+    pub limits: Arc<Limits>,
 }
 
 /// All routes under `/api/`. The listener tells by a [`Via`] in the request's
 /// extensions how the request came in; without one it counts as plain HTTP from anywhere.
-pub fn router(platform: Platform, access: Access) -> Router {
+pub fn router(platform: Platform, access: Access, limits: Arc<Limits>) -> Router {
+    let state = State { platform, access: Arc::new(access), limits };
     let mut router = Router::new();
     for endpoint in endpoints() {
         router = router.route(endpoint.path, endpoint.service);
@@ -62,8 +70,9 @@ pub fn router(platform: Platform, access: Access) -> Router {
         .fallback(answer::not_found)
         .method_not_allowed_fallback(answer::method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn_with_state(state.clone(), limits::limited))
         .layer(middleware::from_fn(answer::with_request_id))
-        .with_state(State { platform, access: Arc::new(access) })
+        .with_state(state)
 }
 
 /// Every route whose request and answer are JSON.

@@ -53,13 +53,13 @@ mod tests {
 
     use super::*;
 
-    fn with(name: HeaderName, lines: &[&'static str]) -> HeaderMap {
+    fn with(name: &HeaderName, lines: &[&'static str]) -> HeaderMap {
         lines.iter().map(|line| (name.clone(), HeaderValue::from_static(line))).collect()
     }
 
     #[test]
     fn if_match_names_revisions_and_a_star_or_nothing_names_all() {
-        let revisions = |lines: &[&'static str]| expected(&with(IF_MATCH, lines));
+        let revisions = |lines: &[&'static str]| expected(&with(&IF_MATCH, lines));
         assert_eq!(revisions(&[]), None);
         assert_eq!(revisions(&["*"]), None);
         assert_eq!(revisions(&["\"1f-00\", \"20-01\"", "\"21-x\""]).unwrap(), [0x1f, 0x20, 0x21].map(Revision));

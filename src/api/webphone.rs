@@ -22,6 +22,7 @@ use super::access::{Audience, Via};
 use super::endpoint::{Endpoint, nothing};
 use super::error::ApiError;
 use super::form::Description;
+use super::limits::{Marks, Source};
 use crate::tenancy::{LiveKey, RuntimeRefusal, Timestamp};
 
 pub fn endpoints() -> Vec<Endpoint> {
@@ -42,14 +43,14 @@ pub fn endpoints() -> Vec<Endpoint> {
 
 async fn config(With(state): With<State>, request: Request) -> Response {
     let parts = request.into_parts().0;
-    let visitor = Visitor::of(&parts);
+    let mut visitor = Visitor::of(&parts);
     let in_query = key_in_query(&parts);
     let key = in_query.as_deref().or_else(|| text(&parts.headers, KEY_HEADER));
     let answer = visitor.admit(&state, key).map(|found| {
         let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
         (json, state.platform.prepared(&found.live).runtime(&found.live.tenant.id, Timestamp::now())).into_response()
     });
-    let mut response = visitor.told(answer.map_err(|refusal| (refusal.into(), refusal.allow_origin(visitor.origin()))));
+    let mut response = visitor.told(answer);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     response
 }
@@ -58,31 +59,51 @@ async fn config(With(state): With<State>, request: Request) -> Response {
 pub struct Visitor {
     origin: Option<String>,
     own_origin: Option<String>,
+    source: Option<Source>,
+    marks: Marks,
 }
+
+/// A refusal, and the origin whose pages may read it.
+pub type Refused = (ApiError, Option<String>);
 
 impl Visitor {
     pub fn of(parts: &Parts) -> Self {
         // An Origin that is no text is nobody's.
         let origin = parts.headers.get(ORIGIN).map(|value| value.to_str().unwrap_or("null").to_owned());
-        Self { origin, own_origin: own_origin(parts) }
+        Self { origin, own_origin: own_origin(parts), source: Source::of_request(parts), marks: Marks::default() }
     }
 
     pub fn origin(&self) -> Option<&str> {
         self.origin.as_deref()
     }
 
-    pub fn admit(&self, state: &State, key: Option<&str>) -> Result<LiveKey, RuntimeRefusal> {
-        state.platform.admit(key, self.origin(), self.own_origin.as_deref())
+    /// The key's tenant, if the visitor may act for it and has not asked too often.
+    pub fn admit(&mut self, state: &State, key: Option<&str>) -> Result<LiveKey, Refused> {
+        let origin = self.origin.as_deref();
+        let found = state.platform.admit(key, origin, self.own_origin.as_deref()).map_err(|refusal| {
+            let may_read = refusal.allow_origin(origin).map(str::to_owned);
+            if refusal != RuntimeRefusal::InvalidKey {
+                return (refusal.into(), may_read);
+            }
+            let tried = state.limits.tried(self.source);
+            (tried.map_or_else(ApiError::from, |()| refusal.into()), may_read)
+        })?;
+        if self.source.is_some() {
+            let marks = state.limits.admitted(&found, origin);
+            self.marks = marks.map_err(|too_many| (too_many.into(), self.origin.clone()))?;
+        }
+        Ok(found)
     }
 
     /// The answer with what the visitor's browser must know to let the page read it; a refusal
     /// says itself who may.
-    pub fn told(&self, answer: Result<Response, (ApiError, Option<&str>)>) -> Response {
+    pub fn told(&self, answer: Result<Response, Refused>) -> Response {
         let (mut response, allowed) = match answer {
-            Ok(response) => (response, self.origin()),
+            Ok(response) => (response, self.origin.clone()),
             Err((error, allowed)) => (error.into_response(), allowed),
         };
-        allow(response.headers_mut(), allowed);
+        allow(response.headers_mut(), allowed.as_deref());
+        response.extensions_mut().insert(self.marks);
         response
     }
 }
@@ -119,7 +140,7 @@ fn allow(headers: &mut HeaderMap, origin: Option<&str>) {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(
             ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("x-request-id, retry-after, idempotency-replayed"),
+            HeaderValue::from_static("x-request-id, retry-after, ratelimit, ratelimit-policy, idempotency-replayed"),
         );
     }
 }

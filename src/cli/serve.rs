@@ -10,10 +10,10 @@ use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use super::{Exit, Failure, Globals, colours};
-use crate::api::{self, Access};
+use crate::api::{self, Access, Limits};
 use crate::config::{Config, Log, LogFormat, PublicUrl, Secrets};
 use crate::edge::{self, Edge};
-use crate::server::{self, CertificateSource, Certificates, Doors, Drained, Front, RequestIds, Server};
+use crate::server::{self, CertificateSource, Certificates, Doors, Drained, Front, Server};
 use crate::tenancy::{Defaults, Names, Platform, TransportDefaults};
 
 pub fn run(globals: &Globals) -> Result<(), Failure> {
@@ -74,13 +74,14 @@ impl House {
         let edge = Edge::new(Arc::new(server::Directory(self.platform.clone())), edge);
         tokio::spawn(cut_off_who_may_no_longer(self.platform.changes(), edge.clone()));
         let access = Access::new([self.secrets.panel_key.as_str()], [self.secrets.master_secret.as_str()]);
+        let limits = Arc::new(Limits::new(&config.limits));
         let front = Front {
-            api: api::router(self.platform.clone(), access),
+            api: api::router(self.platform.clone(), access, Arc::clone(&limits)),
             platform: self.platform.clone(),
             edge,
             demo: self.demo,
             strict_transport: self.strict_transport,
-            request_ids: RequestIds::new()?,
+            limits,
         };
         let tls = certificates.map(Certificates::server_config).transpose()?;
         let signals = Signals::listen()?;

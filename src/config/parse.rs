@@ -241,6 +241,15 @@ impl Setting for usize {
     }
 }
 
+impl Setting for u32 {
+    fn parse(value: &DeValue<'_>, _base: &Path) -> Result<Self, String> {
+        value
+            .as_integer()
+            .and_then(|number| u32::from_str_radix(number.as_str(), number.radix()).ok())
+            .ok_or_else(|| must_be("a whole number, 0 or more", value))
+    }
+}
+
 impl Setting for Duration {
     fn parse(value: &DeValue<'_>, _base: &Path) -> Result<Self, String> {
         const SHAPE: &str = "a time with its unit in quotes, such as \"10s\", \"5m\" or \"1h\"";

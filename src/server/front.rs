@@ -6,8 +6,8 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use axum::response::IntoResponse as _;
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{
@@ -21,12 +21,12 @@ use tower::Service as _;
 use super::assets;
 use super::body::Answer;
 use super::connection::Visit;
-use super::{fault, websocket};
+use super::websocket;
+use crate::api::{self, ApiError, Code, Limits, Manner, RequestId, Source, X_REQUEST_ID};
 use crate::edge::Edge;
 use crate::tenancy::Platform;
 
 const X_BITCALL_KEY: HeaderName = HeaderName::from_static("x-bitcall-key");
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Who is asking, as far as the connection tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,47 +58,53 @@ pub struct Front {
     pub demo: Option<Bytes>,
     /// Browsers are told to come back by HTTPS only.
     pub strict_transport: bool,
-    pub request_ids: RequestIds,
+    pub limits: Arc<Limits>,
 }
 
 impl Front {
     pub async fn answer(visit: &Arc<Visit>, request: Request<Incoming>) -> Response<Answer> {
         let front = &visit.shared.front;
-        let id = front.request_ids.next();
+        let id = RequestId::for_request(request.headers());
+        let manner = Manner::of(request.headers());
         let mut response = match visit.caller {
-            Caller::Remote(peer) => front.public(visit, request, peer).await,
-            Caller::Local { .. } => front.routed(visit, request).await,
+            Caller::Remote(peer) => front.public(visit, request, peer, &id).await,
+            Caller::Local { .. } => front.routed(visit, request, &id).await,
             Caller::Operations(_) => operations(visit, &request),
         };
-        response.headers_mut().entry(X_REQUEST_ID).or_insert(id);
+        if let Some(body) = manner.retold(&mut response, &id) {
+            *response.body_mut() = body.into();
+        }
+        response.headers_mut().insert(X_REQUEST_ID, id.0);
         response
     }
 
-    async fn public(&self, visit: &Arc<Visit>, request: Request<Incoming>, peer: SocketAddr) -> Response<Answer> {
+    async fn public(
+        &self,
+        visit: &Arc<Visit>,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        id: &RequestId,
+    ) -> Response<Answer> {
         match request.uri().path() {
-            "/api/webphone/config" => match runtime_config(&self.platform, visit.tls, &request) {
+            "/api/webphone/config" => match self.runtime_config(visit.tls, &request, peer) {
                 Some(prepared) => prepared,
                 // Everything but success is the router's business.
-                None => self.routed(visit, request).await,
+                None => self.routed(visit, request, id).await,
             },
             "/sip" => websocket::accept(request, &self.edge, peer, visit.clone()),
             "/demo.json" if self.demo.is_some() => self.demo(peer),
             "/webphone" => moved("/webphone/"),
-            path if path.starts_with("/api/") => self.routed(visit, request).await,
+            path if path.starts_with("/api/") => self.routed(visit, request, id).await,
             _ => self.asset(visit, &request),
         }
     }
 
     fn asset(&self, visit: &Visit, request: &Request<Incoming>) -> Response<Answer> {
         let Some(asset) = assets::find(request.uri().path()) else {
-            return fault::answer(StatusCode::NOT_FOUND, "NOT_FOUND", "there is nothing at this address");
+            return refused(Code::NotFound, "there is nothing at this address");
         };
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut refusal = fault::answer(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "METHOD_NOT_ALLOWED",
-                "only GET and HEAD are possible here",
-            );
+            let mut refusal = refused(Code::MethodNotAllowed, "only GET and HEAD are possible here");
             refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return refusal;
         }
@@ -110,18 +116,15 @@ impl Front {
     }
 
     /// The router of the API, within the time a request may take (its body's arrival included).
-    async fn routed(&self, visit: &Visit, request: Request<Incoming>) -> Response<Answer> {
+    async fn routed(&self, visit: &Visit, request: Request<Incoming>, id: &RequestId) -> Response<Answer> {
         let mut request = request.map(axum::body::Body::new);
         request.extensions_mut().insert(visit.via());
+        request.extensions_mut().insert(id.clone());
         let answer = self.api.clone().call(request);
         match tokio::time::timeout(visit.shared.limits.request_timeout, answer).await {
             Ok(Ok(response)) => response.map(Answer::Routed),
             Ok(Err(never)) => match never {},
-            Err(_) => fault::answer(
-                StatusCode::REQUEST_TIMEOUT,
-                "REQUEST_TIMEOUT",
-                "the request did not arrive, or was not answered, in time",
-            ),
+            Err(_) => refused(Code::RequestTimeout, "the request did not arrive, or was not answered, in time"),
         }
     }
 
@@ -135,41 +138,57 @@ impl Front {
                 headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
                 response
             }
-            _ => fault::answer(StatusCode::NOT_FOUND, "NOT_FOUND", "there is nothing at this address"),
+            _ => refused(Code::NotFound, "there is nothing at this address"),
         }
+    }
+
+    /// The prepared runtime configuration, for a request that is entitled to it. Only its refusals
+    /// tell of limits: for a page that is well within them, that would be a quarter more to send.
+    fn runtime_config<B>(&self, tls: bool, request: &Request<B>, peer: SocketAddr) -> Option<Response<Answer>> {
+        if request.method() != Method::GET {
+            return None;
+        }
+        let text = |name: &HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
+        let in_query = || {
+            let mut pairs = request.uri().query()?.split('&');
+            // No character of a key is ever escaped; the router sorts out what is stranger.
+            pairs.find_map(|pair| pair.strip_prefix("key="))
+        };
+        let key = in_query().or_else(|| text(&X_BITCALL_KEY))?;
+        let origin = text(&ORIGIN);
+        // Ours is the page whose origin is the address that this request was sent to.
+        let host = request.uri().authority().map(Authority::as_str).or_else(|| text(&HOST));
+        let scheme = if tls { "https://" } else { "http://" };
+        let own = origin.filter(|origin| origin.strip_prefix(scheme).is_some_and(|rest| host == Some(rest)));
+        let answer = self.platform.runtime_config(Some(key), origin, own).ok()?;
+        let peer = if tls { peer.ip() } else { api::behind_proxy(peer.ip(), request.headers()) };
+        let within = self.limits.request(Source::of(peer)).and_then(|_| self.limits.admitted(&answer.key, origin));
+        if let Err(too_many) = within {
+            let mut refusal = ApiError::from(too_many).into_response().map(Answer::Routed);
+            if let Some(origin) = request.headers().get(ORIGIN) {
+                refusal.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            }
+            refusal.headers_mut().insert(VARY, HeaderValue::from_static("Origin"));
+            return Some(refusal);
+        }
+
+        let mut response = Response::new(Answer::from(answer.body));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+        headers.insert(VARY, HeaderValue::from_static("Origin"));
+        if answer.allow_origin.is_some()
+            && let Some(origin) = request.headers().get(ORIGIN)
+        {
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        }
+        Some(response)
     }
 }
 
-/// The prepared runtime configuration, for a request that is entitled to it.
-fn runtime_config<B>(platform: &Platform, tls: bool, request: &Request<B>) -> Option<Response<Answer>> {
-    if request.method() != Method::GET {
-        return None;
-    }
-    let text = |name: &HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let in_query = || {
-        let mut pairs = request.uri().query()?.split('&');
-        // No character of a key is ever escaped; the router sorts out what is stranger.
-        pairs.find_map(|pair| pair.strip_prefix("key="))
-    };
-    let key = in_query().or_else(|| text(&X_BITCALL_KEY))?;
-    let origin = text(&ORIGIN);
-    // Ours is the page whose origin is the address that this request was sent to.
-    let host = request.uri().authority().map(Authority::as_str).or_else(|| text(&HOST));
-    let scheme = if tls { "https://" } else { "http://" };
-    let own = origin.filter(|origin| origin.strip_prefix(scheme).is_some_and(|rest| host == Some(rest)));
-    let answer = platform.runtime_config(Some(key), origin, own).ok()?;
-
-    let mut response = Response::new(Answer::from(answer.body));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
-    headers.insert(VARY, HeaderValue::from_static("Origin"));
-    if answer.allow_origin.is_some()
-        && let Some(origin) = request.headers().get(ORIGIN)
-    {
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-    }
-    Some(response)
+/// What the server itself refuses, in the form of the API.
+pub fn refused(code: Code, message: &str) -> Response<Answer> {
+    ApiError::new(code, message).into_response().map(Answer::Routed)
 }
 
 /// For monitoring: alive, and willing to take requests.
@@ -192,24 +211,4 @@ fn moved(to: &'static str) -> Response<Answer> {
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
     response.headers_mut().insert(LOCATION, HeaderValue::from_static(to));
     response
-}
-
-/// Numbers requests: a prefix per start of the server, then a counter.
-pub struct RequestIds {
-    prefix: String,
-    count: AtomicU64,
-}
-
-impl RequestIds {
-    pub fn new() -> Result<Self, getrandom::Error> {
-        let mut prefix = [0_u8; 4];
-        getrandom::fill(&mut prefix)?;
-        Ok(Self { prefix: format!("{:08x}", u32::from_be_bytes(prefix)), count: AtomicU64::new(0) })
-    }
-
-    pub fn next(&self) -> HeaderValue {
-        let count = self.count.fetch_add(1, Ordering::Relaxed);
-        // Hexadecimal digits are always a valid header value.
-        HeaderValue::try_from(format!("{}{count:08x}", self.prefix)).unwrap_or_else(|_| HeaderValue::from_static("0"))
-    }
 }

@@ -16,7 +16,8 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::body::Answer;
 use super::connection::Visit;
-use super::fault;
+use super::front::refused;
+use crate::api::Code;
 use crate::edge::{self, Edge};
 
 /// Checks the handshake, answers it, and hands the stream over once the answer is out.
@@ -61,11 +62,8 @@ fn refusal(request: &Request<Incoming>) -> Option<Response<Answer>> {
         return Some(not_a_handshake("expected GET over HTTP/1.1"));
     }
     if !has_token(headers, &UPGRADE, "websocket") || !has_token(headers, &CONNECTION, "upgrade") {
-        let mut refusal = fault::answer(
-            StatusCode::UPGRADE_REQUIRED,
-            "UPGRADE_REQUIRED",
-            "this is the SIP edge: connect by WebSocket with the subprotocol `sip`",
-        );
+        let mut refusal =
+            refused(Code::UpgradeRequired, "this is the SIP edge: connect by WebSocket with the subprotocol `sip`");
         refusal.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
         return Some(refusal);
     }
@@ -83,7 +81,7 @@ fn refusal(request: &Request<Incoming>) -> Option<Response<Answer>> {
 }
 
 fn not_a_handshake(message: &str) -> Response<Answer> {
-    fault::answer(StatusCode::BAD_REQUEST, "BAD_WEBSOCKET_HANDSHAKE", message)
+    refused(Code::BadWebsocketHandshake, message)
 }
 
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {

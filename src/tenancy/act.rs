@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::fault::Refusal;
+use super::id::TenantId;
 use super::key::KeyId;
 use super::replay::Attempt;
 use super::timestamp::Timestamp;
@@ -23,7 +24,7 @@ pub struct Act {
     /// Set when the request may come again and must not be done again.
     pub attempt: Option<Arc<Attempt>>,
     /// What is kept for its repetition; see [`Self::answered_by`].
-    pub(super) answer: Option<Vec<u8>>,
+    pub(super) answer: Option<(TenantId, Vec<u8>)>,
 }
 
 impl Act {
@@ -44,12 +45,12 @@ impl Act {
         }
     }
 
-    /// The act with the answer that its success will get. It is committed in one batch with the
-    /// change, so that a repetition after a crash finds both or neither.
-    pub fn answered_by(&self, answer: &impl Serialize) -> Result<Self, Refusal> {
+    /// The act with the answer, about a tenant, that its success will get. It is committed in one batch with the
+    /// change, so that a repetition after a crash finds both or neither; and it goes with its tenant.
+    pub fn answered_by(&self, answer: &impl Serialize, tenant: &TenantId) -> Result<Self, Refusal> {
         let failed = |error: serde_json::Error| Refusal::Unavailable(store::Error::Failed(error.to_string()));
         let answer = self.attempt.as_ref().map(|_| serde_json::to_vec(answer)).transpose().map_err(failed)?;
-        Ok(Self { answer, ..self.clone() })
+        Ok(Self { answer: answer.map(|answer| (tenant.clone(), answer)), ..self.clone() })
     }
 }
 

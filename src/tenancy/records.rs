@@ -149,13 +149,13 @@ pub fn replay_key(name: &str) -> String {
 }
 
 /// When the answer was kept, and about which tenant: so that both are found without reading answers.
-pub fn replay_of_key(tenant: Option<&TenantId>, name: &str) -> String {
+pub fn replay_of_key(tenant: &TenantId, name: &str) -> String {
     format!("{}{name}", replays_of(tenant))
 }
 
 /// The prefix of all records about answers that concern a tenant.
-pub fn replays_of(tenant: Option<&TenantId>) -> String {
-    format!("{REPLAYS_OF}{}/", tenant.map(TenantId::as_str).unwrap_or_default())
+pub fn replays_of(tenant: &TenantId) -> String {
+    format!("{REPLAYS_OF}{tenant}/")
 }
 
 pub fn encode<T: Layout>(value: &T) -> Result<Vec<u8>, store::Error> {

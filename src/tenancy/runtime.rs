@@ -14,6 +14,7 @@ pub struct RuntimeAnswer<'a> {
     pub body: Bytes,
     /// For `Access-Control-Allow-Origin`; none for callers without an origin.
     pub allow_origin: Option<&'a str>,
+    pub key: LiveKey,
 }
 
 /// Why a phone gets no configuration.
@@ -73,7 +74,7 @@ impl Platform {
     ) -> Result<RuntimeAnswer<'a>, RuntimeRefusal> {
         let found = self.admit(key, origin, own_origin)?;
         let body = self.prepared(&found.live).runtime(&found.live.tenant.id, Timestamp::now());
-        Ok(RuntimeAnswer { body, allow_origin: origin })
+        Ok(RuntimeAnswer { body, allow_origin: origin, key: found })
     }
 
     /// Whether the key's tenant allows pages of `origin`; without a key, whether any tenant does.

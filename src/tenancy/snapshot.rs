@@ -106,7 +106,7 @@ fn runtime_bytes(effective: &Effective, tenant: &TenantId, defaults: &Defaults, 
 }
 
 /// One API key, found by its hash.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct LiveKey {
     pub id: KeyId,
     pub live: Arc<Live>,
@@ -115,8 +115,16 @@ pub struct LiveKey {
     pub retires_at: Option<Timestamp>,
 }
 
+impl PartialEq for LiveKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for LiveKey {}
+
 /// When a key was last used, to the hour; shared between all who note and read it.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct LastUsed(Arc<AtomicI64>);
 
 impl LastUsed {

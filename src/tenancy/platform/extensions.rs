@@ -77,7 +77,7 @@ impl Platform {
         let deed = Deed::on(id, action, before, extension.told());
         let added = AddedExtension { extension: Arc::new(extension), created: true, password };
         let answer = answer(&added);
-        let act = act.answered_by(&answer)?;
+        let act = act.answered_by(&answer, id)?;
         let follow = move |platform: &Self, _| {
             platform.snapshot_mut().put_extension(&tenant, added.extension);
             drop(in_order);

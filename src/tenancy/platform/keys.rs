@@ -41,7 +41,7 @@ impl Platform {
     ) -> Result<A, Refusal> {
         let (api_key, stored) = self.new_key(act, label.unwrap_or_else(|| DEFAULT_LABEL.into()))?;
         let answer = answer(&api_key, stored.meta(None));
-        let act = act.answered_by(&answer)?;
+        let act = act.answered_by(&answer, id)?;
         self.change(&act, id, "key.create", |tenant, rights| tenant.add_key(stored.clone(), rights)).await?;
         Ok(answer)
     }
@@ -63,7 +63,7 @@ impl Platform {
         let (successor, replaced) = rule(&mut self.tenant(id)?.tenant.clone())?;
         let last_used = self.snapshot().last_used(key);
         let answer = answer(&api_key, successor.meta(None), replaced.meta(last_used));
-        let act = &act.answered_by(&answer)?;
+        let act = &act.answered_by(&answer, id)?;
         self.change(act, id, "key.rotate", |tenant, _| rule(tenant)).await?;
         Ok(answer)
     }

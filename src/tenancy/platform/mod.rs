@@ -248,7 +248,7 @@ impl Platform {
         follow: impl FnOnce(&Self, Revision) -> T + Send + 'static,
     ) -> Result<T, store::Error> {
         let tenant = deed.as_ref().and_then(|deed| deed.tenant.clone());
-        batch = self.with_answer(act, tenant.as_ref(), batch)?;
+        batch = replays::with_answer(act, batch)?;
         // Of a tenant that is gone nothing is written down again, nor that somebody tried.
         let tenant_key = tenant.map(|id| records::tenant_key(id.as_str()));
         if let Some(key) = tenant_key.filter(|key| !batch.requires(key)) {

@@ -33,21 +33,6 @@ impl Platform {
         }
     }
 
-    /// `batch` with the answer of `act`, where one is to be kept.
-    pub(super) fn with_answer(
-        &self,
-        act: &Act,
-        tenant: Option<&TenantId>,
-        batch: Batch,
-    ) -> Result<Batch, store::Error> {
-        let (Some(attempt), Some(answer)) = (&act.attempt, &act.answer) else {
-            return Ok(batch);
-        };
-        let kept = attempt.seal(act.at, answer).map_err(|error| store::Error::Failed(error.to_string()))?;
-        let batch = batch.put(records::replay_key(&attempt.name), encode(&kept)?);
-        Ok(batch.put(records::replay_of_key(tenant, &attempt.name), encode(&act.at)?))
-    }
-
     /// Forgets kept answers when their day is over, for ever. For a task of its own.
     pub async fn forget_answers(self) {
         let mut tick = tokio::time::interval(SWEEP_INTERVAL);
@@ -79,11 +64,21 @@ impl Platform {
 
     /// `batch` without the kept answers about `tenant`; for its deletion.
     pub async fn without_answers(&self, tenant: &TenantId, mut batch: Batch) -> Result<Batch, store::Error> {
-        for (key, _) in self.0.store.scan(&records::replays_of(Some(tenant))).await? {
+        for (key, _) in self.0.store.scan(&records::replays_of(tenant)).await? {
             batch = forget(batch, &key);
         }
         Ok(batch)
     }
+}
+
+/// `batch` with the answer of `act`, where one is to be kept.
+pub(super) fn with_answer(act: &Act, batch: Batch) -> Result<Batch, store::Error> {
+    let (Some(attempt), Some((tenant, answer))) = (&act.attempt, &act.answer) else {
+        return Ok(batch);
+    };
+    let kept = attempt.seal(act.at, answer).map_err(|error| store::Error::Failed(error.to_string()))?;
+    let batch = batch.put(records::replay_key(&attempt.name), encode(&kept)?);
+    Ok(batch.put(records::replay_of_key(tenant, &attempt.name), encode(&act.at)?))
 }
 
 /// The record of a tenant's name names the answer's.

@@ -106,7 +106,7 @@ impl Platform {
         };
         let made = Provisioned { tenant, plan, api_key, api_key_meta: stored.meta(None) };
         let answer = answer(&made);
-        let act = act.answered_by(&answer)?;
+        let act = act.answered_by(&answer, &id)?;
         let tenant = made.tenant;
         let deed = Deed::on(&id, "tenant.provision", Value::Null, tenant.told());
         let (tenant_key, label_key) = (records::tenant_key(id.as_str()), records::label_key(&id.dns_label()));

@@ -4,6 +4,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::error::Unspecified;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Platform, no_randomness, stored_form};
@@ -39,14 +40,15 @@ pub enum Carried {
 }
 
 impl Platform {
-    /// A link that signs the person who opens it in with these credentials.
-    pub async fn create_link(
+    /// A link that signs the person who opens it in with these credentials; shown to `answer` and never again.
+    pub async fn create_link<A: Serialize>(
         &self,
         act: &Act,
         id: &TenantId,
         credentials: &SipCredentials,
         life: Duration,
-    ) -> Result<Issued, Refusal> {
+        answer: impl FnOnce(&Issued) -> A,
+    ) -> Result<A, Refusal> {
         let tenant = self.tenant(id)?;
         if !self.prepared(&tenant).effective.features.auth_link {
             return Err(Refusal::FeatureDisabled("authLink"));
@@ -57,17 +59,25 @@ impl Platform {
         let told =
             json!({ "username": credentials.username, "domain": credentials.domain, "expiresAt": issued.expires_at });
         let deed = Deed::on(id, "link.create", Value::Null, told);
-        self.keep_token(act, id, Some(deed), &issued, Content::Link { sealed }).await?;
-        Ok(issued)
+        let answer = answer(&issued);
+        self.keep_token(&act.answered_by(&answer, id)?, id, Some(deed), &issued, Content::Link { sealed }).await?;
+        Ok(answer)
     }
 
     /// Carries what a page encrypted to the standalone app. Agents do that all day, and it changes
     /// nothing of the tenant: the audit is not told.
-    pub async fn create_handoff(&self, act: &Act, id: &TenantId, payload: String) -> Result<Issued, Refusal> {
+    pub async fn create_handoff<A: Serialize>(
+        &self,
+        act: &Act,
+        id: &TenantId,
+        payload: String,
+        answer: impl FnOnce(&Issued) -> A,
+    ) -> Result<A, Refusal> {
         let token = Token::generate().map_err(no_randomness)?;
         let issued = Issued { token, expires_at: after(act.at, HANDOFF_LIFE) };
-        self.keep_token(act, id, None, &issued, Content::Handoff { payload }).await?;
-        Ok(issued)
+        let answer = answer(&issued);
+        self.keep_token(&act.answered_by(&answer, id)?, id, None, &issued, Content::Handoff { payload }).await?;
+        Ok(answer)
     }
 
     /// Of any number of attempts with one token, exactly one succeeds, at once or over restarts.

@@ -116,7 +116,19 @@ async fn a_tenants_answers_are_found_for_its_deletion() {
     let batch = house.platform.without_answers(&acme(), store::Batch::new()).await.unwrap();
     house.platform.0.store.commit(batch).await.unwrap();
     assert_eq!(house.records("replay").await, []);
-    assert_eq!(records::replays_of(Some(&acme())), "replay-of/acme_corp/");
+    assert_eq!(records::replays_of(&acme()), "replay-of/acme_corp/");
+}
+
+#[tokio::test]
+async fn a_hand_offs_answer_goes_with_its_tenant_too() {
+    let house = House::new().await;
+    house.platform.provision(&act(), NewTenant::named(acme()), key_of).await.unwrap();
+    let Ok(Begun::Now(attempt)) = house.platform.begin("tenant acme_corp", KEY, b"a", NOON).await else {
+        panic!("it is new");
+    };
+    let handoff = Act { attempt: Some(attempt), ..act() };
+    house.platform.create_handoff(&handoff, &acme(), "cGF5bG9hZA".into(), |_| ()).await.unwrap();
+    assert_eq!(house.records(&records::replays_of(&acme())).await.len(), 1);
 }
 
 #[tokio::test]

@@ -1,0 +1,247 @@
+//! Rate limits: per address for every request, per API key, tenant and origin
+//! for those of phones and tenants' back ends. Whoever may open the control
+//! socket, and this process itself, are not limited.
+//!
+//! Wrong credentials have a much smaller limit per address. Once an address has
+//! used it up, the operator's secrets are not even compared for it. API keys are, because
+//! nobody guesses 160 random bits, and one office may hold a page with an
+//! old key and many with good ones behind one address.
+//!
+//! Callers are told by `RateLimit-Policy`, `RateLimit` (draft-ietf-httpapi-ratelimit-headers-11)
+//! and `Retry-After`.
+
+mod meter;
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+use axum::extract::{Request, State as With};
+use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HeaderMap, HeaderName, HeaderValue, ORIGIN};
+use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+
+pub use meter::{Mark, TooMany};
+
+use meter::Meter;
+
+use super::State;
+use super::access::Via;
+use super::code::Code;
+use super::error::ApiError;
+use crate::config;
+use crate::tenancy::LiveKey;
+
+/// All limits of one server.
+pub struct Limits {
+    start: Instant,
+    address: Meter,
+    key: Meter,
+    tenant: Meter,
+    origin: Meter,
+    wrong_credentials: Meter,
+}
+
+impl Limits {
+    pub fn new(settings: &config::Limits) -> Self {
+        Self {
+            start: Instant::now(),
+            address: Meter::new("address", settings.requests_per_address),
+            key: Meter::new("key", settings.requests_per_key),
+            tenant: Meter::new("tenant", settings.requests_per_tenant),
+            origin: Meter::new("origin", settings.requests_per_origin),
+            wrong_credentials: Meter::new("wrong-credentials", settings.wrong_credentials_per_address),
+        }
+    }
+
+    /// For a router that is only called by this process.
+    pub fn none() -> Self {
+        let meter = |policy| Meter::new(policy, 0);
+        Self {
+            start: Instant::now(),
+            address: meter("address"),
+            key: meter("key"),
+            tenant: meter("tenant"),
+            origin: meter("origin"),
+            wrong_credentials: meter("wrong-credentials"),
+        }
+    }
+
+    /// Any request from the network.
+    pub fn request(&self, source: Source) -> Result<Option<Mark>, TooMany> {
+        self.address.count(source, self.now())
+    }
+
+    /// A request with a good API key.
+    pub fn admitted(&self, key: &LiveKey, origin: Option<&str>) -> Result<Marks, TooMany> {
+        let now = self.now();
+        let marks = [
+            self.key.count(&key.id.0, now)?,
+            self.tenant.count(key.live.tenant.id.as_str(), now)?,
+            origin.map_or(Ok(None), |origin| self.origin.count(origin, now))?,
+        ];
+        Ok(Marks(marks))
+    }
+
+    /// Whether credentials from here are still looked at.
+    pub fn may_try(&self, source: Option<Source>) -> Result<(), TooMany> {
+        source.map_or(Ok(()), |source| self.wrong_credentials.ask(source, self.now()).map(|_| ()))
+    }
+
+    /// Wrong credentials came from here.
+    pub fn tried(&self, source: Option<Source>) -> Result<(), TooMany> {
+        source.map_or(Ok(()), |source| self.wrong_credentials.count(source, self.now()).map(|_| ()))
+    }
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
+
+/// Who is counted as one: an IPv4 address, or the /64 that an IPv6 network gives to one household or machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Source(u64);
+
+impl Source {
+    pub fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self(u64::from(u32::from(address))),
+            IpAddr::V6(address) => Self(network(address)),
+        }
+    }
+
+    /// Nothing for those who are not limited.
+    pub fn of_request(parts: &Parts) -> Option<Self> {
+        match Via::of(parts) {
+            Via::Https { peer } => Some(Self::of(peer)),
+            Via::Http { peer } => Some(Self::of(behind_proxy(peer, &parts.headers))),
+            Via::ControlSocket { .. } | Via::InProcess { .. } => None,
+        }
+    }
+}
+
+/// The first half; its highest bit tells it from every IPv4 address, as global addresses begin with 001.
+fn network(address: Ipv6Addr) -> u64 {
+    u64::try_from(u128::from(address) >> 64).unwrap_or_default() | (1 << 63)
+}
+
+/// Plain HTTP is for a reverse proxy on this machine, which adds its client's address at the end.
+pub fn behind_proxy(peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    let forwarded =
+        || headers.get_all(X_FORWARDED_FOR).iter().next_back()?.to_str().ok()?.rsplit(',').next()?.trim().parse().ok();
+    if peer.is_loopback() { forwarded().unwrap_or(peer) } else { peer }
+}
+
+/// Where the caller stands by each limit that counts it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Marks([Option<Mark>; 3]);
+
+/// Counts every request, and tells where the caller stands.
+pub async fn limited(With(state): With<State>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let Some(source) = Source::of_request(&parts) else {
+        return next.run(Request::from_parts(parts, body)).await;
+    };
+    let mark = match state.limits.request(source) {
+        Ok(mark) => mark,
+        Err(too_many) => {
+            let mut refusal = ApiError::from(too_many).into_response();
+            if parts.headers.contains_key(ORIGIN) {
+                // It says nothing about anybody: the page may read its mistake.
+                refusal.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+            }
+            return refusal;
+        }
+    };
+    let mut response = next.run(Request::from_parts(parts, body)).await;
+    let of_key = response.extensions_mut().remove::<Marks>().unwrap_or_default().0;
+    let (mut policies, mut standings) = (String::new(), String::new());
+    for mark in mark.into_iter().chain(of_key.into_iter().flatten()) {
+        let Mark { policy, quota, remaining, reset } = mark;
+        let comma = if policies.is_empty() { "" } else { ", " };
+        // Writing to a String cannot fail.
+        let _ = write!(policies, "{comma}\"{policy}\";q={quota};w=60");
+        let _ = write!(standings, "{comma}\"{policy}\";r={remaining};t={}", whole_seconds(reset));
+    }
+    if !policies.is_empty() && !response.headers().contains_key(RATE_LIMIT) {
+        tell(response.headers_mut(), policies, standings);
+    }
+    response
+}
+
+impl TooMany {
+    /// For the refusal's header.
+    pub fn tell(&self, headers: &mut HeaderMap) {
+        let Self { policy, quota, wait } = self;
+        let policies = format!("\"{policy}\";q={quota};w=60");
+        tell(headers, policies, format!("\"{policy}\";r=0;t={}", whole_seconds(*wait)));
+    }
+}
+
+impl From<TooMany> for ApiError {
+    fn from(too_many: TooMany) -> Self {
+        let seconds = whole_seconds(too_many.wait);
+        let whose = match too_many.policy {
+            "wrong-credentials" => "wrong credentials from this address",
+            "address" => "requests from this address",
+            "key" => "requests with this API key",
+            "tenant" => "requests for this tenant",
+            _ => "requests from pages of this origin",
+        };
+        Self {
+            too_many: Some(too_many),
+            ..Self::new(Code::RateLimited, format!("too many {whose}; the next is answered in {seconds} s"))
+        }
+    }
+}
+
+fn tell(headers: &mut HeaderMap, policies: String, standings: String) {
+    for (name, text) in [(RATE_LIMIT_POLICY, policies), (RATE_LIMIT, standings)] {
+        if let Ok(text) = HeaderValue::try_from(text) {
+            headers.insert(name, text);
+        }
+    }
+}
+
+/// Rounded up: who waits that long has waited long enough.
+pub fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+
+    fn source(address: &str) -> Source {
+        Source::of(address.parse().unwrap())
+    }
+
+    #[test]
+    fn a_household_is_one_source_by_ipv6_and_an_address_by_ipv4() {
+        assert_eq!(source("2001:db8:1:2::1"), source("2001:db8:1:2:ffff::9"));
+        assert_ne!(source("2001:db8:1:2::1"), source("2001:db8:1:3::1"));
+        assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));
+        assert_ne!(source("192.0.2.1"), source("192.0.2.2"));
+        assert_ne!(source("::1"), source("0.0.0.1"));
+    }
+
+    #[test]
+    fn behind_a_proxy_of_this_machine_the_last_forwarded_address_counts() {
+        let behind = |peer: &str, forwarded: &[&'static str]| {
+            let lines = forwarded.iter().map(|line| (X_FORWARDED_FOR, HeaderValue::from_static(line)));
+            behind_proxy(peer.parse().unwrap(), &lines.collect()).to_string()
+        };
+        assert_eq!(behind("127.0.0.1", &["198.51.100.9, 192.0.2.7"]), "192.0.2.7");
+        assert_eq!(behind("127.0.0.1", &["198.51.100.9", "192.0.2.8"]), "192.0.2.8");
+        assert_eq!(behind("127.0.0.1", &[]), "127.0.0.1");
+        assert_eq!(behind("127.0.0.1", &["nonsense"]), "127.0.0.1");
+        assert_eq!(behind("203.0.113.1", &["192.0.2.7"]), "203.0.113.1", "anybody else may write what they like");
+    }
+}

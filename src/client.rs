@@ -59,6 +59,12 @@ pub enum Error {
     /// Nobody answers, or the connection broke. The command may have taken effect; retrying is safe.
     #[error("{0}")]
     Unreachable(String),
+    /// This user may not talk to the server, or open its store. Retrying does not help.
+    #[error("{0}")]
+    Forbidden(String),
+    /// Not tried, because secrets would be lost on the way.
+    #[error("{0}")]
+    Unsafe(String),
     /// Somebody answers, and says no.
     #[error("{}", .0.message)]
     Refused(Refused),
@@ -80,6 +86,15 @@ impl Client {
             Ok(_) => return Ok(Self::on_socket(socket)),
             Err(error) if is_absent(&error) => {}
             Err(error) => return Err(no_socket(socket, &error)),
+        }
+        if let Err(error) = std::fs::read_dir(data)
+            && error.kind() == io::ErrorKind::PermissionDenied
+        {
+            return Err(Error::Forbidden(format!(
+                "no server on {}, and this user may not open its store {}\nhint: run it as root or as the server's user",
+                socket.display(),
+                data.display()
+            )));
         }
         let platform = Platform::open(data, defaults).await.map_err(|error| {
             let socket = socket.display();
@@ -104,7 +119,7 @@ impl Client {
 
     pub fn remote(remote: Remote) -> Result<Self, Error> {
         if remote.url.scheme() != "https" && !is_loopback(&remote.url) {
-            return Err(Error::Unreachable(format!(
+            return Err(Error::Unsafe(format!(
                 "{} is not https: the keys would cross the network in clear",
                 remote.url
             )));
@@ -290,12 +305,19 @@ fn is_absent(error: &io::Error) -> bool {
 }
 
 fn no_socket(path: &Path, error: &io::Error) -> Error {
-    let hint = match error.kind() {
-        io::ErrorKind::PermissionDenied => "\nhint: run it as root or as the server's user",
-        _ if is_absent(error) => "\nhint: is the server running?",
-        _ => "",
-    };
-    Error::Unreachable(format!("{}: {error}{hint}", path.display()))
+    let path = path.display();
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Error::Forbidden(format!(
+            "this user may not open the control socket {path}\nhint: run it as root, as the server's user, or as a member of the socket's group"
+        )),
+        io::ErrorKind::NotFound => Error::Unreachable(format!(
+            "there is no control socket {path}\nhint: start the server (`systemctl start bitcall`), or name another socket by --socket"
+        )),
+        io::ErrorKind::ConnectionRefused => Error::Unreachable(format!(
+            "nobody listens on the control socket {path}: its server is gone\nhint: start the server (`systemctl start bitcall`); `journalctl -u bitcall` says why it ended"
+        )),
+        _ => Error::Unreachable(format!("the control socket {path}: {error}")),
+    }
 }
 
 fn is_loopback(url: &Url) -> bool {

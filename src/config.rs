@@ -22,7 +22,7 @@ use url::Url;
 use crate::hostname::Hostname;
 use parse::{Documented, Reader, Section, Setting, Table, must_be};
 pub use parse::{Fault, Faults, duration};
-pub use secrets::Secrets;
+pub use secrets::{Secret, Secrets};
 
 /// Where packages put the file.
 pub const DEFAULT_PATH: &str = "/etc/bitcall/bitcall.toml";
@@ -139,7 +139,8 @@ section! {
 section! {
     /// Files that hold secrets, each readable by Bitcall's user only. The environment
     /// (BITCALL_PANEL_KEY, APP_MASTER_SECRET) and systemd credentials (panel_key,
-    /// master_secret) come first.
+    /// master_secret) come first. Each may hold two lines while the first secret takes the place
+    /// of the second (`bitcall secret rotate`); a reload reads them again.
     struct SecretFiles in "secrets" {
         /// What an operator's panel sends as X-Bitcall-Panel-Key.
         panel_key_file: Option<PathBuf> = r#""""#,

@@ -36,7 +36,14 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub fn bitcall() -> Command {
     let binary = std::env::var_os("BITCALL_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_bitcall").into());
     let mut command = Command::new(binary);
-    for name in ["BITCALL_CONFIG", "BITCALL_PANEL_KEY", "APP_MASTER_SECRET", "NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY"] {
+    for name in [
+        "BITCALL_CONFIG",
+        "BITCALL_PANEL_KEY",
+        "APP_MASTER_SECRET",
+        "NOTIFY_SOCKET",
+        "CREDENTIALS_DIRECTORY",
+        "RUNTIME_DIRECTORY",
+    ] {
         command.env_remove(name);
     }
     command

@@ -386,7 +386,7 @@ async fn exit_codes_tell_scripts_what_happened_and_repeating_is_safe() {
     assert_eq!(exit(&["extension", "remove", "acme", "101"]), 0);
     assert_eq!(exit(&["tenant", "list", "--socket", "nowhere.sock"]), 3);
     assert_eq!(exit(&["tenant", "list", "--server", "http://127.0.0.1:9"]), 3);
-    assert_eq!(exit(&["tenant", "list", "--server", "http://phone.example.com"]), 3, "keys never travel in clear");
+    assert_eq!(exit(&["tenant", "list", "--server", "http://phone.example.com"]), 2, "keys never travel in clear");
     let nowhere = bitcall.bitcall(&["tenant", "list", "--server", "https://nowhere.invalid"]);
     assert_eq!(nowhere.exit, 3);
     assert!(nowhere.err.contains("no host nowhere.invalid\n hint: "), "{nowhere:?}");

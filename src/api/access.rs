@@ -1,8 +1,12 @@
 //! Who is asking, and whether they may. Each [`Audience`] has its credential;
 //! a handler is only reached through the check of its own.
 
+use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
+use arc_swap::ArcSwap;
 use axum::http::header::{AUTHORIZATION, HeaderValue};
 use axum::http::request::Parts;
 use sha2::{Digest as _, Sha256};
@@ -10,7 +14,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::code::Code;
 use super::error::ApiError;
-use crate::tenancy::Actor;
+use crate::tenancy::{Actor, Timestamp};
 
 /// Whom a route is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,12 +40,24 @@ impl Audience {
     }
 }
 
-/// The operator's secrets, kept as digests, so that comparing takes the same
-/// time whatever was sent, its length included. Of each there may be several, while one replaces the other.
+/// The operator's secrets, which may be replaced while requests are answered. Cloning makes a
+/// further handle on the same.
 #[derive(Clone, Debug, Default)]
-pub struct Access {
-    panel_keys: Vec<[u8; 32]>,
-    master_secrets: Vec<[u8; 32]>,
+pub struct Access(Arc<ArcSwap<Expected>>);
+
+/// Kept as digests, so that comparing takes the same time whatever was sent, its length included. Of
+/// each there may be several, the current one first, while one replaces the other.
+#[derive(Debug, Default)]
+struct Expected {
+    panel_keys: Vec<Known>,
+    master_secrets: Vec<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    digest: [u8; 32],
+    /// Of the last use that was logged, where the log is told: in hours since 1970.
+    logged: AtomicI64,
 }
 
 impl Access {
@@ -50,11 +66,22 @@ impl Access {
         panel_keys: impl IntoIterator<Item = &'a str>,
         master_secrets: impl IntoIterator<Item = &'a str>,
     ) -> Self {
-        let digest = |secret: &str| Sha256::digest(secret).into();
-        Self {
-            panel_keys: panel_keys.into_iter().filter(|key| !key.is_empty()).map(digest).collect(),
-            master_secrets: master_secrets.into_iter().filter(|key| !key.is_empty()).map(digest).collect(),
-        }
+        let access = Self::default();
+        access.replace(panel_keys, master_secrets);
+        access
+    }
+
+    /// From now on these are let in, and no others.
+    pub fn replace<'a>(
+        &self,
+        panel_keys: impl IntoIterator<Item = &'a str>,
+        master_secrets: impl IntoIterator<Item = &'a str>,
+    ) {
+        let known = |secret: &str| Known { digest: Sha256::digest(secret).into(), logged: AtomicI64::new(0) };
+        self.0.store(Arc::new(Expected {
+            panel_keys: panel_keys.into_iter().filter(|key| !key.is_empty()).map(known).collect(),
+            master_secrets: master_secrets.into_iter().filter(|key| !key.is_empty()).map(known).collect(),
+        }));
     }
 
     /// For a router that is only called by this process.
@@ -67,12 +94,13 @@ impl Access {
         if let (Some(uid), Audience::Panel | Audience::Admin) = (Via::of(parts).local_uid(), audience) {
             return Ok(Actor::User { uid });
         }
+        let expected = self.0.load();
         match audience {
             Audience::Panel => {
                 let given = parts.headers.get(PANEL_KEY_HEADER).map(HeaderValue::as_bytes);
-                found(&self.panel_keys, given).map(|digest| Actor::PanelKey { digest }).ok_or_else(|| {
-                    ApiError::new(Code::PanelUnauthorized, "the header X-Bitcall-Panel-Key is missing or wrong")
-                })
+                found("panel key", &expected.panel_keys, given).map(|digest| Actor::PanelKey { digest }).ok_or_else(
+                    || ApiError::new(Code::PanelUnauthorized, "the header X-Bitcall-Panel-Key is missing or wrong"),
+                )
             }
             Audience::Admin => {
                 let given = parts.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
@@ -80,22 +108,47 @@ impl Access {
                     let (scheme, token) = value.split_at_checked(BEARER.len())?;
                     scheme.eq_ignore_ascii_case(BEARER).then_some(token)
                 });
-                found(&self.master_secrets, token).map(|digest| Actor::MasterSecret { digest }).ok_or_else(|| {
-                    ApiError::new(Code::AdminUnauthorized, "the header Authorization: Bearer is missing or wrong")
-                })
+                found("master secret", &expected.master_secrets, token)
+                    .map(|digest| Actor::MasterSecret { digest })
+                    .ok_or_else(|| {
+                        ApiError::new(Code::AdminUnauthorized, "the header Authorization: Bearer is missing or wrong")
+                    })
             }
             Audience::Runtime | Audience::Anyone => Ok(Actor::Anyone),
         }
     }
 }
 
-/// The start of the digest of the secret that was given, if it is one of the expected.
-fn found(expected: &[[u8; 32]], given: Option<&[u8]>) -> Option<String> {
-    let given: [u8; 32] = Sha256::digest(given?).into();
+/// The name of the secret that was given, if it is one of the expected.
+fn found(what: &str, expected: &[Known], given: Option<&[u8]>) -> Option<String> {
+    let given = Sha256::digest(given?);
     // All are compared, whichever it is.
-    let matches = expected.iter().fold(false, |found, digest| found | bool::from(digest.ct_eq(&given)));
-    let [a, b, c, d, ..] = given;
-    matches.then(|| format!("{:08x}", u32::from_be_bytes([a, b, c, d])))
+    let matches = expected.iter().enumerate().fold(None, |found, (place, known)| {
+        let same = bool::from(known.digest.as_slice().ct_eq(given.as_slice()));
+        if same { Some((place, known)) } else { found }
+    });
+    let (place, known) = matches?;
+    let name = secret_name(&given);
+    if place > 0 && known.is_news() {
+        tracing::warn!(digest = %name, "a {what} was used that is being replaced");
+    }
+    Some(name)
+}
+
+impl Known {
+    /// Once an hour.
+    fn is_news(&self) -> bool {
+        let hour = Timestamp::now().0 / 3_600_000;
+        self.logged.swap(hour, Ordering::Relaxed) != hour
+    }
+}
+
+/// What a secret is called where people read: the start of its digest.
+pub fn secret_name(digest: &[u8]) -> String {
+    digest.iter().take(4).fold(String::new(), |mut name, byte| {
+        let _ = write!(name, "{byte:02x}"); // writing to a String cannot fail
+        name
+    })
 }
 
 /// How a request came in, told by the listener in the request's extensions.

@@ -39,7 +39,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::get;
 
-pub use access::{Access, Via};
+pub use access::{Access, Via, secret_name};
 pub use answer::{Manner, RequestId, X_REQUEST_ID};
 pub use code::Code;
 use endpoint::Endpoint;
@@ -52,14 +52,14 @@ use crate::tenancy::Platform;
 #[derive(Clone)]
 pub struct State {
     pub platform: Platform,
-    pub access: Arc<Access>,
+    pub access: Access,
     pub limits: Arc<Limits>,
 }
 
 /// All routes under `/api/`. The listener tells by a [`Via`] in the request's
 /// extensions how the request came in; without one it counts as plain HTTP from anywhere.
 pub fn router(platform: Platform, access: Access, limits: Arc<Limits>) -> Router {
-    let state = State { platform, access: Arc::new(access), limits };
+    let state = State { platform, access, limits };
     let mut router = Router::new();
     for endpoint in endpoints() {
         router = router.route(endpoint.path, endpoint.service);

@@ -64,7 +64,7 @@ impl Target {
     {
         // Commands make one call after the other: one thread is enough, and starts quicker.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let printer = Printer { json: globals.json };
+        let printer = Printer::of(globals);
         runtime.block_on(async { command(self.connect(globals).await?, printer).await })
     }
 }
@@ -73,16 +73,21 @@ impl Target {
 pub fn refused(error: client::Error) -> Failure {
     let refused = match error {
         client::Error::Unreachable(why) => return Failure::new(Exit::Unreachable, why),
+        client::Error::Forbidden(why) => return Failure::new(Exit::Refused, why),
+        client::Error::Unsafe(why) => return Failure::new(Exit::Misconfigured, why),
         client::Error::Refused(refused) => refused,
     };
     let exit = match refused.status.as_u16() {
-        400 | 413 => Exit::Misconfigured,
+        // No command sends what a server of its own version does not know.
+        _ if matches!(refused.code.as_str(), "NOT_FOUND" | "METHOD_NOT_ALLOWED") => Exit::Unreachable,
+        400 | 413 | 415 => Exit::Misconfigured,
         401 | 403 => Exit::Refused,
-        409 => Exit::Conflict,
-        500.. => Exit::Unreachable,
+        409 | 412 | 422 => Exit::Conflict,
+        408 | 429 | 500.. => Exit::Unreachable,
         _ => Exit::Failed,
     };
     let hint = match refused.code.as_str() {
+        "NOT_FOUND" | "METHOD_NOT_ALLOWED" => "\nhint: is the server of another version than this command?",
         "TENANT_NOT_FOUND" => "\nhint: `bitcall tenant list` shows all tenants",
         "PLAN_NOT_FOUND" => "\nhint: `bitcall plan list` shows all plans",
         "PLAN_IN_USE" => "\nhint: `bitcall tenant list --plan` shows who has it",
@@ -109,6 +114,10 @@ pub struct Printer {
 }
 
 impl Printer {
+    pub fn of(globals: &Globals) -> Self {
+        Self { json: globals.json }
+    }
+
     pub fn is_json(self) -> bool {
         self.json
     }

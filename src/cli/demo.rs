@@ -74,9 +74,10 @@ impl Demo {
         serve::runtime()?.block_on(async {
             let memory = home.recall()?;
             let secrets = match &memory {
-                Some(memory) => {
-                    Secrets { panel_key: memory.panel_key.clone(), master_secret: memory.master_secret.clone() }
-                }
+                Some(memory) => Secrets {
+                    panel_key: memory.panel_key.clone().into(),
+                    master_secret: memory.master_secret.clone().into(),
+                },
                 None => Secrets::random()?,
             };
             let platform = Platform::open(home.path(), serve::defaults(&url, &config)?).await?;
@@ -131,8 +132,8 @@ async fn provision(
     }
     Ok(Memory {
         api_key,
-        panel_key: secrets.panel_key.clone(),
-        master_secret: secrets.master_secret.clone(),
+        panel_key: secrets.panel_key.current.clone(),
+        master_secret: secrets.master_secret.current.clone(),
         extensions,
     })
 }

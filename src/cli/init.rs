@@ -38,8 +38,8 @@ impl Init {
         let panel_key = secrets_dir.join("panel_key");
         let master_secret = secrets_dir.join("master_secret");
         let secretly = |path: &Path, text: &str| replace_private(path, text.as_bytes());
-        write_new(&panel_key, &fresh.panel_key, secretly)?;
-        write_new(&master_secret, &fresh.master_secret, secretly)?;
+        write_new(&panel_key, &fresh.panel_key.to_text(), secretly)?;
+        write_new(&master_secret, &fresh.master_secret.to_text(), secretly)?;
         // Holds no secret, and Bitcall's user must be able to read it.
         let text = self.configuration(&panel_key, &master_secret);
         write_new(&file, &text, |path, text| fs::write(path, text))?;

@@ -14,6 +14,7 @@ mod key;
 mod link;
 mod plan;
 mod request;
+mod secret;
 mod serve;
 mod subdomain;
 mod tenant;
@@ -30,7 +31,7 @@ use crate::config;
 
 /// A phone for any web page, and the server behind it.
 #[derive(Debug, Parser)]
-#[command(name = "bitcall", version, propagate_version = true, infer_long_args = true)]
+#[command(name = "bitcall", version, propagate_version = true, infer_long_args = true, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(flatten)]
     globals: Globals,
@@ -77,6 +78,8 @@ enum Command {
     Link(link::Link),
     /// Show the calls that phones are in now.
     Calls(calls::Calls),
+    /// Replace the panel key or the master secret without down time.
+    Secret(secret::Secret),
     /// Show who changed what, and when.
     Audit(audit::Audit),
     /// Write the man pages into a directory.
@@ -85,6 +88,16 @@ enum Command {
     /// Print shell completions.
     Completions(docs::Completions),
 }
+
+/// For `--help` and the man page; [`Exit`] is the same for the code.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  the answer is no: it does not exist; or something went wrong on the way
+  2  the command line, the configuration, a secret or a value is wrong
+  3  the server cannot be reached, or could not do it now: trying again may help
+  4  refused: wrong or missing key, not this user, not in this plan
+  5  conflict: it exists already, a limit is reached, it is the last one, it was changed meanwhile";
 
 pub fn parse() -> Cli {
     Cli::parse()
@@ -106,6 +119,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Extension(extension) => extension.run(&globals),
         Command::Link(link) => link.run(&globals),
         Command::Calls(calls) => calls.run(&globals),
+        Command::Secret(secret) => secret.run(&globals),
         Command::Audit(audit) => audit.run(&globals),
         Command::Man(man) => man.run(Cli::command()),
         Command::Completions(completions) => {

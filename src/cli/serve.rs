@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Exit, Failure, Globals, colours};
 use crate::api::{self, Access, Limits};
-use crate::config::{Config, Log, LogFormat, PublicUrl, Secrets};
+use crate::config::{Config, Log, LogFormat, PublicUrl, SecretFiles, Secrets};
 use crate::edge::{self, Edge};
 use crate::server::{self, CertificateSource, Certificates, Doors, Drained, Front, Server};
 use crate::tenancy::{Defaults, Names, Platform, TransportDefaults};
@@ -44,7 +44,7 @@ pub fn run(globals: &Globals) -> Result<(), Failure> {
         let running = house.open(doors, Some(&certificates), &config)?;
         tracing::info!(url = %url.origin(), "ready");
         server::announce_ready(&format!("serving {}", url.origin()));
-        running.until_stopped(Some(&certificates)).await;
+        running.until_stopped(Some(&Reload { certificates, secrets: config.secrets.clone() })).await;
         Ok(())
     })
 }
@@ -73,10 +73,10 @@ impl House {
         };
         let edge = Edge::new(Arc::new(server::Directory(self.platform.clone())), edge);
         tokio::spawn(cut_off_who_may_no_longer(self.platform.changes(), edge.clone()));
-        let access = Access::new([self.secrets.panel_key.as_str()], [self.secrets.master_secret.as_str()]);
+        let access = Access::new(self.secrets.panel_key.all(), self.secrets.master_secret.all());
         let limits = Arc::new(Limits::new(&config.limits));
         let front = Front {
-            api: api::router(self.platform.clone(), access, Arc::clone(&limits)),
+            api: api::router(self.platform.clone(), access.clone(), Arc::clone(&limits)),
             platform: self.platform.clone(),
             edge,
             demo: self.demo,
@@ -93,7 +93,7 @@ impl House {
         if let Some(keep) = config.audit.keep() {
             tokio::spawn(self.platform.clone().forget_old_audit(keep));
         }
-        Ok(Running { server, platform: self.platform, signals })
+        Ok(Running { server, platform: self.platform, access, signals })
     }
 }
 
@@ -109,14 +109,15 @@ async fn cut_off_who_may_no_longer(mut changes: watch::Receiver<()>, edge: Edge)
 pub struct Running {
     pub server: Server,
     platform: Platform,
+    access: Access,
     signals: Signals,
 }
 
 impl Running {
-    /// Returns after SIGTERM or SIGINT and the drain. SIGHUP reads the certificate again, or
-    /// ends a server without one: its terminal is gone.
-    pub async fn until_stopped(mut self, certificates: Option<&Arc<Certificates>>) {
-        self.signals.wait_for_stop(certificates).await;
+    /// Returns after SIGTERM or SIGINT and the drain. SIGHUP reads certificate and secrets again, or
+    /// ends a server that has none to read: its terminal is gone.
+    pub async fn until_stopped(mut self, reload: Option<&Reload>) {
+        self.signals.wait_for_stop(reload, &self.access).await;
         match self.server.drain().await {
             Drained::Completely => tracing::info!("stopped; every open request was answered"),
             Drained::Cut { connections } => {
@@ -146,13 +147,13 @@ impl Signals {
         })
     }
 
-    async fn wait_for_stop(&mut self, certificates: Option<&Arc<Certificates>>) {
+    async fn wait_for_stop(&mut self, reload: Option<&Reload>, access: &Access) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hang_up.recv() => match certificates {
-                    Some(certificates) => reload(certificates),
+                _ = self.hang_up.recv() => match reload {
+                    Some(reload) => reload.now(access),
                     None => return,
                 },
             }
@@ -160,10 +161,30 @@ impl Signals {
     }
 }
 
-fn reload(certificates: &Certificates) {
-    match certificates.reload() {
-        Ok(()) => tracing::info!("certificate read again"),
-        Err(error) => tracing::error!(%error, "the certificate was not replaced"),
+/// What is read again on SIGHUP. Connections stay, and what cannot be read stays as it was.
+pub struct Reload {
+    certificates: Arc<Certificates>,
+    secrets: SecretFiles,
+}
+
+impl Reload {
+    fn now(&self, access: &Access) {
+        match self.certificates.reload() {
+            Ok(()) => tracing::info!("certificate read again"),
+            Err(error) => tracing::error!(%error, "the certificate was not replaced"),
+        }
+        match Secrets::load(&self.secrets) {
+            Ok(Secrets { panel_key, master_secret }) => {
+                access.replace(panel_key.all(), master_secret.all());
+                let (panel_keys, master_secrets) = (panel_key.all().count(), master_secret.all().count());
+                tracing::info!(panel_keys, master_secrets, "secrets read again");
+            }
+            Err(missing) => {
+                for error in missing {
+                    tracing::error!(%error, "the secrets were not replaced");
+                }
+            }
+        }
     }
 }
 

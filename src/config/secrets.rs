@@ -1,5 +1,7 @@
 //! The two secrets of the operator. They never stand in `bitcall.toml` and
-//! never appear in logs: [`Secrets`] prints as dots.
+//! never appear in logs: [`Secret`] prints as dots.
+//!
+//! Of each there may be two, one a line, while the first takes the place of the second.
 
 use std::fmt::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -10,17 +12,64 @@ use super::SecretFiles;
 /// Shorter secrets can be guessed.
 pub const MIN_LENGTH: usize = 24;
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Secrets {
     /// Expected in `X-Bitcall-Panel-Key`.
-    pub panel_key: String,
+    pub panel_key: Secret,
     /// Expected in `Authorization: Bearer`.
-    pub master_secret: String,
+    pub master_secret: Secret,
 }
 
-impl fmt::Debug for Secrets {
+/// A secret, and the one that it replaces as long as both are good.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret {
+    pub current: String,
+    pub previous: Option<String>,
+}
+
+impl Secret {
+    pub fn random() -> Result<Self, getrandom::Error> {
+        Ok(Self { current: random_hex()?, previous: None })
+    }
+
+    /// One secret, or two on two lines. The error completes the sentence "the panel key from … ".
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let (current, previous) = (lines.next().unwrap_or_default(), lines.next());
+        if lines.next().is_some() {
+            return Err("has more than two lines: the current secret, and the one before it".into());
+        }
+        for secret in std::iter::once(current).chain(previous) {
+            if secret.len() < MIN_LENGTH {
+                return Err(format!("has {} characters; at least {MIN_LENGTH} are needed", secret.len()));
+            }
+        }
+        if previous == Some(current) {
+            return Err("has the same secret twice".into());
+        }
+        Ok(Self { current: current.to_owned(), previous: previous.map(str::to_owned) })
+    }
+
+    /// The current one first.
+    pub fn all(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.current.as_str()).chain(self.previous.as_deref())
+    }
+
+    /// As [`Self::parse`] reads it.
+    pub fn to_text(&self) -> String {
+        self.all().fold(String::new(), |text, secret| text + secret + "\n")
+    }
+}
+
+impl From<String> for Secret {
+    fn from(current: String) -> Self {
+        Self { current, previous: None }
+    }
+}
+
+impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secrets(…)")
+        f.write_str("Secret(…)")
     }
 }
 
@@ -33,8 +82,8 @@ pub enum MissingSecret {
     Unreadable { what: &'static str, path: PathBuf, error: std::io::Error },
     #[error("{what}: others may read {path} (mode {mode:03o}); run `chmod 600 {path}`", path = .path.display())]
     Exposed { what: &'static str, path: PathBuf, mode: u32 },
-    #[error("{what} from {origin} has {length} characters; at least {MIN_LENGTH} are needed")]
-    TooShort { what: &'static str, origin: String, length: usize },
+    #[error("{what} from {origin} {problem}")]
+    Unfit { what: &'static str, origin: String, problem: String },
 }
 
 impl Secrets {
@@ -51,34 +100,32 @@ impl Secrets {
 
     /// Fresh ones, for `bitcall init` and `bitcall demo`.
     pub fn random() -> Result<Self, getrandom::Error> {
-        Ok(Self { panel_key: random_hex()?, master_secret: random_hex()? })
+        Ok(Self { panel_key: Secret::random()?, master_secret: Secret::random()? })
     }
 }
 
-struct Secret {
+/// Where a secret comes from.
+struct Source {
     what: &'static str,
     variable: &'static str,
     credential: &'static str,
 }
 
-const PANEL_KEY: Secret = Secret { what: "panel key", variable: "BITCALL_PANEL_KEY", credential: "panel_key" };
-const MASTER_SECRET: Secret =
-    Secret { what: "master secret", variable: "APP_MASTER_SECRET", credential: "master_secret" };
+const PANEL_KEY: Source = Source { what: "panel key", variable: "BITCALL_PANEL_KEY", credential: "panel_key" };
+const MASTER_SECRET: Source =
+    Source { what: "master secret", variable: "APP_MASTER_SECRET", credential: "master_secret" };
 
-impl Secret {
-    fn find(&self, file: Option<&Path>) -> Result<String, MissingSecret> {
+impl Source {
+    fn find(&self, file: Option<&Path>) -> Result<Secret, MissingSecret> {
         if let Ok(value) = std::env::var(self.variable)
             && !value.is_empty()
         {
             return self.accept(&value, self.variable);
         }
-        if let Some(directory) = std::env::var_os("CREDENTIALS_DIRECTORY") {
-            let path = Path::new(&directory).join(self.credential);
-            if path.exists() {
-                // systemd owns these files and their modes.
-                let value = self.read(&path)?;
-                return self.accept(&value, &path.to_string_lossy());
-            }
+        // systemd owns these files and their modes.
+        if let Some(path) = credentials().map(|directory| directory.join(self.credential)).find(|path| path.exists()) {
+            let value = self.read(&path)?;
+            return self.accept(&value, &path.to_string_lossy());
         }
         let path = file.ok_or(MissingSecret::Nowhere {
             what: self.what,
@@ -101,13 +148,20 @@ impl Secret {
         })
     }
 
-    fn accept(&self, value: &str, origin: &str) -> Result<String, MissingSecret> {
-        let value = value.trim().to_owned();
-        if value.len() < MIN_LENGTH {
-            return Err(MissingSecret::TooShort { what: self.what, origin: origin.to_owned(), length: value.len() });
-        }
-        Ok(value)
+    fn accept(&self, value: &str, origin: &str) -> Result<Secret, MissingSecret> {
+        Secret::parse(value).map_err(|problem| MissingSecret::Unfit {
+            what: self.what,
+            origin: origin.to_owned(),
+            problem,
+        })
     }
+}
+
+/// systemd hands credentials over at the start only; what the unit's reload brings lies in the
+/// runtime directory and is newer.
+fn credentials() -> impl Iterator<Item = PathBuf> {
+    let runtime = std::env::var_os("RUNTIME_DIRECTORY").map(|directory| Path::new(&directory).join("credentials"));
+    runtime.into_iter().chain(std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from))
 }
 
 /// 256 bits.

@@ -22,7 +22,8 @@ pub fn create_private(path: &Path) -> io::Result<File> {
 }
 
 /// Writes `path` whole or not at all: whoever is killed on the way, or loses power, leaves the old
-/// file or the new one. What holds these bytes already is not written again.
+/// file or the new one. A file that is replaced keeps its owner. What holds these bytes already is not
+/// written again.
 pub fn replace_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if fs::read(path).is_ok_and(|found| found == bytes) {
         return fs::set_permissions(path, Permissions::from_mode(0o600));
@@ -35,6 +36,11 @@ pub fn replace_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
         _ => {}
     }
     let mut file = create_private(Path::new(&unnamed))?;
+    if let Ok(found) = fs::metadata(path)
+        && rustix::process::geteuid().is_root()
+    {
+        std::os::unix::fs::fchown(&file, Some(found.uid()), Some(found.gid()))?;
+    }
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&unnamed, path)?;

@@ -1,0 +1,140 @@
+//! `bitcall secret`: the operator's two secrets, replaced without a moment at which the old one is
+//! refused and the new one not yet known.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use super::control::{Printer, facts};
+use super::{Exit, Failure, Globals};
+use crate::api::secret_name;
+use crate::config::{Config, Secret as Value};
+use crate::store::replace_private;
+
+#[derive(Debug, Args)]
+pub struct Secret {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a new secret beside the old one; with --finish, end the old one.
+    Rotate {
+        which: Which,
+        /// Keep the new secret alone
+        #[arg(long)]
+        finish: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Which {
+    PanelKey,
+    MasterSecret,
+}
+
+impl Which {
+    fn argument(self) -> &'static str {
+        match self {
+            Self::PanelKey => "panel-key",
+            Self::MasterSecret => "master-secret",
+        }
+    }
+
+    /// The configured file.
+    fn file(self, globals: &Globals) -> Result<PathBuf, Failure> {
+        let config = Config::read(&globals.config);
+        let files = config.map_err(|faults| Failure::new(Exit::Misconfigured, faults.to_string()))?.secrets;
+        let (file, setting) = match self {
+            Self::PanelKey => (files.panel_key_file, "panel_key_file"),
+            Self::MasterSecret => (files.master_secret_file, "master_secret_file"),
+        };
+        file.ok_or_else(|| {
+            let hint = "where it comes from otherwise, put the new secret on a line above the old one";
+            Failure::new(Exit::Misconfigured, format!("`secrets.{setting}` names no file\nhint: {hint}"))
+        })
+    }
+}
+
+impl Secret {
+    pub fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let Command::Rotate { which, finish } = self.command;
+        let file = which.file(globals)?;
+        let printer = Printer::of(globals);
+        let text = std::fs::read_to_string(&file).map_err(|error| denied(&file, &error))?;
+        let found = Value::parse(&text)
+            .map_err(|problem| Failure::new(Exit::Misconfigured, format!("{} {problem}", file.display())))?;
+        if finish { end(which, &file, found, printer) } else { begin(which, &file, found, printer) }
+    }
+}
+
+fn begin(which: Which, file: &Path, found: Value, printer: Printer) -> Result<(), Failure> {
+    let which = which.argument();
+    if found.previous.is_some() {
+        let hint = format!("`bitcall secret rotate {which} --finish` ends the old one");
+        let message = format!("{} holds two secrets already: one is being replaced\nhint: {hint}", file.display());
+        return Err(Failure::new(Exit::Conflict, message));
+    }
+    let new = Value { current: Value::random()?.current, previous: Some(found.current) };
+    write(file, &new)?;
+    let data = json!({
+        "secret": which,
+        "file": file,
+        "value": new.current,
+        "digest": name(&new.current),
+        "previousDigest": new.previous.as_deref().map(name),
+    });
+    printer.print(&data, |_| {
+        facts(&[
+            ("New secret", format!("{}  (audit name {})", new.current, name(&new.current))),
+            ("Old secret", format!("audit name {}", new.previous.as_deref().map(name).unwrap_or_default())),
+        ])
+    });
+    eprintln!("\nNext:");
+    eprintln!("  1. systemctl reload bitcall     (or: kill -HUP); both secrets are good then");
+    eprintln!("  2. give the new one to whoever uses the old one");
+    eprintln!("  3. bitcall audit                shows which of the two is used; the log warns of the old one");
+    eprintln!("  4. bitcall secret rotate {which} --finish");
+    Ok(())
+}
+
+fn end(which: Which, file: &Path, found: Value, printer: Printer) -> Result<(), Failure> {
+    let ended = found.previous.as_deref().map(name);
+    let new = Value::from(found.current);
+    write(file, &new)?;
+    let data = json!({
+        "secret": which.argument(),
+        "file": file,
+        "digest": name(&new.current),
+        "endedDigest": ended,
+    });
+    printer.print(&data, |_| match &ended {
+        Some(ended) => format!("the old secret ({ended}) ends with the next reload"),
+        None => "there is only one secret; nothing was changed".to_owned(),
+    });
+    if ended.is_some() {
+        eprintln!("\nNext: systemctl reload bitcall     (or: kill -HUP)");
+    }
+    Ok(())
+}
+
+/// As the audit calls it.
+fn name(secret: &str) -> String {
+    secret_name(&Sha256::digest(secret))
+}
+
+fn write(file: &Path, secret: &Value) -> Result<(), Failure> {
+    replace_private(file, secret.to_text().as_bytes()).map_err(|error| denied(file, &error))
+}
+
+fn denied(file: &Path, error: &std::io::Error) -> Failure {
+    let (exit, hint) = match error.kind() {
+        std::io::ErrorKind::PermissionDenied => (Exit::Refused, "\nhint: run it as root"),
+        std::io::ErrorKind::NotFound => (Exit::Misconfigured, "\nhint: `bitcall init` makes one"),
+        _ => (Exit::Failed, ""),
+    };
+    Failure::new(exit, format!("{}: {error}{hint}", file.display()))
+}

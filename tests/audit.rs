@@ -20,7 +20,11 @@ async fn audit(bitcall: &Installation, query: &str) -> Value {
 
 /// The digest by which a secret is named.
 fn digest(secret: &str) -> String {
-    Sha256::digest(secret).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(&Sha256::digest(secret)[..4])
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 const CREDENTIAL: &str = "credential of the tenant";
@@ -179,7 +183,6 @@ async fn every_change_leaves_exactly_one_entry_and_no_secret_in_it() {
 /// Neither in clear nor as anything by which a guess could be tried.
 fn tells_no_secret(bitcall: &Installation, log: &str, secrets: &[String]) {
     let pepper = std::fs::read(bitcall.data().join("key-pepper")).unwrap();
-    let hexadecimal = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     for secret in secrets {
         let keyed = Hmac::<Sha256>::new_from_slice(&pepper).unwrap().chain_update(secret).finalize().into_bytes();
         for shape in [secret.clone(), hexadecimal(&keyed), hexadecimal(&Sha256::digest(secret))] {

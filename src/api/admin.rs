@@ -73,7 +73,6 @@ struct Page {
 }
 
 /// `q` is looked for in id and display name; `cursor` is the `nextCursor` of the page before.
-#[allow(clippy::unnecessary_wraps)] // the shape of all forms
 fn search(form: &mut Form) -> Option<Page> {
     let search = Search {
         text: form.optional("q", text()).unwrap_or_default().to_lowercase(),
@@ -125,7 +124,6 @@ async fn switched(call: &Call, enabled: bool) -> Result<Done<EnabledTenant>, Api
     Ok(done(EnabledTenant { tenant_id: live.tenant.id.to_string(), enabled: live.tenant.enabled }))
 }
 
-#[allow(clippy::unnecessary_wraps)] // the shape of all forms
 fn deletion(form: &mut Form) -> Option<bool> {
     Some(form.optional("dryRun", switch()).unwrap_or(false))
 }

@@ -49,7 +49,7 @@ struct Bootstrap {
     manifest_url: Option<String>,
 }
 
-#[allow(clippy::option_option, clippy::unnecessary_wraps)] // nothing can be wrong with a form whose only field may be absent
+#[allow(clippy::option_option)] // nothing can be wrong with a form whose only field may be absent
 fn tenant(form: &mut Form) -> Option<Option<String>> {
     Some(form.optional("tenant", text()))
 }

@@ -74,7 +74,6 @@ struct Page {
     limit: usize,
 }
 
-#[allow(clippy::unnecessary_wraps)] // the shape of all forms
 fn page(form: &mut Form) -> Option<Page> {
     let cursor = form.optional("cursor", text());
     let limit = form.optional("limit", count(1..=MAX_PAGE)).unwrap_or(DEFAULT_PAGE);

@@ -367,7 +367,6 @@ impl<T: Serialize> Done<T> {
 }
 
 /// The form of a request that says nothing.
-#[allow(clippy::unnecessary_wraps)] // the shape of all forms
 pub fn nothing(_: &mut Form) -> Option<()> {
     Some(())
 }

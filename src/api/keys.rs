@@ -62,7 +62,6 @@ async fn create(call: Call, (id, label): (TenantId, Option<String>)) -> Result<D
 }
 
 /// How long both keys are valid.
-#[allow(clippy::unnecessary_wraps)] // the shape of all forms
 fn overlap(form: &mut Form) -> Option<Duration> {
     let seconds = form.optional("overlapSeconds", count(0..=MAX_OVERLAP));
     Some(Duration::from_secs(seconds.unwrap_or(DEFAULT_OVERLAP)))

@@ -79,7 +79,6 @@ struct Asked {
     after: Option<String>,
 }
 
-#[allow(clippy::unnecessary_wraps)] // the shape of all forms
 fn asked(form: &mut Form) -> Option<Asked> {
     let active_only = form.optional("activeOnly", switch()).unwrap_or(false);
     let tenant = form.optional("tenantId", text());

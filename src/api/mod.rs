@@ -4,6 +4,8 @@
 //!
 //! The command line uses the same router, over the control socket or in process.
 
+#![allow(clippy::unnecessary_wraps)] // every form is fn(&mut Form) -> Option<_>, also one that cannot fail
+
 mod access;
 mod admin;
 mod answer;

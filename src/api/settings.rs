@@ -10,7 +10,6 @@ use super::form::{
 use crate::tenancy::{Change, IceEntry, Invalid, OriginPattern, SettingsChange, TransportChange};
 
 /// The sections of `PATCH /api/tenant/config`.
-#[allow(clippy::unnecessary_wraps)] // the shape of all forms
 pub fn settings(form: &mut Form) -> Option<SettingsChange> {
     let mut change = SettingsChange::default();
     form.section("branding", |form| {

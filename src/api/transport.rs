@@ -33,7 +33,6 @@ pub fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-#[allow(clippy::unnecessary_wraps)] // the shape of all forms
 fn defaults(form: &mut Form) -> Option<TransportChange> {
     Some(transport(form))
 }

@@ -92,7 +92,9 @@ impl Wanted {
             entries.reverse();
             shown.extend(entries.iter().filter_map(|entry| entry["id"].as_str().map(str::to_owned)));
             if printer.is_json() {
-                entries.iter().for_each(|entry| println!("{entry}"));
+                for entry in &entries {
+                    println!("{entry}");
+                }
             } else if !entries.is_empty() {
                 println!("{}", lines(&Value::Array(entries)));
             }

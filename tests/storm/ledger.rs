@@ -73,7 +73,7 @@ impl Ledger {
             (3, ..) => Change::AddExtension(format!("e{number}")),
             (4, ..) if state.enabled => Change::Disable,
             (4, ..) => Change::Enable,
-            (_, ..) => Change::MakeKey,
+            _ => Change::MakeKey,
         }
     }
 

@@ -34,6 +34,7 @@ enum Source {
     Description(Description),
 }
 
+#[allow(clippy::needless_pass_by_value)] // kinds are made where they are named
 impl Form {
     /// # Errors
     /// All faults; never empty.

@@ -9,7 +9,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use base64::Engine as _;
@@ -19,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::TenantId;
 use super::key::{KeyHash, random_text};
+use super::seal;
 use super::timestamp::Timestamp;
 
 /// A token in clear. Not stored, and not shown by `Debug`.
@@ -93,26 +93,26 @@ pub struct Sealed(String);
 
 impl Sealed {
     /// Good for this token and this tenant only.
-    pub fn seal(token: &Token, tenant: &TenantId, credentials: &SipCredentials) -> Result<Self, Unspecified> {
-        let mut bytes = serde_json::to_vec(credentials).map_err(|_| Unspecified)?;
-        let nonce = sealing_key(token)?.seal_in_place_append_tag(Aad::from(tenant.as_str()), &mut bytes)?;
-        Ok(Self(STANDARD.encode([nonce.as_ref().as_slice(), &bytes].concat())))
+    pub fn seal(token: &Token, tenant: &TenantId, credentials: &SipCredentials) -> io::Result<Self> {
+        let sealed = seal::seal(&sealing_key(token)?, tenant.as_str(), serde_json::to_vec(credentials)?)?;
+        Ok(Self(STANDARD.encode(sealed)))
     }
 
-    pub fn open(&self, token: &Token, tenant: &TenantId) -> Result<SipCredentials, Unspecified> {
-        let mut bytes = STANDARD.decode(&self.0).map_err(|_| Unspecified)?;
-        let (nonce, sealed) = bytes.split_at_mut_checked(NONCE).ok_or(Unspecified)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce)?;
-        let opened = sealing_key(token)?.open_in_place(nonce, Aad::from(tenant.as_str()), sealed)?;
-        serde_json::from_slice(opened).map_err(|_| Unspecified)
+    pub fn open(&self, token: &Token, tenant: &TenantId) -> io::Result<SipCredentials> {
+        let damaged = || io::Error::new(io::ErrorKind::InvalidData, "the credentials of a link cannot be opened");
+        let sealed = STANDARD.decode(&self.0).map_err(|_| damaged())?;
+        let opened = seal::open(&sealing_key(token)?, tenant.as_str(), &sealed).ok_or_else(damaged)?;
+        Ok(serde_json::from_slice(&opened)?)
     }
 }
 
-fn sealing_key(token: &Token) -> Result<RandomizedNonceKey, Unspecified> {
+fn sealing_key(token: &Token) -> io::Result<[u8; 32]> {
+    let failed = |_: Unspecified| io::Error::other("no key can be derived from the token");
     let extracted = Salt::new(HKDF_SHA256, &[]).extract(token.0.as_bytes());
     let mut key = [0; 32];
-    extracted.expand(&[b"bitcall link credentials"], HKDF_SHA256)?.fill(&mut key)?;
-    RandomizedNonceKey::new(&AES_256_GCM, &key)
+    let expanded = extracted.expand(&[b"bitcall link credentials"], HKDF_SHA256).map_err(failed)?;
+    expanded.fill(&mut key).map_err(failed)?;
+    Ok(key)
 }
 
 /// The tokens that wait to be redeemed. A look-up here tells most strangers off without the store,
@@ -163,7 +163,6 @@ impl Waiting {
 
 const PREFIX: &str = "bt_";
 /// Bytes of a nonce of AES-GCM.
-const NONCE: usize = 12;
 /// Tokens of one tenant that may wait at a time.
 const MAX_WAITING: usize = 1000;
 
@@ -206,7 +205,7 @@ mod tests {
         let token = Token::generate().unwrap();
         let sealed = Sealed::seal(&token, &tenant("acme"), &credentials()).unwrap();
         let mut bytes = STANDARD.decode(&sealed.0).unwrap();
-        for index in [0, NONCE, bytes.len() - 1] {
+        for index in [0, 12, bytes.len() - 1] {
             bytes[index] ^= 1;
             assert!(Sealed(STANDARD.encode(&bytes)).open(&token, &tenant("acme")).is_err());
             bytes[index] ^= 1;

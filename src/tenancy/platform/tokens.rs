@@ -1,9 +1,9 @@
 //! One-time tokens: made, redeemed, swept away.
 
+use std::io;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aws_lc_rs::error::Unspecified;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -183,8 +183,9 @@ fn after(moment: Timestamp, life: Duration) -> Timestamp {
     Timestamp(moment.0.saturating_add(i64::try_from(life.as_millis()).unwrap_or(i64::MAX)))
 }
 
-fn not_sealed(_: Unspecified) -> Refusal {
-    Refusal::Unavailable(store::Error::Failed("the credentials of a link cannot be sealed or opened".into()))
+#[allow(clippy::needless_pass_by_value)] // used as a function in map_err
+fn not_sealed(error: io::Error) -> Refusal {
+    Refusal::Unavailable(store::Error::Failed(error.to_string()))
 }
 
 /// From the click in one window to the start of the app in the next.

@@ -162,7 +162,6 @@ impl Waiting {
 }
 
 const PREFIX: &str = "bt_";
-/// Bytes of a nonce of AES-GCM.
 /// Tokens of one tenant that may wait at a time.
 const MAX_WAITING: usize = 1000;
 

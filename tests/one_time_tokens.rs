@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::{Value, json};
 
-use crate::installation::{Answer, Installation, data, faulty_fields, refusal, send};
+use crate::installation::{Answer, Installation, MASTER_SECRET, data, faulty_fields, refusal, send};
 
 async fn handoff(bitcall: &Installation, key: &str, payload: &str) -> Value {
     let body = json!({ "payload": payload }).to_string();
@@ -134,4 +134,72 @@ async fn one_tenant_can_make_the_store_hold_so_many_tokens_and_no_more() {
     assert!((35..=51).contains(&refused), "{refused}: a thousand may wait, and the few that were on their way");
     assert_eq!(redeem(&bitcall, &first["token"]).await.status, 200);
     handoff(&bitcall, &other, "eA").await;
+}
+
+#[tokio::test]
+async fn a_link_signs_in_with_what_the_back_end_gave_where_the_operator_allows_links() {
+    let bitcall = Installation::serving().await;
+    let key = bitcall.tenant("acme", "pro").await;
+    let sip = json!({ "username": "101", "domain": "pbx.acme.com", "password": "correct horse battery" });
+    let ask = async |path: &str, sip: &Value| {
+        let body = json!({ "sip": sip, "ttlSeconds": 600 }).to_string();
+        bitcall.send("POST", path, &[("x-bitcall-key", &key)], &body).await
+    };
+    assert_eq!(refusal(&ask("/api/auth/link", &sip).await), (403, "FEATURE_DISABLED".into()));
+    let said = bitcall.bitcall(&["link", "create", "acme", "--username", "101", "--password-file", "bitcall.toml"]);
+    assert!(said.exit == 4 && said.err.contains("hint:"), "{said:?}");
+
+    let bearer = format!("Bearer {MASTER_SECRET}");
+    let on = json!({ "features": { "authLink": true } }).to_string();
+    assert_eq!(bitcall.send("PATCH", "/api/admin/tenants/acme", &[("authorization", &bearer)], &on).await.status, 200);
+    for path in ["/api/auth/link", "/api/app/auth-link"] {
+        let made = data(&ask(path, &sip).await);
+        assert!(made["url"].as_str().unwrap().ends_with(&format!("/app/#token={}", made["token"].as_str().unwrap())));
+        let told = data(&redeem(&bitcall, &made["token"]).await);
+        assert_eq!((&told["kind"], &told["payload"]), (&json!("link"), &Value::Null));
+        let given = json!({ "username": "101", "domain": "pbx.acme.com", "password": "correct horse battery", "HA1Password": null });
+        assert_eq!(told["sip"], given);
+    }
+    let ha1 = "0123456789abcdef0123456789abcdef";
+    let made = data(&ask("/api/auth/link", &json!({ "username": "101", "HA1Password": ha1 })).await);
+    assert_eq!(data(&redeem(&bitcall, &made["token"]).await)["sip"]["HA1Password"], ha1);
+
+    let both = json!({ "username": "101", "password": "x", "HA1Password": ha1 });
+    assert_eq!(faulty_fields(&ask("/api/auth/link", &both).await), ["sip.password"]);
+    assert_eq!(faulty_fields(&ask("/api/auth/link", &json!({ "username": "101" })).await), ["sip.password"]);
+    let said = bitcall.bitcall(&[
+        "link",
+        "create",
+        "acme",
+        "--username",
+        "101",
+        "--password-file",
+        "bitcall.toml",
+        "--ttl",
+        "15m",
+        "--json",
+    ]);
+    assert_eq!(data(&redeem(&bitcall, &said.json()["token"]).await)["sip"]["username"], "101");
+}
+
+#[tokio::test]
+async fn a_disabled_tenant_is_told_apart_and_its_live_calls_are_gone() {
+    let bitcall = Installation::serving().await;
+    let key = bitcall.tenant("acme", "pro").await;
+    let made = handoff(&bitcall, &key, "eA").await;
+    let call = json!({ "callId": "1", "direction": "inbound", "state": "active", "seconds": 1 });
+    let report = json!({ "key": key, "clientId": "a", "sequence": 1, "calls": [call] }).to_string();
+    assert_eq!(bitcall.send("POST", "/api/webphone/live-calls", &[], &report).await.status, 200);
+    let live =
+        async || bitcall.done("GET", "/api/tenant/live-calls?tenantId=acme", Value::Null).await["liveCalls"].clone();
+    assert_eq!(live().await, 1);
+    let bearer = format!("Bearer {MASTER_SECRET}");
+    let operator = [("authorization", bearer.as_str())];
+    assert_eq!(bitcall.send("POST", "/api/admin/tenants/acme/disable", &operator, "").await.status, 200);
+    assert_eq!(live().await, 0);
+    assert_eq!(refusal(&redeem(&bitcall, &made["token"]).await), (403, "APP_TENANT_DISABLED".into()));
+    let answer = bitcall.send("POST", "/api/webphone/live-calls", &[], &report).await;
+    assert_eq!(refusal(&answer), (403, "WEBPHONE_TENANT_DISABLED".into()));
+    assert_eq!(bitcall.send("DELETE", "/api/admin/tenants/acme", &operator, "").await.status, 200);
+    assert_eq!(refusal(&redeem(&bitcall, &made["token"]).await), (410, "TOKEN_INVALID".into()));
 }

@@ -25,6 +25,7 @@ use crate::store;
 mod catalogue;
 mod removal;
 mod repeated;
+mod tokens;
 
 struct House {
     directory: tempfile::TempDir,

@@ -10,7 +10,7 @@ use crate::tenancy::runtime::RuntimeRefusal;
 use crate::tenancy::settings::{Change, SettingsChange};
 
 /// Every key and value of every table in the store's file, one after the other.
-async fn whole_store(house: House) -> Vec<u8> {
+pub(super) async fn whole_store(house: House) -> Vec<u8> {
     let House { directory, platform } = house;
     drop(platform);
     let path = directory.path().join("bitcall.redb");
@@ -42,7 +42,7 @@ async fn whole_store(house: House) -> Vec<u8> {
     all
 }
 
-fn holds(all: &[u8], text: &str) -> bool {
+pub(super) fn holds(all: &[u8], text: &str) -> bool {
     all.windows(text.len()).any(|window| window == text.as_bytes())
 }
 

@@ -20,7 +20,7 @@ async fn a_page_hands_what_it_encrypted_to_the_app_once() {
     let bitcall = Installation::serving().await;
     let key = bitcall.tenant("acme", "pro").await;
     let made = handoff(&bitcall, &key, "Y2lwaGVydGV4dA").await;
-    let url = format!("https://phone.example.com/app/#token={}", made["token"].as_str().unwrap());
+    let url = format!("https://phone.example.com/app/?tenant=acme#token={}", made["token"].as_str().unwrap());
     assert_eq!(made["url"], url, "the page adds its key to the fragment");
     assert!(made["expiresAt"].as_str().unwrap().ends_with('Z'));
 
@@ -154,7 +154,12 @@ async fn a_link_signs_in_with_what_the_back_end_gave_where_the_operator_allows_l
     assert_eq!(bitcall.send("PATCH", "/api/admin/tenants/acme", &[("authorization", &bearer)], &on).await.status, 200);
     for path in ["/api/auth/link", "/api/app/auth-link"] {
         let made = data(&ask(path, &sip).await);
-        assert!(made["url"].as_str().unwrap().ends_with(&format!("/app/#token={}", made["token"].as_str().unwrap())));
+        assert!(
+            made["url"]
+                .as_str()
+                .unwrap()
+                .ends_with(&format!("/app/?tenant=acme#token={}", made["token"].as_str().unwrap()))
+        );
         let told = data(&redeem(&bitcall, &made["token"]).await);
         assert_eq!((&told["kind"], &told["payload"]), (&json!("link"), &Value::Null));
         let given = json!({ "username": "101", "domain": "pbx.acme.com", "password": "correct horse battery", "HA1Password": null });
@@ -202,4 +207,22 @@ async fn a_disabled_tenant_is_told_apart_and_its_live_calls_are_gone() {
     assert_eq!(refusal(&answer), (403, "WEBPHONE_TENANT_DISABLED".into()));
     assert_eq!(bitcall.send("DELETE", "/api/admin/tenants/acme", &operator, "").await.status, 200);
     assert_eq!(refusal(&redeem(&bitcall, &made["token"]).await), (410, "TOKEN_INVALID".into()));
+}
+
+#[tokio::test]
+async fn a_token_opens_its_own_tenants_app_and_no_others() {
+    let bitcall = Installation::serving().await;
+    let key = bitcall.tenant("acme", "pro").await;
+    bitcall.tenant("other", "pro").await;
+    for id in ["acme", "other"] {
+        bitcall.done("POST", "/api/tenant/subdomains", json!({ "tenantId": id, "subdomain": id })).await;
+    }
+    let made = handoff(&bitcall, &key, "eA").await;
+    assert!(made["url"].as_str().unwrap().starts_with("https://acme.bitcall.example/app/#token="), "{made}");
+    let at = async |host: &str| {
+        let body = json!({ "token": made["token"] }).to_string();
+        bitcall.send("POST", "/api/auth/redeem", &[("host", host)], &body).await
+    };
+    assert_eq!(refusal(&at("other.bitcall.example").await), (410, "TOKEN_INVALID".into()));
+    assert_eq!(data(&at("acme.bitcall.example").await)["tenantId"], "acme");
 }

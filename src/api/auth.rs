@@ -84,19 +84,20 @@ async fn link_for_panel(call: Call, (id, wanted): (TenantId, Wanted)) -> Result<
 
 async fn make_link(call: &Call, id: &TenantId, wanted: &Wanted) -> Result<Done<LinkView>, ApiError> {
     let platform = &call.state.platform;
-    let view = |issued: &Issued| LinkView::of(issued, platform);
+    let tenant = platform.tenant(id)?;
+    let view = |issued: &Issued| LinkView::of(issued, &tenant, platform);
     Ok(done(platform.create_link(&call.act, id, &wanted.sip, wanted.life, view).await?))
 }
 
 async fn handoff(call: Call, (key, payload): (LiveKey, String)) -> Result<Done<HandoffView>, ApiError> {
     let platform = &call.state.platform;
-    let view = |issued: &Issued| HandoffView::of(issued, platform);
+    let view = |issued: &Issued| HandoffView::of(issued, &key.live, platform);
     Ok(done(platform.create_handoff(&call.act, &key.live.tenant.id, payload, view).await?))
 }
 
 async fn redeem(call: Call, token: Token) -> Result<Done<RedeemedView>, ApiError> {
     let platform = &call.state.platform;
-    let redeemed = platform.redeem(&call.act, &token).await?;
+    let redeemed = platform.redeem(&call.act, &token, &call.authority).await?;
     Ok(done(RedeemedView::of(redeemed, platform, call.act.at)))
 }
 

@@ -41,11 +41,6 @@ impl Defaults {
         self.at("/webphone/").into()
     }
 
-    /// The standalone app.
-    pub fn app_url(&self) -> String {
-        self.at("/app/").into()
-    }
-
     /// The page of the standalone app: of the tenant that `host` leads to, else of the one that the query names.
     pub fn app_url_of(&self, tenant: &TenantId, host: Option<&str>) -> String {
         let mut url = self.at("/app/");

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Moment;
-use crate::tenancy::{Carried, Issued, Platform, Redeemed, SipCredentials, Timestamp};
+use crate::tenancy::{Carried, Issued, Live, Platform, Redeemed, SipCredentials, Timestamp};
 
 /// `POST /api/auth/link`
 #[derive(Serialize, JsonSchema)]
@@ -18,9 +18,9 @@ pub struct LinkView {
 }
 
 impl LinkView {
-    pub fn of(issued: &Issued, platform: &Platform) -> Self {
+    pub fn of(issued: &Issued, tenant: &Live, platform: &Platform) -> Self {
         Self {
-            url: app_url(issued, platform),
+            url: app_url(issued, tenant, platform),
             token: issued.token.as_str().to_owned(),
             expires_at: Moment(issued.expires_at),
         }
@@ -38,17 +38,20 @@ pub struct HandoffView {
 }
 
 impl HandoffView {
-    pub fn of(issued: &Issued, platform: &Platform) -> Self {
+    pub fn of(issued: &Issued, tenant: &Live, platform: &Platform) -> Self {
         Self {
             token: issued.token.as_str().to_owned(),
             expires_at: Moment(issued.expires_at),
-            url: app_url(issued, platform),
+            url: app_url(issued, tenant, platform),
         }
     }
 }
 
-fn app_url(issued: &Issued, platform: &Platform) -> String {
-    format!("{}#token={}", platform.defaults().app_url(), issued.token.as_str())
+/// By the tenant's best name: its own domain, else its subdomain, else the server's.
+fn app_url(issued: &Issued, tenant: &Live, platform: &Platform) -> String {
+    let hosts = platform.hosts(tenant);
+    let app = platform.defaults().app_url_of(&tenant.tenant.id, hosts.last().map(String::as_str));
+    format!("{app}#token={}", issued.token.as_str())
 }
 
 /// `POST /api/auth/redeem`

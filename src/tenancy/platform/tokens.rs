@@ -81,13 +81,14 @@ impl Platform {
     }
 
     /// Of any number of attempts with one token, exactly one succeeds, at once or over restarts.
-    pub async fn redeem(&self, act: &Act, token: &Token) -> Result<Redeemed, Refusal> {
+    /// `authority` is the address of the app that has it: another tenant's app gets nothing.
+    pub async fn redeem(&self, act: &Act, token: &Token, authority: &str) -> Result<Redeemed, Refusal> {
         let hash = self.0.pepper.hash(token.as_str());
         let id = self.waiting().tenant_of(&hash, act.at).ok_or(Refusal::TokenInvalid)?;
-        let live = self.tenant(&id).map_err(|_| Refusal::TokenInvalid)?;
-        if !live.tenant.enabled {
-            return Err(Refusal::TenantDisabled);
-        }
+        let app = self.app(authority, Some(id.as_str())).map_err(|refusal| match refusal {
+            Refusal::TenantDisabled => refusal,
+            _ => Refusal::TokenInvalid,
+        })?;
         let key = records::token_key(&id, &hash);
         let record = self.0.store.get(&key).await.map_err(Refusal::Unavailable)?.ok_or(Refusal::TokenInvalid)?;
         let stored: StoredToken = decode(&key, &record.bytes).map_err(Refusal::Unavailable)?;
@@ -102,7 +103,7 @@ impl Platform {
         let batch = Batch::new().require_revision(&key, record.revision).remove(&key);
         let forget = move |platform: &Self, _| platform.waiting().remove(&hash);
         match self.commit_maybe_told(act, deed, batch, forget).await {
-            Ok(()) => Ok(Redeemed { live, carried }),
+            Ok(()) => Ok(Redeemed { live: app.live, carried }),
             // Somebody was faster.
             Err(store::Error::Conflict(_)) => Err(Refusal::TokenInvalid),
             Err(error) => Err(Refusal::Unavailable(error)),

@@ -43,9 +43,7 @@ fn a_socket_that_is_absent_abandoned_or_forbidden_is_told_apart_with_its_remedy(
 
 /// The command as a user who owns nothing; root may open everything.
 fn as_somebody_else() -> Command {
-    if !rustix::process::geteuid().is_root() {
-        panic!("this test has to run as root, to be able to be somebody else");
-    }
+    assert!(rustix::process::geteuid().is_root(), "this test has to run as root, to be able to be somebody else");
     let command = bitcall();
     let mut other = Command::new("setpriv");
     other.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]).arg(command.get_program());

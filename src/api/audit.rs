@@ -26,6 +26,7 @@ pub fn endpoints() -> Vec<Endpoint> {
 }
 
 /// `since` is part of the time that is looked at, `until` is not.
+#[allow(clippy::unnecessary_wraps)] // the shape of all forms
 fn search(form: &mut Form) -> Option<AuditSearch> {
     let limit = form.optional("limit", count(1..=MAX_PAGE)).unwrap_or(DEFAULT_PAGE);
     Some(AuditSearch {

@@ -51,7 +51,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-#[allow(clippy::option_option)] // nothing can be wrong with a form whose only field may be absent
+#[allow(clippy::option_option, clippy::unnecessary_wraps)] // nothing can be wrong with a form whose only field may be absent
 fn label(form: &mut Form) -> Option<Option<String>> {
     Some(form.optional("label", line(MAX_LABEL)))
 }

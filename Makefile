@@ -2,13 +2,14 @@
 
 SHELL := /bin/bash
 CARGO ?= cargo
+CARGO_DENY := 0.20.2
 ARCH := $(shell uname -m)
 STATIC_TARGET := $(ARCH)-unknown-linux-gnu
 # Static, so that it runs anywhere. The kernel's randomness is good enough: without the second
 # setting the TLS library spends 70 ms of every start on measuring timing noise besides.
 RELEASE_ENV := RUSTFLAGS="-C target-feature=+crt-static" AWS_LC_SYS_NO_JITTER_ENTROPY=1
 
-.PHONY: help demo build test lint release bench fuzz build-tools wasm-target test-tools bench-tools
+.PHONY: help demo build test lint deny release bench fuzz build-tools wasm-target test-tools bench-tools
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -25,6 +26,12 @@ test: build-tools wasm-target test-tools lint ## Everything: lints, unit tests, 
 lint: ## Formatting and lints
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+# Not part of `lint`: there is no packaged cargo-deny that reads what this cargo says, and building it takes minutes.
+deny: ## Licences, sources and known faults of the dependencies (builds cargo-deny at its first run)
+	@target/tools/bin/cargo-deny --version 2>/dev/null | grep -q '$(CARGO_DENY)$$' \
+		|| $(CARGO) install --locked --quiet --root target/tools cargo-deny@$(CARGO_DENY)
+	target/tools/bin/cargo-deny --locked check
 
 release: build-tools wasm-target ## One static binary: target/release/bitcall
 	$(RELEASE_ENV) $(CARGO) build --locked --release --target $(STATIC_TARGET)

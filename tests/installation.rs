@@ -143,7 +143,8 @@ impl Installation {
         Said { exit: status.code().expect("it ends by itself"), out, err }
     }
 
-    fn command(&self) -> std::process::Command {
+    /// The command, with nothing said yet.
+    pub fn command(&self) -> std::process::Command {
         let mut command = appliance::bitcall();
         command
             .current_dir(self.directory.path())

@@ -24,6 +24,7 @@ mod digits;
 mod early_media;
 mod echo;
 mod edge;
+mod full_disk;
 mod hold;
 mod installation;
 mod level_bars;

@@ -222,6 +222,9 @@ pub fn start_logging(log: &Log) -> Result<(), Failure> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // It would say so on standard error, which is what cannot be written, and panic: a full disk
+        // under the log must not take the requests with it.
+        .log_internal_errors(false)
         .with_ansi(colours(&std::io::stderr()));
     let started = match log.format {
         LogFormat::Human => builder.compact().try_init(),

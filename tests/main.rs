@@ -29,6 +29,7 @@ mod hold;
 mod installation;
 mod level_bars;
 mod live_calls;
+mod live_calls_of_phones;
 mod loader_api;
 mod matrix;
 mod microphone_comes_back;

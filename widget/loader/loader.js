@@ -162,6 +162,7 @@
         sessionRestore: oneOf(behavior.sessionRestore, 'auto', 'off'),
         themeStart: oneOf(behavior.theme && behavior.theme.start, 'light', 'dark', 'system'),
       },
+      key: config.key.trim(),
       embedOrigin: text(config.embedOrigin) || location.origin,
       debug: Boolean(config.debug),
     };

@@ -87,6 +87,8 @@ pub struct Init {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Host {
+    /// The tenant's API key, for what the phone reports to the server.
+    pub key: String,
     pub sip: HostSip,
     pub behavior: HostHints,
     /// Defaults to the host page's origin.

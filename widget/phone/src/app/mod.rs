@@ -2,6 +2,7 @@
 
 mod calls;
 mod keyboard;
+mod live;
 mod session;
 
 use std::cell::{Cell, RefCell};
@@ -40,6 +41,7 @@ pub struct App {
     /// Calls that nobody took since the person last touched the phone.
     missed: Cell<u32>,
     announced: RefCell<Announced>,
+    told: live::Told,
     /// Calls that this page ended itself: their end needs no card.
     ended_here: RefCell<HashSet<CallId>>,
     card_timer: RefCell<Option<Timer>>,
@@ -69,6 +71,7 @@ impl App {
             waiting_timer: RefCell::default(),
             missed: Cell::new(0),
             announced: RefCell::default(),
+            told: live::Told::default(),
             ended_here: RefCell::default(),
             card_timer: RefCell::default(),
             clock: RefCell::default(),
@@ -83,6 +86,7 @@ impl App {
         app.watch_clock();
         app.listeners.borrow_mut().extend(keyboard::listen(&app));
         app.report_state();
+        app.watch_calls();
         app.watch_number();
         let host = {
             let app = Rc::clone(&app);
@@ -181,6 +185,7 @@ impl App {
 
     /// The host page takes the phone down.
     fn destroy(self: &Rc<Self>) {
+        self.send_calls(Vec::new());
         self.give_up_waiting_call("The phone was taken down.");
         let link = self.link.borrow_mut().take();
         if let Some(link) = link {
@@ -311,6 +316,7 @@ impl App {
             let busy = app.ui.snapshot.with_untracked(|snapshot| !snapshot.calls.is_empty());
             if busy || idle_ticks.is_multiple_of(20) {
                 app.ui.now.set(page::now());
+                app.tell_calls();
             }
         });
         *self.clock.borrow_mut() = Some(timer);

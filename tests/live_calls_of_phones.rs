@@ -77,7 +77,7 @@ async fn a_call_is_live_while_it_lasts_and_no_longer_when_its_browser_is_killed(
     anna.dial(&bitcall.ready.echo).await;
     counts(&bitcall, 1, "active").await;
     drop(browser);
-    within(Duration::from_secs(60), "the killed window's call to go", async || {
+    within(Duration::from_mins(1), "the killed window's call to go", async || {
         let seen = live(&bitcall).await;
         if seen["liveCalls"] == 0 { Ok(()) } else { Err(seen.to_string()) }
     })

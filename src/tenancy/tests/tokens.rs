@@ -48,7 +48,7 @@ async fn with_links() -> House {
 #[tokio::test]
 async fn a_link_signs_in_until_its_time_is_over_and_then_its_record_is_swept_away() {
     let house = with_links().await;
-    let life = Duration::from_secs(60);
+    let life = Duration::from_mins(1);
     let one = link(&house.platform, at(1_000), life).await.unwrap();
     let two = link(&house.platform, at(1_000), life).await.unwrap();
     assert_eq!(one.expires_at, Timestamp(61_000));
@@ -63,7 +63,7 @@ async fn a_link_signs_in_until_its_time_is_over_and_then_its_record_is_swept_awa
 #[tokio::test]
 async fn the_store_holds_neither_credentials_nor_tokens() {
     let house = with_links().await;
-    let life = Duration::from_secs(60);
+    let life = Duration::from_mins(1);
     let kept = link(&house.platform, act(), life).await.unwrap();
     let used = link(&house.platform, act(), life).await.unwrap();
     house.platform.redeem(&act(), &used.token, HOST).await.unwrap();
@@ -84,7 +84,7 @@ async fn the_store_holds_neither_credentials_nor_tokens() {
 async fn without_the_feature_there_are_no_links() {
     let house = House::new().await;
     house.platform.provision(&act(), NewTenant::named(acme()), key_of).await.unwrap();
-    let made = link(&house.platform, act(), Duration::from_secs(60)).await;
+    let made = link(&house.platform, act(), Duration::from_mins(1)).await;
     assert!(matches!(made, Err(Refusal::FeatureDisabled("authLink"))));
 }
 
@@ -92,7 +92,7 @@ async fn without_the_feature_there_are_no_links() {
 async fn a_disabled_tenants_tokens_open_nothing_and_a_removed_ones_are_gone() {
     let house = with_links().await;
     let platform = &house.platform;
-    let made = link(platform, act(), Duration::from_secs(60)).await.unwrap();
+    let made = link(platform, act(), Duration::from_mins(1)).await.unwrap();
     platform.enable(&act(), &acme(), false).await.unwrap();
     assert!(matches!(platform.redeem(&act(), &made.token, HOST).await, Err(Refusal::TenantDisabled)));
     platform.remove_tenant(&act(), &acme()).await.unwrap();

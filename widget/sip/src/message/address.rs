@@ -63,9 +63,9 @@ impl<'a> NameAddr<'a> {
         syntax::unquote(self.display)
     }
 
-    /// The dialog tag of From and To.
+    /// The dialog tag of From and To. An empty one is none: the grammar has no such tag (RFC 3261 §25.1).
     pub fn tag(&self) -> Option<&'a str> {
-        self.params.get("tag")
+        self.params.get("tag").filter(|tag| !tag.is_empty())
     }
 
     /// A Contact's `expires` in seconds; nonsense counts as 3600 (RFC 3261 §10.2.1.1).

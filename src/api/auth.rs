@@ -1,6 +1,8 @@
 //! One-time tokens that take a person into the standalone app: links made by a
 //! tenant's back end or the panel, hand-offs made by pages, and their redemption.
 
+use std::sync::Arc;
+
 use std::time::Duration;
 
 use axum::http::Method;
@@ -74,7 +76,7 @@ fn token(form: &mut Form) -> Option<Token> {
     form.required("token", text()).map(Token::given)
 }
 
-async fn link(call: Call, (key, wanted): (LiveKey, Wanted)) -> Result<Done<LinkView>, ApiError> {
+async fn link(call: Call, (key, wanted): (Arc<LiveKey>, Wanted)) -> Result<Done<LinkView>, ApiError> {
     make_link(&call, &key.live.tenant.id, &wanted).await
 }
 
@@ -89,7 +91,7 @@ async fn make_link(call: &Call, id: &TenantId, wanted: &Wanted) -> Result<Done<L
     Ok(done(platform.create_link(&call.act, id, &wanted.sip, wanted.life, view).await?))
 }
 
-async fn handoff(call: Call, (key, payload): (LiveKey, String)) -> Result<Done<HandoffView>, ApiError> {
+async fn handoff(call: Call, (key, payload): (Arc<LiveKey>, String)) -> Result<Done<HandoffView>, ApiError> {
     let platform = &call.state.platform;
     let view = |issued: &Issued| HandoffView::of(issued, &key.live, platform);
     Ok(done(platform.create_handoff(&call.act, &key.live.tenant.id, payload, view).await?))

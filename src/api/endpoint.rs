@@ -5,6 +5,8 @@
 //! A request's way through an endpoint: the credential → the body → whether it was
 //! answered before → the form → the handler → the envelope. A caller without the credential costs no reading of its body.
 
+use std::sync::Arc;
+
 use axum::Extension;
 use axum::extract::{FromRequestParts as _, RawPathParams, Request, State as With};
 use axum::http::header::{ETAG, HeaderValue};
@@ -137,7 +139,7 @@ impl Endpoint {
     where
         I: Send + 'static,
         O: Serialize + JsonSchema + 'static,
-        F: AsyncHandler<(LiveKey, I), O>,
+        F: AsyncHandler<(Arc<LiveKey>, I), O>,
     {
         let service = on(filter(&method), move |With(state): With<State>, request: Request| {
             let handler = handler.clone();

@@ -1,5 +1,7 @@
 //! The calls that are up now: reported by phones, read by panel and administrator.
 
+use std::sync::Arc;
+
 use std::time::Duration;
 
 use axum::extract::Request;
@@ -87,7 +89,7 @@ fn asked(form: &mut Form) -> Option<Asked> {
     Some(Asked { active_only, tenant, limit: usize::try_from(limit).unwrap_or(usize::MAX), after })
 }
 
-async fn hear(call: Call, (key, report): (LiveKey, Report)) -> Result<Done<HeardView>, ApiError> {
+async fn hear(call: Call, (key, report): (Arc<LiveKey>, Report)) -> Result<Done<HeardView>, ApiError> {
     let accepted = call.state.platform.hear_of_calls(&call.act, &key.live.tenant.id, report)?;
     Ok(done(HeardView { accepted }))
 }

@@ -5,6 +5,8 @@
 //! The server answers the good case of the runtime configuration from prepared
 //! bytes before the router; here is the whole behaviour, refusals and preflight included.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State as With};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -78,7 +80,7 @@ impl Visitor {
     }
 
     /// The key's tenant, if the visitor may act for it and has not asked too often.
-    pub fn admit(&mut self, state: &State, key: Option<&str>) -> Result<LiveKey, Refused> {
+    pub fn admit(&mut self, state: &State, key: Option<&str>) -> Result<Arc<LiveKey>, Refused> {
         let origin = self.origin.as_deref();
         let found = state.platform.admit(key, origin, self.own_origin.as_deref()).map_err(|refusal| {
             let may_read = refusal.allow_origin(origin).map(str::to_owned);

@@ -1,23 +1,22 @@
 //! One connection, from the accepted stream to its end: handshake, protocol,
 //! time limits, and a polite end when the server is told to stop.
 
-use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_rustls::TlsAcceptor;
 
-use super::body::Answer;
+use super::alarm::Alarms;
+use super::batch::Batch;
 use super::front::{Caller, Front};
 use super::gather::Gathered;
 use super::patience::{Patient, Watched};
@@ -57,10 +56,6 @@ impl Visit {
             Caller::Remote(peer) | Caller::Operations(peer) if self.tls => Via::Https { peer: peer.ip() },
             Caller::Remote(peer) | Caller::Operations(peer) => Via::Http { peer: peer.ip() },
         }
-    }
-
-    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
-        Ok(Front::answer(&self, request).await)
     }
 
     async fn stop_ordered(&self) {
@@ -103,10 +98,10 @@ where
 {
     let service = service_fn({
         let visit = visit.clone();
-        move |request| visit.clone().answer(request)
+        move |request| Front::answer(visit.clone(), request)
     });
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(Alarms::default())
         // Also closes a connection that stays idle between two requests.
         .header_read_timeout(visit.shared.limits.header_timeout)
         .max_buf_size(MAX_HEADER)
@@ -130,26 +125,27 @@ where
 {
     let service = service_fn({
         let visit = visit.clone();
-        move |request| visit.clone().answer(request)
+        move |request| Front::answer(visit.clone(), request)
     });
     // An idle peer is kept as long as it answers pings; one that does not, or that never
     // begins to speak HTTP/2, is not.
     let silence = visit.shared.limits.header_timeout;
     let stream = Gathered::new(Watched::new(stream, silence));
-    let connection = http2::Builder::new(TokioExecutor::new())
+    let batch = Batch::default();
+    let connection = http2::Builder::new(batch.clone())
         .timer(TokioTimer::new())
         .keep_alive_interval(silence / 2)
         .keep_alive_timeout(silence)
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(u32::try_from(MAX_HEADER).unwrap_or(u32::MAX))
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream.clone()), service);
     let mut connection = std::pin::pin!(connection);
     let outcome = tokio::select! {
         biased;
-        outcome = connection.as_mut() => outcome,
+        outcome = poll_fn(|cx| batch.poll(connection.as_mut(), &stream, cx)) => outcome,
         () = visit.stop_ordered() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            poll_fn(|cx| batch.poll(connection.as_mut(), &stream, cx)).await
         }
     };
     note_end(&visit, outcome);

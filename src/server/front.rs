@@ -3,12 +3,15 @@
 //! The runtime configuration, which every page view of every customer's site
 //! asks for, is answered here from prepared bytes, before the router.
 
+use std::convert::Infallible;
 use std::fmt;
+use std::future::{Ready, ready};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::response::IntoResponse as _;
 use bytes::Bytes;
+use futures_util::future::{BoxFuture, Either};
 use hyper::body::Incoming;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, HeaderValue, LOCATION, ORIGIN,
@@ -49,6 +52,10 @@ impl fmt::Display for Caller {
     }
 }
 
+/// An answer, there or on its way.
+pub type Answering =
+    Either<Ready<Result<Response<Answer>, Infallible>>, BoxFuture<'static, Result<Response<Answer>, Infallible>>>;
+
 /// What is behind the door.
 pub struct Front {
     pub api: axum::Router,
@@ -62,20 +69,31 @@ pub struct Front {
 }
 
 impl Front {
-    pub async fn answer(visit: &Arc<Visit>, request: Request<Incoming>) -> Response<Answer> {
-        let front = &visit.shared.front;
+    /// At once where the answer is prepared. All else is on the heap: HTTP/2 moves what a request is answered
+    /// by from hand to hand, and it should be small.
+    pub fn answer(visit: Arc<Visit>, request: Request<Incoming>) -> Answering {
         let id = RequestId::for_request(request.headers());
         let manner = Manner::of(request.headers());
-        let mut response = match visit.caller {
-            Caller::Remote(peer) => front.public(visit, request, peer, &id).await,
-            Caller::Local { .. } => front.routed(visit, request, &id).await,
-            Caller::Operations(_) => operations(visit, &request),
-        };
-        if let Some(body) = manner.retold(&mut response, &id) {
-            *response.body_mut() = body.into();
+        if let Some(prepared) = visit.shared.front.prepared(&visit, &request) {
+            return Either::Left(ready(Ok(told(prepared, manner, id))));
         }
-        response.headers_mut().insert(X_REQUEST_ID, id.0);
-        response
+        Either::Right(Box::pin(async move {
+            let front = &visit.shared.front;
+            let response = match visit.caller {
+                Caller::Remote(peer) => front.public(&visit, request, peer, &id).await,
+                Caller::Local { .. } => front.routed(&visit, request, &id).await,
+                Caller::Operations(_) => operations(&visit, &request),
+            };
+            Ok(told(response, manner, id))
+        }))
+    }
+
+    /// Only success; everything else is the router's business.
+    fn prepared(&self, visit: &Visit, request: &Request<Incoming>) -> Option<Response<Answer>> {
+        match (visit.caller, request.uri().path()) {
+            (Caller::Remote(peer), "/api/webphone/config") => self.runtime_config(visit.tls, request, peer),
+            _ => None,
+        }
     }
 
     async fn public(
@@ -86,11 +104,6 @@ impl Front {
         id: &RequestId,
     ) -> Response<Answer> {
         match request.uri().path() {
-            "/api/webphone/config" => match self.runtime_config(visit.tls, &request, peer) {
-                Some(prepared) => prepared,
-                // Everything but success is the router's business.
-                None => self.routed(visit, request, id).await,
-            },
             "/sip" => websocket::accept(request, &self.edge, peer, visit.clone()),
             "/demo.json" if self.demo.is_some() => self.demo(peer),
             "/webphone" => moved("/webphone/"),
@@ -162,8 +175,7 @@ impl Front {
         let own = origin.filter(|origin| origin.strip_prefix(scheme).is_some_and(|rest| host == Some(rest)));
         let answer = self.platform.runtime_config(Some(key), origin, own).ok()?;
         let peer = if tls { peer.ip() } else { api::behind_proxy(peer.ip(), request.headers()) };
-        let within = self.limits.request(Source::of(peer)).and_then(|_| self.limits.admitted(&answer.key, origin));
-        if let Err(too_many) = within {
+        if let Err(too_many) = self.limits.page(Source::of(peer), &answer.key, origin) {
             let mut refusal = ApiError::from(too_many).into_response().map(Answer::Routed);
             if let Some(origin) = request.headers().get(ORIGIN) {
                 refusal.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
@@ -184,6 +196,18 @@ impl Front {
         }
         Some(response)
     }
+}
+
+/// An answer as its caller wants to be told, with the request's name.
+fn told(mut response: Response<Answer>, manner: Manner, id: RequestId) -> Response<Answer> {
+    if let Some(body) = manner.retold(&mut response, &id) {
+        *response.body_mut() = body.into();
+    }
+    let mut id = id.0;
+    // HTTP/2 keeps headers to refer to them in later answers (RFC 7541 section 7.1.3); this one never comes again.
+    id.set_sensitive(true);
+    response.headers_mut().insert(X_REQUEST_ID, id);
+    response
 }
 
 /// What the server itself refuses, in the form of the API.

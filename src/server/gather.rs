@@ -1,28 +1,65 @@
-//! A stream that gathers what is written until it is flushed.
+//! A stream that gathers what is written until its owner sends it.
 //!
 //! HTTP/2 hands its frames over one by one, headers and data apart, those of many answers after
-//! each other; over TLS each would become a record and a system call of its own. It flushes
-//! whenever it has nothing more to say for the moment, so nothing waits here for long.
+//! each other, and asks for a flush after each answer; over TLS each would become a record and a system call of its own.
+//! So a flush does nothing here: who polls the connection calls [`Gathered::poll_send`] when the
+//! connection has nothing more to say for the moment, and nothing waits for longer than that.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-pub struct Gathered<S> {
+/// One stream in two hands: the protocol's, which reads and writes, and its owner's, who sends.
+pub struct Gathered<S>(Arc<Mutex<Inner<S>>>);
+
+struct Inner<S> {
     stream: S,
     /// Not yet written. Empty, and without memory, while the connection rests.
     waiting: Vec<u8>,
     /// Of what waits, so much was written already.
     written: usize,
+    /// For the protocol to hear of when it reads.
+    failed: Option<io::Error>,
+}
+
+impl<S> Clone for Gathered<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
 }
 
 impl<S: AsyncWrite + Unpin> Gathered<S> {
     pub fn new(stream: S) -> Self {
-        Self { stream, waiting: Vec::new(), written: 0 }
+        Self(Arc::new(Mutex::new(Inner { stream, waiting: Vec::new(), written: 0, failed: None })))
     }
 
+    /// Writes all that waits. To be called again with the connection's waker until it is ready.
+    pub fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut inner = self.inner();
+        if inner.waiting.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(inner.poll_drain(cx))?;
+        Pin::new(&mut inner.stream).poll_flush(cx)
+    }
+
+    /// Lets the protocol's next read fail, because nothing can be sent any more.
+    pub fn fail(&self, error: io::Error) {
+        let mut inner = self.inner();
+        inner.waiting = Vec::new();
+        inner.written = 0;
+        inner.failed = Some(error);
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner<S>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Inner<S> {
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.waiting.len() {
             let count = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.waiting[self.written..]))?;
@@ -37,9 +74,13 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Gathered<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gathered<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, buf)
+        let mut inner = self.inner();
+        match inner.failed.take() {
+            Some(error) => Poll::Ready(Err(error)),
+            None => Pin::new(&mut inner.stream).poll_read(cx, buf),
+        }
     }
 }
 
@@ -53,18 +94,18 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
+        let mut inner = self.inner();
         let count = bufs.iter().map(|buf| buf.len()).sum::<usize>();
-        if this.waiting.len() + count > MOST {
-            ready!(this.poll_drain(cx))?;
+        if inner.waiting.len() + count > MOST {
+            ready!(inner.poll_drain(cx))?;
         }
         if count > MOST {
             // Copying would gain nothing.
-            return Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
+            return Pin::new(&mut inner.stream).poll_write_vectored(cx, bufs);
         }
-        this.waiting.reserve(count);
+        inner.waiting.reserve(count);
         for buf in bufs {
-            this.waiting.extend_from_slice(buf);
+            inner.waiting.extend_from_slice(buf);
         }
         Poll::Ready(Ok(count))
     }
@@ -73,16 +114,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        ready!(this.poll_drain(cx))?;
-        Pin::new(&mut this.stream).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        ready!(this.poll_drain(cx))?;
-        Pin::new(&mut this.stream).poll_shutdown(cx)
+        let mut inner = self.inner();
+        ready!(inner.poll_drain(cx))?;
+        Pin::new(&mut inner.stream).poll_shutdown(cx)
     }
 }
 
@@ -92,6 +131,8 @@ const MOST: usize = 16 << 10;
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use std::future::poll_fn;
 
     use tokio::io::AsyncWriteExt as _;
 
@@ -130,15 +171,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn small_writes_go_out_as_one_when_flushed() {
+    async fn small_writes_go_out_as_one_when_they_are_sent() {
         let mut stream = gathered(usize::MAX);
         for frame in ["headers", "data", "headers"] {
             stream.write_all(frame.as_bytes()).await.unwrap();
+            stream.flush().await.unwrap();
         }
-        assert!(stream.stream.writes.is_empty());
-        stream.flush().await.unwrap();
-        assert_eq!(stream.stream.writes, [b"headersdataheaders"]);
-        assert_eq!(stream.waiting.capacity(), 0, "a connection at rest holds no memory");
+        assert!(stream.inner().stream.writes.is_empty());
+        poll_fn(|cx| stream.poll_send(cx)).await.unwrap();
+        assert_eq!(stream.inner().stream.writes, [b"headersdataheaders"]);
+        assert_eq!(stream.inner().waiting.capacity(), 0, "a connection at rest holds no memory");
     }
 
     #[tokio::test]
@@ -148,10 +190,10 @@ mod tests {
         for (index, size) in [10, MOST - 10, 1, MOST, MOST + 1, 100_000, 3, 0, 16_000, 500].into_iter().enumerate() {
             let bytes = vec![u8::try_from(index).unwrap(); size];
             stream.write_all(&bytes).await.unwrap();
-            assert!(stream.waiting.len() <= MOST);
+            assert!(stream.inner().waiting.len() <= MOST);
             all.extend(bytes);
         }
         stream.shutdown().await.unwrap();
-        assert!(stream.stream.writes.concat() == all);
+        assert!(stream.inner().stream.writes.concat() == all);
     }
 }

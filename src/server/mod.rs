@@ -4,7 +4,9 @@
 //! [`front`] (which part of the house it is for) → the prepared runtime
 //! configuration, an asset, the SIP edge, or the API's router.
 
+mod alarm;
 mod assets;
+mod batch;
 mod body;
 mod connection;
 mod directory;

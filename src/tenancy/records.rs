@@ -8,6 +8,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::audit::{AuditEntry, AuditId};
 use super::claim::Claim;
@@ -165,18 +166,21 @@ pub fn encode<T: Layout>(value: &T) -> Result<Vec<u8>, store::Error> {
 
 pub fn decode<T: Layout>(key: &str, bytes: &[u8]) -> Result<T, store::Error> {
     let unreadable = |why: String| store::Error::Unreadable(format!("record {key}: {why}"));
-    let found: Versioned<Value> = serde_json::from_slice(bytes).map_err(|error| unreadable(error.to_string()))?;
-    let fields = match found.version {
-        version if version > T::VERSION => {
-            return Err(unreadable(format!(
-                "it has layout {version}, this version knows up to {}; use the newer bitcall that wrote it",
-                T::VERSION
-            )));
-        }
-        version if version < T::VERSION => T::upgrade(version, found.fields),
-        _ => found.fields,
-    };
-    serde_json::from_value(fields).map_err(|error| unreadable(error.to_string()))
+    let told = |error: serde_json::Error| unreadable(error.to_string());
+    let found: Versioned<&RawValue> = serde_json::from_slice(bytes).map_err(told)?;
+    let (version, fields) = (found.version, found.fields.get());
+    if version > T::VERSION {
+        return Err(unreadable(format!(
+            "it has layout {version}, this version knows up to {}; use the newer bitcall that wrote it",
+            T::VERSION
+        )));
+    }
+    if version < T::VERSION {
+        let fields = serde_json::from_str(fields).map_err(told)?;
+        return serde_json::from_value(T::upgrade(version, fields)).map_err(told);
+    }
+    // Straight into what it is: a start reads every record.
+    serde_json::from_str(fields).map_err(told)
 }
 
 #[derive(Serialize, Deserialize)]

@@ -1,10 +1,12 @@
 //! The hot path: what the loader asks for on every page view. One hash, one
 //! look-up, one comparison per allowed origin; the body is prepared already.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::platform::Platform;
-use super::snapshot::LiveKey;
+use super::snapshot::{LiveKey, Snapshot};
 use super::timestamp::Timestamp;
 
 /// The runtime configuration of one tenant, for one caller.
@@ -14,7 +16,7 @@ pub struct RuntimeAnswer<'a> {
     pub body: Bytes,
     /// For `Access-Control-Allow-Origin`; none for callers without an origin.
     pub allow_origin: Option<&'a str>,
-    pub key: LiveKey,
+    pub key: Arc<LiveKey>,
 }
 
 /// Why a phone gets no configuration.
@@ -51,18 +53,8 @@ impl Platform {
         key: Option<&str>,
         origin: Option<&str>,
         own_origin: Option<&str>,
-    ) -> Result<LiveKey, RuntimeRefusal> {
-        let key = key.filter(|key| !key.is_empty()).ok_or(RuntimeRefusal::MissingKey)?;
-        let found = self.key(key).ok_or(RuntimeRefusal::InvalidKey)?;
-        let tenant = &found.live.tenant;
-        if !origin.is_none_or(|origin| own_origin == Some(origin) || tenant.allows(origin)) {
-            return Err(RuntimeRefusal::OriginForbidden);
-        }
-        if !tenant.enabled {
-            return Err(RuntimeRefusal::TenantDisabled);
-        }
-        found.last_used.note(Timestamp::now());
-        Ok(found)
+    ) -> Result<Arc<LiveKey>, RuntimeRefusal> {
+        self.admit_in(&self.snapshot(), key, origin, own_origin, Timestamp::now()).cloned()
     }
 
     /// The runtime configuration for the holder of `key`; see [`Self::admit`].
@@ -72,9 +64,31 @@ impl Platform {
         origin: Option<&'a str>,
         own_origin: Option<&str>,
     ) -> Result<RuntimeAnswer<'a>, RuntimeRefusal> {
-        let found = self.admit(key, origin, own_origin)?;
-        let body = self.prepared(&found.live).runtime(&found.live.tenant.id, Timestamp::now());
-        Ok(RuntimeAnswer { body, allow_origin: origin, key: found })
+        let (snapshot, now) = (self.snapshot(), Timestamp::now());
+        let found = self.admit_in(&snapshot, key, origin, own_origin, now)?;
+        let body = snapshot.runtime(&found.live, now);
+        Ok(RuntimeAnswer { body, allow_origin: origin, key: Arc::clone(found) })
+    }
+
+    fn admit_in<'s>(
+        &self,
+        snapshot: &'s Snapshot,
+        key: Option<&str>,
+        origin: Option<&str>,
+        own_origin: Option<&str>,
+        now: Timestamp,
+    ) -> Result<&'s Arc<LiveKey>, RuntimeRefusal> {
+        let key = key.filter(|key| !key.is_empty()).ok_or(RuntimeRefusal::MissingKey)?;
+        let found = self.key_in(snapshot, key, now).ok_or(RuntimeRefusal::InvalidKey)?;
+        let tenant = &found.live.tenant;
+        if !origin.is_none_or(|origin| own_origin == Some(origin) || tenant.allows(origin)) {
+            return Err(RuntimeRefusal::OriginForbidden);
+        }
+        if !tenant.enabled {
+            return Err(RuntimeRefusal::TenantDisabled);
+        }
+        found.uses.note(now);
+        Ok(found)
     }
 
     /// Whether the key's tenant allows pages of `origin`; without a key, whether any tenant does.

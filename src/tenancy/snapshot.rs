@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
@@ -35,6 +35,8 @@ pub struct Live {
     pub edge_domain: String,
     /// The name for people in lower case, where it is not that already: searches read all of them.
     lower_name: Option<Box<str>>,
+    /// What the limit of requests for one tenant remembers of it.
+    pub metered: AtomicU64,
     /// Worked out when it is first asked for: most of many tenants are asleep, and a
     /// start or a change of a plan need not wake them.
     prepared: ArcSwapOption<Prepared>,
@@ -45,7 +47,8 @@ impl Live {
         let edge_domain = defaults.edge_domain_of(&tenant.id);
         let name = tenant.settings.display_name.as_deref().unwrap_or_default();
         let lower_name = Some(name.to_lowercase()).filter(|lower| lower != name).map(String::into_boxed_str);
-        Self { tenant, revision, edge_domain, lower_name, prepared: ArcSwapOption::empty() }
+        let (metered, prepared) = (AtomicU64::default(), ArcSwapOption::empty());
+        Self { tenant, revision, edge_domain, lower_name, metered, prepared }
     }
 
     /// The name for people; the id where there is none.
@@ -106,11 +109,11 @@ fn runtime_bytes(effective: &Effective, tenant: &TenantId, defaults: &Defaults, 
 }
 
 /// One API key, found by its hash.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct LiveKey {
     pub id: KeyId,
     pub live: Arc<Live>,
-    pub last_used: LastUsed,
+    pub uses: Arc<KeyUses>,
     /// From then on it opens nothing, also while it is still in the store.
     pub retires_at: Option<Timestamp>,
 }
@@ -123,24 +126,29 @@ impl PartialEq for LiveKey {
 
 impl Eq for LiveKey {}
 
-/// When a key was last used, to the hour; shared between all who note and read it.
-#[derive(Clone, Debug, Default)]
-pub struct LastUsed(Arc<AtomicI64>);
+/// What is noted with every use of a key; the same for all that a key becomes as its tenant changes.
+#[derive(Debug, Default)]
+pub struct KeyUses {
+    /// To the hour; 0 for never.
+    last: AtomicI64,
+    /// What the limit of requests with one key remembers of it.
+    pub metered: AtomicU64,
+}
 
-impl LastUsed {
-    pub fn at(moment: Timestamp) -> Self {
-        Self(Arc::new(AtomicI64::new(moment.0)))
+impl KeyUses {
+    pub fn last_at(moment: Timestamp) -> Self {
+        Self { last: AtomicI64::new(moment.0), metered: AtomicU64::default() }
     }
 
     /// True when this is the first use in its hour, and so news to the store.
     pub fn note(&self, now: Timestamp) -> bool {
         let hour = now.0 - now.0.rem_euclid(HOUR);
         // Read first: a shared cache line that nobody writes costs its readers nothing.
-        self.0.load(Ordering::Relaxed) < hour && self.0.fetch_max(hour, Ordering::Relaxed) < hour
+        self.last.load(Ordering::Relaxed) < hour && self.last.fetch_max(hour, Ordering::Relaxed) < hour
     }
 
-    pub fn get(&self) -> Option<Timestamp> {
-        match self.0.load(Ordering::Relaxed) {
+    pub fn last(&self) -> Option<Timestamp> {
+        match self.last.load(Ordering::Relaxed) {
             0 => None,
             moment => Some(Timestamp(moment)),
         }
@@ -153,10 +161,10 @@ pub struct Snapshot {
     generation: u64,
     plans: HashMap<String, Arc<Plan>>,
     tenants: BTreeMap<TenantId, Arc<Live>>,
-    keys: HashMap<KeyHash, LiveKey>,
+    keys: HashMap<KeyHash, Arc<LiveKey>>,
     /// The tenants that have keys to be dropped, and when; the soonest first.
     retirements: BTreeSet<(Timestamp, TenantId)>,
-    last_used: HashMap<KeyId, LastUsed>,
+    key_uses: HashMap<KeyId, Arc<KeyUses>>,
     domains: HashMap<String, TenantId>,
     names: NameIndex,
     extensions: HashMap<TenantId, BTreeMap<Username, Arc<Extension>>>,
@@ -171,7 +179,7 @@ impl Snapshot {
             tenants: BTreeMap::new(),
             keys: HashMap::new(),
             retirements: BTreeSet::new(),
-            last_used: HashMap::new(),
+            key_uses: HashMap::new(),
             domains: HashMap::new(),
             names: NameIndex::default(),
             extensions: HashMap::new(),
@@ -213,7 +221,16 @@ impl Snapshot {
         self.tenants.range::<str, _>((from, Bound::Unbounded)).map(|(_, live)| live)
     }
 
-    pub fn key(&self, hash: &KeyHash) -> Option<&LiveKey> {
+    /// A tenant's runtime configuration in its envelope.
+    pub fn runtime(&self, live: &Live, now: Timestamp) -> Bytes {
+        let id = &live.tenant.id;
+        match &*live.prepared.load() {
+            Some(prepared) if prepared.generation == self.generation => prepared.runtime(id, now),
+            _ => self.prepared(live).runtime(id, now),
+        }
+    }
+
+    pub fn key(&self, hash: &KeyHash) -> Option<&Arc<LiveKey>> {
         self.keys.get(hash)
     }
 
@@ -256,7 +273,7 @@ impl Snapshot {
     }
 
     pub fn last_used(&self, id: &KeyId) -> Option<Timestamp> {
-        self.last_used.get(id).and_then(LastUsed::get)
+        self.key_uses.get(id).and_then(|uses| uses.last())
     }
 
     pub fn put_plan(&mut self, plan: Plan) {
@@ -275,7 +292,7 @@ impl Snapshot {
     }
 
     pub fn put_last_used(&mut self, id: KeyId, moment: Timestamp) {
-        self.last_used.insert(id, LastUsed::at(moment));
+        self.key_uses.insert(id, Arc::new(KeyUses::last_at(moment)));
     }
 
     pub fn put_extension(&mut self, tenant: &TenantId, extension: Arc<Extension>) {
@@ -297,6 +314,7 @@ impl Snapshot {
                 return live;
             }
             let current = Arc::clone(current);
+            live.metered.store(current.metered.load(Ordering::Relaxed), Ordering::Relaxed);
             self.forget_keys(&current.tenant);
             self.names.forget(&current.tenant);
         }
@@ -304,12 +322,12 @@ impl Snapshot {
         let is_later = |holder: &TenantId| self.tenants.get(holder).is_some_and(|held| held.revision > live.revision);
         self.names.keep(&live.tenant, is_later);
         for key in &live.tenant.api_keys {
-            let last_used = self.last_used.entry(key.id.clone()).or_default().clone();
+            let uses = Arc::clone(self.key_uses.entry(key.id.clone()).or_default());
             let (id, live) = (key.id.clone(), Arc::clone(&live));
             if let Some(moment) = key.retires_at {
                 self.retirements.insert((moment, live.tenant.id.clone()));
             }
-            self.keys.insert(key.hash, LiveKey { id, live, last_used, retires_at: key.retires_at });
+            self.keys.insert(key.hash, Arc::new(LiveKey { id, live, uses, retires_at: key.retires_at }));
         }
         let id = live.tenant.id.clone();
         self.domains.insert(live.edge_domain.clone(), id.clone());
@@ -322,7 +340,7 @@ impl Snapshot {
         let Some(live) = self.tenants.remove(id) else { return };
         self.forget_keys(&live.tenant);
         for key in live.tenant.api_keys.iter().map(|key| &key.id).chain(&live.tenant.revoked_keys) {
-            self.last_used.remove(key);
+            self.key_uses.remove(key);
         }
         self.domains.remove(&live.edge_domain);
         self.names.remove(&live.tenant);
@@ -377,8 +395,7 @@ impl Snapshot {
     /// All uses of keys that are still there.
     pub fn key_uses(&self) -> Vec<(TenantId, KeyId, Timestamp)> {
         let keys = self.tenants.values().flat_map(|live| live.tenant.api_keys.iter().map(|key| (&live.tenant.id, key)));
-        keys.filter_map(|(tenant, key)| Some((tenant.clone(), key.id.clone(), self.last_used.get(&key.id)?.get()?)))
-            .collect()
+        keys.filter_map(|(tenant, key)| Some((tenant.clone(), key.id.clone(), self.last_used(&key.id)?))).collect()
     }
 }
 

@@ -7,15 +7,22 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// A limit and its subjects.
-pub struct Meter {
+/// So many requests a minute for each subject.
+#[derive(Clone, Copy, Debug)]
+pub struct Rate {
     /// What it counts by, as callers are told.
     pub policy: &'static str,
     /// Requests a minute; 0 for any number.
     pub quota: u32,
+}
+
+/// A limit for strangers: it remembers its subjects itself.
+pub struct Meter {
+    rate: Rate,
     /// Subjects are known by their keyed hash: small, and nobody can choose two that collide.
     hasher: RandomState,
     shards: [Mutex<Shard>; SHARDS],
@@ -48,12 +55,44 @@ pub struct TooMany {
     pub wait: Duration,
 }
 
-impl Meter {
-    pub fn new(policy: &'static str, quota: u32) -> Self {
-        Self { policy, quota, hasher: RandomState::new(), shards: Default::default() }
+impl Rate {
+    /// Counts a request of a subject that is known anyway, in the number that is kept with it. `now` is since the
+    /// start, the same for all calls. Nothing where there is no limit.
+    pub fn count(self, kept: &AtomicU64, now: Duration) -> Result<Option<Mark>, TooMany> {
+        let mut whole_at = kept.load(Ordering::Relaxed);
+        loop {
+            let Some((next, mark)) = self.weigh(whole_at, now)? else { return Ok(None) };
+            match kept.compare_exchange_weak(whole_at, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Ok(Some(mark)),
+                Err(meanwhile) => whole_at = meanwhile,
+            }
+        }
     }
 
-    /// Counts a request. `now` is since the start, the same for all calls. Nothing where there is no limit.
+    /// One request more of a subject whose minute is whole again at `whole_at`, in nanoseconds since the start:
+    /// when it will be whole then.
+    fn weigh(self, whole_at: u64, now: Duration) -> Result<Option<(u64, Mark)>, TooMany> {
+        let Self { policy, quota } = self;
+        let Some(each) = MINUTE.checked_div(u64::from(quota)) else {
+            return Ok(None);
+        };
+        let now = nanoseconds(now);
+        let whole_at = whole_at.max(now).saturating_add(each);
+        let used = whole_at - now;
+        if used > MINUTE {
+            return Err(TooMany { policy, quota, wait: Duration::from_nanos(used - MINUTE) });
+        }
+        let remaining = u32::try_from((MINUTE - used) / each).unwrap_or(u32::MAX);
+        Ok(Some((whole_at, Mark { policy, quota, remaining, reset: Duration::from_nanos(used) })))
+    }
+}
+
+impl Meter {
+    pub fn new(policy: &'static str, quota: u32) -> Self {
+        Self { rate: Rate { policy, quota }, hasher: RandomState::new(), shards: Default::default() }
+    }
+
+    /// As [`Rate::count`].
     pub fn count(&self, subject: impl Hash, now: Duration) -> Result<Option<Mark>, TooMany> {
         self.weigh(subject, now, true)
     }
@@ -64,23 +103,18 @@ impl Meter {
     }
 
     fn weigh(&self, subject: impl Hash, now: Duration, counts: bool) -> Result<Option<Mark>, TooMany> {
-        let Some(each) = MINUTE.checked_div(u64::from(self.quota)) else {
+        if self.rate.quota == 0 {
             return Ok(None);
-        };
-        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        }
         let subject = self.hasher.hash_one(subject);
         let shard = &self.shards[usize::try_from(subject).unwrap_or_default() % SHARDS];
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        let whole_at = shard.whole_at.get(&subject).copied().unwrap_or_default().max(now).saturating_add(each);
-        let used = whole_at - now;
-        if used > MINUTE {
-            return Err(TooMany { policy: self.policy, quota: self.quota, wait: Duration::from_nanos(used - MINUTE) });
-        }
+        let whole_at = shard.whole_at.get(&subject).copied().unwrap_or_default();
+        let Some((whole_at, mark)) = self.rate.weigh(whole_at, now)? else { return Ok(None) };
         if counts {
-            shard.put(subject, whole_at, now);
+            shard.put(subject, whole_at, nanoseconds(now));
         }
-        let remaining = u32::try_from((MINUTE - used) / each).unwrap_or(u32::MAX);
-        Ok(Some(Mark { policy: self.policy, quota: self.quota, remaining, reset: Duration::from_nanos(used) }))
+        Ok(Some(mark))
     }
 }
 
@@ -97,6 +131,10 @@ impl Shard {
             self.sweep_at = (self.whole_at.len() * 2).max(SMALL);
         }
     }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Nanoseconds.
@@ -129,6 +167,15 @@ mod tests {
         assert_eq!(meter.count("a", seconds(101)).unwrap().unwrap().remaining, 0);
         assert!(meter.count("a", seconds(101)).is_err());
         assert_eq!(meter.count("a", seconds(161)).unwrap().unwrap().remaining, 59, "whole again");
+    }
+
+    #[test]
+    fn a_number_kept_with_its_subject_counts_as_the_meter_does() {
+        let (rate, kept, meter) = (Rate { policy: "test", quota: 7 }, AtomicU64::default(), Meter::new("test", 7));
+        for second in [0, 0, 1, 1, 1, 2, 3, 3, 3, 3, 3, 20, 20, 20, 100, 100] {
+            assert_eq!(rate.count(&kept, seconds(second)), meter.count("a", seconds(second)), "at {second} s");
+        }
+        assert_eq!(Rate { policy: "test", quota: 0 }.count(&kept, seconds(100)), Ok(None));
     }
 
     #[test]

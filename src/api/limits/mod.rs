@@ -24,7 +24,7 @@ use axum::response::{IntoResponse as _, Response};
 
 pub use meter::{Mark, TooMany};
 
-use meter::Meter;
+use meter::{Meter, Rate};
 
 use super::State;
 use super::access::Via;
@@ -37,8 +37,8 @@ use crate::tenancy::LiveKey;
 pub struct Limits {
     start: Instant,
     address: Meter,
-    key: Meter,
-    tenant: Meter,
+    key: Rate,
+    tenant: Rate,
     origin: Meter,
     wrong_credentials: Meter,
 }
@@ -48,8 +48,8 @@ impl Limits {
         Self {
             start: Instant::now(),
             address: Meter::new("address", settings.requests_per_address),
-            key: Meter::new("key", settings.requests_per_key),
-            tenant: Meter::new("tenant", settings.requests_per_tenant),
+            key: Rate { policy: "key", quota: settings.requests_per_key },
+            tenant: Rate { policy: "tenant", quota: settings.requests_per_tenant },
             origin: Meter::new("origin", settings.requests_per_origin),
             wrong_credentials: Meter::new("wrong-credentials", settings.wrong_credentials_per_address),
         }
@@ -61,8 +61,8 @@ impl Limits {
         Self {
             start: Instant::now(),
             address: meter("address"),
-            key: meter("key"),
-            tenant: meter("tenant"),
+            key: Rate { policy: "key", quota: 0 },
+            tenant: Rate { policy: "tenant", quota: 0 },
             origin: meter("origin"),
             wrong_credentials: meter("wrong-credentials"),
         }
@@ -75,10 +75,20 @@ impl Limits {
 
     /// A request with a good API key.
     pub fn admitted(&self, key: &LiveKey, origin: Option<&str>) -> Result<Marks, TooMany> {
+        self.admitted_at(self.now(), key, origin)
+    }
+
+    /// [`Self::request`] and [`Self::admitted`] in one.
+    pub fn page(&self, source: Source, key: &LiveKey, origin: Option<&str>) -> Result<(), TooMany> {
         let now = self.now();
+        self.address.count(source, now)?;
+        self.admitted_at(now, key, origin).map(|_| ())
+    }
+
+    fn admitted_at(&self, now: Duration, key: &LiveKey, origin: Option<&str>) -> Result<Marks, TooMany> {
         let marks = [
-            self.key.count(&key.id.0, now)?,
-            self.tenant.count(key.live.tenant.id.as_str(), now)?,
+            self.key.count(&key.uses.metered, now)?,
+            self.tenant.count(&key.live.metered, now)?,
             origin.map_or(Ok(None), |origin| self.origin.count(origin, now))?,
         ];
         Ok(Marks(marks))

@@ -1,5 +1,6 @@
 //! API keys: made, replaced, revoked, and when they were last used.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -12,7 +13,7 @@ use crate::tenancy::fault::Refusal;
 use crate::tenancy::id::TenantId;
 use crate::tenancy::key::{ApiKey, ApiKeyMeta, KeyId, StoredKey, is_well_formed};
 use crate::tenancy::records::{self, decode, encode};
-use crate::tenancy::snapshot::{Live, LiveKey};
+use crate::tenancy::snapshot::{Live, LiveKey, Snapshot};
 use crate::tenancy::tenant::Tenant;
 use crate::tenancy::timestamp::Timestamp;
 
@@ -21,14 +22,23 @@ impl Platform {
         self.snapshot().key_metas(&live.tenant, Timestamp::now())
     }
 
-    /// The live tenant that an API key belongs to.
-    pub fn key(&self, key: &str) -> Option<LiveKey> {
+    /// An API key that opens something now, with its live tenant.
+    pub fn key(&self, key: &str) -> Option<Arc<LiveKey>> {
+        self.key_in(&self.snapshot(), key, Timestamp::now()).cloned()
+    }
+
+    /// [`Self::key`] for who has the model in hand.
+    pub(in crate::tenancy) fn key_in<'s>(
+        &self,
+        snapshot: &'s Snapshot,
+        key: &str,
+        now: Timestamp,
+    ) -> Option<&'s Arc<LiveKey>> {
         if !is_well_formed(key) {
             return None;
         }
-        let hash = self.0.pepper.hash(key);
-        let found = self.snapshot().key(&hash).cloned();
-        found.filter(|key| key.retires_at.is_none_or(|moment| Timestamp::now() < moment))
+        let found = snapshot.key(&self.0.pepper.hash(key))?;
+        found.retires_at.is_none_or(|moment| now < moment).then_some(found)
     }
 
     /// Makes a further API key, shown to `answer` and never again.

@@ -65,4 +65,5 @@ test-tools:
 
 # JsSIP, the peer that the phone is measured beside, comes from the npm registry.
 bench-tools:
+	@packaging/install.sh knot nsd
 	@command -v npm >/dev/null || packaging/install.sh npm

@@ -64,6 +64,7 @@ pub struct Config {
     pub tls: Tls,
     pub sip: Sip,
     pub domains: Domains,
+    pub dns: Dns,
     pub secrets: SecretFiles,
     pub audit: Audit,
     pub limits: Limits,
@@ -133,6 +134,32 @@ section! {
         /// The host name that tenants point their own domains at by CNAME. Empty: the host of
         /// `public_url`.
         ingress: Option<Hostname> = r#""""#,
+    }
+}
+
+section! {
+    /// The DNS server for the base domain, and how the domains of tenants' own are looked at.
+    struct Dns in "dns" {
+        /// Where `domains.base` is served, by UDP and TCP, e.g. `["203.0.113.5:53", "[2001:db8::5]:53"]`.
+        /// Whoever has the domain above it delegates the base to `nameservers`. Empty: off.
+        listen: Vec<SocketAddr> = "[]",
+        /// What the base and every name below it lead to. Empty: `sip.media_addresses`, else this
+        /// machine's own public addresses.
+        addresses: Vec<IpAddr> = "[]",
+        /// The host names under which this server is delegated to, e.g. `["ns1.bitcall.example"]`. Those below
+        /// the base have its addresses. Empty: ns1 below the base.
+        nameservers: Vec<Hostname> = "[]",
+        /// Mail address of whoever is responsible for the zone. Empty: hostmaster at the base.
+        hostmaster: Option<MailAddress> = r#""""#,
+        /// The certificate authorities as they call themselves in CAA records, e.g. `["letsencrypt.org"]`: only
+        /// they may certify names of the base, and a tenant whose own records forbid all of them is told so.
+        caa: Vec<Hostname> = "[]",
+        /// Answers in a second to one network (a /24, by IPv6 a /56) over UDP, where addresses can be
+        /// forged; whoever asks for more is sent to TCP. 0: any number.
+        answers_per_network: u32 = "1000",
+        /// Resolvers to look at tenants' domains with, e.g. `["9.9.9.9:53", "1.1.1.1:53"]`; several see more
+        /// than one. Empty: those of the system.
+        resolvers: Vec<SocketAddr> = "[]",
     }
 }
 
@@ -241,6 +268,29 @@ impl PublicUrl {
     }
 }
 
+/// `name@domain`, with nothing in the name that would need quotes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailAddress {
+    pub name: String,
+    pub domain: Hostname,
+}
+
+impl Setting for MailAddress {
+    fn parse(value: &DeValue<'_>, _base: &Path) -> Result<Self, String> {
+        const SHAPE: &str = "a mail address in quotes, such as \"hostmaster@bitcall.example\"";
+        let text = value.as_str().ok_or_else(|| must_be(SHAPE, value))?;
+        let parsed = text.split_once('@').and_then(|(name, domain)| Some((name, domain.parse().ok()?)));
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+".contains(&byte);
+        match parsed {
+            // One label of the zone's SOA record holds it (RFC 1035 section 8).
+            Some((name, domain)) if (1..64).contains(&name.len()) && name.bytes().all(plain) => {
+                Ok(Self { name: name.to_owned(), domain })
+            }
+            _ => Err(must_be(SHAPE, value)),
+        }
+    }
+}
+
 impl Setting for PublicUrl {
     fn parse(value: &DeValue<'_>, _base: &Path) -> Result<Self, String> {
         Self::parse(value.as_str().ok_or_else(|| must_be("a URL in quotes", value))?)
@@ -292,6 +342,7 @@ impl Config {
         let tls = reader.section::<Tls>();
         let sip = reader.section::<Sip>();
         let domains = reader.section::<Domains>();
+        let dns = reader.section::<Dns>();
         let secrets = reader.section::<SecretFiles>();
         let audit = reader.section::<Audit>();
         let limits = reader.section::<Limits>();
@@ -313,6 +364,12 @@ impl Config {
         {
             reader.fault("`tls.certificate` and `tls.key` must be set together, or both be empty");
         }
+        if let (Some(domains), Some(dns)) = (&domains, &dns)
+            && domains.base.is_none()
+            && !dns.listen.is_empty()
+        {
+            reader.fault("`dns.listen` is set, but there is nothing to serve: `domains.base` names the zone");
+        }
         if let Some(limits) = &limits
             && limits.max_connections == 0
         {
@@ -327,6 +384,7 @@ impl Config {
                 tls: tls?,
                 sip: sip?,
                 domains: domains?,
+                dns: dns?,
                 secrets: secrets?,
                 audit: audit?,
                 limits: limits?,
@@ -363,6 +421,7 @@ pub fn template() -> String {
     describe::<Tls>(&mut text);
     describe::<Sip>(&mut text);
     describe::<Domains>(&mut text);
+    describe::<Dns>(&mut text);
     describe::<SecretFiles>(&mut text);
     describe::<Audit>(&mut text);
     describe::<Limits>(&mut text);

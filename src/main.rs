@@ -5,6 +5,7 @@ mod cli;
 mod client;
 mod config;
 mod dial;
+mod dns;
 mod edge;
 mod hostname;
 mod server;

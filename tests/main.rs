@@ -21,6 +21,7 @@ mod config_faults;
 mod custom_domains;
 mod demo;
 mod digits;
+mod dns_zone;
 mod early_media;
 mod echo;
 mod edge;

@@ -6,7 +6,7 @@
 //! interleaved rounds: wall-clock figures of a busy machine move two- or threefold, these hardly do.
 //!
 //! `cargo bench --bench appliance -- reads` measures one room only: `reads`, `writes`, `starts`,
-//! `lists`, `memory`.
+//! `lists`, `memory`, `names`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 // The figures are far below 2^52; `ours` and `theirs` are what they are.
@@ -18,6 +18,7 @@ mod ground;
 mod kernel;
 mod lists;
 mod memory;
+mod names;
 mod peers;
 mod population;
 mod reads;
@@ -40,6 +41,9 @@ async fn main() {
         rows.extend(memory::at_rest().await);
         rows.extend(memory::idle_sockets(false).await);
         rows.extend(memory::idle_sockets(true).await);
+    }
+    if wanted("names") {
+        rows.extend(names::answers());
     }
     if wanted("starts") {
         rows.extend(starts::beside_nginx().await);

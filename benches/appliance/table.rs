@@ -32,6 +32,17 @@ impl Row {
         }
     }
 
+    /// Without a goal.
+    pub fn reported(what: impl Into<String>, unit: &str, ours: f64, theirs: f64) -> Self {
+        Self {
+            what: what.into(),
+            ours: format!("{ours:.1} {unit}"),
+            theirs: format!("{theirs:.1} {unit}"),
+            goal: format!("{:.2}", ours / theirs),
+            met: true,
+        }
+    }
+
     /// `ours` must be at most `limit`; there is no peer.
     pub fn below(what: impl Into<String>, unit: &str, ours: f64, limit: f64) -> Self {
         Self {

@@ -2,6 +2,7 @@
 
 use super::{Exit, Failure, Globals};
 use crate::config::{Config, Secrets};
+use crate::dns::ZoneSettings;
 use crate::server::{CertificateSource, Certificates};
 
 pub fn run(globals: &Globals) -> Result<(), Failure> {
@@ -17,6 +18,9 @@ pub fn run(globals: &Globals) -> Result<(), Failure> {
                     CertificateSource::prepare(&config.tls, "", &config.server.data_dir).and_then(Certificates::load)
             {
                 problems.push(error.to_string());
+            }
+            if let Err(problem) = ZoneSettings::of(&config) {
+                problems.push(problem);
             }
             if let Err(problem) = config.public_url() {
                 problems.push(format!("`public_url` {problem}"));

@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 use super::{Exit, Failure, Globals, colours};
 use crate::api::{self, Access, Limits};
 use crate::config::{Config, Log, LogFormat, PublicUrl, SecretFiles, Secrets};
+use crate::dns;
 use crate::edge::{self, Edge};
 use crate::server::{self, CertificateSource, Certificates, Doors, Drained, Front, Server};
 use crate::tenancy::{Defaults, Names, Platform, TransportDefaults};
@@ -26,6 +27,7 @@ pub fn run(globals: &Globals) -> Result<(), Failure> {
     start_logging(&config.log)?;
     server::raise_file_limit();
     let doors = Doors::open(&config.listen)?;
+    let dns = DnsDoors::open(&config)?;
     // With the port that the system chose, where the file says 0.
     config.listen.https = server::addresses(&doors.https);
     let url =
@@ -41,12 +43,38 @@ pub fn run(globals: &Globals) -> Result<(), Failure> {
     runtime()?.block_on(async {
         let platform = Platform::open(&config.server.data_dir, defaults(&url, &config)?).await?;
         let house = House { platform, secrets, demo: None, strict_transport };
-        let running = house.open(doors, Some(&certificates), &config)?;
+        let mut running = house.open(doors, Some(&certificates), &config)?;
+        running.dns = dns.map(|dns| dns.serve(Arc::new(()))).transpose()?;
         tracing::info!(url = %url.origin(), "ready");
         server::announce_ready(&format!("serving {}", url.origin()));
         running.until_stopped(Some(&Reload { certificates, secrets: config.secrets.clone() })).await;
         Ok(())
     })
+}
+
+/// The base domain's zone, and the sockets on which it will be served.
+struct DnsDoors {
+    sockets: dns::Sockets,
+    zone: dns::ZoneSettings,
+    per_network: u32,
+}
+
+impl DnsDoors {
+    /// None: the configuration wants none.
+    fn open(config: &Config) -> Result<Option<Self>, Failure> {
+        let Some(zone) =
+            dns::ZoneSettings::of(config).map_err(|problem| Failure::new(Exit::Misconfigured, problem))?
+        else {
+            return Ok(None);
+        };
+        let sockets = dns::Sockets::open(&config.dns.listen)?;
+        Ok(Some(Self { sockets, zone, per_network: config.dns.answers_per_network }))
+    }
+
+    fn serve(self, challenges: Arc<dyn dns::Challenges>) -> Result<dns::Server, Failure> {
+        let zone = dns::Zone::new(&self.zone, challenges)?;
+        Ok(dns::Server::start(self.sockets, zone, self.per_network)?)
+    }
 }
 
 /// What the server is built from.
@@ -93,7 +121,7 @@ impl House {
         if let Some(keep) = config.audit.keep() {
             tokio::spawn(self.platform.clone().forget_old_audit(keep));
         }
-        Ok(Running { server, platform: self.platform, access, signals })
+        Ok(Running { server, dns: None, platform: self.platform, access, signals })
     }
 }
 
@@ -108,6 +136,7 @@ async fn cut_off_who_may_no_longer(mut changes: watch::Receiver<()>, edge: Edge)
 /// The server in operation.
 pub struct Running {
     pub server: Server,
+    dns: Option<dns::Server>,
     platform: Platform,
     access: Access,
     signals: Signals,
@@ -123,6 +152,10 @@ impl Running {
             Drained::Cut { connections } => {
                 tracing::warn!(connections, "stopped; connections that took too long were cut");
             }
+        }
+        // The last: while requests are finished, names still have to be found.
+        if let Some(dns) = self.dns {
+            dns.drain().await;
         }
         if let Err(error) = self.platform.store_key_uses().await {
             tracing::warn!(%error, "the last uses of API keys could not be stored");

@@ -1,0 +1,352 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use proptest::prelude::*;
+
+use super::super::observation::{Addresses, Caa, CaaRecord, Chain};
+use super::*;
+
+const DOMAIN: &str = "phone.acme.com";
+const INGRESS: &str = "in.bitcall.example";
+const TIMEOUT: &str = "did not answer in time";
+
+fn question() -> Question {
+    Question {
+        domain: DOMAIN.into(),
+        token: "token".into(),
+        ingress: INGRESS.into(),
+        addresses: vec![],
+        authorities: vec!["letsencrypt.org".into()],
+        delegate: Some("phone.acme.com._acme.bitcall.example".into()),
+    }
+}
+
+/// A server at which everything is right.
+fn right(server: &str) -> View {
+    View {
+        server: server.into(),
+        txt: Lookup::Found(vec!["token".into()]),
+        chain: chain(&[INGRESS]),
+        addresses: addresses(&["192.0.2.1", "2001:db8::1"]),
+        caa: Lookup::Nothing,
+        delegate: Lookup::Nothing,
+    }
+}
+
+fn empty(server: &str) -> View {
+    View { txt: Lookup::Nothing, chain: Lookup::Nothing, addresses: Addresses::default(), ..right(server) }
+}
+
+fn dead(server: &str) -> View {
+    let failed = || TIMEOUT.to_owned();
+    View {
+        server: server.into(),
+        txt: Lookup::Failed(failed()),
+        chain: Lookup::Failed(failed()),
+        addresses: Addresses { v4: Lookup::Failed(failed()), v6: Lookup::Failed(failed()) },
+        caa: Lookup::Failed(failed()),
+        delegate: Lookup::Failed(failed()),
+    }
+}
+
+/// Without a CNAME, with these addresses.
+fn at(given: &[&str]) -> View {
+    View { chain: Lookup::Nothing, addresses: addresses(given), ..right("r1") }
+}
+
+fn chain(targets: &[&str]) -> Lookup<Chain> {
+    let targets = targets.iter().map(ToString::to_string).collect();
+    Lookup::Found(Chain { targets, ..Chain::default() })
+}
+
+fn addresses(all: &[&str]) -> Addresses {
+    let (v4, v6): (Vec<IpAddr>, Vec<_>) = all.iter().map(|a| a.parse().unwrap()).partition(IpAddr::is_ipv4);
+    let family = |found: Vec<IpAddr>| if found.is_empty() { Lookup::Nothing } else { Lookup::Found(found) };
+    Addresses { v4: family(v4), v6: family(v6) }
+}
+
+fn seen(resolvers: Vec<View>, authorities: Vec<View>) -> Observation {
+    Observation { resolvers, authorities, ingress: addresses(&["192.0.2.1", "2001:db8::1"]), failed: None }
+}
+
+fn judged(resolvers: Vec<View>, authorities: Vec<View>) -> Findings {
+    judge(&seen(resolvers, authorities), &question())
+}
+
+#[test]
+fn a_right_domain_has_nothing_wrong() {
+    let expected = Findings {
+        txt: Check { matched: Some(true), observed: vec!["token".into()] },
+        cname: Check { matched: Some(true), observed: vec![INGRESS.into()] },
+        way: Some(Way::Cname),
+        ..Findings::default()
+    };
+    assert_eq!(judged(vec![right("r1"), right("r2")], vec![right("ns1"), right("ns2")]), expected);
+    assert_eq!(judged(vec![right("r1")], vec![]), expected);
+}
+
+#[test]
+fn a_domain_without_records_is_no_mistake_yet() {
+    let findings = judged(vec![empty("r1")], vec![empty("ns1")]);
+    assert_eq!((findings.txt.matched, findings.cname.matched), (Some(false), Some(false)));
+    assert_eq!((findings.problems, findings.unsure, findings.way), (vec![], None, None));
+}
+
+#[test]
+fn name_servers_decide_and_caches_only_where_those_are_silent() {
+    // (resolvers, authorities) → (txt.matched, whether unsure)
+    let (yes, no, none) = (right, empty, dead);
+    for (name, resolvers, authorities, matched, unsure) in [
+        ("a cache is behind", vec![no("r")], vec![yes("a")], Some(true), false),
+        ("a cache has what is gone", vec![yes("r")], vec![no("a")], Some(false), false),
+        ("authorities silent, caches say yes", vec![yes("r")], vec![none("a")], Some(true), false),
+        ("authorities silent, caches say no", vec![no("r")], vec![none("a")], Some(false), false),
+        (
+            "one of two authorities silent, the other says no",
+            vec![yes("r")],
+            vec![no("a"), none("b")],
+            Some(false),
+            false,
+        ),
+        (
+            "two of three silent: the third is not enough for a no",
+            vec![yes("r")],
+            vec![no("a"), none("b"), none("c")],
+            Some(true),
+            false,
+        ),
+        ("but is enough for a yes", vec![none("r")], vec![yes("a"), none("b"), none("c")], Some(true), false),
+        ("one cache of three answers no", vec![no("r"), none("s"), none("t")], vec![], None, true),
+        ("nobody answers", vec![none("r")], vec![none("a")], None, true),
+        ("authorities disagree", vec![yes("r")], vec![yes("a"), no("b")], None, true),
+        ("caches disagree", vec![yes("r"), no("s")], vec![], None, true),
+        ("nobody to ask", vec![], vec![], None, true),
+    ] {
+        let findings = judged(resolvers, authorities);
+        assert_eq!(findings.txt.matched, matched, "{name}");
+        assert_eq!(findings.cname.matched, matched, "{name}");
+        assert_eq!(findings.unsure.is_some(), unsure, "{name}: {:?}", findings.unsure);
+    }
+}
+
+#[test]
+fn a_disagreement_names_who_has_it_and_who_has_not() {
+    let findings = judged(vec![], vec![right("ns1"), View { txt: Lookup::Nothing, ..right("ns2") }]);
+    let expected = Problem::Disagreement {
+        record: "TXT _bitcall-challenge.phone.acme.com".into(),
+        with: vec!["ns1".into()],
+        without: vec!["ns2".into()],
+    };
+    assert_eq!((findings.problems, findings.cname.matched), (vec![expected], Some(true)));
+}
+
+#[test]
+fn who_did_not_answer_is_named_with_the_reason() {
+    let findings = judged(vec![dead("192.0.2.53")], vec![]);
+    let unsure = findings.unsure.unwrap();
+    for part in ["TXT _bitcall-challenge.phone.acme.com", "CNAME phone.acme.com", "192.0.2.53 did not answer in time"] {
+        assert!(unsure.contains(part), "{unsure}");
+    }
+    let whole = Observation { failed: Some("no resolver".into()), ..Observation::default() };
+    assert_eq!(judge(&whole, &question()).unsure.unwrap(), "no resolver");
+}
+
+#[test]
+fn another_value_is_no_proof_and_is_shown() {
+    let other = View { txt: Lookup::Found(vec!["old".into(), "Token".into()]), ..right("r1") };
+    let findings = judged(vec![other], vec![]);
+    assert_eq!(findings.txt, Check { matched: Some(false), observed: vec!["old".into(), "Token".into()] });
+}
+
+#[test]
+fn every_way_that_leads_here_counts() {
+    for (view, way, observed) in [
+        (View { chain: chain(&["a.example", INGRESS]), ..right("r1") }, Way::Cname, vec!["a.example", INGRESS]),
+        (at(&["192.0.2.1"]), Way::Flattened, vec!["192.0.2.1"]),
+        (at(&["192.0.2.1", "2001:db8::1"]), Way::Flattened, vec!["192.0.2.1", "2001:db8::1"]),
+        (View { chain: chain(&["a.example"]), ..right("r1") }, Way::Flattened, vec!["a.example"]),
+    ] {
+        let findings = judged(vec![view], vec![]);
+        assert_eq!((findings.cname.matched, findings.way), (Some(true), Some(way)));
+        assert_eq!(
+            (findings.cname.observed, findings.problems),
+            (observed.iter().map(ToString::to_string).collect(), vec![])
+        );
+    }
+}
+
+#[test]
+fn what_leads_elsewhere_is_told_by_its_kind() {
+    let domain = || DOMAIN.to_owned();
+    let ingress = || INGRESS.to_owned();
+    let list = |given: &[&str]| given.iter().map(|a| a.parse().unwrap()).collect::<Vec<IpAddr>>();
+    let elsewhere = |to: &str| Problem::PointsElsewhere { domain: domain(), to: vec![to.into()], ingress: ingress() };
+    let endless = Chain { targets: vec!["a.b".into(), domain()], endless: true, broken: None };
+    for (view, expected) in [
+        (at(&["198.51.100.7"]), elsewhere("198.51.100.7")),
+        (View { chain: chain(&["a.b"]), addresses: addresses(&["198.51.100.7"]), ..right("r1") }, elsewhere("a.b")),
+        (View { chain: chain(&["a.b", "c.d"]), addresses: Addresses::default(), ..right("r1") }, elsewhere("c.d")),
+        (
+            at(&["192.0.2.1", "2001:db8::bad"]),
+            Problem::StaleAddress { domain: domain(), addresses: list(&["2001:db8::bad"]) },
+        ),
+        (
+            at(&["104.16.1.1", "2606:4700::1"]),
+            Problem::Proxied {
+                domain: domain(),
+                by: "Cloudflare".into(),
+                addresses: list(&["104.16.1.1", "2606:4700::1"]),
+                ingress: ingress(),
+            },
+        ),
+        (
+            View { chain: Lookup::Found(endless), addresses: Addresses::default(), ..right("r1") },
+            Problem::Loop { domain: domain(), through: vec!["a.b".into(), domain()], ingress: ingress() },
+        ),
+    ] {
+        let findings = judged(vec![view.clone()], vec![]);
+        assert_eq!((findings.cname.matched, findings.way), (Some(false), None), "{view:?}");
+        assert_eq!(findings.problems, vec![expected]);
+    }
+}
+
+#[test]
+fn half_of_the_addresses_is_not_enough_for_a_yes_or_a_no() {
+    let half = |v4: &[&str]| {
+        let v6 = Lookup::Failed(TIMEOUT.into());
+        View { addresses: Addresses { v6, ..addresses(v4) }, ..at(&[]) }
+    };
+    for view in [half(&["192.0.2.1"]), half(&["198.51.100.7"]), half(&[])] {
+        let findings = judged(vec![view], vec![]);
+        assert_eq!((findings.cname.matched, findings.way), (None, None));
+        assert!(findings.unsure.is_some());
+    }
+    let broken = Chain { targets: vec!["a.b".into()], endless: false, broken: Some(TIMEOUT.into()) };
+    let findings = judged(vec![View { chain: Lookup::Found(broken), ..empty("r1") }], vec![]);
+    assert_eq!(findings.cname.matched, None);
+}
+
+#[test]
+fn an_ingress_that_cannot_be_looked_up_makes_no_domain_wrong() {
+    let mut observation = seen(vec![at(&["198.51.100.7"])], vec![]);
+    observation.ingress.v4 = Lookup::Failed(TIMEOUT.into());
+    assert_eq!(judge(&observation, &question()).cname.matched, None);
+    let configured = Question { addresses: vec!["198.51.100.7".parse().unwrap()], ..question() };
+    assert_eq!(judge(&observation, &configured).way, Some(Way::Flattened), "what is configured is known without DNS");
+
+    observation.ingress = Addresses::default();
+    let findings = judge(&observation, &question());
+    assert!(findings.problems.contains(&Problem::IngressLost { ingress: INGRESS.into() }), "{:?}", findings.problems);
+    let literal = Question { ingress: "198.51.100.7".into(), ..question() };
+    let findings = judge(&observation, &literal);
+    assert_eq!((findings.way, findings.problems), (Some(Way::Flattened), vec![]));
+}
+
+#[test]
+fn caa_is_read_as_rfc_8659_says() {
+    let record = |tag: &str, value: &str, critical| CaaRecord { critical, tag: tag.into(), value: value.into() };
+    let issue = |value: &str| record("issue", value, false);
+    for (records, allows) in [
+        (vec![issue("letsencrypt.org")], None),
+        (vec![issue(" LetsEncrypt.org ; validationmethods=http-01")], None),
+        (vec![issue("digicert.com"), issue("letsencrypt.org")], None),
+        (vec![record("iodef", "mailto:a@b", false)], None),
+        (vec![record("issuewild", ";", false)], None),
+        (vec![record("tbs", "x", false)], None),
+        (vec![issue("digicert.com")], Some(vec!["digicert.com"])),
+        (vec![issue(";")], Some(vec![])),
+        (vec![issue("")], Some(vec![])),
+        (vec![issue("letsencrypt.org"), record("tbs", "x", true)], Some(vec![])),
+    ] {
+        let caa = Lookup::Found(Caa { at: "acme.com".into(), records: records.clone() });
+        let findings = judged(vec![View { caa, ..right("r1") }], vec![]);
+        let expected = allows.map(|allows| Problem::CaaForbids {
+            at: "acme.com".into(),
+            allows: allows.iter().map(ToString::to_string).collect(),
+            authority: "letsencrypt.org".into(),
+        });
+        assert_eq!(findings.problems, Vec::from_iter(expected), "{records:?}");
+    }
+    let forbids = || Lookup::Found(Caa { at: "acme.com".into(), records: vec![issue(";")] });
+    let view = |caa| View { caa, ..right("r1") };
+    let failed = || Lookup::Failed(TIMEOUT.into());
+    assert_eq!(judged(vec![view(forbids()), view(Lookup::Nothing)], vec![]).problems, vec![], "one cache is behind");
+    assert_eq!(judged(vec![view(failed())], vec![]).problems, vec![], "a failed lookup forbids nothing");
+    assert_eq!(judged(vec![view(failed()), view(forbids())], vec![]).problems.len(), 1);
+    let any = Question { authorities: vec![], ..question() };
+    assert_eq!(judge(&seen(vec![view(forbids())], vec![]), &any).problems, vec![]);
+}
+
+#[test]
+fn a_delegated_challenge_must_lead_to_this_servers_zone() {
+    let view = |delegate| View { delegate, ..right("r1") };
+    let ours = || Lookup::Found("phone.acme.com._acme.bitcall.example".to_owned());
+    for (delegate, expected) in [
+        (ours(), true),
+        (Lookup::Found("x._acme.bitcall.example".into()), false),
+        (Lookup::Nothing, false),
+        (Lookup::Failed(TIMEOUT.into()), false),
+    ] {
+        assert_eq!(judged(vec![view(delegate)], vec![]).challenge_delegated, expected);
+    }
+    let none = Question { delegate: None, ..question() };
+    assert!(!judge(&seen(vec![view(ours())], vec![]), &none).challenge_delegated);
+}
+
+fn any_view() -> impl Strategy<Value = View> {
+    let txt = prop_oneof![
+        Just(Lookup::Found(vec!["token".to_owned()])),
+        Just(Lookup::Found(vec!["other".to_owned()])),
+        Just(Lookup::Nothing),
+        Just(Lookup::Failed(TIMEOUT.to_owned())),
+    ];
+    let chain = prop_oneof![
+        Just(chain(&[INGRESS])),
+        Just(chain(&["a.b"])),
+        Just(Lookup::Nothing),
+        Just(Lookup::Failed(TIMEOUT.to_owned())),
+    ];
+    let family = |ours: &'static str, foreign: &'static str| {
+        prop_oneof![
+            Just(Lookup::Found(vec![ours.parse().unwrap()])),
+            Just(Lookup::Found(vec![foreign.parse().unwrap()])),
+            Just(Lookup::Nothing),
+            Just(Lookup::Failed(TIMEOUT.to_owned())),
+        ]
+    };
+    (txt, chain, family("192.0.2.1", "198.51.100.7"), family("2001:db8::1", "2001:db8::bad"))
+        .prop_map(|(txt, chain, v4, v6)| View { txt, chain, addresses: Addresses { v4, v6 }, ..right("r1") })
+}
+
+proptest! {
+    /// What could not be asked, however much of it, turns no answer into another.
+    #[test]
+    fn a_failed_lookup_is_never_a_no(views in prop::collection::vec(any_view(), 1..4), authorities in prop::collection::vec(any_view(), 0..4)) {
+        let before = judged(views.clone(), authorities.clone());
+        let silence = |mut views: Vec<View>, which: usize| { views[which] = dead("r1"); views };
+        for which in 0..views.len() {
+            let after = judged(silence(views.clone(), which), authorities.clone());
+            if before.txt.matched == Some(true) {
+                prop_assert_ne!(after.txt.matched, Some(false));
+            }
+            if before.cname.matched == Some(true) {
+                prop_assert_ne!(after.cname.matched, Some(false));
+            }
+        }
+        let all_dead = judged(vec![dead("r1"); views.len()], vec![dead("a"); authorities.len()]);
+        prop_assert_eq!((all_dead.txt.matched, all_dead.cname.matched), (None, None));
+    }
+
+    #[test]
+    fn whatever_is_concluded_has_its_reason(views in prop::collection::vec(any_view(), 0..4), authorities in prop::collection::vec(any_view(), 0..4)) {
+        let findings = judged(views.clone(), authorities.clone());
+        let any = |test: fn(&View) -> bool| views.iter().chain(&authorities).any(test);
+        if findings.txt.matched == Some(true) {
+            prop_assert!(any(|view| matches!(&view.txt, Lookup::Found(values) if values[0] == "token")));
+        }
+        prop_assert_eq!(findings.way.is_some(), findings.cname.matched == Some(true));
+        prop_assert_eq!(findings.unsure.is_some(), findings.txt.matched.is_none() || findings.cname.matched.is_none());
+        for problem in &findings.problems {
+            prop_assert!(problem.sentence().contains(DOMAIN));
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! From the bytes of a query to the bytes of its answer (RFC 1035 section 4, EDNS by RFC 6891). Sans-IO.
+//!
+//! hickory-server reads the request and writes the response; its own sockets are not used, because they
+//! start a task for each datagram and accept any number of connections.
+
+use std::net::SocketAddr;
+
+use hickory_server::net::xfer::Protocol;
+use hickory_server::proto::op::{Edns, MessageType, Metadata, OpCode, ResponseCode};
+use hickory_server::proto::rr::{DNSClass, Record};
+use hickory_server::proto::serialize::binary::BinEncoder;
+use hickory_server::server::Request;
+use hickory_server::zone_handler::MessageResponseBuilder;
+
+use super::zone::{Answer, Zone};
+
+/// Over which transport the query came, and with which the answer has to fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Udp,
+    Tcp,
+}
+
+/// The answer to `query`; none where none may be given. `now` is in seconds since 1970.
+pub fn respond(zone: &Zone, query: Vec<u8>, from: SocketAddr, transport: Transport, now: u64) -> Option<Vec<u8>> {
+    let header = Raw::read(&query)?;
+    // An answer to an answer would go back and forth for ever.
+    if header.is_response {
+        return None;
+    }
+    if header.opcode != u8::from(OpCode::Query) {
+        return Some(header.error(ResponseCode::NotImp));
+    }
+    if header.questions != 1 {
+        return Some(header.error(ResponseCode::FormErr));
+    }
+    let protocol = match transport {
+        Transport::Udp => Protocol::Udp,
+        Transport::Tcp => Protocol::Tcp,
+    };
+    let Ok(request) = Request::from_bytes(query, from, protocol) else {
+        return Some(header.error(ResponseCode::FormErr));
+    };
+    let Some(question) = request.queries.queries().first() else {
+        return Some(header.error(ResponseCode::FormErr));
+    };
+    let answer = if request.version() > 0 {
+        Answer::only(ResponseCode::BADVERS)
+    } else if question.query_class() == DNSClass::IN {
+        zone.answer(question.original().name(), question.name(), question.query_type(), now)
+    } else {
+        Answer::only(ResponseCode::Refused)
+    };
+    let limit = match transport {
+        Transport::Udp => request.max_payload().min(LARGEST_DATAGRAM),
+        Transport::Tcp => u16::MAX,
+    };
+    write(&request, &answer, limit, false).or_else(|| Some(header.error(ResponseCode::ServFail)))
+}
+
+/// Tells the asker to come back over TCP, which no forged address can.
+pub fn truncated(query: &[u8]) -> Option<Vec<u8>> {
+    let header = Raw::read(query).filter(|header| !header.is_response)?;
+    let mut bytes = header.error(ResponseCode::NoError);
+    bytes[2] |= TRUNCATED;
+    if header.questions == 1
+        && let Some(question) = question(query)
+    {
+        // A resolver that finds another question in it, or none, believes that it is forged.
+        bytes[5] = 1;
+        bytes.extend_from_slice(question);
+    }
+    Some(bytes)
+}
+
+fn write(request: &Request, answer: &Answer, limit: u16, cut: bool) -> Option<Vec<u8>> {
+    let mut metadata = Metadata::response_from_request(&request.metadata);
+    metadata.message_type = MessageType::Response;
+    metadata.response_code = answer.code;
+    metadata.authoritative = answer.authoritative;
+    metadata.truncation = cut;
+    // DNSSEC is not spoken here: nothing was checked that checking could be left out of.
+    metadata.checking_disabled = false;
+
+    let edns = request.edns.as_ref().map(|asked| {
+        let mut edns = Edns::new();
+        edns.set_max_payload(LARGEST_DATAGRAM).set_version(0).set_dnssec_ok(asked.flags().dnssec_ok);
+        edns
+    });
+    let none: &[Record] = &[];
+    let (answers, authority, additionals) = if cut {
+        (none, none, none)
+    } else {
+        (answer.answers.as_slice(), answer.authority.as_slice(), answer.additionals.as_slice())
+    };
+    let response = MessageResponseBuilder::new(&request.queries, edns.as_ref()).build(
+        metadata,
+        answers,
+        none,
+        authority,
+        additionals,
+    );
+    let mut bytes = Vec::with_capacity(usize::from(LARGEST_DATAGRAM.min(limit)));
+    let mut encoder = BinEncoder::new(&mut bytes);
+    encoder.set_max_size(limit);
+    let written = response.destructive_emit(&mut encoder).ok()?;
+    if written.truncation && !cut {
+        // What is left of the records would only be thrown away (RFC 2181 section 9), and the OPT record must stay.
+        return write(request, answer, limit, true);
+    }
+    Some(bytes)
+}
+
+impl Answer {
+    /// Nothing but a code.
+    fn only(code: ResponseCode) -> Self {
+        Self { code, authoritative: false, answers: Vec::new(), authority: None, additionals: Vec::new() }
+    }
+}
+
+/// The twelve bytes that decide whether to read on.
+struct Raw {
+    id: [u8; 2],
+    is_response: bool,
+    opcode: u8,
+    recursion_desired: u8,
+    questions: u16,
+}
+
+impl Raw {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let header = bytes.first_chunk::<HEADER>()?;
+        Some(Self {
+            id: [header[0], header[1]],
+            is_response: header[2] & RESPONSE != 0,
+            opcode: (header[2] >> 3) & 0xF,
+            recursion_desired: header[2] & RECURSION_DESIRED,
+            questions: u16::from_be_bytes([header[4], header[5]]),
+        })
+    }
+
+    /// A response without any section.
+    fn error(&self, code: ResponseCode) -> Vec<u8> {
+        let mut bytes = vec![0; HEADER];
+        bytes[..2].copy_from_slice(&self.id);
+        bytes[2] = RESPONSE | (self.opcode << 3) | self.recursion_desired;
+        bytes[3] = code.low();
+        bytes
+    }
+}
+
+/// The bytes of the only question, whose name cannot be compressed: nothing stands before it.
+fn question(query: &[u8]) -> Option<&[u8]> {
+    let mut end = HEADER;
+    loop {
+        let label = *query.get(end)?;
+        end += 1 + usize::from(label);
+        match label {
+            0 => break,
+            1..64 if end - HEADER < LONGEST_NAME => {}
+            _ => return None,
+        }
+    }
+    // Type and class.
+    query.get(HEADER..end + 4)
+}
+
+/// Fits into every network's packets, so no fragment can be forged (the resolvers' agreement of 2020).
+const LARGEST_DATAGRAM: u16 = 1232;
+const HEADER: usize = 12;
+const LONGEST_NAME: usize = 255;
+const RESPONSE: u8 = 0x80;
+const TRUNCATED: u8 = 0x02;
+const RECURSION_DESIRED: u8 = 0x01;
+
+#[cfg(test)]
+#[path = "message/tests.rs"]
+mod tests;

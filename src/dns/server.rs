@@ -1,0 +1,193 @@
+//! The zone on its sockets. Datagrams are answered one after the other where they arrive: an answer takes
+//! microseconds, a task for each would cost more. Connections are few, bounded and short.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::message::{Transport, respond, truncated};
+use super::rate::{Rate, Verdict};
+use super::sockets::Sockets;
+use super::zone::Zone;
+
+/// The server in operation; it ends with the value.
+pub struct Server {
+    stop: watch::Sender<bool>,
+    loops: JoinSet<()>,
+}
+
+impl Server {
+    /// Answers at once. `per_network`: datagrams in a second that one network is answered, see [`Rate`].
+    /// Must be called inside a tokio runtime.
+    pub fn start(sockets: Sockets, zone: Zone, per_network: u32) -> io::Result<Self> {
+        let (stop, stopped) = watch::channel(false);
+        let zone = Arc::new(zone);
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut loops = JoinSet::new();
+        for (udp, tcp) in sockets.bound {
+            tracing::info!(protocol = "dns", address = %udp.local_addr()?, "listening");
+            let (udp, tcp) = (UdpSocket::from_std(udp)?, TcpListener::from_std(tcp)?);
+            loops.spawn(datagrams(udp, zone.clone(), Rate::new(per_network), stopped.clone()));
+            loops.spawn(connections(tcp, zone.clone(), places.clone(), stopped.clone()));
+        }
+        Ok(Self { stop, loops })
+    }
+
+    /// Takes no further query; answers that are on their way go out.
+    pub async fn drain(mut self) {
+        // Fails only when nobody listens any more.
+        let _ = self.stop.send(true);
+        while self.loops.join_next().await.is_some() {}
+    }
+}
+
+async fn datagrams(socket: UdpSocket, zone: Arc<Zone>, mut rate: Rate, mut stop: watch::Receiver<bool>) {
+    let started = Instant::now();
+    let mut buffer = vec![0; LONGEST_QUERY];
+    loop {
+        let ready = tokio::select! {
+            ready = socket.readable() => ready,
+            _ = stop.changed() => return,
+        };
+        if let Err(error) = ready {
+            tracing::error!(%error, "DNS over UDP has stopped");
+            return;
+        }
+        let now = seconds();
+        let clock = u32::try_from(started.elapsed().as_millis() & u128::from(u32::MAX)).unwrap_or_default();
+        for _ in 0..BATCH {
+            let (length, from) = match socket.try_recv_from(&mut buffer) {
+                Ok(received) => received,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // An ICMP answer to something sent earlier.
+                Err(_) => continue,
+            };
+            // Nobody asks from there, so it is forged.
+            if from.port() == 0 {
+                continue;
+            }
+            let query = &buffer[..length];
+            let answer = match rate.ask(from.ip(), clock) {
+                Verdict::Answer => respond(&zone, query.to_vec(), from, Transport::Udp, now),
+                Verdict::Truncate => truncated(query),
+                Verdict::Ignore => None,
+            };
+            if let Some(answer) = answer {
+                // A full send buffer drops it, as the network may: who asked asks again.
+                let _ = socket.try_send_to(&answer, from);
+            }
+        }
+    }
+}
+
+async fn connections(listener: TcpListener, zone: Arc<Zone>, places: Arc<Semaphore>, mut stop: watch::Receiver<bool>) {
+    let mut open = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &places) => accepted,
+            Some(_) = open.join_next() => continue,
+            _ = stop.changed() => break,
+        };
+        match accepted {
+            Ok((stream, from, place)) => {
+                open.spawn(connection(stream, from, zone.clone(), place, places.clone(), stop.clone()));
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a DNS connection was not accepted");
+                tokio::time::sleep(BREATHER).await;
+            }
+        }
+    }
+    while open.join_next().await.is_some() {}
+}
+
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, from) = listener.accept().await?;
+    Ok((stream, from, place))
+}
+
+/// Queries one after the other (RFC 7766), each with its length before it.
+async fn connection(
+    stream: TcpStream,
+    from: SocketAddr,
+    zone: Arc<Zone>,
+    _place: OwnedSemaphorePermit,
+    places: Arc<Semaphore>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut stream = BufReader::with_capacity(LONGEST_QUERY, stream);
+    for _ in 0..QUERIES {
+        // Whoever holds a place while few are left has to hurry (RFC 7766 section 6.2.3).
+        let patience = if places.available_permits() > CONNECTIONS / 4 { PATIENCE } else { HURRY };
+        let query = tokio::select! {
+            query = timeout(patience, read(&mut stream)) => query,
+            _ = stop.changed() => return,
+        };
+        let Ok(Ok(query)) = query else { return };
+        let Some(answer) = respond(&zone, query, from, Transport::Tcp, seconds()) else { return };
+        let Ok(length) = u16::try_from(answer.len()) else { return };
+        let message = [&length.to_be_bytes(), answer.as_slice()].concat();
+        if !matches!(timeout(HURRY, stream.get_mut().write_all(&message)).await, Ok(Ok(()))) {
+            return;
+        }
+    }
+}
+
+async fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Vec<u8>> {
+    let length = usize::from(stream.read_u16().await?);
+    // No query that anybody needs is longer.
+    if length > LONGEST_QUERY {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut query = vec![0; length];
+    stream.read_exact(&mut query).await?;
+    Ok(query)
+}
+
+fn seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// This machine's own addresses that others could reach it at, for a zone that names none.
+pub fn own_addresses() -> Vec<IpAddr> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let mut addresses: Vec<_> = interfaces.iter().map(if_addrs::Interface::ip).filter(is_global).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}
+
+/// Reached from the whole Internet, as far as the address tells (RFC 6890).
+fn is_global(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, ..] = v4.octets();
+            let shared = a == 100 && (64..128).contains(&b);
+            !(v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_unspecified() || shared)
+        }
+        IpAddr::V6(v6) => v6.segments()[0] & 0xe000 == 0x2000,
+    }
+}
+
+/// A question with all its options is far shorter.
+const LONGEST_QUERY: usize = 4096;
+/// Datagrams between two looks at the clock and at the other tasks.
+const BATCH: usize = 64;
+/// Open at once.
+const CONNECTIONS: usize = 256;
+/// On one connection.
+const QUERIES: usize = 1000;
+const PATIENCE: Duration = Duration::from_secs(10);
+const HURRY: Duration = Duration::from_secs(1);
+const BREATHER: Duration = Duration::from_millis(50);

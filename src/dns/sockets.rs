@@ -1,0 +1,99 @@
+//! The sockets on which the zone is served: UDP and TCP on the same addresses and ports.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+
+/// Bound and not yet served.
+#[derive(Default)]
+pub struct Sockets {
+    pub(super) bound: Vec<(UdpSocket, TcpListener)>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error(
+        "DNS cannot listen on {address}: another program does\nhint: `ss -lnptu 'sport = :{port}'` shows which; systemd-resolved has 127.0.0.53, so name this machine's public addresses in `dns.listen` instead of 0.0.0.0",
+        port = .address.port()
+    )]
+    Taken { address: SocketAddr },
+    #[error(
+        "DNS is not allowed to listen on {address}\nhint: ports below 1024 need root, or CAP_NET_BIND_SERVICE as in systemd/bitcall.service"
+    )]
+    Forbidden { address: SocketAddr },
+    #[error("DNS cannot listen on {address}: that is not an address of this machine\nhint: `ip address` lists them")]
+    Foreign { address: SocketAddr },
+    #[error("DNS cannot listen on {address}: {error}")]
+    Other { address: SocketAddr, error: io::Error },
+}
+
+impl Sockets {
+    pub fn open(addresses: &[SocketAddr]) -> Result<Self, BindError> {
+        let mut bound = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            match both(*address) {
+                Ok(pair) => bound.push(pair),
+                Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) if *address == any_v6(address.port()) => {
+                    tracing::info!(%address, "not listened on: this machine has no IPv6");
+                }
+                Err(Errno::ADDRINUSE) => return Err(BindError::Taken { address: *address }),
+                Err(Errno::ACCESS | Errno::PERM) => return Err(BindError::Forbidden { address: *address }),
+                Err(Errno::ADDRNOTAVAIL) => return Err(BindError::Foreign { address: *address }),
+                Err(errno) => return Err(BindError::Other { address: *address, error: errno.into() }),
+            }
+        }
+        Ok(Self { bound })
+    }
+
+    /// Where these sockets really are.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.bound.iter().filter_map(|(udp, _)| udp.local_addr().ok()).collect()
+    }
+}
+
+/// Port 0 means any that is free in both.
+fn both(address: SocketAddr) -> Result<(UdpSocket, TcpListener), Errno> {
+    let mut attempts = if address.port() == 0 { ATTEMPTS } else { 1 };
+    loop {
+        attempts -= 1;
+        let tcp = TcpListener::from(bind(address, SocketType::STREAM)?);
+        let chosen = tcp.local_addr().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        match bind(chosen, SocketType::DGRAM) {
+            Ok(udp) => return Ok((UdpSocket::from(udp), tcp)),
+            Err(Errno::ADDRINUSE) if attempts > 0 => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+fn bind(address: SocketAddr, kind: SocketType) -> Result<OwnedFd, Errno> {
+    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    if address.is_ipv6() {
+        // So that 0.0.0.0 and [::] can both be bound.
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    if kind == SocketType::STREAM {
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+        sockopt::set_tcp_nodelay(&socket, true)?;
+    } else {
+        // Resolvers ask in bursts. The kernel grants what it allows, and less is no reason to stop.
+        let _ = sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER);
+    }
+    rustix::net::bind(&socket, &address)?;
+    if kind == SocketType::STREAM {
+        rustix::net::listen(&socket, BACKLOG)?;
+    }
+    Ok(socket)
+}
+
+fn any_v6(port: u16) -> SocketAddr {
+    SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port))
+}
+
+const ATTEMPTS: u32 = 16;
+const BACKLOG: i32 = 128;
+const RECEIVE_BUFFER: usize = 1 << 20;

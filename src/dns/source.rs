@@ -1,0 +1,201 @@
+//! One server to ask, by hickory-resolver: UDP first, TCP where the answer is truncated or looks forged,
+//! each name as it is (no search list, no hosts file), and no cache.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
+use hickory_resolver::system_conf::read_system_conf;
+
+use super::Lookup;
+use super::observation::CaaRecord;
+use super::verifier::PATIENCE;
+
+/// A server, and how it is asked.
+pub struct Source {
+    name: String,
+    /// Whether only what it says with authority counts.
+    authority: bool,
+    resolver: Result<TokioResolver, String>,
+}
+
+impl Source {
+    /// One that asks others.
+    pub fn resolver(address: SocketAddr) -> Self {
+        let name = if address.port() == 53 { address.ip().to_string() } else { address.to_string() };
+        Self { name, authority: false, resolver: connect(address, true) }
+    }
+
+    /// A domain's own, by its name.
+    pub fn authority(name: String, address: SocketAddr) -> Self {
+        Self { name, authority: true, resolver: connect(address, false) }
+    }
+
+    /// For people.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The values of TXT records, each with its strings put together.
+    pub async fn txt(&self, name: &str) -> Lookup<Vec<String>> {
+        self.ask(name, RecordType::TXT, |data| match data {
+            RData::TXT(txt) => Some(shown(&txt.txt_data.concat())),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Where `name` itself leads, without following.
+    pub async fn cname(&self, name: &str) -> Lookup<String> {
+        let wanted = absolute(name);
+        let found = self.records(name, RecordType::CNAME).await;
+        let targets = collect(found, |record| match &record.data {
+            RData::CNAME(target) if Some(&record.name) == wanted.as_ref() => Some(plain(&target.0)),
+            _ => None,
+        });
+        match targets {
+            Lookup::Found(targets) => targets.into_iter().next().map_or(Lookup::Nothing, Lookup::Found),
+            Lookup::Nothing => Lookup::Nothing,
+            Lookup::Failed(why) => Lookup::Failed(why),
+        }
+    }
+
+    /// `kind` is A or AAAA. A resolver follows CNAMEs.
+    pub async fn addresses(&self, name: &str, kind: RecordType) -> Lookup<Vec<IpAddr>> {
+        self.ask(name, kind, RData::ip_addr).await
+    }
+
+    /// The name servers of the zone whose top is `zone`; nothing where that is no zone's top.
+    pub async fn name_servers(&self, zone: &str) -> Lookup<Vec<String>> {
+        let wanted = absolute(zone);
+        collect(self.records(zone, RecordType::NS).await, |record| match &record.data {
+            // Behind a CNAME are another zone's.
+            RData::NS(host) if Some(&record.name) == wanted.as_ref() => Some(plain(&host.0)),
+            _ => None,
+        })
+    }
+
+    pub async fn caa(&self, name: &str) -> Lookup<Vec<CaaRecord>> {
+        self.ask(name, RecordType::CAA, |data| match data {
+            RData::CAA(caa) => Some(CaaRecord {
+                critical: caa.issuer_critical,
+                tag: caa.tag.to_ascii_lowercase(),
+                value: shown(&caa.value),
+            }),
+            _ => None,
+        })
+        .await
+    }
+
+    async fn ask<T>(&self, name: &str, kind: RecordType, read: impl Fn(&RData) -> Option<T>) -> Lookup<Vec<T>> {
+        collect(self.records(name, kind).await, |record| read(&record.data))
+    }
+
+    async fn records(&self, name: &str, kind: RecordType) -> Lookup<Vec<Record>> {
+        let resolver = match &self.resolver {
+            Ok(resolver) => resolver,
+            Err(why) => return Lookup::Failed(why.clone()),
+        };
+        let Some(name) = absolute(name) else { return Lookup::Nothing };
+        let Ok(answer) = tokio::time::timeout(PATIENCE, resolver.lookup(name, kind)).await else {
+            return Lookup::Failed(TIMEOUT.to_owned());
+        };
+        match answer {
+            Ok(found) if self.authority && !found.message().metadata.authoritative => {
+                Lookup::Failed("does not serve this zone".to_owned())
+            }
+            Ok(found) => Lookup::Found(found.answers().to_vec()),
+            // A referral is no "no": the zone's own server says that with its SOA.
+            Err(NetError::Dns(DnsError::NoRecordsFound(none))) if self.authority && none.soa.is_none() => {
+                Lookup::Failed("does not serve this zone".to_owned())
+            }
+            Err(NetError::Dns(DnsError::NoRecordsFound(_))) => Lookup::Nothing,
+            Err(error) => Lookup::Failed(why(&error)),
+        }
+    }
+}
+
+/// Those of `/etc/resolv.conf`, each once.
+pub fn system_resolvers() -> Result<Vec<SocketAddr>, String> {
+    let (config, _) = read_system_conf().map_err(|error| format!("/etc/resolv.conf cannot be read: {error}"))?;
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for server in config.name_servers() {
+        let port = server.connections.first().map_or(53, |connection| connection.port);
+        let address = SocketAddr::new(server.ip, port);
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() { Err("/etc/resolv.conf names no resolver".to_owned()) } else { Ok(addresses) }
+}
+
+fn connect(address: SocketAddr, recursive: bool) -> Result<TokioResolver, String> {
+    let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
+        connection.port = address.port();
+        connection
+    });
+    let server = NameServerConfig::new(address.ip(), true, connections.into());
+    let mut options = ResolverOpts::default();
+    options.timeout = Duration::from_secs(2);
+    options.attempts = 1;
+    options.cache_size = 0;
+    options.positive_max_ttl = Some(Duration::ZERO);
+    options.negative_max_ttl = Some(Duration::ZERO);
+    options.use_hosts_file = ResolveHosts::Never;
+    options.num_concurrent_reqs = 1;
+    options.recursion_desired = recursive;
+    // A forged answer has to guess it; a server that does not keep it is asked again over TCP.
+    options.case_randomization = true;
+    let config = ResolverConfig::from_name_servers(vec![server]);
+    let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options);
+    builder.build().map_err(|error| format!("cannot be asked: {error}"))
+}
+
+fn collect<T>(found: Lookup<Vec<Record>>, read: impl Fn(&Record) -> Option<T>) -> Lookup<Vec<T>> {
+    match found {
+        Lookup::Found(records) => {
+            let values: Vec<T> = records.iter().filter_map(read).take(MOST_RECORDS).collect();
+            if values.is_empty() { Lookup::Nothing } else { Lookup::Found(values) }
+        }
+        Lookup::Nothing => Lookup::Nothing,
+        Lookup::Failed(why) => Lookup::Failed(why),
+    }
+}
+
+/// Why, as the end of a sentence that begins with who was asked.
+fn why(error: &NetError) -> String {
+    match error {
+        NetError::Timeout => TIMEOUT.to_owned(),
+        NetError::Dns(DnsError::ResponseCode(ResponseCode::ServFail)) => "failed to find out (SERVFAIL)".to_owned(),
+        NetError::Dns(DnsError::ResponseCode(ResponseCode::Refused)) => "refuses to answer (REFUSED)".to_owned(),
+        NetError::Dns(DnsError::ResponseCode(code)) => format!("answered with an error ({code})"),
+        NetError::Io(error) => format!("could not be reached: {error}"),
+        NetError::Truncated => "cut its answer short, also over TCP".to_owned(),
+        other => format!("gave no usable answer: {other}"),
+    }
+}
+
+fn absolute(name: &str) -> Option<Name> {
+    let mut name = Name::from_ascii(name).ok()?;
+    name.set_fqdn(true);
+    Some(name)
+}
+
+/// In the form in which names are compared.
+fn plain(name: &Name) -> String {
+    name.to_lowercase().to_ascii().trim_end_matches('.').to_owned()
+}
+
+/// What strangers publish, as text of a bounded length.
+fn shown(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST_VALUE)]).into_owned()
+}
+
+const TIMEOUT: &str = "did not answer in time";
+const MOST_RECORDS: usize = 64;
+const LONGEST_VALUE: usize = 512;

@@ -1,0 +1,252 @@
+//! The base domain's zone: what exists in it, and what each name answers. Made from the configuration and
+//! from the challenges that are open now; nothing is read anywhere, so a change is answered at once.
+//!
+//! Every name below the base leads to this server (RFC 4592), except those of the name servers and those
+//! that prove something to a certificate authority:
+//!
+//! - `_acme-challenge.<name>`, for the base domain and any name below it;
+//! - `<domain>._acme.<base>`, to which the owner of `<domain>` points `_acme-challenge.<domain>` by CNAME.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hickory_server::proto::ProtoError;
+use hickory_server::proto::op::ResponseCode;
+use hickory_server::proto::rr::rdata::{CAA, HINFO, NS, SOA, TXT};
+use hickory_server::proto::rr::{LowerName, Name, RData, Record, RecordType};
+
+use crate::config::MailAddress;
+use crate::hostname::Hostname;
+
+/// The challenges that are open now, by whoever orders certificates.
+pub trait Challenges: Send + Sync + 'static {
+    /// The values of the TXT record of this name, in lower case and without a dot at its end (RFC 8555
+    /// section 8.4). Called for every query: from memory.
+    fn txt(&self, name: &str) -> Vec<String>;
+}
+
+/// No certificate is being ordered.
+impl Challenges for () {
+    fn txt(&self, _name: &str) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// What a zone is made from.
+#[derive(Clone, Debug)]
+pub struct ZoneSettings {
+    pub base: Hostname,
+    /// Hosts on which this zone is served. Empty: `ns1.<base>`.
+    pub nameservers: Vec<Hostname>,
+    /// Of whoever is responsible. None: `hostmaster@<base>`.
+    pub hostmaster: Option<MailAddress>,
+    /// Where this server is reached.
+    pub addresses: Vec<IpAddr>,
+    /// The only authorities that may issue certificates, as they stand in CAA records. Empty: no such record.
+    pub authorities: Vec<Hostname>,
+}
+
+/// The zone of one base domain.
+pub struct Zone {
+    base: LowerName,
+    /// Labels of the base, from the left.
+    depth: usize,
+    nameservers: Vec<Name>,
+    /// Labels of those name servers that are below the base, without the base's own.
+    hosts: Vec<Vec<Box<[u8]>>>,
+    responsible: Name,
+    addresses: Vec<RData>,
+    caa: Vec<RData>,
+    challenges: Arc<dyn Challenges>,
+}
+
+/// What a query is answered with.
+#[derive(Debug, PartialEq)]
+pub struct Answer {
+    pub code: ResponseCode,
+    pub authoritative: bool,
+    pub answers: Vec<Record>,
+    /// The SOA of a negative answer (RFC 2308).
+    pub authority: Option<Record>,
+    pub additionals: Vec<Record>,
+}
+
+/// What a name of the zone is.
+enum Node {
+    Base,
+    /// A name server below the base.
+    Host,
+    /// Any other name.
+    Wildcard,
+    /// Holds what proves something to a certificate authority.
+    Proof,
+    /// Nothing but names below it.
+    Empty,
+    Missing,
+}
+
+impl Zone {
+    pub fn new(settings: &ZoneSettings, challenges: Arc<dyn Challenges>) -> Result<Self, ProtoError> {
+        let name = |text: &str| Name::from_ascii(format!("{text}."));
+        let base = LowerName::new(&name(settings.base.as_str())?);
+        let depth = base.iter().count();
+        let nameservers = match settings.nameservers.as_slice() {
+            [] => vec![name(&format!("ns1.{}", settings.base))?],
+            named => named.iter().map(|host| name(host.as_str())).collect::<Result<_, _>>()?,
+        };
+        let hosts = nameservers.iter().filter(|host| base.zone_of(&LowerName::new(host)));
+        let hosts = hosts.map(|host| labels(host, depth).map(Box::from).collect()).collect();
+        let responsible = match &settings.hostmaster {
+            // The first label is the local part, dots and all (RFC 1035 section 8).
+            Some(address) => name(address.domain.as_str())?.prepend_label(address.name.as_bytes())?,
+            None => name(&format!("hostmaster.{}", settings.base))?,
+        };
+        let address = |address: &IpAddr| match address {
+            IpAddr::V4(v4) => RData::A((*v4).into()),
+            IpAddr::V6(v6) => RData::AAAA((*v6).into()),
+        };
+        let caa = |authority: &Hostname| {
+            let authority = Name::from_ascii(authority.as_str())?;
+            Ok(RData::CAA(CAA::new_issue(false, Some(authority), vec![])))
+        };
+        Ok(Self {
+            hosts,
+            depth,
+            base,
+            nameservers,
+            responsible,
+            addresses: settings.addresses.iter().map(address).collect(),
+            caa: settings.authorities.iter().map(caa).collect::<Result<_, ProtoError>>()?,
+            challenges,
+        })
+    }
+
+    /// `name` as it was asked for, in its own spelling. `now` is in seconds since 1970; the zone's
+    /// serial is that, so it never goes back and no appliance needs to keep it.
+    pub fn answer(&self, name: &Name, lower: &LowerName, kind: RecordType, now: u64) -> Answer {
+        if !self.base.zone_of(lower) || matches!(kind, RecordType::AXFR | RecordType::IXFR) {
+            return Answer {
+                code: ResponseCode::Refused,
+                authoritative: false,
+                answers: Vec::new(),
+                authority: None,
+                additionals: Vec::new(),
+            };
+        }
+        let labels: Vec<&[u8]> = labels(lower, self.depth).collect();
+        let node = self.node(&labels);
+        let mut additionals = Vec::new();
+        let records: Vec<(u32, RData)> = match (&node, kind) {
+            (Node::Missing | Node::Empty, _) => Vec::new(),
+            // One small record, whatever there is (RFC 8482 section 4.2).
+            (_, RecordType::ANY) => vec![(ADDRESS_TTL, RData::HINFO(HINFO::new("RFC8482".into(), String::new())))],
+            (Node::Base, RecordType::SOA) => vec![(ZONE_TTL, self.soa(now))],
+            (Node::Base, RecordType::NS) => {
+                additionals = self.glue();
+                self.nameservers.iter().map(|host| (ZONE_TTL, RData::NS(NS(host.clone())))).collect()
+            }
+            (Node::Base, RecordType::CAA) => self.caa.iter().map(|caa| (ADDRESS_TTL, caa.clone())).collect(),
+            (Node::Base | Node::Host | Node::Wildcard, RecordType::A | RecordType::AAAA) => {
+                let of_kind = self.addresses.iter().filter(|address| address.record_type() == kind);
+                of_kind.map(|address| (ADDRESS_TTL, address.clone())).collect()
+            }
+            (Node::Proof, RecordType::TXT) => {
+                let values = text(lower).map(|name| self.challenges.txt(&name)).unwrap_or_default();
+                values.into_iter().map(|value| (PROOF_TTL, RData::TXT(TXT::new(vec![value])))).collect()
+            }
+            _ => Vec::new(),
+        };
+        let answers: Vec<_> =
+            records.into_iter().map(|(ttl, data)| Record::from_rdata(name.clone(), ttl, data)).collect();
+        let negative = answers.is_empty().then(|| {
+            // What proves something appears from one moment to the next: its absence is not worth remembering.
+            let ttl = if matches!(node, Node::Proof) { PROOF_TTL } else { NEGATIVE_TTL };
+            Record::from_rdata(Name::from(&self.base), ttl, self.soa(now))
+        });
+        Answer {
+            code: if matches!(node, Node::Missing) { ResponseCode::NXDomain } else { ResponseCode::NoError },
+            authoritative: true,
+            answers,
+            authority: negative,
+            additionals,
+        }
+    }
+
+    /// `labels` are those before the base's, from the left, in lower case.
+    fn node(&self, labels: &[&[u8]]) -> Node {
+        let (Some(first), Some(last)) = (labels.first(), labels.last()) else { return Node::Base };
+        if *first == ACME_CHALLENGE {
+            return Node::Proof;
+        }
+        if *last == DELEGATED {
+            return if labels.len() == 1 { Node::Empty } else { Node::Proof };
+        }
+        // Below a name that exists the wildcard says nothing (RFC 4592 section 4.3).
+        if *last == ACME_CHALLENGE {
+            return Node::Missing;
+        }
+        let mut beside = false;
+        for host in &self.hosts {
+            let shared = host.iter().rev().zip(labels.iter().rev()).take_while(|(a, b)| ***a == ***b).count();
+            if shared == labels.len() {
+                return if host.len() == shared { Node::Host } else { Node::Empty };
+            }
+            beside |= shared > 0;
+        }
+        if beside { Node::Missing } else { Node::Wildcard }
+    }
+
+    fn soa(&self, now: u64) -> RData {
+        // Wraps in 2106, as serials may (RFC 1982).
+        let serial = u32::try_from(now & u64::from(u32::MAX)).unwrap_or_default();
+        let primary = self.nameservers.first().cloned().unwrap_or_else(|| Name::from(&self.base));
+        let (refresh, retry, expire) = (3600, 600, 1_209_600);
+        RData::SOA(SOA::new(primary, self.responsible.clone(), serial, refresh, retry, expire, NEGATIVE_TTL))
+    }
+
+    /// The addresses of the name servers below the base.
+    fn glue(&self) -> Vec<Record> {
+        let inside = self.nameservers.iter().filter(|host| self.base.zone_of(&LowerName::new(host)));
+        inside
+            .flat_map(|host| {
+                let address = |data: &RData| Record::from_rdata(host.clone(), ADDRESS_TTL, data.clone());
+                self.addresses.iter().map(address).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+}
+
+/// The labels of `name` without its last `depth` ones.
+fn labels(name: &Name, depth: usize) -> impl Iterator<Item = &[u8]> {
+    name.iter().take(name.iter().count().saturating_sub(depth))
+}
+
+/// As names are written; none where a label holds what no host's name can.
+fn text(name: &Name) -> Option<String> {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let mut text = String::with_capacity(name.len());
+    for label in name {
+        if !label.iter().all(plain) {
+            return None;
+        }
+        if !text.is_empty() {
+            text.push('.');
+        }
+        text.push_str(std::str::from_utf8(label).ok()?);
+    }
+    Some(text)
+}
+
+const ACME_CHALLENGE: &[u8] = b"_acme-challenge";
+/// The label below which challenges of tenants' own domains are answered.
+const DELEGATED: &[u8] = b"_acme";
+
+/// Seconds. Addresses may move to another machine within minutes; who serves the zone hardly changes.
+const ADDRESS_TTL: u32 = 300;
+const ZONE_TTL: u32 = 3600;
+const NEGATIVE_TTL: u32 = 60;
+const PROOF_TTL: u32 = 1;
+
+#[cfg(test)]
+#[path = "zone/tests.rs"]
+mod tests;

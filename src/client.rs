@@ -29,6 +29,7 @@ use url::{Host, Url};
 
 use crate::api::{self, Access, Limits, Via};
 use crate::dial;
+use crate::domains::Domains;
 use crate::store;
 use crate::tenancy::{Defaults, OpenError, Platform};
 
@@ -81,7 +82,12 @@ pub struct Refused {
 
 impl Client {
     /// The daemon on `socket`; if there is none, this process on the store in `data`.
-    pub async fn local(socket: &Path, data: &Path, defaults: Defaults) -> Result<Self, Error> {
+    pub async fn local(
+        socket: &Path,
+        data: &Path,
+        defaults: Defaults,
+        domains: impl FnOnce(&Platform) -> Domains,
+    ) -> Result<Self, Error> {
         match UnixStream::connect(socket).await {
             Ok(_) => return Ok(Self::on_socket(socket)),
             Err(error) if is_absent(&error) => {}
@@ -108,7 +114,8 @@ impl Client {
                 ),
             })
         })?;
-        let router = api::router(platform, Access::in_process_only(), Arc::new(Limits::none()));
+        let domains = domains(&platform);
+        let router = api::router(platform, domains, Access::in_process_only(), Arc::new(Limits::none()));
         Ok(Self { transport: Transport::InProcess(router) })
     }
 

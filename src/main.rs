@@ -6,6 +6,7 @@ mod client;
 mod config;
 mod dial;
 mod dns;
+mod domains;
 mod edge;
 mod hostname;
 mod server;

@@ -91,6 +91,11 @@ fn steps() -> Vec<Step> {
             json!({ "tenantId": "acme", "domain": "phone.acme.com" }),
             Some("domain.claim"),
         ),
+        ("POST", "/api/tenant/domains/recheck", json!({ "tenantId": "acme" }), None),
+        ("POST", "/api/admin/domains/sync", json!({ "domains": ["phone.acme.com"] }), None),
+        ("POST", "/api/internal/domains/sync", json!({ "domains": ["phone.acme.com"] }), None),
+        ("POST", "/api/admin/domains/{domain}/activate", Value::Null, Some("domain.activate")),
+        ("POST", "/api/admin/domains/{domain}/activate", Value::Null, None),
         ("DELETE", "/api/tenant/domains", json!({ "tenantId": "acme" }), Some("domain.release")),
         ("POST", "/api/admin/tenants/{tenantId}/disable", Value::Null, Some("tenant.disable")),
         ("POST", "/api/admin/tenants/{tenantId}/disable", Value::Null, None),
@@ -128,6 +133,7 @@ async fn every_change_leaves_exactly_one_entry_and_no_secret_in_it() {
     for (number, (method, path, body, _)) in steps.iter().enumerate() {
         let path = path.replace("{key}", &key_id).replace("{username}", "101");
         let path = path.replace("{tenantId}", "acme").replace("{planId}", "gold");
+        let path = path.replace("{domain}", "phone.acme.com");
         let id = format!("step-{number}");
         let bearer = bearer();
         let headers = [

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::domain_life::serving;
 use crate::installation::{Answer, Installation, MASTER_SECRET, faulty_fields, refusal};
 
 async fn claim(bitcall: &Installation, tenant: &str, domain: &str) -> Answer {
@@ -22,16 +23,21 @@ async fn a_claim_answers_everything_that_the_owner_has_to_do() {
     assert!(token.len() >= 26, "128 bits at the least: {token}");
     assert!(made["createdAt"].as_str().unwrap().ends_with('Z'));
     assert!(made["nextAction"].as_str().unwrap().contains("TXT"));
+    assert!(made["nextAction"].as_str().unwrap().contains(&token), "it is told what to publish");
+    for moment in ["nextCheckAt", "expiresAt"] {
+        assert!(made["automation"][moment].take().as_str().unwrap().ends_with('Z'), "{moment}");
+    }
     for field in ["createdAt", "nextAction"] {
         made.as_object_mut().unwrap().remove(field);
     }
     let mut expected = json!({
         "tenantId": "acme_corp", "configured": true, "created": true, "domain": "phone.acme.com",
         "domainUnicode": "phone.acme.com", "status": "pending", "tlsStatus": "pending", "lastError": "",
-        "verifiedAt": null, "checks": { "lastCheckedAt": null },
-        "automation": { "phase": "dns_pending", "paused": null, "nextCheckAt": null, "recheckAvailableAt": null },
+        "verifiedAt": null, "checks": { "lastCheckedAt": null, "unsure": null }, "problems": [],
+        "automation": { "phase": "dns_pending", "paused": null, "nextCheckAt": null, "recheckAvailableAt": null,
+                        "expiresAt": null, "movedAt": null, "activatedByHandAt": null },
         "txt": { "host": "_bitcall-challenge.phone.acme.com", "value": token, "matched": null, "observed": [] },
-        "cname": { "host": "phone.acme.com", "value": "in.bitcall.example", "matched": null, "observed": [] },
+        "cname": { "host": "phone.acme.com", "value": "in.bitcall.example", "matched": null, "observed": [], "way": null },
     });
     assert_eq!(made, expected);
 
@@ -39,6 +45,9 @@ async fn a_claim_answers_everything_that_the_owner_has_to_do() {
     bitcall.kill();
     bitcall.start().await;
     for mut again in [bitcall.done("POST", "/api/tenant/domains", order).await, shown(&bitcall, "acme_corp").await] {
+        for moment in ["nextCheckAt", "expiresAt"] {
+            again["automation"][moment].take();
+        }
         for field in ["createdAt", "nextAction"] {
             again.as_object_mut().unwrap().remove(field);
         }
@@ -76,7 +85,7 @@ async fn without_a_claim_the_answer_has_the_same_fields() {
 
 #[tokio::test]
 async fn a_domain_that_cannot_be_claimed_is_refused_with_its_reason_and_changes_nothing() {
-    let bitcall = Installation::serving().await;
+    let (bitcall, _dns) = serving().await;
     bitcall.tenant("acme", "enterprise").await;
     bitcall.tenant("other", "enterprise").await;
     bitcall.tenant("poor", "pro").await;
@@ -132,7 +141,7 @@ async fn another_domain_takes_the_place_of_the_one_before_which_is_free_again() 
 
 #[tokio::test]
 async fn of_many_tenants_that_claim_one_domain_at_once_exactly_one_gets_it() {
-    let bitcall = Installation::serving().await;
+    let (bitcall, _dns) = serving().await;
     let tenants: Vec<_> = (0..8).map(|number| format!("t{number}")).collect();
     for tenant in &tenants {
         bitcall.tenant(tenant, "enterprise").await;
@@ -163,7 +172,7 @@ async fn of_one_tenants_many_equal_claims_at_once_one_is_new_and_all_show_its_to
 
 #[tokio::test]
 async fn the_command_line_does_the_same() {
-    let bitcall = Installation::serving().await;
+    let (bitcall, _dns) = serving().await;
     bitcall.tenant("acme", "enterprise").await;
     bitcall.tenant("other", "enterprise").await;
     let added = bitcall.bitcall(&["domain", "add", "acme", "phone.acme.com"]);

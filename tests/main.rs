@@ -22,6 +22,8 @@ mod custom_domains;
 mod demo;
 mod digits;
 mod dns_zone;
+mod domain_command;
+mod domain_life;
 mod early_media;
 mod echo;
 mod edge;

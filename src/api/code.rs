@@ -79,6 +79,8 @@ codes! {
     SubdomainInUse 409 "SUBDOMAIN_IN_USE" "Another tenant has this subdomain."
     CustomDomainNotAllowed 403 "CUSTOM_DOMAIN_NOT_ALLOWED" "The tenant's plan includes no domain of its own."
     CustomDomainInUse 409 "CUSTOM_DOMAIN_IN_USE" "Another tenant claims this domain."
+    DomainNotFound 404 "DOMAIN_NOT_FOUND" "The tenant claims no domain, or nobody claims this one."
+    RecheckTooSoon 429 "RECHECK_TOO_SOON" "The domain was checked just now; `recheckAvailableAt` and `Retry-After` say when it can be again."
     // Ourselves.
     InternalError 500 "INTERNAL_ERROR" "A fault of the server's; its log has it under the request's id."
     StoreUnavailable 503 "STORE_UNAVAILABLE" "The change could not be stored; the same request may work later."

@@ -152,7 +152,10 @@ fn responses(endpoint: &Endpoint, data: &Value) -> Value {
         let meanings: Vec<_> = codes.iter().map(|code| format!("`{}`: {}", code.as_str(), code.meaning())).collect();
         let names: Vec<_> = codes.iter().map(|code| code.as_str()).collect();
         let mut headers = headers.clone();
-        if codes.iter().any(|code| matches!(code, Code::RateLimited | Code::IdempotencyInProgress)) {
+        if codes
+            .iter()
+            .any(|code| matches!(code, Code::RateLimited | Code::IdempotencyInProgress | Code::RecheckTooSoon))
+        {
             headers["Retry-After"] = json!({ "description": "Seconds.", "schema": { "type": "integer" } });
         }
         responses.insert(
@@ -187,6 +190,7 @@ fn error_schema() -> Value {
                     "code": code_schema(),
                     "message": { "type": "string", "description": "For people; may change." },
                     "fields": fields_schema(),
+                    "recheckAvailableAt": recheck_schema(),
                 },
                 "required": ["code", "message"],
             },
@@ -207,6 +211,7 @@ fn problem_schema() -> Value {
             "instance": { "type": "string", "format": "uri", "description": "`urn:bitcall:request:` and the request's id." },
             "code": code_schema(),
             "fields": fields_schema(),
+            "recheckAvailableAt": recheck_schema(),
         },
         "required": ["type", "title", "status", "detail", "instance", "code"],
     })
@@ -227,6 +232,10 @@ fn fields_schema() -> Value {
             "required": ["field", "message"],
         },
     })
+}
+
+fn recheck_schema() -> Value {
+    json!({ "type": "string", "format": "date-time", "description": "With `RECHECK_TOO_SOON`: from when on." })
 }
 
 /// `GET /api/tenant/api-keys/{id}` → `getTenantApiKeysId`

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::code::Code;
 use super::limits::{TooMany, whole_seconds};
-use crate::tenancy::{Fault, Refusal, RuntimeRefusal};
+use super::views::Moment;
+use crate::tenancy::{Fault, Refusal, RuntimeRefusal, Timestamp};
 
 /// One refusal, not yet on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,13 +17,21 @@ pub struct ApiError {
     pub message: String,
     /// For `VALIDATION_ERROR`: every field that was not accepted.
     pub fields: Vec<Fault>,
-    /// For `RATE_LIMITED`: by which limit.
-    pub too_many: Option<TooMany>,
+    pub later: Option<Later>,
+}
+
+/// From when on the same request may do better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Later {
+    /// With `RATE_LIMITED`: by which limit.
+    Limit(TooMany),
+    /// With `RECHECK_TOO_SOON`.
+    Recheck(Timestamp),
 }
 
 impl ApiError {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), fields: Vec::new(), too_many: None }
+        Self { code, message: message.into(), fields: Vec::new(), later: None }
     }
 
     pub fn validation(fields: Vec<Fault>) -> Self {
@@ -63,7 +72,7 @@ impl From<Refusal> for ApiError {
             Refusal::SubdomainReserved(_) => Code::SubdomainReserved,
             Refusal::SubdomainInUse(_) => Code::SubdomainInUse,
             Refusal::CustomDomainNotAllowed => Code::CustomDomainNotAllowed,
-            Refusal::CustomDomainInUse(_) => Code::CustomDomainInUse,
+            Refusal::CustomDomainInUse(_) | Refusal::CustomDomainUnproved { .. } => Code::CustomDomainInUse,
             Refusal::Unavailable(error) => {
                 // The cause is for the operator's log, not for the caller.
                 tracing::error!(%error, "a change could not be stored");
@@ -105,6 +114,9 @@ impl ApiError {
         if !self.fields.is_empty() {
             problem["fields"] = json!(self.fields);
         }
+        if let Some(Later::Recheck(moment)) = self.later {
+            problem["recheckAvailableAt"] = json!(Moment(moment));
+        }
         problem
     }
 }
@@ -116,15 +128,25 @@ impl IntoResponse for ApiError {
         if !self.fields.is_empty() {
             error["fields"] = json!(self.fields);
         }
+        if let Some(Later::Recheck(moment)) = self.later {
+            error["recheckAvailableAt"] = json!(Moment(moment));
+        }
         let body = axum::Json(json!({ "ok": false, "error": error }));
         let mut response = (self.code.status(), body).into_response();
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(too_many) = &self.too_many {
-            too_many.tell(headers);
-            headers.insert(RETRY_AFTER, whole_seconds(too_many.wait).into());
-        } else if self.code == Code::IdempotencyInProgress {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        match &self.later {
+            Some(Later::Limit(too_many)) => {
+                too_many.tell(headers);
+                headers.insert(RETRY_AFTER, whole_seconds(too_many.wait).into());
+            }
+            Some(Later::Recheck(moment)) => {
+                headers.insert(RETRY_AFTER, whole_seconds(Timestamp::now().until(*moment)).into());
+            }
+            None if self.code == Code::IdempotencyInProgress => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            None => {}
         }
         response.extensions_mut().insert(self);
         response

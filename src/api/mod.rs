@@ -15,6 +15,7 @@ mod auth;
 mod body;
 mod code;
 mod document;
+mod domain_admin;
 mod domains;
 mod endpoint;
 mod error;
@@ -48,20 +49,22 @@ use endpoint::Endpoint;
 pub use error::ApiError;
 pub use limits::{Limits, Source, behind_proxy};
 
+use crate::domains::Domains;
 use crate::tenancy::Platform;
 
 /// What every handler can reach.
 #[derive(Clone)]
 pub struct State {
     pub platform: Platform,
+    pub domains: Domains,
     pub access: Access,
     pub limits: Arc<Limits>,
 }
 
 /// All routes under `/api/`. The listener tells by a [`Via`] in the request's
 /// extensions how the request came in; without one it counts as plain HTTP from anywhere.
-pub fn router(platform: Platform, access: Access, limits: Arc<Limits>) -> Router {
-    let state = State { platform, access, limits };
+pub fn router(platform: Platform, domains: Domains, access: Access, limits: Arc<Limits>) -> Router {
+    let state = State { platform, domains, access, limits };
     let mut router = Router::new();
     for endpoint in endpoints() {
         router = router.route(endpoint.path, endpoint.service);
@@ -92,6 +95,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         live_calls::endpoints(),
         subdomains::endpoints(),
         domains::endpoints(),
+        domain_admin::endpoints(),
         app::endpoints(),
     ];
     rooms.into_iter().flatten().collect()

@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use comfy_table::{Table, presets};
@@ -12,6 +13,8 @@ use url::Url;
 use super::{Exit, Failure, Globals, serve};
 use crate::client::{self, Client, Remote};
 use crate::config::Config;
+use crate::domains::NoCertificates;
+use crate::tenancy::Platform;
 
 /// Whom to talk to. Without any of these: the server on this machine, or, when
 /// none runs, its store.
@@ -54,7 +57,8 @@ impl Target {
         let config = Config::read(&globals.config).map_err(|faults| misconfigured(faults.to_string()))?;
         let url = config.public_url().map_err(|problem| misconfigured(format!("`public_url` {problem}")))?;
         let defaults = serve::defaults(&url, &config)?;
-        Client::local(&config.listen.control, &config.server.data_dir, defaults).await.map_err(refused)
+        let domains = |platform: &Platform| serve::domains(platform, &config, Arc::new(NoCertificates::at_all()));
+        Client::local(&config.listen.control, &config.server.data_dir, defaults, domains).await.map_err(refused)
     }
 
     /// Runs a command that talks to the control API.

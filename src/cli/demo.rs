@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use clap::Args;
@@ -13,6 +14,7 @@ use serde_json::json;
 
 use super::{Exit, Failure, Globals, colours, serve};
 use crate::config::{Config, PublicUrl, Secrets};
+use crate::domains::NoCertificates;
 use crate::server::{self, BindError, Bound, ControlSocket, Doors};
 use crate::store::replace_private;
 use crate::tenancy::{Act, NewExtension, NewTenant, Platform, TenantId};
@@ -85,7 +87,9 @@ impl Demo {
             home.remember(&memory)?;
             let demo = Card::new(&platform, &memory, &url)?;
 
-            let house = serve::House { platform, secrets, demo: Some(demo.for_playground()), strict_transport: false };
+            let domains = serve::domains(&platform, &config, Arc::new(NoCertificates::at_all()));
+            let for_playground = Some(demo.for_playground());
+            let house = serve::House { platform, domains, secrets, demo: for_playground, strict_transport: false };
             let running = house.open(doors, None, &config)?;
             if globals.json {
                 println!("{}", demo.for_scripts()?);

@@ -1,5 +1,8 @@
 //! `bitcall domain`: domains of the tenants' own.
 
+mod check;
+mod sync;
+
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -31,6 +34,28 @@ enum Command {
     },
     /// List the domains of all tenants.
     List,
+    /// Look at a domain's DNS now: what it answers, what is wrong, and the exact record to add; exits with 1 when
+    /// something is to be done, and with 3 when DNS could not be asked.
+    Check {
+        /// Tenant id, or the domain
+        #[arg(value_name = "TENANT|DOMAIN")]
+        who: String,
+    },
+    /// Look at a tenant's domain now, as the tenant may ask for itself: not more often than every 30 seconds.
+    Recheck {
+        /// Tenant id
+        tenant: String,
+    },
+    /// Look at the DNS of many domains now, many at a time.
+    Sync {
+        /// Which ones [default: those of all tenants]
+        domains: Vec<String>,
+    },
+    /// Take a claimed domain as proved and leading here, whatever DNS says. Again is no error.
+    Activate {
+        /// The domain
+        domain: String,
+    },
     /// Give up a tenant's domain. Without one it is no error.
     Remove {
         /// Tenant id
@@ -60,12 +85,27 @@ impl Domain {
                 let domains = all(&client).await.map_err(refused)?;
                 let data = json!({ "total": domains.len(), "domains": domains });
                 printer.print(&data, |data| {
-                    let headings = ["domain", "tenant", "status", "certificate", "claimed"];
+                    let headings = ["domain", "tenant", "status", "phase", "certificate", "next check", "error"];
                     table(headings, &data["domains"], "there are no domains", |domain| {
-                        ["/domain", "/tenantId", "/status", "/tlsStatus", "/createdAt"]
+                        ["/domain", "/tenantId", "/status", "/phase", "/tlsStatus", "/nextCheckAt", "/lastError"]
                             .map(|field| shown(domain, field))
                     })
                 });
+                Ok(())
+            }
+            Command::Check { who } => check::run(&client, printer, &who).await,
+            Command::Recheck { tenant } => {
+                let body = json!({ "tenantId": tenant });
+                let data = client.post("/api/tenant/domains/recheck", &body).await.map_err(refused)?;
+                printer.print(&data, claim);
+                Ok(())
+            }
+            Command::Sync { domains } => sync::run(&client, printer, domains).await,
+            Command::Activate { domain } => {
+                let escaped: String = url::form_urlencoded::byte_serialize(domain.as_bytes()).collect();
+                let path = format!("/api/admin/domains/{escaped}/activate");
+                let data = client.post(&path, &json!({})).await.map_err(refused)?;
+                printer.print(&data, claim);
                 Ok(())
             }
             Command::Remove { tenant } => {
@@ -99,23 +139,39 @@ async fn all(client: &Client) -> Result<Vec<Value>, client::Error> {
     }
 }
 
+/// How far a domain has come, and what to publish.
 fn claim(data: &Value) -> String {
-    let facts = facts(&[
+    let mut told = vec![
         ("Tenant", shown(data, "/tenantId")),
         ("Domain", shown(data, "/domain")),
         ("Status", shown(data, "/status")),
+        ("Phase", shown(data, "/automation/phase")),
         ("Certificate", shown(data, "/tlsStatus")),
         ("Claimed", shown(data, "/createdAt")),
-        ("Next", shown(data, "/nextAction")),
-    ]);
+        ("Checked", shown(data, "/checks/lastCheckedAt")),
+        ("Next check", shown(data, "/automation/nextCheckAt")),
+    ];
+    let optional = [
+        ("Ends", "/automation/expiresAt"),
+        ("Elsewhere since", "/automation/movedAt"),
+        ("Paused", "/automation/paused"),
+        ("Not asked", "/checks/unsure"),
+    ];
+    told.extend(optional.map(|(name, field)| (name, shown(data, field))).into_iter().filter(|(_, text)| text != "-"));
+    if let Some(error) = data["lastError"].as_str().filter(|error| !error.is_empty()) {
+        told.push(("Error", error.to_owned()));
+    }
+    told.push(("Next", shown(data, "/nextAction")));
     let records = json!([
         { "kind": "TXT", "record": data["txt"] },
         { "kind": "CNAME", "record": data["cname"] },
     ]);
-    let records = table(["record", "name", "value"], &records, "", |record| {
-        ["/kind", "/record/host", "/record/value"].map(|field| shown(record, field))
+    let headings = ["record", "name", "value", "dns answers", "right"];
+    let records = table(headings, &records, "", |record| {
+        ["/kind", "/record/host", "/record/value", "/record/observed", "/record/matched"]
+            .map(|field| shown(record, field))
     });
-    format!("{facts}\n\n{records}")
+    format!("{}\n\n{records}", facts(&told))
 }
 
 /// As many as the server gives at once.

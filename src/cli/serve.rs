@@ -12,7 +12,8 @@ use tracing_subscriber::EnvFilter;
 use super::{Exit, Failure, Globals, colours};
 use crate::api::{self, Access, Limits};
 use crate::config::{Config, Log, LogFormat, PublicUrl, SecretFiles, Secrets};
-use crate::dns;
+use crate::dns::{self, Verifier, VerifierSettings};
+use crate::domains::{self, Domains, NoCertificates};
 use crate::edge::{self, Edge};
 use crate::server::{self, CertificateSource, Certificates, Doors, Drained, Front, Server};
 use crate::tenancy::{Defaults, Names, Platform, TransportDefaults};
@@ -42,7 +43,8 @@ pub fn run(globals: &Globals) -> Result<(), Failure> {
 
     runtime()?.block_on(async {
         let platform = Platform::open(&config.server.data_dir, defaults(&url, &config)?).await?;
-        let house = House { platform, secrets, demo: None, strict_transport };
+        let domains = domains(&platform, &config, Arc::new(NoCertificates::at_all()));
+        let house = House { platform, domains, secrets, demo: None, strict_transport };
         let mut running = house.open(doors, Some(&certificates), &config)?;
         running.dns = dns.map(|dns| dns.serve(Arc::new(()))).transpose()?;
         tracing::info!(url = %url.origin(), "ready");
@@ -62,8 +64,7 @@ struct DnsDoors {
 impl DnsDoors {
     /// None: the configuration wants none.
     fn open(config: &Config) -> Result<Option<Self>, Failure> {
-        let Some(zone) =
-            dns::ZoneSettings::of(config).map_err(|problem| Failure::new(Exit::Misconfigured, problem))?
+        let Some(zone) = dns::ZoneSettings::of(config).map_err(|problem| Failure::new(Exit::Misconfigured, problem))?
         else {
             return Ok(None);
         };
@@ -80,6 +81,7 @@ impl DnsDoors {
 /// What the server is built from.
 pub struct House {
     pub platform: Platform,
+    pub domains: Domains,
     pub secrets: Secrets,
     /// See [`Front::demo`].
     pub demo: Option<Bytes>,
@@ -104,7 +106,7 @@ impl House {
         let access = Access::new(self.secrets.panel_key.all(), self.secrets.master_secret.all());
         let limits = Arc::new(Limits::new(&config.limits));
         let front = Front {
-            api: api::router(self.platform.clone(), access.clone(), Arc::clone(&limits)),
+            api: api::router(self.platform.clone(), self.domains.clone(), access.clone(), Arc::clone(&limits)),
             platform: self.platform.clone(),
             edge,
             demo: self.demo,
@@ -118,6 +120,7 @@ impl House {
         tokio::spawn(self.platform.clone().sweep_tokens());
         tokio::spawn(self.platform.clone().forget_answers());
         tokio::spawn(self.platform.clone().keep_retiring_keys());
+        tokio::spawn(self.domains.keep());
         if let Some(keep) = config.audit.keep() {
             tokio::spawn(self.platform.clone().forget_old_audit(keep));
         }
@@ -219,6 +222,13 @@ impl Reload {
             }
         }
     }
+}
+
+/// Tenants' domains, looked at as the configuration says.
+pub fn domains(platform: &Platform, config: &Config, certificates: Arc<dyn domains::Certificates>) -> Domains {
+    let ingress = platform.defaults().names.ingress.clone();
+    let eyes = Verifier::new(VerifierSettings::of(config, ingress));
+    Domains::new(platform.clone(), Arc::new(eyes), certificates)
 }
 
 /// What the domain model must know of this server.

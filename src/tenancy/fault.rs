@@ -100,6 +100,10 @@ pub enum Refusal {
     CustomDomainNotAllowed,
     #[error("the domain {0} is claimed by another tenant")]
     CustomDomainInUse(String),
+    #[error(
+        "the domain {domain} is claimed by another tenant, which has not proved it; to have it, publish the {proof} and claim it again"
+    )]
+    CustomDomainUnproved { domain: String, proof: String },
     /// The store failed; the same request may work later.
     #[error("the change could not be stored: {0}")]
     Unavailable(store::Error),

@@ -192,6 +192,11 @@ impl Pepper {
         Ok(expand.finalize().into_bytes().into())
     }
 
+    /// A text for one purpose and `input`, always the same, that nobody else can work out: 32 letters of 5 bits each.
+    pub fn text(&self, purpose: &str, input: &str) -> io::Result<String> {
+        self.derive(purpose, input.as_bytes()).map(|bytes| letters(&bytes))
+    }
+
     pub fn hash(&self, key: &str) -> KeyHash {
         let mut mac = self.0.clone();
         mac.update(key.as_bytes());
@@ -203,7 +208,12 @@ impl Pepper {
 pub fn random_text(length: usize) -> io::Result<String> {
     let mut bytes = vec![0; length];
     random(&mut bytes)?;
-    Ok(bytes.iter().filter_map(|byte| ALPHABET.get(usize::from(byte % 32))).map(|&letter| char::from(letter)).collect())
+    Ok(letters(&bytes))
+}
+
+/// A letter for the lowest 5 bits of each byte.
+fn letters(bytes: &[u8]) -> String {
+    bytes.iter().filter_map(|byte| ALPHABET.get(usize::from(byte % 32))).map(|&letter| char::from(letter)).collect()
 }
 
 fn random(bytes: &mut [u8]) -> io::Result<()> {

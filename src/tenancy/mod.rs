@@ -38,7 +38,10 @@ mod turn;
 pub use act::{Act, Actor};
 pub use app::App;
 pub use audit::{AuditEntry, AuditId, AuditSearch};
-pub use claim::{Claim, DomainStatus, Phase, Seen, TlsStatus};
+pub use claim::{
+    Away, Certificate, CertificateStage, Claim, DnsProblem, DomainStatus, Lost, LostDomain, Phase, Seen, TlsStatus,
+    Way, challenge_host,
+};
 pub use effective::{Defaults, Effective, Transport, TransportMode};
 pub use extension::{Extension, MAX_PASSWORD, MIN_PASSWORD, NewExtension, checked_password};
 pub use fault::{Fault, Invalid, Refusal};
@@ -56,7 +59,7 @@ pub use replay::Begun;
 pub use runtime::RuntimeRefusal;
 pub use settings::{ByOperator, Change, Settings, SettingsChange};
 pub use snapshot::{Live, LiveKey};
-pub use tenant::PlanStatus;
+pub use tenant::{PlanStatus, Tenant};
 pub use timestamp::Timestamp;
 pub use token::{SipCredentials, Token};
 pub use transport::{IceEntry, TransportChange, TransportDefaults};

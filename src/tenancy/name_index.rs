@@ -60,10 +60,23 @@ impl NameIndex {
     }
 
     /// Swaps in a claim, unless a later revision of it is here already.
-    pub fn put_claim(&mut self, claim: Claim, revision: Revision) {
+    pub fn put_claim(&mut self, claim: Arc<Claim>, revision: Revision) {
         if self.claims.get(&claim.tenant).is_none_or(|(known, _)| *known <= revision) {
-            self.claims.insert(claim.tenant.clone(), (revision, Arc::new(claim)));
+            self.claims.insert(claim.tenant.clone(), (revision, claim));
         }
+    }
+
+    /// Takes out a tenant's claim that is gone, unless a later one is here.
+    pub fn forget_claim(&mut self, tenant: &TenantId, seen: Revision) {
+        if self.claims.get(tenant).is_some_and(|(known, _)| *known == seen) {
+            self.claims.remove(tenant);
+        }
+    }
+
+    /// The claim on a domain, and the revision of its record.
+    pub fn claim_on(&self, domain: &Hostname) -> Option<&(Revision, Arc<Claim>)> {
+        let claim = self.claims.get(self.custom_domains.get(domain)?);
+        claim.filter(|(_, claim)| claim.domain == *domain)
     }
 
     pub fn claim(&self, tenant: &TenantId) -> Option<&Arc<Claim>> {
@@ -140,6 +153,7 @@ mod tests {
             settings: Settings::default(),
             subdomain: subdomain.map(|label| label.parse().unwrap()),
             custom_domain: custom_domain.map(|domain| domain.parse().unwrap()),
+            lost_domain: None,
             api_keys: Vec::new(),
             revoked_keys: Vec::new(),
             created_at: Timestamp(0),
@@ -156,17 +170,17 @@ mod tests {
     fn a_custom_domain_leads_to_its_tenant_while_it_is_active_and_part_of_the_plan() {
         let mut house = House::new();
         house.put(tenant("acme", None, Some("phone.acme.com")), 1);
-        house.0.put_claim(claim("acme", "phone.acme.com", DomainStatus::Pending), Revision(1));
+        house.0.put_claim(Arc::new(claim("acme", "phone.acme.com", DomainStatus::Pending)), Revision(1));
         assert_eq!(house.at("phone.acme.com"), None);
-        house.0.put_claim(claim("acme", "phone.acme.com", DomainStatus::Active), Revision(2));
-        house.0.put_claim(claim("acme", "phone.acme.com", DomainStatus::Pending), Revision(1));
+        house.0.put_claim(Arc::new(claim("acme", "phone.acme.com", DomainStatus::Active)), Revision(2));
+        house.0.put_claim(Arc::new(claim("acme", "phone.acme.com", DomainStatus::Pending)), Revision(1));
         assert_eq!(house.at("phone.acme.com"), Some("acme"), "an older revision changes nothing");
         house.put(Tenant { plan_id: "pro".into(), ..tenant("acme", None, Some("phone.acme.com")) }, 3);
         assert_eq!(house.at("phone.acme.com"), None, "not in this plan");
         house.put(tenant("acme", None, Some("phone.acme.com")), 4);
         assert_eq!(house.at("phone.acme.com"), Some("acme"), "the claim was kept");
         house.put(tenant("acme", None, None), 5);
-        house.0.put_claim(claim("acme", "phone.acme.com", DomainStatus::Active), Revision(6));
+        house.0.put_claim(Arc::new(claim("acme", "phone.acme.com", DomainStatus::Active)), Revision(6));
         assert!(
             house.at("phone.acme.com").is_none() && house.0.claims().next().is_none(),
             "given up, it does not come back"

@@ -42,7 +42,11 @@ impl Layout for Timestamp {}
 impl Layout for TenantId {}
 impl Layout for AuditEntry {}
 impl Layout for StoredToken {}
-impl Layout for Claim {}
+
+/// 1 knew no looks at DNS: what they would have left is absent, and so is the next one's moment, which makes it due.
+impl Layout for Claim {
+    const VERSION: u32 = 2;
+}
 
 pub fn tenant_key(id: &str) -> String {
     format!("{TENANTS}{id}")
@@ -61,6 +65,11 @@ pub fn subdomain_key(label: &Label) -> String {
 /// Holds a domain for its tenant, with what is known of it.
 pub fn claim_key(domain: &Hostname) -> String {
     format!("{CLAIMS}{domain}")
+}
+
+/// The certificate of a domain, as [`crate::certs`] keeps it.
+fn certificate_key(domain: &Hostname) -> String {
+    format!("certificate/{domain}")
 }
 
 pub fn plan_key(id: &str) -> String {
@@ -119,7 +128,8 @@ pub fn belongings(tenant: &Tenant) -> Vec<(&'static str, Place)> {
         ("keyUses", Place::Prefix(format!("{KEY_USES}{id}/"))),
         ("auditEntries", Place::Ending(AUDIT, format!("/{id}"))),
     ];
-    all.extend(subdomain.chain(domain));
+    let certificate = tenant.custom_domain.iter().map(|domain| ("certificates", Place::Key(certificate_key(domain))));
+    all.extend(subdomain.chain(domain).chain(certificate));
     all
 }
 

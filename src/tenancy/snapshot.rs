@@ -24,6 +24,7 @@ use super::plan::{self, Entitlements, Plan};
 use super::tenant::Tenant;
 use super::timestamp::Timestamp;
 use super::transport::TransportDefaults;
+use crate::hostname::Hostname;
 use crate::store::Revision;
 
 /// A tenant in memory.
@@ -363,7 +364,7 @@ impl Snapshot {
     }
 
     /// Swaps in a claim, after its tenant; one that the tenant has given up meanwhile is dropped.
-    pub fn put_claim(&mut self, claim: Claim, revision: Revision) {
+    pub fn put_claim(&mut self, claim: Arc<Claim>, revision: Revision) {
         let live = self.tenants.get(&claim.tenant);
         if live.is_some_and(|live| live.tenant.custom_domain.as_ref() == Some(&claim.domain)) {
             self.names.put_claim(claim, revision);
@@ -372,6 +373,16 @@ impl Snapshot {
 
     pub fn claim(&self, tenant: &TenantId) -> Option<&Arc<Claim>> {
         self.names.claim(tenant)
+    }
+
+    /// The claim on a domain, and the revision of its record.
+    pub fn claim_on(&self, domain: &Hostname) -> Option<&(Revision, Arc<Claim>)> {
+        self.names.claim_on(domain)
+    }
+
+    /// Takes out a tenant's claim that is gone, unless a later one is here.
+    pub fn forget_claim(&mut self, tenant: &TenantId, seen: Revision) {
+        self.names.forget_claim(tenant, seen);
     }
 
     /// In the order of their domains.

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::claim::LostDomain;
 use super::fault::Refusal;
 use super::id::TenantId;
 use super::key::{KeyId, StoredKey};
@@ -27,6 +28,9 @@ pub struct Tenant {
     /// The domain of its own that it claims; its [`super::claim::Claim`] is a record beside this one.
     #[serde(default)]
     pub custom_domain: Option<Hostname>,
+    /// The last one that it lost without giving it up; until it claims another.
+    #[serde(default)]
+    pub lost_domain: Option<LostDomain>,
     /// At least one of them stays.
     pub api_keys: Vec<StoredKey>,
     /// The last revoked keys, newest last, so that a repeated revocation is told "revoked" and not "unknown".

@@ -18,6 +18,7 @@ pub mod http;
 pub mod kamailio;
 pub mod ports;
 pub mod process;
+pub mod resolver;
 pub mod sipp;
 pub mod sound;
 pub mod tap;

@@ -29,7 +29,7 @@ use meter::{Meter, Rate};
 use super::State;
 use super::access::Via;
 use super::code::Code;
-use super::error::ApiError;
+use super::error::{ApiError, Later};
 use crate::config;
 use crate::tenancy::LiveKey;
 
@@ -200,7 +200,7 @@ impl From<TooMany> for ApiError {
             _ => "requests from pages of this origin",
         };
         Self {
-            too_many: Some(too_many),
+            later: Some(Later::Limit(too_many)),
             ..Self::new(Code::RateLimited, format!("too many {whose}; the next is answered in {seconds} s"))
         }
     }

@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Moment;
-use crate::tenancy::{Claim, DomainStatus, Live, Phase, Platform, Seen, TenantId, TlsStatus};
+use crate::domains::{loss, next_action, next_action_without};
+use crate::tenancy::{Claim, DnsProblem, DomainStatus, Live, Phase, Platform, Seen, Tenant, TlsStatus, Way};
 
 /// `GET /api/tenant/subdomains/check`
 #[derive(Serialize, JsonSchema)]
@@ -66,25 +67,36 @@ pub struct DomainView {
     verified_at: Option<Moment>,
     checks: Checks,
     automation: Automation,
-    next_action: &'static str,
+    /// What is to be done now, in one sentence for the domain's owner.
+    next_action: String,
+    /// What is wrong in DNS besides the two records.
+    problems: Vec<DnsProblem>,
     txt: DnsRecord,
-    cname: DnsRecord,
+    cname: Pointer,
 }
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Checks {
     last_checked_at: Option<Moment>,
+    /// Which lookup could not be made then, and why: nothing was concluded from what it did not see.
+    unsure: Option<String>,
 }
 
 #[derive(Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Automation {
     phase: Option<Phase>,
-    /// Why nothing more is tried by itself.
+    /// Why hardly anything is tried by itself any more.
     paused: Option<String>,
     next_check_at: Option<Moment>,
     recheck_available_at: Option<Moment>,
+    /// When the claim ends if the TXT record is not seen before.
+    expires_at: Option<Moment>,
+    /// Since when the domain leads elsewhere.
+    moved_at: Option<Moment>,
+    /// When the operator activated it by hand; null once DNS says the same.
+    activated_by_hand_at: Option<Moment>,
 }
 
 /// A record that the domain's owner publishes.
@@ -94,6 +106,27 @@ struct DnsRecord {
     value: Option<String>,
     #[serde(flatten)]
     seen: Seen,
+}
+
+/// The record by which the domain leads here.
+#[derive(Serialize, JsonSchema)]
+struct Pointer {
+    #[serde(flatten)]
+    record: DnsRecord,
+    /// How the domain leads here; null while it was not seen to.
+    way: Option<Way>,
+}
+
+/// `POST /api/admin/domains/sync`
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SyncedDomains {
+    /// How many domains were looked at, or are being looked at.
+    pub started: usize,
+    /// Those that were named.
+    pub domains: Vec<DomainView>,
+    /// Those that were named, and nobody claims.
+    pub unknown: Vec<String>,
 }
 
 /// `DELETE /api/tenant/domains`
@@ -125,9 +158,11 @@ pub struct DomainLine {
     tenant_id: String,
     status: DomainStatus,
     tls_status: TlsStatus,
+    phase: Phase,
     last_error: String,
     created_at: Moment,
     verified_at: Option<Moment>,
+    next_check_at: Option<Moment>,
 }
 
 impl DomainLine {
@@ -138,9 +173,11 @@ impl DomainLine {
             tenant_id: claim.tenant.to_string(),
             status: claim.status,
             tls_status: claim.tls_status,
+            phase: claim.phase,
             last_error: claim.last_error.clone(),
             created_at: Moment(claim.claimed_at),
             verified_at: claim.verified_at.map(Moment),
+            next_check_at: claim.next_check_at.map(Moment),
         }
     }
 }
@@ -195,45 +232,60 @@ impl DomainView {
             last_error: claim.last_error.clone(),
             created_at: Some(Moment(claim.claimed_at)),
             verified_at: claim.verified_at.map(Moment),
-            checks: Checks { last_checked_at: claim.last_checked_at.map(Moment) },
+            checks: Checks { last_checked_at: claim.last_checked_at.map(Moment), unsure: claim.unsure.clone() },
             automation: Automation {
                 phase: Some(claim.phase),
                 paused: claim.paused.clone(),
                 next_check_at: claim.next_check_at.map(Moment),
                 recheck_available_at: claim.recheck_available_at.map(Moment),
+                expires_at: claim.expires_at.map(Moment),
+                moved_at: claim.moved_at.map(Moment),
+                activated_by_hand_at: claim.activated_by_hand_at.map(Moment),
             },
-            next_action: claim.next_action(),
+            next_action: next_action(claim, ingress),
+            problems: claim.problems.clone(),
             txt: DnsRecord {
                 host: Some(claim.challenge_host()),
                 value: Some(claim.token.clone()),
                 seen: claim.txt.clone(),
             },
-            cname: DnsRecord {
-                host: Some(claim.domain.to_string()),
-                value: Some(ingress.to_owned()),
-                seen: claim.cname.clone(),
+            cname: Pointer {
+                record: DnsRecord {
+                    host: Some(claim.domain.to_string()),
+                    value: Some(ingress.to_owned()),
+                    seen: claim.cname.clone(),
+                },
+                way: claim.way,
             },
         }
     }
 
     /// Of a tenant that claims none.
-    pub fn none(tenant: &TenantId, ingress: &str) -> Self {
+    pub fn none(tenant: &Tenant, ingress: &str) -> Self {
         Self {
-            tenant_id: tenant.to_string(),
+            tenant_id: tenant.id.to_string(),
             configured: false,
             created: false,
             domain: None,
             domain_unicode: None,
             status: None,
             tls_status: None,
-            last_error: String::new(),
+            last_error: tenant.lost_domain.as_ref().map(loss).unwrap_or_default(),
             created_at: None,
             verified_at: None,
-            checks: Checks { last_checked_at: None },
+            checks: Checks { last_checked_at: None, unsure: None },
             automation: Automation::default(),
-            next_action: "Choose a domain.",
+            next_action: next_action_without(tenant.lost_domain.as_ref()),
+            problems: Vec::new(),
             txt: DnsRecord { host: None, value: None, seen: Seen::default() },
-            cname: DnsRecord { host: None, value: Some(ingress.to_owned()), seen: Seen::default() },
+            cname: Pointer {
+                record: DnsRecord { host: None, value: Some(ingress.to_owned()), seen: Seen::default() },
+                way: None,
+            },
         }
+    }
+
+    pub fn name(&self) -> Option<&str> {
+        self.domain.as_deref()
     }
 }

@@ -7,6 +7,7 @@
 //! does not wait for it: what the store holds, memory knows.
 
 mod audit;
+mod claims;
 mod extensions;
 mod keys;
 mod live_calls;
@@ -138,7 +139,7 @@ impl Platform {
         }
         platform.load_tokens().await?;
         for (key, record) in platform.0.store.scan(records::CLAIMS).await? {
-            platform.snapshot_mut().put_claim(decode(&key, &record.bytes)?, record.revision);
+            platform.snapshot_mut().put_claim(Arc::new(decode(&key, &record.bytes)?), record.revision);
         }
         Ok(platform)
     }

@@ -6,15 +6,16 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::{Platform, no_randomness, stored_form};
 use crate::hostname::{BadName, Hostname, Label};
 use crate::store::{self, Batch, Revision};
 use crate::tenancy::act::Act;
 use crate::tenancy::audit::Deed;
-use crate::tenancy::claim::{self, Claim};
+use crate::tenancy::claim::Claim;
 use crate::tenancy::fault::{Invalid, Refusal};
 use crate::tenancy::id::TenantId;
-use crate::tenancy::key::random_text;
 use crate::tenancy::plan::Entitlements;
 use crate::tenancy::records;
 use crate::tenancy::snapshot::Live;
@@ -72,33 +73,43 @@ impl Platform {
         Ok(self.change_names(act, id, "subdomain.remove", None, rule).await?.1)
     }
 
-    /// Claims a domain for a tenant, which gives up the one it had. True when it is a new claim.
-    pub async fn claim_domain(
+    /// What the TXT record of a tenant's domain must hold: always the same, so that whoever has
+    /// published it need not do it again.
+    pub fn claim_token(&self, id: &TenantId, domain: &Hostname) -> Result<String, Refusal> {
+        self.0.pepper.text("domain claim", &format!("{id}/{domain}")).map_err(no_randomness)
+    }
+
+    /// Makes a claim for its tenant, which gives up the one it had. `answer` is told whether it is a new one.
+    pub async fn claim_domain<A: Serialize>(
         &self,
         act: &Act,
-        id: &TenantId,
-        domain: Hostname,
-    ) -> Result<(Arc<Claim>, bool), Refusal> {
-        let names = &self.defaults().names;
-        let token = random_text(claim::TOKEN).map_err(no_randomness)?;
-        let new = Claim::new(id.clone(), domain.clone(), token.clone(), act.at);
-        self.change_names(act, id, "domain.claim", Some(&new), |tenant, rights| {
-            if tenant.custom_domain.as_ref() != Some(&domain) {
-                names.may_claim(&domain, rights)?;
+        new: &Claim,
+        answer: impl Fn(&Claim, bool) -> A,
+    ) -> Result<A, Refusal> {
+        let (names, id, domain) = (&self.defaults().names, &new.tenant, &new.domain);
+        let act = &act.answered_by(&answer(new, true), id)?;
+        let (_, is_new) = self
+            .change_names(act, id, "domain.claim", Some(new), |tenant, rights| {
+                if tenant.custom_domain.as_ref() == Some(domain) {
+                    return Ok(false);
+                }
+                names.may_claim(domain, rights)?;
                 tenant.custom_domain = Some(domain.clone());
-            }
-            Ok(())
-        })
-        .await?;
+                tenant.lost_domain = None;
+                Ok(true)
+            })
+            .await?;
         // Somebody may have removed it again meanwhile: then it was here for a moment.
-        let claim = self.claim(id)?.filter(|claim| claim.domain == domain).unwrap_or_else(|| Arc::new(new));
-        let is_new = claim.token == token;
-        Ok((claim, is_new))
+        let known = self.claim(id)?.filter(|claim| !is_new && claim.domain == *domain);
+        Ok(answer(known.as_deref().unwrap_or(new), is_new))
     }
 
     /// Gives up a tenant's claim: of which domain, if there was one.
     pub async fn release_domain(&self, act: &Act, id: &TenantId) -> Result<Option<Hostname>, Refusal> {
-        let rule = |tenant: &mut Tenant, _: &Entitlements| Ok(tenant.custom_domain.take());
+        let rule = |tenant: &mut Tenant, _: &Entitlements| {
+            tenant.lost_domain = None;
+            Ok(tenant.custom_domain.take())
+        };
         Ok(self.change_names(act, id, "domain.release", None, rule).await?.1)
     }
 
@@ -165,12 +176,12 @@ impl Platform {
         }
     }
 
-    fn publish_with_claim(&self, tenant: Tenant, claim: Option<Claim>, revision: Revision) -> Arc<Live> {
+    pub(super) fn publish_with_claim(&self, tenant: Tenant, claim: Option<Claim>, revision: Revision) -> Arc<Live> {
         let mut snapshot = self.snapshot_mut();
         let live = Live::new(tenant, revision, snapshot.defaults());
         let live = snapshot.put_tenant(live);
         if let Some(claim) = claim {
-            snapshot.put_claim(claim, revision);
+            snapshot.put_claim(Arc::new(claim), revision);
         }
         live
     }

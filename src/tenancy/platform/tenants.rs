@@ -99,6 +99,7 @@ impl Platform {
             },
             subdomain: None,
             custom_domain: None,
+            lost_domain: None,
             api_keys: vec![stored.clone()],
             revoked_keys: Vec::new(),
             created_at: act.at,

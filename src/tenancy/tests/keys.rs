@@ -145,6 +145,7 @@ fn tenant_with(api_keys: Vec<StoredKey>) -> Tenant {
         settings: Settings::default(),
         subdomain: None,
         custom_domain: None,
+        lost_domain: None,
         api_keys,
         revoked_keys: Vec::new(),
         created_at: Timestamp(0),

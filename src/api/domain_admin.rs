@@ -1,0 +1,103 @@
+//! All tenants' domains, for the operator's support and automation: listed, looked at, activated by hand.
+
+use axum::http::Method;
+use futures_util::StreamExt as _;
+use futures_util::stream;
+
+use super::access::Audience;
+use super::code::Code;
+use super::domains::{domain, domain_schema};
+use super::endpoint::{Call, Done, Endpoint, done, nothing};
+use super::error::ApiError;
+use super::form::{Form, checked, count, list, text};
+use super::views::domains::{DomainLine, DomainList, DomainView, SyncedDomains};
+use crate::hostname::Hostname;
+use crate::tenancy::Refusal;
+
+pub fn endpoints() -> Vec<Endpoint> {
+    let sync_at = |path| {
+        let summary = "Look at domains' DNS now, and go on with what follows; without names, at all of them, in turn";
+        Endpoint::new(Method::POST, path, Audience::Admin, summary, names, sync).refuses(&[Code::StoreUnavailable])
+    };
+    vec![
+        Endpoint::new(Method::GET, "/api/admin/domains", Audience::Admin, "List all tenants' domains", page, list_all),
+        sync_at("/api/admin/domains/sync"),
+        sync_at("/api/internal/domains/sync"),
+        Endpoint::new(
+            Method::POST,
+            "/api/admin/domains/{domain}/activate",
+            Audience::Admin,
+            "Take a claimed domain as proved and leading here, whatever DNS says; again is no error",
+            nothing,
+            activate,
+        )
+        .refuses(&[Code::DomainNotFound, Code::StoreUnavailable]),
+    ]
+}
+
+struct Page {
+    /// The last domain of the page before.
+    cursor: Option<String>,
+    limit: usize,
+}
+
+fn page(form: &mut Form) -> Option<Page> {
+    let cursor = form.optional("cursor", text());
+    let limit = form.optional("limit", count(1..=MAX_PAGE)).unwrap_or(DEFAULT_PAGE);
+    Some(Page { cursor, limit: usize::try_from(limit).unwrap_or(usize::MAX) })
+}
+
+async fn list_all(call: Call, page: Page) -> Result<Done<DomainList>, ApiError> {
+    let claims = call.state.platform.claims();
+    let rest =
+        claims.iter().filter(|claim| page.cursor.as_ref().is_none_or(|last| claim.domain.as_str() > last.as_str()));
+    let mut domains: Vec<_> = rest.take(page.limit + 1).map(|claim| DomainLine::of(claim)).collect();
+    let more = domains.len() > page.limit;
+    domains.truncate(page.limit);
+    let next_cursor = domains.last().filter(|_| more).map(|line| line.domain.clone());
+    Ok(done(DomainList { domains, total: claims.len(), next_cursor }))
+}
+
+/// Which ones; none: all.
+#[allow(clippy::option_option)] // a form whose only field may be absent
+fn names(form: &mut Form) -> Option<Option<Vec<Hostname>>> {
+    Some(form.optional("domains", list(checked(domain_schema, domain), 1..=MAX_SYNCED)))
+}
+
+/// All of them take longer than a request may: they are only started.
+async fn sync(call: Call, names: Option<Vec<Hostname>>) -> Result<Done<SyncedDomains>, ApiError> {
+    let (domains, act) = (&call.state.domains, &call.act);
+    let Some(names) = names else {
+        return Ok(done(SyncedDomains { started: domains.sync_all(), domains: Vec::new(), unknown: Vec::new() }));
+    };
+    let looks = names.into_iter().map(async |name| {
+        let found = domains.sync(act, &name).await?;
+        Ok::<_, Refusal>((name, found))
+    });
+    let looks: Vec<_> = stream::iter(looks).buffer_unordered(MAX_SYNCED).collect().await;
+    let ingress = &call.state.platform.defaults().names.ingress;
+    let mut synced = SyncedDomains { started: 0, domains: Vec::new(), unknown: Vec::new() };
+    for look in looks {
+        match look? {
+            (_, Some(claim)) => synced.domains.push(DomainView::of(&claim, false, ingress)),
+            (name, None) => synced.unknown.push(name.into()),
+        }
+    }
+    synced.started = synced.domains.len();
+    synced.domains.sort_by(|one, other| one.name().cmp(&other.name()));
+    synced.unknown.sort();
+    Ok(done(synced))
+}
+
+async fn activate(call: Call, (): ()) -> Result<Done<DomainView>, ApiError> {
+    let name = call.path("domain");
+    let not_found = || ApiError::new(Code::DomainNotFound, format!("no tenant claims the domain {name:?}"));
+    let name: Hostname = name.parse().map_err(|_| not_found())?;
+    let claim = call.state.domains.activate(&call.act, &name).await?.ok_or_else(not_found)?;
+    Ok(done(DomainView::of(&claim, false, &call.state.platform.defaults().names.ingress)))
+}
+
+const DEFAULT_PAGE: u64 = 100;
+const MAX_PAGE: u64 = 1000;
+/// Names in one request: what can be looked at in a request's time.
+const MAX_SYNCED: usize = 50;

@@ -1,0 +1,142 @@
+//! `bitcall cert`: the certificates that this server serves, gets and keeps new.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::control::{Target, refused, shown, table};
+use super::{Exit, Failure, Globals};
+use crate::client::{self, Client};
+
+#[derive(Debug, Args)]
+pub struct Cert {
+    #[command(flatten)]
+    target: Target,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List all certificates, and those that are being got; exits with 1 when one has expired or cannot be got.
+    List,
+    /// Order what is missing, and remove what nobody needs any more.
+    Sync,
+    /// Order a new certificate now, as far as the limits of the authority allow.
+    Renew {
+        /// The name that it is for
+        name: String,
+    },
+    /// Bring a certificate; it is served at once, and never renewed.
+    Import {
+        /// The name that it is for, or `*.<name>`
+        name: String,
+        /// PEM file: the certificate, then its intermediates
+        #[arg(long, value_name = "FILE")]
+        certificate: PathBuf,
+        /// PEM file: the private key
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+    },
+    /// Remove a certificate; it is served no longer.
+    Remove {
+        /// The name that it is for
+        name: String,
+    },
+}
+
+impl Cert {
+    pub fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let command = self.command;
+        self.target.run(globals, async |client, printer| match command {
+            Command::List => {
+                let certificates = all(&client).await.map_err(refused)?;
+                let bad = certificates.iter().filter(|line| is_bad(line)).count();
+                let data = json!({ "total": certificates.len(), "certificates": certificates });
+                printer.print(&data, list);
+                match bad {
+                    0 => Ok(()),
+                    bad => Err(Failure::new(
+                        Exit::Failed,
+                        format!("{bad} of {} are not in order", data["total"]),
+                    )),
+                }
+            }
+            Command::Sync => {
+                let data = client.post("/api/internal/certificates/sync", &json!({})).await.map_err(refused)?;
+                printer.print(&data, |data| {
+                    let removed = match data["removed"].as_array().map_or(0, Vec::len) {
+                        0 => String::new(),
+                        _ => format!("; removed, because nobody needs them any more: {}", shown(data, "/removed")),
+                    };
+                    format!("{} are wanted{removed}", shown(data, "/wanted"))
+                });
+                Ok(())
+            }
+            Command::Renew { name } => {
+                let path = format!("{}/renew", path_of(&name));
+                let data = client.post(&path, &json!({})).await.map_err(refused)?;
+                printer.print(&data, |data| format!("{name}: {}", shown(data, "/stage")));
+                Ok(())
+            }
+            Command::Import { name, certificate, key } => {
+                let body = json!({ "certificate": read(&certificate)?, "key": read(&key)? });
+                let data = client.put(&path_of(&name), &body).await.map_err(refused)?;
+                printer.print(&data, |data| {
+                    format!("{} until {}", shown(data, "/names"), shown(data, "/notAfter"))
+                });
+                Ok(())
+            }
+            Command::Remove { name } => {
+                let data = client.delete(&path_of(&name), &json!({})).await.map_err(refused)?;
+                printer.print(&data, |_| format!("the certificate for {name} is served no longer"));
+                Ok(())
+            }
+        })
+    }
+}
+
+/// Page after page.
+async fn all(client: &Client) -> Result<Vec<Value>, client::Error> {
+    let mut certificates: Vec<Value> = Vec::new();
+    let mut cursor: Option<String> = None;
+    loop {
+        let mut query = vec![("limit", PAGE)];
+        query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+        let mut page = client.get("/api/admin/certificates", &query).await?;
+        if let Value::Array(some) = page["certificates"].take() {
+            certificates.extend(some);
+        }
+        cursor = page["nextCursor"].as_str().map(str::to_owned);
+        if cursor.is_none() {
+            return Ok(certificates);
+        }
+    }
+}
+
+/// As the server judges it: over, or with a problem that has lasted.
+fn is_bad(line: &Value) -> bool {
+    matches!(line["status"].as_str(), Some("failed" | "expired"))
+}
+
+fn list(data: &Value) -> String {
+    let headings = ["name", "status", "stage", "until", "renewed from", "tenant", "problem"];
+    table(headings, &data["certificates"], "there are no certificates", |line| {
+        ["/name", "/status", "/stage", "/notAfter", "/renewAt", "/tenantId", "/problem/message"]
+            .map(|field| shown(line, field))
+    })
+}
+
+fn path_of(name: &str) -> String {
+    let escaped: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
+    format!("/api/admin/certificates/{escaped}")
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    let failed = |error| Failure::new(Exit::Misconfigured, format!("{}: {error}", path.display()));
+    std::fs::read_to_string(path).map_err(failed)
+}
+
+/// As many as the server gives at once.
+const PAGE: &str = "1000";

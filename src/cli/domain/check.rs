@@ -1,0 +1,49 @@
+//! `bitcall domain check`: what DNS answers for one domain now, and whether that is right.
+
+use serde_json::{Value, json};
+
+use super::claim;
+use crate::cli::control::{Printer, refused, shown};
+use crate::cli::{Exit, Failure};
+use crate::client::Client;
+
+pub async fn run(client: &Client, printer: Printer, who: &str) -> Result<(), Failure> {
+    let domain = domain_of(client, who).await?;
+    let body = json!({ "domains": [domain] });
+    let mut answer = client.post("/api/admin/domains/sync", &body).await.map_err(refused)?;
+    let mut data = answer.pointer_mut("/domains/0").map(Value::take).unwrap_or_default();
+    if data.is_null() {
+        let hint = "hint: `bitcall domain list` shows all domains";
+        return Err(Failure::new(Exit::Failed, format!("no tenant claims the domain {domain}\n{hint}")));
+    }
+    let right = is_right(&data);
+    data["right"] = json!(right);
+    printer.print(&data, claim);
+    if right {
+        return Ok(());
+    }
+    let next = shown(&data, "/nextAction");
+    Err(match data["checks"]["unsure"].as_str() {
+        Some(why) => Failure::new(Exit::Unreachable, format!("DNS could not be asked for everything: {why}")),
+        None => Failure::new(Exit::Failed, format!("{domain} is not right yet\nhint: {next}")),
+    })
+}
+
+/// A tenant's id has no dot, and every domain has one.
+async fn domain_of(client: &Client, who: &str) -> Result<String, Failure> {
+    if who.contains('.') {
+        return Ok(who.to_owned());
+    }
+    let data = client.get("/api/tenant/domains", &[("tenantId", who)]).await.map_err(refused)?;
+    let none = || Failure::new(Exit::Failed, format!("{who} has no domain of its own"));
+    data["domain"].as_str().map(str::to_owned).ok_or_else(none)
+}
+
+/// Whether nobody has anything to do about it. The TXT record is needed until the domain is proved, and not after that.
+fn is_right(data: &Value) -> bool {
+    let proved = data["txt"]["matched"] == true || data["status"] != "pending";
+    let phase = data["automation"]["phase"].as_str().unwrap_or_default();
+    let troubled = matches!(phase, "backoff" | "blocked" | "moved" | "paused");
+    let problems = data["problems"].as_array().is_some_and(|problems| !problems.is_empty());
+    proved && data["cname"]["matched"] == true && !problems && !troubled && data["checks"]["unsure"].is_null()
+}

@@ -1,0 +1,36 @@
+//! The two parties that a domain's life depends on: who asks DNS, and who gets
+//! certificates. Behind traits, so that the worker is tested without a network.
+
+use futures_util::future::BoxFuture;
+use tokio::sync::broadcast;
+
+use super::life::Look;
+use crate::hostname::Hostname;
+use crate::tenancy::Certificate;
+
+/// Who asks DNS.
+pub trait Eyes: Send + Sync + 'static {
+    /// Asks for all that a domain needs. It ends within seconds, whatever DNS does.
+    fn look<'a>(&'a self, domain: &'a Hostname, token: &'a str) -> BoxFuture<'a, Look>;
+}
+
+/// Who gets certificates and keeps them new.
+pub trait Certificates: Send + Sync + 'static {
+    /// Whether certificates are got at all.
+    fn are_automatic(&self) -> bool;
+
+    /// From now on there is to be one for the domain. Again is no harm.
+    fn want(&self, domain: &Hostname, delegated: bool);
+
+    /// There need be none any more.
+    fn release<'a>(&'a self, domain: &'a Hostname) -> BoxFuture<'a, ()>;
+
+    /// Removes those that nobody wants. Called once all that are wanted have been told.
+    fn sweep(&self) -> BoxFuture<'_, ()>;
+
+    /// How the domain's is coming along.
+    fn of(&self, domain: &Hostname) -> Option<Certificate>;
+
+    /// The names of which there is news.
+    fn news(&self) -> broadcast::Receiver<Hostname>;
+}

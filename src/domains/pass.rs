@@ -1,0 +1,256 @@
+//! One claim at a time: made, looked at, stepped forward, and what follows done.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use serde::Serialize;
+use tokio::sync::{OwnedMutexGuard, Semaphore, watch};
+
+use super::life::{self, Effect, Event, Moment, Report};
+use super::outside::{Certificates, Eyes};
+use super::{schedule, words};
+use crate::hostname::Hostname;
+use crate::tenancy::{Act, Claim, DomainStatus, Platform, Refusal, TenantId, Timestamp, challenge_host};
+
+/// A handle on all tenants' domains. Cloning is cheap.
+#[derive(Clone)]
+pub struct Domains(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) platform: Platform,
+    eyes: Arc<dyn Eyes>,
+    pub(super) certificates: Arc<dyn Certificates>,
+    /// One pass per name at a time.
+    alone: Mutex<HashMap<Hostname, Weak<tokio::sync::Mutex<()>>>>,
+    lookups: Semaphore,
+    /// Wakes the worker to look at all domains.
+    pub(super) sweeps: watch::Sender<()>,
+}
+
+/// What became of a tenant's wish for a check.
+pub enum Recheck {
+    Done(Arc<Claim>),
+    /// It asked just now: from when on it may again.
+    TooSoon(Timestamp),
+    /// It claims no domain.
+    Nothing,
+}
+
+impl Domains {
+    pub fn new(platform: Platform, eyes: Arc<dyn Eyes>, certificates: Arc<dyn Certificates>) -> Self {
+        let lookups = Semaphore::new(PARALLEL);
+        let sweeps = watch::Sender::new(());
+        Self(Arc::new(Inner { platform, eyes, certificates, alone: Mutex::default(), lookups, sweeps }))
+    }
+
+    /// Claims a domain for a tenant, which gives up the one it had. Where another tenant claims it without having
+    /// proved it, it goes to the one whose TXT record is there. `answer` is told whether the claim is new.
+    pub async fn claim<A: Serialize>(
+        &self,
+        act: &Act,
+        id: &TenantId,
+        domain: &Hostname,
+        answer: impl Fn(&Claim, bool) -> A,
+    ) -> Result<A, Refusal> {
+        let platform = &self.0.platform;
+        let token = platform.claim_token(id, domain)?;
+        let new = Claim::new(id.clone(), domain.clone(), token, act.at);
+        let (new, _) = life::step(&new, &Event::Certificate(None), &self.moment());
+        match platform.claim_domain(act, &new, &answer).await {
+            Err(Refusal::CustomDomainInUse(name)) => match platform.claim_on(domain) {
+                Some(claim) if claim.may_be_taken_over() => self.take_over(act, new, &answer).await,
+                _ => Err(Refusal::CustomDomainInUse(name)),
+            },
+            outcome => outcome,
+        }
+    }
+
+    async fn take_over<A: Serialize>(
+        &self,
+        act: &Act,
+        new: Claim,
+        answer: &impl Fn(&Claim, bool) -> A,
+    ) -> Result<A, Refusal> {
+        let Claim { tenant, domain, token, .. } = &new;
+        let _alone = self.alone(domain).await;
+        let _permit = self.0.lookups.acquire().await;
+        if let Some(known) = self.0.platform.claim_on(domain).filter(|claim| claim.tenant == *tenant) {
+            return Ok(answer(&known, false));
+        }
+        let seen = self.0.eyes.look(domain, token).await.txt;
+        if seen.matched != Some(true) {
+            let proof = words::proof(&challenge_host(domain), token);
+            return Err(Refusal::CustomDomainUnproved { domain: domain.to_string(), proof });
+        }
+        let proved = Claim { verified_at: Some(act.at), expires_at: None, txt: seen, ..new.clone() };
+        let (proved, _) = life::step(&proved, &Event::Certificate(None), &self.moment());
+        let act = act.answered_by(&answer(&proved, true), tenant)?;
+        let claim = self.0.platform.take_over_claim(&act, tenant, &proved).await?;
+        tracing::info!(%domain, %tenant, "a domain went to the tenant that proved it");
+        Ok(answer(&claim, true))
+    }
+
+    /// Looks at a tenant's domain now, because it asks for that.
+    pub async fn recheck(&self, act: &Act, id: &TenantId) -> Result<Recheck, Refusal> {
+        let platform = &self.0.platform;
+        let Some(claim) = platform.claim(id)? else { return Ok(Recheck::Nothing) };
+        if platform.barred_from_domains(id).is_some() {
+            return Err(Refusal::CustomDomainNotAllowed);
+        }
+        let domain = &claim.domain;
+        match self.apply(act, domain, &Event::RecheckAsked).await? {
+            None => Ok(Recheck::Nothing),
+            Some((_, effects)) if effects.contains(&Effect::Look) => {
+                Ok(self.look(act, domain).await?.map_or(Recheck::Nothing, Recheck::Done))
+            }
+            Some((claim, _)) => Ok(Recheck::TooSoon(claim.recheck_available_at.unwrap_or(act.at))),
+        }
+    }
+
+    /// Looks at a domain now, because the operator asks for that. Nothing when nobody claims it any more.
+    pub async fn sync(&self, act: &Act, domain: &Hostname) -> Result<Option<Arc<Claim>>, Refusal> {
+        match self.apply(act, domain, &Event::SyncAsked).await? {
+            Some(_) => self.look(act, domain).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Has the worker look at all domains, one after the other: how many there are.
+    pub fn sync_all(&self) -> usize {
+        self.0.sweeps.send_replace(());
+        self.0.platform.claims().len()
+    }
+
+    /// Takes a domain as proved and leading here, because the operator says so. Again is no error.
+    pub async fn activate(&self, act: &Act, domain: &Hostname) -> Result<Option<Arc<Claim>>, Refusal> {
+        Ok(self.apply(act, domain, &Event::ActivatedByHand).await?.map(|(claim, _)| claim))
+    }
+
+    /// Looks at a domain if that is due.
+    pub(super) async fn check(&self, domain: &Hostname) -> Result<(), Refusal> {
+        let act = Act::of_bitcall();
+        let due = self.apply(&act, domain, &Event::Due).await?;
+        if due.is_some_and(|(_, effects)| effects.contains(&Effect::Look)) {
+            self.look(&act, domain).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes in what there is of a domain's certificate.
+    pub(super) async fn heed_certificate(&self, domain: &Hostname) -> Result<(), Refusal> {
+        let news = Event::Certificate(self.0.certificates.of(domain));
+        self.apply(&Act::of_bitcall(), domain, &news).await?;
+        Ok(())
+    }
+
+    /// Says again that there is to be a certificate: who gets them may have been told by a process that is gone.
+    pub(super) fn want_again(&self, claim: &Claim) {
+        if claim.status != DomainStatus::Pending && self.0.certificates.are_automatic() {
+            self.0.certificates.want(&claim.domain, claim.challenge_delegated);
+        }
+    }
+
+    async fn look(&self, act: &Act, domain: &Hostname) -> Result<Option<Arc<Claim>>, Refusal> {
+        let _alone = self.alone(domain).await;
+        let _permit = self.0.lookups.acquire().await;
+        let Some(claim) = self.0.platform.claim_on(domain) else { return Ok(None) };
+        let event = match self.0.platform.barred_from_domains(&claim.tenant) {
+            Some(why) => Event::Barred(why.to_owned()),
+            None => Event::Looked(self.0.eyes.look(domain, &claim.token).await),
+        };
+        // What was decided is decided now, and not when the request came in.
+        let mut act = act.clone();
+        act.at = Timestamp::now();
+        Ok(self.apply(&act, domain, &event).await?.map(|(claim, _)| claim))
+    }
+
+    /// Steps a claim forward, keeps it, and does what follows, except for the look. Nothing when there is no claim.
+    async fn apply(
+        &self,
+        act: &Act,
+        domain: &Hostname,
+        event: &Event,
+    ) -> Result<Option<(Arc<Claim>, Vec<Effect>)>, Refusal> {
+        let moment = self.moment();
+        let rule = |claim: &Claim| {
+            let (after, effects) = life::step(claim, event, &moment);
+            let told = effects.iter().rev().find_map(action);
+            (after, told, effects)
+        };
+        let platform = &self.0.platform;
+        let Some(stepped) = platform.step_claim(act, domain, rule).await? else { return Ok(None) };
+        for effect in &stepped.outcome {
+            match effect {
+                Effect::Look => {}
+                Effect::WantCertificate { delegated } => self.0.certificates.want(domain, *delegated),
+                Effect::ReleaseCertificate => self.0.certificates.release(domain).await,
+                Effect::Report(report) => tell(*report, &stepped.claim),
+                Effect::Expire => {
+                    if platform.expire_claim(act, domain).await? {
+                        tracing::info!(%domain, tenant = %stepped.claim.tenant, "a claim ended: it was not proved in time");
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+        Ok(Some((stepped.claim, stepped.outcome)))
+    }
+
+    fn moment(&self) -> Moment {
+        Moment {
+            now: Timestamp::now(),
+            chance: f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX),
+            automatic_certificates: self.0.certificates.are_automatic(),
+        }
+    }
+
+    async fn alone(&self, domain: &Hostname) -> OwnedMutexGuard<()> {
+        let lock = {
+            let mut all = self.0.alone.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = all.get(domain).and_then(Weak::upgrade);
+            known.unwrap_or_else(|| {
+                // Those of passes that are over would pile up.
+                all.retain(|_, lock| lock.strong_count() > 0);
+                let lock = Arc::default();
+                all.insert(domain.clone(), Arc::downgrade(&lock));
+                lock
+            })
+        };
+        lock.lock_owned().await
+    }
+}
+
+/// As the audit is told of it.
+fn action(effect: &Effect) -> Option<&'static str> {
+    let Effect::Report(report) = effect else { return None };
+    Some(match report {
+        Report::Verified => "domain.verify",
+        Report::Active => "domain.active",
+        Report::ActivatedByHand => "domain.activate",
+        Report::Moved => "domain.move",
+        Report::Returned => "domain.return",
+        Report::Stopped => "domain.stop",
+        Report::Paused => "domain.pause",
+    })
+}
+
+fn tell(report: Report, claim: &Claim) {
+    let Claim { domain, tenant, last_error: error, .. } = claim;
+    match report {
+        Report::Verified => tracing::info!(%domain, %tenant, "a domain is proved and leads here"),
+        Report::Active => tracing::info!(%domain, %tenant, "a domain is in use"),
+        Report::ActivatedByHand => tracing::info!(%domain, %tenant, "a domain was activated by hand"),
+        Report::Moved => {
+            let days = schedule::SERVED_AFTER_MOVE.as_secs() / 86_400;
+            tracing::warn!(%domain, %tenant, %error, "a domain leads elsewhere; it is served for {days} days more");
+        }
+        Report::Returned => tracing::info!(%domain, %tenant, "a domain leads here again"),
+        Report::Stopped => tracing::warn!(%domain, %tenant, %error, "a domain is no longer served: it leads elsewhere"),
+        Report::Paused => {
+            tracing::info!(%domain, %tenant, "a domain is hardly looked at any more: nothing gets better");
+        }
+    }
+}
+
+/// Domains looked at at a time.
+pub(super) const PARALLEL: usize = 32;

@@ -1,0 +1,110 @@
+//! What is to be done about a domain now, in one sentence for its owner.
+
+use crate::tenancy::{Claim, Lost, LostDomain, Phase, TlsStatus};
+
+/// `ingress` is what the domain's CNAME record must name.
+pub fn next_action(claim: &Claim, ingress: &str) -> String {
+    match claim.phase {
+        Phase::DnsPending | Phase::DnsPartial => {
+            format!("{}, then ask for a recheck.", missing(claim, ingress))
+        }
+        Phase::Paused => {
+            format!("{}, then ask for a recheck: until then it is hardly looked at.", missing(claim, ingress))
+        }
+        Phase::Verified => "Nothing: the domain is proved, and its certificate comes next.".into(),
+        Phase::Preflight | Phase::Ordering | Phase::Challenge | Phase::Finalizing => {
+            "Nothing: the certificate is on its way.".into()
+        }
+        Phase::Renewing => "Nothing: the domain is in use, and its certificate is being renewed.".into(),
+        Phase::Active => active(claim, ingress),
+        Phase::Backoff => {
+            let why = sentence(&claim.last_error, "The last try for a certificate failed.");
+            let retry = claim.certificate.as_ref().and_then(|certificate| certificate.next_try_at);
+            retry.map_or_else(|| why.clone(), |retry| format!("{why} It is tried again at {retry}."))
+        }
+        Phase::Moved => {
+            let wrong = problem(claim).unwrap_or_else(|| points(claim, ingress));
+            format!("{wrong}: it is served for a few days more, and not after that.")
+        }
+        Phase::Blocked => sentence(&claim.last_error, "Ask the operator of this server."),
+    }
+}
+
+/// Of a tenant that claims none.
+pub fn next_action_without(lost: Option<&LostDomain>) -> String {
+    match lost {
+        None => "Choose a domain.".into(),
+        Some(_) => "Choose a domain, or claim the same one again.".into(),
+    }
+}
+
+/// Why the tenant has its domain no more.
+pub fn loss(lost: &LostDomain) -> String {
+    let LostDomain { domain, why, at } = lost;
+    match why {
+        Lost::Expired => format!("the claim on {domain} ended at {at}: its TXT record was not seen in time"),
+        Lost::Superseded => format!("{domain} went to another tenant at {at}, who proved it by its TXT record"),
+    }
+}
+
+/// The record that an owner must publish to prove a domain.
+pub fn proof(host: &str, token: &str) -> String {
+    format!("TXT record {host} with the value \"{token}\"")
+}
+
+fn active(claim: &Claim, ingress: &str) -> String {
+    if claim.activated_by_hand_at.is_some() {
+        return format!("Nothing at once: the operator has activated the domain by hand. {}.", missing(claim, ingress));
+    }
+    if claim.away.is_some() {
+        return format!("{}: at the last look it did not lead here.", points(claim, ingress));
+    }
+    if claim.tls_status == TlsStatus::External {
+        return "Nothing: the domain is in use; its certificate is not got by this server.".into();
+    }
+    match problem(claim) {
+        Some(problem) => format!("{problem}."),
+        None => "Nothing: the domain is in use.".into(),
+    }
+}
+
+/// Which of the two records is missing, or wrong.
+fn missing(claim: &Claim, ingress: &str) -> String {
+    let [proved, leads_here] = [&claim.txt, &claim.cname].map(|seen| seen.matched == Some(true));
+    let text = proof(&claim.challenge_host(), &claim.token);
+    match (proved, leads_here, problem(claim)) {
+        (true, _, Some(problem)) => problem,
+        (true, _, None) => points(claim, ingress),
+        (false, true, _) => format!("Create the {text}"),
+        (false, false, Some(problem)) => format!("Create the {text}; {}", lower(&problem)),
+        (false, false, None) => format!("Create the {text} and the CNAME record {}", pointer(claim, ingress)),
+    }
+}
+
+fn points(claim: &Claim, ingress: &str) -> String {
+    format!("Create the CNAME record {}", pointer(claim, ingress))
+}
+
+fn pointer(claim: &Claim, ingress: &str) -> String {
+    let Claim { domain, .. } = claim;
+    // The top of a zone can hold no CNAME (RFC 1034 §3.6.2).
+    let instead =
+        if domain.as_str().matches('.').count() == 1 { ", or what your provider has in its place" } else { "" };
+    format!("{domain} with the value {ingress} (DNS only, no proxy{instead})")
+}
+
+/// The first thing that is wrong, without its full stop.
+fn problem(claim: &Claim) -> Option<String> {
+    claim.problems.first().map(|problem| problem.message.trim_end_matches('.').to_owned())
+}
+
+fn lower(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+}
+
+fn sentence(text: &str, otherwise: &str) -> String {
+    let mut letters = text.trim_end_matches('.').chars();
+    let capital = letters.next().map(|first| first.to_uppercase().chain(letters).collect::<String>());
+    capital.map_or_else(|| otherwise.to_owned(), |text| format!("{text}."))
+}

@@ -1,0 +1,137 @@
+//! A resolver that answers what the test has published, and nothing else.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+
+use hickory_resolver::proto::op::{Message, ResponseCode};
+use hickory_resolver::proto::rr::rdata::{CAA, CNAME, SOA, TXT};
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
+use tokio::net::UdpSocket;
+use tokio::task::JoinHandle;
+
+pub struct Resolver {
+    address: SocketAddr,
+    book: Arc<Mutex<Book>>,
+    server: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Book {
+    records: HashMap<(String, RecordType), Vec<RData>>,
+    /// Names whose servers cannot be reached.
+    failing: HashSet<String>,
+}
+
+impl Resolver {
+    /// Knows nothing yet.
+    pub async fn start() -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let (address, book) = (socket.local_addr().unwrap(), Arc::<Mutex<Book>>::default());
+        let server = tokio::spawn(serve(socket, Arc::clone(&book)));
+        Self { address, book, server }
+    }
+
+    pub fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// In the place of what was there before.
+    pub fn txt(&self, name: &str, value: &str) {
+        self.publish(name, RecordType::TXT, vec![RData::TXT(TXT::new(vec![value.to_owned()]))]);
+    }
+
+    pub fn cname(&self, name: &str, target: &str) {
+        self.publish(name, RecordType::CNAME, vec![RData::CNAME(CNAME(rooted(target)))]);
+    }
+
+    pub fn addresses(&self, name: &str, addresses: &[&str]) {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for address in addresses {
+            match address.parse().unwrap() {
+                IpAddr::V4(address) => v4.push(RData::A(address.into())),
+                IpAddr::V6(address) => v6.push(RData::AAAA(address.into())),
+            }
+        }
+        self.publish(name, RecordType::A, v4);
+        self.publish(name, RecordType::AAAA, v6);
+    }
+
+    /// Only this authority may certify the name and those below it.
+    pub fn caa(&self, name: &str, authority: &str) {
+        let caa = CAA::new_issue(false, Some(rooted(authority)), vec![]);
+        self.publish(name, RecordType::CAA, vec![RData::CAA(caa)]);
+    }
+
+    pub fn remove(&self, name: &str, kind: RecordType) {
+        self.publish(name, kind, vec![]);
+    }
+
+    pub fn fails(&self, name: &str, fails: bool) {
+        let failing = &mut self.book.lock().unwrap().failing;
+        if fails {
+            failing.insert(name.to_owned())
+        } else {
+            failing.remove(name)
+        };
+    }
+
+    fn publish(&self, name: &str, kind: RecordType, data: Vec<RData>) {
+        self.book.lock().unwrap().records.insert((name.to_owned(), kind), data);
+    }
+}
+
+impl Drop for Resolver {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn serve(socket: UdpSocket, book: Arc<Mutex<Book>>) {
+    let mut query = [0; 1500];
+    loop {
+        let Ok((length, from)) = socket.recv_from(&mut query).await else { continue };
+        let Ok(asked) = Message::from_vec(&query[..length]) else { continue };
+        let answer = book.lock().unwrap().answer(&asked).to_vec().unwrap();
+        let _ = socket.send_to(&answer, from).await;
+    }
+}
+
+impl Book {
+    fn answer(&self, asked: &Message) -> Message {
+        let question = asked.queries[0].clone();
+        let mut message = asked.clone().into_response();
+        message.metadata.recursion_available = true;
+        let mut owner = question.name().clone();
+        let mut at = plain(&owner);
+        if self.failing.contains(&at) {
+            message.metadata.response_code = ResponseCode::ServFail;
+            return message;
+        }
+        for _ in 0..8 {
+            let data = |kind| self.records.get(&(at.clone(), kind)).cloned().unwrap_or_default();
+            let found = data(question.query_type());
+            if !found.is_empty() {
+                message.add_answers(found.into_iter().map(|data| Record::from_rdata(owner.clone(), 60, data)));
+                break;
+            }
+            let Some(RData::CNAME(target)) = data(RecordType::CNAME).pop() else { break };
+            message.add_answer(Record::from_rdata(owner, 60, RData::CNAME(target.clone())));
+            owner = target.0;
+            at = plain(&owner);
+        }
+        if message.answers.is_empty() {
+            let soa = SOA::new(Name::root(), Name::root(), 1, 1, 1, 1, 1);
+            message.add_authority(Record::from_rdata(Name::root(), 1, RData::SOA(soa)));
+        }
+        message
+    }
+}
+
+fn rooted(name: &str) -> Name {
+    Name::from_ascii(format!("{name}.")).unwrap()
+}
+
+fn plain(name: &Name) -> String {
+    name.to_lowercase().to_ascii().trim_end_matches('.').to_owned()
+}

@@ -1,11 +1,10 @@
-//! The store in one redb file.
+//! The store in one redb file, and a [`journal`](super::journal) beside it.
 //!
 //! One thread owns writing. It takes the batch that waits, and every other
-//! batch that came meanwhile, into one transaction: one fsync then answers
-//! many callers. Every commit saves the allocator's state (quick-repair), so
-//! that after a crash the file opens at once instead of being walked.
-//! Reads run on the blocking pool; they see the last commit and never wait for
-//! the writer.
+//! batch that came meanwhile, into one transaction and one entry of the journal: one fsync then answers
+//! many callers. The database itself is written when the journal has grown long. Then
+//! it saves the allocator's state, too (quick-repair), so that after a crash the file opens at once instead of
+//! being walked. Reads run on the blocking pool; they see the last commit and never wait for the writer.
 
 use std::io::ErrorKind;
 use std::ops::Bound;
@@ -14,10 +13,11 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use tokio::sync::{mpsc, oneshot};
 
 use super::file::create_private;
+use super::journal::{Entry, Journal};
 use super::{Batch, Error, Record, Revision, Store};
 
 /// The embedded store. Cloning is cheap; the file closes when the last clone is gone.
@@ -47,14 +47,14 @@ impl Embedded {
             DatabaseError::Storage(error) => Error::Unreadable(format!("{}: {error}", path.display())),
             other => Error::Unreadable(format!("{}: {other}", path.display())),
         })?;
-        let last = prepare(&database)?;
+        let (journal, last) = prepare(&database, &path.with_extension(JOURNAL))?;
         let database = Arc::new(database);
         let (writer, requests) = mpsc::channel(QUEUE);
         std::thread::Builder::new()
             .name("store-writer".into())
             .spawn({
                 let database = Arc::clone(&database);
-                move || write_all(&database, requests, last)
+                move || Writer { database: &database, journal, last }.write_all(requests)
             })
             .map_err(|error| Error::Failed(format!("no thread for the store: {error}")))?;
         Ok(Self { database, writer })
@@ -160,94 +160,153 @@ struct Request {
     answer: oneshot::Sender<Result<Revision, Error>>,
 }
 
-/// Makes the tables, checks the file's format, and returns the last revision given out.
-fn prepare(database: &Database) -> Result<Revision, Error> {
-    let prepare = || -> Result<(u64, u64), redb::Error> {
-        let mut transaction = database.begin_write()?;
-        transaction.set_quick_repair(true);
-        transaction.open_table(RECORDS)?;
-        let found = {
-            let mut counters = transaction.open_table(COUNTERS)?;
-            let format = counters.get(FORMAT)?.map(|format| format.value());
-            if format.is_none() {
-                counters.insert(FORMAT, CURRENT_FORMAT)?;
-            }
-            let revision = counters.get(REVISION)?.map_or(0, |last| last.value());
-            (format.unwrap_or(CURRENT_FORMAT), revision)
-        };
-        transaction.commit()?;
-        Ok(found)
+/// Makes the tables, checks the file's format, and lets the database have what the journal at `path` still holds.
+/// Returns the empty journal and the last revision given out.
+fn prepare(database: &Database, path: &Path) -> Result<(Journal, Revision), Error> {
+    let format = || -> Result<u64, redb::Error> {
+        let transaction = database.begin_write()?;
+        let counters = transaction.open_table(COUNTERS)?;
+        let format = counters.get(FORMAT)?.map_or(CURRENT_FORMAT, |format| format.value());
+        Ok(format)
     };
-    let (format, revision) = prepare().map_err(failed)?;
+    let format = format().map_err(failed)?;
     if format > CURRENT_FORMAT {
         return Err(Error::Unreadable(format!(
             "it has format {format}, this version knows up to {CURRENT_FORMAT}; use the newer bitcall that wrote it"
         )));
     }
-    Ok(Revision(revision))
+    let catch_up = || -> Result<(Journal, Revision), redb::Error> {
+        let mut transaction = database.begin_write()?;
+        transaction.set_quick_repair(true);
+        let mut last;
+        let journal = {
+            let mut records = transaction.open_table(RECORDS)?;
+            let mut counters = transaction.open_table(COUNTERS)?;
+            last = Revision(counters.get(REVISION)?.map_or(0, |last| last.value()));
+            let journal = Journal::open(path, |entry| -> Result<(), redb::Error> {
+                if entry.revision > last {
+                    last = entry.revision;
+                    apply(&mut records, entry)?;
+                }
+                Ok(())
+            })?;
+            counters.insert(FORMAT, CURRENT_FORMAT)?;
+            counters.insert(REVISION, last.0)?;
+            journal
+        };
+        transaction.commit()?;
+        Ok((journal, last))
+    };
+    let (mut journal, last) = catch_up().map_err(failed)?;
+    journal.cut_if_possible(0);
+    Ok((journal, last))
 }
 
-/// The writer's life: until the last [`Embedded`] is gone.
-fn write_all(database: &Database, mut requests: mpsc::Receiver<Request>, mut last: Revision) {
-    while let Some(first) = requests.blocking_recv() {
-        let mut group = vec![first];
-        while group.len() < GROUP {
-            match requests.try_recv() {
-                Ok(next) => group.push(next),
-                Err(_) => break,
-            }
-        }
-        let (batches, answers): (Vec<_>, Vec<_>) =
-            group.into_iter().map(|request| (request.batch, request.answer)).unzip();
-        let outcomes = match write_group(database, &batches, last) {
-            Ok((revision, outcomes)) => {
-                last = revision;
-                outcomes
-            }
-            Err(error) => vec![Err(failed(error)); batches.len()],
-        };
-        for (answer, outcome) in answers.into_iter().zip(outcomes) {
-            // A caller that went away has no use for its answer; the commit stands.
-            let _ = answer.send(outcome);
-        }
-    }
+/// The thread that writes.
+struct Writer<'d> {
+    database: &'d Database,
+    journal: Journal,
+    last: Revision,
 }
 
 type Outcomes = Vec<Result<Revision, Error>>;
 
-/// One transaction for all the batches. A batch whose conditions fail leaves the others untouched.
-fn write_group(
-    database: &Database,
-    batches: &[Batch],
-    mut last: Revision,
-) -> Result<(Revision, Outcomes), redb::Error> {
-    let mut transaction = database.begin_write()?;
-    transaction.set_quick_repair(true);
-    let mut outcomes = Vec::with_capacity(batches.len());
-    {
-        let mut records = transaction.open_table(RECORDS)?;
-        for batch in batches {
-            if let Some(key) = broken_condition(&records, batch)? {
-                outcomes.push(Err(Error::Conflict(key)));
-                continue;
-            }
-            last = Revision(last.0 + 1);
-            for (key, change) in &batch.changes {
-                match change {
-                    Some(bytes) => {
-                        records.insert(key.as_str(), (last.0, bytes.as_slice()))?;
-                    }
-                    None => {
-                        records.remove(key.as_str())?;
-                    }
+impl Writer<'_> {
+    /// Its life: until the last [`Embedded`] is gone.
+    fn write_all(mut self, mut requests: mpsc::Receiver<Request>) {
+        while let Some(first) = requests.blocking_recv() {
+            let mut group = vec![first];
+            while group.len() < GROUP {
+                match requests.try_recv() {
+                    Ok(next) => group.push(next),
+                    Err(_) => break,
                 }
             }
-            outcomes.push(Ok(last));
+            let (batches, answers): (Vec<_>, Vec<_>) =
+                group.into_iter().map(|request| (request.batch, request.answer)).unzip();
+            let outcomes = match self.write_group(&batches) {
+                Ok((revision, outcomes)) => {
+                    self.last = revision;
+                    outcomes
+                }
+                Err(error) => vec![Err(failed(error)); batches.len()],
+            };
+            for (answer, outcome) in answers.into_iter().zip(outcomes) {
+                // A caller that went away has no use for its answer; the commit stands.
+                let _ = answer.send(outcome);
+            }
+            if self.journal.length() > MOST_JOURNAL {
+                self.write_database();
+            }
         }
-        transaction.open_table(COUNTERS)?.insert(REVISION, last.0)?;
+        if self.journal.length() > 0 {
+            self.write_database();
+        }
     }
-    transaction.commit()?;
-    Ok((last, outcomes))
+
+    /// One transaction for all the batches. A batch whose conditions fail leaves the others untouched.
+    fn write_group(&mut self, batches: &[Batch]) -> Result<(Revision, Outcomes), redb::Error> {
+        let mut transaction = self.database.begin_write()?;
+        // In memory: durable by the journal.
+        transaction.set_durability(Durability::None)?;
+        let mut last = self.last;
+        let mut outcomes = Vec::with_capacity(batches.len());
+        let mut entries = Vec::with_capacity(batches.len());
+        {
+            let mut records = transaction.open_table(RECORDS)?;
+            for batch in batches {
+                if let Some(key) = broken_condition(&records, batch)? {
+                    outcomes.push(Err(Error::Conflict(key)));
+                    continue;
+                }
+                last = Revision(last.0 + 1);
+                let changes = batch.changes.iter().map(|(key, change)| (key.as_str(), change.as_deref()));
+                let entry = Entry { revision: last, changes: changes.collect() };
+                apply(&mut records, &entry)?;
+                entries.push(entry);
+                outcomes.push(Ok(last));
+            }
+            transaction.open_table(COUNTERS)?.insert(REVISION, last.0)?;
+        }
+        if !entries.is_empty() {
+            let length = self.journal.length();
+            self.journal.append(&entries)?;
+            if let Err(error) = transaction.commit() {
+                self.journal.cut_if_possible(length);
+                return Err(error.into());
+            }
+        }
+        Ok((last, outcomes))
+    }
+
+    /// Makes the database itself durable as it is now, which ends the journal. On an error the journal
+    /// stays, and this is tried again after the next group.
+    fn write_database(&mut self) {
+        let written = || -> Result<(), redb::Error> {
+            let mut transaction = self.database.begin_write()?;
+            transaction.set_quick_repair(true);
+            transaction.open_table(COUNTERS)?.insert(REVISION, self.last.0)?;
+            Ok(transaction.commit()?)
+        };
+        match written() {
+            Ok(()) => self.journal.cut_if_possible(0),
+            Err(error) => tracing::warn!(%error, "the store's file could not be written; its journal grows"),
+        }
+    }
+}
+
+fn apply(records: &mut redb::Table<'_, &'static str, Stored>, entry: &Entry<'_>) -> Result<(), redb::Error> {
+    for (key, change) in &entry.changes {
+        match change {
+            Some(bytes) => {
+                records.insert(*key, (entry.revision.0, *bytes))?;
+            }
+            None => {
+                records.remove(*key)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn broken_condition(
@@ -279,8 +338,13 @@ const RECORDS: TableDefinition<&str, Stored> = TableDefinition::new("records");
 const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
 const FORMAT: &str = "format";
 const REVISION: &str = "revision";
-/// The layout of the tables above. What the records hold is versioned record by record.
-const CURRENT_FORMAT: u64 = 1;
+/// The layout of the tables above, and since 2 a journal beside them. What the records hold is versioned record
+/// by record.
+const CURRENT_FORMAT: u64 = 2;
+/// Of the journal's file, in the place of the database's ending.
+const JOURNAL: &str = "journal";
+/// Bytes: what a start repeats in a few milliseconds.
+const MOST_JOURNAL: u64 = 1 << 20;
 /// redb's default of 1 GiB would be filled by a large store and never given back.
 const CACHE_BYTES: usize = 64 << 20;
 /// Batches in one transaction. Larger groups were measured to be slower again.
@@ -350,6 +414,40 @@ mod tests {
         let store = reopened(&directory.path().join("store.redb"));
         let after = store.commit(Batch::new().put("k", vec![])).await.unwrap();
         assert!(after > before);
+    }
+
+    #[tokio::test]
+    async fn what_was_acknowledged_outlives_a_crash_at_any_length_of_the_journal() {
+        let (directory, store) = store();
+        let file = |name: &str| directory.path().join(name);
+        let mut made = 0_usize;
+        // The last rounds go beyond what the journal holds, several times.
+        for (round, count) in [1, 0, 9, 30, 200, 100].into_iter().enumerate() {
+            for _ in 0..count {
+                made += 1;
+                let batch = Batch::new().put(format!("k/{made}"), vec![7; 9000]);
+                store
+                    .commit(batch.remove(format!("k/{}", made / 2)).put("count", made.to_string().into()))
+                    .await
+                    .unwrap();
+            }
+            // The writer takes this when it has done with all before it.
+            let refused = store.commit(Batch::new().require_absent("count")).await;
+            assert!(matches!(refused, Err(Error::Conflict(_))));
+            // A crash leaves the files as they are at this moment.
+            let copy = file(&format!("crash-{round}.redb"));
+            std::fs::copy(file("store.journal"), copy.with_extension(JOURNAL)).unwrap();
+            std::fs::copy(file("store.redb"), &copy).unwrap();
+            for opened in ["the first time", "once more"] {
+                let after = reopened(&copy);
+                let kept: Vec<_> = after.scan("k/").await.unwrap().into_iter().map(|(key, _)| key).collect();
+                let mut expected: Vec<_> = (made / 2 + 1..=made).map(|n| format!("k/{n}")).collect();
+                expected.sort();
+                assert_eq!(kept, expected, "crash {round}, opened {opened}");
+                let count = after.get("count").await.unwrap().unwrap();
+                assert_eq!((count.bytes, count.revision.0), (made.to_string().into(), made as u64));
+            }
+        }
     }
 
     #[tokio::test]

@@ -9,8 +9,10 @@
 
 mod embedded;
 mod file;
+mod journal;
 
 use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 
 pub use embedded::Embedded;
 pub use file::replace_private;
@@ -23,7 +25,7 @@ pub struct Record {
 }
 
 /// Grows with every committed batch; a record's is that of the batch that last wrote it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Revision(pub u64);
 
 /// What a store can do. Nothing here blocks the caller's thread.

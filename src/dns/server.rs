@@ -62,10 +62,14 @@ async fn datagrams(socket: UdpSocket, zone: Arc<Zone>, mut rate: Rate, mut stop:
         }
         let now = seconds();
         let clock = u32::try_from(started.elapsed().as_millis() & u128::from(u32::MAX)).unwrap_or_default();
+        let mut drained = false;
         for _ in 0..BATCH {
             let (length, from) = match socket.try_recv_from(&mut buffer) {
                 Ok(received) => received,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    drained = true;
+                    break;
+                }
                 // An ICMP answer to something sent earlier.
                 Err(_) => continue,
             };
@@ -83,6 +87,10 @@ async fn datagrams(socket: UdpSocket, zone: Arc<Zone>, mut rate: Rate, mut stop:
                 // A full send buffer drops it, as the network may: who asked asks again.
                 let _ = socket.try_send_to(&answer, from);
             }
+        }
+        if !drained {
+            // A flood of queries must leave the other tasks their turn.
+            tokio::task::yield_now().await;
         }
     }
 }

@@ -4,9 +4,6 @@
 //! Both are pure in the middle: [`Zone`] and [`message`] turn a datagram into its answer, [`judge`] turns
 //! what was observed into [`Findings`]; sockets and lookups stand around them.
 
-// The verifier's callers come with the life cycle of domains.
-#![allow(dead_code, unused_imports)]
-
 mod findings;
 mod judge;
 mod message;
@@ -20,11 +17,10 @@ mod source;
 mod verifier;
 mod zone;
 
-pub use findings::{Check, Findings, Lookup, Problem, Way};
-pub use judge::judge;
-pub use observation::{Addresses, Caa, CaaRecord, Chain, Observation, Question, View};
-pub use server::{Server, own_addresses};
-pub use sockets::{BindError, Sockets};
+use findings::Lookup;
+pub use findings::{Check, Findings, Problem, Way};
+pub use server::Server;
+pub use sockets::Sockets;
 pub use verifier::{Verifier, VerifierSettings};
 pub use zone::{Challenges, Zone, ZoneSettings};
 

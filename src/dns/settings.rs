@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::{VerifierSettings, ZoneSettings, own_addresses};
+use super::server::own_addresses;
+use super::{VerifierSettings, ZoneSettings};
 use crate::config::Config;
 
 impl ZoneSettings {

@@ -47,11 +47,6 @@ impl Sockets {
         }
         Ok(Self { bound })
     }
-
-    /// Where these sockets really are.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.bound.iter().filter_map(|(udp, _)| udp.local_addr().ok()).collect()
-    }
 }
 
 /// Port 0 means any that is free in both.

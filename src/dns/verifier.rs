@@ -9,9 +9,10 @@ use futures_util::future::join_all;
 use hickory_resolver::proto::rr::RecordType;
 use tokio::sync::Semaphore;
 
+use super::judge::judge;
 use super::observation::{Addresses, Caa, Chain, Observation, Question, View};
 use super::source::{Source, system_resolvers};
-use super::{Findings, Lookup, judge};
+use super::{Findings, Lookup};
 use crate::hostname::Hostname;
 
 /// Asks and judges. Cheap to clone.

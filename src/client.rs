@@ -28,6 +28,7 @@ use tower::ServiceExt as _;
 use url::{Host, Url};
 
 use crate::api::{self, Access, Limits, Via};
+use crate::certs::{Cabinet, Seal};
 use crate::dial;
 use crate::domains::Domains;
 use crate::store;
@@ -87,6 +88,7 @@ impl Client {
         data: &Path,
         defaults: Defaults,
         domains: impl FnOnce(&Platform) -> Domains,
+        seal: Option<Seal>,
     ) -> Result<Self, Error> {
         match UnixStream::connect(socket).await {
             Ok(_) => return Ok(Self::on_socket(socket)),
@@ -115,7 +117,8 @@ impl Client {
             })
         })?;
         let domains = domains(&platform);
-        let router = api::router(platform, domains, Access::in_process_only(), Arc::new(Limits::none()));
+        let cabinet = Cabinet::beside(platform.store(), seal);
+        let router = api::router(platform, domains, Access::in_process_only(), Arc::new(Limits::none()), cabinet);
         Ok(Self { transport: Transport::InProcess(router) })
     }
 

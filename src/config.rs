@@ -7,6 +7,7 @@
 
 // The doc comments become comments of a TOML file, where Markdown's marks would only disturb.
 #![allow(clippy::doc_markdown)]
+#![allow(clippy::struct_field_names)] // all secrets are in files
 
 mod parse;
 mod secrets;
@@ -22,7 +23,7 @@ use url::Url;
 use crate::hostname::Hostname;
 use parse::{Documented, Reader, Section, Setting, Table, must_be};
 pub use parse::{Fault, Faults, duration};
-pub use secrets::{Secret, Secrets};
+pub use secrets::{Secret, Secrets, store_key};
 
 /// Where packages put the file.
 pub const DEFAULT_PATH: &str = "/etc/bitcall/bitcall.toml";
@@ -90,6 +91,9 @@ section! {
         https: Vec<SocketAddr> = r#"["0.0.0.0:443", "[::]:443"]"#,
         /// The same without TLS, for a reverse proxy on this machine. Loopback addresses only.
         http: Vec<SocketAddr> = "[]",
+        /// Plain HTTP that answers the challenges of certificate authorities and sends everybody else
+        /// to HTTPS, e.g. `["0.0.0.0:80", "[::]:80"]`.
+        redirect: Vec<SocketAddr> = "[]",
         /// /healthz and /readyz, for monitoring. Empty: off.
         ops: Option<SocketAddr> = r#""127.0.0.1:9180""#,
         /// Unix socket on which the `bitcall` commands reach the running server. Whoever may
@@ -165,14 +169,17 @@ section! {
 
 section! {
     /// Files that hold secrets, each readable by Bitcall's user only. The environment
-    /// (BITCALL_PANEL_KEY, APP_MASTER_SECRET) and systemd credentials (panel_key,
-    /// master_secret) come first. Each may hold two lines while the first secret takes the place
-    /// of the second (`bitcall secret rotate`); a reload reads them again.
+    /// (BITCALL_PANEL_KEY, APP_MASTER_SECRET, BITCALL_STORE_KEY) and systemd credentials (panel_key,
+    /// master_secret, store_key) come first. Each may hold two lines while the first secret takes the
+    /// place of the second (`bitcall secret rotate`); a reload reads them again, the store key a restart.
     struct SecretFiles in "secrets" {
         /// What an operator's panel sends as X-Bitcall-Panel-Key.
         panel_key_file: Option<PathBuf> = r#""""#,
         /// What opens the admin and internal API.
         master_secret_file: Option<PathBuf> = r#""""#,
+        /// What seals the private keys of certificates in the store. Needed as soon as there are any:
+        /// a backup of the store is worth nothing without it.
+        store_key_file: Option<PathBuf> = r#""""#,
     }
 }
 
@@ -260,6 +267,11 @@ impl PublicUrl {
     /// Without a trailing slash; a default port is left out.
     pub fn origin(&self) -> String {
         self.0.origin().ascii_serialization()
+    }
+
+    /// Of HTTPS, also where it is the default one.
+    pub fn https_port(&self) -> Option<u16> {
+        self.0.port_or_known_default().filter(|_| self.0.scheme() == "https")
     }
 
     /// Host name or address, without the port and without an IPv6 address's brackets.
@@ -358,6 +370,12 @@ impl Config {
                      without TLS passwords would cross the network in clear, and browsers allow no microphone"
                 ));
             }
+        }
+        if let Some(listen) = &listen
+            && listen.https.is_empty()
+            && !listen.redirect.is_empty()
+        {
+            reader.fault("`listen.redirect` would send everybody to HTTPS, and `listen.https` is empty");
         }
         if let Some(tls) = &tls
             && tls.certificate.is_some() != tls.key.is_some()

@@ -1,6 +1,7 @@
 //! The `bitcall` binary: parse, run, map the result to an exit code.
 
 mod api;
+mod certs;
 mod cli;
 mod client;
 mod config;
@@ -9,6 +10,7 @@ mod dns;
 mod domains;
 mod edge;
 mod hostname;
+mod seal;
 mod server;
 mod store;
 mod tenancy;

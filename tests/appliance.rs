@@ -40,6 +40,7 @@ pub fn bitcall() -> Command {
         "BITCALL_CONFIG",
         "BITCALL_PANEL_KEY",
         "APP_MASTER_SECRET",
+        "BITCALL_STORE_KEY",
         "NOTIFY_SOCKET",
         "CREDENTIALS_DIRECTORY",
         "RUNTIME_DIRECTORY",
@@ -247,8 +248,8 @@ pub fn header<'a, B>(response: &'a Response<B>, name: &str) -> &'a str {
     response.headers().get(name).map_or("", |value| value.to_str().unwrap())
 }
 
-/// A TLS connection to `address`, whoever it is.
-pub async fn connect(address: &str, protocols: &[&str]) -> TlsStream<TcpStream> {
+/// A client that speaks one of `protocols`, and takes every certificate.
+pub fn anyone(protocols: &[&str]) -> ClientConfig {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -257,6 +258,12 @@ pub async fn connect(address: &str, protocols: &[&str]) -> TlsStream<TcpStream> 
         .with_custom_certificate_verifier(Arc::new(Anyone))
         .with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    config
+}
+
+/// A TLS connection to `address`, whoever it is.
+pub async fn connect(address: &str, protocols: &[&str]) -> TlsStream<TcpStream> {
+    let config = anyone(protocols);
     let stream = TcpStream::connect(address).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
     TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()

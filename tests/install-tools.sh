@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the behaviour tests need and this machine lacks: a browser with its driver, a SIP server with
-# WebSockets and TLS, a media proxy, far ends, a tester of HTTP APIs, dig, and nginx for the benchmarks.
+# WebSockets and TLS, a media proxy, far ends, a tester of HTTP APIs, dig, and nginx and Caddy for the benchmarks.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,7 +8,7 @@ packaging/install.sh \
     chromium chromium-driver \
     kamailio kamailio-websocket-modules kamailio-tls-modules rtpengine-daemon \
     sip-tester baresip-core coturn \
-    nginx-light bind9-dnsutils \
+    nginx-light caddy bind9-dnsutils \
     python3-venv \
     util-linux
 

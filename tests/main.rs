@@ -15,6 +15,7 @@ mod bad_frames;
 mod calls_through_kamailio;
 mod calls_with_baresip;
 mod cancel_and_decline;
+mod certificates_served;
 mod cheap_refusals;
 mod command_contract;
 mod config_faults;

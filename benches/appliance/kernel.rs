@@ -21,6 +21,16 @@ pub fn resident_kib(process: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
+/// Of all these processes; what several share counts once.
+pub fn proportional_kib(processes: &[u32]) -> f64 {
+    let of_one = |process: &u32| {
+        let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap()
+    };
+    processes.iter().map(of_one).sum()
+}
+
 /// For as many sockets as the administrator allows at all.
 pub fn raise_file_limit() {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);

@@ -1,12 +1,12 @@
-//! What the server costs, beside nginx and Express in the same run: processor time per request of
-//! the runtime configuration, with few and with many tenants; durable writes beside the disk's own
-//! pace; starts; memory.
+//! What the server costs, beside nginx, Caddy and Express in the same run: processor time per
+//! request of the runtime configuration, with few and with many tenants, and per TLS handshake, with
+//! one and with many certificates; durable writes beside the disk's own pace; starts; memory.
 //!
 //! Processor time is read from the kernel for the servers' processes, their workers included, in
 //! interleaved rounds: wall-clock figures of a busy machine move two- or threefold, these hardly do.
 //!
 //! `cargo bench --bench appliance -- reads` measures one room only: `reads`, `writes`, `starts`,
-//! `lists`, `memory`, `names`.
+//! `lists`, `memory`, `names`, `handshakes`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 // The figures are far below 2^52; `ours` and `theirs` are what they are.
@@ -14,7 +14,9 @@
 
 #[path = "../../tests/appliance.rs"]
 mod appliance;
+mod authority;
 mod ground;
+mod handshakes;
 mod kernel;
 mod lists;
 mod memory;
@@ -44,6 +46,9 @@ async fn main() {
     }
     if wanted("names") {
         rows.extend(names::answers());
+    }
+    if wanted("handshakes") {
+        rows.extend(handshakes::beside_nginx_and_caddy().await);
     }
     if wanted("starts") {
         rows.extend(starts::beside_nginx().await);

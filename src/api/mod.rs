@@ -13,6 +13,7 @@ mod app;
 mod audit;
 mod auth;
 mod body;
+mod certificates;
 mod code;
 mod document;
 mod domain_admin;
@@ -49,6 +50,7 @@ use endpoint::Endpoint;
 pub use error::ApiError;
 pub use limits::{Limits, Source, behind_proxy};
 
+use crate::certs::Cabinet;
 use crate::domains::Domains;
 use crate::tenancy::Platform;
 
@@ -59,12 +61,19 @@ pub struct State {
     pub domains: Domains,
     pub access: Access,
     pub limits: Arc<Limits>,
+    pub cabinet: Arc<Cabinet>,
 }
 
 /// All routes under `/api/`. The listener tells by a [`Via`] in the request's
 /// extensions how the request came in; without one it counts as plain HTTP from anywhere.
-pub fn router(platform: Platform, domains: Domains, access: Access, limits: Arc<Limits>) -> Router {
-    let state = State { platform, domains, access, limits };
+pub fn router(
+    platform: Platform,
+    domains: Domains,
+    access: Access,
+    limits: Arc<Limits>,
+    cabinet: Arc<Cabinet>,
+) -> Router {
+    let state = State { platform, domains, access, limits, cabinet };
     let mut router = Router::new();
     for endpoint in endpoints() {
         router = router.route(endpoint.path, endpoint.service);
@@ -96,6 +105,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         subdomains::endpoints(),
         domains::endpoints(),
         domain_admin::endpoints(),
+        certificates::endpoints(),
         app::endpoints(),
     ];
     rooms.into_iter().flatten().collect()

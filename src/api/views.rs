@@ -4,6 +4,7 @@
 mod admin;
 mod audit;
 pub mod auth;
+pub mod certificates;
 pub mod domains;
 pub mod live_calls;
 mod plans;

@@ -57,10 +57,7 @@ impl Cert {
                 printer.print(&data, list);
                 match bad {
                     0 => Ok(()),
-                    bad => Err(Failure::new(
-                        Exit::Failed,
-                        format!("{bad} of {} are not in order", data["total"]),
-                    )),
+                    bad => Err(Failure::new(Exit::Failed, format!("{bad} of {} are not in order", data["total"]))),
                 }
             }
             Command::Sync => {
@@ -83,9 +80,7 @@ impl Cert {
             Command::Import { name, certificate, key } => {
                 let body = json!({ "certificate": read(&certificate)?, "key": read(&key)? });
                 let data = client.put(&path_of(&name), &body).await.map_err(refused)?;
-                printer.print(&data, |data| {
-                    format!("{} until {}", shown(data, "/names"), shown(data, "/notAfter"))
-                });
+                printer.print(&data, |data| format!("{} until {}", shown(data, "/names"), shown(data, "/notAfter")));
                 Ok(())
             }
             Command::Remove { name } => {

@@ -1,9 +1,9 @@
 //! `bitcall check`: everything that would stop `bitcall serve`, found without starting it.
 
 use super::{Exit, Failure, Globals};
-use crate::config::{Config, Secrets};
+use crate::config::{self, Config, Secrets};
 use crate::dns::ZoneSettings;
-use crate::server::{CertificateSource, Certificates};
+use crate::server::CertificateSource;
 
 pub fn run(globals: &Globals) -> Result<(), Failure> {
     let mut problems: Vec<String> = Vec::new();
@@ -13,9 +13,12 @@ pub fn run(globals: &Globals) -> Result<(), Failure> {
             if let Err(missing) = Secrets::load(&config.secrets) {
                 problems.extend(missing.iter().map(ToString::to_string));
             }
+            if let Err(problem) = config::store_key(&config.secrets) {
+                problems.push(problem.to_string());
+            }
             if config.tls.certificate.is_some()
                 && let Err(error) =
-                    CertificateSource::prepare(&config.tls, "", &config.server.data_dir).and_then(Certificates::load)
+                    CertificateSource::prepare(&config.tls, "", &config.server.data_dir).and_then(|files| files.load())
             {
                 problems.push(error.to_string());
             }

@@ -11,8 +11,9 @@ use serde_json::Value;
 use url::Url;
 
 use super::{Exit, Failure, Globals, serve};
+use crate::certs::Seal;
 use crate::client::{self, Client, Remote};
-use crate::config::Config;
+use crate::config::{self, Config, Secret};
 use crate::domains::NoCertificates;
 use crate::tenancy::Platform;
 
@@ -57,8 +58,11 @@ impl Target {
         let config = Config::read(&globals.config).map_err(|faults| misconfigured(faults.to_string()))?;
         let url = config.public_url().map_err(|problem| misconfigured(format!("`public_url` {problem}")))?;
         let defaults = serve::defaults(&url, &config)?;
+        // Needed by few commands; those say so when there is none that this user may read.
+        let store_key = config::store_key(&config.secrets).ok().flatten();
+        let seal = Seal::new(store_key.iter().flat_map(Secret::all));
         let domains = |platform: &Platform| serve::domains(platform, &config, Arc::new(NoCertificates::at_all()));
-        Client::local(&config.listen.control, &config.server.data_dir, defaults, domains).await.map_err(refused)
+        Client::local(&config.listen.control, &config.server.data_dir, defaults, domains, seal).await.map_err(refused)
     }
 
     /// Runs a command that talks to the control API.
@@ -101,6 +105,9 @@ pub fn refused(error: client::Error) -> Failure {
         "API_KEY_RETIRING" => "\nhint: rotate the key that took its place; `bitcall key list` shows it",
         "SUBDOMAIN_NOT_ALLOWED" | "CUSTOM_DOMAIN_NOT_ALLOWED" => {
             "\nhint: `bitcall tenant show` shows the tenant's plan"
+        }
+        "STORE_KEY_MISSING" => {
+            "\nhint: name it by `secrets.store_key_file`; with no server running, this user must be able to read it"
         }
         "EXTENSION_EXISTS" => "\nhint: --reset-password gives it a new one",
         "FEATURE_DISABLED" => "\nhint: `bitcall tenant config` switches features on",

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Exit, Failure, Globals, colours, serve};
+use crate::certs::Cabinet;
 use crate::config::{Config, PublicUrl, Secrets};
 use crate::domains::NoCertificates;
 use crate::server::{self, BindError, Bound, ControlSocket, Doors};
@@ -88,9 +89,15 @@ impl Demo {
             let demo = Card::new(&platform, &memory, &url)?;
 
             let domains = serve::domains(&platform, &config, Arc::new(NoCertificates::at_all()));
-            let for_playground = Some(demo.for_playground());
-            let house = serve::House { platform, domains, secrets, demo: for_playground, strict_transport: false };
-            let running = house.open(doors, None, &config)?;
+            let house = serve::House {
+                cabinet: Cabinet::beside(platform.store(), None),
+                platform,
+                domains,
+                secrets,
+                demo: Some(demo.for_playground()),
+                strict_transport: false,
+            };
+            let running = house.open(doors, None, None, &config)?;
             if globals.json {
                 println!("{}", demo.for_scripts()?);
             } else {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Failure, Globals};
-use crate::config::{self, Secrets};
+use crate::config::{self, Secret, Secrets};
 use crate::store::replace_private;
 
 #[derive(Debug, Args)]
@@ -37,11 +37,13 @@ impl Init {
         let fresh = Secrets::random()?;
         let panel_key = secrets_dir.join("panel_key");
         let master_secret = secrets_dir.join("master_secret");
+        let store_key = secrets_dir.join("store_key");
         let secretly = |path: &Path, text: &str| replace_private(path, text.as_bytes());
         write_new(&panel_key, &fresh.panel_key.to_text(), secretly)?;
         write_new(&master_secret, &fresh.master_secret.to_text(), secretly)?;
+        write_new(&store_key, &Secret::random()?.to_text(), secretly)?;
         // Holds no secret, and Bitcall's user must be able to read it.
-        let text = self.configuration(&panel_key, &master_secret);
+        let text = self.configuration(&panel_key, &master_secret, &store_key);
         write_new(&file, &text, |path, text| fs::write(path, text))?;
 
         eprintln!("\nNext:");
@@ -53,7 +55,7 @@ impl Init {
     }
 
     /// The example file with the lines filled in that are known already.
-    fn configuration(&self, panel_key: &Path, master_secret: &Path) -> String {
+    fn configuration(&self, panel_key: &Path, master_secret: &Path, store_key: &Path) -> String {
         let mut text = config::template();
         let mut set = |name: &str, value: &str| {
             let commented = format!("\n#{name} = ");
@@ -65,6 +67,7 @@ impl Init {
         };
         set("panel_key_file", &panel_key.to_string_lossy());
         set("master_secret_file", &master_secret.to_string_lossy());
+        set("store_key_file", &store_key.to_string_lossy());
         if let Some(url) = &self.public_url {
             set("public_url", &url.origin());
         }

@@ -3,6 +3,7 @@
 
 mod audit;
 mod calls;
+mod cert;
 mod check;
 mod control;
 mod demo;
@@ -68,6 +69,8 @@ enum Command {
     Subdomain(subdomain::Subdomain),
     /// Manage domains of the tenants' own.
     Domain(domain::Domain),
+    /// Manage certificates.
+    Cert(cert::Cert),
     /// Manage the catalogue of plans.
     Plan(plan::Plan),
     /// Manage the SIP, WebSocket and ICE servers that tenants inherit.
@@ -114,6 +117,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Key(key) => key.run(&globals),
         Command::Subdomain(subdomain) => subdomain.run(&globals),
         Command::Domain(domain) => domain.run(&globals),
+        Command::Cert(cert) => cert.run(&globals),
         Command::Plan(plan) => plan.run(&globals),
         Command::Transport(transport) => transport.run(&globals),
         Command::Extension(extension) => extension.run(&globals),

@@ -1,5 +1,5 @@
 //! `bitcall secret`: the operator's two secrets, replaced without a moment at which the old one is
-//! refused and the new one not yet known.
+//! refused and the new one not yet known; and the store's key, replaced without losing what it sealed.
 
 use std::path::{Path, PathBuf};
 
@@ -34,6 +34,7 @@ enum Command {
 enum Which {
     PanelKey,
     MasterSecret,
+    StoreKey,
 }
 
 impl Which {
@@ -41,6 +42,7 @@ impl Which {
         match self {
             Self::PanelKey => "panel-key",
             Self::MasterSecret => "master-secret",
+            Self::StoreKey => "store-key",
         }
     }
 
@@ -51,6 +53,7 @@ impl Which {
         let (file, setting) = match self {
             Self::PanelKey => (files.panel_key_file, "panel_key_file"),
             Self::MasterSecret => (files.master_secret_file, "master_secret_file"),
+            Self::StoreKey => (files.store_key_file, "store_key_file"),
         };
         file.ok_or_else(|| {
             let hint = "where it comes from otherwise, put the new secret on a line above the old one";
@@ -72,7 +75,7 @@ impl Secret {
 }
 
 fn begin(which: Which, file: &Path, found: Value, printer: Printer) -> Result<(), Failure> {
-    let which = which.argument();
+    let (is_store_key, which) = (matches!(which, Which::StoreKey), which.argument());
     if found.previous.is_some() {
         let hint = format!("`bitcall secret rotate {which} --finish` ends the old one");
         let message = format!("{} holds two secrets already: one is being replaced\nhint: {hint}", file.display());
@@ -80,6 +83,14 @@ fn begin(which: Which, file: &Path, found: Value, printer: Printer) -> Result<()
     }
     let new = Value { current: Value::random()?.current, previous: Some(found.current) };
     write(file, &new)?;
+    if is_store_key {
+        // Nobody needs to be told it.
+        printer.print(&json!({ "secret": which, "file": file }), |_| format!("{} has a new key", file.display()));
+        eprintln!("\nNext:");
+        eprintln!("  1. systemctl restart bitcall    seals everything by the new key");
+        eprintln!("  2. bitcall secret rotate {which} --finish");
+        return Ok(());
+    }
     let data = json!({
         "secret": which,
         "file": file,

@@ -1,6 +1,7 @@
 //! `bitcall serve`: from a configuration to a running server, and what it has
 //! in common with `bitcall demo`.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Exit, Failure, Globals, colours};
 use crate::api::{self, Access, Limits};
-use crate::config::{Config, Log, LogFormat, PublicUrl, SecretFiles, Secrets};
+use crate::certs::{self, Cabinet, Seal, Shelf, dial};
+use crate::config::{self, Config, Log, LogFormat, PublicUrl, Secret, SecretFiles, Secrets};
 use crate::dns::{self, Verifier, VerifierSettings};
 use crate::domains::{self, Domains, NoCertificates};
 use crate::edge::{self, Edge};
@@ -25,6 +27,8 @@ pub fn run(globals: &Globals) -> Result<(), Failure> {
         let lines: Vec<_> = missing.iter().map(ToString::to_string).collect();
         Failure::new(Exit::Misconfigured, lines.join("\n"))
     })?;
+    let store_key =
+        config::store_key(&config.secrets).map_err(|problem| Failure::new(Exit::Misconfigured, problem.to_string()))?;
     start_logging(&config.log)?;
     server::raise_file_limit();
     let doors = Doors::open(&config.listen)?;
@@ -39,13 +43,21 @@ pub fn run(globals: &Globals) -> Result<(), Failure> {
     if source.development {
         tracing::warn!("browsers will warn: the certificate is self-signed, `[tls]` names none");
     }
-    let certificates = Certificates::load(source)?;
+    let seal = Seal::new(store_key.iter().flat_map(Secret::all));
+    let shelf = Shelf::new(seal.clone(), url.host(), false);
+    let certificates = Certificates::load(Some(source), Arc::clone(&shelf))?;
 
     runtime()?.block_on(async {
         let platform = Platform::open(&config.server.data_dir, defaults(&url, &config)?).await?;
+        let cabinet =
+            Cabinet::open(platform.store(), seal, Arc::clone(&shelf)).await.map_err(|error| cabinet_failure(&error))?;
+        if let Some(listener) = config.listen.https.first() {
+            tokio::spawn(dial::watch(Arc::downgrade(&shelf), shelf.swaps(), *listener));
+        }
         let domains = domains(&platform, &config, Arc::new(NoCertificates::at_all()));
-        let house = House { platform, domains, secrets, demo: None, strict_transport };
-        let mut running = house.open(doors, Some(&certificates), &config)?;
+        let house = House { platform, domains, secrets, cabinet, demo: None, strict_transport };
+        let https_port = url.https_port().or(config.listen.https.first().map(SocketAddr::port));
+        let mut running = house.open(doors, Some(&certificates), https_port, &config)?;
         running.dns = dns.map(|dns| dns.serve(Arc::new(()))).transpose()?;
         tracing::info!(url = %url.origin(), "ready");
         server::announce_ready(&format!("serving {}", url.origin()));
@@ -78,11 +90,20 @@ impl DnsDoors {
     }
 }
 
+fn cabinet_failure(error: &certs::OpenError) -> Failure {
+    let exit = match error {
+        certs::OpenError::Store(_) => Exit::Failed,
+        certs::OpenError::NoKey { .. } | certs::OpenError::OtherKey { .. } => Exit::Misconfigured,
+    };
+    Failure::new(exit, error.to_string())
+}
+
 /// What the server is built from.
 pub struct House {
     pub platform: Platform,
     pub domains: Domains,
     pub secrets: Secrets,
+    pub cabinet: Arc<Cabinet>,
     /// See [`Front::demo`].
     pub demo: Option<Bytes>,
     pub strict_transport: bool,
@@ -93,7 +114,8 @@ impl House {
     pub fn open(
         self,
         doors: Doors,
-        certificates: Option<&Arc<Certificates>>,
+        certificates: Option<&Certificates>,
+        https_port: Option<u16>,
         config: &Config,
     ) -> Result<Running, Failure> {
         let edge = edge::Options {
@@ -106,10 +128,18 @@ impl House {
         let access = Access::new(self.secrets.panel_key.all(), self.secrets.master_secret.all());
         let limits = Arc::new(Limits::new(&config.limits));
         let front = Front {
-            api: api::router(self.platform.clone(), self.domains.clone(), access.clone(), Arc::clone(&limits)),
+            api: api::router(
+                self.platform.clone(),
+                self.domains.clone(),
+                access.clone(),
+                Arc::clone(&limits),
+                self.cabinet,
+            ),
             platform: self.platform.clone(),
             edge,
             demo: self.demo,
+            challenges: None,
+            https_port: https_port.unwrap_or(443),
             strict_transport: self.strict_transport,
             limits,
         };
@@ -199,7 +229,7 @@ impl Signals {
 
 /// What is read again on SIGHUP. Connections stay, and what cannot be read stays as it was.
 pub struct Reload {
-    certificates: Arc<Certificates>,
+    certificates: Certificates,
     secrets: SecretFiles,
 }
 

@@ -1,5 +1,5 @@
-//! The two secrets of the operator. They never stand in `bitcall.toml` and
-//! never appear in logs: [`Secret`] prints as dots.
+//! The two secrets of the operator, and the key of the store. They never stand in
+//! `bitcall.toml` and never appear in logs: [`Secret`] prints as dots.
 //!
 //! Of each there may be two, one a line, while the first takes the place of the second.
 
@@ -104,6 +104,15 @@ impl Secrets {
     }
 }
 
+/// The key that seals private keys in the store; none where none is given anywhere.
+pub fn store_key(files: &SecretFiles) -> Result<Option<Secret>, MissingSecret> {
+    match STORE_KEY.find(files.store_key_file.as_deref()) {
+        Ok(secret) => Ok(Some(secret)),
+        Err(MissingSecret::Nowhere { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Where a secret comes from.
 struct Source {
     what: &'static str,
@@ -114,6 +123,7 @@ struct Source {
 const PANEL_KEY: Source = Source { what: "panel key", variable: "BITCALL_PANEL_KEY", credential: "panel_key" };
 const MASTER_SECRET: Source =
     Source { what: "master secret", variable: "APP_MASTER_SECRET", credential: "master_secret" };
+const STORE_KEY: Source = Source { what: "store key", variable: "BITCALL_STORE_KEY", credential: "store_key" };
 
 impl Source {
     fn find(&self, file: Option<&Path>) -> Result<Secret, MissingSecret> {

@@ -5,12 +5,13 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_rustls::TlsAcceptor;
@@ -20,7 +21,9 @@ use super::batch::Batch;
 use super::front::{Caller, Front};
 use super::gather::Gathered;
 use super::patience::{Patient, Watched};
+use super::redirect;
 use crate::api::Via;
+use crate::certs::ACME_TLS;
 use crate::config::Limits;
 
 /// A request's header may have this many bytes in all.
@@ -54,7 +57,7 @@ impl Visit {
         match self.caller {
             Caller::Local { uid } => Via::ControlSocket { uid },
             Caller::Remote(peer) | Caller::Operations(peer) if self.tls => Via::Https { peer: peer.ip() },
-            Caller::Remote(peer) | Caller::Operations(peer) => Via::Http { peer: peer.ip() },
+            Caller::Remote(peer) | Caller::InClear(peer) | Caller::Operations(peer) => Via::Http { peer: peer.ip() },
         }
     }
 
@@ -68,23 +71,44 @@ impl Visit {
 pub async fn serve_tls(stream: TcpStream, visit: Arc<Visit>, config: Arc<ServerConfig>) {
     let limits = &visit.shared.limits;
     let stream = Patient::new(stream, limits.write_timeout);
-    let handshake = TlsAcceptor::from(config).accept(stream);
+    // On the heap, so that the connection does not keep its room for as long as it lives.
+    let handshake = Box::pin(TlsAcceptor::from(config).accept(stream));
     match tokio::time::timeout(limits.header_timeout, handshake).await {
-        Ok(Ok(stream)) => {
-            if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                serve_http2(stream, visit).await;
-            } else {
-                serve_http1(stream, visit).await;
-            }
-        }
+        Ok(Ok(stream)) => match stream.get_ref().1.alpn_protocol() {
+            Some(b"h2") => serve_http2(stream, visit).await,
+            Some(ACME_TLS) => close_validation(stream, limits.header_timeout).await,
+            _ => serve_http1(stream, visit).await,
+        },
         Ok(Err(error)) => tracing::debug!(caller = %visit.caller, %error, "TLS handshake failed"),
         Err(_) => tracing::debug!(caller = %visit.caller, "TLS handshake took too long"),
     }
 }
 
+/// The handshake was the answer (RFC 8737 section 3): nothing more is said here.
+async fn close_validation(mut stream: impl AsyncWrite + Unpin, patience: Duration) {
+    // Whether the authority waits for our farewell is its own affair.
+    let _ = tokio::time::timeout(patience, stream.shutdown()).await;
+}
+
 pub async fn serve_plain(stream: TcpStream, visit: Arc<Visit>) {
     let patience = visit.shared.limits.write_timeout;
     serve_http1(Patient::new(stream, patience), visit).await;
+}
+
+/// One request, and the connection is closed.
+pub async fn serve_once(stream: TcpStream, visit: Arc<Visit>) {
+    let limits = &visit.shared.limits;
+    let service = service_fn({
+        let visit = visit.clone();
+        move |request| Front::answer(visit.clone(), request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout.min(redirect::PATIENCE))
+        .max_buf_size(redirect::MAX_HEADER)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(Patient::new(stream, limits.write_timeout)), service);
+    note_end(&visit, connection.await);
 }
 
 pub async fn serve_unix(stream: UnixStream, visit: Arc<Visit>) {

@@ -24,6 +24,7 @@ use tower::Service as _;
 use super::assets;
 use super::body::Answer;
 use super::connection::Visit;
+use super::redirect::{self, HttpTokens};
 use super::websocket;
 use crate::api::{self, ApiError, Code, Limits, Manner, RequestId, Source, X_REQUEST_ID};
 use crate::edge::Edge;
@@ -35,6 +36,8 @@ const X_BITCALL_KEY: HeaderName = HeaderName::from_static("x-bitcall-key");
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
     Remote(SocketAddr),
+    /// On the listener that sends everybody to HTTPS.
+    InClear(SocketAddr),
     /// On the operations listener.
     Operations(SocketAddr),
     /// On the control socket: somebody whom its file permissions let in.
@@ -46,7 +49,7 @@ pub enum Caller {
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Remote(address) | Self::Operations(address) => write!(f, "{address}"),
+            Self::Remote(address) | Self::InClear(address) | Self::Operations(address) => write!(f, "{address}"),
             Self::Local { uid } => write!(f, "uid {uid}"),
         }
     }
@@ -63,6 +66,10 @@ pub struct Front {
     pub edge: Edge,
     /// What the playground must know to sign its phone in; `bitcall demo` only.
     pub demo: Option<Bytes>,
+    /// The answers to certificate authorities, where certificates come by themselves.
+    pub challenges: Option<Arc<dyn HttpTokens>>,
+    /// The port of HTTPS, as clients reach it.
+    pub https_port: u16,
     /// Browsers are told to come back by HTTPS only.
     pub strict_transport: bool,
     pub limits: Arc<Limits>,
@@ -82,6 +89,9 @@ impl Front {
             let response = match visit.caller {
                 Caller::Remote(peer) => front.public(&visit, request, peer, &id).await,
                 Caller::Local { .. } => front.routed(&visit, request, &id).await,
+                Caller::InClear(_) => {
+                    front.challenge(&request).unwrap_or_else(|| redirect::redirect(&request, front.https_port))
+                }
                 Caller::Operations(_) => operations(&visit, &request),
             };
             Ok(told(response, manner, id))
@@ -108,8 +118,12 @@ impl Front {
             "/demo.json" if self.demo.is_some() => self.demo(peer),
             "/webphone" => moved("/webphone/"),
             path if path.starts_with("/api/") => self.routed(visit, request, id).await,
-            _ => self.asset(visit, &request),
+            _ => self.challenge(&request).unwrap_or_else(|| self.asset(visit, &request)),
         }
+    }
+
+    fn challenge<B>(&self, request: &Request<B>) -> Option<Response<Answer>> {
+        redirect::challenge(self.challenges.as_deref(), request)
     }
 
     fn asset(&self, visit: &Visit, request: &Request<Incoming>) -> Response<Answer> {

@@ -21,6 +21,8 @@ struct Inner<S> {
     waiting: Vec<u8>,
     /// Of what waits, so much was written already.
     written: usize,
+    /// The stream below may hold something back.
+    unflushed: bool,
     /// For the protocol to hear of when it reads.
     failed: Option<io::Error>,
 }
@@ -33,17 +35,19 @@ impl<S> Clone for Gathered<S> {
 
 impl<S: AsyncWrite + Unpin> Gathered<S> {
     pub fn new(stream: S) -> Self {
-        Self(Arc::new(Mutex::new(Inner { stream, waiting: Vec::new(), written: 0, failed: None })))
+        Self(Arc::new(Mutex::new(Inner { stream, waiting: Vec::new(), written: 0, unflushed: false, failed: None })))
     }
 
     /// Writes all that waits. To be called again with the connection's waker until it is ready.
     pub fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut inner = self.inner();
-        if inner.waiting.is_empty() {
+        if inner.waiting.is_empty() && !inner.unflushed {
             return Poll::Ready(Ok(()));
         }
         ready!(inner.poll_drain(cx))?;
-        Pin::new(&mut inner.stream).poll_flush(cx)
+        ready!(Pin::new(&mut inner.stream).poll_flush(cx))?;
+        inner.unflushed = false;
+        Poll::Ready(Ok(()))
     }
 
     /// Lets the protocol's next read fail, because nothing can be sent any more.
@@ -62,6 +66,7 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
 impl<S: AsyncWrite + Unpin> Inner<S> {
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.waiting.len() {
+            self.unflushed = true;
             let count = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.waiting[self.written..]))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -101,6 +106,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
         }
         if count > MOST {
             // Copying would gain nothing.
+            inner.unflushed = true;
             return Pin::new(&mut inner.stream).poll_write_vectored(cx, bufs);
         }
         inner.waiting.reserve(count);

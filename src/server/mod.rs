@@ -15,6 +15,7 @@ mod gather;
 mod listen;
 mod notify;
 mod patience;
+mod redirect;
 mod tls;
 mod websocket;
 
@@ -32,6 +33,8 @@ pub use directory::Directory;
 pub use front::{Caller, Front};
 pub use listen::{BindError, Bound, ControlSocket, raise_file_limit, tcp};
 pub use notify::ready as announce_ready;
+#[allow(unused_imports)] // the room that orders certificates implements it
+pub use redirect::HttpTokens;
 pub use tls::{Certificates, Source as CertificateSource};
 
 /// How long accepting pauses when the system has no room for a further connection.
@@ -43,6 +46,7 @@ const BREATHER: Duration = Duration::from_millis(50);
 pub struct Doors {
     pub https: Vec<TcpListener>,
     pub http: Vec<TcpListener>,
+    pub redirect: Vec<TcpListener>,
     pub ops: Option<TcpListener>,
     pub control: Option<ControlSocket>,
 }
@@ -52,6 +56,7 @@ impl Doors {
         Ok(Self {
             https: open_all(&settings.https)?,
             http: open_all(&settings.http)?,
+            redirect: open_all(&settings.redirect)?,
             ops: open_all(settings.ops.as_slice())?.pop(),
             control: Some(ControlSocket::bind(&settings.control)?),
         })
@@ -61,7 +66,7 @@ impl Doors {
 impl Doors {
     /// Says on the log where the server is to be found, with the ports that the system chose.
     fn announce(&self) {
-        let named = [("https", &self.https), ("http", &self.http)];
+        let named = [("https", &self.https), ("http", &self.http), ("redirect", &self.redirect)];
         let all = named
             .into_iter()
             .flat_map(|(name, listeners)| listeners.iter().map(move |listener| (name, listener)))
@@ -122,6 +127,8 @@ impl Server {
         doors.announce();
         let mut doors = doors;
         let door = |kind| Door { kind, shared: shared.clone(), places: places.clone() };
+        // Of its own, so that nobody can take the phones' places there.
+        let few = Arc::new(Semaphore::new(redirect::PLACES));
         if let Some(tls) = tls {
             for listener in doors.https.drain(..) {
                 let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -131,6 +138,11 @@ impl Server {
         for listener in doors.http.drain(..) {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             accepting.spawn(door(Kind::Http).accept_tcp(listener));
+        }
+        for listener in doors.redirect.drain(..) {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            let door = Door { kind: Kind::Redirect, shared: shared.clone(), places: few.clone() };
+            accepting.spawn(door.accept_tcp(listener));
         }
         if let Some(listener) = doors.ops.take() {
             let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -171,6 +183,7 @@ struct Door {
 enum Kind {
     Https(Arc<ServerConfig>),
     Http,
+    Redirect,
     Operations,
     Control,
 }
@@ -187,14 +200,15 @@ impl Door {
             };
             let caller = match self.kind {
                 Kind::Operations => Caller::Operations(address),
+                Kind::Redirect => Caller::InClear(address),
                 _ => connection::remote_caller(address),
             };
             let tls = matches!(self.kind, Kind::Https(_));
             let visit = Visit::new(self.shared.clone(), caller, tls, place);
-            if let Kind::Https(config) = &self.kind {
-                tokio::spawn(connection::serve_tls(stream, visit, config.clone()));
-            } else {
-                tokio::spawn(connection::serve_plain(stream, visit));
+            match &self.kind {
+                Kind::Https(config) => drop(tokio::spawn(connection::serve_tls(stream, visit, config.clone()))),
+                Kind::Redirect => drop(tokio::spawn(connection::serve_once(stream, visit))),
+                _ => drop(tokio::spawn(connection::serve_plain(stream, visit))),
             }
         }
     }

@@ -1,22 +1,23 @@
 //! TLS: certificate files of the administrator, or a self-signed development
-//! certificate, resolved from memory in every handshake and replaced on SIGHUP
-//! without dropping a connection.
+//! certificate, put on the [`Shelf`] and replaced there on SIGHUP without dropping
+//! a connection; and the configuration of the HTTPS listeners.
 
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::server::NoServerSessionStorage;
 use rustls::sign::CertifiedKey;
 
+use crate::certs::{ACME_TLS, Shelf};
 use crate::config;
 use crate::store::replace_private;
 
@@ -111,7 +112,8 @@ impl Source {
         keep(&self.certificate, &certificate.pem())
     }
 
-    fn load(&self) -> Result<CertifiedKey, TlsError> {
+    /// What the files hold now.
+    pub fn load(&self) -> Result<CertifiedKey, TlsError> {
         let chain = CertificateDer::pem_file_iter(&self.certificate)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
             .map_err(|error| from_pem("certificate", &self.certificate, error))?;
@@ -138,44 +140,43 @@ fn from_pem(what: &'static str, path: &Path, error: pem::Error) -> TlsError {
     }
 }
 
-/// Answers every handshake with the current certificate.
+/// The certificate of this server's files, on the shelf.
 #[derive(Debug)]
 pub struct Certificates {
-    source: Source,
-    current: RwLock<Arc<CertifiedKey>>,
+    /// Nothing where all certificates come by themselves.
+    source: Option<Source>,
+    shelf: Arc<Shelf>,
 }
 
 impl Certificates {
-    pub fn load(source: Source) -> Result<Arc<Self>, TlsError> {
-        let current = RwLock::new(Arc::new(source.load()?));
-        Ok(Arc::new(Self { source, current }))
+    pub fn load(source: Option<Source>, shelf: Arc<Shelf>) -> Result<Self, TlsError> {
+        let certificates = Self { source, shelf };
+        certificates.reload()?;
+        Ok(certificates)
     }
 
     /// Reads the files again. On failure the old certificate stays in use.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let fresh = Arc::new(self.source.load()?);
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        if let Some(source) = &self.source {
+            self.shelf.put_own(source.load()?, source.development);
+        }
         Ok(())
     }
 
     /// The rustls configuration of the HTTPS listeners.
-    pub fn server_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, TlsError> {
+    pub fn server_config(&self) -> Result<Arc<ServerConfig>, TlsError> {
         let provider: Arc<CryptoProvider> = Arc::new(aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_cert_resolver(self.clone());
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            .with_cert_resolver(self.shelf.clone());
+        // The last one only meets whoever offers nothing else, and such a handshake gets the certificate
+        // of a challenge or none.
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), ACME_TLS.to_vec()];
         // Tickets resume sessions without keeping anything per client in memory.
         config.ticketer = aws_lc_rs::Ticketer::new()?;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 1;
         Ok(Arc::new(config))
-    }
-}
-
-impl ResolvesServerCert for Certificates {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current.read().unwrap_or_else(PoisonError::into_inner).clone())
     }
 }

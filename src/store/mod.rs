@@ -10,12 +10,14 @@
 mod embedded;
 mod file;
 mod journal;
+mod layout;
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 pub use embedded::Embedded;
 pub use file::replace_private;
+pub use layout::{Layout, decode, encode};
 
 /// A record as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -24,7 +24,6 @@ mod platform;
 mod records;
 mod replay;
 mod runtime;
-mod seal;
 mod settings;
 mod snapshot;
 mod tenant;

@@ -18,8 +18,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::key::Pepper;
 use super::records::{self, Layout};
-use super::seal;
 use super::timestamp::Timestamp;
+use crate::seal;
 
 /// How a request with an idempotency key begins.
 pub enum Begun {

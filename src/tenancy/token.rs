@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use super::id::TenantId;
 use super::key::{KeyHash, random_text};
-use super::seal;
 use super::timestamp::Timestamp;
+use crate::seal;
 
 /// A token in clear. Not stored, and not shown by `Debug`.
 #[derive(Clone, PartialEq, Eq)]

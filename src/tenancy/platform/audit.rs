@@ -3,13 +3,32 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::Platform;
 use crate::store::{self, Batch};
-use crate::tenancy::audit::{AuditEntry, AuditId, AuditPage, AuditSearch};
+use crate::tenancy::act::Act;
+use crate::tenancy::audit::{AuditEntry, AuditId, AuditPage, AuditSearch, Deed};
+use crate::tenancy::fault::Refusal;
 use crate::tenancy::records::{self, decode};
 use crate::tenancy::timestamp::Timestamp;
 
 impl Platform {
+    /// Commits what another room keeps in the store, with its entry in the audit (`told`: before and
+    /// after), and lets that room follow, whatever becomes of the caller.
+    pub async fn commit_for<T: Send + 'static>(
+        &self,
+        act: &Act,
+        action: &'static str,
+        told: (Value, Value),
+        batch: Batch,
+        follow: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let deed = Deed::on_platform(action, told.0, told.1);
+        let committed = self.commit_maybe_told(act, Some(deed), batch, |_, _| follow());
+        committed.await.map_err(Refusal::Unavailable)
+    }
+
     /// The entries that are wanted, the newest first. A page may have fewer than its limit, none even,
     /// and another one behind it: one call looks at so many entries and no more.
     pub async fn audit(&self, search: &AuditSearch) -> Result<AuditPage, store::Error> {

@@ -144,6 +144,11 @@ impl Platform {
         Ok(platform)
     }
 
+    /// For the other rooms that keep records.
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.0.store)
+    }
+
     pub fn defaults(&self) -> Arc<Defaults> {
         Arc::clone(self.snapshot().defaults())
     }

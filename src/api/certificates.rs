@@ -1,0 +1,132 @@
+//! Certificates that an administrator brings along: sealed, stored and served at once.
+
+use axum::http::Method;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::{Value, json};
+
+use super::access::Audience;
+use super::code::Code;
+use super::endpoint::{Call, Done, Endpoint, done, nothing};
+use super::error::ApiError;
+use super::form::{Form, checked, secret};
+use super::views::certificates::{CertificateView, RemovedCertificate};
+use crate::certs::{Kept, Origin, Unfit, certificate_key};
+use crate::hostname::Hostname;
+use crate::store::{self, Batch};
+use crate::tenancy::{Fault, Invalid, Refusal};
+
+pub fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint::new(
+            Method::PUT,
+            PATH,
+            Audience::Admin,
+            "Bring a certificate for a name or `*.<name>`, in the place of the one before; it is served at once, under all its names",
+            brought,
+            import,
+        )
+        .refuses(&[Code::StoreKeyMissing, Code::StoreUnavailable]),
+        Endpoint::new(
+            Method::DELETE,
+            PATH,
+            Audience::Admin,
+            "Remove a certificate; it is served no longer",
+            nothing,
+            remove,
+        )
+        .refuses(&[Code::CertificateNotFound, Code::StoreUnavailable]),
+    ]
+}
+
+struct Brought {
+    chain: Vec<CertificateDer<'static>>,
+    key: Vec<u8>,
+}
+
+fn brought(form: &mut Form) -> Option<Brought> {
+    let chain = form.required("certificate", checked(pem_schema, chain));
+    let key = form.required("key", secret());
+    let key = key.and_then(|key| {
+        let read = PrivateKeyDer::from_pem_slice(key.as_bytes()).ok();
+        if read.is_none() {
+            form.fault("key", "must be a private key in PEM");
+        }
+        read
+    });
+    Some(Brought { chain: chain?, key: key?.secret_der().to_vec() })
+}
+
+#[allow(clippy::needless_pass_by_value)] // a form's check has this shape
+fn chain(text: String) -> Result<Vec<CertificateDer<'static>>, Invalid> {
+    let chain = CertificateDer::pem_slice_iter(text.as_bytes()).collect::<Result<Vec<_>, _>>();
+    chain.ok().filter(|chain| !chain.is_empty()).ok_or(Invalid::new("must be certificates in PEM, the leaf first"))
+}
+
+fn pem_schema() -> Value {
+    json!({ "type": "string", "contentMediaType": "application/pem-certificate-chain" })
+}
+
+async fn import(call: Call, brought: Brought) -> Result<Done<CertificateView>, ApiError> {
+    let name = name(&call)?;
+    let cabinet = call.state.cabinet.clone();
+    let before = found(&call, &name).await?;
+    let prepared = cabinet.prepare(&name, brought.chain, brought.key, Origin::Import).map_err(unfit)?;
+    let told = (before.as_ref().map_or(Value::Null, |kept| told(&name, kept)), told(&name, &prepared.kept));
+    let batch = prepared.put_into(Batch::new());
+    let follow = move || cabinet.show(prepared);
+    let kept = call.state.platform.commit_for(&call.act, "certificate.import", told, batch, follow).await?;
+    Ok(done(CertificateView::of(&name, &kept)))
+}
+
+async fn remove(call: Call, (): ()) -> Result<Done<RemovedCertificate>, ApiError> {
+    let name = name(&call)?;
+    let unknown = || ApiError::new(Code::CertificateNotFound, format!("there is no certificate for {name}"));
+    let before = found(&call, &name).await?.ok_or_else(unknown)?;
+    let cabinet = call.state.cabinet.clone();
+    let batch = Batch::new().remove(certificate_key(&name));
+    let told = (told(&name, &before), Value::Null);
+    let hidden = name.clone();
+    let follow = move || cabinet.hide(&hidden);
+    call.state.platform.commit_for(&call.act, "certificate.remove", told, batch, follow).await?;
+    Ok(done(RemovedCertificate { name, removed: true }))
+}
+
+async fn found(call: &Call, name: &str) -> Result<Option<Kept>, ApiError> {
+    let unavailable = |error: store::Error| ApiError::from(Refusal::Unavailable(error));
+    call.state.cabinet.find(name).await.map_err(unavailable)
+}
+
+/// The name in the path, as names are kept.
+fn name(call: &Call) -> Result<String, ApiError> {
+    let given = call.path("name");
+    let (star, name) = given.strip_prefix("*.").map_or(("", given), |name| ("*.", name));
+    match name.parse::<Hostname>() {
+        Ok(name) => Ok(format!("{star}{name}")),
+        Err(bad) => Err(ApiError::validation(vec![Fault::new("name", bad.to_string())])),
+    }
+}
+
+fn unfit(unfit: Unfit) -> ApiError {
+    match unfit {
+        Unfit::NoStoreKey => {
+            let message = "there is no store key to seal the private key with; `bitcall init` makes one";
+            ApiError::new(Code::StoreKeyMissing, message)
+        }
+        Unfit::Failed(why) => Refusal::Unavailable(store::Error::Failed(why)).into(),
+        other => ApiError::validation(vec![Fault::new("certificate", other.to_string())]),
+    }
+}
+
+/// For the audit.
+fn told(name: &str, kept: &Kept) -> Value {
+    json!({
+        "name": name,
+        "names": kept.names,
+        "serial": kept.serial,
+        "issuer": kept.issuer,
+        "notAfter": kept.not_after.to_string(),
+    })
+}
+
+const PATH: &str = "/api/admin/certificates/{name}";

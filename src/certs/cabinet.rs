@@ -1,0 +1,267 @@
+//! Certificates in the store: one record for each, under the name that it was obtained for, with
+//! its chain in clear and its key sealed. All of them go to the [`Shelf`] at the start.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
+use rustls::pki_types::CertificateDer;
+use rustls::sign::CertifiedKey;
+use rustls::{Error as TlsError, InconsistentKeys};
+use serde::{Deserialize, Serialize};
+
+use super::leaf::{self, Leaf};
+use super::sealed::{Seal, Sealed};
+use super::shelf::{Key, Shelf, signing_key};
+use crate::store::{self, Batch, Layout, Record, Store, decode, encode};
+use crate::tenancy::Timestamp;
+
+/// The way to the certificates that are kept.
+pub struct Cabinet {
+    store: Arc<dyn Store>,
+    seal: Option<Seal>,
+    shelf: Arc<Shelf>,
+}
+
+/// A certificate as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Kept {
+    /// A wildcard as `*.<name>`.
+    pub names: Vec<String>,
+    pub not_before: Timestamp,
+    pub not_after: Timestamp,
+    /// Hexadecimal, lower case.
+    pub serial: String,
+    pub issuer: String,
+    pub origin: Origin,
+    pub since: Timestamp,
+    /// In base64, the leaf first.
+    chain: Vec<String>,
+    key: Sealed,
+}
+
+impl Layout for Kept {}
+
+/// How a certificate came here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "from")]
+pub enum Origin {
+    /// Ordered from this ACME directory (its URL).
+    Acme { directory: String },
+    /// Brought by an administrator. Nobody renews or removes it by himself.
+    Import,
+}
+
+/// A certificate that is in order, ready to be written and then shown.
+pub struct Prepared {
+    name: String,
+    pub kept: Kept,
+    record: Vec<u8>,
+    chain: Vec<CertificateDer<'static>>,
+    key: Key,
+}
+
+/// Why a certificate is not taken. The message completes "the certificate …".
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    #[error("is none: no PEM section CERTIFICATE, or not in the form of X.509")]
+    NoCertificate,
+    #[error("is followed by one that did not issue it: the order is leaf, then each one's issuer")]
+    Disorder,
+    #[error("is not for {name}, but for {}", .names.join(", "))]
+    OtherName { name: String, names: Vec<String> },
+    #[error("expired on {0}")]
+    Expired(Timestamp),
+    #[error("has a key that cannot be read")]
+    BadKey,
+    #[error("belongs to another key")]
+    OtherKey,
+    #[error("cannot be kept: there is no store key to seal its private key with")]
+    NoStoreKey,
+    #[error("cannot be kept: {0}")]
+    Failed(String),
+}
+
+/// Why the certificates of the store cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(
+        "{count} certificates in the store were sealed by the store key {by}, and there is no store key\nhint: set BITCALL_STORE_KEY, or the systemd credential `store_key`, or `secrets.store_key_file`, as it was before"
+    )]
+    NoKey { count: usize, by: String },
+    #[error(
+        "{count} certificates in the store were sealed by the store key {by}; the one given is {given}\nhint: give the old one back, or put it on a second line below the new one"
+    )]
+    OtherKey { count: usize, by: String, given: String },
+}
+
+impl Cabinet {
+    /// Opens the store's certificates and puts all of them on the shelf. What the previous store key
+    /// sealed is sealed by the current one.
+    pub async fn open(store: Arc<dyn Store>, seal: Option<Seal>, shelf: Arc<Shelf>) -> Result<Arc<Self>, OpenError> {
+        let cabinet = Self { store, seal, shelf };
+        let mut foreign: BTreeMap<String, usize> = BTreeMap::new();
+        let mut before = END.to_owned();
+        loop {
+            let page = cabinet.store.scan_back(CERTIFICATES, &before, PAGE).await?;
+            let Some((first, _)) = page.last() else { break };
+            before.clone_from(first);
+            let mut stale = Vec::new();
+            for (key, record) in page {
+                let kept: Kept = decode(&key, &record.bytes)?;
+                if !cabinet.seal.as_ref().is_some_and(|seal| seal.knows(&kept.key)) {
+                    *foreign.entry(kept.key.by().to_owned()).or_default() += 1;
+                    continue;
+                }
+                cabinet.place(&key, &kept)?;
+                if !cabinet.seal.as_ref().is_some_and(|seal| seal.is_current(&kept.key)) {
+                    stale.push((key, record, kept));
+                }
+            }
+            cabinet.seal_again(stale).await?;
+        }
+        if let Some((by, count)) = foreign.into_iter().max_by_key(|(_, count)| *count) {
+            return Err(match &cabinet.seal {
+                None => OpenError::NoKey { count, by },
+                Some(seal) => OpenError::OtherKey { count, by, given: seal.name().to_owned() },
+            });
+        }
+        Ok(Arc::new(cabinet))
+    }
+
+    /// For a process that serves nobody: nothing is loaded.
+    pub fn beside(store: Arc<dyn Store>, seal: Option<Seal>) -> Arc<Self> {
+        let shelf = Shelf::new(seal.clone(), "", true);
+        Arc::new(Self { store, seal, shelf })
+    }
+
+    /// Looks a certificate over for the record of `name`, and makes the record. The key is in PKCS #8,
+    /// PKCS #1 or SEC 1, DER.
+    pub fn prepare(
+        &self,
+        name: &str,
+        chain: Vec<CertificateDer<'static>>,
+        key: Vec<u8>,
+        origin: Origin,
+    ) -> Result<Prepared, Unfit> {
+        let now = Timestamp::now();
+        let leaf = chain.first().and_then(|leaf| Leaf::read(leaf)).ok_or(Unfit::NoCertificate)?;
+        if !leaf::is_in_order(&chain) {
+            return Err(Unfit::Disorder);
+        }
+        if !leaf.covers(name) {
+            return Err(Unfit::OtherName { name: name.to_owned(), names: leaf.names });
+        }
+        if leaf.not_after <= now {
+            return Err(Unfit::Expired(leaf.not_after));
+        }
+        let signing = signing_key(&key).ok_or(Unfit::BadKey)?;
+        match CertifiedKey::new(chain.clone(), Arc::clone(&signing)).keys_match() {
+            Ok(()) | Err(TlsError::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+            Err(_) => return Err(Unfit::OtherKey),
+        }
+        let seal = self.seal.as_ref().ok_or(Unfit::NoStoreKey)?;
+        let failed = |error: &dyn std::fmt::Display| Unfit::Failed(error.to_string());
+        let kept = Kept {
+            names: leaf.names,
+            not_before: leaf.not_before,
+            not_after: leaf.not_after,
+            serial: leaf.serial,
+            issuer: leaf.issuer,
+            origin,
+            since: now,
+            chain: chain.iter().map(|certificate| BASE64.encode(certificate)).collect(),
+            key: seal.seal(&certificate_key(name), key).map_err(|error| failed(&error))?,
+        };
+        let record = encode(&kept).map_err(|error| failed(&error))?;
+        Ok(Prepared { name: name.to_owned(), kept, record, chain, key: Key::Ready(signing) })
+    }
+
+    /// What was just written is served from now on.
+    pub fn show(&self, prepared: Prepared) -> Kept {
+        self.shelf.put(&prepared.kept.names, prepared.chain, prepared.key);
+        prepared.kept
+    }
+
+    /// Writes a certificate down and serves it.
+    pub async fn keep(&self, prepared: Prepared) -> Result<Kept, store::Error> {
+        self.store.commit(prepared.put_into(Batch::new())).await?;
+        Ok(self.show(prepared))
+    }
+
+    /// The certificate in the record of `name`.
+    pub async fn find(&self, name: &str) -> Result<Option<Kept>, store::Error> {
+        let key = certificate_key(name);
+        let record = self.store.get(&key).await?;
+        record.map(|record| decode(&key, &record.bytes)).transpose()
+    }
+
+    /// What follows once the record of `name` is no longer in the store.
+    pub fn hide(&self, name: &str) {
+        self.shelf.remove(name);
+    }
+
+    /// Removes the record of `name`, and serves it no longer.
+    pub async fn discard(&self, name: &str) -> Result<(), store::Error> {
+        self.store.commit(Batch::new().remove(certificate_key(name))).await?;
+        self.hide(name);
+        Ok(())
+    }
+
+    pub fn shelf(&self) -> &Arc<Shelf> {
+        &self.shelf
+    }
+
+    /// For what else is kept sealed in the store.
+    pub fn seal(&self) -> Option<&Seal> {
+        self.seal.as_ref()
+    }
+
+    fn place(&self, key: &str, kept: &Kept) -> Result<(), store::Error> {
+        let damaged = || store::Error::Unreadable(format!("record {key}: not in base64"));
+        let chain: Option<Vec<_>> = kept.chain.iter().map(|der| BASE64.decode(der).ok().map(Into::into)).collect();
+        let sealed = kept.key.bytes().ok_or_else(damaged)?;
+        let sealed = Key::Sealed { about: key.into(), sealed: sealed.into() };
+        self.shelf.place(&kept.names, chain.ok_or_else(damaged)?, sealed);
+        Ok(())
+    }
+
+    async fn seal_again(&self, stale: Vec<(String, Record, Kept)>) -> Result<(), store::Error> {
+        let Some(seal) = self.seal.as_ref().filter(|_| !stale.is_empty()) else { return Ok(()) };
+        let mut batch = Batch::new();
+        for (key, record, mut kept) in stale {
+            // What cannot be opened stays as it is; the first handshake says so.
+            if let Some(secret) = seal.open(&key, &kept.key) {
+                kept.key = seal.seal(&key, secret).map_err(|error| store::Error::Failed(error.to_string()))?;
+                batch = batch.require_revision(&key, record.revision).put(&key, encode(&kept)?);
+            }
+        }
+        match self.store.commit(batch).await {
+            // Somebody renews them just now, by the current key.
+            Ok(_) | Err(store::Error::Conflict(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Prepared {
+    /// With the certificate's record; [`Cabinet::show`] follows once it is committed.
+    pub fn put_into(&self, batch: Batch) -> Batch {
+        batch.put(certificate_key(&self.name), self.record.clone())
+    }
+}
+
+/// The record of a certificate.
+pub fn certificate_key(name: &str) -> String {
+    format!("{CERTIFICATES}{name}")
+}
+
+pub const CERTIFICATES: &str = "certificate/";
+/// After all of them.
+const END: &str = "certificate0";
+/// Records read at a time: so that a start with many holds only some of them.
+const PAGE: usize = 128;

@@ -1,0 +1,108 @@
+//! A look from outside: after a certificate was swapped, this server connects to itself as a client
+//! would, by the name, and compares what it gets.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio_rustls::TlsConnector;
+
+use super::Shelf;
+
+/// The certificate that whoever listens on `address` shows to a client that asks for `name`, and for
+/// which it has the key. Whether anybody should trust it is not asked.
+pub async fn shown(address: SocketAddr, name: &str) -> io::Result<CertificateDer<'static>> {
+    let dialled = async {
+        let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anything(provider)))
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.resumption = rustls::client::Resumption::disabled();
+        let stream = TcpStream::connect(address).await?;
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+        let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).cloned();
+        leaf.ok_or_else(|| io::Error::other("no certificate"))
+    };
+    tokio::time::timeout(PATIENCE, dialled).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// Looks after every swap, until the shelf is gone. A mismatch is an error in the log.
+pub async fn watch(shelf: Weak<Shelf>, mut swaps: mpsc::UnboundedReceiver<String>, listener: SocketAddr) {
+    let address = reachable(listener);
+    while let Some(name) = swaps.recv().await {
+        // Any name below a wildcard is as good as another.
+        let asked = name.strip_prefix("*.").map_or_else(|| name.clone(), |parent| format!("bitcall-check.{parent}"));
+        let found = shown(address, &asked).await;
+        // Compared afterwards: it may have been swapped again meanwhile.
+        let Some(shelf) = shelf.upgrade() else { return };
+        let Some(expected) = shelf.served_for(&asked) else { continue };
+        match found {
+            Ok(found) if *found == *expected => tracing::info!(%name, "the new certificate is served"),
+            Ok(_) => {
+                tracing::error!(%name, %address, "another certificate is served than the new one: does another program listen there?");
+            }
+            Err(error) => tracing::error!(%name, %address, %error, "the new certificate is not served"),
+        }
+    }
+}
+
+/// Where a listener on any address is reached from here.
+fn reachable(listener: SocketAddr) -> SocketAddr {
+    let loopback: IpAddr = if listener.is_ipv6() { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
+    let ip = if listener.ip().is_unspecified() { loopback } else { listener.ip() };
+    SocketAddr::new(ip, listener.port())
+}
+
+/// Takes every certificate, but only from whoever has its key.
+#[derive(Debug)]
+struct Anything(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anything {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// From the dial to the end of the handshake.
+const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,0 +1,205 @@
+//! Whole handshakes in memory: what a client gets that asks for a name.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::similar_names)] // `self` and `shelf`
+
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
+
+use super::*;
+
+/// An authority of the tests' own.
+struct Authority {
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+    certificate: rcgen::Certificate,
+}
+
+struct Made {
+    names: Vec<String>,
+    chain: Vec<CertificateDer<'static>>,
+    key: Vec<u8>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        Self { issuer: rcgen::Issuer::new(params, key), certificate }
+    }
+
+    fn issue(&self, names: &[&str]) -> Made {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let leaf = rcgen::CertificateParams::new(names.clone()).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let chain = vec![leaf.der().clone(), self.certificate.der().clone()];
+        Made { names, chain, key: key.serialize_der() }
+    }
+
+    /// What a client gets who trusts this authority, by TLS 1.3; the server's error else.
+    fn ask(&self, shelf: &Arc<Shelf>, name: Option<&str>, offers: &[&[u8]]) -> Result<Vec<u8>, rustls::Error> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut server = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(shelf.clone());
+        server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), ACME_TLS.to_vec()];
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.der().clone()).unwrap();
+        let mut client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        client.alpn_protocols = offers.iter().map(|offer| offer.to_vec()).collect();
+        client.enable_sni = name.is_some();
+        let name = name.unwrap_or("own.example").to_owned();
+        let mut client = ClientConnection::new(Arc::new(client), name.try_into().unwrap()).unwrap();
+        let mut server = ServerConnection::new(Arc::new(server)).unwrap();
+        while client.is_handshaking() || server.is_handshaking() {
+            let mut wire = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut wire).unwrap();
+            }
+            server.read_tls(&mut wire.as_slice()).unwrap();
+            server.process_new_packets()?;
+            let mut wire = Vec::new();
+            while server.wants_write() {
+                server.write_tls(&mut wire).unwrap();
+            }
+            client.read_tls(&mut wire.as_slice()).unwrap();
+            client.process_new_packets()?;
+        }
+        Ok(client.peer_certificates().unwrap()[0].to_vec())
+    }
+}
+
+impl Made {
+    fn ready(&self) -> Key {
+        Key::Ready(signing_key(&self.key).unwrap())
+    }
+
+    fn put_on(&self, shelf: &Shelf) {
+        shelf.put(&self.names, self.chain.clone(), self.ready());
+    }
+
+    fn leaf(&self) -> Vec<u8> {
+        self.chain[0].to_vec()
+    }
+}
+
+fn seal() -> Seal {
+    Seal::new(["the store key of the tests"]).unwrap()
+}
+
+#[test]
+fn the_exact_name_comes_before_the_wildcard_and_others_are_refused() {
+    let authority = Authority::new();
+    let shelf = Shelf::new(None, "own.example", true);
+    let (base, exact) = (authority.issue(&["own.example", "*.own.example"]), authority.issue(&["a.own.example"]));
+    base.put_on(&shelf);
+    exact.put_on(&shelf);
+    let served = |name| authority.ask(&shelf, name, &[]).unwrap();
+    assert!(served(Some("a.own.example")) == exact.leaf());
+    assert!(served(Some("A.Own.Example")) == exact.leaf(), "in any spelling");
+    assert!(served(Some("b.own.example")) == base.leaf());
+    assert!(served(Some("own.example")) == base.leaf());
+    assert!(served(None) == base.leaf(), "who asks for none gets the server's own");
+    for name in ["a.b.own.example", "example", "other.example", "xown.example"] {
+        assert!(authority.ask(&shelf, Some(name), &[]).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn a_successor_takes_the_place_of_all_its_names_and_a_removal_ends_all_of_them() {
+    let authority = Authority::new();
+    let shelf = Shelf::new(None, "own.example", true);
+    authority.issue(&["a.example", "*.a.example", "b.example"]).put_on(&shelf);
+    let mut swaps = shelf.swaps();
+    let next = authority.issue(&["a.example", "*.a.example"]);
+    next.put_on(&shelf);
+    assert!(authority.ask(&shelf, Some("x.a.example"), &[]).unwrap() == next.leaf());
+    assert!(authority.ask(&shelf, Some("b.example"), &[]).is_err(), "the successor is not for it");
+    assert_eq!([swaps.try_recv().unwrap(), swaps.try_recv().unwrap()], ["a.example", "*.a.example"]);
+    assert_eq!(shelf.leaf("*.a.example").unwrap().names, next.names);
+    shelf.remove("*.a.example");
+    assert_eq!(shelf.count(), 0);
+    assert!(authority.ask(&shelf, Some("a.example"), &[]).is_err());
+}
+
+#[test]
+fn strangers_get_the_files_certificate_only_where_none_come_by_themselves() {
+    let authority = Authority::new();
+    let own = authority.issue(&["own.example", "*.files.example"]);
+    let own = || CertifiedKey::new(own.chain.clone(), signing_key(&own.key).unwrap());
+    let leaf = own().cert[0].to_vec();
+    let other = authority.issue(&["own.example"]);
+    for (refuses, development) in [(false, false), (true, false), (false, true), (true, true)] {
+        let shelf = Shelf::new(None, "own.example", refuses);
+        shelf.put_own(own(), development);
+        // A client that verifies would not like the name: so the server's own opinion is asked.
+        let stranger = authority.ask(&shelf, Some("stranger.example"), &[]);
+        let was_served = matches!(stranger, Err(rustls::Error::InvalidCertificate(_)));
+        assert_eq!(was_served, !refuses, "{stranger:?}");
+        assert!(authority.ask(&shelf, Some("x.files.example"), &[]).unwrap() == leaf);
+        assert!(authority.ask(&shelf, None, &[]).unwrap() == leaf);
+        other.put_on(&shelf);
+        let found = authority.ask(&shelf, Some("own.example"), &[]).unwrap();
+        assert!((found == other.leaf()) == development, "an administrator's files come first, our own makeshift last");
+        assert!(*shelf.served_for("own.example").unwrap() == *found);
+    }
+}
+
+#[test]
+fn a_validation_gets_the_challenges_certificate_and_nothing_else() {
+    let authority = Authority::new();
+    let shelf = Shelf::new(None, "own.example", true);
+    let (real, challenge) = (authority.issue(&["a.example"]), authority.issue(&["a.example"]));
+    real.put_on(&shelf);
+    let only: &[&[u8]] = &[ACME_TLS];
+    assert!(authority.ask(&shelf, Some("a.example"), only).is_err(), "there is no challenge");
+    shelf.challenge("a.example", CertifiedKey::new(challenge.chain.clone(), signing_key(&challenge.key).unwrap()));
+    assert!(authority.ask(&shelf, Some("a.example"), only).unwrap() == challenge.leaf());
+    for others in [&[b"h2".as_slice()] as &[&[u8]], &[b"http/1.1", ACME_TLS], &[]] {
+        assert!(authority.ask(&shelf, Some("a.example"), others).unwrap() == real.leaf(), "{others:?}");
+    }
+    assert!(authority.ask(&shelf, Some("b.example"), only).is_err());
+    shelf.withdraw_challenge("a.example");
+    assert!(authority.ask(&shelf, Some("a.example"), only).is_err());
+}
+
+#[test]
+fn a_key_is_opened_by_its_first_handshake_and_one_that_cannot_be_is_not_served() {
+    let authority = Authority::new();
+    let shelf = Shelf::new(Some(seal()), "own.example", true);
+    for (name, about) in [("good.example", "certificate/good.example"), ("moved.example", "certificate/elsewhere")] {
+        let made = authority.issue(&[name]);
+        let sealed = seal().seal(about, made.key.clone()).unwrap().bytes().unwrap();
+        let key = Key::Sealed { about: format!("certificate/{name}").into(), sealed: sealed.into() };
+        shelf.place(&made.names, made.chain.clone(), key);
+    }
+    let is_open = |name: &str| matches!(*shelf.served().named(name).unwrap().key.read().unwrap(), Key::Ready(_));
+    assert!(!is_open("good.example"));
+    for _ in 0..2 {
+        authority.ask(&shelf, Some("good.example"), &[]).unwrap();
+        assert!(is_open("good.example"));
+        authority.ask(&shelf, Some("moved.example"), &[]).unwrap_err();
+    }
+}
+
+#[test]
+fn chains_of_one_authority_share_their_intermediates() {
+    let authority = Authority::new();
+    let shelf = Shelf::new(None, "own.example", true);
+    for name in ["a.example", "b.example"] {
+        authority.issue(&[name]).put_on(&shelf);
+    }
+    Authority::new().issue(&["c.example"]).put_on(&shelf);
+    let issuers = |name: &str| shelf.served().named(name).unwrap().issuers.clone();
+    assert!(Arc::ptr_eq(&issuers("a.example"), &issuers("b.example")));
+    assert!(!Arc::ptr_eq(&issuers("a.example"), &issuers("c.example")));
+    shelf.remove("c.example");
+    authority.issue(&["d.example"]).put_on(&shelf);
+    Authority::new().issue(&["e.example"]).put_on(&shelf);
+    assert_eq!(lock(&shelf.issuers).len(), 2, "what nobody needs any more is forgotten");
+}

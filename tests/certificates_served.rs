@@ -1,0 +1,279 @@
+//! Certificates in the store: served by name, swapped while connections are open, sealed on the
+//! disk, and still there after a restart.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
+use rustix::process::Signal;
+use rustls::ClientConfig;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::appliance::{Serve, anyone, bitcall, certificate, run, write_configuration};
+
+/// `serve` with a store key, and the files that its administrator brings.
+struct Installed {
+    serve: Serve,
+    files: TempDir,
+}
+
+struct Brought {
+    leaf: Vec<u8>,
+    /// PKCS #8.
+    key: Vec<u8>,
+}
+
+impl Installed {
+    fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        prepare(directory.path());
+        Self { serve: Serve::start_in(directory), files: tempfile::tempdir().unwrap() }
+    }
+
+    /// Makes a certificate for the names.
+    fn make(&self, names: &[&str]) -> Brought {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        fs::write(self.files.path().join("cert.pem"), made.cert.pem()).unwrap();
+        fs::write(self.files.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        Brought { leaf: made.cert.der().to_vec(), key: made.signing_key.serialize_der() }
+    }
+
+    /// `bitcall cert`, beside the running server; exit code, output, errors.
+    fn cert(&self, arguments: &[&str]) -> (i32, String, String) {
+        let mut command = bitcall();
+        command.arg("cert").args(arguments).arg("--config").arg(self.serve.place().join("bitcall.toml"));
+        let (status, out, err) = run(command.current_dir(self.files.path()));
+        (status.code().unwrap(), out, err)
+    }
+
+    fn import(&self, name: &str, names: &[&str]) -> Brought {
+        let made = self.make(names);
+        let (exit, out, err) = self.cert(&["import", name, "--certificate", "cert.pem", "--key", "key.pem", "--json"]);
+        assert_eq!(exit, 0, "{err}");
+        let data: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!((data["name"].as_str().unwrap(), data["names"].as_array().unwrap().len()), (name, names.len()));
+        made
+    }
+
+    /// The certificate that a client gets who asks for `name`.
+    async fn shown(&self, name: Option<&str>) -> Vec<u8> {
+        certificate(&dial(&self.serve.https, name, &["http/1.1"]).await.unwrap())
+    }
+
+    /// Stopped and started again, with what `change` does to its directory in between.
+    fn restarted(mut self, change: impl FnOnce(&Path)) -> Self {
+        self.serve.running.signal(Signal::TERM);
+        assert!(self.serve.running.ended().success());
+        change(self.serve.place());
+        let directory = self.serve.directory.take().unwrap();
+        Self { serve: Serve::start_in(directory), files: self.files }
+    }
+}
+
+fn prepare(directory: &Path) {
+    write_configuration(directory, "");
+    let file = directory.join("bitcall.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("[secrets]", "[secrets]\nstore_key_file = 'store_key'")).unwrap();
+    write_key(directory, &["the first store key of the tests"]);
+}
+
+fn write_key(directory: &Path, lines: &[&str]) {
+    let file = directory.join("store_key");
+    fs::write(&file, lines.join("\n")).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// A handshake, asking for a name or for none.
+async fn dial(address: &str, name: Option<&str>, offers: &[&str]) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut config: ClientConfig = anyone(offers);
+    config.enable_sni = name.is_some();
+    let name = name.unwrap_or("localhost").to_owned().try_into().unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, TcpStream::connect(address).await?).await
+}
+
+#[tokio::test]
+async fn each_name_gets_its_certificate() {
+    let installed = Installed::start();
+    let makeshift = installed.shown(None).await;
+    let wildcard = installed.import("*.bitcall.example", &["bitcall.example", "*.bitcall.example"]);
+    let exact = installed.import("acme.bitcall.example", &["acme.bitcall.example"]);
+    assert!(installed.shown(Some("acme.bitcall.example")).await == exact.leaf);
+    assert!(installed.shown(Some("other.bitcall.example")).await == wildcard.leaf);
+    assert!(installed.shown(Some("bitcall.example")).await == wildcard.leaf);
+    for name in [None, Some("localhost"), Some("stranger.example")] {
+        assert!(installed.shown(name).await == makeshift, "nothing changed for {name:?}");
+    }
+    let (exit, ..) = installed.cert(&["remove", "acme.bitcall.example"]);
+    assert_eq!(exit, 0);
+    assert!(installed.shown(Some("acme.bitcall.example")).await == wildcard.leaf);
+    let (exit, _, err) = installed.cert(&["remove", "acme.bitcall.example"]);
+    assert!(exit == 1 && err.contains("there is no certificate for acme.bitcall.example"), "{err}");
+}
+
+#[tokio::test]
+async fn a_swap_leaves_open_connections_alone_and_is_checked_from_outside() {
+    let mut installed = Installed::start();
+    let first = installed.import("a.example", &["a.example"]);
+    let mut open = dial(&installed.serve.https, Some("a.example"), &["http/1.1"]).await.unwrap();
+    assert!(certificate(&open) == first.leaf);
+    answered(&mut open).await;
+    let second = installed.import("a.example", &["a.example"]);
+    assert!(installed.shown(Some("a.example")).await == second.leaf);
+    answered(&mut open).await;
+    let said = |line: &str| {
+        (line.contains("the new certificate is served") && line.contains("\"name\":\"a.example\"")).then_some(())
+    };
+    installed.serve.running.wait_for("the check", said);
+}
+
+/// A request on an open connection.
+async fn answered(stream: &mut TlsStream<TcpStream>) {
+    stream.write_all(b"HEAD /webphone/loader.js HTTP/1.1\r\nhost: a.example\r\n\r\n").await.unwrap();
+    stream.flush().await.unwrap();
+    let mut answer = String::new();
+    while !answer.ends_with("\r\n\r\n") {
+        let mut some = [0; 1024];
+        let count = stream.read(&mut some).await.unwrap();
+        assert!(count > 0, "closed after {answer}");
+        answer.push_str(std::str::from_utf8(&some[..count]).unwrap());
+    }
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn keys_lie_sealed_on_the_disk_and_serve_again_after_a_restart() {
+    let installed = Installed::start();
+    let brought = installed.import("a.example", &["a.example", "*.a.example"]);
+    let installed = installed.restarted(|place| {
+        let store = fs::read(place.join("data/bitcall.redb")).unwrap();
+        let has = |bytes: &[u8]| store.windows(bytes.len()).any(|window| window == bytes);
+        assert!(has(b"certificate/a.example"), "this is where it is kept");
+        // Of a P-256 key in PKCS #8 the private part is 32 bytes from the 36th on (RFC 5915).
+        let private = &brought.key[36..68];
+        assert!(!has(private), "the key in clear");
+        for start in 0..3 {
+            let encoded = BASE64.encode(&brought.key[36 - start..66]);
+            assert!(!has(&encoded.as_bytes()[4..36]), "the key in base64");
+        }
+    });
+    assert!(installed.shown(Some("a.example")).await == brought.leaf);
+    assert!(installed.shown(Some("b.a.example")).await == brought.leaf);
+}
+
+#[tokio::test]
+async fn the_store_key_is_replaced_step_by_step_and_a_wrong_one_is_told() {
+    const NEXT: &str = "the second store key of the tests";
+    let installed = Installed::start();
+    let brought = installed.import("a.example", &["a.example"]);
+    let mut installed = installed.restarted(|place| write_key(place, &[NEXT, "the first store key of the tests"]));
+    assert!(installed.shown(Some("a.example")).await == brought.leaf);
+    installed = installed.restarted(|place| write_key(place, &[NEXT]));
+    assert!(installed.shown(Some("a.example")).await == brought.leaf, "it was sealed again by the new key");
+
+    installed.serve.running.signal(Signal::TERM);
+    installed.serve.running.ended();
+    let place = installed.serve.place();
+    let refused = || {
+        let (status, _, err) = run(bitcall().arg("serve").arg("--config").arg(place.join("bitcall.toml")));
+        (status.code(), err)
+    };
+    write_key(place, &["the first store key of the tests"]);
+    let (code, err) = refused();
+    assert!(code == Some(2) && err.contains("1 certificates in the store were sealed by the store key"), "{err}");
+    assert!(err.contains("hint: give the old one back"), "{err}");
+    let file = place.join("bitcall.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("store_key_file = 'store_key'\n", "")).unwrap();
+    let (code, err) = refused();
+    assert!(code == Some(2) && err.contains("there is no store key"), "{err}");
+    assert!(err.contains("BITCALL_STORE_KEY"), "{err}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_in_order_changes_nothing() {
+    let installed = Installed::start();
+    let before = installed.import("a.example", &["a.example"]);
+    let import = |name: &str| installed.cert(&["import", name, "--certificate", "cert.pem", "--key", "key.pem"]);
+    let refused = |name: &str, why: &str| {
+        let (exit, out, err) = import(name);
+        assert!(exit == 2 && out.is_empty() && err.contains(why), "{exit} {err}");
+    };
+    let key = |text: &str| fs::write(installed.files.path().join("key.pem"), text).unwrap();
+    installed.make(&["b.example"]);
+    refused("a.example", "is not for a.example, but for b.example");
+    refused("a b", "must be a domain name");
+    installed.make(&["a.example"]);
+    key(&rcgen::KeyPair::generate().unwrap().serialize_pem());
+    refused("a.example", "belongs to another key");
+    key("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    refused("a.example", "has a key that cannot be read");
+    key("no key");
+    refused("a.example", "must be a private key in PEM");
+    let mut expired = rcgen::CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+    expired.not_after = time::OffsetDateTime::now_utc() - time::Duration::hours(1);
+    let pair = rcgen::KeyPair::generate().unwrap();
+    fs::write(installed.files.path().join("cert.pem"), expired.self_signed(&pair).unwrap().pem()).unwrap();
+    key(&pair.serialize_pem());
+    refused("a.example", "expired on");
+    assert!(installed.shown(Some("a.example")).await == before.leaf);
+}
+
+#[tokio::test]
+async fn without_a_store_key_no_private_key_is_taken() {
+    let mut installed = Installed::start();
+    installed = installed.restarted(|place| {
+        let file = place.join("bitcall.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, text.replace("store_key_file = 'store_key'\n", "")).unwrap();
+    });
+    installed.make(&["a.example"]);
+    let (exit, _, err) = installed.cert(&["import", "a.example", "--certificate", "cert.pem", "--key", "key.pem"]);
+    assert!(exit == 5 && err.contains("store key") && err.contains("store_key_file"), "{exit} {err}");
+}
+
+#[tokio::test]
+async fn who_only_validates_is_refused_where_there_is_no_challenge() {
+    let installed = Installed::start();
+    installed.import("a.example", &["a.example"]);
+    let refused = dial(&installed.serve.https, Some("a.example"), &["acme-tls/1"]).await.unwrap_err();
+    assert!(refused.to_string().contains("AccessDenied"), "{refused}");
+}
+
+#[tokio::test]
+async fn plain_http_leads_to_https_and_answers_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    write_configuration(directory.path(), "");
+    let file = directory.path().join("bitcall.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let text = text.replace("[listen]", "[listen]\nredirect = '127.0.0.1:0'");
+    fs::write(&file, text.replace("'https://localhost'", "'https://phone.example.com:8443'")).unwrap();
+    let mut serve = Serve::start_in(directory);
+    let address = serve.address("redirect");
+    let ask = async |request: &str| {
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let moved = ask("POST /app/?x=%20y HTTP/1.1\r\nhost: acme.example:80\r\ncontent-length: 0\r\n\r\n").await;
+    assert!(moved.starts_with("HTTP/1.1 308 "), "{moved}");
+    assert!(moved.contains("\r\nlocation: https://acme.example:8443/app/?x=%20y\r\n"), "{moved}");
+    assert!(moved.contains("\r\nconnection: close\r\n"), "{moved}");
+    let unknown = ask("GET /.well-known/acme-challenge/nothing HTTP/1.1\r\nhost: acme.example\r\n\r\n").await;
+    assert!(unknown.starts_with("HTTP/1.1 404 "), "{unknown}");
+    let nameless = ask("GET /api/openapi.json HTTP/1.0\r\n\r\n").await;
+    assert!(nameless.starts_with("HTTP/1.0 400 "), "{nameless}");
+    let long = format!("GET / HTTP/1.1\r\nhost: a.example\r\nx: {}\r\n\r\n", "x".repeat(10_000));
+    assert!(ask(&long).await.starts_with("HTTP/1.1 431 "));
+}

@@ -4,6 +4,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::appliance::Running;
 use crate::installation::{Installation, MASTER_SECRET, PANEL_KEY, data, faulty_fields};
 
 /// A change over HTTP: method, path, body, and the action it is told as; nothing for what is no change.
@@ -303,4 +304,23 @@ async fn people_read_a_table_of_what_they_ask_for() {
     assert_eq!(gone.as_array().unwrap().len(), 1, "what was told of it went with it: {gone}");
     assert_eq!((&gone[0]["action"], &gone[0]["tenantId"]), (&json!("tenant.delete"), &Value::Null));
     assert_eq!(bitcall.bitcall(&["audit", "--tenant", "other"]).out, "there are no such changes\n");
+}
+
+#[tokio::test]
+async fn who_follows_the_log_sees_each_change_once_and_in_its_order() {
+    let bitcall = Installation::serving().await;
+    bitcall.bitcall(&["tenant", "provision", "before"]);
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = bitcall.command();
+    let mut following = Running::start(command.args(["audit", "--follow", "--json"]), &directory.path().join("log"));
+    let told = |line: &str| Some(serde_json::from_str::<Value>(line).ok()?["tenantId"].as_str()?.to_owned());
+    following.wait_for("what was there", |line| told(line).filter(|tenant| tenant == "before"));
+    for tenant in ["one", "two", "three"] {
+        bitcall.bitcall(&["tenant", "provision", tenant]);
+    }
+    following.wait_for("the last change", |line| told(line).filter(|tenant| tenant == "three"));
+    bitcall.bitcall(&["tenant", "provision", "four"]);
+    following.wait_for("the next change", |line| told(line).filter(|tenant| tenant == "four"));
+    let all: Vec<_> = following.log().lines().filter_map(told).collect();
+    assert_eq!(all, ["before", "one", "two", "three", "four"]);
 }

@@ -41,6 +41,21 @@ fn a_socket_that_is_absent_abandoned_or_forbidden_is_told_apart_with_its_remedy(
     assert!(code == 3 && err.contains("nobody listens") && err.contains("journalctl"), "{code} {err}");
 }
 
+#[test]
+fn completions_complete_in_a_real_shell() {
+    let (status, script, err) = run(bitcall().args(["completions", "bash"]));
+    assert!(status.success(), "{err}");
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("bitcall"), script).unwrap();
+    let asked = ". ./bitcall; COMP_WORDS=(bitcall tenant pro); COMP_CWORD=2; _bitcall bitcall pro tenant; \
+                 echo \"${COMPREPLY[@]}\"";
+    let mut bash = Command::new("bash");
+    let (status, completed, err) = run(bash.current_dir(directory.path()).args(["--norc", "-c", asked]));
+    assert_eq!((status.success(), completed.as_str()), (true, "provision\n"), "{err}");
+    let (status, _, err) = run(bitcall().args(["completions", "cmd.exe"]));
+    assert!(status.code() == Some(2) && err.contains("bash") && err.contains("fish"), "it names the shells: {err}");
+}
+
 /// The command as a user who owns nothing; root may open everything.
 fn as_somebody_else() -> Command {
     assert!(rustix::process::geteuid().is_root(), "this test has to run as root, to be able to be somebody else");

@@ -65,6 +65,26 @@ async fn complete_credentials_connect_by_one_button_or_by_themselves_or_fill_the
     desk.ready().await;
 }
 
+/// The worker that both pages share ends with the last agent in it, but not under a page that counts on it.
+#[tokio::test]
+async fn a_page_that_waits_at_connect_gets_in_after_another_page_has_signed_out() {
+    let full = format!("{WHO}, password: 'secret1'");
+    let pages = pages(&[("/confirm", init(&full, "confirm")), ("/autologin", init(&full, "autologin"))]).await;
+    let (_kamailio, _bitcall, host, browser) = pages;
+    let waiting = Desk::open(&browser, &host.url("/confirm")).await;
+    waiting.phone.find("button", "Connect").await;
+
+    let leaving = Desk::open(&browser, &host.url("/autologin")).await;
+    leaving.ready().await;
+    leaving.phone.click("tab", "Settings").await;
+    leaving.phone.click("button", "Sign out").await;
+    leaving.phone.find("button", "Connect").await;
+    leaving.page.close().await;
+
+    waiting.phone.click("button", "Connect").await;
+    waiting.ready().await;
+}
+
 #[tokio::test]
 async fn what_the_host_left_out_is_asked_for() {
     let (_kamailio, _bitcall, host, browser) =

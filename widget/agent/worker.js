@@ -4,10 +4,14 @@
 // on a port says whose agent it is for.
 const shared = "onconnect" in self;
 const waiting = [];
+// Ports that have said nothing yet. Their pages count on this worker, which must not end before them.
+const silent = new Set();
 let starting;
 let driver;
 
 const attach = (port) => {
+  silent.add(port);
+  port.addEventListener("close", () => silent.delete(port));
   if (driver) port.onmessage = ({ data }) => begin(data, port);
   else {
     waiting.push(port);
@@ -16,6 +20,7 @@ const attach = (port) => {
 };
 
 const begin = (name, port) => {
+  silent.delete(port);
   try {
     driver.attach(name, port);
   } catch (error) {
@@ -49,7 +54,13 @@ const broken = (error, ports) => {
   for (const port of ports) port.postMessage("broken");
 };
 
-if (shared) self.addEventListener("connect", (event) => attach(event.ports[0]));
-else self.addEventListener("bitcall:attach", (event) => attach(event.detail));
+if (shared) {
+  const end = self.close.bind(self);
+  // The driver's last word, when all its agents have finished.
+  self.close = () => silent.size || end();
+  self.addEventListener("connect", (event) => attach(event.ports[0]));
+} else {
+  self.addEventListener("bitcall:attach", (event) => attach(event.detail));
+}
 
 start();

@@ -1,10 +1,13 @@
 // Starts the phone: the page's content security policy allows no inline script.
 // Page and worker load at once: the agent's worker does not wait until
-// the phone knows who signs in. It is found again by its address and name
-// (src/link/attach.rs).
+// the phone knows who signs in, and its port is open by then: the phone takes it
+// over (src/link/attach.rs).
 const code = fetch(new URL('./{{bitcall.wasm}}', import.meta.url));
 try {
-  new SharedWorker('/webphone/{{worker.js}}', { type: 'module', name: 'bitcall', extendedLifetime: true });
+  const worker = new SharedWorker('/webphone/{{worker.js}}', { type: 'module', name: 'bitcall', extendedLifetime: true });
+  window.bitcallWorker = worker;
+  // Before the phone can hear it: it finds none then, and starts another one.
+  worker.addEventListener('error', () => delete window.bitcallWorker);
 } catch {
   // The page runs the agent itself, later.
 }

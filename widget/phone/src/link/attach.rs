@@ -16,8 +16,11 @@ use super::dom::{Listener, debug, window};
 /// Event by which the page hands a port to an agent that it loaded itself.
 const ATTACH_EVENT: &str = "bitcall:attach";
 
-/// The worker's name, under which start.js has started it already.
+/// The worker's name.
 const WORKER: &str = "bitcall";
+
+/// Where start.js leaves the worker that it has started, for the first who wants it.
+const STARTED: &str = "bitcallWorker";
 
 /// What the agent's script posts in place of a message when it cannot run.
 const BROKEN: &str = "broken";
@@ -94,11 +97,18 @@ fn shared(place: &Place, on_broken: &OnBroken) -> Option<(MessagePort, Vec<Liste
     Some((worker.port(), vec![when_it_fails(&worker, on_broken)]))
 }
 
-/// Finds the worker that start.js has started, or starts it.
+/// Takes the worker that start.js has started, with its open port, or starts it.
 fn start(place: &Place) -> Option<SharedWorker> {
     let window = window()?;
     if !Reflect::has(&window, &JsValue::from_str("SharedWorker")).unwrap_or(false) {
         return None;
+    }
+    let started = JsValue::from_str(STARTED);
+    let worker = Reflect::get(&window, &started).ok().and_then(|worker| worker.dyn_into::<SharedWorker>().ok());
+    if worker.is_some() {
+        // A port is good for one attachment.
+        let _ = Reflect::delete_property(&window, &started);
+        return worker;
     }
     let options = WorkerOptions::new();
     options.set_type(WorkerType::Module);

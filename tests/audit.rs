@@ -41,6 +41,8 @@ fn steps() -> Vec<Step> {
         "customBranding": true, "subdomainAccess": true, "customDomainAccess": true, "popupMode": true,
         "audioClips": true, "transfer": true, "maxApiKeys": 5, "maxSessions": 5,
         "sipHostOverride": true, "wssOverride": true, "iceOverride": true } });
+    let made = rcgen::generate_simple_self_signed(vec!["a.example".to_owned()]).unwrap();
+    let certificate = json!({ "certificate": made.cert.pem(), "key": made.signing_key.serialize_pem() });
     vec![
         ("POST", "/api/tenant/provision", json!({ "tenantId": "acme", "planId": "pro" }), Some("tenant.provision")),
         (
@@ -119,6 +121,8 @@ fn steps() -> Vec<Step> {
         // Agents do that all day, and it changes nothing of the tenant.
         ("POST", "/api/auth/handoff", json!({ "payload": "eA" }), None),
         ("POST", "/api/app/handoff", json!({ "payload": "eA" }), None),
+        ("PUT", "/api/admin/certificates/{name}", certificate, Some("certificate.import")),
+        ("DELETE", "/api/admin/certificates/{name}", json!({}), Some("certificate.remove")),
         ("POST", "/api/webphone/live-calls", json!({ "clientId": "c", "sequence": 1, "calls": [] }), None),
         ("DELETE", "/api/admin/tenants/{tenantId}", json!({ "dryRun": true }), None),
     ]
@@ -134,7 +138,7 @@ async fn every_change_leaves_exactly_one_entry_and_no_secret_in_it() {
     for (number, (method, path, body, _)) in steps.iter().enumerate() {
         let path = path.replace("{key}", &key_id).replace("{username}", "101");
         let path = path.replace("{tenantId}", "acme").replace("{planId}", "gold");
-        let path = path.replace("{domain}", "phone.acme.com");
+        let path = path.replace("{domain}", "phone.acme.com").replace("{name}", "a.example");
         let id = format!("step-{number}");
         let bearer = bearer();
         let headers = [
@@ -175,7 +179,7 @@ async fn every_change_leaves_exactly_one_entry_and_no_secret_in_it() {
         assert_eq!(entry["by"], by.as_str(), "{method} {path}");
         // Of a new password there is nothing to tell but that there is one.
         assert!(entry["before"] != entry["after"] || entry["action"] == "extension.password", "{entry}");
-        let is_of_acme = !path.contains("/plans/") && !path.contains("transport-defaults");
+        let is_of_acme = !["/plans/", "transport-defaults", "/certificates/"].iter().any(|part| path.contains(part));
         assert_eq!(entry["tenantId"], if is_of_acme { json!("acme") } else { Value::Null }, "{method} {path}");
     }
     assert_eq!(entries.len(), steps.iter().filter(|step| step.3.is_some()).count());

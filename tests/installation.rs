@@ -16,6 +16,8 @@ use crate::appliance::{self, Running};
 pub const PANEL_KEY: &str = "the panel key of the tests";
 pub const MASTER_SECRET: &str = "the master secret of the tests";
 
+const STORE_KEY: &str = "the store key of the tests";
+
 pub struct Installation {
     directory: TempDir,
     /// The server and its address, while it runs.
@@ -150,7 +152,8 @@ impl Installation {
             .current_dir(self.directory.path())
             .env("BITCALL_CONFIG", self.directory.path().join("bitcall.toml"))
             .env("BITCALL_PANEL_KEY", PANEL_KEY)
-            .env("APP_MASTER_SECRET", MASTER_SECRET);
+            .env("APP_MASTER_SECRET", MASTER_SECRET)
+            .env("BITCALL_STORE_KEY", STORE_KEY);
         command
     }
 }

@@ -123,8 +123,8 @@ fn told(name: &str, kept: &Kept) -> Value {
     json!({
         "name": name,
         "names": kept.names,
-        "serial": kept.serial,
         "issuer": kept.issuer,
+        "notBefore": kept.not_before.to_string(),
         "notAfter": kept.not_after.to_string(),
     })
 }

@@ -1,5 +1,7 @@
 //! `bitcall domain`: what people and scripts are told of a domain, and by which exit code.
 
+use std::process::Command;
+
 use serde_json::json;
 
 use crate::domain_life::{INGRESS, claim, serving};
@@ -75,7 +77,24 @@ async fn sync_looks_at_many_names_at_a_time_and_says_nothing_but_the_data() {
         "who has something to do is listed"
     );
     assert_eq!(bitcall.bitcall(&["domain", "sync", "nobody.example"]).exit, 1);
+    let terminal = at_a_terminal(&bitcall.command(), "domain sync");
+    assert!(terminal.contains("looking") && terminal.contains("/60"), "a bar for who watches: {terminal:?}");
     assert_eq!(bitcall.bitcall(&["domain", "sync", "phone1.acme.com", "--json"]).json()["total"], 1);
     assert_eq!(bitcall.bitcall(&["domain", "activate", "phone0.acme.com", "--json"]).json()["status"], "active");
     assert_eq!(bitcall.bitcall(&["domain", "activate", "nobody.example"]).exit, 1);
+}
+
+/// What a person sees, on standard output and standard error.
+fn at_a_terminal(command: &Command, arguments: &str) -> String {
+    let mut script = Command::new("script");
+    let line = format!("{} {arguments}", command.get_program().to_str().unwrap());
+    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).env("TERM", "xterm");
+    script.current_dir(command.get_current_dir().unwrap());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => script.env(name, value),
+            None => script.env_remove(name),
+        };
+    }
+    crate::appliance::run(&mut script).1
 }

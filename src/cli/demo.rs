@@ -89,6 +89,7 @@ impl Demo {
             let demo = Card::new(&platform, &memory, &url)?;
 
             let domains = serve::domains(&platform, &config, Arc::new(NoCertificates::at_all()));
+            tokio::spawn(domains.clone().keep());
             let house = serve::House {
                 cabinet: Cabinet::beside(platform.store(), None),
                 platform,

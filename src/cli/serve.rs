@@ -55,10 +55,13 @@ pub fn run(globals: &Globals) -> Result<(), Failure> {
             tokio::spawn(dial::watch(Arc::downgrade(&shelf), shelf.swaps(), *listener));
         }
         let domains = domains(&platform, &config, Arc::new(NoCertificates::at_all()));
+        let keeper = domains.clone();
         let house = House { platform, domains, secrets, cabinet, demo: None, strict_transport };
         let https_port = url.https_port().or(config.listen.https.first().map(SocketAddr::port));
         let mut running = house.open(doors, Some(&certificates), https_port, &config)?;
         running.dns = dns.map(|dns| dns.serve(Arc::new(()))).transpose()?;
+        // Last of those who want certificates: it removes those that nobody does.
+        tokio::spawn(keeper.keep());
         tracing::info!(url = %url.origin(), "ready");
         server::announce_ready(&format!("serving {}", url.origin()));
         running.until_stopped(Some(&Reload { certificates, secrets: config.secrets.clone() })).await;
@@ -150,7 +153,6 @@ impl House {
         tokio::spawn(self.platform.clone().sweep_tokens());
         tokio::spawn(self.platform.clone().forget_answers());
         tokio::spawn(self.platform.clone().keep_retiring_keys());
-        tokio::spawn(self.domains.keep());
         if let Some(keep) = config.audit.keep() {
             tokio::spawn(self.platform.clone().forget_old_audit(keep));
         }

@@ -143,8 +143,13 @@ impl Domains {
         Ok(())
     }
 
+    /// Says of all domains again that there are to be certificates.
+    pub fn want_all(&self) {
+        self.0.platform.claims().iter().for_each(|claim| self.want_again(claim));
+    }
+
     /// Says again that there is to be a certificate: who gets them may have been told by a process that is gone.
-    pub(super) fn want_again(&self, claim: &Claim) {
+    fn want_again(&self, claim: &Claim) {
         if claim.status != DomainStatus::Pending && self.0.certificates.are_automatic() {
             self.0.certificates.want(&claim.domain, claim.challenge_delegated);
         }

@@ -22,8 +22,8 @@ impl Domains {
         let mut news = self.0.certificates.news();
         let mut sweeps = self.0.sweeps.subscribe();
         let mut rounds = Rounds::new(self.clone());
+        self.want_all();
         for claim in self.0.platform.claims() {
-            self.want_again(&claim);
             rounds.heed(&claim.domain).await;
         }
         self.0.certificates.sweep().await;

@@ -5,6 +5,8 @@ use crate::rig::browser::Browser;
 use crate::rig::desk::{Desk, page};
 use crate::rig::host::Host;
 use crate::rig::kamailio::Kamailio;
+use crate::rig::tap::{Frame, Tap};
+use crate::rig::wait::until;
 
 /// MD5 of `agent1:sip.test:secret1`.
 const HA1: &str = "459cdf46363ee14fdb9c5022784673df";
@@ -67,19 +69,24 @@ async fn complete_credentials_connect_by_one_button_or_by_themselves_or_fill_the
 
 /// The worker that both pages share ends with the last agent in it, but not under a page that counts on it.
 #[tokio::test]
-async fn a_page_that_waits_at_connect_gets_in_after_another_page_has_signed_out() {
+async fn a_page_that_waits_at_connect_gets_in_after_the_agent_of_another_page_has_finished() {
     let full = format!("{WHO}, password: 'secret1'");
     let pages = pages(&[("/confirm", init(&full, "confirm")), ("/autologin", init(&full, "autologin"))]).await;
-    let (_kamailio, _bitcall, host, browser) = pages;
+    let (kamailio, bitcall, host, browser) = pages;
+    let tap = Tap::start(&kamailio.ws()).await;
+    bitcall.patch(serde_json::json!({ "wss": tap.url() })).await;
     let waiting = Desk::open(&browser, &host.url("/confirm")).await;
     waiting.phone.find("button", "Connect").await;
 
     let leaving = Desk::open(&browser, &host.url("/autologin")).await;
     leaving.ready().await;
-    leaving.phone.click("tab", "Settings").await;
-    leaving.phone.click("button", "Sign out").await;
-    leaving.phone.find("button", "Connect").await;
     leaving.page.close().await;
+    // Nobody came back to it.
+    let unregistered = |frame: &Frame| frame.text.starts_with("REGISTER ") && frame.text.contains("expires=0");
+    until("the end of the registration", async || {
+        tap.frames().iter().any(unregistered).then_some(()).ok_or_else(String::new)
+    })
+    .await;
 
     waiting.phone.click("button", "Connect").await;
     waiting.ready().await;

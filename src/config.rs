@@ -9,6 +9,7 @@
 #![allow(clippy::doc_markdown)]
 #![allow(clippy::struct_field_names)] // all secrets are in files
 
+mod acme;
 mod parse;
 mod secrets;
 
@@ -21,6 +22,8 @@ use toml::de::DeValue;
 use url::Url;
 
 use crate::hostname::Hostname;
+use acme::DirectoryUrl;
+pub use acme::{Challenge, external_accounts};
 use parse::{Documented, Reader, Section, Setting, Table, must_be};
 pub use parse::{Fault, Faults, duration};
 pub use secrets::{Secret, Secrets, store_key};
@@ -66,6 +69,7 @@ pub struct Config {
     pub sip: Sip,
     pub domains: Domains,
     pub dns: Dns,
+    pub acme: Acme,
     pub secrets: SecretFiles,
     pub audit: Audit,
     pub limits: Limits,
@@ -164,6 +168,32 @@ section! {
         /// Resolvers to look at tenants' domains with, e.g. `["9.9.9.9:53", "1.1.1.1:53"]`; several see more
         /// than one. Empty: those of the system.
         resolvers: Vec<SocketAddr> = "[]",
+    }
+}
+
+section! {
+    /// Certificates that come and are renewed by themselves, from authorities that speak ACME. Needs
+    /// the store key (`[secrets]`).
+    struct Acme in "acme" {
+        /// The authorities' directories, e.g. `["https://acme-v02.api.letsencrypt.org/directory"]`; where
+        /// one fails the next one is asked. Naming one agrees to its terms of service. Empty: off.
+        directories: Vec<DirectoryUrl> = "[]",
+        /// Mail address under which the authorities can reach you.
+        contact: Option<MailAddress> = r#""""#,
+        /// How names are proved, in the order in which it is tried, as far as it is possible:
+        /// "http-01" with `listen.redirect` on port 80, "tls-alpn-01" with `listen.https` on port 443,
+        /// "dns-01" (the only one for wildcards) with `dns.listen` for names below `domains.base`
+        /// and for domains that delegate their `_acme-challenge` to it.
+        challenges: Vec<Challenge> = r#"["http-01", "tls-alpn-01", "dns-01"]"#,
+        /// The kind of certificate, where an authority offers kinds, e.g. "shortlived".
+        profile: Option<String> = r#""""#,
+        /// File with the accounts that some authorities want you to have with them (External Account
+        /// Binding), each on a line: the directory, the key identifier and the key in base64url. The
+        /// systemd credential acme_eab comes first.
+        eab_file: Option<PathBuf> = r#""""#,
+        /// PEM file: who may sign the certificates of the directories' own servers. Empty: the
+        /// authorities that browsers trust.
+        ca_bundle: Option<PathBuf> = r#""""#,
     }
 }
 
@@ -355,6 +385,7 @@ impl Config {
         let sip = reader.section::<Sip>();
         let domains = reader.section::<Domains>();
         let dns = reader.section::<Dns>();
+        let acme = reader.section::<Acme>();
         let secrets = reader.section::<SecretFiles>();
         let audit = reader.section::<Audit>();
         let limits = reader.section::<Limits>();
@@ -403,6 +434,7 @@ impl Config {
                 sip: sip?,
                 domains: domains?,
                 dns: dns?,
+                acme: acme?,
                 secrets: secrets?,
                 audit: audit?,
                 limits: limits?,
@@ -440,6 +472,7 @@ pub fn template() -> String {
     describe::<Sip>(&mut text);
     describe::<Domains>(&mut text);
     describe::<Dns>(&mut text);
+    describe::<Acme>(&mut text);
     describe::<SecretFiles>(&mut text);
     describe::<Audit>(&mut text);
     describe::<Limits>(&mut text);

@@ -135,3 +135,33 @@ fn a_second_server_on_the_same_socket_or_data_is_refused_and_the_first_one_lives
     assert_eq!(status.code(), Some(1));
     assert!(stderr.contains("another") && stderr.contains("data"), "the store is locked: {stderr}");
 }
+
+#[test]
+fn what_certificates_by_themselves_still_need_is_named_by_check_and_serve() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("bitcall.toml");
+    write_configuration(directory.path(), "");
+    let plain = fs::read_to_string(&file).unwrap();
+    fs::write(directory.path().join("empty.pem"), "").unwrap();
+    fs::write(directory.path().join("eab"), "https://other.example/dir kid-1 c2VjcmV0\n").unwrap();
+    fs::set_permissions(directory.path().join("eab"), fs::Permissions::from_mode(0o600)).unwrap();
+    for (lines, fault) in [
+        ("", "needs a store key"),
+        ("challenges = 'dns-01'", "none of `acme.challenges` is possible"),
+        ("ca_bundle = 'empty.pem'", "holds no certificate"),
+        ("eab_file = 'eab'", "https://other.example/dir"),
+        ("eab_file = 'nowhere'", "cannot be read"),
+        ("contact = 'me'", "mail address"),
+        ("challenges = 'http-02'", "\"http-01\""),
+    ] {
+        fs::write(&file, format!("{plain}[acme]\ndirectories = 'https://ca.example/dir'\n{lines}\n")).unwrap();
+        for command in ["check", "serve"] {
+            let (status, _, stderr) = run(bitcall().arg(command).arg("--config").arg(&file));
+            assert_eq!(status.code(), MISCONFIGURED, "{lines}: {stderr}");
+            assert!(stderr.contains(fault), "{command}, {lines}: {stderr}");
+        }
+    }
+    fs::write(&file, format!("{plain}[acme]\ndirectories = 'http://ca.example/dir'\n")).unwrap();
+    let (status, _, stderr) = run(bitcall().arg("check").arg("--config").arg(&file));
+    assert!(status.code() == MISCONFIGURED && stderr.contains("https://"), "{stderr}");
+}

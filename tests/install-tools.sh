@@ -10,6 +10,7 @@ packaging/install.sh \
     sip-tester baresip-core coturn \
     nginx-light caddy bind9-dnsutils \
     python3-venv \
+    pebble \
     util-linux
 
 # schemathesis and what it needs, all at the versions of the list.

@@ -187,12 +187,6 @@ impl Cabinet {
         prepared.kept
     }
 
-    /// Writes a certificate down and serves it.
-    pub async fn keep(&self, prepared: Prepared) -> Result<Kept, store::Error> {
-        self.store.commit(prepared.put_into(Batch::new())).await?;
-        Ok(self.show(prepared))
-    }
-
     /// The certificate in the record of `name`.
     pub async fn find(&self, name: &str) -> Result<Option<Kept>, store::Error> {
         let key = certificate_key(name);
@@ -203,13 +197,6 @@ impl Cabinet {
     /// What follows once the record of `name` is no longer in the store.
     pub fn hide(&self, name: &str) {
         self.shelf.remove(name);
-    }
-
-    /// Removes the record of `name`, and serves it no longer.
-    pub async fn discard(&self, name: &str) -> Result<(), store::Error> {
-        self.store.commit(Batch::new().remove(certificate_key(name))).await?;
-        self.hide(name);
-        Ok(())
     }
 
     pub fn shelf(&self) -> &Arc<Shelf> {

@@ -1,15 +1,35 @@
-//! Certificates: kept in the store with their keys sealed ([`Cabinet`]), served from memory
-//! ([`Shelf`]), and checked after every change by a look from outside ([`dial`]).
+//! Certificates: obtained from authorities that speak ACME ([`Certs`]), kept in the store with their keys
+//! sealed ([`Cabinet`]), served from memory ([`Shelf`]), and checked after every change by a look from
+//! outside ([`dial`]).
+//!
+//! How a name comes to its certificate is the pure function [`order::step`]; `driver` does what it says.
 
-#![allow(dead_code, unused_imports)] // the room that orders certificates uses the rest
-
+mod account;
+mod budget;
 mod cabinet;
+mod challenges;
+mod client;
 pub mod dial;
+mod driver;
+mod exchange;
+mod keys;
 mod leaf;
+mod leases;
+mod order;
+mod progress;
+mod schedule;
 mod sealed;
+mod settings;
 mod shelf;
+mod trouble;
 
-pub use cabinet::{CERTIFICATES, Cabinet, Kept, OpenError, Origin, Prepared, Unfit, certificate_key};
-pub use leaf::Leaf;
-pub use sealed::{Seal, Sealed};
-pub use shelf::{ACME_TLS, Key, Shelf, signing_key};
+pub use cabinet::{Cabinet, Kept, OpenError, Origin, Unfit, certificate_key};
+pub use challenges::Board;
+pub use client::Binding;
+pub use driver::{Certs, StartError};
+pub use exchange::Exchange;
+pub use order::{Method, Rules};
+pub use progress::{Progress, Stage, Wanted};
+pub use sealed::Seal;
+pub use settings::Settings;
+pub use shelf::{ACME_TLS, Shelf};

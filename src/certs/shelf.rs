@@ -121,6 +121,7 @@ impl Shelf {
     }
 
     /// The certificate that is served for a name or wildcard.
+    #[cfg(test)]
     pub fn leaf(&self, name: &str) -> Option<Leaf> {
         let certificate = Arc::clone(self.served().named(name)?);
         Leaf::read(&certificate.leaf)

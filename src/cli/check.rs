@@ -1,6 +1,6 @@
 //! `bitcall check`: everything that would stop `bitcall serve`, found without starting it.
 
-use super::{Exit, Failure, Globals};
+use super::{Exit, Failure, Globals, automatic};
 use crate::config::{self, Config, Secrets};
 use crate::dns::ZoneSettings;
 use crate::server::CertificateSource;
@@ -25,6 +25,7 @@ pub fn run(globals: &Globals) -> Result<(), Failure> {
             if let Err(problem) = ZoneSettings::of(&config) {
                 problems.push(problem);
             }
+            problems.extend(automatic::check(&config));
             if let Err(problem) = config.public_url() {
                 problems.push(format!("`public_url` {problem}"));
             }

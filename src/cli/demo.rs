@@ -92,6 +92,7 @@ impl Demo {
             tokio::spawn(domains.clone().keep());
             let house = serve::House {
                 cabinet: Cabinet::beside(platform.store(), None),
+                certs: None,
                 platform,
                 domains,
                 secrets,

@@ -2,6 +2,7 @@
 //! standard error carries talk.
 
 mod audit;
+mod automatic;
 mod calls;
 mod cert;
 mod check;

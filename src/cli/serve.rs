@@ -10,14 +10,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
-use super::{Exit, Failure, Globals, colours};
+use super::{Exit, Failure, Globals, automatic, colours};
 use crate::api::{self, Access, Limits};
-use crate::certs::{self, Cabinet, Seal, Shelf, dial};
+use crate::certs::{self, Cabinet, Certs, Seal, Shelf, dial};
 use crate::config::{self, Config, Log, LogFormat, PublicUrl, Secret, SecretFiles, Secrets};
 use crate::dns::{self, Verifier, VerifierSettings};
 use crate::domains::{self, Domains, NoCertificates};
 use crate::edge::{self, Edge};
-use crate::server::{self, CertificateSource, Certificates, Doors, Drained, Front, Server};
+use crate::server::{self, CertificateSource, Certificates, Doors, Drained, Front, HttpTokens, Server};
 use crate::tenancy::{Defaults, Names, Platform, TransportDefaults};
 
 pub fn run(globals: &Globals) -> Result<(), Failure> {
@@ -39,12 +39,13 @@ pub fn run(globals: &Globals) -> Result<(), Failure> {
         config.public_url().map_err(|problem| Failure::new(Exit::Misconfigured, format!("`public_url` {problem}")))?;
 
     let source = CertificateSource::prepare(&config.tls, url.host(), &config.server.data_dir)?;
-    let strict_transport = !source.development;
-    if source.development {
+    let automatic = automatic::is_wanted(&config);
+    let strict_transport = !source.development || automatic;
+    if source.development && !automatic {
         tracing::warn!("browsers will warn: the certificate is self-signed, `[tls]` names none");
     }
     let seal = Seal::new(store_key.iter().flat_map(Secret::all));
-    let shelf = Shelf::new(seal.clone(), url.host(), false);
+    let shelf = Shelf::new(seal.clone(), url.host(), automatic);
     let certificates = Certificates::load(Some(source), Arc::clone(&shelf))?;
 
     runtime()?.block_on(async {
@@ -54,12 +55,26 @@ pub fn run(globals: &Globals) -> Result<(), Failure> {
         if let Some(listener) = config.listen.https.first() {
             tokio::spawn(dial::watch(Arc::downgrade(&shelf), shelf.swaps(), *listener));
         }
-        let domains = domains(&platform, &config, Arc::new(NoCertificates::at_all()));
+        let certs = automatic::open(&config, platform.store(), Arc::clone(&cabinet)).await?;
+        let subdomains = certs.as_ref().and_then(|certs| automatic::want_own(&config, &url, certs, &platform));
+        let getting: Arc<dyn domains::Certificates> = match &certs {
+            Some(certs) => Arc::new(certs.clone()),
+            None => Arc::new(NoCertificates::at_all()),
+        };
+        let domains = domains(&platform, &config, getting);
         let keeper = domains.clone();
-        let house = House { platform, domains, secrets, cabinet, demo: None, strict_transport };
+        let house = House { platform, domains, secrets, cabinet, certs: certs.clone(), demo: None, strict_transport };
         let https_port = url.https_port().or(config.listen.https.first().map(SocketAddr::port));
         let mut running = house.open(doors, Some(&certificates), https_port, &config)?;
-        running.dns = dns.map(|dns| dns.serve(Arc::new(()))).transpose()?;
+        let nothing = || Arc::new(()) as Arc<dyn dns::Challenges>;
+        let challenges = certs.as_ref().map_or_else(nothing, |certs| Arc::new(certs.board()));
+        running.dns = dns.map(|dns| dns.serve(challenges)).transpose()?;
+        if let Some(certs) = certs {
+            tokio::spawn(certs.run());
+        }
+        if let Some(subdomains) = subdomains {
+            tokio::spawn(subdomains.keep());
+        }
         // Last of those who want certificates: it removes those that nobody does.
         tokio::spawn(keeper.keep());
         tracing::info!(url = %url.origin(), "ready");
@@ -107,6 +122,8 @@ pub struct House {
     pub domains: Domains,
     pub secrets: Secrets,
     pub cabinet: Arc<Cabinet>,
+    /// Where certificates come by themselves.
+    pub certs: Option<Certs>,
     /// See [`Front::demo`].
     pub demo: Option<Bytes>,
     pub strict_transport: bool,
@@ -141,7 +158,7 @@ impl House {
             platform: self.platform.clone(),
             edge,
             demo: self.demo,
-            challenges: None,
+            challenges: self.certs.map(|certs| Arc::new(certs.board()) as Arc<dyn HttpTokens>),
             https_port: https_port.unwrap_or(443),
             strict_transport: self.strict_transport,
             limits,

@@ -169,7 +169,7 @@ impl Source {
 
 /// systemd hands credentials over at the start only; what the unit's reload brings lies in the
 /// runtime directory and is newer.
-fn credentials() -> impl Iterator<Item = PathBuf> {
+pub(super) fn credentials() -> impl Iterator<Item = PathBuf> {
     let runtime = std::env::var_os("RUNTIME_DIRECTORY").map(|directory| Path::new(&directory).join("credentials"));
     runtime.into_iter().chain(std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from))
 }

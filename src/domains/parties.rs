@@ -1,13 +1,14 @@
-//! The parties as they are: the verifier of [`crate::dns`], and those who get certificates, or none.
+//! The parties as they are: the verifier of [`crate::dns`], and [`crate::certs`], or nobody, for certificates.
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::sync::broadcast;
 
 use super::life::Look;
 use super::outside::{Certificates, Eyes};
+use crate::certs::{Certs, Progress, Stage, Wanted};
 use crate::dns::{self, Verifier};
 use crate::hostname::Hostname;
-use crate::tenancy::{Certificate, DnsProblem, Seen, Way};
+use crate::tenancy::{Certificate, CertificateStage, DnsProblem, Seen, Way};
 
 impl Eyes for Verifier {
     fn look<'a>(&'a self, domain: &'a Hostname, token: &'a str) -> BoxFuture<'a, Look> {
@@ -42,6 +43,67 @@ fn problem(problem: &dns::Problem) -> DnsProblem {
         dns::Problem::IngressLost { .. } => ("ingress_lost", false),
     };
     DnsProblem { kind: kind.to_owned(), message: problem.sentence(), blocks }
+}
+
+impl Certificates for Certs {
+    fn are_automatic(&self) -> bool {
+        true
+    }
+
+    fn want(&self, domain: &Hostname, delegated: bool) {
+        // Whoever delegates the proof has all names below the domain proved with it.
+        Self::want(self, Wanted { name: domain.clone(), wildcard: delegated, delegated });
+    }
+
+    fn release<'a>(&'a self, domain: &'a Hostname) -> BoxFuture<'a, ()> {
+        async move {
+            if let Err(error) = Self::release(self, domain).await {
+                tracing::warn!(%domain, %error, "the certificate of a domain that is gone is still there");
+            }
+        }
+        .boxed()
+    }
+
+    fn sweep(&self) -> BoxFuture<'_, ()> {
+        async move {
+            match Self::sweep(self).await {
+                Ok(removed) => {
+                    for name in removed {
+                        tracing::info!(%name, "certificate removed: nobody needs it any more");
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "certificates that nobody needs are still there"),
+            }
+        }
+        .boxed()
+    }
+
+    fn of(&self, domain: &Hostname) -> Option<Certificate> {
+        self.progress(domain).map(told)
+    }
+
+    fn news(&self) -> broadcast::Receiver<Hostname> {
+        self.changes()
+    }
+}
+
+fn told(progress: Progress) -> Certificate {
+    Certificate {
+        stage: match progress.stage {
+            Stage::Waiting => CertificateStage::Waiting,
+            Stage::Preflight => CertificateStage::Preflight,
+            Stage::Ordering => CertificateStage::Ordering,
+            Stage::Challenge => CertificateStage::Challenge,
+            Stage::Finalizing => CertificateStage::Finalizing,
+            Stage::Issued => CertificateStage::Issued,
+            Stage::Renewing => CertificateStage::Renewing,
+            Stage::Backoff => CertificateStage::Backoff,
+            Stage::Blocked => CertificateStage::Blocked,
+        },
+        problem: progress.problem.map(|problem| problem.message),
+        next_try_at: progress.next_try_at,
+        expires_at: progress.certificate.map(|facts| facts.not_after),
+    }
 }
 
 /// Who gets no certificates: they come from the administrator's files, or whoever ends TLS has them.

@@ -7,6 +7,7 @@
 // The benchmarks share this directory and use other parts of it than the tests do.
 #![allow(dead_code)]
 
+pub mod authority;
 pub mod baresip;
 pub mod bitcall;
 pub mod browser;
@@ -16,6 +17,8 @@ pub mod faulty;
 pub mod host;
 pub mod http;
 pub mod kamailio;
+pub mod ordering;
+pub mod pebble;
 pub mod ports;
 pub mod process;
 pub mod resolver;

@@ -1,0 +1,205 @@
+//! One account per directory, in the store: its key sealed, and how many orders it has placed lately.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::budget::Pace;
+use super::client::{Binding, Session};
+use super::exchange::Exchange;
+use super::schedule::{Moment, back_off};
+use super::sealed::{Seal, Sealed};
+use super::trouble::{Kind, Trouble};
+use crate::store::{self, Batch, Layout, Store, decode, encode};
+use crate::tenancy::Timestamp;
+
+/// The accounts of this installation.
+pub struct Accounts {
+    store: Arc<dyn Store>,
+    seal: Seal,
+    exchange: Exchange,
+    contact: Option<String>,
+    bindings: HashMap<String, Binding>,
+    /// Locked while an account is opened: two are never registered at once.
+    open: tokio::sync::Mutex<HashMap<String, (Arc<Session>, Instant)>>,
+    holds: Mutex<HashMap<String, Hold>>,
+}
+
+/// A directory that did not answer, or turned everybody away.
+#[derive(Clone, Copy)]
+struct Hold {
+    failures: u32,
+    until: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Account {
+    directory: String,
+    made_at: Timestamp,
+    credentials: Sealed,
+}
+
+impl Layout for Account {}
+impl Layout for Pace {}
+
+impl Accounts {
+    /// `bindings`: by directory.
+    pub fn new(
+        store: Arc<dyn Store>,
+        seal: Seal,
+        exchange: Exchange,
+        contact: Option<String>,
+        bindings: HashMap<String, Binding>,
+    ) -> Self {
+        Self { store, seal, exchange, contact, bindings, open: tokio::sync::Mutex::default(), holds: Mutex::default() }
+    }
+
+    /// The account with a directory, registered now if there is none.
+    pub async fn session(&self, directory: &str) -> Result<Arc<Session>, Trouble> {
+        let mut open = self.open.lock().await;
+        if let Some((session, since)) = open.get(directory)
+            && since.elapsed() < FRESH
+        {
+            return Ok(Arc::clone(session));
+        }
+        let session = match self.kept(directory).await? {
+            Some(credentials) => Session::open(&self.exchange, &credentials).await?,
+            None => self.register(directory).await?,
+        };
+        let session = Arc::new(session);
+        open.insert(directory.to_owned(), (Arc::clone(&session), Instant::now()));
+        Ok(session)
+    }
+
+    /// The directory knows it no more.
+    pub async fn forget(&self, directory: &str) -> Result<(), store::Error> {
+        let mut open = self.open.lock().await;
+        open.remove(directory);
+        self.store.commit(Batch::new().remove(account_key(directory))).await?;
+        tracing::warn!(directory, "the certificate authority knows the account no more; a new one will be made");
+        Ok(())
+    }
+
+    /// Counts an order of the account, or says how long there is no room for one.
+    pub async fn count_order(&self, directory: &str, now: Timestamp) -> Result<(), Trouble> {
+        let key = pace_key(directory);
+        loop {
+            let found = self.store.get(&key).await.map_err(|error| stored(&error))?;
+            let (mut pace, batch) = match found {
+                None => (Pace::default(), Batch::new().require_absent(&key)),
+                Some(record) => {
+                    let pace: Pace = decode(&key, &record.bytes).map_err(|error| stored(&error))?;
+                    (pace, Batch::new().require_revision(&key, record.revision))
+                }
+            };
+            if let Err(free) = pace.order(now) {
+                let mut trouble = Trouble::new(
+                    Kind::RateLimited,
+                    "As many orders were placed as the certificate authority's limits allow.",
+                );
+                trouble.retry_after = Some(now.until(free));
+                return Err(trouble);
+            }
+            let record = encode(&pace).map_err(|error| stored(&error))?;
+            match self.store.commit(batch.put(&key, record)).await {
+                Ok(_) => return Ok(()),
+                // Another order at the same time.
+                Err(store::Error::Conflict(_)) => {}
+                Err(error) => return Err(stored(&error)),
+            }
+        }
+    }
+
+    /// From when on a directory may be asked again.
+    pub fn free_at(&self, directory: &str) -> Option<Timestamp> {
+        self.holds().get(directory).map(|hold| hold.until)
+    }
+
+    /// Nobody asks a directory that does not answer, until it is likely to.
+    pub fn note(&self, directory: &str, outcome: Result<(), &Trouble>, moment: Moment) {
+        let mut holds = self.holds();
+        match outcome {
+            Err(trouble) if matches!(trouble.kind, Kind::Unreachable | Kind::Unwell) => {
+                let failures = holds.get(directory).map_or(0, |hold| hold.failures).saturating_add(1);
+                let until = match trouble.retry_after {
+                    Some(said) => moment.no_earlier(said.min(Duration::from_hours(24))),
+                    None => moment.about(back_off(failures).min(MOST)),
+                };
+                holds.insert(directory.to_owned(), Hold { failures, until });
+            }
+            _ => {
+                holds.remove(directory);
+            }
+        }
+    }
+
+    async fn kept(&self, directory: &str) -> Result<Option<Vec<u8>>, Trouble> {
+        let key = account_key(directory);
+        let Some(record) = self.store.get(&key).await.map_err(|error| stored(&error))? else { return Ok(None) };
+        let mut account: Account = decode(&key, &record.bytes).map_err(|error| stored(&error))?;
+        let Some(credentials) = self.seal.open(&key, &account.credentials) else {
+            tracing::warn!(directory, "the account's key was sealed by another store key; a new account will be made");
+            return Ok(None);
+        };
+        if !self.seal.is_current(&account.credentials)
+            && let Ok(sealed) = self.seal.seal(&key, credentials.clone())
+        {
+            account.credentials = sealed;
+            let record = Batch::new()
+                .require_revision(&key, record.revision)
+                .put(&key, encode(&account).map_err(|error| stored(&error))?);
+            if let Err(error) = self.store.commit(record).await {
+                tracing::debug!(%error, "the account stays sealed as it was");
+            }
+        }
+        Ok(Some(credentials))
+    }
+
+    async fn register(&self, directory: &str) -> Result<Session, Trouble> {
+        let binding = self.bindings.get(directory);
+        let (session, credentials) =
+            Session::register(&self.exchange, directory, self.contact.as_deref(), binding).await?;
+        let key = account_key(directory);
+        let sealed = self.seal.seal(&key, credentials);
+        let credentials =
+            sealed.map_err(|error| Trouble::new(Kind::Internal, format!("The account cannot be sealed: {error}.")))?;
+        let account = Account { directory: directory.to_owned(), made_at: Timestamp::now(), credentials };
+        let record = encode(&account).map_err(|error| stored(&error))?;
+        self.store.commit(Batch::new().put(&key, record)).await.map_err(|error| stored(&error))?;
+        tracing::info!(directory, "registered with the certificate authority");
+        Ok(session)
+    }
+
+    fn holds(&self) -> std::sync::MutexGuard<'_, HashMap<String, Hold>> {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub fn stored(error: &store::Error) -> Trouble {
+    Trouble::new(Kind::Internal, format!("The store failed: {error}."))
+}
+
+fn account_key(directory: &str) -> String {
+    format!("acme-account/{}", short(directory))
+}
+
+fn pace_key(directory: &str) -> String {
+    format!("acme-pace/{}", short(directory))
+}
+
+/// A directory's URL as part of a record's key.
+fn short(directory: &str) -> String {
+    Sha256::digest(directory.as_bytes()).iter().take(8).fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
+        text
+    })
+}
+
+/// How long a directory's own addresses are taken for granted.
+const FRESH: Duration = Duration::from_hours(1);
+const MOST: Duration = Duration::from_mins(30);

@@ -1,0 +1,328 @@
+//! A certificate authority, spoken to by instant-acme: the only place that knows that library.
+//! Every verb does one thing of RFC 8555 and says how it went in our own words.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use instant_acme::{
+    Account, AccountCredentials, AuthorizationStatus as TheirAuthorizationStatus, CertificateIdentifier,
+    ChallengeStatus, ChallengeType, Error, ExternalAccountKey, Identifier, NewAccount, NewOrder, Order, OrderState,
+    OrderStatus as TheirOrderStatus,
+};
+use rustls::pki_types::CertificateDer;
+use x509_parser::extensions::ParsedExtension;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use super::exchange::{Exchange, HEARD, Said, of_problem};
+use super::order::{Answer, AuthorizationStatus, AuthorizationView, Method, OrderStatus, OrderView};
+use super::trouble::{Kind, Trouble};
+use crate::tenancy::Timestamp;
+
+/// Repeats what failed for nothing but a stale nonce: instant-acme does so, but not often enough for a
+/// server that forgets all of them at once. Gives the outcome with what was said of waiting.
+macro_rules! tried {
+    ($attempt:expr) => {{
+        let mut left = NONCE_TRIES;
+        loop {
+            let (outcome, wait) = listening(async { $attempt }).await;
+            match outcome {
+                Ok(done) => break Ok((done, wait)),
+                Err(error) if left > 0 && is_nonce(&error) => left -= 1,
+                Err(error) => break Err(trouble(error)),
+            }
+        }
+    }};
+}
+
+/// An account with one authority, ready for use.
+pub struct Session {
+    account: Account,
+}
+
+/// What binds an account to one that the administrator has with the authority (RFC 8555 section 7.3.4).
+#[derive(Clone)]
+pub struct Binding {
+    pub key_id: String,
+    pub key: Vec<u8>,
+}
+
+/// A challenge, and what has to be found by the authority.
+pub struct Proof {
+    pub method: Method,
+    /// The identifier; of a wildcard the name below the `*.`.
+    pub name: String,
+    pub token: String,
+    /// What HTTP-01 has to answer.
+    pub key_authorization: String,
+    /// For TLS-ALPN-01.
+    pub digest: Vec<u8>,
+    /// For DNS-01.
+    pub dns_value: String,
+}
+
+/// The window of RFC 9773.
+pub struct Suggestion {
+    pub start: Timestamp,
+    pub end: Timestamp,
+    pub ask_again: Duration,
+}
+
+impl Session {
+    /// Registers a new account, whose terms of service are agreed to by whoever configured the directory.
+    /// The text that comes with it opens it again.
+    pub async fn register(
+        exchange: &Exchange,
+        directory: &str,
+        contact: Option<&str>,
+        binding: Option<&Binding>,
+    ) -> Result<(Self, Vec<u8>), Trouble> {
+        let contact = contact.map(|address| format!("mailto:{address}"));
+        let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
+        let binding = binding.map(|binding| ExternalAccountKey::new(binding.key_id.clone(), &binding.key));
+        let account = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
+        let builder = || Account::builder_with_http(Box::new(exchange.clone()));
+        let made = tried!(builder().create(&account, directory.to_owned(), binding.as_ref()).await);
+        let ((account, credentials), _) = made?;
+        let text = serde_json::to_vec(&credentials).map_err(|error| ours(&error))?;
+        Ok((Self { account }, text))
+    }
+
+    /// Opens an account by the text that came with its registration.
+    pub async fn open(exchange: &Exchange, text: &[u8]) -> Result<Self, Trouble> {
+        let credentials: AccountCredentials = serde_json::from_slice(text).map_err(|error| ours(&error))?;
+        let builder = Account::builder_with_http(Box::new(exchange.clone()));
+        let account = builder.from_credentials(credentials).await.map_err(trouble)?;
+        Ok(Self { account })
+    }
+
+    /// Places an order (RFC 8555 section 7.4), by a profile where the authority has one of that name.
+    pub async fn place(
+        &self,
+        names: &[String],
+        profile: Option<&str>,
+        replaces: Option<&str>,
+    ) -> Result<(Order, OrderView), Trouble> {
+        let identifiers: Vec<_> = names.iter().cloned().map(Identifier::Dns).collect();
+        let replaces = replaces.and_then(|id| id.split_once('.'));
+        let placed = tried!({
+            let mut order = NewOrder::new(&identifiers);
+            if let Some((authority, serial)) = replaces {
+                let (authority_key_identifier, serial) = (Cow::Borrowed(authority), Cow::Borrowed(serial));
+                order = order.replaces(CertificateIdentifier { authority_key_identifier, serial });
+            }
+            if let Some(profile) = profile.filter(|wish| self.account.profiles().any(|offered| offered.name == *wish)) {
+                order = order.profile(profile);
+            }
+            self.account.new_order(&order).await
+        });
+        placed.map(with_view)
+    }
+
+    /// Reads an order that was placed before.
+    pub async fn order(&self, url: &str) -> Result<(Order, OrderView), Trouble> {
+        tried!(self.account.order(url.to_owned()).await).map(with_view)
+    }
+
+    /// The window in which the authority wants a certificate renewed.
+    pub async fn suggestion(&self, id: &str) -> Result<Suggestion, Trouble> {
+        let unfit = || Trouble::new(Kind::Internal, "The certificate has no name that its authority could know it by.");
+        let (authority, serial) = id.split_once('.').ok_or_else(unfit)?;
+        let id = CertificateIdentifier { authority_key_identifier: authority.into(), serial: serial.into() };
+        let (info, ask_again) = self.account.renewal_info(&id).await.map_err(trouble)?;
+        let moment = |at: time::OffsetDateTime| Timestamp(at.unix_timestamp().saturating_mul(1000));
+        let window = info.suggested_window;
+        Ok(Suggestion { start: moment(window.start), end: moment(window.end), ask_again })
+    }
+}
+
+/// Reads the order again.
+pub async fn review(order: &mut Order) -> Result<OrderView, Trouble> {
+    let ((), wait) = tried!(order.refresh().await.map(|_| ()))?;
+    Ok(view(order, wait))
+}
+
+/// Reads the order's authorizations, as they stand now.
+pub async fn authorizations(order: &mut Order) -> Result<Vec<AuthorizationView>, Trouble> {
+    let (found, _) = tried!(read_authorizations(order).await)?;
+    Ok(found)
+}
+
+async fn read_authorizations(order: &mut Order) -> Result<Vec<AuthorizationView>, Error> {
+    let mut found = Vec::new();
+    let mut all = order.authorizations();
+    while let Some(one) = all.next().await {
+        let one = one?;
+        let offers = one.challenges.iter().filter(|challenge| challenge.status != ChallengeStatus::Invalid);
+        let offers = offers
+            .filter_map(|challenge| Some((method(&challenge.r#type)?, challenge.status == ChallengeStatus::Pending)));
+        let error = one.challenges.iter().find_map(|challenge| challenge.error.as_ref());
+        found.push(AuthorizationView {
+            name: one.identifier().to_string(),
+            status: match one.status {
+                TheirAuthorizationStatus::Pending => AuthorizationStatus::Pending,
+                TheirAuthorizationStatus::Valid => AuthorizationStatus::Valid,
+                TheirAuthorizationStatus::Invalid => AuthorizationStatus::Invalid,
+                _ => AuthorizationStatus::Over,
+            },
+            offers: offers.collect(),
+            error: error.map(|error| of_problem(error, None)),
+        });
+    }
+    Ok(found)
+}
+
+/// What the authority has to find for these answers.
+pub async fn proofs(order: &mut Order, answers: &[Answer]) -> Result<Vec<Proof>, Trouble> {
+    let (found, _) = tried!(read_proofs(order, answers).await)?;
+    Ok(found)
+}
+
+async fn read_proofs(order: &mut Order, answers: &[Answer]) -> Result<Vec<Proof>, Error> {
+    let mut proofs = Vec::new();
+    let (mut all, mut index) = (order.authorizations(), 0..);
+    while let (Some(one), Some(index)) = (all.next().await, index.next()) {
+        let mut one = one?;
+        let Some(answer) = answers.iter().find(|answer| answer.authorization == index) else { continue };
+        let name = match one.identifier().identifier {
+            Identifier::Dns(name) => name.clone(),
+            other => other.authorized(false).to_string(),
+        };
+        let Some(challenge) = one.challenge(their_type(answer.method)) else { continue };
+        let authorization = challenge.key_authorization();
+        proofs.push(Proof {
+            method: answer.method,
+            name,
+            token: challenge.token.clone(),
+            key_authorization: authorization.as_str().to_owned(),
+            digest: authorization.digest().as_ref().to_vec(),
+            dns_value: authorization.dns_value(),
+        });
+    }
+    Ok(proofs)
+}
+
+/// Tells the authority that it may look. To be called once all proofs can be seen: it may look for them in
+/// any order, and from several places at once.
+pub async fn accept(order: &mut Order, answers: &[Answer]) -> Result<(), Trouble> {
+    let ((), _) = tried!(accept_all(order, answers).await)?;
+    Ok(())
+}
+
+async fn accept_all(order: &mut Order, answers: &[Answer]) -> Result<(), Error> {
+    let (mut all, mut index) = (order.authorizations(), 0..);
+    while let (Some(one), Some(index)) = (all.next().await, index.next()) {
+        let mut one = one?;
+        // What was told before is not told again: some refuse that.
+        let Some(answer) = answers.iter().find(|answer| answer.authorization == index && answer.accept) else {
+            continue;
+        };
+        if let Some(mut challenge) = one.challenge(their_type(answer.method)) {
+            challenge.set_ready().await?;
+        }
+    }
+    Ok(())
+}
+
+/// Asks for the certificate by a request for it (RFC 2986, DER).
+pub async fn finalize(order: &mut Order, request: &[u8]) -> Result<OrderView, Trouble> {
+    let ((), wait) = tried!(order.finalize_csr(request).await)?;
+    Ok(view(order, wait))
+}
+
+/// The chain of a valid order, in PEM.
+pub async fn collect(order: &mut Order) -> Result<String, Trouble> {
+    let (chain, _) = tried!(order.certificate().await)?;
+    chain.ok_or_else(|| Trouble::new(Kind::Missing, "The certificate is not made yet."))
+}
+
+/// What RFC 9773 section 4.1 calls a certificate; only one with an authority key identifier has that.
+pub fn renewal_id(leaf: &CertificateDer<'_>) -> Option<String> {
+    let (_, leaf) = X509Certificate::from_der(leaf).ok()?;
+    let authority = leaf.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::AuthorityKeyIdentifier(identifier) => {
+            identifier.key_identifier.as_ref().map(|key| key.0.to_vec())
+        }
+        _ => None,
+    })?;
+    let serial = URL_SAFE_NO_PAD.encode(leaf.tbs_certificate.raw_serial());
+    Some(format!("{}.{serial}", URL_SAFE_NO_PAD.encode(authority)))
+}
+
+/// What the server said of waiting, beside its answer.
+async fn listening<T>(exchange: impl Future<Output = T>) -> (T, Option<Duration>) {
+    HEARD
+        .scope(Cell::new(None), async {
+            let outcome = exchange.await;
+            (outcome, HEARD.with(Cell::take))
+        })
+        .await
+}
+
+fn with_view((mut order, wait): (Order, Option<Duration>)) -> (Order, OrderView) {
+    let view = view(&mut order, wait);
+    (order, view)
+}
+
+fn view(order: &mut Order, retry_after: Option<Duration>) -> OrderView {
+    let url = order.url().to_owned();
+    let state: &OrderState = order.state();
+    let status = match state.status {
+        TheirOrderStatus::Pending => OrderStatus::Pending,
+        TheirOrderStatus::Ready => OrderStatus::Ready,
+        TheirOrderStatus::Processing => OrderStatus::Processing,
+        TheirOrderStatus::Valid => OrderStatus::Valid,
+        TheirOrderStatus::Invalid => OrderStatus::Invalid,
+    };
+    OrderView { url, status, error: state.error.as_ref().map(|problem| of_problem(problem, None)), retry_after }
+}
+
+fn is_nonce(error: &Error) -> bool {
+    matches!(error, Error::Api(problem) if problem.r#type.as_deref().is_some_and(|kind| kind.ends_with(":badNonce")))
+}
+
+fn trouble(error: Error) -> Trouble {
+    match error {
+        Error::Api(problem) => of_problem(&problem, None),
+        Error::Other(other) => match other.downcast::<Said>() {
+            Ok(said) => said.0,
+            Err(other) => {
+                Trouble::new(Kind::Refused, format!("The certificate authority's answer is not understood: {other}."))
+            }
+        },
+        Error::Unsupported(feature) => {
+            Trouble::new(Kind::Unsupported, format!("The certificate authority does not support {feature}."))
+        }
+        Error::Json(error) => {
+            Trouble::new(Kind::Unwell, format!("The certificate authority's answer is no ACME: {error}."))
+        }
+        Error::Crypto | Error::KeyRejected => Trouble::new(Kind::Internal, "The account's key cannot be used."),
+        other => Trouble::new(Kind::Unwell, format!("The certificate authority's answer is not understood: {other}.")),
+    }
+}
+
+fn ours(error: &dyn std::fmt::Display) -> Trouble {
+    Trouble::new(Kind::Internal, format!("The account cannot be read: {error}."))
+}
+
+fn method(kind: &ChallengeType) -> Option<Method> {
+    match kind {
+        ChallengeType::Http01 => Some(Method::Http01),
+        ChallengeType::TlsAlpn01 => Some(Method::TlsAlpn01),
+        ChallengeType::Dns01 => Some(Method::Dns01),
+        _ => None,
+    }
+}
+
+fn their_type(method: Method) -> ChallengeType {
+    match method {
+        Method::Http01 => ChallengeType::Http01,
+        Method::TlsAlpn01 => ChallengeType::TlsAlpn01,
+        Method::Dns01 => ChallengeType::Dns01,
+    }
+}
+
+/// Times instant-acme's three.
+const NONCE_TRIES: u32 = 5;

@@ -1,0 +1,390 @@
+//! HTTP between us and a certificate authority, under instant-acme.
+//!
+//! instant-acme keeps `Retry-After` only where an order is polled, and takes every error for a problem in
+//! JSON. So this client looks at the answers first: an error becomes a [`Trouble`] here, with all that was
+//! said; what was said beside a good answer is left in [`HEARD`] for whoever asked. Connections are made by
+//! [`crate::dial`], certificates checked against the web's authorities or those of a file: nothing of the
+//! system is needed.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Limited};
+use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient, Problem};
+use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tower::Service;
+
+use super::trouble::{Kind, Trouble};
+use crate::dial;
+
+tokio::task_local! {
+    /// `Retry-After` of the last good answer.
+    pub static HEARD: Cell<Option<Duration>>;
+}
+
+/// The HTTP client for all authorities. Cloning is cheap, and clones share connections.
+#[derive(Clone)]
+pub struct Exchange {
+    client: Client<Dialler, BodyWrapper<Bytes>>,
+}
+
+/// Why the authorities' own certificates cannot be checked.
+#[derive(Debug, thiserror::Error)]
+pub enum BadBundle {
+    #[error("`acme.ca_bundle` {path}: {error}", path = .0.display(), error = .1)]
+    Unreadable(std::path::PathBuf, pem::Error),
+    #[error("`acme.ca_bundle` {} holds no certificate", .0.display())]
+    Empty(std::path::PathBuf),
+    #[error("TLS cannot start: {0}")]
+    Rustls(#[from] rustls::Error),
+}
+
+impl Exchange {
+    /// `bundle`: PEM file with the authorities to trust instead of the web's.
+    pub fn new(bundle: Option<&Path>) -> Result<Self, BadBundle> {
+        let mut roots = RootCertStore::empty();
+        match bundle {
+            Some(path) => {
+                let certificates = CertificateDer::pem_file_iter(path)
+                    .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+                    .map_err(|error| BadBundle::Unreadable(path.to_owned(), error))?;
+                if roots.add_parsable_certificates(certificates).0 == 0 {
+                    return Err(BadBundle::Empty(path.to_owned()));
+                }
+            }
+            None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        }
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let config = ClientConfig::builder_with_provider(provider.into())
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(2)
+            .build(Dialler(TlsConnector::from(Arc::new(config))));
+        Ok(Self { client })
+    }
+
+    async fn answer(self, mut request: Request<BodyWrapper<Bytes>>) -> Result<Response<Bytes>, Trouble> {
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(OURSELVES));
+        let host = request.uri().host().unwrap_or_default().to_owned();
+        let broken =
+            |why: String| Trouble::new(Kind::Unreachable, format!("The certificate authority's server {host} {why}."));
+        let exchange = async {
+            let response = self
+                .client
+                .request(request)
+                .await
+                .map_err(|error| broken(format!("cannot be reached: {}", innermost(&error))))?;
+            let (parts, body) = response.into_parts();
+            let body = Limited::new(body, MAX_ANSWER).collect().await;
+            let body = body.map_err(|error| broken(format!("broke its answer off: {error}")))?.to_bytes();
+            Ok(Response::from_parts(parts, body))
+        };
+        tokio::time::timeout(PATIENCE, exchange)
+            .await
+            .unwrap_or_else(|_| Err(broken(format!("gave no answer within {} s", PATIENCE.as_secs()))))
+    }
+}
+
+impl HttpClient for Exchange {
+    fn request(
+        &self,
+        request: Request<BodyWrapper<Bytes>>,
+    ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
+        let this = self.clone();
+        let asked = request.method() == Method::GET;
+        Box::pin(async move {
+            let mut response = this.answer(request).await.map_err(|trouble| Error::Other(Box::new(Said(trouble))))?;
+            let wait = retry_after(response.headers(), SystemTime::now());
+            if let Some(trouble) = refusal(response.status(), response.body(), wait) {
+                return Err(Error::Other(Box::new(Said(trouble))));
+            }
+            let _ = HEARD.try_with(|heard| heard.set(wait));
+            // instant-acme insists on it where the renewal window is asked for.
+            if asked && wait.is_none() {
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("21600"));
+            }
+            response.headers_mut().remove(CONTENT_LENGTH);
+            let (parts, body) = response.into_parts();
+            Ok(BytesResponse { parts, body: Box::new(body) })
+        })
+    }
+}
+
+/// A [`Trouble`] on its way through instant-acme.
+#[derive(Debug)]
+pub struct Said(pub Trouble);
+
+impl std::fmt::Display for Said {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(&self.0.message)
+    }
+}
+
+impl std::error::Error for Said {}
+
+/// What an answer refuses. A nonce that is not liked passes: instant-acme tries again with the new one.
+fn refusal(status: StatusCode, body: &[u8], retry_after: Option<Duration>) -> Option<Trouble> {
+    if !status.is_client_error() && !status.is_server_error() {
+        return None;
+    }
+    let mut trouble = match serde_json::from_slice::<Problem>(body) {
+        Ok(problem) if problem.r#type.as_deref() == Some(BAD_NONCE) => return None,
+        Ok(problem) => match of_problem(&problem, Some(status)) {
+            // Of a request, and not of a challenge.
+            trouble if trouble.kind == Kind::Unauthorized => Trouble { kind: Kind::Account, ..trouble },
+            trouble => trouble,
+        },
+        Err(_) => {
+            let kind = if status.is_server_error() { Kind::Unwell } else { by_status(status) };
+            Trouble::new(kind, format!("The certificate authority answered with HTTP status {status} and no reason."))
+        }
+    };
+    trouble.retry_after = retry_after;
+    Some(trouble)
+}
+
+/// What an ACME problem (RFC 8555 section 6.7) means. Its subproblems say more than it does.
+pub fn of_problem(problem: &Problem, status: Option<StatusCode>) -> Trouble {
+    let error = |kind: Option<&String>| kind.and_then(|kind| kind.strip_prefix(ERROR)).and_then(by_name);
+    let status = status.or_else(|| problem.status.and_then(|status| StatusCode::from_u16(status).ok()));
+    let detailed = problem.subproblems.iter().find(|sub| error(sub.r#type.as_ref()).is_some());
+    let kind = detailed
+        .and_then(|sub| error(sub.r#type.as_ref()))
+        .or_else(|| error(problem.r#type.as_ref()))
+        .unwrap_or_else(|| status.map_or(Kind::Refused, by_status));
+    let detail = match detailed {
+        Some(sub) => {
+            let name = sub.identifier.as_ref().map(|name| format!("{}: ", name.authorized(false)));
+            format!("{}{}", name.unwrap_or_default(), sub.detail.as_deref().unwrap_or_default())
+        }
+        None => problem.detail.clone().unwrap_or_default(),
+    };
+    let detail = detail.trim();
+    let said = if detail.is_empty() { problem.r#type.as_deref().unwrap_or("no reason given") } else { detail };
+    let said: String = said.chars().filter(|c| !c.is_control()).take(MAX_SAID).collect();
+    let said = said.trim_end_matches('.');
+    Trouble::new(kind, format!("{}: {said}.", opening(kind)))
+}
+
+fn opening(kind: Kind) -> &'static str {
+    match kind {
+        Kind::RateLimited => "A limit of the certificate authority is reached",
+        Kind::Caa => "The domain's CAA records do not allow the certificate authority",
+        Kind::Dns => "The certificate authority could not look the name up in DNS",
+        Kind::Connection => "The certificate authority could not connect to the name",
+        Kind::Unauthorized => "The certificate authority found another answer under the name than this server's",
+        Kind::AccountGone | Kind::Account => "The account with the certificate authority is not in order",
+        Kind::Unwell => "The certificate authority is not well",
+        _ => "The certificate authority refused",
+    }
+}
+
+fn by_name(error: &str) -> Option<Kind> {
+    Some(match error {
+        "accountDoesNotExist" => Kind::AccountGone,
+        "alreadyReplaced" => Kind::AlreadyReplaced,
+        "badNonce" | "serverInternal" => Kind::Unwell,
+        "badPublicKey"
+        | "badSignatureAlgorithm"
+        | "externalAccountRequired"
+        | "invalidContact"
+        | "unsupportedContact"
+        | "userActionRequired" => Kind::Account,
+        "badCSR" | "malformed" | "rejectedIdentifier" | "unsupportedIdentifier" | "invalidProfile" => Kind::Refused,
+        "caa" => Kind::Caa,
+        "connection" | "tls" => Kind::Connection,
+        "dns" => Kind::Dns,
+        "incorrectResponse" | "unauthorized" => Kind::Unauthorized,
+        "orderNotReady" => Kind::NotReady,
+        "rateLimited" => Kind::RateLimited,
+        _ => return None,
+    })
+}
+
+fn by_status(status: StatusCode) -> Kind {
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => Kind::RateLimited,
+        StatusCode::NOT_FOUND => Kind::Missing,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Kind::Account,
+        StatusCode::REQUEST_TIMEOUT => Kind::Unwell,
+        status if status.is_server_error() => Kind::Unwell,
+        _ => Kind::Refused,
+    }
+}
+
+/// Seconds or a date (RFC 9110 section 10.2.3).
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    match text.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => Some(httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default()),
+    }
+}
+
+/// What really happened; hyper wraps it several times.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    // Hints are for the command line.
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}
+
+/// Opens connections for hyper.
+#[derive(Clone)]
+struct Dialler(TlsConnector);
+
+impl Service<Uri> for Dialler {
+    type Response = Line;
+    type Error = std::io::Error;
+    type Future = Pin<Box<dyn Future<Output = std::io::Result<Line>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let tls = self.0.clone();
+        Box::pin(async move {
+            if uri.scheme_str() != Some("https") {
+                return Err(std::io::Error::other("only https is possible"));
+            }
+            let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+            let name = ServerName::try_from(host.clone()).map_err(std::io::Error::other)?;
+            let connect = async {
+                let stream =
+                    dial::connect(&host, uri.port_u16().unwrap_or(443)).await.map_err(std::io::Error::other)?;
+                tls.connect(name, stream).await
+            };
+            let timed_out = |_| Err(std::io::ErrorKind::TimedOut.into());
+            let stream = tokio::time::timeout(CONNECT, connect).await.unwrap_or_else(timed_out)?;
+            Ok(Line(TokioIo::new(stream)))
+        })
+    }
+}
+
+/// A connection as hyper's pool wants it.
+struct Line(TokioIo<TlsStream<TcpStream>>);
+
+impl Connection for Line {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl Read for Line {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl Write for Line {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
+
+const ERROR: &str = "urn:ietf:params:acme:error:";
+const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";
+const OURSELVES: &str = concat!("bitcall/", env!("CARGO_PKG_VERSION"), " (instant-acme)");
+/// For one request, connecting included.
+const PATIENCE: Duration = Duration::from_secs(30);
+const CONNECT: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_secs(20);
+const MAX_ANSWER: usize = 1 << 20;
+/// Characters of somebody else's words that are shown.
+const MAX_SAID: usize = 400;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+
+    fn problem(kind: &str) -> Vec<u8> {
+        format!(r#"{{"type":"urn:ietf:params:acme:error:{kind}","detail":"because of it."}}"#).into_bytes()
+    }
+
+    #[test]
+    fn an_error_becomes_what_follows_from_it_whatever_its_form() {
+        let refused = |status: u16, body: &[u8]| refusal(StatusCode::from_u16(status).unwrap(), body, None);
+        for (status, body, kind) in [
+            (429, problem("rateLimited"), Kind::RateLimited),
+            (429, b"slow down".to_vec(), Kind::RateLimited),
+            (503, b"<html>Service Unavailable</html>".to_vec(), Kind::Unwell),
+            (500, problem("serverInternal"), Kind::Unwell),
+            (409, problem("alreadyReplaced"), Kind::AlreadyReplaced),
+            (403, problem("orderNotReady"), Kind::NotReady),
+            (400, problem("accountDoesNotExist"), Kind::AccountGone),
+            (404, Vec::new(), Kind::Missing),
+            (400, problem("neverHeardOf"), Kind::Refused),
+            (400, problem("badCSR"), Kind::Refused),
+        ] {
+            let trouble = refused(status, &body).unwrap();
+            assert_eq!(trouble.kind, kind, "{status} {}", String::from_utf8_lossy(&body));
+            assert!(trouble.message.ends_with('.') && !trouble.message.ends_with(".."), "{}", trouble.message);
+        }
+        assert_eq!(refused(400, &problem("badNonce")), None, "instant-acme's business");
+        assert_eq!(refused(200, b"{}"), None);
+    }
+
+    #[test]
+    fn a_subproblem_says_which_name_and_why() {
+        let body = br#"{"type":"urn:ietf:params:acme:error:compound","detail":"several","subproblems":[
+            {"type":"urn:ietf:params:acme:error:caa","detail":"CAA forbids","identifier":{"type":"dns","value":"a.example"}}]}"#;
+        let trouble = refusal(StatusCode::FORBIDDEN, body, None).unwrap();
+        assert_eq!(trouble.kind, Kind::Caa);
+        assert!(trouble.message.contains("a.example: CAA forbids"), "{}", trouble.message);
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = httpdate::parse_http_date("Sun, 22 Nov 2026 12:00:00 GMT").unwrap();
+        for (text, wait) in [
+            ("120", Some(120)),
+            (" 7 ", Some(7)),
+            ("Sun, 22 Nov 2026 12:01:00 GMT", Some(60)),
+            ("Sun, 22 Nov 2026 11:00:00 GMT", Some(0)),
+            ("soon", None),
+            ("", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, HeaderValue::from_str(text).unwrap());
+            assert_eq!(retry_after(&headers, now), wait.map(Duration::from_secs), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! One appliance at a time orders for a name. Who does holds a lease in the store, which ends by itself when
+//! its holder dies, and at once when the holder comes back: a lease names who has it, and not which process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::hostname::Hostname;
+use crate::store::{self, Batch, Layout, Store, decode, encode};
+use crate::tenancy::Timestamp;
+
+/// The leases as one holder sees them.
+#[derive(Clone)]
+pub struct Leases {
+    store: Arc<dyn Store>,
+    holder: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Lease {
+    holder: String,
+    until: Timestamp,
+}
+
+impl Layout for Lease {}
+
+/// What came of asking for a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// It is ours up to then, unless it is taken again.
+    Ours(Timestamp),
+    /// Somebody else's up to then.
+    Theirs(Timestamp),
+}
+
+impl Leases {
+    /// `holder`: a name that this appliance keeps over restarts and shares with no other.
+    pub fn new(store: Arc<dyn Store>, holder: String) -> Self {
+        Self { store, holder }
+    }
+
+    /// Takes or prolongs the lease for a name.
+    pub async fn take(&self, name: &Hostname, now: Timestamp) -> Result<Asked, store::Error> {
+        let key = lease_key(name);
+        loop {
+            let found = self.store.get(&key).await?;
+            let batch = match &found {
+                None => Batch::new().require_absent(&key),
+                Some(record) => {
+                    let lease: Lease = decode(&key, &record.bytes)?;
+                    if lease.holder != self.holder && lease.until > now {
+                        return Ok(Asked::Theirs(lease.until));
+                    }
+                    Batch::new().require_revision(&key, record.revision)
+                }
+            };
+            let until = now.after(TERM);
+            let lease = Lease { holder: self.holder.clone(), until };
+            match self.store.commit(batch.put(&key, encode(&lease)?)).await {
+                Ok(_) => return Ok(Asked::Ours(until)),
+                // Somebody was faster.
+                Err(store::Error::Conflict(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Gives it back, if it is ours.
+    pub async fn release(&self, name: &Hostname) -> Result<(), store::Error> {
+        let key = lease_key(name);
+        let Some(record) = self.store.get(&key).await? else { return Ok(()) };
+        let lease: Lease = decode(&key, &record.bytes)?;
+        if lease.holder != self.holder {
+            return Ok(());
+        }
+        match self.store.commit(Batch::new().require_revision(&key, record.revision).remove(&key)).await {
+            Ok(_) | Err(store::Error::Conflict(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+pub fn lease_key(name: &Hostname) -> String {
+    format!("order-lease/{name}")
+}
+
+/// Longer than any one step of an order.
+pub const TERM: Duration = Duration::from_mins(3);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+    use crate::store::Embedded;
+
+    #[tokio::test]
+    async fn one_holder_at_a_time_and_its_heir_when_the_term_is_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(Embedded::open(&directory.path().join("store")).unwrap());
+        let (one, two) = (Leases::new(Arc::clone(&store), "one".into()), Leases::new(Arc::clone(&store), "two".into()));
+        let name: Hostname = "a.example".parse().unwrap();
+        let now = Timestamp(1_000_000);
+        let until = now.after(TERM);
+        assert_eq!(one.take(&name, now).await.unwrap(), Asked::Ours(until));
+        assert_eq!(two.take(&name, now).await.unwrap(), Asked::Theirs(until));
+        let later = now.after(Duration::from_mins(1));
+        assert_eq!(one.take(&name, later).await.unwrap(), Asked::Ours(later.after(TERM)), "its holder prolongs it");
+        let over = later.after(TERM);
+        assert_eq!(two.take(&name, over).await.unwrap(), Asked::Ours(over.after(TERM)));
+        one.release(&name).await.unwrap();
+        assert!(matches!(one.take(&name, over).await.unwrap(), Asked::Theirs(_)), "nobody gives another's back");
+        two.release(&name).await.unwrap();
+        assert!(matches!(one.take(&name, over).await.unwrap(), Asked::Ours(_)));
+    }
+
+    #[tokio::test]
+    async fn of_many_who_ask_at_once_one_gets_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(Embedded::open(&directory.path().join("store")).unwrap());
+        let name: Hostname = "a.example".parse().unwrap();
+        let all: Vec<_> = (0..20).map(|n| Leases::new(Arc::clone(&store), n.to_string())).collect();
+        let asked = futures_util::future::join_all(all.iter().map(|one| one.take(&name, Timestamp(5)))).await;
+        let ours = asked.into_iter().filter(|asked| matches!(asked, Ok(Asked::Ours(_)))).count();
+        assert_eq!(ours, 1);
+    }
+}

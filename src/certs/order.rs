@@ -1,0 +1,293 @@
+//! One name's way to a certificate and to its successors, as a pure function
+//! `(course, event, moment) → (course, effects)`. The driver carries the effects
+//! out one after the other and reports what came of each as the next event.
+//!
+//! The private key is stored before the authority hears of it, so that what was bought can be collected
+//! after a crash, and is never bought twice.
+
+mod course;
+mod running;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub use course::{Course, Held, Placed, Rest, State};
+pub use words::{AuthorizationStatus, AuthorizationView, Collected, Effect, Event, OrderStatus, OrderView};
+
+use super::progress::Wanted;
+use super::schedule::{self, Moment, back_off};
+use super::trouble::{Kind, Trouble};
+use crate::hostname::Hostname;
+use crate::tenancy::Timestamp;
+
+/// How the authority may convince itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    Http01,
+    TlsAlpn01,
+    Dns01,
+}
+
+/// The answer to one authorization.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Its place in the order.
+    pub authorization: usize,
+    pub method: Method,
+    /// Whether the authority has yet to hear that it may look.
+    pub accept: bool,
+}
+
+/// What the administrator has set, and what this machine can do.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// In the order in which they are tried.
+    pub directories: Vec<String>,
+    /// The possible ones, in the order in which they are tried.
+    pub methods: Vec<Method>,
+    /// The zone that our own DNS server answers for.
+    pub zone: Option<Hostname>,
+}
+
+impl Rules {
+    /// How this name can be proved.
+    pub fn methods(&self, wanted: &Wanted) -> Vec<Method> {
+        let dns = self.dns_serves(wanted);
+        // Only DNS-01 proves a wildcard, and then it does for the name itself, too.
+        let wild = wanted.wildcard && dns;
+        let fits = |method: &&Method| if **method == Method::Dns01 { dns } else { !wild };
+        self.methods.iter().filter(fits).copied().collect()
+    }
+
+    /// What the certificate is for.
+    pub fn names(&self, wanted: &Wanted) -> Vec<String> {
+        let wildcard = (wanted.wildcard && self.dns_serves(wanted)).then(|| format!("*.{}", wanted.name));
+        std::iter::once(wanted.name.to_string()).chain(wildcard).collect()
+    }
+
+    fn dns_serves(&self, wanted: &Wanted) -> bool {
+        let zone =
+            || self.zone.as_ref().is_some_and(|zone| &wanted.name == zone || wanted.name.is_below(zone.as_str()));
+        self.methods.contains(&Method::Dns01) && (wanted.delegated || zone())
+    }
+}
+
+/// The whole of it.
+pub fn step(course: Course, event: Event, rules: &Rules, moment: Moment) -> (Course, Vec<Effect>) {
+    let mut step = Step { course, rules, moment, effects: Vec::new() };
+    step.take(event);
+    let Step { course, mut effects, .. } = step;
+    effects.push(course.pending(rules));
+    (course, effects)
+}
+
+/// A step under way.
+struct Step<'a> {
+    course: Course,
+    rules: &'a Rules,
+    moment: Moment,
+    effects: Vec<Effect>,
+}
+
+impl Step<'_> {
+    fn take(&mut self, event: Event) {
+        let now = self.moment.now;
+        match (self.course.state.clone(), event) {
+            (_, Event::Wanted(wanted)) => self.wanted(wanted),
+            (State::Resting { why, placed, .. }, Event::Renew) => {
+                if let Some(held) = &mut self.course.held {
+                    held.facts.renew_at = now;
+                }
+                self.course.state = State::Resting { until: now, why, placed };
+            }
+            (State::Resting { until, .. }, Event::Due(_)) if until > now => {}
+            (State::Resting { placed: Some(placed), .. }, Event::Due(_)) => {
+                self.course.state = State::Reviewing { placed, at: now };
+            }
+            (State::Resting { .. }, Event::Due(open)) => self.due(&open),
+            (State::Opening { directory }, Event::Opened) => {
+                let replacing = self
+                    .course
+                    .held
+                    .as_ref()
+                    .is_some_and(|held| held.id.is_some() && held.facts.directory == directory);
+                self.course.state = State::Ordering { directory, replacing };
+            }
+            (State::Ordering { directory, .. }, Event::Order(view)) => self.placed(directory, &view),
+            // The server will not have it as a replacement: then as an order like any other, once.
+            (State::Ordering { directory, replacing: true }, Event::Failed(trouble))
+                if !trouble.passes() && trouble.kind != Kind::AccountGone =>
+            {
+                self.course.state = State::Ordering { directory, replacing: false };
+            }
+            (State::Opening { directory } | State::Ordering { directory, .. }, Event::Failed(trouble)) => {
+                self.failed(&directory, &trouble);
+            }
+            (State::Asking { .. }, Event::Suggested { start, end, ask_again }) => self.suggested(start, end, ask_again),
+            (State::Asking { .. }, Event::Failed(trouble)) => {
+                let again = trouble.retry_after.filter(|_| trouble.passes());
+                if let Some(held) = &mut self.course.held {
+                    held.ask_at = self.moment.no_earlier(schedule::ask_again(again));
+                }
+                self.rest_until_renewal();
+            }
+            (state, event) => self.running(state, event),
+        }
+    }
+
+    fn wanted(&mut self, wanted: Wanted) {
+        if wanted == self.course.wanted {
+            return;
+        }
+        let now = self.moment.now;
+        self.course.wanted = wanted;
+        let names = self.rules.names(&self.course.wanted);
+        if let State::Resting { until, why, placed: None } = &mut self.course.state {
+            match &mut self.course.held {
+                // What it covers is not enough any more.
+                Some(held) if !names.iter().all(|name| held.facts.names.contains(name)) => {
+                    held.facts.renew_at = now;
+                    *until = now;
+                }
+                None if *why == Rest::Blocked => *until = now,
+                _ => {}
+            }
+        }
+    }
+
+    /// The rest is over: what for?
+    fn due(&mut self, open: &BTreeMap<String, Timestamp>) {
+        let now = self.moment.now;
+        if let Some(held) = &self.course.held
+            && held.facts.renew_at > now
+        {
+            match &held.id {
+                Some(id) if held.ask_at <= now => {
+                    self.course.state = State::Asking { directory: held.facts.directory.clone(), id: id.clone() };
+                }
+                _ => self.rest_until_renewal(),
+            }
+            return;
+        }
+        self.begin(open);
+    }
+
+    fn begin(&mut self, open: &BTreeMap<String, Timestamp>) {
+        let now = self.moment.now;
+        if self.rules.methods(&self.course.wanted).is_empty() {
+            let message = format!(
+                "No kind of challenge is possible for {}: listen on port 443 or 80, or delegate _acme-challenge.{} to this server.",
+                self.course.wanted.name, self.course.wanted.name
+            );
+            self.course.problem = Some(Trouble::new(Kind::Refused, message).problem(now));
+            return self.rest(self.moment.about(Duration::from_hours(1)), Rest::Blocked, None);
+        }
+        let names = self.rules.names(&self.course.wanted);
+        let free = self.course.history.free_at(now, names.len());
+        if free > now {
+            let message = format!(
+                "As many attempts for {} were made as the certificate authority's limits allow; the next one is made at {free}.",
+                self.course.wanted.name
+            );
+            // What went wrong before says more.
+            self.course.problem.get_or_insert(Trouble::new(Kind::RateLimited, message).problem(now));
+            return self.rest(free, Rest::Backoff, None);
+        }
+        let count = self.rules.directories.len();
+        let in_turn = (0..count).filter_map(|n| self.rules.directories.get((self.course.turn + n) % count));
+        let mut soonest: Option<Timestamp> = None;
+        for directory in in_turn {
+            let from = |holds: &BTreeMap<String, Timestamp>| holds.get(directory).copied().unwrap_or(now);
+            let from = from(open).max(from(&self.course.holds));
+            if from <= now {
+                self.course.state = State::Opening { directory: directory.clone() };
+                return;
+            }
+            soonest = Some(soonest.map_or(from, |soonest| soonest.min(from)));
+        }
+        let until = soonest.unwrap_or_else(|| self.moment.about(back_off(u32::MAX)));
+        self.rest(until, Rest::Backoff, None);
+    }
+
+    /// An attempt came to nothing before there was an order, or with it.
+    fn failed(&mut self, directory: &str, trouble: &Trouble) {
+        let Moment { now, .. } = self.moment;
+        self.effects.push(Effect::Withdraw);
+        self.course.failures = self.course.failures.saturating_add(1);
+        self.course.problem = Some(trouble.problem(now));
+        let failures = self.course.failures;
+        let (wait, why) = match trouble.kind {
+            Kind::Refused | Kind::Unsupported | Kind::Account | Kind::Caa => {
+                (LONG.max(back_off(failures)), Rest::Blocked)
+            }
+            Kind::RateLimited => (trouble.retry_after.unwrap_or(LONG), Rest::Backoff),
+            Kind::Dns | Kind::Connection | Kind::Unauthorized => return self.unproved(),
+            _ => (back_off(failures), Rest::Backoff),
+        };
+        if trouble.kind == Kind::AccountGone {
+            self.effects.push(Effect::ForgetAccount { directory: directory.to_owned() });
+        }
+        let until = match trouble.retry_after {
+            Some(said) if why == Rest::Backoff => self.moment.no_earlier(said.clamp(SOON, FAR)),
+            Some(said) => self.moment.no_earlier(said.clamp(wait, FAR.max(wait))),
+            None => self.moment.about(wait),
+        };
+        self.course.holds.retain(|known, hold| *hold > now && self.rules.directories.contains(known));
+        self.course.holds.insert(directory.to_owned(), until);
+        // Another directory need not share the opinion.
+        self.course.turn = self.course.turn.wrapping_add(1);
+        let holds = &self.course.holds;
+        let free = |directory: &String| holds.get(directory).copied().unwrap_or(now);
+        let soonest = self.rules.directories.iter().map(free).min().unwrap_or(until);
+        self.rest(soonest.max(now.after(SOON)), why, None);
+    }
+
+    /// The authority looked, and did not see what we showed: another method soon, and all of them again later.
+    fn unproved(&mut self) {
+        let methods = u32::try_from(self.rules.methods(&self.course.wanted).len()).unwrap_or(1).max(1);
+        self.course.method = self.course.method.wrapping_add(1);
+        let until = if self.course.failures.is_multiple_of(methods) {
+            self.moment.about(back_off(2 + self.course.failures / methods))
+        } else {
+            self.moment.now.after(SOON)
+        };
+        self.rest(until, Rest::Backoff, None);
+    }
+
+    fn suggested(&mut self, start: Timestamp, end: Timestamp, ask_again: Option<Duration>) {
+        let now = self.moment.now;
+        let extra = self.course.history.suggestion_at(now);
+        if let Some(held) = &mut self.course.held {
+            held.ask_at = self.moment.no_earlier(schedule::ask_again(ask_again));
+            // A window that stays keeps the moment that was picked in it.
+            if held.window != Some((start, end)) || held.facts.renew_at > end {
+                held.window = Some((start, end));
+                let last = held.facts.not_after;
+                held.facts.renew_at = schedule::within(start, end, self.moment).max(extra).min(last);
+            }
+        }
+        self.rest_until_renewal();
+    }
+
+    fn rest_until_renewal(&mut self) {
+        if let Some(held) = &self.course.held {
+            let until = match held.id {
+                Some(_) => held.facts.renew_at.min(held.ask_at),
+                None => held.facts.renew_at,
+            };
+            self.rest(until, Rest::Issued, None);
+        }
+    }
+
+    fn rest(&mut self, until: Timestamp, why: Rest, placed: Option<Placed>) {
+        self.course.state = State::Resting { until, why, placed };
+    }
+}
+
+const SOON: Duration = Duration::from_secs(3);
+const LONG: Duration = Duration::from_hours(1);
+/// Nobody is believed who wants more patience than this.
+const FAR: Duration = Duration::from_hours(7 * 24);

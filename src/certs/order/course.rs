@@ -1,0 +1,238 @@
+//! What is known of one name, and how it is stored: what a course must remember over the end of the process
+//! is little. All states of a running order are stored as one, from which the order is looked at again
+//! and continued where it stands.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Answer, Effect, Rules};
+use crate::certs::budget::History;
+use crate::certs::progress::{Facts, Problem, Progress, Stage, Wanted};
+use crate::certs::sealed::Sealed;
+use crate::tenancy::Timestamp;
+
+/// What is known of one name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Course {
+    pub wanted: Wanted,
+    pub state: State,
+    /// Since the last certificate.
+    pub failures: u32,
+    /// Which directory is asked next, counted on and on.
+    pub turn: usize,
+    /// Which method is tried next, counted on and on.
+    pub method: usize,
+    pub history: History,
+    /// Directories that do not want to hear of this name before the moment.
+    pub holds: BTreeMap<String, Timestamp>,
+    pub problem: Option<Problem>,
+    pub held: Option<Held>,
+}
+
+/// The certificate that there is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Held {
+    pub facts: Facts,
+    /// Its name in RFC 9773; none where it cannot have one.
+    pub id: Option<String>,
+    /// The window that the authority suggested last.
+    pub window: Option<(Timestamp, Timestamp)>,
+    /// When to ask for it again.
+    pub ask_at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Stored", into = "Stored")]
+pub enum State {
+    Resting {
+        until: Timestamp,
+        why: Rest,
+        /// An order that goes on afterwards.
+        placed: Option<Placed>,
+    },
+    /// The account is made ready.
+    Opening {
+        directory: String,
+    },
+    Ordering {
+        directory: String,
+        replacing: bool,
+    },
+    /// The order is read.
+    Reviewing {
+        placed: Placed,
+        at: Timestamp,
+    },
+    /// Its authorizations are read.
+    Authorizing {
+        placed: Placed,
+    },
+    /// Challenges are answered, and the authority told so.
+    Answering {
+        placed: Placed,
+        answers: Vec<Answer>,
+    },
+    /// A private key is made.
+    Keying {
+        placed: Placed,
+    },
+    Finalizing {
+        placed: Placed,
+    },
+    Collecting {
+        placed: Placed,
+        at: Timestamp,
+    },
+    /// The authority is asked when the certificate should be renewed.
+    Asking {
+        directory: String,
+        id: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rest {
+    New,
+    Issued,
+    Backoff,
+    Blocked,
+}
+
+/// An order that the authority has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Placed {
+    pub directory: String,
+    pub url: String,
+    pub at: Timestamp,
+    pub names: Vec<String>,
+    /// The private key.
+    pub key: Option<Sealed>,
+    pub finalized_at: Option<Timestamp>,
+    /// Authorizations that the authority was told to look at, as long as nobody knows what it saw.
+    #[serde(default)]
+    pub told: usize,
+    /// That it came to nothing.
+    pub verdict: Option<Problem>,
+    /// In this process: challenges are answered from memory.
+    #[serde(skip)]
+    pub answered_at: Option<Timestamp>,
+    #[serde(skip)]
+    pub polls: u32,
+    /// Requests in a row that broke off.
+    #[serde(skip)]
+    pub stumbles: u32,
+}
+
+impl Course {
+    pub fn new(wanted: Wanted, now: Timestamp) -> Self {
+        Self {
+            wanted,
+            state: State::Resting { until: now, why: Rest::New, placed: None },
+            failures: 0,
+            turn: 0,
+            method: 0,
+            history: History::default(),
+            holds: BTreeMap::new(),
+            problem: None,
+            held: None,
+        }
+    }
+
+    /// What is to be done in this state; also the first thing after a restart.
+    pub fn pending(&self, rules: &Rules) -> Effect {
+        match self.state.clone() {
+            State::Resting { until, .. } => Effect::Rest(until),
+            State::Opening { directory } => Effect::Open { directory },
+            State::Ordering { directory, replacing } => {
+                let replaces = self.held.as_ref().and_then(|held| held.id.clone()).filter(|_| replacing);
+                Effect::Place { directory, names: rules.names(&self.wanted), replaces }
+            }
+            State::Reviewing { placed, at } => Effect::Review { placed, at },
+            State::Authorizing { placed } => Effect::Authorizations(placed),
+            State::Answering { placed, answers } => Effect::Answer { placed, answers },
+            State::Keying { placed } => Effect::MakeKey(placed),
+            State::Finalizing { placed } => Effect::Finalize(placed),
+            State::Collecting { placed, at } => Effect::Collect { placed, at },
+            State::Asking { directory, id } => Effect::Ask { directory, id },
+        }
+    }
+
+    pub fn progress(&self) -> Progress {
+        let next_try_at = match &self.state {
+            State::Resting { until, why: Rest::Issued, .. } => {
+                Some(self.held.as_ref().map_or(*until, |held| held.facts.renew_at))
+            }
+            State::Resting { until, .. } | State::Reviewing { at: until, .. } | State::Collecting { at: until, .. } => {
+                Some(*until)
+            }
+            _ => None,
+        };
+        Progress {
+            stage: self.stage(),
+            problem: self.problem.clone(),
+            next_try_at,
+            certificate: self.held.as_ref().map(|held| held.facts.clone()),
+        }
+    }
+
+    fn stage(&self) -> Stage {
+        let placed = match &self.state {
+            State::Resting { why, .. } => {
+                return match why {
+                    Rest::New => Stage::Waiting,
+                    Rest::Issued => Stage::Issued,
+                    Rest::Backoff => Stage::Backoff,
+                    Rest::Blocked => Stage::Blocked,
+                };
+            }
+            State::Asking { .. } => return Stage::Issued,
+            _ if self.held.is_some() => return Stage::Renewing,
+            State::Opening { .. } => return Stage::Preflight,
+            State::Ordering { .. } => return Stage::Ordering,
+            State::Reviewing { placed, .. } => placed,
+            State::Authorizing { .. } | State::Answering { .. } => return Stage::Challenge,
+            State::Keying { .. } | State::Finalizing { .. } | State::Collecting { .. } => return Stage::Finalizing,
+        };
+        if placed.key.is_some() { Stage::Finalizing } else { Stage::Challenge }
+    }
+}
+
+/// How states are stored: those of a running order as one, those before it not at all.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Stored {
+    Resting { until: Timestamp, why: Rest, placed: Option<Placed> },
+    Underway(Placed),
+}
+
+impl From<State> for Stored {
+    fn from(state: State) -> Self {
+        match state {
+            State::Resting { until, why, placed } => Self::Resting { until, why, placed },
+            State::Opening { .. } | State::Ordering { .. } => {
+                Self::Resting { until: Timestamp(0), why: Rest::New, placed: None }
+            }
+            State::Asking { .. } => Self::Resting { until: Timestamp(0), why: Rest::Issued, placed: None },
+            State::Reviewing { placed, .. }
+            | State::Authorizing { placed }
+            | State::Answering { placed, .. }
+            | State::Keying { placed }
+            | State::Finalizing { placed }
+            | State::Collecting { placed, .. } => Self::Underway(placed),
+        }
+    }
+}
+
+impl From<Stored> for State {
+    fn from(stored: Stored) -> Self {
+        match stored {
+            Stored::Resting { until, why, placed } => Self::Resting { until, why, placed },
+            Stored::Underway(placed) => Self::Reviewing { placed, at: Timestamp(0) },
+        }
+    }
+}

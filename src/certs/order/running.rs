@@ -1,0 +1,256 @@
+//! The part of a course in which the authority has an order.
+
+use std::time::Duration;
+
+use super::{
+    Answer, AuthorizationStatus, AuthorizationView, Collected, Effect, Event, Held, Kind, Method, OrderStatus,
+    OrderView, Placed, Rest, State, Step, Trouble,
+};
+use crate::certs::progress::Facts;
+use crate::certs::schedule;
+
+impl Step<'_> {
+    /// An order was placed.
+    pub(super) fn placed(&mut self, directory: String, view: &OrderView) {
+        let placed = Placed {
+            directory,
+            url: view.url.clone(),
+            at: self.moment.now,
+            names: self.rules.names(&self.course.wanted),
+            key: None,
+            finalized_at: None,
+            told: 0,
+            verdict: None,
+            answered_at: None,
+            polls: 0,
+            stumbles: 0,
+        };
+        self.review(placed, view);
+    }
+
+    pub(super) fn running(&mut self, state: State, event: Event) {
+        let now = self.moment.now;
+        match (state, event) {
+            (State::Reviewing { placed, .. }, Event::Order(view)) => self.review(placed, &view),
+            (State::Finalizing { mut placed }, Event::Order(view)) => {
+                placed.finalized_at = Some(now);
+                self.review(placed, &view);
+            }
+            (State::Authorizing { placed }, Event::Authorizations(found)) => self.authorize(placed, &found),
+            (State::Answering { mut placed, .. }, Event::Answered) => {
+                (placed.answered_at, placed.polls) = (Some(now), 0);
+                self.look_again(placed, None);
+            }
+            (State::Keying { mut placed }, Event::KeyMade(key)) => {
+                placed.key = Some(key);
+                self.course.state = State::Finalizing { placed };
+            }
+            (State::Collecting { placed, .. }, Event::Collected(collected)) => self.collected(&placed, collected),
+            // Made, but not to be had at once.
+            (State::Collecting { mut placed, .. }, Event::Failed(trouble))
+                if trouble.kind == Kind::Missing && placed.polls < COLLECTIONS =>
+            {
+                placed.polls += 1;
+                let at = now.after(schedule::poll(placed.polls, trouble.retry_after));
+                self.course.state = State::Collecting { placed, at };
+            }
+            (State::Finalizing { placed }, Event::Failed(trouble)) if trouble.kind == Kind::NotReady => {
+                self.look_again(placed, trouble.retry_after);
+            }
+            (state, Event::Failed(trouble)) => {
+                if let Some(placed) = placed_in(state) {
+                    self.stumbled(placed, &trouble);
+                }
+            }
+            // Came too late to matter.
+            (_, _) => {}
+        }
+    }
+
+    /// How the order stands decides what to do next.
+    fn review(&mut self, mut placed: Placed, view: &OrderView) {
+        let now = self.moment.now;
+        placed.stumbles = 0;
+        if matches!(view.status, OrderStatus::Ready | OrderStatus::Processing | OrderStatus::Valid) {
+            placed.told = 0;
+        }
+        match view.status {
+            OrderStatus::Pending if placed.answered_at.is_none() => self.course.state = State::Authorizing { placed },
+            OrderStatus::Pending => {
+                let overdue = placed.answered_at.is_some_and(|at| at.until(now) > VALIDATION);
+                if overdue {
+                    let message =
+                        "The certificate authority accepted the answers to its challenges, but does not look at them.";
+                    return self.over(&placed, &Trouble::new(Kind::Slow, message));
+                }
+                self.look_again(placed, view.retry_after);
+            }
+            OrderStatus::Ready if placed.key.is_some() => self.course.state = State::Finalizing { placed },
+            OrderStatus::Ready => self.course.state = State::Keying { placed },
+            OrderStatus::Processing => self.processing(placed, view.retry_after),
+            OrderStatus::Valid if placed.key.is_some() => {
+                placed.polls = 0;
+                self.course.state = State::Collecting { placed, at: now };
+            }
+            OrderStatus::Valid => {
+                let message = "The certificate authority has made a certificate for a key that is not here.";
+                self.over(&placed, &Trouble::new(Kind::Internal, message));
+            }
+            OrderStatus::Invalid => {
+                let trouble = view.error.clone().unwrap_or_else(|| {
+                    Trouble::new(Kind::Unauthorized, "The certificate authority gave the order up without saying why.")
+                });
+                placed.verdict = Some(trouble.problem(now));
+                if placed.finalized_at.is_some() {
+                    return self.over(&placed, &trouble);
+                }
+                // The authorizations know more, and how many of them failed.
+                self.course.state = State::Authorizing { placed };
+            }
+        }
+    }
+
+    fn processing(&mut self, mut placed: Placed, retry_after: Option<Duration>) {
+        let now = self.moment.now;
+        let since = *placed.finalized_at.get_or_insert(now);
+        let waited = since.until(now);
+        if waited < PROCESSING {
+            return self.look_again(placed, retry_after);
+        }
+        let trouble = Trouble::new(
+            Kind::Slow,
+            "The certificate authority has been making the certificate for unusually long; it is asked again and again.",
+        );
+        if waited > PROCESSING_AT_MOST {
+            return self.over(&placed, &trouble);
+        }
+        self.course.problem = Some(trouble.problem(now));
+        let wait = retry_after.unwrap_or(waited / 4).clamp(PROCESSING, Duration::from_hours(1));
+        self.rest(self.moment.no_earlier(wait), Rest::Backoff, Some(placed));
+    }
+
+    fn look_again(&mut self, mut placed: Placed, retry_after: Option<Duration>) {
+        placed.polls += 1;
+        let at = self.moment.now.after(schedule::poll(placed.polls, retry_after));
+        self.course.state = State::Reviewing { placed, at };
+    }
+
+    fn authorize(&mut self, mut placed: Placed, found: &[AuthorizationView]) {
+        let failed: Vec<_> = found.iter().filter(|view| view.status == AuthorizationStatus::Invalid).collect();
+        placed.told = failed.len();
+        if let Some(first) = failed.first() {
+            let trouble = first.error.clone().unwrap_or_else(|| {
+                Trouble::new(Kind::Unauthorized, format!("The certificate authority could not verify {}.", first.name))
+            });
+            return self.over(&placed, &trouble);
+        }
+        if let Some(problem) = placed.verdict.clone() {
+            let message = problem.message;
+            return self.over(&placed, &Trouble::new(Kind::Unwell, message));
+        }
+        if found.iter().any(|view| view.status == AuthorizationStatus::Over) {
+            let message = "An authorization of the order expired on the way.";
+            return self.over(&placed, &Trouble::new(Kind::Unwell, message));
+        }
+        let mut answers = Vec::new();
+        for (authorization, view) in found.iter().enumerate() {
+            if view.status == AuthorizationStatus::Valid {
+                continue;
+            }
+            let Some((method, accept)) = self.choose(view) else {
+                let message = format!(
+                    "The certificate authority offers no challenge for {} that can be answered here.",
+                    view.name
+                );
+                return self.over(&placed, &Trouble::new(Kind::Refused, message));
+            };
+            answers.push(Answer { authorization, method, accept });
+        }
+        placed.told = answers.len();
+        self.course.state = State::Answering { placed, answers };
+    }
+
+    /// The method whose turn it is, of those that both sides know; the one that is under way before all others.
+    fn choose(&self, view: &AuthorizationView) -> Option<(Method, bool)> {
+        let possible = self.rules.methods(&self.course.wanted);
+        let ours = |(method, _): &&(Method, bool)| possible.contains(method);
+        let under_way = view.offers.iter().filter(ours).find(|(_, accept)| !accept);
+        let in_turn = || {
+            let count = possible.len();
+            let order = (0..count).filter_map(|n| possible.get((self.course.method + n) % count));
+            order.into_iter().find_map(|method| view.offers.iter().find(|(offered, _)| offered == method))
+        };
+        under_way.or_else(in_turn).copied()
+    }
+
+    fn collected(&mut self, placed: &Placed, collected: Collected) {
+        let now = self.moment.now;
+        let Collected { names, not_before, not_after, serial, id } = collected;
+        if let Some(missing) = placed.names.iter().find(|name| !names.contains(name)) {
+            let message = format!("The certificate authority made a certificate without {missing}.");
+            return self.over(placed, &Trouble::new(Kind::Refused, message));
+        }
+        let renew_at = schedule::renewal(not_before, not_after, self.moment.dice);
+        let facts = Facts { names, not_before, not_after, renew_at, directory: placed.directory.clone(), serial };
+        self.effects.push(Effect::Keep);
+        self.effects.push(Effect::Withdraw);
+        let course = &mut self.course;
+        course.history.issued(now);
+        course.held = Some(Held { facts, id, window: None, ask_at: now });
+        (course.failures, course.problem) = (0, None);
+        course.holds.clear();
+        self.rest_until_renewal();
+    }
+
+    /// A request broke off, or was refused, while the order stands.
+    fn stumbled(&mut self, mut placed: Placed, trouble: &Trouble) {
+        if !trouble.passes() {
+            return self.over(&placed, trouble);
+        }
+        let moment = self.moment;
+        placed.stumbles += 1;
+        let wait = QUICKLY.saturating_mul(1 << (2 * (placed.stumbles - 1)).min(20)).min(Duration::from_hours(1));
+        let at = match trouble.retry_after {
+            Some(said) => moment.no_earlier(said.min(Duration::from_hours(24))),
+            None => moment.about(wait),
+        };
+        if moment.now.until(at) <= PATIENCE {
+            self.course.state = State::Reviewing { placed, at };
+        } else {
+            self.course.problem = Some(trouble.problem(moment.now));
+            self.rest(at, Rest::Backoff, Some(placed));
+        }
+    }
+
+    /// Nothing becomes of the order.
+    fn over(&mut self, placed: &Placed, trouble: &Trouble) {
+        // What nobody can know any more is counted as failed.
+        for _ in 0..placed.told {
+            self.course.history.failed(self.moment.now);
+        }
+        self.failed(&placed.directory, trouble);
+    }
+}
+
+fn placed_in(state: State) -> Option<Placed> {
+    match state {
+        State::Reviewing { placed, .. }
+        | State::Authorizing { placed }
+        | State::Answering { placed, .. }
+        | State::Keying { placed }
+        | State::Finalizing { placed }
+        | State::Collecting { placed, .. } => Some(placed),
+        State::Resting { .. } | State::Opening { .. } | State::Ordering { .. } | State::Asking { .. } => None,
+    }
+}
+
+/// How long an authority may think over our answers. Those that retry by themselves do so for a while.
+const VALIDATION: Duration = Duration::from_mins(10);
+/// How long making a certificate is nothing unusual.
+const PROCESSING: Duration = Duration::from_secs(12);
+const PROCESSING_AT_MOST: Duration = Duration::from_hours(24);
+const COLLECTIONS: u32 = 20;
+/// The first wait after a request that broke off.
+const QUICKLY: Duration = Duration::from_secs(1);
+/// Up to this long, the order just goes on later.
+const PATIENCE: Duration = Duration::from_secs(20);

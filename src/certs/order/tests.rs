@@ -1,0 +1,513 @@
+//! Courses against a model of a certificate authority that fails in every way that a list of numbers can
+//! tell it to, with restarts in between.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::certs::budget::FAILED_PER_HOUR;
+use crate::certs::progress::{ProblemKind, Stage};
+use crate::certs::sealed::Seal;
+use crate::certs::sealed::Sealed;
+
+const START: Timestamp = Timestamp(1_773_489_600_000);
+const ONE: &str = "https://one.example/directory";
+const TWO: &str = "https://two.example/directory";
+
+fn rules() -> Rules {
+    Rules {
+        directories: vec![ONE.into()],
+        methods: vec![Method::Http01, Method::TlsAlpn01, Method::Dns01],
+        zone: Some("bitcall.example".parse().unwrap()),
+    }
+}
+
+fn wanted(name: &str) -> Wanted {
+    Wanted { name: name.parse().unwrap(), wildcard: false, delegated: false }
+}
+
+fn sealed() -> Sealed {
+    Seal::new(["a store key"]).unwrap().seal("here", b"key".to_vec()).unwrap()
+}
+
+fn at(now: Timestamp) -> Moment {
+    Moment { now, dice: 77 }
+}
+
+/// Courses with a clock and the model of an authority.
+struct World {
+    rules: Rules,
+    course: Course,
+    now: Timestamp,
+    next: Effect,
+    orders: Vec<TheirOrder>,
+    /// One number decides one answer; when they are used up everything goes well.
+    fate: std::vec::IntoIter<u8>,
+    failed: Vec<Timestamp>,
+    issued: Vec<Timestamp>,
+    attempts: Vec<Timestamp>,
+    told_to_wait: Option<Timestamp>,
+    /// How often the authority gave a reason to drop an order.
+    refusals: usize,
+    life: Duration,
+}
+
+#[derive(Debug)]
+struct TheirOrder {
+    names: Vec<String>,
+    status: OrderStatus,
+    authorizations: Vec<AuthorizationStatus>,
+    told: bool,
+}
+
+impl World {
+    fn new(rules: Rules, wanted: Wanted, fate: Vec<u8>) -> Self {
+        let course = Course::new(wanted, START);
+        let next = course.pending(&rules);
+        Self {
+            rules,
+            course,
+            now: START,
+            next,
+            orders: Vec::new(),
+            fate: fate.into_iter(),
+            failed: Vec::new(),
+            issued: Vec::new(),
+            attempts: Vec::new(),
+            told_to_wait: None,
+            refusals: 0,
+            life: Duration::from_hours(90 * 24),
+        }
+    }
+
+    fn fate(&mut self) -> u8 {
+        self.fate.next().unwrap_or(0)
+    }
+
+    /// Carries out what is pending.
+    fn turn(&mut self) {
+        let rested = matches!(self.next, Effect::Rest(_));
+        let event = match self.next.clone() {
+            Effect::Rest(until) => {
+                self.now = self.now.max(until);
+                Event::Due(BTreeMap::new())
+            }
+            effect => self.perform(effect),
+        };
+        self.now = self.now.after(Duration::from_millis(50));
+        // The process may end at any time; what was stored is all that is left.
+        if self.fate() % 16 == 15 {
+            let stored = serde_json::to_vec(&self.course).unwrap();
+            self.course = serde_json::from_slice(&stored).unwrap();
+            self.next = self.course.pending(&self.rules);
+            // It died before it could remember.
+            self.told_to_wait = None;
+            return;
+        }
+        let dice = u64::from(self.fate());
+        let moment = Moment { now: self.now, dice };
+        let (course, effects) = step(self.course.clone(), event, &self.rules, moment);
+        self.course = course;
+        if effects.contains(&Effect::Keep) {
+            self.issued.push(self.now);
+        }
+        self.next = effects.last().cloned().unwrap();
+        if let (true, State::Resting { until, .. }) = (rested, &self.course.state) {
+            assert!(*until > self.now, "a rest that is none: {:?}", self.course.state);
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) -> Event {
+        let failure = match self.fate() {
+            250.. => Some(Trouble::new(Kind::Unreachable, "reset.")),
+            240..250 => Some(Trouble::new(Kind::Unwell, "503.")),
+            230..240 => {
+                let mut trouble = Trouble::new(Kind::RateLimited, "429.");
+                let wait = Duration::from_secs(u64::from(self.fate()) * 30);
+                trouble.retry_after = Some(wait);
+                Some(trouble)
+            }
+            225..230 => Some(Trouble::new(Kind::AccountGone, "no such account.")),
+            220..225 => Some(Trouble::new(Kind::Refused, "no.")),
+            _ => None,
+        };
+        if let Some(trouble) = failure
+            // Everything but a rest is a request, or the making of a key, which does not fail like this.
+            && !matches!(effect, Effect::MakeKey(_))
+        {
+            let ordering = matches!(effect, Effect::Open { .. } | Effect::Place { .. });
+            // The request may have been carried out all the same.
+            if !ordering && self.fate().is_multiple_of(2) {
+                let _ = self.carried_out(effect);
+            }
+            if let (Kind::RateLimited, Some(wait), true) = (trouble.kind, trouble.retry_after, ordering) {
+                self.told_to_wait = Some(self.now.after(wait));
+            }
+            self.refusals += usize::from(!trouble.passes());
+            return Event::Failed(trouble);
+        }
+        self.carried_out(effect)
+    }
+
+    fn carried_out(&mut self, effect: Effect) -> Event {
+        match effect {
+            Effect::Open { .. } => {
+                if let Some(until) = self.told_to_wait.take() {
+                    assert!(self.now >= until, "asked {:?} before it was time", self.now.until(until));
+                }
+                self.attempts.push(self.now);
+                Event::Opened
+            }
+            Effect::Place { names, replaces, .. } => {
+                if replaces.is_some() && self.fate() % 3 == 1 {
+                    return Event::Failed(Trouble::new(Kind::AlreadyReplaced, "replaced."));
+                }
+                let authorizations = names.iter().map(|_| match self.fate() % 4 {
+                    1 => AuthorizationStatus::Valid,
+                    _ => AuthorizationStatus::Pending,
+                });
+                let authorizations: Vec<_> = authorizations.collect();
+                let ready = authorizations.iter().all(|status| *status == AuthorizationStatus::Valid);
+                let status = if ready { OrderStatus::Ready } else { OrderStatus::Pending };
+                self.orders.push(TheirOrder { names, status, authorizations, told: false });
+                let index = self.orders.len() - 1;
+                Event::Order(self.view(index))
+            }
+            Effect::Review { placed, at } => {
+                self.now = self.now.max(at);
+                let index = index(&placed);
+                self.evolve(index);
+                Event::Order(self.view(index))
+            }
+            Effect::Authorizations(placed) => {
+                let order = &self.orders[index(&placed)];
+                let views = order.names.iter().zip(&order.authorizations).map(|(name, status)| AuthorizationView {
+                    name: name.clone(),
+                    status: *status,
+                    offers: vec![(Method::Http01, true), (Method::Dns01, true), (Method::TlsAlpn01, true)],
+                    error: None,
+                });
+                Event::Authorizations(views.collect())
+            }
+            Effect::Answer { placed, answers } => {
+                assert!(!answers.is_empty() || self.orders[index(&placed)].status != OrderStatus::Pending);
+                self.orders[index(&placed)].told = true;
+                Event::Answered
+            }
+            Effect::MakeKey(_) => Event::KeyMade(sealed()),
+            Effect::Finalize(placed) => {
+                assert!(placed.key.is_some());
+                let kept: Course = serde_json::from_slice(&serde_json::to_vec(&self.course).unwrap()).unwrap();
+                let State::Reviewing { placed: kept, .. } = kept.state else { panic!("{:?}", kept.state) };
+                assert_eq!(kept.key, placed.key, "the key is stored before the authority hears of it");
+                let index = index(&placed);
+                if self.orders[index].status == OrderStatus::Ready {
+                    self.orders[index].status = OrderStatus::Processing;
+                }
+                Event::Order(self.view(index))
+            }
+            Effect::Collect { placed, at } => {
+                self.now = self.now.max(at);
+                if self.fate() % 4 == 3 {
+                    return Event::Failed(Trouble::new(Kind::Missing, "404."));
+                }
+                Event::Collected(Collected {
+                    names: self.orders[index(&placed)].names.clone(),
+                    not_before: self.now,
+                    not_after: self.now.after(self.life),
+                    serial: format!("{:x}", self.issued.len()),
+                    id: self.fate().is_multiple_of(2).then(|| "aki.serial".to_owned()),
+                })
+            }
+            Effect::Ask { .. } => {
+                // Also a window that has passed.
+                let start = self.now.before(Duration::from_hours(u64::from(self.fate())));
+                Event::Suggested { start, end: start.after(Duration::from_hours(48)), ask_again: None }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What the authority does by itself.
+    fn evolve(&mut self, index: usize) {
+        let order = &mut self.orders[index];
+        match order.status {
+            OrderStatus::Pending if order.told => {
+                let fails = self.fate.next().unwrap_or(0) % 3 == 2;
+                let status = if fails { AuthorizationStatus::Invalid } else { AuthorizationStatus::Valid };
+                for authorization in &mut order.authorizations {
+                    if *authorization == AuthorizationStatus::Pending {
+                        *authorization = status;
+                        if fails {
+                            self.failed.push(self.now);
+                        }
+                    }
+                }
+                order.status = if fails { OrderStatus::Invalid } else { OrderStatus::Ready };
+            }
+            OrderStatus::Processing => order.status = OrderStatus::Valid,
+            _ => {}
+        }
+    }
+
+    fn view(&self, index: usize) -> OrderView {
+        OrderView { url: index.to_string(), status: self.orders[index].status, error: None, retry_after: None }
+    }
+}
+
+fn index(placed: &Placed) -> usize {
+    placed.url.parse().unwrap()
+}
+
+fn most_within(moments: &[Timestamp], span: Duration) -> usize {
+    let ending = |at: &Timestamp| moments.iter().filter(|other| *other <= at && other.after(span) > *at).count();
+    moments.iter().map(ending).max().unwrap_or(0)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn whatever_happens_limits_hold_and_in_the_end_there_is_a_certificate(
+        fate in prop::collection::vec(any::<u8>(), 0..400),
+        wildcard: bool,
+        two: bool,
+    ) {
+        let mut rules = rules();
+        if two {
+            rules.directories.push(TWO.into());
+        }
+        let name = if wildcard { "bitcall.example" } else { "phone.acme.example" };
+        let mut world = World::new(rules, Wanted { wildcard, ..wanted(name) }, fate);
+        let mut turns = 0;
+        while world.fate.len() > 0 || world.issued.is_empty() {
+            // Each directory has limits of its own, and the model has but one.
+            world.told_to_wait = world.told_to_wait.filter(|_| !two);
+            world.turn();
+            turns += 1;
+            prop_assert!(turns < 5000, "no end: {:?}", world.course);
+            let progress = world.course.progress();
+            if matches!(world.course.state, State::Resting { .. }) {
+                prop_assert!(progress.next_try_at.is_some());
+            }
+            if matches!(progress.stage, Stage::Backoff | Stage::Blocked) {
+                prop_assert!(progress.problem.is_some());
+            }
+        }
+        prop_assert!(most_within(&world.failed, Duration::from_hours(1)) <= FAILED_PER_HOUR);
+        prop_assert!(most_within(&world.issued, Duration::from_hours(7 * 24)) <= 4);
+        // A certificate that is made is collected, and not bought again; the last one may be under way.
+        let made = |order: &&TheirOrder| matches!(order.status, OrderStatus::Valid | OrderStatus::Processing);
+        let bought = world.orders.iter().filter(made).count();
+        prop_assert!(bought <= world.issued.len() + world.refusals + 1, "{bought} bought, {} kept", world.issued.len());
+    }
+}
+
+/// Runs until the certificate is there, and says how long that took.
+fn until_issued(world: &mut World) -> Duration {
+    let before = world.issued.len();
+    let since = world.now;
+    for _ in 0..200 {
+        world.turn();
+        if world.issued.len() > before {
+            return since.until(world.now);
+        }
+    }
+    panic!("{:?}", world.course);
+}
+
+#[test]
+fn where_nothing_goes_wrong_it_takes_a_second_and_then_rests_until_two_thirds_of_any_life() {
+    for days in [90, 45, 6] {
+        let mut world = World::new(rules(), wanted("phone.acme.example"), Vec::new());
+        world.life = Duration::from_hours(days * 24);
+        assert!(until_issued(&mut world) < Duration::from_secs(2));
+        let facts = world.course.progress().certificate.unwrap();
+        let part = facts.not_before.until(facts.renew_at).as_secs_f64() / world.life.as_secs_f64();
+        assert!((0.64..0.69).contains(&part), "{days} days: {part}");
+        assert_eq!(world.course.progress().stage, Stage::Issued);
+    }
+}
+
+#[test]
+fn an_order_that_was_finalized_is_collected_after_a_restart_and_no_other_is_placed() {
+    let mut world = World::new(rules(), wanted("phone.acme.example"), Vec::new());
+    while !matches!(world.next, Effect::Finalize(_)) {
+        world.turn();
+    }
+    // The request arrives, the answer does not: the process is gone.
+    let _ = world.carried_out(world.next.clone());
+    world.course = serde_json::from_slice(&serde_json::to_vec(&world.course).unwrap()).unwrap();
+    world.next = world.course.pending(&world.rules);
+    until_issued(&mut world);
+    assert_eq!(world.orders.len(), 1);
+}
+
+#[test]
+fn another_method_is_tried_soon_after_one_that_failed_and_all_of_them_later() {
+    let course = Course::new(wanted("phone.acme.example"), START);
+    let (mut course, mut now, mut methods, mut waits) = (course, START, Vec::new(), Vec::new());
+    for _ in 0..4 {
+        let mut next = course.pending(&rules());
+        loop {
+            let event = match next {
+                Effect::Rest(until) => {
+                    now = now.max(until);
+                    Event::Due(BTreeMap::new())
+                }
+                Effect::Open { .. } => Event::Opened,
+                Effect::Place { .. } => Event::Order(OrderView {
+                    url: "1".into(),
+                    status: OrderStatus::Pending,
+                    error: None,
+                    retry_after: None,
+                }),
+                Effect::Authorizations(_) => {
+                    let offers = vec![(Method::Http01, true), (Method::TlsAlpn01, true), (Method::Dns01, true)];
+                    let (name, status) = ("phone.acme.example".into(), AuthorizationStatus::Pending);
+                    Event::Authorizations(vec![AuthorizationView { name, status, offers, error: None }])
+                }
+                Effect::Answer { answers, .. } => {
+                    methods.push(answers[0].method);
+                    Event::Failed(Trouble::new(Kind::Connection, "It could not connect."))
+                }
+                other => panic!("{other:?}"),
+            };
+            let failed = matches!(event, Event::Failed(_));
+            let effects;
+            (course, effects) = step(course, event, &rules(), at(now));
+            next = effects.last().cloned().unwrap();
+            if failed {
+                let Effect::Rest(until) = next else { panic!("{next:?}") };
+                waits.push(now.until(until));
+                break;
+            }
+        }
+    }
+    // DNS-01 is possible only for names in the zone, or delegated ones.
+    assert_eq!(methods, [Method::Http01, Method::TlsAlpn01, Method::Http01, Method::TlsAlpn01]);
+    assert!(waits[0] < Duration::from_secs(10) && waits[2] < Duration::from_secs(10), "{waits:?}");
+    assert!(waits[1] > Duration::from_mins(5) && waits[3] > waits[1], "{waits:?}");
+    assert_eq!(course.progress().problem.unwrap().message, "It could not connect.");
+}
+
+#[test]
+fn a_wildcard_is_ordered_where_dns_can_prove_it_and_else_the_name_alone() {
+    let rules = rules();
+    let names = |name: &str, delegated| rules.names(&Wanted { wildcard: true, delegated, ..wanted(name) });
+    assert_eq!(names("bitcall.example", false), ["bitcall.example", "*.bitcall.example"]);
+    assert_eq!(names("acme.example", true), ["acme.example", "*.acme.example"]);
+    assert_eq!(names("acme.example", false), ["acme.example"]);
+    let methods = |name: &str| rules.methods(&Wanted { wildcard: true, ..wanted(name) });
+    assert_eq!(methods("bitcall.example"), [Method::Dns01]);
+    assert_eq!(methods("acme.example"), [Method::Http01, Method::TlsAlpn01]);
+}
+
+#[test]
+fn a_name_that_gets_delegated_is_renewed_with_its_wildcard() {
+    let mut world = World::new(rules(), Wanted { wildcard: true, ..wanted("acme.example") }, Vec::new());
+    until_issued(&mut world);
+    assert_eq!(world.course.progress().certificate.unwrap().names, ["acme.example"]);
+    let news = Wanted { wildcard: true, delegated: true, ..wanted("acme.example") };
+    let (course, effects) = step(world.course.clone(), Event::Wanted(news), &world.rules, at(world.now));
+    (world.course, world.next) = (course, effects.last().cloned().unwrap());
+    assert!(until_issued(&mut world) < Duration::from_mins(1));
+    assert_eq!(world.course.progress().certificate.unwrap().names, ["acme.example", "*.acme.example"]);
+}
+
+#[test]
+fn when_one_directory_turns_us_away_the_next_one_is_asked_at_once() {
+    let mut rules = rules();
+    rules.directories.push(TWO.into());
+    let course = Course::new(wanted("a.example"), START);
+    let (course, effects) = step(course, Event::Due(BTreeMap::new()), &rules, at(START));
+    assert_eq!(effects, [Effect::Open { directory: ONE.into() }]);
+    let mut trouble = Trouble::new(Kind::RateLimited, "Too many.");
+    trouble.retry_after = Some(Duration::from_hours(5));
+    let (course, effects) = step(course, Event::Failed(trouble), &rules, at(START));
+    let Some(Effect::Rest(until)) = effects.last() else { panic!("{effects:?}") };
+    assert!(START.until(*until) < Duration::from_secs(5));
+    let (course, effects) = step(course, Event::Due(BTreeMap::new()), &rules, at(*until));
+    assert_eq!(effects, [Effect::Open { directory: TWO.into() }]);
+    let (_, effects) = step(course, Event::Failed(Trouble::new(Kind::Unwell, "503.")), &rules, at(*until));
+    let Some(Effect::Rest(until)) = effects.last() else { panic!("{effects:?}") };
+    assert!(START.until(*until) < Duration::from_hours(1), "the second one is back sooner");
+}
+
+#[test]
+fn a_refused_replacement_is_ordered_once_more_as_any_other() {
+    let mut world = World::new(rules(), wanted("a.example"), Vec::new());
+    until_issued(&mut world);
+    let (course, _) = step(world.course.clone(), Event::Renew, &world.rules, at(world.now));
+    let (course, _) = step(course, Event::Due(BTreeMap::new()), &world.rules, at(world.now));
+    let (course, effects) = step(course, Event::Opened, &world.rules, at(world.now));
+    let Some(Effect::Place { replaces: Some(_), .. }) = effects.last() else { panic!("{effects:?}") };
+    let refused = || Event::Failed(Trouble::new(Kind::AlreadyReplaced, "It has a successor."));
+    let (course, effects) = step(course, refused(), &world.rules, at(world.now));
+    let Some(Effect::Place { replaces: None, .. }) = effects.last() else { panic!("{effects:?}") };
+    let (course, effects) = step(course, refused(), &world.rules, at(world.now));
+    assert!(matches!(effects.last(), Some(Effect::Rest(_))), "and not for ever: {effects:?}");
+    assert!(course.progress().problem.is_some());
+}
+
+#[test]
+fn a_window_that_always_lies_in_the_past_renews_once_and_then_waits_for_a_day() {
+    let mut world = World::new(rules(), wanted("a.example"), Vec::new());
+    until_issued(&mut world);
+    let past = |world: &World| {
+        let start = world.now.before(Duration::from_hours(48));
+        Event::Suggested { start, end: start.after(Duration::from_hours(1)), ask_again: None }
+    };
+    let suggest = |world: &mut World| {
+        let Effect::Rest(until) = world.next else { panic!("{:?}", world.next) };
+        world.now = world.now.max(until);
+        let (course, effects) = step(world.course.clone(), Event::Due(BTreeMap::new()), &world.rules, at(world.now));
+        assert!(matches!(effects.last(), Some(Effect::Ask { .. })), "{effects:?}");
+        let event = past(world);
+        let (course, effects) = step(course, event, &world.rules, at(world.now));
+        (world.course, world.next) = (course, effects.last().cloned().unwrap());
+    };
+    suggest(&mut world);
+    assert!(until_issued(&mut world) < Duration::from_secs(10), "at once");
+    suggest(&mut world);
+    let facts = world.course.progress().certificate.unwrap();
+    assert!(world.now.until(facts.renew_at) > Duration::from_hours(23), "{:?}", world.now.until(facts.renew_at));
+}
+
+#[test]
+fn an_order_that_is_stuck_is_kept_and_asked_after_and_no_other_is_placed() {
+    let mut world = World::new(rules(), wanted("a.example"), Vec::new());
+    while !matches!(world.next, Effect::Finalize(_)) {
+        world.turn();
+    }
+    let mut phases = Vec::new();
+    let processing =
+        || Event::Order(OrderView { url: "0".into(), status: OrderStatus::Processing, error: None, retry_after: None });
+    while START.until(world.now) < Duration::from_hours(20) {
+        match world.next.clone() {
+            Effect::Rest(until) => {
+                phases.push(world.course.progress().stage);
+                world.now = world.now.max(until);
+                let (course, effects) =
+                    step(world.course.clone(), Event::Due(BTreeMap::new()), &world.rules, at(world.now));
+                (world.course, world.next) = (course, effects.last().cloned().unwrap());
+            }
+            Effect::Review { at: when, .. } => {
+                world.now = world.now.max(when);
+                let (course, effects) = step(world.course.clone(), processing(), &world.rules, at(world.now));
+                (world.course, world.next) = (course, effects.last().cloned().unwrap());
+            }
+            Effect::Finalize(_) => {
+                let (course, effects) = step(world.course.clone(), processing(), &world.rules, at(world.now));
+                (world.course, world.next) = (course, effects.last().cloned().unwrap());
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(phases.iter().all(|phase| *phase == Stage::Backoff) && phases.len() < 60, "{}", phases.len());
+    assert_eq!(world.course.progress().problem.unwrap().kind, ProblemKind::CaSlow);
+    world.orders[0].status = OrderStatus::Valid;
+    until_issued(&mut world);
+    assert_eq!(world.orders.len(), 1);
+}

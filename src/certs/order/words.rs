@@ -1,0 +1,121 @@
+//! What a course hears of, and what it wants done: the words between it and the driver.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Answer, Method, Placed};
+use crate::certs::progress::Wanted;
+use crate::certs::sealed::Sealed;
+use crate::certs::trouble::Trouble;
+use crate::tenancy::Timestamp;
+
+/// Something that a course must hear of.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The rest is over. The directories may be asked from these moments on.
+    Due(BTreeMap<String, Timestamp>),
+    Opened,
+    Order(OrderView),
+    Authorizations(Vec<AuthorizationView>),
+    Answered,
+    KeyMade(Sealed),
+    Collected(Collected),
+    Suggested {
+        start: Timestamp,
+        end: Timestamp,
+        ask_again: Option<Duration>,
+    },
+    Failed(Trouble),
+    /// Something else is wanted of the name now.
+    Wanted(Wanted),
+    /// A person wants it renewed now.
+    Renew,
+}
+
+/// An order as the authority tells of it (RFC 8555 section 7.1.3).
+#[derive(Clone, Debug)]
+pub struct OrderView {
+    pub url: String,
+    pub status: OrderStatus,
+    pub error: Option<Trouble>,
+    pub retry_after: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrderStatus {
+    Pending,
+    Ready,
+    Processing,
+    Valid,
+    Invalid,
+}
+
+/// An authorization (RFC 8555 section 7.1.4).
+#[derive(Clone, Debug)]
+pub struct AuthorizationView {
+    pub name: String,
+    pub status: AuthorizationStatus,
+    /// Each possible method, and whether the authority has yet to hear that it may look.
+    pub offers: Vec<(Method, bool)>,
+    /// Why a challenge failed.
+    pub error: Option<Trouble>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthorizationStatus {
+    Pending,
+    Valid,
+    Invalid,
+    /// Expired, deactivated or revoked.
+    Over,
+}
+
+/// A certificate that was fetched, examined, and found to be the one that was ordered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collected {
+    pub names: Vec<String>,
+    pub not_before: Timestamp,
+    pub not_after: Timestamp,
+    pub serial: String,
+    pub id: Option<String>,
+}
+
+/// What the driver does next. All but the last three end in an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Rest(Timestamp),
+    Open {
+        directory: String,
+    },
+    Place {
+        directory: String,
+        names: Vec<String>,
+        replaces: Option<String>,
+    },
+    Review {
+        placed: Placed,
+        at: Timestamp,
+    },
+    Authorizations(Placed),
+    Answer {
+        placed: Placed,
+        answers: Vec<Answer>,
+    },
+    MakeKey(Placed),
+    Finalize(Placed),
+    Collect {
+        placed: Placed,
+        at: Timestamp,
+    },
+    Ask {
+        directory: String,
+        id: String,
+    },
+    /// In one with the course: the certificate that was collected is stored, and then served.
+    Keep,
+    /// Challenges are answered no more.
+    Withdraw,
+    ForgetAccount {
+        directory: String,
+    },
+}

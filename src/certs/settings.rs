@@ -1,0 +1,19 @@
+//! What of the configuration concerns the ordering of certificates.
+
+use std::collections::HashMap;
+
+use super::client::Binding;
+use super::order::Rules;
+
+/// All of it.
+pub struct Settings {
+    pub rules: Rules,
+    /// Of certificates, where an authority offers it.
+    pub profile: Option<String>,
+    /// Mail address for the authorities.
+    pub contact: Option<String>,
+    /// External accounts by directory.
+    pub bindings: HashMap<String, Binding>,
+    /// Names this appliance in leases; the same after every restart.
+    pub holder: String,
+}

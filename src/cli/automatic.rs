@@ -1,0 +1,188 @@
+//! Certificates that come by themselves: from the configuration to [`Certs`], and the names that this
+//! server wants for itself.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Exit, Failure};
+use crate::certs::{Binding, Board, Cabinet, Certs, Exchange, Method, Rules, Settings, StartError, Wanted};
+use crate::config::{self, Challenge, Config, PublicUrl, external_accounts};
+use crate::dns;
+use crate::hostname::Hostname;
+use crate::server::HttpTokens;
+use crate::store::Store;
+use crate::tenancy::Platform;
+
+/// Whether the configuration names an authority.
+pub fn is_wanted(config: &Config) -> bool {
+    !config.acme.directories.is_empty()
+}
+
+/// Opens what the configuration asks for; nothing where it names no directory. Nothing is ordered yet.
+pub async fn open(config: &Config, store: Arc<dyn Store>, cabinet: Arc<Cabinet>) -> Result<Option<Certs>, Failure> {
+    if !is_wanted(config) {
+        return Ok(None);
+    }
+    let settings = settings(config)?;
+    let exchange = Exchange::new(config.acme.ca_bundle.as_deref()).map_err(|error| misconfigured(&error))?;
+    match Certs::open(store, cabinet, exchange, settings).await {
+        Ok(certs) => Ok(Some(certs)),
+        Err(StartError::NoStoreKey) => Err(misconfigured(&StartError::NoStoreKey)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Wants the certificates of this server's own names, and of the tenants' subdomains as they are now.
+pub fn want_own(config: &Config, url: &PublicUrl, certs: &Certs, platform: &Platform) -> Option<Subdomains> {
+    for wanted in own_names(config, url) {
+        certs.want(wanted);
+    }
+    Subdomains::of(config, certs, platform)
+}
+
+/// What this server is reached by: the names in its own URL and at the end of tenants' CNAME, and with a
+/// DNS server of its own all names below the base domain at once.
+fn own_names(config: &Config, url: &PublicUrl) -> Vec<Wanted> {
+    let zone = zone(config);
+    let base = zone.iter().map(|base| Wanted { name: base.clone(), wildcard: true, delegated: false });
+    let covered = |name: &Hostname| {
+        zone.as_ref().is_some_and(|zone| {
+            name == zone || name.as_str().split_once('.').is_some_and(|(_, parent)| parent == zone.as_str())
+        })
+    };
+    let public = url.host().parse::<Hostname>().ok();
+    let mut own: Vec<Wanted> = base.collect();
+    for name in public.into_iter().chain(config.domains.ingress.clone()) {
+        // A name without a dot, as `localhost`, is in nobody's DNS.
+        if !name.has_one_label() && !covered(&name) && !own.iter().any(|wanted| wanted.name == name) {
+            own.push(Wanted { name, wildcard: false, delegated: false });
+        }
+    }
+    own
+}
+
+/// The certificates of tenants' subdomains, each its own. With a DNS server of our own there is nothing to
+/// do: the base domain's wildcard is for all of them.
+pub struct Subdomains {
+    certs: Certs,
+    platform: Platform,
+    base: Hostname,
+    wanted: HashSet<Hostname>,
+}
+
+impl Subdomains {
+    /// Wants those that there are now.
+    fn of(config: &Config, certs: &Certs, platform: &Platform) -> Option<Self> {
+        let base = config.domains.base.clone().filter(|_| zone(config).is_none())?;
+        let mut this = Self { certs: certs.clone(), platform: platform.clone(), base, wanted: HashSet::new() };
+        this.want_new();
+        Some(this)
+    }
+
+    /// Follows every change, for ever.
+    pub async fn keep(mut self) {
+        let mut changes = self.platform.changes();
+        loop {
+            for gone in self.want_new() {
+                if let Err(error) = self.certs.release(&gone).await {
+                    tracing::warn!(name = %gone, %error, "the certificate of a subdomain that is gone is still there");
+                }
+            }
+            if changes.changed().await.is_err() {
+                return;
+            }
+            // Many changes at once are one.
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Gives the names that are no longer anybody's.
+    fn want_new(&mut self) -> Vec<Hostname> {
+        let tenants = self.platform.tenants();
+        let labels = tenants.iter().filter_map(|live| live.tenant.subdomain.as_ref());
+        let now: HashSet<Hostname> = labels.filter_map(|label| format!("{label}.{}", self.base).parse().ok()).collect();
+        for name in now.difference(&self.wanted) {
+            self.certs.want(Wanted { name: name.clone(), wildcard: false, delegated: false });
+        }
+        let gone = self.wanted.difference(&now).cloned().collect();
+        self.wanted = now;
+        gone
+    }
+}
+
+/// Everything in `[acme]` that would stop the server.
+pub fn check(config: &Config) -> Vec<String> {
+    if !is_wanted(config) {
+        return Vec::new();
+    }
+    let settings = settings(config).err().map(|failure| failure.to_string());
+    let bundle = Exchange::new(config.acme.ca_bundle.as_deref()).err().map(|error| error.to_string());
+    let no_key = matches!(config::store_key(&config.secrets), Ok(None)).then(|| StartError::NoStoreKey.to_string());
+    settings.into_iter().chain(bundle).chain(no_key).collect()
+}
+
+fn settings(config: &Config) -> Result<Settings, Failure> {
+    let accounts = external_accounts(config.acme.eab_file.as_deref()).map_err(|error| misconfigured(&error))?;
+    let directories: Vec<String> = config.acme.directories.iter().map(|url| url.0.clone()).collect();
+    if let Some(stranger) = accounts.keys().find(|directory| !directories.contains(directory)) {
+        return Err(misconfigured(&format!(
+            "there is an external account for {stranger}, which `acme.directories` does not name"
+        )));
+    }
+    let zone = zone(config);
+    let possible = |challenge: &&Challenge| match challenge {
+        Challenge::Http01 => !config.listen.redirect.is_empty(),
+        Challenge::TlsAlpn01 => !config.listen.https.is_empty(),
+        Challenge::Dns01 => zone.is_some(),
+    };
+    let methods = config.acme.challenges.iter().filter(possible).map(|challenge| match challenge {
+        Challenge::Http01 => Method::Http01,
+        Challenge::TlsAlpn01 => Method::TlsAlpn01,
+        Challenge::Dns01 => Method::Dns01,
+    });
+    let methods: Vec<_> = methods.collect();
+    if methods.is_empty() {
+        return Err(misconfigured(
+            &"none of `acme.challenges` is possible: \"http-01\" needs `listen.redirect`, \"tls-alpn-01\" `listen.https`, \"dns-01\" `dns.listen`",
+        ));
+    }
+    let node = rustix::system::uname();
+    let bindings = accounts
+        .into_iter()
+        .map(|(directory, account)| (directory, Binding { key_id: account.key_id, key: account.key }));
+    Ok(Settings {
+        rules: Rules { directories, methods, zone },
+        profile: config.acme.profile.clone(),
+        contact: config.acme.contact.as_ref().map(|mail| format!("{}@{}", mail.name, mail.domain)),
+        bindings: bindings.collect(),
+        // One process at a time has the directory open.
+        holder: format!("{}:{}", node.nodename().to_string_lossy(), config.server.data_dir.display()),
+    })
+}
+
+/// The zone in which our own DNS server proves names.
+fn zone(config: &Config) -> Option<Hostname> {
+    let proves = !config.dns.listen.is_empty() && config.acme.challenges.contains(&Challenge::Dns01);
+    config.domains.base.clone().filter(|_| proves)
+}
+
+fn misconfigured(problem: &dyn std::fmt::Display) -> Failure {
+    Failure::new(Exit::Misconfigured, problem.to_string())
+}
+
+impl dns::Challenges for Board {
+    fn txt(&self, name: &str) -> Vec<String> {
+        let delegated = || name.split_once("._acme.").map(|(domain, _)| domain);
+        let domain = name.strip_prefix("_acme-challenge.").or_else(delegated);
+        domain.map(|domain| Self::txt(self, domain)).unwrap_or_default()
+    }
+}
+
+impl HttpTokens for Board {
+    fn http_token(&self, token: &str) -> Option<String> {
+        self.http(token)
+    }
+}
+
+const PAUSE: Duration = Duration::from_millis(200);

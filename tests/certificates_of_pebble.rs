@@ -1,0 +1,104 @@
+//! Certificates from a real ACME server that looks for real: from the start of `bitcall serve` to a TLS
+//! handshake with what was issued.
+
+use crate::rig::ordering::{Ordering, Wishes};
+use crate::rig::pebble::{Pebble, Surroundings};
+use crate::rig::ports::Ports;
+
+/// Below the base domain, but too deep for its wildcard.
+const NAME: &str = "phone.office.bitcall.test";
+
+/// A server for [`NAME`], and a pebble that finds it by asking the server's own DNS; `acme` are lines of
+/// `[acme]`.
+async fn issued(external_account: Option<(&str, &str)>, acme: &str) -> (Ordering, Pebble) {
+    let ports = Ports::reserve();
+    let (http_port, tls_port, dns_port) = (ports.take(), ports.take(), ports.take());
+    let dns = format!("127.0.0.1:{dns_port}");
+    let pebble = Pebble::start(&Surroundings { http_port, tls_port, dns: &dns, external_account }).await;
+    let mut ordering = Ordering::new(&Wishes {
+        public_url: &format!("https://{NAME}"),
+        directories: &[pebble.directory()],
+        trust: pebble.root(),
+        https_port: tls_port,
+        redirect_port: Some(http_port),
+        acme,
+        more: &format!("[domains]\nbase = 'bitcall.test'\n[dns]\nlisten = '{dns}'\naddresses = '127.0.0.1'"),
+    });
+    if let Some((id, key)) = external_account {
+        ordering.secret("eab", &format!("{} {id} {key}\n", pebble.directory()));
+    }
+    ordering.start();
+    (ordering, pebble)
+}
+
+#[tokio::test]
+async fn by_dns_01_with_a_wildcard_for_all_names_below_the_base_domain() {
+    let (ordering, _pebble) = issued(None, "challenges = 'dns-01'").await;
+    let served = ordering.until_served("acme.bitcall.test", "Pebble").await;
+    assert_eq!(sorted(&served.names), ["*.bitcall.test", "bitcall.test"]);
+    assert_eq!(ordering.served("bitcall.test").await, Ok(served.clone()));
+    assert_eq!(ordering.served("other.bitcall.test").await, Ok(served));
+    let deep = ordering.until_served(NAME, "Pebble").await;
+    assert_eq!(deep.names, [NAME], "one label, and no further");
+    assert!(!ordering.log().contains("no certificate yet"), "without a stumble: {}", ordering.log());
+    assert!(ordering.served("nobody.example").await.is_err(), "unknown names are refused");
+}
+
+#[tokio::test]
+async fn by_tls_alpn_01_on_the_port_where_the_phones_are_served() {
+    let (ordering, _pebble) = issued(None, "challenges = 'tls-alpn-01'").await;
+    let served = ordering.until_served(NAME, "Pebble").await;
+    assert_eq!(served.names, [NAME]);
+    assert!(served.chain > 1, "with the intermediate");
+    assert!(!ordering.log().contains("no certificate yet"), "without a stumble: {}", ordering.log());
+}
+
+#[tokio::test]
+async fn by_http_01_on_the_port_that_sends_everybody_else_to_https() {
+    let (ordering, _pebble) = issued(None, "challenges = 'http-01'").await;
+    let served = ordering.until_served(NAME, "Pebble").await;
+    assert_eq!(served.names, [NAME]);
+}
+
+#[tokio::test]
+async fn with_an_external_account_where_the_authority_insists_on_one() {
+    let key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
+    let (ordering, _pebble) = issued(Some(("kid-1", key)), "eab_file = 'eab'").await;
+    ordering.until_served(NAME, "Pebble").await;
+    assert!(!ordering.log().contains(key), "the key is nobody else's business");
+}
+
+#[tokio::test]
+async fn after_a_restart_it_is_served_at_once_and_no_other_is_ordered() {
+    let (mut ordering, pebble) = issued(None, "").await;
+    let served = ordering.until_served(NAME, "Pebble").await;
+    let orders = |pebble: &Pebble| pebble.log().matches("POST /order-plz").count();
+    let before = orders(&pebble);
+    ordering.kill();
+    ordering.start();
+    assert_eq!(ordering.served(NAME).await, Ok(served));
+    assert_eq!(orders(&pebble), before);
+}
+
+#[tokio::test]
+async fn neither_the_certificates_key_nor_the_accounts_can_be_read_in_the_store() {
+    let (ordering, _pebble) = issued(None, "").await;
+    ordering.until_served(NAME, "Pebble").await;
+    let files = std::fs::read_dir(ordering.place().join("data")).unwrap().map(|entry| entry.unwrap().path());
+    let store: Vec<u8> = files.filter(|path| path.is_file()).flat_map(|path| std::fs::read(path).unwrap()).collect();
+    let holds = |what: &[u8]| store.windows(what.len()).any(|window| window == what);
+    assert!(holds(b"acme-account/"), "this is where the account is");
+    // What instant-acme writes down of an account, and what every PKCS #8 key on P-256 has in it, plain and in base64.
+    for trace in
+        [&b"key_pkcs8"[..], &[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a], b"PRIVATE KEY"]
+    {
+        // The certificate itself names its kind of key, but lies there in base64.
+        assert!(!holds(trace), "{trace:?}");
+    }
+}
+
+fn sorted(names: &[String]) -> Vec<&str> {
+    let mut names: Vec<_> = names.iter().map(String::as_str).collect();
+    names.sort_unstable();
+    names
+}

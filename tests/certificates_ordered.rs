@@ -1,0 +1,263 @@
+//! What a certificate authority answers on a bad day, from a scripted one: in the end there is a certificate,
+//! or a reason and a time for the next attempt; and limits are never even touched.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::rig::authority::{Authority, Fault, Resource};
+use crate::rig::ordering::{Ordering, Wishes};
+use crate::rig::wait::until;
+
+const NAME: &str = "phone.example.test";
+const ISSUER: &str = "Scripted Authority";
+
+fn ordering_from(authorities: &[&Authority]) -> Ordering {
+    let directories: Vec<_> = authorities.iter().map(|authority| authority.directory()).collect();
+    // All of them in one bundle.
+    let bundle = tempfile::NamedTempFile::new().unwrap();
+    let roots = authorities.iter().map(|authority| std::fs::read_to_string(authority.root()).unwrap());
+    std::fs::write(bundle.path(), roots.collect::<String>()).unwrap();
+    let ordering = Ordering::new(&Wishes {
+        public_url: "https://phone.example.test",
+        directories: &directories,
+        trust: std::path::Path::new("bundle.pem"),
+        https_port: 0,
+        redirect_port: Some(0),
+        acme: "",
+        more: "[domains]\nbase = 'bitcall.test'",
+    });
+    std::fs::copy(bundle.path(), ordering.place().join("bundle.pem")).unwrap();
+    ordering
+}
+
+/// Starts the server and waits for its certificate.
+async fn issued(authority: &Authority) -> Ordering {
+    let mut ordering = ordering_from(&[authority]);
+    ordering.start();
+    ordering.until_served(NAME, ISSUER).await;
+    assert_eq!(authority.faults_left(), 0, "everything went wrong that was to go wrong");
+    assert_eq!(authority.bought(), 1);
+    assert!(authority.failed_validations() <= 4);
+    ordering
+}
+
+/// Starts the server, which does not get its certificate, and says why, and how far away the next attempt is.
+async fn refused(ordering: &mut Ordering) -> (String, Duration) {
+    ordering.start();
+    let (problem, next) = ordering.until_problem(NAME).await;
+    (problem, from_now(&next))
+}
+
+fn from_now(moment: &str) -> Duration {
+    let at = time::OffsetDateTime::parse(moment, &time::format_description::well_known::Rfc3339).unwrap();
+    Duration::try_from(at - time::OffsetDateTime::now_utc()).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn six_bad_nonces_in_a_row_are_nothing() {
+    let authority = Authority::start().await;
+    for _ in 0..6 {
+        authority.fail(Resource::NewOrder, Fault::problem(400, "badNonce"));
+    }
+    let ordering = issued(&authority).await;
+    assert!(ordering.problems(NAME).is_empty(), "{:?}", ordering.problems(NAME));
+}
+
+#[tokio::test]
+async fn a_limit_with_a_time_is_kept_to_the_second() {
+    let authority = Authority::start().await;
+    let limited = Fault::Problem { status: 429, kind: "rateLimited", retry_after: Some(4), subproblems: json!([]) };
+    authority.fail(Resource::NewOrder, limited);
+    let ordering = issued(&authority).await;
+    let moments = authority.moments(Resource::NewOrder);
+    assert!(moments[1] - moments[0] >= Duration::from_secs(4), "{:?}", moments[1] - moments[0]);
+    assert!(ordering.problems(NAME)[0].0.contains("limit"), "{:?}", ordering.problems(NAME));
+}
+
+#[tokio::test]
+async fn a_limit_without_a_time_is_left_alone_for_about_an_hour() {
+    let authority = Authority::start().await;
+    authority.fail(Resource::NewOrder, Fault::problem(429, "rateLimited"));
+    let mut ordering = ordering_from(&[&authority]);
+    let (problem, next) = refused(&mut ordering).await;
+    assert!(problem.contains("limit"), "{problem}");
+    assert!(next > Duration::from_mins(45) && next < Duration::from_mins(75), "{next:?}");
+    assert_eq!(authority.asked(Resource::NewOrder), 1);
+}
+
+#[tokio::test]
+async fn html_from_a_broken_proxy_is_understood_as_what_it_is() {
+    let authority = Authority::start().await;
+    authority.fail(Resource::NewOrder, Fault::Html { status: 503, retry_after: Some(3) });
+    authority.fail(Resource::Order, Fault::Html { status: 503, retry_after: None });
+    let ordering = issued(&authority).await;
+    let (problem, _) = ordering.problems(NAME).into_iter().next().unwrap();
+    assert!(problem.contains("503") && !problem.contains("JSON"), "{problem}");
+    let moments = authority.moments(Resource::NewOrder);
+    assert!(moments[1] - moments[0] >= Duration::from_secs(3), "it said when to come back");
+}
+
+#[tokio::test]
+async fn a_replacement_that_is_refused_is_ordered_once_without() {
+    let authority = Authority::start().await;
+    // For the first certificate: renew at once. The first order is placed by then.
+    authority.suggest(-48, -24);
+    authority.refuse_replacements(1);
+    let mut ordering = ordering_from(&[&authority]);
+    ordering.start();
+    until("the second certificate", async || match authority.bought() {
+        2 => Ok(()),
+        _ => Err(ordering.log()),
+    })
+    .await;
+    assert_eq!(authority.replaced(), [None, None], "what was refused is no order");
+    assert_eq!(authority.asked(Resource::NewOrder), 3);
+    assert!(ordering.problems(NAME).is_empty(), "{:?}", ordering.problems(NAME));
+}
+
+#[tokio::test]
+async fn an_order_that_is_stuck_is_kept_and_finished_when_it_moves_again() {
+    let authority = Authority::start().await;
+    authority.set_stuck(true);
+    let mut ordering = ordering_from(&[&authority]);
+    let (problem, next) = refused(&mut ordering).await;
+    assert!(problem.contains("unusually long"), "{problem}");
+    assert!(next > Duration::from_secs(5) && next < Duration::from_mins(2), "{next:?}");
+    authority.set_stuck(false);
+    ordering.kill();
+    ordering.start();
+    crate::rig::wait::within(Duration::from_secs(90), "the certificate", async || {
+        let served = ordering.served(NAME).await?;
+        if served.issuer.contains(ISSUER) { Ok(()) } else { Err(ordering.log()) }
+    })
+    .await;
+    assert_eq!((authority.asked(Resource::NewOrder), authority.bought()), (1, 1));
+}
+
+#[tokio::test]
+async fn an_order_that_ends_invalid_says_which_name_and_why() {
+    let authority = Authority::start().await;
+    authority.condemn(json!({
+        "type": "urn:ietf:params:acme:error:compound", "detail": "several", "status": 403,
+        "subproblems": [{
+            "type": "urn:ietf:params:acme:error:caa",
+            "detail": "CAA record for phone.example.test prevents issuance",
+            "identifier": { "type": "dns", "value": NAME },
+        }],
+    }));
+    let mut ordering = ordering_from(&[&authority]);
+    let (problem, next) = refused(&mut ordering).await;
+    assert!(problem.contains("CAA") && problem.contains(NAME), "{problem}");
+    assert!(next > Duration::from_mins(45), "nothing changes by itself: {next:?}");
+}
+
+#[tokio::test]
+async fn of_challenges_that_fail_each_kind_is_tried_and_never_more_than_four_an_hour() {
+    let authority = Authority::start().await;
+    let error =
+        json!({ "type": "urn:ietf:params:acme:error:connection", "detail": "Timeout during connect", "status": 400 });
+    for _ in 0..6 {
+        authority.disprove(error.clone());
+    }
+    let mut ordering = ordering_from(&[&authority]);
+    let (problem, _) = refused(&mut ordering).await;
+    assert!(problem.contains("Timeout during connect"), "{problem}");
+    // HTTP-01 and TLS-ALPN-01, one soon after the other; then not for a while.
+    until("the second attempt", async || {
+        let next = ordering.problems(NAME).into_iter().nth(1).ok_or(ordering.log())?.1;
+        assert!(from_now(&next) > Duration::from_mins(5), "{next}");
+        Ok(())
+    })
+    .await;
+    assert_eq!(authority.failed_validations(), 2);
+    // Whatever a person asks for.
+    for _ in 0..4 {
+        ordering.kill();
+        ordering.start();
+    }
+    assert!(authority.failed_validations() <= 4);
+}
+
+#[tokio::test]
+async fn a_name_that_the_authority_knows_already_is_not_proved_again() {
+    let authority = Authority::start().await;
+    authority.trust();
+    issued(&authority).await;
+    assert_eq!(authority.asked(Resource::Challenge), 0);
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_there_yet_is_fetched_later() {
+    let authority = Authority::start().await;
+    for _ in 0..3 {
+        authority.fail(Resource::Certificate, Fault::Status(404));
+    }
+    let ordering = issued(&authority).await;
+    assert!(ordering.problems(NAME).is_empty());
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_at_finalize_buys_nothing_twice() {
+    for fault in [Fault::ResetBefore, Fault::ResetAfter] {
+        let authority = Authority::start().await;
+        authority.fail(Resource::Finalize, fault);
+        issued(&authority).await;
+        assert_eq!(authority.asked(Resource::NewOrder), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_window_in_the_past_renews_at_once_and_names_what_it_replaces() {
+    let authority = Authority::start().await;
+    authority.suggest(-48, -24);
+    let started = Instant::now();
+    let mut ordering = ordering_from(&[&authority]);
+    ordering.start();
+    until("the second certificate", async || match authority.bought() {
+        2 => Ok(()),
+        _ => Err(ordering.log()),
+    })
+    .await;
+    assert!(started.elapsed() < Duration::from_secs(20));
+    let replaced = authority.replaced();
+    assert_eq!(replaced[0], None);
+    assert!(replaced[1].as_ref().is_some_and(|id| id.contains('.')), "{replaced:?}");
+    until("the second certificate to be served", async || {
+        let served = ordering.served(NAME).await?;
+        if served.serial.ends_with("02") { Ok(()) } else { Err(format!("{served:?}")) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn where_one_authority_is_down_the_next_one_is_asked() {
+    let (first, second) = (Authority::start().await, Authority::start().await);
+    first.fail(Resource::Directory, Fault::Html { status: 502, retry_after: Some(3600) });
+    let mut ordering = ordering_from(&[&first, &second]);
+    ordering.start();
+    ordering.until_served(NAME, ISSUER).await;
+    assert_eq!((first.bought(), second.bought()), (0, 1));
+    assert_eq!(first.asked(Resource::Directory), 1);
+}
+
+#[tokio::test]
+async fn without_a_dns_server_of_its_own_every_subdomain_gets_a_certificate_while_it_is_somebodys() {
+    let authority = Authority::start().await;
+    let mut ordering = ordering_from(&[&authority]);
+    ordering.start();
+    ordering.bitcall(&["tenant", "provision", "acme", "--plan", "pro"]);
+    ordering.bitcall(&["subdomain", "set", "acme", "agents"]);
+    let served = ordering.until_served("agents.bitcall.test", ISSUER).await;
+    assert_eq!(served.names, ["agents.bitcall.test"]);
+    ordering.bitcall(&["subdomain", "remove", "acme"]);
+    until("the end of its service", async || match ordering.served("agents.bitcall.test").await {
+        Err(_) => Ok(()),
+        Ok(served) => Err(format!("{served:?}")),
+    })
+    .await;
+    ordering.kill();
+    ordering.start();
+    assert!(ordering.served("agents.bitcall.test").await.is_err(), "nothing of it is left");
+    assert_eq!(authority.bought(), 2, "the server's own, and this one");
+}

@@ -13,6 +13,11 @@ const NAME: &str = "phone.example.test";
 const ISSUER: &str = "Scripted Authority";
 
 fn ordering_from(authorities: &[&Authority]) -> Ordering {
+    ordering_with(authorities, "")
+}
+
+/// `acme` are lines of `[acme]`.
+fn ordering_with(authorities: &[&Authority], acme: &str) -> Ordering {
     let directories: Vec<_> = authorities.iter().map(|authority| authority.directory()).collect();
     // All of them in one bundle.
     let bundle = tempfile::NamedTempFile::new().unwrap();
@@ -24,7 +29,7 @@ fn ordering_from(authorities: &[&Authority]) -> Ordering {
         trust: std::path::Path::new("bundle.pem"),
         https_port: 0,
         redirect_port: Some(0),
-        acme: "",
+        acme,
         more: "[domains]\nbase = 'bitcall.test'",
     });
     std::fs::copy(bundle.path(), ordering.place().join("bundle.pem")).unwrap();
@@ -260,4 +265,35 @@ async fn without_a_dns_server_of_its_own_every_subdomain_gets_a_certificate_whil
     ordering.start();
     assert!(ordering.served("agents.bitcall.test").await.is_err(), "nothing of it is left");
     assert_eq!(authority.bought(), 2, "the server's own, and this one");
+}
+
+#[tokio::test]
+async fn a_profile_is_asked_for_where_the_authority_has_it_and_else_left_out() {
+    for (wish, asked) in [("classic", Some("classic".to_owned())), ("shortlived", None)] {
+        let authority = Authority::start().await;
+        let mut ordering = ordering_with(&[&authority], &format!("profile = '{wish}'"));
+        ordering.start();
+        ordering.until_served(NAME, ISSUER).await;
+        assert_eq!(authority.profiles(), [asked]);
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_needs_any_more_is_removed_at_the_next_start() {
+    let authority = Authority::start().await;
+    let mut ordering = issued(&authority).await;
+    ordering.kill();
+    let file = ordering.file();
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("phone.example.test", "other.example.test")).unwrap();
+    ordering.start();
+    ordering.until_served("other.example.test", ISSUER).await;
+    until("the end of the old one", async || match ordering.served(NAME).await {
+        Err(_) => Ok(()),
+        Ok(served) => Err(format!("{served:?}")),
+    })
+    .await;
+    ordering.kill();
+    ordering.start();
+    assert!(ordering.served(NAME).await.is_err(), "nor is it in the store");
 }

@@ -112,6 +112,7 @@ struct State {
 struct Order {
     names: Vec<String>,
     replaces: Option<String>,
+    profile: Option<String>,
     status: &'static str,
     authorizations: Vec<(&'static str, Option<Value>)>,
     error: Option<Value>,
@@ -223,6 +224,11 @@ impl Authority {
     /// What each order was said to replace.
     pub fn replaced(&self) -> Vec<Option<String>> {
         self.state().orders.iter().map(|order| order.replaces.clone()).collect()
+    }
+
+    /// The kind of certificate that each order wished for.
+    pub fn profiles(&self) -> Vec<Option<String>> {
+        self.state().orders.iter().map(|order| order.profile.clone()).collect()
     }
 
     pub fn failed_validations(&self) -> usize {
@@ -368,6 +374,7 @@ impl World {
                     authorizations: vec![(status, None); names.len()],
                     names,
                     replaces: wanted["replaces"].as_str().map(str::to_owned),
+                    profile: wanted["profile"].as_str().map(str::to_owned),
                     status: if state.trusts { "ready" } else { "pending" },
                     error: None,
                     request: Vec::new(),

@@ -51,7 +51,13 @@ enum End {
 
 impl Certs {
     pub(super) async fn pursue(self, name: Hostname, number: u64) {
-        let end = self.follow(&name, number).await;
+        // A task of its own: should it panic, the name is tried again like after any other failure.
+        let following = tokio::spawn({
+            let (this, name) = (self.clone(), name.clone());
+            async move { this.follow(&name, number).await }
+        });
+        let broken = |error| Err(store::Error::Failed(format!("it broke off: {error}")));
+        let end = following.await.unwrap_or_else(broken);
         let mut agenda = self.agenda();
         // What came after it has a pursuit of its own.
         let Some(entry) = agenda.of(&name, number) else { return };

@@ -149,7 +149,8 @@ section! {
     /// The DNS server for the base domain, and how the domains of tenants' own are looked at.
     struct Dns in "dns" {
         /// Where `domains.base` is served, by UDP and TCP, e.g. `["203.0.113.5:53", "[2001:db8::5]:53"]`.
-        /// Whoever has the domain above it delegates the base to `nameservers`. Empty: off.
+        /// Whoever has the domain above it delegates the base to `nameservers`. Name the addresses, not
+        /// 0.0.0.0, where the machine has several: an answer must come from the one that was asked. Empty: off.
         listen: Vec<SocketAddr> = "[]",
         /// What the base and every name below it lead to. Empty: `sip.media_addresses`, else this
         /// machine's own public addresses.
@@ -160,7 +161,8 @@ section! {
         /// Mail address of whoever is responsible for the zone. Empty: hostmaster at the base.
         hostmaster: Option<MailAddress> = r#""""#,
         /// The certificate authorities as they call themselves in CAA records, e.g. `["letsencrypt.org"]`: only
-        /// they may certify names of the base, and a tenant whose own records forbid all of them is told so.
+        /// they may certify names of the base, and a tenant whose own records forbid all of them is told so. Empty:
+        /// those of `acme.directories`, as far as all of them are known.
         caa: Vec<Hostname> = "[]",
         /// Answers in a second to one network (a /24, by IPv6 a /56) over UDP, where addresses can be
         /// forged; whoever asks for more is sent to TCP. 0: any number.

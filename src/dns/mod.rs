@@ -4,6 +4,7 @@
 //! Both are pure in the middle: [`Zone`] and [`message`] turn a datagram into its answer, [`judge`] turns
 //! what was observed into [`Findings`]; sockets and lookups stand around them.
 
+mod authorities;
 mod findings;
 mod judge;
 mod message;

@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 
+use super::authorities::names_of;
 use super::server::own_addresses;
 use super::{VerifierSettings, ZoneSettings};
 use crate::config::Config;
+use crate::hostname::Hostname;
 
 impl ZoneSettings {
     /// None: no zone is served. The error is a whole message, with what to do.
@@ -28,7 +30,7 @@ impl ZoneSettings {
             nameservers: config.dns.nameservers.clone(),
             hostmaster: config.dns.hostmaster.clone(),
             addresses,
-            authorities: config.dns.caa.clone(),
+            authorities: authorities(config),
         }))
     }
 }
@@ -40,10 +42,18 @@ impl VerifierSettings {
             resolvers: config.dns.resolvers.clone(),
             ingress,
             addresses: configured_addresses(config),
-            authorities: config.dns.caa.iter().map(ToString::to_string).collect(),
+            authorities: authorities(config).iter().map(ToString::to_string).collect(),
             base: config.domains.base.clone().filter(|_| !config.dns.listen.is_empty()),
         }
     }
+}
+
+/// As they stand in CAA records: those that are named, else those of the ACME directories.
+fn authorities(config: &Config) -> Vec<Hostname> {
+    if !config.dns.caa.is_empty() {
+        return config.dns.caa.clone();
+    }
+    names_of(config.acme.directories.iter().map(|directory| directory.0.as_str()))
 }
 
 fn configured_addresses(config: &Config) -> Vec<IpAddr> {

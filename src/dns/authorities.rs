@@ -1,0 +1,49 @@
+//! How certificate authorities call themselves in CAA records (RFC 8659 section 4.2), by their ACME directories.
+
+use url::Url;
+
+use crate::hostname::Hostname;
+
+/// The names of those who run these directories; none unless all of them are known: a list with a gap would
+/// forbid one that is in use.
+pub fn names_of<'u>(directories: impl IntoIterator<Item = &'u str>) -> Vec<Hostname> {
+    let names: Option<Vec<Hostname>> = directories.into_iter().map(|url| name_of(url)?.parse().ok()).collect();
+    let mut names = names.unwrap_or_default();
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn name_of(directory: &str) -> Option<&'static str> {
+    let url = Url::parse(directory).ok()?;
+    let host = url.host_str()?;
+    KNOWN.iter().find_map(|(known, name)| (host == *known).then_some(*name))
+}
+
+/// As their own documentation says.
+const KNOWN: [(&str, &str); 6] = [
+    ("acme-v02.api.letsencrypt.org", "letsencrypt.org"),
+    ("acme-staging-v02.api.letsencrypt.org", "letsencrypt.org"),
+    ("acme.zerossl.com", "sectigo.com"),
+    ("dv.acme-v02.api.pki.goog", "pki.goog"),
+    ("dv.acme-v02.test-api.pki.goog", "pki.goog"),
+    ("acme.ssl.com", "ssl.com"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn authorities_are_known_by_their_directories_or_not_at_all() {
+        let names_of = |directories: &[&'static str]| -> Vec<String> {
+            names_of(directories.iter().copied()).iter().map(ToString::to_string).collect()
+        };
+        let le = "https://acme-v02.api.letsencrypt.org/directory";
+        let staging = "https://acme-staging-v02.api.letsencrypt.org/directory";
+        assert_eq!(names_of(&[le, staging, "https://acme.zerossl.com/v2/DV90"]), ["letsencrypt.org", "sectigo.com"]);
+        assert_eq!(names_of(&[le, "https://ca.internal/acme/directory"]), Vec::<String>::new());
+        assert_eq!(names_of(&["https://acme-v02.api.letsencrypt.org.evil.example/directory"]), Vec::<String>::new());
+        assert_eq!(names_of(&[]), Vec::<String>::new());
+    }
+}

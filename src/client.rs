@@ -118,7 +118,14 @@ impl Client {
         })?;
         let domains = domains(&platform);
         let cabinet = Cabinet::beside(platform.store(), seal);
-        let router = api::router(platform, domains, Access::in_process_only(), Arc::new(Limits::none()), cabinet);
+        let router = api::router(api::State {
+            platform,
+            domains,
+            access: Access::in_process_only(),
+            limits: Arc::new(Limits::none()),
+            cabinet,
+            certs: None,
+        });
         Ok(Self { transport: Transport::InProcess(router) })
     }
 

@@ -25,6 +25,7 @@ mod custom_domains;
 mod demo;
 mod digits;
 mod dns_zone;
+mod domain_certificates;
 mod domain_command;
 mod domain_life;
 mod early_media;

@@ -82,6 +82,7 @@ codes! {
     DomainNotFound 404 "DOMAIN_NOT_FOUND" "The tenant claims no domain, or nobody claims this one."
     RecheckTooSoon 429 "RECHECK_TOO_SOON" "The domain was checked just now; `recheckAvailableAt` and `Retry-After` say when it can be again."
     CertificateNotFound 404 "CERTIFICATE_NOT_FOUND" "There is no certificate under this name."
+    CertificatesNotAutomatic 409 "CERTIFICATES_NOT_AUTOMATIC" "This server gets no certificates by itself, or the one that does is not running."
     StoreKeyMissing 409 "STORE_KEY_MISSING" "The server has no store key to seal a private key with; nothing was changed."
     // Ourselves.
     InternalError 500 "INTERNAL_ERROR" "A fault of the server's; its log has it under the request's id."

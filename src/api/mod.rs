@@ -13,6 +13,7 @@ mod app;
 mod audit;
 mod auth;
 mod body;
+mod certificate_admin;
 mod certificates;
 mod code;
 mod document;
@@ -50,7 +51,7 @@ use endpoint::Endpoint;
 pub use error::ApiError;
 pub use limits::{Limits, Source, behind_proxy};
 
-use crate::certs::Cabinet;
+use crate::certs::{Cabinet, Certs};
 use crate::domains::Domains;
 use crate::tenancy::Platform;
 
@@ -62,18 +63,13 @@ pub struct State {
     pub access: Access,
     pub limits: Arc<Limits>,
     pub cabinet: Arc<Cabinet>,
+    /// Where certificates come by themselves.
+    pub certs: Option<Certs>,
 }
 
 /// All routes under `/api/`. The listener tells by a [`Via`] in the request's
 /// extensions how the request came in; without one it counts as plain HTTP from anywhere.
-pub fn router(
-    platform: Platform,
-    domains: Domains,
-    access: Access,
-    limits: Arc<Limits>,
-    cabinet: Arc<Cabinet>,
-) -> Router {
-    let state = State { platform, domains, access, limits, cabinet };
+pub fn router(state: State) -> Router {
     let mut router = Router::new();
     for endpoint in endpoints() {
         router = router.route(endpoint.path, endpoint.service);
@@ -106,6 +102,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         domains::endpoints(),
         domain_admin::endpoints(),
         certificates::endpoints(),
+        certificate_admin::endpoints(),
         app::endpoints(),
     ];
     rooms.into_iter().flatten().collect()

@@ -194,6 +194,13 @@ impl Cabinet {
         record.map(|record| decode(&key, &record.bytes)).transpose()
     }
 
+    /// The names of the records that come after `after`, in their order, at most `limit`.
+    pub async fn names(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, store::Error> {
+        let after = after.map(certificate_key);
+        let keys = self.store.keys(CERTIFICATES, after.as_deref(), limit).await?;
+        Ok(keys.iter().filter_map(|key| key.strip_prefix(CERTIFICATES)).map(str::to_owned).collect())
+    }
+
     /// What follows once the record of `name` is no longer in the store.
     pub fn hide(&self, name: &str) {
         self.shelf.remove(name);

@@ -29,7 +29,7 @@ pub use client::Binding;
 pub use driver::{Certs, StartError};
 pub use exchange::Exchange;
 pub use order::{Method, Rules};
-pub use progress::{Progress, Stage, Wanted};
+pub use progress::{ProblemKind, Progress, Stage, Wanted};
 pub use sealed::Seal;
 pub use settings::Settings;
 pub use shelf::{ACME_TLS, Shelf};

@@ -67,6 +67,9 @@ impl Cert {
                         0 => String::new(),
                         _ => format!("; removed, because nobody needs them any more: {}", shown(data, "/removed")),
                     };
+                    if data["automatic"] == false {
+                        return "no certificates are got: `[acme]` names no directory, or no server is running".into();
+                    }
                     format!("{} are wanted{removed}", shown(data, "/wanted"))
                 });
                 Ok(())

@@ -10,7 +10,7 @@ use comfy_table::{Table, presets};
 use serde_json::Value;
 use url::Url;
 
-use super::{Exit, Failure, Globals, serve};
+use super::{Exit, Failure, Globals, automatic, serve};
 use crate::certs::Seal;
 use crate::client::{self, Client, Remote};
 use crate::config::{self, Config, Secret};
@@ -61,7 +61,9 @@ impl Target {
         // Needed by few commands; those say so when there is none that this user may read.
         let store_key = config::store_key(&config.secrets).ok().flatten();
         let seal = Seal::new(store_key.iter().flat_map(Secret::all));
-        let domains = |platform: &Platform| serve::domains(platform, &config, Arc::new(NoCertificates::at_all()));
+        let certificates =
+            if automatic::is_wanted(&config) { NoCertificates::at_present() } else { NoCertificates::at_all() };
+        let domains = |platform: &Platform| serve::domains(platform, &config, Arc::new(certificates));
         Client::local(&config.listen.control, &config.server.data_dir, defaults, domains, seal).await.map_err(refused)
     }
 

@@ -148,13 +148,14 @@ impl House {
         let access = Access::new(self.secrets.panel_key.all(), self.secrets.master_secret.all());
         let limits = Arc::new(Limits::new(&config.limits));
         let front = Front {
-            api: api::router(
-                self.platform.clone(),
-                self.domains.clone(),
-                access.clone(),
-                Arc::clone(&limits),
-                self.cabinet,
-            ),
+            api: api::router(api::State {
+                platform: self.platform.clone(),
+                domains: self.domains,
+                access: access.clone(),
+                limits: Arc::clone(&limits),
+                cabinet: self.cabinet,
+                certs: self.certs.clone(),
+            }),
             platform: self.platform.clone(),
             edge,
             demo: self.demo,

@@ -106,21 +106,28 @@ fn told(progress: Progress) -> Certificate {
     }
 }
 
-/// Who gets no certificates: they come from the administrator's files, or whoever ends TLS has them.
+/// Who gets no certificates: they come from the administrator's files, or whoever ends TLS has them, or
+/// who gets them is a server that does not run just now.
 pub struct NoCertificates {
+    automatic: bool,
     news: broadcast::Sender<Hostname>,
 }
 
 impl NoCertificates {
     /// Where this server gets none.
     pub fn at_all() -> Self {
-        Self { news: broadcast::Sender::new(1) }
+        Self { automatic: false, news: broadcast::Sender::new(1) }
+    }
+
+    /// Where a server gets them, which does not run just now. When it does, it finds in the claims what is wanted.
+    pub fn at_present() -> Self {
+        Self { automatic: true, ..Self::at_all() }
     }
 }
 
 impl Certificates for NoCertificates {
     fn are_automatic(&self) -> bool {
-        false
+        self.automatic
     }
 
     fn want(&self, _: &Hostname, _: bool) {}

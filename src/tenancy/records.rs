@@ -47,6 +47,11 @@ pub fn claim_key(domain: &Hostname) -> String {
     format!("{CLAIMS}{domain}")
 }
 
+/// The course of a domain's order, as [`crate::certs`] keeps it.
+fn order_key(domain: &Hostname) -> String {
+    format!("order/{domain}")
+}
+
 /// The certificate of a domain, as [`crate::certs`] keeps it.
 fn certificate_key(domain: &Hostname) -> String {
     format!("certificate/{domain}")
@@ -109,7 +114,8 @@ pub fn belongings(tenant: &Tenant) -> Vec<(&'static str, Place)> {
         ("auditEntries", Place::Ending(AUDIT, format!("/{id}"))),
     ];
     let certificate = tenant.custom_domain.iter().map(|domain| ("certificates", Place::Key(certificate_key(domain))));
-    all.extend(subdomain.chain(domain).chain(certificate));
+    let order = tenant.custom_domain.iter().map(|domain| ("orders", Place::Key(order_key(domain))));
+    all.extend(subdomain.chain(domain).chain(certificate).chain(order));
     all
 }
 

@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Moment;
-use crate::certs::Kept;
+use crate::certs::{Kept, Origin, ProblemKind, Progress, Stage};
+use crate::tenancy::{Timestamp, TlsStatus};
 
 /// `PUT /api/admin/certificates/{name}`
 #[derive(Serialize, JsonSchema)]
@@ -38,4 +39,101 @@ impl CertificateView {
 pub struct RemovedCertificate {
     pub name: String,
     pub removed: bool,
+}
+
+/// `GET /api/admin/certificates`
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateList {
+    pub certificates: Vec<CertificateLine>,
+    /// For the page after this one; null on the last.
+    pub next_cursor: Option<String>,
+}
+
+/// A certificate, there or to come.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateLine {
+    name: String,
+    /// Whose domain the name is.
+    tenant_id: Option<String>,
+    status: TlsStatus,
+    /// What is being done about it; null where nothing is, because it was brought along.
+    stage: Option<Stage>,
+    /// All that it is served for; a wildcard as `*.<name>`.
+    names: Vec<String>,
+    not_before: Option<Moment>,
+    not_after: Option<Moment>,
+    /// When its successor is ordered.
+    renew_at: Option<Moment>,
+    /// URL of the ACME directory that it came from; null where it was brought along, or is to come.
+    directory: Option<String>,
+    /// Hexadecimal, lower case.
+    serial: Option<String>,
+    issuer: Option<String>,
+    /// Why the last try failed.
+    problem: Option<CertificateProblem>,
+    next_try_at: Option<Moment>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct CertificateProblem {
+    kind: ProblemKind,
+    /// One sentence.
+    message: String,
+    at: Moment,
+}
+
+impl CertificateLine {
+    pub fn of(name: &str, kept: Option<&Kept>, progress: Option<Progress>, tenant_id: Option<String>) -> Self {
+        let directory = kept.and_then(|kept| match &kept.origin {
+            Origin::Acme { directory } => Some(directory.clone()),
+            Origin::Import => None,
+        });
+        let stage = progress.as_ref().map(|progress| progress.stage);
+        let next_try_at = progress.as_ref().and_then(|progress| progress.next_try_at);
+        let renew_at = progress.as_ref().and_then(|progress| progress.certificate.as_ref()).map(|facts| facts.renew_at);
+        let problem = progress.and_then(|progress| progress.problem);
+        Self {
+            name: name.to_owned(),
+            tenant_id,
+            status: status(kept, stage),
+            stage,
+            names: kept.map(|kept| kept.names.clone()).unwrap_or_default(),
+            not_before: kept.map(|kept| Moment(kept.not_before)),
+            not_after: kept.map(|kept| Moment(kept.not_after)),
+            renew_at: renew_at.map(Moment),
+            directory,
+            serial: kept.map(|kept| kept.serial.clone()),
+            issuer: kept.map(|kept| kept.issuer.clone()),
+            problem: problem.map(|problem| CertificateProblem {
+                kind: problem.kind,
+                message: problem.message,
+                at: Moment(problem.at),
+            }),
+            next_try_at: next_try_at.map(Moment),
+        }
+    }
+}
+
+fn status(kept: Option<&Kept>, stage: Option<Stage>) -> TlsStatus {
+    match (kept, stage) {
+        (Some(kept), _) if Timestamp::now() < kept.not_after => TlsStatus::Active,
+        (Some(_), _) => TlsStatus::Expired,
+        (None, None | Some(Stage::Waiting | Stage::Issued)) => TlsStatus::Pending,
+        (None, Some(Stage::Backoff | Stage::Blocked)) => TlsStatus::Failed,
+        (None, Some(_)) => TlsStatus::Issuing,
+    }
+}
+
+/// `POST /api/internal/certificates/sync`
+#[derive(Default, Serialize, JsonSchema)]
+pub struct SyncedCertificates {
+    /// Whether this server gets certificates at all, and runs.
+    pub automatic: bool,
+    /// Names that are to have one: what is missing is on its way.
+    pub wanted: usize,
+    /// Names whose certificates nobody needed any more.
+    pub removed: Vec<String>,
 }

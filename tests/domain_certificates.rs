@@ -1,0 +1,155 @@
+//! Domains of the tenants' own from the claim to the padlock: real DNS messages, a real ACME server, real handshakes.
+
+use serde_json::Value;
+
+use crate::rig::ordering::{Ordering, Wishes};
+use crate::rig::pebble::{Pebble, Surroundings};
+use crate::rig::ports::Ports;
+use crate::rig::resolver::Resolver;
+use crate::rig::wait::until;
+
+const INGRESS: &str = "in.bitcall.test";
+const DOMAIN: &str = "phone.acme.com";
+
+struct World {
+    dns: Resolver,
+    ordering: Ordering,
+    _pebble: Pebble,
+}
+
+impl World {
+    /// With a tenant that claims [`DOMAIN`], and its records in DNS. `more` are further lines of `[dns]`.
+    async fn new(more: &str) -> Self {
+        let ports = Ports::reserve();
+        let (http_port, tls_port) = (ports.take(), ports.take());
+        let dns = Resolver::start().await;
+        dns.addresses(INGRESS, &["127.0.0.1"]);
+        let resolver = dns.address();
+        let surroundings = Surroundings { http_port, tls_port, dns: &resolver, external_account: None };
+        let pebble = Pebble::start(&surroundings).await;
+        let mut ordering = Ordering::new(&Wishes {
+            public_url: &format!("https://{INGRESS}"),
+            directories: &[pebble.directory()],
+            trust: pebble.root(),
+            https_port: tls_port,
+            redirect_port: Some(http_port),
+            acme: "",
+            more: &format!("[dns]\nresolvers = '{resolver}'\n{more}"),
+        });
+        tokio::task::block_in_place(|| ordering.start());
+        let world = Self { dns, ordering, _pebble: pebble };
+        world.bitcall(&["tenant", "provision", "acme", "--plan", "enterprise"]);
+        let claim = world.json(&["domain", "add", "acme", DOMAIN]);
+        world.dns.txt(&format!("_bitcall-challenge.{DOMAIN}"), claim["txt"]["value"].as_str().unwrap());
+        world.dns.cname(DOMAIN, INGRESS);
+        world
+    }
+
+    /// A command that must succeed; its output. The resolver goes on answering meanwhile.
+    fn bitcall(&self, arguments: &[&str]) -> String {
+        tokio::task::block_in_place(|| self.ordering.bitcall(arguments))
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.bitcall(&[arguments, &["--json"]].concat())).unwrap()
+    }
+
+    async fn until_phase(&self, phase: &str) -> Value {
+        until(&format!("the phase {phase}"), async || {
+            let view = self.json(&["domain", "show", "acme"]);
+            if view["automation"]["phase"] == phase { Ok(view) } else { Err(view.to_string()) }
+        })
+        .await
+    }
+
+    /// The line of `bitcall cert list` for [`DOMAIN`].
+    fn certificate(&self) -> Option<Value> {
+        let list = self.json(&["cert", "list"]);
+        list["certificates"].as_array().unwrap().iter().find(|line| line["name"] == DOMAIN).cloned()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_the_moment_that_dns_is_right_a_domain_has_its_padlock_until_it_is_given_up() {
+    let world = World::new("").await;
+    assert!(world.ordering.served(DOMAIN).await.is_err(), "nobody has proved it yet");
+    let seen = world.json(&["domain", "check", "acme"]);
+    assert_eq!((&seen["right"], &seen["txt"]["matched"]), (&true.into(), &true.into()), "{seen}");
+    let first = world.ordering.until_served(DOMAIN, "Pebble").await;
+    assert_eq!(first.names, [DOMAIN]);
+    let view = world.until_phase("active").await;
+    assert_eq!((&view["status"], &view["tlsStatus"]), (&"active".into(), &"active".into()));
+    let line = world.certificate().unwrap();
+    assert_eq!(
+        (&line["tenantId"], &line["status"], &line["stage"]),
+        (&"acme".into(), &"active".into(), &"issued".into())
+    );
+    assert_eq!(line["serial"].as_str().unwrap().trim_start_matches('0'), first.serial.trim_start_matches('0'));
+    assert!(line["renewAt"].as_str().unwrap() < line["notAfter"].as_str().unwrap(), "{line}");
+
+    world.bitcall(&["cert", "renew", DOMAIN]);
+    until("the renewed certificate", async || {
+        let served = world.ordering.served(DOMAIN).await?;
+        if served.serial == first.serial { Err(world.ordering.log()) } else { Ok(()) }
+    })
+    .await;
+    assert_eq!(world.json(&["cert", "sync"])["removed"], Value::Array(Vec::new()), "it is needed");
+
+    world.bitcall(&["domain", "remove", "acme"]);
+    until("the certificate to be gone", async || match world.ordering.served(DOMAIN).await {
+        Ok(served) => Err(format!("{served:?}")),
+        Err(_) => Ok(()),
+    })
+    .await;
+    assert_eq!(world.certificate(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_kill_9_on_the_way_the_padlock_comes_all_the_same() {
+    let mut world = World::new("").await;
+    world.bitcall(&["domain", "sync"]);
+    world.ordering.kill();
+    tokio::task::block_in_place(|| world.ordering.start());
+    world.ordering.until_served(DOMAIN, "Pebble").await;
+    world.until_phase("active").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_deleted_tenant_the_certificate_goes_too() {
+    let world = World::new("").await;
+    world.bitcall(&["domain", "sync"]);
+    world.ordering.until_served(DOMAIN, "Pebble").await;
+    world.bitcall(&["tenant", "delete", "acme", "--yes"]);
+    until("the certificate to be gone", async || match world.ordering.served(DOMAIN).await {
+        Ok(served) => Err(format!("{served:?}")),
+        Err(_) => Ok(()),
+    })
+    .await;
+    assert_eq!(world.certificate(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_forbids_the_authority_blocks_and_is_named() {
+    let world = World::new("caa = 'letsencrypt.org'").await;
+    world.dns.caa("acme.com", "digicert.com");
+    let synced = world.json(&["domain", "sync"]);
+    let view = &synced["domains"][0];
+    assert_eq!((&view["status"], &view["automation"]["phase"]), (&"verified".into(), &"blocked".into()), "{view}");
+    let next = view["nextAction"].as_str().unwrap();
+    assert!(next.contains("acme.com") && next.contains("letsencrypt.org"), "the record to add: {next}");
+    world.dns.caa("acme.com", "letsencrypt.org");
+    world.bitcall(&["domain", "sync"]);
+    world.until_phase("active").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_failed_is_told_with_its_reason_and_the_next_try() {
+    let world = World::new("").await;
+    // Nobody listens there: the authority will not get through.
+    world.dns.addresses(INGRESS, &["127.0.0.9"]);
+    world.bitcall(&["domain", "sync"]);
+    let view = world.until_phase("backoff").await;
+    assert_eq!((&view["status"], &view["tlsStatus"]), (&"verified".into(), &"failed".into()));
+    let (next, error) = (view["nextAction"].as_str().unwrap(), view["lastError"].as_str().unwrap());
+    assert!(!error.is_empty() && next.contains("tried again at"), "{next}");
+}

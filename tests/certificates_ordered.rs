@@ -13,11 +13,11 @@ const NAME: &str = "phone.example.test";
 const ISSUER: &str = "Scripted Authority";
 
 fn ordering_from(authorities: &[&Authority]) -> Ordering {
-    ordering_with(authorities, "")
+    ordering_with(authorities, "", "")
 }
 
-/// `acme` are lines of `[acme]`.
-fn ordering_with(authorities: &[&Authority], acme: &str) -> Ordering {
+/// `acme` are lines of `[acme]`, `more` of `[domains]` and further tables.
+fn ordering_with(authorities: &[&Authority], acme: &str, more: &str) -> Ordering {
     let directories: Vec<_> = authorities.iter().map(|authority| authority.directory()).collect();
     // All of them in one bundle.
     let bundle = tempfile::NamedTempFile::new().unwrap();
@@ -30,7 +30,7 @@ fn ordering_with(authorities: &[&Authority], acme: &str) -> Ordering {
         https_port: 0,
         redirect_port: Some(0),
         acme,
-        more: "[domains]\nbase = 'bitcall.test'",
+        more: &format!("[domains]\nbase = 'bitcall.test'\n{more}"),
     });
     std::fs::copy(bundle.path(), ordering.place().join("bundle.pem")).unwrap();
     ordering
@@ -67,6 +67,22 @@ async fn six_bad_nonces_in_a_row_are_nothing() {
     }
     let ordering = issued(&authority).await;
     assert!(ordering.problems(NAME).is_empty(), "{:?}", ordering.problems(NAME));
+}
+
+#[tokio::test]
+async fn a_challenge_that_was_accepted_is_not_accepted_again_for_another_ones_bad_nonces() {
+    let authority = Authority::start().await;
+    authority.fail(Resource::Challenge, Fault::Pass);
+    for _ in 0..4 {
+        authority.fail(Resource::Challenge, Fault::problem(400, "badNonce"));
+    }
+    let zone = "[dns]\nlisten = '127.0.0.1:0'\naddresses = '127.0.0.1'";
+    let mut ordering = ordering_with(&[&authority], "challenges = 'dns-01'", zone);
+    ordering.start();
+    let served = ordering.until_served("acme.bitcall.test", ISSUER).await;
+    assert_eq!(served.names.len(), 2, "the base domain and its wildcard, each with a challenge");
+    assert_eq!(authority.faults_left(), 0);
+    assert!(ordering.problems("bitcall.test").is_empty(), "{:?}", ordering.problems("bitcall.test"));
 }
 
 #[tokio::test]
@@ -271,7 +287,7 @@ async fn without_a_dns_server_of_its_own_every_subdomain_gets_a_certificate_whil
 async fn a_profile_is_asked_for_where_the_authority_has_it_and_else_left_out() {
     for (wish, asked) in [("classic", Some("classic".to_owned())), ("shortlived", None)] {
         let authority = Authority::start().await;
-        let mut ordering = ordering_with(&[&authority], &format!("profile = '{wish}'"));
+        let mut ordering = ordering_with(&[&authority], &format!("profile = '{wish}'"), "");
         ordering.start();
         ordering.until_served(NAME, ISSUER).await;
         assert_eq!(authority.profiles(), [asked]);

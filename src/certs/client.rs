@@ -207,20 +207,25 @@ async fn read_proofs(order: &mut Order, answers: &[Answer]) -> Result<Vec<Proof>
 /// Tells the authority that it may look. To be called once all proofs can be seen: it may look for them in
 /// any order, and from several places at once.
 pub async fn accept(order: &mut Order, answers: &[Answer]) -> Result<(), Trouble> {
-    let ((), _) = tried!(accept_all(order, answers).await)?;
+    let mut told = Vec::new();
+    let ((), _) = tried!(accept_all(order, answers, &mut told).await)?;
     Ok(())
 }
 
-async fn accept_all(order: &mut Order, answers: &[Answer]) -> Result<(), Error> {
+/// `told`: places of those that were told before. They are not told again: most authorities refuse that.
+async fn accept_all(order: &mut Order, answers: &[Answer], told: &mut Vec<usize>) -> Result<(), Error> {
     let (mut all, mut index) = (order.authorizations(), 0..);
     while let (Some(one), Some(index)) = (all.next().await, index.next()) {
         let mut one = one?;
-        // What was told before is not told again: some refuse that.
         let Some(answer) = answers.iter().find(|answer| answer.authorization == index && answer.accept) else {
             continue;
         };
+        if told.contains(&index) {
+            continue;
+        }
         if let Some(mut challenge) = one.challenge(their_type(answer.method)) {
             challenge.set_ready().await?;
+            told.push(index);
         }
     }
     Ok(())

@@ -149,7 +149,6 @@ impl Certs {
     }
 
     /// All wanted names, in their order.
-    #[allow(dead_code)] // for the API's list
     pub fn list(&self) -> Vec<(Hostname, Progress)> {
         let agenda = self.agenda();
         let wanted = agenda.names.iter().filter(|(_, entry)| entry.wanted);
@@ -158,7 +157,6 @@ impl Certs {
     }
 
     /// Starts the next attempt, or the renewal, now; as far as limits allow. Whether the name is wanted at all.
-    #[allow(dead_code)] // for the API
     pub fn renew(&self, name: &Hostname) -> bool {
         let mut agenda = self.agenda();
         let Some(entry) = agenda.names.get_mut(name).filter(|entry| entry.wanted) else { return false };

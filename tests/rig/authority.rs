@@ -45,6 +45,8 @@ pub enum Resource {
 /// What happens instead of a good answer.
 #[derive(Clone, Debug)]
 pub enum Fault {
+    /// A good answer: only the next one of its kind is to fail.
+    Pass,
     /// A problem document; its type without the `urn:…`.
     Problem {
         status: u16,
@@ -287,7 +289,7 @@ async fn answer(world: Arc<World>, request: Request<Incoming>) -> Result<Respons
         found.and_then(|index| state.faults.remove(index)).map(|(_, fault)| fault)
     };
     match fault {
-        None => Ok(world.carry_out(resource, &path, &parts.method, &body)),
+        None | Some(Fault::Pass) => Ok(world.carry_out(resource, &path, &parts.method, &body)),
         Some(Fault::Problem { status, kind, retry_after, subproblems }) => {
             let body = json!({
                 "type": format!("urn:ietf:params:acme:error:{kind}"),
@@ -394,6 +396,10 @@ impl World {
             Resource::Authorization => answer_json(200, &state.authorization(&base, number(1), number(2))),
             Resource::Challenge => {
                 let (order, authorization) = (number(1), number(2));
+                if state.orders[order].authorizations[authorization].0 != "pending" {
+                    let body = json!({ "type": "urn:ietf:params:acme:error:malformed", "detail": "not pending", "status": 400 });
+                    return respond(400, "application/problem+json", body.to_string());
+                }
                 let error = state.unproved.pop_front();
                 let status = if error.is_some() { "invalid" } else { "valid" };
                 if error.is_some() {

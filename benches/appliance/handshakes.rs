@@ -44,8 +44,8 @@ pub async fn beside_nginx_and_caddy() -> Vec<Row> {
     }
     let last = issued.last().unwrap();
 
-    let one = Ours::start(&directory.path().join("one"), &issued[..1]).await;
-    let (many, our_start) = Ours::start(&directory.path().join("many"), &issued).await.restarted(last).await;
+    let one = Ours::start(&directory.path().join("bitcall-one"), &issued[..1]).await;
+    let (many, our_start) = Ours::start(&directory.path().join("bitcall-many"), &issued).await.restarted(last).await;
     let blocks_of_one = Peer::nginx(directory.path(), "one", &blocks(&files, &issued[..1])).0;
     let (blocks, nginx_start) = Peer::nginx(directory.path(), "blocks", &blocks(&files, &issued));
     let variables = Peer::nginx(directory.path(), "variables", &variable(&files)).0;
@@ -399,7 +399,7 @@ struct Contestant<'a> {
 impl<'a> Contestant<'a> {
     fn new(address: &str, processes: Vec<u32>, issued: &'a [Issued]) -> Self {
         let mut config = client();
-        config.resumption = Resumption::store(Arc::new(ClientSessionMemoryCache::new(2 * MANY)));
+        config.resumption = Resumption::store(Arc::new(ClientSessionMemoryCache::new(8 * MANY)));
         let returning = Arc::new(config);
         Self { address: address.to_owned(), processes, issued, next: 0, returning, seen: HashSet::new() }
     }
@@ -444,6 +444,8 @@ async fn visit(address: &str, config: &Arc<ClientConfig>, all: &[&Issued]) -> Ve
                 let mut stream = connector.connect(server, stream).await.unwrap();
                 let session = stream.get_ref().1;
                 assert!(*session.peer_certificates().unwrap()[0] == *der, "the certificate of another name");
+                let group = session.negotiated_key_exchange_group().unwrap().name();
+                assert_eq!(group, rustls::NamedGroup::X25519, "all contestants exchange keys alike");
                 kinds.push(session.handshake_kind().unwrap());
                 stream.shutdown().await.unwrap();
                 // Some servers end without a farewell.

@@ -14,7 +14,6 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio_rustls::TlsAcceptor;
 
 use super::alarm::Alarms;
 use super::batch::Batch;
@@ -22,6 +21,7 @@ use super::front::{Caller, Front};
 use super::gather::Gathered;
 use super::patience::{Patient, Watched};
 use super::redirect;
+use super::secured::Secured;
 use crate::api::Via;
 use crate::certs::ACME_TLS;
 use crate::config::Limits;
@@ -72,9 +72,9 @@ pub async fn serve_tls(stream: TcpStream, visit: Arc<Visit>, config: Arc<ServerC
     let limits = &visit.shared.limits;
     let stream = Patient::new(stream, limits.write_timeout);
     // On the heap, so that the connection does not keep its room for as long as it lives.
-    let handshake = Box::pin(TlsAcceptor::from(config).accept(stream));
+    let handshake = Box::pin(Secured::accept(stream, config));
     match tokio::time::timeout(limits.header_timeout, handshake).await {
-        Ok(Ok(stream)) => match stream.get_ref().1.alpn_protocol() {
+        Ok(Ok(stream)) => match stream.protocol() {
             Some(b"h2") => serve_http2(stream, visit).await,
             Some(ACME_TLS) => close_validation(stream, limits.header_timeout).await,
             _ => serve_http1(stream, visit).await,

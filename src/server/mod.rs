@@ -16,6 +16,7 @@ mod listen;
 mod notify;
 mod patience;
 mod redirect;
+mod secured;
 mod tls;
 mod websocket;
 

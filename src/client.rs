@@ -150,6 +150,24 @@ impl Client {
         self.call(Method::GET, &format!("{path}?{query}"), None).await
     }
 
+    /// A list that comes page by page, whole: the items, and the answer of the last page without them.
+    pub async fn all(&self, path: &str, items: &str, query: &[(&str, &str)]) -> Result<(Vec<Value>, Value), Error> {
+        let mut found = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let mut query = [&[("limit", PAGE)], query].concat();
+            query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+            let mut page = self.get(path, &query).await?;
+            if let Value::Array(some) = page[items].take() {
+                found.extend(some);
+            }
+            cursor = page["nextCursor"].as_str().map(str::to_owned);
+            if cursor.is_none() {
+                return Ok((found, page));
+            }
+        }
+    }
+
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Error> {
         self.call(Method::POST, path, Some(body)).await
     }
@@ -349,3 +367,6 @@ fn is_loopback(url: &Url) -> bool {
 /// For one call, connecting included.
 const PATIENCE: Duration = Duration::from_secs(30);
 const MAX_ANSWER: usize = 64 << 20;
+
+/// As many as the server gives at once.
+const PAGE: &str = "1000";

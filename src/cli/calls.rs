@@ -43,22 +43,9 @@ impl Calls {
 }
 
 async fn calls(client: &Client, tenant: Option<&str>) -> Result<Value, Failure> {
-    let mut tenants = Vec::new();
-    let mut cursor = String::new();
-    loop {
-        let mut query = vec![("cursor", cursor.as_str()), ("limit", "1000")];
-        match tenant {
-            Some(tenant) => query.push(("tenantId", tenant)),
-            None => query.push(("activeOnly", "true")),
-        }
-        let mut page = client.get("/api/admin/live-calls", &query).await.map_err(refused)?;
-        tenants.append(page["tenants"].as_array_mut().unwrap_or(&mut Vec::new()));
-        let Some(next) = page["nextCursor"].as_str() else {
-            let (live, clients) = (&page["liveCalls"], &page["activeClients"]);
-            return Ok(json!({ "liveCalls": live, "activeClients": clients, "tenants": tenants }));
-        };
-        next.clone_into(&mut cursor);
-    }
+    let chosen = tenant.map_or(("activeOnly", "true"), |tenant| ("tenantId", tenant));
+    let (tenants, last) = client.all("/api/admin/live-calls", "tenants", &[chosen]).await.map_err(refused)?;
+    Ok(json!({ "liveCalls": last["liveCalls"], "activeClients": last["activeClients"], "tenants": tenants }))
 }
 
 fn show(printer: Printer, data: &Value, again: bool) {

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::control::{Target, refused, shown, table};
 use super::{Exit, Failure, Globals};
-use crate::client::{self, Client};
 
 #[derive(Debug, Args)]
 pub struct Cert {
@@ -51,7 +50,7 @@ impl Cert {
         let command = self.command;
         self.target.run(globals, async |client, printer| match command {
             Command::List => {
-                let certificates = all(&client).await.map_err(refused)?;
+                let certificates = client.all("/api/admin/certificates", "certificates", &[]).await.map_err(refused)?.0;
                 let bad = certificates.iter().filter(|line| is_bad(line)).count();
                 let data = json!({ "total": certificates.len(), "certificates": certificates });
                 printer.print(&data, list);
@@ -95,24 +94,6 @@ impl Cert {
     }
 }
 
-/// Page after page.
-async fn all(client: &Client) -> Result<Vec<Value>, client::Error> {
-    let mut certificates: Vec<Value> = Vec::new();
-    let mut cursor: Option<String> = None;
-    loop {
-        let mut query = vec![("limit", PAGE)];
-        query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-        let mut page = client.get("/api/admin/certificates", &query).await?;
-        if let Value::Array(some) = page["certificates"].take() {
-            certificates.extend(some);
-        }
-        cursor = page["nextCursor"].as_str().map(str::to_owned);
-        if cursor.is_none() {
-            return Ok(certificates);
-        }
-    }
-}
-
 /// As the server judges it: over, or with a problem that has lasted.
 fn is_bad(line: &Value) -> bool {
     matches!(line["status"].as_str(), Some("failed" | "expired"))
@@ -135,6 +116,3 @@ fn read(path: &Path) -> Result<String, Failure> {
     let failed = |error| Failure::new(Exit::Misconfigured, format!("{}: {error}", path.display()));
     std::fs::read_to_string(path).map_err(failed)
 }
-
-/// As many as the server gives at once.
-const PAGE: &str = "1000";

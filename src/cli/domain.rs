@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 use super::control::{Target, facts, refused, shown, table};
 use super::{Failure, Globals};
-use crate::client::{self, Client};
 
 #[derive(Debug, Args)]
 pub struct Domain {
@@ -82,7 +81,7 @@ impl Domain {
                 Ok(())
             }
             Command::List => {
-                let domains = all(&client).await.map_err(refused)?;
+                let domains = client.all("/api/admin/domains", "domains", &[]).await.map_err(refused)?.0;
                 let data = json!({ "total": domains.len(), "domains": domains });
                 printer.print(&data, |data| {
                     let headings = ["domain", "tenant", "status", "phase", "certificate", "next check", "error"];
@@ -121,24 +120,6 @@ impl Domain {
     }
 }
 
-/// Page after page.
-async fn all(client: &Client) -> Result<Vec<Value>, client::Error> {
-    let mut domains: Vec<Value> = Vec::new();
-    let mut cursor: Option<String> = None;
-    loop {
-        let mut query = vec![("limit", PAGE)];
-        query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-        let mut page = client.get("/api/admin/domains", &query).await?;
-        if let Value::Array(some) = page["domains"].take() {
-            domains.extend(some);
-        }
-        cursor = page["nextCursor"].as_str().map(str::to_owned);
-        if cursor.is_none() {
-            return Ok(domains);
-        }
-    }
-}
-
 /// How far a domain has come, and what to publish.
 fn claim(data: &Value) -> String {
     let mut told = vec![
@@ -173,6 +154,3 @@ fn claim(data: &Value) -> String {
     });
     format!("{}\n\n{records}", facts(&told))
 }
-
-/// As many as the server gives at once.
-const PAGE: &str = "1000";

@@ -147,24 +147,12 @@ impl Provision {
 
 impl List {
     async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
-        let mut tenants = Vec::new();
-        let mut cursor: Option<String> = None;
-        loop {
-            let mut query = vec![("limit", PAGE)];
-            query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-            query.extend(self.plan.as_deref().map(|plan| ("planId", plan)));
-            query.extend(self.search.as_deref().map(|text| ("q", text)));
-            query.extend(self.enabled.then_some(("enabled", "true")));
-            query.extend(self.disabled.then_some(("enabled", "false")));
-            let mut page = client.get("/api/admin/tenants", &query).await.map_err(refused)?;
-            if let Value::Array(found) = page["tenants"].take() {
-                tenants.extend(found);
-            }
-            match page["nextCursor"].as_str() {
-                Some(next) => cursor = Some(next.to_owned()),
-                None => break,
-            }
-        }
+        let mut query = Vec::new();
+        query.extend(self.plan.as_deref().map(|plan| ("planId", plan)));
+        query.extend(self.search.as_deref().map(|text| ("q", text)));
+        query.extend(self.enabled.then_some(("enabled", "true")));
+        query.extend(self.disabled.then_some(("enabled", "false")));
+        let (tenants, _) = client.all("/api/admin/tenants", "tenants", &query).await.map_err(refused)?;
         let data = json!({ "total": tenants.len(), "tenants": tenants });
         printer.print(&data, |data| {
             let headings = ["tenant", "name", "enabled", "plan", "status", "keys"];
@@ -252,6 +240,3 @@ fn record_path(tenant: &str) -> String {
     let escaped: String = url::form_urlencoded::byte_serialize(tenant.as_bytes()).collect();
     format!("/api/admin/tenants/{escaped}")
 }
-
-/// As many as the server gives at once.
-const PAGE: &str = "1000";

@@ -345,8 +345,9 @@ const CURRENT_FORMAT: u64 = 2;
 const JOURNAL: &str = "journal";
 /// Bytes: what a start repeats in a few milliseconds.
 const MOST_JOURNAL: u64 = 1 << 20;
-/// redb's default of 1 GiB would be filled by a large store and never given back.
-const CACHE_BYTES: usize = 64 << 20;
+/// Whatever is read fills it, at the latest a start, and it is never given back; redb's default is 1 GiB. Nothing
+/// that has to be quick reads the store, and its pages are in the kernel's cache, too.
+const CACHE_BYTES: usize = 4 << 20;
 /// Batches in one transaction. Larger groups were measured to be slower again.
 const GROUP: usize = 64;
 /// Batches waiting; beyond that, callers wait to be queued.

@@ -20,9 +20,21 @@ struct World {
 impl World {
     /// With a tenant that claims [`DOMAIN`], and its records in DNS. `more` are further lines of `[dns]`.
     async fn new(more: &str) -> Self {
-        let ports = Ports::reserve();
+        Self::with(Resolver::start().await, &Ports::reserve(), more).await
+    }
+
+    /// The same, with the server's own DNS for the base domain, to which the domain's challenges are delegated.
+    async fn delegated() -> Self {
+        let (dns, ports) = (Resolver::start().await, Ports::reserve());
+        let own = format!("127.0.0.1:{}", ports.take());
+        dns.delegate("bitcall.test", &own);
+        dns.cname(&format!("_acme-challenge.{DOMAIN}"), &format!("{DOMAIN}._acme.bitcall.test"));
+        let more = format!("listen = '{own}'\naddresses = '127.0.0.1'\n[domains]\nbase = 'bitcall.test'");
+        Self::with(dns, &ports, &more).await
+    }
+
+    async fn with(dns: Resolver, ports: &Ports, more: &str) -> Self {
         let (http_port, tls_port) = (ports.take(), ports.take());
-        let dns = Resolver::start().await;
         dns.addresses(INGRESS, &["127.0.0.1"]);
         let resolver = dns.address();
         let surroundings = Surroundings { http_port, tls_port, dns: &resolver, external_account: None };
@@ -102,6 +114,18 @@ async fn from_the_moment_that_dns_is_right_a_domain_has_its_padlock_until_it_is_
     })
     .await;
     assert_eq!(world.certificate(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whose_challenges_are_delegated_once_has_a_padlock_for_the_names_below_it_too() {
+    let world = World::delegated().await;
+    world.bitcall(&["domain", "sync"]);
+    let served = world.ordering.until_served(DOMAIN, "Pebble").await;
+    let mut names = served.names.clone();
+    names.sort_unstable();
+    assert_eq!(names, [format!("*.{DOMAIN}"), DOMAIN.to_owned()]);
+    assert_eq!(world.ordering.served(&format!("berlin.{DOMAIN}")).await, Ok(served));
+    world.until_phase("active").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use hickory_resolver::proto::op::{Message, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{CAA, CNAME, SOA, TXT};
@@ -21,6 +22,8 @@ struct Book {
     records: HashMap<(String, RecordType), Vec<RData>>,
     /// Names whose servers cannot be reached.
     failing: HashSet<String>,
+    /// A zone, and the server that answers for all of it that is not in the book.
+    delegated: Option<(String, SocketAddr)>,
 }
 
 impl Resolver {
@@ -76,6 +79,11 @@ impl Resolver {
         };
     }
 
+    /// Leaves a zone to another server.
+    pub fn delegate(&self, zone: &str, server: &str) {
+        self.book.lock().unwrap().delegated = Some((zone.to_owned(), server.parse().unwrap()));
+    }
+
     fn publish(&self, name: &str, kind: RecordType, data: Vec<RData>) {
         self.book.lock().unwrap().records.insert((name.to_owned(), kind), data);
     }
@@ -92,13 +100,33 @@ async fn serve(socket: UdpSocket, book: Arc<Mutex<Book>>) {
     loop {
         let Ok((length, from)) = socket.recv_from(&mut query).await else { continue };
         let Ok(asked) = Message::from_vec(&query[..length]) else { continue };
-        let answer = book.lock().unwrap().answer(&asked).to_vec().unwrap();
-        let _ = socket.send_to(&answer, from).await;
+        let (mut answer, elsewhere) = book.lock().unwrap().answer(&asked);
+        if let Some((name, server)) = elsewhere {
+            let mut further = asked.clone();
+            further.queries[0].set_name(name);
+            match ask(server, &further).await {
+                Some(found) => answer.add_answers(found.answers),
+                None => {
+                    answer.metadata.response_code = ResponseCode::ServFail;
+                    &mut answer
+                }
+            };
+        }
+        let _ = socket.send_to(&answer.to_vec().unwrap(), from).await;
     }
 }
 
+async fn ask(server: SocketAddr, query: &Message) -> Option<Message> {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.send_to(&query.to_vec().unwrap(), server).await.ok()?;
+    let mut answer = [0; 1500];
+    let length = tokio::time::timeout(Duration::from_secs(2), socket.recv(&mut answer)).await.ok()?.ok()?;
+    Message::from_vec(&answer[..length]).ok()
+}
+
 impl Book {
-    fn answer(&self, asked: &Message) -> Message {
+    /// The answer, and where the rest of it is to be found.
+    fn answer(&self, asked: &Message) -> (Message, Option<(Name, SocketAddr)>) {
         let question = asked.queries[0].clone();
         let mut message = asked.clone().into_response();
         message.metadata.recursion_available = true;
@@ -106,7 +134,7 @@ impl Book {
         let mut at = plain(&owner);
         if self.failing.contains(&at) {
             message.metadata.response_code = ResponseCode::ServFail;
-            return message;
+            return (message, None);
         }
         for _ in 0..8 {
             let data = |kind| self.records.get(&(at.clone(), kind)).cloned().unwrap_or_default();
@@ -115,7 +143,13 @@ impl Book {
                 message.add_answers(found.into_iter().map(|data| Record::from_rdata(owner.clone(), 60, data)));
                 break;
             }
-            let Some(RData::CNAME(target)) = data(RecordType::CNAME).pop() else { break };
+            let Some(RData::CNAME(target)) = data(RecordType::CNAME).pop() else {
+                let theirs = self.delegated.as_ref().filter(|(zone, _)| at.ends_with(&format!(".{zone}")));
+                if let Some((_, server)) = theirs {
+                    return (message, Some((owner, *server)));
+                }
+                break;
+            };
             message.add_answer(Record::from_rdata(owner, 60, RData::CNAME(target.clone())));
             owner = target.0;
             at = plain(&owner);
@@ -124,7 +158,7 @@ impl Book {
             let soa = SOA::new(Name::root(), Name::root(), 1, 1, 1, 1, 1);
             message.add_authority(Record::from_rdata(Name::root(), 1, RData::SOA(soa)));
         }
-        message
+        (message, None)
     }
 }
 

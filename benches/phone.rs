@@ -7,6 +7,8 @@
 //! `cargo bench --bench phone [rounds]`
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../tests/appliance.rs"]
+mod appliance;
 #[path = "../tests/rig/mod.rs"]
 mod rig;
 

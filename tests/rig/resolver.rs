@@ -104,13 +104,11 @@ async fn serve(socket: UdpSocket, book: Arc<Mutex<Book>>) {
         if let Some((name, server)) = elsewhere {
             let mut further = asked.clone();
             further.queries[0].set_name(name);
-            match ask(server, &further).await {
-                Some(found) => answer.add_answers(found.answers),
-                None => {
-                    answer.metadata.response_code = ResponseCode::ServFail;
-                    &mut answer
-                }
-            };
+            if let Some(found) = ask(server, &further).await {
+                answer.add_answers(found.answers);
+            } else {
+                answer.metadata.response_code = ResponseCode::ServFail;
+            }
         }
         let _ = socket.send_to(&answer.to_vec().unwrap(), from).await;
     }

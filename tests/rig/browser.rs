@@ -22,6 +22,27 @@ use super::wait::until;
 
 const PRELOAD: &str = include_str!("preload.js");
 
+/// The port is the driver's to choose: it says which in its first lines. It takes a free one of IPv6 and
+/// the same of IPv4, where somebody else may have it: then it ends, and another one is started.
+async fn start_driver(dir: &Path) -> (Process, u16) {
+    loop {
+        let mut driver = Process::start("chromedriver", dir, Command::new("chromedriver").arg("--port=0"));
+        let port = until("chromedriver's port", async || {
+            let log = driver.log();
+            if log.contains("port not available") {
+                return Ok(None);
+            }
+            driver.assert_running();
+            let rest = log.split("successfully on port ").nth(1).and_then(|rest| rest.split('.').next());
+            rest.and_then(|port| port.parse::<u16>().ok()).map(Some).ok_or(log)
+        })
+        .await;
+        if let Some(port) = port {
+            return (driver, port);
+        }
+    }
+}
+
 /// Without the last one nothing connects on 127.0.0.1.
 const FLAGS: &[&str] = &[
     "--headless",
@@ -58,20 +79,7 @@ impl Browser {
         let tone = dir.path().join("tone.wav");
         sound::write_tone(&tone, hz);
 
-        let mut command = Command::new("chromedriver");
-        // The port is the driver's to choose: it says which in its first lines.
-        command.arg("--port=0");
-        let mut driver = Process::start("chromedriver", dir.path(), &command);
-        let port = until("chromedriver's port", async || {
-            driver.assert_running();
-            let log = driver.log();
-            log.split("successfully on port ")
-                .nth(1)
-                .and_then(|rest| rest.split('.').next())
-                .and_then(|port| port.parse::<u16>().ok())
-                .ok_or(log)
-        })
-        .await;
+        let (driver, port) = start_driver(dir.path()).await;
 
         let mut args: Vec<String> = FLAGS.iter().map(ToString::to_string).collect();
         args.push(format!("--use-file-for-fake-audio-capture={}", tone.display()));

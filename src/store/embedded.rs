@@ -235,12 +235,13 @@ impl Writer<'_> {
                 // A caller that went away has no use for its answer; the commit stands.
                 let _ = answer.send(outcome);
             }
-            if self.journal.length() > MOST_JOURNAL {
-                self.write_database();
+            if self.journal.length() > MOST_JOURNAL && self.write_database() {
+                self.journal.begin_anew();
             }
         }
-        if self.journal.length() > 0 {
-            self.write_database();
+        // Nothing is left there of what was removed since.
+        if self.write_database() {
+            self.journal.cut_if_possible(0);
         }
     }
 
@@ -279,19 +280,20 @@ impl Writer<'_> {
         Ok((last, outcomes))
     }
 
-    /// Makes the database itself durable as it is now, which ends the journal. On an error the journal
-    /// stays, and this is tried again after the next group.
-    fn write_database(&mut self) {
+    /// Makes the database itself durable as it is now, after which the journal is not needed. On an error it is, and
+    /// this is tried again after the next group.
+    fn write_database(&mut self) -> bool {
         let written = || -> Result<(), redb::Error> {
             let mut transaction = self.database.begin_write()?;
             transaction.set_quick_repair(true);
             transaction.open_table(COUNTERS)?.insert(REVISION, self.last.0)?;
             Ok(transaction.commit()?)
         };
-        match written() {
-            Ok(()) => self.journal.cut_if_possible(0),
-            Err(error) => tracing::warn!(%error, "the store's file could not be written; its journal grows"),
+        let outcome = written();
+        if let Err(error) = &outcome {
+            tracing::warn!(%error, "the store's file could not be written; its journal grows");
         }
+        outcome.is_ok()
     }
 }
 

@@ -7,6 +7,9 @@
 //!
 //! An entry is a batch's revision and changes, in postcard's form, with its length and CRC-32 in front. A
 //! last entry that is not whole was being written when the power went: nobody was told that it is kept.
+//!
+//! The file is written over from its start each time, because a file that grows costs the disk half as much again. What is
+//! left there of former times has lower revisions than what is in front of it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _};
@@ -32,7 +35,7 @@ pub struct Journal {
     file: File,
     /// Bytes of whole entries.
     length: u64,
-    /// Something lies behind them that does not count, and could not be cut off.
+    /// Something that was never acknowledged may lie behind them, and could not be cut off.
     ragged: bool,
 }
 
@@ -50,18 +53,12 @@ impl Journal {
         let mut file = OpenOptions::new().read(true).write(true).open(path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        let mut rest = bytes.as_slice();
-        while let Some((entry, behind)) = split_entry(rest) {
+        let (mut rest, mut last) = (bytes.as_slice(), Revision(0));
+        while let Some((entry, behind)) = split_entry(rest).filter(|(entry, _)| entry.revision > last) {
             repeat(&entry)?;
-            rest = behind;
+            (rest, last) = (behind, entry.revision);
         }
-        if !rest.is_empty() {
-            tracing::warn!(
-                bytes = rest.len(),
-                "the store's journal ends in a write that was not finished; it was not acknowledged"
-            );
-        }
-        Ok(Self { file, length: (bytes.len() - rest.len()) as u64, ragged: !rest.is_empty() })
+        Ok(Self { file, length: (bytes.len() - rest.len()) as u64, ragged: true })
     }
 
     /// Bytes that a start would have to read.
@@ -90,6 +87,11 @@ impl Journal {
         }
         self.length += bytes.len() as u64;
         Ok(())
+    }
+
+    /// Begins anew: the database has all entries.
+    pub fn begin_anew(&mut self) {
+        self.length = 0;
     }
 
     /// Drops all entries behind the first `length` bytes: now, or before the next one is written.
@@ -177,6 +179,26 @@ mod tests {
             let found = revisions(&path).1;
             assert_eq!(found, if at < whole.len() / 2 { vec![] } else { vec![1] }, "byte {at}");
         }
+    }
+
+    #[test]
+    fn what_is_left_of_former_times_does_not_count() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal");
+        let mut journal = revisions(&path).0;
+        journal.append(&[entry(1), entry(2), entry(3)]).unwrap();
+        journal.begin_anew();
+        assert_eq!(revisions(&path).1, [1, 2, 3], "whoever reads them knows them already");
+        journal.append(&[entry(4)]).unwrap();
+        assert_eq!(revisions(&path).1, [4], "the second entry is an old one");
+        journal.append(&[Entry { revision: Revision(5), changes: vec![] }]).unwrap();
+        let mut read = Vec::new();
+        let again = Journal::open(&path, |read_entry| -> io::Result<()> {
+            read.push(read_entry.revision.0);
+            Ok(())
+        });
+        again.unwrap();
+        assert_eq!(read, [4, 5], "and then the rest of an old one");
     }
 
     #[test]

@@ -29,6 +29,8 @@ struct Bucket {
     left: u32,
     /// Milliseconds, of the last look; 0: never.
     at: u32,
+    /// Whether the last one beyond the limit was ignored.
+    ignored: bool,
 }
 
 impl Rate {
@@ -51,8 +53,8 @@ impl Rate {
             bucket.left -= THOUSAND;
             return Verdict::Answer;
         }
-        // Which of them is told does not matter, only that it is about half.
-        if self.hasher.hash_one((place, now, bucket.left)) % 2 == 0 { Verdict::Truncate } else { Verdict::Ignore }
+        bucket.ignored = !bucket.ignored;
+        if bucket.ignored { Verdict::Ignore } else { Verdict::Truncate }
     }
 }
 
@@ -64,7 +66,7 @@ fn network(address: IpAddr) -> u128 {
     }
 }
 
-/// 128 KiB for each socket.
+/// 192 KiB for each socket.
 const BUCKETS: usize = 16_384;
 const THOUSAND: u32 = 1000;
 
@@ -107,5 +109,14 @@ mod tests {
         let mut rate = Rate::new(10);
         assert_eq!(answered(&mut rate, "192.0.2.1", 100, u32::MAX - 500), 10);
         assert_eq!(answered(&mut rate, "192.0.2.1", 100, 500), 10, "a second later, past the end");
+    }
+
+    #[test]
+    fn of_a_burst_within_one_millisecond_every_second_query_beyond_the_limit_is_sent_to_tcp() {
+        let mut rate = Rate::new(20);
+        let from: IpAddr = "192.0.2.1".parse().unwrap();
+        let verdicts: Vec<_> = (0..200).map(|_| rate.ask(from, 7)).collect();
+        let count = |wanted| verdicts.iter().filter(|verdict| **verdict == wanted).count();
+        assert_eq!([Verdict::Answer, Verdict::Truncate, Verdict::Ignore].map(count), [20, 90, 90]);
     }
 }

@@ -34,8 +34,13 @@ impl Named {
 
     /// Everything that `dig` has to say.
     fn dig(&self, arguments: &[&str]) -> String {
+        self.dig_at("127.0.0.1", arguments)
+    }
+
+    fn dig_at(&self, address: &str, arguments: &[&str]) -> String {
         let mut command = Command::new("dig");
-        command.args(["@127.0.0.1", "-p", &self.port, "+tries=2", "+time=5"]).args(arguments);
+        let server = format!("@{address}");
+        command.args([&server, "-p", &self.port, "+tries=2", "+time=5"]).args(arguments);
         let (status, said, complaint) = run(&mut command);
         assert!(status.success(), "dig {arguments:?}: {said}{complaint}");
         said
@@ -73,6 +78,31 @@ fn the_base_and_every_name_below_it_lead_here_over_udp_and_tcp() {
     }
     let glue = named.dig(&["bitcall.example", "NS", "+noall", "+additional"]);
     assert!(glue.contains("ns1.bitcall.example.") && glue.contains("192.0.2.1"), "{glue}");
+}
+
+#[test]
+fn ipv6_is_answered_as_ipv4_is() {
+    for listen in ["[::1]:0", "[::]:0"] {
+        let mut serve = Serve::start(&ZONE.replace("127.0.0.1:0", listen));
+        let port = serve.address("dns").rsplit_once(':').unwrap().1.to_owned();
+        let named = Named { serve, port };
+        for transport in ["+notcp", "+tcp"] {
+            let said = named.dig_at("::1", &["-6", transport, "+short", "acme.bitcall.example", "AAAA"]);
+            assert_eq!(said.trim(), "2001:db8::1", "{listen} {transport}");
+        }
+    }
+}
+
+#[test]
+fn on_all_addresses_at_once_each_answer_comes_from_the_one_that_was_asked() {
+    let mut serve = Serve::start(&ZONE.replace("127.0.0.1:0", "0.0.0.0:0"));
+    let port = serve.address("dns").rsplit_once(':').unwrap().1.to_owned();
+    let named = Named { serve, port };
+    // The whole of 127.0.0.0/8 is this machine's, and without being told the kernel answers from the first of it.
+    for address in ["127.0.0.1", "127.0.0.2", "127.31.4.1"] {
+        let said = named.dig_at(address, &["+notcp", "+short", "acme.bitcall.example", "A"]);
+        assert_eq!(said.trim(), "192.0.2.1", "{address}");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod findings;
 mod judge;
 mod message;
 mod observation;
+mod port;
 mod proxies;
 mod rate;
 mod server;

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::message::{Transport, respond, truncated};
+use super::port::{Inbox, Port};
 use super::rate::{Rate, Verdict};
 use super::sockets::Sockets;
 use super::zone::Zone;
@@ -32,8 +33,8 @@ impl Server {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let mut loops = JoinSet::new();
         for (udp, tcp) in sockets.bound {
-            tracing::info!(protocol = "dns", address = %udp.local_addr()?, "listening");
-            let (udp, tcp) = (UdpSocket::from_std(udp)?, TcpListener::from_std(tcp)?);
+            let (udp, tcp) = (Port::new(udp)?, TcpListener::from_std(tcp)?);
+            tracing::info!(protocol = "dns", address = %udp.address()?, "listening");
             loops.spawn(datagrams(udp, zone.clone(), Rate::new(per_network), stopped.clone()));
             loops.spawn(connections(tcp, zone.clone(), places.clone(), stopped.clone()));
         }
@@ -48,12 +49,12 @@ impl Server {
     }
 }
 
-async fn datagrams(socket: UdpSocket, zone: Arc<Zone>, mut rate: Rate, mut stop: watch::Receiver<bool>) {
+async fn datagrams(port: Port, zone: Arc<Zone>, mut rate: Rate, mut stop: watch::Receiver<bool>) {
     let started = Instant::now();
-    let mut buffer = vec![0; LONGEST_QUERY];
+    let mut inbox = Inbox::new();
     loop {
         let ready = tokio::select! {
-            ready = socket.readable() => ready,
+            ready = port.readable() => ready,
             _ = stop.changed() => return,
         };
         if let Err(error) = ready {
@@ -63,29 +64,30 @@ async fn datagrams(socket: UdpSocket, zone: Arc<Zone>, mut rate: Rate, mut stop:
         let now = seconds();
         let clock = u32::try_from(started.elapsed().as_millis() & u128::from(u32::MAX)).unwrap_or_default();
         let mut drained = false;
-        for _ in 0..BATCH {
-            let (length, from) = match socket.try_recv_from(&mut buffer) {
-                Ok(received) => received,
+        for _ in 0..BATCHES {
+            match port.receive(&mut inbox) {
+                Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     drained = true;
                     break;
                 }
                 // An ICMP answer to something sent earlier.
                 Err(_) => continue,
-            };
-            // Nobody asks from there, so it is forged.
-            if from.port() == 0 {
-                continue;
             }
-            let query = &buffer[..length];
-            let answer = match rate.ask(from.ip(), clock) {
-                Verdict::Answer => respond(&zone, query.to_vec(), from, Transport::Udp, now),
-                Verdict::Truncate => truncated(query),
-                Verdict::Ignore => None,
-            };
-            if let Some(answer) = answer {
-                // A full send buffer drops it, as the network may: who asked asks again.
-                let _ = socket.try_send_to(&answer, from);
+            for datagram in inbox.datagrams() {
+                // Nobody asks from there, so it is forged; and no query that anybody needs is longer.
+                if datagram.from.port() == 0 || datagram.bytes.len() > LONGEST_QUERY {
+                    continue;
+                }
+                let query = datagram.bytes;
+                let answer = match rate.ask(datagram.from.ip(), clock) {
+                    Verdict::Answer => respond(&zone, query.to_vec(), datagram.from, Transport::Udp, now),
+                    Verdict::Truncate => truncated(query),
+                    Verdict::Ignore => None,
+                };
+                if let Some(answer) = answer {
+                    port.answer(&datagram, &answer);
+                }
             }
         }
         if !drained {
@@ -190,8 +192,8 @@ fn is_global(address: &IpAddr) -> bool {
 
 /// A question with all its options is far shorter.
 const LONGEST_QUERY: usize = 4096;
-/// Datagrams between two looks at the clock and at the other tasks.
-const BATCH: usize = 64;
+/// Receipts between two looks at the clock and at the other tasks.
+const BATCHES: usize = 8;
 /// Open at once.
 const CONNECTIONS: usize = 256;
 /// On one connection.

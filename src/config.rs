@@ -189,6 +189,11 @@ section! {
         challenges: Vec<Challenge> = r#"["http-01", "tls-alpn-01", "dns-01"]"#,
         /// The kind of certificate, where an authority offers kinds, e.g. "shortlived".
         profile: Option<String> = r#""""#,
+        /// Names below `domains.base` that may get their first certificate within a week, from each authority;
+        /// further ones wait for their turn. Let's Encrypt allows 50 for a registered domain and all names
+        /// below it, so leave room for your other ones. Renewals are not counted, and a wildcard (with `dns.listen`)
+        /// is one name. 0: any number, for an authority of your own.
+        new_names_per_week: usize = "40",
         /// File with the accounts that some authorities want you to have with them (External Account
         /// Binding), each on a line: the directory, the key identifier and the key in base64url. The
         /// systemd credential acme_eab comes first.

@@ -1,9 +1,12 @@
 //! Certificates from a real ACME server that looks for real: from the start of `bitcall serve` to a TLS
 //! handshake with what was issued.
 
+use std::time::Duration;
+
 use crate::rig::ordering::{Ordering, Wishes};
 use crate::rig::pebble::{Pebble, Surroundings};
 use crate::rig::ports::Ports;
+use crate::rig::wait::until;
 
 /// Below the base domain, but too deep for its wildcard.
 const NAME: &str = "phone.office.bitcall.test";
@@ -11,10 +14,15 @@ const NAME: &str = "phone.office.bitcall.test";
 /// A server for [`NAME`], and a pebble that finds it by asking the server's own DNS; `acme` are lines of
 /// `[acme]`.
 async fn issued(external_account: Option<(&str, &str)>, acme: &str) -> (Ordering, Pebble) {
+    issued_for(None, external_account, acme).await
+}
+
+/// The same with another life of certificates than pebble's own.
+async fn issued_for(life: Option<Duration>, external_account: Option<(&str, &str)>, acme: &str) -> (Ordering, Pebble) {
     let ports = Ports::reserve();
     let (http_port, tls_port, dns_port) = (ports.take(), ports.take(), ports.take());
     let dns = format!("127.0.0.1:{dns_port}");
-    let pebble = Pebble::start(&Surroundings { http_port, tls_port, dns: &dns, external_account }).await;
+    let pebble = Pebble::start(&Surroundings { http_port, tls_port, dns: &dns, external_account, life }).await;
     let mut ordering = Ordering::new(&Wishes {
         public_url: &format!("https://{NAME}"),
         directories: &[pebble.directory()],
@@ -66,6 +74,33 @@ async fn with_an_external_account_where_the_authority_insists_on_one() {
     let (ordering, _pebble) = issued(Some(("kid-1", key)), "eab_file = 'eab'").await;
     ordering.until_served(NAME, "Pebble").await;
     assert!(!ordering.log().contains(key), "the key is nobody else's business");
+}
+
+#[tokio::test]
+async fn of_45_and_of_6_days_to_be_renewed_when_two_thirds_of_them_have_passed() {
+    for days in [45, 6] {
+        let life = Duration::from_hours(24 * days);
+        let (ordering, _pebble) = issued_for(Some(life), None, "").await;
+        ordering.until_served(NAME, "Pebble").await;
+        let entry = ordering.certificate(NAME);
+        let moment = |field: &str| {
+            let text = entry[field].as_str().unwrap();
+            time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).unwrap()
+        };
+        let left = |field: &str| (moment(field) - time::OffsetDateTime::now_utc()).as_seconds_f64();
+        let part = left("notAfter") / life.as_secs_f64();
+        assert!((0.99..1.01).contains(&part), "{days} days: {entry}");
+        let part = left("renewAt") / life.as_secs_f64();
+        assert!((0.64..0.70).contains(&part), "pebble suggests nothing; {days} days: {entry}");
+        // Pebble can make no old ones: a renewal by hand goes the same way, once the time has come.
+        let first = ordering.served(NAME).await.unwrap();
+        ordering.bitcall(&["cert", "renew", NAME]);
+        until("the next certificate", async || {
+            let served = ordering.served(NAME).await?;
+            if served.serial == first.serial { Err(ordering.log()) } else { Ok(()) }
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

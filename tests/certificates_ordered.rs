@@ -252,6 +252,31 @@ async fn a_window_in_the_past_renews_at_once_and_names_what_it_replaces() {
 }
 
 #[tokio::test]
+async fn where_no_window_is_suggested_short_lives_are_renewed_when_two_thirds_of_them_have_passed() {
+    for days in [45, 6] {
+        let life = Duration::from_hours(24 * days);
+        let authority = Authority::start().await;
+        authority.suggest_nothing();
+        authority.set_life(life);
+        // The first one comes as one that was got some time ago.
+        authority.age(life.mul_f64(0.7));
+        let mut ordering = ordering_from(&[&authority]);
+        ordering.start();
+        until("the second certificate to be served", async || {
+            let served = ordering.served(NAME).await?;
+            if served.serial.ends_with("02") { Ok(()) } else { Err(format!("{served:?}\n{}", ordering.log())) }
+        })
+        .await;
+        let entry = ordering.certificate(NAME);
+        let moment = |field: &str| entry[field].as_str().map(from_now).unwrap();
+        let (renewal, end) = (moment("renewAt").as_secs_f64(), moment("notAfter").as_secs_f64());
+        assert!((0.64..0.70).contains(&(renewal / end)), "{days} days: {entry}");
+        assert_eq!((entry["stage"].as_str(), authority.bought()), (Some("issued"), 2), "and no third one: {entry}");
+        assert!(ordering.problems(NAME).is_empty(), "{:?}", ordering.problems(NAME));
+    }
+}
+
+#[tokio::test]
 async fn where_one_authority_is_down_the_next_one_is_asked() {
     let (first, second) = (Authority::start().await, Authority::start().await);
     first.fail(Resource::Directory, Fault::Html { status: 502, retry_after: Some(3600) });

@@ -37,7 +37,7 @@ impl World {
         let (http_port, tls_port) = (ports.take(), ports.take());
         dns.addresses(INGRESS, &["127.0.0.1"]);
         let resolver = dns.address();
-        let surroundings = Surroundings { http_port, tls_port, dns: &resolver, external_account: None };
+        let surroundings = Surroundings { http_port, tls_port, dns: &resolver, external_account: None, life: None };
         let pebble = Pebble::start(&surroundings).await;
         let mut ordering = Ordering::new(&Wishes {
             public_url: &format!("https://{INGRESS}"),

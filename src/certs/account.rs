@@ -7,13 +7,15 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::budget::Pace;
+use super::budget::{Debuts, Pace};
 use super::client::{Binding, Session};
 use super::exchange::Exchange;
 use super::schedule::{Moment, back_off};
 use super::sealed::{Seal, Sealed};
 use super::trouble::{Kind, Trouble};
+use crate::hostname::Hostname;
 use crate::store::{self, Batch, Layout, Store, decode, encode};
 use crate::tenancy::Timestamp;
 
@@ -24,9 +26,34 @@ pub struct Accounts {
     exchange: Exchange,
     contact: Option<String>,
     bindings: HashMap<String, Binding>,
-    /// Locked while an account is opened: two are never registered at once.
-    open: tokio::sync::Mutex<HashMap<String, (Arc<Session>, Instant)>>,
+    /// By directory: one that hangs keeps nobody from another.
+    doors: Mutex<HashMap<String, Arc<Door>>>,
     holds: Mutex<HashMap<String, Hold>>,
+    limits: Limits,
+}
+
+/// The way to one directory.
+struct Door {
+    /// Requests that it gets at the same time.
+    places: Arc<Semaphore>,
+    /// Locked while the account is opened: two are never registered at once.
+    opened: tokio::sync::Mutex<Opened>,
+}
+
+/// What came of opening the account.
+#[derive(Default)]
+struct Opened {
+    session: Option<(Arc<Session>, Instant)>,
+    failure: Option<(Trouble, Instant)>,
+}
+
+/// How many names may get their first certificate.
+#[derive(Clone, Debug, Default)]
+pub struct Limits {
+    /// The domain whose subdomains are counted; none where there is none.
+    pub base: Option<Hostname>,
+    /// In a week. 0: any number.
+    pub debuts: usize,
 }
 
 /// A directory that did not answer, or turned everybody away.
@@ -46,6 +73,7 @@ struct Account {
 
 impl Layout for Account {}
 impl Layout for Pace {}
+impl Layout for Debuts {}
 
 impl Accounts {
     /// `bindings`: by directory.
@@ -55,31 +83,65 @@ impl Accounts {
         exchange: Exchange,
         contact: Option<String>,
         bindings: HashMap<String, Binding>,
+        limits: Limits,
     ) -> Self {
-        Self { store, seal, exchange, contact, bindings, open: tokio::sync::Mutex::default(), holds: Mutex::default() }
+        let (doors, holds) = (Mutex::default(), Mutex::default());
+        Self { store, seal, exchange, contact, bindings, doors, holds, limits }
     }
 
     /// The account with a directory, registered now if there is none.
     pub async fn session(&self, directory: &str) -> Result<Arc<Session>, Trouble> {
-        let mut open = self.open.lock().await;
-        if let Some((session, since)) = open.get(directory)
+        let asked = Instant::now();
+        let door = self.door(directory);
+        let mut opened = door.opened.lock().await;
+        if let Some((session, since)) = &opened.session
             && since.elapsed() < FRESH
         {
             return Ok(Arc::clone(session));
         }
-        let session = match self.kept(directory).await? {
-            Some(credentials) => Session::open(&self.exchange, &credentials).await?,
-            None => self.register(directory).await?,
+        // Whoever waited for somebody else's attempt need not make the same one again.
+        if let Some((trouble, at)) = &opened.failure
+            && *at >= asked
+        {
+            return Err(trouble.clone());
+        }
+        let outcome = match self.kept(directory).await {
+            Ok(Some(credentials)) => Session::open(&self.exchange, &credentials).await,
+            Ok(None) => self.register(directory).await,
+            Err(trouble) => Err(trouble),
         };
-        let session = Arc::new(session);
-        open.insert(directory.to_owned(), (Arc::clone(&session), Instant::now()));
-        Ok(session)
+        match outcome {
+            Ok(session) => {
+                let session = Arc::new(session);
+                *opened = Opened { session: Some((Arc::clone(&session), Instant::now())), failure: None };
+                Ok(session)
+            }
+            Err(trouble) => {
+                opened.failure = Some((trouble.clone(), Instant::now()));
+                Err(trouble)
+            }
+        }
+    }
+
+    /// A place among those who make requests to a directory; its end is the place's.
+    pub async fn place(&self, directory: &str) -> Option<OwnedSemaphorePermit> {
+        // Fails only where it is closed, and nobody closes it.
+        Arc::clone(&self.door(directory).places).acquire_owned().await.ok()
+    }
+
+    fn door(&self, directory: &str) -> Arc<Door> {
+        let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        let door = doors.entry(directory.to_owned()).or_insert_with(|| {
+            Arc::new(Door { places: Arc::new(Semaphore::new(AT_ONCE)), opened: tokio::sync::Mutex::default() })
+        });
+        Arc::clone(door)
     }
 
     /// The directory knows it no more.
     pub async fn forget(&self, directory: &str) -> Result<(), store::Error> {
-        let mut open = self.open.lock().await;
-        open.remove(directory);
+        let door = self.door(directory);
+        let mut opened = door.opened.lock().await;
+        opened.session = None;
         self.store.commit(Batch::new().remove(account_key(directory))).await?;
         tracing::warn!(directory, "the certificate authority knows the account no more; a new one will be made");
         Ok(())
@@ -109,6 +171,64 @@ impl Accounts {
             match self.store.commit(batch.put(&key, record)).await {
                 Ok(_) => return Ok(()),
                 // Another order at the same time.
+                Err(store::Error::Conflict(_)) => {}
+                Err(error) => return Err(stored(&error)),
+            }
+        }
+    }
+
+    /// Counts a name's first certificate before it is ordered, or says how long there is no room for one.
+    /// A name that is counted already is not counted again, so that attempts which fail cost nothing more.
+    pub async fn count_debut(&self, directory: &str, name: &Hostname, now: Timestamp) -> Result<(), Trouble> {
+        let Some(base) = self.counted(name) else { return Ok(()) };
+        let most = self.limits.debuts;
+        let free = self.debuts(directory, base, |debuts| debuts.enter(name, most, now)).await?;
+        free.map_err(|free| {
+            let message = format!(
+                "Within a week {most} names below {base} got their first certificate, as many as the certificate authority's limits allow; it goes on at {free}."
+            );
+            Trouble { retry_after: Some(now.until(free)), ..Trouble::new(Kind::RateLimited, message) }
+        })
+    }
+
+    /// Notes when the first certificate of a name was there: its week begins now.
+    pub async fn debut(&self, directory: &str, name: &Hostname, now: Timestamp) -> Result<(), Trouble> {
+        match self.counted(name) {
+            Some(base) => self.debuts(directory, base, |debuts| debuts.issued(name, now)).await,
+            None => Ok(()),
+        }
+    }
+
+    fn counted(&self, name: &Hostname) -> Option<&Hostname> {
+        let base = self.limits.base.as_ref().filter(|_| self.limits.debuts > 0)?;
+        (name == base || name.is_below(base.as_str())).then_some(base)
+    }
+
+    async fn debuts<T>(
+        &self,
+        directory: &str,
+        base: &Hostname,
+        change: impl Fn(&mut Debuts) -> T,
+    ) -> Result<T, Trouble> {
+        let key = format!("acme-debuts/{}/{base}", short(directory));
+        loop {
+            let found = self.store.get(&key).await.map_err(|error| stored(&error))?;
+            let (mut debuts, batch): (Debuts, _) = match &found {
+                None => (Debuts::default(), Batch::new().require_absent(&key)),
+                Some(record) => (
+                    decode(&key, &record.bytes).map_err(|error| stored(&error))?,
+                    Batch::new().require_revision(&key, record.revision),
+                ),
+            };
+            let before = debuts.clone();
+            let outcome = change(&mut debuts);
+            if debuts == before {
+                return Ok(outcome);
+            }
+            let record = encode(&debuts).map_err(|error| stored(&error))?;
+            match self.store.commit(batch.put(&key, record)).await {
+                Ok(_) => return Ok(outcome),
+                // Another name at the same time.
                 Err(store::Error::Conflict(_)) => {}
                 Err(error) => return Err(stored(&error)),
             }
@@ -203,3 +323,5 @@ fn short(directory: &str) -> String {
 /// How long a directory's own addresses are taken for granted.
 const FRESH: Duration = Duration::from_hours(1);
 const MOST: Duration = Duration::from_mins(30);
+/// Requests to one directory at the same time.
+const AT_ONCE: usize = 8;

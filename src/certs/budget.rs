@@ -3,12 +3,16 @@
 //! away knows exactly how long.
 //!
 //! Per name, kept with its record: failed validations (theirs: 5 an hour) and certificates
-//! (theirs: 5 a week for the same names). Per account, kept beside it: orders (theirs: 300 in three hours).
+//! (theirs: 5 a week for the same names). Per account, kept beside it: orders (theirs: 300 in three hours),
+//! and names below the base domain that get their first certificate (theirs: 50 a week for a registered domain
+//! and all names below it). Renewals are not counted there, as little as they are by Let's Encrypt.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hostname::Hostname;
 use crate::tenancy::Timestamp;
 
 /// What a name has used up.
@@ -83,6 +87,42 @@ impl Pace {
     }
 }
 
+/// Names that got, or are about to get, their first certificate within the last week, and since when.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Debuts {
+    names: BTreeMap<Hostname, Timestamp>,
+}
+
+impl Debuts {
+    /// Counts a name that is not counted yet, unless there are `most` already: then the moment from which on
+    /// there are not.
+    pub fn enter(&mut self, name: &Hostname, most: usize, now: Timestamp) -> Result<(), Timestamp> {
+        self.forget(now);
+        if self.names.contains_key(name) {
+            return Ok(());
+        }
+        let mut since: Vec<_> = self.names.values().copied().collect();
+        since.sort_unstable();
+        if let Some(last_to_go) = since.len().checked_sub(most) {
+            return Err(since.get(last_to_go).map_or(now, |since| since.after(WEEK)));
+        }
+        self.names.insert(name.clone(), now);
+        Ok(())
+    }
+
+    /// Of a name that is counted: the authority's week for it begins with the certificate.
+    pub fn issued(&mut self, name: &Hostname, now: Timestamp) {
+        if let Some(since) = self.names.get_mut(name) {
+            *since = now;
+        }
+    }
+
+    fn forget(&mut self, now: Timestamp) {
+        self.names.retain(|_, since| since.after(WEEK) > now);
+    }
+}
+
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 const WEEK: Duration = Duration::from_hours(7 * 24);
@@ -95,6 +135,8 @@ const SLICE: Duration = Duration::from_mins(5);
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
     use proptest::prelude::*;
 
     use super::*;
@@ -127,6 +169,22 @@ mod tests {
         let late = NOW.after(Duration::from_hours(5));
         assert_eq!(history.free_at(late, 1), NOW.after(WEEK));
         assert_eq!(history.suggestion_at(late), NOW.after(Duration::from_hours(2) + DAY));
+    }
+
+    #[test]
+    fn first_certificates_are_so_many_a_week_and_a_name_that_failed_takes_no_second_place() {
+        let name = |n: usize| format!("t{n}.bitcall.example").parse::<Hostname>().unwrap();
+        let mut debuts = Debuts::default();
+        for hour in 0..3 {
+            let at = NOW.after(Duration::from_hours(hour as u64));
+            assert_eq!(debuts.enter(&name(hour), 3, at), Ok(()));
+        }
+        let later = NOW.after(Duration::from_hours(5));
+        assert_eq!(debuts.enter(&name(9), 3, later), Err(NOW.after(WEEK)));
+        assert_eq!(debuts.enter(&name(1), 3, later), Ok(()), "it has its place");
+        debuts.issued(&name(0), later);
+        assert_eq!(debuts.enter(&name(9), 3, later), Err(NOW.after(Duration::from_hours(1) + WEEK)));
+        assert_eq!(debuts.enter(&name(9), 3, NOW.after(Duration::from_hours(1) + WEEK)), Ok(()));
     }
 
     proptest! {

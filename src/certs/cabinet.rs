@@ -117,7 +117,8 @@ impl Cabinet {
                     *foreign.entry(kept.key.by().to_owned()).or_default() += 1;
                     continue;
                 }
-                cabinet.place(&key, &kept)?;
+                let (chain, secret) = contents(&key, &kept)?;
+                cabinet.shelf.place(&kept.names, chain, secret);
                 if !cabinet.seal.as_ref().is_some_and(|seal| seal.is_current(&kept.key)) {
                     stale.push((key, record, kept));
                 }
@@ -187,6 +188,18 @@ impl Cabinet {
         prepared.kept
     }
 
+    /// Serves the certificate in the record of `name` as it is now: another appliance has written it.
+    pub async fn load(&self, name: &str) -> Result<(), store::Error> {
+        let Some(kept) = self.find(name).await? else { return Ok(()) };
+        if !self.seal.as_ref().is_some_and(|seal| seal.knows(&kept.key)) {
+            tracing::error!(%name, by = kept.key.by(), "a new certificate was sealed by a store key that is not here");
+            return Ok(());
+        }
+        let (chain, key) = contents(&certificate_key(name), &kept)?;
+        self.shelf.put(&kept.names, chain, key);
+        Ok(())
+    }
+
     /// The certificate in the record of `name`.
     pub async fn find(&self, name: &str) -> Result<Option<Kept>, store::Error> {
         let key = certificate_key(name);
@@ -215,15 +228,6 @@ impl Cabinet {
         self.seal.as_ref()
     }
 
-    fn place(&self, key: &str, kept: &Kept) -> Result<(), store::Error> {
-        let damaged = || store::Error::Unreadable(format!("record {key}: not in base64"));
-        let chain: Option<Vec<_>> = kept.chain.iter().map(|der| BASE64.decode(der).ok().map(Into::into)).collect();
-        let sealed = kept.key.bytes().ok_or_else(damaged)?;
-        let sealed = Key::Sealed { about: key.into(), sealed: sealed.into() };
-        self.shelf.place(&kept.names, chain.ok_or_else(damaged)?, sealed);
-        Ok(())
-    }
-
     async fn seal_again(&self, stale: Vec<(String, Record, Kept)>) -> Result<(), store::Error> {
         let Some(seal) = self.seal.as_ref().filter(|_| !stale.is_empty()) else { return Ok(()) };
         let mut batch = Batch::new();
@@ -247,6 +251,14 @@ impl Prepared {
     pub fn put_into(&self, batch: Batch) -> Batch {
         batch.put(certificate_key(&self.name), self.record.clone())
     }
+}
+
+/// What the shelf needs of the record `key`.
+fn contents(key: &str, kept: &Kept) -> Result<(Vec<CertificateDer<'static>>, Key), store::Error> {
+    let damaged = || store::Error::Unreadable(format!("record {key}: not in base64"));
+    let chain: Option<Vec<_>> = kept.chain.iter().map(|der| BASE64.decode(der).ok().map(Into::into)).collect();
+    let sealed = kept.key.bytes().ok_or_else(damaged)?;
+    Ok((chain.ok_or_else(damaged)?, Key::Sealed { about: key.into(), sealed: sealed.into() }))
 }
 
 /// The record of a certificate.

@@ -4,6 +4,9 @@
 //! A course is stored on the condition that its record is as it was read: whoever was taken the name away,
 //! by its owner or by another appliance, notices with the next thing worth storing, and stops. The
 //! certificate is stored in the same batch as the end of its order.
+//!
+//! While another appliance is at work on a name, what it stores is looked at every few seconds; the
+//! certificate that it gets is served here, too.
 
 mod pursuit;
 
@@ -89,14 +92,14 @@ impl Certs {
         settings: Settings,
     ) -> Result<Self, StartError> {
         let seal = cabinet.seal().ok_or(StartError::NoStoreKey)?.clone();
-        let Settings { rules, profile, contact, bindings, holder } = settings;
+        let Settings { rules, profile, contact, bindings, holder, limits } = settings;
         let mut agenda = Agenda::default();
         for (key, record) in store.scan(ORDERS).await? {
             let course: Course = decode(&key, &record.bytes)?;
             agenda.insert(course, false);
         }
         Ok(Self(Arc::new(Inner {
-            accounts: Accounts::new(Arc::clone(&store), seal, exchange, contact, bindings),
+            accounts: Accounts::new(Arc::clone(&store), seal, exchange, contact, bindings, limits),
             leases: Leases::new(Arc::clone(&store), holder),
             store,
             cabinet,
@@ -115,7 +118,11 @@ impl Certs {
         let mut agenda = self.agenda();
         match agenda.names.get_mut(&name) {
             None => {
-                agenda.insert(Course::new(wanted, Timestamp::now()), true);
+                agenda.insert(Course::new(wanted.clone(), Timestamp::now()), true);
+                // Another appliance may know the name already, and want something else of it.
+                if let Some(entry) = agenda.names.get_mut(&name) {
+                    entry.inbox.push(Event::Wanted(wanted));
+                }
             }
             Some(entry) => {
                 let news = entry.course.wanted != wanted;
@@ -311,9 +318,12 @@ pub fn order_key(name: &Hostname) -> String {
 
 pub const ORDERS: &str = "order/";
 /// Names that are driven at the same time.
-const PARALLEL: usize = 8;
+const PARALLEL: usize = 64;
 const IDLE: Duration = Duration::from_mins(10);
 /// Records looked at in one go.
 const PAGE: usize = 256;
 /// Changes that a listener may be behind.
 const CHANGES: usize = 1024;
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,7 @@ mod settings;
 mod shelf;
 mod trouble;
 
+pub use account::Limits;
 pub use cabinet::{Cabinet, Kept, OpenError, Origin, Unfit, certificate_key};
 pub use challenges::Board;
 pub use client::Binding;

@@ -227,6 +227,7 @@ impl Step<'_> {
             Kind::Dns | Kind::Connection | Kind::Unauthorized => return self.unproved(),
             _ => (back_off(failures), Rest::Backoff),
         };
+        let wait = self.in_time(wait);
         if trouble.kind == Kind::AccountGone {
             self.effects.push(Effect::ForgetAccount { directory: directory.to_owned() });
         }
@@ -250,11 +251,18 @@ impl Step<'_> {
         let methods = u32::try_from(self.rules.methods(&self.course.wanted).len()).unwrap_or(1).max(1);
         self.course.method = self.course.method.wrapping_add(1);
         let until = if self.course.failures.is_multiple_of(methods) {
-            self.moment.about(back_off(2 + self.course.failures / methods))
+            self.moment.about(self.in_time(back_off(2 + self.course.failures / methods)))
         } else {
             self.moment.now.after(SOON)
         };
         self.rest(until, Rest::Backoff, None);
+    }
+
+    /// Not longer than leaves several tries before the certificate that is there expires: back-off for one of
+    /// three months is too slow for one of six days.
+    fn in_time(&self, wait: Duration) -> Duration {
+        let left = self.course.held.as_ref().map_or(Duration::ZERO, |held| self.moment.now.until(held.facts.not_after));
+        if left.is_zero() { wait } else { wait.min((left / 8).max(HURRY)) }
     }
 
     fn suggested(&mut self, start: Timestamp, end: Timestamp, ask_again: Option<Duration>) {
@@ -288,6 +296,8 @@ impl Step<'_> {
 }
 
 const SOON: Duration = Duration::from_secs(3);
+/// No hurry makes anybody ask more often.
+const HURRY: Duration = Duration::from_mins(10);
 const LONG: Duration = Duration::from_hours(1);
 /// Nobody is believed who wants more patience than this.
 const FAR: Duration = Duration::from_hours(7 * 24);

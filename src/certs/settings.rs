@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::account::Limits;
 use super::client::Binding;
 use super::order::Rules;
 
@@ -14,6 +15,8 @@ pub struct Settings {
     pub contact: Option<String>,
     /// External accounts by directory.
     pub bindings: HashMap<String, Binding>,
+    /// Besides those that hold for every installation.
+    pub limits: Limits,
     /// Names this appliance in leases; the same after every restart.
     pub holder: String,
 }

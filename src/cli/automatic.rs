@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Exit, Failure};
-use crate::certs::{Binding, Board, Cabinet, Certs, Exchange, Method, Rules, Settings, StartError, Wanted};
+use crate::certs::{Binding, Board, Cabinet, Certs, Exchange, Limits, Method, Rules, Settings, StartError, Wanted};
 use crate::config::{self, Challenge, Config, PublicUrl, external_accounts};
 use crate::dns;
 use crate::hostname::Hostname;
@@ -156,6 +156,7 @@ fn settings(config: &Config) -> Result<Settings, Failure> {
         profile: config.acme.profile.clone(),
         contact: config.acme.contact.as_ref().map(|mail| format!("{}@{}", mail.name, mail.domain)),
         bindings: bindings.collect(),
+        limits: Limits { base: config.domains.base.clone(), debuts: config.acme.new_names_per_week },
         // One process at a time has the directory open.
         holder: format!("{}:{}", node.nodename().to_string_lossy(), config.server.data_dir.display()),
     })

@@ -96,6 +96,10 @@ struct State {
     asked: Vec<(Instant, Resource)>,
     orders: Vec<Order>,
     life: Duration,
+    /// How old the next certificates are already when they are made.
+    ages: VecDeque<Duration>,
+    /// It offers RFC 9773.
+    suggests: bool,
     /// Authorizations are valid from the start.
     trusts: bool,
     /// The error of the challenges of the next orders.
@@ -144,6 +148,8 @@ impl Authority {
             asked: Vec::new(),
             orders: Vec::new(),
             life: Duration::from_hours(90 * 24),
+            ages: VecDeque::new(),
+            suggests: true,
             trusts: false,
             unproved: VecDeque::new(),
             failed: Vec::new(),
@@ -174,6 +180,16 @@ impl Authority {
 
     pub fn set_life(&self, life: Duration) {
         self.state().life = life;
+    }
+
+    /// The next certificate is as old already; the others after it are new.
+    pub fn age(&self, age: Duration) {
+        self.state().ages.push_back(age);
+    }
+
+    /// It does not say when to renew.
+    pub fn suggest_nothing(&self) {
+        self.state().suggests = false;
     }
 
     pub fn trust(&self) {
@@ -343,18 +359,18 @@ impl World {
         let number = |index: usize| path.get(index).and_then(|number| number.parse::<usize>().ok()).unwrap_or(0);
         let mut state = self.state();
         match resource {
-            Resource::Directory => respond(
-                200,
-                "application/json",
-                json!({
+            Resource::Directory => {
+                let mut directory = json!({
                     "newNonce": format!("{base}/nonce"),
                     "newAccount": format!("{base}/account"),
                     "newOrder": format!("{base}/new-order"),
-                    "renewalInfo": format!("{base}/renewal"),
                     "meta": { "profiles": { "classic": "as always" } },
-                })
-                .to_string(),
-            ),
+                });
+                if state.suggests {
+                    directory["renewalInfo"] = json!(format!("{base}/renewal"));
+                }
+                answer_json(200, &directory)
+            }
             Resource::NewNonce => {
                 assert_eq!(method, Method::HEAD);
                 status(200)
@@ -447,7 +463,7 @@ impl World {
     fn issue(&self, state: &mut State, index: usize) {
         use x509_parser::prelude::FromDer as _;
         state.serials += 1;
-        let (serial, life) = (state.serials, state.life);
+        let (serial, life, age) = (state.serials, state.life, state.ages.pop_front().unwrap_or_default());
         let order = &mut state.orders[index];
         let (_, request) =
             x509_parser::certification_request::X509CertificationRequest::from_der(&order.request).unwrap();
@@ -455,9 +471,9 @@ impl World {
         let mut params = CertificateParams::new(order.names.clone()).unwrap();
         params.serial_number = Some(rcgen::SerialNumber::from(vec![1, 0, 0, u8::try_from(serial).unwrap()]));
         params.use_authority_key_identifier_extension = true;
-        let now = OffsetDateTime::now_utc();
-        params.not_before = now - time::Duration::minutes(1);
-        params.not_after = now + time::Duration::seconds(i64::try_from(life.as_secs()).unwrap());
+        let made = OffsetDateTime::now_utc() - age;
+        params.not_before = made - time::Duration::minutes(1);
+        params.not_after = made + life;
         order.chain = Some(params.signed_by(&key, &self.issuer).unwrap().pem());
         order.status = "valid";
     }

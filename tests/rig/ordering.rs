@@ -108,6 +108,13 @@ impl Ordering {
         stdout
     }
 
+    /// What the running server's `bitcall cert list` says of the name.
+    pub fn certificate(&self, name: &str) -> Value {
+        let list: Value = serde_json::from_str(&self.bitcall(&["cert", "list", "--json"])).unwrap();
+        let all = list["certificates"].as_array().unwrap();
+        all.iter().find(|line| line["name"] == name).cloned().unwrap_or_else(|| panic!("{name} in {list}"))
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         if let Some(mut serve) = self.serve.take() {

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::json;
@@ -29,6 +30,8 @@ pub struct Surroundings<'a> {
     pub dns: &'a str,
     /// Key identifier and key in base64url of the external account that it insists on.
     pub external_account: Option<(&'a str, &'a str)>,
+    /// Of its certificates.
+    pub life: Option<Duration>,
 }
 
 impl Pebble {
@@ -47,6 +50,9 @@ impl Pebble {
             "ocspResponderURL": "",
             "externalAccountBindingRequired": surroundings.external_account.is_some(),
         });
+        if let Some(life) = surroundings.life {
+            config["certificateValidityPeriod"] = json!(life.as_secs());
+        }
         if let Some((id, key)) = surroundings.external_account {
             config["externalAccountMACKeys"] = json!({ id: key });
         }

@@ -79,18 +79,27 @@ impl Certs {
         let house = &*self.0;
         let lease_until = match house.leases.take(name, Timestamp::now()).await? {
             Asked::Ours(until) => until,
-            Asked::Theirs(until) => return Ok(End::Postponed(until)),
+            Asked::Theirs(until) => {
+                if let Some(record) = house.store.get(&order_key(name)).await? {
+                    self.follow_others(name, number, &decode(&order_key(name), &record.bytes)?).await?;
+                }
+                return Ok(End::Postponed(Self::moment().about(GLANCE).min(until)));
+            }
         };
         let key = order_key(name);
         let record = house.store.get(&key).await?;
-        let (course, revision, stored) = {
-            let known = self.agenda().of(name, number).map(|entry| entry.course.clone());
-            // Released meanwhile.
-            let Some(known) = known else { return Ok(End::Gone) };
-            match record {
-                Some(record) => (decode(&key, &record.bytes)?, Some(record.revision), record.bytes),
-                None => (Course::new(known.wanted, Timestamp::now()), None, Vec::new()),
+        // Released meanwhile.
+        let Some(known) = self.agenda().of(name, number).map(|entry| entry.course.wanted.clone()) else {
+            house.leases.release(name).await?;
+            return Ok(End::Gone);
+        };
+        let (course, revision, stored) = match record {
+            Some(record) => {
+                let course = decode(&key, &record.bytes)?;
+                self.follow_others(name, number, &course).await?;
+                (course, Some(record.revision), record.bytes)
             }
+            None => (Course::new(known, Timestamp::now()), None, Vec::new()),
         };
         let (order, notices, prepared) = (None, None, None);
         let mut pursuit = Pursuit {
@@ -108,6 +117,16 @@ impl Certs {
         let end = self.drive(&mut pursuit).await;
         house.leases.release(name).await?;
         end
+    }
+
+    /// Takes over what is stored of a name, which another appliance may have written: its certificate, too.
+    async fn follow_others(&self, name: &Hostname, number: u64, stored: &Course) -> Result<(), store::Error> {
+        let Some(known) = self.agenda().of(name, number).map(|entry| serial(&entry.course)) else { return Ok(()) };
+        if serial(stored).is_some() && known != serial(stored) {
+            self.0.cabinet.load(name.as_str()).await?;
+        }
+        self.publish(name, number, stored);
+        Ok(())
     }
 
     async fn drive(&self, pursuit: &mut Pursuit<'_>) -> Result<End, store::Error> {
@@ -141,7 +160,7 @@ impl Certs {
                     other => next = Some(other),
                 }
             }
-            if !self.publish(pursuit) {
+            if !self.publish(&pursuit.name, pursuit.number, &pursuit.course) {
                 return Ok(End::Gone);
             }
             match next {
@@ -151,7 +170,7 @@ impl Certs {
                 Some(Effect::Rest(_)) | None => return Ok(End::Resting),
                 Some(effect) => {
                     if !pursuit.prolong().await? {
-                        return Ok(End::Postponed(Timestamp::now().after(TERM)));
+                        return Ok(End::Postponed(Self::moment().about(GLANCE)));
                     }
                     event = Some(pursuit.perform(effect).await);
                 }
@@ -160,16 +179,16 @@ impl Certs {
     }
 
     /// Makes the course known. Not where the name was released.
-    fn publish(&self, pursuit: &Pursuit<'_>) -> bool {
+    fn publish(&self, name: &Hostname, number: u64, course: &Course) -> bool {
         let mut agenda = self.agenda();
-        let Some(entry) = agenda.of(&pursuit.name, pursuit.number) else { return false };
+        let Some(entry) = agenda.of(name, number) else { return false };
         let before = entry.course.progress();
-        entry.course = pursuit.course.clone();
+        entry.course = course.clone();
         let now = entry.course.progress();
         drop(agenda);
         if before != now {
-            report(&pursuit.name, &before, &now);
-            self.tell(&pursuit.name);
+            report(name, &before, &now);
+            self.tell(name);
         }
         true
     }
@@ -235,6 +254,13 @@ impl Pursuit<'_> {
     }
 
     async fn attempt(&mut self, effect: Effect) -> Result<Event, Trouble> {
+        if let Effect::Review { at, .. } | Effect::Collect { at, .. } = &effect {
+            wait_until(*at).await;
+        }
+        let _place = match directory(&effect) {
+            Some(directory) => self.house.accounts.place(directory).await,
+            None => None,
+        };
         match effect {
             Effect::Open { directory } => {
                 self.session(&directory).await?;
@@ -242,6 +268,9 @@ impl Pursuit<'_> {
             }
             Effect::Place { directory, names, replaces } => {
                 let session = self.session(&directory).await?;
+                if self.course.held.is_none() {
+                    self.house.accounts.count_debut(&directory, &self.name, Timestamp::now()).await?;
+                }
                 self.house.accounts.count_order(&directory, Timestamp::now()).await?;
                 let placed = session.place(&names, self.house.profile.as_deref(), replaces.as_deref()).await;
                 self.note(&directory, placed.as_ref().map(|_| ()));
@@ -249,8 +278,7 @@ impl Pursuit<'_> {
                 self.order = Some(order);
                 Ok(Event::Order(view))
             }
-            Effect::Review { placed, at } => {
-                wait_until(at).await;
+            Effect::Review { placed, .. } => {
                 if let Some(order) = &mut self.order {
                     return Ok(Event::Order(client::review(order).await?));
                 }
@@ -277,10 +305,13 @@ impl Pursuit<'_> {
                 let request = keys::request(&self.key(placed.key.as_ref())?, &placed.names)?;
                 Ok(Event::Order(client::finalize(self.order(&placed).await?, &request).await?))
             }
-            Effect::Collect { placed, at } => {
-                wait_until(at).await;
+            Effect::Collect { placed, .. } => {
                 let pem = client::collect(self.order(&placed).await?).await?;
-                self.examine(&placed, &pem)
+                let collected = self.examine(&placed, &pem)?;
+                if self.course.held.is_none() {
+                    self.house.accounts.debut(&placed.directory, &self.name, Timestamp::now()).await?;
+                }
+                Ok(collected)
             }
             Effect::Ask { directory, id } => {
                 let suggestion = self.session(&directory).await?.suggestion(&id).await?;
@@ -344,6 +375,24 @@ impl Pursuit<'_> {
     }
 }
 
+/// The directory that has to answer.
+fn directory(effect: &Effect) -> Option<&str> {
+    match effect {
+        Effect::Open { directory } | Effect::Place { directory, .. } | Effect::Ask { directory, .. } => Some(directory),
+        Effect::Review { placed, .. }
+        | Effect::Authorizations(placed)
+        | Effect::Answer { placed, .. }
+        | Effect::Finalize(placed)
+        | Effect::Collect { placed, .. } => Some(&placed.directory),
+        Effect::MakeKey(_) | Effect::Rest(_) | Effect::Keep | Effect::Withdraw | Effect::ForgetAccount { .. } => None,
+    }
+}
+
+/// Of the certificate that there is.
+fn serial(course: &Course) -> Option<String> {
+    course.held.as_ref().map(|held| held.facts.serial.clone())
+}
+
 fn report(name: &Hostname, before: &Progress, now: &Progress) {
     if before.certificate.as_ref().map(|facts| &facts.serial) != now.certificate.as_ref().map(|facts| &facts.serial)
         && let Some(facts) = &now.certificate
@@ -373,5 +422,7 @@ fn ours(message: String) -> Trouble {
     Trouble::new(Kind::Internal, message)
 }
 
+/// Between two looks at what another appliance does with a name.
+const GLANCE: Duration = Duration::from_secs(3);
 /// After the store failed.
 const STORE_TROUBLE: Duration = Duration::from_secs(10);

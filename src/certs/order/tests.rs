@@ -51,6 +51,10 @@ struct World {
     /// How often the authority gave a reason to drop an order.
     refusals: usize,
     life: Duration,
+    /// It suggests no time for renewals.
+    silent: bool,
+    /// Until then nobody reaches it.
+    down_until: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -78,6 +82,8 @@ impl World {
             told_to_wait: None,
             refusals: 0,
             life: Duration::from_hours(90 * 24),
+            silent: false,
+            down_until: None,
         }
     }
 
@@ -119,6 +125,9 @@ impl World {
     }
 
     fn perform(&mut self, effect: Effect) -> Event {
+        if self.down_until.is_some_and(|until| self.now < until) {
+            return Event::Failed(Trouble::new(Kind::Unreachable, "no answer."));
+        }
         let failure = match self.fate() {
             250.. => Some(Trouble::new(Kind::Unreachable, "reset.")),
             240..250 => Some(Trouble::new(Kind::Unwell, "503.")),
@@ -220,6 +229,7 @@ impl World {
                     id: self.fate().is_multiple_of(2).then(|| "aki.serial".to_owned()),
                 })
             }
+            Effect::Ask { .. } if self.silent => Event::Failed(Trouble::new(Kind::Unsupported, "no such thing.")),
             Effect::Ask { .. } => {
                 // Also a window that has passed.
                 let start = self.now.before(Duration::from_hours(u64::from(self.fate())));
@@ -308,7 +318,7 @@ proptest! {
 fn until_issued(world: &mut World) -> Duration {
     let before = world.issued.len();
     let since = world.now;
-    for _ in 0..200 {
+    for _ in 0..2000 {
         world.turn();
         if world.issued.len() > before {
             return since.until(world.now);
@@ -327,6 +337,38 @@ fn where_nothing_goes_wrong_it_takes_a_second_and_then_rests_until_two_thirds_of
         let part = facts.not_before.until(facts.renew_at).as_secs_f64() / world.life.as_secs_f64();
         assert!((0.64..0.69).contains(&part), "{days} days: {part}");
         assert_eq!(world.course.progress().stage, Stage::Issued);
+    }
+}
+
+#[test]
+fn where_nothing_is_suggested_any_life_is_renewed_again_and_again_when_two_thirds_have_passed() {
+    for days in [90, 45, 6] {
+        let mut world = World::new(rules(), wanted("phone.acme.example"), Vec::new());
+        (world.life, world.silent) = (Duration::from_hours(days * 24), true);
+        until_issued(&mut world);
+        for renewal in 1..20 {
+            let facts = world.course.progress().certificate.unwrap();
+            until_issued(&mut world);
+            let part = facts.not_before.until(world.now).as_secs_f64() / world.life.as_secs_f64();
+            assert!((0.64..0.70).contains(&part), "{days} days, renewal {renewal}: {part}");
+            assert!(world.now >= facts.renew_at, "not before it is time");
+        }
+    }
+}
+
+#[test]
+fn an_authority_that_is_away_for_a_day_when_a_renewal_is_due_is_back_before_the_end_of_any_life() {
+    for days in [90, 45, 6] {
+        let mut world = World::new(rules(), wanted("phone.acme.example"), Vec::new());
+        (world.life, world.silent) = (Duration::from_hours(days * 24), true);
+        until_issued(&mut world);
+        let facts = world.course.progress().certificate.unwrap();
+        let back = facts.renew_at.after(Duration::from_hours(24));
+        world.down_until = Some(back);
+        until_issued(&mut world);
+        let (late, left) = (back.until(world.now), world.now.until(facts.not_after));
+        let part = left.as_secs_f64() / world.life.as_secs_f64();
+        assert!(part > 0.1, "{days} days: issued {late:?} after the authority was back, {left:?} before the end");
     }
 }
 

@@ -1,0 +1,229 @@
+//! Drivers against a certificate authority: several appliances on one store, authorities that hang, and limits.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../../../tests/rig/authority.rs"]
+#[allow(dead_code)] // The behaviour tests use the rest of it.
+mod authority;
+
+use std::collections::HashMap;
+
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::*;
+use crate::certs::order::Method;
+use crate::certs::progress::{ProblemKind, Stage};
+use crate::certs::{Limits, Seal, Shelf};
+use crate::store::Embedded;
+use authority::{Authority, Fault, Resource};
+
+const NAME: &str = "phone.example.test";
+
+/// A store that several appliances share.
+struct Site {
+    store: Arc<dyn Store>,
+    seal: Seal,
+    _directory: tempfile::TempDir,
+}
+
+/// One appliance; it ends with the value, as by `kill -9`.
+struct Appliance {
+    certs: Certs,
+    shelf: Arc<Shelf>,
+    task: JoinHandle<()>,
+}
+
+impl Site {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Arc::new(Embedded::open(&directory.path().join("store")).unwrap());
+        Self { store, seal: Seal::new(["a store key"]).unwrap(), _directory: directory }
+    }
+
+    async fn appliance(&self, holder: &str, authorities: &[&Authority], limits: Limits) -> Appliance {
+        let served = Shelf::new(Some(self.seal.clone()), "", true);
+        let cabinet =
+            Cabinet::open(Arc::clone(&self.store), Some(self.seal.clone()), Arc::clone(&served)).await.unwrap();
+        let settings = Settings {
+            rules: Rules {
+                directories: authorities.iter().map(|authority| authority.directory()).collect(),
+                methods: vec![Method::Http01],
+                zone: None,
+            },
+            profile: None,
+            contact: None,
+            bindings: HashMap::new(),
+            limits,
+            holder: holder.to_owned(),
+        };
+        let exchange = exchange(authorities);
+        let certs = Certs::open(Arc::clone(&self.store), cabinet, exchange, settings).await.unwrap();
+        let task = tokio::spawn(certs.clone().run());
+        Appliance { certs, shelf: served, task }
+    }
+}
+
+impl Appliance {
+    fn want(&self, name: &str) {
+        self.certs.want(Wanted { name: name.parse().unwrap(), wildcard: false, delegated: false });
+    }
+
+    fn progress(&self, name: &str) -> Progress {
+        self.certs.progress(&name.parse().unwrap()).unwrap()
+    }
+
+    fn serial(&self, name: &str) -> Option<String> {
+        self.shelf.leaf(name).map(|leaf| leaf.serial)
+    }
+
+    /// The serial number of what is served for the name, once it is another one than `before`.
+    async fn until_served(&self, name: &str, before: Option<&String>) -> String {
+        until(|| self.serial(name).filter(|serial| Some(serial) != before)).await
+    }
+}
+
+impl Drop for Appliance {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Waits until there is something.
+async fn until<T>(look: impl Fn() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited for too long");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn of_two_appliances_that_want_one_name_at_once_one_orders_and_both_serve_it() {
+    let (site, authority) = (Site::new(), Authority::start().await);
+    let one = site.appliance("one", &[&authority], Limits::default()).await;
+    let two = site.appliance("two", &[&authority], Limits::default()).await;
+    // So that the other one comes while the order is under way.
+    authority.set_stuck(true);
+    one.want(NAME);
+    two.want(NAME);
+    let at_work = |appliance: &Appliance| (appliance.progress(NAME).stage == Stage::Finalizing).then_some(());
+    until(|| at_work(&one)).await;
+    until(|| at_work(&two)).await;
+    authority.set_stuck(false);
+    let served = one.until_served(NAME, None).await;
+    assert_eq!(two.until_served(NAME, None).await, served);
+    assert_eq!((authority.asked(Resource::NewOrder), authority.bought()), (1, 1));
+    let facts = |appliance: &Appliance| appliance.progress(NAME).certificate.unwrap();
+    until(|| (two.progress(NAME).stage == Stage::Issued).then_some(())).await;
+    assert_eq!(facts(&one), facts(&two), "also when it is renewed");
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_old_already_is_renewed_by_one_appliance_for_both() {
+    let (site, authority) = (Site::new(), Authority::start().await);
+    authority.suggest_nothing();
+    authority.age(Duration::from_hours(70 * 24));
+    let one = site.appliance("one", &[&authority], Limits::default()).await;
+    let two = site.appliance("two", &[&authority], Limits::default()).await;
+    one.want(NAME);
+    two.want(NAME);
+    for appliance in [&one, &two] {
+        until(|| appliance.serial(NAME).filter(|serial| serial.ends_with("02"))).await;
+        until(|| (appliance.progress(NAME).stage == Stage::Issued).then_some(())).await;
+    }
+    assert_eq!(authority.bought(), 2, "the old one and its successor");
+}
+
+#[tokio::test]
+async fn an_authority_that_hangs_keeps_nobody_from_another() {
+    let (site, hanging, good) = (Site::new(), Authority::start().await, Authority::start().await);
+    hanging.fail(Resource::Directory, Fault::StallBefore);
+    let accounts = Arc::new(accounts(&site, &[&hanging, &good]));
+    let waiting = tokio::spawn({
+        let (accounts, directory) = (Arc::clone(&accounts), hanging.directory());
+        async move { accounts.session(&directory).await.map(|_| ()) }
+    });
+    hanging.stalled().await;
+    let other = good.directory();
+    let session = tokio::time::timeout(Duration::from_secs(10), accounts.session(&other)).await;
+    assert!(session.expect("it need not wait").is_ok());
+    assert!(!waiting.is_finished());
+    waiting.abort();
+}
+
+#[tokio::test]
+async fn whoever_waits_for_an_account_that_cannot_be_opened_makes_no_attempt_of_his_own() {
+    let (site, authority) = (Site::new(), Authority::start().await);
+    authority.fail(Resource::Directory, Fault::Html { status: 503, retry_after: None });
+    let (accounts, directory) = (accounts(&site, &[&authority]), authority.directory());
+    let (one, two) = tokio::join!(accounts.session(&directory), accounts.session(&directory));
+    assert!(one.is_err() && two.is_err());
+    assert_eq!(authority.asked(Resource::Directory), 1);
+    assert!(accounts.session(&directory).await.is_ok(), "whoever comes later does");
+}
+
+#[tokio::test]
+async fn names_below_the_base_get_their_first_certificates_so_many_a_week_and_renewals_all_the_same() {
+    let (site, authority) = (Site::new(), Authority::start().await);
+    authority.suggest_nothing();
+    let limits = || Limits { base: Some("bitcall.test".parse().unwrap()), debuts: 3 };
+    let names: Vec<_> = (0..5).map(|n| format!("t{n}.bitcall.test")).collect();
+    let one = site.appliance("one", &[&authority], limits()).await;
+    let settled = |appliance: &Appliance| {
+        let stages = names.iter().map(|name| appliance.progress(name).stage);
+        stages.filter(|stage| !matches!(stage, Stage::Issued | Stage::Backoff)).count() == 0
+    };
+    for name in &names {
+        one.want(name);
+    }
+    until(|| settled(&one).then_some(())).await;
+    assert_eq!(authority.bought(), 3);
+    let check = |appliance: &Appliance| {
+        let waiting: Vec<_> = names.iter().filter(|name| appliance.serial(name).is_none()).collect();
+        assert_eq!(waiting.len(), 2);
+        for name in &waiting {
+            let progress = appliance.progress(name);
+            let problem = progress.problem.unwrap();
+            assert_eq!(problem.kind, ProblemKind::RateLimited);
+            let next = progress.next_try_at.unwrap();
+            assert!(problem.message.contains("it goes on at 20"), "{}", problem.message);
+            let days = Timestamp::now().until(next).as_secs_f64() / 86_400.0;
+            assert!((6.9..7.01).contains(&days), "{days}");
+        }
+        waiting[0].clone()
+    };
+    let waiting = check(&one);
+    one.want("elsewhere.example.test");
+    one.until_served("elsewhere.example.test", None).await;
+    drop(one);
+
+    let one = site.appliance("one", &[&authority], limits()).await;
+    for name in &names {
+        one.want(name);
+    }
+    one.certs.renew(&waiting.parse().unwrap());
+    let lucky = names.iter().find(|name| one.serial(name).is_some()).unwrap();
+    let first = one.serial(lucky);
+    one.certs.renew(&lucky.parse().unwrap());
+    one.until_served(lucky, first.as_ref()).await;
+    until(|| settled(&one).then_some(())).await;
+    check(&one);
+    assert_eq!(authority.bought(), 5, "three first ones, one elsewhere, one renewal");
+}
+
+fn accounts(site: &Site, authorities: &[&Authority]) -> Accounts {
+    let exchange = exchange(authorities);
+    Accounts::new(Arc::clone(&site.store), site.seal.clone(), exchange, None, HashMap::new(), Limits::default())
+}
+
+/// Which believes these authorities.
+fn exchange(authorities: &[&Authority]) -> Exchange {
+    let bundle = tempfile::NamedTempFile::new().unwrap();
+    let roots = authorities.iter().map(|authority| std::fs::read_to_string(authority.root()).unwrap());
+    std::fs::write(bundle.path(), roots.collect::<String>()).unwrap();
+    Exchange::new(Some(bundle.path())).unwrap()
+}

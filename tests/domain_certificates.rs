@@ -1,7 +1,9 @@
 //! Domains of the tenants' own from the claim to the padlock: real DNS messages, a real ACME server, real handshakes.
 
+use hickory_resolver::proto::rr::RecordType;
 use serde_json::Value;
 
+use crate::appliance::{bitcall, run};
 use crate::rig::ordering::{Ordering, Wishes};
 use crate::rig::pebble::{Pebble, Surroundings};
 use crate::rig::ports::Ports;
@@ -164,6 +166,26 @@ async fn a_record_that_forbids_the_authority_blocks_and_is_named() {
     world.dns.caa("acme.com", "letsencrypt.org");
     world.bitcall(&["domain", "sync"]);
     world.until_phase("active").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_caa_cannot_be_looked_up_that_is_told_and_the_certificate_comes_all_the_same() {
+    let world = World::new("caa = 'letsencrypt.org'").await;
+    world.dns.fails_for(DOMAIN, RecordType::CAA, true);
+    world.bitcall(&["domain", "sync"]);
+    world.ordering.until_served(DOMAIN, "Pebble").await;
+    world.until_phase("active").await;
+    let (status, stdout, stderr) = tokio::task::block_in_place(|| {
+        let file = world.ordering.file();
+        run(bitcall().args(["domain", "check", "acme", "--json", "--config"]).arg(file))
+    });
+    let view: Value = serde_json::from_str(&stdout).unwrap();
+    let problem = &view["problems"][0];
+    assert_eq!((&problem["kind"], &problem["blocks"]), (&"caa_unknown".into(), &false.into()), "{view}");
+    assert!(problem["message"].as_str().unwrap().contains("SERVFAIL"), "{view}");
+    assert_eq!(status.code(), Some(3), "no \"no\": {stderr}");
+    world.dns.fails_for(DOMAIN, RecordType::CAA, false);
+    assert_eq!(world.json(&["domain", "check", "acme"])["right"], true);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

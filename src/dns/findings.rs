@@ -61,7 +61,10 @@ pub enum Problem {
     /// The domain leads to a proxy, which ends TLS itself.
     Proxied { domain: String, by: String, addresses: Vec<IpAddr>, ingress: String },
     /// RFC 8659 section 4: the certificate authority would refuse. `at` is the name whose records decide.
-    CaaForbids { at: String, allows: Vec<String>, authority: String },
+    /// `wildcard`: only the names below the domain, for which certificates would be got with its own.
+    CaaForbids { at: String, allows: Vec<String>, authority: String, wildcard: bool },
+    /// Whether CAA forbids anything could not be found out: why. Certificates are ordered all the same.
+    CaaUnknown { domain: String, why: String },
     /// To another host (a name), or to other addresses.
     PointsElsewhere { domain: String, to: Vec<String>, ingress: String },
     /// CNAMEs that lead in a circle, or through more names than anybody follows.
@@ -87,13 +90,22 @@ impl Problem {
                 "{domain} leads to {by}'s proxy: switch the proxy off for this record (DNS only), so that it is {}.",
                 wanted(domain, ingress),
             ),
-            Self::CaaForbids { at, allows, authority } => {
+            Self::CaaForbids { at, allows, authority, wildcard } => {
                 let allowed = match allows.as_slice() {
                     [] => "no certificate authority at all".to_owned(),
                     some => format!("only {}", some.join(", ")),
                 };
-                format!("The CAA records of {at} allow {allowed}: add `{at}. CAA 0 issue \"{authority}\"`.")
+                if *wildcard {
+                    format!(
+                        "The CAA records of {at} allow {allowed} for the names below a domain: add `{at}. CAA 0 issuewild \"{authority}\"`, or remove the CNAME of the domain's _acme-challenge to do without those names."
+                    )
+                } else {
+                    format!("The CAA records of {at} allow {allowed}: add `{at}. CAA 0 issue \"{authority}\"`.")
+                }
             }
+            Self::CaaUnknown { domain, why } => format!(
+                "The CAA records of {domain} could not be looked up ({why}): a certificate authority that cannot read them either refuses."
+            ),
             Self::PointsElsewhere { domain, to, ingress } => {
                 format!("{domain} leads to {}: change it to {}.", to.join(", "), wanted(domain, ingress))
             }
@@ -170,8 +182,20 @@ mod tests {
                     at: "acme.com".into(),
                     allows: vec!["digicert.com".into()],
                     authority: "letsencrypt.org".into(),
+                    wildcard: false,
                 },
                 "The CAA records of acme.com allow only digicert.com: add `acme.com. CAA 0 issue \"letsencrypt.org\"`.",
+            ),
+            (
+                Problem::CaaForbids {
+                    at: "acme.com".into(),
+                    allows: vec![],
+                    authority: "letsencrypt.org".into(),
+                    wildcard: true,
+                },
+                "The CAA records of acme.com allow no certificate authority at all for the names below a domain: add \
+                 `acme.com. CAA 0 issuewild \"letsencrypt.org\"`, or remove the CNAME of the domain's _acme-challenge \
+                 to do without those names.",
             ),
             (
                 Problem::PointsElsewhere { domain: domain(), to: vec!["198.51.100.7".into()], ingress: ingress() },

@@ -53,7 +53,6 @@ pub fn judge(observation: &Observation, question: &Question) -> Findings {
         Verdict::No(view) => problems.extend(astray(view, question, &ours)),
         Verdict::Yes(_) | Verdict::Split { .. } | Verdict::Unknown(_) => {}
     }
-    problems.extend(forbidden(observation, question));
     if ours.lost {
         problems.push(Problem::IngressLost { ingress: question.ingress.clone() });
     }
@@ -62,8 +61,14 @@ pub fn judge(observation: &Observation, question: &Question) -> Findings {
         (Lookup::Found(target), Some(wanted)) if target == wanted => Vote::Yes,
         _ => Vote::No,
     });
+    let challenge_delegated = matches!(delegated, Verdict::Yes(_));
+    // With a delegated challenge a wildcard is ordered, too.
+    let wildcard = || forbidden(observation, question, true).filter(|_| challenge_delegated);
+    problems.extend(forbidden(observation, question, false).or_else(wildcard));
+    // Where the domain leads elsewhere, that comes first.
+    problems.extend(unknown(observation, question).filter(|_| matches!(lead, Verdict::Yes(_))));
     let unsure = (!unsure.is_empty()).then(|| unsure.join("; "));
-    Findings { txt, cname, way, problems, unsure, challenge_delegated: matches!(delegated, Verdict::Yes(_)) }
+    Findings { txt, cname, way, problems, unsure, challenge_delegated }
 }
 
 /// What one server's answers mean for one question.
@@ -202,7 +207,7 @@ fn astray(view: &View, question: &Question, ours: &Ours) -> Option<Problem> {
 }
 
 /// Only what every resolver that could look says: a cache that is behind forbids nothing.
-fn forbidden(observation: &Observation, question: &Question) -> Option<Problem> {
+fn forbidden(observation: &Observation, question: &Question, wildcard: bool) -> Option<Problem> {
     let authority = question.authorities.first()?;
     let mut problem = None;
     for view in &observation.resolvers {
@@ -211,13 +216,26 @@ fn forbidden(observation: &Observation, question: &Question) -> Option<Problem> 
             Lookup::Nothing => return None,
             Lookup::Found(caa) => caa,
         };
-        let allows = caa.allowed()?;
+        let allows = caa.allowed(wildcard)?;
         if allows.iter().any(|name| question.authorities.contains(name)) {
             return None;
         }
-        problem.get_or_insert(Problem::CaaForbids { at: caa.at.clone(), allows, authority: authority.clone() });
+        let (at, authority) = (caa.at.clone(), authority.clone());
+        problem.get_or_insert(Problem::CaaForbids { at, allows, authority, wildcard });
     }
     problem
+}
+
+/// No resolver could look CAA up.
+fn unknown(observation: &Observation, question: &Question) -> Option<Problem> {
+    let mut failure = None;
+    for view in &observation.resolvers {
+        match &view.caa {
+            Lookup::Failed(why) => failure = failure.or_else(|| Some(format!("{} {why}", view.server))),
+            Lookup::Nothing | Lookup::Found(_) => return None,
+        }
+    }
+    failure.map(|why| Problem::CaaUnknown { domain: question.domain.clone(), why })
 }
 
 fn shown(view: &View) -> Vec<String> {

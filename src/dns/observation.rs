@@ -122,14 +122,18 @@ pub struct CaaRecord {
 }
 
 impl Caa {
-    /// The authorities that may issue for a plain name; none: any may (RFC 8659 section 4.2).
-    pub fn allowed(&self) -> Option<Vec<String>> {
+    /// The authorities that may issue for a plain name, or for a wildcard; none: any may (RFC 8659 sections 4.2
+    /// and 4.3).
+    pub fn allowed(&self, wildcard: bool) -> Option<Vec<String>> {
         // What nobody understands and must not be ignored forbids everything (section 4.1).
         let unknown = |record: &&CaaRecord| record.critical && !KNOWN_TAGS.contains(&record.tag.as_str());
         if self.records.iter().any(|record| unknown(&record)) {
             return Some(Vec::new());
         }
-        let issue: Vec<_> = self.records.iter().filter(|record| record.tag == "issue").collect();
+        let tagged = |tag: &str| self.records.iter().filter(|record| record.tag == tag).collect::<Vec<_>>();
+        let wild = if wildcard { tagged("issuewild") } else { Vec::new() };
+        // For wildcards it stands in the place of all the others.
+        let issue = if wild.is_empty() { tagged("issue") } else { wild };
         if issue.is_empty() {
             return None;
         }

@@ -37,6 +37,7 @@ fn problem(problem: &dns::Problem) -> DnsProblem {
         dns::Problem::StaleAddress { .. } => ("stale_address", true),
         dns::Problem::Proxied { .. } => ("proxied", true),
         dns::Problem::CaaForbids { .. } => ("caa_forbids", true),
+        dns::Problem::CaaUnknown { .. } => ("caa_unknown", false),
         dns::Problem::PointsElsewhere { .. } => ("points_elsewhere", false),
         dns::Problem::Loop { .. } => ("loop", false),
         dns::Problem::Disagreement { .. } => ("disagreement", false),

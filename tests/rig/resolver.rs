@@ -22,6 +22,8 @@ struct Book {
     records: HashMap<(String, RecordType), Vec<RData>>,
     /// Names whose servers cannot be reached.
     failing: HashSet<String>,
+    /// Only for these records.
+    failing_for: HashSet<(String, RecordType)>,
     /// A zone, and the server that answers for all of it that is not in the book.
     delegated: Option<(String, SocketAddr)>,
 }
@@ -79,6 +81,17 @@ impl Resolver {
         };
     }
 
+    /// Its servers do not understand what this kind of record is.
+    pub fn fails_for(&self, name: &str, kind: RecordType, fails: bool) {
+        let failing = &mut self.book.lock().unwrap().failing_for;
+        let what = (name.to_owned(), kind);
+        if fails {
+            failing.insert(what)
+        } else {
+            failing.remove(&what)
+        };
+    }
+
     /// Leaves a zone to another server.
     pub fn delegate(&self, zone: &str, server: &str) {
         self.book.lock().unwrap().delegated = Some((zone.to_owned(), server.parse().unwrap()));
@@ -130,7 +143,7 @@ impl Book {
         message.metadata.recursion_available = true;
         let mut owner = question.name().clone();
         let mut at = plain(&owner);
-        if self.failing.contains(&at) {
+        if self.failing.contains(&at) || self.failing_for.contains(&(at.clone(), question.query_type())) {
             message.metadata.response_code = ResponseCode::ServFail;
             return (message, None);
         }

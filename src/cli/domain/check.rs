@@ -25,6 +25,9 @@ pub async fn run(client: &Client, printer: Printer, who: &str) -> Result<(), Fai
     let next = shown(&data, "/nextAction");
     Err(match data["checks"]["unsure"].as_str() {
         Some(why) => Failure::new(Exit::Unreachable, format!("DNS could not be asked for everything: {why}")),
+        None if only_unknown(&data) => {
+            Failure::new(Exit::Unreachable, format!("DNS could not be asked for everything\nhint: {next}"))
+        }
         None => Failure::new(Exit::Failed, format!("{domain} is not right yet\nhint: {next}")),
     })
 }
@@ -46,4 +49,13 @@ fn is_right(data: &Value) -> bool {
     let troubled = matches!(phase, "backoff" | "blocked" | "moved" | "paused");
     let problems = data["problems"].as_array().is_some_and(|problems| !problems.is_empty());
     proved && data["cname"]["matched"] == true && !problems && !troubled && data["checks"]["unsure"].is_null()
+}
+
+/// Whether nothing is wrong but that something could not be looked up: that is no "no".
+fn only_unknown(data: &Value) -> bool {
+    let mut settled = data.clone();
+    if let Some(problems) = settled["problems"].as_array_mut() {
+        problems.retain(|problem| problem["kind"] != "caa_unknown");
+    }
+    is_right(&settled)
 }

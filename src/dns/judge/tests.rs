@@ -263,6 +263,7 @@ fn caa_is_read_as_rfc_8659_says() {
             at: "acme.com".into(),
             allows: allows.iter().map(ToString::to_string).collect(),
             authority: "letsencrypt.org".into(),
+            wildcard: false,
         });
         assert_eq!(findings.problems, Vec::from_iter(expected), "{records:?}");
     }
@@ -270,10 +271,42 @@ fn caa_is_read_as_rfc_8659_says() {
     let view = |caa| View { caa, ..right("r1") };
     let failed = || Lookup::Failed(TIMEOUT.into());
     assert_eq!(judged(vec![view(forbids()), view(Lookup::Nothing)], vec![]).problems, vec![], "one cache is behind");
-    assert_eq!(judged(vec![view(failed())], vec![]).problems, vec![], "a failed lookup forbids nothing");
+    let unknown = Problem::CaaUnknown { domain: DOMAIN.into(), why: format!("r1 {TIMEOUT}") };
+    let findings = judged(vec![view(failed())], vec![]);
+    assert_eq!(findings.problems, [unknown], "a failed lookup forbids nothing, but is told");
+    assert_eq!((findings.txt.matched, findings.cname.matched, findings.unsure), (Some(true), Some(true), None));
+    let elsewhere = View { caa: failed(), ..at(&["198.51.100.7"]) };
+    assert_eq!(judged(vec![elsewhere], vec![]).problems.len(), 1, "there are more pressing things");
     assert_eq!(judged(vec![view(failed()), view(forbids())], vec![]).problems.len(), 1);
     let any = Question { authorities: vec![], ..question() };
     assert_eq!(judge(&seen(vec![view(forbids())], vec![]), &any).problems, vec![]);
+}
+
+#[test]
+fn for_wildcards_issuewild_stands_in_the_place_of_issue() {
+    let record = |tag: &str, value: &str| CaaRecord { critical: false, tag: tag.into(), value: value.into() };
+    let (le, other) = ("letsencrypt.org", "digicert.com");
+    let delegated = || Lookup::Found("phone.acme.com._acme.bitcall.example".to_owned());
+    for (records, wildcard) in [
+        (vec![record("issue", le)], None),
+        (vec![record("issue", le), record("issuewild", other)], Some(true)),
+        (vec![record("issue", le), record("issuewild", ";")], Some(true)),
+        (vec![record("issuewild", ";")], Some(true)),
+        (vec![record("issuewild", le)], None),
+        (vec![record("issue", other), record("issuewild", le)], Some(false)),
+        (vec![record("issue", other)], Some(false)),
+    ] {
+        let caa = || Lookup::Found(Caa { at: "acme.com".into(), records: records.clone() });
+        let about = |problems: &[Problem]| match problems {
+            [] => None,
+            [Problem::CaaForbids { wildcard, .. }] => Some(*wildcard),
+            other => panic!("{other:?}"),
+        };
+        let findings = judged(vec![View { caa: caa(), delegate: delegated(), ..right("r1") }], vec![]);
+        assert_eq!(about(&findings.problems), wildcard, "{records:?}");
+        let plain = judged(vec![View { caa: caa(), ..right("r1") }], vec![]);
+        assert_eq!(about(&plain.problems), wildcard.filter(|wildcard| !wildcard), "without a wildcard: {records:?}");
+    }
 }
 
 #[test]

@@ -93,6 +93,40 @@ async fn a_page_that_waits_at_connect_gets_in_after_the_agent_of_another_page_ha
 }
 
 #[tokio::test]
+async fn the_phone_connects_before_connect_is_pressed_registers_there_and_opens_nothing_in_vain() {
+    let full = format!("{WHO}, password: 'secret1'");
+    let pages = pages(&[("/confirm", init(&full, "confirm")), ("/autologin", init(&full, "autologin"))]).await;
+    let (kamailio, bitcall, host, browser) = pages;
+    let tap = Tap::start(&kamailio.ws()).await;
+    bitcall.patch(serde_json::json!({ "wss": tap.url() })).await;
+    let connections = async |wanted: (usize, usize)| {
+        let what = format!("{} connections, {} of them over", wanted.0, wanted.1);
+        let seen = || tap.connections();
+        until(&what, async || if seen() == wanted { Ok(()) } else { Err(format!("{:?}", seen())) }).await;
+    };
+
+    let desk = Desk::open(&browser, &host.url("/confirm")).await;
+    desk.phone.find("button", "Connect").await;
+    assert_eq!(tap.connections(), (0, 0), "nobody has come near the button");
+    desk.phone.points_at("button", "Connect").await;
+    connections((1, 0)).await;
+    // Nobody pressed it after all.
+    connections((1, 1)).await;
+    desk.phone.points_at("button", "Use another account").await;
+    desk.phone.points_at("button", "Connect").await;
+    connections((2, 1)).await;
+    assert!(tap.frames().is_empty(), "nobody has signed in");
+    desk.phone.click("button", "Connect").await;
+    desk.ready().await;
+    assert!(tap.frames().iter().any(|frame| frame.text.starts_with("REGISTER ")));
+
+    // Another tab of the same person is served by the same connection.
+    let second = Desk::open(&browser, &host.url("/autologin")).await;
+    second.ready().await;
+    assert_eq!(tap.connections(), (2, 1), "one before the button was pressed, and the same one since");
+}
+
+#[tokio::test]
 async fn what_the_host_left_out_is_asked_for() {
     let (_kamailio, _bitcall, host, browser) =
         pages(&[("/confirm", init(WHO, "confirm")), ("/autologin", init(WHO, "autologin"))]).await;

@@ -1,6 +1,7 @@
 //! A WebSocket in the middle: passes everything on, notes when it came, and
 //! can say things to the phone that no honest server says.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -23,6 +24,8 @@ pub struct Frame {
 
 pub struct Tap {
     port: u16,
+    accepted: Arc<AtomicUsize>,
+    ended: Arc<AtomicUsize>,
     frames: Arc<Mutex<Vec<Frame>>>,
     injected: broadcast::Sender<Message>,
     task: JoinHandle<()>,
@@ -36,17 +39,30 @@ impl Tap {
         let frames = Arc::new(Mutex::new(Vec::new()));
         let (injected, _) = broadcast::channel(64);
         let (noted, says, upstream) = (Arc::clone(&frames), injected.clone(), upstream.to_owned());
+        let (accepted, ended) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let counts = (Arc::clone(&accepted), Arc::clone(&ended));
         let task = tokio::spawn(async move {
             while let Ok((phone, _)) = listener.accept().await {
                 phone.set_nodelay(true).ok();
-                tokio::spawn(pass(phone, upstream.clone(), Arc::clone(&noted), says.subscribe()));
+                counts.0.fetch_add(1, Ordering::SeqCst);
+                let passing = pass(phone, upstream.clone(), Arc::clone(&noted), says.subscribe());
+                let ended = Arc::clone(&counts.1);
+                tokio::spawn(async move {
+                    passing.await;
+                    ended.fetch_add(1, Ordering::SeqCst);
+                });
             }
         });
-        Self { port, frames, injected, task }
+        Self { port, accepted, ended, frames, injected, task }
     }
 
     pub fn url(&self) -> String {
         format!("ws://127.0.0.1:{}", self.port)
+    }
+
+    /// How many connections there were so far, and how many of them are over.
+    pub fn connections(&self) -> (usize, usize) {
+        (self.accepted.load(Ordering::SeqCst), self.ended.load(Ordering::SeqCst))
     }
 
     /// What the phone has sent so far.

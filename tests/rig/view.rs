@@ -329,17 +329,26 @@ impl View {
         serde_json::from_value(self.eval("__rig.sent").await).unwrap()
     }
 
+    /// Brings the pointer over the control, and presses nothing.
+    pub async fn points_at(&self, role: &str, name: &str) {
+        let node = self.find(role, name).await;
+        self.point(&node, &[]).await.unwrap();
+    }
+
     async fn press(&self, node: &Node) -> Result<(), String> {
+        let button = |step: &str| json!({ "type": step, "button": 0 });
+        self.point(node, &[button("pointerDown"), button("pointerUp")]).await
+    }
+
+    async fn point(&self, node: &Node, then: &[Value]) -> Result<(), String> {
         let origin = json!({ "type": "element", "element": { "sharedId": node.0["sharedId"] } });
+        let mut steps = vec![json!({ "type": "pointerMove", "x": 0, "y": 0, "origin": origin })];
+        steps.extend_from_slice(then);
         let actions = json!({
             "id": "mouse",
             "type": "pointer",
             "parameters": { "pointerType": "mouse" },
-            "actions": [
-                { "type": "pointerMove", "x": 0, "y": 0, "origin": origin },
-                { "type": "pointerDown", "button": 0 },
-                { "type": "pointerUp", "button": 0 },
-            ],
+            "actions": steps,
         });
         let done = self.bidi.input();
         done.perform_actions(self.context.clone(), vec![actions]).await.map_err(|e| e.to_string())

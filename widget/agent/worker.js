@@ -1,10 +1,10 @@
 // The agent's module script: of the SharedWorker, or, where a browser has none,
-// of the page itself. Ports come in before the WebAssembly module is ready, so
-// they wait here; the browser keeps the messages they carry. The first message
-// on a port says whose agent it is for.
+// of the page itself. Ports come in before the WebAssembly module is ready, and
+// what they bring is kept until it is. A page may first ask for a socket ahead of its
+// sign-in; then it says whose agent it is for, and all else is the agent's.
 const shared = "onconnect" in self;
 const waiting = [];
-// Ports that have said nothing yet. Their pages count on this worker, which must not end before them.
+// Ports that have not said whose they are. Their pages count on this worker, which must not end before them.
 const silent = new Set();
 let starting;
 let driver;
@@ -12,19 +12,41 @@ let driver;
 const attach = (port) => {
   silent.add(port);
   port.addEventListener("close", () => silent.delete(port));
-  if (driver) port.onmessage = ({ data }) => begin(data, port);
-  else {
-    waiting.push(port);
-    start();
-  }
+  const kept = [];
+  port.onmessage = ({ data }) => {
+    if (data.ahead) return openAhead(data.ahead);
+    kept.push(data);
+    if (driver) begin(port, kept);
+    else if (kept.length === 1) {
+      waiting.push([port, kept]);
+      start();
+    }
+  };
 };
 
-const begin = (name, port) => {
+const begin = (port, [name, ...messages]) => {
   silent.delete(port);
   try {
     driver.attach(name, port);
+    for (const data of messages) port.dispatchEvent(new MessageEvent("message", { data }));
   } catch (error) {
     broken(error, [port]);
+  }
+};
+
+// Whoever signs in within a few seconds finds the socket connected (src/driver/socket.rs).
+// Where one is in use, it is most likely theirs already.
+const openAhead = (url) => {
+  if (self.bitcallSocket || driver?.has_socket()) return;
+  try {
+    const ahead = (self.bitcallSocket = { url, socket: new WebSocket(url, "sip") });
+    setTimeout(() => {
+      if (self.bitcallSocket !== ahead) return;
+      delete self.bitcallSocket;
+      ahead.socket.close();
+    }, 10_000);
+  } catch {
+    // Whoever signs in is told why.
   }
 };
 
@@ -33,7 +55,7 @@ const begin = (name, port) => {
 const start = () => {
   starting ??= load().catch((error) => {
     starting = undefined;
-    broken(error, waiting.splice(0));
+    broken(error, waiting.splice(0).map(([port]) => port));
   });
 };
 
@@ -45,7 +67,7 @@ const load = async () => {
   // In a page the phone has loaded it.
   if (shared) await init({ module_or_path: code });
   driver = new Driver();
-  waiting.splice(0).forEach(attach);
+  for (const [port, kept] of waiting.splice(0)) begin(port, kept);
 };
 
 // A worker that cannot start has no other way to tell: nobody hears its errors.

@@ -46,6 +46,11 @@ impl Driver {
         Driver { agents: RefCell::default(), at_work: Rc::default() }
     }
 
+    /// Whether any of the agents has a socket, open or being opened.
+    pub fn has_socket(&self) -> bool {
+        self.agents.borrow().values().any(|hands| !hands.sockets.borrow().is_empty())
+    }
+
     /// A page has come to the agent called `name`.
     pub fn attach(&self, name: String, port: MessagePort) {
         let made = || Hands::new(Rc::clone(&self.at_work));

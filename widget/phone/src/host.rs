@@ -3,13 +3,13 @@
 //! Anybody may frame the phone, so only its parent window is listened to, and
 //! after the first `BITCALL_INIT` only while that window shows the origin that
 //! sent it. What the phone says goes to exactly that origin; the one message
-//! before that, `BITCALL_READY`, holds nothing.
+//! before that, `BITCALL_READY`, holds nothing; start.js says it, before this module runs.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use bitcall_wire::bridge::{Empty, FromPhone, ToPhone};
-use js_sys::Reflect;
+use js_sys::{Array, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{MessageEvent, Window};
 
@@ -24,22 +24,38 @@ pub struct Host {
     listener: RefCell<Option<Listener>>,
 }
 
+/// Where start.js keeps the events that came before anybody listened.
+const HEARD: &str = "bitcallHeard";
+
 impl Host {
-    /// `None` when the page was opened by itself. Says `BITCALL_READY`.
-    pub fn greet(mut on_message: impl FnMut(ToPhone) + 'static) -> Option<Rc<Host>> {
+    /// `None` when the page was opened by itself.
+    pub fn of_this_page() -> Option<Rc<Host>> {
         let window = web_sys::window()?;
         let parent = window.parent().ok().flatten().filter(|parent| *parent != window)?;
-        let host = Rc::new(Host { parent, origin: RefCell::default(), listener: RefCell::default() });
-        let weak = Rc::downgrade(&host);
-        let listener = Listener::new(&window, "message", move |event| {
-            let message = weak.upgrade().and_then(|host| host.accept(event.unchecked_ref()));
+        Some(Rc::new(Host { parent, origin: RefCell::default(), listener: RefCell::default() }))
+    }
+
+    /// Hears the host page from now on, and at once what it has said already.
+    pub fn listen(self: &Rc<Self>, on_message: impl Fn(ToPhone) + 'static) {
+        let Some(window) = web_sys::window() else { return };
+        let weak = Rc::downgrade(self);
+        let hear = Rc::new(move |event: &MessageEvent| {
+            let message = weak.upgrade().and_then(|host| host.accept(event));
             if let Some(message) = message {
                 on_message(message);
             }
         });
-        *host.listener.borrow_mut() = Some(listener);
-        host.send(&FromPhone::Ready(Empty {}), "*");
-        Some(host)
+        *self.listener.borrow_mut() = Some(Listener::new(&window, "message", {
+            let hear = Rc::clone(&hear);
+            move |event| hear(event.unchecked_ref())
+        }));
+        let name = JsValue::from_str(HEARD);
+        let heard = Reflect::get(&window, &name).ok().and_then(|heard| heard.dyn_into::<Array>().ok());
+        // From now on nothing is kept there.
+        let _ = Reflect::delete_property(&window, &name);
+        for event in heard.unwrap_or_default().iter() {
+            hear(event.unchecked_ref());
+        }
     }
 
     /// Dropped while nobody has introduced himself.

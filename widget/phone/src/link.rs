@@ -10,7 +10,7 @@
 //! the page is alive, that it goes and comes back, that the network changed;
 //! and it hands the agent's media requests to [`Media`] and the replies back.
 
-mod attach;
+pub mod attach;
 pub mod dom;
 mod instance;
 mod lock;

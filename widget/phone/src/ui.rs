@@ -159,6 +159,8 @@ pub enum Act {
     SetTheme(ThemeStart),
     ChooseMicrophone(String),
     ChooseSpeaker(String),
+    /// The pointer, or the focus, is on the button that signs in.
+    ExpectSignIn,
     SubmitSignIn,
     Connect,
     OtherAccount,

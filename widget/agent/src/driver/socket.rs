@@ -1,6 +1,6 @@
 //! One WebSocket that carries SIP (RFC 7118).
 
-use js_sys::{ArrayBuffer, Uint8Array};
+use js_sys::{ArrayBuffer, Reflect, Uint8Array};
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
 use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
@@ -25,9 +25,15 @@ impl Socket {
     /// # Errors
     /// The browser's words when it does not like the URL, e.g. `ws:` from an `https:` page.
     pub fn open(url: &str, tell: impl Fn(News) + Clone + 'static) -> Result<Socket, String> {
-        let socket = WebSocket::new_with_str(url, "sip").map_err(|error| {
-            error.dyn_ref::<js_sys::Error>().map_or_else(|| "the URL was refused".to_owned(), |e| e.message().into())
-        })?;
+        let ahead = take_ahead(url);
+        let is_open = ahead.as_ref().is_some_and(|socket| socket.ready_state() == WebSocket::OPEN);
+        let socket = match ahead {
+            Some(socket) => socket,
+            None => WebSocket::new_with_str(url, "sip").map_err(|error| {
+                let told = error.dyn_ref::<js_sys::Error>();
+                told.map_or_else(|| "the URL was refused".to_owned(), |error| error.message().into())
+            })?,
+        };
         socket.set_binary_type(BinaryType::Arraybuffer);
         let open = Closure::<dyn FnMut()>::new({
             let tell = tell.clone();
@@ -45,12 +51,16 @@ impl Socket {
             }
         });
         // `error` is always followed by `close`, which says more.
-        let close = Closure::<dyn FnMut(CloseEvent)>::new(move |event: CloseEvent| {
-            tell(News::Closed(format!("{} {}", event.code(), event.reason())));
+        let close = Closure::<dyn FnMut(CloseEvent)>::new({
+            let tell = tell.clone();
+            move |event: CloseEvent| tell(News::Closed(format!("{} {}", event.code(), event.reason())))
         });
         socket.set_onopen(Some(open.as_ref().unchecked_ref()));
         socket.set_onmessage(Some(message.as_ref().unchecked_ref()));
         socket.set_onclose(Some(close.as_ref().unchecked_ref()));
+        if is_open {
+            tell(News::Open);
+        }
         Ok(Socket { web: socket, _open: open, _message: message, _close: close })
     }
 
@@ -62,6 +72,19 @@ impl Socket {
             Err(_) => self.web.send_with_u8_array(bytes),
         };
     }
+}
+
+/// The socket to `url` that worker.js has opened ahead, if it still goes.
+fn take_ahead(url: &str) -> Option<WebSocket> {
+    let (global, name) = (js_sys::global(), JsValue::from_str("bitcallSocket"));
+    let ahead = Reflect::get(&global, &name).ok()?;
+    let part = |name: &str| Reflect::get(&ahead, &name.into()).ok();
+    if part("url")?.as_string()? != url {
+        return None;
+    }
+    let _ = Reflect::delete_property(&global, &name);
+    let socket: WebSocket = part("socket")?.dyn_into().ok()?;
+    matches!(socket.ready_state(), WebSocket::CONNECTING | WebSocket::OPEN).then_some(socket)
 }
 
 impl Drop for Socket {

@@ -350,11 +350,7 @@ impl App {
     }
 
     fn registered_now(&self) -> bool {
-        self.ui.stage.with_untracked(|stage| *stage == Stage::Phone)
-            && self
-                .ui
-                .snapshot
-                .with_untracked(|snapshot| matches!(snapshot.registration, Registration::Registered { .. }))
+        self.ui.stage.with_untracked(|stage| *stage == Stage::Phone) && self.is_registered()
     }
 
     fn with_link(&self, with: impl FnOnce(&Link)) {

@@ -88,15 +88,16 @@ impl App {
         app.report_state();
         app.watch_calls();
         app.watch_number();
-        let host = {
-            let app = Rc::clone(&app);
-            Host::greet(move |message| app.hear(message))
-        };
+        let host = Host::of_this_page();
         ui.embedded.set(host.is_some());
-        if host.is_none() {
-            ui.stage.set(Stage::NotEmbedded);
+        app.host.borrow_mut().clone_from(&host);
+        match host {
+            Some(host) => {
+                let app = Rc::clone(&app);
+                host.listen(move |message| app.hear(message));
+            }
+            None => ui.stage.set(Stage::NotEmbedded),
         }
-        *app.host.borrow_mut() = host;
         app
     }
 
@@ -125,6 +126,7 @@ impl App {
             }
             Act::ChooseMicrophone(id) => self.choose_device(MICROPHONE, id, Media::choose_microphone),
             Act::ChooseSpeaker(id) => self.choose_device(SPEAKER, id, Media::choose_speaker),
+            Act::ExpectSignIn => self.expect_sign_in(),
             Act::SubmitSignIn => self.submit_sign_in(),
             Act::Connect => self.connect(),
             Act::OtherAccount => self.other_account(),
@@ -174,13 +176,14 @@ impl App {
                 }
             }
         });
-        media.refresh_devices();
         let chosen = if config.behavior.theme.lock { None } else { store.get(THEME).or(host.behavior.theme_start) };
+        self.ui.config.set(Some(Rc::clone(&config)));
+        *self.tenant.borrow_mut() = Some(Tenant { config: Rc::clone(&config), host, store, media: media.clone() });
+        // The server has the longest way, and all else can be done while it is asked.
+        self.begin_session();
         self.set_theme(chosen.unwrap_or(config.behavior.theme.start));
         paint(&config.branding.theme_color);
-        self.ui.config.set(Some(Rc::clone(&config)));
-        *self.tenant.borrow_mut() = Some(Tenant { config, host, store, media });
-        self.begin_session();
+        media.refresh_devices();
     }
 
     /// The host page takes the phone down.

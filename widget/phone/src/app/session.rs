@@ -6,11 +6,14 @@ use bitcall_wire::bridge::{FromPhone, Registered, Unregistered};
 use bitcall_wire::seam::{Account, Cause, Failure, FailureCode, Registration, Secret, Snapshot};
 
 use super::App;
-use crate::link::{Link, Place};
+use crate::link::{Link, Place, attach, dom};
 use crate::page;
 use crate::recents::Recent;
 use crate::signin::{Credentials, FormFaults, Prefill, SecretBox, Start, may_be_outdated, read_form, start};
 use crate::ui::{Stage, Tab, focused};
+
+/// How long the phone's outline may stand for it while the server is asked: people take less for at once.
+const DRAWN_WITHIN_MS: i32 = 80;
 
 impl App {
     /// After `BITCALL_INIT`: signs in, or asks.
@@ -25,18 +28,25 @@ impl App {
         self.prepare_form();
         self.ui.form.remember.set(remembered && matches!(start, Start::Restore(_)));
         match start {
-            // Drawn while the agent connects.
             Start::Restore(credentials) => {
                 *self.fallback.borrow_mut() = self.given_by_host();
                 self.sign_in(credentials);
-                self.enter();
+                self.enter_soon();
             }
             Start::Auto(credentials) => {
                 self.sign_in(credentials);
-                self.enter();
+                self.enter_soon();
             }
             Start::Connect(credentials) => self.ui.stage.set(Stage::Connect(credentials)),
             Start::Form(_) => self.ui.stage.set(Stage::Form),
+        }
+    }
+
+    /// Connects to the server already, so that who then signs in need not wait for it.
+    pub(super) fn expect_sign_in(&self) {
+        let first = self.with_tenant(|tenant| tenant.config.wss.first().cloned()).flatten();
+        if let Some(wss) = first {
+            attach::open_ahead(&wss);
         }
     }
 
@@ -156,11 +166,7 @@ impl App {
                 who.secret = SecretBox(Secret::Ha1 { realm: Some(realm), ha1 });
             }
         });
-        let registered = self
-            .ui
-            .snapshot
-            .with_untracked(|snapshot| matches!(snapshot.registration, Registration::Registered { .. }));
-        if registered {
+        if self.is_registered() {
             self.keep_session();
         }
     }
@@ -218,11 +224,17 @@ impl App {
         *self.link.borrow_mut() = Some(link);
     }
 
-    /// Shows the phone, unless the sign-in has come to nothing already.
-    fn enter(&self) {
-        if self.ui.stage.with_untracked(|stage| *stage == Stage::Loading) {
-            self.ui.stage.set(Stage::Phone);
-        }
+    /// Shows the phone once it is registered, but soon in any case, unless the sign-in has come to nothing
+    /// already. To draw it at once would keep this thread from hearing the agent for longer than most
+    /// servers take to answer.
+    fn enter_soon(self: &Rc<Self>) {
+        let app = Rc::clone(self);
+        wasm_bindgen_futures::spawn_local(async move {
+            dom::sleep(DRAWN_WITHIN_MS).await;
+            if app.link.borrow().is_some() && app.ui.stage.with_untracked(|stage| *stage == Stage::Loading) {
+                app.ui.stage.set(Stage::Phone);
+            }
+        });
     }
 
     /// Where the agent of this person runs.
@@ -241,20 +253,36 @@ impl App {
         form.faults.set(FormFaults::default());
         form.password.set(String::new());
         form.password_shown.set(false);
-        self.keep_session();
-        if self.ui.stage.with_untracked(|stage| *stage != Stage::Phone) {
-            self.ui.tab.set(Tab::Keypad);
-            self.ui.stage.set(Stage::Phone);
-        }
         self.tell(&FromPhone::Registered(Registered {
             username: username.to_owned(),
             domain: domain.to_owned(),
             user_key: format!("{username}@{domain}").to_ascii_lowercase(),
         }));
+        self.keep_session();
+        let app = Rc::clone(self);
+        wasm_bindgen_futures::spawn_local(async move {
+            // The host page may live in this very thread: it hears the news before the phone is drawn.
+            dom::sleep(0).await;
+            if app.is_registered() {
+                app.go_inside();
+            }
+        });
+    }
+
+    fn go_inside(self: &Rc<Self>) {
+        if self.ui.stage.with_untracked(|stage| *stage != Stage::Phone) {
+            self.ui.tab.set(Tab::Keypad);
+            self.ui.stage.set(Stage::Phone);
+        }
         let waiting = self.waiting_call.borrow_mut().take();
         if let Some(call) = waiting {
             self.host_call(call);
         }
+    }
+
+    pub(super) fn is_registered(&self) -> bool {
+        let registered = |snapshot: &Snapshot| matches!(snapshot.registration, Registration::Registered { .. });
+        self.ui.snapshot.with_untracked(registered)
     }
 
     fn failed(self: &Rc<Self>, reason: &Failure, in_call: bool) {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use bitcall_wire::seam::{self, ToAgent, ToPage};
-use js_sys::{Reflect, Uint8Array};
+use js_sys::{Object, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{
     CustomEvent, CustomEventInit, HtmlScriptElement, MessageChannel, MessageEvent, MessagePort, SharedWorker,
@@ -91,6 +91,21 @@ pub fn post(port: &MessagePort, message: &ToAgent) {
     }
 }
 
+/// Lets the worker that start.js has started open its WebSocket to `wss` already, for whoever signs in within
+/// the next seconds. A worker that has been taken has a connection, and one in this page is not worth the trouble.
+pub fn open_ahead(wss: &str) {
+    if let Some(worker) = started() {
+        let ahead = Object::new();
+        let _ = Reflect::set(&ahead, &JsValue::from_str("ahead"), &JsValue::from_str(wss));
+        let _ = worker.port().post_message(&ahead);
+    }
+}
+
+fn started() -> Option<SharedWorker> {
+    let started = Reflect::get(window()?.as_ref(), &JsValue::from_str(STARTED));
+    started.ok()?.dyn_into().ok()
+}
+
 /// `None` where the browser has no `SharedWorker` (Chrome on Android), or refuses it.
 fn shared(place: &Place, on_broken: &OnBroken) -> Option<(MessagePort, Vec<Listener>)> {
     let worker = start(place)?;
@@ -103,12 +118,10 @@ fn start(place: &Place) -> Option<SharedWorker> {
     if !Reflect::has(&window, &JsValue::from_str("SharedWorker")).unwrap_or(false) {
         return None;
     }
-    let started = JsValue::from_str(STARTED);
-    let worker = Reflect::get(&window, &started).ok().and_then(|worker| worker.dyn_into::<SharedWorker>().ok());
-    if worker.is_some() {
+    if let Some(worker) = started() {
         // A port is good for one attachment.
-        let _ = Reflect::delete_property(&window, &started);
-        return worker;
+        let _ = Reflect::delete_property(&window, &JsValue::from_str(STARTED));
+        return Some(worker);
     }
     let options = WorkerOptions::new();
     options.set_type(WorkerType::Module);

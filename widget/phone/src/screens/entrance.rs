@@ -61,6 +61,7 @@ pub fn connect(ui: Ui, credentials: &Credentials) -> View {
                 .r#type("button")
                 .bool_attr("disabled", move || form.busy.get())
                 .attr("aria-busy", move || form.busy.get().then_some("true"))
+                .expect_press(move || ui.act(Act::ExpectSignIn))
                 .press(move || ui.act(Act::Connect))
                 .children(live(move || if form.busy.get() { "Connecting…" } else { "Connect" }.to_owned())),
             button()
@@ -113,6 +114,7 @@ pub fn form(ui: Ui) -> View {
                         .r#type("submit")
                         .bool_attr("disabled", move || fields.busy.get())
                         .attr("aria-busy", move || fields.busy.get().then_some("true"))
+                        .expect_press(move || ui.act(Act::ExpectSignIn))
                         .children(live(move || if fields.busy.get() { "Signing in…" } else { "Sign in" }.to_owned())),
                 )),
         )

@@ -4,7 +4,7 @@
 use sycamore::prelude::*;
 use sycamore::web::tags::{div, span};
 use sycamore::web::{GlobalAttributes, events};
-use web_sys::MouseEvent;
+use web_sys::{FocusEvent, MouseEvent, PointerEvent};
 
 use crate::icons::{Icon, icon};
 
@@ -20,6 +20,11 @@ pub trait Press: GlobalAttributes {
         // Boxed with its event: a closure around a box would again be one type per `act`.
         let act: Box<dyn FnMut(MouseEvent)> = Box::new(move |_| act());
         self.on(events::click, act)
+    }
+
+    /// Pressing is near: the pointer is over it, or the focus on it.
+    fn expect_press(self, act: impl Fn() + Copy + 'static) -> Self {
+        self.on(events::pointerover, move |_: PointerEvent| act()).on(events::focus, move |_: FocusEvent| act())
     }
 }
 

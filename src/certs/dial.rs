@@ -14,11 +14,20 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
 
-use super::Shelf;
+use super::{ACME_TLS, Shelf};
 
 /// The certificate that whoever listens on `address` shows to a client that asks for `name`, and for
 /// which it has the key. Whether anybody should trust it is not asked.
 pub async fn shown(address: SocketAddr, name: &str) -> io::Result<CertificateDer<'static>> {
+    leaf(address, name, b"http/1.1").await
+}
+
+/// The same as an authority dials for TLS-ALPN-01 (RFC 8737); whether it has the key is not asked either.
+pub async fn validated(address: SocketAddr, name: &str) -> io::Result<CertificateDer<'static>> {
+    leaf(address, name, ACME_TLS).await
+}
+
+async fn leaf(address: SocketAddr, name: &str, protocol: &[u8]) -> io::Result<CertificateDer<'static>> {
     let dialled = async {
         let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
         let provider = Arc::new(aws_lc_rs::default_provider());
@@ -26,9 +35,9 @@ pub async fn shown(address: SocketAddr, name: &str) -> io::Result<CertificateDer
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anything(provider)))
+            .with_custom_certificate_verifier(Arc::new(Anything { provider, signed: protocol != ACME_TLS }))
             .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![protocol.to_vec()];
         config.resumption = rustls::client::Resumption::disabled();
         let stream = TcpStream::connect(address).await?;
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
@@ -65,9 +74,14 @@ fn reachable(listener: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listener.port())
 }
 
-/// Takes every certificate, but only from whoever has its key.
+/// Takes every certificate.
 #[derive(Debug)]
-struct Anything(Arc<CryptoProvider>);
+struct Anything {
+    provider: Arc<CryptoProvider>,
+    /// Only from whoever has its key. Not for challenges: webpki reads no certificate with a critical extension
+    /// that it does not know, which theirs have.
+    signed: bool,
+}
 
 impl ServerCertVerifier for Anything {
     fn verify_server_cert(
@@ -87,7 +101,10 @@ impl ServerCertVerifier for Anything {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        if !self.signed {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -96,11 +113,14 @@ impl ServerCertVerifier for Anything {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        if !self.signed {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -24,6 +24,7 @@ use super::exchange::Exchange;
 use super::leases::{Leases, lease_key};
 use super::order::{Course, Event, Rules, State};
 use super::progress::{Progress, Wanted};
+use super::reach::Scout;
 use super::schedule::Moment;
 use super::settings::Settings;
 use crate::hostname::Hostname;
@@ -42,6 +43,7 @@ struct Inner {
     rules: Rules,
     profile: Option<String>,
     board: Board,
+    scout: Box<dyn Scout>,
     agenda: Mutex<Agenda>,
     wake: Notify,
     changes: broadcast::Sender<Hostname>,
@@ -92,7 +94,7 @@ impl Certs {
         settings: Settings,
     ) -> Result<Self, StartError> {
         let seal = cabinet.seal().ok_or(StartError::NoStoreKey)?.clone();
-        let Settings { rules, profile, contact, bindings, holder, limits } = settings;
+        let Settings { rules, profile, contact, bindings, holder, limits, scout } = settings;
         let mut agenda = Agenda::default();
         for (key, record) in store.scan(ORDERS).await? {
             let course: Course = decode(&key, &record.bytes)?;
@@ -106,6 +108,7 @@ impl Certs {
             rules,
             profile,
             board: Board::default(),
+            scout,
             agenda: Mutex::new(agenda),
             wake: Notify::new(),
             changes: broadcast::channel(CHANGES).0,

@@ -14,10 +14,11 @@ mod words;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub use course::{Course, Held, Placed, Rest, State};
+pub use course::{Astray, Course, Held, Placed, Rest, State};
 pub use words::{AuthorizationStatus, AuthorizationView, Collected, Effect, Event, OrderStatus, OrderView};
 
 use super::progress::Wanted;
+use super::reach::Sight;
 use super::schedule::{self, Moment, back_off};
 use super::trouble::{Kind, Trouble};
 use crate::hostname::Hostname;
@@ -108,6 +109,7 @@ impl Step<'_> {
                 self.course.state = State::Reviewing { placed, at: now };
             }
             (State::Resting { .. }, Event::Due(open)) => self.due(&open),
+            (State::Looking { directory }, Event::Looked(seen)) => self.looked(directory, &seen),
             (State::Opening { directory }, Event::Opened) => {
                 let replacing = self
                     .course
@@ -203,13 +205,51 @@ impl Step<'_> {
             let from = |holds: &BTreeMap<String, Timestamp>| holds.get(directory).copied().unwrap_or(now);
             let from = from(open).max(from(&self.course.holds));
             if from <= now {
-                self.course.state = State::Opening { directory: directory.clone() };
+                self.course.state = State::Looking { directory: directory.clone() };
                 return;
             }
             soonest = Some(soonest.map_or(from, |soonest| soonest.min(from)));
         }
         let until = soonest.unwrap_or_else(|| self.moment.about(back_off(u32::MAX)));
         self.rest(until, Rest::Backoff, None);
+    }
+
+    /// Whether the name leads here, by each method: an order is placed unless all of them would go astray.
+    fn looked(&mut self, directory: String, seen: &[(Method, Sight)]) {
+        let now = self.moment.now;
+        let possible = self.rules.methods(&self.course.wanted);
+        let count = possible.len().max(1);
+        let sight = |index: usize| {
+            let method = possible.get(index)?;
+            seen.iter().find(|(seen, _)| seen == method).map(|(_, sight)| sight)
+        };
+        let in_turn = || (0..possible.len()).map(|n| (self.course.method.wrapping_add(n)) % count);
+        let promising = in_turn().find(|index| !matches!(sight(*index), Some(Sight::Elsewhere(_))));
+        let sure = in_turn().find(|index| matches!(sight(*index), Some(Sight::Here)));
+        // After a failure each method gets its turn: what is seen from here was not enough.
+        let chosen = if self.course.failures == 0 { sure.or(promising) } else { promising };
+        if let Some(index) = chosen {
+            (self.course.method, self.course.astray) = (index, None);
+            self.course.state = State::Opening { directory };
+            return;
+        }
+        let astray = self.course.astray.get_or_insert(Astray { since: now, looks: 0 });
+        if astray.since.until(now) >= DAY {
+            // What is seen from here need not be what the world sees.
+            astray.since = now;
+            self.course.state = State::Opening { directory };
+            return;
+        }
+        astray.looks = astray.looks.saturating_add(1);
+        let wait = back_off(astray.looks).clamp(LOOK_SOONEST, LOOK_LATEST);
+        let troubles = seen.iter().filter_map(|(_, sight)| match sight {
+            Sight::Elsewhere(trouble) => Some(trouble),
+            _ => None,
+        });
+        let message = troubles.clone().map(|trouble| trouble.message.as_str()).collect::<Vec<_>>().join(" ");
+        let kind = troubles.map(|trouble| trouble.kind).next().unwrap_or(Kind::Unauthorized);
+        self.course.problem = Some(Trouble::new(kind, message).problem(now));
+        self.rest(self.moment.about(wait), Rest::Preflight, None);
     }
 
     /// An attempt came to nothing before there was an order, or with it.
@@ -295,6 +335,10 @@ impl Step<'_> {
     }
 }
 
+/// Between two looks at whether a name leads here by now. They cost nobody anything.
+const LOOK_SOONEST: Duration = Duration::from_mins(1);
+const LOOK_LATEST: Duration = Duration::from_mins(10);
+const DAY: Duration = Duration::from_hours(24);
 const SOON: Duration = Duration::from_secs(3);
 /// No hurry makes anybody ask more often.
 const HURRY: Duration = Duration::from_mins(10);

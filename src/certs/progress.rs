@@ -37,7 +37,8 @@ pub struct Progress {
 pub enum Stage {
     /// For its turn.
     Waiting,
-    /// Directory and account are made ready.
+    /// Whether the name leads here is looked at, and directory and account are made ready. With a problem: the
+    /// name leads elsewhere, and no order is placed yet.
     Preflight,
     /// The order is placed.
     Ordering,

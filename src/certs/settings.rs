@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::account::Limits;
 use super::client::Binding;
 use super::order::Rules;
+use super::reach::Scout;
 
 /// All of it.
 pub struct Settings {
@@ -17,6 +18,8 @@ pub struct Settings {
     pub bindings: HashMap<String, Binding>,
     /// Besides those that hold for every installation.
     pub limits: Limits,
+    /// Knows where an authority would look.
+    pub scout: Box<dyn Scout>,
     /// Names this appliance in leases; the same after every restart.
     pub holder: String,
 }

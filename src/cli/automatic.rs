@@ -2,13 +2,19 @@
 //! server wants for itself.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::{BoxFuture, FutureExt as _};
+
 use super::{Exit, Failure};
-use crate::certs::{Binding, Board, Cabinet, Certs, Exchange, Limits, Method, Rules, Settings, StartError, Wanted};
+use crate::certs::{
+    Binding, Board, Cabinet, Certs, Exchange, Kind, Limits, Method, Rules, Scout, Settings, Sight, StartError, Trouble,
+    Wanted,
+};
 use crate::config::{self, Challenge, Config, PublicUrl, external_accounts};
-use crate::dns;
+use crate::dns::{self, Delegation, Verifier, ZoneSettings};
 use crate::hostname::Hostname;
 use crate::server::HttpTokens;
 use crate::store::Store;
@@ -20,11 +26,17 @@ pub fn is_wanted(config: &Config) -> bool {
 }
 
 /// Opens what the configuration asks for; nothing where it names no directory. Nothing is ordered yet.
-pub async fn open(config: &Config, store: Arc<dyn Store>, cabinet: Arc<Cabinet>) -> Result<Option<Certs>, Failure> {
+pub async fn open(
+    config: &Config,
+    store: Arc<dyn Store>,
+    cabinet: Arc<Cabinet>,
+    eyes: &Verifier,
+) -> Result<Option<Certs>, Failure> {
     if !is_wanted(config) {
         return Ok(None);
     }
-    let settings = settings(config)?;
+    let zone = ZoneSettings::of(config).map_err(|problem| misconfigured(&problem))?;
+    let settings = settings(config, Box::new(Outlook { eyes: eyes.clone(), zone }))?;
     let exchange = Exchange::new(config.acme.ca_bundle.as_deref()).map_err(|error| misconfigured(&error))?;
     match Certs::open(store, cabinet, exchange, settings).await {
         Ok(certs) => Ok(Some(certs)),
@@ -116,13 +128,13 @@ pub fn check(config: &Config) -> Vec<String> {
     if !is_wanted(config) {
         return Vec::new();
     }
-    let settings = settings(config).err().map(|failure| failure.to_string());
+    let settings = settings(config, Box::new(())).err().map(|failure| failure.to_string());
     let bundle = Exchange::new(config.acme.ca_bundle.as_deref()).err().map(|error| error.to_string());
     let no_key = matches!(config::store_key(&config.secrets), Ok(None)).then(|| StartError::NoStoreKey.to_string());
     settings.into_iter().chain(bundle).chain(no_key).collect()
 }
 
-fn settings(config: &Config) -> Result<Settings, Failure> {
+fn settings(config: &Config, scout: Box<dyn Scout>) -> Result<Settings, Failure> {
     let accounts = external_accounts(config.acme.eab_file.as_deref()).map_err(|error| misconfigured(&error))?;
     let directories: Vec<String> = config.acme.directories.iter().map(|url| url.0.clone()).collect();
     if let Some(stranger) = accounts.keys().find(|directory| !directories.contains(directory)) {
@@ -157,6 +169,7 @@ fn settings(config: &Config) -> Result<Settings, Failure> {
         contact: config.acme.contact.as_ref().map(|mail| format!("{}@{}", mail.name, mail.domain)),
         bindings: bindings.collect(),
         limits: Limits { base: config.domains.base.clone(), debuts: config.acme.new_names_per_week },
+        scout,
         // One process at a time has the directory open.
         holder: format!("{}:{}", node.nodename().to_string_lossy(), config.server.data_dir.display()),
     })
@@ -177,6 +190,33 @@ impl dns::Challenges for Board {
         let delegated = || name.split_once("._acme.").map(|(domain, _)| domain);
         let domain = name.strip_prefix("_acme-challenge.").or_else(delegated);
         domain.map(|domain| Self::txt(self, domain)).unwrap_or_default()
+    }
+}
+
+/// Where an authority would look, as far as it can be told from here.
+struct Outlook {
+    eyes: Verifier,
+    zone: Option<ZoneSettings>,
+}
+
+impl Scout for Outlook {
+    fn addresses<'a>(&'a self, name: &'a Hostname, method: Method) -> BoxFuture<'a, Vec<SocketAddr>> {
+        // RFC 8555 section 8.3, RFC 8737 section 3.
+        let port = if method == Method::Http01 { 80 } else { 443 };
+        let found = self.eyes.public_addresses(name);
+        found.map(move |found| found.into_iter().map(|address| SocketAddr::new(address, port)).collect()).boxed()
+    }
+
+    fn zone(&self) -> BoxFuture<'_, Sight> {
+        async move {
+            let Some(zone) = &self.zone else { return Sight::Unknown("no zone is served here".into()) };
+            match self.eyes.delegation(zone).await {
+                Delegation::Here => Sight::Here,
+                Delegation::Elsewhere(sentence) => Sight::Elsewhere(Trouble::new(Kind::Dns, sentence)),
+                Delegation::Unknown(why) => Sight::Unknown(why),
+            }
+        }
+        .boxed()
     }
 }
 

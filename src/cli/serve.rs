@@ -55,7 +55,8 @@ pub fn run(globals: &Globals) -> Result<(), Failure> {
         if let Some(listener) = config.listen.https.first() {
             tokio::spawn(dial::watch(Arc::downgrade(&shelf), shelf.swaps(), *listener));
         }
-        let certs = automatic::open(&config, platform.store(), Arc::clone(&cabinet)).await?;
+        let eyes = Verifier::new(VerifierSettings::of(&config, platform.defaults().names.ingress.clone()));
+        let certs = automatic::open(&config, platform.store(), Arc::clone(&cabinet), &eyes).await?;
         let subdomains = certs.as_ref().and_then(|certs| automatic::want_own(&config, &url, certs, &platform));
         let getting: Arc<dyn domains::Certificates> = match &certs {
             Some(certs) => Arc::new(certs.clone()),
@@ -68,6 +69,9 @@ pub fn run(globals: &Globals) -> Result<(), Failure> {
         let mut running = house.open(doors, Some(&certificates), https_port, &config)?;
         let nothing = || Arc::new(()) as Arc<dyn dns::Challenges>;
         let challenges = certs.as_ref().map_or_else(nothing, |certs| Arc::new(certs.board()));
+        if let Some(dns) = &dns {
+            tokio::spawn(eyes.watch_delegation(dns.zone.clone()));
+        }
         running.dns = dns.map(|dns| dns.serve(challenges)).transpose()?;
         if let Some(certs) = certs {
             tokio::spawn(certs.run());

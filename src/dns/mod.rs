@@ -5,6 +5,7 @@
 //! what was observed into [`Findings`]; sockets and lookups stand around them.
 
 mod authorities;
+mod delegation;
 mod findings;
 mod judge;
 mod message;
@@ -19,6 +20,7 @@ mod source;
 mod verifier;
 mod zone;
 
+pub use delegation::Delegation;
 use findings::Lookup;
 pub use findings::{Check, Findings, Problem, Way};
 pub use server::Server;

@@ -179,7 +179,7 @@ pub fn own_addresses() -> Vec<IpAddr> {
 }
 
 /// Reached from the whole Internet, as far as the address tells (RFC 6890).
-fn is_global(address: &IpAddr) -> bool {
+pub(super) fn is_global(address: &IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
             let [a, b, ..] = v4.octets();

@@ -8,11 +8,12 @@ use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::op::{Message, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 
 use super::Lookup;
+use super::delegation::NameServer;
 use super::observation::CaaRecord;
 use super::verifier::PATIENCE;
 
@@ -80,6 +81,35 @@ impl Source {
         })
     }
 
+    /// To whom the server of the zone above leaves `zone`; nothing where it says that it leaves it to nobody.
+    pub async fn referral(&self, zone: &str) -> Lookup<Vec<NameServer>> {
+        let resolver = match &self.resolver {
+            Ok(resolver) => resolver,
+            Err(why) => return Lookup::Failed(why.clone()),
+        };
+        let Some(name) = absolute(zone) else { return Lookup::Nothing };
+        let of_zone = |record: &Record| match &record.data {
+            RData::NS(host) if record.name == name => Some(plain(&host.0)),
+            _ => None,
+        };
+        let Ok(answer) = tokio::time::timeout(PATIENCE, resolver.lookup(name.clone(), RecordType::NS)).await else {
+            return Lookup::Failed(TIMEOUT.to_owned());
+        };
+        let stranger = || Lookup::Failed("does not serve the zone above".to_owned());
+        match answer {
+            // As a referral, or as an answer where it serves both zones.
+            Ok(found) => {
+                let message = found.message();
+                let hosts = message.answers.iter().chain(&message.authorities).filter_map(of_zone);
+                let hosts: Vec<NameServer> = hosts.map(|host| (host.clone(), glue(message, &host))).collect();
+                if hosts.is_empty() { stranger() } else { Lookup::Found(hosts) }
+            }
+            Err(NetError::Dns(DnsError::NoRecordsFound(none))) if none.soa.is_some() => Lookup::Nothing,
+            Err(NetError::Dns(DnsError::NoRecordsFound(_))) => stranger(),
+            Err(error) => Lookup::Failed(why(&error)),
+        }
+    }
+
     pub async fn caa(&self, name: &str) -> Lookup<Vec<CaaRecord>> {
         self.ask(name, RecordType::CAA, |data| match data {
             RData::CAA(caa) => Some(CaaRecord {
@@ -118,6 +148,12 @@ impl Source {
             Err(error) => Lookup::Failed(why(&error)),
         }
     }
+}
+
+/// The addresses of a host that come with an answer.
+fn glue(message: &Message, host: &str) -> Vec<IpAddr> {
+    let of_host = message.additionals.iter().filter(|record| plain(&record.name) == host);
+    of_host.filter_map(|record| record.data.ip_addr()).collect()
 }
 
 /// Those of `/etc/resolv.conf`, each once.

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::judge::judge;
 use super::observation::{Addresses, Caa, Chain, Observation, Question, View};
+use super::server::is_global;
 use super::source::{Source, system_resolvers};
 use super::{Findings, Lookup};
 use crate::hostname::Hostname;
@@ -65,20 +66,37 @@ impl Verifier {
     /// Asks everybody at once; waits for its turn while many other domains are looked at.
     pub async fn observe(&self, question: &Question) -> Observation {
         let Ok(_place) = self.places.acquire().await else { return Observation::default() };
-        let resolvers = match self.settings.resolvers.as_slice() {
-            [] => match system_resolvers() {
-                Ok(resolvers) => resolvers,
-                Err(why) => return Observation { failed: Some(why), ..Observation::default() },
-            },
-            configured => configured.to_vec(),
+        let resolvers = match self.resolvers() {
+            Ok(resolvers) => resolvers,
+            Err(why) => return Observation { failed: Some(why), ..Observation::default() },
         };
-        let resolvers: Vec<_> = resolvers.into_iter().map(Source::resolver).collect();
         let (seen, authorities, ingress) = tokio::join!(
             join_all(resolvers.iter().map(|resolver| view(resolver, question))),
             self.authorities(&resolvers, question),
             ingress(&resolvers, &question.ingress),
         );
         Observation { resolvers: seen, authorities, ingress, failed: None }
+    }
+
+    /// The addresses of a host that the whole Internet could reach; none where they cannot be found.
+    pub async fn public_addresses(&self, host: &Hostname) -> Vec<IpAddr> {
+        let Ok(resolvers) = self.resolvers() else { return Vec::new() };
+        let mut addresses = all_addresses(&resolvers, host.as_str()).await;
+        addresses.retain(is_global);
+        addresses
+    }
+
+    pub(super) fn resolvers(&self) -> Result<Vec<Source>, String> {
+        let addresses = match self.settings.resolvers.as_slice() {
+            [] => system_resolvers()?,
+            configured => configured.to_vec(),
+        };
+        Ok(addresses.into_iter().map(Source::resolver).collect())
+    }
+
+    /// A zone's own server.
+    pub(super) fn authority(&self, name: String, address: IpAddr) -> Source {
+        Source::authority(name, SocketAddr::new(address, self.port))
     }
 
     /// The views of the name servers of the closest zone above the domain; none where they cannot be found.
@@ -98,7 +116,7 @@ impl Verifier {
         let servers = servers.await;
         let asked = servers.iter().take(MOST_AUTHORITIES).map(|name| async move {
             let address = address_of(resolvers, name).await?;
-            let source = Source::authority(name.clone(), SocketAddr::new(address, self.port));
+            let source = self.authority(name.clone(), address);
             Some(authority_view(&source, resolvers, question).await)
         });
         join_all(asked).await.into_iter().flatten().collect()
@@ -129,13 +147,7 @@ async fn authority_view(source: &Source, resolvers: &[Source], question: &Questi
     );
     let addresses = match &chain {
         Lookup::Found(chain) => match (chain.targets.last(), chain.endless) {
-            (Some(last), false) if *last != question.ingress => {
-                let (v4, v6) = tokio::join!(
-                    first_of(resolvers, |source| source.addresses(last, RecordType::A)),
-                    first_of(resolvers, |source| source.addresses(last, RecordType::AAAA)),
-                );
-                Addresses { v4, v6 }
-            }
+            (Some(last), false) if *last != question.ingress => both_families(resolvers, last).await,
             _ => Addresses::default(),
         },
         _ => addresses(source, &question.domain).await,
@@ -206,14 +218,22 @@ async fn ingress(resolvers: &[Source], ingress: &str) -> Addresses {
     if ingress.parse::<IpAddr>().is_ok() {
         return Addresses::default();
     }
+    both_families(resolvers, ingress).await
+}
+
+async fn both_families(resolvers: &[Source], name: &str) -> Addresses {
     let (v4, v6) = tokio::join!(
-        first_of(resolvers, |source| source.addresses(ingress, RecordType::A)),
-        first_of(resolvers, |source| source.addresses(ingress, RecordType::AAAA)),
+        first_of(resolvers, |source| source.addresses(name, RecordType::A)),
+        first_of(resolvers, |source| source.addresses(name, RecordType::AAAA)),
     );
     Addresses { v4, v6 }
 }
 
-async fn address_of(resolvers: &[Source], name: &str) -> Option<IpAddr> {
+pub(super) async fn all_addresses(resolvers: &[Source], name: &str) -> Vec<IpAddr> {
+    both_families(resolvers, name).await.all().collect()
+}
+
+pub(super) async fn address_of(resolvers: &[Source], name: &str) -> Option<IpAddr> {
     for kind in [RecordType::A, RecordType::AAAA] {
         if let Lookup::Found(addresses) = first_of(resolvers, |source| source.addresses(name, kind)).await {
             return addresses.first().copied();
@@ -223,7 +243,7 @@ async fn address_of(resolvers: &[Source], name: &str) -> Option<IpAddr> {
 }
 
 /// The first answer that is one, else the last failure.
-async fn first_of<'s, T, F>(sources: &'s [Source], ask: impl Fn(&'s Source) -> F) -> Lookup<T>
+pub(super) async fn first_of<'s, T, F>(sources: &'s [Source], ask: impl Fn(&'s Source) -> F) -> Lookup<T>
 where
     F: Future<Output = Lookup<T>>,
 {
@@ -240,7 +260,7 @@ where
 /// Domains that are looked at side by side; each takes a dozen sockets for a moment.
 const AT_ONCE: usize = 32;
 /// Of a zone's name servers; the others are copies.
-const MOST_AUTHORITIES: usize = 4;
+pub(super) const MOST_AUTHORITIES: usize = 4;
 /// More than any resolver follows.
 const LONGEST_CHAIN: usize = 16;
 const DNS: u16 = 53;

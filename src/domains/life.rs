@@ -322,7 +322,8 @@ impl Life<'_> {
         let retry = claim.certificate.as_ref().and_then(|certificate| certificate.next_try_at);
         let next = claim.next_check_at.get_or_insert(now.after(schedule::FIRST_LOOK));
         // DNS is asked before the authority is.
-        if let Some(retry) = retry.filter(|retry| claim.phase == Phase::Backoff && now < *retry) {
+        let waits = matches!(claim.phase, Phase::Backoff | Phase::Preflight);
+        if let Some(retry) = retry.filter(|retry| waits && now < *retry) {
             *next = retry.min(*next);
         }
     }
@@ -353,6 +354,7 @@ fn tls_status(claim: &Claim, moment: &Moment) -> TlsStatus {
     }
     match certificate.stage {
         CertificateStage::Waiting | CertificateStage::Issued => TlsStatus::Pending,
+        CertificateStage::Preflight if certificate.held_back() => TlsStatus::Pending,
         CertificateStage::Backoff | CertificateStage::Blocked => TlsStatus::Failed,
         _ => TlsStatus::Issuing,
     }
@@ -392,7 +394,12 @@ fn phase(claim: &Claim, now: Timestamp) -> Phase {
 
 /// The first of all that is wrong.
 fn last_error(claim: &Claim) -> String {
-    let troubled = matches!(claim.phase, Phase::Backoff | Phase::Blocked);
+    let held_back = || claim.certificate.as_ref().is_some_and(Certificate::held_back);
+    let troubled = match claim.phase {
+        Phase::Backoff | Phase::Blocked => true,
+        Phase::Preflight => held_back(),
+        _ => false,
+    };
     let of_certificate = claim.certificate.as_ref().filter(|_| troubled).and_then(|found| found.problem.as_ref());
     let of_dns = claim.problems.first().map(|problem| &problem.message);
     let found = claim.barred.as_ref().or(of_certificate).or(of_dns).or(claim.unsure.as_ref());

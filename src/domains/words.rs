@@ -1,6 +1,6 @@
 //! What is to be done about a domain now, in one sentence for its owner.
 
-use crate::tenancy::{Claim, Lost, LostDomain, Phase, TlsStatus};
+use crate::tenancy::{Certificate, Claim, Lost, LostDomain, Phase, TlsStatus};
 
 /// `ingress` is what the domain's CNAME record must name.
 pub fn next_action(claim: &Claim, ingress: &str) -> String {
@@ -12,6 +12,11 @@ pub fn next_action(claim: &Claim, ingress: &str) -> String {
             format!("{}, then ask for a recheck: until then it is hardly looked at.", missing(claim, ingress))
         }
         Phase::Verified => "Nothing: the domain is proved, and its certificate comes next.".into(),
+        Phase::Preflight if claim.certificate.as_ref().is_some_and(Certificate::held_back) => {
+            let why = sentence(&claim.last_error, "Another server answers for the domain.");
+            let retry = claim.certificate.as_ref().and_then(|certificate| certificate.next_try_at);
+            retry.map_or_else(|| why.clone(), |retry| format!("{why} It is looked at again at {retry}."))
+        }
         Phase::Preflight | Phase::Ordering | Phase::Challenge | Phase::Finalizing => {
             "Nothing: the certificate is on its way.".into()
         }

@@ -275,6 +275,11 @@ impl Claim {
 }
 
 impl Certificate {
+    /// Nothing is ordered, because the domain leads to another server.
+    pub fn held_back(&self) -> bool {
+        self.stage == CertificateStage::Preflight && self.problem.is_some() && self.next_try_at.is_some()
+    }
+
     /// Whether one is there and in its time.
     pub fn in_service(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|end| now < end)

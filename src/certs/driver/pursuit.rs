@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use instant_acme::Order;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -16,6 +17,7 @@ use crate::certs::keys;
 use crate::certs::leases::{Asked, TERM};
 use crate::certs::order::{Collected, Course, Effect, Event, Placed, step};
 use crate::certs::progress::Progress;
+use crate::certs::reach::{self, Sight};
 use crate::certs::sealed::Sealed;
 use crate::certs::trouble::{Kind, Trouble};
 use crate::hostname::Hostname;
@@ -262,6 +264,18 @@ impl Pursuit<'_> {
             None => None,
         };
         match effect {
+            Effect::Look { methods } => {
+                let house = self.house;
+                let served = house.cabinet.shelf();
+                let look = |method| reach::look(&*house.scout, &house.board, served, &self.name, method);
+                let sights = join_all(methods.iter().map(|method| look(*method))).await;
+                for sight in &sights {
+                    if let Sight::Unknown(why) = sight {
+                        tracing::debug!(name = %self.name, why, "whether the name leads here cannot be told");
+                    }
+                }
+                Ok(Event::Looked(methods.into_iter().zip(sights).collect()))
+            }
             Effect::Open { directory } => {
                 self.session(&directory).await?;
                 Ok(Event::Opened)
@@ -384,7 +398,12 @@ fn directory(effect: &Effect) -> Option<&str> {
         | Effect::Answer { placed, .. }
         | Effect::Finalize(placed)
         | Effect::Collect { placed, .. } => Some(&placed.directory),
-        Effect::MakeKey(_) | Effect::Rest(_) | Effect::Keep | Effect::Withdraw | Effect::ForgetAccount { .. } => None,
+        Effect::Look { .. }
+        | Effect::MakeKey(_)
+        | Effect::Rest(_)
+        | Effect::Keep
+        | Effect::Withdraw
+        | Effect::ForgetAccount { .. } => None,
     }
 }
 

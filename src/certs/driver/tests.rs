@@ -8,13 +8,14 @@ mod authority;
 
 use std::collections::HashMap;
 
+use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::*;
 use crate::certs::order::Method;
 use crate::certs::progress::{ProblemKind, Stage};
-use crate::certs::{Limits, Seal, Shelf};
+use crate::certs::{Limits, Seal, Shelf, Sight};
 use crate::store::Embedded;
 use authority::{Authority, Fault, Resource};
 
@@ -42,6 +43,16 @@ impl Site {
     }
 
     async fn appliance(&self, holder: &str, authorities: &[&Authority], limits: Limits) -> Appliance {
+        self.seeing(Box::new(()), holder, authorities, limits).await
+    }
+
+    async fn seeing(
+        &self,
+        scout: Box<dyn Scout>,
+        holder: &str,
+        authorities: &[&Authority],
+        limits: Limits,
+    ) -> Appliance {
         let served = Shelf::new(Some(self.seal.clone()), "", true);
         let cabinet =
             Cabinet::open(Arc::clone(&self.store), Some(self.seal.clone()), Arc::clone(&served)).await.unwrap();
@@ -55,6 +66,7 @@ impl Site {
             contact: None,
             bindings: HashMap::new(),
             limits,
+            scout,
             holder: holder.to_owned(),
         };
         let exchange = exchange(authorities);
@@ -213,6 +225,44 @@ async fn names_below_the_base_get_their_first_certificates_so_many_a_week_and_re
     until(|| settled(&one).then_some(())).await;
     check(&one);
     assert_eq!(authority.bought(), 5, "three first ones, one elsewhere, one renewal");
+}
+
+/// Says that the way of names is this server.
+struct Way(Arc<Mutex<std::net::SocketAddr>>);
+
+impl Scout for Way {
+    fn addresses<'a>(&'a self, _: &'a Hostname, _: Method) -> BoxFuture<'a, Vec<std::net::SocketAddr>> {
+        let address = *self.0.lock().unwrap();
+        std::future::ready(vec![address]).boxed()
+    }
+
+    fn zone(&self) -> BoxFuture<'_, Sight> {
+        std::future::ready(Sight::Here).boxed()
+    }
+}
+
+#[tokio::test]
+async fn no_order_is_placed_for_a_name_that_another_server_answers_for() {
+    let (site, authority) = (Site::new(), Authority::start().await);
+    // It answers everything, but in TLS.
+    let other: std::net::SocketAddr =
+        authority.directory()["https://".len()..].split('/').next().unwrap().parse().unwrap();
+    let way = Arc::new(Mutex::new(other));
+    let one = site.seeing(Box::new(Way(Arc::clone(&way))), "one", &[&authority], Limits::default()).await;
+    one.want(NAME);
+    let held = until(|| Some(one.progress(NAME)).filter(|progress| progress.problem.is_some())).await;
+    assert_eq!(held.stage, Stage::Preflight);
+    let problem = held.problem.unwrap();
+    assert_eq!(problem.kind, ProblemKind::Unauthorized);
+    assert!(problem.message.contains(&format!("port {}", other.port())), "{}", problem.message);
+    let wait = Timestamp::now().until(held.next_try_at.unwrap());
+    assert!(wait > Duration::from_secs(30) && wait < Duration::from_mins(2), "{wait:?}");
+    assert_eq!(authority.asked(Resource::NewOrder), 0);
+    // Nobody is there any more: no proof of anything.
+    *way.lock().unwrap() = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    one.certs.renew(&NAME.parse().unwrap());
+    one.until_served(NAME, None).await;
+    assert_eq!(one.progress(NAME).problem, None);
 }
 
 fn accounts(site: &Site, authorities: &[&Authority]) -> Accounts {

@@ -29,6 +29,17 @@ pub struct Course {
     pub holds: BTreeMap<String, Timestamp>,
     pub problem: Option<Problem>,
     pub held: Option<Held>,
+    /// The name leads to somebody else, as far as can be seen from here.
+    #[serde(default)]
+    pub astray: Option<Astray>,
+}
+
+/// Looks that saw another server answer for the name, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Astray {
+    /// Or since an order was placed all the same.
+    pub since: Timestamp,
+    pub looks: u32,
 }
 
 /// The certificate that there is.
@@ -52,6 +63,10 @@ pub enum State {
         why: Rest,
         /// An order that goes on afterwards.
         placed: Option<Placed>,
+    },
+    /// Whether the name leads here is looked at.
+    Looking {
+        directory: String,
     },
     /// The account is made ready.
     Opening {
@@ -98,6 +113,8 @@ pub enum State {
 pub enum Rest {
     New,
     Issued,
+    /// The name does not lead here yet.
+    Preflight,
     Backoff,
     Blocked,
 }
@@ -140,6 +157,7 @@ impl Course {
             holds: BTreeMap::new(),
             problem: None,
             held: None,
+            astray: None,
         }
     }
 
@@ -147,6 +165,7 @@ impl Course {
     pub fn pending(&self, rules: &Rules) -> Effect {
         match self.state.clone() {
             State::Resting { until, .. } => Effect::Rest(until),
+            State::Looking { .. } => Effect::Look { methods: rules.methods(&self.wanted) },
             State::Opening { directory } => Effect::Open { directory },
             State::Ordering { directory, replacing } => {
                 let replaces = self.held.as_ref().and_then(|held| held.id.clone()).filter(|_| replacing);
@@ -186,13 +205,14 @@ impl Course {
                 return match why {
                     Rest::New => Stage::Waiting,
                     Rest::Issued => Stage::Issued,
+                    Rest::Preflight => Stage::Preflight,
                     Rest::Backoff => Stage::Backoff,
                     Rest::Blocked => Stage::Blocked,
                 };
             }
             State::Asking { .. } => return Stage::Issued,
             _ if self.held.is_some() => return Stage::Renewing,
-            State::Opening { .. } => return Stage::Preflight,
+            State::Looking { .. } | State::Opening { .. } => return Stage::Preflight,
             State::Ordering { .. } => return Stage::Ordering,
             State::Reviewing { placed, .. } => placed,
             State::Authorizing { .. } | State::Answering { .. } => return Stage::Challenge,
@@ -214,7 +234,7 @@ impl From<State> for Stored {
     fn from(state: State) -> Self {
         match state {
             State::Resting { until, why, placed } => Self::Resting { until, why, placed },
-            State::Opening { .. } | State::Ordering { .. } => {
+            State::Looking { .. } | State::Opening { .. } | State::Ordering { .. } => {
                 Self::Resting { until: Timestamp(0), why: Rest::New, placed: None }
             }
             State::Asking { .. } => Self::Resting { until: Timestamp(0), why: Rest::Issued, placed: None },

@@ -240,7 +240,11 @@ fn placed_in(state: State) -> Option<Placed> {
         | State::Keying { placed }
         | State::Finalizing { placed }
         | State::Collecting { placed, .. } => Some(placed),
-        State::Resting { .. } | State::Opening { .. } | State::Ordering { .. } | State::Asking { .. } => None,
+        State::Resting { .. }
+        | State::Looking { .. }
+        | State::Opening { .. }
+        | State::Ordering { .. }
+        | State::Asking { .. } => None,
     }
 }
 

@@ -125,7 +125,8 @@ impl World {
     }
 
     fn perform(&mut self, effect: Effect) -> Event {
-        if self.down_until.is_some_and(|until| self.now < until) {
+        let request = !matches!(effect, Effect::Look { .. } | Effect::MakeKey(_));
+        if request && self.down_until.is_some_and(|until| self.now < until) {
             return Event::Failed(Trouble::new(Kind::Unreachable, "no answer."));
         }
         let failure = match self.fate() {
@@ -143,7 +144,7 @@ impl World {
         };
         if let Some(trouble) = failure
             // Everything but a rest is a request, or the making of a key, which does not fail like this.
-            && !matches!(effect, Effect::MakeKey(_))
+            && request
         {
             let ordering = matches!(effect, Effect::Open { .. } | Effect::Place { .. });
             // The request may have been carried out all the same.
@@ -161,6 +162,16 @@ impl World {
 
     fn carried_out(&mut self, effect: Effect) -> Event {
         match effect {
+            Effect::Look { methods } => {
+                let fate = self.fate();
+                let seen = |n: usize| match fate % 8 {
+                    5 => elsewhere(),
+                    6 if n == 0 => elsewhere(),
+                    7 => Sight::Unknown("cannot be reached".into()),
+                    _ => Sight::Here,
+                };
+                Event::Looked(methods.iter().enumerate().map(|(n, method)| (*method, seen(n))).collect())
+            }
             Effect::Open { .. } => {
                 if let Some(until) = self.told_to_wait.take() {
                     assert!(self.now >= until, "asked {:?} before it was time", self.now.until(until));
@@ -264,6 +275,17 @@ impl World {
     fn view(&self, index: usize) -> OrderView {
         OrderView { url: index.to_string(), status: self.orders[index].status, error: None, retry_after: None }
     }
+}
+
+fn elsewhere() -> Sight {
+    Sight::Elsewhere(Trouble::new(Kind::Unauthorized, "Another server answers on port 80."))
+}
+
+/// Up to where the account is opened; nothing can be seen from here.
+fn begin(course: Course, rules: &Rules, now: Timestamp) -> (Course, Vec<Effect>) {
+    let (course, effects) = step(course, Event::Due(BTreeMap::new()), rules, at(now));
+    assert!(matches!(effects.last(), Some(Effect::Look { .. })), "{effects:?}");
+    step(course, Event::Looked(Vec::new()), rules, at(now))
 }
 
 fn index(placed: &Placed) -> usize {
@@ -398,6 +420,7 @@ fn another_method_is_tried_soon_after_one_that_failed_and_all_of_them_later() {
                     now = now.max(until);
                     Event::Due(BTreeMap::new())
                 }
+                Effect::Look { .. } => Event::Looked(Vec::new()),
                 Effect::Open { .. } => Event::Opened,
                 Effect::Place { .. } => Event::Order(OrderView {
                     url: "1".into(),
@@ -463,14 +486,14 @@ fn when_one_directory_turns_us_away_the_next_one_is_asked_at_once() {
     let mut rules = rules();
     rules.directories.push(TWO.into());
     let course = Course::new(wanted("a.example"), START);
-    let (course, effects) = step(course, Event::Due(BTreeMap::new()), &rules, at(START));
+    let (course, effects) = begin(course, &rules, START);
     assert_eq!(effects, [Effect::Open { directory: ONE.into() }]);
     let mut trouble = Trouble::new(Kind::RateLimited, "Too many.");
     trouble.retry_after = Some(Duration::from_hours(5));
     let (course, effects) = step(course, Event::Failed(trouble), &rules, at(START));
     let Some(Effect::Rest(until)) = effects.last() else { panic!("{effects:?}") };
     assert!(START.until(*until) < Duration::from_secs(5));
-    let (course, effects) = step(course, Event::Due(BTreeMap::new()), &rules, at(*until));
+    let (course, effects) = begin(course, &rules, *until);
     assert_eq!(effects, [Effect::Open { directory: TWO.into() }]);
     let (_, effects) = step(course, Event::Failed(Trouble::new(Kind::Unwell, "503.")), &rules, at(*until));
     let Some(Effect::Rest(until)) = effects.last() else { panic!("{effects:?}") };
@@ -482,7 +505,7 @@ fn a_refused_replacement_is_ordered_once_more_as_any_other() {
     let mut world = World::new(rules(), wanted("a.example"), Vec::new());
     until_issued(&mut world);
     let (course, _) = step(world.course.clone(), Event::Renew, &world.rules, at(world.now));
-    let (course, _) = step(course, Event::Due(BTreeMap::new()), &world.rules, at(world.now));
+    let (course, _) = begin(course, &world.rules, world.now);
     let (course, effects) = step(course, Event::Opened, &world.rules, at(world.now));
     let Some(Effect::Place { replaces: Some(_), .. }) = effects.last() else { panic!("{effects:?}") };
     let refused = || Event::Failed(Trouble::new(Kind::AlreadyReplaced, "It has a successor."));
@@ -552,4 +575,60 @@ fn an_order_that_is_stuck_is_kept_and_asked_after_and_no_other_is_placed() {
     world.orders[0].status = OrderStatus::Valid;
     until_issued(&mut world);
     assert_eq!(world.orders.len(), 1);
+}
+
+/// The method of the challenge that is answered first, and how often an account was opened for an order until
+/// then, when a name is seen so for these days.
+fn seen_for(days: u64, sight: impl Fn(Method) -> Sight) -> (Course, Vec<Timestamp>) {
+    let (mut course, mut now, mut orders) = (Course::new(wanted("phone.acme.example"), START), START, Vec::new());
+    let mut next = course.pending(&rules());
+    while START.until(now) < Duration::from_hours(24 * days) || !matches!(next, Effect::Rest(_)) {
+        let event = match next {
+            Effect::Rest(until) => {
+                let progress = course.progress();
+                if matches!(course.state, State::Resting { why: Rest::Preflight, .. }) {
+                    assert_eq!(progress.stage, Stage::Preflight);
+                    assert_eq!(progress.next_try_at, Some(until));
+                    assert!(now.until(until) < Duration::from_mins(12), "{:?}", now.until(until));
+                    assert!(progress.problem.unwrap().message.contains("port 80"));
+                }
+                now = now.max(until);
+                Event::Due(BTreeMap::new())
+            }
+            Effect::Look { methods } => {
+                Event::Looked(methods.into_iter().map(|method| (method, sight(method))).collect())
+            }
+            Effect::Open { .. } => {
+                orders.push(now);
+                // As where the authority sees the same.
+                Event::Failed(Trouble::new(Kind::Unauthorized, "It found another answer on port 80."))
+            }
+            other => panic!("{other:?}"),
+        };
+        let effects;
+        (course, effects) = step(course, event, &rules(), at(now));
+        next = effects.last().cloned().unwrap();
+    }
+    (course, orders)
+}
+
+#[test]
+fn a_name_that_another_server_answers_for_is_looked_at_often_and_ordered_once_a_day() {
+    let (course, orders) = seen_for(4, |_| elsewhere());
+    assert_eq!(orders.len(), 3, "{orders:?}");
+    assert!(START.until(orders[0]) >= Duration::from_hours(24));
+    // As soon as it leads here.
+    let State::Resting { until, .. } = course.state else { panic!("{:?}", course.state) };
+    let (course, _) = step(course, Event::Due(BTreeMap::new()), &rules(), at(until));
+    let seen = vec![(Method::Http01, elsewhere()), (Method::TlsAlpn01, Sight::Here)];
+    let (course, effects) = step(course, Event::Looked(seen), &rules(), at(until));
+    assert!(matches!(effects.as_slice(), [Effect::Open { .. }]), "{effects:?}");
+    assert_eq!(rules().methods(&course.wanted)[course.method], Method::TlsAlpn01, "by the method that gets through");
+    assert_eq!(course.astray, None);
+}
+
+#[test]
+fn what_cannot_be_reached_from_here_is_ordered_all_the_same() {
+    let (_, orders) = seen_for(1, |_| Sight::Unknown("cannot be reached: timed out".into()));
+    assert!(orders.first() == Some(&START) && orders.len() > 1, "{orders:?}");
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Answer, Method, Placed};
 use crate::certs::progress::Wanted;
+use crate::certs::reach::Sight;
 use crate::certs::sealed::Sealed;
 use crate::certs::trouble::Trouble;
 use crate::tenancy::Timestamp;
@@ -14,6 +15,8 @@ use crate::tenancy::Timestamp;
 pub enum Event {
     /// The rest is over. The directories may be asked from these moments on.
     Due(BTreeMap<String, Timestamp>),
+    /// Whether the name leads here, by each method.
+    Looked(Vec<(Method, Sight)>),
     Opened,
     Order(OrderView),
     Authorizations(Vec<AuthorizationView>),
@@ -84,6 +87,9 @@ pub struct Collected {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     Rest(Timestamp),
+    Look {
+        methods: Vec<Method>,
+    },
     Open {
         directory: String,
     },

@@ -46,7 +46,8 @@ async fn domain_of(client: &Client, who: &str) -> Result<String, Failure> {
 fn is_right(data: &Value) -> bool {
     let proved = data["txt"]["matched"] == true || data["status"] != "pending";
     let phase = data["automation"]["phase"].as_str().unwrap_or_default();
-    let troubled = matches!(phase, "backoff" | "blocked" | "moved" | "paused");
+    let held_back = phase == "preflight" && data["lastError"].as_str().is_some_and(|error| !error.is_empty());
+    let troubled = held_back || matches!(phase, "backoff" | "blocked" | "moved" | "paused");
     let problems = data["problems"].as_array().is_some_and(|problems| !problems.is_empty());
     proved && data["cname"]["matched"] == true && !problems && !troubled && data["checks"]["unsure"].is_null()
 }

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
 
-use super::super::{Problem, Way};
+use super::super::{Delegation, Problem, Way, ZoneSettings};
 use super::*;
 
 const TOKEN: &str = "the-token";
@@ -35,6 +35,8 @@ enum Manner {
     Garbage,
     /// A referral instead of an answer.
     Lame,
+    /// A referral to this host, at this address.
+    Refers(&'static str, &'static str),
 }
 
 #[derive(Clone, Default)]
@@ -125,6 +127,15 @@ impl Book {
                 vec![message.to_vec().unwrap()]
             }
             Manner::Garbage => vec![[&query[..2], &[0x80; 30]].concat()],
+            Manner::Refers(host, address) => {
+                message.answers.clear();
+                message.authorities.clear();
+                message.metadata.authoritative = false;
+                let zone = question.name().clone();
+                message.add_authority(Record::from_rdata(zone, 60, RData::NS(NS(self::name(host)))));
+                message.add_additional(Record::from_rdata(self::name(host), 60, a(address)));
+                vec![message.to_vec().unwrap()]
+            }
             Manner::Lame => {
                 message.answers.clear();
                 message.authorities.clear();
@@ -405,5 +416,45 @@ async fn a_delegated_challenge_is_seen() {
     for (to, expected) in [("phone.acme.com._acme.bitcall.example", true), ("other.com._acme.bitcall.example", false)] {
         let findings = look(vec![world(delegated(to))], Some(authority(delegated(to)))).await;
         assert_eq!(findings.challenge_delegated, expected, "{to}");
+    }
+}
+
+/// What the servers of acme.com, as they are in `parent`, say of a zone below it.
+async fn delegation(parent: Book) -> Delegation {
+    let parent = Stub::serve(authority(parent)).await;
+    let resolver = Stub::serve(world(right())).await;
+    let settings = VerifierSettings {
+        resolvers: vec![resolver.address],
+        ingress: INGRESS.into(),
+        addresses: vec![],
+        authorities: vec![],
+        base: None,
+    };
+    let verifier = Verifier { port: parent.address.port(), ..Verifier::new(settings) };
+    let zone = ZoneSettings {
+        base: "phones.acme.com".parse().unwrap(),
+        nameservers: vec![],
+        hostmaster: None,
+        addresses: vec!["192.0.2.1".parse().unwrap()],
+        authorities: vec![],
+    };
+    verifier.delegation(&zone).await
+}
+
+#[tokio::test]
+async fn whether_the_base_is_delegated_is_what_the_zone_above_says() {
+    let refers =
+        |host, address| Book::default().manner("phones.acme.com", RecordType::NS, Manner::Refers(host, address));
+    assert_eq!(delegation(refers("ns1.phones.acme.com", "192.0.2.1")).await, Delegation::Here);
+    let elsewhere = delegation(refers("ns1.phones.acme.com", "198.51.100.7")).await;
+    let Delegation::Elsewhere(sentence) = elsewhere else { panic!("{elsewhere:?}") };
+    for part in ["acme.com name ns1.phones.acme.com (198.51.100.7)", "`ns1.phones.acme.com. A 192.0.2.1`"] {
+        assert!(sentence.contains(part), "{sentence}");
+    }
+    let nobody = delegation(Book::default()).await;
+    assert!(matches!(&nobody, Delegation::Elsewhere(sentence) if sentence.contains("nobody")), "{nobody:?}");
+    for manner in [Manner::Silent, Manner::Fails(ResponseCode::ServFail), Manner::Lame] {
+        let unknown = delegation(Book::default().whole(manner)).await;
+        assert!(matches!(unknown, Delegation::Unknown(_)), "{manner:?}: {unknown:?}");
     }
 }

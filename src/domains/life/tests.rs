@@ -143,6 +143,13 @@ fn both_records_and_a_certificate_make_a_domain_active() {
         assert_eq!((story.claim.status, story.claim.phase), (DomainStatus::Verified, phase));
     }
     assert_eq!(story.claim.tls_status, TlsStatus::Issuing);
+    let next_try_at = Some(story.now.after(Duration::from_mins(5)));
+    let problem = Some("Another server answers on port 80".to_owned());
+    let held = Certificate { problem, next_try_at, ..certificate(CertificateStage::Preflight, None) };
+    story.hears(&Event::Certificate(Some(held)));
+    assert_eq!(story.at(), (DomainStatus::Verified, TlsStatus::Pending, Phase::Preflight));
+    let next = words::next_action(&story.claim, INGRESS);
+    assert!(next.starts_with("Another server answers on port 80. It is looked at again at "), "{next}");
     story.certified(90);
     assert_eq!(story.at(), (DomainStatus::Active, TlsStatus::Active, Phase::Active));
     story.stage(CertificateStage::Renewing, None);

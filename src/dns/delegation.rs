@@ -1,0 +1,184 @@
+//! Whether the world asks this server about the base domain: what the servers of the zone above it say, and
+//! which records they lack.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::verifier::{MOST_AUTHORITIES, address_of, all_addresses, first_of};
+use super::{Lookup, Verifier, ZoneSettings};
+
+/// What became of a look at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delegation {
+    /// At least one of the servers that the zone above names is this one.
+    Here,
+    /// One sentence: what is there now, and the records to set.
+    Elsewhere(String),
+    /// It could not be looked at: why.
+    Unknown(String),
+}
+
+/// A host that the zone above names for the zone, and its addresses as far as they are known.
+pub type NameServer = (String, Vec<IpAddr>);
+
+impl Verifier {
+    /// Asks the servers of the zone above for `zone`.
+    pub async fn delegation(&self, zone: &ZoneSettings) -> Delegation {
+        let resolvers = match self.resolvers() {
+            Ok(resolvers) => resolvers,
+            Err(why) => return Delegation::Unknown(why),
+        };
+        let base = zone.base.as_str();
+        let mut above = base;
+        let (above, servers) = loop {
+            above = above.split_once('.').map_or("", |(_, above)| above);
+            if above.is_empty() {
+                return Delegation::Unknown(format!("no zone above {base} is known"));
+            }
+            match first_of(&resolvers, |source| source.name_servers(above)).await {
+                Lookup::Found(servers) => break (above, servers),
+                Lookup::Nothing => {}
+                Lookup::Failed(why) => return Delegation::Unknown(format!("NS {above} could not be looked up: {why}")),
+            }
+        };
+        let mut found = Lookup::Failed("its servers have no address".to_owned());
+        for name in servers.into_iter().take(MOST_AUTHORITIES) {
+            let Some(address) = address_of(&resolvers, &name).await else { continue };
+            found = match self.authority(name.clone(), address).referral(base).await {
+                Lookup::Failed(why) => Lookup::Failed(format!("{name} {why}")),
+                answer => answer,
+            };
+            if !matches!(found, Lookup::Failed(_)) {
+                break;
+            }
+        }
+        if let Lookup::Found(hosts) = &mut found {
+            for (host, addresses) in hosts.iter_mut().filter(|(_, addresses)| addresses.is_empty()) {
+                *addresses = all_addresses(&resolvers, host).await;
+            }
+        }
+        judge(above, &found, zone)
+    }
+
+    /// Says in the log how the base domain is delegated, until it leads here.
+    pub async fn watch_delegation(self, zone: ZoneSettings) {
+        let base = &zone.base;
+        let mut told = None;
+        loop {
+            let found = self.delegation(&zone).await;
+            if told.as_ref() != Some(&found) {
+                match &found {
+                    Delegation::Here => tracing::info!(%base, "the base domain is delegated to this server"),
+                    Delegation::Elsewhere(sentence) => tracing::warn!(%base, "{sentence}"),
+                    Delegation::Unknown(why) => {
+                        tracing::info!(%base, why, "whether the base domain is delegated to this server cannot be told");
+                    }
+                }
+            }
+            if found == Delegation::Here {
+                return;
+            }
+            told = Some(found);
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+/// `found` is what the servers of the zone `above` say.
+fn judge(above: &str, found: &Lookup<Vec<NameServer>>, zone: &ZoneSettings) -> Delegation {
+    let hosts = match found {
+        Lookup::Found(hosts) => hosts.as_slice(),
+        Lookup::Nothing => &[],
+        Lookup::Failed(why) => return Delegation::Unknown(why.clone()),
+    };
+    let ours = |address: &IpAddr| zone.addresses.contains(&address.to_canonical());
+    if hosts.iter().any(|(_, addresses)| addresses.iter().any(ours)) {
+        return Delegation::Here;
+    }
+    // A host outside of the zone has its address elsewhere, and that may just not have been found.
+    let outside = |host: &str| host != zone.base.as_str() && !host.ends_with(&format!(".{}", zone.base));
+    if let Some((host, _)) = hosts.iter().find(|(host, addresses)| addresses.is_empty() && outside(host)) {
+        return Delegation::Unknown(format!("the address of {host} could not be looked up"));
+    }
+    let there: Vec<_> = hosts.iter().map(|(host, addresses)| shown(host, addresses)).collect();
+    let there = if there.is_empty() { "nobody".to_owned() } else { there.join(", ") };
+    let records = records(zone).join("`, `");
+    Delegation::Elsewhere(format!(
+        "DNS does not lead to this server for {}: the servers of {above} name {there}. Have these records set in {above}: `{records}`.",
+        zone.base,
+    ))
+}
+
+fn shown(host: &str, addresses: &[IpAddr]) -> String {
+    let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    if addresses.is_empty() { format!("{host} (no address)") } else { format!("{host} ({})", addresses.join(", ")) }
+}
+
+/// As a zone file has them.
+fn records(zone: &ZoneSettings) -> Vec<String> {
+    let base = &zone.base;
+    let hosts: Vec<String> = match zone.nameservers.as_slice() {
+        [] => vec![format!("ns1.{base}")],
+        named => named.iter().map(ToString::to_string).collect(),
+    };
+    let mut records: Vec<_> = hosts.iter().map(|host| format!("{base}. NS {host}.")).collect();
+    for host in hosts.iter().filter(|host| host.ends_with(&format!(".{base}"))) {
+        records.extend(zone.addresses.iter().map(|address| match address {
+            IpAddr::V4(v4) => format!("{host}. A {v4}"),
+            IpAddr::V6(v6) => format!("{host}. AAAA {v6}"),
+        }));
+    }
+    records
+}
+
+const PAUSE: Duration = Duration::from_mins(30);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+
+    fn zone() -> ZoneSettings {
+        ZoneSettings {
+            base: "bitcall.example.com".parse().unwrap(),
+            nameservers: vec![],
+            hostmaster: None,
+            addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+            authorities: vec![],
+        }
+    }
+
+    fn host(name: &str, addresses: &[&str]) -> NameServer {
+        (name.to_owned(), addresses.iter().map(|address| address.parse().unwrap()).collect())
+    }
+
+    fn judged(hosts: &[NameServer]) -> Delegation {
+        judge("example.com", &Lookup::Found(hosts.to_vec()), &zone())
+    }
+
+    #[test]
+    fn one_of_the_servers_has_to_be_this_one() {
+        let other = || host("ns.elsewhere.net", &["198.51.100.1"]);
+        assert_eq!(judged(&[host("ns1.bitcall.example.com", &["192.0.2.1"])]), Delegation::Here);
+        assert_eq!(judged(&[other(), host("any.name.net", &["2001:db8::1"])]), Delegation::Here);
+        let Delegation::Elsewhere(sentence) = judged(&[other()]) else { panic!() };
+        assert_eq!(
+            sentence,
+            "DNS does not lead to this server for bitcall.example.com: the servers of example.com name ns.elsewhere.net \
+             (198.51.100.1). Have these records set in example.com: `bitcall.example.com. NS ns1.bitcall.example.com.`, \
+             `ns1.bitcall.example.com. A 192.0.2.1`, `ns1.bitcall.example.com. AAAA 2001:db8::1`."
+        );
+        let Delegation::Elsewhere(sentence) = judge("example.com", &Lookup::Nothing, &zone()) else { panic!() };
+        assert!(sentence.contains("name nobody"), "{sentence}");
+        let Delegation::Elsewhere(sentence) = judged(&[host("ns1.bitcall.example.com", &[])]) else { panic!() };
+        assert!(sentence.contains("(no address)"), "without glue nobody comes: {sentence}");
+    }
+
+    #[test]
+    fn what_could_not_be_looked_up_is_no_no() {
+        let failed = Lookup::Failed("ns.example.com did not answer in time".to_owned());
+        assert!(matches!(judge("example.com", &failed, &zone()), Delegation::Unknown(_)));
+        assert!(matches!(judged(&[host("ns.elsewhere.net", &[])]), Delegation::Unknown(_)));
+    }
+}

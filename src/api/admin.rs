@@ -7,7 +7,8 @@ use super::access::Audience;
 use super::code::Code;
 use super::endpoint::{Call, Done, Endpoint, done, nothing};
 use super::error::ApiError;
-use super::form::{Form, boolean, choice, count, switch, text};
+use super::form::{Form, boolean, choice, switch, text};
+use super::page::Page;
 use super::settings::settings;
 use super::tenants::PLAN_STATUSES;
 use super::views::{DeletedTenant, EnabledTenant, TenantLine, TenantList, TenantRecord};
@@ -66,26 +67,18 @@ pub fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-struct Page {
-    search: Search,
-    limit: usize,
-    cursor: Option<String>,
-}
-
-/// `q` is looked for in id and display name; `cursor` is the `nextCursor` of the page before.
-fn search(form: &mut Form) -> Option<Page> {
+/// `q` is looked for in id and display name.
+fn search(form: &mut Form) -> Option<(Search, Page)> {
     let search = Search {
         text: form.optional("q", text()).unwrap_or_default().to_lowercase(),
         enabled: form.optional("enabled", switch()),
         plan_id: form.optional("planId", text()),
     };
-    let limit = form.optional("limit", count(1..=MAX_PAGE)).unwrap_or(DEFAULT_PAGE);
-    let cursor = form.optional("cursor", text());
-    Some(Page { search, limit: usize::try_from(limit).unwrap_or(usize::MAX), cursor })
+    Some((search, Page::read(form)?))
 }
 
-async fn list(call: Call, page: Page) -> Result<Done<TenantList>, ApiError> {
-    let found = call.state.platform.search(&page.search, page.cursor.as_deref(), page.limit).await;
+async fn list(call: Call, (search, page): (Search, Page)) -> Result<Done<TenantList>, ApiError> {
+    let found = call.state.platform.search(&search, page.cursor.as_deref(), page.limit).await;
     let last = found.tenants.last().filter(|_| found.more);
     let next_cursor = last.map(|live| live.tenant.id.to_string());
     let tenants = found.tenants.iter().map(|live| TenantLine::of(live, &call.state.platform)).collect();
@@ -149,6 +142,3 @@ fn tenant(call: &Call) -> Result<TenantId, Refusal> {
     let id = call.path("tenantId");
     id.parse().map_err(|_| Refusal::TenantNotFound(id.to_owned()))
 }
-
-const DEFAULT_PAGE: u64 = 100;
-const MAX_PAGE: u64 = 1000;

@@ -7,7 +7,8 @@ use super::access::Audience;
 use super::code::Code;
 use super::endpoint::{Call, Done, Endpoint, done};
 use super::error::ApiError;
-use super::form::{Described, Form, count, parsed, text};
+use super::form::{Described, Form, parsed, text};
+use super::page;
 use super::views::{AuditLine, AuditList};
 use crate::tenancy::{AuditId, AuditSearch, Timestamp};
 
@@ -28,14 +29,13 @@ pub fn endpoints() -> Vec<Endpoint> {
 /// `since` is part of the time that is looked at, `until` is not.
 #[allow(clippy::unnecessary_wraps)] // the shape of all forms
 fn search(form: &mut Form) -> Option<AuditSearch> {
-    let limit = form.optional("limit", count(1..=MAX_PAGE)).unwrap_or(DEFAULT_PAGE);
     Some(AuditSearch {
         tenant: form.optional("tenantId", parsed()),
         action: form.optional("action", text()),
         since: form.optional("since", parsed()),
         until: form.optional("until", parsed()),
         before: form.optional("cursor", parsed()),
-        limit: usize::try_from(limit).unwrap_or(usize::MAX),
+        limit: page::limit(form),
     })
 }
 
@@ -61,6 +61,3 @@ impl Described for AuditId {
         json!({ "type": "string", "pattern": "^[0-9]{13}-[0-9a-f]{8}$" })
     }
 }
-
-const DEFAULT_PAGE: u64 = 100;
-const MAX_PAGE: u64 = 1000;

@@ -9,7 +9,8 @@ use super::code::Code;
 use super::domains::{domain, domain_schema};
 use super::endpoint::{Call, Done, Endpoint, done, nothing};
 use super::error::ApiError;
-use super::form::{Form, checked, count, list, text};
+use super::form::{Form, checked, list};
+use super::page::Page;
 use super::views::domains::{DomainLine, DomainList, DomainView, SyncedDomains};
 use crate::hostname::Hostname;
 use crate::tenancy::Refusal;
@@ -20,7 +21,14 @@ pub fn endpoints() -> Vec<Endpoint> {
         Endpoint::new(Method::POST, path, Audience::Admin, summary, names, sync).refuses(&[Code::StoreUnavailable])
     };
     vec![
-        Endpoint::new(Method::GET, "/api/admin/domains", Audience::Admin, "List all tenants' domains", page, list_all),
+        Endpoint::new(
+            Method::GET,
+            "/api/admin/domains",
+            Audience::Admin,
+            "List all tenants' domains",
+            Page::read,
+            list_all,
+        ),
         sync_at("/api/admin/domains/sync"),
         sync_at("/api/internal/domains/sync"),
         Endpoint::new(
@@ -35,26 +43,10 @@ pub fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-struct Page {
-    /// The last domain of the page before.
-    cursor: Option<String>,
-    limit: usize,
-}
-
-fn page(form: &mut Form) -> Option<Page> {
-    let cursor = form.optional("cursor", text());
-    let limit = form.optional("limit", count(1..=MAX_PAGE)).unwrap_or(DEFAULT_PAGE);
-    Some(Page { cursor, limit: usize::try_from(limit).unwrap_or(usize::MAX) })
-}
-
 async fn list_all(call: Call, page: Page) -> Result<Done<DomainList>, ApiError> {
     let claims = call.state.platform.claims();
-    let rest =
-        claims.iter().filter(|claim| page.cursor.as_ref().is_none_or(|last| claim.domain.as_str() > last.as_str()));
-    let mut domains: Vec<_> = rest.take(page.limit + 1).map(|claim| DomainLine::of(claim)).collect();
-    let more = domains.len() > page.limit;
-    domains.truncate(page.limit);
-    let next_cursor = domains.last().filter(|_| more).map(|line| line.domain.clone());
+    let rest = claims.iter().filter(|claim| page.is_after(claim.domain.as_str()));
+    let (domains, next_cursor) = page.cut(rest.map(|claim| DomainLine::of(claim)), |line| line.domain.clone());
     Ok(done(DomainList { domains, total: claims.len(), next_cursor }))
 }
 
@@ -97,7 +89,5 @@ async fn activate(call: Call, (): ()) -> Result<Done<DomainView>, ApiError> {
     Ok(done(DomainView::of(&claim, false, &call.state.platform.defaults().names.ingress)))
 }
 
-const DEFAULT_PAGE: u64 = 100;
-const MAX_PAGE: u64 = 1000;
 /// Names in one request: what can be looked at in a request's time.
 const MAX_SYNCED: usize = 50;

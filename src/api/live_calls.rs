@@ -15,6 +15,7 @@ use super::code::Code;
 use super::endpoint::{Call, Done, Endpoint, done, nothing};
 use super::error::ApiError;
 use super::form::{Form, choice, count, fields, line, list, switch, text};
+use super::page::Page;
 use super::views::live_calls::{HeardView, UsageList, UsageView};
 use crate::tenancy::{CallState, Direction, LiveKey, MAX_CALLS, Refusal, Report, ReportedCall, TenantId, Usage};
 
@@ -77,16 +78,13 @@ fn reported_call(form: &mut Form) -> Option<ReportedCall> {
 struct Asked {
     active_only: bool,
     tenant: Option<String>,
-    limit: usize,
-    after: Option<String>,
+    page: Page,
 }
 
 fn asked(form: &mut Form) -> Option<Asked> {
     let active_only = form.optional("activeOnly", switch()).unwrap_or(false);
     let tenant = form.optional("tenantId", text());
-    let limit = form.optional("limit", count(1..=MAX_PAGE)).unwrap_or(PAGE);
-    let after = form.optional("cursor", text());
-    Some(Asked { active_only, tenant, limit: usize::try_from(limit).unwrap_or(usize::MAX), after })
+    Some(Asked { active_only, tenant, page: Page::read(form)? })
 }
 
 async fn hear(call: Call, (key, report): (Arc<LiveKey>, Report)) -> Result<Done<HeardView>, ApiError> {
@@ -107,17 +105,15 @@ async fn of_all(call: Call, asked: Asked) -> Result<Done<UsageList>, ApiError> {
     };
     let live_calls = busy.iter().map(|usage| usage.calls.len()).sum();
     let active_clients = busy.iter().map(Usage::active_clients).sum();
-    let mut ids: Vec<TenantId> = if asked.tenant.is_some() || asked.active_only {
+    let ids: Vec<TenantId> = if asked.tenant.is_some() || asked.active_only {
         let wanted = busy.iter().filter(|usage| !asked.active_only || !usage.calls.is_empty());
         wanted.map(|usage| usage.live.tenant.id.clone()).collect()
     } else {
         platform.tenants().iter().map(|live| live.tenant.id.clone()).collect()
     };
     let total = ids.len();
-    ids.retain(|id| asked.after.as_deref().is_none_or(|after| id.as_str() > after));
-    let more = ids.len() > asked.limit;
-    ids.truncate(asked.limit);
-    let next_cursor = ids.last().filter(|_| more).map(ToString::to_string);
+    let rest = ids.into_iter().filter(|id| asked.page.is_after(id.as_str()));
+    let (ids, next_cursor) = asked.page.cut(rest, ToString::to_string);
     // Who was removed meanwhile is left out.
     let tenants = ids.iter().filter_map(|id| platform.usage_of(id).ok()).map(|usage| UsageView::from(&usage)).collect();
     Ok(done(UsageList { live_calls, active_clients, tenants, total, next_cursor }))
@@ -129,5 +125,3 @@ const MAX_NUMBER: usize = 128;
 const MAX_SEQUENCE: u64 = (1 << 53) - 1;
 /// Seconds; a year.
 const MAX_AGE: u64 = 31_536_000;
-const PAGE: u64 = 100;
-const MAX_PAGE: u64 = 1000;

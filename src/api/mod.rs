@@ -27,6 +27,7 @@ mod json;
 mod keys;
 mod limits;
 mod live_calls;
+mod page;
 mod plans;
 mod repeat;
 mod settings;

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use comfy_table::{Table, presets};
 use serde_json::Value;
 use url::Url;
@@ -77,6 +77,16 @@ impl Target {
         let printer = Printer::of(globals);
         runtime.block_on(async { command(self.connect(globals).await?, printer).await })
     }
+}
+
+// Commands about one thing, each a call or some of the control API. No doc comment here: it would be the help text
+// of all of them.
+#[derive(Debug, Args)]
+pub struct Group<C: Subcommand> {
+    #[command(flatten)]
+    pub target: Target,
+    #[command(subcommand)]
+    pub command: C,
 }
 
 /// A refusal in words, with the remedy where there is one, and its exit code.

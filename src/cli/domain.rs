@@ -3,22 +3,16 @@
 mod check;
 mod sync;
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::control::{Target, facts, refused, shown, table};
+use super::control::{Group, facts, refused, shown, table};
 use super::{Failure, Globals};
 
-#[derive(Debug, Args)]
-pub struct Domain {
-    #[command(flatten)]
-    target: Target,
-    #[command(subcommand)]
-    command: Command,
-}
+pub type Domain = Group<Command>;
 
 #[derive(Debug, Subcommand)]
-enum Command {
+pub enum Command {
     /// Claim a domain for a tenant, in the place of the one it has; says what to publish in DNS.
     Add {
         /// Tenant id

@@ -6,20 +6,14 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::control::{Target, facts, refused, shown, table};
+use super::control::{Group, facts, refused, shown, table};
 use super::{Failure, Globals};
 use crate::client;
 
-#[derive(Debug, Args)]
-pub struct Extension {
-    #[command(flatten)]
-    target: Target,
-    #[command(subcommand)]
-    command: Command,
-}
+pub type Extension = Group<Command>;
 
 #[derive(Debug, Subcommand)]
-enum Command {
+pub enum Command {
     /// Make an extension; a generated password is shown once.
     Add(Add),
     /// List a tenant's extensions.
@@ -37,7 +31,7 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
-struct Add {
+pub struct Add {
     /// Tenant id
     tenant: String,
     /// User name, e.g. 101: a-z, 0-9, dot, _ and -

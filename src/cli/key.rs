@@ -2,23 +2,17 @@
 
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::control::{Target, facts, refused, shown, table};
+use super::control::{Group, facts, refused, shown, table};
 use super::{Failure, Globals};
 use crate::config;
 
-#[derive(Debug, Args)]
-pub struct Key {
-    #[command(flatten)]
-    target: Target,
-    #[command(subcommand)]
-    command: Command,
-}
+pub type Key = Group<Command>;
 
 #[derive(Debug, Subcommand)]
-enum Command {
+pub enum Command {
     /// Make a further API key; it is shown once.
     Create {
         /// Tenant id

@@ -3,27 +3,21 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::control::{Target, facts, refused, shown};
+use super::control::{Group, facts, refused, shown};
 use super::extension::password;
 use super::{Exit, Failure, Globals};
 use crate::config;
 
-#[derive(Debug, Args)]
-pub struct Link {
-    #[command(flatten)]
-    target: Target,
-    #[command(subcommand)]
-    command: Command,
-}
+pub type Link = Group<Command>;
 
 #[derive(Debug, Subcommand)]
-enum Command {
+pub enum Command {
     /// Make a link that opens the app and signs in, once.
     Create(Create),
 }
 
 #[derive(Debug, Args)]
-struct Create {
+pub struct Create {
     /// Tenant id
     tenant: String,
     /// User name at the SIP server

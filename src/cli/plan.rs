@@ -3,20 +3,14 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::control::{Target, facts, refused, shown, table};
+use super::control::{Group, facts, refused, shown, table};
 use super::{Exit, Failure, Globals};
 use crate::client::Client;
 
-#[derive(Debug, Args)]
-pub struct Plan {
-    #[command(flatten)]
-    target: Target,
-    #[command(subcommand)]
-    command: Command,
-}
+pub type Plan = Group<Command>;
 
 #[derive(Debug, Subcommand)]
-enum Command {
+pub enum Command {
     /// List the plans.
     List,
     /// Show a plan with all its entitlements.
@@ -34,7 +28,7 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
-struct Set {
+pub struct Set {
     /// Plan id, e.g. `gold`: a-z, 0-9, _ and -
     plan: String,
     /// Name for people [default for a new plan: the id]

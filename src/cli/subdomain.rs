@@ -1,21 +1,15 @@
 //! `bitcall subdomain`: a tenant's name below the operator's base domain.
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::json;
 
-use super::control::{Target, refused, shown};
+use super::control::{Group, refused, shown};
 use super::{Exit, Failure, Globals};
 
-#[derive(Debug, Args)]
-pub struct Subdomain {
-    #[command(flatten)]
-    target: Target,
-    #[command(subcommand)]
-    command: Command,
-}
+pub type Subdomain = Group<Command>;
 
 #[derive(Debug, Subcommand)]
-enum Command {
+pub enum Command {
     /// Tell whether a tenant could have a subdomain now; exits with 1 when it could not.
     Check {
         /// Tenant id

@@ -6,20 +6,14 @@ mod operate;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::control::{Printer, Target, facts, refused, shown, table};
+use super::control::{Group, Printer, facts, refused, shown, table};
 use super::{Failure, Globals};
 use crate::client::{self, Client};
 
-#[derive(Debug, Args)]
-pub struct Tenant {
-    #[command(flatten)]
-    target: Target,
-    #[command(subcommand)]
-    command: Command,
-}
+pub type Tenant = Group<Command>;
 
 #[derive(Debug, Subcommand)]
-enum Command {
+pub enum Command {
     /// Make a tenant and its first API key; the key is shown once.
     Provision(Provision),
     /// List tenants.
@@ -51,7 +45,7 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
-struct Provision {
+pub struct Provision {
     /// Tenant id, e.g. `acme_corp`: a-z, 0-9, _ and -
     tenant: String,
     /// Name shown in the phone [default: the id]
@@ -72,7 +66,7 @@ struct Provision {
 }
 
 #[derive(Debug, Args)]
-struct List {
+pub struct List {
     /// Only those with this text in id or name
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,

@@ -1,22 +1,16 @@
 //! `bitcall transport`: what tenants inherit who set no SIP, WebSocket or ICE servers of their own.
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::Value;
 
-use super::control::{Target, facts, refused, shown};
+use super::control::{Group, facts, refused, shown};
 use super::request::{self, Body, Given};
 use super::{Failure, Globals};
 
-#[derive(Debug, Args)]
-pub struct Transport {
-    #[command(flatten)]
-    target: Target,
-    #[command(subcommand)]
-    command: Command,
-}
+pub type Transport = Group<Command>;
 
 #[derive(Debug, Subcommand)]
-enum Command {
+pub enum Command {
     /// Show the platform's defaults.
     Show,
     /// Change the platform's defaults; tenants that inherit have them at once.

@@ -296,6 +296,9 @@ async fn without_a_dns_server_of_its_own_every_subdomain_gets_a_certificate_whil
     ordering.bitcall(&["subdomain", "set", "acme", "agents"]);
     let served = ordering.until_served("agents.bitcall.test", ISSUER).await;
     assert_eq!(served.names, ["agents.bitcall.test"]);
+    let list: serde_json::Value = serde_json::from_str(&ordering.bitcall(&["cert", "list", "--json"])).unwrap();
+    let tenants: Vec<_> = list["certificates"].as_array().unwrap().iter().map(|line| &line["tenantId"]).collect();
+    assert_eq!(tenants, [&json!("acme"), &json!(null)], "the other one is the server's own");
     ordering.bitcall(&["subdomain", "remove", "acme"]);
     until("the end of its service", async || match ordering.served("agents.bitcall.test").await {
         Err(_) => Ok(()),

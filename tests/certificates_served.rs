@@ -18,6 +18,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::appliance::{Serve, anyone, bitcall, certificate, run, write_configuration};
+use crate::rig::wait::until;
 
 /// `serve` with a store key, and the files that its administrator brings.
 struct Installed {
@@ -67,6 +68,13 @@ impl Installed {
     /// The certificate that a client gets who asks for `name`.
     async fn shown(&self, name: Option<&str>) -> Vec<u8> {
         certificate(&dial(&self.serve.https, name, &["http/1.1"]).await.unwrap())
+    }
+
+    /// What `bitcall cert list` finds wrong with a certificate.
+    fn problem_of(&self, name: &str) -> Value {
+        let list: Value = serde_json::from_str(&self.cert(&["list", "--json"]).1).unwrap();
+        let mut lines = list["certificates"].as_array().unwrap().iter();
+        lines.find(|line| line["name"] == name).unwrap()["problem"].clone()
     }
 
     /// Stopped and started again, with what `change` does to its directory in between.
@@ -182,23 +190,116 @@ async fn the_store_key_is_replaced_step_by_step_and_a_wrong_one_is_told() {
     installed = installed.restarted(|place| write_key(place, &[NEXT]));
     assert!(installed.shown(Some("a.example")).await == brought.leaf, "it was sealed again by the new key");
 
+    let file = installed.serve.place().join("bitcall.toml");
+    let told = |command: &str| {
+        let (status, _, err) = run(bitcall().arg(command).arg("--config").arg(&file));
+        (status.code(), err)
+    };
+    let (code, err) = told("check");
+    assert!(code == Some(0) && err.contains("were not looked at") && err.contains("in use"), "beside a server: {err}");
     installed.serve.running.signal(Signal::TERM);
     installed.serve.running.ended();
     let place = installed.serve.place();
-    let refused = || {
-        let (status, _, err) = run(bitcall().arg("serve").arg("--config").arg(place.join("bitcall.toml")));
-        (status.code(), err)
-    };
+    let files = || ["bitcall.redb", "bitcall.journal"].map(|name| fs::read(place.join("data").join(name)).unwrap());
+    let before = files();
+    let (code, err) = told("check");
+    assert!(code == Some(0) && !err.contains("looked at"), "{err}");
     write_key(place, &["the first store key of the tests"]);
-    let (code, err) = refused();
-    assert!(code == Some(2) && err.contains("1 certificates in the store were sealed by the store key"), "{err}");
-    assert!(err.contains("hint: give the old one back"), "{err}");
-    let file = place.join("bitcall.toml");
+    for command in ["check", "serve"] {
+        let (code, err) = told(command);
+        assert!(code == Some(2) && err.contains("1 certificates in the store were sealed by the store key"), "{err}");
+        assert!(err.contains("hint: give the old one back"), "{command}: {err}");
+        assert!(command != "check" || files() == before, "nothing was changed");
+    }
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replace("store_key_file = 'store_key'\n", "")).unwrap();
-    let (code, err) = refused();
-    assert!(code == Some(2) && err.contains("there is no store key"), "{err}");
-    assert!(err.contains("BITCALL_STORE_KEY"), "{err}");
+    for command in ["check", "serve"] {
+        let (code, err) = told(command);
+        assert!(code == Some(2) && err.contains("there is no store key"), "{err}");
+        assert!(err.contains("BITCALL_STORE_KEY"), "{command}: {err}");
+    }
+}
+
+#[tokio::test]
+async fn the_list_names_the_tenant_whose_subdomain_or_domain_it_is() {
+    let mut installed = Installed::start();
+    installed = installed.restarted(|place| {
+        let file = place.join("bitcall.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, text + "[domains]\nbase = 'bitcall.example'\n").unwrap();
+    });
+    let done = |arguments: &[&str]| {
+        let file = installed.serve.place().join("bitcall.toml");
+        let (status, out, err) = run(bitcall().args(arguments).arg("--config").arg(file));
+        assert!(status.success(), "{arguments:?}: {err}");
+        out
+    };
+    done(&["tenant", "provision", "acme", "--plan", "enterprise"]);
+    done(&["subdomain", "set", "acme", "agents"]);
+    done(&["domain", "add", "acme", "phone.acme.com"]);
+    let expected = [
+        ("*.bitcall.example", None),
+        ("*.phone.acme.com", Some("acme")),
+        ("agents.bitcall.example", Some("acme")),
+        ("phone.acme.com", Some("acme")),
+        ("strangers.bitcall.example", None),
+    ];
+    for (name, _) in expected {
+        installed.import(name, &[name]);
+    }
+    let list: Value = serde_json::from_str(&done(&["cert", "list", "--json"])).unwrap();
+    let lines = list["certificates"].as_array().unwrap();
+    let found: Vec<_> = lines.iter().map(|line| (line["name"].as_str().unwrap(), line["tenantId"].as_str())).collect();
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn a_certificate_that_files_hide_is_reported_until_they_do_not() {
+    let mut installed = Installed::start();
+    let made = installed.files.path().to_owned();
+    let bring = |place: &Path| {
+        for file in ["cert.pem", "key.pem"] {
+            fs::copy(made.join(file), place.join(file)).unwrap();
+        }
+    };
+    let files = installed.make(&["localhost", "*.a.example"]);
+    installed = installed.restarted(|place| {
+        bring(place);
+        let file = place.join("bitcall.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, text + "[tls]\ncertificate = 'cert.pem'\nkey = 'key.pem'\n").unwrap();
+    });
+    let hidden = installed.import("b.a.example", &["b.a.example"]);
+    installed.import("b.example", &["b.example"]);
+    assert!(installed.shown(Some("b.a.example")).await == files.leaf);
+    for started in ["by the import", "after a restart"] {
+        let problem = until("the problem", async || match installed.problem_of("b.a.example") {
+            Value::Null => Err(installed.serve.running.log()),
+            problem => Ok(problem),
+        })
+        .await;
+        assert_eq!(problem["kind"], "not_served", "{started}");
+        let message = problem["message"].as_str().unwrap();
+        for word in ["b.a.example", "another (serial", "`[tls]`", "take it out"] {
+            assert!(message.contains(word), "{started}, {word}: {message}");
+        }
+        assert_eq!(installed.cert(&["list"]).0, 1, "something is not in order");
+        assert_eq!(installed.problem_of("b.example"), Value::Null, "another name");
+        if started == "by the import" {
+            installed = installed.restarted(|_| {});
+        }
+    }
+
+    installed.make(&["localhost"]);
+    bring(installed.serve.place());
+    installed.serve.running.signal(Signal::HUP);
+    until("the end of the problem", async || match installed.problem_of("b.a.example") {
+        Value::Null => Ok(()),
+        problem => Err(problem.to_string()),
+    })
+    .await;
+    assert!(installed.shown(Some("b.a.example")).await == hidden.leaf);
+    assert_eq!(installed.cert(&["list"]).0, 0);
 }
 
 #[tokio::test]

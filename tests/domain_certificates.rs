@@ -199,3 +199,40 @@ async fn an_order_that_failed_is_told_with_its_reason_and_the_next_try() {
     let (next, error) = (view["nextAction"].as_str().unwrap(), view["lastError"].as_str().unwrap());
     assert!(!error.is_empty() && next.contains("tried again at"), "{next}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_padlock_that_files_hide_is_told_to_the_domains_owner_until_it_shows() {
+    let mut world = World::new("").await;
+    let put = |world: &World, name: &str| {
+        let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+        std::fs::write(world.ordering.place().join("cert.pem"), made.cert.pem()).unwrap();
+        std::fs::write(world.ordering.place().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    };
+    put(&world, DOMAIN);
+    let file = world.ordering.file();
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text + "\n[tls]\ncertificate = 'cert.pem'\nkey = 'key.pem'\n").unwrap();
+    world.ordering.kill();
+    tokio::task::block_in_place(|| world.ordering.start());
+    world.bitcall(&["domain", "sync"]);
+    let view = until("the problem", async || {
+        let view = world.json(&["domain", "show", "acme"]);
+        if view["lastError"] != "" && view["automation"]["phase"] == "active" {
+            Ok(view)
+        } else {
+            Err(view.to_string())
+        }
+    })
+    .await;
+    let (error, next) = (view["lastError"].as_str().unwrap(), view["nextAction"].as_str().unwrap());
+    assert!(error.contains(DOMAIN) && error.contains("another (serial") && error.contains("`[tls]`"), "{error}");
+    assert_eq!(next, error, "there is nothing else to do");
+    put(&world, "localhost");
+    world.ordering.serve().running.signal(rustix::process::Signal::HUP);
+    until("the end of it", async || {
+        let view = world.json(&["domain", "show", "acme"]);
+        if view["lastError"] == "" { Ok(()) } else { Err(view.to_string()) }
+    })
+    .await;
+    assert!(world.ordering.served(DOMAIN).await.unwrap().issuer.contains("Pebble"));
+}

@@ -11,7 +11,7 @@ use super::access::Audience;
 use super::code::Code;
 use super::endpoint::{Call, Done, Endpoint, done, nothing};
 use super::error::ApiError;
-use super::form::{Form, count, text};
+use super::page::Page;
 use super::views::certificates::{CertificateLine, CertificateList, SyncedCertificates};
 use crate::certs::Certs;
 use crate::hostname::Hostname;
@@ -25,7 +25,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             "/api/admin/certificates",
             Audience::Admin,
             "List all certificates, and those that are being got",
-            page,
+            Page::read,
             list,
         )
         .refuses(&[Code::StoreUnavailable]),
@@ -50,30 +50,17 @@ pub fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-struct Page {
-    /// The last name of the page before.
-    cursor: Option<String>,
-    limit: usize,
-}
-
-fn page(form: &mut Form) -> Option<Page> {
-    let cursor = form.optional("cursor", text());
-    let limit = form.optional("limit", count(1..=MAX_PAGE)).unwrap_or(DEFAULT_PAGE);
-    Some(Page { cursor, limit: usize::try_from(limit).unwrap_or(usize::MAX) })
-}
-
 async fn list(call: Call, page: Page) -> Result<Done<CertificateList>, ApiError> {
     let State { cabinet, certs, .. } = &call.state;
-    let after = page.cursor.as_deref();
-    let kept = cabinet.names(after, page.limit + 1).await.map_err(unavailable)?;
+    let kept = cabinet.names(page.cursor.as_deref(), page.enough()).await.map_err(unavailable)?;
     let wanted = certs.iter().flat_map(Certs::list).map(|(name, _)| name.to_string());
-    let mut names: BTreeSet<String> = wanted.filter(|name| after.is_none_or(|after| name.as_str() > after)).collect();
+    let mut names: BTreeSet<String> = wanted.filter(|name| page.is_after(name)).collect();
     names.extend(kept);
+    let (names, next_cursor) = page.cut(names.into_iter(), String::clone);
     let mut certificates = Vec::new();
-    for name in names.iter().take(page.limit) {
+    for name in &names {
         certificates.extend(line(&call.state, name).await?);
     }
-    let next_cursor = names.iter().nth(page.limit.saturating_sub(1)).filter(|_| names.len() > page.limit).cloned();
     Ok(done(CertificateList { certificates, next_cursor }))
 }
 
@@ -110,9 +97,11 @@ async fn line(state: &State, name: &str) -> Result<Option<CertificateLine>, ApiE
     if kept.is_none() && progress.is_none() {
         return Ok(None);
     }
-    let claim = domain.and_then(|domain| state.platform.claim_on(&domain));
-    let tenant = claim.map(|claim| claim.tenant.to_string());
-    Ok(Some(CertificateLine::of(name, kept.as_ref(), progress, tenant)))
+    // A wildcard is for names below what somebody has.
+    let owned: Option<Hostname> = name.strip_prefix("*.").unwrap_or(name).parse().ok();
+    let tenant = owned.and_then(|owned| state.platform.holder(&owned)).map(|tenant| tenant.to_string());
+    let mismatch = kept.as_ref().and_then(|kept| state.cabinet.shelf().mismatches().of(&kept.serial, &kept.names));
+    Ok(Some(CertificateLine::of(name, kept.as_ref(), progress, mismatch, tenant)))
 }
 
 fn automatic(state: &State) -> Result<&Certs, ApiError> {
@@ -123,6 +112,3 @@ fn automatic(state: &State) -> Result<&Certs, ApiError> {
 fn unavailable(error: store::Error) -> ApiError {
     Refusal::Unavailable(error).into()
 }
-
-const DEFAULT_PAGE: u64 = 100;
-const MAX_PAGE: u64 = 1000;

@@ -2,7 +2,7 @@
 //! its chain in clear and its key sealed. All of them go to the [`Shelf`] at the start.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::leaf::{self, Leaf};
 use super::sealed::{Seal, Sealed};
 use super::shelf::{Key, Shelf, signing_key};
-use crate::store::{self, Batch, Layout, Record, Store, decode, encode};
+use crate::store::{self, Batch, Layout, Store, decode, encode};
 use crate::tenancy::Timestamp;
 
 /// The way to the certificates that are kept.
@@ -104,34 +104,30 @@ impl Cabinet {
     /// sealed is sealed by the current one.
     pub async fn open(store: Arc<dyn Store>, seal: Option<Seal>, shelf: Arc<Shelf>) -> Result<Arc<Self>, OpenError> {
         let cabinet = Self { store, seal, shelf };
-        let mut foreign: BTreeMap<String, usize> = BTreeMap::new();
-        let mut before = END.to_owned();
-        loop {
-            let page = cabinet.store.scan_back(CERTIFICATES, &before, PAGE).await?;
-            let Some((first, _)) = page.last() else { break };
-            before.clone_from(first);
-            let mut stale = Vec::new();
-            for (key, record) in page {
-                let kept: Kept = decode(&key, &record.bytes)?;
-                if !cabinet.seal.as_ref().is_some_and(|seal| seal.knows(&kept.key)) {
-                    *foreign.entry(kept.key.by().to_owned()).or_default() += 1;
-                    continue;
-                }
-                let (chain, secret) = contents(&key, &kept)?;
-                cabinet.shelf.place(&kept.names, chain, secret);
-                if !cabinet.seal.as_ref().is_some_and(|seal| seal.is_current(&kept.key)) {
-                    stale.push((key, record, kept));
-                }
+        let loading = Arc::new(Mutex::new(Loading::default()));
+        let visitor = {
+            let (loading, shelf, seal) = (Arc::clone(&loading), Arc::clone(&cabinet.shelf), cabinet.seal.clone());
+            move |key: &str, bytes: &[u8]| {
+                let mut loading = loading.lock().unwrap_or_else(PoisonError::into_inner);
+                loading.take(key, bytes, seal.as_ref(), Some(&shelf))
             }
-            cabinet.seal_again(stale).await?;
+        };
+        cabinet.store.visit_back(CERTIFICATES, END, Box::new(visitor)).await?;
+        let Loading { foreign, stale } = std::mem::take(&mut *loading.lock().unwrap_or_else(PoisonError::into_inner));
+        for some in stale.chunks(AT_ONCE) {
+            cabinet.seal_again(some).await?;
         }
-        if let Some((by, count)) = foreign.into_iter().max_by_key(|(_, count)| *count) {
-            return Err(match &cabinet.seal {
-                None => OpenError::NoKey { count, by },
-                Some(seal) => OpenError::OtherKey { count, by, given: seal.name().to_owned() },
-            });
-        }
+        are_none(foreign, cabinet.seal.as_ref())?;
         Ok(Arc::new(cabinet))
+    }
+
+    /// Whether [`Self::open`] would succeed with these records, by key.
+    pub fn check(records: &BTreeMap<String, Vec<u8>>, seal: Option<&Seal>) -> Result<(), OpenError> {
+        let mut loading = Loading::default();
+        for (key, bytes) in records {
+            loading.take(key, bytes, seal, None)?;
+        }
+        are_none(loading.foreign, seal)
     }
 
     /// For a process that serves nobody: nothing is loaded.
@@ -161,7 +157,7 @@ impl Cabinet {
             return Err(Unfit::Expired(leaf.not_after));
         }
         let signing = signing_key(&key).ok_or(Unfit::BadKey)?;
-        match CertifiedKey::new(chain.clone(), Arc::clone(&signing)).keys_match() {
+        match CertifiedKey::new(chain.clone(), signing).keys_match() {
             Ok(()) | Err(TlsError::InconsistentKeys(InconsistentKeys::Unknown)) => {}
             Err(_) => return Err(Unfit::OtherKey),
         }
@@ -179,7 +175,8 @@ impl Cabinet {
             key: seal.seal(&certificate_key(name), key).map_err(|error| failed(&error))?,
         };
         let record = encode(&kept).map_err(|error| failed(&error))?;
-        Ok(Prepared { name: name.to_owned(), kept, record, chain, key: Key::Ready(signing) })
+        let key = kept.sealed_key(&certificate_key(name)).map_err(|error| failed(&error))?;
+        Ok(Prepared { name: name.to_owned(), kept, record, chain, key })
     }
 
     /// What was just written is served from now on.
@@ -195,8 +192,8 @@ impl Cabinet {
             tracing::error!(%name, by = kept.key.by(), "a new certificate was sealed by a store key that is not here");
             return Ok(());
         }
-        let (chain, key) = contents(&certificate_key(name), &kept)?;
-        self.shelf.put(&kept.names, chain, key);
+        let key = certificate_key(name);
+        self.shelf.put(&kept.names, kept.chain(&key)?, kept.sealed_key(&key)?);
         Ok(())
     }
 
@@ -228,14 +225,16 @@ impl Cabinet {
         self.seal.as_ref()
     }
 
-    async fn seal_again(&self, stale: Vec<(String, Record, Kept)>) -> Result<(), store::Error> {
-        let Some(seal) = self.seal.as_ref().filter(|_| !stale.is_empty()) else { return Ok(()) };
+    async fn seal_again(&self, stale: &[String]) -> Result<(), store::Error> {
+        let Some(seal) = self.seal.as_ref() else { return Ok(()) };
         let mut batch = Batch::new();
-        for (key, record, mut kept) in stale {
+        for key in stale {
+            let Some(record) = self.store.get(key).await? else { continue };
+            let mut kept: Kept = decode(key, &record.bytes)?;
             // What cannot be opened stays as it is; the first handshake says so.
-            if let Some(secret) = seal.open(&key, &kept.key) {
-                kept.key = seal.seal(&key, secret).map_err(|error| store::Error::Failed(error.to_string()))?;
-                batch = batch.require_revision(&key, record.revision).put(&key, encode(&kept)?);
+            if let Some(secret) = seal.open(key, &kept.key) {
+                kept.key = seal.seal(key, secret).map_err(|error| store::Error::Failed(error.to_string()))?;
+                batch = batch.require_revision(key, record.revision).put(key, encode(&kept)?);
             }
         }
         match self.store.commit(batch).await {
@@ -246,19 +245,63 @@ impl Cabinet {
     }
 }
 
+/// What is found out about the records while they are read.
+#[derive(Default)]
+struct Loading {
+    /// Sealed by unknown keys: how many by which.
+    foreign: BTreeMap<String, usize>,
+    /// Records that the previous store key sealed.
+    stale: Vec<String>,
+}
+
+impl Loading {
+    fn take(&mut self, key: &str, bytes: &[u8], seal: Option<&Seal>, onto: Option<&Shelf>) -> Result<(), store::Error> {
+        let kept: Kept = decode(key, bytes)?;
+        let Some(seal) = seal.filter(|seal| seal.knows(&kept.key)) else {
+            *self.foreign.entry(kept.key.by().to_owned()).or_default() += 1;
+            return Ok(());
+        };
+        if !seal.is_current(&kept.key) {
+            self.stale.push(key.to_owned());
+        }
+        if let Some(shelf) = onto {
+            shelf.place(&kept.names, kept.chain(key)?, kept.sealed_key(key)?);
+        }
+        Ok(())
+    }
+}
+
+fn are_none(foreign: BTreeMap<String, usize>, seal: Option<&Seal>) -> Result<(), OpenError> {
+    let Some((by, count)) = foreign.into_iter().max_by_key(|(_, count)| *count) else { return Ok(()) };
+    Err(match seal {
+        None => OpenError::NoKey { count, by },
+        Some(seal) => OpenError::OtherKey { count, by, given: seal.name().to_owned() },
+    })
+}
+
+impl Kept {
+    /// From the record with this key.
+    fn chain(&self, key: &str) -> Result<Vec<CertificateDer<'static>>, store::Error> {
+        let chain = self.chain.iter().map(|der| BASE64.decode(der).ok().map(Into::into));
+        chain.collect::<Option<_>>().ok_or_else(|| damaged(key))
+    }
+
+    /// From the record with this key.
+    fn sealed_key(&self, key: &str) -> Result<Key, store::Error> {
+        let sealed = self.key.bytes().ok_or_else(|| damaged(key))?;
+        Ok(Key { about: key.into(), sealed: sealed.into() })
+    }
+}
+
+fn damaged(key: &str) -> store::Error {
+    store::Error::Unreadable(format!("record {key}: not in base64"))
+}
+
 impl Prepared {
     /// With the certificate's record; [`Cabinet::show`] follows once it is committed.
     pub fn put_into(&self, batch: Batch) -> Batch {
         batch.put(certificate_key(&self.name), self.record.clone())
     }
-}
-
-/// What the shelf needs of the record `key`.
-fn contents(key: &str, kept: &Kept) -> Result<(Vec<CertificateDer<'static>>, Key), store::Error> {
-    let damaged = || store::Error::Unreadable(format!("record {key}: not in base64"));
-    let chain: Option<Vec<_>> = kept.chain.iter().map(|der| BASE64.decode(der).ok().map(Into::into)).collect();
-    let sealed = kept.key.bytes().ok_or_else(damaged)?;
-    Ok((chain.ok_or_else(damaged)?, Key::Sealed { about: key.into(), sealed: sealed.into() }))
 }
 
 /// The record of a certificate.
@@ -269,5 +312,5 @@ pub fn certificate_key(name: &str) -> String {
 pub const CERTIFICATES: &str = "certificate/";
 /// After all of them.
 const END: &str = "certificate0";
-/// Records read at a time: so that a start with many holds only some of them.
-const PAGE: usize = 128;
+/// Certificates that are sealed again at a time.
+const AT_ONCE: usize = 128;

@@ -1,9 +1,8 @@
-//! A look from outside: after a certificate was swapped, this server connects to itself as a client
-//! would, by the name, and compares what it gets.
+//! A look from outside: which certificate a client gets that asks for a name.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Weak};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -11,10 +10,9 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_t
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
 
-use super::{ACME_TLS, Shelf};
+use super::ACME_TLS;
 
 /// The certificate that whoever listens on `address` shows to a client that asks for `name`, and for
 /// which it has the key. Whether anybody should trust it is not asked.
@@ -45,33 +43,6 @@ async fn leaf(address: SocketAddr, name: &str, protocol: &[u8]) -> io::Result<Ce
         leaf.ok_or_else(|| io::Error::other("no certificate"))
     };
     tokio::time::timeout(PATIENCE, dialled).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-}
-
-/// Looks after every swap, until the shelf is gone. A mismatch is an error in the log.
-pub async fn watch(shelf: Weak<Shelf>, mut swaps: mpsc::UnboundedReceiver<String>, listener: SocketAddr) {
-    let address = reachable(listener);
-    while let Some(name) = swaps.recv().await {
-        // Any name below a wildcard is as good as another.
-        let asked = name.strip_prefix("*.").map_or_else(|| name.clone(), |parent| format!("bitcall-check.{parent}"));
-        let found = shown(address, &asked).await;
-        // Compared afterwards: it may have been swapped again meanwhile.
-        let Some(shelf) = shelf.upgrade() else { return };
-        let Some(expected) = shelf.served_for(&asked) else { continue };
-        match found {
-            Ok(found) if *found == *expected => tracing::info!(%name, "the new certificate is served"),
-            Ok(_) => {
-                tracing::error!(%name, %address, "another certificate is served than the new one: does another program listen there?");
-            }
-            Err(error) => tracing::error!(%name, %address, %error, "the new certificate is not served"),
-        }
-    }
-}
-
-/// Where a listener on any address is reached from here.
-fn reachable(listener: SocketAddr) -> SocketAddr {
-    let loopback: IpAddr = if listener.is_ipv6() { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
-    let ip = if listener.ip().is_unspecified() { loopback } else { listener.ip() };
-    SocketAddr::new(ip, listener.port())
 }
 
 /// Takes every certificate.

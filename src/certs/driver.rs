@@ -155,15 +155,34 @@ impl Certs {
 
     /// Where a name stands; nothing where nobody wants it.
     pub fn progress(&self, name: &Hostname) -> Option<Progress> {
-        self.agenda().names.get(name).filter(|entry| entry.wanted).map(|entry| entry.course.progress())
+        let progress = self.agenda().names.get(name).filter(|entry| entry.wanted)?.course.progress();
+        Some(self.as_seen(progress))
     }
 
     /// All wanted names, in their order.
     pub fn list(&self) -> Vec<(Hostname, Progress)> {
         let agenda = self.agenda();
         let wanted = agenda.names.iter().filter(|(_, entry)| entry.wanted);
-        let all: BTreeMap<_, _> = wanted.map(|(name, entry)| (name.clone(), entry.course.progress())).collect();
+        let all: BTreeMap<_, _> =
+            wanted.map(|(name, entry)| (name.clone(), self.as_seen(entry.course.progress()))).collect();
         all.into_iter().collect()
+    }
+
+    /// With what a look from outside has found wrong, unless something else is.
+    fn as_seen(&self, mut progress: Progress) -> Progress {
+        if progress.problem.is_none()
+            && let Some(facts) = &progress.certificate
+        {
+            progress.problem = self.0.cabinet.shelf().mismatches().of(&facts.serial, &facts.names);
+        }
+        progress
+    }
+
+    /// Whoever listens to [`Self::changes`] hears of a name, or a wildcard's, of which somebody else knows something new.
+    pub fn announce(&self, name: &str) {
+        if let Ok(name) = name.strip_prefix("*.").unwrap_or(name).parse() {
+            self.tell(&name);
+        }
     }
 
     /// Starts the next attempt, or the renewal, now; as far as limits allow. Whether the name is wanted at all.

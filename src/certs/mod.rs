@@ -1,6 +1,6 @@
 //! Certificates: obtained from authorities that speak ACME ([`Certs`]), kept in the store with their keys
 //! sealed ([`Cabinet`]), served from memory ([`Shelf`]), and checked after every change by a look from
-//! outside ([`dial`]).
+//! outside ([`watch`]).
 //!
 //! How a name comes to its certificate is the pure function [`order::step`]; `driver` does what it says.
 
@@ -9,7 +9,7 @@ mod budget;
 mod cabinet;
 mod challenges;
 mod client;
-pub mod dial;
+mod dial;
 mod driver;
 mod exchange;
 mod keys;
@@ -23,17 +23,19 @@ mod sealed;
 mod settings;
 mod shelf;
 mod trouble;
+mod watch;
 
 pub use account::Limits;
-pub use cabinet::{Cabinet, Kept, OpenError, Origin, Unfit, certificate_key};
+pub use cabinet::{CERTIFICATES, Cabinet, Kept, OpenError, Origin, Unfit, certificate_key};
 pub use challenges::Board;
 pub use client::Binding;
 pub use driver::{Certs, StartError};
 pub use exchange::Exchange;
 pub use order::{Method, Rules};
-pub use progress::{ProblemKind, Progress, Stage, Wanted};
+pub use progress::{Problem, ProblemKind, Progress, Stage, Wanted};
 pub use reach::{Scout, Sight};
 pub use sealed::Seal;
 pub use settings::Settings;
 pub use shelf::{ACME_TLS, Shelf};
 pub use trouble::{Kind, Trouble};
+pub use watch::watch;

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::hostname::Hostname;
+pub use crate::tenancy::CertificateStage as Stage;
 use crate::tenancy::Timestamp;
 
 /// A name that shall have a certificate.
@@ -23,37 +24,12 @@ pub struct Wanted {
 #[serde(rename_all = "camelCase")]
 pub struct Progress {
     pub stage: Stage,
-    /// What went wrong last, until a certificate is there.
+    /// What went wrong last, until a certificate is there; then, why it is not the one that is served.
     pub problem: Option<Problem>,
     /// When something happens next by itself.
     pub next_try_at: Option<Timestamp>,
     /// The certificate that is served, also while another one is under way.
     pub certificate: Option<Facts>,
-}
-
-/// What is being done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// For its turn.
-    Waiting,
-    /// Whether the name leads here is looked at, and directory and account are made ready. With a problem: the
-    /// name leads elsewhere, and no order is placed yet.
-    Preflight,
-    /// The order is placed.
-    Ordering,
-    /// The authority checks that we hold the name.
-    Challenge,
-    /// The authority makes the certificate.
-    Finalizing,
-    /// Nothing until the renewal.
-    Issued,
-    /// A certificate is there, and its successor under way.
-    Renewing,
-    /// It failed, and is tried again.
-    Backoff,
-    /// It failed for a reason that does not pass by itself; it is still tried again, but rarely.
-    Blocked,
 }
 
 /// What a certificate says of itself, and when its successor is due.
@@ -71,7 +47,7 @@ pub struct Facts {
     pub serial: String,
 }
 
-/// Why there is no certificate yet.
+/// Why there is no certificate yet, or why it is of no use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
@@ -103,6 +79,8 @@ pub enum ProblemKind {
     Refused,
     /// The account with the authority is not in order. The administrator.
     Account,
+    /// There is a certificate, and clients do not get it. The administrator.
+    NotServed,
     /// Ours.
     Internal,
 }

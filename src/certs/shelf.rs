@@ -1,12 +1,14 @@
 //! The certificates at hand: which one a TLS handshake gets, by the name that the client asks for
 //! (SNI, RFC 6066 section 3).
 //!
-//! Everything is answered from memory and nothing is read or ordered in a handshake. A key stays
-//! sealed until its first handshake, and chains of one authority share their intermediates: so ten
-//! thousand certificates are loaded in a moment and hold little more than their own bytes.
+//! Everything is answered from memory and nothing is read or ordered in a handshake. Keys stay sealed: a handshake
+//! opens the one that it needs, and wipes it. That costs it a tenth more, with one certificate as with many, and an
+//! open key would need more memory than all the rest of its certificate. Chains of one authority share
+//! their intermediates. So ten thousand certificates are loaded in a moment and hold little more than their own bytes.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use rustls::crypto::aws_lc_rs::sign;
@@ -15,9 +17,11 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SigningKey};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
+use zeroize::Zeroizing;
 
 use super::leaf::Leaf;
 use super::sealed::Seal;
+use super::watch::Mismatches;
 
 /// The protocol of the TLS-ALPN-01 challenge (RFC 8737 section 4).
 pub const ACME_TLS: &[u8] = b"acme-tls/1";
@@ -34,6 +38,7 @@ pub struct Shelf {
     /// What follows the leaf in a chain, by its digest.
     issuers: Mutex<HashMap<[u8; 32], Weak<Issuers>>>,
     swaps: Mutex<Option<mpsc::UnboundedSender<String>>>,
+    mismatches: Mismatches,
 }
 
 type Issuers = [CertificateDer<'static>];
@@ -55,22 +60,18 @@ struct Own {
     development: bool,
 }
 
-/// A private key, as it comes to the shelf.
-pub enum Key {
-    Ready(Arc<dyn SigningKey>),
-    /// In PKCS #8, PKCS #1 or SEC 1, sealed by [`Seal`] for the place `about`.
-    Sealed {
-        about: Box<str>,
-        sealed: Box<[u8]>,
-    },
-    /// Could not be opened; was said already.
-    Unusable,
+/// A private key in PKCS #8, PKCS #1 or SEC 1, sealed by [`Seal`] for the place `about`.
+pub struct Key {
+    pub about: Box<str>,
+    pub sealed: Box<[u8]>,
 }
 
 struct Certificate {
     leaf: Box<[u8]>,
     issuers: Arc<Issuers>,
-    key: RwLock<Key>,
+    key: Key,
+    /// The key could not be opened, which was said.
+    unusable: AtomicBool,
 }
 
 impl Shelf {
@@ -82,6 +83,7 @@ impl Shelf {
             served: RwLock::default(),
             issuers: Mutex::default(),
             swaps: Mutex::default(),
+            mismatches: Mismatches::default(),
         })
     }
 
@@ -89,12 +91,7 @@ impl Shelf {
     /// What was served for them before is no longer, nor for its other names.
     pub fn put(&self, names: &[String], chain: Vec<CertificateDer<'static>>, key: Key) {
         self.place(names, chain, key);
-        if let Some(swaps) = &*lock(&self.swaps) {
-            for name in names {
-                // Nobody may be interested any more.
-                let _ = swaps.send(name.clone());
-            }
-        }
+        self.tell(names);
     }
 
     /// [`Self::put`] without telling [`Self::swaps`]: for a start, with nobody to compare with.
@@ -102,7 +99,7 @@ impl Shelf {
         let mut chain = chain.into_iter();
         let Some(leaf) = chain.next() else { return };
         let issuers = self.shared(chain.collect());
-        let certificate = Certificate { leaf: leaf.to_vec().into(), issuers, key: RwLock::new(key) };
+        let certificate = Certificate { leaf: leaf.as_ref().into(), issuers, key, unusable: AtomicBool::new(false) };
         let certificate = Arc::new(certificate);
         let mut served = self.served_mut();
         for name in names {
@@ -120,20 +117,26 @@ impl Shelf {
         }
     }
 
-    /// The certificate that is served for a name or wildcard.
-    #[cfg(test)]
-    pub fn leaf(&self, name: &str) -> Option<Leaf> {
-        let certificate = Arc::clone(self.served().named(name)?);
-        Leaf::read(&certificate.leaf)
+    /// The bytes of the certificate that was put here for a name or wildcard. Files may come before it.
+    pub fn put_for(&self, name: &str) -> Option<Box<[u8]>> {
+        self.served().named(name).map(|certificate| certificate.leaf.clone())
     }
 
-    /// The bytes of the certificate that a client gets who asks for `name`.
-    pub fn served_for(&self, name: &str) -> Option<Box<[u8]>> {
+    /// Whether the administrator's files are for a name or wildcard: then they come first.
+    pub fn is_behind_files(&self, name: &str) -> bool {
+        self.served().is_behind_files(name)
+    }
+
+    /// Whether this is the certificate of this server's files.
+    pub fn comes_from_files(&self, leaf: &[u8]) -> bool {
         let served = self.served();
-        if let Some(own) = served.own.as_ref().filter(|own| own.is_for(name) && !own.development) {
-            return own.certified.cert.first().map(|leaf| leaf.to_vec().into());
-        }
-        served.found(name).map(|certificate| certificate.leaf.clone())
+        let own = served.own.as_ref().and_then(|own| own.certified.cert.first());
+        own.is_some_and(|own| **own == *leaf)
+    }
+
+    /// Names for which another certificate is shown than was put here.
+    pub fn mismatches(&self) -> &Mismatches {
+        &self.mismatches
     }
 
     /// Names that have a certificate here.
@@ -155,14 +158,32 @@ impl Shelf {
     pub fn put_own(&self, certified: CertifiedKey, development: bool) {
         let leaf = certified.cert.first().and_then(|leaf| Leaf::read(leaf));
         let names = leaf.map(|leaf| leaf.names.into_iter().collect()).unwrap_or_default();
-        self.served_mut().own = Some(Own { certified: Arc::new(certified), names, development });
+        let own = Own { certified: Arc::new(certified), names, development };
+        let mut served = self.served_mut();
+        let mut concerned = served.behind_files();
+        served.own = Some(own);
+        concerned.extend(served.behind_files());
+        drop(served);
+        self.tell(&concerned);
     }
 
-    /// The names for which another certificate is served than before, from now on. For one listener.
+    /// The names for which another certificate may be served than before, from now on; and at first those
+    /// that this server's files have. For one listener.
     pub fn swaps(&self) -> mpsc::UnboundedReceiver<String> {
         let (sender, receiver) = mpsc::unbounded_channel();
         *lock(&self.swaps) = Some(sender);
+        let concerned = self.served().behind_files();
+        self.tell(&concerned);
         receiver
+    }
+
+    fn tell(&self, names: &[String]) {
+        if let Some(swaps) = &*lock(&self.swaps) {
+            for name in names {
+                // Nobody may be interested any more.
+                let _ = swaps.send(name.clone());
+            }
+        }
     }
 
     fn shared(&self, issuers: Vec<CertificateDer<'static>>) -> Arc<Issuers> {
@@ -202,7 +223,7 @@ impl ResolvesServerCert for Shelf {
             return Some(Arc::clone(&own.certified));
         }
         if let Some(found) = served.found(name.unwrap_or(&self.own_name)).cloned() {
-            // The key may have to be opened: nobody need wait for that.
+            // Nobody need wait until the key is opened.
             drop(served);
             return found.certified(self.seal.as_ref());
         }
@@ -240,6 +261,18 @@ impl Served {
         }
     }
 
+    /// Whether the administrator's files are for a name or wildcard, and so come before whatever was put here for it.
+    fn is_behind_files(&self, name: &str) -> bool {
+        self.own.as_ref().is_some_and(|own| !own.development && own.is_for(name))
+    }
+
+    /// Names that were put here, and are the files' as well.
+    fn behind_files(&self) -> Vec<String> {
+        let exact = self.exact.keys().map(ToString::to_string);
+        let wildcard = self.wildcard.keys().map(|parent| format!("*.{parent}"));
+        exact.chain(wildcard).filter(|name| self.is_behind_files(name)).collect()
+    }
+
     /// Under the names that it bears and still has.
     fn forget(&mut self, certificate: &Arc<Certificate>) {
         for name in Leaf::read(&certificate.leaf).map(|leaf| leaf.names).unwrap_or_default() {
@@ -263,38 +296,24 @@ impl Own {
 impl Certificate {
     /// What rustls wants; nothing where the key is not to be had.
     fn certified(&self, seal: Option<&Seal>) -> Option<Arc<CertifiedKey>> {
-        let key = match &*self.key.read().unwrap_or_else(PoisonError::into_inner) {
-            Key::Ready(key) => Some(Arc::clone(key)),
-            Key::Unusable => return None,
-            Key::Sealed { .. } => None,
-        };
-        let key = match key {
-            Some(key) => key,
-            None => self.opened(seal)?,
-        };
+        let key = self.opened(seal)?;
         let mut chain = Vec::with_capacity(1 + self.issuers.len());
         chain.push(CertificateDer::from(self.leaf.to_vec()));
         chain.extend(self.issuers.iter().cloned());
         Some(Arc::new(CertifiedKey::new(chain, key)))
     }
 
-    /// The key, which stays open from now on.
     fn opened(&self, seal: Option<&Seal>) -> Option<Arc<dyn SigningKey>> {
-        let mut key = self.key.write().unwrap_or_else(PoisonError::into_inner);
-        let opened = match &*key {
-            // Somebody else was faster.
-            Key::Ready(key) => return Some(Arc::clone(key)),
-            Key::Unusable => return None,
-            Key::Sealed { about, sealed } => {
-                let opened = seal.and_then(|seal| seal.open_bytes(about, sealed)).as_deref().and_then(signing_key);
-                if opened.is_none() {
-                    tracing::error!(record = &**about, "the private key cannot be opened: its name is not served");
-                }
-                opened
-            }
-        };
-        *key = opened.clone().map_or(Key::Unusable, Key::Ready);
-        opened
+        if self.unusable.load(Ordering::Relaxed) {
+            return None;
+        }
+        let Key { about, sealed } = &self.key;
+        let opened = seal.and_then(|seal| seal.open_bytes(about, sealed)).map(Zeroizing::new);
+        let key = opened.and_then(|der| signing_key(&der));
+        if key.is_none() && !self.unusable.swap(true, Ordering::Relaxed) {
+            tracing::error!(record = &**about, "the private key cannot be opened: its name is not served");
+        }
+        key
     }
 }
 

@@ -10,8 +10,8 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 
 use super::{Exit, Failure};
 use crate::certs::{
-    Binding, Board, Cabinet, Certs, Exchange, Kind, Limits, Method, Rules, Scout, Settings, Sight, StartError, Trouble,
-    Wanted,
+    Binding, Board, Cabinet, Certs, Exchange, Kind, Limits, Method, Rules, Scout, Settings, Shelf, Sight, StartError,
+    Trouble, Wanted,
 };
 use crate::config::{self, Challenge, Config, PublicUrl, external_accounts};
 use crate::dns::{self, Delegation, Verifier, ZoneSettings};
@@ -45,9 +45,20 @@ pub async fn open(
     }
 }
 
-/// Wants the certificates of this server's own names, and of the tenants' subdomains as they are now.
-pub fn want_own(config: &Config, url: &PublicUrl, certs: &Certs, platform: &Platform) -> Option<Subdomains> {
-    for wanted in own_names(config, url) {
+/// Wants the certificates of this server's own names, except those that the administrator's files are for, and of
+/// the tenants' subdomains as they are now.
+pub fn want_own(
+    config: &Config,
+    url: &PublicUrl,
+    certs: &Certs,
+    shelf: &Shelf,
+    platform: &Platform,
+) -> Option<Subdomains> {
+    let from_files = |wanted: &Wanted| {
+        let wildcard = wanted.wildcard.then(|| format!("*.{}", wanted.name));
+        std::iter::once(wanted.name.to_string()).chain(wildcard).all(|name| shelf.is_behind_files(&name))
+    };
+    for wanted in own_names(config, url).into_iter().filter(|wanted| !from_files(wanted)) {
         certs.want(wanted);
     }
     Subdomains::of(config, certs, platform)

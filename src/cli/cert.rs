@@ -2,23 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::control::{Target, refused, shown, table};
+use super::control::{Group, refused, shown, table};
 use super::{Exit, Failure, Globals};
 
-#[derive(Debug, Args)]
-pub struct Cert {
-    #[command(flatten)]
-    target: Target,
-    #[command(subcommand)]
-    command: Command,
-}
+pub type Cert = Group<Command>;
 
 #[derive(Debug, Subcommand)]
-enum Command {
-    /// List all certificates, and those that are being got; exits with 1 when one has expired or cannot be got.
+pub enum Command {
+    /// List all certificates, and those that are being got; exits with 1 when one has expired, cannot be got, or is not
+    /// the one that is served.
     List,
     /// Order what is missing, and remove what nobody needs any more.
     Sync,
@@ -94,9 +89,9 @@ impl Cert {
     }
 }
 
-/// As the server judges it: over, or with a problem that has lasted.
+/// As the server judges it: over, or with a problem that has lasted, or of no use.
 fn is_bad(line: &Value) -> bool {
-    matches!(line["status"].as_str(), Some("failed" | "expired"))
+    matches!(line["status"].as_str(), Some("failed" | "expired")) || line["problem"]["kind"] == "not_served"
 }
 
 fn list(data: &Value) -> String {

@@ -1,9 +1,12 @@
 //! `bitcall check`: everything that would stop `bitcall serve`, found without starting it.
 
 use super::{Exit, Failure, Globals, automatic};
-use crate::config::{self, Config, Secrets};
+use crate::certs::{CERTIFICATES, Cabinet, Seal};
+use crate::config::{self, Config, Secret, Secrets};
 use crate::dns::ZoneSettings;
 use crate::server::CertificateSource;
+use crate::store;
+use crate::tenancy::store_file;
 
 pub fn run(globals: &Globals) -> Result<(), Failure> {
     let mut problems: Vec<String> = Vec::new();
@@ -13,8 +16,9 @@ pub fn run(globals: &Globals) -> Result<(), Failure> {
             if let Err(missing) = Secrets::load(&config.secrets) {
                 problems.extend(missing.iter().map(ToString::to_string));
             }
-            if let Err(problem) = config::store_key(&config.secrets) {
-                problems.push(problem.to_string());
+            match config::store_key(&config.secrets) {
+                Err(problem) => problems.push(problem.to_string()),
+                Ok(store_key) => problems.extend(sealed_otherwise(&config, store_key.as_ref())),
             }
             if config.tls.certificate.is_some()
                 && let Err(error) =
@@ -36,4 +40,18 @@ pub fn run(globals: &Globals) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::new(Exit::Misconfigured, problems.join("\n")))
+}
+
+/// That the store's certificates cannot be served with this store key.
+fn sealed_otherwise(config: &Config, store_key: Option<&Secret>) -> Option<String> {
+    let seal = Seal::new(store_key.into_iter().flat_map(Secret::all));
+    match store::read_aside(&store_file(&config.server.data_dir), CERTIFICATES) {
+        Ok(records) => Cabinet::check(&records, seal.as_ref()).err().map(|error| error.to_string()),
+        Err(error @ store::Error::Unreadable(_)) => Some(error.to_string()),
+        // A server that runs has opened them; one that was killed left its store to the next one.
+        Err(error) => {
+            eprintln!("the certificates in the store were not looked at: {error}");
+            None
+        }
+    }
 }

@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Exit, Failure, Globals, automatic, colours};
 use crate::api::{self, Access, Limits};
-use crate::certs::{self, Cabinet, Certs, Seal, Shelf, dial};
+use crate::certs::{self, Cabinet, Certs, Seal, Shelf};
 use crate::config::{self, Config, Log, LogFormat, PublicUrl, Secret, SecretFiles, Secrets};
 use crate::dns::{self, Verifier, VerifierSettings};
 use crate::domains::{self, Domains, NoCertificates};
@@ -52,12 +52,14 @@ pub fn run(globals: &Globals) -> Result<(), Failure> {
         let platform = Platform::open(&config.server.data_dir, defaults(&url, &config)?).await?;
         let cabinet =
             Cabinet::open(platform.store(), seal, Arc::clone(&shelf)).await.map_err(|error| cabinet_failure(&error))?;
-        if let Some(listener) = config.listen.https.first() {
-            tokio::spawn(dial::watch(Arc::downgrade(&shelf), shelf.swaps(), *listener));
-        }
         let eyes = Verifier::new(VerifierSettings::of(&config, platform.defaults().names.ingress.clone()));
         let certs = automatic::open(&config, platform.store(), Arc::clone(&cabinet), &eyes).await?;
-        let subdomains = certs.as_ref().and_then(|certs| automatic::want_own(&config, &url, certs, &platform));
+        if let Some(listener) = config.listen.https.first() {
+            let certs = certs.clone();
+            let tell = move |name: &str| certs.iter().for_each(|certs| certs.announce(name));
+            tokio::spawn(certs::watch(Arc::downgrade(&shelf), shelf.swaps(), *listener, tell));
+        }
+        let subdomains = certs.as_ref().and_then(|certs| automatic::want_own(&config, &url, certs, &shelf, &platform));
         let getting: Arc<dyn domains::Certificates> = match &certs {
             Some(certs) => Arc::new(certs.clone()),
             None => Arc::new(NoCertificates::at_all()),

@@ -396,7 +396,8 @@ fn phase(claim: &Claim, now: Timestamp) -> Phase {
 fn last_error(claim: &Claim) -> String {
     let held_back = || claim.certificate.as_ref().is_some_and(Certificate::held_back);
     let troubled = match claim.phase {
-        Phase::Backoff | Phase::Blocked => true,
+        // Where it is in use, its certificate may be there and not be served.
+        Phase::Active | Phase::Backoff | Phase::Blocked => true,
         Phase::Preflight => held_back(),
         _ => false,
     };

@@ -5,10 +5,10 @@ use tokio::sync::broadcast;
 
 use super::life::Look;
 use super::outside::{Certificates, Eyes};
-use crate::certs::{Certs, Progress, Stage, Wanted};
+use crate::certs::{Certs, Progress, Wanted};
 use crate::dns::{self, Verifier};
 use crate::hostname::Hostname;
-use crate::tenancy::{Certificate, CertificateStage, DnsProblem, Seen, Way};
+use crate::tenancy::{Certificate, DnsProblem, Seen, Way};
 
 impl Eyes for Verifier {
     fn look<'a>(&'a self, domain: &'a Hostname, token: &'a str) -> BoxFuture<'a, Look> {
@@ -90,17 +90,7 @@ impl Certificates for Certs {
 
 fn told(progress: Progress) -> Certificate {
     Certificate {
-        stage: match progress.stage {
-            Stage::Waiting => CertificateStage::Waiting,
-            Stage::Preflight => CertificateStage::Preflight,
-            Stage::Ordering => CertificateStage::Ordering,
-            Stage::Challenge => CertificateStage::Challenge,
-            Stage::Finalizing => CertificateStage::Finalizing,
-            Stage::Issued => CertificateStage::Issued,
-            Stage::Renewing => CertificateStage::Renewing,
-            Stage::Backoff => CertificateStage::Backoff,
-            Stage::Blocked => CertificateStage::Blocked,
-        },
+        stage: progress.stage,
         problem: progress.problem.map(|problem| problem.message),
         next_try_at: progress.next_try_at,
         expires_at: progress.certificate.map(|facts| facts.not_after),

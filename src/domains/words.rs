@@ -67,8 +67,9 @@ fn active(claim: &Claim, ingress: &str) -> String {
     if claim.tls_status == TlsStatus::External {
         return "Nothing: the domain is in use; its certificate is not got by this server.".into();
     }
-    match problem(claim) {
-        Some(problem) => format!("{problem}."),
+    let of_certificate = claim.certificate.as_ref().and_then(|certificate| certificate.problem.as_deref());
+    match of_certificate.map(str::to_owned).or_else(|| problem(claim)) {
+        Some(problem) => sentence(&problem, ""),
         None => "Nothing: the domain is in use.".into(),
     }
 }

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::file::create_private;
 use super::journal::{Entry, Journal};
-use super::{Batch, Error, Record, Revision, Store};
+use super::{Batch, Error, Record, Revision, Store, Visitor};
 
 /// The embedded store. Cloning is cheap; the file closes when the last clone is gone.
 #[derive(Clone)]
@@ -142,6 +142,20 @@ impl Store for Embedded {
             }
             Ok(found)
         })
+    }
+
+    fn visit_back<'a>(&'a self, from: &str, to: &str, mut visitor: Visitor) -> BoxFuture<'a, Result<(), Error>> {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        let visited = self.read(move |table| {
+            for entry in table.range(from.as_str()..to.as_str())?.rev() {
+                let (key, value) = entry?;
+                if let Err(error) = visitor(key.value(), value.value().1) {
+                    return Ok(Err(error));
+                }
+            }
+            Ok(Ok(()))
+        });
+        async move { visited.await? }.boxed()
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Revision, Error>> {
@@ -329,27 +343,27 @@ fn record((revision, bytes): (u64, &[u8])) -> Record {
 }
 
 #[allow(clippy::needless_pass_by_value)] // used as a function in map_err
-fn failed(error: impl Into<redb::Error>) -> Error {
+pub(super) fn failed(error: impl Into<redb::Error>) -> Error {
     Error::Failed(error.into().to_string())
 }
 
 /// Revision and bytes.
-type Stored = (u64, &'static [u8]);
+pub(super) type Stored = (u64, &'static [u8]);
 
-const RECORDS: TableDefinition<&str, Stored> = TableDefinition::new("records");
-const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
+pub(super) const RECORDS: TableDefinition<&str, Stored> = TableDefinition::new("records");
+pub(super) const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
 const FORMAT: &str = "format";
-const REVISION: &str = "revision";
+pub(super) const REVISION: &str = "revision";
 /// The layout of the tables above, and since 2 a journal beside them. What the records hold is versioned record
 /// by record.
 const CURRENT_FORMAT: u64 = 2;
 /// Of the journal's file, in the place of the database's ending.
-const JOURNAL: &str = "journal";
+pub(super) const JOURNAL: &str = "journal";
 /// Bytes: what a start repeats in a few milliseconds.
 const MOST_JOURNAL: u64 = 1 << 20;
 /// Whatever is read fills it, at the latest a start, and it is never given back; redb's default is 1 GiB. Nothing
 /// that has to be quick reads the store, and its pages are in the kernel's cache, too.
-const CACHE_BYTES: usize = 4 << 20;
+pub(super) const CACHE_BYTES: usize = 4 << 20;
 /// Batches in one transaction. Larger groups were measured to be slower again.
 const GROUP: usize = 64;
 /// Batches waiting; beyond that, callers wait to be queued.
@@ -407,6 +421,17 @@ mod tests {
         assert_eq!(keys("b/2", "b0", 9).await, ["b/3", "b/2"], "the start is");
         assert_eq!(keys("b/", "b/1", 9).await, [""; 0]);
         assert_eq!(keys("c", "a", 9).await, [""; 0], "the wrong way round");
+        let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let visitor = |last: &'static str| -> Visitor {
+            let seen = Arc::clone(&seen);
+            Box::new(move |key, _| {
+                seen.lock().unwrap().push(key.to_owned());
+                if key == last { Err(Error::Failed("enough".into())) } else { Ok(()) }
+            })
+        };
+        store.visit_back("b/", "b0", visitor("nobody")).await.unwrap();
+        store.visit_back("b/", "b0", visitor("b/2")).await.unwrap_err();
+        assert_eq!(*seen.lock().unwrap(), ["b/3", "b/2", "b/1", "b/3", "b/2"]);
     }
 
     #[tokio::test]

@@ -53,10 +53,10 @@ impl Journal {
         let mut file = OpenOptions::new().read(true).write(true).open(path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        let (mut rest, mut last) = (bytes.as_slice(), Revision(0));
-        while let Some((entry, behind)) = split_entry(rest).filter(|(entry, _)| entry.revision > last) {
+        let mut rest = bytes.as_slice();
+        for (entry, behind) in entries(&bytes) {
             repeat(&entry)?;
-            (rest, last) = (behind, entry.revision);
+            rest = behind;
         }
         Ok(Self { file, length: (bytes.len() - rest.len()) as u64, ragged: true })
     }
@@ -109,6 +109,16 @@ impl Journal {
         self.ragged = false;
         Ok(())
     }
+}
+
+/// The entries in a journal's bytes that count, each with what is behind it.
+pub fn entries(bytes: &[u8]) -> impl Iterator<Item = (Entry<'_>, &[u8])> {
+    let (mut rest, mut last) = (bytes, Revision(0));
+    std::iter::from_fn(move || {
+        let (entry, behind) = split_entry(rest).filter(|(entry, _)| entry.revision > last)?;
+        (rest, last) = (behind, entry.revision);
+        Some((entry, behind))
+    })
 }
 
 /// The first entry and what is behind it; none where it is not whole.

@@ -7,6 +7,7 @@
 //! that two writers, in one process or in several, never overwrite each
 //! other unseen. Rules live above, in [`crate::tenancy`]; the store knows none.
 
+mod aside;
 mod embedded;
 mod file;
 mod journal;
@@ -15,6 +16,7 @@ mod layout;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+pub use aside::read_aside;
 pub use embedded::Embedded;
 pub use file::replace_private;
 pub use layout::{Layout, decode, encode};
@@ -49,10 +51,17 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<(String, Record)>, Error>>;
 
+    /// Hands over all records whose key is `from` or later and before `to`, the last one first, as they lie there: one at
+    /// a time, with nothing kept of those before. Ends with the visitor's first error.
+    fn visit_back<'a>(&'a self, from: &str, to: &str, visitor: Visitor) -> BoxFuture<'a, Result<(), Error>>;
+
     /// Applies the whole batch or nothing of it. Once it answers `Ok` the
     /// batch survives the loss of power.
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Revision, Error>>;
 }
+
+/// Takes records, by key. Blocks nobody: it is called on a thread of the store's.
+pub type Visitor = Box<dyn FnMut(&str, &[u8]) -> Result<(), Error> + Send>;
 
 /// Changes that happen together, and what must hold for them to happen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

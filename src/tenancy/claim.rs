@@ -181,17 +181,28 @@ pub struct Certificate {
     pub expires_at: Option<Timestamp>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What is being done about a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CertificateStage {
+    /// For its turn.
     Waiting,
+    /// Whether the name leads here is looked at, and directory and account are made ready. With a problem: the
+    /// name leads elsewhere, and no order is placed yet.
     Preflight,
+    /// The order is placed.
     Ordering,
+    /// The authority checks that we hold the name.
     Challenge,
+    /// The authority makes the certificate.
     Finalizing,
+    /// Nothing until the renewal.
     Issued,
+    /// A certificate is there, and its successor under way.
     Renewing,
+    /// It failed, and is tried again.
     Backoff,
+    /// It failed for a reason that does not pass by itself; it is still tried again, but rarely.
     Blocked,
 }
 

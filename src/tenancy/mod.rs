@@ -52,7 +52,7 @@ pub use origin::OriginPattern;
 pub use plan::{CatalogueStatus, Entitlements, Interval, NewPlan, Plan, Price};
 pub use platform::{
     AddedExtension, Carried, Issued, NewTenant, OpenError, OperatorChange, PlanChange, Platform, Provisioned, Redeemed,
-    Search, Usage,
+    Search, Usage, store_file,
 };
 pub use replay::Begun;
 pub use runtime::RuntimeRefusal;

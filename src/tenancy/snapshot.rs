@@ -396,10 +396,14 @@ impl Snapshot {
         self.defaults.names.leading_to(&live.tenant, claim.map(Arc::as_ref), &self.prepared(live).rights)
     }
 
+    /// The tenant that has a host name, whether it leads to it yet or not.
+    pub fn holder(&self, host: &str) -> Option<&TenantId> {
+        self.names.holder(&self.defaults.names, host)
+    }
+
     /// The tenant that a host name leads to now.
     pub fn on_host(&self, host: &str) -> Option<&Arc<Live>> {
-        let holder = self.names.holder(&self.defaults.names, host)?;
-        let live = self.tenants.get(holder)?;
+        let live = self.tenants.get(self.holder(host)?)?;
         self.hosts(live).iter().any(|name| name == host).then_some(live)
     }
 

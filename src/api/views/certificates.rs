@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Moment;
-use crate::certs::{Kept, Origin, ProblemKind, Progress, Stage};
+use crate::certs::{Kept, Origin, Problem, ProblemKind, Progress, Stage};
 use crate::tenancy::{Timestamp, TlsStatus};
 
 /// `PUT /api/admin/certificates/{name}`
@@ -55,7 +55,7 @@ pub struct CertificateList {
 #[serde(rename_all = "camelCase")]
 pub struct CertificateLine {
     name: String,
-    /// Whose domain the name is.
+    /// Whose subdomain or domain the name is; null where it is no tenant's.
     tenant_id: Option<String>,
     status: TlsStatus,
     /// What is being done about it; null where nothing is, because it was brought along.
@@ -71,7 +71,7 @@ pub struct CertificateLine {
     /// Hexadecimal, lower case.
     serial: Option<String>,
     issuer: Option<String>,
-    /// Why the last try failed.
+    /// Why the last try failed, or why the certificate is not the one that is served.
     problem: Option<CertificateProblem>,
     next_try_at: Option<Moment>,
 }
@@ -86,7 +86,14 @@ struct CertificateProblem {
 }
 
 impl CertificateLine {
-    pub fn of(name: &str, kept: Option<&Kept>, progress: Option<Progress>, tenant_id: Option<String>) -> Self {
+    /// `mismatch`: why the certificate is not the one that is served.
+    pub fn of(
+        name: &str,
+        kept: Option<&Kept>,
+        progress: Option<Progress>,
+        mismatch: Option<Problem>,
+        tenant_id: Option<String>,
+    ) -> Self {
         let directory = kept.and_then(|kept| match &kept.origin {
             Origin::Acme { directory } => Some(directory.clone()),
             Origin::Import => None,
@@ -94,7 +101,7 @@ impl CertificateLine {
         let stage = progress.as_ref().map(|progress| progress.stage);
         let next_try_at = progress.as_ref().and_then(|progress| progress.next_try_at);
         let renew_at = progress.as_ref().and_then(|progress| progress.certificate.as_ref()).map(|facts| facts.renew_at);
-        let problem = progress.and_then(|progress| progress.problem);
+        let problem = progress.and_then(|progress| progress.problem).or(mismatch);
         Self {
             name: name.to_owned(),
             tenant_id,

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::*;
+use crate::certs::leaf::Leaf;
 use crate::certs::order::Method;
 use crate::certs::progress::{ProblemKind, Stage};
 use crate::certs::{Limits, Seal, Shelf, Sight};
@@ -86,7 +87,7 @@ impl Appliance {
     }
 
     fn serial(&self, name: &str) -> Option<String> {
-        self.shelf.leaf(name).map(|leaf| leaf.serial)
+        Leaf::read(&self.shelf.put_for(name)?).map(|leaf| leaf.serial)
     }
 
     /// The serial number of what is served for the name, once it is another one than `before`.

@@ -75,12 +75,14 @@ impl Authority {
 }
 
 impl Made {
-    fn ready(&self) -> Key {
-        Key::Ready(signing_key(&self.key).unwrap())
+    /// Its key as it is sealed for one place, and said to be for another.
+    fn sealed_key(&self, place: &str, about: &str) -> Key {
+        let sealed = seal().seal(place, self.key.clone()).unwrap().bytes().unwrap();
+        Key { about: about.into(), sealed: sealed.into() }
     }
 
     fn put_on(&self, shelf: &Shelf) {
-        shelf.put(&self.names, self.chain.clone(), self.ready());
+        shelf.put(&self.names, self.chain.clone(), self.sealed_key("here", "here"));
     }
 
     fn leaf(&self) -> Vec<u8> {
@@ -95,7 +97,7 @@ fn seal() -> Seal {
 #[test]
 fn the_exact_name_comes_before_the_wildcard_and_others_are_refused() {
     let authority = Authority::new();
-    let shelf = Shelf::new(None, "own.example", true);
+    let shelf = Shelf::new(Some(seal()), "own.example", true);
     let (base, exact) = (authority.issue(&["own.example", "*.own.example"]), authority.issue(&["a.own.example"]));
     base.put_on(&shelf);
     exact.put_on(&shelf);
@@ -113,7 +115,7 @@ fn the_exact_name_comes_before_the_wildcard_and_others_are_refused() {
 #[test]
 fn a_successor_takes_the_place_of_all_its_names_and_a_removal_ends_all_of_them() {
     let authority = Authority::new();
-    let shelf = Shelf::new(None, "own.example", true);
+    let shelf = Shelf::new(Some(seal()), "own.example", true);
     authority.issue(&["a.example", "*.a.example", "b.example"]).put_on(&shelf);
     let mut swaps = shelf.swaps();
     let next = authority.issue(&["a.example", "*.a.example"]);
@@ -121,7 +123,7 @@ fn a_successor_takes_the_place_of_all_its_names_and_a_removal_ends_all_of_them()
     assert!(authority.ask(&shelf, Some("x.a.example"), &[]).unwrap() == next.leaf());
     assert!(authority.ask(&shelf, Some("b.example"), &[]).is_err(), "the successor is not for it");
     assert_eq!([swaps.try_recv().unwrap(), swaps.try_recv().unwrap()], ["a.example", "*.a.example"]);
-    assert_eq!(shelf.leaf("*.a.example").unwrap().names, next.names);
+    assert!(*shelf.put_for("*.a.example").unwrap() == *next.leaf());
     shelf.remove("*.a.example");
     assert_eq!(shelf.count(), 0);
     assert!(authority.ask(&shelf, Some("a.example"), &[]).is_err());
@@ -135,7 +137,7 @@ fn strangers_get_the_files_certificate_only_where_none_come_by_themselves() {
     let leaf = own().cert[0].to_vec();
     let other = authority.issue(&["own.example"]);
     for (refuses, development) in [(false, false), (true, false), (false, true), (true, true)] {
-        let shelf = Shelf::new(None, "own.example", refuses);
+        let shelf = Shelf::new(Some(seal()), "own.example", refuses);
         shelf.put_own(own(), development);
         // A client that verifies would not like the name: so the server's own opinion is asked.
         let stranger = authority.ask(&shelf, Some("stranger.example"), &[]);
@@ -146,14 +148,17 @@ fn strangers_get_the_files_certificate_only_where_none_come_by_themselves() {
         other.put_on(&shelf);
         let found = authority.ask(&shelf, Some("own.example"), &[]).unwrap();
         assert!((found == other.leaf()) == development, "an administrator's files come first, our own makeshift last");
-        assert!(*shelf.served_for("own.example").unwrap() == *found);
+        assert!(*shelf.put_for("own.example").unwrap() == *other.leaf(), "whoever looks from outside sees that");
+        assert_eq!(shelf.comes_from_files(&found), !development);
+        let concerned = shelf.swaps().try_recv().ok();
+        assert_eq!(concerned.as_deref(), (!development).then_some("own.example"), "which is why it is looked at");
     }
 }
 
 #[test]
 fn a_validation_gets_the_challenges_certificate_and_nothing_else() {
     let authority = Authority::new();
-    let shelf = Shelf::new(None, "own.example", true);
+    let shelf = Shelf::new(Some(seal()), "own.example", true);
     let (real, challenge) = (authority.issue(&["a.example"]), authority.issue(&["a.example"]));
     real.put_on(&shelf);
     let only: &[&[u8]] = &[ACME_TLS];
@@ -169,28 +174,26 @@ fn a_validation_gets_the_challenges_certificate_and_nothing_else() {
 }
 
 #[test]
-fn a_key_is_opened_by_its_first_handshake_and_one_that_cannot_be_is_not_served() {
+fn a_key_that_cannot_be_opened_is_not_served_and_no_other_name_minds() {
     let authority = Authority::new();
     let shelf = Shelf::new(Some(seal()), "own.example", true);
-    for (name, about) in [("good.example", "certificate/good.example"), ("moved.example", "certificate/elsewhere")] {
+    for (name, place) in [("good.example", "certificate/good.example"), ("moved.example", "certificate/elsewhere")] {
         let made = authority.issue(&[name]);
-        let sealed = seal().seal(about, made.key.clone()).unwrap().bytes().unwrap();
-        let key = Key::Sealed { about: format!("certificate/{name}").into(), sealed: sealed.into() };
-        shelf.place(&made.names, made.chain.clone(), key);
+        shelf.place(&made.names, made.chain.clone(), made.sealed_key(place, &format!("certificate/{name}")));
     }
-    let is_open = |name: &str| matches!(*shelf.served().named(name).unwrap().key.read().unwrap(), Key::Ready(_));
-    assert!(!is_open("good.example"));
     for _ in 0..2 {
         authority.ask(&shelf, Some("good.example"), &[]).unwrap();
-        assert!(is_open("good.example"));
         authority.ask(&shelf, Some("moved.example"), &[]).unwrap_err();
     }
+    let keyless = Shelf::new(None, "own.example", true);
+    authority.issue(&["good.example"]).put_on(&keyless);
+    authority.ask(&keyless, Some("good.example"), &[]).unwrap_err();
 }
 
 #[test]
 fn chains_of_one_authority_share_their_intermediates() {
     let authority = Authority::new();
-    let shelf = Shelf::new(None, "own.example", true);
+    let shelf = Shelf::new(Some(seal()), "own.example", true);
     for name in ["a.example", "b.example"] {
         authority.issue(&[name]).put_on(&shelf);
     }

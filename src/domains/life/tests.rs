@@ -210,6 +210,18 @@ fn a_failed_order_is_told_with_its_reason_and_the_next_try() {
 }
 
 #[test]
+fn a_certificate_that_is_there_and_not_served_is_told_and_the_domain_stays_in_use() {
+    let mut story = Story::active();
+    story.stage(CertificateStage::Issued, Some("Who asks is shown another one; take it away."));
+    assert_eq!(story.at(), (DomainStatus::Active, TlsStatus::Active, Phase::Active));
+    assert_eq!(story.claim.last_error, "Who asks is shown another one; take it away.");
+    assert_eq!(words::next_action(&story.claim, INGRESS), story.claim.last_error);
+    story.stage(CertificateStage::Issued, None);
+    assert_eq!(story.claim.last_error, "");
+    assert_eq!(words::next_action(&story.claim, INGRESS), "Nothing: the domain is in use.");
+}
+
+#[test]
 fn a_certificate_whose_time_is_over_is_told() {
     let mut story = Story::active();
     story.after(DAY * 91).stage(CertificateStage::Backoff, Some("no answer"));

@@ -23,7 +23,7 @@ mod transport;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
@@ -318,11 +318,16 @@ impl Platform {
 fn open_files(data: &Path) -> Result<(Embedded, Pepper), OpenError> {
     let file = |path: &Path, source| OpenError::File { path: path.display().to_string(), source };
     DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(|error| file(data, error))?;
-    let store = open_store(&data.join(STORE_FILE))?;
+    let store = open_store(&store_file(data))?;
     // After the store: its lock makes sure that two processes do not both make a pepper.
     let pepper = data.join(PEPPER_FILE);
     let pepper = Pepper::load_or_create(&pepper).map_err(|error| file(&pepper, error))?;
     Ok((store, pepper))
+}
+
+/// Where a data directory has its store.
+pub fn store_file(data: &Path) -> PathBuf {
+    data.join(STORE_FILE)
 }
 
 /// Waits a little for a command that is just at work: two commands at the same

@@ -125,6 +125,11 @@ impl Platform {
         self.snapshot().claims().cloned().collect()
     }
 
+    /// The tenant whose subdomain or domain this is, whether it leads to it yet or not.
+    pub fn holder(&self, host: &Hostname) -> Option<TenantId> {
+        self.snapshot().holder(host.as_str()).cloned()
+    }
+
     /// The names that lead to a tenant now.
     pub fn hosts(&self, live: &Live) -> Vec<String> {
         self.snapshot().hosts(live)

@@ -37,6 +37,16 @@ impl Population {
         }
     }
 
+    /// So many tenants more, by one caller, who is a machine of its own and waits for nobody but the server: on one
+    /// thread that does nothing else.
+    pub fn grow_by_one_caller(&mut self, more: usize) {
+        let alone = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(self.grow(more, 1));
+        };
+        std::thread::scope(|scope| scope.spawn(alone).join()).unwrap();
+    }
+
     /// So many tenants more, by so many callers at the same time.
     pub async fn grow(&mut self, more: usize, callers: usize) {
         let (next, end) = (Arc::new(AtomicUsize::new(self.keys.len())), self.keys.len() + more);

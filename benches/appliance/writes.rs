@@ -25,9 +25,13 @@ pub async fn provisioning(population: &mut Population) -> Vec<Row> {
     for round in 0..=ROUNDS {
         let disk = fsyncs_per_second(population);
         let before = cpu_nanoseconds(&[population.serve.running.id()]);
-        let many = provisioned_per_second(population, BY_MANY, CALLERS).await;
+        let start = Instant::now();
+        population.grow(BY_MANY, CALLERS).await;
+        let many = BY_MANY as f64 / start.elapsed().as_secs_f64();
         let used = cpu_nanoseconds(&[population.serve.running.id()]) - before;
-        let one = provisioned_per_second(population, BY_ONE, 1).await;
+        let start = Instant::now();
+        population.grow_by_one_caller(BY_ONE);
+        let one = BY_ONE as f64 / start.elapsed().as_secs_f64();
         // The first round warms up.
         if round > 0 {
             raw.push(disk);
@@ -59,12 +63,6 @@ fn fsyncs_per_second(population: &Population) -> f64 {
         count += 1.0;
     }
     count / start.elapsed().as_secs_f64()
-}
-
-async fn provisioned_per_second(population: &mut Population, count: usize, callers: usize) -> f64 {
-    let start = Instant::now();
-    population.grow(count, callers).await;
-    count as f64 / start.elapsed().as_secs_f64()
 }
 
 /// From the acknowledgement of a change to an answer of the runtime configuration that shows it,

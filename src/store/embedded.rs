@@ -1,19 +1,23 @@
 //! The store in one redb file, and a [`journal`](super::journal) beside it.
 //!
 //! One thread owns writing. It takes the batch that waits, and every other
-//! batch that came meanwhile, into one transaction and one entry of the journal: one fsync then answers
-//! many callers. The database itself is written when the journal has grown long. Then
-//! it saves the allocator's state, too (quick-repair), so that after a crash the file opens at once instead of
-//! being walked. Reads run on the blocking pool; they see the last commit and never wait for the writer.
+//! batch that came meanwhile, and writes those whose conditions hold into the journal: one fsync then answers
+//! many callers. The database learns of them in memory while the callers are on their way back. It is written itself when
+//! the journal has grown long. Then it saves the allocator's state, too (quick-repair), so that after a crash the file
+//! opens at once instead of being walked. Reads run on the blocking pool; they see all that was acknowledged, and
+//! wait for the writer no longer than it takes to learn that, never for the disk.
 
+use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::ops::Bound;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use redb::{Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{
+    Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use super::file::create_private;
@@ -23,8 +27,42 @@ use super::{Batch, Error, Record, Revision, Store, Visitor};
 /// The embedded store. Cloning is cheap; the file closes when the last clone is gone.
 #[derive(Clone)]
 pub struct Embedded {
-    database: Arc<Database>,
+    shared: Arc<Shared>,
     writer: mpsc::Sender<Request>,
+}
+
+struct Shared {
+    database: Database,
+    /// Whether the database has all that was acknowledged. The writer holds it from before it answers until that is so.
+    whole: RwLock<Result<(), Error>>,
+}
+
+impl Shared {
+    fn records(&self) -> Result<ReadOnlyTable, Error> {
+        // The writer left it half done.
+        let broken = |_| Error::Failed("the store's writer has stopped".into());
+        self.whole.read().map_err(broken)?.clone()?;
+        let opened = || -> Result<_, redb::Error> { Ok(self.database.begin_read()?.open_table(RECORDS)?) };
+        opened().map_err(failed)
+    }
+
+    /// The database learns of what is in the journal; in memory, as that makes it durable.
+    fn follow(
+        &self,
+        repeat: impl FnOnce(&mut dyn FnMut(&Entry<'_>) -> Result<(), redb::Error>) -> Result<(), redb::Error>,
+    ) -> Result<(), Error> {
+        let followed = || -> Result<(), redb::Error> {
+            let mut transaction = self.database.begin_write()?;
+            transaction.set_durability(Durability::None)?;
+            Tables::open(&transaction)?.follow(repeat)?;
+            Ok(transaction.commit()?)
+        };
+        let outcome = followed().map_err(failed);
+        if let Err(error) = &outcome {
+            tracing::error!(%error, "the store's file does not follow its journal; nothing is read or written until it does");
+        }
+        outcome
+    }
 }
 
 impl Embedded {
@@ -48,31 +86,27 @@ impl Embedded {
             other => Error::Unreadable(format!("{}: {other}", path.display())),
         })?;
         let (journal, last) = prepare(&database, &path.with_extension(JOURNAL))?;
-        let database = Arc::new(database);
+        let shared = Arc::new(Shared { database, whole: RwLock::new(Ok(())) });
         let (writer, requests) = mpsc::channel(QUEUE);
         std::thread::Builder::new()
             .name("store-writer".into())
             .spawn({
-                let database = Arc::clone(&database);
-                move || Writer { database: &database, journal, last }.write_all(requests)
+                let shared = Arc::clone(&shared);
+                move || Writer { shared: &shared, journal, last }.write_all(requests)
             })
             .map_err(|error| Error::Failed(format!("no thread for the store: {error}")))?;
-        Ok(Self { database, writer })
+        Ok(Self { shared, writer })
     }
 
     fn read<T: Send + 'static>(
         &self,
-        reading: impl FnOnce(&redb::ReadOnlyTable<&'static str, Stored>) -> Result<T, redb::Error> + Send + 'static,
+        reading: impl FnOnce(&ReadOnlyTable) -> Result<T, redb::Error> + Send + 'static,
     ) -> BoxFuture<'_, Result<T, Error>> {
-        let database = Arc::clone(&self.database);
+        let shared = Arc::clone(&self.shared);
         async move {
-            tokio::task::spawn_blocking(move || {
-                let table = database.begin_read()?.open_table(RECORDS)?;
-                reading(&table)
-            })
-            .await
-            .map_err(|error| Error::Failed(error.to_string()))?
-            .map_err(failed)
+            tokio::task::spawn_blocking(move || reading(&shared.records()?).map_err(failed))
+                .await
+                .map_err(|error| Error::Failed(error.to_string()))?
         }
         .boxed()
     }
@@ -174,6 +208,13 @@ struct Request {
     answer: oneshot::Sender<Result<Revision, Error>>,
 }
 
+impl Request {
+    fn answer(self, outcome: Result<Revision, Error>) {
+        // A caller that went away has no use for its answer; what was done stands.
+        let _ = self.answer.send(outcome);
+    }
+}
+
 /// Makes the tables, checks the file's format, and lets the database have what the journal at `path` still holds.
 /// Returns the empty journal and the last revision given out.
 fn prepare(database: &Database, path: &Path) -> Result<(Journal, Revision), Error> {
@@ -192,22 +233,8 @@ fn prepare(database: &Database, path: &Path) -> Result<(Journal, Revision), Erro
     let catch_up = || -> Result<(Journal, Revision), redb::Error> {
         let mut transaction = database.begin_write()?;
         transaction.set_quick_repair(true);
-        let mut last;
-        let journal = {
-            let mut records = transaction.open_table(RECORDS)?;
-            let mut counters = transaction.open_table(COUNTERS)?;
-            last = Revision(counters.get(REVISION)?.map_or(0, |last| last.value()));
-            let journal = Journal::open(path, |entry| -> Result<(), redb::Error> {
-                if entry.revision > last {
-                    last = entry.revision;
-                    apply(&mut records, entry)?;
-                }
-                Ok(())
-            })?;
-            counters.insert(FORMAT, CURRENT_FORMAT)?;
-            counters.insert(REVISION, last.0)?;
-            journal
-        };
+        let (journal, last) = Tables::open(&transaction)?.follow(|follow| Journal::open(path, follow))?;
+        transaction.open_table(COUNTERS)?.insert(FORMAT, CURRENT_FORMAT)?;
         transaction.commit()?;
         Ok((journal, last))
     };
@@ -216,14 +243,42 @@ fn prepare(database: &Database, path: &Path) -> Result<(Journal, Revision), Erro
     Ok((journal, last))
 }
 
-/// The thread that writes.
-struct Writer<'d> {
-    database: &'d Database,
-    journal: Journal,
-    last: Revision,
+/// The database while it is changed.
+struct Tables<'t> {
+    records: redb::Table<'t, &'static str, Stored>,
+    counters: redb::Table<'t, &'static str, u64>,
 }
 
-type Outcomes = Vec<Result<Revision, Error>>;
+impl<'t> Tables<'t> {
+    fn open(transaction: &'t WriteTransaction) -> Result<Self, redb::Error> {
+        Ok(Self { records: transaction.open_table(RECORDS)?, counters: transaction.open_table(COUNTERS)? })
+    }
+
+    /// Takes up what `repeat` hands it, as far as that is news. Then, the last revision.
+    fn follow<T>(
+        mut self,
+        repeat: impl FnOnce(&mut dyn FnMut(&Entry<'_>) -> Result<(), redb::Error>) -> Result<T, redb::Error>,
+    ) -> Result<(T, Revision), redb::Error> {
+        let mut last = Revision(self.counters.get(REVISION)?.map_or(0, |last| last.value()));
+        let outcome = repeat(&mut |entry| {
+            if entry.revision > last {
+                last = entry.revision;
+                apply(&mut self.records, entry)?;
+            }
+            Ok(())
+        })?;
+        self.counters.insert(REVISION, last.0)?;
+        Ok((outcome, last))
+    }
+}
+
+/// The thread that writes.
+struct Writer<'s> {
+    shared: &'s Shared,
+    journal: Journal,
+    /// Given out last.
+    last: Revision,
+}
 
 impl Writer<'_> {
     /// Its life: until the last [`Embedded`] is gone.
@@ -236,19 +291,7 @@ impl Writer<'_> {
                     Err(_) => break,
                 }
             }
-            let (batches, answers): (Vec<_>, Vec<_>) =
-                group.into_iter().map(|request| (request.batch, request.answer)).unzip();
-            let outcomes = match self.write_group(&batches) {
-                Ok((revision, outcomes)) => {
-                    self.last = revision;
-                    outcomes
-                }
-                Err(error) => vec![Err(failed(error)); batches.len()],
-            };
-            for (answer, outcome) in answers.into_iter().zip(outcomes) {
-                // A caller that went away has no use for its answer; the commit stands.
-                let _ = answer.send(outcome);
-            }
+            self.write_group(group);
             if self.journal.length() > MOST_JOURNAL && self.write_database() {
                 self.journal.begin_anew();
             }
@@ -259,51 +302,75 @@ impl Writer<'_> {
         }
     }
 
-    /// One transaction for all the batches. A batch whose conditions fail leaves the others untouched.
-    fn write_group(&mut self, batches: &[Batch]) -> Result<(Revision, Outcomes), redb::Error> {
-        let mut transaction = self.database.begin_write()?;
-        // In memory: durable by the journal.
-        transaction.set_durability(Durability::None)?;
-        let mut last = self.last;
-        let mut outcomes = Vec::with_capacity(batches.len());
-        let mut entries = Vec::with_capacity(batches.len());
-        {
-            let mut records = transaction.open_table(RECORDS)?;
-            for batch in batches {
-                if let Some(key) = broken_condition(&records, batch)? {
-                    outcomes.push(Err(Error::Conflict(key)));
-                    continue;
-                }
-                last = Revision(last.0 + 1);
+    /// One entry of the journal for each batch whose conditions hold, and one wait for the disk for all of them. A batch
+    /// that is refused leaves the others untouched.
+    fn write_group(&mut self, mut group: Vec<Request>) {
+        let batches: Vec<_> = group.iter_mut().map(|request| std::mem::take(&mut request.batch)).collect();
+        let outcomes = self.decide(&batches).and_then(|outcomes| {
+            let accepted = batches.iter().zip(&outcomes).filter_map(|(batch, outcome)| {
                 let changes = batch.changes.iter().map(|(key, change)| (key.as_str(), change.as_deref()));
-                let entry = Entry { revision: last, changes: changes.collect() };
-                apply(&mut records, &entry)?;
-                entries.push(entry);
-                outcomes.push(Ok(last));
+                Some(Entry { revision: *outcome.as_ref().ok()?, changes: changes.collect() })
+            });
+            let entries: Vec<_> = accepted.collect();
+            if !entries.is_empty() {
+                self.journal.append(&entries).map_err(failed)?;
             }
-            transaction.open_table(COUNTERS)?.insert(REVISION, last.0)?;
+            Ok((outcomes, entries))
+        });
+        let (outcomes, entries) = match outcomes {
+            Ok(kept) => kept,
+            Err(error) => return group.into_iter().for_each(|request| request.answer(Err(error.clone()))),
+        };
+        // From here on it is done, whatever becomes of the database; and nobody reads there until that knows it.
+        let mut whole = self.shared.whole.write().unwrap_or_else(PoisonError::into_inner);
+        for (request, outcome) in group.into_iter().zip(outcomes) {
+            request.answer(outcome);
         }
-        if !entries.is_empty() {
-            let length = self.journal.length();
-            self.journal.append(&entries)?;
-            if let Err(error) = transaction.commit() {
-                self.journal.cut_if_possible(length);
-                return Err(error.into());
+        if let Some(entry) = entries.last() {
+            self.last = entry.revision;
+            *whole = self.shared.follow(|follow| entries.iter().try_for_each(follow));
+        }
+    }
+
+    /// What becomes of each batch, were the ones before it done.
+    fn decide(&mut self, batches: &[Batch]) -> Result<Vec<Result<Revision, Error>>, Error> {
+        self.make_whole()?;
+        let records = self.shared.records()?;
+        let (mut last, mut outcomes) = (self.last, Vec::with_capacity(batches.len()));
+        // What the ones before it change.
+        let mut changed: HashMap<&str, Option<Revision>> = HashMap::new();
+        for batch in batches {
+            if let Some(key) = broken_condition(&records, &changed, batch).map_err(failed)? {
+                outcomes.push(Err(Error::Conflict(key)));
+                continue;
             }
+            last = Revision(last.0 + 1);
+            changed.extend(batch.changes.iter().map(|(key, change)| (key.as_str(), change.as_ref().map(|_| last))));
+            outcomes.push(Ok(last));
         }
-        Ok((last, outcomes))
+        Ok(outcomes)
+    }
+
+    /// Where the database could not follow, it tries again by the journal.
+    fn make_whole(&mut self) -> Result<(), Error> {
+        let mut whole = self.shared.whole.write().unwrap_or_else(PoisonError::into_inner);
+        if whole.is_err() {
+            *whole = self.shared.follow(|follow| self.journal.repeat(follow).map(drop));
+        }
+        whole.clone()
     }
 
     /// Makes the database itself durable as it is now, after which the journal is not needed. On an error it is, and
     /// this is tried again after the next group.
     fn write_database(&mut self) -> bool {
+        let (shared, last) = (self.shared, self.last);
         let written = || -> Result<(), redb::Error> {
-            let mut transaction = self.database.begin_write()?;
+            let mut transaction = shared.database.begin_write()?;
             transaction.set_quick_repair(true);
-            transaction.open_table(COUNTERS)?.insert(REVISION, self.last.0)?;
+            transaction.open_table(COUNTERS)?.insert(REVISION, last.0)?;
             Ok(transaction.commit()?)
         };
-        let outcome = written();
+        let outcome = self.make_whole().and_then(|()| written().map_err(failed));
         if let Err(error) = &outcome {
             tracing::warn!(%error, "the store's file could not be written; its journal grows");
         }
@@ -325,12 +392,17 @@ fn apply(records: &mut redb::Table<'_, &'static str, Stored>, entry: &Entry<'_>)
     Ok(())
 }
 
+/// The key of the first condition of `batch` that does not hold, `changed` being done.
 fn broken_condition(
-    records: &redb::Table<'_, &'static str, Stored>,
+    records: &ReadOnlyTable,
+    changed: &HashMap<&str, Option<Revision>>,
     batch: &Batch,
 ) -> Result<Option<String>, redb::Error> {
     for (key, condition) in &batch.conditions {
-        let found = records.get(key.as_str())?.map(|found| Revision(found.value().0));
+        let found = match changed.get(key.as_str()) {
+            Some(revision) => *revision,
+            None => records.get(key.as_str())?.map(|found| Revision(found.value().0)),
+        };
         if !condition.holds(found) {
             return Ok(Some(key.clone()));
         }
@@ -349,6 +421,7 @@ pub(super) fn failed(error: impl Into<redb::Error>) -> Error {
 
 /// Revision and bytes.
 pub(super) type Stored = (u64, &'static [u8]);
+type ReadOnlyTable = redb::ReadOnlyTable<&'static str, Stored>;
 
 pub(super) const RECORDS: TableDefinition<&str, Stored> = TableDefinition::new("records");
 pub(super) const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
@@ -370,167 +443,4 @@ const GROUP: usize = 64;
 const QUEUE: usize = 1024;
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-    use super::*;
-
-    fn store() -> (tempfile::TempDir, Embedded) {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Embedded::open(&directory.path().join("store.redb")).unwrap();
-        (directory, store)
-    }
-
-    #[tokio::test]
-    async fn a_batch_is_read_back_after_reopening() {
-        let (directory, store) = store();
-        let batch = Batch::new().put("a/1", b"one".to_vec()).put("a/2", b"two".to_vec());
-        let revision = store.commit(batch).await.unwrap();
-        store.commit(Batch::new().remove("a/2").put("b/1", vec![])).await.unwrap();
-        drop(store);
-        let store = reopened(&directory.path().join("store.redb"));
-        let found = store.scan("a/").await.unwrap();
-        let one = Record { bytes: b"one".to_vec(), revision };
-        assert_eq!(found, [("a/1".to_owned(), one.clone())]);
-        assert_eq!(store.get("a/1").await.unwrap(), Some(one));
-        assert_eq!(store.get("a/2").await.unwrap(), None);
-    }
-
-    #[tokio::test]
-    async fn keys_are_paged_in_their_order_within_their_prefix() {
-        let (_directory, store) = store();
-        let batch = ["a/1", "a/2", "a/3", "b/1"].into_iter().fold(Batch::new(), |batch, key| batch.put(key, vec![]));
-        store.commit(batch).await.unwrap();
-        assert_eq!(store.keys("a/", None, 2).await.unwrap(), ["a/1", "a/2"]);
-        assert_eq!(store.keys("a/", Some("a/2"), 2).await.unwrap(), ["a/3"]);
-        assert_eq!(store.keys("a/", Some("a/3"), 2).await.unwrap(), [""; 0]);
-        assert_eq!(store.keys("b/", Some("a/3"), 2).await.unwrap(), ["b/1"]);
-    }
-
-    #[tokio::test]
-    async fn a_range_is_read_from_its_end_page_by_page() {
-        let (_directory, store) = store();
-        let batch = ["a", "b/1", "b/2", "b/3", "c"].into_iter().fold(Batch::new(), |batch, key| batch.put(key, vec![]));
-        store.commit(batch).await.unwrap();
-        let keys = async |from, to, limit| {
-            let found = store.scan_back(from, to, limit).await.unwrap();
-            found.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
-        };
-        assert_eq!(keys("b/", "b0", 2).await, ["b/3", "b/2"]);
-        assert_eq!(keys("b/", "b/2", 2).await, ["b/1"], "the end itself is not part of it");
-        assert_eq!(keys("b/2", "b0", 9).await, ["b/3", "b/2"], "the start is");
-        assert_eq!(keys("b/", "b/1", 9).await, [""; 0]);
-        assert_eq!(keys("c", "a", 9).await, [""; 0], "the wrong way round");
-        let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
-        let visitor = |last: &'static str| -> Visitor {
-            let seen = Arc::clone(&seen);
-            Box::new(move |key, _| {
-                seen.lock().unwrap().push(key.to_owned());
-                if key == last { Err(Error::Failed("enough".into())) } else { Ok(()) }
-            })
-        };
-        store.visit_back("b/", "b0", visitor("nobody")).await.unwrap();
-        store.visit_back("b/", "b0", visitor("b/2")).await.unwrap_err();
-        assert_eq!(*seen.lock().unwrap(), ["b/3", "b/2", "b/1", "b/3", "b/2"]);
-    }
-
-    #[tokio::test]
-    async fn revisions_grow_across_restarts() {
-        let (directory, store) = store();
-        let before = store.commit(Batch::new().put("k", vec![])).await.unwrap();
-        drop(store);
-        let store = reopened(&directory.path().join("store.redb"));
-        let after = store.commit(Batch::new().put("k", vec![])).await.unwrap();
-        assert!(after > before);
-    }
-
-    #[tokio::test]
-    async fn what_was_acknowledged_outlives_a_crash_at_any_length_of_the_journal() {
-        let (directory, store) = store();
-        let file = |name: &str| directory.path().join(name);
-        let mut made = 0_usize;
-        // The last rounds go beyond what the journal holds, several times.
-        for (round, count) in [1, 0, 9, 30, 200, 100].into_iter().enumerate() {
-            for _ in 0..count {
-                made += 1;
-                let batch = Batch::new().put(format!("k/{made}"), vec![7; 9000]);
-                store
-                    .commit(batch.remove(format!("k/{}", made / 2)).put("count", made.to_string().into()))
-                    .await
-                    .unwrap();
-            }
-            // The writer takes this when it has done with all before it.
-            let refused = store.commit(Batch::new().require_absent("count")).await;
-            assert!(matches!(refused, Err(Error::Conflict(_))));
-            // A crash leaves the files as they are at this moment.
-            let copy = file(&format!("crash-{round}.redb"));
-            std::fs::copy(file("store.journal"), copy.with_extension(JOURNAL)).unwrap();
-            std::fs::copy(file("store.redb"), &copy).unwrap();
-            for opened in ["the first time", "once more"] {
-                let after = reopened(&copy);
-                let kept: Vec<_> = after.scan("k/").await.unwrap().into_iter().map(|(key, _)| key).collect();
-                let mut expected: Vec<_> = (made / 2 + 1..=made).map(|n| format!("k/{n}")).collect();
-                expected.sort();
-                assert_eq!(kept, expected, "crash {round}, opened {opened}");
-                let count = after.get("count").await.unwrap().unwrap();
-                assert_eq!((count.bytes, count.revision.0), (made.to_string().into(), made as u64));
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn a_batch_whose_condition_fails_writes_nothing() {
-        let (_directory, store) = store();
-        let first = store.commit(Batch::new().put("k", b"1".to_vec())).await.unwrap();
-        store.commit(Batch::new().put("k", b"2".to_vec())).await.unwrap();
-        for batch in [
-            Batch::new().require_revision("k", first),
-            Batch::new().require_absent("k"),
-            Batch::new().require_present("other"),
-        ] {
-            let outcome = store.commit(batch.put("k", b"3".to_vec()).put("new", vec![])).await;
-            assert!(matches!(outcome, Err(Error::Conflict(_))));
-        }
-        assert_eq!(store.get("k").await.unwrap().unwrap().bytes, b"2");
-        assert_eq!(store.get("new").await.unwrap(), None);
-    }
-
-    #[tokio::test]
-    async fn of_many_writers_that_read_the_same_revision_one_wins() {
-        let (_directory, store) = store();
-        let read = store.commit(Batch::new().put("k", vec![])).await.unwrap();
-        let outcomes = futures_util::future::join_all(
-            (0..100u8).map(|n| store.commit(Batch::new().require_revision("k", read).put("k", vec![n]))),
-        )
-        .await;
-        let won = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
-        assert_eq!(won, 1);
-    }
-
-    #[tokio::test]
-    async fn a_second_opener_is_told_that_the_store_is_in_use() {
-        let (directory, _store) = store();
-        let second = Embedded::open(&directory.path().join("store.redb"));
-        assert!(matches!(second, Err(Error::InUse(_))));
-    }
-
-    #[test]
-    fn a_file_that_is_no_store_is_refused_and_left_alone() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("store.redb");
-        std::fs::write(&path, "this is a letter, not a store".repeat(400)).unwrap();
-        let before = std::fs::read(&path).unwrap();
-        assert!(matches!(Embedded::open(&path), Err(Error::Unreadable(_))));
-        assert_eq!(std::fs::read(&path).unwrap(), before);
-    }
-
-    /// The file is free only once the writer thread has seen that nobody is left.
-    fn reopened(path: &Path) -> Embedded {
-        loop {
-            match Embedded::open(path) {
-                Err(Error::InUse(_)) => std::thread::yield_now(),
-                other => return other.unwrap(),
-            }
-        }
-    }
-}
+mod tests;

@@ -12,7 +12,7 @@
 //! left there of former times has lower revisions than what is in front of it.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read as _};
+use std::io::{self, ErrorKind, Read as _, Seek as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
@@ -42,23 +42,31 @@ pub struct Journal {
 impl Journal {
     /// Opens the journal at `path`, or makes it, readable by its owner only, and hands its entries to
     /// `repeat`, in their order.
-    pub fn open<E: From<io::Error>>(
-        path: &Path,
-        mut repeat: impl FnMut(&Entry<'_>) -> Result<(), E>,
-    ) -> Result<Self, E> {
+    pub fn open<E: From<io::Error>>(path: &Path, repeat: impl FnMut(&Entry<'_>) -> Result<(), E>) -> Result<Self, E> {
         match create_private(path) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error.into()),
             _ => {}
         }
-        let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        let mut journal = Self { file, length: u64::MAX, ragged: true };
+        journal.length = journal.repeat(repeat)?;
+        Ok(journal)
+    }
+
+    /// Hands all entries to `repeat`, in their order. How many bytes they are.
+    pub fn repeat<E: From<io::Error>>(
+        &mut self,
+        mut repeat: impl FnMut(&Entry<'_>) -> Result<(), E>,
+    ) -> Result<u64, E> {
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
+        self.file.rewind()?;
+        (&self.file).take(self.length).read_to_end(&mut bytes)?;
         let mut rest = bytes.as_slice();
         for (entry, behind) in entries(&bytes) {
             repeat(&entry)?;
             rest = behind;
         }
-        Ok(Self { file, length: (bytes.len() - rest.len()) as u64, ragged: true })
+        Ok((bytes.len() - rest.len()) as u64)
     }
 
     /// Bytes that a start would have to read.

@@ -1,0 +1,236 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use super::*;
+
+fn store() -> (tempfile::TempDir, Embedded) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Embedded::open(&directory.path().join("store.redb")).unwrap();
+    (directory, store)
+}
+
+#[tokio::test]
+async fn a_batch_is_read_back_after_reopening() {
+    let (directory, store) = store();
+    let batch = Batch::new().put("a/1", b"one".to_vec()).put("a/2", b"two".to_vec());
+    let revision = store.commit(batch).await.unwrap();
+    store.commit(Batch::new().remove("a/2").put("b/1", vec![])).await.unwrap();
+    drop(store);
+    let store = reopened(&directory.path().join("store.redb"));
+    let found = store.scan("a/").await.unwrap();
+    let one = Record { bytes: b"one".to_vec(), revision };
+    assert_eq!(found, [("a/1".to_owned(), one.clone())]);
+    assert_eq!(store.get("a/1").await.unwrap(), Some(one));
+    assert_eq!(store.get("a/2").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn keys_are_paged_in_their_order_within_their_prefix() {
+    let (_directory, store) = store();
+    let batch = ["a/1", "a/2", "a/3", "b/1"].into_iter().fold(Batch::new(), |batch, key| batch.put(key, vec![]));
+    store.commit(batch).await.unwrap();
+    assert_eq!(store.keys("a/", None, 2).await.unwrap(), ["a/1", "a/2"]);
+    assert_eq!(store.keys("a/", Some("a/2"), 2).await.unwrap(), ["a/3"]);
+    assert_eq!(store.keys("a/", Some("a/3"), 2).await.unwrap(), [""; 0]);
+    assert_eq!(store.keys("b/", Some("a/3"), 2).await.unwrap(), ["b/1"]);
+}
+
+#[tokio::test]
+async fn a_range_is_read_from_its_end_page_by_page() {
+    let (_directory, store) = store();
+    let batch = ["a", "b/1", "b/2", "b/3", "c"].into_iter().fold(Batch::new(), |batch, key| batch.put(key, vec![]));
+    store.commit(batch).await.unwrap();
+    let keys = async |from, to, limit| {
+        let found = store.scan_back(from, to, limit).await.unwrap();
+        found.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
+    };
+    assert_eq!(keys("b/", "b0", 2).await, ["b/3", "b/2"]);
+    assert_eq!(keys("b/", "b/2", 2).await, ["b/1"], "the end itself is not part of it");
+    assert_eq!(keys("b/2", "b0", 9).await, ["b/3", "b/2"], "the start is");
+    assert_eq!(keys("b/", "b/1", 9).await, [""; 0]);
+    assert_eq!(keys("c", "a", 9).await, [""; 0], "the wrong way round");
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let visitor = |last: &'static str| -> Visitor {
+        let seen = Arc::clone(&seen);
+        Box::new(move |key, _| {
+            seen.lock().unwrap().push(key.to_owned());
+            if key == last { Err(Error::Failed("enough".into())) } else { Ok(()) }
+        })
+    };
+    store.visit_back("b/", "b0", visitor("nobody")).await.unwrap();
+    store.visit_back("b/", "b0", visitor("b/2")).await.unwrap_err();
+    assert_eq!(*seen.lock().unwrap(), ["b/3", "b/2", "b/1", "b/3", "b/2"]);
+}
+
+#[tokio::test]
+async fn revisions_grow_across_restarts() {
+    let (directory, store) = store();
+    let before = store.commit(Batch::new().put("k", vec![])).await.unwrap();
+    drop(store);
+    let store = reopened(&directory.path().join("store.redb"));
+    let after = store.commit(Batch::new().put("k", vec![])).await.unwrap();
+    assert!(after > before);
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_outlives_a_crash_at_any_length_of_the_journal() {
+    let (directory, store) = store();
+    let file = |name: &str| directory.path().join(name);
+    let mut made = 0_usize;
+    // The last rounds go beyond what the journal holds, several times.
+    for (round, count) in [1, 0, 9, 30, 200, 100].into_iter().enumerate() {
+        for _ in 0..count {
+            made += 1;
+            let batch = Batch::new().put(format!("k/{made}"), vec![7; 9000]);
+            store.commit(batch.remove(format!("k/{}", made / 2)).put("count", made.to_string().into())).await.unwrap();
+        }
+        // The writer takes this when it has done with all before it.
+        let refused = store.commit(Batch::new().require_absent("count")).await;
+        assert!(matches!(refused, Err(Error::Conflict(_))));
+        // A crash leaves the files as they are at this moment.
+        let copy = file(&format!("crash-{round}.redb"));
+        std::fs::copy(file("store.journal"), copy.with_extension(JOURNAL)).unwrap();
+        std::fs::copy(file("store.redb"), &copy).unwrap();
+        for opened in ["the first time", "once more"] {
+            let after = reopened(&copy);
+            let kept: Vec<_> = after.scan("k/").await.unwrap().into_iter().map(|(key, _)| key).collect();
+            let mut expected: Vec<_> = (made / 2 + 1..=made).map(|n| format!("k/{n}")).collect();
+            expected.sort();
+            assert_eq!(kept, expected, "crash {round}, opened {opened}");
+            let count = after.get("count").await.unwrap().unwrap();
+            assert_eq!((count.bytes, count.revision.0), (made.to_string().into(), made as u64));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_batch_whose_condition_fails_writes_nothing() {
+    let (_directory, store) = store();
+    let first = store.commit(Batch::new().put("k", b"1".to_vec())).await.unwrap();
+    store.commit(Batch::new().put("k", b"2".to_vec())).await.unwrap();
+    for batch in [
+        Batch::new().require_revision("k", first),
+        Batch::new().require_absent("k"),
+        Batch::new().require_present("other"),
+    ] {
+        let outcome = store.commit(batch.put("k", b"3".to_vec()).put("new", vec![])).await;
+        assert!(matches!(outcome, Err(Error::Conflict(_))));
+    }
+    assert_eq!(store.get("k").await.unwrap().unwrap().bytes, b"2");
+    assert_eq!(store.get("new").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn of_many_writers_that_read_the_same_revision_one_wins() {
+    let (_directory, store) = store();
+    let read = store.commit(Batch::new().put("k", vec![])).await.unwrap();
+    let outcomes = futures_util::future::join_all(
+        (0..100u8).map(|n| store.commit(Batch::new().require_revision("k", read).put("k", vec![n]))),
+    )
+    .await;
+    let won = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    assert_eq!(won, 1);
+}
+
+#[tokio::test]
+async fn a_second_opener_is_told_that_the_store_is_in_use() {
+    let (directory, _store) = store();
+    let second = Embedded::open(&directory.path().join("store.redb"));
+    assert!(matches!(second, Err(Error::InUse(_))));
+}
+
+#[test]
+fn a_file_that_is_no_store_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.redb");
+    std::fs::write(&path, "this is a letter, not a store".repeat(400)).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    assert!(matches!(Embedded::open(&path), Err(Error::Unreadable(_))));
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+/// The file is free only once the writer thread has seen that nobody is left.
+fn reopened(path: &Path) -> Embedded {
+    loop {
+        match Embedded::open(path) {
+            Err(Error::InUse(_)) => std::thread::yield_now(),
+            other => return other.unwrap(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_read_finds_what_was_acknowledged_before_it() {
+    let (_directory, store) = store();
+    for n in 0..500_u32 {
+        let revision = store.commit(Batch::new().put("k", n.to_string().into())).await.unwrap();
+        let found = store.get("k").await.unwrap().unwrap();
+        assert_eq!((found.bytes, found.revision), (n.to_string().into(), revision));
+    }
+}
+
+#[test]
+fn batches_of_one_group_come_one_after_the_other() {
+    let (_directory, shared, journal, last) = parts();
+    let mut writer = Writer { shared: &shared, journal, last };
+    let batches = [
+        (Batch::new().require_absent("k").put("k", vec![1]), true),
+        (Batch::new().require_absent("k").put("other", vec![2]), false),
+        (Batch::new().require_present("k").remove("k").put("l", vec![3]), true),
+        (Batch::new().require_present("k").put("other", vec![4]), false),
+        (Batch::new().require_revision("l", Revision(last.0 + 2)).require_absent("k").put("l", vec![5]), true),
+    ];
+    let (batches, expected): (Vec<_>, Vec<_>) = batches.into_iter().unzip();
+    let outcomes = written(&mut writer, batches);
+    assert_eq!(outcomes.iter().map(Result::is_ok).collect::<Vec<_>>(), expected);
+    let mut revisions = outcomes.into_iter().flatten().map(|revision| revision.0);
+    assert!(revisions.by_ref().eq(last.0 + 1..=last.0 + 3));
+    let records = shared.records().unwrap();
+    let found = |key| records.get(key).unwrap().map(|found| found.value().1.to_vec());
+    assert_eq!((found("k"), found("l"), found("other")), (None, Some(vec![5]), None));
+}
+
+#[test]
+fn what_the_database_could_not_take_up_is_taken_up_before_anything_else() {
+    let (directory, shared, mut journal, last) = parts();
+    let acknowledged = Revision(last.0 + 1);
+    journal.append(&[Entry { revision: acknowledged, changes: vec![("k", Some(&[1]))] }]).unwrap();
+    *shared.whole.write().unwrap() = Err(Error::Failed("no room".into()));
+    assert!(matches!(shared.records(), Err(Error::Failed(_))), "rather no answer than an old one");
+    let mut writer = Writer { shared: &shared, journal, last: acknowledged };
+    let next = Batch::new().require_revision("k", acknowledged).put("l", vec![2]);
+    assert_eq!(written(&mut writer, vec![next])[0].as_ref().unwrap().0, acknowledged.0 + 1);
+    let records = shared.records().unwrap();
+    let found = |key| records.get(key).unwrap().map(|found| found.value().0);
+    assert_eq!((found("k"), found("l")), (Some(acknowledged.0), Some(acknowledged.0 + 1)));
+    drop(records);
+    // Nor does the journal begin anew before that.
+    *shared.whole.write().unwrap() = Err(Error::Failed("no room".into()));
+    assert!(writer.write_database());
+    assert!(shared.records().is_ok());
+    drop(writer);
+    drop(shared);
+    let store = reopened(&directory.path().join("store.redb"));
+    assert_eq!(store.shared.records().unwrap().get("l").unwrap().unwrap().value().1, [2]);
+}
+
+/// What a store is made of.
+fn parts() -> (tempfile::TempDir, Shared, Journal, Revision) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.redb");
+    let database = Database::create(&path).unwrap();
+    let (journal, last) = prepare(&database, &path.with_extension(JOURNAL)).unwrap();
+    (directory, Shared { database, whole: RwLock::new(Ok(())) }, journal, last)
+}
+
+/// What is answered to batches that came at the same time.
+fn written(writer: &mut Writer<'_>, batches: Vec<Batch>) -> Vec<Result<Revision, Error>> {
+    let (group, answers): (Vec<_>, Vec<_>) = batches
+        .into_iter()
+        .map(|batch| {
+            let (answer, answered) = oneshot::channel();
+            (Request { batch, answer }, answered)
+        })
+        .unzip();
+    writer.write_group(group);
+    answers.into_iter().map(|mut answered| answered.try_recv().unwrap()).collect()
+}

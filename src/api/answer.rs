@@ -137,11 +137,14 @@ fn fresh_id() -> HeaderValue {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     static START: std::sync::LazyLock<u64> = std::sync::LazyLock::new(|| getrandom::u64().unwrap_or_default());
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    // Digits of hexadecimal numbers are always a valid header value.
-    HeaderValue::try_from(format!("{:016x}", START.wrapping_add(number))).unwrap_or(HeaderValue::from_static("0"))
+    let bytes = START.wrapping_add(number).to_be_bytes();
+    let digits = bytes.map(|byte| [byte >> 4, byte & 15].map(|digit| HEXADECIMAL[usize::from(digit)]));
+    // They are always a valid header value.
+    HeaderValue::from_bytes(digits.as_flattened()).unwrap_or(HeaderValue::from_static("0"))
 }
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
 const JSON: &str = "application/json";
 const PROBLEM_JSON: &str = "application/problem+json";
 /// Of a path that is told back.

@@ -58,7 +58,7 @@ async fn bootstrap(call: Call, named: Option<String>) -> Result<Done<Bootstrap>,
     let platform = &call.state.platform;
     let app = platform.app(&call.authority, named.as_deref())?;
     let (id, defaults) = (&app.live.tenant.id, platform.defaults());
-    let effective = &platform.prepared(&app.live).effective;
+    let effective = &platform.in_effect(&app.live).effective;
     Ok(done(Bootstrap {
         tenant_id: id.to_string(),
         config: effective.runtime_config(id, &defaults, call.act.at),
@@ -73,7 +73,7 @@ pub async fn manifest(With(state): With<State>, parts: Parts) -> Result<Response
     let mut query = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
     let named = query.find_map(|(name, value)| (name == "tenant").then_some(value));
     let app = state.platform.app(authority, named.as_deref())?;
-    let effective = &state.platform.prepared(&app.live).effective;
+    let effective = &state.platform.in_effect(&app.live).effective;
     if !effective.capabilities.installable {
         return Err(Refusal::AppNotInstallable.into());
     }

@@ -98,8 +98,8 @@ struct Origins {
 
 impl Profile {
     pub fn of(live: &Live, platform: &Platform) -> Self {
-        let prepared = platform.prepared(live);
-        let Effective { branding, behavior, capabilities, features, transport } = prepared.effective.clone();
+        let in_effect = platform.in_effect(live);
+        let Effective { branding, behavior, capabilities, features, transport } = in_effect.effective;
         let tenant = &live.tenant;
         let allowed_origins = tenant.settings.allowed_origins.iter().map(ToString::to_string).collect();
         Self {
@@ -108,7 +108,7 @@ impl Profile {
             plan: ProfilePlan {
                 plan_id: tenant.plan_id.clone(),
                 status: tenant.plan_status,
-                entitlements: prepared.rights.clone(),
+                entitlements: in_effect.rights,
             },
             branding,
             domains: ProfileDomains::of(live, platform),

@@ -25,7 +25,7 @@ use super::endpoint::{Endpoint, nothing};
 use super::error::ApiError;
 use super::form::Description;
 use super::limits::{Marks, Source};
-use crate::tenancy::{LiveKey, RuntimeRefusal, Timestamp};
+use crate::tenancy::{LiveKey, RuntimeRefusal};
 
 pub fn endpoints() -> Vec<Endpoint> {
     vec![Endpoint {
@@ -50,7 +50,7 @@ async fn config(With(state): With<State>, request: Request) -> Response {
     let key = in_query.as_deref().or_else(|| text(&parts.headers, KEY_HEADER));
     let answer = visitor.admit(&state, key).map(|found| {
         let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-        (json, state.platform.prepared(&found.live).runtime(&found.live.tenant.id, Timestamp::now())).into_response()
+        (json, state.platform.runtime_of(&found)).into_response()
     });
     let mut response = visitor.told(answer);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));

@@ -80,10 +80,10 @@ impl Front {
     /// by from hand to hand, and it should be small.
     pub fn answer(visit: Arc<Visit>, request: Request<Incoming>) -> Answering {
         let id = RequestId::for_request(request.headers());
-        let manner = Manner::of(request.headers());
         if let Some(prepared) = visit.shared.front.prepared(&visit, &request) {
-            return Either::Left(ready(Ok(told(prepared, manner, id))));
+            return Either::Left(ready(Ok(told(prepared, || Manner::of(request.headers()), id))));
         }
+        let manner = Manner::of(request.headers());
         Either::Right(Box::pin(async move {
             let front = &visit.shared.front;
             let response = match visit.caller {
@@ -94,7 +94,7 @@ impl Front {
                 }
                 Caller::Operations(_) => operations(&visit, &request),
             };
-            Ok(told(response, manner, id))
+            Ok(told(response, || manner, id))
         }))
     }
 
@@ -213,8 +213,11 @@ impl Front {
 }
 
 /// An answer as its caller wants to be told, with the request's name.
-fn told(mut response: Response<Answer>, manner: Manner, id: RequestId) -> Response<Answer> {
-    if let Some(body) = manner.retold(&mut response, &id) {
+fn told(mut response: Response<Answer>, manner: impl FnOnce() -> Manner, id: RequestId) -> Response<Answer> {
+    // How somebody wants to be refused is no question in a success.
+    if !response.status().is_success()
+        && let Some(body) = manner().retold(&mut response, &id)
+    {
         *response.body_mut() = body.into();
     }
     let mut id = id.0;

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::fault::Refusal;
+use super::live::Live;
 use super::platform::Platform;
-use super::snapshot::Live;
 
 /// One tenant's app, at one address.
 pub struct App {

@@ -107,14 +107,21 @@ pub fn rights<'a>(status: PlanStatus, plan: &'a Plan, default_plan: &'a Plan) ->
     }
 }
 
+/// The domain where a tenant's phones register; none where it is their own on the built-in edge.
+pub fn sip_domain<'a>(settings: &'a Settings, rights: &Entitlements, defaults: &'a Defaults) -> Option<&'a str> {
+    let may_choose = rights.sip_host_override || settings.by_operator.sip_domain;
+    let own = settings.sip_domain.as_deref().filter(|_| may_choose);
+    own.or(defaults.transport.sip_domain.as_deref())
+}
+
 /// The one place where plan, tenant and platform are merged.
 pub fn effective(tenant: &TenantId, settings: &Settings, rights: &Entitlements, defaults: &Defaults) -> Effective {
     let branded = |value: &Option<String>| value.clone().filter(|_| rights.custom_branding);
     let (by_operator, platform) = (settings.by_operator, &defaults.transport);
-    let own_domain = settings.sip_domain.clone().filter(|_| rights.sip_host_override || by_operator.sip_domain);
+    let has_own_domain = settings.sip_domain.is_some() && (rights.sip_host_override || by_operator.sip_domain);
     let own_wss = settings.wss.clone().filter(|_| rights.wss_override || by_operator.wss);
     let own_ice = settings.ice_servers.clone().filter(|_| rights.ice_override || by_operator.ice_servers);
-    let mode = if own_domain.is_some() || own_wss.is_some() {
+    let mode = if has_own_domain || own_wss.is_some() {
         TransportMode::Custom
     } else if platform.sip_domain.is_some() || platform.wss.is_some() {
         TransportMode::Platform
@@ -150,8 +157,8 @@ pub fn effective(tenant: &TenantId, settings: &Settings, rights: &Entitlements, 
         transport: Transport {
             mode,
             sip: Sip {
-                domain: own_domain
-                    .or_else(|| platform.sip_domain.clone())
+                domain: sip_domain(settings, rights, defaults)
+                    .map(str::to_owned)
                     .or_else(|| Some(defaults.edge_domain_of(tenant))),
                 dtmf: settings.dtmf.or(platform.dtmf).unwrap_or_default(),
             },

@@ -8,6 +8,7 @@
 
 use std::fmt::{self, Write as _};
 use std::fs;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::io;
 use std::path::Path;
 
@@ -119,9 +120,32 @@ impl StoredKey {
 }
 
 /// HMAC-SHA-256 of a key under the pepper. Keys have full entropy, so no slow hash is needed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct KeyHash([u8; 32]);
+
+impl Hash for KeyHash {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(&self.0);
+    }
+}
+
+/// For maps by [`KeyHash`]: whoever does not know the pepper cannot choose two that collide, so its first
+/// bytes are as good as their hash.
+pub type KeyHashing = BuildHasherDefault<FirstBytes>;
+
+#[derive(Default)]
+pub struct FirstBytes(u64);
+
+impl Hasher for FirstBytes {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.first_chunk().copied().map(u64::from_le_bytes).unwrap_or_default();
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 impl From<KeyHash> for String {
     fn from(hash: KeyHash) -> Self {

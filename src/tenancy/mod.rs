@@ -15,6 +15,8 @@ mod extension;
 mod fault;
 mod id;
 mod key;
+mod likeness;
+mod live;
 mod live_calls;
 mod name_index;
 mod names;
@@ -46,6 +48,7 @@ pub use extension::{Extension, MAX_PASSWORD, MIN_PASSWORD, NewExtension, checked
 pub use fault::{Fault, Invalid, Refusal};
 pub use id::{TenantId, Username};
 pub use key::{ApiKey, ApiKeyMeta, KeyId};
+pub use live::{Live, LiveKey};
 pub use live_calls::{CallState, Direction, LiveCall, MAX_CALLS, Report, ReportedCall};
 pub use names::Names;
 pub use origin::OriginPattern;
@@ -57,7 +60,6 @@ pub use platform::{
 pub use replay::Begun;
 pub use runtime::RuntimeRefusal;
 pub use settings::{ByOperator, Change, Settings, SettingsChange};
-pub use snapshot::{Live, LiveKey};
 pub use tenant::{PlanStatus, Tenant};
 pub use timestamp::Timestamp;
 pub use token::{SipCredentials, Token};

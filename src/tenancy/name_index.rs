@@ -104,9 +104,10 @@ mod tests {
     use super::*;
     use crate::tenancy::claim::DomainStatus;
     use crate::tenancy::effective::Defaults;
+    use crate::tenancy::live::Live;
     use crate::tenancy::plan;
     use crate::tenancy::settings::Settings;
-    use crate::tenancy::snapshot::{Live, Snapshot};
+    use crate::tenancy::snapshot::Snapshot;
     use crate::tenancy::tenant::PlanStatus;
     use crate::tenancy::timestamp::Timestamp;
     use crate::tenancy::transport::TransportDefaults;

@@ -85,10 +85,10 @@ pub fn key_use_key(tenant: &TenantId, id: &KeyId) -> String {
     format!("{KEY_USES}{tenant}/{}", id.0)
 }
 
-/// The API key whose use this is.
-pub fn key_used(key: &str) -> Option<KeyId> {
-    let (_, id) = key.strip_prefix(KEY_USES)?.split_once('/')?;
-    Some(KeyId(id.to_owned()))
+/// The API key whose use this is, and its tenant.
+pub fn key_used(key: &str) -> Option<(&str, KeyId)> {
+    let (tenant, id) = key.strip_prefix(KEY_USES)?.split_once('/')?;
+    Some((tenant, KeyId(id.to_owned())))
 }
 
 /// Where the store holds something of a tenant.

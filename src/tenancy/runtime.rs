@@ -1,12 +1,13 @@
 //! The hot path: what the loader asks for on every page view. One hash, one
-//! look-up, one comparison per allowed origin; the body is prepared already.
+//! look-up, one comparison per allowed origin; the body is put together from what is prepared.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::live::LiveKey;
 use super::platform::Platform;
-use super::snapshot::{LiveKey, Snapshot};
+use super::snapshot::Snapshot;
 use super::timestamp::Timestamp;
 
 /// The runtime configuration of one tenant, for one caller.
@@ -66,8 +67,13 @@ impl Platform {
     ) -> Result<RuntimeAnswer<'a>, RuntimeRefusal> {
         let (snapshot, now) = (self.snapshot(), Timestamp::now());
         let found = self.admit_in(&snapshot, key, origin, own_origin, now)?;
-        let body = snapshot.runtime(&found.live, now);
+        let body = snapshot.runtime(found, now);
         Ok(RuntimeAnswer { body, allow_origin: origin, key: Arc::clone(found) })
+    }
+
+    /// The runtime configuration for a key that was admitted.
+    pub fn runtime_of(&self, key: &LiveKey) -> Bytes {
+        self.snapshot().runtime(key, Timestamp::now())
     }
 
     fn admit_in<'s>(
@@ -80,11 +86,10 @@ impl Platform {
     ) -> Result<&'s Arc<LiveKey>, RuntimeRefusal> {
         let key = key.filter(|key| !key.is_empty()).ok_or(RuntimeRefusal::MissingKey)?;
         let found = self.key_in(snapshot, key, now).ok_or(RuntimeRefusal::InvalidKey)?;
-        let tenant = &found.live.tenant;
-        if !origin.is_none_or(|origin| own_origin == Some(origin) || tenant.allows(origin)) {
+        if !origin.is_none_or(|origin| own_origin == Some(origin) || found.live.tenant.allows(origin)) {
             return Err(RuntimeRefusal::OriginForbidden);
         }
-        if !tenant.enabled {
+        if !found.enabled {
             return Err(RuntimeRefusal::TenantDisabled);
         }
         found.uses.note(now);

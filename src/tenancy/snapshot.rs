@@ -3,169 +3,51 @@
 //! standalone app by host name.
 //!
 //! A tenant is held as an immutable [`Live`] behind an `Arc`; a change swaps in
-//! a new one. What is in effect for it, [`Prepared`], is made at its first
-//! use and again after plans or defaults have changed. Readers hold the lock for one look-up.
+//! a new one. Its runtime configuration is made at its first use and again after plans or defaults have changed.
+//! Readers hold the lock for one look-up.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
 use super::claim::Claim;
-use super::effective::{Defaults, Effective, effective, rights};
+use super::effective::{Defaults, Effective, effective, rights, sip_domain};
 use super::extension::Extension;
 use super::id::{TenantId, Username};
-use super::key::{ApiKeyMeta, KeyHash, KeyId};
+use super::key::{ApiKeyMeta, KeyHash, KeyHashing, KeyId};
+use super::likeness::Model;
+use super::live::{Live, LiveKey, Runtime, TenantMetered};
 use super::name_index::NameIndex;
 use super::plan::{self, Entitlements, Plan};
-use super::tenant::Tenant;
+use super::settings::Settings;
+use super::tenant::{PlanStatus, Tenant};
 use super::timestamp::Timestamp;
 use super::transport::TransportDefaults;
 use crate::hostname::Hostname;
 use crate::store::Revision;
 
-/// A tenant in memory.
-#[derive(Debug)]
-pub struct Live {
-    pub tenant: Tenant,
-    pub revision: Revision,
-    /// The tenant's domain on the built-in edge.
-    pub edge_domain: String,
-    /// The name for people in lower case, where it is not that already: searches read all of them.
-    lower_name: Option<Box<str>>,
-    /// What the limit of requests for one tenant remembers of it.
-    pub metered: AtomicU64,
-    /// Worked out when it is first asked for: most of many tenants are asleep, and a
-    /// start or a change of a plan need not wake them.
-    prepared: ArcSwapOption<Prepared>,
-}
-
-impl Live {
-    pub fn new(tenant: Tenant, revision: Revision, defaults: &Defaults) -> Self {
-        let edge_domain = defaults.edge_domain_of(&tenant.id);
-        let name = tenant.settings.display_name.as_deref().unwrap_or_default();
-        let lower_name = Some(name.to_lowercase()).filter(|lower| lower != name).map(String::into_boxed_str);
-        let (metered, prepared) = (AtomicU64::default(), ArcSwapOption::empty());
-        Self { tenant, revision, edge_domain, lower_name, metered, prepared }
-    }
-
-    /// The name for people; the id where there is none.
-    pub fn name(&self) -> &str {
-        self.tenant.settings.display_name.as_deref().unwrap_or(self.tenant.id.as_str())
-    }
-
-    /// [`Self::name`] in lower case.
-    pub fn lower_name(&self) -> &str {
-        self.lower_name.as_deref().unwrap_or_else(|| self.name())
-    }
-}
-
 /// What follows from a tenant's record, its plan and the platform's defaults.
 #[derive(Debug)]
-pub struct Prepared {
-    /// Of plans and defaults that it was made from.
-    generation: u64,
+pub struct InEffect {
     pub plan: Arc<Plan>,
     /// What the tenant is entitled to: its plan's, or the default one's.
     pub rights: Entitlements,
     pub effective: Effective,
-    runtime: Runtime,
-}
-
-/// The runtime configuration in its envelope, as it goes over the wire.
-#[derive(Debug)]
-enum Runtime {
-    Same(Bytes),
-    /// It holds credentials that are made for each request, and never given to two.
-    PerRequest(Arc<Defaults>),
-}
-
-impl Prepared {
-    fn new(tenant: &Tenant, plan: Arc<Plan>, default_plan: &Plan, defaults: &Arc<Defaults>, generation: u64) -> Self {
-        let rights = rights(tenant.plan_status, &plan, default_plan).clone();
-        let effective = effective(&tenant.id, &tenant.settings, &rights, defaults);
-        let runtime = if effective.has_fresh_credentials() {
-            Runtime::PerRequest(Arc::clone(defaults))
-        } else {
-            Runtime::Same(runtime_bytes(&effective, &tenant.id, defaults, tenant.updated_at))
-        };
-        Self { generation, plan, rights, effective, runtime }
-    }
-
-    /// For the tenant that this was prepared for.
-    pub fn runtime(&self, tenant: &TenantId, now: Timestamp) -> Bytes {
-        match &self.runtime {
-            Runtime::Same(bytes) => bytes.clone(),
-            Runtime::PerRequest(defaults) => runtime_bytes(&self.effective, tenant, defaults, now),
-        }
-    }
-}
-
-fn runtime_bytes(effective: &Effective, tenant: &TenantId, defaults: &Defaults, now: Timestamp) -> Bytes {
-    let config = effective.runtime_config(tenant, defaults, now);
-    Bytes::from(serde_json::json!({ "ok": true, "data": config }).to_string())
-}
-
-/// One API key, found by its hash.
-#[derive(Debug)]
-pub struct LiveKey {
-    pub id: KeyId,
-    pub live: Arc<Live>,
-    pub uses: Arc<KeyUses>,
-    /// From then on it opens nothing, also while it is still in the store.
-    pub retires_at: Option<Timestamp>,
-}
-
-impl PartialEq for LiveKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.id == other.id
-    }
-}
-
-impl Eq for LiveKey {}
-
-/// What is noted with every use of a key; the same for all that a key becomes as its tenant changes.
-#[derive(Debug, Default)]
-pub struct KeyUses {
-    /// To the hour; 0 for never.
-    last: AtomicI64,
-    /// What the limit of requests with one key remembers of it.
-    pub metered: AtomicU64,
-}
-
-impl KeyUses {
-    pub fn last_at(moment: Timestamp) -> Self {
-        Self { last: AtomicI64::new(moment.0), metered: AtomicU64::default() }
-    }
-
-    /// True when this is the first use in its hour, and so news to the store.
-    pub fn note(&self, now: Timestamp) -> bool {
-        let hour = now.0 - now.0.rem_euclid(HOUR);
-        // Read first: a shared cache line that nobody writes costs its readers nothing.
-        self.last.load(Ordering::Relaxed) < hour && self.last.fetch_max(hour, Ordering::Relaxed) < hour
-    }
-
-    pub fn last(&self) -> Option<Timestamp> {
-        match self.last.load(Ordering::Relaxed) {
-            0 => None,
-            moment => Some(Timestamp(moment)),
-        }
-    }
 }
 
 pub struct Snapshot {
     defaults: Arc<Defaults>,
     /// Grows with every change of plans or defaults.
     generation: u64,
+    /// What the runtime configurations of this generation are like: that of a tenant that wishes for nothing.
+    model: OnceLock<Model>,
     plans: HashMap<String, Arc<Plan>>,
     tenants: BTreeMap<TenantId, Arc<Live>>,
-    keys: HashMap<KeyHash, Arc<LiveKey>>,
+    keys: HashMap<KeyHash, Arc<LiveKey>, KeyHashing>,
     /// The tenants that have keys to be dropped, and when; the soonest first.
     retirements: BTreeSet<(Timestamp, TenantId)>,
-    key_uses: HashMap<KeyId, Arc<KeyUses>>,
     domains: HashMap<String, TenantId>,
     names: NameIndex,
     extensions: HashMap<TenantId, BTreeMap<Username, Arc<Extension>>>,
@@ -176,11 +58,11 @@ impl Snapshot {
         Self {
             defaults: Arc::new(defaults),
             generation: 0,
+            model: OnceLock::new(),
             plans: HashMap::new(),
             tenants: BTreeMap::new(),
-            keys: HashMap::new(),
+            keys: HashMap::default(),
             retirements: BTreeSet::new(),
-            key_uses: HashMap::new(),
             domains: HashMap::new(),
             names: NameIndex::default(),
             extensions: HashMap::new(),
@@ -192,19 +74,18 @@ impl Snapshot {
     }
 
     /// What is in effect for a tenant now.
-    pub fn prepared(&self, live: &Live) -> Arc<Prepared> {
-        if let Some(prepared) = live.prepared.load_full()
-            && prepared.generation == self.generation
-        {
-            return prepared;
-        }
+    pub fn in_effect(&self, live: &Live) -> InEffect {
+        let tenant = &live.tenant;
+        let (plan, rights) = self.plan_and_rights(Some(&tenant.plan_id), tenant.plan_status);
+        let effective = effective(&tenant.id, &tenant.settings, &rights, &self.defaults);
+        InEffect { plan, rights, effective }
+    }
+
+    /// The plan called so, or the default one where the catalogue has lost that, and what it entitles to.
+    fn plan_and_rights(&self, id: Option<&str>, status: PlanStatus) -> (Arc<Plan>, Entitlements) {
         let default_plan = self.default_plan().cloned().unwrap_or_else(|| Arc::new(plan::free()));
-        // The default one where the catalogue has lost the tenant's.
-        let plan = self.plans.get(&live.tenant.plan_id).unwrap_or(&default_plan);
-        let prepared = Prepared::new(&live.tenant, Arc::clone(plan), &default_plan, &self.defaults, self.generation);
-        let prepared = Arc::new(prepared);
-        live.prepared.store(Some(Arc::clone(&prepared)));
-        prepared
+        let plan = id.and_then(|id| self.plans.get(id)).unwrap_or(&default_plan);
+        (Arc::clone(plan), rights(status, plan, &default_plan).clone())
     }
 
     pub fn tenant(&self, id: &str) -> Option<&Arc<Live>> {
@@ -222,13 +103,30 @@ impl Snapshot {
         self.tenants.range::<str, _>((from, Bound::Unbounded)).map(|(_, live)| live)
     }
 
-    /// A tenant's runtime configuration in its envelope.
-    pub fn runtime(&self, live: &Live, now: Timestamp) -> Bytes {
-        let id = &live.tenant.id;
-        match &*live.prepared.load() {
-            Some(prepared) if prepared.generation == self.generation => prepared.runtime(id, now),
-            _ => self.prepared(live).runtime(id, now),
+    /// The runtime configuration of a key's tenant in its envelope.
+    pub fn runtime(&self, key: &LiveKey, now: Timestamp) -> Bytes {
+        let mut kept = key.runtime();
+        if let Some(runtime) = kept.as_ref().filter(|runtime| runtime.generation == self.generation)
+            && let Some(body) = &runtime.body
+        {
+            return self.model().text_of(body).into();
         }
+        let (id, effective) = (&key.live.tenant.id, self.in_effect(&key.live).effective);
+        let text = runtime_text(&effective, id, &self.defaults, now);
+        let body = (!effective.has_fresh_credentials()).then(|| self.model().describe(text.as_bytes()));
+        *kept = Some(Runtime { generation: self.generation, body });
+        text.into()
+    }
+
+    fn model(&self) -> &Model {
+        self.model.get_or_init(|| {
+            let rights = self.plan_and_rights(None, PlanStatus::Active).1;
+            let text = NOBODY.parse().map(|nobody| {
+                let effective = effective(&nobody, &Settings::default(), &rights, &self.defaults);
+                runtime_text(&effective, &nobody, &self.defaults, Timestamp(0))
+            });
+            Model::new(text.unwrap_or_default().into())
+        })
     }
 
     pub fn key(&self, hash: &KeyHash) -> Option<&Arc<LiveKey>> {
@@ -255,8 +153,10 @@ impl Snapshot {
 
     /// Whether the built-in edge is this tenant's registrar.
     fn is_on_edge(&self, live: &Live) -> bool {
-        live.tenant.enabled
-            && self.prepared(live).effective.transport.sip.domain.as_deref() == Some(live.edge_domain.as_str())
+        let tenant = &live.tenant;
+        let rights = || self.plan_and_rights(Some(&tenant.plan_id), tenant.plan_status).1;
+        tenant.enabled
+            && sip_domain(&tenant.settings, &rights(), &self.defaults).is_none_or(|domain| domain == live.edge_domain)
     }
 
     pub fn extension(&self, tenant: &str, username: &str) -> Option<&Arc<Extension>> {
@@ -270,30 +170,40 @@ impl Snapshot {
 
     pub fn key_metas(&self, tenant: &Tenant, now: Timestamp) -> Vec<ApiKeyMeta> {
         let keys = tenant.api_keys.iter().filter(|key| !key.is_retired(now));
-        keys.map(|key| key.meta(self.last_used(&key.id))).collect()
+        keys.map(|key| key.meta(self.last_used(&key.hash))).collect()
     }
 
-    pub fn last_used(&self, id: &KeyId) -> Option<Timestamp> {
-        self.key_uses.get(id).and_then(|uses| uses.last())
+    pub fn last_used(&self, key: &KeyHash) -> Option<Timestamp> {
+        self.keys.get(key).and_then(|key| key.uses.last())
     }
 
     pub fn put_plan(&mut self, plan: Plan) {
-        self.generation += 1;
+        self.begin_generation();
         self.plans.insert(plan.id.clone(), Arc::new(plan));
     }
 
     pub fn remove_plan(&mut self, id: &str) {
-        self.generation += 1;
+        self.begin_generation();
         self.plans.remove(id);
     }
 
     pub fn put_transport_defaults(&mut self, transport: TransportDefaults) {
-        self.generation += 1;
+        self.begin_generation();
         self.defaults = Arc::new(Defaults { transport, ..Defaults::clone(&self.defaults) });
     }
 
-    pub fn put_last_used(&mut self, id: KeyId, moment: Timestamp) {
-        self.key_uses.insert(id, Arc::new(KeyUses::last_at(moment)));
+    fn begin_generation(&mut self) {
+        self.generation += 1;
+        self.model = OnceLock::new();
+    }
+
+    /// A tenant's key was used then; nothing where the tenant no more has it.
+    pub fn put_last_used(&self, tenant: &str, id: &KeyId, moment: Timestamp) {
+        let keys = self.tenants.get(tenant).map(|live| &live.tenant.api_keys);
+        let key = keys.and_then(|keys| keys.iter().find(|key| key.id == *id));
+        if let Some(key) = key.and_then(|key| self.keys.get(&key.hash)) {
+            key.uses.recall(moment);
+        }
     }
 
     pub fn put_extension(&mut self, tenant: &TenantId, extension: Arc<Extension>) {
@@ -310,25 +220,27 @@ impl Snapshot {
     /// writers may come back from the store in either order.
     pub fn put_tenant(&mut self, live: Live) -> Arc<Live> {
         let live = Arc::new(live);
+        let mut former_keys = Vec::new();
         if let Some(current) = self.tenants.get(&live.tenant.id) {
             if current.revision > live.revision {
                 return live;
             }
             let current = Arc::clone(current);
-            live.metered.store(current.metered.load(Ordering::Relaxed), Ordering::Relaxed);
-            self.forget_keys(&current.tenant);
+            former_keys = self.forget_keys(&current.tenant);
             self.names.forget(&current.tenant);
         }
         // A name that changed hands comes here in either order: the later revision has it.
         let is_later = |holder: &TenantId| self.tenants.get(holder).is_some_and(|held| held.revision > live.revision);
         self.names.keep(&live.tenant, is_later);
-        for key in &live.tenant.api_keys {
-            let uses = Arc::clone(self.key_uses.entry(key.id.clone()).or_default());
-            let (id, live) = (key.id.clone(), Arc::clone(&live));
+        let keys = &live.tenant.api_keys;
+        let metered = former_keys.first().map(|former| &former.tenant_metered);
+        for (key, metered) in keys.iter().zip(TenantMetered::for_keys(keys.len(), metered)) {
+            let former = former_keys.iter().find(|former| former.id == key.id);
             if let Some(moment) = key.retires_at {
                 self.retirements.insert((moment, live.tenant.id.clone()));
             }
-            self.keys.insert(key.hash, Arc::new(LiveKey { id, live, uses, retires_at: key.retires_at }));
+            let key_now = LiveKey::new(key, Arc::clone(&live), former.map(Arc::as_ref), metered);
+            self.keys.insert(key.hash, Arc::new(key_now));
         }
         let id = live.tenant.id.clone();
         self.domains.insert(live.edge_domain.clone(), id.clone());
@@ -340,22 +252,21 @@ impl Snapshot {
     pub fn remove_tenant(&mut self, id: &TenantId) {
         let Some(live) = self.tenants.remove(id) else { return };
         self.forget_keys(&live.tenant);
-        for key in live.tenant.api_keys.iter().map(|key| &key.id).chain(&live.tenant.revoked_keys) {
-            self.key_uses.remove(key);
-        }
         self.domains.remove(&live.edge_domain);
         self.names.remove(&live.tenant);
         self.extensions.remove(id);
     }
 
     /// Takes a tenant's keys out of the indexes.
-    fn forget_keys(&mut self, tenant: &Tenant) {
+    fn forget_keys(&mut self, tenant: &Tenant) -> Vec<Arc<LiveKey>> {
+        let mut forgotten = Vec::with_capacity(tenant.api_keys.len());
         for key in &tenant.api_keys {
-            self.keys.remove(&key.hash);
+            forgotten.extend(self.keys.remove(&key.hash));
             if let Some(moment) = key.retires_at {
                 self.retirements.remove(&(moment, tenant.id.clone()));
             }
         }
+        forgotten
     }
 
     /// When the next keys retire, and of which tenant.
@@ -393,7 +304,8 @@ impl Snapshot {
     /// The names that lead to a tenant now.
     pub fn hosts(&self, live: &Live) -> Vec<String> {
         let claim = self.claim(&live.tenant.id);
-        self.defaults.names.leading_to(&live.tenant, claim.map(Arc::as_ref), &self.prepared(live).rights)
+        let rights = self.plan_and_rights(Some(&live.tenant.plan_id), live.tenant.plan_status).1;
+        self.defaults.names.leading_to(&live.tenant, claim.map(Arc::as_ref), &rights)
     }
 
     /// The tenant that has a host name, whether it leads to it yet or not.
@@ -410,8 +322,14 @@ impl Snapshot {
     /// All uses of keys that are still there.
     pub fn key_uses(&self) -> Vec<(TenantId, KeyId, Timestamp)> {
         let keys = self.tenants.values().flat_map(|live| live.tenant.api_keys.iter().map(|key| (&live.tenant.id, key)));
-        keys.filter_map(|(tenant, key)| Some((tenant.clone(), key.id.clone(), self.last_used(&key.id)?))).collect()
+        keys.filter_map(|(tenant, key)| Some((tenant.clone(), key.id.clone(), self.last_used(&key.hash)?))).collect()
     }
 }
 
-const HOUR: i64 = 3_600_000;
+fn runtime_text(effective: &Effective, tenant: &TenantId, defaults: &Defaults, now: Timestamp) -> String {
+    let config = effective.runtime_config(tenant, defaults, now);
+    serde_json::json!({ "ok": true, "data": config }).to_string()
+}
+
+/// The tenant of the model.
+const NOBODY: &str = "tenant";

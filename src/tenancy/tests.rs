@@ -242,7 +242,7 @@ async fn a_change_that_the_plan_does_not_allow_is_refused_whole() {
         wss: Change::Set(vec!["wss://pbx".into()]),
         ..SettingsChange::default()
     };
-    let plan = platform.prepared(&platform.tenant(&acme()).unwrap()).plan.entitlements.clone();
+    let plan = platform.in_effect(&platform.tenant(&acme()).unwrap()).plan.entitlements.clone();
     let rights = super::plan::Entitlements { wss_override: false, ..plan };
     let mut tenant = before.clone();
     assert!(matches!(tenant.change_settings(change.clone(), &rights), Err(Refusal::NotEntitled("wss"))));

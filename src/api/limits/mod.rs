@@ -88,7 +88,7 @@ impl Limits {
     fn admitted_at(&self, now: Duration, key: &LiveKey, origin: Option<&str>) -> Result<Marks, TooMany> {
         let marks = [
             self.key.count(&key.uses.metered, now)?,
-            self.tenant.count(&key.live.metered, now)?,
+            self.tenant.count(key.tenant_metered.number(), now)?,
             origin.map_or(Ok(None), |origin| self.origin.count(origin, now))?,
         ];
         Ok(Marks(marks))

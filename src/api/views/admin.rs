@@ -37,21 +37,21 @@ pub struct TenantRecord {
 
 impl TenantRecord {
     pub fn of(live: &Live, platform: &Platform) -> Self {
-        let prepared = platform.prepared(live);
+        let in_effect = platform.in_effect(live);
         let tenant = &live.tenant;
-        let Effective { branding, behavior, capabilities, features, transport } = prepared.effective.clone();
+        let Effective { branding, behavior, capabilities, features, transport } = in_effect.effective;
         Self {
             tenant_id: tenant.id.to_string(),
             enabled: tenant.enabled,
             plan_id: tenant.plan_id.clone(),
             plan_status: tenant.plan_status,
-            plan: prepared.plan.as_ref().into(),
+            plan: in_effect.plan.as_ref().into(),
             domains: ProfileDomains::of(live, platform),
             api_keys: platform.api_keys(live).into_iter().map(ApiKeyView::from).collect(),
             extension_count: platform.extensions(&tenant.id).map_or(0, |extensions| extensions.len()),
             raw: (&tenant.settings).into(),
             effective: EffectiveView {
-                entitlements: prepared.rights.clone(),
+                entitlements: in_effect.rights,
                 branding,
                 behavior,
                 capabilities,

@@ -77,7 +77,7 @@ enum TokenKind {
 impl RedeemedView {
     pub fn of(redeemed: Redeemed, platform: &Platform, now: Timestamp) -> Self {
         let id = &redeemed.live.tenant.id;
-        let config = platform.prepared(&redeemed.live).effective.runtime_config(id, &platform.defaults(), now);
+        let config = platform.in_effect(&redeemed.live).effective.runtime_config(id, &platform.defaults(), now);
         let (kind, sip, payload) = match redeemed.carried {
             Carried::Credentials(sip) => (TokenKind::Link, Some(sip), None),
             Carried::Ciphertext(payload) => (TokenKind::Handoff, None, Some(payload)),

@@ -14,8 +14,8 @@ use crate::tenancy::audit::{AuditEntry, Deed};
 use crate::tenancy::claim::{Claim, Lost, LostDomain};
 use crate::tenancy::fault::Refusal;
 use crate::tenancy::id::TenantId;
+use crate::tenancy::live::Live;
 use crate::tenancy::records::{self, decode, encode};
-use crate::tenancy::snapshot::Live;
 
 /// A claim that a rule has changed, or left as it was.
 pub struct Stepped<T> {
@@ -35,7 +35,7 @@ impl Platform {
         if !live.tenant.enabled {
             return Some("the tenant is disabled");
         }
-        let rights = &self.prepared(&live).rights;
+        let rights = &self.in_effect(&live).rights;
         (!rights.custom_domain_access).then_some("the tenant's plan does not include a domain of its own")
     }
 
@@ -108,7 +108,7 @@ impl Platform {
         loop {
             let (winner, found) = (self.tenant(id)?, self.snapshot().claim_on(domain).cloned());
             act.expects(winner.revision)?;
-            self.defaults().names.may_claim(domain, &self.prepared(&winner).rights)?;
+            self.defaults().names.may_claim(domain, &self.in_effect(&winner).rights)?;
             let (revision, old) = found.filter(|(_, old)| old.may_be_taken_over()).ok_or_else(in_use)?;
             if old.tenant == *id {
                 return Ok(old);

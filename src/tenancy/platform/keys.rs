@@ -12,8 +12,9 @@ use crate::tenancy::act::Act;
 use crate::tenancy::fault::Refusal;
 use crate::tenancy::id::TenantId;
 use crate::tenancy::key::{ApiKey, ApiKeyMeta, KeyId, StoredKey, is_well_formed};
+use crate::tenancy::live::{Live, LiveKey};
 use crate::tenancy::records::{self, decode, encode};
-use crate::tenancy::snapshot::{Live, LiveKey, Snapshot};
+use crate::tenancy::snapshot::Snapshot;
 use crate::tenancy::tenant::Tenant;
 use crate::tenancy::timestamp::Timestamp;
 
@@ -71,7 +72,7 @@ impl Platform {
         let rule = |tenant: &mut Tenant| tenant.rotate_key(key, stored.clone(), retires_at, act.at);
         // What the keys are called never changes, so the answer is known before the change.
         let (successor, replaced) = rule(&mut self.tenant(id)?.tenant.clone())?;
-        let last_used = self.snapshot().last_used(key);
+        let last_used = self.snapshot().last_used(&replaced.hash);
         let answer = answer(&api_key, successor.meta(None), replaced.meta(last_used));
         let act = &act.answered_by(&answer, id)?;
         self.change(act, id, "key.rotate", |tenant, _| rule(tenant)).await?;

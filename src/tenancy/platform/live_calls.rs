@@ -6,8 +6,8 @@ use super::Platform;
 use crate::tenancy::act::Act;
 use crate::tenancy::fault::Refusal;
 use crate::tenancy::id::TenantId;
+use crate::tenancy::live::Live;
 use crate::tenancy::live_calls::{Heard, LiveCall, LiveCalls, Report};
-use crate::tenancy::snapshot::Live;
 
 /// What a tenant's phones are doing now.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ impl Platform {
 
     pub fn usage_of(&self, id: &TenantId) -> Result<Usage, Refusal> {
         let live = self.tenant(id)?;
-        let max_sessions = self.prepared(&live).effective.capabilities.max_sessions;
+        let max_sessions = self.in_effect(&live).effective.capabilities.max_sessions;
         let calls = self.live_calls().of(id, self.0.started.elapsed());
         Ok(Usage { live, max_sessions, calls })
     }

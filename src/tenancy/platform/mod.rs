@@ -42,14 +42,15 @@ use super::effective::Defaults;
 use super::fault::{Fault, Refusal};
 use super::id::TenantId;
 use super::key::Pepper;
+use super::live::Live;
 use super::live_calls::LiveCalls;
 use super::plan;
 use super::records::{self, decode, encode};
 use super::replay::Running;
-use super::snapshot::{Live, Prepared, Snapshot};
+use super::snapshot::{InEffect, Snapshot};
 use super::tenant::Tenant;
 use super::token::Waiting;
-use crate::store::{self, Batch, Embedded, Revision, Store};
+use crate::store::{self, Batch, Embedded, Record, Revision, Store};
 
 /// A handle on the whole model. Cloning is cheap.
 #[derive(Clone)]
@@ -111,16 +112,13 @@ impl Platform {
         if let Some(record) = store.get(records::TRANSPORT_DEFAULTS).await? {
             snapshot.put_transport_defaults(decode(records::TRANSPORT_DEFAULTS, &record.bytes)?);
         }
-        for (key, record) in store.scan(records::KEY_USES).await? {
-            if let Some(id) = records::key_used(&key) {
-                snapshot.put_last_used(id, decode(&key, &record.bytes)?);
+        each(&*store, records::EXTENSIONS, |key, record| {
+            if let Some((tenant, _)) = records::extension_owner(key) {
+                snapshot.put_extension(&tenant, Arc::new(decode(key, &record.bytes)?));
             }
-        }
-        for (key, record) in store.scan(records::EXTENSIONS).await? {
-            if let Some((tenant, _)) = records::extension_owner(&key) {
-                snapshot.put_extension(&tenant, Arc::new(decode(&key, &record.bytes)?));
-            }
-        }
+            Ok(())
+        })
+        .await?;
         let platform = Self(Arc::new(Inner {
             store,
             pepper,
@@ -134,9 +132,19 @@ impl Platform {
             audit_number: AtomicU32::new(getrandom::u32().map_err(|error| store::Error::Failed(error.to_string()))?),
             attempts: Arc::default(),
         }));
-        for (key, record) in platform.0.store.scan(records::TENANTS).await? {
-            platform.publish(decode(&key, &record.bytes)?, record.revision);
-        }
+        let store = platform.store();
+        each(&*store, records::TENANTS, |key, record| {
+            platform.publish(decode(key, &record.bytes)?, record.revision);
+            Ok(())
+        })
+        .await?;
+        each(&*store, records::KEY_USES, |key, record| {
+            if let Some((tenant, id)) = records::key_used(key) {
+                platform.snapshot().put_last_used(tenant, &id, decode(key, &record.bytes)?);
+            }
+            Ok(())
+        })
+        .await?;
         platform.load_tokens().await?;
         for (key, record) in platform.0.store.scan(records::CLAIMS).await? {
             platform.snapshot_mut().put_claim(Arc::new(decode(&key, &record.bytes)?), record.revision);
@@ -154,8 +162,8 @@ impl Platform {
     }
 
     /// What is in effect for a tenant now.
-    pub fn prepared(&self, live: &Live) -> Arc<Prepared> {
-        self.snapshot().prepared(live)
+    pub fn in_effect(&self, live: &Live) -> InEffect {
+        self.snapshot().in_effect(live)
     }
 
     /// Wakes whoever must look again after a change, many changes at once included.
@@ -177,7 +185,7 @@ impl Platform {
         loop {
             act.expects(live.revision)?;
             let mut tenant = live.tenant.clone();
-            let outcome = rule(&mut tenant, &self.prepared(&live).rights)?;
+            let outcome = rule(&mut tenant, &self.in_effect(&live).rights)?;
             if tenant == live.tenant {
                 return Ok((live, outcome));
             }
@@ -315,6 +323,24 @@ impl Platform {
     }
 }
 
+/// Reads all records whose key starts with `prefix`, the last one first, a page at a time: all at once would leave the
+/// process as large as the store.
+async fn each(
+    store: &dyn Store,
+    prefix: &str,
+    mut read: impl FnMut(&str, &Record) -> Result<(), store::Error>,
+) -> Result<(), store::Error> {
+    let mut before = format!("{prefix}\u{10ffff}");
+    loop {
+        let page = store.scan_back(prefix, &before, PAGE).await?;
+        page.iter().try_for_each(|(key, record)| read(key, record))?;
+        match page.into_iter().next_back() {
+            Some((first, _)) => before = first,
+            None => return Ok(()),
+        }
+    }
+}
+
 fn open_files(data: &Path) -> Result<(Embedded, Pepper), OpenError> {
     let file = |path: &Path, source| OpenError::File { path: path.display().to_string(), source };
     DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(|error| file(data, error))?;
@@ -355,6 +381,8 @@ fn no_randomness(error: io::Error) -> Refusal {
     Refusal::Unavailable(store::Error::Failed(format!("no randomness: {error}")))
 }
 
+/// Records read at a time.
+const PAGE: usize = 1000;
 const STORE_FILE: &str = "bitcall.redb";
 const STORE_PATIENCE: Duration = Duration::from_secs(3);
 const STORE_POLL: Duration = Duration::from_millis(20);

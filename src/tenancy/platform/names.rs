@@ -16,9 +16,9 @@ use crate::tenancy::audit::Deed;
 use crate::tenancy::claim::Claim;
 use crate::tenancy::fault::{Invalid, Refusal};
 use crate::tenancy::id::TenantId;
+use crate::tenancy::live::Live;
 use crate::tenancy::plan::Entitlements;
 use crate::tenancy::records;
-use crate::tenancy::snapshot::Live;
 use crate::tenancy::tenant::Tenant;
 
 /// What would become of the wish for a subdomain.
@@ -43,7 +43,7 @@ impl Platform {
         if live.tenant.subdomain.as_ref() == Some(&label) {
             return Ok(CheckedSubdomain { label: Some(label), obstacle: None });
         }
-        let rights = &self.prepared(&live).rights;
+        let rights = &self.in_effect(&live).rights;
         let mut obstacle = self.defaults().names.may_have_subdomain(&label, rights).err();
         if obstacle.is_none() {
             let holder = self.0.store.get(&records::subdomain_key(&label)).await.map_err(Refusal::Unavailable)?;
@@ -150,7 +150,7 @@ impl Platform {
         loop {
             act.expects(live.revision)?;
             let mut tenant = live.tenant.clone();
-            let outcome = rule(&mut tenant, &self.prepared(&live).rights)?;
+            let outcome = rule(&mut tenant, &self.in_effect(&live).rights)?;
             if tenant == live.tenant {
                 return Ok((live, outcome));
             }

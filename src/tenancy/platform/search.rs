@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Platform;
-use crate::tenancy::snapshot::Live;
+use crate::tenancy::live::Live;
 
 /// What is looked for; everything that is given must hold.
 #[derive(Clone, Debug, Default)]

@@ -13,11 +13,11 @@ use crate::tenancy::audit::Deed;
 use crate::tenancy::fault::Refusal;
 use crate::tenancy::id::TenantId;
 use crate::tenancy::key::{ApiKey, ApiKeyMeta};
+use crate::tenancy::live::Live;
 use crate::tenancy::origin::OriginPattern;
 use crate::tenancy::plan::Plan;
 use crate::tenancy::records;
 use crate::tenancy::settings::{Settings, SettingsChange};
-use crate::tenancy::snapshot::Live;
 use crate::tenancy::tenant::{PlanStatus, Tenant};
 
 /// A tenant to be made.

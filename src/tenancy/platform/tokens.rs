@@ -13,8 +13,8 @@ use crate::tenancy::act::Act;
 use crate::tenancy::audit::Deed;
 use crate::tenancy::fault::Refusal;
 use crate::tenancy::id::TenantId;
+use crate::tenancy::live::Live;
 use crate::tenancy::records::{self, decode};
-use crate::tenancy::snapshot::Live;
 use crate::tenancy::timestamp::Timestamp;
 use crate::tenancy::token::{Content, Sealed, SipCredentials, StoredToken, Token, Waiting};
 
@@ -50,7 +50,7 @@ impl Platform {
         answer: impl FnOnce(&Issued) -> A,
     ) -> Result<A, Refusal> {
         let tenant = self.tenant(id)?;
-        if !self.prepared(&tenant).effective.features.auth_link {
+        if !self.in_effect(&tenant).effective.features.auth_link {
             return Err(Refusal::FeatureDisabled("authLink"));
         }
         let token = Token::generate().map_err(no_randomness)?;

@@ -104,7 +104,7 @@ async fn the_platforms_transport_reaches_tenants_that_are_awake_and_survives_a_r
     let key = platform.provision(&act(), NewTenant::named(acme()), key_of).await.unwrap();
     let domain = |platform: &Platform| {
         let found = platform.key(key.as_str()).unwrap();
-        platform.prepared(&found.live).effective.transport.sip.domain.clone().unwrap()
+        platform.in_effect(&found.live).effective.transport.sip.domain.clone().unwrap()
     };
     assert_eq!(domain(platform), "acme-corp.sip.example");
     assert!(platform.serves("acme-corp.sip.example"));

@@ -152,3 +152,30 @@ fn tenant_with(api_keys: Vec<StoredKey>) -> Tenant {
         updated_at: Timestamp(0),
     }
 }
+
+#[tokio::test]
+async fn what_limits_remember_outlives_every_change_and_is_one_for_all_keys_of_a_tenant() {
+    use std::sync::atomic::Ordering::Relaxed;
+    let house = House::new().await;
+    let platform = &house.platform;
+    let first = platform.provision(&act(), NewTenant::named(acme()), key_of).await.unwrap();
+    let metered = |key: &str| {
+        let key = platform.key(key).unwrap();
+        (key.uses.metered.load(Relaxed), key.tenant_metered.number().load(Relaxed))
+    };
+    let live = platform.key(&first).unwrap();
+    live.uses.metered.store(7, Relaxed);
+    live.tenant_metered.number().store(9, Relaxed);
+    platform.enable(&act(), &acme(), false).await.unwrap();
+    platform.enable(&act(), &acme(), true).await.unwrap();
+    assert_eq!(metered(&first), (7, 9));
+
+    let second = platform.create_key(&act(), &acme(), None, |key, _| key.as_str().to_owned()).await.unwrap();
+    assert_eq!((metered(&first), metered(&second)), ((7, 9), (0, 9)));
+    platform.key(&second).unwrap().tenant_metered.number().store(11, Relaxed);
+    assert_eq!(metered(&first), (7, 11), "one number for both");
+
+    let id = platform.key(&first).unwrap().id.clone();
+    platform.revoke_key(&act(), &acme(), &id).await.unwrap();
+    assert_eq!(metered(&second), (0, 11));
+}

@@ -1,0 +1,155 @@
+//! What memory has of one tenant, and of each of its keys. A key is one piece of memory with all that a request of the
+//! runtime configuration looks at: with many tenants, what costs is the number of places where something lies.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::effective::Defaults;
+use super::key::{KeyId, StoredKey};
+use super::likeness::Likeness;
+use super::tenant::Tenant;
+use super::timestamp::Timestamp;
+use crate::store::Revision;
+
+/// A tenant in memory.
+#[derive(Debug)]
+pub struct Live {
+    pub tenant: Tenant,
+    pub revision: Revision,
+    /// The tenant's domain on the built-in edge.
+    pub edge_domain: String,
+    /// The name for people in lower case, where it is not that already: searches read all of them.
+    lower_name: Option<Box<str>>,
+}
+
+impl Live {
+    pub fn new(tenant: Tenant, revision: Revision, defaults: &Defaults) -> Self {
+        let edge_domain = defaults.edge_domain_of(&tenant.id);
+        let name = tenant.settings.display_name.as_deref().unwrap_or_default();
+        let lower_name = Some(name.to_lowercase()).filter(|lower| lower != name).map(String::into_boxed_str);
+        Self { tenant, revision, edge_domain, lower_name }
+    }
+
+    /// The name for people; the id where there is none.
+    pub fn name(&self) -> &str {
+        self.tenant.settings.display_name.as_deref().unwrap_or(self.tenant.id.as_str())
+    }
+
+    /// [`Self::name`] in lower case.
+    pub fn lower_name(&self) -> &str {
+        self.lower_name.as_deref().unwrap_or_else(|| self.name())
+    }
+}
+
+/// One API key, found by its hash.
+#[derive(Debug)]
+pub struct LiveKey {
+    pub live: Arc<Live>,
+    /// From then on it opens nothing, also while it is still in the store.
+    pub retires_at: Option<Timestamp>,
+    pub uses: KeyUses,
+    /// What the limit of requests for one tenant remembers of it.
+    pub tenant_metered: TenantMetered,
+    /// The tenant's runtime configuration, worked out when it is first asked for: most of many tenants are asleep, and
+    /// a start or a change of a plan need not wake them.
+    runtime: Mutex<Option<Runtime>>,
+    /// Whether the tenant is.
+    pub enabled: bool,
+    pub id: KeyId,
+}
+
+/// The runtime configuration in its envelope.
+#[derive(Debug)]
+pub struct Runtime {
+    /// Of plans and defaults that it was made from.
+    pub generation: u64,
+    /// By that generation's model. None where it holds credentials, which are made for each request and never
+    /// given to two.
+    pub body: Option<Likeness>,
+}
+
+impl LiveKey {
+    /// A key of `live`, which goes on where `former`, the same key before a change, stops.
+    pub fn new(key: &StoredKey, live: Arc<Live>, former: Option<&Self>, tenant_metered: TenantMetered) -> Self {
+        let uses = former.map_or_else(KeyUses::default, |former| former.uses.so_far());
+        let (enabled, runtime) = (live.tenant.enabled, Mutex::default());
+        Self { live, retires_at: key.retires_at, uses, tenant_metered, runtime, enabled, id: key.id.clone() }
+    }
+
+    pub fn runtime(&self) -> MutexGuard<'_, Option<Runtime>> {
+        self.runtime.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PartialEq for LiveKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for LiveKey {}
+
+/// A number that all keys of a tenant have in common.
+#[derive(Debug)]
+pub enum TenantMetered {
+    /// There is one key, as nearly always.
+    Here(AtomicU64),
+    Shared(Arc<AtomicU64>),
+}
+
+impl TenantMetered {
+    /// For each of so many keys, going on where `former` stops.
+    pub fn for_keys(count: usize, former: Option<&Self>) -> Vec<Self> {
+        let so_far = AtomicU64::new(former.map_or(0, |former| former.number().load(Ordering::Relaxed)));
+        if count == 1 {
+            return vec![Self::Here(so_far)];
+        }
+        let shared = Arc::new(so_far);
+        (0..count).map(|_| Self::Shared(Arc::clone(&shared))).collect()
+    }
+
+    pub fn number(&self) -> &AtomicU64 {
+        match self {
+            Self::Here(number) => number,
+            Self::Shared(number) => number,
+        }
+    }
+}
+
+/// What is noted with every use of a key.
+#[derive(Debug, Default)]
+pub struct KeyUses {
+    /// To the hour; 0 for never.
+    last: AtomicI64,
+    /// What the limit of requests with one key remembers of it.
+    pub metered: AtomicU64,
+}
+
+impl KeyUses {
+    /// True when this is the first use in its hour, and so news to the store.
+    pub fn note(&self, now: Timestamp) -> bool {
+        let hour = now.0 - now.0.rem_euclid(HOUR);
+        // Read first: a shared cache line that nobody writes costs its readers nothing.
+        self.last.load(Ordering::Relaxed) < hour && self.last.fetch_max(hour, Ordering::Relaxed) < hour
+    }
+
+    /// It was used then, if not later.
+    pub fn recall(&self, moment: Timestamp) {
+        self.last.fetch_max(moment.0, Ordering::Relaxed);
+    }
+
+    pub fn last(&self) -> Option<Timestamp> {
+        match self.last.load(Ordering::Relaxed) {
+            0 => None,
+            moment => Some(Timestamp(moment)),
+        }
+    }
+
+    /// For what the key becomes as its tenant changes.
+    pub fn so_far(&self) -> Self {
+        let last = AtomicI64::new(self.last.load(Ordering::Relaxed));
+        Self { last, metered: AtomicU64::new(self.metered.load(Ordering::Relaxed)) }
+    }
+}
+
+const HOUR: i64 = 3_600_000;

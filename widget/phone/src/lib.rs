@@ -33,15 +33,32 @@ pub mod value;
 #[cfg(target_arch = "wasm32")]
 #[wasm_bindgen::prelude::wasm_bindgen]
 pub fn start() {
+    use std::cell::Cell;
+
+    use sycamore::reactive::{create_effect, create_root, untrack, use_current_scope};
+
     link::dom::mark("bitcall:started");
-    if let Some(skeleton) = page::document().and_then(|document| document.get_element_by_id("skeleton")) {
-        skeleton.remove();
-    }
-    sycamore::render(|| {
+    let _ = create_root(|| {
         let ui = ui::Ui::new();
-        let app = app::App::start(ui);
         // As long as the page.
-        std::mem::forget(app);
-        screens::root(ui)
+        std::mem::forget(app::App::start(ui));
+        // Until there is something to be seen, the outline in the page's HTML stands for it.
+        let (scope, drawn) = (use_current_scope(), Cell::new(false));
+        create_effect(move || {
+            if ui.stage.with(|stage| *stage != ui::Stage::Loading) && !drawn.replace(true) {
+                untrack(|| scope.run_in(|| draw(ui)));
+            }
+        });
     });
+}
+
+#[cfg(target_arch = "wasm32")]
+fn draw(ui: ui::Ui) {
+    let Some(document) = page::document() else { return };
+    if let Some(outline) = document.get_element_by_id("skeleton") {
+        outline.remove();
+    }
+    if let Some(body) = document.body() {
+        sycamore::web::render_in_scope(|| screens::root(ui), &body);
+    }
 }

@@ -5,9 +5,11 @@ CARGO ?= cargo
 CARGO_DENY := 0.20.2
 ARCH := $(shell uname -m)
 STATIC_TARGET := $(ARCH)-unknown-linux-gnu
-# Static, so that it runs anywhere. The kernel's randomness is good enough: without the second
-# setting the TLS library spends 70 ms of every start on measuring timing noise besides.
-RELEASE_ENV := RUSTFLAGS="-C target-feature=+crt-static" AWS_LC_SYS_NO_JITTER_ENTROPY=1
+# Static, so that it runs anywhere; with its relocations packed, which every start reads: a megabyte less. The
+# kernel's randomness is good enough: without the last setting the TLS library spends 70 ms of every start on
+# measuring timing noise besides.
+RELEASE_ENV := RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs" \
+	AWS_LC_SYS_NO_JITTER_ENTROPY=1
 
 .PHONY: help demo build test lint deny release bench fuzz build-tools wasm-target test-tools bench-tools
 

@@ -12,6 +12,7 @@ use std::io::ErrorKind;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::JoinHandle;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -24,11 +25,33 @@ use super::file::create_private;
 use super::journal::{Entry, Journal};
 use super::{Batch, Error, Record, Revision, Store, Visitor};
 
-/// The embedded store. Cloning is cheap; the file closes when the last clone is gone.
+/// The embedded store. Cloning is cheap. The end of the last clone waits for the writer's last work, so that
+/// the file is closed, and whole without the journal.
 #[derive(Clone)]
 pub struct Embedded {
     shared: Arc<Shared>,
-    writer: mpsc::Sender<Request>,
+    writer: Arc<Hand>,
+}
+
+/// The way to the writer's thread, which ends with it.
+struct Hand {
+    requests: Option<mpsc::Sender<Request>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Hand {
+    async fn pass(&self, request: Request) -> Option<()> {
+        self.requests.as_ref()?.send(request).await.ok()
+    }
+}
+
+impl Drop for Hand {
+    fn drop(&mut self) {
+        // By this it hears that nobody is left.
+        self.requests.take();
+        // One that panicked has said so.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
 }
 
 struct Shared {
@@ -88,14 +111,14 @@ impl Embedded {
         let (journal, last) = prepare(&database, &path.with_extension(JOURNAL))?;
         let shared = Arc::new(Shared { database, whole: RwLock::new(Ok(())) });
         let (writer, requests) = mpsc::channel(QUEUE);
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn({
                 let shared = Arc::clone(&shared);
                 move || Writer { shared: &shared, journal, last }.write_all(requests)
             })
             .map_err(|error| Error::Failed(format!("no thread for the store: {error}")))?;
-        Ok(Self { shared, writer })
+        Ok(Self { shared, writer: Arc::new(Hand { requests: Some(writer), thread: Some(thread) }) })
     }
 
     fn read<T: Send + 'static>(
@@ -196,7 +219,7 @@ impl Store for Embedded {
         async move {
             let (answer, answered) = oneshot::channel();
             let stopped = || Error::Failed("the store's writer has stopped".into());
-            self.writer.send(Request { batch, answer }).await.map_err(|_| stopped())?;
+            self.writer.pass(Request { batch, answer }).await.ok_or_else(stopped)?;
             answered.await.map_err(|_| stopped())?
         }
         .boxed()

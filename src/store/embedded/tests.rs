@@ -15,7 +15,7 @@ async fn a_batch_is_read_back_after_reopening() {
     let revision = store.commit(batch).await.unwrap();
     store.commit(Batch::new().remove("a/2").put("b/1", vec![])).await.unwrap();
     drop(store);
-    let store = reopened(&directory.path().join("store.redb"));
+    let store = Embedded::open(&directory.path().join("store.redb")).unwrap();
     let found = store.scan("a/").await.unwrap();
     let one = Record { bytes: b"one".to_vec(), revision };
     assert_eq!(found, [("a/1".to_owned(), one.clone())]);
@@ -66,7 +66,7 @@ async fn revisions_grow_across_restarts() {
     let (directory, store) = store();
     let before = store.commit(Batch::new().put("k", vec![])).await.unwrap();
     drop(store);
-    let store = reopened(&directory.path().join("store.redb"));
+    let store = Embedded::open(&directory.path().join("store.redb")).unwrap();
     let after = store.commit(Batch::new().put("k", vec![])).await.unwrap();
     assert!(after > before);
 }
@@ -91,7 +91,7 @@ async fn what_was_acknowledged_outlives_a_crash_at_any_length_of_the_journal() {
         std::fs::copy(file("store.journal"), copy.with_extension(JOURNAL)).unwrap();
         std::fs::copy(file("store.redb"), &copy).unwrap();
         for opened in ["the first time", "once more"] {
-            let after = reopened(&copy);
+            let after = Embedded::open(&copy).unwrap();
             let kept: Vec<_> = after.scan("k/").await.unwrap().into_iter().map(|(key, _)| key).collect();
             let mut expected: Vec<_> = (made / 2 + 1..=made).map(|n| format!("k/{n}")).collect();
             expected.sort();
@@ -148,14 +148,21 @@ fn a_file_that_is_no_store_is_refused_and_left_alone() {
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
-/// The file is free only once the writer thread has seen that nobody is left.
-fn reopened(path: &Path) -> Embedded {
-    loop {
-        match Embedded::open(path) {
-            Err(Error::InUse(_)) => std::thread::yield_now(),
-            other => return other.unwrap(),
-        }
-    }
+#[tokio::test]
+async fn the_end_of_the_last_clone_leaves_a_whole_file_and_nothing_in_the_journal() {
+    let (directory, store) = store();
+    let path = directory.path().join("store.redb");
+    let length = || std::fs::metadata(path.with_extension(JOURNAL)).unwrap().len();
+    store.commit(Batch::new().put("k", b"secret".to_vec())).await.unwrap();
+    store.commit(Batch::new().remove("k").put("l", b"kept".to_vec())).await.unwrap();
+    let last = store.clone();
+    drop(store);
+    assert!(length() > 0);
+    drop(last);
+    assert_eq!(length(), 0);
+    let store = Embedded::open(&path).unwrap();
+    assert!(store.get("k").await.unwrap().is_none());
+    assert_eq!(store.get("l").await.unwrap().unwrap().bytes, b"kept");
 }
 
 #[tokio::test]
@@ -209,7 +216,7 @@ fn what_the_database_could_not_take_up_is_taken_up_before_anything_else() {
     assert!(shared.records().is_ok());
     drop(writer);
     drop(shared);
-    let store = reopened(&directory.path().join("store.redb"));
+    let store = Embedded::open(&directory.path().join("store.redb")).unwrap();
     assert_eq!(store.shared.records().unwrap().get("l").unwrap().unwrap().value().1, [2]);
 }
 

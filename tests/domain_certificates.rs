@@ -17,12 +17,14 @@ struct World {
     dns: Resolver,
     ordering: Ordering,
     _pebble: Pebble,
+    /// Nobody else may have them while the server is down.
+    _ports: Ports,
 }
 
 impl World {
     /// With a tenant that claims [`DOMAIN`], and its records in DNS. `more` are further lines of `[dns]`.
     async fn new(more: &str) -> Self {
-        Self::with(Resolver::start().await, &Ports::reserve(), more).await
+        Self::with(Resolver::start().await, Ports::reserve(), more).await
     }
 
     /// The same, with the server's own DNS for the base domain, to which the domain's challenges are delegated.
@@ -32,10 +34,10 @@ impl World {
         dns.delegate("bitcall.test", &own);
         dns.cname(&format!("_acme-challenge.{DOMAIN}"), &format!("{DOMAIN}._acme.bitcall.test"));
         let more = format!("listen = '{own}'\naddresses = '127.0.0.1'\n[domains]\nbase = 'bitcall.test'");
-        Self::with(dns, &ports, &more).await
+        Self::with(dns, ports, &more).await
     }
 
-    async fn with(dns: Resolver, ports: &Ports, more: &str) -> Self {
+    async fn with(dns: Resolver, ports: Ports, more: &str) -> Self {
         let (http_port, tls_port) = (ports.take(), ports.take());
         dns.addresses(INGRESS, &["127.0.0.1"]);
         let resolver = dns.address();
@@ -51,7 +53,7 @@ impl World {
             more: &format!("[dns]\nresolvers = '{resolver}'\n{more}"),
         });
         tokio::task::block_in_place(|| ordering.start());
-        let world = Self { dns, ordering, _pebble: pebble };
+        let world = Self { dns, ordering, _pebble: pebble, _ports: ports };
         world.bitcall(&["tenant", "provision", "acme", "--plan", "enterprise"]);
         let claim = world.json(&["domain", "add", "acme", DOMAIN]);
         world.dns.txt(&format!("_bitcall-challenge.{DOMAIN}"), claim["txt"]["value"].as_str().unwrap());
@@ -152,6 +154,13 @@ async fn of_a_deleted_tenant_the_certificate_goes_too() {
     })
     .await;
     assert_eq!(world.certificate(), None);
+    let data = world.ordering.place().join("data");
+    until("the domain to be nowhere in the store's files", async || {
+        let bytes = ["bitcall.redb", "bitcall.journal"].map(|file| std::fs::read(data.join(file)).unwrap()).concat();
+        let at = bytes.windows(DOMAIN.len()).position(|window| window == DOMAIN.as_bytes());
+        at.map_or(Ok(()), |at| Err(String::from_utf8_lossy(&bytes[at.saturating_sub(80)..at + 80]).into_owned()))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,24 +6,33 @@
 //! the journal has grown long. Then it saves the allocator's state, too (quick-repair), so that after a crash the file
 //! opens at once instead of being walked. Reads run on the blocking pool; they see all that was acknowledged, and
 //! wait for the writer no longer than it takes to learn that, never for the disk.
+//!
+//! A page of the file that is free keeps its bytes until it is needed again. So after a batch that is to leave
+//! no trace the writer copies the records into a new file, and puts that in the old one's place.
 
 use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
-use std::ops::Bound;
-use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::ops::{Bound, Deref};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use redb::backends::FileBackend;
 use redb::{
     Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction,
 };
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout_at;
 
-use super::file::create_private;
+use super::file::{create_private, drop_unfinished, replace};
 use super::journal::{Entry, Journal};
-use super::{Batch, Error, Record, Revision, Store, Visitor};
+use super::{Batch, Error, Record, Revision, Store, TRACES, Visitor};
 
 /// The embedded store. Cloning is cheap. The end of the last clone waits for the writer's last work, so that
 /// the file is closed, and whole without the journal.
@@ -55,36 +64,69 @@ impl Drop for Hand {
 }
 
 struct Shared {
-    database: Database,
-    /// Whether the database has all that was acknowledged. The writer holds it from before it answers until that is so.
-    whole: RwLock<Result<(), Error>>,
+    path: PathBuf,
+    /// The writer holds it from before it answers until the database has all that was acknowledged.
+    current: RwLock<Current>,
+}
+
+struct Current {
+    database: Arc<Database>,
+    /// Whether it has all that was acknowledged.
+    whole: Result<(), Error>,
+}
+
+/// The records of one moment.
+struct Records {
+    table: redb::ReadOnlyTable<&'static str, Stored>,
+    /// Is open as long as somebody reads there, though it may not be the current one any more.
+    _database: Arc<Database>,
+}
+
+impl Deref for Records {
+    type Target = redb::ReadOnlyTable<&'static str, Stored>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.table
+    }
 }
 
 impl Shared {
-    fn records(&self) -> Result<ReadOnlyTable, Error> {
+    fn records(&self) -> Result<Records, Error> {
         // The writer left it half done.
         let broken = |_| Error::Failed("the store's writer has stopped".into());
-        self.whole.read().map_err(broken)?.clone()?;
-        let opened = || -> Result<_, redb::Error> { Ok(self.database.begin_read()?.open_table(RECORDS)?) };
-        opened().map_err(failed)
+        let current = self.current.read().map_err(broken)?;
+        current.whole.clone()?;
+        let opened = || -> Result<_, redb::Error> { Ok(current.database.begin_read()?.open_table(RECORDS)?) };
+        let table = opened().map_err(failed)?;
+        Ok(Records { table, _database: Arc::clone(&current.database) })
     }
 
+    fn database(&self) -> Arc<Database> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).database)
+    }
+
+    /// For the writer only.
+    fn change(&self) -> RwLockWriteGuard<'_, Current> {
+        self.current.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Current {
     /// The database learns of what is in the journal; in memory, as that makes it durable.
     fn follow(
-        &self,
+        &mut self,
         repeat: impl FnOnce(&mut dyn FnMut(&Entry<'_>) -> Result<(), redb::Error>) -> Result<(), redb::Error>,
-    ) -> Result<(), Error> {
+    ) {
         let followed = || -> Result<(), redb::Error> {
             let mut transaction = self.database.begin_write()?;
             transaction.set_durability(Durability::None)?;
             Tables::open(&transaction)?.follow(repeat)?;
             Ok(transaction.commit()?)
         };
-        let outcome = followed().map_err(failed);
-        if let Err(error) = &outcome {
+        self.whole = followed().map_err(failed);
+        if let Err(error) = &self.whole {
             tracing::error!(%error, "the store's file does not follow its journal; nothing is read or written until it does");
         }
-        outcome
     }
 }
 
@@ -96,26 +138,23 @@ impl Embedded {
     /// [`Error::InUse`] when another process has it open, [`Error::Unreadable`]
     /// when it is no store of ours or a newer one.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        // redb would make the file with the mode of the umask.
-        match create_private(path) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                return Err(Error::Failed(format!("{}: {error}", path.display())));
-            }
-            _ => {}
+        let database = open_database(path)?;
+        if let Err(error) = drop_unfinished(path) {
+            tracing::warn!(%error, "what is left of a store's file that was being written anew is in the way of the next one");
         }
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => Error::InUse(path.display().to_string()),
-            DatabaseError::Storage(error) => Error::Unreadable(format!("{}: {error}", path.display())),
-            other => Error::Unreadable(format!("{}: {other}", path.display())),
-        })?;
         let (journal, last) = prepare(&database, &path.with_extension(JOURNAL))?;
-        let shared = Arc::new(Shared { database, whole: RwLock::new(Ok(())) });
+        let current = RwLock::new(Current { database: Arc::new(database), whole: Ok(()) });
+        let shared = Arc::new(Shared { path: path.to_owned(), current });
+        let has_traces = shared.records()?.get(TRACES).map_err(failed)?.is_some();
+        let cleaning = Cleaning { due: has_traces.then(Instant::now), ..Cleaning::default() };
         let (writer, requests) = mpsc::channel(QUEUE);
+        let clock = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let clock = clock.map_err(|error| Error::Failed(format!("no clock for the store: {error}")))?;
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn({
                 let shared = Arc::clone(&shared);
-                move || Writer { shared: &shared, journal, last }.write_all(requests)
+                move || Writer { shared: &shared, journal, last, cleaning }.write_all(&clock, requests)
             })
             .map_err(|error| Error::Failed(format!("no thread for the store: {error}")))?;
         Ok(Self { shared, writer: Arc::new(Hand { requests: Some(writer), thread: Some(thread) }) })
@@ -123,7 +162,7 @@ impl Embedded {
 
     fn read<T: Send + 'static>(
         &self,
-        reading: impl FnOnce(&ReadOnlyTable) -> Result<T, redb::Error> + Send + 'static,
+        reading: impl FnOnce(&Records) -> Result<T, redb::Error> + Send + 'static,
     ) -> BoxFuture<'_, Result<T, Error>> {
         let shared = Arc::clone(&self.shared);
         async move {
@@ -238,6 +277,35 @@ impl Request {
     }
 }
 
+/// Opens the file at `path`, or makes it.
+fn open_database(path: &Path) -> Result<Database, Error> {
+    let failed = |error| Error::Failed(format!("{}: {error}", path.display()));
+    loop {
+        // redb would make the file with the mode of the umask.
+        let file = match create_private(path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                OpenOptions::new().read(true).write(true).open(path)
+            }
+            made => made,
+        };
+        let file = file.map_err(failed)?;
+        let opened = file.metadata().map_err(failed)?.ino();
+        let database = database_in(file).map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => Error::InUse(path.display().to_string()),
+            DatabaseError::Storage(error) => Error::Unreadable(format!("{}: {error}", path.display())),
+            other => Error::Unreadable(format!("{}: {other}", path.display())),
+        })?;
+        // Whoever had it open may have put another in its place before it was closed.
+        if fs::metadata(path).map_err(failed)?.ino() == opened {
+            return Ok(database);
+        }
+    }
+}
+
+fn database_in(file: File) -> Result<Database, DatabaseError> {
+    Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(FileBackend::new(file)?)
+}
+
 /// Makes the tables, checks the file's format, and lets the database have what the journal at `path` still holds.
 /// Returns the empty journal and the last revision given out.
 fn prepare(database: &Database, path: &Path) -> Result<(Journal, Revision), Error> {
@@ -301,27 +369,62 @@ struct Writer<'s> {
     journal: Journal,
     /// Given out last.
     last: Revision,
+    cleaning: Cleaning,
+}
+
+/// When the file is written anew, for the sake of what was to leave no trace.
+#[derive(Default)]
+struct Cleaning {
+    due: Option<Instant>,
+    /// What the last one took.
+    took: Duration,
+}
+
+impl Cleaning {
+    /// Soon, and together with others; and of the writer's time a small part.
+    fn expect(&mut self) {
+        let pause = MOST_TRACES_LAST.max(self.took * 10);
+        self.due.get_or_insert_with(|| Instant::now() + pause);
+    }
 }
 
 impl Writer<'_> {
-    /// Its life: until the last [`Embedded`] is gone.
-    fn write_all(mut self, mut requests: mpsc::Receiver<Request>) {
-        while let Some(first) = requests.blocking_recv() {
-            let mut group = vec![first];
-            while group.len() < GROUP {
-                match requests.try_recv() {
-                    Ok(next) => group.push(next),
-                    Err(_) => break,
-                }
+    /// Its life: until the last [`Embedded`] is gone. By the `clock`, it waits.
+    fn write_all(mut self, clock: &Runtime, mut requests: mpsc::Receiver<Request>) {
+        loop {
+            let first = match self.cleaning.due {
+                None => Ok(requests.blocking_recv()),
+                Some(due) => clock.block_on(async { timeout_at(due.into(), requests.recv()).await }),
+            };
+            match first {
+                Ok(Some(first)) => self.write_with_others(first, &mut requests),
+                Ok(None) => break,
+                Err(_) => {}
             }
-            self.write_group(group);
-            if self.journal.length() > MOST_JOURNAL && self.write_database() {
-                self.journal.begin_anew();
+            if self.cleaning.due.is_some_and(|due| due <= Instant::now()) {
+                self.clean();
             }
+        }
+        if self.cleaning.due.is_some() {
+            self.clean();
         }
         // Nothing is left there of what was removed since.
         if self.write_database() {
             self.journal.cut_if_possible(0);
+        }
+    }
+
+    fn write_with_others(&mut self, first: Request, requests: &mut mpsc::Receiver<Request>) {
+        let mut group = vec![first];
+        while group.len() < GROUP {
+            match requests.try_recv() {
+                Ok(next) => group.push(next),
+                Err(_) => break,
+            }
+        }
+        self.write_group(group);
+        if self.journal.length() > MOST_JOURNAL && self.write_database() {
+            self.journal.begin_anew();
         }
     }
 
@@ -345,13 +448,16 @@ impl Writer<'_> {
             Err(error) => return group.into_iter().for_each(|request| request.answer(Err(error.clone()))),
         };
         // From here on it is done, whatever becomes of the database; and nobody reads there until that knows it.
-        let mut whole = self.shared.whole.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.shared.change();
         for (request, outcome) in group.into_iter().zip(outcomes) {
             request.answer(outcome);
         }
         if let Some(entry) = entries.last() {
             self.last = entry.revision;
-            *whole = self.shared.follow(|follow| entries.iter().try_for_each(follow));
+            current.follow(|follow| entries.iter().try_for_each(follow));
+        }
+        if entries.iter().any(|entry| entry.changes.iter().any(|(key, _)| *key == TRACES)) {
+            self.cleaning.expect();
         }
     }
 
@@ -376,19 +482,19 @@ impl Writer<'_> {
 
     /// Where the database could not follow, it tries again by the journal.
     fn make_whole(&mut self) -> Result<(), Error> {
-        let mut whole = self.shared.whole.write().unwrap_or_else(PoisonError::into_inner);
-        if whole.is_err() {
-            *whole = self.shared.follow(|follow| self.journal.repeat(follow).map(drop));
+        let mut current = self.shared.change();
+        if current.whole.is_err() {
+            current.follow(|follow| self.journal.repeat(follow).map(drop));
         }
-        whole.clone()
+        current.whole.clone()
     }
 
     /// Makes the database itself durable as it is now, after which the journal is not needed. On an error it is, and
     /// this is tried again after the next group.
     fn write_database(&mut self) -> bool {
-        let (shared, last) = (self.shared, self.last);
+        let (database, last) = (self.shared.database(), self.last);
         let written = || -> Result<(), redb::Error> {
-            let mut transaction = shared.database.begin_write()?;
+            let mut transaction = database.begin_write()?;
             transaction.set_quick_repair(true);
             transaction.open_table(COUNTERS)?.insert(REVISION, last.0)?;
             Ok(transaction.commit()?)
@@ -399,6 +505,46 @@ impl Writer<'_> {
         }
         outcome.is_ok()
     }
+
+    /// Writes the file anew, with nothing but the records that are. On an error this is tried again, and nothing is lost.
+    fn clean(&mut self) {
+        let started = Instant::now();
+        let replaced = self.make_whole().and_then(|()| {
+            let old = self.shared.database();
+            replace(&self.shared.path, |file| copied(&old, file, self.last)).map_err(failed)
+        });
+        let cleaned = replaced.and_then(|(database, kept)| {
+            self.shared.change().database = Arc::new(database);
+            // Else the old file may come back, which needs the journal.
+            kept.map_err(failed)?;
+            self.journal.cut_if_possible(0);
+            Ok(())
+        });
+        self.cleaning = Cleaning { due: None, took: started.elapsed() };
+        if let Err(error) = cleaned {
+            tracing::warn!(%error, "the store's file could not be written anew; it may hold traces of what was deleted");
+            self.cleaning.due = Some(Instant::now() + CLEANED_AGAIN);
+        }
+    }
+}
+
+/// A database in the empty `file` with the records of another, whose last revision is this.
+fn copied(from: &Database, file: File, last: Revision) -> Result<Database, redb::Error> {
+    let database = database_in(file)?;
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
+    let mut tables = Tables::open(&transaction)?;
+    for entry in from.begin_read()?.open_table(RECORDS)?.iter()? {
+        let (key, value) = entry?;
+        if key.value() != TRACES {
+            tables.records.insert(key.value(), value.value())?;
+        }
+    }
+    tables.counters.insert(REVISION, last.0)?;
+    tables.counters.insert(FORMAT, CURRENT_FORMAT)?;
+    drop(tables);
+    transaction.commit()?;
+    Ok(database)
 }
 
 fn apply(records: &mut redb::Table<'_, &'static str, Stored>, entry: &Entry<'_>) -> Result<(), redb::Error> {
@@ -417,7 +563,7 @@ fn apply(records: &mut redb::Table<'_, &'static str, Stored>, entry: &Entry<'_>)
 
 /// The key of the first condition of `batch` that does not hold, `changed` being done.
 fn broken_condition(
-    records: &ReadOnlyTable,
+    records: &Records,
     changed: &HashMap<&str, Option<Revision>>,
     batch: &Batch,
 ) -> Result<Option<String>, redb::Error> {
@@ -444,7 +590,6 @@ pub(super) fn failed(error: impl Into<redb::Error>) -> Error {
 
 /// Revision and bytes.
 pub(super) type Stored = (u64, &'static [u8]);
-type ReadOnlyTable = redb::ReadOnlyTable<&'static str, Stored>;
 
 pub(super) const RECORDS: TableDefinition<&str, Stored> = TableDefinition::new("records");
 pub(super) const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
@@ -460,6 +605,10 @@ const MOST_JOURNAL: u64 = 1 << 20;
 /// Whatever is read fills it, at the latest a start, and it is never given back; redb's default is 1 GiB. Nothing
 /// that has to be quick reads the store, and its pages are in the kernel's cache, too.
 pub(super) const CACHE_BYTES: usize = 4 << 20;
+/// So long the file may keep what was to leave no trace, where writing it anew is quick.
+const MOST_TRACES_LAST: Duration = Duration::from_secs(1);
+/// After it failed.
+const CLEANED_AGAIN: Duration = Duration::from_mins(1);
 /// Batches in one transaction. Larger groups were measured to be slower again.
 const GROUP: usize = 64;
 /// Batches waiting; beyond that, callers wait to be queued.

@@ -86,6 +86,12 @@ impl Batch {
         self
     }
 
+    /// What the batch removes, and what its records were before, is soon after not in the store's files either: they are
+    /// written anew. For what has to be forgotten.
+    pub fn leave_no_trace(self) -> Self {
+        self.put(TRACES, Vec::new())
+    }
+
     /// Whether something is required of the record.
     pub fn requires(&self, key: &str) -> bool {
         self.conditions.iter().any(|(required, _)| required == key)
@@ -106,6 +112,9 @@ impl Batch {
         self
     }
 }
+
+/// Where this record is, the files hold traces of what was to be forgotten. So not even a crash makes the store forget to.
+const TRACES: &str = "traces";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Condition {

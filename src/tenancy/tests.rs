@@ -16,7 +16,7 @@ use super::fault::Refusal;
 use super::id::TenantId;
 use super::key::KeyId;
 use super::names::Names;
-use super::platform::{AddedExtension, NewTenant, OpenError, Platform, Provisioned};
+use super::platform::{AddedExtension, NewTenant, Platform, Provisioned};
 use super::runtime::RuntimeRefusal;
 use super::settings::{Change, SettingsChange};
 use super::transport::TransportDefaults;
@@ -43,13 +43,8 @@ impl House {
     async fn reopened(self) -> Self {
         let Self { directory, platform } = self;
         drop(platform);
-        loop {
-            // The file is free once the store's writer has seen that nobody is left.
-            match Platform::open(directory.path(), defaults()).await {
-                Err(OpenError::Store(store::Error::InUse(_))) => tokio::task::yield_now().await,
-                platform => return Self { directory, platform: platform.unwrap() },
-            }
-        }
+        let platform = Platform::open(directory.path(), defaults()).await.unwrap();
+        Self { directory, platform }
     }
 }
 

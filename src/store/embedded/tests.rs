@@ -166,6 +166,70 @@ async fn the_end_of_the_last_clone_leaves_a_whole_file_and_nothing_in_the_journa
 }
 
 #[tokio::test]
+async fn what_is_to_leave_no_trace_is_in_no_file_soon_after_nor_after_a_crash() {
+    let (directory, store) = store();
+    let path = directory.path().join("store.redb");
+    let secret = |n: usize| format!("a secret, number {n}").into_bytes();
+    let traces = |path: &Path| {
+        let files = [path.to_owned(), path.with_extension(JOURNAL)].map(|path| std::fs::read(path).unwrap());
+        files.concat().windows(8).filter(|part| *part == b"a secret").count()
+    };
+    let kept = store.commit(Batch::new().put("kept", b"kept".to_vec())).await.unwrap();
+    for n in 0..100 {
+        store.commit(Batch::new().put(format!("k/{n}"), secret(n)).put("k/changed", secret(n))).await.unwrap();
+    }
+    let all = store.keys("k/", None, 1000).await.unwrap();
+    let batch = all.into_iter().fold(Batch::new(), Batch::remove);
+    store.commit(batch.leave_no_trace()).await.unwrap();
+    assert!(traces(&path) > 0);
+    let crashed = directory.path().join("crashed.redb");
+    std::fs::copy(path.with_extension(JOURNAL), crashed.with_extension(JOURNAL)).unwrap();
+    std::fs::copy(&path, &crashed).unwrap();
+    // Somebody was killed while he wrote it anew.
+    std::fs::write(directory.path().join("crashed.redb.new"), secret(0)).unwrap();
+
+    // Somebody reads there all the time, and others write.
+    let reading = store.shared.records().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut last = kept;
+    while traces(&path) > 0 {
+        assert!(Instant::now() < deadline);
+        last = store.commit(Batch::new().put("last", vec![])).await.unwrap();
+        assert_eq!(store.get("last").await.unwrap().unwrap().revision, last);
+    }
+    assert_eq!(reading.get("kept").unwrap().unwrap().value(), (kept.0, b"kept".as_slice()));
+    drop(reading);
+    let next = store.commit(Batch::new().put("next", vec![])).await.unwrap();
+    assert!(next > last);
+    drop(store);
+    let store = Embedded::open(&path).unwrap();
+    let found: Vec<_> = store.scan("").await.unwrap().into_iter().map(|(key, record)| (key, record.revision)).collect();
+    assert_eq!(found, [("kept".to_owned(), kept), ("last".to_owned(), last), ("next".to_owned(), next)]);
+
+    drop(Embedded::open(&crashed).unwrap());
+    assert_eq!(traces(&crashed), 0);
+    assert!(!directory.path().join("crashed.redb.new").exists());
+    let store = Embedded::open(&crashed).unwrap();
+    assert_eq!(store.keys("", None, 9).await.unwrap(), ["kept"]);
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_written_anew_stays_as_it_is() {
+    let (directory, store) = store();
+    // Nothing can be written to a directory.
+    std::fs::create_dir(directory.path().join("store.redb.new")).unwrap();
+    store.commit(Batch::new().put("k", vec![1]).leave_no_trace()).await.unwrap();
+    tokio::time::sleep(MOST_TRACES_LAST * 2).await;
+    store.commit(Batch::new().put("l", vec![2])).await.unwrap();
+    drop(store);
+    let path = directory.path().join("store.redb");
+    std::fs::remove_dir(directory.path().join("store.redb.new")).unwrap();
+    let store = Embedded::open(&path).unwrap();
+    assert_eq!(store.keys("k", None, 9).await.unwrap(), ["k"]);
+    assert_eq!(store.keys("l", None, 9).await.unwrap(), ["l"]);
+}
+
+#[tokio::test]
 async fn a_read_finds_what_was_acknowledged_before_it() {
     let (_directory, store) = store();
     for n in 0..500_u32 {
@@ -178,7 +242,7 @@ async fn a_read_finds_what_was_acknowledged_before_it() {
 #[test]
 fn batches_of_one_group_come_one_after_the_other() {
     let (_directory, shared, journal, last) = parts();
-    let mut writer = Writer { shared: &shared, journal, last };
+    let mut writer = Writer { shared: &shared, journal, last, cleaning: Cleaning::default() };
     let batches = [
         (Batch::new().require_absent("k").put("k", vec![1]), true),
         (Batch::new().require_absent("k").put("other", vec![2]), false),
@@ -201,9 +265,9 @@ fn what_the_database_could_not_take_up_is_taken_up_before_anything_else() {
     let (directory, shared, mut journal, last) = parts();
     let acknowledged = Revision(last.0 + 1);
     journal.append(&[Entry { revision: acknowledged, changes: vec![("k", Some(&[1]))] }]).unwrap();
-    *shared.whole.write().unwrap() = Err(Error::Failed("no room".into()));
+    shared.change().whole = Err(Error::Failed("no room".into()));
     assert!(matches!(shared.records(), Err(Error::Failed(_))), "rather no answer than an old one");
-    let mut writer = Writer { shared: &shared, journal, last: acknowledged };
+    let mut writer = Writer { shared: &shared, journal, last: acknowledged, cleaning: Cleaning::default() };
     let next = Batch::new().require_revision("k", acknowledged).put("l", vec![2]);
     assert_eq!(written(&mut writer, vec![next])[0].as_ref().unwrap().0, acknowledged.0 + 1);
     let records = shared.records().unwrap();
@@ -211,7 +275,7 @@ fn what_the_database_could_not_take_up_is_taken_up_before_anything_else() {
     assert_eq!((found("k"), found("l")), (Some(acknowledged.0), Some(acknowledged.0 + 1)));
     drop(records);
     // Nor does the journal begin anew before that.
-    *shared.whole.write().unwrap() = Err(Error::Failed("no room".into()));
+    shared.change().whole = Err(Error::Failed("no room".into()));
     assert!(writer.write_database());
     assert!(shared.records().is_ok());
     drop(writer);
@@ -226,7 +290,8 @@ fn parts() -> (tempfile::TempDir, Shared, Journal, Revision) {
     let path = directory.path().join("store.redb");
     let database = Database::create(&path).unwrap();
     let (journal, last) = prepare(&database, &path.with_extension(JOURNAL)).unwrap();
-    (directory, Shared { database, whole: RwLock::new(Ok(())) }, journal, last)
+    let current = RwLock::new(Current { database: Arc::new(database), whole: Ok(()) });
+    (directory, Shared { path, current }, journal, last)
 }
 
 /// What is answered to batches that came at the same time.

@@ -68,7 +68,7 @@ impl Platform {
             *counts.entry(kind).or_default() += keys.len();
             batch = keys.into_iter().fold(batch, Batch::remove);
         }
-        let batch = self.without_answers(id, batch).await.map_err(Refusal::Unavailable)?;
+        let batch = self.without_answers(id, batch).await.map_err(Refusal::Unavailable)?.leave_no_trace();
         Ok((Removal { counts, tenant_hash: self.tenant_hash(id) }, batch))
     }
 

@@ -9,18 +9,11 @@ use crate::tenancy::platform::NewTenant;
 use crate::tenancy::runtime::RuntimeRefusal;
 use crate::tenancy::settings::{Change, SettingsChange};
 
-/// Every key and value of every table in the store's file, one after the other.
+/// Every key and value of every table in the store's file, one after the other; then every byte of every file.
 pub(super) async fn whole_store(house: House) -> Vec<u8> {
     let House { directory, platform } = house;
     drop(platform);
-    let path = directory.path().join("bitcall.redb");
-    let database = loop {
-        // The file is free once the store's writer has seen that nobody is left.
-        match redb::Database::open(&path) {
-            Err(redb::DatabaseError::DatabaseAlreadyOpen) => tokio::task::yield_now().await,
-            database => break database.unwrap(),
-        }
-    };
+    let database = redb::Database::open(directory.path().join("bitcall.redb")).unwrap();
     let transaction = database.begin_read().unwrap();
     let mut tables = 0;
     let mut all = Vec::new();
@@ -39,6 +32,9 @@ pub(super) async fn whole_store(house: House) -> Vec<u8> {
         }
     }
     assert_eq!(tables, 2, "a new table is to be looked through here too");
+    for file in std::fs::read_dir(directory.path()).unwrap() {
+        all.extend(std::fs::read(file.unwrap().path()).unwrap());
+    }
     all
 }
 
@@ -81,6 +77,8 @@ async fn of_a_deleted_tenant_no_byte_is_left_and_of_the_others_every_one() {
     assert!(platform.tenant(&other).is_ok());
 
     let all = whole_store(house).await;
+    let of_either = all.windows(11).filter(|window| window.starts_with(b"acme_corp"));
+    assert_eq!(of_either.filter(|window| !window.ends_with(b"_2")).count(), 0);
     for trace in &traces {
         assert!(!holds(&all, trace), "{trace} is still there");
         let of_the_other = trace.replace("acme_corp", "acme_corp_2").replace("acme-corp", "acme-corp-2");

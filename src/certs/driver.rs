@@ -187,9 +187,18 @@ impl Certs {
 
     /// Starts the next attempt, or the renewal, now; as far as limits allow. Whether the name is wanted at all.
     pub fn renew(&self, name: &Hostname) -> bool {
+        self.deliver(name, Event::Renew)
+    }
+
+    /// Looks now whether the name leads here, where it was held back for that.
+    pub fn retry_preflight(&self, name: &Hostname) {
+        self.deliver(name, Event::RetryPreflight);
+    }
+
+    fn deliver(&self, name: &Hostname, event: Event) -> bool {
         let mut agenda = self.agenda();
         let Some(entry) = agenda.names.get_mut(name).filter(|entry| entry.wanted) else { return false };
-        entry.inbox.push(Event::Renew);
+        entry.inbox.push(event);
         agenda.plan(name);
         drop(agenda);
         self.0.wake.notify_one();

@@ -104,6 +104,10 @@ impl Step<'_> {
                 }
                 self.course.state = State::Resting { until: now, why, placed };
             }
+            // It costs none of the authority's limits.
+            (State::Resting { why: Rest::Preflight, placed, .. }, Event::RetryPreflight) => {
+                self.course.state = State::Resting { until: now, why: Rest::Preflight, placed };
+            }
             (State::Resting { until, .. }, Event::Due(_)) if until > now => {}
             (State::Resting { placed: Some(placed), .. }, Event::Due(_)) => {
                 self.course.state = State::Reviewing { placed, at: now };

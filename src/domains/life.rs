@@ -62,6 +62,8 @@ pub enum Effect {
     WantCertificate {
         delegated: bool,
     },
+    /// See now whether the certificate that is held back need be.
+    RetryPreflight,
     ReleaseCertificate,
     /// End the claim: it was not proved in time.
     Expire,
@@ -92,7 +94,7 @@ pub fn step(claim: &Claim, event: &Event, moment: &Moment) -> (Claim, Vec<Effect
         Event::Looked(look) => life.looked(look),
         Event::Certificate(certificate) => life.claim.certificate.clone_from(certificate),
         Event::RecheckAsked => life.recheck_asked(),
-        Event::SyncAsked => life.effects.push(Effect::Look),
+        Event::SyncAsked => life.look_now(),
         Event::ActivatedByHand => life.activated_by_hand(),
         Event::Barred(why) => life.barred(why),
     }
@@ -124,7 +126,15 @@ impl Life<'_> {
         }
         self.claim.recheck_available_at = Some(now.after(schedule::RECHECK_PAUSE));
         self.try_anew();
+        self.look_now();
+    }
+
+    /// Somebody has mended something, or believes so.
+    fn look_now(&mut self) {
         self.effects.push(Effect::Look);
+        if self.claim.certificate.as_ref().is_some_and(Certificate::held_back) {
+            self.effects.push(Effect::RetryPreflight);
+        }
     }
 
     fn activated_by_hand(&mut self) {

@@ -22,6 +22,9 @@ pub trait Certificates: Send + Sync + 'static {
     /// From now on there is to be one for the domain. Again is no harm.
     fn want(&self, domain: &Hostname, delegated: bool);
 
+    /// Looks now whether the domain leads here, where its certificate is held back for that.
+    fn retry_preflight(&self, domain: &Hostname);
+
     /// There need be none any more.
     fn release<'a>(&'a self, domain: &'a Hostname) -> BoxFuture<'a, ()>;
 

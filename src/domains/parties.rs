@@ -56,6 +56,10 @@ impl Certificates for Certs {
         Self::want(self, Wanted { name: domain.clone(), wildcard: delegated, delegated });
     }
 
+    fn retry_preflight(&self, domain: &Hostname) {
+        Self::retry_preflight(self, domain);
+    }
+
     fn release<'a>(&'a self, domain: &'a Hostname) -> BoxFuture<'a, ()> {
         async move {
             if let Err(error) = Self::release(self, domain).await {
@@ -122,6 +126,8 @@ impl Certificates for NoCertificates {
     }
 
     fn want(&self, _: &Hostname, _: bool) {}
+
+    fn retry_preflight(&self, _: &Hostname) {}
 
     fn release<'a>(&'a self, _: &'a Hostname) -> BoxFuture<'a, ()> {
         std::future::ready(()).boxed()

@@ -188,6 +188,7 @@ impl Domains {
             match effect {
                 Effect::Look => {}
                 Effect::WantCertificate { delegated } => self.0.certificates.want(domain, *delegated),
+                Effect::RetryPreflight => self.0.certificates.retry_preflight(domain),
                 Effect::ReleaseCertificate => self.0.certificates.release(domain).await,
                 Effect::Report(report) => tell(*report, &stepped.claim),
                 Effect::Expire => {

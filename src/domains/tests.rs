@@ -79,6 +79,7 @@ impl Eyes for Dns {
 struct Authority {
     automatic: bool,
     wanted: Mutex<BTreeSet<Hostname>>,
+    retried: Mutex<Vec<Hostname>>,
     there: Mutex<HashMap<Hostname, Certificate>>,
     news: broadcast::Sender<Hostname>,
 }
@@ -87,6 +88,17 @@ impl Authority {
     fn issues(&self, domain: &Hostname) {
         let expires_at = Some(Timestamp::now().after(Duration::from_hours(24 * 90)));
         let certificate = Certificate { stage: CertificateStage::Issued, problem: None, next_try_at: None, expires_at };
+        self.reports(domain, certificate);
+    }
+
+    fn holds_back(&self, domain: &Hostname) {
+        let problem = Some("Another server answers on port 80".to_owned());
+        let next_try_at = Some(Timestamp::now().after(Duration::from_mins(5)));
+        let stage = CertificateStage::Preflight;
+        self.reports(domain, Certificate { stage, problem, next_try_at, expires_at: None });
+    }
+
+    fn reports(&self, domain: &Hostname, certificate: Certificate) {
         self.there.lock().unwrap().insert(domain.clone(), certificate);
         let _ = self.news.send(domain.clone());
     }
@@ -103,6 +115,10 @@ impl Certificates for Authority {
 
     fn want(&self, domain: &Hostname, _: bool) {
         self.wanted.lock().unwrap().insert(domain.clone());
+    }
+
+    fn retry_preflight(&self, domain: &Hostname) {
+        self.retried.lock().unwrap().push(domain.clone());
     }
 
     fn release<'a>(&'a self, domain: &'a Hostname) -> BoxFuture<'a, ()> {
@@ -151,7 +167,8 @@ impl House {
         };
         let platform = Platform::open(directory.path(), defaults).await.unwrap();
         let (news, _) = broadcast::channel(16);
-        let authority = Authority { automatic, wanted: Mutex::default(), there: Mutex::default(), news };
+        let authority =
+            Authority { automatic, wanted: Mutex::default(), retried: Mutex::default(), there: Mutex::default(), news };
         let (dns, authority) = (Arc::<Dns>::default(), Arc::new(authority));
         let domains = Domains::new(platform.clone(), dns.clone(), authority.clone());
         Self { _directory: directory, platform, dns, authority, domains }
@@ -230,6 +247,21 @@ async fn a_domain_whose_dns_is_right_is_active_as_soon_as_its_certificate_is_the
     assert_eq!(house.now(&claim.domain).tls_status, TlsStatus::Active);
     assert_eq!(house.platform.hosts(&house.platform.tenant(&acme).unwrap()), ["phone.acme.com"]);
     assert_eq!(house.actions().await, ["domain.claim", "domain.verify", "domain.active"]);
+}
+
+#[tokio::test]
+async fn a_recheck_looks_again_whether_the_certificate_need_be_held_back() {
+    let house = House::new().await;
+    let acme = house.tenant("acme").await;
+    let (claim, _) = house.claim(&acme, "phone.acme.com").await.unwrap();
+    house.dns.publish(&claim);
+    tokio::spawn(house.domains.clone().keep());
+    house.domains.sync(&act(), &claim.domain).await.unwrap();
+    house.authority.holds_back(&claim.domain);
+    house.until("held back", |house| house.now(&claim.domain).phase == Phase::Preflight).await;
+    assert_eq!(*house.authority.retried.lock().unwrap(), []);
+    assert!(matches!(house.domains.recheck(&act(), &acme).await.unwrap(), Recheck::Done(_)));
+    assert_eq!(*house.authority.retried.lock().unwrap(), std::slice::from_ref(&claim.domain));
 }
 
 #[tokio::test]

@@ -15,7 +15,10 @@ pub fn next_action(claim: &Claim, ingress: &str) -> String {
         Phase::Preflight if claim.certificate.as_ref().is_some_and(Certificate::held_back) => {
             let why = sentence(&claim.last_error, "Another server answers for the domain.");
             let retry = claim.certificate.as_ref().and_then(|certificate| certificate.next_try_at);
-            retry.map_or_else(|| why.clone(), |retry| format!("{why} It is looked at again at {retry}."))
+            retry.map_or_else(
+                || why.clone(),
+                |retry| format!("{why} It is looked at again at {retry}, and at once after a recheck."),
+            )
         }
         Phase::Preflight | Phase::Ordering | Phase::Challenge | Phase::Finalizing => {
             "Nothing: the certificate is on its way.".into()

@@ -261,7 +261,7 @@ async fn no_order_is_placed_for_a_name_that_another_server_answers_for() {
     assert_eq!(authority.asked(Resource::NewOrder), 0);
     // Nobody is there any more: no proof of anything.
     *way.lock().unwrap() = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    one.certs.renew(&NAME.parse().unwrap());
+    one.certs.retry_preflight(&NAME.parse().unwrap());
     one.until_served(NAME, None).await;
     assert_eq!(one.progress(NAME).problem, None);
 }

@@ -501,6 +501,15 @@ fn when_one_directory_turns_us_away_the_next_one_is_asked_at_once() {
 }
 
 #[test]
+fn asking_for_another_preflight_ends_no_back_off() {
+    let (course, _) = begin(Course::new(wanted("a.example"), START), &rules(), START);
+    let (course, effects) = step(course, Event::Failed(Trouble::new(Kind::Unwell, "503.")), &rules(), at(START));
+    assert_eq!(course.progress().stage, Stage::Backoff);
+    let (_, again) = step(course, Event::RetryPreflight, &rules(), at(START));
+    assert_eq!(again.last(), effects.last());
+}
+
+#[test]
 fn a_refused_replacement_is_ordered_once_more_as_any_other() {
     let mut world = World::new(rules(), wanted("a.example"), Vec::new());
     until_issued(&mut world);

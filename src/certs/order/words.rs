@@ -33,6 +33,8 @@ pub enum Event {
     Wanted(Wanted),
     /// A person wants it renewed now.
     Renew,
+    /// A person may have mended what held it back in preflight.
+    RetryPreflight,
 }
 
 /// An order as the authority tells of it (RFC 8555 section 7.1.3).

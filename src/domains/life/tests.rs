@@ -150,6 +150,9 @@ fn both_records_and_a_certificate_make_a_domain_active() {
     assert_eq!(story.at(), (DomainStatus::Verified, TlsStatus::Pending, Phase::Preflight));
     let next = words::next_action(&story.claim, INGRESS);
     assert!(next.starts_with("Another server answers on port 80. It is looked at again at "), "{next}");
+    assert!(next.ends_with("at once after a recheck."), "{next}");
+    assert_eq!(story.hears(&Event::RecheckAsked), [Effect::Look, Effect::RetryPreflight]);
+    assert_eq!(story.hears(&Event::SyncAsked), [Effect::Look, Effect::RetryPreflight]);
     story.certified(90);
     assert_eq!(story.at(), (DomainStatus::Active, TlsStatus::Active, Phase::Active));
     story.stage(CertificateStage::Renewing, None);

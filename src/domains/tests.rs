@@ -174,6 +174,16 @@ impl House {
         Self { _directory: directory, platform, dns, authority, domains }
     }
 
+    /// With a tenant whose domain is proved and leads here, and has no certificate yet.
+    async fn with_verified() -> (Self, TenantId, Claim) {
+        let house = Self::new().await;
+        let acme = house.tenant("acme").await;
+        let (claim, _) = house.claim(&acme, "phone.acme.com").await.unwrap();
+        house.dns.publish(&claim);
+        house.domains.sync(&act(), &claim.domain).await.unwrap();
+        (house, acme, claim)
+    }
+
     async fn tenant(&self, id: &str) -> TenantId {
         let new = NewTenant { plan_id: Some("enterprise".into()), ..NewTenant::named(id.parse().unwrap()) };
         self.platform.provision(&act(), new, |_| ()).await.unwrap();
@@ -251,12 +261,8 @@ async fn a_domain_whose_dns_is_right_is_active_as_soon_as_its_certificate_is_the
 
 #[tokio::test]
 async fn a_recheck_looks_again_whether_the_certificate_need_be_held_back() {
-    let house = House::new().await;
-    let acme = house.tenant("acme").await;
-    let (claim, _) = house.claim(&acme, "phone.acme.com").await.unwrap();
-    house.dns.publish(&claim);
+    let (house, acme, claim) = House::with_verified().await;
     tokio::spawn(house.domains.clone().keep());
-    house.domains.sync(&act(), &claim.domain).await.unwrap();
     house.authority.holds_back(&claim.domain);
     house.until("held back", |house| house.now(&claim.domain).phase == Phase::Preflight).await;
     assert_eq!(*house.authority.retried.lock().unwrap(), []);
@@ -334,11 +340,7 @@ async fn dns_that_does_not_answer_changes_nothing() {
 
 #[tokio::test]
 async fn after_a_restart_the_certificates_are_wanted_again_and_what_came_meanwhile_is_seen() {
-    let house = House::new().await;
-    let acme = house.tenant("acme").await;
-    let (claim, _) = house.claim(&acme, "phone.acme.com").await.unwrap();
-    house.dns.publish(&claim);
-    house.domains.sync(&act(), &claim.domain).await.unwrap();
+    let (house, _, claim) = House::with_verified().await;
     house.authority.wanted.lock().unwrap().clear();
     house.authority.issues(&claim.domain);
     let again = Domains::new(house.platform.clone(), house.dns.clone(), house.authority.clone());
@@ -349,12 +351,8 @@ async fn after_a_restart_the_certificates_are_wanted_again_and_what_came_meanwhi
 
 #[tokio::test]
 async fn a_domain_that_is_given_up_needs_no_certificate_any_more() {
-    let house = House::new().await;
-    let acme = house.tenant("acme").await;
-    let (claim, _) = house.claim(&acme, "phone.acme.com").await.unwrap();
-    house.dns.publish(&claim);
+    let (house, acme, claim) = House::with_verified().await;
     tokio::spawn(house.domains.clone().keep());
-    house.domains.sync(&act(), &claim.domain).await.unwrap();
     house.until("wanted", |house| house.authority.wants(&claim.domain)).await;
     // The worker has seen the claim once it has heard of its certificate.
     house.authority.issues(&claim.domain);

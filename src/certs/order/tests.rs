@@ -3,13 +3,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod world;
+
 use proptest::prelude::*;
 
+use self::world::{TheirOrder, World};
 use super::*;
 use crate::certs::budget::FAILED_PER_HOUR;
 use crate::certs::progress::{ProblemKind, Stage};
-use crate::certs::sealed::Seal;
-use crate::certs::sealed::Sealed;
+use crate::certs::sealed::{Seal, Sealed};
 
 const START: Timestamp = Timestamp(1_773_489_600_000);
 const ONE: &str = "https://one.example/directory";
@@ -35,248 +37,6 @@ fn at(now: Timestamp) -> Moment {
     Moment { now, dice: 77 }
 }
 
-/// Courses with a clock and the model of an authority.
-struct World {
-    rules: Rules,
-    course: Course,
-    now: Timestamp,
-    next: Effect,
-    orders: Vec<TheirOrder>,
-    /// One number decides one answer; when they are used up everything goes well.
-    fate: std::vec::IntoIter<u8>,
-    failed: Vec<Timestamp>,
-    issued: Vec<Timestamp>,
-    attempts: Vec<Timestamp>,
-    told_to_wait: Option<Timestamp>,
-    /// How often the authority gave a reason to drop an order.
-    refusals: usize,
-    life: Duration,
-    /// It suggests no time for renewals.
-    silent: bool,
-    /// Until then nobody reaches it.
-    down_until: Option<Timestamp>,
-}
-
-#[derive(Debug)]
-struct TheirOrder {
-    names: Vec<String>,
-    status: OrderStatus,
-    authorizations: Vec<AuthorizationStatus>,
-    told: bool,
-}
-
-impl World {
-    fn new(rules: Rules, wanted: Wanted, fate: Vec<u8>) -> Self {
-        let course = Course::new(wanted, START);
-        let next = course.pending(&rules);
-        Self {
-            rules,
-            course,
-            now: START,
-            next,
-            orders: Vec::new(),
-            fate: fate.into_iter(),
-            failed: Vec::new(),
-            issued: Vec::new(),
-            attempts: Vec::new(),
-            told_to_wait: None,
-            refusals: 0,
-            life: Duration::from_hours(90 * 24),
-            silent: false,
-            down_until: None,
-        }
-    }
-
-    fn fate(&mut self) -> u8 {
-        self.fate.next().unwrap_or(0)
-    }
-
-    /// Carries out what is pending.
-    fn turn(&mut self) {
-        let rested = matches!(self.next, Effect::Rest(_));
-        let event = match self.next.clone() {
-            Effect::Rest(until) => {
-                self.now = self.now.max(until);
-                Event::Due(BTreeMap::new())
-            }
-            effect => self.perform(effect),
-        };
-        self.now = self.now.after(Duration::from_millis(50));
-        // The process may end at any time; what was stored is all that is left.
-        if self.fate() % 16 == 15 {
-            let stored = serde_json::to_vec(&self.course).unwrap();
-            self.course = serde_json::from_slice(&stored).unwrap();
-            self.next = self.course.pending(&self.rules);
-            // It died before it could remember.
-            self.told_to_wait = None;
-            return;
-        }
-        let dice = u64::from(self.fate());
-        let moment = Moment { now: self.now, dice };
-        let (course, effects) = step(self.course.clone(), event, &self.rules, moment);
-        self.course = course;
-        if effects.contains(&Effect::Keep) {
-            self.issued.push(self.now);
-        }
-        self.next = effects.last().cloned().unwrap();
-        if let (true, State::Resting { until, .. }) = (rested, &self.course.state) {
-            assert!(*until > self.now, "a rest that is none: {:?}", self.course.state);
-        }
-    }
-
-    fn perform(&mut self, effect: Effect) -> Event {
-        let request = !matches!(effect, Effect::Look { .. } | Effect::MakeKey(_));
-        if request && self.down_until.is_some_and(|until| self.now < until) {
-            return Event::Failed(Trouble::new(Kind::Unreachable, "no answer."));
-        }
-        let failure = match self.fate() {
-            250.. => Some(Trouble::new(Kind::Unreachable, "reset.")),
-            240..250 => Some(Trouble::new(Kind::Unwell, "503.")),
-            230..240 => {
-                let mut trouble = Trouble::new(Kind::RateLimited, "429.");
-                let wait = Duration::from_secs(u64::from(self.fate()) * 30);
-                trouble.retry_after = Some(wait);
-                Some(trouble)
-            }
-            225..230 => Some(Trouble::new(Kind::AccountGone, "no such account.")),
-            220..225 => Some(Trouble::new(Kind::Refused, "no.")),
-            _ => None,
-        };
-        if let Some(trouble) = failure
-            // Everything but a rest is a request, or the making of a key, which does not fail like this.
-            && request
-        {
-            let ordering = matches!(effect, Effect::Open { .. } | Effect::Place { .. });
-            // The request may have been carried out all the same.
-            if !ordering && self.fate().is_multiple_of(2) {
-                let _ = self.carried_out(effect);
-            }
-            if let (Kind::RateLimited, Some(wait), true) = (trouble.kind, trouble.retry_after, ordering) {
-                self.told_to_wait = Some(self.now.after(wait));
-            }
-            self.refusals += usize::from(!trouble.passes());
-            return Event::Failed(trouble);
-        }
-        self.carried_out(effect)
-    }
-
-    fn carried_out(&mut self, effect: Effect) -> Event {
-        match effect {
-            Effect::Look { methods } => {
-                let fate = self.fate();
-                let seen = |n: usize| match fate % 8 {
-                    5 => elsewhere(),
-                    6 if n == 0 => elsewhere(),
-                    7 => Sight::Unknown("cannot be reached".into()),
-                    _ => Sight::Here,
-                };
-                Event::Looked(methods.iter().enumerate().map(|(n, method)| (*method, seen(n))).collect())
-            }
-            Effect::Open { .. } => {
-                if let Some(until) = self.told_to_wait.take() {
-                    assert!(self.now >= until, "asked {:?} before it was time", self.now.until(until));
-                }
-                self.attempts.push(self.now);
-                Event::Opened
-            }
-            Effect::Place { names, replaces, .. } => {
-                if replaces.is_some() && self.fate() % 3 == 1 {
-                    return Event::Failed(Trouble::new(Kind::AlreadyReplaced, "replaced."));
-                }
-                let authorizations = names.iter().map(|_| match self.fate() % 4 {
-                    1 => AuthorizationStatus::Valid,
-                    _ => AuthorizationStatus::Pending,
-                });
-                let authorizations: Vec<_> = authorizations.collect();
-                let ready = authorizations.iter().all(|status| *status == AuthorizationStatus::Valid);
-                let status = if ready { OrderStatus::Ready } else { OrderStatus::Pending };
-                self.orders.push(TheirOrder { names, status, authorizations, told: false });
-                let index = self.orders.len() - 1;
-                Event::Order(self.view(index))
-            }
-            Effect::Review { placed, at } => {
-                self.now = self.now.max(at);
-                let index = index(&placed);
-                self.evolve(index);
-                Event::Order(self.view(index))
-            }
-            Effect::Authorizations(placed) => {
-                let order = &self.orders[index(&placed)];
-                let views = order.names.iter().zip(&order.authorizations).map(|(name, status)| AuthorizationView {
-                    name: name.clone(),
-                    status: *status,
-                    offers: vec![(Method::Http01, true), (Method::Dns01, true), (Method::TlsAlpn01, true)],
-                    error: None,
-                });
-                Event::Authorizations(views.collect())
-            }
-            Effect::Answer { placed, answers } => {
-                assert!(!answers.is_empty() || self.orders[index(&placed)].status != OrderStatus::Pending);
-                self.orders[index(&placed)].told = true;
-                Event::Answered
-            }
-            Effect::MakeKey(_) => Event::KeyMade(sealed()),
-            Effect::Finalize(placed) => {
-                assert!(placed.key.is_some());
-                let kept: Course = serde_json::from_slice(&serde_json::to_vec(&self.course).unwrap()).unwrap();
-                let State::Reviewing { placed: kept, .. } = kept.state else { panic!("{:?}", kept.state) };
-                assert_eq!(kept.key, placed.key, "the key is stored before the authority hears of it");
-                let index = index(&placed);
-                if self.orders[index].status == OrderStatus::Ready {
-                    self.orders[index].status = OrderStatus::Processing;
-                }
-                Event::Order(self.view(index))
-            }
-            Effect::Collect { placed, at } => {
-                self.now = self.now.max(at);
-                if self.fate() % 4 == 3 {
-                    return Event::Failed(Trouble::new(Kind::Missing, "404."));
-                }
-                Event::Collected(Collected {
-                    names: self.orders[index(&placed)].names.clone(),
-                    not_before: self.now,
-                    not_after: self.now.after(self.life),
-                    serial: format!("{:x}", self.issued.len()),
-                    id: self.fate().is_multiple_of(2).then(|| "aki.serial".to_owned()),
-                })
-            }
-            Effect::Ask { .. } if self.silent => Event::Failed(Trouble::new(Kind::Unsupported, "no such thing.")),
-            Effect::Ask { .. } => {
-                // Also a window that has passed.
-                let start = self.now.before(Duration::from_hours(u64::from(self.fate())));
-                Event::Suggested { start, end: start.after(Duration::from_hours(48)), ask_again: None }
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// What the authority does by itself.
-    fn evolve(&mut self, index: usize) {
-        let order = &mut self.orders[index];
-        match order.status {
-            OrderStatus::Pending if order.told => {
-                let fails = self.fate.next().unwrap_or(0) % 3 == 2;
-                let status = if fails { AuthorizationStatus::Invalid } else { AuthorizationStatus::Valid };
-                for authorization in &mut order.authorizations {
-                    if *authorization == AuthorizationStatus::Pending {
-                        *authorization = status;
-                        if fails {
-                            self.failed.push(self.now);
-                        }
-                    }
-                }
-                order.status = if fails { OrderStatus::Invalid } else { OrderStatus::Ready };
-            }
-            OrderStatus::Processing => order.status = OrderStatus::Valid,
-            _ => {}
-        }
-    }
-
-    fn view(&self, index: usize) -> OrderView {
-        OrderView { url: index.to_string(), status: self.orders[index].status, error: None, retry_after: None }
-    }
-}
-
 fn elsewhere() -> Sight {
     Sight::Elsewhere(Trouble::new(Kind::Unauthorized, "Another server answers on port 80."))
 }
@@ -286,10 +46,6 @@ fn begin(course: Course, rules: &Rules, now: Timestamp) -> (Course, Vec<Effect>)
     let (course, effects) = step(course, Event::Due(BTreeMap::new()), rules, at(now));
     assert!(matches!(effects.last(), Some(Effect::Look { .. })), "{effects:?}");
     step(course, Event::Looked(Vec::new()), rules, at(now))
-}
-
-fn index(placed: &Placed) -> usize {
-    placed.url.parse().unwrap()
 }
 
 fn most_within(moments: &[Timestamp], span: Duration) -> usize {
@@ -336,25 +92,12 @@ proptest! {
     }
 }
 
-/// Runs until the certificate is there, and says how long that took.
-fn until_issued(world: &mut World) -> Duration {
-    let before = world.issued.len();
-    let since = world.now;
-    for _ in 0..2000 {
-        world.turn();
-        if world.issued.len() > before {
-            return since.until(world.now);
-        }
-    }
-    panic!("{:?}", world.course);
-}
-
 #[test]
 fn where_nothing_goes_wrong_it_takes_a_second_and_then_rests_until_two_thirds_of_any_life() {
     for days in [90, 45, 6] {
         let mut world = World::new(rules(), wanted("phone.acme.example"), Vec::new());
         world.life = Duration::from_hours(days * 24);
-        assert!(until_issued(&mut world) < Duration::from_secs(2));
+        assert!(world.until_issued() < Duration::from_secs(2));
         let facts = world.course.progress().certificate.unwrap();
         let part = facts.not_before.until(facts.renew_at).as_secs_f64() / world.life.as_secs_f64();
         assert!((0.64..0.69).contains(&part), "{days} days: {part}");
@@ -367,10 +110,10 @@ fn where_nothing_is_suggested_any_life_is_renewed_again_and_again_when_two_third
     for days in [90, 45, 6] {
         let mut world = World::new(rules(), wanted("phone.acme.example"), Vec::new());
         (world.life, world.silent) = (Duration::from_hours(days * 24), true);
-        until_issued(&mut world);
+        world.until_issued();
         for renewal in 1..20 {
             let facts = world.course.progress().certificate.unwrap();
-            until_issued(&mut world);
+            world.until_issued();
             let part = facts.not_before.until(world.now).as_secs_f64() / world.life.as_secs_f64();
             assert!((0.64..0.70).contains(&part), "{days} days, renewal {renewal}: {part}");
             assert!(world.now >= facts.renew_at, "not before it is time");
@@ -383,11 +126,11 @@ fn an_authority_that_is_away_for_a_day_when_a_renewal_is_due_is_back_before_the_
     for days in [90, 45, 6] {
         let mut world = World::new(rules(), wanted("phone.acme.example"), Vec::new());
         (world.life, world.silent) = (Duration::from_hours(days * 24), true);
-        until_issued(&mut world);
+        world.until_issued();
         let facts = world.course.progress().certificate.unwrap();
         let back = facts.renew_at.after(Duration::from_hours(24));
         world.down_until = Some(back);
-        until_issued(&mut world);
+        world.until_issued();
         // Of the time that is left then, little is spent on waiting.
         let (late, left) = (back.until(world.now), back.until(facts.not_after));
         assert!(late < left.mul_f64(0.15), "{days} days: issued {late:?} after it was back, with {left:?} left");
@@ -404,7 +147,7 @@ fn an_order_that_was_finalized_is_collected_after_a_restart_and_no_other_is_plac
     let _ = world.carried_out(world.next.clone());
     world.course = serde_json::from_slice(&serde_json::to_vec(&world.course).unwrap()).unwrap();
     world.next = world.course.pending(&world.rules);
-    until_issued(&mut world);
+    world.until_issued();
     assert_eq!(world.orders.len(), 1);
 }
 
@@ -472,12 +215,12 @@ fn a_wildcard_is_ordered_where_dns_can_prove_it_and_else_the_name_alone() {
 #[test]
 fn a_name_that_gets_delegated_is_renewed_with_its_wildcard() {
     let mut world = World::new(rules(), Wanted { wildcard: true, ..wanted("acme.example") }, Vec::new());
-    until_issued(&mut world);
+    world.until_issued();
     assert_eq!(world.course.progress().certificate.unwrap().names, ["acme.example"]);
     let news = Wanted { wildcard: true, delegated: true, ..wanted("acme.example") };
     let (course, effects) = step(world.course.clone(), Event::Wanted(news), &world.rules, at(world.now));
     (world.course, world.next) = (course, effects.last().cloned().unwrap());
-    assert!(until_issued(&mut world) < Duration::from_mins(1));
+    assert!(world.until_issued() < Duration::from_mins(1));
     assert_eq!(world.course.progress().certificate.unwrap().names, ["acme.example", "*.acme.example"]);
 }
 
@@ -512,7 +255,7 @@ fn asking_for_another_preflight_ends_no_back_off() {
 #[test]
 fn a_refused_replacement_is_ordered_once_more_as_any_other() {
     let mut world = World::new(rules(), wanted("a.example"), Vec::new());
-    until_issued(&mut world);
+    world.until_issued();
     let (course, _) = step(world.course.clone(), Event::Renew, &world.rules, at(world.now));
     let (course, _) = begin(course, &world.rules, world.now);
     let (course, effects) = step(course, Event::Opened, &world.rules, at(world.now));
@@ -528,7 +271,7 @@ fn a_refused_replacement_is_ordered_once_more_as_any_other() {
 #[test]
 fn a_window_that_always_lies_in_the_past_renews_once_and_then_waits_for_a_day() {
     let mut world = World::new(rules(), wanted("a.example"), Vec::new());
-    until_issued(&mut world);
+    world.until_issued();
     let past = |world: &World| {
         let start = world.now.before(Duration::from_hours(48));
         Event::Suggested { start, end: start.after(Duration::from_hours(1)), ask_again: None }
@@ -543,7 +286,7 @@ fn a_window_that_always_lies_in_the_past_renews_once_and_then_waits_for_a_day() 
         (world.course, world.next) = (course, effects.last().cloned().unwrap());
     };
     suggest(&mut world);
-    assert!(until_issued(&mut world) < Duration::from_secs(10), "at once");
+    assert!(world.until_issued() < Duration::from_secs(10), "at once");
     suggest(&mut world);
     let facts = world.course.progress().certificate.unwrap();
     assert!(world.now.until(facts.renew_at) > Duration::from_hours(23), "{:?}", world.now.until(facts.renew_at));
@@ -582,7 +325,7 @@ fn an_order_that_is_stuck_is_kept_and_asked_after_and_no_other_is_placed() {
     assert!(phases.iter().all(|phase| *phase == Stage::Backoff) && phases.len() < 60, "{}", phases.len());
     assert_eq!(world.course.progress().problem.unwrap().kind, ProblemKind::CaSlow);
     world.orders[0].status = OrderStatus::Valid;
-    until_issued(&mut world);
+    world.until_issued();
     assert_eq!(world.orders.len(), 1);
 }
 

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::budget::{Debuts, Pace};
 use super::client::{Binding, Session};
 use super::exchange::Exchange;
+use super::order::Closed;
 use super::schedule::{Moment, back_off};
 use super::sealed::{Seal, Sealed};
 use super::trouble::{Kind, Trouble};
@@ -56,11 +57,10 @@ pub struct Limits {
     pub debuts: usize,
 }
 
-/// A directory that did not answer, or turned everybody away.
-#[derive(Clone, Copy)]
+/// On a directory that failed so often in a row.
 struct Hold {
     failures: u32,
-    until: Timestamp,
+    closed: Closed,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -235,9 +235,9 @@ impl Accounts {
         }
     }
 
-    /// From when on a directory may be asked again.
-    pub fn free_at(&self, directory: &str) -> Option<Timestamp> {
-        self.holds().get(directory).map(|hold| hold.until)
+    /// Whether nobody is to ask a directory for now.
+    pub fn closed(&self, directory: &str) -> Option<Closed> {
+        self.holds().get(directory).map(|hold| hold.closed.clone())
     }
 
     /// Nobody asks a directory that does not answer, until it is likely to.
@@ -250,7 +250,7 @@ impl Accounts {
                     Some(said) => moment.no_earlier(said.min(Duration::from_hours(24))),
                     None => moment.about(back_off(failures).min(MOST)),
                 };
-                holds.insert(directory.to_owned(), Hold { failures, until });
+                holds.insert(directory.to_owned(), Hold { failures, closed: Closed { until, why: trouble.clone() } });
             }
             _ => {
                 holds.remove(directory);

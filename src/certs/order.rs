@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use course::{Astray, Course, Held, Placed, Rest, State};
-pub use words::{AuthorizationStatus, AuthorizationView, Collected, Effect, Event, OrderStatus, OrderView};
+pub use words::{AuthorizationStatus, AuthorizationView, Closed, Collected, Effect, Event, OrderStatus, OrderView};
 
 use super::progress::Wanted;
 use super::reach::Sight;
@@ -112,7 +112,7 @@ impl Step<'_> {
             (State::Resting { placed: Some(placed), .. }, Event::Due(_)) => {
                 self.course.state = State::Reviewing { placed, at: now };
             }
-            (State::Resting { .. }, Event::Due(open)) => self.due(&open),
+            (State::Resting { .. }, Event::Due(closed)) => self.due(&closed),
             (State::Looking { directory }, Event::Looked(seen)) => self.looked(directory, &seen),
             (State::Opening { directory }, Event::Opened) => {
                 let replacing = self
@@ -165,7 +165,7 @@ impl Step<'_> {
     }
 
     /// The rest is over: what for?
-    fn due(&mut self, open: &BTreeMap<String, Timestamp>) {
+    fn due(&mut self, closed: &BTreeMap<String, Closed>) {
         let now = self.moment.now;
         if let Some(held) = &self.course.held
             && held.facts.renew_at > now
@@ -178,10 +178,10 @@ impl Step<'_> {
             }
             return;
         }
-        self.begin(open);
+        self.begin(closed);
     }
 
-    fn begin(&mut self, open: &BTreeMap<String, Timestamp>) {
+    fn begin(&mut self, closed: &BTreeMap<String, Closed>) {
         let now = self.moment.now;
         if self.rules.methods(&self.course.wanted).is_empty() {
             let message = format!(
@@ -204,17 +204,23 @@ impl Step<'_> {
         }
         let count = self.rules.directories.len();
         let in_turn = (0..count).filter_map(|n| self.rules.directories.get((self.course.turn + n) % count));
-        let mut soonest: Option<Timestamp> = None;
+        let mut soonest: Option<(Timestamp, Option<&Trouble>)> = None;
         for directory in in_turn {
-            let from = |holds: &BTreeMap<String, Timestamp>| holds.get(directory).copied().unwrap_or(now);
-            let from = from(open).max(from(&self.course.holds));
+            let ours = self.course.holds.get(directory).copied().unwrap_or(now);
+            let closed = closed.get(directory).filter(|closed| closed.until > ours);
+            let from = closed.map_or(ours, |closed| closed.until);
             if from <= now {
                 self.course.state = State::Looking { directory: directory.clone() };
                 return;
             }
-            soonest = Some(soonest.map_or(from, |soonest| soonest.min(from)));
+            if soonest.is_none_or(|(soonest, _)| from < soonest) {
+                soonest = Some((from, closed.map(|closed| &closed.why)));
+            }
         }
-        let until = soonest.unwrap_or_else(|| self.moment.about(back_off(u32::MAX)));
+        if let Some((_, Some(why))) = soonest {
+            self.course.problem = Some(why.problem(now));
+        }
+        let until = soonest.map_or_else(|| self.moment.about(back_off(u32::MAX)), |(soonest, _)| soonest);
         self.rest(until, Rest::Backoff, None);
     }
 

@@ -1,6 +1,6 @@
 //! What is to be done about a domain now, in one sentence for its owner.
 
-use crate::tenancy::{Certificate, Claim, Lost, LostDomain, Phase, TlsStatus};
+use crate::tenancy::{Certificate, Claim, Lost, LostDomain, Phase, Timestamp, TlsStatus};
 
 /// `ingress` is what the domain's CNAME record must name.
 pub fn next_action(claim: &Claim, ingress: &str) -> String {
@@ -14,11 +14,7 @@ pub fn next_action(claim: &Claim, ingress: &str) -> String {
         Phase::Verified => "Nothing: the domain is proved, and its certificate comes next.".into(),
         Phase::Preflight if claim.certificate.as_ref().is_some_and(Certificate::held_back) => {
             let why = sentence(&claim.last_error, "Another server answers for the domain.");
-            let retry = claim.certificate.as_ref().and_then(|certificate| certificate.next_try_at);
-            retry.map_or_else(
-                || why.clone(),
-                |retry| format!("{why} It is looked at again at {retry}, and at once after a recheck."),
-            )
+            with_retry(claim, why, |retry| format!("It is looked at again at {retry}, and at once after a recheck."))
         }
         Phase::Preflight | Phase::Ordering | Phase::Challenge | Phase::Finalizing => {
             "Nothing: the certificate is on its way.".into()
@@ -27,14 +23,27 @@ pub fn next_action(claim: &Claim, ingress: &str) -> String {
         Phase::Active => active(claim, ingress),
         Phase::Backoff => {
             let why = sentence(&claim.last_error, "The last try for a certificate failed.");
-            let retry = claim.certificate.as_ref().and_then(|certificate| certificate.next_try_at);
-            retry.map_or_else(|| why.clone(), |retry| format!("{why} It is tried again at {retry}."))
+            with_retry(claim, why, |retry| format!("It is tried again at {retry}."))
         }
         Phase::Moved => {
             let wrong = problem(claim).unwrap_or_else(|| points(claim, ingress));
             format!("{wrong}: it is served for a few days more, and not after that.")
         }
-        Phase::Blocked => sentence(&claim.last_error, "Ask the operator of this server."),
+        Phase::Blocked => {
+            let why = sentence(&claim.last_error, "Ask the operator of this server.");
+            match claim.barred {
+                Some(_) => why,
+                None => with_retry(claim, why, |retry| format!("It is tried again at {retry}.")),
+            }
+        }
+    }
+}
+
+/// And when the certificate's turn comes again.
+fn with_retry(claim: &Claim, why: String, again: impl Fn(Timestamp) -> String) -> String {
+    match claim.certificate.as_ref().and_then(|certificate| certificate.next_try_at) {
+        Some(retry) => format!("{why} {}", again(retry)),
+        None => why,
     }
 }
 

@@ -15,7 +15,7 @@ use crate::certs::challenges::Notices;
 use crate::certs::client::{self, Session};
 use crate::certs::keys;
 use crate::certs::leases::{Asked, TERM};
-use crate::certs::order::{Collected, Course, Effect, Event, Placed, step};
+use crate::certs::order::{Closed, Collected, Course, Effect, Event, Placed, step};
 use crate::certs::progress::Progress;
 use crate::certs::reach::{self, Sight};
 use crate::certs::sealed::Sealed;
@@ -132,7 +132,7 @@ impl Certs {
     }
 
     async fn drive(&self, pursuit: &mut Pursuit<'_>) -> Result<End, store::Error> {
-        let mut event = Some(Event::Due(pursuit.open_directories()));
+        let mut event = Some(Event::Due(pursuit.closed_directories()));
         loop {
             let mut inbox = match self.agenda().of(&pursuit.name, pursuit.number) {
                 Some(entry) => std::mem::take(&mut entry.inbox),
@@ -167,7 +167,7 @@ impl Certs {
             }
             match next {
                 Some(Effect::Rest(until)) if until <= Timestamp::now() => {
-                    event = Some(Event::Due(pursuit.open_directories()));
+                    event = Some(Event::Due(pursuit.closed_directories()));
                 }
                 Some(Effect::Rest(_)) | None => return Ok(End::Resting),
                 Some(effect) => {
@@ -197,10 +197,10 @@ impl Certs {
 }
 
 impl Pursuit<'_> {
-    /// Directories that are not to be asked now, and from when on they are.
-    fn open_directories(&self) -> BTreeMap<String, Timestamp> {
-        let free = |directory: &String| Some((directory.clone(), self.house.accounts.free_at(directory)?));
-        self.house.rules.directories.iter().filter_map(free).collect()
+    /// Directories that are not to be asked now.
+    fn closed_directories(&self) -> BTreeMap<String, Closed> {
+        let closed = |directory: &String| Some((directory.clone(), self.house.accounts.closed(directory)?));
+        self.house.rules.directories.iter().filter_map(closed).collect()
     }
 
     /// Writes the course down, where it has changed in a way that must survive; the certificate with it.

@@ -180,6 +180,21 @@ async fn whoever_waits_for_an_account_that_cannot_be_opened_makes_no_attempt_of_
 }
 
 #[tokio::test]
+async fn a_name_that_comes_while_the_authority_is_away_is_told_why_it_waits() {
+    let (site, authority) = (Site::new(), Authority::start().await);
+    authority.fail(Resource::Directory, Fault::Html { status: 503, retry_after: Some(60) });
+    let one = site.appliance("one", &[&authority], Limits::default()).await;
+    let waiting = |name| Some(one.progress(name)).filter(|progress| progress.stage == Stage::Backoff);
+    let why = |progress: Progress| progress.problem.map(|problem| (problem.kind, problem.message));
+    one.want("first.example.test");
+    let first = why(until(|| waiting("first.example.test")).await).unwrap();
+    assert_eq!(first.0, ProblemKind::CaUnreachable);
+    one.want(NAME);
+    assert_eq!(why(until(|| waiting(NAME)).await), Some(first));
+    assert_eq!(authority.asked(Resource::Directory), 1);
+}
+
+#[tokio::test]
 async fn names_below_the_base_get_their_first_certificates_so_many_a_week_and_renewals_all_the_same() {
     let (site, authority) = (Site::new(), Authority::start().await);
     authority.suggest_nothing();

@@ -13,8 +13,8 @@ use crate::tenancy::Timestamp;
 /// Something that a course must hear of.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// The rest is over. The directories may be asked from these moments on.
-    Due(BTreeMap<String, Timestamp>),
+    /// The rest is over. Nobody asks these directories now.
+    Due(BTreeMap<String, Closed>),
     /// Whether the name leads here, by each method.
     Looked(Vec<(Method, Sight)>),
     Opened,
@@ -35,6 +35,13 @@ pub enum Event {
     Renew,
     /// A person may have mended what held it back in preflight.
     RetryPreflight,
+}
+
+/// A directory that did not answer, or turned everybody away.
+#[derive(Clone, Debug)]
+pub struct Closed {
+    pub until: Timestamp,
+    pub why: Trouble,
 }
 
 /// An order as the authority tells of it (RFC 8555 section 7.1.3).

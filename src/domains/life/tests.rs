@@ -199,16 +199,14 @@ fn a_failed_order_is_told_with_its_reason_and_the_next_try() {
     let mut story = Story::new();
     story.look(good());
     let retry = story.now.after(HOUR);
-    let failed = Certificate {
-        stage: CertificateStage::Backoff,
-        problem: Some("the authority could not connect to port 80".into()),
-        next_try_at: Some(retry),
-        expires_at: None,
-    };
-    story.hears(&Event::Certificate(Some(failed)));
-    assert_eq!(story.at(), (DomainStatus::Verified, TlsStatus::Failed, Phase::Backoff));
-    let told = words::next_action(&story.claim, INGRESS);
-    assert!(told.contains("port 80") && told.contains(&retry.to_string()), "{told}");
+    for (stage, phase) in [(CertificateStage::Backoff, Phase::Backoff), (CertificateStage::Blocked, Phase::Blocked)] {
+        let problem = Some("the authority could not connect to port 80".into());
+        let failed = Certificate { stage, problem, next_try_at: Some(retry), expires_at: None };
+        story.hears(&Event::Certificate(Some(failed)));
+        assert_eq!(story.at(), (DomainStatus::Verified, TlsStatus::Failed, phase));
+        let told = words::next_action(&story.claim, INGRESS);
+        assert!(told.contains("port 80") && told.contains(&retry.to_string()), "{told}");
+    }
     assert_eq!(story.claim.last_error, "the authority could not connect to port 80");
 }
 
@@ -330,10 +328,12 @@ fn the_operators_word_stands_whatever_dns_says_and_ends_when_dns_agrees() {
 #[test]
 fn who_may_not_have_a_domain_is_told_so_and_nothing_else_changes() {
     let mut story = Story::active();
+    story.claim.certificate.as_mut().unwrap().next_try_at = Some(story.now.after(DAY));
     let before = story.claim.clone();
     story.hears(&Event::Barred("the tenant's plan does not include a domain of its own".into()));
     assert_eq!((story.at().2, story.claim.status), (Phase::Blocked, DomainStatus::Active));
-    assert!(words::next_action(&story.claim, INGRESS).contains("plan"));
+    let told = words::next_action(&story.claim, INGRESS);
+    assert!(told.ends_with("does not include a domain of its own."), "{told}");
     story.look(good());
     assert_eq!((story.claim.phase, &story.claim.last_error), (before.phase, &before.last_error));
 }

@@ -66,7 +66,7 @@ impl World {
             Effect::Rest(_) if self.fate() % 8 == 7 => Event::RetryPreflight,
             Effect::Rest(until) => {
                 self.now = self.now.max(until);
-                Event::Due(BTreeMap::new())
+                Event::Due(self.closed())
             }
             effect => self.perform(effect),
         };
@@ -92,6 +92,16 @@ impl World {
         if let (true, State::Resting { until, .. }) = (rested, &self.course.state) {
             assert!(*until > self.now, "a rest that is none: {:?}", self.course.state);
         }
+    }
+
+    /// Others find the first directory closed from time to time.
+    fn closed(&mut self) -> BTreeMap<String, Closed> {
+        if self.fate() % 8 != 7 {
+            return BTreeMap::new();
+        }
+        let until = self.now.after(Duration::from_mins(u64::from(self.fate())));
+        let closed = Closed { until, why: Trouble::new(Kind::Unreachable, "no answer for anybody.") };
+        BTreeMap::from([(self.rules.directories[0].clone(), closed)])
     }
 
     fn perform(&mut self, effect: Effect) -> Event {

@@ -133,10 +133,13 @@ fn claim(data: &Value) -> String {
         ("Not asked", "/checks/unsure"),
     ];
     told.extend(optional.map(|(name, field)| (name, shown(data, field))).into_iter().filter(|(_, text)| text != "-"));
-    if let Some(error) = data["lastError"].as_str().filter(|error| !error.is_empty()) {
+    let next = shown(data, "/nextAction");
+    let error = data["lastError"].as_str().unwrap_or_default();
+    // Most errors are the beginning of what is to be done; and none is the beginning of everything.
+    if !next.to_lowercase().starts_with(&error.trim_end_matches('.').to_lowercase()) {
         told.push(("Error", error.to_owned()));
     }
-    told.push(("Next", shown(data, "/nextAction")));
+    told.push(("Next", next));
     let records = json!([
         { "kind": "TXT", "record": data["txt"] },
         { "kind": "CNAME", "record": data["cname"] },

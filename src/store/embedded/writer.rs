@@ -82,7 +82,7 @@ struct Cleaning {
 
 impl Cleaning {
     /// Soon, and together with others; and of the writer's time a small part.
-    fn expect(&mut self) {
+    fn plan(&mut self) {
         let pause = MOST_TRACES_LAST.max(self.took * 10);
         self.due.get_or_insert_with(|| Instant::now() + pause);
     }
@@ -157,7 +157,7 @@ impl Writer<'_> {
             current.follow(|follow| entries.iter().try_for_each(follow));
         }
         if entries.iter().any(|entry| entry.changes.iter().any(|(key, _)| *key == TRACES)) {
-            self.cleaning.expect();
+            self.cleaning.plan();
         }
     }
 

@@ -34,6 +34,13 @@ use crate::domains::Domains;
 use crate::store;
 use crate::tenancy::{Defaults, OpenError, Platform};
 
+/// For one call, connecting included.
+const PATIENCE: Duration = Duration::from_secs(30);
+const MAX_ANSWER: usize = 64 << 20;
+
+/// As many as the server gives at once.
+const PAGE: &str = "1000";
+
 /// A connection to whoever answers the control API.
 pub struct Client {
     transport: Transport,
@@ -363,10 +370,3 @@ fn is_loopback(url: &Url) -> bool {
         None => false,
     }
 }
-
-/// For one call, connecting included.
-const PATIENCE: Duration = Duration::from_secs(30);
-const MAX_ANSWER: usize = 64 << 20;
-
-/// As many as the server gives at once.
-const PAGE: &str = "1000";

@@ -12,6 +12,8 @@ use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
 use serde::{Deserialize, Serialize};
 
+const MAX_INPUT: usize = 1024;
+
 /// A domain name such as `phone.acme.com` or `xn--bcher-kva.example`; at most 253 bytes. Never an address.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -132,8 +134,6 @@ macro_rules! as_text {
 
 as_text!(Hostname);
 as_text!(Label);
-
-const MAX_INPUT: usize = 1024;
 
 #[cfg(test)]
 mod tests {

@@ -16,6 +16,20 @@ const SOCKETS: usize = 16;
 const ROUNDS: usize = 9;
 const QUESTIONS: usize = 32_000;
 
+/// What `bitcall` serves by the configuration above.
+const ZONE: &str = "\
+$ORIGIN bench.example.
+@ 3600 SOA ns1 hostmaster 1 3600 600 1209600 60
+@ 3600 NS ns1
+@ 300 A 192.0.2.1
+@ 300 AAAA 2001:db8::1
+@ 300 CAA 0 issue \"letsencrypt.org\"
+ns1 300 A 192.0.2.1
+ns1 300 AAAA 2001:db8::1
+* 300 A 192.0.2.1
+* 300 AAAA 2001:db8::1
+";
+
 pub fn answers() -> Vec<Row> {
     let mut serve = Serve::start(
         "[domains]\nbase = 'bench.example'\n\
@@ -180,17 +194,3 @@ fn prepared() -> (TempDir, SocketAddr) {
     fs::write(directory.path().join("zone"), ZONE).unwrap();
     (directory, SocketAddr::from(([127, 0, 0, 1], free_port())))
 }
-
-/// What `bitcall` serves by the configuration above.
-const ZONE: &str = "\
-$ORIGIN bench.example.
-@ 3600 SOA ns1 hostmaster 1 3600 600 1209600 60
-@ 3600 NS ns1
-@ 300 A 192.0.2.1
-@ 300 AAAA 2001:db8::1
-@ 300 CAA 0 issue \"letsencrypt.org\"
-ns1 300 A 192.0.2.1
-ns1 300 AAAA 2001:db8::1
-* 300 A 192.0.2.1
-* 300 AAAA 2001:db8::1
-";

@@ -16,6 +16,9 @@ use super::code::Code;
 use super::error::ApiError;
 use crate::tenancy::{Actor, Timestamp};
 
+pub const PANEL_KEY_HEADER: &str = "x-bitcall-panel-key";
+const BEARER: &[u8] = b"Bearer ";
+
 /// Whom a route is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
@@ -183,6 +186,3 @@ impl Via {
         }
     }
 }
-
-pub const PANEL_KEY_HEADER: &str = "x-bitcall-panel-key";
-const BEARER: &[u8] = b"Bearer ";

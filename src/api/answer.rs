@@ -15,6 +15,13 @@ use serde::Serialize;
 use super::code::Code;
 use super::error::ApiError;
 
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
+const JSON: &str = "application/json";
+const PROBLEM_JSON: &str = "application/problem+json";
+/// Of a path that is told back.
+const MAX_PATH: usize = 200;
+
 /// `{ "ok": true, "data": … }`
 #[derive(Serialize)]
 struct Envelope<T> {
@@ -142,13 +149,6 @@ fn fresh_id() -> HeaderValue {
     // They are always a valid header value.
     HeaderValue::from_bytes(digits.as_flattened()).unwrap_or(HeaderValue::from_static("0"))
 }
-
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
-const JSON: &str = "application/json";
-const PROBLEM_JSON: &str = "application/problem+json";
-/// Of a path that is told back.
-const MAX_PATH: usize = 200;
 
 #[cfg(test)]
 mod tests {

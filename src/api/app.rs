@@ -23,6 +23,15 @@ use super::form::{Form, text};
 use super::webphone;
 use crate::tenancy::{App, Refusal};
 
+/// Characters that launchers show.
+const SHORT_NAME: usize = 12;
+/// The page's background before it is drawn, in either theme.
+const LIGHT: &str = "#ffffff";
+const DARK: &str = "#14161b";
+/// A handset within the middle four fifths, which no mask cuts.
+const HANDSET: &str = "M8.6 6.6c.5-.5 1.3-.4 1.7.2l.9 1.5c.3.5.2 1-.1 1.4l-.7.7c.7 1.4 1.8 2.5 3.2 3.2l.7-.7c.4-.3.9-.4 1.4-.1l1.5.9\
+    c.6.4.7 1.2.2 1.7l-.9.9c-.5.5-1.3.7-2 .5-3.3-1-6.3-4-7.3-7.3-.2-.7 0-1.5.5-2z";
+
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::new(
@@ -149,12 +158,3 @@ fn address(app: &App, path: &str, query: &[(&str, &str)]) -> String {
         query => format!("{path}?{query}"),
     }
 }
-
-/// Characters that launchers show.
-const SHORT_NAME: usize = 12;
-/// The page's background before it is drawn, in either theme.
-const LIGHT: &str = "#ffffff";
-const DARK: &str = "#14161b";
-/// A handset within the middle four fifths, which no mask cuts.
-const HANDSET: &str = "M8.6 6.6c.5-.5 1.3-.4 1.7.2l.9 1.5c.3.5.2 1-.1 1.4l-.7.7c.7 1.4 1.8 2.5 3.2 3.2l.7-.7c.4-.3.9-.4 1.4-.1l1.5.9\
-    c.6.4.7 1.2.2 1.7l-.9.9c-.5.5-1.3.7-2 .5-3.3-1-6.3-4-7.3-7.3-.2-.7 0-1.5.5-2z";

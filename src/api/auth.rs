@@ -17,6 +17,14 @@ use super::settings::{sip_domain, sip_domain_schema};
 use super::views::auth::{HandoffView, LinkView, RedeemedView};
 use crate::tenancy::{Invalid, Issued, LiveKey, SipCredentials, TenantId, Token};
 
+/// Seconds. Long enough for a mail that is read the same day; short where nobody says otherwise.
+const LINK_LIFE: std::ops::RangeInclusive<u64> = 10..=86_400;
+const DEFAULT_LINK_LIFE: u64 = 300;
+const MAX_USERNAME: usize = 64;
+const MAX_PASSWORD: usize = 256;
+/// Credentials, a number to dial and some settings, encrypted, take a few hundred.
+const MAX_PAYLOAD: usize = 8192;
+
 pub fn endpoints() -> Vec<Endpoint> {
     let link = |path| {
         Endpoint::of_key(Method::POST, path, "Make a one-time link that signs a person in to the app", wanted, link)
@@ -174,11 +182,3 @@ fn ciphertext(text: String) -> Result<String, Invalid> {
 fn payload_schema() -> Value {
     json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]+$", "minLength": 1, "maxLength": MAX_PAYLOAD })
 }
-
-/// Seconds. Long enough for a mail that is read the same day; short where nobody says otherwise.
-const LINK_LIFE: std::ops::RangeInclusive<u64> = 10..=86_400;
-const DEFAULT_LINK_LIFE: u64 = 300;
-const MAX_USERNAME: usize = 64;
-const MAX_PASSWORD: usize = 256;
-/// Credentials, a number to dial and some settings, encrypted, take a few hundred.
-const MAX_PAYLOAD: usize = 8192;

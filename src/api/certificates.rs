@@ -16,6 +16,8 @@ use crate::hostname::Hostname;
 use crate::store::{self, Batch};
 use crate::tenancy::{Fault, Invalid, Refusal};
 
+const PATH: &str = "/api/admin/certificates/{name}";
+
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::new(
@@ -128,5 +130,3 @@ fn told(name: &str, kept: &Kept) -> Value {
         "notAfter": kept.not_after.to_string(),
     })
 }
-
-const PATH: &str = "/api/admin/certificates/{name}";

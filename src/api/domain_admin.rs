@@ -15,6 +15,9 @@ use super::views::domains::{DomainLine, DomainList, DomainView, SyncedDomains};
 use crate::hostname::Hostname;
 use crate::tenancy::Refusal;
 
+/// Names in one request: what can be looked at in a request's time.
+const MAX_SYNCED: usize = 50;
+
 pub fn endpoints() -> Vec<Endpoint> {
     let sync_at = |path| {
         let summary = "Look at domains' DNS now, and go on with what follows; without names, at all of them, in turn";
@@ -88,6 +91,3 @@ async fn activate(call: Call, (): ()) -> Result<Done<DomainView>, ApiError> {
     let claim = call.state.domains.activate(&call.act, &name).await?.ok_or_else(not_found)?;
     Ok(done(DomainView::of(&claim, false, &call.state.platform.defaults().names.ingress)))
 }
-
-/// Names in one request: what can be looked at in a request's time.
-const MAX_SYNCED: usize = 50;

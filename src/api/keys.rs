@@ -12,6 +12,10 @@ use super::tenants::MAX_LABEL;
 use super::views::{NewKeyView, RevokedKey, RotatedKeyView};
 use crate::tenancy::{ApiKey, ApiKeyMeta, KeyId, TenantId};
 
+/// Seconds: a day to change the key everywhere, and a month at most.
+const DEFAULT_OVERLAP: u64 = 86_400;
+const MAX_OVERLAP: u64 = 30 * 86_400;
+
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::of_tenant(
@@ -81,7 +85,3 @@ async fn revoke(call: Call, (id, ()): (TenantId, ())) -> Result<Done<RevokedKey>
     call.state.platform.revoke_key(&call.act, &id, &KeyId(key.clone())).await?;
     Ok(done(RevokedKey { id: key, revoked: true }))
 }
-
-/// Seconds: a day to change the key everywhere, and a month at most.
-const DEFAULT_OVERLAP: u64 = 86_400;
-const MAX_OVERLAP: u64 = 30 * 86_400;

@@ -19,6 +19,13 @@ use super::page::Page;
 use super::views::live_calls::{HeardView, UsageList, UsageView};
 use crate::tenancy::{CallState, Direction, LiveKey, MAX_CALLS, Refusal, Report, ReportedCall, TenantId, Usage};
 
+const MAX_ID: usize = 64;
+const MAX_NUMBER: usize = 128;
+/// The largest whole number that every JSON reader knows exactly.
+const MAX_SEQUENCE: u64 = (1 << 53) - 1;
+/// Seconds; a year.
+const MAX_AGE: u64 = 31_536_000;
+
 pub fn endpoints() -> Vec<Endpoint> {
     let mut report = Endpoint::of_key(
         Method::POST,
@@ -118,10 +125,3 @@ async fn of_all(call: Call, asked: Asked) -> Result<Done<UsageList>, ApiError> {
     let tenants = ids.iter().filter_map(|id| platform.usage_of(id).ok()).map(|usage| UsageView::from(&usage)).collect();
     Ok(done(UsageList { live_calls, active_clients, tenants, total, next_cursor }))
 }
-
-const MAX_ID: usize = 64;
-const MAX_NUMBER: usize = 128;
-/// The largest whole number that every JSON reader knows exactly.
-const MAX_SEQUENCE: u64 = (1 << 53) - 1;
-/// Seconds; a year.
-const MAX_AGE: u64 = 31_536_000;

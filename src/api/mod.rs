@@ -56,6 +56,9 @@ use crate::certs::{Cabinet, Certs};
 use crate::domains::Domains;
 use crate::tenancy::Platform;
 
+/// Bytes of a request's body; the largest settings that a tenant may have fit.
+const MAX_BODY: usize = 64 << 10;
+
 /// What every handler can reach.
 #[derive(Clone)]
 pub struct State {
@@ -108,6 +111,3 @@ pub fn endpoints() -> Vec<Endpoint> {
     ];
     rooms.into_iter().flatten().collect()
 }
-
-/// Bytes of a request's body; the largest settings that a tenant may have fit.
-const MAX_BODY: usize = 64 << 10;

@@ -3,6 +3,9 @@
 
 use super::form::{Form, count, text};
 
+const USUAL: u64 = 100;
+const MOST: u64 = 1000;
+
 /// Which page is asked for.
 pub struct Page {
     pub cursor: Option<String>,
@@ -42,9 +45,6 @@ pub fn limit(form: &mut Form) -> usize {
     let limit = form.optional("limit", count(1..=MOST)).unwrap_or(USUAL);
     usize::try_from(limit).unwrap_or(usize::MAX)
 }
-
-const USUAL: u64 = 100;
-const MOST: u64 = 1000;
 
 #[cfg(test)]
 mod tests {

@@ -13,6 +13,8 @@ use super::tenants::tenant_id_schema;
 use super::views::{CataloguePlan, PlanList, RemovedPlan};
 use crate::tenancy::{CatalogueStatus, Entitlements, Invalid, NewPlan, Plan, Platform, Price};
 
+const MAX_PRICE: f64 = 1_000_000.0;
+
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::new(Method::GET, "/api/admin/plans", Audience::Admin, "The catalogue of plans", nothing, list),
@@ -139,5 +141,3 @@ fn currency(text: String) -> Result<String, Invalid> {
 fn currency_schema() -> Value {
     json!({ "type": "string", "pattern": "^[A-Z]{3}$", "examples": ["EUR"] })
 }
-
-const MAX_PRICE: f64 = 1_000_000.0;

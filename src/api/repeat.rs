@@ -9,6 +9,11 @@ use super::answer;
 use super::error::ApiError;
 use crate::tenancy::{Act, Begun, Fault, Platform};
 
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// Characters.
+pub const MAX_KEY: usize = 255;
+
 /// On the endpoints that make something, among the request's extensions.
 #[derive(Clone, Copy)]
 pub struct Creates;
@@ -54,8 +59,3 @@ fn again(data: &[u8]) -> Response {
     response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
     response
 }
-
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-/// Characters.
-pub const MAX_KEY: usize = 255;

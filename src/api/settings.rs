@@ -9,6 +9,15 @@ use super::form::{
 };
 use crate::tenancy::{Change, IceEntry, Invalid, OriginPattern, SettingsChange, TransportChange};
 
+/// Labels that every check accepts; an address could also be written otherwise.
+const LABEL: &str = "[a-z]([a-z0-9]{0,20})";
+const HOST: &str = r"[a-z][a-z0-9]{0,20}(\.[a-z][a-z0-9]{0,20}){1,4}";
+pub const MAX_NAME: usize = 80;
+const MAX_URL: usize = 2048;
+const MAX_SECRET: usize = 256;
+const MAX_ORIGINS: usize = 100;
+const MAX_SERVERS: usize = 8;
+
 /// The sections of `PATCH /api/tenant/config`.
 pub fn settings(form: &mut Form) -> Option<SettingsChange> {
     let mut change = SettingsChange::default();
@@ -218,12 +227,3 @@ fn ice_address(text: String) -> Result<String, Invalid> {
         _ => Err(Invalid::new("must start with stun:, stuns:, turn: or turns: and name a host")),
     }
 }
-
-/// Labels that every check accepts; an address could also be written otherwise.
-const LABEL: &str = "[a-z]([a-z0-9]{0,20})";
-const HOST: &str = r"[a-z][a-z0-9]{0,20}(\.[a-z][a-z0-9]{0,20}){1,4}";
-pub const MAX_NAME: usize = 80;
-const MAX_URL: usize = 2048;
-const MAX_SECRET: usize = 256;
-const MAX_ORIGINS: usize = 100;
-const MAX_SERVERS: usize = 8;

@@ -12,6 +12,10 @@ use super::settings::{MAX_NAME, Origins, settings};
 use super::views::{NewTenantView, Profile};
 use crate::tenancy::{NewTenant, PlanChange, SettingsChange, TenantId};
 
+pub const MAX_LABEL: usize = 80;
+/// In the words of the billing services.
+pub const PLAN_STATUSES: &[&str] = &["active", "trialing", "past_due", "paused", "canceled"];
+
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::new(
@@ -103,7 +107,3 @@ impl Described for TenantId {
 pub fn tenant_id_schema() -> Value {
     TenantId::schema()
 }
-
-pub const MAX_LABEL: usize = 80;
-/// In the words of the billing services.
-pub const PLAN_STATUSES: &[&str] = &["active", "trialing", "past_due", "paused", "canceled"];

@@ -11,6 +11,8 @@ use super::settings::transport;
 use super::views::TransportDefaultsView;
 use crate::tenancy::TransportChange;
 
+const PATH: &str = "/api/admin/settings/transport-defaults";
+
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::new(
@@ -45,5 +47,3 @@ async fn change(call: Call, change: TransportChange) -> Result<Done<TransportDef
     call.state.platform.change_transport_defaults(&call.act, change).await?;
     Ok(done(TransportDefaultsView::of(&call.state.platform.defaults())))
 }
-
-const PATH: &str = "/api/admin/settings/transport-defaults";

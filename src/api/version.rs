@@ -10,6 +10,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::store::Revision;
 
+const DIGEST: usize = 8;
+
 /// On the endpoints that answer or honour versions, among the request's extensions.
 #[derive(Clone, Copy)]
 pub struct Versioned;
@@ -44,8 +46,6 @@ fn revision(tag: &str) -> Option<Revision> {
     let (revision, _) = tag.strip_prefix('"')?.strip_suffix('"')?.split_once('-')?;
     u64::from_str_radix(revision, 16).ok().map(Revision)
 }
-
-const DIGEST: usize = 8;
 
 #[cfg(test)]
 mod tests {

@@ -27,6 +27,8 @@ use super::form::Description;
 use super::limits::{Marks, Source};
 use crate::tenancy::{LiveKey, RuntimeRefusal};
 
+pub const KEY_HEADER: &str = "x-bitcall-key";
+
 pub fn endpoints() -> Vec<Endpoint> {
     vec![Endpoint {
         method: Method::GET,
@@ -165,5 +167,3 @@ pub fn authority(parts: &Parts) -> Option<&str> {
 pub fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
-
-pub const KEY_HEADER: &str = "x-bitcall-key";

@@ -20,6 +20,12 @@ use crate::hostname::Hostname;
 use crate::store::{self, Batch, Layout, Store, decode, encode};
 use crate::tenancy::Timestamp;
 
+/// How long a directory's own addresses are taken for granted.
+const FRESH: Duration = Duration::from_hours(1);
+const MOST: Duration = Duration::from_mins(30);
+/// Requests to one directory at the same time.
+const AT_ONCE: usize = 8;
+
 /// The accounts of this installation.
 pub struct Accounts {
     store: Arc<dyn Store>,
@@ -319,9 +325,3 @@ fn short(directory: &str) -> String {
         text
     })
 }
-
-/// How long a directory's own addresses are taken for granted.
-const FRESH: Duration = Duration::from_hours(1);
-const MOST: Duration = Duration::from_mins(30);
-/// Requests to one directory at the same time.
-const AT_ONCE: usize = 8;

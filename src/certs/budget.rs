@@ -15,6 +15,16 @@ use serde::{Deserialize, Serialize};
 use crate::hostname::Hostname;
 use crate::tenancy::Timestamp;
 
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+const WEEK: Duration = Duration::from_hours(7 * 24);
+pub const FAILED_PER_HOUR: usize = 4;
+const ISSUED_PER_WEEK: usize = 4;
+const SUGGESTED_PER_DAY: usize = 1;
+const ORDERS: u32 = 240;
+const ORDERS_SPAN: Duration = Duration::from_hours(3);
+const SLICE: Duration = Duration::from_mins(5);
+
 /// What a name has used up.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -122,16 +132,6 @@ impl Debuts {
         self.names.retain(|_, since| since.after(WEEK) > now);
     }
 }
-
-const HOUR: Duration = Duration::from_hours(1);
-const DAY: Duration = Duration::from_hours(24);
-const WEEK: Duration = Duration::from_hours(7 * 24);
-pub const FAILED_PER_HOUR: usize = 4;
-const ISSUED_PER_WEEK: usize = 4;
-const SUGGESTED_PER_DAY: usize = 1;
-const ORDERS: u32 = 240;
-const ORDERS_SPAN: Duration = Duration::from_hours(3);
-const SLICE: Duration = Duration::from_mins(5);
 
 #[cfg(test)]
 mod tests {

@@ -17,6 +17,12 @@ use super::shelf::{Key, Shelf, signing_key};
 use crate::store::{self, Batch, Layout, Store, decode, encode};
 use crate::tenancy::Timestamp;
 
+pub const CERTIFICATES: &str = "certificate/";
+/// After all of them.
+const END: &str = "certificate0";
+/// Certificates that are sealed again at a time.
+const AT_ONCE: usize = 128;
+
 /// The way to the certificates that are kept.
 pub struct Cabinet {
     store: Arc<dyn Store>,
@@ -308,9 +314,3 @@ impl Prepared {
 pub fn certificate_key(name: &str) -> String {
     format!("{CERTIFICATES}{name}")
 }
-
-pub const CERTIFICATES: &str = "certificate/";
-/// After all of them.
-const END: &str = "certificate0";
-/// Certificates that are sealed again at a time.
-const AT_ONCE: usize = 128;

@@ -21,6 +21,9 @@ use super::order::{Answer, AuthorizationStatus, AuthorizationView, Method, Order
 use super::trouble::{Kind, Trouble};
 use crate::tenancy::Timestamp;
 
+/// Times instant-acme's three.
+const NONCE_TRIES: u32 = 5;
+
 /// Repeats what failed for nothing but a stale nonce: instant-acme does so, but not often enough for a
 /// server that forgets all of them at once. Gives the outcome with what was said of waiting.
 macro_rules! tried {
@@ -328,6 +331,3 @@ fn their_type(method: Method) -> ChallengeType {
         Method::Dns01 => ChallengeType::Dns01,
     }
 }
-
-/// Times instant-acme's three.
-const NONCE_TRIES: u32 = 5;

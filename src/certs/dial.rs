@@ -14,6 +14,9 @@ use tokio_rustls::TlsConnector;
 
 use super::ACME_TLS;
 
+/// From the dial to the end of the handshake.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The certificate that whoever listens on `address` shows to a client that asks for `name`, and for
 /// which it has the key. Whether anybody should trust it is not asked.
 pub async fn shown(address: SocketAddr, name: &str) -> io::Result<CertificateDer<'static>> {
@@ -94,6 +97,3 @@ impl ServerCertVerifier for Anything {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
-
-/// From the dial to the end of the handshake.
-const PATIENCE: Duration = Duration::from_secs(10);

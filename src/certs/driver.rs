@@ -31,6 +31,15 @@ use crate::hostname::Hostname;
 use crate::store::{self, Batch, Layout, Store, decode};
 use crate::tenancy::Timestamp;
 
+pub const ORDERS: &str = "order/";
+/// Names that are driven at the same time.
+const PARALLEL: usize = 64;
+const IDLE: Duration = Duration::from_mins(10);
+/// Records looked at in one go.
+const PAGE: usize = 256;
+/// Changes that a listener may be behind.
+const CHANGES: usize = 1024;
+
 /// The certificates that are obtained by themselves. Cloning is cheap.
 #[derive(Clone)]
 pub struct Certs(Arc<Inner>);
@@ -346,15 +355,6 @@ impl Agenda {
 pub fn order_key(name: &Hostname) -> String {
     format!("{ORDERS}{name}")
 }
-
-pub const ORDERS: &str = "order/";
-/// Names that are driven at the same time.
-const PARALLEL: usize = 64;
-const IDLE: Duration = Duration::from_mins(10);
-/// Records looked at in one go.
-const PAGE: usize = 256;
-/// Changes that a listener may be behind.
-const CHANGES: usize = 1024;
 
 #[cfg(test)]
 mod tests;

@@ -34,6 +34,17 @@ use tower::Service;
 use super::trouble::{Kind, Trouble};
 use crate::dial;
 
+const ERROR: &str = "urn:ietf:params:acme:error:";
+const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";
+const OURSELVES: &str = concat!("bitcall/", env!("CARGO_PKG_VERSION"), " (instant-acme)");
+/// For one request, connecting included.
+const PATIENCE: Duration = Duration::from_secs(30);
+const CONNECT: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_secs(20);
+const MAX_ANSWER: usize = 1 << 20;
+/// Characters of somebody else's words that are shown.
+const MAX_SAID: usize = 400;
+
 tokio::task_local! {
     /// `Retry-After` of the last good answer.
     pub static HEARD: Cell<Option<Duration>>;
@@ -317,17 +328,6 @@ impl Write for Line {
         Pin::new(&mut self.0).poll_shutdown(context)
     }
 }
-
-const ERROR: &str = "urn:ietf:params:acme:error:";
-const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";
-const OURSELVES: &str = concat!("bitcall/", env!("CARGO_PKG_VERSION"), " (instant-acme)");
-/// For one request, connecting included.
-const PATIENCE: Duration = Duration::from_secs(30);
-const CONNECT: Duration = Duration::from_secs(10);
-const IDLE: Duration = Duration::from_secs(20);
-const MAX_ANSWER: usize = 1 << 20;
-/// Characters of somebody else's words that are shown.
-const MAX_SAID: usize = 400;
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,9 @@ use crate::hostname::Hostname;
 use crate::store::{self, Batch, Layout, Store, decode, encode};
 use crate::tenancy::Timestamp;
 
+/// Longer than any one step of an order.
+pub const TERM: Duration = Duration::from_mins(3);
+
 /// The leases as one holder sees them.
 #[derive(Clone)]
 pub struct Leases {
@@ -84,9 +87,6 @@ impl Leases {
 pub fn lease_key(name: &Hostname) -> String {
     format!("order-lease/{name}")
 }
-
-/// Longer than any one step of an order.
-pub const TERM: Duration = Duration::from_mins(3);
 
 #[cfg(test)]
 mod tests {

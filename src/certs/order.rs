@@ -24,6 +24,17 @@ use super::trouble::{Kind, Trouble};
 use crate::hostname::Hostname;
 use crate::tenancy::Timestamp;
 
+/// Between two looks at whether a name leads here by now. They cost nobody anything.
+const LOOK_SOONEST: Duration = Duration::from_mins(1);
+const LOOK_LATEST: Duration = Duration::from_mins(10);
+const DAY: Duration = Duration::from_hours(24);
+const SOON: Duration = Duration::from_secs(3);
+/// No hurry makes anybody ask more often.
+const HURRY: Duration = Duration::from_mins(10);
+const LONG: Duration = Duration::from_hours(1);
+/// Nobody is believed who wants more patience than this.
+const FAR: Duration = Duration::from_hours(7 * 24);
+
 /// How the authority may convince itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
@@ -344,14 +355,3 @@ impl Step<'_> {
         self.course.state = State::Resting { until, why, placed };
     }
 }
-
-/// Between two looks at whether a name leads here by now. They cost nobody anything.
-const LOOK_SOONEST: Duration = Duration::from_mins(1);
-const LOOK_LATEST: Duration = Duration::from_mins(10);
-const DAY: Duration = Duration::from_hours(24);
-const SOON: Duration = Duration::from_secs(3);
-/// No hurry makes anybody ask more often.
-const HURRY: Duration = Duration::from_mins(10);
-const LONG: Duration = Duration::from_hours(1);
-/// Nobody is believed who wants more patience than this.
-const FAR: Duration = Duration::from_hours(7 * 24);

@@ -29,6 +29,10 @@ use super::shelf::Shelf;
 use super::trouble::{Kind, Trouble};
 use crate::hostname::Hostname;
 
+/// For all addresses at once.
+const PATIENCE: Duration = Duration::from_secs(8);
+const LONGEST: usize = 16 << 10;
+
 /// Who knows where an authority would go. Behind a trait: whoever opens [`Certs`](super::Certs) knows DNS.
 pub trait Scout: Send + Sync + 'static {
     /// Where it connects to for HTTP-01 or TLS-ALPN-01; none where that cannot be told from here.
@@ -177,10 +181,6 @@ fn elsewhere(name: &Hostname, address: SocketAddr, seen: &str) -> Sight {
     );
     Sight::Elsewhere(Trouble::new(Kind::Unauthorized, message))
 }
-
-/// For all addresses at once.
-const PATIENCE: Duration = Duration::from_secs(8);
-const LONGEST: usize = 16 << 10;
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,22 @@ use std::time::Duration;
 
 use crate::tenancy::Timestamp;
 
+const BACK_OFF: [Duration; 7] = [
+    Duration::from_secs(15),
+    Duration::from_mins(2),
+    Duration::from_mins(10),
+    Duration::from_mins(30),
+    Duration::from_hours(1),
+    Duration::from_hours(4),
+    Duration::from_hours(12),
+];
+const LONGEST: Duration = Duration::from_hours(24);
+const ASK: Duration = Duration::from_hours(6);
+const ASK_SOONEST: Duration = Duration::from_mins(10);
+const ASK_LATEST: Duration = Duration::from_hours(24);
+const POLL_SOONEST: Duration = Duration::from_millis(250);
+const POLL_LATEST: Duration = Duration::from_mins(5);
+
 /// The moment of a step. Chance is part of it, so that a step stays a function of its arguments.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
@@ -62,22 +78,6 @@ fn scaled(time: Duration, by: u64, of: u64) -> Duration {
     let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     Duration::from_millis(u64::try_from(u128::from(millis) * u128::from(by) / u128::from(of)).unwrap_or(u64::MAX))
 }
-
-const BACK_OFF: [Duration; 7] = [
-    Duration::from_secs(15),
-    Duration::from_mins(2),
-    Duration::from_mins(10),
-    Duration::from_mins(30),
-    Duration::from_hours(1),
-    Duration::from_hours(4),
-    Duration::from_hours(12),
-];
-const LONGEST: Duration = Duration::from_hours(24);
-const ASK: Duration = Duration::from_hours(6);
-const ASK_SOONEST: Duration = Duration::from_mins(10);
-const ASK_LATEST: Duration = Duration::from_hours(24);
-const POLL_SOONEST: Duration = Duration::from_millis(250);
-const POLL_LATEST: Duration = Duration::from_mins(5);
 
 #[cfg(test)]
 mod tests {

@@ -18,6 +18,9 @@ use super::leaf::Leaf;
 use super::progress::{Problem, ProblemKind};
 use crate::tenancy::Timestamp;
 
+const SOONEST: Duration = Duration::from_secs(1);
+const LATEST: Duration = Duration::from_hours(1);
+
 /// What was wrong at the last look.
 #[derive(Default)]
 pub struct Mismatches(Mutex<HashMap<String, Mismatch>>);
@@ -155,9 +158,6 @@ fn reachable(listener: SocketAddr) -> SocketAddr {
     let ip = if listener.ip().is_unspecified() { loopback } else { listener.ip() };
     SocketAddr::new(ip, listener.port())
 }
-
-const SOONEST: Duration = Duration::from_secs(1);
-const LATEST: Duration = Duration::from_hours(1);
 
 #[cfg(test)]
 mod tests {

@@ -12,6 +12,14 @@ use crate::client::Client;
 use crate::config;
 use crate::tenancy::Timestamp;
 
+/// As many as the server gives at once.
+const PAGE: usize = 1000;
+/// Characters of a line for what has changed.
+const LINE: usize = 60;
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
+/// Longer than any request may take.
+const SLOWEST: Duration = Duration::from_mins(2);
+
 #[derive(Debug, Args)]
 pub struct Audit {
     #[command(flatten)]
@@ -153,11 +161,3 @@ fn differing(path: &str, before: &Value, after: &Value, found: &mut Vec<String>)
         differing(&below, &side(before), &side(after), found);
     }
 }
-
-/// As many as the server gives at once.
-const PAGE: usize = 1000;
-/// Characters of a line for what has changed.
-const LINE: usize = 60;
-const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
-/// Longer than any request may take.
-const SLOWEST: Duration = Duration::from_mins(2);

@@ -20,6 +20,8 @@ use crate::server::HttpTokens;
 use crate::store::Store;
 use crate::tenancy::Platform;
 
+const PAUSE: Duration = Duration::from_millis(200);
+
 /// Whether the configuration names an authority.
 pub fn is_wanted(config: &Config) -> bool {
     !config.acme.directories.is_empty()
@@ -236,5 +238,3 @@ impl HttpTokens for Board {
         self.http(token)
     }
 }
-
-const PAUSE: Duration = Duration::from_millis(200);

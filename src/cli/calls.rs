@@ -10,6 +10,8 @@ use super::control::{Printer, Target, refused, shown, table};
 use super::{Failure, Globals};
 use crate::client::Client;
 
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
 #[derive(Debug, Args)]
 pub struct Calls {
     #[command(flatten)]
@@ -76,5 +78,3 @@ fn text(data: &Value) -> String {
         }
     }
 }
-
-const WATCH_INTERVAL: Duration = Duration::from_secs(1);

@@ -7,6 +7,20 @@ use super::control::{Group, facts, refused, shown, table};
 use super::{Exit, Failure, Globals};
 use crate::client::Client;
 
+/// As options name them; in the API they are in camel case.
+const ENTITLEMENTS: [&str; 9] = [
+    "custom-branding",
+    "subdomain-access",
+    "custom-domain-access",
+    "popup-mode",
+    "audio-clips",
+    "transfer",
+    "sip-host-override",
+    "wss-override",
+    "ice-override",
+];
+const PATH: &str = "/api/admin/plans";
+
 pub type Plan = Group<Command>;
 
 #[derive(Debug, Subcommand)]
@@ -178,17 +192,3 @@ fn camel_case(name: &str) -> String {
         name + &initial.to_uppercase() + rest
     })
 }
-
-/// As options name them; in the API they are in camel case.
-const ENTITLEMENTS: [&str; 9] = [
-    "custom-branding",
-    "subdomain-access",
-    "custom-domain-access",
-    "popup-mode",
-    "audio-clips",
-    "transfer",
-    "sip-host-override",
-    "wss-override",
-    "ice-override",
-];
-const PATH: &str = "/api/admin/plans";

@@ -7,6 +7,8 @@ use super::control::{Group, facts, refused, shown};
 use super::request::{self, Body, Given};
 use super::{Failure, Globals};
 
+const PATH: &str = "/api/admin/settings/transport-defaults";
+
 pub type Transport = Group<Command>;
 
 #[derive(Debug, Subcommand)]
@@ -67,5 +69,3 @@ pub fn ice_servers(servers: &Value) -> String {
     };
     if servers.is_empty() { "-".to_owned() } else { servers.iter().map(text).collect::<Vec<_>>().join(", ") }
 }
-
-const PATH: &str = "/api/admin/settings/transport-defaults";

@@ -4,6 +4,16 @@ use url::Url;
 
 use crate::hostname::Hostname;
 
+/// As their own documentation says.
+const KNOWN: [(&str, &str); 6] = [
+    ("acme-v02.api.letsencrypt.org", "letsencrypt.org"),
+    ("acme-staging-v02.api.letsencrypt.org", "letsencrypt.org"),
+    ("acme.zerossl.com", "sectigo.com"),
+    ("dv.acme-v02.api.pki.goog", "pki.goog"),
+    ("dv.acme-v02.test-api.pki.goog", "pki.goog"),
+    ("acme.ssl.com", "ssl.com"),
+];
+
 /// The names of those who run these directories; none unless all of them are known: a list with a gap would
 /// forbid one that is in use.
 pub fn names_of<'u>(directories: impl IntoIterator<Item = &'u str>) -> Vec<Hostname> {
@@ -19,16 +29,6 @@ fn name_of(directory: &str) -> Option<&'static str> {
     let host = url.host_str()?;
     KNOWN.iter().find_map(|(known, name)| (host == *known).then_some(*name))
 }
-
-/// As their own documentation says.
-const KNOWN: [(&str, &str); 6] = [
-    ("acme-v02.api.letsencrypt.org", "letsencrypt.org"),
-    ("acme-staging-v02.api.letsencrypt.org", "letsencrypt.org"),
-    ("acme.zerossl.com", "sectigo.com"),
-    ("dv.acme-v02.api.pki.goog", "pki.goog"),
-    ("dv.acme-v02.test-api.pki.goog", "pki.goog"),
-    ("acme.ssl.com", "ssl.com"),
-];
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use super::verifier::{MOST_AUTHORITIES, address_of, all_addresses, first_of};
 use super::{Lookup, Verifier, ZoneSettings};
 
+const PAUSE: Duration = Duration::from_mins(30);
+
 /// What became of a look at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delegation {
@@ -130,8 +132,6 @@ fn records(zone: &ZoneSettings) -> Vec<String> {
     }
     records
 }
-
-const PAUSE: Duration = Duration::from_mins(30);
 
 #[cfg(test)]
 mod tests {

@@ -11,6 +11,9 @@ use super::observation::{Observation, Question, View};
 use super::proxies::proxy_of;
 use super::{Check, Findings, Lookup, Problem, Way};
 
+/// Of the values that are kept to be shown: a zone may hold any number.
+const MOST_SHOWN: usize = 16;
+
 /// What `observation` says about `question`.
 pub fn judge(observation: &Observation, question: &Question) -> Findings {
     if let Some(why) = &observation.failed {
@@ -261,9 +264,6 @@ fn each_once(values: impl Iterator<Item = String>) -> Vec<String> {
     }
     seen
 }
-
-/// Of the values that are kept to be shown: a zone may hold any number.
-const MOST_SHOWN: usize = 16;
 
 #[cfg(test)]
 #[path = "judge/tests.rs"]

@@ -14,6 +14,14 @@ use hickory_server::zone_handler::MessageResponseBuilder;
 
 use super::zone::{Answer, Zone};
 
+/// Fits into every network's packets, so no fragment can be forged (the resolvers' agreement of 2020).
+const LARGEST_DATAGRAM: u16 = 1232;
+const HEADER: usize = 12;
+const LONGEST_NAME: usize = 255;
+const RESPONSE: u8 = 0x80;
+const TRUNCATED: u8 = 0x02;
+const RECURSION_DESIRED: u8 = 0x01;
+
 /// Over which transport the query came, and with which the answer has to fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
@@ -164,14 +172,6 @@ fn question(query: &[u8]) -> Option<&[u8]> {
     // Type and class.
     query.get(HEADER..end + 4)
 }
-
-/// Fits into every network's packets, so no fragment can be forged (the resolvers' agreement of 2020).
-const LARGEST_DATAGRAM: u16 = 1232;
-const HEADER: usize = 12;
-const LONGEST_NAME: usize = 255;
-const RESPONSE: u8 = 0x80;
-const TRUNCATED: u8 = 0x02;
-const RECURSION_DESIRED: u8 = 0x01;
 
 #[cfg(test)]
 #[path = "message/tests.rs"]

@@ -4,6 +4,10 @@ use std::net::IpAddr;
 
 use super::Lookup;
 
+/// Tags whose meaning is known, those among them that do not matter for a plain name included
+/// (RFC 8659 section 4, RFC 9495 for `issuemail`).
+const KNOWN_TAGS: [&str; 5] = ["issue", "issuewild", "iodef", "issuemail", "issuevmc"];
+
 /// What is to be found out about one domain.
 #[derive(Clone, Debug)]
 pub struct Question {
@@ -145,7 +149,3 @@ impl Caa {
         Some(issue.into_iter().filter_map(name).collect())
     }
 }
-
-/// Tags whose meaning is known, those among them that do not matter for a plain name included
-/// (RFC 8659 section 4, RFC 9495 for `issuemail`).
-const KNOWN_TAGS: [&str; 5] = ["issue", "issuewild", "iodef", "issuemail", "issuevmc"];

@@ -9,6 +9,11 @@ use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
+/// A datagram can be no longer, nor several in one buffer.
+const LONGEST: usize = 1 << 16;
+/// Buffers filled in one go.
+const AT_ONCE: usize = 8;
+
 pub struct Port {
     socket: UdpSocket,
     state: UdpSocketState,
@@ -76,8 +81,3 @@ impl Inbox {
         })
     }
 }
-
-/// A datagram can be no longer, nor several in one buffer.
-const LONGEST: usize = 1 << 16;
-/// Buffers filled in one go.
-const AT_ONCE: usize = 8;

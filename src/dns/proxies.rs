@@ -3,28 +3,6 @@
 
 use std::net::IpAddr;
 
-/// Whose proxy `address` belongs to.
-pub fn proxy_of(address: IpAddr) -> Option<&'static str> {
-    let (bits, family) = bits(address.to_canonical());
-    NETWORKS.iter().flat_map(|(owner, networks)| networks.iter().map(move |network| (*owner, *network))).find_map(
-        |(owner, network)| {
-            let (start, length) = network.split_once('/')?;
-            let (start, its_family) = self::bits(start.parse().ok()?);
-            let shift = 128_u32.checked_sub(length.parse().ok()?)?;
-            let same = its_family == family && bits.checked_shr(shift) == start.checked_shr(shift);
-            same.then_some(owner)
-        },
-    )
-}
-
-/// Left-aligned, and the width of the family.
-fn bits(address: IpAddr) -> (u128, u8) {
-    match address {
-        IpAddr::V4(v4) => (u128::from(v4.to_bits()) << 96, 32),
-        IpAddr::V6(v6) => (v6.to_bits(), 128),
-    }
-}
-
 /// As their owners publish them: cloudflare.com/ips, api.fastly.com/public-ip-list, Sucuri's and
 /// Imperva's help pages.
 const NETWORKS: &[(&str, &[&str])] = &[
@@ -100,6 +78,28 @@ const NETWORKS: &[(&str, &[&str])] = &[
         ],
     ),
 ];
+
+/// Whose proxy `address` belongs to.
+pub fn proxy_of(address: IpAddr) -> Option<&'static str> {
+    let (bits, family) = bits(address.to_canonical());
+    NETWORKS.iter().flat_map(|(owner, networks)| networks.iter().map(move |network| (*owner, *network))).find_map(
+        |(owner, network)| {
+            let (start, length) = network.split_once('/')?;
+            let (start, its_family) = self::bits(start.parse().ok()?);
+            let shift = 128_u32.checked_sub(length.parse().ok()?)?;
+            let same = its_family == family && bits.checked_shr(shift) == start.checked_shr(shift);
+            same.then_some(owner)
+        },
+    )
+}
+
+/// Left-aligned, and the width of the family.
+fn bits(address: IpAddr) -> (u128, u8) {
+    match address {
+        IpAddr::V4(v4) => (u128::from(v4.to_bits()) << 96, 32),
+        IpAddr::V6(v6) => (v6.to_bits(), 128),
+    }
+}
 
 #[cfg(test)]
 mod tests {

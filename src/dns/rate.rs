@@ -5,6 +5,10 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 
+/// 192 KiB for each socket.
+const BUCKETS: usize = 16_384;
+const THOUSAND: u32 = 1000;
+
 /// What to do with a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -65,10 +69,6 @@ fn network(address: IpAddr) -> u128 {
         IpAddr::V6(v6) => v6.to_bits() >> (Ipv6Addr::BITS - 56),
     }
 }
-
-/// 192 KiB for each socket.
-const BUCKETS: usize = 16_384;
-const THOUSAND: u32 = 1000;
 
 #[cfg(test)]
 mod tests {

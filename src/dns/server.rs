@@ -18,6 +18,18 @@ use super::rate::{Rate, Verdict};
 use super::sockets::Sockets;
 use super::zone::Zone;
 
+/// A question with all its options is far shorter.
+const LONGEST_QUERY: usize = 4096;
+/// Receipts between two looks at the clock and at the other tasks.
+const BATCHES: usize = 8;
+/// Open at once.
+const CONNECTIONS: usize = 256;
+/// On one connection.
+const QUERIES: usize = 1000;
+const PATIENCE: Duration = Duration::from_secs(10);
+const HURRY: Duration = Duration::from_secs(1);
+const BREATHER: Duration = Duration::from_millis(50);
+
 /// The server in operation; it ends with the value.
 pub struct Server {
     stop: watch::Sender<bool>,
@@ -189,15 +201,3 @@ pub(super) fn is_global(address: &IpAddr) -> bool {
         IpAddr::V6(v6) => v6.segments()[0] & 0xe000 == 0x2000,
     }
 }
-
-/// A question with all its options is far shorter.
-const LONGEST_QUERY: usize = 4096;
-/// Receipts between two looks at the clock and at the other tasks.
-const BATCHES: usize = 8;
-/// Open at once.
-const CONNECTIONS: usize = 256;
-/// On one connection.
-const QUERIES: usize = 1000;
-const PATIENCE: Duration = Duration::from_secs(10);
-const HURRY: Duration = Duration::from_secs(1);
-const BREATHER: Duration = Duration::from_millis(50);

@@ -7,6 +7,10 @@ use std::os::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
+const ATTEMPTS: u32 = 16;
+const BACKLOG: i32 = 128;
+const RECEIVE_BUFFER: usize = 1 << 20;
+
 /// Bound and not yet served.
 #[derive(Default)]
 pub struct Sockets {
@@ -88,7 +92,3 @@ fn bind(address: SocketAddr, kind: SocketType) -> Result<OwnedFd, Errno> {
 fn any_v6(port: u16) -> SocketAddr {
     SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port))
 }
-
-const ATTEMPTS: u32 = 16;
-const BACKLOG: i32 = 128;
-const RECEIVE_BUFFER: usize = 1 << 20;

@@ -17,6 +17,10 @@ use super::delegation::NameServer;
 use super::observation::CaaRecord;
 use super::verifier::PATIENCE;
 
+const TIMEOUT: &str = "did not answer in time";
+const MOST_RECORDS: usize = 64;
+const LONGEST_VALUE: usize = 512;
+
 /// A server, and how it is asked.
 pub struct Source {
     name: String,
@@ -231,7 +235,3 @@ fn plain(name: &Name) -> String {
 fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST_VALUE)]).into_owned()
 }
-
-const TIMEOUT: &str = "did not answer in time";
-const MOST_RECORDS: usize = 64;
-const LONGEST_VALUE: usize = 512;

@@ -16,6 +16,17 @@ use super::source::{Source, system_resolvers};
 use super::{Findings, Lookup};
 use crate::hostname::Hostname;
 
+/// Domains that are looked at side by side; each takes a dozen sockets for a moment.
+const AT_ONCE: usize = 32;
+/// Of a zone's name servers; the others are copies.
+pub(super) const MOST_AUTHORITIES: usize = 4;
+/// More than any resolver follows.
+const LONGEST_CHAIN: usize = 16;
+const DNS: u16 = 53;
+
+/// How long one lookup may take, TCP included.
+pub(super) const PATIENCE: Duration = Duration::from_secs(6);
+
 /// Asks and judges. Cheap to clone.
 #[derive(Clone)]
 pub struct Verifier {
@@ -256,17 +267,6 @@ where
     }
     failure
 }
-
-/// Domains that are looked at side by side; each takes a dozen sockets for a moment.
-const AT_ONCE: usize = 32;
-/// Of a zone's name servers; the others are copies.
-pub(super) const MOST_AUTHORITIES: usize = 4;
-/// More than any resolver follows.
-const LONGEST_CHAIN: usize = 16;
-const DNS: u16 = 53;
-
-/// How long one lookup may take, TCP included.
-pub(super) const PATIENCE: Duration = Duration::from_secs(6);
 
 #[cfg(test)]
 #[path = "verifier/tests.rs"]

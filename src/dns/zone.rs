@@ -18,6 +18,16 @@ use hickory_server::proto::rr::{LowerName, Name, RData, Record, RecordType};
 use crate::config::MailAddress;
 use crate::hostname::Hostname;
 
+const ACME_CHALLENGE: &[u8] = b"_acme-challenge";
+/// The label below which challenges of tenants' own domains are answered.
+const DELEGATED: &[u8] = b"_acme";
+
+/// Seconds. Addresses may move to another machine within minutes; who serves the zone hardly changes.
+const ADDRESS_TTL: u32 = 300;
+const ZONE_TTL: u32 = 3600;
+const NEGATIVE_TTL: u32 = 60;
+const PROOF_TTL: u32 = 1;
+
 /// The challenges that are open now, by whoever orders certificates.
 pub trait Challenges: Send + Sync + 'static {
     /// The values of the TXT record of this name, in lower case and without a dot at its end (RFC 8555
@@ -236,16 +246,6 @@ fn text(name: &Name) -> Option<String> {
     }
     Some(text)
 }
-
-const ACME_CHALLENGE: &[u8] = b"_acme-challenge";
-/// The label below which challenges of tenants' own domains are answered.
-const DELEGATED: &[u8] = b"_acme";
-
-/// Seconds. Addresses may move to another machine within minutes; who serves the zone hardly changes.
-const ADDRESS_TTL: u32 = 300;
-const ZONE_TTL: u32 = 3600;
-const NEGATIVE_TTL: u32 = 60;
-const PROOF_TTL: u32 = 1;
 
 #[cfg(test)]
 #[path = "zone/tests.rs"]

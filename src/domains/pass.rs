@@ -12,6 +12,9 @@ use super::{schedule, words};
 use crate::hostname::Hostname;
 use crate::tenancy::{Act, Claim, DomainStatus, Platform, Refusal, TenantId, Timestamp, challenge_host};
 
+/// Domains looked at at a time.
+pub(super) const PARALLEL: usize = 32;
+
 /// A handle on all tenants' domains. Cloning is cheap.
 #[derive(Clone)]
 pub struct Domains(pub(super) Arc<Inner>);
@@ -257,6 +260,3 @@ fn tell(report: Report, claim: &Claim) {
         }
     }
 }
-
-/// Domains looked at at a time.
-pub(super) const PARALLEL: usize = 32;

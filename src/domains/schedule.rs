@@ -5,33 +5,6 @@ use std::time::Duration;
 use super::life::Moment;
 use crate::tenancy::{Claim, DomainStatus, Timestamp};
 
-/// After a look.
-pub fn next_look(claim: &Claim, moment: &Moment) -> Timestamp {
-    let pause = match claim.status {
-        _ if claim.unsure.is_some() => UNSURE,
-        DomainStatus::Pending if claim.paused.is_some() => PAUSED,
-        DomainStatus::Pending => {
-            let trying = claim.trying_since.map_or(Duration::ZERO, |since| since.until(moment.now));
-            let longest = if trying >= FIRST_DAY { AFTER_FIRST_DAY } else { ON_FIRST_DAY };
-            (FIRST_LOOK * 2_u32.saturating_pow(claim.fruitless.min(DOUBLINGS))).min(longest)
-        }
-        DomainStatus::Verified => VERIFIED,
-        DomainStatus::Active if claim.away.is_some() && claim.moved_at.is_none() => AWAY,
-        DomainStatus::Active => ACTIVE,
-    };
-    let next = moment.now.after(spread(pause, moment.chance));
-    // A last look, just when the claim's time is over.
-    match claim.expires_at {
-        Some(end) if moment.now < end => next.min(end),
-        _ => next,
-    }
-}
-
-/// A tenth less or more, so that many domains claimed or looked at together do not stay together.
-fn spread(pause: Duration, chance: f64) -> Duration {
-    pause.mul_f64(0.9 + 0.2 * chance.clamp(0.0, 1.0))
-}
-
 /// After the claim was made, and the unit of the looks after it. Not at once: a resolver that is asked
 /// before the records are there remembers that they are not (RFC 2308).
 pub const FIRST_LOOK: Duration = Duration::from_mins(1);
@@ -59,3 +32,30 @@ const UNSURE: Duration = Duration::from_mins(10);
 const VERIFIED: Duration = Duration::from_mins(10);
 const AWAY: Duration = Duration::from_hours(1);
 const ACTIVE: Duration = Duration::from_hours(6);
+
+/// After a look.
+pub fn next_look(claim: &Claim, moment: &Moment) -> Timestamp {
+    let pause = match claim.status {
+        _ if claim.unsure.is_some() => UNSURE,
+        DomainStatus::Pending if claim.paused.is_some() => PAUSED,
+        DomainStatus::Pending => {
+            let trying = claim.trying_since.map_or(Duration::ZERO, |since| since.until(moment.now));
+            let longest = if trying >= FIRST_DAY { AFTER_FIRST_DAY } else { ON_FIRST_DAY };
+            (FIRST_LOOK * 2_u32.saturating_pow(claim.fruitless.min(DOUBLINGS))).min(longest)
+        }
+        DomainStatus::Verified => VERIFIED,
+        DomainStatus::Active if claim.away.is_some() && claim.moved_at.is_none() => AWAY,
+        DomainStatus::Active => ACTIVE,
+    };
+    let next = moment.now.after(spread(pause, moment.chance));
+    // A last look, just when the claim's time is over.
+    match claim.expires_at {
+        Some(end) if moment.now < end => next.min(end),
+        _ => next,
+    }
+}
+
+/// A tenth less or more, so that many domains claimed or looked at together do not stay together.
+fn spread(pause: Duration, chance: f64) -> Duration {
+    pause.mul_f64(0.9 + 0.2 * chance.clamp(0.0, 1.0))
+}

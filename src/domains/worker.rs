@@ -15,6 +15,11 @@ use super::pass::{Domains, PARALLEL};
 use crate::hostname::Hostname;
 use crate::tenancy::{Act, Claim, Timestamp};
 
+/// Also where nothing tells: a clock may be set.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+const CHANGES_PAUSE: Duration = Duration::from_millis(200);
+const AFTER_FAILURE: Duration = Duration::from_secs(30);
+
 impl Domains {
     /// For ever. For a task of its own.
     pub async fn keep(self) {
@@ -136,8 +141,3 @@ impl Rounds {
         self.claimed = claimed;
     }
 }
-
-/// Also where nothing tells: a clock may be set.
-const LONGEST_PAUSE: Duration = Duration::from_mins(1);
-const CHANGES_PAUSE: Duration = Duration::from_millis(200);
-const AFTER_FAILURE: Duration = Duration::from_secs(30);

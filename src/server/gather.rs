@@ -12,6 +12,9 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+/// What fits into one TLS record (RFC 8446 section 5.1).
+const MOST: usize = 16 << 10;
+
 /// One stream in two hands: the protocol's, which reads and writes, and its owner's, who sends.
 pub struct Gathered<S>(Arc<Mutex<Inner<S>>>);
 
@@ -130,9 +133,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
         Pin::new(&mut inner.stream).poll_shutdown(cx)
     }
 }
-
-/// What fits into one TLS record (RFC 8446 section 5.1).
-const MOST: usize = 16 << 10;
 
 #[cfg(test)]
 mod tests {

@@ -11,6 +11,15 @@ use hyper::{Request, Response, StatusCode};
 
 use super::body::Answer;
 
+const CHALLENGES: &str = "/.well-known/acme-challenge/";
+const HTTPS: u16 = 443;
+/// Connections at a time; further ones wait in the kernel.
+pub const PLACES: usize = 256;
+/// For the request's header, and at most what `limits.header_timeout` allows.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// A request's header may have this many bytes.
+pub const MAX_HEADER: usize = 8 * 1024;
+
 /// The answers to HTTP-01 challenges.
 pub trait HttpTokens: Send + Sync + 'static {
     /// The key authorization of a token, while its challenge is open.
@@ -61,15 +70,6 @@ fn said(status: StatusCode, text: &'static str) -> Response<Answer> {
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }
-
-const CHALLENGES: &str = "/.well-known/acme-challenge/";
-const HTTPS: u16 = 443;
-/// Connections at a time; further ones wait in the kernel.
-pub const PLACES: usize = 256;
-/// For the request's header, and at most what `limits.header_timeout` allows.
-pub const PATIENCE: Duration = Duration::from_secs(10);
-/// A request's header may have this many bytes.
-pub const MAX_HEADER: usize = 8 * 1024;
 
 #[cfg(test)]
 mod tests {

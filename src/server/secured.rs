@@ -16,6 +16,11 @@ use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+/// Bytes read at a time: one record (RFC 8446 section 5.2).
+const READ: usize = 17 << 10;
+/// Bytes encrypted at a time: some records.
+const MOST: usize = 64 << 10;
+
 pub struct Secured<S> {
     stream: S,
     session: Box<UnbufferedServerConnection>,
@@ -289,11 +294,6 @@ thread_local! {
     static INCOMING: RefCell<Vec<u8>> = RefCell::default();
     static OUTGOING: RefCell<Vec<u8>> = RefCell::default();
 }
-
-/// Bytes read at a time: one record (RFC 8446 section 5.2).
-const READ: usize = 17 << 10;
-/// Bytes encrypted at a time: some records.
-const MOST: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests;

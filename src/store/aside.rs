@@ -17,6 +17,8 @@ use super::embedded::{CACHE_BYTES, COUNTERS, JOURNAL, RECORDS, REVISION, failed}
 use super::journal::entries;
 use super::{Error, Revision};
 
+const BLOCK: usize = 4096;
+
 /// Keys that start with `prefix`, with the bytes of their records; nothing where there is no store yet.
 /// Blocks for the time of the reading.
 ///
@@ -166,8 +168,6 @@ fn parts(offset: u64, length: usize) -> impl Iterator<Item = (u64, Range<usize>,
         (count > 0).then_some(part)
     })
 }
-
-const BLOCK: usize = 4096;
 
 #[cfg(test)]
 mod tests {

@@ -29,6 +29,9 @@ use super::file::drop_unfinished;
 use super::journal::Entry;
 use super::{Batch, Error, Record, Revision, Store, Visitor};
 
+/// Of the journal's file, in the place of the database's ending.
+pub(super) const JOURNAL: &str = "journal";
+
 /// The embedded store. Cloning is cheap. The end of the last clone waits for the writer's last work, so that
 /// the file is closed, and whole without the journal.
 #[derive(Clone)]
@@ -225,9 +228,6 @@ impl Store for Embedded {
 fn record((revision, bytes): (u64, &[u8])) -> Record {
     Record { bytes: bytes.to_vec(), revision: Revision(revision) }
 }
-
-/// Of the journal's file, in the place of the database's ending.
-pub(super) const JOURNAL: &str = "journal";
 
 #[cfg(test)]
 mod tests;

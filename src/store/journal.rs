@@ -21,6 +21,9 @@ use serde::{Deserialize, Serialize};
 use super::Revision;
 use super::file::create_private;
 
+/// Length and checksum, each in four bytes, the lowest first.
+const HEAD: usize = 8;
+
 /// One batch that was committed.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry<'a> {
@@ -137,9 +140,6 @@ fn split_entry(bytes: &[u8]) -> Option<(Entry<'_>, &[u8])> {
     let whole = crc32fast::hash(body) == u32::from_le_bytes(*checksum);
     Some((postcard::from_bytes(body).ok().filter(|_| whole)?, rest))
 }
-
-/// Length and checksum, each in four bytes, the lowest first.
-const HEAD: usize = 8;
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,9 @@ use super::id::TenantId;
 use super::timestamp::Timestamp;
 use crate::hostname::Hostname;
 
+/// The first label of the TXT record's name.
+pub const CHALLENGE: &str = "_bitcall-challenge";
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Claim {
@@ -301,6 +304,3 @@ impl Certificate {
 pub fn challenge_host(domain: &Hostname) -> String {
     format!("{CHALLENGE}.{domain}")
 }
-
-/// The first label of the TXT record's name.
-pub const CHALLENGE: &str = "_bitcall-challenge";

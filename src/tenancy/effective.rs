@@ -17,6 +17,9 @@ use super::tenant::PlanStatus;
 use super::timestamp::Timestamp;
 use super::transport::{IceEntry, TransportDefaults};
 
+/// The accent of phones without branding of their own.
+const ACCENT: &str = "#14b8a6";
+
 /// What the platform provides where a tenant says nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Defaults {
@@ -193,9 +196,6 @@ impl Effective {
         self.transport.ice_servers.iter().any(|entry| entry.secret.is_some())
     }
 }
-
-/// The accent of phones without branding of their own.
-const ACCENT: &str = "#14b8a6";
 
 #[cfg(test)]
 mod tests {

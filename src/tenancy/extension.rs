@@ -9,6 +9,12 @@ use super::fault::Invalid;
 use super::id::Username;
 use super::timestamp::Timestamp;
 
+/// Of a generated password, 5 bits each.
+pub const GENERATED_PASSWORD: usize = 24;
+/// Characters.
+pub const MIN_PASSWORD: usize = 8;
+pub const MAX_PASSWORD: usize = 128;
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Extension {
@@ -68,12 +74,6 @@ pub fn checked_password(password: &str) -> Result<(), Invalid> {
         ))),
     }
 }
-
-/// Of a generated password, 5 bits each.
-pub const GENERATED_PASSWORD: usize = 24;
-/// Characters.
-pub const MIN_PASSWORD: usize = 8;
-pub const MAX_PASSWORD: usize = 128;
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::fault::Invalid;
 
+const MAX_TENANT_ID: usize = 48;
+const MAX_USERNAME: usize = 32;
+
 /// A tenant's name for good: 1 to 48 of `a-z 0-9 _ -`, starting and ending with a letter or digit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -98,9 +101,6 @@ macro_rules! as_text {
 
 as_text!(TenantId);
 as_text!(Username);
-
-const MAX_TENANT_ID: usize = 48;
-const MAX_USERNAME: usize = 32;
 
 #[cfg(test)]
 mod tests {

@@ -20,6 +20,15 @@ use sha2::Sha256;
 use super::timestamp::Timestamp;
 use crate::store::replace_private;
 
+pub const PREFIX: &str = "bk_live_";
+/// Characters of 5 random bits each.
+const RANDOM: usize = 32;
+/// Enough digits to base 62 for any CRC-32.
+const TAIL: usize = 6;
+const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+const MIN_PEPPER: usize = 16;
+
 /// An API key in clear. Not `Clone`, not stored, and not shown by `Debug`.
 pub struct ApiKey(String);
 
@@ -243,15 +252,6 @@ fn letters(bytes: &[u8]) -> String {
 fn random(bytes: &mut [u8]) -> io::Result<()> {
     getrandom::fill(bytes).map_err(|error| io::Error::other(error.to_string()))
 }
-
-pub const PREFIX: &str = "bk_live_";
-/// Characters of 5 random bits each.
-const RANDOM: usize = 32;
-/// Enough digits to base 62 for any CRC-32.
-const TAIL: usize = 6;
-const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-const MIN_PEPPER: usize = 16;
 
 #[cfg(test)]
 mod tests {

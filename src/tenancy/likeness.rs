@@ -6,6 +6,11 @@
 
 use std::collections::HashMap;
 
+/// Fewer bytes that are the same are not worth a step.
+const SHORTEST: usize = 12;
+/// What 16 bits can count.
+const MOST: usize = 0xffff;
+
 /// The text that the others are like.
 #[derive(Debug)]
 pub struct Model {
@@ -78,11 +83,6 @@ impl Model {
         text
     }
 }
-
-/// Fewer bytes that are the same are not worth a step.
-const SHORTEST: usize = 12;
-/// What 16 bits can count.
-const MOST: usize = 0xffff;
 
 #[cfg(test)]
 mod tests {

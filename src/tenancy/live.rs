@@ -11,6 +11,8 @@ use super::tenant::Tenant;
 use super::timestamp::Timestamp;
 use crate::store::Revision;
 
+const HOUR: i64 = 3_600_000;
+
 /// A tenant in memory.
 #[derive(Debug)]
 pub struct Live {
@@ -151,5 +153,3 @@ impl KeyUses {
         Self { last, metered: AtomicU64::new(self.metered.load(Ordering::Relaxed)) }
     }
 }
-
-const HOUR: i64 = 3_600_000;

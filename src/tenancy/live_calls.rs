@@ -19,6 +19,11 @@ use super::timestamp::Timestamp;
 /// After this long without a word a phone is gone: two heartbeats may get lost.
 pub const SILENCE: Duration = Duration::from_secs(50);
 
+/// Of one phone.
+pub const MAX_CALLS: usize = 16;
+const MAX_CLIENTS_OF_TENANT: usize = 5_000;
+const MAX_CLIENTS: usize = 20_000;
+
 /// One phone's whole state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
@@ -186,11 +191,6 @@ impl Call {
         }
     }
 }
-
-/// Of one phone.
-pub const MAX_CALLS: usize = 16;
-const MAX_CLIENTS_OF_TENANT: usize = 5_000;
-const MAX_CLIENTS: usize = 20_000;
 
 #[cfg(test)]
 mod tests {

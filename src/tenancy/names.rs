@@ -8,6 +8,29 @@ use super::plan::Entitlements;
 use super::tenant::Tenant;
 use crate::hostname::{Hostname, Label};
 
+/// `_bitcall-challenge.` must fit in front (RFC 1035 §2.3.4).
+const MAX_DOMAIN: usize = 253 - super::claim::CHALLENGE.len() - 1;
+
+#[rustfmt::skip] // one word per line would be as long as all the rest
+const RESERVED: &[&str] = &[
+    "abuse", "account", "accounts", "acme-challenge", "admin", "administrator", "api", "app", "apps", "assets",
+    "auth", "autoconfig", "autodiscover", "billing", "bitcall", "blog", "broadcasthost", "careers", "cdn", "cert",
+    "certs", "client", "clients", "cname", "community", "console", "contact", "control", "customers", "dashboard",
+    "demo", "dev", "developer", "developers", "dns", "docs", "domain", "domains", "download", "downloads", "edge",
+    "email", "example", "files", "forum", "ftp", "gateway", "git", "health", "help", "home", "host", "hostmaster",
+    "http", "https", "id", "images", "imap", "info", "ingress", "internal", "invalid", "invoice", "isatap", "kb",
+    "lb", "legal", "local", "localdomain", "localhost", "login", "logout", "mail", "mailer", "manage", "marketing",
+    "media", "metrics", "monitor", "monitoring", "mta-sts", "my", "net", "network", "news", "noc", "noreply", "null",
+    "oauth", "office", "ops", "origin", "panel", "partner", "partners", "password", "pay", "payment", "payments",
+    "phone", "ping", "playground", "pop", "pop3", "portal", "postmaster", "pricing", "privacy", "proxy", "public",
+    "register", "registrar", "relay", "root", "sales", "search", "secure", "security", "server", "service",
+    "services", "shop", "sign-in", "signin", "signup", "sip", "sips", "site", "smtp", "sso", "staff", "stage",
+    "staging", "static", "stats", "status", "store", "stun", "stuns", "support", "sysadmin", "system", "telnet",
+    "tenant", "tenants", "test", "tls", "trunk", "trust", "turn", "turns", "undefined", "usenet", "user", "users",
+    "uucp", "vpn", "webhook", "webhooks", "webmail", "webmaster", "webphone", "wiki", "wpad", "ws", "wss", "www",
+];
+const RESERVED_KINDS: &[&str] = &["mail", "mx", "ns", "pbx", "pop", "sip", "smtp", "stun", "turn", "www"];
+
 /// What the operator has set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
@@ -88,29 +111,6 @@ fn is_reserved(label: &Label) -> bool {
     let name = label.as_str();
     RESERVED.contains(&name) || RESERVED_KINDS.contains(&name.trim_end_matches(|c: char| c.is_ascii_digit()))
 }
-
-/// `_bitcall-challenge.` must fit in front (RFC 1035 §2.3.4).
-const MAX_DOMAIN: usize = 253 - super::claim::CHALLENGE.len() - 1;
-
-#[rustfmt::skip] // one word per line would be as long as all the rest
-const RESERVED: &[&str] = &[
-    "abuse", "account", "accounts", "acme-challenge", "admin", "administrator", "api", "app", "apps", "assets",
-    "auth", "autoconfig", "autodiscover", "billing", "bitcall", "blog", "broadcasthost", "careers", "cdn", "cert",
-    "certs", "client", "clients", "cname", "community", "console", "contact", "control", "customers", "dashboard",
-    "demo", "dev", "developer", "developers", "dns", "docs", "domain", "domains", "download", "downloads", "edge",
-    "email", "example", "files", "forum", "ftp", "gateway", "git", "health", "help", "home", "host", "hostmaster",
-    "http", "https", "id", "images", "imap", "info", "ingress", "internal", "invalid", "invoice", "isatap", "kb",
-    "lb", "legal", "local", "localdomain", "localhost", "login", "logout", "mail", "mailer", "manage", "marketing",
-    "media", "metrics", "monitor", "monitoring", "mta-sts", "my", "net", "network", "news", "noc", "noreply", "null",
-    "oauth", "office", "ops", "origin", "panel", "partner", "partners", "password", "pay", "payment", "payments",
-    "phone", "ping", "playground", "pop", "pop3", "portal", "postmaster", "pricing", "privacy", "proxy", "public",
-    "register", "registrar", "relay", "root", "sales", "search", "secure", "security", "server", "service",
-    "services", "shop", "sign-in", "signin", "signup", "sip", "sips", "site", "smtp", "sso", "staff", "stage",
-    "staging", "static", "stats", "status", "store", "stun", "stuns", "support", "sysadmin", "system", "telnet",
-    "tenant", "tenants", "test", "tls", "trunk", "trust", "turn", "turns", "undefined", "usenet", "user", "users",
-    "uucp", "vpn", "webhook", "webhooks", "webmail", "webmaster", "webphone", "wiki", "wpad", "ws", "wss", "www",
-];
-const RESERVED_KINDS: &[&str] = &["mail", "mx", "ns", "pbx", "pop", "sip", "smtp", "stun", "turn", "www"];
 
 #[cfg(test)]
 mod tests {

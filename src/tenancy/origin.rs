@@ -8,6 +8,9 @@ use url::{Host, Url};
 
 use super::fault::Invalid;
 
+const SECURE: &str = "https://";
+const WILDCARD: &str = "https://*.";
+
 /// `scheme://host[:port]`, normalised: lower case, IDNA, default port dropped.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin(String);
@@ -113,9 +116,6 @@ impl TryFrom<String> for OriginPattern {
         text.parse()
     }
 }
-
-const SECURE: &str = "https://";
-const WILDCARD: &str = "https://*.";
 
 #[cfg(test)]
 mod tests {

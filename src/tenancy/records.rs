@@ -14,6 +14,18 @@ use super::transport::TransportDefaults;
 use crate::hostname::{Hostname, Label};
 pub use crate::store::{Layout, decode, encode};
 
+pub const TENANTS: &str = "tenant/";
+pub const EXTENSIONS: &str = "extension/";
+pub const CLAIMS: &str = "domain/";
+pub const PLANS: &str = "plan/";
+pub const AUDIT: &str = "audit/";
+/// The last moment that has 13 digits, in the year 2286.
+const AUDIT_END: i64 = 9_999_999_999_999;
+pub const TOKENS: &str = "token/";
+pub const KEY_USES: &str = "key-use/";
+pub const REPLAYS_OF: &str = "replay-of/";
+pub const TRANSPORT_DEFAULTS: &str = "settings/transport-defaults";
+
 impl Layout for Tenant {}
 impl Layout for Extension {}
 impl Layout for Plan {}
@@ -154,15 +166,3 @@ pub fn replay_of_key(tenant: &TenantId, name: &str) -> String {
 pub fn replays_of(tenant: &TenantId) -> String {
     format!("{REPLAYS_OF}{tenant}/")
 }
-
-pub const TENANTS: &str = "tenant/";
-pub const EXTENSIONS: &str = "extension/";
-pub const CLAIMS: &str = "domain/";
-pub const PLANS: &str = "plan/";
-pub const AUDIT: &str = "audit/";
-/// The last moment that has 13 digits, in the year 2286.
-const AUDIT_END: i64 = 9_999_999_999_999;
-pub const TOKENS: &str = "token/";
-pub const KEY_USES: &str = "key-use/";
-pub const REPLAYS_OF: &str = "replay-of/";
-pub const TRANSPORT_DEFAULTS: &str = "settings/transport-defaults";

@@ -28,6 +28,9 @@ use super::transport::TransportDefaults;
 use crate::hostname::Hostname;
 use crate::store::Revision;
 
+/// The tenant of the model.
+const NOBODY: &str = "tenant";
+
 /// What follows from a tenant's record, its plan and the platform's defaults.
 #[derive(Debug)]
 pub struct InEffect {
@@ -330,6 +333,3 @@ fn runtime_text(effective: &Effective, tenant: &TenantId, defaults: &Defaults, n
     let config = effective.runtime_config(tenant, defaults, now);
     serde_json::json!({ "ok": true, "data": config }).to_string()
 }
-
-/// The tenant of the model.
-const NOBODY: &str = "tenant";

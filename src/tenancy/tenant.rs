@@ -14,6 +14,10 @@ use super::timestamp::Timestamp;
 use super::transport::told_servers;
 use crate::hostname::{Hostname, Label};
 
+/// Of one tenant at a time: whoever rotates in a loop must not fill the server's memory.
+const MAX_RETIRING_KEYS: usize = 16;
+const REMEMBERED_REVOCATIONS: usize = 50;
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Tenant {
@@ -163,7 +167,3 @@ impl Tenant {
         self.revoked_keys.drain(..surplus);
     }
 }
-
-/// Of one tenant at a time: whoever rotates in a loop must not fill the server's memory.
-const MAX_RETIRING_KEYS: usize = 16;
-const REMEMBERED_REVOCATIONS: usize = 50;

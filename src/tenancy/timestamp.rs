@@ -12,6 +12,9 @@ use time::macros::format_description;
 
 use super::fault::Invalid;
 
+const FORMAT: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+
 /// Milliseconds since 1970, UTC. Stored as a number, shown as RFC 3339 by `Display`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -56,9 +59,6 @@ impl fmt::Display for Timestamp {
         out.write_str(text.as_deref().unwrap_or("1970-01-01T00:00:00.000Z"))
     }
 }
-
-const FORMAT: &[BorrowedFormatItem<'_>] =
-    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
 #[cfg(test)]
 mod tests {

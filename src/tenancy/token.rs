@@ -21,6 +21,10 @@ use super::key::{KeyHash, random_text};
 use super::timestamp::Timestamp;
 use crate::seal;
 
+const PREFIX: &str = "bt_";
+/// Tokens of one tenant that may wait at a time.
+const MAX_WAITING: usize = 1000;
+
 /// A token in clear. Not stored, and not shown by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
@@ -160,10 +164,6 @@ impl Waiting {
         expired.map(|(hash, (tenant, _))| (*hash, tenant.clone())).collect()
     }
 }
-
-const PREFIX: &str = "bt_";
-/// Tokens of one tenant that may wait at a time.
-const MAX_WAITING: usize = 1000;
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 use super::{Description, Form};
 use crate::tenancy::Invalid;
 
+/// Up to here every whole number has a floating one of its own.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
 /// A kind of value.
 pub trait Kind {
     type Value;
@@ -357,6 +360,3 @@ pub fn name(value: &Value) -> &'static str {
         Value::Object(_) => "an object",
     }
 }
-
-/// Up to here every whole number has a floating one of its own.
-const EXACT: f64 = 9_007_199_254_740_992.0;

@@ -11,6 +11,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+/// Nanoseconds.
+const MINUTE: u64 = 60_000_000_000;
+const SHARDS: usize = 16;
+/// Subjects of a shard that are kept without sweeping.
+const SMALL: usize = 64;
+/// Subjects of a shard, of 17 bytes and more each: some 20 MB in all shards.
+const MOST: usize = 1 << 16;
+
 /// So many requests a minute for each subject.
 #[derive(Clone, Copy, Debug)]
 pub struct Rate {
@@ -136,14 +144,6 @@ impl Shard {
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
-
-/// Nanoseconds.
-const MINUTE: u64 = 60_000_000_000;
-const SHARDS: usize = 16;
-/// Subjects of a shard that are kept without sweeping.
-const SMALL: usize = 64;
-/// Subjects of a shard, of 17 bytes and more each: some 20 MB in all shards.
-const MOST: usize = 1 << 16;
 
 #[cfg(test)]
 mod tests {

@@ -33,6 +33,10 @@ use super::error::{ApiError, Later};
 use crate::config;
 use crate::tenancy::LiveKey;
 
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
 /// All limits of one server.
 pub struct Limits {
     start: Instant,
@@ -218,10 +222,6 @@ fn tell(headers: &mut HeaderMap, policies: String, standings: String) {
 pub fn whole_seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
-
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 #[cfg(test)]
 mod tests {

@@ -24,6 +24,11 @@ use crate::hostname::Hostname;
 use crate::store::{self, Batch, Revision, decode, encode};
 use crate::tenancy::Timestamp;
 
+/// Between two looks at what another appliance does with a name.
+const GLANCE: Duration = Duration::from_secs(3);
+/// After the store failed.
+const STORE_TROUBLE: Duration = Duration::from_secs(10);
+
 /// A course that is driven, with what it holds in hand.
 struct Pursuit<'a> {
     house: &'a Inner,
@@ -440,8 +445,3 @@ fn pending(effect: &Effect) -> bool {
 fn ours(message: String) -> Trouble {
     Trouble::new(Kind::Internal, message)
 }
-
-/// Between two looks at what another appliance does with a name.
-const GLANCE: Duration = Duration::from_secs(3);
-/// After the store failed.
-const STORE_TROUBLE: Duration = Duration::from_secs(10);

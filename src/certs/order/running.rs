@@ -9,6 +9,17 @@ use super::{
 use crate::certs::progress::Facts;
 use crate::certs::schedule;
 
+/// How long an authority may think over our answers. Those that retry by themselves do so for a while.
+const VALIDATION: Duration = Duration::from_mins(10);
+/// How long making a certificate is nothing unusual.
+const PROCESSING: Duration = Duration::from_secs(12);
+const PROCESSING_AT_MOST: Duration = Duration::from_hours(24);
+const COLLECTIONS: u32 = 20;
+/// The first wait after a request that broke off.
+const QUICKLY: Duration = Duration::from_secs(1);
+/// Up to this long, the order just goes on later.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 impl Step<'_> {
     /// An order was placed.
     pub(super) fn placed(&mut self, directory: String, view: &OrderView) {
@@ -247,14 +258,3 @@ fn placed_in(state: State) -> Option<Placed> {
         | State::Asking { .. } => None,
     }
 }
-
-/// How long an authority may think over our answers. Those that retry by themselves do so for a while.
-const VALIDATION: Duration = Duration::from_mins(10);
-/// How long making a certificate is nothing unusual.
-const PROCESSING: Duration = Duration::from_secs(12);
-const PROCESSING_AT_MOST: Duration = Duration::from_hours(24);
-const COLLECTIONS: u32 = 20;
-/// The first wait after a request that broke off.
-const QUICKLY: Duration = Duration::from_secs(1);
-/// Up to this long, the order just goes on later.
-const PATIENCE: Duration = Duration::from_secs(20);

@@ -8,6 +8,10 @@ use crate::cli::control::{Printer, refused, shown, table};
 use crate::cli::{Exit, Failure};
 use crate::client::Client;
 
+/// Names in one request: a server looks at 32 at a time, each within seconds.
+const CHUNK: usize = 16;
+const AT_ONCE: usize = 4;
+
 pub async fn run(client: &Client, printer: Printer, mut names: Vec<String>) -> Result<(), Failure> {
     let asked_for_all = names.is_empty();
     if asked_for_all {
@@ -73,7 +77,3 @@ fn text(synced: &Value) -> String {
     });
     format!("{rest}\n\n{counts}")
 }
-
-/// Names in one request: a server looks at 32 at a time, each within seconds.
-const CHUNK: usize = 16;
-const AT_ONCE: usize = 4;

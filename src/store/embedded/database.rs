@@ -12,6 +12,17 @@ use crate::store::file::create_private;
 use crate::store::journal::{Entry, Journal};
 use crate::store::{Error, Revision, TRACES};
 
+pub const RECORDS: TableDefinition<&str, Stored> = TableDefinition::new("records");
+pub const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
+const FORMAT: &str = "format";
+pub const REVISION: &str = "revision";
+/// The layout of the tables above, and since 2 a journal beside them. What the records hold is versioned record
+/// by record.
+const CURRENT_FORMAT: u64 = 2;
+/// Whatever is read fills it, at the latest a start, and it is never given back; redb's default is 1 GiB. Nothing
+/// that has to be quick reads the store, and its pages are in the kernel's cache, too.
+pub const CACHE_BYTES: usize = 4 << 20;
+
 /// Opens the file at `path`, or makes it.
 pub fn open_database(path: &Path) -> Result<Database, Error> {
     let failed = |error| Error::Failed(format!("{}: {error}", path.display()));
@@ -138,14 +149,3 @@ pub fn failed(error: impl Into<redb::Error>) -> Error {
 
 /// Revision and bytes.
 pub type Stored = (u64, &'static [u8]);
-
-pub const RECORDS: TableDefinition<&str, Stored> = TableDefinition::new("records");
-pub const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
-const FORMAT: &str = "format";
-pub const REVISION: &str = "revision";
-/// The layout of the tables above, and since 2 a journal beside them. What the records hold is versioned record
-/// by record.
-const CURRENT_FORMAT: u64 = 2;
-/// Whatever is read fills it, at the latest a start, and it is never given back; redb's default is 1 GiB. Nothing
-/// that has to be quick reads the store, and its pages are in the kernel's cache, too.
-pub const CACHE_BYTES: usize = 4 << 20;

@@ -15,6 +15,17 @@ use crate::store::file::replace;
 use crate::store::journal::{Entry, Journal};
 use crate::store::{Batch, Error, Revision, TRACES};
 
+/// Bytes: what a start repeats in a few milliseconds.
+const MOST_JOURNAL: u64 = 1 << 20;
+/// So long the file may keep what was to leave no trace, where writing it anew is quick.
+const MOST_TRACES_LAST: Duration = Duration::from_secs(1);
+/// After it failed.
+const CLEANED_AGAIN: Duration = Duration::from_mins(1);
+/// Batches in one transaction. Larger groups were measured to be slower again.
+const GROUP: usize = 64;
+/// Batches waiting; beyond that, callers wait to be queued.
+const QUEUE: usize = 1024;
+
 /// The way to the thread, which ends with it.
 pub struct Hand {
     requests: Option<mpsc::Sender<Request>>,
@@ -245,17 +256,6 @@ fn broken_condition(
     }
     Ok(None)
 }
-
-/// Bytes: what a start repeats in a few milliseconds.
-const MOST_JOURNAL: u64 = 1 << 20;
-/// So long the file may keep what was to leave no trace, where writing it anew is quick.
-const MOST_TRACES_LAST: Duration = Duration::from_secs(1);
-/// After it failed.
-const CLEANED_AGAIN: Duration = Duration::from_mins(1);
-/// Batches in one transaction. Larger groups were measured to be slower again.
-const GROUP: usize = 64;
-/// Batches waiting; beyond that, callers wait to be queued.
-const QUEUE: usize = 1024;
 
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,12 @@ use crate::tenancy::fault::Refusal;
 use crate::tenancy::records::{self, decode};
 use crate::tenancy::timestamp::Timestamp;
 
+/// Entries read, or removed, at a time.
+const PAGE: usize = 500;
+/// So many times one call reads.
+const PAGES: usize = 40;
+const SWEEP_INTERVAL: Duration = Duration::from_hours(1);
+
 impl Platform {
     /// Commits what another room keeps in the store, with its entry in the audit (`told`: before and
     /// after), and lets that room follow, whatever becomes of the caller.
@@ -100,9 +106,3 @@ impl Platform {
         records::audit_key(&AuditId::new(entry.at, number), entry.tenant_id.as_ref())
     }
 }
-
-/// Entries read, or removed, at a time.
-const PAGE: usize = 500;
-/// So many times one call reads.
-const PAGES: usize = 40;
-const SWEEP_INTERVAL: Duration = Duration::from_hours(1);

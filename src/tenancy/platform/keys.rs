@@ -18,6 +18,12 @@ use crate::tenancy::snapshot::Snapshot;
 use crate::tenancy::tenant::Tenant;
 use crate::tenancy::timestamp::Timestamp;
 
+pub(super) const DEFAULT_LABEL: &str = "Default";
+const KEY_USE_INTERVAL: Duration = Duration::from_mins(5);
+/// The clock may be set meanwhile.
+const RETIREMENT_PATIENCE: Duration = Duration::from_mins(1);
+const KEY_USE_BATCH: usize = 500;
+
 impl Platform {
     pub fn api_keys(&self, live: &Live) -> Vec<ApiKeyMeta> {
         self.snapshot().key_metas(&live.tenant, Timestamp::now())
@@ -168,9 +174,3 @@ impl Platform {
         Ok((api_key, stored))
     }
 }
-
-pub(super) const DEFAULT_LABEL: &str = "Default";
-const KEY_USE_INTERVAL: Duration = Duration::from_mins(5);
-/// The clock may be set meanwhile.
-const RETIREMENT_PATIENCE: Duration = Duration::from_mins(1);
-const KEY_USE_BATCH: usize = 500;

@@ -52,6 +52,13 @@ use super::tenant::Tenant;
 use super::token::Waiting;
 use crate::store::{self, Batch, Embedded, Record, Revision, Store};
 
+/// Records read at a time.
+const PAGE: usize = 1000;
+const STORE_FILE: &str = "bitcall.redb";
+const STORE_PATIENCE: Duration = Duration::from_secs(3);
+const STORE_POLL: Duration = Duration::from_millis(20);
+const PEPPER_FILE: &str = "key-pepper";
+
 /// A handle on the whole model. Cloning is cheap.
 #[derive(Clone)]
 pub struct Platform(pub(super) Arc<Inner>);
@@ -380,10 +387,3 @@ fn stored_form<T: records::Layout>(value: &T) -> Result<Vec<u8>, Refusal> {
 fn no_randomness(error: io::Error) -> Refusal {
     Refusal::Unavailable(store::Error::Failed(format!("no randomness: {error}")))
 }
-
-/// Records read at a time.
-const PAGE: usize = 1000;
-const STORE_FILE: &str = "bitcall.redb";
-const STORE_PATIENCE: Duration = Duration::from_secs(3);
-const STORE_POLL: Duration = Duration::from_millis(20);
-const PEPPER_FILE: &str = "key-pepper";

@@ -18,6 +18,9 @@ use crate::tenancy::fault::Refusal;
 use crate::tenancy::id::TenantId;
 use crate::tenancy::records::{self, Place};
 
+/// Keys read at a time.
+const PAGE: usize = 10_000;
+
 /// What was removed with a tenant, or would be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removal {
@@ -101,6 +104,3 @@ impl Platform {
         self.live_calls().forget(id);
     }
 }
-
-/// Keys read at a time.
-const PAGE: usize = 10_000;

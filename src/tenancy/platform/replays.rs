@@ -12,6 +12,11 @@ use crate::tenancy::records::{self, decode, encode};
 use crate::tenancy::replay::{Attempt, Begun, KeptAnswer, Reused};
 use crate::tenancy::timestamp::Timestamp;
 
+/// Milliseconds.
+const KEPT: i64 = 24 * 3_600_000;
+const SWEEP_INTERVAL: Duration = Duration::from_hours(1);
+const SWEEP_BATCH: usize = 500;
+
 impl Platform {
     /// Begins a request that must not be done twice. `scope` is whose idempotency keys these
     /// are; `request` all that the request says.
@@ -90,8 +95,3 @@ fn forget(batch: Batch, of_tenant: &str) -> Batch {
 fn is_over(kept: Timestamp, now: Timestamp) -> bool {
     now.0.saturating_sub(kept.0) >= KEPT
 }
-
-/// Milliseconds.
-const KEPT: i64 = 24 * 3_600_000;
-const SWEEP_INTERVAL: Duration = Duration::from_hours(1);
-const SWEEP_BATCH: usize = 500;

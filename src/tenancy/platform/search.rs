@@ -5,6 +5,9 @@ use std::sync::Arc;
 use super::Platform;
 use crate::tenancy::live::Live;
 
+/// Tenants looked through at a time: some 0.2 ms.
+const PORTION: usize = 4096;
+
 /// What is looked for; everything that is given must hold.
 #[derive(Clone, Debug, Default)]
 pub struct Search {
@@ -82,6 +85,3 @@ impl Search {
                 || live.lower_name().contains(&self.text))
     }
 }
-
-/// Tenants looked through at a time: some 0.2 ms.
-const PORTION: usize = 4096;

@@ -18,6 +18,11 @@ use crate::tenancy::records::{self, decode};
 use crate::tenancy::timestamp::Timestamp;
 use crate::tenancy::token::{Content, Sealed, SipCredentials, StoredToken, Token, Waiting};
 
+/// From the click in one window to the start of the app in the next.
+const HANDOFF_LIFE: Duration = Duration::from_mins(2);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+const SWEEP_BATCH: usize = 500;
+
 /// A token just made, shown here and never again.
 #[derive(Debug)]
 pub struct Issued {
@@ -188,8 +193,3 @@ fn after(moment: Timestamp, life: Duration) -> Timestamp {
 fn not_sealed(error: io::Error) -> Refusal {
     Refusal::Unavailable(store::Error::Failed(error.to_string()))
 }
-
-/// From the click in one window to the start of the app in the next.
-const HANDOFF_LIFE: Duration = Duration::from_mins(2);
-const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
-const SWEEP_BATCH: usize = 500;

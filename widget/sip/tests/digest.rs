@@ -4,6 +4,22 @@
 use bitcall_sip::digest::{Algorithm, Attempt, Challenge, Credentials, Qop, Secret, challenges, choose, ha1};
 use proptest::prelude::*;
 
+/// Algorithm, protection, the response to [`MUFASA`]'s attempt.
+const EXPECTED: &[(Algorithm, Qop, &str)] = &[
+    (Algorithm::Md5, Qop::None, "7b2cc3b30e75b4777ea31027084363fd"),
+    (Algorithm::Md5, Qop::Auth, "8ca523f5e9506fed4657c9700eebdbec"),
+    (Algorithm::Md5, Qop::AuthInt, "d1b8e2ac3f6782372de4bf3d8735b406"),
+    (Algorithm::Md5Sess, Qop::None, "37a7f42db2090a3fcac4e26e747d4fc8"),
+    (Algorithm::Md5Sess, Qop::Auth, "e783283f46242139c486a698fec7211d"),
+    (Algorithm::Md5Sess, Qop::AuthInt, "4321e8772738f242cc32334079264d8c"),
+    (Algorithm::Sha256, Qop::None, "a1306b0595a6c7fe96c448631fb5cfbd5107bd1fe1da729d978dd7446b812363"),
+    (Algorithm::Sha256, Qop::Auth, "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"),
+    (Algorithm::Sha256, Qop::AuthInt, "385d2de062660ced11876f42d9497c69cacf5caaf3d951dd424aee9f7157d563"),
+    (Algorithm::Sha256Sess, Qop::None, "30bc0742357e535c85094121d22cf826b794be0667e19537beb7b28f2251c274"),
+    (Algorithm::Sha256Sess, Qop::Auth, "2fd51b3a77ad75bad6afad6003e818d767133c46d9e2749e7f5232ae1ea3efd7"),
+    (Algorithm::Sha256Sess, Qop::AuthInt, "cade7e5b751d9c3c2f066a95f2405c5509ad0171cf93f117e98b7f0ebb212e57"),
+];
+
 fn challenge(algorithm: Algorithm, qop: &[Qop]) -> Challenge {
     Challenge {
         realm: "http-auth@example.org".into(),
@@ -172,19 +188,3 @@ proptest! {
         let _ = Credentials::parse(&spiced);
     }
 }
-
-/// Algorithm, protection, the response to [`MUFASA`]'s attempt.
-const EXPECTED: &[(Algorithm, Qop, &str)] = &[
-    (Algorithm::Md5, Qop::None, "7b2cc3b30e75b4777ea31027084363fd"),
-    (Algorithm::Md5, Qop::Auth, "8ca523f5e9506fed4657c9700eebdbec"),
-    (Algorithm::Md5, Qop::AuthInt, "d1b8e2ac3f6782372de4bf3d8735b406"),
-    (Algorithm::Md5Sess, Qop::None, "37a7f42db2090a3fcac4e26e747d4fc8"),
-    (Algorithm::Md5Sess, Qop::Auth, "e783283f46242139c486a698fec7211d"),
-    (Algorithm::Md5Sess, Qop::AuthInt, "4321e8772738f242cc32334079264d8c"),
-    (Algorithm::Sha256, Qop::None, "a1306b0595a6c7fe96c448631fb5cfbd5107bd1fe1da729d978dd7446b812363"),
-    (Algorithm::Sha256, Qop::Auth, "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"),
-    (Algorithm::Sha256, Qop::AuthInt, "385d2de062660ced11876f42d9497c69cacf5caaf3d951dd424aee9f7157d563"),
-    (Algorithm::Sha256Sess, Qop::None, "30bc0742357e535c85094121d22cf826b794be0667e19537beb7b28f2251c274"),
-    (Algorithm::Sha256Sess, Qop::Auth, "2fd51b3a77ad75bad6afad6003e818d767133c46d9e2749e7f5232ae1ea3efd7"),
-    (Algorithm::Sha256Sess, Qop::AuthInt, "cade7e5b751d9c3c2f066a95f2405c5509ad0171cf93f117e98b7f0ebb212e57"),
-];

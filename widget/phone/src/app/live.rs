@@ -18,6 +18,9 @@ use crate::page;
 use crate::ui::engaged;
 use crate::value;
 
+/// Characters of a number that the server takes.
+const MAX_NUMBER: usize = 128;
+
 /// What the server was told last.
 pub struct Told {
     client: String,
@@ -106,6 +109,3 @@ fn same(one: &[LiveCall], other: &[LiveCall]) -> bool {
     one.len() == other.len()
         && one.iter().zip(other).all(|(one, other)| one.call_id == other.call_id && one.state == other.state)
 }
-
-/// Characters of a number that the server takes.
-const MAX_NUMBER: usize = 128;

@@ -14,6 +14,7 @@ mod seal;
 mod server;
 mod store;
 mod tenancy;
+mod timestamp;
 
 use std::process::ExitCode;
 

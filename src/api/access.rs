@@ -14,7 +14,8 @@ use subtle::ConstantTimeEq as _;
 
 use super::code::Code;
 use super::error::ApiError;
-use crate::tenancy::{Actor, Timestamp};
+use crate::tenancy::Actor;
+use crate::timestamp::Timestamp;
 
 pub const PANEL_KEY_HEADER: &str = "x-bitcall-panel-key";
 const BEARER: &[u8] = b"Bearer ";

@@ -10,7 +10,8 @@ use super::error::ApiError;
 use super::form::{Described, Form, parsed, text};
 use super::page;
 use super::views::{AuditLine, AuditList};
-use crate::tenancy::{AuditId, AuditSearch, Timestamp};
+use crate::tenancy::{AuditId, AuditSearch};
+use crate::timestamp::Timestamp;
 
 pub fn endpoints() -> Vec<Endpoint> {
     vec![

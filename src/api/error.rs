@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::code::Code;
 use super::limits::{TooMany, whole_seconds};
 use super::views::Moment;
-use crate::tenancy::{Fault, Refusal, RuntimeRefusal, Timestamp};
+use crate::tenancy::{Fault, Refusal, RuntimeRefusal};
+use crate::timestamp::Timestamp;
 
 /// One refusal, not yet on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,8 +20,9 @@ pub use plans::{CataloguePlan, PlanList, RemovedPlan};
 
 use crate::tenancy::{
     ApiKeyMeta, CatalogueStatus, Effective, Entitlements, Extension, IceEntry, Interval, Live, PlanStatus, Platform,
-    Price, Provisioned, Timestamp, Transport, TransportMode,
+    Price, Provisioned, Transport, TransportMode,
 };
+use crate::timestamp::Timestamp;
 
 /// `GET /api/tenant`: effective values, and the tenant's own where it is the only one to set them.
 #[derive(Serialize, JsonSchema)]

@@ -18,7 +18,7 @@ use super::sealed::{Seal, Sealed};
 use super::trouble::{Kind, Trouble};
 use crate::hostname::Hostname;
 use crate::store::{self, Batch, Layout, Store, decode, encode};
-use crate::tenancy::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// How long a directory's own addresses are taken for granted.
 const FRESH: Duration = Duration::from_hours(1);

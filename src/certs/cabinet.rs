@@ -15,7 +15,7 @@ use super::leaf::{self, Leaf};
 use super::sealed::{Seal, Sealed};
 use super::shelf::{Key, Shelf, signing_key};
 use crate::store::{self, Batch, Layout, Store, decode, encode};
-use crate::tenancy::Timestamp;
+use crate::timestamp::Timestamp;
 
 pub const CERTIFICATES: &str = "certificate/";
 /// After all of them.

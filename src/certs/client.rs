@@ -19,7 +19,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use super::exchange::{Exchange, HEARD, Said, of_problem};
 use super::order::{Answer, AuthorizationStatus, AuthorizationView, Method, OrderStatus, OrderView};
 use super::trouble::{Kind, Trouble};
-use crate::tenancy::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// Times instant-acme's three.
 const NONCE_TRIES: u32 = 5;

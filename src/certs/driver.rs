@@ -29,7 +29,7 @@ use super::schedule::Moment;
 use super::settings::Settings;
 use crate::hostname::Hostname;
 use crate::store::{self, Batch, Layout, Store, decode};
-use crate::tenancy::Timestamp;
+use crate::timestamp::Timestamp;
 
 pub const ORDERS: &str = "order/";
 /// Names that are driven at the same time.

@@ -5,7 +5,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::hostname::Hostname;
-use crate::tenancy::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// The server's own certificate at the head of a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hostname::Hostname;
 use crate::store::{self, Batch, Layout, Store, decode, encode};
-use crate::tenancy::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// Longer than any one step of an order.
 pub const TERM: Duration = Duration::from_mins(3);

@@ -22,7 +22,7 @@ use super::reach::Sight;
 use super::schedule::{self, Moment, back_off};
 use super::trouble::{Kind, Trouble};
 use crate::hostname::Hostname;
-use crate::tenancy::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// Between two looks at whether a name leads here by now. They cost nobody anything.
 const LOOK_SOONEST: Duration = Duration::from_mins(1);

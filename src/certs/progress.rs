@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hostname::Hostname;
 pub use crate::tenancy::CertificateStage as Stage;
-use crate::tenancy::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// A name that shall have a certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::tenancy::Timestamp;
+use crate::timestamp::Timestamp;
 
 const BACK_OFF: [Duration; 7] = [
     Duration::from_secs(15),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::progress::{Problem, ProblemKind};
-use crate::tenancy::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// Why something was not done.
 #[derive(Clone, Debug, PartialEq, Eq)]

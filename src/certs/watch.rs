@@ -16,7 +16,7 @@ use super::Shelf;
 use super::dial::shown;
 use super::leaf::Leaf;
 use super::progress::{Problem, ProblemKind};
-use crate::tenancy::Timestamp;
+use crate::timestamp::Timestamp;
 
 const SOONEST: Duration = Duration::from_secs(1);
 const LATEST: Duration = Duration::from_hours(1);

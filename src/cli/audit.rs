@@ -10,7 +10,7 @@ use super::control::{Printer, Target, refused, shown, table};
 use super::{Failure, Globals};
 use crate::client::Client;
 use crate::config;
-use crate::tenancy::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// As many as the server gives at once.
 const PAGE: usize = 1000;

@@ -8,8 +8,9 @@
 
 use super::schedule;
 use crate::tenancy::{
-    Away, Certificate, CertificateStage, Claim, DnsProblem, DomainStatus, Phase, Seen, Timestamp, TlsStatus, Way,
+    Away, Certificate, CertificateStage, Claim, DnsProblem, DomainStatus, Phase, Seen, TlsStatus, Way,
 };
+use crate::timestamp::Timestamp;
 
 /// The world around a step.
 #[derive(Clone, Copy, Debug)]

@@ -10,7 +10,8 @@ use super::life::{self, Effect, Event, Moment, Report};
 use super::outside::{Certificates, Eyes};
 use super::{schedule, words};
 use crate::hostname::Hostname;
-use crate::tenancy::{Act, Claim, DomainStatus, Platform, Refusal, TenantId, Timestamp, challenge_host};
+use crate::tenancy::{Act, Claim, DomainStatus, Platform, Refusal, TenantId, challenge_host};
+use crate::timestamp::Timestamp;
 
 /// Domains looked at at a time.
 pub(super) const PARALLEL: usize = 32;

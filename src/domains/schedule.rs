@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::life::Moment;
-use crate::tenancy::{Claim, DomainStatus, Timestamp};
+use crate::tenancy::{Claim, DomainStatus};
+use crate::timestamp::Timestamp;
 
 /// After the claim was made, and the unit of the looks after it. Not at once: a resolver that is asked
 /// before the records are there remembers that they are not (RFC 2308).

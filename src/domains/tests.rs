@@ -15,8 +15,9 @@ use super::{Domains, Recheck};
 use crate::hostname::Hostname;
 use crate::tenancy::{
     Act, AuditSearch, Certificate, CertificateStage, Claim, Defaults, DomainStatus, Lost, Names, NewTenant,
-    OperatorChange, Phase, PlanChange, Platform, Refusal, Seen, TenantId, Timestamp, TlsStatus, TransportDefaults, Way,
+    OperatorChange, Phase, PlanChange, Platform, Refusal, Seen, TenantId, TlsStatus, TransportDefaults, Way,
 };
+use crate::timestamp::Timestamp;
 
 /// DNS as a table of tokens at names, and of names that lead here.
 #[derive(Default)]

@@ -1,6 +1,7 @@
 //! What is to be done about a domain now, in one sentence for its owner.
 
-use crate::tenancy::{Certificate, Claim, Lost, LostDomain, Phase, Timestamp, TlsStatus};
+use crate::tenancy::{Certificate, Claim, Lost, LostDomain, Phase, TlsStatus};
+use crate::timestamp::Timestamp;
 
 /// `ingress` is what the domain's CNAME record must name.
 pub fn next_action(claim: &Claim, ingress: &str) -> String {

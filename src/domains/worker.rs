@@ -13,7 +13,8 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use super::pass::{Domains, PARALLEL};
 use crate::hostname::Hostname;
-use crate::tenancy::{Act, Claim, Timestamp};
+use crate::tenancy::{Act, Claim};
+use crate::timestamp::Timestamp;
 
 /// Also where nothing tells: a clock may be set.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);

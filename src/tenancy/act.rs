@@ -9,8 +9,8 @@ use super::fault::Refusal;
 use super::id::TenantId;
 use super::key::KeyId;
 use super::replay::Attempt;
-use super::timestamp::Timestamp;
 use crate::store::{self, Revision};
+use crate::timestamp::Timestamp;
 
 /// One request that may change something.
 #[derive(Clone, Debug)]

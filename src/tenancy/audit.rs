@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::act::{Act, Actor};
 use super::fault::Invalid;
 use super::id::TenantId;
-use super::timestamp::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// What was done, before it is written down.
 #[derive(Clone, Debug)]

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::id::TenantId;
-use super::timestamp::Timestamp;
 use crate::hostname::Hostname;
+use crate::timestamp::Timestamp;
 
 /// The first label of the TXT record's name.
 pub const CHALLENGE: &str = "_bitcall-challenge";

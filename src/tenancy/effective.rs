@@ -14,8 +14,8 @@ use super::names::Names;
 use super::plan::{Entitlements, Plan};
 use super::settings::Settings;
 use super::tenant::PlanStatus;
-use super::timestamp::Timestamp;
 use super::transport::{IceEntry, TransportDefaults};
+use crate::timestamp::Timestamp;
 
 /// The accent of phones without branding of their own.
 const ACCENT: &str = "#14b8a6";

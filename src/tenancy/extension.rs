@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::fault::Invalid;
 use super::id::Username;
-use super::timestamp::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// Of a generated password, 5 bits each.
 pub const GENERATED_PASSWORD: usize = 24;

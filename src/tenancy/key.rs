@@ -17,8 +17,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use super::timestamp::Timestamp;
 use crate::store::replace_private;
+use crate::timestamp::Timestamp;
 
 pub const PREFIX: &str = "bk_live_";
 /// Characters of 5 random bits each.

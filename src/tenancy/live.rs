@@ -8,8 +8,8 @@ use super::effective::Defaults;
 use super::key::{KeyId, StoredKey};
 use super::likeness::Likeness;
 use super::tenant::Tenant;
-use super::timestamp::Timestamp;
 use crate::store::Revision;
+use crate::timestamp::Timestamp;
 
 const HOUR: i64 = 3_600_000;
 

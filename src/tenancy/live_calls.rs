@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::id::TenantId;
-use super::timestamp::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// After this long without a word a phone is gone: two heartbeats may get lost.
 pub const SILENCE: Duration = Duration::from_secs(50);

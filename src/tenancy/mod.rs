@@ -31,7 +31,6 @@ mod snapshot;
 mod tenant;
 #[cfg(test)]
 mod tests;
-mod timestamp;
 mod token;
 mod transport;
 mod turn;
@@ -61,6 +60,5 @@ pub use replay::Begun;
 pub use runtime::RuntimeRefusal;
 pub use settings::{ByOperator, Change, Settings, SettingsChange};
 pub use tenant::{PlanStatus, Tenant};
-pub use timestamp::Timestamp;
 pub use token::{SipCredentials, Token};
 pub use transport::{IceEntry, TransportChange, TransportDefaults};

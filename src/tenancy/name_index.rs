@@ -109,8 +109,8 @@ mod tests {
     use crate::tenancy::settings::Settings;
     use crate::tenancy::snapshot::Snapshot;
     use crate::tenancy::tenant::PlanStatus;
-    use crate::tenancy::timestamp::Timestamp;
     use crate::tenancy::transport::TransportDefaults;
+    use crate::timestamp::Timestamp;
 
     struct House(Snapshot);
 

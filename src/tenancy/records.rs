@@ -8,11 +8,11 @@ use super::id::{TenantId, Username};
 use super::key::{KeyHash, KeyId};
 use super::plan::Plan;
 use super::tenant::Tenant;
-use super::timestamp::Timestamp;
 use super::token::StoredToken;
 use super::transport::TransportDefaults;
 use crate::hostname::{Hostname, Label};
 pub use crate::store::{Layout, decode, encode};
+use crate::timestamp::Timestamp;
 
 pub const TENANTS: &str = "tenant/";
 pub const EXTENSIONS: &str = "extension/";

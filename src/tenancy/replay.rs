@@ -18,8 +18,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::key::Pepper;
 use super::records::{self, Layout};
-use super::timestamp::Timestamp;
 use crate::seal;
+use crate::timestamp::Timestamp;
 
 /// How a request with an idempotency key begins.
 pub enum Begun {

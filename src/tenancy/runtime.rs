@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::live::LiveKey;
 use super::platform::Platform;
 use super::snapshot::Snapshot;
-use super::timestamp::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// The runtime configuration of one tenant, for one caller.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -23,10 +23,10 @@ use super::name_index::NameIndex;
 use super::plan::{self, Entitlements, Plan};
 use super::settings::Settings;
 use super::tenant::{PlanStatus, Tenant};
-use super::timestamp::Timestamp;
 use super::transport::TransportDefaults;
 use crate::hostname::Hostname;
 use crate::store::Revision;
+use crate::timestamp::Timestamp;
 
 /// The tenant of the model.
 const NOBODY: &str = "tenant";

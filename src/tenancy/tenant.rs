@@ -10,9 +10,9 @@ use super::id::TenantId;
 use super::key::{KeyId, StoredKey};
 use super::plan::Entitlements;
 use super::settings::{Settings, SettingsChange};
-use super::timestamp::Timestamp;
 use super::transport::told_servers;
 use crate::hostname::{Hostname, Label};
+use crate::timestamp::Timestamp;
 
 /// Of one tenant at a time: whoever rotates in a loop must not fill the server's memory.
 const MAX_RETIRING_KEYS: usize = 16;

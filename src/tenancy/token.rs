@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use super::id::TenantId;
 use super::key::{KeyHash, random_text};
-use super::timestamp::Timestamp;
 use crate::seal;
+use crate::timestamp::Timestamp;
 
 const PREFIX: &str = "bt_";
 /// Tokens of one tenant that may wait at a time.

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::id::TenantId;
 use super::settings::Change;
-use super::timestamp::Timestamp;
 use super::turn::Pass;
+use crate::timestamp::Timestamp;
 
 /// One ICE server as it was set. A relay has a name and a password, or a shared
 /// secret from which short-lived ones are made; never both.

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::id::TenantId;
-use super::timestamp::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// What a phone shows to a relay.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -116,7 +116,7 @@ pub fn parsed<T: Described>() -> Parsed<T> {
 pub struct Parsed<T>(PhantomData<T>);
 
 /// A type of the domain that has a form as text.
-pub trait Described: FromStr<Err = Invalid> {
+pub trait Described: FromStr<Err: std::fmt::Display> {
     fn schema() -> Value;
 }
 
@@ -124,7 +124,7 @@ impl<T: Described> Kind for Parsed<T> {
     type Value = T;
 
     fn read(&self, value: Value) -> Result<T, Wrong> {
-        Ok(Text.read(value)?.parse()?)
+        Text.read(value)?.parse().map_err(|error: T::Err| wrong(error.to_string()))
     }
 
     fn schema(&self) -> Value {

@@ -5,7 +5,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Moment;
-use crate::tenancy::{Carried, Issued, Live, Platform, Redeemed, SipCredentials, Timestamp};
+use crate::tenancy::{Carried, Issued, Live, Platform, Redeemed, SipCredentials};
+use crate::timestamp::Timestamp;
 
 /// `POST /api/auth/link`
 #[derive(Serialize, JsonSchema)]

@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use super::Moment;
 use crate::certs::{Kept, Origin, Problem, ProblemKind, Progress, Stage};
-use crate::tenancy::{Timestamp, TlsStatus};
+use crate::tenancy::TlsStatus;
+use crate::timestamp::Timestamp;
 
 /// `PUT /api/admin/certificates/{name}`
 #[derive(Serialize, JsonSchema)]

@@ -22,7 +22,7 @@ use crate::certs::sealed::Sealed;
 use crate::certs::trouble::{Kind, Trouble};
 use crate::hostname::Hostname;
 use crate::store::{self, Batch, Revision, decode, encode};
-use crate::tenancy::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// Between two looks at what another appliance does with a name.
 const GLANCE: Duration = Duration::from_secs(3);

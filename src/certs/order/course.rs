@@ -10,7 +10,7 @@ use super::{Answer, Effect, Rules};
 use crate::certs::budget::History;
 use crate::certs::progress::{Facts, Problem, Progress, Stage, Wanted};
 use crate::certs::sealed::Sealed;
-use crate::tenancy::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// What is known of one name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use crate::certs::progress::Wanted;
 use crate::certs::reach::Sight;
 use crate::certs::sealed::Sealed;
 use crate::certs::trouble::Trouble;
-use crate::tenancy::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// Something that a course must hear of.
 #[derive(Clone, Debug)]

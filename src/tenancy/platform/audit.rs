@@ -11,7 +11,7 @@ use crate::tenancy::act::Act;
 use crate::tenancy::audit::{AuditEntry, AuditId, AuditPage, AuditSearch, Deed};
 use crate::tenancy::fault::Refusal;
 use crate::tenancy::records::{self, decode};
-use crate::tenancy::timestamp::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// Entries read, or removed, at a time.
 const PAGE: usize = 500;

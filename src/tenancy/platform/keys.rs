@@ -16,7 +16,7 @@ use crate::tenancy::live::{Live, LiveKey};
 use crate::tenancy::records::{self, decode, encode};
 use crate::tenancy::snapshot::Snapshot;
 use crate::tenancy::tenant::Tenant;
-use crate::tenancy::timestamp::Timestamp;
+use crate::timestamp::Timestamp;
 
 pub(super) const DEFAULT_LABEL: &str = "Default";
 const KEY_USE_INTERVAL: Duration = Duration::from_mins(5);

@@ -10,7 +10,7 @@ use crate::tenancy::fault::Refusal;
 use crate::tenancy::id::TenantId;
 use crate::tenancy::records::{self, decode, encode};
 use crate::tenancy::replay::{Attempt, Begun, KeptAnswer, Reused};
-use crate::tenancy::timestamp::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// Milliseconds.
 const KEPT: i64 = 24 * 3_600_000;

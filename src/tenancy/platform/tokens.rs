@@ -15,8 +15,8 @@ use crate::tenancy::fault::Refusal;
 use crate::tenancy::id::TenantId;
 use crate::tenancy::live::Live;
 use crate::tenancy::records::{self, decode};
-use crate::tenancy::timestamp::Timestamp;
 use crate::tenancy::token::{Content, Sealed, SipCredentials, StoredToken, Token, Waiting};
+use crate::timestamp::Timestamp;
 
 /// From the click in one window to the start of the app in the next.
 const HANDOFF_LIFE: Duration = Duration::from_mins(2);

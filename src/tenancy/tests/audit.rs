@@ -6,7 +6,7 @@ use crate::tenancy::audit::{AuditEntry, AuditId, AuditSearch};
 use crate::tenancy::id::TenantId;
 use crate::tenancy::platform::{NewTenant, Platform};
 use crate::tenancy::records::{audit_key, encode};
-use crate::tenancy::timestamp::Timestamp;
+use crate::timestamp::Timestamp;
 
 fn everything() -> AuditSearch {
     AuditSearch { tenant: None, action: None, since: None, until: None, before: None, limit: 1000 }

@@ -9,7 +9,7 @@ use crate::tenancy::plan;
 use crate::tenancy::platform::{NewTenant, Platform};
 use crate::tenancy::settings::Settings;
 use crate::tenancy::tenant::{PlanStatus, Tenant};
-use crate::tenancy::timestamp::Timestamp;
+use crate::timestamp::Timestamp;
 
 #[tokio::test]
 async fn a_key_made_before_the_checksum_is_valid_as_ever() {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::*;
 use crate::tenancy::records;
 use crate::tenancy::replay::Begun;
-use crate::tenancy::timestamp::Timestamp;
+use crate::timestamp::Timestamp;
 
 const KEY: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
 const NOON: Timestamp = Timestamp(1_773_489_600_000);

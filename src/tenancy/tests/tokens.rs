@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::super::platform::Carried;
-use super::super::timestamp::Timestamp;
 use super::super::token::{SipCredentials, Token};
 use super::removal::{holds, whole_store};
 use super::*;
 use crate::tenancy::platform::{Issued, OperatorChange};
+use crate::timestamp::Timestamp;
 
 /// The server's own.
 const HOST: &str = "phone.example";

@@ -10,8 +10,6 @@ use time::format_description::BorrowedFormatItem;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
-use super::fault::Invalid;
-
 const FORMAT: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
@@ -19,6 +17,11 @@ const FORMAT: &[BorrowedFormatItem<'_>] =
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(pub i64);
+
+/// The text is no moment as RFC 3339 writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be a moment as in RFC 3339, such as 2026-03-14T12:00:00Z")]
+pub struct InvalidTimestamp;
 
 impl Timestamp {
     pub fn now() -> Self {
@@ -42,11 +45,10 @@ impl Timestamp {
 
 /// Any offset; what is finer than a millisecond is cut off.
 impl FromStr for Timestamp {
-    type Err = Invalid;
+    type Err = InvalidTimestamp;
 
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        let moment = OffsetDateTime::parse(text, &Rfc3339)
-            .map_err(|_| Invalid::new("must be a moment as in RFC 3339, such as 2026-03-14T12:00:00Z"))?;
+    fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
+        let moment = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| InvalidTimestamp)?;
         Ok(Self(i64::try_from(moment.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)))
     }
 }

@@ -18,13 +18,13 @@ use std::process::Command;
 
 use rig::bitcall::Bitcall;
 use rig::browser::Browser;
-use rig::desk::{page, signed_in_as};
+use rig::browsing_context::BrowsingContext;
 use rig::host::Host;
 use rig::http;
 use rig::kamailio::Kamailio;
 use rig::sipp::Sipp;
 use rig::tap::{Tap, now};
-use rig::view::View;
+use rig::test_bed::{page, signed_in_as};
 use rig::wait::until;
 use serde_json::json;
 
@@ -189,7 +189,7 @@ async fn jssip_round(browser: &Browser, host: &Host, tap: &Tap, kamailio: &Kamai
 }
 
 /// Both of them from the page's own clock and from the tap's.
-async fn registered(page: &View, tap: &Tap, started: f64) -> (f64, f64) {
+async fn registered(page: &BrowsingContext, tap: &Tap, started: f64) -> (f64, f64) {
     let at = page.eval("[window.readyAt, window.registeredAt]").await;
     let (ready, registered) = (at[0].as_f64().unwrap(), at[1].as_f64().unwrap());
     let register = tap.first_after(started, "REGISTER ").unwrap();
@@ -197,23 +197,23 @@ async fn registered(page: &View, tap: &Tap, started: f64) -> (f64, f64) {
 }
 
 /// Presses "Connect" and waits: from the click to the registration.
-async fn connect(page: &View, phone: &View) -> f64 {
+async fn connect(page: &BrowsingContext, phone: &BrowsingContext) -> f64 {
     clock_clicks(phone).await;
     phone.click("button", "Connect").await;
     let registered = page.until("window.registeredAt").await.as_f64().unwrap();
     registered - phone.eval("window.clickedAt").await.as_f64().unwrap()
 }
 
-async fn clock_clicks(view: &View) {
+async fn clock_clicks(view: &BrowsingContext) {
     view.eval("addEventListener('click', (e) => window.clickedAt = performance.timeOrigin + e.timeStamp, true)").await;
 }
 
 /// Another stream of the same device: whoever opens it now gets it at once.
-async fn open_microphone(view: &View) {
+async fn open_microphone(view: &BrowsingContext) {
     view.eval("navigator.mediaDevices.getUserMedia({ audio: true }).then((s) => { window.kept = s; })").await;
 }
 
-async fn invite(view: &View, tap: &Tap) -> f64 {
+async fn invite(view: &BrowsingContext, tap: &Tap) -> f64 {
     let clicked = view.eval("window.clickedAt").await.as_f64().unwrap();
     let sent = until("the INVITE", async || tap.first_after(clicked, "INVITE ").ok_or_else(String::new)).await;
     sent - clicked

@@ -29,7 +29,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 /// Long enough for a busy machine; a test that passes never waits this long.
-const LIMIT: Duration = Duration::from_secs(30);
+const WAIT_LIMIT: Duration = Duration::from_secs(30);
 
 /// A `bitcall` command without anything of the developer's environment. `BITCALL_BIN` names
 /// another binary than the one just built, e.g. the release that is to be measured.
@@ -114,12 +114,12 @@ impl Drop for Running {
 
 /// Asks until there is an answer.
 pub fn wait_until<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + LIMIT;
+    let deadline = Instant::now() + WAIT_LIMIT;
     loop {
         if let Some(value) = check() {
             return value;
         }
-        assert!(Instant::now() < deadline, "waited {LIMIT:?} for {what}");
+        assert!(Instant::now() < deadline, "waited {WAIT_LIMIT:?} for {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -255,7 +255,7 @@ pub fn anyone(protocols: &[&str]) -> ClientConfig {
         .with_safe_default_protocol_versions()
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone))
+        .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate))
         .with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
     config
@@ -276,7 +276,7 @@ pub fn certificate(stream: &TlsStream<TcpStream>) -> Vec<u8> {
 
 /// Everything that the peer still sends before it closes.
 pub fn read_all(mut stream: std::net::TcpStream) -> Vec<u8> {
-    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream.set_read_timeout(Some(WAIT_LIMIT)).unwrap();
     let mut all = Vec::new();
     // A reset is an end like any other.
     if let Err(error) = stream.read_to_end(&mut all) {
@@ -287,9 +287,9 @@ pub fn read_all(mut stream: std::net::TcpStream) -> Vec<u8> {
 
 /// Trusts every certificate: the tests look at it themselves.
 #[derive(Debug)]
-struct Anyone;
+struct AcceptAnyCertificate;
 
-impl ServerCertVerifier for Anyone {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

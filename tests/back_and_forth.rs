@@ -2,11 +2,11 @@
 
 use crate::rig::baresip::Baresip;
 use crate::rig::browser::Browser;
-use crate::rig::desk::Office;
 use crate::rig::host::Host;
+use crate::rig::test_bed::TestBed;
 
 /// A page with a shared worker, and nothing else, that counts how often it is shown.
-const WORKING: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>Working</title><script>
+const WORKER_PAGE: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>Working</title><script>
 new SharedWorker('/worker.js');
 window.shown = 0;
 addEventListener('pageshow', () => ++shown);
@@ -15,34 +15,34 @@ addEventListener('pageshow', () => ++shown);
 /// The page's state is the one it was left with; what became of the server meanwhile it has to find out.
 #[tokio::test]
 async fn a_page_that_comes_back_tells_the_truth_and_can_call() {
-    let mut office = Office::open().await;
-    let desk = office.desk().await;
-    desk.page.eval("addEventListener('pageshow', (event) => (window.kept = event.persisted))").await;
+    let mut test_bed = TestBed::open().await;
+    let phone = test_bed.open_phone().await;
+    phone.host_page.eval("addEventListener('pageshow', (event) => (window.kept = event.persisted))").await;
 
-    desk.page.goes_to(&office.host.url("/elsewhere")).await;
-    office.kamailio.stop();
-    desk.page.goes_back().await;
-    if keeps_pages_with_workers(&office.browser).await {
+    phone.host_page.goes_to(&test_bed.host.url("/elsewhere")).await;
+    test_bed.kamailio.stop();
+    phone.host_page.goes_back().await;
+    if keeps_pages_with_workers(&test_bed.browser).await {
         // Nothing of the phone keeps the host's page out of the cache.
-        desk.page.until("window.kept").await;
+        phone.host_page.until("window.kept").await;
     }
-    desk.page.until("!BitcallWebphone.isRegistered()").await;
-    office.kamailio.start_again().await;
-    desk.page.until("BitcallWebphone.isRegistered()").await;
+    phone.host_page.until("!BitcallWebphone.isRegistered()").await;
+    test_bed.kamailio.start_again().await;
+    phone.host_page.until("BitcallWebphone.isRegistered()").await;
 
     // By the loader: the driver does not find the frames of a page that comes out of the cache.
-    let mut far = Baresip::start(&office.kamailio, 3, 900, true).await;
-    desk.page.eval("BitcallWebphone.call('agent3')").await;
-    far.hears(Office::TONE).await;
-    desk.page.eval("BitcallWebphone.hangup()").await;
+    let mut far = Baresip::start(&test_bed.kamailio, 3, 900, true).await;
+    phone.host_page.eval("BitcallWebphone.call('agent3')").await;
+    far.hears(TestBed::TONE).await;
+    phone.host_page.eval("BitcallWebphone.hangup()").await;
     far.event("CALL_CLOSED").await;
-    desk.event("callEnded", 1).await;
-    assert_eq!(desk.events("callEnded").await.len(), 1);
+    phone.event("callEnded", 1).await;
+    assert_eq!(phone.events("callEnded").await.len(), 1);
 }
 
 /// Whether this browser puts any page with a shared worker in that cache at all; Chromium began it after 150.
 async fn keeps_pages_with_workers(browser: &Browser) -> bool {
-    let host = Host::start([("/", WORKING), ("/worker.js", ""), ("/elsewhere", "")]).await;
+    let host = Host::start([("/", WORKER_PAGE), ("/worker.js", ""), ("/elsewhere", "")]).await;
     let page = browser.open(&host.url("/")).await;
     page.until("window.shown").await;
     page.goes_to(&host.url("/elsewhere")).await;

@@ -3,16 +3,16 @@
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::rig::desk::Office;
 use crate::rig::sipp::Sipp;
 use crate::rig::tap::Tap;
+use crate::rig::test_bed::TestBed;
 
 #[tokio::test]
 async fn garbage_from_the_server_is_dropped_and_the_next_call_works() {
-    let office = Office::open().await;
-    let tap = Tap::start(&office.kamailio.ws()).await;
-    office.bitcall.patch(json!({ "wss": tap.url() })).await;
-    let desk = office.desk().await;
+    let test_bed = TestBed::open().await;
+    let tap = Tap::start(&test_bed.kamailio.ws()).await;
+    test_bed.bitcall.patch(json!({ "wss": tap.url() })).await;
+    let phone = test_bed.open_phone().await;
 
     let long = format!("INVITE sip:a SIP/2.0\r\nSubject: {}\r\n\r\n", "x".repeat(60_000));
     let frames = [
@@ -36,15 +36,15 @@ async fn garbage_from_the_server_is_dropped_and_the_next_call_works() {
     tap.say(Message::binary(vec![0xff, 0xfe, 0x00, 0x80]));
     tap.say(Message::binary((0..=255).collect::<Vec<u8>>()));
 
-    let far = Sipp::called(&office.kamailio, "answer").await;
-    desk.dial(&far.number).await;
-    desk.phone.hears(Office::TONE).await;
+    let far = Sipp::called(&test_bed.kamailio, "answer").await;
+    phone.dial(&far.number).await;
+    phone.frame.hears(TestBed::TONE).await;
     for frame in frames {
         tap.say(Message::text(frame));
     }
-    desk.phone.hears(Office::TONE).await;
-    desk.phone.click("button", "Hang up").await;
+    phone.frame.hears(TestBed::TONE).await;
+    phone.frame.click("button", "Hang up").await;
     far.succeeds().await;
-    desk.ready().await;
-    assert_eq!(desk.events("callIncoming").await.len(), 0, "nobody called");
+    phone.ready().await;
+    assert_eq!(phone.events("callIncoming").await.len(), 0, "nobody called");
 }

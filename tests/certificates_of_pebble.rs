@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use crate::rig::ordering::{Ordering, Wishes};
-use crate::rig::pebble::{Pebble, Surroundings};
+use crate::rig::acme_installation::{AcmeInstallation, AcmeOptions};
+use crate::rig::pebble::{Pebble, PebbleOptions};
 use crate::rig::ports::Ports;
 use crate::rig::wait::until;
 
@@ -13,17 +13,21 @@ const NAME: &str = "phone.office.bitcall.test";
 
 /// A server for [`NAME`], and a pebble that finds it by asking the server's own DNS; `acme` are lines of
 /// `[acme]`.
-async fn issued(external_account: Option<(&str, &str)>, acme: &str) -> (Ordering, Pebble) {
+async fn issued(external_account: Option<(&str, &str)>, acme: &str) -> (AcmeInstallation, Pebble) {
     issued_for(None, external_account, acme).await
 }
 
 /// The same with another life of certificates than pebble's own.
-async fn issued_for(life: Option<Duration>, external_account: Option<(&str, &str)>, acme: &str) -> (Ordering, Pebble) {
+async fn issued_for(
+    life: Option<Duration>,
+    external_account: Option<(&str, &str)>,
+    acme: &str,
+) -> (AcmeInstallation, Pebble) {
     let ports = Ports::reserve();
     let (http_port, tls_port, dns_port) = (ports.take(), ports.take(), ports.take());
     let dns = format!("127.0.0.1:{dns_port}");
-    let pebble = Pebble::start(&Surroundings { http_port, tls_port, dns: &dns, external_account, life }).await;
-    let mut ordering = Ordering::new(&Wishes {
+    let pebble = Pebble::start(&PebbleOptions { http_port, tls_port, dns: &dns, external_account, life }).await;
+    let mut ordering = AcmeInstallation::new(&AcmeOptions {
         public_url: &format!("https://{NAME}"),
         directories: &[pebble.directory()],
         trust: pebble.root(),

@@ -5,25 +5,25 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::rig::acme_installation::{AcmeInstallation, AcmeOptions};
 use crate::rig::authority::{Authority, Fault, Resource};
-use crate::rig::ordering::{Ordering, Wishes};
 use crate::rig::wait::until;
 
 const NAME: &str = "phone.example.test";
 const ISSUER: &str = "Scripted Authority";
 
-fn ordering_from(authorities: &[&Authority]) -> Ordering {
+fn ordering_from(authorities: &[&Authority]) -> AcmeInstallation {
     ordering_with(authorities, "", "")
 }
 
 /// `acme` are lines of `[acme]`, `more` of `[domains]` and further tables.
-fn ordering_with(authorities: &[&Authority], acme: &str, more: &str) -> Ordering {
+fn ordering_with(authorities: &[&Authority], acme: &str, more: &str) -> AcmeInstallation {
     let directories: Vec<_> = authorities.iter().map(|authority| authority.directory()).collect();
     // All of them in one bundle.
     let bundle = tempfile::NamedTempFile::new().unwrap();
     let roots = authorities.iter().map(|authority| std::fs::read_to_string(authority.root()).unwrap());
     std::fs::write(bundle.path(), roots.collect::<String>()).unwrap();
-    let ordering = Ordering::new(&Wishes {
+    let ordering = AcmeInstallation::new(&AcmeOptions {
         public_url: "https://phone.example.test",
         directories: &directories,
         trust: std::path::Path::new("bundle.pem"),
@@ -37,7 +37,7 @@ fn ordering_with(authorities: &[&Authority], acme: &str, more: &str) -> Ordering
 }
 
 /// Starts the server and waits for its certificate.
-async fn issued(authority: &Authority) -> Ordering {
+async fn issued(authority: &Authority) -> AcmeInstallation {
     let mut ordering = ordering_from(&[authority]);
     ordering.start();
     ordering.until_served(NAME, ISSUER).await;
@@ -48,7 +48,7 @@ async fn issued(authority: &Authority) -> Ordering {
 }
 
 /// Starts the server, which does not get its certificate, and says why, and how far away the next attempt is.
-async fn refused(ordering: &mut Ordering) -> (String, Duration) {
+async fn refused(ordering: &mut AcmeInstallation) -> (String, Duration) {
     ordering.start();
     let (problem, next) = ordering.until_problem(NAME).await;
     (problem, from_now(&next))

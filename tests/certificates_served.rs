@@ -21,18 +21,18 @@ use crate::appliance::{Serve, anyone, bitcall, certificate, run, write_configura
 use crate::rig::wait::until;
 
 /// `serve` with a store key, and the files that its administrator brings.
-struct Installed {
+struct ServeWithFiles {
     serve: Serve,
     files: TempDir,
 }
 
-struct Brought {
+struct GeneratedCertificate {
     leaf: Vec<u8>,
     /// PKCS #8.
     key: Vec<u8>,
 }
 
-impl Installed {
+impl ServeWithFiles {
     fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         prepare(directory.path());
@@ -40,12 +40,12 @@ impl Installed {
     }
 
     /// Makes a certificate for the names.
-    fn make(&self, names: &[&str]) -> Brought {
+    fn make(&self, names: &[&str]) -> GeneratedCertificate {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let made = rcgen::generate_simple_self_signed(names).unwrap();
         fs::write(self.files.path().join("cert.pem"), made.cert.pem()).unwrap();
         fs::write(self.files.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
-        Brought { leaf: made.cert.der().to_vec(), key: made.signing_key.serialize_der() }
+        GeneratedCertificate { leaf: made.cert.der().to_vec(), key: made.signing_key.serialize_der() }
     }
 
     /// `bitcall cert`, beside the running server; exit code, output, errors.
@@ -56,7 +56,7 @@ impl Installed {
         (status.code().unwrap(), out, err)
     }
 
-    fn import(&self, name: &str, names: &[&str]) -> Brought {
+    fn import(&self, name: &str, names: &[&str]) -> GeneratedCertificate {
         let made = self.make(names);
         let (exit, out, err) = self.cert(&["import", name, "--certificate", "cert.pem", "--key", "key.pem", "--json"]);
         assert_eq!(exit, 0, "{err}");
@@ -111,7 +111,7 @@ async fn dial(address: &str, name: Option<&str>, offers: &[&str]) -> std::io::Re
 
 #[tokio::test]
 async fn each_name_gets_its_certificate() {
-    let installed = Installed::start();
+    let installed = ServeWithFiles::start();
     let makeshift = installed.shown(None).await;
     let wildcard = installed.import("*.bitcall.example", &["bitcall.example", "*.bitcall.example"]);
     let exact = installed.import("acme.bitcall.example", &["acme.bitcall.example"]);
@@ -130,7 +130,7 @@ async fn each_name_gets_its_certificate() {
 
 #[tokio::test]
 async fn a_swap_leaves_open_connections_alone_and_is_checked_from_outside() {
-    let mut installed = Installed::start();
+    let mut installed = ServeWithFiles::start();
     let first = installed.import("a.example", &["a.example"]);
     let mut open = dial(&installed.serve.https, Some("a.example"), &["http/1.1"]).await.unwrap();
     assert!(certificate(&open) == first.leaf);
@@ -160,7 +160,7 @@ async fn answered(stream: &mut TlsStream<TcpStream>) {
 
 #[tokio::test]
 async fn keys_lie_sealed_on_the_disk_and_serve_again_after_a_restart() {
-    let installed = Installed::start();
+    let installed = ServeWithFiles::start();
     let brought = installed.import("a.example", &["a.example", "*.a.example"]);
     let installed = installed.restarted(|place| {
         // The database and its journal.
@@ -183,7 +183,7 @@ async fn keys_lie_sealed_on_the_disk_and_serve_again_after_a_restart() {
 #[tokio::test]
 async fn the_store_key_is_replaced_step_by_step_and_a_wrong_one_is_told() {
     const NEXT: &str = "the second store key of the tests";
-    let installed = Installed::start();
+    let installed = ServeWithFiles::start();
     let brought = installed.import("a.example", &["a.example"]);
     let mut installed = installed.restarted(|place| write_key(place, &[NEXT, "the first store key of the tests"]));
     assert!(installed.shown(Some("a.example")).await == brought.leaf);
@@ -222,7 +222,7 @@ async fn the_store_key_is_replaced_step_by_step_and_a_wrong_one_is_told() {
 
 #[tokio::test]
 async fn the_list_names_the_tenant_whose_subdomain_or_domain_it_is() {
-    let mut installed = Installed::start();
+    let mut installed = ServeWithFiles::start();
     installed = installed.restarted(|place| {
         let file = place.join("bitcall.toml");
         let text = fs::read_to_string(&file).unwrap();
@@ -255,7 +255,7 @@ async fn the_list_names_the_tenant_whose_subdomain_or_domain_it_is() {
 
 #[tokio::test]
 async fn a_certificate_that_files_hide_is_reported_until_they_do_not() {
-    let mut installed = Installed::start();
+    let mut installed = ServeWithFiles::start();
     let made = installed.files.path().to_owned();
     let bring = |place: &Path| {
         for file in ["cert.pem", "key.pem"] {
@@ -304,7 +304,7 @@ async fn a_certificate_that_files_hide_is_reported_until_they_do_not() {
 
 #[tokio::test]
 async fn a_certificate_that_is_not_in_order_changes_nothing() {
-    let installed = Installed::start();
+    let installed = ServeWithFiles::start();
     let before = installed.import("a.example", &["a.example"]);
     let import = |name: &str| installed.cert(&["import", name, "--certificate", "cert.pem", "--key", "key.pem"]);
     let refused = |name: &str, why: &str| {
@@ -333,7 +333,7 @@ async fn a_certificate_that_is_not_in_order_changes_nothing() {
 
 #[tokio::test]
 async fn without_a_store_key_no_private_key_is_taken() {
-    let mut installed = Installed::start();
+    let mut installed = ServeWithFiles::start();
     installed = installed.restarted(|place| {
         let file = place.join("bitcall.toml");
         let text = fs::read_to_string(&file).unwrap();
@@ -346,7 +346,7 @@ async fn without_a_store_key_no_private_key_is_taken() {
 
 #[tokio::test]
 async fn who_only_validates_is_refused_where_there_is_no_challenge() {
-    let installed = Installed::start();
+    let installed = ServeWithFiles::start();
     installed.import("a.example", &["a.example"]);
     let refused = dial(&installed.serve.https, Some("a.example"), &["acme-tls/1"]).await.unwrap_err();
     assert!(refused.to_string().contains("AccessDenied"), "{refused}");

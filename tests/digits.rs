@@ -3,14 +3,14 @@
 use serde_json::json;
 
 use crate::rig::baresip::Baresip;
-use crate::rig::desk::Office;
 use crate::rig::sipp::Sipp;
+use crate::rig::test_bed::TestBed;
 
 /// Name of the key, and what the far end gets.
 const DIGITS: [(&str, &str); 4] = [("1", "1"), ("9", "9"), ("Star", "*"), ("Hash", "#")];
 
 /// Presses the digits on the keypad of the call.
-async fn press(phone: &crate::rig::view::View) {
+async fn press(phone: &crate::rig::browsing_context::BrowsingContext) {
     phone.click("button", "Keypad").await;
     for (key, _) in DIGITS {
         phone.click("button", key).await;
@@ -20,30 +20,30 @@ async fn press(phone: &crate::rig::view::View) {
 /// RFC 4733 `telephone-event`, decoded by a softphone of another make.
 #[tokio::test]
 async fn digits_travel_in_the_media() {
-    let office = Office::open().await;
-    let desk = office.desk().await;
-    let mut far = Baresip::start(&office.kamailio, 3, 900, true).await;
-    desk.dial("agent3").await;
-    desk.phone.hears(900).await;
-    press(&desk.phone).await;
+    let test_bed = TestBed::open().await;
+    let phone = test_bed.open_phone().await;
+    let mut far = Baresip::start(&test_bed.kamailio, 3, 900, true).await;
+    phone.dial("agent3").await;
+    phone.frame.hears(900).await;
+    press(&phone.frame).await;
     for (_, digit) in DIGITS {
         far.hears_digit(digit).await;
     }
-    desk.phone.click("button", "Hang up").await;
+    phone.frame.click("button", "Hang up").await;
     far.event("CALL_CLOSED").await;
 }
 
 #[tokio::test]
 async fn digits_travel_by_info_when_the_tenant_says_so() {
-    let office = Office::open_with(&[], json!({ "sip": { "dtmf": "info" } })).await;
-    let desk = office.desk().await;
-    let far = Sipp::called(&office.kamailio, "answer").await;
-    desk.dial(&far.number).await;
-    desk.phone.hears(Office::TONE).await;
-    press(&desk.phone).await;
+    let test_bed = TestBed::open_with(&[], json!({ "sip": { "dtmf": "info" } })).await;
+    let phone = test_bed.open_phone().await;
+    let far = Sipp::called(&test_bed.kamailio, "answer").await;
+    phone.dial(&far.number).await;
+    phone.frame.hears(TestBed::TONE).await;
+    press(&phone.frame).await;
     for (_, digit) in DIGITS {
         far.receives(&["INFO sip:", "application/dtmf-relay", &format!("Signal={digit}")]).await;
     }
-    desk.phone.click("button", "Hang up").await;
+    phone.frame.click("button", "Hang up").await;
     far.succeeds().await;
 }

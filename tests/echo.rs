@@ -2,9 +2,9 @@
 
 use crate::rig::bitcall::Bitcall;
 use crate::rig::browser::Browser;
-use crate::rig::desk::{Desk, page, signed_in_as};
+use crate::rig::browsing_context::BrowsingContext;
 use crate::rig::host::Host;
-use crate::rig::view::View;
+use crate::rig::test_bed::{TestPhone, page, signed_in_as};
 
 #[tokio::test]
 async fn dialling_the_echo_lets_the_caller_hear_itself() {
@@ -14,17 +14,17 @@ async fn dialling_the_echo_lets_the_caller_hear_itself() {
     let host = Host::start([("/", page(&bitcall, &fields))]).await;
     bitcall.allow(&host.origin()).await;
     let browser = Browser::start(700).await;
-    let desk = Desk::open(&browser, &host.url("/")).await;
-    desk.ready().await;
+    let phone = TestPhone::open(&browser, &host.url("/")).await;
+    phone.ready().await;
 
-    desk.dial(&bitcall.ready.echo).await;
-    desk.phone.hears(700).await;
+    phone.dial(&bitcall.ready.echo).await;
+    phone.frame.hears(700).await;
 
-    desk.phone.click("button", "Hang up").await;
-    let ended = desk.event("callEnded", 1).await;
+    phone.frame.click("button", "Hang up").await;
+    let ended = phone.event("callEnded", 1).await;
     assert_eq!(ended["number"], "*43");
-    desk.ready().await;
-    assert_eq!(desk.phone.heard().await.unwrap().len(), 0, "the connection is closed");
+    phone.ready().await;
+    assert_eq!(phone.frame.heard().await.unwrap().len(), 0, "the connection is closed");
     assert_eq!(browser.errors(), Vec::<String>::new());
 }
 
@@ -51,7 +51,7 @@ async fn two_windows_of_the_playground_call_each_other() {
 }
 
 /// The phone is of the playground's own origin, and in such frames the driver finds nothing by role and name.
-async fn press(phone: &View, name: &str) {
+async fn press(phone: &BrowsingContext, name: &str) {
     let button = format!("[...document.querySelectorAll('button')].find((b) => b.textContent.trim() === '{name}')");
     phone.until(&format!("{button}?.checkVisibility({{ visibilityProperty: true }})")).await;
     phone.eval(&format!("{button}.click()")).await;

@@ -7,16 +7,16 @@ mod browser;
 mod demo;
 #[path = "edge/media.rs"]
 mod media;
-#[path = "edge/phone.rs"]
-mod phone;
+#[path = "edge/sip_client.rs"]
+mod sip_client;
 
 use bitcall_sip::message::{Header, Method};
 
 use browser::Browser;
 use demo::Demo;
 use media::Media;
-use phone::Phone;
 use serde_json::json;
+use sip_client::SipClient;
 
 use crate::installation::send;
 
@@ -25,8 +25,8 @@ const SDP: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio 9 UD
 #[tokio::test]
 async fn two_extensions_register_call_each_other_and_hang_up() {
     let demo = Demo::start().await;
-    let mut alice = Phone::register(&demo, 0).await;
-    let mut bob = Phone::register(&demo, 1).await;
+    let mut alice = SipClient::register(&demo, 0).await;
+    let mut bob = SipClient::register(&demo, 1).await;
 
     let invite = alice.invite(&bob.address(), SDP).await;
     let rings = bob.expect_request(Method::Invite).await;
@@ -49,16 +49,16 @@ async fn two_extensions_register_call_each_other_and_hang_up() {
 #[tokio::test]
 async fn every_device_rings_and_the_ones_that_are_late_are_told_it_was_answered_elsewhere() {
     let demo = Demo::start().await;
-    let mut alice = Phone::register(&demo, 0).await;
-    let mut desk = Phone::register(&demo, 1).await;
-    let mut mobile = Phone::register(&demo, 1).await;
+    let mut alice = SipClient::register(&demo, 0).await;
+    let mut phone = SipClient::register(&demo, 1).await;
+    let mut mobile = SipClient::register(&demo, 1).await;
 
-    let invite = alice.invite(&desk.address(), SDP).await;
-    let on_desk = desk.expect_request(Method::Invite).await;
+    let invite = alice.invite(&phone.address(), SDP).await;
+    let on_desk = phone.expect_request(Method::Invite).await;
     let on_mobile = mobile.expect_request(Method::Invite).await;
     mobile.respond(&on_mobile, 180, "").await;
     alice.final_or(180, &invite).await;
-    desk.respond(&on_desk, 200, SDP).await;
+    phone.respond(&on_desk, 200, SDP).await;
     assert_eq!(alice.answer_to(&invite).await.status(), 200);
     let cancel = mobile.expect_request(Method::Cancel).await;
     assert!(cancel.value(Header::Reason).unwrap().contains("cause=200"));
@@ -67,9 +67,9 @@ async fn every_device_rings_and_the_ones_that_are_late_are_told_it_was_answered_
 #[tokio::test]
 async fn strangers_and_wrong_passwords_get_nowhere() {
     let demo = Demo::start().await;
-    let mut bob = Phone::register(&demo, 1).await;
+    let mut bob = SipClient::register(&demo, 1).await;
 
-    let mut stranger = Phone::connect(&demo, 0).await;
+    let mut stranger = SipClient::connect(&demo, 0).await;
     let invite = stranger.request(Method::Invite, &bob.address());
     stranger.send(&invite).await;
     assert_eq!(stranger.answer_to(&invite).await.status(), 407);
@@ -77,7 +77,7 @@ async fn strangers_and_wrong_passwords_get_nowhere() {
     stranger.password = "wrong".to_owned();
     assert_eq!(stranger.try_register().await.status(), 401);
 
-    let mut alice = Phone::register(&demo, 0).await;
+    let mut alice = SipClient::register(&demo, 0).await;
     let abroad = alice.request(Method::Invite, "sip:bob@example.com");
     assert_eq!(alice.ask(&abroad).await.status(), 403);
     // Bob has heard of none of it: the first that reaches him is this.
@@ -88,8 +88,8 @@ async fn strangers_and_wrong_passwords_get_nowhere() {
 #[tokio::test]
 async fn a_reset_password_disconnects_whoever_signed_in_by_the_old_one() {
     let demo = Demo::start().await;
-    let mut thief = Phone::register(&demo, 0).await;
-    let mut bob = Phone::register(&demo, 1).await;
+    let mut thief = SipClient::register(&demo, 0).await;
+    let mut bob = SipClient::register(&demo, 1).await;
     let body = json!({ "tenantId": "demo", "username": demo.extensions[0].0, "resetPassword": true }).to_string();
     let headers = [("x-bitcall-panel-key", demo.panel_key.as_str()), ("content-type", "application/json")];
     let address = demo.url.strip_prefix("http://").unwrap();
@@ -102,7 +102,7 @@ async fn a_reset_password_disconnects_whoever_signed_in_by_the_old_one() {
 #[tokio::test]
 async fn garbage_costs_its_sender_nothing_but_the_answer_and_too_much_of_it_the_connection() {
     let demo = Demo::start().await;
-    let mut alice = Phone::register(&demo, 0).await;
+    let mut alice = SipClient::register(&demo, 0).await;
     alice.send_text("not SIP at all").await;
     alice.send_text("INVITE sip:x SIP/2.0\r\n\r\n").await;
     alice.send_text("\r\n\r\n").await;
@@ -121,7 +121,7 @@ async fn a_websocket_without_the_subprotocol_sip_is_refused() {
 #[tokio::test]
 async fn the_echo_sends_back_what_it_hears_also_to_a_reloaded_page_until_bye() {
     let demo = Demo::start().await;
-    let mut alice = Phone::register(&demo, 0).await;
+    let mut alice = SipClient::register(&demo, 0).await;
     let mut media = Media::bind();
 
     let invite = alice.invite(&format!("sip:*43@{}", demo.domain), &media.offer()).await;
@@ -148,7 +148,7 @@ async fn the_echo_sends_back_what_it_hears_also_to_a_reloaded_page_until_bye() {
 #[tokio::test]
 async fn the_echo_offers_an_address_that_a_browser_without_flags_can_use() {
     let demo = Demo::start().await;
-    let mut alice = Phone::register(&demo, 0).await;
+    let mut alice = SipClient::register(&demo, 0).await;
     let mut media = Media::bind();
     let invite = alice.invite(&format!("sip:*43@{}", demo.domain), &media.offer()).await;
     let ok = alice.answer_to(&invite).await;
@@ -170,7 +170,7 @@ async fn the_echo_offers_an_address_that_a_browser_without_flags_can_use() {
 #[tokio::test]
 async fn an_ordinary_browser_hears_itself_in_the_echo() {
     let demo = Demo::start().await;
-    let mut alice = Phone::register(&demo, 0).await;
+    let mut alice = SipClient::register(&demo, 0).await;
     let browser = Browser::open(&demo.url).await;
     let invite = alice.invite(&format!("sip:*43@{}", demo.domain), &browser.offer().await).await;
     let ok = alice.answer_to(&invite).await;

@@ -135,14 +135,14 @@ impl Installation {
     }
 
     /// The `bitcall` command on this installation.
-    pub fn bitcall(&self, arguments: &[&str]) -> Said {
+    pub fn bitcall(&self, arguments: &[&str]) -> CommandOutput {
         self.bitcall_with(PANEL_KEY, arguments)
     }
 
     /// The same with another panel key in the environment.
-    pub fn bitcall_with(&self, panel_key: &str, arguments: &[&str]) -> Said {
+    pub fn bitcall_with(&self, panel_key: &str, arguments: &[&str]) -> CommandOutput {
         let (status, out, err) = appliance::run(self.command().args(arguments).env("BITCALL_PANEL_KEY", panel_key));
-        Said { exit: status.code().expect("it ends by itself"), out, err }
+        CommandOutput { exit: status.code().expect("it ends by itself"), out, err }
     }
 
     /// The command, with nothing said yet.
@@ -192,13 +192,13 @@ impl Answer {
 
 /// What a command said, and how it ended.
 #[derive(Debug)]
-pub struct Said {
+pub struct CommandOutput {
     pub exit: i32,
     pub out: String,
     pub err: String,
 }
 
-impl Said {
+impl CommandOutput {
     /// The data on standard output, of a command that must succeed.
     pub fn json(&self) -> Value {
         assert_eq!(self.exit, 0, "{self:?}");

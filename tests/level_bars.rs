@@ -1,18 +1,19 @@
 //! The bars show what the other side hears.
 
-use crate::rig::desk::Office;
 use crate::rig::sipp::Sipp;
+use crate::rig::test_bed::TestBed;
 
 #[tokio::test]
 async fn the_microphones_bars_fall_with_the_cut_and_not_bit_by_bit() {
-    let office = Office::open().await;
-    let desk = office.desk().await;
-    let far = Sipp::called(&office.kamailio, "answer").await;
-    desk.dial(&far.number).await;
-    desk.phone.hears(Office::TONE).await;
+    let test_bed = TestBed::open().await;
+    let phone = test_bed.open_phone().await;
+    let far = Sipp::called(&test_bed.kamailio, "answer").await;
+    phone.dial(&far.number).await;
+    phone.frame.hears(TestBed::TONE).await;
     let bars = "document.querySelector('[aria-label^=\"Sound level\"] [data-level]')";
-    desk.phone.until(&format!("{bars}.dataset.level > 1")).await;
-    desk.phone
+    phone.frame.until(&format!("{bars}.dataset.level > 1")).await;
+    phone
+        .frame
         .eval(&format!(
             "void addEventListener('click', () => {{
                 window.levels = [];
@@ -20,9 +21,9 @@ async fn the_microphones_bars_fall_with_the_cut_and_not_bit_by_bit() {
             }}, {{ capture: true, once: true }})"
         ))
         .await;
-    desk.phone.click("button", "Mute").await;
-    desk.phone.until("levels.length > 0").await;
-    assert_eq!(desk.phone.eval("levels[0]").await, "0");
-    desk.phone.click("button", "Hang up").await;
+    phone.frame.click("button", "Mute").await;
+    phone.frame.until("levels.length > 0").await;
+    assert_eq!(phone.frame.eval("levels[0]").await, "0");
+    phone.frame.click("button", "Hang up").await;
     far.succeeds().await;
 }

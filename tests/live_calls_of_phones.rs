@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use crate::rig::bitcall::Bitcall;
 use crate::rig::browser::Browser;
-use crate::rig::desk::{Desk, page, signed_in_as};
 use crate::rig::host::Host;
 use crate::rig::http;
+use crate::rig::test_bed::{TestPhone, page, signed_in_as};
 use crate::rig::wait::{until, within};
 
 /// What the panel is told.
@@ -39,8 +39,8 @@ async fn a_call_is_live_while_it_lasts_and_no_longer_when_its_browser_is_killed(
     let host = Host::start(pages).await;
     bitcall.allow(&host.origin()).await;
     let browser = Browser::start(600).await;
-    let anna = Desk::open(&browser, &host.url("/0")).await;
-    let bob = Desk::open(&browser, &host.url("/1")).await;
+    let anna = TestPhone::open(&browser, &host.url("/0")).await;
+    let bob = TestPhone::open(&browser, &host.url("/1")).await;
     anna.ready().await;
     bob.ready().await;
     assert_eq!(live(&bitcall).await["liveCalls"], 0);
@@ -49,19 +49,19 @@ async fn a_call_is_live_while_it_lasts_and_no_longer_when_its_browser_is_killed(
     let ringing = counts(&bitcall, 1, "ringing").await;
     assert_eq!(ringing["calls"][0]["direction"], "outbound");
     assert_eq!(ringing["calls"][0]["number"], bitcall.ready.extensions[1].username);
-    bob.phone.click("button", "Answer").await;
+    bob.frame.click("button", "Answer").await;
     counts(&bitcall, 2, "active").await;
-    bob.phone.click("button", "Hang up").await;
+    bob.frame.click("button", "Hang up").await;
     counts(&bitcall, 0, "").await;
 
     // A window that is closed says so itself.
     anna.ready().await;
     bob.ready().await;
     bob.dial(&bitcall.ready.extensions[0].username).await;
-    anna.phone.click("button", "Answer").await;
+    anna.frame.click("button", "Answer").await;
     counts(&bitcall, 2, "active").await;
     let bobs = |seen: &Value| seen["calls"].as_array().unwrap().iter().any(|call| call["direction"] == "outbound");
-    bob.page.close().await;
+    bob.host_page.close().await;
     until("the closed window's call to go", async || {
         let seen = live(&bitcall).await;
         if bobs(&seen) { Err(seen.to_string()) } else { Ok(()) }
@@ -69,7 +69,7 @@ async fn a_call_is_live_while_it_lasts_and_no_longer_when_its_browser_is_killed(
     .await;
 
     // Its agent waits for it a while, as after a reload: so the other one hangs up.
-    anna.phone.click("button", "Hang up").await;
+    anna.frame.click("button", "Hang up").await;
 
     // One that is killed cannot say anything.
     counts(&bitcall, 0, "").await;

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::rig::bitcall::Bitcall;
 use crate::rig::browser::Browser;
-use crate::rig::desk::{Desk, page, signed_in_as};
 use crate::rig::host::Host;
+use crate::rig::test_bed::{TestPhone, page, signed_in_as};
 use crate::rig::wait::until;
 
 struct Shop {
@@ -42,64 +42,64 @@ async fn shop() -> Shop {
 #[tokio::test]
 async fn a_call_is_told_in_events_each_exactly_once() {
     let Shop { bitcall, host, browser } = shop().await;
-    let desk = Desk::open(&browser, &host.url("/")).await;
-    desk.ready().await;
+    let phone = TestPhone::open(&browser, &host.url("/")).await;
+    phone.ready().await;
     let who = &bitcall.ready.extensions[0].username;
-    let registered = desk.event("registered", 1).await;
+    let registered = phone.event("registered", 1).await;
     assert_eq!(registered["username"], json!(who));
     assert_eq!(registered["domain"], json!(bitcall.ready.sip.domain));
 
-    desk.page.eval("BitcallWebphone.call('*43', { callerId: '+15559876543' })").await;
-    let started = desk.event("callStarted", 1).await;
+    phone.host_page.eval("BitcallWebphone.call('*43', { callerId: '+15559876543' })").await;
+    let started = phone.event("callStarted", 1).await;
     assert_eq!(started["number"], "*43");
     assert_eq!(started["direction"], "outbound");
     assert_eq!(started["requestedCallerId"], "+15559876543");
-    let answered = desk.event("callAnswered", 1).await;
+    let answered = phone.event("callAnswered", 1).await;
     assert_eq!(answered["callId"], started["callId"]);
-    desk.phone.hears(600).await;
-    let state = desk.page.eval("BitcallWebphone.getState()").await;
+    phone.frame.hears(600).await;
+    let state = phone.host_page.eval("BitcallWebphone.getState()").await;
     assert_eq!(state, json!({ "registered": true, "inCall": true, "activeNumber": "*43", "callCount": 1 }));
 
     // An unknown call is an error, and never the wrong call.
-    desk.page.eval("BitcallWebphone.hangup('nobody')").await;
-    desk.page.until("faults.some((f) => f.code === 'UNKNOWN_CALL')").await;
-    assert_eq!(desk.page.eval("BitcallWebphone.isInCall()").await, true);
+    phone.host_page.eval("BitcallWebphone.hangup('nobody')").await;
+    phone.host_page.until("faults.some((f) => f.code === 'UNKNOWN_CALL')").await;
+    assert_eq!(phone.host_page.eval("BitcallWebphone.isInCall()").await, true);
 
-    desk.page.until("(window.since ??= Date.now()) < Date.now() - 1100").await;
+    phone.host_page.until("(window.since ??= Date.now()) < Date.now() - 1100").await;
     let id = &started["callId"];
-    desk.page.eval(&format!("BitcallWebphone.hangup({id})")).await;
-    let ended = desk.event("callEnded", 1).await;
+    phone.host_page.eval(&format!("BitcallWebphone.hangup({id})")).await;
+    let ended = phone.event("callEnded", 1).await;
     assert_eq!(ended["callId"], started["callId"]);
     assert_eq!(ended["number"], "*43");
     assert_eq!(ended["requestedCallerId"], "+15559876543");
     assert!(ended["duration"].as_u64().unwrap() >= 1, "{ended}");
     assert!(ended["cause"].is_string() && ended.get("sipCode").is_some(), "{ended}");
-    desk.page.until("!BitcallWebphone.isInCall()").await;
-    let names = desk.page.eval("heard.map((h) => h[0])").await;
+    phone.host_page.until("!BitcallWebphone.isInCall()").await;
+    let names = phone.host_page.eval("heard.map((h) => h[0])").await;
     assert_eq!(names, json!(["registered", "callStarted", "callAnswered", "callEnded"]));
 }
 
 #[tokio::test]
 async fn a_call_asked_for_during_init_is_placed_when_the_phone_is_there() {
     let Shop { bitcall: _bitcall, host, browser } = shop().await;
-    let desk = Desk::open(&browser, &host.url("/at-once")).await;
-    desk.event("callAnswered", 1).await;
-    desk.phone.hears(600).await;
-    assert_eq!(desk.events("callStarted").await.len(), 1);
+    let phone = TestPhone::open(&browser, &host.url("/at-once")).await;
+    phone.event("callAnswered", 1).await;
+    phone.frame.hears(600).await;
+    assert_eq!(phone.events("callStarted").await.len(), 1);
 }
 
 #[tokio::test]
 async fn a_number_dialled_before_sign_in_waits_in_the_dialer() {
     let Shop { bitcall: _bitcall, host, browser } = shop().await;
-    let desk = Desk::open(&browser, &host.url("/confirm")).await;
-    desk.phone.find("button", "Connect").await;
-    desk.page.eval("BitcallWebphone.dial('+49 30 901820')").await;
-    desk.phone.click("button", "Connect").await;
-    desk.ready().await;
-    let shown = desk.phone.property("textbox", "Phone number", "value").await;
+    let phone = TestPhone::open(&browser, &host.url("/confirm")).await;
+    phone.frame.find("button", "Connect").await;
+    phone.host_page.eval("BitcallWebphone.dial('+49 30 901820')").await;
+    phone.frame.click("button", "Connect").await;
+    phone.ready().await;
+    let shown = phone.frame.property("textbox", "Phone number", "value").await;
     let digits: String = shown.as_str().unwrap().chars().filter(|c| !c.is_whitespace()).collect();
     assert_eq!(digits, "+4930901820");
-    assert_eq!(desk.events("callStarted").await.len(), 0, "dial() only fills in");
+    assert_eq!(phone.events("callStarted").await.len(), 0, "dial() only fills in");
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn destroy_leaves_nothing_and_init_works_again() {
 }
 
 /// The `init(…)` call of `/`, as an expression.
-async fn init_of(host: &Host, page: &crate::rig::view::View) -> String {
+async fn init_of(host: &Host, page: &crate::rig::browsing_context::BrowsingContext) -> String {
     let html = page.eval(&format!("fetch('{}').then((r) => r.text())", host.url("/"))).await;
     let html = html.as_str().unwrap().to_owned();
     let from = html.find("BitcallWebphone.init(").unwrap();
@@ -170,8 +170,9 @@ async fn faults_of_the_integration_are_named() {
 #[tokio::test]
 async fn handlers_are_called_once_and_can_be_taken_back() {
     let Shop { bitcall: _bitcall, host, browser } = shop().await;
-    let desk = Desk::open(&browser, &host.url("/confirm")).await;
-    desk.page
+    let phone = TestPhone::open(&browser, &host.url("/confirm")).await;
+    phone
+        .host_page
         .eval(
             "(() => {
                 window.counts = { twice: 0, gone: 0, after: 0 };
@@ -186,7 +187,7 @@ async fn handlers_are_called_once_and_can_be_taken_back() {
             })()",
         )
         .await;
-    desk.phone.click("button", "Connect").await;
-    desk.ready().await;
-    assert_eq!(desk.page.eval("counts").await, json!({ "twice": 1, "gone": 0, "after": 1 }));
+    phone.frame.click("button", "Connect").await;
+    phone.ready().await;
+    assert_eq!(phone.host_page.eval("counts").await, json!({ "twice": 1, "gone": 0, "after": 1 }));
 }

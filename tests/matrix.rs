@@ -16,8 +16,8 @@ const SURFACES: &[(&str, &[Audience])] = &[
     ("/api/admin/", &[Audience::Admin]),
     ("/api/internal/", &[Audience::Admin]),
     ("/api/webphone/", &[Audience::Runtime]),
-    ("/api/app/", &[Audience::Runtime, Audience::Anyone]),
-    ("/api/auth/", &[Audience::Runtime, Audience::Anyone]),
+    ("/api/app/", &[Audience::Runtime, Audience::AcceptAnyCertificate]),
+    ("/api/auth/", &[Audience::Runtime, Audience::AcceptAnyCertificate]),
 ];
 
 const ALLOWED: &str = "https://crm.acme.com";
@@ -29,7 +29,7 @@ enum Audience {
     Admin,
     Runtime,
     /// No header decides, but what is sent.
-    Anyone,
+    AcceptAnyCertificate,
 }
 
 /// Let in, or refused with this code.
@@ -216,7 +216,7 @@ async fn browsers_are_let_through_to_the_runtime_routes_alone() {
     let (bitcall, _) = some_tenants().await;
     for route in Route::all(&bitcall).await {
         let (target, _) = route.request(None, "acme");
-        if route.audience == Audience::Anyone {
+        if route.audience == Audience::AcceptAnyCertificate {
             continue; // There is no tenant whose pages these could be.
         }
         for (origin, granted) in [(ALLOWED, route.audience == Audience::Runtime), (FOREIGN, false)] {
@@ -291,7 +291,7 @@ impl Route {
             // There is no tenant to protect, and the page may read its mistake.
             (Audience::Runtime, Missing | Invalid) => told == origin.map(|_| "*"),
             (Audience::Runtime, _) => told == origin,
-            (Audience::Anyone, _) => true,
+            (Audience::AcceptAnyCertificate, _) => true,
         };
         (!right).then(|| format!("Access-Control-Allow-Origin is {told:?} for a page of {origin:?}"))
     }
@@ -299,7 +299,7 @@ impl Route {
 
 fn audience(security: &Value) -> Option<Audience> {
     let scheme = match security.as_array()?.as_slice() {
-        [] => return Some(Audience::Anyone),
+        [] => return Some(Audience::AcceptAnyCertificate),
         [scheme] => scheme,
         _ => return None,
     };

@@ -1,10 +1,10 @@
 //! A microphone that is unplugged in a call is missed aloud, and used again when it is back.
 
-use crate::rig::desk::Office;
 use crate::rig::sipp::Sipp;
+use crate::rig::test_bed::TestBed;
 
 /// Keeps what was opened, so that it can be "unplugged": no switch of the browser does that.
-const WATCH: &str = "(() => {
+const RECORD_LEVELS: &str = "(() => {
     const devices = navigator.mediaDevices, open = devices.getUserMedia.bind(devices);
     const opened = [];
     window.unplug = () => {
@@ -24,19 +24,19 @@ const WATCH: &str = "(() => {
 
 #[tokio::test]
 async fn a_microphone_that_was_unplugged_comes_back_in_the_same_call() {
-    let office = Office::open().await;
-    let desk = office.desk().await;
-    let far = Sipp::called(&office.kamailio, "answer").await;
-    desk.phone.eval(WATCH).await;
-    desk.dial(&far.number).await;
-    desk.phone.hears(Office::TONE).await;
+    let test_bed = TestBed::open().await;
+    let phone = test_bed.open_phone().await;
+    let far = Sipp::called(&test_bed.kamailio, "answer").await;
+    phone.frame.eval(RECORD_LEVELS).await;
+    phone.dial(&far.number).await;
+    phone.frame.hears(TestBed::TONE).await;
 
-    desk.phone.eval("unplug()").await;
-    desk.phone.sees("No microphone found").await;
-    desk.phone.until("__rig.hear().then((all) => all.every((c) => c.pitch === 0))").await;
-    desk.phone.eval("plugIn()").await;
-    desk.phone.hears(Office::TONE).await;
-    desk.phone.until("!document.body.innerText.includes('No microphone found')").await;
-    desk.phone.click("button", "Hang up").await;
+    phone.frame.eval("unplug()").await;
+    phone.frame.sees("No microphone found").await;
+    phone.frame.until("__rig.hear().then((all) => all.every((c) => c.pitch === 0))").await;
+    phone.frame.eval("plugIn()").await;
+    phone.frame.hears(TestBed::TONE).await;
+    phone.frame.until("!document.body.innerText.includes('No microphone found')").await;
+    phone.frame.click("button", "Hang up").await;
     far.succeeds().await;
 }

@@ -1,8 +1,8 @@
 //! `kill -9` in the middle of an order, at each of its steps, before and after the authority has done its
 //! part: after the restart the order is finished, and no certificate is bought twice.
 
+use crate::rig::acme_installation::{AcmeInstallation, AcmeOptions};
 use crate::rig::authority::{Authority, Fault, Resource};
-use crate::rig::ordering::{Ordering, Wishes};
 
 const NAME: &str = "phone.example.test";
 
@@ -10,7 +10,7 @@ async fn killed_at(resource: Resource, fault: Fault) {
     let authority = Authority::start().await;
     let what = format!("{resource:?}, {fault:?}");
     authority.fail(resource, fault);
-    let mut ordering = Ordering::new(&Wishes {
+    let mut ordering = AcmeInstallation::new(&AcmeOptions {
         public_url: "https://phone.example.test",
         directories: &[authority.directory()],
         trust: authority.root(),

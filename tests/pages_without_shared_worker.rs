@@ -4,55 +4,55 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::rig::desk::Office;
 use crate::rig::sipp::Sipp;
 use crate::rig::tap::Tap;
+use crate::rig::test_bed::TestBed;
 
-const WITHOUT: &str = "() => { delete window.SharedWorker; }";
+const NO_SHARED_WORKER: &str = "() => { delete window.SharedWorker; }";
 
 #[tokio::test]
 async fn two_pages_ring_both_and_neither_takes_the_place_of_the_other() {
-    let office = Office::open().await;
-    office.browser.bidi().script().add_preload_script(WITHOUT).await.unwrap();
-    let first = office.desk().await;
-    let mut second = office.desk().await;
+    let test_bed = TestBed::open().await;
+    test_bed.browser.bidi().script().add_preload_script(NO_SHARED_WORKER).await.unwrap();
+    let first = test_bed.open_phone().await;
+    let mut second = test_bed.open_phone().await;
     // Loaded again it is the same phone as before, not a third one.
-    second.again().await;
+    second.reload().await;
     second.ready().await;
 
     for (one, other) in [(&first, &second), (&second, &first)] {
-        let far = Sipp::calls(&office.kamailio, "agent1", "call");
-        other.phone.find("button", "Answer").await;
-        one.phone.click("button", "Answer").await;
-        one.phone.hears(Office::TONE).await;
-        other.phone.gone("button", "Answer").await;
-        assert_eq!(other.phone.heard().await.unwrap().len(), 0);
-        one.phone.click("button", "Hang up").await;
+        let far = Sipp::calls(&test_bed.kamailio, "agent1", "call");
+        other.frame.find("button", "Answer").await;
+        one.frame.click("button", "Answer").await;
+        one.frame.hears(TestBed::TONE).await;
+        other.frame.gone("button", "Answer").await;
+        assert_eq!(other.frame.heard().await.unwrap().len(), 0);
+        one.frame.click("button", "Hang up").await;
         far.succeeds().await;
     }
 
     // One leaves: the other is still reachable.
-    first.page.close().await;
-    let far = Sipp::calls(&office.kamailio, "agent1", "call");
-    second.phone.click("button", "Answer").await;
-    second.phone.hears(Office::TONE).await;
-    second.phone.click("button", "Hang up").await;
+    first.host_page.close().await;
+    let far = Sipp::calls(&test_bed.kamailio, "agent1", "call");
+    second.frame.click("button", "Answer").await;
+    second.frame.hears(TestBed::TONE).await;
+    second.frame.click("button", "Hang up").await;
     far.succeeds().await;
 }
 
 /// What the pages register by: ids of their own (RFC 5626 section 4.1), the same again after a reload.
 #[tokio::test]
 async fn every_page_has_an_instance_of_its_own_and_keeps_it() {
-    let office = Office::open().await;
-    let tap = Tap::start(&office.kamailio.ws()).await;
-    office.bitcall.patch(json!({ "wss": tap.url() })).await;
-    office.browser.bidi().script().add_preload_script(WITHOUT).await.unwrap();
-    let _first = office.desk().await;
-    let mut second = office.desk().await;
+    let test_bed = TestBed::open().await;
+    let tap = Tap::start(&test_bed.kamailio.ws()).await;
+    test_bed.bitcall.patch(json!({ "wss": tap.url() })).await;
+    test_bed.browser.bidi().script().add_preload_script(NO_SHARED_WORKER).await.unwrap();
+    let _first = test_bed.open_phone().await;
+    let mut second = test_bed.open_phone().await;
     let two = instances(&tap);
     assert_eq!(two.len(), 2, "{two:?}");
     let before = tap.frames().len();
-    second.again().await;
+    second.reload().await;
     second.ready().await;
     assert!(tap.frames().len() > before);
     assert_eq!(instances(&tap), two);

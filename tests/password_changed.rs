@@ -5,10 +5,10 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::rig::bitcall::Bitcall;
 use crate::rig::browser::Browser;
-use crate::rig::desk::{Desk, page};
 use crate::rig::host::Host;
 use crate::rig::http;
 use crate::rig::tap::{self, Tap};
+use crate::rig::test_bed::{TestPhone, page};
 
 #[tokio::test]
 async fn the_person_is_asked_and_the_server_is_not_stormed() {
@@ -19,10 +19,10 @@ async fn the_person_is_asked_and_the_server_is_not_stormed() {
     let tap = Tap::start(&bitcall.ready.sip.wss).await;
     bitcall.patch(json!({ "wss": tap.url() })).await;
     let browser = Browser::start(600).await;
-    let desk = Desk::open(&browser, &host.url("/")).await;
-    desk.phone.fill("textbox", "Password", &who.password).await;
-    desk.phone.click("button", "Sign in").await;
-    desk.ready().await;
+    let phone = TestPhone::open(&browser, &host.url("/")).await;
+    phone.frame.fill("textbox", "Password", &who.password).await;
+    phone.frame.click("button", "Sign in").await;
+    phone.ready().await;
 
     let url = format!("{}/api/tenant/extensions", bitcall.origin());
     let body = json!({
@@ -34,9 +34,9 @@ async fn the_person_is_asked_and_the_server_is_not_stormed() {
     let changed = tap::now();
     tap.say(Message::Close(None));
 
-    desk.phone.sees_in_any_case("wrong password").await;
-    desk.event("unregistered", 1).await;
-    assert_eq!(desk.page.eval("BitcallWebphone.isRegistered()").await, false);
+    phone.frame.sees_in_any_case("wrong password").await;
+    phone.event("unregistered", 1).await;
+    assert_eq!(phone.host_page.eval("BitcallWebphone.isRegistered()").await, false);
     let tries = || {
         let frames = tap.frames();
         let registers = frames.into_iter().filter(|f| f.at >= changed && f.text.starts_with("REGISTER "));
@@ -47,12 +47,12 @@ async fn the_person_is_asked_and_the_server_is_not_stormed() {
 
     // Still not the new one: said again, tried once.
     let before = tries();
-    desk.phone.fill("textbox", "Password", "neither-this").await;
-    desk.phone.click("button", "Sign in").await;
-    desk.phone.sees_in_any_case("wrong password").await;
+    phone.frame.fill("textbox", "Password", "neither-this").await;
+    phone.frame.click("button", "Sign in").await;
+    phone.frame.sees_in_any_case("wrong password").await;
     assert!(tries() <= before + 2, "{} answers to challenges", tries());
 
-    desk.phone.fill("textbox", "Password", "a-new-one").await;
-    desk.phone.click("button", "Sign in").await;
-    desk.ready().await;
+    phone.frame.fill("textbox", "Password", "a-new-one").await;
+    phone.frame.click("button", "Sign in").await;
+    phone.ready().await;
 }

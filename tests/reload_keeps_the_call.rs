@@ -1,40 +1,41 @@
 //! A page that is loaded again picks its call up where it was.
 
-use crate::rig::desk::Office;
 use crate::rig::sipp::Sipp;
+use crate::rig::test_bed::TestBed;
 
 #[tokio::test]
 async fn a_call_survives_the_reload_of_its_page() {
-    let office = Office::open().await;
-    let mut desk = office.desk().await;
-    let far = Sipp::called(&office.kamailio, "answer").await;
-    desk.dial(&far.number).await;
-    desk.phone.hears(Office::TONE).await;
+    let test_bed = TestBed::open().await;
+    let mut phone = test_bed.open_phone().await;
+    let far = Sipp::called(&test_bed.kamailio, "answer").await;
+    phone.dial(&far.number).await;
+    phone.frame.hears(TestBed::TONE).await;
 
-    desk.again().await;
-    desk.phone.hears(Office::TONE).await;
+    phone.reload().await;
+    phone.frame.hears(TestBed::TONE).await;
     assert_eq!(far.received(&["BYE sip:"]).len(), 0);
-    desk.phone.click("button", "Hang up").await;
+    phone.frame.click("button", "Hang up").await;
     far.succeeds().await;
-    desk.ready().await;
+    phone.ready().await;
 }
 
 #[tokio::test]
 async fn a_muted_call_is_muted_after_the_reload_too() {
-    let office = Office::open().await;
-    let mut desk = office.desk().await;
-    let far = Sipp::called(&office.kamailio, "answer").await;
-    desk.dial(&far.number).await;
-    desk.phone.hears(Office::TONE).await;
-    desk.phone.click("button", "Mute").await;
+    let test_bed = TestBed::open().await;
+    let mut phone = test_bed.open_phone().await;
+    let far = Sipp::called(&test_bed.kamailio, "answer").await;
+    phone.dial(&far.number).await;
+    phone.frame.hears(TestBed::TONE).await;
+    phone.frame.click("button", "Mute").await;
 
-    desk.again().await;
+    phone.reload().await;
     // The far end sends back what it hears; what it hears now is silence.
-    desk.phone
+    phone
+        .frame
         .until("__rig.hear().then((all) => all.some((c) => c.received > 50 && c.sent > 50 && c.pitch === 0))")
         .await;
-    desk.phone.click("button", "Mute").await;
-    desk.phone.hears(Office::TONE).await;
-    desk.phone.click("button", "Hang up").await;
+    phone.frame.click("button", "Mute").await;
+    phone.frame.hears(TestBed::TONE).await;
+    phone.frame.click("button", "Hang up").await;
     far.succeeds().await;
 }

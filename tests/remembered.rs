@@ -2,8 +2,8 @@
 
 use crate::rig::bitcall::Bitcall;
 use crate::rig::browser::Browser;
-use crate::rig::desk::{Desk, page, signed_in_as};
 use crate::rig::host::Host;
+use crate::rig::test_bed::{TestPhone, page, signed_in_as};
 
 /// A wrong password in one tab is no reason to forget who signed in properly in another.
 #[tokio::test]
@@ -23,32 +23,32 @@ async fn a_refusal_in_another_tab_forgets_nobody_else() {
     bitcall.allow(&host.origin()).await;
     let browser = Browser::start(600).await;
 
-    let mut first = Desk::open(&browser, &host.url("/")).await;
-    first.phone.fill("textbox", "Username", &who.username).await;
-    first.phone.fill("textbox", "Password", &who.password).await;
-    first.phone.click("checkbox", "Keep me signed in on this device").await;
-    first.phone.click("button", "Sign in").await;
+    let mut first = TestPhone::open(&browser, &host.url("/")).await;
+    first.frame.fill("textbox", "Username", &who.username).await;
+    first.frame.fill("textbox", "Password", &who.password).await;
+    first.frame.click("checkbox", "Keep me signed in on this device").await;
+    first.frame.click("button", "Sign in").await;
     first.ready().await;
 
     for path in ["/other", "/same"] {
-        let second = Desk::open(&browser, &host.url(path)).await;
-        second.phone.sees_in_any_case("wrong password").await;
-        second.page.close().await;
+        let second = TestPhone::open(&browser, &host.url(path)).await;
+        second.frame.sees_in_any_case("wrong password").await;
+        second.host_page.close().await;
     }
     first.ready().await;
-    first.again().await;
+    first.reload().await;
     first.ready().await;
 
     // Another person signs in properly in this device's other tab, and leaves.
-    let second = Desk::open(&browser, &host.url("/other")).await;
-    second.phone.fill("textbox", "Password", &other.password).await;
-    second.phone.click("button", "Sign in").await;
+    let second = TestPhone::open(&browser, &host.url("/other")).await;
+    second.frame.fill("textbox", "Password", &other.password).await;
+    second.frame.click("button", "Sign in").await;
     second.ready().await;
-    second.page.close().await;
+    second.host_page.close().await;
 
     // A later visit: the device still knows the first.
-    first.page.close().await;
-    let later = Desk::open(&browser, &host.url("/")).await;
+    first.host_page.close().await;
+    let later = TestPhone::open(&browser, &host.url("/")).await;
     later.ready().await;
     assert_eq!(later.event("registered", 1).await["username"], who.username);
 }

@@ -2,10 +2,10 @@
 
 use crate::rig::bitcall::Bitcall;
 use crate::rig::browser::Browser;
-use crate::rig::desk::{Desk, page};
 use crate::rig::host::Host;
 use crate::rig::kamailio::Kamailio;
-use crate::rig::tap::{Frame, Tap};
+use crate::rig::tap::{Tap, TappedFrame};
+use crate::rig::test_bed::{TestPhone, page};
 use crate::rig::wait::until;
 
 /// MD5 of `agent1:sip.test:secret1`.
@@ -44,27 +44,27 @@ async fn complete_credentials_connect_by_one_button_or_by_themselves_or_fill_the
     ])
     .await;
 
-    let desk = Desk::open(&browser, &host.url("/confirm")).await;
-    desk.phone.find("button", "Connect").await;
-    assert_eq!(desk.page.eval("BitcallWebphone.isRegistered()").await, false);
-    desk.phone.click("button", "Connect").await;
-    desk.ready().await;
-    desk.page.close().await;
+    let phone = TestPhone::open(&browser, &host.url("/confirm")).await;
+    phone.frame.find("button", "Connect").await;
+    assert_eq!(phone.host_page.eval("BitcallWebphone.isRegistered()").await, false);
+    phone.frame.click("button", "Connect").await;
+    phone.ready().await;
+    phone.host_page.close().await;
 
-    let desk = Desk::open(&browser, &host.url("/autologin")).await;
-    desk.ready().await;
-    desk.page.close().await;
+    let phone = TestPhone::open(&browser, &host.url("/autologin")).await;
+    phone.ready().await;
+    phone.host_page.close().await;
 
-    let desk = Desk::open(&browser, &host.url("/ha1")).await;
-    desk.ready().await;
-    desk.page.close().await;
+    let phone = TestPhone::open(&browser, &host.url("/ha1")).await;
+    phone.ready().await;
+    phone.host_page.close().await;
 
-    let desk = Desk::open(&browser, &host.url("/prefilled")).await;
-    let username = desk.phone.property("textbox", "Username", "value").await;
+    let phone = TestPhone::open(&browser, &host.url("/prefilled")).await;
+    let username = phone.frame.property("textbox", "Username", "value").await;
     assert_eq!(username, "agent1");
-    assert_eq!(desk.page.eval("BitcallWebphone.isRegistered()").await, false);
-    desk.phone.click("button", "Sign in").await;
-    desk.ready().await;
+    assert_eq!(phone.host_page.eval("BitcallWebphone.isRegistered()").await, false);
+    phone.frame.click("button", "Sign in").await;
+    phone.ready().await;
 }
 
 /// The worker that both pages share ends with the last agent in it, but not under a page that counts on it.
@@ -75,20 +75,20 @@ async fn a_page_that_waits_at_connect_gets_in_after_the_agent_of_another_page_ha
     let (kamailio, bitcall, host, browser) = pages;
     let tap = Tap::start(&kamailio.ws()).await;
     bitcall.patch(serde_json::json!({ "wss": tap.url() })).await;
-    let waiting = Desk::open(&browser, &host.url("/confirm")).await;
-    waiting.phone.find("button", "Connect").await;
+    let waiting = TestPhone::open(&browser, &host.url("/confirm")).await;
+    waiting.frame.find("button", "Connect").await;
 
-    let leaving = Desk::open(&browser, &host.url("/autologin")).await;
+    let leaving = TestPhone::open(&browser, &host.url("/autologin")).await;
     leaving.ready().await;
-    leaving.page.close().await;
+    leaving.host_page.close().await;
     // Nobody came back to it.
-    let unregistered = |frame: &Frame| frame.text.starts_with("REGISTER ") && frame.text.contains("expires=0");
+    let unregistered = |frame: &TappedFrame| frame.text.starts_with("REGISTER ") && frame.text.contains("expires=0");
     until("the end of the registration", async || {
         tap.frames().iter().any(unregistered).then_some(()).ok_or_else(String::new)
     })
     .await;
 
-    waiting.phone.click("button", "Connect").await;
+    waiting.frame.click("button", "Connect").await;
     waiting.ready().await;
 }
 
@@ -105,23 +105,23 @@ async fn the_phone_connects_before_connect_is_pressed_registers_there_and_opens_
         until(&what, async || if seen() == wanted { Ok(()) } else { Err(format!("{:?}", seen())) }).await;
     };
 
-    let desk = Desk::open(&browser, &host.url("/confirm")).await;
-    desk.phone.find("button", "Connect").await;
+    let phone = TestPhone::open(&browser, &host.url("/confirm")).await;
+    phone.frame.find("button", "Connect").await;
     assert_eq!(tap.connections(), (0, 0), "nobody has come near the button");
-    desk.phone.points_at("button", "Connect").await;
+    phone.frame.points_at("button", "Connect").await;
     connections((1, 0)).await;
     // Nobody pressed it after all.
     connections((1, 1)).await;
-    desk.phone.points_at("button", "Use another account").await;
-    desk.phone.points_at("button", "Connect").await;
+    phone.frame.points_at("button", "Use another account").await;
+    phone.frame.points_at("button", "Connect").await;
     connections((2, 1)).await;
     assert!(tap.frames().is_empty(), "nobody has signed in");
-    desk.phone.click("button", "Connect").await;
-    desk.ready().await;
+    phone.frame.click("button", "Connect").await;
+    phone.ready().await;
     assert!(tap.frames().iter().any(|frame| frame.text.starts_with("REGISTER ")));
 
     // Another tab of the same person is served by the same connection.
-    let second = Desk::open(&browser, &host.url("/autologin")).await;
+    let second = TestPhone::open(&browser, &host.url("/autologin")).await;
     second.ready().await;
     assert_eq!(tap.connections(), (2, 1), "one before the button was pressed, and the same one since");
 }
@@ -131,16 +131,16 @@ async fn what_the_host_left_out_is_asked_for() {
     let (_kamailio, _bitcall, host, browser) =
         pages(&[("/confirm", init(WHO, "confirm")), ("/autologin", init(WHO, "autologin"))]).await;
     for path in ["/confirm", "/autologin"] {
-        let desk = Desk::open(&browser, &host.url(path)).await;
-        let username = desk.phone.property("textbox", "Username", "value").await;
+        let phone = TestPhone::open(&browser, &host.url(path)).await;
+        let username = phone.frame.property("textbox", "Username", "value").await;
         assert_eq!(username, "agent1");
         // Nothing happens without a password, and it says what is missing.
-        desk.phone.click("button", "Sign in").await;
-        desk.phone.sees_in_any_case("password").await;
-        desk.phone.fill("textbox", "Password", "secret1").await;
-        desk.phone.click("button", "Sign in").await;
-        desk.ready().await;
-        desk.page.close().await;
+        phone.frame.click("button", "Sign in").await;
+        phone.frame.sees_in_any_case("password").await;
+        phone.frame.fill("textbox", "Password", "secret1").await;
+        phone.frame.click("button", "Sign in").await;
+        phone.ready().await;
+        phone.host_page.close().await;
     }
 }
 
@@ -149,24 +149,24 @@ async fn a_reload_restores_the_session_unless_the_host_says_no_and_no_password_i
     let off = "behavior: { host: { mode: 'confirm' }, sessionRestore: 'off' }".to_owned();
     let (_kamailio, _bitcall, host, browser) = pages(&[("/", init("", "confirm")), ("/off", off)]).await;
 
-    let mut desk = Desk::open(&browser, &host.url("/")).await;
-    desk.phone.fill("textbox", "Username", "agent1").await;
-    desk.phone.fill("textbox", "Password", "secret1").await;
-    desk.phone.click("button", "Sign in").await;
-    desk.ready().await;
-    let kept = desk.phone.eval("JSON.stringify([{...sessionStorage}, {...localStorage}])").await;
+    let mut phone = TestPhone::open(&browser, &host.url("/")).await;
+    phone.frame.fill("textbox", "Username", "agent1").await;
+    phone.frame.fill("textbox", "Password", "secret1").await;
+    phone.frame.click("button", "Sign in").await;
+    phone.ready().await;
+    let kept = phone.frame.eval("JSON.stringify([{...sessionStorage}, {...localStorage}])").await;
     let kept = kept.as_str().unwrap();
     assert!(!kept.contains("secret1"), "{kept}");
-    desk.again().await;
-    desk.ready().await;
-    desk.page.close().await;
+    phone.reload().await;
+    phone.ready().await;
+    phone.host_page.close().await;
 
-    let mut desk = Desk::open(&browser, &host.url("/off")).await;
-    desk.phone.fill("textbox", "Username", "agent1").await;
-    desk.phone.fill("textbox", "Password", "secret1").await;
-    desk.phone.click("button", "Sign in").await;
-    desk.ready().await;
-    desk.again().await;
-    desk.phone.find("button", "Sign in").await;
-    assert_eq!(desk.page.eval("BitcallWebphone.isRegistered()").await, false);
+    let mut phone = TestPhone::open(&browser, &host.url("/off")).await;
+    phone.frame.fill("textbox", "Username", "agent1").await;
+    phone.frame.fill("textbox", "Password", "secret1").await;
+    phone.frame.click("button", "Sign in").await;
+    phone.ready().await;
+    phone.reload().await;
+    phone.frame.find("button", "Sign in").await;
+    assert_eq!(phone.host_page.eval("BitcallWebphone.isRegistered()").await, false);
 }

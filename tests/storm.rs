@@ -19,7 +19,7 @@ const INSTALLATIONS: usize = 4;
 const ROUNDS: usize = 200 / INSTALLATIONS;
 const WRITERS: usize = 6;
 /// A round ends at a random one of these acknowledgements.
-const MOST_WRITES: u32 = 120;
+const MAX_WRITES_PER_ROUND: u32 = 120;
 /// Of a tenant after it was made, the last of which deletes it. Then its writer goes on to the next.
 const CHANGES: usize = 9;
 
@@ -55,7 +55,7 @@ async fn storm() -> (Vec<Duration>, u32) {
                 tokio::spawn(write_until_it_dies(bitcall.address().to_owned(), name, acknowledged.clone()))
             })
             .collect();
-        let moment = getrandom::u32().unwrap() % MOST_WRITES;
+        let moment = getrandom::u32().unwrap() % MAX_WRITES_PER_ROUND;
         counting.wait_for(|count| *count >= moment).await.unwrap();
         bitcall.kill();
         let mut ledgers = Vec::new();

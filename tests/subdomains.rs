@@ -123,8 +123,8 @@ async fn of_many_tenants_that_want_one_name_at_once_exactly_one_gets_it() {
     for round in 0..10 {
         let (name, former) = (format!("prize{round}"), format!("own{round}"));
         let tenants: Vec<_> = (0..8).map(|number| format!("t{number}")).collect();
-        let wishes = tenants.iter().map(|tenant| assign(&bitcall, tenant, &name));
-        let answers = futures_util::future::join_all(wishes).await;
+        let options = tenants.iter().map(|tenant| assign(&bitcall, tenant, &name));
+        let answers = futures_util::future::join_all(options).await;
         let winners: Vec<_> = tenants.iter().zip(&answers).filter(|(_, answer)| answer.status == 200).collect();
         assert_eq!(winners.len(), 1, "round {round}");
         for answer in answers.iter().filter(|answer| answer.status != 200) {

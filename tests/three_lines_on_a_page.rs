@@ -2,8 +2,8 @@
 
 use crate::rig::bitcall::Bitcall;
 use crate::rig::browser::Browser;
-use crate::rig::desk::{Desk, page, signed_in_as};
 use crate::rig::host::Host;
+use crate::rig::test_bed::{TestPhone, page, signed_in_as};
 
 /// The page of a foreign site with nothing but the three lines. A person signs
 /// in by hand, in two windows as two extensions, and one calls the other.
@@ -16,23 +16,23 @@ async fn two_windows_of_a_foreign_page_call_each_other() {
 
     let mut desks = Vec::new();
     for extension in &bitcall.ready.extensions[..2] {
-        let desk = Desk::open(&browser, &host.url("/")).await;
-        desk.phone.fill("textbox", "Username", &extension.username).await;
-        desk.phone.fill("textbox", "Password", &extension.password).await;
-        desk.phone.click("button", "Sign in").await;
-        desk.ready().await;
-        desks.push(desk);
+        let phone = TestPhone::open(&browser, &host.url("/")).await;
+        phone.frame.fill("textbox", "Username", &extension.username).await;
+        phone.frame.fill("textbox", "Password", &extension.password).await;
+        phone.frame.click("button", "Sign in").await;
+        phone.ready().await;
+        desks.push(phone);
     }
     let (anna, bob) = (&desks[0], &desks[1]);
 
     anna.dial(&bitcall.ready.extensions[1].username).await;
-    bob.phone.sees(&bitcall.ready.extensions[0].username).await;
-    bob.phone.click("button", "Answer").await;
-    anna.phone.hears(600).await;
-    bob.phone.hears(600).await;
+    bob.frame.sees(&bitcall.ready.extensions[0].username).await;
+    bob.frame.click("button", "Answer").await;
+    anna.frame.hears(600).await;
+    bob.frame.hears(600).await;
 
-    bob.phone.click("button", "Hang up").await;
-    anna.phone.gone("button", "Hang up").await;
+    bob.frame.click("button", "Hang up").await;
+    anna.frame.gone("button", "Hang up").await;
     anna.ready().await;
     bob.ready().await;
     assert_eq!(browser.errors(), Vec::<String>::new());
@@ -50,26 +50,26 @@ async fn each_side_hears_the_other_and_not_itself() {
     let host = Host::start(pages).await;
     bitcall.allow(&host.origin()).await;
     let (low, high) = (Browser::start(500).await, Browser::start(900).await);
-    let anna = Desk::open(&low, &host.url("/0")).await;
-    let bob = Desk::open(&high, &host.url("/1")).await;
+    let anna = TestPhone::open(&low, &host.url("/0")).await;
+    let bob = TestPhone::open(&high, &host.url("/1")).await;
     anna.ready().await;
     bob.ready().await;
 
     anna.dial(&bitcall.ready.extensions[1].username).await;
-    bob.phone.click("button", "Answer").await;
-    anna.phone.hears(900).await;
-    bob.phone.hears(500).await;
+    bob.frame.click("button", "Answer").await;
+    anna.frame.hears(900).await;
+    bob.frame.hears(500).await;
 
     // Muted, the caller is not heard any more, but hears.
-    anna.phone.click("button", "Mute").await;
-    anna.phone.pressed("Mute", true).await;
-    bob.phone.hears_silence().await;
-    anna.phone.hears(900).await;
-    anna.phone.click("button", "Mute").await;
-    bob.phone.hears(500).await;
+    anna.frame.click("button", "Mute").await;
+    anna.frame.pressed("Mute", true).await;
+    bob.frame.hears_silence().await;
+    anna.frame.hears(900).await;
+    anna.frame.click("button", "Mute").await;
+    bob.frame.hears(500).await;
 
-    anna.phone.click("button", "Hang up").await;
-    bob.phone.gone("button", "Hang up").await;
+    anna.frame.click("button", "Hang up").await;
+    bob.frame.gone("button", "Hang up").await;
     assert_eq!(low.errors(), Vec::<String>::new());
     assert_eq!(high.errors(), Vec::<String>::new());
 }

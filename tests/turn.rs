@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use crate::rig::coturn::Coturn;
-use crate::rig::desk::Office;
 use crate::rig::sipp::Sipp;
 use crate::rig::tap::Tap;
+use crate::rig::test_bed::TestBed;
 
 /// No switch of the browser closes a network, so this stands for one: only relayed candidates are used.
 const RELAY_ONLY: &str = "() => {
@@ -19,27 +19,27 @@ const RELAY_ONLY: &str = "() => {
 #[tokio::test]
 async fn the_offer_names_a_relay_and_the_sound_goes_through_it() {
     let turn = Coturn::start().await;
-    let office = Office::open_with(&[], json!({ "iceServers": turn.ice_servers() })).await;
-    let tap = Tap::start(&office.kamailio.ws()).await;
-    office.bitcall.patch(json!({ "wss": tap.url() })).await;
+    let test_bed = TestBed::open_with(&[], json!({ "iceServers": turn.ice_servers() })).await;
+    let tap = Tap::start(&test_bed.kamailio.ws()).await;
+    test_bed.bitcall.patch(json!({ "wss": tap.url() })).await;
 
     // With every way open, the relay is offered beside them.
-    let desk = office.desk().await;
-    let far = Sipp::called(&office.kamailio, "answer").await;
-    desk.dial(&far.number).await;
-    desk.phone.hears(Office::TONE).await;
+    let phone = test_bed.open_phone().await;
+    let far = Sipp::called(&test_bed.kamailio, "answer").await;
+    phone.dial(&far.number).await;
+    phone.frame.hears(TestBed::TONE).await;
     assert!(relay(&tap).is_some_and(|port| turn.relays(port)), "{:#?}\n{}", invite(&tap), turn.log());
-    desk.phone.click("button", "Hang up").await;
+    phone.frame.click("button", "Hang up").await;
     far.succeeds().await;
-    desk.page.close().await;
+    phone.host_page.close().await;
 
-    office.browser.bidi().script().add_preload_script(RELAY_ONLY).await.unwrap();
-    let desk = office.desk().await;
-    let far = Sipp::called(&office.kamailio, "answer").await;
-    desk.dial(&far.number).await;
-    desk.phone.hears(Office::TONE).await;
+    test_bed.browser.bidi().script().add_preload_script(RELAY_ONLY).await.unwrap();
+    let phone = test_bed.open_phone().await;
+    let far = Sipp::called(&test_bed.kamailio, "answer").await;
+    phone.dial(&far.number).await;
+    phone.frame.hears(TestBed::TONE).await;
     assert!(!invite(&tap).contains("typ host"), "{}", invite(&tap));
-    desk.phone.click("button", "Hang up").await;
+    phone.frame.click("button", "Hang up").await;
     far.succeeds().await;
 }
 

@@ -11,7 +11,7 @@ use crate::installation::{Installation, data};
 use crate::rig::coturn::Coturn;
 
 const SECRET: &str = "what the relay and Bitcall know";
-const HALF_A_DAY: u64 = 12 * 3600;
+const CREDENTIAL_LIFETIME_S: u64 = 12 * 3600;
 
 async fn with_relay(relay: &Coturn) -> (Installation, String) {
     let bitcall = Installation::serving().await;
@@ -38,10 +38,10 @@ async fn what_the_phone_is_told_opens_the_relay_and_what_is_wrong_or_over_does_n
     assert_eq!(config["iceServers"][0], json!({ "urls": ["stun:stun.acme.com"] }));
     let told = &config["iceServers"][1];
     let (until, tenant) = text(told, "username").split_once(':').unwrap();
-    assert!((before..=now()).contains(&(until.parse::<u64>().unwrap() - HALF_A_DAY)) && tenant == "acme");
+    assert!((before..=now()).contains(&(until.parse::<u64>().unwrap() - CREDENTIAL_LIFETIME_S)) && tenant == "acme");
 
     assert!(relay.allocates(text(told, "username"), text(told, "credential")), "{}", relay.log());
-    let longer = format!("{}:acme", now() + 2 * HALF_A_DAY);
+    let longer = format!("{}:acme", now() + 2 * CREDENTIAL_LIFETIME_S);
     assert!(!relay.allocates(&longer, text(told, "credential")), "nobody prolongs it");
     let over = format!("{}:acme", now() - 1);
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, SECRET.as_bytes());

@@ -1,34 +1,34 @@
 //! A `call()` that comes before the phone is connected waits, but not for ever.
 
-use crate::rig::desk::{Desk, Office, page, signed_in_as};
 use crate::rig::host::Host;
 use crate::rig::kamailio::Kamailio;
+use crate::rig::test_bed::{TestBed, TestPhone, page, signed_in_as};
 
 /// Half a minute passes in a second.
-const HASTE: &str = "() => {
+const SHORT_CALL_WAIT: &str = "() => {
     const later = window.setTimeout;
     window.setTimeout = (act, ms, ...rest) => later(act, ms === 30000 ? 1000 : ms, ...rest);
 }";
 
 #[tokio::test]
 async fn a_call_that_cannot_be_made_in_time_is_given_up_and_not_made_later() {
-    let mut office = Office::open().await;
+    let mut test_bed = TestBed::open().await;
     let (username, password) = Kamailio::subscriber(1);
-    let html = page(&office.bitcall, &signed_in_as(&username, Kamailio::DOMAIN, &password));
+    let html = page(&test_bed.bitcall, &signed_in_as(&username, Kamailio::DOMAIN, &password));
     let at_once = html.strip_suffix("</script>").unwrap().to_owned() + "BitcallWebphone.call('+4930901820');</script>";
     let host = Host::start([("/", at_once)]).await;
-    office.bitcall.allow(&host.origin()).await;
-    office.browser.bidi().script().add_preload_script(HASTE).await.unwrap();
-    office.kamailio.stop();
+    test_bed.bitcall.allow(&host.origin()).await;
+    test_bed.browser.bidi().script().add_preload_script(SHORT_CALL_WAIT).await.unwrap();
+    test_bed.kamailio.stop();
 
     // `init()` is in flight when `call()` comes.
-    let desk = Desk::open(&office.browser, &host.url("/")).await;
-    desk.page.until("faults.some((f) => f.code === 'NOT_REGISTERED')").await;
-    let number = desk.phone.property("textbox", "Phone number", "value").await;
+    let phone = TestPhone::open(&test_bed.browser, &host.url("/")).await;
+    phone.host_page.until("faults.some((f) => f.code === 'NOT_REGISTERED')").await;
+    let number = phone.frame.property("textbox", "Phone number", "value").await;
     assert_eq!(number, "+4930901820", "whoever wanted the call can place it by hand");
 
-    office.kamailio.start_again().await;
-    desk.ready().await;
-    assert_eq!(desk.page.eval("faults.length").await, 1);
-    assert_eq!(desk.events("callStarted").await.len(), 0, "it would surprise people now");
+    test_bed.kamailio.start_again().await;
+    phone.ready().await;
+    assert_eq!(phone.host_page.eval("faults.length").await, 1);
+    assert_eq!(phone.events("callStarted").await.len(), 0, "it would surprise people now");
 }

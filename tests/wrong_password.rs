@@ -2,8 +2,8 @@
 
 use crate::rig::bitcall::Bitcall;
 use crate::rig::browser::Browser;
-use crate::rig::desk::{Desk, page, signed_in_as};
 use crate::rig::host::Host;
+use crate::rig::test_bed::{TestPhone, page, signed_in_as};
 
 #[tokio::test]
 async fn a_wrong_password_is_named_and_the_right_one_then_works() {
@@ -13,14 +13,14 @@ async fn a_wrong_password_is_named_and_the_right_one_then_works() {
     let host = Host::start([("/", page(&bitcall, &fields))]).await;
     bitcall.allow(&host.origin()).await;
     let browser = Browser::start(600).await;
-    let desk = Desk::open(&browser, &host.url("/")).await;
+    let phone = TestPhone::open(&browser, &host.url("/")).await;
 
-    desk.phone.sees_in_any_case("wrong password").await;
-    assert_eq!(desk.page.eval("BitcallWebphone.isRegistered()").await, false);
-    assert_eq!(desk.events("registered").await.len(), 0);
+    phone.frame.sees_in_any_case("wrong password").await;
+    assert_eq!(phone.host_page.eval("BitcallWebphone.isRegistered()").await, false);
+    assert_eq!(phone.events("registered").await.len(), 0);
 
-    desk.phone.fill("textbox", "Password", &who.password).await;
-    desk.phone.click("button", "Sign in").await;
-    desk.ready().await;
-    assert_eq!(desk.events("registered").await.len(), 1);
+    phone.frame.fill("textbox", "Password", &who.password).await;
+    phone.frame.click("button", "Sign in").await;
+    phone.ready().await;
+    assert_eq!(phone.events("registered").await.len(), 1);
 }

@@ -26,7 +26,7 @@ const MANY: usize = 10_000;
 const ROUNDS: usize = 7;
 /// Handshakes of one contestant in one round, each with another name.
 const HANDSHAKES: usize = 1_000;
-const AT_ONCE: usize = 8;
+const PARALLEL_HANDSHAKES: usize = 8;
 const NEW: usize = 101;
 const KIB: f64 = 1024.0;
 
@@ -433,7 +433,7 @@ impl<'a> Contestant<'a> {
 /// A handshake for each, some at the same time; closed in an orderly way, so that tickets arrive.
 async fn visit(address: &str, config: &Arc<ClientConfig>, all: &[&Issued]) -> Vec<HandshakeKind> {
     let mut tasks = Vec::new();
-    for part in all.chunks(all.len().div_ceil(AT_ONCE).max(1)) {
+    for part in all.chunks(all.len().div_ceil(PARALLEL_HANDSHAKES).max(1)) {
         let part: Vec<_> = part.iter().map(|issued| (issued.name.clone(), issued.der.clone())).collect();
         let (address, connector) = (address.to_owned(), TlsConnector::from(Arc::clone(config)));
         tasks.push(tokio::spawn(async move {

@@ -14,8 +14,8 @@ use crate::population::{CALLERS, Population, tenant};
 use crate::table::{Row, median};
 
 const ROUNDS: usize = 5;
-const BY_MANY: usize = 3_000;
-const BY_ONE: usize = 200;
+const WRITES_BY_MANY_CALLERS: usize = 3_000;
+const WRITES_BY_ONE_CALLER: usize = 200;
 const CHANGES: usize = 301;
 
 /// Tenants made per second, each on the disk before it is acknowledged; the peer is a loop that
@@ -26,18 +26,18 @@ pub async fn provisioning(population: &mut Population) -> Vec<Row> {
         let disk = fsyncs_per_second(population);
         let before = cpu_nanoseconds(&[population.serve.running.id()]);
         let start = Instant::now();
-        population.grow(BY_MANY, CALLERS).await;
-        let many = BY_MANY as f64 / start.elapsed().as_secs_f64();
+        population.grow(WRITES_BY_MANY_CALLERS, CALLERS).await;
+        let many = WRITES_BY_MANY_CALLERS as f64 / start.elapsed().as_secs_f64();
         let used = cpu_nanoseconds(&[population.serve.running.id()]) - before;
         let start = Instant::now();
-        population.grow_by_one_caller(BY_ONE);
-        let one = BY_ONE as f64 / start.elapsed().as_secs_f64();
+        population.grow_by_one_caller(WRITES_BY_ONE_CALLER);
+        let one = WRITES_BY_ONE_CALLER as f64 / start.elapsed().as_secs_f64();
         // The first round warms up.
         if round > 0 {
             raw.push(disk);
             by_many.push(many);
             by_one.push(one);
-            cpu.push(used / BY_MANY as f64 / 1000.0);
+            cpu.push(used / WRITES_BY_MANY_CALLERS as f64 / 1000.0);
         }
     }
     let raw = median(raw);

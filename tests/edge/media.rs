@@ -10,7 +10,7 @@ use str0m::rtp::RtpWrite;
 use str0m::{Candidate, Event, Input, Output, Rtc};
 use tokio::net::UdpSocket;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
 const OPUS: u8 = 111;
 
 pub struct Media {
@@ -85,7 +85,7 @@ impl Media {
 
     /// Says `count` words, one every 20 ms as a microphone does, until every one of them has come back in order.
     pub async fn hear_oneself(&mut self, count: u64) {
-        let give_up = Instant::now() + PATIENCE;
+        let give_up = Instant::now() + REPLY_TIMEOUT;
         while !self.rtc.is_connected() {
             assert!(Instant::now() < give_up, "no connection");
             self.step(give_up).await;
@@ -112,7 +112,7 @@ impl Media {
 
     /// Waits until the other side has closed the media.
     pub async fn closed(&mut self) {
-        let give_up = Instant::now() + PATIENCE;
+        let give_up = Instant::now() + REPLY_TIMEOUT;
         while !self.closed {
             assert!(Instant::now() < give_up, "media was not closed");
             self.step(give_up).await;

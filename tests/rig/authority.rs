@@ -79,12 +79,12 @@ impl Fault {
 pub struct Authority {
     address: SocketAddr,
     root: PathBuf,
-    world: Arc<World>,
+    shared: Arc<Shared>,
     task: JoinHandle<()>,
     _dir: tempfile::TempDir,
 }
 
-struct World {
+struct Shared {
     address: SocketAddr,
     state: Mutex<State>,
     stalled: Notify,
@@ -159,9 +159,9 @@ impl Authority {
             replacements_refused: 0,
             serials: 0,
         };
-        let world = Arc::new(World { address, state: Mutex::new(state), stalled: Notify::new(), issuer });
-        let task = tokio::spawn(serve(listener, TlsAcceptor::from(Arc::new(tls)), Arc::clone(&world)));
-        Self { address, root, world, task, _dir: dir }
+        let shared = Arc::new(Shared { address, state: Mutex::new(state), stalled: Notify::new(), issuer });
+        let task = tokio::spawn(serve(listener, TlsAcceptor::from(Arc::new(tls)), Arc::clone(&shared)));
+        Self { address, root, shared, task, _dir: dir }
     }
 
     pub fn directory(&self) -> String {
@@ -222,7 +222,7 @@ impl Authority {
 
     /// Waits until a request has come that is not answered.
     pub async fn stalled(&self) {
-        tokio::time::timeout(Duration::from_secs(30), self.world.stalled.notified()).await.expect("nobody came");
+        tokio::time::timeout(Duration::from_secs(30), self.shared.stalled.notified()).await.expect("nobody came");
     }
 
     pub fn asked(&self, resource: Resource) -> usize {
@@ -259,7 +259,7 @@ impl Authority {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.world.state()
+        self.shared.state()
     }
 }
 
@@ -280,32 +280,32 @@ fn authority() -> (Issuer<'static, KeyPair>, String) {
     (Issuer::new(params, key), pem)
 }
 
-async fn serve(listener: TcpListener, tls: TlsAcceptor, world: Arc<World>) {
+async fn serve(listener: TcpListener, tls: TlsAcceptor, shared: Arc<Shared>) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        let (tls, world) = (tls.clone(), Arc::clone(&world));
+        let (tls, shared) = (tls.clone(), Arc::clone(&shared));
         tokio::spawn(async move {
             let Ok(stream) = tls.accept(stream).await else { return };
-            let service = service_fn(move |request| answer(Arc::clone(&world), request));
+            let service = service_fn(move |request| answer(Arc::clone(&shared), request));
             // An error of the service breaks the connection.
             let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }
 
-async fn answer(world: Arc<World>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, std::io::Error> {
+async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, std::io::Error> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
     let path: Vec<&str> = parts.uri.path().split('/').skip(1).collect();
     let Some(resource) = resource(&path) else { return Ok(status(404)) };
     let fault = {
-        let mut state = world.state();
+        let mut state = shared.state();
         state.asked.push((Instant::now(), resource));
         let found = state.faults.iter().position(|(at, _)| *at == resource);
         found.and_then(|index| state.faults.remove(index)).map(|(_, fault)| fault)
     };
     match fault {
-        None | Some(Fault::Pass) => Ok(world.carry_out(resource, &path, &parts.method, &body)),
+        None | Some(Fault::Pass) => Ok(shared.carry_out(resource, &path, &parts.method, &body)),
         Some(Fault::Problem { status, kind, retry_after, subproblems }) => {
             let body = json!({
                 "type": format!("urn:ietf:params:acme:error:{kind}"),
@@ -322,16 +322,16 @@ async fn answer(world: Arc<World>, request: Request<Incoming>) -> Result<Respons
         Some(Fault::Status(code)) => Ok(status(code)),
         Some(Fault::ResetBefore) => Err(std::io::ErrorKind::ConnectionReset.into()),
         Some(Fault::ResetAfter) => {
-            world.carry_out(resource, &path, &parts.method, &body);
+            shared.carry_out(resource, &path, &parts.method, &body);
             Err(std::io::ErrorKind::ConnectionReset.into())
         }
         Some(Fault::StallBefore) => {
-            world.stalled.notify_one();
+            shared.stalled.notify_one();
             std::future::pending().await
         }
         Some(Fault::StallAfter) => {
-            world.carry_out(resource, &path, &parts.method, &body);
-            world.stalled.notify_one();
+            shared.carry_out(resource, &path, &parts.method, &body);
+            shared.stalled.notify_one();
             std::future::pending().await
         }
     }
@@ -353,7 +353,7 @@ fn resource(path: &[&str]) -> Option<Resource> {
     })
 }
 
-impl World {
+impl Shared {
     fn carry_out(&self, resource: Resource, path: &[&str], method: &Method, body: &[u8]) -> Response<Full<Bytes>> {
         let base = format!("https://{}", self.address);
         let number = |index: usize| path.get(index).and_then(|number| number.parse::<usize>().ok()).unwrap_or(0);

@@ -15,9 +15,9 @@ use thirtyfour::bidi::events::LogEntryAdded;
 use thirtyfour::bidi::modules::browsing_context::{CreateType, ReadinessState};
 use thirtyfour::{Capabilities, ChromiumCapabilities, WebDriver};
 
+use super::browsing_context::BrowsingContext;
 use super::process::Process;
 use super::sound;
-use super::view::View;
 use super::wait::until;
 
 const PRELOAD: &str = include_str!("preload.js");
@@ -111,9 +111,9 @@ impl Browser {
 
     /// Opens `url` in a window of its own and waits until it is loaded. The empty one
     /// that the browser came with stays, so that every other one may be closed.
-    pub async fn open(&self, url: &str) -> View {
+    pub async fn open(&self, url: &str) -> BrowsingContext {
         let made = self.bidi.browsing_context().create(CreateType::Window).await;
-        let view = View::new(self.bidi.clone(), made.unwrap().context);
+        let view = BrowsingContext::new(self.bidi.clone(), made.unwrap().context);
         let context = view.context().clone();
         self.bidi
             .browsing_context()

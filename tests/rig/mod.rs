@@ -7,17 +7,17 @@
 // The benchmarks share this directory and use other parts of it than the tests do.
 #![allow(dead_code)]
 
+pub mod acme_installation;
 pub mod authority;
 pub mod baresip;
 pub mod bitcall;
 pub mod browser;
+pub mod browsing_context;
 pub mod coturn;
-pub mod desk;
-pub mod faulty;
+pub mod fault_proxy;
 pub mod host;
 pub mod http;
 pub mod kamailio;
-pub mod ordering;
 pub mod pebble;
 pub mod ports;
 pub mod process;
@@ -25,6 +25,6 @@ pub mod resolver;
 pub mod sipp;
 pub mod sound;
 pub mod tap;
-pub mod view;
-pub mod voice;
+pub mod test_bed;
+pub mod tone_sender;
 pub mod wait;

@@ -22,7 +22,7 @@ pub struct Pebble {
 }
 
 /// Where pebble finds things.
-pub struct Surroundings<'a> {
+pub struct PebbleOptions<'a> {
     /// Where it looks for HTTP-01 and TLS-ALPN-01, on loopback.
     pub http_port: u16,
     pub tls_port: u16,
@@ -35,7 +35,7 @@ pub struct Surroundings<'a> {
 }
 
 impl Pebble {
-    pub async fn start(surroundings: &Surroundings<'_>) -> Self {
+    pub async fn start(options: &PebbleOptions<'_>) -> Self {
         let dir = tempfile::Builder::new().prefix("bitcall-pebble-").tempdir().unwrap();
         let ports = Ports::reserve();
         let (port, management) = (ports.take(), ports.take());
@@ -45,15 +45,15 @@ impl Pebble {
             "managementListenAddress": format!("127.0.0.1:{management}"),
             "certificate": dir.path().join("cert.pem"),
             "privateKey": dir.path().join("key.pem"),
-            "httpPort": surroundings.http_port,
-            "tlsPort": surroundings.tls_port,
+            "httpPort": options.http_port,
+            "tlsPort": options.tls_port,
             "ocspResponderURL": "",
-            "externalAccountBindingRequired": surroundings.external_account.is_some(),
+            "externalAccountBindingRequired": options.external_account.is_some(),
         });
-        if let Some(life) = surroundings.life {
+        if let Some(life) = options.life {
             config["certificateValidityPeriod"] = json!(life.as_secs());
         }
-        if let Some((id, key)) = surroundings.external_account {
+        if let Some((id, key)) = options.external_account {
             config["externalAccountMACKeys"] = json!({ id: key });
         }
         let file = dir.path().join("pebble.json");
@@ -64,7 +64,7 @@ impl Pebble {
             .env("PEBBLE_WFE_NONCEREJECT", "30")
             .args(["-strict", "-config"])
             .arg(&file)
-            .args(["-dnsserver", surroundings.dns]);
+            .args(["-dnsserver", options.dns]);
         let process = Process::start("pebble", dir.path(), &command);
         let mut this = Self { port, root, process, _dir: dir, _ports: ports };
         until("pebble to listen", async || {

@@ -7,9 +7,9 @@
 use std::net::{TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
 
-const FIRST: u16 = 10_000;
-const SIZE: u16 = 200;
-const COUNT: u16 = 100;
+const FIRST_PORT: u16 = 10_000;
+const BLOCK_SIZE: u16 = 200;
+const BLOCK_COUNT: u16 = 100;
 
 pub struct Ports {
     base: u16,
@@ -19,20 +19,20 @@ pub struct Ports {
 
 impl Ports {
     pub fn reserve() -> Self {
-        let start = u16::try_from(std::process::id() % u32::from(COUNT)).unwrap();
-        for n in 0..COUNT {
-            let base = FIRST + ((start + n) % COUNT) * SIZE;
+        let start = u16::try_from(std::process::id() % u32::from(BLOCK_COUNT)).unwrap();
+        for n in 0..BLOCK_COUNT {
+            let base = FIRST_PORT + ((start + n) % BLOCK_COUNT) * BLOCK_SIZE;
             if let Ok(owned) = TcpListener::bind(("127.0.0.1", base)) {
                 return Self { base, next: AtomicU16::new(0), _owned: owned };
             }
         }
-        panic!("no free block of ports between {FIRST} and {}", FIRST + COUNT * SIZE);
+        panic!("no free block of ports between {FIRST_PORT} and {}", FIRST_PORT + BLOCK_COUNT * BLOCK_SIZE);
     }
 
     /// The next port of the block that is free for both TCP and UDP; those given back come round again.
     pub fn take(&self) -> u16 {
-        for _ in 0..SIZE {
-            let turn = self.next.fetch_add(1, Ordering::Relaxed) % (SIZE / 2 - 1);
+        for _ in 0..BLOCK_SIZE {
+            let turn = self.next.fetch_add(1, Ordering::Relaxed) % (BLOCK_SIZE / 2 - 1);
             let port = self.base + 1 + turn;
             if TcpListener::bind(("127.0.0.1", port)).is_ok() && UdpSocket::bind(("127.0.0.1", port)).is_ok() {
                 return port;
@@ -54,6 +54,6 @@ impl Ports {
 
     /// The upper half of the block, for a program that picks by itself.
     pub fn range(&self) -> (u16, u16) {
-        (self.base + SIZE / 2, self.base + SIZE - 1)
+        (self.base + BLOCK_SIZE / 2, self.base + BLOCK_SIZE - 1)
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// How much of a log is worth printing below a failure.
-const TAIL: usize = 6_000;
+const LOG_TAIL_BYTES: usize = 6_000;
 
 pub struct Process {
     name: String,
@@ -89,7 +89,7 @@ impl Drop for Process {
 }
 
 fn tail(text: &str) -> &str {
-    let mut from = text.len().saturating_sub(TAIL);
+    let mut from = text.len().saturating_sub(LOG_TAIL_BYTES);
     while !text.is_char_boundary(from) {
         from += 1;
     }

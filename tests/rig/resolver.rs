@@ -13,18 +13,18 @@ use tokio::task::JoinHandle;
 
 pub struct Resolver {
     address: SocketAddr,
-    book: Arc<Mutex<Book>>,
+    zone: Arc<Mutex<ZoneRecords>>,
     server: JoinHandle<()>,
 }
 
 #[derive(Default)]
-struct Book {
+struct ZoneRecords {
     records: HashMap<(String, RecordType), Vec<RData>>,
     /// Names whose servers cannot be reached.
     failing: HashSet<String>,
     /// Only for these records.
     failing_for: HashSet<(String, RecordType)>,
-    /// A zone, and the server that answers for all of it that is not in the book.
+    /// A zone, and the server that answers for all of it that is not in the zone.
     delegated: Option<(String, SocketAddr)>,
 }
 
@@ -32,9 +32,9 @@ impl Resolver {
     /// Knows nothing yet.
     pub async fn start() -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let (address, book) = (socket.local_addr().unwrap(), Arc::<Mutex<Book>>::default());
-        let server = tokio::spawn(serve(socket, Arc::clone(&book)));
-        Self { address, book, server }
+        let (address, zone) = (socket.local_addr().unwrap(), Arc::<Mutex<ZoneRecords>>::default());
+        let server = tokio::spawn(serve(socket, Arc::clone(&zone)));
+        Self { address, zone, server }
     }
 
     pub fn address(&self) -> String {
@@ -73,7 +73,7 @@ impl Resolver {
     }
 
     pub fn fails(&self, name: &str, fails: bool) {
-        let failing = &mut self.book.lock().unwrap().failing;
+        let failing = &mut self.zone.lock().unwrap().failing;
         if fails {
             failing.insert(name.to_owned())
         } else {
@@ -83,7 +83,7 @@ impl Resolver {
 
     /// Its servers do not understand what this kind of record is.
     pub fn fails_for(&self, name: &str, kind: RecordType, fails: bool) {
-        let failing = &mut self.book.lock().unwrap().failing_for;
+        let failing = &mut self.zone.lock().unwrap().failing_for;
         let what = (name.to_owned(), kind);
         if fails {
             failing.insert(what)
@@ -94,11 +94,11 @@ impl Resolver {
 
     /// Leaves a zone to another server.
     pub fn delegate(&self, zone: &str, server: &str) {
-        self.book.lock().unwrap().delegated = Some((zone.to_owned(), server.parse().unwrap()));
+        self.zone.lock().unwrap().delegated = Some((zone.to_owned(), server.parse().unwrap()));
     }
 
     fn publish(&self, name: &str, kind: RecordType, data: Vec<RData>) {
-        self.book.lock().unwrap().records.insert((name.to_owned(), kind), data);
+        self.zone.lock().unwrap().records.insert((name.to_owned(), kind), data);
     }
 }
 
@@ -108,12 +108,12 @@ impl Drop for Resolver {
     }
 }
 
-async fn serve(socket: UdpSocket, book: Arc<Mutex<Book>>) {
+async fn serve(socket: UdpSocket, zone: Arc<Mutex<ZoneRecords>>) {
     let mut query = [0; 1500];
     loop {
         let Ok((length, from)) = socket.recv_from(&mut query).await else { continue };
         let Ok(asked) = Message::from_vec(&query[..length]) else { continue };
-        let (mut answer, elsewhere) = book.lock().unwrap().answer(&asked);
+        let (mut answer, elsewhere) = zone.lock().unwrap().answer(&asked);
         if let Some((name, server)) = elsewhere {
             let mut further = asked.clone();
             further.queries[0].set_name(name);
@@ -135,7 +135,7 @@ async fn ask(server: SocketAddr, query: &Message) -> Option<Message> {
     Message::from_vec(&answer[..length]).ok()
 }
 
-impl Book {
+impl ZoneRecords {
     /// The answer, and where the rest of it is to be found.
     fn answer(&self, asked: &Message) -> (Message, Option<(Name, SocketAddr)>) {
         let question = asked.queries[0].clone();

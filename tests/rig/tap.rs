@@ -16,7 +16,7 @@ use tokio_tungstenite::{accept_hdr_async, client_async};
 
 /// A frame from the phone.
 #[derive(Clone, Debug)]
-pub struct Frame {
+pub struct TappedFrame {
     /// When it arrived, in ms since the epoch.
     pub at: f64,
     pub text: String,
@@ -26,7 +26,7 @@ pub struct Tap {
     port: u16,
     accepted: Arc<AtomicUsize>,
     ended: Arc<AtomicUsize>,
-    frames: Arc<Mutex<Vec<Frame>>>,
+    frames: Arc<Mutex<Vec<TappedFrame>>>,
     injected: broadcast::Sender<Message>,
     task: JoinHandle<()>,
 }
@@ -66,7 +66,7 @@ impl Tap {
     }
 
     /// What the phone has sent so far.
-    pub fn frames(&self) -> Vec<Frame> {
+    pub fn frames(&self) -> Vec<TappedFrame> {
         self.frames.lock().unwrap().clone()
     }
 
@@ -97,7 +97,7 @@ pub fn now() -> f64 {
 async fn pass(
     phone: TcpStream,
     upstream: String,
-    frames: Arc<Mutex<Vec<Frame>>>,
+    frames: Arc<Mutex<Vec<TappedFrame>>>,
     mut injected: broadcast::Receiver<Message>,
 ) {
     let sip = |_: &Request, mut answer: Response| {
@@ -119,7 +119,7 @@ async fn pass(
             message = from_phone.next() => {
                 let Some(Ok(message)) = message else { return };
                 if let Message::Text(text) = &message {
-                    frames.lock().unwrap().push(Frame { at: now(), text: text.to_string() });
+                    frames.lock().unwrap().push(TappedFrame { at: now(), text: text.to_string() });
                 }
                 to_server.send(message).await
             }

@@ -6,12 +6,12 @@ use tokio::time::Instant;
 
 /// Long enough for a machine that is busy with something else; a test that
 /// passes never waits this long.
-pub const LIMIT: Duration = Duration::from_secs(30);
+pub const WAIT_LIMIT: Duration = Duration::from_secs(30);
 
 /// Asks again and again until `check` says `Ok`. Panics with `what` and the
-/// last thing seen when [`LIMIT`] has passed.
+/// last thing seen when [`WAIT_LIMIT`] has passed.
 pub async fn until<T>(what: &str, check: impl AsyncFnMut() -> Result<T, String>) -> T {
-    within(LIMIT, what, check).await
+    within(WAIT_LIMIT, what, check).await
 }
 
 /// [`until`] with another limit.

@@ -17,7 +17,7 @@ use super::bitcall::Bitcall;
 
 /// What happens to the WebAssembly module of phone and agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum ModuleFault {
     None,
     /// 404 for the shared worker; pages get it.
     GoneForWorkers,
@@ -27,14 +27,14 @@ pub enum Fault {
     Garbage,
 }
 
-pub struct Faulty {
+pub struct FaultProxy {
     port: u16,
-    fault: Arc<Mutex<Fault>>,
+    fault: Arc<Mutex<ModuleFault>>,
     task: JoinHandle<()>,
 }
 
-impl Faulty {
-    pub async fn before(bitcall: &Bitcall, fault: Fault) -> Self {
+impl FaultProxy {
+    pub async fn start(bitcall: &Bitcall, fault: ModuleFault) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let fault = Arc::new(Mutex::new(fault));
@@ -52,26 +52,28 @@ impl Faulty {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    pub fn set(&self, fault: Fault) {
+    pub fn set(&self, fault: ModuleFault) {
         *self.fault.lock().unwrap() = fault;
     }
 }
 
-impl Drop for Faulty {
+impl Drop for FaultProxy {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-async fn answer(request: Request, theirs: &str, ours: &str, fault: Fault) -> Response {
+async fn answer(request: Request, theirs: &str, ours: &str, fault: ModuleFault) -> Response {
     let path = request.uri().to_string();
     if path.contains("/bitcall-") && path.contains(".wasm") {
         let refused = StatusCode::NOT_FOUND.into_response();
         match fault {
-            Fault::GoneForWorkers if by_worker(request.headers()) => return refused,
-            Fault::Gone => return refused,
-            Fault::Garbage => return ([(header::CONTENT_TYPE, "application/wasm")], "not a module").into_response(),
-            Fault::None | Fault::GoneForWorkers => {}
+            ModuleFault::GoneForWorkers if by_worker(request.headers()) => return refused,
+            ModuleFault::Gone => return refused,
+            ModuleFault::Garbage => {
+                return ([(header::CONTENT_TYPE, "application/wasm")], "not a module").into_response();
+            }
+            ModuleFault::None | ModuleFault::GoneForWorkers => {}
         }
     }
     let (mut parts, body) = request.into_parts();

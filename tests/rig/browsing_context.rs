@@ -9,7 +9,7 @@ use thirtyfour::bidi::{BiDi, BrowsingContextId};
 use super::wait::until;
 
 #[derive(Clone, Debug)]
-pub struct View {
+pub struct BrowsingContext {
     bidi: BiDi,
     context: BrowsingContextId,
 }
@@ -20,7 +20,7 @@ pub struct Node(Value);
 
 /// What the open connections of a page carry; see `preload.js`.
 #[derive(Clone, Debug, Default, serde::Deserialize)]
-pub struct Heard {
+pub struct InboundAudio {
     /// `RTCPeerConnection.connectionState`.
     pub state: String,
     /// Packets that arrived and left.
@@ -36,12 +36,12 @@ pub struct Heard {
 
 /// A frame that the page's WebSocket sent: when (ms since the epoch) and the first line.
 #[derive(Clone, Debug, serde::Deserialize)]
-pub struct Sent {
+pub struct SentMessage {
     pub at: f64,
     pub line: String,
 }
 
-impl View {
+impl BrowsingContext {
     pub fn new(bidi: BiDi, context: BrowsingContextId) -> Self {
         Self { bidi, context }
     }
@@ -51,17 +51,17 @@ impl View {
     }
 
     /// The frame inside this page whose address contains `part`, once it is there.
-    pub async fn frame(&self, part: &str) -> View {
+    pub async fn frame(&self, part: &str) -> BrowsingContext {
         let context = until(&format!("a frame at {part}"), async || {
             let tree = self.tree().await?;
             find_frame(&tree, part).ok_or_else(|| format!("{:?}", urls(&tree)))
         })
         .await;
-        View::new(self.bidi.clone(), context)
+        BrowsingContext::new(self.bidi.clone(), context)
     }
 
     /// The phone's frame.
-    pub async fn phone(&self) -> View {
+    pub async fn phone(&self) -> BrowsingContext {
         self.frame("/webphone/").await
     }
 
@@ -273,16 +273,16 @@ impl View {
 
     /// Every connection of this page or frame that is up or coming up. One that was only made ready for the next
     /// call is none.
-    pub async fn heard(&self) -> Result<Vec<Heard>, String> {
+    pub async fn heard(&self) -> Result<Vec<InboundAudio>, String> {
         let heard = self.try_eval("__rig.hear()").await?;
-        let heard: Vec<Heard> = serde_json::from_value(heard).map_err(|e| e.to_string())?;
+        let heard: Vec<InboundAudio> = serde_json::from_value(heard).map_err(|e| e.to_string())?;
         Ok(heard.into_iter().filter(|h| h.state != "new").collect())
     }
 
     /// Waits until exactly one connection is up and `hz` arrives and is played:
     /// packets and energy grow, and the loudest frequency is this one.
-    pub async fn hears(&self, hz: u32) -> Heard {
-        let mut last: Option<Heard> = None;
+    pub async fn hears(&self, hz: u32) -> InboundAudio {
+        let mut last: Option<InboundAudio> = None;
         until(&format!("a tone of {hz} Hz to arrive"), async || {
             let all = self.heard().await?;
             let seen = format!("{all:?}");
@@ -299,7 +299,7 @@ impl View {
     pub async fn hears_only(&self, hz: u32) {
         until(&format!("{hz} Hz and nothing else to be heard"), async || {
             let all = self.heard().await?;
-            let audible: Vec<&Heard> = all.iter().filter(|h| h.plays && h.pitch > 0.0).collect();
+            let audible: Vec<&InboundAudio> = all.iter().filter(|h| h.plays && h.pitch > 0.0).collect();
             match audible.as_slice() {
                 [one] if (one.pitch - f64::from(hz)).abs() < 15.0 => Ok(()),
                 _ => Err(format!("{all:?}")),
@@ -325,7 +325,7 @@ impl View {
     }
 
     /// What this frame's own web sockets have sent.
-    pub async fn sent(&self) -> Vec<Sent> {
+    pub async fn sent(&self) -> Vec<SentMessage> {
         serde_json::from_value(self.eval("__rig.sent").await).unwrap()
     }
 

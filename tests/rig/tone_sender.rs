@@ -13,14 +13,14 @@ use super::kamailio::Kamailio;
 const SAMPLES: u16 = 160;
 const RATE: f64 = 8_000.0;
 
-pub struct Voice {
+pub struct ToneSender {
     pub port: u16,
     task: JoinHandle<()>,
 }
 
-impl Voice {
+impl ToneSender {
     /// On a port of Kamailio's block, where rtpengine looks for it.
-    pub async fn sings(kamailio: &Kamailio, hz: u32) -> Self {
+    pub async fn start(kamailio: &Kamailio, hz: u32) -> Self {
         let port = kamailio.ports().take_media();
         let socket = UdpSocket::bind(("127.0.0.1", port)).await.unwrap();
         let task = tokio::spawn(async move {
@@ -34,7 +34,7 @@ impl Voice {
     }
 }
 
-impl Drop for Voice {
+impl Drop for ToneSender {
     fn drop(&mut self) {
         self.task.abort();
     }

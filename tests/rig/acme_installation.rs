@@ -16,14 +16,14 @@ use super::wait::until;
 use crate::appliance::{Running, Serve, anyone, bitcall, run};
 
 /// A directory with a configuration in it, and perhaps a server that runs by it.
-pub struct Ordering {
+pub struct AcmeInstallation {
     directory: TempDir,
     serve: Option<Serve>,
     pub https_port: u16,
 }
 
 /// What differs from test to test.
-pub struct Wishes<'a> {
+pub struct AcmeOptions<'a> {
     pub public_url: &'a str,
     pub directories: &'a [String],
     /// PEM file.
@@ -46,15 +46,15 @@ pub struct Served {
     pub chain: usize,
 }
 
-impl Ordering {
-    pub fn new(wishes: &Wishes<'_>) -> Self {
+impl AcmeInstallation {
+    pub fn new(options: &AcmeOptions<'_>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         for name in ["panel_key", "master_secret", "store_key"] {
             let path = directory.path().join(name);
             fs::write(&path, format!("{name}-{}", "x".repeat(32))).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         }
-        let Wishes { public_url, directories, trust, https_port, redirect_port, acme, more } = wishes;
+        let AcmeOptions { public_url, directories, trust, https_port, redirect_port, acme, more } = options;
         let redirect = redirect_port.map(|port| format!("redirect = '127.0.0.1:{port}'\n")).unwrap_or_default();
         let text = format!(
             "data_dir = 'data'\n\

@@ -1,12 +1,12 @@
-//! An agent's desk: a page of the customer with the phone on it, both in view.
+//! A phone embedded in a customer's page, and the servers it needs around it.
 
 use serde_json::{Value, json};
 
 use super::bitcall::Bitcall;
 use super::browser::Browser;
+use super::browsing_context::BrowsingContext;
 use super::host::Host;
 use super::kamailio::Kamailio;
-use super::view::View;
 use super::wait::until;
 
 /// Notes every event of the loader in `window.heard`, as `[name, payload]`.
@@ -18,11 +18,11 @@ window.faults = [];";
 /// A page without a phone.
 const ELSEWHERE: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>Elsewhere</title><h1>Elsewhere</h1>";
 
-pub struct Desk {
+pub struct TestPhone {
     /// The customer's page.
-    pub page: View,
+    pub host_page: BrowsingContext,
     /// The phone's frame in it.
-    pub phone: View,
+    pub frame: BrowsingContext,
 }
 
 /// HTML of a page that embeds the phone and notes what the loader says.
@@ -45,37 +45,37 @@ pub fn signed_in_as(username: &str, domain: &str, password: &str) -> String {
     )
 }
 
-impl Desk {
+impl TestPhone {
     /// Opens the page, and the phone's panel on it.
     pub async fn open(browser: &Browser, url: &str) -> Self {
-        let page = browser.open(url).await;
-        let phone = page.phone().await;
-        page.eval("BitcallWebphone.toggle()").await;
-        Self { page, phone }
+        let host_page = browser.open(url).await;
+        let frame = host_page.phone().await;
+        host_page.eval("BitcallWebphone.toggle()").await;
+        Self { host_page, frame }
     }
 
-    /// Opens the phone's page itself once more after the host page was loaded again.
-    pub async fn again(&mut self) {
-        self.page.reload().await;
-        self.phone = self.page.phone().await;
-        self.page.eval("BitcallWebphone.toggle()").await;
+    /// Reloads the host page and opens the phone's panel on it again.
+    pub async fn reload(&mut self) {
+        self.host_page.reload().await;
+        self.frame = self.host_page.phone().await;
+        self.host_page.eval("BitcallWebphone.toggle()").await;
     }
 
     /// Waits until the phone is registered and says so.
     pub async fn ready(&self) {
-        self.page.until("BitcallWebphone.isRegistered()").await;
-        self.phone.sees("Ready").await;
+        self.host_page.until("BitcallWebphone.isRegistered()").await;
+        self.frame.sees("Ready").await;
     }
 
     /// Calls by hand: number field, call button.
     pub async fn dial(&self, number: &str) {
-        self.phone.fill("textbox", "Phone number", number).await;
-        self.phone.click("button", "Call").await;
+        self.frame.fill("textbox", "Phone number", number).await;
+        self.frame.click("button", "Call").await;
     }
 
     /// Payloads of the loader's events of this name so far.
     pub async fn events(&self, name: &str) -> Vec<Value> {
-        let all = self.page.eval("heard").await;
+        let all = self.host_page.eval("heard").await;
         let all = all.as_array().unwrap();
         all.iter().filter(|e| e[0] == name).map(|e| e[1].clone()).collect()
     }
@@ -83,7 +83,7 @@ impl Desk {
     /// The `n`th event (from 1) of this name, once it has come.
     pub async fn event(&self, name: &str, n: usize) -> Value {
         until(&format!("event {name} number {n}"), async || {
-            let all = self.page.try_eval("[heard, faults]").await?;
+            let all = self.host_page.try_eval("[heard, faults]").await?;
             let heard = all[0].as_array().ok_or("no recorder")?;
             let mut named = heard.iter().filter(|e| e[0] == name);
             named.nth(n - 1).map(|e| e[1].clone()).ok_or_else(|| all.to_string())
@@ -93,15 +93,15 @@ impl Desk {
 }
 
 /// Bitcall whose demo tenant uses Kamailio as its SIP server, a customer's page `/` for
-/// subscriber 1 and one `/elsewhere` without a phone, and a browser whose microphone hears [`Office::TONE`].
-pub struct Office {
+/// subscriber 1 and one `/elsewhere` without a phone, and a browser whose microphone hears [`TestBed::TONE`].
+pub struct TestBed {
     pub bitcall: Bitcall,
     pub kamailio: Kamailio,
     pub browser: Browser,
     pub host: Host,
 }
 
-impl Office {
+impl TestBed {
     pub const TONE: u32 = 600;
 
     pub async fn open() -> Self {
@@ -126,11 +126,11 @@ impl Office {
         Self { bitcall, kamailio, browser, host }
     }
 
-    /// The desk of subscriber 1, registered.
-    pub async fn desk(&self) -> Desk {
-        let desk = Desk::open(&self.browser, &self.host.url("/")).await;
-        desk.ready().await;
-        desk
+    /// The phone of subscriber 1, registered.
+    pub async fn open_phone(&self) -> TestPhone {
+        let phone = TestPhone::open(&self.browser, &self.host.url("/")).await;
+        phone.ready().await;
+        phone
     }
 }
 

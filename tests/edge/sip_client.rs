@@ -13,11 +13,11 @@ use tokio_tungstenite::tungstenite;
 use super::demo::Demo;
 
 /// How long anything on loopback may take, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
 
 static DEVICES: AtomicU32 = AtomicU32::new(1);
 
-pub struct Phone {
+pub struct SipClient {
     socket: WebSocketStream<TcpStream>,
     user: String,
     pub password: String,
@@ -28,7 +28,7 @@ pub struct Phone {
     waiting: Vec<Message>,
 }
 
-impl Phone {
+impl SipClient {
     pub async fn connect(demo: &Demo, extension: usize) -> Self {
         let (user, password) = demo.extensions[extension].clone();
         Self {
@@ -95,7 +95,7 @@ impl Phone {
 
     /// The next WebSocket message; `None` when the connection has ended.
     pub async fn receive(&mut self) -> Option<Vec<u8>> {
-        let next = tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("something arrives or ends");
+        let next = tokio::time::timeout(REPLY_TIMEOUT, self.socket.next()).await.expect("something arrives or ends");
         match next? {
             Ok(message) if message.is_close() => None,
             Ok(message) => Some(message.into_data().to_vec()),

@@ -8,7 +8,7 @@ use crate::appliance;
 use crate::installation::{Installation, MASTER_SECRET, PANEL_KEY};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_running_server_does_what_its_document_says() {
+async fn the_running_server_conforms_to_its_openapi_document() {
     let bitcall = Installation::serving().await;
     let key = bitcall.tenant("storefront", "enterprise").await;
     bitcall.tenant("acme_corp", "pro").await;

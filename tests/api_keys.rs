@@ -6,7 +6,7 @@ use crate::installation::{Installation, faulty_fields, refusal};
 use crate::rig::wait::until;
 
 #[tokio::test]
-async fn a_key_works_from_the_moment_it_is_shown_until_it_is_revoked() {
+async fn a_key_works_from_creation_to_revocation() {
     let bitcall = Installation::serving().await;
     let first = bitcall.tenant("acme", "pro").await;
     let made = bitcall.done("POST", "/api/tenant/api-keys", json!({ "tenantId": "acme", "label": "Staging" })).await;
@@ -38,7 +38,7 @@ async fn the_last_key_cannot_be_revoked() {
 }
 
 #[tokio::test]
-async fn the_plans_limit_holds_also_when_many_keys_are_asked_for_at_once() {
+async fn the_plans_key_limit_holds_under_concurrency() {
     let bitcall = Installation::serving().await;
     bitcall.tenant("acme", "pro").await;
     let create = || bitcall.panel("POST", "/api/tenant/api-keys", json!({ "tenantId": "acme" }));
@@ -51,7 +51,7 @@ async fn the_plans_limit_holds_also_when_many_keys_are_asked_for_at_once() {
 }
 
 #[tokio::test]
-async fn a_rotated_key_works_beside_its_successor_until_its_time_is_over() {
+async fn a_rotated_key_works_until_the_end_of_its_overlap() {
     let bitcall = Installation::serving().await;
     let old = bitcall.tenant("acme", "free").await;
     let id = |key: &Value| key["id"].as_str().unwrap().to_owned();
@@ -122,7 +122,7 @@ async fn keys_belong_to_their_tenant() {
 }
 
 #[tokio::test]
-async fn neither_keys_nor_passwords_are_on_the_disk() {
+async fn api_keys_and_passwords_are_never_on_disk_in_clear() {
     let bitcall = Installation::serving().await;
     let key = bitcall.tenant("acme", "pro").await;
     let extension = json!({ "tenantId": "acme", "username": "101", "password": "correct horse battery" });
@@ -143,7 +143,7 @@ async fn neither_keys_nor_passwords_are_on_the_disk() {
 }
 
 #[tokio::test]
-async fn the_last_use_of_a_key_is_told_to_the_hour() {
+async fn last_used_at_is_coarse_to_the_hour() {
     let bitcall = Installation::serving().await;
     let key = bitcall.tenant("acme", "pro").await;
     assert_eq!(bitcall.runtime(&key, None).await.status, 200);

@@ -21,7 +21,7 @@ const BOOTSTRAP: &str = "/api/app/bootstrap";
 const MANIFEST: &str = "/api/app/manifest.json";
 
 #[tokio::test]
-async fn the_app_gets_the_same_configuration_by_its_name_and_by_the_query() {
+async fn bootstrap_by_host_and_by_query_are_the_same() {
     let bitcall = with_subdomain().await;
     let config = json!({ "tenantId": "acme", "app": { "popupMode": false }, "branding": { "displayName": "Acme" } });
     bitcall.done("PATCH", "/api/tenant/config", config).await;
@@ -44,7 +44,7 @@ async fn the_app_gets_the_same_configuration_by_its_name_and_by_the_query() {
 }
 
 #[tokio::test]
-async fn where_no_tenant_is_there_is_no_app_and_no_word_about_others() {
+async fn bootstrap_for_an_unknown_host_reveals_nothing() {
     let bitcall = with_subdomain().await;
     let address = bitcall.address().to_owned();
     for (host, path) in [
@@ -70,7 +70,7 @@ async fn where_no_tenant_is_there_is_no_app_and_no_word_about_others() {
 }
 
 #[tokio::test]
-async fn pages_of_other_origins_cannot_read_it_and_no_cache_keeps_it() {
+async fn bootstrap_is_not_readable_cross_origin_and_not_cached() {
     let bitcall = with_subdomain().await;
     let config = json!({ "tenantId": "acme", "origins": { "allowedOrigins": ["https://crm.acme.com"] } });
     bitcall.done("PATCH", "/api/tenant/config", config).await;
@@ -88,7 +88,7 @@ async fn pages_of_other_origins_cannot_read_it_and_no_cache_keeps_it() {
 }
 
 #[tokio::test]
-async fn a_subdomain_that_the_plan_has_lost_leads_nowhere_and_is_kept() {
+async fn a_subdomain_without_entitlement_is_kept_but_not_served() {
     let bitcall = with_subdomain().await;
     let profile = bitcall.done("GET", "/api/tenant?tenantId=acme", Value::Null).await;
     assert_eq!(profile["domains"]["hosts"], json!(["acme.bitcall.example"]));

@@ -34,7 +34,7 @@ impl Site {
 }
 
 #[tokio::test]
-async fn every_coding_is_the_same_file_and_only_wanted_ones_are_sent() {
+async fn every_content_coding_decodes_to_the_same_file_and_accept_encoding_is_honoured() {
     let site = Site::start();
     let plain = site.get("/webphone/loader.js", &[]).await;
     assert_eq!(plain.status(), StatusCode::OK);
@@ -69,7 +69,7 @@ fn decode(bytes: &[u8], coding: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_browser_that_has_a_file_is_told_so_whatever_coding_it_has() {
+async fn if_none_match_is_answered_with_304_for_every_content_coding() {
     let site = Site::start();
     let first = site.get("/", &[("accept-encoding", "br")]).await;
     assert_eq!(header(&first, "cache-control"), "no-cache");
@@ -87,7 +87,7 @@ async fn a_browser_that_has_a_file_is_told_so_whatever_coding_it_has() {
 }
 
 #[tokio::test]
-async fn files_named_by_their_content_are_kept_for_ever() {
+async fn files_with_a_content_hash_in_their_name_are_immutable() {
     let site = Site::start();
     let page = site.get("/", &[]).await;
     let page = std::str::from_utf8(page.body()).unwrap();
@@ -99,7 +99,7 @@ async fn files_named_by_their_content_are_kept_for_ever() {
 }
 
 #[tokio::test]
-async fn pages_may_do_no_more_than_they_need() {
+async fn pages_carry_a_restrictive_content_security_policy() {
     let site = Site::start();
     for (path, may_be_framed) in [("/", false), ("/webphone/", true)] {
         let page = site.get(path, &[]).await;
@@ -113,7 +113,7 @@ async fn pages_may_do_no_more_than_they_need() {
 }
 
 #[tokio::test]
-async fn other_pages_may_load_the_loader_under_any_isolation() {
+async fn the_loader_may_be_loaded_by_cross_origin_isolated_pages() {
     let site = Site::start();
     let loader = site.get("/webphone/loader.js", &[("origin", "https://shop.example")]).await;
     assert_eq!(header(&loader, "access-control-allow-origin"), "*");
@@ -121,7 +121,7 @@ async fn other_pages_may_load_the_loader_under_any_isolation() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_a_json_error_with_a_request_id() {
+async fn an_unknown_path_is_a_json_404_with_a_request_id() {
     let site = Site::start();
     for path in ["/nothing", "/webphone/../Cargo.toml", "/api/nothing"] {
         let answer = site.get(path, &[]).await;

@@ -229,7 +229,7 @@ async fn knows_every_route(bitcall: &Installation, steps: &[Step]) {
 }
 
 #[tokio::test]
-async fn commands_are_told_with_the_user_who_ran_them_with_a_server_and_without() {
+async fn commands_are_audited_with_their_unix_user() {
     let mut bitcall = Installation::new();
     let done = |arguments: &[&str]| assert_eq!(bitcall.bitcall(arguments).exit, 0, "{arguments:?}");
     done(&["tenant", "provision", "acme", "--plan", "pro"]);
@@ -293,7 +293,7 @@ async fn the_log_is_searched_and_paged_from_the_newest_on() {
 }
 
 #[tokio::test]
-async fn people_read_a_table_of_what_they_ask_for() {
+async fn audit_prints_a_table_of_the_matching_entries() {
     let bitcall = Installation::serving().await;
     assert_eq!(bitcall.bitcall(&["audit"]).out, "there are no such changes\n");
     bitcall.tenant("acme", "pro").await;
@@ -319,7 +319,7 @@ async fn people_read_a_table_of_what_they_ask_for() {
 }
 
 #[tokio::test]
-async fn who_follows_the_log_sees_each_change_once_and_in_its_order() {
+async fn audit_follow_shows_each_entry_once_in_order() {
     let bitcall = Installation::serving().await;
     bitcall.bitcall(&["tenant", "provision", "before"]);
     let directory = tempfile::tempdir().unwrap();

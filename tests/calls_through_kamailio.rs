@@ -44,7 +44,7 @@ async fn a_call_from_plain_rtp_rings_and_has_sound_both_ways() {
 }
 
 #[tokio::test]
-async fn when_the_far_end_hangs_up_the_phone_is_free_again() {
+async fn a_bye_from_the_far_end_returns_to_the_dialer() {
     let test_bed = TestBed::open().await;
     let phone = test_bed.open_phone().await;
 
@@ -64,7 +64,7 @@ async fn when_the_far_end_hangs_up_the_phone_is_free_again() {
 
 /// SHA-256 digest (RFC 8760) from registration to call.
 #[tokio::test]
-async fn a_server_that_wants_sha_256_is_served() {
+async fn sha_256_digest_is_used_where_the_server_asks_for_it() {
     let test_bed = TestBed::open_with(&["WITH_SHA256"], serde_json::json!({})).await;
     let phone = test_bed.open_phone().await;
     let far = Sipp::called(&test_bed.kamailio, "answer").await;

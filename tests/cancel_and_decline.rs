@@ -14,7 +14,7 @@ async fn over(phone: &TestPhone, n: usize) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn a_call_that_rings_can_be_given_up() {
+async fn a_ringing_outgoing_call_can_be_cancelled() {
     let test_bed = TestBed::open().await;
     let phone = test_bed.open_phone().await;
 
@@ -37,7 +37,7 @@ async fn a_call_that_rings_can_be_given_up() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_shown_in_words_with_its_code() {
+async fn a_rejected_call_shows_its_reason_and_code() {
     let test_bed = TestBed::open().await;
     let phone = test_bed.open_phone().await;
     let refusals = [("486 Busy Here", 486), ("404 Not Found", 404), ("603 Decline", 603), ("480 Away", 480)];
@@ -55,7 +55,7 @@ async fn a_refusal_is_shown_in_words_with_its_code() {
 }
 
 #[tokio::test]
-async fn a_caller_can_give_up_and_can_be_declined() {
+async fn an_incoming_call_can_be_cancelled_and_declined() {
     let test_bed = TestBed::open().await;
     let phone = test_bed.open_phone().await;
 

@@ -137,7 +137,7 @@ fn a_second_server_on_the_same_socket_or_data_is_refused_and_the_first_one_lives
 }
 
 #[test]
-fn what_certificates_by_themselves_still_need_is_named_by_check_and_serve() {
+fn check_and_serve_name_what_acme_still_needs() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("bitcall.toml");
     write_configuration(directory.path(), "");

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::domain_life::serving;
+use crate::domain_lifecycle::serving;
 use crate::installation::{Answer, Installation, MASTER_SECRET, faulty_fields, refusal};
 
 async fn claim(bitcall: &Installation, tenant: &str, domain: &str) -> Answer {
@@ -14,7 +14,7 @@ async fn shown(bitcall: &Installation, tenant: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_claim_answers_everything_that_the_owner_has_to_do() {
+async fn a_claim_answers_the_dns_records_to_add() {
     let mut bitcall = Installation::serving().await;
     bitcall.tenant("acme_corp", "enterprise").await;
     let order = json!({ "tenantId": "acme_corp", "domain": "Phone.Acme.com." });
@@ -121,7 +121,7 @@ async fn a_domain_that_cannot_be_claimed_is_refused_with_its_reason_and_changes_
 }
 
 #[tokio::test]
-async fn another_domain_takes_the_place_of_the_one_before_which_is_free_again() {
+async fn claiming_another_domain_releases_the_previous_one() {
     let bitcall = Installation::serving().await;
     bitcall.tenant("acme", "enterprise").await;
     bitcall.tenant("other", "enterprise").await;
@@ -140,7 +140,7 @@ async fn another_domain_takes_the_place_of_the_one_before_which_is_free_again() 
 }
 
 #[tokio::test]
-async fn of_many_tenants_that_claim_one_domain_at_once_exactly_one_gets_it() {
+async fn concurrent_claims_of_one_domain_have_one_winner() {
     let (bitcall, _dns) = serving().await;
     let tenants: Vec<_> = (0..8).map(|number| format!("t{number}")).collect();
     for tenant in &tenants {
@@ -160,7 +160,7 @@ async fn of_many_tenants_that_claim_one_domain_at_once_exactly_one_gets_it() {
 }
 
 #[tokio::test]
-async fn of_one_tenants_many_equal_claims_at_once_one_is_new_and_all_show_its_token() {
+async fn concurrent_equal_claims_of_one_tenant_make_one_claim() {
     let bitcall = Installation::serving().await;
     bitcall.tenant("acme", "enterprise").await;
     let claims = (0..8).map(|_| claim(&bitcall, "acme", "phone.acme.com"));

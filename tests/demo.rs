@@ -90,7 +90,7 @@ async fn the_control_socket_in_its_data_needs_no_key() {
 }
 
 #[test]
-fn every_polite_signal_ends_it_cleanly_and_removes_its_data() {
+fn sigint_sigterm_and_sighup_end_the_demo_and_remove_its_data() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let mut demo = Demo::start(&["--listen", "127.0.0.1:0"]);
         assert_eq!(Demo::traces(demo.temporary.path()).len(), 1);
@@ -108,7 +108,7 @@ fn two_demos_get_two_ports() {
 }
 
 #[tokio::test]
-async fn kept_data_mean_the_same_keys_and_passwords_after_a_restart() {
+async fn kept_data_keep_keys_and_passwords_over_a_restart() {
     let data = tempfile::tempdir().unwrap();
     let directory = data.path().join("kept").display().to_string();
     let arguments = ["--listen", "127.0.0.1:0", "--data", &directory];
@@ -133,7 +133,7 @@ async fn kept_data_mean_the_same_keys_and_passwords_after_a_restart() {
 }
 
 #[test]
-fn people_get_the_address_both_extensions_and_how_to_stop() {
+fn the_terminal_shows_the_address_both_extensions_and_how_to_stop() {
     let temporary = tempfile::tempdir().unwrap();
     let mut command = bitcall();
     command.env("TMPDIR", temporary.path()).args(["demo", "--listen", "127.0.0.1:0"]);

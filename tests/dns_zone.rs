@@ -54,7 +54,7 @@ impl Named {
 }
 
 #[test]
-fn the_base_and_every_name_below_it_lead_here_over_udp_and_tcp() {
+fn the_base_domain_and_its_wildcard_resolve_over_udp_and_tcp() {
     let named = Named::serving("");
     for transport in ["+notcp", "+tcp"] {
         let ask = |name: &str, kind: &str| named.short(&[transport, name, kind]);
@@ -81,7 +81,7 @@ fn the_base_and_every_name_below_it_lead_here_over_udp_and_tcp() {
 }
 
 #[test]
-fn ipv6_is_answered_as_ipv4_is() {
+fn aaaa_queries_and_ipv6_listeners_work_as_ipv4() {
     for listen in ["[::1]:0", "[::]:0"] {
         let mut serve = Serve::start(&ZONE.replace("127.0.0.1:0", listen));
         let port = serve.address("dns").rsplit_once(':').unwrap().1.to_owned();
@@ -94,7 +94,7 @@ fn ipv6_is_answered_as_ipv4_is() {
 }
 
 #[test]
-fn on_all_addresses_at_once_each_answer_comes_from_the_one_that_was_asked() {
+fn on_a_wildcard_address_each_answer_comes_from_the_queried_address() {
     let mut serve = Serve::start(&ZONE.replace("127.0.0.1:0", "0.0.0.0:0"));
     let port = serve.address("dns").rsplit_once(':').unwrap().1.to_owned();
     let named = Named { serve, port };
@@ -106,7 +106,7 @@ fn on_all_addresses_at_once_each_answer_comes_from_the_one_that_was_asked() {
 }
 
 #[test]
-fn the_serial_grows_also_over_a_restart() {
+fn the_soa_serial_grows_over_a_restart() {
     let mut named = Named::serving("");
     let serial = |named: &Named| -> u64 {
         let soa = named.short(&["bitcall.example", "SOA"]).remove(0);
@@ -121,7 +121,7 @@ fn the_serial_grows_also_over_a_restart() {
 }
 
 #[test]
-fn what_is_not_there_is_denied_with_the_soa() {
+fn negative_answers_carry_the_soa() {
     let named = Named::serving("");
     for (name, kind, status) in [
         ("bitcall.example", "MX", "NOERROR"),
@@ -137,7 +137,7 @@ fn what_is_not_there_is_denied_with_the_soa() {
 }
 
 #[test]
-fn nothing_is_given_to_those_who_should_ask_elsewhere() {
+fn queries_outside_the_zone_are_refused() {
     let named = Named::serving("");
     for question in [["acme.com", "A"], [".", "NS"], ["example", "SOA"], ["notbitcall.example", "A"]] {
         let said = named.dig(&question);
@@ -154,7 +154,7 @@ fn nothing_is_given_to_those_who_should_ask_elsewhere() {
 }
 
 #[test]
-fn garbage_and_silence_leave_it_answering() {
+fn malformed_queries_and_idle_connections_do_not_stop_the_server() {
     let named = Named::serving("");
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.connect(named.address()).unwrap();
@@ -189,7 +189,7 @@ fn garbage_and_silence_leave_it_answering() {
 }
 
 #[test]
-fn several_queries_on_one_connection_are_answered_in_turn() {
+fn pipelined_tcp_queries_are_answered_in_order() {
     let named = Named::serving("");
     let mut stream = TcpStream::connect(named.address()).unwrap();
     let message = [&[0, u8::try_from(QUERY.len()).unwrap()], QUERY].concat();
@@ -204,7 +204,7 @@ fn several_queries_on_one_connection_are_answered_in_turn() {
 }
 
 #[test]
-fn a_flood_from_one_network_is_sent_to_tcp_or_ignored() {
+fn queries_over_the_rate_limit_are_truncated_or_dropped() {
     let named = Named::serving("answers_per_network = 20\n");
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.connect(named.address()).unwrap();
@@ -228,7 +228,7 @@ fn a_flood_from_one_network_is_sent_to_tcp_or_ignored() {
 }
 
 #[test]
-fn an_open_connection_does_not_hold_up_the_end() {
+fn an_open_tcp_connection_does_not_delay_shutdown() {
     let mut named = Named::serving("");
     let _open = TcpStream::connect(named.address()).unwrap();
     let before = Instant::now();
@@ -238,7 +238,7 @@ fn an_open_connection_does_not_hold_up_the_end() {
 }
 
 #[test]
-fn what_cannot_be_served_is_said_before_the_start() {
+fn an_unservable_zone_is_reported_before_the_start() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("bitcall.toml");
     let said = |command: &str, more: &str| {

@@ -86,7 +86,7 @@ impl DomainSetup {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn from_the_moment_that_dns_is_right_a_domain_has_its_padlock_until_it_is_given_up() {
+async fn a_verified_domain_gets_a_certificate_until_it_is_removed() {
     let setup = DomainSetup::new("").await;
     assert!(setup.ordering.served(DOMAIN).await.is_err(), "nobody has proved it yet");
     let seen = setup.json(&["domain", "check", "acme"]);
@@ -121,7 +121,7 @@ async fn from_the_moment_that_dns_is_right_a_domain_has_its_padlock_until_it_is_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whose_challenges_are_delegated_once_has_a_padlock_for_the_names_below_it_too() {
+async fn delegated_challenges_give_a_wildcard_certificate() {
     let setup = DomainSetup::delegated().await;
     setup.bitcall(&["domain", "sync"]);
     let served = setup.ordering.until_served(DOMAIN, "Pebble").await;
@@ -133,7 +133,7 @@ async fn whose_challenges_are_delegated_once_has_a_padlock_for_the_names_below_i
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_kill_9_on_the_way_the_padlock_comes_all_the_same() {
+async fn an_order_continues_after_kill_9() {
     let mut setup = DomainSetup::new("").await;
     setup.bitcall(&["domain", "sync"]);
     setup.ordering.kill();
@@ -143,7 +143,7 @@ async fn after_kill_9_on_the_way_the_padlock_comes_all_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_a_deleted_tenant_the_certificate_goes_too() {
+async fn deleting_a_tenant_removes_its_certificate() {
     let setup = DomainSetup::new("").await;
     setup.bitcall(&["domain", "sync"]);
     setup.ordering.until_served(DOMAIN, "Pebble").await;
@@ -164,7 +164,7 @@ async fn of_a_deleted_tenant_the_certificate_goes_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_record_that_forbids_the_authority_blocks_and_is_named() {
+async fn a_forbidding_caa_record_blocks_the_order_and_is_named() {
     let setup = DomainSetup::new("caa = 'letsencrypt.org'").await;
     setup.dns.caa("acme.com", "digicert.com");
     let synced = setup.json(&["domain", "sync"]);
@@ -178,7 +178,7 @@ async fn a_record_that_forbids_the_authority_blocks_and_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_caa_cannot_be_looked_up_that_is_told_and_the_certificate_comes_all_the_same() {
+async fn a_failed_caa_lookup_is_reported_and_does_not_block() {
     let setup = DomainSetup::new("caa = 'letsencrypt.org'").await;
     setup.dns.fails_for(DOMAIN, RecordType::CAA, true);
     setup.bitcall(&["domain", "sync"]);
@@ -198,7 +198,7 @@ async fn where_caa_cannot_be_looked_up_that_is_told_and_the_certificate_comes_al
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_order_that_failed_is_told_with_its_reason_and_the_next_try() {
+async fn a_failed_order_shows_its_reason_and_next_try() {
     let setup = DomainSetup::new("").await;
     // Nobody listens there: the authority will not get through.
     setup.dns.addresses(INGRESS, &["127.0.0.9"]);
@@ -210,7 +210,7 @@ async fn an_order_that_failed_is_told_with_its_reason_and_the_next_try() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_padlock_that_files_hide_is_told_to_the_domains_owner_until_it_shows() {
+async fn a_certificate_hidden_by_files_is_reported_to_the_domains_owner() {
     let mut setup = DomainSetup::new("").await;
     let put = |setup: &DomainSetup, name: &str| {
         let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();

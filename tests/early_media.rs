@@ -8,7 +8,7 @@ use crate::rig::tone_sender::ToneSender;
 const RING_PERIOD_SAMPLES: u64 = 300;
 
 #[tokio::test]
-async fn early_media_replaces_the_ring_back_and_is_replaced_by_the_answer() {
+async fn early_media_replaces_ring_back_until_the_answer() {
     let test_bed = TestBed::open().await;
     let phone = test_bed.open_phone().await;
     let (early, answer) =

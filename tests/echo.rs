@@ -7,7 +7,7 @@ use crate::rig::host::Host;
 use crate::rig::test_bed::{TestPhone, page, signed_in_as};
 
 #[tokio::test]
-async fn dialling_the_echo_lets_the_caller_hear_itself() {
+async fn the_echo_number_plays_the_callers_own_audio() {
     let bitcall = Bitcall::demo().await;
     let who = &bitcall.ready.extensions[0];
     let fields = signed_in_as(&who.username, &bitcall.ready.sip.domain, &who.password);

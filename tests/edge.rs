@@ -47,7 +47,7 @@ async fn two_extensions_register_call_each_other_and_hang_up() {
 }
 
 #[tokio::test]
-async fn every_device_rings_and_the_ones_that_are_late_are_told_it_was_answered_elsewhere() {
+async fn all_devices_ring_and_the_others_get_cancel_with_reason_200() {
     let demo = Demo::start().await;
     let mut alice = SipClient::register(&demo, 0).await;
     let mut phone = SipClient::register(&demo, 1).await;
@@ -65,7 +65,7 @@ async fn every_device_rings_and_the_ones_that_are_late_are_told_it_was_answered_
 }
 
 #[tokio::test]
-async fn strangers_and_wrong_passwords_get_nowhere() {
+async fn unregistered_callers_and_wrong_passwords_are_refused() {
     let demo = Demo::start().await;
     let mut bob = SipClient::register(&demo, 1).await;
 
@@ -100,7 +100,7 @@ async fn a_reset_password_disconnects_whoever_signed_in_by_the_old_one() {
 }
 
 #[tokio::test]
-async fn garbage_costs_its_sender_nothing_but_the_answer_and_too_much_of_it_the_connection() {
+async fn malformed_messages_are_answered_and_too_many_close_the_connection() {
     let demo = Demo::start().await;
     let mut alice = SipClient::register(&demo, 0).await;
     alice.send_text("not SIP at all").await;

@@ -6,7 +6,7 @@ use crate::appliance::wait_until;
 use crate::installation::Installation;
 
 #[tokio::test]
-async fn a_log_that_cannot_be_written_stops_no_request() {
+async fn an_unwritable_log_stops_no_request() {
     let bitcall = Installation::new();
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
     let mut server = bitcall.command().arg("serve").stdin(Stdio::null()).stderr(full).spawn().unwrap();

@@ -4,7 +4,7 @@ use crate::rig::sipp::Sipp;
 use crate::rig::test_bed::TestBed;
 
 #[tokio::test]
-async fn holding_silences_both_sides_until_the_call_is_taken_back() {
+async fn hold_silences_both_sides_until_resume() {
     let test_bed = TestBed::open().await;
     let phone = test_bed.open_phone().await;
     let far = Sipp::called(&test_bed.kamailio, "answer").await;
@@ -30,7 +30,7 @@ async fn holding_silences_both_sides_until_the_call_is_taken_back() {
 }
 
 #[tokio::test]
-async fn a_far_end_that_refuses_hold_leaves_the_call_as_it_was() {
+async fn a_refused_hold_leaves_the_call_active() {
     let test_bed = TestBed::open().await;
     let phone = test_bed.open_phone().await;
     let far = Sipp::called(&test_bed.kamailio, "answer-refuses-hold").await;
@@ -46,7 +46,7 @@ async fn a_far_end_that_refuses_hold_leaves_the_call_as_it_was() {
 }
 
 #[tokio::test]
-async fn the_far_end_can_hold_and_take_back() {
+async fn the_far_end_can_hold_and_resume() {
     let test_bed = TestBed::open().await;
     let phone = test_bed.open_phone().await;
     let far = Sipp::called(&test_bed.kamailio, "answer-and-hold").await;

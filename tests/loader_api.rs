@@ -40,7 +40,7 @@ async fn shop() -> Shop {
 }
 
 #[tokio::test]
-async fn a_call_is_told_in_events_each_exactly_once() {
+async fn each_call_event_is_emitted_exactly_once() {
     let Shop { bitcall, host, browser } = shop().await;
     let phone = TestPhone::open(&browser, &host.url("/")).await;
     phone.ready().await;
@@ -80,7 +80,7 @@ async fn a_call_is_told_in_events_each_exactly_once() {
 }
 
 #[tokio::test]
-async fn a_call_asked_for_during_init_is_placed_when_the_phone_is_there() {
+async fn a_call_during_init_is_queued_and_placed() {
     let Shop { bitcall: _bitcall, host, browser } = shop().await;
     let phone = TestPhone::open(&browser, &host.url("/at-once")).await;
     phone.event("callAnswered", 1).await;
@@ -89,7 +89,7 @@ async fn a_call_asked_for_during_init_is_placed_when_the_phone_is_there() {
 }
 
 #[tokio::test]
-async fn a_number_dialled_before_sign_in_waits_in_the_dialer() {
+async fn a_number_dialled_before_sign_in_is_kept_in_the_dialer() {
     let Shop { bitcall: _bitcall, host, browser } = shop().await;
     let phone = TestPhone::open(&browser, &host.url("/confirm")).await;
     phone.frame.find("button", "Connect").await;
@@ -139,7 +139,7 @@ async fn init_of(host: &Host, page: &crate::rig::browsing_context::BrowsingConte
 }
 
 #[tokio::test]
-async fn faults_of_the_integration_are_named() {
+async fn integration_errors_are_reported_with_codes() {
     let Shop { bitcall, host, browser } = shop().await;
     let page = browser.open(&host.url("/blank")).await;
     let fault = async |what: &str| -> Value {
@@ -168,7 +168,7 @@ async fn faults_of_the_integration_are_named() {
 }
 
 #[tokio::test]
-async fn handlers_are_called_once_and_can_be_taken_back() {
+async fn handlers_are_registered_once_and_removed_by_off() {
     let Shop { bitcall: _bitcall, host, browser } = shop().await;
     let phone = TestPhone::open(&browser, &host.url("/confirm")).await;
     phone

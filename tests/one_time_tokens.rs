@@ -16,7 +16,7 @@ async fn redeem(bitcall: &Installation, token: &Value) -> Answer {
 }
 
 #[tokio::test]
-async fn a_page_hands_what_it_encrypted_to_the_app_once() {
+async fn a_hand_off_token_carries_the_ciphertext_once() {
     let bitcall = Installation::serving().await;
     let key = bitcall.tenant("acme", "pro").await;
     let made = handoff(&bitcall, &key, "Y2lwaGVydGV4dA").await;
@@ -34,7 +34,7 @@ async fn a_page_hands_what_it_encrypted_to_the_app_once() {
 }
 
 #[tokio::test]
-async fn used_and_unknown_tokens_are_refused_alike() {
+async fn used_and_unknown_tokens_get_the_same_refusal() {
     let bitcall = Installation::serving().await;
     let key = bitcall.tenant("acme", "pro").await;
     let made = handoff(&bitcall, &key, "eA").await;
@@ -49,7 +49,7 @@ async fn used_and_unknown_tokens_are_refused_alike() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_redemptions_at_once_exactly_one_wins_a_thousand_times_of_a_thousand() {
+async fn two_concurrent_redemptions_have_one_winner_in_1000_of_1000_rounds() {
     let bitcall = Installation::serving().await;
     let key = bitcall.tenant("acme", "pro").await;
     let address = bitcall.address();
@@ -106,7 +106,7 @@ async fn pages_hand_off_from_origins_that_the_tenant_allows() {
 }
 
 #[tokio::test]
-async fn what_is_no_ciphertext_or_too_much_of_it_is_refused() {
+async fn an_invalid_or_oversized_ciphertext_is_refused() {
     let bitcall = Installation::serving().await;
     let key = bitcall.tenant("acme", "pro").await;
     let long = "a".repeat(8193);
@@ -120,7 +120,7 @@ async fn what_is_no_ciphertext_or_too_much_of_it_is_refused() {
 }
 
 #[tokio::test]
-async fn one_tenant_can_make_the_store_hold_so_many_tokens_and_no_more() {
+async fn pending_tokens_are_limited_per_tenant() {
     let bitcall = Installation::serving().await;
     let key = bitcall.tenant("acme", "pro").await;
     let other = bitcall.tenant("other", "pro").await;
@@ -137,7 +137,7 @@ async fn one_tenant_can_make_the_store_hold_so_many_tokens_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_link_signs_in_with_what_the_back_end_gave_where_the_operator_allows_links() {
+async fn an_auth_link_signs_in_where_links_are_allowed() {
     let bitcall = Installation::serving().await;
     let key = bitcall.tenant("acme", "pro").await;
     let sip = json!({ "username": "101", "domain": "pbx.acme.com", "password": "correct horse battery" });
@@ -188,7 +188,7 @@ async fn a_link_signs_in_with_what_the_back_end_gave_where_the_operator_allows_l
 }
 
 #[tokio::test]
-async fn a_disabled_tenant_is_told_apart_and_its_live_calls_are_gone() {
+async fn a_disabled_tenant_has_its_own_error_and_no_live_calls() {
     let bitcall = Installation::serving().await;
     let key = bitcall.tenant("acme", "pro").await;
     let made = handoff(&bitcall, &key, "eA").await;
@@ -210,7 +210,7 @@ async fn a_disabled_tenant_is_told_apart_and_its_live_calls_are_gone() {
 }
 
 #[tokio::test]
-async fn a_token_opens_its_own_tenants_app_and_no_others() {
+async fn a_token_is_bound_to_its_tenant() {
     let bitcall = Installation::serving().await;
     let key = bitcall.tenant("acme", "pro").await;
     bitcall.tenant("other", "pro").await;

@@ -11,7 +11,7 @@ use crate::rig::test_bed::TestBed;
 const NO_SHARED_WORKER: &str = "() => { delete window.SharedWorker; }";
 
 #[tokio::test]
-async fn two_pages_ring_both_and_neither_takes_the_place_of_the_other() {
+async fn two_pages_without_a_shared_worker_both_ring_and_keep_their_registrations() {
     let test_bed = TestBed::open().await;
     test_bed.browser.bidi().script().add_preload_script(NO_SHARED_WORKER).await.unwrap();
     let first = test_bed.open_phone().await;
@@ -42,7 +42,7 @@ async fn two_pages_ring_both_and_neither_takes_the_place_of_the_other() {
 
 /// What the pages register by: ids of their own (RFC 5626 section 4.1), the same again after a reload.
 #[tokio::test]
-async fn every_page_has_an_instance_of_its_own_and_keeps_it() {
+async fn every_page_without_a_shared_worker_keeps_its_own_sip_instance() {
     let test_bed = TestBed::open().await;
     let tap = Tap::start(&test_bed.kamailio.ws()).await;
     test_bed.bitcall.patch(json!({ "wss": tap.url() })).await;

@@ -11,7 +11,7 @@ use crate::rig::tap::{self, Tap};
 use crate::rig::test_bed::{TestPhone, page};
 
 #[tokio::test]
-async fn the_person_is_asked_and_the_server_is_not_stormed() {
+async fn a_changed_password_is_asked_for_without_flooding_the_server() {
     let bitcall = Bitcall::demo().await;
     let who = &bitcall.ready.extensions[0];
     let host = Host::start([("/", page(&bitcall, &format!("sip: {{ username: '{}' }}", who.username)))]).await;

@@ -43,7 +43,7 @@ async fn a_plan_is_made_and_its_tenants_have_what_it_grants_at_once() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_plan_is_named_and_nothing_is_kept() {
+async fn an_invalid_plan_is_refused_by_field_and_not_stored() {
     let bitcall = Installation::serving().await;
     let before = plans(&bitcall).await;
     let wrong = json!({ "name": "", "price": -1, "currency": "euro", "interval": "day", "status": "new", "free": true,
@@ -94,7 +94,7 @@ async fn there_is_one_default_plan_and_a_plan_in_use_is_not_removed() {
 }
 
 #[tokio::test]
-async fn billing_moves_a_tenant_between_plans_and_takes_the_rights_of_who_stopped_paying() {
+async fn billing_changes_the_plan_and_unpaid_tenants_lose_entitlements() {
     let bitcall = Installation::serving().await;
     bitcall.tenant("acme", "free").await;
     let bill = async |plan: &str, status: Value| {
@@ -122,7 +122,7 @@ async fn billing_moves_a_tenant_between_plans_and_takes_the_rights_of_who_stoppe
 }
 
 #[test]
-fn commands_keep_the_catalogue_and_say_by_their_exit_what_happened() {
+fn plan_commands_manage_the_catalogue_with_stable_exit_codes() {
     let bitcall = Installation::new();
     let made = bitcall
         .bitcall(&[

@@ -74,7 +74,7 @@ async fn provisioning_an_existing_tenant_is_a_conflict_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn of_many_that_provision_the_same_tenant_at_once_one_succeeds() {
+async fn concurrent_provisioning_of_one_tenant_has_one_winner() {
     let bitcall = Installation::serving().await;
     let order = || bitcall.panel("POST", "/api/tenant/provision", json!({ "tenantId": "acme" }));
     let answers = futures_util::future::join_all((0..20).map(|_| order())).await;
@@ -86,7 +86,7 @@ async fn of_many_that_provision_the_same_tenant_at_once_one_succeeds() {
 }
 
 #[tokio::test]
-async fn panel_routes_open_to_the_panel_key_and_to_nothing_else() {
+async fn panel_routes_accept_only_the_panel_key() {
     let bitcall = Installation::serving().await;
     let api_key = bitcall.tenant("acme", "pro").await;
     let bearer = format!("Bearer {MASTER_SECRET}");
@@ -132,7 +132,7 @@ async fn panel_routes_open_to_the_panel_key_and_to_nothing_else() {
 }
 
 #[tokio::test]
-async fn settings_take_effect_in_the_panel_and_in_the_phone() {
+async fn changed_settings_show_in_panel_and_runtime_reads() {
     let bitcall = Installation::serving().await;
     let key = bitcall.tenant("acme", "pro").await;
     let change = json!({
@@ -175,7 +175,7 @@ async fn settings_take_effect_in_the_panel_and_in_the_phone() {
 }
 
 #[tokio::test]
-async fn branding_is_kept_but_not_in_effect_on_a_plan_without_it() {
+async fn branding_is_stored_but_not_effective_without_entitlement() {
     let bitcall = Installation::serving().await;
     bitcall.tenant("small", "free").await;
     let change = json!({ "tenantId": "small", "branding": { "displayName": "Small", "themeColor": "#ff0000" }, "app": { "audioClips": true } });
@@ -186,7 +186,7 @@ async fn branding_is_kept_but_not_in_effect_on_a_plan_without_it() {
 }
 
 #[tokio::test]
-async fn every_faulty_field_is_named_and_nothing_is_written() {
+async fn every_invalid_field_is_named_and_nothing_is_written() {
     let bitcall = Installation::serving().await;
     bitcall.tenant("acme", "pro").await;
     let before = bitcall.done("GET", "/api/tenant?tenantId=acme", Value::Null).await;
@@ -245,7 +245,7 @@ async fn every_faulty_field_is_named_and_nothing_is_written() {
 }
 
 #[tokio::test]
-async fn what_a_change_says_in_its_url_is_not_read() {
+async fn the_query_of_a_change_is_ignored() {
     let bitcall = Installation::serving().await;
     bitcall.tenant("acme", "pro").await;
     let path = "/api/tenant/extensions?tenantId=acme&username=101&password=correct-horse-battery";
@@ -256,7 +256,7 @@ async fn what_a_change_says_in_its_url_is_not_read() {
 }
 
 #[tokio::test]
-async fn bad_requests_get_clear_answers_in_the_envelope() {
+async fn malformed_requests_are_refused_in_the_envelope() {
     let bitcall = Installation::serving().await;
     bitcall.tenant("acme", "pro").await;
     let huge = format!("{{\"tenantId\":\"acme\",\"x\":\"{}\"}}", "x".repeat(1 << 20));
@@ -299,7 +299,7 @@ async fn every_answer_has_a_request_id_of_its_own_or_the_callers() {
 }
 
 #[tokio::test]
-async fn commands_do_the_same_without_a_server_beside_one_and_from_afar() {
+async fn commands_behave_the_same_offline_by_socket_and_remote() {
     let mut bitcall = Installation::new();
     let made = bitcall
         .bitcall(&["tenant", "provision", "acme", "--plan", "pro", "--origin", "https://crm.acme.com", "--json"])
@@ -328,7 +328,7 @@ async fn commands_do_the_same_without_a_server_beside_one_and_from_afar() {
 }
 
 #[test]
-fn commands_at_the_same_time_wait_for_each_other_where_no_server_runs() {
+fn concurrent_offline_commands_wait_for_the_store() {
     let bitcall = Installation::new();
     std::thread::scope(|scope| {
         for n in 0..4 {

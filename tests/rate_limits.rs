@@ -24,7 +24,7 @@ fn is_limited(answer: &Answer, policy: &str) -> bool {
 }
 
 #[tokio::test]
-async fn an_api_key_has_its_limit_and_another_ones_is_not_touched() {
+async fn each_api_key_has_its_own_rate_limit() {
     let bitcall = Installation::serving_with("[limits]\nrequests_per_key = 3\n").await;
     let (acme, other) = (bitcall.tenant("acme", "pro").await, bitcall.tenant("other", "pro").await);
     for _ in 0..3 {
@@ -38,7 +38,7 @@ async fn an_api_key_has_its_limit_and_another_ones_is_not_touched() {
 }
 
 #[tokio::test]
-async fn a_tenants_keys_share_its_limit_and_so_do_the_pages_of_an_origin() {
+async fn keys_share_the_tenants_limit_and_pages_share_the_origins_limit() {
     let limits = "[limits]\nrequests_per_tenant = 4\nrequests_per_origin = 2\n";
     let bitcall = Installation::serving_with(limits).await;
     let origin = "https://crm.acme.com";
@@ -64,7 +64,7 @@ async fn a_tenants_keys_share_its_limit_and_so_do_the_pages_of_an_origin() {
 }
 
 #[tokio::test]
-async fn an_address_has_its_limit_on_every_route_and_the_control_socket_has_none() {
+async fn an_address_is_limited_on_every_route_and_the_control_socket_is_not() {
     let bitcall = Installation::serving_with("[limits]\nrequests_per_address = 20\n").await;
     let key = bitcall.tenant("acme", "pro").await;
     let mut left = 19;
@@ -97,7 +97,7 @@ async fn an_address_has_its_limit_on_every_route_and_the_control_socket_has_none
 }
 
 #[tokio::test]
-async fn who_guesses_is_stopped_and_good_api_keys_work_beside_a_guesser() {
+async fn wrong_credentials_are_limited_per_address_and_valid_api_keys_are_not() {
     let bitcall = Installation::serving_with("[limits]\nwrong_credentials_per_address = 5\n").await;
     let key = bitcall.tenant("acme", "pro").await;
     for n in 0..5 {
@@ -118,7 +118,7 @@ async fn who_guesses_is_stopped_and_good_api_keys_work_beside_a_guesser() {
 }
 
 #[tokio::test]
-async fn nobody_is_limited_where_the_limits_are_switched_off() {
+async fn zero_switches_the_limits_off() {
     let names = ["address", "key", "tenant", "origin"];
     let mut limits = String::from("[limits]\nwrong_credentials_per_address = 0\n");
     limits.extend(names.map(|name| format!("requests_per_{name} = 0\n")));

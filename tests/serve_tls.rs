@@ -18,7 +18,7 @@ use crate::appliance::{
 };
 
 #[tokio::test]
-async fn both_versions_of_http_are_spoken_over_tls() {
+async fn http_1_1_and_http_2_are_served_over_tls() {
     let serve = Serve::start("");
     let answer = serve.get("/webphone/loader.js", &[]).await;
     assert_eq!(answer.status(), StatusCode::OK);
@@ -47,7 +47,7 @@ async fn the_development_certificate_is_private_and_kept_over_a_restart() {
 }
 
 #[test]
-fn a_log_for_people_has_no_colours_in_a_file() {
+fn a_human_log_has_no_colours_in_a_file() {
     let directory = tempfile::tempdir().unwrap();
     write_configuration(directory.path(), "");
     let file = directory.path().join("bitcall.toml");
@@ -106,7 +106,7 @@ async fn the_control_socket_is_for_owner_and_group_and_asks_for_no_key() {
 }
 
 #[tokio::test]
-async fn monitoring_has_a_listener_of_its_own() {
+async fn health_checks_have_their_own_listener() {
     let serve = Serve::start("");
     for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/api/admin/tenants", 404)] {
         let stream = TcpStream::connect(&serve.ops).await.unwrap();
@@ -117,7 +117,7 @@ async fn monitoring_has_a_listener_of_its_own() {
 }
 
 #[tokio::test]
-async fn clients_that_send_nothing_or_half_a_request_lose_their_connection() {
+async fn idle_and_slow_clients_are_disconnected() {
     let serve = Serve::start("header_timeout = '1s'\nrequest_timeout = '1s'");
     let silent = BlockingStream::connect(&serve.https).unwrap();
     assert_eq!(read_all(silent), b"", "no TLS handshake");
@@ -138,7 +138,7 @@ async fn clients_that_send_nothing_or_half_a_request_lose_their_connection() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_wait_for_a_place() {
+async fn connections_over_the_limit_wait_for_a_permit() {
     // Two places are taken by each other, one listener waits with a third in its hand.
     let serve = Serve::start("max_connections = 5");
     let mut held = Vec::new();
@@ -190,7 +190,7 @@ async fn sigterm_lets_an_open_request_finish_and_takes_no_new_one() {
 }
 
 #[tokio::test]
-async fn a_request_that_never_ends_is_cut_when_the_time_is_over() {
+async fn a_request_over_the_drain_timeout_is_cut() {
     let mut serve = Serve::start("drain_timeout = '1s'");
     let mut open = serve.connect(&["http/1.1"]).await;
     open.write_all(b"POST /api/tenant/provision HTTP/1.1\r\nhost: localhost\r\nx-bitcall-panel-key: panel_key-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n").await.unwrap();
@@ -201,7 +201,7 @@ async fn a_request_that_never_ends_is_cut_when_the_time_is_over() {
 }
 
 #[test]
-fn systemd_hears_when_the_server_is_ready_and_when_it_stops() {
+fn systemd_is_notified_of_ready_and_stopping() {
     let directory = tempfile::tempdir().unwrap();
     write_configuration(directory.path(), "");
     let socket = UnixDatagram::bind(directory.path().join("notify")).unwrap();

@@ -69,7 +69,7 @@ async fn complete_credentials_connect_by_one_button_or_by_themselves_or_fill_the
 
 /// The worker that both pages share ends with the last agent in it, but not under a page that counts on it.
 #[tokio::test]
-async fn a_page_that_waits_at_connect_gets_in_after_the_agent_of_another_page_has_finished() {
+async fn a_page_waiting_at_connect_registers_after_another_pages_agent_has_ended() {
     let full = format!("{WHO}, password: 'secret1'");
     let pages = pages(&[("/confirm", init(&full, "confirm")), ("/autologin", init(&full, "autologin"))]).await;
     let (kamailio, bitcall, host, browser) = pages;
@@ -93,7 +93,7 @@ async fn a_page_that_waits_at_connect_gets_in_after_the_agent_of_another_page_ha
 }
 
 #[tokio::test]
-async fn the_phone_connects_before_connect_is_pressed_registers_there_and_opens_nothing_in_vain() {
+async fn the_web_socket_opens_on_pointer_over_connect_and_is_used_for_the_registration() {
     let full = format!("{WHO}, password: 'secret1'");
     let pages = pages(&[("/confirm", init(&full, "confirm")), ("/autologin", init(&full, "autologin"))]).await;
     let (kamailio, bitcall, host, browser) = pages;
@@ -127,7 +127,7 @@ async fn the_phone_connects_before_connect_is_pressed_registers_there_and_opens_
 }
 
 #[tokio::test]
-async fn what_the_host_left_out_is_asked_for() {
+async fn missing_credentials_are_asked_for() {
     let (_kamailio, _bitcall, host, browser) =
         pages(&[("/confirm", init(WHO, "confirm")), ("/autologin", init(WHO, "autologin"))]).await;
     for path in ["/confirm", "/autologin"] {

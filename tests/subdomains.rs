@@ -26,7 +26,7 @@ async fn leads_to(bitcall: &Installation, host: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_subdomain_leads_to_its_tenant_from_the_moment_it_is_given_until_it_is_taken_back() {
+async fn a_subdomain_serves_its_tenant_from_assignment_to_removal() {
     let mut bitcall = Installation::serving().await;
     bitcall.tenant("acme_corp", "pro").await;
     assert_eq!(
@@ -66,7 +66,7 @@ async fn a_subdomain_leads_to_its_tenant_from_the_moment_it_is_given_until_it_is
 }
 
 #[tokio::test]
-async fn a_name_that_cannot_be_had_is_refused_with_its_reason_and_changes_nothing() {
+async fn an_unavailable_subdomain_is_refused_with_its_reason_and_changes_nothing() {
     let bitcall = Installation::serving().await;
     bitcall.tenant("acme", "pro").await;
     bitcall.tenant("other", "pro").await;
@@ -99,7 +99,7 @@ async fn a_name_that_cannot_be_had_is_refused_with_its_reason_and_changes_nothin
 }
 
 #[tokio::test]
-async fn a_name_in_another_script_is_one_name_however_it_is_written() {
+async fn an_internationalised_subdomain_is_the_same_in_unicode_and_punycode() {
     let bitcall = Installation::serving().await;
     bitcall.tenant("acme", "pro").await;
     bitcall.tenant("other", "pro").await;
@@ -115,7 +115,7 @@ async fn a_name_in_another_script_is_one_name_however_it_is_written() {
 }
 
 #[tokio::test]
-async fn of_many_tenants_that_want_one_name_at_once_exactly_one_gets_it() {
+async fn concurrent_claims_of_one_subdomain_have_one_winner() {
     let bitcall = Installation::serving().await;
     for number in 0..8 {
         bitcall.tenant(&format!("t{number}"), "pro").await;
@@ -138,7 +138,7 @@ async fn of_many_tenants_that_want_one_name_at_once_exactly_one_gets_it() {
 }
 
 #[tokio::test]
-async fn two_tenants_that_pass_a_name_back_and_forth_never_both_have_it() {
+async fn a_subdomain_that_moves_between_tenants_never_belongs_to_both() {
     let bitcall = Installation::serving().await;
     for tenant in ["a", "b"] {
         bitcall.tenant(tenant, "pro").await;
@@ -176,7 +176,7 @@ async fn the_command_line_does_the_same() {
 }
 
 #[tokio::test]
-async fn a_deleted_tenants_names_are_free_and_a_disabled_ones_are_not() {
+async fn deletion_frees_a_subdomain_and_disabling_does_not() {
     let bitcall = Installation::serving().await;
     bitcall.tenant("acme", "enterprise").await;
     bitcall.tenant("other", "enterprise").await;

@@ -57,7 +57,7 @@ async fn tenants_without_their_own_have_the_platforms_transport_at_once() {
 }
 
 #[tokio::test]
-async fn a_relay_has_a_password_or_a_shared_secret_and_never_both() {
+async fn a_turn_server_has_a_password_or_a_shared_secret_and_never_both() {
     let bitcall = Installation::serving().await;
     bitcall.tenant("acme", "pro").await;
     let relay = |more: Value| {

@@ -17,7 +17,7 @@ const RELAY_ONLY: &str = "() => {
 }";
 
 #[tokio::test]
-async fn the_offer_names_a_relay_and_the_sound_goes_through_it() {
+async fn a_relay_only_call_carries_audio_through_turn() {
     let turn = Coturn::start().await;
     let test_bed = TestBed::open_with(&[], json!({ "iceServers": turn.ice_servers() })).await;
     let tap = Tap::start(&test_bed.kamailio.ws()).await;

@@ -30,7 +30,7 @@ fn text<'a>(server: &'a Value, field: &str) -> &'a str {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_phone_is_told_opens_the_relay_and_what_is_wrong_or_over_does_not() {
+async fn issued_turn_credentials_work_and_wrong_or_expired_ones_do_not() {
     let relay = Coturn::sharing(SECRET).await;
     let (bitcall, key) = with_relay(&relay).await;
     let before = now();
@@ -49,7 +49,7 @@ async fn what_the_phone_is_told_opens_the_relay_and_what_is_wrong_or_over_does_n
 }
 
 #[tokio::test]
-async fn every_answer_to_a_phone_has_credentials_and_none_the_secret() {
+async fn every_runtime_answer_has_turn_credentials_and_never_the_secret() {
     let relay = Coturn::sharing(SECRET).await;
     let (bitcall, key) = with_relay(&relay).await;
     let origin = ("origin", "https://crm.acme.com");
@@ -70,7 +70,7 @@ async fn every_answer_to_a_phone_has_credentials_and_none_the_secret() {
 }
 
 #[tokio::test]
-async fn each_request_gets_credentials_of_its_own_moment() {
+async fn turn_credentials_are_made_per_request() {
     let relay = Coturn::sharing(SECRET).await;
     let (bitcall, key) = with_relay(&relay).await;
     let username = async || {

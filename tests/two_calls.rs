@@ -5,7 +5,7 @@ use crate::rig::sipp::Sipp;
 use crate::rig::test_bed::TestBed;
 
 #[tokio::test]
-async fn a_second_caller_is_taken_by_hold_or_by_end_and_a_third_finds_the_phone_busy() {
+async fn a_second_call_is_taken_by_hold_or_end_and_a_third_gets_486() {
     let test_bed = TestBed::open().await;
     let phone = test_bed.open_phone().await;
     let frame = &phone.frame;

@@ -44,7 +44,7 @@ async fn issued_for(
 }
 
 #[tokio::test]
-async fn by_dns_01_with_a_wildcard_for_all_names_below_the_base_domain() {
+async fn dns_01_obtains_a_wildcard_for_the_base_domain() {
     let (ordering, _pebble) = issued(None, "challenges = 'dns-01'").await;
     let served = ordering.until_served("acme.bitcall.test", "Pebble").await;
     assert_eq!(sorted(&served.names), ["*.bitcall.test", "bitcall.test"]);
@@ -57,7 +57,7 @@ async fn by_dns_01_with_a_wildcard_for_all_names_below_the_base_domain() {
 }
 
 #[tokio::test]
-async fn by_tls_alpn_01_on_the_port_where_the_phones_are_served() {
+async fn tls_alpn_01_is_answered_on_the_https_listener() {
     let (ordering, _pebble) = issued(None, "challenges = 'tls-alpn-01'").await;
     let served = ordering.until_served(NAME, "Pebble").await;
     assert_eq!(served.names, [NAME]);
@@ -66,14 +66,14 @@ async fn by_tls_alpn_01_on_the_port_where_the_phones_are_served() {
 }
 
 #[tokio::test]
-async fn by_http_01_on_the_port_that_sends_everybody_else_to_https() {
+async fn http_01_is_answered_on_the_redirect_listener() {
     let (ordering, _pebble) = issued(None, "challenges = 'http-01'").await;
     let served = ordering.until_served(NAME, "Pebble").await;
     assert_eq!(served.names, [NAME]);
 }
 
 #[tokio::test]
-async fn with_an_external_account_where_the_authority_insists_on_one() {
+async fn external_account_binding_is_used_where_required() {
     let key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
     let (ordering, _pebble) = issued(Some(("kid-1", key)), "eab_file = 'eab'").await;
     ordering.until_served(NAME, "Pebble").await;
@@ -81,7 +81,7 @@ async fn with_an_external_account_where_the_authority_insists_on_one() {
 }
 
 #[tokio::test]
-async fn of_45_and_of_6_days_to_be_renewed_when_two_thirds_of_them_have_passed() {
+async fn certificates_of_45_and_6_days_are_renewed_after_two_thirds_of_their_lifetime() {
     for days in [45, 6] {
         let life = Duration::from_hours(24 * days);
         let (ordering, _pebble) = issued_for(Some(life), None, "").await;
@@ -108,7 +108,7 @@ async fn of_45_and_of_6_days_to_be_renewed_when_two_thirds_of_them_have_passed()
 }
 
 #[tokio::test]
-async fn after_a_restart_it_is_served_at_once_and_no_other_is_ordered() {
+async fn a_restart_serves_the_stored_certificate_and_orders_no_other() {
     let (mut ordering, pebble) = issued(None, "").await;
     let served = ordering.until_served(NAME, "Pebble").await;
     let orders = |pebble: &Pebble| pebble.log().matches("POST /order-plz").count();
@@ -120,7 +120,7 @@ async fn after_a_restart_it_is_served_at_once_and_no_other_is_ordered() {
 }
 
 #[tokio::test]
-async fn neither_the_certificates_key_nor_the_accounts_can_be_read_in_the_store() {
+async fn certificate_and_account_keys_are_sealed_in_the_store() {
     let (ordering, _pebble) = issued(None, "").await;
     ordering.until_served(NAME, "Pebble").await;
     let files = std::fs::read_dir(ordering.place().join("data")).unwrap().map(|entry| entry.unwrap().path());

@@ -7,7 +7,7 @@ use crate::rig::test_bed::{TestPhone, page, signed_in_as};
 
 /// A wrong password in one tab is no reason to forget who signed in properly in another.
 #[tokio::test]
-async fn a_refusal_in_another_tab_forgets_nobody_else() {
+async fn a_refused_sign_in_in_another_tab_keeps_the_remembered_account() {
     let bitcall = Bitcall::demo().await;
     let [who, other] = &bitcall.ready.extensions[..2] else { panic!("two extensions") };
     let domain = &bitcall.ready.sip.domain;

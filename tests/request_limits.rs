@@ -34,7 +34,7 @@ fn status_and_code(stream: &mut TcpStream) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn a_body_is_not_waited_for_when_its_head_is_enough_to_refuse_it() {
+async fn a_request_refused_by_its_headers_is_answered_before_its_body() {
     let bitcall = Installation::serving().await;
     let key = format!("x-bitcall-panel-key: {PANEL_KEY}\r\n");
     for (head, status, code) in [
@@ -53,7 +53,7 @@ async fn a_body_is_not_waited_for_when_its_head_is_enough_to_refuse_it() {
 }
 
 #[tokio::test]
-async fn an_endless_body_is_cut_where_it_becomes_too_large() {
+async fn a_body_over_the_limit_is_cut_with_413() {
     let bitcall = Installation::serving().await;
     let address = bitcall.address().to_owned();
     let (taken, answer) = tokio::task::spawn_blocking(move || {
@@ -85,7 +85,7 @@ async fn an_endless_body_is_cut_where_it_becomes_too_large() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_arrive_in_time_is_given_up() {
+async fn a_body_that_does_not_arrive_in_time_is_answered_with_408() {
     let bitcall = Installation::serving_with("[limits]\nrequest_timeout = '1s'\n").await;
     let head =
         format!("POST /api/tenant/provision HTTP/1.1\r\nx-bitcall-panel-key: {PANEL_KEY}\r\ncontent-length: 100");
@@ -93,7 +93,7 @@ async fn a_body_that_does_not_arrive_in_time_is_given_up() {
 }
 
 #[tokio::test]
-async fn json_that_two_readers_could_understand_differently_is_refused() {
+async fn ambiguous_json_is_refused() {
     let bitcall = Installation::serving().await;
     bitcall.tenant("acme", "pro").await;
     let key = [("x-bitcall-panel-key", PANEL_KEY)];
@@ -111,7 +111,7 @@ async fn json_that_two_readers_could_understand_differently_is_refused() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_text_are_refused() {
+async fn invalid_utf_8_is_refused() {
     let bitcall = Installation::serving().await;
     let address = bitcall.address().to_owned();
     let answer = tokio::task::spawn_blocking(move || {

@@ -23,7 +23,7 @@ const RECORD_LEVELS: &str = "(() => {
 })()";
 
 #[tokio::test]
-async fn a_microphone_that_was_unplugged_comes_back_in_the_same_call() {
+async fn a_replugged_microphone_is_used_again_in_the_same_call() {
     let test_bed = TestBed::open().await;
     let phone = test_bed.open_phone().await;
     let far = Sipp::called(&test_bed.kamailio, "answer").await;

@@ -8,7 +8,7 @@ use crate::rig::tap::Tap;
 use crate::rig::test_bed::TestBed;
 
 #[tokio::test]
-async fn garbage_from_the_server_is_dropped_and_the_next_call_works() {
+async fn malformed_messages_from_the_server_are_dropped_and_calls_go_on() {
     let test_bed = TestBed::open().await;
     let tap = Tap::start(&test_bed.kamailio.ws()).await;
     test_bed.bitcall.patch(json!({ "wss": tap.url() })).await;

@@ -17,7 +17,7 @@ fn exit_codes_are_documented_where_people_look() {
 }
 
 #[test]
-fn a_socket_that_is_absent_abandoned_or_forbidden_is_told_apart_with_its_remedy() {
+fn absent_stale_and_forbidden_control_sockets_have_errors_of_their_own() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let socket = directory.path().join("control.sock");
@@ -66,7 +66,7 @@ fn as_somebody_else() -> Command {
 }
 
 #[test]
-fn a_store_that_this_user_may_not_open_is_a_refusal() {
+fn a_store_without_read_permission_is_refused_with_its_exit_code() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let (config, data) = (directory.path().join("bitcall.toml"), directory.path().join("data"));

@@ -4,7 +4,7 @@ use crate::rig::sipp::Sipp;
 use crate::rig::test_bed::TestBed;
 
 #[tokio::test]
-async fn the_microphones_bars_fall_with_the_cut_and_not_bit_by_bit() {
+async fn the_microphone_meter_drops_to_zero_at_once_on_mute() {
     let test_bed = TestBed::open().await;
     let phone = test_bed.open_phone().await;
     let far = Sipp::called(&test_bed.kamailio, "answer").await;

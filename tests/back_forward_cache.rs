@@ -14,7 +14,7 @@ addEventListener('pageshow', () => ++shown);
 
 /// The page's state is the one it was left with; what became of the server meanwhile it has to find out.
 #[tokio::test]
-async fn a_page_that_comes_back_tells_the_truth_and_can_call() {
+async fn a_page_restored_from_the_back_forward_cache_has_the_right_state_and_can_call() {
     let mut test_bed = TestBed::open().await;
     let phone = test_bed.open_phone().await;
     phone.host_page.eval("addEventListener('pageshow', (event) => (window.kept = event.persisted))").await;

@@ -152,7 +152,7 @@ fn table(keys: &Keys, own_origin: &str) -> Vec<Row> {
 }
 
 #[tokio::test]
-async fn every_route_lets_in_whom_it_is_for_and_nobody_else() {
+async fn every_route_accepts_exactly_its_credentials() {
     let (bitcall, keys) = some_tenants().await;
     let routes = Route::all(&bitcall).await;
     let before = everything(&bitcall).await;
@@ -192,7 +192,7 @@ async fn every_route_lets_in_whom_it_is_for_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn the_control_socket_is_an_operators_credential_and_no_tenants() {
+async fn the_control_socket_counts_as_operator_and_not_as_tenant() {
     let bitcall = Installation::serving().await;
     for route in Route::all(&bitcall).await {
         let (target, body) = route.request(None, "nobody");
@@ -212,7 +212,7 @@ async fn the_control_socket_is_an_operators_credential_and_no_tenants() {
 }
 
 #[tokio::test]
-async fn browsers_are_let_through_to_the_runtime_routes_alone() {
+async fn cors_is_granted_on_runtime_routes_only() {
     let (bitcall, _) = some_tenants().await;
     for route in Route::all(&bitcall).await {
         let (target, _) = route.request(None, "acme");

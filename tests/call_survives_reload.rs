@@ -20,7 +20,7 @@ async fn a_call_survives_the_reload_of_its_page() {
 }
 
 #[tokio::test]
-async fn a_muted_call_is_muted_after_the_reload_too() {
+async fn mute_survives_a_reload() {
     let test_bed = TestBed::open().await;
     let mut phone = test_bed.open_phone().await;
     let far = Sipp::called(&test_bed.kamailio, "answer").await;

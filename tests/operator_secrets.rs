@@ -109,7 +109,7 @@ fn check_names_what_is_wrong_with_a_file_of_two_secrets() {
 }
 
 #[test]
-fn what_a_reload_of_the_unit_brings_is_newer_than_the_credentials_of_the_start() {
+fn a_unit_reload_reads_newer_credentials_than_the_start() {
     let directory = tempfile::tempdir().unwrap();
     write_configuration(directory.path(), "");
     let (start, runtime) = (directory.path().join("start"), directory.path().join("runtime"));
@@ -129,7 +129,7 @@ fn what_a_reload_of_the_unit_brings_is_newer_than_the_credentials_of_the_start()
 }
 
 #[test]
-fn secrets_that_stand_in_no_file_are_left_to_their_owner() {
+fn secret_rotation_requires_a_secret_file() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("bitcall.toml"), "").unwrap();
     let (code, out, err) = rotate(directory.path(), &[]);

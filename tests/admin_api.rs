@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::installation::{Installation, data, faulty_fields, refusal};
 
 #[tokio::test]
-async fn tenants_are_found_page_by_page() {
+async fn tenants_are_listed_and_searched_in_pages() {
     let bitcall = Installation::serving().await;
     for n in 0..7 {
         let plan = if n % 2 == 0 { "pro" } else { "free" };
@@ -35,7 +35,7 @@ async fn tenants_are_found_page_by_page() {
 }
 
 #[tokio::test]
-async fn the_operator_reads_what_was_set_beside_what_is_in_effect() {
+async fn an_admin_read_shows_raw_and_effective_values() {
     let bitcall = Installation::serving().await;
     bitcall.tenant("small", "free").await;
     let change = json!({ "tenantId": "small", "branding": { "themeColor": "#ff0000" }, "app": { "audioClips": true } });
@@ -70,7 +70,7 @@ async fn the_operator_reads_what_was_set_beside_what_is_in_effect() {
 }
 
 #[tokio::test]
-async fn the_operator_overrides_the_plan_and_the_tenant_alone_does_not() {
+async fn only_an_admin_patch_overrides_the_plan() {
     let bitcall = Installation::serving().await;
     let poor = json!({ "name": "Poor", "price": 0, "currency": "EUR", "interval": "month",
                        "entitlements": { "maxApiKeys": 1, "maxSessions": 1 } });
@@ -134,7 +134,7 @@ async fn a_disabled_tenant_is_shut_out_at_once_and_let_in_again() {
 }
 
 #[tokio::test]
-async fn a_dry_run_tells_what_a_deletion_then_removes() {
+async fn a_dry_run_lists_what_a_deletion_removes() {
     let bitcall = Installation::serving().await;
     let key = bitcall.tenant("acme", "pro").await;
     bitcall.done("POST", "/api/tenant/extensions", json!({ "tenantId": "acme", "username": "101" })).await;
@@ -157,7 +157,7 @@ async fn a_dry_run_tells_what_a_deletion_then_removes() {
 }
 
 #[tokio::test]
-async fn commands_do_all_of_it_and_deleting_asks_first() {
+async fn tenant_commands_cover_the_admin_api_and_deletion_asks_first() {
     let bitcall = Installation::serving().await;
     bitcall.tenant("acme", "pro").await;
     let set = bitcall.bitcall(&[

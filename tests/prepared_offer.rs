@@ -29,7 +29,7 @@ async fn waits(phone: &TestPhone) {
 }
 
 #[tokio::test]
-async fn a_call_goes_out_with_the_offer_that_waited_for_it() {
+async fn a_call_uses_the_prepared_offer() {
     let test_bed = TestBed::open().await;
     let phone = test_bed.open_phone().await;
     waits(&phone).await;
@@ -42,7 +42,7 @@ async fn a_call_goes_out_with_the_offer_that_waited_for_it() {
 }
 
 #[tokio::test]
-async fn an_offer_from_another_network_is_not_used() {
+async fn a_prepared_offer_is_dropped_after_a_network_change() {
     let test_bed = TestBed::open().await;
     let phone = test_bed.open_phone().await;
     waits(&phone).await;
@@ -57,7 +57,7 @@ async fn an_offer_from_another_network_is_not_used() {
 }
 
 #[tokio::test]
-async fn idle_phones_ask_no_ice_server_and_dialling_ones_do() {
+async fn ice_servers_are_contacted_only_while_dialling() {
     let ice = serde_json::json!({ "iceServers": [{ "urls": ["stun:127.0.0.1:9"] }] });
     let test_bed = TestBed::open_with(&[], ice).await;
     let phone = test_bed.open_phone().await;

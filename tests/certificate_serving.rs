@@ -129,7 +129,7 @@ async fn each_name_gets_its_certificate() {
 }
 
 #[tokio::test]
-async fn a_swap_leaves_open_connections_alone_and_is_checked_from_outside() {
+async fn a_certificate_swap_keeps_open_connections_and_is_verified_by_dialling() {
     let mut installed = ServeWithFiles::start();
     let first = installed.import("a.example", &["a.example"]);
     let mut open = dial(&installed.serve.https, Some("a.example"), &["http/1.1"]).await.unwrap();
@@ -159,7 +159,7 @@ async fn answered(stream: &mut TlsStream<TcpStream>) {
 }
 
 #[tokio::test]
-async fn keys_lie_sealed_on_the_disk_and_serve_again_after_a_restart() {
+async fn private_keys_are_sealed_on_disk_and_serve_again_after_a_restart() {
     let installed = ServeWithFiles::start();
     let brought = installed.import("a.example", &["a.example", "*.a.example"]);
     let installed = installed.restarted(|place| {
@@ -181,7 +181,7 @@ async fn keys_lie_sealed_on_the_disk_and_serve_again_after_a_restart() {
 }
 
 #[tokio::test]
-async fn the_store_key_is_replaced_step_by_step_and_a_wrong_one_is_told() {
+async fn the_store_key_is_rotated_in_steps_and_a_wrong_one_is_named() {
     const NEXT: &str = "the second store key of the tests";
     let installed = ServeWithFiles::start();
     let brought = installed.import("a.example", &["a.example"]);
@@ -254,7 +254,7 @@ async fn the_list_names_the_tenant_whose_subdomain_or_domain_it_is() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_files_hide_is_reported_until_they_do_not() {
+async fn a_certificate_hidden_by_configured_files_is_reported_until_they_are_gone() {
     let mut installed = ServeWithFiles::start();
     let made = installed.files.path().to_owned();
     let bring = |place: &Path| {
@@ -303,7 +303,7 @@ async fn a_certificate_that_files_hide_is_reported_until_they_do_not() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_not_in_order_changes_nothing() {
+async fn an_invalid_certificate_bundle_is_refused_and_changes_nothing() {
     let installed = ServeWithFiles::start();
     let before = installed.import("a.example", &["a.example"]);
     let import = |name: &str| installed.cert(&["import", name, "--certificate", "cert.pem", "--key", "key.pem"]);
@@ -332,7 +332,7 @@ async fn a_certificate_that_is_not_in_order_changes_nothing() {
 }
 
 #[tokio::test]
-async fn without_a_store_key_no_private_key_is_taken() {
+async fn without_a_store_key_no_private_key_is_imported() {
     let mut installed = ServeWithFiles::start();
     installed = installed.restarted(|place| {
         let file = place.join("bitcall.toml");
@@ -345,7 +345,7 @@ async fn without_a_store_key_no_private_key_is_taken() {
 }
 
 #[tokio::test]
-async fn who_only_validates_is_refused_where_there_is_no_challenge() {
+async fn acme_tls_alpn_handshakes_are_refused_without_a_challenge() {
     let installed = ServeWithFiles::start();
     installed.import("a.example", &["a.example"]);
     let refused = dial(&installed.serve.https, Some("a.example"), &["acme-tls/1"]).await.unwrap_err();
@@ -353,7 +353,7 @@ async fn who_only_validates_is_refused_where_there_is_no_challenge() {
 }
 
 #[tokio::test]
-async fn plain_http_leads_to_https_and_answers_nothing_else() {
+async fn plain_http_only_redirects_to_https() {
     let directory = tempfile::tempdir().unwrap();
     write_configuration(directory.path(), "");
     let file = directory.path().join("bitcall.toml");

@@ -16,7 +16,7 @@ async fn break_agent(bidi: &BiDi, script: &str) {
 const CANNOT_START_MESSAGE: &str = "The phone could not start. Try again, or reload the page.";
 
 #[tokio::test]
-async fn an_agent_whose_script_is_gone_or_broken_is_said() {
+async fn a_missing_or_broken_agent_script_is_shown_with_a_retry() {
     let test_bed = TestBed::open().await;
     // After an upgrade of the server: neither the shared worker nor the page finds the script.
     break_agent(
@@ -52,7 +52,7 @@ async fn an_agent_whose_script_is_gone_or_broken_is_said() {
 }
 
 #[tokio::test]
-async fn an_agent_that_says_nothing_is_given_up() {
+async fn an_agent_that_never_answers_times_out() {
     let test_bed = TestBed::open().await;
     break_agent(
         test_bed.browser.bidi(),
@@ -72,7 +72,7 @@ async fn an_agent_that_says_nothing_is_given_up() {
 /// A module that only workers cannot get: the phone goes on without them. One that nobody gets is said,
 /// with a button, and the phone works as soon as it is there.
 #[tokio::test]
-async fn a_module_that_does_not_load_is_done_without_or_tried_again() {
+async fn a_wasm_module_that_fails_in_the_worker_falls_back_to_the_page_and_else_offers_a_retry() {
     let test_bed = TestBed::open().await;
     let proxy = FaultProxy::start(&test_bed.bitcall, ModuleFault::GoneForWorkers).await;
     let (username, password) = Kamailio::subscriber(1);

@@ -18,7 +18,7 @@ async fn with_origins(origins: &[&str]) -> (Installation, String) {
 }
 
 #[tokio::test]
-async fn pages_of_allowed_origins_get_the_configuration_and_no_others() {
+async fn only_allowed_origins_may_read_the_configuration() {
     let (bitcall, key) =
         with_origins(&["https://crm.acme.com", "https://*.shops.example", "http://localhost:3000"]).await;
     for origin in
@@ -51,7 +51,7 @@ async fn pages_of_allowed_origins_get_the_configuration_and_no_others() {
 }
 
 #[tokio::test]
-async fn a_tenant_without_origins_serves_nobody_foreign_but_the_servers_own_pages() {
+async fn a_tenant_without_origins_serves_only_the_servers_own_pages() {
     let (bitcall, key) = with_origins(&[]).await;
     let foreign = bitcall.runtime(&key, Some("https://crm.acme.com")).await;
     assert_eq!(refusal(&foreign), (403, "WEBPHONE_ORIGIN_FORBIDDEN".into()));
@@ -71,7 +71,7 @@ async fn an_origin_taken_away_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn a_missing_or_wrong_key_is_told_to_every_page() {
+async fn a_missing_or_wrong_key_is_readable_by_every_origin() {
     let (bitcall, _) = with_origins(&["https://crm.acme.com"]).await;
     let without = bitcall.send("GET", "/api/webphone/config", &[("origin", "https://x.com")], "").await;
     assert_eq!(refusal(&without), (401, "WEBPHONE_MISSING_KEY".into()));

@@ -30,7 +30,7 @@ async fn counts(bitcall: &Bitcall, calls: u64, state: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_call_is_live_while_it_lasts_and_no_longer_when_its_browser_is_killed() {
+async fn a_live_call_ends_with_its_hang_up_or_its_killed_browser() {
     let bitcall = Bitcall::demo().await;
     let pages = (0..2).map(|n| {
         let who = &bitcall.ready.extensions[n];

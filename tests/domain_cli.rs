@@ -4,10 +4,10 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::domain_life::{INGRESS, claim, serving};
+use crate::domain_lifecycle::{INGRESS, claim, serving};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn check_says_the_record_to_add_what_dns_answers_and_whether_that_is_right() {
+async fn domain_check_shows_expected_and_observed_records() {
     let (bitcall, dns) = serving().await;
     bitcall.tenant("acme", "enterprise").await;
     assert_eq!(bitcall.bitcall(&["domain", "check", "acme"]).exit, 1, "it has none");
@@ -53,7 +53,7 @@ async fn it_works_without_a_server_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sync_looks_at_many_names_at_a_time_and_says_nothing_but_the_data() {
+async fn domain_sync_checks_in_parallel_and_prints_only_data() {
     let (bitcall, dns) = serving().await;
     for number in 0..60 {
         let (tenant, domain) = (format!("t{number}"), format!("phone{number}.acme.com"));

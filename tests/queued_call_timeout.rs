@@ -11,7 +11,7 @@ const SHORT_CALL_WAIT: &str = "() => {
 }";
 
 #[tokio::test]
-async fn a_call_that_cannot_be_made_in_time_is_given_up_and_not_made_later() {
+async fn a_queued_call_that_times_out_is_reported_and_never_placed() {
     let mut test_bed = TestBed::open().await;
     let (username, password) = Kamailio::subscriber(1);
     let html = page(&test_bed.bitcall, &signed_in_as(&username, Kamailio::DOMAIN, &password));

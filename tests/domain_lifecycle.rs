@@ -52,7 +52,7 @@ fn next(view: &Value) -> &str {
 }
 
 #[tokio::test]
-async fn a_domain_says_at_each_step_what_is_missing_and_is_in_use_when_all_is_right() {
+async fn a_domain_reports_each_missing_step_and_becomes_active() {
     let (bitcall, dns) = serving().await;
     bitcall.tenant("acme", "enterprise").await;
     let token = claim(&bitcall, "acme", "phone.acme.com").await;
@@ -84,7 +84,7 @@ async fn a_domain_says_at_each_step_what_is_missing_and_is_in_use_when_all_is_ri
 }
 
 #[tokio::test]
-async fn addresses_that_are_the_ingress_hosts_count_and_are_reported_as_such() {
+async fn flattened_cnames_match_and_are_reported_as_flattened() {
     let (bitcall, dns) = serving().await;
     bitcall.tenant("acme", "enterprise").await;
     let token = claim(&bitcall, "acme", "acme.com").await;
@@ -99,7 +99,7 @@ async fn addresses_that_are_the_ingress_hosts_count_and_are_reported_as_such() {
 }
 
 #[tokio::test]
-async fn dns_that_fails_is_told_and_nothing_is_concluded_from_it() {
+async fn dns_failures_are_reported_and_change_no_state() {
     let (bitcall, dns) = serving().await;
     bitcall.tenant("acme", "enterprise").await;
     let token = claim(&bitcall, "acme", "phone.acme.com").await;
@@ -117,7 +117,7 @@ async fn dns_that_fails_is_told_and_nothing_is_concluded_from_it() {
 }
 
 #[tokio::test]
-async fn one_look_that_sees_a_domain_elsewhere_takes_nothing_away() {
+async fn one_check_that_finds_a_domain_moved_does_not_deactivate_it() {
     let (bitcall, dns) = serving().await;
     bitcall.tenant("acme", "enterprise").await;
     let token = claim(&bitcall, "acme", "phone.acme.com").await;
@@ -155,7 +155,7 @@ async fn a_tenant_may_ask_for_a_check_every_30_seconds() {
 }
 
 #[tokio::test]
-async fn who_proves_a_domain_gets_it_from_whom_only_claims_it() {
+async fn a_verified_claim_takes_a_domain_from_an_unverified_one() {
     let (bitcall, dns) = serving().await;
     for tenant in ["squatter", "owner"] {
         bitcall.tenant(tenant, "enterprise").await;
@@ -204,7 +204,7 @@ async fn the_operator_activates_a_domain_whatever_dns_says() {
 }
 
 #[tokio::test]
-async fn a_sweep_looks_at_all_domains_and_names_that_nobody_claims_are_told() {
+async fn a_sync_checks_all_domains_and_reports_unclaimed_names() {
     let (bitcall, dns) = serving().await;
     for number in 0..3 {
         let (tenant, domain) = (format!("t{number}"), format!("phone{number}.acme.com"));
@@ -228,7 +228,7 @@ async fn a_sweep_looks_at_all_domains_and_names_that_nobody_claims_are_told() {
 }
 
 #[tokio::test]
-async fn a_claim_that_is_sent_again_with_its_key_is_the_same_answer_and_one_claim() {
+async fn a_repeated_claim_with_an_idempotency_key_is_one_claim() {
     let (bitcall, _dns) = serving().await;
     bitcall.tenant("acme", "enterprise").await;
     let headers = [("x-bitcall-panel-key", crate::installation::PANEL_KEY), ("idempotency-key", "once")];

@@ -60,7 +60,7 @@ fn from_now(moment: &str) -> Duration {
 }
 
 #[tokio::test]
-async fn six_bad_nonces_in_a_row_are_nothing() {
+async fn six_bad_nonces_in_a_row_are_retried() {
     let authority = Authority::start().await;
     for _ in 0..6 {
         authority.fail(Resource::NewOrder, Fault::problem(400, "badNonce"));
@@ -86,7 +86,7 @@ async fn a_challenge_that_was_accepted_is_not_accepted_again_for_another_ones_ba
 }
 
 #[tokio::test]
-async fn a_limit_with_a_time_is_kept_to_the_second() {
+async fn a_rate_limit_with_retry_after_is_honoured_to_the_second() {
     let authority = Authority::start().await;
     let limited = Fault::Problem { status: 429, kind: "rateLimited", retry_after: Some(4), subproblems: json!([]) };
     authority.fail(Resource::NewOrder, limited);
@@ -97,7 +97,7 @@ async fn a_limit_with_a_time_is_kept_to_the_second() {
 }
 
 #[tokio::test]
-async fn a_limit_without_a_time_is_left_alone_for_about_an_hour() {
+async fn a_rate_limit_without_retry_after_waits_about_an_hour() {
     let authority = Authority::start().await;
     authority.fail(Resource::NewOrder, Fault::problem(429, "rateLimited"));
     let mut ordering = ordering_from(&[&authority]);
@@ -108,7 +108,7 @@ async fn a_limit_without_a_time_is_left_alone_for_about_an_hour() {
 }
 
 #[tokio::test]
-async fn html_from_a_broken_proxy_is_understood_as_what_it_is() {
+async fn an_html_error_page_is_treated_as_an_unavailable_authority() {
     let authority = Authority::start().await;
     authority.fail(Resource::NewOrder, Fault::Html { status: 503, retry_after: Some(3) });
     authority.fail(Resource::Order, Fault::Html { status: 503, retry_after: None });
@@ -120,7 +120,7 @@ async fn html_from_a_broken_proxy_is_understood_as_what_it_is() {
 }
 
 #[tokio::test]
-async fn a_replacement_that_is_refused_is_ordered_once_without() {
+async fn a_refused_replaces_is_ordered_once_without_it() {
     let authority = Authority::start().await;
     // For the first certificate: renew at once. The first order is placed by then.
     authority.suggest(-48, -24);
@@ -138,7 +138,7 @@ async fn a_replacement_that_is_refused_is_ordered_once_without() {
 }
 
 #[tokio::test]
-async fn an_order_that_is_stuck_is_kept_and_finished_when_it_moves_again() {
+async fn a_processing_order_is_kept_and_finished_later() {
     let authority = Authority::start().await;
     authority.set_stuck(true);
     let mut ordering = ordering_from(&[&authority]);
@@ -174,7 +174,7 @@ async fn an_order_that_ends_invalid_says_which_name_and_why() {
 }
 
 #[tokio::test]
-async fn of_challenges_that_fail_each_kind_is_tried_and_never_more_than_four_an_hour() {
+async fn failed_challenges_rotate_methods_within_four_per_hour() {
     let authority = Authority::start().await;
     let error =
         json!({ "type": "urn:ietf:params:acme:error:connection", "detail": "Timeout during connect", "status": 400 });
@@ -201,7 +201,7 @@ async fn of_challenges_that_fail_each_kind_is_tried_and_never_more_than_four_an_
 }
 
 #[tokio::test]
-async fn a_name_that_the_authority_knows_already_is_not_proved_again() {
+async fn valid_authorizations_are_not_answered_again() {
     let authority = Authority::start().await;
     authority.trust();
     issued(&authority).await;
@@ -219,7 +219,7 @@ async fn a_certificate_that_is_not_there_yet_is_fetched_later() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_at_finalize_buys_nothing_twice() {
+async fn a_connection_lost_at_finalize_orders_no_second_certificate() {
     for fault in [Fault::ResetBefore, Fault::ResetAfter] {
         let authority = Authority::start().await;
         authority.fail(Resource::Finalize, fault);
@@ -229,7 +229,7 @@ async fn a_connection_that_breaks_at_finalize_buys_nothing_twice() {
 }
 
 #[tokio::test]
-async fn a_window_in_the_past_renews_at_once_and_names_what_it_replaces() {
+async fn an_ari_window_in_the_past_renews_at_once_with_replaces() {
     let authority = Authority::start().await;
     authority.suggest(-48, -24);
     let started = Instant::now();
@@ -252,7 +252,7 @@ async fn a_window_in_the_past_renews_at_once_and_names_what_it_replaces() {
 }
 
 #[tokio::test]
-async fn where_no_window_is_suggested_short_lives_are_renewed_when_two_thirds_of_them_have_passed() {
+async fn without_ari_short_lifetimes_are_renewed_at_two_thirds() {
     for days in [45, 6] {
         let life = Duration::from_hours(24 * days);
         let authority = Authority::start().await;
@@ -277,7 +277,7 @@ async fn where_no_window_is_suggested_short_lives_are_renewed_when_two_thirds_of
 }
 
 #[tokio::test]
-async fn where_one_authority_is_down_the_next_one_is_asked() {
+async fn the_next_directory_is_used_while_one_is_down() {
     let (first, second) = (Authority::start().await, Authority::start().await);
     first.fail(Resource::Directory, Fault::Html { status: 502, retry_after: Some(3600) });
     let mut ordering = ordering_from(&[&first, &second]);
@@ -288,7 +288,7 @@ async fn where_one_authority_is_down_the_next_one_is_asked() {
 }
 
 #[tokio::test]
-async fn without_a_dns_server_of_its_own_every_subdomain_gets_a_certificate_while_it_is_somebodys() {
+async fn without_a_wildcard_every_assigned_subdomain_gets_a_certificate() {
     let authority = Authority::start().await;
     let mut ordering = ordering_from(&[&authority]);
     ordering.start();
@@ -323,7 +323,7 @@ async fn a_profile_is_asked_for_where_the_authority_has_it_and_else_left_out() {
 }
 
 #[tokio::test]
-async fn what_nobody_needs_any_more_is_removed_at_the_next_start() {
+async fn orphaned_certificates_are_removed_at_the_next_start() {
     let authority = Authority::start().await;
     let mut ordering = issued(&authority).await;
     ordering.kill();

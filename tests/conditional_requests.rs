@@ -20,7 +20,7 @@ fn named(name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn who_has_the_current_version_is_not_sent_it_again() {
+async fn if_none_match_on_the_current_version_is_304() {
     let mut bitcall = Installation::serving().await;
     bitcall.tenant("acme", "pro").await;
     let first = bitcall.panel("GET", PATH, Value::Null).await;
@@ -40,7 +40,7 @@ async fn who_has_the_current_version_is_not_sent_it_again() {
 }
 
 #[tokio::test]
-async fn a_change_of_an_old_version_is_refused_and_changes_nothing() {
+async fn if_match_on_an_old_version_is_412_and_changes_nothing() {
     let bitcall = Installation::serving().await;
     bitcall.tenant("acme", "pro").await;
     let read = tag(&bitcall.panel("GET", PATH, Value::Null).await);
@@ -64,7 +64,7 @@ async fn a_change_of_an_old_version_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn that_a_key_was_used_is_no_change_to_who_edits_the_tenant() {
+async fn key_use_does_not_change_the_tenants_etag() {
     let bitcall = Installation::serving().await;
     let key = bitcall.tenant("acme", "pro").await;
     let read = tag(&bitcall.panel("GET", PATH, Value::Null).await);

@@ -24,7 +24,7 @@ const MAX_WRITES_PER_ROUND: u32 = 120;
 const CHANGES: usize = 9;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_two_hundred_times_it_loses_no_acknowledged_write_and_leaves_none_half_done() {
+async fn no_acknowledged_write_is_lost_or_torn_over_200_kills() {
     let storms: Vec<_> = (0..INSTALLATIONS).map(|_| tokio::spawn(storm())).collect();
     let (mut starts, mut writes) = (Vec::new(), 0);
     for storm in storms {

@@ -19,7 +19,7 @@ async fn press(phone: &crate::rig::browsing_context::BrowsingContext) {
 
 /// RFC 4733 `telephone-event`, decoded by a softphone of another make.
 #[tokio::test]
-async fn digits_travel_in_the_media() {
+async fn dtmf_is_sent_as_telephone_event() {
     let test_bed = TestBed::open().await;
     let phone = test_bed.open_phone().await;
     let mut far = Baresip::start(&test_bed.kamailio, 3, 900, true).await;
@@ -34,7 +34,7 @@ async fn digits_travel_in_the_media() {
 }
 
 #[tokio::test]
-async fn digits_travel_by_info_when_the_tenant_says_so() {
+async fn dtmf_is_sent_by_info_when_the_tenant_chooses_it() {
     let test_bed = TestBed::open_with(&[], json!({ "sip": { "dtmf": "info" } })).await;
     let phone = test_bed.open_phone().await;
     let far = Sipp::called(&test_bed.kamailio, "answer").await;

@@ -3,7 +3,7 @@
 use crate::installation::{Installation, PANEL_KEY};
 
 #[tokio::test]
-async fn every_refusal_is_a_problem_for_who_asks_for_problems() {
+async fn every_error_is_problem_json_when_accept_asks_for_it() {
     let bitcall = Installation::serving().await;
     bitcall.tenant("acme", "pro").await;
     let faulty = r#"{"tenantId":"acme","uiUrl":"x"}"#;
@@ -40,7 +40,7 @@ async fn every_refusal_is_a_problem_for_who_asks_for_problems() {
 }
 
 #[tokio::test]
-async fn a_success_is_never_a_problem() {
+async fn a_success_is_never_problem_json() {
     let bitcall = Installation::serving().await;
     bitcall.tenant("acme", "pro").await;
     let headers = [("x-bitcall-panel-key", PANEL_KEY), ("accept", "application/problem+json")];

@@ -15,7 +15,7 @@ fn is_replayed(answer: &Answer) -> bool {
 }
 
 #[tokio::test]
-async fn whatever_is_made_is_made_once_and_its_secret_shown_again() {
+async fn a_repeated_idempotency_key_creates_once_and_returns_the_same_secret() {
     let mut bitcall = Installation::serving().await;
     let requests = [
         ("/api/tenant/provision", json!({ "tenantId": "acme", "planId": "pro", "apiKeyLabel": "First" })),
@@ -49,7 +49,7 @@ async fn whatever_is_made_is_made_once_and_its_secret_shown_again() {
 }
 
 #[tokio::test]
-async fn a_key_belongs_to_one_request() {
+async fn an_idempotency_key_belongs_to_one_request() {
     let bitcall = Installation::serving().await;
     data(&made(&bitcall, "/api/tenant/provision", "k", &json!({ "tenantId": "acme" })).await);
     for (path, body) in [
@@ -69,7 +69,7 @@ async fn a_key_belongs_to_one_request() {
 }
 
 #[tokio::test]
-async fn what_was_refused_may_be_tried_again_with_the_same_key() {
+async fn a_refused_request_may_be_retried_with_the_same_idempotency_key() {
     let bitcall = Installation::serving().await;
     let body = json!({ "tenantId": "acme", "username": "101" });
     let early = made(&bitcall, "/api/tenant/extensions", "k", &body).await;
@@ -80,7 +80,7 @@ async fn what_was_refused_may_be_tried_again_with_the_same_key() {
 }
 
 #[tokio::test]
-async fn of_many_at_once_one_is_done_and_all_hear_of_it_or_are_told_to_wait() {
+async fn concurrent_requests_with_one_idempotency_key_run_once() {
     let bitcall = Installation::serving().await;
     bitcall.tenant("acme", "enterprise").await;
     let body = json!({ "tenantId": "acme", "label": "Once" });
@@ -97,7 +97,7 @@ async fn of_many_at_once_one_is_done_and_all_hear_of_it_or_are_told_to_wait() {
 }
 
 #[tokio::test]
-async fn a_caller_who_repeats_until_answered_makes_everything_once_through_any_number_of_crashes() {
+async fn retries_with_one_idempotency_key_create_once_across_crashes() {
     let mut bitcall = Installation::serving().await;
     for round in 0..10 {
         let ids: Vec<_> = (0..16).map(|n| format!("t{round}-{n}")).collect();

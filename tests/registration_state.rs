@@ -4,7 +4,7 @@ use crate::rig::sipp::Sipp;
 use crate::rig::test_bed::TestBed;
 
 #[tokio::test]
-async fn the_state_follows_the_server_away_and_back() {
+async fn the_registration_state_follows_loss_and_return_of_the_sip_server() {
     let mut test_bed = TestBed::open().await;
     let phone = test_bed.open_phone().await;
     let event = phone.event("registered", 1).await;
@@ -33,7 +33,7 @@ async fn the_state_follows_the_server_away_and_back() {
 /// The server dies in the middle of a call: the sound goes on, and when the
 /// server is back the call can still be ended properly.
 #[tokio::test]
-async fn a_call_outlives_the_loss_of_its_server() {
+async fn a_call_continues_while_its_sip_server_is_unreachable() {
     let mut test_bed = TestBed::open().await;
     let phone = test_bed.open_phone().await;
     let far = Sipp::called(&test_bed.kamailio, "answer").await;

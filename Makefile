@@ -5,9 +5,11 @@ CARGO ?= cargo
 CARGO_DENY := 0.20.2
 ARCH := $(shell uname -m)
 STATIC_TARGET := $(ARCH)-unknown-linux-gnu
-# Static, so that it runs anywhere; with its relocations packed, which every start reads: a megabyte less. The
-# kernel's randomness is good enough: without the last setting the TLS library spends 70 ms of every start on
-# measuring timing noise besides.
+# Where cargo builds; the environment may name another place.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# Static, so that it runs on any distribution. Packed relocations make the binary a megabyte smaller, all of which
+# every start would read. AWS_LC_SYS_NO_JITTER_ENTROPY: aws-lc otherwise collects CPU timing jitter as a second
+# source of entropy at start, which costs 70 ms; the kernel's getrandom(2) is sufficient.
 RELEASE_ENV := RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs" \
 	AWS_LC_SYS_NO_JITTER_ENTROPY=1
 
@@ -17,7 +19,7 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: build ## Build and start a phone to try at once: prints a URL to open
-	target/debug/bitcall demo
+	$(TARGET)/debug/bitcall demo
 
 build: build-tools wasm-target ## Build target/debug/bitcall, phone included
 	$(CARGO) build --locked
@@ -37,11 +39,11 @@ deny: ## Licences, sources and known faults of the dependencies (builds cargo-de
 
 release: build-tools wasm-target ## One static binary: target/release/bitcall
 	$(RELEASE_ENV) $(CARGO) build --locked --release --target $(STATIC_TARGET)
-	mkdir -p target/release
-	cp target/$(STATIC_TARGET)/release/bitcall target/release/bitcall
-	@ldd target/release/bitcall 2>&1 | grep -q -e 'statically linked' -e 'not a dynamic executable' \
-		|| { echo 'target/release/bitcall is not static:'; ldd target/release/bitcall; exit 1; }
-	@ls -lh target/release/bitcall
+	mkdir -p $(TARGET)/release
+	cp $(TARGET)/$(STATIC_TARGET)/release/bitcall $(TARGET)/release/bitcall
+	@ldd $(TARGET)/release/bitcall 2>&1 | grep -q -e 'statically linked' -e 'not a dynamic executable' \
+		|| { echo '$(TARGET)/release/bitcall is not static:'; ldd $(TARGET)/release/bitcall; exit 1; }
+	@ls -lh $(TARGET)/release/bitcall
 
 bench: release test-tools bench-tools ## Every number that the project claims, beside its peers, as tables
 	$(RELEASE_ENV) CARGO_BUILD_TARGET=$(STATIC_TARGET) tests/bench.sh

@@ -42,8 +42,8 @@ pub async fn idle_sockets(tls: bool) -> Vec<Row> {
     }
     let after = resident_kib(serve.running.id());
     let each = (after - before) as f64 / SOCKETS as f64;
-    let over = if tls { "TLS" } else { "plain" };
-    vec![Row::below(format!("idle WebSocket on the edge, {over}: resident each"), "KiB", each, 10.7)]
+    let (transport, limit) = if tls { ("TLS", 13.7) } else { ("plain", 10.7) };
+    vec![Row::below(format!("idle WebSocket on the edge, {transport}: resident each"), "KiB", each, limit)]
 }
 
 async fn idle_socket(address: &str, tls: bool, index: usize) -> Box<dyn Send> {

@@ -49,7 +49,7 @@ pub async fn provisioning(population: &mut Population) -> Vec<Row> {
             raw,
             2.5,
         ),
-        Row::at_least("  one caller; raw fsync", "/s", median(by_one), raw, 0.4),
+        Row::at_least("  one caller; raw fsync", "/s", median(by_one), raw, 0.2),
     ]
 }
 

@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::appliance::{Serve, anyone, write_configuration};
 use crate::authority::{Authority, Issued};
-use crate::ground::Control;
+use crate::bench_directory::ControlClient;
 use crate::kernel::{cpu_nanoseconds, free_port, proportional_kib};
 use crate::table::{Row, median};
 
@@ -136,16 +136,16 @@ fn name(number: usize) -> String {
 /// `bitcall serve` with certificates in its store.
 struct Ours {
     serve: Serve,
-    place: PathBuf,
+    directory: PathBuf,
     address: String,
 }
 
 impl Ours {
-    async fn start(place: &Path, issued: &[Issued]) -> Self {
-        fs::create_dir(place).unwrap();
-        write_configuration(place, "");
-        let file = place.join("bitcall.toml");
-        let key = place.join("store_key");
+    async fn start(directory: &Path, issued: &[Issued]) -> Self {
+        fs::create_dir(directory).unwrap();
+        write_configuration(directory, "");
+        let file = directory.join("bitcall.toml");
+        let key = directory.join("store_key");
         fs::write(&key, "the store key of the benchmarks").unwrap();
         fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         let text = fs::read_to_string(&file).unwrap();
@@ -155,7 +155,7 @@ impl Ours {
         let serve = Serve::start_with(&file);
         let mut tasks = Vec::new();
         for part in issued.chunks(issued.len().div_ceil(64)) {
-            let mut control = Control::open(&serve).await;
+            let mut control = ControlClient::open(&serve).await;
             let bodies: Vec<_> = part.iter().map(|issued| (path(&issued.name), import(issued))).collect();
             tasks.push(tokio::spawn(async move {
                 for (path, body) in bodies {
@@ -166,7 +166,7 @@ impl Ours {
         for task in tasks {
             task.await.unwrap();
         }
-        Self { serve, place: place.to_owned(), address: format!("127.0.0.1:{port}") }
+        Self { serve, directory: directory.to_owned(), address: format!("127.0.0.1:{port}") }
     }
 
     /// The same once more, and the milliseconds until the name had its certificate.
@@ -176,9 +176,9 @@ impl Ours {
             self.serve.running.signal(rustix::process::Signal::TERM);
             self.serve.running.ended();
             let mut command = crate::appliance::bitcall();
-            command.arg("serve").arg("--config").arg(self.place.join("bitcall.toml"));
+            command.arg("serve").arg("--config").arg(self.directory.join("bitcall.toml"));
             let start = Instant::now();
-            let running = crate::appliance::Running::start(&mut command, &self.place.join("log"));
+            let running = crate::appliance::Running::start(&mut command, &self.directory.join("log"));
             until_served(&self.address, wanted).await;
             times.push(start.elapsed().as_secs_f64() * 1000.0);
             self.serve.running = running;
@@ -197,7 +197,7 @@ impl Ours {
     /// From the acknowledgement of a new certificate to the end of a handshake that shows it, and
     /// from its request on; in milliseconds.
     async fn one_more(&self, authority: &Authority) -> (f64, f64) {
-        let mut control = Control::open(&self.serve).await;
+        let mut control = ControlClient::open(&self.serve).await;
         let (mut live, mut in_all) = (Vec::new(), Vec::new());
         for number in 0..NEW {
             let issued = authority.issue(&format!("new{number}.bench.example"));
@@ -234,8 +234,8 @@ struct Peer {
 impl Peer {
     /// With these servers; and the milliseconds until it served.
     fn nginx(directory: &Path, name: &str, servers: &str) -> (Self, f64) {
-        let place = directory.join(name);
-        fs::create_dir(&place).unwrap();
+        let directory = directory.join(name);
+        fs::create_dir(&directory).unwrap();
         let address = format!("127.0.0.1:{}", free_port());
         let text = format!(
             "daemon off; worker_processes auto; pid {dir}/pid; error_log {dir}/error.log; user root;
@@ -248,14 +248,14 @@ impl Peer {
                  uwsgi_temp_path {dir}; scgi_temp_path {dir};
                  {servers}
              }}",
-            dir = place.display(),
+            dir = directory.display(),
             servers = servers.replace("LISTEN", &format!("listen {address} ssl")),
         );
-        let configuration = place.join("nginx.conf");
+        let configuration = directory.join("nginx.conf");
         fs::write(&configuration, text).unwrap();
         let start = Instant::now();
         let mut command = Command::new("nginx");
-        command.arg("-e").arg(place.join("error.log")).arg("-c").arg(&configuration).stdin(Stdio::null());
+        command.arg("-e").arg(directory.join("error.log")).arg("-c").arg(&configuration).stdin(Stdio::null());
         let child = command.spawn().expect("nginx is installed (package nginx-light)");
         let peer = Self { child, address, configuration };
         let took = peer.wait(start);

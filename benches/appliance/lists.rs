@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::ground::Control;
+use crate::bench_directory::ControlClient;
 use crate::kernel::{cpu_nanoseconds, resident_kib};
 use crate::population::Population;
 use crate::table::{Row, median};
@@ -14,7 +14,7 @@ const ROUNDS: usize = 21;
 /// Searches that match one tenant and none, so that every tenant is looked at; and what they all take in memory.
 pub async fn search(population: &Population) -> Vec<Row> {
     let count = population.keys.len();
-    let mut control = Control::open(&population.serve).await;
+    let mut control = ControlClient::open(&population.serve).await;
     let processes = [population.serve.running.id()];
     let resident = resident_kib(population.serve.running.id()) as f64 / 1024.0;
     let mut rows = vec![Row::below(format!("{count} tenants: resident after they were made"), "MiB", resident, 381.5)];

@@ -5,7 +5,7 @@
 //! Processor time is read from the kernel for the servers' processes, their workers included, in
 //! interleaved rounds: wall-clock figures of a busy machine move two- or threefold, these hardly do.
 //!
-//! `cargo bench --bench appliance -- reads` measures one room only: `reads`, `writes`, `starts`,
+//! `cargo bench --bench appliance -- reads` measures one section only: `reads`, `writes`, `starts`,
 //! `lists`, `memory`, `names`, `handshakes`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -15,7 +15,7 @@
 #[path = "../../tests/appliance.rs"]
 mod appliance;
 mod authority;
-mod ground;
+mod bench_directory;
 mod handshakes;
 mod kernel;
 mod lists;
@@ -37,7 +37,7 @@ const MANY: usize = 100_000;
 #[tokio::main]
 async fn main() {
     let chosen: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let wanted = |room: &str| chosen.is_empty() || chosen.iter().any(|chosen| chosen == room);
+    let wanted = |section: &str| chosen.is_empty() || chosen.iter().any(|chosen| chosen == section);
     let mut rows: Vec<Row> = Vec::new();
     if wanted("memory") {
         rows.extend(memory::at_rest().await);

@@ -4,7 +4,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::appliance::connect;
-use crate::ground::{Ground, provision};
+use crate::bench_directory::{BenchDirectory, provision};
 use crate::kernel::{raise_file_limit, resident_kib};
 use crate::peers::Nginx;
 use crate::table::Row;
@@ -12,11 +12,11 @@ use crate::table::Row;
 const SOCKETS: usize = 3_000;
 
 pub async fn at_rest() -> Vec<Row> {
-    let ground = Ground::prepare();
-    let serve = ground.serve();
+    let bench_directory = BenchDirectory::prepare();
+    let serve = bench_directory.serve();
     provision(&serve).await;
     let idle = resident_kib(serve.running.id());
-    let nginx = Nginx::start(&ground, b"{}", false);
+    let nginx = Nginx::start(&bench_directory, b"{}", false);
     let theirs: u64 = nginx.processes().into_iter().map(resident_kib).sum();
     vec![Row {
         theirs: format!("{:.1} MiB", theirs as f64 / 1024.0),
@@ -27,8 +27,8 @@ pub async fn at_rest() -> Vec<Row> {
 /// Each socket has sent a REGISTER and got its challenge, so that its buffers are as large as a phone's.
 pub async fn idle_sockets(tls: bool) -> Vec<Row> {
     raise_file_limit();
-    let ground = Ground::prepare();
-    let mut serve = ground.serve();
+    let bench_directory = BenchDirectory::prepare();
+    let mut serve = bench_directory.serve();
     provision(&serve).await;
     let address = if tls { serve.https.clone() } else { serve.address("http") };
     // A few first, so that what is allocated once does not count.

@@ -119,11 +119,11 @@ struct Peer {
 impl Peer {
     fn knot() -> Self {
         let (directory, address) = prepared();
-        let place = directory.path().display();
+        let root = directory.path().display();
         let text = format!(
-            "server:\n  listen: {ip}@{port}\n  rundir: {place}\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n\
-             database:\n  storage: {place}\n\
-             zone:\n  - domain: bench.example\n    file: {place}/zone\n    zonefile-sync: -1\n    journal-content: none\n",
+            "server:\n  listen: {ip}@{port}\n  rundir: {root}\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n\
+             database:\n  storage: {root}\n\
+             zone:\n  - domain: bench.example\n    file: {root}/zone\n    zonefile-sync: -1\n    journal-content: none\n",
             ip = address.ip(),
             port = address.port(),
         );
@@ -135,10 +135,10 @@ impl Peer {
 
     fn nsd() -> Self {
         let (directory, address) = prepared();
-        let place = directory.path().display();
+        let root = directory.path().display();
         let text = format!(
-            "server:\n  ip-address: {ip}@{port}\n  server-count: 1\n  username: \"\"\n  chroot: \"\"\n  zonesdir: \"{place}\"\n  \
-             pidfile: \"{place}/pid\"\n  xfrdfile: \"{place}/xfrd\"\n  xfrdir: \"{place}\"\n  zonelistfile: \"{place}/list\"\n  \
+            "server:\n  ip-address: {ip}@{port}\n  server-count: 1\n  username: \"\"\n  chroot: \"\"\n  zonesdir: \"{root}\"\n  \
+             pidfile: \"{root}/pid\"\n  xfrdfile: \"{root}/xfrd\"\n  xfrdir: \"{root}\"\n  zonelistfile: \"{root}/list\"\n  \
              database: \"\"\n  rrl-ratelimit: 0\n\
              remote-control:\n  control-enable: no\n\
              zone:\n  name: \"bench.example\"\n  zonefile: \"zone\"\n",

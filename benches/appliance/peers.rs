@@ -1,5 +1,5 @@
 //! The peers: nginx from Debian, which serves the bytes as a static file, and Express from the npm
-//! registry, which looks them up in a map, both over TLS with the ground's certificate.
+//! registry, which looks them up in a map, both over TLS with the bench directory's certificate.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,23 +8,23 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 use crate::appliance::wait_until;
-use crate::ground::Ground;
+use crate::bench_directory::BenchDirectory;
 use crate::kernel::free_port;
 
 /// A configuration of nginx that waits to be started.
-pub struct Prepared {
+pub struct NginxConfiguration {
     address: String,
     directory: TempDir,
 }
 
-impl Prepared {
+impl NginxConfiguration {
     pub fn spawn(self) -> Nginx {
-        let place = self.directory.path();
+        let root = self.directory.path();
         let child = Command::new("nginx")
             .arg("-e")
-            .arg(place.join("error.log"))
+            .arg(root.join("error.log"))
             .arg("-c")
-            .arg(place.join("nginx.conf"))
+            .arg(root.join("nginx.conf"))
             .stdin(Stdio::null())
             .spawn()
             .expect("nginx is installed (package nginx-light)");
@@ -39,20 +39,20 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    pub fn start(ground: &Ground, body: &[u8], file_cache: bool) -> Self {
-        let nginx = Self::prepare(ground, body, file_cache).spawn();
+    pub fn start(bench_directory: &BenchDirectory, body: &[u8], file_cache: bool) -> Self {
+        let nginx = Self::prepare(bench_directory, body, file_cache).spawn();
         nginx.wait();
         nginx
     }
 
     /// Everything but the start itself, which is measured.
-    pub fn prepare(ground: &Ground, body: &[u8], file_cache: bool) -> Prepared {
+    pub fn prepare(bench_directory: &BenchDirectory, body: &[u8], file_cache: bool) -> NginxConfiguration {
         let directory = tempfile::tempdir().unwrap();
-        let place = directory.path();
+        let root = directory.path();
         let address = format!("127.0.0.1:{}", free_port());
-        fs::create_dir(place.join("www")).unwrap();
-        fs::write(place.join("www/config.json"), body).unwrap();
-        fs::set_permissions(place, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        fs::create_dir(root.join("www")).unwrap();
+        fs::write(root.join("www/config.json"), body).unwrap();
+        fs::set_permissions(root, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let cache = if file_cache { "open_file_cache max=100; open_file_cache_valid 60s;" } else { "" };
         let text = format!(
             "daemon off; worker_processes auto; pid {dir}/pid; error_log {dir}/error.log;
@@ -64,16 +64,16 @@ impl Nginx {
                  uwsgi_temp_path {dir}; scgi_temp_path {dir};
                  server {{
                      listen {address} ssl http2; root {dir}/www;
-                     ssl_certificate {ground}/cert.pem; ssl_certificate_key {ground}/key.pem;
+                     ssl_certificate {bench_directory}/cert.pem; ssl_certificate_key {bench_directory}/key.pem;
                      ssl_protocols TLSv1.2 TLSv1.3;
-                     add_header Cache-Control 'private, no-store'; add_header Vary Origin;
+                     add_header Cache-ControlClient 'private, no-store'; add_header Vary Origin;
                  }}
              }}",
-            dir = place.display(),
-            ground = ground.directory.path().display(),
+            dir = root.display(),
+            bench_directory = bench_directory.temp.path().display(),
         );
-        fs::write(place.join("nginx.conf"), text).unwrap();
-        Prepared { address, directory }
+        fs::write(root.join("nginx.conf"), text).unwrap();
+        NginxConfiguration { address, directory }
     }
 
     /// Workers come a moment after the master.
@@ -108,18 +108,18 @@ pub struct Express {
 
 impl Express {
     /// With one entry per key, all with this configuration.
-    pub fn start(ground: &Ground, keys: &[String], body: &[u8]) -> Self {
-        let place = express();
+    pub fn start(bench_directory: &BenchDirectory, keys: &[String], body: &[u8]) -> Self {
+        let root = express();
         let address = format!("127.0.0.1:{}", free_port());
-        let data = ground.directory.path().join("express");
+        let data = bench_directory.temp.path().join("express");
         fs::create_dir_all(&data).unwrap();
         fs::write(data.join("keys"), keys.join("\n")).unwrap();
         fs::write(data.join("config.json"), body).unwrap();
         let port = address.rsplit_once(':').unwrap().1;
         let child = Command::new("node")
-            .current_dir(&place)
+            .current_dir(&root)
             .arg("server.js")
-            .arg(ground.directory.path())
+            .arg(bench_directory.temp.path())
             .arg(port)
             .env("NODE_ENV", "production")
             .stdin(Stdio::null())
@@ -143,40 +143,40 @@ impl Drop for Express {
 
 /// Express with the server below, made once.
 fn express() -> PathBuf {
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("express");
-    if !place.join("node_modules/express").exists() {
-        fs::create_dir_all(&place).unwrap();
-        fs::write(place.join("package.json"), "{}").unwrap();
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("express");
+    if !root.join("node_modules/express").exists() {
+        fs::create_dir_all(&root).unwrap();
+        fs::write(root.join("package.json"), "{}").unwrap();
         println!("Fetching Express {EXPRESS} from the npm registry");
         let status = Command::new("npm")
-            .current_dir(&place)
+            .current_dir(&root)
             .args(["install", "--no-fund", "--no-audit", "--silent", &format!("express@{EXPRESS}")])
             .status()
             .expect("npm is installed (package npm)");
         assert!(status.success(), "npm: {status}");
     }
-    fs::write(place.join("server.js"), SERVER).unwrap();
-    place
+    fs::write(root.join("server.js"), SERVER).unwrap();
+    root
 }
 
 const EXPRESS: &str = "5.3.0";
 const SERVER: &str = "
-const [, , place, port] = process.argv;
+const [, , root, port] = process.argv;
 const fs = require('fs');
 const https = require('https');
 const express = require('express');
 
-const text = fs.readFileSync(`${place}/express/config.json`, 'utf8');
-const keys = fs.readFileSync(`${place}/express/keys`, 'utf8').split('\\n');
+const text = fs.readFileSync(`${root}/express/config.json`, 'utf8');
+const keys = fs.readFileSync(`${root}/express/keys`, 'utf8').split('\\n');
 const configurations = new Map(keys.map((key) => [key, JSON.parse(text)]));
 
 const app = express();
 app.get('/api/webphone/config', (request, response) => {
     const found = configurations.get(request.query.key);
     if (!found) return response.status(401).json({ ok: false });
-    response.set({ 'Cache-Control': 'private, no-store', Vary: 'Origin' }).json(found);
+    response.set({ 'Cache-ControlClient': 'private, no-store', Vary: 'Origin' }).json(found);
 });
-const tls = { cert: fs.readFileSync(`${place}/cert.pem`), key: fs.readFileSync(`${place}/key.pem`) };
+const tls = { cert: fs.readFileSync(`${root}/cert.pem`), key: fs.readFileSync(`${root}/key.pem`) };
 const server = https.createServer(tls, app);
 server.keepAliveTimeout = 600000;
 server.listen(Number(port), '127.0.0.1');

@@ -7,13 +7,13 @@ use std::time::Instant;
 use serde_json::json;
 
 use crate::appliance::Serve;
-use crate::ground::{Control, Ground};
+use crate::bench_directory::{BenchDirectory, ControlClient};
 
 /// Ask at the same time. More did not make it faster.
 pub const CALLERS: usize = 64;
 
 pub struct Population {
-    pub ground: Ground,
+    pub bench_directory: BenchDirectory,
     pub serve: Serve,
     /// One API key of each tenant.
     pub keys: Vec<String>,
@@ -21,9 +21,9 @@ pub struct Population {
 
 impl Population {
     pub async fn begin() -> Self {
-        let ground = Ground::prepare();
-        let serve = ground.serve();
-        let mut population = Self { ground, serve, keys: Vec::new() };
+        let bench_directory = BenchDirectory::prepare();
+        let serve = bench_directory.serve();
+        let mut population = Self { bench_directory, serve, keys: Vec::new() };
         population.grow_to(1).await;
         population
     }
@@ -52,7 +52,7 @@ impl Population {
         let (next, end) = (Arc::new(AtomicUsize::new(self.keys.len())), self.keys.len() + more);
         let mut tasks = Vec::new();
         for _ in 0..callers {
-            let mut control = Control::open(&self.serve).await;
+            let mut control = ControlClient::open(&self.serve).await;
             let next = Arc::clone(&next);
             tasks.push(tokio::spawn(async move {
                 let mut keys = Vec::new();

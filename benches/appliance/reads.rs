@@ -28,9 +28,9 @@ pub async fn configuration(population: &Population) -> Vec<Row> {
     let paths: Vec<_> = population.keys.iter().map(|key| format!("/api/webphone/config?key={key}")).collect();
     let body = population.serve.get(&paths[0], &[]).await.into_body();
     let ours = vec![population.serve.running.id()];
-    let plain = Nginx::start(&population.ground, &body, false);
-    let cached = Nginx::start(&population.ground, &body, true);
-    let express = Express::start(&population.ground, &population.keys, &body);
+    let plain = Nginx::start(&population.bench_directory, &body, false);
+    let cached = Nginx::start(&population.bench_directory, &body, true);
+    let express = Express::start(&population.bench_directory, &population.keys, &body);
     let file = vec!["/config.json".to_owned()];
 
     let mut by_http1 = [

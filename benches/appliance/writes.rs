@@ -8,7 +8,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 
 use crate::appliance::{connect, request};
-use crate::ground::Control;
+use crate::bench_directory::ControlClient;
 use crate::kernel::cpu_nanoseconds;
 use crate::population::{CALLERS, Population, tenant};
 use crate::table::{Row, median};
@@ -54,7 +54,7 @@ pub async fn provisioning(population: &mut Population) -> Vec<Row> {
 }
 
 fn fsyncs_per_second(population: &Population) -> f64 {
-    let mut file = File::create(population.ground.directory.path().join("raw")).unwrap();
+    let mut file = File::create(population.bench_directory.temp.path().join("raw")).unwrap();
     let start = Instant::now();
     let mut count = 0.0;
     while start.elapsed() < Duration::from_secs(1) {
@@ -68,7 +68,7 @@ fn fsyncs_per_second(population: &Population) -> f64 {
 /// From the acknowledgement of a change to an answer of the runtime configuration that shows it,
 /// the question's own way included.
 pub async fn until_live(population: &Population) -> Vec<Row> {
-    let mut control = Control::open(&population.serve).await;
+    let mut control = ControlClient::open(&population.serve).await;
     let order = json!({ "tenantId": tenant(0) });
     let key = control.call("POST", "/api/tenant/api-keys", &order).await["apiKey"].as_str().unwrap().to_owned();
     let path = format!("/api/webphone/config?key={key}");

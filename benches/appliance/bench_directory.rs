@@ -1,4 +1,4 @@
-//! Where servers are measured: a directory on the disk with one certificate for all of them.
+//! The directory that measured servers run in: on the disk with one certificate for all of them.
 
 use std::fs;
 
@@ -13,30 +13,30 @@ use tokio::net::UnixStream;
 
 use crate::appliance::{Serve, write_configuration};
 
-pub struct Ground {
-    pub directory: TempDir,
+pub struct BenchDirectory {
+    pub temp: TempDir,
 }
 
-impl Ground {
+impl BenchDirectory {
     pub fn prepare() -> Self {
         // Not in /tmp, which may be no disk.
-        let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let temp = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-        fs::write(directory.path().join("cert.pem"), made.cert.pem()).unwrap();
-        fs::write(directory.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
-        Self { directory }
+        fs::write(temp.path().join("cert.pem"), made.cert.pem()).unwrap();
+        fs::write(temp.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        Self { temp }
     }
 
     /// `bitcall serve` with its defaults, on ports that the system chooses.
     pub fn serve(&self) -> Serve {
-        let certificate = self.directory.path().join("cert.pem");
-        let key = self.directory.path().join("key.pem");
+        let certificate = self.temp.path().join("cert.pem");
+        let key = self.temp.path().join("key.pem");
         // It counts for its rate limits as ever, only to a number that no client here reaches.
         let limits = ["address", "key", "tenant", "origin"].map(|name| format!("requests_per_{name} = 4000000000\n"));
         let limits = limits.concat();
         let tls = format!("{limits}[tls]\ncertificate = '{}'\nkey = '{}'", certificate.display(), key.display());
-        write_configuration(self.directory.path(), &tls);
-        let file = self.directory.path().join("bitcall.toml");
+        write_configuration(self.temp.path(), &tls);
+        let file = self.temp.path().join("bitcall.toml");
         let text = fs::read_to_string(&file).unwrap();
         fs::write(&file, text.replace("[listen]", "[listen]\nhttp = '127.0.0.1:0'")).unwrap();
         Serve::start_with(&file)
@@ -44,9 +44,9 @@ impl Ground {
 }
 
 /// A connection to the control socket, kept open.
-pub struct Control(SendRequest<Full<Bytes>>);
+pub struct ControlClient(SendRequest<Full<Bytes>>);
 
-impl Control {
+impl ControlClient {
     pub async fn open(serve: &Serve) -> Self {
         let stream = UnixStream::connect(serve.socket()).await.unwrap();
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
@@ -76,7 +76,7 @@ impl Control {
 /// Makes a tenant; where its runtime configuration is, and what is there.
 pub async fn provision(serve: &Serve) -> (String, Vec<u8>) {
     let order = serde_json::json!({ "tenantId": "bench" });
-    let made = Control::open(serve).await.call("POST", "/api/tenant/provision", &order).await;
+    let made = ControlClient::open(serve).await.call("POST", "/api/tenant/provision", &order).await;
     let path = format!("/api/webphone/config?key={}", made["apiKey"].as_str().unwrap());
     let config = serve.get(&path, &[]).await;
     assert!(config.status().is_success());

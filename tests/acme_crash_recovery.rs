@@ -1,5 +1,5 @@
-//! `kill -9` in the middle of an order, at each of its steps, before and after the authority has done its
-//! part: after the restart the order is finished, and no certificate is bought twice.
+//! SIGKILL at each step of an ACME order, before and after the authority carried the step out: after the restart the
+//! order is finished, and no certificate is issued twice.
 
 use crate::rig::acme_installation::{AcmeInstallation, AcmeOptions};
 use crate::rig::authority::{Authority, Fault, Resource};

@@ -1,5 +1,5 @@
-//! Certificates from a real ACME server that looks for real: from the start of `bitcall serve` to a TLS
-//! handshake with what was issued.
+//! Certificates from pebble, which validates challenges for real: from the start of `bitcall serve` to a TLS handshake
+//! with the issued certificate.
 
 use std::time::Duration;
 
@@ -96,7 +96,7 @@ async fn certificates_of_45_and_6_days_are_renewed_after_two_thirds_of_their_lif
         assert!((0.99..1.01).contains(&part), "{days} days: {entry}");
         let part = left("renewAt") / life.as_secs_f64();
         assert!((0.64..0.70).contains(&part), "pebble suggests nothing; {days} days: {entry}");
-        // Pebble can make no old ones: a renewal by hand goes the same way, once the time has come.
+        // Pebble cannot backdate certificates, so the renewal is started by hand.
         let first = ordering.served(NAME).await.unwrap();
         ordering.bitcall(&["cert", "renew", NAME]);
         until("the next certificate", async || {

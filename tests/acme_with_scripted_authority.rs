@@ -1,5 +1,5 @@
-//! What a certificate authority answers on a bad day, from a scripted one: in the end there is a certificate,
-//! or a reason and a time for the next attempt; and limits are never even touched.
+//! Rare answers of a certificate authority, from a scripted one: the outcome is a certificate, or a reason and the time
+//! of the next attempt, and never more requests than the authority's limits allow.
 
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,7 @@ async fn issued(authority: &Authority) -> AcmeInstallation {
     ordering
 }
 
-/// Starts the server, which does not get its certificate, and says why, and how far away the next attempt is.
+/// Starts the server and waits for its first problem: the message, and the delay until the next attempt.
 async fn refused(ordering: &mut AcmeInstallation) -> (String, Duration) {
     ordering.start();
     let (problem, next) = ordering.until_problem(NAME).await;
@@ -184,7 +184,7 @@ async fn failed_challenges_rotate_methods_within_four_per_hour() {
     let mut ordering = ordering_from(&[&authority]);
     let (problem, _) = refused(&mut ordering).await;
     assert!(problem.contains("Timeout during connect"), "{problem}");
-    // HTTP-01 and TLS-ALPN-01, one soon after the other; then not for a while.
+    // HTTP-01 and then TLS-ALPN-01 soon after; then the limit of failed validations holds it back.
     until("the second attempt", async || {
         let next = ordering.problems(NAME).into_iter().nth(1).ok_or(ordering.log())?.1;
         assert!(from_now(&next) > Duration::from_mins(5), "{next}");
@@ -192,7 +192,7 @@ async fn failed_challenges_rotate_methods_within_four_per_hour() {
     })
     .await;
     assert_eq!(authority.failed_validations(), 2);
-    // Whatever a person asks for.
+    // Also when a person asks for a renewal.
     for _ in 0..4 {
         ordering.kill();
         ordering.start();
@@ -258,7 +258,7 @@ async fn without_ari_short_lifetimes_are_renewed_at_two_thirds() {
         let authority = Authority::start().await;
         authority.suggest_nothing();
         authority.set_life(life);
-        // The first one comes as one that was got some time ago.
+        // The first one is backdated.
         authority.age(life.mul_f64(0.7));
         let mut ordering = ordering_from(&[&authority]);
         ordering.start();

@@ -1,4 +1,4 @@
-//! Tenants as the operator has them: found, read raw and effective, overridden, switched off, deleted.
+//! The admin API: search, raw and effective reads, overrides, disable and enable, deletion.
 
 use std::io::Write as _;
 

@@ -1,4 +1,4 @@
-//! A phone that cannot start says so.
+//! An agent or module that cannot start is reported with a remedy.
 
 use thirtyfour::bidi::BiDi;
 

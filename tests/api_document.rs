@@ -1,5 +1,5 @@
-//! The running server keeps to its own document: schemathesis reads it, makes requests up that it
-//! allows and that it forbids, and looks at every answer.
+//! The running server conforms to its `OpenAPI` document: schemathesis generates valid and invalid requests from it and
+//! checks every answer.
 
 use std::path::Path;
 use std::process::Command;

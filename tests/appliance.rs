@@ -278,7 +278,7 @@ pub fn certificate(stream: &TlsStream<TcpStream>) -> Vec<u8> {
 pub fn read_all(mut stream: std::net::TcpStream) -> Vec<u8> {
     stream.set_read_timeout(Some(WAIT_LIMIT)).unwrap();
     let mut all = Vec::new();
-    // A reset is an end like any other.
+    // A reset counts as the end, too.
     if let Err(error) = stream.read_to_end(&mut all) {
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
     }

@@ -1,5 +1,4 @@
-//! The embedded files: each browser gets the smallest form it can read, never
-//! loads what it has, and is told what the page may do.
+//! The embedded files: content coding, caching by `ETag` and hash, security headers.
 
 use std::io::Read as _;
 

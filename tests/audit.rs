@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use crate::appliance::Running;
 use crate::installation::{Installation, MASTER_SECRET, PANEL_KEY, data, faulty_fields, refusal};
 
-/// A change over HTTP: method, path, body, and the action it is told as; nothing for what is no change.
+/// A change over HTTP: method, path, body, and its audit action; `None` where nothing changes.
 type Step = (&'static str, &'static str, Value, Option<&'static str>);
 
 fn bearer() -> String {
@@ -118,7 +118,7 @@ fn steps() -> Vec<Step> {
         ("POST", "/api/auth/link", json!({ "sip": sip }), Some("link.create")),
         ("POST", "/api/app/auth-link", json!({ "sip": sip }), Some("link.create")),
         ("POST", "/api/auth/redeem", json!({ "token": "{token}" }), Some("link.redeem")),
-        // Agents do that all day, and it changes nothing of the tenant.
+        // Frequent, and it changes no tenant setting.
         ("POST", "/api/auth/handoff", json!({ "payload": "eA" }), None),
         ("POST", "/api/app/handoff", json!({ "payload": "eA" }), None),
         ("PUT", "/api/admin/certificates/{name}", certificate, Some("certificate.import")),
@@ -152,7 +152,7 @@ async fn every_change_leaves_exactly_one_entry_and_no_secret_in_it() {
         let body = if body.is_null() { String::new() } else { body.to_string().replace("{token}", &token) };
         let answer = bitcall.send(method, &path, &headers, &body).await;
         if path.ends_with("/renew") {
-            // No certificates come by themselves here.
+            // ACME is not configured here.
             assert_eq!(refusal(&answer), (409, "CERTIFICATES_NOT_AUTOMATIC".into()));
             continue;
         }
@@ -185,7 +185,7 @@ async fn every_change_leaves_exactly_one_entry_and_no_secret_in_it() {
             _ => entry["actor"]["id"].as_str().unwrap().to_owned(),
         };
         assert_eq!(entry["by"], by.as_str(), "{method} {path}");
-        // Of a new password there is nothing to tell but that there is one.
+        // A password change is audited without any value.
         assert!(entry["before"] != entry["after"] || entry["action"] == "extension.password", "{entry}");
         let is_of_acme = !["/plans/", "transport-defaults", "/certificates/"].iter().any(|part| path.contains(part));
         assert_eq!(entry["tenantId"], if is_of_acme { json!("acme") } else { Value::Null }, "{method} {path}");
@@ -199,7 +199,7 @@ async fn every_change_leaves_exactly_one_entry_and_no_secret_in_it() {
     knows_every_route(&bitcall, &steps).await;
 }
 
-/// Neither in clear nor as anything by which a guess could be tried.
+/// Neither a secret in clear nor a hash that a guess could be checked against.
 fn tells_no_secret(bitcall: &Installation, log: &str, secrets: &[String]) {
     let pepper = std::fs::read(bitcall.data().join("key-pepper")).unwrap();
     for secret in secrets {

@@ -1,4 +1,4 @@
-//! "Back" brings a phone that works, out of the browser's cache of whole pages.
+//! Pages restored from the browser's back/forward cache.
 
 use crate::rig::baresip::Baresip;
 use crate::rig::browser::Browser;
@@ -12,7 +12,7 @@ window.shown = 0;
 addEventListener('pageshow', () => ++shown);
 </script>";
 
-/// The page's state is the one it was left with; what became of the server meanwhile it has to find out.
+/// The page's state is frozen while it is cached; on return it has to ask for the server's.
 #[tokio::test]
 async fn a_page_restored_from_the_back_forward_cache_has_the_right_state_and_can_call() {
     let mut test_bed = TestBed::open().await;

@@ -1,4 +1,4 @@
-//! A page that is loaded again picks its call up where it was.
+//! A call continues over a reload of its page.
 
 use crate::rig::sipp::Sipp;
 use crate::rig::test_bed::TestBed;
@@ -29,7 +29,7 @@ async fn mute_survives_a_reload() {
     phone.frame.click("button", "Mute").await;
 
     phone.reload().await;
-    // The far end sends back what it hears; what it hears now is silence.
+    // The far end echoes what it receives, which is silence now.
     phone
         .frame
         .until("__rig.hear().then((all) => all.some((c) => c.received > 50 && c.sent > 50 && c.pitch === 0))")

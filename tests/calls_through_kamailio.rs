@@ -4,7 +4,7 @@
 use crate::rig::sipp::Sipp;
 use crate::rig::test_bed::TestBed;
 
-/// The far end sends back what it gets: the tone that returns went both ways.
+/// The far end echoes its audio, so a tone that returns has travelled both ways.
 #[tokio::test]
 async fn a_call_to_plain_rtp_has_sound_both_ways() {
     let test_bed = TestBed::open().await;

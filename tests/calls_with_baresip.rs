@@ -1,4 +1,4 @@
-//! A softphone of another make at the other end, with a tone of its own.
+//! Calls with baresip, which sends a tone of its own.
 
 use crate::rig::baresip::Baresip;
 use crate::rig::test_bed::TestBed;

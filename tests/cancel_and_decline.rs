@@ -1,4 +1,4 @@
-//! Calls that never come about, in every way, leave the phone free and say why.
+//! Calls that are cancelled, declined or rejected return to the dialer and show why.
 
 use serde_json::json;
 

@@ -20,7 +20,7 @@ use tokio_rustls::client::TlsStream;
 use crate::appliance::{Serve, anyone, bitcall, certificate, run, write_configuration};
 use crate::rig::wait::until;
 
-/// `serve` with a store key, and the files that its administrator brings.
+/// `serve` with a store key, and certificate files to import.
 struct ServeWithFiles {
     serve: Serve,
     files: TempDir,
@@ -70,7 +70,7 @@ impl ServeWithFiles {
         certificate(&dial(&self.serve.https, name, &["http/1.1"]).await.unwrap())
     }
 
-    /// What `bitcall cert list` finds wrong with a certificate.
+    /// The problem of a certificate in `bitcall cert list`.
     fn problem_of(&self, name: &str) -> Value {
         let list: Value = serde_json::from_str(&self.cert(&["list", "--json"]).1).unwrap();
         let mut lines = list["certificates"].as_array().unwrap().iter();

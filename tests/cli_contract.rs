@@ -1,4 +1,4 @@
-//! What scripts may rely on: exit codes, errors with a remedy, and JSON that always reads the same.
+//! The contract with scripts: exit codes, errors with a remedy, and a stable order of JSON fields.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
@@ -56,7 +56,7 @@ fn completions_complete_in_a_real_shell() {
     assert!(status.code() == Some(2) && err.contains("bash") && err.contains("fish"), "it names the shells: {err}");
 }
 
-/// The command as a user who owns nothing; root may open everything.
+/// The command under an unprivileged user, because root may open every file.
 fn as_somebody_else() -> Command {
     assert!(rustix::process::geteuid().is_root(), "this test has to run as root, to be able to be somebody else");
     let command = bitcall();

@@ -1,4 +1,4 @@
-//! Versions: who read nothing new is told so, and nobody overwrites a change unseen.
+//! `ETag`, If-None-Match and If-Match on tenant reads and changes.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,4 @@
-//! A tired administrator's mistakes: each is named, with its place and a way out,
-//! and nothing is started or written.
+//! Faulty configurations: each fault is named with its line and a remedy, and nothing is started or written.
 
 use std::fs;
 use std::net::TcpListener;

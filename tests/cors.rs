@@ -1,5 +1,4 @@
-//! The runtime configuration goes to holders of a key on pages of the tenant's
-//! origins, and browsers are told exactly that.
+//! Key, origin and CORS checks of the runtime configuration.
 
 use serde_json::json;
 

@@ -1,9 +1,9 @@
-//! `kill -9` at any moment of a storm of writes: what was acknowledged is there, what was on its
-//! way is there wholly or not at all, and the server is back at once.
+//! SIGKILL at random moments under concurrent writes: every acknowledged write is there after the restart, a write
+//! under way is there completely or not at all, and the server restarts at once.
 //!
 //! Every writer has tenants of its own and at most one request under way, so that its ledger knows
-//! the two states in which a restarted server may be found. Each round ends in a kill, now and
-//! then the start after it as well; all that earlier rounds left is looked at again in the end.
+//! the two states that are possible after a restart. Each round ends in a kill, and some starts are killed as well. At
+//! the end everything that earlier rounds left is checked again.
 
 mod ledger;
 
@@ -14,13 +14,13 @@ use tokio::sync::watch;
 use crate::installation::Installation;
 use ledger::Ledger;
 
-/// Side by side, each with its own storm: one kill after the other would leave the processor idle.
+/// Installations that run in parallel, so that restarts do not leave the processor idle.
 const INSTALLATIONS: usize = 4;
 const ROUNDS: usize = 200 / INSTALLATIONS;
 const WRITERS: usize = 6;
-/// A round ends at a random one of these acknowledgements.
+/// A round is killed after a random number of acknowledged writes, at most this many.
 const MAX_WRITES_PER_ROUND: u32 = 120;
-/// Of a tenant after it was made, the last of which deletes it. Then its writer goes on to the next.
+/// Changes to one tenant after its provisioning; the last one deletes it, and the writer goes on to the next tenant.
 const CHANGES: usize = 9;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -38,7 +38,7 @@ async fn no_acknowledged_write_is_lost_or_torn_over_200_kills() {
         "{writes} writes kept over {} kills; from start to first answer {median:?}, at most {slowest:?}",
         starts.len()
     );
-    // Some have waited for a processor that the other tests keep busy.
+    // Other tests compete for the processor, so single starts may be slow.
     assert!(median < Duration::from_secs(1), "starts are slow: {starts:?}");
 }
 

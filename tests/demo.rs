@@ -1,4 +1,4 @@
-//! `bitcall demo`: what it says is true, and it leaves nothing behind.
+//! `bitcall demo`: its output, its data and its end.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! The base domain, delegated to this server: asked by `dig`, as the world's resolvers ask, and by those who mean harm.
+//! The authoritative DNS server for the base domain, queried by `dig` and attacked with malformed queries and floods.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -98,7 +98,7 @@ fn on_a_wildcard_address_each_answer_comes_from_the_queried_address() {
     let mut serve = Serve::start(&ZONE.replace("127.0.0.1:0", "0.0.0.0:0"));
     let port = serve.address("dns").rsplit_once(':').unwrap().1.to_owned();
     let named = Named { serve, port };
-    // The whole of 127.0.0.0/8 is this machine's, and without being told the kernel answers from the first of it.
+    // All of 127.0.0.0/8 is local, and without IP_PKTINFO the kernel would answer from 127.0.0.1.
     for address in ["127.0.0.1", "127.0.0.2", "127.31.4.1"] {
         let said = named.dig_at(address, &["+notcp", "+short", "acme.bitcall.example", "A"]);
         assert_eq!(said.trim(), "192.0.2.1", "{address}");
@@ -158,7 +158,7 @@ fn malformed_queries_and_idle_connections_do_not_stop_the_server() {
     let named = Named::serving("");
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.connect(named.address()).unwrap();
-    // Reproducible noise (xorshift), some of it with the head of a query.
+    // Reproducible noise (xorshift), some of it behind a valid query header.
     let mut state = 0x2545_F491_4F6C_DD1D_u64;
     for round in 0..20_000_usize {
         let mut datagram: Vec<u8> = (0..round % 90)
@@ -174,7 +174,7 @@ fn malformed_queries_and_idle_connections_do_not_stop_the_server() {
         }
         let _ = socket.send(&datagram);
     }
-    // More connections than it keeps, none of which says anything useful.
+    // More connections than the limit, all idle or sending malformed queries.
     let mut silent: Vec<_> = (0..300).map(|_| TcpStream::connect(named.address()).unwrap()).collect();
     silent[0].write_all(&[0xFF, 0xFF]).unwrap();
     silent[1].write_all(&[0, 4, 1, 2]).unwrap();

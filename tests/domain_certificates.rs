@@ -1,4 +1,4 @@
-//! Domains of the tenants' own from the claim to the padlock: real DNS messages, a real ACME server, real handshakes.
+//! Custom domains from the claim to the certificate, with a DNS resolver, pebble, and real TLS handshakes.
 
 use hickory_resolver::proto::rr::RecordType;
 use serde_json::Value;
@@ -200,7 +200,7 @@ async fn a_failed_caa_lookup_is_reported_and_does_not_block() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_order_shows_its_reason_and_next_try() {
     let setup = DomainSetup::new("").await;
-    // Nobody listens there: the authority will not get through.
+    // Nobody listens there, so validation fails.
     setup.dns.addresses(INGRESS, &["127.0.0.9"]);
     setup.bitcall(&["domain", "sync"]);
     let view = setup.until_phase("backoff").await;

@@ -1,4 +1,4 @@
-//! `bitcall domain`: what people and scripts are told of a domain, and by which exit code.
+//! `bitcall domain`: output for people and scripts, and exit codes.
 
 use std::process::Command;
 

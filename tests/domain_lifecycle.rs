@@ -1,4 +1,4 @@
-//! Domains of the tenants' own, from the claim to their use, with real DNS between.
+//! The life cycle of custom domains, with real DNS messages.
 
 use hickory_resolver::proto::rr::RecordType;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::rig::resolver::Resolver;
 
 pub const INGRESS: &str = "in.bitcall.example";
 
-/// A server that asks a DNS which knows its ingress host, and nothing else.
+/// A server whose resolver knows only its ingress host.
 pub async fn serving() -> (Installation, Resolver) {
     let resolver = Resolver::start().await;
     resolver.addresses(INGRESS, &["192.0.2.10"]);

@@ -1,4 +1,4 @@
-//! Digits pressed in a call arrive, by the way that the tenant chose.
+//! DTMF by RFC 4733 and by SIP INFO, as the tenant chooses.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What the far end sends before it answers is heard, and nothing else then.
+//! Early media (RFC 3960).
 
 use crate::rig::sipp::Sipp;
 use crate::rig::test_bed::TestBed;

@@ -1,4 +1,4 @@
-//! One agent alone can hear that everything works.
+//! The echo number, and the playground of `bitcall demo`.
 
 use crate::rig::bitcall::Bitcall;
 use crate::rig::browser::Browser;

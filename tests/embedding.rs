@@ -1,4 +1,4 @@
-//! Three lines on anybody's page, and people talk.
+//! The three-line embedding on a foreign page.
 
 use crate::rig::bitcall::Bitcall;
 use crate::rig::browser::Browser;

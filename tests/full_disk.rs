@@ -1,4 +1,4 @@
-//! A full disk under the log takes no request with it.
+//! A full disk under the log file.
 
 use std::process::Stdio;
 

@@ -1,4 +1,4 @@
-//! Hold: the far end is told, nothing is overheard, and the button tells the truth.
+//! Hold: by us, refused, and by the far end.
 
 use crate::rig::sipp::Sipp;
 use crate::rig::test_bed::TestBed;

@@ -1,4 +1,4 @@
-//! A request whose answer was lost is sent again, and nothing is made twice.
+//! `Idempotency-Key`: repeated requests run once.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
-//! An installed Bitcall as its operator has it: a data directory, the server on
-//! plain HTTP, the panel's requests, and the `bitcall` command beside it.
+//! An installation under test: a data directory, the server on plain HTTP, the panel's requests, and the `bitcall`
+//! command beside it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -70,11 +70,11 @@ impl Installation {
         self.server = Some(running.await.unwrap());
     }
 
-    /// Starts the server and does `kill -9` so much later, wherever it has got to.
-    pub async fn start_and_kill(&self, later: Duration) {
+    /// Starts the server and sends SIGKILL after `delay`, whatever it is doing then.
+    pub async fn start_and_kill(&self, delay: Duration) {
         let mut command = self.command();
         let starting = Running::start(command.arg("serve"), &self.directory.path().join("log"));
-        tokio::time::sleep(later).await;
+        tokio::time::sleep(delay).await;
         drop(starting);
     }
 
@@ -145,7 +145,7 @@ impl Installation {
         CommandOutput { exit: status.code().expect("it ends by itself"), out, err }
     }
 
-    /// The command, with nothing said yet.
+    /// The command, without arguments.
     pub fn command(&self) -> std::process::Command {
         let mut command = appliance::bitcall();
         command
@@ -190,7 +190,7 @@ impl Answer {
     }
 }
 
-/// What a command said, and how it ended.
+/// A finished command's exit code and output.
 #[derive(Debug)]
 pub struct CommandOutput {
     pub exit: i32,

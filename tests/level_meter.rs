@@ -1,4 +1,4 @@
-//! The bars show what the other side hears.
+//! The level meters of a call.
 
 use crate::rig::sipp::Sipp;
 use crate::rig::test_bed::TestBed;

@@ -1,4 +1,4 @@
-//! The calls that people see in their phones are those that the panel counts.
+//! Live-call reports of real phones.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ async fn a_live_call_ends_with_its_hang_up_or_its_killed_browser() {
     bob.frame.click("button", "Hang up").await;
     counts(&bitcall, 0, "").await;
 
-    // A window that is closed says so itself.
+    // A closed window reports its end by sendBeacon.
     anna.ready().await;
     bob.ready().await;
     bob.dial(&bitcall.ready.extensions[0].username).await;
@@ -68,10 +68,10 @@ async fn a_live_call_ends_with_its_hang_up_or_its_killed_browser() {
     })
     .await;
 
-    // Its agent waits for it a while, as after a reload: so the other one hangs up.
+    // The agent waits for the page as after a reload, so the other side hangs up.
     anna.frame.click("button", "Hang up").await;
 
-    // One that is killed cannot say anything.
+    // A killed browser reports nothing, and its calls expire.
     counts(&bitcall, 0, "").await;
     anna.ready().await;
     anna.dial(&bitcall.ready.echo).await;

@@ -1,4 +1,4 @@
-//! What phones report is what panel, administrator and command line see, at once.
+//! Live calls: reports, counts and limits.
 
 use serde_json::{Value, json};
 

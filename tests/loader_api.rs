@@ -1,4 +1,4 @@
-//! `window.BitcallWebphone` does what its reference says.
+//! The API of `window.BitcallWebphone`.
 
 use serde_json::{Value, json};
 

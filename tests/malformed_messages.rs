@@ -1,4 +1,4 @@
-//! Whatever a server sends, the phone stays usable.
+//! Malformed messages from the SIP server.
 
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;

@@ -1,4 +1,4 @@
-//! A microphone that is unplugged in a call is missed aloud, and used again when it is back.
+//! A microphone that is unplugged and replugged during a call.
 
 use crate::rig::sipp::Sipp;
 use crate::rig::test_bed::TestBed;

@@ -1,4 +1,4 @@
-//! Hand-offs and sign-in links take one person into the app, once, soon.
+//! Hand-off tokens and auth links: one-time, short-lived, bound to their tenant.
 
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _};

@@ -1,5 +1,4 @@
-//! The panel key and the master secret are replaced while the server runs: two are good at once, and
-//! no connection is dropped.
+//! Rotation of the panel key and the master secret while the server runs.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,4 +1,4 @@
-//! Where the browser has no `SharedWorker` (Chrome on Android), every page is a phone of its own.
+//! Browsers without `SharedWorker` (Chrome on Android): every page has an agent and a registration of its own.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ async fn two_pages_without_a_shared_worker_both_ring_and_keep_their_registration
     test_bed.browser.bidi().script().add_preload_script(NO_SHARED_WORKER).await.unwrap();
     let first = test_bed.open_phone().await;
     let mut second = test_bed.open_phone().await;
-    // Loaded again it is the same phone as before, not a third one.
+    // After a reload it keeps its SIP instance.
     second.reload().await;
     second.ready().await;
 

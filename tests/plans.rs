@@ -1,4 +1,4 @@
-//! The catalogue of plans: made, changed, given to tenants, and what billing says about them.
+//! The plan catalogue, tenants' plans, and billing status.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! The offer is there before the call is placed, and only while it is true.
+//! Prepared offers: made before the call, dropped when they are outdated.
 
 use crate::rig::sipp::Sipp;
 use crate::rig::test_bed::{TestBed, TestPhone};
@@ -46,7 +46,7 @@ async fn a_prepared_offer_is_dropped_after_a_network_change() {
     let test_bed = TestBed::open().await;
     let phone = test_bed.open_phone().await;
     waits(&phone).await;
-    // At once: after half a minute it goes by itself.
+    // At once, because an unused offer expires after half a minute anyway.
     let state = phone.frame.eval("(dispatchEvent(new Event('online')), ahead.signalingState)").await;
     assert_eq!(state, "closed");
     let far = Sipp::called(&test_bed.kamailio, "answer").await;

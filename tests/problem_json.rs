@@ -1,4 +1,4 @@
-//! Refusals as RFC 9457 has them, for those who ask for that, wherever they come from.
+//! Errors as `application/problem+json` (RFC 9457) on request.
 
 use crate::installation::{Installation, PANEL_KEY};
 

@@ -1,10 +1,10 @@
-//! A `call()` that comes before the phone is connected waits, but not for ever.
+//! A `call()` before the registration is queued for a limited time.
 
 use crate::rig::host::Host;
 use crate::rig::kamailio::Kamailio;
 use crate::rig::test_bed::{TestBed, TestPhone, page, signed_in_as};
 
-/// Half a minute passes in a second.
+/// Shortens the phone's 30 s timer to one second.
 const SHORT_CALL_WAIT: &str = "() => {
     const later = window.setTimeout;
     window.setTimeout = (act, ms, ...rest) => later(act, ms === 30000 ? 1000 : ms, ...rest);

@@ -1,4 +1,4 @@
-//! Greedy callers are told to wait, each by its own limit, and the others are not.
+//! Rate limits per address, key, tenant and origin.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! What the phone says about its registration is so.
+//! The registration state under loss of the SIP server.
 
 use crate::rig::sipp::Sipp;
 use crate::rig::test_bed::TestBed;

@@ -1,4 +1,4 @@
-//! Whom the device remembers, and what makes it forget.
+//! Remember-me.
 
 use crate::rig::bitcall::Bitcall;
 use crate::rig::browser::Browser;

@@ -1,5 +1,4 @@
-//! What is refused anyway costs the server little: bodies are not read for
-//! strangers, nor beyond what could be accepted, nor for ever.
+//! Limits on request bodies: not read without a credential, limited in size and in time.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! Every route of the API × every credential that somebody may hold or make up, against one table.
+//! Every route of the API × every credential, against one table.
 //!
 //! The routes, and whom each is for, come from the document that the server itself serves, so a
 //! new route is tried from the day it is declared. What each audience lets in stands here.

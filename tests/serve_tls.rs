@@ -1,5 +1,4 @@
-//! `bitcall serve`: HTTPS with a certificate of its own or the administrator's,
-//! both versions of HTTP, patience with an end, and an orderly stop.
+//! `bitcall serve`: TLS, both versions of HTTP, time limits, reload, drain, systemd.
 
 use std::fs;
 use std::io::Write as _;
@@ -139,7 +138,7 @@ async fn idle_and_slow_clients_are_disconnected() {
 
 #[tokio::test]
 async fn connections_over_the_limit_wait_for_a_permit() {
-    // Two places are taken by each other, one listener waits with a third in its hand.
+    // Two permits are taken by these connections, and a third by the listener that waits in accept.
     let serve = Serve::start("max_connections = 5");
     let mut held = Vec::new();
     while held.len() < 3 {

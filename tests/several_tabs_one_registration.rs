@@ -1,4 +1,4 @@
-//! Several pages of one person are one phone.
+//! Several tabs share one agent and one registration.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! The three ways in, what the host page may hand over, and what is kept.
+//! The sign-in modes `confirm`, `autologin` and `prefilled`, and session restore.
 
 use crate::rig::bitcall::Bitcall;
 use crate::rig::browser::Browser;

@@ -1,4 +1,4 @@
-//! A tenant's TURN server is used: for people whose network lets nothing else through.
+//! Calls through a tenant's TURN server.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! A relay that shares a secret with Bitcall lets phones in, for a while, and nobody ever sees the secret.
+//! Time-limited TURN credentials from a shared secret.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,4 +1,4 @@
-//! Two calls at a time: one is talked to, the other waits and hears nothing.
+//! Two calls at a time: one active, one held.
 
 use crate::rig::baresip::Baresip;
 use crate::rig::sipp::Sipp;

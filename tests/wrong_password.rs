@@ -1,4 +1,4 @@
-//! A wrong password is said, not tried again and again.
+//! A wrong password.
 
 use crate::rig::bitcall::Bitcall;
 use crate::rig::browser::Browser;

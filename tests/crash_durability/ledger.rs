@@ -1,5 +1,4 @@
-//! What one writer knows of one tenant: all that was acknowledged, and the one change that was on
-//! its way when the server died.
+//! The expected state of one tenant: all acknowledged writes, and the one write under way when the server was killed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,7 +43,7 @@ impl Ledger {
         Self { id, acknowledged: None, under_way: None, keys: BTreeMap::new() }
     }
 
-    /// One change. False when the server died over it.
+    /// One change. False when the server was killed before it answered.
     pub async fn write(&mut self, address: &str, number: usize) -> bool {
         let change = self.next(number);
         self.under_way = Some(change.clone());
@@ -97,7 +96,7 @@ impl Ledger {
         send(address, method, &path, &[("x-bitcall-panel-key", PANEL_KEY)], &body.to_string()).await
     }
 
-    /// Looks at what the server has, which must be one of the possible states, and remembers which.
+    /// Reads the server's state, asserts that it is one of the possible ones, and keeps it.
     pub async fn settle(&mut self, bitcall: &Installation) {
         let found = State::of(&self.id, bitcall).await;
         let change = self.under_way.take();

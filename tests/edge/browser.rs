@@ -1,5 +1,4 @@
-//! A Chromium as people have it: no switch that lets ICE use 127.0.0.1. Only the microphone is a
-//! made one, and allowed without asking.
+//! A Chromium without the flag that allows ICE on 127.0.0.1. Only its microphone is fake and allowed without a prompt.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};

@@ -83,7 +83,7 @@ impl Media {
         self.rtc.handle_input(input).unwrap();
     }
 
-    /// Says `count` words, one every 20 ms as a microphone does, until every one of them has come back in order.
+    /// Sends `count` packets, one every 20 ms, until all of them have come back in order.
     pub async fn hear_oneself(&mut self, count: u64) {
         let give_up = Instant::now() + REPLY_TIMEOUT;
         while !self.rtc.is_connected() {

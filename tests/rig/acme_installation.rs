@@ -1,4 +1,4 @@
-//! `bitcall serve` that gets its certificates from an ACME server, and looks from outside at what it serves.
+//! `bitcall serve` that obtains its certificates from an ACME server; what it serves is checked by TLS handshakes.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,14 +15,14 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use super::wait::until;
 use crate::appliance::{Running, Serve, anyone, bitcall, run};
 
-/// A directory with a configuration in it, and perhaps a server that runs by it.
+/// An installation with its configuration, and the server once it is started.
 pub struct AcmeInstallation {
     directory: TempDir,
     serve: Option<Serve>,
     pub https_port: u16,
 }
 
-/// What differs from test to test.
+/// The configuration that a test chooses.
 pub struct AcmeOptions<'a> {
     pub public_url: &'a str,
     pub directories: &'a [String],
@@ -37,7 +37,7 @@ pub struct AcmeOptions<'a> {
     pub more: &'a str,
 }
 
-/// What is served to who asks for a name.
+/// What is served to a client that asks for a name by SNI.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Served {
     pub issuer: String,
@@ -108,7 +108,7 @@ impl AcmeInstallation {
         stdout
     }
 
-    /// What the running server's `bitcall cert list` says of the name.
+    /// The entry of `name` in `bitcall cert list`.
     pub fn certificate(&self, name: &str) -> Value {
         let list: Value = serde_json::from_str(&self.bitcall(&["cert", "list", "--json"])).unwrap();
         let all = list["certificates"].as_array().unwrap();
@@ -127,7 +127,7 @@ impl AcmeInstallation {
         self.serve.as_ref().map(|serve| serve.running.log()).unwrap_or_default()
     }
 
-    /// What a client gets who asks for `name`.
+    /// The certificate that a client gets for the SNI `name`.
     pub async fn served(&self, name: &str) -> Result<Served, String> {
         let address =
             self.serve.as_ref().map_or_else(|| format!("127.0.0.1:{}", self.https_port), |serve| serve.https.clone());
@@ -163,13 +163,13 @@ impl AcmeInstallation {
         .await
     }
 
-    /// Waits until the log tells of a problem with `name`, and gives its words.
+    /// Waits until the log reports a problem with `name`; its message and the next attempt.
     pub async fn until_problem(&self, name: &str) -> (String, String) {
         until(&format!("a problem with {name}"), async || self.problems(name).into_iter().next_back().ok_or(self.log()))
             .await
     }
 
-    /// Every problem with `name` that the log tells of, and when the next attempt is made.
+    /// Every problem with `name` in the log: its message and the next attempt.
     pub fn problems(&self, name: &str) -> Vec<(String, String)> {
         let log = self.log();
         let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());

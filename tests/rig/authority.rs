@@ -1,7 +1,7 @@
-//! A certificate authority that speaks ACME (RFC 8555, RFC 9773) over TLS and fails as it is told to.
+//! An ACME server (RFC 8555, RFC 9773) over TLS with scripted faults.
 //!
-//! It looks at no challenge and at no signature: what it is for are the answers that a real authority gives
-//! once in a while, and that no other one gives on demand. Certificates are real, from a root of its own.
+//! It validates no challenge and no signature. It gives the rare answers of real authorities (errors, resets, stalls,
+//! orders that stay in `processing`) on demand. Certificates are real, issued by its own root.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -27,7 +27,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-/// What is asked for.
+/// An ACME resource (RFC 8555 section 7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Resource {
     Directory,
@@ -42,10 +42,10 @@ pub enum Resource {
     RenewalInfo,
 }
 
-/// What happens instead of a good answer.
+/// What a request gets instead of its normal answer.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// A good answer: only the next one of its kind is to fail.
+    /// The normal answer, so that a later request of the same kind fails.
     Pass,
     /// A problem document; its type without the `urn:…`.
     Problem {
@@ -54,19 +54,19 @@ pub enum Fault {
         retry_after: Option<u64>,
         subproblems: Value,
     },
-    /// As from a proxy in front that has lost its server.
+    /// An HTML error page, as from a reverse proxy without its back end.
     Html {
         status: u16,
         retry_after: Option<u64>,
     },
     Status(u16),
-    /// The connection breaks before anything is done.
+    /// The connection is reset before the request is carried out.
     ResetBefore,
-    /// The connection breaks, but the request was carried out.
+    /// The connection is reset after the request was carried out.
     ResetAfter,
     /// The request is never answered; [`Authority::stalled`] tells when it has come.
     StallBefore,
-    /// As before, but it was carried out.
+    /// The request is carried out and never answered.
     StallAfter,
 }
 

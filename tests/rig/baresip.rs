@@ -1,5 +1,4 @@
-//! A softphone of another make: baresip, registered at Kamailio, with a tone
-//! as its microphone; what arrives is recorded.
+//! baresip as the far end: registered at Kamailio, with a tone as its microphone. Received audio is recorded.
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -128,7 +128,7 @@ impl Browser {
         self.console.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Console lines that a developer would call a fault.
+    /// Console lines of level error.
     pub fn errors(&self) -> Vec<String> {
         let mut lines = self.console();
         lines.retain(|l| l.starts_with("error:"));

@@ -18,7 +18,7 @@ pub struct BrowsingContext {
 #[derive(Clone, Debug)]
 pub struct Node(Value);
 
-/// What the open connections of a page carry; see `preload.js`.
+/// Inbound audio of one `RTCPeerConnection`; measured by `preload.js`.
 #[derive(Clone, Debug, Default, serde::Deserialize)]
 pub struct InboundAudio {
     /// `RTCPeerConnection.connectionState`.
@@ -271,8 +271,8 @@ impl BrowsingContext {
         self.bidi.browsing_context().close(self.context).await.unwrap();
     }
 
-    /// Every connection of this page or frame that is up or coming up. One that was only made ready for the next
-    /// call is none.
+    /// Every connection of this page or frame that is connecting or connected. A prepared offer's connection does not
+    /// count.
     pub async fn heard(&self) -> Result<Vec<InboundAudio>, String> {
         let heard = self.try_eval("__rig.hear()").await?;
         let heard: Vec<InboundAudio> = serde_json::from_value(heard).map_err(|e| e.to_string())?;
@@ -308,7 +308,7 @@ impl BrowsingContext {
         .await;
     }
 
-    /// Waits until nothing audible arrives any more, for a second on end.
+    /// Waits until no audio energy has arrived for one second.
     pub async fn hears_silence(&self) {
         let mut since = tokio::time::Instant::now();
         let mut energy = f64::MAX;
@@ -329,7 +329,7 @@ impl BrowsingContext {
         serde_json::from_value(self.eval("__rig.sent").await).unwrap()
     }
 
-    /// Brings the pointer over the control, and presses nothing.
+    /// Moves the pointer over the control without pressing.
     pub async fn points_at(&self, role: &str, name: &str) {
         let node = self.find(role, name).await;
         self.point(&node, &[]).await.unwrap();

@@ -1,4 +1,4 @@
-//! A TURN server, as offices have it: coturn with one user, or with a secret that it shares with Bitcall.
+//! coturn as the TURN server, with one static user or with a secret shared with Bitcall.
 
 use std::net::UdpSocket;
 use std::process::Command;

@@ -1,5 +1,4 @@
-//! A web server in front of Bitcall that fails on demand, as caches, proxies
-//! and half-done upgrades do.
+//! A reverse proxy in front of Bitcall that fails on demand, as caches, proxies and unfinished upgrades do.
 
 use std::sync::{Arc, Mutex};
 
@@ -85,7 +84,7 @@ async fn answer(request: Request, theirs: &str, ours: &str, fault: ModuleFault) 
         return StatusCode::BAD_GATEWAY.into_response();
     };
     let (mut parts, body) = answer.into_parts();
-    // Browsers must come and meet the fault of the day.
+    // Not cached, so that the browser meets the fault that is set now.
     parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let body = body.collect().await.unwrap().to_bytes();
     let json =
@@ -98,7 +97,7 @@ async fn answer(request: Request, theirs: &str, ours: &str, fault: ModuleFault) 
     Response::from_parts(parts, Body::from(body))
 }
 
-/// A worker's requests name its script as their origin in the page's stead.
+/// A worker's requests have its script's address as referrer, not the page's.
 fn by_worker(headers: &HeaderMap) -> bool {
     headers.get(header::REFERER).is_some_and(|from| from.as_bytes().windows(8).any(|part| part == b"/worker-"))
 }

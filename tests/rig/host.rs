@@ -29,8 +29,7 @@ impl Host {
         Self { port, task }
     }
 
-    /// A name of its own, not only a port: another site for the browser, so
-    /// that the phone's frame is a foreign one in every respect.
+    /// A host name of its own, so that the phone's frame is cross-site and not only cross-origin.
     pub fn origin(&self) -> String {
         format!("http://shop.localhost:{}", self.port)
     }

@@ -80,7 +80,7 @@ impl Kamailio {
         (format!("agent{n}"), format!("secret{n}"))
     }
 
-    /// The number that leads to whoever listens on `port` by UDP.
+    /// The number that Kamailio routes to UDP port `port`.
     pub fn number_of(port: u16) -> String {
         format!("00{port}")
     }
@@ -97,7 +97,7 @@ impl Kamailio {
         self.server.log()
     }
 
-    /// As when the machine loses power: all registrations and connections are gone.
+    /// Kills it: all registrations and connections are lost.
     pub fn stop(&mut self) {
         self.server.kill();
     }

@@ -1,5 +1,5 @@
-//! pebble, the ACME server that Let's Encrypt tests with, with a DNS server that it believes: it looks
-//! challenges up for real, on ports of its own, and rejects good nonces for practice.
+//! pebble, Let's Encrypt's test ACME server, with a configured DNS resolver. It validates challenges for real, on
+//! configured ports, and rejects a share of valid nonces.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,16 +21,16 @@ pub struct Pebble {
     _ports: Ports,
 }
 
-/// Where pebble finds things.
+/// What pebble is configured with.
 pub struct PebbleOptions<'a> {
-    /// Where it looks for HTTP-01 and TLS-ALPN-01, on loopback.
+    /// The ports it validates HTTP-01 and TLS-ALPN-01 on, on loopback.
     pub http_port: u16,
     pub tls_port: u16,
-    /// Its DNS server.
+    /// The address of its DNS resolver.
     pub dns: &'a str,
     /// Key identifier and key in base64url of the external account that it insists on.
     pub external_account: Option<(&'a str, &'a str)>,
-    /// Of its certificates.
+    /// The lifetime of its certificates.
     pub life: Option<Duration>,
 }
 

@@ -1,4 +1,4 @@
-//! A child process that cannot outlive its test and whose words are kept.
+//! A child process that cannot outlive its test and whose output is kept.
 
 use std::fs::File;
 use std::os::unix::process::CommandExt as _;

@@ -1,4 +1,4 @@
-//! A resolver that answers what the test has published, and nothing else.
+//! A DNS resolver that answers the records that the test has published, and no others.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -41,7 +41,7 @@ impl Resolver {
         self.address.to_string()
     }
 
-    /// In the place of what was there before.
+    /// Replaces the records that were there.
     pub fn txt(&self, name: &str, value: &str) {
         self.publish(name, RecordType::TXT, vec![RData::TXT(TXT::new(vec![value.to_owned()]))]);
     }
@@ -81,7 +81,7 @@ impl Resolver {
         };
     }
 
-    /// Its servers do not understand what this kind of record is.
+    /// Queries for this record type are answered with SERVFAIL, others are not.
     pub fn fails_for(&self, name: &str, kind: RecordType, fails: bool) {
         let failing = &mut self.zone.lock().unwrap().failing_for;
         let what = (name.to_owned(), kind);
@@ -92,7 +92,7 @@ impl Resolver {
         };
     }
 
-    /// Leaves a zone to another server.
+    /// Delegates a zone to another server.
     pub fn delegate(&self, zone: &str, server: &str) {
         self.zone.lock().unwrap().delegated = Some((zone.to_owned(), server.parse().unwrap()));
     }
@@ -136,7 +136,7 @@ async fn ask(server: SocketAddr, query: &Message) -> Option<Message> {
 }
 
 impl ZoneRecords {
-    /// The answer, and where the rest of it is to be found.
+    /// The answer, and the delegated server to ask for the rest.
     fn answer(&self, asked: &Message) -> (Message, Option<(Name, SocketAddr)>) {
         let question = asked.queries[0].clone();
         let mut message = asked.clone().into_response();

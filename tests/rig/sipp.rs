@@ -1,4 +1,4 @@
-//! Far ends played by sipp: plain RTP, exact SIP, one call each.
+//! sipp as the far end: plain RTP, scripted SIP, one call each.
 //!
 //! The scenarios are in `sipp/`. An `answer` echoes the audio it gets, so a
 //! phone that hears its own tone has proven both directions.
@@ -97,7 +97,7 @@ impl Sipp {
             .await
     }
 
-    /// Lets a scenario go on that waits for a MESSAGE within its call.
+    /// Continues a scenario that waits for a MESSAGE within its call.
     pub async fn goes_on(&self) {
         let invite = self.receives(&["INVITE sip:"]).await;
         let call = invite.lines().find_map(|line| line.strip_prefix("Call-ID: ")).unwrap().trim();

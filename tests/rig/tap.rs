@@ -1,5 +1,4 @@
-//! A WebSocket in the middle: passes everything on, notes when it came, and
-//! can say things to the phone that no honest server says.
+//! A WebSocket proxy between phone and SIP server: forwards all frames, records their times, and can inject frames.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,6 +1,6 @@
-//! The voice of a far end: plain RTP that sings one note to whoever sends it something.
+//! Plain RTP that sends one tone to the source of each packet it receives.
 //!
-//! Unlike an echo it proves *where* a description sent the media.
+//! Unlike an echo it proves *which* description the media went to.
 
 use std::f64::consts::TAU;
 

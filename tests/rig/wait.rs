@@ -22,7 +22,7 @@ pub async fn within<T>(limit: Duration, what: &str, mut check: impl AsyncFnMut()
         match tokio::time::timeout_at(deadline, check()).await {
             Ok(Ok(value)) => return value,
             Ok(Err(now)) => seen = now,
-            // What was seen before tells more than that this look was cut short.
+            // The last complete check says more than this one, which the deadline cut off.
             Err(_) => {}
         }
         assert!(Instant::now() < deadline, "waited {limit:?} for {what}; last seen: {seen}");

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::draft::Draft;
+use crate::header_values;
 use crate::message::{Header, Headers};
-use crate::read;
+use crate::request_template::Draft;
 
 /// Our side of a dialog, early or confirmed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,11 +31,11 @@ impl Dialog {
         routes.reverse();
         Self {
             call_id: invite.call_id.clone(),
-            local_tag: read::tag(&invite.from).into(),
-            remote_tag: read::tag(remote).into(),
+            local_tag: header_values::tag(&invite.from).into(),
+            remote_tag: header_values::tag(remote).into(),
             local: invite.from.clone(),
             remote: remote.into(),
-            target: read::contact(response).unwrap_or_else(|| invite.uri.clone()),
+            target: header_values::contact(response).unwrap_or_else(|| invite.uri.clone()),
             routes,
             local_cseq: invite.cseq,
             remote_cseq: None,
@@ -51,13 +51,13 @@ impl Dialog {
         Some(Self {
             call_id: request.value(Header::CallId)?.into(),
             local_tag: local_tag.into(),
-            remote_tag: read::tag(remote).into(),
+            remote_tag: header_values::tag(remote).into(),
             local,
             remote: remote.into(),
-            target: read::contact(request)?,
+            target: header_values::contact(request)?,
             routes: record_routes(request),
             local_cseq: 0,
-            remote_cseq: read::cseq(request).map(|(number, _)| number),
+            remote_cseq: header_values::cseq(request).map(|(number, _)| number),
         })
     }
 
@@ -72,7 +72,7 @@ impl Dialog {
 
     /// Takes the `Contact` of a target refresh request or its 2xx (§12.2).
     pub(crate) fn retarget(&mut self, message: &Headers) {
-        if let Some(target) = read::contact(message) {
+        if let Some(target) = header_values::contact(message) {
             self.target = target;
         }
     }
@@ -112,13 +112,13 @@ impl Dialog {
         let mut uri = self.target.clone();
         let mut routes = self.routes.clone();
         // A strict router wants its own URI on the request line and the target as the last route (§12.2.1.1).
-        if routes.first().is_some_and(|route| !read::is_loose(route)) {
+        if routes.first().is_some_and(|route| !header_values::is_loose(route)) {
             let first = routes.remove(0);
             let mut last = String::from("<");
             last.push_str(&uri);
             last.push('>');
             routes.push(last);
-            read::uri(&first).clone_into(&mut uri);
+            header_values::uri(&first).clone_into(&mut uri);
         }
         Draft {
             method: method.into(),

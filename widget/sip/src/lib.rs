@@ -5,9 +5,9 @@
 
 mod dialog;
 pub mod digest;
-mod draft;
+mod header_values;
 pub mod message;
-mod read;
+mod request_template;
 mod time;
 pub mod transaction;
 pub mod ua;

@@ -1,7 +1,7 @@
 //! URIs (RFC 3261 §19.1): reading, comparing, escaping.
 
 use crate::message::Params;
-use crate::message::syntax::{Class, TARGET, URI_PARAM, USER, find, split_off};
+use crate::message::grammar::{Class, TARGET, URI_PARAM, USER, find, split_off};
 use core::fmt;
 use std::borrow::Cow;
 

@@ -1,16 +1,16 @@
 //! Two parsers, one reading: sipx-sip, which nobody here wrote, must find in a message what ours finds.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
-#[path = "common/generate.rs"]
+#[path = "support/generate.rs"]
 #[allow(dead_code, reason = "only the bytes of a generated message are of use here")]
 mod generate;
+mod support;
 
 use bitcall_sip::message::{Contact, Headers, Message};
-use common::torture;
 use generate::{corpus, mutate, mutation, request};
 use proptest::prelude::*;
 use sipx_sip::headers::{CSeq, CallId, Contact as TheirContact, From, To, Via};
+use support::torture;
 
 /// What both must find, or that the message is refused.
 #[derive(Debug, PartialEq, Eq)]

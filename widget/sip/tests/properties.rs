@@ -1,11 +1,11 @@
 //! What must hold for messages of any shape: generated ones, mutated ones, and plain noise.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
-#[path = "common/generate.rs"]
+#[path = "support/generate.rs"]
 mod generate;
-#[path = "common/invariants.rs"]
+#[path = "support/invariants.rs"]
 mod invariants;
+mod support;
 
 use bitcall_sip::message::{Header, Message, Method, Request, quote};
 use bitcall_sip::uri::{Uri, escape_user, unescape};

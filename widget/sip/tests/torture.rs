@@ -1,12 +1,12 @@
 //! RFC 4475's torture messages, each with the outcome that the RFC asks for.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
+mod support;
 
 use bitcall_sip::digest::Credentials;
 use bitcall_sip::message::{Contact, Header, Message, Method, ParseError, Request, Response, What};
 use bitcall_sip::uri::Scheme;
-use common::torture;
+use support::torture;
 
 fn bytes(name: &str) -> Vec<u8> {
     torture().into_iter().find(|(found, _)| *found == name).expect(name).1

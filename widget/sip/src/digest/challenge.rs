@@ -1,7 +1,7 @@
 //! Challenges: read by clients, written by servers.
 
 use super::{Algorithm, Qop, Secret, Terms};
-use crate::message::{quote, syntax, unquote};
+use crate::message::{grammar, quote, unquote};
 use serde::{Deserialize, Serialize};
 
 /// A challenge of `WWW-Authenticate` or `Proxy-Authenticate`.
@@ -171,15 +171,15 @@ fn parse_one(value: &str) -> (Option<Challenge>, &str) {
     let mut qop = None;
     let mut stale = false;
     while !rest.is_empty() {
-        let (item, tail) = syntax::first_item(rest);
+        let (item, tail) = grammar::first_item(rest);
         let (name, text) = item.split_once('=').unwrap_or((item, ""));
-        let name = syntax::trim(name);
+        let name = grammar::trim(name);
         // A word before the name is the next challenge's scheme: `…, Digest realm="x"`.
         if name.contains([' ', '\t']) {
             break;
         }
         rest = tail;
-        let text = unquote(syntax::trim(text));
+        let text = unquote(grammar::trim(text));
         match name {
             _ if name.eq_ignore_ascii_case("realm") => set_once(&mut realm, text.into_owned()),
             _ if name.eq_ignore_ascii_case("nonce") => set_once(&mut nonce, text.into_owned()),
@@ -187,7 +187,7 @@ fn parse_one(value: &str) -> (Option<Challenge>, &str) {
             _ if name.eq_ignore_ascii_case("algorithm") => algorithm = Algorithm::from_name(&text),
             _ if name.eq_ignore_ascii_case("stale") => stale = text.eq_ignore_ascii_case("true"),
             _ if name.eq_ignore_ascii_case("qop") => {
-                let known = text.split(',').filter_map(|word| Qop::from_name(syntax::trim(word)));
+                let known = text.split(',').filter_map(|word| Qop::from_name(grammar::trim(word)));
                 set_once(&mut qop, known.collect::<Vec<_>>());
             }
             _ => {}

@@ -1,7 +1,7 @@
 //! Credentials: what a client answered, checked by a server.
 
 use super::{Algorithm, Qop, Secret, Terms};
-use crate::message::{syntax, unquote};
+use crate::message::{grammar, unquote};
 use std::borrow::Cow;
 
 /// The Digest credentials of `Authorization` or `Proxy-Authorization`.
@@ -38,9 +38,9 @@ impl<'a> Credentials<'a> {
             return None;
         }
         let raw = |wanted: &str| {
-            syntax::items(parameters).find_map(|item| {
+            grammar::items(parameters).find_map(|item| {
                 let (name, text) = item.split_once('=')?;
-                syntax::trim(name).eq_ignore_ascii_case(wanted).then(|| syntax::trim(text))
+                grammar::trim(name).eq_ignore_ascii_case(wanted).then(|| grammar::trim(text))
             })
         };
         let text = |wanted: &str| raw(wanted).map(unquote);

@@ -1,9 +1,9 @@
 //! Addresses: `"Display name" <uri>;params` or `uri;params` (RFC 3261 §20.10).
 
-use super::{Params, syntax};
+use super::{Params, grammar};
 use crate::uri::{Uri, UriError};
+use grammar::{TOKEN, find, find_outside, split_off, trim};
 use std::borrow::Cow;
-use syntax::{TOKEN, find, find_outside, split_off, trim};
 
 /// The value of From, To, Contact, Route and their like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl<'a> NameAddr<'a> {
 
     /// The display name as a person reads it: without quotes and escapes; empty where there is none.
     pub fn display_name(&self) -> Cow<'a, str> {
-        syntax::unquote(self.display)
+        grammar::unquote(self.display)
     }
 
     /// The dialog tag of From and To. An empty one is none: the grammar has no such tag (RFC 3261 §25.1).
@@ -70,7 +70,7 @@ impl<'a> NameAddr<'a> {
 
     /// A Contact's `expires` in seconds; nonsense counts as 3600 (RFC 3261 §10.2.1.1).
     pub fn expires(&self) -> Option<u32> {
-        self.params.get("expires").map(|text| syntax::delta_seconds(text).unwrap_or(3600))
+        self.params.get("expires").map(|text| grammar::delta_seconds(text).unwrap_or(3600))
     }
 
     /// A Contact's preference in thousandths, 1000 where it says nothing (or nonsense).
@@ -82,7 +82,7 @@ impl<'a> NameAddr<'a> {
     pub(super) fn well_formed(&self) -> bool {
         let display = self.display;
         let display_fits = if display.starts_with('"') {
-            syntax::is_quoted(display)
+            grammar::is_quoted(display)
         } else {
             // Tokens and white space by the grammar; characters beyond ASCII are in wide use.
             display.bytes().all(|byte| TOKEN.has(byte) || byte >= 0x80 || matches!(byte, b' ' | b'\t'))

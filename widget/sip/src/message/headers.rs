@@ -3,7 +3,7 @@
 //! What came in is never rewritten: an edit adds text behind the old and changes which pieces make up
 //! the message. So what a proxy forwards is byte for byte what it received, save what it changed.
 
-use super::{Header, Name, syntax};
+use super::{Header, Name, grammar};
 
 /// Where a header line is in the text.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +97,7 @@ impl Headers {
     ///
     /// Not for `Authorization`, `WWW-Authenticate` and their kin, whose commas separate parameters.
     pub fn items<'n>(&self, name: impl Into<Name<'n>>) -> impl Iterator<Item = &str> {
-        self.values(name).flat_map(syntax::items)
+        self.values(name).flat_map(grammar::items)
     }
 
     /// Whether the header field is there.
@@ -142,7 +142,7 @@ impl Headers {
     fn update_length(&mut self) {
         if self.has(Header::ContentLength) {
             let mut digits = String::new();
-            syntax::push_number(&mut digits, self.body.len());
+            grammar::push_number(&mut digits, self.body.len());
             self.set(Header::ContentLength, &digits);
         }
     }
@@ -191,7 +191,7 @@ impl Headers {
         let Some(line) = self.lines.get(at).copied() else {
             return false;
         };
-        let (_, rest) = syntax::first_item(self.line_value(&line));
+        let (_, rest) = grammar::first_item(self.line_value(&line));
         let mut value = String::from(replacement.unwrap_or_default());
         if !rest.is_empty() {
             if !value.is_empty() {
@@ -239,12 +239,12 @@ impl Headers {
         match name {
             Name::Known(header) => self.text.push_str(header.as_str()),
             Name::Other(text) => {
-                self.text.extend(text.chars().filter(|c| syntax::is_token(*c)));
+                self.text.extend(text.chars().filter(|c| grammar::is_token(*c)));
             }
         }
         self.text.push_str(": ");
         let value_start = self.position();
-        syntax::push_clean(&mut self.text, value.trim_matches([' ', '\t', '\r', '\n']));
+        grammar::push_clean(&mut self.text, value.trim_matches([' ', '\t', '\r', '\n']));
         let end = self.position();
         let header = match name {
             Name::Known(header) => header,
@@ -260,7 +260,7 @@ impl Headers {
             if index > 0 {
                 self.text.push(' ');
             }
-            syntax::push_clean(&mut self.text, part);
+            grammar::push_clean(&mut self.text, part);
         }
         self.start_line = (start, self.position());
     }
@@ -287,7 +287,7 @@ impl Headers {
         }
         if self.made && !self.has(Header::ContentLength) {
             let mut line = String::from("Content-Length: ");
-            syntax::push_number(&mut line, self.body.len());
+            grammar::push_number(&mut line, self.body.len());
             line.push_str("\r\n");
             out.extend_from_slice(line.as_bytes());
         }

@@ -26,26 +26,26 @@
 //! ```
 
 mod address;
-mod check;
-mod fault;
-mod fields;
+mod error;
+pub(crate) mod grammar;
+mod header_fields;
+mod header_name;
 mod headers;
 mod method;
-mod name;
 mod params;
 mod parse;
 mod proxy;
-pub(crate) mod syntax;
+mod validate;
 pub(crate) mod via;
 
 pub use address::{Contact, NameAddr};
-pub use fault::{Fault, ParseError, What};
-pub use fields::{CSeq, RAck, Reason, Refresher, SessionExpires};
+pub use error::{Fault, ParseError, What};
+pub use grammar::{push_number, quote, unquote};
+pub use header_fields::{CSeq, RAck, Reason, Refresher, SessionExpires};
+pub use header_name::{Header, Name};
 pub use headers::Headers;
 pub use method::Method;
-pub use name::{Header, Name};
 pub use params::Params;
-pub use syntax::{push_number, quote, unquote};
 pub use via::Via;
 
 use crate::uri::Uri;
@@ -124,7 +124,7 @@ impl Request {
     }
 
     fn write_request_line(&mut self, method: &str, uri: &str) {
-        let method: String = method.chars().filter(|c| syntax::is_token(*c)).collect();
+        let method: String = method.chars().filter(|c| grammar::is_token(*c)).collect();
         let uri = crate::uri::without_white_space(uri);
         self.headers.write_start([&method, &uri, "SIP/2.0"]);
         let start = self.headers.start_line.0;
@@ -167,7 +167,7 @@ impl Request {
             (Ok(to), Some(tag)) if to.tag().is_none() && status != 100 => {
                 let mut value = self.value(Header::To).unwrap_or_default().to_owned();
                 value.push_str(";tag=");
-                value.extend(tag.chars().filter(|c| syntax::is_token(*c)));
+                value.extend(tag.chars().filter(|c| grammar::is_token(*c)));
                 headers.append(Header::To, &value);
             }
             _ => headers.copy_lines(self, Header::To),

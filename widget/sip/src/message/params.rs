@@ -1,6 +1,6 @@
 //! Parameters behind a value: `;name=value;flag`.
 
-use super::syntax::{self, TOKEN, find, find_outside, split_off, trim};
+use super::grammar::{self, TOKEN, find, find_outside, split_off, trim};
 use std::borrow::Cow;
 
 /// The parameters of a Via, an address, a URI or another value, as text: `name=value;flag`.
@@ -26,7 +26,7 @@ impl<'a> Params<'a> {
 
     /// The value of a parameter without its quotes and escapes.
     pub fn text(self, name: &str) -> Option<Cow<'a, str>> {
-        self.get(name).map(syntax::unquote)
+        self.get(name).map(grammar::unquote)
     }
 
     /// Whether the parameter is there, with or without a value.
@@ -69,7 +69,7 @@ impl<'a> Params<'a> {
             let value_fits = if equals == parameter.len() {
                 true
             } else if value.starts_with('"') {
-                syntax::is_quoted(value)
+                grammar::is_quoted(value)
             } else {
                 // Some phones send a name, an equals sign and nothing.
                 value.bytes().all(|byte| {
@@ -78,7 +78,7 @@ impl<'a> Params<'a> {
                         || matches!(byte, b'[' | b']' | b':' | b'/' | b'@' | b'?' | b'&' | b'=' | b'+' | b'$')
                 })
             };
-            if !value_fits || !syntax::all_token(trim(name)) {
+            if !value_fits || !grammar::all_token(trim(name)) {
                 return false;
             }
         }

@@ -2,7 +2,7 @@
 //! looked into only when somebody asks for them.
 
 use super::headers::{Headers, Line};
-use super::{Fault, Header, MAX_SIZE, Message, ParseError, Request, Response, What, syntax};
+use super::{Fault, Header, MAX_SIZE, Message, ParseError, Request, Response, What, grammar};
 
 impl Message {
     /// Parses one message: a datagram or a WebSocket frame (RFC 7118: one message each, Content-Length
@@ -150,7 +150,7 @@ fn line_length(rest: &[u8]) -> Option<usize> {
 /// One header line that begins at `at`.
 #[inline]
 fn header_line(line: &[u8], at: usize) -> Option<Line> {
-    let name_length = line.iter().position(|byte| !syntax::TOKEN.has(*byte))?;
+    let name_length = line.iter().position(|byte| !grammar::TOKEN.has(*byte))?;
     let name = line.get(..name_length)?;
     let mut value = name_length;
     while matches!(line.get(value)?, b' ' | b'\t') {
@@ -183,7 +183,7 @@ fn unfold(headers: &mut Headers) {
         let raw = headers.slice(line.value, line.end).to_owned();
         line.value = headers.position();
         for piece in raw.split(['\r', '\n']) {
-            let piece = syntax::trim(piece);
+            let piece = grammar::trim(piece);
             if !piece.is_empty() {
                 if headers.position() > line.value {
                     headers.text.push(' ');
@@ -225,7 +225,7 @@ fn start_line(headers: &Headers) -> Result<Start, (What, Option<(u32, Span)>)> {
             return Err((What::Version, None));
         }
         let (code, _) = split_space(rest);
-        return match syntax::number(code) {
+        return match grammar::number(code) {
             Some(status @ 100..=699) if code.len() == 3 => {
                 let reason = (end - position(rest.len()) + 4).min(end);
                 let status = u16::try_from(status).unwrap_or_default();
@@ -234,7 +234,7 @@ fn start_line(headers: &Headers) -> Result<Start, (What, Option<(u32, Span)>)> {
             _ => Err((What::StatusCode, None)),
         };
     }
-    if !syntax::all_token(first) {
+    if !grammar::all_token(first) {
         return Err((What::StartLine, None));
     }
     let method_end = start + position(first.len());
@@ -245,7 +245,7 @@ fn start_line(headers: &Headers) -> Result<Start, (What, Option<(u32, Span)>)> {
         if is_sip(version) { What::Version } else { What::StartLine }
     } else if target.len() + 1 + version.len() != rest.len() {
         What::StartLine
-    } else if !target.contains(':') || !syntax::TARGET.has_all(target) {
+    } else if !target.contains(':') || !grammar::TARGET.has_all(target) {
         What::RequestUri
     } else {
         return Ok(Start::Request { method_end, uri });
@@ -267,7 +267,7 @@ fn trim_body(headers: &mut Headers) -> Result<(), Fault> {
     let mut found = None;
     for line in headers.lines.iter().filter(|line| line.header == Header::ContentLength) {
         let fault = |what| Fault::in_header(what, Header::ContentLength, line.start);
-        let length = syntax::number(headers.line_value(line)).ok_or(fault(What::Value))?;
+        let length = grammar::number(headers.line_value(line)).ok_or(fault(What::Value))?;
         if found.is_some() {
             return Err(fault(What::Repeated));
         }

@@ -1,7 +1,7 @@
 //! What a proxy changes in a message on its way (RFC 3261 §16.6, §16.7): everything else stays as it
 //! was received.
 
-use super::{Header, Headers, Params, Request, syntax};
+use super::{Header, Headers, Params, Request, grammar};
 
 impl Headers {
     /// Puts a Via above all others.
@@ -20,9 +20,9 @@ impl Headers {
         let Some(value) = self.value(Header::Via) else {
             return;
         };
-        let (first, _) = syntax::first_item(value);
+        let (first, _) = grammar::first_item(value);
         let (sent_by, params) = first.split_once(';').unwrap_or((first, ""));
-        let mut stamped = syntax::trim(sent_by).to_owned();
+        let mut stamped = grammar::trim(sent_by).to_owned();
         for (name, value) in Params::new(params).iter() {
             if name.eq_ignore_ascii_case("received") {
                 continue;
@@ -31,7 +31,7 @@ impl Headers {
             stamped.push_str(name);
             if name.eq_ignore_ascii_case("rport") {
                 stamped.push('=');
-                syntax::push_number(&mut stamped, received.port().into());
+                grammar::push_number(&mut stamped, received.port().into());
             } else if !value.is_empty() {
                 stamped.push('=');
                 stamped.push_str(value);
@@ -54,7 +54,7 @@ impl Headers {
 
     /// Takes the topmost Route off and returns its value.
     pub fn pop_route(&mut self) -> Option<String> {
-        let route = syntax::first_item(self.value(Header::Route)?).0.to_owned();
+        let route = grammar::first_item(self.value(Header::Route)?).0.to_owned();
         self.replace_first(Header::Route, None);
         Some(route)
     }
@@ -88,7 +88,7 @@ impl Request {
             Err(_) => return None,
         };
         let mut digits = String::new();
-        syntax::push_number(&mut digits, left.into());
+        grammar::push_number(&mut digits, left.into());
         self.set(Header::MaxForwards, &digits);
         Some(left)
     }

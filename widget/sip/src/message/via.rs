@@ -1,7 +1,7 @@
 //! The Via header field (RFC 3261 §20.42).
 
-use super::{Params, syntax};
-use syntax::{HOST, find, find_outside, find_space, split_off, trim};
+use super::{Params, grammar};
+use grammar::{HOST, find, find_outside, find_space, split_off, trim};
 
 /// One Via: the hop a request came over, and the way its responses go back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl<'a> Via<'a> {
             None => after_protocol(text)?,
         };
         let (transport, rest) = split_off(rest, find_space(rest));
-        if !syntax::all_token(transport) {
+        if !grammar::all_token(transport) {
             return None;
         }
         let (sent_by, params) = split_off(rest, find(rest, b';'));
@@ -73,7 +73,7 @@ pub(crate) fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
     let host = trim(text.get(..host_end)?);
     let rest = trim(text.get(host_end..)?);
     let port = match rest.strip_prefix(':') {
-        Some(port) => Some(u16::try_from(syntax::number(trim(port))?).ok()?),
+        Some(port) => Some(u16::try_from(grammar::number(trim(port))?).ok()?),
         None if rest.is_empty() => None,
         None => return None,
     };

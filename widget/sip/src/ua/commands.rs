@@ -2,8 +2,8 @@
 
 use super::UserAgent;
 use super::calls::Call;
-use super::contract::{CallId, Cause, Command, EndedBy, Event, Millis};
-use super::core::{Owner, Role};
+use super::context::{Owner, Role};
+use super::interface::{CallId, Cause, Command, EndedBy, Event, Millis};
 use crate::uri::{Uri, escape_user};
 
 impl UserAgent {
@@ -37,7 +37,7 @@ impl UserAgent {
     }
 
     /// Only calls that the person still sees take commands.
-    fn with(&mut self, id: &CallId, act: impl FnOnce(&mut Call, &mut super::core::Core)) {
+    fn with(&mut self, id: &CallId, act: impl FnOnce(&mut Call, &mut super::context::Core)) {
         if let Some(call) = self.calls.iter_mut().find(|call| call.id == *id && call.is_live()) {
             act(call, &mut self.core);
         }

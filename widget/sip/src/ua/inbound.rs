@@ -2,13 +2,13 @@
 
 use super::UserAgent;
 use super::calls::Call;
-use super::contract::Millis;
-use super::core::{ALLOW, Client, Owner, SUPPORTED};
+use super::context::{ALLOW, Client, Owner, SUPPORTED};
+use super::interface::Millis;
 use super::keepalive::Question;
 use crate::dialog::Dialog;
-use crate::draft::Draft;
+use crate::header_values;
 use crate::message::{Header, Message, Method, ParseError, Request, Response};
-use crate::read;
+use crate::request_template::Draft;
 use crate::transaction::{Heard, ServerKey};
 
 impl UserAgent {
@@ -58,7 +58,7 @@ impl UserAgent {
 
     fn on_response(&mut self, response: &Response, now: Millis) {
         self.on_pulse(Question::Options, now);
-        let (Ok(via), Some((cseq, method))) = (response.via(), read::cseq(response)) else {
+        let (Ok(via), Some((cseq, method))) = (response.via(), header_values::cseq(response)) else {
             return;
         };
         let branch = via.branch().unwrap_or_default();
@@ -92,7 +92,7 @@ impl UserAgent {
             Owner::Call { call, role } => {
                 if let Some(call) = self.calls.iter_mut().find(|other| other.id == *call) {
                     call.on_response(&mut self.core, *role, client, heard, response, now);
-                } else if *role == super::core::Role::Invite && heard == Heard::Success {
+                } else if *role == super::context::Role::Invite && heard == Heard::Success {
                     self.end_stray_session(response, client.draft.cseq, now);
                 }
             }
@@ -112,16 +112,18 @@ impl UserAgent {
     /// and BYE are made of what it says itself, or it would be repeated and the far end left talking.
     fn end_stray_session(&mut self, response: &Response, cseq: u32, now: Millis) {
         let (Some(from), Some(call_id), Some(target)) =
-            (response.value(Header::From), response.value(Header::CallId), read::contact(response))
+            (response.value(Header::From), response.value(Header::CallId), header_values::contact(response))
         else {
             self.core.dropped("2xx without a call and without Contact");
             return;
         };
-        let ours = read::uri(from) == self.core.address_of_record();
-        let known =
-            self.calls.iter_mut().find(|call| call.has_dialog(call_id, read::tag(from), read::to_tag(response)));
+        let ours = header_values::uri(from) == self.core.address_of_record();
+        let known = self
+            .calls
+            .iter_mut()
+            .find(|call| call.has_dialog(call_id, header_values::tag(from), header_values::to_tag(response)));
         if let Some(call) = known
-            && call.repeat_ack(&mut self.core, read::to_tag(response), cseq)
+            && call.repeat_ack(&mut self.core, header_values::to_tag(response), cseq)
         {
             return;
         }
@@ -154,7 +156,7 @@ impl UserAgent {
         let mut sent_by = String::from(via.host);
         if let Some(port) = via.port {
             sent_by.push(':');
-            sent_by.push_str(&crate::draft::number(port.into()));
+            sent_by.push_str(&crate::request_template::number(port.into()));
         }
         let mut key = ServerKey {
             branch: via.branch().unwrap_or_default().into(),
@@ -187,7 +189,7 @@ impl UserAgent {
             let mut response = self.core.response(request, 420, &tag);
             response.append(Header::Unsupported, &unsupported.join(", "));
             self.core.answer(&key, &response, now);
-        } else if read::to_tag(request).is_empty() {
+        } else if header_values::to_tag(request).is_empty() {
             self.on_new_request(request, &key, now);
         } else {
             self.on_dialog_request(request, &key, now);
@@ -201,12 +203,12 @@ impl UserAgent {
             // Of a refusal; the ACK of a 2xx has a branch of its own, but a careless sender may repeat the INVITE's.
             server.on_ack();
         }
-        let (Some((cseq, _)), Some(call_id)) = (read::cseq(request), request.value(Header::CallId)) else {
+        let (Some((cseq, _)), Some(call_id)) = (header_values::cseq(request), request.value(Header::CallId)) else {
             return;
         };
-        let (to, from) = (read::to_tag(request), read::from_tag(request));
+        let (to, from) = (header_values::to_tag(request), header_values::from_tag(request));
         if let Some(call) = self.calls.iter_mut().find(|call| call.has_dialog(call_id, to, from)) {
-            call.on_ack(&mut self.core, cseq, read::sdp(request), now);
+            call.on_ack(&mut self.core, cseq, header_values::sdp(request), now);
         }
     }
 
@@ -263,8 +265,8 @@ impl UserAgent {
 
     fn on_new_call(&mut self, request: &Request, key: &ServerKey, now: Millis) {
         let call_id = request.value(Header::CallId).unwrap_or_default();
-        let cseq = read::cseq(request).map_or(0, |(number, _)| number);
-        let from = read::from_tag(request);
+        let cseq = header_values::cseq(request).map_or(0, |(number, _)| number);
+        let from = header_values::from_tag(request);
         if self.calls.iter().any(|call| call.is_merged(call_id, from, cseq)) {
             self.core.refuse(key, request, 482, now);
         } else if self.registrar.is_leaving() {
@@ -280,8 +282,8 @@ impl UserAgent {
 
     fn on_dialog_request(&mut self, request: &Request, key: &ServerKey, now: Millis) {
         let call_id = request.value(Header::CallId).unwrap_or_default();
-        let (to, from) = (read::to_tag(request), read::from_tag(request));
-        let cseq = read::cseq(request).map_or(0, |(number, _)| number);
+        let (to, from) = (header_values::to_tag(request), header_values::from_tag(request));
+        let cseq = header_values::cseq(request).map_or(0, |(number, _)| number);
         let found = self.calls.iter_mut().find_map(|call| {
             let in_order = call.admits(call_id, to, from, cseq)?;
             Some((call, in_order))

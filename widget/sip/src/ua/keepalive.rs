@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::contract::{Limits, Millis};
+use super::interface::{Limits, Millis};
 
 /// Reply deadline when something smells: shorter than the person's patience.
 const PROBE: u64 = 2_500;

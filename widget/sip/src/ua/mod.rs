@@ -14,25 +14,25 @@
 
 mod calls;
 mod commands;
-mod contract;
-mod core;
+mod context;
+mod credential_store;
 mod inbound;
+mod interface;
 mod keepalive;
-mod ladder;
 mod random;
+mod reconnect_backoff;
 mod registration;
-mod vault;
-mod words;
+mod status_text;
 
 use serde::{Deserialize, Serialize};
 
-use self::core::{ALLOW, Core, Owner};
+use self::context::{ALLOW, Core, Owner};
 use calls::Call;
 use keepalive::KeepAlive;
-use ladder::Ladder;
+use reconnect_backoff::Ladder;
 use registration::Registrar;
 
-pub use contract::{
+pub use interface::{
     CallId, Cause, Command, Config, EndedBy, Event, Failure, FailureKind, Input, Limits, Millis, OfferReason, Output,
     Party, Registration, Secret, TransportId,
 };

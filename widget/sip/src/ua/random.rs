@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::contract::Millis;
+use super::interface::Millis;
 
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Random {

@@ -6,14 +6,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::contract::{Event, Failure, FailureKind, Millis, Output, Registration, TransportId};
-use super::core::{Client, Core, Owner, SUPPORTED};
+use super::context::{Client, Core, Owner, SUPPORTED};
+use super::credential_store::Verdict;
+use super::interface::{Event, Failure, FailureKind, Millis, Output, Registration, TransportId};
 use super::keepalive::{Pulse, Question};
-use super::ladder::Rung;
-use super::vault::Verdict;
+use super::reconnect_backoff::Rung;
 use super::{ALLOW, UserAgent};
-use crate::draft::{Draft, number};
 use crate::message::{Contact, Header, NameAddr, Response, unquote};
+use crate::request_template::{Draft, number};
 use crate::time::Alarms;
 use crate::uri::Uri;
 

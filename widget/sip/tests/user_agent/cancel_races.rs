@@ -1,6 +1,6 @@
 //! Hanging up a call that is not answered yet, and everything that can cross it.
 
-use crate::stage::{ANSWER, Stage};
+use crate::test_user_agent::{ANSWER, Stage};
 
 #[test]
 fn cancel_waits_for_the_first_provisional_response() {

@@ -3,7 +3,7 @@
 use bitcall_sip::message::Header;
 use bitcall_sip::ua::Event;
 
-use crate::stage::{ANSWER, Stage};
+use crate::test_user_agent::{ANSWER, Stage};
 
 #[test]
 fn early_dialogs_are_told_apart_and_the_answering_one_is_the_call() {

@@ -15,7 +15,7 @@ use bitcall_sip::message::{Header, Message, Request, Response};
 use bitcall_sip::ua::{Command, Event, Input, Output, TransportId};
 use proptest::prelude::*;
 
-use crate::stage::{ANSWER, OFFER, Stage};
+use crate::test_user_agent::{ANSWER, OFFER, Stage};
 
 /// One thing that happens; the second number chooses whom or which.
 type Step = (u8, u8);

@@ -2,7 +2,7 @@
 
 use bitcall_sip::ua::{Event, Failure, FailureKind, Input, Output, Registration};
 
-use crate::stage::Stage;
+use crate::test_user_agent::Stage;
 
 fn lost(stage: &mut Stage) {
     stage.closes();

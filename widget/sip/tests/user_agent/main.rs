@@ -1,7 +1,7 @@
 //! The user agent against a server and a far end played by the tests: one behaviour per file.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod stage;
+mod test_user_agent;
 
 mod cancel_races;
 mod forks;

@@ -3,7 +3,7 @@
 use bitcall_sip::message::Header;
 use bitcall_sip::ua::{Command, Event};
 
-use crate::stage::Stage;
+use crate::test_user_agent::Stage;
 
 #[test]
 fn options_says_what_we_can() {

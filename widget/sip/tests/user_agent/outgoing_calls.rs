@@ -3,7 +3,7 @@
 use bitcall_sip::message::{Header, Request};
 use bitcall_sip::ua::{Command, Event};
 
-use crate::stage::{ANSWER, OFFER, Stage};
+use crate::test_user_agent::{ANSWER, OFFER, Stage};
 
 fn answered(stage: &mut Stage) -> Option<String> {
     stage.event(|event| match event {

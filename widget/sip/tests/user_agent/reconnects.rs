@@ -3,7 +3,7 @@
 use bitcall_sip::message::Header;
 use bitcall_sip::ua::{Command, Event, FailureKind, Input, OfferReason, Output, Registration};
 
-use crate::stage::{ANSWER, OFFER, Stage};
+use crate::test_user_agent::{ANSWER, OFFER, Stage};
 
 fn needed(stage: &mut Stage) -> OfferReason {
     stage.event(|event| match event {

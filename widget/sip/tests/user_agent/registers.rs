@@ -3,7 +3,7 @@
 use bitcall_sip::message::{Header, Request};
 use bitcall_sip::ua::{Command, Event, FailureKind, Input, Output, Registration, Secret};
 
-use crate::stage::Stage;
+use crate::test_user_agent::Stage;
 
 fn challenge(stage: &mut Stage, request: &Request, value: &str) {
     stage.reply(request, 401, |response| response.append(Header::WwwAuthenticate, value));

@@ -3,7 +3,7 @@
 use bitcall_sip::message::{Header, Request};
 use bitcall_sip::ua::{Command, Event, OfferReason};
 
-use crate::stage::{ANSWER, OFFER, Stage};
+use crate::test_user_agent::{ANSWER, OFFER, Stage};
 
 fn reinvite(stage: &mut Stage) -> Request {
     stage.command(Command::Reinvite { call: "c".into(), sdp: OFFER.into() });

@@ -1,19 +1,19 @@
 //! The called side: ringing, answering, refusing, being cancelled.
 
-use super::super::contract::{EndedBy, Event, Millis, Party};
-use super::super::core::{ALLOW, Asked, Core, SUPPORTED};
+use super::super::context::{ALLOW, Asked, Core, SUPPORTED};
+use super::super::interface::{EndedBy, Event, Millis, Party};
 use super::{Accepted, Alarm, Call, Exchange, Leg, Stage, T1, T2};
 use crate::dialog::Dialog;
-use crate::draft::number;
+use crate::header_values;
 use crate::message::{Header, Headers, Request, Response};
-use crate::read;
+use crate::request_template::number;
 use crate::transaction::ServerKey;
 use crate::uri::Uri;
 
 impl Call {
     /// Rings. None: the request was refused already.
     pub(in super::super) fn ring(core: &mut Core, key: &ServerKey, request: &Request, now: Millis) -> Option<Self> {
-        let sdp = read::sdp(request);
+        let sdp = header_values::sdp(request);
         if sdp.is_none() && !request.body().is_empty() {
             core.refuse(key, request, 415, now);
             return None;
@@ -88,7 +88,7 @@ impl Call {
             return;
         };
         let key = asked.key.clone();
-        let offered = read::sdp(&request).is_none();
+        let offered = header_values::sdp(&request).is_none();
         self.alarms.clear(Alarm::Ring);
         self.alarms.clear(Alarm::Rering);
         let (cseq, bytes) = self.accept(core, &key, &request, Some(sdp), now);
@@ -117,7 +117,7 @@ impl Call {
         if let Some(leg) = self.leg() {
             leg.dialog.retarget(request);
         }
-        let cseq = read::cseq(request).map_or(0, |(number, _)| number);
+        let cseq = header_values::cseq(request).map_or(0, |(number, _)| number);
         (cseq, core.answer(key, &response, now))
     }
 

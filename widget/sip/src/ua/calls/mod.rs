@@ -5,26 +5,26 @@
 //! that crosses it, a BYE to be sent once the connection is back) is done
 //! by the same object, which then disappears on its own time limit.
 
-mod extras;
+mod dispatch;
 mod incoming;
-mod leave;
-mod modify;
+mod info;
 mod outgoing;
 mod recovery;
-mod refresh;
-mod requests;
+mod reinvite;
+mod session_timer;
+mod termination;
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::contract::{CallId, Cause, EndedBy, Event, Millis, OfferReason};
-use super::core::{Asked, Core, Owner, Role};
+use super::context::{Asked, Core, Owner, Role};
+use super::interface::{CallId, Cause, EndedBy, Event, Millis, OfferReason};
 use crate::dialog::Dialog;
-use crate::draft::Draft;
+use crate::request_template::Draft;
 use crate::time::Alarms;
 use crate::transaction::{T1, T2, TIMEOUT};
-use refresh::SessionTimer;
+use session_timer::SessionTimer;
 
 /// An answer asked for by [`Event::Offer`] must be there by then.
 const OFFER_PATIENCE: u64 = 20_000;
@@ -202,8 +202,8 @@ impl Call {
         if matches!(method, "INVITE" | "UPDATE") {
             draft = draft
                 .with("Contact", &core.contact())
-                .with("Allow", super::core::ALLOW)
-                .with("Supported", super::core::SUPPORTED);
+                .with("Allow", super::context::ALLOW)
+                .with("Supported", super::context::SUPPORTED);
         }
         Some(draft)
     }

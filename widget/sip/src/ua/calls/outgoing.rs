@@ -1,14 +1,14 @@
 //! The calling side: INVITE, its early dialogs and forks, CANCEL and its races.
 
-use super::super::contract::{CallId, EndedBy, Event, Millis};
-use super::super::core::{ALLOW, Client, Core, Role, SUPPORTED};
-use super::super::vault::Verdict;
-use super::super::words::refusal_in_words;
+use super::super::context::{ALLOW, Client, Core, Role, SUPPORTED};
+use super::super::credential_store::Verdict;
+use super::super::interface::{CallId, EndedBy, Event, Millis};
+use super::super::status_text::refusal_in_words;
 use super::{Alarm, Call, Cancel, Exchange, Leg, OFFER_PATIENCE, Stage, TIMEOUT};
 use crate::dialog::Dialog;
-use crate::draft::number;
+use crate::header_values;
 use crate::message::{Header, Response};
-use crate::read;
+use crate::request_template::number;
 use crate::transaction::Heard;
 
 /// More early dialogs than this are not kept apart.
@@ -27,7 +27,7 @@ impl Call {
         to.push_str(uri);
         to.push('>');
         let mut draft = core.draft("INVITE", uri, &to);
-        let mut call = Self::new(id, draft.call_id.clone(), read::tag(&draft.from).into(), Stage::Over);
+        let mut call = Self::new(id, draft.call_id.clone(), header_values::tag(&draft.from).into(), Stage::Over);
         call.outgoing = true;
         draft = draft.with("Contact", &core.contact()).with("Allow", ALLOW).with("Supported", SUPPORTED);
         if let Some(identity) = caller_id {
@@ -72,8 +72,8 @@ impl Call {
         if status == 100 || self.told {
             return;
         }
-        let sdp = read::sdp(response);
-        let early = read::to_tag(response);
+        let sdp = header_values::sdp(response);
+        let early = header_values::to_tag(response);
         let mut named = None;
         if !early.is_empty() {
             let Some(index) = self.leg_of(client, response) else {
@@ -123,7 +123,7 @@ impl Call {
 
     /// The leg a response belongs to, made where it is the first of its tag.
     fn leg_of(&mut self, client: &Client, response: &Response) -> Option<usize> {
-        let tag = read::to_tag(response);
+        let tag = header_values::to_tag(response);
         let known = self.legs.iter().position(|leg| leg.dialog.remote_tag == tag);
         if known.is_some() || (self.legs.len() >= MAX_LEGS && response.is_provisional()) {
             return known;
@@ -174,8 +174,8 @@ impl Call {
         }
         self.stage = Stage::Up;
         self.learn_timer(response, now);
-        let sdp = read::sdp(response);
-        let early = Some(read::to_tag(response).to_owned());
+        let sdp = header_values::sdp(response);
+        let early = Some(header_values::to_tag(response).to_owned());
         let call = self.id.clone();
         if client.draft.is_sdp() {
             self.acknowledge(core, index, client, None, now);

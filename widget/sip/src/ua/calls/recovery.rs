@@ -1,8 +1,8 @@
 //! The upper rungs of the reconnect ladder, for each call: what a lost
 //! connection ends, and how the calls that outlive it get their signalling back.
 
-use super::super::contract::{EndedBy, Event, Millis, OfferReason};
-use super::super::core::Core;
+use super::super::context::Core;
+use super::super::interface::{EndedBy, Event, Millis, OfferReason};
 use super::{Alarm, Call, Cancel, Exchange, Stage};
 
 /// The recovering offer is asked for again after this.

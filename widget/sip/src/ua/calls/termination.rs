@@ -2,8 +2,8 @@
 //!
 //! The person is told at once; the far end as soon as the protocol allows.
 
-use super::super::contract::{EndedBy, Millis};
-use super::super::core::{Client, Core, Role};
+use super::super::context::{Client, Core, Role};
+use super::super::interface::{EndedBy, Millis};
 use super::{Alarm, Call, Exchange, Stage, TIMEOUT};
 use crate::message::Response;
 

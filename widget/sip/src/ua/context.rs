@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::contract::{CallId, Config, Event, Millis, Output, Secret, TransportId};
+use super::credential_store::Vault;
+use super::interface::{CallId, Config, Event, Millis, Output, Secret, TransportId};
 use super::random::{Random, letters};
-use super::vault::Vault;
-use super::words::reason_phrase;
-use crate::draft::{Draft, number};
+use super::status_text::reason_phrase;
+use crate::header_values;
 use crate::message::{Header, Message, Request, Response};
-use crate::read;
+use crate::request_template::{Draft, number};
 use crate::transaction::{ClientTransaction, ServerKey, ServerTransaction};
 
 /// What we understand, as `Allow` says it.
@@ -315,7 +315,7 @@ impl Core {
             405 | 501 => response.append(Header::Allow, ALLOW),
             415 => response.append(Header::Accept, "application/sdp"),
             // RFC 3261 §14.2: a random wait, so that both sides do not meet again.
-            500 if !read::to_tag(request).is_empty() => {
+            500 if !header_values::to_tag(request).is_empty() => {
                 let seconds = number(self.random.up_to(10));
                 response.append(Header::RetryAfter, &seconds);
             }

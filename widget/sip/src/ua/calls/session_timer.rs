@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::contract::{EndedBy, Limits, Millis, OfferReason};
-use super::super::core::{Client, Core, Role};
+use super::super::context::{Client, Core, Role};
+use super::super::interface::{EndedBy, Limits, Millis, OfferReason};
 use super::{Alarm, Call, Exchange, Stage};
-use crate::draft::{Draft, number};
 use crate::message::{Header, Headers, Refresher, Request, Response};
+use crate::request_template::{Draft, number};
 
 /// The shortest interval anybody may ask for (§4), in seconds.
 const MIN_SE: u32 = 90;

@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::contract::{Millis, TransportId};
+use super::interface::{Millis, TransportId};
 use super::random::Random;
 
 /// A WebSocket that is not open by then never will be.

@@ -1,6 +1,6 @@
 //! Messages of any shape: generated ones, and mutations of known ones.
 
-use crate::common::torture;
+use crate::support::torture;
 use proptest::prelude::*;
 
 /// A header field as somebody might write it: any case, compact, spaced, folded.

@@ -4,8 +4,8 @@
 //! a broken value must not pass for an absent one; lists are iterators.
 
 use super::headers::Line;
-use super::{Contact, Fault, Header, Headers, Method, NameAddr, Params, Via, What, syntax};
-use syntax::trim;
+use super::{Contact, Fault, Header, Headers, Method, NameAddr, Params, Via, What, grammar};
+use grammar::trim;
 
 /// `CSeq`: a number and the method it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,13 +62,13 @@ impl Reason<'_> {
 impl<'a> CSeq<'a> {
     /// Parses `4711 INVITE`.
     pub fn parse(text: &'a str) -> Option<CSeq<'a>> {
-        let (number, method) = syntax::split_off(text, syntax::find_space(text));
+        let (number, method) = grammar::split_off(text, grammar::find_space(text));
         let method = trim(method);
-        if !syntax::all_token(method) {
+        if !grammar::all_token(method) {
             return None;
         }
         // RFC 3261 §8.1.1.5 asks for numbers below 2^31; larger ones that fit are tolerated.
-        Some(CSeq { number: syntax::number(number)?, method: Method::from_name(method) })
+        Some(CSeq { number: grammar::number(number)?, method: Method::from_name(method) })
     }
 }
 
@@ -92,7 +92,7 @@ impl Headers {
         parse: impl Fn(&'a str) -> Option<T> + Copy,
     ) -> impl Iterator<Item = Result<T, Fault>> {
         self.lines.iter().filter(move |line| line.header == header).flat_map(move |line| {
-            syntax::items(self.line_value(line))
+            grammar::items(self.line_value(line))
                 .map(move |item| parse(item).ok_or(Fault::in_header(What::Value, header, line.start)))
         })
     }
@@ -130,7 +130,7 @@ impl Headers {
     /// Max-Forwards, 0 to 255; larger numbers count as 255.
     pub fn max_forwards(&self) -> Result<Option<u8>, Fault> {
         self.optional(Header::MaxForwards, |text| {
-            syntax::delta_seconds(text).map(|hops| u8::try_from(hops).unwrap_or(u8::MAX))
+            grammar::delta_seconds(text).map(|hops| u8::try_from(hops).unwrap_or(u8::MAX))
         })
     }
 
@@ -179,19 +179,19 @@ impl Headers {
     /// Expires in seconds; nonsense counts as 3600, too large a number as the largest one
     /// (RFC 3261 §10.3 step 7, RFC 4475 §3.1.2.4).
     pub fn expires(&self) -> Option<u32> {
-        self.value(Header::Expires).map(|text| syntax::delta_seconds(text).unwrap_or(3600))
+        self.value(Header::Expires).map(|text| grammar::delta_seconds(text).unwrap_or(3600))
     }
 
     /// Min-Expires in seconds (of a 423).
     pub fn min_expires(&self) -> Result<Option<u32>, Fault> {
-        self.optional(Header::MinExpires, syntax::delta_seconds)
+        self.optional(Header::MinExpires, grammar::delta_seconds)
     }
 
     /// Retry-After in seconds; comment and parameters are left aside.
     pub fn retry_after(&self) -> Result<Option<u32>, Fault> {
         self.optional(Header::RetryAfter, |text| {
             let digits = text.split([' ', '\t', ';', '(']).next().unwrap_or_default();
-            syntax::number(digits)
+            grammar::number(digits)
         })
     }
 
@@ -202,7 +202,7 @@ impl Headers {
 
     /// Content-Length, where the message has one.
     pub fn content_length(&self) -> Result<Option<u32>, Fault> {
-        self.optional(Header::ContentLength, syntax::number)
+        self.optional(Header::ContentLength, grammar::number)
     }
 
     /// Session-Expires.
@@ -215,25 +215,25 @@ impl Headers {
                 Some(_) => return None,
                 None => None,
             };
-            Some(SessionExpires { interval: syntax::number(trim(interval))?, refresher })
+            Some(SessionExpires { interval: grammar::number(trim(interval))?, refresher })
         })
     }
 
     /// Min-SE in seconds (RFC 4028 §5).
     pub fn min_se(&self) -> Result<Option<u32>, Fault> {
-        self.optional(Header::MinSe, |text| syntax::number(trim(text.split(';').next().unwrap_or_default())))
+        self.optional(Header::MinSe, |text| grammar::number(trim(text.split(';').next().unwrap_or_default())))
     }
 
     /// `RSeq` of a reliable provisional response (RFC 3262 §7.1).
     pub fn rseq(&self) -> Result<Option<u32>, Fault> {
-        self.optional(Header::RSeq, syntax::number)
+        self.optional(Header::RSeq, grammar::number)
     }
 
     /// `RAck` of a PRACK.
     pub fn rack(&self) -> Result<Option<RAck<'_>>, Fault> {
         self.optional(Header::RAck, |text| {
             let (rseq, cseq) = text.split_once([' ', '\t'])?;
-            Some(RAck { rseq: syntax::number(rseq)?, cseq: CSeq::parse(trim(cseq))? })
+            Some(RAck { rseq: grammar::number(rseq)?, cseq: CSeq::parse(trim(cseq))? })
         })
     }
 

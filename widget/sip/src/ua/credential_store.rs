@@ -5,12 +5,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::contract::{Config, Event, Secret};
-use super::core::Client;
+use super::context::Client;
+use super::interface::{Config, Event, Secret};
 use super::random::Random;
 use crate::digest::{Algorithm, Attempt, Challenge, Credentials, Secret as Proof, choose, ha1};
-use crate::draft::Draft;
 use crate::message::{Header, Response};
+use crate::request_template::Draft;
 
 /// A request is sent again this often at most: servers in series, each with a stale nonce.
 const MAX_RETRIES: u8 = 5;

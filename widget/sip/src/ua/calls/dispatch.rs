@@ -1,7 +1,7 @@
 //! Which call a response, a time-out or a command is for.
 
-use super::super::contract::Millis;
-use super::super::core::{Client, Core, Role};
+use super::super::context::{Client, Core, Role};
+use super::super::interface::Millis;
 use super::{Call, Stage};
 use crate::message::Response;
 use crate::transaction::Heard;

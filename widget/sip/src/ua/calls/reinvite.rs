@@ -1,13 +1,13 @@
 //! Changing a session that is up: re-INVITE both ways, incoming UPDATE, and
 //! what happens when both sides want it at once (RFC 3261 §14, RFC 6337).
 
-use super::super::contract::{EndedBy, Event, Millis, OfferReason};
-use super::super::core::{Asked, Client, Core, Role};
-use super::super::vault::Verdict;
-use super::refresh::SessionTimer;
+use super::super::context::{Asked, Client, Core, Role};
+use super::super::credential_store::Verdict;
+use super::super::interface::{EndedBy, Event, Millis, OfferReason};
+use super::session_timer::SessionTimer;
 use super::{Alarm, Call, Exchange, OFFER_PATIENCE, Stage, TIMEOUT};
+use crate::header_values;
 use crate::message::{Header, Request, Response};
-use crate::read;
 use crate::transaction::{Heard, ServerKey};
 
 /// A pause before asking again after a temporary failure, in milliseconds.
@@ -83,7 +83,7 @@ impl Call {
         self.exchange = Exchange::Idle;
         self.learn_timer(response, now);
         self.attached(core);
-        match read::sdp(response) {
+        match header_values::sdp(response) {
             Some(sdp) => core.tell(Event::ReinviteAccepted { call: self.id.clone(), sdp }),
             None => self.refused_offer(core, 488, false),
         }
@@ -188,7 +188,7 @@ impl Call {
         request: &Request,
         now: Millis,
     ) {
-        let sdp = read::sdp(request);
+        let sdp = header_values::sdp(request);
         let invite = key.method == "INVITE";
         if let Some(min) = SessionTimer::too_short(request) {
             let mut response = core.response(request, 422, &self.local_tag);
@@ -298,7 +298,7 @@ impl Call {
         if !again {
             return false;
         }
-        let tag = read::tag(&draft.to);
+        let tag = header_values::tag(&draft.to);
         let Some(leg) = self.legs.iter_mut().find(|leg| leg.dialog.remote_tag == tag) else {
             return false;
         };

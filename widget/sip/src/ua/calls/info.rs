@@ -1,7 +1,7 @@
 //! INFO, one after the other.
 
-use super::super::contract::{Event, Millis};
-use super::super::core::{Client, Core, Role};
+use super::super::context::{Client, Core, Role};
+use super::super::interface::{Event, Millis};
 use super::{Call, Stage};
 use crate::message::{Request, Response};
 

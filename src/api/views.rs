@@ -9,7 +9,7 @@ pub mod domains;
 pub mod live_calls;
 mod plans;
 
-use bitcall_wire::config::{Behavior, Branding, Capabilities, Features, Sip};
+use bitcall_wire::config::{Behavior, Branding, Capabilities, Features, SipConfig};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
@@ -48,7 +48,7 @@ pub struct Profile {
 #[serde(rename_all = "camelCase")]
 struct TransportView {
     mode: TransportMode,
-    sip: Sip,
+    sip: SipConfig,
     wss: Vec<String>,
     ice_servers: Vec<IceView>,
 }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use bitcall_wire::config::{Behavior, Branding, Capabilities, Features, HostBehavior, RuntimeConfig, Sip, Theme};
+use bitcall_wire::config::{Behavior, Branding, Capabilities, Features, HostBehavior, RuntimeConfig, SipConfig, Theme};
 use schemars::JsonSchema;
 use serde::Serialize;
 use url::Url;
@@ -84,7 +84,7 @@ pub struct Effective {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transport {
     pub mode: TransportMode,
-    pub sip: Sip,
+    pub sip: SipConfig,
     pub wss: Vec<String>,
     pub ice_servers: Vec<IceEntry>,
 }
@@ -159,7 +159,7 @@ pub fn effective(tenant: &TenantId, settings: &Settings, rights: &Entitlements, 
         features: Features { auth_link: settings.auth_link.unwrap_or(false) },
         transport: Transport {
             mode,
-            sip: Sip {
+            sip: SipConfig {
                 domain: sip_domain(settings, rights, defaults)
                     .map(str::to_owned)
                     .or_else(|| Some(defaults.edge_domain_of(tenant))),

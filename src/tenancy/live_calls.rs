@@ -1,7 +1,7 @@
 //! The calls that phones are in at this moment, as the phones report them.
 //!
 //! A phone tells its whole state in every report: at each change, and every
-//! [`bitcall_wire::live::HEARTBEAT`] while it is in a call. So a report that is lost is made good
+//! [`bitcall_wire::call_reports::REPORT_INTERVAL`] while it is in a call. So a report that is lost is made good
 //! by the next one, and a repeated one changes nothing. Reports overtake each
 //! other on the way; each has a number, and what is older than the last one heard
 //! is passed over. A phone that has ended its calls is remembered for a while for
@@ -198,7 +198,7 @@ mod tests {
 
     use std::collections::BTreeMap;
 
-    use bitcall_wire::live::HEARTBEAT;
+    use bitcall_wire::call_reports::REPORT_INTERVAL;
     use proptest::prelude::*;
 
     use super::*;
@@ -257,7 +257,7 @@ mod tests {
         assert_eq!(ids(&live, SILENCE), Vec::<String>::new());
         live.hear(&acme(), report("b", 1, vec![]), seconds(120), AT);
         assert_eq!((live.clients, live.tenants[&acme()].len()), (1, 1));
-        assert!(SILENCE < seconds(60) && SILENCE > 2 * HEARTBEAT);
+        assert!(SILENCE < seconds(60) && SILENCE > 2 * REPORT_INTERVAL);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 // fine), nothing global is touched but one name, and what the page's handlers
 // throw is theirs. The phone itself is a cross-origin iframe; both sides talk
 // by `postMessage` to each other's exact origin. Message shapes:
-// widget/wire/src/bridge.rs.
+// widget/wire/src/host_protocol.rs.
 (() => {
   'use strict';
 

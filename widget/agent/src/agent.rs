@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use bitcall_sip::ua::{self, Millis, TransportId, UserAgent};
-use bitcall_wire::seam::{ToAgent, ToPage};
+use bitcall_wire::agent_protocol::{ToAgent, ToPage};
 
 use crate::board::{Board, Out};
 use crate::pages::PortId;

@@ -10,7 +10,10 @@ mod news;
 use std::collections::VecDeque;
 
 use bitcall_sip::ua::{Command, Config, Millis};
-use bitcall_wire::seam::{Account, Call, CallState, Cause, Event, MediaAsk, Registration, Snapshot, ToAgent, ToPage};
+use bitcall_wire::agent_protocol::{
+    AgentEvent, AgentSnapshot, CallEndCause, CallSnapshot, CallState, MediaRequest, RegistrationStatus, SipAccount,
+    ToAgent, ToPage,
+};
 
 use crate::line::{Line, Purpose};
 use crate::pages::{Pages, PortId};
@@ -41,7 +44,7 @@ pub enum Out {
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, not states of one machine")]
 pub struct Board {
     pages: Pages,
-    account: Option<Account>,
+    account: Option<SipAccount>,
     /// What the account's password was, so that a second tab with the same one is recognised.
     proof: Option<[u8; 32]>,
     /// A server has accepted the account's secret.
@@ -51,14 +54,14 @@ pub struct Board {
     /// The user agent was told to sign out and has not said yet that it has.
     leaving: bool,
     /// Who signs in when the present account has signed out.
-    next: Option<Account>,
-    registration: Registration,
+    next: Option<SipAccount>,
+    registration: RegistrationStatus,
     /// What pages were told last: `Registered` or `Unregistered`.
     announced: bool,
     lines: Vec<Line>,
     focus: u64,
     requests: u32,
-    shown: Snapshot,
+    shown: AgentSnapshot,
     empty_until: Option<Millis>,
     finished: bool,
     out: VecDeque<Out>,
@@ -144,8 +147,8 @@ impl Board {
         true
     }
 
-    fn snapshot(&self) -> Snapshot {
-        Snapshot {
+    fn snapshot(&self) -> AgentSnapshot {
+        AgentSnapshot {
             revision: 0,
             registration: self.registration.clone(),
             calls: self.lines.iter().map(|line| line.call.clone()).collect(),
@@ -177,7 +180,7 @@ impl Board {
         if self.announced
             && let Some(account) = &self.account
         {
-            let event = Event::Registered { username: account.username.clone(), domain: account.domain.clone() };
+            let event = AgentEvent::Registered { username: account.username.clone(), domain: account.domain.clone() };
             self.send(port, ToPage::Event { event });
         }
         for event in taken_over {
@@ -190,7 +193,7 @@ impl Board {
     fn catch_up(&mut self, port: PortId, name: &str) {
         let snapshot = self.shown.clone();
         self.send(port, ToPage::Snapshot { snapshot });
-        let ringing: Vec<Call> = self
+        let ringing: Vec<CallSnapshot> = self
             .lines
             .iter_mut()
             .filter(|line| line.call.state == CallState::Incoming)
@@ -201,7 +204,7 @@ impl Board {
             })
             .collect();
         for call in ringing {
-            let event = Event::CallIncoming { call };
+            let event = AgentEvent::CallIncoming { call };
             self.send(port, ToPage::Event { event });
         }
     }
@@ -271,13 +274,13 @@ impl Board {
         self.out.push_back(Out::ToPage { port, message });
     }
 
-    fn tell_page(&mut self, name: &str, event: Event) {
+    fn tell_page(&mut self, name: &str, event: AgentEvent) {
         if let Some(port) = self.pages.by_name(name).map(|page| page.port) {
             self.send(port, ToPage::Event { event });
         }
     }
 
-    fn tell_all(&mut self, event: &Event) {
+    fn tell_all(&mut self, event: &AgentEvent) {
         for page in self.pages.iter() {
             self.out.push_back(Out::ToPage { port: page.port, message: ToPage::Event { event: event.clone() } });
         }
@@ -290,7 +293,7 @@ impl Board {
     }
 
     /// Asks the page that holds the call's media; nothing happens when there is none.
-    fn ask(&mut self, index: usize, purpose: Purpose, ask: MediaAsk) {
+    fn ask(&mut self, index: usize, purpose: Purpose, ask: MediaRequest) {
         self.requests = self.requests.wrapping_add(1);
         let request = self.requests;
         let Some(line) = self.lines.get_mut(index) else {
@@ -310,8 +313,8 @@ impl Board {
     }
 
     /// The end of a call for everyone. The user agent has been told, or told us.
-    fn end(&mut self, index: usize, cause: Cause, now: Millis) {
-        self.ask(index, Purpose::RollBack, MediaAsk::Close);
+    fn end(&mut self, index: usize, cause: CallEndCause, now: Millis) {
+        self.ask(index, Purpose::RollBack, MediaRequest::Close);
         let Some(line) = self.lines.get_mut(index) else {
             return;
         };
@@ -321,7 +324,7 @@ impl Board {
         line.orphan_until = None;
         line.restart_at = None;
         line.exchange = crate::line::Exchange::Idle;
-        let event = Event::CallEnded { call: line.call.clone(), cause, duration: line.duration(now) };
+        let event = AgentEvent::CallEnded { call: line.call.clone(), cause, duration: line.duration(now) };
         let mut names = std::mem::take(&mut line.told);
         if let Some(owner) = line.call.page.clone()
             && !names.contains(&owner)

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 
 use bitcall_sip::ua::Millis;
-use bitcall_wire::seam::{self, ToAgent, ToPage};
+use bitcall_wire::agent_protocol::{self, ToAgent, ToPage};
 use js_sys::{Date, Function, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::{MessageEvent, MessagePort};
@@ -155,7 +155,7 @@ impl Hands {
     }
 
     fn receive(self: &Rc<Self>, port: PortId, bytes: &[u8]) {
-        let Some(message) = seam::from_bytes(bytes) else {
+        let Some(message) = agent_protocol::from_bytes(bytes) else {
             return self.post(port, &ToPage::Log { line: "unreadable message from the page".into() });
         };
         match &message {
@@ -269,7 +269,7 @@ impl Hands {
 
     fn post(&self, port: PortId, message: &ToPage) {
         if let Some(port) = self.ports.borrow().get(&port)
-            && let Some(bytes) = seam::to_bytes(message)
+            && let Some(bytes) = agent_protocol::to_bytes(message)
         {
             let _ = port.channel.post_message(&Uint8Array::from(bytes.as_slice()));
         }

@@ -7,7 +7,7 @@
 //! carries whatever is wanted *then*.
 
 use bitcall_sip::ua::Millis;
-use bitcall_wire::seam::{Call, CallState, Flow, Hold, MediaAsk};
+use bitcall_wire::agent_protocol::{CallSnapshot, CallState, HoldState, MediaDirection, MediaRequest};
 
 /// A page has this long to make an offer within a call; the far end's patience is 20 s too.
 pub const OFFER_MS: u64 = 20_000;
@@ -62,7 +62,7 @@ impl From<Option<String>> for FarOffer {
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent wishes, not states of one machine")]
 pub struct Line {
-    pub call: Call,
+    pub call: CallSnapshot,
     /// What the user agent calls.
     pub target: String,
     /// The user agent knows this call.
@@ -97,7 +97,7 @@ pub struct Line {
 }
 
 impl Line {
-    pub fn new(call: Call, target: String, placed: bool) -> Line {
+    pub fn new(call: CallSnapshot, target: String, placed: bool) -> Line {
         Line {
             call,
             target,
@@ -145,7 +145,7 @@ impl Line {
     }
 
     /// The next offer of ours, if it is wanted and its turn has come.
-    pub fn next_offer(&mut self, now: Millis) -> Option<MediaAsk> {
+    pub fn next_offer(&mut self, now: Millis) -> Option<MediaRequest> {
         let wanted = self.want_offer || self.want_restart || self.want_held != self.held;
         if !wanted
             || self.call.state != CallState::Active
@@ -159,7 +159,7 @@ impl Line {
         let restart = std::mem::take(&mut self.want_restart);
         self.want_offer = false;
         self.exchange = Exchange::Offering { held: self.want_held, restart, until: now.plus(OFFER_MS) };
-        Some(MediaAsk::Offer { flow: flow(self.want_held), restart_ice: restart })
+        Some(MediaRequest::Offer { flow: flow(self.want_held), restart_ice: restart })
     }
 
     /// Our offer that is under way came to nothing by no fault of its own: what
@@ -173,10 +173,10 @@ impl Line {
     /// Brings what pages see of hold up to date.
     pub fn show_hold(&mut self) {
         self.call.hold = match (self.held, self.want_held) {
-            (false, false) => Hold::None,
-            (false, true) => Hold::Holding,
-            (true, true) => Hold::Held,
-            (true, false) => Hold::Resuming,
+            (false, false) => HoldState::None,
+            (false, true) => HoldState::Holding,
+            (true, true) => HoldState::Held,
+            (true, false) => HoldState::Resuming,
         };
     }
 
@@ -204,6 +204,6 @@ impl Line {
 }
 
 /// On hold we send (later: music) and do not listen (RFC 3264 §8.4).
-pub fn flow(held: bool) -> Flow {
-    if held { Flow::SendOnly } else { Flow::SendRecv }
+pub fn flow(held: bool) -> MediaDirection {
+    if held { MediaDirection::SendOnly } else { MediaDirection::SendRecv }
 }

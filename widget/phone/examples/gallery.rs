@@ -18,10 +18,11 @@ use bitcall_phone::theme::{Accent, Rgb};
 use bitcall_phone::time::Zone;
 use bitcall_phone::ui::{Choice, Choices, Levels, Stage, Tab, Ui};
 use bitcall_phone::{screens, theme};
-use bitcall_wire::config::{HeaderMode, RuntimeConfig};
-use bitcall_wire::seam::{
-    Call, CallState, Direction, Failure, FailureCode, Hold, MediaFault, Registration, Secret, Snapshot,
+use bitcall_wire::agent_protocol::{
+    AccountSecret, AgentSnapshot, CallDirection, CallSnapshot, CallState, HoldState, MediaError, RegistrationFailure,
+    RegistrationFailureCode, RegistrationStatus,
 };
+use bitcall_wire::config::{HeaderMode, RuntimeConfig};
 
 const NOW: u64 = 1_795_348_800_000;
 const ACCENTS: [&str; 4] = ["#4f46e5", "#ffee00", "#000000", "#e11d48"];
@@ -79,7 +80,7 @@ fn usual(ui: Ui) {
     ui.zone.set(Zone { offset: 0, hours24: true });
     ui.page.set("here".to_owned());
     ui.signed_in_as.set(Some(account()));
-    ui.snapshot.set(Snapshot { registration: registered(), ..Snapshot::default() });
+    ui.snapshot.set(AgentSnapshot { registration: registered(), ..AgentSnapshot::default() });
     ui.recents.set(history());
     ui.form.prefill.set(Prefill { domain_fixed: true, ..Prefill::default() });
     ui.form.domain.set("acme.sip.bitcall.internal".to_owned());
@@ -110,9 +111,9 @@ fn scenes() -> Vec<(&'static str, Scene)> {
                 .faults
                 .set(FormFaults { password: Some("Wrong password. Check it and try again."), ..FormFaults::default() });
             ui.form.remember.set(true);
-            ui.snapshot.set(Snapshot {
-                registration: failed(FailureCode::WrongPassword, "Wrong password"),
-                ..Snapshot::default()
+            ui.snapshot.set(AgentSnapshot {
+                registration: failed(RegistrationFailureCode::WrongPassword, "Wrong password"),
+                ..AgentSnapshot::default()
             });
         }),
         ("form-refused", |ui| {
@@ -142,30 +143,30 @@ fn scenes() -> Vec<(&'static str, Scene)> {
             ui.ended.set(history().into_iter().nth(2));
         }),
         ("dialer-blocked", |ui| {
-            ui.microphone_fault.set(Some(MediaFault::MicrophoneBlocked));
-            ui.snapshot.set(Snapshot {
-                registration: Registration::Reconnecting {
-                    reason: Failure {
-                        code: FailureCode::ConnectionLost,
+            ui.microphone_fault.set(Some(MediaError::MicrophoneBlocked));
+            ui.snapshot.set(AgentSnapshot {
+                registration: RegistrationStatus::Reconnecting {
+                    reason: RegistrationFailure {
+                        code: RegistrationFailureCode::ConnectionLost,
                         sip_code: None,
                         words: "Connection lost".to_owned(),
                     },
                     retry_at: None,
                 },
-                ..Snapshot::default()
+                ..AgentSnapshot::default()
             });
         }),
         ("calling", |ui| {
-            show(ui, vec![Call { answered_at: None, state: CallState::Ringing, ..anna() }]);
+            show(ui, vec![CallSnapshot { answered_at: None, state: CallState::Ringing, ..anna() }]);
         }),
         ("call", |ui| show(ui, vec![anna()])),
         ("call-number", |ui| {
-            show(ui, vec![Call { display_name: None, ..anna() }]);
+            show(ui, vec![CallSnapshot { display_name: None, ..anna() }]);
         }),
         ("call-long", |ui| {
             show(
                 ui,
-                vec![Call {
+                vec![CallSnapshot {
                     display_name: Some("Dr. Wilhelmina Featherstonehaugh-Cholmondeley, Customer Relations".to_owned()),
                     number: "sip:wilhelmina.featherstonehaugh@very-long-domain-name.example.com".to_owned(),
                     ..anna()
@@ -173,7 +174,7 @@ fn scenes() -> Vec<(&'static str, Scene)> {
             );
         }),
         ("call-muted-held", |ui| {
-            show(ui, vec![Call { hold: Hold::Held, ..anna() }]);
+            show(ui, vec![CallSnapshot { hold: HoldState::Held, ..anna() }]);
             ui.muted.set(vec!["anna".to_owned()]);
         }),
         ("call-note", |ui| {
@@ -187,11 +188,11 @@ fn scenes() -> Vec<(&'static str, Scene)> {
             ui.digits.set("1234#".to_owned());
         }),
         ("call-elsewhere", |ui| {
-            show(ui, vec![Call { page: Some("there".to_owned()), ..anna() }]);
+            show(ui, vec![CallSnapshot { page: Some("there".to_owned()), ..anna() }]);
         }),
         ("incoming", |ui| show(ui, vec![ringing()])),
         ("incoming-busy", |ui| {
-            show(ui, vec![anna(), Call { display_name: Some("Clara Novak".to_owned()), ..ringing() }]);
+            show(ui, vec![anna(), CallSnapshot { display_name: Some("Clara Novak".to_owned()), ..ringing() }]);
         }),
         ("recents", |ui| ui.tab.set(Tab::Recents)),
         ("recents-empty", |ui| {
@@ -223,44 +224,44 @@ fn logo(ui: Ui, width: u32, mode: HeaderMode) {
 fn signed_out(ui: Ui, stage: Stage) {
     ui.stage.set(stage);
     ui.signed_in_as.set(None);
-    ui.snapshot.set(Snapshot::default());
+    ui.snapshot.set(AgentSnapshot::default());
 }
 
-fn show(ui: Ui, calls: Vec<Call>) {
+fn show(ui: Ui, calls: Vec<CallSnapshot>) {
     let active = calls.last().map(|call| call.id.clone());
     ui.levels.set(Levels { microphone: 3, remote: 4 });
-    ui.snapshot.set(Snapshot { registration: registered(), calls, active, ..Snapshot::default() });
+    ui.snapshot.set(AgentSnapshot { registration: registered(), calls, active, ..AgentSnapshot::default() });
 }
 
-fn registered() -> Registration {
-    Registration::Registered {
+fn registered() -> RegistrationStatus {
+    RegistrationStatus::Registered {
         username: "101".to_owned(),
         domain: "acme.sip.bitcall.internal".to_owned(),
         server: "wss://phone.example/sip".to_owned(),
     }
 }
 
-fn failed(code: FailureCode, words: &str) -> Registration {
-    Registration::Failed { reason: Failure { code, sip_code: None, words: words.to_owned() } }
+fn failed(code: RegistrationFailureCode, words: &str) -> RegistrationStatus {
+    RegistrationStatus::Failed { reason: RegistrationFailure { code, sip_code: None, words: words.to_owned() } }
 }
 
 fn account() -> Credentials {
     Credentials {
         username: "101".to_owned(),
         domain: "acme.sip.bitcall.internal".to_owned(),
-        secret: SecretBox(Secret::Ha1 { realm: None, ha1: String::new() }),
+        secret: SecretBox(AccountSecret::Ha1 { realm: None, ha1: String::new() }),
     }
 }
 
-fn anna() -> Call {
-    Call {
+fn anna() -> CallSnapshot {
+    CallSnapshot {
         id: "anna".to_owned(),
-        direction: Direction::Outbound,
+        direction: CallDirection::Outbound,
         number: "+4930901820".to_owned(),
         display_name: Some("Anna Schmidt".to_owned()),
         requested_caller_id: None,
         state: CallState::Active,
-        hold: Hold::None,
+        hold: HoldState::None,
         remote_held: false,
         muted: false,
         started_at: NOW - 280_000,
@@ -270,21 +271,21 @@ fn anna() -> Call {
     }
 }
 
-fn bob() -> Call {
-    Call {
+fn bob() -> CallSnapshot {
+    CallSnapshot {
         id: "bob".to_owned(),
         display_name: Some("Bob Tanaka".to_owned()),
         number: "102".to_owned(),
-        hold: Hold::Held,
+        hold: HoldState::Held,
         answered_at: Some(NOW - 131_000),
         ..anna()
     }
 }
 
-fn ringing() -> Call {
-    Call {
+fn ringing() -> CallSnapshot {
+    CallSnapshot {
         id: "in".to_owned(),
-        direction: Direction::Inbound,
+        direction: CallDirection::Inbound,
         state: CallState::Incoming,
         answered_at: None,
         page: None,
@@ -305,21 +306,21 @@ fn history() -> Vec<Recent> {
         cause: cause.to_owned(),
     };
     vec![
-        entry("1", Some("Anna Schmidt"), "+4930901820", Direction::Outbound, 272, 9, "Hung up"),
-        entry("2", Some("Bob Tanaka"), "102", Direction::Inbound, 0, 46, "Missed"),
-        entry("3", None, "+15551234567", Direction::Outbound, 0, 120, "Busy"),
-        entry("4", Some("Clara Novak"), "+420221990111", Direction::Inbound, 1284, 190, "Remote hung up"),
+        entry("1", Some("Anna Schmidt"), "+4930901820", CallDirection::Outbound, 272, 9, "Hung up"),
+        entry("2", Some("Bob Tanaka"), "102", CallDirection::Inbound, 0, 46, "Missed"),
+        entry("3", None, "+15551234567", CallDirection::Outbound, 0, 120, "Busy"),
+        entry("4", Some("Clara Novak"), "+420221990111", CallDirection::Inbound, 1284, 190, "Remote hung up"),
         entry(
             "5",
             Some("Dr. Wilhelmina Featherstonehaugh-Cholmondeley"),
             "+441632960961",
-            Direction::Inbound,
+            CallDirection::Inbound,
             61,
             1500,
             "Remote hung up",
         ),
-        entry("6", None, "*43", Direction::Outbound, 12, 1600, "Hung up"),
-        entry("7", Some("Bob Tanaka"), "102", Direction::Inbound, 0, 4400, "Missed"),
-        entry("8", None, "+33142685300", Direction::Outbound, 340, 4500, "Hung up"),
+        entry("6", None, "*43", CallDirection::Outbound, 12, 1600, "Hung up"),
+        entry("7", Some("Bob Tanaka"), "102", CallDirection::Inbound, 0, 4400, "Missed"),
+        entry("8", None, "+33142685300", CallDirection::Outbound, 340, 4500, "Hung up"),
     ]
 }

@@ -4,14 +4,14 @@
 //! page may have taken its call over, or the agent may have begun anew. What
 //! is not in the agent's list any more is over, whoever ended it.
 
-use bitcall_wire::seam::{Call, CallState, Cause, Snapshot};
+use bitcall_wire::agent_protocol::{AgentSnapshot, CallEndCause, CallSnapshot, CallState};
 
 #[derive(Debug, Default)]
-pub struct Announced(Vec<Call>);
+pub struct Announced(Vec<CallSnapshot>);
 
 impl Announced {
     /// False when the host page knows the call already.
-    pub fn begin(&mut self, call: &Call) -> bool {
+    pub fn begin(&mut self, call: &CallSnapshot) -> bool {
         let news = !self.0.iter().any(|known| known.id == call.id);
         if news {
             self.0.push(call.clone());
@@ -24,17 +24,17 @@ impl Announced {
     }
 
     /// All of them: the page leaves the agent, and will not hear how they end.
-    pub fn take(&mut self) -> Vec<Call> {
+    pub fn take(&mut self) -> Vec<CallSnapshot> {
         std::mem::take(&mut self.0)
     }
 
     /// The calls whose end nobody told. The agent tells an end before the
     /// snapshot that shows it, so what is still here then was missed.
-    pub fn follow(&mut self, snapshot: &Snapshot) -> Vec<(Call, Cause)> {
+    pub fn follow(&mut self, snapshot: &AgentSnapshot) -> Vec<(CallSnapshot, CallEndCause)> {
         let mut over = Vec::new();
         self.0.retain_mut(|known| {
             let Some(call) = snapshot.calls.iter().find(|call| call.id == known.id) else {
-                over.push((known.clone(), Cause { words: "Ended elsewhere".to_owned(), sip_code: None }));
+                over.push((known.clone(), CallEndCause { words: "Ended elsewhere".to_owned(), sip_code: None }));
                 return false;
             };
             known.clone_from(call);
@@ -53,12 +53,12 @@ mod tests {
     use super::*;
     use crate::sample;
 
-    fn call(state: CallState) -> Call {
+    fn call(state: CallState) -> CallSnapshot {
         sample::call("c1", state)
     }
 
-    fn snapshot(calls: Vec<Call>) -> Snapshot {
-        Snapshot { calls, ..Snapshot::default() }
+    fn snapshot(calls: Vec<CallSnapshot>) -> AgentSnapshot {
+        AgentSnapshot { calls, ..AgentSnapshot::default() }
     }
 
     #[test]
@@ -66,18 +66,18 @@ mod tests {
         let mut announced = Announced::default();
         assert!(announced.begin(&call(CallState::Dialing)));
         assert!(!announced.begin(&call(CallState::Dialing)));
-        let up = Call { answered_at: Some(5_000), ..call(CallState::Active) };
+        let up = CallSnapshot { answered_at: Some(5_000), ..call(CallState::Active) };
         assert!(announced.follow(&snapshot(vec![up])).is_empty());
-        let over = announced.follow(&Snapshot::default());
+        let over = announced.follow(&AgentSnapshot::default());
         assert!(matches!(over.as_slice(), [(call, _)] if call.answered_at == Some(5_000)));
-        assert!(announced.follow(&Snapshot::default()).is_empty());
+        assert!(announced.follow(&AgentSnapshot::default()).is_empty());
     }
 
     #[test]
     fn a_call_that_another_page_took_over_ends_with_its_own_cause() {
         let mut announced = Announced::default();
         announced.begin(&call(CallState::Active));
-        let cause = Cause { words: "Remote hung up".to_owned(), sip_code: None };
+        let cause = CallEndCause { words: "Remote hung up".to_owned(), sip_code: None };
         let over = announced.follow(&snapshot(vec![call(CallState::Ended { cause: cause.clone() })]));
         assert!(matches!(over.as_slice(), [(_, told)] if *told == cause));
     }
@@ -87,6 +87,6 @@ mod tests {
         let mut announced = Announced::default();
         announced.begin(&call(CallState::Active));
         announced.end("c1");
-        assert!(announced.follow(&Snapshot::default()).is_empty());
+        assert!(announced.follow(&AgentSnapshot::default()).is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! The page that frames the phone: messages of [`bitcall_wire::bridge`] over `window.postMessage`.
+//! The page that frames the phone: messages of [`bitcall_wire::host_protocol`] over `window.postMessage`.
 //!
 //! Anybody may frame the phone, so only its parent window is listened to, and
 //! after the first `BITCALL_INIT` only while that window shows the origin that
@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use bitcall_wire::bridge::{Empty, FromPhone, ToPhone};
+use bitcall_wire::host_protocol::{EmptyPayload, FromPhone, ToPhone};
 use js_sys::{Array, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{MessageEvent, Window};
@@ -115,7 +115,7 @@ fn read(data: &JsValue) -> Option<Result<ToPhone, Unreadable>> {
         "BITCALL_DIAL" => value::read(&payload).map(ToPhone::Dial),
         "BITCALL_HANGUP" => value::read(&payload).map(ToPhone::HangUp),
         "BITCALL_VISIBLE" => value::read(&payload).map(ToPhone::Visible),
-        "BITCALL_DESTROY" => Ok(ToPhone::Destroy(Empty {})),
+        "BITCALL_DESTROY" => Ok(ToPhone::Destroy(EmptyPayload {})),
         _ => return None,
     })
 }

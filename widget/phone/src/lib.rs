@@ -2,8 +2,8 @@
 //!
 //! It knows no SIP. Socket, registration and dialogs live in the agent, which
 //! runs in a `SharedWorker` (or beside it in the page); the two talk by the
-//! messages of [`bitcall_wire::seam`]. The page that frames the phone is
-//! spoken to by those of [`bitcall_wire::bridge`].
+//! messages of [`bitcall_wire::agent_protocol`]. The page that frames the phone is
+//! spoken to by those of [`bitcall_wire::host_protocol`].
 //!
 //! - [`ui`] holds all that can be seen, [`screens`] draw it and say what the person wants;
 //! - [`signin`], [`recents`], [`number`], [`time`], [`theme`] are rules without a browser;

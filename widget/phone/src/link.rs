@@ -18,8 +18,9 @@ mod lock;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
-use bitcall_wire::seam::{
-    Account, CallId, Failure, FailureCode, MediaAsk, OtherCalls, Registration, Snapshot, ToAgent, ToPage,
+use bitcall_wire::agent_protocol::{
+    AgentSnapshot, CallId, MediaRequest, OtherCalls, RegistrationFailure, RegistrationFailureCode, RegistrationStatus,
+    SipAccount, ToAgent, ToPage,
 };
 use js_sys::Reflect;
 use wasm_bindgen::JsCast;
@@ -60,7 +61,7 @@ struct Inner {
     on_message: Box<dyn Fn(ToPage)>,
     /// What is needed to attach again after the page comes back from the back/forward cache.
     place: Place,
-    account: RefCell<Option<Account>>,
+    account: RefCell<Option<SipAccount>>,
     attachment: RefCell<Option<attach::Attachment>>,
     listeners: RefCell<Vec<Listener>>,
     heartbeat: RefCell<Option<Timer>>,
@@ -83,7 +84,12 @@ impl Link {
     ///
     /// `on_message` gets every [`ToPage`] but the media requests, which `media`
     /// serves by itself. It is never called before this function has returned.
-    pub fn attach(place: Place, account: Option<Account>, media: Media, on_message: impl Fn(ToPage) + 'static) -> Link {
+    pub fn attach(
+        place: Place,
+        account: Option<SipAccount>,
+        media: Media,
+        on_message: impl Fn(ToPage) + 'static,
+    ) -> Link {
         let link = Link(Rc::new(Inner {
             page: dom::random_id(),
             port: RefCell::default(),
@@ -120,8 +126,8 @@ impl Link {
         &self.0.place
     }
 
-    /// This page load's name, as it stands in [`bitcall_wire::seam::Call::page`]
-    /// and [`bitcall_wire::seam::Snapshot::ringer`].
+    /// This page load's name, as it stands in [`bitcall_wire::agent_protocol::CallSnapshot::page`]
+    /// and [`bitcall_wire::agent_protocol::AgentSnapshot::ringer`].
     pub fn page(&self) -> &str {
         &self.0.page
     }
@@ -133,7 +139,7 @@ impl Link {
     }
 
     /// Signs in, also with another account or a corrected password.
-    pub fn sign_in(&self, account: Account) {
+    pub fn sign_in(&self, account: SipAccount) {
         *self.0.account.borrow_mut() = Some(account.clone());
         if self.0.stuck.replace(false) {
             self.0.leave();
@@ -283,7 +289,7 @@ impl Inner {
         *self.port.borrow_mut() = Some(port);
     }
 
-    fn as_this_page(&self, mut account: Account) -> Account {
+    fn as_this_page(&self, mut account: SipAccount) -> SipAccount {
         if let Some(instance) = &*self.instance.borrow() {
             account.instance_id = instance.id(&account.instance_id);
         }
@@ -294,8 +300,9 @@ impl Inner {
     fn not_started(&self) {
         self.stuck.set(true);
         let words = "The phone could not start. Try again, or reload the page.".to_owned();
-        let reason = Failure { code: FailureCode::NotStarted, sip_code: None, words };
-        let snapshot = Snapshot { registration: Registration::Failed { reason }, ..Snapshot::default() };
+        let reason = RegistrationFailure { code: RegistrationFailureCode::NotStarted, sip_code: None, words };
+        let snapshot =
+            AgentSnapshot { registration: RegistrationStatus::Failed { reason }, ..AgentSnapshot::default() };
         (self.on_message)(ToPage::Snapshot { snapshot });
     }
 
@@ -375,7 +382,7 @@ impl Inner {
         self.stuck.set(false);
         match &message {
             ToPage::Media { call, request, ask } => {
-                if matches!(ask, MediaAsk::Close) {
+                if matches!(ask, MediaRequest::Close) {
                     self.media.close(call);
                 } else {
                     self.media.serve(call, *request, ask.clone());

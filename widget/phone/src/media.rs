@@ -1,7 +1,7 @@
 //! Everything that is heard: the microphone, one `RTCPeerConnection` per call,
 //! the loudspeaker and the tones.
 //!
-//! The agent asks ([`MediaAsk`]) and this module answers; the screens only
+//! The agent asks ([`MediaRequest`]) and this module answers; the screens only
 //! mute, press digits, choose devices, and are told by [`Notice`]s. Requests
 //! about one call are served strictly one after another, so that descriptions
 //! cannot overtake each other; [`MediaAsk::Close`] does not queue.
@@ -21,8 +21,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use bitcall_wire::agent_protocol::{
+    AgentSnapshot, CallId, CallState, HoldState, MediaError, MediaReply, MediaRequest, RegistrationStatus, ToAgent,
+};
 use bitcall_wire::config::{Dtmf, IceServer};
-use bitcall_wire::seam::{CallId, CallState, Hold, MediaAsk, MediaFault, MediaReply, Registration, Snapshot, ToAgent};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{HtmlAudioElement, MediaStream};
 
@@ -54,7 +56,7 @@ pub enum Notice {
     /// A call could not get its media. The call itself ends by the agent.
     Fault {
         call: CallId,
-        fault: MediaFault,
+        fault: MediaError,
         message: String,
     },
     Muted {
@@ -226,7 +228,7 @@ impl Media {
     }
 
     /// Serves one request and sends the reply.
-    pub(crate) fn serve(&self, call: &str, request: u32, ask: MediaAsk) {
+    pub(crate) fn serve(&self, call: &str, request: u32, ask: MediaRequest) {
         self.0.session_or_new(call).serve(request, ask);
     }
 
@@ -255,13 +257,13 @@ impl Media {
     }
 
     /// Follows the agent's state: tones, held calls, level meters, calls that are gone.
-    pub(crate) fn follow(&self, snapshot: &Snapshot, page: &str) {
+    pub(crate) fn follow(&self, snapshot: &AgentSnapshot, page: &str) {
         self.0.tones.follow(snapshot, page);
         let mutes = self.0.mutes.borrow_mut().follow(snapshot);
         for (call, muted) in mutes {
             self.0.mute(&call, muted);
         }
-        let idle = matches!(snapshot.registration, Registration::Registered { .. }) && snapshot.calls.is_empty();
+        let idle = matches!(snapshot.registration, RegistrationStatus::Registered { .. }) && snapshot.calls.is_empty();
         if idle {
             self.0.get_ready(Cause::Idle);
         }
@@ -271,7 +273,7 @@ impl Media {
             if ended || elsewhere {
                 self.close(&call.id);
             } else if let Some(session) = self.0.session(&call.id) {
-                session.set_held(call.hold != Hold::None);
+                session.set_held(call.hold != HoldState::None);
             }
         }
         // An agent that knows nothing of a call any more (it was started anew) cannot end it.

@@ -1,6 +1,6 @@
 //! The list of past calls of one person on this device.
 
-use bitcall_wire::seam::{Call, Cause, Direction};
+use bitcall_wire::agent_protocol::{CallDirection, CallEndCause, CallSnapshot};
 use serde::{Deserialize, Serialize};
 
 use crate::time::Zone;
@@ -12,7 +12,7 @@ pub struct Recent {
     pub id: String,
     pub number: String,
     pub name: Option<String>,
-    pub direction: Direction,
+    pub direction: CallDirection,
     pub answered: bool,
     /// Came in and was left to ring by everybody.
     #[serde(default)]
@@ -36,7 +36,7 @@ pub struct Day {
 const KEPT: usize = 200;
 
 impl Recent {
-    pub fn of(call: &Call, cause: &Cause, seconds: u64) -> Self {
+    pub fn of(call: &CallSnapshot, cause: &CallEndCause, seconds: u64) -> Self {
         let answered = call.answered_at.is_some();
         // 603 is a decline. A CANCEL says in its Reason header (RFC 3326), and so
         // in the words, when somebody else took the call.
@@ -47,7 +47,7 @@ impl Recent {
             name: call.display_name.clone(),
             direction: call.direction,
             answered,
-            missed: call.direction == Direction::Inbound && !answered && !dealt_with,
+            missed: call.direction == CallDirection::Inbound && !answered && !dealt_with,
             at: call.started_at,
             seconds,
             cause: cause.words.clone(),
@@ -103,7 +103,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
     use super::*;
-    use bitcall_wire::seam::CallState;
+    use bitcall_wire::agent_protocol::CallState;
 
     use crate::sample;
 
@@ -115,7 +115,7 @@ mod tests {
             id: id.to_owned(),
             number: "+4930901820".to_owned(),
             name: Some("Anna Schmidt".to_owned()),
-            direction: Direction::Inbound,
+            direction: CallDirection::Inbound,
             answered: false,
             missed: true,
             at,
@@ -144,14 +144,15 @@ mod tests {
 
     #[test]
     fn a_call_that_somebody_dealt_with_is_not_missed() {
-        let call = Call { direction: Direction::Inbound, ..sample::call("a", CallState::Incoming) };
-        let ended = |words: &str, sip_code| Recent::of(&call, &Cause { words: words.to_owned(), sip_code }, 0).missed;
+        let call = CallSnapshot { direction: CallDirection::Inbound, ..sample::call("a", CallState::Incoming) };
+        let ended =
+            |words: &str, sip_code| Recent::of(&call, &CallEndCause { words: words.to_owned(), sip_code }, 0).missed;
         assert!(ended("Caller hung up", Some(487)));
         assert!(ended("Connection lost", None));
         assert!(!ended("Declined", Some(603)));
         assert!(!ended("Answered elsewhere", Some(487)));
-        let outbound = Call { direction: Direction::Outbound, ..call };
-        assert!(!Recent::of(&outbound, &Cause { words: "Busy".to_owned(), sip_code: Some(486) }, 0).missed);
+        let outbound = CallSnapshot { direction: CallDirection::Outbound, ..call };
+        assert!(!Recent::of(&outbound, &CallEndCause { words: "Busy".to_owned(), sip_code: Some(486) }, 0).missed);
     }
 
     #[test]

@@ -1,16 +1,16 @@
 //! A call to start from, for tests.
 
-use bitcall_wire::seam::{Call, CallState, Direction, Hold};
+use bitcall_wire::agent_protocol::{CallDirection, CallSnapshot, CallState, HoldState};
 
-pub fn call(id: &str, state: CallState) -> Call {
-    Call {
+pub fn call(id: &str, state: CallState) -> CallSnapshot {
+    CallSnapshot {
         id: id.to_owned(),
-        direction: Direction::Outbound,
+        direction: CallDirection::Outbound,
         number: "102".to_owned(),
         display_name: None,
         requested_caller_id: None,
         state,
-        hold: Hold::None,
+        hold: HoldState::None,
         remote_held: false,
         muted: false,
         started_at: 0,

@@ -4,9 +4,9 @@
 //! The tenant's domain wins over the host's; a stored session comes first
 //! where it may, but never for somebody else than the host page names.
 
-use bitcall_wire::bridge::{Host, HostSip};
+use bitcall_wire::agent_protocol::{AccountSecret, RegistrationFailureCode};
 use bitcall_wire::config::{RuntimeConfig, SessionRestore, SignInMode};
-use bitcall_wire::seam::{FailureCode, Secret};
+use bitcall_wire::host_protocol::{HostOptions, HostSipOptions};
 use serde::{Deserialize, Serialize};
 
 /// All that is needed to register.
@@ -19,7 +19,7 @@ pub struct Credentials {
 
 /// A secret that debug output does not show.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SecretBox(pub Secret);
+pub struct SecretBox(pub AccountSecret);
 
 impl std::fmt::Debug for SecretBox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -67,7 +67,7 @@ pub struct Prefill {
     pub secret: Option<SecretBox>,
 }
 
-pub fn start(config: &RuntimeConfig, host: &Host, stored: Option<Stored>) -> Start {
+pub fn start(config: &RuntimeConfig, host: &HostOptions, stored: Option<Stored>) -> Start {
     let prefill = Prefill::from_host(config, &host.sip);
     let restore = host.behavior.session_restore.unwrap_or(config.behavior.session_restore);
     if restore == SessionRestore::Auto
@@ -84,11 +84,15 @@ pub fn start(config: &RuntimeConfig, host: &Host, stored: Option<Stored>) -> Sta
 }
 
 impl Prefill {
-    pub fn from_host(config: &RuntimeConfig, sip: &HostSip) -> Self {
+    pub fn from_host(config: &RuntimeConfig, sip: &HostSipOptions) -> Self {
         let fixed = filled(config.sip.domain.as_deref());
-        let secret = filled(sip.ha1_password.as_deref()).map(|ha1| Secret::Ha1 { realm: None, ha1 }).or_else(|| {
-            sip.password.clone().filter(|password| !password.is_empty()).map(|password| Secret::Password { password })
-        });
+        let secret =
+            filled(sip.ha1_password.as_deref()).map(|ha1| AccountSecret::Ha1 { realm: None, ha1 }).or_else(|| {
+                sip.password
+                    .clone()
+                    .filter(|password| !password.is_empty())
+                    .map(|password| AccountSecret::Password { password })
+            });
         Self {
             username: filled(sip.username.as_deref()).unwrap_or_default(),
             domain_fixed: fixed.is_some(),
@@ -131,7 +135,7 @@ pub fn read_form(username: &str, domain: &str, password: &str, prefill: &Prefill
     let secret = match (password, handed) {
         ("", Some(secret)) => Some(secret.clone()),
         ("", None) => None,
-        (password, _) => Some(SecretBox(Secret::Password { password: password.to_owned() })),
+        (password, _) => Some(SecretBox(AccountSecret::Password { password: password.to_owned() })),
     };
     let odd = |text: &str| {
         text.chars().any(|c| c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | '"' | '@' | ';' | '?'))
@@ -170,8 +174,8 @@ impl Credentials {
     /// What may be stored: nothing while only the password is known.
     pub fn storable(&self) -> Option<Stored> {
         match &self.secret.0 {
-            Secret::Password { .. } => None,
-            Secret::Ha1 { realm, ha1 } => Some(Stored {
+            AccountSecret::Password { .. } => None,
+            AccountSecret::Ha1 { realm, ha1 } => Some(Stored {
                 username: self.username.clone(),
                 domain: self.domain.clone(),
                 realm: realm.clone(),
@@ -184,8 +188,11 @@ impl Credentials {
 /// Whether a refusal may be about what was stored and not about the person: a
 /// registrar that does not want to be probed for names answers a wrong password
 /// with 403 or 404, too.
-pub fn may_be_outdated(refusal: FailureCode) -> bool {
-    matches!(refusal, FailureCode::WrongPassword | FailureCode::Forbidden | FailureCode::NotFound)
+pub fn may_be_outdated(refusal: RegistrationFailureCode) -> bool {
+    matches!(
+        refusal,
+        RegistrationFailureCode::WrongPassword | RegistrationFailureCode::Forbidden | RegistrationFailureCode::NotFound
+    )
 }
 
 impl From<Stored> for Credentials {
@@ -193,7 +200,7 @@ impl From<Stored> for Credentials {
         Self {
             username: stored.username,
             domain: stored.domain,
-            secret: SecretBox(Secret::Ha1 { realm: stored.realm, ha1: stored.ha1 }),
+            secret: SecretBox(AccountSecret::Ha1 { realm: stored.realm, ha1: stored.ha1 }),
         }
     }
 }
@@ -207,7 +214,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
     use super::*;
-    use bitcall_wire::bridge::HostHints;
+    use bitcall_wire::host_protocol::HostBehaviorOptions;
 
     fn config(domain: Option<&str>) -> RuntimeConfig {
         serde_json::from_value(serde_json::json!({
@@ -220,16 +227,16 @@ mod tests {
         .unwrap()
     }
 
-    fn host(mode: Option<SignInMode>, username: &str, password: &str) -> Host {
-        Host {
-            sip: HostSip {
+    fn host(mode: Option<SignInMode>, username: &str, password: &str) -> HostOptions {
+        HostOptions {
+            sip: HostSipOptions {
                 username: Some(username.to_owned()),
                 domain: Some("host.example".to_owned()),
                 password: Some(password.to_owned()),
                 ha1_password: None,
             },
-            behavior: HostHints { mode, ..HostHints::default() },
-            ..Host::default()
+            behavior: HostBehaviorOptions { mode, ..HostBehaviorOptions::default() },
+            ..HostOptions::default()
         }
     }
 
@@ -272,17 +279,25 @@ mod tests {
     fn a_stored_session_comes_first_but_not_for_somebody_else() {
         let config = config(Some("sip.acme"));
         assert!(matches!(start(&config, &host(None, "101", "pw"), Some(stored("101"))), Start::Restore(_)));
-        assert!(matches!(start(&config, &Host::default(), Some(stored("101"))), Start::Restore(_)));
+        assert!(matches!(start(&config, &HostOptions::default(), Some(stored("101"))), Start::Restore(_)));
         assert!(matches!(start(&config, &host(None, "102", "pw"), Some(stored("101"))), Start::Connect(_)));
     }
 
     #[test]
     fn a_refusal_may_be_about_what_was_stored_unless_it_is_about_the_server() {
-        for code in [FailureCode::WrongPassword, FailureCode::Forbidden, FailureCode::NotFound] {
+        for code in [
+            RegistrationFailureCode::WrongPassword,
+            RegistrationFailureCode::Forbidden,
+            RegistrationFailureCode::NotFound,
+        ] {
             assert!(may_be_outdated(code), "{code:?}");
         }
-        for code in [FailureCode::Offline, FailureCode::Timeout, FailureCode::ServerError, FailureCode::TooManyDevices]
-        {
+        for code in [
+            RegistrationFailureCode::Offline,
+            RegistrationFailureCode::Timeout,
+            RegistrationFailureCode::ServerError,
+            RegistrationFailureCode::TooManyDevices,
+        ] {
             assert!(!may_be_outdated(code), "{code:?}");
         }
     }
@@ -299,7 +314,7 @@ mod tests {
         let mut host = host(Some(SignInMode::Autologin), "101", "pw");
         host.sip.ha1_password = Some("00112233445566778899aabbccddeeff".to_owned());
         let Start::Auto(given) = start(&config(None), &host, None) else { panic!() };
-        assert!(matches!(given.secret.0, Secret::Ha1 { .. }));
+        assert!(matches!(given.secret.0, AccountSecret::Ha1 { .. }));
         assert!(given.storable().is_some());
     }
 

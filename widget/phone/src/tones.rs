@@ -12,7 +12,7 @@ mod synth;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use bitcall_wire::seam::Snapshot;
+use bitcall_wire::agent_protocol::AgentSnapshot;
 use web_sys::AudioContext;
 
 use crate::link::dom::Timer;
@@ -74,7 +74,7 @@ impl Tones {
         }
     }
 
-    pub fn follow(&self, snapshot: &Snapshot, page: &str) {
+    pub fn follow(&self, snapshot: &AgentSnapshot, page: &str) {
         self.0.wanted.set(plan::sound(snapshot, page));
         self.0.update();
     }

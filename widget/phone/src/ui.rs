@@ -6,8 +6,10 @@
 
 use std::rc::Rc;
 
+use bitcall_wire::agent_protocol::{
+    AgentSnapshot, CallId, CallSnapshot, CallState, MediaError, OtherCalls, RegistrationFailureCode, RegistrationStatus,
+};
 use bitcall_wire::config::{RuntimeConfig, ThemeStart};
-use bitcall_wire::seam::{Call, CallId, CallState, FailureCode, MediaFault, OtherCalls, Registration, Snapshot};
 use sycamore::reactive::{ReadSignal, Signal, create_selector, create_signal};
 
 use crate::recents::Recent;
@@ -38,7 +40,7 @@ pub struct State {
     /// Milliseconds since the Unix epoch; moves while a call is up.
     pub now: Signal<u64>,
 
-    pub snapshot: Signal<Snapshot>,
+    pub snapshot: Signal<AgentSnapshot>,
     /// This page's name in the agent's snapshots.
     pub page: Signal<String>,
     pub signed_in_as: Signal<Option<Credentials>>,
@@ -62,7 +64,7 @@ pub struct State {
 
     pub muted: Signal<Vec<CallId>>,
     pub levels: Signal<Levels>,
-    pub microphone_fault: Signal<Option<MediaFault>>,
+    pub microphone_fault: Signal<Option<MediaError>>,
     pub sound_blocked: Signal<bool>,
     pub devices: Signal<Choices>,
     /// Said once, politely, by a screen reader.
@@ -213,7 +215,7 @@ impl Ui {
             theme: create_signal(ThemeStart::System),
             zone: create_signal(Zone::default()),
             now: create_signal(0),
-            snapshot: create_signal(Snapshot::default()),
+            snapshot: create_signal(AgentSnapshot::default()),
             page: create_signal(String::new()),
             signed_in_as: create_signal(None),
             tab: create_signal(Tab::Keypad),
@@ -259,9 +261,9 @@ impl Ui {
     }
 
     /// One call, followed while it lasts; the last known state once it is gone.
-    pub fn call(self, id: &str) -> ReadSignal<Option<Call>> {
+    pub fn call(self, id: &str) -> ReadSignal<Option<CallSnapshot>> {
         let id = id.to_owned();
-        let mut last: Option<Call> = None;
+        let mut last: Option<CallSnapshot> = None;
         watch(move || {
             let found = self.snapshot.with(|snapshot| find(snapshot, &id).cloned());
             if found.is_some() {
@@ -301,36 +303,36 @@ impl Default for Ui {
     }
 }
 
-pub fn find<'a>(snapshot: &'a Snapshot, id: &str) -> Option<&'a Call> {
+pub fn find<'a>(snapshot: &'a AgentSnapshot, id: &str) -> Option<&'a CallSnapshot> {
     snapshot.calls.iter().find(|call| call.id == id)
 }
 
 /// Up, or on its way: neither over nor still asking to be answered.
-pub fn engaged(call: &Call) -> bool {
+pub fn engaged(call: &CallSnapshot) -> bool {
     !matches!(call.state, CallState::Ended { .. } | CallState::Incoming)
 }
 
-pub fn focused(snapshot: &Snapshot) -> Option<&Call> {
+pub fn focused(snapshot: &AgentSnapshot) -> Option<&CallSnapshot> {
     let mut up = snapshot.calls.iter().filter(|call| engaged(call));
     let active = snapshot.active.as_deref();
     up.clone().find(|call| Some(call.id.as_str()) == active).or_else(|| up.next_back())
 }
 
-pub fn incoming(snapshot: &Snapshot) -> Option<&Call> {
+pub fn incoming(snapshot: &AgentSnapshot) -> Option<&CallSnapshot> {
     snapshot.calls.iter().find(|call| call.state == CallState::Incoming)
 }
 
-pub fn status(snapshot: &Snapshot) -> Status {
+pub fn status(snapshot: &AgentSnapshot) -> Status {
     let (tone, words) = match &snapshot.registration {
-        Registration::SignedOut => (Tone::Off, "Signed out".to_owned()),
-        Registration::Connecting => (Tone::Waiting, "Connecting…".to_owned()),
-        Registration::Registered { .. } if focused(snapshot).is_some() => (Tone::Busy, "On call".to_owned()),
-        Registration::Registered { .. } => (Tone::Good, "Ready".to_owned()),
-        Registration::Reconnecting { reason, .. } if reason.code == FailureCode::Offline => {
+        RegistrationStatus::SignedOut => (Tone::Off, "Signed out".to_owned()),
+        RegistrationStatus::Connecting => (Tone::Waiting, "Connecting…".to_owned()),
+        RegistrationStatus::Registered { .. } if focused(snapshot).is_some() => (Tone::Busy, "On call".to_owned()),
+        RegistrationStatus::Registered { .. } => (Tone::Good, "Ready".to_owned()),
+        RegistrationStatus::Reconnecting { reason, .. } if reason.code == RegistrationFailureCode::Offline => {
             (Tone::Bad, "No network".to_owned())
         }
-        Registration::Reconnecting { .. } => (Tone::Waiting, "Reconnecting…".to_owned()),
-        Registration::Failed { reason } => (Tone::Bad, format!("Offline: {}", inside(&reason.words))),
+        RegistrationStatus::Reconnecting { .. } => (Tone::Waiting, "Reconnecting…".to_owned()),
+        RegistrationStatus::Failed { reason } => (Tone::Bad, format!("Offline: {}", inside(&reason.words))),
     };
     Status { tone, words }
 }
@@ -349,20 +351,20 @@ pub fn inside(words: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bitcall_wire::seam::Failure;
+    use bitcall_wire::agent_protocol::RegistrationFailure;
 
     use crate::sample::call;
 
     #[test]
     fn the_active_call_is_shown_and_a_ringing_one_never_takes_its_place() {
-        let mut snapshot = Snapshot {
+        let mut snapshot = AgentSnapshot {
             calls: vec![
                 call("held", CallState::Active),
                 call("talks", CallState::Active),
                 call("rings", CallState::Incoming),
             ],
             active: Some("held".to_owned()),
-            ..Snapshot::default()
+            ..AgentSnapshot::default()
         };
         assert_eq!(focused(&snapshot).map(|call| call.id.as_str()), Some("held"));
         assert_eq!(incoming(&snapshot).map(|call| call.id.as_str()), Some("rings"));
@@ -374,15 +376,15 @@ mod tests {
 
     #[test]
     fn the_header_says_why_the_phone_is_offline() {
-        let snapshot = Snapshot {
-            registration: Registration::Failed {
-                reason: Failure {
-                    code: FailureCode::WrongPassword,
+        let snapshot = AgentSnapshot {
+            registration: RegistrationStatus::Failed {
+                reason: RegistrationFailure {
+                    code: RegistrationFailureCode::WrongPassword,
                     sip_code: Some(403),
                     words: "Wrong password.".to_owned(),
                 },
             },
-            ..Snapshot::default()
+            ..AgentSnapshot::default()
         };
         assert_eq!(status(&snapshot).words, "Offline: wrong password");
         assert_eq!(inside("SIP server refused."), "SIP server refused");

@@ -21,7 +21,7 @@ pub struct RuntimeConfig {
     /// SIP-over-WebSocket servers (RFC 7118), in fail-over order.
     pub wss: Vec<String>,
     pub ice_servers: Vec<IceServer>,
-    pub sip: Sip,
+    pub sip: SipConfig,
     pub behavior: Behavior,
     pub branding: Branding,
     pub capabilities: Capabilities,
@@ -42,8 +42,9 @@ pub struct IceServer {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "Sip"))]
 #[serde(rename_all = "camelCase")]
-pub struct Sip {
+pub struct SipConfig {
     /// The tenant's SIP domain. When set it wins over the host page's.
     pub domain: Option<String>,
     #[serde(default)]

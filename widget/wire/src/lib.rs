@@ -1,6 +1,6 @@
 //! The messages that cross a border of the phone: server → loader → phone
-//! ([`config`]), host page ↔ phone ([`bridge`]), phone ↔ agent ([`seam`]), phone → server
-//! ([`live`]).
+//! ([`config`]), host page ↔ phone ([`host_protocol`]), phone ↔ agent ([`agent_protocol`]), phone → server
+//! ([`call_reports`]).
 //!
 //! Both sides of every border compile these types (the loader, which is plain
 //! JavaScript, follows them by hand), so a field that one side forgets is a
@@ -10,8 +10,8 @@
 //!
 //! [`number`] is the rule both sides share for what can be called.
 
-pub mod bridge;
+pub mod agent_protocol;
+pub mod call_reports;
 pub mod config;
-pub mod live;
+pub mod host_protocol;
 pub mod number;
-pub mod seam;

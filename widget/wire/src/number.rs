@@ -4,7 +4,7 @@
 //! by the same rule, so that neither takes what the other refuses.
 
 /// Longest thing that is called, in characters.
-const LONGEST: usize = 256;
+const MAX_TARGET_CHARS: usize = 256;
 
 /// What the user agent is to call: digits, an extension's name, `user@host`, or a `sip:` URI.
 ///
@@ -15,14 +15,14 @@ const LONGEST: usize = 256;
 ///
 /// # Errors
 /// A sentence that names what is wrong.
-pub fn target(typed: &str) -> Result<String, String> {
+pub fn call_target(typed: &str) -> Result<String, String> {
     // Marks of the writing direction come along when a number is copied, around a `tel:` or a name as well.
     let typed = typed.trim_matches(|c: char| c.is_whitespace() || invisible(c));
     if typed.is_empty() {
         return Err("Enter a number first.".to_owned());
     }
-    if typed.chars().count() > LONGEST {
-        return Err(format!("The number is longer than {LONGEST} characters."));
+    if typed.chars().count() > MAX_TARGET_CHARS {
+        return Err(format!("The number is longer than {MAX_TARGET_CHARS} characters."));
     }
     let scheme = |name: &str| {
         typed.get(..name.len()).filter(|start| start.eq_ignore_ascii_case(name)).and_then(|_| typed.get(name.len()..))
@@ -133,14 +133,14 @@ mod tests {
             ("tel:+1-415-555-2671;ext=12", "+14155552671"),
             ("TEL:0123;phone-context=+49", "0123"),
         ] {
-            assert_eq!(target(typed).as_deref(), Ok(dialled), "{typed}");
+            assert_eq!(call_target(typed).as_deref(), Ok(dialled), "{typed}");
         }
     }
 
     #[test]
     fn names_and_addresses_stay_as_they_are() {
         for typed in ["anna.b-c_d", "101@example.com", "sip:*43@example.com;transport=ws", "SIP:a@b"] {
-            assert_eq!(target(typed).as_deref(), Ok(typed));
+            assert_eq!(call_target(typed).as_deref(), Ok(typed));
         }
     }
 
@@ -161,9 +161,9 @@ mod tests {
             ("a@", "not a SIP address"),
             ("sip:<a@b>", "“<”"),
         ] {
-            let said = target(typed).unwrap_err();
+            let said = call_target(typed).unwrap_err();
             assert!(said.contains(culprit), "{typed:?}: {said}");
         }
-        assert!(target(&"1".repeat(257)).is_err());
+        assert!(call_target(&"1".repeat(257)).is_err());
     }
 }

@@ -5,7 +5,7 @@
 //! a fresh connection and offers it to the far end by a re-INVITE.
 
 use bitcall_sip::ua::{Command, Millis};
-use bitcall_wire::seam::{CallState, Direction, Event, MediaAsk};
+use bitcall_wire::agent_protocol::{AgentEvent, CallDirection, CallState, MediaRequest};
 
 use super::Board;
 use super::commands::cause;
@@ -52,7 +52,7 @@ impl Board {
     ///
     /// Returns what that page has to be told: to it, and to the host page around
     /// it, the call is new, and its end would mean nothing without a beginning.
-    pub(super) fn adopt(&mut self, page: &str) -> Vec<Event> {
+    pub(super) fn adopt(&mut self, page: &str) -> Vec<AgentEvent> {
         let mut events = Vec::new();
         for index in 0..self.lines.len() {
             let Some(line) = self.lines.get_mut(index) else {
@@ -69,15 +69,15 @@ impl Board {
             if newcomer {
                 let call = line.call.clone();
                 events.push(match call.direction {
-                    Direction::Outbound => Event::CallStarted { call },
-                    Direction::Inbound => Event::CallIncoming { call },
+                    CallDirection::Outbound => AgentEvent::CallStarted { call },
+                    CallDirection::Inbound => AgentEvent::CallIncoming { call },
                 });
             }
             if newcomer && line.call.answered_at.is_some() {
-                events.push(Event::CallAnswered { call: line.call.clone() });
+                events.push(AgentEvent::CallAnswered { call: line.call.clone() });
             }
             if !line.placed {
-                let ask = MediaAsk::Offer { flow: flow(false), restart_ice: false };
+                let ask = MediaRequest::Offer { flow: flow(false), restart_ice: false };
                 self.ask(index, Purpose::Place, ask);
                 continue;
             }

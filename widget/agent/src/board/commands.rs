@@ -2,11 +2,11 @@
 
 use bitcall_sip::digest::{self, Algorithm};
 use bitcall_sip::ua::{self, Command, Millis};
-use bitcall_wire::number;
-use bitcall_wire::seam::{
-    Account, Call, CallState, Cause, Direction, Event, FailureCode, Hold, MediaAsk, OtherCalls, Registration, Secret,
-    Snapshot, ToPage,
+use bitcall_wire::agent_protocol::{
+    AccountSecret, AgentEvent, AgentSnapshot, CallDirection, CallEndCause, CallSnapshot, CallState, HoldState,
+    MediaRequest, OtherCalls, RegistrationFailureCode, RegistrationStatus, SipAccount, ToPage,
 };
+use bitcall_wire::number;
 use sha2::{Digest as _, Sha256};
 
 use super::news::failure_of;
@@ -19,7 +19,7 @@ const DIGIT_MS: u32 = 160;
 
 impl Board {
     /// A page of the same person changes nothing: the registration serves it too.
-    pub(super) fn sign_in(&mut self, port: PortId, account: Account) {
+    pub(super) fn sign_in(&mut self, port: PortId, account: SipAccount) {
         if self.refuses(&account) {
             return self.turn_away(port);
         }
@@ -40,14 +40,14 @@ impl Board {
             // Another person: the present one signs out first.
             self.sign_out_for(Some(account));
         } else if self.same_secret(&account) {
-            if let Some(Secret::Ha1 { realm: Some(realm), ha1 }) =
+            if let Some(AccountSecret::Ha1 { realm: Some(realm), ha1 }) =
                 self.account.as_ref().map(|account| account.secret.clone())
-                && matches!(account.secret, Secret::Password { .. })
+                && matches!(account.secret, AccountSecret::Password { .. })
             {
-                let event = Event::Ha1 { realm, ha1 };
+                let event = AgentEvent::Ha1 { realm, ha1 };
                 self.send(port, ToPage::Event { event });
             }
-            if matches!(self.registration, Registration::Failed { .. }) {
+            if matches!(self.registration, RegistrationStatus::Failed { .. }) {
                 self.command(Command::Register);
             }
         } else {
@@ -67,8 +67,8 @@ impl Board {
 
     /// Takes the registration back, which may take seconds; then `next` signs in.
     /// Pages are told at once what it comes to.
-    fn sign_out_for(&mut self, next: Option<Account>) {
-        self.registration = if next.is_some() { Registration::Connecting } else { Registration::SignedOut };
+    fn sign_out_for(&mut self, next: Option<SipAccount>) {
+        self.registration = if next.is_some() { RegistrationStatus::Connecting } else { RegistrationStatus::SignedOut };
         self.next = next;
         if !std::mem::replace(&mut self.leaving, true) {
             self.command(Command::Unregister);
@@ -76,7 +76,7 @@ impl Board {
     }
 
     /// The same person with a secret that is not the one that works.
-    fn refuses(&self, account: &Account) -> bool {
+    fn refuses(&self, account: &SipAccount) -> bool {
         self.running
             && !self.leaving
             && self.proven
@@ -91,8 +91,8 @@ impl Board {
     /// The server does not take the present secret any more: another one may be the right one.
     fn doubted(&self) -> bool {
         match &self.registration {
-            Registration::Failed { .. } => true,
-            Registration::Reconnecting { reason, .. } => reason.code == FailureCode::WrongPassword,
+            RegistrationStatus::Failed { .. } => true,
+            RegistrationStatus::Reconnecting { reason, .. } => reason.code == RegistrationFailureCode::WrongPassword,
             _ => false,
         }
     }
@@ -100,20 +100,21 @@ impl Board {
     /// To this page alone it looks as if the server had refused it.
     fn turn_away(&mut self, port: PortId) {
         let reason = failure_of(ua::Failure { kind: ua::FailureKind::WrongPassword, status: None });
-        let snapshot = Snapshot { registration: Registration::Failed { reason }, ..Snapshot::default() };
+        let snapshot =
+            AgentSnapshot { registration: RegistrationStatus::Failed { reason }, ..AgentSnapshot::default() };
         self.send(port, ToPage::Snapshot { snapshot });
     }
 
-    pub(super) fn start(&mut self, account: Account) {
+    pub(super) fn start(&mut self, account: SipAccount) {
         self.proven = false;
         self.proof = Some(proof(&account.secret));
-        self.registration = Registration::Connecting;
+        self.registration = RegistrationStatus::Connecting;
         self.running = true;
         self.leaving = false;
         self.finished = false;
         let secret = match &account.secret {
-            Secret::Password { password } => ua::Secret::Password(password.clone()),
-            Secret::Ha1 { realm, ha1 } => ua::Secret::Ha1 { realm: realm.clone(), ha1: ha1.clone() },
+            AccountSecret::Password { password } => ua::Secret::Password(password.clone()),
+            AccountSecret::Ha1 { realm, ha1 } => ua::Secret::Ha1 { realm: realm.clone(), ha1: ha1.clone() },
         };
         let mut config = ua::Config::new(&account.username, &account.domain, secret, account.wss.clone());
         config.display_name.clone_from(&account.display_name);
@@ -124,12 +125,12 @@ impl Board {
         self.out.push_back(Out::Start(Box::new(config)));
     }
 
-    fn same_secret(&self, account: &Account) -> bool {
+    fn same_secret(&self, account: &SipAccount) -> bool {
         self.proof == Some(proof(&account.secret))
             || self.account.as_ref().is_some_and(|present| match (&present.secret, &account.secret) {
-                (Secret::Ha1 { ha1: a, .. }, Secret::Ha1 { ha1: b, .. }) => a.eq_ignore_ascii_case(b),
-                (Secret::Ha1 { realm: Some(realm), ha1 }, Secret::Password { password })
-                | (Secret::Password { password }, Secret::Ha1 { realm: Some(realm), ha1 }) => {
+                (AccountSecret::Ha1 { ha1: a, .. }, AccountSecret::Ha1 { ha1: b, .. }) => a.eq_ignore_ascii_case(b),
+                (AccountSecret::Ha1 { realm: Some(realm), ha1 }, AccountSecret::Password { password })
+                | (AccountSecret::Password { password }, AccountSecret::Ha1 { realm: Some(realm), ha1 }) => {
                     let algorithm = if ha1.len() == 64 { Algorithm::Sha256 } else { Algorithm::Md5 };
                     digest::ha1(algorithm, &account.username, realm, password).eq_ignore_ascii_case(ha1)
                 }
@@ -146,11 +147,11 @@ impl Board {
         offer: Option<String>,
         now: Millis,
     ) {
-        let target = match number::target(number) {
+        let target = match number::call_target(number) {
             Ok(target) => target,
             Err(words) => return self.refuse_call(port, call, "BAD_NUMBER", &words),
         };
-        if !matches!(self.registration, Registration::Registered { .. }) {
+        if !matches!(self.registration, RegistrationStatus::Registered { .. }) {
             return self.refuse_call(port, call, "NOT_REGISTERED", "The phone is not connected.");
         }
         let limit = self.account.as_ref().map_or(0, |account| account.max_sessions);
@@ -166,14 +167,14 @@ impl Board {
             return;
         };
         self.hold_others(None);
-        let call = Call {
+        let call = CallSnapshot {
             id: call,
-            direction: Direction::Outbound,
+            direction: CallDirection::Outbound,
             number: number.trim().to_owned(),
             display_name: None,
             requested_caller_id: caller_id,
             state: CallState::Dialing,
-            hold: Hold::None,
+            hold: HoldState::None,
             remote_held: false,
             muted: false,
             started_at: now.0,
@@ -181,14 +182,14 @@ impl Board {
             page: Some(page),
             detached: false,
         };
-        let event = Event::CallStarted { call: call.clone() };
+        let event = AgentEvent::CallStarted { call: call.clone() };
         self.lines.push(Line::new(call, target, false));
         let index = self.lines.len() - 1;
         self.focus_on(index);
         // First what the person waits for.
         match offer {
             Some(offer) => self.place(index, offer),
-            None => self.ask(index, Purpose::Place, MediaAsk::Offer { flow: flow(false), restart_ice: false }),
+            None => self.ask(index, Purpose::Place, MediaRequest::Offer { flow: flow(false), restart_ice: false }),
         }
         self.send(port, ToPage::Event { event });
     }
@@ -228,8 +229,8 @@ impl Board {
             return;
         };
         let ask = match line.offer.clone() {
-            Some(FarOffer::Description(offer)) => MediaAsk::Answer { offer, flow: flow(false) },
-            Some(FarOffer::AsksForOurs) | None => MediaAsk::Offer { flow: flow(false), restart_ice: false },
+            Some(FarOffer::Description(offer)) => MediaRequest::Answer { offer, flow: flow(false) },
+            Some(FarOffer::AsksForOurs) | None => MediaRequest::Offer { flow: flow(false), restart_ice: false },
         };
         self.ask(index, Purpose::PickUp, ask);
     }
@@ -340,25 +341,25 @@ impl Board {
 
     /// The page has begun to prepare its media: it must not keep the microphone.
     fn refuse_call(&mut self, port: PortId, call: String, code: &str, message: &str) {
-        self.send(port, ToPage::Media { call, request: 0, ask: MediaAsk::Close });
+        self.send(port, ToPage::Media { call, request: 0, ask: MediaRequest::Close });
         self.refuse(port, code, message);
     }
 
     pub(super) fn refuse(&mut self, port: PortId, code: &str, message: &str) {
-        let event = Event::Refused { code: code.to_owned(), message: message.to_owned() };
+        let event = AgentEvent::Refused { code: code.to_owned(), message: message.to_owned() };
         self.send(port, ToPage::Event { event });
     }
 }
 
-pub(super) fn cause(words: &str, sip_code: Option<u16>) -> Cause {
-    Cause { words: words.to_owned(), sip_code }
+pub(super) fn cause(words: &str, sip_code: Option<u16>) -> CallEndCause {
+    CallEndCause { words: words.to_owned(), sip_code }
 }
 
 /// Recognises a secret without keeping it.
-fn proof(secret: &Secret) -> [u8; 32] {
+fn proof(secret: &AccountSecret) -> [u8; 32] {
     let text = match secret {
-        Secret::Password { password } => password,
-        Secret::Ha1 { ha1, .. } => ha1,
+        AccountSecret::Password { password } => password,
+        AccountSecret::Ha1 { ha1, .. } => ha1,
     };
     Sha256::digest(text.as_bytes()).into()
 }

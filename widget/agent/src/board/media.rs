@@ -1,7 +1,7 @@
 //! What pages report about the media they hold.
 
 use bitcall_sip::ua::{Command, Millis};
-use bitcall_wire::seam::{CallState, Event, MediaAsk, MediaFault, MediaReply, MediaState, ToPage};
+use bitcall_wire::agent_protocol::{AgentEvent, CallState, MediaError, MediaReply, MediaRequest, MediaState, ToPage};
 
 use super::commands::cause;
 use super::{Board, Out};
@@ -62,8 +62,11 @@ impl Board {
         let owner = call.page.clone();
         for name in told.iter().filter(|name| Some(*name) != owner.as_ref()) {
             let cause = cause("Answered elsewhere", None);
-            let event = Event::CallEnded {
-                call: bitcall_wire::seam::Call { state: CallState::Ended { cause: cause.clone() }, ..call.clone() },
+            let event = AgentEvent::CallEnded {
+                call: bitcall_wire::agent_protocol::CallSnapshot {
+                    state: CallState::Ended { cause: cause.clone() },
+                    ..call.clone()
+                },
                 cause,
                 duration: 0,
             };
@@ -100,7 +103,7 @@ impl Board {
         index: usize,
         port: PortId,
         purpose: Purpose,
-        fault: MediaFault,
+        fault: MediaError,
         message: &str,
         now: Millis,
     ) {
@@ -113,7 +116,7 @@ impl Board {
                 self.refuse(port, code(fault), message);
                 self.end(index, cause(words(fault), None), now);
             }
-            Purpose::PickUp if fault == MediaFault::Unusable => {
+            Purpose::PickUp if fault == MediaError::Unusable => {
                 self.refuse(port, code(fault), message);
                 self.command(Command::Reject { call, status: 488 });
                 self.end(index, cause(words(fault), Some(488)), now);
@@ -143,7 +146,7 @@ impl Board {
                 line.renewed = true;
                 line.want_offer = true;
                 line.resuming = true;
-                self.ask(index, Purpose::RollBack, MediaAsk::Close);
+                self.ask(index, Purpose::RollBack, MediaRequest::Close);
             }
             Purpose::Early | Purpose::RollBack => {
                 self.log(&format!("{call}: {message}"));
@@ -161,7 +164,7 @@ impl Board {
             self.command(Command::HangUp { call });
             return self.end(index, cause("The call could not be resumed", None), now);
         }
-        self.ask(index, Purpose::RollBack, MediaAsk::RollBack);
+        self.ask(index, Purpose::RollBack, MediaRequest::RollBack);
         self.hold_failed(index);
     }
 
@@ -201,22 +204,22 @@ impl Board {
     }
 }
 
-fn code(fault: MediaFault) -> &'static str {
+fn code(fault: MediaError) -> &'static str {
     match fault {
-        MediaFault::MicrophoneBlocked => "MICROPHONE_BLOCKED",
-        MediaFault::MicrophoneMissing => "MICROPHONE_MISSING",
-        MediaFault::MicrophoneBusy => "MICROPHONE_BUSY",
-        MediaFault::Unusable => "MEDIA_UNUSABLE",
-        MediaFault::Other => "MEDIA_FAILED",
+        MediaError::MicrophoneBlocked => "MICROPHONE_BLOCKED",
+        MediaError::MicrophoneMissing => "MICROPHONE_MISSING",
+        MediaError::MicrophoneBusy => "MICROPHONE_BUSY",
+        MediaError::Unusable => "MEDIA_UNUSABLE",
+        MediaError::Other => "MEDIA_FAILED",
     }
 }
 
-fn words(fault: MediaFault) -> &'static str {
+fn words(fault: MediaError) -> &'static str {
     match fault {
-        MediaFault::MicrophoneBlocked => "Microphone blocked",
-        MediaFault::MicrophoneMissing => "No microphone",
-        MediaFault::MicrophoneBusy => "Microphone busy",
-        MediaFault::Unusable => "No common audio format",
-        MediaFault::Other => "Media failed",
+        MediaError::MicrophoneBlocked => "Microphone blocked",
+        MediaError::MicrophoneMissing => "No microphone",
+        MediaError::MicrophoneBusy => "Microphone busy",
+        MediaError::Unusable => "No common audio format",
+        MediaError::Other => "Media failed",
     }
 }

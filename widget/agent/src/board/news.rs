@@ -1,8 +1,9 @@
 //! What the user agent tells.
 
 use bitcall_sip::ua::{self, EndedBy, Millis, OfferReason, Party};
-use bitcall_wire::seam::{
-    Call, CallState, Cause, Direction, Event, Failure, FailureCode, Hold, MediaAsk, Registration, Secret,
+use bitcall_wire::agent_protocol::{
+    AccountSecret, AgentEvent, CallDirection, CallEndCause, CallSnapshot, CallState, HoldState, MediaRequest,
+    RegistrationFailure, RegistrationFailureCode, RegistrationStatus,
 };
 
 use super::Board;
@@ -60,34 +61,34 @@ impl Board {
         let (username, domain) =
             self.account.as_ref().map(|account| (account.username.clone(), account.domain.clone())).unwrap_or_default();
         self.registration = match registration {
-            ua::Registration::SignedOut => Registration::SignedOut,
-            ua::Registration::Connecting => Registration::Connecting,
+            ua::Registration::SignedOut => RegistrationStatus::SignedOut,
+            ua::Registration::Connecting => RegistrationStatus::Connecting,
             ua::Registration::Registered { server } => {
                 self.proven = true;
-                Registration::Registered { username: username.clone(), domain: domain.clone(), server }
+                RegistrationStatus::Registered { username: username.clone(), domain: domain.clone(), server }
             }
             ua::Registration::Reconnecting { failure, retry_at } => {
-                Registration::Reconnecting { reason: failure_of(failure), retry_at: retry_at.map(|at| at.0) }
+                RegistrationStatus::Reconnecting { reason: failure_of(failure), retry_at: retry_at.map(|at| at.0) }
             }
-            ua::Registration::Failed { failure } => Registration::Failed { reason: failure_of(failure) },
+            ua::Registration::Failed { failure } => RegistrationStatus::Failed { reason: failure_of(failure) },
         };
         let (registered, reason) = match &self.registration {
-            Registration::Registered { .. } => (true, String::new()),
-            Registration::Reconnecting { reason, .. } | Registration::Failed { reason } => {
+            RegistrationStatus::Registered { .. } => (true, String::new()),
+            RegistrationStatus::Reconnecting { reason, .. } | RegistrationStatus::Failed { reason } => {
                 (false, reason.words.clone())
             }
-            Registration::SignedOut => (false, "Signed out".to_owned()),
-            Registration::Connecting => (false, "Connecting".to_owned()),
+            RegistrationStatus::SignedOut => (false, "Signed out".to_owned()),
+            RegistrationStatus::Connecting => (false, "Connecting".to_owned()),
         };
         if self.announced != registered {
             self.announced = registered;
             self.tell_all(&if registered {
-                Event::Registered { username, domain }
+                AgentEvent::Registered { username, domain }
             } else {
-                Event::Unregistered { reason }
+                AgentEvent::Unregistered { reason }
             });
         }
-        if self.registration == Registration::SignedOut {
+        if self.registration == RegistrationStatus::SignedOut {
             self.signed_out(now);
         }
     }
@@ -114,20 +115,20 @@ impl Board {
     /// The password is not needed any more, and forgotten.
     fn ha1(&mut self, realm: String, ha1: String) {
         if let Some(account) = &mut self.account {
-            account.secret = Secret::Ha1 { realm: Some(realm.clone()), ha1: ha1.clone() };
+            account.secret = AccountSecret::Ha1 { realm: Some(realm.clone()), ha1: ha1.clone() };
         }
-        self.tell_all(&Event::Ha1 { realm, ha1 });
+        self.tell_all(&AgentEvent::Ha1 { realm, ha1 });
     }
 
     fn incoming(&mut self, id: String, from: Party, offer: Option<String>, now: Millis) {
-        let call = Call {
+        let call = CallSnapshot {
             id,
-            direction: Direction::Inbound,
+            direction: CallDirection::Inbound,
             number: from.number,
             display_name: from.display_name,
             requested_caller_id: None,
             state: CallState::Incoming,
-            hold: Hold::None,
+            hold: HoldState::None,
             remote_held: offer.as_deref().is_some_and(sdp::holds),
             muted: false,
             started_at: now.0,
@@ -139,7 +140,7 @@ impl Board {
         line.offer = Some(offer.into());
         line.told = self.pages.iter().map(|page| page.name.clone()).collect();
         self.lines.push(line);
-        self.tell_all(&Event::CallIncoming { call });
+        self.tell_all(&AgentEvent::CallIncoming { call });
     }
 
     fn progress(&mut self, call: &str, status: u16, answer: Option<String>) {
@@ -153,7 +154,7 @@ impl Board {
         match answer {
             Some(answer) if !line.stale => {
                 line.call.state = CallState::EarlyMedia;
-                self.ask(index, Purpose::Early, MediaAsk::Accept { answer, provisional: true });
+                self.ask(index, Purpose::Early, MediaRequest::Accept { answer, provisional: true });
             }
             _ if status == 180 && ringing => line.call.state = CallState::Ringing,
             _ => {}
@@ -197,7 +198,7 @@ impl Board {
             line.want_offer = true;
             line.resuming = true;
         }
-        let event = Event::CallAnswered { call: line.call.clone() };
+        let event = AgentEvent::CallAnswered { call: line.call.clone() };
         if let Some(page) = line.call.page.clone() {
             self.tell_page(&page, event);
         }
@@ -213,7 +214,7 @@ impl Board {
             return;
         }
         line.call.remote_held = sdp::holds(&answer);
-        self.ask(index, Purpose::Settle, MediaAsk::Accept { answer, provisional: false });
+        self.ask(index, Purpose::Settle, MediaRequest::Accept { answer, provisional: false });
     }
 
     fn far_offer(&mut self, call: &str, offer: Option<String>) {
@@ -236,7 +237,7 @@ impl Board {
         line.exchange = Exchange::Following;
         line.offer = Some(offer.into());
         if was_offering {
-            self.ask(index, Purpose::RollBack, MediaAsk::RollBack);
+            self.ask(index, Purpose::RollBack, MediaRequest::RollBack);
         }
         self.follow(index);
     }
@@ -248,8 +249,8 @@ impl Board {
         };
         let flow = flow(line.want_held);
         let ask = match line.offer.clone() {
-            Some(FarOffer::Description(offer)) => MediaAsk::Answer { offer, flow },
-            Some(FarOffer::AsksForOurs) => MediaAsk::Offer { flow, restart_ice: false },
+            Some(FarOffer::Description(offer)) => MediaRequest::Answer { offer, flow },
+            Some(FarOffer::AsksForOurs) => MediaRequest::Offer { flow, restart_ice: false },
             None => return,
         };
         self.ask(index, Purpose::Follow, ask);
@@ -266,7 +267,7 @@ impl Board {
             line.exchange = Exchange::Idle;
             line.offer = None;
             line.forget(Purpose::Follow);
-            self.ask(index, Purpose::RollBack, MediaAsk::RollBack);
+            self.ask(index, Purpose::RollBack, MediaRequest::RollBack);
         }
     }
 
@@ -294,7 +295,7 @@ impl Board {
         if !line.held {
             line.call.remote_held = sdp::holds(&answer);
         }
-        self.ask(index, Purpose::Settle, MediaAsk::Accept { answer, provisional: false });
+        self.ask(index, Purpose::Settle, MediaRequest::Accept { answer, provisional: false });
     }
 
     fn refused(&mut self, call: &str, status: u16, again: bool, now: Millis) {
@@ -323,7 +324,7 @@ impl Board {
             let cause = super::commands::cause("The call could not be resumed", Some(status));
             return self.end(index, cause, now);
         }
-        self.ask(index, Purpose::RollBack, MediaAsk::RollBack);
+        self.ask(index, Purpose::RollBack, MediaRequest::RollBack);
         if !again {
             self.hold_failed(index);
         }
@@ -340,7 +341,7 @@ impl Board {
         let held = line.want_held;
         line.want_held = line.held;
         line.show_hold();
-        let event = Event::HoldFailed { call: line.call.id.clone(), held };
+        let event = AgentEvent::HoldFailed { call: line.call.id.clone(), held };
         if let Some(page) = line.call.page.clone() {
             self.tell_page(&page, event);
         }
@@ -366,27 +367,27 @@ impl Board {
     }
 }
 
-pub(super) fn failure_of(failure: ua::Failure) -> Failure {
+pub(super) fn failure_of(failure: ua::Failure) -> RegistrationFailure {
     use ua::FailureKind as Kind;
-    Failure {
+    RegistrationFailure {
         code: match failure.kind {
-            Kind::Offline => FailureCode::Offline,
-            Kind::Unreachable => FailureCode::Unreachable,
-            Kind::ConnectionLost => FailureCode::ConnectionLost,
-            Kind::WrongPassword => FailureCode::WrongPassword,
-            Kind::Forbidden => FailureCode::Forbidden,
-            Kind::NotFound => FailureCode::NotFound,
-            Kind::TooManyDevices => FailureCode::TooManyDevices,
-            Kind::Timeout => FailureCode::Timeout,
-            Kind::ServerError => FailureCode::ServerError,
-            Kind::BadConfiguration => FailureCode::BadConfiguration,
+            Kind::Offline => RegistrationFailureCode::Offline,
+            Kind::Unreachable => RegistrationFailureCode::Unreachable,
+            Kind::ConnectionLost => RegistrationFailureCode::ConnectionLost,
+            Kind::WrongPassword => RegistrationFailureCode::WrongPassword,
+            Kind::Forbidden => RegistrationFailureCode::Forbidden,
+            Kind::NotFound => RegistrationFailureCode::NotFound,
+            Kind::TooManyDevices => RegistrationFailureCode::TooManyDevices,
+            Kind::Timeout => RegistrationFailureCode::Timeout,
+            Kind::ServerError => RegistrationFailureCode::ServerError,
+            Kind::BadConfiguration => RegistrationFailureCode::BadConfiguration,
         },
         sip_code: failure.status,
         words: failure.kind.words().to_owned(),
     }
 }
 
-fn words(cause: ua::Cause) -> Cause {
+fn words(cause: ua::Cause) -> CallEndCause {
     let words = if cause.words.is_empty() {
         match cause.by {
             EndedBy::Local => "Hung up",
@@ -397,5 +398,5 @@ fn words(cause: ua::Cause) -> Cause {
     } else {
         cause.words
     };
-    Cause { words, sip_code: cause.sip_code }
+    CallEndCause { words, sip_code: cause.sip_code }
 }

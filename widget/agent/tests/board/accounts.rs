@@ -1,6 +1,6 @@
 use bitcall_sip::digest::{Algorithm, ha1};
 use bitcall_sip::ua::{self, Command};
-use bitcall_wire::seam::{Event, FailureCode, Registration, Secret, ToAgent};
+use bitcall_wire::agent_protocol::{AccountSecret, AgentEvent, RegistrationFailureCode, RegistrationStatus, ToAgent};
 
 use crate::desk::Desk;
 
@@ -17,7 +17,7 @@ fn one_registration_serves_every_tab_of_the_person() {
 fn the_password_is_replaced_by_its_hash_and_a_tab_with_the_same_one_gets_it() {
     let mut desk = Desk::registered();
     desk.event(ua::Event::Ha1 { realm: "sip.test".into(), algorithm: "MD5".into(), ha1: "0123".into() });
-    let ha1 = Event::Ha1 { realm: "sip.test".into(), ha1: "0123".into() };
+    let ha1 = AgentEvent::Ha1 { realm: "sip.test".into(), ha1: "0123".into() };
     assert_eq!(desk.events(1), std::slice::from_ref(&ha1));
     desk.attach(2, "b");
     assert!(desk.events(2).contains(&ha1));
@@ -31,8 +31,8 @@ fn a_second_tab_with_a_wrong_password_stays_outside() {
     desk.forget();
     desk.arrive(2, "b");
     desk.sign_in(2, "guess");
-    let Registration::Failed { reason } = desk.snapshot(2).registration else { panic!("let in") };
-    assert_eq!(reason.code, FailureCode::WrongPassword);
+    let RegistrationStatus::Failed { reason } = desk.snapshot(2).registration else { panic!("let in") };
+    assert_eq!(reason.code, RegistrationFailureCode::WrongPassword);
     // It sees nothing, gets no call that has lost its page, and commands nothing.
     desk.forget();
     desk.say(2, ToAgent::HangUp { call: "c1".into() });
@@ -55,7 +55,7 @@ fn a_wrong_password_does_not_disturb_a_registration_that_comes_back() {
     });
     desk.arrive(2, "b");
     desk.sign_in(2, "guess");
-    assert!(matches!(desk.snapshot(2).registration, Registration::Failed { .. }));
+    assert!(matches!(desk.snapshot(2).registration, RegistrationStatus::Failed { .. }));
     assert!(desk.commands().is_empty());
 }
 
@@ -80,13 +80,13 @@ fn whoever_signs_in_never_hears_that_nobody_is() {
     desk.attach(1, "a");
     let shown = desk.snapshots(1);
     assert!(!shown.is_empty());
-    assert!(shown.iter().all(|snapshot| snapshot.registration == Registration::Connecting), "{shown:?}");
+    assert!(shown.iter().all(|snapshot| snapshot.registration == RegistrationStatus::Connecting), "{shown:?}");
 }
 
 #[test]
 fn a_password_is_known_by_its_hash_too() {
     let ha1 = ha1(Algorithm::Md5, "101", "sip.test", "secret");
-    let stored = Secret::Ha1 { realm: Some("sip.test".into()), ha1 };
+    let stored = AccountSecret::Ha1 { realm: Some("sip.test".into()), ha1 };
     // The first tab has the hash from its storage; the second one's password is typed.
     let mut desk = Desk::new();
     desk.arrive(1, "a");
@@ -94,14 +94,14 @@ fn a_password_is_known_by_its_hash_too() {
     desk.registration(ua::Registration::Registered { server: "wss://sip.test".into() });
     desk.arrive(2, "b");
     desk.sign_in(2, "guess");
-    assert!(matches!(desk.snapshot(2).registration, Registration::Failed { .. }));
+    assert!(matches!(desk.snapshot(2).registration, RegistrationStatus::Failed { .. }));
     desk.sign_in(2, "secret");
-    assert!(matches!(desk.snapshot(2).registration, Registration::Registered { .. }));
+    assert!(matches!(desk.snapshot(2).registration, RegistrationStatus::Registered { .. }));
     // And the other way round.
     let mut desk = Desk::registered();
     desk.arrive(2, "b");
     desk.sign_in_with(2, "101", stored);
-    assert!(matches!(desk.snapshot(2).registration, Registration::Registered { .. }));
+    assert!(matches!(desk.snapshot(2).registration, RegistrationStatus::Registered { .. }));
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn a_corrected_password_starts_over() {
     desk.registration(ua::Registration::Failed {
         failure: ua::Failure { kind: ua::FailureKind::WrongPassword, status: Some(403) },
     });
-    assert!(matches!(desk.snapshot(1).registration, Registration::Failed { .. }));
+    assert!(matches!(desk.snapshot(1).registration, RegistrationStatus::Failed { .. }));
     desk.forget();
     desk.sign_in(1, "right");
     assert_eq!(desk.commands(), [Command::Unregister]);
@@ -154,7 +154,7 @@ fn signing_out_ends_every_call() {
     assert_eq!(desk.commands(), [Command::HangUp { call: "c1".into() }, Command::Unregister]);
     desk.registration(ua::Registration::SignedOut);
     assert_eq!(desk.heard(1), ["ended: Hung up", "unregistered"]);
-    assert_eq!(desk.snapshot(1).registration, Registration::SignedOut);
+    assert_eq!(desk.snapshot(1).registration, RegistrationStatus::SignedOut);
 }
 
 #[test]
@@ -171,9 +171,9 @@ fn signing_out_does_not_decline_what_rings_on_other_devices_too() {
 fn signing_in_while_the_sign_out_is_under_way_signs_in_after_it() {
     let mut desk = Desk::registered();
     desk.say(1, ToAgent::SignOut);
-    assert_eq!(desk.snapshot(1).registration, Registration::SignedOut);
+    assert_eq!(desk.snapshot(1).registration, RegistrationStatus::SignedOut);
     desk.sign_in(1, "secret");
-    assert_eq!(desk.snapshot(1).registration, Registration::Connecting);
+    assert_eq!(desk.snapshot(1).registration, RegistrationStatus::Connecting);
     assert_eq!(desk.commands(), [Command::Unregister]);
     desk.forget();
     // What the connection says meanwhile is about the one that leaves.
@@ -186,7 +186,7 @@ fn signing_in_while_the_sign_out_is_under_way_signs_in_after_it() {
     // "Signed out" would have made the page forget the session it has just begun.
     assert!(desk.snapshots(1).is_empty());
     desk.registration(ua::Registration::Registered { server: "wss://sip.test".into() });
-    assert!(matches!(desk.snapshot(1).registration, Registration::Registered { .. }));
+    assert!(matches!(desk.snapshot(1).registration, RegistrationStatus::Registered { .. }));
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn a_page_that_comes_while_the_last_one_signs_out_is_signed_in() {
     desk.forget();
     desk.arrive(2, "b");
     desk.sign_in(2, "secret");
-    assert_eq!(desk.snapshot(2).registration, Registration::Connecting);
+    assert_eq!(desk.snapshot(2).registration, RegistrationStatus::Connecting);
     desk.call(2, "c1", "102");
     assert!(desk.heard(2).contains(&"refused: NOT_REGISTERED".to_owned()));
     desk.registration(ua::Registration::SignedOut);

@@ -1,5 +1,5 @@
 use bitcall_sip::ua::{self, Command, EndedBy};
-use bitcall_wire::seam::{CallState, Event, MediaAsk, MediaFault, MediaReply, OtherCalls, ToAgent};
+use bitcall_wire::agent_protocol::{AgentEvent, CallState, MediaError, MediaReply, MediaRequest, OtherCalls, ToAgent};
 
 use crate::desk::Desk;
 
@@ -12,7 +12,7 @@ fn a_click_asks_for_the_offer_first_and_the_offer_becomes_the_invite() {
     desk.call(1, "c1", "+49 (30) 1234");
     assert!(matches!(
         desk.asks(1).as_slice(),
-        [(call, MediaAsk::Offer { restart_ice: false, .. })] if call == "c1"
+        [(call, MediaRequest::Offer { restart_ice: false, .. })] if call == "c1"
     ));
     assert_eq!(desk.heard(1), ["started"]);
     let shown = desk.shown(1, "c1");
@@ -46,7 +46,7 @@ fn a_call_that_is_refused_gives_its_offer_back() {
     let offer = Some("offer".to_owned());
     desk.say(1, ToAgent::Call { call: "c1".into(), number: " ".into(), caller_id: None, offer });
     assert!(desk.commands().is_empty());
-    assert!(matches!(desk.asks(1).as_slice(), [(call, MediaAsk::Close)] if call == "c1"));
+    assert!(matches!(desk.asks(1).as_slice(), [(call, MediaRequest::Close)] if call == "c1"));
 }
 
 #[test]
@@ -64,7 +64,9 @@ fn ringing_early_media_and_answer_are_shown_as_they_come() {
     assert_eq!(desk.shown(1, "c1").state, CallState::Ringing);
     desk.event(progress(183, Some("early")));
     assert_eq!(desk.shown(1, "c1").state, CallState::EarlyMedia);
-    assert!(desk.asks(1).iter().any(|(_, ask)| *ask == MediaAsk::Accept { answer: "early".into(), provisional: true }));
+    assert!(
+        desk.asks(1).iter().any(|(_, ask)| *ask == MediaRequest::Accept { answer: "early".into(), provisional: true })
+    );
     // A late 180 does not take the tone back that the network plays.
     desk.event(progress(180, None));
     assert_eq!(desk.shown(1, "c1").state, CallState::EarlyMedia);
@@ -72,7 +74,7 @@ fn ringing_early_media_and_answer_are_shown_as_they_come() {
     desk.event(ua::Event::Answered { call: "c1".into(), sdp: Some("final".into()), early: None });
     assert_eq!(desk.heard(1), ["answered"]);
     assert_eq!(desk.shown(1, "c1").state, CallState::Active);
-    assert!(matches!(desk.asks(1).as_slice(), [(_, MediaAsk::Accept { provisional: false, .. })]));
+    assert!(matches!(desk.asks(1).as_slice(), [(_, MediaRequest::Accept { provisional: false, .. })]));
 }
 
 #[test]
@@ -134,7 +136,7 @@ fn a_blocked_microphone_ends_the_attempt_with_its_reason() {
     let mut desk = Desk::registered();
     desk.call(1, "c1", "102");
     desk.heard(1);
-    desk.reply(1, "c1", MediaReply::Failed { fault: MediaFault::MicrophoneBlocked, message: "blocked".into() });
+    desk.reply(1, "c1", MediaReply::Failed { fault: MediaError::MicrophoneBlocked, message: "blocked".into() });
     assert_eq!(desk.heard(1), ["refused: MICROPHONE_BLOCKED", "ended: Microphone blocked"]);
     assert!(desk.commands().is_empty());
 }
@@ -145,7 +147,7 @@ fn a_missing_microphone_lets_an_incoming_call_ring_on() {
     desk.incoming("c1", "102");
     desk.answer(1, "c1", OtherCalls::Hold);
     desk.heard(1);
-    desk.reply(1, "c1", MediaReply::Failed { fault: MediaFault::MicrophoneMissing, message: "none".into() });
+    desk.reply(1, "c1", MediaReply::Failed { fault: MediaError::MicrophoneMissing, message: "none".into() });
     assert_eq!(desk.heard(1), ["refused: MICROPHONE_MISSING"]);
     assert_eq!(desk.shown(1, "c1").state, CallState::Incoming);
     desk.answer(1, "c1", OtherCalls::Hold);
@@ -163,7 +165,7 @@ fn what_cannot_be_called_is_refused_by_name_and_nothing_starts() {
     assert_eq!(desk.heard(1), ["refused: UNKNOWN_CALL"]);
     assert!(desk.commands().is_empty());
     // What the page had prepared for them is given back.
-    assert_eq!(desk.asks(1), [("c1".to_owned(), MediaAsk::Close), ("c2".to_owned(), MediaAsk::Close)]);
+    assert_eq!(desk.asks(1), [("c1".to_owned(), MediaRequest::Close), ("c2".to_owned(), MediaRequest::Close)]);
 
     let mut desk = Desk::new();
     desk.attach(1, "a");
@@ -178,7 +180,7 @@ fn more_calls_than_allowed_are_refused() {
     desk.forget();
     desk.call(1, "c3", "104");
     assert_eq!(desk.heard(1), ["refused: MAX_SESSIONS"]);
-    assert_eq!(desk.asks(1), [("c3".to_owned(), MediaAsk::Close)]);
+    assert_eq!(desk.asks(1), [("c3".to_owned(), MediaRequest::Close)]);
 }
 
 #[test]
@@ -186,10 +188,8 @@ fn calling_during_a_call_holds_that_one_first() {
     let mut desk = Desk::in_call();
     desk.call(1, "c2", "103");
     let asks = desk.asks(1);
-    assert!(
-        asks.iter().any(|(call, ask)| call == "c1"
-            && matches!(ask, MediaAsk::Offer { flow: bitcall_wire::seam::Flow::SendOnly, .. }))
-    );
+    assert!(asks.iter().any(|(call, ask)| call == "c1"
+        && matches!(ask, MediaRequest::Offer { flow: bitcall_wire::agent_protocol::MediaDirection::SendOnly, .. })));
     assert!(asks.iter().any(|(call, _)| call == "c2"));
     assert_eq!(desk.snapshot(1).active.as_deref(), Some("c2"));
 }
@@ -202,7 +202,7 @@ fn end_and_answer_ends_the_other_call_and_says_so_once() {
     desk.answer(1, "c2", OtherCalls::End);
     assert_eq!(desk.heard(1), ["ended: Hung up"]);
     assert_eq!(desk.commands(), [Command::HangUp { call: "c1".into() }]);
-    assert!(desk.asks(1).iter().any(|(call, ask)| call == "c2" && matches!(ask, MediaAsk::Answer { .. })));
+    assert!(desk.asks(1).iter().any(|(call, ask)| call == "c2" && matches!(ask, MediaRequest::Answer { .. })));
 }
 
 #[test]
@@ -210,11 +210,11 @@ fn a_call_without_offer_is_answered_with_ours() {
     let mut desk = Desk::registered();
     desk.event(ua::Event::Incoming { call: "c1".into(), from: ua::Party::default(), offer: None });
     desk.answer(1, "c1", OtherCalls::Hold);
-    assert!(matches!(desk.asks(1).as_slice(), [(_, MediaAsk::Offer { .. })]));
+    assert!(matches!(desk.asks(1).as_slice(), [(_, MediaRequest::Offer { .. })]));
     desk.describe(1, "c1", "our offer");
     desk.forget();
     desk.event(ua::Event::Confirmed { call: "c1".into(), sdp: Some("their answer".into()) });
-    assert!(matches!(desk.asks(1).as_slice(), [(_, MediaAsk::Accept { provisional: false, .. })]));
+    assert!(matches!(desk.asks(1).as_slice(), [(_, MediaRequest::Accept { provisional: false, .. })]));
     assert_eq!(desk.shown(1, "c1").state, CallState::Active);
 }
 
@@ -228,11 +228,11 @@ fn the_end_names_cause_code_and_whole_seconds() {
         cause: ua::Cause { by: EndedBy::Remote, words: "Remote hung up".into(), sip_code: None },
     });
     let events = desk.events(1);
-    let [Event::CallEnded { cause, duration, .. }] = events.as_slice() else {
+    let [AgentEvent::CallEnded { cause, duration, .. }] = events.as_slice() else {
         panic!("{events:?}");
     };
     assert_eq!((cause.words.as_str(), *duration), ("Remote hung up", 61));
-    assert!(desk.asks(1).iter().any(|(_, ask)| *ask == MediaAsk::Close));
+    assert!(desk.asks(1).iter().any(|(_, ask)| *ask == MediaRequest::Close));
 }
 
 #[test]
@@ -241,12 +241,12 @@ fn a_final_answer_that_does_not_fit_gets_one_fresh_connection() {
     desk.call(1, "c1", "102");
     desk.describe(1, "c1", "offer");
     desk.event(ua::Event::Answered { call: "c1".into(), sdp: Some("of another branch".into()), early: None });
-    let unusable = || MediaReply::Failed { fault: MediaFault::Unusable, message: "x".into() };
+    let unusable = || MediaReply::Failed { fault: MediaError::Unusable, message: "x".into() };
     let request = desk.request(1, "c1");
     desk.forget();
     desk.reply_to(1, "c1", request, unusable());
     let asks: Vec<_> = desk.asks(1).into_iter().map(|(_, ask)| ask).collect();
-    assert!(matches!(asks.as_slice(), [MediaAsk::Close, MediaAsk::Offer { .. }]));
+    assert!(matches!(asks.as_slice(), [MediaRequest::Close, MediaRequest::Offer { .. }]));
     desk.describe(1, "c1", "fresh offer");
     assert!(matches!(desk.commands().as_slice(), [Command::Reinvite { .. }]));
 }

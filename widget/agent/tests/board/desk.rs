@@ -2,8 +2,11 @@
 
 use bitcall_agent::{Board, Out, PortId};
 use bitcall_sip::ua::{self, Command, Millis};
+use bitcall_wire::agent_protocol::{
+    AccountSecret, AgentEvent, AgentSnapshot, CallSnapshot, MediaReply, MediaRequest, OtherCalls, SipAccount, ToAgent,
+    ToPage,
+};
 use bitcall_wire::config::Dtmf;
-use bitcall_wire::seam::{Account, Call, Event, MediaAsk, MediaReply, OtherCalls, Secret, Snapshot, ToAgent, ToPage};
 
 pub struct Desk {
     board: Board,
@@ -58,14 +61,14 @@ impl Desk {
     }
 
     pub fn sign_in_as(&mut self, port: PortId, username: &str, password: &str) {
-        self.sign_in_with(port, username, Secret::Password { password: password.into() });
+        self.sign_in_with(port, username, AccountSecret::Password { password: password.into() });
     }
 
-    pub fn sign_in_with(&mut self, port: PortId, username: &str, secret: Secret) {
+    pub fn sign_in_with(&mut self, port: PortId, username: &str, secret: AccountSecret) {
         self.say(
             port,
             ToAgent::SignIn {
-                account: Box::new(Account {
+                account: Box::new(SipAccount {
                     username: username.into(),
                     domain: "sip.test".into(),
                     display_name: None,
@@ -178,7 +181,7 @@ impl Desk {
         })
     }
 
-    pub fn asks(&self, port: PortId) -> Vec<(String, MediaAsk)> {
+    pub fn asks(&self, port: PortId) -> Vec<(String, MediaRequest)> {
         self.out
             .iter()
             .filter_map(|out| match out {
@@ -190,7 +193,7 @@ impl Desk {
             .collect()
     }
 
-    pub fn events(&mut self, port: PortId) -> Vec<Event> {
+    pub fn events(&mut self, port: PortId) -> Vec<AgentEvent> {
         take(&mut self.out, |out| match out {
             Out::ToPage { port: to, message: ToPage::Event { event } } if *to == port => Some(event.clone()),
             _ => None,
@@ -202,15 +205,15 @@ impl Desk {
         self.events(port)
             .iter()
             .map(|event| match event {
-                Event::CallEnded { cause, .. } => format!("ended: {}", cause.words),
-                Event::Refused { code, .. } => format!("refused: {code}"),
-                Event::CallStarted { .. } => "started".into(),
-                Event::CallIncoming { .. } => "incoming".into(),
-                Event::CallAnswered { .. } => "answered".into(),
-                Event::Registered { .. } => "registered".into(),
-                Event::Unregistered { .. } => "unregistered".into(),
-                Event::Ha1 { .. } => "ha1".into(),
-                Event::HoldFailed { .. } => "hold failed".into(),
+                AgentEvent::CallEnded { cause, .. } => format!("ended: {}", cause.words),
+                AgentEvent::Refused { code, .. } => format!("refused: {code}"),
+                AgentEvent::CallStarted { .. } => "started".into(),
+                AgentEvent::CallIncoming { .. } => "incoming".into(),
+                AgentEvent::CallAnswered { .. } => "answered".into(),
+                AgentEvent::Registered { .. } => "registered".into(),
+                AgentEvent::Unregistered { .. } => "unregistered".into(),
+                AgentEvent::Ha1 { .. } => "ha1".into(),
+                AgentEvent::HoldFailed { .. } => "hold failed".into(),
             })
             .collect()
     }
@@ -230,11 +233,11 @@ impl Desk {
     }
 
     /// The last snapshot that the page got.
-    pub fn snapshot(&self, port: PortId) -> Snapshot {
+    pub fn snapshot(&self, port: PortId) -> AgentSnapshot {
         self.snapshots(port).pop().expect("no snapshot")
     }
 
-    pub fn snapshots(&self, port: PortId) -> Vec<Snapshot> {
+    pub fn snapshots(&self, port: PortId) -> Vec<AgentSnapshot> {
         self.out
             .iter()
             .filter_map(|out| match out {
@@ -246,7 +249,7 @@ impl Desk {
             .collect()
     }
 
-    pub fn shown(&self, port: PortId, call: &str) -> Call {
+    pub fn shown(&self, port: PortId, call: &str) -> CallSnapshot {
         self.snapshot(port).calls.into_iter().find(|shown| shown.id == call).expect("the call is not shown")
     }
 

@@ -1,5 +1,5 @@
 use bitcall_sip::ua::{self, Command, OfferReason};
-use bitcall_wire::seam::{Flow, Hold, MediaAsk, MediaState, OtherCalls, ToAgent};
+use bitcall_wire::agent_protocol::{HoldState, MediaDirection, MediaRequest, MediaState, OtherCalls, ToAgent};
 
 use crate::desk::Desk;
 
@@ -15,19 +15,22 @@ fn refused(call: &str, status: u16, again: bool) -> ua::Event {
 fn hold_is_shown_as_held_only_when_the_far_end_agreed() {
     let mut desk = Desk::in_call();
     desk.hold(1, "c1", true);
-    assert_eq!(desk.shown(1, "c1").hold, Hold::Holding);
-    assert_eq!(desk.asks(1), [("c1".to_owned(), MediaAsk::Offer { flow: Flow::SendOnly, restart_ice: false })]);
+    assert_eq!(desk.shown(1, "c1").hold, HoldState::Holding);
+    assert_eq!(
+        desk.asks(1),
+        [("c1".to_owned(), MediaRequest::Offer { flow: MediaDirection::SendOnly, restart_ice: false })]
+    );
     desk.describe(1, "c1", "hold offer");
     assert!(matches!(desk.commands().as_slice(), [Command::Reinvite { .. }]));
-    assert_eq!(desk.shown(1, "c1").hold, Hold::Holding);
+    assert_eq!(desk.shown(1, "c1").hold, HoldState::Holding);
     desk.event(accepted("c1"));
-    assert_eq!(desk.shown(1, "c1").hold, Hold::Held);
+    assert_eq!(desk.shown(1, "c1").hold, HoldState::Held);
     desk.done(1, "c1");
     desk.hold(1, "c1", false);
-    assert_eq!(desk.shown(1, "c1").hold, Hold::Resuming);
+    assert_eq!(desk.shown(1, "c1").hold, HoldState::Resuming);
     desk.describe(1, "c1", "resume offer");
     desk.event(accepted("c1"));
-    assert_eq!(desk.shown(1, "c1").hold, Hold::None);
+    assert_eq!(desk.shown(1, "c1").hold, HoldState::None);
 }
 
 #[test]
@@ -38,8 +41,8 @@ fn a_refused_hold_shows_the_truth_again() {
     desk.forget();
     desk.event(refused("c1", 488, false));
     assert_eq!(desk.heard(1), ["hold failed"]);
-    assert_eq!(desk.shown(1, "c1").hold, Hold::None);
-    assert_eq!(desk.asks(1), [("c1".to_owned(), MediaAsk::RollBack)]);
+    assert_eq!(desk.shown(1, "c1").hold, HoldState::None);
+    assert_eq!(desk.asks(1), [("c1".to_owned(), MediaRequest::RollBack)]);
     // And no further try by itself.
     assert!(desk.commands().is_empty());
 }
@@ -54,7 +57,10 @@ fn after_glare_what_is_wanted_then_is_offered() {
     desk.hold(1, "c1", false);
     desk.forget();
     desk.event(ua::Event::OfferNeeded { call: "c1".into(), why: OfferReason::Glare });
-    assert_eq!(desk.asks(1), [("c1".to_owned(), MediaAsk::Offer { flow: Flow::SendRecv, restart_ice: false })]);
+    assert_eq!(
+        desk.asks(1),
+        [("c1".to_owned(), MediaRequest::Offer { flow: MediaDirection::SendRecv, restart_ice: false })]
+    );
 }
 
 #[test]
@@ -66,7 +72,10 @@ fn a_change_of_mind_under_way_follows_as_a_second_offer() {
     desk.forget();
     desk.event(accepted("c1"));
     let asks: Vec<_> = desk.asks(1).into_iter().map(|(_, ask)| ask).collect();
-    assert!(matches!(asks.as_slice(), [MediaAsk::Accept { .. }, MediaAsk::Offer { flow: Flow::SendRecv, .. }]));
+    assert!(matches!(
+        asks.as_slice(),
+        [MediaRequest::Accept { .. }, MediaRequest::Offer { flow: MediaDirection::SendRecv, .. }]
+    ));
 }
 
 #[test]
@@ -86,9 +95,9 @@ fn the_far_ends_offer_goes_before_ours_that_has_not_left() {
     desk.forget();
     desk.event(ua::Event::Offer { call: "c1".into(), sdp: Some("their offer".into()) });
     let asks: Vec<_> = desk.asks(1).into_iter().map(|(_, ask)| ask).collect();
-    assert!(matches!(asks.as_slice(), [MediaAsk::RollBack, MediaAsk::Answer { .. }]));
+    assert!(matches!(asks.as_slice(), [MediaRequest::RollBack, MediaRequest::Answer { .. }]));
     let theirs = desk.request(1, "c1");
-    let sdp = |text: &str| bitcall_wire::seam::MediaReply::Description { sdp: text.into() };
+    let sdp = |text: &str| bitcall_wire::agent_protocol::MediaReply::Description { sdp: text.into() };
     desk.reply_to(1, "c1", ours, sdp("too late"));
     assert!(desk.commands().is_empty());
     desk.reply_to(1, "c1", theirs, sdp("our answer"));
@@ -103,8 +112,8 @@ fn restarting() -> Desk {
     desk
 }
 
-fn restart() -> (String, MediaAsk) {
-    ("c1".to_owned(), MediaAsk::Offer { flow: Flow::SendRecv, restart_ice: true })
+fn restart() -> (String, MediaRequest) {
+    ("c1".to_owned(), MediaRequest::Offer { flow: MediaDirection::SendRecv, restart_ice: true })
 }
 
 #[test]
@@ -123,7 +132,7 @@ fn an_ice_restart_overtaken_by_the_far_end_comes_after_its_offer() {
     desk.event(ua::Event::Offer { call: "c1".into(), sdp: Some("their offer".into()) });
     let theirs = desk.request(1, "c1");
     desk.forget();
-    let sdp = bitcall_wire::seam::MediaReply::Description { sdp: "our answer".into() };
+    let sdp = bitcall_wire::agent_protocol::MediaReply::Description { sdp: "our answer".into() };
     desk.reply_to(1, "c1", theirs, sdp);
     assert_eq!(desk.asks(1), [restart()]);
 }
@@ -135,7 +144,10 @@ fn an_ice_restart_that_came_about_is_not_repeated() {
     desk.event(accepted("c1"));
     desk.done(1, "c1");
     desk.hold(1, "c1", true);
-    assert!(desk.asks(1).contains(&("c1".to_owned(), MediaAsk::Offer { flow: Flow::SendOnly, restart_ice: false })));
+    assert!(
+        desk.asks(1)
+            .contains(&("c1".to_owned(), MediaRequest::Offer { flow: MediaDirection::SendOnly, restart_ice: false }))
+    );
 }
 
 #[test]
@@ -143,13 +155,13 @@ fn hold_and_answer_holds_the_talking_call_and_focuses_the_new_one() {
     let mut desk = Desk::in_call();
     desk.incoming("c2", "103");
     desk.answer(1, "c2", OtherCalls::Hold);
-    assert_eq!(desk.shown(1, "c1").hold, Hold::Holding);
+    assert_eq!(desk.shown(1, "c1").hold, HoldState::Holding);
     assert_eq!(desk.snapshot(1).active.as_deref(), Some("c2"));
     desk.describe(1, "c2", "answer");
     desk.confirmed("c2");
     // Back to the first one: the second is held.
     desk.hold(1, "c1", false);
-    assert_eq!(desk.shown(1, "c2").hold, Hold::Holding);
+    assert_eq!(desk.shown(1, "c2").hold, HoldState::Holding);
     assert_eq!(desk.snapshot(1).active.as_deref(), Some("c1"));
 }
 
@@ -160,7 +172,7 @@ fn a_page_that_makes_no_offer_in_time_gives_up_the_hold() {
     desk.forget();
     desk.pass(21_000, &[1]);
     assert_eq!(desk.heard(1), ["hold failed"]);
-    assert_eq!(desk.shown(1, "c1").hold, Hold::None);
+    assert_eq!(desk.shown(1, "c1").hold, HoldState::None);
 }
 
 #[test]
@@ -175,13 +187,16 @@ fn recovery_restarts_ice_and_keeps_the_call_held() {
     desk.forget();
     desk.event(ua::Event::Attached { call: "c1".into() });
     desk.event(ua::Event::OfferNeeded { call: "c1".into(), why: OfferReason::Recovery });
-    assert_eq!(desk.asks(1), [("c1".to_owned(), MediaAsk::Offer { flow: Flow::SendOnly, restart_ice: true })]);
+    assert_eq!(
+        desk.asks(1),
+        [("c1".to_owned(), MediaRequest::Offer { flow: MediaDirection::SendOnly, restart_ice: true })]
+    );
     assert!(!desk.shown(1, "c1").detached);
 }
 
 #[test]
 fn broken_media_restarts_ice_and_a_hiccup_does_not() {
-    use bitcall_wire::seam::MediaState;
+    use bitcall_wire::agent_protocol::MediaState;
     let changed = |state| ToAgent::MediaChanged { call: "c1".into(), state };
     let mut desk = Desk::in_call();
     desk.say(1, changed(MediaState::Disconnected));
@@ -190,5 +205,5 @@ fn broken_media_restarts_ice_and_a_hiccup_does_not() {
     desk.pass(5_000, &[1]);
     assert!(desk.asks(1).is_empty());
     desk.say(1, changed(MediaState::Failed));
-    assert!(matches!(desk.asks(1).as_slice(), [(_, MediaAsk::Offer { restart_ice: true, .. })]));
+    assert!(matches!(desk.asks(1).as_slice(), [(_, MediaRequest::Offer { restart_ice: true, .. })]));
 }

@@ -1,5 +1,5 @@
 use bitcall_sip::ua::{self, Command};
-use bitcall_wire::seam::{CallState, OtherCalls, ToAgent};
+use bitcall_wire::agent_protocol::{CallState, OtherCalls, ToAgent};
 
 use crate::desk::Desk;
 
@@ -84,7 +84,7 @@ fn the_reply_of_another_page_is_dropped() {
     desk.call(1, "c1", "102");
     let request = desk.request(1, "c1");
     let sdp = "stolen".to_owned();
-    desk.reply_to(2, "c1", request, bitcall_wire::seam::MediaReply::Description { sdp });
+    desk.reply_to(2, "c1", request, bitcall_wire::agent_protocol::MediaReply::Description { sdp });
     assert!(desk.commands().is_empty());
     desk.describe(1, "c1", "offer");
     assert!(matches!(desk.commands().as_slice(), [Command::Invite { .. }]));

@@ -1,5 +1,5 @@
 use bitcall_sip::ua::{self, Command};
-use bitcall_wire::seam::{CallState, Flow, MediaAsk, OtherCalls, ToAgent};
+use bitcall_wire::agent_protocol::{CallState, MediaDirection, MediaRequest, OtherCalls, ToAgent};
 
 use crate::desk::Desk;
 
@@ -10,12 +10,15 @@ fn after_a_reload_the_new_page_takes_the_call_over_by_a_fresh_offer() {
     desk.pass(800, &[]);
     desk.forget();
     desk.attach(2, "a2");
-    assert_eq!(desk.asks(2), [("c1".to_owned(), MediaAsk::Offer { flow: Flow::SendRecv, restart_ice: false })]);
+    assert_eq!(
+        desk.asks(2),
+        [("c1".to_owned(), MediaRequest::Offer { flow: MediaDirection::SendRecv, restart_ice: false })]
+    );
     assert_eq!(desk.shown(2, "c1").page.as_deref(), Some("a2"));
     desk.describe(2, "c1", "fresh offer");
     assert!(matches!(desk.commands().as_slice(), [Command::Reinvite { .. }]));
     desk.event(ua::Event::ReinviteAccepted { call: "c1".into(), sdp: "answer".into() });
-    assert!(desk.asks(2).iter().any(|(_, ask)| matches!(ask, MediaAsk::Accept { .. })));
+    assert!(desk.asks(2).iter().any(|(_, ask)| matches!(ask, MediaRequest::Accept { .. })));
     // The new page, and the host page around it, hear of a whole call.
     assert_eq!(desk.heard(2), ["registered", "started", "answered"]);
     desk.say(2, ToAgent::HangUp { call: "c1".into() });
@@ -31,7 +34,7 @@ fn a_held_call_is_still_held_after_a_reload() {
     desk.say(1, ToAgent::Detach);
     desk.forget();
     desk.attach(2, "a2");
-    assert!(matches!(desk.asks(2).as_slice(), [(_, MediaAsk::Offer { flow: Flow::SendOnly, .. })]));
+    assert!(matches!(desk.asks(2).as_slice(), [(_, MediaRequest::Offer { flow: MediaDirection::SendOnly, .. })]));
 }
 
 #[test]
@@ -57,7 +60,7 @@ fn a_reload_while_it_rings_at_the_far_end_re_invites_after_the_answer() {
     desk.forget();
     desk.event(ua::Event::Answered { call: "c1".into(), sdp: Some("answer to the old offer".into()), early: None });
     // The old answer is of no use to the new page.
-    assert!(matches!(desk.asks(2).as_slice(), [(_, MediaAsk::Offer { .. })]));
+    assert!(matches!(desk.asks(2).as_slice(), [(_, MediaRequest::Offer { .. })]));
     assert_eq!(desk.heard(2), ["answered"]);
 }
 

@@ -2,9 +2,11 @@
 
 use std::rc::Rc;
 
-use bitcall_wire::bridge::{self, CallEnded, CallRef, Empty, FromPhone};
+use bitcall_wire::agent_protocol::{
+    AgentEvent, AgentSnapshot, CallDirection, CallEndCause, CallId, CallSnapshot, HoldState, RegistrationStatus, ToPage,
+};
+use bitcall_wire::host_protocol::{self, CallEndedPayload, CallRef, EmptyPayload, FromPhone};
 use bitcall_wire::number;
-use bitcall_wire::seam::{Call, CallId, Cause, Direction, Event, Hold, Registration, Snapshot, ToPage};
 
 use super::App;
 use super::session::recents_name;
@@ -90,13 +92,13 @@ impl App {
     }
 
     /// `call()` on the host page.
-    pub(super) fn host_call(self: &Rc<Self>, call: bridge::Call) {
+    pub(super) fn host_call(self: &Rc<Self>, call: host_protocol::CallRequest) {
         let ui = self.ui;
-        let number = match number::target(&call.number) {
+        let number = match number::call_target(&call.number) {
             Ok(number) => number,
             Err(words) => return self.tell_fault("BAD_NUMBER", &words),
         };
-        self.tell(&FromPhone::Show(Empty {}));
+        self.tell(&FromPhone::Show(EmptyPayload {}));
         if self.registered_now() {
             ui.tab.set(Tab::Keypad);
             self.place(&number, call.caller_id);
@@ -148,7 +150,7 @@ impl App {
             }
             return;
         }
-        let number = match number::target(&typed) {
+        let number = match number::call_target(&typed) {
             Ok(number) => number,
             Err(words) => return ui.number_fault.set(Some(words)),
         };
@@ -204,7 +206,7 @@ impl App {
         self.ui.keypad_open.set(false);
     }
 
-    fn follow(self: &Rc<Self>, given: &Snapshot) {
+    fn follow(self: &Rc<Self>, given: &AgentSnapshot) {
         let ui = self.ui;
         let before = ui.snapshot.with_untracked(|before| before.registration.clone());
         let shown_before = ui.snapshot.with_untracked(|before| focused(before).map(|call| call.id.clone()));
@@ -224,8 +226,8 @@ impl App {
         ui.now.set(page::now());
         let mut snapshot = given.clone();
         // An agent that has just been born has not read the account yet.
-        if snapshot.registration == Registration::SignedOut && self.signing_in() {
-            snapshot.registration = Registration::Connecting;
+        if snapshot.registration == RegistrationStatus::SignedOut && self.signing_in() {
+            snapshot.registration = RegistrationStatus::Connecting;
         }
         ui.muted.update(|muted| muted.retain(|id| find(&snapshot, id).is_some()));
         ui.snapshot.set(snapshot);
@@ -238,7 +240,7 @@ impl App {
 
     /// The end of a call that this page slept through. A tab that was awake has
     /// it in the list already, and knows better.
-    pub(super) fn ended_unheard(&self, call: &Call, cause: &Cause) {
+    pub(super) fn ended_unheard(&self, call: &CallSnapshot, cause: &CallEndCause) {
         let now = page::now();
         let duration = call.answered_at.map_or(0, |answered| now.saturating_sub(answered) / 1_000);
         let recent = Recent::of(call, cause, duration);
@@ -248,9 +250,9 @@ impl App {
         self.tell_end(call, cause, duration);
     }
 
-    fn tell_end(&self, call: &Call, cause: &Cause, duration: u64) {
+    fn tell_end(&self, call: &CallSnapshot, cause: &CallEndCause, duration: u64) {
         self.announced.borrow_mut().end(&call.id);
-        self.tell(&FromPhone::CallEnded(CallEnded {
+        self.tell(&FromPhone::CallEnded(CallEndedPayload {
             call: call_ref(call),
             duration,
             cause: cause.words.clone(),
@@ -259,36 +261,36 @@ impl App {
         self.tell_badge();
     }
 
-    fn news(self: &Rc<Self>, event: Event) {
+    fn news(self: &Rc<Self>, event: AgentEvent) {
         let ui = self.ui;
         match event {
-            Event::CallStarted { call } => {
+            AgentEvent::CallStarted { call } => {
                 ui.number.set(String::new());
                 if self.announced.borrow_mut().begin(&call) {
                     self.tell(&FromPhone::CallStarted(call_ref(&call)));
                 }
             }
-            Event::CallIncoming { call } => {
+            AgentEvent::CallIncoming { call } => {
                 if self.announced.borrow_mut().begin(&call) {
                     self.tell(&FromPhone::CallIncoming(call_ref(&call)));
                 }
             }
-            Event::CallAnswered { call } => {
+            AgentEvent::CallAnswered { call } => {
                 ui.said.set(format!("Connected with {}", caller(&call)));
                 self.tell(&FromPhone::CallAnswered(call_ref(&call)));
             }
-            Event::CallEnded { call, cause, duration } => self.ended(&call, &cause, duration),
+            AgentEvent::CallEnded { call, cause, duration } => self.ended(&call, &cause, duration),
             // Told from the snapshots, which a page that attaches late sees too.
-            Event::Registered { .. } | Event::Unregistered { .. } => {}
-            Event::Ha1 { realm, ha1 } => self.learn_ha1(realm, ha1),
+            AgentEvent::Registered { .. } | AgentEvent::Unregistered { .. } => {}
+            AgentEvent::Ha1 { realm, ha1 } => self.learn_ha1(realm, ha1),
             // The banner says it already, with the remedy.
-            Event::Refused { code, .. } if code.starts_with("MICROPHONE_") => {}
-            Event::Refused { code, message } => {
+            AgentEvent::Refused { code, .. } if code.starts_with("MICROPHONE_") => {}
+            AgentEvent::Refused { code, message } => {
                 ui.number_fault.set(Some(message.clone()));
                 ui.note.set(Some(message.clone()));
                 self.tell_fault(&code, &message);
             }
-            Event::HoldFailed { held, .. } => {
+            AgentEvent::HoldFailed { held, .. } => {
                 let words = if held {
                     "The other side did not accept the hold. You are talking again."
                 } else {
@@ -299,7 +301,7 @@ impl App {
         }
     }
 
-    fn ended(self: &Rc<Self>, call: &Call, cause: &Cause, duration: u64) {
+    fn ended(self: &Rc<Self>, call: &CallSnapshot, cause: &CallEndCause, duration: u64) {
         let ui = self.ui;
         let here = self.ended_here.borrow_mut().remove(&call.id);
         let recent = Recent::of(call, cause, duration);
@@ -310,7 +312,7 @@ impl App {
         }
         self.tell_end(call, cause, duration);
         // What the person's own hand refused or gave up needs no news.
-        if recent.answered || recent.missed || (call.direction == Direction::Outbound && !here) {
+        if recent.answered || recent.missed || (call.direction == CallDirection::Outbound && !here) {
             let stays = recent.answered;
             let id = recent.id.clone();
             ui.ended.set(Some(recent));
@@ -345,7 +347,7 @@ impl App {
 
     fn last_called(&self) -> Option<String> {
         self.ui.recents.with_untracked(|list| {
-            list.iter().find(|call| call.direction == Direction::Outbound).map(|call| call.number.clone())
+            list.iter().find(|call| call.direction == CallDirection::Outbound).map(|call| call.number.clone())
         })
     }
 
@@ -360,11 +362,11 @@ impl App {
     }
 }
 
-fn talks(call: &Call) -> bool {
-    engaged(call) && call.answered_at.is_some() && matches!(call.hold, Hold::None | Hold::Resuming)
+fn talks(call: &CallSnapshot) -> bool {
+    engaged(call) && call.answered_at.is_some() && matches!(call.hold, HoldState::None | HoldState::Resuming)
 }
 
-fn call_ref(call: &Call) -> CallRef {
+fn call_ref(call: &CallSnapshot) -> CallRef {
     CallRef {
         call_id: call.id.clone(),
         number: call.number.clone(),

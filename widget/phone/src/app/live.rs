@@ -8,8 +8,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use bitcall_wire::live::{HEARTBEAT, LiveCall, Report, State};
-use bitcall_wire::seam::{Hold, Snapshot};
+use bitcall_wire::agent_protocol::{AgentSnapshot, HoldState};
+use bitcall_wire::call_reports::{CallReport, REPORT_INTERVAL, ReportedCall, ReportedCallState};
 use sycamore::reactive::create_effect;
 
 use super::App;
@@ -25,7 +25,7 @@ const MAX_NUMBER: usize = 128;
 pub struct Told {
     client: String,
     sequence: Cell<u32>,
-    calls: RefCell<Vec<LiveCall>>,
+    calls: RefCell<Vec<ReportedCall>>,
     /// Milliseconds since the Unix epoch.
     at: Cell<u64>,
 }
@@ -63,12 +63,12 @@ impl App {
         let calls = self.ui.page.with_untracked(|page| self.ui.snapshot.with_untracked(|all| of_page(all, page, now)));
         let is_news = !same(&self.told.calls.borrow(), &calls);
         let silent = Duration::from_millis(now.saturating_sub(self.told.at.get()));
-        if is_news || (!calls.is_empty() && silent >= HEARTBEAT) {
+        if is_news || (!calls.is_empty() && silent >= REPORT_INTERVAL) {
             self.send_calls(calls);
         }
     }
 
-    pub(super) fn send_calls(&self, calls: Vec<LiveCall>) {
+    pub(super) fn send_calls(&self, calls: Vec<ReportedCall>) {
         let told = &self.told;
         let both_none = calls.is_empty() && told.calls.borrow().is_empty();
         let Some(key) = self.with_tenant(|tenant| tenant.host.key.clone()).filter(|key| !both_none && !key.is_empty())
@@ -77,7 +77,7 @@ impl App {
         };
         told.at.set(page::now());
         told.sequence.set(told.sequence.get() + 1);
-        let report = Report { key: &key, client_id: &told.client, sequence: told.sequence.get(), calls: &calls };
+        let report = CallReport { key: &key, client_id: &told.client, sequence: told.sequence.get(), calls: &calls };
         let text = value::write(&report).and_then(|report| js_sys::JSON::stringify(&report).ok()?.as_string());
         if let (Some(window), Some(text)) = (web_sys::window(), text) {
             // What the browser does not take is made good by the next one.
@@ -88,16 +88,16 @@ impl App {
 }
 
 /// An incoming call is the page's once it is answered there.
-fn of_page(snapshot: &Snapshot, page: &str, now: u64) -> Vec<LiveCall> {
+fn of_page(snapshot: &AgentSnapshot, page: &str, now: u64) -> Vec<ReportedCall> {
     let mine = snapshot.calls.iter().filter(|call| engaged(call) && call.page.as_deref() == Some(page));
-    mine.map(|call| LiveCall {
+    mine.map(|call| ReportedCall {
         call_id: call.id.clone(),
         number: Some(call.number.chars().take(MAX_NUMBER).collect()).filter(|number: &String| !number.is_empty()),
         direction: call.direction,
         state: match call.hold {
-            Hold::Held | Hold::Holding => State::Held,
-            _ if call.answered_at.is_some() => State::Active,
-            _ => State::Ringing,
+            HoldState::Held | HoldState::Holding => ReportedCallState::Held,
+            _ if call.answered_at.is_some() => ReportedCallState::Active,
+            _ => ReportedCallState::Ringing,
         },
         seconds: u32::try_from(now.saturating_sub(call.started_at) / 1000).unwrap_or_default(),
     })
@@ -105,7 +105,7 @@ fn of_page(snapshot: &Snapshot, page: &str, now: u64) -> Vec<LiveCall> {
 }
 
 /// But for the seconds.
-fn same(one: &[LiveCall], other: &[LiveCall]) -> bool {
+fn same(one: &[ReportedCall], other: &[ReportedCall]) -> bool {
     one.len() == other.len()
         && one.iter().zip(other).all(|(one, other)| one.call_id == other.call_id && one.state == other.state)
 }

@@ -9,9 +9,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 
-use bitcall_wire::bridge::{self, Empty, FromPhone, Init, ToPhone};
+use bitcall_wire::agent_protocol::{CallId, RegistrationStatus, ToAgent};
 use bitcall_wire::config::{RuntimeConfig, ThemeStart};
-use bitcall_wire::seam::{CallId, Registration, ToAgent};
+use bitcall_wire::host_protocol::{self, EmptyPayload, FromPhone, InitPayload, ToPhone};
 use sycamore::reactive::create_effect;
 
 use crate::announced::Announced;
@@ -36,7 +36,7 @@ pub struct App {
     /// What the host page gave, when a restored session is tried first.
     fallback: RefCell<Option<Credentials>>,
     /// Asked for before the phone was registered.
-    waiting_call: RefCell<Option<bridge::Call>>,
+    waiting_call: RefCell<Option<host_protocol::CallRequest>>,
     waiting_timer: RefCell<Option<Timer>>,
     /// Calls that nobody took since the person last touched the phone.
     missed: Cell<u32>,
@@ -52,7 +52,7 @@ pub struct App {
 /// What `BITCALL_INIT` brought.
 struct Tenant {
     config: Rc<RuntimeConfig>,
-    host: bridge::Host,
+    host: host_protocol::HostOptions,
     store: Store,
     media: Media,
 }
@@ -108,7 +108,7 @@ impl App {
         }
         match act {
             Act::Show(tab) => self.show(tab),
-            Act::Minimise => self.tell(&FromPhone::Hide(Empty {})),
+            Act::Minimise => self.tell(&FromPhone::Hide(EmptyPayload {})),
             Act::Escape => self.escape(),
             Act::RetryConnection => self.retry_connection(),
             Act::RetryMicrophone => self.retry_microphone(),
@@ -144,7 +144,7 @@ impl App {
                 self.ui.number.set(dial.number.trim().to_owned());
                 self.ui.number_fault.set(None);
                 self.ui.tab.set(Tab::Keypad);
-                self.tell(&FromPhone::Show(Empty {}));
+                self.tell(&FromPhone::Show(EmptyPayload {}));
             }
             ToPhone::HangUp(which) => self.host_hang_up(which.call_id),
             ToPhone::Visible(panel) => {
@@ -158,8 +158,8 @@ impl App {
         }
     }
 
-    fn init(self: &Rc<Self>, init: Init) {
-        let Init { config, host } = init;
+    fn init(self: &Rc<Self>, init: InitPayload) {
+        let InitPayload { config, host } = init;
         let config = Rc::new(config);
         let store = Store::new(&config.storage_namespace);
         let settings = media::Settings {
@@ -229,7 +229,7 @@ impl App {
         } else if ui.keypad_open.get_untracked() && ui.snapshot.with_untracked(|snapshot| focused(snapshot).is_some()) {
             ui.keypad_open.set(false);
         } else if ui.embedded.get_untracked() {
-            self.tell(&FromPhone::Hide(Empty {}));
+            self.tell(&FromPhone::Hide(EmptyPayload {}));
         }
     }
 
@@ -297,11 +297,11 @@ impl App {
             let given_up = self
                 .ui
                 .snapshot
-                .with_untracked(|snapshot| matches!(snapshot.registration, Registration::Failed { .. }));
+                .with_untracked(|snapshot| matches!(snapshot.registration, RegistrationStatus::Failed { .. }));
             let account = if given_up { self.account() } else { None };
             match account {
                 Some(account) => {
-                    self.ui.snapshot.update(|snapshot| snapshot.registration = Registration::Connecting);
+                    self.ui.snapshot.update(|snapshot| snapshot.registration = RegistrationStatus::Connecting);
                     link.sign_in(account);
                 }
                 None => link.send(&ToAgent::Probe),
@@ -347,13 +347,13 @@ impl App {
     }
 
     fn tell_fault(&self, code: &str, message: &str) {
-        self.tell(&FromPhone::Error(bridge::Fault { code: code.to_owned(), message: message.to_owned() }));
+        self.tell(&FromPhone::Error(host_protocol::PhoneError { code: code.to_owned(), message: message.to_owned() }));
     }
 
     fn tell_badge(&self) {
         let (ringing, in_call) =
             self.ui.snapshot.with_untracked(|snapshot| (incoming(snapshot).is_some(), focused(snapshot).is_some()));
-        self.tell(&FromPhone::Badge(bridge::Badge { missed: self.missed.get(), ringing, in_call }));
+        self.tell(&FromPhone::Badge(host_protocol::LauncherBadge { missed: self.missed.get(), ringing, in_call }));
     }
 
     /// State and badge follow the agent's snapshots by themselves.
@@ -362,8 +362,8 @@ impl App {
         let state = watch(move || {
             ui.snapshot.with(|snapshot| {
                 let live = snapshot.calls.iter().filter(|call| engaged(call));
-                bridge::State {
-                    registered: matches!(snapshot.registration, Registration::Registered { .. }),
+                host_protocol::PhoneState {
+                    registered: matches!(snapshot.registration, RegistrationStatus::Registered { .. }),
                     in_call: focused(snapshot).is_some(),
                     active_number: focused(snapshot).map(|call| call.number.clone()),
                     call_count: u32::try_from(live.count()).unwrap_or(u32::MAX),
@@ -390,7 +390,7 @@ impl App {
                 document.set_title(&title);
             }
             if let Some(name) = caller {
-                app.tell(&FromPhone::Show(Empty {}));
+                app.tell(&FromPhone::Show(EmptyPayload {}));
                 app.ui.said.set(format!("Incoming call from {name}"));
                 if page::has_focus() {
                     page::focus_soon(crate::screens::INCOMING);
@@ -433,12 +433,12 @@ fn choices(devices: media::Devices) -> Choices {
     }
 }
 
-fn fault_code(fault: bitcall_wire::seam::MediaFault) -> &'static str {
-    use bitcall_wire::seam::MediaFault;
+fn fault_code(fault: bitcall_wire::agent_protocol::MediaError) -> &'static str {
+    use bitcall_wire::agent_protocol::MediaError;
     match fault {
-        MediaFault::MicrophoneBlocked => "MICROPHONE_BLOCKED",
-        MediaFault::MicrophoneMissing => "MICROPHONE_MISSING",
-        MediaFault::MicrophoneBusy => "MICROPHONE_BUSY",
-        MediaFault::Unusable | MediaFault::Other => "MEDIA_FAILED",
+        MediaError::MicrophoneBlocked => "MICROPHONE_BLOCKED",
+        MediaError::MicrophoneMissing => "MICROPHONE_MISSING",
+        MediaError::MicrophoneBusy => "MICROPHONE_BUSY",
+        MediaError::Unusable | MediaError::Other => "MEDIA_FAILED",
     }
 }

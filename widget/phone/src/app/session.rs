@@ -2,8 +2,11 @@
 
 use std::rc::Rc;
 
-use bitcall_wire::bridge::{FromPhone, Registered, Unregistered};
-use bitcall_wire::seam::{Account, Cause, Failure, FailureCode, Registration, Secret, Snapshot};
+use bitcall_wire::agent_protocol::{
+    AccountSecret, AgentSnapshot, CallEndCause, RegistrationFailure, RegistrationFailureCode, RegistrationStatus,
+    SipAccount,
+};
+use bitcall_wire::host_protocol::{FromPhone, RegisteredPayload, UnregisteredPayload};
 
 use super::App;
 use crate::link::{Link, Place, attach, dom};
@@ -118,27 +121,27 @@ impl App {
     }
 
     /// The registration as the agent sees it, after each snapshot.
-    pub(super) fn follow_registration(self: &Rc<Self>, before: &Registration, snapshot: &Snapshot) {
-        let was = matches!(before, Registration::Registered { .. });
+    pub(super) fn follow_registration(self: &Rc<Self>, before: &RegistrationStatus, snapshot: &AgentSnapshot) {
+        let was = matches!(before, RegistrationStatus::Registered { .. });
         match &snapshot.registration {
-            Registration::Registered { username, domain, .. } => {
+            RegistrationStatus::Registered { username, domain, .. } => {
                 self.signed_in.set(true);
                 if !was {
                     self.registered(username, domain);
                 }
                 return;
             }
-            Registration::SignedOut => {
+            RegistrationStatus::SignedOut => {
                 if self.signed_in.replace(false) {
                     self.signed_out_elsewhere();
                 }
             }
-            Registration::Connecting => self.signed_in.set(true),
-            Registration::Reconnecting { reason, .. } => {
+            RegistrationStatus::Connecting => self.signed_in.set(true),
+            RegistrationStatus::Reconnecting { reason, .. } => {
                 self.signed_in.set(true);
                 if self.at_the_door() {
                     self.refuse(&format!("{} Trying again by itself.", sentence(reason)));
-                } else if reason.code == FailureCode::WrongPassword
+                } else if reason.code == RegistrationFailureCode::WrongPassword
                     && before != &snapshot.registration
                     && focused(snapshot).is_none()
                 {
@@ -146,16 +149,16 @@ impl App {
                     self.failed(reason, false);
                 }
             }
-            Registration::Failed { reason } => {
+            RegistrationStatus::Failed { reason } => {
                 // An agent that did not start has not said anything.
-                self.signed_in.set(reason.code != FailureCode::NotStarted);
+                self.signed_in.set(reason.code != RegistrationFailureCode::NotStarted);
                 if before != &snapshot.registration || self.ui.form.busy.get_untracked() {
                     self.failed(reason, focused(snapshot).is_some());
                 }
             }
         }
         if was {
-            self.tell(&FromPhone::Unregistered(Unregistered { reason: reason_words(&snapshot.registration) }));
+            self.tell(&FromPhone::Unregistered(UnregisteredPayload { reason: reason_words(&snapshot.registration) }));
         }
     }
 
@@ -163,7 +166,7 @@ impl App {
     pub(super) fn learn_ha1(&self, realm: String, ha1: String) {
         self.ui.signed_in_as.update(|who| {
             if let Some(who) = who {
-                who.secret = SecretBox(Secret::Ha1 { realm: Some(realm), ha1 });
+                who.secret = SecretBox(AccountSecret::Ha1 { realm: Some(realm), ha1 });
             }
         });
         if self.is_registered() {
@@ -171,9 +174,9 @@ impl App {
         }
     }
 
-    pub(super) fn account(&self) -> Option<Account> {
+    pub(super) fn account(&self) -> Option<SipAccount> {
         let credentials = self.ui.signed_in_as.get_clone_untracked()?;
-        self.with_tenant(|tenant| Account {
+        self.with_tenant(|tenant| SipAccount {
             username: credentials.username,
             domain: credentials.domain,
             display_name: None,
@@ -213,7 +216,7 @@ impl App {
             old.close();
         }
         self.signed_in.set(false);
-        self.ui.snapshot.update(|snapshot| snapshot.registration = Registration::Connecting);
+        self.ui.snapshot.update(|snapshot| snapshot.registration = RegistrationStatus::Connecting);
         let app = Rc::downgrade(self);
         let link = Link::attach(place, Some(account), media, move |message| {
             if let Some(app) = app.upgrade() {
@@ -253,7 +256,7 @@ impl App {
         form.faults.set(FormFaults::default());
         form.password.set(String::new());
         form.password_shown.set(false);
-        self.tell(&FromPhone::Registered(Registered {
+        self.tell(&FromPhone::Registered(RegisteredPayload {
             username: username.to_owned(),
             domain: domain.to_owned(),
             user_key: format!("{username}@{domain}").to_ascii_lowercase(),
@@ -281,17 +284,21 @@ impl App {
     }
 
     pub(super) fn is_registered(&self) -> bool {
-        let registered = |snapshot: &Snapshot| matches!(snapshot.registration, Registration::Registered { .. });
+        let registered =
+            |snapshot: &AgentSnapshot| matches!(snapshot.registration, RegistrationStatus::Registered { .. });
         self.ui.snapshot.with_untracked(registered)
     }
 
-    fn failed(self: &Rc<Self>, reason: &Failure, in_call: bool) {
+    fn failed(self: &Rc<Self>, reason: &RegistrationFailure, in_call: bool) {
         let about_account = matches!(
             reason.code,
-            FailureCode::WrongPassword | FailureCode::Forbidden | FailureCode::NotFound | FailureCode::BadConfiguration
+            RegistrationFailureCode::WrongPassword
+                | RegistrationFailureCode::Forbidden
+                | RegistrationFailureCode::NotFound
+                | RegistrationFailureCode::BadConfiguration
         );
         let fallback = self.fallback.borrow_mut().take_if(|_| may_be_outdated(reason.code));
-        if reason.code == FailureCode::WrongPassword || fallback.is_some() {
+        if reason.code == RegistrationFailureCode::WrongPassword || fallback.is_some() {
             self.forget_refused();
             if let Some(fallback) = fallback {
                 self.sign_in(fallback);
@@ -305,7 +312,7 @@ impl App {
     }
 
     /// Back to the door, with the fault beside the field it is about.
-    fn show_failure(&self, reason: &Failure) {
+    fn show_failure(&self, reason: &RegistrationFailure) {
         let form = self.ui.form;
         form.busy.set(false);
         if let Some(who) = self.ui.signed_in_as.get_clone_untracked() {
@@ -316,8 +323,8 @@ impl App {
         form.prefill.update(|prefill| prefill.secret = None);
         let mut faults = FormFaults::default();
         match reason.code {
-            FailureCode::WrongPassword => faults.password = Some("Wrong password. Check it and try again."),
-            FailureCode::NotFound => faults.username = Some("The server does not know this name."),
+            RegistrationFailureCode::WrongPassword => faults.password = Some("Wrong password. Check it and try again."),
+            RegistrationFailureCode::NotFound => faults.username = Some("The server does not know this name."),
             _ => form.refusal.set(Some(sentence(reason))),
         }
         let wrong_password = faults.password.is_some();
@@ -365,7 +372,7 @@ impl App {
     fn forget_account(&self) {
         let left = self.announced.borrow_mut().take();
         for call in left {
-            self.ended_unheard(&call, &Cause { words: "Signed out".to_owned(), sip_code: None });
+            self.ended_unheard(&call, &CallEndCause { words: "Signed out".to_owned(), sip_code: None });
         }
         let before = self.ui.snapshot.with_untracked(|snapshot| snapshot.registration.clone());
         self.give_up_waiting_call("Signed out.");
@@ -374,10 +381,10 @@ impl App {
         self.ui.ended.set(None);
         self.ui.number.set(String::new());
         self.ui.identity_open.set(false);
-        self.ui.snapshot.set(Snapshot::default());
+        self.ui.snapshot.set(AgentSnapshot::default());
         self.signed_in.set(false);
-        if matches!(before, Registration::Registered { .. }) {
-            self.tell(&FromPhone::Unregistered(Unregistered { reason: "Signed out".to_owned() }));
+        if matches!(before, RegistrationStatus::Registered { .. }) {
+            self.tell(&FromPhone::Unregistered(UnregisteredPayload { reason: "Signed out".to_owned() }));
         }
     }
 
@@ -432,14 +439,14 @@ pub(super) fn recents_name(user_key: &str) -> String {
     format!("recents:{user_key}")
 }
 
-fn sentence(reason: &Failure) -> String {
+fn sentence(reason: &RegistrationFailure) -> String {
     format!("{}.", reason.words.trim().trim_end_matches('.'))
 }
 
-fn reason_words(registration: &Registration) -> String {
+fn reason_words(registration: &RegistrationStatus) -> String {
     match registration {
-        Registration::Reconnecting { reason, .. } | Registration::Failed { reason } => reason.words.clone(),
-        Registration::Connecting => "Reconnecting".to_owned(),
-        Registration::SignedOut | Registration::Registered { .. } => "Signed out".to_owned(),
+        RegistrationStatus::Reconnecting { reason, .. } | RegistrationStatus::Failed { reason } => reason.words.clone(),
+        RegistrationStatus::Connecting => "Reconnecting".to_owned(),
+        RegistrationStatus::SignedOut | RegistrationStatus::Registered { .. } => "Signed out".to_owned(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use bitcall_wire::seam::{self, ToAgent, ToPage};
+use bitcall_wire::agent_protocol::{self, ToAgent, ToPage};
 use js_sys::{Object, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{
@@ -58,7 +58,7 @@ impl Attachment {
             if data == BROKEN {
                 return on_broken();
             }
-            match data.dyn_into::<Uint8Array>().ok().and_then(|bytes| seam::from_bytes(&bytes.to_vec())) {
+            match data.dyn_into::<Uint8Array>().ok().and_then(|bytes| agent_protocol::from_bytes(&bytes.to_vec())) {
                 Some(message) => on_message(message),
                 None => debug(&JsValue::from_str("bitcall: unreadable message from the agent")),
             }
@@ -86,7 +86,7 @@ impl Drop for Attachment {
 }
 
 pub fn post(port: &MessagePort, message: &ToAgent) {
-    if let Some(bytes) = seam::to_bytes(message) {
+    if let Some(bytes) = agent_protocol::to_bytes(message) {
         let _ = port.post_message(&Uint8Array::from(bytes.as_slice()));
     }
 }

@@ -11,7 +11,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
-use bitcall_wire::seam::Flow;
+use bitcall_wire::agent_protocol::MediaDirection;
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::RtcPeerConnection;
@@ -184,7 +184,7 @@ async fn make_offer(inner: Rc<Inner>, shelf: Shelf) {
     let prepared =
         Rc::new(Prepared { connection: Rc::new(connection), done: Signal::untold(), made: Cell::new(false) });
     *inner.ahead.offer.borrow_mut() = Some(Rc::clone(&prepared));
-    let offer = prepared.connection.offer(Flow::SendRecv, false, None).await.ok();
+    let offer = prepared.connection.offer(MediaDirection::SendRecv, false, None).await.ok();
     let hidden = offer.as_deref().is_some_and(sdp::hides_addresses);
     prepared.made.set(offer.is_some() && !hidden);
     prepared.done.tell();

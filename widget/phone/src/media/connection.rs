@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use bitcall_wire::agent_protocol::{MediaDirection, MediaError, MediaState};
 use bitcall_wire::config::IceServer;
-use bitcall_wire::seam::{Flow, MediaFault, MediaState};
 use js_sys::{Array, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -89,7 +89,7 @@ impl Connection {
     /// Our offer, with its candidates; pending when this returns.
     pub async fn offer(
         &self,
-        flow: Flow,
+        flow: MediaDirection,
         restart_ice: bool,
         track: Option<&MediaStreamTrack>,
     ) -> Result<String, JsValue> {
@@ -117,7 +117,7 @@ impl Connection {
     }
 
     /// Our answer to the offer taken before.
-    pub async fn answer(&self, flow: Flow) -> Result<String, JsValue> {
+    pub async fn answer(&self, flow: MediaDirection) -> Result<String, JsValue> {
         if let Some(line) = self.line() {
             line.set_direction(direction(flow));
             prefer_codecs(&line);
@@ -295,17 +295,17 @@ pub fn name(error: &JsValue) -> String {
 
 fn unusable(error: &JsValue) -> Trouble {
     Trouble {
-        fault: MediaFault::Unusable,
+        fault: MediaError::Unusable,
         words: format!("The far end's description cannot be used: {}", message(error)),
     }
 }
 
-fn direction(flow: Flow) -> RtcRtpTransceiverDirection {
+fn direction(flow: MediaDirection) -> RtcRtpTransceiverDirection {
     match flow {
-        Flow::SendRecv => RtcRtpTransceiverDirection::Sendrecv,
-        Flow::SendOnly => RtcRtpTransceiverDirection::Sendonly,
-        Flow::RecvOnly => RtcRtpTransceiverDirection::Recvonly,
-        Flow::Inactive => RtcRtpTransceiverDirection::Inactive,
+        MediaDirection::SendRecv => RtcRtpTransceiverDirection::Sendrecv,
+        MediaDirection::SendOnly => RtcRtpTransceiverDirection::Sendonly,
+        MediaDirection::RecvOnly => RtcRtpTransceiverDirection::Recvonly,
+        MediaDirection::Inactive => RtcRtpTransceiverDirection::Inactive,
     }
 }
 

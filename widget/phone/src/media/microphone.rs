@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use bitcall_wire::seam::MediaFault;
+use bitcall_wire::agent_protocol::MediaError;
 use js_sys::Reflect;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -17,7 +17,7 @@ use crate::link::dom::{Signal, media_devices, object, window};
 /// Why there is no microphone, in words for the person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    pub fault: MediaFault,
+    pub fault: MediaError,
     pub words: String,
 }
 
@@ -139,7 +139,7 @@ impl Microphone {
     async fn acquire(&self) -> Result<MediaStreamTrack, Trouble> {
         let Some(devices) = media_devices() else {
             return Err(Trouble {
-                fault: MediaFault::MicrophoneBlocked,
+                fault: MediaError::MicrophoneBlocked,
                 words: "The microphone works on secure pages (https) only.".to_owned(),
             });
         };
@@ -153,13 +153,13 @@ impl Microphone {
         self.granted.set(asked.is_ok());
         let stream: MediaStream = asked.map_err(|error| trouble(&error))?.unchecked_into();
         let Ok(track) = stream.get_audio_tracks().get(0).dyn_into::<MediaStreamTrack>() else {
-            return Err(Trouble { fault: MediaFault::MicrophoneMissing, words: "No microphone was found.".to_owned() });
+            return Err(Trouble { fault: MediaError::MicrophoneMissing, words: "No microphone was found.".to_owned() });
         };
         if self.unwanted.get() {
             // The call ended while the browser asked the person.
             track.stop();
             return Err(Trouble {
-                fault: MediaFault::Other,
+                fault: MediaError::Other,
                 words: "The call ended before the microphone was open.".to_owned(),
             });
         }
@@ -187,18 +187,18 @@ fn wishes(chosen: Option<&str>) -> JsValue {
 fn trouble(error: &JsValue) -> Trouble {
     let (fault, words) = match super::connection::name(error).as_str() {
         "NotAllowedError" | "SecurityError" if forbidden_by_host() => (
-            MediaFault::MicrophoneBlocked,
+            MediaError::MicrophoneBlocked,
             "The page around this phone does not let it use the microphone \
              (Permissions-Policy, or allow=\"microphone\" is missing).",
         ),
         "NotAllowedError" | "SecurityError" => {
-            (MediaFault::MicrophoneBlocked, "The microphone is blocked. Allow it in the browser's site settings.")
+            (MediaError::MicrophoneBlocked, "The microphone is blocked. Allow it in the browser's site settings.")
         }
-        "NotFoundError" | "OverconstrainedError" => (MediaFault::MicrophoneMissing, "No microphone was found."),
+        "NotFoundError" | "OverconstrainedError" => (MediaError::MicrophoneMissing, "No microphone was found."),
         "NotReadableError" | "AbortError" => {
-            (MediaFault::MicrophoneBusy, "The microphone cannot be opened. Another program may be using it.")
+            (MediaError::MicrophoneBusy, "The microphone cannot be opened. Another program may be using it.")
         }
-        _ => (MediaFault::Other, "The microphone cannot be opened."),
+        _ => (MediaError::Other, "The microphone cannot be opened."),
     };
     Trouble { fault, words: words.to_owned() }
 }

@@ -4,7 +4,7 @@
 //! page acts before the agent has heard of it. So a press of the person counts
 //! against older snapshots until one agrees with it.
 
-use bitcall_wire::seam::{CallId, Snapshot};
+use bitcall_wire::agent_protocol::{AgentSnapshot, CallId};
 
 #[derive(Debug, Default)]
 pub struct Mutes(Vec<Mute>);
@@ -28,7 +28,7 @@ impl Mutes {
     }
 
     /// Tells what has changed.
-    pub fn follow(&mut self, snapshot: &Snapshot) -> Vec<(CallId, bool)> {
+    pub fn follow(&mut self, snapshot: &AgentSnapshot) -> Vec<(CallId, bool)> {
         self.0.retain(|mute| snapshot.calls.iter().any(|call| call.id == mute.call));
         let mut changes = Vec::new();
         for call in &snapshot.calls {
@@ -54,13 +54,13 @@ impl Mutes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bitcall_wire::seam::{Call, CallState};
+    use bitcall_wire::agent_protocol::{CallSnapshot, CallState};
 
     use crate::sample;
 
-    fn snapshot(muted: bool) -> Snapshot {
-        let call = Call { muted, ..sample::call("c1", CallState::Active) };
-        Snapshot { calls: vec![call], ..Snapshot::default() }
+    fn snapshot(muted: bool) -> AgentSnapshot {
+        let call = CallSnapshot { muted, ..sample::call("c1", CallState::Active) };
+        AgentSnapshot { calls: vec![call], ..AgentSnapshot::default() }
     }
 
     #[test]
@@ -88,7 +88,7 @@ mod tests {
     fn a_call_that_is_over_is_forgotten() {
         let mut mutes = Mutes::default();
         mutes.press("c1", true);
-        mutes.follow(&Snapshot::default());
+        mutes.follow(&AgentSnapshot::default());
         assert!(!mutes.muted("c1"));
     }
 }

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 
-use bitcall_wire::seam::{CallId, Flow, MediaAsk, MediaFault, MediaReply, MediaState, ToAgent};
+use bitcall_wire::agent_protocol::{CallId, MediaDirection, MediaError, MediaReply, MediaRequest, MediaState, ToAgent};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::MediaStreamTrack;
 
@@ -23,7 +23,7 @@ enum Job {
     Listen(Rc<Connection>),
     /// Make the first offer before it is asked for.
     Prepare(Option<Rc<Prepared>>),
-    Ask(u32, MediaAsk),
+    Ask(u32, MediaRequest),
 }
 
 pub struct Session {
@@ -77,7 +77,7 @@ impl Session {
         offer
     }
 
-    pub fn serve(self: &Rc<Self>, request: u32, ask: MediaAsk) {
+    pub fn serve(self: &Rc<Self>, request: u32, ask: MediaRequest) {
         self.enqueue(Job::Ask(request, ask));
     }
 
@@ -216,25 +216,25 @@ impl Session {
         }
     }
 
-    async fn perform(self: &Rc<Self>, ask: MediaAsk) -> MediaReply {
+    async fn perform(self: &Rc<Self>, ask: MediaRequest) -> MediaReply {
         let prepared = self.prepared.borrow_mut().take();
         let done = match ask {
-            MediaAsk::Offer { flow, restart_ice } => match prepared {
-                Some(offer) if flow == Flow::SendRecv && !restart_ice => offer,
+            MediaRequest::Offer { flow, restart_ice } => match prepared {
+                Some(offer) if flow == MediaDirection::SendRecv && !restart_ice => offer,
                 _ => self.offer(flow, restart_ice).await,
             }
             .map(Some),
-            MediaAsk::Answer { offer, flow } => self.answer(&offer, flow).await.map(Some),
-            MediaAsk::Accept { answer, provisional } => match self.connection() {
+            MediaRequest::Answer { offer, flow } => self.answer(&offer, flow).await.map(Some),
+            MediaRequest::Accept { answer, provisional } => match self.connection() {
                 Some(connection) => connection.accept(&answer, provisional).await.map(|()| None),
                 None => Err(gone()),
             },
-            MediaAsk::RollBack => match self.connection() {
+            MediaRequest::RollBack => match self.connection() {
                 Some(connection) => connection.roll_back().await.map(|()| None),
                 None => Ok(None),
             },
             // Served by `Media::close`, ahead of the queue.
-            MediaAsk::Close => Ok(None),
+            MediaRequest::Close => Ok(None),
         };
         match done {
             Ok(Some(sdp)) => {
@@ -254,10 +254,10 @@ impl Session {
             self.attach_microphone(&media, &ahead.connection, true).await?;
             return Ok(offer);
         }
-        self.offer(Flow::SendRecv, false).await
+        self.offer(MediaDirection::SendRecv, false).await
     }
 
-    async fn offer(self: &Rc<Self>, flow: Flow, restart_ice: bool) -> Result<String, Trouble> {
+    async fn offer(self: &Rc<Self>, flow: MediaDirection, restart_ice: bool) -> Result<String, Trouble> {
         let media = self.media.upgrade().ok_or_else(gone)?;
         let ready = self.microphone_ready(&media).await?;
         let connection = match self.connection() {
@@ -271,7 +271,7 @@ impl Session {
         Ok(sdp)
     }
 
-    async fn answer(self: &Rc<Self>, offer: &str, flow: Flow) -> Result<String, Trouble> {
+    async fn answer(self: &Rc<Self>, offer: &str, flow: MediaDirection) -> Result<String, Trouble> {
         let media = self.media.upgrade().ok_or_else(gone)?;
         let ready = self.microphone_ready(&media).await?;
         let connection = match self.connection() {
@@ -431,9 +431,9 @@ fn own_copy(microphone: &MediaStreamTrack) -> MediaStreamTrack {
 }
 
 fn gone() -> Trouble {
-    Trouble { fault: MediaFault::Other, words: "The call is over.".to_owned() }
+    Trouble { fault: MediaError::Other, words: "The call is over.".to_owned() }
 }
 
 fn failed(what: &str, error: &wasm_bindgen::JsValue) -> Trouble {
-    Trouble { fault: MediaFault::Other, words: format!("{what}: {}", super::connection::message(error)) }
+    Trouble { fault: MediaError::Other, words: format!("{what}: {}", super::connection::message(error)) }
 }

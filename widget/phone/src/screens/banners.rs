@@ -1,6 +1,6 @@
 //! What is wrong and what helps against it: one line, one button, above everything else.
 
-use bitcall_wire::seam::{FailureCode, MediaFault, Registration};
+use bitcall_wire::agent_protocol::{MediaError, RegistrationFailureCode, RegistrationStatus};
 use sycamore::prelude::*;
 use sycamore::web::tags::*;
 
@@ -55,25 +55,25 @@ fn banner(ui: Ui, banner: Banner) -> View {
         .into()
 }
 
-fn microphone(fault: MediaFault) -> Banner {
+fn microphone(fault: MediaError) -> Banner {
     let words = match fault {
-        MediaFault::MicrophoneBlocked => "Microphone blocked. Allow it in the address bar, then try again.",
-        MediaFault::MicrophoneMissing => "No microphone found. Plug one in, then try again.",
-        MediaFault::MicrophoneBusy => "Another program uses the microphone. Close it, then try again.",
-        MediaFault::Unusable => "The other side sent audio this browser cannot play.",
-        MediaFault::Other => "Audio could not be started.",
+        MediaError::MicrophoneBlocked => "Microphone blocked. Allow it in the address bar, then try again.",
+        MediaError::MicrophoneMissing => "No microphone found. Plug one in, then try again.",
+        MediaError::MicrophoneBusy => "Another program uses the microphone. Close it, then try again.",
+        MediaError::Unusable => "The other side sent audio this browser cannot play.",
+        MediaError::Other => "Audio could not be started.",
     };
     Banner { icon: Icon::MicOff, words: words.to_owned(), button: "Try again", act: Act::RetryMicrophone, urgent: true }
 }
 
 fn connection(ui: Ui) -> Option<Banner> {
     let (reason, urgent) = ui.snapshot.with(|snapshot| match &snapshot.registration {
-        Registration::Reconnecting { reason, .. } => Some((reason.clone(), false)),
-        Registration::Failed { reason } => Some((reason.clone(), true)),
+        RegistrationStatus::Reconnecting { reason, .. } => Some((reason.clone(), false)),
+        RegistrationStatus::Failed { reason } => Some((reason.clone(), true)),
         _ => None,
     })?;
     let sentence = reason.words.trim().trim_end_matches('.');
-    let words = if reason.code == FailureCode::Offline {
+    let words = if reason.code == RegistrationFailureCode::Offline {
         "No network. Calls go on as soon as it is back.".to_owned()
     } else if urgent {
         format!("{sentence}.")

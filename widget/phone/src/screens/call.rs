@@ -1,6 +1,6 @@
 //! The call that talks: who, how long, in what state, and what can be done. Held ones wait above it.
 
-use bitcall_wire::seam::{Call, CallId, CallState, Hold};
+use bitcall_wire::agent_protocol::{CallId, CallSnapshot, CallState, HoldState};
 use sycamore::prelude::*;
 use sycamore::web::tags::*;
 
@@ -76,7 +76,7 @@ fn other(ui: Ui, id: &CallId) -> View {
             let Some(call) = call else {
                 return String::new();
             };
-            let word = if call.hold == Hold::None { state_words(call) } else { "On hold" };
+            let word = if call.hold == HoldState::None { state_words(call) } else { "On hold" };
             match call.answered_at {
                 Some(at) => format!("{word} · {}", time::timer(elapsed(at, ui.now.get()))),
                 None => word.to_owned(),
@@ -98,7 +98,7 @@ fn other(ui: Ui, id: &CallId) -> View {
         .into()
 }
 
-fn person(call: ReadSignal<Option<Call>>) -> View {
+fn person(call: ReadSignal<Option<CallSnapshot>>) -> View {
     let who = watch(move || {
         call.with(|call| {
             call.as_ref().map(|call| (title(call), subtitle(call), call.display_name.clone())).unwrap_or_default()
@@ -119,7 +119,7 @@ fn person(call: ReadSignal<Option<Call>>) -> View {
     })
 }
 
-fn state(ui: Ui, call: ReadSignal<Option<Call>>, elsewhere: ReadSignal<bool>) -> View {
+fn state(ui: Ui, call: ReadSignal<Option<CallSnapshot>>, elsewhere: ReadSignal<bool>) -> View {
     let words = watch(move || {
         call.with(|call| match call {
             Some(_) if elsewhere.get() => "In another window",
@@ -132,7 +132,7 @@ fn state(ui: Ui, call: ReadSignal<Option<Call>>, elsewhere: ReadSignal<bool>) ->
     let talks = watch(move || {
         !elsewhere.get()
             && call.with(|call| {
-                call.as_ref().is_some_and(|call| call.state == CallState::Active && call.hold == Hold::None)
+                call.as_ref().is_some_and(|call| call.state == CallState::Active && call.hold == HoldState::None)
             })
     });
     div()
@@ -177,14 +177,16 @@ fn meter(ui: Ui) -> View {
         .into()
 }
 
-fn controls(ui: Ui, call: ReadSignal<Option<Call>>, id: &CallId) -> View {
+fn controls(ui: Ui, call: ReadSignal<Option<CallSnapshot>>, id: &CallId) -> View {
     let muted_id = id.clone();
     let muted = watch(move || ui.muted.with(|muted| muted.contains(&muted_id)));
     let held = watch(move || {
-        call.with(|call| call.as_ref().is_some_and(|call| matches!(call.hold, Hold::Holding | Hold::Held)))
+        call.with(|call| call.as_ref().is_some_and(|call| matches!(call.hold, HoldState::Holding | HoldState::Held)))
     });
     let busy = watch(move || {
-        call.with(|call| call.as_ref().is_some_and(|call| matches!(call.hold, Hold::Holding | Hold::Resuming)))
+        call.with(|call| {
+            call.as_ref().is_some_and(|call| matches!(call.hold, HoldState::Holding | HoldState::Resuming))
+        })
     });
     let answered = watch(move || call.with(|call| call.as_ref().is_some_and(|call| call.state == CallState::Active)));
     let keys_usable = watch(move || {
@@ -243,17 +245,17 @@ fn hang_up(ui: Ui, id: &CallId) -> View {
 }
 
 /// Name, or the number where there is none.
-pub fn title(call: &Call) -> String {
+pub fn title(call: &CallSnapshot) -> String {
     call.display_name.clone().filter(|name| !name.trim().is_empty()).unwrap_or_else(|| readable(&call.number))
 }
 
 /// The number, where the title is a name.
-pub fn subtitle(call: &Call) -> Option<String> {
+pub fn subtitle(call: &CallSnapshot) -> Option<String> {
     let number = readable(&call.number);
     (number != title(call)).then_some(number)
 }
 
-fn state_words(call: &Call) -> &'static str {
+fn state_words(call: &CallSnapshot) -> &'static str {
     match (&call.state, call.hold) {
         _ if call.detached => "Reconnecting…",
         (CallState::Dialing, _) => "Calling…",
@@ -261,11 +263,11 @@ fn state_words(call: &Call) -> &'static str {
         (CallState::Incoming, _) => "Incoming call",
         (CallState::Answering, _) => "Connecting…",
         (CallState::Ended { .. }, _) => "Call ended",
-        (CallState::Active, Hold::Holding | Hold::Held) => "On hold",
-        (CallState::Active, Hold::Resuming) => "Resuming…",
-        (CallState::Active, Hold::None) if call.remote_held => "The other side has put you on hold",
+        (CallState::Active, HoldState::Holding | HoldState::Held) => "On hold",
+        (CallState::Active, HoldState::Resuming) => "Resuming…",
+        (CallState::Active, HoldState::None) if call.remote_held => "The other side has put you on hold",
         // The clock says enough.
-        (CallState::Active, Hold::None) => "",
+        (CallState::Active, HoldState::None) => "",
     }
 }
 

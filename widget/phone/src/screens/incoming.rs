@@ -1,6 +1,6 @@
 //! Somebody calls: over everything, answered in one tap.
 
-use bitcall_wire::seam::{CallId, OtherCalls};
+use bitcall_wire::agent_protocol::{CallId, OtherCalls};
 use sycamore::prelude::*;
 use sycamore::web::tags::*;
 

@@ -1,6 +1,6 @@
 //! Who called and who was called, by day; one tap calls again.
 
-use bitcall_wire::seam::Direction;
+use bitcall_wire::agent_protocol::CallDirection;
 use sycamore::prelude::*;
 use sycamore::web::bind;
 use sycamore::web::tags::*;
@@ -79,17 +79,17 @@ fn entry(ui: Ui, call: Recent, zone: Zone) -> View {
     let title = call.name.clone().unwrap_or_else(|| shown.clone());
     let kind = match (call.direction, missed) {
         (_, true) => "Missed".to_owned(),
-        (Direction::Inbound, _) if !call.answered => call.cause.clone(),
-        (Direction::Inbound, _) => format!("Incoming · {}", time::spell(call.seconds)),
-        (Direction::Outbound, _) if call.answered => {
+        (CallDirection::Inbound, _) if !call.answered => call.cause.clone(),
+        (CallDirection::Inbound, _) => format!("Incoming · {}", time::spell(call.seconds)),
+        (CallDirection::Outbound, _) if call.answered => {
             format!("Outgoing · {}", time::spell(call.seconds))
         }
-        (Direction::Outbound, _) => call.cause.clone(),
+        (CallDirection::Outbound, _) => call.cause.clone(),
     };
     let drawing = match call.direction {
         _ if missed => Icon::Missed,
-        Direction::Inbound => Icon::ArrowIn,
-        Direction::Outbound => Icon::ArrowOut,
+        CallDirection::Inbound => Icon::ArrowIn,
+        CallDirection::Outbound => Icon::ArrowOut,
     };
     let name = format!("Call {title}, {kind}, {}", zone.clock(call.at));
     let number = call.number;

@@ -1,6 +1,6 @@
 //! Which sound belongs to which state, and what it is made of. No browser here.
 
-use bitcall_wire::seam::{CallState, Snapshot};
+use bitcall_wire::agent_protocol::{AgentSnapshot, CallState};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sound {
@@ -31,8 +31,8 @@ pub struct Note {
 }
 
 /// What this page has to sound.
-pub fn sound(snapshot: &Snapshot, page: &str) -> Option<Sound> {
-    let mine = |call: &bitcall_wire::seam::Call| call.page.as_deref() == Some(page);
+pub fn sound(snapshot: &AgentSnapshot, page: &str) -> Option<Sound> {
+    let mine = |call: &bitcall_wire::agent_protocol::CallSnapshot| call.page.as_deref() == Some(page);
     let incoming = snapshot.calls.iter().any(|call| call.state == CallState::Incoming);
     let busy = snapshot.calls.iter().any(|call| {
         matches!(
@@ -92,16 +92,16 @@ fn ring() -> Pattern {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bitcall_wire::seam::Call;
+    use bitcall_wire::agent_protocol::CallSnapshot;
 
     use crate::sample;
 
-    fn call(id: &str, page: Option<&str>, state: CallState) -> Call {
-        Call { page: page.map(str::to_owned), ..sample::call(id, state) }
+    fn call(id: &str, page: Option<&str>, state: CallState) -> CallSnapshot {
+        CallSnapshot { page: page.map(str::to_owned), ..sample::call(id, state) }
     }
 
-    fn state(ringer: Option<&str>, calls: Vec<Call>) -> Snapshot {
-        Snapshot { ringer: ringer.map(str::to_owned), calls, ..Snapshot::default() }
+    fn state(ringer: Option<&str>, calls: Vec<CallSnapshot>) -> AgentSnapshot {
+        AgentSnapshot { ringer: ringer.map(str::to_owned), calls, ..AgentSnapshot::default() }
     }
 
     #[test]

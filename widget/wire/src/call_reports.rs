@@ -7,36 +7,36 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::seam::Direction;
+use crate::agent_protocol::CallDirection;
 
 /// How often a phone that is in a call reports without news.
-pub const HEARTBEAT: Duration = Duration::from_secs(20);
+pub const REPORT_INTERVAL: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Report<'a> {
+pub struct CallReport<'a> {
     /// The tenant's API key: a page that closes can set no header.
     pub key: &'a str,
     /// Unique for the life of one page.
     pub client_id: &'a str,
     pub sequence: u32,
-    pub calls: &'a [LiveCall],
+    pub calls: &'a [ReportedCall],
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct LiveCall {
+pub struct ReportedCall {
     pub call_id: String,
     pub number: Option<String>,
-    pub direction: Direction,
-    pub state: State,
+    pub direction: CallDirection,
+    pub state: ReportedCallState,
     /// Since the call began, by the phone's own clock.
     pub seconds: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum ReportedCallState {
     Ringing,
     Active,
     Held,

@@ -9,30 +9,30 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::agent_protocol::CallDirection;
 use crate::config::{RuntimeConfig, SessionRestore, SignInMode, ThemeStart};
-use crate::seam::Direction;
 
 /// Loader → phone.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(tag = "type", content = "payload")]
 pub enum ToPhone {
     #[serde(rename = "BITCALL_INIT")]
-    Init(Box<Init>),
+    Init(Box<InitPayload>),
     /// Place a call now (or right after sign-in).
     #[serde(rename = "BITCALL_CALL")]
-    Call(Call),
+    Call(CallRequest),
     /// Put a number into the dialer. Kept until after sign-in.
     #[serde(rename = "BITCALL_DIAL")]
-    Dial(Dial),
+    Dial(DialRequest),
     /// End `callId`, or the active call.
     #[serde(rename = "BITCALL_HANGUP")]
-    HangUp(HangUp),
+    HangUp(HangUpRequest),
     /// The panel was opened or closed.
     #[serde(rename = "BITCALL_VISIBLE")]
-    Visible(Visible),
+    Visible(PanelVisibility),
     /// The loader is being destroyed: sign out of this page and stop.
     #[serde(rename = "BITCALL_DESTROY")]
-    Destroy(Empty),
+    Destroy(EmptyPayload),
 }
 
 /// Phone → loader.
@@ -40,9 +40,9 @@ pub enum ToPhone {
 #[serde(tag = "type", content = "payload")]
 pub enum FromPhone {
     #[serde(rename = "BITCALL_READY")]
-    Ready(Empty),
+    Ready(EmptyPayload),
     #[serde(rename = "BITCALL_STATE")]
-    State(State),
+    State(PhoneState),
     #[serde(rename = "BITCALL_CALL_STARTED")]
     CallStarted(CallRef),
     #[serde(rename = "BITCALL_CALL_INCOMING")]
@@ -50,47 +50,47 @@ pub enum FromPhone {
     #[serde(rename = "BITCALL_CALL_ANSWERED")]
     CallAnswered(CallRef),
     #[serde(rename = "BITCALL_CALL_ENDED")]
-    CallEnded(CallEnded),
+    CallEnded(CallEndedPayload),
     #[serde(rename = "BITCALL_REGISTERED")]
-    Registered(Registered),
+    Registered(RegisteredPayload),
     #[serde(rename = "BITCALL_UNREGISTERED")]
-    Unregistered(Unregistered),
+    Unregistered(UnregisteredPayload),
     /// A command could not be carried out, e.g. an unknown call id.
     #[serde(rename = "BITCALL_ERROR")]
-    Error(Fault),
+    Error(PhoneError),
     /// Open the panel (a call comes in, a number was put into the dialer).
     #[serde(rename = "BITCALL_SHOW")]
-    Show(Empty),
+    Show(EmptyPayload),
     /// Close the panel (the agent pressed "Minimise" or Escape).
     #[serde(rename = "BITCALL_HIDE")]
-    Hide(Empty),
+    Hide(EmptyPayload),
     /// What the launcher shows.
     #[serde(rename = "BITCALL_BADGE")]
-    Badge(Badge),
+    Badge(LauncherBadge),
 }
 
 /// A payload without fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Empty {}
+pub struct EmptyPayload {}
 
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Init {
+pub struct InitPayload {
     /// As answered by the server to the loader. It passes through the host page, which could
     /// change it: it configures that page's own phone, and grants nothing on the server.
     pub config: RuntimeConfig,
     #[serde(default)]
-    pub host: Host,
+    pub host: HostOptions,
 }
 
 /// What the host page passed to `init()` and is allowed to say.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Host {
+pub struct HostOptions {
     /// The tenant's API key, for what the phone reports to the server.
     pub key: String,
-    pub sip: HostSip,
-    pub behavior: HostHints,
+    pub sip: HostSipOptions,
+    pub behavior: HostBehaviorOptions,
     /// Defaults to the host page's origin.
     pub embed_origin: Option<String>,
     pub debug: bool,
@@ -98,7 +98,7 @@ pub struct Host {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct HostSip {
+pub struct HostSipOptions {
     pub username: Option<String>,
     /// `sip.server`, the legacy alias, is folded into this by the loader.
     pub domain: Option<String>,
@@ -110,7 +110,7 @@ pub struct HostSip {
 /// Hints that are merged over the tenant's behaviour.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct HostHints {
+pub struct HostBehaviorOptions {
     pub mode: Option<SignInMode>,
     pub session_restore: Option<SessionRestore>,
     /// Ignored when the tenant locks the theme.
@@ -119,7 +119,7 @@ pub struct HostHints {
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Call {
+pub struct CallRequest {
     pub number: String,
     /// One-shot caller ID for this call only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -127,25 +127,25 @@ pub struct Call {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Dial {
+pub struct DialRequest {
     pub number: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct HangUp {
+pub struct HangUpRequest {
     pub call_id: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Visible {
+pub struct PanelVisibility {
     pub visible: bool,
 }
 
 /// What `getState()` returns.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct State {
+pub struct PhoneState {
     pub registered: bool,
     pub in_call: bool,
     pub active_number: Option<String>,
@@ -157,14 +157,14 @@ pub struct State {
 pub struct CallRef {
     pub call_id: String,
     pub number: String,
-    pub direction: Direction,
+    pub direction: CallDirection,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_caller_id: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct CallEnded {
+pub struct CallEndedPayload {
     #[serde(flatten)]
     pub call: CallRef,
     /// Whole seconds since the answer; 0 for a call that was never answered.
@@ -177,7 +177,7 @@ pub struct CallEnded {
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Registered {
+pub struct RegisteredPayload {
     pub username: String,
     pub domain: String,
     /// `username@domain`, lower case: the same person on every page.
@@ -185,19 +185,19 @@ pub struct Registered {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Unregistered {
+pub struct UnregisteredPayload {
     pub reason: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Fault {
+pub struct PhoneError {
     /// Stable, e.g. `UNKNOWN_CALL`, `NOT_REGISTERED`, `MICROPHONE_BLOCKED`, `BAD_NUMBER`.
     pub code: String,
     pub message: String,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Badge {
+pub struct LauncherBadge {
     pub missed: u32,
     pub ringing: bool,
     #[serde(rename = "inCall")]

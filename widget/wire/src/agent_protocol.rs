@@ -8,8 +8,8 @@
 //! list of calls. A page owns what only a page may have: microphone, speakers,
 //! `RTCPeerConnection`. So the agent never sees audio, and a page never sees
 //! SIP. Each call belongs to the page that placed or answered it; the agent
-//! asks that page for descriptions ([`MediaAsk`]) and everyone gets
-//! [`Snapshot`]s.
+//! asks that page for descriptions ([`MediaRequest`]) and everyone gets
+//! [`AgentSnapshot`]s.
 //!
 //! Every ask carries a `request` number that the reply repeats. A reply to a
 //! request that is no longer open is dropped, so a slow microphone prompt
@@ -49,7 +49,7 @@ pub enum ToAgent {
         visible: bool,
     },
     SignIn {
-        account: Box<Account>,
+        account: Box<SipAccount>,
     },
     SignOut,
     /// Try the connection now instead of waiting for the back-off (`online`,
@@ -113,16 +113,16 @@ pub enum OtherCalls {
 pub enum ToPage {
     /// The whole visible state; sent after `Attach` and whenever something changed.
     Snapshot {
-        snapshot: Snapshot,
+        snapshot: AgentSnapshot,
     },
     /// Something happened, said exactly once to each page it concerns.
     Event {
-        event: Event,
+        event: AgentEvent,
     },
     Media {
         call: CallId,
         request: u32,
-        ask: MediaAsk,
+        ask: MediaRequest,
     },
     /// A line for the debug log, e.g. why a message was dropped.
     Log {
@@ -132,11 +132,11 @@ pub enum ToPage {
 
 /// Who signs in, and where.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Account {
+pub struct SipAccount {
     pub username: String,
     pub domain: String,
     pub display_name: Option<String>,
-    pub secret: Secret,
+    pub secret: AccountSecret,
     /// SIP WebSocket URLs in fail-over order; never empty.
     pub wss: Vec<String>,
     /// `urn:uuid:…` of this device (RFC 5626 §4.1), kept by the page in storage.
@@ -146,7 +146,7 @@ pub struct Account {
 }
 
 /// Leaves the secret out of debug output.
-impl std::fmt::Debug for Account {
+impl std::fmt::Debug for SipAccount {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Account")
             .field("username", &self.username)
@@ -157,7 +157,7 @@ impl std::fmt::Debug for Account {
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Secret {
+pub enum AccountSecret {
     Password {
         password: String,
     },
@@ -171,12 +171,12 @@ pub enum Secret {
 
 /// The whole visible state.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Snapshot {
+pub struct AgentSnapshot {
     /// Grows by one with every snapshot.
     pub revision: u64,
-    pub registration: Registration,
+    pub registration: RegistrationStatus,
     /// Oldest first. An ended call stays for one snapshot.
-    pub calls: Vec<Call>,
+    pub calls: Vec<CallSnapshot>,
     /// The call that talks, or is about to.
     pub active: Option<CallId>,
     /// The page that may ring aloud; the others only show the call.
@@ -184,7 +184,7 @@ pub struct Snapshot {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Registration {
+pub enum RegistrationStatus {
     #[default]
     SignedOut,
     /// Socket or REGISTER under way for the first time.
@@ -196,26 +196,26 @@ pub enum Registration {
     },
     /// Was registered, or tries again by itself; the next try is at `retry_at`.
     Reconnecting {
-        reason: Failure,
+        reason: RegistrationFailure,
         retry_at: Option<UnixMillis>,
     },
     /// Will not try again without the person.
     Failed {
-        reason: Failure,
+        reason: RegistrationFailure,
     },
 }
 
 /// Why there is no registration. `code` drives logic, `words` are shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    pub code: FailureCode,
+pub struct RegistrationFailure {
+    pub code: RegistrationFailureCode,
     pub sip_code: Option<u16>,
     /// One short sentence for the agent, e.g. "Wrong password".
     pub words: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum FailureCode {
+pub enum RegistrationFailureCode {
     Offline,
     Unreachable,
     ConnectionLost,
@@ -231,15 +231,15 @@ pub enum FailureCode {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Call {
+pub struct CallSnapshot {
     pub id: CallId,
-    pub direction: Direction,
+    pub direction: CallDirection,
     /// As dialled, or as the caller's URI says (user part, or the whole URI).
     pub number: String,
     pub display_name: Option<String>,
     pub requested_caller_id: Option<String>,
     pub state: CallState,
-    pub hold: Hold,
+    pub hold: HoldState,
     /// The other side has put us on hold.
     pub remote_held: bool,
     /// The person has cut the microphone in this call.
@@ -254,7 +254,7 @@ pub struct Call {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Direction {
+pub enum CallDirection {
     #[serde(alias = "out")]
     Outbound,
     #[serde(alias = "in")]
@@ -275,12 +275,12 @@ pub enum CallState {
     Answering,
     Active,
     Ended {
-        cause: Cause,
+        cause: CallEndCause,
     },
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Hold {
+pub enum HoldState {
     #[default]
     None,
     /// Asked for, not confirmed by the far end: the microphone is already cut.
@@ -290,27 +290,27 @@ pub enum Hold {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cause {
+pub struct CallEndCause {
     /// In words, e.g. `Busy`, `Remote hung up`.
     pub words: String,
     pub sip_code: Option<u16>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Event {
+pub enum AgentEvent {
     CallStarted {
-        call: Call,
+        call: CallSnapshot,
     },
     CallIncoming {
-        call: Call,
+        call: CallSnapshot,
     },
     CallAnswered {
-        call: Call,
+        call: CallSnapshot,
     },
     /// Exactly once per call and page. `duration` in whole seconds since the answer.
     CallEnded {
-        call: Call,
-        cause: Cause,
+        call: CallSnapshot,
+        cause: CallEndCause,
         duration: u64,
     },
     Registered {
@@ -339,11 +339,11 @@ pub enum Event {
 
 /// The agent asks the page that owns the call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum MediaAsk {
+pub enum MediaRequest {
     /// Make an offer, creating the connection where there is none. Reply: `Description`.
-    Offer { flow: Flow, restart_ice: bool },
+    Offer { flow: MediaDirection, restart_ice: bool },
     /// Answer this offer. Reply: `Description`.
-    Answer { offer: String, flow: Flow },
+    Answer { offer: String, flow: MediaDirection },
     /// Take this answer; `provisional` ones may be replaced later. Reply: `Done`.
     Accept { answer: String, provisional: bool },
     /// Our last offer was refused: go back to the stable description. Reply: `Done`.
@@ -354,7 +354,7 @@ pub enum MediaAsk {
 
 /// Which way audio is to flow, from our side (RFC 3264 §5.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Flow {
+pub enum MediaDirection {
     #[default]
     SendRecv,
     SendOnly,
@@ -366,11 +366,11 @@ pub enum Flow {
 pub enum MediaReply {
     Description { sdp: String },
     Done,
-    Failed { fault: MediaFault, message: String },
+    Failed { fault: MediaError, message: String },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum MediaFault {
+pub enum MediaError {
     MicrophoneBlocked,
     MicrophoneMissing,
     MicrophoneBusy,

@@ -11,8 +11,9 @@ use super::endpoint::{Call, Done, Endpoint, done, nothing};
 use super::error::ApiError;
 use super::form::{Form, checked, secret};
 use super::views::certificates::{CertificateView, RemovedCertificate};
-use crate::certs::{Kept, Origin, Unfit, certificate_key};
+use crate::certs::{Kept, Origin, Unfit};
 use crate::hostname::Hostname;
+use crate::store::keys::certificate_key;
 use crate::store::{self, Batch};
 use crate::tenancy::{Fault, Invalid, Refusal};
 

@@ -2,7 +2,7 @@
 //! its chain in clear and its key sealed. All of them go to the [`Shelf`] at the start.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
@@ -14,14 +14,12 @@ use serde::{Deserialize, Serialize};
 use super::leaf::{self, Leaf};
 use super::sealed::{Seal, Sealed};
 use super::shelf::{Key, Shelf, signing_key};
-use crate::store::{self, Batch, Layout, Store, decode, encode};
+use crate::store::keys::{CERTIFICATES, certificate_key};
+use crate::store::{self, Batch, Layout, MAX_BATCH_OPERATIONS, Store, decode, encode};
 use crate::timestamp::Timestamp;
 
-pub const CERTIFICATES: &str = "certificate/";
-/// After all of them.
-const END: &str = "certificate0";
-/// Certificates that are sealed again at a time.
-const AT_ONCE: usize = 128;
+/// Certificates that are sealed again in one batch; each is a condition and a change.
+const RESEALED_PER_BATCH: usize = MAX_BATCH_OPERATIONS / 2;
 
 /// The way to the certificates that are kept.
 pub struct Cabinet {
@@ -110,17 +108,13 @@ impl Cabinet {
     /// sealed is sealed by the current one.
     pub async fn open(store: Arc<dyn Store>, seal: Option<Seal>, shelf: Arc<Shelf>) -> Result<Arc<Self>, OpenError> {
         let cabinet = Self { store, seal, shelf };
-        let loading = Arc::new(Mutex::new(Loading::default()));
-        let visitor = {
-            let (loading, shelf, seal) = (Arc::clone(&loading), Arc::clone(&cabinet.shelf), cabinet.seal.clone());
-            move |key: &str, bytes: &[u8]| {
-                let mut loading = loading.lock().unwrap_or_else(PoisonError::into_inner);
-                loading.take(key, bytes, seal.as_ref(), Some(&shelf))
-            }
-        };
-        cabinet.store.visit_back(CERTIFICATES, END, Box::new(visitor)).await?;
-        let Loading { foreign, stale } = std::mem::take(&mut *loading.lock().unwrap_or_else(PoisonError::into_inner));
-        for some in stale.chunks(AT_ONCE) {
+        let mut loading = Loading::default();
+        store::for_each(&*cabinet.store, CERTIFICATES, |key, record| {
+            loading.take(key, &record.bytes, cabinet.seal.as_ref(), Some(&cabinet.shelf))
+        })
+        .await?;
+        let Loading { foreign, stale } = loading;
+        for some in stale.chunks(RESEALED_PER_BATCH) {
             cabinet.seal_again(some).await?;
         }
         are_none(foreign, cabinet.seal.as_ref())?;
@@ -308,9 +302,4 @@ impl Prepared {
     pub fn put_into(&self, batch: Batch) -> Batch {
         batch.put(certificate_key(&self.name), self.record.clone())
     }
-}
-
-/// The record of a certificate.
-pub fn certificate_key(name: &str) -> String {
-    format!("{CERTIFICATES}{name}")
 }

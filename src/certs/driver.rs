@@ -18,7 +18,7 @@ use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinSet;
 
 use super::account::Accounts;
-use super::cabinet::{CERTIFICATES, Cabinet, Origin, certificate_key};
+use super::cabinet::{Cabinet, Origin};
 use super::challenges::Board;
 use super::exchange::Exchange;
 use super::leases::{Leases, lease_key};
@@ -28,10 +28,10 @@ use super::reach::Scout;
 use super::schedule::Moment;
 use super::settings::Settings;
 use crate::hostname::Hostname;
+use crate::store::keys::{CERTIFICATES, ORDERS, certificate_key, order_key};
 use crate::store::{self, Batch, Layout, Store, decode};
 use crate::timestamp::Timestamp;
 
-pub const ORDERS: &str = "order/";
 /// Names that are driven at the same time.
 const PARALLEL: usize = 64;
 const IDLE: Duration = Duration::from_mins(10);
@@ -349,11 +349,6 @@ impl Agenda {
         self.set_due(name, None);
         self.names.remove(name);
     }
-}
-
-/// The record of a name's course.
-pub fn order_key(name: &Hostname) -> String {
-    format!("{ORDERS}{name}")
 }
 
 #[cfg(test)]

@@ -93,12 +93,12 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
     use super::*;
-    use crate::store::Embedded;
+    use crate::store::RedbStore;
 
     #[tokio::test]
     async fn one_holder_at_a_time_and_its_heir_when_the_term_is_over() {
         let directory = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> = Arc::new(Embedded::open(&directory.path().join("store")).unwrap());
+        let store: Arc<dyn Store> = Arc::new(RedbStore::open(&directory.path().join("store")).unwrap());
         let (one, two) = (Leases::new(Arc::clone(&store), "one".into()), Leases::new(Arc::clone(&store), "two".into()));
         let name: Hostname = "a.example".parse().unwrap();
         let now = Timestamp(1_000_000);
@@ -118,7 +118,7 @@ mod tests {
     #[tokio::test]
     async fn of_many_who_ask_at_once_one_gets_it() {
         let directory = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> = Arc::new(Embedded::open(&directory.path().join("store")).unwrap());
+        let store: Arc<dyn Store> = Arc::new(RedbStore::open(&directory.path().join("store")).unwrap());
         let name: Hostname = "a.example".parse().unwrap();
         let all: Vec<_> = (0..20).map(|n| Leases::new(Arc::clone(&store), n.to_string())).collect();
         let asked = futures_util::future::join_all(all.iter().map(|one| one.take(&name, Timestamp(5)))).await;

@@ -26,7 +26,7 @@ mod trouble;
 mod watch;
 
 pub use account::Limits;
-pub use cabinet::{CERTIFICATES, Cabinet, Kept, OpenError, Origin, Unfit, certificate_key};
+pub use cabinet::{Cabinet, Kept, OpenError, Origin, Unfit};
 pub use challenges::Board;
 pub use client::Binding;
 pub use driver::{Certs, StartError};

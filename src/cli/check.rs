@@ -1,11 +1,12 @@
 //! `bitcall check`: everything that would stop `bitcall serve`, found without starting it.
 
 use super::{Exit, Failure, Globals, automatic};
-use crate::certs::{CERTIFICATES, Cabinet, Seal};
+use crate::certs::{Cabinet, Seal};
 use crate::config::{self, Config, Secret, Secrets};
 use crate::dns::ZoneSettings;
 use crate::server::CertificateSource;
 use crate::store;
+use crate::store::keys::CERTIFICATES;
 use crate::tenancy::store_file;
 
 pub fn run(globals: &Globals) -> Result<(), Failure> {
@@ -45,7 +46,7 @@ pub fn run(globals: &Globals) -> Result<(), Failure> {
 /// That the store's certificates cannot be served with this store key.
 fn sealed_otherwise(config: &Config, store_key: Option<&Secret>) -> Option<String> {
     let seal = Seal::new(store_key.into_iter().flat_map(Secret::all));
-    match store::read_aside(&store_file(&config.server.data_dir), CERTIFICATES) {
+    match store::read_only(&store_file(&config.server.data_dir), CERTIFICATES) {
         Ok(records) => Cabinet::check(&records, seal.as_ref()).err().map(|error| error.to_string()),
         Err(error @ store::Error::Unreadable(_)) => Some(error.to_string()),
         // A server that runs has opened them; one that was killed left its store to the next one.

@@ -18,6 +18,7 @@ mod plan;
 mod request;
 mod secret;
 mod serve;
+mod store;
 mod subdomain;
 mod tenant;
 mod transport;
@@ -84,6 +85,8 @@ enum Command {
     Calls(calls::Calls),
     /// Replace the panel key or the master secret without down time.
     Secret(secret::Secret),
+    /// Maintain the file that holds everything.
+    Store(store::Store),
     /// Show who changed what, and when.
     Audit(audit::Audit),
     /// Write the man pages into a directory.
@@ -125,6 +128,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Link(link) => link.run(&globals),
         Command::Calls(calls) => calls.run(&globals),
         Command::Secret(secret) => secret.run(&globals),
+        Command::Store(store) => store.run(&globals),
         Command::Audit(audit) => audit.run(&globals),
         Command::Man(man) => man.run(Cli::command()),
         Command::Completions(completions) => {

@@ -7,19 +7,26 @@
 //! that two writers, in one process or in several, never overwrite each
 //! other unseen. Rules live above, in [`crate::tenancy`]; the store knows none.
 
-mod aside;
-mod embedded;
-mod file;
-mod journal;
+#[cfg(test)]
+mod conformance;
+pub mod keys;
 mod layout;
+mod private_file;
+mod redb_store;
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-pub use aside::read_aside;
-pub use embedded::Embedded;
-pub use file::replace_private;
 pub use layout::{Layout, decode, encode};
+pub use private_file::replace_private;
+pub use redb_store::{Compacted, RedbStore, compact, read_only};
+
+/// Conditions and changes in one batch, taken together: what etcd allows in a transaction by default (`--max-txn-ops`).
+pub const MAX_BATCH_OPERATIONS: usize = 128;
+/// Bytes in one record: what fits into etcd's largest request (`--max-request-bytes`, 1.5 MiB) with some room.
+pub const MAX_RECORD_BYTES: usize = 1 << 20;
+/// Records that [`for_each`] reads at a time.
+const PAGE: usize = 1000;
 
 /// A record as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,17 +58,29 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<(String, Record)>, Error>>;
 
-    /// Hands over all records whose key is `from` or later and before `to`, the last one first, as they lie there: one at
-    /// a time, with nothing kept of those before. Ends with the visitor's first error.
-    fn visit_back<'a>(&'a self, from: &str, to: &str, visitor: Visitor) -> BoxFuture<'a, Result<(), Error>>;
-
     /// Applies the whole batch or nothing of it. Once it answers `Ok` the
-    /// batch survives the loss of power.
+    /// batch survives the loss of power. A batch beyond [`MAX_BATCH_OPERATIONS`] or
+    /// [`MAX_RECORD_BYTES`] is refused with [`Error::TooLarge`].
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Revision, Error>>;
 }
 
-/// Takes records, by key. Blocks nobody: it is called on a thread of the store's.
-pub type Visitor = Box<dyn FnMut(&str, &[u8]) -> Result<(), Error> + Send>;
+/// Hands over all records whose key starts with `prefix`, the last one first. They are read in pages, so that memory
+/// never holds all of them at once.
+pub async fn for_each(
+    store: &dyn Store,
+    prefix: &str,
+    mut visit: impl FnMut(&str, &Record) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut before = format!("{prefix}\u{10ffff}");
+    loop {
+        let page = store.scan_back(prefix, &before, PAGE).await?;
+        page.iter().try_for_each(|(key, record)| visit(key, record))?;
+        match page.into_iter().next_back() {
+            Some((first, _)) => before = first,
+            None => return Ok(()),
+        }
+    }
+}
 
 /// Changes that happen together, and what must hold for them to happen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,15 +105,33 @@ impl Batch {
         self
     }
 
-    /// What the batch removes, and what its records were before, is soon after not in the store's files either: they are
-    /// written anew. For what has to be forgotten.
-    pub fn leave_no_trace(self) -> Self {
-        self.put(TRACES, Vec::new())
-    }
-
     /// Whether something is required of the record.
     pub fn requires(&self, key: &str) -> bool {
         self.conditions.iter().any(|(required, _)| required == key)
+    }
+
+    /// How many conditions and changes it has; see [`MAX_BATCH_OPERATIONS`].
+    pub fn operations(&self) -> usize {
+        self.conditions.len() + self.changes.len()
+    }
+
+    /// What every engine refuses alike, so that no caller depends on a larger one.
+    fn check_limits(&self) -> Result<(), Error> {
+        let operations = self.operations();
+        if operations > MAX_BATCH_OPERATIONS {
+            return Err(Error::TooLarge(format!(
+                "a batch of {operations} operations; {MAX_BATCH_OPERATIONS} are possible"
+            )));
+        }
+        for (key, change) in &self.changes {
+            let length = change.as_ref().map_or(0, Vec::len);
+            if length > MAX_RECORD_BYTES {
+                return Err(Error::TooLarge(format!(
+                    "record {key} of {length} bytes; {MAX_RECORD_BYTES} are possible"
+                )));
+            }
+        }
+        Ok(())
     }
 
     pub fn require_absent(mut self, key: impl Into<String>) -> Self {
@@ -112,9 +149,6 @@ impl Batch {
         self
     }
 }
-
-/// Where this record is, the files hold traces of what was to be forgotten. So not even a crash makes the store forget to.
-const TRACES: &str = "traces";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Condition {
@@ -148,4 +182,7 @@ pub enum Error {
     /// The file holds something this version cannot read. Retrying does not help.
     #[error("the store cannot be read: {0}")]
     Unreadable(String),
+    /// The batch is larger than a store takes: a fault of the caller. Nothing was written.
+    #[error("too much for the store at once: {0}")]
+    TooLarge(String),
 }

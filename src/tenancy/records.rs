@@ -11,10 +11,12 @@ use super::tenant::Tenant;
 use super::token::StoredToken;
 use super::transport::TransportDefaults;
 use crate::hostname::{Hostname, Label};
+use crate::store::keys::{certificate_key, order_key};
 pub use crate::store::{Layout, decode, encode};
 use crate::timestamp::Timestamp;
 
 pub const TENANTS: &str = "tenant/";
+pub const REMOVALS: &str = "removal/";
 pub const EXTENSIONS: &str = "extension/";
 pub const CLAIMS: &str = "domain/";
 pub const PLANS: &str = "plan/";
@@ -59,16 +61,6 @@ pub fn claim_key(domain: &Hostname) -> String {
     format!("{CLAIMS}{domain}")
 }
 
-/// The course of a domain's order, as [`crate::certs`] keeps it.
-fn order_key(domain: &Hostname) -> String {
-    format!("order/{domain}")
-}
-
-/// The certificate of a domain, as [`crate::certs`] keeps it.
-fn certificate_key(domain: &Hostname) -> String {
-    format!("certificate/{domain}")
-}
-
 pub fn plan_key(id: &str) -> String {
     format!("{PLANS}{id}")
 }
@@ -104,31 +96,49 @@ pub fn key_used(key: &str) -> Option<(&str, KeyId)> {
 }
 
 /// Where the store holds something of a tenant.
-pub enum Place {
+pub enum RecordLocation {
     Key(String),
     Prefix(String),
     /// All keys with this prefix that end so.
     Ending(&'static str, String),
 }
 
-/// Everything that the store holds of a tenant, by kind: what is removed with it. A kind of record that
-/// is not found from here would outlive its tenant.
-pub fn belongings(tenant: &Tenant) -> Vec<(&'static str, Place)> {
+/// Everything that the store holds of a tenant, by kind, except the answers kept for repeated requests: what is removed
+/// with it. A kind of record that is not found from here would outlive its tenant.
+pub fn belongings(tenant: &Tenant) -> Vec<(&'static str, RecordLocation)> {
     let id = &tenant.id;
-    let subdomain = tenant.subdomain.iter().map(|label| ("subdomains", Place::Key(subdomain_key(label))));
-    let domain = tenant.custom_domain.iter().map(|domain| ("customDomains", Place::Key(claim_key(domain))));
-    let mut all = vec![
-        ("tenants", Place::Key(tenant_key(id.as_str()))),
-        ("labels", Place::Key(label_key(&id.dns_label()))),
-        ("extensions", Place::Prefix(format!("{EXTENSIONS}{id}/"))),
-        ("tokens", Place::Prefix(format!("{TOKENS}{id}/"))),
-        ("keyUses", Place::Prefix(format!("{KEY_USES}{id}/"))),
-        ("auditEntries", Place::Ending(AUDIT, format!("/{id}"))),
-    ];
-    let certificate = tenant.custom_domain.iter().map(|domain| ("certificates", Place::Key(certificate_key(domain))));
-    let order = tenant.custom_domain.iter().map(|domain| ("orders", Place::Key(order_key(domain))));
-    all.extend(subdomain.chain(domain).chain(certificate).chain(order));
+    let key = |kind, key| (kind, RecordLocation::Key(key));
+    let mut all = vec![key("tenants", tenant_key(id.as_str())), key("labels", label_key(&id.dns_label()))];
+    all.extend(tenant.subdomain.iter().map(|label| key("subdomains", subdomain_key(label))));
+    if let Some(domain) = &tenant.custom_domain {
+        all.extend([
+            key("customDomains", claim_key(domain)),
+            key("certificates", certificate_key(domain.as_str())),
+            key("orders", order_key(domain)),
+        ]);
+    }
+    all.extend(["extensions", "tokens", "keyUses", "auditEntries"].into_iter().zip(collections(id)));
     all
+}
+
+/// The records of a tenant that are found by its id alone: any number of extensions, tokens, key uses and audit entries.
+pub fn collections(id: &TenantId) -> [RecordLocation; 4] {
+    [
+        RecordLocation::Prefix(format!("{EXTENSIONS}{id}/")),
+        RecordLocation::Prefix(format!("{TOKENS}{id}/")),
+        RecordLocation::Prefix(format!("{KEY_USES}{id}/")),
+        RecordLocation::Ending(AUDIT, format!("/{id}")),
+    ]
+}
+
+/// Marks a tenant whose removal is not finished.
+pub fn removal_key(id: &TenantId) -> String {
+    format!("{REMOVALS}{id}")
+}
+
+/// The tenant of a removal's key.
+pub fn removed_tenant(key: &str) -> Option<TenantId> {
+    key.strip_prefix(REMOVALS)?.parse().ok()
 }
 
 /// The tenant stands at the end, so that its entries are found without reading them.
@@ -165,4 +175,9 @@ pub fn replay_of_key(tenant: &TenantId, name: &str) -> String {
 /// The prefix of all records about answers that concern a tenant.
 pub fn replays_of(tenant: &TenantId) -> String {
     format!("{REPLAYS_OF}{tenant}/")
+}
+
+/// The two records of a kept answer, by the key of the one that names its tenant.
+pub fn replay_keys(of_tenant: String) -> [String; 2] {
+    [replay_key(of_tenant.rsplit('/').next().unwrap_or_default()), of_tenant]
 }

@@ -9,7 +9,7 @@ use instant_acme::Order;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use super::{Certs, Inner, order_key};
+use super::{Certs, Inner};
 use crate::certs::cabinet::{Origin, Prepared};
 use crate::certs::challenges::Notices;
 use crate::certs::client::{self, Session};
@@ -21,6 +21,7 @@ use crate::certs::reach::{self, Sight};
 use crate::certs::sealed::Sealed;
 use crate::certs::trouble::{Kind, Trouble};
 use crate::hostname::Hostname;
+use crate::store::keys::order_key;
 use crate::store::{self, Batch, Revision, decode, encode};
 use crate::timestamp::Timestamp;
 

@@ -17,7 +17,7 @@ use crate::certs::leaf::Leaf;
 use crate::certs::order::Method;
 use crate::certs::progress::{ProblemKind, Stage};
 use crate::certs::{Limits, Seal, Shelf, Sight};
-use crate::store::Embedded;
+use crate::store::RedbStore;
 use authority::{Authority, Fault, Resource};
 
 const NAME: &str = "phone.example.test";
@@ -39,7 +39,7 @@ struct Appliance {
 impl Site {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = Arc::new(Embedded::open(&directory.path().join("store")).unwrap());
+        let store = Arc::new(RedbStore::open(&directory.path().join("store")).unwrap());
         Self { store, seal: Seal::new(["a store key"]).unwrap(), _directory: directory }
     }
 

@@ -6,14 +6,14 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Platform;
-use crate::store::{self, Batch};
+use crate::store::{self, Batch, MAX_BATCH_OPERATIONS};
 use crate::tenancy::act::Act;
 use crate::tenancy::audit::{AuditEntry, AuditId, AuditPage, AuditSearch, Deed};
 use crate::tenancy::fault::Refusal;
 use crate::tenancy::records::{self, decode};
 use crate::timestamp::Timestamp;
 
-/// Entries read, or removed, at a time.
+/// Entries read at a time.
 const PAGE: usize = 500;
 /// So many times one call reads.
 const PAGES: usize = 40;
@@ -86,17 +86,12 @@ impl Platform {
     pub(in crate::tenancy) async fn remove_audit_before(&self, moment: Timestamp) -> Result<(), store::Error> {
         let end = records::audit_from(moment);
         loop {
-            let mut keys = self.0.store.keys(records::AUDIT, None, PAGE).await?;
-            let is_full = keys.len() == PAGE;
+            let mut keys = self.0.store.keys(records::AUDIT, None, MAX_BATCH_OPERATIONS).await?;
             keys.retain(|key| *key < end);
             if keys.is_empty() {
                 return Ok(());
             }
-            let are_all = !is_full || keys.len() < PAGE;
             self.0.store.commit(keys.into_iter().fold(Batch::new(), Batch::remove)).await?;
-            if are_all {
-                return Ok(());
-            }
         }
     }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{Platform, no_randomness};
-use crate::store::{self, Batch};
+use crate::store::{self, Batch, MAX_BATCH_OPERATIONS};
 use crate::tenancy::act::Act;
 use crate::tenancy::fault::Refusal;
 use crate::tenancy::id::TenantId;
@@ -22,7 +22,6 @@ pub(super) const DEFAULT_LABEL: &str = "Default";
 const KEY_USE_INTERVAL: Duration = Duration::from_mins(5);
 /// The clock may be set meanwhile.
 const RETIREMENT_PATIENCE: Duration = Duration::from_mins(1);
-const KEY_USE_BATCH: usize = 500;
 
 impl Platform {
     pub fn api_keys(&self, live: &Live) -> Vec<ApiKeyMeta> {
@@ -139,7 +138,7 @@ impl Platform {
     /// Writes down when keys were last used; for the end of the process.
     pub async fn store_key_uses(&self) -> Result<(), store::Error> {
         let uses = self.snapshot().key_uses();
-        for some in uses.chunks(KEY_USE_BATCH) {
+        for some in uses.chunks(MAX_BATCH_OPERATIONS) {
             let _turn = self.turn().await;
             let mut batch = Batch::new();
             let mut news = false;

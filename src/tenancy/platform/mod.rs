@@ -50,10 +50,8 @@ use super::replay::Running;
 use super::snapshot::{InEffect, Snapshot};
 use super::tenant::Tenant;
 use super::token::Waiting;
-use crate::store::{self, Batch, Embedded, Record, Revision, Store};
+use crate::store::{self, Batch, RedbStore, Revision, Store};
 
-/// Records read at a time.
-const PAGE: usize = 1000;
 const STORE_FILE: &str = "bitcall.redb";
 const STORE_PATIENCE: Duration = Duration::from_secs(3);
 const STORE_POLL: Duration = Duration::from_millis(20);
@@ -119,7 +117,7 @@ impl Platform {
         if let Some(record) = store.get(records::TRANSPORT_DEFAULTS).await? {
             snapshot.put_transport_defaults(decode(records::TRANSPORT_DEFAULTS, &record.bytes)?);
         }
-        each(&*store, records::EXTENSIONS, |key, record| {
+        store::for_each(&*store, records::EXTENSIONS, |key, record| {
             if let Some((tenant, _)) = records::extension_owner(key) {
                 snapshot.put_extension(&tenant, Arc::new(decode(key, &record.bytes)?));
             }
@@ -139,13 +137,14 @@ impl Platform {
             audit_number: AtomicU32::new(getrandom::u32().map_err(|error| store::Error::Failed(error.to_string()))?),
             attempts: Arc::default(),
         }));
-        let store = platform.store();
-        each(&*store, records::TENANTS, |key, record| {
+        platform.finish_open_removals().await?;
+        let records = platform.store();
+        store::for_each(&*records, records::TENANTS, |key, record| {
             platform.publish(decode(key, &record.bytes)?, record.revision);
             Ok(())
         })
         .await?;
-        each(&*store, records::KEY_USES, |key, record| {
+        store::for_each(&*records, records::KEY_USES, |key, record| {
             if let Some((tenant, id)) = records::key_used(key) {
                 platform.snapshot().put_last_used(tenant, &id, decode(key, &record.bytes)?);
             }
@@ -330,25 +329,7 @@ impl Platform {
     }
 }
 
-/// Reads all records whose key starts with `prefix`, the last one first, a page at a time: all at once would leave the
-/// process as large as the store.
-async fn each(
-    store: &dyn Store,
-    prefix: &str,
-    mut read: impl FnMut(&str, &Record) -> Result<(), store::Error>,
-) -> Result<(), store::Error> {
-    let mut before = format!("{prefix}\u{10ffff}");
-    loop {
-        let page = store.scan_back(prefix, &before, PAGE).await?;
-        page.iter().try_for_each(|(key, record)| read(key, record))?;
-        match page.into_iter().next_back() {
-            Some((first, _)) => before = first,
-            None => return Ok(()),
-        }
-    }
-}
-
-fn open_files(data: &Path) -> Result<(Embedded, Pepper), OpenError> {
+fn open_files(data: &Path) -> Result<(RedbStore, Pepper), OpenError> {
     let file = |path: &Path, source| OpenError::File { path: path.display().to_string(), source };
     DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(|error| file(data, error))?;
     let store = open_store(&store_file(data))?;
@@ -365,10 +346,10 @@ pub fn store_file(data: &Path) -> PathBuf {
 
 /// Waits a little for a command that is just at work: two commands at the same
 /// time, or one beside a server that starts, are no reason to fail.
-fn open_store(path: &Path) -> Result<Embedded, store::Error> {
+fn open_store(path: &Path) -> Result<RedbStore, store::Error> {
     let deadline = Instant::now() + STORE_PATIENCE;
     loop {
-        match Embedded::open(path) {
+        match RedbStore::open(path) {
             Err(store::Error::InUse(_)) if Instant::now() < deadline => std::thread::sleep(STORE_POLL),
             outcome => return outcome,
         }

@@ -1,25 +1,36 @@
-//! A tenant goes, and nothing of it stays: not in the store, not in memory.
+//! Deleting a tenant with every record it has.
 //!
-//! All its records, as [`records::belongings`] lists them, go in the batch that
-//! removes the tenant itself, while no other change is on its way; so there is
-//! no moment at which half of it is there, and no late writer who brings
-//! something back. What stays is one audit entry, which names the tenant by a keyed
-//! hash: whoever knows the id finds it, and nobody learns the id from it.
+//! Two phases, because a batch is limited and nobody should wait for a long one:
+//!
+//! 1. One batch removes the tenant's own record and all that it is found by (label, subdomain, domain), and puts a
+//!    removal marker. Memory follows. From then on no write for the tenant succeeds: each requires the tenant's record,
+//!    or is made under the write gate by a caller who looked into memory first.
+//! 2. The other records, as [`records::belongings`] lists them, are deleted in batches, and the marker after them. Where
+//!    the process ends in between, the next start finishes before it serves anybody; and so does whoever provisions the
+//!    same id again.
+//!
+//! What stays is one audit entry, which names the tenant by a keyed hash: who knows the id finds the entry, and nobody
+//! learns the id from it. Freed pages of the store's file are used again; `bitcall store compact` rewrites it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::Platform;
-use crate::store::{self, Batch};
+use super::{Platform, stored_form};
+use crate::store::{self, Batch, MAX_BATCH_OPERATIONS};
 use crate::tenancy::act::Act;
 use crate::tenancy::audit::Deed;
 use crate::tenancy::fault::Refusal;
 use crate::tenancy::id::TenantId;
-use crate::tenancy::records::{self, Place};
+use crate::tenancy::live::Live;
+use crate::tenancy::records::{self, RecordLocation};
 
 /// Keys read at a time.
 const PAGE: usize = 10_000;
+/// Between two tries to finish a removal that the store did not let finish.
+const RETRY_INTERVAL: Duration = Duration::from_mins(1);
 
 /// What was removed with a tenant, or would be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,25 +45,47 @@ impl Platform {
     /// Removes a tenant with all it has; every surface refuses it from now on.
     pub async fn remove_tenant(&self, act: &Act, id: &TenantId) -> Result<Removal, Refusal> {
         loop {
-            let turn = self.only_turn().await;
-            let (removal, batch) = self.plan_removal(act, id).await?;
+            let (live, removal) = self.plan_removal(act, id).await?;
             let told = json!({ "tenantHash": removal.tenant_hash, "removed": removal.counts });
             let deed = Deed::on_platform("tenant.delete", told, Value::Null);
+            let mut batch = Batch::new()
+                .require_revision(records::tenant_key(id.as_str()), live.revision)
+                .put(records::removal_key(id), stored_form(id)?);
+            for (_, location) in records::belongings(&live.tenant) {
+                if let RecordLocation::Key(key) = location {
+                    batch = batch.remove(key);
+                }
+            }
             let gone = id.clone();
             let follow = move |platform: &Self, _| platform.forget(&gone);
+            // No other change is on its way: those that began before have ended, and later ones do not find the tenant.
+            let turn = self.only_turn().await;
             match self.commit_in(turn, act, deed, batch, follow).await {
-                Ok(()) => return Ok(removal),
+                Ok(()) => {}
                 Err(store::Error::Conflict(_)) => {
                     self.reload(id).await?;
+                    continue;
                 }
                 Err(error) => return Err(Refusal::Unavailable(error)),
             }
+            // In a task of its own, because a caller who goes away is dropped at any await.
+            let (platform, id) = (self.clone(), id.clone());
+            let finishing = tokio::spawn(async move {
+                if let Err(error) = platform.finish_removal(&id).await {
+                    tracing::warn!(%error, "records of a deleted tenant could not be removed yet; this is tried again");
+                    tokio::spawn(platform.finish_removal_later(id));
+                }
+            });
+            if let Err(error) = finishing.await {
+                tracing::error!(%error, "removing the records of a deleted tenant broke off; the next start goes on");
+            }
+            return Ok(removal);
         }
     }
 
     /// What [`Self::remove_tenant`] would remove now.
     pub async fn would_remove_tenant(&self, act: &Act, id: &TenantId) -> Result<Removal, Refusal> {
-        Ok(self.plan_removal(act, id).await?.0)
+        Ok(self.plan_removal(act, id).await?.1)
     }
 
     /// By which the audit names a tenant that is gone.
@@ -61,27 +94,59 @@ impl Platform {
         self.0.pepper.hash(&format!("tenant/{id}")).into()
     }
 
-    async fn plan_removal(&self, act: &Act, id: &TenantId) -> Result<(Removal, Batch), Refusal> {
+    async fn plan_removal(&self, act: &Act, id: &TenantId) -> Result<(Arc<Live>, Removal), Refusal> {
         let live = self.tenant(id)?;
         act.expects(live.revision)?;
         let mut counts = BTreeMap::from([("apiKeys", live.tenant.api_keys.len())]);
-        let mut batch = Batch::new().require_revision(records::tenant_key(id.as_str()), live.revision);
-        for (kind, place) in records::belongings(&live.tenant) {
-            let keys = self.keys_at(place).await.map_err(Refusal::Unavailable)?;
-            *counts.entry(kind).or_default() += keys.len();
-            batch = keys.into_iter().fold(batch, Batch::remove);
+        for (kind, location) in records::belongings(&live.tenant) {
+            *counts.entry(kind).or_default() += self.keys_at(location).await.map_err(Refusal::Unavailable)?.len();
         }
-        let batch = self.without_answers(id, batch).await.map_err(Refusal::Unavailable)?.leave_no_trace();
-        Ok((Removal { counts, tenant_hash: self.tenant_hash(id) }, batch))
+        Ok((live, Removal { counts, tenant_hash: self.tenant_hash(id) }))
     }
 
-    async fn keys_at(&self, place: Place) -> Result<Vec<String>, store::Error> {
-        let (prefix, ending) = match place {
-            Place::Key(key) => {
+    /// Finishes the removals that an earlier process left open. For the start, before anything is served.
+    pub(super) async fn finish_open_removals(&self) -> Result<(), store::Error> {
+        for key in self.0.store.keys(records::REMOVALS, None, usize::MAX).await? {
+            if let Some(id) = records::removed_tenant(&key) {
+                self.finish_removal(&id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The second phase. Again is no error.
+    pub(super) async fn finish_removal(&self, id: &TenantId) -> Result<(), store::Error> {
+        let mut rest = Vec::new();
+        for location in records::collections(id) {
+            rest.extend(self.keys_at(location).await?);
+        }
+        for (key, _) in self.0.store.scan(&records::replays_of(id)).await? {
+            rest.extend(records::replay_keys(key));
+        }
+        for some in rest.chunks(MAX_BATCH_OPERATIONS) {
+            self.0.store.commit(some.iter().fold(Batch::new(), Batch::remove)).await?;
+        }
+        self.0.store.commit(Batch::new().remove(records::removal_key(id))).await?;
+        Ok(())
+    }
+
+    async fn finish_removal_later(self, id: TenantId) {
+        loop {
+            tokio::time::sleep(RETRY_INTERVAL).await;
+            match self.finish_removal(&id).await {
+                Ok(()) => return,
+                Err(error) => tracing::warn!(%error, "records of a deleted tenant could not be removed yet"),
+            }
+        }
+    }
+
+    async fn keys_at(&self, location: RecordLocation) -> Result<Vec<String>, store::Error> {
+        let (prefix, ending) = match location {
+            RecordLocation::Key(key) => {
                 return Ok(self.0.store.get(&key).await?.map(|_| key).into_iter().collect());
             }
-            Place::Prefix(prefix) => (prefix, String::new()),
-            Place::Ending(prefix, ending) => (prefix.to_owned(), ending),
+            RecordLocation::Prefix(prefix) => (prefix, String::new()),
+            RecordLocation::Ending(prefix, ending) => (prefix.to_owned(), ending),
         };
         let mut found = Vec::new();
         let mut after: Option<String> = None;

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Platform, no_randomness};
-use crate::store::{self, Batch};
+use crate::store::{self, Batch, MAX_BATCH_OPERATIONS};
 use crate::tenancy::act::Act;
 use crate::tenancy::fault::Refusal;
-use crate::tenancy::id::TenantId;
 use crate::tenancy::records::{self, decode, encode};
 use crate::tenancy::replay::{Attempt, Begun, KeptAnswer, Reused};
 use crate::timestamp::Timestamp;
@@ -15,7 +14,6 @@ use crate::timestamp::Timestamp;
 /// Milliseconds.
 const KEPT: i64 = 24 * 3_600_000;
 const SWEEP_INTERVAL: Duration = Duration::from_hours(1);
-const SWEEP_BATCH: usize = 500;
 
 impl Platform {
     /// Begins a request that must not be done twice. `scope` is whose idempotency keys these
@@ -57,22 +55,11 @@ impl Platform {
                 old.push(key);
             }
         }
-        for some in old.chunks(SWEEP_BATCH) {
-            let mut batch = Batch::new();
-            for key in some {
-                batch = forget(batch, key);
-            }
-            self.0.store.commit(batch).await?;
+        let keys: Vec<_> = old.into_iter().flat_map(records::replay_keys).collect();
+        for some in keys.chunks(MAX_BATCH_OPERATIONS) {
+            self.0.store.commit(some.iter().fold(Batch::new(), Batch::remove)).await?;
         }
         Ok(())
-    }
-
-    /// `batch` without the kept answers about `tenant`; for its deletion.
-    pub async fn without_answers(&self, tenant: &TenantId, mut batch: Batch) -> Result<Batch, store::Error> {
-        for (key, _) in self.0.store.scan(&records::replays_of(tenant)).await? {
-            batch = forget(batch, &key);
-        }
-        Ok(batch)
     }
 }
 
@@ -84,12 +71,6 @@ pub(super) fn with_answer(act: &Act, batch: Batch) -> Result<Batch, store::Error
     let kept = attempt.seal(act.at, answer).map_err(|error| store::Error::Failed(error.to_string()))?;
     let batch = batch.put(records::replay_key(&attempt.name), encode(&kept)?);
     Ok(batch.put(records::replay_of_key(tenant, &attempt.name), encode(&act.at)?))
-}
-
-/// The record of a tenant's name names the answer's.
-fn forget(batch: Batch, of_tenant: &str) -> Batch {
-    let name = of_tenant.rsplit('/').next().unwrap_or_default();
-    batch.remove(records::replay_key(name)).remove(of_tenant)
 }
 
 fn is_over(kept: Timestamp, now: Timestamp) -> bool {

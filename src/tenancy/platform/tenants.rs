@@ -112,9 +112,11 @@ impl Platform {
         let deed = Deed::on(&id, "tenant.provision", Value::Null, tenant.told());
         let (tenant_key, label_key) = (records::tenant_key(id.as_str()), records::label_key(&id.dns_label()));
         let plan_key = records::plan_key(&tenant.plan_id);
+        let removal_key = records::removal_key(&id);
         let batch = Batch::new()
             .require_absent(&tenant_key)
             .require_absent(&label_key)
+            .require_absent(&removal_key)
             .require_present(&plan_key)
             .put(&tenant_key, stored_form(&tenant)?)
             .put(&label_key, stored_form(&id)?);
@@ -122,6 +124,12 @@ impl Platform {
             Ok(_) => Ok(answer),
             Err(store::Error::Conflict(key)) if key == label_key => Err(Refusal::TenantAlike(id.to_string())),
             Err(store::Error::Conflict(key)) if key == plan_key => Err(no_such_plan()),
+            // The records of a deleted tenant with this id must be gone before another one has it.
+            Err(store::Error::Conflict(key)) if key == removal_key => {
+                self.finish_removal(&id).await.map_err(Refusal::Unavailable)?;
+                let error = format!("a tenant {id} is just being deleted; try again");
+                Err(Refusal::Unavailable(store::Error::Failed(error)))
+            }
             Err(store::Error::Conflict(_)) => Err(Refusal::TenantExists(id.to_string())),
             Err(error) => Err(Refusal::Unavailable(error)),
         }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Platform, no_randomness, stored_form};
-use crate::store::{self, Batch};
+use crate::store::{self, Batch, MAX_BATCH_OPERATIONS};
 use crate::tenancy::act::Act;
 use crate::tenancy::audit::Deed;
 use crate::tenancy::fault::Refusal;
@@ -21,7 +21,6 @@ use crate::timestamp::Timestamp;
 /// From the click in one window to the start of the app in the next.
 const HANDOFF_LIFE: Duration = Duration::from_mins(2);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
-const SWEEP_BATCH: usize = 500;
 
 /// A token just made, shown here and never again.
 #[derive(Debug)]
@@ -128,7 +127,7 @@ impl Platform {
 
     pub(in crate::tenancy) async fn remove_expired_tokens(&self, now: Timestamp) -> Result<(), store::Error> {
         let expired = self.waiting().expired(now);
-        for some in expired.chunks(SWEEP_BATCH) {
+        for some in expired.chunks(MAX_BATCH_OPERATIONS) {
             let mut batch = Batch::new();
             for (hash, tenant) in some {
                 batch = batch.remove(records::token_key(tenant, hash));

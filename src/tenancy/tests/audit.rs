@@ -1,7 +1,7 @@
 //! The audit log: paged by a bounded amount of work, and forgotten when it is old.
 
 use super::{House, acme, act, key_of};
-use crate::store::Batch;
+use crate::store::{Batch, MAX_BATCH_OPERATIONS};
 use crate::tenancy::audit::{AuditEntry, AuditId, AuditSearch};
 use crate::tenancy::id::TenantId;
 use crate::tenancy::platform::{NewTenant, Platform};
@@ -15,19 +15,23 @@ fn everything() -> AuditSearch {
 /// So many entries of a tenant, one for each millisecond since 1970.
 async fn fill(platform: &Platform, tenant: &str, moments: std::ops::Range<i64>) {
     let tenant: TenantId = tenant.parse().unwrap();
-    let batch = moments.fold(Batch::new(), |batch, moment| {
-        let entry = AuditEntry {
-            at: Timestamp(moment),
-            actor: act().actor,
-            request_id: String::new(),
-            action: "tenant.config".into(),
-            tenant_id: Some(TenantId::clone(&tenant)),
-            before: serde_json::Value::Null,
-            after: serde_json::Value::Null,
-        };
-        batch.put(audit_key(&AuditId::new(entry.at, 0), Some(&tenant)), encode(&entry).unwrap())
+    let moments: Vec<_> = moments.collect();
+    let commits = moments.chunks(MAX_BATCH_OPERATIONS).map(|some| {
+        let batch = some.iter().fold(Batch::new(), |batch, moment| {
+            let entry = AuditEntry {
+                at: Timestamp(*moment),
+                actor: act().actor,
+                request_id: String::new(),
+                action: "tenant.config".into(),
+                tenant_id: Some(TenantId::clone(&tenant)),
+                before: serde_json::Value::Null,
+                after: serde_json::Value::Null,
+            };
+            batch.put(audit_key(&AuditId::new(entry.at, 0), Some(&tenant)), encode(&entry).unwrap())
+        });
+        platform.0.store.commit(batch)
     });
-    platform.0.store.commit(batch).await.unwrap();
+    futures_util::future::try_join_all(commits).await.unwrap();
 }
 
 #[tokio::test]

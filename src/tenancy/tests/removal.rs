@@ -1,19 +1,34 @@
 //! After a tenant is deleted, nothing of it is left anywhere.
 
+use std::path::Path;
+
 use redb::{ReadableDatabase as _, ReadableTable as _, TableDefinition};
 
 use super::{House, acme, act, extension, key_of, password_of};
+use crate::store;
 use crate::tenancy::fault::Refusal;
 use crate::tenancy::id::TenantId;
 use crate::tenancy::platform::NewTenant;
+use crate::tenancy::records;
 use crate::tenancy::runtime::RuntimeRefusal;
 use crate::tenancy::settings::{Change, SettingsChange};
 
-/// Every key and value of every table in the store's file, one after the other; then every byte of every file.
+/// Every key and value of every table in the store's file, one after the other; then every byte of every file after
+/// `bitcall store compact`.
 pub(super) async fn whole_store(house: House) -> Vec<u8> {
     let House { directory, platform } = house;
     drop(platform);
-    let database = redb::Database::open(directory.path().join("bitcall.redb")).unwrap();
+    let path = directory.path().join("bitcall.redb");
+    let mut all = every_record(&path);
+    store::compact(&path, |_, _| ()).unwrap();
+    for file in std::fs::read_dir(directory.path()).unwrap() {
+        all.extend(std::fs::read(file.unwrap().path()).unwrap());
+    }
+    all
+}
+
+fn every_record(path: &Path) -> Vec<u8> {
+    let database = redb::Database::open(path).unwrap();
     let transaction = database.begin_read().unwrap();
     let mut tables = 0;
     let mut all = Vec::new();
@@ -32,9 +47,6 @@ pub(super) async fn whole_store(house: House) -> Vec<u8> {
         }
     }
     assert_eq!(tables, 2, "a new table is to be looked through here too");
-    for file in std::fs::read_dir(directory.path()).unwrap() {
-        all.extend(std::fs::read(file.unwrap().path()).unwrap());
-    }
     all
 }
 
@@ -132,4 +144,45 @@ async fn changes_that_meet_a_removal_leave_nothing_behind() {
         let all = whole_store(house).await;
         assert!(!holds(&all, "acme_corp"), "round {round}: {}", String::from_utf8_lossy(&all));
     }
+}
+
+#[tokio::test]
+async fn a_removal_that_a_crash_interrupted_is_finished_by_the_next_start() {
+    let house = House::new().await;
+    let platform = &house.platform;
+    platform.provision(&act(), NewTenant::named(acme()), key_of).await.unwrap();
+    platform.add_extension(&act(), &acme(), extension(None), false, password_of).await.unwrap();
+    let store = platform.store();
+    let entries = store.keys(records::AUDIT, None, 100).await.unwrap();
+    let extensions = store.scan(records::EXTENSIONS).await.unwrap();
+    let audit = store.scan(records::AUDIT).await.unwrap();
+    platform.remove_tenant(&act(), &acme()).await.unwrap();
+    // As it was between the two phases: the tenant is gone, its other records are still there.
+    let mut batch = store::Batch::new().put(records::removal_key(&acme()), store::encode(&acme()).unwrap());
+    for (key, record) in extensions.into_iter().chain(audit) {
+        batch = batch.put(key, record.bytes);
+    }
+    store.commit(batch).await.unwrap();
+    drop(store);
+
+    let house = house.reopened().await;
+    assert!(house.platform.tenant(&acme()).is_err());
+    let left = house.platform.store().keys(records::AUDIT, None, 100).await.unwrap();
+    assert!(entries.iter().all(|key| !left.contains(key)), "{left:?}");
+    let all = whole_store(house).await;
+    assert!(!holds(&all, "acme_corp"), "{}", String::from_utf8_lossy(&all));
+}
+
+#[tokio::test]
+async fn an_id_whose_removal_is_not_finished_is_provisioned_only_afterwards() {
+    let house = House::new().await;
+    let platform = &house.platform;
+    let store = platform.store();
+    let old = format!("{}acme_corp/101", records::EXTENSIONS);
+    let marker = store::Batch::new().put(records::removal_key(&acme()), store::encode(&acme()).unwrap());
+    store.commit(marker.put(&old, b"{}".to_vec())).await.unwrap();
+    let refused = platform.provision(&act(), NewTenant::named(acme()), key_of).await;
+    assert!(matches!(refused, Err(Refusal::Unavailable(_))));
+    assert_eq!(store.get(&old).await.unwrap(), None, "the old records are gone first");
+    platform.provision(&act(), NewTenant::named(acme()), key_of).await.unwrap();
 }

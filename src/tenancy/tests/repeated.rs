@@ -111,11 +111,11 @@ async fn the_store_holds_no_answer_in_clear_and_forgets_it_after_a_day() {
 }
 
 #[tokio::test]
-async fn a_tenants_answers_are_found_for_its_deletion() {
+async fn deleting_a_tenant_removes_the_answers_kept_about_it() {
     let house = House::new().await;
     house.provisioned("panel", "a", NOON).await.unwrap();
-    let batch = house.platform.without_answers(&acme(), store::Batch::new()).await.unwrap();
-    house.platform.0.store.commit(batch).await.unwrap();
+    assert_eq!(house.records("replay").await.len(), 2);
+    house.platform.remove_tenant(&act(), &acme()).await.unwrap();
     assert_eq!(house.records("replay").await, []);
     assert_eq!(records::replays_of(&acme()), "replay-of/acme_corp/");
 }

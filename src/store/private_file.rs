@@ -1,14 +1,12 @@
-//! Files in the data directory: readable by their owner only, and owned by
-//! whoever owns the directory. So that a command which root runs before the
-//! first start leaves nothing behind that the server's user cannot open.
+//! Files in the data directory: mode 0600, and owned by the directory's owner, so that a command run by root before the
+//! first start leaves no file behind that the server's user cannot open.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// Makes `path`, which must not exist: what lies there already, be it a link to
-/// somewhere else, is not given away.
+/// Makes `path`, which must not exist: the owner of an existing file, or of a link's target, is never changed.
 pub fn create_private(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
     if let Some(directory) = path.parent() {
@@ -21,7 +19,7 @@ pub fn create_private(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Writes `path` whole or not at all, as [`replace`] does. What holds these bytes already is not written again.
+/// Writes `path` atomically, as [`replace`] does. A file that has these bytes already is not written again.
 pub fn replace_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if fs::read(path).is_ok_and(|found| found == bytes) {
         return fs::set_permissions(path, Permissions::from_mode(0o600));
@@ -33,49 +31,49 @@ pub fn replace_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     kept
 }
 
-/// Puts at `path` what `write` makes durable in an empty file: whoever is killed on the way, or loses power, leaves
-/// the old file or the new one. A file that is replaced keeps its owner. On an error the old one is there still. Else the
-/// new one is, and the second half of the answer says whether it will be after a loss of power.
+/// Replaces `path` by a new file that `write` fills and syncs. A crash or a loss of power on the way leaves the old file
+/// or the new one. The replaced file's owner is kept. On an error the old file is still there. Otherwise the new one is,
+/// and the second half of the answer says whether the directory entry was synced, too.
 pub fn replace<T, E: From<io::Error>>(
     path: &Path,
     write: impl FnOnce(File) -> Result<T, E>,
 ) -> Result<(T, io::Result<()>), E> {
-    // Perhaps somebody was killed here.
+    // Left by a process that was killed here.
     drop_unfinished(path)?;
     let replaced = || {
-        let unnamed = unnamed(path);
-        let file = create_private(&unnamed)?;
+        let temporary = temporary_path(path);
+        let file = create_private(&temporary)?;
         if let Ok(found) = fs::metadata(path)
             && rustix::process::geteuid().is_root()
         {
             std::os::unix::fs::fchown(&file, Some(found.uid()), Some(found.gid()))?;
         }
         let written = write(file)?;
-        fs::rename(&unnamed, path)?;
+        fs::rename(&temporary, path)?;
         let kept = path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all());
         Ok((written, kept))
     };
     let outcome = replaced();
     if outcome.is_err() {
-        // What stays in the way of the next one is told by that.
+        // If this fails, the next call reports it.
         let _ = drop_unfinished(path);
     }
     outcome
 }
 
-/// Removes what somebody who was killed while he replaced `path` has left.
+/// Removes the temporary file of an interrupted [`replace`].
 pub fn drop_unfinished(path: &Path) -> io::Result<()> {
-    match fs::remove_file(unnamed(path)) {
+    match fs::remove_file(temporary_path(path)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }
 
-/// Where the new file of `path` is written.
-fn unnamed(path: &Path) -> PathBuf {
-    let mut unnamed = path.as_os_str().to_owned();
-    unnamed.push(".new");
-    unnamed.into()
+/// The temporary file that becomes `path`.
+fn temporary_path(path: &Path) -> PathBuf {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    temporary.into()
 }
 
 #[cfg(test)]

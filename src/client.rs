@@ -27,7 +27,7 @@ use tokio_rustls::TlsConnector;
 use tower::ServiceExt as _;
 use url::{Host, Url};
 
-use crate::api::{self, Access, Limits, Via};
+use crate::api::{self, Access, RequestLimits, Via};
 use crate::certs::{Cabinet, Seal};
 use crate::dial;
 use crate::domains::Domains;
@@ -129,7 +129,7 @@ impl Client {
             platform,
             domains,
             access: Access::in_process_only(),
-            limits: Arc::new(Limits::none()),
+            limits: Arc::new(RequestLimits::none()),
             cabinet,
             certs: None,
         });

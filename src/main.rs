@@ -1,6 +1,7 @@
 //! The `bitcall` binary: parse, run, map the result to an exit code.
 
 mod api;
+mod app;
 mod certs;
 mod cli;
 mod client;
@@ -10,6 +11,7 @@ mod dns;
 mod domains;
 mod edge;
 mod hostname;
+mod rate_limiter;
 mod seal;
 mod server;
 mod store;

@@ -86,9 +86,9 @@ pub async fn with_request_id(mut request: Request, next: Next) -> Response {
     let known = request.extensions().get::<RequestId>().cloned();
     let id = known.unwrap_or_else(|| RequestId::for_request(request.headers()));
     request.extensions_mut().insert(id.clone());
-    let manner = Manner::of(request.headers());
+    let format = ErrorFormat::of(request.headers());
     let mut response = next.run(request).await;
-    if let Some(body) = manner.retold(&mut response, &id) {
+    if let Some(body) = format.rewrite(&mut response, &id) {
         *response.body_mut() = Body::from(body);
     }
     response.headers_mut().insert(X_REQUEST_ID, id.0);
@@ -97,13 +97,13 @@ pub async fn with_request_id(mut request: Request, next: Next) -> Response {
 
 /// How a caller wants to be refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manner {
+pub enum ErrorFormat {
     Envelope,
     /// `application/problem+json` (RFC 9457).
     Problem,
 }
 
-impl Manner {
+impl ErrorFormat {
     /// Problems are for those who name them in `Accept` and do not like plain JSON better.
     pub fn of(headers: &HeaderMap) -> Self {
         let lines = headers.get_all(ACCEPT).into_iter().filter_map(|line| line.to_str().ok());
@@ -122,7 +122,7 @@ impl Manner {
     }
 
     /// The body instead of the refusal's own, where the caller wants another than that.
-    pub fn retold<B>(self, response: &mut Response<B>, id: &RequestId) -> Option<Bytes> {
+    pub fn rewrite<B>(self, response: &mut Response<B>, id: &RequestId) -> Option<Bytes> {
         let error = response.extensions_mut().remove::<ApiError>()?;
         if self == Self::Envelope {
             return None;
@@ -156,14 +156,14 @@ mod tests {
 
     #[test]
     fn problems_are_for_those_who_like_them_at_least_as_well_as_plain_json() {
-        let manner = |accept| Manner::of(&HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]));
+        let manner = |accept| ErrorFormat::of(&HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]));
         for accept in [
             "application/problem+json",
             "Application/Problem+JSON; q=0.5",
             "text/html, application/problem+json, */*;q=0.1",
             "application/json, application/problem+json",
         ] {
-            assert_eq!(manner(accept), Manner::Problem, "{accept}");
+            assert_eq!(manner(accept), ErrorFormat::Problem, "{accept}");
         }
         for accept in [
             "*/*",
@@ -173,8 +173,8 @@ mod tests {
             "application/json, application/problem+json;q=0.9",
             "application/problem+json;q=x",
         ] {
-            assert_eq!(manner(accept), Manner::Envelope, "{accept}");
+            assert_eq!(manner(accept), ErrorFormat::Envelope, "{accept}");
         }
-        assert_eq!(Manner::of(&HeaderMap::new()), Manner::Envelope);
+        assert_eq!(ErrorFormat::of(&HeaderMap::new()), ErrorFormat::Envelope);
     }
 }

@@ -138,8 +138,8 @@ impl IntoResponse for ApiError {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match &self.later {
             Some(Later::Limit(too_many)) => {
-                too_many.tell(headers);
-                headers.insert(RETRY_AFTER, whole_seconds(too_many.wait).into());
+                too_many.set_headers(headers);
+                headers.insert(RETRY_AFTER, whole_seconds(too_many.retry_after()).into());
             }
             Some(Later::Recheck(moment)) => {
                 headers.insert(RETRY_AFTER, whole_seconds(Timestamp::now().until(*moment)).into());

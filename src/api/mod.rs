@@ -46,11 +46,11 @@ use axum::middleware;
 use axum::routing::get;
 
 pub use access::{Access, Via, secret_name};
-pub use answer::{Manner, RequestId, X_REQUEST_ID};
+pub use answer::{ErrorFormat, RequestId, X_REQUEST_ID};
 pub use code::Code;
 use endpoint::Endpoint;
 pub use error::ApiError;
-pub use limits::{Limits, Source, behind_proxy};
+pub use limits::RequestLimits;
 
 use crate::certs::{Cabinet, Certs};
 use crate::domains::Domains;
@@ -65,7 +65,7 @@ pub struct State {
     pub platform: Platform,
     pub domains: Domains,
     pub access: Access,
-    pub limits: Arc<Limits>,
+    pub limits: Arc<RequestLimits>,
     pub cabinet: Arc<Cabinet>,
     /// Where certificates come by themselves.
     pub certs: Option<Certs>,

@@ -24,7 +24,7 @@ use super::access::{Audience, Via};
 use super::endpoint::{Endpoint, nothing};
 use super::error::ApiError;
 use super::form::Description;
-use super::limits::{Marks, Source};
+use super::limits::{Source, Standings};
 use crate::tenancy::{LiveKey, RuntimeRefusal};
 
 pub const KEY_HEADER: &str = "x-bitcall-key";
@@ -64,7 +64,7 @@ pub struct Visitor {
     origin: Option<String>,
     own_origin: Option<String>,
     source: Option<Source>,
-    marks: Marks,
+    standings: Standings,
 }
 
 /// A refusal, and the origin whose pages may read it.
@@ -74,7 +74,12 @@ impl Visitor {
     pub fn of(parts: &Parts) -> Self {
         // An Origin that is no text is nobody's.
         let origin = parts.headers.get(ORIGIN).map(|value| value.to_str().unwrap_or("null").to_owned());
-        Self { origin, own_origin: own_origin(parts), source: Source::of_request(parts), marks: Marks::default() }
+        Self {
+            origin,
+            own_origin: own_origin(parts),
+            source: Source::of_request(parts),
+            standings: Standings::default(),
+        }
     }
 
     pub fn origin(&self) -> Option<&str> {
@@ -93,8 +98,8 @@ impl Visitor {
             (tried.map_or_else(ApiError::from, |()| refusal.into()), may_read)
         })?;
         if self.source.is_some() {
-            let marks = state.limits.admitted(&found, origin);
-            self.marks = marks.map_err(|too_many| (too_many.into(), self.origin.clone()))?;
+            let standings = state.limits.admitted(&found, origin);
+            self.standings = standings.map_err(|too_many| (too_many.into(), self.origin.clone()))?;
         }
         Ok(found)
     }
@@ -107,7 +112,7 @@ impl Visitor {
             Err((error, allowed)) => (error.into_response(), allowed),
         };
         allow(response.headers_mut(), allowed.as_deref());
-        response.extensions_mut().insert(self.marks);
+        response.extensions_mut().insert(self.standings);
         response
     }
 }

@@ -1,6 +1,7 @@
 //! `bitcall check`: everything that would stop `bitcall serve`, found without starting it.
 
-use super::{Exit, Failure, Globals, automatic};
+use super::{Exit, Failure, Globals};
+use crate::app::acme;
 use crate::certs::{Cabinet, Seal};
 use crate::config::{self, Config, Secret, Secrets};
 use crate::dns::ZoneSettings;
@@ -30,7 +31,7 @@ pub fn run(globals: &Globals) -> Result<(), Failure> {
             if let Err(problem) = ZoneSettings::of(&config) {
                 problems.push(problem);
             }
-            problems.extend(automatic::check(&config));
+            problems.extend(acme::check(&config));
             if let Err(problem) = config.public_url() {
                 problems.push(format!("`public_url` {problem}"));
             }

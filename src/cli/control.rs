@@ -10,7 +10,8 @@ use comfy_table::{Table, presets};
 use serde_json::Value;
 use url::Url;
 
-use super::{Exit, Failure, Globals, automatic, serve};
+use super::{Exit, Failure, Globals};
+use crate::app::{self, acme};
 use crate::certs::Seal;
 use crate::client::{self, Client, Remote};
 use crate::config::{self, Config, Secret};
@@ -57,13 +58,13 @@ impl Target {
         let misconfigured = |problem: String| Failure::new(Exit::Misconfigured, problem);
         let config = Config::read(&globals.config).map_err(|faults| misconfigured(faults.to_string()))?;
         let url = config.public_url().map_err(|problem| misconfigured(format!("`public_url` {problem}")))?;
-        let defaults = serve::defaults(&url, &config)?;
+        let defaults = app::defaults(&url, &config)?;
         // Needed by few commands; those say so when there is none that this user may read.
         let store_key = config::store_key(&config.secrets).ok().flatten();
         let seal = Seal::new(store_key.iter().flat_map(Secret::all));
         let certificates =
-            if automatic::is_wanted(&config) { NoCertificates::at_present() } else { NoCertificates::at_all() };
-        let domains = |platform: &Platform| serve::domains(platform, &config, Arc::new(certificates));
+            if acme::is_configured(&config) { NoCertificates::at_present() } else { NoCertificates::at_all() };
+        let domains = |platform: &Platform| app::domains(platform, &config, Arc::new(certificates));
         Client::local(&config.listen.control, &config.server.data_dir, defaults, domains, seal).await.map_err(refused)
     }
 

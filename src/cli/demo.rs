@@ -12,11 +12,12 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Exit, Failure, Globals, colours, serve};
+use super::{Exit, Failure, Globals};
+use crate::app::{self, App, AppContext};
 use crate::certs::Cabinet;
 use crate::config::{Config, PublicUrl, Secrets};
 use crate::domains::NoCertificates;
-use crate::server::{self, BindError, Bound, ControlSocket, Doors};
+use crate::server::{self, BindError, Bound, ControlSocket, Listeners};
 use crate::store::replace_private;
 use crate::tenancy::{Act, NewExtension, NewTenant, Platform, TenantId};
 
@@ -65,16 +66,16 @@ impl Demo {
             Config::parse("", home.path()).map_err(|faults| Failure::new(Exit::Failed, format!("{faults:?}")))?;
         "warn".clone_into(&mut config.log.filter);
         config.limits.drain_timeout = std::time::Duration::from_secs(2);
-        serve::start_logging(&config.log)?;
+        app::start_logging(&config.log)?;
 
         let listener = listen(self.listen)?;
         let address = listener.local_addr()?;
         let control = ControlSocket::bind(&home.path().join("control.sock"))?;
-        let doors = Doors { http: vec![listener], control: Some(control), ..Doors::default() };
+        let listeners = Listeners { http: vec![listener], control: Some(control), ..Listeners::default() };
         let url = PublicUrl::parse(&format!("http://{address}"))
             .map_err(|problem| Failure::new(Exit::Failed, format!("the address {problem}")))?;
 
-        serve::runtime()?.block_on(async {
+        app::runtime()?.block_on(async {
             let memory = home.recall()?;
             let secrets = match &memory {
                 Some(memory) => Secrets {
@@ -83,14 +84,13 @@ impl Demo {
                 },
                 None => Secrets::random()?,
             };
-            let platform = Platform::open(home.path(), serve::defaults(&url, &config)?).await?;
+            let platform = Platform::open(home.path(), app::defaults(&url, &config)?).await?;
             let memory = provision(&platform, memory, &secrets, address.port()).await?;
             home.remember(&memory)?;
             let demo = Card::new(&platform, &memory, &url)?;
 
-            let domains = serve::domains(&platform, &config, Arc::new(NoCertificates::at_all()));
-            tokio::spawn(domains.clone().keep());
-            let house = serve::House {
+            let domains = app::domains(&platform, &config, Arc::new(NoCertificates::at_all()));
+            let context = AppContext {
                 cabinet: Cabinet::beside(platform.store(), None),
                 certs: None,
                 platform,
@@ -99,13 +99,13 @@ impl Demo {
                 demo: Some(demo.for_playground()),
                 strict_transport: false,
             };
-            let running = house.open(doors, None, None, &config)?;
+            let running = App::plain(context, config, listeners).spawn()?;
             if globals.json {
                 println!("{}", demo.for_scripts()?);
             } else {
-                println!("{}", demo.for_people(ephemeral, colours(&std::io::stdout())));
+                println!("{}", demo.for_people(ephemeral, app::use_colours(&std::io::stdout())));
             }
-            running.until_stopped(None).await;
+            running.drain_at_signal().await;
             Ok(())
         })
     }
@@ -161,13 +161,13 @@ fn local_origins(port: u16) -> Vec<crate::tenancy::OriginPattern> {
 
 fn listen(wanted: Option<SocketAddr>) -> Result<TcpListener, Failure> {
     if let Some(address) = wanted {
-        return match server::tcp(address)? {
+        return match server::bind_tcp(address)? {
             Bound::Listening(listener) => Ok(listener),
             Bound::NoIpv6 => Err(Failure::new(Exit::Failed, "this machine has no IPv6")),
         };
     }
     for port in FIRST_PORT..FIRST_PORT + PORTS {
-        match server::tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) {
+        match server::bind_tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) {
             Ok(Bound::Listening(listener)) => return Ok(listener),
             Ok(Bound::NoIpv6) | Err(BindError::Taken { .. }) => {}
             Err(error) => return Err(error.into()),

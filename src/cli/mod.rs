@@ -2,7 +2,6 @@
 //! standard error carries talk.
 
 mod audit;
-mod automatic;
 mod calls;
 mod cert;
 mod check;
@@ -24,7 +23,6 @@ mod tenant;
 mod transport;
 
 use std::fmt;
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -136,11 +134,6 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
             Ok(())
         }
     }
-}
-
-/// Whether to colour what is said on `stream`: people at a terminal like it, files and <https://no-color.org> do not.
-pub fn colours(stream: &impl IsTerminal) -> bool {
-    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Why a command failed. A line of the message that starts with `hint:` says what to do.

@@ -1,6 +1,7 @@
 //! The phone, the loader and the site, embedded by `build.rs`: already
 //! minified, hashed and compressed, so that answering is choosing.
 
+use axum::body::Body;
 use bytes::Bytes;
 use hyper::header::{
     ACCEPT_ENCODING, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
@@ -8,8 +9,6 @@ use hyper::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
-
-use super::body::Answer;
 
 /// One embedded file.
 pub struct Asset {
@@ -52,9 +51,9 @@ pub fn find(path: &str) -> Option<&'static Asset> {
 
 impl Asset {
     /// `200`, or `304` when the browser has it already.
-    pub fn answer(&self, request: &HeaderMap) -> Response<Answer> {
+    pub fn answer(&self, request: &HeaderMap) -> Response<Body> {
         let (coding, body) = self.choose(request);
-        let mut response = Response::new(Answer::empty());
+        let mut response = Response::new(Body::empty());
         let headers = response.headers_mut();
         headers.insert(ETAG, tag(self.etag, coding));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static(self.caching()));

@@ -1,22 +1,16 @@
-//! The network side of the appliance: listeners, TLS, HTTP, and an orderly end.
+//! The network side of the appliance: listeners, TLS, HTTP, and graceful shutdown.
 //!
-//! A request's way: listener → [`connection`] (protocol and time limits) →
-//! [`front`] (which part of the house it is for) → the prepared runtime
-//! configuration, an asset, the SIP edge, or the API's router.
+//! A request's way: listener → [`connection`] (protocol and time limits) → [`request_handler`] (which part of the server
+//! it is for) → the API's router, an asset, or the SIP edge.
 
-mod alarm;
 mod assets;
-mod batch;
-mod body;
 mod connection;
-mod directory;
-mod front;
-mod gather;
-mod listen;
+mod connection_info;
+mod edge_directory;
 mod notify;
-mod patience;
 mod redirect;
-mod secured;
+mod request_handler;
+mod sockets;
 mod tls;
 mod websocket;
 
@@ -27,24 +21,25 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use crate::config::{Limits, Listen};
-use connection::{Shared, Visit};
-pub use directory::Directory;
-pub use front::{Caller, Front};
-pub use listen::{BindError, Bound, ControlSocket, raise_file_limit, tcp};
-pub use notify::ready as announce_ready;
-#[allow(unused_imports)] // the room that orders certificates implements it
+use connection::Shared;
+use connection_info::{ConnectionInfo, Peer};
+pub use edge_directory::EdgeDirectory;
+pub use notify::ready as notify_ready;
 pub use redirect::HttpTokens;
-pub use tls::{Certificates, Source as CertificateSource};
+pub use request_handler::RequestHandler;
+pub use sockets::{BindError, Bound, ControlSocket, bind_tcp, raise_file_limit};
+pub use tls::{FileCertificate, Source as CertificateSource};
 
-/// How long accepting pauses when the system has no room for a further connection.
-const BREATHER: Duration = Duration::from_millis(50);
+/// How long accepting pauses after a failure that concerns more than one connection (no file descriptors, no memory).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The sockets, bound and not yet served. Bound before anything slow happens,
-/// so that a taken port is the first thing an administrator hears of.
+/// The sockets, bound and not yet served. They are bound before anything slow happens, so that a taken port is the first
+/// thing an administrator hears of.
 #[derive(Default)]
-pub struct Doors {
+pub struct Listeners {
     pub https: Vec<TcpListener>,
     pub http: Vec<TcpListener>,
     pub redirect: Vec<TcpListener>,
@@ -52,21 +47,19 @@ pub struct Doors {
     pub control: Option<ControlSocket>,
 }
 
-impl Doors {
-    pub fn open(settings: &Listen) -> Result<Self, BindError> {
+impl Listeners {
+    pub fn bind(settings: &Listen) -> Result<Self, BindError> {
         Ok(Self {
-            https: open_all(&settings.https)?,
-            http: open_all(&settings.http)?,
-            redirect: open_all(&settings.redirect)?,
-            ops: open_all(settings.ops.as_slice())?.pop(),
+            https: bind_all(&settings.https)?,
+            http: bind_all(&settings.http)?,
+            redirect: bind_all(&settings.redirect)?,
+            ops: bind_all(settings.ops.as_slice())?.pop(),
             control: Some(ControlSocket::bind(&settings.control)?),
         })
     }
-}
 
-impl Doors {
-    /// Says on the log where the server is to be found, with the ports that the system chose.
-    fn announce(&self) {
+    /// Logs the addresses, with the ports that the system chose.
+    fn log_addresses(&self) {
         let named = [("https", &self.https), ("http", &self.http), ("redirect", &self.redirect)];
         let all = named
             .into_iter()
@@ -80,10 +73,10 @@ impl Doors {
     }
 }
 
-fn open_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, BindError> {
+fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, BindError> {
     let mut listeners = Vec::with_capacity(addresses.len());
     for address in addresses {
-        match tcp(*address)? {
+        match bind_tcp(*address)? {
             Bound::Listening(listener) => listeners.push(listener),
             Bound::NoIpv6 => tracing::info!(%address, "not listened on: this machine has no IPv6"),
         }
@@ -100,8 +93,8 @@ pub fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
 pub struct Server {
     stop: watch::Sender<bool>,
     accepting: JoinSet<()>,
-    places: Arc<Semaphore>,
-    all_places: u32,
+    permits: Arc<Semaphore>,
+    all_permits: u32,
     shared: Arc<Shared>,
     /// Removed from the file system with the server.
     _control: Option<ControlSocket>,
@@ -117,81 +110,89 @@ pub enum Drained {
 }
 
 impl Server {
-    /// Starts to accept on every door. Must be called inside a tokio runtime.
-    pub fn start(doors: Doors, tls: Option<Arc<ServerConfig>>, front: Front, limits: Limits) -> std::io::Result<Self> {
-        let (stop, stopped) = watch::channel(false);
-        let all_places = u32::try_from(limits.max_connections.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
-        let places = Arc::new(Semaphore::new(all_places as usize));
-        let shared = Arc::new(Shared { front, limits, stop: stopped });
+    /// Starts to accept on every listener. Must be called inside a tokio runtime.
+    pub fn start(
+        listeners: Listeners,
+        tls: Option<Arc<ServerConfig>>,
+        handler: RequestHandler,
+        limits: Limits,
+    ) -> std::io::Result<Self> {
+        let (stop, stopping) = watch::channel(false);
+        let all_permits = u32::try_from(limits.max_connections.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
+        let permits = Arc::new(Semaphore::new(all_permits as usize));
+        let shared = Arc::new(Shared { handler, limits });
         let mut accepting = JoinSet::new();
 
-        doors.announce();
-        let mut doors = doors;
-        let door = |kind| Door { kind, shared: shared.clone(), places: places.clone() };
-        // Of its own, so that nobody can take the phones' places there.
-        let few = Arc::new(Semaphore::new(redirect::PLACES));
+        listeners.log_addresses();
+        let acceptor = |kind| Acceptor {
+            kind,
+            shared: Arc::clone(&shared),
+            stopping: stopping.clone(),
+            permits: Arc::clone(&permits),
+        };
+        let Listeners { https, http, redirect, ops, control } = listeners;
         if let Some(tls) = tls {
-            for listener in doors.https.drain(..) {
-                let listener = tokio::net::TcpListener::from_std(listener)?;
-                accepting.spawn(door(Kind::Https(tls.clone())).accept_tcp(listener));
+            for listener in https {
+                let kind = Kind::Https(TlsAcceptor::from(Arc::clone(&tls)));
+                accepting.spawn(acceptor(kind).accept_tcp(tokio::net::TcpListener::from_std(listener)?));
             }
         }
-        for listener in doors.http.drain(..) {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            accepting.spawn(door(Kind::Http).accept_tcp(listener));
+        for listener in http {
+            accepting.spawn(acceptor(Kind::Http).accept_tcp(tokio::net::TcpListener::from_std(listener)?));
         }
-        for listener in doors.redirect.drain(..) {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            let door = Door { kind: Kind::Redirect, shared: shared.clone(), places: few.clone() };
-            accepting.spawn(door.accept_tcp(listener));
+        // Permits of its own, so that nobody can take those of the phones there.
+        let redirect_permits = Arc::new(Semaphore::new(redirect::MAX_CONNECTIONS));
+        for listener in redirect {
+            let acceptor = Acceptor { permits: Arc::clone(&redirect_permits), ..acceptor(Kind::Redirect) };
+            accepting.spawn(acceptor.accept_tcp(tokio::net::TcpListener::from_std(listener)?));
         }
-        if let Some(listener) = doors.ops.take() {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            accepting.spawn(door(Kind::Operations).accept_tcp(listener));
+        if let Some(listener) = ops {
+            accepting.spawn(acceptor(Kind::Operations).accept_tcp(tokio::net::TcpListener::from_std(listener)?));
         }
-        if let Some(control) = &doors.control {
+        if let Some(control) = &control {
             let listener = tokio::net::UnixListener::from_std(control.listener.try_clone()?)?;
-            accepting.spawn(door(Kind::Control).accept_unix(listener));
+            accepting.spawn(acceptor(Kind::Control).accept_unix(listener));
         }
-        Ok(Self { stop, accepting, places, all_places, shared, _control: doors.control })
+        Ok(Self { stop, accepting, permits, all_permits, shared, _control: control })
     }
 
-    /// Accepts nothing new, lets open requests finish, closes the rest when the time is over.
+    /// Accepts nothing new, lets open requests finish, closes the rest when the drain timeout is over.
     pub async fn drain(mut self) -> Drained {
         notify::stopping();
-        let patience = self.shared.limits.drain_timeout;
+        let timeout = self.shared.limits.drain_timeout;
         self.accepting.shutdown().await;
-        // Fails only when nobody listens any more: then nothing is open.
+        // Fails only when no connection listens any more: then none is open.
         let _ = self.stop.send(true);
         let all_closed = async {
-            tokio::join!(self.shared.front.edge.shutdown(patience), self.places.acquire_many(self.all_places),)
+            tokio::join!(self.shared.handler.edge.shutdown(timeout), self.permits.acquire_many(self.all_permits))
         };
-        if tokio::time::timeout(patience, all_closed).await.is_ok() {
+        if tokio::time::timeout(timeout, all_closed).await.is_ok() {
             return Drained::Completely;
         }
-        let free = u32::try_from(self.places.available_permits()).unwrap_or(u32::MAX);
-        Drained::Cut { connections: self.all_places.saturating_sub(free) }
+        let free = u32::try_from(self.permits.available_permits()).unwrap_or(u32::MAX);
+        Drained::Cut { connections: self.all_permits.saturating_sub(free) }
     }
 }
 
-/// A listening socket's loop.
-struct Door {
+/// The accept loop of one listener.
+struct Acceptor {
     kind: Kind,
     shared: Arc<Shared>,
-    places: Arc<Semaphore>,
+    stopping: watch::Receiver<bool>,
+    permits: Arc<Semaphore>,
 }
 
 enum Kind {
-    Https(Arc<ServerConfig>),
+    Https(TlsAcceptor),
     Http,
     Redirect,
     Operations,
     Control,
 }
 
-impl Door {
+impl Acceptor {
     async fn accept_tcp(self, listener: tokio::net::TcpListener) {
-        while let Some(place) = self.place().await {
+        while let Some(permit) = self.permit().await {
             let (stream, address) = match listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -199,48 +200,49 @@ impl Door {
                     continue;
                 }
             };
-            let caller = match self.kind {
-                Kind::Operations => Caller::Operations(address),
-                Kind::Redirect => Caller::InClear(address),
-                _ => connection::remote_caller(address),
+            let peer = match self.kind {
+                Kind::Operations => Peer::Operations(address),
+                Kind::Redirect => Peer::Redirect(address),
+                _ => Peer::remote(address),
             };
             let tls = matches!(self.kind, Kind::Https(_));
-            let visit = Visit::new(self.shared.clone(), caller, tls, place);
+            let info = ConnectionInfo::new(peer, tls, self.stopping.clone(), permit);
+            let shared = Arc::clone(&self.shared);
             match &self.kind {
-                Kind::Https(config) => drop(tokio::spawn(connection::serve_tls(stream, visit, config.clone()))),
-                Kind::Redirect => drop(tokio::spawn(connection::serve_once(stream, visit))),
-                _ => drop(tokio::spawn(connection::serve_plain(stream, visit))),
+                Kind::Https(acceptor) => {
+                    drop(tokio::spawn(connection::serve_tls(stream, shared, info, acceptor.clone())));
+                }
+                Kind::Redirect => drop(tokio::spawn(connection::serve_once(stream, shared, info))),
+                _ => drop(tokio::spawn(connection::serve_plain(stream, shared, info))),
             }
         }
     }
 
     async fn accept_unix(self, listener: tokio::net::UnixListener) {
-        while let Some(place) = self.place().await {
+        while let Some(permit) = self.permit().await {
             let accepted = listener.accept().await.and_then(|(stream, _)| {
-                let caller = connection::local_caller(&stream)?;
-                Ok((stream, caller))
+                let peer = Peer::local(&stream)?;
+                Ok((stream, peer))
             });
             match accepted {
-                Ok((stream, caller)) => {
-                    let visit = Visit::new(self.shared.clone(), caller, false, place);
-                    tokio::spawn(connection::serve_unix(stream, visit));
+                Ok((stream, peer)) => {
+                    let info = ConnectionInfo::new(peer, false, self.stopping.clone(), permit);
+                    tokio::spawn(connection::serve_plain(stream, Arc::clone(&self.shared), info));
                 }
                 Err(error) => pause_after(&error).await,
             }
         }
     }
 
-    /// Waits until one more connection is allowed; meanwhile the kernel queues. Monitoring
-    /// and administration share the count, but a few descriptors more would not save them
-    /// when the machine is full, so there is no second limit.
-    async fn place(&self) -> Option<OwnedSemaphorePermit> {
-        self.places.clone().acquire_owned().await.ok()
+    /// Waits until one more connection is allowed; meanwhile the kernel queues them.
+    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).acquire_owned().await.ok()
     }
 }
 
 async fn pause_after(error: &std::io::Error) {
-    if !listen::concerns_one_connection(error) {
+    if !sockets::concerns_one_connection(error) {
         tracing::warn!(%error, "no room for a further connection");
-        tokio::time::sleep(BREATHER).await;
+        tokio::time::sleep(ACCEPT_PAUSE).await;
     }
 }

@@ -4,21 +4,19 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use axum::body::Body;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, LOCATION};
 use hyper::http::uri::Authority;
 use hyper::{Request, Response, StatusCode};
 
-use super::body::Answer;
-
-const CHALLENGES: &str = "/.well-known/acme-challenge/";
-const HTTPS: u16 = 443;
+const CHALLENGE_PATH: &str = "/.well-known/acme-challenge/";
+const DEFAULT_HTTPS_PORT: u16 = 443;
 /// Connections at a time; further ones wait in the kernel.
-pub const PLACES: usize = 256;
+pub const MAX_CONNECTIONS: usize = 256;
 /// For the request's header, and at most what `limits.header_timeout` allows.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A request's header may have this many bytes.
-pub const MAX_HEADER: usize = 8 * 1024;
+pub const MAX_HEADER_BYTES: usize = 8 * 1024;
 
 /// The answers to HTTP-01 challenges.
 pub trait HttpTokens: Send + Sync + 'static {
@@ -27,12 +25,12 @@ pub trait HttpTokens: Send + Sync + 'static {
 }
 
 /// What an authority asks for, whichever listener it came to.
-pub fn challenge<B>(tokens: Option<&dyn HttpTokens>, request: &Request<B>) -> Option<Response<Answer>> {
-    let token = request.uri().path().strip_prefix(CHALLENGES)?;
+pub fn challenge<B>(tokens: Option<&dyn HttpTokens>, request: &Request<B>) -> Option<Response<Body>> {
+    let token = request.uri().path().strip_prefix(CHALLENGE_PATH)?;
     let Some(authorization) = tokens.and_then(|tokens| tokens.http_token(token)) else {
-        return Some(said(StatusCode::NOT_FOUND, "there is no such challenge\n"));
+        return Some(plain_text(StatusCode::NOT_FOUND, "there is no such challenge\n"));
     };
-    let mut response = Response::new(Answer::from(Bytes::from(authorization)));
+    let mut response = Response::new(Body::from(authorization));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -40,20 +38,24 @@ pub fn challenge<B>(tokens: Option<&dyn HttpTokens>, request: &Request<B>) -> Op
 }
 
 /// To the same address by HTTPS, where it listens on `port`.
-pub fn redirect<B>(request: &Request<B>, port: u16) -> Response<Answer> {
+pub fn redirect<B>(request: &Request<B>, port: u16) -> Response<Body> {
     let named = request.uri().authority().cloned().or_else(|| {
         let host = request.headers().get(HOST)?.to_str().ok()?;
         host.parse::<Authority>().ok()
     });
     let Some(host) = named.as_ref().map(Authority::host).filter(|host| is_host(host)) else {
-        return said(StatusCode::BAD_REQUEST, "the request names no host\n");
+        return plain_text(StatusCode::BAD_REQUEST, "the request names no host\n");
     };
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    let to = if port == HTTPS { format!("https://{host}{path}") } else { format!("https://{host}:{port}{path}") };
-    let Ok(to) = HeaderValue::try_from(to) else {
-        return said(StatusCode::BAD_REQUEST, "the address cannot be understood\n");
+    let to = if port == DEFAULT_HTTPS_PORT {
+        format!("https://{host}{path}")
+    } else {
+        format!("https://{host}:{port}{path}")
     };
-    let mut response = Response::new(Answer::empty());
+    let Ok(to) = HeaderValue::try_from(to) else {
+        return plain_text(StatusCode::BAD_REQUEST, "the address cannot be understood\n");
+    };
+    let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
     response.headers_mut().insert(LOCATION, to);
     response
@@ -64,8 +66,8 @@ fn is_host(host: &str) -> bool {
     !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte))
 }
 
-fn said(status: StatusCode, text: &'static str) -> Response<Answer> {
-    let mut response = Response::new(Answer::from(Bytes::from_static(text.as_bytes())));
+fn plain_text(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response

@@ -142,13 +142,13 @@ fn from_pem(what: &'static str, path: &Path, error: pem::Error) -> TlsError {
 
 /// The certificate of this server's files, on the shelf.
 #[derive(Debug)]
-pub struct Certificates {
+pub struct FileCertificate {
     /// Nothing where all certificates come by themselves.
     source: Option<Source>,
     shelf: Arc<Shelf>,
 }
 
-impl Certificates {
+impl FileCertificate {
     pub fn load(source: Option<Source>, shelf: Arc<Shelf>) -> Result<Self, TlsError> {
         let certificates = Self { source, shelf };
         certificates.reload()?;

@@ -4,6 +4,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::body::Body;
+use axum::response::IntoResponse as _;
 use hyper::body::Incoming;
 use hyper::header::{
     CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
@@ -14,15 +16,18 @@ use hyper_util::rt::TokioIo;
 
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::body::Answer;
-use super::connection::Visit;
-use super::front::refused;
-use crate::api::Code;
+use super::connection_info::ConnectionInfo;
+use crate::api::{ApiError, Code};
 use crate::edge::{self, Edge};
 
 /// Checks the handshake, answers it, and hands the stream over once the answer is out.
-/// `visit` is kept while the socket is open: it counts among the allowed connections.
-pub fn accept(mut request: Request<Incoming>, edge: &Edge, peer: SocketAddr, visit: Arc<Visit>) -> Response<Answer> {
+/// `info` is kept while the socket is open, because its permit counts among the allowed connections.
+pub fn accept(
+    mut request: Request<Incoming>,
+    edge: &Edge,
+    peer: SocketAddr,
+    info: Arc<ConnectionInfo>,
+) -> Response<Body> {
     if let Some(refusal) = refusal(&request) {
         return refusal;
     }
@@ -42,10 +47,10 @@ pub fn accept(mut request: Request<Incoming>, edge: &Edge, peer: SocketAddr, vis
             Ok(stream) => edge.serve(TokioIo::new(stream), peer).await,
             Err(error) => tracing::debug!(%peer, %error, "the client left during the upgrade"),
         }
-        drop(visit);
+        drop(info);
     });
 
-    let mut response = Response::new(Answer::empty());
+    let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -56,14 +61,14 @@ pub fn accept(mut request: Request<Incoming>, edge: &Edge, peer: SocketAddr, vis
 }
 
 /// Why this is no handshake for SIP, if it is not.
-fn refusal(request: &Request<Incoming>) -> Option<Response<Answer>> {
+fn refusal(request: &Request<Incoming>) -> Option<Response<Body>> {
     let headers = request.headers();
     if request.method() != Method::GET || request.version() != Version::HTTP_11 {
         return Some(not_a_handshake("expected GET over HTTP/1.1"));
     }
     if !has_token(headers, &UPGRADE, "websocket") || !has_token(headers, &CONNECTION, "upgrade") {
         let mut refusal =
-            refused(Code::UpgradeRequired, "this is the SIP edge: connect by WebSocket with the subprotocol `sip`");
+            error(Code::UpgradeRequired, "this is the SIP edge: connect by WebSocket with the subprotocol `sip`");
         refusal.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
         return Some(refusal);
     }
@@ -80,8 +85,12 @@ fn refusal(request: &Request<Incoming>) -> Option<Response<Answer>> {
     None
 }
 
-fn not_a_handshake(message: &str) -> Response<Answer> {
-    refused(Code::BadWebsocketHandshake, message)
+fn error(code: Code, message: &str) -> Response<Body> {
+    ApiError::new(code, message).into_response()
+}
+
+fn not_a_handshake(message: &str) -> Response<Body> {
+    error(Code::BadWebsocketHandshake, message)
 }
 
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {

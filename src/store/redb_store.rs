@@ -21,7 +21,7 @@ pub use read_only::read_only;
 
 use super::private_file::drop_unfinished;
 use super::{Batch, Error, Record, Revision, Store};
-use database::{RECORDS, Stored, failed, open_database, prepare};
+use database::{RECORDS, Stored, failed, open_database, prepare, remove_empty_journal};
 use writer::WriterHandle;
 
 type Records = redb::ReadOnlyTable<&'static str, Stored>;
@@ -46,6 +46,7 @@ impl RedbStore {
             tracing::warn!(%error, "the unfinished copy of an interrupted compaction is in the way of the next one");
         }
         prepare(&database, path)?;
+        remove_empty_journal(path);
         let database = Arc::new(database);
         let writer = Arc::new(WriterHandle::start(Arc::clone(&database))?);
         Ok(Self { database, writer })

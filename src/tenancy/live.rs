@@ -1,12 +1,13 @@
 //! What memory has of one tenant, and of each of its keys. A key is one piece of memory with all that a request of the
 //! runtime configuration looks at: with many tenants, what costs is the number of places where something lies.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
 
 use super::effective::Defaults;
 use super::key::{KeyId, StoredKey};
-use super::likeness::Likeness;
 use super::tenant::Tenant;
 use crate::store::Revision;
 use crate::timestamp::Timestamp;
@@ -50,8 +51,6 @@ pub struct LiveKey {
     /// From then on it opens nothing, also while it is still in the store.
     pub retires_at: Option<Timestamp>,
     pub uses: KeyUses,
-    /// What the limit of requests for one tenant remembers of it.
-    pub tenant_metered: TenantMetered,
     /// The tenant's runtime configuration, worked out when it is first asked for: most of many tenants are asleep, and
     /// a start or a change of a plan need not wake them.
     runtime: Mutex<Option<Runtime>>,
@@ -65,17 +64,16 @@ pub struct LiveKey {
 pub struct Runtime {
     /// Of plans and defaults that it was made from.
     pub generation: u64,
-    /// By that generation's model. None where it holds credentials, which are made for each request and never
-    /// given to two.
-    pub body: Option<Likeness>,
+    /// None where it holds credentials, which are made for each request and never given to two.
+    pub body: Option<Bytes>,
 }
 
 impl LiveKey {
     /// A key of `live`, which goes on where `former`, the same key before a change, stops.
-    pub fn new(key: &StoredKey, live: Arc<Live>, former: Option<&Self>, tenant_metered: TenantMetered) -> Self {
+    pub fn new(key: &StoredKey, live: Arc<Live>, former: Option<&Self>) -> Self {
         let uses = former.map_or_else(KeyUses::default, |former| former.uses.so_far());
         let (enabled, runtime) = (live.tenant.enabled, Mutex::default());
-        Self { live, retires_at: key.retires_at, uses, tenant_metered, runtime, enabled, id: key.id.clone() }
+        Self { live, retires_at: key.retires_at, uses, runtime, enabled, id: key.id.clone() }
     }
 
     pub fn runtime(&self) -> MutexGuard<'_, Option<Runtime>> {
@@ -91,40 +89,11 @@ impl PartialEq for LiveKey {
 
 impl Eq for LiveKey {}
 
-/// A number that all keys of a tenant have in common.
-#[derive(Debug)]
-pub enum TenantMetered {
-    /// There is one key, as nearly always.
-    Here(AtomicU64),
-    Shared(Arc<AtomicU64>),
-}
-
-impl TenantMetered {
-    /// For each of so many keys, going on where `former` stops.
-    pub fn for_keys(count: usize, former: Option<&Self>) -> Vec<Self> {
-        let so_far = AtomicU64::new(former.map_or(0, |former| former.number().load(Ordering::Relaxed)));
-        if count == 1 {
-            return vec![Self::Here(so_far)];
-        }
-        let shared = Arc::new(so_far);
-        (0..count).map(|_| Self::Shared(Arc::clone(&shared))).collect()
-    }
-
-    pub fn number(&self) -> &AtomicU64 {
-        match self {
-            Self::Here(number) => number,
-            Self::Shared(number) => number,
-        }
-    }
-}
-
 /// What is noted with every use of a key.
 #[derive(Debug, Default)]
 pub struct KeyUses {
     /// To the hour; 0 for never.
     last: AtomicI64,
-    /// What the limit of requests with one key remembers of it.
-    pub metered: AtomicU64,
 }
 
 impl KeyUses {
@@ -149,7 +118,6 @@ impl KeyUses {
 
     /// For what the key becomes as its tenant changes.
     pub fn so_far(&self) -> Self {
-        let last = AtomicI64::new(self.last.load(Ordering::Relaxed));
-        Self { last, metered: AtomicU64::new(self.metered.load(Ordering::Relaxed)) }
+        Self { last: AtomicI64::new(self.last.load(Ordering::Relaxed)) }
     }
 }

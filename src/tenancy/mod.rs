@@ -15,7 +15,6 @@ mod extension;
 mod fault;
 mod id;
 mod key;
-mod likeness;
 mod live;
 mod live_calls;
 mod name_index;

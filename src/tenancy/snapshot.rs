@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -17,19 +17,14 @@ use super::effective::{Defaults, Effective, effective, rights, sip_domain};
 use super::extension::Extension;
 use super::id::{TenantId, Username};
 use super::key::{ApiKeyMeta, KeyHash, KeyHashing, KeyId};
-use super::likeness::Model;
-use super::live::{Live, LiveKey, Runtime, TenantMetered};
+use super::live::{Live, LiveKey, Runtime};
 use super::name_index::NameIndex;
 use super::plan::{self, Entitlements, Plan};
-use super::settings::Settings;
 use super::tenant::{PlanStatus, Tenant};
 use super::transport::TransportDefaults;
 use crate::hostname::Hostname;
 use crate::store::Revision;
 use crate::timestamp::Timestamp;
-
-/// The tenant of the model.
-const NOBODY: &str = "tenant";
 
 /// What follows from a tenant's record, its plan and the platform's defaults.
 #[derive(Debug)]
@@ -44,8 +39,6 @@ pub struct Snapshot {
     defaults: Arc<Defaults>,
     /// Grows with every change of plans or defaults.
     generation: u64,
-    /// What the runtime configurations of this generation are like: that of a tenant that wishes for nothing.
-    model: OnceLock<Model>,
     plans: HashMap<String, Arc<Plan>>,
     tenants: BTreeMap<TenantId, Arc<Live>>,
     keys: HashMap<KeyHash, Arc<LiveKey>, KeyHashing>,
@@ -61,7 +54,6 @@ impl Snapshot {
         Self {
             defaults: Arc::new(defaults),
             generation: 0,
-            model: OnceLock::new(),
             plans: HashMap::new(),
             tenants: BTreeMap::new(),
             keys: HashMap::default(),
@@ -112,24 +104,13 @@ impl Snapshot {
         if let Some(runtime) = kept.as_ref().filter(|runtime| runtime.generation == self.generation)
             && let Some(body) = &runtime.body
         {
-            return self.model().text_of(body).into();
+            return body.clone();
         }
         let (id, effective) = (&key.live.tenant.id, self.in_effect(&key.live).effective);
-        let text = runtime_text(&effective, id, &self.defaults, now);
-        let body = (!effective.has_fresh_credentials()).then(|| self.model().describe(text.as_bytes()));
+        let text = Bytes::from(runtime_text(&effective, id, &self.defaults, now));
+        let body = (!effective.has_fresh_credentials()).then(|| text.clone());
         *kept = Some(Runtime { generation: self.generation, body });
-        text.into()
-    }
-
-    fn model(&self) -> &Model {
-        self.model.get_or_init(|| {
-            let rights = self.plan_and_rights(None, PlanStatus::Active).1;
-            let text = NOBODY.parse().map(|nobody| {
-                let effective = effective(&nobody, &Settings::default(), &rights, &self.defaults);
-                runtime_text(&effective, &nobody, &self.defaults, Timestamp(0))
-            });
-            Model::new(text.unwrap_or_default().into())
-        })
+        text
     }
 
     pub fn key(&self, hash: &KeyHash) -> Option<&Arc<LiveKey>> {
@@ -197,7 +178,6 @@ impl Snapshot {
 
     fn begin_generation(&mut self) {
         self.generation += 1;
-        self.model = OnceLock::new();
     }
 
     /// A tenant's key was used then; nothing where the tenant no more has it.
@@ -235,14 +215,12 @@ impl Snapshot {
         // A name that changed hands comes here in either order: the later revision has it.
         let is_later = |holder: &TenantId| self.tenants.get(holder).is_some_and(|held| held.revision > live.revision);
         self.names.keep(&live.tenant, is_later);
-        let keys = &live.tenant.api_keys;
-        let metered = former_keys.first().map(|former| &former.tenant_metered);
-        for (key, metered) in keys.iter().zip(TenantMetered::for_keys(keys.len(), metered)) {
+        for key in &live.tenant.api_keys {
             let former = former_keys.iter().find(|former| former.id == key.id);
             if let Some(moment) = key.retires_at {
                 self.retirements.insert((moment, live.tenant.id.clone()));
             }
-            let key_now = LiveKey::new(key, Arc::clone(&live), former.map(Arc::as_ref), metered);
+            let key_now = LiveKey::new(key, Arc::clone(&live), former.map(Arc::as_ref));
             self.keys.insert(key.hash, Arc::new(key_now));
         }
         let id = live.tenant.id.clone();

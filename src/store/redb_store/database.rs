@@ -31,6 +31,8 @@ pub const CACHE_BYTES: usize = 4 << 20;
 
 /// Opens the file at `path`, or makes it.
 pub fn open_database(path: &Path) -> Result<Database, Error> {
+    // Before redb may repair the file: what is refused stays as it is.
+    refuse_filled_journal(path)?;
     let failed = |error| Error::Failed(format!("{}: {error}", path.display()));
     loop {
         // redb would make the file with the mode of the umask.
@@ -84,24 +86,21 @@ pub fn prepare(database: &Database, path: &Path) -> Result<(), Error> {
     if found == Some(CURRENT_FORMAT) {
         return Ok(());
     }
-    let journal = (found == Some(FORMAT_WITH_JOURNAL)).then(|| path.with_extension("journal"));
-    if let Some(journal) = &journal {
-        check_journal_is_empty(path, journal)?;
+    if found == Some(FORMAT_WITH_JOURNAL) && !journal_of(path).exists() {
+        return Err(journal_refusal(
+            path,
+            "is missing; put it back beside the store. If it is lost for good, an empty file in its place accepts the loss of the last writes",
+        ));
     }
     let upgrade = || -> Result<(), redb::Error> {
         let mut transaction = database.begin_write()?;
         transaction.set_quick_repair(true);
-        transaction.open_table(RECORDS)?;
+        // Format 2 marked by it that the file was to be rewritten.
+        transaction.open_table(RECORDS)?.remove("traces")?;
         transaction.open_table(COUNTERS)?.insert(FORMAT, CURRENT_FORMAT)?;
         Ok(transaction.commit()?)
     };
-    upgrade().map_err(failed)?;
-    if let Some(journal) = journal
-        && let Err(error) = fs::remove_file(&journal)
-    {
-        tracing::warn!(%error, journal = %journal.display(), "the empty journal of the former format can be deleted by hand");
-    }
-    Ok(())
+    upgrade().map_err(failed)
 }
 
 /// None in a file that was just made.
@@ -112,25 +111,40 @@ fn format(database: &Database) -> Result<Option<u64>, redb::Error> {
     }
 }
 
-/// A clean stop of the version that wrote a journal leaves it empty. Else it holds acknowledged writes that the file
+fn journal_of(path: &Path) -> PathBuf {
+    path.with_extension("journal")
+}
+
+/// A clean stop of the version that wrote a journal leaves it empty. Else it may hold acknowledged writes that the file
 /// does not have yet.
-fn check_journal_is_empty(path: &Path, journal: &PathBuf) -> Result<(), Error> {
-    let refused = |what: &str| {
-        Err(Error::Unreadable(format!(
-            "{} was written by an earlier version, and its journal {} {what}",
-            path.display(),
-            journal.display()
-        )))
-    };
-    match fs::metadata(journal) {
-        Ok(found) if found.len() == 0 => Ok(()),
-        Ok(_) => refused(
-            "holds writes that are not in it yet; start the earlier bitcall once and stop it (`systemctl stop bitcall`), which brings them in, then start this one",
-        ),
-        Err(error) if error.kind() == ErrorKind::NotFound => refused(
-            "is missing; put it back beside the store. If it is lost for good, an empty file in its place accepts the loss of the last writes",
-        ),
-        Err(error) => Err(Error::Failed(format!("{}: {error}", journal.display()))),
+fn refuse_filled_journal(path: &Path) -> Result<(), Error> {
+    match fs::metadata(journal_of(path)) {
+        Ok(journal) if journal.len() > 0 => Err(journal_refusal(
+            path,
+            "may hold writes that are not in it yet; start the earlier bitcall once and stop it (`systemctl stop bitcall`), which brings them in, then start this one",
+        )),
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(Error::Failed(format!("{}: {error}", journal_of(path).display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn journal_refusal(path: &Path, what: &str) -> Error {
+    let (store, journal) = (path.display(), journal_of(path));
+    Error::Unreadable(format!(
+        "{store} was written by an earlier version, and its journal {} {what}",
+        journal.display()
+    ))
+}
+
+/// Removes the empty journal that an earlier version left, once the store is of the current format.
+pub fn remove_empty_journal(path: &Path) {
+    match fs::remove_file(journal_of(path)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            tracing::warn!(%error, "the empty journal of an earlier version can be deleted by hand");
+        }
+        _ => {}
     }
 }
 

@@ -26,9 +26,9 @@ async fn a_key_made_before_the_checksum_is_valid_as_ever() {
         .await
         .unwrap();
     assert_eq!(stored.retires_at, None);
-    assert!(platform.runtime_config(Some(old), None, None).is_ok());
+    assert!(platform.admit(Some(old), None, None).is_ok());
     let house = house.reopened().await;
-    assert!(house.platform.runtime_config(Some(old), None, None).is_ok(), "read from the disk");
+    assert!(house.platform.admit(Some(old), None, None).is_ok(), "read from the disk");
 }
 
 async fn created(platform: &Platform) -> String {
@@ -50,7 +50,7 @@ async fn a_retired_key_is_refused_while_it_is_still_stored_and_then_dropped() {
     let platform = &house.platform;
     let first = platform.provision(&act(), NewTenant::named(acme()), key_of).await.unwrap();
     let other = created(platform).await;
-    let open = |key: &str| platform.runtime_config(Some(key), None, None).is_ok();
+    let open = |key: &str| platform.admit(Some(key), None, None).is_ok();
     retire(platform, 0, Timestamp::now().after(Duration::from_hours(1))).await;
     assert!(open(&first) && open(&other));
     retire(platform, 0, Timestamp::now()).await;
@@ -151,31 +151,4 @@ fn tenant_with(api_keys: Vec<StoredKey>) -> Tenant {
         created_at: Timestamp(0),
         updated_at: Timestamp(0),
     }
-}
-
-#[tokio::test]
-async fn what_limits_remember_outlives_every_change_and_is_one_for_all_keys_of_a_tenant() {
-    use std::sync::atomic::Ordering::Relaxed;
-    let house = House::new().await;
-    let platform = &house.platform;
-    let first = platform.provision(&act(), NewTenant::named(acme()), key_of).await.unwrap();
-    let metered = |key: &str| {
-        let key = platform.key(key).unwrap();
-        (key.uses.metered.load(Relaxed), key.tenant_metered.number().load(Relaxed))
-    };
-    let live = platform.key(&first).unwrap();
-    live.uses.metered.store(7, Relaxed);
-    live.tenant_metered.number().store(9, Relaxed);
-    platform.enable(&act(), &acme(), false).await.unwrap();
-    platform.enable(&act(), &acme(), true).await.unwrap();
-    assert_eq!(metered(&first), (7, 9));
-
-    let second = platform.create_key(&act(), &acme(), None, |key, _| key.as_str().to_owned()).await.unwrap();
-    assert_eq!((metered(&first), metered(&second)), ((7, 9), (0, 9)));
-    platform.key(&second).unwrap().tenant_metered.number().store(11, Relaxed);
-    assert_eq!(metered(&first), (7, 11), "one number for both");
-
-    let id = platform.key(&first).unwrap().id.clone();
-    platform.revoke_key(&act(), &acme(), &id).await.unwrap();
-    assert_eq!(metered(&second), (0, 11));
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 
-use super::{Exit, Failure};
+use super::StartError;
 use crate::certs::{
-    Binding, Board, Cabinet, Certs, Exchange, Kind, Limits, Method, Rules, Scout, Settings, Shelf, Sight, StartError,
+    self, Binding, Board, Cabinet, Certs, Exchange, Kind, Limits, Method, Rules, Scout, Settings, Shelf, Sight,
     Trouble, Wanted,
 };
 use crate::config::{self, Challenge, Config, PublicUrl, external_accounts};
@@ -23,7 +23,7 @@ use crate::tenancy::Platform;
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Whether the configuration names an authority.
-pub fn is_wanted(config: &Config) -> bool {
+pub fn is_configured(config: &Config) -> bool {
     !config.acme.directories.is_empty()
 }
 
@@ -33,16 +33,16 @@ pub async fn open(
     store: Arc<dyn Store>,
     cabinet: Arc<Cabinet>,
     eyes: &Verifier,
-) -> Result<Option<Certs>, Failure> {
-    if !is_wanted(config) {
+) -> Result<Option<Certs>, StartError> {
+    if !is_configured(config) {
         return Ok(None);
     }
-    let zone = ZoneSettings::of(config).map_err(|problem| misconfigured(&problem))?;
+    let zone = ZoneSettings::of(config).map_err(StartError::misconfigured)?;
     let settings = settings(config, Box::new(Outlook { eyes: eyes.clone(), zone }))?;
-    let exchange = Exchange::new(config.acme.ca_bundle.as_deref()).map_err(|error| misconfigured(&error))?;
+    let exchange = Exchange::new(config.acme.ca_bundle.as_deref()).map_err(StartError::misconfigured)?;
     match Certs::open(store, cabinet, exchange, settings).await {
         Ok(certs) => Ok(Some(certs)),
-        Err(StartError::NoStoreKey) => Err(misconfigured(&StartError::NoStoreKey)),
+        Err(error @ certs::StartError::NoStoreKey) => Err(StartError::misconfigured(error)),
         Err(error) => Err(error.into()),
     }
 }
@@ -138,20 +138,21 @@ impl Subdomains {
 
 /// Everything in `[acme]` that would stop the server.
 pub fn check(config: &Config) -> Vec<String> {
-    if !is_wanted(config) {
+    if !is_configured(config) {
         return Vec::new();
     }
-    let settings = settings(config, Box::new(())).err().map(|failure| failure.to_string());
+    let settings = settings(config, Box::new(())).err().map(StartError::into_message);
     let bundle = Exchange::new(config.acme.ca_bundle.as_deref()).err().map(|error| error.to_string());
-    let no_key = matches!(config::store_key(&config.secrets), Ok(None)).then(|| StartError::NoStoreKey.to_string());
+    let no_key =
+        matches!(config::store_key(&config.secrets), Ok(None)).then(|| certs::StartError::NoStoreKey.to_string());
     settings.into_iter().chain(bundle).chain(no_key).collect()
 }
 
-fn settings(config: &Config, scout: Box<dyn Scout>) -> Result<Settings, Failure> {
-    let accounts = external_accounts(config.acme.eab_file.as_deref()).map_err(|error| misconfigured(&error))?;
+fn settings(config: &Config, scout: Box<dyn Scout>) -> Result<Settings, StartError> {
+    let accounts = external_accounts(config.acme.eab_file.as_deref()).map_err(StartError::misconfigured)?;
     let directories: Vec<String> = config.acme.directories.iter().map(|url| url.0.clone()).collect();
     if let Some(stranger) = accounts.keys().find(|directory| !directories.contains(directory)) {
-        return Err(misconfigured(&format!(
+        return Err(StartError::Misconfigured(format!(
             "there is an external account for {stranger}, which `acme.directories` does not name"
         )));
     }
@@ -168,8 +169,8 @@ fn settings(config: &Config, scout: Box<dyn Scout>) -> Result<Settings, Failure>
     });
     let methods: Vec<_> = methods.collect();
     if methods.is_empty() {
-        return Err(misconfigured(
-            &"none of `acme.challenges` is possible: \"http-01\" needs `listen.redirect`, \"tls-alpn-01\" `listen.https`, \"dns-01\" `dns.listen`",
+        return Err(StartError::misconfigured(
+            "none of `acme.challenges` is possible: \"http-01\" needs `listen.redirect`, \"tls-alpn-01\" `listen.https`, \"dns-01\" `dns.listen`",
         ));
     }
     let node = rustix::system::uname();
@@ -192,10 +193,6 @@ fn settings(config: &Config, scout: Box<dyn Scout>) -> Result<Settings, Failure>
 fn zone(config: &Config) -> Option<Hostname> {
     let proves = !config.dns.listen.is_empty() && config.acme.challenges.contains(&Challenge::Dns01);
     config.domains.base.clone().filter(|_| proves)
-}
-
-fn misconfigured(problem: &dyn std::fmt::Display) -> Failure {
-    Failure::new(Exit::Misconfigured, problem.to_string())
 }
 
 impl dns::Challenges for Board {

@@ -45,8 +45,8 @@ pub enum Bound {
 
 /// Listens on `address`; accepted sockets inherit the options set here, which
 /// saves three system calls per connection.
-pub fn tcp(address: SocketAddr) -> Result<Bound, BindError> {
-    match try_tcp(address) {
+pub fn bind_tcp(address: SocketAddr) -> Result<Bound, BindError> {
+    match try_bind_tcp(address) {
         Ok(listener) => Ok(Bound::Listening(listener)),
         Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) if address.is_ipv6() && address.ip().is_unspecified() => {
             Ok(Bound::NoIpv6)
@@ -58,7 +58,7 @@ pub fn tcp(address: SocketAddr) -> Result<Bound, BindError> {
     }
 }
 
-fn try_tcp(address: SocketAddr) -> Result<TcpListener, Errno> {
+fn try_bind_tcp(address: SocketAddr) -> Result<TcpListener, Errno> {
     let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;

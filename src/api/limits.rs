@@ -10,11 +10,9 @@
 //! Callers are told by `RateLimit-Policy`, `RateLimit` (draft-ietf-httpapi-ratelimit-headers-11)
 //! and `Retry-After`.
 
-mod meter;
-
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv6Addr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::extract::{Request, State as With};
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HeaderMap, HeaderName, HeaderValue, ORIGIN};
@@ -22,15 +20,12 @@ use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-pub use meter::{Mark, TooMany};
-
-use meter::{Meter, Rate};
-
 use super::State;
 use super::access::Via;
 use super::code::Code;
 use super::error::{ApiError, Later};
 use crate::config;
+use crate::rate_limiter::{Exceeded, FailureLimiter, RateLimiter, Standing};
 use crate::tenancy::LiveKey;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -38,78 +33,96 @@ const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// All limits of one server.
-pub struct Limits {
-    start: Instant,
-    address: Meter,
-    key: Rate,
-    tenant: Rate,
-    origin: Meter,
-    wrong_credentials: Meter,
+pub struct RequestLimits {
+    address: RateLimiter,
+    key: RateLimiter,
+    tenant: RateLimiter,
+    origin: RateLimiter,
+    wrong_credentials: FailureLimiter,
 }
 
-impl Limits {
+/// What a limit counts by, as callers are told in `RateLimit-Policy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    Address,
+    Key,
+    Tenant,
+    Origin,
+    WrongCredentials,
+}
+
+/// A request over the limit of a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooMany {
+    policy: Policy,
+    exceeded: Exceeded,
+}
+
+/// Where a caller stands by one policy.
+type PolicyStanding = (Policy, Standing);
+
+impl RequestLimits {
     pub fn new(settings: &config::Limits) -> Self {
         Self {
-            start: Instant::now(),
-            address: Meter::new("address", settings.requests_per_address),
-            key: Rate { policy: "key", quota: settings.requests_per_key },
-            tenant: Rate { policy: "tenant", quota: settings.requests_per_tenant },
-            origin: Meter::new("origin", settings.requests_per_origin),
-            wrong_credentials: Meter::new("wrong-credentials", settings.wrong_credentials_per_address),
+            address: RateLimiter::per_minute(settings.requests_per_address),
+            key: RateLimiter::per_minute(settings.requests_per_key),
+            tenant: RateLimiter::per_minute(settings.requests_per_tenant),
+            origin: RateLimiter::per_minute(settings.requests_per_origin),
+            wrong_credentials: FailureLimiter::per_minute(settings.wrong_credentials_per_address),
         }
     }
 
     /// For a router that is only called by this process.
     pub fn none() -> Self {
-        let meter = |policy| Meter::new(policy, 0);
-        Self {
-            start: Instant::now(),
-            address: meter("address"),
-            key: Rate { policy: "key", quota: 0 },
-            tenant: Rate { policy: "tenant", quota: 0 },
-            origin: meter("origin"),
-            wrong_credentials: meter("wrong-credentials"),
-        }
+        let none = || RateLimiter::per_minute(0);
+        let wrong_credentials = FailureLimiter::per_minute(0);
+        Self { address: none(), key: none(), tenant: none(), origin: none(), wrong_credentials }
     }
 
     /// Any request from the network.
-    pub fn request(&self, source: Source) -> Result<Option<Mark>, TooMany> {
-        self.address.count(source, self.now())
+    pub fn request(&self, source: Source) -> Result<Option<PolicyStanding>, TooMany> {
+        Policy::Address.of(self.address.check(source))
     }
 
     /// A request with a good API key.
-    pub fn admitted(&self, key: &LiveKey, origin: Option<&str>) -> Result<Marks, TooMany> {
-        self.admitted_at(self.now(), key, origin)
-    }
-
-    /// [`Self::request`] and [`Self::admitted`] in one.
-    pub fn page(&self, source: Source, key: &LiveKey, origin: Option<&str>) -> Result<(), TooMany> {
-        let now = self.now();
-        self.address.count(source, now)?;
-        self.admitted_at(now, key, origin).map(|_| ())
-    }
-
-    fn admitted_at(&self, now: Duration, key: &LiveKey, origin: Option<&str>) -> Result<Marks, TooMany> {
-        let marks = [
-            self.key.count(&key.uses.metered, now)?,
-            self.tenant.count(key.tenant_metered.number(), now)?,
-            origin.map_or(Ok(None), |origin| self.origin.count(origin, now))?,
+    pub fn admitted(&self, key: &LiveKey, origin: Option<&str>) -> Result<Standings, TooMany> {
+        let standings = [
+            Policy::Key.of(self.key.check(&key.id))?,
+            Policy::Tenant.of(self.tenant.check(&key.live.tenant.id))?,
+            origin.map_or(Ok(None), |origin| Policy::Origin.of(self.origin.check(origin)))?,
         ];
-        Ok(Marks(marks))
+        Ok(Standings(standings))
     }
 
     /// Whether credentials from here are still looked at.
     pub fn may_try(&self, source: Option<Source>) -> Result<(), TooMany> {
-        source.map_or(Ok(()), |source| self.wrong_credentials.ask(source, self.now()).map(|_| ()))
+        let outcome = source.map_or(Ok(()), |source| self.wrong_credentials.may_try(source));
+        outcome.map_err(|exceeded| TooMany { policy: Policy::WrongCredentials, exceeded })
     }
 
     /// Wrong credentials came from here.
     pub fn tried(&self, source: Option<Source>) -> Result<(), TooMany> {
-        source.map_or(Ok(()), |source| self.wrong_credentials.count(source, self.now()).map(|_| ()))
+        let outcome = source.map_or(Ok(()), |source| self.wrong_credentials.failed(source));
+        outcome.map_err(|exceeded| TooMany { policy: Policy::WrongCredentials, exceeded })
+    }
+}
+
+impl Policy {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::Key => "key",
+            Self::Tenant => "tenant",
+            Self::Origin => "origin",
+            Self::WrongCredentials => "wrong-credentials",
+        }
     }
 
-    fn now(&self) -> Duration {
-        self.start.elapsed()
+    fn of(self, outcome: Result<Option<Standing>, Exceeded>) -> Result<Option<PolicyStanding>, TooMany> {
+        match outcome {
+            Ok(standing) => Ok(standing.map(|standing| (self, standing))),
+            Err(exceeded) => Err(TooMany { policy: self, exceeded }),
+        }
     }
 }
 
@@ -147,9 +160,9 @@ pub fn behind_proxy(peer: IpAddr, headers: &HeaderMap) -> IpAddr {
     if peer.is_loopback() { forwarded().unwrap_or(peer) } else { peer }
 }
 
-/// Where the caller stands by each limit that counts it.
+/// Where the caller stands by each limit of its key, tenant and origin.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Marks([Option<Mark>; 3]);
+pub struct Standings([Option<PolicyStanding>; 3]);
 
 /// Counts every request, and tells where the caller stands.
 pub async fn limited(With(state): With<State>, request: Request, next: Next) -> Response {
@@ -157,8 +170,8 @@ pub async fn limited(With(state): With<State>, request: Request, next: Next) -> 
     let Some(source) = Source::of_request(&parts) else {
         return next.run(Request::from_parts(parts, body)).await;
     };
-    let mark = match state.limits.request(source) {
-        Ok(mark) => mark,
+    let standing = match state.limits.request(source) {
+        Ok(standing) => standing,
         Err(too_many) => {
             let mut refusal = ApiError::from(too_many).into_response();
             if parts.headers.contains_key(ORIGIN) {
@@ -169,39 +182,44 @@ pub async fn limited(With(state): With<State>, request: Request, next: Next) -> 
         }
     };
     let mut response = next.run(Request::from_parts(parts, body)).await;
-    let of_key = response.extensions_mut().remove::<Marks>().unwrap_or_default().0;
+    let of_key = response.extensions_mut().remove::<Standings>().unwrap_or_default().0;
     let (mut policies, mut standings) = (String::new(), String::new());
-    for mark in mark.into_iter().chain(of_key.into_iter().flatten()) {
-        let Mark { policy, quota, remaining, reset } = mark;
+    for (policy, standing) in standing.into_iter().chain(of_key.into_iter().flatten()) {
+        let (policy, Standing { quota, remaining, reset }) = (policy.name(), standing);
         let comma = if policies.is_empty() { "" } else { ", " };
         // Writing to a String cannot fail.
         let _ = write!(policies, "{comma}\"{policy}\";q={quota};w=60");
         let _ = write!(standings, "{comma}\"{policy}\";r={remaining};t={}", whole_seconds(reset));
     }
     if !policies.is_empty() && !response.headers().contains_key(RATE_LIMIT) {
-        tell(response.headers_mut(), policies, standings);
+        set_headers(response.headers_mut(), policies, standings);
     }
     response
 }
 
 impl TooMany {
+    /// Until the next request is allowed.
+    pub fn retry_after(&self) -> Duration {
+        self.exceeded.retry_after
+    }
+
     /// For the refusal's header.
-    pub fn tell(&self, headers: &mut HeaderMap) {
-        let Self { policy, quota, wait } = self;
+    pub fn set_headers(&self, headers: &mut HeaderMap) {
+        let (policy, Exceeded { quota, retry_after }) = (self.policy.name(), self.exceeded);
         let policies = format!("\"{policy}\";q={quota};w=60");
-        tell(headers, policies, format!("\"{policy}\";r=0;t={}", whole_seconds(*wait)));
+        set_headers(headers, policies, format!("\"{policy}\";r=0;t={}", whole_seconds(retry_after)));
     }
 }
 
 impl From<TooMany> for ApiError {
     fn from(too_many: TooMany) -> Self {
-        let seconds = whole_seconds(too_many.wait);
+        let seconds = whole_seconds(too_many.retry_after());
         let whose = match too_many.policy {
-            "wrong-credentials" => "wrong credentials from this address",
-            "address" => "requests from this address",
-            "key" => "requests with this API key",
-            "tenant" => "requests for this tenant",
-            _ => "requests from pages of this origin",
+            Policy::WrongCredentials => "wrong credentials from this address",
+            Policy::Address => "requests from this address",
+            Policy::Key => "requests with this API key",
+            Policy::Tenant => "requests for this tenant",
+            Policy::Origin => "requests from pages of this origin",
         };
         Self {
             later: Some(Later::Limit(too_many)),
@@ -210,7 +228,7 @@ impl From<TooMany> for ApiError {
     }
 }
 
-fn tell(headers: &mut HeaderMap, policies: String, standings: String) {
+fn set_headers(headers: &mut HeaderMap, policies: String, standings: String) {
     for (name, text) in [(RATE_LIMIT_POLICY, policies), (RATE_LIMIT, standings)] {
         if let Ok(text) = HeaderValue::try_from(text) {
             headers.insert(name, text);

@@ -3,9 +3,9 @@
 use crate::edge;
 use crate::tenancy::Platform;
 
-pub struct Directory(pub Platform);
+pub struct EdgeDirectory(pub Platform);
 
-impl edge::Directory for Directory {
+impl edge::Directory for EdgeDirectory {
     fn serves(&self, domain: &str) -> bool {
         self.0.serves(domain)
     }

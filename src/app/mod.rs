@@ -1,0 +1,301 @@
+//! The running appliance, put together from its rooms: a configuration becomes an [`App`], which is spawned and, at the
+//! end, drained. `bitcall serve` builds all of it; `bitcall demo` builds the part it needs.
+
+pub mod acme;
+mod logging;
+mod signals;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::api::{self, Access, RequestLimits};
+use crate::certs::{self, Cabinet, Certs, Seal, Shelf};
+use crate::config::{self, Config, PublicUrl, Secret, Secrets};
+use crate::dns::{self, Verifier, VerifierSettings};
+use crate::domains::{self, Domains, NoCertificates};
+use crate::edge::{self, Edge};
+use crate::server::{
+    self, CertificateSource, Drained, EdgeDirectory, FileCertificate, HttpTokens, Listeners, RequestHandler, Server,
+};
+use crate::tenancy::{Defaults, Names, Platform, TransportDefaults};
+pub use logging::{runtime, start_logging, use_colours};
+use signals::{Reload, Signals};
+
+/// Why the appliance does not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The configuration or a secret is wrong, as the message says.
+    Misconfigured(String),
+    /// Something else is in the way: a taken port, a file, the store.
+    Failed(String),
+}
+
+impl StartError {
+    pub fn into_message(self) -> String {
+        match self {
+            Self::Misconfigured(message) | Self::Failed(message) => message,
+        }
+    }
+
+    #[allow(clippy::needless_pass_by_value)] // used as a function in map_err
+    fn misconfigured(problem: impl ToString) -> Self {
+        Self::Misconfigured(problem.to_string())
+    }
+}
+
+impl<E: std::error::Error> From<E> for StartError {
+    fn from(error: E) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// What the API, the edge and the workers of one appliance share.
+pub struct AppContext {
+    pub platform: Platform,
+    pub domains: Domains,
+    pub secrets: Secrets,
+    pub cabinet: Arc<Cabinet>,
+    /// Where ACME is configured.
+    pub certs: Option<Certs>,
+    /// See [`RequestHandler::demo`].
+    pub demo: Option<Bytes>,
+    /// See [`RequestHandler::strict_transport`].
+    pub strict_transport: bool,
+}
+
+/// An appliance whose sockets are bound and whose store is open. Nothing is served yet.
+pub struct App {
+    pub context: AppContext,
+    pub config: Config,
+    pub listeners: Listeners,
+    /// What `serve` has and `demo` has not.
+    full: Option<Full>,
+}
+
+/// TLS, certificates and DNS.
+struct Full {
+    url: PublicUrl,
+    file_certificate: FileCertificate,
+    shelf: Arc<Shelf>,
+    verifier: Verifier,
+    dns: Option<DnsListeners>,
+    subdomains: Option<acme::Subdomains>,
+}
+
+impl App {
+    /// Everything that the configuration asks for. Sockets are bound first, so that a taken port is the first thing an
+    /// administrator hears of.
+    pub async fn build(mut config: Config) -> Result<Self, StartError> {
+        let secrets = Secrets::load(&config.secrets).map_err(|missing| {
+            let lines: Vec<_> = missing.iter().map(ToString::to_string).collect();
+            StartError::Misconfigured(lines.join("\n"))
+        })?;
+        let store_key = config::store_key(&config.secrets).map_err(StartError::misconfigured)?;
+        let listeners = Listeners::bind(&config.listen)?;
+        let dns = DnsListeners::bind(&config)?;
+        // With the port that the system chose, where the file says 0.
+        config.listen.https = server::addresses(&listeners.https);
+        let url =
+            config.public_url().map_err(|problem| StartError::Misconfigured(format!("`public_url` {problem}")))?;
+
+        let source = CertificateSource::prepare(&config.tls, url.host(), &config.server.data_dir)?;
+        let by_acme = acme::is_configured(&config);
+        let strict_transport = !source.development || by_acme;
+        if source.development && !by_acme {
+            tracing::warn!("browsers will warn: the certificate is self-signed, `[tls]` names none");
+        }
+        let seal = Seal::new(store_key.iter().flat_map(Secret::all));
+        let shelf = Shelf::new(seal.clone(), url.host(), by_acme);
+        let file_certificate = FileCertificate::load(Some(source), Arc::clone(&shelf))?;
+
+        let platform = Platform::open(&config.server.data_dir, defaults(&url, &config)?).await?;
+        let cabinet = Cabinet::open(platform.store(), seal, Arc::clone(&shelf)).await.map_err(|error| match error {
+            certs::OpenError::Store(_) => StartError::Failed(error.to_string()),
+            certs::OpenError::NoKey { .. } | certs::OpenError::OtherKey { .. } => StartError::misconfigured(error),
+        })?;
+        let verifier = Verifier::new(VerifierSettings::of(&config, platform.defaults().names.ingress.clone()));
+        let certs = acme::open(&config, platform.store(), Arc::clone(&cabinet), &verifier).await?;
+        let subdomains = certs.as_ref().and_then(|certs| acme::want_own(&config, &url, certs, &shelf, &platform));
+        let certificates: Arc<dyn domains::Certificates> = match &certs {
+            Some(certs) => Arc::new(certs.clone()),
+            None => Arc::new(NoCertificates::at_all()),
+        };
+        let domains = domains(&platform, &config, certificates);
+        let context = AppContext { platform, domains, secrets, cabinet, certs, demo: None, strict_transport };
+        let full = Some(Full { url, file_certificate, shelf, verifier, dns, subdomains });
+        Ok(Self { context, config, listeners, full })
+    }
+
+    /// Only what answers on `listeners`: no TLS, no certificates, no DNS.
+    pub fn plain(context: AppContext, config: Config, listeners: Listeners) -> Self {
+        Self { context, config, listeners, full: None }
+    }
+
+    /// The origin at which clients reach it.
+    pub fn origin(&self) -> String {
+        self.full.as_ref().map(|full| full.url.origin().clone()).unwrap_or_default()
+    }
+
+    /// Starts to serve, and the workers behind it.
+    pub fn spawn(self) -> Result<Running, StartError> {
+        let Self { context, config, listeners, full } = self;
+        let AppContext { platform, domains, secrets, cabinet, certs, demo, strict_transport } = context;
+        let signals = Signals::listen()?;
+        let edge = edge::Options {
+            media_addresses: config.sip.media_addresses.clone(),
+            media_port: config.sip.media_port,
+            limits: edge::Limits::default(),
+        };
+        let edge = Edge::new(Arc::new(EdgeDirectory(platform.clone())), edge);
+        tokio::spawn(close_revoked_registrations(platform.changes(), edge.clone()));
+        let access = Access::new(secrets.panel_key.all(), secrets.master_secret.all());
+        let https_port = full.as_ref().and_then(|full| full.url.https_port());
+        let https_port = https_port.or(config.listen.https.first().map(SocketAddr::port));
+        let handler = RequestHandler {
+            api: api::router(api::State {
+                platform: platform.clone(),
+                domains: domains.clone(),
+                access: access.clone(),
+                limits: Arc::new(RequestLimits::new(&config.limits)),
+                cabinet,
+                certs: certs.clone(),
+            }),
+            edge,
+            demo,
+            challenges: certs.as_ref().map(|certs| Arc::new(certs.board()) as Arc<dyn HttpTokens>),
+            https_port: https_port.unwrap_or(443),
+            strict_transport,
+            request_timeout: config.limits.request_timeout,
+        };
+        let tls = full.as_ref().map(|full| full.file_certificate.server_config()).transpose()?;
+        let server = Server::start(listeners, tls, handler, config.limits.clone())?;
+        spawn_workers(&platform, &config);
+        let (dns, reload) = match full {
+            None => (None, None),
+            Some(full) => full.spawn(&config, certs)?,
+        };
+        // Last of those who want certificates: it removes those that nobody wants.
+        tokio::spawn(domains.keep());
+        Ok(Running { server, dns, platform, access, signals, reload })
+    }
+}
+
+fn spawn_workers(platform: &Platform, config: &Config) {
+    tokio::spawn(platform.clone().keep_key_uses());
+    tokio::spawn(platform.clone().sweep_tokens());
+    tokio::spawn(platform.clone().forget_answers());
+    tokio::spawn(platform.clone().keep_retiring_keys());
+    if let Some(keep) = config.audit.keep() {
+        tokio::spawn(platform.clone().forget_old_audit(keep));
+    }
+}
+
+impl Full {
+    fn spawn(self, config: &Config, certs: Option<Certs>) -> Result<(Option<dns::Server>, Option<Reload>), StartError> {
+        let Self { file_certificate, shelf, verifier, dns, subdomains, .. } = self;
+        if let Some(listener) = config.listen.https.first() {
+            let certs = certs.clone();
+            let notify = move |name: &str| certs.iter().for_each(|certs| certs.announce(name));
+            tokio::spawn(certs::watch(Arc::downgrade(&shelf), shelf.swaps(), *listener, notify));
+        }
+        if let Some(dns) = &dns {
+            tokio::spawn(verifier.watch_delegation(dns.zone.clone()));
+        }
+        let challenges: Arc<dyn dns::Challenges> = match &certs {
+            Some(certs) => Arc::new(certs.board()),
+            None => Arc::new(()),
+        };
+        let dns = dns.map(|dns| dns.serve(challenges)).transpose()?;
+        if let Some(certs) = certs {
+            tokio::spawn(certs.run());
+        }
+        if let Some(subdomains) = subdomains {
+            tokio::spawn(subdomains.keep());
+        }
+        Ok((dns, Some(Reload { file_certificate, secrets: config.secrets.clone() })))
+    }
+}
+
+/// Closes the connections of tenants that were disabled and of extensions that are gone or have another password.
+async fn close_revoked_registrations(mut changes: watch::Receiver<()>, edge: Edge) {
+    while changes.changed().await.is_ok() {
+        edge.directory_changed();
+    }
+}
+
+/// The base domain's zone, and the sockets on which it will be served.
+struct DnsListeners {
+    sockets: dns::Sockets,
+    zone: dns::ZoneSettings,
+    per_network: u32,
+}
+
+impl DnsListeners {
+    /// None: the configuration wants none.
+    fn bind(config: &Config) -> Result<Option<Self>, StartError> {
+        let Some(zone) = dns::ZoneSettings::of(config).map_err(StartError::Misconfigured)? else {
+            return Ok(None);
+        };
+        let sockets = dns::Sockets::open(&config.dns.listen)?;
+        Ok(Some(Self { sockets, zone, per_network: config.dns.answers_per_network }))
+    }
+
+    fn serve(self, challenges: Arc<dyn dns::Challenges>) -> Result<dns::Server, StartError> {
+        let zone = dns::Zone::new(&self.zone, challenges)?;
+        Ok(dns::Server::start(self.sockets, zone, self.per_network)?)
+    }
+}
+
+/// The appliance in operation.
+pub struct Running {
+    server: Server,
+    dns: Option<dns::Server>,
+    platform: Platform,
+    access: Access,
+    signals: Signals,
+    reload: Option<Reload>,
+}
+
+impl Running {
+    /// Serves until SIGTERM or SIGINT, then drains: accepts nothing new, finishes open requests, ends. SIGHUP reads
+    /// certificate and secrets again, or ends a server that has none to read, because its terminal is gone.
+    pub async fn drain_at_signal(mut self) {
+        self.signals.wait_for_stop(self.reload.as_ref(), &self.access).await;
+        match self.server.drain().await {
+            Drained::Completely => tracing::info!("stopped; every open request was answered"),
+            Drained::Cut { connections } => {
+                tracing::warn!(connections, "stopped; connections that took too long were cut");
+            }
+        }
+        // The last: while requests are finished, names still have to be found.
+        if let Some(dns) = self.dns {
+            dns.drain().await;
+        }
+        if let Err(error) = self.platform.store_key_uses().await {
+            tracing::warn!(%error, "the last uses of API keys could not be stored");
+        }
+    }
+}
+
+/// The worker of custom domains, with the resolvers of the configuration.
+pub fn domains(platform: &Platform, config: &Config, certificates: Arc<dyn domains::Certificates>) -> Domains {
+    let ingress = platform.defaults().names.ingress.clone();
+    let verifier = Verifier::new(VerifierSettings::of(config, ingress));
+    Domains::new(platform.clone(), Arc::new(verifier), certificates)
+}
+
+/// What the domain model must know of this server.
+pub fn defaults(url: &PublicUrl, config: &Config) -> Result<Defaults, StartError> {
+    let public_host = url.host().to_owned();
+    let ingress = config.domains.ingress.as_ref().map_or_else(|| public_host.clone(), ToString::to_string);
+    Ok(Defaults {
+        public_url: url.origin().parse()?,
+        edge_domain: config.sip.domain.clone(),
+        names: Names { base: config.domains.base.clone(), ingress, public_host },
+        transport: TransportDefaults::default(),
+        turn_lifetime: config.sip.turn_lifetime,
+    })
+}

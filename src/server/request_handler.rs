@@ -1,0 +1,151 @@
+//! Which part of the server a request is for: the SIP edge, the API, an asset, a redirect, an ACME challenge, a health
+//! check.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::IntoResponse as _;
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY};
+use hyper::{Method, Request, Response, StatusCode};
+use tower::Service as _;
+
+use super::connection_info::{ConnectionInfo, Peer};
+use super::redirect::{self, HttpTokens};
+use super::{assets, websocket};
+use crate::api::{ApiError, Code, ErrorFormat, RequestId, X_REQUEST_ID};
+use crate::edge::Edge;
+
+/// Answers every request of every listener.
+pub struct RequestHandler {
+    pub api: axum::Router,
+    pub edge: Edge,
+    /// What the playground must know to sign its phone in; `bitcall demo` only.
+    pub demo: Option<Bytes>,
+    /// The answers to HTTP-01 challenges, where ACME is configured.
+    pub challenges: Option<Arc<dyn HttpTokens>>,
+    /// The port of HTTPS, as clients reach it.
+    pub https_port: u16,
+    /// Browsers are told to come back by HTTPS only.
+    pub strict_transport: bool,
+    /// For an API request, the arrival of its body included.
+    pub request_timeout: Duration,
+}
+
+impl RequestHandler {
+    pub async fn handle(
+        &self,
+        info: &Arc<ConnectionInfo>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Infallible> {
+        let id = RequestId::for_request(request.headers());
+        let format = ErrorFormat::of(request.headers());
+        let response = match info.peer {
+            Peer::Remote(peer) => self.public(info, request, peer, &id).await,
+            Peer::Local { .. } => self.api(info, request, &id).await,
+            Peer::Redirect(_) => {
+                self.challenge(&request).unwrap_or_else(|| redirect::redirect(&request, self.https_port))
+            }
+            Peer::Operations(_) => operations(info, &request),
+        };
+        Ok(finish(response, format, id))
+    }
+
+    async fn public(
+        &self,
+        info: &Arc<ConnectionInfo>,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        id: &RequestId,
+    ) -> Response<Body> {
+        match request.uri().path() {
+            "/sip" => websocket::accept(request, &self.edge, peer, Arc::clone(info)),
+            "/demo.json" if self.demo.is_some() => self.demo(peer),
+            "/webphone" => permanent_redirect("/webphone/"),
+            path if path.starts_with("/api/") => self.api(info, request, id).await,
+            _ => self.challenge(&request).unwrap_or_else(|| self.asset(info, &request)),
+        }
+    }
+
+    fn challenge<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
+        redirect::challenge(self.challenges.as_deref(), request)
+    }
+
+    fn asset(&self, info: &ConnectionInfo, request: &Request<Incoming>) -> Response<Body> {
+        let Some(asset) = assets::find(request.uri().path()) else {
+            return refusal(Code::NotFound, "there is nothing at this address");
+        };
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut refusal = refusal(Code::MethodNotAllowed, "only GET and HEAD are possible here");
+            refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return refusal;
+        }
+        let mut response = asset.answer(request.headers());
+        if info.tls && self.strict_transport {
+            response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+        }
+        response
+    }
+
+    async fn api(&self, info: &ConnectionInfo, request: Request<Incoming>, id: &RequestId) -> Response<Body> {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(info.via());
+        request.extensions_mut().insert(id.clone());
+        let answer = self.api.clone().call(request);
+        match tokio::time::timeout(self.request_timeout, answer).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(never)) => match never {},
+            Err(_) => refusal(Code::RequestTimeout, "the request did not arrive, or was not answered, in time"),
+        }
+    }
+
+    /// Passwords of throw-away extensions, so for this machine only.
+    fn demo(&self, peer: SocketAddr) -> Response<Body> {
+        match &self.demo {
+            Some(demo) if peer.ip().is_loopback() => {
+                let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];
+                (headers, demo.clone()).into_response()
+            }
+            _ => refusal(Code::NotFound, "there is nothing at this address"),
+        }
+    }
+}
+
+/// Sets the request's id, and a refusal's body in the format that the caller asked for.
+fn finish(mut response: Response<Body>, format: ErrorFormat, id: RequestId) -> Response<Body> {
+    if !response.status().is_success()
+        && let Some(body) = format.rewrite(&mut response, &id)
+    {
+        *response.body_mut() = body.into();
+    }
+    let mut id = id.0;
+    // HTTP/2 keeps headers to refer to them in later answers (RFC 7541 section 7.1.3); this one never comes again.
+    id.set_sensitive(true);
+    response.headers_mut().insert(X_REQUEST_ID, id);
+    response
+}
+
+/// What the server itself refuses, in the form of the API.
+pub fn refusal(code: Code, message: &str) -> Response<Body> {
+    ApiError::new(code, message).into_response()
+}
+
+/// For monitoring: alive, and willing to take requests.
+fn operations(info: &ConnectionInfo, request: &Request<Incoming>) -> Response<Body> {
+    let stopping = *info.stopping.borrow();
+    let (status, text) = match request.uri().path() {
+        "/healthz" => (StatusCode::OK, "ok\n"),
+        "/readyz" if stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+        "/readyz" => (StatusCode::OK, "ready\n"),
+        _ => (StatusCode::NOT_FOUND, "only /healthz and /readyz are here\n"),
+    };
+    (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
+}
+
+fn permanent_redirect(to: &'static str) -> Response<Body> {
+    (StatusCode::PERMANENT_REDIRECT, [(LOCATION, to)]).into_response()
+}

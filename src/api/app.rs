@@ -20,7 +20,7 @@ use super::code::Code;
 use super::endpoint::{Call, Done, Endpoint, done};
 use super::error::ApiError;
 use super::form::{Form, text};
-use super::webphone;
+use super::runtime_caller;
 use crate::tenancy::{App, Refusal};
 
 /// Characters that launchers show.
@@ -78,7 +78,7 @@ async fn bootstrap(call: Call, named: Option<String>) -> Result<Done<Bootstrap>,
 
 /// Not in the envelope: a browser reads it.
 pub async fn manifest(With(state): With<State>, parts: Parts) -> Result<Response, ApiError> {
-    let authority = webphone::authority(&parts).unwrap_or_default();
+    let authority = runtime_caller::authority(&parts).unwrap_or_default();
     let mut query = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
     let named = query.find_map(|(name, value)| (name == "tenant").then_some(value));
     let app = state.platform.app(authority, named.as_deref())?;

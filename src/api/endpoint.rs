@@ -5,6 +5,7 @@
 //! A request's way through an endpoint: the credential → the body → whether it was
 //! answered before → the form → the handler → the envelope. A caller without the credential costs no reading of its body.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -23,11 +24,11 @@ use super::answer::{self, RequestId};
 use super::body::Input;
 use super::code::Code;
 use super::error::ApiError;
-use super::form::{Description, Form};
+use super::form::{Described as _, Description, Form};
 use super::limits::Source;
 use super::repeat::{self, Creates};
+use super::runtime_caller::{self, Readers, RuntimeCaller, RuntimeError};
 use super::version::{self, Versioned};
-use super::webphone::{self, Visitor};
 use crate::store::Revision;
 use crate::tenancy::{Act, Actor, LiveKey, TenantId};
 
@@ -73,19 +74,7 @@ impl Endpoint {
                 call.answer(input, |input| input.read(form), &handler).await
             }
         });
-        Self {
-            method,
-            path,
-            audience,
-            summary,
-            concerns_one_tenant: false,
-            input: Description::of(form),
-            output: SchemaGenerator::subschema_for::<O>,
-            refusals: Vec::new(),
-            creates: false,
-            versioned: false,
-            service,
-        }
+        Self::with_service::<I, O>(method, path, audience, summary, form, service)
     }
 
     /// An endpoint for one tenant: the request also has `tenantId`, and the handler gets it first.
@@ -110,21 +99,10 @@ impl Endpoint {
             }
         });
         let mut input = Description::default();
-        input.add("tenantId", super::tenants::tenant_id_schema(), true);
+        input.add("tenantId", TenantId::schema(), true);
         input.append(Description::of(form));
-        Self {
-            method,
-            path,
-            audience,
-            summary,
-            concerns_one_tenant: true,
-            input,
-            output: SchemaGenerator::subschema_for::<O>,
-            refusals: Vec::new(),
-            creates: false,
-            versioned: false,
-            service,
-        }
+        let endpoint = Self::with_service::<I, O>(method, path, audience, summary, form, service);
+        Self { concerns_one_tenant: true, input, ..endpoint }
     }
 
     /// An endpoint for the holder of a tenant's API key: in `X-Bitcall-Key`, or as `key` in the
@@ -145,32 +123,47 @@ impl Endpoint {
             let handler = handler.clone();
             async move {
                 let (parts, body) = request.into_parts();
-                let mut visitor = Visitor::of(&parts);
-                let key = webphone::key_in_query(&parts)
-                    .or_else(|| webphone::text(&parts.headers, webphone::KEY_HEADER).map(str::to_owned));
+                let mut caller = RuntimeCaller::of(&parts);
+                let key = runtime_caller::key_of(&parts).map(Cow::into_owned);
                 let request = Request::from_parts(parts, body);
-                // Before the key is known there is nobody to protect: the page may read its mistake.
-                let open = visitor.origin().map(|_| "*".to_owned());
                 let (mut call, mut input) = match Call::receive(state, Audience::Runtime, request).await {
                     Ok(received) => received,
-                    Err(error) => return visitor.told(Err((error, open))),
+                    Err(error) => {
+                        // As long as no key is known, there is no tenant to protect.
+                        let readers = Readers::Any;
+                        return caller.respond(Err(RuntimeError { error, readers }));
+                    }
                 };
                 let key = input.take_key().or(key);
-                let found = match visitor.admit(&call.state, key.as_deref()) {
+                let found = match caller.admit(&call.state, key.as_deref()) {
                     Ok(found) => found,
-                    Err(refused) => return visitor.told(Err(refused)),
+                    Err(refusal) => return caller.respond(Err(refusal)),
                 };
                 call.act.actor = Actor::ApiKey { id: found.id.clone() };
                 call.whose = format!("tenant {}", found.live.tenant.id);
                 let answer = call.answer(input, |input| Ok((found, input.read(form)?)), &handler).await;
-                visitor.told(answer.map_err(|error| (error, visitor.origin().map(str::to_owned))))
+                let readers = Readers::Caller;
+                caller.respond(answer.map_err(|error| RuntimeError { error, readers }))
             }
         })
-        .options(webphone::preflight);
+        .options(runtime_caller::preflight);
+        Self::with_service::<I, O>(method, path, Audience::Runtime, summary, form, service)
+    }
+
+    /// An endpoint whose `service` reads the request and writes the answer by itself; `form` and `O` are what the API's
+    /// document says of them. It has no refusals beyond its audience's, creates nothing and knows no versions.
+    pub fn with_service<I, O: JsonSchema>(
+        method: Method,
+        path: &'static str,
+        audience: Audience,
+        summary: &'static str,
+        form: fn(&mut Form) -> Option<I>,
+        service: MethodRouter<State>,
+    ) -> Self {
         Self {
             method,
             path,
-            audience: Audience::Runtime,
+            audience,
             summary,
             concerns_one_tenant: false,
             input: Description::of(form),
@@ -296,7 +289,7 @@ impl Call {
         if versioned && !parts.method.is_safe() {
             act.expected = version::expected(&headers);
         }
-        let authority = webphone::authority(&parts).unwrap_or_default().to_owned();
+        let authority = runtime_caller::authority(&parts).unwrap_or_default().to_owned();
         let whose = format!("{audience:?}");
         let input = Input::receive(Request::from_parts(parts, body)).await?;
         Ok((Self { state, act, headers, authority, path, creates, whose, versioned }, input))

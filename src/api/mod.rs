@@ -30,6 +30,7 @@ mod live_calls;
 mod page;
 mod plans;
 mod repeat;
+mod runtime_caller;
 mod settings;
 mod subdomains;
 mod tenants;

@@ -7,11 +7,10 @@ use super::access::Audience;
 use super::code::Code;
 use super::endpoint::{Call, Done, Endpoint, done, nothing};
 use super::error::ApiError;
-use super::form::{Form, Kind, Wrong, boolean, checked, choice, count, fields, line};
+use super::form::{Described as _, Form, Kind, Wrong, boolean, checked, choice, count, fields, line};
 use super::settings::MAX_NAME;
-use super::tenants::tenant_id_schema;
 use super::views::{CataloguePlan, PlanList, RemovedPlan};
-use crate::tenancy::{CatalogueStatus, Entitlements, Invalid, NewPlan, Plan, Platform, Price};
+use crate::tenancy::{CatalogueStatus, Entitlements, Invalid, NewPlan, Plan, Platform, Price, TenantId};
 
 const MAX_PRICE: f64 = 1_000_000.0;
 
@@ -43,7 +42,7 @@ pub fn endpoints() -> Vec<Endpoint> {
 pub fn part_schema(name: &str) -> Value {
     match name {
         // One rule for both.
-        "tenantId" | "planId" => tenant_id_schema(),
+        "tenantId" | "planId" => TenantId::schema(),
         _ => json!({ "type": "string", "minLength": 1 }),
     }
 }

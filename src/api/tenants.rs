@@ -1,13 +1,12 @@
 //! Tenants as the operator's panel makes, reads and changes them.
 
 use axum::http::Method;
-use serde_json::{Value, json};
 
 use super::access::Audience;
 use super::code::Code;
 use super::endpoint::{Call, Done, Endpoint, done, nothing};
 use super::error::ApiError;
-use super::form::{Described, Form, choice, line, parsed, text};
+use super::form::{Form, choice, line, parsed, text};
 use super::settings::{MAX_NAME, Origins, settings};
 use super::views::{NewTenantView, Profile};
 use crate::tenancy::{NewTenant, PlanChange, SettingsChange, TenantId};
@@ -96,14 +95,4 @@ fn plan_change(form: &mut Form) -> Option<PlanChange> {
 async fn change_plan(call: Call, (id, change): (TenantId, PlanChange)) -> Result<Done<Profile>, ApiError> {
     let live = call.state.platform.change_plan(&call.act, &id, change).await?;
     Ok(done(Profile::of(&live, &call.state.platform)).version(live.revision))
-}
-
-impl Described for TenantId {
-    fn schema() -> Value {
-        json!({ "type": "string", "pattern": "^[a-z0-9]([a-z0-9_-]{0,46}[a-z0-9])?$", "examples": ["acme_corp"] })
-    }
-}
-
-pub fn tenant_id_schema() -> Value {
-    TenantId::schema()
 }

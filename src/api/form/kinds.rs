@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{Description, Form};
-use crate::tenancy::Invalid;
+use crate::tenancy::{Invalid, TenantId};
 
 /// Up to here every whole number has a floating one of its own.
 const EXACT: f64 = 9_007_199_254_740_992.0;
@@ -118,6 +118,12 @@ pub struct Parsed<T>(PhantomData<T>);
 /// A type of the domain that has a form as text.
 pub trait Described: FromStr<Err: std::fmt::Display> {
     fn schema() -> Value;
+}
+
+impl Described for TenantId {
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": "^[a-z0-9]([a-z0-9_-]{0,46}[a-z0-9])?$", "examples": ["acme_corp"] })
+    }
 }
 
 impl<T: Described> Kind for Parsed<T> {

@@ -1,0 +1,171 @@
+//! The caller of a runtime route: a page, a phone or a tenant's back end that sends a tenant's API key.
+//!
+//! Here is what all runtime routes have in common: where the key is read from, whether the caller may act for the key's
+//! tenant, and the CORS headers (Fetch standard, section 3.2) by which the caller's browser lets the page read the answer.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::extract::State as With;
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY,
+};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, uri::Authority};
+use axum::response::{IntoResponse as _, Response};
+
+use super::State;
+use super::access::Via;
+use super::error::ApiError;
+use super::limits::{Source, Standings};
+use crate::tenancy::{LiveKey, RuntimeRefusal};
+
+const X_BITCALL_KEY: HeaderName = HeaderName::from_static("x-bitcall-key");
+/// The origin of pages that have none (RFC 6454, section 7.1); no tenant can allow it.
+const OPAQUE_ORIGIN: &str = "null";
+
+/// Who sent a request with a tenant's API key.
+pub struct RuntimeCaller {
+    origin: Option<HeaderValue>,
+    /// Whether `origin` is the address that the request was sent to.
+    is_own_page: bool,
+    source: Option<Source>,
+    standings: Standings,
+}
+
+/// A refusal of a runtime route.
+pub struct RuntimeError {
+    pub error: ApiError,
+    pub readers: Readers,
+}
+
+/// Whose pages may read an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// Of no other origin than the server's own.
+    Own,
+    /// Of the caller's origin.
+    Caller,
+    /// Of every origin.
+    Any,
+}
+
+impl RuntimeCaller {
+    pub fn of(parts: &Parts) -> Self {
+        let origin = parts.headers.get(ORIGIN).map(|origin| match origin.to_str() {
+            Ok(_) => origin.clone(),
+            Err(_) => HeaderValue::from_static(OPAQUE_ORIGIN),
+        });
+        let is_own_page = origin.as_ref().is_some_and(|origin| is_own_origin(parts, origin));
+        Self { origin, is_own_page, source: Source::of_request(parts), standings: Standings::default() }
+    }
+
+    /// The key's tenant, if the caller may act for it and is within its limits.
+    pub fn admit(&mut self, state: &State, key: Option<&str>) -> Result<Arc<LiveKey>, RuntimeError> {
+        let origin = self.origin.as_ref().and_then(|origin| origin.to_str().ok());
+        let own_origin = origin.filter(|_| self.is_own_page);
+        let found = state.platform.admit(key, origin, own_origin).map_err(|refusal| {
+            let readers = match refusal.allow_origin(origin) {
+                None => Readers::Own,
+                Some("*") => Readers::Any,
+                Some(_) => Readers::Caller,
+            };
+            let error = match refusal {
+                RuntimeRefusal::InvalidKey => {
+                    state.limits.tried(self.source).map_or_else(ApiError::from, |()| refusal.into())
+                }
+                _ => refusal.into(),
+            };
+            RuntimeError { error, readers }
+        })?;
+        if self.source.is_some() {
+            self.standings = state
+                .limits
+                .admitted(&found, origin)
+                .map_err(|too_many| RuntimeError { error: too_many.into(), readers: Readers::Caller })?;
+        }
+        Ok(found)
+    }
+
+    /// The answer with its CORS headers.
+    pub fn respond(&self, answer: Result<Response, RuntimeError>) -> Response {
+        let (mut response, readers) = match answer {
+            Ok(response) => (response, Readers::Caller),
+            Err(RuntimeError { error, readers }) => (error.into_response(), readers),
+        };
+        let allow_origin = self.origin.as_ref().and_then(|origin| match readers {
+            Readers::Own => None,
+            Readers::Caller => Some(origin.clone()),
+            Readers::Any => Some(HeaderValue::from_static("*")),
+        });
+        set_cors_headers(response.headers_mut(), allow_origin);
+        response.extensions_mut().insert(self.standings);
+        response
+    }
+}
+
+/// The answer to a CORS preflight (Fetch standard, section 3.2.2), which browsers send before requests that carry the
+/// key in a header. A preflight itself has no key, so it is granted where any tenant allows the origin.
+pub async fn preflight(With(state): With<State>, parts: Parts) -> Response {
+    let key = key_in_query(&parts);
+    let origin = parts
+        .headers
+        .get(ORIGIN)
+        .filter(|origin| origin.to_str().is_ok_and(|origin| state.platform.some_tenant_allows(key.as_deref(), origin)));
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let headers = response.headers_mut();
+    set_cors_headers(headers, origin.cloned());
+    if origin.is_some() {
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
+        headers.insert(
+            ACCESS_CONTROL_ALLOW_HEADERS,
+            HeaderValue::from_static("x-bitcall-key, content-type, idempotency-key"),
+        );
+        headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    }
+    response
+}
+
+/// The API key in the query or in the header `X-Bitcall-Key`. The query comes first, as in the loader's own requests.
+pub fn key_of(parts: &Parts) -> Option<Cow<'_, str>> {
+    key_in_query(parts).or_else(|| Some(Cow::Borrowed(text(&parts.headers, &X_BITCALL_KEY)?)))
+}
+
+/// Borrowed where nothing in it is percent-encoded, which is so for every valid key.
+fn key_in_query(parts: &Parts) -> Option<Cow<'_, str>> {
+    let mut pairs = url::form_urlencoded::parse(parts.uri.query()?.as_bytes());
+    pairs.find_map(|(name, value)| (name == "key").then_some(value))
+}
+
+/// The address that a request was sent to, as `host[:port]`: by HTTP/2 it is in the URI, by HTTP/1.1 in `Host`.
+pub fn authority(parts: &Parts) -> Option<&str> {
+    parts.uri.authority().map(Authority::as_str).or_else(|| text(&parts.headers, &HOST))
+}
+
+/// Whether `origin` is the address that the request was sent to. Browsers write origins in lower case
+/// (RFC 6454, section 6.2); a `Host` may have any.
+fn is_own_origin(parts: &Parts, origin: &HeaderValue) -> bool {
+    let scheme: &[u8] = match Via::of(parts) {
+        Via::Https { .. } => b"https://",
+        _ => b"http://",
+    };
+    let host = origin.as_bytes().strip_prefix(scheme);
+    host.zip(authority(parts))
+        .is_some_and(|(host, own)| host.iter().copied().eq(own.bytes().map(|byte| byte.to_ascii_lowercase())))
+}
+
+fn set_cors_headers(headers: &mut HeaderMap, allow_origin: Option<HeaderValue>) {
+    headers.insert(VARY, HeaderValue::from_static("Origin"));
+    if let Some(origin) = allow_origin {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(
+            ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("x-request-id, retry-after, ratelimit, ratelimit-policy, idempotency-replayed"),
+        );
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}

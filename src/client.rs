@@ -35,18 +35,18 @@ use crate::store;
 use crate::tenancy::{Defaults, OpenError, Platform};
 
 /// For one call, connecting included.
-const PATIENCE: Duration = Duration::from_secs(30);
-const MAX_ANSWER: usize = 64 << 20;
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+const MAX_ANSWER_BYTES: usize = 64 << 20;
 
 /// As many as the server gives at once.
-const PAGE: &str = "1000";
+const MAX_PAGE_ITEMS: &str = "1000";
 
 /// A connection to whoever answers the control API.
 pub struct Client {
-    transport: Transport,
+    connection: ServerConnection,
 }
 
-enum Transport {
+enum ServerConnection {
     Socket(PathBuf),
     InProcess(Router),
     Remote(Remote),
@@ -76,12 +76,12 @@ pub enum Error {
     Unsafe(String),
     /// Somebody answers, and says no.
     #[error("{}", .0.message)]
-    Refused(Refused),
+    Refused(ErrorBody),
 }
 
 /// The error half of the API's envelope. The message names every faulty field.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Refused {
+pub struct ErrorBody {
     #[serde(skip)]
     pub status: StatusCode,
     pub code: String,
@@ -99,8 +99,8 @@ impl Client {
     ) -> Result<Self, Error> {
         match UnixStream::connect(socket).await {
             Ok(_) => return Ok(Self::on_socket(socket)),
-            Err(error) if is_absent(&error) => {}
-            Err(error) => return Err(no_socket(socket, &error)),
+            Err(error) if is_not_running(&error) => {}
+            Err(error) => return Err(socket_error(socket, &error)),
         }
         if let Err(error) = std::fs::read_dir(data)
             && error.kind() == io::ErrorKind::PermissionDenied
@@ -133,12 +133,12 @@ impl Client {
             cabinet,
             certs: None,
         });
-        Ok(Self { transport: Transport::InProcess(router) })
+        Ok(Self { connection: ServerConnection::InProcess(router) })
     }
 
     /// The daemon on `socket`, and nobody else.
     pub fn on_socket(socket: &Path) -> Self {
-        Self { transport: Transport::Socket(socket.to_owned()) }
+        Self { connection: ServerConnection::Socket(socket.to_owned()) }
     }
 
     pub fn remote(remote: Remote) -> Result<Self, Error> {
@@ -148,7 +148,7 @@ impl Client {
                 remote.url
             )));
         }
-        Ok(Self { transport: Transport::Remote(remote) })
+        Ok(Self { connection: ServerConnection::Remote(remote) })
     }
 
     pub async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, Error> {
@@ -158,11 +158,11 @@ impl Client {
     }
 
     /// A list that comes page by page, whole: the items, and the answer of the last page without them.
-    pub async fn all(&self, path: &str, items: &str, query: &[(&str, &str)]) -> Result<(Vec<Value>, Value), Error> {
+    pub async fn get_all(&self, path: &str, items: &str, query: &[(&str, &str)]) -> Result<(Vec<Value>, Value), Error> {
         let mut found = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
-            let mut query = [&[("limit", PAGE)], query].concat();
+            let mut query = [&[("limit", MAX_PAGE_ITEMS)], query].concat();
             query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
             let mut page = self.get(path, &query).await?;
             if let Value::Array(some) = page[items].take() {
@@ -195,23 +195,23 @@ impl Client {
     async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Error> {
         let body = Bytes::from(body.map(Value::to_string).unwrap_or_default());
         let mut request = Request::builder().method(method).uri(path).header(CONTENT_TYPE, "application/json");
-        if let Transport::Remote(remote) = &self.transport {
-            request = remote.authorised(request);
+        if let ServerConnection::Remote(remote) = &self.connection {
+            request = remote.add_credentials(request);
         }
         let request = request
             .header(HOST, self.host())
             .body(body)
             .map_err(|error| Error::Unreachable(format!("the request cannot be made: {error}")))?;
-        let answer = tokio::time::timeout(PATIENCE, self.answer(request))
+        let answer = tokio::time::timeout(CALL_TIMEOUT, self.answer(request))
             .await
-            .map_err(|_| Error::Unreachable(format!("no answer within {} s", PATIENCE.as_secs())))?;
+            .map_err(|_| Error::Unreachable(format!("no answer within {} s", CALL_TIMEOUT.as_secs())))?;
         let (status, body) = answer?;
-        opened(status, &body)
+        read_envelope(status, &body)
     }
 
     async fn answer(&self, request: Request<Bytes>) -> Result<(StatusCode, Bytes), Error> {
-        match &self.transport {
-            Transport::InProcess(router) => {
+        match &self.connection {
+            ServerConnection::InProcess(router) => {
                 let mut request = request.map(Body::from);
                 request.extensions_mut().insert(Via::InProcess { uid: rustix::process::getuid().as_raw() });
                 let answer = match router.clone().oneshot(request).await {
@@ -219,26 +219,26 @@ impl Client {
                     Err(never) => match never {},
                 };
                 let status = answer.status();
-                Ok((status, whole(answer.into_body()).await?))
+                Ok((status, read_body(answer.into_body()).await?))
             }
-            Transport::Socket(path) => {
-                let stream = UnixStream::connect(path).await.map_err(|error| no_socket(path, &error))?;
-                exchange(stream, request).await
+            ServerConnection::Socket(path) => {
+                let stream = UnixStream::connect(path).await.map_err(|error| socket_error(path, &error))?;
+                send_request_on(stream, request).await
             }
-            Transport::Remote(remote) => remote.exchange(request).await,
+            ServerConnection::Remote(remote) => remote.send_request_on(request).await,
         }
     }
 
     fn host(&self) -> String {
-        match &self.transport {
-            Transport::Remote(remote) => remote.authority(),
-            Transport::Socket(_) | Transport::InProcess(_) => "localhost".into(),
+        match &self.connection {
+            ServerConnection::Remote(remote) => remote.authority(),
+            ServerConnection::Socket(_) | ServerConnection::InProcess(_) => "localhost".into(),
         }
     }
 }
 
 impl Remote {
-    fn authorised(&self, mut request: hyper::http::request::Builder) -> hyper::http::request::Builder {
+    fn add_credentials(&self, mut request: hyper::http::request::Builder) -> hyper::http::request::Builder {
         if let Some(key) = &self.panel_key {
             request = request.header("X-Bitcall-Panel-Key", key);
         }
@@ -253,13 +253,13 @@ impl Remote {
         self.url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
     }
 
-    async fn exchange(&self, request: Request<Bytes>) -> Result<(StatusCode, Bytes), Error> {
+    async fn send_request_on(&self, request: Request<Bytes>) -> Result<(StatusCode, Bytes), Error> {
         let unreachable = |why: String| Error::Unreachable(format!("{}: {why}", self.url));
         let host = self.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
         let port = self.url.port_or_known_default().unwrap_or(443);
         let stream = dial::connect(host, port).await.map_err(|error| unreachable(error.to_string()))?;
         if self.url.scheme() != "https" {
-            return exchange(stream, request).await;
+            return send_request_on(stream, request).await;
         }
         let name = ServerName::try_from(host.to_owned()).map_err(|error| unreachable(error.to_string()))?;
         let roots = self.roots().map_err(unreachable)?;
@@ -271,7 +271,7 @@ impl Remote {
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|error| {
             unreachable(format!("{error}\nhint: --ca names the certificate of the server's authority"))
         })?;
-        exchange(stream, request).await
+        send_request_on(stream, request).await
     }
 
     fn roots(&self) -> Result<RootCertStore, String> {
@@ -301,7 +301,7 @@ fn system_authorities() -> Vec<PathBuf> {
 }
 
 /// One request over one connection.
-async fn exchange(
+async fn send_request_on(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     request: Request<Bytes>,
 ) -> Result<(StatusCode, Bytes), Error> {
@@ -311,15 +311,15 @@ async fn exchange(
     tokio::spawn(connection);
     let answer = sender.send_request(request.map(Full::new)).await.map_err(broken)?;
     let status = answer.status();
-    Ok((status, whole(answer.into_body()).await?))
+    Ok((status, read_body(answer.into_body()).await?))
 }
 
-async fn whole<B>(body: B) -> Result<Bytes, Error>
+async fn read_body<B>(body: B) -> Result<Bytes, Error>
 where
     B: hyper::body::Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    match Limited::new(body, MAX_ANSWER).collect().await {
+    match Limited::new(body, MAX_ANSWER_BYTES).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) => Err(Error::Unreachable(format!("the answer broke off: {error}"))),
     }
@@ -330,23 +330,23 @@ struct Envelope {
     ok: bool,
     #[serde(default)]
     data: Value,
-    error: Option<Refused>,
+    error: Option<ErrorBody>,
 }
 
-fn opened(status: StatusCode, body: &[u8]) -> Result<Value, Error> {
+fn read_envelope(status: StatusCode, body: &[u8]) -> Result<Value, Error> {
     match serde_json::from_slice(body) {
         Ok(Envelope { ok: true, data, .. }) => Ok(data),
-        Ok(Envelope { error: Some(error), .. }) => Err(Error::Refused(Refused { status, ..error })),
+        Ok(Envelope { error: Some(error), .. }) => Err(Error::Refused(ErrorBody { status, ..error })),
         _ => Err(Error::Unreachable(format!("what answers is no Bitcall server (HTTP status {status})"))),
     }
 }
 
 /// No socket file, or one that a stopped daemon left behind.
-fn is_absent(error: &io::Error) -> bool {
+fn is_not_running(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
-fn no_socket(path: &Path, error: &io::Error) -> Error {
+fn socket_error(path: &Path, error: &io::Error) -> Error {
     let path = path.display();
     match error.kind() {
         io::ErrorKind::PermissionDenied => Error::Forbidden(format!(

@@ -24,8 +24,8 @@ use url::Url;
 use crate::hostname::Hostname;
 use acme::DirectoryUrl;
 pub use acme::{Challenge, external_accounts};
-use parse::{Documented, Reader, Section, Setting, Table, must_be};
-pub use parse::{Fault, Faults, duration};
+pub use parse::{ConfigError, ConfigErrors, duration};
+use parse::{ConfigReader, Section, SectionReader, Setting, SettingDoc, must_be};
 pub use secrets::{Secret, Secrets, store_key};
 
 /// Where packages put the file.
@@ -48,11 +48,11 @@ macro_rules! section {
         impl Section for $name {
             const KEY: &'static str = $key;
             const DOC: &'static [&'static str] = &[$($doc),*];
-            const SETTINGS: &'static [Documented] = &[$(
-                Documented { name: stringify!($field), doc: &[$($field_doc),*], default: $default },
+            const SETTINGS: &'static [SettingDoc] = &[$(
+                SettingDoc { name: stringify!($field), doc: &[$($field_doc),*], default: $default },
             )*];
 
-            fn read(table: &mut Table<'_, '_>) -> Option<Self> {
+            fn read(table: &mut SectionReader<'_, '_>) -> Option<Self> {
                 $( let $field = table.take(stringify!($field), $default); )*
                 Some(Self { $( $field: $field?, )* })
             }
@@ -366,8 +366,9 @@ impl Setting for LogFormat {
 
 impl Config {
     /// Reads and validates `path`.
-    pub fn read(path: &Path) -> Result<Self, Faults> {
-        let whole = |message: String| Faults { file: path.to_owned(), faults: vec![Fault { line: None, message }] };
+    pub fn read(path: &Path) -> Result<Self, ConfigErrors> {
+        let whole =
+            |message: String| ConfigErrors { file: path.to_owned(), faults: vec![ConfigError { line: None, message }] };
         let text = std::fs::read_to_string(path).map_err(|error| {
             whole(match error.kind() {
                 std::io::ErrorKind::NotFound => {
@@ -380,12 +381,12 @@ impl Config {
             })
         })?;
         let base = path.parent().unwrap_or_else(|| Path::new("."));
-        Self::parse(&text, base).map_err(|faults| Faults { file: path.to_owned(), faults })
+        Self::parse(&text, base).map_err(|faults| ConfigErrors { file: path.to_owned(), faults })
     }
 
     /// `base` is the directory that relative paths start from.
-    pub fn parse(text: &str, base: &Path) -> Result<Self, Vec<Fault>> {
-        let mut reader = Reader::new(text, base);
+    pub fn parse(text: &str, base: &Path) -> Result<Self, Vec<ConfigError>> {
+        let mut reader = ConfigReader::new(text, base);
         let server = reader.section::<Server>();
         let listen = reader.section::<Listen>();
         let tls = reader.section::<Tls>();

@@ -47,21 +47,21 @@ impl Audience {
 /// The operator's secrets, which may be replaced while requests are answered. Cloning makes a
 /// further handle on the same.
 #[derive(Clone, Debug, Default)]
-pub struct Access(Arc<ArcSwap<Expected>>);
+pub struct Access(Arc<ArcSwap<AcceptedSecrets>>);
 
 /// Kept as digests, so that comparing takes the same time whatever was sent, its length included. Of
 /// each there may be several, the current one first, while one replaces the other.
 #[derive(Debug, Default)]
-struct Expected {
-    panel_keys: Vec<Known>,
-    master_secrets: Vec<Known>,
+struct AcceptedSecrets {
+    panel_keys: Vec<AcceptedSecret>,
+    master_secrets: Vec<AcceptedSecret>,
 }
 
 #[derive(Debug)]
-struct Known {
+struct AcceptedSecret {
     digest: [u8; 32],
     /// Of the last use that was logged, where the log is told: in hours since 1970.
-    logged: AtomicI64,
+    last_logged_hour: AtomicI64,
 }
 
 impl Access {
@@ -81,8 +81,11 @@ impl Access {
         panel_keys: impl IntoIterator<Item = &'a str>,
         master_secrets: impl IntoIterator<Item = &'a str>,
     ) {
-        let known = |secret: &str| Known { digest: Sha256::digest(secret).into(), logged: AtomicI64::new(0) };
-        self.0.store(Arc::new(Expected {
+        let known = |secret: &str| AcceptedSecret {
+            digest: Sha256::digest(secret).into(),
+            last_logged_hour: AtomicI64::new(0),
+        };
+        self.0.store(Arc::new(AcceptedSecrets {
             panel_keys: panel_keys.into_iter().filter(|key| !key.is_empty()).map(known).collect(),
             master_secrets: master_secrets.into_iter().filter(|key| !key.is_empty()).map(known).collect(),
         }));
@@ -102,9 +105,11 @@ impl Access {
         match audience {
             Audience::Panel => {
                 let given = parts.headers.get(PANEL_KEY_HEADER).map(HeaderValue::as_bytes);
-                found("panel key", &expected.panel_keys, given).map(|digest| Actor::PanelKey { digest }).ok_or_else(
-                    || ApiError::new(Code::PanelUnauthorized, "the header X-Bitcall-Panel-Key is missing or wrong"),
-                )
+                match_secret("panel key", &expected.panel_keys, given)
+                    .map(|digest| Actor::PanelKey { digest })
+                    .ok_or_else(|| {
+                        ApiError::new(Code::PanelUnauthorized, "the header X-Bitcall-Panel-Key is missing or wrong")
+                    })
             }
             Audience::Admin => {
                 let given = parts.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
@@ -112,7 +117,7 @@ impl Access {
                     let (scheme, token) = value.split_at_checked(BEARER.len())?;
                     scheme.eq_ignore_ascii_case(BEARER).then_some(token)
                 });
-                found("master secret", &expected.master_secrets, token)
+                match_secret("master secret", &expected.master_secrets, token)
                     .map(|digest| Actor::MasterSecret { digest })
                     .ok_or_else(|| {
                         ApiError::new(Code::AdminUnauthorized, "the header Authorization: Bearer is missing or wrong")
@@ -124,7 +129,7 @@ impl Access {
 }
 
 /// The name of the secret that was given, if it is one of the expected.
-fn found(what: &str, expected: &[Known], given: Option<&[u8]>) -> Option<String> {
+fn match_secret(what: &str, expected: &[AcceptedSecret], given: Option<&[u8]>) -> Option<String> {
     let given = Sha256::digest(given?);
     // All are compared, whichever it is.
     let matches = expected.iter().enumerate().fold(None, |found, (place, known)| {
@@ -133,17 +138,17 @@ fn found(what: &str, expected: &[Known], given: Option<&[u8]>) -> Option<String>
     });
     let (place, known) = matches?;
     let name = secret_name(&given);
-    if place > 0 && known.is_news() {
+    if place > 0 && known.is_first_use_in_hour() {
         tracing::warn!(digest = %name, "a {what} was used that is being replaced");
     }
     Some(name)
 }
 
-impl Known {
+impl AcceptedSecret {
     /// Once an hour.
-    fn is_news(&self) -> bool {
+    fn is_first_use_in_hour(&self) -> bool {
         let hour = Timestamp::now().0 / 3_600_000;
-        self.logged.swap(hour, Ordering::Relaxed) != hour
+        self.last_logged_hour.swap(hour, Ordering::Relaxed) != hour
     }
 }
 

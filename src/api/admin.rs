@@ -5,10 +5,10 @@ use axum::http::Method;
 
 use super::access::Audience;
 use super::code::Code;
-use super::endpoint::{Call, Done, Endpoint, done, nothing};
+use super::endpoint::{ApiRequest, Endpoint, Success, nothing, success};
 use super::error::ApiError;
-use super::form::{Form, boolean, choice, switch, text};
-use super::page::Page;
+use super::form::{Form, boolean, choice, query_boolean, text};
+use super::page::PageRequest;
 use super::settings::settings;
 use super::tenants::PLAN_STATUSES;
 use super::views::{DeletedTenant, EnabledTenant, TenantLine, TenantList, TenantRecord};
@@ -68,26 +68,26 @@ pub fn endpoints() -> Vec<Endpoint> {
 }
 
 /// `q` is looked for in id and display name.
-fn search(form: &mut Form) -> Option<(Search, Page)> {
+fn search(form: &mut Form) -> Option<(Search, PageRequest)> {
     let search = Search {
         text: form.optional("q", text()).unwrap_or_default().to_lowercase(),
-        enabled: form.optional("enabled", switch()),
+        enabled: form.optional("enabled", query_boolean()),
         plan_id: form.optional("planId", text()),
     };
-    Some((search, Page::read(form)?))
+    Some((search, PageRequest::read(form)?))
 }
 
-async fn list(call: Call, (search, page): (Search, Page)) -> Result<Done<TenantList>, ApiError> {
-    let found = call.state.platform.search(&search, page.cursor.as_deref(), page.limit).await;
+async fn list(request: ApiRequest, (search, page): (Search, PageRequest)) -> Result<Success<TenantList>, ApiError> {
+    let found = request.state.platform.search(&search, page.cursor.as_deref(), page.limit).await;
     let last = found.tenants.last().filter(|_| found.more);
     let next_cursor = last.map(|live| live.tenant.id.to_string());
-    let tenants = found.tenants.iter().map(|live| TenantLine::of(live, &call.state.platform)).collect();
-    Ok(done(TenantList { tenants, total: found.total, next_cursor }))
+    let tenants = found.tenants.iter().map(|live| TenantLine::of(live, &request.state.platform)).collect();
+    Ok(success(TenantList { tenants, total: found.total, next_cursor }))
 }
 
-async fn show(call: Call, (): ()) -> Result<Done<TenantRecord>, ApiError> {
-    let live = call.state.platform.tenant(&tenant(&call)?)?;
-    Ok(done(TenantRecord::of(&live, &call.state.platform)).version(live.revision))
+async fn show(request: ApiRequest, (): ()) -> Result<Success<TenantRecord>, ApiError> {
+    let live = request.state.platform.tenant(&tenant(&request)?)?;
+    Ok(success(TenantRecord::of(&live, &request.state.platform)).version(live.revision))
 }
 
 fn override_form(form: &mut Form) -> Option<OperatorChange> {
@@ -99,36 +99,36 @@ fn override_form(form: &mut Form) -> Option<OperatorChange> {
     Some(OperatorChange { settings, plan: PlanChange { plan_id, status }, enabled })
 }
 
-async fn override_settings(call: Call, change: OperatorChange) -> Result<Done<TenantRecord>, ApiError> {
-    let live = call.state.platform.change_as_operator(&call.act, &tenant(&call)?, change).await?;
-    Ok(done(TenantRecord::of(&live, &call.state.platform)).version(live.revision))
+async fn override_settings(request: ApiRequest, change: OperatorChange) -> Result<Success<TenantRecord>, ApiError> {
+    let live = request.state.platform.change_as_operator(&request.act, &tenant(&request)?, change).await?;
+    Ok(success(TenantRecord::of(&live, &request.state.platform)).version(live.revision))
 }
 
-async fn enable(call: Call, (): ()) -> Result<Done<EnabledTenant>, ApiError> {
-    switched(&call, true).await
+async fn enable(request: ApiRequest, (): ()) -> Result<Success<EnabledTenant>, ApiError> {
+    set_enabled(&request, true).await
 }
 
-async fn disable(call: Call, (): ()) -> Result<Done<EnabledTenant>, ApiError> {
-    switched(&call, false).await
+async fn disable(request: ApiRequest, (): ()) -> Result<Success<EnabledTenant>, ApiError> {
+    set_enabled(&request, false).await
 }
 
-async fn switched(call: &Call, enabled: bool) -> Result<Done<EnabledTenant>, ApiError> {
-    let live = call.state.platform.enable(&call.act, &tenant(call)?, enabled).await?;
-    Ok(done(EnabledTenant { tenant_id: live.tenant.id.to_string(), enabled: live.tenant.enabled }))
+async fn set_enabled(request: &ApiRequest, enabled: bool) -> Result<Success<EnabledTenant>, ApiError> {
+    let live = request.state.platform.enable(&request.act, &tenant(request)?, enabled).await?;
+    Ok(success(EnabledTenant { tenant_id: live.tenant.id.to_string(), enabled: live.tenant.enabled }))
 }
 
 fn deletion(form: &mut Form) -> Option<bool> {
-    Some(form.optional("dryRun", switch()).unwrap_or(false))
+    Some(form.optional("dryRun", query_boolean()).unwrap_or(false))
 }
 
-async fn delete(call: Call, dry_run: bool) -> Result<Done<DeletedTenant>, ApiError> {
-    let (platform, id) = (&call.state.platform, tenant(&call)?);
+async fn delete(request: ApiRequest, dry_run: bool) -> Result<Success<DeletedTenant>, ApiError> {
+    let (platform, id) = (&request.state.platform, tenant(&request)?);
     let removal = if dry_run {
-        platform.would_remove_tenant(&call.act, &id).await?
+        platform.would_remove_tenant(&request.act, &id).await?
     } else {
-        platform.remove_tenant(&call.act, &id).await?
+        platform.remove_tenant(&request.act, &id).await?
     };
-    Ok(done(DeletedTenant {
+    Ok(success(DeletedTenant {
         tenant_id: id.to_string(),
         dry_run,
         deleted: !dry_run,
@@ -138,7 +138,7 @@ async fn delete(call: Call, dry_run: bool) -> Result<Done<DeletedTenant>, ApiErr
 }
 
 /// The tenant that the path names. What can be no tenant's name is no tenant.
-fn tenant(call: &Call) -> Result<TenantId, Refusal> {
-    let id = call.path("tenantId");
+fn tenant(request: &ApiRequest) -> Result<TenantId, Refusal> {
+    let id = request.path("tenantId");
     id.parse().map_err(|_| Refusal::TenantNotFound(id.to_owned()))
 }

@@ -16,11 +16,11 @@ use super::code::Code;
 use super::error::ApiError;
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
+const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
 const JSON: &str = "application/json";
 const PROBLEM_JSON: &str = "application/problem+json";
 /// Of a path that is told back.
-const MAX_PATH: usize = 200;
+const MAX_PATH_CHARS: usize = 200;
 
 /// `{ "ok": true, "data": … }`
 #[derive(Serialize)]
@@ -58,7 +58,7 @@ pub async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
 fn shortened(uri: &Uri) -> &str {
     let path = uri.path();
     // A path of a request is ASCII.
-    path.get(..MAX_PATH).unwrap_or(path)
+    path.get(..MAX_PATH_CHARS).unwrap_or(path)
 }
 
 /// The name of a request, in its extensions and in its answer.
@@ -145,7 +145,7 @@ fn fresh_id() -> HeaderValue {
     static START: std::sync::LazyLock<u64> = std::sync::LazyLock::new(|| getrandom::u64().unwrap_or_default());
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let bytes = START.wrapping_add(number).to_be_bytes();
-    let digits = bytes.map(|byte| [byte >> 4, byte & 15].map(|digit| HEXADECIMAL[usize::from(digit)]));
+    let digits = bytes.map(|byte| [byte >> 4, byte & 15].map(|digit| HEX_DIGITS[usize::from(digit)]));
     // They are always a valid header value.
     HeaderValue::from_bytes(digits.as_flattened()).unwrap_or(HeaderValue::from_static("0"))
 }

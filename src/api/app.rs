@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::State;
 use super::access::Audience;
 use super::code::Code;
-use super::endpoint::{Call, Done, Endpoint, done};
+use super::endpoint::{ApiRequest, Endpoint, Success, success};
 use super::error::ApiError;
 use super::form::{Form, text};
 use super::runtime_caller;
@@ -63,14 +63,14 @@ fn tenant(form: &mut Form) -> Option<Option<String>> {
     Some(form.optional("tenant", text()))
 }
 
-async fn bootstrap(call: Call, named: Option<String>) -> Result<Done<Bootstrap>, ApiError> {
-    let platform = &call.state.platform;
-    let app = platform.app(&call.authority, named.as_deref())?;
+async fn bootstrap(request: ApiRequest, named: Option<String>) -> Result<Success<Bootstrap>, ApiError> {
+    let platform = &request.state.platform;
+    let app = platform.app(&request.authority, named.as_deref())?;
     let (id, defaults) = (&app.live.tenant.id, platform.defaults());
     let effective = &platform.in_effect(&app.live).effective;
-    Ok(done(Bootstrap {
+    Ok(success(Bootstrap {
         tenant_id: id.to_string(),
-        config: effective.runtime_config(id, &defaults, call.act.at),
+        config: effective.runtime_config(id, &defaults, request.act.at),
         app_url: defaults.app_url_of(id, app.host.as_deref()),
         manifest_url: effective.capabilities.installable.then(|| address(&app, "/api/app/manifest.json", &[])),
     }))

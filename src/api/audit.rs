@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use super::access::Audience;
 use super::code::Code;
-use super::endpoint::{Call, Done, Endpoint, done};
+use super::endpoint::{ApiRequest, Endpoint, Success, success};
 use super::error::ApiError;
-use super::form::{Described, Form, parsed, text};
+use super::form::{Form, TextSchema, parsed, text};
 use super::page;
 use super::views::{AuditLine, AuditList};
 use crate::tenancy::{AuditId, AuditSearch};
@@ -40,24 +40,24 @@ fn search(form: &mut Form) -> Option<AuditSearch> {
     })
 }
 
-async fn list(call: Call, search: AuditSearch) -> Result<Done<AuditList>, ApiError> {
-    let page = call.state.platform.audit(&search).await.map_err(|error| {
+async fn list(request: ApiRequest, search: AuditSearch) -> Result<Success<AuditList>, ApiError> {
+    let page = request.state.platform.audit(&search).await.map_err(|error| {
         tracing::error!(%error, "the audit could not be read");
         ApiError::new(Code::StoreUnavailable, "the audit could not be read; try again")
     })?;
     // As many a system has it; without the file users go by their numbers.
     let users = tokio::fs::read_to_string("/etc/passwd").await.unwrap_or_default();
     let entries = page.entries.into_iter().map(|(id, entry)| AuditLine::of(&id, entry, &users)).collect();
-    Ok(done(AuditList { entries, next: page.next.map(|id| id.to_string()) }))
+    Ok(success(AuditList { entries, next: page.next.map(|id| id.to_string()) }))
 }
 
-impl Described for Timestamp {
+impl TextSchema for Timestamp {
     fn schema() -> Value {
         json!({ "type": "string", "format": "date-time" })
     }
 }
 
-impl Described for AuditId {
+impl TextSchema for AuditId {
     fn schema() -> Value {
         json!({ "type": "string", "pattern": "^[0-9]{13}-[0-9a-f]{8}$" })
     }

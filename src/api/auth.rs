@@ -10,26 +10,32 @@ use serde_json::{Value, json};
 
 use super::access::Audience;
 use super::code::Code;
-use super::endpoint::{Call, Done, Endpoint, done};
+use super::endpoint::{ApiRequest, Endpoint, Success, success};
 use super::error::ApiError;
-use super::form::{Description, Form, Kind, Wrong, checked, count, fields, line, secret, text};
+use super::form::{Description, FieldType, Form, ValueError, checked, integer, line, object, secret, text};
 use super::settings::{sip_domain, sip_domain_schema};
 use super::views::auth::{HandoffView, LinkView, RedeemedView};
 use crate::tenancy::{Invalid, Issued, LiveKey, SipCredentials, TenantId, Token};
 
 /// Seconds. Long enough for a mail that is read the same day; short where nobody says otherwise.
-const LINK_LIFE: std::ops::RangeInclusive<u64> = 10..=86_400;
-const DEFAULT_LINK_LIFE: u64 = 300;
-const MAX_USERNAME: usize = 64;
-const MAX_PASSWORD: usize = 256;
+const LINK_TTL_SECONDS: std::ops::RangeInclusive<u64> = 10..=86_400;
+const DEFAULT_LINK_TTL_SECONDS: u64 = 300;
+const MAX_USERNAME_CHARS: usize = 64;
+const MAX_PASSWORD_CHARS: usize = 256;
 /// Credentials, a number to dial and some settings, encrypted, take a few hundred.
-const MAX_PAYLOAD: usize = 8192;
+const MAX_PAYLOAD_CHARS: usize = 8192;
 
 pub fn endpoints() -> Vec<Endpoint> {
     let link = |path| {
-        Endpoint::of_key(Method::POST, path, "Make a one-time link that signs a person in to the app", wanted, link)
-            .creates()
-            .refuses(&LINK_REFUSALS)
+        Endpoint::of_key(
+            Method::POST,
+            path,
+            "Make a one-time link that signs a person in to the app",
+            link_request,
+            link,
+        )
+        .creates()
+        .refuses(&LINK_REFUSALS)
     };
     let handoff = |path| {
         Endpoint::of_key(Method::POST, path, "Carry what a page encrypted to the app, once", payload, handoff)
@@ -43,7 +49,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             Method::POST,
             "/api/tenant/auth-link",
             "Make a one-time link as a tenant's back end does",
-            wanted,
+            link_request,
             link_for_panel,
         )
         .creates()
@@ -65,15 +71,15 @@ pub fn endpoints() -> Vec<Endpoint> {
 
 const LINK_REFUSALS: [Code; 3] = [Code::FeatureDisabled, Code::TooManyTokens, Code::StoreUnavailable];
 
-struct Wanted {
+struct LinkRequest {
     sip: SipCredentials,
-    life: Duration,
+    ttl: Duration,
 }
 
-fn wanted(form: &mut Form) -> Option<Wanted> {
-    let sip = form.required("sip", Credentials);
-    let life = form.optional("ttlSeconds", count(LINK_LIFE)).unwrap_or(DEFAULT_LINK_LIFE);
-    Some(Wanted { sip: sip?, life: Duration::from_secs(life) })
+fn link_request(form: &mut Form) -> Option<LinkRequest> {
+    let sip = form.required("sip", CredentialsType);
+    let ttl = form.optional("ttlSeconds", integer(LINK_TTL_SECONDS)).unwrap_or(DEFAULT_LINK_TTL_SECONDS);
+    Some(LinkRequest { sip: sip?, ttl: Duration::from_secs(ttl) })
 }
 
 fn payload(form: &mut Form) -> Option<String> {
@@ -84,43 +90,56 @@ fn token(form: &mut Form) -> Option<Token> {
     form.required("token", text()).map(Token::given)
 }
 
-async fn link(call: Call, (key, wanted): (Arc<LiveKey>, Wanted)) -> Result<Done<LinkView>, ApiError> {
-    make_link(&call, &key.live.tenant.id, &wanted).await
+async fn link(
+    request: ApiRequest,
+    (key, link_request): (Arc<LiveKey>, LinkRequest),
+) -> Result<Success<LinkView>, ApiError> {
+    make_link(&request, &key.live.tenant.id, &link_request).await
 }
 
-async fn link_for_panel(call: Call, (id, wanted): (TenantId, Wanted)) -> Result<Done<LinkView>, ApiError> {
-    make_link(&call, &id, &wanted).await
+async fn link_for_panel(
+    request: ApiRequest,
+    (id, link_request): (TenantId, LinkRequest),
+) -> Result<Success<LinkView>, ApiError> {
+    make_link(&request, &id, &link_request).await
 }
 
-async fn make_link(call: &Call, id: &TenantId, wanted: &Wanted) -> Result<Done<LinkView>, ApiError> {
-    let platform = &call.state.platform;
+async fn make_link(
+    request: &ApiRequest,
+    id: &TenantId,
+    link_request: &LinkRequest,
+) -> Result<Success<LinkView>, ApiError> {
+    let platform = &request.state.platform;
     let tenant = platform.tenant(id)?;
     let view = |issued: &Issued| LinkView::of(issued, &tenant, platform);
-    Ok(done(platform.create_link(&call.act, id, &wanted.sip, wanted.life, view).await?))
+    Ok(success(platform.create_link(&request.act, id, &link_request.sip, link_request.ttl, view).await?))
 }
 
-async fn handoff(call: Call, (key, payload): (Arc<LiveKey>, String)) -> Result<Done<HandoffView>, ApiError> {
-    let platform = &call.state.platform;
+async fn handoff(
+    request: ApiRequest,
+    (key, payload): (Arc<LiveKey>, String),
+) -> Result<Success<HandoffView>, ApiError> {
+    let platform = &request.state.platform;
     let view = |issued: &Issued| HandoffView::of(issued, &key.live, platform);
-    Ok(done(platform.create_handoff(&call.act, &key.live.tenant.id, payload, view).await?))
+    Ok(success(platform.create_handoff(&request.act, &key.live.tenant.id, payload, view).await?))
 }
 
-async fn redeem(call: Call, token: Token) -> Result<Done<RedeemedView>, ApiError> {
-    let platform = &call.state.platform;
-    let redeemed = platform.redeem(&call.act, &token, &call.authority).await?;
-    Ok(done(RedeemedView::of(redeemed, platform, call.act.at)))
+async fn redeem(request: ApiRequest, token: Token) -> Result<Success<RedeemedView>, ApiError> {
+    let platform = &request.state.platform;
+    let redeemed = platform.redeem(&request.act, &token, &request.authority).await?;
+    Ok(success(RedeemedView::of(redeemed, platform, request.act.at)))
 }
 
 /// SIP credentials with a password, or with its HA1 digest (RFC 7616 §3.4.2).
-struct Credentials;
+struct CredentialsType;
 
-impl Kind for Credentials {
+impl FieldType for CredentialsType {
     type Value = SipCredentials;
 
-    fn read(&self, value: Value) -> Result<SipCredentials, Wrong> {
+    fn read(&self, value: Value) -> Result<SipCredentials, ValueError> {
         match value.get("HA1Password") {
-            None => fields(with_password).read(value),
-            Some(_) => fields(with_ha1).read(value),
+            None => object(with_password).read(value),
+            Some(_) => object(with_ha1).read(value),
         }
     }
 
@@ -130,13 +149,13 @@ impl Kind for Credentials {
 }
 
 fn with_password(form: &mut Form) -> Option<SipCredentials> {
-    let (username, domain) = (form.required("username", line(MAX_USERNAME)), optional_domain(form));
+    let (username, domain) = (form.required("username", line(MAX_USERNAME_CHARS)), optional_domain(form));
     let password = form.required("password", checked(password_schema, password));
     Some(SipCredentials { username: username?, domain, password: Some(password?), ha1_password: None })
 }
 
 fn with_ha1(form: &mut Form) -> Option<SipCredentials> {
-    let (username, domain) = (form.required("username", line(MAX_USERNAME)), optional_domain(form));
+    let (username, domain) = (form.required("username", line(MAX_USERNAME_CHARS)), optional_domain(form));
     let ha1 = form.required("HA1Password", checked(ha1_schema, ha1));
     Some(SipCredentials { username: username?, domain, password: None, ha1_password: Some(ha1?) })
 }
@@ -146,16 +165,16 @@ fn optional_domain(form: &mut Form) -> Option<String> {
 }
 
 fn password(text: String) -> Result<String, Invalid> {
-    if (1..=MAX_PASSWORD).contains(&text.chars().count()) {
+    if (1..=MAX_PASSWORD_CHARS).contains(&text.chars().count()) {
         return Ok(text);
     }
-    Err(Invalid::new(format!("must have 1 to {MAX_PASSWORD} characters")))
+    Err(Invalid::new(format!("must have 1 to {MAX_PASSWORD_CHARS} characters")))
 }
 
 fn password_schema() -> Value {
     let mut schema = secret().schema();
     schema["minLength"] = 1.into();
-    schema["maxLength"] = MAX_PASSWORD.into();
+    schema["maxLength"] = MAX_PASSWORD_CHARS.into();
     schema
 }
 
@@ -173,12 +192,12 @@ fn ha1_schema() -> Value {
 
 fn ciphertext(text: String) -> Result<String, Invalid> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    if (1..=MAX_PAYLOAD).contains(&text.len()) && text.bytes().all(allowed) {
+    if (1..=MAX_PAYLOAD_CHARS).contains(&text.len()) && text.bytes().all(allowed) {
         return Ok(text);
     }
-    Err(Invalid::new(format!("must be 1 to {MAX_PAYLOAD} characters of base64url (RFC 4648 §5) without padding")))
+    Err(Invalid::new(format!("must be 1 to {MAX_PAYLOAD_CHARS} characters of base64url (RFC 4648 §5) without padding")))
 }
 
 fn payload_schema() -> Value {
-    json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]+$", "minLength": 1, "maxLength": MAX_PAYLOAD })
+    json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]+$", "minLength": 1, "maxLength": MAX_PAYLOAD_CHARS })
 }

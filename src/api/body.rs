@@ -14,9 +14,9 @@ use super::{MAX_BODY, json};
 use crate::tenancy::{Refusal, TenantId};
 
 /// The fields that a request carries, whatever way it carries them.
-pub struct Input(Map<String, Value>);
+pub struct RequestFields(Map<String, Value>);
 
-impl Input {
+impl RequestFields {
     /// The body's JSON object. Where there is no body, the query's pairs, but only of requests that
     /// carry no secrets: URLs end up in the logs of every proxy. What is refused anyway is refused
     /// before the body is read.
@@ -27,7 +27,7 @@ impl Input {
         let (mut pairs, mut faults) = (Map::new(), Vec::new());
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             if pairs.insert(name.clone().into_owned(), Value::String(value.into_owned())).is_some() {
-                faults.push(json::given_twice(name.into_owned()));
+                faults.push(json::duplicate_field(name.into_owned()));
             }
         }
         let announced = request.body().size_hint();
@@ -51,8 +51,8 @@ impl Input {
             // Then the query is not read.
             faults.clear();
             match json::read(&body) {
-                Ok((Value::Object(fields), twice)) => {
-                    faults = twice;
+                Ok((Value::Object(fields), duplicates)) => {
+                    faults = duplicates;
                     fields
                 }
                 Ok(_) => return Err(invalid("must be a JSON object")),
@@ -76,7 +76,7 @@ impl Input {
     }
 
     /// The fields in one order, so that two requests can be compared.
-    pub fn as_text(&self) -> String {
+    pub fn canonical_text(&self) -> String {
         let mut fields = Value::Object(self.0.clone());
         fields.sort_all_objects();
         fields.to_string()

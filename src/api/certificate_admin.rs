@@ -9,9 +9,9 @@ use serde_json::json;
 use super::State;
 use super::access::Audience;
 use super::code::Code;
-use super::endpoint::{Call, Done, Endpoint, done, nothing};
+use super::endpoint::{ApiRequest, Endpoint, Success, nothing, success};
 use super::error::ApiError;
-use super::page::Page;
+use super::page::PageRequest;
 use super::views::certificates::{CertificateLine, CertificateList, SyncedCertificates};
 use crate::certs::Certs;
 use crate::hostname::Hostname;
@@ -25,7 +25,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             "/api/admin/certificates",
             Audience::Admin,
             "List all certificates, and those that are being got",
-            Page::read,
+            PageRequest::read,
             list,
         )
         .refuses(&[Code::StoreUnavailable]),
@@ -50,39 +50,39 @@ pub fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-async fn list(call: Call, page: Page) -> Result<Done<CertificateList>, ApiError> {
-    let State { cabinet, certs, .. } = &call.state;
-    let kept = cabinet.names(page.cursor.as_deref(), page.enough()).await.map_err(unavailable)?;
+async fn list(request: ApiRequest, page: PageRequest) -> Result<Success<CertificateList>, ApiError> {
+    let State { cabinet, certs, .. } = &request.state;
+    let kept = cabinet.names(page.cursor.as_deref(), page.fetch_count()).await.map_err(unavailable)?;
     let wanted = certs.iter().flat_map(Certs::list).map(|(name, _)| name.to_string());
     let mut names: BTreeSet<String> = wanted.filter(|name| page.is_after(name)).collect();
     names.extend(kept);
-    let (names, next_cursor) = page.cut(names.into_iter(), String::clone);
+    let (names, next_cursor) = page.take(names.into_iter(), String::clone);
     let mut certificates = Vec::new();
     for name in &names {
-        certificates.extend(line(&call.state, name).await?);
+        certificates.extend(line(&request.state, name).await?);
     }
-    Ok(done(CertificateList { certificates, next_cursor }))
+    Ok(success(CertificateList { certificates, next_cursor }))
 }
 
-async fn renew(call: Call, (): ()) -> Result<Done<CertificateLine>, ApiError> {
-    let given = call.path("name");
+async fn renew(request: ApiRequest, (): ()) -> Result<Success<CertificateLine>, ApiError> {
+    let given = request.path("name");
     let unknown = || ApiError::new(Code::CertificateNotFound, format!("no certificate is got for {given}"));
     let domain: Hostname = given.parse().map_err(|_| unknown())?;
     let name = domain.to_string();
-    let certs = automatic(&call.state)?.clone();
+    let certs = automatic(&request.state)?.clone();
     let before = certs.progress(&domain).ok_or_else(unknown)?;
-    let told = (json!({ "stage": before.stage }), json!({ "name": name, "renewal": "asked for" }));
+    let change = (json!({ "stage": before.stage }), json!({ "name": name, "renewal": "asked for" }));
     let follow = move || certs.renew(&domain);
-    call.state.platform.commit_for(&call.act, "certificate.renew", told, Batch::new(), follow).await?;
-    Ok(done(line(&call.state, &name).await?.ok_or_else(unknown)?))
+    request.state.platform.commit_for(&request.act, "certificate.renew", change, Batch::new(), follow).await?;
+    Ok(success(line(&request.state, &name).await?.ok_or_else(unknown)?))
 }
 
 /// Where no certificates are got, none are missing.
-async fn sync(call: Call, (): ()) -> Result<Done<SyncedCertificates>, ApiError> {
-    let Some(certs) = &call.state.certs else { return Ok(done(SyncedCertificates::default())) };
-    call.state.domains.want_all();
+async fn sync(request: ApiRequest, (): ()) -> Result<Success<SyncedCertificates>, ApiError> {
+    let Some(certs) = &request.state.certs else { return Ok(success(SyncedCertificates::default())) };
+    request.state.domains.want_all();
     let removed = certs.sweep().await.map_err(unavailable)?;
-    Ok(done(SyncedCertificates {
+    Ok(success(SyncedCertificates {
         automatic: true,
         wanted: certs.list().len(),
         removed: removed.into_iter().map(String::from).collect(),

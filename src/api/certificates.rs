@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::access::Audience;
 use super::code::Code;
-use super::endpoint::{Call, Done, Endpoint, done, nothing};
+use super::endpoint::{ApiRequest, Endpoint, Success, nothing, success};
 use super::error::ApiError;
 use super::form::{Form, checked, secret};
 use super::views::certificates::{CertificateView, RemovedCertificate};
@@ -26,7 +26,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             PATH,
             Audience::Admin,
             "Bring a certificate for a name or `*.<name>`, in the place of the one before; it is served at once, under all its names",
-            brought,
+            certificate_import,
             import,
         )
         .refuses(&[Code::StoreKeyMissing, Code::StoreUnavailable]),
@@ -42,12 +42,12 @@ pub fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-struct Brought {
+struct CertificateImport {
     chain: Vec<CertificateDer<'static>>,
     key: Vec<u8>,
 }
 
-fn brought(form: &mut Form) -> Option<Brought> {
+fn certificate_import(form: &mut Form) -> Option<CertificateImport> {
     let chain = form.required("certificate", checked(pem_schema, chain));
     let key = form.required("key", secret());
     let key = key.and_then(|key| {
@@ -57,7 +57,7 @@ fn brought(form: &mut Form) -> Option<Brought> {
         }
         read
     });
-    Some(Brought { chain: chain?, key: key?.secret_der().to_vec() })
+    Some(CertificateImport { chain: chain?, key: key?.secret_der().to_vec() })
 }
 
 #[allow(clippy::needless_pass_by_value)] // a form's check has this shape
@@ -70,39 +70,45 @@ fn pem_schema() -> Value {
     json!({ "type": "string", "contentMediaType": "application/pem-certificate-chain" })
 }
 
-async fn import(call: Call, brought: Brought) -> Result<Done<CertificateView>, ApiError> {
-    let name = name(&call)?;
-    let cabinet = call.state.cabinet.clone();
-    let before = found(&call, &name).await?;
-    let prepared = cabinet.prepare(&name, brought.chain, brought.key, Origin::Import).map_err(unfit)?;
-    let told = (before.as_ref().map_or(Value::Null, |kept| told(&name, kept)), told(&name, &prepared.kept));
+async fn import(
+    request: ApiRequest,
+    certificate_import: CertificateImport,
+) -> Result<Success<CertificateView>, ApiError> {
+    let name = name(&request)?;
+    let cabinet = request.state.cabinet.clone();
+    let before = found(&request, &name).await?;
+    let prepared =
+        cabinet.prepare(&name, certificate_import.chain, certificate_import.key, Origin::Import).map_err(unfit)?;
+    let audit_record =
+        (before.as_ref().map_or(Value::Null, |kept| audit_record(&name, kept)), audit_record(&name, &prepared.kept));
     let batch = prepared.put_into(Batch::new());
     let follow = move || cabinet.show(prepared);
-    let kept = call.state.platform.commit_for(&call.act, "certificate.import", told, batch, follow).await?;
-    Ok(done(CertificateView::of(&name, &kept)))
+    let kept =
+        request.state.platform.commit_for(&request.act, "certificate.import", audit_record, batch, follow).await?;
+    Ok(success(CertificateView::of(&name, &kept)))
 }
 
-async fn remove(call: Call, (): ()) -> Result<Done<RemovedCertificate>, ApiError> {
-    let name = name(&call)?;
+async fn remove(request: ApiRequest, (): ()) -> Result<Success<RemovedCertificate>, ApiError> {
+    let name = name(&request)?;
     let unknown = || ApiError::new(Code::CertificateNotFound, format!("there is no certificate for {name}"));
-    let before = found(&call, &name).await?.ok_or_else(unknown)?;
-    let cabinet = call.state.cabinet.clone();
+    let before = found(&request, &name).await?.ok_or_else(unknown)?;
+    let cabinet = request.state.cabinet.clone();
     let batch = Batch::new().remove(certificate_key(&name));
-    let told = (told(&name, &before), Value::Null);
+    let audit_record = (audit_record(&name, &before), Value::Null);
     let hidden = name.clone();
     let follow = move || cabinet.hide(&hidden);
-    call.state.platform.commit_for(&call.act, "certificate.remove", told, batch, follow).await?;
-    Ok(done(RemovedCertificate { name, removed: true }))
+    request.state.platform.commit_for(&request.act, "certificate.remove", audit_record, batch, follow).await?;
+    Ok(success(RemovedCertificate { name, removed: true }))
 }
 
-async fn found(call: &Call, name: &str) -> Result<Option<Kept>, ApiError> {
+async fn found(request: &ApiRequest, name: &str) -> Result<Option<Kept>, ApiError> {
     let unavailable = |error: store::Error| ApiError::from(Refusal::Unavailable(error));
-    call.state.cabinet.find(name).await.map_err(unavailable)
+    request.state.cabinet.find(name).await.map_err(unavailable)
 }
 
 /// The name in the path, as names are kept.
-fn name(call: &Call) -> Result<String, ApiError> {
-    let given = call.path("name");
+fn name(request: &ApiRequest) -> Result<String, ApiError> {
+    let given = request.path("name");
     let (star, name) = given.strip_prefix("*.").map_or(("", given), |name| ("*.", name));
     match name.parse::<Hostname>() {
         Ok(name) => Ok(format!("{star}{name}")),
@@ -122,7 +128,7 @@ fn unfit(unfit: Unfit) -> ApiError {
 }
 
 /// For the audit.
-fn told(name: &str, kept: &Kept) -> Value {
+fn audit_record(name: &str, kept: &Kept) -> Value {
     json!({
         "name": name,
         "names": kept.names,

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use super::access::Audience;
 use super::code::Code;
 use super::endpoint::Endpoint;
-use super::repeat;
+use super::idempotency;
 
 pub async fn serve() -> impl IntoResponse {
     static TEXT: LazyLock<String> = LazyLock::new(|| document().to_string());
@@ -101,7 +101,7 @@ fn request_headers(endpoint: &Endpoint) -> Vec<Value> {
     let mut headers = Vec::new();
     if endpoint.creates {
         let text = "A name of your own for this request. The same request with it again gets the same answer, for 24 hours, and is not done again.";
-        let schema = json!({ "type": "string", "pattern": "^[!-~]+$", "maxLength": repeat::MAX_KEY });
+        let schema = json!({ "type": "string", "pattern": "^[!-~]+$", "maxLength": idempotency::MAX_KEY_CHARS });
         headers.push(header("Idempotency-Key", text, schema));
     }
     if endpoint.versioned && endpoint.has_body() {

@@ -7,10 +7,10 @@ use futures_util::stream;
 use super::access::Audience;
 use super::code::Code;
 use super::domains::{domain, domain_schema};
-use super::endpoint::{Call, Done, Endpoint, done, nothing};
+use super::endpoint::{ApiRequest, Endpoint, Success, nothing, success};
 use super::error::ApiError;
 use super::form::{Form, checked, list};
-use super::page::Page;
+use super::page::PageRequest;
 use super::views::domains::{DomainLine, DomainList, DomainView, SyncedDomains};
 use crate::hostname::Hostname;
 use crate::tenancy::Refusal;
@@ -29,7 +29,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             "/api/admin/domains",
             Audience::Admin,
             "List all tenants' domains",
-            Page::read,
+            PageRequest::read,
             list_all,
         ),
         sync_at("/api/admin/domains/sync"),
@@ -46,11 +46,11 @@ pub fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-async fn list_all(call: Call, page: Page) -> Result<Done<DomainList>, ApiError> {
-    let claims = call.state.platform.claims();
+async fn list_all(request: ApiRequest, page: PageRequest) -> Result<Success<DomainList>, ApiError> {
+    let claims = request.state.platform.claims();
     let rest = claims.iter().filter(|claim| page.is_after(claim.domain.as_str()));
-    let (domains, next_cursor) = page.cut(rest.map(|claim| DomainLine::of(claim)), |line| line.domain.clone());
-    Ok(done(DomainList { domains, total: claims.len(), next_cursor }))
+    let (domains, next_cursor) = page.take(rest.map(|claim| DomainLine::of(claim)), |line| line.domain.clone());
+    Ok(success(DomainList { domains, total: claims.len(), next_cursor }))
 }
 
 /// Which ones; none: all.
@@ -60,17 +60,17 @@ fn names(form: &mut Form) -> Option<Option<Vec<Hostname>>> {
 }
 
 /// All of them take longer than a request may: they are only started.
-async fn sync(call: Call, names: Option<Vec<Hostname>>) -> Result<Done<SyncedDomains>, ApiError> {
-    let (domains, act) = (&call.state.domains, &call.act);
+async fn sync(request: ApiRequest, names: Option<Vec<Hostname>>) -> Result<Success<SyncedDomains>, ApiError> {
+    let (domains, act) = (&request.state.domains, &request.act);
     let Some(names) = names else {
-        return Ok(done(SyncedDomains { started: domains.sync_all(), domains: Vec::new(), unknown: Vec::new() }));
+        return Ok(success(SyncedDomains { started: domains.sync_all(), domains: Vec::new(), unknown: Vec::new() }));
     };
     let looks = names.into_iter().map(async |name| {
         let found = domains.sync(act, &name).await?;
         Ok::<_, Refusal>((name, found))
     });
     let looks: Vec<_> = stream::iter(looks).buffer_unordered(MAX_SYNCED).collect().await;
-    let ingress = &call.state.platform.defaults().names.ingress;
+    let ingress = &request.state.platform.defaults().names.ingress;
     let mut synced = SyncedDomains { started: 0, domains: Vec::new(), unknown: Vec::new() };
     for look in looks {
         match look? {
@@ -81,13 +81,13 @@ async fn sync(call: Call, names: Option<Vec<Hostname>>) -> Result<Done<SyncedDom
     synced.started = synced.domains.len();
     synced.domains.sort_by(|one, other| one.name().cmp(&other.name()));
     synced.unknown.sort();
-    Ok(done(synced))
+    Ok(success(synced))
 }
 
-async fn activate(call: Call, (): ()) -> Result<Done<DomainView>, ApiError> {
-    let name = call.path("domain");
+async fn activate(request: ApiRequest, (): ()) -> Result<Success<DomainView>, ApiError> {
+    let name = request.path("domain");
     let not_found = || ApiError::new(Code::DomainNotFound, format!("no tenant claims the domain {name:?}"));
     let name: Hostname = name.parse().map_err(|_| not_found())?;
-    let claim = call.state.domains.activate(&call.act, &name).await?.ok_or_else(not_found)?;
-    Ok(done(DomainView::of(&claim, false, &call.state.platform.defaults().names.ingress)))
+    let claim = request.state.domains.activate(&request.act, &name).await?.ok_or_else(not_found)?;
+    Ok(success(DomainView::of(&claim, false, &request.state.platform.defaults().names.ingress)))
 }

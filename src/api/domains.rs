@@ -4,8 +4,8 @@ use axum::http::Method;
 use serde_json::{Value, json};
 
 use super::code::Code;
-use super::endpoint::{Call, Done, Endpoint, done, nothing};
-use super::error::{ApiError, Later};
+use super::endpoint::{ApiRequest, Endpoint, Success, nothing, success};
+use super::error::{ApiError, RetryHint};
 use super::form::{Form, checked};
 use super::views::domains::{DomainView, Released};
 use crate::domains::Recheck;
@@ -60,39 +60,39 @@ fn wanted(form: &mut Form) -> Option<Hostname> {
     form.required("domain", checked(domain_schema, domain))
 }
 
-async fn claim(call: Call, (id, domain): (TenantId, Hostname)) -> Result<Done<DomainView>, ApiError> {
-    let ingress = &call.state.platform.defaults().names.ingress;
+async fn claim(request: ApiRequest, (id, domain): (TenantId, Hostname)) -> Result<Success<DomainView>, ApiError> {
+    let ingress = &request.state.platform.defaults().names.ingress;
     let answer = |claim: &Claim, created| DomainView::of(claim, created, ingress);
-    Ok(done(call.state.domains.claim(&call.act, &id, &domain, answer).await?))
+    Ok(success(request.state.domains.claim(&request.act, &id, &domain, answer).await?))
 }
 
-async fn show(call: Call, (id, ()): (TenantId, ())) -> Result<Done<DomainView>, ApiError> {
-    let platform = &call.state.platform;
+async fn show(request: ApiRequest, (id, ()): (TenantId, ())) -> Result<Success<DomainView>, ApiError> {
+    let platform = &request.state.platform;
     let ingress = &platform.defaults().names.ingress;
     let view = match platform.claim(&id)? {
         Some(claim) => DomainView::of(&claim, false, ingress),
         None => DomainView::none(&platform.tenant(&id)?.tenant, ingress),
     };
-    Ok(done(view))
+    Ok(success(view))
 }
 
-async fn recheck(call: Call, (id, ()): (TenantId, ())) -> Result<Done<DomainView>, ApiError> {
-    match call.state.domains.recheck(&call.act, &id).await? {
+async fn recheck(request: ApiRequest, (id, ()): (TenantId, ())) -> Result<Success<DomainView>, ApiError> {
+    match request.state.domains.recheck(&request.act, &id).await? {
         Recheck::Done(claim) => {
-            let ingress = &call.state.platform.defaults().names.ingress;
-            Ok(done(DomainView::of(&claim, false, ingress)))
+            let ingress = &request.state.platform.defaults().names.ingress;
+            Ok(success(DomainView::of(&claim, false, ingress)))
         }
         Recheck::TooSoon(moment) => Err(ApiError {
-            later: Some(Later::Recheck(moment)),
+            later: Some(RetryHint::Recheck(moment)),
             ..ApiError::new(Code::RecheckTooSoon, format!("the domain was checked just now; again from {moment} on"))
         }),
         Recheck::Nothing => Err(ApiError::new(Code::DomainNotFound, "the tenant has no domain of its own")),
     }
 }
 
-async fn release(call: Call, (id, ()): (TenantId, ())) -> Result<Done<Released>, ApiError> {
-    let had = call.state.platform.release_domain(&call.act, &id).await?;
-    Ok(done(Released { tenant_id: id.to_string(), removed: had.is_some(), domain: had.map(String::from) }))
+async fn release(request: ApiRequest, (id, ()): (TenantId, ())) -> Result<Success<Released>, ApiError> {
+    let had = request.state.platform.release_domain(&request.act, &id).await?;
+    Ok(success(Released { tenant_id: id.to_string(), removed: had.is_some(), domain: had.map(String::from) }))
 }
 
 #[allow(clippy::needless_pass_by_value)] // the shape of all checks

@@ -21,14 +21,14 @@ use serde::Serialize;
 use super::State;
 use super::access::Audience;
 use super::answer::{self, RequestId};
-use super::body::Input;
+use super::body::RequestFields;
 use super::code::Code;
 use super::error::ApiError;
-use super::form::{Described as _, Description, Form};
+use super::etag::{self, Versioned};
+use super::form::{Description, Form, TextSchema as _};
+use super::idempotency::{self, AcceptsIdempotencyKey};
 use super::limits::Source;
-use super::repeat::{self, Creates};
 use super::runtime_caller::{self, Readers, RuntimeCaller, RuntimeError};
-use super::version::{self, Versioned};
 use crate::store::Revision;
 use crate::tenancy::{Act, Actor, LiveKey, TenantId};
 
@@ -70,8 +70,8 @@ impl Endpoint {
         let service = on(filter(&method), move |With(state): With<State>, request: Request| {
             let handler = handler.clone();
             async move {
-                let (call, input) = Call::receive(state, audience, request).await?;
-                call.answer(input, |input| input.read(form), &handler).await
+                let (api_request, input) = ApiRequest::receive(state, audience, request).await?;
+                api_request.answer(input, |input| input.read(form), &handler).await
             }
         });
         Self::with_service::<I, O>(method, path, audience, summary, form, service)
@@ -94,8 +94,8 @@ impl Endpoint {
         let service = on(filter(&method), move |With(state): With<State>, request: Request| {
             let handler = handler.clone();
             async move {
-                let (call, input) = Call::receive(state, audience, request).await?;
-                call.answer(input, |input| input.read_for_tenant(form), &handler).await
+                let (api_request, input) = ApiRequest::receive(state, audience, request).await?;
+                api_request.answer(input, |input| input.read_for_tenant(form), &handler).await
             }
         });
         let mut input = Description::default();
@@ -126,7 +126,7 @@ impl Endpoint {
                 let mut caller = RuntimeCaller::of(&parts);
                 let key = runtime_caller::key_of(&parts).map(Cow::into_owned);
                 let request = Request::from_parts(parts, body);
-                let (mut call, mut input) = match Call::receive(state, Audience::Runtime, request).await {
+                let (mut api_request, mut input) = match ApiRequest::receive(state, Audience::Runtime, request).await {
                     Ok(received) => received,
                     Err(error) => {
                         // As long as no key is known, there is no tenant to protect.
@@ -135,13 +135,13 @@ impl Endpoint {
                     }
                 };
                 let key = input.take_key().or(key);
-                let found = match caller.admit(&call.state, key.as_deref()) {
+                let found = match caller.admit(&api_request.state, key.as_deref()) {
                     Ok(found) => found,
                     Err(refusal) => return caller.respond(Err(refusal)),
                 };
-                call.act.actor = Actor::ApiKey { id: found.id.clone() };
-                call.whose = format!("tenant {}", found.live.tenant.id);
-                let answer = call.answer(input, |input| Ok((found, input.read(form)?)), &handler).await;
+                api_request.act.actor = Actor::ApiKey { id: found.id.clone() };
+                api_request.idempotency_scope = format!("tenant {}", found.live.tenant.id);
+                let answer = api_request.answer(input, |input| Ok((found, input.read(form)?)), &handler).await;
                 let readers = Readers::Caller;
                 caller.respond(answer.map_err(|error| RuntimeError { error, readers }))
             }
@@ -184,7 +184,7 @@ impl Endpoint {
     /// handler's verb must let its act be [`answered_by`](Act::answered_by) what it answers.
     pub fn creates(mut self) -> Self {
         self.creates = true;
-        self.service = self.service.layer(Extension(Creates));
+        self.service = self.service.layer(Extension(AcceptsIdempotencyKey));
         self
     }
 
@@ -236,23 +236,23 @@ fn filter(method: &Method) -> MethodFilter {
     MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET)
 }
 
-/// What a handler is: `async fn(Call, I) -> Result<Done<O>, ApiError>`.
+/// What a handler is: `async fn(ApiRequest, I) -> Result<Success<O>, ApiError>`.
 pub trait AsyncHandler<I, O>: Clone + Send + Sync + 'static {
-    fn handle(&self, call: Call, input: I) -> impl Future<Output = Result<Done<O>, ApiError>> + Send;
+    fn handle(&self, request: ApiRequest, input: I) -> impl Future<Output = Result<Success<O>, ApiError>> + Send;
 }
 
 impl<I, O, F, Outcome> AsyncHandler<I, O> for F
 where
-    F: Fn(Call, I) -> Outcome + Clone + Send + Sync + 'static,
-    Outcome: Future<Output = Result<Done<O>, ApiError>> + Send,
+    F: Fn(ApiRequest, I) -> Outcome + Clone + Send + Sync + 'static,
+    Outcome: Future<Output = Result<Success<O>, ApiError>> + Send,
 {
-    fn handle(&self, call: Call, input: I) -> impl Future<Output = Result<Done<O>, ApiError>> + Send {
-        self(call, input)
+    fn handle(&self, request: ApiRequest, input: I) -> impl Future<Output = Result<Success<O>, ApiError>> + Send {
+        self(request, input)
     }
 }
 
 /// One request that was let in.
-pub struct Call {
+pub struct ApiRequest {
     pub state: State,
     /// Who asks, and in which request.
     pub act: Act,
@@ -263,49 +263,52 @@ pub struct Call {
     /// Method and path of a request that makes something, and may be repeated.
     creates: Option<String>,
     /// Whose idempotency keys its are.
-    whose: String,
+    idempotency_scope: String,
     /// Versions are honoured here.
     versioned: bool,
 }
 
-impl Call {
-    async fn receive(state: State, audience: Audience, request: Request) -> Result<(Self, Input), ApiError> {
+impl ApiRequest {
+    async fn receive(state: State, audience: Audience, request: Request) -> Result<(Self, RequestFields), ApiError> {
         let (mut parts, body) = request.into_parts();
         let source = Source::of_request(&parts);
         if matches!(audience, Audience::Panel | Audience::Admin) {
-            state.limits.may_try(source)?;
+            state.limits.check_failures(source)?;
         }
         let actor = match state.access.check(audience, &parts) {
             Ok(actor) => actor,
             Err(refusal) if !audience.has_credential(&parts) => return Err(refusal),
-            Err(refusal) => return Err(state.limits.tried(source).map_or_else(ApiError::from, |()| refusal)),
+            Err(refusal) => return Err(state.limits.count_failure(source).map_or_else(ApiError::from, |()| refusal)),
         };
         let path = path_of(&mut parts).await;
         let request_id = RequestId::of(&parts);
         let mut act = Act::of(actor, request_id);
         let headers = parts.headers.clone();
-        let creates = parts.extensions.get::<Creates>().map(|_| format!("{} {}", parts.method, parts.uri.path()));
+        let creates =
+            parts.extensions.get::<AcceptsIdempotencyKey>().map(|_| format!("{} {}", parts.method, parts.uri.path()));
         let versioned = parts.extensions.get::<Versioned>().is_some();
         if versioned && !parts.method.is_safe() {
-            act.expected = version::expected(&headers);
+            act.expected = etag::expected_revisions(&headers);
         }
         let authority = runtime_caller::authority(&parts).unwrap_or_default().to_owned();
-        let whose = format!("{audience:?}");
-        let input = Input::receive(Request::from_parts(parts, body)).await?;
-        Ok((Self { state, act, headers, authority, path, creates, whose, versioned }, input))
+        let idempotency_scope = format!("{audience:?}");
+        let input = RequestFields::receive(Request::from_parts(parts, body)).await?;
+        Ok((Self { state, act, headers, authority, path, creates, idempotency_scope, versioned }, input))
     }
 
     /// From the fields to the answer.
     async fn answer<I, O: Serialize>(
         mut self,
-        input: Input,
-        read: impl FnOnce(Input) -> Result<I, ApiError>,
+        input: RequestFields,
+        read: impl FnOnce(RequestFields) -> Result<I, ApiError>,
         handler: &impl AsyncHandler<I, O>,
     ) -> Result<Response, ApiError> {
-        let Self { state, act, headers, creates, whose, .. } = &mut self;
+        let Self { state, act, headers, creates, idempotency_scope, .. } = &mut self;
         if let Some(route) = creates {
-            let request = format!("{route}\n{}", input.as_text());
-            let again = repeat::answered_before(&state.platform, act, headers, whose, request.as_bytes()).await?;
+            let request = format!("{route}\n{}", input.canonical_text());
+            let again =
+                idempotency::find_previous_answer(&state.platform, act, headers, idempotency_scope, request.as_bytes())
+                    .await?;
             if let Some(answer) = again {
                 return Ok(answer);
             }
@@ -330,16 +333,16 @@ async fn path_of(parts: &mut Parts) -> Vec<(String, String)> {
 }
 
 /// A handler's success.
-pub struct Done<T> {
+pub struct Success<T> {
     data: T,
     revision: Option<Revision>,
 }
 
-pub fn done<T>(data: T) -> Done<T> {
-    Done { data, revision: None }
+pub fn success<T>(data: T) -> Success<T> {
+    Success { data, revision: None }
 }
 
-impl<T> Done<T> {
+impl<T> Success<T> {
     /// The answer shows a record in this revision.
     pub fn version(mut self, revision: Revision) -> Self {
         self.revision = Some(revision);
@@ -347,12 +350,12 @@ impl<T> Done<T> {
     }
 }
 
-impl<T: Serialize> Done<T> {
+impl<T: Serialize> Success<T> {
     /// `known`: the headers that may say which version the caller has.
     fn into_response(self, known: &HeaderMap) -> Result<Response, ApiError> {
         let body = answer::envelope(self.data)?;
-        let tag = self.revision.map(|revision| version::tag(revision, &body));
-        let is_known = tag.as_deref().is_some_and(|tag| version::is_known(known, tag));
+        let tag = self.revision.map(|revision| etag::tag(revision, &body));
+        let is_known = tag.as_deref().is_some_and(|tag| etag::matches_if_none_match(known, tag));
         let mut response = if is_known { StatusCode::NOT_MODIFIED.into_response() } else { answer::json(body) };
         if let Some(tag) = tag.and_then(|tag| HeaderValue::try_from(tag).ok()) {
             response.headers_mut().insert(ETAG, tag);

@@ -6,8 +6,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::code::Code;
-use super::limits::{TooMany, whole_seconds};
-use super::views::Moment;
+use super::limits::{LimitExceeded, whole_seconds};
+use super::views::Rfc3339;
 use crate::tenancy::{Fault, Refusal, RuntimeRefusal};
 use crate::timestamp::Timestamp;
 
@@ -18,14 +18,14 @@ pub struct ApiError {
     pub message: String,
     /// For `VALIDATION_ERROR`: every field that was not accepted.
     pub fields: Vec<Fault>,
-    pub later: Option<Later>,
+    pub later: Option<RetryHint>,
 }
 
 /// From when on the same request may do better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Later {
+pub enum RetryHint {
     /// With `RATE_LIMITED`: by which limit.
-    Limit(TooMany),
+    Limit(LimitExceeded),
     /// With `RECHECK_TOO_SOON`.
     Recheck(Timestamp),
 }
@@ -115,8 +115,8 @@ impl ApiError {
         if !self.fields.is_empty() {
             problem["fields"] = json!(self.fields);
         }
-        if let Some(Later::Recheck(moment)) = self.later {
-            problem["recheckAvailableAt"] = json!(Moment(moment));
+        if let Some(RetryHint::Recheck(moment)) = self.later {
+            problem["recheckAvailableAt"] = json!(Rfc3339(moment));
         }
         problem
     }
@@ -129,19 +129,19 @@ impl IntoResponse for ApiError {
         if !self.fields.is_empty() {
             error["fields"] = json!(self.fields);
         }
-        if let Some(Later::Recheck(moment)) = self.later {
-            error["recheckAvailableAt"] = json!(Moment(moment));
+        if let Some(RetryHint::Recheck(moment)) = self.later {
+            error["recheckAvailableAt"] = json!(Rfc3339(moment));
         }
         let body = axum::Json(json!({ "ok": false, "error": error }));
         let mut response = (self.code.status(), body).into_response();
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match &self.later {
-            Some(Later::Limit(too_many)) => {
+            Some(RetryHint::Limit(too_many)) => {
                 too_many.set_headers(headers);
                 headers.insert(RETRY_AFTER, whole_seconds(too_many.retry_after()).into());
             }
-            Some(Later::Recheck(moment)) => {
+            Some(RetryHint::Recheck(moment)) => {
                 headers.insert(RETRY_AFTER, whole_seconds(Timestamp::now().until(*moment)).into());
             }
             None if self.code == Code::IdempotencyInProgress => {

@@ -4,10 +4,10 @@ use axum::http::Method;
 use serde_json::{Value, json};
 
 use super::code::Code;
-use super::endpoint::{Call, Done, Endpoint, done, nothing};
+use super::endpoint::{ApiRequest, Endpoint, Success, nothing, success};
 use super::error::ApiError;
-use super::form::{Described, Form, boolean, checked, line, parsed};
-use super::settings::MAX_NAME;
+use super::form::{Form, TextSchema, boolean, checked, line, parsed};
+use super::settings::MAX_NAME_CHARS;
 use super::views::{ExtensionList, ExtensionView, NewExtensionView, RemovedExtension};
 use crate::tenancy::{
     AddedExtension, Invalid, MAX_PASSWORD, MIN_PASSWORD, NewExtension, Refusal, TenantId, Username, checked_password,
@@ -36,40 +36,43 @@ pub fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-struct Wanted {
+struct ExtensionRequest {
     new: NewExtension,
     reset: bool,
 }
 
-fn new_extension(form: &mut Form) -> Option<Wanted> {
+fn new_extension(form: &mut Form) -> Option<ExtensionRequest> {
     let username = form.required("username", parsed());
     let password = form.optional("password", checked(password_schema, password));
-    let display_name = form.optional("displayName", line(MAX_NAME));
+    let display_name = form.optional("displayName", line(MAX_NAME_CHARS));
     let reset = form.optional("resetPassword", boolean()).unwrap_or(false);
-    Some(Wanted { new: NewExtension { username: username?, display_name, password }, reset })
+    Some(ExtensionRequest { new: NewExtension { username: username?, display_name, password }, reset })
 }
 
-async fn list(call: Call, (id, ()): (TenantId, ())) -> Result<Done<ExtensionList>, ApiError> {
-    let extensions = call.state.platform.extensions(&id)?;
+async fn list(request: ApiRequest, (id, ()): (TenantId, ())) -> Result<Success<ExtensionList>, ApiError> {
+    let extensions = request.state.platform.extensions(&id)?;
     let extensions = extensions.iter().map(|extension| ExtensionView::from(extension.as_ref())).collect();
-    Ok(done(ExtensionList { tenant_id: id.to_string(), extensions }))
+    Ok(success(ExtensionList { tenant_id: id.to_string(), extensions }))
 }
 
-async fn add(call: Call, (id, wanted): (TenantId, Wanted)) -> Result<Done<NewExtensionView>, ApiError> {
+async fn add(
+    request: ApiRequest,
+    (id, extension): (TenantId, ExtensionRequest),
+) -> Result<Success<NewExtensionView>, ApiError> {
     let view = |added: &AddedExtension| NewExtensionView {
         extension: ExtensionView::from(added.extension.as_ref()),
         password: added.password.clone(),
         created: added.created,
     };
-    Ok(done(call.state.platform.add_extension(&call.act, &id, wanted.new, wanted.reset, view).await?))
+    Ok(success(request.state.platform.add_extension(&request.act, &id, extension.new, extension.reset, view).await?))
 }
 
-async fn remove(call: Call, (id, ()): (TenantId, ())) -> Result<Done<RemovedExtension>, ApiError> {
-    let username = call.path("username").to_owned();
+async fn remove(request: ApiRequest, (id, ()): (TenantId, ())) -> Result<Success<RemovedExtension>, ApiError> {
+    let username = request.path("username").to_owned();
     // What can be nobody's name is nobody.
     let known: Username = username.parse().map_err(|_| Refusal::ExtensionNotFound(username.clone()))?;
-    call.state.platform.remove_extension(&call.act, &id, &known).await?;
-    Ok(done(RemovedExtension { username, removed: true }))
+    request.state.platform.remove_extension(&request.act, &id, &known).await?;
+    Ok(success(RemovedExtension { username, removed: true }))
 }
 
 fn password(text: String) -> Result<String, Invalid> {
@@ -86,7 +89,7 @@ fn password_schema() -> Value {
     })
 }
 
-impl Described for Username {
+impl TextSchema for Username {
     fn schema() -> Value {
         json!({ "type": "string", "pattern": "^[a-z0-9._-]{1,32}$", "examples": ["101"] })
     }

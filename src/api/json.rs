@@ -11,24 +11,24 @@ use crate::tenancy::Fault;
 
 /// The value, and every field that was given more than once, by its path.
 pub fn read(bytes: &[u8]) -> Result<(Value, Vec<Fault>), serde_json::Error> {
-    let mut twice = Vec::new();
+    let mut duplicates = Vec::new();
     let mut source = serde_json::Deserializer::from_slice(bytes);
-    let value = Strict { path: String::new(), twice: &mut twice }.deserialize(&mut source)?;
+    let value = StrictJson { path: String::new(), duplicates: &mut duplicates }.deserialize(&mut source)?;
     source.end()?;
-    Ok((value, twice))
+    Ok((value, duplicates))
 }
 
 /// For a field that the query or the body has more than once.
-pub fn given_twice(path: String) -> Fault {
+pub fn duplicate_field(path: String) -> Fault {
     Fault::new(path, "is given more than once")
 }
 
-struct Strict<'a> {
+struct StrictJson<'a> {
     path: String,
-    twice: &'a mut Vec<Fault>,
+    duplicates: &'a mut Vec<Fault>,
 }
 
-impl<'de> DeserializeSeed<'de> for Strict<'_> {
+impl<'de> DeserializeSeed<'de> for StrictJson<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, source: D) -> Result<Value, D::Error> {
@@ -36,7 +36,7 @@ impl<'de> DeserializeSeed<'de> for Strict<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Strict<'_> {
+impl<'de> Visitor<'de> for StrictJson<'_> {
     type Value = Value;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -75,7 +75,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
         let mut values = Vec::new();
         loop {
             let path = format!("{}[{}]", self.path, values.len());
-            match items.next_element_seed(Strict { path, twice: self.twice })? {
+            match items.next_element_seed(StrictJson { path, duplicates: self.duplicates })? {
                 Some(value) => values.push(value),
                 None => return Ok(Value::Array(values)),
             }
@@ -86,9 +86,9 @@ impl<'de> Visitor<'de> for Strict<'_> {
         let mut values = Map::new();
         while let Some(name) = fields.next_key::<String>()? {
             let path = if self.path.is_empty() { name.clone() } else { format!("{}.{name}", self.path) };
-            let value = fields.next_value_seed(Strict { path: path.clone(), twice: self.twice })?;
+            let value = fields.next_value_seed(StrictJson { path: path.clone(), duplicates: self.duplicates })?;
             if values.insert(name, value).is_some() {
-                self.twice.push(given_twice(path));
+                self.duplicates.push(duplicate_field(path));
             }
         }
         Ok(Value::Object(values))
@@ -103,14 +103,14 @@ mod tests {
 
     use super::*;
 
-    fn twice(text: &str) -> Vec<String> {
+    fn duplicates(text: &str) -> Vec<String> {
         read(text.as_bytes()).unwrap().1.into_iter().map(|fault| fault.field).collect()
     }
 
     #[test]
     fn a_field_given_twice_is_named_by_its_path() {
-        assert_eq!(twice(r#"{"a":1,"b":{"c":[{"d":1,"d":1}],"c":2},"a":1}"#), ["b.c[0].d", "b.c", "a"]);
-        assert_eq!(twice(r#"{"a":{"b":1},"c":{"b":1}}"#), Vec::<String>::new());
+        assert_eq!(duplicates(r#"{"a":1,"b":{"c":[{"d":1,"d":1}],"c":2},"a":1}"#), ["b.c[0].d", "b.c", "a"]);
+        assert_eq!(duplicates(r#"{"a":{"b":1},"c":{"b":1}}"#), Vec::<String>::new());
     }
 
     #[test]

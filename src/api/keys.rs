@@ -5,16 +5,16 @@ use std::time::Duration;
 use axum::http::Method;
 
 use super::code::Code;
-use super::endpoint::{Call, Done, Endpoint, done, nothing};
+use super::endpoint::{ApiRequest, Endpoint, Success, nothing, success};
 use super::error::ApiError;
-use super::form::{Form, count, line};
-use super::tenants::MAX_LABEL;
+use super::form::{Form, integer, line};
+use super::tenants::MAX_LABEL_CHARS;
 use super::views::{NewKeyView, RevokedKey, RotatedKeyView};
 use crate::tenancy::{ApiKey, ApiKeyMeta, KeyId, TenantId};
 
 /// Seconds: a day to change the key everywhere, and a month at most.
-const DEFAULT_OVERLAP: u64 = 86_400;
-const MAX_OVERLAP: u64 = 30 * 86_400;
+const DEFAULT_OVERLAP_SECONDS: u64 = 86_400;
+const MAX_OVERLAP_SECONDS: u64 = 30 * 86_400;
 
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
@@ -57,31 +57,31 @@ pub fn endpoints() -> Vec<Endpoint> {
 
 #[allow(clippy::option_option, clippy::unnecessary_wraps)] // nothing can be wrong with a form whose only field may be absent
 fn label(form: &mut Form) -> Option<Option<String>> {
-    Some(form.optional("label", line(MAX_LABEL)))
+    Some(form.optional("label", line(MAX_LABEL_CHARS)))
 }
 
-async fn create(call: Call, (id, label): (TenantId, Option<String>)) -> Result<Done<NewKeyView>, ApiError> {
+async fn create(request: ApiRequest, (id, label): (TenantId, Option<String>)) -> Result<Success<NewKeyView>, ApiError> {
     let view = |api_key: &ApiKey, meta: ApiKeyMeta| NewKeyView { meta: meta.into(), api_key: api_key.as_str().into() };
-    Ok(done(call.state.platform.create_key(&call.act, &id, label, view).await?))
+    Ok(success(request.state.platform.create_key(&request.act, &id, label, view).await?))
 }
 
 /// How long both keys are valid.
 fn overlap(form: &mut Form) -> Option<Duration> {
-    let seconds = form.optional("overlapSeconds", count(0..=MAX_OVERLAP));
-    Some(Duration::from_secs(seconds.unwrap_or(DEFAULT_OVERLAP)))
+    let seconds = form.optional("overlapSeconds", integer(0..=MAX_OVERLAP_SECONDS));
+    Some(Duration::from_secs(seconds.unwrap_or(DEFAULT_OVERLAP_SECONDS)))
 }
 
-async fn rotate(call: Call, (id, overlap): (TenantId, Duration)) -> Result<Done<RotatedKeyView>, ApiError> {
-    let key = KeyId(call.path("id").to_owned());
+async fn rotate(request: ApiRequest, (id, overlap): (TenantId, Duration)) -> Result<Success<RotatedKeyView>, ApiError> {
+    let key = KeyId(request.path("id").to_owned());
     let view = |api_key: &ApiKey, meta: ApiKeyMeta, replaced: ApiKeyMeta| RotatedKeyView {
         new: NewKeyView { meta: meta.into(), api_key: api_key.as_str().into() },
         replaced: replaced.into(),
     };
-    Ok(done(call.state.platform.rotate_key(&call.act, &id, &key, overlap, view).await?))
+    Ok(success(request.state.platform.rotate_key(&request.act, &id, &key, overlap, view).await?))
 }
 
-async fn revoke(call: Call, (id, ()): (TenantId, ())) -> Result<Done<RevokedKey>, ApiError> {
-    let key = call.path("id").to_owned();
-    call.state.platform.revoke_key(&call.act, &id, &KeyId(key.clone())).await?;
-    Ok(done(RevokedKey { id: key, revoked: true }))
+async fn revoke(request: ApiRequest, (id, ()): (TenantId, ())) -> Result<Success<RevokedKey>, ApiError> {
+    let key = request.path("id").to_owned();
+    request.state.platform.revoke_key(&request.act, &id, &KeyId(key.clone())).await?;
+    Ok(success(RevokedKey { id: key, revoked: true }))
 }

@@ -23,7 +23,7 @@ use axum::response::{IntoResponse as _, Response};
 use super::State;
 use super::access::Via;
 use super::code::Code;
-use super::error::{ApiError, Later};
+use super::error::{ApiError, RetryHint};
 use crate::config;
 use crate::rate_limiter::{Exceeded, FailureLimiter, RateLimiter, Standing};
 use crate::tenancy::LiveKey;
@@ -53,7 +53,7 @@ pub enum Policy {
 
 /// A request over the limit of a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooMany {
+pub struct LimitExceeded {
     policy: Policy,
     exceeded: Exceeded,
 }
@@ -80,12 +80,12 @@ impl RequestLimits {
     }
 
     /// Any request from the network.
-    pub fn request(&self, source: Source) -> Result<Option<PolicyStanding>, TooMany> {
+    pub fn count_request(&self, source: Source) -> Result<Option<PolicyStanding>, LimitExceeded> {
         Policy::Address.of(self.address.check(source))
     }
 
     /// A request with a good API key.
-    pub fn admitted(&self, key: &LiveKey, origin: Option<&str>) -> Result<Standings, TooMany> {
+    pub fn count_admitted(&self, key: &LiveKey, origin: Option<&str>) -> Result<Standings, LimitExceeded> {
         let standings = [
             Policy::Key.of(self.key.check(&key.id))?,
             Policy::Tenant.of(self.tenant.check(&key.live.tenant.id))?,
@@ -95,15 +95,15 @@ impl RequestLimits {
     }
 
     /// Whether credentials from here are still looked at.
-    pub fn may_try(&self, source: Option<Source>) -> Result<(), TooMany> {
+    pub fn check_failures(&self, source: Option<Source>) -> Result<(), LimitExceeded> {
         let outcome = source.map_or(Ok(()), |source| self.wrong_credentials.may_try(source));
-        outcome.map_err(|exceeded| TooMany { policy: Policy::WrongCredentials, exceeded })
+        outcome.map_err(|exceeded| LimitExceeded { policy: Policy::WrongCredentials, exceeded })
     }
 
     /// Wrong credentials came from here.
-    pub fn tried(&self, source: Option<Source>) -> Result<(), TooMany> {
+    pub fn count_failure(&self, source: Option<Source>) -> Result<(), LimitExceeded> {
         let outcome = source.map_or(Ok(()), |source| self.wrong_credentials.failed(source));
-        outcome.map_err(|exceeded| TooMany { policy: Policy::WrongCredentials, exceeded })
+        outcome.map_err(|exceeded| LimitExceeded { policy: Policy::WrongCredentials, exceeded })
     }
 }
 
@@ -118,10 +118,10 @@ impl Policy {
         }
     }
 
-    fn of(self, outcome: Result<Option<Standing>, Exceeded>) -> Result<Option<PolicyStanding>, TooMany> {
+    fn of(self, outcome: Result<Option<Standing>, Exceeded>) -> Result<Option<PolicyStanding>, LimitExceeded> {
         match outcome {
             Ok(standing) => Ok(standing.map(|standing| (self, standing))),
-            Err(exceeded) => Err(TooMany { policy: self, exceeded }),
+            Err(exceeded) => Err(LimitExceeded { policy: self, exceeded }),
         }
     }
 }
@@ -165,12 +165,12 @@ pub fn behind_proxy(peer: IpAddr, headers: &HeaderMap) -> IpAddr {
 pub struct Standings([Option<PolicyStanding>; 3]);
 
 /// Counts every request, and tells where the caller stands.
-pub async fn limited(With(state): With<State>, request: Request, next: Next) -> Response {
+pub async fn enforce(With(state): With<State>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let Some(source) = Source::of_request(&parts) else {
         return next.run(Request::from_parts(parts, body)).await;
     };
-    let standing = match state.limits.request(source) {
+    let standing = match state.limits.count_request(source) {
         Ok(standing) => standing,
         Err(too_many) => {
             let mut refusal = ApiError::from(too_many).into_response();
@@ -197,7 +197,7 @@ pub async fn limited(With(state): With<State>, request: Request, next: Next) -> 
     response
 }
 
-impl TooMany {
+impl LimitExceeded {
     /// Until the next request is allowed.
     pub fn retry_after(&self) -> Duration {
         self.exceeded.retry_after
@@ -211,8 +211,8 @@ impl TooMany {
     }
 }
 
-impl From<TooMany> for ApiError {
-    fn from(too_many: TooMany) -> Self {
+impl From<LimitExceeded> for ApiError {
+    fn from(too_many: LimitExceeded) -> Self {
         let seconds = whole_seconds(too_many.retry_after());
         let whose = match too_many.policy {
             Policy::WrongCredentials => "wrong credentials from this address",
@@ -222,7 +222,7 @@ impl From<TooMany> for ApiError {
             Policy::Origin => "requests from pages of this origin",
         };
         Self {
-            later: Some(Later::Limit(too_many)),
+            later: Some(RetryHint::Limit(too_many)),
             ..Self::new(Code::RateLimited, format!("too many {whose}; the next is answered in {seconds} s"))
         }
     }

@@ -12,19 +12,19 @@ use axum::response::Response;
 
 use super::access::Audience;
 use super::code::Code;
-use super::endpoint::{Call, Done, Endpoint, done, nothing};
+use super::endpoint::{ApiRequest, Endpoint, Success, nothing, success};
 use super::error::ApiError;
-use super::form::{Form, choice, count, fields, line, list, switch, text};
-use super::page::Page;
+use super::form::{Form, choice, integer, line, list, object, query_boolean, text};
+use super::page::PageRequest;
 use super::views::live_calls::{HeardView, UsageList, UsageView};
 use crate::tenancy::{CallState, Direction, LiveKey, MAX_CALLS, Refusal, Report, ReportedCall, TenantId, Usage};
 
-const MAX_ID: usize = 64;
-const MAX_NUMBER: usize = 128;
+const MAX_ID_CHARS: usize = 64;
+const MAX_NUMBER_CHARS: usize = 128;
 /// The largest whole number that every JSON reader knows exactly.
 const MAX_SEQUENCE: u64 = (1 << 53) - 1;
 /// Seconds; a year.
-const MAX_AGE: u64 = 31_536_000;
+const MAX_AGE_SECONDS: u64 = 31_536_000;
 
 pub fn endpoints() -> Vec<Endpoint> {
     let mut report = Endpoint::of_key(
@@ -32,10 +32,10 @@ pub fn endpoints() -> Vec<Endpoint> {
         "/api/webphone/live-calls",
         "A phone tells which calls it is in; also as text/plain, which is what navigator.sendBeacon sends",
         report,
-        hear,
+        record_report,
     )
     .refuses(&[Code::AppTenantDisabled, Code::TenantNotFound, Code::TooManyClients]);
-    report.service = report.service.layer(middleware::from_fn(plain_text_too));
+    report.service = report.service.layer(middleware::from_fn(accept_plain_text));
     vec![
         report,
         Endpoint::of_tenant(
@@ -50,7 +50,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             "/api/admin/live-calls",
             Audience::Admin,
             "The calls that all tenants' phones are in now",
-            asked,
+            usage_query,
             of_all,
         )
         .refuses(&[Code::TenantNotFound]),
@@ -58,7 +58,7 @@ pub fn endpoints() -> Vec<Endpoint> {
 }
 
 /// A page that closes can send a text and set no header; what it says is JSON all the same.
-async fn plain_text_too(mut request: Request, next: Next) -> Response {
+async fn accept_plain_text(mut request: Request, next: Next) -> Response {
     let declared = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     if declared.is_some_and(|declared| declared.starts_with(b"text/plain")) {
         request.headers_mut().remove(CONTENT_TYPE);
@@ -67,61 +67,64 @@ async fn plain_text_too(mut request: Request, next: Next) -> Response {
 }
 
 fn report(form: &mut Form) -> Option<Report> {
-    let client_id = form.required("clientId", line(MAX_ID));
-    let sequence = form.required("sequence", count(0..=MAX_SEQUENCE));
-    let calls = form.required("calls", list(fields(reported_call), 0..=MAX_CALLS));
+    let client_id = form.required("clientId", line(MAX_ID_CHARS));
+    let sequence = form.required("sequence", integer(0..=MAX_SEQUENCE));
+    let calls = form.required("calls", list(object(reported_call), 0..=MAX_CALLS));
     Some(Report { client_id: client_id?, sequence: sequence?, calls: calls? })
 }
 
 fn reported_call(form: &mut Form) -> Option<ReportedCall> {
-    let call_id = form.required("callId", line(MAX_ID));
-    let number = form.optional("number", line(MAX_NUMBER));
+    let call_id = form.required("callId", line(MAX_ID_CHARS));
+    let number = form.optional("number", line(MAX_NUMBER_CHARS));
     let direction = form.required("direction", choice::<Direction>(&["outbound", "inbound"]));
     let state = form.required("state", choice::<CallState>(&["ringing", "active", "held"]));
-    let age = form.required("seconds", count(0..=MAX_AGE)).map(Duration::from_secs);
+    let age = form.required("seconds", integer(0..=MAX_AGE_SECONDS)).map(Duration::from_secs);
     Some(ReportedCall { call_id: call_id?, number, direction: direction?, state: state?, age: age? })
 }
 
-struct Asked {
+struct UsageQuery {
     active_only: bool,
     tenant: Option<String>,
-    page: Page,
+    page: PageRequest,
 }
 
-fn asked(form: &mut Form) -> Option<Asked> {
-    let active_only = form.optional("activeOnly", switch()).unwrap_or(false);
+fn usage_query(form: &mut Form) -> Option<UsageQuery> {
+    let active_only = form.optional("activeOnly", query_boolean()).unwrap_or(false);
     let tenant = form.optional("tenantId", text());
-    Some(Asked { active_only, tenant, page: Page::read(form)? })
+    Some(UsageQuery { active_only, tenant, page: PageRequest::read(form)? })
 }
 
-async fn hear(call: Call, (key, report): (Arc<LiveKey>, Report)) -> Result<Done<HeardView>, ApiError> {
-    let accepted = call.state.platform.hear_of_calls(&call.act, &key.live.tenant.id, report)?;
-    Ok(done(HeardView { accepted }))
+async fn record_report(
+    request: ApiRequest,
+    (key, report): (Arc<LiveKey>, Report),
+) -> Result<Success<HeardView>, ApiError> {
+    let accepted = request.state.platform.hear_of_calls(&request.act, &key.live.tenant.id, report)?;
+    Ok(success(HeardView { accepted }))
 }
 
-async fn of_tenant(call: Call, (id, ()): (TenantId, ())) -> Result<Done<UsageView>, ApiError> {
-    Ok(done(UsageView::from(&call.state.platform.usage_of(&id)?)))
+async fn of_tenant(request: ApiRequest, (id, ()): (TenantId, ())) -> Result<Success<UsageView>, ApiError> {
+    Ok(success(UsageView::from(&request.state.platform.usage_of(&id)?)))
 }
 
-async fn of_all(call: Call, asked: Asked) -> Result<Done<UsageList>, ApiError> {
-    let platform = &call.state.platform;
-    let busy = match &asked.tenant {
+async fn of_all(request: ApiRequest, usage_query: UsageQuery) -> Result<Success<UsageList>, ApiError> {
+    let platform = &request.state.platform;
+    let busy = match &usage_query.tenant {
         // What can be no tenant's name is no tenant.
         Some(id) => vec![platform.usage_of(&id.parse().map_err(|_| Refusal::TenantNotFound(id.clone()))?)?],
         None => platform.usage(),
     };
     let live_calls = busy.iter().map(|usage| usage.calls.len()).sum();
     let active_clients = busy.iter().map(Usage::active_clients).sum();
-    let ids: Vec<TenantId> = if asked.tenant.is_some() || asked.active_only {
-        let wanted = busy.iter().filter(|usage| !asked.active_only || !usage.calls.is_empty());
+    let ids: Vec<TenantId> = if usage_query.tenant.is_some() || usage_query.active_only {
+        let wanted = busy.iter().filter(|usage| !usage_query.active_only || !usage.calls.is_empty());
         wanted.map(|usage| usage.live.tenant.id.clone()).collect()
     } else {
         platform.tenants().iter().map(|live| live.tenant.id.clone()).collect()
     };
     let total = ids.len();
-    let rest = ids.into_iter().filter(|id| asked.page.is_after(id.as_str()));
-    let (ids, next_cursor) = asked.page.cut(rest, ToString::to_string);
+    let rest = ids.into_iter().filter(|id| usage_query.page.is_after(id.as_str()));
+    let (ids, next_cursor) = usage_query.page.take(rest, ToString::to_string);
     // Who was removed meanwhile is left out.
     let tenants = ids.iter().filter_map(|id| platform.usage_of(id).ok()).map(|usage| UsageView::from(&usage)).collect();
-    Ok(done(UsageList { live_calls, active_clients, tenants, total, next_cursor }))
+    Ok(success(UsageList { live_calls, active_clients, tenants, total, next_cursor }))
 }

@@ -21,21 +21,21 @@ mod domain_admin;
 mod domains;
 mod endpoint;
 mod error;
+mod etag;
 mod extensions;
 mod form;
+mod idempotency;
 mod json;
 mod keys;
 mod limits;
 mod live_calls;
 mod page;
 mod plans;
-mod repeat;
 mod runtime_caller;
 mod settings;
 mod subdomains;
 mod tenants;
 mod transport;
-mod version;
 mod views;
 mod webphone;
 
@@ -85,7 +85,7 @@ pub fn router(state: State) -> Router {
         .fallback(answer::not_found)
         .method_not_allowed_fallback(answer::method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(middleware::from_fn_with_state(state.clone(), limits::limited))
+        .layer(middleware::from_fn_with_state(state.clone(), limits::enforce))
         .layer(middleware::from_fn(answer::with_request_id))
         .with_state(state)
 }

@@ -1,18 +1,18 @@
 //! Lists that come page by page: at most `limit` lines at a time, from behind the `cursor`, which is the last name of
 //! the page before.
 
-use super::form::{Form, count, text};
+use super::form::{Form, integer, text};
 
-const USUAL: u64 = 100;
-const MOST: u64 = 1000;
+const DEFAULT_ITEMS: u64 = 100;
+const MAX_ITEMS: u64 = 1000;
 
 /// Which page is asked for.
-pub struct Page {
+pub struct PageRequest {
     pub cursor: Option<String>,
     pub limit: usize,
 }
 
-impl Page {
+impl PageRequest {
     /// The fields of a request for one, as a whole form or part of one.
     #[allow(clippy::unnecessary_wraps)] // the shape of all forms
     pub fn read(form: &mut Form) -> Option<Self> {
@@ -26,13 +26,13 @@ impl Page {
     }
 
     /// How many of the lines behind the cursor must be known, to know whether there are more.
-    pub fn enough(&self) -> usize {
+    pub fn fetch_count(&self) -> usize {
         self.limit.saturating_add(1)
     }
 
     /// Of the lines behind the cursor, in the order of their names: those of this page, and the cursor of the next one.
-    pub fn cut<T>(&self, lines: impl Iterator<Item = T>, name: impl Fn(&T) -> String) -> (Vec<T>, Option<String>) {
-        let mut lines: Vec<T> = lines.take(self.enough()).collect();
+    pub fn take<T>(&self, lines: impl Iterator<Item = T>, name: impl Fn(&T) -> String) -> (Vec<T>, Option<String>) {
+        let mut lines: Vec<T> = lines.take(self.fetch_count()).collect();
         let more = lines.len() > self.limit;
         lines.truncate(self.limit);
         let next_cursor = lines.last().filter(|_| more).map(name);
@@ -42,7 +42,7 @@ impl Page {
 
 /// The field `limit` alone.
 pub fn limit(form: &mut Form) -> usize {
-    let limit = form.optional("limit", count(1..=MOST)).unwrap_or(USUAL);
+    let limit = form.optional("limit", integer(1..=MAX_ITEMS)).unwrap_or(DEFAULT_ITEMS);
     usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
@@ -54,11 +54,11 @@ mod tests {
     fn pages_follow_each_other_without_a_gap_and_the_last_one_says_so() {
         let all = ["a", "b", "c", "d", "e"];
         for limit in 1..=6 {
-            let mut page = Page { cursor: None, limit };
+            let mut page = PageRequest { cursor: None, limit };
             let mut seen = Vec::new();
             loop {
                 let behind = all.into_iter().filter(|name| page.is_after(name));
-                let (lines, next) = page.cut(behind, |name| (*name).to_owned());
+                let (lines, next) = page.take(behind, |name| (*name).to_owned());
                 assert!(!lines.is_empty() && lines.len() <= limit);
                 seen.extend(lines);
                 match next {

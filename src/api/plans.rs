@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 
 use super::access::Audience;
 use super::code::Code;
-use super::endpoint::{Call, Done, Endpoint, done, nothing};
+use super::endpoint::{ApiRequest, Endpoint, Success, nothing, success};
 use super::error::ApiError;
-use super::form::{Described as _, Form, Kind, Wrong, boolean, checked, choice, count, fields, line};
-use super::settings::MAX_NAME;
+use super::form::{FieldType, Form, TextSchema as _, ValueError, boolean, checked, choice, integer, line, object};
+use super::settings::MAX_NAME_CHARS;
 use super::views::{CataloguePlan, PlanList, RemovedPlan};
 use crate::tenancy::{CatalogueStatus, Entitlements, Invalid, NewPlan, Plan, Platform, Price, TenantId};
 
@@ -49,13 +49,13 @@ pub fn part_schema(name: &str) -> Value {
 
 /// All of a plan but its name, which stands in the path.
 fn new_plan(form: &mut Form) -> Option<NewPlan> {
-    let name = form.required("name", line(MAX_NAME));
+    let name = form.required("name", line(MAX_NAME_CHARS));
     let status = form.optional("status", choice(&["active", "retired"])).unwrap_or(CatalogueStatus::Active);
-    let price = form.required("price", Amount);
+    let price = form.required("price", PriceType);
     let currency = form.required("currency", checked(currency_schema, currency));
     let interval = form.required("interval", choice(&["month", "year"]));
     let is_default = form.optional("isDefault", boolean());
-    let entitlements = form.required("entitlements", fields(entitlements));
+    let entitlements = form.required("entitlements", object(entitlements));
     Some(NewPlan {
         id: String::new(),
         name: name?,
@@ -84,41 +84,41 @@ fn entitlements(form: &mut Form) -> Option<Entitlements> {
         max_api_keys: 0,
         max_sessions: 0,
     };
-    let max_api_keys = form.required("maxApiKeys", count(1..=1000));
-    let max_sessions = form.required("maxSessions", count(1..=100));
+    let max_api_keys = form.required("maxApiKeys", integer(1..=1000));
+    let max_sessions = form.required("maxSessions", integer(1..=100));
     entitlements.max_api_keys = u32::try_from(max_api_keys?).ok()?;
     entitlements.max_sessions = u32::try_from(max_sessions?).ok()?;
     Some(entitlements)
 }
 
-async fn list(call: Call, (): ()) -> Result<Done<PlanList>, ApiError> {
-    let platform = &call.state.platform;
-    Ok(done(PlanList { plans: platform.plans().iter().map(|plan| shown(plan, platform)).collect() }))
+async fn list(request: ApiRequest, (): ()) -> Result<Success<PlanList>, ApiError> {
+    let platform = &request.state.platform;
+    Ok(success(PlanList { plans: platform.plans().iter().map(|plan| catalogue_plan(plan, platform)).collect() }))
 }
 
-async fn set(call: Call, new: NewPlan) -> Result<Done<CataloguePlan>, ApiError> {
-    let new = NewPlan { id: call.path("planId").to_owned(), ..new };
-    let plan = call.state.platform.set_plan(&call.act, new).await?;
-    Ok(done(shown(&plan, &call.state.platform)))
+async fn set(request: ApiRequest, new: NewPlan) -> Result<Success<CataloguePlan>, ApiError> {
+    let new = NewPlan { id: request.path("planId").to_owned(), ..new };
+    let plan = request.state.platform.set_plan(&request.act, new).await?;
+    Ok(success(catalogue_plan(&plan, &request.state.platform)))
 }
 
-async fn remove(call: Call, (): ()) -> Result<Done<RemovedPlan>, ApiError> {
-    let plan_id = call.path("planId").to_owned();
-    call.state.platform.remove_plan(&call.act, &plan_id).await?;
-    Ok(done(RemovedPlan { plan_id, removed: true }))
+async fn remove(request: ApiRequest, (): ()) -> Result<Success<RemovedPlan>, ApiError> {
+    let plan_id = request.path("planId").to_owned();
+    request.state.platform.remove_plan(&request.act, &plan_id).await?;
+    Ok(success(RemovedPlan { plan_id, removed: true }))
 }
 
-fn shown(plan: &Plan, platform: &Platform) -> CataloguePlan {
+fn catalogue_plan(plan: &Plan, platform: &Platform) -> CataloguePlan {
     CataloguePlan { plan: plan.into(), tenant_count: platform.tenants_on_plan(&plan.id) }
 }
 
 /// An amount of money; hundredths count.
-struct Amount;
+struct PriceType;
 
-impl Kind for Amount {
+impl FieldType for PriceType {
     type Value = Price;
 
-    fn read(&self, value: Value) -> Result<Price, Wrong> {
+    fn read(&self, value: Value) -> Result<Price, ValueError> {
         match value.as_f64() {
             Some(amount) if (0.0..=MAX_PRICE).contains(&amount) => Ok(amount.into()),
             _ => Err(Invalid::new(format!("must be a number from 0 to {MAX_PRICE}")).into()),

@@ -73,7 +73,7 @@ impl RuntimeCaller {
             };
             let error = match refusal {
                 RuntimeRefusal::InvalidKey => {
-                    state.limits.tried(self.source).map_or_else(ApiError::from, |()| refusal.into())
+                    state.limits.count_failure(self.source).map_or_else(ApiError::from, |()| refusal.into())
                 }
                 _ => refusal.into(),
             };
@@ -82,7 +82,7 @@ impl RuntimeCaller {
         if self.source.is_some() {
             self.standings = state
                 .limits
-                .admitted(&found, origin)
+                .count_admitted(&found, origin)
                 .map_err(|too_many| RuntimeError { error: too_many.into(), readers: Readers::Caller })?;
         }
         Ok(found)

@@ -5,16 +5,16 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::form::{
-    Described, Form, Kind, Wrong, boolean, checked, choice, fields, line, list, one_or_many, parsed, secret,
+    FieldType, Form, TextSchema, ValueError, boolean, checked, choice, line, list, object, one_or_many, parsed, secret,
 };
 use crate::tenancy::{Change, IceEntry, Invalid, OriginPattern, SettingsChange, TransportChange};
 
 /// Labels that every check accepts; an address could also be written otherwise.
-const LABEL: &str = "[a-z]([a-z0-9]{0,20})";
-const HOST: &str = r"[a-z][a-z0-9]{0,20}(\.[a-z][a-z0-9]{0,20}){1,4}";
-pub const MAX_NAME: usize = 80;
-const MAX_URL: usize = 2048;
-const MAX_SECRET: usize = 256;
+const LABEL_PATTERN: &str = "[a-z]([a-z0-9]{0,20})";
+const HOST_PATTERN: &str = r"[a-z][a-z0-9]{0,20}(\.[a-z][a-z0-9]{0,20}){1,4}";
+pub const MAX_NAME_CHARS: usize = 80;
+const MAX_URL_CHARS: usize = 2048;
+const MAX_SECRET_CHARS: usize = 256;
 const MAX_ORIGINS: usize = 100;
 const MAX_SERVERS: usize = 8;
 
@@ -22,13 +22,13 @@ const MAX_SERVERS: usize = 8;
 pub fn settings(form: &mut Form) -> Option<SettingsChange> {
     let mut change = SettingsChange::default();
     form.section("branding", |form| {
-        change.display_name = form.change("displayName", line(MAX_NAME));
+        change.display_name = form.change("displayName", line(MAX_NAME_CHARS));
         change.logo_light = form.change("logoLight", checked(https_schema, image));
         change.logo_dark = form.change("logoDark", checked(https_schema, image));
         change.theme_color = form.change("themeColor", checked(colour_schema, colour));
         change.header_mode = form.change("headerMode", choice(&["logo", "name", "both"]));
     });
-    form.section("origins", |form| change.allowed_origins = form.change("allowedOrigins", Origins));
+    form.section("origins", |form| change.allowed_origins = form.change("allowedOrigins", OriginsType));
     form.section("app", |form| {
         change.popup_mode = form.change("popupMode", boolean());
         change.installable = form.change("installable", boolean());
@@ -66,17 +66,17 @@ pub fn transport(form: &mut Form) -> TransportChange {
         change.dtmf = form.change("dtmf", choice(&["rfc2833", "rfc4733", "info"]));
     });
     change.wss = form.change("wss", one_or_many(checked(wss_schema, wss_address), MAX_SERVERS));
-    change.ice_servers = form.change("iceServers", list(fields(ice_server), 0..=MAX_SERVERS));
+    change.ice_servers = form.change("iceServers", list(object(ice_server), 0..=MAX_SERVERS));
     change
 }
 
 /// A list of origins, each once.
-pub struct Origins;
+pub struct OriginsType;
 
-impl Kind for Origins {
+impl FieldType for OriginsType {
     type Value = Vec<OriginPattern>;
 
-    fn read(&self, value: Value) -> Result<Vec<OriginPattern>, Wrong> {
+    fn read(&self, value: Value) -> Result<Vec<OriginPattern>, ValueError> {
         let mut origins: Vec<OriginPattern> = Vec::new();
         for origin in list(parsed(), 0..=MAX_ORIGINS).read(value)? {
             if !origins.contains(&origin) {
@@ -91,11 +91,11 @@ impl Kind for Origins {
     }
 }
 
-impl Described for OriginPattern {
+impl TextSchema for OriginPattern {
     fn schema() -> Value {
         json!({
             "type": "string",
-            "pattern": format!(r"^(https?://{LABEL}(\.{LABEL})*|https://\*\.{LABEL}\.([a-z0-9-]{{1,20}}\.)*[a-z]{{2,20}})(:[1-9][0-9]{{0,3}})?/?$"),
+            "pattern": format!(r"^(https?://{LABEL_PATTERN}(\.{LABEL_PATTERN})*|https://\*\.{LABEL_PATTERN}\.([a-z0-9-]{{1,20}}\.)*[a-z]{{2,20}})(:[1-9][0-9]{{0,3}})?/?$"),
             "examples": ["https://crm.example.com", "https://*.example.com"],
         })
     }
@@ -105,13 +105,13 @@ impl Described for OriginPattern {
 #[allow(clippy::needless_pass_by_value)] // the shape of all checks
 fn image(text: String) -> Result<String, Invalid> {
     match Url::parse(&text) {
-        Ok(url) if url.scheme() == "https" && text.len() <= MAX_URL => Ok(url.into()),
-        _ => Err(Invalid::new(format!("must be an https:// address of at most {MAX_URL} characters"))),
+        Ok(url) if url.scheme() == "https" && text.len() <= MAX_URL_CHARS => Ok(url.into()),
+        _ => Err(Invalid::new(format!("must be an https:// address of at most {MAX_URL_CHARS} characters"))),
     }
 }
 
 fn https_schema() -> Value {
-    json!({ "type": "string", "format": "uri", "maxLength": MAX_URL, "pattern": format!("^https://{HOST}(/[A-Za-z0-9._~/-]*)?$") })
+    json!({ "type": "string", "format": "uri", "maxLength": MAX_URL_CHARS, "pattern": format!("^https://{HOST_PATTERN}(/[A-Za-z0-9._~/-]*)?$") })
 }
 
 #[allow(clippy::needless_pass_by_value)] // the shape of all checks
@@ -143,7 +143,7 @@ pub fn sip_domain(text: String) -> Result<String, Invalid> {
 }
 
 pub fn sip_domain_schema() -> Value {
-    json!({ "type": "string", "pattern": format!("^{HOST}$"), "maxLength": 255, "examples": ["sip.example.com"] })
+    json!({ "type": "string", "pattern": format!("^{HOST_PATTERN}$"), "maxLength": 255, "examples": ["sip.example.com"] })
 }
 
 #[allow(clippy::needless_pass_by_value)] // the shape of all checks
@@ -153,7 +153,7 @@ fn wss_address(text: String) -> Result<String, Invalid> {
             if matches!(url.scheme(), "ws" | "wss")
                 && url.has_host()
                 && url.fragment().is_none()
-                && text.len() <= MAX_URL =>
+                && text.len() <= MAX_URL_CHARS =>
         {
             Ok(url.into())
         }
@@ -165,8 +165,8 @@ fn wss_schema() -> Value {
     json!({
         "type": "string",
         "format": "uri",
-        "maxLength": MAX_URL,
-        "pattern": format!("^wss?://{HOST}(/[A-Za-z0-9._~/-]*)?$"),
+        "maxLength": MAX_URL_CHARS,
+        "pattern": format!("^wss?://{HOST_PATTERN}(/[A-Za-z0-9._~/-]*)?$"),
         "examples": ["wss://pbx.example.com/ws"],
     })
 }
@@ -175,9 +175,9 @@ fn wss_schema() -> Value {
 /// `use-auth-secret`), from which each phone's are made; another server needs neither.
 pub fn ice_server(form: &mut Form) -> Option<IceEntry> {
     let urls = form.required("urls", one_or_many(checked(ice_schema, ice_address), MAX_SERVERS));
-    let username = form.optional("username", line(MAX_URL));
+    let username = form.optional("username", line(MAX_URL_CHARS));
     let credential = form.optional("credential", secret());
-    let secret = form.optional("secret", line(MAX_SECRET));
+    let secret = form.optional("secret", line(MAX_SECRET_CHARS));
     form.rule(|| {
         let (text, nothing) = (json!({ "type": "string" }), json!({ "type": "null" }));
         let stun_only = one_or_many(checked(stun_schema, ice_address), MAX_SERVERS).schema();
@@ -214,8 +214,8 @@ fn ice_schema() -> Value {
 fn ice_pattern(schemes: &str, example: &str) -> Value {
     json!({
         "type": "string",
-        "maxLength": MAX_URL,
-        "pattern": format!("^{schemes}:{HOST}(:[1-9][0-9]{{0,3}})?([?]transport=(udp|tcp))?$"),
+        "maxLength": MAX_URL_CHARS,
+        "pattern": format!("^{schemes}:{HOST_PATTERN}(:[1-9][0-9]{{0,3}})?([?]transport=(udp|tcp))?$"),
         "examples": [example],
     })
 }
@@ -223,7 +223,9 @@ fn ice_pattern(schemes: &str, example: &str) -> Value {
 fn ice_address(text: String) -> Result<String, Invalid> {
     let host = ["stun:", "stuns:", "turn:", "turns:"].iter().find_map(|scheme| text.strip_prefix(scheme));
     match host {
-        Some(host) if !host.is_empty() && !host.contains(char::is_whitespace) && text.len() <= MAX_URL => Ok(text),
+        Some(host) if !host.is_empty() && !host.contains(char::is_whitespace) && text.len() <= MAX_URL_CHARS => {
+            Ok(text)
+        }
         _ => Err(Invalid::new("must start with stun:, stuns:, turn: or turns: and name a host")),
     }
 }

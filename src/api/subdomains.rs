@@ -4,7 +4,7 @@ use axum::http::Method;
 use serde_json::{Value, json};
 
 use super::code::Code;
-use super::endpoint::{Call, Done, Endpoint, done, nothing};
+use super::endpoint::{ApiRequest, Endpoint, Success, nothing, success};
 use super::error::ApiError;
 use super::form::{Form, checked, text};
 use super::views::domains::{AssignedSubdomain, CheckedSubdomain, RemovedSubdomain};
@@ -51,14 +51,14 @@ fn value(form: &mut Form) -> Option<String> {
     form.required("value", text())
 }
 
-async fn check(call: Call, (id, value): (TenantId, String)) -> Result<Done<CheckedSubdomain>, ApiError> {
-    let platform = &call.state.platform;
+async fn check(request: ApiRequest, (id, value): (TenantId, String)) -> Result<Success<CheckedSubdomain>, ApiError> {
+    let platform = &request.state.platform;
     let found = platform.check_subdomain(&id, &value).await?;
     let obstacle = found.obstacle.map(ApiError::from);
     if let Some(error) = obstacle.as_ref().filter(|error| error.code == Code::StoreUnavailable) {
         return Err(error.clone());
     }
-    Ok(done(CheckedSubdomain {
+    Ok(success(CheckedSubdomain {
         value,
         normalized: found.label.as_ref().map(ToString::to_string),
         unicode: found.label.as_ref().map(Label::unicode),
@@ -73,10 +73,10 @@ fn subdomain(form: &mut Form) -> Option<Label> {
     form.required("subdomain", checked(label_schema, label))
 }
 
-async fn assign(call: Call, (id, label): (TenantId, Label)) -> Result<Done<AssignedSubdomain>, ApiError> {
-    let platform = &call.state.platform;
-    platform.assign_subdomain(&call.act, &id, label.clone()).await?;
-    Ok(done(AssignedSubdomain {
+async fn assign(request: ApiRequest, (id, label): (TenantId, Label)) -> Result<Success<AssignedSubdomain>, ApiError> {
+    let platform = &request.state.platform;
+    platform.assign_subdomain(&request.act, &id, label.clone()).await?;
+    Ok(success(AssignedSubdomain {
         tenant_id: id.to_string(),
         unicode: label.unicode(),
         host: host(platform, &label),
@@ -84,9 +84,13 @@ async fn assign(call: Call, (id, label): (TenantId, Label)) -> Result<Done<Assig
     }))
 }
 
-async fn remove(call: Call, (id, ()): (TenantId, ())) -> Result<Done<RemovedSubdomain>, ApiError> {
-    let had = call.state.platform.remove_subdomain(&call.act, &id).await?;
-    Ok(done(RemovedSubdomain { tenant_id: id.to_string(), removed: had.is_some(), subdomain: had.map(String::from) }))
+async fn remove(request: ApiRequest, (id, ()): (TenantId, ())) -> Result<Success<RemovedSubdomain>, ApiError> {
+    let had = request.state.platform.remove_subdomain(&request.act, &id).await?;
+    Ok(success(RemovedSubdomain {
+        tenant_id: id.to_string(),
+        removed: had.is_some(),
+        subdomain: had.map(String::from),
+    }))
 }
 
 fn host(platform: &Platform, label: &Label) -> Option<String> {

@@ -4,14 +4,14 @@ use axum::http::Method;
 
 use super::access::Audience;
 use super::code::Code;
-use super::endpoint::{Call, Done, Endpoint, done, nothing};
+use super::endpoint::{ApiRequest, Endpoint, Success, nothing, success};
 use super::error::ApiError;
 use super::form::{Form, choice, line, parsed, text};
-use super::settings::{MAX_NAME, Origins, settings};
+use super::settings::{MAX_NAME_CHARS, OriginsType, settings};
 use super::views::{NewTenantView, Profile};
 use crate::tenancy::{NewTenant, PlanChange, SettingsChange, TenantId};
 
-pub const MAX_LABEL: usize = 80;
+pub const MAX_LABEL_CHARS: usize = 80;
 /// In the words of the billing services.
 pub const PLAN_STATUSES: &[&str] = &["active", "trialing", "past_due", "paused", "canceled"];
 
@@ -58,11 +58,11 @@ pub fn endpoints() -> Vec<Endpoint> {
 
 fn new_tenant(form: &mut Form) -> Option<NewTenant> {
     let tenant_id = form.required("tenantId", parsed());
-    let display_name = form.optional("displayName", line(MAX_NAME));
+    let display_name = form.optional("displayName", line(MAX_NAME_CHARS));
     let plan_id = form.optional("planId", text());
-    let api_key_label = form.optional("apiKeyLabel", line(MAX_LABEL));
+    let api_key_label = form.optional("apiKeyLabel", line(MAX_LABEL_CHARS));
     let mut allowed_origins = None;
-    form.section("origins", |form| allowed_origins = form.optional("allowedOrigins", Origins));
+    form.section("origins", |form| allowed_origins = form.optional("allowedOrigins", OriginsType));
     Some(NewTenant {
         tenant_id: tenant_id?,
         display_name,
@@ -72,18 +72,18 @@ fn new_tenant(form: &mut Form) -> Option<NewTenant> {
     })
 }
 
-async fn provision(call: Call, new: NewTenant) -> Result<Done<NewTenantView>, ApiError> {
-    Ok(done(call.state.platform.provision(&call.act, new, NewTenantView::of).await?))
+async fn provision(request: ApiRequest, new: NewTenant) -> Result<Success<NewTenantView>, ApiError> {
+    Ok(success(request.state.platform.provision(&request.act, new, NewTenantView::of).await?))
 }
 
-async fn show(call: Call, (id, ()): (TenantId, ())) -> Result<Done<Profile>, ApiError> {
-    let live = call.state.platform.tenant(&id)?;
-    Ok(done(Profile::of(&live, &call.state.platform)).version(live.revision))
+async fn show(request: ApiRequest, (id, ()): (TenantId, ())) -> Result<Success<Profile>, ApiError> {
+    let live = request.state.platform.tenant(&id)?;
+    Ok(success(Profile::of(&live, &request.state.platform)).version(live.revision))
 }
 
-async fn change(call: Call, (id, change): (TenantId, SettingsChange)) -> Result<Done<Profile>, ApiError> {
-    let live = call.state.platform.change_settings(&call.act, &id, change).await?;
-    Ok(done(Profile::of(&live, &call.state.platform)).version(live.revision))
+async fn change(request: ApiRequest, (id, change): (TenantId, SettingsChange)) -> Result<Success<Profile>, ApiError> {
+    let live = request.state.platform.change_settings(&request.act, &id, change).await?;
+    Ok(success(Profile::of(&live, &request.state.platform)).version(live.revision))
 }
 
 fn plan_change(form: &mut Form) -> Option<PlanChange> {
@@ -92,7 +92,7 @@ fn plan_change(form: &mut Form) -> Option<PlanChange> {
     Some(PlanChange { plan_id: Some(plan_id?), status })
 }
 
-async fn change_plan(call: Call, (id, change): (TenantId, PlanChange)) -> Result<Done<Profile>, ApiError> {
-    let live = call.state.platform.change_plan(&call.act, &id, change).await?;
-    Ok(done(Profile::of(&live, &call.state.platform)).version(live.revision))
+async fn change_plan(request: ApiRequest, (id, change): (TenantId, PlanChange)) -> Result<Success<Profile>, ApiError> {
+    let live = request.state.platform.change_plan(&request.act, &id, change).await?;
+    Ok(success(Profile::of(&live, &request.state.platform)).version(live.revision))
 }

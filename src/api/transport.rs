@@ -4,7 +4,7 @@ use axum::http::Method;
 
 use super::access::Audience;
 use super::code::Code;
-use super::endpoint::{Call, Done, Endpoint, done, nothing};
+use super::endpoint::{ApiRequest, Endpoint, Success, nothing, success};
 use super::error::ApiError;
 use super::form::Form;
 use super::settings::transport;
@@ -39,11 +39,11 @@ fn defaults(form: &mut Form) -> Option<TransportChange> {
     Some(transport(form))
 }
 
-async fn show(call: Call, (): ()) -> Result<Done<TransportDefaultsView>, ApiError> {
-    Ok(done(TransportDefaultsView::of(&call.state.platform.defaults())))
+async fn show(request: ApiRequest, (): ()) -> Result<Success<TransportDefaultsView>, ApiError> {
+    Ok(success(TransportDefaultsView::of(&request.state.platform.defaults())))
 }
 
-async fn change(call: Call, change: TransportChange) -> Result<Done<TransportDefaultsView>, ApiError> {
-    call.state.platform.change_transport_defaults(&call.act, change).await?;
-    Ok(done(TransportDefaultsView::of(&call.state.platform.defaults())))
+async fn change(request: ApiRequest, change: TransportChange) -> Result<Success<TransportDefaultsView>, ApiError> {
+    request.state.platform.change_transport_defaults(&request.act, change).await?;
+    Ok(success(TransportDefaultsView::of(&request.state.platform.defaults())))
 }

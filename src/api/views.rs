@@ -39,8 +39,8 @@ pub struct Profile {
     features: Features,
     behavior: Behavior,
     transport: TransportView,
-    created_at: Moment,
-    updated_at: Moment,
+    created_at: Rfc3339,
+    updated_at: Rfc3339,
 }
 
 /// How a tenant's phones reach their SIP server.
@@ -119,8 +119,8 @@ impl Profile {
             features,
             behavior,
             transport: transport.into(),
-            created_at: Moment(tenant.created_at),
-            updated_at: Moment(tenant.updated_at),
+            created_at: Rfc3339(tenant.created_at),
+            updated_at: Rfc3339(tenant.updated_at),
         }
     }
 }
@@ -257,7 +257,7 @@ pub struct ExtensionView {
     /// The SIP domain it registers in.
     domain: String,
     display_name: Option<String>,
-    created_at: Moment,
+    created_at: Rfc3339,
 }
 
 impl From<&Extension> for ExtensionView {
@@ -266,7 +266,7 @@ impl From<&Extension> for ExtensionView {
             username: extension.username.to_string(),
             domain: extension.realm.clone(),
             display_name: extension.display_name.clone(),
-            created_at: Moment(extension.created_at),
+            created_at: Rfc3339(extension.created_at),
         }
     }
 }
@@ -291,15 +291,15 @@ pub struct RemovedExtension {
 
 /// A moment, RFC 3339 in UTC with milliseconds.
 #[derive(Clone, Copy)]
-pub struct Moment(pub Timestamp);
+pub struct Rfc3339(pub Timestamp);
 
-impl Serialize for Moment {
+impl Serialize for Rfc3339 {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&self.0)
     }
 }
 
-impl JsonSchema for Moment {
+impl JsonSchema for Rfc3339 {
     fn inline_schema() -> bool {
         true
     }
@@ -320,11 +320,11 @@ pub struct ApiKeyView {
     id: String,
     label: String,
     prefix: &'static str,
-    created_at: Moment,
+    created_at: Rfc3339,
     /// When it is refused from, where another key has taken its place.
-    retires_at: Option<Moment>,
+    retires_at: Option<Rfc3339>,
     /// To the hour.
-    last_used_at: Option<Moment>,
+    last_used_at: Option<Rfc3339>,
 }
 
 impl From<ApiKeyMeta> for ApiKeyView {
@@ -333,9 +333,9 @@ impl From<ApiKeyMeta> for ApiKeyView {
             id: meta.id.0,
             label: meta.label,
             prefix: meta.prefix,
-            created_at: Moment(meta.created_at),
-            retires_at: meta.retires_at.map(Moment),
-            last_used_at: meta.last_used_at.map(Moment),
+            created_at: Rfc3339(meta.created_at),
+            retires_at: meta.retires_at.map(Rfc3339),
+            last_used_at: meta.last_used_at.map(Rfc3339),
         }
     }
 }

@@ -6,33 +6,33 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::control::{Printer, Target, refused, shown, table};
-use super::{Failure, Globals};
+use super::control::{Printer, Target, field_text, request_failure, table};
+use super::{Failure, GlobalOptions};
 use crate::client::Client;
 use crate::config;
 use crate::timestamp::Timestamp;
 
 /// As many as the server gives at once.
-const PAGE: usize = 1000;
+const MAX_PAGE_ENTRIES: usize = 1000;
 /// Characters of a line for what has changed.
-const LINE: usize = 60;
+const MAX_DIFFERENCE_CHARS: usize = 60;
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 /// Longer than any request may take.
-const SLOWEST: Duration = Duration::from_mins(2);
+const MAX_REQUEST_TIME: Duration = Duration::from_mins(2);
 
 #[derive(Debug, Args)]
-pub struct Audit {
+pub struct AuditCommand {
     #[command(flatten)]
     target: Target,
     #[command(flatten)]
-    wanted: Wanted,
+    filter: AuditFilter,
     /// Go on and show changes as they are made
     #[arg(long, conflicts_with = "until")]
     follow: bool,
 }
 
 #[derive(Debug, Args)]
-struct Wanted {
+struct AuditFilter {
     /// Only changes of this tenant; its deletion is found by its id, too
     #[arg(long, value_name = "ID")]
     tenant: Option<String>,
@@ -40,37 +40,37 @@ struct Wanted {
     #[arg(long, value_name = "ACTION")]
     action: Option<String>,
     /// Only from then on: a time ago, e.g. `2h` or `7d`, or a moment, e.g. 2026-03-14T12:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<Timestamp>,
     /// Only before then
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<Timestamp>,
     /// At most so many, the newest
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
 }
 
-impl Audit {
-    pub fn run(self, globals: &Globals) -> Result<(), Failure> {
-        let Self { target, wanted, follow } = self;
+impl AuditCommand {
+    pub fn run(self, globals: &GlobalOptions) -> Result<(), Failure> {
+        let Self { target, filter, follow } = self;
         target.run(globals, async |client, printer| {
             if follow {
-                return wanted.follow(&client, printer).await;
+                return filter.follow(&client, printer).await;
             }
-            let data = json!({ "entries": wanted.entries(&client).await? });
+            let data = json!({ "entries": filter.entries(&client).await? });
             printer.print(&data, |data| lines(&data["entries"]));
             Ok(())
         })
     }
 }
 
-impl Wanted {
+impl AuditFilter {
     /// The newest first.
     async fn entries(&self, client: &Client) -> Result<Vec<Value>, Failure> {
         let mut entries = Vec::new();
         let mut cursor = None;
         while entries.len() < self.limit {
-            let limit = (self.limit - entries.len()).min(PAGE).to_string();
+            let limit = (self.limit - entries.len()).min(MAX_PAGE_ENTRIES).to_string();
             let (since, until) = (self.since.map(|at| at.to_string()), self.until.map(|at| at.to_string()));
             let mut query = vec![("limit", limit.as_str())];
             query.extend(self.tenant.as_deref().map(|tenant| ("tenantId", tenant)));
@@ -78,7 +78,7 @@ impl Wanted {
             query.extend(since.as_deref().map(|since| ("since", since)));
             query.extend(until.as_deref().map(|until| ("until", until)));
             query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-            let mut page = client.get("/api/admin/audit", &query).await.map_err(refused)?;
+            let mut page = client.get("/api/admin/audit", &query).await.map_err(request_failure)?;
             if let Value::Array(found) = page["entries"].take() {
                 entries.extend(found);
             }
@@ -94,7 +94,7 @@ impl Wanted {
     async fn follow(mut self, client: &Client, printer: Printer) -> Result<(), Failure> {
         let mut shown: HashSet<String> = HashSet::new();
         loop {
-            let begun = Timestamp::now();
+            let started_at = Timestamp::now();
             let mut entries = self.entries(client).await?;
             entries.retain(|entry| entry["id"].as_str().is_none_or(|id| !shown.contains(id)));
             entries.reverse();
@@ -107,7 +107,7 @@ impl Wanted {
                 println!("{}", lines(&Value::Array(entries)));
             }
             // A request's entry bears the moment at which it came, not that at which it was done.
-            self.since = Some(begun.before(SLOWEST));
+            self.since = Some(started_at.before(MAX_REQUEST_TIME));
             self.limit = usize::MAX;
             tokio::time::sleep(FOLLOW_INTERVAL).await;
         }
@@ -115,7 +115,7 @@ impl Wanted {
 }
 
 /// A time ago, or a moment.
-fn moment(text: &str) -> Result<Timestamp, String> {
+fn time(text: &str) -> Result<Timestamp, String> {
     match config::duration(text) {
         Some(ago) => Ok(Timestamp::now().before(ago)),
         None => text.parse().map_err(|_| "it must be a time ago, such as 2h or 7d, or as 2026-03-14T12:00:00Z".into()),
@@ -125,8 +125,8 @@ fn moment(text: &str) -> Result<Timestamp, String> {
 fn lines(entries: &Value) -> String {
     table(["when", "who", "action", "tenant", "what", "request"], entries, "there are no such changes", |entry| {
         let what = differences(&entry["before"], &entry["after"]);
-        let [when, who, action] = ["/at", "/by", "/action"].map(|field| shown(entry, field));
-        [when, who, action, shown(entry, "/tenantId"), what, shown(entry, "/requestId")]
+        let [when, who, action] = ["/at", "/by", "/action"].map(|field| field_text(entry, field));
+        [when, who, action, field_text(entry, "/tenantId"), what, field_text(entry, "/requestId")]
     })
 }
 
@@ -135,7 +135,7 @@ fn differences(before: &Value, after: &Value) -> String {
     let mut found = Vec::new();
     differing("", before, after, &mut found);
     let text = found.join(", ");
-    match text.char_indices().nth(LINE) {
+    match text.char_indices().nth(MAX_DIFFERENCE_CHARS) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text,
     }
@@ -146,7 +146,7 @@ fn differing(path: &str, before: &Value, after: &Value, found: &mut Vec<String>)
     if !before.is_object() && !after.is_object() {
         let value = |value: &Value| match value {
             Value::Array(items) => format!("({})", items.len()),
-            value => shown(value, ""),
+            value => field_text(value, ""),
         };
         if before != after {
             found.push(format!("{path}: {} → {}", value(before), value(after)));

@@ -6,14 +6,14 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::control::{Printer, Target, refused, shown, table};
-use super::{Failure, Globals};
+use super::control::{Printer, Target, field_text, request_failure, table};
+use super::{Failure, GlobalOptions};
 use crate::client::Client;
 
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
-pub struct Calls {
+pub struct CallsCommand {
     #[command(flatten)]
     target: Target,
     /// Tenant id [default: all tenants]
@@ -23,8 +23,8 @@ pub struct Calls {
     watch: bool,
 }
 
-impl Calls {
-    pub fn run(self, globals: &Globals) -> Result<(), Failure> {
+impl CallsCommand {
+    pub fn run(self, globals: &GlobalOptions) -> Result<(), Failure> {
         let Self { target, tenant, watch } = self;
         target.run(globals, async |client, printer| {
             let mut last = calls(&client, tenant.as_deref()).await?;
@@ -46,7 +46,8 @@ impl Calls {
 
 async fn calls(client: &Client, tenant: Option<&str>) -> Result<Value, Failure> {
     let chosen = tenant.map_or(("activeOnly", "true"), |tenant| ("tenantId", tenant));
-    let (tenants, last) = client.all("/api/admin/live-calls", "tenants", &[chosen]).await.map_err(refused)?;
+    let (tenants, last) =
+        client.get_all("/api/admin/live-calls", "tenants", &[chosen]).await.map_err(request_failure)?;
     Ok(json!({ "liveCalls": last["liveCalls"], "activeClients": last["activeClients"], "tenants": tenants }))
 }
 
@@ -69,12 +70,16 @@ fn text(data: &Value) -> String {
     }
     let headings = ["tenant", "direction", "number", "state", "since", "phone"];
     let calls = table(headings, &Value::Array(lines), "nobody is in a call", |call| {
-        ["/tenantId", "/direction", "/number", "/state", "/startedAt", "/clientId"].map(|field| shown(call, field))
+        ["/tenantId", "/direction", "/number", "/state", "/startedAt", "/clientId"].map(|field| field_text(call, field))
     });
     match data["liveCalls"].as_u64() {
         None | Some(0) => calls,
         Some(_) => {
-            format!("{calls}\n\n{} calls in {} phones", shown(data, "/liveCalls"), shown(data, "/activeClients"))
+            format!(
+                "{calls}\n\n{} calls in {} phones",
+                field_text(data, "/liveCalls"),
+                field_text(data, "/activeClients")
+            )
         }
     }
 }

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::control::{Group, refused, shown, table};
-use super::{Exit, Failure, Globals};
+use super::control::{CommandGroup, field_text, request_failure, table};
+use super::{Exit, Failure, GlobalOptions};
 
-pub type Cert = Group<Command>;
+pub type CertCommands = CommandGroup<CertCommand>;
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum CertCommand {
     /// List all certificates, and those that are being got; exits with 1 when one has expired, cannot be got, or is not
     /// the one that is served.
     List,
@@ -40,12 +40,13 @@ pub enum Command {
     },
 }
 
-impl Cert {
-    pub fn run(self, globals: &Globals) -> Result<(), Failure> {
+impl CertCommands {
+    pub fn run(self, globals: &GlobalOptions) -> Result<(), Failure> {
         let command = self.command;
         self.target.run(globals, async |client, printer| match command {
-            Command::List => {
-                let certificates = client.all("/api/admin/certificates", "certificates", &[]).await.map_err(refused)?.0;
+            CertCommand::List => {
+                let certificates =
+                    client.get_all("/api/admin/certificates", "certificates", &[]).await.map_err(request_failure)?.0;
                 let bad = certificates.iter().filter(|line| is_bad(line)).count();
                 let data = json!({ "total": certificates.len(), "certificates": certificates });
                 printer.print(&data, list);
@@ -54,34 +55,36 @@ impl Cert {
                     bad => Err(Failure::new(Exit::Failed, format!("{bad} of {} are not in order", data["total"]))),
                 }
             }
-            Command::Sync => {
-                let data = client.post("/api/internal/certificates/sync", &json!({})).await.map_err(refused)?;
+            CertCommand::Sync => {
+                let data = client.post("/api/internal/certificates/sync", &json!({})).await.map_err(request_failure)?;
                 printer.print(&data, |data| {
                     let removed = match data["removed"].as_array().map_or(0, Vec::len) {
                         0 => String::new(),
-                        _ => format!("; removed, because nobody needs them any more: {}", shown(data, "/removed")),
+                        _ => format!("; removed, because nobody needs them any more: {}", field_text(data, "/removed")),
                     };
                     if data["automatic"] == false {
                         return "no certificates are got: `[acme]` names no directory, or no server is running".into();
                     }
-                    format!("{} are wanted{removed}", shown(data, "/wanted"))
+                    format!("{} are wanted{removed}", field_text(data, "/wanted"))
                 });
                 Ok(())
             }
-            Command::Renew { name } => {
+            CertCommand::Renew { name } => {
                 let path = format!("{}/renew", path_of(&name));
-                let data = client.post(&path, &json!({})).await.map_err(refused)?;
-                printer.print(&data, |data| format!("{name}: {}", shown(data, "/stage")));
+                let data = client.post(&path, &json!({})).await.map_err(request_failure)?;
+                printer.print(&data, |data| format!("{name}: {}", field_text(data, "/stage")));
                 Ok(())
             }
-            Command::Import { name, certificate, key } => {
+            CertCommand::Import { name, certificate, key } => {
                 let body = json!({ "certificate": read(&certificate)?, "key": read(&key)? });
-                let data = client.put(&path_of(&name), &body).await.map_err(refused)?;
-                printer.print(&data, |data| format!("{} until {}", shown(data, "/names"), shown(data, "/notAfter")));
+                let data = client.put(&path_of(&name), &body).await.map_err(request_failure)?;
+                printer.print(&data, |data| {
+                    format!("{} until {}", field_text(data, "/names"), field_text(data, "/notAfter"))
+                });
                 Ok(())
             }
-            Command::Remove { name } => {
-                let data = client.delete(&path_of(&name), &json!({})).await.map_err(refused)?;
+            CertCommand::Remove { name } => {
+                let data = client.delete(&path_of(&name), &json!({})).await.map_err(request_failure)?;
                 printer.print(&data, |_| format!("the certificate for {name} is served no longer"));
                 Ok(())
             }
@@ -98,7 +101,7 @@ fn list(data: &Value) -> String {
     let headings = ["name", "status", "stage", "until", "renewed from", "tenant", "problem"];
     table(headings, &data["certificates"], "there are no certificates", |line| {
         ["/name", "/status", "/stage", "/notAfter", "/renewAt", "/tenantId", "/problem/message"]
-            .map(|field| shown(line, field))
+            .map(|field| field_text(line, field))
     })
 }
 

@@ -1,6 +1,6 @@
 //! `bitcall check`: everything that would stop `bitcall serve`, found without starting it.
 
-use super::{Exit, Failure, Globals};
+use super::{Exit, Failure, GlobalOptions};
 use crate::app::acme;
 use crate::certs::{Cabinet, Seal};
 use crate::config::{self, Config, Secret, Secrets};
@@ -10,7 +10,7 @@ use crate::store;
 use crate::store::keys::CERTIFICATES;
 use crate::tenancy::store_file;
 
-pub fn run(globals: &Globals) -> Result<(), Failure> {
+pub fn run(globals: &GlobalOptions) -> Result<(), Failure> {
     let mut problems: Vec<String> = Vec::new();
     match Config::read(&globals.config) {
         Err(faults) => problems.push(faults.to_string()),

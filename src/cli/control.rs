@@ -10,7 +10,7 @@ use comfy_table::{Table, presets};
 use serde_json::Value;
 use url::Url;
 
-use super::{Exit, Failure, Globals};
+use super::{Exit, Failure, GlobalOptions};
 use crate::app::{self, acme};
 use crate::certs::Seal;
 use crate::client::{self, Client, Remote};
@@ -41,7 +41,7 @@ pub struct Target {
 }
 
 impl Target {
-    async fn connect(self, globals: &Globals) -> Result<Client, Failure> {
+    async fn connect(self, globals: &GlobalOptions) -> Result<Client, Failure> {
         if let Some(url) = self.server {
             let secret = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
             let remote = Remote {
@@ -50,7 +50,7 @@ impl Target {
                 master_secret: secret("APP_MASTER_SECRET"),
                 ca: self.ca,
             };
-            return Client::remote(remote).map_err(refused);
+            return Client::remote(remote).map_err(request_failure);
         }
         if let Some(socket) = self.socket {
             return Ok(Client::on_socket(&socket));
@@ -65,11 +65,13 @@ impl Target {
         let certificates =
             if acme::is_configured(&config) { NoCertificates::at_present() } else { NoCertificates::at_all() };
         let domains = |platform: &Platform| app::domains(platform, &config, Arc::new(certificates));
-        Client::local(&config.listen.control, &config.server.data_dir, defaults, domains, seal).await.map_err(refused)
+        Client::local(&config.listen.control, &config.server.data_dir, defaults, domains, seal)
+            .await
+            .map_err(request_failure)
     }
 
     /// Runs a command that talks to the control API.
-    pub fn run<F>(self, globals: &Globals, command: impl FnOnce(Client, Printer) -> F) -> Result<(), Failure>
+    pub fn run<F>(self, globals: &GlobalOptions, command: impl FnOnce(Client, Printer) -> F) -> Result<(), Failure>
     where
         F: Future<Output = Result<(), Failure>>,
     {
@@ -83,7 +85,7 @@ impl Target {
 // Commands about one thing, each a call or some of the control API. No doc comment here: it would be the help text
 // of all of them.
 #[derive(Debug, Args)]
-pub struct Group<C: Subcommand> {
+pub struct CommandGroup<C: Subcommand> {
     #[command(flatten)]
     pub target: Target,
     #[command(subcommand)]
@@ -91,23 +93,23 @@ pub struct Group<C: Subcommand> {
 }
 
 /// A refusal in words, with the remedy where there is one, and its exit code.
-pub fn refused(error: client::Error) -> Failure {
-    let refused = match error {
+pub fn request_failure(error: client::Error) -> Failure {
+    let refusal = match error {
         client::Error::Unreachable(why) => return Failure::new(Exit::Unreachable, why),
         client::Error::Forbidden(why) => return Failure::new(Exit::Refused, why),
         client::Error::Unsafe(why) => return Failure::new(Exit::Misconfigured, why),
-        client::Error::Refused(refused) => refused,
+        client::Error::Refused(refusal) => refusal,
     };
-    let exit = match refused.status.as_u16() {
+    let exit = match refusal.status.as_u16() {
         // No command sends what a server of its own version does not know.
-        _ if matches!(refused.code.as_str(), "NOT_FOUND" | "METHOD_NOT_ALLOWED") => Exit::Unreachable,
+        _ if matches!(refusal.code.as_str(), "NOT_FOUND" | "METHOD_NOT_ALLOWED") => Exit::Unreachable,
         400 | 413 | 415 => Exit::Misconfigured,
         401 | 403 => Exit::Refused,
         409 | 412 | 422 => Exit::Conflict,
         408 | 429 | 500.. => Exit::Unreachable,
         _ => Exit::Failed,
     };
-    let hint = match refused.code.as_str() {
+    let hint = match refusal.code.as_str() {
         "NOT_FOUND" | "METHOD_NOT_ALLOWED" => "\nhint: is the server of another version than this command?",
         "TENANT_NOT_FOUND" => "\nhint: `bitcall tenant list` shows all tenants",
         "PLAN_NOT_FOUND" => "\nhint: `bitcall plan list` shows all plans",
@@ -128,7 +130,7 @@ pub fn refused(error: client::Error) -> Failure {
         "ADMIN_UNAUTHORIZED" => "\nhint: set APP_MASTER_SECRET to the server's master secret",
         _ => "",
     };
-    Failure::new(exit, format!("{}{hint}", refused.message))
+    Failure::new(exit, format!("{}{hint}", refusal.message))
 }
 
 /// Standard output: the data as JSON for scripts, or as people like to read them.
@@ -138,7 +140,7 @@ pub struct Printer {
 }
 
 impl Printer {
-    pub fn of(globals: &Globals) -> Self {
+    pub fn of(globals: &GlobalOptions) -> Self {
         Self { json: globals.json }
     }
 
@@ -173,9 +175,9 @@ pub fn table<const N: usize>(
 }
 
 /// Names on the left, values on the right.
-pub fn facts(facts: &[(&str, String)]) -> String {
+pub fn key_value_table(rows: &[(&str, String)]) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).add_rows(facts.iter().map(|(name, value)| [(*name).to_owned(), value.clone()]));
+    table.load_style(presets::NOTHING).add_rows(rows.iter().map(|(name, value)| [(*name).to_owned(), value.clone()]));
     lines(&table)
 }
 
@@ -187,7 +189,7 @@ fn lines(table: &Table) -> String {
 }
 
 /// A field of the answer as people read it: a dash for null.
-pub fn shown(data: &Value, pointer: &str) -> String {
+pub fn field_text(data: &Value, pointer: &str) -> String {
     match data.pointer(pointer) {
         None | Some(Value::Null) => "-".into(),
         Some(Value::String(text)) => text.clone(),
@@ -195,7 +197,7 @@ pub fn shown(data: &Value, pointer: &str) -> String {
         Some(Value::Bool(false)) => "no".into(),
         Some(Value::Array(items)) if items.is_empty() => "-".into(),
         Some(Value::Array(items)) => {
-            let items: Vec<_> = items.iter().map(|item| shown(item, "")).collect();
+            let items: Vec<_> = items.iter().map(|item| field_text(item, "")).collect();
             items.join(", ")
         }
         Some(other) => other.to_string(),

@@ -12,7 +12,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Exit, Failure, Globals};
+use super::{Exit, Failure, GlobalOptions};
 use crate::app::{self, App, AppContext};
 use crate::certs::Cabinet;
 use crate::config::{Config, PublicUrl, Secrets};
@@ -59,7 +59,7 @@ struct Account {
 }
 
 impl Demo {
-    pub fn run(self, globals: &Globals) -> Result<(), Failure> {
+    pub fn run(self, globals: &GlobalOptions) -> Result<(), Failure> {
         let ephemeral = self.data.is_none();
         let home = Home::open(self.data)?;
         let mut config =

@@ -6,13 +6,13 @@ mod sync;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::control::{Group, facts, refused, shown, table};
-use super::{Failure, Globals};
+use super::control::{CommandGroup, field_text, key_value_table, request_failure, table};
+use super::{Failure, GlobalOptions};
 
-pub type Domain = Group<Command>;
+pub type DomainCommands = CommandGroup<DomainCommand>;
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum DomainCommand {
     /// Claim a domain for a tenant, in the place of the one it has; says what to publish in DNS.
     Add {
         /// Tenant id
@@ -56,54 +56,55 @@ pub enum Command {
     },
 }
 
-impl Domain {
-    pub fn run(self, globals: &Globals) -> Result<(), Failure> {
+impl DomainCommands {
+    pub fn run(self, globals: &GlobalOptions) -> Result<(), Failure> {
         let command = self.command;
         self.target.run(globals, async |client, printer| match command {
-            Command::Add { tenant, domain } => {
+            DomainCommand::Add { tenant, domain } => {
                 let body = json!({ "tenantId": tenant, "domain": domain });
-                let data = client.post("/api/tenant/domains", &body).await.map_err(refused)?;
+                let data = client.post("/api/tenant/domains", &body).await.map_err(request_failure)?;
                 printer.print(&data, claim);
                 Ok(())
             }
-            Command::Show { tenant } => {
-                let data = client.get("/api/tenant/domains", &[("tenantId", &tenant)]).await.map_err(refused)?;
+            DomainCommand::Show { tenant } => {
+                let data =
+                    client.get("/api/tenant/domains", &[("tenantId", &tenant)]).await.map_err(request_failure)?;
                 printer.print(&data, |data| match data["configured"].as_bool() {
                     Some(true) => claim(data),
                     _ => format!("{tenant} has no domain of its own"),
                 });
                 Ok(())
             }
-            Command::List => {
-                let domains = client.all("/api/admin/domains", "domains", &[]).await.map_err(refused)?.0;
+            DomainCommand::List => {
+                let domains = client.get_all("/api/admin/domains", "domains", &[]).await.map_err(request_failure)?.0;
                 let data = json!({ "total": domains.len(), "domains": domains });
                 printer.print(&data, |data| {
                     let headings = ["domain", "tenant", "status", "phase", "certificate", "next check", "error"];
                     table(headings, &data["domains"], "there are no domains", |domain| {
                         ["/domain", "/tenantId", "/status", "/phase", "/tlsStatus", "/nextCheckAt", "/lastError"]
-                            .map(|field| shown(domain, field))
+                            .map(|field| field_text(domain, field))
                     })
                 });
                 Ok(())
             }
-            Command::Check { who } => check::run(&client, printer, &who).await,
-            Command::Recheck { tenant } => {
+            DomainCommand::Check { who } => check::run(&client, printer, &who).await,
+            DomainCommand::Recheck { tenant } => {
                 let body = json!({ "tenantId": tenant });
-                let data = client.post("/api/tenant/domains/recheck", &body).await.map_err(refused)?;
+                let data = client.post("/api/tenant/domains/recheck", &body).await.map_err(request_failure)?;
                 printer.print(&data, claim);
                 Ok(())
             }
-            Command::Sync { domains } => sync::run(&client, printer, domains).await,
-            Command::Activate { domain } => {
+            DomainCommand::Sync { domains } => sync::run(&client, printer, domains).await,
+            DomainCommand::Activate { domain } => {
                 let escaped: String = url::form_urlencoded::byte_serialize(domain.as_bytes()).collect();
                 let path = format!("/api/admin/domains/{escaped}/activate");
-                let data = client.post(&path, &json!({})).await.map_err(refused)?;
+                let data = client.post(&path, &json!({})).await.map_err(request_failure)?;
                 printer.print(&data, claim);
                 Ok(())
             }
-            Command::Remove { tenant } => {
+            DomainCommand::Remove { tenant } => {
                 let body = json!({ "tenantId": tenant });
-                let data = client.delete("/api/tenant/domains", &body).await.map_err(refused)?;
+                let data = client.delete("/api/tenant/domains", &body).await.map_err(request_failure)?;
                 printer.print(&data, |data| match data["domain"].as_str() {
                     Some(domain) => format!("{tenant} has given up {domain}"),
                     None => format!("{tenant} has no domain of its own; nothing was changed"),
@@ -117,14 +118,14 @@ impl Domain {
 /// How far a domain has come, and what to publish.
 fn claim(data: &Value) -> String {
     let mut told = vec![
-        ("Tenant", shown(data, "/tenantId")),
-        ("Domain", shown(data, "/domain")),
-        ("Status", shown(data, "/status")),
-        ("Phase", shown(data, "/automation/phase")),
-        ("Certificate", shown(data, "/tlsStatus")),
-        ("Claimed", shown(data, "/createdAt")),
-        ("Checked", shown(data, "/checks/lastCheckedAt")),
-        ("Next check", shown(data, "/automation/nextCheckAt")),
+        ("Tenant", field_text(data, "/tenantId")),
+        ("Domain", field_text(data, "/domain")),
+        ("Status", field_text(data, "/status")),
+        ("Phase", field_text(data, "/automation/phase")),
+        ("Certificate", field_text(data, "/tlsStatus")),
+        ("Claimed", field_text(data, "/createdAt")),
+        ("Checked", field_text(data, "/checks/lastCheckedAt")),
+        ("Next check", field_text(data, "/automation/nextCheckAt")),
     ];
     let optional = [
         ("Ends", "/automation/expiresAt"),
@@ -132,8 +133,10 @@ fn claim(data: &Value) -> String {
         ("Paused", "/automation/paused"),
         ("Not asked", "/checks/unsure"),
     ];
-    told.extend(optional.map(|(name, field)| (name, shown(data, field))).into_iter().filter(|(_, text)| text != "-"));
-    let next = shown(data, "/nextAction");
+    told.extend(
+        optional.map(|(name, field)| (name, field_text(data, field))).into_iter().filter(|(_, text)| text != "-"),
+    );
+    let next = field_text(data, "/nextAction");
     let error = data["lastError"].as_str().unwrap_or_default();
     // Most errors are the beginning of what is to be done; and none is the beginning of everything.
     if !next.to_lowercase().starts_with(&error.trim_end_matches('.').to_lowercase()) {
@@ -147,7 +150,7 @@ fn claim(data: &Value) -> String {
     let headings = ["record", "name", "value", "dns answers", "right"];
     let records = table(headings, &records, "", |record| {
         ["/kind", "/record/host", "/record/value", "/record/observed", "/record/matched"]
-            .map(|field| shown(record, field))
+            .map(|field| field_text(record, field))
     });
-    format!("{}\n\n{records}", facts(&told))
+    format!("{}\n\n{records}", key_value_table(&told))
 }

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::control::{Group, facts, refused, shown, table};
-use super::{Failure, Globals};
+use super::control::{CommandGroup, field_text, key_value_table, request_failure, table};
+use super::{Failure, GlobalOptions};
 use crate::client;
 
-pub type Extension = Group<Command>;
+pub type ExtensionCommands = CommandGroup<ExtensionCommand>;
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum ExtensionCommand {
     /// Make an extension; a generated password is shown once.
     Add(Add),
     /// List a tenant's extensions.
@@ -47,11 +47,11 @@ pub struct Add {
     reset_password: bool,
 }
 
-impl Extension {
-    pub fn run(self, globals: &Globals) -> Result<(), Failure> {
+impl ExtensionCommands {
+    pub fn run(self, globals: &GlobalOptions) -> Result<(), Failure> {
         let command = self.command;
         self.target.run(globals, async |client, printer| match command {
-            Command::Add(add) => {
+            ExtensionCommand::Add(add) => {
                 let password = add.password_file.as_deref().map(password).transpose()?;
                 let body = json!({
                     "tenantId": add.tenant,
@@ -60,39 +60,39 @@ impl Extension {
                     "password": password,
                     "resetPassword": add.reset_password,
                 });
-                let data = client.post("/api/tenant/extensions", &body).await.map_err(refused)?;
+                let data = client.post("/api/tenant/extensions", &body).await.map_err(request_failure)?;
                 printer.print(&data, |data| {
                     let secret = match password {
                         Some(_) => "as given".into(),
-                        None => format!("{}  (shown only now)", shown(data, "/password")),
+                        None => format!("{}  (shown only now)", field_text(data, "/password")),
                     };
-                    facts(&[
-                        ("User name", shown(data, "/username")),
-                        ("Domain", shown(data, "/domain")),
+                    key_value_table(&[
+                        ("User name", field_text(data, "/username")),
+                        ("Domain", field_text(data, "/domain")),
                         ("Password", secret),
                     ])
                 });
                 Ok(())
             }
-            Command::List { tenant } => {
+            ExtensionCommand::List { tenant } => {
                 let query = [("tenantId", tenant.as_str())];
-                let data = client.get("/api/tenant/extensions", &query).await.map_err(refused)?;
+                let data = client.get("/api/tenant/extensions", &query).await.map_err(request_failure)?;
                 printer.print(&data, |data| {
                     let headings = ["extension", "name", "domain", "made"];
                     table(headings, &data["extensions"], "there are no extensions", |extension| {
-                        ["/username", "/displayName", "/domain", "/createdAt"].map(|field| shown(extension, field))
+                        ["/username", "/displayName", "/domain", "/createdAt"].map(|field| field_text(extension, field))
                     })
                 });
                 Ok(())
             }
-            Command::Remove { tenant, username } => {
+            ExtensionCommand::Remove { tenant, username } => {
                 let escaped: String = url::form_urlencoded::byte_serialize(username.as_bytes()).collect();
                 let path = format!("/api/tenant/extensions/{escaped}");
                 let data = match client.delete(&path, &json!({ "tenantId": tenant })).await {
                     Err(client::Error::Refused(error)) if error.code == "EXTENSION_NOT_FOUND" => {
                         json!({ "username": username, "removed": false })
                     }
-                    answer => answer.map_err(refused)?,
+                    answer => answer.map_err(request_failure)?,
                 };
                 printer.print(&data, |data| match data["removed"].as_bool() {
                     Some(true) => format!("{username} is removed"),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Failure, Globals};
+use super::{Failure, GlobalOptions};
 use crate::config::{self, Secret, Secrets};
 use crate::store::replace_private;
 
@@ -23,7 +23,7 @@ pub struct Init {
 }
 
 impl Init {
-    pub fn run(self, globals: &Globals) -> Result<(), Failure> {
+    pub fn run(self, globals: &GlobalOptions) -> Result<(), Failure> {
         let file = std::path::absolute(&globals.config)?;
         let directory = file.parent().unwrap_or_else(|| Path::new("/")).to_owned();
         let secrets_dir = directory.join("secrets");

@@ -5,14 +5,14 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::control::{Group, facts, refused, shown, table};
-use super::{Failure, Globals};
+use super::control::{CommandGroup, field_text, key_value_table, request_failure, table};
+use super::{Failure, GlobalOptions};
 use crate::config;
 
-pub type Key = Group<Command>;
+pub type KeyCommands = CommandGroup<KeyCommand>;
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum KeyCommand {
     /// Make a further API key; it is shown once.
     Create {
         /// Tenant id
@@ -45,43 +45,44 @@ pub enum Command {
     },
 }
 
-impl Key {
-    pub fn run(self, globals: &Globals) -> Result<(), Failure> {
+impl KeyCommands {
+    pub fn run(self, globals: &GlobalOptions) -> Result<(), Failure> {
         let command = self.command;
         self.target.run(globals, async |client, printer| match command {
-            Command::Create { tenant, label } => {
+            KeyCommand::Create { tenant, label } => {
                 let body = json!({ "tenantId": tenant, "label": label });
-                let data = client.post("/api/tenant/api-keys", &body).await.map_err(refused)?;
+                let data = client.post("/api/tenant/api-keys", &body).await.map_err(request_failure)?;
                 printer.print(&data, |data| {
-                    facts(&[
-                        ("Key id", shown(data, "/id")),
-                        ("Label", shown(data, "/label")),
-                        ("API key", format!("{}  (shown only now)", shown(data, "/apiKey"))),
+                    key_value_table(&[
+                        ("Key id", field_text(data, "/id")),
+                        ("Label", field_text(data, "/label")),
+                        ("API key", format!("{}  (shown only now)", field_text(data, "/apiKey"))),
                     ])
                 });
                 Ok(())
             }
-            Command::Rotate { tenant, id, overlap } => {
+            KeyCommand::Rotate { tenant, id, overlap } => {
                 let body = json!({ "tenantId": tenant, "overlapSeconds": overlap.as_secs() });
-                let data = client.post(&format!("{}/rotate", path_of(&id)), &body).await.map_err(refused)?;
+                let data = client.post(&format!("{}/rotate", path_of(&id)), &body).await.map_err(request_failure)?;
                 printer.print(&data, |data| {
-                    facts(&[
-                        ("Key id", shown(data, "/id")),
-                        ("Label", shown(data, "/label")),
-                        ("API key", format!("{}  (shown only now)", shown(data, "/apiKey"))),
-                        ("In place of", format!("{id}, valid until {}", shown(data, "/replaced/retiresAt"))),
+                    key_value_table(&[
+                        ("Key id", field_text(data, "/id")),
+                        ("Label", field_text(data, "/label")),
+                        ("API key", format!("{}  (shown only now)", field_text(data, "/apiKey"))),
+                        ("In place of", format!("{id}, valid until {}", field_text(data, "/replaced/retiresAt"))),
                     ])
                 });
                 Ok(())
             }
-            Command::List { tenant } => {
-                let found = client.get("/api/tenant", &[("tenantId", &tenant)]).await.map_err(refused)?;
+            KeyCommand::List { tenant } => {
+                let found = client.get("/api/tenant", &[("tenantId", &tenant)]).await.map_err(request_failure)?;
                 let data = json!({ "tenantId": tenant, "apiKeys": found["apiKeys"] });
                 printer.print(&data, |data| keys(&data["apiKeys"]));
                 Ok(())
             }
-            Command::Revoke { tenant, id } => {
-                let data = client.delete(&path_of(&id), &json!({ "tenantId": tenant })).await.map_err(refused)?;
+            KeyCommand::Revoke { tenant, id } => {
+                let data =
+                    client.delete(&path_of(&id), &json!({ "tenantId": tenant })).await.map_err(request_failure)?;
                 printer.print(&data, |_| format!("{id} is revoked"));
                 Ok(())
             }
@@ -104,6 +105,6 @@ fn overlap(text: &str) -> Result<Duration, &'static str> {
 /// Also part of `bitcall tenant show`.
 pub fn keys(keys: &Value) -> String {
     table(["key", "label", "made", "last used", "retires"], keys, "there are no keys", |key| {
-        ["/id", "/label", "/createdAt", "/lastUsedAt", "/retiresAt"].map(|field| shown(key, field))
+        ["/id", "/label", "/createdAt", "/lastUsedAt", "/retiresAt"].map(|field| field_text(key, field))
     })
 }

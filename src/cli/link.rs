@@ -3,15 +3,15 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::control::{Group, facts, refused, shown};
+use super::control::{CommandGroup, field_text, key_value_table, request_failure};
 use super::extension::password;
-use super::{Exit, Failure, Globals};
+use super::{Exit, Failure, GlobalOptions};
 use crate::config;
 
-pub type Link = Group<Command>;
+pub type LinkCommands = CommandGroup<LinkCommand>;
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum LinkCommand {
     /// Make a link that opens the app and signs in, once.
     Create(Create),
 }
@@ -40,9 +40,9 @@ pub struct Create {
     ttl: Option<u64>,
 }
 
-impl Link {
-    pub fn run(self, globals: &Globals) -> Result<(), Failure> {
-        let Command::Create(create) = self.command;
+impl LinkCommands {
+    pub fn run(self, globals: &GlobalOptions) -> Result<(), Failure> {
+        let LinkCommand::Create(create) = self.command;
         let file = create.password_file.unwrap_or_else(|| "-".into());
         let secret = password(&file)?;
         if secret.is_empty() {
@@ -52,11 +52,11 @@ impl Link {
         sip[if create.ha1 { "HA1Password" } else { "password" }] = Value::String(secret);
         let body = json!({ "tenantId": create.tenant, "sip": sip, "ttlSeconds": create.ttl });
         self.target.run(globals, async |client, printer| {
-            let data = client.post("/api/tenant/auth-link", &body).await.map_err(refused)?;
+            let data = client.post("/api/tenant/auth-link", &body).await.map_err(request_failure)?;
             printer.print(&data, |data| {
-                facts(&[
-                    ("Link", format!("{}  (shown only now)", shown(data, "/url"))),
-                    ("Good until", shown(data, "/expiresAt")),
+                key_value_table(&[
+                    ("Link", format!("{}  (shown only now)", field_text(data, "/url"))),
+                    ("Good until", field_text(data, "/expiresAt")),
                 ])
             });
             Ok(())

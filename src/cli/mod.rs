@@ -35,14 +35,14 @@ use crate::config;
 #[command(name = "bitcall", version, propagate_version = true, infer_long_args = true, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(flatten)]
-    globals: Globals,
+    globals: GlobalOptions,
     #[command(subcommand)]
     command: Command,
 }
 
 /// Options that every command understands.
 #[derive(Clone, Debug, Args)]
-pub struct Globals {
+pub struct GlobalOptions {
     /// Configuration file.
     #[arg(long, global = true, env = "BITCALL_CONFIG", default_value = config::DEFAULT_PATH, value_name = "FILE")]
     pub config: PathBuf,
@@ -62,31 +62,31 @@ enum Command {
     /// Check the configuration; names the line of every fault.
     Check,
     /// Manage tenants.
-    Tenant(tenant::Tenant),
+    Tenant(tenant::TenantCommands),
     /// Manage a tenant's API keys.
-    Key(key::Key),
+    Key(key::KeyCommands),
     /// Manage a tenant's name below the base domain.
-    Subdomain(subdomain::Subdomain),
+    Subdomain(subdomain::SubdomainCommands),
     /// Manage domains of the tenants' own.
-    Domain(domain::Domain),
+    Domain(domain::DomainCommands),
     /// Manage certificates.
-    Cert(cert::Cert),
+    Cert(cert::CertCommands),
     /// Manage the catalogue of plans.
-    Plan(plan::Plan),
+    Plan(plan::PlanCommands),
     /// Manage the SIP, WebSocket and ICE servers that tenants inherit.
-    Transport(transport::Transport),
+    Transport(transport::TransportCommands),
     /// Manage a tenant's extensions on the built-in SIP edge.
-    Extension(extension::Extension),
+    Extension(extension::ExtensionCommands),
     /// Make one-time links that sign a person in to the app.
-    Link(link::Link),
+    Link(link::LinkCommands),
     /// Show the calls that phones are in now.
-    Calls(calls::Calls),
+    Calls(calls::CallsCommand),
     /// Replace the panel key or the master secret without down time.
-    Secret(secret::Secret),
+    Secret(secret::SecretCommands),
     /// Maintain the file that holds everything.
     Store(store::Store),
     /// Show who changed what, and when.
-    Audit(audit::Audit),
+    Audit(audit::AuditCommand),
     /// Write the man pages into a directory.
     #[command(hide = true)]
     Man(docs::Man),

@@ -3,8 +3,8 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::control::{Group, facts, refused, shown, table};
-use super::{Exit, Failure, Globals};
+use super::control::{CommandGroup, field_text, key_value_table, request_failure, table};
+use super::{Exit, Failure, GlobalOptions};
 use crate::client::Client;
 
 /// As options name them; in the API they are in camel case.
@@ -21,10 +21,10 @@ const ENTITLEMENTS: [&str; 9] = [
 ];
 const PATH: &str = "/api/admin/plans";
 
-pub type Plan = Group<Command>;
+pub type PlanCommands = CommandGroup<PlanCommand>;
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum PlanCommand {
     /// List the plans.
     List,
     /// Show a plan with all its entitlements.
@@ -77,25 +77,25 @@ pub struct Set {
     max_sessions: Option<u32>,
 }
 
-impl Plan {
-    pub fn run(self, globals: &Globals) -> Result<(), Failure> {
+impl PlanCommands {
+    pub fn run(self, globals: &GlobalOptions) -> Result<(), Failure> {
         let command = self.command;
         self.target.run(globals, async |client, printer| {
             match command {
-                Command::List => printer.print(&client.get(PATH, &[]).await.map_err(refused)?, plans),
-                Command::Show { plan } => {
+                PlanCommand::List => printer.print(&client.get(PATH, &[]).await.map_err(request_failure)?, plans),
+                PlanCommand::Show { plan } => {
                     let found = find(&client, &plan).await?;
                     let hint = "\nhint: `bitcall plan list` shows all plans";
                     let unknown = || Failure::new(Exit::Failed, format!("there is no plan {plan:?}{hint}"));
                     printer.print(&found.ok_or_else(unknown)?, all_of);
                 }
-                Command::Set(set) => {
+                PlanCommand::Set(set) => {
                     let known = find(&client, &set.plan).await?;
                     let body = set.on(known.unwrap_or_else(|| set.new_plan()));
-                    printer.print(&client.put(&path(&set.plan), &body).await.map_err(refused)?, all_of);
+                    printer.print(&client.put(&path(&set.plan), &body).await.map_err(request_failure)?, all_of);
                 }
-                Command::Remove { plan } => {
-                    let data = client.delete(&path(&plan), &json!({})).await.map_err(refused)?;
+                PlanCommand::Remove { plan } => {
+                    let data = client.delete(&path(&plan), &json!({})).await.map_err(request_failure)?;
                     printer.print(&data, |_| format!("the plan {plan} is removed"));
                 }
             }
@@ -143,7 +143,7 @@ impl Set {
 }
 
 async fn find(client: &Client, id: &str) -> Result<Option<Value>, Failure> {
-    let mut data = client.get(PATH, &[]).await.map_err(refused)?;
+    let mut data = client.get(PATH, &[]).await.map_err(request_failure)?;
     let mut plans = data["plans"].as_array_mut().into_iter().flatten();
     Ok(plans.find(|plan| plan["planId"] == id).map(Value::take))
 }
@@ -156,31 +156,31 @@ fn path(id: &str) -> String {
 fn plans(data: &Value) -> String {
     let headings = ["plan", "name", "status", "price", "default", "tenants", "keys", "calls"];
     table(headings, &data["plans"], "there are no plans", |plan| {
-        let limit = |name: &str| shown(plan, &format!("/entitlements/{name}"));
+        let limit = |name: &str| field_text(plan, &format!("/entitlements/{name}"));
         let [id, name, status, default, tenants] =
-            ["/planId", "/name", "/status", "/isDefault", "/tenantCount"].map(|field| shown(plan, field));
+            ["/planId", "/name", "/status", "/isDefault", "/tenantCount"].map(|field| field_text(plan, field));
         [id, name, status, price(plan), default, tenants, limit("maxApiKeys"), limit("maxSessions")]
     })
 }
 
 fn price(plan: &Value) -> String {
-    format!("{} {} / {}", shown(plan, "/price"), shown(plan, "/currency"), shown(plan, "/interval"))
+    format!("{} {} / {}", field_text(plan, "/price"), field_text(plan, "/currency"), field_text(plan, "/interval"))
 }
 
 fn all_of(plan: &Value) -> String {
     let mut rows = vec![
-        ("Plan", shown(plan, "/planId")),
-        ("Name", shown(plan, "/name")),
-        ("Status", shown(plan, "/status")),
+        ("Plan", field_text(plan, "/planId")),
+        ("Name", field_text(plan, "/name")),
+        ("Status", field_text(plan, "/status")),
         ("Price", price(plan)),
-        ("Default", shown(plan, "/isDefault")),
-        ("Tenants", shown(plan, "/tenantCount")),
-        ("API keys", shown(plan, "/entitlements/maxApiKeys")),
-        ("Calls at a time", shown(plan, "/entitlements/maxSessions")),
+        ("Default", field_text(plan, "/isDefault")),
+        ("Tenants", field_text(plan, "/tenantCount")),
+        ("API keys", field_text(plan, "/entitlements/maxApiKeys")),
+        ("Calls at a time", field_text(plan, "/entitlements/maxSessions")),
     ];
-    let right = |name: &&'static str| (*name, shown(plan, &format!("/entitlements/{}", camel_case(name))));
+    let right = |name: &&'static str| (*name, field_text(plan, &format!("/entitlements/{}", camel_case(name))));
     rows.extend(ENTITLEMENTS.iter().map(right));
-    facts(&rows)
+    key_value_table(&rows)
 }
 
 /// `custom-branding` → `customBranding`

@@ -12,7 +12,7 @@ use super::{Exit, Failure};
 
 /// Where a request comes from besides its own options.
 #[derive(Debug, Args)]
-pub struct Given {
+pub struct ChangeSource {
     /// JSON of the whole change, as the API takes it; `-` is standard input. Options win over it
     #[arg(long, value_name = "FILE")]
     json_file: Option<PathBuf>,
@@ -24,7 +24,7 @@ pub struct Given {
 /// How phones reach their SIP server.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Transport")]
-pub struct Transport {
+pub struct TransportOptions {
     /// SIP domain, e.g. `sip.acme.com`
     #[arg(long, value_name = "HOST")]
     sip_domain: Option<String>,
@@ -40,8 +40,8 @@ pub struct Transport {
     ice: Vec<String>,
 }
 
-impl Transport {
-    pub fn add_to(self, body: &mut Body) -> Result<(), Failure> {
+impl TransportOptions {
+    pub fn add_to(self, body: &mut ChangeBody) -> Result<(), Failure> {
         body.set("sip.domain", self.sip_domain);
         body.set("sip.dtmf", self.dtmf);
         body.set("wss", Some(self.wss).filter(|list| !list.is_empty()));
@@ -52,11 +52,11 @@ impl Transport {
 }
 
 /// The body of a change.
-pub struct Body(Map<String, Value>);
+pub struct ChangeBody(Map<String, Value>);
 
-impl Body {
+impl ChangeBody {
     /// As the file has it, without the fields that are to be reset.
-    pub fn new(given: &Given) -> Result<Self, Failure> {
+    pub fn new(given: &ChangeSource) -> Result<Self, Failure> {
         let mut body = Self(match &given.json_file {
             Some(path) => read_object(path)?,
             None => Map::new(),
@@ -76,7 +76,7 @@ impl Body {
     /// When nothing is to be changed: that is a mistake on the command line.
     pub fn finish(self) -> Result<Value, Failure> {
         if self.0.is_empty() {
-            return Err(misused("nothing is to be changed\nhint: --help lists what can be"));
+            return Err(usage_error("nothing is to be changed\nhint: --help lists what can be"));
         }
         Ok(Value::Object(self.0))
     }
@@ -113,7 +113,7 @@ fn ice_server(text: &str) -> Result<Value, Failure> {
             "secret-file" => server["secret"] = secret(value)?.into(),
             _ => {
                 let what = format!("--ice {text}: {name:?} is not known");
-                return Err(misused(format!("{what}\nhint: username=, credential-file= and secret-file= are")));
+                return Err(usage_error(format!("{what}\nhint: username=, credential-file= and secret-file= are")));
             }
         }
     }
@@ -121,7 +121,7 @@ fn ice_server(text: &str) -> Result<Value, Failure> {
 }
 
 fn secret(path: &str) -> Result<String, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|error| misused(format!("{path}: {error}")))?;
+    let text = std::fs::read_to_string(path).map_err(|error| usage_error(format!("{path}: {error}")))?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
@@ -132,10 +132,10 @@ fn read_object(path: &Path) -> Result<Map<String, Value>, Failure> {
     } else {
         std::fs::File::open(path).and_then(|mut file| file.read_to_string(&mut text))
     };
-    read.map_err(|error| misused(format!("{}: {error}", path.display())))?;
-    serde_json::from_str(&text).map_err(|error| misused(format!("{}: no JSON object: {error}", path.display())))
+    read.map_err(|error| usage_error(format!("{}: {error}", path.display())))?;
+    serde_json::from_str(&text).map_err(|error| usage_error(format!("{}: no JSON object: {error}", path.display())))
 }
 
-pub fn misused(message: impl Into<String>) -> Failure {
+pub fn usage_error(message: impl Into<String>) -> Failure {
     Failure::new(Exit::Misconfigured, message)
 }

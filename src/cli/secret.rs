@@ -7,23 +7,23 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::control::{Printer, facts};
-use super::{Exit, Failure, Globals};
+use super::control::{Printer, key_value_table};
+use super::{Exit, Failure, GlobalOptions};
 use crate::api::secret_name;
-use crate::config::{Config, Secret as Value};
+use crate::config::{Config, Secret};
 use crate::store::replace_private;
 
 #[derive(Debug, Args)]
-pub struct Secret {
+pub struct SecretCommands {
     #[command(subcommand)]
-    command: Command,
+    command: SecretCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum SecretCommand {
     /// Make a new secret beside the old one; with --finish, end the old one.
     Rotate {
-        which: Which,
+        which: OperatorSecret,
         /// Keep the new secret alone
         #[arg(long)]
         finish: bool,
@@ -31,13 +31,13 @@ enum Command {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Which {
+enum OperatorSecret {
     PanelKey,
     MasterSecret,
     StoreKey,
 }
 
-impl Which {
+impl OperatorSecret {
     fn argument(self) -> &'static str {
         match self {
             Self::PanelKey => "panel-key",
@@ -47,7 +47,7 @@ impl Which {
     }
 
     /// The configured file.
-    fn file(self, globals: &Globals) -> Result<PathBuf, Failure> {
+    fn file(self, globals: &GlobalOptions) -> Result<PathBuf, Failure> {
         let config = Config::read(&globals.config);
         let files = config.map_err(|faults| Failure::new(Exit::Misconfigured, faults.to_string()))?.secrets;
         let (file, setting) = match self {
@@ -62,26 +62,26 @@ impl Which {
     }
 }
 
-impl Secret {
-    pub fn run(self, globals: &Globals) -> Result<(), Failure> {
-        let Command::Rotate { which, finish } = self.command;
+impl SecretCommands {
+    pub fn run(self, globals: &GlobalOptions) -> Result<(), Failure> {
+        let SecretCommand::Rotate { which, finish } = self.command;
         let file = which.file(globals)?;
         let printer = Printer::of(globals);
         let text = std::fs::read_to_string(&file).map_err(|error| denied(&file, &error))?;
-        let found = Value::parse(&text)
+        let found = Secret::parse(&text)
             .map_err(|problem| Failure::new(Exit::Misconfigured, format!("{} {problem}", file.display())))?;
         if finish { end(which, &file, found, printer) } else { begin(which, &file, found, printer) }
     }
 }
 
-fn begin(which: Which, file: &Path, found: Value, printer: Printer) -> Result<(), Failure> {
-    let (is_store_key, which) = (matches!(which, Which::StoreKey), which.argument());
+fn begin(which: OperatorSecret, file: &Path, found: Secret, printer: Printer) -> Result<(), Failure> {
+    let (is_store_key, which) = (matches!(which, OperatorSecret::StoreKey), which.argument());
     if found.previous.is_some() {
         let hint = format!("`bitcall secret rotate {which} --finish` ends the old one");
         let message = format!("{} holds two secrets already: one is being replaced\nhint: {hint}", file.display());
         return Err(Failure::new(Exit::Conflict, message));
     }
-    let new = Value { current: Value::random()?.current, previous: Some(found.current) };
+    let new = Secret { current: Secret::random()?.current, previous: Some(found.current) };
     write(file, &new)?;
     if is_store_key {
         // Nobody needs to be told it.
@@ -99,7 +99,7 @@ fn begin(which: Which, file: &Path, found: Value, printer: Printer) -> Result<()
         "previousDigest": new.previous.as_deref().map(name),
     });
     printer.print(&data, |_| {
-        facts(&[
+        key_value_table(&[
             ("New secret", format!("{}  (audit name {})", new.current, name(&new.current))),
             ("Old secret", format!("audit name {}", new.previous.as_deref().map(name).unwrap_or_default())),
         ])
@@ -112,9 +112,9 @@ fn begin(which: Which, file: &Path, found: Value, printer: Printer) -> Result<()
     Ok(())
 }
 
-fn end(which: Which, file: &Path, found: Value, printer: Printer) -> Result<(), Failure> {
+fn end(which: OperatorSecret, file: &Path, found: Secret, printer: Printer) -> Result<(), Failure> {
     let ended = found.previous.as_deref().map(name);
-    let new = Value::from(found.current);
+    let new = Secret::from(found.current);
     write(file, &new)?;
     let data = json!({
         "secret": which.argument(),
@@ -137,7 +137,7 @@ fn name(secret: &str) -> String {
     secret_name(&Sha256::digest(secret))
 }
 
-fn write(file: &Path, secret: &Value) -> Result<(), Failure> {
+fn write(file: &Path, secret: &Secret) -> Result<(), Failure> {
     replace_private(file, secret.to_text().as_bytes()).map_err(|error| denied(file, &error))
 }
 

@@ -1,11 +1,11 @@
 //! `bitcall serve`.
 
-use super::{Exit, Failure, Globals};
+use super::{Exit, Failure, GlobalOptions};
 use crate::app::{self, App, StartError};
 use crate::config::Config;
 use crate::server;
 
-pub fn run(globals: &Globals) -> Result<(), Failure> {
+pub fn run(globals: &GlobalOptions) -> Result<(), Failure> {
     let config =
         Config::read(&globals.config).map_err(|faults| Failure::new(Exit::Misconfigured, faults.to_string()))?;
     app::start_logging(&config.log)?;

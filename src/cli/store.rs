@@ -5,7 +5,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::control::Printer;
-use super::{Exit, Failure, Globals};
+use super::{Exit, Failure, GlobalOptions};
 use crate::config::Config;
 use crate::store::{self, Compacted};
 use crate::tenancy::store_file;
@@ -27,7 +27,7 @@ enum Command {
 }
 
 impl Store {
-    pub fn run(self, globals: &Globals) -> Result<(), Failure> {
+    pub fn run(self, globals: &GlobalOptions) -> Result<(), Failure> {
         let Command::Compact = self.command;
         let config =
             Config::read(&globals.config).map_err(|faults| Failure::new(Exit::Misconfigured, faults.to_string()))?;

@@ -3,13 +3,13 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::control::{Group, refused, shown};
-use super::{Exit, Failure, Globals};
+use super::control::{CommandGroup, field_text, request_failure};
+use super::{Exit, Failure, GlobalOptions};
 
-pub type Subdomain = Group<Command>;
+pub type SubdomainCommands = CommandGroup<SubdomainCommand>;
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum SubdomainCommand {
     /// Tell whether a tenant could have a subdomain now; exits with 1 when it could not.
     Check {
         /// Tenant id
@@ -31,31 +31,31 @@ pub enum Command {
     },
 }
 
-impl Subdomain {
-    pub fn run(self, globals: &Globals) -> Result<(), Failure> {
+impl SubdomainCommands {
+    pub fn run(self, globals: &GlobalOptions) -> Result<(), Failure> {
         let command = self.command;
         self.target.run(globals, async |client, printer| match command {
-            Command::Check { tenant, name } => {
+            SubdomainCommand::Check { tenant, name } => {
                 let query = [("tenantId", tenant.as_str()), ("value", name.as_str())];
-                let data = client.get("/api/tenant/subdomains/check", &query).await.map_err(refused)?;
+                let data = client.get("/api/tenant/subdomains/check", &query).await.map_err(request_failure)?;
                 if data["available"] == true {
-                    printer.print(&data, |data| format!("{} is available", shown(data, "/host")));
+                    printer.print(&data, |data| format!("{} is available", field_text(data, "/host")));
                     return Ok(());
                 }
                 if printer.is_json() {
                     println!("{data}");
                 }
-                Err(Failure::new(Exit::Failed, shown(&data, "/message")))
+                Err(Failure::new(Exit::Failed, field_text(&data, "/message")))
             }
-            Command::Set { tenant, name } => {
+            SubdomainCommand::Set { tenant, name } => {
                 let body = json!({ "tenantId": tenant, "subdomain": name });
-                let data = client.post("/api/tenant/subdomains", &body).await.map_err(refused)?;
-                printer.print(&data, |data| format!("{tenant} is at {}", shown(data, "/host")));
+                let data = client.post("/api/tenant/subdomains", &body).await.map_err(request_failure)?;
+                printer.print(&data, |data| format!("{tenant} is at {}", field_text(data, "/host")));
                 Ok(())
             }
-            Command::Remove { tenant } => {
+            SubdomainCommand::Remove { tenant } => {
                 let body = json!({ "tenantId": tenant });
-                let data = client.delete("/api/tenant/subdomains", &body).await.map_err(refused)?;
+                let data = client.delete("/api/tenant/subdomains", &body).await.map_err(request_failure)?;
                 printer.print(&data, |data| match data["subdomain"].as_str() {
                     Some(name) => format!("{tenant} has no subdomain any more; it was {name}"),
                     None => format!("{tenant} has no subdomain; nothing was changed"),

@@ -6,14 +6,14 @@ mod operate;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::control::{Group, Printer, facts, refused, shown, table};
-use super::{Failure, Globals};
+use super::control::{CommandGroup, Printer, field_text, key_value_table, request_failure, table};
+use super::{Failure, GlobalOptions};
 use crate::client::{self, Client};
 
-pub type Tenant = Group<Command>;
+pub type TenantCommands = CommandGroup<TenantCommand>;
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum TenantCommand {
     /// Make a tenant and its first API key; the key is shown once.
     Provision(Provision),
     /// List tenants.
@@ -81,24 +81,24 @@ pub struct List {
     disabled: bool,
 }
 
-impl Tenant {
-    pub fn run(self, globals: &Globals) -> Result<(), Failure> {
+impl TenantCommands {
+    pub fn run(self, globals: &GlobalOptions) -> Result<(), Failure> {
         let command = self.command;
         self.target.run(globals, async |client, printer| match command {
-            Command::Provision(provision) => provision.run(&client, printer).await,
-            Command::List(list) => list.run(&client, printer).await,
-            Command::Config(config) => config.run(&client, printer).await,
-            Command::Plan(plan) => plan.run(&client, printer).await,
-            Command::Enable { tenant } => operate::switch(&client, printer, &tenant, true).await,
-            Command::Disable { tenant } => operate::switch(&client, printer, &tenant, false).await,
-            Command::Delete(delete) => delete.run(&client, printer).await,
-            Command::Show { tenant, raw: true } => {
-                let data = client.get(&record_path(&tenant), &[]).await.map_err(refused)?;
+            TenantCommand::Provision(provision) => provision.run(&client, printer).await,
+            TenantCommand::List(list) => list.run(&client, printer).await,
+            TenantCommand::Config(config) => config.run(&client, printer).await,
+            TenantCommand::Plan(plan) => plan.run(&client, printer).await,
+            TenantCommand::Enable { tenant } => operate::switch(&client, printer, &tenant, true).await,
+            TenantCommand::Disable { tenant } => operate::switch(&client, printer, &tenant, false).await,
+            TenantCommand::Delete(delete) => delete.run(&client, printer).await,
+            TenantCommand::Show { tenant, raw: true } => {
+                let data = client.get(&record_path(&tenant), &[]).await.map_err(request_failure)?;
                 printer.print(&data, record);
                 Ok(())
             }
-            Command::Show { tenant, raw: false } => {
-                let data = client.get("/api/tenant", &[("tenantId", &tenant)]).await.map_err(refused)?;
+            TenantCommand::Show { tenant, raw: false } => {
+                let data = client.get("/api/tenant", &[("tenantId", &tenant)]).await.map_err(request_failure)?;
                 printer.print(&data, profile);
                 Ok(())
             }
@@ -118,23 +118,23 @@ impl Provision {
         match client.post("/api/tenant/provision", &body).await {
             Ok(data) => {
                 printer.print(&data, |data| {
-                    facts(&[
-                        ("Tenant", shown(data, "/tenantId")),
-                        ("Plan", shown(data, "/plan/name")),
-                        ("API key", format!("{}  (shown only now)", shown(data, "/apiKey"))),
+                    key_value_table(&[
+                        ("Tenant", field_text(data, "/tenantId")),
+                        ("Plan", field_text(data, "/plan/name")),
+                        ("API key", format!("{}  (shown only now)", field_text(data, "/apiKey"))),
                     ])
                 });
                 Ok(())
             }
             Err(client::Error::Refused(error)) if self.if_missing && error.code == "TENANT_EXISTS" => {
                 let query = [("tenantId", self.tenant.as_str())];
-                let found = client.get("/api/tenant", &query).await.map_err(refused)?;
+                let found = client.get("/api/tenant", &query).await.map_err(request_failure)?;
                 // The same fields as for a new tenant; the key cannot be shown again.
                 let data = json!({ "tenantId": self.tenant, "apiKey": null, "planId": found["plan"]["planId"] });
                 printer.print(&data, |_| format!("tenant {} exists already; nothing was changed", self.tenant));
                 Ok(())
             }
-            Err(error) => Err(refused(error)),
+            Err(error) => Err(request_failure(error)),
         }
     }
 }
@@ -146,13 +146,13 @@ impl List {
         query.extend(self.search.as_deref().map(|text| ("q", text)));
         query.extend(self.enabled.then_some(("enabled", "true")));
         query.extend(self.disabled.then_some(("enabled", "false")));
-        let (tenants, _) = client.all("/api/admin/tenants", "tenants", &query).await.map_err(refused)?;
+        let (tenants, _) = client.get_all("/api/admin/tenants", "tenants", &query).await.map_err(request_failure)?;
         let data = json!({ "total": tenants.len(), "tenants": tenants });
         printer.print(&data, |data| {
             let headings = ["tenant", "name", "enabled", "plan", "status", "keys"];
             table(headings, &data["tenants"], "there are no such tenants", |tenant| {
                 ["/tenantId", "/displayName", "/enabled", "/planId", "/planStatus", "/apiKeyCount"]
-                    .map(|field| shown(tenant, field))
+                    .map(|field| field_text(tenant, field))
             })
         });
         Ok(())
@@ -160,39 +160,40 @@ impl List {
 }
 
 fn profile(data: &Value) -> String {
-    let theme = format!("{} (locked: {})", shown(data, "/behavior/theme/start"), shown(data, "/behavior/theme/lock"));
-    let facts = facts(&[
-        ("Tenant", shown(data, "/tenantId")),
-        ("Name", shown(data, "/branding/displayName")),
-        ("Enabled", shown(data, "/enabled")),
-        ("Plan", format!("{} ({})", shown(data, "/plan/planId"), shown(data, "/plan/status"))),
-        ("Allowed origins", shown(data, "/origins/allowedOrigins")),
-        ("Transport", shown(data, "/transport/mode")),
-        ("SIP domain", shown(data, "/transport/sip/domain")),
-        ("SIP WebSocket", shown(data, "/transport/wss")),
+    let theme =
+        format!("{} (locked: {})", field_text(data, "/behavior/theme/start"), field_text(data, "/behavior/theme/lock"));
+    let facts = key_value_table(&[
+        ("Tenant", field_text(data, "/tenantId")),
+        ("Name", field_text(data, "/branding/displayName")),
+        ("Enabled", field_text(data, "/enabled")),
+        ("Plan", format!("{} ({})", field_text(data, "/plan/planId"), field_text(data, "/plan/status"))),
+        ("Allowed origins", field_text(data, "/origins/allowedOrigins")),
+        ("Transport", field_text(data, "/transport/mode")),
+        ("SIP domain", field_text(data, "/transport/sip/domain")),
+        ("SIP WebSocket", field_text(data, "/transport/wss")),
         ("ICE servers", super::transport::ice_servers(&data["transport"]["iceServers"])),
-        ("DTMF", shown(data, "/transport/sip/dtmf")),
-        ("Sign-in", shown(data, "/behavior/host/mode")),
+        ("DTMF", field_text(data, "/transport/sip/dtmf")),
+        ("Sign-in", field_text(data, "/behavior/host/mode")),
         ("Theme", theme),
-        ("Accent", shown(data, "/branding/themeColor")),
-        ("Calls at a time", shown(data, "/capabilities/maxSessions")),
-        ("Subdomain", shown(data, "/domains/subdomain")),
-        ("Custom domain", shown(data, "/domains/customDomain")),
-        ("Made", shown(data, "/createdAt")),
+        ("Accent", field_text(data, "/branding/themeColor")),
+        ("Calls at a time", field_text(data, "/capabilities/maxSessions")),
+        ("Subdomain", field_text(data, "/domains/subdomain")),
+        ("Custom domain", field_text(data, "/domains/customDomain")),
+        ("Made", field_text(data, "/createdAt")),
     ]);
     format!("{facts}\n\n{}", super::key::keys(&data["apiKeys"]))
 }
 
 /// What was set on the left, what is in effect on the right.
 fn record(data: &Value) -> String {
-    let head = facts(&[
-        ("Tenant", shown(data, "/tenantId")),
-        ("Enabled", shown(data, "/enabled")),
-        ("Plan", format!("{} ({})", shown(data, "/planId"), shown(data, "/planStatus"))),
-        ("Extensions", shown(data, "/extensionCount")),
-        ("Allowed origins", shown(data, "/raw/origins/allowedOrigins")),
+    let head = key_value_table(&[
+        ("Tenant", field_text(data, "/tenantId")),
+        ("Enabled", field_text(data, "/enabled")),
+        ("Plan", format!("{} ({})", field_text(data, "/planId"), field_text(data, "/planStatus"))),
+        ("Extensions", field_text(data, "/extensionCount")),
+        ("Allowed origins", field_text(data, "/raw/origins/allowedOrigins")),
         ("By the operator", by_operator(&data["raw"]["byOperator"])),
-        ("Changed", shown(data, "/updatedAt")),
+        ("Changed", field_text(data, "/updatedAt")),
     ]);
     let settings = [
         ("Name", "branding/displayName", "branding/displayName"),
@@ -214,13 +215,13 @@ fn record(data: &Value) -> String {
     let servers = [&data["raw"]["iceServers"], &data["effective"]["transport"]["iceServers"]].map(ice);
     rows.push(json!(["ICE servers", servers[0], servers[1]]));
     let side_by_side = table(["setting", "set", "in effect"], &Value::Array(rows), "", |row| {
-        ["/0", "/1", "/2"].map(|column| shown(row, column))
+        ["/0", "/1", "/2"].map(|column| field_text(row, column))
     });
     format!("{head}\n\n{side_by_side}\n\n{}", super::key::keys(&data["apiKeys"]))
 }
 
 fn at(data: &Value, side: &str, field: &str) -> String {
-    shown(data, &format!("/{side}/{field}"))
+    field_text(data, &format!("/{side}/{field}"))
 }
 
 /// The transport that is in effect whatever the plan says.

@@ -3,55 +3,55 @@
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::control::{Group, facts, refused, shown};
-use super::request::{self, Body, Given};
-use super::{Failure, Globals};
+use super::control::{CommandGroup, field_text, key_value_table, request_failure};
+use super::request::{self, ChangeBody, ChangeSource};
+use super::{Failure, GlobalOptions};
 
 const PATH: &str = "/api/admin/settings/transport-defaults";
 
-pub type Transport = Group<Command>;
+pub type TransportCommands = CommandGroup<TransportCommand>;
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum TransportCommand {
     /// Show the platform's defaults.
     Show,
     /// Change the platform's defaults; tenants that inherit have them at once.
     Set {
         #[command(flatten)]
-        given: Given,
+        given: ChangeSource,
         #[command(flatten)]
-        transport: request::Transport,
+        transport: request::TransportOptions,
     },
 }
 
-impl Transport {
-    pub fn run(self, globals: &Globals) -> Result<(), Failure> {
+impl TransportCommands {
+    pub fn run(self, globals: &GlobalOptions) -> Result<(), Failure> {
         let command = self.command;
         self.target.run(globals, async |client, printer| {
             let data = match command {
-                Command::Show => client.get(PATH, &[]).await,
-                Command::Set { given, transport } => {
-                    let mut body = Body::new(&given)?;
+                TransportCommand::Show => client.get(PATH, &[]).await,
+                TransportCommand::Set { given, transport } => {
+                    let mut body = ChangeBody::new(&given)?;
                     transport.add_to(&mut body)?;
                     client.patch(PATH, &body.finish()?).await
                 }
             };
-            printer.print(&data.map_err(refused)?, defaults);
+            printer.print(&data.map_err(request_failure)?, defaults);
             Ok(())
         })
     }
 }
 
 fn defaults(data: &Value) -> String {
-    let domain = match shown(data, "/effective/sip/domain").as_str() {
+    let domain = match field_text(data, "/effective/sip/domain").as_str() {
         "-" => "each tenant's own, on the built-in edge".to_owned(),
         domain => domain.to_owned(),
     };
-    facts(&[
-        ("Transport", shown(data, "/effective/mode")),
+    key_value_table(&[
+        ("Transport", field_text(data, "/effective/mode")),
         ("SIP domain", domain),
-        ("SIP WebSocket", shown(data, "/effective/wss")),
-        ("DTMF", shown(data, "/effective/sip/dtmf")),
+        ("SIP WebSocket", field_text(data, "/effective/wss")),
+        ("DTMF", field_text(data, "/effective/sip/dtmf")),
         ("ICE servers", ice_servers(&data["effective"]["iceServers"])),
     ])
 }
@@ -65,7 +65,7 @@ pub fn ice_servers(servers: &Value) -> String {
             (_, Value::Bool(true)) => " (password)",
             _ => "",
         };
-        format!("{}{how}", shown(server, "/urls"))
+        format!("{}{how}", field_text(server, "/urls"))
     };
     if servers.is_empty() { "-".to_owned() } else { servers.iter().map(text).collect::<Vec<_>>().join(", ") }
 }

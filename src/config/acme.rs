@@ -33,7 +33,7 @@ pub struct ExternalAccount {
 
 /// Why the external accounts are not to be had.
 #[derive(Debug, thiserror::Error)]
-pub enum BadAccounts {
+pub enum ExternalAccountsError {
     #[error("external accounts: {path} cannot be read: {error}", path = .path.display())]
     Unreadable { path: PathBuf, error: std::io::Error },
     #[error("external accounts: others may read {path} (mode {mode:03o}); run `chmod 600 {path}`", path = .path.display())]
@@ -66,15 +66,16 @@ impl Setting for Challenge {
 
 /// Reads the external accounts, by the URL of their directory: from the systemd credential `acme_eab`, else
 /// from `file`.
-pub fn external_accounts(file: Option<&Path>) -> Result<HashMap<String, ExternalAccount>, BadAccounts> {
+pub fn external_accounts(file: Option<&Path>) -> Result<HashMap<String, ExternalAccount>, ExternalAccountsError> {
     let credential = credentials().map(|directory| directory.join("acme_eab")).find(|path| path.exists());
     // systemd owns these files and their modes.
     let owned = credential.is_some();
     let Some(path) = credential.or_else(|| file.map(Path::to_owned)) else { return Ok(HashMap::new()) };
-    let text = std::fs::read_to_string(&path).map_err(|error| BadAccounts::Unreadable { path: path.clone(), error })?;
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| ExternalAccountsError::Unreadable { path: path.clone(), error })?;
     let mode = std::fs::metadata(&path).map_or(0, |metadata| metadata.mode() & 0o777);
     if !owned && mode & 0o077 != 0 {
-        return Err(BadAccounts::Exposed { path, mode });
+        return Err(ExternalAccountsError::Exposed { path, mode });
     }
     let mut accounts = HashMap::new();
     for (index, line) in text.lines().enumerate() {
@@ -82,7 +83,7 @@ pub fn external_accounts(file: Option<&Path>) -> Result<HashMap<String, External
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let (directory, account) = external_account(line).map_err(|problem| BadAccounts::Line {
+        let (directory, account) = external_account(line).map_err(|problem| ExternalAccountsError::Line {
             path: path.clone(),
             line: index + 1,
             problem: problem.to_owned(),
@@ -118,7 +119,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("eab");
         fs::write(&path, "# mine\n\nhttps://ca.example/dir  kid-1  c2VjcmV0\n").unwrap();
-        assert!(matches!(external_accounts(Some(&path)), Err(BadAccounts::Exposed { .. })));
+        assert!(matches!(external_accounts(Some(&path)), Err(ExternalAccountsError::Exposed { .. })));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         let accounts = external_accounts(Some(&path)).unwrap();
         let ours = &accounts["https://ca.example/dir"];

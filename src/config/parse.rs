@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 /// One thing that is wrong with the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct ConfigError {
     /// 1-based; `None` where no line of the file is to blame.
     pub line: Option<usize>,
     /// Says what is wrong and what would be right.
@@ -20,12 +20,12 @@ pub struct Fault {
 
 /// Everything that is wrong with one file, in the order of its lines.
 #[derive(Debug)]
-pub struct Faults {
+pub struct ConfigErrors {
     pub file: PathBuf,
-    pub faults: Vec<Fault>,
+    pub faults: Vec<ConfigError>,
 }
 
-impl fmt::Display for Faults {
+impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, fault) in self.faults.iter().enumerate() {
             if index > 0 {
@@ -40,21 +40,21 @@ impl fmt::Display for Faults {
     }
 }
 
-impl std::error::Error for Faults {}
+impl std::error::Error for ConfigErrors {}
 
 /// A group of settings, declared by [`section!`](super::section).
 pub trait Section: Sized {
     /// Name of the TOML table; empty for the settings above all tables.
     const KEY: &'static str;
     const DOC: &'static [&'static str];
-    const SETTINGS: &'static [Documented];
+    const SETTINGS: &'static [SettingDoc];
 
     /// `None` only when a fault was noted.
-    fn read(table: &mut Table<'_, '_>) -> Option<Self>;
+    fn read(table: &mut SectionReader<'_, '_>) -> Option<Self>;
 }
 
 /// A setting's name, explanation and default, as the example file shows them.
-pub struct Documented {
+pub struct SettingDoc {
     pub name: &'static str,
     pub doc: &'static [&'static str],
     /// In TOML.
@@ -69,15 +69,15 @@ pub trait Setting: Sized {
 }
 
 /// A file being read: its root table, and the faults found so far.
-pub struct Reader<'i> {
+pub struct ConfigReader<'i> {
     text: &'i str,
     base: PathBuf,
     root: DeTable<'i>,
-    faults: Vec<Fault>,
+    faults: Vec<ConfigError>,
     known_tables: Vec<&'static str>,
 }
 
-impl<'i> Reader<'i> {
+impl<'i> ConfigReader<'i> {
     /// `base` is the directory that relative paths start from.
     pub fn new(text: &'i str, base: &Path) -> Self {
         let (root, errors) = DeTable::parse_recoverable(text);
@@ -102,7 +102,7 @@ impl<'i> Reader<'i> {
                 _ => DeTable::default(),
             }
         };
-        let mut table = Table { key: S::KEY, values, reader: self };
+        let mut table = SectionReader { key: S::KEY, values, reader: self };
         let section = S::read(&mut table);
         table.refuse_unknown(S::SETTINGS);
         section
@@ -114,7 +114,7 @@ impl<'i> Reader<'i> {
     }
 
     /// Call after the last section: refuses tables that nobody asked for.
-    pub fn finish(mut self) -> Vec<Fault> {
+    pub fn finish(mut self) -> Vec<ConfigError> {
         for (key, value) in std::mem::take(&mut self.root) {
             let name = key.get_ref().as_ref();
             let hint = did_you_mean(name, self.known_tables.iter().copied());
@@ -128,18 +128,18 @@ impl<'i> Reader<'i> {
 
     fn note(&mut self, offset: Option<usize>, message: String) {
         let line = offset.map(|offset| self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1);
-        self.faults.push(Fault { line, message });
+        self.faults.push(ConfigError { line, message });
     }
 }
 
 /// One table being read.
-pub struct Table<'r, 'i> {
+pub struct SectionReader<'r, 'i> {
     key: &'static str,
     values: DeTable<'i>,
-    reader: &'r mut Reader<'i>,
+    reader: &'r mut ConfigReader<'i>,
 }
 
-impl Table<'_, '_> {
+impl SectionReader<'_, '_> {
     /// The setting's value, else its default. `None` only when a fault was noted.
     pub fn take<T: Setting>(&mut self, name: &str, default: &str) -> Option<T> {
         let given = self.values.remove(name);
@@ -157,7 +157,7 @@ impl Table<'_, '_> {
             .ok()
     }
 
-    fn refuse_unknown(&mut self, settings: &[Documented]) {
+    fn refuse_unknown(&mut self, settings: &[SettingDoc]) {
         for (key, _) in std::mem::take(&mut self.values) {
             let name = key.get_ref().as_ref();
             let hint = did_you_mean(name, settings.iter().map(|setting| setting.name));

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::SecretFiles;
 
 /// Shorter secrets can be guessed.
-pub const MIN_LENGTH: usize = 24;
+pub const MIN_SECRET_BYTES: usize = 24;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Secrets {
@@ -40,8 +40,8 @@ impl Secret {
             return Err("has more than two lines: the current secret, and the one before it".into());
         }
         for secret in std::iter::once(current).chain(previous) {
-            if secret.len() < MIN_LENGTH {
-                return Err(format!("has {} characters; at least {MIN_LENGTH} are needed", secret.len()));
+            if secret.len() < MIN_SECRET_BYTES {
+                return Err(format!("has {} characters; at least {MIN_SECRET_BYTES} are needed", secret.len()));
             }
         }
         if previous == Some(current) {
@@ -75,21 +75,21 @@ impl fmt::Debug for Secret {
 
 /// Why a secret is not to be had.
 #[derive(Debug, thiserror::Error)]
-pub enum MissingSecret {
+pub enum SecretError {
     #[error("no {what}: set {variable}, or the systemd credential `{credential}`, or `secrets.{credential}_file`")]
-    Nowhere { what: &'static str, variable: &'static str, credential: &'static str },
+    NotConfigured { what: &'static str, variable: &'static str, credential: &'static str },
     #[error("{what}: {path} cannot be read: {error}", path = .path.display())]
     Unreadable { what: &'static str, path: PathBuf, error: std::io::Error },
     #[error("{what}: others may read {path} (mode {mode:03o}); run `chmod 600 {path}`", path = .path.display())]
     Exposed { what: &'static str, path: PathBuf, mode: u32 },
     #[error("{what} from {origin} {problem}")]
-    Unfit { what: &'static str, origin: String, problem: String },
+    Invalid { what: &'static str, origin: String, problem: String },
 }
 
 impl Secrets {
     /// Environment first, then systemd credentials, then the configured files.
     /// Every missing secret is reported, not only the first.
-    pub fn load(files: &SecretFiles) -> Result<Self, Vec<MissingSecret>> {
+    pub fn load(files: &SecretFiles) -> Result<Self, Vec<SecretError>> {
         let panel_key = PANEL_KEY.find(files.panel_key_file.as_deref());
         let master_secret = MASTER_SECRET.find(files.master_secret_file.as_deref());
         match (panel_key, master_secret) {
@@ -105,39 +105,41 @@ impl Secrets {
 }
 
 /// The key that seals private keys in the store; none where none is given anywhere.
-pub fn store_key(files: &SecretFiles) -> Result<Option<Secret>, MissingSecret> {
+pub fn store_key(files: &SecretFiles) -> Result<Option<Secret>, SecretError> {
     match STORE_KEY.find(files.store_key_file.as_deref()) {
         Ok(secret) => Ok(Some(secret)),
-        Err(MissingSecret::Nowhere { .. }) => Ok(None),
+        Err(SecretError::NotConfigured { .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
 /// Where a secret comes from.
-struct Source {
+struct SecretSource {
     what: &'static str,
     variable: &'static str,
     credential: &'static str,
 }
 
-const PANEL_KEY: Source = Source { what: "panel key", variable: "BITCALL_PANEL_KEY", credential: "panel_key" };
-const MASTER_SECRET: Source =
-    Source { what: "master secret", variable: "APP_MASTER_SECRET", credential: "master_secret" };
-const STORE_KEY: Source = Source { what: "store key", variable: "BITCALL_STORE_KEY", credential: "store_key" };
+const PANEL_KEY: SecretSource =
+    SecretSource { what: "panel key", variable: "BITCALL_PANEL_KEY", credential: "panel_key" };
+const MASTER_SECRET: SecretSource =
+    SecretSource { what: "master secret", variable: "APP_MASTER_SECRET", credential: "master_secret" };
+const STORE_KEY: SecretSource =
+    SecretSource { what: "store key", variable: "BITCALL_STORE_KEY", credential: "store_key" };
 
-impl Source {
-    fn find(&self, file: Option<&Path>) -> Result<Secret, MissingSecret> {
+impl SecretSource {
+    fn find(&self, file: Option<&Path>) -> Result<Secret, SecretError> {
         if let Ok(value) = std::env::var(self.variable)
             && !value.is_empty()
         {
-            return self.accept(&value, self.variable);
+            return self.parse(&value, self.variable);
         }
         // systemd owns these files and their modes.
         if let Some(path) = credentials().map(|directory| directory.join(self.credential)).find(|path| path.exists()) {
             let value = self.read(&path)?;
-            return self.accept(&value, &path.to_string_lossy());
+            return self.parse(&value, &path.to_string_lossy());
         }
-        let path = file.ok_or(MissingSecret::Nowhere {
+        let path = file.ok_or(SecretError::NotConfigured {
             what: self.what,
             variable: self.variable,
             credential: self.credential,
@@ -145,21 +147,21 @@ impl Source {
         let value = self.read(path)?;
         let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.mode() & 0o777);
         if mode & 0o077 != 0 {
-            return Err(MissingSecret::Exposed { what: self.what, path: path.to_owned(), mode });
+            return Err(SecretError::Exposed { what: self.what, path: path.to_owned(), mode });
         }
-        self.accept(&value, &path.to_string_lossy())
+        self.parse(&value, &path.to_string_lossy())
     }
 
-    fn read(&self, path: &Path) -> Result<String, MissingSecret> {
-        std::fs::read_to_string(path).map_err(|error| MissingSecret::Unreadable {
+    fn read(&self, path: &Path) -> Result<String, SecretError> {
+        std::fs::read_to_string(path).map_err(|error| SecretError::Unreadable {
             what: self.what,
             path: path.to_owned(),
             error,
         })
     }
 
-    fn accept(&self, value: &str, origin: &str) -> Result<Secret, MissingSecret> {
-        Secret::parse(value).map_err(|problem| MissingSecret::Unfit {
+    fn parse(&self, value: &str, origin: &str) -> Result<Secret, SecretError> {
+        Secret::parse(value).map_err(|problem| SecretError::Invalid {
             what: self.what,
             origin: origin.to_owned(),
             problem,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 
-fn parse(text: &str) -> Result<Config, Vec<Fault>> {
+fn parse(text: &str) -> Result<Config, Vec<ConfigError>> {
     Config::parse(text, Path::new("/etc/bitcall"))
 }
 

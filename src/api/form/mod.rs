@@ -5,13 +5,13 @@
 //! over a request it yields the values; run by [`Description::of`] it yields
 //! the JSON Schema that the API's document shows. So the two cannot differ.
 
-mod kinds;
+mod field_types;
 
 use serde_json::{Map, Value, json};
 
-pub use kinds::{
-    Described, Kind, Wrong, boolean, checked, choice, count, fields, line, list, one_or_many, parsed, secret, switch,
-    text,
+pub use field_types::{
+    FieldType, TextSchema, ValueError, boolean, checked, choice, integer, line, list, object, one_or_many, parsed,
+    query_boolean, secret, text,
 };
 
 use crate::tenancy::{Change, Fault};
@@ -20,11 +20,11 @@ use crate::tenancy::{Change, Fault};
 pub struct Form {
     /// With a dot at its end, or empty.
     path: String,
-    source: Source,
+    source: FormSource,
     faults: Vec<Fault>,
 }
 
-enum Source {
+enum FormSource {
     Request {
         fields: Map<String, Value>,
         /// The whole object was given as `null`: all its fields are to be reset.
@@ -39,7 +39,7 @@ impl Form {
     /// # Errors
     /// All faults; never empty.
     pub fn read<T>(fields: Map<String, Value>, read: impl FnOnce(&mut Self) -> Option<T>) -> Result<T, Vec<Fault>> {
-        let source = Source::Request { fields, reset: false };
+        let source = FormSource::Request { fields, reset: false };
         let mut form = Self { path: String::new(), source, faults: Vec::new() };
         let outcome = read(&mut form);
         let faults = form.finish();
@@ -50,51 +50,51 @@ impl Form {
     }
 
     /// A field that must be there.
-    pub fn required<K: Kind>(&mut self, name: &'static str, kind: K) -> Option<K::Value> {
+    pub fn required<K: FieldType>(&mut self, name: &'static str, kind: K) -> Option<K::Value> {
         match self.take(name, &kind, true) {
-            Taken::Described => None,
-            Taken::Absent { .. } | Taken::Null => {
+            FieldValue::TextSchema => None,
+            FieldValue::Absent { .. } | FieldValue::Null => {
                 self.fault(name, "is missing");
                 None
             }
-            Taken::Given(value) => self.accept(name, kind.read(value)),
+            FieldValue::Present(value) => self.accept(name, kind.read(value)),
         }
     }
 
     /// A field that may be absent or null.
-    pub fn optional<K: Kind>(&mut self, name: &'static str, kind: K) -> Option<K::Value> {
+    pub fn optional<K: FieldType>(&mut self, name: &'static str, kind: K) -> Option<K::Value> {
         match self.take(name, &kind, false) {
-            Taken::Described | Taken::Absent { .. } | Taken::Null => None,
-            Taken::Given(value) => self.accept(name, kind.read(value)),
+            FieldValue::TextSchema | FieldValue::Absent { .. } | FieldValue::Null => None,
+            FieldValue::Present(value) => self.accept(name, kind.read(value)),
         }
     }
 
     /// A field that is kept when absent, reset when null, and else set.
-    pub fn change<K: Kind>(&mut self, name: &'static str, kind: K) -> Change<K::Value> {
+    pub fn change<K: FieldType>(&mut self, name: &'static str, kind: K) -> Change<K::Value> {
         match self.take(name, &kind, false) {
-            Taken::Described | Taken::Absent { reset: false } => Change::Keep,
-            Taken::Absent { reset: true } | Taken::Null => Change::Reset,
-            Taken::Given(value) => self.accept(name, kind.read(value)).map_or(Change::Keep, Change::Set),
+            FieldValue::TextSchema | FieldValue::Absent { reset: false } => Change::Keep,
+            FieldValue::Absent { reset: true } | FieldValue::Null => Change::Reset,
+            FieldValue::Present(value) => self.accept(name, kind.read(value)).map_or(Change::Keep, Change::Set),
         }
     }
 
     /// An object inside. When it is null, all its fields are reset; when absent, kept.
     pub fn section(&mut self, name: &'static str, read: impl FnOnce(&mut Self)) {
         let source = match &mut self.source {
-            Source::Description(_) => Source::Description(Description::default()),
-            Source::Request { fields, reset } => match fields.remove(name) {
-                None => Source::Request { fields: Map::new(), reset: *reset },
-                Some(Value::Null) => Source::Request { fields: Map::new(), reset: true },
-                Some(Value::Object(fields)) => Source::Request { fields, reset: false },
+            FormSource::Description(_) => FormSource::Description(Description::default()),
+            FormSource::Request { fields, reset } => match fields.remove(name) {
+                None => FormSource::Request { fields: Map::new(), reset: *reset },
+                Some(Value::Null) => FormSource::Request { fields: Map::new(), reset: true },
+                Some(Value::Object(fields)) => FormSource::Request { fields, reset: false },
                 Some(other) => {
-                    self.fault(name, format!("must be an object, not {}", kinds::name(&other)));
+                    self.fault(name, format!("must be an object, not {}", field_types::type_name(&other)));
                     return;
                 }
             },
         };
         let mut inner = Self { path: format!("{}{name}.", self.path), source, faults: Vec::new() };
         read(&mut inner);
-        if let (Source::Description(outer), Source::Description(inner)) = (&mut self.source, &inner.source) {
+        if let (FormSource::Description(outer), FormSource::Description(inner)) = (&mut self.source, &inner.source) {
             outer.add(name, inner.schema(), false);
         }
         self.faults.append(&mut inner.finish());
@@ -102,7 +102,7 @@ impl Form {
 
     /// A rule between fields, which `read` checks by itself, as the document tells it.
     pub fn rule(&mut self, schema: impl FnOnce() -> Value) {
-        if let Source::Description(description) = &mut self.source {
+        if let FormSource::Description(description) = &mut self.source {
             description.rules.push(schema());
         }
     }
@@ -111,25 +111,25 @@ impl Form {
         self.faults.push(Fault::new(format!("{}{name}", self.path), message));
     }
 
-    fn take(&mut self, name: &'static str, kind: &impl Kind, required: bool) -> Taken {
+    fn take(&mut self, name: &'static str, kind: &impl FieldType, required: bool) -> FieldValue {
         match &mut self.source {
-            Source::Description(description) => {
+            FormSource::Description(description) => {
                 description.add(name, kind.schema(), required);
-                Taken::Described
+                FieldValue::TextSchema
             }
-            Source::Request { fields, reset } => match fields.remove(name) {
-                None => Taken::Absent { reset: *reset },
-                Some(Value::Null) => Taken::Null,
-                Some(value) => Taken::Given(value),
+            FormSource::Request { fields, reset } => match fields.remove(name) {
+                None => FieldValue::Absent { reset: *reset },
+                Some(Value::Null) => FieldValue::Null,
+                Some(value) => FieldValue::Present(value),
             },
         }
     }
 
-    fn accept<T>(&mut self, name: &str, read: Result<T, Wrong>) -> Option<T> {
+    fn accept<T>(&mut self, name: &str, read: Result<T, ValueError>) -> Option<T> {
         match read {
             Ok(value) => Some(value),
-            Err(Wrong(wrongs)) => {
-                for (below, message) in wrongs {
+            Err(ValueError(errors)) => {
+                for (below, message) in errors {
                     self.fault(&format!("{name}{below}"), message);
                 }
                 None
@@ -138,7 +138,7 @@ impl Form {
     }
 
     fn finish(mut self) -> Vec<Fault> {
-        if let Source::Request { fields, .. } = &mut self.source {
+        if let FormSource::Request { fields, .. } = &mut self.source {
             for name in std::mem::take(fields).keys() {
                 self.fault(name, "is not a known field");
             }
@@ -147,11 +147,11 @@ impl Form {
     }
 }
 
-enum Taken {
-    Described,
+enum FieldValue {
+    TextSchema,
     Absent { reset: bool },
     Null,
-    Given(Value),
+    Present(Value),
 }
 
 /// What a form would read, for the API's document.
@@ -172,12 +172,12 @@ pub struct Property {
 
 impl Description {
     pub fn of<T>(read: impl FnOnce(&mut Form) -> Option<T>) -> Self {
-        let source = Source::Description(Self::default());
+        let source = FormSource::Description(Self::default());
         let mut form = Form { path: String::new(), source, faults: Vec::new() };
         let _ = read(&mut form);
         match form.source {
-            Source::Description(description) => description,
-            Source::Request { .. } => Self::default(),
+            FormSource::Description(description) => description,
+            FormSource::Request { .. } => Self::default(),
         }
     }
 

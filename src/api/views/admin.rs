@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::domains::ProfileDomains;
 use super::plans::PlanEntry;
-use super::{ApiKeyView, IceView, Moment, Origins, TransportView};
+use super::{ApiKeyView, IceView, Origins, Rfc3339, TransportView};
 use crate::tenancy::{
     ByOperator, Defaults, Effective, Entitlements, IceEntry, Live, PlanStatus, Platform, Settings, TransportDefaults,
     TransportMode,
@@ -31,8 +31,8 @@ pub struct TenantRecord {
     extension_count: usize,
     raw: Raw,
     effective: EffectiveView,
-    created_at: Moment,
-    updated_at: Moment,
+    created_at: Rfc3339,
+    updated_at: Rfc3339,
 }
 
 impl TenantRecord {
@@ -58,8 +58,8 @@ impl TenantRecord {
                 features,
                 transport: transport.into(),
             },
-            created_at: Moment(tenant.created_at),
-            updated_at: Moment(tenant.updated_at),
+            created_at: Rfc3339(tenant.created_at),
+            updated_at: Rfc3339(tenant.updated_at),
         }
     }
 }

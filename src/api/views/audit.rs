@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Moment;
+use super::Rfc3339;
 use crate::tenancy::{Actor, AuditEntry, AuditId};
 
 /// `GET /api/admin/audit`
@@ -21,7 +21,7 @@ pub struct AuditList {
 #[serde(rename_all = "camelCase")]
 pub struct AuditLine {
     id: String,
-    at: Moment,
+    at: Rfc3339,
     actor: Actor,
     /// The actor in words.
     by: String,
@@ -40,7 +40,7 @@ impl AuditLine {
     pub fn of(id: &AuditId, entry: AuditEntry, users: &str) -> Self {
         Self {
             id: id.to_string(),
-            at: Moment(entry.at),
+            at: Rfc3339(entry.at),
             by: in_words(&entry.actor, users),
             actor: entry.actor,
             request_id: entry.request_id,

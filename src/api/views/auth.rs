@@ -4,7 +4,7 @@ use bitcall_wire::config::RuntimeConfig;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Moment;
+use super::Rfc3339;
 use crate::tenancy::{Carried, Issued, Live, Platform, Redeemed, SipCredentials};
 use crate::timestamp::Timestamp;
 
@@ -15,7 +15,7 @@ pub struct LinkView {
     /// Opens the app and signs in, once. The token is in the fragment: it is in no server's log.
     url: String,
     token: String,
-    expires_at: Moment,
+    expires_at: Rfc3339,
 }
 
 impl LinkView {
@@ -23,7 +23,7 @@ impl LinkView {
         Self {
             url: app_url(issued, tenant, platform),
             token: issued.token.as_str().to_owned(),
-            expires_at: Moment(issued.expires_at),
+            expires_at: Rfc3339(issued.expires_at),
         }
     }
 }
@@ -33,7 +33,7 @@ impl LinkView {
 #[serde(rename_all = "camelCase")]
 pub struct HandoffView {
     token: String,
-    expires_at: Moment,
+    expires_at: Rfc3339,
     /// The page adds `&key=` and the key to what it encrypted; it must not send it anywhere.
     url: String,
 }
@@ -42,7 +42,7 @@ impl HandoffView {
     pub fn of(issued: &Issued, tenant: &Live, platform: &Platform) -> Self {
         Self {
             token: issued.token.as_str().to_owned(),
-            expires_at: Moment(issued.expires_at),
+            expires_at: Rfc3339(issued.expires_at),
             url: app_url(issued, tenant, platform),
         }
     }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Moment;
+use super::Rfc3339;
 use crate::certs::{Kept, Origin, Problem, ProblemKind, Progress, Stage};
 use crate::tenancy::TlsStatus;
 use crate::timestamp::Timestamp;
@@ -15,8 +15,8 @@ pub struct CertificateView {
     name: String,
     /// All that it is served for; a wildcard as `*.<name>`.
     names: Vec<String>,
-    not_before: Moment,
-    not_after: Moment,
+    not_before: Rfc3339,
+    not_after: Rfc3339,
     /// Hexadecimal, lower case.
     serial: String,
     issuer: String,
@@ -27,8 +27,8 @@ impl CertificateView {
         Self {
             name: name.to_owned(),
             names: kept.names.clone(),
-            not_before: Moment(kept.not_before),
-            not_after: Moment(kept.not_after),
+            not_before: Rfc3339(kept.not_before),
+            not_after: Rfc3339(kept.not_after),
             serial: kept.serial.clone(),
             issuer: kept.issuer.clone(),
         }
@@ -63,10 +63,10 @@ pub struct CertificateLine {
     stage: Option<Stage>,
     /// All that it is served for; a wildcard as `*.<name>`.
     names: Vec<String>,
-    not_before: Option<Moment>,
-    not_after: Option<Moment>,
+    not_before: Option<Rfc3339>,
+    not_after: Option<Rfc3339>,
     /// When its successor is ordered.
-    renew_at: Option<Moment>,
+    renew_at: Option<Rfc3339>,
     /// URL of the ACME directory that it came from; null where it was brought along, or is to come.
     directory: Option<String>,
     /// Hexadecimal, lower case.
@@ -74,7 +74,7 @@ pub struct CertificateLine {
     issuer: Option<String>,
     /// Why the last try failed, or why the certificate is not the one that is served.
     problem: Option<CertificateProblem>,
-    next_try_at: Option<Moment>,
+    next_try_at: Option<Rfc3339>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -83,7 +83,7 @@ struct CertificateProblem {
     kind: ProblemKind,
     /// One sentence.
     message: String,
-    at: Moment,
+    at: Rfc3339,
 }
 
 impl CertificateLine {
@@ -109,18 +109,18 @@ impl CertificateLine {
             status: status(kept, stage),
             stage,
             names: kept.map(|kept| kept.names.clone()).unwrap_or_default(),
-            not_before: kept.map(|kept| Moment(kept.not_before)),
-            not_after: kept.map(|kept| Moment(kept.not_after)),
-            renew_at: renew_at.map(Moment),
+            not_before: kept.map(|kept| Rfc3339(kept.not_before)),
+            not_after: kept.map(|kept| Rfc3339(kept.not_after)),
+            renew_at: renew_at.map(Rfc3339),
             directory,
             serial: kept.map(|kept| kept.serial.clone()),
             issuer: kept.map(|kept| kept.issuer.clone()),
             problem: problem.map(|problem| CertificateProblem {
                 kind: problem.kind,
                 message: problem.message,
-                at: Moment(problem.at),
+                at: Rfc3339(problem.at),
             }),
-            next_try_at: next_try_at.map(Moment),
+            next_try_at: next_try_at.map(Rfc3339),
         }
     }
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Moment;
+use super::Rfc3339;
 use crate::domains::{loss, next_action, next_action_without};
 use crate::tenancy::{Claim, DnsProblem, DomainStatus, Live, Phase, Platform, Seen, Tenant, TlsStatus, Way};
 
@@ -63,8 +63,8 @@ pub struct DomainView {
     status: Option<DomainStatus>,
     tls_status: Option<TlsStatus>,
     last_error: String,
-    created_at: Option<Moment>,
-    verified_at: Option<Moment>,
+    created_at: Option<Rfc3339>,
+    verified_at: Option<Rfc3339>,
     checks: Checks,
     automation: Automation,
     /// What is to be done now, in one sentence for the domain's owner.
@@ -78,7 +78,7 @@ pub struct DomainView {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Checks {
-    last_checked_at: Option<Moment>,
+    last_checked_at: Option<Rfc3339>,
     /// Which lookup could not be made then, and why: nothing was concluded from what it did not see.
     unsure: Option<String>,
 }
@@ -89,14 +89,14 @@ struct Automation {
     phase: Option<Phase>,
     /// Why hardly anything is tried by itself any more.
     paused: Option<String>,
-    next_check_at: Option<Moment>,
-    recheck_available_at: Option<Moment>,
+    next_check_at: Option<Rfc3339>,
+    recheck_available_at: Option<Rfc3339>,
     /// When the claim ends if the TXT record is not seen before.
-    expires_at: Option<Moment>,
+    expires_at: Option<Rfc3339>,
     /// Since when the domain leads elsewhere.
-    moved_at: Option<Moment>,
+    moved_at: Option<Rfc3339>,
     /// When the operator activated it by hand; null once DNS says the same.
-    activated_by_hand_at: Option<Moment>,
+    activated_by_hand_at: Option<Rfc3339>,
 }
 
 /// A record that the domain's owner publishes.
@@ -160,9 +160,9 @@ pub struct DomainLine {
     tls_status: TlsStatus,
     phase: Phase,
     last_error: String,
-    created_at: Moment,
-    verified_at: Option<Moment>,
-    next_check_at: Option<Moment>,
+    created_at: Rfc3339,
+    verified_at: Option<Rfc3339>,
+    next_check_at: Option<Rfc3339>,
 }
 
 impl DomainLine {
@@ -175,9 +175,9 @@ impl DomainLine {
             tls_status: claim.tls_status,
             phase: claim.phase,
             last_error: claim.last_error.clone(),
-            created_at: Moment(claim.claimed_at),
-            verified_at: claim.verified_at.map(Moment),
-            next_check_at: claim.next_check_at.map(Moment),
+            created_at: Rfc3339(claim.claimed_at),
+            verified_at: claim.verified_at.map(Rfc3339),
+            next_check_at: claim.next_check_at.map(Rfc3339),
         }
     }
 }
@@ -230,17 +230,17 @@ impl DomainView {
             status: Some(claim.status),
             tls_status: Some(claim.tls_status),
             last_error: claim.last_error.clone(),
-            created_at: Some(Moment(claim.claimed_at)),
-            verified_at: claim.verified_at.map(Moment),
-            checks: Checks { last_checked_at: claim.last_checked_at.map(Moment), unsure: claim.unsure.clone() },
+            created_at: Some(Rfc3339(claim.claimed_at)),
+            verified_at: claim.verified_at.map(Rfc3339),
+            checks: Checks { last_checked_at: claim.last_checked_at.map(Rfc3339), unsure: claim.unsure.clone() },
             automation: Automation {
                 phase: Some(claim.phase),
                 paused: claim.paused.clone(),
-                next_check_at: claim.next_check_at.map(Moment),
-                recheck_available_at: claim.recheck_available_at.map(Moment),
-                expires_at: claim.expires_at.map(Moment),
-                moved_at: claim.moved_at.map(Moment),
-                activated_by_hand_at: claim.activated_by_hand_at.map(Moment),
+                next_check_at: claim.next_check_at.map(Rfc3339),
+                recheck_available_at: claim.recheck_available_at.map(Rfc3339),
+                expires_at: claim.expires_at.map(Rfc3339),
+                moved_at: claim.moved_at.map(Rfc3339),
+                activated_by_hand_at: claim.activated_by_hand_at.map(Rfc3339),
             },
             next_action: next_action(claim, ingress),
             problems: claim.problems.clone(),

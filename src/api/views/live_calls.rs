@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Moment;
+use super::Rfc3339;
 use crate::tenancy::{CallState, Direction, LiveCall, Usage};
 
 /// `GET /api/tenant/live-calls`
@@ -30,7 +30,7 @@ struct LiveCallView {
     number: Option<String>,
     direction: Direction,
     state: CallState,
-    started_at: Moment,
+    started_at: Rfc3339,
 }
 
 impl From<&Usage> for UsageView {
@@ -55,7 +55,7 @@ impl From<&LiveCall> for LiveCallView {
             number: call.number.clone(),
             direction: call.direction,
             state: call.state,
-            started_at: Moment(call.started_at),
+            started_at: Rfc3339(call.started_at),
         }
     }
 }

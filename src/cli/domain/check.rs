@@ -3,14 +3,14 @@
 use serde_json::{Value, json};
 
 use super::claim;
-use crate::cli::control::{Printer, refused, shown};
+use crate::cli::control::{Printer, field_text, request_failure};
 use crate::cli::{Exit, Failure};
 use crate::client::Client;
 
 pub async fn run(client: &Client, printer: Printer, who: &str) -> Result<(), Failure> {
     let domain = domain_of(client, who).await?;
     let body = json!({ "domains": [domain] });
-    let mut answer = client.post("/api/admin/domains/sync", &body).await.map_err(refused)?;
+    let mut answer = client.post("/api/admin/domains/sync", &body).await.map_err(request_failure)?;
     let mut data = answer.pointer_mut("/domains/0").map(Value::take).unwrap_or_default();
     if data.is_null() {
         let hint = "hint: `bitcall domain list` shows all domains";
@@ -22,7 +22,7 @@ pub async fn run(client: &Client, printer: Printer, who: &str) -> Result<(), Fai
     if right {
         return Ok(());
     }
-    let next = shown(&data, "/nextAction");
+    let next = field_text(&data, "/nextAction");
     Err(match data["checks"]["unsure"].as_str() {
         Some(why) => Failure::new(Exit::Unreachable, format!("DNS could not be asked for everything: {why}")),
         None if only_unknown(&data) => {
@@ -37,7 +37,7 @@ async fn domain_of(client: &Client, who: &str) -> Result<String, Failure> {
     if who.contains('.') {
         return Ok(who.to_owned());
     }
-    let data = client.get("/api/tenant/domains", &[("tenantId", who)]).await.map_err(refused)?;
+    let data = client.get("/api/tenant/domains", &[("tenantId", who)]).await.map_err(request_failure)?;
     let none = || Failure::new(Exit::Failed, format!("{who} has no domain of its own"));
     data["domain"].as_str().map(str::to_owned).ok_or_else(none)
 }

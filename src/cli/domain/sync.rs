@@ -4,27 +4,28 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use crate::cli::control::{Printer, refused, shown, table};
+use crate::cli::control::{Printer, field_text, request_failure, table};
 use crate::cli::{Exit, Failure};
 use crate::client::Client;
 
 /// Names in one request: a server looks at 32 at a time, each within seconds.
-const CHUNK: usize = 16;
-const AT_ONCE: usize = 4;
+const MAX_NAMES_PER_REQUEST: usize = 16;
+const MAX_CONCURRENT_REQUESTS: usize = 4;
 
 pub async fn run(client: &Client, printer: Printer, mut names: Vec<String>) -> Result<(), Failure> {
     let asked_for_all = names.is_empty();
     if asked_for_all {
-        let lines = client.all("/api/admin/domains", "domains", &[]).await.map_err(refused)?.0;
+        let lines = client.get_all("/api/admin/domains", "domains", &[]).await.map_err(request_failure)?.0;
         names = lines.iter().filter_map(|line| line["domain"].as_str().map(str::to_owned)).collect();
     }
     let bar = bar(names.len());
-    let looks = names.chunks(CHUNK).map(async |some| {
-        let answer = client.post("/api/admin/domains/sync", &json!({ "domains": some })).await.map_err(refused)?;
+    let requests = names.chunks(MAX_NAMES_PER_REQUEST).map(async |some| {
+        let answer =
+            client.post("/api/admin/domains/sync", &json!({ "domains": some })).await.map_err(request_failure)?;
         bar.inc(u64::try_from(some.len()).unwrap_or_default());
         Ok::<_, Failure>(answer)
     });
-    let answers: Vec<Value> = stream::iter(looks).buffer_unordered(AT_ONCE).try_collect().await?;
+    let answers: Vec<Value> = stream::iter(requests).buffer_unordered(MAX_CONCURRENT_REQUESTS).try_collect().await?;
     bar.finish_and_clear();
 
     let mut synced = json!({ "total": 0, "active": 0, "verified": 0, "pending": 0, "unsure": 0 });
@@ -33,7 +34,7 @@ pub async fn run(client: &Client, printer: Printer, mut names: Vec<String>) -> R
         domains.append(answer["domains"].as_array_mut().unwrap_or(&mut Vec::new()));
         unknown.append(answer["unknown"].as_array_mut().unwrap_or(&mut Vec::new()));
     }
-    domains.sort_by_cached_key(|domain| shown(domain, "/domain"));
+    domains.sort_by_cached_key(|domain| field_text(domain, "/domain"));
     let count = |fits: &dyn Fn(&Value) -> bool| domains.iter().filter(|domain| fits(domain)).count();
     for status in ["active", "verified", "pending"] {
         synced[status] = json!(count(&|domain| domain["status"] == status));
@@ -46,7 +47,7 @@ pub async fn run(client: &Client, printer: Printer, mut names: Vec<String>) -> R
     // Of all domains, one may have been given up meanwhile; one that was named is missed.
     match synced["unknown"].as_array().map(Vec::as_slice) {
         Some([_, ..]) if !asked_for_all => {
-            Err(Failure::new(Exit::Failed, format!("no tenant claims {}", shown(&synced, "/unknown"))))
+            Err(Failure::new(Exit::Failed, format!("no tenant claims {}", field_text(&synced, "/unknown"))))
         }
         _ => Ok(()),
     }
@@ -73,7 +74,7 @@ fn text(synced: &Value) -> String {
         return counts;
     }
     let rest = table(["domain", "tenant", "status", "phase", "next"], &Value::Array(rest), "", |domain| {
-        ["/domain", "/tenantId", "/status", "/automation/phase", "/nextAction"].map(|field| shown(domain, field))
+        ["/domain", "/tenantId", "/status", "/automation/phase", "/nextAction"].map(|field| field_text(domain, field))
     });
     format!("{rest}\n\n{counts}")
 }

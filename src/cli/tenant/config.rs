@@ -3,8 +3,8 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::super::control::{Printer, refused};
-use super::super::request::{Body, Given, Transport, on_off};
+use super::super::control::{Printer, request_failure};
+use super::super::request::{ChangeBody, ChangeSource, TransportOptions, on_off};
 use super::{Failure, profile, record, record_path};
 use crate::client::Client;
 
@@ -13,7 +13,7 @@ pub struct Config {
     /// Tenant id
     tenant: String,
     #[command(flatten)]
-    given: Given,
+    given: ChangeSource,
     /// As the operator: transport is in effect whatever the tenant's plan says
     #[arg(long)]
     operator: bool,
@@ -25,7 +25,7 @@ pub struct Config {
     #[command(flatten)]
     behaviour: Behaviour,
     #[command(flatten)]
-    transport: Transport,
+    transport: TransportOptions,
 }
 
 #[derive(Debug, Args)]
@@ -82,18 +82,18 @@ struct Behaviour {
 
 impl Config {
     pub async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
-        let mut body = Body::new(&self.given)?;
+        let mut body = ChangeBody::new(&self.given)?;
         body.set("features.authLink", self.auth_link);
         self.look.add_to(&mut body);
         self.behaviour.add_to(&mut body);
         self.transport.add_to(&mut body)?;
         let mut body = body.finish()?;
         if self.operator {
-            let data = client.patch(&record_path(&self.tenant), &body).await.map_err(refused)?;
+            let data = client.patch(&record_path(&self.tenant), &body).await.map_err(request_failure)?;
             printer.print(&data, record);
         } else {
             body["tenantId"] = Value::from(self.tenant);
-            let data = client.patch("/api/tenant/config", &body).await.map_err(refused)?;
+            let data = client.patch("/api/tenant/config", &body).await.map_err(request_failure)?;
             printer.print(&data, profile);
         }
         Ok(())
@@ -101,7 +101,7 @@ impl Config {
 }
 
 impl Look {
-    fn add_to(self, body: &mut Body) {
+    fn add_to(self, body: &mut ChangeBody) {
         body.set("branding.displayName", self.name);
         body.set("branding.logoLight", self.logo_light);
         body.set("branding.logoDark", self.logo_dark);
@@ -111,7 +111,7 @@ impl Look {
 }
 
 impl Behaviour {
-    fn add_to(self, body: &mut Body) {
+    fn add_to(self, body: &mut ChangeBody) {
         body.set("origins.allowedOrigins", Some(self.origins).filter(|list| !list.is_empty()));
         body.set("app.popupMode", self.popup);
         body.set("app.installable", self.installable);

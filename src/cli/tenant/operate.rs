@@ -6,8 +6,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::super::Exit;
-use super::super::control::{Printer, facts, refused, shown};
-use super::super::request::misused;
+use super::super::control::{Printer, field_text, key_value_table, request_failure};
+use super::super::request::usage_error;
 use super::{Failure, record_path};
 use crate::client::Client;
 
@@ -24,20 +24,20 @@ pub struct SetPlan {
 
 impl SetPlan {
     pub async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
-        let mut data = client.get("/api/tenant", &[("tenantId", &self.tenant)]).await.map_err(refused)?;
+        let mut data = client.get("/api/tenant", &[("tenantId", &self.tenant)]).await.map_err(request_failure)?;
         if self.plan.is_some() || self.status.is_some() {
             let plan = self.plan.map_or_else(|| data["plan"]["planId"].take(), Value::from);
             let body = json!({ "tenantId": self.tenant, "planId": plan, "status": self.status });
-            data = client.patch("/api/tenant/plan", &body).await.map_err(refused)?;
+            data = client.patch("/api/tenant/plan", &body).await.map_err(request_failure)?;
         }
         let data = json!({ "tenantId": self.tenant, "plan": data["plan"] });
         printer.print(&data, |data| {
-            facts(&[
-                ("Tenant", shown(data, "/tenantId")),
-                ("Plan", shown(data, "/plan/planId")),
-                ("Status", shown(data, "/plan/status")),
-                ("API keys", shown(data, "/plan/entitlements/maxApiKeys")),
-                ("Calls at a time", shown(data, "/plan/entitlements/maxSessions")),
+            key_value_table(&[
+                ("Tenant", field_text(data, "/tenantId")),
+                ("Plan", field_text(data, "/plan/planId")),
+                ("Status", field_text(data, "/plan/status")),
+                ("API keys", field_text(data, "/plan/entitlements/maxApiKeys")),
+                ("Calls at a time", field_text(data, "/plan/entitlements/maxSessions")),
             ])
         });
         Ok(())
@@ -47,7 +47,7 @@ impl SetPlan {
 pub async fn switch(client: &Client, printer: Printer, tenant: &str, enabled: bool) -> Result<(), Failure> {
     let verb = if enabled { "enable" } else { "disable" };
     let path = format!("{}/{verb}", record_path(tenant));
-    let data = client.post(&path, &json!({})).await.map_err(refused)?;
+    let data = client.post(&path, &json!({})).await.map_err(request_failure)?;
     printer.print(&data, |_| format!("{tenant} is {verb}d"));
     Ok(())
 }
@@ -67,7 +67,8 @@ pub struct Delete {
 impl Delete {
     pub async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
         let path = record_path(&self.tenant);
-        let attempt = async |dry_run: bool| client.delete(&path, &json!({ "dryRun": dry_run })).await.map_err(refused);
+        let attempt =
+            async |dry_run: bool| client.delete(&path, &json!({ "dryRun": dry_run })).await.map_err(request_failure);
         if self.dry_run {
             printer.print(&attempt(true).await?, |data| {
                 format!("would be deleted with {}:\n{}", self.tenant, kinds(data))
@@ -76,7 +77,7 @@ impl Delete {
         }
         if !self.yes {
             if !std::io::stdin().is_terminal() {
-                return Err(misused("nobody is there to be asked\nhint: --yes deletes without asking"));
+                return Err(usage_error("nobody is there to be asked\nhint: --yes deletes without asking"));
             }
             self.ask(&attempt(true).await?)?;
         }

@@ -12,14 +12,14 @@ use crate::tenancy::{Act, Begun, Fault, Platform};
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// Characters.
-pub const MAX_KEY: usize = 255;
+pub const MAX_KEY_CHARS: usize = 255;
 
 /// On the endpoints that make something, among the request's extensions.
 #[derive(Clone, Copy)]
-pub struct Creates;
+pub struct AcceptsIdempotencyKey;
 
 /// The answer that a repeated request got before. Nothing for a new one, whose `act` then knows that it may come again.
-pub async fn answered_before(
+pub async fn find_previous_answer(
     platform: &Platform,
     act: &mut Act,
     headers: &HeaderMap,
@@ -34,7 +34,7 @@ pub async fn answered_before(
             act.attempt = Some(attempt);
             Ok(None)
         }
-        Begun::Before(data) => Ok(Some(again(&data))),
+        Begun::Before(data) => Ok(Some(replay(&data))),
     }
 }
 
@@ -43,17 +43,18 @@ fn key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     let Some(key) = given.next() else {
         return Ok(None);
     };
-    let is_acceptable = |key: &&str| (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+    let is_acceptable =
+        |key: &&str| (1..=MAX_KEY_CHARS).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
     match key.to_str().ok().filter(is_acceptable) {
         Some(key) if given.next().is_none() => Ok(Some(key)),
         _ => Err(ApiError::validation(vec![Fault::new(
             "Idempotency-Key",
-            format!("must be sent once, with 1 to {MAX_KEY} visible characters"),
+            format!("must be sent once, with 1 to {MAX_KEY_CHARS} visible characters"),
         )])),
     }
 }
 
-fn again(data: &[u8]) -> Response {
+fn replay(data: &[u8]) -> Response {
     let body = [br#"{"ok":true,"data":"#, data, b"}"].concat();
     let mut response = answer::json(body);
     response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::store::Revision;
 
-const DIGEST: usize = 8;
+const DIGEST_BYTES: usize = 8;
 
 /// On the endpoints that answer or honour versions, among the request's extensions.
 #[derive(Clone, Copy)]
@@ -19,12 +19,12 @@ pub struct Versioned;
 /// The tag of an answer's body, which shows a record in `revision`.
 pub fn tag(revision: Revision, body: &[u8]) -> String {
     let digest: [u8; 32] = Sha256::digest(body).into();
-    let digest = digest.iter().take(DIGEST).fold(0_u64, |digest, byte| (digest << 8) | u64::from(*byte));
+    let digest = digest.iter().take(DIGEST_BYTES).fold(0_u64, |digest, byte| (digest << 8) | u64::from(*byte));
     format!("\"{:x}-{digest:016x}\"", revision.0)
 }
 
 /// The revisions that `If-Match` names. Nothing when any will do; tags that are no strong ones of ours name none.
-pub fn expected(headers: &HeaderMap) -> Option<Vec<Revision>> {
+pub fn expected_revisions(headers: &HeaderMap) -> Option<Vec<Revision>> {
     if !headers.contains_key(IF_MATCH) || tags(headers, &IF_MATCH).any(|tag| tag == "*") {
         return None;
     }
@@ -32,7 +32,7 @@ pub fn expected(headers: &HeaderMap) -> Option<Vec<Revision>> {
 }
 
 /// Whether the caller has what `tag` names (by weak comparison, as reads are to be compared).
-pub fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+pub fn matches_if_none_match(headers: &HeaderMap, tag: &str) -> bool {
     tags(headers, &IF_NONE_MATCH).any(|known| known == "*" || known.trim_start_matches("W/") == tag)
 }
 
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn if_match_names_revisions_and_a_star_or_nothing_names_all() {
-        let revisions = |lines: &[&'static str]| expected(&with(&IF_MATCH, lines));
+        let revisions = |lines: &[&'static str]| expected_revisions(&with(&IF_MATCH, lines));
         assert_eq!(revisions(&[]), None);
         assert_eq!(revisions(&["*"]), None);
         assert_eq!(revisions(&["\"1f-00\", \"20-01\"", "\"21-x\""]).unwrap(), [0x1f, 0x20, 0x21].map(Revision));
@@ -75,7 +75,7 @@ mod tests {
         assert_ne!(tag, super::tag(Revision(31), b"other"));
         let known = |line: &str| {
             let line = HeaderValue::from_str(line).unwrap();
-            is_known(&HeaderMap::from_iter([(IF_NONE_MATCH, line)]), &tag)
+            matches_if_none_match(&HeaderMap::from_iter([(IF_NONE_MATCH, line)]), &tag)
         };
         assert!(known(&tag) && known(&format!("W/{tag}")) && known(&format!("\"x\", {tag}")) && known("*"));
         assert!(!known("\"1f-0\"") && !known(""));

@@ -11,13 +11,13 @@ use super::{Description, Form};
 use crate::tenancy::{Invalid, TenantId};
 
 /// Up to here every whole number has a floating one of its own.
-const EXACT: f64 = 9_007_199_254_740_992.0;
+const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
 
 /// A kind of value.
-pub trait Kind {
+pub trait FieldType {
     type Value;
 
-    fn read(&self, value: Value) -> Result<Self::Value, Wrong>;
+    fn read(&self, value: Value) -> Result<Self::Value, ValueError>;
 
     /// JSON Schema, draft 2020-12, as exact as it can be: what it allows is accepted.
     fn schema(&self) -> Value;
@@ -25,32 +25,32 @@ pub trait Kind {
 
 /// What is wrong with one value: where below it (`[2].urls`, or empty) and why.
 #[derive(Debug)]
-pub struct Wrong(pub Vec<(String, String)>);
+pub struct ValueError(pub Vec<(String, String)>);
 
-impl From<Invalid> for Wrong {
+impl From<Invalid> for ValueError {
     fn from(invalid: Invalid) -> Self {
         Self(vec![(String::new(), invalid.0)])
     }
 }
 
-fn wrong(message: impl Into<String>) -> Wrong {
-    Wrong(vec![(String::new(), message.into())])
+fn value_error(message: impl Into<String>) -> ValueError {
+    ValueError(vec![(String::new(), message.into())])
 }
 
 /// Any text.
-pub fn text() -> Text {
-    Text
+pub fn text() -> TextType {
+    TextType
 }
 
-pub struct Text;
+pub struct TextType;
 
-impl Kind for Text {
+impl FieldType for TextType {
     type Value = String;
 
-    fn read(&self, value: Value) -> Result<String, Wrong> {
+    fn read(&self, value: Value) -> Result<String, ValueError> {
         match value {
             Value::String(text) => Ok(text),
-            other => Err(wrong(format!("must be a text, not {}", name(&other)))),
+            other => Err(value_error(format!("must be a text, not {}", type_name(&other)))),
         }
     }
 
@@ -60,17 +60,17 @@ impl Kind for Text {
 }
 
 /// A text that must not be logged or shown.
-pub fn secret() -> Secret {
-    Secret
+pub fn secret() -> SecretType {
+    SecretType
 }
 
-pub struct Secret;
+pub struct SecretType;
 
-impl Kind for Secret {
+impl FieldType for SecretType {
     type Value = String;
 
-    fn read(&self, value: Value) -> Result<String, Wrong> {
-        Text.read(value)
+    fn read(&self, value: Value) -> Result<String, ValueError> {
+        TextType.read(value)
     }
 
     fn schema(&self) -> Value {
@@ -79,24 +79,24 @@ impl Kind for Secret {
 }
 
 /// A line for people: trimmed, not empty, no control characters, at most `max` characters.
-pub fn line(max: usize) -> Line {
-    Line { max }
+pub fn line(max: usize) -> LineType {
+    LineType { max }
 }
 
-pub struct Line {
+pub struct LineType {
     max: usize,
 }
 
-impl Kind for Line {
+impl FieldType for LineType {
     type Value = String;
 
-    fn read(&self, value: Value) -> Result<String, Wrong> {
-        let text = Text.read(value)?;
+    fn read(&self, value: Value) -> Result<String, ValueError> {
+        let text = TextType.read(value)?;
         let line = text.trim();
         match line.chars().count() {
-            0 => Err(wrong("must not be empty")),
-            count if count > self.max => Err(wrong(format!("must have at most {} characters", self.max))),
-            _ if line.chars().any(char::is_control) => Err(wrong("must be one line without control characters")),
+            0 => Err(value_error("must not be empty")),
+            count if count > self.max => Err(value_error(format!("must have at most {} characters", self.max))),
+            _ if line.chars().any(char::is_control) => Err(value_error("must be one line without control characters")),
             _ => Ok(line.to_owned()),
         }
     }
@@ -109,28 +109,28 @@ impl Kind for Line {
 }
 
 /// A text that the domain has a type for.
-pub fn parsed<T: Described>() -> Parsed<T> {
-    Parsed(PhantomData)
+pub fn parsed<T: TextSchema>() -> ParsedType<T> {
+    ParsedType(PhantomData)
 }
 
-pub struct Parsed<T>(PhantomData<T>);
+pub struct ParsedType<T>(PhantomData<T>);
 
 /// A type of the domain that has a form as text.
-pub trait Described: FromStr<Err: std::fmt::Display> {
+pub trait TextSchema: FromStr<Err: std::fmt::Display> {
     fn schema() -> Value;
 }
 
-impl Described for TenantId {
+impl TextSchema for TenantId {
     fn schema() -> Value {
         json!({ "type": "string", "pattern": "^[a-z0-9]([a-z0-9_-]{0,46}[a-z0-9])?$", "examples": ["acme_corp"] })
     }
 }
 
-impl<T: Described> Kind for Parsed<T> {
+impl<T: TextSchema> FieldType for ParsedType<T> {
     type Value = T;
 
-    fn read(&self, value: Value) -> Result<T, Wrong> {
-        Text.read(value)?.parse().map_err(|error: T::Err| wrong(error.to_string()))
+    fn read(&self, value: Value) -> Result<T, ValueError> {
+        TextType.read(value)?.parse().map_err(|error: T::Err| value_error(error.to_string()))
     }
 
     fn schema(&self) -> Value {
@@ -139,20 +139,20 @@ impl<T: Described> Kind for Parsed<T> {
 }
 
 /// A text that `check` turns into the value, or refuses with the reason.
-pub fn checked<T>(schema: fn() -> Value, check: fn(String) -> Result<T, Invalid>) -> Checked<T> {
-    Checked { schema, check }
+pub fn checked<T>(schema: fn() -> Value, check: fn(String) -> Result<T, Invalid>) -> CheckedType<T> {
+    CheckedType { schema, check }
 }
 
-pub struct Checked<T> {
+pub struct CheckedType<T> {
     schema: fn() -> Value,
     check: fn(String) -> Result<T, Invalid>,
 }
 
-impl<T> Kind for Checked<T> {
+impl<T> FieldType for CheckedType<T> {
     type Value = T;
 
-    fn read(&self, value: Value) -> Result<T, Wrong> {
-        Ok((self.check)(Text.read(value)?)?)
+    fn read(&self, value: Value) -> Result<T, ValueError> {
+        Ok((self.check)(TextType.read(value)?)?)
     }
 
     fn schema(&self) -> Value {
@@ -160,19 +160,19 @@ impl<T> Kind for Checked<T> {
     }
 }
 
-pub fn boolean() -> Boolean {
-    Boolean
+pub fn boolean() -> BooleanType {
+    BooleanType
 }
 
-pub struct Boolean;
+pub struct BooleanType;
 
-impl Kind for Boolean {
+impl FieldType for BooleanType {
     type Value = bool;
 
-    fn read(&self, value: Value) -> Result<bool, Wrong> {
+    fn read(&self, value: Value) -> Result<bool, ValueError> {
         match value {
             Value::Bool(value) => Ok(value),
-            other => Err(wrong(format!("must be true or false, not {}", name(&other)))),
+            other => Err(value_error(format!("must be true or false, not {}", type_name(&other)))),
         }
     }
 
@@ -182,21 +182,21 @@ impl Kind for Boolean {
 }
 
 /// [`boolean`] in a query, where everything is text.
-pub fn switch() -> Switch {
-    Switch
+pub fn query_boolean() -> QueryBooleanType {
+    QueryBooleanType
 }
 
-pub struct Switch;
+pub struct QueryBooleanType;
 
-impl Kind for Switch {
+impl FieldType for QueryBooleanType {
     type Value = bool;
 
-    fn read(&self, value: Value) -> Result<bool, Wrong> {
+    fn read(&self, value: Value) -> Result<bool, ValueError> {
         match value.as_str() {
             Some("true") => Ok(true),
             Some("false") => Ok(false),
-            Some(_) => Err(wrong("must be true or false")),
-            None => Boolean.read(value),
+            Some(_) => Err(value_error("must be true or false")),
+            None => BooleanType.read(value),
         }
     }
 
@@ -206,18 +206,18 @@ impl Kind for Switch {
 }
 
 /// A whole number, in a body or a query.
-pub fn count(allowed: RangeInclusive<u64>) -> Count {
-    Count { allowed }
+pub fn integer(allowed: RangeInclusive<u64>) -> IntegerType {
+    IntegerType { allowed }
 }
 
-pub struct Count {
+pub struct IntegerType {
     allowed: RangeInclusive<u64>,
 }
 
-impl Kind for Count {
+impl FieldType for IntegerType {
     type Value = u64;
 
-    fn read(&self, value: Value) -> Result<u64, Wrong> {
+    fn read(&self, value: Value) -> Result<u64, ValueError> {
         let number = match &value {
             // No sign, no blanks: exactly what a number in JSON would look like.
             Value::String(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
@@ -226,7 +226,7 @@ impl Kind for Count {
         let (least, most) = (self.allowed.start(), self.allowed.end());
         number
             .filter(|number| self.allowed.contains(number))
-            .ok_or_else(|| wrong(format!("must be a whole number from {least} to {most}")))
+            .ok_or_else(|| value_error(format!("must be a whole number from {least} to {most}")))
     }
 
     fn schema(&self) -> Value {
@@ -237,27 +237,27 @@ impl Kind for Count {
 /// JSON knows one kind of numbers: `4.0` is whole too.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // it is whole and in range
 fn whole(number: f64) -> Option<u64> {
-    (number.fract() == 0.0 && (0.0..=EXACT).contains(&number)).then_some(number as u64)
+    (number.fract() == 0.0 && (0.0..=MAX_EXACT_INTEGER).contains(&number)).then_some(number as u64)
 }
 
 /// One of the names of an enumeration.
-pub fn choice<T: DeserializeOwned>(names: &'static [&'static str]) -> Choice<T> {
-    Choice { names, kind: PhantomData }
+pub fn choice<T: DeserializeOwned>(names: &'static [&'static str]) -> ChoiceType<T> {
+    ChoiceType { names, kind: PhantomData }
 }
 
-pub struct Choice<T> {
+pub struct ChoiceType<T> {
     names: &'static [&'static str],
     kind: PhantomData<T>,
 }
 
-impl<T: DeserializeOwned> Kind for Choice<T> {
+impl<T: DeserializeOwned> FieldType for ChoiceType<T> {
     type Value = T;
 
-    fn read(&self, value: Value) -> Result<T, Wrong> {
+    fn read(&self, value: Value) -> Result<T, ValueError> {
         let named = value.as_str().is_some_and(|text| self.names.contains(&text));
         match serde_json::from_value(value) {
             Ok(value) if named => Ok(value),
-            _ => Err(wrong(format!("must be one of {}", self.names.join(", ")))),
+            _ => Err(value_error(format!("must be one of {}", self.names.join(", ")))),
         }
     }
 
@@ -267,36 +267,36 @@ impl<T: DeserializeOwned> Kind for Choice<T> {
 }
 
 /// As many items as allowed; all wrong ones are named by their index.
-pub fn list<K: Kind>(item: K, allowed: RangeInclusive<usize>) -> List<K> {
-    List { item, allowed }
+pub fn list<K: FieldType>(item: K, allowed: RangeInclusive<usize>) -> ListType<K> {
+    ListType { item, allowed }
 }
 
-pub struct List<K> {
+pub struct ListType<K> {
     item: K,
     allowed: RangeInclusive<usize>,
 }
 
-impl<K: Kind> Kind for List<K> {
+impl<K: FieldType> FieldType for ListType<K> {
     type Value = Vec<K::Value>;
 
-    fn read(&self, value: Value) -> Result<Vec<K::Value>, Wrong> {
+    fn read(&self, value: Value) -> Result<Vec<K::Value>, ValueError> {
         let Value::Array(values) = value else {
-            return Err(wrong(format!("must be a list, not {}", name(&value))));
+            return Err(value_error(format!("must be a list, not {}", type_name(&value))));
         };
         if !self.allowed.contains(&values.len()) {
-            return Err(wrong(format!("must have {} to {} entries", self.allowed.start(), self.allowed.end())));
+            return Err(value_error(format!("must have {} to {} entries", self.allowed.start(), self.allowed.end())));
         }
         let mut items = Vec::with_capacity(values.len());
-        let mut wrongs = Vec::new();
+        let mut errors = Vec::new();
         for (index, value) in values.into_iter().enumerate() {
             match self.item.read(value) {
                 Ok(item) => items.push(item),
-                Err(Wrong(below)) => {
-                    wrongs.extend(below.into_iter().map(|(below, message)| (format!("[{index}]{below}"), message)));
+                Err(ValueError(below)) => {
+                    errors.extend(below.into_iter().map(|(below, message)| (format!("[{index}]{below}"), message)));
                 }
             }
         }
-        if wrongs.is_empty() { Ok(items) } else { Err(Wrong(wrongs)) }
+        if errors.is_empty() { Ok(items) } else { Err(ValueError(errors)) }
     }
 
     fn schema(&self) -> Value {
@@ -310,16 +310,16 @@ impl<K: Kind> Kind for List<K> {
 }
 
 /// One value, or a list of one to `most` of them.
-pub fn one_or_many<K: Kind>(item: K, most: usize) -> OneOrMany<K> {
-    OneOrMany(list(item, 1..=most))
+pub fn one_or_many<K: FieldType>(item: K, most: usize) -> OneOrManyType<K> {
+    OneOrManyType(list(item, 1..=most))
 }
 
-pub struct OneOrMany<K>(List<K>);
+pub struct OneOrManyType<K>(ListType<K>);
 
-impl<K: Kind> Kind for OneOrMany<K> {
+impl<K: FieldType> FieldType for OneOrManyType<K> {
     type Value = Vec<K::Value>;
 
-    fn read(&self, value: Value) -> Result<Vec<K::Value>, Wrong> {
+    fn read(&self, value: Value) -> Result<Vec<K::Value>, ValueError> {
         match value {
             Value::Array(_) => self.0.read(value),
             one => Ok(vec![self.0.item.read(one)?]),
@@ -332,21 +332,21 @@ impl<K: Kind> Kind for OneOrMany<K> {
 }
 
 /// An object, as an item of a list.
-pub fn fields<T>(read: fn(&mut Form) -> Option<T>) -> Fields<T> {
-    Fields(read)
+pub fn object<T>(read: fn(&mut Form) -> Option<T>) -> ObjectType<T> {
+    ObjectType(read)
 }
 
-pub struct Fields<T>(fn(&mut Form) -> Option<T>);
+pub struct ObjectType<T>(fn(&mut Form) -> Option<T>);
 
-impl<T> Kind for Fields<T> {
+impl<T> FieldType for ObjectType<T> {
     type Value = T;
 
-    fn read(&self, value: Value) -> Result<T, Wrong> {
+    fn read(&self, value: Value) -> Result<T, ValueError> {
         let Value::Object(fields) = value else {
-            return Err(wrong(format!("must be an object, not {}", name(&value))));
+            return Err(value_error(format!("must be an object, not {}", type_name(&value))));
         };
         Form::read(fields, self.0).map_err(|faults| {
-            Wrong(faults.into_iter().map(|fault| (format!(".{}", fault.field), fault.message)).collect())
+            ValueError(faults.into_iter().map(|fault| (format!(".{}", fault.field), fault.message)).collect())
         })
     }
 
@@ -356,7 +356,7 @@ impl<T> Kind for Fields<T> {
 }
 
 /// What a value is, in words.
-pub fn name(value: &Value) -> &'static str {
+pub fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",

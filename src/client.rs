@@ -38,7 +38,7 @@ use crate::tenancy::{Defaults, OpenError, Platform};
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 
-/// As many as the server gives at once.
+/// Items in one page: the server's own limit.
 const MAX_PAGE_ITEMS: &str = "1000";
 
 /// A connection to whoever answers the control API.
@@ -62,7 +62,7 @@ pub struct Remote {
     pub ca: Option<PathBuf>,
 }
 
-/// Why there is no good answer.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nobody answers, or the connection broke. The command may have taken effect; retrying is safe.
@@ -71,10 +71,10 @@ pub enum Error {
     /// This user may not talk to the server, or open its store. Retrying does not help.
     #[error("{0}")]
     Forbidden(String),
-    /// Not tried, because secrets would be lost on the way.
+    /// Not sent, because secrets would cross the network in clear.
     #[error("{0}")]
     Unsafe(String),
-    /// Somebody answers, and says no.
+    /// The server answered with an error.
     #[error("{}", .0.message)]
     Refused(ErrorBody),
 }
@@ -136,7 +136,7 @@ impl Client {
         Ok(Self { connection: ServerConnection::InProcess(router) })
     }
 
-    /// The daemon on `socket`, and nobody else.
+    /// The daemon on `socket`; there is no fallback to the store.
     pub fn on_socket(socket: &Path) -> Self {
         Self { connection: ServerConnection::Socket(socket.to_owned()) }
     }
@@ -191,7 +191,7 @@ impl Client {
         self.call(Method::DELETE, path, Some(body)).await
     }
 
-    /// The envelope's data.
+    /// Makes one call; the answer is the envelope's `data`.
     async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Error> {
         let body = Bytes::from(body.map(Value::to_string).unwrap_or_default());
         let mut request = Request::builder().method(method).uri(path).header(CONTENT_TYPE, "application/json");
@@ -293,7 +293,7 @@ impl Remote {
     }
 }
 
-/// Where distributions keep the authorities that the machine trusts; the first file that is there.
+/// The first existing file of those in which distributions keep the certificate authorities that the machine trusts.
 fn system_authorities() -> Vec<PathBuf> {
     let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
     let usual = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];

@@ -1,5 +1,5 @@
-//! Who is asking, and whether they may. Each [`Audience`] has its credential;
-//! a handler is only reached through the check of its own.
+//! Authentication: each [`Audience`] has one kind of credential, and a handler is reached only after the check of its
+//! audience.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
@@ -34,7 +34,7 @@ pub enum Audience {
 }
 
 impl Audience {
-    /// Whether the request tries one, right or wrong.
+    /// Whether the request carries this audience's credential, valid or not.
     pub fn has_credential(self, parts: &Parts) -> bool {
         match self {
             Self::Panel => parts.headers.contains_key(PANEL_KEY_HEADER),
@@ -44,13 +44,12 @@ impl Audience {
     }
 }
 
-/// The operator's secrets, which may be replaced while requests are answered. Cloning makes a
-/// further handle on the same.
+/// The operator's secrets. They can be replaced while requests are answered; clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Access(Arc<ArcSwap<AcceptedSecrets>>);
 
-/// Kept as digests, so that comparing takes the same time whatever was sent, its length included. Of
-/// each there may be several, the current one first, while one replaces the other.
+/// SHA-256 digests of the accepted secrets: comparing digests takes the same time for every input, whatever its length.
+/// During a rotation there are two of a kind, the current one first.
 #[derive(Debug, Default)]
 struct AcceptedSecrets {
     panel_keys: Vec<AcceptedSecret>,
@@ -60,12 +59,12 @@ struct AcceptedSecrets {
 #[derive(Debug)]
 struct AcceptedSecret {
     digest: [u8; 32],
-    /// Of the last use that was logged, where the log is told: in hours since 1970.
+    /// Hours since 1970 of the last use that was logged.
     last_logged_hour: AtomicI64,
 }
 
 impl Access {
-    /// Where there is no secret, nobody is let in.
+    /// Without a secret of its kind, every request of an audience is refused.
     pub fn new<'a>(
         panel_keys: impl IntoIterator<Item = &'a str>,
         master_secrets: impl IntoIterator<Item = &'a str>,
@@ -75,7 +74,7 @@ impl Access {
         access
     }
 
-    /// From now on these are let in, and no others.
+    /// Replaces all accepted secrets at once.
     pub fn replace<'a>(
         &self,
         panel_keys: impl IntoIterator<Item = &'a str>,
@@ -96,7 +95,7 @@ impl Access {
         Self::default()
     }
 
-    /// Who the request comes from, if its audience is let in here.
+    /// The actor of a request that carries the audience's credential, or is made by a user of this machine.
     pub fn check(&self, audience: Audience, parts: &Parts) -> Result<Actor, ApiError> {
         if let (Some(uid), Audience::Panel | Audience::Admin) = (Via::of(parts).local_uid(), audience) {
             return Ok(Actor::User { uid });
@@ -128,10 +127,10 @@ impl Access {
     }
 }
 
-/// The name of the secret that was given, if it is one of the expected.
+/// The name of the accepted secret that equals `given`.
 fn match_secret(what: &str, expected: &[AcceptedSecret], given: Option<&[u8]>) -> Option<String> {
     let given = Sha256::digest(given?);
-    // All are compared, whichever it is.
+    // All are compared, so the time does not tell which one matched.
     let matches = expected.iter().enumerate().fold(None, |found, (place, known)| {
         let same = bool::from(known.digest.as_slice().ct_eq(given.as_slice()));
         if same { Some((place, known)) } else { found }
@@ -145,14 +144,14 @@ fn match_secret(what: &str, expected: &[AcceptedSecret], given: Option<&[u8]>) -
 }
 
 impl AcceptedSecret {
-    /// Once an hour.
+    /// True once an hour, so that a caller cannot fill the log.
     fn is_first_use_in_hour(&self) -> bool {
         let hour = Timestamp::now().0 / 3_600_000;
         self.last_logged_hour.swap(hour, Ordering::Relaxed) != hour
     }
 }
 
-/// What a secret is called where people read: the start of its digest.
+/// The name of a secret in log and audit: the first four bytes of its digest in hexadecimal.
 pub fn secret_name(digest: &[u8]) -> String {
     digest.iter().take(4).fold(String::new(), |mut name, byte| {
         let _ = write!(name, "{byte:02x}"); // writing to a String cannot fail
@@ -160,7 +159,7 @@ pub fn secret_name(digest: &[u8]) -> String {
     })
 }
 
-/// How a request came in, told by the listener in the request's extensions.
+/// How a request came in. The listener puts it into the request's extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Via {
     Http {
@@ -184,7 +183,7 @@ impl Via {
         parts.extensions.get().copied().unwrap_or(Self::Http { peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED) })
     }
 
-    /// The user on this machine who asks, where it is one.
+    /// The user id of a caller on this machine.
     fn local_uid(self) -> Option<u32> {
         match self {
             Self::ControlSocket { uid } | Self::InProcess { uid } => Some(uid),

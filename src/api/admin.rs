@@ -137,7 +137,7 @@ async fn delete(request: ApiRequest, dry_run: bool) -> Result<Success<DeletedTen
     }))
 }
 
-/// The tenant that the path names. What can be no tenant's name is no tenant.
+/// The tenant that the path names. A text that is no valid tenant id names no tenant.
 fn tenant(request: &ApiRequest) -> Result<TenantId, Refusal> {
     let id = request.path("tenantId");
     id.parse().map_err(|_| Refusal::TenantNotFound(id.to_owned()))

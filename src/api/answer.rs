@@ -19,7 +19,7 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
 const JSON: &str = "application/json";
 const PROBLEM_JSON: &str = "application/problem+json";
-/// Of a path that is told back.
+/// Characters of a path that an error message repeats.
 const MAX_PATH_CHARS: usize = 200;
 
 /// `{ "ok": true, "data": … }`
@@ -61,12 +61,12 @@ fn shortened(uri: &Uri) -> &str {
     path.get(..MAX_PATH_CHARS).unwrap_or(path)
 }
 
-/// The name of a request, in its extensions and in its answer.
+/// The id of a request, in its extensions and in the response's `X-Request-Id`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId(pub HeaderValue);
 
 impl RequestId {
-    /// The caller's own name for the request, where it can go into logs; else a new one.
+    /// The caller's own `X-Request-Id` where it is a short visible token that is safe to log, else a new id.
     pub fn for_request(headers: &HeaderMap) -> Self {
         let given = headers.get(X_REQUEST_ID).filter(|given| is_short_token(given));
         Self(given.cloned().unwrap_or_else(fresh_id))
@@ -95,7 +95,7 @@ pub async fn with_request_id(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// How a caller wants to be refused.
+/// The format of error bodies that a caller accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorFormat {
     Envelope,
@@ -104,7 +104,7 @@ pub enum ErrorFormat {
 }
 
 impl ErrorFormat {
-    /// Problems are for those who name them in `Accept` and do not like plain JSON better.
+    /// `Problem` where `Accept` names `application/problem+json` with at least the quality of `application/json`.
     pub fn of(headers: &HeaderMap) -> Self {
         let lines = headers.get_all(ACCEPT).into_iter().filter_map(|line| line.to_str().ok());
         let (mut problem, mut json) = (0.0, 0.0);
@@ -121,7 +121,7 @@ impl ErrorFormat {
         if problem > 0.0 && problem >= json { Self::Problem } else { Self::Envelope }
     }
 
-    /// The body instead of the refusal's own, where the caller wants another than that.
+    /// The error body in this format, where it differs from the body that the response has.
     pub fn rewrite<B>(self, response: &mut Response<B>, id: &RequestId) -> Option<Bytes> {
         let error = response.extensions_mut().remove::<ApiError>()?;
         if self == Self::Envelope {

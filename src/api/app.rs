@@ -140,7 +140,7 @@ fn icons(branding: &Branding) -> Vec<Value> {
     logo.into_iter().chain([drawn("any"), drawn("maskable")]).collect()
 }
 
-/// What fits under an icon.
+/// The part of the name that fits under an icon.
 fn shortened(name: &str) -> &str {
     let first = name.split_whitespace().next().unwrap_or(name);
     let end = first.char_indices().nth(SHORT_NAME).map_or(first.len(), |(end, _)| end);

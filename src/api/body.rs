@@ -13,7 +13,7 @@ use super::form::{Form, text};
 use super::{MAX_BODY, json};
 use crate::tenancy::{Refusal, TenantId};
 
-/// The fields that a request carries, whatever way it carries them.
+/// The fields of a request, from its JSON body or its query.
 pub struct RequestFields(Map<String, Value>);
 
 impl RequestFields {
@@ -98,7 +98,7 @@ impl RequestFields {
             .map_err(ApiError::validation)
             .and_then(|id| {
                 let change = self.read(read)?;
-                // What can be no tenant's name is no tenant.
+                // A text that is no valid tenant id names no tenant.
                 let known = id.parse().map_err(|_| Refusal::TenantNotFound(id.clone()))?;
                 Ok((known, change))
             })

@@ -1,5 +1,5 @@
-//! All certificates, for the operator: listed with those that are still to come, renewed, brought in line
-//! with what is wanted.
+//! The operator's view of all certificates: listed with those that are being ordered, renewed, and synchronised with
+//! the names that need one.
 
 use std::collections::BTreeSet;
 
@@ -77,7 +77,7 @@ async fn renew(request: ApiRequest, (): ()) -> Result<Success<CertificateLine>, 
     Ok(success(line(&request.state, &name).await?.ok_or_else(unknown)?))
 }
 
-/// Where no certificates are got, none are missing.
+/// Without ACME there is nothing to order.
 async fn sync(request: ApiRequest, (): ()) -> Result<Success<SyncedCertificates>, ApiError> {
     let Some(certs) = &request.state.certs else { return Ok(success(SyncedCertificates::default())) };
     request.state.domains.want_all();
@@ -89,7 +89,7 @@ async fn sync(request: ApiRequest, (): ()) -> Result<Success<SyncedCertificates>
     }))
 }
 
-/// Nothing when it is neither there nor to come.
+/// `None` when there is neither a certificate nor an order for the name.
 async fn line(state: &State, name: &str) -> Result<Option<CertificateLine>, ApiError> {
     let domain: Option<Hostname> = name.parse().ok();
     let kept = state.cabinet.find(name).await.map_err(unavailable)?;
@@ -97,7 +97,7 @@ async fn line(state: &State, name: &str) -> Result<Option<CertificateLine>, ApiE
     if kept.is_none() && progress.is_none() {
         return Ok(None);
     }
-    // A wildcard is for names below what somebody has.
+    // A wildcard belongs to the tenant of the name behind `*.`.
     let owned: Option<Hostname> = name.strip_prefix("*.").unwrap_or(name).parse().ok();
     let tenant = owned.and_then(|owned| state.platform.holder(&owned)).map(|tenant| tenant.to_string());
     let mismatch = kept.as_ref().and_then(|kept| state.cabinet.shelf().mismatches().of(&kept.serial, &kept.names));

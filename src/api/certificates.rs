@@ -1,4 +1,4 @@
-//! Certificates that an administrator brings along: sealed, stored and served at once.
+//! Certificates that an administrator imports: sealed, stored and served at once.
 
 use axum::http::Method;
 use rustls::pki_types::pem::PemObject as _;
@@ -106,7 +106,7 @@ async fn found(request: &ApiRequest, name: &str) -> Result<Option<Kept>, ApiErro
     request.state.cabinet.find(name).await.map_err(unavailable)
 }
 
-/// The name in the path, as names are kept.
+/// The name in the path, normalised as in the store.
 fn name(request: &ApiRequest) -> Result<String, ApiError> {
     let given = request.path("name");
     let (star, name) = given.strip_prefix("*.").map_or(("", given), |name| ("*.", name));
@@ -127,7 +127,7 @@ fn unfit(unfit: Unfit) -> ApiError {
     }
 }
 
-/// For the audit.
+/// What the audit log records of a certificate.
 fn audit_record(name: &str, kept: &Kept) -> Value {
     json!({
         "name": name,

@@ -1,4 +1,4 @@
-//! All tenants' domains, for the operator's support and automation: listed, looked at, activated by hand.
+//! All tenants' domains, for the operator's support and automation: listed, checked in DNS, activated by hand.
 
 use axum::http::Method;
 use futures_util::StreamExt as _;
@@ -15,7 +15,7 @@ use super::views::domains::{DomainLine, DomainList, DomainView, SyncedDomains};
 use crate::hostname::Hostname;
 use crate::tenancy::Refusal;
 
-/// Names in one request: what can be looked at in a request's time.
+/// Names in one request: as many as can be checked within a request's time limit.
 const MAX_SYNCED: usize = 50;
 
 pub fn endpoints() -> Vec<Endpoint> {
@@ -53,13 +53,13 @@ async fn list_all(request: ApiRequest, page: PageRequest) -> Result<Success<Doma
     Ok(success(DomainList { domains, total: claims.len(), next_cursor }))
 }
 
-/// Which ones; none: all.
+/// The domains to check; `None` for all.
 #[allow(clippy::option_option)] // a form whose only field may be absent
 fn names(form: &mut Form) -> Option<Option<Vec<Hostname>>> {
     Some(form.optional("domains", list(checked(domain_schema, domain), 1..=MAX_SYNCED)))
 }
 
-/// All of them take longer than a request may: they are only started.
+/// Checking all domains takes longer than a request may, so it is only started.
 async fn sync(request: ApiRequest, names: Option<Vec<Hostname>>) -> Result<Success<SyncedDomains>, ApiError> {
     let (domains, act) = (&request.state.domains, &request.act);
     let Some(names) = names else {

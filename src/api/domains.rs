@@ -100,7 +100,7 @@ pub fn domain(text: String) -> Result<Hostname, Invalid> {
     text.parse().map_err(|BadName(why)| Invalid::new(why))
 }
 
-/// Names of other scripts are accepted, too; which, no pattern can say.
+/// Names of other scripts are accepted, too (IDNA); a pattern cannot describe them.
 pub fn domain_schema() -> Value {
     json!({
         "type": "string",

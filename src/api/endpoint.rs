@@ -2,8 +2,8 @@
 //! it reads, what it answers, how it may refuse. The router, the API's document
 //! and the test of every route against every credential are made from it.
 //!
-//! A request's way through an endpoint: the credential → the body → whether it was
-//! answered before → the form → the handler → the envelope. A caller without the credential costs no reading of its body.
+//! A request's way through an endpoint: the credential → the body → whether it was answered before → the form → the
+//! handler → the envelope. The body of a caller without the credential is not read.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -180,7 +180,7 @@ impl Endpoint {
         self
     }
 
-    /// It makes something: a repetition with the same `Idempotency-Key` gets the same answer. The
+    /// The endpoint creates something: a repeated request with the same `Idempotency-Key` gets the same answer. The
     /// handler's verb must let its act be [`answered_by`](Act::answered_by) what it answers.
     pub fn creates(mut self) -> Self {
         self.creates = true;
@@ -201,7 +201,7 @@ impl Endpoint {
         !matches!(self.method, Method::GET | Method::HEAD)
     }
 
-    /// How it may refuse: as every endpoint of its audience, and in its own ways.
+    /// All error codes of the endpoint: those of its audience, and its own.
     pub fn all_refusals(&self) -> Vec<Code> {
         let mut all = vec![Code::ValidationError, Code::RequestTimeout, Code::RateLimited];
         match self.audience {
@@ -251,20 +251,20 @@ where
     }
 }
 
-/// One request that was let in.
+/// A request whose credential was accepted.
 pub struct ApiRequest {
     pub state: State,
-    /// Who asks, and in which request.
+    /// The actor, and the request's id and time.
     pub act: Act,
     pub headers: HeaderMap,
     /// The address that the request was sent to: `host[:port]`.
     pub authority: String,
     path: Vec<(String, String)>,
-    /// Method and path of a request that makes something, and may be repeated.
+    /// Method and path of a request that creates something, for which an `Idempotency-Key` is honoured.
     creates: Option<String>,
-    /// Whose idempotency keys its are.
+    /// Idempotency keys are unique within a scope: an audience or a tenant.
     idempotency_scope: String,
-    /// Versions are honoured here.
+    /// Whether `ETag`, `If-Match` and `If-None-Match` are supported.
     versioned: bool,
 }
 
@@ -296,7 +296,7 @@ impl ApiRequest {
         Ok((Self { state, act, headers, authority, path, creates, idempotency_scope, versioned }, input))
     }
 
-    /// From the fields to the answer.
+    /// Reads the form, runs the handler and builds the response.
     async fn answer<I, O: Serialize>(
         mut self,
         input: RequestFields,
@@ -327,7 +327,7 @@ impl ApiRequest {
 async fn path_of(parts: &mut Parts) -> Vec<(String, String)> {
     match RawPathParams::from_request_parts(parts, &()).await {
         Ok(found) => found.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-        // Not UTF-8 after decoding: it names nothing that exists.
+        // Not UTF-8 after percent-decoding: no record has such a name.
         Err(_) => Vec::new(),
     }
 }
@@ -351,7 +351,7 @@ impl<T> Success<T> {
 }
 
 impl<T: Serialize> Success<T> {
-    /// `known`: the headers that may say which version the caller has.
+    /// `known`: the request's headers, for `If-None-Match`.
     fn into_response(self, known: &HeaderMap) -> Result<Response, ApiError> {
         let body = answer::envelope(self.data)?;
         let tag = self.revision.map(|revision| etag::tag(revision, &body));
@@ -364,7 +364,7 @@ impl<T: Serialize> Success<T> {
     }
 }
 
-/// The form of a request that says nothing.
+/// The form of a request without fields.
 pub fn nothing(_: &mut Form) -> Option<()> {
     Some(())
 }

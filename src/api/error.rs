@@ -1,5 +1,4 @@
-//! Refusals as the API tells them: a code that is part of the contract, and a
-//! message for people.
+//! Errors of the API: a code that is part of the contract, and a message for people.
 
 use axum::http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
@@ -11,7 +10,7 @@ use super::views::Rfc3339;
 use crate::tenancy::{Fault, Refusal, RuntimeRefusal};
 use crate::timestamp::Timestamp;
 
-/// One refusal, not yet on the wire.
+/// One error, before it becomes a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiError {
     pub code: Code,
@@ -21,7 +20,7 @@ pub struct ApiError {
     pub later: Option<RetryHint>,
 }
 
-/// From when on the same request may do better.
+/// When the same request may succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryHint {
     /// With `RATE_LIMITED`: by which limit.
@@ -102,7 +101,7 @@ impl From<RuntimeRefusal> for ApiError {
 }
 
 impl ApiError {
-    /// As RFC 9457 has it, for callers who ask for that.
+    /// The body as problem details (RFC 9457).
     pub fn problem(&self, request_id: &str) -> Value {
         let mut problem = json!({
             "type": format!("urn:bitcall:error:{}", self.code.as_str()),
@@ -122,7 +121,7 @@ impl ApiError {
     }
 }
 
-/// The envelope. The error itself is left in the answer's extensions, for who tells it otherwise.
+/// The body is the envelope. The error itself stays in the response's extensions, where `ErrorFormat` finds it.
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut error = json!({ "code": self.code.as_str(), "message": self.message });

@@ -1,5 +1,5 @@
-//! Versions of what is read (RFC 9110 §8.8, §13): `ETag` on the answer,
-//! `If-None-Match` on the next read, `If-Match` on a change.
+//! Versions of records (RFC 9110 §8.8, §13): `ETag` on the answer, `If-None-Match` on the next read, `If-Match` on a
+//! change.
 //!
 //! A tag is the revision of the record, a dash, and a digest of the answer. All
 //! of it must be the same for a `304`. `If-Match` is about the first part alone: who
@@ -12,7 +12,7 @@ use crate::store::Revision;
 
 const DIGEST_BYTES: usize = 8;
 
-/// On the endpoints that answer or honour versions, among the request's extensions.
+/// In the extensions of a request whose endpoint supports versions.
 #[derive(Clone, Copy)]
 pub struct Versioned;
 
@@ -23,7 +23,8 @@ pub fn tag(revision: Revision, body: &[u8]) -> String {
     format!("\"{:x}-{digest:016x}\"", revision.0)
 }
 
-/// The revisions that `If-Match` names. Nothing when any will do; tags that are no strong ones of ours name none.
+/// The revisions that `If-Match` names; `None` where any will do. Weak tags, and tags that are not ours, name no
+/// revision.
 pub fn expected_revisions(headers: &HeaderMap) -> Option<Vec<Revision>> {
     if !headers.contains_key(IF_MATCH) || tags(headers, &IF_MATCH).any(|tag| tag == "*") {
         return None;
@@ -31,7 +32,7 @@ pub fn expected_revisions(headers: &HeaderMap) -> Option<Vec<Revision>> {
     Some(tags(headers, &IF_MATCH).filter_map(revision).collect())
 }
 
-/// Whether the caller has what `tag` names (by weak comparison, as reads are to be compared).
+/// Whether `If-None-Match` names `tag`, by weak comparison (RFC 9110 section 13.1.2).
 pub fn matches_if_none_match(headers: &HeaderMap, tag: &str) -> bool {
     tags(headers, &IF_NONE_MATCH).any(|known| known == "*" || known.trim_start_matches("W/") == tag)
 }

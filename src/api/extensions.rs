@@ -69,7 +69,7 @@ async fn add(
 
 async fn remove(request: ApiRequest, (id, ()): (TenantId, ())) -> Result<Success<RemovedExtension>, ApiError> {
     let username = request.path("username").to_owned();
-    // What can be nobody's name is nobody.
+    // A text that is no valid user name names no extension.
     let known: Username = username.parse().map_err(|_| Refusal::ExtensionNotFound(username.clone()))?;
     request.state.platform.remove_extension(&request.act, &id, &known).await?;
     Ok(success(RemovedExtension { username, removed: true }))

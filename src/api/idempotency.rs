@@ -1,6 +1,5 @@
-//! `Idempotency-Key`: a request that makes something may be sent again, when
-//! its answer was lost, and gets the same answer instead of making it twice.
-//! How answers are kept: [`crate::tenancy`].
+//! `Idempotency-Key`: a request that creates something may be sent again when its answer was lost, and gets the same
+//! answer instead of creating it twice. How answers are stored: [`crate::tenancy`].
 
 use axum::http::header::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
@@ -14,11 +13,11 @@ const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-re
 /// Characters.
 pub const MAX_KEY_CHARS: usize = 255;
 
-/// On the endpoints that make something, among the request's extensions.
+/// In the extensions of a request whose endpoint creates something.
 #[derive(Clone, Copy)]
 pub struct AcceptsIdempotencyKey;
 
-/// The answer that a repeated request got before. Nothing for a new one, whose `act` then knows that it may come again.
+/// The stored answer of a repeated request. `None` for a new one, whose answer will be stored through `act`.
 pub async fn find_previous_answer(
     platform: &Platform,
     act: &mut Act,

@@ -94,13 +94,13 @@ impl RequestLimits {
         Ok(Standings(standings))
     }
 
-    /// Whether credentials from here are still looked at.
+    /// Refuses an address that has sent too many wrong credentials.
     pub fn check_failures(&self, source: Option<Source>) -> Result<(), LimitExceeded> {
         let outcome = source.map_or(Ok(()), |source| self.wrong_credentials.may_try(source));
         outcome.map_err(|exceeded| LimitExceeded { policy: Policy::WrongCredentials, exceeded })
     }
 
-    /// Wrong credentials came from here.
+    /// Counts wrong credentials of an address.
     pub fn count_failure(&self, source: Option<Source>) -> Result<(), LimitExceeded> {
         let outcome = source.map_or(Ok(()), |source| self.wrong_credentials.failed(source));
         outcome.map_err(|exceeded| LimitExceeded { policy: Policy::WrongCredentials, exceeded })
@@ -126,7 +126,7 @@ impl Policy {
     }
 }
 
-/// Who is counted as one: an IPv4 address, or the /64 that an IPv6 network gives to one household or machine.
+/// The subject of limits per address: an IPv4 address, or an IPv6 /64, which is what one household or machine gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Source(u64);
 
@@ -138,7 +138,7 @@ impl Source {
         }
     }
 
-    /// Nothing for those who are not limited.
+    /// `None` for callers who are not limited.
     pub fn of_request(parts: &Parts) -> Option<Self> {
         match Via::of(parts) {
             Via::Https { peer } => Some(Self::of(peer)),
@@ -164,7 +164,7 @@ pub fn behind_proxy(peer: IpAddr, headers: &HeaderMap) -> IpAddr {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Standings([Option<PolicyStanding>; 3]);
 
-/// Counts every request, and tells where the caller stands.
+/// Middleware: counts every request per address, and adds the `RateLimit` headers to the response.
 pub async fn enforce(With(state): With<State>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let Some(source) = Source::of_request(&parts) else {
@@ -175,7 +175,7 @@ pub async fn enforce(With(state): With<State>, request: Request, next: Next) -> 
         Err(too_many) => {
             let mut refusal = ApiError::from(too_many).into_response();
             if parts.headers.contains_key(ORIGIN) {
-                // It says nothing about anybody: the page may read its mistake.
+                // The refusal reveals nothing about a tenant, so every page may read it.
                 refusal.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
             }
             return refusal;
@@ -236,7 +236,7 @@ fn set_headers(headers: &mut HeaderMap, policies: String, standings: String) {
     }
 }
 
-/// Rounded up: who waits that long has waited long enough.
+/// Whole seconds, rounded up: a caller who waits that long is not refused again.
 pub fn whole_seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }

@@ -57,7 +57,8 @@ pub fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-/// A page that closes can send a text and set no header; what it says is JSON all the same.
+/// `navigator.sendBeacon`, by which a closing page sends its last report, sends text/plain and can set no header. The
+/// body is JSON all the same.
 async fn accept_plain_text(mut request: Request, next: Next) -> Response {
     let declared = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     if declared.is_some_and(|declared| declared.starts_with(b"text/plain")) {
@@ -109,7 +110,7 @@ async fn of_tenant(request: ApiRequest, (id, ()): (TenantId, ())) -> Result<Succ
 async fn of_all(request: ApiRequest, usage_query: UsageQuery) -> Result<Success<UsageList>, ApiError> {
     let platform = &request.state.platform;
     let busy = match &usage_query.tenant {
-        // What can be no tenant's name is no tenant.
+        // A text that is no valid tenant id names no tenant.
         Some(id) => vec![platform.usage_of(&id.parse().map_err(|_| Refusal::TenantNotFound(id.clone()))?)?],
         None => platform.usage(),
     };
@@ -124,7 +125,7 @@ async fn of_all(request: ApiRequest, usage_query: UsageQuery) -> Result<Success<
     let total = ids.len();
     let rest = ids.into_iter().filter(|id| usage_query.page.is_after(id.as_str()));
     let (ids, next_cursor) = usage_query.page.take(rest, ToString::to_string);
-    // Who was removed meanwhile is left out.
+    // Tenants that were removed meanwhile are left out.
     let tenants = ids.iter().filter_map(|id| platform.usage_of(id).ok()).map(|usage| UsageView::from(&usage)).collect();
     Ok(success(UsageList { live_calls, active_clients, tenants, total, next_cursor }))
 }

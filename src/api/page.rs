@@ -1,19 +1,19 @@
-//! Lists that come page by page: at most `limit` lines at a time, from behind the `cursor`, which is the last name of
-//! the page before.
+//! Pagination of lists: at most `limit` items at a time, after the `cursor`, which is the name of the previous page's
+//! last item.
 
 use super::form::{Form, integer, text};
 
 const DEFAULT_ITEMS: u64 = 100;
 const MAX_ITEMS: u64 = 1000;
 
-/// Which page is asked for.
+/// The page that a request asks for.
 pub struct PageRequest {
     pub cursor: Option<String>,
     pub limit: usize,
 }
 
 impl PageRequest {
-    /// The fields of a request for one, as a whole form or part of one.
+    /// Reads `cursor` and `limit`, as a whole form or as part of one.
     #[allow(clippy::unnecessary_wraps)] // the shape of all forms
     pub fn read(form: &mut Form) -> Option<Self> {
         let cursor = form.optional("cursor", text());
@@ -25,7 +25,7 @@ impl PageRequest {
         self.cursor.as_deref().is_none_or(|cursor| name > cursor)
     }
 
-    /// How many of the lines behind the cursor must be known, to know whether there are more.
+    /// Items after the cursor that must be fetched to know whether a further page follows.
     pub fn fetch_count(&self) -> usize {
         self.limit.saturating_add(1)
     }

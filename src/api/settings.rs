@@ -9,7 +9,7 @@ use super::form::{
 };
 use crate::tenancy::{Change, IceEntry, Invalid, OriginPattern, SettingsChange, TransportChange};
 
-/// Labels that every check accepts; an address could also be written otherwise.
+/// Patterns of the API's document: everything that matches is accepted; some other spellings are, too.
 const LABEL_PATTERN: &str = "[a-z]([a-z0-9]{0,20})";
 const HOST_PATTERN: &str = r"[a-z][a-z0-9]{0,20}(\.[a-z][a-z0-9]{0,20}){1,4}";
 pub const MAX_NAME_CHARS: usize = 80;

@@ -102,7 +102,7 @@ fn label(text: String) -> Result<Label, Invalid> {
     text.parse().map_err(|BadName(why)| Invalid::new(why))
 }
 
-/// Labels of other scripts are accepted, too; which, no pattern can say.
+/// Labels of other scripts are accepted, too (IDNA); a pattern cannot describe them.
 fn label_schema() -> Value {
     json!({ "type": "string", "pattern": "^[A-Za-z0-9]([A-Za-z0-9]{0,61}[A-Za-z0-9])?$", "examples": ["acme"] })
 }

@@ -12,12 +12,12 @@ use crate::client::Client;
 use crate::config;
 use crate::timestamp::Timestamp;
 
-/// As many as the server gives at once.
+/// Entries in one request: the server's own limit.
 const MAX_PAGE_ENTRIES: usize = 1000;
 /// Characters of a line for what has changed.
 const MAX_DIFFERENCE_CHARS: usize = 60;
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
-/// Longer than any request may take.
+/// More than any request may take.
 const MAX_REQUEST_TIME: Duration = Duration::from_mins(2);
 
 #[derive(Debug, Args)]
@@ -106,7 +106,7 @@ impl AuditFilter {
             } else if !entries.is_empty() {
                 println!("{}", lines(&Value::Array(entries)));
             }
-            // A request's entry bears the moment at which it came, not that at which it was done.
+            // An entry has the time at which its request arrived, not that at which it was committed.
             self.since = Some(started_at.before(MAX_REQUEST_TIME));
             self.limit = usize::MAX;
             tokio::time::sleep(FOLLOW_INTERVAL).await;
@@ -114,7 +114,7 @@ impl AuditFilter {
     }
 }
 
-/// A time ago, or a moment.
+/// A time ago (`2h`), or a point in time (RFC 3339).
 fn time(text: &str) -> Result<Timestamp, String> {
     match config::duration(text) {
         Some(ago) => Ok(Timestamp::now().before(ago)),
@@ -130,7 +130,7 @@ fn lines(entries: &Value) -> String {
     })
 }
 
-/// `settings.displayName: Acme → New, …`, as much of it as a line takes.
+/// `settings.displayName: Acme → New, …`, cut to `MAX_DIFFERENCE_CHARS`.
 fn differences(before: &Value, after: &Value) -> String {
     let mut found = Vec::new();
     differing("", before, after, &mut found);

@@ -53,7 +53,7 @@ async fn calls(client: &Client, tenant: Option<&str>) -> Result<Value, Failure> 
 
 fn show(printer: Printer, data: &Value, again: bool) {
     printer.print(data, |data| {
-        // A person who watches sees one table that changes, not a roll of tables.
+        // At a terminal the table is redrawn in place.
         let clear = if again && stdout().is_terminal() { "\x1b[H\x1b[J" } else { "" };
         format!("{clear}{}", text(data))
     });

@@ -1,5 +1,5 @@
-//! What the commands of the control API share: whom they talk to, how they
-//! report refusals, and how they print.
+//! What the commands that use the control API share: the choice of the server, errors with exit codes and hints,
+//! output.
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -59,7 +59,7 @@ impl Target {
         let config = Config::read(&globals.config).map_err(|faults| misconfigured(faults.to_string()))?;
         let url = config.public_url().map_err(|problem| misconfigured(format!("`public_url` {problem}")))?;
         let defaults = app::defaults(&url, &config)?;
-        // Needed by few commands; those say so when there is none that this user may read.
+        // Needed by few commands, which report it when there is no key or this user may not read it.
         let store_key = config::store_key(&config.secrets).ok().flatten();
         let seal = Seal::new(store_key.iter().flat_map(Secret::all));
         let certificates =
@@ -92,7 +92,7 @@ pub struct CommandGroup<C: Subcommand> {
     pub command: C,
 }
 
-/// A refusal in words, with the remedy where there is one, and its exit code.
+/// The failure for an error of the client: exit code, message, and a hint where there is a remedy.
 pub fn request_failure(error: client::Error) -> Failure {
     let refusal = match error {
         client::Error::Unreachable(why) => return Failure::new(Exit::Unreachable, why),
@@ -101,7 +101,7 @@ pub fn request_failure(error: client::Error) -> Failure {
         client::Error::Refused(refusal) => refusal,
     };
     let exit = match refusal.status.as_u16() {
-        // No command sends what a server of its own version does not know.
+        // A server of the command's own version knows every route that commands use.
         _ if matches!(refusal.code.as_str(), "NOT_FOUND" | "METHOD_NOT_ALLOWED") => Exit::Unreachable,
         400 | 413 | 415 => Exit::Misconfigured,
         401 | 403 => Exit::Refused,
@@ -182,13 +182,13 @@ pub fn key_value_table(rows: &[(&str, String)]) -> String {
 }
 
 fn lines(table: &Table) -> String {
-    // Every cell has a space on both sides; at the edges they are of no use.
+    // comfy-table pads every cell with a space on both sides; those at the edges are removed.
     let trimmed: Vec<_> =
         table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned()).collect();
     trimmed.join("\n")
 }
 
-/// A field of the answer as people read it: a dash for null.
+/// A field of the answer as text for people; a dash for null.
 pub fn field_text(data: &Value, pointer: &str) -> String {
     match data.pointer(pointer) {
         None | Some(Value::Null) => "-".into(),

@@ -138,7 +138,7 @@ fn claim(data: &Value) -> String {
     );
     let next = field_text(data, "/nextAction");
     let error = data["lastError"].as_str().unwrap_or_default();
-    // Most errors are the beginning of what is to be done; and none is the beginning of everything.
+    // `nextAction` mostly begins with the error; then the error is not shown twice. An empty error is not shown either.
     if !next.to_lowercase().starts_with(&error.trim_end_matches('.').to_lowercase()) {
         told.push(("Error", error.to_owned()));
     }

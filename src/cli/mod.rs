@@ -1,5 +1,4 @@
-//! The command line: one file per command group. Standard output carries data,
-//! standard error carries talk.
+//! The command line: one file per command group. Standard output carries data, standard error messages.
 
 mod audit;
 mod calls;
@@ -163,7 +162,7 @@ impl Failure {
         Self { exit, message: message.into() }
     }
 
-    /// Says it on standard error.
+    /// Prints the message on standard error.
     pub fn report(&self) -> ExitCode {
         for (index, line) in self.message.lines().enumerate() {
             if index == 0 && !line.starts_with("hint:") {

@@ -113,7 +113,7 @@ impl Set {
     /// `plan` with the parts that were named.
     fn on(&self, mut plan: Value) -> Value {
         if let Value::Object(fields) = &mut plan {
-            // What the server says about a plan, and nobody sets.
+            // Fields that the server computes, and does not accept.
             fields.retain(|name, _| !matches!(name.as_str(), "planId" | "tenantCount"));
         }
         let named = [

@@ -84,7 +84,7 @@ fn begin(which: OperatorSecret, file: &Path, found: Secret, printer: Printer) ->
     let new = Secret { current: Secret::random()?.current, previous: Some(found.current) };
     write(file, &new)?;
     if is_store_key {
-        // Nobody needs to be told it.
+        // Only this server needs the key, so it is not printed.
         printer.print(&json!({ "secret": which, "file": file }), |_| format!("{} has a new key", file.display()));
         eprintln!("\nNext:");
         eprintln!("  1. systemctl restart bitcall    seals everything by the new key");
@@ -132,7 +132,7 @@ fn end(which: OperatorSecret, file: &Path, found: Secret, printer: Printer) -> R
     Ok(())
 }
 
-/// As the audit calls it.
+/// The secret's name in the audit log.
 fn name(secret: &str) -> String {
     secret_name(&Sha256::digest(secret))
 }

@@ -16,7 +16,7 @@ use super::secrets::credentials;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectoryUrl(pub String);
 
-/// How an authority may convince itself (RFC 8555 section 8, RFC 8737).
+/// A type of ACME challenge (RFC 8555 section 8, RFC 8737).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Challenge {
     Http01,
@@ -31,7 +31,7 @@ pub struct ExternalAccount {
     pub key: Vec<u8>,
 }
 
-/// Why the external accounts are not to be had.
+/// Why the external accounts could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ExternalAccountsError {
     #[error("external accounts: {path} cannot be read: {error}", path = .path.display())]

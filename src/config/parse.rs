@@ -113,7 +113,7 @@ impl<'i> ConfigReader<'i> {
         self.note(None, message.into());
     }
 
-    /// Call after the last section: refuses tables that nobody asked for.
+    /// To be called after the last section: reports unknown tables.
     pub fn finish(mut self) -> Vec<ConfigError> {
         for (key, value) in std::mem::take(&mut self.root) {
             let name = key.get_ref().as_ref();
@@ -121,7 +121,7 @@ impl<'i> ConfigReader<'i> {
             self.note(Some(value.span().start), format!("unknown table `[{name}]`{hint}"));
         }
         self.faults.sort_by_key(|fault| fault.line);
-        // What follows from a syntax error on the same line is no news.
+        // Further faults on the line of a syntax error only follow from it.
         self.faults.dedup_by(|next, first| first.line.is_some() && next.line == first.line);
         self.faults
     }

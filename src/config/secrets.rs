@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::SecretFiles;
 
-/// Shorter secrets can be guessed.
+/// Bytes; shorter secrets could be guessed.
 pub const MIN_SECRET_BYTES: usize = 24;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Why a secret is not to be had.
+/// Why a secret could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     #[error("no {what}: set {variable}, or the systemd credential `{credential}`, or `secrets.{credential}_file`")]
@@ -98,7 +98,7 @@ impl Secrets {
         }
     }
 
-    /// Fresh ones, for `bitcall init` and `bitcall demo`.
+    /// New random ones, for `bitcall init` and `bitcall demo`.
     pub fn random() -> Result<Self, getrandom::Error> {
         Ok(Self { panel_key: Secret::random()?, master_secret: Secret::random()? })
     }
@@ -113,7 +113,7 @@ pub fn store_key(files: &SecretFiles) -> Result<Option<Secret>, SecretError> {
     }
 }
 
-/// Where a secret comes from.
+/// The places from which a secret is loaded.
 struct SecretSource {
     what: &'static str,
     variable: &'static str,

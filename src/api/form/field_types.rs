@@ -1,4 +1,4 @@
-//! What a field's value may be: read, and described as JSON Schema.
+//! The types of fields: each reads a JSON value and describes itself as JSON Schema.
 
 use std::marker::PhantomData;
 use std::ops::RangeInclusive;
@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use super::{Description, Form};
 use crate::tenancy::{Invalid, TenantId};
 
-/// Up to here every whole number has a floating one of its own.
+/// 2^53: every integer up to it is exact as an `f64`.
 const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
 
-/// A kind of value.
+/// The type of a field.
 pub trait FieldType {
     type Value;
 
@@ -23,7 +23,7 @@ pub trait FieldType {
     fn schema(&self) -> Value;
 }
 
-/// What is wrong with one value: where below it (`[2].urls`, or empty) and why.
+/// What is wrong with one value: pairs of a path below it (`[2].urls`, or empty) and a message.
 #[derive(Debug)]
 pub struct ValueError(pub Vec<(String, String)>);
 
@@ -108,14 +108,14 @@ impl FieldType for LineType {
     }
 }
 
-/// A text that the domain has a type for.
+/// A text that is parsed by its type's `FromStr`.
 pub fn parsed<T: TextSchema>() -> ParsedType<T> {
     ParsedType(PhantomData)
 }
 
 pub struct ParsedType<T>(PhantomData<T>);
 
-/// A type of the domain that has a form as text.
+/// A type that is written as text, with the JSON Schema of that text.
 pub trait TextSchema: FromStr<Err: std::fmt::Display> {
     fn schema() -> Value;
 }
@@ -355,7 +355,7 @@ impl<T> FieldType for ObjectType<T> {
     }
 }
 
-/// What a value is, in words.
+/// The JSON type of a value, for error messages.
 pub fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

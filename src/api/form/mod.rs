@@ -30,7 +30,7 @@ enum FormSource {
         /// The whole object was given as `null`: all its fields are to be reset.
         reset: bool,
     },
-    /// Nobody asks: the fields are only written down.
+    /// No request: the fields are only described.
     Description(Description),
 }
 

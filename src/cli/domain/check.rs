@@ -42,7 +42,7 @@ async fn domain_of(client: &Client, who: &str) -> Result<String, Failure> {
     data["domain"].as_str().map(str::to_owned).ok_or_else(none)
 }
 
-/// Whether nobody has anything to do about it. The TXT record is needed until the domain is proved, and not after that.
+/// Whether nothing is left to be done. The TXT record is needed until the domain is proved, and not after that.
 fn is_right(data: &Value) -> bool {
     let proved = data["txt"]["matched"] == true || data["status"] != "pending";
     let phase = data["automation"]["phase"].as_str().unwrap_or_default();
@@ -52,7 +52,7 @@ fn is_right(data: &Value) -> bool {
     proved && data["cname"]["matched"] == true && !problems && !troubled && data["checks"]["unsure"].is_null()
 }
 
-/// Whether nothing is wrong but that something could not be looked up: that is no "no".
+/// Whether everything is right except for records that could not be looked up.
 fn only_unknown(data: &Value) -> bool {
     let mut settled = data.clone();
     if let Some(problems) = settled["problems"].as_array_mut() {

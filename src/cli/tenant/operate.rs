@@ -85,7 +85,7 @@ impl Delete {
         Ok(())
     }
 
-    /// The whole name, so that no finger that is used to `y` deletes a customer.
+    /// Asks for the whole id: a `y` is typed too easily for something that cannot be undone.
     fn ask(&self, planned: &Value) -> Result<(), Failure> {
         eprint!("This deletes {} for good, with:\n{}\nType its id to delete it: ", self.tenant, kinds(planned));
         std::io::stderr().flush()?;

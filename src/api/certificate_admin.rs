@@ -54,9 +54,9 @@ async fn list(request: ApiRequest, page: PageRequest) -> Result<Success<Certific
     let State { cabinet, certs, .. } = &request.state;
     let kept = cabinet.names(page.cursor.as_deref(), page.fetch_count()).await.map_err(unavailable)?;
     let wanted = certs.iter().flat_map(Certs::list).map(|(name, _)| name.to_string());
-    let mut names: BTreeSet<String> = wanted.filter(|name| page.is_after(name)).collect();
+    let mut names: BTreeSet<String> = wanted.collect();
     names.extend(kept);
-    let (names, next_cursor) = page.take(names.into_iter(), String::clone);
+    let (names, next_cursor) = page.take(names, String::as_str);
     let mut certificates = Vec::new();
     for name in &names {
         certificates.extend(line(&request.state, name).await?);

@@ -48,8 +48,8 @@ pub fn endpoints() -> Vec<Endpoint> {
 
 async fn list_all(request: ApiRequest, page: PageRequest) -> Result<Success<DomainList>, ApiError> {
     let claims = request.state.platform.claims();
-    let rest = claims.iter().filter(|claim| page.is_after(claim.domain.as_str()));
-    let (domains, next_cursor) = page.take(rest.map(|claim| DomainLine::of(claim)), |line| line.domain.clone());
+    let (on_page, next_cursor) = page.take(&claims, |claim| claim.domain.as_str());
+    let domains = on_page.into_iter().map(|claim| DomainLine::of(claim)).collect();
     Ok(success(DomainList { domains, total: claims.len(), next_cursor }))
 }
 

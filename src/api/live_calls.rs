@@ -123,8 +123,7 @@ async fn of_all(request: ApiRequest, usage_query: UsageQuery) -> Result<Success<
         platform.tenants().iter().map(|live| live.tenant.id.clone()).collect()
     };
     let total = ids.len();
-    let rest = ids.into_iter().filter(|id| usage_query.page.is_after(id.as_str()));
-    let (ids, next_cursor) = usage_query.page.take(rest, ToString::to_string);
+    let (ids, next_cursor) = usage_query.page.take(ids, TenantId::as_str);
     // Tenants that were removed meanwhile are left out.
     let tenants = ids.iter().filter_map(|id| platform.usage_of(id).ok()).map(|usage| UsageView::from(&usage)).collect();
     Ok(success(UsageList { live_calls, active_clients, tenants, total, next_cursor }))

@@ -20,8 +20,8 @@ impl PageRequest {
         Some(Self { cursor, limit: limit(form) })
     }
 
-    /// Whether a line with this name comes behind the page before.
-    pub fn is_after(&self, name: &str) -> bool {
+    /// Whether an item of this name comes after the cursor.
+    fn is_after(&self, name: &str) -> bool {
         self.cursor.as_deref().is_none_or(|cursor| name > cursor)
     }
 
@@ -30,13 +30,15 @@ impl PageRequest {
         self.limit.saturating_add(1)
     }
 
-    /// Of the lines behind the cursor, in the order of their names: those of this page, and the cursor of the next one.
-    pub fn take<T>(&self, lines: impl Iterator<Item = T>, name: impl Fn(&T) -> String) -> (Vec<T>, Option<String>) {
-        let mut lines: Vec<T> = lines.take(self.fetch_count()).collect();
-        let more = lines.len() > self.limit;
-        lines.truncate(self.limit);
-        let next_cursor = lines.last().filter(|_| more).map(name);
-        (lines, next_cursor)
+    /// Of `items`, which are in the order of their names: those of this page, and the cursor of the next page. Items up
+    /// to the page's own cursor are skipped.
+    pub fn take<T>(&self, items: impl IntoIterator<Item = T>, name: impl Fn(&T) -> &str) -> (Vec<T>, Option<String>) {
+        let behind = items.into_iter().filter(|item| self.is_after(name(item)));
+        let mut items: Vec<T> = behind.take(self.fetch_count()).collect();
+        let more = items.len() > self.limit;
+        items.truncate(self.limit);
+        let next_cursor = items.last().filter(|_| more).map(|last| name(last).to_owned());
+        (items, next_cursor)
     }
 }
 
@@ -57,10 +59,9 @@ mod tests {
             let mut page = PageRequest { cursor: None, limit };
             let mut seen = Vec::new();
             loop {
-                let behind = all.into_iter().filter(|name| page.is_after(name));
-                let (lines, next) = page.take(behind, |name| (*name).to_owned());
-                assert!(!lines.is_empty() && lines.len() <= limit);
-                seen.extend(lines);
+                let (items, next) = page.take(all, |name| name);
+                assert!(!items.is_empty() && items.len() <= limit);
+                seen.extend(items);
                 match next {
                     Some(next) => page.cursor = Some(next),
                     None => break,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::control::{CommandGroup, field_text, request_failure, table};
+use super::control::{CommandGroup, field_text, path_segment, request_failure, table};
 use super::{Exit, Failure, GlobalOptions};
 
 pub type CertCommands = CommandGroup<CertCommand>;
@@ -106,8 +106,7 @@ fn list(data: &Value) -> String {
 }
 
 fn path_of(name: &str) -> String {
-    let escaped: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
-    format!("/api/admin/certificates/{escaped}")
+    format!("/api/admin/certificates/{}", path_segment(name))
 }
 
 fn read(path: &Path) -> Result<String, Failure> {

@@ -133,6 +133,11 @@ pub fn request_failure(error: client::Error) -> Failure {
     Failure::new(exit, format!("{}{hint}", refusal.message))
 }
 
+/// A name as one segment of a request's path.
+pub fn path_segment(name: &str) -> String {
+    url::form_urlencoded::byte_serialize(name.as_bytes()).collect()
+}
+
 /// Standard output: the data as JSON for scripts, or as people like to read them.
 #[derive(Clone, Copy)]
 pub struct Printer {

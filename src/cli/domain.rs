@@ -6,7 +6,7 @@ mod sync;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::control::{CommandGroup, field_text, key_value_table, request_failure, table};
+use super::control::{CommandGroup, field_text, key_value_table, path_segment, request_failure, table};
 use super::{Failure, GlobalOptions};
 
 pub type DomainCommands = CommandGroup<DomainCommand>;
@@ -96,8 +96,7 @@ impl DomainCommands {
             }
             DomainCommand::Sync { domains } => sync::run(&client, printer, domains).await,
             DomainCommand::Activate { domain } => {
-                let escaped: String = url::form_urlencoded::byte_serialize(domain.as_bytes()).collect();
-                let path = format!("/api/admin/domains/{escaped}/activate");
+                let path = format!("/api/admin/domains/{}/activate", path_segment(&domain));
                 let data = client.post(&path, &json!({})).await.map_err(request_failure)?;
                 printer.print(&data, claim);
                 Ok(())

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::control::{CommandGroup, field_text, key_value_table, request_failure, table};
+use super::control::{CommandGroup, field_text, key_value_table, path_segment, request_failure, table};
 use super::{Failure, GlobalOptions};
 use crate::client;
 
@@ -15,7 +15,7 @@ pub type ExtensionCommands = CommandGroup<ExtensionCommand>;
 #[derive(Debug, Subcommand)]
 pub enum ExtensionCommand {
     /// Make an extension; a generated password is shown once.
-    Add(Add),
+    Add(AddExtension),
     /// List a tenant's extensions.
     List {
         /// Tenant id
@@ -31,7 +31,7 @@ pub enum ExtensionCommand {
 }
 
 #[derive(Debug, Args)]
-pub struct Add {
+pub struct AddExtension {
     /// Tenant id
     tenant: String,
     /// User name, e.g. 101: a-z, 0-9, dot, _ and -
@@ -86,8 +86,7 @@ impl ExtensionCommands {
                 Ok(())
             }
             ExtensionCommand::Remove { tenant, username } => {
-                let escaped: String = url::form_urlencoded::byte_serialize(username.as_bytes()).collect();
-                let path = format!("/api/tenant/extensions/{escaped}");
+                let path = format!("/api/tenant/extensions/{}", path_segment(&username));
                 let data = match client.delete(&path, &json!({ "tenantId": tenant })).await {
                     Err(client::Error::Refused(error)) if error.code == "EXTENSION_NOT_FOUND" => {
                         json!({ "username": username, "removed": false })

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::control::{CommandGroup, field_text, key_value_table, request_failure, table};
+use super::control::{CommandGroup, field_text, key_value_table, path_segment, request_failure, table};
 use super::{Failure, GlobalOptions};
 use crate::config;
 
@@ -91,8 +91,7 @@ impl KeyCommands {
 }
 
 fn path_of(id: &str) -> String {
-    let escaped: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
-    format!("/api/tenant/api-keys/{escaped}")
+    format!("/api/tenant/api-keys/{}", path_segment(id))
 }
 
 fn overlap(text: &str) -> Result<Duration, &'static str> {

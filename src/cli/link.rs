@@ -13,11 +13,11 @@ pub type LinkCommands = CommandGroup<LinkCommand>;
 #[derive(Debug, Subcommand)]
 pub enum LinkCommand {
     /// Make a link that opens the app and signs in, once.
-    Create(Create),
+    Create(CreateLink),
 }
 
 #[derive(Debug, Args)]
-pub struct Create {
+pub struct CreateLink {
     /// Tenant id
     tenant: String,
     /// User name at the SIP server

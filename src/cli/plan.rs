@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::control::{CommandGroup, field_text, key_value_table, request_failure, table};
+use super::control::{CommandGroup, field_text, key_value_table, path_segment, request_failure, table};
 use super::{Exit, Failure, GlobalOptions};
 use crate::client::Client;
 
@@ -33,7 +33,7 @@ pub enum PlanCommand {
         plan: String,
     },
     /// Make a plan, or change the named parts of one; its tenants have the new rights at once.
-    Set(Box<Set>),
+    Set(Box<SetPlan>),
     /// Remove a plan that no tenant has.
     Remove {
         /// Plan id
@@ -42,7 +42,7 @@ pub enum PlanCommand {
 }
 
 #[derive(Debug, Args)]
-pub struct Set {
+pub struct SetPlan {
     /// Plan id, e.g. `gold`: a-z, 0-9, _ and -
     plan: String,
     /// Name for people [default for a new plan: the id]
@@ -104,7 +104,7 @@ impl PlanCommands {
     }
 }
 
-impl Set {
+impl SetPlan {
     fn new_plan(&self) -> Value {
         let entitlements = json!({ "maxApiKeys": 2, "maxSessions": 2 });
         json!({ "name": self.plan, "price": 0, "currency": "EUR", "interval": "month", "entitlements": entitlements })
@@ -149,8 +149,7 @@ async fn find(client: &Client, id: &str) -> Result<Option<Value>, Failure> {
 }
 
 fn path(id: &str) -> String {
-    let escaped: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
-    format!("{PATH}/{escaped}")
+    format!("{PATH}/{}", path_segment(id))
 }
 
 fn plans(data: &Value) -> String {

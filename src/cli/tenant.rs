@@ -6,7 +6,7 @@ mod operate;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::control::{CommandGroup, Printer, field_text, key_value_table, request_failure, table};
+use super::control::{CommandGroup, Printer, field_text, key_value_table, path_segment, request_failure, table};
 use super::{Failure, GlobalOptions};
 use crate::client::{self, Client};
 
@@ -15,9 +15,9 @@ pub type TenantCommands = CommandGroup<TenantCommand>;
 #[derive(Debug, Subcommand)]
 pub enum TenantCommand {
     /// Make a tenant and its first API key; the key is shown once.
-    Provision(Provision),
+    Provision(ProvisionTenant),
     /// List tenants.
-    List(List),
+    List(ListTenants),
     /// Show a tenant: effective settings, domains, keys.
     Show {
         /// Tenant id
@@ -27,9 +27,9 @@ pub enum TenantCommand {
         raw: bool,
     },
     /// Change settings; what is not named stays as it is.
-    Config(Box<config::Config>),
+    Config(Box<config::ChangeSettings>),
     /// Show or set a tenant's plan, and how it stands with billing.
-    Plan(operate::SetPlan),
+    Plan(operate::ChangeTenantPlan),
     /// Let a tenant in again.
     Enable {
         /// Tenant id
@@ -41,11 +41,11 @@ pub enum TenantCommand {
         tenant: String,
     },
     /// Delete a tenant with all that is kept of it; asks first.
-    Delete(operate::Delete),
+    Delete(operate::DeleteTenant),
 }
 
 #[derive(Debug, Args)]
-pub struct Provision {
+pub struct ProvisionTenant {
     /// Tenant id, e.g. `acme_corp`: a-z, 0-9, _ and -
     tenant: String,
     /// Name shown in the phone [default: the id]
@@ -66,7 +66,7 @@ pub struct Provision {
 }
 
 #[derive(Debug, Args)]
-pub struct List {
+pub struct ListTenants {
     /// Only those with this text in id or name
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
@@ -106,7 +106,7 @@ impl TenantCommands {
     }
 }
 
-impl Provision {
+impl ProvisionTenant {
     async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
         let body = json!({
             "tenantId": self.tenant,
@@ -139,7 +139,7 @@ impl Provision {
     }
 }
 
-impl List {
+impl ListTenants {
     async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
         let mut query = Vec::new();
         query.extend(self.plan.as_deref().map(|plan| ("planId", plan)));
@@ -232,6 +232,5 @@ fn by_operator(marks: &Value) -> String {
 }
 
 fn record_path(tenant: &str) -> String {
-    let escaped: String = url::form_urlencoded::byte_serialize(tenant.as_bytes()).collect();
-    format!("/api/admin/tenants/{escaped}")
+    format!("/api/admin/tenants/{}", path_segment(tenant))
 }

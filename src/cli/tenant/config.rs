@@ -9,7 +9,7 @@ use super::{Failure, profile, record, record_path};
 use crate::client::Client;
 
 #[derive(Debug, Args)]
-pub struct Config {
+pub struct ChangeSettings {
     /// Tenant id
     tenant: String,
     #[command(flatten)]
@@ -80,7 +80,7 @@ struct Behaviour {
     cookie_mode: Option<String>,
 }
 
-impl Config {
+impl ChangeSettings {
     pub async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
         let mut body = ChangeBody::new(&self.given)?;
         body.set("features.authLink", self.auth_link);

@@ -12,7 +12,7 @@ use super::{Failure, record_path};
 use crate::client::Client;
 
 #[derive(Debug, Args)]
-pub struct SetPlan {
+pub struct ChangeTenantPlan {
     /// Tenant id
     tenant: String,
     /// The plan it has from now on [default: the one it has]
@@ -22,7 +22,7 @@ pub struct SetPlan {
     status: Option<String>,
 }
 
-impl SetPlan {
+impl ChangeTenantPlan {
     pub async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
         let mut data = client.get("/api/tenant", &[("tenantId", &self.tenant)]).await.map_err(request_failure)?;
         if self.plan.is_some() || self.status.is_some() {
@@ -53,7 +53,7 @@ pub async fn switch(client: &Client, printer: Printer, tenant: &str, enabled: bo
 }
 
 #[derive(Debug, Args)]
-pub struct Delete {
+pub struct DeleteTenant {
     /// Tenant id
     tenant: String,
     /// Only say what would be deleted
@@ -64,7 +64,7 @@ pub struct Delete {
     yes: bool,
 }
 
-impl Delete {
+impl DeleteTenant {
     pub async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
         let path = record_path(&self.tenant);
         let attempt =

@@ -27,7 +27,7 @@ use tokio_rustls::TlsConnector;
 use tower::ServiceExt as _;
 use url::{Host, Url};
 
-use crate::api::{self, Access, RequestLimits, Via};
+use crate::api::{self, Access, EntryPoint, RequestLimits};
 use crate::certs::{Cabinet, Seal};
 use crate::dial;
 use crate::domains::Domains;
@@ -213,7 +213,7 @@ impl Client {
         match &self.connection {
             ServerConnection::InProcess(router) => {
                 let mut request = request.map(Body::from);
-                request.extensions_mut().insert(Via::InProcess { uid: rustix::process::getuid().as_raw() });
+                request.extensions_mut().insert(EntryPoint::InProcess { uid: rustix::process::getuid().as_raw() });
                 let answer = match router.clone().oneshot(request).await {
                     Ok(answer) => answer,
                     Err(never) => match never {},

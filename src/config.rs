@@ -63,23 +63,23 @@ macro_rules! section {
 /// The whole file.
 #[derive(Clone, Debug)]
 pub struct Config {
-    pub server: Server,
-    pub listen: Listen,
-    pub tls: Tls,
-    pub sip: Sip,
-    pub domains: Domains,
-    pub dns: Dns,
-    pub acme: Acme,
+    pub server: ServerSettings,
+    pub listen: ListenSettings,
+    pub tls: TlsSettings,
+    pub sip: SipSettings,
+    pub domains: DomainSettings,
+    pub dns: DnsSettings,
+    pub acme: AcmeSettings,
     pub secrets: SecretFiles,
-    pub audit: Audit,
-    pub limits: Limits,
-    pub log: Log,
+    pub audit: AuditSettings,
+    pub limits: LimitSettings,
+    pub log: LogSettings,
 }
 
 section! {
     /// Bitcall's configuration. A line that starts with `#` shows a default;
     /// remove the `#` to change it. `bitcall check` names the line of every fault.
-    struct Server in "" {
+    struct ServerSettings in "" {
         /// The address under which browsers reach this server, e.g. "https://phone.example.com".
         /// Empty: https, this machine's host name, and the port of the first HTTPS listener.
         public_url: Option<PublicUrl> = r#""""#,
@@ -90,7 +90,7 @@ section! {
 
 section! {
     /// Where Bitcall listens.
-    struct Listen in "listen" {
+    struct ListenSettings in "listen" {
         /// HTTPS: the phone, the API and the SIP edge.
         https: Vec<SocketAddr> = r#"["0.0.0.0:443", "[::]:443"]"#,
         /// The same without TLS, for a reverse proxy on this machine. Loopback addresses only.
@@ -109,7 +109,7 @@ section! {
 section! {
     /// The certificate of the HTTPS listeners. With both settings empty Bitcall makes a
     /// self-signed one in the data directory, which browsers warn about.
-    struct Tls in "tls" {
+    struct TlsSettings in "tls" {
         /// PEM file: the certificate, then its intermediates.
         certificate: Option<PathBuf> = r#""""#,
         /// PEM file: the private key.
@@ -119,7 +119,7 @@ section! {
 
 section! {
     /// The built-in SIP edge.
-    struct Sip in "sip" {
+    struct SipSettings in "sip" {
         /// Tenants' SIP domains are `<tenant>.<domain>`. The name needs no DNS entry.
         domain: String = r#""sip.bitcall.internal""#,
         /// Addresses under which this server is reached from outside when it is behind NAT, e.g.
@@ -135,7 +135,7 @@ section! {
 
 section! {
     /// The names under which tenants' phones are reached.
-    struct Domains in "domains" {
+    struct DomainSettings in "domains" {
         /// Tenants' subdomains are `<name>.<base>`, e.g. "bitcall.example". DNS must lead
         /// `*.<base>` to this server. Empty: tenants have no subdomains.
         base: Option<Hostname> = r#""""#,
@@ -147,7 +147,7 @@ section! {
 
 section! {
     /// The DNS server for the base domain, and how the domains of tenants' own are looked at.
-    struct Dns in "dns" {
+    struct DnsSettings in "dns" {
         /// Where `domains.base` is served, by UDP and TCP, e.g. `["203.0.113.5:53", "[2001:db8::5]:53"]`.
         /// Whoever has the domain above it delegates the base to `nameservers`. Name the addresses, not
         /// 0.0.0.0, where the machine has several: an answer must come from the one that was asked. Empty: off.
@@ -176,7 +176,7 @@ section! {
 section! {
     /// Certificates that come and are renewed by themselves, from authorities that speak ACME. Needs
     /// the store key (`[secrets]`).
-    struct Acme in "acme" {
+    struct AcmeSettings in "acme" {
         /// The authorities' directories, e.g. `["https://acme-v02.api.letsencrypt.org/directory"]`; where
         /// one fails the next one is asked. Naming one agrees to its terms of service. Empty: off.
         directories: Vec<DirectoryUrl> = "[]",
@@ -222,13 +222,13 @@ section! {
 
 section! {
     /// The log of changes: who changed what, and when (`bitcall audit`).
-    struct Audit in "audit" {
+    struct AuditSettings in "audit" {
         /// How long an entry is kept. 0: for ever.
         keep_days: usize = "400",
     }
 }
 
-impl Audit {
+impl AuditSettings {
     /// How long an entry is kept; none: for ever.
     pub fn keep(&self) -> Option<Duration> {
         let days = u64::try_from(self.keep_days).unwrap_or(u64::MAX);
@@ -238,7 +238,7 @@ impl Audit {
 
 section! {
     /// Protection against slow and greedy clients.
-    struct Limits in "limits" {
+    struct LimitSettings in "limits" {
         /// Open connections; further ones wait until one closes.
         max_connections: usize = "10000",
         /// For the TLS handshake, and for a request's header; also how long an idle
@@ -268,7 +268,7 @@ section! {
 
 section! {
     /// What is written to standard error.
-    struct Log in "log" {
+    struct LogSettings in "log" {
         /// "human" or "json".
         format: LogFormat = r#""human""#,
         /// error, warn, info, debug or trace; also per module, e.g. "info,bitcall::edge=debug".
@@ -387,17 +387,17 @@ impl Config {
     /// `base` is the directory that relative paths start from.
     pub fn parse(text: &str, base: &Path) -> Result<Self, Vec<ConfigError>> {
         let mut reader = ConfigReader::new(text, base);
-        let server = reader.section::<Server>();
-        let listen = reader.section::<Listen>();
-        let tls = reader.section::<Tls>();
-        let sip = reader.section::<Sip>();
-        let domains = reader.section::<Domains>();
-        let dns = reader.section::<Dns>();
-        let acme = reader.section::<Acme>();
+        let server = reader.section::<ServerSettings>();
+        let listen = reader.section::<ListenSettings>();
+        let tls = reader.section::<TlsSettings>();
+        let sip = reader.section::<SipSettings>();
+        let domains = reader.section::<DomainSettings>();
+        let dns = reader.section::<DnsSettings>();
+        let acme = reader.section::<AcmeSettings>();
         let secrets = reader.section::<SecretFiles>();
-        let audit = reader.section::<Audit>();
-        let limits = reader.section::<Limits>();
-        let log = reader.section::<Log>();
+        let audit = reader.section::<AuditSettings>();
+        let limits = reader.section::<LimitSettings>();
+        let log = reader.section::<LogSettings>();
 
         if let Some(listen) = &listen {
             if listen.https.is_empty() && listen.http.is_empty() {
@@ -474,17 +474,17 @@ impl Config {
 /// The example file: every setting with its explanation and its default.
 pub fn template() -> String {
     let mut text = String::new();
-    describe::<Server>(&mut text);
-    describe::<Listen>(&mut text);
-    describe::<Tls>(&mut text);
-    describe::<Sip>(&mut text);
-    describe::<Domains>(&mut text);
-    describe::<Dns>(&mut text);
-    describe::<Acme>(&mut text);
+    describe::<ServerSettings>(&mut text);
+    describe::<ListenSettings>(&mut text);
+    describe::<TlsSettings>(&mut text);
+    describe::<SipSettings>(&mut text);
+    describe::<DomainSettings>(&mut text);
+    describe::<DnsSettings>(&mut text);
+    describe::<AcmeSettings>(&mut text);
     describe::<SecretFiles>(&mut text);
-    describe::<Audit>(&mut text);
-    describe::<Limits>(&mut text);
-    describe::<Log>(&mut text);
+    describe::<AuditSettings>(&mut text);
+    describe::<LimitSettings>(&mut text);
+    describe::<LogSettings>(&mut text);
     text.truncate(text.trim_end().len() + 1);
     text
 }

@@ -97,7 +97,7 @@ impl Access {
 
     /// The actor of a request that carries the audience's credential, or is made by a user of this machine.
     pub fn check(&self, audience: Audience, parts: &Parts) -> Result<Actor, ApiError> {
-        if let (Some(uid), Audience::Panel | Audience::Admin) = (Via::of(parts).local_uid(), audience) {
+        if let (Some(uid), Audience::Panel | Audience::Admin) = (EntryPoint::of(parts).local_uid(), audience) {
             return Ok(Actor::User { uid });
         }
         let expected = self.0.load();
@@ -161,7 +161,7 @@ pub fn secret_name(digest: &[u8]) -> String {
 
 /// How a request came in. The listener puts it into the request's extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Via {
+pub enum EntryPoint {
     Http {
         peer: IpAddr,
     },
@@ -178,7 +178,7 @@ pub enum Via {
     },
 }
 
-impl Via {
+impl EntryPoint {
     pub fn of(parts: &Parts) -> Self {
         parts.extensions.get().copied().unwrap_or(Self::Http { peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED) })
     }

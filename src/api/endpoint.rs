@@ -27,7 +27,7 @@ use super::error::ApiError;
 use super::etag::{self, Versioned};
 use super::form::{Description, Form, TextSchema as _};
 use super::idempotency::{self, AcceptsIdempotencyKey};
-use super::limits::Source;
+use super::limits::ClientNetwork;
 use super::runtime_caller::{self, Readers, RuntimeCaller, RuntimeError};
 use crate::store::Revision;
 use crate::tenancy::{Act, Actor, LiveKey, TenantId};
@@ -271,7 +271,7 @@ pub struct ApiRequest {
 impl ApiRequest {
     async fn receive(state: State, audience: Audience, request: Request) -> Result<(Self, RequestFields), ApiError> {
         let (mut parts, body) = request.into_parts();
-        let source = Source::of_request(&parts);
+        let source = ClientNetwork::of_request(&parts);
         if matches!(audience, Audience::Panel | Audience::Admin) {
             state.limits.check_failures(source)?;
         }

@@ -21,7 +21,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use super::State;
-use super::access::Via;
+use super::access::EntryPoint;
 use super::code::Code;
 use super::error::{ApiError, RetryHint};
 use crate::config;
@@ -62,7 +62,7 @@ pub struct LimitExceeded {
 type PolicyStanding = (Policy, Standing);
 
 impl RequestLimits {
-    pub fn new(settings: &config::Limits) -> Self {
+    pub fn new(settings: &config::LimitSettings) -> Self {
         Self {
             address: RateLimiter::per_minute(settings.requests_per_address),
             key: RateLimiter::per_minute(settings.requests_per_key),
@@ -80,7 +80,7 @@ impl RequestLimits {
     }
 
     /// Any request from the network.
-    pub fn count_request(&self, source: Source) -> Result<Option<PolicyStanding>, LimitExceeded> {
+    pub fn count_request(&self, source: ClientNetwork) -> Result<Option<PolicyStanding>, LimitExceeded> {
         Policy::Address.of(self.address.check(source))
     }
 
@@ -95,13 +95,13 @@ impl RequestLimits {
     }
 
     /// Refuses an address that has sent too many wrong credentials.
-    pub fn check_failures(&self, source: Option<Source>) -> Result<(), LimitExceeded> {
+    pub fn check_failures(&self, source: Option<ClientNetwork>) -> Result<(), LimitExceeded> {
         let outcome = source.map_or(Ok(()), |source| self.wrong_credentials.may_try(source));
         outcome.map_err(|exceeded| LimitExceeded { policy: Policy::WrongCredentials, exceeded })
     }
 
     /// Counts wrong credentials of an address.
-    pub fn count_failure(&self, source: Option<Source>) -> Result<(), LimitExceeded> {
+    pub fn count_failure(&self, source: Option<ClientNetwork>) -> Result<(), LimitExceeded> {
         let outcome = source.map_or(Ok(()), |source| self.wrong_credentials.failed(source));
         outcome.map_err(|exceeded| LimitExceeded { policy: Policy::WrongCredentials, exceeded })
     }
@@ -128,9 +128,9 @@ impl Policy {
 
 /// The subject of limits per address: an IPv4 address, or an IPv6 /64, which is what one household or machine gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Source(u64);
+pub struct ClientNetwork(u64);
 
-impl Source {
+impl ClientNetwork {
     pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self(u64::from(u32::from(address))),
@@ -140,10 +140,10 @@ impl Source {
 
     /// `None` for callers who are not limited.
     pub fn of_request(parts: &Parts) -> Option<Self> {
-        match Via::of(parts) {
-            Via::Https { peer } => Some(Self::of(peer)),
-            Via::Http { peer } => Some(Self::of(behind_proxy(peer, &parts.headers))),
-            Via::ControlSocket { .. } | Via::InProcess { .. } => None,
+        match EntryPoint::of(parts) {
+            EntryPoint::Https { peer } => Some(Self::of(peer)),
+            EntryPoint::Http { peer } => Some(Self::of(behind_proxy(peer, &parts.headers))),
+            EntryPoint::ControlSocket { .. } | EntryPoint::InProcess { .. } => None,
         }
     }
 }
@@ -167,7 +167,7 @@ pub struct Standings([Option<PolicyStanding>; 3]);
 /// Middleware: counts every request per address, and adds the `RateLimit` headers to the response.
 pub async fn enforce(With(state): With<State>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    let Some(source) = Source::of_request(&parts) else {
+    let Some(source) = ClientNetwork::of_request(&parts) else {
         return next.run(Request::from_parts(parts, body)).await;
     };
     let standing = match state.limits.count_request(source) {
@@ -247,8 +247,8 @@ mod tests {
 
     use super::*;
 
-    fn source(address: &str) -> Source {
-        Source::of(address.parse().unwrap())
+    fn source(address: &str) -> ClientNetwork {
+        ClientNetwork::of(address.parse().unwrap())
     }
 
     #[test]

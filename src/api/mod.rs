@@ -46,7 +46,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::get;
 
-pub use access::{Access, Via, secret_name};
+pub use access::{Access, EntryPoint, secret_name};
 pub use answer::{ErrorFormat, RequestId, X_REQUEST_ID};
 pub use code::Code;
 use endpoint::Endpoint;
@@ -72,7 +72,7 @@ pub struct State {
     pub certs: Option<Certs>,
 }
 
-/// All routes under `/api/`. The listener tells by a [`Via`] in the request's
+/// All routes under `/api/`. The listener tells by a [`EntryPoint`] in the request's
 /// extensions how the request came in; without one it counts as plain HTTP from anywhere.
 pub fn router(state: State) -> Router {
     let mut router = Router::new();

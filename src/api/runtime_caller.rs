@@ -16,9 +16,9 @@ use axum::http::{StatusCode, uri::Authority};
 use axum::response::{IntoResponse as _, Response};
 
 use super::State;
-use super::access::Via;
+use super::access::EntryPoint;
 use super::error::ApiError;
-use super::limits::{Source, Standings};
+use super::limits::{ClientNetwork, Standings};
 use crate::tenancy::{LiveKey, RuntimeRefusal};
 
 const X_BITCALL_KEY: HeaderName = HeaderName::from_static("x-bitcall-key");
@@ -30,7 +30,7 @@ pub struct RuntimeCaller {
     origin: Option<HeaderValue>,
     /// Whether `origin` is the address that the request was sent to.
     is_own_page: bool,
-    source: Option<Source>,
+    source: Option<ClientNetwork>,
     standings: Standings,
 }
 
@@ -58,7 +58,7 @@ impl RuntimeCaller {
             Err(_) => HeaderValue::from_static(OPAQUE_ORIGIN),
         });
         let is_own_page = origin.as_ref().is_some_and(|origin| is_own_origin(parts, origin));
-        Self { origin, is_own_page, source: Source::of_request(parts), standings: Standings::default() }
+        Self { origin, is_own_page, source: ClientNetwork::of_request(parts), standings: Standings::default() }
     }
 
     /// The key's tenant, if the caller may act for it and is within its limits.
@@ -146,8 +146,8 @@ pub fn authority(parts: &Parts) -> Option<&str> {
 /// Whether `origin` is the address that the request was sent to. Browsers write origins in lower case
 /// (RFC 6454, section 6.2); a `Host` may have any.
 fn is_own_origin(parts: &Parts, origin: &HeaderValue) -> bool {
-    let scheme: &[u8] = match Via::of(parts) {
-        Via::Https { .. } => b"https://",
+    let scheme: &[u8] = match EntryPoint::of(parts) {
+        EntryPoint::Https { .. } => b"https://",
         _ => b"http://",
     };
     let host = origin.as_bytes().strip_prefix(scheme);

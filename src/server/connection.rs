@@ -17,7 +17,7 @@ use super::connection_info::ConnectionInfo;
 use super::redirect;
 use super::request_handler::RequestHandler;
 use crate::certs::ACME_TLS;
-use crate::config::Limits;
+use crate::config::LimitSettings;
 
 /// Bytes of a request's header in all.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
@@ -27,7 +27,7 @@ const MAX_STREAMS: u32 = 100;
 /// What every connection of the server shares.
 pub struct Shared {
     pub handler: RequestHandler,
-    pub limits: Limits,
+    pub limits: LimitSettings,
 }
 
 /// A stream whose writes time out when they make no progress, so that a client which asks for a large answer and never
@@ -41,7 +41,7 @@ fn timed<S: AsyncRead + AsyncWrite>(stream: S, write_timeout: Duration) -> Timed
 }
 
 pub async fn serve_tls(stream: TcpStream, shared: Arc<Shared>, info: Arc<ConnectionInfo>, acceptor: TlsAcceptor) {
-    let Limits { header_timeout, write_timeout, .. } = shared.limits;
+    let LimitSettings { header_timeout, write_timeout, .. } = shared.limits;
     // On the heap, so that the handshake's memory is free once it is over.
     let handshake = Box::pin(acceptor.accept(timed(stream, write_timeout)));
     match tokio::time::timeout(header_timeout, handshake).await {
@@ -77,7 +77,7 @@ where
 
 /// One request, and the connection is closed.
 pub async fn serve_once(stream: TcpStream, shared: Arc<Shared>, info: Arc<ConnectionInfo>) {
-    let Limits { header_timeout, write_timeout, .. } = shared.limits;
+    let LimitSettings { header_timeout, write_timeout, .. } = shared.limits;
     let service = service_fn(|request| shared.handler.handle(&info, request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use crate::api::Via;
+use crate::api::EntryPoint;
 
 /// Who is at the other end, and on which listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,11 +59,11 @@ impl ConnectionInfo {
     }
 
     /// How a request came in, for the API.
-    pub fn via(&self) -> Via {
+    pub fn entry_point(&self) -> EntryPoint {
         match self.peer {
-            Peer::Local { uid } => Via::ControlSocket { uid },
-            Peer::Remote(peer) | Peer::Operations(peer) if self.tls => Via::Https { peer: peer.ip() },
-            Peer::Remote(peer) | Peer::Redirect(peer) | Peer::Operations(peer) => Via::Http { peer: peer.ip() },
+            Peer::Local { uid } => EntryPoint::ControlSocket { uid },
+            Peer::Remote(peer) | Peer::Operations(peer) if self.tls => EntryPoint::Https { peer: peer.ip() },
+            Peer::Remote(peer) | Peer::Redirect(peer) | Peer::Operations(peer) => EntryPoint::Http { peer: peer.ip() },
         }
     }
 

@@ -23,7 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use crate::config::{Limits, Listen};
+use crate::config::{LimitSettings, ListenSettings};
 use connection::Shared;
 use connection_info::{ConnectionInfo, Peer};
 pub use edge_directory::EdgeDirectory;
@@ -48,7 +48,7 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    pub fn bind(settings: &Listen) -> Result<Self, BindError> {
+    pub fn bind(settings: &ListenSettings) -> Result<Self, BindError> {
         Ok(Self {
             https: bind_all(&settings.https)?,
             http: bind_all(&settings.http)?,
@@ -115,7 +115,7 @@ impl Server {
         listeners: Listeners,
         tls: Option<Arc<ServerConfig>>,
         handler: RequestHandler,
-        limits: Limits,
+        limits: LimitSettings,
     ) -> std::io::Result<Self> {
         let (stop, stopping) = watch::channel(false);
         let all_permits = u32::try_from(limits.max_connections.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);

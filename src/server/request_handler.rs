@@ -93,7 +93,7 @@ impl RequestHandler {
 
     async fn api(&self, info: &ConnectionInfo, request: Request<Incoming>, id: &RequestId) -> Response<Body> {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(info.via());
+        request.extensions_mut().insert(info.entry_point());
         request.extensions_mut().insert(id.clone());
         let answer = self.api.clone().call(request);
         match tokio::time::timeout(self.request_timeout, answer).await {

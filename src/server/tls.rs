@@ -58,7 +58,7 @@ pub struct Source {
 impl Source {
     /// The configured files; where none are set, a self-signed certificate for
     /// `host` (and this machine's loopback names), made now unless there is one.
-    pub fn prepare(settings: &config::Tls, host: &str, data_dir: &Path) -> Result<Self, TlsError> {
+    pub fn prepare(settings: &config::TlsSettings, host: &str, data_dir: &Path) -> Result<Self, TlsError> {
         if let (Some(certificate), Some(key)) = (&settings.certificate, &settings.key) {
             return Ok(Self { certificate: certificate.clone(), key: key.clone(), development: false });
         }

@@ -1,4 +1,4 @@
-//! Joins the [`Board`] with the SIP user agent: what one says, the other hears
+//! Joins the [`CallList`] with the SIP user agent: what one says, the other hears
 //! at once.
 
 use std::collections::VecDeque;
@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use bitcall_sip::ua::{self, Millis, TransportId, UserAgent};
 use bitcall_wire::agent_protocol::{ToAgent, ToPage};
 
-use crate::board::{Board, Out};
+use crate::call_list::{CallList, CallListOutput};
 use crate::pages::PortId;
 
 /// What happened.
@@ -60,7 +60,7 @@ pub enum Output {
 
 /// One person's phone without its I/O.
 pub struct Agent {
-    board: Board,
+    call_list: CallList,
     sip: Option<UserAgent>,
     /// Every user agent gets a seed of its own.
     seed: [u8; 32],
@@ -73,7 +73,7 @@ pub struct Agent {
 impl Agent {
     /// `seed` must be random and secret.
     pub fn new(seed: [u8; 32]) -> Agent {
-        Agent { board: Board::new(), sip: None, seed, accounts: 0, offline: false, out: VecDeque::new() }
+        Agent { call_list: CallList::new(), sip: None, seed, accounts: 0, offline: false, out: VecDeque::new() }
     }
 
     pub fn handle(&mut self, input: Input, now: Millis) {
@@ -90,9 +90,9 @@ impl Agent {
                     }
                     _ => {}
                 }
-                self.board.page(port, message, now);
+                self.call_list.page(port, message, now);
             }
-            Input::PageGone { port } => self.board.page_gone(port, now),
+            Input::PageGone { port } => self.call_list.page_gone(port, now),
             Input::SocketOpened { id } => {
                 self.tell(ua::Input::TransportConnected { id }, now);
             }
@@ -104,7 +104,7 @@ impl Agent {
             }
             Input::Tick => {
                 self.tell(ua::Input::Tick, now);
-                self.board.tick(now);
+                self.call_list.tick(now);
             }
         }
         self.settle(now);
@@ -118,7 +118,7 @@ impl Agent {
     /// When to call [`Agent::handle`] with [`Input::Tick`] at the latest.
     pub fn next_timeout(&self) -> Option<Millis> {
         let agent = self.sip.as_ref().and_then(UserAgent::next_timeout);
-        [agent, self.board.next_timeout()].into_iter().flatten().min()
+        [agent, self.call_list.next_timeout()].into_iter().flatten().min()
     }
 
     fn tell(&mut self, input: ua::Input, now: Millis) {
@@ -141,19 +141,19 @@ impl Agent {
                     ua::Output::Send { id, bytes } => {
                         self.out.push_back(Output::Send { id, bytes });
                     }
-                    ua::Output::Event(event) => self.board.event(event, now),
+                    ua::Output::Event(event) => self.call_list.event(event, now),
                 }
                 continue;
             }
-            match self.board.poll() {
-                Some(Out::ToPage { port, message }) => {
+            match self.call_list.poll() {
+                Some(CallListOutput::ToPage { port, message }) => {
                     self.out.push_back(Output::ToPage { port, message });
                 }
-                Some(Out::Command(command)) => self.tell(ua::Input::Command(command), now),
-                Some(Out::Probe) => self.tell(ua::Input::Probe, now),
-                Some(Out::Start(config)) => self.start(*config, now),
-                Some(Out::Finished) => self.out.push_back(Output::Finished),
-                None if self.board.show() => {}
+                Some(CallListOutput::Command(command)) => self.tell(ua::Input::Command(command), now),
+                Some(CallListOutput::Probe) => self.tell(ua::Input::Probe, now),
+                Some(CallListOutput::Start(config)) => self.start(*config, now),
+                Some(CallListOutput::Finished) => self.out.push_back(Output::Finished),
+                None if self.call_list.show() => {}
                 None => break,
             }
         }

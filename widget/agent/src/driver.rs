@@ -1,4 +1,4 @@
-//! The agent's hands: message ports, sockets, the clock, randomness, locks.
+//! The agent's driver: message ports, sockets, the clock, randomness, locks.
 //!
 //! It decides nothing. Whatever happens becomes an [`Input`], and every
 //! [`Output`] is carried out at once.
@@ -19,7 +19,7 @@ use crate::{Agent, Input, Output, PortId};
 use socket::Socket;
 
 /// Browsers take longer time-outs than this for 0.
-const LONGEST_SLEEP_MS: u64 = 600_000;
+const MAX_TIMER_DELAY_MS: u64 = 600_000;
 
 #[wasm_bindgen]
 extern "C" {
@@ -34,7 +34,7 @@ extern "C" {
 /// be started before anybody knows who will sign in.
 #[wasm_bindgen]
 pub struct Driver {
-    agents: RefCell<HashMap<String, Rc<Hands>>>,
+    agents: RefCell<HashMap<String, Rc<AgentDriver>>>,
     at_work: Rc<Cell<u32>>,
 }
 
@@ -48,18 +48,18 @@ impl Driver {
 
     /// Whether any of the agents has a socket, open or being opened.
     pub fn has_socket(&self) -> bool {
-        self.agents.borrow().values().any(|hands| !hands.sockets.borrow().is_empty())
+        self.agents.borrow().values().any(|driver| !driver.sockets.borrow().is_empty())
     }
 
     /// A page has come to the agent called `name`.
     pub fn attach(&self, name: String, port: MessagePort) {
-        let made = || Hands::new(Rc::clone(&self.at_work));
-        let hands = Rc::clone(self.agents.borrow_mut().entry(name).or_insert_with(made));
-        hands.attach(port);
+        let made = || AgentDriver::new(Rc::clone(&self.at_work));
+        let driver = Rc::clone(self.agents.borrow_mut().entry(name).or_insert_with(made));
+        driver.attach(port);
     }
 }
 
-struct Hands {
+struct AgentDriver {
     agent: RefCell<Agent>,
     ports: RefCell<HashMap<PortId, Port>>,
     next_port: Cell<PortId>,
@@ -85,9 +85,9 @@ struct Port {
     _on_close: Closure<dyn FnMut()>,
 }
 
-impl Hands {
-    fn new(at_work: Rc<Cell<u32>>) -> Rc<Hands> {
-        Rc::new_cyclic(|hands: &Weak<Hands>| Hands {
+impl AgentDriver {
+    fn new(at_work: Rc<Cell<u32>>) -> Rc<AgentDriver> {
+        Rc::new_cyclic(|driver: &Weak<AgentDriver>| AgentDriver {
             agent: RefCell::new(Agent::new(random())),
             ports: RefCell::default(),
             next_port: Cell::new(0),
@@ -98,10 +98,10 @@ impl Hands {
             at_work,
             timer: RefCell::new(JsValue::UNDEFINED),
             tick: {
-                let hands = hands.clone();
+                let driver = driver.clone();
                 Closure::new(move || {
-                    if let Some(hands) = hands.upgrade() {
-                        hands.handle(Input::Tick);
+                    if let Some(driver) = driver.upgrade() {
+                        driver.handle(Input::Tick);
                     }
                 })
             },
@@ -125,18 +125,18 @@ impl Hands {
         let id = self.next_port.get().wrapping_add(1);
         self.next_port.set(id);
         let on_message = Closure::<dyn FnMut(MessageEvent)>::new({
-            let hands = Rc::downgrade(self);
+            let driver = Rc::downgrade(self);
             move |event: MessageEvent| {
-                if let (Some(hands), Ok(bytes)) = (hands.upgrade(), event.data().dyn_into::<Uint8Array>()) {
-                    hands.receive(id, &bytes.to_vec());
+                if let (Some(driver), Ok(bytes)) = (driver.upgrade(), event.data().dyn_into::<Uint8Array>()) {
+                    driver.receive(id, &bytes.to_vec());
                 }
             }
         });
         let on_close = Closure::<dyn FnMut()>::new({
-            let hands = Rc::downgrade(self);
+            let driver = Rc::downgrade(self);
             move || {
-                if let Some(hands) = hands.upgrade() {
-                    hands.gone(id);
+                if let Some(driver) = driver.upgrade() {
+                    driver.gone(id);
                 }
             }
         });
@@ -182,10 +182,10 @@ impl Hands {
             Some(port) if !port.watched.replace(true) => port.page.borrow().clone(),
             _ => return,
         };
-        let hands = Rc::downgrade(self);
+        let driver = Rc::downgrade(self);
         let granted = Closure::once_into_js(move || {
-            if let Some(hands) = hands.upgrade() {
-                hands.gone(id);
+            if let Some(driver) = driver.upgrade() {
+                driver.gone(id);
             }
         });
         let request = || {
@@ -236,13 +236,13 @@ impl Hands {
         match output {
             Output::ToPage { port, message } => self.post(port, &message),
             Output::Connect { id, url } => {
-                let hands = Rc::downgrade(self);
-                let socket = Socket::open(&url, move |news| {
-                    if let Some(hands) = hands.upgrade() {
-                        hands.handle(match news {
-                            socket::News::Open => Input::SocketOpened { id },
-                            socket::News::Message(bytes) => Input::SocketReceived { id, bytes },
-                            socket::News::Closed(reason) => Input::SocketClosed { id, reason },
+                let driver = Rc::downgrade(self);
+                let socket = Socket::open(&url, move |event| {
+                    if let Some(driver) = driver.upgrade() {
+                        driver.handle(match event {
+                            socket::SocketEvent::Open => Input::SocketOpened { id },
+                            socket::SocketEvent::Message(bytes) => Input::SocketReceived { id, bytes },
+                            socket::SocketEvent::Closed(reason) => Input::SocketClosed { id, reason },
                         });
                     }
                 });
@@ -281,7 +281,7 @@ impl Hands {
         *self.timer.borrow_mut() = match next {
             None => JsValue::UNDEFINED,
             Some(at) => {
-                let wait = at.since(now()).min(LONGEST_SLEEP_MS);
+                let wait = at.since(now()).min(MAX_TIMER_DELAY_MS);
                 #[expect(clippy::cast_precision_loss, reason = "at most ten minutes")]
                 set_timeout(self.tick.as_ref().unchecked_ref(), wait as f64)
             }

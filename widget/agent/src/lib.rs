@@ -9,18 +9,18 @@
 //! commands and the next deadline come out.
 //!
 //! - [`Agent`] joins the two halves and is what a driver holds.
-//! - [`Board`] is the half that knows pages and calls: who owns which call, who
+//! - [`CallList`] is the half that knows pages and calls: who owns which call, who
 //!   may ring, what is asked of whose media.
-//! - `driver` is the other side of the border: ports, `WebSocket`, timers (WASM only).
+//! - `driver` does the input and output: ports, `WebSocket`, timers (WASM only).
 
 mod agent;
-mod board;
+mod call_entry;
+mod call_list;
 #[cfg(target_arch = "wasm32")]
 mod driver;
-mod line;
 mod pages;
 mod sdp;
 
 pub use agent::{Agent, Input, Output};
-pub use board::{Board, Out};
+pub use call_list::{CallList, CallListOutput};
 pub use pages::PortId;

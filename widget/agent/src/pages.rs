@@ -6,9 +6,9 @@ use bitcall_sip::ua::Millis;
 pub type PortId = u32;
 
 /// A page says that it is there every 5 s; without that for this long, it crashed.
-const SILENCE_MS: u64 = 12_000;
+const PAGE_SILENCE_TIMEOUT_MS: u64 = 12_000;
 /// Browsers let hidden pages run timers once a minute only.
-const HIDDEN_SILENCE_MS: u64 = 130_000;
+const HIDDEN_PAGE_SILENCE_TIMEOUT_MS: u64 = 130_000;
 
 #[derive(Clone, Debug)]
 pub struct Page {
@@ -114,7 +114,7 @@ impl Pages {
 
 impl Page {
     fn deadline(&self) -> Millis {
-        self.heard.plus(if self.visible { SILENCE_MS } else { HIDDEN_SILENCE_MS })
+        self.heard.plus(if self.visible { PAGE_SILENCE_TIMEOUT_MS } else { HIDDEN_PAGE_SILENCE_TIMEOUT_MS })
     }
 }
 

@@ -6,12 +6,15 @@
 pub fn holds(sdp: &str) -> bool {
     let mut session = None;
     let mut audio = None;
-    let mut section = Section::Session;
+    let mut section = SdpSection::Session;
     for line in sdp.lines() {
         let line = line.trim_end();
         if let Some(media) = line.strip_prefix("m=") {
-            section =
-                if media.starts_with("audio") && section != Section::Audio { Section::Audio } else { Section::Other };
+            section = if media.starts_with("audio") && section != SdpSection::Audio {
+                SdpSection::Audio
+            } else {
+                SdpSection::Other
+            };
         }
         let held = match line {
             "a=sendonly" | "a=inactive" | "c=IN IP4 0.0.0.0" if !dtls(sdp, line) => true,
@@ -19,16 +22,16 @@ pub fn holds(sdp: &str) -> bool {
             _ => continue,
         };
         match section {
-            Section::Session => session = Some(held),
-            Section::Audio => audio = Some(held),
-            Section::Other => {}
+            SdpSection::Session => session = Some(held),
+            SdpSection::Audio => audio = Some(held),
+            SdpSection::Other => {}
         }
     }
     audio.or(session).unwrap_or(false)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Section {
+enum SdpSection {
     Session,
     Audio,
     Other,

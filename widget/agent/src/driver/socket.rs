@@ -6,7 +6,7 @@ use wasm_bindgen::prelude::*;
 use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
 
 /// What a socket tells.
-pub enum News {
+pub enum SocketEvent {
     Open,
     Message(Vec<u8>),
     /// With the reason, for the debug log. At most once, and the last.
@@ -24,42 +24,42 @@ pub struct Socket {
 impl Socket {
     /// # Errors
     /// The browser's words when it does not like the URL, e.g. `ws:` from an `https:` page.
-    pub fn open(url: &str, tell: impl Fn(News) + Clone + 'static) -> Result<Socket, String> {
+    pub fn open(url: &str, tell: impl Fn(SocketEvent) + Clone + 'static) -> Result<Socket, String> {
         let ahead = take_ahead(url);
         let is_open = ahead.as_ref().is_some_and(|socket| socket.ready_state() == WebSocket::OPEN);
         let socket = match ahead {
             Some(socket) => socket,
             None => WebSocket::new_with_str(url, "sip").map_err(|error| {
-                let told = error.dyn_ref::<js_sys::Error>();
-                told.map_or_else(|| "the URL was refused".to_owned(), |error| error.message().into())
+                let notified = error.dyn_ref::<js_sys::Error>();
+                notified.map_or_else(|| "the URL was refused".to_owned(), |error| error.message().into())
             })?,
         };
         socket.set_binary_type(BinaryType::Arraybuffer);
         let open = Closure::<dyn FnMut()>::new({
             let tell = tell.clone();
-            move || tell(News::Open)
+            move || tell(SocketEvent::Open)
         });
         let message = Closure::<dyn FnMut(MessageEvent)>::new({
             let tell = tell.clone();
             move |event: MessageEvent| {
                 let data = event.data();
                 if let Some(text) = data.as_string() {
-                    tell(News::Message(text.into_bytes()));
+                    tell(SocketEvent::Message(text.into_bytes()));
                 } else if let Some(buffer) = data.dyn_ref::<ArrayBuffer>() {
-                    tell(News::Message(Uint8Array::new(buffer).to_vec()));
+                    tell(SocketEvent::Message(Uint8Array::new(buffer).to_vec()));
                 }
             }
         });
-        // `error` is always followed by `close`, which says more.
+        // `error` is always answer_remote_offer by `close`, which says more.
         let close = Closure::<dyn FnMut(CloseEvent)>::new({
             let tell = tell.clone();
-            move |event: CloseEvent| tell(News::Closed(format!("{} {}", event.code(), event.reason())))
+            move |event: CloseEvent| tell(SocketEvent::Closed(format!("{} {}", event.code(), event.reason())))
         });
         socket.set_onopen(Some(open.as_ref().unchecked_ref()));
         socket.set_onmessage(Some(message.as_ref().unchecked_ref()));
         socket.set_onclose(Some(close.as_ref().unchecked_ref()));
         if is_open {
-            tell(News::Open);
+            tell(SocketEvent::Open);
         }
         Ok(Socket { web: socket, _open: open, _message: message, _close: close })
     }

@@ -6,15 +6,15 @@ use bitcall_wire::agent_protocol::{
     RegistrationFailure, RegistrationFailureCode, RegistrationStatus,
 };
 
-use super::Board;
-use crate::line::{Exchange, FarOffer, Line, Purpose, flow};
+use super::CallList;
+use crate::call_entry::{CallEntry, MediaNegotiation, RemoteOffer, RequestPurpose, flow};
 use crate::sdp;
 
 /// Measured with browsers that are ICE-controlled: they take up a second offer at
 /// this age, while the first alone needs 6.7 s.
-const SECOND_PUSH_MS: u64 = 3_900;
+const SECOND_OFFER_DELAY_MS: u64 = 3_900;
 
-impl Board {
+impl CallList {
     pub fn event(&mut self, event: ua::Event, now: Millis) {
         match event {
             ua::Event::Registration(registration) => self.registration(registration, now),
@@ -23,19 +23,19 @@ impl Board {
             ua::Event::Progress { call, status, sdp, .. } => self.progress(&call, status, sdp),
             ua::Event::Answered { call, sdp, .. } => self.answered(&call, sdp, now),
             ua::Event::Confirmed { call, sdp } => self.confirmed(&call, sdp, now),
-            ua::Event::Offer { call, sdp } => self.far_offer(&call, sdp),
-            ua::Event::OfferWithdrawn { call } => self.far_offer_void(&call),
+            ua::Event::Offer { call, sdp } => self.remote_offer(&call, sdp),
+            ua::Event::OfferWithdrawn { call } => self.remote_offer_withdrawn(&call),
             ua::Event::ReinviteAccepted { call, sdp } => self.accepted(&call, sdp, now),
             ua::Event::ReinviteRefused { call, status, again } => self.refused(&call, status, again, now),
             ua::Event::OfferNeeded { call, why } => self.offer_needed(&call, why),
             ua::Event::Detached { call } => {
-                if let Some(line) = self.line(&call) {
-                    line.call.detached = true;
+                if let Some(entry) = self.entry(&call) {
+                    entry.call.detached = true;
                 }
             }
             ua::Event::Attached { call } => {
-                if let Some(line) = self.line(&call) {
-                    line.call.detached = false;
+                if let Some(entry) = self.entry(&call) {
+                    entry.call.detached = false;
                 }
             }
             ua::Event::Info { .. } => {}
@@ -51,11 +51,11 @@ impl Board {
             }
             ua::Event::Dropped { reason } => self.log(&reason),
         }
-        self.move_on(now);
+        self.advance(now);
     }
 
     fn registration(&mut self, registration: ua::Registration, now: Millis) {
-        if self.leaving && registration != ua::Registration::SignedOut {
+        if self.signing_out && registration != ua::Registration::SignedOut {
             return;
         }
         let (username, domain) =
@@ -64,7 +64,7 @@ impl Board {
             ua::Registration::SignedOut => RegistrationStatus::SignedOut,
             ua::Registration::Connecting => RegistrationStatus::Connecting,
             ua::Registration::Registered { server } => {
-                self.proven = true;
+                self.secret_accepted = true;
                 RegistrationStatus::Registered { username: username.clone(), domain: domain.clone(), server }
             }
             ua::Registration::Reconnecting { failure, retry_at } => {
@@ -82,7 +82,7 @@ impl Board {
         };
         if self.announced != registered {
             self.announced = registered;
-            self.tell_all(&if registered {
+            self.notify_all(&if registered {
                 AgentEvent::Registered { username, domain }
             } else {
                 AgentEvent::Unregistered { reason }
@@ -95,10 +95,10 @@ impl Board {
 
     fn signed_out(&mut self, now: Millis) {
         self.running = false;
-        self.leaving = false;
-        for index in 0..self.lines.len() {
-            if self.lines.get(index).is_some_and(|line| !line.ended()) {
-                self.end(index, super::commands::cause("Signed out", None), now);
+        self.signing_out = false;
+        for index in 0..self.entries.len() {
+            if self.entries.get(index).is_some_and(|entry| !entry.ended()) {
+                self.end(index, super::page_commands::cause("Signed out", None), now);
             }
         }
         if let Some(account) = self.next.take() {
@@ -117,7 +117,7 @@ impl Board {
         if let Some(account) = &mut self.account {
             account.secret = AccountSecret::Ha1 { realm: Some(realm.clone()), ha1: ha1.clone() };
         }
-        self.tell_all(&AgentEvent::Ha1 { realm, ha1 });
+        self.notify_all(&AgentEvent::Ha1 { realm, ha1 });
     }
 
     fn incoming(&mut self, id: String, from: Party, offer: Option<String>, now: Millis) {
@@ -136,27 +136,27 @@ impl Board {
             page: None,
             detached: false,
         };
-        let mut line = Line::new(call.clone(), String::new(), true);
-        line.offer = Some(offer.into());
-        line.told = self.pages.iter().map(|page| page.name.clone()).collect();
-        self.lines.push(line);
-        self.tell_all(&AgentEvent::CallIncoming { call });
+        let mut entry = CallEntry::new(call.clone(), String::new(), true);
+        entry.offer = Some(offer.into());
+        entry.notified = self.pages.iter().map(|page| page.name.clone()).collect();
+        self.entries.push(entry);
+        self.notify_all(&AgentEvent::CallIncoming { call });
     }
 
     fn progress(&mut self, call: &str, status: u16, answer: Option<String>) {
         let Some(index) = self.find(call) else {
             return;
         };
-        let Some(line) = self.lines.get_mut(index) else {
+        let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
-        let ringing = matches!(line.call.state, CallState::Dialing | CallState::Ringing);
+        let ringing = matches!(entry.call.state, CallState::Dialing | CallState::Ringing);
         match answer {
-            Some(answer) if !line.stale => {
-                line.call.state = CallState::EarlyMedia;
-                self.ask(index, Purpose::Early, MediaRequest::Accept { answer, provisional: true });
+            Some(answer) if !entry.stale => {
+                entry.call.state = CallState::EarlyMedia;
+                self.ask(index, RequestPurpose::ProvisionalAnswer, MediaRequest::Accept { answer, provisional: true });
             }
-            _ if status == 180 && ringing => line.call.state = CallState::Ringing,
+            _ if status == 180 && ringing => entry.call.state = CallState::Ringing,
             _ => {}
         }
     }
@@ -183,91 +183,91 @@ impl Board {
 
     /// The call is up.
     fn up(&mut self, index: usize, now: Millis) {
-        let Some(line) = self.lines.get_mut(index) else {
+        let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
-        if line.call.state == CallState::Active {
+        if entry.call.state == CallState::Active {
             return;
         }
-        line.call.state = CallState::Active;
-        line.call.answered_at = Some(now.0);
-        line.offer = None;
-        if line.stale {
+        entry.call.state = CallState::Active;
+        entry.call.answered_at = Some(now.0);
+        entry.offer = None;
+        if entry.stale {
             // The page that made the description is gone.
-            line.stale = false;
-            line.want_offer = true;
-            line.resuming = true;
+            entry.stale = false;
+            entry.want_offer = true;
+            entry.resuming = true;
         }
-        let event = AgentEvent::CallAnswered { call: line.call.clone() };
-        if let Some(page) = line.call.page.clone() {
-            self.tell_page(&page, event);
+        let event = AgentEvent::CallAnswered { call: entry.call.clone() };
+        if let Some(page) = entry.call.page.clone() {
+            self.notify_page(&page, event);
         }
     }
 
-    /// Hands a final answer to the page that made the offer.
+    /// AgentDriver a final answer to the page that made the offer.
     fn settle(&mut self, index: usize, answer: String) {
-        let Some(line) = self.lines.get_mut(index) else {
+        let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
-        if line.want_offer {
+        if entry.want_offer {
             // Another page holds the media now and makes its own offer.
             return;
         }
-        line.call.remote_held = sdp::holds(&answer);
-        self.ask(index, Purpose::Settle, MediaRequest::Accept { answer, provisional: false });
+        entry.call.remote_held = sdp::holds(&answer);
+        self.ask(index, RequestPurpose::FinalAnswer, MediaRequest::Accept { answer, provisional: false });
     }
 
-    fn far_offer(&mut self, call: &str, offer: Option<String>) {
+    fn remote_offer(&mut self, call: &str, offer: Option<String>) {
         let Some(index) = self.find(call) else {
             return;
         };
-        let Some(line) = self.lines.get_mut(index) else {
+        let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
-        let was_offering = matches!(line.exchange, Exchange::Offering { .. });
-        line.want_again();
+        let was_offering = matches!(entry.negotiation, MediaNegotiation::CreatingOffer { .. });
+        entry.want_again();
         if was_offering {
             // Ours has not left yet: theirs goes first, ours comes after it.
-            line.forget(Purpose::Change);
-            line.want_offer = true;
+            entry.forget(RequestPurpose::LocalOffer);
+            entry.want_offer = true;
         }
         if let Some(offer) = &offer {
-            line.call.remote_held = sdp::holds(offer);
+            entry.call.remote_held = sdp::holds(offer);
         }
-        line.exchange = Exchange::Following;
-        line.offer = Some(offer.into());
+        entry.negotiation = MediaNegotiation::AnsweringRemote;
+        entry.offer = Some(offer.into());
         if was_offering {
-            self.ask(index, Purpose::RollBack, MediaRequest::RollBack);
+            self.ask(index, RequestPurpose::RollBack, MediaRequest::RollBack);
         }
         self.follow(index);
     }
 
     /// Asks the page for what the far end wants within the call.
     pub(super) fn follow(&mut self, index: usize) {
-        let Some(line) = self.lines.get(index) else {
+        let Some(entry) = self.entries.get(index) else {
             return;
         };
-        let flow = flow(line.want_held);
-        let ask = match line.offer.clone() {
-            Some(FarOffer::Description(offer)) => MediaRequest::Answer { offer, flow },
-            Some(FarOffer::AsksForOurs) => MediaRequest::Offer { flow, restart_ice: false },
+        let flow = flow(entry.want_held);
+        let ask = match entry.offer.clone() {
+            Some(RemoteOffer::Description(offer)) => MediaRequest::Answer { offer, flow },
+            Some(RemoteOffer::OfferRequested) => MediaRequest::Offer { flow, restart_ice: false },
             None => return,
         };
-        self.ask(index, Purpose::Follow, ask);
+        self.ask(index, RequestPurpose::RemoteOffer, ask);
     }
 
-    fn far_offer_void(&mut self, call: &str) {
+    fn remote_offer_withdrawn(&mut self, call: &str) {
         let Some(index) = self.find(call) else {
             return;
         };
-        let Some(line) = self.lines.get_mut(index) else {
+        let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
-        if line.exchange == Exchange::Following {
-            line.exchange = Exchange::Idle;
-            line.offer = None;
-            line.forget(Purpose::Follow);
-            self.ask(index, Purpose::RollBack, MediaRequest::RollBack);
+        if entry.negotiation == MediaNegotiation::AnsweringRemote {
+            entry.negotiation = MediaNegotiation::Idle;
+            entry.offer = None;
+            entry.forget(RequestPurpose::RemoteOffer);
+            self.ask(index, RequestPurpose::RollBack, MediaRequest::RollBack);
         }
     }
 
@@ -275,56 +275,56 @@ impl Board {
         let Some(index) = self.find(call) else {
             return;
         };
-        let Some(line) = self.lines.get_mut(index) else {
+        let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
-        if let Exchange::Sent { held, .. } = line.exchange {
-            line.held = held;
+        if let MediaNegotiation::OfferSent { held, .. } = entry.negotiation {
+            entry.held = held;
         }
-        line.exchange = Exchange::Idle;
-        if line.stale {
-            line.stale = false;
-            line.want_offer = true;
-            line.resuming = true;
+        entry.negotiation = MediaNegotiation::Idle;
+        if entry.stale {
+            entry.stale = false;
+            entry.want_offer = true;
+            entry.resuming = true;
             return;
         }
-        if std::mem::take(&mut line.resuming) {
+        if std::mem::take(&mut entry.resuming) {
             // A far end that waits for the old connection to die needs a second push.
-            line.restart_at = Some(now.plus(SECOND_PUSH_MS));
+            entry.restart_at = Some(now.plus(SECOND_OFFER_DELAY_MS));
         }
-        if !line.held {
-            line.call.remote_held = sdp::holds(&answer);
+        if !entry.held {
+            entry.call.remote_held = sdp::holds(&answer);
         }
-        self.ask(index, Purpose::Settle, MediaRequest::Accept { answer, provisional: false });
+        self.ask(index, RequestPurpose::FinalAnswer, MediaRequest::Accept { answer, provisional: false });
     }
 
     fn refused(&mut self, call: &str, status: u16, again: bool, now: Millis) {
         let Some(index) = self.find(call) else {
             return;
         };
-        let Some(line) = self.lines.get_mut(index) else {
+        let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
-        let stale = std::mem::take(&mut line.stale);
+        let stale = std::mem::take(&mut entry.stale);
         if again && !stale {
-            line.want_again();
+            entry.want_again();
         }
-        line.exchange = if again { Exchange::Waiting } else { Exchange::Idle };
+        entry.negotiation = if again { MediaNegotiation::AwaitingRetry } else { MediaNegotiation::Idle };
         if stale {
-            line.want_offer = true;
-            line.resuming = true;
+            entry.want_offer = true;
+            entry.resuming = true;
             return;
         }
         if again {
-            line.want_offer |= line.resuming;
-        } else if line.resuming {
+            entry.want_offer |= entry.resuming;
+        } else if entry.resuming {
             // No media agreed, and none to go back to.
-            let call = line.call.id.clone();
+            let call = entry.call.id.clone();
             self.command(ua::Command::HangUp { call });
-            let cause = super::commands::cause("The call could not be resumed", Some(status));
+            let cause = super::page_commands::cause("The call could not be resumed", Some(status));
             return self.end(index, cause, now);
         }
-        self.ask(index, Purpose::RollBack, MediaRequest::RollBack);
+        self.ask(index, RequestPurpose::RollBack, MediaRequest::RollBack);
         if !again {
             self.hold_failed(index);
         }
@@ -332,38 +332,41 @@ impl Board {
 
     /// Shows the truth again when hold or resume did not come about.
     pub(super) fn hold_failed(&mut self, index: usize) {
-        let Some(line) = self.lines.get_mut(index) else {
+        let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
-        if line.want_held == line.held {
+        if entry.want_held == entry.held {
             return;
         }
-        let held = line.want_held;
-        line.want_held = line.held;
-        line.show_hold();
-        let event = AgentEvent::HoldFailed { call: line.call.id.clone(), held };
-        if let Some(page) = line.call.page.clone() {
-            self.tell_page(&page, event);
+        let held = entry.want_held;
+        entry.want_held = entry.held;
+        entry.show_hold();
+        let event = AgentEvent::HoldFailed { call: entry.call.id.clone(), held };
+        if let Some(page) = entry.call.page.clone() {
+            self.notify_page(&page, event);
         }
     }
 
     fn offer_needed(&mut self, call: &str, why: OfferReason) {
-        let Some(line) = self.line(call) else {
+        let Some(entry) = self.entry(call) else {
             return;
         };
-        line.want_offer = true;
+        entry.want_offer = true;
         if why == OfferReason::Recovery {
-            line.want_restart = true;
+            entry.want_restart = true;
             // Whatever was under way went down with the connection.
-            if matches!(line.exchange, Exchange::Sent { .. } | Exchange::Following) {
-                line.forget(Purpose::Follow);
+            if matches!(entry.negotiation, MediaNegotiation::OfferSent { .. } | MediaNegotiation::AnsweringRemote) {
+                entry.forget(RequestPurpose::RemoteOffer);
             }
         }
-        if matches!(line.exchange, Exchange::Waiting | Exchange::Sent { .. } | Exchange::Following) {
-            line.want_again();
-            line.exchange = Exchange::Idle;
+        if matches!(
+            entry.negotiation,
+            MediaNegotiation::AwaitingRetry | MediaNegotiation::OfferSent { .. } | MediaNegotiation::AnsweringRemote
+        ) {
+            entry.want_again();
+            entry.negotiation = MediaNegotiation::Idle;
         }
-        line.call.detached = false;
+        entry.call.detached = false;
     }
 }
 

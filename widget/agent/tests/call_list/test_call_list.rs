@@ -1,6 +1,6 @@
 //! A board with pages around it, and words to say what happens there.
 
-use bitcall_agent::{Board, Out, PortId};
+use bitcall_agent::{CallList, CallListOutput, PortId};
 use bitcall_sip::ua::{self, Command, Millis};
 use bitcall_wire::agent_protocol::{
     AccountSecret, AgentEvent, AgentSnapshot, CallSnapshot, MediaReply, MediaRequest, OtherCalls, SipAccount, ToAgent,
@@ -8,33 +8,33 @@ use bitcall_wire::agent_protocol::{
 };
 use bitcall_wire::config::Dtmf;
 
-pub struct Desk {
-    board: Board,
+pub struct TestCallList {
+    call_list: CallList,
     pub now: Millis,
     /// Everything that came out since the last look.
-    out: Vec<Out>,
+    out: Vec<CallListOutput>,
 }
 
-impl Desk {
-    pub fn new() -> Desk {
-        Desk { board: Board::new(), now: Millis(1_000_000), out: Vec::new() }
+impl TestCallList {
+    pub fn new() -> TestCallList {
+        TestCallList { call_list: CallList::new(), now: Millis(1_000_000), out: Vec::new() }
     }
 
     /// Page `a` on port 1, signed in and registered; nothing left to look at.
-    pub fn registered() -> Desk {
-        let mut desk = Desk::new();
-        desk.attach(1, "a");
-        desk.registration(ua::Registration::Registered { server: "wss://sip.test".into() });
-        desk.out.clear();
-        desk
+    pub fn registered() -> TestCallList {
+        let mut phone = TestCallList::new();
+        phone.attach(1, "a");
+        phone.registration(ua::Registration::Registered { server: "wss://sip.test".into() });
+        phone.out.clear();
+        phone
     }
 
     /// Page `a` in a call `c1` that it placed and that is up.
-    pub fn in_call() -> Desk {
-        let mut desk = Desk::registered();
-        desk.call(1, "c1", "102");
-        desk.establish("c1");
-        desk
+    pub fn in_call() -> TestCallList {
+        let mut phone = TestCallList::registered();
+        phone.call(1, "c1", "102");
+        phone.establish("c1");
+        phone
     }
 
     /// The page's offer, the far end's answer, and the page takes it.
@@ -95,12 +95,12 @@ impl Desk {
     }
 
     pub fn say(&mut self, port: PortId, message: ToAgent) {
-        self.board.page(port, message, self.now);
+        self.call_list.page(port, message, self.now);
         self.collect();
     }
 
     pub fn event(&mut self, event: ua::Event) {
-        self.board.event(event, self.now);
+        self.call_list.event(event, self.now);
         self.collect();
     }
 
@@ -143,7 +143,7 @@ impl Desk {
             .iter()
             .rev()
             .find_map(|out| match out {
-                Out::ToPage { port: to, message: ToPage::Media { call: about, request, .. } }
+                CallListOutput::ToPage { port: to, message: ToPage::Media { call: about, request, .. } }
                     if *to == port && about == call =>
                 {
                     Some(*request)
@@ -160,11 +160,14 @@ impl Desk {
         while self.now < end {
             self.now = end.min(self.now.plus(1_000));
             for port in ports {
-                self.board.page(*port, ToAgent::Alive { visible: true }, self.now);
+                self.call_list.page(*port, ToAgent::Alive { visible: true }, self.now);
             }
-            if self.board.next_timeout().is_some_and(|at| at <= self.now) {
-                self.board.tick(self.now);
-                assert!(self.board.next_timeout().is_none_or(|at| at > self.now), "a deadline that does not go away");
+            if self.call_list.next_timeout().is_some_and(|at| at <= self.now) {
+                self.call_list.tick(self.now);
+                assert!(
+                    self.call_list.next_timeout().is_none_or(|at| at > self.now),
+                    "a deadline that does not go away"
+                );
             }
             self.collect();
         }
@@ -176,7 +179,7 @@ impl Desk {
 
     pub fn commands(&mut self) -> Vec<Command> {
         take(&mut self.out, |out| match out {
-            Out::Command(command) => Some(command.clone()),
+            CallListOutput::Command(command) => Some(command.clone()),
             _ => None,
         })
     }
@@ -185,7 +188,7 @@ impl Desk {
         self.out
             .iter()
             .filter_map(|out| match out {
-                Out::ToPage { port: to, message: ToPage::Media { call, ask, .. } } if *to == port => {
+                CallListOutput::ToPage { port: to, message: ToPage::Media { call, ask, .. } } if *to == port => {
                     Some((call.clone(), ask.clone()))
                 }
                 _ => None,
@@ -195,7 +198,7 @@ impl Desk {
 
     pub fn events(&mut self, port: PortId) -> Vec<AgentEvent> {
         take(&mut self.out, |out| match out {
-            Out::ToPage { port: to, message: ToPage::Event { event } } if *to == port => Some(event.clone()),
+            CallListOutput::ToPage { port: to, message: ToPage::Event { event } } if *to == port => Some(event.clone()),
             _ => None,
         })
     }
@@ -222,14 +225,14 @@ impl Desk {
         self.out
             .iter()
             .filter_map(|out| match out {
-                Out::Start(config) => Some((**config).clone()),
+                CallListOutput::Start(config) => Some((**config).clone()),
                 _ => None,
             })
             .collect()
     }
 
     pub fn finished(&self) -> bool {
-        self.out.contains(&Out::Finished)
+        self.out.contains(&CallListOutput::Finished)
     }
 
     /// The last snapshot that the page got.
@@ -241,7 +244,7 @@ impl Desk {
         self.out
             .iter()
             .filter_map(|out| match out {
-                Out::ToPage { port: to, message: ToPage::Snapshot { snapshot } } if *to == port => {
+                CallListOutput::ToPage { port: to, message: ToPage::Snapshot { snapshot } } if *to == port => {
                     Some(snapshot.clone())
                 }
                 _ => None,
@@ -255,16 +258,16 @@ impl Desk {
 
     fn collect(&mut self) {
         loop {
-            match self.board.poll() {
+            match self.call_list.poll() {
                 Some(out) => self.out.push(out),
-                None if self.board.show() => {}
+                None if self.call_list.show() => {}
                 None => break,
             }
         }
     }
 }
 
-fn take<T>(out: &mut Vec<Out>, pick: impl Fn(&Out) -> Option<T>) -> Vec<T> {
+fn take<T>(out: &mut Vec<CallListOutput>, pick: impl Fn(&CallListOutput) -> Option<T>) -> Vec<T> {
     let mut taken = Vec::new();
     out.retain(|out| match pick(out) {
         Some(picked) => {

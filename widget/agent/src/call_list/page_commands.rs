@@ -9,19 +9,19 @@ use bitcall_wire::agent_protocol::{
 use bitcall_wire::number;
 use sha2::{Digest as _, Sha256};
 
-use super::news::failure_of;
-use super::{Board, Out};
-use crate::line::{FarOffer, Line, Purpose, flow};
+use super::user_agent_events::failure_of;
+use super::{CallList, CallListOutput};
+use crate::call_entry::{CallEntry, RemoteOffer, RequestPurpose, flow};
 use crate::pages::PortId;
 
 /// Length of a digit sent by INFO, in milliseconds.
-const DIGIT_MS: u32 = 160;
+const DTMF_DURATION_MS: u32 = 160;
 
-impl Board {
+impl CallList {
     /// A page of the same person changes nothing: the registration serves it too.
     pub(super) fn sign_in(&mut self, port: PortId, account: SipAccount) {
         if self.refuses(&account) {
-            return self.turn_away(port);
+            return self.reject_credentials(port);
         }
         if !self.running {
             self.start(account);
@@ -31,7 +31,7 @@ impl Board {
         }
         self.admit(port);
         let Some(present) = &self.account else { return };
-        if self.leaving {
+        if self.signing_out {
             // The sign-out that is under way is not meant for this one.
             return self.sign_out_for(Some(account));
         }
@@ -59,7 +59,7 @@ impl Board {
         if !self.running {
             return;
         }
-        for index in 0..self.lines.len() {
+        for index in 0..self.entries.len() {
             self.leave_line(index, now);
         }
         self.sign_out_for(None);
@@ -70,7 +70,7 @@ impl Board {
     fn sign_out_for(&mut self, next: Option<SipAccount>) {
         self.registration = if next.is_some() { RegistrationStatus::Connecting } else { RegistrationStatus::SignedOut };
         self.next = next;
-        if !std::mem::replace(&mut self.leaving, true) {
+        if !std::mem::replace(&mut self.signing_out, true) {
             self.command(Command::Unregister);
         }
     }
@@ -78,9 +78,9 @@ impl Board {
     /// The same person with a secret that is not the one that works.
     fn refuses(&self, account: &SipAccount) -> bool {
         self.running
-            && !self.leaving
-            && self.proven
-            && !self.doubted()
+            && !self.signing_out
+            && self.secret_accepted
+            && !self.secret_is_rejected()
             && self
                 .account
                 .as_ref()
@@ -89,7 +89,7 @@ impl Board {
     }
 
     /// The server does not take the present secret any more: another one may be the right one.
-    fn doubted(&self) -> bool {
+    fn secret_is_rejected(&self) -> bool {
         match &self.registration {
             RegistrationStatus::Failed { .. } => true,
             RegistrationStatus::Reconnecting { reason, .. } => reason.code == RegistrationFailureCode::WrongPassword,
@@ -98,7 +98,7 @@ impl Board {
     }
 
     /// To this page alone it looks as if the server had refused it.
-    fn turn_away(&mut self, port: PortId) {
+    fn reject_credentials(&mut self, port: PortId) {
         let reason = failure_of(ua::Failure { kind: ua::FailureKind::WrongPassword, status: None });
         let snapshot =
             AgentSnapshot { registration: RegistrationStatus::Failed { reason }, ..AgentSnapshot::default() };
@@ -106,11 +106,11 @@ impl Board {
     }
 
     pub(super) fn start(&mut self, account: SipAccount) {
-        self.proven = false;
+        self.secret_accepted = false;
         self.proof = Some(proof(&account.secret));
         self.registration = RegistrationStatus::Connecting;
         self.running = true;
-        self.leaving = false;
+        self.signing_out = false;
         self.finished = false;
         let secret = match &account.secret {
             AccountSecret::Password { password } => ua::Secret::Password(password.clone()),
@@ -122,7 +122,7 @@ impl Board {
         config.max_sessions = account.max_sessions;
         config.product = format!("Bitcall/{}", env!("CARGO_PKG_VERSION"));
         self.account = Some(account);
-        self.out.push_back(Out::Start(Box::new(config)));
+        self.out.push_back(CallListOutput::Start(Box::new(config)));
     }
 
     fn same_secret(&self, account: &SipAccount) -> bool {
@@ -155,12 +155,12 @@ impl Board {
             return self.refuse_call(port, call, "NOT_REGISTERED", "The phone is not connected.");
         }
         let limit = self.account.as_ref().map_or(0, |account| account.max_sessions);
-        let count = self.lines.iter().filter(|line| !line.ended()).count();
+        let count = self.entries.iter().filter(|entry| !entry.ended()).count();
         if limit > 0 && usize::try_from(limit).is_ok_and(|limit| count >= limit) {
             let words = format!("No more than {limit} calls at the same time.");
             return self.refuse_call(port, call, "MAX_SESSIONS", &words);
         }
-        if call.is_empty() || self.lines.iter().any(|line| line.call.id == call) {
+        if call.is_empty() || self.entries.iter().any(|entry| entry.call.id == call) {
             return self.refuse(port, "DUPLICATE_CALL", "This call exists already.");
         }
         let Some(page) = self.pages.by_port(port).map(|page| page.name.clone()) else {
@@ -183,13 +183,17 @@ impl Board {
             detached: false,
         };
         let event = AgentEvent::CallStarted { call: call.clone() };
-        self.lines.push(Line::new(call, target, false));
-        let index = self.lines.len() - 1;
+        self.entries.push(CallEntry::new(call, target, false));
+        let index = self.entries.len() - 1;
         self.focus_on(index);
         // First what the person waits for.
         match offer {
             Some(offer) => self.place(index, offer),
-            None => self.ask(index, Purpose::Place, MediaRequest::Offer { flow: flow(false), restart_ice: false }),
+            None => self.ask(
+                index,
+                RequestPurpose::InitialOffer,
+                MediaRequest::Offer { flow: flow(false), restart_ice: false },
+            ),
         }
         self.send(port, ToPage::Event { event });
     }
@@ -201,21 +205,21 @@ impl Board {
         let Some(page) = self.pages.by_port(port).map(|page| page.name.clone()) else {
             return;
         };
-        let Some(line) = self.lines.get_mut(index) else {
+        let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
-        if line.call.state != CallState::Incoming {
+        if entry.call.state != CallState::Incoming {
             return self.refuse(port, "NOT_RINGING", "This call does not ring any more.");
         }
-        line.call.state = CallState::Answering;
-        line.call.page = Some(page);
-        self.pick_up(index);
+        entry.call.state = CallState::Answering;
+        entry.call.page = Some(page);
+        self.request_answer(index);
         self.focus_on(index);
         match others {
             OtherCalls::Hold => self.hold_others(Some(index)),
             OtherCalls::End => {
-                for other in 0..self.lines.len() {
-                    if other != index && self.lines.get(other).is_some_and(Line::up) {
+                for other in 0..self.entries.len() {
+                    if other != index && self.entries.get(other).is_some_and(CallEntry::up) {
                         self.hang_up_line(other, now);
                     }
                 }
@@ -224,22 +228,22 @@ impl Board {
     }
 
     /// Asks the page for what answers the incoming call.
-    pub(super) fn pick_up(&mut self, index: usize) {
-        let Some(line) = self.lines.get(index) else {
+    pub(super) fn request_answer(&mut self, index: usize) {
+        let Some(entry) = self.entries.get(index) else {
             return;
         };
-        let ask = match line.offer.clone() {
-            Some(FarOffer::Description(offer)) => MediaRequest::Answer { offer, flow: flow(false) },
-            Some(FarOffer::AsksForOurs) | None => MediaRequest::Offer { flow: flow(false), restart_ice: false },
+        let ask = match entry.offer.clone() {
+            Some(RemoteOffer::Description(offer)) => MediaRequest::Answer { offer, flow: flow(false) },
+            Some(RemoteOffer::OfferRequested) | None => MediaRequest::Offer { flow: flow(false), restart_ice: false },
         };
-        self.ask(index, Purpose::PickUp, ask);
+        self.ask(index, RequestPurpose::InitialAnswer, ask);
     }
 
     pub(super) fn decline(&mut self, port: PortId, call: &str, now: Millis) {
         let Some(index) = self.find(call) else {
             return self.unknown(port, call);
         };
-        if self.lines.get(index).is_none_or(|line| line.call.state != CallState::Incoming) {
+        if self.entries.get(index).is_none_or(|entry| entry.call.state != CallState::Incoming) {
             return self.hang_up_line(index, now);
         }
         self.command(Command::Reject { call: call.to_owned(), status: 603 });
@@ -255,16 +259,16 @@ impl Board {
 
     /// Frees the screen at once, whatever the far end or the network will say.
     pub(super) fn hang_up_line(&mut self, index: usize, now: Millis) {
-        let Some(line) = self.lines.get(index).filter(|line| !line.ended()) else {
+        let Some(entry) = self.entries.get(index).filter(|entry| !entry.ended()) else {
             return;
         };
-        let cause = match line.call.state {
-            _ if line.call.answered_at.is_some() => cause("Hung up", None),
+        let cause = match entry.call.state {
+            _ if entry.call.answered_at.is_some() => cause("Hung up", None),
             CallState::Incoming | CallState::Answering => cause("Declined", Some(603)),
-            _ => cause("Cancelled", line.placed.then_some(487)),
+            _ => cause("Cancelled", entry.placed.then_some(487)),
         };
-        let call = line.call.id.clone();
-        if line.placed {
+        let call = entry.call.id.clone();
+        if entry.placed {
             self.command(Command::HangUp { call });
         }
         self.end(index, cause, now);
@@ -272,13 +276,13 @@ impl Board {
 
     /// Signing out is no decline: what rings here goes on ringing on the person's other devices.
     fn leave_line(&mut self, index: usize, now: Millis) {
-        let Some(line) = self.lines.get(index).filter(|line| !line.ended()) else {
+        let Some(entry) = self.entries.get(index).filter(|entry| !entry.ended()) else {
             return;
         };
-        if !matches!(line.call.state, CallState::Incoming | CallState::Answering) {
+        if !matches!(entry.call.state, CallState::Incoming | CallState::Answering) {
             return self.hang_up_line(index, now);
         }
-        let call = line.call.id.clone();
+        let call = entry.call.id.clone();
         self.command(Command::Reject { call, status: 480 });
         self.end(index, cause("Signed out", Some(480)), now);
     }
@@ -287,13 +291,13 @@ impl Board {
         let Some(index) = self.find(call) else {
             return self.unknown(port, call);
         };
-        let Some(line) = self.lines.get_mut(index) else {
+        let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
-        if line.call.state != CallState::Active {
+        if entry.call.state != CallState::Active {
             return self.refuse(port, "NOT_ACTIVE", "Only a call that is up can be held.");
         }
-        line.want_held = held;
+        entry.want_held = held;
         if !held {
             self.focus_on(index);
             self.hold_others(Some(index));
@@ -302,10 +306,10 @@ impl Board {
 
     /// One conversation at a time.
     pub(super) fn hold_others(&mut self, talking: Option<usize>) {
-        for (index, line) in self.lines.iter_mut().enumerate() {
-            if Some(index) != talking && line.call.state == CallState::Active {
-                line.want_held = true;
-                line.show_hold();
+        for (index, entry) in self.entries.iter_mut().enumerate() {
+            if Some(index) != talking && entry.call.state == CallState::Active {
+                entry.want_held = true;
+                entry.show_hold();
             }
         }
     }
@@ -314,10 +318,10 @@ impl Board {
         let Some(index) = self.find(call) else {
             return self.unknown(port, call);
         };
-        let Some(line) = self.lines.get(index) else {
+        let Some(entry) = self.entries.get(index) else {
             return;
         };
-        if !matches!(line.call.state, CallState::Active | CallState::EarlyMedia) {
+        if !matches!(entry.call.state, CallState::Active | CallState::EarlyMedia) {
             return self.refuse(port, "NOT_ACTIVE", "Digits need a call that is up.");
         }
         for digit in digits.chars() {
@@ -330,7 +334,7 @@ impl Board {
             self.command(Command::Info {
                 call: call.to_owned(),
                 content_type: "application/dtmf-relay".to_owned(),
-                body: format!("Signal={digit}\r\nDuration={DIGIT_MS}\r\n"),
+                body: format!("Signal={digit}\r\nDuration={DTMF_DURATION_MS}\r\n"),
             });
         }
     }

@@ -10,66 +10,66 @@ use bitcall_sip::ua::Millis;
 use bitcall_wire::agent_protocol::{CallSnapshot, CallState, HoldState, MediaDirection, MediaRequest};
 
 /// A page has this long to make an offer within a call; the far end's patience is 20 s too.
-pub const OFFER_MS: u64 = 20_000;
+pub const OFFER_TIMEOUT_MS: u64 = 20_000;
 
 /// What a request to the page is for. Replies find it by the request's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub enum RequestPurpose {
     /// Offer of an outgoing call.
-    Place,
+    InitialOffer,
     /// Answer to (or offer for) an incoming one.
-    PickUp,
+    InitialAnswer,
     /// Our offer within the call.
-    Change,
+    LocalOffer,
     /// Answer to (or the offer asked for by) the far end's offer within the call.
-    Follow,
+    RemoteOffer,
     /// A provisional answer, which may fail without harm.
-    Early,
+    ProvisionalAnswer,
     /// A final answer.
-    Settle,
+    FinalAnswer,
     RollBack,
 }
 
 /// Whose description is under way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Exchange {
+pub enum MediaNegotiation {
     #[default]
     Idle,
     /// Our page makes an offer that asks for this.
-    Offering { held: bool, restart: bool, until: Millis },
+    CreatingOffer { held: bool, restart: bool, until: Millis },
     /// Our offer is with the far end.
-    Sent { held: bool, restart: bool },
+    OfferSent { held: bool, restart: bool },
     /// Our page answers the far end's offer.
-    Following,
+    AnsweringRemote,
     /// Both offered at once (491): the user agent tells when it is our turn again.
-    Waiting,
+    AwaitingRetry,
 }
 
 /// The far end wants to talk about media.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FarOffer {
+pub enum RemoteOffer {
     Description(String),
     /// It wants to hear our offer (INVITE without a body).
-    AsksForOurs,
+    OfferRequested,
 }
 
-impl From<Option<String>> for FarOffer {
-    fn from(sdp: Option<String>) -> FarOffer {
-        sdp.map_or(FarOffer::AsksForOurs, FarOffer::Description)
+impl From<Option<String>> for RemoteOffer {
+    fn from(sdp: Option<String>) -> RemoteOffer {
+        sdp.map_or(RemoteOffer::OfferRequested, RemoteOffer::Description)
     }
 }
 
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent wishes, not states of one machine")]
-pub struct Line {
+pub struct CallEntry {
     pub call: CallSnapshot,
     /// What the user agent calls.
     pub target: String,
     /// The user agent knows this call.
     pub placed: bool,
     /// What of the far end's is to be answered.
-    pub offer: Option<FarOffer>,
-    pub exchange: Exchange,
+    pub offer: Option<RemoteOffer>,
+    pub negotiation: MediaNegotiation,
     /// Agreed with the far end.
     pub held: bool,
     /// What the person wants.
@@ -90,20 +90,20 @@ pub struct Line {
     /// ICE restarts since it was last connected.
     pub restarts: u32,
     /// Pages that were told that this call comes in, and not yet that it is over for them.
-    pub told: Vec<String>,
+    pub notified: Vec<String>,
     /// Grows with the person's attention: the call with the highest is the active one.
     pub focus: u64,
-    open: Vec<(u32, Purpose)>,
+    open: Vec<(u32, RequestPurpose)>,
 }
 
-impl Line {
-    pub fn new(call: CallSnapshot, target: String, placed: bool) -> Line {
-        Line {
+impl CallEntry {
+    pub fn new(call: CallSnapshot, target: String, placed: bool) -> CallEntry {
+        CallEntry {
             call,
             target,
             placed,
             offer: None,
-            exchange: Exchange::Idle,
+            negotiation: MediaNegotiation::Idle,
             held: false,
             want_held: false,
             want_offer: false,
@@ -114,29 +114,29 @@ impl Line {
             orphan_until: None,
             restart_at: None,
             restarts: 0,
-            told: Vec::new(),
+            notified: Vec::new(),
             focus: 0,
             open: Vec::new(),
         }
     }
 
-    pub fn opened(&mut self, request: u32, purpose: Purpose) {
+    pub fn opened(&mut self, request: u32, purpose: RequestPurpose) {
         self.open.push((request, purpose));
     }
 
     /// Closes the request and tells what it was for; `None` when nobody waits for it any more.
-    pub fn close_request(&mut self, request: u32) -> Option<Purpose> {
+    pub fn close_request(&mut self, request: u32) -> Option<RequestPurpose> {
         let index = self.open.iter().position(|(open, _)| *open == request)?;
         Some(self.open.remove(index).1)
     }
 
     /// The person answered, but the page's description is not there yet.
-    pub fn picking_up(&self) -> bool {
-        self.open.iter().any(|(_, purpose)| *purpose == Purpose::PickUp)
+    pub fn is_awaiting_answer(&self) -> bool {
+        self.open.iter().any(|(_, purpose)| *purpose == RequestPurpose::InitialAnswer)
     }
 
     /// Replies to requests of this kind are void from now on.
-    pub fn forget(&mut self, purpose: Purpose) {
+    pub fn forget(&mut self, purpose: RequestPurpose) {
         self.open.retain(|(_, open)| *open != purpose);
     }
 
@@ -149,7 +149,7 @@ impl Line {
         let wanted = self.want_offer || self.want_restart || self.want_held != self.held;
         if !wanted
             || self.call.state != CallState::Active
-            || self.exchange != Exchange::Idle
+            || self.negotiation != MediaNegotiation::Idle
             || self.orphan_until.is_some()
             || self.call.page.is_none()
             || self.call.detached
@@ -158,14 +158,17 @@ impl Line {
         }
         let restart = std::mem::take(&mut self.want_restart);
         self.want_offer = false;
-        self.exchange = Exchange::Offering { held: self.want_held, restart, until: now.plus(OFFER_MS) };
+        self.negotiation =
+            MediaNegotiation::CreatingOffer { held: self.want_held, restart, until: now.plus(OFFER_TIMEOUT_MS) };
         Some(MediaRequest::Offer { flow: flow(self.want_held), restart_ice: restart })
     }
 
     /// Our offer that is under way came to nothing by no fault of its own: what
     /// it was to bring about is wanted again.
     pub fn want_again(&mut self) {
-        if let Exchange::Offering { restart, .. } | Exchange::Sent { restart, .. } = self.exchange {
+        if let MediaNegotiation::CreatingOffer { restart, .. } | MediaNegotiation::OfferSent { restart, .. } =
+            self.negotiation
+        {
             self.want_restart |= restart;
         }
     }
@@ -195,8 +198,8 @@ impl Line {
     }
 
     pub fn next_timeout(&self) -> Option<Millis> {
-        let offer = match self.exchange {
-            Exchange::Offering { until, .. } => Some(until),
+        let offer = match self.negotiation {
+            MediaNegotiation::CreatingOffer { until, .. } => Some(until),
             _ => None,
         };
         [offer, self.orphan_until, self.restart_at].into_iter().flatten().min()

@@ -2,10 +2,10 @@
 //! ask for becomes commands to the user agent, what the user agent tells
 //! becomes events, snapshots and media requests to pages.
 
-mod adopt;
-mod commands;
 mod media;
-mod news;
+mod page_commands;
+mod page_takeover;
+mod user_agent_events;
 
 use std::collections::VecDeque;
 
@@ -15,17 +15,17 @@ use bitcall_wire::agent_protocol::{
     ToAgent, ToPage,
 };
 
-use crate::line::{Line, Purpose};
+use crate::call_entry::{CallEntry, RequestPurpose};
 use crate::pages::{Pages, PortId};
 
 /// Without a page and without a call the agent signs out after this long.
-const EMPTY_MS: u64 = 15_000;
+const NO_PAGE_TIMEOUT_MS: u64 = 15_000;
 /// With a call: a reload may take its time, and so may a page that is opened again.
-const EMPTY_IN_CALL_MS: u64 = 60_000;
+const NO_PAGE_IN_CALL_TIMEOUT_MS: u64 = 60_000;
 
 /// What the board wants done.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Out {
+pub enum CallListOutput {
     ToPage {
         port: PortId,
         message: ToPage,
@@ -42,41 +42,41 @@ pub enum Out {
 /// See the module.
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, not states of one machine")]
-pub struct Board {
+pub struct CallList {
     pages: Pages,
     account: Option<SipAccount>,
     /// What the account's password was, so that a second tab with the same one is recognised.
     proof: Option<[u8; 32]>,
     /// A server has accepted the account's secret.
-    proven: bool,
+    secret_accepted: bool,
     /// Signed in for good or trying: the user agent exists and has not said `SignedOut`.
     running: bool,
     /// The user agent was told to sign out and has not said yet that it has.
-    leaving: bool,
+    signing_out: bool,
     /// Who signs in when the present account has signed out.
     next: Option<SipAccount>,
     registration: RegistrationStatus,
     /// What pages were told last: `Registered` or `Unregistered`.
     announced: bool,
-    lines: Vec<Line>,
+    entries: Vec<CallEntry>,
     focus: u64,
     requests: u32,
     shown: AgentSnapshot,
-    empty_until: Option<Millis>,
+    no_page_until: Option<Millis>,
     finished: bool,
-    out: VecDeque<Out>,
+    out: VecDeque<CallListOutput>,
 }
 
-impl Board {
-    pub fn new() -> Board {
-        Board::default()
+impl CallList {
+    pub fn new() -> CallList {
+        CallList::default()
     }
 
     /// A message from a page. [`ToAgent::Probe`] and [`ToAgent::Offline`] only
     /// prove here that the page lives; they are news for the user agent.
     pub fn page(&mut self, port: PortId, message: ToAgent, now: Millis) {
         if let Some(page) = self.pages.heard(port, now) {
-            self.awake(&page);
+            self.page_resumed(&page);
         }
         match message {
             ToAgent::Attach { page, visible } => return self.attach(port, &page, visible, now),
@@ -94,8 +94,8 @@ impl Board {
             ToAgent::HangUp { call } => self.hang_up(port, &call, now),
             ToAgent::Hold { call, held } => self.hold(port, &call, held),
             ToAgent::Mute { call, muted } => {
-                if let Some(line) = self.line(&call) {
-                    line.call.muted = muted;
+                if let Some(entry) = self.entry(&call) {
+                    entry.call.muted = muted;
                 }
             }
             ToAgent::Digits { call, digits } => self.digits(port, &call, &digits),
@@ -104,7 +104,7 @@ impl Board {
                 self.media_changed(port, &call, state, now);
             }
         }
-        self.move_on(now);
+        self.advance(now);
     }
 
     pub fn tick(&mut self, now: Millis) {
@@ -112,19 +112,19 @@ impl Board {
             self.orphan(&page.name, now);
         }
         self.expire(now);
-        if self.empty_until.is_some_and(|until| until <= now) {
-            self.empty_until = None;
+        if self.no_page_until.is_some_and(|until| until <= now) {
+            self.no_page_until = None;
             self.leave(now);
         }
-        self.move_on(now);
+        self.advance(now);
     }
 
     pub fn next_timeout(&self) -> Option<Millis> {
-        let lines = self.lines.iter().filter_map(Line::next_timeout).min();
-        [lines, self.pages.next_timeout(), self.empty_until].into_iter().flatten().min()
+        let entries = self.entries.iter().filter_map(CallEntry::next_timeout).min();
+        [entries, self.pages.next_timeout(), self.no_page_until].into_iter().flatten().min()
     }
 
-    pub fn poll(&mut self) -> Option<Out> {
+    pub fn poll(&mut self) -> Option<CallListOutput> {
         self.out.pop_front()
     }
 
@@ -139,10 +139,12 @@ impl Board {
         }
         snapshot.revision += 1;
         self.shown = snapshot;
-        self.lines.retain(|line| !line.ended());
+        self.entries.retain(|entry| !entry.ended());
         for page in self.pages.iter() {
-            self.out
-                .push_back(Out::ToPage { port: page.port, message: ToPage::Snapshot { snapshot: self.shown.clone() } });
+            self.out.push_back(CallListOutput::ToPage {
+                port: page.port,
+                message: ToPage::Snapshot { snapshot: self.shown.clone() },
+            });
         }
         true
     }
@@ -151,7 +153,7 @@ impl Board {
         AgentSnapshot {
             revision: 0,
             registration: self.registration.clone(),
-            calls: self.lines.iter().map(|line| line.call.clone()).collect(),
+            calls: self.entries.iter().map(|entry| entry.call.clone()).collect(),
             active: self.active(),
             ringer: self.pages.ringer().map(|page| page.name.clone()),
         }
@@ -159,13 +161,17 @@ impl Board {
 
     /// The call that has the person's attention.
     fn active(&self) -> Option<String> {
-        self.lines.iter().filter(|line| line.up()).max_by_key(|line| line.focus).map(|line| line.call.id.clone())
+        self.entries
+            .iter()
+            .filter(|entry| entry.up())
+            .max_by_key(|entry| entry.focus)
+            .map(|entry| entry.call.id.clone())
     }
 
     fn attach(&mut self, port: PortId, name: &str, visible: bool, now: Millis) {
         self.pages.attach(port, name, visible, now);
         self.finished = false;
-        self.move_on(now);
+        self.advance(now);
     }
 
     /// The page may take part: it hears what there is, and takes over what has lost its page.
@@ -186,21 +192,21 @@ impl Board {
         for event in taken_over {
             self.send(port, ToPage::Event { event });
         }
-        self.catch_up(port, &name);
+        self.send_current_state(port, &name);
     }
 
     /// Tells a page what it has missed.
-    fn catch_up(&mut self, port: PortId, name: &str) {
+    fn send_current_state(&mut self, port: PortId, name: &str) {
         let snapshot = self.shown.clone();
         self.send(port, ToPage::Snapshot { snapshot });
         let ringing: Vec<CallSnapshot> = self
-            .lines
+            .entries
             .iter_mut()
-            .filter(|line| line.call.state == CallState::Incoming)
-            .filter(|line| !line.told.iter().any(|told| told == name))
-            .map(|line| {
-                line.told.push(name.to_owned());
-                line.call.clone()
+            .filter(|entry| entry.call.state == CallState::Incoming)
+            .filter(|entry| !entry.notified.iter().any(|notified| notified == name))
+            .map(|entry| {
+                entry.notified.push(name.to_owned());
+                entry.call.clone()
             })
             .collect();
         for call in ringing {
@@ -214,25 +220,25 @@ impl Board {
         if let Some(page) = self.pages.detach(port) {
             self.orphan(&page.name, now);
         }
-        self.move_on(now);
+        self.advance(now);
     }
 
     /// Starts what has become possible: offers that waited, the end of an empty agent.
-    fn move_on(&mut self, now: Millis) {
-        for index in 0..self.lines.len() {
-            if let Some(line) = self.lines.get_mut(index) {
-                let ask = line.next_offer(now);
-                line.show_hold();
+    fn advance(&mut self, now: Millis) {
+        for index in 0..self.entries.len() {
+            if let Some(entry) = self.entries.get_mut(index) {
+                let ask = entry.next_offer(now);
+                entry.show_hold();
                 if let Some(ask) = ask {
-                    self.ask(index, Purpose::Change, ask);
+                    self.ask(index, RequestPurpose::LocalOffer, ask);
                 }
             }
         }
         if self.pages.iter().next().is_some() {
-            self.empty_until = None;
-        } else if self.empty_until.is_none() && !self.finished {
-            let in_call = self.lines.iter().any(|line| !line.ended());
-            self.empty_until = Some(now.plus(if in_call { EMPTY_IN_CALL_MS } else { EMPTY_MS }));
+            self.no_page_until = None;
+        } else if self.no_page_until.is_none() && !self.finished {
+            let in_call = self.entries.iter().any(|entry| !entry.ended());
+            self.no_page_until = Some(now.plus(if in_call { NO_PAGE_IN_CALL_TIMEOUT_MS } else { NO_PAGE_TIMEOUT_MS }));
         }
     }
 
@@ -250,89 +256,91 @@ impl Board {
     fn finish(&mut self) {
         self.finished = self.pages.is_empty();
         if self.finished {
-            self.out.push_back(Out::Finished);
+            self.out.push_back(CallListOutput::Finished);
         }
     }
 
     fn find(&self, call: &str) -> Option<usize> {
-        self.lines.iter().position(|line| line.call.id == call && !line.ended())
+        self.entries.iter().position(|entry| entry.call.id == call && !entry.ended())
     }
 
-    fn line(&mut self, call: &str) -> Option<&mut Line> {
-        self.lines.iter_mut().find(|line| line.call.id == call && !line.ended())
+    fn entry(&mut self, call: &str) -> Option<&mut CallEntry> {
+        self.entries.iter_mut().find(|entry| entry.call.id == call && !entry.ended())
     }
 
     fn focus_on(&mut self, index: usize) {
         self.focus += 1;
         let focus = self.focus;
-        if let Some(line) = self.lines.get_mut(index) {
-            line.focus = focus;
+        if let Some(entry) = self.entries.get_mut(index) {
+            entry.focus = focus;
         }
     }
 
     fn send(&mut self, port: PortId, message: ToPage) {
-        self.out.push_back(Out::ToPage { port, message });
+        self.out.push_back(CallListOutput::ToPage { port, message });
     }
 
-    fn tell_page(&mut self, name: &str, event: AgentEvent) {
+    fn notify_page(&mut self, name: &str, event: AgentEvent) {
         if let Some(port) = self.pages.by_name(name).map(|page| page.port) {
             self.send(port, ToPage::Event { event });
         }
     }
 
-    fn tell_all(&mut self, event: &AgentEvent) {
+    fn notify_all(&mut self, event: &AgentEvent) {
         for page in self.pages.iter() {
-            self.out.push_back(Out::ToPage { port: page.port, message: ToPage::Event { event: event.clone() } });
+            self.out
+                .push_back(CallListOutput::ToPage { port: page.port, message: ToPage::Event { event: event.clone() } });
         }
     }
 
     fn log(&mut self, line: &str) {
         for page in self.pages.iter() {
-            self.out.push_back(Out::ToPage { port: page.port, message: ToPage::Log { line: line.to_owned() } });
+            self.out
+                .push_back(CallListOutput::ToPage { port: page.port, message: ToPage::Log { line: line.to_owned() } });
         }
     }
 
     /// Asks the page that holds the call's media; nothing happens when there is none.
-    fn ask(&mut self, index: usize, purpose: Purpose, ask: MediaRequest) {
+    fn ask(&mut self, index: usize, purpose: RequestPurpose, ask: MediaRequest) {
         self.requests = self.requests.wrapping_add(1);
         let request = self.requests;
-        let Some(line) = self.lines.get_mut(index) else {
+        let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
-        let Some(port) = line.call.page.as_deref().and_then(|name| self.pages.by_name(name)).map(|page| page.port)
+        let Some(port) = entry.call.page.as_deref().and_then(|name| self.pages.by_name(name)).map(|page| page.port)
         else {
             return;
         };
-        line.opened(request, purpose);
-        let call = line.call.id.clone();
+        entry.opened(request, purpose);
+        let call = entry.call.id.clone();
         self.send(port, ToPage::Media { call, request, ask });
     }
 
     fn command(&mut self, command: Command) {
-        self.out.push_back(Out::Command(command));
+        self.out.push_back(CallListOutput::Command(command));
     }
 
     /// The end of a call for everyone. The user agent has been told, or told us.
     fn end(&mut self, index: usize, cause: CallEndCause, now: Millis) {
-        self.ask(index, Purpose::RollBack, MediaRequest::Close);
-        let Some(line) = self.lines.get_mut(index) else {
+        self.ask(index, RequestPurpose::RollBack, MediaRequest::Close);
+        let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
-        line.forget_all();
-        line.call.state = CallState::Ended { cause: cause.clone() };
-        line.call.detached = false;
-        line.orphan_until = None;
-        line.restart_at = None;
-        line.exchange = crate::line::Exchange::Idle;
-        let event = AgentEvent::CallEnded { call: line.call.clone(), cause, duration: line.duration(now) };
-        let mut names = std::mem::take(&mut line.told);
-        if let Some(owner) = line.call.page.clone()
+        entry.forget_all();
+        entry.call.state = CallState::Ended { cause: cause.clone() };
+        entry.call.detached = false;
+        entry.orphan_until = None;
+        entry.restart_at = None;
+        entry.negotiation = crate::call_entry::MediaNegotiation::Idle;
+        let event = AgentEvent::CallEnded { call: entry.call.clone(), cause, duration: entry.duration(now) };
+        let mut names = std::mem::take(&mut entry.notified);
+        if let Some(owner) = entry.call.page.clone()
             && !names.contains(&owner)
         {
             names.push(owner);
         }
         for name in names {
-            self.tell_page(&name, event.clone());
+            self.notify_page(&name, event.clone());
         }
     }
 }

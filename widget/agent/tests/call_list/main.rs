@@ -5,7 +5,7 @@
 
 mod accounts;
 mod calls;
-mod desk;
 mod hold;
 mod pages;
 mod reload;
+mod test_call_list;

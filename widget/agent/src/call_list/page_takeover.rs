@@ -1,0 +1,125 @@
+//! Calls whose page is gone, and the page that takes them over.
+//!
+//! A reload looks like this: the old page detaches, or falls silent; a moment
+//! later a new one attaches. The dialog has never stopped. The new page makes
+//! a fresh connection and offers it to the far end by a re-INVITE.
+
+use bitcall_sip::ua::{Command, Millis};
+use bitcall_wire::agent_protocol::{AgentEvent, CallDirection, CallState, MediaRequest};
+
+use super::CallList;
+use super::page_commands::cause;
+use crate::call_entry::{MediaNegotiation, RequestPurpose, flow};
+use crate::pages::Page;
+
+/// A call without its page ends after this, when other pages are there...
+const ORPHAN_TIMEOUT_MS: u64 = 15_000;
+/// ...and after this, when none is.
+const LAST_PAGE_ORPHAN_TIMEOUT_MS: u64 = 60_000;
+
+impl CallList {
+    /// The page is gone, or silent for too long.
+    pub(super) fn orphan(&mut self, page: &str, now: Millis) {
+        let timeout_ms =
+            if self.pages.iter().next().is_none() { LAST_PAGE_ORPHAN_TIMEOUT_MS } else { ORPHAN_TIMEOUT_MS };
+        for entry in self.entries.iter_mut().filter(|entry| !entry.ended()) {
+            entry.notified.retain(|name| name != page);
+            if entry.call.page.as_deref() != Some(page) {
+                continue;
+            }
+            if entry.is_awaiting_answer() {
+                entry.forget_all();
+                entry.call.state = CallState::Incoming;
+                entry.call.page = None;
+            } else {
+                entry.orphan_until = Some(now.plus(timeout_ms));
+            }
+        }
+    }
+
+    /// A page that was silent is heard again: it still has its media.
+    pub(super) fn page_resumed(&mut self, page: &Page) {
+        for entry in &mut self.entries {
+            if entry.call.page.as_deref() == Some(&page.name) {
+                entry.orphan_until = None;
+            }
+        }
+        if page.admitted {
+            self.send_current_state(page.port, &page.name);
+        }
+    }
+
+    /// A page has come: it takes over what has lost its page.
+    ///
+    /// Returns what that page has to be told: to it, and to the host page around
+    /// it, the call is new, and its end would mean nothing without a beginning.
+    pub(super) fn adopt(&mut self, page: &str) -> Vec<AgentEvent> {
+        let mut events = Vec::new();
+        for index in 0..self.entries.len() {
+            let Some(entry) = self.entries.get_mut(index) else {
+                continue;
+            };
+            if entry.ended() || entry.orphan_until.is_none() {
+                continue;
+            }
+            entry.orphan_until = None;
+            entry.restart_at = None;
+            entry.restarts = 0;
+            entry.forget_all();
+            let newcomer = entry.call.page.replace(page.to_owned()).as_deref() != Some(page);
+            if newcomer {
+                let call = entry.call.clone();
+                events.push(match call.direction {
+                    CallDirection::Outbound => AgentEvent::CallStarted { call },
+                    CallDirection::Inbound => AgentEvent::CallIncoming { call },
+                });
+            }
+            if newcomer && entry.call.answered_at.is_some() {
+                events.push(AgentEvent::CallAnswered { call: entry.call.clone() });
+            }
+            if !entry.placed {
+                let ask = MediaRequest::Offer { flow: flow(false), restart_ice: false };
+                self.ask(index, RequestPurpose::InitialOffer, ask);
+                continue;
+            }
+            if entry.call.state != CallState::Active {
+                entry.stale = true;
+                continue;
+            }
+            entry.resuming = true;
+            match entry.negotiation {
+                MediaNegotiation::AnsweringRemote => self.follow(index),
+                MediaNegotiation::OfferSent { .. } => entry.stale = true,
+                MediaNegotiation::AwaitingRetry => entry.want_offer = true,
+                MediaNegotiation::Idle | MediaNegotiation::CreatingOffer { .. } => {
+                    entry.negotiation = MediaNegotiation::Idle;
+                    entry.want_offer = true;
+                }
+            }
+        }
+        events
+    }
+
+    /// What had its time.
+    pub(super) fn expire(&mut self, now: Millis) {
+        self.restart_media(now);
+        for index in 0..self.entries.len() {
+            let Some(entry) = self.entries.get_mut(index).filter(|entry| !entry.ended()) else {
+                continue;
+            };
+            let call = entry.call.id.clone();
+            if entry.orphan_until.is_some_and(|until| until <= now) {
+                if entry.placed {
+                    self.command(Command::HangUp { call });
+                }
+                self.end(index, cause("Page closed", None), now);
+                continue;
+            }
+            if matches!(entry.negotiation, MediaNegotiation::CreatingOffer { until, .. } if until <= now) {
+                entry.negotiation = MediaNegotiation::Idle;
+                entry.forget(RequestPurpose::LocalOffer);
+                self.change_failed(index, now);
+            }
+        }
+    }
+}

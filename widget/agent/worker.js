@@ -1,41 +1,43 @@
 // The agent's module script: of the SharedWorker, or, where a browser has none,
 // of the page itself. Ports come in before the WebAssembly module is ready, and
-// what they bring is kept until it is. A page may first ask for a socket ahead of its
-// sign-in; then it says whose agent it is for, and all else is the agent's.
+// their messages are queued until it is. A page may first ask for a WebSocket before its
+// sign-in (`ahead`). Its next message names the agent; all later ones go to that agent.
 const shared = "onconnect" in self;
 const waiting = [];
-// Ports that have not said whose they are. Their pages count on this worker, which must not end before them.
-const silent = new Set();
+// Ports that have not named their agent yet. The worker must not end while there are any: their pages would get no answer.
+const unassigned = new Set();
+// How long a socket that was opened ahead waits for a sign-in.
+const AHEAD_TTL_MS = 10_000;
 let starting;
 let driver;
 
 const attach = (port) => {
-  silent.add(port);
-  port.addEventListener("close", () => silent.delete(port));
-  const kept = [];
+  unassigned.add(port);
+  port.addEventListener("close", () => unassigned.delete(port));
+  const queued = [];
   port.onmessage = ({ data }) => {
     if (data.ahead) return openAhead(data.ahead);
-    kept.push(data);
-    if (driver) begin(port, kept);
-    else if (kept.length === 1) {
-      waiting.push([port, kept]);
+    queued.push(data);
+    if (driver) begin(port, queued);
+    else if (queued.length === 1) {
+      waiting.push([port, queued]);
       start();
     }
   };
 };
 
 const begin = (port, [name, ...messages]) => {
-  silent.delete(port);
+  unassigned.delete(port);
   try {
     driver.attach(name, port);
     for (const data of messages) port.dispatchEvent(new MessageEvent("message", { data }));
   } catch (error) {
-    broken(error, [port]);
+    reportBroken(error, [port]);
   }
 };
 
-// Whoever signs in within a few seconds finds the socket connected (src/driver/socket.rs).
-// Where one is in use, it is most likely theirs already.
+// A sign-in within AHEAD_TTL_MS takes this socket over, already connected (src/driver/socket.rs).
+// Nothing is opened where an agent has a socket: the person is most likely signed in already.
 const openAhead = (url) => {
   if (self.bitcallSocket || driver?.has_socket()) return;
   try {
@@ -44,42 +46,42 @@ const openAhead = (url) => {
       if (self.bitcallSocket !== ahead) return;
       delete self.bitcallSocket;
       ahead.socket.close();
-    }, 10_000);
+    }, AHEAD_TTL_MS);
   } catch {
-    // Whoever signs in is told why.
+    // The sign-in opens a socket itself and reports the error.
   }
 };
 
-// Whoever attaches after a failure makes it try again. The worker must not
+// After a failure the next page that attaches starts the module again. The worker must not
 // close itself: a page that came meanwhile would wait for an answer from nobody.
 const start = () => {
   starting ??= load().catch((error) => {
     starting = undefined;
-    broken(error, waiting.splice(0).map(([port]) => port));
+    reportBroken(error, waiting.splice(0).map(([port]) => port));
   });
 };
 
 const load = async () => {
   const code = shared && fetch(new URL("./{{bitcall.wasm}}", import.meta.url));
-  // Without the script below it, nobody asks for it.
+  // Where the import below fails, nothing awaits this promise: its rejection must not be reported as unhandled.
   if (code) code.catch(() => {});
   const { default: init, Driver } = await import("./{{bitcall.js}}");
   // In a page the phone has loaded it.
   if (shared) await init({ module_or_path: code });
   driver = new Driver();
-  for (const [port, kept] of waiting.splice(0)) begin(port, kept);
+  for (const [port, queued] of waiting.splice(0)) begin(port, queued);
 };
 
-// A worker that cannot start has no other way to tell: nobody hears its errors.
-const broken = (error, ports) => {
+// Errors in a SharedWorker do not reach its pages, so each is told by a message.
+const reportBroken = (error, ports) => {
   console.error("bitcall: the agent cannot start:", error);
   for (const port of ports) port.postMessage("broken");
 };
 
 if (shared) {
   const end = self.close.bind(self);
-  // The driver's last word, when all its agents have finished.
-  self.close = () => silent.size || end();
+  // The driver closes the worker when all of its agents have finished.
+  self.close = () => unassigned.size || end();
   self.addEventListener("connect", (event) => attach(event.ports[0]));
 } else {
   self.addEventListener("bitcall:attach", (event) => attach(event.detail));

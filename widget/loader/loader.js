@@ -1,9 +1,9 @@
-// window.BitcallWebphone: puts the phone on a host page and speaks for it.
+// window.BitcallWebphone: puts the phone on a host page and is its API there.
 //
 // The host page is not ours: everything visible lives in a closed-off shadow
 // root with constructed style sheets (no inline styles, so a strict CSP is
 // fine), nothing global is touched but one name, and what the page's handlers
-// throw is theirs. The phone itself is a cross-origin iframe; both sides talk
+// throw goes to the console. The phone itself is a cross-origin iframe; both sides talk
 // by `postMessage` to each other's exact origin. Message shapes:
 // widget/wire/src/host_protocol.rs.
 (() => {
@@ -29,8 +29,8 @@
     BITCALL_UNREGISTERED: 'unregistered',
   };
 
-  /** How long the phone's page may take to say that it is there. */
-  const READY_WITHIN_MS = 15000;
+  /** Time in which the phone's page must post BITCALL_READY; after it `onError` gets PHONE_UNREACHABLE. */
+  const READY_TIMEOUT_MS = 15000;
 
   const IDLE = { registered: false, inCall: false, activeNumber: null, callCount: 0 };
 
@@ -51,18 +51,18 @@
         report(onError, 'INVALID_CONFIG', fault);
         return;
       }
-      const mine = (phone = start(config, onError));
+      const current = (phone = start(config, onError));
       try {
         // The frame loads while the server answers.
-        const answer = fetchConfig(config.key, mine.abort.signal);
+        const answer = fetchConfig(config.key, current.abort.signal);
         answer.catch(() => {});
-        await bodyReady(mine.abort.signal);
-        if (phone === mine) mine.view = createView(mine, base.href);
+        await bodyReady(current.abort.signal);
+        if (phone === current) current.view = createView(current, base.href);
         const runtime = await answer;
-        if (phone === mine) mount(mine, runtime);
+        if (phone === current) mount(current, runtime);
       } catch (error) {
-        if (phone !== mine) return; // destroy() while we were waiting
-        unmount(mine);
+        if (phone !== current) return; // destroy() while we were waiting
+        unmount(current);
         report(onError, error.code || 'INIT_FAILED', error.message, error.status);
       }
     },
@@ -130,13 +130,13 @@
       state: { ...IDLE },
       /** Calls that were announced and have not ended. */
       calls: new Map(),
-      /** Commands given before the phone was ready to hear them. */
+      /** Commands given before BITCALL_INIT was sent; they follow it in order. */
       queue: [],
-      ready: false,
-      /** Where the phone's page is; the server may name another place. */
+      initSent: false,
+      /** Origin of the page in the frame. `uiUrl` of the configuration may name another than the loader's. */
       origin: base.origin,
-      /** The phone's page has said that it is there. */
-      greeted: false,
+      /** The page in the frame has posted BITCALL_READY. */
+      pageReady: false,
       runtime: null,
       /** `toggle()` was called before there was anything to open. */
       wantsOpen: false,
@@ -144,7 +144,7 @@
     };
   }
 
-  /** The fields that a host page may say; everything else is the server's. */
+  /** The fields of `init()` that go to the phone; everything else comes from the server's configuration. */
   function hostPart(config) {
     const sip = config.sip || {};
     const behavior = config.behavior || {};
@@ -201,13 +201,13 @@
 
   function report(onError, code, message, status) {
     const payload = status === undefined ? { code, message } : { code, message, status };
-    if (onError) guarded(onError, payload);
+    if (onError) callHandler(onError, payload);
     else console.error(`Bitcall: ${message} (${code})`);
   }
 
   // ------------------------------------------------------------ talking to the phone
 
-  /** The server has answered: the phone may be seen and spoken to. */
+  /** Shows the launcher and waits for the phone, now that the configuration is known. */
   function mount(p, runtime) {
     p.runtime = runtime;
     const page = new URL(runtime.uiUrl || base, base);
@@ -216,20 +216,20 @@
     const timer = setTimeout(() => {
       const message = `The phone's page ${page.href} did not answer. Does this page's CSP allow it (frame-src ${page.origin})?`;
       report(p.onError, 'PHONE_UNREACHABLE', message);
-    }, READY_WITHIN_MS);
-    p.found = () => clearTimeout(timer);
-    p.abort.signal.addEventListener('abort', p.found);
+    }, READY_TIMEOUT_MS);
+    p.cancelReadyTimeout = () => clearTimeout(timer);
+    p.abort.signal.addEventListener('abort', p.cancelReadyTimeout);
     if (page.href !== base.href) {
       p.origin = page.origin;
       p.view.frame.src = page.href;
-    } else if (p.greeted) introduce(p);
+    } else if (p.pageReady) sendInit(p);
   }
 
-  /** Tells the phone who it is; from then on it takes commands. */
-  function introduce(p) {
-    p.found();
+  /** Sends BITCALL_INIT, then the commands that were queued. */
+  function sendInit(p) {
+    p.cancelReadyTimeout();
     post(p, 'BITCALL_INIT', { config: p.runtime, host: p.host });
-    p.ready = true;
+    p.initSent = true;
     for (const [type, payload] of p.queue.splice(0)) post(p, type, payload);
   }
 
@@ -239,8 +239,8 @@
     if (p.debug) console.debug('Bitcall ←', type, payload);
     switch (type) {
       case 'BITCALL_READY':
-        p.greeted = true;
-        if (p.runtime) introduce(p);
+        p.pageReady = true;
+        if (p.runtime) sendInit(p);
         break;
       case 'BITCALL_STATE':
         p.state = { ...IDLE, ...payload };
@@ -282,7 +282,7 @@
   }
 
   function send(p, type, payload) {
-    if (p.ready) post(p, type, payload);
+    if (p.initSent) post(p, type, payload);
     else p.queue.push([type, payload]);
   }
 
@@ -292,10 +292,10 @@
   }
 
   function emit(event, payload) {
-    for (const handler of [...(handlers.get(event) || [])]) guarded(handler, payload);
+    for (const handler of [...(handlers.get(event) || [])]) callHandler(handler, payload);
   }
 
-  function guarded(handler, payload) {
+  function callHandler(handler, payload) {
     try {
       handler(payload);
     } catch (error) {
@@ -310,10 +310,10 @@
     p.abort.abort();
     if (!p.view) return;
     const busy = p.state.registered || p.calls.size > 0;
-    if (p.ready) post(p, 'BITCALL_DESTROY', {});
+    if (p.initSent) post(p, 'BITCALL_DESTROY', {});
     // A frame that is removed at once cannot hang up any more: hide it, and
     // give it the moment that a BYE takes.
-    p.view.remove(p.ready && busy ? 250 : 0);
+    p.view.remove(p.initSent && busy ? 250 : 0);
     for (const { answeredAt, ...call } of p.calls.values()) {
       const duration = answeredAt ? Math.floor((Date.now() - answeredAt) / 1000) : 0;
       emit('callEnded', { ...call, duration, cause: 'Phone removed', sipCode: null });

@@ -1,10 +1,8 @@
-//! One call: what pages see of it, and whose turn it is in the exchange of
-//! descriptions.
+//! One call: what pages see of it, and the state of its offer/answer exchange.
 //!
-//! The rule: at most one exchange (RFC 3264) at a time. What the person wants
-//! meanwhile (hold, resume) and what the network needs (an ICE restart, a
-//! fresh offer for a reloaded page) is remembered, and the next exchange
-//! carries whatever is wanted *then*.
+//! At most one exchange is under way at a time (RFC 3264 §4). What is wanted
+//! meanwhile (hold, resume, an ICE restart, a fresh offer after a reload) is
+//! remembered, and the next offer is made from what is wanted when it is made.
 
 use bitcall_sip::ua::Millis;
 use bitcall_wire::agent_protocol::{CallSnapshot, CallState, HoldState, MediaDirection, MediaRequest};
@@ -30,12 +28,12 @@ pub enum RequestPurpose {
     RollBack,
 }
 
-/// Whose description is under way.
+/// State of the offer/answer exchange (RFC 3264).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MediaNegotiation {
     #[default]
     Idle,
-    /// Our page makes an offer that asks for this.
+    /// The page is making an offer.
     CreatingOffer { held: bool, restart: bool, until: Millis },
     /// Our offer is with the far end.
     OfferSent { held: bool, restart: bool },
@@ -45,11 +43,11 @@ pub enum MediaNegotiation {
     AwaitingRetry,
 }
 
-/// The far end wants to talk about media.
+/// An offer of the far end that is not answered yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RemoteOffer {
     Description(String),
-    /// It wants to hear our offer (INVITE without a body).
+    /// An INVITE without a body: the far end asks for our offer (RFC 3261 §13.2.1).
     OfferRequested,
 }
 
@@ -67,7 +65,7 @@ pub struct CallEntry {
     pub target: String,
     /// The user agent knows this call.
     pub placed: bool,
-    /// What of the far end's is to be answered.
+    /// The far end's offer, while it is not answered.
     pub offer: Option<RemoteOffer>,
     pub negotiation: MediaNegotiation,
     /// Agreed with the far end.
@@ -160,7 +158,7 @@ impl CallEntry {
         self.want_offer = false;
         self.negotiation =
             MediaNegotiation::CreatingOffer { held: self.want_held, restart, until: now.plus(OFFER_TIMEOUT_MS) };
-        Some(MediaRequest::Offer { flow: flow(self.want_held), restart_ice: restart })
+        Some(MediaRequest::Offer { flow: media_direction(self.want_held), restart_ice: restart })
     }
 
     /// Our offer that is under way came to nothing by no fault of its own: what
@@ -206,7 +204,7 @@ impl CallEntry {
     }
 }
 
-/// On hold we send (later: music) and do not listen (RFC 3264 §8.4).
-pub fn flow(held: bool) -> MediaDirection {
+/// A call on hold is `sendonly` (RFC 3264 §8.4).
+pub fn media_direction(held: bool) -> MediaDirection {
     if held { MediaDirection::SendOnly } else { MediaDirection::SendRecv }
 }

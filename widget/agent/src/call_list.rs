@@ -1,6 +1,6 @@
-//! The half of the agent that knows pages and calls, and no SIP: what pages
-//! ask for becomes commands to the user agent, what the user agent tells
-//! becomes events, snapshots and media requests to pages.
+//! The half of the agent that knows pages and calls, and no SIP: requests of
+//! pages become commands to the user agent; events of the user agent become
+//! events, snapshots and media requests to pages.
 
 mod media;
 mod page_commands;
@@ -18,12 +18,12 @@ use bitcall_wire::agent_protocol::{
 use crate::call_entry::{CallEntry, RequestPurpose};
 use crate::pages::{Pages, PortId};
 
-/// Without a page and without a call the agent signs out after this long.
+/// Without a page and without a call the agent signs out after this time.
 const NO_PAGE_TIMEOUT_MS: u64 = 15_000;
-/// With a call: a reload may take its time, and so may a page that is opened again.
+/// With a call it waits longer: a page may be reloading, or be opened again.
 const NO_PAGE_IN_CALL_TIMEOUT_MS: u64 = 60_000;
 
-/// What the board wants done.
+/// What the agent must do next.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CallListOutput {
     ToPage {
@@ -31,32 +31,32 @@ pub enum CallListOutput {
         message: ToPage,
     },
     Command(Command),
-    /// Something smells: check the connection.
+    /// Check the connection to the server: media was interrupted.
     Probe,
     /// Make a user agent for this account in place of the present one.
     Start(Box<Config>),
-    /// Nobody is left.
+    /// No page is attached and the registration is removed.
     Finished,
 }
 
-/// See the module.
+/// The calls, the pages and the account of one person.
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, not states of one machine")]
 pub struct CallList {
     pages: Pages,
     account: Option<SipAccount>,
-    /// What the account's password was, so that a second tab with the same one is recognised.
+    /// SHA-256 of the account's secret, so that a second page with the same one is recognised.
     proof: Option<[u8; 32]>,
     /// A server has accepted the account's secret.
     secret_accepted: bool,
     /// Signed in for good or trying: the user agent exists and has not said `SignedOut`.
     running: bool,
-    /// The user agent was told to sign out and has not said yet that it has.
+    /// The user agent was told to sign out and has not reported `SignedOut` yet.
     signing_out: bool,
     /// Who signs in when the present account has signed out.
     next: Option<SipAccount>,
     registration: RegistrationStatus,
-    /// What pages were told last: `Registered` or `Unregistered`.
+    /// The last event to pages was `Registered`, not `Unregistered`.
     announced: bool,
     entries: Vec<CallEntry>,
     focus: u64,
@@ -242,7 +242,7 @@ impl CallList {
         }
     }
 
-    /// Nobody came back.
+    /// No page attached within the time-out.
     fn leave(&mut self, now: Millis) {
         if self.running {
             self.finished = true;

@@ -18,7 +18,7 @@ use web_sys::{MessageEvent, MessagePort};
 use crate::{Agent, Input, Output, PortId};
 use socket::Socket;
 
-/// Browsers take longer time-outs than this for 0.
+/// Upper bound of one `setTimeout`. Browsers treat delays above 2^31 - 1 ms as 0; a tick more often does no harm.
 const MAX_TIMER_DELAY_MS: u64 = 600_000;
 
 #[wasm_bindgen]
@@ -35,7 +35,7 @@ extern "C" {
 #[wasm_bindgen]
 pub struct Driver {
     agents: RefCell<HashMap<String, Rc<AgentDriver>>>,
-    at_work: Rc<Cell<u32>>,
+    active_agents: Rc<Cell<u32>>,
 }
 
 #[wasm_bindgen]
@@ -43,7 +43,7 @@ impl Driver {
     /// No agents yet.
     #[wasm_bindgen(constructor)]
     pub fn new() -> Driver {
-        Driver { agents: RefCell::default(), at_work: Rc::default() }
+        Driver { agents: RefCell::default(), active_agents: Rc::default() }
     }
 
     /// Whether any of the agents has a socket, open or being opened.
@@ -53,8 +53,8 @@ impl Driver {
 
     /// A page has come to the agent called `name`.
     pub fn attach(&self, name: String, port: MessagePort) {
-        let made = || AgentDriver::new(Rc::clone(&self.at_work));
-        let driver = Rc::clone(self.agents.borrow_mut().entry(name).or_insert_with(made));
+        let create = || AgentDriver::new(Rc::clone(&self.active_agents));
+        let driver = Rc::clone(self.agents.borrow_mut().entry(name).or_insert_with(create));
         driver.attach(port);
     }
 }
@@ -65,20 +65,20 @@ struct AgentDriver {
     next_port: Cell<PortId>,
     /// By the number of the attempt.
     sockets: RefCell<HashMap<u64, Socket>>,
-    /// Inputs that came up while others were worked on.
+    /// Inputs that arrived while another one was being handled.
     inputs: RefCell<Vec<Input>>,
     working: Cell<bool>,
-    /// Finished, or not begun.
-    resting: Cell<bool>,
-    /// How many of this worker's agents are not.
-    at_work: Rc<Cell<u32>>,
+    /// The agent has finished, or has not begun.
+    idle: Cell<bool>,
+    /// Number of this worker's agents that are not idle.
+    active_agents: Rc<Cell<u32>>,
     timer: RefCell<JsValue>,
     tick: Closure<dyn FnMut()>,
 }
 
 struct Port {
     channel: MessagePort,
-    /// Asked once: whether the page still lives.
+    /// The page's lock was requested; that is done once per port.
     watched: Cell<bool>,
     page: RefCell<String>,
     _on_message: Closure<dyn FnMut(MessageEvent)>,
@@ -86,7 +86,7 @@ struct Port {
 }
 
 impl AgentDriver {
-    fn new(at_work: Rc<Cell<u32>>) -> Rc<AgentDriver> {
+    fn new(active_agents: Rc<Cell<u32>>) -> Rc<AgentDriver> {
         Rc::new_cyclic(|driver: &Weak<AgentDriver>| AgentDriver {
             agent: RefCell::new(Agent::new(random())),
             ports: RefCell::default(),
@@ -94,8 +94,8 @@ impl AgentDriver {
             sockets: RefCell::default(),
             inputs: RefCell::default(),
             working: Cell::new(false),
-            resting: Cell::new(true),
-            at_work,
+            idle: Cell::new(true),
+            active_agents,
             timer: RefCell::new(JsValue::UNDEFINED),
             tick: {
                 let driver = driver.clone();
@@ -109,14 +109,14 @@ impl AgentDriver {
     }
 
     /// The worker ends when the last of its agents has finished.
-    fn rest(&self, rest: bool) {
-        if self.resting.replace(rest) == rest {
+    fn set_idle(&self, idle: bool) {
+        if self.idle.replace(idle) == idle {
             return;
         }
-        let at_work = self.at_work.get();
-        let at_work = if rest { at_work.saturating_sub(1) } else { at_work + 1 };
-        self.at_work.set(at_work);
-        if at_work == 0 {
+        let active_agents = self.active_agents.get();
+        let active_agents = if idle { active_agents.saturating_sub(1) } else { active_agents + 1 };
+        self.active_agents.set(active_agents);
+        if active_agents == 0 {
             close_worker();
         }
     }
@@ -151,7 +151,7 @@ impl AgentDriver {
             _on_close: on_close,
         };
         self.ports.borrow_mut().insert(id, port);
-        self.rest(false);
+        self.set_idle(false);
     }
 
     fn receive(self: &Rc<Self>, port: PortId, bytes: &[u8]) {
@@ -263,7 +263,7 @@ impl AgentDriver {
             }
             // Dropping closes.
             Output::CloseSocket { id } => drop(self.sockets.borrow_mut().remove(&id.0)),
-            Output::Finished => self.rest(true),
+            Output::Finished => self.set_idle(true),
         }
     }
 

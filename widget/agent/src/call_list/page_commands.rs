@@ -1,4 +1,4 @@
-//! What people want.
+//! Commands of pages: sign in and out, call, answer, decline, hang up, hold, send digits.
 
 use bitcall_sip::digest::{self, Algorithm};
 use bitcall_sip::ua::{self, Command, Millis};
@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::user_agent_events::failure_of;
 use super::{CallList, CallListOutput};
-use crate::call_entry::{CallEntry, RemoteOffer, RequestPurpose, flow};
+use crate::call_entry::{CallEntry, RemoteOffer, RequestPurpose, media_direction};
 use crate::pages::PortId;
 
 /// Length of a digit sent by INFO, in milliseconds.
@@ -192,7 +192,7 @@ impl CallList {
             None => self.ask(
                 index,
                 RequestPurpose::InitialOffer,
-                MediaRequest::Offer { flow: flow(false), restart_ice: false },
+                MediaRequest::Offer { flow: media_direction(false), restart_ice: false },
             ),
         }
         self.send(port, ToPage::Event { event });
@@ -233,8 +233,10 @@ impl CallList {
             return;
         };
         let ask = match entry.offer.clone() {
-            Some(RemoteOffer::Description(offer)) => MediaRequest::Answer { offer, flow: flow(false) },
-            Some(RemoteOffer::OfferRequested) | None => MediaRequest::Offer { flow: flow(false), restart_ice: false },
+            Some(RemoteOffer::Description(offer)) => MediaRequest::Answer { offer, flow: media_direction(false) },
+            Some(RemoteOffer::OfferRequested) | None => {
+                MediaRequest::Offer { flow: media_direction(false), restart_ice: false }
+            }
         };
         self.ask(index, RequestPurpose::InitialAnswer, ask);
     }

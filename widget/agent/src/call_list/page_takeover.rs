@@ -9,12 +9,12 @@ use bitcall_wire::agent_protocol::{AgentEvent, CallDirection, CallState, MediaRe
 
 use super::CallList;
 use super::page_commands::cause;
-use crate::call_entry::{MediaNegotiation, RequestPurpose, flow};
+use crate::call_entry::{MediaNegotiation, RequestPurpose, media_direction};
 use crate::pages::Page;
 
-/// A call without its page ends after this, when other pages are there...
+/// A call without its page ends after this time when other pages are attached.
 const ORPHAN_TIMEOUT_MS: u64 = 15_000;
-/// ...and after this, when none is.
+/// The same when no page is attached: it may be reloading.
 const LAST_PAGE_ORPHAN_TIMEOUT_MS: u64 = 60_000;
 
 impl CallList {
@@ -78,7 +78,7 @@ impl CallList {
                 events.push(AgentEvent::CallAnswered { call: entry.call.clone() });
             }
             if !entry.placed {
-                let ask = MediaRequest::Offer { flow: flow(false), restart_ice: false };
+                let ask = MediaRequest::Offer { flow: media_direction(false), restart_ice: false };
                 self.ask(index, RequestPurpose::InitialOffer, ask);
                 continue;
             }
@@ -100,7 +100,7 @@ impl CallList {
         events
     }
 
-    /// What had its time.
+    /// Ends calls whose page did not come back, and offers that no page made in time.
     pub(super) fn expire(&mut self, now: Millis) {
         self.restart_media(now);
         for index in 0..self.entries.len() {

@@ -1,4 +1,4 @@
-//! What the user agent tells.
+//! Events of the SIP user agent, turned into the state of calls and registration.
 
 use bitcall_sip::ua::{self, EndedBy, Millis, OfferReason, Party};
 use bitcall_wire::agent_protocol::{
@@ -7,7 +7,7 @@ use bitcall_wire::agent_protocol::{
 };
 
 use super::CallList;
-use crate::call_entry::{CallEntry, MediaNegotiation, RemoteOffer, RequestPurpose, flow};
+use crate::call_entry::{CallEntry, MediaNegotiation, RemoteOffer, RequestPurpose, media_direction};
 use crate::sdp;
 
 /// Measured with browsers that are ICE-controlled: they take up a second offer at
@@ -204,7 +204,7 @@ impl CallList {
         }
     }
 
-    /// AgentDriver a final answer to the page that made the offer.
+    /// Sends a final answer to the page that made the offer.
     fn settle(&mut self, index: usize, answer: String) {
         let Some(entry) = self.entries.get_mut(index) else {
             return;
@@ -247,7 +247,7 @@ impl CallList {
         let Some(entry) = self.entries.get(index) else {
             return;
         };
-        let flow = flow(entry.want_held);
+        let flow = media_direction(entry.want_held);
         let ask = match entry.offer.clone() {
             Some(RemoteOffer::Description(offer)) => MediaRequest::Answer { offer, flow },
             Some(RemoteOffer::OfferRequested) => MediaRequest::Offer { flow, restart_ice: false },

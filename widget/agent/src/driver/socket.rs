@@ -5,7 +5,7 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
 use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
 
-/// What a socket tells.
+/// What happened to a socket.
 pub enum SocketEvent {
     Open,
     Message(Vec<u8>),
@@ -13,7 +13,7 @@ pub enum SocketEvent {
     Closed(String),
 }
 
-/// Closes when dropped, and is silent from then on.
+/// Closes when dropped; no event follows the drop.
 pub struct Socket {
     web: WebSocket,
     _open: Closure<dyn FnMut()>,
@@ -24,42 +24,42 @@ pub struct Socket {
 impl Socket {
     /// # Errors
     /// The browser's words when it does not like the URL, e.g. `ws:` from an `https:` page.
-    pub fn open(url: &str, tell: impl Fn(SocketEvent) + Clone + 'static) -> Result<Socket, String> {
-        let ahead = take_ahead(url);
-        let is_open = ahead.as_ref().is_some_and(|socket| socket.ready_state() == WebSocket::OPEN);
-        let socket = match ahead {
+    pub fn open(url: &str, on_event: impl Fn(SocketEvent) + Clone + 'static) -> Result<Socket, String> {
+        let preopened = take_preopened(url);
+        let is_open = preopened.as_ref().is_some_and(|socket| socket.ready_state() == WebSocket::OPEN);
+        let socket = match preopened {
             Some(socket) => socket,
             None => WebSocket::new_with_str(url, "sip").map_err(|error| {
-                let notified = error.dyn_ref::<js_sys::Error>();
-                notified.map_or_else(|| "the URL was refused".to_owned(), |error| error.message().into())
+                let message = error.dyn_ref::<js_sys::Error>();
+                message.map_or_else(|| "the URL was refused".to_owned(), |error| error.message().into())
             })?,
         };
         socket.set_binary_type(BinaryType::Arraybuffer);
         let open = Closure::<dyn FnMut()>::new({
-            let tell = tell.clone();
-            move || tell(SocketEvent::Open)
+            let on_event = on_event.clone();
+            move || on_event(SocketEvent::Open)
         });
         let message = Closure::<dyn FnMut(MessageEvent)>::new({
-            let tell = tell.clone();
+            let on_event = on_event.clone();
             move |event: MessageEvent| {
                 let data = event.data();
                 if let Some(text) = data.as_string() {
-                    tell(SocketEvent::Message(text.into_bytes()));
+                    on_event(SocketEvent::Message(text.into_bytes()));
                 } else if let Some(buffer) = data.dyn_ref::<ArrayBuffer>() {
-                    tell(SocketEvent::Message(Uint8Array::new(buffer).to_vec()));
+                    on_event(SocketEvent::Message(Uint8Array::new(buffer).to_vec()));
                 }
             }
         });
         // `error` is always answer_remote_offer by `close`, which says more.
         let close = Closure::<dyn FnMut(CloseEvent)>::new({
-            let tell = tell.clone();
-            move |event: CloseEvent| tell(SocketEvent::Closed(format!("{} {}", event.code(), event.reason())))
+            let on_event = on_event.clone();
+            move |event: CloseEvent| on_event(SocketEvent::Closed(format!("{} {}", event.code(), event.reason())))
         });
         socket.set_onopen(Some(open.as_ref().unchecked_ref()));
         socket.set_onmessage(Some(message.as_ref().unchecked_ref()));
         socket.set_onclose(Some(close.as_ref().unchecked_ref()));
         if is_open {
-            tell(SocketEvent::Open);
+            on_event(SocketEvent::Open);
         }
         Ok(Socket { web: socket, _open: open, _message: message, _close: close })
     }
@@ -75,10 +75,10 @@ impl Socket {
 }
 
 /// The socket to `url` that worker.js has opened ahead, if it still goes.
-fn take_ahead(url: &str) -> Option<WebSocket> {
+fn take_preopened(url: &str) -> Option<WebSocket> {
     let (global, name) = (js_sys::global(), JsValue::from_str("bitcallSocket"));
-    let ahead = Reflect::get(&global, &name).ok()?;
-    let part = |name: &str| Reflect::get(&ahead, &name.into()).ok();
+    let preopened = Reflect::get(&global, &name).ok()?;
+    let part = |name: &str| Reflect::get(&preopened, &name.into()).ok();
     if part("url")?.as_string()? != url {
         return None;
     }

@@ -1,5 +1,5 @@
-//! The agent's board, tried from outside: pages speak, the user agent speaks,
-//! and what comes out is looked at.
+//! The call list tested through its public interface: messages of pages and events of the user agent
+//! go in, and its outputs are asserted.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,4 +1,4 @@
-//! A board with pages around it, and words to say what happens there.
+//! A call list with attached pages, and the steps that the tests are made of.
 
 use bitcall_agent::{CallList, CallListOutput, PortId};
 use bitcall_sip::ua::{self, Command, Millis};

@@ -41,7 +41,7 @@ const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// Items in one page: the server's own limit.
 const MAX_PAGE_ITEMS: &str = "1000";
 
-/// A connection to whoever answers the control API.
+/// A client of the control API.
 pub struct Client {
     connection: ServerConnection,
 }

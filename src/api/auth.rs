@@ -17,7 +17,7 @@ use super::settings::{sip_domain, sip_domain_schema};
 use super::views::auth::{HandoffView, LinkView, RedeemedView};
 use crate::tenancy::{Invalid, Issued, LiveKey, SipCredentials, TenantId, Token};
 
-/// Seconds. Long enough for a mail that is read the same day; short where nobody says otherwise.
+/// Lifetime of a sign-in link: up to a day, for links that are sent by mail.
 const LINK_TTL_SECONDS: std::ops::RangeInclusive<u64> = 10..=86_400;
 const DEFAULT_LINK_TTL_SECONDS: u64 = 300;
 const MAX_USERNAME_CHARS: usize = 64;
@@ -56,7 +56,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         .refuses(&LINK_REFUSALS),
         handoff("/api/auth/handoff"),
         handoff("/api/app/handoff"),
-        // No check of the origin: whoever has the token needs no page to redeem it with.
+        // The origin is not checked: a token can be redeemed without any page.
         Endpoint::new(
             Method::POST,
             "/api/auth/redeem",

@@ -1,9 +1,9 @@
 //! Versions of records (RFC 9110 §8.8, §13): `ETag` on the answer, `If-None-Match` on the next read, `If-Match` on a
 //! change.
 //!
-//! A tag is the revision of the record, a dash, and a digest of the answer. All
-//! of it must be the same for a `304`. `If-Match` is about the first part alone: who
-//! changes a record asks whether somebody else has changed it, and not whether, say, a key was used meanwhile.
+//! A tag is the revision of the record, a dash, and a digest of the answer. All of it must be the same for a `304`.
+//! `If-Match` compares the revision alone: a change is refused when the record was changed meanwhile, but not when,
+//! say, a key was only used.
 
 use axum::http::header::{HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use sha2::{Digest as _, Sha256};

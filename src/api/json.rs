@@ -1,6 +1,5 @@
-//! A request's JSON, read strictly: a field that is given twice is a fault
-//! (RFC 8259 §4 leaves open which one counts, and two readers may differ). Deep
-//! nesting and bytes that are no UTF-8 are refused by the parser.
+//! A request's JSON, read strictly: a duplicate field is an error (RFC 8259 §4 leaves open which one counts, and two
+//! readers may differ). Deep nesting and bytes that are no UTF-8 are refused by the parser.
 
 use std::fmt;
 

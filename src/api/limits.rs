@@ -2,10 +2,9 @@
 //! for those of phones and tenants' back ends. Whoever may open the control
 //! socket, and this process itself, are not limited.
 //!
-//! Wrong credentials have a much smaller limit per address. Once an address has
-//! used it up, the operator's secrets are not even compared for it. API keys are, because
-//! nobody guesses 160 random bits, and one office may hold a page with an
-//! old key and many with good ones behind one address.
+//! Wrong credentials have a much smaller limit per address. Once an address has used it up, the operator's secrets are
+//! not even compared for it. API keys are: their 160 random bits cannot be guessed, and behind one address there may be
+//! one page with an old key and many with valid ones.
 //!
 //! Callers are told by `RateLimit-Policy`, `RateLimit` (draft-ietf-httpapi-ratelimit-headers-11)
 //! and `Retry-After`.
@@ -148,7 +147,8 @@ impl ClientNetwork {
     }
 }
 
-/// The first half; its highest bit tells it from every IPv4 address, as global addresses begin with 001.
+/// The /64 prefix. The highest bit is set to keep it apart from IPv4 addresses; global IPv6 addresses begin with 001
+/// (RFC 4291 section 2.4).
 fn network(address: Ipv6Addr) -> u64 {
     u64::try_from(u128::from(address) >> 64).unwrap_or_default() | (1 << 63)
 }

@@ -72,8 +72,8 @@ pub struct State {
     pub certs: Option<Certs>,
 }
 
-/// All routes under `/api/`. The listener tells by a [`EntryPoint`] in the request's
-/// extensions how the request came in; without one it counts as plain HTTP from anywhere.
+/// All routes under `/api/`. The listener puts an [`EntryPoint`] into the request's extensions; without one the request
+/// counts as plain HTTP from an unknown address.
 pub fn router(state: State) -> Router {
     let mut router = Router::new();
     for endpoint in endpoints() {

@@ -38,7 +38,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-/// What the parts of paths look like, by their names.
+/// The JSON Schema of a path parameter, by its name.
 pub fn part_schema(name: &str) -> Value {
     match name {
         // One rule for both.

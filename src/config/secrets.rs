@@ -104,7 +104,7 @@ impl Secrets {
     }
 }
 
-/// The key that seals private keys in the store; none where none is given anywhere.
+/// The key that seals private keys in the store; `None` where no place has one.
 pub fn store_key(files: &SecretFiles) -> Result<Option<Secret>, SecretError> {
     match STORE_KEY.find(files.store_key_file.as_deref()) {
         Ok(secret) => Ok(Some(secret)),

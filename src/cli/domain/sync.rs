@@ -1,4 +1,4 @@
-//! `bitcall domain sync`: the DNS of many domains, many at a time, with a bar for people.
+//! `bitcall domain sync`: checks the DNS of many domains, several at a time, with a progress bar on a terminal.
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -44,7 +44,7 @@ pub async fn run(client: &Client, printer: Printer, mut names: Vec<String>) -> R
     synced["domains"] = domains.into();
     synced["unknown"] = unknown.into();
     printer.print(&synced, text);
-    // Of all domains, one may have been given up meanwhile; one that was named is missed.
+    // Without names, a domain may have been given up since the list was read; a domain that was named must exist.
     match synced["unknown"].as_array().map(Vec::as_slice) {
         Some([_, ..]) if !asked_for_all => {
             Err(Failure::new(Exit::Failed, format!("no tenant claims {}", field_text(&synced, "/unknown"))))

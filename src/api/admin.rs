@@ -11,7 +11,7 @@ use super::form::{Form, boolean, choice, query_boolean, text};
 use super::page::PageRequest;
 use super::settings::settings;
 use super::tenants::PLAN_STATUSES;
-use super::views::{DeletedTenant, EnabledTenant, TenantLine, TenantList, TenantRecord};
+use super::views::{DeletedTenant, EnabledTenant, TenantList, TenantRecord, TenantSummary};
 use crate::tenancy::{OperatorChange, PlanChange, Refusal, Search, TenantId};
 
 pub fn endpoints() -> Vec<Endpoint> {
@@ -81,7 +81,7 @@ async fn list(request: ApiRequest, (search, page): (Search, PageRequest)) -> Res
     let found = request.state.platform.search(&search, page.cursor.as_deref(), page.limit).await;
     let last = found.tenants.last().filter(|_| found.more);
     let next_cursor = last.map(|live| live.tenant.id.to_string());
-    let tenants = found.tenants.iter().map(|live| TenantLine::of(live, &request.state.platform)).collect();
+    let tenants = found.tenants.iter().map(|live| TenantSummary::of(live, &request.state.platform)).collect();
     Ok(success(TenantList { tenants, total: found.total, next_cursor }))
 }
 

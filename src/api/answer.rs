@@ -155,15 +155,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn problems_are_for_those_who_like_them_at_least_as_well_as_plain_json() {
-        let manner = |accept| ErrorFormat::of(&HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]));
+    fn problem_json_is_sent_where_accept_ranks_it_at_least_equal_to_json() {
+        let format = |accept| ErrorFormat::of(&HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]));
         for accept in [
             "application/problem+json",
             "Application/Problem+JSON; q=0.5",
             "text/html, application/problem+json, */*;q=0.1",
             "application/json, application/problem+json",
         ] {
-            assert_eq!(manner(accept), ErrorFormat::Problem, "{accept}");
+            assert_eq!(format(accept), ErrorFormat::Problem, "{accept}");
         }
         for accept in [
             "*/*",
@@ -173,7 +173,7 @@ mod tests {
             "application/json, application/problem+json;q=0.9",
             "application/problem+json;q=x",
         ] {
-            assert_eq!(manner(accept), ErrorFormat::Envelope, "{accept}");
+            assert_eq!(format(accept), ErrorFormat::Envelope, "{accept}");
         }
         assert_eq!(ErrorFormat::of(&HeaderMap::new()), ErrorFormat::Envelope);
     }

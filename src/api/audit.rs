@@ -9,7 +9,7 @@ use super::endpoint::{ApiRequest, Endpoint, Success, success};
 use super::error::ApiError;
 use super::form::{Form, TextSchema, parsed, text};
 use super::page;
-use super::views::{AuditLine, AuditList};
+use super::views::{AuditEntryView, AuditList};
 use crate::tenancy::{AuditId, AuditSearch};
 use crate::timestamp::Timestamp;
 
@@ -47,7 +47,7 @@ async fn list(request: ApiRequest, search: AuditSearch) -> Result<Success<AuditL
     })?;
     // As many a system has it; without the file users go by their numbers.
     let users = tokio::fs::read_to_string("/etc/passwd").await.unwrap_or_default();
-    let entries = page.entries.into_iter().map(|(id, entry)| AuditLine::of(&id, entry, &users)).collect();
+    let entries = page.entries.into_iter().map(|(id, entry)| AuditEntryView::of(&id, entry, &users)).collect();
     Ok(success(AuditList { entries, next: page.next.map(|id| id.to_string()) }))
 }
 

@@ -12,7 +12,7 @@ use super::code::Code;
 use super::endpoint::{ApiRequest, Endpoint, Success, nothing, success};
 use super::error::ApiError;
 use super::page::PageRequest;
-use super::views::certificates::{CertificateLine, CertificateList, SyncedCertificates};
+use super::views::certificates::{CertificateList, CertificateSummary, SyncedCertificates};
 use crate::certs::Certs;
 use crate::hostname::Hostname;
 use crate::store::{self, Batch};
@@ -53,8 +53,8 @@ pub fn endpoints() -> Vec<Endpoint> {
 async fn list(request: ApiRequest, page: PageRequest) -> Result<Success<CertificateList>, ApiError> {
     let State { cabinet, certs, .. } = &request.state;
     let kept = cabinet.names(page.cursor.as_deref(), page.fetch_count()).await.map_err(unavailable)?;
-    let wanted = certs.iter().flat_map(Certs::list).map(|(name, _)| name.to_string());
-    let mut names: BTreeSet<String> = wanted.collect();
+    let ordered = certs.iter().flat_map(Certs::list).map(|(name, _)| name.to_string());
+    let mut names: BTreeSet<String> = ordered.collect();
     names.extend(kept);
     let (names, next_cursor) = page.take(names, String::as_str);
     let mut certificates = Vec::new();
@@ -64,7 +64,7 @@ async fn list(request: ApiRequest, page: PageRequest) -> Result<Success<Certific
     Ok(success(CertificateList { certificates, next_cursor }))
 }
 
-async fn renew(request: ApiRequest, (): ()) -> Result<Success<CertificateLine>, ApiError> {
+async fn renew(request: ApiRequest, (): ()) -> Result<Success<CertificateSummary>, ApiError> {
     let given = request.path("name");
     let unknown = || ApiError::new(Code::CertificateNotFound, format!("no certificate is got for {given}"));
     let domain: Hostname = given.parse().map_err(|_| unknown())?;
@@ -90,7 +90,7 @@ async fn sync(request: ApiRequest, (): ()) -> Result<Success<SyncedCertificates>
 }
 
 /// `None` when there is neither a certificate nor an order for the name.
-async fn line(state: &State, name: &str) -> Result<Option<CertificateLine>, ApiError> {
+async fn line(state: &State, name: &str) -> Result<Option<CertificateSummary>, ApiError> {
     let domain: Option<Hostname> = name.parse().ok();
     let kept = state.cabinet.find(name).await.map_err(unavailable)?;
     let progress = state.certs.as_ref().zip(domain.as_ref()).and_then(|(certs, domain)| certs.progress(domain));
@@ -101,7 +101,7 @@ async fn line(state: &State, name: &str) -> Result<Option<CertificateLine>, ApiE
     let owned: Option<Hostname> = name.strip_prefix("*.").unwrap_or(name).parse().ok();
     let tenant = owned.and_then(|owned| state.platform.holder(&owned)).map(|tenant| tenant.to_string());
     let mismatch = kept.as_ref().and_then(|kept| state.cabinet.shelf().mismatches().of(&kept.serial, &kept.names));
-    Ok(Some(CertificateLine::of(name, kept.as_ref(), progress, mismatch, tenant)))
+    Ok(Some(CertificateSummary::of(name, kept.as_ref(), progress, mismatch, tenant)))
 }
 
 fn automatic(state: &State) -> Result<&Certs, ApiError> {

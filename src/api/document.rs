@@ -263,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kept_document_is_what_the_endpoints_say() {
+    fn the_openapi_document_in_the_repository_is_current() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/openapi.json");
         let text = format!("{:#}\n", document());
         if std::env::var_os("BITCALL_REGENERATE").is_some() {
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn every_operation_has_a_name_of_its_own() {
+    fn operation_ids_are_unique() {
         let document = document();
         let operations =
             document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values());

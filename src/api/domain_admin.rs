@@ -11,7 +11,7 @@ use super::endpoint::{ApiRequest, Endpoint, Success, nothing, success};
 use super::error::ApiError;
 use super::form::{Form, checked, list};
 use super::page::PageRequest;
-use super::views::domains::{DomainLine, DomainList, DomainView, SyncedDomains};
+use super::views::domains::{DomainList, DomainSummary, DomainView, SyncedDomains};
 use crate::hostname::Hostname;
 use crate::tenancy::Refusal;
 
@@ -49,7 +49,7 @@ pub fn endpoints() -> Vec<Endpoint> {
 async fn list_all(request: ApiRequest, page: PageRequest) -> Result<Success<DomainList>, ApiError> {
     let claims = request.state.platform.claims();
     let (on_page, next_cursor) = page.take(&claims, |claim| claim.domain.as_str());
-    let domains = on_page.into_iter().map(|claim| DomainLine::of(claim)).collect();
+    let domains = on_page.into_iter().map(|claim| DomainSummary::of(claim)).collect();
     Ok(success(DomainList { domains, total: claims.len(), next_cursor }))
 }
 
@@ -65,15 +65,15 @@ async fn sync(request: ApiRequest, names: Option<Vec<Hostname>>) -> Result<Succe
     let Some(names) = names else {
         return Ok(success(SyncedDomains { started: domains.sync_all(), domains: Vec::new(), unknown: Vec::new() }));
     };
-    let looks = names.into_iter().map(async |name| {
+    let checks = names.into_iter().map(async |name| {
         let found = domains.sync(act, &name).await?;
         Ok::<_, Refusal>((name, found))
     });
-    let looks: Vec<_> = stream::iter(looks).buffer_unordered(MAX_SYNCED).collect().await;
+    let checks: Vec<_> = stream::iter(checks).buffer_unordered(MAX_SYNCED).collect().await;
     let ingress = &request.state.platform.defaults().names.ingress;
     let mut synced = SyncedDomains { started: 0, domains: Vec::new(), unknown: Vec::new() };
-    for look in looks {
-        match look? {
+    for check in checks {
+        match check? {
             (_, Some(claim)) => synced.domains.push(DomainView::of(&claim, false, ingress)),
             (name, None) => synced.unknown.push(name.into()),
         }

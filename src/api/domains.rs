@@ -7,7 +7,7 @@ use super::code::Code;
 use super::endpoint::{ApiRequest, Endpoint, Success, nothing, success};
 use super::error::{ApiError, RetryHint};
 use super::form::{Form, checked};
-use super::views::domains::{DomainView, Released};
+use super::views::domains::{DomainView, ReleasedDomain};
 use crate::domains::Recheck;
 use crate::hostname::{BadName, Hostname};
 use crate::tenancy::{Claim, Invalid, TenantId};
@@ -18,7 +18,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             Method::POST,
             "/api/tenant/domains",
             "Claim a domain, in the place of the one that the tenant claims; the answer says what to publish in DNS",
-            wanted,
+            requested_domain,
             claim,
         )
         .creates()
@@ -56,7 +56,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-fn wanted(form: &mut Form) -> Option<Hostname> {
+fn requested_domain(form: &mut Form) -> Option<Hostname> {
     form.required("domain", checked(domain_schema, domain))
 }
 
@@ -90,9 +90,9 @@ async fn recheck(request: ApiRequest, (id, ()): (TenantId, ())) -> Result<Succes
     }
 }
 
-async fn release(request: ApiRequest, (id, ()): (TenantId, ())) -> Result<Success<Released>, ApiError> {
+async fn release(request: ApiRequest, (id, ()): (TenantId, ())) -> Result<Success<ReleasedDomain>, ApiError> {
     let had = request.state.platform.release_domain(&request.act, &id).await?;
-    Ok(success(Released { tenant_id: id.to_string(), removed: had.is_some(), domain: had.map(String::from) }))
+    Ok(success(ReleasedDomain { tenant_id: id.to_string(), removed: had.is_some(), domain: had.map(String::from) }))
 }
 
 #[allow(clippy::needless_pass_by_value)] // the shape of all checks

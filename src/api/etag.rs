@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn if_match_names_revisions_and_a_star_or_nothing_names_all() {
+    fn if_match_names_revisions_and_a_star_or_its_absence_matches_any() {
         let revisions = |lines: &[&'static str]| expected_revisions(&with(&IF_MATCH, lines));
         assert_eq!(revisions(&[]), None);
         assert_eq!(revisions(&["*"]), None);
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_is_known_when_all_of_it_is() {
+    fn if_none_match_needs_the_whole_tag() {
         let tag = tag(Revision(31), b"body");
         assert!(tag.starts_with("\"1f-"), "{tag}");
         assert_ne!(tag, super::tag(Revision(31), b"other"));

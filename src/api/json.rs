@@ -107,13 +107,13 @@ mod tests {
     }
 
     #[test]
-    fn a_field_given_twice_is_named_by_its_path() {
+    fn a_duplicate_field_is_named_by_its_path() {
         assert_eq!(duplicates(r#"{"a":1,"b":{"c":[{"d":1,"d":1}],"c":2},"a":1}"#), ["b.c[0].d", "b.c", "a"]);
         assert_eq!(duplicates(r#"{"a":{"b":1},"c":{"b":1}}"#), Vec::<String>::new());
     }
 
     #[test]
-    fn what_is_no_json_is_refused() {
+    fn input_that_is_not_json_is_refused() {
         for text in ["", "{", "{} x", "{\"a\":1,}", "[1", "nul", "{\"a\":NaN}", "\u{feff}{}"] {
             assert!(read(text.as_bytes()).is_err(), "{text:?}");
         }
@@ -124,7 +124,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn everything_else_is_read_as_by_the_plain_reader(bytes in "[\\[\\]{}\",:a\\\\u0-9eE.+ -]{0,40}") {
+        fn other_input_is_read_as_serde_json_reads_it(bytes in "[\\[\\]{}\",:a\\\\u0-9eE.+ -]{0,40}") {
             match (read(bytes.as_bytes()), serde_json::from_slice::<Value>(bytes.as_bytes())) {
                 (Ok((strict, _)), Ok(plain)) => prop_assert_eq!(strict, plain),
                 (Err(_), Err(_)) => {}

@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_household_is_one_source_by_ipv6_and_an_address_by_ipv4() {
+    fn an_ipv6_64_prefix_or_an_ipv4_address_is_one_client() {
         assert_eq!(source("2001:db8:1:2::1"), source("2001:db8:1:2:ffff::9"));
         assert_ne!(source("2001:db8:1:2::1"), source("2001:db8:1:3::1"));
         assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));

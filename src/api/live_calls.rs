@@ -16,7 +16,7 @@ use super::endpoint::{ApiRequest, Endpoint, Success, nothing, success};
 use super::error::ApiError;
 use super::form::{Form, choice, integer, line, list, object, query_boolean, text};
 use super::page::PageRequest;
-use super::views::live_calls::{HeardView, UsageList, UsageView};
+use super::views::live_calls::{ReportReceipt, UsageList, UsageView};
 use crate::tenancy::{CallState, Direction, LiveKey, MAX_CALLS, Refusal, Report, ReportedCall, TenantId, Usage};
 
 const MAX_ID_CHARS: usize = 64;
@@ -98,9 +98,9 @@ fn usage_query(form: &mut Form) -> Option<UsageQuery> {
 async fn record_report(
     request: ApiRequest,
     (key, report): (Arc<LiveKey>, Report),
-) -> Result<Success<HeardView>, ApiError> {
+) -> Result<Success<ReportReceipt>, ApiError> {
     let accepted = request.state.platform.hear_of_calls(&request.act, &key.live.tenant.id, report)?;
-    Ok(success(HeardView { accepted }))
+    Ok(success(ReportReceipt { accepted }))
 }
 
 async fn of_tenant(request: ApiRequest, (id, ()): (TenantId, ())) -> Result<Success<UsageView>, ApiError> {
@@ -117,8 +117,8 @@ async fn of_all(request: ApiRequest, usage_query: UsageQuery) -> Result<Success<
     let live_calls = busy.iter().map(|usage| usage.calls.len()).sum();
     let active_clients = busy.iter().map(Usage::active_clients).sum();
     let ids: Vec<TenantId> = if usage_query.tenant.is_some() || usage_query.active_only {
-        let wanted = busy.iter().filter(|usage| !usage_query.active_only || !usage.calls.is_empty());
-        wanted.map(|usage| usage.live.tenant.id.clone()).collect()
+        let matching = busy.iter().filter(|usage| !usage_query.active_only || !usage.calls.is_empty());
+        matching.map(|usage| usage.live.tenant.id.clone()).collect()
     } else {
         platform.tenants().iter().map(|live| live.tenant.id.clone()).collect()
     };

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_follow_each_other_without_a_gap_and_the_last_one_says_so() {
+    fn pages_cover_all_items_without_a_gap_and_the_last_has_no_cursor() {
         let all = ["a", "b", "c", "d", "e"];
         for limit in 1..=6 {
             let mut page = PageRequest { cursor: None, limit };

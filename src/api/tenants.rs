@@ -8,7 +8,7 @@ use super::endpoint::{ApiRequest, Endpoint, Success, nothing, success};
 use super::error::ApiError;
 use super::form::{Form, choice, line, parsed, text};
 use super::settings::{MAX_NAME_CHARS, OriginsType, settings};
-use super::views::{NewTenantView, Profile};
+use super::views::{NewTenantView, TenantProfile};
 use crate::tenancy::{NewTenant, PlanChange, SettingsChange, TenantId};
 
 pub const MAX_LABEL_CHARS: usize = 80;
@@ -76,14 +76,17 @@ async fn provision(request: ApiRequest, new: NewTenant) -> Result<Success<NewTen
     Ok(success(request.state.platform.provision(&request.act, new, NewTenantView::of).await?))
 }
 
-async fn show(request: ApiRequest, (id, ()): (TenantId, ())) -> Result<Success<Profile>, ApiError> {
+async fn show(request: ApiRequest, (id, ()): (TenantId, ())) -> Result<Success<TenantProfile>, ApiError> {
     let live = request.state.platform.tenant(&id)?;
-    Ok(success(Profile::of(&live, &request.state.platform)).version(live.revision))
+    Ok(success(TenantProfile::of(&live, &request.state.platform)).version(live.revision))
 }
 
-async fn change(request: ApiRequest, (id, change): (TenantId, SettingsChange)) -> Result<Success<Profile>, ApiError> {
+async fn change(
+    request: ApiRequest,
+    (id, change): (TenantId, SettingsChange),
+) -> Result<Success<TenantProfile>, ApiError> {
     let live = request.state.platform.change_settings(&request.act, &id, change).await?;
-    Ok(success(Profile::of(&live, &request.state.platform)).version(live.revision))
+    Ok(success(TenantProfile::of(&live, &request.state.platform)).version(live.revision))
 }
 
 fn plan_change(form: &mut Form) -> Option<PlanChange> {
@@ -92,7 +95,10 @@ fn plan_change(form: &mut Form) -> Option<PlanChange> {
     Some(PlanChange { plan_id: Some(plan_id?), status })
 }
 
-async fn change_plan(request: ApiRequest, (id, change): (TenantId, PlanChange)) -> Result<Success<Profile>, ApiError> {
+async fn change_plan(
+    request: ApiRequest,
+    (id, change): (TenantId, PlanChange),
+) -> Result<Success<TenantProfile>, ApiError> {
     let live = request.state.platform.change_plan(&request.act, &id, change).await?;
-    Ok(success(Profile::of(&live, &request.state.platform)).version(live.revision))
+    Ok(success(TenantProfile::of(&live, &request.state.platform)).version(live.revision))
 }

@@ -14,8 +14,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 pub use admin::{DeletedTenant, EnabledTenant, TenantRecord, TransportDefaultsView};
-pub use audit::{AuditLine, AuditList};
-use domains::{Domains, ProfileDomains};
+pub use audit::{AuditEntryView, AuditList};
+use domains::{ProfileDomains, TenantDomainsView};
 pub use plans::{CataloguePlan, PlanList, RemovedPlan};
 
 use crate::tenancy::{
@@ -27,13 +27,14 @@ use crate::timestamp::Timestamp;
 /// `GET /api/tenant`: effective values, and the tenant's own where it is the only one to set them.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Profile {
+#[schemars(rename = "Profile")]
+pub struct TenantProfile {
     tenant_id: String,
     enabled: bool,
     plan: ProfilePlan,
     branding: Branding,
     domains: ProfileDomains,
-    origins: Origins,
+    origins: OriginsView,
     api_keys: Vec<ApiKeyView>,
     capabilities: Capabilities,
     features: Features,
@@ -93,11 +94,12 @@ struct ProfilePlan {
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Origins {
+#[schemars(rename = "Origins")]
+struct OriginsView {
     allowed_origins: Vec<String>,
 }
 
-impl Profile {
+impl TenantProfile {
     pub fn of(live: &Live, platform: &Platform) -> Self {
         let in_effect = platform.in_effect(live);
         let Effective { branding, behavior, capabilities, features, transport } = in_effect.effective;
@@ -113,7 +115,7 @@ impl Profile {
             },
             branding,
             domains: ProfileDomains::of(live, platform),
-            origins: Origins { allowed_origins },
+            origins: OriginsView { allowed_origins },
             api_keys: platform.api_keys(live).into_iter().map(ApiKeyView::from).collect(),
             capabilities,
             features,
@@ -179,7 +181,7 @@ impl NewTenantView {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TenantList {
-    pub tenants: Vec<TenantLine>,
+    pub tenants: Vec<TenantSummary>,
     /// Of all that match, not only of this page.
     pub total: usize,
     /// For the `cursor` of a request for the page after this one; null on the last one.
@@ -188,19 +190,20 @@ pub struct TenantList {
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct TenantLine {
+#[schemars(rename = "TenantLine")]
+pub struct TenantSummary {
     tenant_id: String,
     enabled: bool,
     plan_id: String,
     plan_status: PlanStatus,
     display_name: String,
     #[serde(flatten)]
-    domains: Domains,
+    domains: TenantDomainsView,
     /// Without those that retire: another key has taken their place.
     api_key_count: usize,
 }
 
-impl TenantLine {
+impl TenantSummary {
     pub fn of(live: &Live, platform: &Platform) -> Self {
         let tenant = &live.tenant;
         Self {
@@ -209,7 +212,7 @@ impl TenantLine {
             plan_id: tenant.plan_id.clone(),
             plan_status: tenant.plan_status,
             display_name: live.name().to_owned(),
-            domains: Domains::of(live, platform),
+            domains: TenantDomainsView::of(live, platform),
             api_key_count: tenant.staying_keys(),
         }
     }

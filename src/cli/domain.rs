@@ -116,7 +116,7 @@ impl DomainCommands {
 
 /// How far a domain has come, and what to publish.
 fn claim(data: &Value) -> String {
-    let mut told = vec![
+    let mut rows = vec![
         ("Tenant", field_text(data, "/tenantId")),
         ("Domain", field_text(data, "/domain")),
         ("Status", field_text(data, "/status")),
@@ -132,16 +132,16 @@ fn claim(data: &Value) -> String {
         ("Paused", "/automation/paused"),
         ("Not asked", "/checks/unsure"),
     ];
-    told.extend(
+    rows.extend(
         optional.map(|(name, field)| (name, field_text(data, field))).into_iter().filter(|(_, text)| text != "-"),
     );
     let next = field_text(data, "/nextAction");
     let error = data["lastError"].as_str().unwrap_or_default();
     // `nextAction` mostly begins with the error; then the error is not shown twice. An empty error is not shown either.
     if !next.to_lowercase().starts_with(&error.trim_end_matches('.').to_lowercase()) {
-        told.push(("Error", error.to_owned()));
+        rows.push(("Error", error.to_owned()));
     }
-    told.push(("Next", next));
+    rows.push(("Next", next));
     let records = json!([
         { "kind": "TXT", "record": data["txt"] },
         { "kind": "CNAME", "record": data["cname"] },
@@ -151,5 +151,5 @@ fn claim(data: &Value) -> String {
         ["/kind", "/record/host", "/record/value", "/record/observed", "/record/matched"]
             .map(|field| field_text(record, field))
     });
-    format!("{}\n\n{records}", key_value_table(&told))
+    format!("{}\n\n{records}", key_value_table(&rows))
 }

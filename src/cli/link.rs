@@ -65,6 +65,6 @@ impl LinkCommands {
 }
 
 fn seconds(text: &str) -> Result<u64, &'static str> {
-    let life = config::duration(text).ok_or("is not understood; write 90s, 15m or 8h")?;
-    Ok(life.as_secs())
+    let ttl = config::duration(text).ok_or("is not understood; write 90s, 15m or 8h")?;
+    Ok(ttl.as_secs())
 }

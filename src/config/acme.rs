@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn external_accounts_are_one_a_line_and_their_faults_are_named_without_the_secret() {
+    fn external_accounts_are_read_one_per_line_and_errors_do_not_show_the_key() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("eab");
         fs::write(&path, "# mine\n\nhttps://ca.example/dir  kid-1  c2VjcmV0\n").unwrap();

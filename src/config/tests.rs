@@ -79,7 +79,7 @@ fn broken_toml_names_the_line_and_the_rest_is_still_checked() {
 }
 
 #[test]
-fn plain_http_stays_on_this_machine() {
+fn plain_http_listeners_must_be_on_loopback() {
     assert!(parse("[listen]\nhttp = '127.0.0.1:8080'").is_ok());
     let faults = parse("[listen]\nhttp = '0.0.0.0:8080'").unwrap_err();
     assert!(faults[0].message.contains("loopback"), "{}", faults[0].message);
@@ -91,7 +91,7 @@ fn a_certificate_without_its_key_is_a_fault() {
 }
 
 #[test]
-fn public_urls_are_origins() {
+fn a_public_url_is_an_origin() {
     assert_eq!(PublicUrl::parse("https://Phone.Example.com:443/").unwrap().origin(), "https://phone.example.com");
     assert_eq!(PublicUrl::parse("http://[::1]:8080").unwrap().host(), "::1");
     for bad in ["", "phone.example.com", "ftp://a", "https://a/b", "https://a?x", "https://u@a"] {
@@ -100,7 +100,7 @@ fn public_urls_are_origins() {
 }
 
 #[test]
-fn names_of_hosts_are_read_in_every_spelling_and_their_faults_named() {
+fn host_names_are_normalised_and_invalid_ones_reported() {
     let config = parse("[domains]\nbase = 'Bücher.Example'\n").unwrap();
     assert_eq!(config.domains.base.unwrap().as_str(), "xn--bcher-kva.example");
     assert_eq!(config.domains.ingress, None);

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::domains::ProfileDomains;
 use super::plans::PlanEntry;
-use super::{ApiKeyView, IceView, Origins, Rfc3339, TransportView};
+use super::{ApiKeyView, IceView, OriginsView, Rfc3339, TransportView};
 use crate::tenancy::{
     ByOperator, Defaults, Effective, Entitlements, IceEntry, Live, PlanStatus, Platform, Settings, TransportDefaults,
     TransportMode,
@@ -29,7 +29,7 @@ pub struct TenantRecord {
     domains: ProfileDomains,
     api_keys: Vec<ApiKeyView>,
     extension_count: usize,
-    raw: Raw,
+    raw: SettingsView,
     effective: EffectiveView,
     created_at: Rfc3339,
     updated_at: Rfc3339,
@@ -79,22 +79,24 @@ struct EffectiveView {
 /// What was set for the tenant, in the sections of `PATCH`; null where nothing was.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Raw {
-    branding: RawBranding,
-    origins: Origins,
-    app: RawApp,
-    behavior: RawBehavior,
-    sip: RawSip,
+#[schemars(rename = "Raw")]
+struct SettingsView {
+    branding: BrandingSettingsView,
+    origins: OriginsView,
+    app: AppSettingsView,
+    behavior: BehaviorSettingsView,
+    sip: SipSettingsView,
     wss: Option<Vec<String>>,
     ice_servers: Option<Vec<IceView>>,
-    features: RawFeatures,
+    features: FeatureSettingsView,
     /// Which of the transport the operator has set, so that it is in effect whatever the plan says.
     by_operator: ByOperator,
 }
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct RawBranding {
+#[schemars(rename = "RawBranding")]
+struct BrandingSettingsView {
     display_name: Option<String>,
     logo_light: Option<String>,
     logo_dark: Option<String>,
@@ -104,7 +106,8 @@ struct RawBranding {
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct RawApp {
+#[schemars(rename = "RawApp")]
+struct AppSettingsView {
     popup_mode: Option<bool>,
     installable: Option<bool>,
     audio_clips: Option<bool>,
@@ -112,63 +115,68 @@ struct RawApp {
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct RawBehavior {
-    host: RawHost,
+#[schemars(rename = "RawBehavior")]
+struct BehaviorSettingsView {
+    host: HostSettingsView,
     session_restore: Option<SessionRestore>,
-    theme: RawTheme,
+    theme: ThemeSettingsView,
     cookie_mode: Option<CookieMode>,
 }
 
 #[derive(Serialize, JsonSchema)]
-struct RawHost {
+#[schemars(rename = "RawHost")]
+struct HostSettingsView {
     mode: Option<SignInMode>,
 }
 
 #[derive(Serialize, JsonSchema)]
-struct RawTheme {
+#[schemars(rename = "RawTheme")]
+struct ThemeSettingsView {
     start: Option<ThemeStart>,
     lock: Option<bool>,
 }
 
 #[derive(Serialize, JsonSchema)]
-struct RawSip {
+#[schemars(rename = "RawSip")]
+struct SipSettingsView {
     domain: Option<String>,
     dtmf: Option<Dtmf>,
 }
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct RawFeatures {
+#[schemars(rename = "RawFeatures")]
+struct FeatureSettingsView {
     auth_link: Option<bool>,
 }
 
-impl From<&Settings> for Raw {
+impl From<&Settings> for SettingsView {
     fn from(settings: &Settings) -> Self {
         let settings = settings.clone();
         Self {
-            branding: RawBranding {
+            branding: BrandingSettingsView {
                 display_name: settings.display_name,
                 logo_light: settings.logo_light,
                 logo_dark: settings.logo_dark,
                 theme_color: settings.theme_color,
                 header_mode: settings.header_mode,
             },
-            origins: Origins { allowed_origins: settings.allowed_origins.into_iter().map(String::from).collect() },
-            app: RawApp {
+            origins: OriginsView { allowed_origins: settings.allowed_origins.into_iter().map(String::from).collect() },
+            app: AppSettingsView {
                 popup_mode: settings.popup_mode,
                 installable: settings.installable,
                 audio_clips: settings.audio_clips,
             },
-            behavior: RawBehavior {
-                host: RawHost { mode: settings.sign_in },
+            behavior: BehaviorSettingsView {
+                host: HostSettingsView { mode: settings.sign_in },
                 session_restore: settings.session_restore,
-                theme: RawTheme { start: settings.theme_start, lock: settings.theme_lock },
+                theme: ThemeSettingsView { start: settings.theme_start, lock: settings.theme_lock },
                 cookie_mode: settings.cookie_mode,
             },
-            sip: RawSip { domain: settings.sip_domain, dtmf: settings.dtmf },
+            sip: SipSettingsView { domain: settings.sip_domain, dtmf: settings.dtmf },
             wss: settings.wss,
             ice_servers: settings.ice_servers.map(shown),
-            features: RawFeatures { auth_link: settings.auth_link },
+            features: FeatureSettingsView { auth_link: settings.auth_link },
             by_operator: settings.by_operator,
         }
     }
@@ -204,23 +212,25 @@ pub struct DeletedTenant {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TransportDefaultsView {
-    sip: RawSip,
+    sip: SipSettingsView,
     wss: Option<Vec<String>>,
     ice_servers: Option<Vec<IceView>>,
-    effective: Inherited,
+    effective: InheritedTransportView,
 }
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Inherited {
+#[schemars(rename = "Inherited")]
+struct InheritedTransportView {
     mode: TransportMode,
-    sip: InheritedSip,
+    sip: InheritedSipView,
     wss: Vec<String>,
     ice_servers: Vec<IceView>,
 }
 
 #[derive(Serialize, JsonSchema)]
-struct InheritedSip {
+#[schemars(rename = "InheritedSip")]
+struct InheritedSipView {
     /// Null where each tenant has a domain of its own on the built-in SIP edge.
     domain: Option<String>,
     dtmf: Dtmf,
@@ -231,13 +241,13 @@ impl TransportDefaultsView {
         let TransportDefaults { sip_domain, dtmf, wss, ice_servers } = defaults.transport.clone();
         let on_edge = sip_domain.is_none() && wss.is_none();
         Self {
-            effective: Inherited {
+            effective: InheritedTransportView {
                 mode: if on_edge { TransportMode::Edge } else { TransportMode::Platform },
-                sip: InheritedSip { domain: sip_domain.clone(), dtmf: dtmf.unwrap_or_default() },
+                sip: InheritedSipView { domain: sip_domain.clone(), dtmf: dtmf.unwrap_or_default() },
                 wss: wss.clone().unwrap_or_else(|| vec![defaults.edge_wss()]),
                 ice_servers: shown(ice_servers.clone().unwrap_or_default()),
             },
-            sip: RawSip { domain: sip_domain, dtmf },
+            sip: SipSettingsView { domain: sip_domain, dtmf },
             wss,
             ice_servers: ice_servers.map(shown),
         }

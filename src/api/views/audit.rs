@@ -11,7 +11,7 @@ use crate::tenancy::{Actor, AuditEntry, AuditId};
 #[derive(Serialize, JsonSchema)]
 pub struct AuditList {
     /// The newest first.
-    pub entries: Vec<AuditLine>,
+    pub entries: Vec<AuditEntryView>,
     /// The `cursor` of the page behind this one.
     pub next: Option<String>,
 }
@@ -19,7 +19,8 @@ pub struct AuditList {
 /// One change.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct AuditLine {
+#[schemars(rename = "AuditLine")]
+pub struct AuditEntryView {
     id: String,
     at: Rfc3339,
     actor: Actor,
@@ -35,7 +36,7 @@ pub struct AuditLine {
     after: Value,
 }
 
-impl AuditLine {
+impl AuditEntryView {
     /// `users` as in `passwd(5)`.
     pub fn of(id: &AuditId, entry: AuditEntry, users: &str) -> Self {
         Self {
@@ -80,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn users_go_by_number_and_name() {
+    fn a_uid_is_shown_with_its_user_name() {
         let users = "root:x:0:0:root:/root:/bin/sh\nbitcall:x:998:997::/:/bin/false\n";
         assert_eq!(in_words(&Actor::User { uid: 0 }, users), "uid 0 (root)");
         assert_eq!(in_words(&Actor::User { uid: 998 }, users), "uid 998 (bitcall)");

@@ -46,7 +46,7 @@ pub struct RemovedCertificate {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateList {
-    pub certificates: Vec<CertificateLine>,
+    pub certificates: Vec<CertificateSummary>,
     /// For the page after this one; null on the last.
     pub next_cursor: Option<String>,
 }
@@ -54,7 +54,8 @@ pub struct CertificateList {
 /// A certificate, there or to come.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct CertificateLine {
+#[schemars(rename = "CertificateLine")]
+pub struct CertificateSummary {
     name: String,
     /// Whose subdomain or domain the name is; null where it is no tenant's.
     tenant_id: Option<String>,
@@ -86,7 +87,7 @@ struct CertificateProblem {
     at: Rfc3339,
 }
 
-impl CertificateLine {
+impl CertificateSummary {
     /// `mismatch`: why the certificate is not the one that is served.
     pub fn of(
         name: &str,

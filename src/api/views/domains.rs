@@ -65,19 +65,20 @@ pub struct DomainView {
     last_error: String,
     created_at: Option<Rfc3339>,
     verified_at: Option<Rfc3339>,
-    checks: Checks,
-    automation: Automation,
+    checks: DomainChecksView,
+    automation: DomainAutomationView,
     /// What is to be done now, in one sentence for the domain's owner.
     next_action: String,
     /// What is wrong in DNS besides the two records.
     problems: Vec<DnsProblem>,
-    txt: DnsRecord,
-    cname: Pointer,
+    txt: DnsRecordView,
+    cname: CnameRecordView,
 }
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Checks {
+#[schemars(rename = "Checks")]
+struct DomainChecksView {
     last_checked_at: Option<Rfc3339>,
     /// Which lookup could not be made then, and why: nothing was concluded from what it did not see.
     unsure: Option<String>,
@@ -85,7 +86,8 @@ struct Checks {
 
 #[derive(Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Automation {
+#[schemars(rename = "Automation")]
+struct DomainAutomationView {
     phase: Option<Phase>,
     /// Why hardly anything is tried by itself any more.
     paused: Option<String>,
@@ -101,7 +103,8 @@ struct Automation {
 
 /// A record that the domain's owner publishes.
 #[derive(Serialize, JsonSchema)]
-struct DnsRecord {
+#[schemars(rename = "DnsRecord")]
+struct DnsRecordView {
     host: Option<String>,
     value: Option<String>,
     #[serde(flatten)]
@@ -110,9 +113,10 @@ struct DnsRecord {
 
 /// The record by which the domain leads here.
 #[derive(Serialize, JsonSchema)]
-struct Pointer {
+#[schemars(rename = "Pointer")]
+struct CnameRecordView {
     #[serde(flatten)]
-    record: DnsRecord,
+    record: DnsRecordView,
     /// How the domain leads here; null while it was not seen to.
     way: Option<Way>,
 }
@@ -132,7 +136,8 @@ pub struct SyncedDomains {
 /// `DELETE /api/tenant/domains`
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Released {
+#[schemars(rename = "Released")]
+pub struct ReleasedDomain {
     pub tenant_id: String,
     /// The one that was given up; null where there was none.
     pub domain: Option<String>,
@@ -143,7 +148,7 @@ pub struct Released {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DomainList {
-    pub domains: Vec<DomainLine>,
+    pub domains: Vec<DomainSummary>,
     /// Of all, not only of this page.
     pub total: usize,
     /// For the page after this one; null on the last.
@@ -152,7 +157,8 @@ pub struct DomainList {
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct DomainLine {
+#[schemars(rename = "DomainLine")]
+pub struct DomainSummary {
     pub domain: String,
     domain_unicode: String,
     tenant_id: String,
@@ -165,7 +171,7 @@ pub struct DomainLine {
     next_check_at: Option<Rfc3339>,
 }
 
-impl DomainLine {
+impl DomainSummary {
     pub fn of(claim: &Claim) -> Self {
         Self {
             domain: claim.domain.to_string(),
@@ -185,7 +191,8 @@ impl DomainLine {
 /// A tenant's names, as its other reads show them.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Domains {
+#[schemars(rename = "Domains")]
+pub struct TenantDomainsView {
     subdomain: Option<String>,
     custom_domain: Option<String>,
     custom_domain_status: Option<DomainStatus>,
@@ -196,12 +203,12 @@ pub struct Domains {
 #[derive(Serialize, JsonSchema)]
 pub struct ProfileDomains {
     #[serde(flatten)]
-    names: Domains,
+    names: TenantDomainsView,
     /// Full names that lead to the tenant now: ready, and part of its plan.
     hosts: Vec<String>,
 }
 
-impl Domains {
+impl TenantDomainsView {
     pub fn of(live: &Live, platform: &Platform) -> Self {
         let claim = platform.claim(&live.tenant.id).ok().flatten();
         Self {
@@ -215,7 +222,7 @@ impl Domains {
 
 impl ProfileDomains {
     pub fn of(live: &Live, platform: &Platform) -> Self {
-        Self { names: Domains::of(live, platform), hosts: platform.hosts(live) }
+        Self { names: TenantDomainsView::of(live, platform), hosts: platform.hosts(live) }
     }
 }
 
@@ -232,8 +239,11 @@ impl DomainView {
             last_error: claim.last_error.clone(),
             created_at: Some(Rfc3339(claim.claimed_at)),
             verified_at: claim.verified_at.map(Rfc3339),
-            checks: Checks { last_checked_at: claim.last_checked_at.map(Rfc3339), unsure: claim.unsure.clone() },
-            automation: Automation {
+            checks: DomainChecksView {
+                last_checked_at: claim.last_checked_at.map(Rfc3339),
+                unsure: claim.unsure.clone(),
+            },
+            automation: DomainAutomationView {
                 phase: Some(claim.phase),
                 paused: claim.paused.clone(),
                 next_check_at: claim.next_check_at.map(Rfc3339),
@@ -244,13 +254,13 @@ impl DomainView {
             },
             next_action: next_action(claim, ingress),
             problems: claim.problems.clone(),
-            txt: DnsRecord {
+            txt: DnsRecordView {
                 host: Some(claim.challenge_host()),
                 value: Some(claim.token.clone()),
                 seen: claim.txt.clone(),
             },
-            cname: Pointer {
-                record: DnsRecord {
+            cname: CnameRecordView {
+                record: DnsRecordView {
                     host: Some(claim.domain.to_string()),
                     value: Some(ingress.to_owned()),
                     seen: claim.cname.clone(),
@@ -273,13 +283,13 @@ impl DomainView {
             last_error: tenant.lost_domain.as_ref().map(loss).unwrap_or_default(),
             created_at: None,
             verified_at: None,
-            checks: Checks { last_checked_at: None, unsure: None },
-            automation: Automation::default(),
+            checks: DomainChecksView { last_checked_at: None, unsure: None },
+            automation: DomainAutomationView::default(),
             next_action: next_action_without(tenant.lost_domain.as_ref()),
             problems: Vec::new(),
-            txt: DnsRecord { host: None, value: None, seen: Seen::default() },
-            cname: Pointer {
-                record: DnsRecord { host: None, value: Some(ingress.to_owned()), seen: Seen::default() },
+            txt: DnsRecordView { host: None, value: None, seen: Seen::default() },
+            cname: CnameRecordView {
+                record: DnsRecordView { host: None, value: Some(ingress.to_owned()), seen: Seen::default() },
                 way: None,
             },
         }

@@ -77,7 +77,8 @@ pub struct UsageList {
 
 /// `POST /api/webphone/live-calls`
 #[derive(Serialize, JsonSchema)]
-pub struct HeardView {
+#[schemars(rename = "HeardView")]
+pub struct ReportReceipt {
     /// False for a report that a later one has overtaken.
     pub accepted: bool,
 }

@@ -21,16 +21,16 @@ pub struct ChangeSettings {
     #[arg(long, value_parser = on_off(), requires = "operator", value_name = "SWITCH")]
     auth_link: Option<bool>,
     #[command(flatten)]
-    look: Look,
+    branding: BrandingOptions,
     #[command(flatten)]
-    behaviour: Behaviour,
+    behaviour: BehaviourOptions,
     #[command(flatten)]
     transport: TransportOptions,
 }
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Branding")]
-struct Look {
+struct BrandingOptions {
     /// Name shown in the phone
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
@@ -50,7 +50,7 @@ struct Look {
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Behaviour")]
-struct Behaviour {
+struct BehaviourOptions {
     /// Origin whose pages may embed the phone; repeated for all of them, in place of those there were
     #[arg(long = "origin", value_name = "ORIGIN")]
     origins: Vec<String>,
@@ -84,7 +84,7 @@ impl ChangeSettings {
     pub async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
         let mut body = ChangeBody::new(&self.given)?;
         body.set("features.authLink", self.auth_link);
-        self.look.add_to(&mut body);
+        self.branding.add_to(&mut body);
         self.behaviour.add_to(&mut body);
         self.transport.add_to(&mut body)?;
         let mut body = body.finish()?;
@@ -100,7 +100,7 @@ impl ChangeSettings {
     }
 }
 
-impl Look {
+impl BrandingOptions {
     fn add_to(self, body: &mut ChangeBody) {
         body.set("branding.displayName", self.name);
         body.set("branding.logoLight", self.logo_light);
@@ -110,7 +110,7 @@ impl Look {
     }
 }
 
-impl Behaviour {
+impl BehaviourOptions {
     fn add_to(self, body: &mut ChangeBody) {
         body.set("origins.allowedOrigins", Some(self.origins).filter(|list| !list.is_empty()));
         body.set("app.popupMode", self.popup);

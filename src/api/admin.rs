@@ -100,7 +100,7 @@ fn override_form(form: &mut Form) -> Option<OperatorChange> {
 }
 
 async fn override_settings(request: ApiRequest, change: OperatorChange) -> Result<Success<TenantRecord>, ApiError> {
-    let live = request.state.platform.change_as_operator(&request.act, &tenant(&request)?, change).await?;
+    let live = request.state.platform.change_as_operator(&request.context, &tenant(&request)?, change).await?;
     Ok(success(TenantRecord::of(&live, &request.state.platform)).version(live.revision))
 }
 
@@ -113,7 +113,7 @@ async fn disable(request: ApiRequest, (): ()) -> Result<Success<EnabledTenant>, 
 }
 
 async fn set_enabled(request: &ApiRequest, enabled: bool) -> Result<Success<EnabledTenant>, ApiError> {
-    let live = request.state.platform.enable(&request.act, &tenant(request)?, enabled).await?;
+    let live = request.state.platform.enable(&request.context, &tenant(request)?, enabled).await?;
     Ok(success(EnabledTenant { tenant_id: live.tenant.id.to_string(), enabled: live.tenant.enabled }))
 }
 
@@ -124,9 +124,9 @@ fn deletion(form: &mut Form) -> Option<bool> {
 async fn delete(request: ApiRequest, dry_run: bool) -> Result<Success<DeletedTenant>, ApiError> {
     let (platform, id) = (&request.state.platform, tenant(&request)?);
     let removal = if dry_run {
-        platform.would_remove_tenant(&request.act, &id).await?
+        platform.preview_removal(&request.context, &id).await?
     } else {
-        platform.remove_tenant(&request.act, &id).await?
+        platform.remove_tenant(&request.context, &id).await?
     };
     Ok(success(DeletedTenant {
         tenant_id: id.to_string(),

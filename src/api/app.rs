@@ -66,11 +66,11 @@ fn tenant(form: &mut Form) -> Option<Option<String>> {
 async fn bootstrap(request: ApiRequest, named: Option<String>) -> Result<Success<Bootstrap>, ApiError> {
     let platform = &request.state.platform;
     let app = platform.app(&request.authority, named.as_deref())?;
-    let (id, defaults) = (&app.live.tenant.id, platform.defaults());
-    let effective = &platform.in_effect(&app.live).effective;
+    let (id, defaults) = (&app.state.tenant.id, platform.defaults());
+    let effective = &platform.values_of(&app.state).effective;
     Ok(success(Bootstrap {
         tenant_id: id.to_string(),
-        config: effective.runtime_config(id, &defaults, request.act.at),
+        config: effective.runtime_config(id, &defaults, request.context.at),
         app_url: defaults.app_url_of(id, app.host.as_deref()),
         manifest_url: effective.capabilities.installable.then(|| address(&app, "/api/app/manifest.json", &[])),
     }))
@@ -82,7 +82,7 @@ pub async fn manifest(With(state): With<State>, parts: Parts) -> Result<Response
     let mut query = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
     let named = query.find_map(|(name, value)| (name == "tenant").then_some(value));
     let app = state.platform.app(authority, named.as_deref())?;
-    let effective = &state.platform.in_effect(&app.live).effective;
+    let effective = &state.platform.values_of(&app.state).effective;
     if !effective.capabilities.installable {
         return Err(Refusal::AppNotInstallable.into());
     }
@@ -151,7 +151,7 @@ fn shortened(name: &str) -> &str {
 fn address(app: &App, path: &str, query: &[(&str, &str)]) -> String {
     let mut pairs = url::form_urlencoded::Serializer::new(String::new());
     if app.host.is_none() {
-        pairs.append_pair("tenant", app.live.tenant.id.as_str());
+        pairs.append_pair("tenant", app.state.tenant.id.as_str());
     }
     match pairs.extend_pairs(query).finish() {
         query if query.is_empty() => path.to_owned(),

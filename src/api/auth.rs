@@ -15,7 +15,7 @@ use super::error::ApiError;
 use super::form::{Description, FieldType, Form, ValueError, checked, integer, line, object, secret, text};
 use super::settings::{sip_domain, sip_domain_schema};
 use super::views::auth::{HandoffView, LinkView, RedeemedView};
-use crate::tenancy::{Invalid, Issued, LiveKey, SipCredentials, TenantId, Token};
+use crate::tenancy::{InvalidValue, IssuedToken, KeyState, SipCredentials, TenantId, Token};
 
 /// Lifetime of a sign-in link: up to a day, for links that are sent by mail.
 const LINK_TTL_SECONDS: std::ops::RangeInclusive<u64> = 10..=86_400;
@@ -87,14 +87,14 @@ fn payload(form: &mut Form) -> Option<String> {
 }
 
 fn token(form: &mut Form) -> Option<Token> {
-    form.required("token", text()).map(Token::given)
+    form.required("token", text()).map(Token::from_text)
 }
 
 async fn link(
     request: ApiRequest,
-    (key, link_request): (Arc<LiveKey>, LinkRequest),
+    (key, link_request): (Arc<KeyState>, LinkRequest),
 ) -> Result<Success<LinkView>, ApiError> {
-    make_link(&request, &key.live.tenant.id, &link_request).await
+    make_link(&request, &key.state.tenant.id, &link_request).await
 }
 
 async fn link_for_panel(
@@ -111,23 +111,23 @@ async fn make_link(
 ) -> Result<Success<LinkView>, ApiError> {
     let platform = &request.state.platform;
     let tenant = platform.tenant(id)?;
-    let view = |issued: &Issued| LinkView::of(issued, &tenant, platform);
-    Ok(success(platform.create_link(&request.act, id, &link_request.sip, link_request.ttl, view).await?))
+    let view = |issued: &IssuedToken| LinkView::of(issued, &tenant, platform);
+    Ok(success(platform.create_link(&request.context, id, &link_request.sip, link_request.ttl, view).await?))
 }
 
 async fn handoff(
     request: ApiRequest,
-    (key, payload): (Arc<LiveKey>, String),
+    (key, payload): (Arc<KeyState>, String),
 ) -> Result<Success<HandoffView>, ApiError> {
     let platform = &request.state.platform;
-    let view = |issued: &Issued| HandoffView::of(issued, &key.live, platform);
-    Ok(success(platform.create_handoff(&request.act, &key.live.tenant.id, payload, view).await?))
+    let view = |issued: &IssuedToken| HandoffView::of(issued, &key.state, platform);
+    Ok(success(platform.create_handoff(&request.context, &key.state.tenant.id, payload, view).await?))
 }
 
 async fn redeem(request: ApiRequest, token: Token) -> Result<Success<RedeemedView>, ApiError> {
     let platform = &request.state.platform;
-    let redeemed = platform.redeem(&request.act, &token, &request.authority).await?;
-    Ok(success(RedeemedView::of(redeemed, platform, request.act.at)))
+    let redeemed = platform.redeem(&request.context, &token, &request.authority).await?;
+    Ok(success(RedeemedView::of(redeemed, platform, request.context.at)))
 }
 
 /// SIP credentials with a password, or with its HA1 digest (RFC 7616 §3.4.2).
@@ -164,11 +164,11 @@ fn optional_domain(form: &mut Form) -> Option<String> {
     form.optional("domain", checked(sip_domain_schema, sip_domain))
 }
 
-fn password(text: String) -> Result<String, Invalid> {
+fn password(text: String) -> Result<String, InvalidValue> {
     if (1..=MAX_PASSWORD_CHARS).contains(&text.chars().count()) {
         return Ok(text);
     }
-    Err(Invalid::new(format!("must have 1 to {MAX_PASSWORD_CHARS} characters")))
+    Err(InvalidValue::new(format!("must have 1 to {MAX_PASSWORD_CHARS} characters")))
 }
 
 fn password_schema() -> Value {
@@ -179,23 +179,25 @@ fn password_schema() -> Value {
 }
 
 #[allow(clippy::needless_pass_by_value)] // the shape of all checks
-fn ha1(text: String) -> Result<String, Invalid> {
+fn ha1(text: String) -> Result<String, InvalidValue> {
     if matches!(text.len(), 32 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(text.to_ascii_lowercase());
     }
-    Err(Invalid::new("must be the 32 (MD5) or 64 (SHA-256) hexadecimal digits of HA1"))
+    Err(InvalidValue::new("must be the 32 (MD5) or 64 (SHA-256) hexadecimal digits of HA1"))
 }
 
 fn ha1_schema() -> Value {
     json!({ "type": "string", "pattern": "^([0-9A-Fa-f]{32}|[0-9A-Fa-f]{64})$" })
 }
 
-fn ciphertext(text: String) -> Result<String, Invalid> {
+fn ciphertext(text: String) -> Result<String, InvalidValue> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     if (1..=MAX_PAYLOAD_CHARS).contains(&text.len()) && text.bytes().all(allowed) {
         return Ok(text);
     }
-    Err(Invalid::new(format!("must be 1 to {MAX_PAYLOAD_CHARS} characters of base64url (RFC 4648 §5) without padding")))
+    Err(InvalidValue::new(format!(
+        "must be 1 to {MAX_PAYLOAD_CHARS} characters of base64url (RFC 4648 §5) without padding"
+    )))
 }
 
 fn payload_schema() -> Value {

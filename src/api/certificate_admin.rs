@@ -73,7 +73,7 @@ async fn renew(request: ApiRequest, (): ()) -> Result<Success<CertificateSummary
     let before = certs.progress(&domain).ok_or_else(unknown)?;
     let change = (json!({ "stage": before.stage }), json!({ "name": name, "renewal": "asked for" }));
     let follow = move || certs.renew(&domain);
-    request.state.platform.commit_for(&request.act, "certificate.renew", change, Batch::new(), follow).await?;
+    request.state.platform.commit_for(&request.context, "certificate.renew", change, Batch::new(), follow).await?;
     Ok(success(line(&request.state, &name).await?.ok_or_else(unknown)?))
 }
 

@@ -15,7 +15,7 @@ use crate::certs::{Kept, Origin, Unfit};
 use crate::hostname::Hostname;
 use crate::store::keys::certificate_key;
 use crate::store::{self, Batch};
-use crate::tenancy::{Fault, Invalid, Refusal};
+use crate::tenancy::{FieldError, InvalidValue, Refusal};
 
 const PATH: &str = "/api/admin/certificates/{name}";
 
@@ -61,9 +61,9 @@ fn certificate_import(form: &mut Form) -> Option<CertificateImport> {
 }
 
 #[allow(clippy::needless_pass_by_value)] // a form's check has this shape
-fn chain(text: String) -> Result<Vec<CertificateDer<'static>>, Invalid> {
+fn chain(text: String) -> Result<Vec<CertificateDer<'static>>, InvalidValue> {
     let chain = CertificateDer::pem_slice_iter(text.as_bytes()).collect::<Result<Vec<_>, _>>();
-    chain.ok().filter(|chain| !chain.is_empty()).ok_or(Invalid::new("must be certificates in PEM, the leaf first"))
+    chain.ok().filter(|chain| !chain.is_empty()).ok_or(InvalidValue::new("must be certificates in PEM, the leaf first"))
 }
 
 fn pem_schema() -> Value {
@@ -84,7 +84,7 @@ async fn import(
     let batch = prepared.put_into(Batch::new());
     let follow = move || cabinet.show(prepared);
     let kept =
-        request.state.platform.commit_for(&request.act, "certificate.import", audit_record, batch, follow).await?;
+        request.state.platform.commit_for(&request.context, "certificate.import", audit_record, batch, follow).await?;
     Ok(success(CertificateView::of(&name, &kept)))
 }
 
@@ -97,7 +97,7 @@ async fn remove(request: ApiRequest, (): ()) -> Result<Success<RemovedCertificat
     let audit_record = (audit_record(&name, &before), Value::Null);
     let hidden = name.clone();
     let follow = move || cabinet.hide(&hidden);
-    request.state.platform.commit_for(&request.act, "certificate.remove", audit_record, batch, follow).await?;
+    request.state.platform.commit_for(&request.context, "certificate.remove", audit_record, batch, follow).await?;
     Ok(success(RemovedCertificate { name, removed: true }))
 }
 
@@ -112,7 +112,7 @@ fn name(request: &ApiRequest) -> Result<String, ApiError> {
     let (star, name) = given.strip_prefix("*.").map_or(("", given), |name| ("*.", name));
     match name.parse::<Hostname>() {
         Ok(name) => Ok(format!("{star}{name}")),
-        Err(bad) => Err(ApiError::validation(vec![Fault::new("name", bad.to_string())])),
+        Err(bad) => Err(ApiError::validation(vec![FieldError::new("name", bad.to_string())])),
     }
 }
 
@@ -123,7 +123,7 @@ fn unfit(unfit: Unfit) -> ApiError {
             ApiError::new(Code::StoreKeyMissing, message)
         }
         Unfit::Failed(why) => Refusal::Unavailable(store::Error::Failed(why)).into(),
-        other => ApiError::validation(vec![Fault::new("certificate", other.to_string())]),
+        other => ApiError::validation(vec![FieldError::new("certificate", other.to_string())]),
     }
 }
 

@@ -61,12 +61,12 @@ fn names(form: &mut Form) -> Option<Option<Vec<Hostname>>> {
 
 /// Checking all domains takes longer than a request may, so it is only started.
 async fn sync(request: ApiRequest, names: Option<Vec<Hostname>>) -> Result<Success<SyncedDomains>, ApiError> {
-    let (domains, act) = (&request.state.domains, &request.act);
+    let (domains, context) = (&request.state.domains, &request.context);
     let Some(names) = names else {
         return Ok(success(SyncedDomains { started: domains.sync_all(), domains: Vec::new(), unknown: Vec::new() }));
     };
     let checks = names.into_iter().map(async |name| {
-        let found = domains.sync(act, &name).await?;
+        let found = domains.sync(context, &name).await?;
         Ok::<_, Refusal>((name, found))
     });
     let checks: Vec<_> = stream::iter(checks).buffer_unordered(MAX_SYNCED).collect().await;
@@ -88,6 +88,6 @@ async fn activate(request: ApiRequest, (): ()) -> Result<Success<DomainView>, Ap
     let name = request.path("domain");
     let not_found = || ApiError::new(Code::DomainNotFound, format!("no tenant claims the domain {name:?}"));
     let name: Hostname = name.parse().map_err(|_| not_found())?;
-    let claim = request.state.domains.activate(&request.act, &name).await?.ok_or_else(not_found)?;
+    let claim = request.state.domains.activate(&request.context, &name).await?.ok_or_else(not_found)?;
     Ok(success(DomainView::of(&claim, false, &request.state.platform.defaults().names.ingress)))
 }

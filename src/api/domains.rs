@@ -10,7 +10,7 @@ use super::form::{Form, checked};
 use super::views::domains::{DomainView, ReleasedDomain};
 use crate::domains::Recheck;
 use crate::hostname::{BadName, Hostname};
-use crate::tenancy::{Claim, Invalid, TenantId};
+use crate::tenancy::{Claim, InvalidValue, TenantId};
 
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
@@ -63,7 +63,7 @@ fn requested_domain(form: &mut Form) -> Option<Hostname> {
 async fn claim(request: ApiRequest, (id, domain): (TenantId, Hostname)) -> Result<Success<DomainView>, ApiError> {
     let ingress = &request.state.platform.defaults().names.ingress;
     let answer = |claim: &Claim, created| DomainView::of(claim, created, ingress);
-    Ok(success(request.state.domains.claim(&request.act, &id, &domain, answer).await?))
+    Ok(success(request.state.domains.claim(&request.context, &id, &domain, answer).await?))
 }
 
 async fn show(request: ApiRequest, (id, ()): (TenantId, ())) -> Result<Success<DomainView>, ApiError> {
@@ -77,7 +77,7 @@ async fn show(request: ApiRequest, (id, ()): (TenantId, ())) -> Result<Success<D
 }
 
 async fn recheck(request: ApiRequest, (id, ()): (TenantId, ())) -> Result<Success<DomainView>, ApiError> {
-    match request.state.domains.recheck(&request.act, &id).await? {
+    match request.state.domains.recheck(&request.context, &id).await? {
         Recheck::Done(claim) => {
             let ingress = &request.state.platform.defaults().names.ingress;
             Ok(success(DomainView::of(&claim, false, ingress)))
@@ -91,13 +91,13 @@ async fn recheck(request: ApiRequest, (id, ()): (TenantId, ())) -> Result<Succes
 }
 
 async fn release(request: ApiRequest, (id, ()): (TenantId, ())) -> Result<Success<ReleasedDomain>, ApiError> {
-    let had = request.state.platform.release_domain(&request.act, &id).await?;
+    let had = request.state.platform.release_domain(&request.context, &id).await?;
     Ok(success(ReleasedDomain { tenant_id: id.to_string(), removed: had.is_some(), domain: had.map(String::from) }))
 }
 
 #[allow(clippy::needless_pass_by_value)] // the shape of all checks
-pub fn domain(text: String) -> Result<Hostname, Invalid> {
-    text.parse().map_err(|BadName(why)| Invalid::new(why))
+pub fn domain(text: String) -> Result<Hostname, InvalidValue> {
+    text.parse().map_err(|BadName(why)| InvalidValue::new(why))
 }
 
 /// Names of other scripts are accepted, too (IDNA); a pattern cannot describe them.

@@ -30,7 +30,7 @@ use super::idempotency::{self, AcceptsIdempotencyKey};
 use super::limits::ClientNetwork;
 use super::runtime_caller::{self, Readers, RuntimeCaller, RuntimeError};
 use crate::store::Revision;
-use crate::tenancy::{Act, Actor, LiveKey, TenantId};
+use crate::tenancy::{Actor, KeyState, RequestContext, TenantId};
 
 pub struct Endpoint {
     pub method: Method,
@@ -117,7 +117,7 @@ impl Endpoint {
     where
         I: Send + 'static,
         O: Serialize + JsonSchema + 'static,
-        F: AsyncHandler<(Arc<LiveKey>, I), O>,
+        F: AsyncHandler<(Arc<KeyState>, I), O>,
     {
         let service = on(filter(&method), move |With(state): With<State>, request: Request| {
             let handler = handler.clone();
@@ -139,8 +139,8 @@ impl Endpoint {
                     Ok(found) => found,
                     Err(refusal) => return caller.respond(Err(refusal)),
                 };
-                api_request.act.actor = Actor::ApiKey { id: found.id.clone() };
-                api_request.idempotency_scope = format!("tenant {}", found.live.tenant.id);
+                api_request.context.actor = Actor::ApiKey { id: found.id.clone() };
+                api_request.idempotency_scope = format!("tenant {}", found.state.tenant.id);
                 let answer = api_request.answer(input, |input| Ok((found, input.read(form)?)), &handler).await;
                 let readers = Readers::Caller;
                 caller.respond(answer.map_err(|error| RuntimeError { error, readers }))
@@ -181,7 +181,7 @@ impl Endpoint {
     }
 
     /// The endpoint creates something: a repeated request with the same `Idempotency-Key` gets the same answer. The
-    /// handler's verb must let its act be [`answered_by`](Act::answered_by) what it answers.
+    /// handler's verb must let its act be [`answered_by`](RequestContext::answered_by) what it answers.
     pub fn creates(mut self) -> Self {
         self.creates = true;
         self.service = self.service.layer(Extension(AcceptsIdempotencyKey));
@@ -189,7 +189,7 @@ impl Endpoint {
     }
 
     /// A read that answers the [`version`](Done::version) of a record and knows `If-None-Match`, or
-    /// a change that honours `If-Match`: its verb asks whether the act [`expects`](Act::expects)
+    /// a change that honours `If-Match`: its verb asks whether the act [`expects`](RequestContext::expects)
     /// the record's revision.
     pub fn versioned(mut self) -> Self {
         self.versioned = true;
@@ -255,7 +255,7 @@ where
 pub struct ApiRequest {
     pub state: State,
     /// The actor, and the request's id and time.
-    pub act: Act,
+    pub context: RequestContext,
     pub headers: HeaderMap,
     /// The address that the request was sent to: `host[:port]`.
     pub authority: String,
@@ -282,18 +282,18 @@ impl ApiRequest {
         };
         let path = path_of(&mut parts).await;
         let request_id = RequestId::of(&parts);
-        let mut act = Act::of(actor, request_id);
+        let mut context = RequestContext::of(actor, request_id);
         let headers = parts.headers.clone();
         let creates =
             parts.extensions.get::<AcceptsIdempotencyKey>().map(|_| format!("{} {}", parts.method, parts.uri.path()));
         let versioned = parts.extensions.get::<Versioned>().is_some();
         if versioned && !parts.method.is_safe() {
-            act.expected = etag::expected_revisions(&headers);
+            context.expected = etag::expected_revisions(&headers);
         }
         let authority = runtime_caller::authority(&parts).unwrap_or_default().to_owned();
         let idempotency_scope = format!("{audience:?}");
         let input = RequestFields::receive(Request::from_parts(parts, body)).await?;
-        Ok((Self { state, act, headers, authority, path, creates, idempotency_scope, versioned }, input))
+        Ok((Self { state, context, headers, authority, path, creates, idempotency_scope, versioned }, input))
     }
 
     /// Reads the form, runs the handler and builds the response.
@@ -303,12 +303,17 @@ impl ApiRequest {
         read: impl FnOnce(RequestFields) -> Result<I, ApiError>,
         handler: &impl AsyncHandler<I, O>,
     ) -> Result<Response, ApiError> {
-        let Self { state, act, headers, creates, idempotency_scope, .. } = &mut self;
+        let Self { state, context, headers, creates, idempotency_scope, .. } = &mut self;
         if let Some(route) = creates {
             let request = format!("{route}\n{}", input.canonical_text());
-            let again =
-                idempotency::find_previous_answer(&state.platform, act, headers, idempotency_scope, request.as_bytes())
-                    .await?;
+            let again = idempotency::find_previous_answer(
+                &state.platform,
+                context,
+                headers,
+                idempotency_scope,
+                request.as_bytes(),
+            )
+            .await?;
             if let Some(answer) = again {
                 return Ok(answer);
             }

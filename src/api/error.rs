@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::code::Code;
 use super::limits::{LimitExceeded, whole_seconds};
 use super::views::Rfc3339;
-use crate::tenancy::{Fault, Refusal, RuntimeRefusal};
+use crate::tenancy::{FieldError, Refusal, RuntimeRefusal};
 use crate::timestamp::Timestamp;
 
 /// One error, before it becomes a response.
@@ -16,7 +16,7 @@ pub struct ApiError {
     pub code: Code,
     pub message: String,
     /// For `VALIDATION_ERROR`: every field that was not accepted.
-    pub fields: Vec<Fault>,
+    pub fields: Vec<FieldError>,
     pub later: Option<RetryHint>,
 }
 
@@ -34,7 +34,7 @@ impl ApiError {
         Self { code, message: message.into(), fields: Vec::new(), later: None }
     }
 
-    pub fn validation(fields: Vec<Fault>) -> Self {
+    pub fn validation(fields: Vec<FieldError>) -> Self {
         let message = Refusal::Validation(fields.clone()).to_string();
         Self { fields, ..Self::new(Code::ValidationError, message) }
     }

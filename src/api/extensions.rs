@@ -10,7 +10,8 @@ use super::form::{Form, TextSchema, boolean, checked, line, parsed};
 use super::settings::MAX_NAME_CHARS;
 use super::views::{ExtensionList, ExtensionView, NewExtensionView, RemovedExtension};
 use crate::tenancy::{
-    AddedExtension, Invalid, MAX_PASSWORD, MIN_PASSWORD, NewExtension, Refusal, TenantId, Username, checked_password,
+    AddedExtension, InvalidValue, MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH, NewExtension, Refusal, TenantId, Username,
+    checked_password,
 };
 
 pub fn endpoints() -> Vec<Endpoint> {
@@ -64,18 +65,20 @@ async fn add(
         password: added.password.clone(),
         created: added.created,
     };
-    Ok(success(request.state.platform.add_extension(&request.act, &id, extension.new, extension.reset, view).await?))
+    Ok(success(
+        request.state.platform.add_extension(&request.context, &id, extension.new, extension.reset, view).await?,
+    ))
 }
 
 async fn remove(request: ApiRequest, (id, ()): (TenantId, ())) -> Result<Success<RemovedExtension>, ApiError> {
     let username = request.path("username").to_owned();
     // A text that is no valid user name names no extension.
     let known: Username = username.parse().map_err(|_| Refusal::ExtensionNotFound(username.clone()))?;
-    request.state.platform.remove_extension(&request.act, &id, &known).await?;
+    request.state.platform.remove_extension(&request.context, &id, &known).await?;
     Ok(success(RemovedExtension { username, removed: true }))
 }
 
-fn password(text: String) -> Result<String, Invalid> {
+fn password(text: String) -> Result<String, InvalidValue> {
     checked_password(&text).map(|()| text)
 }
 
@@ -83,8 +86,8 @@ fn password_schema() -> Value {
     json!({
         "type": "string",
         "format": "password",
-        "minLength": MIN_PASSWORD,
-        "maxLength": MAX_PASSWORD,
+        "minLength": MIN_PASSWORD_LENGTH,
+        "maxLength": MAX_PASSWORD_LENGTH,
         "pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$",
     })
 }

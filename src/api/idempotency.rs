@@ -6,7 +6,7 @@ use axum::response::Response;
 
 use super::answer;
 use super::error::ApiError;
-use crate::tenancy::{Act, Begun, Fault, Platform};
+use crate::tenancy::{FieldError, Idempotency, Platform, RequestContext};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -20,7 +20,7 @@ pub struct AcceptsIdempotencyKey;
 /// The stored answer of a repeated request. `None` for a new one, whose answer will be stored through `act`.
 pub async fn find_previous_answer(
     platform: &Platform,
-    act: &mut Act,
+    context: &mut RequestContext,
     headers: &HeaderMap,
     scope: &str,
     request: &[u8],
@@ -28,12 +28,12 @@ pub async fn find_previous_answer(
     let Some(key) = key(headers)? else {
         return Ok(None);
     };
-    match platform.begin(scope, key, request, act.at).await? {
-        Begun::Now(attempt) => {
-            act.attempt = Some(attempt);
+    match platform.begin(scope, key, request, context.at).await? {
+        Idempotency::Now(attempt) => {
+            context.idempotent_request = Some(attempt);
             Ok(None)
         }
-        Begun::Before(data) => Ok(Some(replay(&data))),
+        Idempotency::Before(data) => Ok(Some(replay(&data))),
     }
 }
 
@@ -46,7 +46,7 @@ fn key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
         |key: &&str| (1..=MAX_KEY_CHARS).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
     match key.to_str().ok().filter(is_acceptable) {
         Some(key) if given.next().is_none() => Ok(Some(key)),
-        _ => Err(ApiError::validation(vec![Fault::new(
+        _ => Err(ApiError::validation(vec![FieldError::new(
             "Idempotency-Key",
             format!("must be sent once, with 1 to {MAX_KEY_CHARS} visible characters"),
         )])),

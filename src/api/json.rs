@@ -6,10 +6,10 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use crate::tenancy::Fault;
+use crate::tenancy::FieldError;
 
 /// The value, and every field that was given more than once, by its path.
-pub fn read(bytes: &[u8]) -> Result<(Value, Vec<Fault>), serde_json::Error> {
+pub fn read(bytes: &[u8]) -> Result<(Value, Vec<FieldError>), serde_json::Error> {
     let mut duplicates = Vec::new();
     let mut source = serde_json::Deserializer::from_slice(bytes);
     let value = StrictJson { path: String::new(), duplicates: &mut duplicates }.deserialize(&mut source)?;
@@ -18,13 +18,13 @@ pub fn read(bytes: &[u8]) -> Result<(Value, Vec<Fault>), serde_json::Error> {
 }
 
 /// For a field that the query or the body has more than once.
-pub fn duplicate_field(path: String) -> Fault {
-    Fault::new(path, "is given more than once")
+pub fn duplicate_field(path: String) -> FieldError {
+    FieldError::new(path, "is given more than once")
 }
 
 struct StrictJson<'a> {
     path: String,
-    duplicates: &'a mut Vec<Fault>,
+    duplicates: &'a mut Vec<FieldError>,
 }
 
 impl<'de> DeserializeSeed<'de> for StrictJson<'_> {

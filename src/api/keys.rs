@@ -62,7 +62,7 @@ fn label(form: &mut Form) -> Option<Option<String>> {
 
 async fn create(request: ApiRequest, (id, label): (TenantId, Option<String>)) -> Result<Success<NewKeyView>, ApiError> {
     let view = |api_key: &ApiKey, meta: ApiKeyMeta| NewKeyView { meta: meta.into(), api_key: api_key.as_str().into() };
-    Ok(success(request.state.platform.create_key(&request.act, &id, label, view).await?))
+    Ok(success(request.state.platform.create_key(&request.context, &id, label, view).await?))
 }
 
 /// How long both keys are valid.
@@ -77,11 +77,11 @@ async fn rotate(request: ApiRequest, (id, overlap): (TenantId, Duration)) -> Res
         new: NewKeyView { meta: meta.into(), api_key: api_key.as_str().into() },
         replaced: replaced.into(),
     };
-    Ok(success(request.state.platform.rotate_key(&request.act, &id, &key, overlap, view).await?))
+    Ok(success(request.state.platform.rotate_key(&request.context, &id, &key, overlap, view).await?))
 }
 
 async fn revoke(request: ApiRequest, (id, ()): (TenantId, ())) -> Result<Success<RevokedKey>, ApiError> {
     let key = request.path("id").to_owned();
-    request.state.platform.revoke_key(&request.act, &id, &KeyId(key.clone())).await?;
+    request.state.platform.revoke_key(&request.context, &id, &KeyId(key.clone())).await?;
     Ok(success(RevokedKey { id: key, revoked: true }))
 }

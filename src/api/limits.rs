@@ -25,7 +25,7 @@ use super::code::Code;
 use super::error::{ApiError, RetryHint};
 use crate::config;
 use crate::rate_limiter::{Exceeded, FailureLimiter, RateLimiter, Standing};
-use crate::tenancy::LiveKey;
+use crate::tenancy::KeyState;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -84,10 +84,10 @@ impl RequestLimits {
     }
 
     /// A request with a good API key.
-    pub fn count_admitted(&self, key: &LiveKey, origin: Option<&str>) -> Result<Standings, LimitExceeded> {
+    pub fn count_admitted(&self, key: &KeyState, origin: Option<&str>) -> Result<Standings, LimitExceeded> {
         let standings = [
             Policy::Key.of(self.key.check(&key.id))?,
-            Policy::Tenant.of(self.tenant.check(&key.live.tenant.id))?,
+            Policy::Tenant.of(self.tenant.check(&key.state.tenant.id))?,
             origin.map_or(Ok(None), |origin| Policy::Origin.of(self.origin.check(origin)))?,
         ];
         Ok(Standings(standings))

@@ -17,7 +17,9 @@ use super::error::ApiError;
 use super::form::{Form, choice, integer, line, list, object, query_boolean, text};
 use super::page::PageRequest;
 use super::views::live_calls::{ReportReceipt, UsageList, UsageView};
-use crate::tenancy::{CallState, Direction, LiveKey, MAX_CALLS, Refusal, Report, ReportedCall, TenantId, Usage};
+use crate::tenancy::{
+    CallState, CallUsage, Direction, KeyState, MAX_CALLS, Refusal, ReportedCall, ReportedCalls, TenantId,
+};
 
 const MAX_ID_CHARS: usize = 64;
 const MAX_NUMBER_CHARS: usize = 128;
@@ -67,11 +69,11 @@ async fn accept_plain_text(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-fn report(form: &mut Form) -> Option<Report> {
+fn report(form: &mut Form) -> Option<ReportedCalls> {
     let client_id = form.required("clientId", line(MAX_ID_CHARS));
     let sequence = form.required("sequence", integer(0..=MAX_SEQUENCE));
     let calls = form.required("calls", list(object(reported_call), 0..=MAX_CALLS));
-    Some(Report { client_id: client_id?, sequence: sequence?, calls: calls? })
+    Some(ReportedCalls { client_id: client_id?, sequence: sequence?, calls: calls? })
 }
 
 fn reported_call(form: &mut Form) -> Option<ReportedCall> {
@@ -97,9 +99,9 @@ fn usage_query(form: &mut Form) -> Option<UsageQuery> {
 
 async fn record_report(
     request: ApiRequest,
-    (key, report): (Arc<LiveKey>, Report),
+    (key, report): (Arc<KeyState>, ReportedCalls),
 ) -> Result<Success<ReportReceipt>, ApiError> {
-    let accepted = request.state.platform.hear_of_calls(&request.act, &key.live.tenant.id, report)?;
+    let accepted = request.state.platform.report_calls(&request.context, &key.state.tenant.id, report)?;
     Ok(success(ReportReceipt { accepted }))
 }
 
@@ -115,10 +117,10 @@ async fn of_all(request: ApiRequest, usage_query: UsageQuery) -> Result<Success<
         None => platform.usage(),
     };
     let live_calls = busy.iter().map(|usage| usage.calls.len()).sum();
-    let active_clients = busy.iter().map(Usage::active_clients).sum();
+    let active_clients = busy.iter().map(CallUsage::active_clients).sum();
     let ids: Vec<TenantId> = if usage_query.tenant.is_some() || usage_query.active_only {
         let matching = busy.iter().filter(|usage| !usage_query.active_only || !usage.calls.is_empty());
-        matching.map(|usage| usage.live.tenant.id.clone()).collect()
+        matching.map(|usage| usage.state.tenant.id.clone()).collect()
     } else {
         platform.tenants().iter().map(|live| live.tenant.id.clone()).collect()
     };

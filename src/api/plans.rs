@@ -10,7 +10,7 @@ use super::error::ApiError;
 use super::form::{FieldType, Form, TextSchema as _, ValueError, boolean, checked, choice, integer, line, object};
 use super::settings::MAX_NAME_CHARS;
 use super::views::{CataloguePlan, PlanList, RemovedPlan};
-use crate::tenancy::{CatalogueStatus, Entitlements, Invalid, NewPlan, Plan, Platform, Price, TenantId};
+use crate::tenancy::{CatalogueStatus, Entitlements, InvalidValue, NewPlan, Plan, Platform, Price, TenantId};
 
 const MAX_PRICE: f64 = 1_000_000.0;
 
@@ -98,13 +98,13 @@ async fn list(request: ApiRequest, (): ()) -> Result<Success<PlanList>, ApiError
 
 async fn set(request: ApiRequest, new: NewPlan) -> Result<Success<CataloguePlan>, ApiError> {
     let new = NewPlan { id: request.path("planId").to_owned(), ..new };
-    let plan = request.state.platform.set_plan(&request.act, new).await?;
+    let plan = request.state.platform.set_plan(&request.context, new).await?;
     Ok(success(catalogue_plan(&plan, &request.state.platform)))
 }
 
 async fn remove(request: ApiRequest, (): ()) -> Result<Success<RemovedPlan>, ApiError> {
     let plan_id = request.path("planId").to_owned();
-    request.state.platform.remove_plan(&request.act, &plan_id).await?;
+    request.state.platform.remove_plan(&request.context, &plan_id).await?;
     Ok(success(RemovedPlan { plan_id, removed: true }))
 }
 
@@ -121,7 +121,7 @@ impl FieldType for PriceType {
     fn read(&self, value: Value) -> Result<Price, ValueError> {
         match value.as_f64() {
             Some(amount) if (0.0..=MAX_PRICE).contains(&amount) => Ok(amount.into()),
-            _ => Err(Invalid::new(format!("must be a number from 0 to {MAX_PRICE}")).into()),
+            _ => Err(InvalidValue::new(format!("must be a number from 0 to {MAX_PRICE}")).into()),
         }
     }
 
@@ -130,11 +130,11 @@ impl FieldType for PriceType {
     }
 }
 
-fn currency(text: String) -> Result<String, Invalid> {
+fn currency(text: String) -> Result<String, InvalidValue> {
     if text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase()) {
         return Ok(text);
     }
-    Err(Invalid::new("must be a currency's three letters (ISO 4217), as EUR"))
+    Err(InvalidValue::new("must be a currency's three letters (ISO 4217), as EUR"))
 }
 
 fn currency_schema() -> Value {

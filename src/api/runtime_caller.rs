@@ -19,7 +19,7 @@ use super::State;
 use super::access::EntryPoint;
 use super::error::ApiError;
 use super::limits::{ClientNetwork, Standings};
-use crate::tenancy::{LiveKey, RuntimeRefusal};
+use crate::tenancy::{KeyState, RuntimeRefusal};
 
 const X_BITCALL_KEY: HeaderName = HeaderName::from_static("x-bitcall-key");
 /// The origin of pages that have none (RFC 6454, section 7.1); no tenant can allow it.
@@ -62,7 +62,7 @@ impl RuntimeCaller {
     }
 
     /// The key's tenant, if the caller may act for it and is within its limits.
-    pub fn admit(&mut self, state: &State, key: Option<&str>) -> Result<Arc<LiveKey>, RuntimeError> {
+    pub fn admit(&mut self, state: &State, key: Option<&str>) -> Result<Arc<KeyState>, RuntimeError> {
         let origin = self.origin.as_ref().and_then(|origin| origin.to_str().ok());
         let own_origin = origin.filter(|_| self.is_own_page);
         let found = state.platform.admit(key, origin, own_origin).map_err(|refusal| {
@@ -112,7 +112,7 @@ pub async fn preflight(With(state): With<State>, parts: Parts) -> Response {
     let origin = parts
         .headers
         .get(ORIGIN)
-        .filter(|origin| origin.to_str().is_ok_and(|origin| state.platform.some_tenant_allows(key.as_deref(), origin)));
+        .filter(|origin| origin.to_str().is_ok_and(|origin| state.platform.any_tenant_allows(key.as_deref(), origin)));
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
     set_cors_headers(headers, origin.cloned());

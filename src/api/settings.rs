@@ -7,7 +7,7 @@ use url::Url;
 use super::form::{
     FieldType, Form, TextSchema, ValueError, boolean, checked, choice, line, list, object, one_or_many, parsed, secret,
 };
-use crate::tenancy::{Change, IceEntry, Invalid, OriginPattern, SettingsChange, TransportChange};
+use crate::tenancy::{Change, IceEntry, InvalidValue, OriginPattern, SettingsChange, TransportChange};
 
 /// Patterns of the API's document: everything that matches is accepted; some other spellings are, too.
 const LABEL_PATTERN: &str = "[a-z]([a-z0-9]{0,20})";
@@ -103,10 +103,10 @@ impl TextSchema for OriginPattern {
 
 /// An address that the phone page may load images from.
 #[allow(clippy::needless_pass_by_value)] // the shape of all checks
-fn image(text: String) -> Result<String, Invalid> {
+fn image(text: String) -> Result<String, InvalidValue> {
     match Url::parse(&text) {
         Ok(url) if url.scheme() == "https" && text.len() <= MAX_URL_CHARS => Ok(url.into()),
-        _ => Err(Invalid::new(format!("must be an https:// address of at most {MAX_URL_CHARS} characters"))),
+        _ => Err(InvalidValue::new(format!("must be an https:// address of at most {MAX_URL_CHARS} characters"))),
     }
 }
 
@@ -115,13 +115,13 @@ fn https_schema() -> Value {
 }
 
 #[allow(clippy::needless_pass_by_value)] // the shape of all checks
-fn colour(text: String) -> Result<String, Invalid> {
+fn colour(text: String) -> Result<String, InvalidValue> {
     let text = text.to_ascii_lowercase();
     let digits = text.strip_prefix('#').unwrap_or_default();
     match (digits.len(), digits.bytes().all(|byte| byte.is_ascii_hexdigit())) {
         (6, true) => Ok(text),
         (3, true) => Ok(digits.chars().fold(String::from("#"), |text, digit| format!("{text}{digit}{digit}"))),
-        _ => Err(Invalid::new("must be a colour as #14b8a6")),
+        _ => Err(InvalidValue::new("must be a colour as #14b8a6")),
     }
 }
 
@@ -130,7 +130,7 @@ fn colour_schema() -> Value {
 }
 
 #[allow(clippy::needless_pass_by_value)] // the shape of all checks
-pub fn sip_domain(text: String) -> Result<String, Invalid> {
+pub fn sip_domain(text: String) -> Result<String, InvalidValue> {
     let text = text.to_ascii_lowercase();
     let plain = !text.is_empty()
         && text.len() <= 255
@@ -138,7 +138,7 @@ pub fn sip_domain(text: String) -> Result<String, Invalid> {
     // `Url` knows what a host and a port are; `http` makes it ask for exactly these.
     match Url::parse(&format!("http://{text}/")) {
         Ok(url) if plain && url.has_host() => Ok(text),
-        _ => Err(Invalid::new("must be a host name or address, as sip.example.com")),
+        _ => Err(InvalidValue::new("must be a host name or address, as sip.example.com")),
     }
 }
 
@@ -147,7 +147,7 @@ pub fn sip_domain_schema() -> Value {
 }
 
 #[allow(clippy::needless_pass_by_value)] // the shape of all checks
-fn wss_address(text: String) -> Result<String, Invalid> {
+fn wss_address(text: String) -> Result<String, InvalidValue> {
     match Url::parse(&text) {
         Ok(url)
             if matches!(url.scheme(), "ws" | "wss")
@@ -157,7 +157,7 @@ fn wss_address(text: String) -> Result<String, Invalid> {
         {
             Ok(url.into())
         }
-        _ => Err(Invalid::new("must be a wss:// (or ws://) address, as wss://pbx.example.com/ws")),
+        _ => Err(InvalidValue::new("must be a wss:// (or ws://) address, as wss://pbx.example.com/ws")),
     }
 }
 
@@ -220,12 +220,12 @@ fn ice_pattern(schemes: &str, example: &str) -> Value {
     })
 }
 
-fn ice_address(text: String) -> Result<String, Invalid> {
+fn ice_address(text: String) -> Result<String, InvalidValue> {
     let host = ["stun:", "stuns:", "turn:", "turns:"].iter().find_map(|scheme| text.strip_prefix(scheme));
     match host {
         Some(host) if !host.is_empty() && !host.contains(char::is_whitespace) && text.len() <= MAX_URL_CHARS => {
             Ok(text)
         }
-        _ => Err(Invalid::new("must start with stun:, stuns:, turn: or turns: and name a host")),
+        _ => Err(InvalidValue::new("must start with stun:, stuns:, turn: or turns: and name a host")),
     }
 }

@@ -9,7 +9,7 @@ use super::error::ApiError;
 use super::form::{Form, checked, text};
 use super::views::domains::{AssignedSubdomain, CheckedSubdomain, RemovedSubdomain};
 use crate::hostname::{BadName, Label};
-use crate::tenancy::{Invalid, Platform, TenantId};
+use crate::tenancy::{InvalidValue, Platform, TenantId};
 
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
@@ -75,7 +75,7 @@ fn subdomain(form: &mut Form) -> Option<Label> {
 
 async fn assign(request: ApiRequest, (id, label): (TenantId, Label)) -> Result<Success<AssignedSubdomain>, ApiError> {
     let platform = &request.state.platform;
-    platform.assign_subdomain(&request.act, &id, label.clone()).await?;
+    platform.assign_subdomain(&request.context, &id, label.clone()).await?;
     Ok(success(AssignedSubdomain {
         tenant_id: id.to_string(),
         unicode: label.unicode(),
@@ -85,7 +85,7 @@ async fn assign(request: ApiRequest, (id, label): (TenantId, Label)) -> Result<S
 }
 
 async fn remove(request: ApiRequest, (id, ()): (TenantId, ())) -> Result<Success<RemovedSubdomain>, ApiError> {
-    let had = request.state.platform.remove_subdomain(&request.act, &id).await?;
+    let had = request.state.platform.remove_subdomain(&request.context, &id).await?;
     Ok(success(RemovedSubdomain {
         tenant_id: id.to_string(),
         removed: had.is_some(),
@@ -98,8 +98,8 @@ fn host(platform: &Platform, label: &Label) -> Option<String> {
 }
 
 #[allow(clippy::needless_pass_by_value)] // the shape of all checks
-fn label(text: String) -> Result<Label, Invalid> {
-    text.parse().map_err(|BadName(why)| Invalid::new(why))
+fn label(text: String) -> Result<Label, InvalidValue> {
+    text.parse().map_err(|BadName(why)| InvalidValue::new(why))
 }
 
 /// Labels of other scripts are accepted, too (IDNA); a pattern cannot describe them.

@@ -73,7 +73,7 @@ fn new_tenant(form: &mut Form) -> Option<NewTenant> {
 }
 
 async fn provision(request: ApiRequest, new: NewTenant) -> Result<Success<NewTenantView>, ApiError> {
-    Ok(success(request.state.platform.provision(&request.act, new, NewTenantView::of).await?))
+    Ok(success(request.state.platform.provision(&request.context, new, NewTenantView::of).await?))
 }
 
 async fn show(request: ApiRequest, (id, ()): (TenantId, ())) -> Result<Success<TenantProfile>, ApiError> {
@@ -85,7 +85,7 @@ async fn change(
     request: ApiRequest,
     (id, change): (TenantId, SettingsChange),
 ) -> Result<Success<TenantProfile>, ApiError> {
-    let live = request.state.platform.change_settings(&request.act, &id, change).await?;
+    let live = request.state.platform.change_settings(&request.context, &id, change).await?;
     Ok(success(TenantProfile::of(&live, &request.state.platform)).version(live.revision))
 }
 
@@ -99,6 +99,6 @@ async fn change_plan(
     request: ApiRequest,
     (id, change): (TenantId, PlanChange),
 ) -> Result<Success<TenantProfile>, ApiError> {
-    let live = request.state.platform.change_plan(&request.act, &id, change).await?;
+    let live = request.state.platform.change_plan(&request.context, &id, change).await?;
     Ok(success(TenantProfile::of(&live, &request.state.platform)).version(live.revision))
 }

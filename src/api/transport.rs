@@ -44,6 +44,6 @@ async fn show(request: ApiRequest, (): ()) -> Result<Success<TransportDefaultsVi
 }
 
 async fn change(request: ApiRequest, change: TransportChange) -> Result<Success<TransportDefaultsView>, ApiError> {
-    request.state.platform.change_transport_defaults(&request.act, change).await?;
+    request.state.platform.change_transport_defaults(&request.context, change).await?;
     Ok(success(TransportDefaultsView::of(&request.state.platform.defaults())))
 }

@@ -19,8 +19,8 @@ use domains::{ProfileDomains, TenantDomainsView};
 pub use plans::{CataloguePlan, PlanList, RemovedPlan};
 
 use crate::tenancy::{
-    ApiKeyMeta, CatalogueStatus, Effective, Entitlements, Extension, IceEntry, Interval, Live, PlanStatus, Platform,
-    Price, Provisioned, Transport, TransportMode,
+    ApiKeyMeta, CatalogueStatus, Effective, Entitlements, Extension, IceEntry, Interval, PlanStatus, Platform, Price,
+    Provisioned, TenantState, Transport, TransportMode,
 };
 use crate::timestamp::Timestamp;
 
@@ -100,9 +100,9 @@ struct OriginsView {
 }
 
 impl TenantProfile {
-    pub fn of(live: &Live, platform: &Platform) -> Self {
-        let in_effect = platform.in_effect(live);
-        let Effective { branding, behavior, capabilities, features, transport } = in_effect.effective;
+    pub fn of(live: &TenantState, platform: &Platform) -> Self {
+        let values_of = platform.values_of(live);
+        let Effective { branding, behavior, capabilities, features, transport } = values_of.effective;
         let tenant = &live.tenant;
         let allowed_origins = tenant.settings.allowed_origins.iter().map(ToString::to_string).collect();
         Self {
@@ -111,7 +111,7 @@ impl TenantProfile {
             plan: ProfilePlan {
                 plan_id: tenant.plan_id.clone(),
                 status: tenant.plan_status,
-                entitlements: in_effect.rights,
+                entitlements: values_of.rights,
             },
             branding,
             domains: ProfileDomains::of(live, platform),
@@ -204,7 +204,7 @@ pub struct TenantSummary {
 }
 
 impl TenantSummary {
-    pub fn of(live: &Live, platform: &Platform) -> Self {
+    pub fn of(live: &TenantState, platform: &Platform) -> Self {
         let tenant = &live.tenant;
         Self {
             tenant_id: tenant.id.to_string(),

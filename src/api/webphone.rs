@@ -29,7 +29,7 @@ async fn config(With(state): With<State>, request: Request) -> Response {
     let mut caller = RuntimeCaller::of(&parts);
     let answer = caller.admit(&state, runtime_caller::key_of(&parts).as_deref()).map(|key| {
         let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-        (json, state.platform.runtime_of(&key)).into_response()
+        (json, state.platform.runtime_body(&key)).into_response()
     });
     let mut response = caller.respond(answer);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));

@@ -184,12 +184,12 @@ impl App {
 }
 
 fn spawn_workers(platform: &Platform, config: &Config) {
-    tokio::spawn(platform.clone().keep_key_uses());
+    tokio::spawn(platform.clone().persist_key_uses());
     tokio::spawn(platform.clone().sweep_tokens());
-    tokio::spawn(platform.clone().forget_answers());
-    tokio::spawn(platform.clone().keep_retiring_keys());
+    tokio::spawn(platform.clone().expire_answers());
+    tokio::spawn(platform.clone().drop_retiring_keys());
     if let Some(keep) = config.audit.keep() {
-        tokio::spawn(platform.clone().forget_old_audit(keep));
+        tokio::spawn(platform.clone().expire_audit(keep));
     }
 }
 

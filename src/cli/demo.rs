@@ -19,7 +19,7 @@ use crate::config::{Config, PublicUrl, Secrets};
 use crate::domains::NoCertificates;
 use crate::server::{self, BindError, Bound, ControlSocket, Listeners};
 use crate::store::replace_private;
-use crate::tenancy::{Act, NewExtension, NewTenant, Platform, TenantId};
+use crate::tenancy::{NewExtension, NewTenant, Platform, RequestContext, TenantId};
 
 const FIRST_PORT: u16 = 8088;
 /// So many ports are tried when nobody asked for a particular one.
@@ -118,18 +118,18 @@ async fn provision(
     secrets: &Secrets,
     port: u16,
 ) -> Result<Memory, Failure> {
-    let act = Act::of_bitcall();
+    let context = RequestContext::of_bitcall();
     let tenant: TenantId = TENANT.parse()?;
     let remembered = memory.as_ref().map(|memory| memory.api_key.clone());
     let api_key = if platform.tenant(&tenant).is_err() {
         let mut new = NewTenant::named(tenant.clone());
         new.display_name = Some("Bitcall demo".to_owned());
         new.allowed_origins = local_origins(port);
-        platform.provision(&act, new, |made| made.api_key.as_str().to_owned()).await?
+        platform.provision(&context, new, |made| made.api_key.as_str().to_owned()).await?
     } else if let Some(key) = remembered.filter(|key| platform.key(key).is_some()) {
         key
     } else {
-        platform.create_key(&act, &tenant, None, |api_key, _| api_key.as_str().to_owned()).await?
+        platform.create_key(&context, &tenant, None, |api_key, _| api_key.as_str().to_owned()).await?
     };
 
     let mut extensions = Vec::new();
@@ -140,7 +140,7 @@ async fn provision(
             .find(|account| account.username == username)
             .map(|account| account.password.clone());
         let new = NewExtension { username: username.parse()?, display_name: None, password };
-        let password = platform.add_extension(&act, &tenant, new, true, |added| added.password.clone()).await?;
+        let password = platform.add_extension(&context, &tenant, new, true, |added| added.password.clone()).await?;
         extensions.push(Account { username: username.to_owned(), password });
     }
     Ok(Memory {

@@ -8,7 +8,8 @@
 
 use super::schedule;
 use crate::tenancy::{
-    Away, Certificate, CertificateStage, Claim, DnsProblem, DomainStatus, Phase, Seen, TlsStatus, Way,
+    Certificate, CertificateStage, Claim, DnsProblem, DomainStatus, MovedAway, Phase, RecordObservation, RoutingMatch,
+    TlsStatus,
 };
 use crate::timestamp::Timestamp;
 
@@ -44,10 +45,10 @@ pub enum Event {
 /// What one look at DNS saw.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Look {
-    pub txt: Seen,
+    pub txt: RecordObservation,
     /// Matched where `way` is known.
-    pub cname: Seen,
-    pub way: Option<Way>,
+    pub cname: RecordObservation,
+    pub way: Option<RoutingMatch>,
     pub problems: Vec<DnsProblem>,
     /// Which lookup could not be made, and why: then nothing follows from what was not seen.
     pub unsure: Option<String>,
@@ -168,10 +169,10 @@ impl Life<'_> {
         let here = if look.way.is_some() { Some(true) } else { verdict(&look.cname, sure) };
         let better = better(txt, claim.txt.matched) || better(here, claim.cname.matched);
         if txt.is_some() {
-            claim.txt = Seen { matched: txt, observed: look.txt.observed.clone() };
+            claim.txt = RecordObservation { matched: txt, observed: look.txt.observed.clone() };
         }
         if here.is_some() {
-            claim.cname = Seen { matched: here, observed: look.cname.observed.clone() };
+            claim.cname = RecordObservation { matched: here, observed: look.cname.observed.clone() };
             claim.way = look.way;
         }
         if sure {
@@ -246,8 +247,8 @@ impl Life<'_> {
     fn seen_elsewhere(&mut self) {
         let now = self.now();
         let claim = &mut self.claim;
-        let before = claim.away.unwrap_or(Away { since: now, looks: 0 });
-        let away = Away { looks: before.looks.saturating_add(1), ..before };
+        let before = claim.away.unwrap_or(MovedAway { since: now, looks: 0 });
+        let away = MovedAway { looks: before.looks.saturating_add(1), ..before };
         claim.away = Some(away);
         if away.looks < schedule::AWAY_LOOKS {
             return;
@@ -341,7 +342,7 @@ impl Life<'_> {
 }
 
 /// What a look says of one record.
-fn verdict(seen: &Seen, sure: bool) -> Option<bool> {
+fn verdict(seen: &RecordObservation, sure: bool) -> Option<bool> {
     seen.matched.filter(|matched| *matched || sure)
 }
 

@@ -8,7 +8,7 @@ use super::outside::{Certificates, Eyes};
 use crate::certs::{Certs, Progress, Wanted};
 use crate::dns::{self, Verifier};
 use crate::hostname::Hostname;
-use crate::tenancy::{Certificate, DnsProblem, Seen, Way};
+use crate::tenancy::{Certificate, DnsProblem, RecordObservation, RoutingMatch};
 
 impl Eyes for Verifier {
     fn look<'a>(&'a self, domain: &'a Hostname, token: &'a str) -> BoxFuture<'a, Look> {
@@ -17,13 +17,13 @@ impl Eyes for Verifier {
 }
 
 fn seen(findings: dns::Findings) -> Look {
-    let check = |check: dns::Check| Seen { matched: check.matched, observed: check.observed };
+    let check = |check: dns::Check| RecordObservation { matched: check.matched, observed: check.observed };
     Look {
         txt: check(findings.txt),
         cname: check(findings.cname),
         way: findings.way.map(|way| match way {
-            dns::Way::Cname => Way::Cname,
-            dns::Way::Flattened => Way::Flattened,
+            dns::Way::Cname => RoutingMatch::Cname,
+            dns::Way::Flattened => RoutingMatch::Flattened,
         }),
         problems: findings.problems.iter().map(problem).collect(),
         unsure: findings.unsure,

@@ -10,7 +10,7 @@ use super::life::{self, Effect, Event, Moment, Report};
 use super::outside::{Certificates, Eyes};
 use super::{schedule, words};
 use crate::hostname::Hostname;
-use crate::tenancy::{Act, Claim, DomainStatus, Platform, Refusal, TenantId, challenge_host};
+use crate::tenancy::{Claim, DomainStatus, Platform, Refusal, RequestContext, TenantId, challenge_host};
 use crate::timestamp::Timestamp;
 
 /// Domains looked at at a time.
@@ -51,18 +51,18 @@ impl Domains {
     /// proved it, it goes to the one whose TXT record is there. `answer` is told whether the claim is new.
     pub async fn claim<A: Serialize>(
         &self,
-        act: &Act,
+        context: &RequestContext,
         id: &TenantId,
         domain: &Hostname,
         answer: impl Fn(&Claim, bool) -> A,
     ) -> Result<A, Refusal> {
         let platform = &self.0.platform;
         let token = platform.claim_token(id, domain)?;
-        let new = Claim::new(id.clone(), domain.clone(), token, act.at);
+        let new = Claim::new(id.clone(), domain.clone(), token, context.at);
         let (new, _) = life::step(&new, &Event::Certificate(None), &self.moment());
-        match platform.claim_domain(act, &new, &answer).await {
+        match platform.claim_domain(context, &new, &answer).await {
             Err(Refusal::CustomDomainInUse(name)) => match platform.claim_on(domain) {
-                Some(claim) if claim.may_be_taken_over() => self.take_over(act, new, &answer).await,
+                Some(claim) if claim.may_be_taken_over() => self.take_over(context, new, &answer).await,
                 _ => Err(Refusal::CustomDomainInUse(name)),
             },
             outcome => outcome,
@@ -71,7 +71,7 @@ impl Domains {
 
     async fn take_over<A: Serialize>(
         &self,
-        act: &Act,
+        context: &RequestContext,
         new: Claim,
         answer: &impl Fn(&Claim, bool) -> A,
     ) -> Result<A, Refusal> {
@@ -86,35 +86,35 @@ impl Domains {
             let proof = words::proof(&challenge_host(domain), token);
             return Err(Refusal::CustomDomainUnproved { domain: domain.to_string(), proof });
         }
-        let proved = Claim { verified_at: Some(act.at), expires_at: None, txt: seen, ..new.clone() };
+        let proved = Claim { verified_at: Some(context.at), expires_at: None, txt: seen, ..new.clone() };
         let (proved, _) = life::step(&proved, &Event::Certificate(None), &self.moment());
-        let act = act.answered_by(&answer(&proved, true), tenant)?;
-        let claim = self.0.platform.take_over_claim(&act, tenant, &proved).await?;
+        let context = context.with_answer(&answer(&proved, true), tenant)?;
+        let claim = self.0.platform.take_over_claim(&context, tenant, &proved).await?;
         tracing::info!(%domain, %tenant, "a domain went to the tenant that proved it");
         Ok(answer(&claim, true))
     }
 
     /// Looks at a tenant's domain now, because it asks for that.
-    pub async fn recheck(&self, act: &Act, id: &TenantId) -> Result<Recheck, Refusal> {
+    pub async fn recheck(&self, context: &RequestContext, id: &TenantId) -> Result<Recheck, Refusal> {
         let platform = &self.0.platform;
         let Some(claim) = platform.claim(id)? else { return Ok(Recheck::Nothing) };
-        if platform.barred_from_domains(id).is_some() {
+        if platform.domain_obstacle(id).is_some() {
             return Err(Refusal::CustomDomainNotAllowed);
         }
         let domain = &claim.domain;
-        match self.apply(act, domain, &Event::RecheckAsked).await? {
+        match self.apply(context, domain, &Event::RecheckAsked).await? {
             None => Ok(Recheck::Nothing),
             Some((_, effects)) if effects.contains(&Effect::Look) => {
-                Ok(self.look(act, domain).await?.map_or(Recheck::Nothing, Recheck::Done))
+                Ok(self.look(context, domain).await?.map_or(Recheck::Nothing, Recheck::Done))
             }
-            Some((claim, _)) => Ok(Recheck::TooSoon(claim.recheck_available_at.unwrap_or(act.at))),
+            Some((claim, _)) => Ok(Recheck::TooSoon(claim.recheck_available_at.unwrap_or(context.at))),
         }
     }
 
     /// Looks at a domain now, because the operator asks for that. Nothing when nobody claims it any more.
-    pub async fn sync(&self, act: &Act, domain: &Hostname) -> Result<Option<Arc<Claim>>, Refusal> {
-        match self.apply(act, domain, &Event::SyncAsked).await? {
-            Some(_) => self.look(act, domain).await,
+    pub async fn sync(&self, context: &RequestContext, domain: &Hostname) -> Result<Option<Arc<Claim>>, Refusal> {
+        match self.apply(context, domain, &Event::SyncAsked).await? {
+            Some(_) => self.look(context, domain).await,
             None => Ok(None),
         }
     }
@@ -126,16 +126,16 @@ impl Domains {
     }
 
     /// Takes a domain as proved and leading here, because the operator says so. Again is no error.
-    pub async fn activate(&self, act: &Act, domain: &Hostname) -> Result<Option<Arc<Claim>>, Refusal> {
-        Ok(self.apply(act, domain, &Event::ActivatedByHand).await?.map(|(claim, _)| claim))
+    pub async fn activate(&self, context: &RequestContext, domain: &Hostname) -> Result<Option<Arc<Claim>>, Refusal> {
+        Ok(self.apply(context, domain, &Event::ActivatedByHand).await?.map(|(claim, _)| claim))
     }
 
     /// Looks at a domain if that is due.
     pub(super) async fn check(&self, domain: &Hostname) -> Result<(), Refusal> {
-        let act = Act::of_bitcall();
-        let due = self.apply(&act, domain, &Event::Due).await?;
+        let context = RequestContext::of_bitcall();
+        let due = self.apply(&context, domain, &Event::Due).await?;
         if due.is_some_and(|(_, effects)| effects.contains(&Effect::Look)) {
-            self.look(&act, domain).await?;
+            self.look(&context, domain).await?;
         }
         Ok(())
     }
@@ -143,7 +143,7 @@ impl Domains {
     /// Takes in what there is of a domain's certificate.
     pub(super) async fn heed_certificate(&self, domain: &Hostname) -> Result<(), Refusal> {
         let news = Event::Certificate(self.0.certificates.of(domain));
-        self.apply(&Act::of_bitcall(), domain, &news).await?;
+        self.apply(&RequestContext::of_bitcall(), domain, &news).await?;
         Ok(())
     }
 
@@ -159,24 +159,24 @@ impl Domains {
         }
     }
 
-    async fn look(&self, act: &Act, domain: &Hostname) -> Result<Option<Arc<Claim>>, Refusal> {
+    async fn look(&self, context: &RequestContext, domain: &Hostname) -> Result<Option<Arc<Claim>>, Refusal> {
         let _alone = self.alone(domain).await;
         let _permit = self.0.lookups.acquire().await;
         let Some(claim) = self.0.platform.claim_on(domain) else { return Ok(None) };
-        let event = match self.0.platform.barred_from_domains(&claim.tenant) {
+        let event = match self.0.platform.domain_obstacle(&claim.tenant) {
             Some(why) => Event::Barred(why.to_owned()),
             None => Event::Looked(self.0.eyes.look(domain, &claim.token).await),
         };
         // What was decided is decided now, and not when the request came in.
-        let mut act = act.clone();
-        act.at = Timestamp::now();
-        Ok(self.apply(&act, domain, &event).await?.map(|(claim, _)| claim))
+        let mut context = context.clone();
+        context.at = Timestamp::now();
+        Ok(self.apply(&context, domain, &event).await?.map(|(claim, _)| claim))
     }
 
     /// Steps a claim forward, keeps it, and does what follows, except for the look. Nothing when there is no claim.
     async fn apply(
         &self,
-        act: &Act,
+        context: &RequestContext,
         domain: &Hostname,
         event: &Event,
     ) -> Result<Option<(Arc<Claim>, Vec<Effect>)>, Refusal> {
@@ -187,7 +187,7 @@ impl Domains {
             (after, told, effects)
         };
         let platform = &self.0.platform;
-        let Some(stepped) = platform.step_claim(act, domain, rule).await? else { return Ok(None) };
+        let Some(stepped) = platform.step_claim(context, domain, rule).await? else { return Ok(None) };
         for effect in &stepped.outcome {
             match effect {
                 Effect::Look => {}
@@ -196,7 +196,7 @@ impl Domains {
                 Effect::ReleaseCertificate => self.0.certificates.release(domain).await,
                 Effect::Report(report) => tell(*report, &stepped.claim),
                 Effect::Expire => {
-                    if platform.expire_claim(act, domain).await? {
+                    if platform.expire_claim(context, domain).await? {
                         tracing::info!(%domain, tenant = %stepped.claim.tenant, "a claim ended: it was not proved in time");
                         return Ok(None);
                     }

@@ -14,8 +14,9 @@ use super::outside::{Certificates, Eyes};
 use super::{Domains, Recheck};
 use crate::hostname::Hostname;
 use crate::tenancy::{
-    Act, AuditSearch, Certificate, CertificateStage, Claim, Defaults, DomainStatus, Lost, Names, NewTenant,
-    OperatorChange, Phase, PlanChange, Platform, Refusal, Seen, TenantId, TlsStatus, TransportDefaults, Way,
+    AuditSearch, Certificate, CertificateStage, Claim, Defaults, DomainLoss, DomainStatus, Names, NewTenant,
+    OperatorChange, Phase, PlanChange, Platform, RecordObservation, Refusal, RequestContext, RoutingMatch, TenantId,
+    TlsStatus, TransportDefaults,
 };
 use crate::timestamp::Timestamp;
 
@@ -45,9 +46,12 @@ impl Dns {
         let published = self.tokens.lock().unwrap().get(domain).cloned();
         let here = self.here.lock().unwrap().contains(domain);
         Look {
-            txt: Seen { matched: Some(published.as_deref() == Some(token)), observed: published.into_iter().collect() },
-            cname: Seen { matched: Some(here), observed: Vec::new() },
-            way: here.then_some(Way::Cname),
+            txt: RecordObservation {
+                matched: Some(published.as_deref() == Some(token)),
+                observed: published.into_iter().collect(),
+            },
+            cname: RecordObservation { matched: Some(here), observed: Vec::new() },
+            way: here.then_some(RoutingMatch::Cname),
             ..Look::default()
         }
     }
@@ -181,13 +185,13 @@ impl House {
         let acme = house.tenant("acme").await;
         let (claim, _) = house.claim(&acme, "phone.acme.com").await.unwrap();
         house.dns.publish(&claim);
-        house.domains.sync(&act(), &claim.domain).await.unwrap();
+        house.domains.sync(&context(), &claim.domain).await.unwrap();
         (house, acme, claim)
     }
 
     async fn tenant(&self, id: &str) -> TenantId {
         let new = NewTenant { plan_id: Some("enterprise".into()), ..NewTenant::named(id.parse().unwrap()) };
-        self.platform.provision(&act(), new, |_| ()).await.unwrap();
+        self.platform.provision(&context(), new, |_| ()).await.unwrap();
         id.parse().unwrap()
     }
 
@@ -195,7 +199,7 @@ impl House {
         let told = Arc::new(Mutex::new(None));
         let domain = domain.parse().unwrap();
         let answer = |claim: &Claim, new: bool| *told.lock().unwrap() = Some((claim.clone(), new));
-        self.domains.claim(&act(), tenant, &domain, answer).await?;
+        self.domains.claim(&context(), tenant, &domain, answer).await?;
         Ok(told.lock().unwrap().take().unwrap())
     }
 
@@ -210,7 +214,7 @@ impl House {
             change(&mut claim);
             (claim, None, ())
         };
-        self.platform.step_claim(&act(), domain, rule).await.unwrap().unwrap();
+        self.platform.step_claim(&context(), domain, rule).await.unwrap().unwrap();
     }
 
     async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
@@ -233,8 +237,8 @@ impl House {
     }
 }
 
-fn act() -> Act {
-    Act::of_bitcall()
+fn context() -> RequestContext {
+    RequestContext::of_bitcall()
 }
 
 fn on(plan: &str) -> OperatorChange {
@@ -249,7 +253,7 @@ async fn a_domain_whose_dns_is_right_is_active_as_soon_as_its_certificate_is_the
     assert!(new && claim.next_check_at.is_some() && claim.expires_at.is_some());
     tokio::spawn(house.domains.clone().keep());
     house.dns.publish(&claim);
-    let Recheck::Done(seen) = house.domains.recheck(&act(), &acme).await.unwrap() else { panic!() };
+    let Recheck::Done(seen) = house.domains.recheck(&context(), &acme).await.unwrap() else { panic!() };
     assert_eq!((seen.status, seen.phase), (DomainStatus::Verified, Phase::Verified));
     assert!(house.authority.wants(&claim.domain));
     assert!(house.platform.hosts(&house.platform.tenant(&acme).unwrap()).is_empty());
@@ -267,7 +271,7 @@ async fn a_recheck_looks_again_whether_the_certificate_need_be_held_back() {
     house.authority.holds_back(&claim.domain);
     house.until("held back", |house| house.now(&claim.domain).phase == Phase::Preflight).await;
     assert_eq!(*house.authority.retried.lock().unwrap(), []);
-    assert!(matches!(house.domains.recheck(&act(), &acme).await.unwrap(), Recheck::Done(_)));
+    assert!(matches!(house.domains.recheck(&context(), &acme).await.unwrap(), Recheck::Done(_)));
     assert_eq!(*house.authority.retried.lock().unwrap(), std::slice::from_ref(&claim.domain));
 }
 
@@ -275,10 +279,10 @@ async fn a_recheck_looks_again_whether_the_certificate_need_be_held_back() {
 async fn a_second_recheck_in_a_row_is_refused_with_its_moment() {
     let house = House::new().await;
     let acme = house.tenant("acme").await;
-    assert!(matches!(house.domains.recheck(&act(), &acme).await.unwrap(), Recheck::Nothing));
+    assert!(matches!(house.domains.recheck(&context(), &acme).await.unwrap(), Recheck::Nothing));
     house.claim(&acme, "phone.acme.com").await.unwrap();
-    assert!(matches!(house.domains.recheck(&act(), &acme).await.unwrap(), Recheck::Done(_)));
-    let Recheck::TooSoon(moment) = house.domains.recheck(&act(), &acme).await.unwrap() else { panic!() };
+    assert!(matches!(house.domains.recheck(&context(), &acme).await.unwrap(), Recheck::Done(_)));
+    let Recheck::TooSoon(moment) = house.domains.recheck(&context(), &acme).await.unwrap() else { panic!() };
     assert!(moment > Timestamp::now());
     assert_eq!(house.dns.looks.load(Ordering::SeqCst), 1);
 }
@@ -298,7 +302,7 @@ async fn what_is_due_is_looked_at_many_at_a_time_and_no_name_twice_at_once() {
     tokio::spawn(house.domains.clone().keep());
     house.until("as many as may be", |house| house.dns.most_at_once.load(Ordering::SeqCst) == 32).await;
     // Those that are under way already among them: their second look waits.
-    let asked = join_all(claims.iter().map(async |claim| house.domains.sync(&act(), &claim.domain).await));
+    let asked = join_all(claims.iter().map(async |claim| house.domains.sync(&context(), &claim.domain).await));
     gate.add_permits(1000);
     assert!(asked.await.iter().all(|looked| looked.as_ref().is_ok_and(Option::is_some)));
     let looked_at = |claim: &Claim| claim.next_check_at.unwrap() > Timestamp::now();
@@ -330,10 +334,10 @@ async fn dns_that_does_not_answer_changes_nothing() {
     let acme = house.tenant("acme").await;
     let (claim, _) = house.claim(&acme, "phone.acme.com").await.unwrap();
     house.dns.publish(&claim);
-    house.domains.sync(&act(), &claim.domain).await.unwrap();
+    house.domains.sync(&context(), &claim.domain).await.unwrap();
     house.dns.broken.store(true, Ordering::SeqCst);
     for _ in 0..10 {
-        let seen = house.domains.sync(&act(), &claim.domain).await.unwrap().unwrap();
+        let seen = house.domains.sync(&context(), &claim.domain).await.unwrap().unwrap();
         assert_eq!((seen.status, seen.phase, seen.away), (DomainStatus::Active, Phase::Active, None));
         assert_eq!(seen.unsure.as_deref(), Some("nobody answers"));
     }
@@ -358,7 +362,7 @@ async fn a_domain_that_is_given_up_needs_no_certificate_any_more() {
     // The worker has seen the claim once it has heard of its certificate.
     house.authority.issues(&claim.domain);
     house.until("active", |house| house.now(&claim.domain).status == DomainStatus::Active).await;
-    house.platform.release_domain(&act(), &acme).await.unwrap();
+    house.platform.release_domain(&context(), &acme).await.unwrap();
     house.until("released", |house| !house.authority.wants(&claim.domain)).await;
 }
 
@@ -381,7 +385,7 @@ async fn who_proves_a_domain_gets_it_from_whom_only_claims_it() {
     assert_eq!(*house.now(&claimed.domain), won);
     assert!(house.platform.claim(&squatter).unwrap().is_none());
     let lost = house.platform.tenant(&squatter).unwrap().tenant.lost_domain.clone().unwrap();
-    assert_eq!((lost.domain, lost.why), (claimed.domain.clone(), Lost::Superseded));
+    assert_eq!((lost.domain, lost.why), (claimed.domain.clone(), DomainLoss::Superseded));
     let refused = house.claim(&squatter, "phone.acme.com").await.unwrap_err();
     assert!(matches!(refused, Refusal::CustomDomainInUse(_)), "what is proved stays: {refused:?}");
     assert_eq!(house.actions().await, ["domain.claim", "domain.supersede", "domain.claim"]);
@@ -409,12 +413,12 @@ async fn a_claim_that_is_not_proved_in_time_ends_and_its_tenant_is_told() {
     let (claim, _) = house.claim(&acme, "phone.acme.com").await.unwrap();
     house.set(&claim.domain, |claim| claim.expires_at = Some(Timestamp(1))).await;
     house.dns.broken.store(true, Ordering::SeqCst);
-    assert!(house.domains.sync(&act(), &claim.domain).await.unwrap().is_some(), "not in the dark");
+    assert!(house.domains.sync(&context(), &claim.domain).await.unwrap().is_some(), "not in the dark");
     house.dns.broken.store(false, Ordering::SeqCst);
-    assert!(house.domains.sync(&act(), &claim.domain).await.unwrap().is_none());
+    assert!(house.domains.sync(&context(), &claim.domain).await.unwrap().is_none());
     assert!(house.platform.claim(&acme).unwrap().is_none() && house.platform.claim_on(&claim.domain).is_none());
     let lost = house.platform.tenant(&acme).unwrap().tenant.lost_domain.clone().unwrap();
-    assert_eq!((lost.why, lost.domain.as_str()), (Lost::Expired, "phone.acme.com"));
+    assert_eq!((lost.why, lost.domain.as_str()), (DomainLoss::Expired, "phone.acme.com"));
     let (again, new) = house.claim(&acme, "phone.acme.com").await.unwrap();
     assert!(new && again.token == claim.token, "what was published meanwhile is good");
     assert!(house.platform.tenant(&acme).unwrap().tenant.lost_domain.is_none());
@@ -427,16 +431,16 @@ async fn a_tenant_without_the_right_is_neither_looked_up_nor_served() {
     let acme = house.tenant("acme").await;
     let (claim, _) = house.claim(&acme, "phone.acme.com").await.unwrap();
     house.dns.publish(&claim);
-    house.domains.sync(&act(), &claim.domain).await.unwrap();
-    house.platform.change_as_operator(&act(), &acme, on("pro")).await.unwrap();
-    let refused = house.domains.recheck(&act(), &acme).await.err().unwrap();
+    house.domains.sync(&context(), &claim.domain).await.unwrap();
+    house.platform.change_as_operator(&context(), &acme, on("pro")).await.unwrap();
+    let refused = house.domains.recheck(&context(), &acme).await.err().unwrap();
     assert!(matches!(refused, Refusal::CustomDomainNotAllowed));
-    let barred = house.domains.sync(&act(), &claim.domain).await.unwrap().unwrap();
+    let barred = house.domains.sync(&context(), &claim.domain).await.unwrap().unwrap();
     assert_eq!(barred.phase, Phase::Blocked);
     assert_eq!(house.dns.looks.load(Ordering::SeqCst), 1);
     assert!(house.platform.hosts(&house.platform.tenant(&acme).unwrap()).is_empty());
-    house.platform.change_as_operator(&act(), &acme, on("enterprise")).await.unwrap();
-    let back = house.domains.sync(&act(), &claim.domain).await.unwrap().unwrap();
+    house.platform.change_as_operator(&context(), &acme, on("enterprise")).await.unwrap();
+    let back = house.domains.sync(&context(), &claim.domain).await.unwrap().unwrap();
     assert_eq!((back.status, back.phase), (DomainStatus::Active, Phase::Active));
 }
 
@@ -446,10 +450,10 @@ async fn the_operator_activates_by_hand_and_again_is_no_news() {
     let acme = house.tenant("acme").await;
     let (claim, _) = house.claim(&acme, "phone.acme.com").await.unwrap();
     for _ in 0..2 {
-        let active = house.domains.activate(&act(), &claim.domain).await.unwrap().unwrap();
+        let active = house.domains.activate(&context(), &claim.domain).await.unwrap().unwrap();
         assert_eq!(active.status, DomainStatus::Active);
     }
     assert_eq!(house.platform.hosts(&house.platform.tenant(&acme).unwrap()), ["phone.acme.com"]);
     assert_eq!(house.actions().await, ["domain.claim", "domain.activate"]);
-    assert!(house.domains.activate(&act(), &"nobody.example".parse().unwrap()).await.unwrap().is_none());
+    assert!(house.domains.activate(&context(), &"nobody.example".parse().unwrap()).await.unwrap().is_none());
 }

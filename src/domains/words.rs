@@ -1,6 +1,6 @@
 //! What is to be done about a domain now, in one sentence for its owner.
 
-use crate::tenancy::{Certificate, Claim, Lost, LostDomain, Phase, TlsStatus};
+use crate::tenancy::{Certificate, Claim, DomainLoss, LostDomain, Phase, TlsStatus};
 use crate::timestamp::Timestamp;
 
 /// `ingress` is what the domain's CNAME record must name.
@@ -60,8 +60,8 @@ pub fn next_action_without(lost: Option<&LostDomain>) -> String {
 pub fn loss(lost: &LostDomain) -> String {
     let LostDomain { domain, why, at } = lost;
     match why {
-        Lost::Expired => format!("the claim on {domain} ended at {at}: its TXT record was not seen in time"),
-        Lost::Superseded => format!("{domain} went to another tenant at {at}, who proved it by its TXT record"),
+        DomainLoss::Expired => format!("the claim on {domain} ended at {at}: its TXT record was not seen in time"),
+        DomainLoss::Superseded => format!("{domain} went to another tenant at {at}, who proved it by its TXT record"),
     }
 }
 

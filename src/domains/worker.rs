@@ -13,7 +13,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use super::pass::{Domains, PARALLEL};
 use crate::hostname::Hostname;
-use crate::tenancy::{Act, Claim};
+use crate::tenancy::{Claim, RequestContext};
 use crate::timestamp::Timestamp;
 
 /// Also where nothing tells: a clock may be set.
@@ -109,7 +109,7 @@ impl Rounds {
         let name = domain.clone();
         let task = self.under_way.spawn(async move {
             let looked = if asked_for {
-                domains.sync(&Act::of_bitcall(), &domain).await.map(|_| ())
+                domains.sync(&RequestContext::of_bitcall(), &domain).await.map(|_| ())
             } else {
                 domains.check(&domain).await
             };

@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use super::fault::Refusal;
-use super::live::Live;
 use super::platform::Platform;
+use super::refusal::Refusal;
+use super::tenant_state::TenantState;
 
 /// One tenant's app, at one address.
 pub struct App {
-    pub live: Arc<Live>,
+    pub state: Arc<TenantState>,
     /// The name that leads to the tenant; without one its address needs the query.
     pub host: Option<String>,
 }
@@ -22,19 +22,19 @@ impl Platform {
     pub fn app(&self, authority: &str, named: Option<&str>) -> Result<App, Refusal> {
         let host = host_in(authority);
         let snapshot = self.snapshot();
-        let app = if let Some(live) = snapshot.on_host(&host) {
-            let agrees = named.is_none_or(|named| live.tenant.id.as_str() == named);
-            agrees.then(|| App { live: Arc::clone(live), host: Some(host) })
+        let app = if let Some(state) = snapshot.on_host(&host) {
+            let agrees = named.is_none_or(|named| state.tenant.id.as_str() == named);
+            agrees.then(|| App { state: Arc::clone(state), host: Some(host) })
         } else if snapshot.defaults().names.label_of(&host).is_some_and(|_| !snapshot.defaults().names.are_ours(&host))
         {
             // A tenant's name, if it led anywhere.
             None
         } else {
-            let live = named.and_then(|named| snapshot.tenant(named));
-            live.map(|live| App { live: Arc::clone(live), host: None })
+            let state = named.and_then(|named| snapshot.tenant(named));
+            state.map(|state| App { state: Arc::clone(state), host: None })
         };
         let app = app.ok_or(Refusal::AppNotFound)?;
-        if app.live.tenant.enabled { Ok(app) } else { Err(Refusal::TenantDisabled) }
+        if app.state.tenant.enabled { Ok(app) } else { Err(Refusal::TenantDisabled) }
     }
 }
 

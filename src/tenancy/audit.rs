@@ -8,14 +8,14 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::act::{Act, Actor};
-use super::fault::Invalid;
 use super::id::TenantId;
+use super::refusal::InvalidValue;
+use super::request_context::{Actor, RequestContext};
 use crate::timestamp::Timestamp;
 
 /// What was done, before it is written down.
 #[derive(Clone, Debug)]
-pub struct Deed {
+pub struct AuditAction {
     /// `tenant.provision`, `key.revoke` …
     pub action: &'static str,
     pub tenant: Option<TenantId>,
@@ -24,7 +24,7 @@ pub struct Deed {
     pub after: Value,
 }
 
-impl Deed {
+impl AuditAction {
     pub fn on(tenant: &TenantId, action: &'static str, before: Value, after: Value) -> Self {
         Self { action, tenant: Some(tenant.clone()), before, after }
     }
@@ -52,9 +52,9 @@ impl fmt::Display for AuditId {
 }
 
 impl FromStr for AuditId {
-    type Err = Invalid;
+    type Err = InvalidValue;
 
-    fn from_str(text: &str) -> Result<Self, Invalid> {
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let known = text.split_once('-').is_some_and(|(moment, number)| {
             let hexadecimal = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
             moment.len() == 13
@@ -62,7 +62,7 @@ impl FromStr for AuditId {
                 && moment.bytes().all(|byte| byte.is_ascii_digit())
                 && number.bytes().all(hexadecimal)
         });
-        if known { Ok(Self(text.to_owned())) } else { Err(Invalid::new("names no entry of the audit")) }
+        if known { Ok(Self(text.to_owned())) } else { Err(InvalidValue::new("names no entry of the audit")) }
     }
 }
 
@@ -105,14 +105,14 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
-    pub fn of(act: &Act, deed: Deed) -> Self {
-        let (before, after) = differences(deed.before, deed.after);
+    pub fn of(context: &RequestContext, action: AuditAction) -> Self {
+        let (before, after) = differences(action.before, action.after);
         Self {
-            at: act.at,
-            actor: act.actor.clone(),
-            request_id: act.request_id.clone(),
-            action: deed.action.to_owned(),
-            tenant_id: deed.tenant,
+            at: context.at,
+            actor: context.actor.clone(),
+            request_id: context.request_id.clone(),
+            action: action.action.to_owned(),
+            tenant_id: action.tenant,
             before,
             after,
         }

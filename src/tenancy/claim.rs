@@ -46,11 +46,11 @@ pub struct Claim {
     /// Why the tenant may not use it now, whatever DNS says.
     #[serde(default)]
     pub barred: Option<String>,
-    pub txt: Seen,
-    pub cname: Seen,
+    pub txt: RecordObservation,
+    pub cname: RecordObservation,
     /// How the domain leads here; none: it was not seen to.
     #[serde(default)]
-    pub way: Option<Way>,
+    pub way: Option<RoutingMatch>,
     /// What is wrong in DNS besides.
     #[serde(default)]
     pub problems: Vec<DnsProblem>,
@@ -62,7 +62,7 @@ pub struct Claim {
     pub challenge_delegated: bool,
     /// Set while a domain that led here does not.
     #[serde(default)]
-    pub away: Option<Away>,
+    pub away: Option<MovedAway>,
     /// Since when it counts as moved.
     #[serde(default)]
     pub moved_at: Option<Timestamp>,
@@ -137,7 +137,7 @@ pub enum Phase {
 /// What DNS answered when it was last asked for one of the records.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Seen {
+pub struct RecordObservation {
     /// Null: not asked yet, or it could never be asked.
     pub matched: Option<bool>,
     pub observed: Vec<String>,
@@ -146,7 +146,7 @@ pub struct Seen {
 /// How a domain leads here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Way {
+pub enum RoutingMatch {
     Cname,
     /// Its addresses are the ingress host's: a CNAME that its DNS provider resolves.
     Flattened,
@@ -167,7 +167,7 @@ pub struct DnsProblem {
 /// Looks that did not see the domain lead here, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Away {
+pub struct MovedAway {
     pub since: Timestamp,
     pub looks: u32,
 }
@@ -214,13 +214,13 @@ pub enum CertificateStage {
 #[serde(rename_all = "camelCase")]
 pub struct LostDomain {
     pub domain: Hostname,
-    pub why: Lost,
+    pub why: DomainLoss,
     pub at: Timestamp,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Lost {
+pub enum DomainLoss {
     /// It was not proved in time.
     Expired,
     /// Another tenant proved that it is its own.
@@ -247,8 +247,8 @@ impl Claim {
             fruitless: 0,
             paused: None,
             barred: None,
-            txt: Seen::default(),
-            cname: Seen::default(),
+            txt: RecordObservation::default(),
+            cname: RecordObservation::default(),
             way: None,
             problems: Vec::new(),
             unsure: None,
@@ -277,7 +277,7 @@ impl Claim {
     }
 
     /// What the audit tells of it.
-    pub fn told(&self) -> Value {
+    pub fn audit_value(&self) -> Value {
         json!({
             "domain": self.domain,
             "status": self.status,

@@ -18,7 +18,7 @@ use super::transport::{IceEntry, TransportDefaults};
 use crate::timestamp::Timestamp;
 
 /// The accent of phones without branding of their own.
-const ACCENT: &str = "#14b8a6";
+const DEFAULT_ACCENT: &str = "#14b8a6";
 
 /// What the platform provides where a tenant says nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,7 +137,7 @@ pub fn effective(tenant: &TenantId, settings: &Settings, rights: &Entitlements, 
             display_name: settings.display_name.clone().unwrap_or_else(|| tenant.to_string()),
             logo_light: branded(&settings.logo_light),
             logo_dark: branded(&settings.logo_dark),
-            theme_color: branded(&settings.theme_color).unwrap_or_else(|| ACCENT.into()),
+            theme_color: branded(&settings.theme_color).unwrap_or_else(|| DEFAULT_ACCENT.into()),
             header_mode: settings.header_mode.filter(|_| rights.custom_branding).unwrap_or_default(),
         },
         behavior: Behavior {
@@ -203,7 +203,7 @@ mod tests {
 
     use super::*;
     use crate::tenancy::plan;
-    use crate::tenancy::settings::ByOperator;
+    use crate::tenancy::settings::OperatorOverrides;
 
     fn defaults() -> Defaults {
         Defaults {
@@ -247,7 +247,7 @@ mod tests {
         rights
     }
 
-    fn in_effect(settings: &Settings, rights: &Entitlements) -> Effective {
+    fn values_of(settings: &Settings, rights: &Entitlements) -> Effective {
         effective(&"acme_corp".parse().unwrap(), settings, rights, &defaults())
     }
 
@@ -257,7 +257,7 @@ mod tests {
         type Rule = (&'static str, bool, fn(&mut Entitlements), fn(&Effective) -> bool);
         let rules: &[Rule] = &[
             ("no wish, full plan: name", false, |_| {}, |e| e.branding.display_name == "acme_corp"),
-            ("no wish, full plan: accent", false, |_| {}, |e| e.branding.theme_color == ACCENT),
+            ("no wish, full plan: accent", false, |_| {}, |e| e.branding.theme_color == DEFAULT_ACCENT),
             ("no wish, full plan: logos", false, |_| {}, |e| e.branding.logo_light.is_none()),
             ("no wish, full plan: pop-up", false, |_| {}, |e| e.capabilities.popup_mode),
             ("no wish, full plan: clips", false, |_| {}, |e| e.capabilities.audio_clips),
@@ -277,7 +277,7 @@ mod tests {
             ("wish granted: wss", true, |_| {}, |e| e.transport.wss == ["wss://pbx.acme.com/"]),
             ("wish granted: ice", true, |_| {}, |e| e.transport.ice_servers == [stun("stun:acme")]),
             ("no branding: name stays", true, |r| r.custom_branding = false, |e| e.branding.display_name == "Acme"),
-            ("no branding: accent", true, |r| r.custom_branding = false, |e| e.branding.theme_color == ACCENT),
+            ("no branding: accent", true, |r| r.custom_branding = false, |e| e.branding.theme_color == DEFAULT_ACCENT),
             ("no branding: logos", true, |r| r.custom_branding = false, |e| e.branding.logo_light.is_none()),
             (
                 "no branding: header",
@@ -306,7 +306,7 @@ mod tests {
         ];
         for (name, wished, withhold, holds) in rules {
             let settings = if *wished { wishes() } else { Settings::default() };
-            assert!(holds(&in_effect(&settings, &rights(withhold))), "{name}");
+            assert!(holds(&values_of(&settings, &rights(withhold))), "{name}");
         }
     }
 
@@ -314,7 +314,8 @@ mod tests {
     #[test]
     fn the_platform_is_inherited_and_the_operator_is_above_the_plan() {
         use bitcall_wire::config::Dtmf::{Info, Rfc4733};
-        type Rule<'a> = (&'a str, &'a TransportDefaults, Settings, ByOperator, fn(&mut Entitlements), [&'a str; 5]);
+        type Rule<'a> =
+            (&'a str, &'a TransportDefaults, Settings, OperatorOverrides, fn(&mut Entitlements), [&'a str; 5]);
         let platform = TransportDefaults {
             sip_domain: Some("pbx.platform".into()),
             dtmf: Some(Info),
@@ -323,8 +324,8 @@ mod tests {
         };
         let partly = TransportDefaults { wss: Some(vec!["wss://platform/".into()]), ..TransportDefaults::default() };
         let nothing = TransportDefaults::default();
-        let nobody = ByOperator::default();
-        let everything = ByOperator { sip_domain: true, wss: true, ice_servers: true };
+        let nobody = OperatorOverrides::default();
+        let everything = OperatorOverrides { sip_domain: true, wss: true, ice_servers: true };
         let own_digits = Settings { dtmf: Some(Rfc4733), ..Settings::default() };
         let no_relays = Settings { ice_servers: Some(Vec::new()), ..Settings::default() };
         let full: fn(&mut Entitlements) = |_| {};
@@ -387,7 +388,7 @@ mod tests {
                 "operator, one field",
                 &platform,
                 wishes(),
-                ByOperator { wss: true, ..nobody },
+                OperatorOverrides { wss: true, ..nobody },
                 poor,
                 ["Custom", "pbx.platform", "Info", "wss://pbx.acme.com/", "stun:platform"],
             ),
@@ -422,7 +423,7 @@ mod tests {
     fn sign_in_links_are_off_until_the_operator_switches_them_on() {
         for (set, expected) in [(None, false), (Some(false), false), (Some(true), true)] {
             let settings = Settings { auth_link: set, ..Settings::default() };
-            assert_eq!(in_effect(&settings, &rights(|_| {})).features.auth_link, expected);
+            assert_eq!(values_of(&settings, &rights(|_| {})).features.auth_link, expected);
         }
     }
 
@@ -431,7 +432,7 @@ mod tests {
         let relay = IceEntry { secret: Some("hush".into()), ..stun("turn:relay") };
         let settings = Settings { ice_servers: Some(vec![stun("stun:acme"), relay]), ..Settings::default() };
         let config =
-            in_effect(&settings, &rights(|_| {})).runtime_config(&"acme".parse().unwrap(), &defaults(), Timestamp(0));
+            values_of(&settings, &rights(|_| {})).runtime_config(&"acme".parse().unwrap(), &defaults(), Timestamp(0));
         assert!(!serde_json::to_string(&config).unwrap().contains("hush"));
     }
 

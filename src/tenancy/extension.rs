@@ -5,15 +5,15 @@ use bitcall_sip::digest::{Algorithm, ha1};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::fault::Invalid;
 use super::id::Username;
+use super::refusal::InvalidValue;
 use crate::timestamp::Timestamp;
 
 /// Of a generated password, 5 bits each.
-pub const GENERATED_PASSWORD: usize = 24;
+pub const GENERATED_PASSWORD_LENGTH: usize = 24;
 /// Characters.
-pub const MIN_PASSWORD: usize = 8;
-pub const MAX_PASSWORD: usize = 128;
+pub const MIN_PASSWORD_LENGTH: usize = 8;
+pub const MAX_PASSWORD_LENGTH: usize = 128;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -28,7 +28,7 @@ pub struct Extension {
 
 impl Extension {
     /// The record as the audit may tell it: a digest is as good as its password.
-    pub fn told(&self) -> Value {
+    pub fn audit_value(&self) -> Value {
         json!({ "username": self.username, "displayName": self.display_name, "realm": self.realm })
     }
 }
@@ -66,11 +66,11 @@ pub struct NewExtension {
     pub password: Option<String>,
 }
 
-pub fn checked_password(password: &str) -> Result<(), Invalid> {
+pub fn checked_password(password: &str) -> Result<(), InvalidValue> {
     match password.chars().count() {
-        MIN_PASSWORD..=MAX_PASSWORD if !password.chars().any(char::is_control) => Ok(()),
-        _ => Err(Invalid::new(format!(
-            "must have {MIN_PASSWORD} to {MAX_PASSWORD} characters and no control characters"
+        MIN_PASSWORD_LENGTH..=MAX_PASSWORD_LENGTH if !password.chars().any(char::is_control) => Ok(()),
+        _ => Err(InvalidValue::new(format!(
+            "must have {MIN_PASSWORD_LENGTH} to {MAX_PASSWORD_LENGTH} characters and no control characters"
         ))),
     }
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::fault::Invalid;
+use super::refusal::InvalidValue;
 
 const MAX_TENANT_ID: usize = 48;
 const MAX_USERNAME: usize = 32;
@@ -27,9 +27,9 @@ impl TenantId {
 }
 
 impl FromStr for TenantId {
-    type Err = Invalid;
+    type Err = InvalidValue;
 
-    fn from_str(text: &str) -> Result<Self, Invalid> {
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
         let at_ends = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
         let bytes = text.as_bytes();
@@ -40,7 +40,7 @@ impl FromStr for TenantId {
         {
             return Ok(Self(text.to_owned()));
         }
-        Err(Invalid::new(format!(
+        Err(InvalidValue::new(format!(
             "must be 1 to {MAX_TENANT_ID} characters of a-z, 0-9, _ and -, starting and ending with a letter or digit"
         )))
     }
@@ -58,14 +58,14 @@ impl Username {
 }
 
 impl FromStr for Username {
-    type Err = Invalid;
+    type Err = InvalidValue;
 
-    fn from_str(text: &str) -> Result<Self, Invalid> {
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
         if (1..=MAX_USERNAME).contains(&text.len()) && text.bytes().all(allowed) {
             return Ok(Self(text.to_owned()));
         }
-        Err(Invalid::new(format!("must be 1 to {MAX_USERNAME} characters of a-z, 0-9, dot, _ and -")))
+        Err(InvalidValue::new(format!("must be 1 to {MAX_USERNAME} characters of a-z, 0-9, dot, _ and -")))
     }
 }
 
@@ -84,9 +84,9 @@ macro_rules! as_text {
         }
 
         impl TryFrom<String> for $name {
-            type Error = Invalid;
+            type Error = InvalidValue;
 
-            fn try_from(text: String) -> Result<Self, Invalid> {
+            fn try_from(text: String) -> Result<Self, InvalidValue> {
                 text.parse()
             }
         }

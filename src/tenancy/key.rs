@@ -22,19 +22,19 @@ use crate::timestamp::Timestamp;
 
 pub const PREFIX: &str = "bk_live_";
 /// Characters of 5 random bits each.
-const RANDOM: usize = 32;
+const RANDOM_CHARS: usize = 32;
 /// Enough digits to base 62 for any CRC-32.
-const TAIL: usize = 6;
+const CHECKSUM_CHARS: usize = 6;
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-const MIN_PEPPER: usize = 16;
+const MIN_PEPPER_BYTES: usize = 16;
 
 /// An API key in clear. Not `Clone`, not stored, and not shown by `Debug`.
 pub struct ApiKey(String);
 
 impl ApiKey {
     pub fn generate() -> io::Result<Self> {
-        let key = format!("{PREFIX}{}", random_text(RANDOM)?);
+        let key = format!("{PREFIX}{}", random_text(RANDOM_CHARS)?);
         let tail = checksum(&key);
         Ok(Self(key + &tail))
     }
@@ -53,16 +53,18 @@ impl fmt::Debug for ApiKey {
 /// Whether `text` can be an API key, as far as that shows without looking it up.
 pub fn is_well_formed(text: &str) -> bool {
     let Some(rest) = text.strip_prefix(PREFIX) else { return false };
-    match rest.len().checked_sub(RANDOM) {
+    match rest.len().checked_sub(RANDOM_CHARS) {
         Some(0) => rest.bytes().all(|byte| ALPHABET.contains(&byte)),
-        Some(TAIL) => text.split_at_checked(PREFIX.len() + RANDOM).is_some_and(|(key, tail)| checksum(key) == tail),
+        Some(CHECKSUM_CHARS) => {
+            text.split_at_checked(PREFIX.len() + RANDOM_CHARS).is_some_and(|(key, tail)| checksum(key) == tail)
+        }
         _ => false,
     }
 }
 
 fn checksum(key: &str) -> String {
     let mut rest = crc32fast::hash(key.as_bytes());
-    let mut digits = [b'0'; TAIL];
+    let mut digits = [b'0'; CHECKSUM_CHARS];
     for digit in digits.iter_mut().rev() {
         *digit = BASE62.get((rest % 62) as usize).copied().unwrap_or_default();
         rest /= 62;
@@ -141,12 +143,12 @@ impl Hash for KeyHash {
 
 /// For maps by [`KeyHash`]: whoever does not know the pepper cannot choose two that collide, so its first
 /// bytes are as good as their hash.
-pub type KeyHashing = BuildHasherDefault<FirstBytes>;
+pub type KeyHasherBuilder = BuildHasherDefault<PrefixHasher>;
 
 #[derive(Default)]
-pub struct FirstBytes(u64);
+pub struct PrefixHasher(u64);
 
-impl Hasher for FirstBytes {
+impl Hasher for PrefixHasher {
     fn write(&mut self, bytes: &[u8]) {
         self.0 = bytes.first_chunk().copied().map(u64::from_le_bytes).unwrap_or_default();
     }
@@ -197,10 +199,10 @@ impl Pepper {
     /// Reads the pepper from `path`; makes one, readable by its owner only, where there is none.
     pub fn load_or_create(path: &Path) -> io::Result<Self> {
         match fs::read(path) {
-            Ok(secret) if secret.len() >= MIN_PEPPER => Self::new(&secret),
+            Ok(secret) if secret.len() >= MIN_PEPPER_BYTES => Self::new(&secret),
             Ok(_) => Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("{} is shorter than {MIN_PEPPER} bytes", path.display()),
+                format!("{} is shorter than {MIN_PEPPER_BYTES} bytes", path.display()),
             )),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let mut secret = [0; 32];

@@ -6,7 +6,7 @@
 //! other on the way; each has a number, and what is older than the last one heard
 //! is passed over. A phone that has ended its calls is remembered for a while for
 //! that reason only: a late report of it must not bring a call back. A phone that
-//! falls silent is forgotten after [`SILENCE`].
+//! falls silent is forgotten after [`CLIENT_TIMEOUT`].
 //!
 //! Time is passed in: `now` runs on whatever the wall clock does, `at` is shown to people.
 
@@ -17,7 +17,7 @@ use super::id::TenantId;
 use crate::timestamp::Timestamp;
 
 /// After this long without a word a phone is gone: two heartbeats may get lost.
-pub const SILENCE: Duration = Duration::from_secs(50);
+pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(50);
 
 /// Of one phone.
 pub const MAX_CALLS: usize = 16;
@@ -26,7 +26,7 @@ const MAX_CLIENTS: usize = 20_000;
 
 /// One phone's whole state.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
+pub struct ReportedCalls {
     /// Chosen by the phone, unique for the life of one page.
     pub client_id: String,
     /// Grows with every report of the client.
@@ -73,7 +73,7 @@ pub struct LiveCall {
 
 /// What became of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum ReportOutcome {
     News,
     /// A later report of the client is known already.
     Outdated,
@@ -83,14 +83,14 @@ pub enum Heard {
 
 #[derive(Debug, Default)]
 pub struct LiveCalls {
-    tenants: HashMap<TenantId, HashMap<String, Client>>,
+    tenants: HashMap<TenantId, HashMap<String, ReportingClient>>,
     /// In all tenants.
     clients: usize,
     next_sweep: Duration,
 }
 
 #[derive(Debug)]
-struct Client {
+struct ReportingClient {
     sequence: u64,
     heard: Duration,
     calls: Vec<Call>,
@@ -102,26 +102,32 @@ struct Call {
     started_at: Timestamp,
 }
 
-impl Client {
+impl ReportingClient {
     fn is_there(&self, now: Duration) -> bool {
-        now.saturating_sub(self.heard) < SILENCE
+        now.saturating_sub(self.heard) < CLIENT_TIMEOUT
     }
 }
 
 impl LiveCalls {
-    pub fn hear(&mut self, tenant: &TenantId, report: Report, now: Duration, at: Timestamp) -> Heard {
+    pub fn take_report(
+        &mut self,
+        tenant: &TenantId,
+        report: ReportedCalls,
+        now: Duration,
+        at: Timestamp,
+    ) -> ReportOutcome {
         if now >= self.next_sweep {
             self.sweep(now);
         }
         let known = self.tenants.get(tenant);
         let before = known.and_then(|clients| clients.get(&report.client_id));
         if before.is_some_and(|before| before.is_there(now) && report.sequence <= before.sequence) {
-            return Heard::Outdated;
+            return ReportOutcome::Outdated;
         }
         if before.is_none() {
             let of_tenant = known.map_or(0, HashMap::len);
             if of_tenant >= MAX_CLIENTS_OF_TENANT || self.clients >= MAX_CLIENTS {
-                return Heard::NoRoom;
+                return ReportOutcome::NoRoom;
             }
             self.clients += 1;
         }
@@ -136,9 +142,9 @@ impl LiveCalls {
                 calls.push(Call { reported, started_at });
             }
         }
-        let client = Client { sequence: report.sequence, heard: now, calls };
+        let client = ReportingClient { sequence: report.sequence, heard: now, calls };
         self.tenants.entry(tenant.clone()).or_default().insert(report.client_id, client);
-        Heard::News
+        ReportOutcome::News
     }
 
     /// A tenant's calls, oldest first.
@@ -155,7 +161,7 @@ impl LiveCalls {
 
     /// The tenants that have calls now.
     pub fn tenants(&self, now: Duration) -> Vec<TenantId> {
-        let in_call = |client: &Client| client.is_there(now) && !client.calls.is_empty();
+        let in_call = |client: &ReportingClient| client.is_there(now) && !client.calls.is_empty();
         let busy = self.tenants.iter().filter(|(_, clients)| clients.values().any(in_call));
         busy.map(|(tenant, _)| tenant.clone()).collect()
     }
@@ -166,7 +172,7 @@ impl LiveCalls {
     }
 
     fn sweep(&mut self, now: Duration) {
-        self.next_sweep = now + SILENCE;
+        self.next_sweep = now + CLIENT_TIMEOUT;
         self.tenants.retain(|_, clients| {
             clients.retain(|_, client| client.is_there(now));
             !clients.is_empty()
@@ -218,85 +224,93 @@ mod tests {
         ReportedCall { call_id: id.into(), number, direction, state, age: seconds(3) }
     }
 
-    fn report(client: &str, sequence: u64, calls: Vec<ReportedCall>) -> Report {
-        Report { client_id: client.into(), sequence, calls }
+    fn report(client: &str, sequence: u64, calls: Vec<ReportedCall>) -> ReportedCalls {
+        ReportedCalls { client_id: client.into(), sequence, calls }
     }
 
-    fn ids(live: &LiveCalls, now: Duration) -> Vec<String> {
-        live.of(&acme(), now).into_iter().map(|call| format!("{}/{}", call.client_id, call.call_id)).collect()
+    fn ids(state: &LiveCalls, now: Duration) -> Vec<String> {
+        state.of(&acme(), now).into_iter().map(|call| format!("{}/{}", call.client_id, call.call_id)).collect()
     }
 
     #[test]
     fn a_call_is_there_from_its_first_report_to_its_last() {
-        let mut live = LiveCalls::default();
-        live.hear(&acme(), report("a", 1, vec![call("x", CallState::Ringing)]), seconds(0), AT);
-        let shown = live.of(&acme(), seconds(0));
+        let mut state = LiveCalls::default();
+        state.take_report(&acme(), report("a", 1, vec![call("x", CallState::Ringing)]), seconds(0), AT);
+        let shown = state.of(&acme(), seconds(0));
         assert_eq!((shown[0].state, shown[0].started_at), (CallState::Ringing, Timestamp(997_000)));
-        live.hear(&acme(), report("a", 2, vec![call("x", CallState::Active)]), seconds(20), Timestamp(1_020_500));
-        let shown = live.of(&acme(), seconds(20));
+        state.take_report(
+            &acme(),
+            report("a", 2, vec![call("x", CallState::Active)]),
+            seconds(20),
+            Timestamp(1_020_500),
+        );
+        let shown = state.of(&acme(), seconds(20));
         assert_eq!((shown[0].state, shown[0].started_at), (CallState::Active, Timestamp(997_000)), "it began once");
-        assert_eq!(live.tenants(seconds(20)), [acme()]);
-        live.hear(&acme(), report("a", 3, vec![]), seconds(30), AT);
-        assert_eq!((live.of(&acme(), seconds(30)), live.tenants(seconds(30))), (vec![], vec![]));
+        assert_eq!(state.tenants(seconds(20)), [acme()]);
+        state.take_report(&acme(), report("a", 3, vec![]), seconds(30), AT);
+        assert_eq!((state.of(&acme(), seconds(30)), state.tenants(seconds(30))), (vec![], vec![]));
     }
 
     #[test]
     fn a_late_report_does_not_bring_an_ended_call_back() {
-        let mut live = LiveCalls::default();
-        assert_eq!(live.hear(&acme(), report("a", 2, vec![]), seconds(0), AT), Heard::News);
+        let mut state = LiveCalls::default();
+        assert_eq!(state.take_report(&acme(), report("a", 2, vec![]), seconds(0), AT), ReportOutcome::News);
         let late = report("a", 1, vec![call("x", CallState::Active)]);
-        assert_eq!(live.hear(&acme(), late, seconds(1), AT), Heard::Outdated);
-        assert_eq!(ids(&live, seconds(1)), Vec::<String>::new());
+        assert_eq!(state.take_report(&acme(), late, seconds(1), AT), ReportOutcome::Outdated);
+        assert_eq!(ids(&state, seconds(1)), Vec::<String>::new());
     }
 
     #[test]
     fn a_phone_that_falls_silent_is_gone_within_a_minute_and_takes_no_room() {
-        let mut live = LiveCalls::default();
-        live.hear(&acme(), report("a", 1, vec![call("x", CallState::Active)]), seconds(0), AT);
-        assert_eq!(ids(&live, SILENCE.saturating_sub(Duration::from_millis(1))), ["a/x"]);
-        assert_eq!(ids(&live, SILENCE), Vec::<String>::new());
-        live.hear(&acme(), report("b", 1, vec![]), seconds(120), AT);
-        assert_eq!((live.clients, live.tenants[&acme()].len()), (1, 1));
-        assert!(SILENCE < seconds(60) && SILENCE > 2 * REPORT_INTERVAL);
+        let mut state = LiveCalls::default();
+        state.take_report(&acme(), report("a", 1, vec![call("x", CallState::Active)]), seconds(0), AT);
+        assert_eq!(ids(&state, CLIENT_TIMEOUT.saturating_sub(Duration::from_millis(1))), ["a/x"]);
+        assert_eq!(ids(&state, CLIENT_TIMEOUT), Vec::<String>::new());
+        state.take_report(&acme(), report("b", 1, vec![]), seconds(120), AT);
+        assert_eq!((state.clients, state.tenants[&acme()].len()), (1, 1));
+        assert!(CLIENT_TIMEOUT < seconds(60) && CLIENT_TIMEOUT > 2 * REPORT_INTERVAL);
     }
 
     #[test]
     fn a_tenant_that_goes_takes_its_calls_along_and_no_others() {
-        let mut live = LiveCalls::default();
+        let mut state = LiveCalls::default();
         let other: TenantId = "other".parse().unwrap();
         for tenant in [&acme(), &other] {
-            live.hear(tenant, report("a", 1, vec![call("x", CallState::Active)]), seconds(0), AT);
+            state.take_report(tenant, report("a", 1, vec![call("x", CallState::Active)]), seconds(0), AT);
         }
-        live.forget(&acme());
-        assert_eq!((live.of(&acme(), seconds(0)), live.of(&other, seconds(0)).len()), (vec![], 1));
-        assert_eq!(live.clients, 1);
+        state.forget(&acme());
+        assert_eq!((state.of(&acme(), seconds(0)), state.of(&other, seconds(0)).len()), (vec![], 1));
+        assert_eq!(state.clients, 1);
     }
 
     #[test]
     fn what_phones_can_make_the_server_remember_is_bounded() {
-        let mut live = LiveCalls::default();
+        let mut state = LiveCalls::default();
         let many: Vec<_> = (0..100).map(|number| call(&number.to_string(), CallState::Active)).collect();
-        live.hear(&acme(), report("a", 1, many), seconds(0), AT);
-        assert_eq!(live.of(&acme(), seconds(0)).len(), MAX_CALLS);
+        state.take_report(&acme(), report("a", 1, many), seconds(0), AT);
+        assert_eq!(state.of(&acme(), seconds(0)).len(), MAX_CALLS);
         let twice = vec![call("x", CallState::Active), call("x", CallState::Held)];
-        live.hear(&acme(), report("a", 2, twice), seconds(0), AT);
-        assert_eq!(ids(&live, seconds(0)), ["a/x"], "a call counts once");
+        state.take_report(&acme(), report("a", 2, twice), seconds(0), AT);
+        assert_eq!(ids(&state, seconds(0)), ["a/x"], "a call counts once");
         for tenant in 0..=MAX_CLIENTS / MAX_CLIENTS_OF_TENANT {
             let tenant = format!("tenant{tenant}").parse().unwrap();
             for client in 0..=MAX_CLIENTS_OF_TENANT {
-                let heard = live.hear(&tenant, report(&client.to_string(), 1, vec![]), seconds(0), AT);
-                let has_room = client < MAX_CLIENTS_OF_TENANT && live.clients < MAX_CLIENTS;
-                assert!(heard == Heard::News || !has_room || live.clients == MAX_CLIENTS);
+                let heard = state.take_report(&tenant, report(&client.to_string(), 1, vec![]), seconds(0), AT);
+                let has_room = client < MAX_CLIENTS_OF_TENANT && state.clients < MAX_CLIENTS;
+                assert!(heard == ReportOutcome::News || !has_room || state.clients == MAX_CLIENTS);
             }
         }
-        assert_eq!(live.clients, MAX_CLIENTS);
+        assert_eq!(state.clients, MAX_CLIENTS);
         let known = report("a", 3, vec![call("y", CallState::Active)]);
-        assert_eq!(live.hear(&acme(), known, seconds(1), AT), Heard::News, "who is known has room");
-        assert_eq!(live.hear(&acme(), report("new", 1, vec![]), SILENCE + seconds(1), AT), Heard::News);
+        assert_eq!(state.take_report(&acme(), known, seconds(1), AT), ReportOutcome::News, "who is known has room");
+        assert_eq!(
+            state.take_report(&acme(), report("new", 1, vec![]), CLIENT_TIMEOUT + seconds(1), AT),
+            ReportOutcome::News
+        );
     }
 
     /// What a client's report number `sequence` says: some calls, different for each number.
-    fn said(client: u8, sequence: u64) -> Report {
+    fn said(client: u8, sequence: u64) -> ReportedCalls {
         let calls = (0..sequence % 3).map(|n| call(&format!("{n}"), CallState::Active)).collect();
         report(&client.to_string(), sequence, calls)
     }
@@ -308,25 +322,25 @@ mod tests {
         fn counts_follow_the_newest_report_of_every_client(
             events in prop::collection::vec((0u8..4, 1u64..40, 0u64..15), 0..120)
         ) {
-            let mut live = LiveCalls::default();
+            let mut state = LiveCalls::default();
             let mut model: BTreeMap<u8, (u64, Duration)> = BTreeMap::new();
             let mut now = seconds(0);
             for (client, sequence, pause) in events {
                 now += seconds(pause);
-                model.retain(|_, (_, heard)| now.saturating_sub(*heard) < SILENCE);
+                model.retain(|_, (_, heard)| now.saturating_sub(*heard) < CLIENT_TIMEOUT);
                 let newest = model.get(&client).is_none_or(|(known, _)| sequence > *known);
                 if newest {
                     model.insert(client, (sequence, now));
                 }
-                let heard = live.hear(&acme(), said(client, sequence), now, AT);
-                prop_assert_eq!(heard == Heard::News, newest);
+                let heard = state.take_report(&acme(), said(client, sequence), now, AT);
+                prop_assert_eq!(heard == ReportOutcome::News, newest);
                 let expected: u64 = model.values().map(|(sequence, _)| sequence % 3).sum();
-                prop_assert_eq!(live.of(&acme(), now).len() as u64, expected);
-                prop_assert_eq!(live.tenants(now).is_empty(), expected == 0);
-                prop_assert!(live.clients >= model.len() && live.clients <= 4);
+                prop_assert_eq!(state.of(&acme(), now).len() as u64, expected);
+                prop_assert_eq!(state.tenants(now).is_empty(), expected == 0);
+                prop_assert!(state.clients >= model.len() && state.clients <= 4);
             }
-            live.hear(&acme(), said(9, 3), now + SILENCE * 2, AT);
-            prop_assert_eq!(live.clients, 1);
+            state.take_report(&acme(), said(9, 3), now + CLIENT_TIMEOUT * 2, AT);
+            prop_assert_eq!(state.clients, 1);
         }
 
         /// The order in which reports arrive makes no difference.
@@ -334,15 +348,15 @@ mod tests {
         fn any_order_of_the_same_reports_ends_the_same(
             reports in prop::collection::vec((0u8..3, 1u64..20), 1..20).prop_shuffle()
         ) {
-            let mut live = LiveCalls::default();
+            let mut state = LiveCalls::default();
             let mut newest: BTreeMap<u8, u64> = BTreeMap::new();
             for (client, sequence) in reports {
-                live.hear(&acme(), said(client, sequence), seconds(1), AT);
+                state.take_report(&acme(), said(client, sequence), seconds(1), AT);
                 let known = newest.entry(client).or_default();
                 *known = (*known).max(sequence);
             }
             let expected: u64 = newest.values().map(|sequence| sequence % 3).sum();
-            prop_assert_eq!(live.of(&acme(), seconds(1)).len() as u64, expected);
+            prop_assert_eq!(state.of(&acme(), seconds(1)).len() as u64, expected);
         }
     }
 }

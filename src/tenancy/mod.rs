@@ -3,19 +3,33 @@
 //!
 //! [`Platform`] is the way in. It keeps the whole model in memory, indexed for
 //! its readers, and the store is only written through it: a runtime request
-//! ([`Platform::runtime_config`]) or a SIP registration
+//! ([`Platform::admit`]) or a SIP registration
 //! ([`Platform::credentials`]) never waits for a disk.
+//!
+//! # State of one process
+//!
+//! One process owns the store today. This state lives in its memory only; where two appliances share a store, each
+//! has to go elsewhere:
+//!
+//! | state | today | with a shared store |
+//! |---|---|---|
+//! | write gate (`Inner::write_gate`) | a lock held shared by every change until memory has followed, and alone by a deletion's first phase | conditions in every batch: key uses, too, require their tenant's record |
+//! | order of extension changes (`Inner::extension_change`) | a lock | the revision of each record, compared by the snapshot |
+//! | running idempotent requests (`Inner::running_requests`) | a set of names | a record with a lease |
+//! | pending tokens (`Inner::pending_tokens`) | an index of the token records, for limits and expiry | counted in the store; expiry by lease |
+//! | live calls (`Inner::live_calls`) | a map with time-outs | records with a lease per phone |
+//! | ACME challenges (`certs`) | a map that listeners and DNS answer from | records, read by every appliance before it answers |
+//! | snapshot | follows this process's own commits | follows the store's watch, from the last revision seen |
+//! | rate limits (`crate::rate_limiter`) | per process | per appliance, each with its share of the quota |
 
-mod act;
 mod app;
 mod audit;
 mod claim;
 mod effective;
 mod extension;
-mod fault;
 mod id;
+mod idempotency;
 mod key;
-mod live;
 mod live_calls;
 mod name_index;
 mod names;
@@ -23,41 +37,43 @@ mod origin;
 mod plan;
 mod platform;
 mod records;
-mod replay;
+mod refusal;
+mod request_context;
 mod runtime;
 mod settings;
 mod snapshot;
 mod tenant;
+mod tenant_state;
 #[cfg(test)]
 mod tests;
 mod token;
 mod transport;
-mod turn;
+mod turn_credentials;
 
-pub use act::{Act, Actor};
 pub use app::App;
 pub use audit::{AuditEntry, AuditId, AuditSearch};
 pub use claim::{
-    Away, Certificate, CertificateStage, Claim, DnsProblem, DomainStatus, Lost, LostDomain, Phase, Seen, TlsStatus,
-    Way, challenge_host,
+    Certificate, CertificateStage, Claim, DnsProblem, DomainLoss, DomainStatus, LostDomain, MovedAway, Phase,
+    RecordObservation, RoutingMatch, TlsStatus, challenge_host,
 };
 pub use effective::{Defaults, Effective, Transport, TransportMode};
-pub use extension::{Extension, MAX_PASSWORD, MIN_PASSWORD, NewExtension, checked_password};
-pub use fault::{Fault, Invalid, Refusal};
+pub use extension::{Extension, MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH, NewExtension, checked_password};
 pub use id::{TenantId, Username};
+pub use idempotency::Idempotency;
 pub use key::{ApiKey, ApiKeyMeta, KeyId};
-pub use live::{Live, LiveKey};
-pub use live_calls::{CallState, Direction, LiveCall, MAX_CALLS, Report, ReportedCall};
+pub use live_calls::{CallState, Direction, LiveCall, MAX_CALLS, ReportedCall, ReportedCalls};
 pub use names::Names;
 pub use origin::OriginPattern;
 pub use plan::{CatalogueStatus, Entitlements, Interval, NewPlan, Plan, Price};
 pub use platform::{
-    AddedExtension, Carried, Issued, NewTenant, OpenError, OperatorChange, PlanChange, Platform, Provisioned, Redeemed,
-    Search, Usage, store_file,
+    AddedExtension, CallUsage, IssuedToken, NewTenant, OpenError, OperatorChange, PlanChange, Platform, Provisioned,
+    RedeemedToken, Search, TokenContent, store_file,
 };
-pub use replay::Begun;
+pub use refusal::{FieldError, InvalidValue, Refusal};
+pub use request_context::{Actor, RequestContext};
 pub use runtime::RuntimeRefusal;
-pub use settings::{ByOperator, Change, Settings, SettingsChange};
+pub use settings::{Change, OperatorOverrides, Settings, SettingsChange};
 pub use tenant::{PlanStatus, Tenant};
+pub use tenant_state::{KeyState, TenantState};
 pub use token::{SipCredentials, Token};
 pub use transport::{IceEntry, TransportChange, TransportDefaults};

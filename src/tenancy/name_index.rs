@@ -104,17 +104,17 @@ mod tests {
     use super::*;
     use crate::tenancy::claim::DomainStatus;
     use crate::tenancy::effective::Defaults;
-    use crate::tenancy::live::Live;
     use crate::tenancy::plan;
     use crate::tenancy::settings::Settings;
     use crate::tenancy::snapshot::Snapshot;
     use crate::tenancy::tenant::PlanStatus;
+    use crate::tenancy::tenant_state::TenantState;
     use crate::tenancy::transport::TransportDefaults;
     use crate::timestamp::Timestamp;
 
-    struct House(Snapshot);
+    struct TestPlatform(Snapshot);
 
-    impl House {
+    impl TestPlatform {
         fn new() -> Self {
             let names = Names {
                 base: Some("bitcall.example".parse().unwrap()),
@@ -136,12 +136,12 @@ mod tests {
         }
 
         fn put(&mut self, tenant: Tenant, revision: u64) {
-            let live = Live::new(tenant, Revision(revision), self.0.defaults());
-            self.0.put_tenant(live);
+            let state = TenantState::new(tenant, Revision(revision), self.0.defaults());
+            self.0.put_tenant(state);
         }
 
         fn at(&self, host: &str) -> Option<&str> {
-            self.0.on_host(host).map(|live| live.tenant.id.as_str())
+            self.0.on_host(host).map(|state| state.tenant.id.as_str())
         }
     }
 
@@ -169,21 +169,21 @@ mod tests {
 
     #[test]
     fn a_custom_domain_leads_to_its_tenant_while_it_is_active_and_part_of_the_plan() {
-        let mut house = House::new();
-        house.put(tenant("acme", None, Some("phone.acme.com")), 1);
-        house.0.put_claim(Arc::new(claim("acme", "phone.acme.com", DomainStatus::Pending)), Revision(1));
-        assert_eq!(house.at("phone.acme.com"), None);
-        house.0.put_claim(Arc::new(claim("acme", "phone.acme.com", DomainStatus::Active)), Revision(2));
-        house.0.put_claim(Arc::new(claim("acme", "phone.acme.com", DomainStatus::Pending)), Revision(1));
-        assert_eq!(house.at("phone.acme.com"), Some("acme"), "an older revision changes nothing");
-        house.put(Tenant { plan_id: "pro".into(), ..tenant("acme", None, Some("phone.acme.com")) }, 3);
-        assert_eq!(house.at("phone.acme.com"), None, "not in this plan");
-        house.put(tenant("acme", None, Some("phone.acme.com")), 4);
-        assert_eq!(house.at("phone.acme.com"), Some("acme"), "the claim was kept");
-        house.put(tenant("acme", None, None), 5);
-        house.0.put_claim(Arc::new(claim("acme", "phone.acme.com", DomainStatus::Active)), Revision(6));
+        let mut test = TestPlatform::new();
+        test.put(tenant("acme", None, Some("phone.acme.com")), 1);
+        test.0.put_claim(Arc::new(claim("acme", "phone.acme.com", DomainStatus::Pending)), Revision(1));
+        assert_eq!(test.at("phone.acme.com"), None);
+        test.0.put_claim(Arc::new(claim("acme", "phone.acme.com", DomainStatus::Active)), Revision(2));
+        test.0.put_claim(Arc::new(claim("acme", "phone.acme.com", DomainStatus::Pending)), Revision(1));
+        assert_eq!(test.at("phone.acme.com"), Some("acme"), "an older revision changes nothing");
+        test.put(Tenant { plan_id: "pro".into(), ..tenant("acme", None, Some("phone.acme.com")) }, 3);
+        assert_eq!(test.at("phone.acme.com"), None, "not in this plan");
+        test.put(tenant("acme", None, Some("phone.acme.com")), 4);
+        assert_eq!(test.at("phone.acme.com"), Some("acme"), "the claim was kept");
+        test.put(tenant("acme", None, None), 5);
+        test.0.put_claim(Arc::new(claim("acme", "phone.acme.com", DomainStatus::Active)), Revision(6));
         assert!(
-            house.at("phone.acme.com").is_none() && house.0.claims().next().is_none(),
+            test.at("phone.acme.com").is_none() && test.0.claims().next().is_none(),
             "given up, it does not come back"
         );
     }
@@ -193,11 +193,11 @@ mod tests {
         // `a` had it from 1 and let go in 3, `b` has it from 4.
         let news = [("a", Some("x"), 1), ("a", None, 3), ("b", Some("x"), 4)];
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
-            let mut house = House::new();
+            let mut test = TestPlatform::new();
             for (id, subdomain, revision) in order.map(|index| news[index]) {
-                house.put(tenant(id, subdomain, None), revision);
+                test.put(tenant(id, subdomain, None), revision);
             }
-            assert_eq!(house.at("x.bitcall.example"), Some("b"), "{order:?}");
+            assert_eq!(test.at("x.bitcall.example"), Some("b"), "{order:?}");
         }
     }
 }

@@ -3,8 +3,8 @@
 //! have is decided here, and which of them lead to it now.
 
 use super::claim::{Claim, DomainStatus};
-use super::fault::{Invalid, Refusal};
 use super::plan::Entitlements;
+use super::refusal::{InvalidValue, Refusal};
 use super::tenant::Tenant;
 use crate::hostname::{Hostname, Label};
 
@@ -73,7 +73,7 @@ impl Names {
         if !rights.custom_domain_access {
             return Err(Refusal::CustomDomainNotAllowed);
         }
-        let wrong = |why: &str| Err(Invalid::new(why).at("domain").into());
+        let wrong = |why: &str| Err(InvalidValue::new(why).at("domain").into());
         if domain.has_one_label() {
             return wrong("must have at least two labels, as phone.example.com");
         }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
-use super::fault::Invalid;
+use super::refusal::InvalidValue;
 
 const SECURE: &str = "https://";
 const WILDCARD: &str = "https://*.";
@@ -16,14 +16,14 @@ const WILDCARD: &str = "https://*.";
 pub struct Origin(String);
 
 impl FromStr for Origin {
-    type Err = Invalid;
+    type Err = InvalidValue;
 
-    fn from_str(text: &str) -> Result<Self, Invalid> {
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let url = Url::parse(text).map_err(|error| {
-            Invalid::new(format!("{text:?} is not an origin ({error}); write it as https://crm.example.com"))
+            InvalidValue::new(format!("{text:?} is not an origin ({error}); write it as https://crm.example.com"))
         })?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(Invalid::new(format!("{text:?} must start with https:// or http://")));
+            return Err(InvalidValue::new(format!("{text:?} must start with https:// or http://")));
         }
         // `Url` adds the slash; more than an origin's parts are a mistake worth naming.
         let plain = url.path() == "/"
@@ -32,13 +32,13 @@ impl FromStr for Origin {
             && url.username().is_empty()
             && url.password().is_none();
         if !plain {
-            return Err(Invalid::new(format!(
+            return Err(InvalidValue::new(format!(
                 "{text:?} has more than scheme, host and port; write only {}",
                 url.origin().ascii_serialization()
             )));
         }
         if matches!(url.host(), Some(Host::Domain(host)) if host.contains('*')) {
-            return Err(Invalid::new(format!(
+            return Err(InvalidValue::new(format!(
                 "{text:?} has a wildcard in an unexpected place; only https://*.example.com is possible"
             )));
         }
@@ -77,9 +77,9 @@ impl OriginPattern {
 }
 
 impl FromStr for OriginPattern {
-    type Err = Invalid;
+    type Err = InvalidValue;
 
-    fn from_str(text: &str) -> Result<Self, Invalid> {
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let lower = text.to_ascii_lowercase();
         let Some(parent) = lower.strip_prefix(WILDCARD) else {
             return Ok(Self { text: text.parse::<Origin>()?.0, wildcard: false });
@@ -89,7 +89,7 @@ impl FromStr for OriginPattern {
         let name = host.split(':').next().unwrap_or_default();
         let is_address = host.starts_with('[') || name.bytes().all(|b| b.is_ascii_digit() || b == b'.');
         if is_address || !name.contains('.') {
-            return Err(Invalid::new(format!(
+            return Err(InvalidValue::new(format!(
                 "{text:?} would allow too much; a wildcard needs a domain of two labels or more, as https://*.example.com"
             )));
         }
@@ -110,9 +110,9 @@ impl From<OriginPattern> for String {
 }
 
 impl TryFrom<String> for OriginPattern {
-    type Error = Invalid;
+    type Error = InvalidValue;
 
-    fn try_from(text: String) -> Result<Self, Invalid> {
+    fn try_from(text: String) -> Result<Self, InvalidValue> {
         text.parse()
     }
 }

@@ -5,7 +5,7 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::fault::Invalid;
+use super::refusal::InvalidValue;
 
 /// One entry of the plan catalogue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
@@ -119,7 +119,7 @@ pub struct NewPlan {
 }
 
 /// A plan's name for good: 1 to 48 of `a-z 0-9 _ -`, starting and ending with a letter or digit.
-pub fn checked_id(id: &str) -> Result<(), Invalid> {
+pub fn checked_id(id: &str) -> Result<(), InvalidValue> {
     // The same rule as for tenants, so that both can stand in paths and keys.
     id.parse::<super::id::TenantId>().map(drop)
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::live::LiveKey;
 use super::platform::Platform;
+use super::tenant_state::KeyState;
 use crate::timestamp::Timestamp;
 
 /// Why a phone gets no configuration.
@@ -43,30 +43,30 @@ impl Platform {
         key: Option<&str>,
         origin: Option<&str>,
         own_origin: Option<&str>,
-    ) -> Result<Arc<LiveKey>, RuntimeRefusal> {
+    ) -> Result<Arc<KeyState>, RuntimeRefusal> {
         let (snapshot, now) = (self.snapshot(), Timestamp::now());
         let key = key.filter(|key| !key.is_empty()).ok_or(RuntimeRefusal::MissingKey)?;
         let found = self.key_in(&snapshot, key, now).ok_or(RuntimeRefusal::InvalidKey)?;
-        if !origin.is_none_or(|origin| own_origin == Some(origin) || found.live.tenant.allows(origin)) {
+        if !origin.is_none_or(|origin| own_origin == Some(origin) || found.state.tenant.allows(origin)) {
             return Err(RuntimeRefusal::OriginForbidden);
         }
         if !found.enabled {
             return Err(RuntimeRefusal::TenantDisabled);
         }
-        found.uses.note(now);
+        found.uses.record(now);
         Ok(Arc::clone(found))
     }
 
     /// The runtime configuration for a key that was admitted.
-    pub fn runtime_of(&self, key: &LiveKey) -> Bytes {
+    pub fn runtime_body(&self, key: &KeyState) -> Bytes {
         self.snapshot().runtime(key, Timestamp::now())
     }
 
     /// Whether the key's tenant allows pages of `origin`; without a key, whether any tenant does.
-    pub fn some_tenant_allows(&self, key: Option<&str>, origin: &str) -> bool {
+    pub fn any_tenant_allows(&self, key: Option<&str>, origin: &str) -> bool {
         match key {
-            Some(key) => self.key(key).is_some_and(|found| found.live.tenant.allows(origin)),
-            None => self.tenants().iter().any(|live| live.tenant.allows(origin)),
+            Some(key) => self.key(key).is_some_and(|found| found.state.tenant.allows(origin)),
+            None => self.tenants().iter().any(|state| state.tenant.allows(origin)),
         }
     }
 }

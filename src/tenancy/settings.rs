@@ -36,13 +36,13 @@ pub struct Settings {
     pub ice_servers: Option<Vec<IceEntry>>,
     /// Whether sign-in links may be made for the tenant's phones.
     pub auth_link: Option<bool>,
-    pub by_operator: ByOperator,
+    pub by_operator: OperatorOverrides,
 }
 
 /// Which transport the operator has set for the tenant: it is in effect whatever the plan says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-pub struct ByOperator {
+pub struct OperatorOverrides {
     pub sip_domain: bool,
     pub wss: bool,
     pub ice_servers: bool,

@@ -2,7 +2,7 @@
 //! runtime configuration by key hash, SIP credentials by domain and user name, the
 //! standalone app by host name.
 //!
-//! A tenant is held as an immutable [`Live`] behind an `Arc`; a change swaps in
+//! A tenant is held as an immutable [`TenantState`] behind an `Arc`; a change swaps in
 //! a new one. Its runtime configuration is made at its first use and again after plans or defaults have changed.
 //! Readers hold the lock for one look-up.
 
@@ -16,11 +16,11 @@ use super::claim::Claim;
 use super::effective::{Defaults, Effective, effective, rights, sip_domain};
 use super::extension::Extension;
 use super::id::{TenantId, Username};
-use super::key::{ApiKeyMeta, KeyHash, KeyHashing, KeyId};
-use super::live::{Live, LiveKey, Runtime};
+use super::key::{ApiKeyMeta, KeyHash, KeyHasherBuilder, KeyId};
 use super::name_index::NameIndex;
 use super::plan::{self, Entitlements, Plan};
 use super::tenant::{PlanStatus, Tenant};
+use super::tenant_state::{KeyState, RuntimeBody, TenantState};
 use super::transport::TransportDefaults;
 use crate::hostname::Hostname;
 use crate::store::Revision;
@@ -28,7 +28,7 @@ use crate::timestamp::Timestamp;
 
 /// What follows from a tenant's record, its plan and the platform's defaults.
 #[derive(Debug)]
-pub struct InEffect {
+pub struct TenantValues {
     pub plan: Arc<Plan>,
     /// What the tenant is entitled to: its plan's, or the default one's.
     pub rights: Entitlements,
@@ -40,8 +40,8 @@ pub struct Snapshot {
     /// Grows with every change of plans or defaults.
     generation: u64,
     plans: HashMap<String, Arc<Plan>>,
-    tenants: BTreeMap<TenantId, Arc<Live>>,
-    keys: HashMap<KeyHash, Arc<LiveKey>, KeyHashing>,
+    tenants: BTreeMap<TenantId, Arc<TenantState>>,
+    keys: HashMap<KeyHash, Arc<KeyState>, KeyHasherBuilder>,
     /// The tenants that have keys to be dropped, and when; the soonest first.
     retirements: BTreeSet<(Timestamp, TenantId)>,
     domains: HashMap<String, TenantId>,
@@ -69,11 +69,11 @@ impl Snapshot {
     }
 
     /// What is in effect for a tenant now.
-    pub fn in_effect(&self, live: &Live) -> InEffect {
-        let tenant = &live.tenant;
+    pub fn values_of(&self, state: &TenantState) -> TenantValues {
+        let tenant = &state.tenant;
         let (plan, rights) = self.plan_and_rights(Some(&tenant.plan_id), tenant.plan_status);
         let effective = effective(&tenant.id, &tenant.settings, &rights, &self.defaults);
-        InEffect { plan, rights, effective }
+        TenantValues { plan, rights, effective }
     }
 
     /// The plan called so, or the default one where the catalogue has lost that, and what it entitles to.
@@ -83,37 +83,37 @@ impl Snapshot {
         (Arc::clone(plan), rights(status, plan, &default_plan).clone())
     }
 
-    pub fn tenant(&self, id: &str) -> Option<&Arc<Live>> {
+    pub fn tenant(&self, id: &str) -> Option<&Arc<TenantState>> {
         self.tenants.get(id)
     }
 
     /// In the order of their ids.
-    pub fn tenants(&self) -> impl Iterator<Item = &Arc<Live>> {
+    pub fn tenants(&self) -> impl Iterator<Item = &Arc<TenantState>> {
         self.tenants.values()
     }
 
     /// Those whose id comes after `id`, in the order of their ids.
-    pub fn tenants_after(&self, id: Option<&str>) -> impl Iterator<Item = &Arc<Live>> {
+    pub fn tenants_after(&self, id: Option<&str>) -> impl Iterator<Item = &Arc<TenantState>> {
         let from = id.map_or(Bound::Unbounded, Bound::Excluded);
-        self.tenants.range::<str, _>((from, Bound::Unbounded)).map(|(_, live)| live)
+        self.tenants.range::<str, _>((from, Bound::Unbounded)).map(|(_, state)| state)
     }
 
     /// The runtime configuration of a key's tenant in its envelope.
-    pub fn runtime(&self, key: &LiveKey, now: Timestamp) -> Bytes {
+    pub fn runtime(&self, key: &KeyState, now: Timestamp) -> Bytes {
         let mut kept = key.runtime();
         if let Some(runtime) = kept.as_ref().filter(|runtime| runtime.generation == self.generation)
             && let Some(body) = &runtime.body
         {
             return body.clone();
         }
-        let (id, effective) = (&key.live.tenant.id, self.in_effect(&key.live).effective);
+        let (id, effective) = (&key.state.tenant.id, self.values_of(&key.state).effective);
         let text = Bytes::from(runtime_text(&effective, id, &self.defaults, now));
         let body = (!effective.has_fresh_credentials()).then(|| text.clone());
-        *kept = Some(Runtime { generation: self.generation, body });
+        *kept = Some(RuntimeBody { generation: self.generation, body });
         text
     }
 
-    pub fn key(&self, hash: &KeyHash) -> Option<&Arc<LiveKey>> {
+    pub fn key(&self, hash: &KeyHash) -> Option<&Arc<KeyState>> {
         self.keys.get(hash)
     }
 
@@ -130,17 +130,17 @@ impl Snapshot {
     }
 
     /// The tenant whose built-in edge domain this is, if the edge serves it now.
-    pub fn on_edge(&self, domain: &str) -> Option<&Arc<Live>> {
-        let live = self.tenants.get(self.domains.get(domain)?)?;
-        self.is_on_edge(live).then_some(live)
+    pub fn on_edge(&self, domain: &str) -> Option<&Arc<TenantState>> {
+        let state = self.tenants.get(self.domains.get(domain)?)?;
+        self.is_on_edge(state).then_some(state)
     }
 
     /// Whether the built-in edge is this tenant's registrar.
-    fn is_on_edge(&self, live: &Live) -> bool {
-        let tenant = &live.tenant;
+    fn is_on_edge(&self, state: &TenantState) -> bool {
+        let tenant = &state.tenant;
         let rights = || self.plan_and_rights(Some(&tenant.plan_id), tenant.plan_status).1;
         tenant.enabled
-            && sip_domain(&tenant.settings, &rights(), &self.defaults).is_none_or(|domain| domain == live.edge_domain)
+            && sip_domain(&tenant.settings, &rights(), &self.defaults).is_none_or(|domain| domain == state.edge_domain)
     }
 
     pub fn extension(&self, tenant: &str, username: &str) -> Option<&Arc<Extension>> {
@@ -182,10 +182,10 @@ impl Snapshot {
 
     /// A tenant's key was used then; nothing where the tenant no more has it.
     pub fn put_last_used(&self, tenant: &str, id: &KeyId, moment: Timestamp) {
-        let keys = self.tenants.get(tenant).map(|live| &live.tenant.api_keys);
+        let keys = self.tenants.get(tenant).map(|state| &state.tenant.api_keys);
         let key = keys.and_then(|keys| keys.iter().find(|key| key.id == *id));
         if let Some(key) = key.and_then(|key| self.keys.get(&key.hash)) {
-            key.uses.recall(moment);
+            key.uses.restore(moment);
         }
     }
 
@@ -201,45 +201,45 @@ impl Snapshot {
 
     /// Swaps in a tenant, unless a later revision of it is here already: two
     /// writers may come back from the store in either order.
-    pub fn put_tenant(&mut self, live: Live) -> Arc<Live> {
-        let live = Arc::new(live);
+    pub fn put_tenant(&mut self, state: TenantState) -> Arc<TenantState> {
+        let state = Arc::new(state);
         let mut former_keys = Vec::new();
-        if let Some(current) = self.tenants.get(&live.tenant.id) {
-            if current.revision > live.revision {
-                return live;
+        if let Some(current) = self.tenants.get(&state.tenant.id) {
+            if current.revision > state.revision {
+                return state;
             }
             let current = Arc::clone(current);
             former_keys = self.forget_keys(&current.tenant);
             self.names.forget(&current.tenant);
         }
         // A name that changed hands comes here in either order: the later revision has it.
-        let is_later = |holder: &TenantId| self.tenants.get(holder).is_some_and(|held| held.revision > live.revision);
-        self.names.keep(&live.tenant, is_later);
-        for key in &live.tenant.api_keys {
+        let is_later = |holder: &TenantId| self.tenants.get(holder).is_some_and(|held| held.revision > state.revision);
+        self.names.keep(&state.tenant, is_later);
+        for key in &state.tenant.api_keys {
             let former = former_keys.iter().find(|former| former.id == key.id);
             if let Some(moment) = key.retires_at {
-                self.retirements.insert((moment, live.tenant.id.clone()));
+                self.retirements.insert((moment, state.tenant.id.clone()));
             }
-            let key_now = LiveKey::new(key, Arc::clone(&live), former.map(Arc::as_ref));
+            let key_now = KeyState::new(key, Arc::clone(&state), former.map(Arc::as_ref));
             self.keys.insert(key.hash, Arc::new(key_now));
         }
-        let id = live.tenant.id.clone();
-        self.domains.insert(live.edge_domain.clone(), id.clone());
-        self.tenants.insert(id, Arc::clone(&live));
-        live
+        let id = state.tenant.id.clone();
+        self.domains.insert(state.edge_domain.clone(), id.clone());
+        self.tenants.insert(id, Arc::clone(&state));
+        state
     }
 
     /// Takes out a tenant and everything that memory has of it.
     pub fn remove_tenant(&mut self, id: &TenantId) {
-        let Some(live) = self.tenants.remove(id) else { return };
-        self.forget_keys(&live.tenant);
-        self.domains.remove(&live.edge_domain);
-        self.names.remove(&live.tenant);
+        let Some(state) = self.tenants.remove(id) else { return };
+        self.forget_keys(&state.tenant);
+        self.domains.remove(&state.edge_domain);
+        self.names.remove(&state.tenant);
         self.extensions.remove(id);
     }
 
     /// Takes a tenant's keys out of the indexes.
-    fn forget_keys(&mut self, tenant: &Tenant) -> Vec<Arc<LiveKey>> {
+    fn forget_keys(&mut self, tenant: &Tenant) -> Vec<Arc<KeyState>> {
         let mut forgotten = Vec::with_capacity(tenant.api_keys.len());
         for key in &tenant.api_keys {
             forgotten.extend(self.keys.remove(&key.hash));
@@ -257,8 +257,8 @@ impl Snapshot {
 
     /// Swaps in a claim, after its tenant; one that the tenant has given up meanwhile is dropped.
     pub fn put_claim(&mut self, claim: Arc<Claim>, revision: Revision) {
-        let live = self.tenants.get(&claim.tenant);
-        if live.is_some_and(|live| live.tenant.custom_domain.as_ref() == Some(&claim.domain)) {
+        let state = self.tenants.get(&claim.tenant);
+        if state.is_some_and(|state| state.tenant.custom_domain.as_ref() == Some(&claim.domain)) {
             self.names.put_claim(claim, revision);
         }
     }
@@ -283,10 +283,10 @@ impl Snapshot {
     }
 
     /// The names that lead to a tenant now.
-    pub fn hosts(&self, live: &Live) -> Vec<String> {
-        let claim = self.claim(&live.tenant.id);
-        let rights = self.plan_and_rights(Some(&live.tenant.plan_id), live.tenant.plan_status).1;
-        self.defaults.names.leading_to(&live.tenant, claim.map(Arc::as_ref), &rights)
+    pub fn hosts(&self, state: &TenantState) -> Vec<String> {
+        let claim = self.claim(&state.tenant.id);
+        let rights = self.plan_and_rights(Some(&state.tenant.plan_id), state.tenant.plan_status).1;
+        self.defaults.names.leading_to(&state.tenant, claim.map(Arc::as_ref), &rights)
     }
 
     /// The tenant that has a host name, whether it leads to it yet or not.
@@ -295,14 +295,15 @@ impl Snapshot {
     }
 
     /// The tenant that a host name leads to now.
-    pub fn on_host(&self, host: &str) -> Option<&Arc<Live>> {
-        let live = self.tenants.get(self.holder(host)?)?;
-        self.hosts(live).iter().any(|name| name == host).then_some(live)
+    pub fn on_host(&self, host: &str) -> Option<&Arc<TenantState>> {
+        let state = self.tenants.get(self.holder(host)?)?;
+        self.hosts(state).iter().any(|name| name == host).then_some(state)
     }
 
     /// All uses of keys that are still there.
     pub fn key_uses(&self) -> Vec<(TenantId, KeyId, Timestamp)> {
-        let keys = self.tenants.values().flat_map(|live| live.tenant.api_keys.iter().map(|key| (&live.tenant.id, key)));
+        let keys =
+            self.tenants.values().flat_map(|state| state.tenant.api_keys.iter().map(|key| (&state.tenant.id, key)));
         keys.filter_map(|(tenant, key)| Some((tenant.clone(), key.id.clone(), self.last_used(&key.hash)?))).collect()
     }
 }

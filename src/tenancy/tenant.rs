@@ -5,18 +5,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::claim::LostDomain;
-use super::fault::Refusal;
 use super::id::TenantId;
 use super::key::{KeyId, StoredKey};
 use super::plan::Entitlements;
+use super::refusal::Refusal;
 use super::settings::{Settings, SettingsChange};
-use super::transport::told_servers;
+use super::transport::servers_audit_value;
 use crate::hostname::{Hostname, Label};
 use crate::timestamp::Timestamp;
 
 /// Of one tenant at a time: whoever rotates in a loop must not fill the server's memory.
 const MAX_RETIRING_KEYS: usize = 16;
-const REMEMBERED_REVOCATIONS: usize = 50;
+const MAX_REMEMBERED_REVOCATIONS: usize = 50;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -67,16 +67,16 @@ impl Tenant {
     }
 
     /// The record as the audit may tell it: without key hashes and credentials.
-    pub fn told(&self) -> Value {
-        let mut told = serde_json::to_value(self).unwrap_or_default();
-        for key in told["apiKeys"].as_array_mut().into_iter().flatten() {
+    pub fn audit_value(&self) -> Value {
+        let mut audited = serde_json::to_value(self).unwrap_or_default();
+        for key in audited["apiKeys"].as_array_mut().into_iter().flatten() {
             key["hash"].take();
         }
-        told["settings"]["iceServers"] = told_servers(self.settings.ice_servers.as_deref());
-        if let Value::Object(told) = &mut told {
-            told.remove("updatedAt");
+        audited["settings"]["iceServers"] = servers_audit_value(self.settings.ice_servers.as_deref());
+        if let Value::Object(audited) = &mut audited {
+            audited.remove("updatedAt");
         }
-        told
+        audited
     }
 
     /// All of the change, or nothing of it.
@@ -163,7 +163,7 @@ impl Tenant {
     fn forget_key(&mut self, id: &KeyId) {
         self.api_keys.retain(|key| key.id != *id);
         self.revoked_keys.push(id.clone());
-        let surplus = self.revoked_keys.len().saturating_sub(REMEMBERED_REVOCATIONS);
+        let surplus = self.revoked_keys.len().saturating_sub(MAX_REMEMBERED_REVOCATIONS);
         self.revoked_keys.drain(..surplus);
     }
 }

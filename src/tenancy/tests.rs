@@ -9,30 +9,30 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::act::Act;
 use super::effective::Defaults;
 use super::extension::{Credentials, NewExtension};
-use super::fault::Refusal;
 use super::id::TenantId;
 use super::key::KeyId;
 use super::names::Names;
 use super::platform::{AddedExtension, NewTenant, Platform, Provisioned};
+use super::refusal::Refusal;
+use super::request_context::RequestContext;
 use super::runtime::RuntimeRefusal;
 use super::settings::{Change, SettingsChange};
 use super::transport::TransportDefaults;
 use crate::store;
 
 mod catalogue;
+mod idempotency;
 mod removal;
-mod repeated;
 mod tokens;
 
-struct House {
+struct TestPlatform {
     directory: tempfile::TempDir,
     platform: Platform,
 }
 
-impl House {
+impl TestPlatform {
     async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let platform = Platform::open(directory.path(), defaults()).await.unwrap();
@@ -62,8 +62,8 @@ fn defaults() -> Defaults {
     }
 }
 
-fn act() -> Act {
-    Act::of_bitcall()
+fn context() -> RequestContext {
+    RequestContext::of_bitcall()
 }
 
 fn acme() -> TenantId {
@@ -88,21 +88,21 @@ fn password_of(added: &AddedExtension) -> String {
 
 #[tokio::test]
 async fn everything_is_there_again_after_a_restart() {
-    let house = House::new().await;
-    let platform = &house.platform;
+    let test = TestPlatform::new().await;
+    let platform = &test.platform;
     let mut new = NewTenant::named(acme());
     new.allowed_origins = vec!["https://crm.acme.com".parse().unwrap()];
-    let key = platform.provision(&act(), new, key_of).await.unwrap();
-    platform.add_extension(&act(), &acme(), extension(Some("long enough")), false, password_of).await.unwrap();
+    let key = platform.provision(&context(), new, key_of).await.unwrap();
+    platform.add_extension(&context(), &acme(), extension(Some("long enough")), false, password_of).await.unwrap();
     let key = key.as_str();
-    let before = platform.runtime_of(&platform.admit(Some(key), None, None).unwrap());
+    let before = platform.runtime_body(&platform.admit(Some(key), None, None).unwrap());
     platform.store_key_uses().await.unwrap();
     let keys = platform.api_keys(&platform.tenant(&acme()).unwrap());
     assert!(keys[0].last_used_at.is_some());
 
-    let house = house.reopened().await;
-    let platform = &house.platform;
-    assert_eq!(platform.runtime_of(&platform.admit(Some(key), Some("https://crm.acme.com"), None).unwrap()), before);
+    let test = test.reopened().await;
+    let platform = &test.platform;
+    assert_eq!(platform.runtime_body(&platform.admit(Some(key), Some("https://crm.acme.com"), None).unwrap()), before);
     assert!(platform.credentials("acme-corp.sip.example", "101").is_some());
     assert_eq!(platform.api_keys(&platform.tenant(&acme()).unwrap()), keys, "with the last uses");
     assert_eq!(platform.tenants().len(), 1);
@@ -110,10 +110,10 @@ async fn everything_is_there_again_after_a_restart() {
 
 #[tokio::test]
 async fn the_edge_knows_an_extension_by_its_digests_under_the_tenants_domain() {
-    let house = House::new().await;
-    let platform = &house.platform;
-    platform.provision(&act(), NewTenant::named(acme()), key_of).await.unwrap();
-    let added = platform.add_extension(&act(), &acme(), extension(None), false, password_of).await.unwrap();
+    let test = TestPlatform::new().await;
+    let platform = &test.platform;
+    platform.provision(&context(), NewTenant::named(acme()), key_of).await.unwrap();
+    let added = platform.add_extension(&context(), &acme(), extension(None), false, password_of).await.unwrap();
     let expected = Credentials::derive("101", "acme-corp.sip.example", &added);
     assert_eq!(platform.credentials("ACME-corp.sip.example", "101"), Some(expected));
     assert!(platform.serves("acme-corp.sip.example"));
@@ -122,53 +122,53 @@ async fn the_edge_knows_an_extension_by_its_digests_under_the_tenants_domain() {
     }
 
     let own_pbx = SettingsChange { sip_domain: Change::Set("pbx.acme.com".into()), ..SettingsChange::default() };
-    platform.change_settings(&act(), &acme(), own_pbx).await.unwrap();
+    platform.change_settings(&context(), &acme(), own_pbx).await.unwrap();
     assert!(!platform.serves("acme-corp.sip.example"), "its phones are elsewhere now");
     assert_eq!(platform.credentials("acme-corp.sip.example", "101"), None);
     let back = SettingsChange { sip_domain: Change::Reset, ..SettingsChange::default() };
-    platform.change_settings(&act(), &acme(), back).await.unwrap();
+    platform.change_settings(&context(), &acme(), back).await.unwrap();
     assert!(platform.credentials("acme-corp.sip.example", "101").is_some());
 
-    platform.remove_extension(&act(), &acme(), &"101".parse().unwrap()).await.unwrap();
+    platform.remove_extension(&context(), &acme(), &"101".parse().unwrap()).await.unwrap();
     assert_eq!(platform.credentials("acme-corp.sip.example", "101"), None);
 }
 
 #[tokio::test]
 async fn an_extension_is_repeated_with_the_same_password_only() {
-    let house = House::new().await;
-    let platform = &house.platform;
-    platform.provision(&act(), NewTenant::named(acme()), key_of).await.unwrap();
+    let test = TestPlatform::new().await;
+    let platform = &test.platform;
+    platform.provision(&context(), NewTenant::named(acme()), key_of).await.unwrap();
     let outcome = |added: &AddedExtension| (added.created, added.extension.display_name.clone());
     let add =
-        async |password, reset| platform.add_extension(&act(), &acme(), extension(password), reset, outcome).await;
+        async |password, reset| platform.add_extension(&context(), &acme(), extension(password), reset, outcome).await;
     assert!(add(Some("first password"), false).await.unwrap().0);
     assert!(!add(Some("first password"), false).await.unwrap().0);
     assert!(matches!(add(Some("other password"), false).await, Err(Refusal::ExtensionExists(_))));
     assert!(matches!(add(None, false).await, Err(Refusal::ExtensionExists(_))));
     let nameless = NewExtension { display_name: None, ..extension(Some("other password")) };
-    let reset = platform.add_extension(&act(), &acme(), nameless, true, outcome).await.unwrap();
+    let reset = platform.add_extension(&context(), &acme(), nameless, true, outcome).await.unwrap();
     assert_eq!(reset.1.as_deref(), Some("Anna"), "a new password is no new person");
     assert!(!add(Some("other password"), false).await.unwrap().0);
 }
 
 #[tokio::test]
 async fn changes_that_meet_are_all_kept() {
-    let house = House::new().await;
+    let test = TestPlatform::new().await;
     let mut new = NewTenant::named(acme());
     new.plan_id = Some("enterprise".into());
-    house.platform.provision(&act(), new, key_of).await.unwrap();
-    let (acme, act) = (&acme(), &act());
-    let keys = join_all((0..15).map(|n| house.platform.create_key(act, acme, Some(n.to_string()), |_, _| ())));
+    test.platform.provision(&context(), new, key_of).await.unwrap();
+    let (acme, context) = (&acme(), &context());
+    let keys = join_all((0..15).map(|n| test.platform.create_key(context, acme, Some(n.to_string()), |_, _| ())));
     let names = join_all((0..15).map(|n| {
         let change = SettingsChange { display_name: Change::Set(n.to_string()), ..SettingsChange::default() };
-        house.platform.change_settings(act, acme, change)
+        test.platform.change_settings(context, acme, change)
     }));
     let (keys, names) = tokio::join!(keys, names);
     assert!(keys.iter().all(Result::is_ok) && names.iter().all(Result::is_ok));
-    let live = house.platform.tenant(acme).unwrap();
-    assert_eq!(live.tenant.api_keys.len(), 16);
-    let stored = house.reopened().await.platform.tenant(acme).unwrap();
-    assert_eq!(stored.tenant, live.tenant, "memory and disk agree");
+    let state = test.platform.tenant(acme).unwrap();
+    assert_eq!(state.tenant.api_keys.len(), 16);
+    let stored = test.reopened().await.platform.tenant(acme).unwrap();
+    assert_eq!(stored.tenant, state.tenant, "memory and disk agree");
 }
 
 /// Begins a change and drops it at once, as when its client hangs up, then waits for the outcome.
@@ -184,35 +184,35 @@ async fn abandoned<T>(platform: &Platform, change: impl Future<Output = T>, happ
 
 #[tokio::test]
 async fn a_change_whose_client_goes_away_is_made_in_memory_too() {
-    let house = House::new().await;
-    let platform = &house.platform;
+    let test = TestPlatform::new().await;
+    let platform = &test.platform;
     let acme = &acme();
     let anna = "101".parse().unwrap();
-    abandoned(platform, platform.provision(&act(), NewTenant::named(acme.clone()), key_of), || {
+    abandoned(platform, platform.provision(&context(), NewTenant::named(acme.clone()), key_of), || {
         platform.tenant(acme).is_ok()
     })
     .await;
     let named = SettingsChange { display_name: Change::Set("New".into()), ..SettingsChange::default() };
     let name = || platform.tenant(acme).unwrap().tenant.settings.display_name.clone();
-    abandoned(platform, platform.change_settings(&act(), acme, named), || name().as_deref() == Some("New")).await;
+    abandoned(platform, platform.change_settings(&context(), acme, named), || name().as_deref() == Some("New")).await;
     let extensions = || platform.extensions(acme).unwrap().len();
-    abandoned(platform, platform.add_extension(&act(), acme, extension(None), false, password_of), || {
+    abandoned(platform, platform.add_extension(&context(), acme, extension(None), false, password_of), || {
         extensions() == 1
     })
     .await;
-    abandoned(platform, platform.remove_extension(&act(), acme, &anna), || extensions() == 0).await;
+    abandoned(platform, platform.remove_extension(&context(), acme, &anna), || extensions() == 0).await;
 }
 
 #[tokio::test]
 async fn a_disabled_tenant_gets_nothing_and_its_extensions_neither() {
-    let house = House::new().await;
-    let platform = &house.platform;
+    let test = TestPlatform::new().await;
+    let platform = &test.platform;
     let mut new = NewTenant::named(acme());
     new.allowed_origins = vec!["https://crm.acme.com".parse().unwrap()];
-    let key = platform.provision(&act(), new, key_of).await.unwrap();
-    platform.add_extension(&act(), &acme(), extension(None), false, password_of).await.unwrap();
+    let key = platform.provision(&context(), new, key_of).await.unwrap();
+    platform.add_extension(&context(), &acme(), extension(None), false, password_of).await.unwrap();
     platform
-        .change(&act(), &acme(), "tenant.disable", |tenant, _| {
+        .change(&context(), &acme(), "tenant.disable", |tenant, _| {
             tenant.enabled = false;
             Ok(())
         })
@@ -228,16 +228,16 @@ async fn a_disabled_tenant_gets_nothing_and_its_extensions_neither() {
 
 #[tokio::test]
 async fn a_change_that_the_plan_does_not_allow_is_refused_whole() {
-    let house = House::new().await;
-    let platform = &house.platform;
-    platform.provision(&act(), NewTenant::named(acme()), key_of).await.unwrap();
+    let test = TestPlatform::new().await;
+    let platform = &test.platform;
+    platform.provision(&context(), NewTenant::named(acme()), key_of).await.unwrap();
     let before = platform.tenant(&acme()).unwrap().tenant.clone();
     let change = SettingsChange {
         display_name: Change::Set("New".into()),
         wss: Change::Set(vec!["wss://pbx".into()]),
         ..SettingsChange::default()
     };
-    let plan = platform.in_effect(&platform.tenant(&acme()).unwrap()).plan.entitlements.clone();
+    let plan = platform.values_of(&platform.tenant(&acme()).unwrap()).plan.entitlements.clone();
     let rights = super::plan::Entitlements { wss_override: false, ..plan };
     let mut tenant = before.clone();
     assert!(matches!(tenant.change_settings(change.clone(), &rights), Err(Refusal::NotEntitled("wss"))));
@@ -246,21 +246,24 @@ async fn a_change_that_the_plan_does_not_allow_is_refused_whole() {
 
 #[tokio::test]
 async fn what_does_not_exist_is_refused_by_name() {
-    let house = House::new().await;
-    let platform = &house.platform;
+    let test = TestPlatform::new().await;
+    let platform = &test.platform;
     let nobody = SettingsChange::default();
-    assert!(matches!(platform.change_settings(&act(), &acme(), nobody).await, Err(Refusal::TenantNotFound(_))));
-    assert!(matches!(platform.create_key(&act(), &acme(), None, |_, _| ()).await, Err(Refusal::TenantNotFound(_))));
+    assert!(matches!(platform.change_settings(&context(), &acme(), nobody).await, Err(Refusal::TenantNotFound(_))));
+    assert!(matches!(platform.create_key(&context(), &acme(), None, |_, _| ()).await, Err(Refusal::TenantNotFound(_))));
     assert!(matches!(
-        platform.add_extension(&act(), &acme(), extension(None), false, password_of).await,
+        platform.add_extension(&context(), &acme(), extension(None), false, password_of).await,
         Err(Refusal::TenantNotFound(_))
     ));
-    platform.provision(&act(), NewTenant::named(acme()), key_of).await.unwrap();
+    platform.provision(&context(), NewTenant::named(acme()), key_of).await.unwrap();
     let key = KeyId("key_unknown".into());
-    assert!(matches!(platform.revoke_key(&act(), &acme(), &key).await, Err(Refusal::ApiKeyNotFound(_))));
+    assert!(matches!(platform.revoke_key(&context(), &acme(), &key).await, Err(Refusal::ApiKeyNotFound(_))));
     let nobody = "102".parse().unwrap();
-    assert!(matches!(platform.remove_extension(&act(), &acme(), &nobody).await, Err(Refusal::ExtensionNotFound(_))));
+    assert!(matches!(
+        platform.remove_extension(&context(), &acme(), &nobody).await,
+        Err(Refusal::ExtensionNotFound(_))
+    ));
     let mut gold = NewTenant::named("other".parse().unwrap());
     gold.plan_id = Some("gold".into());
-    assert!(matches!(platform.provision(&act(), gold, key_of).await, Err(Refusal::Validation(_))));
+    assert!(matches!(platform.provision(&context(), gold, key_of).await, Err(Refusal::Validation(_))));
 }

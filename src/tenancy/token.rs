@@ -23,7 +23,7 @@ use crate::timestamp::Timestamp;
 
 const PREFIX: &str = "bt_";
 /// Tokens of one tenant that may wait at a time.
-const MAX_WAITING: usize = 1000;
+const MAX_PENDING_TOKENS: usize = 1000;
 
 /// A token in clear. Not stored, and not shown by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Token {
         Ok(Self(format!("{PREFIX}{}", random_text(32)?)))
     }
 
-    pub fn given(text: String) -> Self {
+    pub fn from_text(text: String) -> Self {
         Self(text)
     }
 
@@ -73,15 +73,15 @@ impl fmt::Debug for SipCredentials {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StoredToken {
-    pub content: Content,
+    pub content: StoredContent,
     pub expires_at: Timestamp,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase")]
-pub enum Content {
+pub enum StoredContent {
     Link {
-        sealed: Sealed,
+        sealed: SealedCredentials,
     },
     Handoff {
         /// As the page sent it.
@@ -93,9 +93,9 @@ pub enum Content {
 /// tag, as base64. The key is HKDF-SHA-256 (RFC 5869) of the token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Sealed(String);
+pub struct SealedCredentials(String);
 
-impl Sealed {
+impl SealedCredentials {
     /// Good for this token and this tenant only.
     pub fn seal(token: &Token, tenant: &TenantId, credentials: &SipCredentials) -> io::Result<Self> {
         let sealed = seal::seal(&sealing_key(token)?, tenant.as_str(), serde_json::to_vec(credentials)?)?;
@@ -122,12 +122,12 @@ fn sealing_key(token: &Token) -> io::Result<[u8; 32]> {
 /// The tokens that wait to be redeemed. A look-up here tells most strangers off without the store,
 /// and the count bounds what one tenant can make the store hold.
 #[derive(Default)]
-pub struct Waiting {
+pub struct PendingTokens {
     tokens: HashMap<KeyHash, (TenantId, Timestamp)>,
     per_tenant: HashMap<TenantId, usize>,
 }
 
-impl Waiting {
+impl PendingTokens {
     pub fn put(&mut self, hash: KeyHash, tenant: TenantId, expires_at: Timestamp) {
         if self.tokens.insert(hash, (tenant.clone(), expires_at)).is_none() {
             *self.per_tenant.entry(tenant).or_default() += 1;
@@ -156,7 +156,7 @@ impl Waiting {
     }
 
     pub fn is_full(&self, tenant: &TenantId) -> bool {
-        self.per_tenant.get(tenant).is_some_and(|count| *count >= MAX_WAITING)
+        self.per_tenant.get(tenant).is_some_and(|count| *count >= MAX_PENDING_TOKENS)
     }
 
     pub fn expired(&self, now: Timestamp) -> Vec<(KeyHash, TenantId)> {
@@ -192,25 +192,29 @@ mod tests {
     #[test]
     fn sealed_credentials_open_with_their_token_for_their_tenant_only() {
         let token = Token::generate().unwrap();
-        let sealed = Sealed::seal(&token, &tenant("acme"), &credentials()).unwrap();
+        let sealed = SealedCredentials::seal(&token, &tenant("acme"), &credentials()).unwrap();
         assert_eq!(sealed.open(&token, &tenant("acme")).unwrap(), credentials());
         assert!(sealed.open(&Token::generate().unwrap(), &tenant("acme")).is_err());
         assert!(sealed.open(&token, &tenant("other")).is_err());
-        assert_ne!(sealed, Sealed::seal(&token, &tenant("acme"), &credentials()).unwrap(), "never the same twice");
+        assert_ne!(
+            sealed,
+            SealedCredentials::seal(&token, &tenant("acme"), &credentials()).unwrap(),
+            "never the same twice"
+        );
     }
 
     #[test]
     fn damaged_credentials_are_refused() {
         let token = Token::generate().unwrap();
-        let sealed = Sealed::seal(&token, &tenant("acme"), &credentials()).unwrap();
+        let sealed = SealedCredentials::seal(&token, &tenant("acme"), &credentials()).unwrap();
         let mut bytes = STANDARD.decode(&sealed.0).unwrap();
         for index in [0, 12, bytes.len() - 1] {
             bytes[index] ^= 1;
-            assert!(Sealed(STANDARD.encode(&bytes)).open(&token, &tenant("acme")).is_err());
+            assert!(SealedCredentials(STANDARD.encode(&bytes)).open(&token, &tenant("acme")).is_err());
             bytes[index] ^= 1;
         }
         for short in ["", "AAAA", "not base64"] {
-            assert!(Sealed(short.into()).open(&token, &tenant("acme")).is_err());
+            assert!(SealedCredentials(short.into()).open(&token, &tenant("acme")).is_err());
         }
     }
 
@@ -223,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_token_waits_until_its_time_is_over_and_counts_once() {
-        let mut waiting = Waiting::default();
+        let mut waiting = PendingTokens::default();
         for _ in 0..2 {
             waiting.put(hash("a"), tenant("acme"), Timestamp(10));
         }
@@ -238,8 +242,8 @@ mod tests {
 
     #[test]
     fn one_tenants_tokens_are_bounded_and_go_with_it() {
-        let mut waiting = Waiting::default();
-        for number in 0..MAX_WAITING {
+        let mut waiting = PendingTokens::default();
+        for number in 0..MAX_PENDING_TOKENS {
             assert!(!waiting.is_full(&tenant("acme")));
             waiting.put(hash(&number.to_string()), tenant("acme"), Timestamp(10));
         }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::id::TenantId;
 use super::settings::Change;
-use super::turn::Pass;
+use super::turn_credentials::TurnCredentials;
 use crate::timestamp::Timestamp;
 
 /// One ICE server as it was set. A relay has a name and a password, or a shared
@@ -34,7 +34,7 @@ impl IceEntry {
         let (username, credential) = match &self.secret {
             None => (self.username.clone(), self.credential.clone()),
             Some(secret) => {
-                let pass = Pass::new(secret, tenant, now, lifetime);
+                let pass = TurnCredentials::new(secret, tenant, now, lifetime);
                 (Some(pass.username), Some(pass.credential))
             }
         };
@@ -42,7 +42,7 @@ impl IceEntry {
     }
 
     /// As the audit may tell it: whether there are secrets, but none of them.
-    pub fn told(&self) -> Value {
+    pub fn audit_value(&self) -> Value {
         json!({
             "urls": self.urls,
             "username": self.username,
@@ -87,18 +87,18 @@ impl TransportDefaults {
     }
 
     /// The record as the audit may tell it.
-    pub fn told(&self) -> Value {
+    pub fn audit_value(&self) -> Value {
         json!({
             "sipDomain": self.sip_domain,
             "dtmf": self.dtmf,
             "wss": self.wss,
-            "iceServers": told_servers(self.ice_servers.as_deref()),
+            "iceServers": servers_audit_value(self.ice_servers.as_deref()),
         })
     }
 }
 
-pub fn told_servers(servers: Option<&[IceEntry]>) -> Value {
-    servers.map_or(Value::Null, |servers| servers.iter().map(IceEntry::told).collect())
+pub fn servers_audit_value(servers: Option<&[IceEntry]>) -> Value {
+    servers.map_or(Value::Null, |servers| servers.iter().map(IceEntry::audit_value).collect())
 }
 
 #[cfg(test)]
@@ -116,13 +116,16 @@ mod tests {
             secret: Some("hush-secret".into()),
         };
         let defaults = TransportDefaults { ice_servers: Some(vec![relay.clone()]), ..TransportDefaults::default() };
-        for shown in
-            [format!("{relay:?}"), relay.told().to_string(), format!("{defaults:?}"), defaults.told().to_string()]
-        {
+        for shown in [
+            format!("{relay:?}"),
+            relay.audit_value().to_string(),
+            format!("{defaults:?}"),
+            defaults.audit_value().to_string(),
+        ] {
             assert!(!shown.contains("hush") && shown.contains("turn:relay"), "{shown}");
         }
-        assert_eq!(relay.told()["hasSecret"], true);
-        let told = relay.for_phones(&"acme".parse().unwrap(), Timestamp(0), Duration::from_mins(1));
-        assert!(!format!("{told:?}").contains("hush"), "the secret is for the server only");
+        assert_eq!(relay.audit_value()["hasSecret"], true);
+        let audited = relay.for_phones(&"acme".parse().unwrap(), Timestamp(0), Duration::from_mins(1));
+        assert!(!format!("{audited:?}").contains("hush"), "the secret is for the server only");
     }
 }

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{Description, Form};
-use crate::tenancy::{Invalid, TenantId};
+use crate::tenancy::{InvalidValue, TenantId};
 
 /// 2^53: every integer up to it is exact as an `f64`.
 const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
@@ -27,8 +27,8 @@ pub trait FieldType {
 #[derive(Debug)]
 pub struct ValueError(pub Vec<(String, String)>);
 
-impl From<Invalid> for ValueError {
-    fn from(invalid: Invalid) -> Self {
+impl From<InvalidValue> for ValueError {
+    fn from(invalid: InvalidValue) -> Self {
         Self(vec![(String::new(), invalid.0)])
     }
 }
@@ -139,13 +139,13 @@ impl<T: TextSchema> FieldType for ParsedType<T> {
 }
 
 /// A text that `check` turns into the value, or refuses with the reason.
-pub fn checked<T>(schema: fn() -> Value, check: fn(String) -> Result<T, Invalid>) -> CheckedType<T> {
+pub fn checked<T>(schema: fn() -> Value, check: fn(String) -> Result<T, InvalidValue>) -> CheckedType<T> {
     CheckedType { schema, check }
 }
 
 pub struct CheckedType<T> {
     schema: fn() -> Value,
-    check: fn(String) -> Result<T, Invalid>,
+    check: fn(String) -> Result<T, InvalidValue>,
 }
 
 impl<T> FieldType for CheckedType<T> {

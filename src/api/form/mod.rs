@@ -14,14 +14,14 @@ pub use field_types::{
     query_boolean, secret, text,
 };
 
-use crate::tenancy::{Change, Fault};
+use crate::tenancy::{Change, FieldError};
 
 /// One JSON object that is being read. Fields are taken out of it; what remains is unknown.
 pub struct Form {
     /// With a dot at its end, or empty.
     path: String,
     source: FormSource,
-    faults: Vec<Fault>,
+    faults: Vec<FieldError>,
 }
 
 enum FormSource {
@@ -38,7 +38,10 @@ enum FormSource {
 impl Form {
     /// # Errors
     /// All faults; never empty.
-    pub fn read<T>(fields: Map<String, Value>, read: impl FnOnce(&mut Self) -> Option<T>) -> Result<T, Vec<Fault>> {
+    pub fn read<T>(
+        fields: Map<String, Value>,
+        read: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Result<T, Vec<FieldError>> {
         let source = FormSource::Request { fields, reset: false };
         let mut form = Self { path: String::new(), source, faults: Vec::new() };
         let outcome = read(&mut form);
@@ -108,7 +111,7 @@ impl Form {
     }
 
     pub fn fault(&mut self, name: &str, message: impl Into<String>) {
-        self.faults.push(Fault::new(format!("{}{name}", self.path), message));
+        self.faults.push(FieldError::new(format!("{}{name}", self.path), message));
     }
 
     fn take(&mut self, name: &'static str, kind: &impl FieldType, required: bool) -> FieldValue {
@@ -137,7 +140,7 @@ impl Form {
         }
     }
 
-    fn finish(mut self) -> Vec<Fault> {
+    fn finish(mut self) -> Vec<FieldError> {
         if let FormSource::Request { fields, .. } = &mut self.source {
             for name in std::mem::take(fields).keys() {
                 self.fault(name, "is not a known field");

@@ -12,8 +12,8 @@ use super::domains::ProfileDomains;
 use super::plans::PlanEntry;
 use super::{ApiKeyView, IceView, OriginsView, Rfc3339, TransportView};
 use crate::tenancy::{
-    ByOperator, Defaults, Effective, Entitlements, IceEntry, Live, PlanStatus, Platform, Settings, TransportDefaults,
-    TransportMode,
+    Defaults, Effective, Entitlements, IceEntry, OperatorOverrides, PlanStatus, Platform, Settings, TenantState,
+    TransportDefaults, TransportMode,
 };
 
 /// `GET /api/admin/tenants/{tenantId}`
@@ -36,22 +36,22 @@ pub struct TenantRecord {
 }
 
 impl TenantRecord {
-    pub fn of(live: &Live, platform: &Platform) -> Self {
-        let in_effect = platform.in_effect(live);
+    pub fn of(live: &TenantState, platform: &Platform) -> Self {
+        let values_of = platform.values_of(live);
         let tenant = &live.tenant;
-        let Effective { branding, behavior, capabilities, features, transport } = in_effect.effective;
+        let Effective { branding, behavior, capabilities, features, transport } = values_of.effective;
         Self {
             tenant_id: tenant.id.to_string(),
             enabled: tenant.enabled,
             plan_id: tenant.plan_id.clone(),
             plan_status: tenant.plan_status,
-            plan: in_effect.plan.as_ref().into(),
+            plan: values_of.plan.as_ref().into(),
             domains: ProfileDomains::of(live, platform),
             api_keys: platform.api_keys(live).into_iter().map(ApiKeyView::from).collect(),
             extension_count: platform.extensions(&tenant.id).map_or(0, |extensions| extensions.len()),
             raw: (&tenant.settings).into(),
             effective: EffectiveView {
-                entitlements: in_effect.rights,
+                entitlements: values_of.rights,
                 branding,
                 behavior,
                 capabilities,
@@ -90,7 +90,7 @@ struct SettingsView {
     ice_servers: Option<Vec<IceView>>,
     features: FeatureSettingsView,
     /// Which of the transport the operator has set, so that it is in effect whatever the plan says.
-    by_operator: ByOperator,
+    by_operator: OperatorOverrides,
 }
 
 #[derive(Serialize, JsonSchema)]

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Rfc3339;
-use crate::tenancy::{Carried, Issued, Live, Platform, Redeemed, SipCredentials};
+use crate::tenancy::{IssuedToken, Platform, RedeemedToken, SipCredentials, TenantState, TokenContent};
 use crate::timestamp::Timestamp;
 
 /// `POST /api/auth/link`
@@ -19,7 +19,7 @@ pub struct LinkView {
 }
 
 impl LinkView {
-    pub fn of(issued: &Issued, tenant: &Live, platform: &Platform) -> Self {
+    pub fn of(issued: &IssuedToken, tenant: &TenantState, platform: &Platform) -> Self {
         Self {
             url: app_url(issued, tenant, platform),
             token: issued.token.as_str().to_owned(),
@@ -39,7 +39,7 @@ pub struct HandoffView {
 }
 
 impl HandoffView {
-    pub fn of(issued: &Issued, tenant: &Live, platform: &Platform) -> Self {
+    pub fn of(issued: &IssuedToken, tenant: &TenantState, platform: &Platform) -> Self {
         Self {
             token: issued.token.as_str().to_owned(),
             expires_at: Rfc3339(issued.expires_at),
@@ -49,7 +49,7 @@ impl HandoffView {
 }
 
 /// By the tenant's best name: its own domain, else its subdomain, else the server's.
-fn app_url(issued: &Issued, tenant: &Live, platform: &Platform) -> String {
+fn app_url(issued: &IssuedToken, tenant: &TenantState, platform: &Platform) -> String {
     let hosts = platform.hosts(tenant);
     let app = platform.defaults().app_url_of(&tenant.tenant.id, hosts.last().map(String::as_str));
     format!("{app}#token={}", issued.token.as_str())
@@ -76,12 +76,12 @@ enum TokenKind {
 }
 
 impl RedeemedView {
-    pub fn of(redeemed: Redeemed, platform: &Platform, now: Timestamp) -> Self {
-        let id = &redeemed.live.tenant.id;
-        let config = platform.in_effect(&redeemed.live).effective.runtime_config(id, &platform.defaults(), now);
+    pub fn of(redeemed: RedeemedToken, platform: &Platform, now: Timestamp) -> Self {
+        let id = &redeemed.state.tenant.id;
+        let config = platform.values_of(&redeemed.state).effective.runtime_config(id, &platform.defaults(), now);
         let (kind, sip, payload) = match redeemed.carried {
-            Carried::Credentials(sip) => (TokenKind::Link, Some(sip), None),
-            Carried::Ciphertext(payload) => (TokenKind::Handoff, None, Some(payload)),
+            TokenContent::Credentials(sip) => (TokenKind::Link, Some(sip), None),
+            TokenContent::Ciphertext(payload) => (TokenKind::Handoff, None, Some(payload)),
         };
         Self { kind, tenant_id: id.to_string(), config, sip, payload }
     }

@@ -5,7 +5,9 @@ use serde::Serialize;
 
 use super::Rfc3339;
 use crate::domains::{loss, next_action, next_action_without};
-use crate::tenancy::{Claim, DnsProblem, DomainStatus, Live, Phase, Platform, Seen, Tenant, TlsStatus, Way};
+use crate::tenancy::{
+    Claim, DnsProblem, DomainStatus, Phase, Platform, RecordObservation, RoutingMatch, Tenant, TenantState, TlsStatus,
+};
 
 /// `GET /api/tenant/subdomains/check`
 #[derive(Serialize, JsonSchema)]
@@ -108,7 +110,7 @@ struct DnsRecordView {
     host: Option<String>,
     value: Option<String>,
     #[serde(flatten)]
-    seen: Seen,
+    seen: RecordObservation,
 }
 
 /// The record by which the domain leads here.
@@ -118,7 +120,7 @@ struct CnameRecordView {
     #[serde(flatten)]
     record: DnsRecordView,
     /// How the domain leads here; null while it was not seen to.
-    way: Option<Way>,
+    way: Option<RoutingMatch>,
 }
 
 /// `POST /api/admin/domains/sync`
@@ -209,7 +211,7 @@ pub struct ProfileDomains {
 }
 
 impl TenantDomainsView {
-    pub fn of(live: &Live, platform: &Platform) -> Self {
+    pub fn of(live: &TenantState, platform: &Platform) -> Self {
         let claim = platform.claim(&live.tenant.id).ok().flatten();
         Self {
             subdomain: live.tenant.subdomain.as_ref().map(ToString::to_string),
@@ -221,7 +223,7 @@ impl TenantDomainsView {
 }
 
 impl ProfileDomains {
-    pub fn of(live: &Live, platform: &Platform) -> Self {
+    pub fn of(live: &TenantState, platform: &Platform) -> Self {
         Self { names: TenantDomainsView::of(live, platform), hosts: platform.hosts(live) }
     }
 }
@@ -287,9 +289,13 @@ impl DomainView {
             automation: DomainAutomationView::default(),
             next_action: next_action_without(tenant.lost_domain.as_ref()),
             problems: Vec::new(),
-            txt: DnsRecordView { host: None, value: None, seen: Seen::default() },
+            txt: DnsRecordView { host: None, value: None, seen: RecordObservation::default() },
             cname: CnameRecordView {
-                record: DnsRecordView { host: None, value: Some(ingress.to_owned()), seen: Seen::default() },
+                record: DnsRecordView {
+                    host: None,
+                    value: Some(ingress.to_owned()),
+                    seen: RecordObservation::default(),
+                },
                 way: None,
             },
         }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Rfc3339;
-use crate::tenancy::{CallState, Direction, LiveCall, Usage};
+use crate::tenancy::{CallState, CallUsage, Direction, LiveCall};
 
 /// `GET /api/tenant/live-calls`
 #[derive(Serialize, JsonSchema)]
@@ -33,9 +33,9 @@ struct LiveCallView {
     started_at: Rfc3339,
 }
 
-impl From<&Usage> for UsageView {
-    fn from(usage: &Usage) -> Self {
-        let tenant = &usage.live.tenant;
+impl From<&CallUsage> for UsageView {
+    fn from(usage: &CallUsage) -> Self {
+        let tenant = &usage.state.tenant;
         Self {
             tenant_id: tenant.id.to_string(),
             enabled: tenant.enabled,

@@ -88,12 +88,12 @@ fn certificate(stage: CertificateStage, expires_at: Option<Timestamp>) -> Certif
     Certificate { stage, problem: None, next_try_at: None, expires_at }
 }
 
-fn seen(matched: Option<bool>) -> Seen {
-    Seen { matched, observed: matched.iter().map(ToString::to_string).collect() }
+fn seen(matched: Option<bool>) -> RecordObservation {
+    RecordObservation { matched, observed: matched.iter().map(ToString::to_string).collect() }
 }
 
 fn look(txt: Option<bool>, here: Option<bool>) -> Look {
-    let way = (here == Some(true)).then_some(Way::Cname);
+    let way = (here == Some(true)).then_some(RoutingMatch::Cname);
     let unsure = (txt.is_none() || here.is_none()).then(|| "a lookup timed out".to_owned());
     Look { txt: seen(txt), cname: seen(here), way, unsure, ..Look::default() }
 }

@@ -7,16 +7,16 @@ use serde_json::Value;
 
 use super::Platform;
 use crate::store::{self, Batch, MAX_BATCH_OPERATIONS};
-use crate::tenancy::act::Act;
-use crate::tenancy::audit::{AuditEntry, AuditId, AuditPage, AuditSearch, Deed};
-use crate::tenancy::fault::Refusal;
+use crate::tenancy::audit::{AuditAction, AuditEntry, AuditId, AuditPage, AuditSearch};
 use crate::tenancy::records::{self, decode};
+use crate::tenancy::refusal::Refusal;
+use crate::tenancy::request_context::RequestContext;
 use crate::timestamp::Timestamp;
 
 /// Entries read at a time.
 const PAGE: usize = 500;
 /// So many times one call reads.
-const PAGES: usize = 40;
+const MAX_PAGES_PER_CALL: usize = 40;
 const SWEEP_INTERVAL: Duration = Duration::from_hours(1);
 
 impl Platform {
@@ -24,14 +24,14 @@ impl Platform {
     /// after), and lets that room follow, whatever becomes of the caller.
     pub async fn commit_for<T: Send + 'static>(
         &self,
-        act: &Act,
+        context: &RequestContext,
         action: &'static str,
-        told: (Value, Value),
+        audited: (Value, Value),
         batch: Batch,
         follow: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Refusal> {
-        let deed = Deed::on_platform(action, told.0, told.1);
-        let committed = self.commit_maybe_told(act, Some(deed), batch, |_, _| follow());
+        let action = AuditAction::on_platform(action, audited.0, audited.1);
+        let committed = self.commit_with_audit(context, Some(action), batch, |_, _| follow());
         committed.await.map_err(Refusal::Unavailable)
     }
 
@@ -43,7 +43,7 @@ impl Platform {
         let until = records::audit_from(search.until.unwrap_or(Timestamp(i64::MAX)));
         let mut to = search.before.as_ref().map_or(until.clone(), |id| records::audit_before(id).min(until.clone()));
         let mut entries: Vec<(AuditId, AuditEntry)> = Vec::new();
-        for _ in 0..PAGES {
+        for _ in 0..MAX_PAGES_PER_CALL {
             let page = self.0.store.scan_back(&from, &to, PAGE).await?;
             let is_last = page.len() < PAGE;
             for (key, record) in page {
@@ -72,7 +72,7 @@ impl Platform {
     }
 
     /// Removes entries that are older than `keep`, for ever. For a task of its own.
-    pub async fn forget_old_audit(self, keep: Duration) {
+    pub async fn expire_audit(self, keep: Duration) {
         let mut tick = tokio::time::interval(SWEEP_INTERVAL);
         loop {
             tick.tick().await;

@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use super::{Platform, no_randomness, stored_form};
 use crate::store::{self, Batch};
-use crate::tenancy::act::Act;
-use crate::tenancy::audit::Deed;
-use crate::tenancy::extension::{Credentials, Extension, GENERATED_PASSWORD, NewExtension, checked_password};
-use crate::tenancy::fault::Refusal;
+use crate::tenancy::audit::AuditAction;
+use crate::tenancy::extension::{Credentials, Extension, GENERATED_PASSWORD_LENGTH, NewExtension, checked_password};
 use crate::tenancy::id::{TenantId, Username};
 use crate::tenancy::key::random_text;
 use crate::tenancy::records;
+use crate::tenancy::refusal::Refusal;
+use crate::tenancy::request_context::RequestContext;
 
 /// An extension just made, or found as wanted.
 pub struct AddedExtension {
@@ -35,13 +35,13 @@ impl Platform {
     /// A generated password is shown to `answer` and never again.
     pub async fn add_extension<A: Serialize>(
         &self,
-        act: &Act,
+        context: &RequestContext,
         id: &TenantId,
         new: NewExtension,
         reset: bool,
         answer: impl FnOnce(&AddedExtension) -> A,
     ) -> Result<A, Refusal> {
-        let live = self.tenant(id)?;
+        let state = self.tenant(id)?;
         if let Some(password) = &new.password {
             checked_password(password).map_err(|invalid| invalid.at("password"))?;
         }
@@ -49,19 +49,19 @@ impl Platform {
         let generated = new.password.is_none();
         let password = match new.password {
             Some(password) => password,
-            None => random_text(GENERATED_PASSWORD).map_err(no_randomness)?,
+            None => random_text(GENERATED_PASSWORD_LENGTH).map_err(no_randomness)?,
         };
         let existing = self.snapshot().extension(id.as_str(), new.username.as_str()).cloned();
         let extension = Extension {
-            credentials: Credentials::derive(new.username.as_str(), &live.edge_domain, &password),
-            realm: live.edge_domain.clone(),
-            created_at: existing.as_ref().map_or(act.at, |existing| existing.created_at),
+            credentials: Credentials::derive(new.username.as_str(), &state.edge_domain, &password),
+            realm: state.edge_domain.clone(),
+            created_at: existing.as_ref().map_or(context.at, |existing| existing.created_at),
             display_name: new.display_name.or_else(|| existing.as_ref()?.display_name.clone()),
             username: new.username,
         };
         let key = records::extension_key(id, &extension.username);
         let mut batch = Batch::new().put(&key, stored_form(&extension)?);
-        let before = existing.as_deref().map_or(Value::Null, Extension::told);
+        let before = existing.as_deref().map_or(Value::Null, Extension::audit_value);
         let action = if existing.is_some() { "extension.password" } else { "extension.add" };
         match existing {
             Some(existing) if !generated && existing.credentials == extension.credentials && !reset => {
@@ -74,15 +74,15 @@ impl Platform {
             None => batch = batch.require_absent(&key),
         }
         let (tenant, username) = (id.clone(), extension.username.to_string());
-        let deed = Deed::on(id, action, before, extension.told());
+        let action = AuditAction::on(id, action, before, extension.audit_value());
         let added = AddedExtension { extension: Arc::new(extension), created: true, password };
         let answer = answer(&added);
-        let act = act.answered_by(&answer, id)?;
+        let context = context.with_answer(&answer, id)?;
         let follow = move |platform: &Self, _| {
             platform.snapshot_mut().put_extension(&tenant, added.extension);
             drop(in_order);
         };
-        match self.commit(&act, deed, batch, follow).await {
+        match self.commit(&context, action, batch, follow).await {
             Ok(()) => Ok(answer),
             Err(store::Error::Conflict(missing)) if missing != key => Err(Refusal::TenantNotFound(id.to_string())),
             Err(store::Error::Conflict(_)) => Err(Refusal::ExtensionExists(username)),
@@ -90,20 +90,25 @@ impl Platform {
         }
     }
 
-    pub async fn remove_extension(&self, act: &Act, id: &TenantId, username: &Username) -> Result<(), Refusal> {
+    pub async fn remove_extension(
+        &self,
+        context: &RequestContext,
+        id: &TenantId,
+        username: &Username,
+    ) -> Result<(), Refusal> {
         self.tenant(id)?;
         let in_order = Arc::clone(&self.0.extension_change).lock_owned().await;
         let Some(existing) = self.snapshot().extension(id.as_str(), username.as_str()).cloned() else {
             return Err(Refusal::ExtensionNotFound(username.to_string()));
         };
-        let deed = Deed::on(id, "extension.remove", existing.told(), Value::Null);
+        let action = AuditAction::on(id, "extension.remove", existing.audit_value(), Value::Null);
         let batch = Batch::new().remove(records::extension_key(id, username));
         let (tenant, username) = (id.clone(), username.clone());
         let follow = move |platform: &Self, _| {
             platform.snapshot_mut().remove_extension(&tenant, &username);
             drop(in_order);
         };
-        self.commit(act, deed, batch, follow).await.map_err(|error| match error {
+        self.commit(context, action, batch, follow).await.map_err(|error| match error {
             store::Error::Conflict(_) => Refusal::TenantNotFound(id.to_string()),
             other => Refusal::Unavailable(other),
         })
@@ -114,8 +119,8 @@ impl Platform {
     pub fn credentials(&self, domain: &str, username: &str) -> Option<Credentials> {
         let domain = domain.to_ascii_lowercase();
         let snapshot = self.snapshot();
-        let live = snapshot.on_edge(&domain)?;
-        let extension = snapshot.extension(live.tenant.id.as_str(), username)?;
+        let state = snapshot.on_edge(&domain)?;
+        let extension = snapshot.extension(state.tenant.id.as_str(), username)?;
         (extension.realm == domain).then(|| extension.credentials.clone())
     }
 

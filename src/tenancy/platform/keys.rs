@@ -8,28 +8,28 @@ use tokio::time::Instant;
 
 use super::{Platform, no_randomness};
 use crate::store::{self, Batch, MAX_BATCH_OPERATIONS};
-use crate::tenancy::act::Act;
-use crate::tenancy::fault::Refusal;
 use crate::tenancy::id::TenantId;
 use crate::tenancy::key::{ApiKey, ApiKeyMeta, KeyId, StoredKey, is_well_formed};
-use crate::tenancy::live::{Live, LiveKey};
 use crate::tenancy::records::{self, decode, encode};
+use crate::tenancy::refusal::Refusal;
+use crate::tenancy::request_context::RequestContext;
 use crate::tenancy::snapshot::Snapshot;
 use crate::tenancy::tenant::Tenant;
+use crate::tenancy::tenant_state::{KeyState, TenantState};
 use crate::timestamp::Timestamp;
 
 pub(super) const DEFAULT_LABEL: &str = "Default";
 const KEY_USE_INTERVAL: Duration = Duration::from_mins(5);
 /// The clock may be set meanwhile.
-const RETIREMENT_PATIENCE: Duration = Duration::from_mins(1);
+const RETIREMENT_CHECK_INTERVAL: Duration = Duration::from_mins(1);
 
 impl Platform {
-    pub fn api_keys(&self, live: &Live) -> Vec<ApiKeyMeta> {
-        self.snapshot().key_metas(&live.tenant, Timestamp::now())
+    pub fn api_keys(&self, state: &TenantState) -> Vec<ApiKeyMeta> {
+        self.snapshot().key_metas(&state.tenant, Timestamp::now())
     }
 
     /// An API key that opens something now, with its live tenant.
-    pub fn key(&self, key: &str) -> Option<Arc<LiveKey>> {
+    pub fn key(&self, key: &str) -> Option<Arc<KeyState>> {
         self.key_in(&self.snapshot(), key, Timestamp::now()).cloned()
     }
 
@@ -39,7 +39,7 @@ impl Platform {
         snapshot: &'s Snapshot,
         key: &str,
         now: Timestamp,
-    ) -> Option<&'s Arc<LiveKey>> {
+    ) -> Option<&'s Arc<KeyState>> {
         if !is_well_formed(key) {
             return None;
         }
@@ -50,15 +50,15 @@ impl Platform {
     /// Makes a further API key, shown to `answer` and never again.
     pub async fn create_key<A: Serialize>(
         &self,
-        act: &Act,
+        context: &RequestContext,
         id: &TenantId,
         label: Option<String>,
         answer: impl FnOnce(&ApiKey, ApiKeyMeta) -> A,
     ) -> Result<A, Refusal> {
-        let (api_key, stored) = self.new_key(act, label.unwrap_or_else(|| DEFAULT_LABEL.into()))?;
+        let (api_key, stored) = self.new_key(context, label.unwrap_or_else(|| DEFAULT_LABEL.into()))?;
         let answer = answer(&api_key, stored.meta(None));
-        let act = act.answered_by(&answer, id)?;
-        self.change(&act, id, "key.create", |tenant, rights| tenant.add_key(stored.clone(), rights)).await?;
+        let context = context.with_answer(&answer, id)?;
+        self.change(&context, id, "key.create", |tenant, rights| tenant.add_key(stored.clone(), rights)).await?;
         Ok(answer)
     }
 
@@ -66,38 +66,38 @@ impl Platform {
     /// one works until `overlap` is over, and is refused everywhere from that moment on.
     pub async fn rotate_key<A: Serialize>(
         &self,
-        act: &Act,
+        context: &RequestContext,
         id: &TenantId,
         key: &KeyId,
         overlap: Duration,
         answer: impl FnOnce(&ApiKey, ApiKeyMeta, ApiKeyMeta) -> A,
     ) -> Result<A, Refusal> {
-        let (api_key, stored) = self.new_key(act, String::new())?;
-        let retires_at = act.at.after(overlap);
-        let rule = |tenant: &mut Tenant| tenant.rotate_key(key, stored.clone(), retires_at, act.at);
+        let (api_key, stored) = self.new_key(context, String::new())?;
+        let retires_at = context.at.after(overlap);
+        let rule = |tenant: &mut Tenant| tenant.rotate_key(key, stored.clone(), retires_at, context.at);
         // What the keys are called never changes, so the answer is known before the change.
         let (successor, replaced) = rule(&mut self.tenant(id)?.tenant.clone())?;
         let last_used = self.snapshot().last_used(&replaced.hash);
         let answer = answer(&api_key, successor.meta(None), replaced.meta(last_used));
-        let act = &act.answered_by(&answer, id)?;
-        self.change(act, id, "key.rotate", |tenant, _| rule(tenant)).await?;
+        let context = &context.with_answer(&answer, id)?;
+        self.change(context, id, "key.rotate", |tenant, _| rule(tenant)).await?;
         Ok(answer)
     }
 
     /// Drops keys from the store once they have retired, for ever. For a task of its own.
-    pub async fn keep_retiring_keys(self) {
+    pub async fn drop_retiring_keys(self) {
         let mut changes = self.changes();
         loop {
             let now = Timestamp::now();
             let next = self.snapshot().next_retirement().cloned();
             let pause = match next {
-                None => RETIREMENT_PATIENCE,
-                Some((moment, _)) if moment > now => now.until(moment).min(RETIREMENT_PATIENCE),
+                None => RETIREMENT_CHECK_INTERVAL,
+                Some((moment, _)) if moment > now => now.until(moment).min(RETIREMENT_CHECK_INTERVAL),
                 Some((_, id)) => match self.drop_retired_keys(&id).await {
                     Ok(()) => continue,
                     Err(error) => {
                         tracing::warn!(%error, tenant = %id, "retired API keys could not be dropped");
-                        tokio::time::sleep(RETIREMENT_PATIENCE).await;
+                        tokio::time::sleep(RETIREMENT_CHECK_INTERVAL).await;
                         continue;
                     }
                 },
@@ -108,24 +108,24 @@ impl Platform {
     }
 
     async fn drop_retired_keys(&self, id: &TenantId) -> Result<(), Refusal> {
-        let act = Act::of_bitcall();
+        let context = RequestContext::of_bitcall();
         let rule = |tenant: &mut Tenant, _: &_| {
-            tenant.drop_retired_keys(act.at);
+            tenant.drop_retired_keys(context.at);
             Ok(())
         };
-        self.change(&act, id, "key.retire", rule).await?;
+        self.change(&context, id, "key.retire", rule).await?;
         Ok(())
     }
 
     /// From the moment this answers, the key is refused everywhere. Revoking
     /// again is no error; true when it was live.
-    pub async fn revoke_key(&self, act: &Act, id: &TenantId, key: &KeyId) -> Result<bool, Refusal> {
-        let (_, was_live) = self.change(act, id, "key.revoke", |tenant, _| tenant.revoke_key(key)).await?;
+    pub async fn revoke_key(&self, context: &RequestContext, id: &TenantId, key: &KeyId) -> Result<bool, Refusal> {
+        let (_, was_live) = self.change(context, id, "key.revoke", |tenant, _| tenant.revoke_key(key)).await?;
         Ok(was_live)
     }
 
     /// Writes down when keys were last used, every few minutes, for ever. For a task of its own.
-    pub async fn keep_key_uses(self) {
+    pub async fn persist_key_uses(self) {
         let mut tick = tokio::time::interval(KEY_USE_INTERVAL);
         loop {
             tick.tick().await;
@@ -139,7 +139,7 @@ impl Platform {
     pub async fn store_key_uses(&self) -> Result<(), store::Error> {
         let uses = self.snapshot().key_uses();
         for some in uses.chunks(MAX_BATCH_OPERATIONS) {
-            let _turn = self.turn().await;
+            let _gate = self.enter_write_gate().await;
             let mut batch = Batch::new();
             let mut news = false;
             for (tenant, id, moment) in some {
@@ -161,13 +161,13 @@ impl Platform {
         Ok(())
     }
 
-    pub(super) fn new_key(&self, act: &Act, label: String) -> Result<(ApiKey, StoredKey), Refusal> {
+    pub(super) fn new_key(&self, context: &RequestContext, label: String) -> Result<(ApiKey, StoredKey), Refusal> {
         let api_key = ApiKey::generate().map_err(no_randomness)?;
         let stored = StoredKey {
             id: KeyId::generate().map_err(no_randomness)?,
             label,
             hash: self.0.pepper.hash(api_key.as_str()),
-            created_at: act.at,
+            created_at: context.at,
             retires_at: None,
         };
         Ok((api_key, stored))

@@ -9,12 +9,12 @@
 mod audit;
 mod claims;
 mod extensions;
+mod idempotency;
 mod keys;
 mod live_calls;
 mod names;
 mod plans;
 mod removal;
-mod replays;
 mod search;
 mod tenants;
 mod tokens;
@@ -31,30 +31,30 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock as AsyncRwLock, watch};
 
 pub use extensions::AddedExtension;
-pub use live_calls::Usage;
+pub use live_calls::CallUsage;
 pub use search::Search;
 pub use tenants::{NewTenant, OperatorChange, PlanChange, Provisioned};
-pub use tokens::{Carried, Issued, Redeemed};
+pub use tokens::{IssuedToken, RedeemedToken, TokenContent};
 
-use super::act::Act;
-use super::audit::{AuditEntry, Deed};
+use super::audit::{AuditAction, AuditEntry};
 use super::effective::Defaults;
-use super::fault::{Fault, Refusal};
 use super::id::TenantId;
+use super::idempotency::RunningRequests;
 use super::key::Pepper;
-use super::live::Live;
 use super::live_calls::LiveCalls;
 use super::plan;
 use super::records::{self, decode, encode};
-use super::replay::Running;
-use super::snapshot::{InEffect, Snapshot};
+use super::refusal::{FieldError, Refusal};
+use super::request_context::RequestContext;
+use super::snapshot::{Snapshot, TenantValues};
 use super::tenant::Tenant;
-use super::token::Waiting;
+use super::tenant_state::TenantState;
+use super::token::PendingTokens;
 use crate::store::{self, Batch, RedbStore, Revision, Store};
 
 const STORE_FILE: &str = "bitcall.redb";
-const STORE_PATIENCE: Duration = Duration::from_secs(3);
-const STORE_POLL: Duration = Duration::from_millis(20);
+const STORE_OPEN_TIMEOUT: Duration = Duration::from_secs(3);
+const STORE_OPEN_RETRY_INTERVAL: Duration = Duration::from_millis(20);
 const PEPPER_FILE: &str = "key-pepper";
 
 /// A handle on the whole model. Cloning is cheap.
@@ -65,7 +65,7 @@ pub(super) struct Inner {
     pub(super) store: Arc<dyn Store>,
     pepper: Pepper,
     snapshot: RwLock<Snapshot>,
-    waiting: Mutex<Waiting>,
+    pending_tokens: Mutex<PendingTokens>,
     live_calls: Mutex<LiveCalls>,
     /// Of this process: a clock that nobody sets.
     started: Instant,
@@ -73,11 +73,11 @@ pub(super) struct Inner {
     extension_change: Arc<tokio::sync::Mutex<()>>,
     /// Every change holds it for reading until memory has followed; who must see all of the store
     /// standing still, as to remove a tenant, holds it for writing.
-    turns: Arc<AsyncRwLock<()>>,
+    write_gate: Arc<AsyncRwLock<()>>,
     changed: watch::Sender<()>,
     audit_number: AtomicU32,
     /// Requests with an idempotency key that are being done.
-    attempts: Arc<Running>,
+    running_requests: Arc<RunningRequests>,
 }
 
 /// Why the data directory could not be opened.
@@ -128,14 +128,14 @@ impl Platform {
             store,
             pepper,
             snapshot: RwLock::new(snapshot),
-            waiting: Mutex::default(),
+            pending_tokens: Mutex::default(),
             live_calls: Mutex::default(),
             started: Instant::now(),
             extension_change: Arc::default(),
-            turns: Arc::default(),
+            write_gate: Arc::default(),
             changed: watch::Sender::new(()),
             audit_number: AtomicU32::new(getrandom::u32().map_err(|error| store::Error::Failed(error.to_string()))?),
-            attempts: Arc::default(),
+            running_requests: Arc::default(),
         }));
         platform.finish_open_removals().await?;
         let records = platform.store();
@@ -168,8 +168,8 @@ impl Platform {
     }
 
     /// What is in effect for a tenant now.
-    pub fn in_effect(&self, live: &Live) -> InEffect {
-        self.snapshot().in_effect(live)
+    pub fn values_of(&self, state: &TenantState) -> TenantValues {
+        self.snapshot().values_of(state)
     }
 
     /// Wakes whoever must look again after a change, many changes at once included.
@@ -181,31 +181,31 @@ impl Platform {
     /// anybody, and only in a revision that the act expects. A rule that changes nothing writes nothing.
     pub(super) async fn change<T>(
         &self,
-        act: &Act,
+        context: &RequestContext,
         id: &TenantId,
         action: &'static str,
         rule: impl Fn(&mut Tenant, &plan::Entitlements) -> Result<T, Refusal>,
-    ) -> Result<(Arc<Live>, T), Refusal> {
+    ) -> Result<(Arc<TenantState>, T), Refusal> {
         let key = records::tenant_key(id.as_str());
-        let mut live = self.tenant(id)?;
+        let mut state = self.tenant(id)?;
         loop {
-            act.expects(live.revision)?;
-            let mut tenant = live.tenant.clone();
-            let outcome = rule(&mut tenant, &self.in_effect(&live).rights)?;
-            if tenant == live.tenant {
-                return Ok((live, outcome));
+            context.expects(state.revision)?;
+            let mut tenant = state.tenant.clone();
+            let outcome = rule(&mut tenant, &self.values_of(&state).rights)?;
+            if tenant == state.tenant {
+                return Ok((state, outcome));
             }
-            tenant.updated_at = act.at;
-            let deed = Deed::on(id, action, live.tenant.told(), tenant.told());
-            let mut batch = Batch::new().require_revision(&key, live.revision).put(&key, stored_form(&tenant)?);
+            tenant.updated_at = context.at;
+            let action = AuditAction::on(id, action, state.tenant.audit_value(), tenant.audit_value());
+            let mut batch = Batch::new().require_revision(&key, state.revision).put(&key, stored_form(&tenant)?);
             let plan_key = records::plan_key(&tenant.plan_id);
-            if tenant.plan_id != live.tenant.plan_id {
+            if tenant.plan_id != state.tenant.plan_id {
                 batch = batch.require_present(&plan_key);
             }
-            match self.commit(act, deed, batch, |platform, revision| platform.publish(tenant, revision)).await {
-                Ok(live) => return Ok((live, outcome)),
+            match self.commit(context, action, batch, |platform, revision| platform.publish(tenant, revision)).await {
+                Ok(state) => return Ok((state, outcome)),
                 Err(store::Error::Conflict(missing)) if missing == plan_key => return Err(no_such_plan()),
-                Err(store::Error::Conflict(_)) => live = self.reload(id).await?,
+                Err(store::Error::Conflict(_)) => state = self.reload(id).await?,
                 Err(error) => return Err(Refusal::Unavailable(error)),
             }
         }
@@ -214,72 +214,72 @@ impl Platform {
     /// Commits, with the audit's entry and the answer to be kept, and lets memory follow.
     async fn commit<T: Send + 'static>(
         &self,
-        act: &Act,
-        deed: Deed,
+        context: &RequestContext,
+        action: AuditAction,
         batch: Batch,
         follow: impl FnOnce(&Self, Revision) -> T + Send + 'static,
     ) -> Result<T, store::Error> {
-        let turn = self.turn().await;
-        self.commit_in(turn, act, deed, batch, follow).await
+        let gate = self.enter_write_gate().await;
+        self.commit_in(gate, context, action, batch, follow).await
     }
 
     /// [`Self::commit`] in a turn that was taken before, and ends with it.
     async fn commit_in<T: Send + 'static>(
         &self,
-        turn: impl Send + 'static,
-        act: &Act,
-        deed: Deed,
+        gate: impl Send + 'static,
+        context: &RequestContext,
+        action: AuditAction,
         batch: Batch,
         follow: impl FnOnce(&Self, Revision) -> T + Send + 'static,
     ) -> Result<T, store::Error> {
         let follow = |platform: &Self, revision| {
             let outcome = follow(platform, revision);
-            drop(turn);
+            drop(gate);
             platform.0.changed.send_replace(());
             outcome
         };
-        self.commit_apart(act, Some(deed), batch, follow).await
+        self.commit_in_task(context, Some(action), batch, follow).await
     }
 
     /// As [`Self::commit`], for what changes nothing that anybody watches, nor always needs telling.
-    async fn commit_maybe_told<T: Send + 'static>(
+    async fn commit_with_audit<T: Send + 'static>(
         &self,
-        act: &Act,
-        deed: Option<Deed>,
+        context: &RequestContext,
+        action: Option<AuditAction>,
         batch: Batch,
         follow: impl FnOnce(&Self, Revision) -> T + Send + 'static,
     ) -> Result<T, store::Error> {
-        let turn = self.turn().await;
+        let gate = self.enter_write_gate().await;
         let follow = |platform: &Self, revision| {
             let outcome = follow(platform, revision);
-            drop(turn);
+            drop(gate);
             outcome
         };
-        self.commit_apart(act, deed, batch, follow).await
+        self.commit_in_task(context, action, batch, follow).await
     }
 
     /// In a task of its own, because a caller whose time is up or whose client has gone is dropped
     /// at any await: the write would stand, and memory not know of it.
-    async fn commit_apart<T: Send + 'static>(
+    async fn commit_in_task<T: Send + 'static>(
         &self,
-        act: &Act,
-        deed: Option<Deed>,
+        context: &RequestContext,
+        action: Option<AuditAction>,
         mut batch: Batch,
         follow: impl FnOnce(&Self, Revision) -> T + Send + 'static,
     ) -> Result<T, store::Error> {
-        let tenant = deed.as_ref().and_then(|deed| deed.tenant.clone());
-        batch = replays::with_answer(act, batch)?;
+        let tenant = action.as_ref().and_then(|action| action.tenant.clone());
+        batch = idempotency::with_answer(context, batch)?;
         // Of a tenant that is gone nothing is written down again, nor that somebody tried.
         let tenant_key = tenant.map(|id| records::tenant_key(id.as_str()));
         if let Some(key) = tenant_key.filter(|key| !batch.requires(key)) {
             batch = batch.require_present(key);
         }
-        if let Some(deed) = deed {
-            let entry = AuditEntry::of(act, deed);
+        if let Some(action) = action {
+            let entry = AuditEntry::of(context, action);
             batch = batch.put(self.audit_key(&entry), encode(&entry)?);
         }
         let platform = self.clone();
-        let attempt = act.attempt.clone();
+        let attempt = context.idempotent_request.clone();
         let work = tokio::spawn(async move {
             // The attempt is over when it is in the store, not when its caller is gone.
             let _attempt = attempt;
@@ -290,17 +290,17 @@ impl Platform {
     }
 
     /// A change's turn, to be held until memory has followed the store. Many have one at a time.
-    async fn turn(&self) -> OwnedRwLockReadGuard<()> {
-        Arc::clone(&self.0.turns).read_owned().await
+    async fn enter_write_gate(&self) -> OwnedRwLockReadGuard<()> {
+        Arc::clone(&self.0.write_gate).read_owned().await
     }
 
     /// The only turn: no change is on its way.
-    async fn only_turn(&self) -> OwnedRwLockWriteGuard<()> {
-        Arc::clone(&self.0.turns).write_owned().await
+    async fn close_write_gate(&self) -> OwnedRwLockWriteGuard<()> {
+        Arc::clone(&self.0.write_gate).write_owned().await
     }
 
-    async fn reload(&self, id: &TenantId) -> Result<Arc<Live>, Refusal> {
-        let _turn = self.turn().await;
+    async fn reload(&self, id: &TenantId) -> Result<Arc<TenantState>, Refusal> {
+        let _gate = self.enter_write_gate().await;
         let key = records::tenant_key(id.as_str());
         let record = self.0.store.get(&key).await.map_err(Refusal::Unavailable)?;
         let record = record.ok_or_else(|| Refusal::TenantNotFound(id.to_string()))?;
@@ -308,16 +308,16 @@ impl Platform {
         Ok(self.publish(tenant, record.revision))
     }
 
-    fn publish(&self, tenant: Tenant, revision: Revision) -> Arc<Live> {
+    fn publish(&self, tenant: Tenant, revision: Revision) -> Arc<TenantState> {
         let mut snapshot = self.snapshot_mut();
-        let live = Live::new(tenant, revision, snapshot.defaults());
-        let live = snapshot.put_tenant(live);
+        let state = TenantState::new(tenant, revision, snapshot.defaults());
+        let state = snapshot.put_tenant(state);
         // Before the next lock: who hears of calls takes the two in the other order.
         drop(snapshot);
-        if !live.tenant.enabled {
-            self.live_calls().forget(&live.tenant.id);
+        if !state.tenant.enabled {
+            self.live_calls().forget(&state.tenant.id);
         }
-        live
+        state
     }
 
     pub(super) fn snapshot(&self) -> RwLockReadGuard<'_, Snapshot> {
@@ -347,17 +347,17 @@ pub fn store_file(data: &Path) -> PathBuf {
 /// Waits a little for a command that is just at work: two commands at the same
 /// time, or one beside a server that starts, are no reason to fail.
 fn open_store(path: &Path) -> Result<RedbStore, store::Error> {
-    let deadline = Instant::now() + STORE_PATIENCE;
+    let deadline = Instant::now() + STORE_OPEN_TIMEOUT;
     loop {
         match RedbStore::open(path) {
-            Err(store::Error::InUse(_)) if Instant::now() < deadline => std::thread::sleep(STORE_POLL),
+            Err(store::Error::InUse(_)) if Instant::now() < deadline => std::thread::sleep(STORE_OPEN_RETRY_INTERVAL),
             outcome => return outcome,
         }
     }
 }
 
 fn no_such_plan() -> Refusal {
-    Fault::new("planId", "names no plan of the catalogue").into()
+    FieldError::new("planId", "names no plan of the catalogue").into()
 }
 
 fn stored_form<T: records::Layout>(value: &T) -> Result<Vec<u8>, Refusal> {

@@ -11,15 +11,15 @@ use serde::Serialize;
 use super::{Platform, no_randomness, stored_form};
 use crate::hostname::{BadName, Hostname, Label};
 use crate::store::{self, Batch, Revision};
-use crate::tenancy::act::Act;
-use crate::tenancy::audit::Deed;
+use crate::tenancy::audit::AuditAction;
 use crate::tenancy::claim::Claim;
-use crate::tenancy::fault::{Invalid, Refusal};
 use crate::tenancy::id::TenantId;
-use crate::tenancy::live::Live;
 use crate::tenancy::plan::Entitlements;
 use crate::tenancy::records;
+use crate::tenancy::refusal::{InvalidValue, Refusal};
+use crate::tenancy::request_context::RequestContext;
 use crate::tenancy::tenant::Tenant;
+use crate::tenancy::tenant_state::TenantState;
 
 /// What would become of the wish for a subdomain.
 pub struct CheckedSubdomain {
@@ -32,18 +32,18 @@ pub struct CheckedSubdomain {
 impl Platform {
     /// Whether a tenant could have a subdomain now. The one that it has already, it could.
     pub async fn check_subdomain(&self, id: &TenantId, wish: &str) -> Result<CheckedSubdomain, Refusal> {
-        let live = self.tenant(id)?;
+        let state = self.tenant(id)?;
         let label: Label = match wish.parse() {
             Ok(label) => label,
             Err(BadName(why)) => {
-                let obstacle = Some(Invalid::new(why).at("value").into());
+                let obstacle = Some(InvalidValue::new(why).at("value").into());
                 return Ok(CheckedSubdomain { label: None, obstacle });
             }
         };
-        if live.tenant.subdomain.as_ref() == Some(&label) {
+        if state.tenant.subdomain.as_ref() == Some(&label) {
             return Ok(CheckedSubdomain { label: Some(label), obstacle: None });
         }
-        let rights = &self.in_effect(&live).rights;
+        let rights = &self.values_of(&state).rights;
         let mut obstacle = self.defaults().names.may_have_subdomain(&label, rights).err();
         if obstacle.is_none() {
             let holder = self.0.store.get(&records::subdomain_key(&label)).await.map_err(Refusal::Unavailable)?;
@@ -53,10 +53,15 @@ impl Platform {
     }
 
     /// Gives a tenant a subdomain, in the place of the one it has. The one it has again is no error.
-    pub async fn assign_subdomain(&self, act: &Act, id: &TenantId, label: Label) -> Result<Arc<Live>, Refusal> {
+    pub async fn assign_subdomain(
+        &self,
+        context: &RequestContext,
+        id: &TenantId,
+        label: Label,
+    ) -> Result<Arc<TenantState>, Refusal> {
         let names = &self.defaults().names;
-        let (live, ()) = self
-            .change_names(act, id, "subdomain.assign", None, |tenant, rights| {
+        let (state, ()) = self
+            .change_names(context, id, "subdomain.assign", None, |tenant, rights| {
                 if tenant.subdomain.as_ref() != Some(&label) {
                     names.may_have_subdomain(&label, rights)?;
                     tenant.subdomain = Some(label.clone());
@@ -64,13 +69,13 @@ impl Platform {
                 Ok(())
             })
             .await?;
-        Ok(live)
+        Ok(state)
     }
 
     /// Takes a tenant's subdomain back: which it was, if it had one.
-    pub async fn remove_subdomain(&self, act: &Act, id: &TenantId) -> Result<Option<Label>, Refusal> {
+    pub async fn remove_subdomain(&self, context: &RequestContext, id: &TenantId) -> Result<Option<Label>, Refusal> {
         let rule = |tenant: &mut Tenant, _: &Entitlements| Ok(tenant.subdomain.take());
-        Ok(self.change_names(act, id, "subdomain.remove", None, rule).await?.1)
+        Ok(self.change_names(context, id, "subdomain.remove", None, rule).await?.1)
     }
 
     /// What the TXT record of a tenant's domain must hold: always the same, so that whoever has
@@ -82,14 +87,14 @@ impl Platform {
     /// Makes a claim for its tenant, which gives up the one it had. `answer` is told whether it is a new one.
     pub async fn claim_domain<A: Serialize>(
         &self,
-        act: &Act,
+        context: &RequestContext,
         new: &Claim,
         answer: impl Fn(&Claim, bool) -> A,
     ) -> Result<A, Refusal> {
         let (names, id, domain) = (&self.defaults().names, &new.tenant, &new.domain);
-        let act = &act.answered_by(&answer(new, true), id)?;
+        let context = &context.with_answer(&answer(new, true), id)?;
         let (_, is_new) = self
-            .change_names(act, id, "domain.claim", Some(new), |tenant, rights| {
+            .change_names(context, id, "domain.claim", Some(new), |tenant, rights| {
                 if tenant.custom_domain.as_ref() == Some(domain) {
                     return Ok(false);
                 }
@@ -105,19 +110,19 @@ impl Platform {
     }
 
     /// Gives up a tenant's claim: of which domain, if there was one.
-    pub async fn release_domain(&self, act: &Act, id: &TenantId) -> Result<Option<Hostname>, Refusal> {
+    pub async fn release_domain(&self, context: &RequestContext, id: &TenantId) -> Result<Option<Hostname>, Refusal> {
         let rule = |tenant: &mut Tenant, _: &Entitlements| {
             tenant.lost_domain = None;
             Ok(tenant.custom_domain.take())
         };
-        Ok(self.change_names(act, id, "domain.release", None, rule).await?.1)
+        Ok(self.change_names(context, id, "domain.release", None, rule).await?.1)
     }
 
     /// A tenant's claim on a domain of its own.
     pub fn claim(&self, id: &TenantId) -> Result<Option<Arc<Claim>>, Refusal> {
         let snapshot = self.snapshot();
-        let live = snapshot.tenant(id.as_str()).ok_or_else(|| Refusal::TenantNotFound(id.to_string()))?;
-        Ok(snapshot.claim(&live.tenant.id).cloned())
+        let state = snapshot.tenant(id.as_str()).ok_or_else(|| Refusal::TenantNotFound(id.to_string()))?;
+        Ok(snapshot.claim(&state.tenant.id).cloned())
     }
 
     /// All claims, in the order of their domains.
@@ -131,43 +136,43 @@ impl Platform {
     }
 
     /// The names that lead to a tenant now.
-    pub fn hosts(&self, live: &Live) -> Vec<String> {
-        self.snapshot().hosts(live)
+    pub fn hosts(&self, state: &TenantState) -> Vec<String> {
+        self.snapshot().hosts(state)
     }
 
     /// Applies a rule to a tenant, and lets the records that hold its names follow. A domain that
     /// is new to it is held by `claim`.
     async fn change_names<T>(
         &self,
-        act: &Act,
+        context: &RequestContext,
         id: &TenantId,
         action: &'static str,
         claim: Option<&Claim>,
         rule: impl Fn(&mut Tenant, &Entitlements) -> Result<T, Refusal>,
-    ) -> Result<(Arc<Live>, T), Refusal> {
+    ) -> Result<(Arc<TenantState>, T), Refusal> {
         let tenant_key = records::tenant_key(id.as_str());
-        let mut live = self.tenant(id)?;
+        let mut state = self.tenant(id)?;
         loop {
-            act.expects(live.revision)?;
-            let mut tenant = live.tenant.clone();
-            let outcome = rule(&mut tenant, &self.in_effect(&live).rights)?;
-            if tenant == live.tenant {
-                return Ok((live, outcome));
+            context.expects(state.revision)?;
+            let mut tenant = state.tenant.clone();
+            let outcome = rule(&mut tenant, &self.values_of(&state).rights)?;
+            if tenant == state.tenant {
+                return Ok((state, outcome));
             }
-            tenant.updated_at = act.at;
-            let deed = Deed::on(id, action, live.tenant.told(), tenant.told());
+            tenant.updated_at = context.at;
+            let action = AuditAction::on(id, action, state.tenant.audit_value(), tenant.audit_value());
             let batch =
-                Batch::new().require_revision(&tenant_key, live.revision).put(&tenant_key, stored_form(&tenant)?);
-            let batch = hand_over(batch, &live.tenant, &tenant, claim)?;
+                Batch::new().require_revision(&tenant_key, state.revision).put(&tenant_key, stored_form(&tenant)?);
+            let batch = hand_over(batch, &state.tenant, &tenant, claim)?;
             let (subdomain, domain) = (tenant.subdomain.clone(), tenant.custom_domain.clone());
             let claim = claim.filter(|claim| Some(&claim.domain) == domain.as_ref()).cloned();
             let follow = |platform: &Self, revision| platform.publish_with_claim(tenant, claim, revision);
-            match self.commit(act, deed, batch, follow).await {
-                Ok(live) => return Ok((live, outcome)),
+            match self.commit(context, action, batch, follow).await {
+                Ok(state) => return Ok((state, outcome)),
                 Err(store::Error::Conflict(key)) => {
-                    let seen = live.revision;
-                    live = self.reload(id).await?;
-                    if key != tenant_key && live.revision == seen {
+                    let seen = state.revision;
+                    state = self.reload(id).await?;
+                    if key != tenant_key && state.revision == seen {
                         return Err(match (subdomain, domain) {
                             (Some(label), _) if key == records::subdomain_key(&label) => {
                                 Refusal::SubdomainInUse(label.to_string())
@@ -181,14 +186,19 @@ impl Platform {
         }
     }
 
-    pub(super) fn publish_with_claim(&self, tenant: Tenant, claim: Option<Claim>, revision: Revision) -> Arc<Live> {
+    pub(super) fn publish_with_claim(
+        &self,
+        tenant: Tenant,
+        claim: Option<Claim>,
+        revision: Revision,
+    ) -> Arc<TenantState> {
         let mut snapshot = self.snapshot_mut();
-        let live = Live::new(tenant, revision, snapshot.defaults());
-        let live = snapshot.put_tenant(live);
+        let state = TenantState::new(tenant, revision, snapshot.defaults());
+        let state = snapshot.put_tenant(state);
         if let Some(claim) = claim {
             snapshot.put_claim(Arc::new(claim), revision);
         }
-        live
+        state
     }
 }
 

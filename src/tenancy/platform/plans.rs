@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use super::{Platform, decode, no_such_plan, stored_form};
 use crate::store::{self, Batch, Revision};
-use crate::tenancy::act::Act;
-use crate::tenancy::audit::Deed;
-use crate::tenancy::fault::Refusal;
+use crate::tenancy::audit::AuditAction;
 use crate::tenancy::plan::{CatalogueStatus, NewPlan, Plan, checked_id};
 use crate::tenancy::records;
+use crate::tenancy::refusal::Refusal;
+use crate::tenancy::request_context::RequestContext;
 
 impl Platform {
     /// The cheapest first.
@@ -23,14 +23,14 @@ impl Platform {
 
     /// How many tenants have this plan.
     pub fn tenants_on_plan(&self, id: &str) -> usize {
-        self.snapshot().tenants().filter(|live| live.tenant.plan_id == id).count()
+        self.snapshot().tenants().filter(|state| state.tenant.plan_id == id).count()
     }
 
     /// Makes a plan, or replaces the one of this name; its tenants have the new rights at once.
-    pub async fn set_plan(&self, act: &Act, new: NewPlan) -> Result<Arc<Plan>, Refusal> {
+    pub async fn set_plan(&self, context: &RequestContext, new: NewPlan) -> Result<Arc<Plan>, Refusal> {
         checked_id(&new.id).map_err(|invalid| invalid.at("planId"))?;
         loop {
-            let turn = self.only_turn().await;
+            let gate = self.close_write_gate().await;
             let catalogue = self.catalogue().await?;
             let (plan, batch) = decide(&catalogue, new.clone())?;
             let before = catalogue.iter().find(|(known, _)| known.id == plan.id).map(|(known, _)| known);
@@ -39,11 +39,11 @@ impl Platform {
             }
             let old_default = catalogue.iter().map(|(known, _)| known).find(|known| known.is_default);
             let displaced = old_default.filter(|old| plan.is_default && old.id != plan.id).cloned();
-            let mut told = before.map_or(Value::Null, told);
-            if let (Some(old), Value::Object(_)) = (&displaced, &told) {
-                told["defaultPlan"] = old.id.clone().into();
+            let mut audited = before.map_or(Value::Null, audit_value);
+            if let (Some(old), Value::Object(_)) = (&displaced, &audited) {
+                audited["defaultPlan"] = old.id.clone().into();
             }
-            let deed = Deed::on_platform("plan.set", told, self::told(&plan));
+            let action = AuditAction::on_platform("plan.set", audited, audit_value(&plan));
             let follow = move |platform: &Self, _| {
                 let mut snapshot = platform.snapshot_mut();
                 if let Some(old) = displaced {
@@ -52,7 +52,7 @@ impl Platform {
                 snapshot.put_plan(plan.clone());
                 Arc::new(plan)
             };
-            match self.commit_in(turn, act, deed, batch, follow).await {
+            match self.commit_in(gate, context, action, batch, follow).await {
                 Ok(plan) => return Ok(plan),
                 Err(store::Error::Conflict(_)) => {}
                 Err(error) => return Err(Refusal::Unavailable(error)),
@@ -60,9 +60,9 @@ impl Platform {
         }
     }
 
-    pub async fn remove_plan(&self, act: &Act, id: &str) -> Result<(), Refusal> {
+    pub async fn remove_plan(&self, context: &RequestContext, id: &str) -> Result<(), Refusal> {
         loop {
-            let turn = self.only_turn().await;
+            let gate = self.close_write_gate().await;
             let catalogue = self.catalogue().await?;
             let Some((plan, revision)) = catalogue.iter().find(|(plan, _)| plan.id == id) else {
                 return Err(Refusal::PlanNotFound(id.to_owned()));
@@ -76,10 +76,10 @@ impl Platform {
             }
             let key = records::plan_key(id);
             let batch = Batch::new().require_revision(&key, *revision).remove(&key);
-            let deed = Deed::on_platform("plan.remove", told(plan), Value::Null);
+            let action = AuditAction::on_platform("plan.remove", audit_value(plan), Value::Null);
             let removed = id.to_owned();
             let follow = move |platform: &Self, _| platform.snapshot_mut().remove_plan(&removed);
-            match self.commit_in(turn, act, deed, batch, follow).await {
+            match self.commit_in(gate, context, action, batch, follow).await {
                 Err(store::Error::Conflict(_)) => {}
                 outcome => return outcome.map_err(Refusal::Unavailable),
             }
@@ -127,6 +127,6 @@ fn decide(catalogue: &[(Plan, Revision)], new: NewPlan) -> Result<(Plan, Batch),
     Ok((plan, batch))
 }
 
-fn told(plan: &Plan) -> Value {
+fn audit_value(plan: &Plan) -> Value {
     json!(plan)
 }

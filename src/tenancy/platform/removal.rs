@@ -20,12 +20,12 @@ use serde_json::{Value, json};
 
 use super::{Platform, stored_form};
 use crate::store::{self, Batch, MAX_BATCH_OPERATIONS};
-use crate::tenancy::act::Act;
-use crate::tenancy::audit::Deed;
-use crate::tenancy::fault::Refusal;
+use crate::tenancy::audit::AuditAction;
 use crate::tenancy::id::TenantId;
-use crate::tenancy::live::Live;
 use crate::tenancy::records::{self, RecordLocation};
+use crate::tenancy::refusal::Refusal;
+use crate::tenancy::request_context::RequestContext;
+use crate::tenancy::tenant_state::TenantState;
 
 /// Keys read at a time.
 const PAGE: usize = 10_000;
@@ -43,15 +43,15 @@ pub struct Removal {
 
 impl Platform {
     /// Removes a tenant with all it has; every surface refuses it from now on.
-    pub async fn remove_tenant(&self, act: &Act, id: &TenantId) -> Result<Removal, Refusal> {
+    pub async fn remove_tenant(&self, context: &RequestContext, id: &TenantId) -> Result<Removal, Refusal> {
         loop {
-            let (live, removal) = self.plan_removal(act, id).await?;
-            let told = json!({ "tenantHash": removal.tenant_hash, "removed": removal.counts });
-            let deed = Deed::on_platform("tenant.delete", told, Value::Null);
+            let (state, removal) = self.plan_removal(context, id).await?;
+            let audited = json!({ "tenantHash": removal.tenant_hash, "removed": removal.counts });
+            let action = AuditAction::on_platform("tenant.delete", audited, Value::Null);
             let mut batch = Batch::new()
-                .require_revision(records::tenant_key(id.as_str()), live.revision)
+                .require_revision(records::tenant_key(id.as_str()), state.revision)
                 .put(records::removal_key(id), stored_form(id)?);
-            for (_, location) in records::belongings(&live.tenant) {
+            for (_, location) in records::belongings(&state.tenant) {
                 if let RecordLocation::Key(key) = location {
                     batch = batch.remove(key);
                 }
@@ -59,8 +59,8 @@ impl Platform {
             let gone = id.clone();
             let follow = move |platform: &Self, _| platform.forget(&gone);
             // No other change is on its way: those that began before have ended, and later ones do not find the tenant.
-            let turn = self.only_turn().await;
-            match self.commit_in(turn, act, deed, batch, follow).await {
+            let gate = self.close_write_gate().await;
+            match self.commit_in(gate, context, action, batch, follow).await {
                 Ok(()) => {}
                 Err(store::Error::Conflict(_)) => {
                     self.reload(id).await?;
@@ -84,8 +84,8 @@ impl Platform {
     }
 
     /// What [`Self::remove_tenant`] would remove now.
-    pub async fn would_remove_tenant(&self, act: &Act, id: &TenantId) -> Result<Removal, Refusal> {
-        Ok(self.plan_removal(act, id).await?.1)
+    pub async fn preview_removal(&self, context: &RequestContext, id: &TenantId) -> Result<Removal, Refusal> {
+        Ok(self.plan_removal(context, id).await?.1)
     }
 
     /// By which the audit names a tenant that is gone.
@@ -94,14 +94,18 @@ impl Platform {
         self.0.pepper.hash(&format!("tenant/{id}")).into()
     }
 
-    async fn plan_removal(&self, act: &Act, id: &TenantId) -> Result<(Arc<Live>, Removal), Refusal> {
-        let live = self.tenant(id)?;
-        act.expects(live.revision)?;
-        let mut counts = BTreeMap::from([("apiKeys", live.tenant.api_keys.len())]);
-        for (kind, location) in records::belongings(&live.tenant) {
+    async fn plan_removal(
+        &self,
+        context: &RequestContext,
+        id: &TenantId,
+    ) -> Result<(Arc<TenantState>, Removal), Refusal> {
+        let state = self.tenant(id)?;
+        context.expects(state.revision)?;
+        let mut counts = BTreeMap::from([("apiKeys", state.tenant.api_keys.len())]);
+        for (kind, location) in records::belongings(&state.tenant) {
             *counts.entry(kind).or_default() += self.keys_at(location).await.map_err(Refusal::Unavailable)?.len();
         }
-        Ok((live, Removal { counts, tenant_hash: self.tenant_hash(id) }))
+        Ok((state, Removal { counts, tenant_hash: self.tenant_hash(id) }))
     }
 
     /// Finishes the removals that an earlier process left open. For the start, before anything is served.
@@ -165,7 +169,7 @@ impl Platform {
     /// Memory's part. Whatever else keeps something of tenants in memory lets go of it here.
     fn forget(&self, id: &TenantId) {
         self.snapshot_mut().remove_tenant(id);
-        self.waiting().remove_tenant(id);
+        self.pending_tokens().remove_tenant(id);
         self.live_calls().forget(id);
     }
 }

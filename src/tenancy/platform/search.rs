@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::Platform;
-use crate::tenancy::live::Live;
+use crate::tenancy::tenant_state::TenantState;
 
 /// Tenants looked through at a time: some 0.2 ms.
-const PORTION: usize = 4096;
+const TENANTS_PER_SLICE: usize = 4096;
 
 /// What is looked for; everything that is given must hold.
 #[derive(Clone, Debug, Default)]
@@ -19,8 +19,8 @@ pub struct Search {
 
 /// One page of the tenants that match, in the order of their ids.
 #[derive(Debug, Default)]
-pub struct Found {
-    pub tenants: Vec<Arc<Live>>,
+pub struct SearchPage {
+    pub tenants: Vec<Arc<TenantState>>,
     /// Of all that match, before and after this page too.
     pub total: usize,
     /// Whether some come after this page.
@@ -31,11 +31,11 @@ impl Platform {
     /// At most `limit` tenants that match and whose ids come after `after`.
     ///
     /// Memory is looked through in portions, between which changes and other requests have their turn.
-    pub async fn search(&self, search: &Search, after: Option<&str>, limit: usize) -> Found {
-        let mut found = Found::default();
-        let mut last: Option<Arc<Live>> = None;
+    pub async fn search(&self, search: &Search, after: Option<&str>, limit: usize) -> SearchPage {
+        let mut found = SearchPage::default();
+        let mut last: Option<Arc<TenantState>> = None;
         loop {
-            let portion = self.look_through(search, after, limit, last.as_deref(), &mut found);
+            let portion = self.search_slice(search, after, limit, last.as_deref(), &mut found);
             match portion {
                 Some(end) => last = Some(end),
                 None => return found,
@@ -45,30 +45,30 @@ impl Platform {
     }
 
     /// Looks through the tenants that come after `last`; the last one of the portion, if there may be more.
-    fn look_through(
+    fn search_slice(
         &self,
         search: &Search,
         after: Option<&str>,
         limit: usize,
-        last: Option<&Live>,
-        found: &mut Found,
-    ) -> Option<Arc<Live>> {
+        last: Option<&TenantState>,
+        found: &mut SearchPage,
+    ) -> Option<Arc<TenantState>> {
         let snapshot = self.snapshot();
         let mut end = None;
-        let from = last.map(|live| live.tenant.id.as_str());
-        for (seen, live) in snapshot.tenants_after(from).take(PORTION).enumerate() {
-            if search.fits(live) {
+        let from = last.map(|state| state.tenant.id.as_str());
+        for (seen, state) in snapshot.tenants_after(from).take(TENANTS_PER_SLICE).enumerate() {
+            if search.fits(state) {
                 found.total += 1;
-                if after.is_none_or(|after| live.tenant.id.as_str() > after) {
+                if after.is_none_or(|after| state.tenant.id.as_str() > after) {
                     if found.tenants.len() < limit {
-                        found.tenants.push(Arc::clone(live));
+                        found.tenants.push(Arc::clone(state));
                     } else {
                         found.more = true;
                     }
                 }
             }
-            if seen == PORTION - 1 {
-                end = Some(Arc::clone(live));
+            if seen == TENANTS_PER_SLICE - 1 {
+                end = Some(Arc::clone(state));
             }
         }
         end
@@ -76,12 +76,12 @@ impl Platform {
 }
 
 impl Search {
-    fn fits(&self, live: &Live) -> bool {
-        let tenant = &live.tenant;
+    fn fits(&self, state: &TenantState) -> bool {
+        let tenant = &state.tenant;
         self.enabled.is_none_or(|enabled| tenant.enabled == enabled)
             && self.plan_id.as_ref().is_none_or(|plan| tenant.plan_id == *plan)
             && (self.text.is_empty()
                 || tenant.id.as_str().contains(&self.text)
-                || live.lower_name().contains(&self.text))
+                || state.lower_name().contains(&self.text))
     }
 }

@@ -8,17 +8,17 @@ use serde_json::Value;
 use super::keys::DEFAULT_LABEL;
 use super::{Platform, no_such_plan, stored_form};
 use crate::store::{self, Batch};
-use crate::tenancy::act::Act;
-use crate::tenancy::audit::Deed;
-use crate::tenancy::fault::Refusal;
+use crate::tenancy::audit::AuditAction;
 use crate::tenancy::id::TenantId;
 use crate::tenancy::key::{ApiKey, ApiKeyMeta};
-use crate::tenancy::live::Live;
 use crate::tenancy::origin::OriginPattern;
 use crate::tenancy::plan::Plan;
 use crate::tenancy::records;
+use crate::tenancy::refusal::Refusal;
+use crate::tenancy::request_context::RequestContext;
 use crate::tenancy::settings::{Settings, SettingsChange};
 use crate::tenancy::tenant::{PlanStatus, Tenant};
+use crate::tenancy::tenant_state::TenantState;
 
 /// A tenant to be made.
 #[derive(Clone, Debug)]
@@ -61,20 +61,20 @@ pub struct Provisioned {
 }
 
 impl Platform {
-    pub fn tenant(&self, id: &TenantId) -> Result<Arc<Live>, Refusal> {
+    pub fn tenant(&self, id: &TenantId) -> Result<Arc<TenantState>, Refusal> {
         let snapshot = self.snapshot();
         snapshot.tenant(id.as_str()).cloned().ok_or_else(|| Refusal::TenantNotFound(id.to_string()))
     }
 
     /// In the order of their ids.
-    pub fn tenants(&self) -> Vec<Arc<Live>> {
+    pub fn tenants(&self) -> Vec<Arc<TenantState>> {
         self.snapshot().tenants().cloned().collect()
     }
 
     /// Makes a tenant with its first API key, which is shown to `answer` and never again.
     pub async fn provision<A: Serialize>(
         &self,
-        act: &Act,
+        context: &RequestContext,
         new: NewTenant,
         answer: impl FnOnce(&Provisioned) -> A,
     ) -> Result<A, Refusal> {
@@ -86,7 +86,7 @@ impl Platform {
         let plan_id = new.plan_id.or_else(default_plan).ok_or_else(no_such_plan)?;
         let plan = self.assignable(&plan_id, None)?;
         let label = new.api_key_label.unwrap_or_else(|| DEFAULT_LABEL.into());
-        let (api_key, stored) = self.new_key(act, label)?;
+        let (api_key, stored) = self.new_key(context, label)?;
         let tenant = Tenant {
             id: id.clone(),
             enabled: true,
@@ -102,14 +102,14 @@ impl Platform {
             lost_domain: None,
             api_keys: vec![stored.clone()],
             revoked_keys: Vec::new(),
-            created_at: act.at,
-            updated_at: act.at,
+            created_at: context.at,
+            updated_at: context.at,
         };
         let made = Provisioned { tenant, plan, api_key, api_key_meta: stored.meta(None) };
         let answer = answer(&made);
-        let act = act.answered_by(&answer, &id)?;
+        let context = context.with_answer(&answer, &id)?;
         let tenant = made.tenant;
-        let deed = Deed::on(&id, "tenant.provision", Value::Null, tenant.told());
+        let action = AuditAction::on(&id, "tenant.provision", Value::Null, tenant.audit_value());
         let (tenant_key, label_key) = (records::tenant_key(id.as_str()), records::label_key(&id.dns_label()));
         let plan_key = records::plan_key(&tenant.plan_id);
         let removal_key = records::removal_key(&id);
@@ -120,7 +120,7 @@ impl Platform {
             .require_present(&plan_key)
             .put(&tenant_key, stored_form(&tenant)?)
             .put(&label_key, stored_form(&id)?);
-        match self.commit(&act, deed, batch, |platform, revision| platform.publish(tenant, revision)).await {
+        match self.commit(&context, action, batch, |platform, revision| platform.publish(tenant, revision)).await {
             Ok(_) => Ok(answer),
             Err(store::Error::Conflict(key)) if key == label_key => Err(Refusal::TenantAlike(id.to_string())),
             Err(store::Error::Conflict(key)) if key == plan_key => Err(no_such_plan()),
@@ -137,49 +137,59 @@ impl Platform {
 
     pub async fn change_settings(
         &self,
-        act: &Act,
+        context: &RequestContext,
         id: &TenantId,
         change: SettingsChange,
-    ) -> Result<Arc<Live>, Refusal> {
-        let (live, ()) = self
-            .change(act, id, "tenant.config", |tenant, rights| tenant.change_settings(change.clone(), rights))
+    ) -> Result<Arc<TenantState>, Refusal> {
+        let (state, ()) = self
+            .change(context, id, "tenant.config", |tenant, rights| tenant.change_settings(change.clone(), rights))
             .await?;
-        Ok(live)
+        Ok(state)
     }
 
     /// What billing says about a tenant: the rights follow at once.
-    pub async fn change_plan(&self, act: &Act, id: &TenantId, change: PlanChange) -> Result<Arc<Live>, Refusal> {
+    pub async fn change_plan(
+        &self,
+        context: &RequestContext,
+        id: &TenantId,
+        change: PlanChange,
+    ) -> Result<Arc<TenantState>, Refusal> {
         let rule = |tenant: &mut Tenant, _: &_| self.apply_plan(tenant, &change);
-        let (live, ()) = self.change(act, id, "tenant.plan", rule).await?;
-        Ok(live)
+        let (state, ()) = self.change(context, id, "tenant.plan", rule).await?;
+        Ok(state)
     }
 
     /// Everything that can be changed of a tenant, at once, by whom no plan restrains.
     pub async fn change_as_operator(
         &self,
-        act: &Act,
+        context: &RequestContext,
         id: &TenantId,
         change: OperatorChange,
-    ) -> Result<Arc<Live>, Refusal> {
+    ) -> Result<Arc<TenantState>, Refusal> {
         let rule = |tenant: &mut Tenant, _: &_| {
             self.apply_plan(tenant, &change.plan)?;
             tenant.enabled = change.enabled.unwrap_or(tenant.enabled);
             tenant.settings.apply(change.settings.clone(), true);
             Ok(())
         };
-        let (live, ()) = self.change(act, id, "tenant.override", rule).await?;
-        Ok(live)
+        let (state, ()) = self.change(context, id, "tenant.override", rule).await?;
+        Ok(state)
     }
 
     /// On every surface at once: phones, pages, links, registrations. Again is no error.
-    pub async fn enable(&self, act: &Act, id: &TenantId, enabled: bool) -> Result<Arc<Live>, Refusal> {
+    pub async fn enable(
+        &self,
+        context: &RequestContext,
+        id: &TenantId,
+        enabled: bool,
+    ) -> Result<Arc<TenantState>, Refusal> {
         let action = if enabled { "tenant.enable" } else { "tenant.disable" };
         let rule = |tenant: &mut Tenant, _: &_| {
             tenant.enabled = enabled;
             Ok(())
         };
-        let (live, ()) = self.change(act, id, action, rule).await?;
-        Ok(live)
+        let (state, ()) = self.change(context, id, action, rule).await?;
+        Ok(state)
     }
 
     fn apply_plan(&self, tenant: &mut Tenant, change: &PlanChange) -> Result<(), Refusal> {

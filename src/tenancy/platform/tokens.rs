@@ -9,35 +9,35 @@ use serde_json::{Value, json};
 
 use super::{Platform, no_randomness, stored_form};
 use crate::store::{self, Batch, MAX_BATCH_OPERATIONS};
-use crate::tenancy::act::Act;
-use crate::tenancy::audit::Deed;
-use crate::tenancy::fault::Refusal;
+use crate::tenancy::audit::AuditAction;
 use crate::tenancy::id::TenantId;
-use crate::tenancy::live::Live;
 use crate::tenancy::records::{self, decode};
-use crate::tenancy::token::{Content, Sealed, SipCredentials, StoredToken, Token, Waiting};
+use crate::tenancy::refusal::Refusal;
+use crate::tenancy::request_context::RequestContext;
+use crate::tenancy::tenant_state::TenantState;
+use crate::tenancy::token::{PendingTokens, SealedCredentials, SipCredentials, StoredContent, StoredToken, Token};
 use crate::timestamp::Timestamp;
 
 /// From the click in one window to the start of the app in the next.
-const HANDOFF_LIFE: Duration = Duration::from_mins(2);
+const HANDOFF_TTL: Duration = Duration::from_mins(2);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A token just made, shown here and never again.
 #[derive(Debug)]
-pub struct Issued {
+pub struct IssuedToken {
     pub token: Token,
     pub expires_at: Timestamp,
 }
 
 /// What a token was good for.
 #[derive(Debug)]
-pub struct Redeemed {
-    pub live: Arc<Live>,
-    pub carried: Carried,
+pub struct RedeemedToken {
+    pub state: Arc<TenantState>,
+    pub carried: TokenContent,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub enum Carried {
+pub enum TokenContent {
     Credentials(SipCredentials),
     /// What a page encrypted for itself.
     Ciphertext(String),
@@ -47,24 +47,25 @@ impl Platform {
     /// A link that signs the person who opens it in with these credentials; shown to `answer` and never again.
     pub async fn create_link<A: Serialize>(
         &self,
-        act: &Act,
+        context: &RequestContext,
         id: &TenantId,
         credentials: &SipCredentials,
         life: Duration,
-        answer: impl FnOnce(&Issued) -> A,
+        answer: impl FnOnce(&IssuedToken) -> A,
     ) -> Result<A, Refusal> {
         let tenant = self.tenant(id)?;
-        if !self.in_effect(&tenant).effective.features.auth_link {
+        if !self.values_of(&tenant).effective.features.auth_link {
             return Err(Refusal::FeatureDisabled("authLink"));
         }
         let token = Token::generate().map_err(no_randomness)?;
-        let sealed = Sealed::seal(&token, id, credentials).map_err(not_sealed)?;
-        let issued = Issued { token, expires_at: after(act.at, life) };
-        let told =
+        let sealed = SealedCredentials::seal(&token, id, credentials).map_err(not_sealed)?;
+        let issued = IssuedToken { token, expires_at: after(context.at, life) };
+        let audited =
             json!({ "username": credentials.username, "domain": credentials.domain, "expiresAt": issued.expires_at });
-        let deed = Deed::on(id, "link.create", Value::Null, told);
+        let action = AuditAction::on(id, "link.create", Value::Null, audited);
         let answer = answer(&issued);
-        self.keep_token(&act.answered_by(&answer, id)?, id, Some(deed), &issued, Content::Link { sealed }).await?;
+        self.keep_token(&context.with_answer(&answer, id)?, id, Some(action), &issued, StoredContent::Link { sealed })
+            .await?;
         Ok(answer)
     }
 
@@ -72,23 +73,29 @@ impl Platform {
     /// nothing of the tenant: the audit is not told.
     pub async fn create_handoff<A: Serialize>(
         &self,
-        act: &Act,
+        context: &RequestContext,
         id: &TenantId,
         payload: String,
-        answer: impl FnOnce(&Issued) -> A,
+        answer: impl FnOnce(&IssuedToken) -> A,
     ) -> Result<A, Refusal> {
         let token = Token::generate().map_err(no_randomness)?;
-        let issued = Issued { token, expires_at: after(act.at, HANDOFF_LIFE) };
+        let issued = IssuedToken { token, expires_at: after(context.at, HANDOFF_TTL) };
         let answer = answer(&issued);
-        self.keep_token(&act.answered_by(&answer, id)?, id, None, &issued, Content::Handoff { payload }).await?;
+        self.keep_token(&context.with_answer(&answer, id)?, id, None, &issued, StoredContent::Handoff { payload })
+            .await?;
         Ok(answer)
     }
 
     /// Of any number of attempts with one token, exactly one succeeds, at once or over restarts.
     /// `authority` is the address of the app that has it: another tenant's app gets nothing.
-    pub async fn redeem(&self, act: &Act, token: &Token, authority: &str) -> Result<Redeemed, Refusal> {
+    pub async fn redeem(
+        &self,
+        context: &RequestContext,
+        token: &Token,
+        authority: &str,
+    ) -> Result<RedeemedToken, Refusal> {
         let hash = self.0.pepper.hash(token.as_str());
-        let id = self.waiting().tenant_of(&hash, act.at).ok_or(Refusal::TokenInvalid)?;
+        let id = self.pending_tokens().tenant_of(&hash, context.at).ok_or(Refusal::TokenInvalid)?;
         let app = self.app(authority, Some(id.as_str())).map_err(|refusal| match refusal {
             Refusal::TenantDisabled => refusal,
             _ => Refusal::TokenInvalid,
@@ -96,18 +103,19 @@ impl Platform {
         let key = records::token_key(&id, &hash);
         let record = self.0.store.get(&key).await.map_err(Refusal::Unavailable)?.ok_or(Refusal::TokenInvalid)?;
         let stored: StoredToken = decode(&key, &record.bytes).map_err(Refusal::Unavailable)?;
-        let (carried, deed) = match stored.content {
-            Content::Link { sealed } => {
+        let (carried, action) = match stored.content {
+            StoredContent::Link { sealed } => {
                 let credentials = sealed.open(token, &id).map_err(not_sealed)?;
-                let deed = Deed::on(&id, "link.redeem", Value::Null, json!({ "username": credentials.username }));
-                (Carried::Credentials(credentials), Some(deed))
+                let action =
+                    AuditAction::on(&id, "link.redeem", Value::Null, json!({ "username": credentials.username }));
+                (TokenContent::Credentials(credentials), Some(action))
             }
-            Content::Handoff { payload } => (Carried::Ciphertext(payload), None),
+            StoredContent::Handoff { payload } => (TokenContent::Ciphertext(payload), None),
         };
         let batch = Batch::new().require_revision(&key, record.revision).remove(&key);
-        let forget = move |platform: &Self, _| platform.waiting().remove(&hash);
-        match self.commit_maybe_told(act, deed, batch, forget).await {
-            Ok(()) => Ok(Redeemed { live: app.live, carried }),
+        let forget = move |platform: &Self, _| platform.pending_tokens().remove(&hash);
+        match self.commit_with_audit(context, action, batch, forget).await {
+            Ok(()) => Ok(RedeemedToken { state: app.state, carried }),
             // Somebody was faster.
             Err(store::Error::Conflict(_)) => Err(Refusal::TokenInvalid),
             Err(error) => Err(Refusal::Unavailable(error)),
@@ -126,14 +134,14 @@ impl Platform {
     }
 
     pub(in crate::tenancy) async fn remove_expired_tokens(&self, now: Timestamp) -> Result<(), store::Error> {
-        let expired = self.waiting().expired(now);
+        let expired = self.pending_tokens().expired(now);
         for some in expired.chunks(MAX_BATCH_OPERATIONS) {
             let mut batch = Batch::new();
             for (hash, tenant) in some {
                 batch = batch.remove(records::token_key(tenant, hash));
             }
             self.0.store.commit(batch).await?;
-            let mut waiting = self.waiting();
+            let mut waiting = self.pending_tokens();
             for (hash, _) in some {
                 waiting.remove(hash);
             }
@@ -146,7 +154,7 @@ impl Platform {
         for (key, record) in self.0.store.scan(records::TOKENS).await? {
             if let Some((tenant, hash)) = records::token_owner(&key) {
                 let stored: StoredToken = decode(&key, &record.bytes)?;
-                self.waiting().put(hash, tenant, stored.expires_at);
+                self.pending_tokens().put(hash, tenant, stored.expires_at);
             }
         }
         Ok(())
@@ -154,33 +162,33 @@ impl Platform {
 
     async fn keep_token(
         &self,
-        act: &Act,
+        context: &RequestContext,
         id: &TenantId,
-        deed: Option<Deed>,
-        issued: &Issued,
-        content: Content,
+        action: Option<AuditAction>,
+        issued: &IssuedToken,
+        stored_content: StoredContent,
     ) -> Result<(), Refusal> {
-        if self.waiting().is_full(id) {
+        if self.pending_tokens().is_full(id) {
             return Err(Refusal::TooManyTokens);
         }
         let hash = self.0.pepper.hash(issued.token.as_str());
         let expires_at = issued.expires_at;
-        let stored = StoredToken { content, expires_at };
+        let stored = StoredToken { content: stored_content, expires_at };
         let batch = Batch::new()
             .require_present(records::tenant_key(id.as_str()))
             .put(records::token_key(id, &hash), stored_form(&stored)?);
         let id = id.clone();
         let tenant = id.clone();
-        let remember = move |platform: &Self, _| platform.waiting().put(hash, tenant, expires_at);
-        match self.commit_maybe_told(act, deed, batch, remember).await {
+        let remember = move |platform: &Self, _| platform.pending_tokens().put(hash, tenant, expires_at);
+        match self.commit_with_audit(context, action, batch, remember).await {
             Ok(()) => Ok(()),
             Err(store::Error::Conflict(_)) => Err(Refusal::TenantNotFound(id.to_string())),
             Err(error) => Err(Refusal::Unavailable(error)),
         }
     }
 
-    pub(super) fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn pending_tokens(&self) -> MutexGuard<'_, PendingTokens> {
+        self.0.pending_tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

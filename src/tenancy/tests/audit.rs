@@ -1,6 +1,6 @@
 //! The audit log: paged by a bounded amount of work, and forgotten when it is old.
 
-use super::{House, acme, act, key_of};
+use super::{TestPlatform, acme, context, key_of};
 use crate::store::{Batch, MAX_BATCH_OPERATIONS};
 use crate::tenancy::audit::{AuditEntry, AuditId, AuditSearch};
 use crate::tenancy::id::TenantId;
@@ -20,7 +20,7 @@ async fn fill(platform: &Platform, tenant: &str, moments: std::ops::Range<i64>) 
         let batch = some.iter().fold(Batch::new(), |batch, moment| {
             let entry = AuditEntry {
                 at: Timestamp(*moment),
-                actor: act().actor,
+                actor: context().actor,
                 request_id: String::new(),
                 action: "tenant.config".into(),
                 tenant_id: Some(TenantId::clone(&tenant)),
@@ -36,8 +36,8 @@ async fn fill(platform: &Platform, tenant: &str, moments: std::ops::Range<i64>) 
 
 #[tokio::test]
 async fn a_rare_tenant_is_found_behind_many_others_a_page_at_a_time() {
-    let house = House::new().await;
-    let platform = &house.platform;
+    let test = TestPlatform::new().await;
+    let platform = &test.platform;
     fill(platform, "rare", 0..1).await;
     fill(platform, "busy", 1..30_000).await;
     let mut search = AuditSearch { tenant: Some("rare".parse().unwrap()), ..everything() };
@@ -50,10 +50,10 @@ async fn a_rare_tenant_is_found_behind_many_others_a_page_at_a_time() {
 
 #[tokio::test]
 async fn entries_are_forgotten_when_they_are_old_and_not_before() {
-    let house = House::new().await;
-    let platform = &house.platform;
+    let test = TestPlatform::new().await;
+    let platform = &test.platform;
     fill(platform, "acme_corp", 0..1_200).await;
-    platform.provision(&act(), NewTenant::named(acme()), key_of).await.unwrap();
+    platform.provision(&context(), NewTenant::named(acme()), key_of).await.unwrap();
     platform.remove_audit_before(Timestamp(1_100)).await.unwrap();
     let left = platform.audit(&everything()).await.unwrap();
     assert_eq!(left.entries.len(), 101);

@@ -1,9 +1,9 @@
 //! Plans, the platform's transport, and searches among many tenants.
 
-use super::{House, acme, act, key_of};
-use crate::tenancy::fault::Refusal;
+use super::{TestPlatform, acme, context, key_of};
 use crate::tenancy::plan::{CatalogueStatus, Interval, NewPlan, Price};
 use crate::tenancy::platform::{NewTenant, PlanChange, Platform, Search};
+use crate::tenancy::refusal::Refusal;
 use crate::tenancy::settings::Change;
 use crate::tenancy::tenant::PlanStatus;
 use crate::tenancy::transport::TransportChange;
@@ -29,107 +29,110 @@ fn defaults_of(platform: &Platform) -> Vec<String> {
 
 #[tokio::test]
 async fn there_is_always_exactly_one_default_plan() {
-    let house = House::new().await;
-    let platform = &house.platform;
+    let test = TestPlatform::new().await;
+    let platform = &test.platform;
     let gold = gold(platform);
-    platform.set_plan(&act(), gold.clone()).await.unwrap();
+    platform.set_plan(&context(), gold.clone()).await.unwrap();
     assert_eq!(defaults_of(platform), ["free"]);
     let default = NewPlan { is_default: Some(true), ..gold.clone() };
-    platform.set_plan(&act(), default.clone()).await.unwrap();
+    platform.set_plan(&context(), default.clone()).await.unwrap();
     assert_eq!(defaults_of(platform), ["gold"]);
     let not_any_more = NewPlan { is_default: Some(false), ..gold.clone() };
     let retired = NewPlan { status: CatalogueStatus::Retired, ..gold.clone() };
     for impossible in [not_any_more, retired] {
-        assert!(matches!(platform.set_plan(&act(), impossible).await, Err(Refusal::DefaultPlan(_))));
+        assert!(matches!(platform.set_plan(&context(), impossible).await, Err(Refusal::DefaultPlan(_))));
     }
-    assert!(matches!(platform.remove_plan(&act(), "gold").await, Err(Refusal::DefaultPlan(_))));
+    assert!(matches!(platform.remove_plan(&context(), "gold").await, Err(Refusal::DefaultPlan(_))));
     let renamed = NewPlan { name: "Golden".into(), ..gold };
-    platform.set_plan(&act(), renamed).await.unwrap();
+    platform.set_plan(&context(), renamed).await.unwrap();
     assert_eq!(defaults_of(platform), ["gold"], "a change that does not mention it leaves it");
-    let house = house.reopened().await;
-    assert_eq!(defaults_of(&house.platform), ["gold"]);
+    let test = test.reopened().await;
+    assert_eq!(defaults_of(&test.platform), ["gold"]);
 }
 
 #[tokio::test]
 async fn of_many_that_become_the_default_at_once_one_is() {
-    let house = House::new().await;
-    let platform = &house.platform;
+    let test = TestPlatform::new().await;
+    let platform = &test.platform;
     let gold = gold(platform);
-    let act = &act();
+    let context = &context();
     let all = (0..10).map(|n| {
         let plan = NewPlan { id: format!("gold{n}"), is_default: Some(true), ..gold.clone() };
-        platform.set_plan(act, plan)
+        platform.set_plan(context, plan)
     });
     assert!(futures_util::future::join_all(all).await.iter().all(Result::is_ok));
     assert_eq!(defaults_of(platform).len(), 1);
-    let house = house.reopened().await;
-    assert_eq!(defaults_of(&house.platform).len(), 1, "in the store too");
+    let test = test.reopened().await;
+    assert_eq!(defaults_of(&test.platform).len(), 1, "in the store too");
 }
 
 #[tokio::test]
 async fn a_plan_that_tenants_have_is_kept_and_its_changes_reach_them_at_once() {
-    let house = House::new().await;
-    let platform = &house.platform;
+    let test = TestPlatform::new().await;
+    let platform = &test.platform;
     let gold = gold(platform);
-    platform.set_plan(&act(), gold.clone()).await.unwrap();
+    platform.set_plan(&context(), gold.clone()).await.unwrap();
     let new = NewTenant { plan_id: Some("gold".into()), ..NewTenant::named(acme()) };
-    let made = platform.provision(&act(), new.clone(), key_of).await.unwrap();
-    assert!(matches!(platform.remove_plan(&act(), "gold").await, Err(Refusal::PlanInUse { tenants: 1, .. })));
+    let made = platform.provision(&context(), new.clone(), key_of).await.unwrap();
+    assert!(matches!(platform.remove_plan(&context(), "gold").await, Err(Refusal::PlanInUse { tenants: 1, .. })));
 
-    let before = platform.runtime_of(&platform.admit(Some(made.as_str()), None, None).unwrap());
+    let before = platform.runtime_body(&platform.admit(Some(made.as_str()), None, None).unwrap());
     let mut more = gold.clone();
     more.entitlements.max_sessions = 9;
-    platform.set_plan(&act(), more.clone()).await.unwrap();
-    let after = platform.runtime_of(&platform.admit(Some(made.as_str()), None, None).unwrap());
+    platform.set_plan(&context(), more.clone()).await.unwrap();
+    let after = platform.runtime_body(&platform.admit(Some(made.as_str()), None, None).unwrap());
     assert_ne!(before, after, "the phone's configuration is another one");
 
-    platform.set_plan(&act(), NewPlan { status: CatalogueStatus::Retired, ..more }).await.unwrap();
+    platform.set_plan(&context(), NewPlan { status: CatalogueStatus::Retired, ..more }).await.unwrap();
     let other = NewTenant { tenant_id: "other".parse().unwrap(), ..new };
-    assert!(matches!(platform.provision(&act(), other, key_of).await, Err(Refusal::PlanRetired(_))));
+    assert!(matches!(platform.provision(&context(), other, key_of).await, Err(Refusal::PlanRetired(_))));
     let billing = |plan: &str, status| PlanChange { plan_id: Some(plan.into()), status };
     let status = Some(PlanStatus::PastDue);
-    platform.change_plan(&act(), &acme(), billing("gold", status)).await.expect("who has it keeps it");
-    platform.change_plan(&act(), &acme(), billing("pro", None)).await.unwrap();
-    let live = platform.tenant(&acme()).unwrap();
-    assert_eq!(live.tenant.plan_status, PlanStatus::PastDue, "what is not said stays");
-    assert!(matches!(platform.change_plan(&act(), &acme(), billing("gold", None)).await, Err(Refusal::PlanRetired(_))));
-    platform.remove_plan(&act(), "gold").await.unwrap();
-    assert!(matches!(platform.remove_plan(&act(), "gold").await, Err(Refusal::PlanNotFound(_))));
+    platform.change_plan(&context(), &acme(), billing("gold", status)).await.expect("who has it keeps it");
+    platform.change_plan(&context(), &acme(), billing("pro", None)).await.unwrap();
+    let state = platform.tenant(&acme()).unwrap();
+    assert_eq!(state.tenant.plan_status, PlanStatus::PastDue, "what is not said stays");
+    assert!(matches!(
+        platform.change_plan(&context(), &acme(), billing("gold", None)).await,
+        Err(Refusal::PlanRetired(_))
+    ));
+    platform.remove_plan(&context(), "gold").await.unwrap();
+    assert!(matches!(platform.remove_plan(&context(), "gold").await, Err(Refusal::PlanNotFound(_))));
 }
 
 #[tokio::test]
 async fn the_platforms_transport_reaches_tenants_that_are_awake_and_survives_a_restart() {
-    let house = House::new().await;
-    let platform = &house.platform;
-    let key = platform.provision(&act(), NewTenant::named(acme()), key_of).await.unwrap();
+    let test = TestPlatform::new().await;
+    let platform = &test.platform;
+    let key = platform.provision(&context(), NewTenant::named(acme()), key_of).await.unwrap();
     let domain = |platform: &Platform| {
         let found = platform.key(key.as_str()).unwrap();
-        platform.in_effect(&found.live).effective.transport.sip.domain.clone().unwrap()
+        platform.values_of(&found.state).effective.transport.sip.domain.clone().unwrap()
     };
     assert_eq!(domain(platform), "acme-corp.sip.example");
     assert!(platform.serves("acme-corp.sip.example"));
     let mut changes = platform.changes();
     let change = TransportChange { sip_domain: Change::Set("pbx.platform".into()), ..TransportChange::default() };
-    platform.change_transport_defaults(&act(), change).await.unwrap();
+    platform.change_transport_defaults(&context(), change).await.unwrap();
     assert!(changes.has_changed().unwrap(), "the edge looks again");
     changes.mark_unchanged();
     assert_eq!(domain(platform), "pbx.platform");
     assert!(!platform.serves("acme-corp.sip.example"), "its phones are elsewhere now");
-    let house = house.reopened().await;
-    assert_eq!(domain(&house.platform), "pbx.platform");
+    let test = test.reopened().await;
+    assert_eq!(domain(&test.platform), "pbx.platform");
     let back = TransportChange { sip_domain: Change::Reset, ..TransportChange::default() };
-    house.platform.change_transport_defaults(&act(), back).await.unwrap();
-    assert_eq!(domain(&house.platform), "acme-corp.sip.example");
+    test.platform.change_transport_defaults(&context(), back).await.unwrap();
+    assert_eq!(domain(&test.platform), "acme-corp.sip.example");
 }
 
 #[tokio::test]
 async fn pages_hold_every_tenant_that_fits_once_and_say_how_many_there_are() {
-    let house = House::new().await;
-    let platform = &house.platform;
+    let test = TestPlatform::new().await;
+    let platform = &test.platform;
     for n in 0..25 {
         let mut new = NewTenant::named(format!("t{n:02}").parse().unwrap());
         new.display_name = Some(format!("{} & Söhne", if n % 2 == 0 { "Even" } else { "Odd" }));
-        platform.provision(&act(), new, key_of).await.unwrap();
+        platform.provision(&context(), new, key_of).await.unwrap();
     }
     let search = Search { text: "even & söhne".into(), ..Search::default() };
     let (mut ids, mut after): (Vec<String>, Option<String>) = (Vec::new(), None);
@@ -137,7 +140,7 @@ async fn pages_hold_every_tenant_that_fits_once_and_say_how_many_there_are() {
         let found = platform.search(&search, after.as_deref(), 4).await;
         assert_eq!(found.total, 13);
         assert!(found.tenants.len() <= 4);
-        ids.extend(found.tenants.iter().map(|live| live.tenant.id.to_string()));
+        ids.extend(found.tenants.iter().map(|state| state.tenant.id.to_string()));
         after = ids.last().cloned();
         if !found.more {
             break;

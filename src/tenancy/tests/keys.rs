@@ -2,24 +2,24 @@
 
 use std::time::Duration;
 
-use super::{House, acme, act, key_of};
-use crate::tenancy::fault::Refusal;
+use super::{TestPlatform, acme, context, key_of};
 use crate::tenancy::key::{KeyId, Pepper, StoredKey};
 use crate::tenancy::plan;
 use crate::tenancy::platform::{NewTenant, Platform};
+use crate::tenancy::refusal::Refusal;
 use crate::tenancy::settings::Settings;
 use crate::tenancy::tenant::{PlanStatus, Tenant};
 use crate::timestamp::Timestamp;
 
 #[tokio::test]
 async fn a_key_made_before_the_checksum_is_valid_as_ever() {
-    let house = House::new().await;
-    let platform = &house.platform;
-    platform.provision(&act(), NewTenant::named(acme()), key_of).await.unwrap();
+    let test = TestPlatform::new().await;
+    let platform = &test.platform;
+    platform.provision(&context(), NewTenant::named(acme()), key_of).await.unwrap();
     let old = "bk_live_abcdefghijkmnpqrstuvwxyz23456789";
-    let hash = Pepper::load_or_create(&house.directory.path().join("key-pepper")).unwrap().hash(old);
+    let hash = Pepper::load_or_create(&test.directory.path().join("key-pepper")).unwrap().hash(old);
     let (_, stored) = platform
-        .change(&act(), &acme(), "key.create", |tenant, _| {
+        .change(&context(), &acme(), "key.create", |tenant, _| {
             tenant.api_keys[0].hash = hash;
             Ok(tenant.api_keys[0].clone())
         })
@@ -27,12 +27,12 @@ async fn a_key_made_before_the_checksum_is_valid_as_ever() {
         .unwrap();
     assert_eq!(stored.retires_at, None);
     assert!(platform.admit(Some(old), None, None).is_ok());
-    let house = house.reopened().await;
-    assert!(house.platform.admit(Some(old), None, None).is_ok(), "read from the disk");
+    let test = test.reopened().await;
+    assert!(test.platform.admit(Some(old), None, None).is_ok(), "read from the disk");
 }
 
 async fn created(platform: &Platform) -> String {
-    platform.create_key(&act(), &acme(), None, |key, _| key.as_str().to_owned()).await.unwrap()
+    platform.create_key(&context(), &acme(), None, |key, _| key.as_str().to_owned()).await.unwrap()
 }
 
 /// A retirement that nobody rotated into being: a moment ago, as after a stop of the server.
@@ -41,29 +41,29 @@ async fn retire(platform: &Platform, key: usize, moment: Timestamp) {
         tenant.api_keys[key].retires_at = Some(moment);
         Ok(())
     };
-    platform.change(&act(), &acme(), "key.rotate", rule).await.unwrap();
+    platform.change(&context(), &acme(), "key.rotate", rule).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_retired_key_is_refused_while_it_is_still_stored_and_then_dropped() {
-    let house = House::new().await;
-    let platform = &house.platform;
-    let first = platform.provision(&act(), NewTenant::named(acme()), key_of).await.unwrap();
+    let test = TestPlatform::new().await;
+    let platform = &test.platform;
+    let first = platform.provision(&context(), NewTenant::named(acme()), key_of).await.unwrap();
     let other = created(platform).await;
     let open = |key: &str| platform.admit(Some(key), None, None).is_ok();
     retire(platform, 0, Timestamp::now().after(Duration::from_hours(1))).await;
     assert!(open(&first) && open(&other));
     retire(platform, 0, Timestamp::now()).await;
     assert!(!open(&first) && open(&other));
-    let live = platform.tenant(&acme()).unwrap();
-    assert_eq!(live.tenant.api_keys.len(), 2, "nobody has dropped it yet");
-    assert_eq!(platform.api_keys(&live).len(), 1, "but it is shown no more");
-    let id = live.tenant.api_keys[0].id.clone();
-    let again = platform.rotate_key(&act(), &acme(), &id, Duration::ZERO, |_, _, _| ()).await;
+    let state = platform.tenant(&acme()).unwrap();
+    assert_eq!(state.tenant.api_keys.len(), 2, "nobody has dropped it yet");
+    assert_eq!(platform.api_keys(&state).len(), 1, "but it is shown no more");
+    let id = state.tenant.api_keys[0].id.clone();
+    let again = platform.rotate_key(&context(), &acme(), &id, Duration::ZERO, |_, _, _| ()).await;
     assert!(matches!(again, Err(Refusal::ApiKeyNotFound(_))), "nor can it be replaced");
 
     let mut changes = platform.changes();
-    let sweeper = tokio::spawn(platform.clone().keep_retiring_keys());
+    let sweeper = tokio::spawn(platform.clone().drop_retiring_keys());
     let dropped = async {
         while platform.tenant(&acme()).unwrap().tenant.api_keys.len() > 1 {
             changes.changed().await.unwrap();

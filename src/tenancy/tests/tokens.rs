@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use super::super::platform::Carried;
+use super::super::platform::TokenContent;
 use super::super::token::{SipCredentials, Token};
 use super::removal::{holds, whole_store};
 use super::*;
-use crate::tenancy::platform::{Issued, OperatorChange};
+use crate::tenancy::platform::{IssuedToken, OperatorChange};
 use crate::timestamp::Timestamp;
 
 /// The server's own.
 const HOST: &str = "phone.example";
 
-fn at(moment: i64) -> Act {
-    Act { at: Timestamp(moment), ..act() }
+fn at(moment: i64) -> RequestContext {
+    RequestContext { at: Timestamp(moment), ..context() }
 }
 
 fn credentials() -> SipCredentials {
@@ -25,54 +25,54 @@ fn credentials() -> SipCredentials {
     }
 }
 
-struct Made {
+struct TestLink {
     token: Token,
     expires_at: Timestamp,
 }
 
-async fn link(platform: &Platform, act: Act, life: Duration) -> Result<Made, Refusal> {
-    let shown = |issued: &Issued| (issued.token.as_str().to_owned(), issued.expires_at);
-    let (token, expires_at) = platform.create_link(&act, &acme(), &credentials(), life, shown).await?;
-    Ok(Made { token: Token::given(token), expires_at })
+async fn link(platform: &Platform, context: RequestContext, life: Duration) -> Result<TestLink, Refusal> {
+    let shown = |issued: &IssuedToken| (issued.token.as_str().to_owned(), issued.expires_at);
+    let (token, expires_at) = platform.create_link(&context, &acme(), &credentials(), life, shown).await?;
+    Ok(TestLink { token: Token::from_text(token), expires_at })
 }
 
-async fn with_links() -> House {
-    let house = House::new().await;
-    house.platform.provision(&act(), NewTenant::named(acme()), key_of).await.unwrap();
+async fn with_links() -> TestPlatform {
+    let test = TestPlatform::new().await;
+    test.platform.provision(&context(), NewTenant::named(acme()), key_of).await.unwrap();
     let change = SettingsChange { auth_link: Change::Set(true), ..SettingsChange::default() };
     let change = OperatorChange { settings: change, ..OperatorChange::default() };
-    house.platform.change_as_operator(&act(), &acme(), change).await.unwrap();
-    house
+    test.platform.change_as_operator(&context(), &acme(), change).await.unwrap();
+    test
 }
 
 #[tokio::test]
 async fn a_link_signs_in_until_its_time_is_over_and_then_its_record_is_swept_away() {
-    let house = with_links().await;
+    let test = with_links().await;
     let life = Duration::from_mins(1);
-    let one = link(&house.platform, at(1_000), life).await.unwrap();
-    let two = link(&house.platform, at(1_000), life).await.unwrap();
+    let one = link(&test.platform, at(1_000), life).await.unwrap();
+    let two = link(&test.platform, at(1_000), life).await.unwrap();
     assert_eq!(one.expires_at, Timestamp(61_000));
-    let redeemed = house.platform.redeem(&at(60_999), &one.token, HOST).await.unwrap();
-    assert_eq!(redeemed.carried, Carried::Credentials(credentials()));
-    assert!(matches!(house.platform.redeem(&at(61_000), &two.token, HOST).await, Err(Refusal::TokenInvalid)));
+    let redeemed = test.platform.redeem(&at(60_999), &one.token, HOST).await.unwrap();
+    assert_eq!(redeemed.carried, TokenContent::Credentials(credentials()));
+    assert!(matches!(test.platform.redeem(&at(61_000), &two.token, HOST).await, Err(Refusal::TokenInvalid)));
 
-    house.platform.remove_expired_tokens(Timestamp(61_000)).await.unwrap();
-    assert!(!holds(&whole_store(house).await, "token/"));
+    test.platform.remove_expired_tokens(Timestamp(61_000)).await.unwrap();
+    assert!(!holds(&whole_store(test).await, "token/"));
 }
 
 #[tokio::test]
 async fn the_store_holds_neither_credentials_nor_tokens() {
-    let house = with_links().await;
+    let test = with_links().await;
     let life = Duration::from_mins(1);
-    let kept = link(&house.platform, act(), life).await.unwrap();
-    let used = link(&house.platform, act(), life).await.unwrap();
-    house.platform.redeem(&act(), &used.token, HOST).await.unwrap();
-    let house = house.reopened().await;
-    house.platform.remove_expired_tokens(act().at).await.unwrap();
-    assert!(house.platform.redeem(&act(), &kept.token, HOST).await.is_ok(), "links survive a restart and a sweep");
+    let kept = link(&test.platform, context(), life).await.unwrap();
+    let used = link(&test.platform, context(), life).await.unwrap();
+    test.platform.redeem(&context(), &used.token, HOST).await.unwrap();
+    let test = test.reopened().await;
+    test.platform.remove_expired_tokens(context().at).await.unwrap();
+    assert!(test.platform.redeem(&context(), &kept.token, HOST).await.is_ok(), "links survive a restart and a sweep");
 
-    let waits = link(&house.platform, act(), life).await.unwrap();
-    let all = whole_store(house).await;
+    let waits = link(&test.platform, context(), life).await.unwrap();
+    let all = whole_store(test).await;
     assert!(holds(&all, "token/acme_corp/") && holds(&all, "link.redeem"), "the search finds what is there");
     for token in [kept.token, used.token, waits.token] {
         assert!(!holds(&all, &token.as_str()[3..]));
@@ -82,27 +82,27 @@ async fn the_store_holds_neither_credentials_nor_tokens() {
 
 #[tokio::test]
 async fn without_the_feature_there_are_no_links() {
-    let house = House::new().await;
-    house.platform.provision(&act(), NewTenant::named(acme()), key_of).await.unwrap();
-    let made = link(&house.platform, act(), Duration::from_mins(1)).await;
+    let test = TestPlatform::new().await;
+    test.platform.provision(&context(), NewTenant::named(acme()), key_of).await.unwrap();
+    let made = link(&test.platform, context(), Duration::from_mins(1)).await;
     assert!(matches!(made, Err(Refusal::FeatureDisabled("authLink"))));
 }
 
 #[tokio::test]
 async fn a_disabled_tenants_tokens_open_nothing_and_a_removed_ones_are_gone() {
-    let house = with_links().await;
-    let platform = &house.platform;
-    let made = link(platform, act(), Duration::from_mins(1)).await.unwrap();
-    platform.enable(&act(), &acme(), false).await.unwrap();
-    assert!(matches!(platform.redeem(&act(), &made.token, HOST).await, Err(Refusal::TenantDisabled)));
-    platform.remove_tenant(&act(), &acme()).await.unwrap();
-    assert!(matches!(platform.redeem(&act(), &made.token, HOST).await, Err(Refusal::TokenInvalid)));
-    platform.provision(&act(), NewTenant::named(acme()), key_of).await.unwrap();
+    let test = with_links().await;
+    let platform = &test.platform;
+    let made = link(platform, context(), Duration::from_mins(1)).await.unwrap();
+    platform.enable(&context(), &acme(), false).await.unwrap();
+    assert!(matches!(platform.redeem(&context(), &made.token, HOST).await, Err(Refusal::TenantDisabled)));
+    platform.remove_tenant(&context(), &acme()).await.unwrap();
+    assert!(matches!(platform.redeem(&context(), &made.token, HOST).await, Err(Refusal::TokenInvalid)));
+    platform.provision(&context(), NewTenant::named(acme()), key_of).await.unwrap();
     assert!(
-        matches!(platform.redeem(&act(), &made.token, HOST).await, Err(Refusal::TokenInvalid)),
+        matches!(platform.redeem(&context(), &made.token, HOST).await, Err(Refusal::TokenInvalid)),
         "not of another one"
     );
-    let never = Token::given("bt_never".into());
-    assert!(matches!(platform.redeem(&act(), &never, HOST).await, Err(Refusal::TokenInvalid)));
-    assert!(!holds(&whole_store(house).await, "token/"));
+    let never = Token::from_text("bt_never".into());
+    assert!(matches!(platform.redeem(&context(), &never, HOST).await, Err(Refusal::TokenInvalid)));
+    assert!(!holds(&whole_store(test).await, "token/"));
 }

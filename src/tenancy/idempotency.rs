@@ -22,46 +22,46 @@ use crate::seal;
 use crate::timestamp::Timestamp;
 
 /// How a request with an idempotency key begins.
-pub enum Begun {
-    /// It is new. The attempt goes into the [`Act`](super::Act).
-    Now(Arc<Attempt>),
+pub enum Idempotency {
+    /// It is new. The attempt goes into the [`RequestContext`](super::RequestContext).
+    Now(Arc<IdempotentRequest>),
     /// It was done before; the answer that it got.
     Before(Vec<u8>),
 }
 
 /// A request that is being done. As long as it lives no other of its name begins.
-pub struct Attempt {
+pub struct IdempotentRequest {
     /// The keyed hash of scope and idempotency key.
     pub(super) name: String,
     /// Opens and seals the answer.
     secret: [u8; 32],
     /// Digest of what is asked for.
     request: [u8; 32],
-    running: Arc<Running>,
+    running: Arc<RunningRequests>,
 }
 
 /// The names of the attempts that are under way.
-pub type Running = Mutex<HashSet<String>>;
+pub type RunningRequests = Mutex<HashSet<String>>;
 
 /// An answer as it is kept.
 #[derive(Serialize, Deserialize)]
-pub struct KeptAnswer {
+pub struct StoredAnswer {
     pub at: Timestamp,
     sealed: String,
 }
 
-impl Layout for KeptAnswer {}
+impl Layout for StoredAnswer {}
 
 /// The same key for another request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reused;
+pub struct ReusedKey;
 
-impl Attempt {
+impl IdempotentRequest {
     /// Nothing while another one of the same name is under way. `scope` is whose keys these are;
     /// `request` all that the request says.
     pub fn start(
         pepper: &Pepper,
-        running: &Arc<Running>,
+        running: &Arc<RunningRequests>,
         scope: &str,
         key: &str,
         request: &[u8],
@@ -75,18 +75,18 @@ impl Attempt {
         Ok(Some(Self { name, secret, request: Sha256::digest(request).into(), running: Arc::clone(running) }))
     }
 
-    pub fn seal(&self, at: Timestamp, answer: &[u8]) -> io::Result<KeptAnswer> {
+    pub fn seal(&self, at: Timestamp, answer: &[u8]) -> io::Result<StoredAnswer> {
         let sealed = seal::seal(&self.secret, &self.about(), [&self.request, answer].concat())?;
-        Ok(KeptAnswer { at, sealed: BASE64.encode(sealed) })
+        Ok(StoredAnswer { at, sealed: BASE64.encode(sealed) })
     }
 
     /// The answer that was kept, if it was given to the same request.
-    pub fn open(&self, kept: &KeptAnswer) -> io::Result<Result<Vec<u8>, Reused>> {
+    pub fn open(&self, kept: &StoredAnswer) -> io::Result<Result<Vec<u8>, ReusedKey>> {
         let damaged = || io::Error::new(io::ErrorKind::InvalidData, "a kept answer cannot be opened");
         let sealed = BASE64.decode(&kept.sealed).map_err(|_| damaged())?;
         let opened = seal::open(&self.secret, &self.about(), &sealed).ok_or_else(damaged)?;
         let (request, answer) = opened.split_at_checked(self.request.len()).ok_or_else(damaged)?;
-        Ok(if request == self.request { Ok(answer.to_vec()) } else { Err(Reused) })
+        Ok(if request == self.request { Ok(answer.to_vec()) } else { Err(ReusedKey) })
     }
 
     fn about(&self) -> String {
@@ -94,13 +94,13 @@ impl Attempt {
     }
 }
 
-impl Drop for Attempt {
+impl Drop for IdempotentRequest {
     fn drop(&mut self) {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
     }
 }
 
-impl fmt::Debug for Attempt {
+impl fmt::Debug for IdempotentRequest {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "Attempt({})", self.name)
     }

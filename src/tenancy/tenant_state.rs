@@ -12,11 +12,11 @@ use super::tenant::Tenant;
 use crate::store::Revision;
 use crate::timestamp::Timestamp;
 
-const HOUR: i64 = 3_600_000;
+const HOUR_MS: i64 = 3_600_000;
 
 /// A tenant in memory.
 #[derive(Debug)]
-pub struct Live {
+pub struct TenantState {
     pub tenant: Tenant,
     pub revision: Revision,
     /// The tenant's domain on the built-in edge.
@@ -25,7 +25,7 @@ pub struct Live {
     lower_name: Option<Box<str>>,
 }
 
-impl Live {
+impl TenantState {
     pub fn new(tenant: Tenant, revision: Revision, defaults: &Defaults) -> Self {
         let edge_domain = defaults.edge_domain_of(&tenant.id);
         let name = tenant.settings.display_name.as_deref().unwrap_or_default();
@@ -46,14 +46,14 @@ impl Live {
 
 /// One API key, found by its hash.
 #[derive(Debug)]
-pub struct LiveKey {
-    pub live: Arc<Live>,
+pub struct KeyState {
+    pub state: Arc<TenantState>,
     /// From then on it opens nothing, also while it is still in the store.
     pub retires_at: Option<Timestamp>,
     pub uses: KeyUses,
     /// The tenant's runtime configuration, worked out when it is first asked for: most of many tenants are asleep, and
     /// a start or a change of a plan need not wake them.
-    runtime: Mutex<Option<Runtime>>,
+    runtime: Mutex<Option<RuntimeBody>>,
     /// Whether the tenant is.
     pub enabled: bool,
     pub id: KeyId,
@@ -61,33 +61,33 @@ pub struct LiveKey {
 
 /// The runtime configuration in its envelope.
 #[derive(Debug)]
-pub struct Runtime {
+pub struct RuntimeBody {
     /// Of plans and defaults that it was made from.
     pub generation: u64,
     /// None where it holds credentials, which are made for each request and never given to two.
     pub body: Option<Bytes>,
 }
 
-impl LiveKey {
+impl KeyState {
     /// A key of `live`, which goes on where `former`, the same key before a change, stops.
-    pub fn new(key: &StoredKey, live: Arc<Live>, former: Option<&Self>) -> Self {
-        let uses = former.map_or_else(KeyUses::default, |former| former.uses.so_far());
-        let (enabled, runtime) = (live.tenant.enabled, Mutex::default());
-        Self { live, retires_at: key.retires_at, uses, runtime, enabled, id: key.id.clone() }
+    pub fn new(key: &StoredKey, state: Arc<TenantState>, former: Option<&Self>) -> Self {
+        let uses = former.map_or_else(KeyUses::default, |former| former.uses.carried_over());
+        let (enabled, runtime) = (state.tenant.enabled, Mutex::default());
+        Self { state, retires_at: key.retires_at, uses, runtime, enabled, id: key.id.clone() }
     }
 
-    pub fn runtime(&self) -> MutexGuard<'_, Option<Runtime>> {
+    pub fn runtime(&self) -> MutexGuard<'_, Option<RuntimeBody>> {
         self.runtime.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl PartialEq for LiveKey {
+impl PartialEq for KeyState {
     fn eq(&self, other: &Self) -> bool {
         self.id == other.id
     }
 }
 
-impl Eq for LiveKey {}
+impl Eq for KeyState {}
 
 /// What is noted with every use of a key.
 #[derive(Debug, Default)]
@@ -98,14 +98,14 @@ pub struct KeyUses {
 
 impl KeyUses {
     /// True when this is the first use in its hour, and so news to the store.
-    pub fn note(&self, now: Timestamp) -> bool {
-        let hour = now.0 - now.0.rem_euclid(HOUR);
+    pub fn record(&self, now: Timestamp) -> bool {
+        let hour = now.0 - now.0.rem_euclid(HOUR_MS);
         // Read first: a shared cache line that nobody writes costs its readers nothing.
         self.last.load(Ordering::Relaxed) < hour && self.last.fetch_max(hour, Ordering::Relaxed) < hour
     }
 
     /// It was used then, if not later.
-    pub fn recall(&self, moment: Timestamp) {
+    pub fn restore(&self, moment: Timestamp) {
         self.last.fetch_max(moment.0, Ordering::Relaxed);
     }
 
@@ -117,7 +117,7 @@ impl KeyUses {
     }
 
     /// For what the key becomes as its tenant changes.
-    pub fn so_far(&self) -> Self {
+    pub fn carried_over(&self) -> Self {
         Self { last: AtomicI64::new(self.last.load(Ordering::Relaxed)) }
     }
 }

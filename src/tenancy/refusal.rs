@@ -4,12 +4,12 @@ use crate::store;
 
 /// One field that was not accepted, by its path in the request (`branding.themeColor`).
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Fault {
+pub struct FieldError {
     pub field: String,
     pub message: String,
 }
 
-impl Fault {
+impl FieldError {
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self { field: field.into(), message: message.into() }
     }
@@ -18,15 +18,15 @@ impl Fault {
 /// Why one value is not acceptable, as the end of a sentence that starts with the field's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Invalid(pub String);
+pub struct InvalidValue(pub String);
 
-impl Invalid {
+impl InvalidValue {
     pub fn new(message: impl Into<String>) -> Self {
         Self(message.into())
     }
 
-    pub fn at(self, field: impl Into<String>) -> Fault {
-        Fault::new(field, self.0)
+    pub fn at(self, field: impl Into<String>) -> FieldError {
+        FieldError::new(field, self.0)
     }
 }
 
@@ -34,7 +34,7 @@ impl Invalid {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Refusal {
     #[error("{}", faults_in_words(.0))]
-    Validation(Vec<Fault>),
+    Validation(Vec<FieldError>),
     #[error("there is no tenant {0:?}")]
     TenantNotFound(String),
     #[error("the tenant {0} exists already")]
@@ -109,12 +109,12 @@ pub enum Refusal {
     Unavailable(store::Error),
 }
 
-impl From<Fault> for Refusal {
-    fn from(fault: Fault) -> Self {
+impl From<FieldError> for Refusal {
+    fn from(fault: FieldError) -> Self {
         Self::Validation(vec![fault])
     }
 }
 
-fn faults_in_words(faults: &[Fault]) -> String {
+fn faults_in_words(faults: &[FieldError]) -> String {
     faults.iter().map(|fault| format!("{} {}", fault.field, fault.message)).collect::<Vec<_>>().join("; ")
 }

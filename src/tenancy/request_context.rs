@@ -5,16 +5,16 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::fault::Refusal;
 use super::id::TenantId;
+use super::idempotency::IdempotentRequest;
 use super::key::KeyId;
-use super::replay::Attempt;
+use super::refusal::Refusal;
 use crate::store::{self, Revision};
 use crate::timestamp::Timestamp;
 
 /// One request that may change something.
 #[derive(Clone, Debug)]
-pub struct Act {
+pub struct RequestContext {
     pub actor: Actor,
     /// As in the answer's `X-Request-Id`.
     pub request_id: String,
@@ -22,14 +22,14 @@ pub struct Act {
     /// The revisions of the record, one of which its author has read: it is changed in none but these.
     pub expected: Option<Vec<Revision>>,
     /// Set when the request may come again and must not be done again.
-    pub attempt: Option<Arc<Attempt>>,
+    pub idempotent_request: Option<Arc<IdempotentRequest>>,
     /// What is kept for its repetition; see [`Self::answered_by`].
     pub(super) answer: Option<(TenantId, Vec<u8>)>,
 }
 
-impl Act {
+impl RequestContext {
     pub fn of(actor: Actor, request_id: String) -> Self {
-        Self { actor, request_id, at: Timestamp::now(), expected: None, attempt: None, answer: None }
+        Self { actor, request_id, at: Timestamp::now(), expected: None, idempotent_request: None, answer: None }
     }
 
     /// What the server does by itself.
@@ -47,9 +47,10 @@ impl Act {
 
     /// The act with the answer, about a tenant, that its success will get. It is committed in one batch with the
     /// change, so that a repetition after a crash finds both or neither; and it goes with its tenant.
-    pub fn answered_by(&self, answer: &impl Serialize, tenant: &TenantId) -> Result<Self, Refusal> {
+    pub fn with_answer(&self, answer: &impl Serialize, tenant: &TenantId) -> Result<Self, Refusal> {
         let failed = |error: serde_json::Error| Refusal::Unavailable(store::Error::Failed(error.to_string()));
-        let answer = self.attempt.as_ref().map(|_| serde_json::to_vec(answer)).transpose().map_err(failed)?;
+        let answer =
+            self.idempotent_request.as_ref().map(|_| serde_json::to_vec(answer)).transpose().map_err(failed)?;
         Ok(Self { answer: answer.map(|answer| (tenant.clone(), answer)), ..self.clone() })
     }
 }

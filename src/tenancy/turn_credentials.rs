@@ -13,13 +13,13 @@ use crate::timestamp::Timestamp;
 
 /// What a phone shows to a relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pass {
+pub struct TurnCredentials {
     /// Until when, in seconds since 1970, and for which tenant: so the relay's log tells who used it.
     pub username: String,
     pub credential: String,
 }
 
-impl Pass {
+impl TurnCredentials {
     pub fn new(secret: &str, tenant: &TenantId, now: Timestamp, lifetime: Duration) -> Self {
         let lifetime = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
         let username = format!("{}:{tenant}", (now.0 / 1000).saturating_add(lifetime));
@@ -38,7 +38,12 @@ mod tests {
 
     #[test]
     fn a_pass_is_what_the_relay_computes_too() {
-        let pass = Pass::new("north", &"acme".parse().unwrap(), Timestamp(1_700_000_000_999), Duration::from_hours(12));
+        let pass = TurnCredentials::new(
+            "north",
+            &"acme".parse().unwrap(),
+            Timestamp(1_700_000_000_999),
+            Duration::from_hours(12),
+        );
         assert_eq!(pass.username, "1700043200:acme");
         // printf 1700043200:acme | openssl dgst -sha1 -hmac north -binary | base64
         assert_eq!(pass.credential, "jSKNPz/tHceQTlX8o9btT6bqu64=");

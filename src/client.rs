@@ -42,7 +42,7 @@ const MAX_ANSWER_BYTES: usize = 64 << 20;
 const MAX_PAGE_ITEMS: &str = "1000";
 
 /// A client of the control API.
-pub struct Client {
+pub struct ControlClient {
     connection: ServerConnection,
 }
 
@@ -88,7 +88,7 @@ pub struct ErrorBody {
     pub message: String,
 }
 
-impl Client {
+impl ControlClient {
     /// The daemon on `socket`; if there is none, this process on the store in `data`.
     pub async fn local(
         socket: &Path,
@@ -125,7 +125,7 @@ impl Client {
         })?;
         let domains = domains(&platform);
         let cabinet = Cabinet::beside(platform.store(), seal);
-        let router = api::router(api::State {
+        let router = api::router(api::ApiState {
             platform,
             domains,
             access: Access::in_process_only(),
@@ -326,7 +326,7 @@ where
 }
 
 #[derive(Deserialize)]
-struct Envelope {
+struct ResponseEnvelope {
     ok: bool,
     #[serde(default)]
     data: Value,
@@ -335,8 +335,8 @@ struct Envelope {
 
 fn read_envelope(status: StatusCode, body: &[u8]) -> Result<Value, Error> {
     match serde_json::from_slice(body) {
-        Ok(Envelope { ok: true, data, .. }) => Ok(data),
-        Ok(Envelope { error: Some(error), .. }) => Err(Error::Refused(ErrorBody { status, ..error })),
+        Ok(ResponseEnvelope { ok: true, data, .. }) => Ok(data),
+        Ok(ResponseEnvelope { error: Some(error), .. }) => Err(Error::Refused(ErrorBody { status, ..error })),
         _ => Err(Error::Unreachable(format!("what answers is no Bitcall server (HTTP status {status})"))),
     }
 }

@@ -23,7 +23,7 @@ use url::Url;
 
 use crate::hostname::Hostname;
 use acme::DirectoryUrl;
-pub use acme::{Challenge, external_accounts};
+pub use acme::{ChallengeType, external_accounts};
 pub use parse::{ConfigError, ConfigErrors, duration};
 use parse::{ConfigReader, Section, SectionReader, Setting, SettingDoc, must_be};
 pub use secrets::{Secret, Secrets, store_key};
@@ -186,7 +186,7 @@ section! {
         /// "http-01" with `listen.redirect` on port 80, "tls-alpn-01" with `listen.https` on port 443,
         /// "dns-01" (the only one for wildcards) with `dns.listen` for names below `domains.base`
         /// and for domains that delegate their `_acme-challenge` to it.
-        challenges: Vec<Challenge> = r#"["http-01", "tls-alpn-01", "dns-01"]"#,
+        challenges: Vec<ChallengeType> = r#"["http-01", "tls-alpn-01", "dns-01"]"#,
         /// The kind of certificate, where an authority offers kinds, e.g. "shortlived".
         profile: Option<String> = r#""""#,
         /// Names below `domains.base` that may get their first certificate within a week, from each authority;

@@ -24,14 +24,14 @@ const MAX_PATH_CHARS: usize = 200;
 
 /// `{ "ok": true, "data": … }`
 #[derive(Serialize)]
-struct Envelope<T> {
+struct SuccessEnvelope<T> {
     ok: bool,
     data: T,
 }
 
 /// The body of a success.
 pub fn envelope<T: Serialize>(data: T) -> Result<Vec<u8>, ApiError> {
-    serde_json::to_vec(&Envelope { ok: true, data }).map_err(|error| {
+    serde_json::to_vec(&SuccessEnvelope { ok: true, data }).map_err(|error| {
         tracing::error!(%error, "an answer could not be written");
         ApiError::new(Code::InternalError, "the answer could not be written")
     })

@@ -4,7 +4,7 @@
 //!
 //! Whoever may open the page may read this, and pages of other origins may not: no answer has CORS headers.
 
-use axum::extract::State as With;
+use axum::extract::State;
 use axum::http::Method;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, VARY};
 use axum::http::request::Parts;
@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::State;
+use super::ApiState;
 use super::access::Audience;
 use super::code::Code;
 use super::endpoint::{ApiRequest, Endpoint, Success, success};
@@ -77,7 +77,7 @@ async fn bootstrap(request: ApiRequest, named: Option<String>) -> Result<Success
 }
 
 /// Not in the envelope: a browser reads it.
-pub async fn manifest(With(state): With<State>, parts: Parts) -> Result<Response, ApiError> {
+pub async fn manifest(State(state): State<ApiState>, parts: Parts) -> Result<Response, ApiError> {
     let authority = runtime_caller::authority(&parts).unwrap_or_default();
     let mut query = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
     let named = query.find_map(|(name, value)| (name == "tenant").then_some(value));

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use axum::http::Method;
 use serde_json::json;
 
-use super::State;
+use super::ApiState;
 use super::access::Audience;
 use super::code::Code;
 use super::endpoint::{ApiRequest, Endpoint, Success, nothing, success};
@@ -51,7 +51,7 @@ pub fn endpoints() -> Vec<Endpoint> {
 }
 
 async fn list(request: ApiRequest, page: PageRequest) -> Result<Success<CertificateList>, ApiError> {
-    let State { cabinet, certs, .. } = &request.state;
+    let ApiState { cabinet, certs, .. } = &request.state;
     let kept = cabinet.names(page.cursor.as_deref(), page.fetch_count()).await.map_err(unavailable)?;
     let ordered = certs.iter().flat_map(Certs::list).map(|(name, _)| name.to_string());
     let mut names: BTreeSet<String> = ordered.collect();
@@ -90,7 +90,7 @@ async fn sync(request: ApiRequest, (): ()) -> Result<Success<SyncedCertificates>
 }
 
 /// `None` when there is neither a certificate nor an order for the name.
-async fn line(state: &State, name: &str) -> Result<Option<CertificateSummary>, ApiError> {
+async fn line(state: &ApiState, name: &str) -> Result<Option<CertificateSummary>, ApiError> {
     let domain: Option<Hostname> = name.parse().ok();
     let kept = state.cabinet.find(name).await.map_err(unavailable)?;
     let progress = state.certs.as_ref().zip(domain.as_ref()).and_then(|(certs, domain)| certs.progress(domain));
@@ -104,7 +104,7 @@ async fn line(state: &State, name: &str) -> Result<Option<CertificateSummary>, A
     Ok(Some(CertificateSummary::of(name, kept.as_ref(), progress, mismatch, tenant)))
 }
 
-fn automatic(state: &State) -> Result<&Certs, ApiError> {
+fn automatic(state: &ApiState) -> Result<&Certs, ApiError> {
     let why = "certificates are not got here: `[acme]` names no directory, or the server does not run";
     state.certs.as_ref().ok_or_else(|| ApiError::new(Code::CertificatesNotAutomatic, why))
 }

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{FromRequestParts as _, RawPathParams, Request, State as With};
+use axum::extract::{FromRequestParts as _, RawPathParams, Request, State};
 use axum::http::header::{ETAG, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
@@ -18,13 +18,13 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 
-use super::State;
+use super::ApiState;
 use super::access::Audience;
 use super::answer::{self, RequestId};
 use super::body::RequestFields;
 use super::code::Code;
 use super::error::ApiError;
-use super::etag::{self, Versioned};
+use super::etag::{self, SupportsEtag};
 use super::form::{Description, Form, TextSchema as _};
 use super::idempotency::{self, AcceptsIdempotencyKey};
 use super::limits::ClientNetwork;
@@ -49,7 +49,7 @@ pub struct Endpoint {
     pub creates: bool,
     /// See [`Self::versioned`].
     pub versioned: bool,
-    pub service: MethodRouter<State>,
+    pub service: MethodRouter<ApiState>,
 }
 
 impl Endpoint {
@@ -67,7 +67,7 @@ impl Endpoint {
         O: Serialize + JsonSchema + 'static,
         F: AsyncHandler<I, O>,
     {
-        let service = on(filter(&method), move |With(state): With<State>, request: Request| {
+        let service = on(filter(&method), move |State(state): State<ApiState>, request: Request| {
             let handler = handler.clone();
             async move {
                 let (api_request, input) = ApiRequest::receive(state, audience, request).await?;
@@ -91,7 +91,7 @@ impl Endpoint {
         F: AsyncHandler<(TenantId, I), O>,
     {
         let audience = Audience::Panel;
-        let service = on(filter(&method), move |With(state): With<State>, request: Request| {
+        let service = on(filter(&method), move |State(state): State<ApiState>, request: Request| {
             let handler = handler.clone();
             async move {
                 let (api_request, input) = ApiRequest::receive(state, audience, request).await?;
@@ -119,7 +119,7 @@ impl Endpoint {
         O: Serialize + JsonSchema + 'static,
         F: AsyncHandler<(Arc<KeyState>, I), O>,
     {
-        let service = on(filter(&method), move |With(state): With<State>, request: Request| {
+        let service = on(filter(&method), move |State(state): State<ApiState>, request: Request| {
             let handler = handler.clone();
             async move {
                 let (parts, body) = request.into_parts();
@@ -158,7 +158,7 @@ impl Endpoint {
         audience: Audience,
         summary: &'static str,
         form: fn(&mut Form) -> Option<I>,
-        service: MethodRouter<State>,
+        service: MethodRouter<ApiState>,
     ) -> Self {
         Self {
             method,
@@ -193,7 +193,7 @@ impl Endpoint {
     /// the record's revision.
     pub fn versioned(mut self) -> Self {
         self.versioned = true;
-        self.service = self.service.layer(Extension(Versioned));
+        self.service = self.service.layer(Extension(SupportsEtag));
         self
     }
 
@@ -253,7 +253,7 @@ where
 
 /// A request whose credential was accepted.
 pub struct ApiRequest {
-    pub state: State,
+    pub state: ApiState,
     /// The actor, and the request's id and time.
     pub context: RequestContext,
     pub headers: HeaderMap,
@@ -269,7 +269,7 @@ pub struct ApiRequest {
 }
 
 impl ApiRequest {
-    async fn receive(state: State, audience: Audience, request: Request) -> Result<(Self, RequestFields), ApiError> {
+    async fn receive(state: ApiState, audience: Audience, request: Request) -> Result<(Self, RequestFields), ApiError> {
         let (mut parts, body) = request.into_parts();
         let source = ClientNetwork::of_request(&parts);
         if matches!(audience, Audience::Panel | Audience::Admin) {
@@ -286,7 +286,7 @@ impl ApiRequest {
         let headers = parts.headers.clone();
         let creates =
             parts.extensions.get::<AcceptsIdempotencyKey>().map(|_| format!("{} {}", parts.method, parts.uri.path()));
-        let versioned = parts.extensions.get::<Versioned>().is_some();
+        let versioned = parts.extensions.get::<SupportsEtag>().is_some();
         if versioned && !parts.method.is_safe() {
             context.expected = etag::expected_revisions(&headers);
         }

@@ -14,7 +14,7 @@ const DIGEST_BYTES: usize = 8;
 
 /// In the extensions of a request whose endpoint supports versions.
 #[derive(Clone, Copy)]
-pub struct Versioned;
+pub struct SupportsEtag;
 
 /// The tag of an answer's body, which shows a record in `revision`.
 pub fn tag(revision: Revision, body: &[u8]) -> String {

@@ -13,13 +13,13 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-use axum::extract::{Request, State as With};
+use axum::extract::{Request, State};
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-use super::State;
+use super::ApiState;
 use super::access::EntryPoint;
 use super::code::Code;
 use super::error::{ApiError, RetryHint};
@@ -165,7 +165,7 @@ pub fn behind_proxy(peer: IpAddr, headers: &HeaderMap) -> IpAddr {
 pub struct Standings([Option<PolicyStanding>; 3]);
 
 /// Middleware: counts every request per address, and adds the `RateLimit` headers to the response.
-pub async fn enforce(With(state): With<State>, request: Request, next: Next) -> Response {
+pub async fn enforce(State(state): State<ApiState>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let Some(source) = ClientNetwork::of_request(&parts) else {
         return next.run(Request::from_parts(parts, body)).await;

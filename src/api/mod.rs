@@ -62,7 +62,7 @@ const MAX_BODY: usize = 64 << 10;
 
 /// What every handler can reach.
 #[derive(Clone)]
-pub struct State {
+pub struct ApiState {
     pub platform: Platform,
     pub domains: Domains,
     pub access: Access,
@@ -74,7 +74,7 @@ pub struct State {
 
 /// All routes under `/api/`. The listener puts an [`EntryPoint`] into the request's extensions; without one the request
 /// counts as plain HTTP from an unknown address.
-pub fn router(state: State) -> Router {
+pub fn router(state: ApiState) -> Router {
     let mut router = Router::new();
     for endpoint in endpoints() {
         router = router.route(endpoint.path, endpoint.service);

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use axum::extract::State as With;
+use axum::extract::State;
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY,
@@ -15,7 +15,7 @@ use axum::http::request::Parts;
 use axum::http::{StatusCode, uri::Authority};
 use axum::response::{IntoResponse as _, Response};
 
-use super::State;
+use super::ApiState;
 use super::access::EntryPoint;
 use super::error::ApiError;
 use super::limits::{ClientNetwork, Standings};
@@ -62,7 +62,7 @@ impl RuntimeCaller {
     }
 
     /// The key's tenant, if the caller may act for it and is within its limits.
-    pub fn admit(&mut self, state: &State, key: Option<&str>) -> Result<Arc<KeyState>, RuntimeError> {
+    pub fn admit(&mut self, state: &ApiState, key: Option<&str>) -> Result<Arc<KeyState>, RuntimeError> {
         let origin = self.origin.as_ref().and_then(|origin| origin.to_str().ok());
         let own_origin = origin.filter(|_| self.is_own_page);
         let found = state.platform.admit(key, origin, own_origin).map_err(|refusal| {
@@ -107,7 +107,7 @@ impl RuntimeCaller {
 
 /// The answer to a CORS preflight (Fetch standard, section 3.2.2), which browsers send before requests that carry the
 /// key in a header. A preflight itself has no key, so it is granted where any tenant allows the origin.
-pub async fn preflight(With(state): With<State>, parts: Parts) -> Response {
+pub async fn preflight(State(state): State<ApiState>, parts: Parts) -> Response {
     let key = key_in_query(&parts);
     let origin = parts
         .headers
@@ -168,4 +168,60 @@ fn set_cors_headers(headers: &mut HeaderMap, allow_origin: Option<HeaderValue>) 
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+
+    const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+    fn parts(uri: &str, headers: &[(&str, &[u8])], entry_point: EntryPoint) -> Parts {
+        let mut request = axum::http::Request::builder().uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.extension(entry_point).body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn a_page_is_own_when_its_origin_is_the_address_that_the_request_was_sent_to() {
+        let (https, http) = (EntryPoint::Https { peer: PEER }, EntryPoint::Http { peer: PEER });
+        let is_own = |uri: &str, host: &str, origin: &str, entry_point| {
+            RuntimeCaller::of(&parts(uri, &[("host", host.as_bytes()), ("origin", origin.as_bytes())], entry_point))
+                .is_own_page
+        };
+        assert!(is_own("/", "phone.example", "https://phone.example", https));
+        assert!(is_own("/", "Phone.Example:8443", "https://phone.example:8443", https));
+        assert!(is_own("/", "phone.example", "http://phone.example", http));
+        assert!(is_own("https://phone.example/", "other.example", "https://phone.example", https), "HTTP/2");
+        assert!(!is_own("/", "phone.example", "http://phone.example", https), "another scheme");
+        assert!(!is_own("/", "phone.example", "https://phone.example:8443", https), "another port");
+        assert!(!is_own("/", "phone.example", "https://phone.example.evil", https));
+        assert!(!is_own("/", "phone.example", "null", https));
+        assert!(!RuntimeCaller::of(&parts("/", &[("host", b"phone.example")], https)).is_own_page, "no origin");
+    }
+
+    #[test]
+    fn an_origin_that_is_not_text_is_opaque() {
+        let caller = RuntimeCaller::of(&parts("/", &[("origin", b"https://\xff")], EntryPoint::Https { peer: PEER }));
+        assert_eq!(caller.origin.unwrap(), OPAQUE_ORIGIN);
+    }
+
+    #[test]
+    fn the_key_is_read_from_the_query_before_the_header() {
+        let key = |uri: &str, header: Option<&str>| {
+            let header = header.map(|key| ("x-bitcall-key", key.as_bytes()));
+            let parts = parts(uri, header.as_slice(), EntryPoint::Http { peer: PEER });
+            key_of(&parts).map(Cow::into_owned)
+        };
+        assert_eq!(key("/?a=1&key=bck_1", Some("bck_2")).as_deref(), Some("bck_1"));
+        assert_eq!(key("/?keys=1", Some("bck_2")).as_deref(), Some("bck_2"));
+        assert_eq!(key("/?key=bck%5F1", None).as_deref(), Some("bck_1"));
+        assert_eq!(key("/", None), None);
+    }
 }

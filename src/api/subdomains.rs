@@ -7,7 +7,7 @@ use super::code::Code;
 use super::endpoint::{ApiRequest, Endpoint, Success, nothing, success};
 use super::error::ApiError;
 use super::form::{Form, checked, text};
-use super::views::domains::{AssignedSubdomain, CheckedSubdomain, RemovedSubdomain};
+use super::views::domains::{AssignedSubdomain, RemovedSubdomain, SubdomainAvailability};
 use crate::hostname::{BadName, Label};
 use crate::tenancy::{InvalidValue, Platform, TenantId};
 
@@ -51,14 +51,17 @@ fn value(form: &mut Form) -> Option<String> {
     form.required("value", text())
 }
 
-async fn check(request: ApiRequest, (id, value): (TenantId, String)) -> Result<Success<CheckedSubdomain>, ApiError> {
+async fn check(
+    request: ApiRequest,
+    (id, value): (TenantId, String),
+) -> Result<Success<SubdomainAvailability>, ApiError> {
     let platform = &request.state.platform;
     let found = platform.check_subdomain(&id, &value).await?;
     let obstacle = found.obstacle.map(ApiError::from);
     if let Some(error) = obstacle.as_ref().filter(|error| error.code == Code::StoreUnavailable) {
         return Err(error.clone());
     }
-    Ok(success(CheckedSubdomain {
+    Ok(success(SubdomainAvailability {
         value,
         normalized: found.label.as_ref().map(ToString::to_string),
         unicode: found.label.as_ref().map(Label::unicode),

@@ -1,13 +1,13 @@
 //! The runtime configuration, which the loader asks for on every page view.
 
-use axum::extract::{Request, State as With};
+use axum::extract::{Request, State};
 use axum::http::Method;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use bitcall_wire::config::RuntimeConfig;
 
-use super::State;
+use super::ApiState;
 use super::access::Audience;
 use super::endpoint::{Endpoint, nothing};
 use super::runtime_caller::{self, RuntimeCaller};
@@ -24,7 +24,7 @@ pub fn endpoints() -> Vec<Endpoint> {
 }
 
 /// The body is JSON in its envelope already: it is kept in memory with the key.
-async fn config(With(state): With<State>, request: Request) -> Response {
+async fn config(State(state): State<ApiState>, request: Request) -> Response {
     let parts = request.into_parts().0;
     let mut caller = RuntimeCaller::of(&parts);
     let answer = caller.admit(&state, runtime_caller::key_of(&parts).as_deref()).map(|key| {

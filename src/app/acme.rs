@@ -13,7 +13,7 @@ use crate::certs::{
     self, Binding, Board, Cabinet, Certs, Exchange, Kind, Limits, Method, Rules, Scout, Settings, Shelf, Sight,
     Trouble, Wanted,
 };
-use crate::config::{self, Challenge, Config, PublicUrl, external_accounts};
+use crate::config::{self, ChallengeType, Config, PublicUrl, external_accounts};
 use crate::dns::{self, Delegation, Verifier, ZoneSettings};
 use crate::hostname::Hostname;
 use crate::server::HttpTokens;
@@ -157,15 +157,15 @@ fn settings(config: &Config, scout: Box<dyn Scout>) -> Result<Settings, StartErr
         )));
     }
     let zone = zone(config);
-    let possible = |challenge: &&Challenge| match challenge {
-        Challenge::Http01 => !config.listen.redirect.is_empty(),
-        Challenge::TlsAlpn01 => !config.listen.https.is_empty(),
-        Challenge::Dns01 => zone.is_some(),
+    let possible = |challenge: &&ChallengeType| match challenge {
+        ChallengeType::Http01 => !config.listen.redirect.is_empty(),
+        ChallengeType::TlsAlpn01 => !config.listen.https.is_empty(),
+        ChallengeType::Dns01 => zone.is_some(),
     };
     let methods = config.acme.challenges.iter().filter(possible).map(|challenge| match challenge {
-        Challenge::Http01 => Method::Http01,
-        Challenge::TlsAlpn01 => Method::TlsAlpn01,
-        Challenge::Dns01 => Method::Dns01,
+        ChallengeType::Http01 => Method::Http01,
+        ChallengeType::TlsAlpn01 => Method::TlsAlpn01,
+        ChallengeType::Dns01 => Method::Dns01,
     });
     let methods: Vec<_> = methods.collect();
     if methods.is_empty() {
@@ -191,7 +191,7 @@ fn settings(config: &Config, scout: Box<dyn Scout>) -> Result<Settings, StartErr
 
 /// The zone in which our own DNS server proves names.
 fn zone(config: &Config) -> Option<Hostname> {
-    let proves = !config.dns.listen.is_empty() && config.acme.challenges.contains(&Challenge::Dns01);
+    let proves = !config.dns.listen.is_empty() && config.acme.challenges.contains(&ChallengeType::Dns01);
     config.domains.base.clone().filter(|_| proves)
 }
 

@@ -155,7 +155,7 @@ impl App {
         let https_port = full.as_ref().and_then(|full| full.url.https_port());
         let https_port = https_port.or(config.listen.https.first().map(SocketAddr::port));
         let handler = RequestHandler {
-            api: api::router(api::State {
+            api: api::router(api::ApiState {
                 platform: platform.clone(),
                 domains: domains.clone(),
                 access: access.clone(),

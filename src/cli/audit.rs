@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::control::{Printer, Target, field_text, request_failure, table};
-use super::{Failure, GlobalOptions};
-use crate::client::Client;
+use super::control::{Printer, TargetOptions, field_text, request_failure, table};
+use super::{CliError, GlobalOptions};
+use crate::client::ControlClient;
 use crate::config;
 use crate::timestamp::Timestamp;
 
@@ -23,7 +23,7 @@ const MAX_REQUEST_TIME: Duration = Duration::from_mins(2);
 #[derive(Debug, Args)]
 pub struct AuditCommand {
     #[command(flatten)]
-    target: Target,
+    target: TargetOptions,
     #[command(flatten)]
     filter: AuditFilter,
     /// Go on and show changes as they are made
@@ -51,7 +51,7 @@ struct AuditFilter {
 }
 
 impl AuditCommand {
-    pub fn run(self, globals: &GlobalOptions) -> Result<(), Failure> {
+    pub fn run(self, globals: &GlobalOptions) -> Result<(), CliError> {
         let Self { target, filter, follow } = self;
         target.run(globals, async |client, printer| {
             if follow {
@@ -66,7 +66,7 @@ impl AuditCommand {
 
 impl AuditFilter {
     /// The newest first.
-    async fn entries(&self, client: &Client) -> Result<Vec<Value>, Failure> {
+    async fn entries(&self, client: &ControlClient) -> Result<Vec<Value>, CliError> {
         let mut entries = Vec::new();
         let mut cursor = None;
         while entries.len() < self.limit {
@@ -91,7 +91,7 @@ impl AuditFilter {
     }
 
     /// Until it is interrupted, the oldest first; as JSON one entry a line.
-    async fn follow(mut self, client: &Client, printer: Printer) -> Result<(), Failure> {
+    async fn follow(mut self, client: &ControlClient, printer: Printer) -> Result<(), CliError> {
         let mut shown: HashSet<String> = HashSet::new();
         loop {
             let started_at = Timestamp::now();

@@ -6,16 +6,16 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::control::{Printer, Target, field_text, request_failure, table};
-use super::{Failure, GlobalOptions};
-use crate::client::Client;
+use super::control::{Printer, TargetOptions, field_text, request_failure, table};
+use super::{CliError, GlobalOptions};
+use crate::client::ControlClient;
 
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub struct CallsCommand {
     #[command(flatten)]
-    target: Target,
+    target: TargetOptions,
     /// Tenant id [default: all tenants]
     tenant: Option<String>,
     /// Show them again whenever they change, until interrupted
@@ -24,7 +24,7 @@ pub struct CallsCommand {
 }
 
 impl CallsCommand {
-    pub fn run(self, globals: &GlobalOptions) -> Result<(), Failure> {
+    pub fn run(self, globals: &GlobalOptions) -> Result<(), CliError> {
         let Self { target, tenant, watch } = self;
         target.run(globals, async |client, printer| {
             let mut last = calls(&client, tenant.as_deref()).await?;
@@ -44,7 +44,7 @@ impl CallsCommand {
     }
 }
 
-async fn calls(client: &Client, tenant: Option<&str>) -> Result<Value, Failure> {
+async fn calls(client: &ControlClient, tenant: Option<&str>) -> Result<Value, CliError> {
     let chosen = tenant.map_or(("activeOnly", "true"), |tenant| ("tenantId", tenant));
     let (tenants, last) =
         client.get_all("/api/admin/live-calls", "tenants", &[chosen]).await.map_err(request_failure)?;

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::control::{CommandGroup, field_text, path_segment, request_failure, table};
-use super::{Exit, Failure, GlobalOptions};
+use super::{CliError, Exit, GlobalOptions};
 
 pub type CertCommands = CommandGroup<CertCommand>;
 
@@ -41,7 +41,7 @@ pub enum CertCommand {
 }
 
 impl CertCommands {
-    pub fn run(self, globals: &GlobalOptions) -> Result<(), Failure> {
+    pub fn run(self, globals: &GlobalOptions) -> Result<(), CliError> {
         let command = self.command;
         self.target.run(globals, async |client, printer| match command {
             CertCommand::List => {
@@ -52,7 +52,7 @@ impl CertCommands {
                 printer.print(&data, list);
                 match bad {
                     0 => Ok(()),
-                    bad => Err(Failure::new(Exit::Failed, format!("{bad} of {} are not in order", data["total"]))),
+                    bad => Err(CliError::new(Exit::Failed, format!("{bad} of {} are not in order", data["total"]))),
                 }
             }
             CertCommand::Sync => {
@@ -109,7 +109,7 @@ fn path_of(name: &str) -> String {
     format!("/api/admin/certificates/{}", path_segment(name))
 }
 
-fn read(path: &Path) -> Result<String, Failure> {
-    let failed = |error| Failure::new(Exit::Misconfigured, format!("{}: {error}", path.display()));
+fn read(path: &Path) -> Result<String, CliError> {
+    let failed = |error| CliError::new(Exit::Misconfigured, format!("{}: {error}", path.display()));
     std::fs::read_to_string(path).map_err(failed)
 }

@@ -1,6 +1,6 @@
 //! `bitcall check`: everything that would stop `bitcall serve`, found without starting it.
 
-use super::{Exit, Failure, GlobalOptions};
+use super::{CliError, Exit, GlobalOptions};
 use crate::app::acme;
 use crate::certs::{Cabinet, Seal};
 use crate::config::{self, Config, Secret, Secrets};
@@ -10,7 +10,7 @@ use crate::store;
 use crate::store::keys::CERTIFICATES;
 use crate::tenancy::store_file;
 
-pub fn run(globals: &GlobalOptions) -> Result<(), Failure> {
+pub fn run(globals: &GlobalOptions) -> Result<(), CliError> {
     let mut problems: Vec<String> = Vec::new();
     match Config::read(&globals.config) {
         Err(faults) => problems.push(faults.to_string()),
@@ -41,7 +41,7 @@ pub fn run(globals: &GlobalOptions) -> Result<(), Failure> {
         eprintln!("{} is in order", globals.config.display());
         return Ok(());
     }
-    Err(Failure::new(Exit::Misconfigured, problems.join("\n")))
+    Err(CliError::new(Exit::Misconfigured, problems.join("\n")))
 }
 
 /// That the store's certificates cannot be served with this store key.

@@ -10,10 +10,10 @@ use comfy_table::{Table, presets};
 use serde_json::Value;
 use url::Url;
 
-use super::{Exit, Failure, GlobalOptions};
+use super::{CliError, Exit, GlobalOptions};
 use crate::app::{self, acme};
 use crate::certs::Seal;
-use crate::client::{self, Client, Remote};
+use crate::client::{self, ControlClient, Remote};
 use crate::config::{self, Config, Secret};
 use crate::domains::NoCertificates;
 use crate::tenancy::Platform;
@@ -21,7 +21,7 @@ use crate::tenancy::Platform;
 /// Whom to talk to. Without any of these: the server on this machine, or, when
 /// none runs, its store.
 #[derive(Clone, Debug, Args)]
-pub struct Target {
+pub struct TargetOptions {
     /// Administer a remote server; its keys come from `BITCALL_PANEL_KEY` and `APP_MASTER_SECRET`
     #[arg(long, global = true, env = "BITCALL_SERVER", value_name = "URL", help_heading = "Target")]
     server: Option<Url>,
@@ -40,8 +40,8 @@ pub struct Target {
     socket: Option<PathBuf>,
 }
 
-impl Target {
-    async fn connect(self, globals: &GlobalOptions) -> Result<Client, Failure> {
+impl TargetOptions {
+    async fn connect(self, globals: &GlobalOptions) -> Result<ControlClient, CliError> {
         if let Some(url) = self.server {
             let secret = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
             let remote = Remote {
@@ -50,12 +50,12 @@ impl Target {
                 master_secret: secret("APP_MASTER_SECRET"),
                 ca: self.ca,
             };
-            return Client::remote(remote).map_err(request_failure);
+            return ControlClient::remote(remote).map_err(request_failure);
         }
         if let Some(socket) = self.socket {
-            return Ok(Client::on_socket(&socket));
+            return Ok(ControlClient::on_socket(&socket));
         }
-        let misconfigured = |problem: String| Failure::new(Exit::Misconfigured, problem);
+        let misconfigured = |problem: String| CliError::new(Exit::Misconfigured, problem);
         let config = Config::read(&globals.config).map_err(|faults| misconfigured(faults.to_string()))?;
         let url = config.public_url().map_err(|problem| misconfigured(format!("`public_url` {problem}")))?;
         let defaults = app::defaults(&url, &config)?;
@@ -65,15 +65,19 @@ impl Target {
         let certificates =
             if acme::is_configured(&config) { NoCertificates::at_present() } else { NoCertificates::at_all() };
         let domains = |platform: &Platform| app::domains(platform, &config, Arc::new(certificates));
-        Client::local(&config.listen.control, &config.server.data_dir, defaults, domains, seal)
+        ControlClient::local(&config.listen.control, &config.server.data_dir, defaults, domains, seal)
             .await
             .map_err(request_failure)
     }
 
     /// Runs a command that talks to the control API.
-    pub fn run<F>(self, globals: &GlobalOptions, command: impl FnOnce(Client, Printer) -> F) -> Result<(), Failure>
+    pub fn run<F>(
+        self,
+        globals: &GlobalOptions,
+        command: impl FnOnce(ControlClient, Printer) -> F,
+    ) -> Result<(), CliError>
     where
-        F: Future<Output = Result<(), Failure>>,
+        F: Future<Output = Result<(), CliError>>,
     {
         // Commands make one call after the other: one thread is enough, and starts quicker.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -87,17 +91,17 @@ impl Target {
 #[derive(Debug, Args)]
 pub struct CommandGroup<C: Subcommand> {
     #[command(flatten)]
-    pub target: Target,
+    pub target: TargetOptions,
     #[command(subcommand)]
     pub command: C,
 }
 
 /// The failure for an error of the client: exit code, message, and a hint where there is a remedy.
-pub fn request_failure(error: client::Error) -> Failure {
+pub fn request_failure(error: client::Error) -> CliError {
     let refusal = match error {
-        client::Error::Unreachable(why) => return Failure::new(Exit::Unreachable, why),
-        client::Error::Forbidden(why) => return Failure::new(Exit::Refused, why),
-        client::Error::Unsafe(why) => return Failure::new(Exit::Misconfigured, why),
+        client::Error::Unreachable(why) => return CliError::new(Exit::Unreachable, why),
+        client::Error::Forbidden(why) => return CliError::new(Exit::Refused, why),
+        client::Error::Unsafe(why) => return CliError::new(Exit::Misconfigured, why),
         client::Error::Refused(refusal) => refusal,
     };
     let exit = match refusal.status.as_u16() {
@@ -130,7 +134,7 @@ pub fn request_failure(error: client::Error) -> Failure {
         "ADMIN_UNAUTHORIZED" => "\nhint: set APP_MASTER_SECRET to the server's master secret",
         _ => "",
     };
-    Failure::new(exit, format!("{}{hint}", refusal.message))
+    CliError::new(exit, format!("{}{hint}", refusal.message))
 }
 
 /// A name as one segment of a request's path.

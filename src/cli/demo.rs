@@ -12,7 +12,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Exit, Failure, GlobalOptions};
+use super::{CliError, Exit, GlobalOptions};
 use crate::app::{self, App, AppContext};
 use crate::certs::Cabinet;
 use crate::config::{Config, PublicUrl, Secrets};
@@ -59,11 +59,11 @@ struct Account {
 }
 
 impl Demo {
-    pub fn run(self, globals: &GlobalOptions) -> Result<(), Failure> {
+    pub fn run(self, globals: &GlobalOptions) -> Result<(), CliError> {
         let ephemeral = self.data.is_none();
         let home = Home::open(self.data)?;
         let mut config =
-            Config::parse("", home.path()).map_err(|faults| Failure::new(Exit::Failed, format!("{faults:?}")))?;
+            Config::parse("", home.path()).map_err(|faults| CliError::new(Exit::Failed, format!("{faults:?}")))?;
         "warn".clone_into(&mut config.log.filter);
         config.limits.drain_timeout = std::time::Duration::from_secs(2);
         app::start_logging(&config.log)?;
@@ -73,7 +73,7 @@ impl Demo {
         let control = ControlSocket::bind(&home.path().join("control.sock"))?;
         let listeners = Listeners { http: vec![listener], control: Some(control), ..Listeners::default() };
         let url = PublicUrl::parse(&format!("http://{address}"))
-            .map_err(|problem| Failure::new(Exit::Failed, format!("the address {problem}")))?;
+            .map_err(|problem| CliError::new(Exit::Failed, format!("the address {problem}")))?;
 
         app::runtime()?.block_on(async {
             let memory = home.recall()?;
@@ -117,7 +117,7 @@ async fn provision(
     memory: Option<Memory>,
     secrets: &Secrets,
     port: u16,
-) -> Result<Memory, Failure> {
+) -> Result<Memory, CliError> {
     let context = RequestContext::of_bitcall();
     let tenant: TenantId = TENANT.parse()?;
     let remembered = memory.as_ref().map(|memory| memory.api_key.clone());
@@ -159,11 +159,11 @@ fn local_origins(port: u16) -> Vec<crate::tenancy::OriginPattern> {
         .collect()
 }
 
-fn listen(wanted: Option<SocketAddr>) -> Result<TcpListener, Failure> {
+fn listen(wanted: Option<SocketAddr>) -> Result<TcpListener, CliError> {
     if let Some(address) = wanted {
         return match server::bind_tcp(address)? {
             Bound::Listening(listener) => Ok(listener),
-            Bound::NoIpv6 => Err(Failure::new(Exit::Failed, "this machine has no IPv6")),
+            Bound::NoIpv6 => Err(CliError::new(Exit::Failed, "this machine has no IPv6")),
         };
     }
     for port in FIRST_PORT..FIRST_PORT + PORTS {
@@ -173,7 +173,7 @@ fn listen(wanted: Option<SocketAddr>) -> Result<TcpListener, Failure> {
             Err(error) => return Err(error.into()),
         }
     }
-    Err(Failure::new(
+    Err(CliError::new(
         Exit::Failed,
         format!(
             "ports {FIRST_PORT} to {} of 127.0.0.1 are all taken\nhint: name a free one by --listen",
@@ -189,7 +189,7 @@ struct Home {
 }
 
 impl Home {
-    fn open(kept: Option<PathBuf>) -> Result<Self, Failure> {
+    fn open(kept: Option<PathBuf>) -> Result<Self, CliError> {
         let (path, ephemeral) = if let Some(path) = kept {
             (std::path::absolute(path)?, false)
         } else {
@@ -202,7 +202,7 @@ impl Home {
             .recursive(!ephemeral)
             .mode(0o700)
             .create(&path)
-            .map_err(|error| Failure::new(Exit::Failed, format!("cannot create {}: {error}", path.display())))?;
+            .map_err(|error| CliError::new(Exit::Failed, format!("cannot create {}: {error}", path.display())))?;
         Ok(Self { path, ephemeral })
     }
 
@@ -210,11 +210,11 @@ impl Home {
         &self.path
     }
 
-    fn recall(&self) -> Result<Option<Memory>, Failure> {
+    fn recall(&self) -> Result<Option<Memory>, CliError> {
         let path = self.path.join(MEMORY);
         let Ok(text) = std::fs::read_to_string(&path) else { return Ok(None) };
         serde_json::from_str(&text).map(Some).map_err(|error| {
-            Failure::new(
+            CliError::new(
                 Exit::Failed,
                 format!(
                     "{} is not what the demo wrote: {error}\nhint: delete it; new passwords will be made",
@@ -224,7 +224,7 @@ impl Home {
         })
     }
 
-    fn remember(&self, memory: &Memory) -> Result<(), Failure> {
+    fn remember(&self, memory: &Memory) -> Result<(), CliError> {
         if !self.ephemeral {
             replace_private(&self.path.join(MEMORY), serde_json::to_string_pretty(memory)?.as_bytes())?;
         }
@@ -271,7 +271,7 @@ struct Card {
 }
 
 impl Card {
-    fn new(platform: &Platform, memory: &Memory, url: &PublicUrl) -> Result<Self, Failure> {
+    fn new(platform: &Platform, memory: &Memory, url: &PublicUrl) -> Result<Self, CliError> {
         let live = platform.tenant(&TENANT.parse()?)?;
         Ok(Self {
             url: url.origin(),
@@ -281,7 +281,7 @@ impl Card {
         })
     }
 
-    fn for_scripts(&self) -> Result<String, Failure> {
+    fn for_scripts(&self) -> Result<String, CliError> {
         Ok(serde_json::to_string(&ForScripts {
             url: &self.url,
             tenant_id: TENANT,

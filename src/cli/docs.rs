@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::Failure;
+use super::CliError;
 
 #[derive(Debug, Args)]
 pub struct Man {
@@ -15,7 +15,7 @@ pub struct Man {
 }
 
 impl Man {
-    pub fn run(self, command: Command) -> Result<(), Failure> {
+    pub fn run(self, command: Command) -> Result<(), CliError> {
         std::fs::create_dir_all(&self.directory)?;
         clap_mangen::generate_to(command, &self.directory)?;
         Ok(())

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::control::{CommandGroup, field_text, key_value_table, path_segment, request_failure, table};
-use super::{Failure, GlobalOptions};
+use super::{CliError, GlobalOptions};
 
 pub type DomainCommands = CommandGroup<DomainCommand>;
 
@@ -57,7 +57,7 @@ pub enum DomainCommand {
 }
 
 impl DomainCommands {
-    pub fn run(self, globals: &GlobalOptions) -> Result<(), Failure> {
+    pub fn run(self, globals: &GlobalOptions) -> Result<(), CliError> {
         let command = self.command;
         self.target.run(globals, async |client, printer| match command {
             DomainCommand::Add { tenant, domain } => {

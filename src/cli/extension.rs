@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::control::{CommandGroup, field_text, key_value_table, path_segment, request_failure, table};
-use super::{Failure, GlobalOptions};
+use super::{CliError, GlobalOptions};
 use crate::client;
 
 pub type ExtensionCommands = CommandGroup<ExtensionCommand>;
@@ -48,7 +48,7 @@ pub struct AddExtension {
 }
 
 impl ExtensionCommands {
-    pub fn run(self, globals: &GlobalOptions) -> Result<(), Failure> {
+    pub fn run(self, globals: &GlobalOptions) -> Result<(), CliError> {
         let command = self.command;
         self.target.run(globals, async |client, printer| match command {
             ExtensionCommand::Add(add) => {
@@ -104,12 +104,12 @@ impl ExtensionCommands {
 }
 
 /// The first line, without its end.
-pub fn password(file: &Path) -> Result<String, Failure> {
+pub fn password(file: &Path) -> Result<String, CliError> {
     let mut text = String::new();
     if file == Path::new("-") {
         std::io::stdin().read_to_string(&mut text)?;
     } else {
-        let unreadable = |error| Failure::new(super::Exit::Misconfigured, format!("{}: {error}", file.display()));
+        let unreadable = |error| CliError::new(super::Exit::Misconfigured, format!("{}: {error}", file.display()));
         text = std::fs::read_to_string(file).map_err(unreadable)?;
     }
     Ok(text.lines().next().unwrap_or_default().to_owned())

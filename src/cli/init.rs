@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Failure, GlobalOptions};
+use super::{CliError, GlobalOptions};
 use crate::config::{self, Secret, Secrets};
 use crate::store::replace_private;
 
@@ -23,7 +23,7 @@ pub struct Init {
 }
 
 impl Init {
-    pub fn run(self, globals: &GlobalOptions) -> Result<(), Failure> {
+    pub fn run(self, globals: &GlobalOptions) -> Result<(), CliError> {
         let file = std::path::absolute(&globals.config)?;
         let directory = file.parent().unwrap_or_else(|| Path::new("/")).to_owned();
         let secrets_dir = directory.join("secrets");
@@ -78,7 +78,7 @@ impl Init {
     }
 }
 
-fn write_new(path: &Path, text: &str, write: impl Fn(&Path, &str) -> io::Result<()>) -> Result<(), Failure> {
+fn write_new(path: &Path, text: &str, write: impl Fn(&Path, &str) -> io::Result<()>) -> Result<(), CliError> {
     if path.exists() {
         eprintln!("kept    {}", path.display());
         return Ok(());
@@ -88,10 +88,10 @@ fn write_new(path: &Path, text: &str, write: impl Fn(&Path, &str) -> io::Result<
     Ok(())
 }
 
-fn denied(path: &Path, error: &io::Error) -> Failure {
+fn denied(path: &Path, error: &io::Error) -> CliError {
     let hint = match error.kind() {
         io::ErrorKind::PermissionDenied => "\nhint: run it as root, or name a file of your own by --config",
         _ => "",
     };
-    Failure::new(super::Exit::Failed, format!("cannot write {}: {error}{hint}", path.display()))
+    CliError::new(super::Exit::Failed, format!("cannot write {}: {error}{hint}", path.display()))
 }

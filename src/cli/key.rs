@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::control::{CommandGroup, field_text, key_value_table, path_segment, request_failure, table};
-use super::{Failure, GlobalOptions};
+use super::{CliError, GlobalOptions};
 use crate::config;
 
 pub type KeyCommands = CommandGroup<KeyCommand>;
@@ -46,7 +46,7 @@ pub enum KeyCommand {
 }
 
 impl KeyCommands {
-    pub fn run(self, globals: &GlobalOptions) -> Result<(), Failure> {
+    pub fn run(self, globals: &GlobalOptions) -> Result<(), CliError> {
         let command = self.command;
         self.target.run(globals, async |client, printer| match command {
             KeyCommand::Create { tenant, label } => {

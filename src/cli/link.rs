@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::control::{CommandGroup, field_text, key_value_table, request_failure};
 use super::extension::password;
-use super::{Exit, Failure, GlobalOptions};
+use super::{CliError, Exit, GlobalOptions};
 use crate::config;
 
 pub type LinkCommands = CommandGroup<LinkCommand>;
@@ -41,12 +41,12 @@ pub struct CreateLink {
 }
 
 impl LinkCommands {
-    pub fn run(self, globals: &GlobalOptions) -> Result<(), Failure> {
+    pub fn run(self, globals: &GlobalOptions) -> Result<(), CliError> {
         let LinkCommand::Create(create) = self.command;
         let file = create.password_file.unwrap_or_else(|| "-".into());
         let secret = password(&file)?;
         if secret.is_empty() {
-            return Err(Failure::new(Exit::Misconfigured, "the password is empty"));
+            return Err(CliError::new(Exit::Misconfigured, "the password is empty"));
         }
         let mut sip = json!({ "username": create.username, "domain": create.domain });
         sip[if create.ha1 { "HA1Password" } else { "password" }] = Value::String(secret);

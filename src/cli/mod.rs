@@ -36,7 +36,7 @@ pub struct Cli {
     #[command(flatten)]
     globals: GlobalOptions,
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 /// Options that every command understands.
@@ -51,7 +51,7 @@ pub struct GlobalOptions {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Try Bitcall: a server with one tenant and two extensions, gone when you stop it.
     Demo(demo::Demo),
     /// Write a configuration file and secrets for this machine.
@@ -107,28 +107,28 @@ pub fn parse() -> Cli {
     Cli::parse()
 }
 
-pub fn run(cli: Cli) -> Result<(), Failure> {
+pub fn run(cli: Cli) -> Result<(), CliError> {
     let Cli { globals, command } = cli;
     match command {
-        Command::Demo(demo) => demo.run(&globals),
-        Command::Init(init) => init.run(&globals),
-        Command::Serve => serve::run(&globals),
-        Command::Check => check::run(&globals),
-        Command::Tenant(tenant) => tenant.run(&globals),
-        Command::Key(key) => key.run(&globals),
-        Command::Subdomain(subdomain) => subdomain.run(&globals),
-        Command::Domain(domain) => domain.run(&globals),
-        Command::Cert(cert) => cert.run(&globals),
-        Command::Plan(plan) => plan.run(&globals),
-        Command::Transport(transport) => transport.run(&globals),
-        Command::Extension(extension) => extension.run(&globals),
-        Command::Link(link) => link.run(&globals),
-        Command::Calls(calls) => calls.run(&globals),
-        Command::Secret(secret) => secret.run(&globals),
-        Command::Store(store) => store.run(&globals),
-        Command::Audit(audit) => audit.run(&globals),
-        Command::Man(man) => man.run(Cli::command()),
-        Command::Completions(completions) => {
+        CliCommand::Demo(demo) => demo.run(&globals),
+        CliCommand::Init(init) => init.run(&globals),
+        CliCommand::Serve => serve::run(&globals),
+        CliCommand::Check => check::run(&globals),
+        CliCommand::Tenant(tenant) => tenant.run(&globals),
+        CliCommand::Key(key) => key.run(&globals),
+        CliCommand::Subdomain(subdomain) => subdomain.run(&globals),
+        CliCommand::Domain(domain) => domain.run(&globals),
+        CliCommand::Cert(cert) => cert.run(&globals),
+        CliCommand::Plan(plan) => plan.run(&globals),
+        CliCommand::Transport(transport) => transport.run(&globals),
+        CliCommand::Extension(extension) => extension.run(&globals),
+        CliCommand::Link(link) => link.run(&globals),
+        CliCommand::Calls(calls) => calls.run(&globals),
+        CliCommand::Secret(secret) => secret.run(&globals),
+        CliCommand::Store(store) => store.run(&globals),
+        CliCommand::Audit(audit) => audit.run(&globals),
+        CliCommand::Man(man) => man.run(Cli::command()),
+        CliCommand::Completions(completions) => {
             completions.run(Cli::command());
             Ok(())
         }
@@ -137,7 +137,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
 
 /// Why a command failed. A line of the message that starts with `hint:` says what to do.
 #[derive(Debug)]
-pub struct Failure {
+pub struct CliError {
     exit: Exit,
     message: String,
 }
@@ -157,7 +157,7 @@ pub enum Exit {
     Conflict = 5,
 }
 
-impl Failure {
+impl CliError {
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, message: message.into() }
     }
@@ -177,14 +177,14 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
 /// Any error without an exit code of its own.
-impl<E: std::error::Error> From<E> for Failure {
+impl<E: std::error::Error> From<E> for CliError {
     fn from(error: E) -> Self {
         Self::new(Exit::Failed, error.to_string())
     }

@@ -4,8 +4,8 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::control::{CommandGroup, field_text, key_value_table, path_segment, request_failure, table};
-use super::{Exit, Failure, GlobalOptions};
-use crate::client::Client;
+use super::{CliError, Exit, GlobalOptions};
+use crate::client::ControlClient;
 
 /// As options name them; in the API they are in camel case.
 const ENTITLEMENTS: [&str; 9] = [
@@ -78,7 +78,7 @@ pub struct SetPlan {
 }
 
 impl PlanCommands {
-    pub fn run(self, globals: &GlobalOptions) -> Result<(), Failure> {
+    pub fn run(self, globals: &GlobalOptions) -> Result<(), CliError> {
         let command = self.command;
         self.target.run(globals, async |client, printer| {
             match command {
@@ -86,7 +86,7 @@ impl PlanCommands {
                 PlanCommand::Show { plan } => {
                     let found = find(&client, &plan).await?;
                     let hint = "\nhint: `bitcall plan list` shows all plans";
-                    let unknown = || Failure::new(Exit::Failed, format!("there is no plan {plan:?}{hint}"));
+                    let unknown = || CliError::new(Exit::Failed, format!("there is no plan {plan:?}{hint}"));
                     printer.print(&found.ok_or_else(unknown)?, all_of);
                 }
                 PlanCommand::Set(set) => {
@@ -142,7 +142,7 @@ impl SetPlan {
     }
 }
 
-async fn find(client: &Client, id: &str) -> Result<Option<Value>, Failure> {
+async fn find(client: &ControlClient, id: &str) -> Result<Option<Value>, CliError> {
     let mut data = client.get(PATH, &[]).await.map_err(request_failure)?;
     let mut plans = data["plans"].as_array_mut().into_iter().flatten();
     Ok(plans.find(|plan| plan["planId"] == id).map(Value::take))

@@ -8,7 +8,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::{Map, Value, json};
 
-use super::{Exit, Failure};
+use super::{CliError, Exit};
 
 /// Where a request comes from besides its own options.
 #[derive(Debug, Args)]
@@ -41,7 +41,7 @@ pub struct TransportOptions {
 }
 
 impl TransportOptions {
-    pub fn add_to(self, body: &mut ChangeBody) -> Result<(), Failure> {
+    pub fn add_to(self, body: &mut ChangeBody) -> Result<(), CliError> {
         body.set("sip.domain", self.sip_domain);
         body.set("sip.dtmf", self.dtmf);
         body.set("wss", Some(self.wss).filter(|list| !list.is_empty()));
@@ -56,7 +56,7 @@ pub struct ChangeBody(Map<String, Value>);
 
 impl ChangeBody {
     /// As the file has it, without the fields that are to be reset.
-    pub fn new(given: &ChangeSource) -> Result<Self, Failure> {
+    pub fn new(given: &ChangeSource) -> Result<Self, CliError> {
         let mut body = Self(match &given.json_file {
             Some(path) => read_object(path)?,
             None => Map::new(),
@@ -74,7 +74,7 @@ impl ChangeBody {
 
     /// # Errors
     /// When nothing is to be changed: that is a mistake on the command line.
-    pub fn finish(self) -> Result<Value, Failure> {
+    pub fn finish(self) -> Result<Value, CliError> {
         if self.0.is_empty() {
             return Err(usage_error("nothing is to be changed\nhint: --help lists what can be"));
         }
@@ -102,7 +102,7 @@ pub fn on_off() -> impl TypedValueParser<Value = bool> {
 }
 
 /// Secrets come from files: everybody on the machine can read a command line.
-fn ice_server(text: &str) -> Result<Value, Failure> {
+fn ice_server(text: &str) -> Result<Value, CliError> {
     let mut parts = text.split(',');
     let mut server = json!({ "urls": [parts.next().unwrap_or_default()] });
     for part in parts {
@@ -120,12 +120,12 @@ fn ice_server(text: &str) -> Result<Value, Failure> {
     Ok(server)
 }
 
-fn secret(path: &str) -> Result<String, Failure> {
+fn secret(path: &str) -> Result<String, CliError> {
     let text = std::fs::read_to_string(path).map_err(|error| usage_error(format!("{path}: {error}")))?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-fn read_object(path: &Path) -> Result<Map<String, Value>, Failure> {
+fn read_object(path: &Path) -> Result<Map<String, Value>, CliError> {
     let mut text = String::new();
     let read = if path.as_os_str() == "-" {
         std::io::stdin().read_to_string(&mut text)
@@ -136,6 +136,6 @@ fn read_object(path: &Path) -> Result<Map<String, Value>, Failure> {
     serde_json::from_str(&text).map_err(|error| usage_error(format!("{}: no JSON object: {error}", path.display())))
 }
 
-pub fn usage_error(message: impl Into<String>) -> Failure {
-    Failure::new(Exit::Misconfigured, message)
+pub fn usage_error(message: impl Into<String>) -> CliError {
+    CliError::new(Exit::Misconfigured, message)
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::control::{Printer, key_value_table};
-use super::{Exit, Failure, GlobalOptions};
+use super::{CliError, Exit, GlobalOptions};
 use crate::api::secret_name;
 use crate::config::{Config, Secret};
 use crate::store::replace_private;
@@ -47,9 +47,9 @@ impl OperatorSecret {
     }
 
     /// The configured file.
-    fn file(self, globals: &GlobalOptions) -> Result<PathBuf, Failure> {
+    fn file(self, globals: &GlobalOptions) -> Result<PathBuf, CliError> {
         let config = Config::read(&globals.config);
-        let files = config.map_err(|faults| Failure::new(Exit::Misconfigured, faults.to_string()))?.secrets;
+        let files = config.map_err(|faults| CliError::new(Exit::Misconfigured, faults.to_string()))?.secrets;
         let (file, setting) = match self {
             Self::PanelKey => (files.panel_key_file, "panel_key_file"),
             Self::MasterSecret => (files.master_secret_file, "master_secret_file"),
@@ -57,29 +57,29 @@ impl OperatorSecret {
         };
         file.ok_or_else(|| {
             let hint = "where it comes from otherwise, put the new secret on a line above the old one";
-            Failure::new(Exit::Misconfigured, format!("`secrets.{setting}` names no file\nhint: {hint}"))
+            CliError::new(Exit::Misconfigured, format!("`secrets.{setting}` names no file\nhint: {hint}"))
         })
     }
 }
 
 impl SecretCommands {
-    pub fn run(self, globals: &GlobalOptions) -> Result<(), Failure> {
+    pub fn run(self, globals: &GlobalOptions) -> Result<(), CliError> {
         let SecretCommand::Rotate { which, finish } = self.command;
         let file = which.file(globals)?;
         let printer = Printer::of(globals);
         let text = std::fs::read_to_string(&file).map_err(|error| denied(&file, &error))?;
         let found = Secret::parse(&text)
-            .map_err(|problem| Failure::new(Exit::Misconfigured, format!("{} {problem}", file.display())))?;
+            .map_err(|problem| CliError::new(Exit::Misconfigured, format!("{} {problem}", file.display())))?;
         if finish { end(which, &file, found, printer) } else { begin(which, &file, found, printer) }
     }
 }
 
-fn begin(which: OperatorSecret, file: &Path, found: Secret, printer: Printer) -> Result<(), Failure> {
+fn begin(which: OperatorSecret, file: &Path, found: Secret, printer: Printer) -> Result<(), CliError> {
     let (is_store_key, which) = (matches!(which, OperatorSecret::StoreKey), which.argument());
     if found.previous.is_some() {
         let hint = format!("`bitcall secret rotate {which} --finish` ends the old one");
         let message = format!("{} holds two secrets already: one is being replaced\nhint: {hint}", file.display());
-        return Err(Failure::new(Exit::Conflict, message));
+        return Err(CliError::new(Exit::Conflict, message));
     }
     let new = Secret { current: Secret::random()?.current, previous: Some(found.current) };
     write(file, &new)?;
@@ -112,7 +112,7 @@ fn begin(which: OperatorSecret, file: &Path, found: Secret, printer: Printer) ->
     Ok(())
 }
 
-fn end(which: OperatorSecret, file: &Path, found: Secret, printer: Printer) -> Result<(), Failure> {
+fn end(which: OperatorSecret, file: &Path, found: Secret, printer: Printer) -> Result<(), CliError> {
     let ended = found.previous.as_deref().map(name);
     let new = Secret::from(found.current);
     write(file, &new)?;
@@ -137,15 +137,15 @@ fn name(secret: &str) -> String {
     secret_name(&Sha256::digest(secret))
 }
 
-fn write(file: &Path, secret: &Secret) -> Result<(), Failure> {
+fn write(file: &Path, secret: &Secret) -> Result<(), CliError> {
     replace_private(file, secret.to_text().as_bytes()).map_err(|error| denied(file, &error))
 }
 
-fn denied(file: &Path, error: &std::io::Error) -> Failure {
+fn denied(file: &Path, error: &std::io::Error) -> CliError {
     let (exit, hint) = match error.kind() {
         std::io::ErrorKind::PermissionDenied => (Exit::Refused, "\nhint: run it as root"),
         std::io::ErrorKind::NotFound => (Exit::Misconfigured, "\nhint: `bitcall init` makes one"),
         _ => (Exit::Failed, ""),
     };
-    Failure::new(exit, format!("{}: {error}{hint}", file.display()))
+    CliError::new(exit, format!("{}: {error}{hint}", file.display()))
 }

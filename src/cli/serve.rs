@@ -1,13 +1,13 @@
 //! `bitcall serve`.
 
-use super::{Exit, Failure, GlobalOptions};
+use super::{CliError, Exit, GlobalOptions};
 use crate::app::{self, App, StartError};
 use crate::config::Config;
 use crate::server;
 
-pub fn run(globals: &GlobalOptions) -> Result<(), Failure> {
+pub fn run(globals: &GlobalOptions) -> Result<(), CliError> {
     let config =
-        Config::read(&globals.config).map_err(|faults| Failure::new(Exit::Misconfigured, faults.to_string()))?;
+        Config::read(&globals.config).map_err(|faults| CliError::new(Exit::Misconfigured, faults.to_string()))?;
     app::start_logging(&config.log)?;
     server::raise_file_limit();
     app::runtime()?.block_on(async {
@@ -21,7 +21,7 @@ pub fn run(globals: &GlobalOptions) -> Result<(), Failure> {
     })
 }
 
-impl From<StartError> for Failure {
+impl From<StartError> for CliError {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Misconfigured(message) => Self::new(Exit::Misconfigured, message),

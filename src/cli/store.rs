@@ -5,7 +5,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::control::Printer;
-use super::{Exit, Failure, GlobalOptions};
+use super::{CliError, Exit, GlobalOptions};
 use crate::config::Config;
 use crate::store::{self, Compacted};
 use crate::tenancy::store_file;
@@ -27,10 +27,10 @@ enum Command {
 }
 
 impl Store {
-    pub fn run(self, globals: &GlobalOptions) -> Result<(), Failure> {
+    pub fn run(self, globals: &GlobalOptions) -> Result<(), CliError> {
         let Command::Compact = self.command;
         let config =
-            Config::read(&globals.config).map_err(|faults| Failure::new(Exit::Misconfigured, faults.to_string()))?;
+            Config::read(&globals.config).map_err(|faults| CliError::new(Exit::Misconfigured, faults.to_string()))?;
         let path = store_file(&config.server.data_dir);
         let bar = bar();
         let compacted = store::compact(&path, |copied, total| {
@@ -39,7 +39,7 @@ impl Store {
         });
         bar.finish_and_clear();
         let Compacted { before, after } = compacted.map_err(|error| match error {
-            store::Error::InUse(file) => Failure::new(
+            store::Error::InUse(file) => CliError::new(
                 Exit::Conflict,
                 format!("{file} is in use\nhint: stop the server first, `systemctl stop bitcall`"),
             ),

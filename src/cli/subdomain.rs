@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::control::{CommandGroup, field_text, request_failure};
-use super::{Exit, Failure, GlobalOptions};
+use super::{CliError, Exit, GlobalOptions};
 
 pub type SubdomainCommands = CommandGroup<SubdomainCommand>;
 
@@ -32,7 +32,7 @@ pub enum SubdomainCommand {
 }
 
 impl SubdomainCommands {
-    pub fn run(self, globals: &GlobalOptions) -> Result<(), Failure> {
+    pub fn run(self, globals: &GlobalOptions) -> Result<(), CliError> {
         let command = self.command;
         self.target.run(globals, async |client, printer| match command {
             SubdomainCommand::Check { tenant, name } => {
@@ -45,7 +45,7 @@ impl SubdomainCommands {
                 if printer.is_json() {
                     println!("{data}");
                 }
-                Err(Failure::new(Exit::Failed, field_text(&data, "/message")))
+                Err(CliError::new(Exit::Failed, field_text(&data, "/message")))
             }
             SubdomainCommand::Set { tenant, name } => {
                 let body = json!({ "tenantId": tenant, "subdomain": name });

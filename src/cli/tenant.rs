@@ -7,8 +7,8 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::control::{CommandGroup, Printer, field_text, key_value_table, path_segment, request_failure, table};
-use super::{Failure, GlobalOptions};
-use crate::client::{self, Client};
+use super::{CliError, GlobalOptions};
+use crate::client::{self, ControlClient};
 
 pub type TenantCommands = CommandGroup<TenantCommand>;
 
@@ -82,7 +82,7 @@ pub struct ListTenants {
 }
 
 impl TenantCommands {
-    pub fn run(self, globals: &GlobalOptions) -> Result<(), Failure> {
+    pub fn run(self, globals: &GlobalOptions) -> Result<(), CliError> {
         let command = self.command;
         self.target.run(globals, async |client, printer| match command {
             TenantCommand::Provision(provision) => provision.run(&client, printer).await,
@@ -107,7 +107,7 @@ impl TenantCommands {
 }
 
 impl ProvisionTenant {
-    async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
+    async fn run(self, client: &ControlClient, printer: Printer) -> Result<(), CliError> {
         let body = json!({
             "tenantId": self.tenant,
             "displayName": self.name,
@@ -140,7 +140,7 @@ impl ProvisionTenant {
 }
 
 impl ListTenants {
-    async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
+    async fn run(self, client: &ControlClient, printer: Printer) -> Result<(), CliError> {
         let mut query = Vec::new();
         query.extend(self.plan.as_deref().map(|plan| ("planId", plan)));
         query.extend(self.search.as_deref().map(|text| ("q", text)));

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::control::{CommandGroup, field_text, key_value_table, request_failure};
 use super::request::{self, ChangeBody, ChangeSource};
-use super::{Failure, GlobalOptions};
+use super::{CliError, GlobalOptions};
 
 const PATH: &str = "/api/admin/settings/transport-defaults";
 
@@ -25,7 +25,7 @@ pub enum TransportCommand {
 }
 
 impl TransportCommands {
-    pub fn run(self, globals: &GlobalOptions) -> Result<(), Failure> {
+    pub fn run(self, globals: &GlobalOptions) -> Result<(), CliError> {
         let command = self.command;
         self.target.run(globals, async |client, printer| {
             let data = match command {

@@ -18,7 +18,7 @@ pub struct DirectoryUrl(pub String);
 
 /// A type of ACME challenge (RFC 8555 section 8, RFC 8737).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Challenge {
+pub enum ChallengeType {
     Http01,
     TlsAlpn01,
     Dns01,
@@ -53,7 +53,7 @@ impl Setting for DirectoryUrl {
     }
 }
 
-impl Setting for Challenge {
+impl Setting for ChallengeType {
     fn parse(value: &DeValue<'_>, _base: &Path) -> Result<Self, String> {
         match value.as_str() {
             Some("http-01") => Ok(Self::Http01),

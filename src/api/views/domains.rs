@@ -12,7 +12,8 @@ use crate::tenancy::{
 /// `GET /api/tenant/subdomains/check`
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct CheckedSubdomain {
+#[schemars(rename = "CheckedSubdomain")]
+pub struct SubdomainAvailability {
     /// As it was asked for.
     pub value: String,
     /// As it would be kept; null where the value is no label.

@@ -4,17 +4,17 @@ use serde_json::{Value, json};
 
 use super::claim;
 use crate::cli::control::{Printer, field_text, request_failure};
-use crate::cli::{Exit, Failure};
-use crate::client::Client;
+use crate::cli::{CliError, Exit};
+use crate::client::ControlClient;
 
-pub async fn run(client: &Client, printer: Printer, who: &str) -> Result<(), Failure> {
+pub async fn run(client: &ControlClient, printer: Printer, who: &str) -> Result<(), CliError> {
     let domain = domain_of(client, who).await?;
     let body = json!({ "domains": [domain] });
     let mut answer = client.post("/api/admin/domains/sync", &body).await.map_err(request_failure)?;
     let mut data = answer.pointer_mut("/domains/0").map(Value::take).unwrap_or_default();
     if data.is_null() {
         let hint = "hint: `bitcall domain list` shows all domains";
-        return Err(Failure::new(Exit::Failed, format!("no tenant claims the domain {domain}\n{hint}")));
+        return Err(CliError::new(Exit::Failed, format!("no tenant claims the domain {domain}\n{hint}")));
     }
     let right = is_right(&data);
     data["right"] = json!(right);
@@ -24,21 +24,21 @@ pub async fn run(client: &Client, printer: Printer, who: &str) -> Result<(), Fai
     }
     let next = field_text(&data, "/nextAction");
     Err(match data["checks"]["unsure"].as_str() {
-        Some(why) => Failure::new(Exit::Unreachable, format!("DNS could not be asked for everything: {why}")),
+        Some(why) => CliError::new(Exit::Unreachable, format!("DNS could not be asked for everything: {why}")),
         None if only_unknown(&data) => {
-            Failure::new(Exit::Unreachable, format!("DNS could not be asked for everything\nhint: {next}"))
+            CliError::new(Exit::Unreachable, format!("DNS could not be asked for everything\nhint: {next}"))
         }
-        None => Failure::new(Exit::Failed, format!("{domain} is not right yet\nhint: {next}")),
+        None => CliError::new(Exit::Failed, format!("{domain} is not right yet\nhint: {next}")),
     })
 }
 
 /// A tenant's id has no dot, and every domain has one.
-async fn domain_of(client: &Client, who: &str) -> Result<String, Failure> {
+async fn domain_of(client: &ControlClient, who: &str) -> Result<String, CliError> {
     if who.contains('.') {
         return Ok(who.to_owned());
     }
     let data = client.get("/api/tenant/domains", &[("tenantId", who)]).await.map_err(request_failure)?;
-    let none = || Failure::new(Exit::Failed, format!("{who} has no domain of its own"));
+    let none = || CliError::new(Exit::Failed, format!("{who} has no domain of its own"));
     data["domain"].as_str().map(str::to_owned).ok_or_else(none)
 }
 

@@ -5,14 +5,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::cli::control::{Printer, field_text, request_failure, table};
-use crate::cli::{Exit, Failure};
-use crate::client::Client;
+use crate::cli::{CliError, Exit};
+use crate::client::ControlClient;
 
 /// Names in one request: a server looks at 32 at a time, each within seconds.
 const MAX_NAMES_PER_REQUEST: usize = 16;
 const MAX_CONCURRENT_REQUESTS: usize = 4;
 
-pub async fn run(client: &Client, printer: Printer, mut names: Vec<String>) -> Result<(), Failure> {
+pub async fn run(client: &ControlClient, printer: Printer, mut names: Vec<String>) -> Result<(), CliError> {
     let asked_for_all = names.is_empty();
     if asked_for_all {
         let lines = client.get_all("/api/admin/domains", "domains", &[]).await.map_err(request_failure)?.0;
@@ -23,7 +23,7 @@ pub async fn run(client: &Client, printer: Printer, mut names: Vec<String>) -> R
         let answer =
             client.post("/api/admin/domains/sync", &json!({ "domains": some })).await.map_err(request_failure)?;
         bar.inc(u64::try_from(some.len()).unwrap_or_default());
-        Ok::<_, Failure>(answer)
+        Ok::<_, CliError>(answer)
     });
     let answers: Vec<Value> = stream::iter(requests).buffer_unordered(MAX_CONCURRENT_REQUESTS).try_collect().await?;
     bar.finish_and_clear();
@@ -47,7 +47,7 @@ pub async fn run(client: &Client, printer: Printer, mut names: Vec<String>) -> R
     // Without names, a domain may have been given up since the list was read; a domain that was named must exist.
     match synced["unknown"].as_array().map(Vec::as_slice) {
         Some([_, ..]) if !asked_for_all => {
-            Err(Failure::new(Exit::Failed, format!("no tenant claims {}", field_text(&synced, "/unknown"))))
+            Err(CliError::new(Exit::Failed, format!("no tenant claims {}", field_text(&synced, "/unknown"))))
         }
         _ => Ok(()),
     }

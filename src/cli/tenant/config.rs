@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::super::control::{Printer, request_failure};
 use super::super::request::{ChangeBody, ChangeSource, TransportOptions, on_off};
-use super::{Failure, profile, record, record_path};
-use crate::client::Client;
+use super::{CliError, profile, record, record_path};
+use crate::client::ControlClient;
 
 #[derive(Debug, Args)]
 pub struct ChangeSettings {
@@ -81,7 +81,7 @@ struct BehaviourOptions {
 }
 
 impl ChangeSettings {
-    pub async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
+    pub async fn run(self, client: &ControlClient, printer: Printer) -> Result<(), CliError> {
         let mut body = ChangeBody::new(&self.given)?;
         body.set("features.authLink", self.auth_link);
         self.branding.add_to(&mut body);

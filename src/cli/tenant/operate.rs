@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::super::Exit;
 use super::super::control::{Printer, field_text, key_value_table, request_failure};
 use super::super::request::usage_error;
-use super::{Failure, record_path};
-use crate::client::Client;
+use super::{CliError, record_path};
+use crate::client::ControlClient;
 
 #[derive(Debug, Args)]
 pub struct ChangeTenantPlan {
@@ -23,7 +23,7 @@ pub struct ChangeTenantPlan {
 }
 
 impl ChangeTenantPlan {
-    pub async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
+    pub async fn run(self, client: &ControlClient, printer: Printer) -> Result<(), CliError> {
         let mut data = client.get("/api/tenant", &[("tenantId", &self.tenant)]).await.map_err(request_failure)?;
         if self.plan.is_some() || self.status.is_some() {
             let plan = self.plan.map_or_else(|| data["plan"]["planId"].take(), Value::from);
@@ -44,7 +44,7 @@ impl ChangeTenantPlan {
     }
 }
 
-pub async fn switch(client: &Client, printer: Printer, tenant: &str, enabled: bool) -> Result<(), Failure> {
+pub async fn switch(client: &ControlClient, printer: Printer, tenant: &str, enabled: bool) -> Result<(), CliError> {
     let verb = if enabled { "enable" } else { "disable" };
     let path = format!("{}/{verb}", record_path(tenant));
     let data = client.post(&path, &json!({})).await.map_err(request_failure)?;
@@ -65,7 +65,7 @@ pub struct DeleteTenant {
 }
 
 impl DeleteTenant {
-    pub async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
+    pub async fn run(self, client: &ControlClient, printer: Printer) -> Result<(), CliError> {
         let path = record_path(&self.tenant);
         let attempt =
             async |dry_run: bool| client.delete(&path, &json!({ "dryRun": dry_run })).await.map_err(request_failure);
@@ -86,7 +86,7 @@ impl DeleteTenant {
     }
 
     /// Asks for the whole id: a `y` is typed too easily for something that cannot be undone.
-    fn ask(&self, planned: &Value) -> Result<(), Failure> {
+    fn ask(&self, planned: &Value) -> Result<(), CliError> {
         eprint!("This deletes {} for good, with:\n{}\nType its id to delete it: ", self.tenant, kinds(planned));
         std::io::stderr().flush()?;
         let mut answer = String::new();
@@ -94,7 +94,7 @@ impl DeleteTenant {
         if answer.trim() == self.tenant {
             return Ok(());
         }
-        Err(Failure::new(Exit::Failed, "nothing was deleted"))
+        Err(CliError::new(Exit::Failed, "nothing was deleted"))
     }
 }
 

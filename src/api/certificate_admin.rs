@@ -80,7 +80,7 @@ async fn renew(request: ApiRequest, (): ()) -> Result<Success<CertificateSummary
 /// Without ACME there is nothing to order.
 async fn sync(request: ApiRequest, (): ()) -> Result<Success<SyncedCertificates>, ApiError> {
     let Some(certs) = &request.state.certs else { return Ok(success(SyncedCertificates::default())) };
-    request.state.domains.want_all();
+    request.state.domains.order_all();
     let removed = certs.sweep().await.map_err(unavailable)?;
     Ok(success(SyncedCertificates {
         automatic: true,

@@ -119,7 +119,7 @@ impl App {
         let verifier = Verifier::new(VerifierSettings::of(&config, platform.defaults().names.ingress.clone()));
         let certs = acme::open(&config, platform.store(), Arc::clone(&cabinet), &verifier).await?;
         let subdomains = certs.as_ref().and_then(|certs| acme::want_own(&config, &url, certs, &shelf, &platform));
-        let certificates: Arc<dyn domains::Certificates> = match &certs {
+        let certificates: Arc<dyn domains::CertificateProvider> = match &certs {
             Some(certs) => Arc::new(certs.clone()),
             None => Arc::new(NoCertificates::at_all()),
         };
@@ -178,7 +178,7 @@ impl App {
             Some(full) => full.spawn(&config, certs)?,
         };
         // Last of those who want certificates: it removes those that nobody wants.
-        tokio::spawn(domains.keep());
+        tokio::spawn(domains.run());
         Ok(Running { server, dns, platform, access, signals, reload })
     }
 }
@@ -194,7 +194,11 @@ fn spawn_workers(platform: &Platform, config: &Config) {
 }
 
 impl Full {
-    fn spawn(self, config: &Config, certs: Option<Certs>) -> Result<(Option<dns::Server>, Option<Reload>), StartError> {
+    fn spawn(
+        self,
+        config: &Config,
+        certs: Option<Certs>,
+    ) -> Result<(Option<dns::DnsServer>, Option<Reload>), StartError> {
         let Self { file_certificate, shelf, verifier, dns, subdomains, .. } = self;
         if let Some(listener) = config.listen.https.first() {
             let certs = certs.clone();
@@ -228,7 +232,7 @@ async fn close_revoked_registrations(mut changes: watch::Receiver<()>, edge: Edg
 
 /// The base domain's zone, and the sockets on which it will be served.
 struct DnsListeners {
-    sockets: dns::Sockets,
+    sockets: dns::DnsSockets,
     zone: dns::ZoneSettings,
     per_network: u32,
 }
@@ -239,20 +243,20 @@ impl DnsListeners {
         let Some(zone) = dns::ZoneSettings::of(config).map_err(StartError::Misconfigured)? else {
             return Ok(None);
         };
-        let sockets = dns::Sockets::open(&config.dns.listen)?;
+        let sockets = dns::DnsSockets::open(&config.dns.listen)?;
         Ok(Some(Self { sockets, zone, per_network: config.dns.answers_per_network }))
     }
 
-    fn serve(self, challenges: Arc<dyn dns::Challenges>) -> Result<dns::Server, StartError> {
-        let zone = dns::Zone::new(&self.zone, challenges)?;
-        Ok(dns::Server::start(self.sockets, zone, self.per_network)?)
+    fn serve(self, challenges: Arc<dyn dns::Challenges>) -> Result<dns::DnsServer, StartError> {
+        let zone = dns::DnsZone::new(&self.zone, challenges)?;
+        Ok(dns::DnsServer::start(self.sockets, zone, self.per_network)?)
     }
 }
 
 /// The appliance in operation.
 pub struct Running {
     server: Server,
-    dns: Option<dns::Server>,
+    dns: Option<dns::DnsServer>,
     platform: Platform,
     access: Access,
     signals: Signals,
@@ -281,7 +285,7 @@ impl Running {
 }
 
 /// The worker of custom domains, with the resolvers of the configuration.
-pub fn domains(platform: &Platform, config: &Config, certificates: Arc<dyn domains::Certificates>) -> Domains {
+pub fn domains(platform: &Platform, config: &Config, certificates: Arc<dyn domains::CertificateProvider>) -> Domains {
     let ingress = platform.defaults().names.ingress.clone();
     let verifier = Verifier::new(VerifierSettings::of(config, ingress));
     Domains::new(platform.clone(), Arc::new(verifier), certificates)

@@ -5,7 +5,7 @@ use url::Url;
 use crate::hostname::Hostname;
 
 /// As their own documentation says.
-const KNOWN: [(&str, &str); 6] = [
+const AUTHORITY_BY_DIRECTORY: [(&str, &str); 6] = [
     ("acme-v02.api.letsencrypt.org", "letsencrypt.org"),
     ("acme-staging-v02.api.letsencrypt.org", "letsencrypt.org"),
     ("acme.zerossl.com", "sectigo.com"),
@@ -27,7 +27,7 @@ pub fn names_of<'u>(directories: impl IntoIterator<Item = &'u str>) -> Vec<Hostn
 fn name_of(directory: &str) -> Option<&'static str> {
     let url = Url::parse(directory).ok()?;
     let host = url.host_str()?;
-    KNOWN.iter().find_map(|(known, name)| (host == *known).then_some(*name))
+    AUTHORITY_BY_DIRECTORY.iter().find_map(|(known, name)| (host == *known).then_some(*name))
 }
 
 #[cfg(test)]

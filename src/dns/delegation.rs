@@ -4,10 +4,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::verifier::{MOST_AUTHORITIES, address_of, all_addresses, first_of};
+use super::verifier::{MAX_NAME_SERVERS, address_of, all_addresses, first_of};
 use super::{Lookup, Verifier, ZoneSettings};
 
-const PAUSE: Duration = Duration::from_mins(30);
+const CHECK_INTERVAL: Duration = Duration::from_mins(30);
 
 /// What became of a look at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,14 +37,14 @@ impl Verifier {
             if above.is_empty() {
                 return Delegation::Unknown(format!("no zone above {base} is known"));
             }
-            match first_of(&resolvers, |source| source.name_servers(above)).await {
+            match first_of(&resolvers, |client| client.name_servers(above)).await {
                 Lookup::Found(servers) => break (above, servers),
                 Lookup::Nothing => {}
                 Lookup::Failed(why) => return Delegation::Unknown(format!("NS {above} could not be looked up: {why}")),
             }
         };
         let mut found = Lookup::Failed("its servers have no address".to_owned());
-        for name in servers.into_iter().take(MOST_AUTHORITIES) {
+        for name in servers.into_iter().take(MAX_NAME_SERVERS) {
             let Some(address) = address_of(&resolvers, &name).await else { continue };
             found = match self.authority(name.clone(), address).referral(base).await {
                 Lookup::Failed(why) => Lookup::Failed(format!("{name} {why}")),
@@ -59,16 +59,16 @@ impl Verifier {
                 *addresses = all_addresses(&resolvers, host).await;
             }
         }
-        judge(above, &found, zone)
+        evaluate(above, &found, zone)
     }
 
     /// Says in the log how the base domain is delegated, until it leads here.
     pub async fn watch_delegation(self, zone: ZoneSettings) {
         let base = &zone.base;
-        let mut told = None;
+        let mut logged = None;
         loop {
             let found = self.delegation(&zone).await;
-            if told.as_ref() != Some(&found) {
+            if logged.as_ref() != Some(&found) {
                 match &found {
                     Delegation::Here => tracing::info!(%base, "the base domain is delegated to this server"),
                     Delegation::Elsewhere(sentence) => tracing::warn!(%base, "{sentence}"),
@@ -80,14 +80,14 @@ impl Verifier {
             if found == Delegation::Here {
                 return;
             }
-            told = Some(found);
-            tokio::time::sleep(PAUSE).await;
+            logged = Some(found);
+            tokio::time::sleep(CHECK_INTERVAL).await;
         }
     }
 }
 
 /// `found` is what the servers of the zone `above` say.
-fn judge(above: &str, found: &Lookup<Vec<NameServer>>, zone: &ZoneSettings) -> Delegation {
+fn evaluate(above: &str, found: &Lookup<Vec<NameServer>>, zone: &ZoneSettings) -> Delegation {
     let hosts = match found {
         Lookup::Found(hosts) => hosts.as_slice(),
         Lookup::Nothing => &[],
@@ -153,32 +153,32 @@ mod tests {
         (name.to_owned(), addresses.iter().map(|address| address.parse().unwrap()).collect())
     }
 
-    fn judged(hosts: &[NameServer]) -> Delegation {
-        judge("example.com", &Lookup::Found(hosts.to_vec()), &zone())
+    fn delegation_of(hosts: &[NameServer]) -> Delegation {
+        evaluate("example.com", &Lookup::Found(hosts.to_vec()), &zone())
     }
 
     #[test]
     fn one_of_the_servers_has_to_be_this_one() {
         let other = || host("ns.elsewhere.net", &["198.51.100.1"]);
-        assert_eq!(judged(&[host("ns1.bitcall.example.com", &["192.0.2.1"])]), Delegation::Here);
-        assert_eq!(judged(&[other(), host("any.name.net", &["2001:db8::1"])]), Delegation::Here);
-        let Delegation::Elsewhere(sentence) = judged(&[other()]) else { panic!() };
+        assert_eq!(delegation_of(&[host("ns1.bitcall.example.com", &["192.0.2.1"])]), Delegation::Here);
+        assert_eq!(delegation_of(&[other(), host("any.name.net", &["2001:db8::1"])]), Delegation::Here);
+        let Delegation::Elsewhere(sentence) = delegation_of(&[other()]) else { panic!() };
         assert_eq!(
             sentence,
             "DNS does not lead to this server for bitcall.example.com: the servers of example.com name ns.elsewhere.net \
              (198.51.100.1). Have these records set in example.com: `bitcall.example.com. NS ns1.bitcall.example.com.`, \
              `ns1.bitcall.example.com. A 192.0.2.1`, `ns1.bitcall.example.com. AAAA 2001:db8::1`."
         );
-        let Delegation::Elsewhere(sentence) = judge("example.com", &Lookup::Nothing, &zone()) else { panic!() };
+        let Delegation::Elsewhere(sentence) = evaluate("example.com", &Lookup::Nothing, &zone()) else { panic!() };
         assert!(sentence.contains("name nobody"), "{sentence}");
-        let Delegation::Elsewhere(sentence) = judged(&[host("ns1.bitcall.example.com", &[])]) else { panic!() };
+        let Delegation::Elsewhere(sentence) = delegation_of(&[host("ns1.bitcall.example.com", &[])]) else { panic!() };
         assert!(sentence.contains("(no address)"), "without glue nobody comes: {sentence}");
     }
 
     #[test]
     fn what_could_not_be_looked_up_is_no_no() {
         let failed = Lookup::Failed("ns.example.com did not answer in time".to_owned());
-        assert!(matches!(judge("example.com", &failed, &zone()), Delegation::Unknown(_)));
-        assert!(matches!(judged(&[host("ns.elsewhere.net", &[])]), Delegation::Unknown(_)));
+        assert!(matches!(evaluate("example.com", &failed, &zone()), Delegation::Unknown(_)));
+        assert!(matches!(delegation_of(&[host("ns.elsewhere.net", &[])]), Delegation::Unknown(_)));
     }
 }

@@ -17,7 +17,7 @@ pub enum Lookup<T> {
 
 /// One record that the owner publishes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Check {
+pub struct RecordCheck {
     /// None: could not be asked, or the servers do not agree yet.
     pub matched: Option<bool>,
     /// The values that DNS answers now, each once.
@@ -27,7 +27,7 @@ pub struct Check {
 /// How a domain leads here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Way {
+pub enum RouteKind {
     /// By a CNAME, directly or through further ones.
     Cname,
     /// By addresses that are the ingress host's: what DNS providers make of a CNAME at a zone's apex.
@@ -39,13 +39,13 @@ pub enum Way {
 #[serde(rename_all = "camelCase")]
 pub struct Findings {
     /// The proof of ownership at `_bitcall-challenge.<domain>`.
-    pub txt: Check,
+    pub txt: RecordCheck,
     /// Whether the domain leads here, by either way.
-    pub cname: Check,
+    pub cname: RecordCheck,
     /// None: it does not lead here, or that could not be asked.
-    pub way: Option<Way>,
+    pub way: Option<RouteKind>,
     /// What the owner has to change, the most pressing first.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<DnsFinding>,
     /// A lookup that matters could not be made: which, and why. Nothing may be concluded from what is missing.
     pub unsure: Option<String>,
     /// `_acme-challenge.<domain>` is a CNAME to this server's zone: certificates can be proved by DNS-01.
@@ -55,7 +55,7 @@ pub struct Findings {
 /// One thing that is wrong in a domain's DNS. [`Self::sentence`] says it to its owner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "kind")]
-pub enum Problem {
+pub enum DnsFinding {
     /// Some addresses lead here, these do not.
     StaleAddress { domain: String, addresses: Vec<IpAddr> },
     /// The domain leads to a proxy, which ends TLS itself.
@@ -75,7 +75,7 @@ pub enum Problem {
     IngressLost { ingress: String },
 }
 
-impl Problem {
+impl DnsFinding {
     /// What is wrong, and the exact record to change.
     pub fn sentence(&self) -> String {
         match self {
@@ -164,11 +164,11 @@ mod tests {
         let address = || vec!["2001:db8::1".parse().unwrap()];
         for (problem, says) in [
             (
-                Problem::StaleAddress { domain: domain(), addresses: address() },
+                DnsFinding::StaleAddress { domain: domain(), addresses: address() },
                 "phone.acme.com also has the AAAA record 2001:db8::1, which is not this server's: remove it.",
             ),
             (
-                Problem::Proxied {
+                DnsFinding::Proxied {
                     domain: domain(),
                     by: "Cloudflare".into(),
                     addresses: address(),
@@ -178,7 +178,7 @@ mod tests {
                  it is `phone.acme.com. CNAME in.bitcall.example.`.",
             ),
             (
-                Problem::CaaForbids {
+                DnsFinding::CaaForbids {
                     at: "acme.com".into(),
                     allows: vec!["digicert.com".into()],
                     authority: "letsencrypt.org".into(),
@@ -187,7 +187,7 @@ mod tests {
                 "The CAA records of acme.com allow only digicert.com: add `acme.com. CAA 0 issue \"letsencrypt.org\"`.",
             ),
             (
-                Problem::CaaForbids {
+                DnsFinding::CaaForbids {
                     at: "acme.com".into(),
                     allows: vec![],
                     authority: "letsencrypt.org".into(),
@@ -198,20 +198,20 @@ mod tests {
                  to do without those names.",
             ),
             (
-                Problem::PointsElsewhere { domain: domain(), to: vec!["198.51.100.7".into()], ingress: ingress() },
+                DnsFinding::PointsElsewhere { domain: domain(), to: vec!["198.51.100.7".into()], ingress: ingress() },
                 "phone.acme.com leads to 198.51.100.7: change it to `phone.acme.com. CNAME in.bitcall.example.`.",
             ),
             (
-                Problem::PointsElsewhere { domain: domain(), to: vec!["a.b".into()], ingress: "192.0.2.1".into() },
+                DnsFinding::PointsElsewhere { domain: domain(), to: vec!["a.b".into()], ingress: "192.0.2.1".into() },
                 "phone.acme.com leads to a.b: change it to `phone.acme.com. A 192.0.2.1`.",
             ),
             (
-                Problem::Loop { domain: domain(), through: vec!["a.b".into(), domain()], ingress: ingress() },
+                DnsFinding::Loop { domain: domain(), through: vec!["a.b".into(), domain()], ingress: ingress() },
                 "The CNAME of phone.acme.com leads in a circle (a.b → phone.acme.com): change it to \
                  `phone.acme.com. CNAME in.bitcall.example.`.",
             ),
             (
-                Problem::Disagreement {
+                DnsFinding::Disagreement {
                     record: "TXT _bitcall-challenge.phone.acme.com".into(),
                     with: vec!["ns1.acme.com".into()],
                     without: vec!["ns2.acme.com".into()],

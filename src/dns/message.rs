@@ -12,26 +12,26 @@ use hickory_server::proto::serialize::binary::BinEncoder;
 use hickory_server::server::Request;
 use hickory_server::zone_handler::MessageResponseBuilder;
 
-use super::zone::{Answer, Zone};
+use super::zone::{DnsZone, ZoneAnswer};
 
 /// Fits into every network's packets, so no fragment can be forged (the resolvers' agreement of 2020).
-const LARGEST_DATAGRAM: u16 = 1232;
-const HEADER: usize = 12;
-const LONGEST_NAME: usize = 255;
+const MAX_DATAGRAM_BYTES: u16 = 1232;
+const HEADER_BYTES: usize = 12;
+const MAX_NAME_BYTES: usize = 255;
 const RESPONSE: u8 = 0x80;
 const TRUNCATED: u8 = 0x02;
 const RECURSION_DESIRED: u8 = 0x01;
 
 /// Over which transport the query came, and with which the answer has to fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
+pub enum DnsTransport {
     Udp,
     Tcp,
 }
 
 /// The answer to `query`; none where none may be given. `now` is in seconds since 1970.
-pub fn respond(zone: &Zone, query: Vec<u8>, from: SocketAddr, transport: Transport, now: u64) -> Option<Vec<u8>> {
-    let header = Raw::read(&query)?;
+pub fn respond(zone: &DnsZone, query: Vec<u8>, from: SocketAddr, transport: DnsTransport, now: u64) -> Option<Vec<u8>> {
+    let header = RawHeader::read(&query)?;
     // An answer to an answer would go back and forth for ever.
     if header.is_response {
         return None;
@@ -43,8 +43,8 @@ pub fn respond(zone: &Zone, query: Vec<u8>, from: SocketAddr, transport: Transpo
         return Some(header.error(ResponseCode::FormErr));
     }
     let protocol = match transport {
-        Transport::Udp => Protocol::Udp,
-        Transport::Tcp => Protocol::Tcp,
+        DnsTransport::Udp => Protocol::Udp,
+        DnsTransport::Tcp => Protocol::Tcp,
     };
     let Ok(request) = Request::from_bytes(query, from, protocol) else {
         return Some(header.error(ResponseCode::FormErr));
@@ -53,26 +53,26 @@ pub fn respond(zone: &Zone, query: Vec<u8>, from: SocketAddr, transport: Transpo
         return Some(header.error(ResponseCode::FormErr));
     };
     let answer = if request.version() > 0 {
-        Answer::only(ResponseCode::BADVERS)
+        ZoneAnswer::only(ResponseCode::BADVERS)
     } else if question.query_class() == DNSClass::IN {
         zone.answer(question.original().name(), question.name(), question.query_type(), now)
     } else {
-        Answer::only(ResponseCode::Refused)
+        ZoneAnswer::only(ResponseCode::Refused)
     };
     let limit = match transport {
-        Transport::Udp => request.max_payload().min(LARGEST_DATAGRAM),
-        Transport::Tcp => u16::MAX,
+        DnsTransport::Udp => request.max_payload().min(MAX_DATAGRAM_BYTES),
+        DnsTransport::Tcp => u16::MAX,
     };
     write(&request, &answer, limit, false).or_else(|| Some(header.error(ResponseCode::ServFail)))
 }
 
 /// Tells the asker to come back over TCP, which no forged address can.
 pub fn truncated(query: &[u8]) -> Option<Vec<u8>> {
-    let header = Raw::read(query).filter(|header| !header.is_response)?;
+    let header = RawHeader::read(query).filter(|header| !header.is_response)?;
     let mut bytes = header.error(ResponseCode::NoError);
     bytes[2] |= TRUNCATED;
     if header.questions == 1
-        && let Some(question) = question(query)
+        && let Some(question) = question_bytes(query)
     {
         // A resolver that finds another question in it, or none, believes that it is forged.
         bytes[5] = 1;
@@ -81,7 +81,7 @@ pub fn truncated(query: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn write(request: &Request, answer: &Answer, limit: u16, cut: bool) -> Option<Vec<u8>> {
+fn write(request: &Request, answer: &ZoneAnswer, limit: u16, cut: bool) -> Option<Vec<u8>> {
     let mut metadata = Metadata::response_from_request(&request.metadata);
     metadata.message_type = MessageType::Response;
     metadata.response_code = answer.code;
@@ -92,7 +92,7 @@ fn write(request: &Request, answer: &Answer, limit: u16, cut: bool) -> Option<Ve
 
     let edns = request.edns.as_ref().map(|asked| {
         let mut edns = Edns::new();
-        edns.set_max_payload(LARGEST_DATAGRAM).set_version(0).set_dnssec_ok(asked.flags().dnssec_ok);
+        edns.set_max_payload(MAX_DATAGRAM_BYTES).set_version(0).set_dnssec_ok(asked.flags().dnssec_ok);
         edns
     });
     let none: &[Record] = &[];
@@ -108,7 +108,7 @@ fn write(request: &Request, answer: &Answer, limit: u16, cut: bool) -> Option<Ve
         authority,
         additionals,
     );
-    let mut bytes = Vec::with_capacity(usize::from(LARGEST_DATAGRAM.min(limit)));
+    let mut bytes = Vec::with_capacity(usize::from(MAX_DATAGRAM_BYTES.min(limit)));
     let mut encoder = BinEncoder::new(&mut bytes);
     encoder.set_max_size(limit);
     let written = response.destructive_emit(&mut encoder).ok()?;
@@ -119,7 +119,7 @@ fn write(request: &Request, answer: &Answer, limit: u16, cut: bool) -> Option<Ve
     Some(bytes)
 }
 
-impl Answer {
+impl ZoneAnswer {
     /// Nothing but a code.
     fn only(code: ResponseCode) -> Self {
         Self { code, authoritative: false, answers: Vec::new(), authority: None, additionals: Vec::new() }
@@ -127,7 +127,7 @@ impl Answer {
 }
 
 /// The twelve bytes that decide whether to read on.
-struct Raw {
+struct RawHeader {
     id: [u8; 2],
     is_response: bool,
     opcode: u8,
@@ -135,9 +135,9 @@ struct Raw {
     questions: u16,
 }
 
-impl Raw {
+impl RawHeader {
     fn read(bytes: &[u8]) -> Option<Self> {
-        let header = bytes.first_chunk::<HEADER>()?;
+        let header = bytes.first_chunk::<HEADER_BYTES>()?;
         Some(Self {
             id: [header[0], header[1]],
             is_response: header[2] & RESPONSE != 0,
@@ -149,7 +149,7 @@ impl Raw {
 
     /// A response without any section.
     fn error(&self, code: ResponseCode) -> Vec<u8> {
-        let mut bytes = vec![0; HEADER];
+        let mut bytes = vec![0; HEADER_BYTES];
         bytes[..2].copy_from_slice(&self.id);
         bytes[2] = RESPONSE | (self.opcode << 3) | self.recursion_desired;
         bytes[3] = code.low();
@@ -158,19 +158,19 @@ impl Raw {
 }
 
 /// The bytes of the only question, whose name cannot be compressed: nothing stands before it.
-fn question(query: &[u8]) -> Option<&[u8]> {
-    let mut end = HEADER;
+fn question_bytes(query: &[u8]) -> Option<&[u8]> {
+    let mut end = HEADER_BYTES;
     loop {
         let label = *query.get(end)?;
         end += 1 + usize::from(label);
         match label {
             0 => break,
-            1..64 if end - HEADER < LONGEST_NAME => {}
+            1..64 if end - HEADER_BYTES < MAX_NAME_BYTES => {}
             _ => return None,
         }
     }
     // Type and class.
-    query.get(HEADER..end + 4)
+    query.get(HEADER_BYTES..end + 4)
 }
 
 #[cfg(test)]

@@ -1,32 +1,32 @@
 //! Everything that speaks DNS: the authoritative server for the base domain, and the verifier
 //! that looks at what tenants publish for domains of their own.
 //!
-//! Both are pure in the middle: [`Zone`] and [`message`] turn a datagram into its answer, [`judge`] turns
+//! Both are pure in the middle: [`DnsZone`] and [`message`] turn a datagram into its answer, [`evaluation`] turns
 //! what was observed into [`Findings`]; sockets and lookups stand around them.
 
 mod authorities;
 mod delegation;
+mod dns_client;
+mod dns_sockets;
+mod evaluation;
 mod findings;
-mod judge;
 mod message;
 mod observation;
-mod port;
 mod proxies;
 mod rate;
 mod server;
 mod settings;
-mod sockets;
-mod source;
+mod udp_socket;
 mod verifier;
 mod zone;
 
 pub use delegation::Delegation;
+pub use dns_sockets::DnsSockets;
 use findings::Lookup;
-pub use findings::{Check, Findings, Problem, Way};
-pub use server::Server;
-pub use sockets::Sockets;
+pub use findings::{DnsFinding, Findings, RecordCheck, RouteKind};
+pub use server::DnsServer;
 pub use verifier::{Verifier, VerifierSettings};
-pub use zone::{Challenges, Zone, ZoneSettings};
+pub use zone::{Challenges, DnsZone, ZoneSettings};
 
 use crate::hostname::Hostname;
 

@@ -10,7 +10,7 @@ const KNOWN_TAGS: [&str; 5] = ["issue", "issuewild", "iodef", "issuemail", "issu
 
 /// What is to be found out about one domain.
 #[derive(Clone, Debug)]
-pub struct Question {
+pub struct VerificationQuery {
     /// In the form of [`Hostname`](crate::hostname::Hostname): lower case, no dot at the end.
     pub domain: String,
     /// The value that proves ownership, at `_bitcall-challenge.<domain>`.
@@ -25,7 +25,7 @@ pub struct Question {
     pub delegate: Option<String>,
 }
 
-impl Question {
+impl VerificationQuery {
     /// Where the proof of ownership is published.
     pub fn challenge(&self) -> String {
         format!("_bitcall-challenge.{}", self.domain)
@@ -41,24 +41,24 @@ impl Question {
 #[derive(Clone, Debug, Default)]
 pub struct Observation {
     /// By the resolvers: what the world sees, caches included.
-    pub resolvers: Vec<View>,
+    pub resolvers: Vec<ServerAnswers>,
     /// By the domain's own name servers: what the world will see.
-    pub authorities: Vec<View>,
+    pub authorities: Vec<ServerAnswers>,
     /// Of the ingress host.
-    pub ingress: Addresses,
+    pub ingress: HostAddresses,
     /// Why no server could be asked at all.
     pub failed: Option<String>,
 }
 
 /// What one server answered.
 #[derive(Clone, Debug)]
-pub struct View {
+pub struct ServerAnswers {
     /// For people: its name or its address.
     pub server: String,
     pub txt: Lookup<Vec<String>>,
-    pub chain: Lookup<Chain>,
+    pub chain: Lookup<CnameChain>,
     /// Of the domain itself; [`Lookup::Nothing`] in both families where there is a CNAME.
-    pub addresses: Addresses,
+    pub addresses: HostAddresses,
     /// The records that decide (RFC 8659 section 3), and the name that has them.
     pub caa: Lookup<Caa>,
     /// Where `_acme-challenge.<domain>` leads by CNAME.
@@ -67,7 +67,7 @@ pub struct View {
 
 /// CNAMEs, in the order in which they were followed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Chain {
+pub struct CnameChain {
     /// The targets, without the domain itself.
     pub targets: Vec<String>,
     /// A name came twice, or there were too many.
@@ -78,18 +78,18 @@ pub struct Chain {
 
 /// Both families, which fail and go stale apart from each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Addresses {
+pub struct HostAddresses {
     pub v4: Lookup<Vec<IpAddr>>,
     pub v6: Lookup<Vec<IpAddr>>,
 }
 
-impl Default for Addresses {
+impl Default for HostAddresses {
     fn default() -> Self {
         Self { v4: Lookup::Nothing, v6: Lookup::Nothing }
     }
 }
 
-impl Addresses {
+impl HostAddresses {
     /// All that were found.
     pub fn all(&self) -> impl Iterator<Item = IpAddr> + '_ {
         [&self.v4, &self.v6]

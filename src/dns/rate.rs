@@ -11,7 +11,7 @@ const THOUSAND: u32 = 1000;
 
 /// What to do with a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RateAction {
     Answer,
     /// Tell it to come back over TCP.
     Truncate,
@@ -44,9 +44,9 @@ impl Rate {
     }
 
     /// Counts one query. `now` is in milliseconds since any moment, and may wrap.
-    pub fn ask(&mut self, from: IpAddr, now: u32) -> Verdict {
+    pub fn ask(&mut self, from: IpAddr, now: u32) -> RateAction {
         let place = usize::try_from(self.hasher.hash_one(network(from)) % (BUCKETS as u64)).unwrap_or_default();
-        let Some(bucket) = self.buckets.get_mut(place) else { return Verdict::Answer };
+        let Some(bucket) = self.buckets.get_mut(place) else { return RateAction::Answer };
         let full = self.limit.saturating_mul(THOUSAND);
         // The zero stands for "never".
         let now = now.max(1);
@@ -55,10 +55,10 @@ impl Rate {
         bucket.left = bucket.left.saturating_add(gained).min(full);
         if bucket.left >= THOUSAND {
             bucket.left -= THOUSAND;
-            return Verdict::Answer;
+            return RateAction::Answer;
         }
         bucket.ignored = !bucket.ignored;
-        if bucket.ignored { Verdict::Ignore } else { Verdict::Truncate }
+        if bucket.ignored { RateAction::Ignore } else { RateAction::Truncate }
     }
 }
 
@@ -78,7 +78,7 @@ mod tests {
 
     fn answered(rate: &mut Rate, from: &str, count: u32, now: u32) -> usize {
         let from = from.parse().unwrap();
-        (0..count).filter(|_| rate.ask(from, now) == Verdict::Answer).count()
+        (0..count).filter(|_| rate.ask(from, now) == RateAction::Answer).count()
     }
 
     #[test]
@@ -98,7 +98,7 @@ mod tests {
         let from = "198.51.100.7".parse().unwrap();
         let mut told = 0;
         for now in 1..=1000 {
-            told += u32::from(rate.ask(from, now) == Verdict::Truncate);
+            told += u32::from(rate.ask(from, now) == RateAction::Truncate);
         }
         assert!((300..700).contains(&told), "{told}");
     }
@@ -117,6 +117,6 @@ mod tests {
         let from: IpAddr = "192.0.2.1".parse().unwrap();
         let verdicts: Vec<_> = (0..200).map(|_| rate.ask(from, 7)).collect();
         let count = |wanted| verdicts.iter().filter(|verdict| **verdict == wanted).count();
-        assert_eq!([Verdict::Answer, Verdict::Truncate, Verdict::Ignore].map(count), [20, 90, 90]);
+        assert_eq!([RateAction::Answer, RateAction::Truncate, RateAction::Ignore].map(count), [20, 90, 90]);
     }
 }

@@ -12,43 +12,43 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::message::{Transport, respond, truncated};
-use super::port::{Inbox, Port};
-use super::rate::{Rate, Verdict};
-use super::sockets::Sockets;
-use super::zone::Zone;
+use super::dns_sockets::DnsSockets;
+use super::message::{DnsTransport, respond, truncated};
+use super::rate::{Rate, RateAction};
+use super::udp_socket::{PacketInfoSocket, ReceiveBuffer};
+use super::zone::DnsZone;
 
 /// A question with all its options is far shorter.
-const LONGEST_QUERY: usize = 4096;
+const MAX_QUERY_BYTES: usize = 4096;
 /// Receipts between two looks at the clock and at the other tasks.
-const BATCHES: usize = 8;
+const MAX_BATCHES: usize = 8;
 /// Open at once.
-const CONNECTIONS: usize = 256;
+const MAX_CONNECTIONS: usize = 256;
 /// On one connection.
-const QUERIES: usize = 1000;
-const PATIENCE: Duration = Duration::from_secs(10);
-const HURRY: Duration = Duration::from_secs(1);
-const BREATHER: Duration = Duration::from_millis(50);
+const MAX_QUERIES_PER_CONNECTION: usize = 1000;
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// The server in operation; it ends with the value.
-pub struct Server {
+pub struct DnsServer {
     stop: watch::Sender<bool>,
     loops: JoinSet<()>,
 }
 
-impl Server {
+impl DnsServer {
     /// Answers at once. `per_network`: datagrams in a second that one network is answered, see [`Rate`].
     /// Must be called inside a tokio runtime.
-    pub fn start(sockets: Sockets, zone: Zone, per_network: u32) -> io::Result<Self> {
+    pub fn start(sockets: DnsSockets, zone: DnsZone, per_network: u32) -> io::Result<Self> {
         let (stop, stopped) = watch::channel(false);
         let zone = Arc::new(zone);
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut loops = JoinSet::new();
         for (udp, tcp) in sockets.bound {
-            let (udp, tcp) = (Port::new(udp)?, TcpListener::from_std(tcp)?);
+            let (udp, tcp) = (PacketInfoSocket::new(udp)?, TcpListener::from_std(tcp)?);
             tracing::info!(protocol = "dns", address = %udp.address()?, "listening");
-            loops.spawn(datagrams(udp, zone.clone(), Rate::new(per_network), stopped.clone()));
-            loops.spawn(connections(tcp, zone.clone(), places.clone(), stopped.clone()));
+            loops.spawn(serve_datagrams(udp, zone.clone(), Rate::new(per_network), stopped.clone()));
+            loops.spawn(connections(tcp, zone.clone(), permits.clone(), stopped.clone()));
         }
         Ok(Self { stop, loops })
     }
@@ -61,12 +61,17 @@ impl Server {
     }
 }
 
-async fn datagrams(port: Port, zone: Arc<Zone>, mut rate: Rate, mut stop: watch::Receiver<bool>) {
+async fn serve_datagrams(
+    socket: PacketInfoSocket,
+    zone: Arc<DnsZone>,
+    mut rate: Rate,
+    mut stop: watch::Receiver<bool>,
+) {
     let started = Instant::now();
-    let mut inbox = Inbox::new();
+    let mut buffer = ReceiveBuffer::new();
     loop {
         let ready = tokio::select! {
-            ready = port.readable() => ready,
+            ready = socket.readable() => ready,
             _ = stop.changed() => return,
         };
         if let Err(error) = ready {
@@ -76,8 +81,8 @@ async fn datagrams(port: Port, zone: Arc<Zone>, mut rate: Rate, mut stop: watch:
         let now = seconds();
         let clock = u32::try_from(started.elapsed().as_millis() & u128::from(u32::MAX)).unwrap_or_default();
         let mut drained = false;
-        for _ in 0..BATCHES {
-            match port.receive(&mut inbox) {
+        for _ in 0..MAX_BATCHES {
+            match socket.receive(&mut buffer) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     drained = true;
@@ -86,19 +91,19 @@ async fn datagrams(port: Port, zone: Arc<Zone>, mut rate: Rate, mut stop: watch:
                 // An ICMP answer to something sent earlier.
                 Err(_) => continue,
             }
-            for datagram in inbox.datagrams() {
+            for datagram in buffer.datagrams() {
                 // Nobody asks from there, so it is forged; and no query that anybody needs is longer.
-                if datagram.from.port() == 0 || datagram.bytes.len() > LONGEST_QUERY {
+                if datagram.from.port() == 0 || datagram.bytes.len() > MAX_QUERY_BYTES {
                     continue;
                 }
                 let query = datagram.bytes;
                 let answer = match rate.ask(datagram.from.ip(), clock) {
-                    Verdict::Answer => respond(&zone, query.to_vec(), datagram.from, Transport::Udp, now),
-                    Verdict::Truncate => truncated(query),
-                    Verdict::Ignore => None,
+                    RateAction::Answer => respond(&zone, query.to_vec(), datagram.from, DnsTransport::Udp, now),
+                    RateAction::Truncate => truncated(query),
+                    RateAction::Ignore => None,
                 };
                 if let Some(answer) = answer {
-                    port.answer(&datagram, &answer);
+                    socket.answer(&datagram, &answer);
                 }
             }
         }
@@ -109,21 +114,26 @@ async fn datagrams(port: Port, zone: Arc<Zone>, mut rate: Rate, mut stop: watch:
     }
 }
 
-async fn connections(listener: TcpListener, zone: Arc<Zone>, places: Arc<Semaphore>, mut stop: watch::Receiver<bool>) {
+async fn connections(
+    listener: TcpListener,
+    zone: Arc<DnsZone>,
+    permits: Arc<Semaphore>,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut open = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&listener, &permits) => accepted,
             Some(_) = open.join_next() => continue,
             _ = stop.changed() => break,
         };
         match accepted {
-            Ok((stream, from, place)) => {
-                open.spawn(connection(stream, from, zone.clone(), place, places.clone(), stop.clone()));
+            Ok((stream, from, permit)) => {
+                open.spawn(connection(stream, from, zone.clone(), permit, permits.clone(), stop.clone()));
             }
             Err(error) => {
                 tracing::debug!(%error, "a DNS connection was not accepted");
-                tokio::time::sleep(BREATHER).await;
+                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
@@ -132,35 +142,35 @@ async fn connections(listener: TcpListener, zone: Arc<Zone>, places: Arc<Semapho
 
 async fn accept(
     listener: &TcpListener,
-    places: &Arc<Semaphore>,
+    permits: &Arc<Semaphore>,
 ) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let permit = permits.clone().acquire_owned().await.map_err(io::Error::other)?;
     let (stream, from) = listener.accept().await?;
-    Ok((stream, from, place))
+    Ok((stream, from, permit))
 }
 
 /// Queries one after the other (RFC 7766), each with its length before it.
 async fn connection(
     stream: TcpStream,
     from: SocketAddr,
-    zone: Arc<Zone>,
-    _place: OwnedSemaphorePermit,
-    places: Arc<Semaphore>,
+    zone: Arc<DnsZone>,
+    _permit: OwnedSemaphorePermit,
+    permits: Arc<Semaphore>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let mut stream = BufReader::with_capacity(LONGEST_QUERY, stream);
-    for _ in 0..QUERIES {
+    let mut stream = BufReader::with_capacity(MAX_QUERY_BYTES, stream);
+    for _ in 0..MAX_QUERIES_PER_CONNECTION {
         // Whoever holds a place while few are left has to hurry (RFC 7766 section 6.2.3).
-        let patience = if places.available_permits() > CONNECTIONS / 4 { PATIENCE } else { HURRY };
+        let idle_timeout = if permits.available_permits() > MAX_CONNECTIONS / 4 { IDLE_TIMEOUT } else { BUSY_TIMEOUT };
         let query = tokio::select! {
-            query = timeout(patience, read(&mut stream)) => query,
+            query = timeout(idle_timeout, read(&mut stream)) => query,
             _ = stop.changed() => return,
         };
         let Ok(Ok(query)) = query else { return };
-        let Some(answer) = respond(&zone, query, from, Transport::Tcp, seconds()) else { return };
+        let Some(answer) = respond(&zone, query, from, DnsTransport::Tcp, seconds()) else { return };
         let Ok(length) = u16::try_from(answer.len()) else { return };
         let message = [&length.to_be_bytes(), answer.as_slice()].concat();
-        if !matches!(timeout(HURRY, stream.get_mut().write_all(&message)).await, Ok(Ok(()))) {
+        if !matches!(timeout(BUSY_TIMEOUT, stream.get_mut().write_all(&message)).await, Ok(Ok(()))) {
             return;
         }
     }
@@ -169,7 +179,7 @@ async fn connection(
 async fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Vec<u8>> {
     let length = usize::from(stream.read_u16().await?);
     // No query that anybody needs is longer.
-    if length > LONGEST_QUERY {
+    if length > MAX_QUERY_BYTES {
         return Err(io::ErrorKind::InvalidData.into());
     }
     let mut query = vec![0; length];

@@ -9,29 +9,29 @@ use futures_util::future::join_all;
 use hickory_resolver::proto::rr::RecordType;
 use tokio::sync::Semaphore;
 
-use super::judge::judge;
-use super::observation::{Addresses, Caa, Chain, Observation, Question, View};
+use super::dns_client::{DnsClient, system_resolvers};
+use super::evaluation::evaluate;
+use super::observation::{Caa, CnameChain, HostAddresses, Observation, ServerAnswers, VerificationQuery};
 use super::server::is_global;
-use super::source::{Source, system_resolvers};
 use super::{Findings, Lookup};
 use crate::hostname::Hostname;
 
 /// Domains that are looked at side by side; each takes a dozen sockets for a moment.
-const AT_ONCE: usize = 32;
+const MAX_CONCURRENT_VERIFICATIONS: usize = 32;
 /// Of a zone's name servers; the others are copies.
-pub(super) const MOST_AUTHORITIES: usize = 4;
+pub(super) const MAX_NAME_SERVERS: usize = 4;
 /// More than any resolver follows.
-const LONGEST_CHAIN: usize = 16;
-const DNS: u16 = 53;
+const MAX_CNAME_TARGETS: usize = 16;
+const DNS_PORT: u16 = 53;
 
 /// How long one lookup may take, TCP included.
-pub(super) const PATIENCE: Duration = Duration::from_secs(6);
+pub(super) const LOOKUP_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// Asks and judges. Cheap to clone.
 #[derive(Clone)]
 pub struct Verifier {
     settings: Arc<VerifierSettings>,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     /// Where the domain's own name servers listen.
     port: u16,
 }
@@ -53,18 +53,22 @@ pub struct VerifierSettings {
 
 impl Verifier {
     pub fn new(settings: VerifierSettings) -> Self {
-        Self { settings: Arc::new(settings), places: Arc::new(Semaphore::new(AT_ONCE)), port: DNS }
+        Self {
+            settings: Arc::new(settings),
+            permits: Arc::new(Semaphore::new(MAX_CONCURRENT_VERIFICATIONS)),
+            port: DNS_PORT,
+        }
     }
 
     /// One look at `domain`, whose owner proves it by `token`.
-    pub async fn look(&self, domain: &Hostname, token: &str) -> Findings {
-        let question = self.question(domain, token);
-        judge(&self.observe(&question).await, &question)
+    pub async fn verify(&self, domain: &Hostname, token: &str) -> Findings {
+        let query = self.query(domain, token);
+        evaluate(&self.observe(&query).await, &query)
     }
 
-    pub fn question(&self, domain: &Hostname, token: &str) -> Question {
+    pub fn query(&self, domain: &Hostname, token: &str) -> VerificationQuery {
         let settings = &self.settings;
-        Question {
+        VerificationQuery {
             domain: domain.to_string(),
             token: token.to_owned(),
             ingress: settings.ingress.clone(),
@@ -75,18 +79,18 @@ impl Verifier {
     }
 
     /// Asks everybody at once; waits for its turn while many other domains are looked at.
-    pub async fn observe(&self, question: &Question) -> Observation {
-        let Ok(_place) = self.places.acquire().await else { return Observation::default() };
+    pub async fn observe(&self, query: &VerificationQuery) -> Observation {
+        let Ok(_permit) = self.permits.acquire().await else { return Observation::default() };
         let resolvers = match self.resolvers() {
             Ok(resolvers) => resolvers,
             Err(why) => return Observation { failed: Some(why), ..Observation::default() },
         };
-        let (seen, authorities, ingress) = tokio::join!(
-            join_all(resolvers.iter().map(|resolver| view(resolver, question))),
-            self.authorities(&resolvers, question),
-            ingress(&resolvers, &question.ingress),
+        let (seen_by_resolvers, authorities, ingress) = tokio::join!(
+            join_all(resolvers.iter().map(|resolver| resolver_answers(resolver, query))),
+            self.authorities(&resolvers, query),
+            ingress(&resolvers, &query.ingress),
         );
-        Observation { resolvers: seen, authorities, ingress, failed: None }
+        Observation { resolvers: seen_by_resolvers, authorities, ingress, failed: None }
     }
 
     /// The addresses of a host that the whole Internet could reach; none where they cannot be found.
@@ -97,25 +101,25 @@ impl Verifier {
         addresses
     }
 
-    pub(super) fn resolvers(&self) -> Result<Vec<Source>, String> {
+    pub(super) fn resolvers(&self) -> Result<Vec<DnsClient>, String> {
         let addresses = match self.settings.resolvers.as_slice() {
             [] => system_resolvers()?,
             configured => configured.to_vec(),
         };
-        Ok(addresses.into_iter().map(Source::resolver).collect())
+        Ok(addresses.into_iter().map(DnsClient::resolver).collect())
     }
 
     /// A zone's own server.
-    pub(super) fn authority(&self, name: String, address: IpAddr) -> Source {
-        Source::authority(name, SocketAddr::new(address, self.port))
+    pub(super) fn authority(&self, name: String, address: IpAddr) -> DnsClient {
+        DnsClient::authority(name, SocketAddr::new(address, self.port))
     }
 
     /// The views of the name servers of the closest zone above the domain; none where they cannot be found.
-    async fn authorities(&self, resolvers: &[Source], question: &Question) -> Vec<View> {
+    async fn authorities(&self, resolvers: &[DnsClient], query: &VerificationQuery) -> Vec<ServerAnswers> {
         let servers = async {
-            let mut zone = question.domain.as_str();
+            let mut zone = query.domain.as_str();
             while zone.contains('.') {
-                match first_of(resolvers, |source| source.name_servers(zone)).await {
+                match first_of(resolvers, |client| client.name_servers(zone)).await {
                     Lookup::Found(servers) => return servers,
                     Lookup::Nothing => zone = zone.split_once('.').map_or("", |(_, parent)| parent),
                     // The parent's servers would only send us back here.
@@ -125,59 +129,59 @@ impl Verifier {
             Vec::new()
         };
         let servers = servers.await;
-        let asked = servers.iter().take(MOST_AUTHORITIES).map(|name| async move {
+        let asked = servers.iter().take(MAX_NAME_SERVERS).map(|name| async move {
             let address = address_of(resolvers, name).await?;
-            let source = self.authority(name.clone(), address);
-            Some(authority_view(&source, resolvers, question).await)
+            let client = self.authority(name.clone(), address);
+            Some(authority_answers(&client, resolvers, query).await)
         });
         join_all(asked).await.into_iter().flatten().collect()
     }
 }
 
 /// Through a resolver, which follows whatever is to be followed.
-async fn view(source: &Source, question: &Question) -> View {
-    let (challenge, acme) = (question.challenge(), question.acme_challenge());
+async fn resolver_answers(client: &DnsClient, query: &VerificationQuery) -> ServerAnswers {
+    let (challenge, acme) = (query.challenge(), query.acme_challenge());
     let (txt, chain, addresses, caa, delegate) = tokio::join!(
-        source.txt(&challenge),
-        chain(source, &[], &question.domain, &question.ingress),
-        addresses(source, &question.domain),
-        caa(source, question),
-        source.cname(&acme),
+        client.txt(&challenge),
+        chain(client, &[], &query.domain, &query.ingress),
+        addresses(client, &query.domain),
+        caa(client, query),
+        client.cname(&acme),
     );
-    View { server: source.name().to_owned(), txt, chain, addresses, caa, delegate }
+    ServerAnswers { server: client.name().to_owned(), txt, chain, addresses, caa, delegate }
 }
 
 /// At a name server of the domain's zone. It answers for that zone only: where the CNAME leads outside of
 /// it, the resolvers are asked on.
-async fn authority_view(source: &Source, resolvers: &[Source], question: &Question) -> View {
-    let (challenge, acme) = (question.challenge(), question.acme_challenge());
+async fn authority_answers(client: &DnsClient, resolvers: &[DnsClient], query: &VerificationQuery) -> ServerAnswers {
+    let (challenge, acme) = (query.challenge(), query.acme_challenge());
     let (txt, chain, delegate) = tokio::join!(
-        source.txt(&challenge),
-        chain(source, resolvers, &question.domain, &question.ingress),
-        source.cname(&acme),
+        client.txt(&challenge),
+        chain(client, resolvers, &query.domain, &query.ingress),
+        client.cname(&acme),
     );
     let addresses = match &chain {
         Lookup::Found(chain) => match (chain.targets.last(), chain.endless) {
-            (Some(last), false) if *last != question.ingress => both_families(resolvers, last).await,
-            _ => Addresses::default(),
+            (Some(last), false) if *last != query.ingress => both_families(resolvers, last).await,
+            _ => HostAddresses::default(),
         },
-        _ => addresses(source, &question.domain).await,
+        _ => addresses(client, &query.domain).await,
     };
     // Climbing the tree is the resolvers' business: the parents have other servers.
     let caa = Lookup::Failed("was not asked".to_owned());
-    View { server: source.name().to_owned(), txt, chain, addresses, caa, delegate }
+    ServerAnswers { server: client.name().to_owned(), txt, chain, addresses, caa, delegate }
 }
 
-/// Follows CNAMEs from `domain`, the first one at `source`, the further ones at the first of `others` that
+/// Follows CNAMEs from `domain`, the first one at `client`, the further ones at the first of `others` that
 /// answers, where there are others. Stops at `goal`.
-async fn chain(source: &Source, others: &[Source], domain: &str, goal: &str) -> Lookup<Chain> {
-    let mut chain = Chain::default();
+async fn chain(client: &DnsClient, others: &[DnsClient], domain: &str, goal: &str) -> Lookup<CnameChain> {
+    let mut chain = CnameChain::default();
     let mut at = domain.to_owned();
     loop {
         let next = if chain.targets.is_empty() || others.is_empty() {
-            source.cname(&at).await
+            client.cname(&at).await
         } else {
-            first_of(others, |source| source.cname(&at)).await
+            first_of(others, |client| client.cname(&at)).await
         };
         match next {
             Lookup::Found(target) => {
@@ -186,7 +190,7 @@ async fn chain(source: &Source, others: &[Source], domain: &str, goal: &str) -> 
                 if target == goal {
                     return Lookup::Found(chain);
                 }
-                if known || chain.targets.len() > LONGEST_CHAIN {
+                if known || chain.targets.len() > MAX_CNAME_TARGETS {
                     chain.endless = true;
                     return Lookup::Found(chain);
                 }
@@ -203,19 +207,19 @@ async fn chain(source: &Source, others: &[Source], domain: &str, goal: &str) -> 
     }
 }
 
-async fn addresses(source: &Source, name: &str) -> Addresses {
-    let (v4, v6) = tokio::join!(source.addresses(name, RecordType::A), source.addresses(name, RecordType::AAAA));
-    Addresses { v4, v6 }
+async fn addresses(client: &DnsClient, name: &str) -> HostAddresses {
+    let (v4, v6) = tokio::join!(client.addresses(name, RecordType::A), client.addresses(name, RecordType::AAAA));
+    HostAddresses { v4, v6 }
 }
 
 /// The records of the domain, else of the closest parent that has any (RFC 8659 section 3).
-async fn caa(source: &Source, question: &Question) -> Lookup<Caa> {
-    if question.authorities.is_empty() {
+async fn caa(client: &DnsClient, query: &VerificationQuery) -> Lookup<Caa> {
+    if query.authorities.is_empty() {
         return Lookup::Nothing;
     }
-    let mut at = question.domain.as_str();
+    let mut at = query.domain.as_str();
     while !at.is_empty() {
-        match source.caa(at).await {
+        match client.caa(at).await {
             Lookup::Found(records) => return Lookup::Found(Caa { at: at.to_owned(), records }),
             Lookup::Failed(why) => return Lookup::Failed(why),
             Lookup::Nothing => at = at.split_once('.').map_or("", |(_, parent)| parent),
@@ -225,28 +229,28 @@ async fn caa(source: &Source, question: &Question) -> Lookup<Caa> {
 }
 
 /// What any resolver knows: a host's own addresses are the same for everybody.
-async fn ingress(resolvers: &[Source], ingress: &str) -> Addresses {
+async fn ingress(resolvers: &[DnsClient], ingress: &str) -> HostAddresses {
     if ingress.parse::<IpAddr>().is_ok() {
-        return Addresses::default();
+        return HostAddresses::default();
     }
     both_families(resolvers, ingress).await
 }
 
-async fn both_families(resolvers: &[Source], name: &str) -> Addresses {
+async fn both_families(resolvers: &[DnsClient], name: &str) -> HostAddresses {
     let (v4, v6) = tokio::join!(
-        first_of(resolvers, |source| source.addresses(name, RecordType::A)),
-        first_of(resolvers, |source| source.addresses(name, RecordType::AAAA)),
+        first_of(resolvers, |client| client.addresses(name, RecordType::A)),
+        first_of(resolvers, |client| client.addresses(name, RecordType::AAAA)),
     );
-    Addresses { v4, v6 }
+    HostAddresses { v4, v6 }
 }
 
-pub(super) async fn all_addresses(resolvers: &[Source], name: &str) -> Vec<IpAddr> {
+pub(super) async fn all_addresses(resolvers: &[DnsClient], name: &str) -> Vec<IpAddr> {
     both_families(resolvers, name).await.all().collect()
 }
 
-pub(super) async fn address_of(resolvers: &[Source], name: &str) -> Option<IpAddr> {
+pub(super) async fn address_of(resolvers: &[DnsClient], name: &str) -> Option<IpAddr> {
     for kind in [RecordType::A, RecordType::AAAA] {
-        if let Lookup::Found(addresses) = first_of(resolvers, |source| source.addresses(name, kind)).await {
+        if let Lookup::Found(addresses) = first_of(resolvers, |client| client.addresses(name, kind)).await {
             return addresses.first().copied();
         }
     }
@@ -254,14 +258,14 @@ pub(super) async fn address_of(resolvers: &[Source], name: &str) -> Option<IpAdd
 }
 
 /// The first answer that is one, else the last failure.
-pub(super) async fn first_of<'s, T, F>(sources: &'s [Source], ask: impl Fn(&'s Source) -> F) -> Lookup<T>
+pub(super) async fn first_of<'s, T, F>(sources: &'s [DnsClient], ask: impl Fn(&'s DnsClient) -> F) -> Lookup<T>
 where
     F: Future<Output = Lookup<T>>,
 {
     let mut failure = Lookup::Failed("no resolver is configured".to_owned());
-    for source in sources {
-        match ask(source).await {
-            Lookup::Failed(why) => failure = Lookup::Failed(format!("{why} ({})", source.name())),
+    for client in sources {
+        match ask(client).await {
+            Lookup::Failed(why) => failure = Lookup::Failed(format!("{why} ({})", client.name())),
             answer => return answer,
         }
     }

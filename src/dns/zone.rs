@@ -26,7 +26,7 @@ const DELEGATED: &[u8] = b"_acme";
 const ADDRESS_TTL: u32 = 300;
 const ZONE_TTL: u32 = 3600;
 const NEGATIVE_TTL: u32 = 60;
-const PROOF_TTL: u32 = 1;
+const CHALLENGE_TTL: u32 = 1;
 
 /// The challenges that are open now, by whoever orders certificates.
 pub trait Challenges: Send + Sync + 'static {
@@ -57,7 +57,7 @@ pub struct ZoneSettings {
 }
 
 /// The zone of one base domain.
-pub struct Zone {
+pub struct DnsZone {
     base: LowerName,
     /// Labels of the base, from the left.
     depth: usize,
@@ -72,7 +72,7 @@ pub struct Zone {
 
 /// What a query is answered with.
 #[derive(Debug, PartialEq)]
-pub struct Answer {
+pub struct ZoneAnswer {
     pub code: ResponseCode,
     pub authoritative: bool,
     pub answers: Vec<Record>,
@@ -89,13 +89,13 @@ enum Node {
     /// Any other name.
     Wildcard,
     /// Holds what proves something to a certificate authority.
-    Proof,
+    Challenge,
     /// Nothing but names below it.
-    Empty,
+    EmptyNonTerminal,
     Missing,
 }
 
-impl Zone {
+impl DnsZone {
     pub fn new(settings: &ZoneSettings, challenges: Arc<dyn Challenges>) -> Result<Self, ProtoError> {
         let name = |text: &str| Name::from_ascii(format!("{text}."));
         let base = LowerName::new(&name(settings.base.as_str())?);
@@ -133,9 +133,9 @@ impl Zone {
 
     /// `name` as it was asked for, in its own spelling. `now` is in seconds since 1970; the zone's
     /// serial is that, so it never goes back and no appliance needs to keep it.
-    pub fn answer(&self, name: &Name, lower: &LowerName, kind: RecordType, now: u64) -> Answer {
+    pub fn answer(&self, name: &Name, lower: &LowerName, kind: RecordType, now: u64) -> ZoneAnswer {
         if !self.base.zone_of(lower) || matches!(kind, RecordType::AXFR | RecordType::IXFR) {
-            return Answer {
+            return ZoneAnswer {
                 code: ResponseCode::Refused,
                 authoritative: false,
                 answers: Vec::new(),
@@ -147,7 +147,7 @@ impl Zone {
         let node = self.node(&labels);
         let mut additionals = Vec::new();
         let records: Vec<(u32, RData)> = match (&node, kind) {
-            (Node::Missing | Node::Empty, _) => Vec::new(),
+            (Node::Missing | Node::EmptyNonTerminal, _) => Vec::new(),
             // One small record, whatever there is (RFC 8482 section 4.2).
             (_, RecordType::ANY) => vec![(ADDRESS_TTL, RData::HINFO(HINFO::new("RFC8482".into(), String::new())))],
             (Node::Base, RecordType::SOA) => vec![(ZONE_TTL, self.soa(now))],
@@ -160,9 +160,9 @@ impl Zone {
                 let of_kind = self.addresses.iter().filter(|address| address.record_type() == kind);
                 of_kind.map(|address| (ADDRESS_TTL, address.clone())).collect()
             }
-            (Node::Proof, RecordType::TXT) => {
+            (Node::Challenge, RecordType::TXT) => {
                 let values = text(lower).map(|name| self.challenges.txt(&name)).unwrap_or_default();
-                values.into_iter().map(|value| (PROOF_TTL, RData::TXT(TXT::new(vec![value])))).collect()
+                values.into_iter().map(|value| (CHALLENGE_TTL, RData::TXT(TXT::new(vec![value])))).collect()
             }
             _ => Vec::new(),
         };
@@ -170,10 +170,10 @@ impl Zone {
             records.into_iter().map(|(ttl, data)| Record::from_rdata(name.clone(), ttl, data)).collect();
         let negative = answers.is_empty().then(|| {
             // What proves something appears from one moment to the next: its absence is not worth remembering.
-            let ttl = if matches!(node, Node::Proof) { PROOF_TTL } else { NEGATIVE_TTL };
+            let ttl = if matches!(node, Node::Challenge) { CHALLENGE_TTL } else { NEGATIVE_TTL };
             Record::from_rdata(Name::from(&self.base), ttl, self.soa(now))
         });
-        Answer {
+        ZoneAnswer {
             code: if matches!(node, Node::Missing) { ResponseCode::NXDomain } else { ResponseCode::NoError },
             authoritative: true,
             answers,
@@ -186,10 +186,10 @@ impl Zone {
     fn node(&self, labels: &[&[u8]]) -> Node {
         let (Some(first), Some(last)) = (labels.first(), labels.last()) else { return Node::Base };
         if *first == ACME_CHALLENGE {
-            return Node::Proof;
+            return Node::Challenge;
         }
         if *last == DELEGATED {
-            return if labels.len() == 1 { Node::Empty } else { Node::Proof };
+            return if labels.len() == 1 { Node::EmptyNonTerminal } else { Node::Challenge };
         }
         // Below a name that exists the wildcard says nothing (RFC 4592 section 4.3).
         if *last == ACME_CHALLENGE {
@@ -199,7 +199,7 @@ impl Zone {
         for host in &self.hosts {
             let shared = host.iter().rev().zip(labels.iter().rev()).take_while(|(a, b)| ***a == ***b).count();
             if shared == labels.len() {
-                return if host.len() == shared { Node::Host } else { Node::Empty };
+                return if host.len() == shared { Node::Host } else { Node::EmptyNonTerminal };
             }
             beside |= shared > 0;
         }

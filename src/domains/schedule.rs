@@ -2,56 +2,56 @@
 
 use std::time::Duration;
 
-use super::life::Moment;
+use super::domain_state::StepContext;
 use crate::tenancy::{Claim, DomainStatus};
 use crate::timestamp::Timestamp;
 
 /// After the claim was made, and the unit of the looks after it. Not at once: a resolver that is asked
 /// before the records are there remembers that they are not (RFC 2308).
-pub const FIRST_LOOK: Duration = Duration::from_mins(1);
+pub const FIRST_CHECK_DELAY: Duration = Duration::from_mins(1);
 /// Between two checks that a tenant asks for.
-pub const RECHECK_PAUSE: Duration = Duration::from_secs(30);
+pub const MIN_RECHECK_INTERVAL: Duration = Duration::from_secs(30);
 /// For a proof, from the claim on.
-pub const UNPROVED: Duration = Duration::from_hours(14 * 24);
+pub const PROOF_TIMEOUT: Duration = Duration::from_hours(14 * 24);
 /// After so long without anything better it is looked at as a paused one.
-pub const PATIENCE: Duration = Duration::from_hours(7 * 24);
+pub const PAUSE_AFTER: Duration = Duration::from_hours(7 * 24);
 /// Looks that must see a domain lead elsewhere, one after the other.
-pub const AWAY_LOOKS: u32 = 3;
+pub const MIN_AWAY_CHECKS: u32 = 3;
 /// And so long, before it counts as moved.
-pub const AWAY_GRACE: Duration = Duration::from_hours(2 * 24);
+pub const AWAY_GRACE_PERIOD: Duration = Duration::from_hours(2 * 24);
 /// So long it is served afterwards.
 pub const SERVED_AFTER_MOVE: Duration = Duration::from_hours(7 * 24);
 /// Between two looks at whether a tenant may have a domain again.
-pub const BARRED: Duration = Duration::from_hours(6);
+pub const BARRED_CHECK_INTERVAL: Duration = Duration::from_hours(6);
 
-const DOUBLINGS: u32 = 12;
-const ON_FIRST_DAY: Duration = Duration::from_hours(1);
-const AFTER_FIRST_DAY: Duration = Duration::from_hours(6);
+const MAX_DOUBLINGS: u32 = 12;
+const MAX_INTERVAL_ON_FIRST_DAY: Duration = Duration::from_hours(1);
+const MAX_INTERVAL_AFTER_FIRST_DAY: Duration = Duration::from_hours(6);
 const FIRST_DAY: Duration = Duration::from_hours(24);
-const PAUSED: Duration = Duration::from_hours(7 * 24);
-const UNSURE: Duration = Duration::from_mins(10);
-const VERIFIED: Duration = Duration::from_mins(10);
-const AWAY: Duration = Duration::from_hours(1);
-const ACTIVE: Duration = Duration::from_hours(6);
+const PAUSED_CHECK_INTERVAL: Duration = Duration::from_hours(7 * 24);
+const UNSURE_CHECK_INTERVAL: Duration = Duration::from_mins(10);
+const VERIFIED_CHECK_INTERVAL: Duration = Duration::from_mins(10);
+const AWAY_CHECK_INTERVAL: Duration = Duration::from_hours(1);
+const ACTIVE_CHECK_INTERVAL: Duration = Duration::from_hours(6);
 
 /// After a look.
-pub fn next_look(claim: &Claim, moment: &Moment) -> Timestamp {
+pub fn next_check(claim: &Claim, context: &StepContext) -> Timestamp {
     let pause = match claim.status {
-        _ if claim.unsure.is_some() => UNSURE,
-        DomainStatus::Pending if claim.paused.is_some() => PAUSED,
+        _ if claim.unsure.is_some() => UNSURE_CHECK_INTERVAL,
+        DomainStatus::Pending if claim.paused.is_some() => PAUSED_CHECK_INTERVAL,
         DomainStatus::Pending => {
-            let trying = claim.trying_since.map_or(Duration::ZERO, |since| since.until(moment.now));
-            let longest = if trying >= FIRST_DAY { AFTER_FIRST_DAY } else { ON_FIRST_DAY };
-            (FIRST_LOOK * 2_u32.saturating_pow(claim.fruitless.min(DOUBLINGS))).min(longest)
+            let trying = claim.trying_since.map_or(Duration::ZERO, |since| since.until(context.now));
+            let longest = if trying >= FIRST_DAY { MAX_INTERVAL_AFTER_FIRST_DAY } else { MAX_INTERVAL_ON_FIRST_DAY };
+            (FIRST_CHECK_DELAY * 2_u32.saturating_pow(claim.fruitless.min(MAX_DOUBLINGS))).min(longest)
         }
-        DomainStatus::Verified => VERIFIED,
-        DomainStatus::Active if claim.away.is_some() && claim.moved_at.is_none() => AWAY,
-        DomainStatus::Active => ACTIVE,
+        DomainStatus::Verified => VERIFIED_CHECK_INTERVAL,
+        DomainStatus::Active if claim.away.is_some() && claim.moved_at.is_none() => AWAY_CHECK_INTERVAL,
+        DomainStatus::Active => ACTIVE_CHECK_INTERVAL,
     };
-    let next = moment.now.after(spread(pause, moment.chance));
+    let next = context.now.after(spread(pause, context.chance));
     // A last look, just when the claim's time is over.
     match claim.expires_at {
-        Some(end) if moment.now < end => next.min(end),
+        Some(end) if context.now < end => next.min(end),
         _ => next,
     }
 }

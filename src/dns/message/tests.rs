@@ -9,16 +9,16 @@ use proptest::prelude::*;
 use super::super::zone::{Challenges, ZoneSettings};
 use super::*;
 
-struct Board;
+struct FixedChallenges;
 
-impl Challenges for Board {
+impl Challenges for FixedChallenges {
     fn txt(&self, name: &str) -> Vec<String> {
         let count = if name == "_acme-challenge.many.bitcall.example" { 40 } else { 1 };
         (0..count).map(|n| format!("{n:043}")).collect()
     }
 }
 
-fn zone() -> Zone {
+fn zone() -> DnsZone {
     let settings = ZoneSettings {
         base: "bitcall.example".parse().unwrap(),
         nameservers: vec![],
@@ -26,7 +26,7 @@ fn zone() -> Zone {
         addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
         authorities: vec![],
     };
-    Zone::new(&settings, Arc::new(Board)).unwrap()
+    DnsZone::new(&settings, Arc::new(FixedChallenges)).unwrap()
 }
 
 fn query(name: &str, kind: RecordType) -> Message {
@@ -44,19 +44,19 @@ fn with_edns(mut message: Message, payload: u16, version: u8) -> Message {
     message
 }
 
-fn bytes(message: &Message, transport: Transport) -> Vec<u8> {
+fn bytes(message: &Message, transport: DnsTransport) -> Vec<u8> {
     let from = "198.51.100.7:5353".parse().unwrap();
     respond(&zone(), message.to_vec().unwrap(), from, transport, 1_773_489_600).unwrap()
 }
 
-fn ask(message: &Message, transport: Transport) -> Message {
+fn ask(message: &Message, transport: DnsTransport) -> Message {
     Message::from_vec(&bytes(message, transport)).unwrap()
 }
 
 #[test]
 fn an_answer_carries_the_query_back_and_the_authority_bit() {
     let asked = query("AcMe.bitcall.example.", RecordType::A);
-    let answer = ask(&asked, Transport::Udp);
+    let answer = ask(&asked, DnsTransport::Udp);
     assert_eq!((answer.metadata.id, answer.metadata.message_type), (4711, MessageType::Response));
     assert!(answer.metadata.authoritative && answer.metadata.recursion_desired && !answer.metadata.recursion_available);
     assert!(answer.queries[0].name().eq_case(asked.queries[0].name()), "spelled as asked (0x20)");
@@ -66,10 +66,10 @@ fn an_answer_carries_the_query_back_and_the_authority_bit() {
 
 #[test]
 fn edns_is_answered_with_our_own_size_and_without_a_higher_version() {
-    let answer = ask(&with_edns(query("bitcall.example.", RecordType::SOA), 4096, 0), Transport::Udp);
+    let answer = ask(&with_edns(query("bitcall.example.", RecordType::SOA), 4096, 0), DnsTransport::Udp);
     let edns = answer.edns.clone().unwrap();
     assert_eq!((edns.max_payload(), edns.version(), edns.flags().dnssec_ok), (1232, 0, true));
-    let answer = ask(&with_edns(query("bitcall.example.", RecordType::SOA), 4096, 1), Transport::Udp);
+    let answer = ask(&with_edns(query("bitcall.example.", RecordType::SOA), 4096, 1), DnsTransport::Udp);
     // 16 has two names; hickory reads it by the other one (RFC 6895 section 2.3).
     assert_eq!((u16::from(answer.metadata.response_code), answer.answers.len()), (16, 0));
     assert_eq!(answer.edns.unwrap().version(), 0);
@@ -81,13 +81,13 @@ fn what_does_not_fit_into_a_datagram_comes_over_tcp() {
     for (asked, limit) in
         [(plain.clone(), 512), (with_edns(plain.clone(), 4096, 0), 1232), (with_edns(plain.clone(), 100, 0), 512)]
     {
-        let sent = bytes(&asked, Transport::Udp);
+        let sent = bytes(&asked, DnsTransport::Udp);
         assert!(sent.len() <= limit, "{} > {limit}", sent.len());
         let answer = Message::from_vec(&sent).unwrap();
         assert!(answer.metadata.truncation && answer.answers.is_empty());
         assert_eq!(answer.edns.is_some(), asked.edns.is_some(), "the OPT record stays");
     }
-    let answer = ask(&plain, Transport::Tcp);
+    let answer = ask(&plain, DnsTransport::Tcp);
     assert_eq!((answer.metadata.truncation, answer.answers.len()), (false, 40));
 }
 
@@ -95,7 +95,7 @@ fn what_does_not_fit_into_a_datagram_comes_over_tcp() {
 fn what_is_no_query_gets_its_code_or_silence() {
     let from = "198.51.100.7:5353".parse().unwrap();
     let told = |bytes: Vec<u8>| {
-        let answer = respond(&zone(), bytes, from, Transport::Udp, 0)?;
+        let answer = respond(&zone(), bytes, from, DnsTransport::Udp, 0)?;
         assert!(answer.len() <= 64, "nothing to amplify");
         Some(Message::from_vec(&answer).unwrap().metadata.response_code)
     };
@@ -171,9 +171,9 @@ proptest! {
 fn harmless(query: &[u8]) -> Result<(), TestCaseError> {
     let from = "198.51.100.7:5353".parse().unwrap();
     let _ = truncated(query);
-    for transport in [Transport::Udp, Transport::Tcp] {
+    for transport in [DnsTransport::Udp, DnsTransport::Tcp] {
         if let Some(answer) = respond(&zone(), query.to_vec(), from, transport, 0) {
-            prop_assert!(transport == Transport::Tcp || answer.len() <= 1232);
+            prop_assert!(transport == DnsTransport::Tcp || answer.len() <= 1232);
             prop_assert_eq!(&answer[..2], &query[..2]);
             prop_assert!(answer[2] & 0x80 != 0);
         }

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
 
-use super::super::{Delegation, Problem, Way, ZoneSettings};
+use super::super::{Delegation, DnsFinding, RouteKind, ZoneSettings};
 use super::*;
 
 const TOKEN: &str = "the-token";
@@ -20,7 +20,7 @@ const INGRESS: &str = "in.bitcall.example";
 
 /// How a server behaves for one name and type, or for all.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Manner {
+enum ReplyBehavior {
     Honest,
     Silent,
     Fails(ResponseCode),
@@ -40,26 +40,26 @@ enum Manner {
 }
 
 #[derive(Clone, Default)]
-struct Book {
+struct ZoneFixture {
     records: HashMap<(String, RecordType), Vec<RData>>,
-    manners: HashMap<(String, RecordType), Manner>,
-    whole: Option<Manner>,
+    behaviors: HashMap<(String, RecordType), ReplyBehavior>,
+    whole: Option<ReplyBehavior>,
     authority: bool,
 }
 
-impl Book {
+impl ZoneFixture {
     fn with(mut self, name: &str, data: RData) -> Self {
         self.records.entry((name.to_owned(), data.record_type())).or_default().push(data);
         self
     }
 
-    fn manner(mut self, name: &str, kind: RecordType, manner: Manner) -> Self {
-        self.manners.insert((name.to_owned(), kind), manner);
+    fn behavior(mut self, name: &str, kind: RecordType, behavior: ReplyBehavior) -> Self {
+        self.behaviors.insert((name.to_owned(), kind), behavior);
         self
     }
 
-    fn whole(mut self, manner: Manner) -> Self {
-        self.whole = Some(manner);
+    fn whole(mut self, behavior: ReplyBehavior) -> Self {
+        self.whole = Some(behavior);
         self
     }
 
@@ -74,7 +74,8 @@ impl Book {
         let question = asked.queries[0].clone();
         let name = question.name().to_lowercase().to_ascii().trim_end_matches('.').to_owned();
         let kind = question.query_type();
-        let manner = self.manners.get(&(name.clone(), kind)).copied().or(self.whole).unwrap_or(Manner::Honest);
+        let behavior =
+            self.behaviors.get(&(name.clone(), kind)).copied().or(self.whole).unwrap_or(ReplyBehavior::Honest);
         let mut message = asked.clone().into_response();
         message.metadata.message_type = MessageType::Response;
         message.metadata.authoritative = self.authority;
@@ -101,33 +102,33 @@ impl Book {
         if message.answers.is_empty() {
             message.add_authority(soa());
         }
-        match manner {
-            Manner::Honest => vec![message.to_vec().unwrap()],
-            Manner::Silent => vec![],
-            Manner::Fails(code) => {
+        match behavior {
+            ReplyBehavior::Honest => vec![message.to_vec().unwrap()],
+            ReplyBehavior::Silent => vec![],
+            ReplyBehavior::Fails(code) => {
                 let mut error = Message::error_msg(asked.metadata.id, asked.metadata.op_code, code);
                 error.add_query(question);
                 vec![error.to_vec().unwrap()]
             }
-            Manner::Truncates if tcp => vec![message.to_vec().unwrap()],
-            Manner::Truncates | Manner::AlwaysTruncates => {
+            ReplyBehavior::Truncates if tcp => vec![message.to_vec().unwrap()],
+            ReplyBehavior::Truncates | ReplyBehavior::AlwaysTruncates => {
                 message.answers.clear();
                 message.metadata.truncation = true;
                 vec![message.to_vec().unwrap()]
             }
-            Manner::ForgedFirst => {
+            ReplyBehavior::ForgedFirst => {
                 let mut forged = message.clone();
                 forged.metadata.id = asked.metadata.id.wrapping_add(1);
                 forged.answers.clear();
                 vec![forged.to_vec().unwrap(), message.to_vec().unwrap()]
             }
-            Manner::LosesCase => {
+            ReplyBehavior::LosesCase => {
                 let lower = question.name().to_lowercase();
                 message.queries[0].set_name(lower);
                 vec![message.to_vec().unwrap()]
             }
-            Manner::Garbage => vec![[&query[..2], &[0x80; 30]].concat()],
-            Manner::Refers(host, address) => {
+            ReplyBehavior::Garbage => vec![[&query[..2], &[0x80; 30]].concat()],
+            ReplyBehavior::Refers(host, address) => {
                 message.answers.clear();
                 message.authorities.clear();
                 message.metadata.authoritative = false;
@@ -136,7 +137,7 @@ impl Book {
                 message.add_additional(Record::from_rdata(self::name(host), 60, a(address)));
                 vec![message.to_vec().unwrap()]
             }
-            Manner::Lame => {
+            ReplyBehavior::Lame => {
                 message.answers.clear();
                 message.authorities.clear();
                 message.metadata.authoritative = false;
@@ -149,13 +150,13 @@ impl Book {
 }
 
 /// A server that is gone with the value.
-struct Stub {
+struct StubServer {
     address: SocketAddr,
     _tasks: JoinSet<()>,
 }
 
-impl Stub {
-    async fn serve(book: Book) -> Self {
+impl StubServer {
+    async fn serve(fixture: ZoneFixture) -> Self {
         let (udp, tcp) = loop {
             let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
             if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
@@ -163,9 +164,9 @@ impl Stub {
             }
         };
         let address = tcp.local_addr().unwrap();
-        let book = Arc::new(book);
+        let fixture = Arc::new(fixture);
         let mut tasks = JoinSet::new();
-        let over_udp = book.clone();
+        let over_udp = fixture.clone();
         tasks.spawn(async move {
             let mut buffer = [0; 4096];
             loop {
@@ -178,12 +179,12 @@ impl Stub {
         tasks.spawn(async move {
             loop {
                 let (mut stream, _) = tcp.accept().await.unwrap();
-                let book = book.clone();
+                let fixture = fixture.clone();
                 tokio::spawn(async move {
                     while let Ok(length) = stream.read_u16().await {
                         let mut query = vec![0; usize::from(length)];
                         stream.read_exact(&mut query).await.unwrap();
-                        for answer in book.answers(&query, true) {
+                        for answer in fixture.answers(&query, true) {
                             stream.write_u16(u16::try_from(answer.len()).unwrap()).await.unwrap();
                             stream.write_all(&answer).await.unwrap();
                         }
@@ -215,12 +216,12 @@ fn a(address: &str) -> RData {
 }
 
 /// What the owner of phone.acme.com is told to publish.
-fn right() -> Book {
-    Book::default().with("_bitcall-challenge.phone.acme.com", txt(TOKEN)).with("phone.acme.com", cname(INGRESS))
+fn right() -> ZoneFixture {
+    ZoneFixture::default().with("_bitcall-challenge.phone.acme.com", txt(TOKEN)).with("phone.acme.com", cname(INGRESS))
 }
 
 /// The same in a resolver, with what surrounds it.
-fn world(domain: Book) -> Book {
+fn world(domain: ZoneFixture) -> ZoneFixture {
     domain
         .with(INGRESS, a("192.0.2.1"))
         .with(INGRESS, a("2001:db8::1"))
@@ -228,32 +229,32 @@ fn world(domain: Book) -> Book {
         .with("ns1.acme.com", a("127.0.0.1"))
 }
 
-fn authority(domain: Book) -> Book {
-    Book { authority: true, ..domain }
+fn authority(domain: ZoneFixture) -> ZoneFixture {
+    ZoneFixture { authority: true, ..domain }
 }
 
 /// One look, through these resolvers, with this server as the domain's own; without one nobody knows of any.
-async fn look(resolvers: Vec<Book>, own: Option<Book>) -> Findings {
-    let mut stubs = Vec::new();
-    for book in resolvers {
-        let book = if own.is_some() { book } else { book.without("acme.com", RecordType::NS) };
-        stubs.push(Stub::serve(book).await);
+async fn verify(resolvers: Vec<ZoneFixture>, own: Option<ZoneFixture>) -> Findings {
+    let mut servers = Vec::new();
+    for fixture in resolvers {
+        let fixture = if own.is_some() { fixture } else { fixture.without("acme.com", RecordType::NS) };
+        servers.push(StubServer::serve(fixture).await);
     }
     let own = match own {
-        Some(book) => Some(Stub::serve(book).await),
+        Some(fixture) => Some(StubServer::serve(fixture).await),
         None => None,
     };
     let settings = VerifierSettings {
-        resolvers: stubs.iter().map(|stub| stub.address).collect(),
+        resolvers: servers.iter().map(|server| server.address).collect(),
         ingress: INGRESS.into(),
         addresses: vec![],
         authorities: vec!["letsencrypt.org".into()],
         base: Some("bitcall.example".parse().unwrap()),
     };
-    let port = own.as_ref().map_or(DNS, |stub| stub.address.port());
+    let port = own.as_ref().map_or(DNS_PORT, |server| server.address.port());
     let verifier = Verifier { port, ..Verifier::new(settings) };
     let begun = Instant::now();
-    let findings = verifier.look(&"phone.acme.com".parse().unwrap(), TOKEN).await;
+    let findings = verifier.verify(&"phone.acme.com".parse().unwrap(), TOKEN).await;
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     findings
 }
@@ -262,150 +263,164 @@ fn matched(findings: &Findings) -> (Option<bool>, Option<bool>) {
     (findings.txt.matched, findings.cname.matched)
 }
 
-const BOTH: (Option<bool>, Option<bool>) = (Some(true), Some(true));
+const BOTH_MATCHED: (Option<bool>, Option<bool>) = (Some(true), Some(true));
 
 #[tokio::test]
 async fn what_is_right_is_found_right_by_resolvers_and_name_servers() {
     let expected = Findings {
-        txt: super::super::Check { matched: Some(true), observed: vec![TOKEN.into()] },
-        cname: super::super::Check { matched: Some(true), observed: vec![INGRESS.into()] },
-        way: Some(Way::Cname),
+        txt: super::super::RecordCheck { matched: Some(true), observed: vec![TOKEN.into()] },
+        cname: super::super::RecordCheck { matched: Some(true), observed: vec![INGRESS.into()] },
+        way: Some(RouteKind::Cname),
         ..Findings::default()
     };
-    assert_eq!(look(vec![world(right()), world(right())], Some(authority(right()))).await, expected);
-    assert_eq!(look(vec![world(right())], None).await, expected);
-    let silent = authority(right()).whole(Manner::Silent);
-    assert_eq!(look(vec![world(right())], Some(silent)).await, expected, "name servers out of reach");
+    assert_eq!(verify(vec![world(right()), world(right())], Some(authority(right()))).await, expected);
+    assert_eq!(verify(vec![world(right())], None).await, expected);
+    let silent = authority(right()).whole(ReplyBehavior::Silent);
+    assert_eq!(verify(vec![world(right())], Some(silent)).await, expected, "name servers out of reach");
 }
 
 #[tokio::test]
 async fn the_name_servers_know_before_the_caches() {
-    let findings = look(vec![world(Book::default())], Some(authority(right()))).await;
-    assert_eq!(matched(&findings), BOTH, "{findings:?}");
-    let findings = look(vec![world(right())], Some(authority(Book::default()))).await;
+    let findings = verify(vec![world(ZoneFixture::default())], Some(authority(right()))).await;
+    assert_eq!(matched(&findings), BOTH_MATCHED, "{findings:?}");
+    let findings = verify(vec![world(right())], Some(authority(ZoneFixture::default()))).await;
     assert_eq!(matched(&findings), (Some(false), Some(false)), "what is gone is gone: {findings:?}");
 }
 
 #[tokio::test]
 async fn truncated_answers_are_asked_for_again_over_tcp() {
-    let cut = |book: Book| book.whole(Manner::Truncates);
-    assert_eq!(matched(&look(vec![cut(world(right()))], Some(cut(authority(right())))).await), BOTH);
-    let findings = look(vec![world(right()).whole(Manner::AlwaysTruncates)], None).await;
+    let cut = |fixture: ZoneFixture| fixture.whole(ReplyBehavior::Truncates);
+    assert_eq!(matched(&verify(vec![cut(world(right()))], Some(cut(authority(right())))).await), BOTH_MATCHED);
+    let findings = verify(vec![world(right()).whole(ReplyBehavior::AlwaysTruncates)], None).await;
     assert_eq!(matched(&findings), (None, None));
     assert!(findings.unsure.as_ref().unwrap().contains("cut its answer short"), "{findings:?}");
 }
 
 #[tokio::test]
 async fn errors_of_every_kind_are_never_a_no() {
-    for manner in [
-        Manner::Fails(ResponseCode::ServFail),
-        Manner::Fails(ResponseCode::Refused),
-        Manner::Fails(ResponseCode::FormErr),
-        Manner::Fails(ResponseCode::NotImp),
-        Manner::Garbage,
+    for behavior in [
+        ReplyBehavior::Fails(ResponseCode::ServFail),
+        ReplyBehavior::Fails(ResponseCode::Refused),
+        ReplyBehavior::Fails(ResponseCode::FormErr),
+        ReplyBehavior::Fails(ResponseCode::NotImp),
+        ReplyBehavior::Garbage,
     ] {
-        let findings = look(vec![world(right()).whole(manner)], None).await;
-        assert_eq!(matched(&findings), (None, None), "{manner:?}");
+        let findings = verify(vec![world(right()).whole(behavior)], None).await;
+        assert_eq!(matched(&findings), (None, None), "{behavior:?}");
         assert!(findings.unsure.is_some() && findings.problems.is_empty(), "{findings:?}");
         // Another resolver that answers is enough.
-        assert_eq!(matched(&look(vec![world(right()).whole(manner), world(right())], None).await), BOTH, "{manner:?}");
+        assert_eq!(
+            matched(&verify(vec![world(right()).whole(behavior), world(right())], None).await),
+            BOTH_MATCHED,
+            "{behavior:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn silence_ends_in_time_and_is_never_a_no() {
-    let findings = look(vec![world(right()).whole(Manner::Silent)], None).await;
+    let findings = verify(vec![world(right()).whole(ReplyBehavior::Silent)], None).await;
     assert_eq!(matched(&findings), (None, None));
     assert!(findings.unsure.unwrap().contains("did not answer in time"));
 }
 
 #[tokio::test]
 async fn a_silent_record_leaves_the_other_one_certain() {
-    let book = world(right()).manner("_bitcall-challenge.phone.acme.com", RecordType::TXT, Manner::Silent);
-    let findings = look(vec![book], None).await;
+    let fixture = world(right()).behavior("_bitcall-challenge.phone.acme.com", RecordType::TXT, ReplyBehavior::Silent);
+    let findings = verify(vec![fixture], None).await;
     assert_eq!(matched(&findings), (None, Some(true)));
     assert!(findings.unsure.unwrap().starts_with("TXT _bitcall-challenge.phone.acme.com"));
 }
 
 #[tokio::test]
 async fn forged_answers_are_not_believed() {
-    assert_eq!(matched(&look(vec![world(right()).whole(Manner::ForgedFirst)], None).await), BOTH);
-    assert_eq!(matched(&look(vec![world(right()).whole(Manner::LosesCase)], None).await), BOTH, "asked again over TCP");
+    assert_eq!(matched(&verify(vec![world(right()).whole(ReplyBehavior::ForgedFirst)], None).await), BOTH_MATCHED);
+    assert_eq!(
+        matched(&verify(vec![world(right()).whole(ReplyBehavior::LosesCase)], None).await),
+        BOTH_MATCHED,
+        "asked again over TCP"
+    );
 }
 
 #[tokio::test]
 async fn one_liar_among_resolvers_decides_nothing() {
-    let liar = world(Book::default().with("phone.acme.com", a("198.51.100.7")));
-    let findings = look(vec![world(right()), liar.clone()], None).await;
+    let liar = world(ZoneFixture::default().with("phone.acme.com", a("198.51.100.7")));
+    let findings = verify(vec![world(right()), liar.clone()], None).await;
     assert_eq!(matched(&findings), (None, None));
-    assert!(matches!(findings.problems[0], Problem::Disagreement { .. }), "{findings:?}");
-    assert_eq!(matched(&look(vec![world(right()), liar], Some(authority(right()))).await), BOTH);
+    assert!(matches!(findings.problems[0], DnsFinding::Disagreement { .. }), "{findings:?}");
+    assert_eq!(matched(&verify(vec![world(right()), liar], Some(authority(right()))).await), BOTH_MATCHED);
 }
 
 #[tokio::test]
 async fn a_name_server_that_does_not_serve_the_zone_has_no_say() {
-    let lame = authority(Book::default()).whole(Manner::Lame);
-    assert_eq!(matched(&look(vec![world(right())], Some(lame)).await), BOTH);
-    let pretender = Book { authority: false, ..right() };
-    let findings = look(vec![world(Book::default())], Some(pretender)).await;
+    let lame = authority(ZoneFixture::default()).whole(ReplyBehavior::Lame);
+    assert_eq!(matched(&verify(vec![world(right())], Some(lame)).await), BOTH_MATCHED);
+    let pretender = ZoneFixture { authority: false, ..right() };
+    let findings = verify(vec![world(ZoneFixture::default())], Some(pretender)).await;
     assert_eq!(matched(&findings), (Some(false), Some(false)), "without the authority bit: {findings:?}");
 }
 
 #[tokio::test]
 async fn chains_are_followed_to_their_end_and_circles_are_told() {
-    let own = Book::default().with("phone.acme.com", cname("a.other.net"));
+    let own = ZoneFixture::default().with("phone.acme.com", cname("a.other.net"));
     let long = own.clone().with("a.other.net", cname("b.other.net")).with("b.other.net", cname(INGRESS));
-    let findings = look(vec![world(long)], Some(authority(own.clone()))).await;
-    assert_eq!((findings.cname.matched, findings.way), (Some(true), Some(Way::Cname)), "{findings:?}");
+    let findings = verify(vec![world(long)], Some(authority(own.clone()))).await;
+    assert_eq!((findings.cname.matched, findings.way), (Some(true), Some(RouteKind::Cname)), "{findings:?}");
     assert_eq!(findings.cname.observed, ["a.other.net", "b.other.net", INGRESS]);
 
     let circle = own.clone().with("a.other.net", cname("phone.acme.com"));
-    let findings = look(vec![world(circle)], Some(authority(own.clone()))).await;
+    let findings = verify(vec![world(circle)], Some(authority(own.clone()))).await;
     assert_eq!(findings.cname.matched, Some(false));
-    assert!(matches!(&findings.problems[0], Problem::Loop { .. }), "{findings:?}");
+    assert!(matches!(&findings.problems[0], DnsFinding::Loop { .. }), "{findings:?}");
 
     let mut endless = own.clone();
     for step in 0..40 {
         let at = if step == 0 { "a.other.net".to_owned() } else { format!("n{step}.other.net") };
         endless = endless.with(&at, cname(&format!("n{}.other.net", step + 1)));
     }
-    let findings = look(vec![world(endless)], None).await;
-    assert!(matches!(&findings.problems[0], Problem::Loop { .. }), "{findings:?}");
+    let findings = verify(vec![world(endless)], None).await;
+    assert!(matches!(&findings.problems[0], DnsFinding::Loop { .. }), "{findings:?}");
 
-    let broken = world(own.clone()).manner("a.other.net", RecordType::CNAME, Manner::Fails(ResponseCode::ServFail));
-    assert_eq!(look(vec![broken], Some(authority(own))).await.cname.matched, None);
+    let broken =
+        world(own.clone()).behavior("a.other.net", RecordType::CNAME, ReplyBehavior::Fails(ResponseCode::ServFail));
+    assert_eq!(verify(vec![broken], Some(authority(own))).await.cname.matched, None);
 }
 
 #[tokio::test]
 async fn flattened_stale_and_proxied_addresses_are_told_apart() {
-    let at = |addresses: &[&str]| addresses.iter().fold(Book::default(), |book, at| book.with("phone.acme.com", a(at)));
-    let found = async |addresses: &[&str]| look(vec![world(at(addresses))], Some(authority(at(addresses)))).await;
-    assert_eq!(found(&["192.0.2.1", "2001:db8::1"]).await.way, Some(Way::Flattened));
-    assert_eq!(found(&["192.0.2.1"]).await.way, Some(Way::Flattened));
+    let at = |addresses: &[&str]| {
+        addresses.iter().fold(ZoneFixture::default(), |fixture, at| fixture.with("phone.acme.com", a(at)))
+    };
+    let found = async |addresses: &[&str]| verify(vec![world(at(addresses))], Some(authority(at(addresses)))).await;
+    assert_eq!(found(&["192.0.2.1", "2001:db8::1"]).await.way, Some(RouteKind::Flattened));
+    assert_eq!(found(&["192.0.2.1"]).await.way, Some(RouteKind::Flattened));
     let stale = found(&["192.0.2.1", "2001:db8::bad"]).await;
     assert!(stale.problems[0].sentence().contains("the AAAA record 2001:db8::bad"), "{stale:?}");
     let proxied = found(&["104.16.1.1"]).await;
-    assert!(matches!(&proxied.problems[0], Problem::Proxied { by, .. } if by == "Cloudflare"), "{proxied:?}");
-    let half =
-        world(at(&["192.0.2.1"])).manner("phone.acme.com", RecordType::AAAA, Manner::Fails(ResponseCode::ServFail));
-    assert_eq!(look(vec![half], None).await.cname.matched, None);
+    assert!(matches!(&proxied.problems[0], DnsFinding::Proxied { by, .. } if by == "Cloudflare"), "{proxied:?}");
+    let half = world(at(&["192.0.2.1"])).behavior(
+        "phone.acme.com",
+        RecordType::AAAA,
+        ReplyBehavior::Fails(ResponseCode::ServFail),
+    );
+    assert_eq!(verify(vec![half], None).await.cname.matched, None);
 }
 
 #[tokio::test]
 async fn caa_is_looked_for_up_to_the_top() {
     let forbids = || RData::CAA(CAA::new_issue(false, Some(name("digicert.com")), vec![]));
-    let findings = look(vec![world(right()).with("acme.com", forbids())], None).await;
+    let findings = verify(vec![world(right()).with("acme.com", forbids())], None).await;
     let expected =
         "The CAA records of acme.com allow only digicert.com: add `acme.com. CAA 0 issue \"letsencrypt.org\"`.";
-    assert_eq!(findings.problems.iter().map(Problem::sentence).collect::<Vec<_>>(), [expected]);
+    assert_eq!(findings.problems.iter().map(DnsFinding::sentence).collect::<Vec<_>>(), [expected]);
     let allows = RData::CAA(CAA::new_issue(false, Some(name("letsencrypt.org")), vec![]));
     let closer = world(right()).with("acme.com", forbids()).without(INGRESS, RecordType::CNAME);
     let closer = closer.with(INGRESS, allows);
-    assert_eq!(look(vec![closer], None).await.problems, vec![], "the CNAME's target has its own, which count first");
-    let failing = world(right()).manner("acme.com", RecordType::CAA, Manner::Fails(ResponseCode::ServFail));
-    let problems = look(vec![failing], None).await.problems;
+    assert_eq!(verify(vec![closer], None).await.problems, vec![], "the CNAME's target has its own, which count first");
+    let failing = world(right()).behavior("acme.com", RecordType::CAA, ReplyBehavior::Fails(ResponseCode::ServFail));
+    let problems = verify(vec![failing], None).await.problems;
     assert!(
-        matches!(problems.as_slice(), [Problem::CaaUnknown { why, .. }] if why.contains("SERVFAIL")),
+        matches!(problems.as_slice(), [DnsFinding::CaaUnknown { why, .. }] if why.contains("SERVFAIL")),
         "{problems:?}"
     );
 }
@@ -414,15 +429,15 @@ async fn caa_is_looked_for_up_to_the_top() {
 async fn a_delegated_challenge_is_seen() {
     let delegated = |to: &str| right().with("_acme-challenge.phone.acme.com", cname(to));
     for (to, expected) in [("phone.acme.com._acme.bitcall.example", true), ("other.com._acme.bitcall.example", false)] {
-        let findings = look(vec![world(delegated(to))], Some(authority(delegated(to)))).await;
+        let findings = verify(vec![world(delegated(to))], Some(authority(delegated(to)))).await;
         assert_eq!(findings.challenge_delegated, expected, "{to}");
     }
 }
 
 /// What the servers of acme.com, as they are in `parent`, say of a zone below it.
-async fn delegation(parent: Book) -> Delegation {
-    let parent = Stub::serve(authority(parent)).await;
-    let resolver = Stub::serve(world(right())).await;
+async fn delegation(parent: ZoneFixture) -> Delegation {
+    let parent = StubServer::serve(authority(parent)).await;
+    let resolver = StubServer::serve(world(right())).await;
     let settings = VerifierSettings {
         resolvers: vec![resolver.address],
         ingress: INGRESS.into(),
@@ -443,18 +458,19 @@ async fn delegation(parent: Book) -> Delegation {
 
 #[tokio::test]
 async fn whether_the_base_is_delegated_is_what_the_zone_above_says() {
-    let refers =
-        |host, address| Book::default().manner("phones.acme.com", RecordType::NS, Manner::Refers(host, address));
+    let refers = |host, address| {
+        ZoneFixture::default().behavior("phones.acme.com", RecordType::NS, ReplyBehavior::Refers(host, address))
+    };
     assert_eq!(delegation(refers("ns1.phones.acme.com", "192.0.2.1")).await, Delegation::Here);
     let elsewhere = delegation(refers("ns1.phones.acme.com", "198.51.100.7")).await;
     let Delegation::Elsewhere(sentence) = elsewhere else { panic!("{elsewhere:?}") };
     for part in ["acme.com name ns1.phones.acme.com (198.51.100.7)", "`ns1.phones.acme.com. A 192.0.2.1`"] {
         assert!(sentence.contains(part), "{sentence}");
     }
-    let nobody = delegation(Book::default()).await;
+    let nobody = delegation(ZoneFixture::default()).await;
     assert!(matches!(&nobody, Delegation::Elsewhere(sentence) if sentence.contains("nobody")), "{nobody:?}");
-    for manner in [Manner::Silent, Manner::Fails(ResponseCode::ServFail), Manner::Lame] {
-        let unknown = delegation(Book::default().whole(manner)).await;
-        assert!(matches!(unknown, Delegation::Unknown(_)), "{manner:?}: {unknown:?}");
+    for behavior in [ReplyBehavior::Silent, ReplyBehavior::Fails(ResponseCode::ServFail), ReplyBehavior::Lame] {
+        let unknown = delegation(ZoneFixture::default().whole(behavior)).await;
+        assert!(matches!(unknown, Delegation::Unknown(_)), "{behavior:?}: {unknown:?}");
     }
 }

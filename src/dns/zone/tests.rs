@@ -2,9 +2,9 @@
 
 use super::*;
 
-struct Board;
+struct FixedChallenges;
 
-impl Challenges for Board {
+impl Challenges for FixedChallenges {
     fn txt(&self, name: &str) -> Vec<String> {
         match name {
             "_acme-challenge.bitcall.example" => vec!["for-the-base".into(), "for-the-wildcard".into()],
@@ -31,8 +31,8 @@ fn settings() -> ZoneSettings {
     }
 }
 
-fn ask(name: &str, kind: &str) -> Answer {
-    let zone = Zone::new(&settings(), Arc::new(Board)).unwrap();
+fn ask(name: &str, kind: &str) -> ZoneAnswer {
+    let zone = DnsZone::new(&settings(), Arc::new(FixedChallenges)).unwrap();
     let name = Name::from_ascii(name).unwrap();
     let kind = if kind == "IXFR" { RecordType::IXFR } else { kind.parse().unwrap() };
     zone.answer(&name, &LowerName::new(&name), kind, NOW)
@@ -149,7 +149,7 @@ fn any_is_one_small_record() {
 fn a_zone_of_defaults_is_whole() {
     let settings =
         ZoneSettings { nameservers: vec![], hostmaster: None, addresses: vec![], authorities: vec![], ..settings() };
-    let zone = Zone::new(&settings, Arc::new(())).unwrap();
+    let zone = DnsZone::new(&settings, Arc::new(())).unwrap();
     let name = Name::from_ascii("bitcall.example.").unwrap();
     let ask = |kind: RecordType| zone.answer(&name, &LowerName::new(&name), kind, NOW);
     let soa = ask(RecordType::SOA).answers[0].data.to_string();

@@ -15,21 +15,21 @@ use hickory_resolver::system_conf::read_system_conf;
 use super::Lookup;
 use super::delegation::NameServer;
 use super::observation::CaaRecord;
-use super::verifier::PATIENCE;
+use super::verifier::LOOKUP_TIMEOUT;
 
-const TIMEOUT: &str = "did not answer in time";
-const MOST_RECORDS: usize = 64;
-const LONGEST_VALUE: usize = 512;
+const TIMED_OUT: &str = "did not answer in time";
+const MAX_RECORDS: usize = 64;
+const MAX_VALUE_BYTES: usize = 512;
 
 /// A server, and how it is asked.
-pub struct Source {
+pub struct DnsClient {
     name: String,
     /// Whether only what it says with authority counts.
     authority: bool,
     resolver: Result<TokioResolver, String>,
 }
 
-impl Source {
+impl DnsClient {
     /// One that asks others.
     pub fn resolver(address: SocketAddr) -> Self {
         let name = if address.port() == 53 { address.ip().to_string() } else { address.to_string() };
@@ -96,8 +96,9 @@ impl Source {
             RData::NS(host) if record.name == name => Some(plain(&host.0)),
             _ => None,
         };
-        let Ok(answer) = tokio::time::timeout(PATIENCE, resolver.lookup(name.clone(), RecordType::NS)).await else {
-            return Lookup::Failed(TIMEOUT.to_owned());
+        let Ok(answer) = tokio::time::timeout(LOOKUP_TIMEOUT, resolver.lookup(name.clone(), RecordType::NS)).await
+        else {
+            return Lookup::Failed(TIMED_OUT.to_owned());
         };
         let stranger = || Lookup::Failed("does not serve the zone above".to_owned());
         match answer {
@@ -136,8 +137,8 @@ impl Source {
             Err(why) => return Lookup::Failed(why.clone()),
         };
         let Some(name) = absolute(name) else { return Lookup::Nothing };
-        let Ok(answer) = tokio::time::timeout(PATIENCE, resolver.lookup(name, kind)).await else {
-            return Lookup::Failed(TIMEOUT.to_owned());
+        let Ok(answer) = tokio::time::timeout(LOOKUP_TIMEOUT, resolver.lookup(name, kind)).await else {
+            return Lookup::Failed(TIMED_OUT.to_owned());
         };
         match answer {
             Ok(found) if self.authority && !found.message().metadata.authoritative => {
@@ -199,7 +200,7 @@ fn connect(address: SocketAddr, recursive: bool) -> Result<TokioResolver, String
 fn collect<T>(found: Lookup<Vec<Record>>, read: impl Fn(&Record) -> Option<T>) -> Lookup<Vec<T>> {
     match found {
         Lookup::Found(records) => {
-            let values: Vec<T> = records.iter().filter_map(read).take(MOST_RECORDS).collect();
+            let values: Vec<T> = records.iter().filter_map(read).take(MAX_RECORDS).collect();
             if values.is_empty() { Lookup::Nothing } else { Lookup::Found(values) }
         }
         Lookup::Nothing => Lookup::Nothing,
@@ -210,7 +211,7 @@ fn collect<T>(found: Lookup<Vec<Record>>, read: impl Fn(&Record) -> Option<T>) -
 /// Why, as the end of a sentence that begins with who was asked.
 fn why(error: &NetError) -> String {
     match error {
-        NetError::Timeout => TIMEOUT.to_owned(),
+        NetError::Timeout => TIMED_OUT.to_owned(),
         NetError::Dns(DnsError::ResponseCode(ResponseCode::ServFail)) => "failed to find out (SERVFAIL)".to_owned(),
         NetError::Dns(DnsError::ResponseCode(ResponseCode::Refused)) => "refuses to answer (REFUSED)".to_owned(),
         NetError::Dns(DnsError::ResponseCode(code)) => format!("answered with an error ({code})"),
@@ -233,5 +234,5 @@ fn plain(name: &Name) -> String {
 
 /// What strangers publish, as text of a bounded length.
 fn shown(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST_VALUE)]).into_owned()
+    String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_VALUE_BYTES)]).into_owned()
 }

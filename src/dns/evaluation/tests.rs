@@ -2,15 +2,15 @@
 
 use proptest::prelude::*;
 
-use super::super::observation::{Addresses, Caa, CaaRecord, Chain};
+use super::super::observation::{Caa, CaaRecord, CnameChain, HostAddresses};
 use super::*;
 
 const DOMAIN: &str = "phone.acme.com";
 const INGRESS: &str = "in.bitcall.example";
 const TIMEOUT: &str = "did not answer in time";
 
-fn question() -> Question {
-    Question {
+fn query() -> VerificationQuery {
+    VerificationQuery {
         domain: DOMAIN.into(),
         token: "token".into(),
         ingress: INGRESS.into(),
@@ -21,8 +21,8 @@ fn question() -> Question {
 }
 
 /// A server at which everything is right.
-fn right(server: &str) -> View {
-    View {
+fn right(server: &str) -> ServerAnswers {
+    ServerAnswers {
         server: server.into(),
         txt: Lookup::Found(vec!["token".into()]),
         chain: chain(&[INGRESS]),
@@ -32,61 +32,61 @@ fn right(server: &str) -> View {
     }
 }
 
-fn empty(server: &str) -> View {
-    View { txt: Lookup::Nothing, chain: Lookup::Nothing, addresses: Addresses::default(), ..right(server) }
+fn empty(server: &str) -> ServerAnswers {
+    ServerAnswers { txt: Lookup::Nothing, chain: Lookup::Nothing, addresses: HostAddresses::default(), ..right(server) }
 }
 
-fn dead(server: &str) -> View {
+fn dead(server: &str) -> ServerAnswers {
     let failed = || TIMEOUT.to_owned();
-    View {
+    ServerAnswers {
         server: server.into(),
         txt: Lookup::Failed(failed()),
         chain: Lookup::Failed(failed()),
-        addresses: Addresses { v4: Lookup::Failed(failed()), v6: Lookup::Failed(failed()) },
+        addresses: HostAddresses { v4: Lookup::Failed(failed()), v6: Lookup::Failed(failed()) },
         caa: Lookup::Failed(failed()),
         delegate: Lookup::Failed(failed()),
     }
 }
 
 /// Without a CNAME, with these addresses.
-fn at(given: &[&str]) -> View {
-    View { chain: Lookup::Nothing, addresses: addresses(given), ..right("r1") }
+fn at(given: &[&str]) -> ServerAnswers {
+    ServerAnswers { chain: Lookup::Nothing, addresses: addresses(given), ..right("r1") }
 }
 
-fn chain(targets: &[&str]) -> Lookup<Chain> {
+fn chain(targets: &[&str]) -> Lookup<CnameChain> {
     let targets = targets.iter().map(ToString::to_string).collect();
-    Lookup::Found(Chain { targets, ..Chain::default() })
+    Lookup::Found(CnameChain { targets, ..CnameChain::default() })
 }
 
-fn addresses(all: &[&str]) -> Addresses {
+fn addresses(all: &[&str]) -> HostAddresses {
     let (v4, v6): (Vec<IpAddr>, Vec<_>) = all.iter().map(|a| a.parse().unwrap()).partition(IpAddr::is_ipv4);
     let family = |found: Vec<IpAddr>| if found.is_empty() { Lookup::Nothing } else { Lookup::Found(found) };
-    Addresses { v4: family(v4), v6: family(v6) }
+    HostAddresses { v4: family(v4), v6: family(v6) }
 }
 
-fn seen(resolvers: Vec<View>, authorities: Vec<View>) -> Observation {
+fn seen(resolvers: Vec<ServerAnswers>, authorities: Vec<ServerAnswers>) -> Observation {
     Observation { resolvers, authorities, ingress: addresses(&["192.0.2.1", "2001:db8::1"]), failed: None }
 }
 
-fn judged(resolvers: Vec<View>, authorities: Vec<View>) -> Findings {
-    judge(&seen(resolvers, authorities), &question())
+fn findings_of(resolvers: Vec<ServerAnswers>, authorities: Vec<ServerAnswers>) -> Findings {
+    evaluate(&seen(resolvers, authorities), &query())
 }
 
 #[test]
 fn a_right_domain_has_nothing_wrong() {
     let expected = Findings {
-        txt: Check { matched: Some(true), observed: vec!["token".into()] },
-        cname: Check { matched: Some(true), observed: vec![INGRESS.into()] },
-        way: Some(Way::Cname),
+        txt: RecordCheck { matched: Some(true), observed: vec!["token".into()] },
+        cname: RecordCheck { matched: Some(true), observed: vec![INGRESS.into()] },
+        way: Some(RouteKind::Cname),
         ..Findings::default()
     };
-    assert_eq!(judged(vec![right("r1"), right("r2")], vec![right("ns1"), right("ns2")]), expected);
-    assert_eq!(judged(vec![right("r1")], vec![]), expected);
+    assert_eq!(findings_of(vec![right("r1"), right("r2")], vec![right("ns1"), right("ns2")]), expected);
+    assert_eq!(findings_of(vec![right("r1")], vec![]), expected);
 }
 
 #[test]
 fn a_domain_without_records_is_no_mistake_yet() {
-    let findings = judged(vec![empty("r1")], vec![empty("ns1")]);
+    let findings = findings_of(vec![empty("r1")], vec![empty("ns1")]);
     assert_eq!((findings.txt.matched, findings.cname.matched), (Some(false), Some(false)));
     assert_eq!((findings.problems, findings.unsure, findings.way), (vec![], None, None));
 }
@@ -121,7 +121,7 @@ fn name_servers_decide_and_caches_only_where_those_are_silent() {
         ("caches disagree", vec![yes("r"), no("s")], vec![], None, true),
         ("nobody to ask", vec![], vec![], None, true),
     ] {
-        let findings = judged(resolvers, authorities);
+        let findings = findings_of(resolvers, authorities);
         assert_eq!(findings.txt.matched, matched, "{name}");
         assert_eq!(findings.cname.matched, matched, "{name}");
         assert_eq!(findings.unsure.is_some(), unsure, "{name}: {:?}", findings.unsure);
@@ -130,8 +130,8 @@ fn name_servers_decide_and_caches_only_where_those_are_silent() {
 
 #[test]
 fn a_disagreement_names_who_has_it_and_who_has_not() {
-    let findings = judged(vec![], vec![right("ns1"), View { txt: Lookup::Nothing, ..right("ns2") }]);
-    let expected = Problem::Disagreement {
+    let findings = findings_of(vec![], vec![right("ns1"), ServerAnswers { txt: Lookup::Nothing, ..right("ns2") }]);
+    let expected = DnsFinding::Disagreement {
         record: "TXT _bitcall-challenge.phone.acme.com".into(),
         with: vec!["ns1".into()],
         without: vec!["ns2".into()],
@@ -141,31 +141,35 @@ fn a_disagreement_names_who_has_it_and_who_has_not() {
 
 #[test]
 fn who_did_not_answer_is_named_with_the_reason() {
-    let findings = judged(vec![dead("192.0.2.53")], vec![]);
+    let findings = findings_of(vec![dead("192.0.2.53")], vec![]);
     let unsure = findings.unsure.unwrap();
     for part in ["TXT _bitcall-challenge.phone.acme.com", "CNAME phone.acme.com", "192.0.2.53 did not answer in time"] {
         assert!(unsure.contains(part), "{unsure}");
     }
     let whole = Observation { failed: Some("no resolver".into()), ..Observation::default() };
-    assert_eq!(judge(&whole, &question()).unsure.unwrap(), "no resolver");
+    assert_eq!(evaluate(&whole, &query()).unsure.unwrap(), "no resolver");
 }
 
 #[test]
 fn another_value_is_no_proof_and_is_shown() {
-    let other = View { txt: Lookup::Found(vec!["old".into(), "Token".into()]), ..right("r1") };
-    let findings = judged(vec![other], vec![]);
-    assert_eq!(findings.txt, Check { matched: Some(false), observed: vec!["old".into(), "Token".into()] });
+    let other = ServerAnswers { txt: Lookup::Found(vec!["old".into(), "Token".into()]), ..right("r1") };
+    let findings = findings_of(vec![other], vec![]);
+    assert_eq!(findings.txt, RecordCheck { matched: Some(false), observed: vec!["old".into(), "Token".into()] });
 }
 
 #[test]
 fn every_way_that_leads_here_counts() {
-    for (view, way, observed) in [
-        (View { chain: chain(&["a.example", INGRESS]), ..right("r1") }, Way::Cname, vec!["a.example", INGRESS]),
-        (at(&["192.0.2.1"]), Way::Flattened, vec!["192.0.2.1"]),
-        (at(&["192.0.2.1", "2001:db8::1"]), Way::Flattened, vec!["192.0.2.1", "2001:db8::1"]),
-        (View { chain: chain(&["a.example"]), ..right("r1") }, Way::Flattened, vec!["a.example"]),
+    for (answers, way, observed) in [
+        (
+            ServerAnswers { chain: chain(&["a.example", INGRESS]), ..right("r1") },
+            RouteKind::Cname,
+            vec!["a.example", INGRESS],
+        ),
+        (at(&["192.0.2.1"]), RouteKind::Flattened, vec!["192.0.2.1"]),
+        (at(&["192.0.2.1", "2001:db8::1"]), RouteKind::Flattened, vec!["192.0.2.1", "2001:db8::1"]),
+        (ServerAnswers { chain: chain(&["a.example"]), ..right("r1") }, RouteKind::Flattened, vec!["a.example"]),
     ] {
-        let findings = judged(vec![view], vec![]);
+        let findings = findings_of(vec![answers], vec![]);
         assert_eq!((findings.cname.matched, findings.way), (Some(true), Some(way)));
         assert_eq!(
             (findings.cname.observed, findings.problems),
@@ -179,19 +183,26 @@ fn what_leads_elsewhere_is_told_by_its_kind() {
     let domain = || DOMAIN.to_owned();
     let ingress = || INGRESS.to_owned();
     let list = |given: &[&str]| given.iter().map(|a| a.parse().unwrap()).collect::<Vec<IpAddr>>();
-    let elsewhere = |to: &str| Problem::PointsElsewhere { domain: domain(), to: vec![to.into()], ingress: ingress() };
-    let endless = Chain { targets: vec!["a.b".into(), domain()], endless: true, broken: None };
-    for (view, expected) in [
+    let elsewhere =
+        |to: &str| DnsFinding::PointsElsewhere { domain: domain(), to: vec![to.into()], ingress: ingress() };
+    let endless = CnameChain { targets: vec!["a.b".into(), domain()], endless: true, broken: None };
+    for (answers, expected) in [
         (at(&["198.51.100.7"]), elsewhere("198.51.100.7")),
-        (View { chain: chain(&["a.b"]), addresses: addresses(&["198.51.100.7"]), ..right("r1") }, elsewhere("a.b")),
-        (View { chain: chain(&["a.b", "c.d"]), addresses: Addresses::default(), ..right("r1") }, elsewhere("c.d")),
+        (
+            ServerAnswers { chain: chain(&["a.b"]), addresses: addresses(&["198.51.100.7"]), ..right("r1") },
+            elsewhere("a.b"),
+        ),
+        (
+            ServerAnswers { chain: chain(&["a.b", "c.d"]), addresses: HostAddresses::default(), ..right("r1") },
+            elsewhere("c.d"),
+        ),
         (
             at(&["192.0.2.1", "2001:db8::bad"]),
-            Problem::StaleAddress { domain: domain(), addresses: list(&["2001:db8::bad"]) },
+            DnsFinding::StaleAddress { domain: domain(), addresses: list(&["2001:db8::bad"]) },
         ),
         (
             at(&["104.16.1.1", "2606:4700::1"]),
-            Problem::Proxied {
+            DnsFinding::Proxied {
                 domain: domain(),
                 by: "Cloudflare".into(),
                 addresses: list(&["104.16.1.1", "2606:4700::1"]),
@@ -199,12 +210,12 @@ fn what_leads_elsewhere_is_told_by_its_kind() {
             },
         ),
         (
-            View { chain: Lookup::Found(endless), addresses: Addresses::default(), ..right("r1") },
-            Problem::Loop { domain: domain(), through: vec!["a.b".into(), domain()], ingress: ingress() },
+            ServerAnswers { chain: Lookup::Found(endless), addresses: HostAddresses::default(), ..right("r1") },
+            DnsFinding::Loop { domain: domain(), through: vec!["a.b".into(), domain()], ingress: ingress() },
         ),
     ] {
-        let findings = judged(vec![view.clone()], vec![]);
-        assert_eq!((findings.cname.matched, findings.way), (Some(false), None), "{view:?}");
+        let findings = findings_of(vec![answers.clone()], vec![]);
+        assert_eq!((findings.cname.matched, findings.way), (Some(false), None), "{answers:?}");
         assert_eq!(findings.problems, vec![expected]);
     }
 }
@@ -213,15 +224,15 @@ fn what_leads_elsewhere_is_told_by_its_kind() {
 fn half_of_the_addresses_is_not_enough_for_a_yes_or_a_no() {
     let half = |v4: &[&str]| {
         let v6 = Lookup::Failed(TIMEOUT.into());
-        View { addresses: Addresses { v6, ..addresses(v4) }, ..at(&[]) }
+        ServerAnswers { addresses: HostAddresses { v6, ..addresses(v4) }, ..at(&[]) }
     };
-    for view in [half(&["192.0.2.1"]), half(&["198.51.100.7"]), half(&[])] {
-        let findings = judged(vec![view], vec![]);
+    for answers in [half(&["192.0.2.1"]), half(&["198.51.100.7"]), half(&[])] {
+        let findings = findings_of(vec![answers], vec![]);
         assert_eq!((findings.cname.matched, findings.way), (None, None));
         assert!(findings.unsure.is_some());
     }
-    let broken = Chain { targets: vec!["a.b".into()], endless: false, broken: Some(TIMEOUT.into()) };
-    let findings = judged(vec![View { chain: Lookup::Found(broken), ..empty("r1") }], vec![]);
+    let broken = CnameChain { targets: vec!["a.b".into()], endless: false, broken: Some(TIMEOUT.into()) };
+    let findings = findings_of(vec![ServerAnswers { chain: Lookup::Found(broken), ..empty("r1") }], vec![]);
     assert_eq!(findings.cname.matched, None);
 }
 
@@ -229,16 +240,24 @@ fn half_of_the_addresses_is_not_enough_for_a_yes_or_a_no() {
 fn an_ingress_that_cannot_be_looked_up_makes_no_domain_wrong() {
     let mut observation = seen(vec![at(&["198.51.100.7"])], vec![]);
     observation.ingress.v4 = Lookup::Failed(TIMEOUT.into());
-    assert_eq!(judge(&observation, &question()).cname.matched, None);
-    let configured = Question { addresses: vec!["198.51.100.7".parse().unwrap()], ..question() };
-    assert_eq!(judge(&observation, &configured).way, Some(Way::Flattened), "what is configured is known without DNS");
+    assert_eq!(evaluate(&observation, &query()).cname.matched, None);
+    let configured = VerificationQuery { addresses: vec!["198.51.100.7".parse().unwrap()], ..query() };
+    assert_eq!(
+        evaluate(&observation, &configured).way,
+        Some(RouteKind::Flattened),
+        "what is configured is known without DNS"
+    );
 
-    observation.ingress = Addresses::default();
-    let findings = judge(&observation, &question());
-    assert!(findings.problems.contains(&Problem::IngressLost { ingress: INGRESS.into() }), "{:?}", findings.problems);
-    let literal = Question { ingress: "198.51.100.7".into(), ..question() };
-    let findings = judge(&observation, &literal);
-    assert_eq!((findings.way, findings.problems), (Some(Way::Flattened), vec![]));
+    observation.ingress = HostAddresses::default();
+    let findings = evaluate(&observation, &query());
+    assert!(
+        findings.problems.contains(&DnsFinding::IngressLost { ingress: INGRESS.into() }),
+        "{:?}",
+        findings.problems
+    );
+    let literal = VerificationQuery { ingress: "198.51.100.7".into(), ..query() };
+    let findings = evaluate(&observation, &literal);
+    assert_eq!((findings.way, findings.problems), (Some(RouteKind::Flattened), vec![]));
 }
 
 #[test]
@@ -258,8 +277,8 @@ fn caa_is_read_as_rfc_8659_says() {
         (vec![issue("letsencrypt.org"), record("tbs", "x", true)], Some(vec![])),
     ] {
         let caa = Lookup::Found(Caa { at: "acme.com".into(), records: records.clone() });
-        let findings = judged(vec![View { caa, ..right("r1") }], vec![]);
-        let expected = allows.map(|allows| Problem::CaaForbids {
+        let findings = findings_of(vec![ServerAnswers { caa, ..right("r1") }], vec![]);
+        let expected = allows.map(|allows| DnsFinding::CaaForbids {
             at: "acme.com".into(),
             allows: allows.iter().map(ToString::to_string).collect(),
             authority: "letsencrypt.org".into(),
@@ -268,18 +287,22 @@ fn caa_is_read_as_rfc_8659_says() {
         assert_eq!(findings.problems, Vec::from_iter(expected), "{records:?}");
     }
     let forbids = || Lookup::Found(Caa { at: "acme.com".into(), records: vec![issue(";")] });
-    let view = |caa| View { caa, ..right("r1") };
+    let answers = |caa| ServerAnswers { caa, ..right("r1") };
     let failed = || Lookup::Failed(TIMEOUT.into());
-    assert_eq!(judged(vec![view(forbids()), view(Lookup::Nothing)], vec![]).problems, vec![], "one cache is behind");
-    let unknown = Problem::CaaUnknown { domain: DOMAIN.into(), why: format!("r1 {TIMEOUT}") };
-    let findings = judged(vec![view(failed())], vec![]);
+    assert_eq!(
+        findings_of(vec![answers(forbids()), answers(Lookup::Nothing)], vec![]).problems,
+        vec![],
+        "one cache is behind"
+    );
+    let unknown = DnsFinding::CaaUnknown { domain: DOMAIN.into(), why: format!("r1 {TIMEOUT}") };
+    let findings = findings_of(vec![answers(failed())], vec![]);
     assert_eq!(findings.problems, [unknown], "a failed lookup forbids nothing, but is told");
     assert_eq!((findings.txt.matched, findings.cname.matched, findings.unsure), (Some(true), Some(true), None));
-    let elsewhere = View { caa: failed(), ..at(&["198.51.100.7"]) };
-    assert_eq!(judged(vec![elsewhere], vec![]).problems.len(), 1, "there are more pressing things");
-    assert_eq!(judged(vec![view(failed()), view(forbids())], vec![]).problems.len(), 1);
-    let any = Question { authorities: vec![], ..question() };
-    assert_eq!(judge(&seen(vec![view(forbids())], vec![]), &any).problems, vec![]);
+    let elsewhere = ServerAnswers { caa: failed(), ..at(&["198.51.100.7"]) };
+    assert_eq!(findings_of(vec![elsewhere], vec![]).problems.len(), 1, "there are more pressing things");
+    assert_eq!(findings_of(vec![answers(failed()), answers(forbids())], vec![]).problems.len(), 1);
+    let any = VerificationQuery { authorities: vec![], ..query() };
+    assert_eq!(evaluate(&seen(vec![answers(forbids())], vec![]), &any).problems, vec![]);
 }
 
 #[test]
@@ -297,21 +320,21 @@ fn for_wildcards_issuewild_stands_in_the_place_of_issue() {
         (vec![record("issue", other)], Some(false)),
     ] {
         let caa = || Lookup::Found(Caa { at: "acme.com".into(), records: records.clone() });
-        let about = |problems: &[Problem]| match problems {
+        let about = |problems: &[DnsFinding]| match problems {
             [] => None,
-            [Problem::CaaForbids { wildcard, .. }] => Some(*wildcard),
+            [DnsFinding::CaaForbids { wildcard, .. }] => Some(*wildcard),
             other => panic!("{other:?}"),
         };
-        let findings = judged(vec![View { caa: caa(), delegate: delegated(), ..right("r1") }], vec![]);
+        let findings = findings_of(vec![ServerAnswers { caa: caa(), delegate: delegated(), ..right("r1") }], vec![]);
         assert_eq!(about(&findings.problems), wildcard, "{records:?}");
-        let plain = judged(vec![View { caa: caa(), ..right("r1") }], vec![]);
+        let plain = findings_of(vec![ServerAnswers { caa: caa(), ..right("r1") }], vec![]);
         assert_eq!(about(&plain.problems), wildcard.filter(|wildcard| !wildcard), "without a wildcard: {records:?}");
     }
 }
 
 #[test]
 fn a_delegated_challenge_must_lead_to_this_servers_zone() {
-    let view = |delegate| View { delegate, ..right("r1") };
+    let answers = |delegate| ServerAnswers { delegate, ..right("r1") };
     let ours = || Lookup::Found("phone.acme.com._acme.bitcall.example".to_owned());
     for (delegate, expected) in [
         (ours(), true),
@@ -319,13 +342,13 @@ fn a_delegated_challenge_must_lead_to_this_servers_zone() {
         (Lookup::Nothing, false),
         (Lookup::Failed(TIMEOUT.into()), false),
     ] {
-        assert_eq!(judged(vec![view(delegate)], vec![]).challenge_delegated, expected);
+        assert_eq!(findings_of(vec![answers(delegate)], vec![]).challenge_delegated, expected);
     }
-    let none = Question { delegate: None, ..question() };
-    assert!(!judge(&seen(vec![view(ours())], vec![]), &none).challenge_delegated);
+    let none = VerificationQuery { delegate: None, ..query() };
+    assert!(!evaluate(&seen(vec![answers(ours())], vec![]), &none).challenge_delegated);
 }
 
-fn any_view() -> impl Strategy<Value = View> {
+fn any_view() -> impl Strategy<Value = ServerAnswers> {
     let txt = prop_oneof![
         Just(Lookup::Found(vec!["token".to_owned()])),
         Just(Lookup::Found(vec!["other".to_owned()])),
@@ -346,18 +369,19 @@ fn any_view() -> impl Strategy<Value = View> {
             Just(Lookup::Failed(TIMEOUT.to_owned())),
         ]
     };
-    (txt, chain, family("192.0.2.1", "198.51.100.7"), family("2001:db8::1", "2001:db8::bad"))
-        .prop_map(|(txt, chain, v4, v6)| View { txt, chain, addresses: Addresses { v4, v6 }, ..right("r1") })
+    (txt, chain, family("192.0.2.1", "198.51.100.7"), family("2001:db8::1", "2001:db8::bad")).prop_map(
+        |(txt, chain, v4, v6)| ServerAnswers { txt, chain, addresses: HostAddresses { v4, v6 }, ..right("r1") },
+    )
 }
 
 proptest! {
     /// What could not be asked, however much of it, turns no answer into another.
     #[test]
     fn a_failed_lookup_is_never_a_no(views in prop::collection::vec(any_view(), 1..4), authorities in prop::collection::vec(any_view(), 0..4)) {
-        let before = judged(views.clone(), authorities.clone());
-        let silence = |mut views: Vec<View>, which: usize| { views[which] = dead("r1"); views };
+        let before = findings_of(views.clone(), authorities.clone());
+        let silence = |mut views: Vec<ServerAnswers>, which: usize| { views[which] = dead("r1"); views };
         for which in 0..views.len() {
-            let after = judged(silence(views.clone(), which), authorities.clone());
+            let after = findings_of(silence(views.clone(), which), authorities.clone());
             if before.txt.matched == Some(true) {
                 prop_assert_ne!(after.txt.matched, Some(false));
             }
@@ -365,16 +389,16 @@ proptest! {
                 prop_assert_ne!(after.cname.matched, Some(false));
             }
         }
-        let all_dead = judged(vec![dead("r1"); views.len()], vec![dead("a"); authorities.len()]);
+        let all_dead = findings_of(vec![dead("r1"); views.len()], vec![dead("a"); authorities.len()]);
         prop_assert_eq!((all_dead.txt.matched, all_dead.cname.matched), (None, None));
     }
 
     #[test]
     fn whatever_is_concluded_has_its_reason(views in prop::collection::vec(any_view(), 0..4), authorities in prop::collection::vec(any_view(), 0..4)) {
-        let findings = judged(views.clone(), authorities.clone());
-        let any = |test: fn(&View) -> bool| views.iter().chain(&authorities).any(test);
+        let findings = findings_of(views.clone(), authorities.clone());
+        let any = |test: fn(&ServerAnswers) -> bool| views.iter().chain(&authorities).any(test);
         if findings.txt.matched == Some(true) {
-            prop_assert!(any(|view| matches!(&view.txt, Lookup::Found(values) if values[0] == "token")));
+            prop_assert!(any(|answers| matches!(&answers.txt, Lookup::Found(values) if values[0] == "token")));
         }
         prop_assert_eq!(findings.way.is_some(), findings.cname.matched == Some(true));
         prop_assert_eq!(findings.unsure.is_some(), findings.txt.matched.is_none() || findings.cname.matched.is_none());

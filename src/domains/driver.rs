@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use serde::Serialize;
 use tokio::sync::{OwnedMutexGuard, Semaphore, watch};
 
-use super::life::{self, Effect, Event, Moment, Report};
-use super::outside::{Certificates, Eyes};
-use super::{schedule, words};
+use super::domain_state::{self, DomainEffect, DomainEvent, DomainTransition, StepContext};
+use super::interfaces::{CertificateProvider, DomainResolver};
+use super::{owner_text, schedule};
 use crate::hostname::Hostname;
 use crate::tenancy::{Claim, DomainStatus, Platform, Refusal, RequestContext, TenantId, challenge_host};
 use crate::timestamp::Timestamp;
 
 /// Domains looked at at a time.
-pub(super) const PARALLEL: usize = 32;
+pub(super) const MAX_CONCURRENT_CHECKS: usize = 32;
 
 /// A handle on all tenants' domains. Cloning is cheap.
 #[derive(Clone)]
@@ -22,10 +22,10 @@ pub struct Domains(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
     pub(super) platform: Platform,
-    eyes: Arc<dyn Eyes>,
-    pub(super) certificates: Arc<dyn Certificates>,
+    resolver: Arc<dyn DomainResolver>,
+    pub(super) certificates: Arc<dyn CertificateProvider>,
     /// One pass per name at a time.
-    alone: Mutex<HashMap<Hostname, Weak<tokio::sync::Mutex<()>>>>,
+    locks: Mutex<HashMap<Hostname, Weak<tokio::sync::Mutex<()>>>>,
     lookups: Semaphore,
     /// Wakes the worker to look at all domains.
     pub(super) sweeps: watch::Sender<()>,
@@ -41,10 +41,14 @@ pub enum Recheck {
 }
 
 impl Domains {
-    pub fn new(platform: Platform, eyes: Arc<dyn Eyes>, certificates: Arc<dyn Certificates>) -> Self {
-        let lookups = Semaphore::new(PARALLEL);
+    pub fn new(
+        platform: Platform,
+        resolver: Arc<dyn DomainResolver>,
+        certificates: Arc<dyn CertificateProvider>,
+    ) -> Self {
+        let lookups = Semaphore::new(MAX_CONCURRENT_CHECKS);
         let sweeps = watch::Sender::new(());
-        Self(Arc::new(Inner { platform, eyes, certificates, alone: Mutex::default(), lookups, sweeps }))
+        Self(Arc::new(Inner { platform, resolver, certificates, locks: Mutex::default(), lookups, sweeps }))
     }
 
     /// Claims a domain for a tenant, which gives up the one it had. Where another tenant claims it without having
@@ -59,7 +63,7 @@ impl Domains {
         let platform = &self.0.platform;
         let token = platform.claim_token(id, domain)?;
         let new = Claim::new(id.clone(), domain.clone(), token, context.at);
-        let (new, _) = life::step(&new, &Event::Certificate(None), &self.moment());
+        let (new, _) = domain_state::step(&new, &DomainEvent::Certificate(None), &self.step_context());
         match platform.claim_domain(context, &new, &answer).await {
             Err(Refusal::CustomDomainInUse(name)) => match platform.claim_on(domain) {
                 Some(claim) if claim.may_be_taken_over() => self.take_over(context, new, &answer).await,
@@ -76,18 +80,18 @@ impl Domains {
         answer: &impl Fn(&Claim, bool) -> A,
     ) -> Result<A, Refusal> {
         let Claim { tenant, domain, token, .. } = &new;
-        let _alone = self.alone(domain).await;
+        let _lock = self.lock_domain(domain).await;
         let _permit = self.0.lookups.acquire().await;
         if let Some(known) = self.0.platform.claim_on(domain).filter(|claim| claim.tenant == *tenant) {
             return Ok(answer(&known, false));
         }
-        let seen = self.0.eyes.look(domain, token).await.txt;
+        let seen = self.0.resolver.check(domain, token).await.txt;
         if seen.matched != Some(true) {
-            let proof = words::proof(&challenge_host(domain), token);
+            let proof = owner_text::proof(&challenge_host(domain), token);
             return Err(Refusal::CustomDomainUnproved { domain: domain.to_string(), proof });
         }
         let proved = Claim { verified_at: Some(context.at), expires_at: None, txt: seen, ..new.clone() };
-        let (proved, _) = life::step(&proved, &Event::Certificate(None), &self.moment());
+        let (proved, _) = domain_state::step(&proved, &DomainEvent::Certificate(None), &self.step_context());
         let context = context.with_answer(&answer(&proved, true), tenant)?;
         let claim = self.0.platform.take_over_claim(&context, tenant, &proved).await?;
         tracing::info!(%domain, %tenant, "a domain went to the tenant that proved it");
@@ -102,10 +106,10 @@ impl Domains {
             return Err(Refusal::CustomDomainNotAllowed);
         }
         let domain = &claim.domain;
-        match self.apply(context, domain, &Event::RecheckAsked).await? {
+        match self.apply(context, domain, &DomainEvent::RecheckAsked).await? {
             None => Ok(Recheck::Nothing),
-            Some((_, effects)) if effects.contains(&Effect::Look) => {
-                Ok(self.look(context, domain).await?.map_or(Recheck::Nothing, Recheck::Done))
+            Some((_, effects)) if effects.contains(&DomainEffect::CheckDns) => {
+                Ok(self.check_dns(context, domain).await?.map_or(Recheck::Nothing, Recheck::Done))
             }
             Some((claim, _)) => Ok(Recheck::TooSoon(claim.recheck_available_at.unwrap_or(context.at))),
         }
@@ -113,8 +117,8 @@ impl Domains {
 
     /// Looks at a domain now, because the operator asks for that. Nothing when nobody claims it any more.
     pub async fn sync(&self, context: &RequestContext, domain: &Hostname) -> Result<Option<Arc<Claim>>, Refusal> {
-        match self.apply(context, domain, &Event::SyncAsked).await? {
-            Some(_) => self.look(context, domain).await,
+        match self.apply(context, domain, &DomainEvent::SyncAsked).await? {
+            Some(_) => self.check_dns(context, domain).await,
             None => Ok(None),
         }
     }
@@ -127,45 +131,45 @@ impl Domains {
 
     /// Takes a domain as proved and leading here, because the operator says so. Again is no error.
     pub async fn activate(&self, context: &RequestContext, domain: &Hostname) -> Result<Option<Arc<Claim>>, Refusal> {
-        Ok(self.apply(context, domain, &Event::ActivatedByHand).await?.map(|(claim, _)| claim))
+        Ok(self.apply(context, domain, &DomainEvent::ActivatedByHand).await?.map(|(claim, _)| claim))
     }
 
     /// Looks at a domain if that is due.
-    pub(super) async fn check(&self, domain: &Hostname) -> Result<(), Refusal> {
+    pub(super) async fn check_if_due(&self, domain: &Hostname) -> Result<(), Refusal> {
         let context = RequestContext::of_bitcall();
-        let due = self.apply(&context, domain, &Event::Due).await?;
-        if due.is_some_and(|(_, effects)| effects.contains(&Effect::Look)) {
-            self.look(&context, domain).await?;
+        let due = self.apply(&context, domain, &DomainEvent::Due).await?;
+        if due.is_some_and(|(_, effects)| effects.contains(&DomainEffect::CheckDns)) {
+            self.check_dns(&context, domain).await?;
         }
         Ok(())
     }
 
     /// Takes in what there is of a domain's certificate.
-    pub(super) async fn heed_certificate(&self, domain: &Hostname) -> Result<(), Refusal> {
-        let news = Event::Certificate(self.0.certificates.of(domain));
+    pub(super) async fn update_certificate(&self, domain: &Hostname) -> Result<(), Refusal> {
+        let news = DomainEvent::Certificate(self.0.certificates.certificate(domain));
         self.apply(&RequestContext::of_bitcall(), domain, &news).await?;
         Ok(())
     }
 
     /// Says of all domains again that there are to be certificates.
-    pub fn want_all(&self) {
-        self.0.platform.claims().iter().for_each(|claim| self.want_again(claim));
+    pub fn order_all(&self) {
+        self.0.platform.claims().iter().for_each(|claim| self.order_again(claim));
     }
 
     /// Says again that there is to be a certificate: who gets them may have been told by a process that is gone.
-    fn want_again(&self, claim: &Claim) {
+    fn order_again(&self, claim: &Claim) {
         if claim.status != DomainStatus::Pending && self.0.certificates.are_automatic() {
-            self.0.certificates.want(&claim.domain, claim.challenge_delegated);
+            self.0.certificates.order(&claim.domain, claim.challenge_delegated);
         }
     }
 
-    async fn look(&self, context: &RequestContext, domain: &Hostname) -> Result<Option<Arc<Claim>>, Refusal> {
-        let _alone = self.alone(domain).await;
+    async fn check_dns(&self, context: &RequestContext, domain: &Hostname) -> Result<Option<Arc<Claim>>, Refusal> {
+        let _lock = self.lock_domain(domain).await;
         let _permit = self.0.lookups.acquire().await;
         let Some(claim) = self.0.platform.claim_on(domain) else { return Ok(None) };
         let event = match self.0.platform.domain_obstacle(&claim.tenant) {
-            Some(why) => Event::Barred(why.to_owned()),
-            None => Event::Looked(self.0.eyes.look(domain, &claim.token).await),
+            Some(why) => DomainEvent::Barred(why.to_owned()),
+            None => DomainEvent::DnsChecked(self.0.resolver.check(domain, &claim.token).await),
         };
         // What was decided is decided now, and not when the request came in.
         let mut context = context.clone();
@@ -178,24 +182,24 @@ impl Domains {
         &self,
         context: &RequestContext,
         domain: &Hostname,
-        event: &Event,
-    ) -> Result<Option<(Arc<Claim>, Vec<Effect>)>, Refusal> {
-        let moment = self.moment();
+        event: &DomainEvent,
+    ) -> Result<Option<(Arc<Claim>, Vec<DomainEffect>)>, Refusal> {
+        let step_context = self.step_context();
         let rule = |claim: &Claim| {
-            let (after, effects) = life::step(claim, event, &moment);
-            let told = effects.iter().rev().find_map(action);
-            (after, told, effects)
+            let (after, effects) = domain_state::step(claim, event, &step_context);
+            let action = effects.iter().rev().find_map(audit_action);
+            (after, action, effects)
         };
         let platform = &self.0.platform;
         let Some(stepped) = platform.step_claim(context, domain, rule).await? else { return Ok(None) };
         for effect in &stepped.outcome {
             match effect {
-                Effect::Look => {}
-                Effect::WantCertificate { delegated } => self.0.certificates.want(domain, *delegated),
-                Effect::RetryPreflight => self.0.certificates.retry_preflight(domain),
-                Effect::ReleaseCertificate => self.0.certificates.release(domain).await,
-                Effect::Report(report) => tell(*report, &stepped.claim),
-                Effect::Expire => {
+                DomainEffect::CheckDns => {}
+                DomainEffect::OrderCertificate { delegated } => self.0.certificates.order(domain, *delegated),
+                DomainEffect::RetryPreflight => self.0.certificates.retry_preflight(domain),
+                DomainEffect::ReleaseCertificate => self.0.certificates.release(domain).await,
+                DomainEffect::ReportTransition(report) => log_transition(*report, &stepped.claim),
+                DomainEffect::Expire => {
                     if platform.expire_claim(context, domain).await? {
                         tracing::info!(%domain, tenant = %stepped.claim.tenant, "a claim ended: it was not proved in time");
                         return Ok(None);
@@ -206,17 +210,17 @@ impl Domains {
         Ok(Some((stepped.claim, stepped.outcome)))
     }
 
-    fn moment(&self) -> Moment {
-        Moment {
+    fn step_context(&self) -> StepContext {
+        StepContext {
             now: Timestamp::now(),
             chance: f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX),
             automatic_certificates: self.0.certificates.are_automatic(),
         }
     }
 
-    async fn alone(&self, domain: &Hostname) -> OwnedMutexGuard<()> {
+    async fn lock_domain(&self, domain: &Hostname) -> OwnedMutexGuard<()> {
         let lock = {
-            let mut all = self.0.alone.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = self.0.locks.lock().unwrap_or_else(PoisonError::into_inner);
             let known = all.get(domain).and_then(Weak::upgrade);
             known.unwrap_or_else(|| {
                 // Those of passes that are over would pile up.
@@ -231,32 +235,34 @@ impl Domains {
 }
 
 /// As the audit is told of it.
-fn action(effect: &Effect) -> Option<&'static str> {
-    let Effect::Report(report) = effect else { return None };
+fn audit_action(effect: &DomainEffect) -> Option<&'static str> {
+    let DomainEffect::ReportTransition(report) = effect else { return None };
     Some(match report {
-        Report::Verified => "domain.verify",
-        Report::Active => "domain.active",
-        Report::ActivatedByHand => "domain.activate",
-        Report::Moved => "domain.move",
-        Report::Returned => "domain.return",
-        Report::Stopped => "domain.stop",
-        Report::Paused => "domain.pause",
+        DomainTransition::Verified => "domain.verify",
+        DomainTransition::Active => "domain.active",
+        DomainTransition::ActivatedByHand => "domain.activate",
+        DomainTransition::Moved => "domain.move",
+        DomainTransition::Returned => "domain.return",
+        DomainTransition::Stopped => "domain.stop",
+        DomainTransition::Paused => "domain.pause",
     })
 }
 
-fn tell(report: Report, claim: &Claim) {
+fn log_transition(report: DomainTransition, claim: &Claim) {
     let Claim { domain, tenant, last_error: error, .. } = claim;
     match report {
-        Report::Verified => tracing::info!(%domain, %tenant, "a domain is proved and leads here"),
-        Report::Active => tracing::info!(%domain, %tenant, "a domain is in use"),
-        Report::ActivatedByHand => tracing::info!(%domain, %tenant, "a domain was activated by hand"),
-        Report::Moved => {
+        DomainTransition::Verified => tracing::info!(%domain, %tenant, "a domain is proved and leads here"),
+        DomainTransition::Active => tracing::info!(%domain, %tenant, "a domain is in use"),
+        DomainTransition::ActivatedByHand => tracing::info!(%domain, %tenant, "a domain was activated by hand"),
+        DomainTransition::Moved => {
             let days = schedule::SERVED_AFTER_MOVE.as_secs() / 86_400;
             tracing::warn!(%domain, %tenant, %error, "a domain leads elsewhere; it is served for {days} days more");
         }
-        Report::Returned => tracing::info!(%domain, %tenant, "a domain leads here again"),
-        Report::Stopped => tracing::warn!(%domain, %tenant, %error, "a domain is no longer served: it leads elsewhere"),
-        Report::Paused => {
+        DomainTransition::Returned => tracing::info!(%domain, %tenant, "a domain leads here again"),
+        DomainTransition::Stopped => {
+            tracing::warn!(%domain, %tenant, %error, "a domain is no longer served: it leads elsewhere");
+        }
+        DomainTransition::Paused => {
             tracing::info!(%domain, %tenant, "a domain is hardly looked at any more: nothing gets better");
         }
     }

@@ -4,23 +4,23 @@
 use futures_util::future::BoxFuture;
 use tokio::sync::broadcast;
 
-use super::life::Look;
+use super::domain_state::DnsCheck;
 use crate::hostname::Hostname;
 use crate::tenancy::Certificate;
 
 /// Who asks DNS.
-pub trait Eyes: Send + Sync + 'static {
+pub trait DomainResolver: Send + Sync + 'static {
     /// Asks for all that a domain needs. It ends within seconds, whatever DNS does.
-    fn look<'a>(&'a self, domain: &'a Hostname, token: &'a str) -> BoxFuture<'a, Look>;
+    fn check<'a>(&'a self, domain: &'a Hostname, token: &'a str) -> BoxFuture<'a, DnsCheck>;
 }
 
 /// Who gets certificates and keeps them new.
-pub trait Certificates: Send + Sync + 'static {
+pub trait CertificateProvider: Send + Sync + 'static {
     /// Whether certificates are got at all.
     fn are_automatic(&self) -> bool;
 
     /// From now on there is to be one for the domain. Again is no harm.
-    fn want(&self, domain: &Hostname, delegated: bool);
+    fn order(&self, domain: &Hostname, delegated: bool);
 
     /// Looks now whether the domain leads here, where its certificate is held back for that.
     fn retry_preflight(&self, domain: &Hostname);
@@ -32,8 +32,8 @@ pub trait Certificates: Send + Sync + 'static {
     fn sweep(&self) -> BoxFuture<'_, ()>;
 
     /// How the domain's is coming along.
-    fn of(&self, domain: &Hostname) -> Option<Certificate>;
+    fn certificate(&self, domain: &Hostname) -> Option<Certificate>;
 
     /// The names of which there is news.
-    fn news(&self) -> broadcast::Receiver<Hostname>;
+    fn changes(&self) -> broadcast::Receiver<Hostname>;
 }

@@ -3,27 +3,27 @@
 use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::sync::broadcast;
 
-use super::life::Look;
-use super::outside::{Certificates, Eyes};
+use super::domain_state::DnsCheck;
+use super::interfaces::{CertificateProvider, DomainResolver};
 use crate::certs::{Certs, Progress, Wanted};
 use crate::dns::{self, Verifier};
 use crate::hostname::Hostname;
 use crate::tenancy::{Certificate, DnsProblem, RecordObservation, RoutingMatch};
 
-impl Eyes for Verifier {
-    fn look<'a>(&'a self, domain: &'a Hostname, token: &'a str) -> BoxFuture<'a, Look> {
-        async move { seen(Self::look(self, domain, token).await) }.boxed()
+impl DomainResolver for Verifier {
+    fn check<'a>(&'a self, domain: &'a Hostname, token: &'a str) -> BoxFuture<'a, DnsCheck> {
+        async move { to_dns_check(Self::verify(self, domain, token).await) }.boxed()
     }
 }
 
-fn seen(findings: dns::Findings) -> Look {
-    let check = |check: dns::Check| RecordObservation { matched: check.matched, observed: check.observed };
-    Look {
+fn to_dns_check(findings: dns::Findings) -> DnsCheck {
+    let check = |check: dns::RecordCheck| RecordObservation { matched: check.matched, observed: check.observed };
+    DnsCheck {
         txt: check(findings.txt),
         cname: check(findings.cname),
         way: findings.way.map(|way| match way {
-            dns::Way::Cname => RoutingMatch::Cname,
-            dns::Way::Flattened => RoutingMatch::Flattened,
+            dns::RouteKind::Cname => RoutingMatch::Cname,
+            dns::RouteKind::Flattened => RoutingMatch::Flattened,
         }),
         problems: findings.problems.iter().map(problem).collect(),
         unsure: findings.unsure,
@@ -31,27 +31,27 @@ fn seen(findings: dns::Findings) -> Look {
     }
 }
 
-fn problem(problem: &dns::Problem) -> DnsProblem {
+fn problem(problem: &dns::DnsFinding) -> DnsProblem {
     let (kind, blocks) = match problem {
         // An authority, or a browser, may take just this address.
-        dns::Problem::StaleAddress { .. } => ("stale_address", true),
-        dns::Problem::Proxied { .. } => ("proxied", true),
-        dns::Problem::CaaForbids { .. } => ("caa_forbids", true),
-        dns::Problem::CaaUnknown { .. } => ("caa_unknown", false),
-        dns::Problem::PointsElsewhere { .. } => ("points_elsewhere", false),
-        dns::Problem::Loop { .. } => ("loop", false),
-        dns::Problem::Disagreement { .. } => ("disagreement", false),
-        dns::Problem::IngressLost { .. } => ("ingress_lost", false),
+        dns::DnsFinding::StaleAddress { .. } => ("stale_address", true),
+        dns::DnsFinding::Proxied { .. } => ("proxied", true),
+        dns::DnsFinding::CaaForbids { .. } => ("caa_forbids", true),
+        dns::DnsFinding::CaaUnknown { .. } => ("caa_unknown", false),
+        dns::DnsFinding::PointsElsewhere { .. } => ("points_elsewhere", false),
+        dns::DnsFinding::Loop { .. } => ("loop", false),
+        dns::DnsFinding::Disagreement { .. } => ("disagreement", false),
+        dns::DnsFinding::IngressLost { .. } => ("ingress_lost", false),
     };
     DnsProblem { kind: kind.to_owned(), message: problem.sentence(), blocks }
 }
 
-impl Certificates for Certs {
+impl CertificateProvider for Certs {
     fn are_automatic(&self) -> bool {
         true
     }
 
-    fn want(&self, domain: &Hostname, delegated: bool) {
+    fn order(&self, domain: &Hostname, delegated: bool) {
         // Whoever delegates the proof has all names below the domain proved with it.
         Self::want(self, Wanted { name: domain.clone(), wildcard: delegated, delegated });
     }
@@ -83,16 +83,16 @@ impl Certificates for Certs {
         .boxed()
     }
 
-    fn of(&self, domain: &Hostname) -> Option<Certificate> {
-        self.progress(domain).map(told)
+    fn certificate(&self, domain: &Hostname) -> Option<Certificate> {
+        self.progress(domain).map(to_certificate)
     }
 
-    fn news(&self) -> broadcast::Receiver<Hostname> {
+    fn changes(&self) -> broadcast::Receiver<Hostname> {
         self.changes()
     }
 }
 
-fn told(progress: Progress) -> Certificate {
+fn to_certificate(progress: Progress) -> Certificate {
     Certificate {
         stage: progress.stage,
         problem: progress.problem.map(|problem| problem.message),
@@ -120,12 +120,12 @@ impl NoCertificates {
     }
 }
 
-impl Certificates for NoCertificates {
+impl CertificateProvider for NoCertificates {
     fn are_automatic(&self) -> bool {
         self.automatic
     }
 
-    fn want(&self, _: &Hostname, _: bool) {}
+    fn order(&self, _: &Hostname, _: bool) {}
 
     fn retry_preflight(&self, _: &Hostname) {}
 
@@ -137,11 +137,11 @@ impl Certificates for NoCertificates {
         std::future::ready(()).boxed()
     }
 
-    fn of(&self, _: &Hostname) -> Option<Certificate> {
+    fn certificate(&self, _: &Hostname) -> Option<Certificate> {
         None
     }
 
-    fn news(&self) -> broadcast::Receiver<Hostname> {
+    fn changes(&self) -> broadcast::Receiver<Hostname> {
         self.news.subscribe()
     }
 }

@@ -15,7 +15,7 @@ use crate::timestamp::Timestamp;
 
 /// The world around a step.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment {
+pub struct StepContext {
     pub now: Timestamp,
     /// From 0 to 1: keeps the looks at many domains apart.
     pub chance: f64,
@@ -25,11 +25,11 @@ pub struct Moment {
 
 /// What may happen to a claim.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Event {
+pub enum DomainEvent {
     /// Its next check may be due.
     Due,
     /// DNS was asked.
-    Looked(Look),
+    DnsChecked(DnsCheck),
     /// News from who gets certificates; nothing when there is none and none is being got.
     Certificate(Option<Certificate>),
     /// The tenant asks for a check.
@@ -44,7 +44,7 @@ pub enum Event {
 
 /// What one look at DNS saw.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Look {
+pub struct DnsCheck {
     pub txt: RecordObservation,
     /// Matched where `way` is known.
     pub cname: RecordObservation,
@@ -57,11 +57,11 @@ pub struct Look {
 
 /// What is to be done about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
+pub enum DomainEffect {
     /// Ask DNS.
-    Look,
+    CheckDns,
     /// Get a certificate, and keep it new; again is no harm. With a delegated challenge for the names below, too.
-    WantCertificate {
+    OrderCertificate {
         delegated: bool,
     },
     /// See now whether the certificate that is held back need be.
@@ -70,12 +70,12 @@ pub enum Effect {
     /// End the claim: it was not proved in time.
     Expire,
     /// Tell the operator.
-    Report(Report),
+    ReportTransition(DomainTransition),
 }
 
 /// What an operator wants to know of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Report {
+pub enum DomainTransition {
     Verified,
     Active,
     ActivatedByHand,
@@ -89,53 +89,53 @@ pub enum Report {
 }
 
 /// The next facts, and what is to be done.
-pub fn step(claim: &Claim, event: &Event, moment: &Moment) -> (Claim, Vec<Effect>) {
-    let mut life = Life { claim: claim.clone(), moment, effects: Vec::new() };
+pub fn step(claim: &Claim, event: &DomainEvent, context: &StepContext) -> (Claim, Vec<DomainEffect>) {
+    let mut state = DomainState { claim: claim.clone(), context, effects: Vec::new() };
     match event {
-        Event::Due => life.due(),
-        Event::Looked(look) => life.looked(look),
-        Event::Certificate(certificate) => life.claim.certificate.clone_from(certificate),
-        Event::RecheckAsked => life.recheck_asked(),
-        Event::SyncAsked => life.look_now(),
-        Event::ActivatedByHand => life.activated_by_hand(),
-        Event::Barred(why) => life.barred(why),
+        DomainEvent::Due => state.due(),
+        DomainEvent::DnsChecked(check) => state.dns_checked(check),
+        DomainEvent::Certificate(certificate) => state.claim.certificate.clone_from(certificate),
+        DomainEvent::RecheckAsked => state.recheck_asked(),
+        DomainEvent::SyncAsked => state.request_check(),
+        DomainEvent::ActivatedByHand => state.activated_by_hand(),
+        DomainEvent::Barred(why) => state.barred(why),
     }
-    life.follow();
-    (life.claim, life.effects)
+    state.update_derived();
+    (state.claim, state.effects)
 }
 
-struct Life<'a> {
+struct DomainState<'a> {
     claim: Claim,
-    moment: &'a Moment,
-    effects: Vec<Effect>,
+    context: &'a StepContext,
+    effects: Vec<DomainEffect>,
 }
 
-impl Life<'_> {
+impl DomainState<'_> {
     fn now(&self) -> Timestamp {
-        self.moment.now
+        self.context.now
     }
 
     fn due(&mut self) {
         if self.claim.next_check_at.is_none_or(|next| next <= self.now()) {
-            self.effects.push(Effect::Look);
+            self.effects.push(DomainEffect::CheckDns);
         }
     }
 
     fn recheck_asked(&mut self) {
         let now = self.now();
-        if self.claim.recheck_available_at.is_some_and(|moment| now < moment) {
+        if self.claim.recheck_available_at.is_some_and(|available_at| now < available_at) {
             return;
         }
-        self.claim.recheck_available_at = Some(now.after(schedule::RECHECK_PAUSE));
-        self.try_anew();
-        self.look_now();
+        self.claim.recheck_available_at = Some(now.after(schedule::MIN_RECHECK_INTERVAL));
+        self.restart_attempts();
+        self.request_check();
     }
 
     /// Somebody has mended something, or believes so.
-    fn look_now(&mut self) {
-        self.effects.push(Effect::Look);
+    fn request_check(&mut self) {
+        self.effects.push(DomainEffect::CheckDns);
         if self.claim.certificate.as_ref().is_some_and(Certificate::held_back) {
-            self.effects.push(Effect::RetryPreflight);
+            self.effects.push(DomainEffect::RetryPreflight);
         }
     }
 
@@ -145,55 +145,55 @@ impl Life<'_> {
             return;
         }
         claim.status = DomainStatus::Active;
-        claim.activated_by_hand_at = Some(self.moment.now);
+        claim.activated_by_hand_at = Some(self.context.now);
         (claim.away, claim.moved_at, claim.expires_at) = (None, None, None);
-        self.try_anew();
-        self.report(Report::ActivatedByHand);
-        self.want_certificate();
+        self.restart_attempts();
+        self.report(DomainTransition::ActivatedByHand);
+        self.order_certificate();
     }
 
     fn barred(&mut self, why: &str) {
         self.claim.barred = Some(why.to_owned());
-        self.claim.next_check_at = Some(self.now().after(schedule::BARRED));
+        self.claim.next_check_at = Some(self.now().after(schedule::BARRED_CHECK_INTERVAL));
         self.expire_if_over();
     }
 
-    fn looked(&mut self, look: &Look) {
+    fn dns_checked(&mut self, check: &DnsCheck) {
         let claim = &mut self.claim;
-        claim.last_checked_at = Some(self.moment.now);
+        claim.last_checked_at = Some(self.context.now);
         claim.barred = None;
-        claim.unsure.clone_from(&look.unsure);
-        let sure = look.unsure.is_none();
+        claim.unsure.clone_from(&check.unsure);
+        let sure = check.unsure.is_none();
         // What was found was found, also by a look that could not ask for everything.
-        let txt = verdict(&look.txt, sure);
-        let here = if look.way.is_some() { Some(true) } else { verdict(&look.cname, sure) };
-        let better = better(txt, claim.txt.matched) || better(here, claim.cname.matched);
+        let txt = conclusion(&check.txt, sure);
+        let here = if check.way.is_some() { Some(true) } else { conclusion(&check.cname, sure) };
+        let is_improved = is_better(txt, claim.txt.matched) || is_better(here, claim.cname.matched);
         if txt.is_some() {
-            claim.txt = RecordObservation { matched: txt, observed: look.txt.observed.clone() };
+            claim.txt = RecordObservation { matched: txt, observed: check.txt.observed.clone() };
         }
         if here.is_some() {
-            claim.cname = RecordObservation { matched: here, observed: look.cname.observed.clone() };
-            claim.way = look.way;
+            claim.cname = RecordObservation { matched: here, observed: check.cname.observed.clone() };
+            claim.way = check.way;
         }
         if sure {
-            claim.problems.clone_from(&look.problems);
-            claim.challenge_delegated = look.challenge_delegated;
+            claim.problems.clone_from(&check.problems);
+            claim.challenge_delegated = check.challenge_delegated;
         }
-        if better {
-            self.try_anew();
+        if is_improved {
+            self.restart_attempts();
         }
         match self.claim.status {
-            DomainStatus::Pending => self.looked_at_pending(txt, sure),
-            DomainStatus::Verified | DomainStatus::Active => self.looked_at_ours(txt, here),
+            DomainStatus::Pending => self.update_pending(txt, sure),
+            DomainStatus::Verified | DomainStatus::Active => self.update_proved(txt, here),
         }
         if self.claim.status != DomainStatus::Pending && self.claim.moved_at.is_none() {
-            self.want_certificate();
+            self.order_certificate();
         }
-        self.claim.next_check_at = Some(schedule::next_look(&self.claim, self.moment));
+        self.claim.next_check_at = Some(schedule::next_check(&self.claim, self.context));
     }
 
     /// A domain that was not proved, or did not lead here, or both.
-    fn looked_at_pending(&mut self, txt: Option<bool>, sure: bool) {
+    fn update_pending(&mut self, txt: Option<bool>, sure: bool) {
         let now = self.now();
         let claim = &mut self.claim;
         match txt {
@@ -208,7 +208,7 @@ impl Life<'_> {
         if claim.txt.matched == Some(true) && claim.cname.matched == Some(true) {
             claim.status = DomainStatus::Verified;
             claim.away = None;
-            self.report(Report::Verified);
+            self.report(DomainTransition::Verified);
             return;
         }
         if !sure {
@@ -220,7 +220,7 @@ impl Life<'_> {
     }
 
     /// A domain that was proved and led here.
-    fn looked_at_ours(&mut self, txt: Option<bool>, here: Option<bool>) {
+    fn update_proved(&mut self, txt: Option<bool>, here: Option<bool>) {
         let now = self.now();
         let claim = &mut self.claim;
         if claim.activated_by_hand_at.is_some() {
@@ -228,7 +228,7 @@ impl Life<'_> {
             if txt == Some(true) && here == Some(true) {
                 claim.activated_by_hand_at = None;
                 claim.verified_at = Some(now);
-                self.report(Report::Verified);
+                self.report(DomainTransition::Verified);
             }
             return;
         }
@@ -236,52 +236,52 @@ impl Life<'_> {
             Some(true) => {
                 claim.away = None;
                 if claim.moved_at.take().is_some() {
-                    self.report(Report::Returned);
+                    self.report(DomainTransition::Returned);
                 }
             }
-            Some(false) => self.seen_elsewhere(),
+            Some(false) => self.count_away(),
             None => {}
         }
     }
 
-    fn seen_elsewhere(&mut self) {
+    fn count_away(&mut self) {
         let now = self.now();
         let claim = &mut self.claim;
         let before = claim.away.unwrap_or(MovedAway { since: now, looks: 0 });
         let away = MovedAway { looks: before.looks.saturating_add(1), ..before };
         claim.away = Some(away);
-        if away.looks < schedule::AWAY_LOOKS {
+        if away.looks < schedule::MIN_AWAY_CHECKS {
             return;
         }
         if claim.status == DomainStatus::Verified {
             // Nobody uses it yet: there is nothing to be careful with.
-            self.stop();
+            self.stop_serving();
         } else if let Some(moved) = claim.moved_at {
             if moved.until(now) >= schedule::SERVED_AFTER_MOVE {
-                self.stop();
-                self.report(Report::Stopped);
+                self.stop_serving();
+                self.report(DomainTransition::Stopped);
             }
-        } else if away.since.until(now) >= schedule::AWAY_GRACE {
+        } else if away.since.until(now) >= schedule::AWAY_GRACE_PERIOD {
             claim.moved_at = Some(now);
-            self.report(Report::Moved);
+            self.report(DomainTransition::Moved);
         }
     }
 
     /// It is pending again, and has to be proved again unless its TXT record is still seen.
-    fn stop(&mut self) {
+    fn stop_serving(&mut self) {
         let claim = &mut self.claim;
         claim.status = DomainStatus::Pending;
         (claim.away, claim.moved_at, claim.certificate) = (None, None, None);
         if claim.txt.matched != Some(true) {
             claim.verified_at = None;
         }
-        self.try_anew();
-        self.effects.push(Effect::ReleaseCertificate);
+        self.restart_attempts();
+        self.effects.push(DomainEffect::ReleaseCertificate);
     }
 
     fn expire_if_over(&mut self) {
         if !self.claim.is_proved() && self.claim.expires_at.is_some_and(|end| end <= self.now()) {
-            self.effects.push(Effect::Expire);
+            self.effects.push(DomainEffect::Expire);
         }
     }
 
@@ -289,50 +289,50 @@ impl Life<'_> {
         let now = self.now();
         let claim = &mut self.claim;
         let trying = claim.trying_since.get_or_insert(now).until(now);
-        if claim.paused.is_none() && trying >= schedule::PATIENCE {
-            let days = schedule::PATIENCE.as_secs() / 86_400;
+        if claim.paused.is_none() && trying >= schedule::PAUSE_AFTER {
+            let days = schedule::PAUSE_AFTER.as_secs() / 86_400;
             claim.paused = Some(format!("nothing has got better in {days} days; a recheck goes on with it"));
-            self.report(Report::Paused);
+            self.report(DomainTransition::Paused);
         }
     }
 
-    fn try_anew(&mut self) {
-        self.claim.trying_since = Some(self.moment.now);
+    fn restart_attempts(&mut self) {
+        self.claim.trying_since = Some(self.context.now);
         self.claim.fruitless = 0;
         self.claim.paused = None;
     }
 
-    fn want_certificate(&mut self) {
+    fn order_certificate(&mut self) {
         let blocked = self.claim.problems.iter().any(|problem| problem.blocks);
-        if self.moment.automatic_certificates && !blocked {
-            self.effects.push(Effect::WantCertificate { delegated: self.claim.challenge_delegated });
+        if self.context.automatic_certificates && !blocked {
+            self.effects.push(DomainEffect::OrderCertificate { delegated: self.claim.challenge_delegated });
         }
     }
 
-    fn report(&mut self, report: Report) {
-        self.effects.push(Effect::Report(report));
+    fn report(&mut self, report: DomainTransition) {
+        self.effects.push(DomainEffect::ReportTransition(report));
     }
 
     /// What the other facts amount to.
-    fn follow(&mut self) {
+    fn update_derived(&mut self) {
         let now = self.now();
-        let ready = !self.moment.automatic_certificates
+        let ready = !self.context.automatic_certificates
             || self.claim.certificate.as_ref().is_some_and(|certificate| certificate.in_service(now));
         if self.claim.status == DomainStatus::Verified && ready {
             self.claim.status = DomainStatus::Active;
-            self.report(Report::Active);
+            self.report(DomainTransition::Active);
         }
         let claim = &mut self.claim;
         if claim.is_proved() {
             claim.expires_at = None;
         } else {
-            claim.expires_at.get_or_insert(now.after(schedule::UNPROVED));
+            claim.expires_at.get_or_insert(now.after(schedule::PROOF_TIMEOUT));
         }
-        claim.tls_status = tls_status(claim, self.moment);
+        claim.tls_status = tls_status(claim, self.context);
         claim.phase = phase(claim, now);
         claim.last_error = last_error(claim);
         let retry = claim.certificate.as_ref().and_then(|certificate| certificate.next_try_at);
-        let next = claim.next_check_at.get_or_insert(now.after(schedule::FIRST_LOOK));
+        let next = claim.next_check_at.get_or_insert(now.after(schedule::FIRST_CHECK_DELAY));
         // DNS is asked before the authority is.
         let waits = matches!(claim.phase, Phase::Backoff | Phase::Preflight);
         if let Some(retry) = retry.filter(|retry| waits && now < *retry) {
@@ -342,23 +342,23 @@ impl Life<'_> {
 }
 
 /// What a look says of one record.
-fn verdict(seen: &RecordObservation, sure: bool) -> Option<bool> {
+fn conclusion(seen: &RecordObservation, sure: bool) -> Option<bool> {
     seen.matched.filter(|matched| *matched || sure)
 }
 
-fn better(now: Option<bool>, before: Option<bool>) -> bool {
+fn is_better(now: Option<bool>, before: Option<bool>) -> bool {
     now == Some(true) && before != Some(true)
 }
 
-fn tls_status(claim: &Claim, moment: &Moment) -> TlsStatus {
+fn tls_status(claim: &Claim, context: &StepContext) -> TlsStatus {
     if claim.status == DomainStatus::Pending {
         return TlsStatus::Pending;
     }
-    if !moment.automatic_certificates {
+    if !context.automatic_certificates {
         return TlsStatus::External;
     }
     let Some(certificate) = &claim.certificate else { return TlsStatus::Pending };
-    if certificate.in_service(moment.now) {
+    if certificate.in_service(context.now) {
         return TlsStatus::Active;
     }
     if certificate.expires_at.is_some() {
@@ -420,5 +420,5 @@ fn last_error(claim: &Claim) -> String {
 }
 
 #[cfg(test)]
-#[path = "life/tests.rs"]
+#[path = "domain_state/tests.rs"]
 mod tests;

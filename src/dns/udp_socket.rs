@@ -10,19 +10,19 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 /// A datagram can be no longer, nor several in one buffer.
-const LONGEST: usize = 1 << 16;
+const MAX_DATAGRAM_BYTES: usize = 1 << 16;
 /// Buffers filled in one go.
-const AT_ONCE: usize = 8;
+const RECEIVE_BATCH: usize = 8;
 
-pub struct Port {
+pub struct PacketInfoSocket {
     socket: UdpSocket,
     state: UdpSocketState,
 }
 
 /// What came in, until the next receipt.
-pub struct Inbox {
+pub struct ReceiveBuffer {
     bytes: Box<[u8]>,
-    received: [RecvMeta; AT_ONCE],
+    received: [RecvMeta; RECEIVE_BATCH],
     count: usize,
 }
 
@@ -33,7 +33,7 @@ pub struct Datagram<'a> {
     pub bytes: &'a [u8],
 }
 
-impl Port {
+impl PacketInfoSocket {
     /// Must be called inside a tokio runtime.
     pub fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
@@ -49,10 +49,10 @@ impl Port {
     }
 
     /// Fills the inbox with what is there; [`io::ErrorKind::WouldBlock`] where nothing is.
-    pub fn receive(&self, inbox: &mut Inbox) -> io::Result<()> {
-        inbox.count = 0;
-        let Inbox { bytes, received, count } = inbox;
-        let mut buffers: Vec<_> = bytes.chunks_exact_mut(LONGEST).map(IoSliceMut::new).collect();
+    pub fn receive(&self, buffer: &mut ReceiveBuffer) -> io::Result<()> {
+        buffer.count = 0;
+        let ReceiveBuffer { bytes, received, count } = buffer;
+        let mut buffers: Vec<_> = bytes.chunks_exact_mut(MAX_DATAGRAM_BYTES).map(IoSliceMut::new).collect();
         let receive = || self.state.recv(UdpSockRef::from(&self.socket), &mut buffers, received);
         *count = self.socket.try_io(Interest::READABLE, receive)?;
         Ok(())
@@ -66,14 +66,18 @@ impl Port {
     }
 }
 
-impl Inbox {
+impl ReceiveBuffer {
     pub fn new() -> Self {
-        Self { bytes: vec![0; LONGEST * AT_ONCE].into(), received: [RecvMeta::default(); AT_ONCE], count: 0 }
+        Self {
+            bytes: vec![0; MAX_DATAGRAM_BYTES * RECEIVE_BATCH].into(),
+            received: [RecvMeta::default(); RECEIVE_BATCH],
+            count: 0,
+        }
     }
 
     /// The kernel may have put several from one sender into one buffer.
     pub fn datagrams(&self) -> impl Iterator<Item = Datagram<'_>> {
-        let filled = self.received.iter().take(self.count).zip(self.bytes.chunks_exact(LONGEST));
+        let filled = self.received.iter().take(self.count).zip(self.bytes.chunks_exact(MAX_DATAGRAM_BYTES));
         filled.flat_map(|(meta, bytes)| {
             let bytes = bytes.get(..meta.len).unwrap_or_default();
             let datagram = |bytes| Datagram { from: meta.addr, to: meta.dst_ip, bytes };

@@ -7,13 +7,13 @@ use std::os::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
-const ATTEMPTS: u32 = 16;
-const BACKLOG: i32 = 128;
-const RECEIVE_BUFFER: usize = 1 << 20;
+const MAX_PORT_ATTEMPTS: u32 = 16;
+const LISTEN_BACKLOG: i32 = 128;
+const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
 
 /// Bound and not yet served.
 #[derive(Default)]
-pub struct Sockets {
+pub struct DnsSockets {
     pub(super) bound: Vec<(UdpSocket, TcpListener)>,
 }
 
@@ -34,11 +34,11 @@ pub enum BindError {
     Other { address: SocketAddr, error: io::Error },
 }
 
-impl Sockets {
+impl DnsSockets {
     pub fn open(addresses: &[SocketAddr]) -> Result<Self, BindError> {
         let mut bound = Vec::with_capacity(addresses.len());
         for address in addresses {
-            match both(*address) {
+            match bind_pair(*address) {
                 Ok(pair) => bound.push(pair),
                 Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) if *address == any_v6(address.port()) => {
                     tracing::info!(%address, "not listened on: this machine has no IPv6");
@@ -54,8 +54,8 @@ impl Sockets {
 }
 
 /// Port 0 means any that is free in both.
-fn both(address: SocketAddr) -> Result<(UdpSocket, TcpListener), Errno> {
-    let mut attempts = if address.port() == 0 { ATTEMPTS } else { 1 };
+fn bind_pair(address: SocketAddr) -> Result<(UdpSocket, TcpListener), Errno> {
+    let mut attempts = if address.port() == 0 { MAX_PORT_ATTEMPTS } else { 1 };
     loop {
         attempts -= 1;
         let tcp = TcpListener::from(bind(address, SocketType::STREAM)?);
@@ -80,11 +80,11 @@ fn bind(address: SocketAddr, kind: SocketType) -> Result<OwnedFd, Errno> {
         sockopt::set_tcp_nodelay(&socket, true)?;
     } else {
         // Resolvers ask in bursts. The kernel grants what it allows, and less is no reason to stop.
-        let _ = sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER);
+        let _ = sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER_BYTES);
     }
     rustix::net::bind(&socket, &address)?;
     if kind == SocketType::STREAM {
-        rustix::net::listen(&socket, BACKLOG)?;
+        rustix::net::listen(&socket, LISTEN_BACKLOG)?;
     }
     Ok(socket)
 }

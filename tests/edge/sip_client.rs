@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use bitcall_sip::digest::{Attempt, Secret, choose};
+use bitcall_sip::digest::{AuthorizationInput, DigestSecret, choose};
 use bitcall_sip::message::{Header, Message, Method, Request, Response};
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
@@ -148,9 +148,9 @@ impl SipClient {
             401 => (Header::WwwAuthenticate, Header::Authorization),
             _ => (Header::ProxyAuthenticate, Header::ProxyAuthorization),
         };
-        let secret = Secret::Password(&self.password);
+        let secret = DigestSecret::Password(&self.password);
         let chosen = choose(challenge.values(asks), secret);
-        let attempt = Attempt {
+        let attempt = AuthorizationInput {
             username: &self.user,
             secret,
             method: request.method().as_str(),

@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use bitcall_sip::digest::{Algorithm, Challenge, Credentials, Qop, Secret as Password};
+use bitcall_sip::digest::{Algorithm, Challenge, Credentials, DigestSecret as Password, Qop};
 use bitcall_sip::message::{Header, Request, Response};
 use bitcall_sip::uri::Uri;
 use sha2::{Digest as _, Sha256};

@@ -188,12 +188,12 @@ impl Core {
                 }
                 return;
             }
-            Ok(message) => match (message.check(), message) {
+            Ok(message) => match (message.validate(), message) {
                 (Ok(()), message) => Ok(message),
-                (Err(fault), Message::Request(request)) => Err((fault, request.refusal(&fault))),
+                (Err(fault), Message::Request(request)) => Err((fault, request.error_response(&fault))),
                 (Err(fault), Message::Response(_)) => Err((fault, None)),
             },
-            Err(error) => Err((error.fault, error.response())),
+            Err(error) => Err((error.error, error.response())),
         };
         match parsed {
             Ok(Message::Request(mut request)) => {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::header_values;
 use crate::message::{Header, Headers};
-use crate::request_template::Draft;
+use crate::request_template::RequestTemplate;
 
 /// Our side of a dialog, early or confirmed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ pub(crate) struct Dialog {
 
 impl Dialog {
     /// As the caller, by a 101–299 response to our INVITE.
-    pub(crate) fn of_response(invite: &Draft, response: &Headers) -> Self {
+    pub(crate) fn from_response(invite: &RequestTemplate, response: &Headers) -> Self {
         let remote = response.value(Header::To).unwrap_or(&invite.to);
         let mut routes = record_routes(response);
         routes.reverse();
@@ -43,7 +43,7 @@ impl Dialog {
     }
 
     /// As the called one, by the INVITE. None where there is nothing to send requests to.
-    pub(crate) fn of_request(request: &Headers, local_tag: &str) -> Option<Self> {
+    pub(crate) fn from_request(request: &Headers, local_tag: &str) -> Option<Self> {
         let remote = request.value(Header::From)?;
         let mut local = String::from(request.value(Header::To)?);
         local.push_str(";tag=");
@@ -67,25 +67,25 @@ impl Dialog {
             self.routes = record_routes(response);
             self.routes.reverse();
         }
-        self.retarget(response);
+        self.update_target(response);
     }
 
     /// Takes the `Contact` of a target refresh request or its 2xx (§12.2).
-    pub(crate) fn retarget(&mut self, message: &Headers) {
+    pub(crate) fn update_target(&mut self, message: &Headers) {
         if let Some(target) = header_values::contact(message) {
             self.target = target;
         }
     }
 
     /// The next request in this dialog.
-    pub(crate) fn request(&mut self, method: &str) -> Draft {
+    pub(crate) fn request(&mut self, method: &str) -> RequestTemplate {
         self.local_cseq = self.local_cseq.saturating_add(1);
-        self.draft(method, self.local_cseq)
+        self.template(method, self.local_cseq)
     }
 
     /// The ACK for a 2xx to the INVITE numbered `cseq` (§13.2.2.4).
-    pub(crate) fn ack(&self, cseq: u32) -> Draft {
-        self.draft("ACK", cseq)
+    pub(crate) fn ack(&self, cseq: u32) -> RequestTemplate {
+        self.template("ACK", cseq)
     }
 
     /// The number for sending a request again, e.g. with credentials.
@@ -95,7 +95,7 @@ impl Dialog {
     }
 
     /// Whether a request with this number is in order (§12.2.2); remembers it.
-    pub(crate) fn admits(&mut self, cseq: u32) -> bool {
+    pub(crate) fn accepts_cseq(&mut self, cseq: u32) -> bool {
         if self.remote_cseq.is_some_and(|last| cseq <= last) {
             return false;
         }
@@ -108,7 +108,7 @@ impl Dialog {
         self.remote_cseq
     }
 
-    fn draft(&self, method: &str, cseq: u32) -> Draft {
+    fn template(&self, method: &str, cseq: u32) -> RequestTemplate {
         let mut uri = self.target.clone();
         let mut routes = self.routes.clone();
         // A strict router wants its own URI on the request line and the target as the last route (§12.2.1.1).
@@ -120,7 +120,7 @@ impl Dialog {
             routes.push(last);
             header_values::uri(&first).clone_into(&mut uri);
         }
-        Draft {
+        RequestTemplate {
             method: method.into(),
             uri,
             routes,

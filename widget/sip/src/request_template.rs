@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::message::{Header, Method, Request};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Draft {
+pub(crate) struct RequestTemplate {
     pub(crate) method: String,
     pub(crate) uri: String,
     /// Values of `Route`, in order.
@@ -23,7 +23,7 @@ pub(crate) struct Draft {
     pub(crate) body: Option<(String, String)>,
 }
 
-impl Draft {
+impl RequestTemplate {
     #[must_use]
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.extra.push((name.into(), value.into()));
@@ -42,7 +42,7 @@ impl Draft {
 
     /// A CANCEL or a refusal's ACK: same Request-URI, route, From, Call-ID and
     /// `CSeq` number (RFC 3261 §9.1, §17.1.1.3), no body.
-    pub(crate) fn companion(&self, method: &str, to: &str) -> Self {
+    pub(crate) fn in_same_transaction(&self, method: &str, to: &str) -> Self {
         Self { method: method.into(), to: to.into(), extra: Vec::new(), body: None, ..self.clone() }
     }
 

@@ -1,4 +1,4 @@
-//! Time as a number that is passed in, and alarms that are asked about instead of ringing.
+//! Time as a number that is passed in, and timers that are asked about instead of ringing.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,15 +21,15 @@ impl Millis {
 
 /// At most one point in time for each name `K`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Alarms<K>(Vec<(Millis, K)>);
+pub(crate) struct Timers<K>(Vec<(Millis, K)>);
 
-impl<K> Default for Alarms<K> {
+impl<K> Default for Timers<K> {
     fn default() -> Self {
         Self(Vec::new())
     }
 }
 
-impl<K: Copy + PartialEq> Alarms<K> {
+impl<K: Copy + PartialEq> Timers<K> {
     pub(crate) fn set(&mut self, name: K, at: Millis) {
         self.clear(name);
         self.0.push((at, name));

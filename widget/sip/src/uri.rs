@@ -1,7 +1,7 @@
 //! URIs (RFC 3261 §19.1): reading, comparing, escaping.
 
 use crate::message::Params;
-use crate::message::grammar::{Class, TARGET, URI_PARAM, USER, find, split_off};
+use crate::message::grammar::{CharClass, TARGET, URI_PARAM, USER, find, split_off};
 use core::fmt;
 use std::borrow::Cow;
 
@@ -204,11 +204,11 @@ impl fmt::Display for Uri<'_> {
 
 /// Every parameter of `mine` that `theirs` has too must be the same; some must be in both or neither.
 fn params_agree(mine: Params<'_>, theirs: Params<'_>) -> bool {
-    const IN_BOTH: [&str; 5] = ["user", "ttl", "method", "maddr", "transport"];
+    const COMPARED_IN_BOTH: [&str; 5] = ["user", "ttl", "method", "maddr", "transport"];
     mine.iter().all(|(name, _)| match theirs.get(name) {
         // Of a repeated parameter the first one counts, on both sides.
         Some(other) => unescape(mine.get(name).unwrap_or_default()).eq_ignore_ascii_case(&unescape(other)),
-        None => !IN_BOTH.iter().any(|must| must.eq_ignore_ascii_case(name)),
+        None => !COMPARED_IN_BOTH.iter().any(|must| must.eq_ignore_ascii_case(name)),
     })
 }
 
@@ -257,7 +257,7 @@ pub(crate) fn without_white_space(text: &str) -> Cow<'_, str> {
     escape(text, TARGET)
 }
 
-fn escape(text: &str, keep: Class) -> Cow<'_, str> {
+fn escape(text: &str, keep: CharClass) -> Cow<'_, str> {
     if keep.has_all(text) {
         return Cow::Borrowed(text);
     }
@@ -282,11 +282,11 @@ fn hex(byte: u8) -> Option<u8> {
 
 /// Only bytes of the class and whole escapes. Characters beyond ASCII are let through.
 #[inline]
-fn all_escaped(text: &str, allowed: Class) -> bool {
+fn all_escaped(text: &str, allowed: CharClass) -> bool {
     allowed.has_all(text) || all_escaped_slowly(text, allowed)
 }
 
-fn all_escaped_slowly(text: &str, allowed: Class) -> bool {
+fn all_escaped_slowly(text: &str, allowed: CharClass) -> bool {
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
         rest = match (first, tail) {

@@ -1,10 +1,12 @@
 //! Digest authentication: the RFCs' own examples, and client against server.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use bitcall_sip::digest::{Algorithm, Attempt, Challenge, Credentials, Qop, Secret, challenges, choose, ha1};
+use bitcall_sip::digest::{
+    Algorithm, AuthorizationInput, Challenge, Credentials, DigestSecret, Qop, challenges, choose, ha1,
+};
 use proptest::prelude::*;
 
-/// Algorithm, protection, the response to [`MUFASA`]'s attempt.
+/// Algorithm, protection, the response to [`MUFASA`]'s input.
 const EXPECTED: &[(Algorithm, Qop, &str)] = &[
     (Algorithm::Md5, Qop::None, "7b2cc3b30e75b4777ea31027084363fd"),
     (Algorithm::Md5, Qop::Auth, "8ca523f5e9506fed4657c9700eebdbec"),
@@ -31,9 +33,9 @@ fn challenge(algorithm: Algorithm, qop: &[Qop]) -> Challenge {
     }
 }
 
-const MUFASA: Attempt<'static> = Attempt {
+const MUFASA: AuthorizationInput<'static> = AuthorizationInput {
     username: "Mufasa",
-    secret: Secret::Password("Circle of Life"),
+    secret: DigestSecret::Password("Circle of Life"),
     method: "GET",
     uri: "/dir/index.html",
     body: b"v=0\r\n",
@@ -41,8 +43,8 @@ const MUFASA: Attempt<'static> = Attempt {
     count: 1,
 };
 
-fn response(challenge: &Challenge, attempt: &Attempt<'_>) -> String {
-    let value = challenge.answer(attempt).unwrap();
+fn response(challenge: &Challenge, input: &AuthorizationInput<'_>) -> String {
+    let value = challenge.answer(input).unwrap();
     Credentials::parse(&value).unwrap().response.into_owned()
 }
 
@@ -62,8 +64,8 @@ fn the_example_of_rfc_2617_comes_out() {
         nonce: "dcd98b7102dd2f0e8b11d0f600bfb0c093".into(),
         ..challenge(Algorithm::Md5, &[Qop::Auth])
     };
-    let attempt = Attempt { secret: Secret::Password("Circle Of Life"), cnonce: "0a4f113b", ..MUFASA };
-    assert_eq!(response(&challenge, &attempt), "6629fae49393a05397450978507c4ef1");
+    let input = AuthorizationInput { secret: DigestSecret::Password("Circle Of Life"), cnonce: "0a4f113b", ..MUFASA };
+    assert_eq!(response(&challenge, &input), "6629fae49393a05397450978507c4ef1");
 }
 
 #[test]
@@ -80,14 +82,14 @@ fn an_ha1_serves_instead_of_the_password_for_its_own_algorithm_only() {
     for algorithm in [Algorithm::Md5, Algorithm::Md5Sess, Algorithm::Sha256, Algorithm::Sha256Sess] {
         let challenge = challenge(algorithm, &[Qop::Auth]);
         let stored = ha1(algorithm, "Mufasa", &challenge.realm, "Circle of Life").to_uppercase();
-        let attempt = Attempt { secret: Secret::from_ha1(&stored).unwrap(), ..MUFASA };
-        assert_eq!(challenge.answer(&attempt), challenge.answer(&MUFASA));
+        let input = AuthorizationInput { secret: DigestSecret::from_ha1(&stored).unwrap(), ..MUFASA };
+        assert_eq!(challenge.answer(&input), challenge.answer(&MUFASA));
         let other = "0".repeat(if algorithm.is_sha256() { 32 } else { 64 });
-        let attempt = Attempt { secret: Secret::from_ha1(&other).unwrap(), ..MUFASA };
-        assert_eq!(challenge.answer(&attempt), None);
+        let input = AuthorizationInput { secret: DigestSecret::from_ha1(&other).unwrap(), ..MUFASA };
+        assert_eq!(challenge.answer(&input), None);
     }
-    assert!(Secret::from_ha1("abc").is_none());
-    assert!(Secret::from_ha1(&"g".repeat(32)).is_none());
+    assert!(DigestSecret::from_ha1("abc").is_none());
+    assert!(DigestSecret::from_ha1(&"g".repeat(32)).is_none());
     assert_eq!(format!("{MUFASA:?}").matches("Circle").count(), 0);
 }
 
@@ -120,11 +122,11 @@ fn the_strongest_challenge_of_each_realm_that_can_be_answered_is_chosen() {
     let nonces = |secret| -> Vec<String> {
         choose(offered.into_iter(), secret).into_iter().map(|chosen| chosen.nonce).collect()
     };
-    assert_eq!(nonces(Secret::Password("x")), ["a-256", "b-md5"]);
+    assert_eq!(nonces(DigestSecret::Password("x")), ["a-256", "b-md5"]);
     let md5 = "0".repeat(32);
-    assert_eq!(nonces(Secret::from_ha1(&md5).unwrap()), ["a-md5", "b-md5"]);
+    assert_eq!(nonces(DigestSecret::from_ha1(&md5).unwrap()), ["a-md5", "b-md5"]);
     let sha256 = "0".repeat(64);
-    assert_eq!(nonces(Secret::from_ha1(&sha256).unwrap()), ["a-256"]);
+    assert_eq!(nonces(DigestSecret::from_ha1(&sha256).unwrap()), ["a-256"]);
 }
 
 #[test]
@@ -156,22 +158,22 @@ proptest! {
         let value = written.to_value();
         let read: Vec<_> = challenges(&value).collect();
         prop_assert_eq!(&read, std::slice::from_ref(&written));
-        let attempt = Attempt {
-            username: &username, secret: Secret::Password(&password), method: "INVITE", uri: &uri,
+        let input = AuthorizationInput {
+            username: &username, secret: DigestSecret::Password(&password), method: "INVITE", uri: &uri,
             body: b"body", cnonce: "c", count,
         };
-        let answer = read[0].answer(&attempt).unwrap();
+        let answer = read[0].answer(&input).unwrap();
         let credentials = Credentials::parse(&answer).unwrap();
         prop_assert_eq!(&*credentials.username, username.as_str());
         prop_assert_eq!(&*credentials.uri, uri.as_str());
         prop_assert_eq!(credentials.count(), (!qop.is_empty()).then_some(count));
         let stored = ha1(algorithm, &username, &written.realm, &password);
-        let stored = Secret::from_ha1(&stored).unwrap();
+        let stored = DigestSecret::from_ha1(&stored).unwrap();
         prop_assert!(credentials.verify(stored, "INVITE", b"body"));
         prop_assert!(!credentials.verify(stored, "BYE", b"body"));
         prop_assert_eq!(credentials.verify(stored, "INVITE", b"other"), qop != [Qop::AuthInt]);
         let wrong = format!("{password}x");
-        prop_assert!(!credentials.verify(Secret::Password(&wrong), "INVITE", b"body"));
+        prop_assert!(!credentials.verify(DigestSecret::Password(&wrong), "INVITE", b"body"));
         let whole = credentials.response.clone().into_owned();
         for cut in [&whole[1..], &whole[..whole.len() - 1], ""] {
             let cut = Credentials { response: cut.into(), ..credentials.clone() };

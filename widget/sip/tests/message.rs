@@ -1,7 +1,7 @@
 //! Reading, making and changing messages through the public interface.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use bitcall_sip::message::{Contact, Header, Message, Method, Request, Response, What, quote};
+use bitcall_sip::message::{Contact, Header, Message, MessageErrorKind, Method, Request, Response, quote};
 use bitcall_sip::uri::{Uri, escape_user};
 
 const INVITE: &str = "INVITE sip:bob@example.com;user=phone SIP/2.0\r\n\
@@ -35,7 +35,7 @@ fn text(message: &bitcall_sip::message::Headers) -> String {
 #[test]
 fn a_request_is_read_whatever_way_its_headers_are_written() {
     let invite = request(INVITE);
-    invite.check().unwrap();
+    invite.validate().unwrap();
     assert_eq!(invite.method(), Method::Invite);
     assert_eq!(invite.uri().unwrap().user, Some("bob"));
     let vias: Vec<_> = invite.vias().map(Result::unwrap).collect();
@@ -121,7 +121,7 @@ fn a_response_repeats_what_belongs_to_the_request() {
     assert_eq!(response.record_routes().count(), 1);
     let bytes = response.to_bytes();
     let Ok(Message::Response(again)) = Message::parse(&bytes) else { panic!() };
-    again.check().unwrap();
+    again.validate().unwrap();
     assert_eq!((again.status(), again.reason_phrase()), (180, "Ringing"));
     assert_eq!(again.to_bytes(), bytes);
     assert!(text(&again).contains("\r\nContent-Length: 0\r\n\r\n"));
@@ -145,21 +145,21 @@ fn nothing_written_into_a_message_can_start_a_line() {
 
 #[test]
 fn what_is_wrong_is_named_and_answered() {
-    let fault = |message: &str| match Message::parse(message.as_bytes()) {
-        Ok(message) => message.check().unwrap_err(),
-        Err(error) => error.fault,
+    let error = |message: &str| match Message::parse(message.as_bytes()) {
+        Ok(message) => message.validate().unwrap_err(),
+        Err(error) => error.error,
     };
-    let broken = |from: &str, to: &str| fault(&INVITE.replace(from, to));
+    let broken = |from: &str, to: &str| error(&INVITE.replace(from, to));
     assert_eq!(broken("4711", "x").reason(), "Bad CSeq");
     assert_eq!(broken("i: 1@df7jal23ls0d.invalid\r\n", "").reason(), "Missing Call-ID");
     assert_eq!(broken("To: ", "f: <sip:a@b>\r\nTo: ").reason(), "Repeated From");
-    assert_eq!(broken("\tINVITE", "\tBYE").what, What::MethodMismatch);
-    assert_eq!(broken("l: 5", "l: 6").what, What::BodyShort);
+    assert_eq!(broken("\tINVITE", "\tBYE").kind, MessageErrorKind::MethodMismatch);
+    assert_eq!(broken("l: 5", "l: 6").kind, MessageErrorKind::BodyShort);
     assert_eq!(broken("l: 5", "l: -1").reason(), "Bad Content-Length");
-    assert_eq!(broken("X-Queue: Sales", "X-Queue Sales").what, What::HeaderLine);
-    assert_eq!(broken("Sales", "Sales\nEvil: 1").what, What::LineBreak);
+    assert_eq!(broken("X-Queue: Sales", "X-Queue Sales").kind, MessageErrorKind::HeaderLine);
+    assert_eq!(broken("Sales", "Sales\nEvil: 1").kind, MessageErrorKind::LineBreak);
     assert_eq!(broken("SIP/2.0\r\nv", "SIP/3.0\r\nv").status(), Some(505));
-    assert_eq!(fault("\r\n\r\n").status(), None);
+    assert_eq!(error("\r\n\r\n").status(), None);
     let error = Message::parse(INVITE.replace("l: 5", "l: 9").as_bytes()).unwrap_err();
     let response = error.response().unwrap();
     assert_eq!((response.status(), response.call_id()), (400, Ok("1@df7jal23ls0d.invalid")));

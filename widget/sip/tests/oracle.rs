@@ -36,7 +36,7 @@ fn text(bytes: &[u8]) -> String {
 
 fn ours(bytes: &[u8]) -> Option<Reading> {
     let message = Message::parse(bytes).ok()?;
-    message.check().ok()?;
+    message.validate().ok()?;
     let headers: &Headers = message.headers();
     let contacts = headers.contacts().filter(|contact| !matches!(contact, Ok(Contact::Star))).count();
     Some(Reading {

@@ -29,7 +29,7 @@ proptest! {
     fn what_was_written_is_read(written in request()) {
         let bytes = written.bytes();
         let Ok(Message::Request(request)) = Message::parse(&bytes) else { panic!("{:?}", Message::parse(&bytes)) };
-        prop_assert_eq!(request.check(), Ok(()));
+        prop_assert_eq!(request.validate(), Ok(()));
         prop_assert_eq!(request.to_bytes(), bytes.clone());
         prop_assert_eq!(request.uri_text(), written.uri.as_str());
         prop_assert_eq!(request.vias().flatten().count(), written.branches);

@@ -9,7 +9,7 @@ fn accepted(headers: &str) -> Request {
          To: <sip:101@b>\nCall-ID: x\nCSeq: 102 INVITE\nMax-Forwards: 70\n{headers}\n\n"
     );
     let Ok(Message::Request(request)) = Message::parse(text.replace('\n', "\r\n").as_bytes()) else { panic!("{text}") };
-    request.check().unwrap_or_else(|fault| panic!("{fault}: {headers}"));
+    request.validate().unwrap_or_else(|error| panic!("{error}: {headers}"));
     request
 }
 

@@ -4,7 +4,7 @@
 mod support;
 
 use bitcall_sip::digest::Credentials;
-use bitcall_sip::message::{Contact, Header, Message, Method, ParseError, Request, Response, What};
+use bitcall_sip::message::{Contact, Header, Message, MessageErrorKind, Method, ParseError, Request, Response};
 use bitcall_sip::uri::Scheme;
 use support::torture;
 
@@ -16,7 +16,7 @@ fn bytes(name: &str) -> Vec<u8> {
 fn accepted(name: &str) -> Message {
     let bytes = bytes(name);
     let message = Message::parse(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
-    message.check().unwrap_or_else(|fault| panic!("{name}: {fault}"));
+    message.validate().unwrap_or_else(|error| panic!("{name}: {error}"));
     assert!(bytes.starts_with(&message.to_bytes()), "{name}");
     message
 }
@@ -36,21 +36,21 @@ fn response(name: &str) -> Response {
 }
 
 /// A request that is refused: what is wrong with it and the answer.
-fn refused(name: &str) -> (What, Option<Header>, Response) {
+fn refused(name: &str) -> (MessageErrorKind, Option<Header>, Response) {
     match Message::parse(&bytes(name)) {
         Ok(Message::Request(request)) => {
-            let fault = request.check().expect_err(name);
-            (fault.what, fault.header, request.refusal(&fault).expect(name))
+            let error = request.validate().expect_err(name);
+            (error.kind, error.header, request.error_response(&error).expect(name))
         }
         Ok(Message::Response(_)) => panic!("{name} is a request"),
-        Err(error) => (error.fault.what, error.fault.header, error.response().expect(name)),
+        Err(error) => (error.error.kind, error.error.header, error.response().expect(name)),
     }
 }
 
 /// A request that is refused with 400 because of one header field.
 fn bad(name: &str, header: Header) {
     let (what, found, response) = refused(name);
-    assert_eq!((what, found, response.status()), (What::Value, Some(header), 400), "{name}");
+    assert_eq!((what, found, response.status()), (MessageErrorKind::Value, Some(header), 400), "{name}");
 }
 
 #[test]
@@ -226,18 +226,18 @@ fn too_large_scalars_do_not_wrap() {
 #[test]
 fn clerr_lacks_some_of_its_body() {
     let (what, _, response) = refused("clerr");
-    assert_eq!((what, response.status()), (What::BodyShort, 400));
+    assert_eq!((what, response.status()), (MessageErrorKind::BodyShort, 400));
     assert_eq!(response.call_id(), Ok("clerr.0ha0isndaksdjweiafasdk3"));
 }
 
 #[test]
 fn malformed_request_lines_are_refused_with_400() {
     for (name, expected) in [
-        ("ltgtruri", What::RequestUri),
-        ("lwsruri", What::RequestUri),
-        ("lwsstart", What::RequestUri),
-        ("trws", What::StartLine),
-        ("escruri", What::RequestUri),
+        ("ltgtruri", MessageErrorKind::RequestUri),
+        ("lwsruri", MessageErrorKind::RequestUri),
+        ("lwsstart", MessageErrorKind::RequestUri),
+        ("trws", MessageErrorKind::StartLine),
+        ("escruri", MessageErrorKind::RequestUri),
     ] {
         let (what, _, response) = refused(name);
         assert_eq!((what, response.status()), (expected, 400), "{name}");
@@ -254,23 +254,23 @@ fn baddate_is_accepted_because_nothing_here_depends_on_the_date() {
 #[test]
 fn badvers_is_refused_with_505() {
     let (what, _, response) = refused("badvers");
-    assert_eq!((what, response.status()), (What::Version, 505));
+    assert_eq!((what, response.status()), (MessageErrorKind::Version, 505));
 }
 
 #[test]
 fn methods_that_differ_are_refused_with_400() {
     for name in ["mismatch01", "mismatch02"] {
         let (what, _, response) = refused(name);
-        assert_eq!((what, response.status()), (What::MethodMismatch, 400), "{name}");
+        assert_eq!((what, response.status()), (MessageErrorKind::MethodMismatch, 400), "{name}");
     }
 }
 
 #[test]
 fn malformed_responses_are_dropped() {
-    let ParseError { fault, request } = Message::parse(&bytes("bigcode")).unwrap_err();
-    assert_eq!((fault.what, request.is_none()), (What::StatusCode, true));
+    let ParseError { error, request } = Message::parse(&bytes("bigcode")).unwrap_err();
+    assert_eq!((error.kind, request.is_none()), (MessageErrorKind::StatusCode, true));
     let scalarlg = Message::parse(&bytes("scalarlg")).unwrap();
-    assert_eq!(scalarlg.check().unwrap_err().header, Some(Header::CSeq));
+    assert_eq!(scalarlg.validate().unwrap_err().header, Some(Header::CSeq));
     assert!(scalarlg.headers().retry_after().is_err());
 }
 
@@ -282,7 +282,7 @@ fn badbranch_has_nothing_behind_the_magic_cookie() {
 #[test]
 fn insuf_is_answered_as_well_as_it_can_be() {
     let (what, header, response) = refused("insuf");
-    assert_eq!((what, header, response.status()), (What::Missing, Some(Header::CallId), 400));
+    assert_eq!((what, header, response.status()), (MessageErrorKind::Missing, Some(Header::CallId), 400));
     assert_eq!(response.via().unwrap().branch(), Some("z9hG4bKkdj.insuf"));
 }
 
@@ -291,8 +291,8 @@ fn unknown_schemes_of_the_request_uri_are_answered_with_416() {
     for (name, scheme) in [("unkscm", "nobodyKnowsThisScheme"), ("novelsc", "soap.beep")] {
         let request = request(name);
         assert_eq!(request.uri().unwrap().scheme, Scheme::Other(scheme));
-        let fault = request.sip_uri().unwrap_err();
-        assert_eq!(request.refusal(&fault).unwrap().status(), 416);
+        let error = request.sip_uri().unwrap_err();
+        assert_eq!(request.error_response(&error).unwrap().status(), 416);
     }
 }
 
@@ -336,7 +336,7 @@ fn regaut01_has_no_credentials_that_count() {
 fn repeated_single_header_fields_are_refused_with_400() {
     for (name, repeated) in [("multi01", Header::CSeq), ("mcl01", Header::ContentLength)] {
         let (what, header, response) = refused(name);
-        assert_eq!((what, header, response.status()), (What::Repeated, Some(repeated), 400), "{name}");
+        assert_eq!((what, header, response.status()), (MessageErrorKind::Repeated, Some(repeated), 400), "{name}");
     }
 }
 

@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bitcall_sip::digest::{Algorithm, Attempt, Secret, choose, ha1};
+use bitcall_sip::digest::{Algorithm, AuthorizationInput, DigestSecret, choose, ha1};
 use bitcall_sip::message::{Header, Message, Method, Request, Response};
 
 use super::*;
@@ -144,7 +144,7 @@ impl World {
             .iter()
             .map(|bytes| {
                 let message = Message::parse(bytes).expect("the edge sends valid SIP");
-                message.check().expect("the edge sends valid SIP");
+                message.validate().expect("the edge sends valid SIP");
                 message
             })
             .collect()
@@ -277,10 +277,10 @@ pub fn sign(request: &Request, challenge: &Response, username: &str, password: &
     } else {
         (Header::ProxyAuthenticate, Header::ProxyAuthorization)
     };
-    let chosen = choose(challenge.values(ask), Secret::Password(password));
-    let attempt = Attempt {
+    let chosen = choose(challenge.values(ask), DigestSecret::Password(password));
+    let attempt = AuthorizationInput {
         username,
-        secret: Secret::Password(password),
+        secret: DigestSecret::Password(password),
         method: request.method().as_str(),
         uri: request.uri_text(),
         body: request.body(),

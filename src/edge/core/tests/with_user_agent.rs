@@ -1,8 +1,8 @@
 //! The phone's own user agent against the edge: both cores in one virtual time, no network.
 
 use bitcall_sip::ua::{
-    Command, Config, Event, FailureKind, Input, Millis, Output as AgentOutput, Registration, Secret as AgentSecret,
-    TransportId, UserAgent,
+    Command, Config, Event, Input, Millis, Output as AgentOutput, RegisterFailureKind, Registration,
+    SipSecret as AgentSecret, TransportId, UserAgent,
 };
 
 use super::*;
@@ -203,7 +203,7 @@ fn a_wrong_password_is_recognised_as_one() {
         Event::Registration(Registration::Failed { failure }) => Some(failure.kind),
         _ => None,
     });
-    assert_eq!(kind, FailureKind::WrongPassword);
+    assert_eq!(kind, RegisterFailureKind::WrongPassword);
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn a_phone_too_many_is_recognised_as_one() {
     let who = room.enter("101", "pw-101");
     room.expect(who, "failure", |event| match event {
         Event::Registration(Registration::Failed { failure } | Registration::Reconnecting { failure, .. }) => {
-            (failure.kind == FailureKind::TooManyDevices).then_some(())
+            (failure.kind == RegisterFailureKind::TooManyDevices).then_some(())
         }
         _ => None,
     });

@@ -99,7 +99,7 @@ impl CallList {
 
     /// To this page alone it looks as if the server had refused it.
     fn reject_credentials(&mut self, port: PortId) {
-        let reason = failure_of(ua::Failure { kind: ua::FailureKind::WrongPassword, status: None });
+        let reason = failure_of(ua::RegisterFailure { kind: ua::RegisterFailureKind::WrongPassword, status: None });
         let snapshot =
             AgentSnapshot { registration: RegistrationStatus::Failed { reason }, ..AgentSnapshot::default() };
         self.send(port, ToPage::Snapshot { snapshot });
@@ -113,8 +113,8 @@ impl CallList {
         self.signing_out = false;
         self.finished = false;
         let secret = match &account.secret {
-            AccountSecret::Password { password } => ua::Secret::Password(password.clone()),
-            AccountSecret::Ha1 { realm, ha1 } => ua::Secret::Ha1 { realm: realm.clone(), ha1: ha1.clone() },
+            AccountSecret::Password { password } => ua::SipSecret::Password(password.clone()),
+            AccountSecret::Ha1 { realm, ha1 } => ua::SipSecret::Ha1 { realm: realm.clone(), ha1: ha1.clone() },
         };
         let mut config = ua::Config::new(&account.username, &account.domain, secret, account.wss.clone());
         config.display_name.clone_from(&account.display_name);

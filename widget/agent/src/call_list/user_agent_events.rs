@@ -1,6 +1,6 @@
 //! Events of the SIP user agent, turned into the state of calls and registration.
 
-use bitcall_sip::ua::{self, EndedBy, Millis, OfferReason, Party};
+use bitcall_sip::ua::{self, EndedBy, Millis, OfferReason, RemoteParty};
 use bitcall_wire::agent_protocol::{
     AccountSecret, AgentEvent, CallDirection, CallEndCause, CallSnapshot, CallState, HoldState, MediaRequest,
     RegistrationFailure, RegistrationFailureCode, RegistrationStatus,
@@ -120,7 +120,7 @@ impl CallList {
         self.notify_all(&AgentEvent::Ha1 { realm, ha1 });
     }
 
-    fn incoming(&mut self, id: String, from: Party, offer: Option<String>, now: Millis) {
+    fn incoming(&mut self, id: String, from: RemoteParty, offer: Option<String>, now: Millis) {
         let call = CallSnapshot {
             id,
             direction: CallDirection::Inbound,
@@ -370,8 +370,8 @@ impl CallList {
     }
 }
 
-pub(super) fn failure_of(failure: ua::Failure) -> RegistrationFailure {
-    use ua::FailureKind as Kind;
+pub(super) fn failure_of(failure: ua::RegisterFailure) -> RegistrationFailure {
+    use ua::RegisterFailureKind as Kind;
     RegistrationFailure {
         code: match failure.kind {
             Kind::Offline => RegistrationFailureCode::Offline,
@@ -390,7 +390,7 @@ pub(super) fn failure_of(failure: ua::Failure) -> RegistrationFailure {
     }
 }
 
-fn words(cause: ua::Cause) -> CallEndCause {
+fn words(cause: ua::EndCause) -> CallEndCause {
     let words = if cause.words.is_empty() {
         match cause.by {
             EndedBy::Local => "Hung up",

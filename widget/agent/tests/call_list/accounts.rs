@@ -50,7 +50,7 @@ fn a_second_tab_with_a_wrong_password_stays_outside() {
 fn a_wrong_password_does_not_disturb_a_registration_that_comes_back() {
     let mut phone = TestCallList::registered();
     phone.registration(ua::Registration::Reconnecting {
-        failure: ua::Failure { kind: ua::FailureKind::ConnectionLost, status: None },
+        failure: ua::RegisterFailure { kind: ua::RegisterFailureKind::ConnectionLost, status: None },
         retry_at: None,
     });
     phone.arrive(2, "b");
@@ -63,7 +63,7 @@ fn a_wrong_password_does_not_disturb_a_registration_that_comes_back() {
 fn when_the_server_refuses_what_was_right_another_password_may_be_tried() {
     let mut phone = TestCallList::registered();
     phone.registration(ua::Registration::Reconnecting {
-        failure: ua::Failure { kind: ua::FailureKind::WrongPassword, status: Some(401) },
+        failure: ua::RegisterFailure { kind: ua::RegisterFailureKind::WrongPassword, status: Some(401) },
         retry_at: None,
     });
     phone.forget();
@@ -125,7 +125,7 @@ fn a_corrected_password_starts_over() {
     phone.arrive(1, "a");
     phone.sign_in(1, "wrong");
     phone.registration(ua::Registration::Failed {
-        failure: ua::Failure { kind: ua::FailureKind::WrongPassword, status: Some(403) },
+        failure: ua::RegisterFailure { kind: ua::RegisterFailureKind::WrongPassword, status: Some(403) },
     });
     assert!(matches!(phone.snapshot(1).registration, RegistrationStatus::Failed { .. }));
     phone.forget();
@@ -134,7 +134,7 @@ fn a_corrected_password_starts_over() {
     phone.registration(ua::Registration::SignedOut);
     let starts = phone.starts();
     assert_eq!(starts.len(), 1);
-    assert!(starts[0].secret == ua::Secret::Password("right".into()));
+    assert!(starts[0].secret == ua::SipSecret::Password("right".into()));
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn signing_in_while_the_sign_out_is_under_way_signs_in_after_it() {
     phone.forget();
     // What the connection says meanwhile is about the one that leaves.
     phone.registration(ua::Registration::Reconnecting {
-        failure: ua::Failure { kind: ua::FailureKind::ConnectionLost, status: None },
+        failure: ua::RegisterFailure { kind: ua::RegisterFailureKind::ConnectionLost, status: None },
         retry_at: None,
     });
     phone.registration(ua::Registration::SignedOut);
@@ -209,7 +209,7 @@ fn a_page_that_comes_while_the_last_one_signs_out_is_signed_in() {
 fn registered_and_unregistered_are_told_once_per_change() {
     let mut phone = TestCallList::registered();
     let lost = |retry_at| ua::Registration::Reconnecting {
-        failure: ua::Failure { kind: ua::FailureKind::ConnectionLost, status: None },
+        failure: ua::RegisterFailure { kind: ua::RegisterFailureKind::ConnectionLost, status: None },
         retry_at,
     };
     phone.registration(lost(None));

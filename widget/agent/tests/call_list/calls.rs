@@ -113,7 +113,7 @@ fn hanging_up_frees_the_screen_at_once_in_every_state() {
         // The user agent's last word about it is no second end.
         phone.event(ua::Event::Ended {
             call: "c1".into(),
-            cause: ua::Cause { by: EndedBy::Local, words: "x".into(), sip_code: None },
+            cause: ua::EndCause { by: EndedBy::Local, words: "x".into(), sip_code: None },
         });
         assert!(phone.heard(1).is_empty());
     }
@@ -208,7 +208,7 @@ fn end_and_answer_ends_the_other_call_and_says_so_once() {
 #[test]
 fn a_call_without_offer_is_answered_with_ours() {
     let mut phone = TestCallList::registered();
-    phone.event(ua::Event::Incoming { call: "c1".into(), from: ua::Party::default(), offer: None });
+    phone.event(ua::Event::Incoming { call: "c1".into(), from: ua::RemoteParty::default(), offer: None });
     phone.answer(1, "c1", OtherCalls::Hold);
     assert!(matches!(phone.asks(1).as_slice(), [(_, MediaRequest::Offer { .. })]));
     phone.describe(1, "c1", "our offer");
@@ -225,7 +225,7 @@ fn the_end_names_cause_code_and_whole_seconds() {
     phone.forget();
     phone.event(ua::Event::Ended {
         call: "c1".into(),
-        cause: ua::Cause { by: EndedBy::Remote, words: "Remote hung up".into(), sip_code: None },
+        cause: ua::EndCause { by: EndedBy::Remote, words: "Remote hung up".into(), sip_code: None },
     });
     let events = phone.events(1);
     let [AgentEvent::CallEnded { cause, duration, .. }] = events.as_slice() else {

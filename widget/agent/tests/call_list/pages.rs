@@ -48,7 +48,7 @@ fn a_call_the_caller_gives_up_ends_on_every_page() {
     phone.heard(2);
     phone.event(ua::Event::Ended {
         call: "c1".into(),
-        cause: ua::Cause { by: ua::EndedBy::Remote, words: "Cancelled".into(), sip_code: None },
+        cause: ua::EndCause { by: ua::EndedBy::Remote, words: "Cancelled".into(), sip_code: None },
     });
     assert_eq!(phone.heard(1), ["ended: Cancelled"]);
     assert_eq!(phone.heard(2), ["ended: Cancelled"]);

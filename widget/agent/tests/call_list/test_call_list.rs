@@ -111,7 +111,7 @@ impl TestCallList {
     pub fn incoming(&mut self, call: &str, number: &str) {
         self.event(ua::Event::Incoming {
             call: call.into(),
-            from: ua::Party { number: number.into(), ..ua::Party::default() },
+            from: ua::RemoteParty { number: number.into(), ..ua::RemoteParty::default() },
             offer: Some("their offer".into()),
         });
     }

@@ -3,7 +3,7 @@
 //! `widget/sip/share/measure.sh` builds it as the phone is built and prints its size. It does what a
 //! user agent does with them; what it reads comes through `black_box`, so that nothing is left out.
 
-use bitcall_sip::digest::{Attempt, Secret, choose};
+use bitcall_sip::digest::{AuthorizationInput, DigestSecret, choose};
 use bitcall_sip::message::{Contact, Header, Headers, Message, Method, Request, quote};
 use bitcall_sip::transaction::{ClientTransaction, ServerKey, ServerTransaction};
 use bitcall_sip::ua::Millis;
@@ -20,7 +20,7 @@ fn main() {
             let mut transaction = ClientTransaction::new(name.clone(), true, Millis(0));
             seen(transaction.on_response(response.status(), Millis(1)));
             seen(transaction.on_time(Millis(2)));
-            seen((response.reason_phrase(), response.check()));
+            seen((response.reason_phrase(), response.validate()));
             authorize(&response, &name);
         }
         Err(error) => {
@@ -31,8 +31,8 @@ fn main() {
 
 fn answer(request: &Request, name: &str) {
     read(request);
-    if let Err(fault) = request.check().and(request.sip_uri()) {
-        seen(request.refusal(&fault));
+    if let Err(fault) = request.validate().and(request.sip_uri()) {
+        seen(request.error_response(&fault));
     }
     let key = ServerKey { branch: name.into(), sent_by: name.into(), method: request.method().as_str().into() };
     let mut transaction = ServerTransaction::new(key);
@@ -41,7 +41,7 @@ fn answer(request: &Request, name: &str) {
     response.append(name, name);
     response.set_body(name, request.body());
     transaction.on_sent(180, &response.to_bytes(), Millis(1));
-    seen(transaction.on_repeated());
+    seen(transaction.on_retransmission());
     transaction.on_ack();
     transaction.on_time(Millis(2));
     seen((request.unsupported(Header::Require, &[name]), transaction.is_terminated()));
@@ -49,7 +49,7 @@ fn answer(request: &Request, name: &str) {
 
 /// A request of our own, with credentials for every challenge.
 fn authorize(response: &Headers, name: &str) {
-    let secret = Secret::from_ha1(name).unwrap_or(Secret::Password(name));
+    let secret = DigestSecret::from_ha1(name).unwrap_or(DigestSecret::Password(name));
     let mut request = Request::new(Method::from_name(name), &escape_user(name));
     request.push_via(name);
     request.set(Header::From, &quote(name));
@@ -57,8 +57,15 @@ fn authorize(response: &Headers, name: &str) {
         [(Header::WwwAuthenticate, Header::Authorization), (Header::ProxyAuthenticate, Header::ProxyAuthorization)]
     {
         for challenge in choose(response.values(from), secret) {
-            let attempt =
-                Attempt { username: name, secret, method: name, uri: name, body: b"", cnonce: name, count: 1 };
+            let attempt = AuthorizationInput {
+                username: name,
+                secret,
+                method: name,
+                uri: name,
+                body: b"",
+                cnonce: name,
+                count: 1,
+            };
             request.append(to, &challenge.answer(&attempt).unwrap_or_default());
         }
     }

@@ -1,6 +1,6 @@
 //! Challenges: read by clients, written by servers.
 
-use super::{Algorithm, Qop, Secret, Terms};
+use super::{Algorithm, DigestSecret, Qop, ResponseInput};
 use crate::message::{grammar, quote, unquote};
 use serde::{Deserialize, Serialize};
 
@@ -23,11 +23,11 @@ pub struct Challenge {
 
 /// What a client puts into an answer.
 #[derive(Clone, Copy, Debug)]
-pub struct Attempt<'a> {
+pub struct AuthorizationInput<'a> {
     /// The user name.
     pub username: &'a str,
     /// The password or its HA1.
-    pub secret: Secret<'a>,
+    pub secret: DigestSecret<'a>,
     /// The request's method.
     pub method: &'a str,
     /// The `uri` parameter: the Request-URI.
@@ -60,7 +60,7 @@ pub fn challenges(value: &str) -> impl Iterator<Item = Challenge> {
 /// (proxies in series have one each), in the order of their first appearance.
 ///
 /// SHA-256 goes before MD5; among equals the server's order counts (RFC 8760 §2.4).
-pub fn choose<'v>(values: impl Iterator<Item = &'v str>, secret: Secret<'_>) -> Vec<Challenge> {
+pub fn choose<'v>(values: impl Iterator<Item = &'v str>, secret: DigestSecret<'_>) -> Vec<Challenge> {
     let mut chosen: Vec<Challenge> = Vec::new();
     for challenge in values.flat_map(challenges).filter(|found| secret.serves(found.algorithm)) {
         match chosen.iter_mut().find(|other| other.realm == challenge.realm) {
@@ -80,24 +80,24 @@ impl Challenge {
     /// the secret is an HA1 of the other algorithm.
     ///
     /// `auth` is preferred to `auth-int`, because proxies may rewrite bodies.
-    pub fn answer(&self, attempt: &Attempt<'_>) -> Option<String> {
+    pub fn answer(&self, input: &AuthorizationInput<'_>) -> Option<String> {
         let qop = [Qop::Auth, Qop::AuthInt].into_iter().find(|qop| self.qop.contains(qop)).unwrap_or(Qop::None);
-        let ha1 = attempt.secret.ha1(self.algorithm, attempt.username, &self.realm)?;
-        let count = hex_count(attempt.count);
-        let terms = Terms {
+        let ha1 = input.secret.ha1(self.algorithm, input.username, &self.realm)?;
+        let count = hex_count(input.count);
+        let digest_input = ResponseInput {
             algorithm: self.algorithm,
             qop,
             nonce: &self.nonce,
             count: &count,
-            cnonce: attempt.cnonce,
-            method: attempt.method,
-            uri: attempt.uri,
-            body: attempt.body,
+            cnonce: input.cnonce,
+            method: input.method,
+            uri: input.uri,
+            body: input.body,
         };
-        let response = terms.response(&ha1);
+        let response = digest_input.response(&ha1);
         let mut value = String::with_capacity(320);
         value.push_str("Digest username=");
-        value.push_str(&quote(attempt.username));
+        value.push_str(&quote(input.username));
         let mut add = |name: &str, text: &str| {
             value.push_str(", ");
             value.push_str(name);
@@ -106,11 +106,11 @@ impl Challenge {
         };
         add("realm", &quote(&self.realm));
         add("nonce", &quote(&self.nonce));
-        add("uri", &quote(attempt.uri));
+        add("uri", &quote(input.uri));
         add("response", &quote(&response));
         add("algorithm", self.algorithm.as_str());
         if qop != Qop::None || self.algorithm.is_session() {
-            add("cnonce", &quote(attempt.cnonce));
+            add("cnonce", &quote(input.cnonce));
         }
         if let Some(opaque) = &self.opaque {
             add("opaque", &quote(opaque));

@@ -1,6 +1,6 @@
 //! Credentials: what a client answered, checked by a server.
 
-use super::{Algorithm, Qop, Secret, Terms};
+use super::{Algorithm, DigestSecret, Qop, ResponseInput};
 use crate::message::{grammar, unquote};
 use std::borrow::Cow;
 
@@ -83,11 +83,11 @@ impl<'a> Credentials<'a> {
     ///
     /// That realm, nonce, algorithm and nonce count are acceptable and that `uri` is the request's is
     /// the server's to check.
-    pub fn verify(&self, secret: Secret<'_>, method: &str, body: &[u8]) -> bool {
+    pub fn verify(&self, secret: DigestSecret<'_>, method: &str, body: &[u8]) -> bool {
         let Some(ha1) = secret.ha1(self.algorithm, &self.username, &self.realm) else {
             return false;
         };
-        let expected = Terms {
+        let expected = ResponseInput {
             algorithm: self.algorithm,
             qop: self.qop,
             nonce: &self.nonce,

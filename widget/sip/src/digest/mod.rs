@@ -4,16 +4,16 @@
 //! writes a [`Challenge`] and checks [`Credentials`]. Random values (nonce, cnonce) are passed in.
 //!
 //! ```
-//! use bitcall_sip::digest::{Attempt, Secret, choose};
+//! use bitcall_sip::digest::{AuthorizationInput, DigestSecret, choose};
 //!
 //! let offered = [r#"Digest realm="example.com", nonce="abc", qop="auth", algorithm=SHA-256"#];
-//! let secret = Secret::Password("geheim");
+//! let secret = DigestSecret::Password("geheim");
 //! for challenge in choose(offered.into_iter(), secret) {
-//!     let attempt = Attempt {
+//!     let input = AuthorizationInput {
 //!         username: "alice", secret, method: "REGISTER", uri: "sip:example.com", body: b"",
 //!         cnonce: "0a4f113b", count: 1,
 //!     };
-//!     let authorization = challenge.answer(&attempt).unwrap();
+//!     let authorization = challenge.answer(&input).unwrap();
 //!     assert!(authorization.starts_with(r#"Digest username="alice", realm="example.com""#));
 //! }
 //! ```
@@ -21,7 +21,7 @@
 mod challenge;
 mod credentials;
 
-pub use challenge::{Attempt, Challenge, challenges, choose};
+pub use challenge::{AuthorizationInput, Challenge, challenges, choose};
 pub use credentials::Credentials;
 
 use md5::Md5;
@@ -54,7 +54,7 @@ pub enum Qop {
 
 /// What proves who the user is.
 #[derive(Clone, Copy)]
-pub enum Secret<'a> {
+pub enum DigestSecret<'a> {
     /// The password; serves all algorithms.
     Password(&'a str),
     /// Hex digests of `username:realm:password`, each for its own algorithm.
@@ -66,24 +66,24 @@ pub enum Secret<'a> {
     },
 }
 
-impl core::fmt::Debug for Secret<'_> {
+impl core::fmt::Debug for DigestSecret<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
-            Secret::Password(_) => "Secret::Password(…)",
-            Secret::Ha1 { .. } => "Secret::Ha1(…)",
+            DigestSecret::Password(_) => "DigestSecret::Password(…)",
+            DigestSecret::Ha1 { .. } => "DigestSecret::Ha1(…)",
         })
     }
 }
 
-impl<'a> Secret<'a> {
+impl<'a> DigestSecret<'a> {
     /// A secret from one HA1 of either length; `None` where it is neither 32 nor 64 hex digits.
-    pub fn from_ha1(ha1: &'a str) -> Option<Secret<'a>> {
+    pub fn from_ha1(ha1: &'a str) -> Option<DigestSecret<'a>> {
         if !ha1.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return None;
         }
         match ha1.len() {
-            32 => Some(Secret::Ha1 { md5: Some(ha1), sha256: None }),
-            64 => Some(Secret::Ha1 { md5: None, sha256: Some(ha1) }),
+            32 => Some(DigestSecret::Ha1 { md5: Some(ha1), sha256: None }),
+            64 => Some(DigestSecret::Ha1 { md5: None, sha256: Some(ha1) }),
             _ => None,
         }
     }
@@ -91,8 +91,8 @@ impl<'a> Secret<'a> {
     /// HA1 as hex digits; `None` where the secret is a digest of the other algorithm.
     fn ha1(self, algorithm: Algorithm, username: &str, realm: &str) -> Option<String> {
         match self {
-            Secret::Password(password) => Some(ha1(algorithm, username, realm, password)),
-            Secret::Ha1 { md5, sha256 } => {
+            DigestSecret::Password(password) => Some(ha1(algorithm, username, realm, password)),
+            DigestSecret::Ha1 { md5, sha256 } => {
                 let given = if algorithm.is_sha256() { sha256 } else { md5 };
                 given.map(str::to_ascii_lowercase)
             }
@@ -101,8 +101,8 @@ impl<'a> Secret<'a> {
 
     fn serves(self, algorithm: Algorithm) -> bool {
         match self {
-            Secret::Password(_) => true,
-            Secret::Ha1 { md5, sha256 } => {
+            DigestSecret::Password(_) => true,
+            DigestSecret::Ha1 { md5, sha256 } => {
                 if algorithm.is_sha256() {
                     sha256.is_some()
                 } else {
@@ -168,7 +168,7 @@ fn hash_with(mut hasher: impl sha2::Digest, parts: &[&[u8]]) -> String {
 }
 
 /// Everything that goes into a response (RFC 7616 §3.4.1).
-struct Terms<'a> {
+struct ResponseInput<'a> {
     algorithm: Algorithm,
     qop: Qop,
     nonce: &'a str,
@@ -180,7 +180,7 @@ struct Terms<'a> {
     body: &'a [u8],
 }
 
-impl Terms<'_> {
+impl ResponseInput<'_> {
     fn response(&self, ha1: &str) -> String {
         let algorithm = self.algorithm;
         let nonce = self.nonce.as_bytes();

@@ -5,23 +5,23 @@ use core::fmt;
 
 /// One thing that is wrong with a message or a header value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct MessageError {
     /// What is wrong.
-    pub what: What,
+    pub kind: MessageErrorKind,
     /// The header field it is about, if it is about one.
     pub header: Option<Header>,
     /// Bytes from the message's first byte to the line that is wrong; 0 where no line is.
     pub offset: u32,
 }
 
-/// The kinds of [`Fault`].
+/// The kinds of [`MessageError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum MessageErrorKind {
     /// Nothing but line breaks: a keep-alive (RFC 5626 §4.4.1), not a message.
     Empty,
     /// The empty line after the header fields is missing.
     Unterminated,
-    /// The message is larger than [`super::MAX_SIZE`].
+    /// The message is larger than [`super::MAX_MESSAGE_SIZE`].
     TooLarge,
     /// The first line is neither a request line nor a status line.
     StartLine,
@@ -49,30 +49,30 @@ pub enum What {
     MethodMismatch,
 }
 
-impl Fault {
-    pub(crate) fn new(what: What, offset: usize) -> Fault {
-        Fault { what, header: None, offset: u32::try_from(offset).unwrap_or(u32::MAX) }
+impl MessageError {
+    pub(crate) fn new(kind: MessageErrorKind, offset: usize) -> MessageError {
+        MessageError { kind, header: None, offset: u32::try_from(offset).unwrap_or(u32::MAX) }
     }
 
-    pub(crate) fn in_header(what: What, header: Header, offset: u32) -> Fault {
-        Fault { what, header: Some(header), offset }
+    pub(crate) fn in_header(kind: MessageErrorKind, header: Header, offset: u32) -> MessageError {
+        MessageError { kind, header: Some(header), offset }
     }
 
-    /// The status a server answers a request with that has this fault, or `None` where nothing is answered.
-    /// A response with a fault is always dropped.
+    /// The status a server answers a request with that has this error, or `None` where nothing is answered.
+    /// A response with an error is always dropped.
     pub fn status(&self) -> Option<u16> {
-        match self.what {
-            What::Empty => None,
-            What::TooLarge => Some(513),
-            What::Version => Some(505),
-            What::Scheme => Some(416),
+        match self.kind {
+            MessageErrorKind::Empty => None,
+            MessageErrorKind::TooLarge => Some(513),
+            MessageErrorKind::Version => Some(505),
+            MessageErrorKind::Scheme => Some(416),
             _ => Some(400),
         }
     }
 
-    /// The reason phrase that goes with [`Fault::status`]: names what is wrong.
+    /// The reason phrase that goes with [`MessageError::status`]: names what is wrong.
     pub fn reason(&self) -> String {
-        if self.what == What::Version {
+        if self.kind == MessageErrorKind::Version {
             return "Version Not Supported".to_owned();
         }
         let (text, with_header) = self.words();
@@ -84,29 +84,29 @@ impl Fault {
         reason
     }
 
-    /// The fault in words, and whether the header's name belongs behind them.
+    /// The error in words, and whether the header's name belongs behind them.
     fn words(self) -> (&'static str, bool) {
-        match self.what {
-            What::Empty => ("Empty Message", false),
-            What::Unterminated => ("Missing Empty Line After Header Fields", false),
-            What::TooLarge => ("Message Too Large", false),
-            What::StartLine => ("Bad Start Line", false),
-            What::Version => ("Unsupported SIP Version", false),
-            What::RequestUri => ("Bad Request-URI", false),
-            What::Scheme => ("Unsupported URI Scheme", false),
-            What::StatusCode => ("Bad Status Code", false),
-            What::LineBreak => ("Stray CR or LF", false),
-            What::HeaderLine => ("Bad Header Line", false),
-            What::BodyShort => ("Body Shorter Than Content-Length", false),
-            What::Missing => ("Missing", true),
-            What::Repeated => ("Repeated", true),
-            What::Value => ("Bad", true),
-            What::MethodMismatch => ("CSeq Method Differs From Request Method", false),
+        match self.kind {
+            MessageErrorKind::Empty => ("Empty Message", false),
+            MessageErrorKind::Unterminated => ("Missing Empty Line After Header Fields", false),
+            MessageErrorKind::TooLarge => ("Message Too Large", false),
+            MessageErrorKind::StartLine => ("Bad Start Line", false),
+            MessageErrorKind::Version => ("Unsupported SIP Version", false),
+            MessageErrorKind::RequestUri => ("Bad Request-URI", false),
+            MessageErrorKind::Scheme => ("Unsupported URI Scheme", false),
+            MessageErrorKind::StatusCode => ("Bad Status Code", false),
+            MessageErrorKind::LineBreak => ("Stray CR or LF", false),
+            MessageErrorKind::HeaderLine => ("Bad Header Line", false),
+            MessageErrorKind::BodyShort => ("Body Shorter Than Content-Length", false),
+            MessageErrorKind::Missing => ("Missing", true),
+            MessageErrorKind::Repeated => ("Repeated", true),
+            MessageErrorKind::Value => ("Bad", true),
+            MessageErrorKind::MethodMismatch => ("CSeq Method Differs From Request Method", false),
         }
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for MessageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (text, with_header) = self.words();
         f.write_str(text)?;
@@ -119,13 +119,13 @@ impl fmt::Display for Fault {
     }
 }
 
-impl core::error::Error for Fault {}
+impl core::error::Error for MessageError {}
 
 /// A message that cannot be used, with as much of it as could be read.
 #[derive(Clone, Debug)]
 pub struct ParseError {
     /// The first thing that is wrong.
-    pub fault: Fault,
+    pub error: MessageError,
     /// What could be read, where it was a request: enough to answer it.
     pub request: Option<Box<Request>>,
 }
@@ -134,13 +134,13 @@ impl ParseError {
     /// The answer a server gives, or `None` where it stays silent: to responses, ACK, keep-alives, and
     /// requests without a Via.
     pub fn response(&self) -> Option<Response> {
-        self.request.as_ref()?.refusal(&self.fault)
+        self.request.as_ref()?.error_response(&self.error)
     }
 }
 
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.fault.fmt(f)
+        self.error.fmt(f)
     }
 }
 

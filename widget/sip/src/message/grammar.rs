@@ -4,22 +4,22 @@ use std::borrow::Cow;
 
 /// What a byte may be part of; the classes are bits of one table's entries.
 #[derive(Clone, Copy)]
-pub(crate) struct Class(u8);
+pub(crate) struct CharClass(u8);
 
 /// `token`
-pub(crate) const TOKEN: Class = Class(1);
+pub(crate) const TOKEN: CharClass = CharClass(1);
 /// `unreserved` and `user-unreserved`, and `#`, which phones send unescaped.
-pub(crate) const USER: Class = Class(2);
+pub(crate) const USER: CharClass = CharClass(2);
 /// `unreserved`, `param-unreserved`, `hnv-unreserved` and the marks between parameters and header fields.
-pub(crate) const URI_PARAM: Class = Class(4);
+pub(crate) const URI_PARAM: CharClass = CharClass(4);
 /// A host name's letters, digits, dots and hyphens; underscores are in use too.
-pub(crate) const HOST: Class = Class(8);
+pub(crate) const HOST: CharClass = CharClass(8);
 /// What stands in a Request-URI at all: printable ASCII but `<`, `>` and quotes.
-pub(crate) const TARGET: Class = Class(16);
+pub(crate) const TARGET: CharClass = CharClass(16);
 
-static CLASSES: [u8; 256] = classes();
+static CHAR_CLASSES: [u8; 256] = char_classes();
 
-const fn classes() -> [u8; 256] {
+const fn char_classes() -> [u8; 256] {
     let mut table = [0; 256];
     let mut byte = 0;
     while byte < 256 {
@@ -40,7 +40,7 @@ const fn classes() -> [u8; 256] {
     table
 }
 
-const fn add(table: &mut [u8; 256], bytes: &[u8], class: Class) {
+const fn add(table: &mut [u8; 256], bytes: &[u8], class: CharClass) {
     let mut index = 0;
     while index < bytes.len() {
         table[bytes[index] as usize] |= class.0;
@@ -48,10 +48,10 @@ const fn add(table: &mut [u8; 256], bytes: &[u8], class: Class) {
     }
 }
 
-impl Class {
+impl CharClass {
     #[inline]
     pub(crate) fn has(self, byte: u8) -> bool {
-        CLASSES[byte as usize] & self.0 != 0
+        CHAR_CLASSES[byte as usize] & self.0 != 0
     }
 
     /// Whether all bytes are of this class.

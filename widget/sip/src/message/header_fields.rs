@@ -3,8 +3,8 @@
 //! What a message must have is a `Result`; what it may have is an `Option`, or a `Result` of one where
 //! a broken value must not pass for an absent one; lists are iterators.
 
-use super::headers::Line;
-use super::{Contact, Fault, Header, Headers, Method, NameAddr, Params, Via, What, grammar};
+use super::headers::HeaderLine;
+use super::{Contact, Header, Headers, MessageError, MessageErrorKind, Method, NameAddr, Params, Via, grammar};
 use grammar::trim;
 
 /// `CSeq`: a number and the method it belongs to.
@@ -73,69 +73,74 @@ impl<'a> CSeq<'a> {
 }
 
 impl Headers {
-    fn required<'a, T>(&'a self, header: Header, parse: impl FnOnce(&'a str) -> Option<T>) -> Result<T, Fault> {
-        let line = self.line(header).ok_or(Fault::in_header(What::Missing, header, 0))?;
+    fn required<'a, T>(&'a self, header: Header, parse: impl FnOnce(&'a str) -> Option<T>) -> Result<T, MessageError> {
+        let line = self.line(header).ok_or(MessageError::in_header(MessageErrorKind::Missing, header, 0))?;
         self.read(line, parse)
     }
 
-    fn optional<'a, T>(&'a self, header: Header, parse: impl FnOnce(&'a str) -> Option<T>) -> Result<Option<T>, Fault> {
+    fn optional<'a, T>(
+        &'a self,
+        header: Header,
+        parse: impl FnOnce(&'a str) -> Option<T>,
+    ) -> Result<Option<T>, MessageError> {
         self.line(header).map(|line| self.read(line, parse)).transpose()
     }
 
-    fn read<'a, T>(&'a self, line: &Line, parse: impl FnOnce(&'a str) -> Option<T>) -> Result<T, Fault> {
-        parse(self.line_value(line)).ok_or(Fault::in_header(What::Value, line.header, line.start))
+    fn read<'a, T>(&'a self, line: &HeaderLine, parse: impl FnOnce(&'a str) -> Option<T>) -> Result<T, MessageError> {
+        parse(self.line_value(line)).ok_or(MessageError::in_header(MessageErrorKind::Value, line.header, line.start))
     }
 
     fn list<'a, T>(
         &'a self,
         header: Header,
         parse: impl Fn(&'a str) -> Option<T> + Copy,
-    ) -> impl Iterator<Item = Result<T, Fault>> {
+    ) -> impl Iterator<Item = Result<T, MessageError>> {
         self.lines.iter().filter(move |line| line.header == header).flat_map(move |line| {
-            grammar::items(self.line_value(line))
-                .map(move |item| parse(item).ok_or(Fault::in_header(What::Value, header, line.start)))
+            grammar::items(self.line_value(line)).map(move |item| {
+                parse(item).ok_or(MessageError::in_header(MessageErrorKind::Value, header, line.start))
+            })
         })
     }
 
     /// The topmost Via.
-    pub fn via(&self) -> Result<Via<'_>, Fault> {
+    pub fn via(&self) -> Result<Via<'_>, MessageError> {
         self.required(Header::Via, Via::first)
     }
 
     /// Every Via, topmost first.
-    pub fn vias(&self) -> impl Iterator<Item = Result<Via<'_>, Fault>> {
+    pub fn vias(&self) -> impl Iterator<Item = Result<Via<'_>, MessageError>> {
         self.list(Header::Via, Via::parse)
     }
 
     /// From.
-    pub fn from(&self) -> Result<NameAddr<'_>, Fault> {
+    pub fn from(&self) -> Result<NameAddr<'_>, MessageError> {
         self.required(Header::From, NameAddr::parse)
     }
 
     /// To.
-    pub fn to(&self) -> Result<NameAddr<'_>, Fault> {
+    pub fn to(&self) -> Result<NameAddr<'_>, MessageError> {
         self.required(Header::To, NameAddr::parse)
     }
 
     /// Call-ID.
-    pub fn call_id(&self) -> Result<&str, Fault> {
+    pub fn call_id(&self) -> Result<&str, MessageError> {
         self.required(Header::CallId, |text| (!text.is_empty() && !text.contains([' ', '\t'])).then_some(text))
     }
 
     /// `CSeq`.
-    pub fn cseq(&self) -> Result<CSeq<'_>, Fault> {
+    pub fn cseq(&self) -> Result<CSeq<'_>, MessageError> {
         self.required(Header::CSeq, CSeq::parse)
     }
 
     /// Max-Forwards, 0 to 255; larger numbers count as 255.
-    pub fn max_forwards(&self) -> Result<Option<u8>, Fault> {
+    pub fn max_forwards(&self) -> Result<Option<u8>, MessageError> {
         self.optional(Header::MaxForwards, |text| {
             grammar::delta_seconds(text).map(|hops| u8::try_from(hops).unwrap_or(u8::MAX))
         })
     }
 
     /// The elements of Contact over all its lines.
-    pub fn contacts(&self) -> impl Iterator<Item = Result<Contact<'_>, Fault>> {
+    pub fn contacts(&self) -> impl Iterator<Item = Result<Contact<'_>, MessageError>> {
         self.list(Header::Contact, |text| match text {
             "*" => Some(Contact::Star),
             _ => NameAddr::parse(text).map(Contact::Address),
@@ -143,7 +148,7 @@ impl Headers {
     }
 
     /// The first Contact that is an address.
-    pub fn contact(&self) -> Result<Option<NameAddr<'_>>, Fault> {
+    pub fn contact(&self) -> Result<Option<NameAddr<'_>>, MessageError> {
         self.optional(Header::Contact, |text| match text {
             "*" => Some(None),
             _ => NameAddr::first(text).map(Some),
@@ -152,27 +157,27 @@ impl Headers {
     }
 
     /// The addresses of any header field that lists some (`P-Asserted-Identity`, `Diversion`, …).
-    pub fn addresses(&self, header: Header) -> impl Iterator<Item = Result<NameAddr<'_>, Fault>> {
+    pub fn addresses(&self, header: Header) -> impl Iterator<Item = Result<NameAddr<'_>, MessageError>> {
         self.list(header, NameAddr::parse)
     }
 
     /// Route, topmost first.
-    pub fn routes(&self) -> impl Iterator<Item = Result<NameAddr<'_>, Fault>> {
+    pub fn routes(&self) -> impl Iterator<Item = Result<NameAddr<'_>, MessageError>> {
         self.addresses(Header::Route)
     }
 
     /// Record-Route, topmost first.
-    pub fn record_routes(&self) -> impl Iterator<Item = Result<NameAddr<'_>, Fault>> {
+    pub fn record_routes(&self) -> impl Iterator<Item = Result<NameAddr<'_>, MessageError>> {
         self.addresses(Header::RecordRoute)
     }
 
     /// Path (RFC 3327), topmost first.
-    pub fn paths(&self) -> impl Iterator<Item = Result<NameAddr<'_>, Fault>> {
+    pub fn paths(&self) -> impl Iterator<Item = Result<NameAddr<'_>, MessageError>> {
         self.addresses(Header::Path)
     }
 
     /// Service-Route (RFC 3608), topmost first.
-    pub fn service_routes(&self) -> impl Iterator<Item = Result<NameAddr<'_>, Fault>> {
+    pub fn service_routes(&self) -> impl Iterator<Item = Result<NameAddr<'_>, MessageError>> {
         self.addresses(Header::ServiceRoute)
     }
 
@@ -183,12 +188,12 @@ impl Headers {
     }
 
     /// Min-Expires in seconds (of a 423).
-    pub fn min_expires(&self) -> Result<Option<u32>, Fault> {
+    pub fn min_expires(&self) -> Result<Option<u32>, MessageError> {
         self.optional(Header::MinExpires, grammar::delta_seconds)
     }
 
     /// Retry-After in seconds; comment and parameters are left aside.
-    pub fn retry_after(&self) -> Result<Option<u32>, Fault> {
+    pub fn retry_after(&self) -> Result<Option<u32>, MessageError> {
         self.optional(Header::RetryAfter, |text| {
             let digits = text.split([' ', '\t', ';', '(']).next().unwrap_or_default();
             grammar::number(digits)
@@ -201,12 +206,12 @@ impl Headers {
     }
 
     /// Content-Length, where the message has one.
-    pub fn content_length(&self) -> Result<Option<u32>, Fault> {
+    pub fn content_length(&self) -> Result<Option<u32>, MessageError> {
         self.optional(Header::ContentLength, grammar::number)
     }
 
     /// Session-Expires.
-    pub fn session_expires(&self) -> Result<Option<SessionExpires>, Fault> {
+    pub fn session_expires(&self) -> Result<Option<SessionExpires>, MessageError> {
         self.optional(Header::SessionExpires, |text| {
             let (interval, params) = text.split_once(';').unwrap_or((text, ""));
             let refresher = match Params::new(params).get("refresher") {
@@ -220,17 +225,17 @@ impl Headers {
     }
 
     /// Min-SE in seconds (RFC 4028 §5).
-    pub fn min_se(&self) -> Result<Option<u32>, Fault> {
+    pub fn min_se(&self) -> Result<Option<u32>, MessageError> {
         self.optional(Header::MinSe, |text| grammar::number(trim(text.split(';').next().unwrap_or_default())))
     }
 
     /// `RSeq` of a reliable provisional response (RFC 3262 §7.1).
-    pub fn rseq(&self) -> Result<Option<u32>, Fault> {
+    pub fn rseq(&self) -> Result<Option<u32>, MessageError> {
         self.optional(Header::RSeq, grammar::number)
     }
 
     /// `RAck` of a PRACK.
-    pub fn rack(&self) -> Result<Option<RAck<'_>>, Fault> {
+    pub fn rack(&self) -> Result<Option<RAck<'_>>, MessageError> {
         self.optional(Header::RAck, |text| {
             let (rseq, cseq) = text.split_once([' ', '\t'])?;
             Some(RAck { rseq: grammar::number(rseq)?, cseq: CSeq::parse(trim(cseq))? })

@@ -5,34 +5,34 @@
 ///
 /// Functions that take a name accept both: `message.value(Header::CallId)`, `message.value("X-Queue")`.
 #[derive(Clone, Copy, Debug)]
-pub enum Name<'a> {
+pub enum HeaderName<'a> {
     /// A name in the table of [`Header`].
     Known(Header),
     /// Any other name, compared without regard to case.
     Other(&'a str),
 }
 
-impl From<Header> for Name<'_> {
+impl From<Header> for HeaderName<'_> {
     fn from(header: Header) -> Self {
-        Name::Known(header)
+        HeaderName::Known(header)
     }
 }
 
-impl<'a> From<&'a str> for Name<'a> {
+impl<'a> From<&'a str> for HeaderName<'a> {
     fn from(text: &'a str) -> Self {
         match Header::from_name(text.as_bytes()) {
-            Header::Other => Name::Other(text),
-            known => Name::Known(known),
+            Header::Other => HeaderName::Other(text),
+            known => HeaderName::Known(known),
         }
     }
 }
 
-impl<'a> Name<'a> {
+impl<'a> HeaderName<'a> {
     /// The name as it is written in a message made here.
     pub fn as_str(self) -> &'a str {
         match self {
-            Name::Known(header) => header.as_str(),
-            Name::Other(text) => text,
+            HeaderName::Known(header) => header.as_str(),
+            HeaderName::Other(text) => text,
         }
     }
 }

@@ -3,11 +3,11 @@
 //! What came in is never rewritten: an edit adds text behind the old and changes which pieces make up
 //! the message. So what a proxy forwards is byte for byte what it received, save what it changed.
 
-use super::{Header, Name, grammar};
+use super::{Header, HeaderName, grammar};
 
 /// Where a header line is in the text.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Line {
+pub(super) struct HeaderLine {
     pub(super) header: Header,
     /// The line without its final CRLF; a folded line's inner line breaks are inside.
     pub(super) start: u32,
@@ -28,22 +28,22 @@ pub struct Headers {
     /// The head's own bytes where they were not UTF-8 (`text` then has `?` for each stray byte, so that
     /// positions are the same in both).
     pub(super) bytes: Option<Box<[u8]>>,
-    pub(super) lines: Vec<Line>,
+    pub(super) lines: Vec<HeaderLine>,
     pub(super) start_line: (u32, u32),
     pub(super) body: Vec<u8>,
     /// Made here, not parsed: gets a Content-Length when written.
-    pub(super) made: bool,
+    pub(super) is_generated: bool,
 }
 
 impl Headers {
-    pub(super) fn made(capacity: usize) -> Headers {
+    pub(super) fn with_capacity(capacity: usize) -> Headers {
         Headers {
             text: String::with_capacity(capacity),
             bytes: None,
             lines: Vec::with_capacity(16),
             start_line: (0, 0),
             body: Vec::new(),
-            made: true,
+            is_generated: true,
         }
     }
 
@@ -53,42 +53,42 @@ impl Headers {
     }
 
     #[inline]
-    pub(super) fn line_value(&self, line: &Line) -> &str {
+    pub(super) fn line_value(&self, line: &HeaderLine) -> &str {
         self.slice(line.value, line.value_end)
     }
 
-    fn line_name(&self, line: &Line) -> &str {
+    fn line_name(&self, line: &HeaderLine) -> &str {
         let text = self.slice(line.start, line.end);
         text.split(':').next().unwrap_or_default().trim_end_matches([' ', '\t'])
     }
 
-    fn name_of(&self, line: &Line) -> Name<'_> {
+    fn name_of(&self, line: &HeaderLine) -> HeaderName<'_> {
         match line.header {
-            Header::Other => Name::Other(self.line_name(line)),
-            known => Name::Known(known),
+            Header::Other => HeaderName::Other(self.line_name(line)),
+            known => HeaderName::Known(known),
         }
     }
 
-    fn is(&self, line: &Line, name: Name<'_>) -> bool {
+    fn is(&self, line: &HeaderLine, name: HeaderName<'_>) -> bool {
         match name {
-            Name::Known(header) => line.header == header,
-            Name::Other(text) => line.header == Header::Other && self.line_name(line).eq_ignore_ascii_case(text),
+            HeaderName::Known(header) => line.header == header,
+            HeaderName::Other(text) => line.header == Header::Other && self.line_name(line).eq_ignore_ascii_case(text),
         }
     }
 
     #[inline]
-    pub(super) fn line(&self, header: Header) -> Option<&Line> {
+    pub(super) fn line(&self, header: Header) -> Option<&HeaderLine> {
         self.lines.iter().find(|line| line.header == header)
     }
 
     /// The first line's value of a header field, without surrounding white space, unfolded.
-    pub fn value<'n>(&self, name: impl Into<Name<'n>>) -> Option<&str> {
+    pub fn value<'n>(&self, name: impl Into<HeaderName<'n>>) -> Option<&str> {
         let name = name.into();
         self.lines.iter().find(|line| self.is(line, name)).map(|line| self.line_value(line))
     }
 
     /// The value of every line of a header field, in order.
-    pub fn values<'n>(&self, name: impl Into<Name<'n>>) -> impl Iterator<Item = &str> {
+    pub fn values<'n>(&self, name: impl Into<HeaderName<'n>>) -> impl Iterator<Item = &str> {
         let name = name.into();
         self.lines.iter().filter(move |line| self.is(line, name)).map(|line| self.line_value(line))
     }
@@ -96,17 +96,17 @@ impl Headers {
     /// Every element of a comma-separated header field, over all its lines, in order.
     ///
     /// Not for `Authorization`, `WWW-Authenticate` and their kin, whose commas separate parameters.
-    pub fn items<'n>(&self, name: impl Into<Name<'n>>) -> impl Iterator<Item = &str> {
+    pub fn items<'n>(&self, name: impl Into<HeaderName<'n>>) -> impl Iterator<Item = &str> {
         self.values(name).flat_map(grammar::items)
     }
 
     /// Whether the header field is there.
-    pub fn has<'n>(&self, name: impl Into<Name<'n>>) -> bool {
+    pub fn has<'n>(&self, name: impl Into<HeaderName<'n>>) -> bool {
         self.value(name).is_some()
     }
 
     /// Whether a list like `Supported`, `Require` or `Allow` names `token`, without regard to case.
-    pub fn lists<'n>(&self, name: impl Into<Name<'n>>, token: &str) -> bool {
+    pub fn lists<'n>(&self, name: impl Into<HeaderName<'n>>, token: &str) -> bool {
         self.items(name).any(|item| item.eq_ignore_ascii_case(token))
     }
 
@@ -148,13 +148,13 @@ impl Headers {
     }
 
     /// Adds a line after all others.
-    pub fn append<'n>(&mut self, name: impl Into<Name<'n>>, value: &str) {
+    pub fn append<'n>(&mut self, name: impl Into<HeaderName<'n>>, value: &str) {
         let line = self.write_line(name.into(), value);
         self.lines.push(line);
     }
 
     /// Adds a line before the first one of this name, or before all others where there is none.
-    pub fn prepend<'n>(&mut self, name: impl Into<Name<'n>>, value: &str) {
+    pub fn prepend<'n>(&mut self, name: impl Into<HeaderName<'n>>, value: &str) {
         let name = name.into();
         let line = self.write_line(name, value);
         let at = self.lines.iter().position(|line| self.is(line, name)).unwrap_or(0);
@@ -162,7 +162,7 @@ impl Headers {
     }
 
     /// Makes this the only line of its name: in the place of the first one, else after all others.
-    pub fn set<'n>(&mut self, name: impl Into<Name<'n>>, value: &str) {
+    pub fn set<'n>(&mut self, name: impl Into<HeaderName<'n>>, value: &str) {
         let name = name.into();
         let Some(at) = self.lines.iter().position(|line| self.is(line, name)) else {
             return self.append(name, value);
@@ -173,7 +173,7 @@ impl Headers {
     }
 
     /// Removes every line of this name and says how many there were.
-    pub fn remove<'n>(&mut self, name: impl Into<Name<'n>>) -> usize {
+    pub fn remove<'n>(&mut self, name: impl Into<HeaderName<'n>>) -> usize {
         let name = name.into();
         let before = self.lines.len();
         let mut lines = core::mem::take(&mut self.lines);
@@ -202,7 +202,7 @@ impl Headers {
         if value.is_empty() {
             self.lines.remove(at);
         } else {
-            let new = self.write_line(Name::Known(header), &value);
+            let new = self.write_line(HeaderName::Known(header), &value);
             if let Some(slot) = self.lines.get_mut(at) {
                 *slot = new;
             }
@@ -212,14 +212,14 @@ impl Headers {
 
     /// Takes over a line of another message. A folded line is taken over in one line: of a message that
     /// was refused for a stray line break, a copy would have it too.
-    fn copy_line(&mut self, from: &Headers, line: &Line) {
+    fn copy_line(&mut self, from: &Headers, line: &HeaderLine) {
         if line.value < line.start || line.value_end > line.end {
             let copy = self.write_line(from.name_of(line), from.line_value(line));
             return self.lines.push(copy);
         }
         let start = self.position();
         self.text.push_str(from.slice(line.start, line.end));
-        self.lines.push(Line {
+        self.lines.push(HeaderLine {
             header: line.header,
             start,
             end: self.position(),
@@ -234,11 +234,11 @@ impl Headers {
         }
     }
 
-    fn write_line(&mut self, name: Name<'_>, value: &str) -> Line {
+    fn write_line(&mut self, name: HeaderName<'_>, value: &str) -> HeaderLine {
         let start = self.position();
         match name {
-            Name::Known(header) => self.text.push_str(header.as_str()),
-            Name::Other(text) => {
+            HeaderName::Known(header) => self.text.push_str(header.as_str()),
+            HeaderName::Other(text) => {
                 self.text.extend(text.chars().filter(|c| grammar::is_token(*c)));
             }
         }
@@ -247,10 +247,10 @@ impl Headers {
         grammar::push_clean(&mut self.text, value.trim_matches([' ', '\t', '\r', '\n']));
         let end = self.position();
         let header = match name {
-            Name::Known(header) => header,
-            Name::Other(_) => Header::Other,
+            HeaderName::Known(header) => header,
+            HeaderName::Other(_) => Header::Other,
         };
-        Line { header, start, end, value: value_start, value_end: end }
+        HeaderLine { header, start, end, value: value_start, value_end: end }
     }
 
     /// Writes the first line anew.
@@ -285,7 +285,7 @@ impl Headers {
         for line in &self.lines {
             self.write_span(out, line.start, line.end);
         }
-        if self.made && !self.has(Header::ContentLength) {
+        if self.is_generated && !self.has(Header::ContentLength) {
             let mut line = String::from("Content-Length: ");
             grammar::push_number(&mut line, self.body.len());
             line.push_str("\r\n");

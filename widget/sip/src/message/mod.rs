@@ -22,7 +22,7 @@
 //! let mut response = request.response(200, "OK", Some("tag-of-mine"));
 //! response.append(Header::Allow, "INVITE, ACK, BYE, CANCEL, OPTIONS");
 //! assert!(response.to_bytes().starts_with(b"SIP/2.0 200 OK\r\n"));
-//! # Ok::<(), bitcall_sip::message::Fault>(())
+//! # Ok::<(), bitcall_sip::message::MessageError>(())
 //! ```
 
 mod address;
@@ -39,10 +39,10 @@ mod validate;
 pub(crate) mod via;
 
 pub use address::{Contact, NameAddr};
-pub use error::{Fault, ParseError, What};
+pub use error::{MessageError, MessageErrorKind, ParseError};
 pub use grammar::{push_number, quote, unquote};
 pub use header_fields::{CSeq, RAck, Reason, Refresher, SessionExpires};
-pub use header_name::{Header, Name};
+pub use header_name::{Header, HeaderName};
 pub use headers::Headers;
 pub use method::Method;
 pub use params::Params;
@@ -52,7 +52,7 @@ use crate::uri::Uri;
 use core::ops::{Deref, DerefMut};
 
 /// The largest message that is parsed, in bytes.
-pub const MAX_SIZE: usize = 1 << 20;
+pub const MAX_MESSAGE_SIZE: usize = 1 << 20;
 
 /// A request or a response.
 #[derive(Clone, Debug)]
@@ -85,11 +85,11 @@ impl Message {
         self.headers().to_bytes()
     }
 
-    /// Looks at everything a user agent or proxy relies on; see [`Request::check`] and [`Response::check`].
-    pub fn check(&self) -> Result<(), Fault> {
+    /// Looks at everything a user agent or proxy relies on; see [`Request::validate`] and [`Response::validate`].
+    pub fn validate(&self) -> Result<(), MessageError> {
         match self {
-            Message::Request(request) => request.check(),
-            Message::Response(response) => response.check(),
+            Message::Request(request) => request.validate(),
+            Message::Response(response) => response.validate(),
         }
     }
 }
@@ -118,7 +118,7 @@ impl Request {
     /// A request without header fields. White space and control characters in `uri` become `%20` and
     /// their like, so that the request line stays one line of three words.
     pub fn new(method: Method<'_>, uri: &str) -> Request {
-        let mut request = Request { headers: Headers::made(768), method_end: 0, uri: (0, 0) };
+        let mut request = Request { headers: Headers::with_capacity(768), method_end: 0, uri: (0, 0) };
         request.write_request_line(method.as_str(), uri);
         request
     }
@@ -144,8 +144,8 @@ impl Request {
     }
 
     /// The Request-URI.
-    pub fn uri(&self) -> Result<Uri<'_>, Fault> {
-        Uri::parse(self.uri_text()).map_err(|_| Fault::new(What::RequestUri, 0))
+    pub fn uri(&self) -> Result<Uri<'_>, MessageError> {
+        Uri::parse(self.uri_text()).map_err(|_| MessageError::new(MessageErrorKind::RequestUri, 0))
     }
 
     /// Sets the Request-URI; see [`Request::new`] for what becomes of white space.
@@ -185,13 +185,13 @@ impl Request {
         response
     }
 
-    /// The answer to a request with a fault: it repeats what is there of Via, From, To, Call-ID and
+    /// The answer to a request with an error: it repeats what is there of Via, From, To, Call-ID and
     /// `CSeq`. `None` where none is sent: to an ACK, or where there is no Via to send it along.
-    pub fn refusal(&self, fault: &Fault) -> Option<Response> {
+    pub fn error_response(&self, error: &MessageError) -> Option<Response> {
         if self.method() == Method::Ack || !self.has(Header::Via) {
             return None;
         }
-        Some(self.response(fault.status()?, &fault.reason(), Some("fault")))
+        Some(self.response(error.status()?, &error.reason(), Some("fault")))
     }
 }
 
@@ -222,7 +222,7 @@ impl Response {
     /// A response without header fields. Status codes below 100 become 100, above 699 become 699.
     pub fn new(status: u16, reason: &str) -> Response {
         let status = status.clamp(100, 699);
-        let mut headers = Headers::made(512);
+        let mut headers = Headers::with_capacity(512);
         let mut code = String::with_capacity(3);
         push_number(&mut code, status.into());
         headers.write_start(["SIP/2.0", &code, reason]);

@@ -1,74 +1,79 @@
 //! From bytes to a message: one pass over the head finds the lines and the header numbers. Values are
 //! looked into only when somebody asks for them.
 
-use super::headers::{Headers, Line};
-use super::{Fault, Header, MAX_SIZE, Message, ParseError, Request, Response, What, grammar};
+use super::headers::{HeaderLine, Headers};
+use super::{
+    Header, MAX_MESSAGE_SIZE, Message, MessageError, MessageErrorKind, ParseError, Request, Response, grammar,
+};
 
 impl Message {
     /// Parses one message: a datagram or a WebSocket frame (RFC 7118: one message each, Content-Length
     /// optional). Line breaks before the message are skipped; bytes behind what Content-Length counts
     /// are dropped (RFC 3261 §18.3).
     ///
-    /// Header values are checked when they are read; [`Request::check`] and [`Response::check`] look at
+    /// Header values are checked when they are read; [`Request::validate`] and [`Response::validate`] look at
     /// all that matter at once.
     pub fn parse(input: &[u8]) -> Result<Message, ParseError> {
         let skipped = input.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         let input = input.get(skipped..).unwrap_or_default();
         if input.is_empty() {
-            return Err(ParseError { fault: Fault::new(What::Empty, 0), request: None });
+            return Err(ParseError { error: MessageError::new(MessageErrorKind::Empty, 0), request: None });
         }
-        if input.len() > MAX_SIZE {
-            return Err(ParseError { fault: Fault::new(What::TooLarge, MAX_SIZE), request: None });
+        if input.len() > MAX_MESSAGE_SIZE {
+            return Err(ParseError {
+                error: MessageError::new(MessageErrorKind::TooLarge, MAX_MESSAGE_SIZE),
+                request: None,
+            });
         }
-        let (mut headers, mut fault) = split(input);
+        let (mut headers, mut error) = split(input);
         match start_line(&headers) {
             Ok(start) => {
                 if let Err(length_fault) = trim_body(&mut headers) {
-                    fault = fault.or(Some(length_fault));
+                    error = error.or(Some(length_fault));
                 }
-                match (start, fault) {
-                    (Start::Request { method_end, uri }, None) => {
+                match (start, error) {
+                    (StartLine::Request { method_end, uri }, None) => {
                         Ok(Message::Request(Request { headers, method_end, uri }))
                     }
-                    (Start::Response { status, reason }, None) => {
+                    (StartLine::Response { status, reason }, None) => {
                         Ok(Message::Response(Response { headers, status, reason }))
                     }
-                    (Start::Request { method_end, uri }, Some(fault)) => {
+                    (StartLine::Request { method_end, uri }, Some(error)) => {
                         let request = Some(Box::new(Request { headers, method_end, uri }));
-                        Err(ParseError { fault, request })
+                        Err(ParseError { error, request })
                     }
-                    (Start::Response { .. }, Some(fault)) => Err(ParseError { fault, request: None }),
+                    (StartLine::Response { .. }, Some(error)) => Err(ParseError { error, request: None }),
                 }
             }
-            Err((what, target)) => {
+            Err((kind, target)) => {
                 let request = target.map(|(method_end, uri)| Box::new(Request { headers, method_end, uri }));
-                Err(ParseError { fault: Fault::new(what, 0), request })
+                Err(ParseError { error: MessageError::new(kind, 0), request })
             }
         }
     }
 }
 
-/// A position in the input; inputs are at most [`MAX_SIZE`] long.
+/// A position in the input; inputs are at most [`MAX_MESSAGE_SIZE`] long.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "inputs are at most MAX_SIZE long")]
+#[expect(clippy::cast_possible_truncation, reason = "inputs are at most MAX_MESSAGE_SIZE long")]
 fn position(index: usize) -> u32 {
     index as u32
 }
 
-/// Finds all lines. On a fault goes on as far as it can, so that the message can be answered.
-fn split(input: &[u8]) -> (Headers, Option<Fault>) {
-    let mut fault = None;
-    let mut note = |what, at| {
-        fault.get_or_insert(Fault::new(what, at));
+/// Finds all lines. On an error it goes on as far as it can, so that the message can be answered.
+fn split(input: &[u8]) -> (Headers, Option<MessageError>) {
+    let mut error = None;
+    let mut note = |kind, at| {
+        error.get_or_insert(MessageError::new(kind, at));
     };
-    let mut lines: Vec<Line> = Vec::with_capacity(24);
+    let mut lines: Vec<HeaderLine> = Vec::with_capacity(24);
     let mut folded = false;
     let mut at = 0;
     let mut start_line = None;
     let body = loop {
         let rest = input.get(at..).unwrap_or_default();
         let Some(length) = line_length(rest) else {
-            note(What::Unterminated, input.len());
+            note(MessageErrorKind::Unterminated, input.len());
             let end = input.len();
             if start_line.is_none() {
                 start_line = Some((0, position(end)));
@@ -78,7 +83,7 @@ fn split(input: &[u8]) -> (Headers, Option<Fault>) {
         };
         if rest.get(length..length + 2) != Some(b"\r\n") {
             // A stray CR or LF: end the line here, so that what follows cannot hide, and refuse.
-            note(What::LineBreak, at + length);
+            note(MessageErrorKind::LineBreak, at + length);
         }
         let next = at + length + if rest.get(length..length + 2) == Some(b"\r\n") { 2 } else { 1 };
         let line = rest.get(..length).unwrap_or_default();
@@ -94,12 +99,12 @@ fn split(input: &[u8]) -> (Headers, Option<Fault>) {
                         last.value_end = 0;
                         folded = true;
                     }
-                    None => note(What::HeaderLine, at),
+                    None => note(MessageErrorKind::HeaderLine, at),
                 }
             } else if let Some(line) = header_line(line, at) {
                 lines.push(line);
             } else {
-                note(What::HeaderLine, at);
+                note(MessageErrorKind::HeaderLine, at);
             }
         } else {
             at = end;
@@ -118,26 +123,26 @@ fn split(input: &[u8]) -> (Headers, Option<Fault>) {
         lines,
         start_line: start_line.unwrap_or_default(),
         body: input.get(body..).unwrap_or_default().to_vec(),
-        made: false,
+        is_generated: false,
     };
     if folded {
         unfold(&mut headers);
     }
-    (headers, fault)
+    (headers, error)
 }
 
 /// The bytes before the first CR or LF.
 #[inline]
 fn line_length(rest: &[u8]) -> Option<usize> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
+    const LOW_BITS: u64 = 0x0101_0101_0101_0101;
+    const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
     let mut index = 0;
     while let Some(chunk) = rest.get(index..).and_then(<[u8]>::first_chunk::<8>) {
         // Eight bytes at a time: a zero byte after the XOR is a CR or an LF.
         let word = u64::from_le_bytes(*chunk);
-        let cr = word ^ (ONES * 0x0d);
-        let lf = word ^ (ONES * 0x0a);
-        let found = ((cr.wrapping_sub(ONES) & !cr) | (lf.wrapping_sub(ONES) & !lf)) & HIGH;
+        let cr = word ^ (LOW_BITS * 0x0d);
+        let lf = word ^ (LOW_BITS * 0x0a);
+        let found = ((cr.wrapping_sub(LOW_BITS) & !cr) | (lf.wrapping_sub(LOW_BITS) & !lf)) & HIGH_BITS;
         if found != 0 {
             return Some(index + found.trailing_zeros() as usize / 8);
         }
@@ -149,7 +154,7 @@ fn line_length(rest: &[u8]) -> Option<usize> {
 
 /// One header line that begins at `at`.
 #[inline]
-fn header_line(line: &[u8], at: usize) -> Option<Line> {
+fn header_line(line: &[u8], at: usize) -> Option<HeaderLine> {
     let name_length = line.iter().position(|byte| !grammar::TOKEN.has(*byte))?;
     let name = line.get(..name_length)?;
     let mut value = name_length;
@@ -167,7 +172,7 @@ fn header_line(line: &[u8], at: usize) -> Option<Line> {
     while value_end > value && matches!(line.get(value_end - 1), Some(b' ' | b'\t')) {
         value_end -= 1;
     }
-    Some(Line {
+    Some(HeaderLine {
         header: Header::from_name(name),
         start: position(at),
         end: position(at + line.len()),
@@ -206,51 +211,51 @@ fn replace_stray_bytes(head: &[u8]) -> String {
     text
 }
 
-type Span = (u32, u32);
+type ByteRange = (u32, u32);
 
 /// What the first line says, as positions in the text.
-enum Start {
-    Request { method_end: u32, uri: Span },
-    Response { status: u16, reason: Span },
+enum StartLine {
+    Request { method_end: u32, uri: ByteRange },
+    Response { status: u16, reason: ByteRange },
 }
 
-/// Reads the first line. A request line with a fault comes with its method's end and its URI, as far as
+/// Reads the first line. A request line with an error comes with its method's end and its URI, as far as
 /// they can be told.
-fn start_line(headers: &Headers) -> Result<Start, (What, Option<(u32, Span)>)> {
+fn start_line(headers: &Headers) -> Result<StartLine, (MessageErrorKind, Option<(u32, ByteRange)>)> {
     let (start, end) = headers.start_line;
     let line = headers.slice(start, end);
     let (first, rest) = split_space(line);
     if is_sip(first) {
         if !first.eq_ignore_ascii_case("SIP/2.0") {
-            return Err((What::Version, None));
+            return Err((MessageErrorKind::Version, None));
         }
         let (code, _) = split_space(rest);
         return match grammar::number(code) {
             Some(status @ 100..=699) if code.len() == 3 => {
                 let reason = (end - position(rest.len()) + 4).min(end);
                 let status = u16::try_from(status).unwrap_or_default();
-                Ok(Start::Response { status, reason: (reason, end) })
+                Ok(StartLine::Response { status, reason: (reason, end) })
             }
-            _ => Err((What::StatusCode, None)),
+            _ => Err((MessageErrorKind::StatusCode, None)),
         };
     }
     if !grammar::all_token(first) {
-        return Err((What::StartLine, None));
+        return Err((MessageErrorKind::StartLine, None));
     }
     let method_end = start + position(first.len());
     // The version is the last word: where the URI has stray white space the rest is still readable.
     let (target, version) = rest.trim_end_matches([' ', '\t']).rsplit_once([' ', '\t']).unwrap_or((rest, ""));
     let uri = (method_end + 1, method_end + 1 + position(target.len()));
-    let what = if !version.eq_ignore_ascii_case("SIP/2.0") {
-        if is_sip(version) { What::Version } else { What::StartLine }
+    let kind = if !version.eq_ignore_ascii_case("SIP/2.0") {
+        if is_sip(version) { MessageErrorKind::Version } else { MessageErrorKind::StartLine }
     } else if target.len() + 1 + version.len() != rest.len() {
-        What::StartLine
+        MessageErrorKind::StartLine
     } else if !target.contains(':') || !grammar::TARGET.has_all(target) {
-        What::RequestUri
+        MessageErrorKind::RequestUri
     } else {
-        return Ok(Start::Request { method_end, uri });
+        return Ok(StartLine::Request { method_end, uri });
     };
-    Err((what, Some((method_end, uri))))
+    Err((kind, Some((method_end, uri))))
 }
 
 /// Whether a word is a SIP version, whichever one.
@@ -263,16 +268,16 @@ fn split_space(text: &str) -> (&str, &str) {
 }
 
 /// Checks Content-Length against the body and drops what is behind it.
-fn trim_body(headers: &mut Headers) -> Result<(), Fault> {
+fn trim_body(headers: &mut Headers) -> Result<(), MessageError> {
     let mut found = None;
     for line in headers.lines.iter().filter(|line| line.header == Header::ContentLength) {
-        let fault = |what| Fault::in_header(what, Header::ContentLength, line.start);
-        let length = grammar::number(headers.line_value(line)).ok_or(fault(What::Value))?;
+        let error = |kind| MessageError::in_header(kind, Header::ContentLength, line.start);
+        let length = grammar::number(headers.line_value(line)).ok_or(error(MessageErrorKind::Value))?;
         if found.is_some() {
-            return Err(fault(What::Repeated));
+            return Err(error(MessageErrorKind::Repeated));
         }
         if length as usize > headers.body.len() {
-            return Err(fault(What::BodyShort));
+            return Err(error(MessageErrorKind::BodyShort));
         }
         found = Some(length as usize);
     }

@@ -80,7 +80,7 @@ impl Headers {
 impl Request {
     /// Counts Max-Forwards down (RFC 3261 §16.6 step 3; 70 where it is missing) and returns what is
     /// left, or `None` where it was 0 already: the request is not forwarded but answered with 483. A
-    /// value that is no number, which [`Request::check`] refuses, counts as 0.
+    /// value that is no number, which [`Request::validate`] refuses, counts as 0.
     pub fn decrement_max_forwards(&mut self) -> Option<u8> {
         let left = match self.max_forwards() {
             Ok(Some(hops)) => hops.checked_sub(1)?,

@@ -2,10 +2,10 @@
 
 use crate::uri::{Scheme, Uri};
 
-use super::{Contact, Fault, Header, Headers, NameAddr, Request, Response, What};
+use super::{Contact, Header, Headers, MessageError, MessageErrorKind, NameAddr, Request, Response};
 
 /// Header fields that may occur once, one bit each; of the others a second line is another element of a list.
-const ONCE: u128 = bits(&[
+const SINGLE_VALUED: u128 = bits(&[
     Header::CallId,
     Header::CSeq,
     Header::ContentDisposition,
@@ -40,29 +40,29 @@ const fn bits(headers: &[Header]) -> u128 {
 
 impl Request {
     /// Looks at everything that is relied on: that what must be there is there, once, and well-formed,
-    /// and that `CSeq` names this request's method. The first fault's [`Fault::status`] is the answer.
-    pub fn check(&self) -> Result<(), Fault> {
-        self.check_common()?;
+    /// and that `CSeq` names this request's method. The first error's [`MessageError::status`] is the answer.
+    pub fn validate(&self) -> Result<(), MessageError> {
+        self.validate_common()?;
         if !self.uri()?.headers.is_empty() {
             // RFC 3261 §19.1.1: a Request-URI carries no header fields.
-            return Err(Fault::new(What::RequestUri, 0));
+            return Err(MessageError::new(MessageErrorKind::RequestUri, 0));
         }
         self.max_forwards()?;
         if self.cseq()?.method != self.method() {
             let offset = self.line(Header::CSeq).map_or(0, |line| line.start);
-            return Err(Fault::in_header(What::MethodMismatch, Header::CSeq, offset));
+            return Err(MessageError::in_header(MessageErrorKind::MethodMismatch, Header::CSeq, offset));
         }
         Ok(())
     }
 }
 
 impl Request {
-    /// The Request-URI where it is `sip` or `sips`; another scheme's fault is answered with 416.
-    pub fn sip_uri(&self) -> Result<Uri<'_>, Fault> {
+    /// The Request-URI where it is `sip` or `sips`; another scheme's error is answered with 416.
+    pub fn sip_uri(&self) -> Result<Uri<'_>, MessageError> {
         let uri = self.uri()?;
         match uri.scheme {
             Scheme::Sip | Scheme::Sips => Ok(uri),
-            Scheme::Other(_) => Err(Fault::new(What::Scheme, 0)),
+            Scheme::Other(_) => Err(MessageError::new(MessageErrorKind::Scheme, 0)),
         }
     }
 
@@ -83,21 +83,21 @@ impl Request {
 }
 
 impl Response {
-    /// Looks at everything that is relied on; a response with a fault is dropped.
-    pub fn check(&self) -> Result<(), Fault> {
-        self.check_common()?;
+    /// Looks at everything that is relied on; a response with an error is dropped.
+    pub fn validate(&self) -> Result<(), MessageError> {
+        self.validate_common()?;
         self.retry_after()?;
         Ok(())
     }
 }
 
 impl Headers {
-    fn check_common(&self) -> Result<(), Fault> {
+    fn validate_common(&self) -> Result<(), MessageError> {
         let mut seen = 0u128;
         for line in &self.lines {
             let bit = 1 << line.header as u8;
-            if seen & bit & ONCE != 0 {
-                return Err(Fault::in_header(What::Repeated, line.header, line.start));
+            if seen & bit & SINGLE_VALUED != 0 {
+                return Err(MessageError::in_header(MessageErrorKind::Repeated, line.header, line.start));
             }
             seen |= bit;
         }
@@ -117,7 +117,7 @@ impl Headers {
                 return Ok(());
             }
             let offset = self.line(header).map_or(0, |line| line.start);
-            Err(Fault::in_header(What::Value, header, offset))
+            Err(MessageError::in_header(MessageErrorKind::Value, header, offset))
         };
         whole(Header::From, self.from()?)?;
         whole(Header::To, self.to()?)?;

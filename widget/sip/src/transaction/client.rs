@@ -2,19 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::TIMEOUT;
+use super::TRANSACTION_TIMEOUT_MS;
 use crate::time::Millis;
 
 /// What a response is to the transaction's user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum ResponseKind {
     Provisional,
     /// A 2xx; to an INVITE there may be more of them, each to be acknowledged by the user.
     Success,
     /// Final and not 2xx; to an INVITE the transaction's own ACK must be sent now.
-    Refusal,
+    Failure,
     /// Does not matter any more.
-    Nothing,
+    Absorbed,
 }
 
 /// One request that waits for its response.
@@ -41,7 +41,7 @@ enum State {
 impl ClientTransaction {
     /// The request has just been sent. Timer B or F starts.
     pub fn new(branch: String, invite: bool, now: Millis) -> Self {
-        Self { branch, invite, state: State::Calling, deadline: Some(now.plus(TIMEOUT)), limit: None }
+        Self { branch, invite, state: State::Calling, deadline: Some(now.plus(TRANSACTION_TIMEOUT_MS)), limit: None }
     }
 
     pub fn branch(&self) -> &str {
@@ -71,12 +71,12 @@ impl ClientTransaction {
     }
 
     /// Gives up at `at` if there is no final response by then, e.g. after CANCEL (§9.1). Of several limits the earliest holds.
-    pub fn give_up_at(&mut self, at: Millis) {
+    pub fn time_out_at(&mut self, at: Millis) {
         self.limit = Some(self.limit.map_or(at, |before| before.min(at)));
         self.deadline = self.limit;
     }
 
-    pub fn on_response(&mut self, status: u16, now: Millis) -> Heard {
+    pub fn on_response(&mut self, status: u16, now: Millis) -> ResponseKind {
         match (self.state, status) {
             (State::Calling | State::Proceeding, 100..=199) => {
                 if self.invite && self.state == State::Calling {
@@ -84,23 +84,23 @@ impl ClientTransaction {
                     self.deadline = self.limit;
                 }
                 self.state = State::Proceeding;
-                Heard::Provisional
+                ResponseKind::Provisional
             }
             (State::Calling | State::Proceeding, 200..=299) => {
                 if self.invite {
                     self.state = State::Accepted;
-                    self.deadline = Some(now.plus(TIMEOUT));
+                    self.deadline = Some(now.plus(TRANSACTION_TIMEOUT_MS));
                 } else {
                     self.end();
                 }
-                Heard::Success
+                ResponseKind::Success
             }
             (State::Calling | State::Proceeding, _) => {
                 self.end();
-                Heard::Refusal
+                ResponseKind::Failure
             }
-            (State::Accepted, 200..=299) => Heard::Success,
-            (State::Accepted | State::Terminated, _) => Heard::Nothing,
+            (State::Accepted, 200..=299) => ResponseKind::Success,
+            (State::Accepted | State::Terminated, _) => ResponseKind::Absorbed,
         }
     }
 
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn a_ringing_invite_has_no_time_limit_of_its_own() {
         let mut transaction = invite();
-        assert_eq!(transaction.on_response(180, Millis(10)), Heard::Provisional);
+        assert_eq!(transaction.on_response(180, Millis(10)), ResponseKind::Provisional);
         assert!(!transaction.on_time(Millis(10_000_000)));
         assert!(transaction.is_proceeding());
     }
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn a_limit_that_was_set_holds_whatever_provisional_responses_come() {
         let mut transaction = invite();
-        transaction.give_up_at(Millis(5_000));
+        transaction.time_out_at(Millis(5_000));
         transaction.on_response(180, Millis(10));
         assert!(transaction.on_time(Millis(5_000)));
     }
@@ -155,9 +155,9 @@ mod tests {
     #[test]
     fn further_2xx_of_forks_are_heard_until_timer_m() {
         let mut transaction = invite();
-        assert_eq!(transaction.on_response(200, Millis(0)), Heard::Success);
-        assert_eq!(transaction.on_response(200, Millis(9)), Heard::Success);
-        assert_eq!(transaction.on_response(486, Millis(9)), Heard::Nothing);
+        assert_eq!(transaction.on_response(200, Millis(0)), ResponseKind::Success);
+        assert_eq!(transaction.on_response(200, Millis(9)), ResponseKind::Success);
+        assert_eq!(transaction.on_response(486, Millis(9)), ResponseKind::Absorbed);
         assert!(!transaction.on_time(Millis(32_000)));
         assert!(transaction.is_terminated());
     }
@@ -165,14 +165,14 @@ mod tests {
     #[test]
     fn a_non_invite_keeps_its_time_limit_after_a_provisional_response() {
         let mut transaction = ClientTransaction::new("z9hG4bKa".into(), false, Millis(0));
-        assert_eq!(transaction.on_response(100, Millis(31_000)), Heard::Provisional);
+        assert_eq!(transaction.on_response(100, Millis(31_000)), ResponseKind::Provisional);
         assert!(transaction.on_time(Millis(32_000)));
     }
 
     #[test]
     fn a_final_response_is_heard_once() {
         let mut transaction = ClientTransaction::new("z9hG4bKa".into(), false, Millis(0));
-        assert_eq!(transaction.on_response(200, Millis(1)), Heard::Success);
-        assert_eq!(transaction.on_response(200, Millis(2)), Heard::Nothing);
+        assert_eq!(transaction.on_response(200, Millis(1)), ResponseKind::Success);
+        assert_eq!(transaction.on_response(200, Millis(2)), ResponseKind::Absorbed);
     }
 }

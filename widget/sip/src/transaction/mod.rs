@@ -8,12 +8,12 @@
 mod client;
 mod server;
 
-pub use client::{ClientTransaction, Heard};
+pub use client::{ClientTransaction, ResponseKind};
 pub use server::{ServerKey, ServerTransaction};
 
 /// T1, the round trip's estimate (RFC 3261 §17.1.1.1), in milliseconds.
-pub const T1: u64 = 500;
+pub const T1_MS: u64 = 500;
 /// T2, the longest pause between retransmissions of a 2xx, in milliseconds.
-pub const T2: u64 = 4_000;
+pub const T2_MS: u64 = 4_000;
 /// 64·T1: timers B, F, H, L and M, in milliseconds.
-pub const TIMEOUT: u64 = 64 * T1;
+pub const TRANSACTION_TIMEOUT_MS: u64 = 64 * T1_MS;

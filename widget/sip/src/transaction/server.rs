@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::TIMEOUT;
+use super::TRANSACTION_TIMEOUT_MS;
 use crate::time::Millis;
 
 /// What makes two requests the same one (RFC 3261 §17.2.3). ACK counts as INVITE.
@@ -68,19 +68,19 @@ impl ServerTransaction {
             200..=299 if invite => {
                 self.state = State::Accepted;
                 self.response.clear();
-                self.deadline = Some(now.plus(TIMEOUT));
+                self.deadline = Some(now.plus(TRANSACTION_TIMEOUT_MS));
             }
             _ if invite => {
                 self.state = State::Completed;
                 response.clone_into(&mut self.response);
-                self.deadline = Some(now.plus(TIMEOUT));
+                self.deadline = Some(now.plus(TRANSACTION_TIMEOUT_MS));
             }
             _ => self.state = State::Terminated,
         }
     }
 
     /// The same request came again: what to send, if anything.
-    pub fn on_repeated(&self) -> Option<&[u8]> {
+    pub fn on_retransmission(&self) -> Option<&[u8]> {
         match self.state {
             State::Proceeding | State::Completed if !self.response.is_empty() => Some(&self.response),
             _ => None,
@@ -119,9 +119,9 @@ mod tests {
     #[test]
     fn a_repeated_invite_gets_the_last_provisional_response_again() {
         let mut transaction = transaction("INVITE");
-        assert_eq!(transaction.on_repeated(), None);
+        assert_eq!(transaction.on_retransmission(), None);
         transaction.on_sent(180, b"ringing", Millis(0));
-        assert_eq!(transaction.on_repeated(), Some(&b"ringing"[..]));
+        assert_eq!(transaction.on_retransmission(), Some(&b"ringing"[..]));
     }
 
     #[test]
@@ -129,7 +129,7 @@ mod tests {
         let mut transaction = transaction("INVITE");
         transaction.on_sent(180, b"ringing", Millis(0));
         transaction.on_sent(200, b"ok", Millis(0));
-        assert_eq!(transaction.on_repeated(), None);
+        assert_eq!(transaction.on_retransmission(), None);
         assert!(!transaction.is_terminated());
     }
 

@@ -1,9 +1,9 @@
-//! Commands, and the rungs of the ladder that concern all calls.
+//! Commands, and the rungs of the backoff that concern all calls.
 
 use super::UserAgent;
 use super::calls::Call;
-use super::context::{Owner, Role};
-use super::interface::{CallId, Cause, Command, EndedBy, Event, Millis};
+use super::context::{RequestRole, TransactionUser};
+use super::interface::{CallId, Command, EndCause, EndedBy, Event, Millis};
 use crate::uri::{Uri, escape_user};
 
 impl UserAgent {
@@ -15,82 +15,83 @@ impl UserAgent {
                 self.invite(call, &target, caller_id.as_deref(), sdp.as_deref(), now);
             }
             Command::Answer { call, sdp } => {
-                self.with(&call, |call, core| call.answer(core, &sdp, now));
+                self.with(&call, |call, context| call.answer(context, &sdp, now));
             }
             Command::Reject { call, status } => {
-                self.with(&call, |call, core| call.reject(core, status, now));
+                self.with(&call, |call, context| call.reject(context, status, now));
             }
-            Command::HangUp { call } => self.with(&call, |call, core| call.hang_up(core, now)),
+            Command::HangUp { call } => self.with(&call, |call, context| call.hang_up(context, now)),
             Command::Reinvite { call, sdp } => {
-                self.with(&call, |call, core| call.reinvite(core, &sdp, now));
+                self.with(&call, |call, context| call.reinvite(context, &sdp, now));
             }
             Command::AnswerOffer { call, sdp } => {
-                self.with(&call, |call, core| call.answer_offer(core, &sdp, now));
+                self.with(&call, |call, context| call.answer_offer(context, &sdp, now));
             }
             Command::RefuseOffer { call, status } => {
-                self.with(&call, |call, core| call.refuse_offer(core, status, now));
+                self.with(&call, |call, context| call.refuse_offer(context, status, now));
             }
             Command::Info { call, content_type, body } => {
-                self.with(&call, |call, core| call.info(core, content_type, body, now));
+                self.with(&call, |call, context| call.info(context, content_type, body, now));
             }
         }
     }
 
     /// Only calls that the person still sees take commands.
-    fn with(&mut self, id: &CallId, act: impl FnOnce(&mut Call, &mut super::context::Core)) {
-        if let Some(call) = self.calls.iter_mut().find(|call| call.id == *id && call.is_live()) {
-            act(call, &mut self.core);
+    fn with(&mut self, id: &CallId, act: impl FnOnce(&mut Call, &mut super::context::UaContext)) {
+        if let Some(call) = self.calls.iter_mut().find(|call| call.id == *id && call.is_active()) {
+            act(call, &mut self.context);
         }
     }
 
     fn invite(&mut self, id: CallId, target: &str, caller_id: Option<&str>, sdp: Option<&str>, now: Millis) {
         if self.calls.iter().any(|call| call.id == id) {
-            self.core.dropped("call id in use");
+            self.context.emit_dropped("call id in use");
             return;
         }
-        let uri = target_uri(target, &self.core.config.domain);
-        let words = match (&uri, self.core.link) {
+        let uri = target_uri(target, &self.context.config.domain);
+        let words = match (&uri, self.context.transport) {
             (None, _) => "Not a number",
             (_, None) => "Not connected",
             (Some(uri), Some(_)) => {
-                let call = Call::place(&mut self.core, id, uri, caller_id, sdp, now);
+                let call = Call::place(&mut self.context, id, uri, caller_id, sdp, now);
                 self.calls.push(call);
                 return;
             }
         };
-        self.core.tell(Event::Ended {
+        self.context.emit(Event::Ended {
             call: id,
-            cause: Cause { by: EndedBy::Network, words: words.into(), sip_code: None },
+            cause: EndCause { by: EndedBy::Network, words: words.into(), sip_code: None },
         });
     }
 
     pub(super) fn leave_calls(&mut self, now: Millis) {
         for call in &mut self.calls {
-            call.leave(&mut self.core, now);
+            call.leave(&mut self.context, now);
         }
     }
 
     pub(super) fn abandon_calls(&mut self) {
         for call in &mut self.calls {
-            call.abandon(&mut self.core);
+            call.abandon(&mut self.context);
         }
         self.calls.clear();
     }
 
-    pub(super) fn on_link_lost(&mut self, now: Millis) {
+    pub(super) fn on_transport_lost(&mut self, now: Millis) {
         // Answers to what was sent over this connection will not come. A call's INVITE
         // stays, so that what its CANCEL brings about is understood.
-        self.core.clients.retain(|client| {
-            !client.transaction.is_pending() || matches!(client.owner, Owner::Call { role: Role::Invite, .. })
+        self.context.client_requests.retain(|client| {
+            !client.transaction.is_pending()
+                || matches!(client.owner, TransactionUser::Call { role: RequestRole::Invite, .. })
         });
         for call in &mut self.calls {
-            call.on_link_lost(&mut self.core, now);
+            call.on_transport_lost(&mut self.context, now);
         }
     }
 
-    pub(super) fn on_link_restored(&mut self, now: Millis) {
+    pub(super) fn on_transport_restored(&mut self, now: Millis) {
         for call in &mut self.calls {
-            call.on_link_restored(&mut self.core, now);
+            call.on_transport_restored(&mut self.context, now);
         }
     }
 }

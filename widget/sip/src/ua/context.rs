@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::credential_store::Vault;
-use super::interface::{CallId, Config, Event, Millis, Output, Secret, TransportId};
-use super::random::{Random, letters};
+use super::credential_store::CredentialStore;
+use super::interface::{CallId, Config, Event, Millis, Output, SipSecret, TransportId};
+use super::random::{Random, token_characters};
 use super::status_text::reason_phrase;
 use crate::header_values;
 use crate::message::{Header, Message, Request, Response};
-use crate::request_template::{Draft, number};
+use crate::request_template::{RequestTemplate, number};
 use crate::transaction::{ClientTransaction, ServerKey, ServerTransaction};
 
 /// What we understand, as `Allow` says it.
@@ -20,12 +20,12 @@ pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE,
 pub(super) const SUPPORTED: &str = "outbound, path, gruu, timer, 100rel";
 
 #[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Core {
+pub(super) struct UaContext {
     pub(super) config: Config,
     pub(super) random: Random,
-    pub(super) vault: Vault,
+    pub(super) credential_store: CredentialStore,
     /// The open connection.
-    pub(super) link: Option<TransportId>,
+    pub(super) transport: Option<TransportId>,
     /// `SIP/2.0/WSS` and our sent-by name, `<12>.invalid` (RFC 7118 §5).
     via: String,
     /// Our host in `Contact`; the same for the same device, so that a restart replaces its old binding.
@@ -34,17 +34,17 @@ pub(super) struct Core {
     pub(super) gruu: Option<String>,
     /// Set by the registrar: `Route` of new requests (RFC 3608).
     pub(super) service_route: Vec<String>,
-    pub(super) clients: Vec<Client>,
-    servers: Vec<ServerTransaction>,
+    pub(super) client_requests: Vec<ClientRequest>,
+    server_transactions: Vec<ServerTransaction>,
     out: VecDeque<Output>,
 }
 
 /// A request of ours under way.
 #[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Client {
+pub(super) struct ClientRequest {
     pub(super) transaction: ClientTransaction,
-    pub(super) draft: Draft,
-    pub(super) owner: Owner,
+    pub(super) template: RequestTemplate,
+    pub(super) owner: TransactionUser,
     /// Credentials as sent; a 2xx's ACK repeats them (RFC 3261 §22.1).
     pub(super) credentials: Vec<(String, String)>,
     /// How often this request was already sent again with other credentials.
@@ -53,18 +53,22 @@ pub(super) struct Client {
 
 /// Who waits for the response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Owner {
+pub(super) enum TransactionUser {
     Register,
-    Ping,
-    Call { call: CallId, role: Role },
+    /// No one: the response is not needed.
+    Nobody,
+    Call {
+        call: CallId,
+        role: RequestRole,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Role {
+pub(super) enum RequestRole {
     Invite,
     Cancel,
     /// A re-INVITE.
-    Modify,
+    Reinvite,
     /// An UPDATE without description, for the session timer.
     Refresh,
     Bye,
@@ -74,12 +78,12 @@ pub(super) enum Role {
 
 /// A request that is answered later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct ServerRequest {
     pub(super) key: ServerKey,
     raw: Vec<u8>,
 }
 
-impl Asked {
+impl ServerRequest {
     pub(super) fn new(key: ServerKey, request: &Request) -> Self {
         Self { key, raw: request.to_bytes() }
     }
@@ -92,7 +96,7 @@ impl Asked {
     }
 }
 
-impl Core {
+impl UaContext {
     pub(super) fn new(mut config: Config, seed: [u8; 32], now: Millis) -> Self {
         let mut random = Random::new(seed, now);
         let host = if config.instance_id.is_empty() {
@@ -102,21 +106,21 @@ impl Core {
             hash.update(config.instance_id.as_bytes());
             hash.update(config.username.as_bytes());
             let hash: [u8; 32] = hash.finalize().into();
-            letters(&hash, 12)
+            token_characters(&hash, 12)
         };
-        let vault = Vault::new(&config);
-        config.secret = Secret::Ha1 { realm: None, ha1: String::new() };
+        let credential_store = CredentialStore::new(&config);
+        config.secret = SipSecret::Ha1 { realm: None, ha1: String::new() };
         Self {
             config,
             random,
-            vault,
-            link: None,
+            credential_store,
+            transport: None,
             via: String::new(),
             host: host + ".invalid",
             gruu: None,
             service_route: Vec::new(),
-            clients: Vec::new(),
-            servers: Vec::new(),
+            client_requests: Vec::new(),
+            server_transactions: Vec::new(),
             out: VecDeque::new(),
         }
     }
@@ -129,24 +133,24 @@ impl Core {
         self.out.push_back(output);
     }
 
-    pub(super) fn tell(&mut self, event: Event) {
+    pub(super) fn emit(&mut self, event: Event) {
         self.out.push_back(Output::Event(event));
     }
 
-    pub(super) fn dropped(&mut self, reason: &str) {
-        self.tell(Event::Dropped { reason: reason.into() });
+    pub(super) fn emit_dropped(&mut self, reason: &str) {
+        self.emit(Event::Dropped { reason: reason.into() });
     }
 
     /// The connection is open: from now on requests go over it.
     pub(super) fn open(&mut self, id: TransportId, url: &str) {
-        self.link = Some(id);
+        self.transport = Some(id);
         let secure = url.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("wss:"));
         self.via = String::from(if secure { "SIP/2.0/WSS " } else { "SIP/2.0/WS " });
         self.via.push_str(&self.host);
     }
 
     pub(super) fn send(&mut self, bytes: Vec<u8>) {
-        if let Some(id) = self.link {
+        if let Some(id) = self.transport {
             self.out.push_back(Output::Send { id, bytes });
         }
     }
@@ -201,11 +205,11 @@ impl Core {
     // Requests of ours.
 
     /// A request outside of any dialog.
-    pub(super) fn draft(&mut self, method: &str, uri: &str, to: &str) -> Draft {
+    pub(super) fn template(&mut self, method: &str, uri: &str, to: &str) -> RequestTemplate {
         let mut from = self.own_address();
         from.push_str(";tag=");
         from.push_str(&self.random.tag());
-        Draft {
+        RequestTemplate {
             method: method.into(),
             uri: uri.into(),
             routes: self.service_route.clone(),
@@ -219,70 +223,78 @@ impl Core {
     }
 
     /// Sends a request with what credentials we have. Without a connection it times out at once.
-    pub(super) fn request(&mut self, draft: Draft, owner: Owner, now: Millis) -> String {
-        self.request_again(draft, owner, 0, now)
+    pub(super) fn request(&mut self, template: RequestTemplate, owner: TransactionUser, now: Millis) -> String {
+        self.request_again(template, owner, 0, now)
     }
 
-    pub(super) fn request_again(&mut self, draft: Draft, owner: Owner, retries: u8, now: Millis) -> String {
+    pub(super) fn request_again(
+        &mut self,
+        template: RequestTemplate,
+        owner: TransactionUser,
+        retries: u8,
+        now: Millis,
+    ) -> String {
         let mut branch = String::from("z9hG4bK");
         branch.push_str(&self.random.tag());
-        let credentials = self.vault.credentials(&draft, &mut self.random);
-        self.begin(&branch, draft, owner, credentials, retries, now);
+        let credentials = self.credential_store.credentials(&template, &mut self.random);
+        self.begin(&branch, template, owner, credentials, retries, now);
         branch
     }
 
     /// A CANCEL: same branch as its INVITE, no credentials (RFC 3261 §9.1, §22.1).
-    pub(super) fn request_on(&mut self, branch: &str, draft: Draft, owner: Owner, now: Millis) {
-        self.begin(branch, draft, owner, Vec::new(), 0, now);
+    pub(super) fn request_on(&mut self, branch: &str, template: RequestTemplate, owner: TransactionUser, now: Millis) {
+        self.begin(branch, template, owner, Vec::new(), 0, now);
     }
 
     fn begin(
         &mut self,
         branch: &str,
-        draft: Draft,
-        owner: Owner,
+        template: RequestTemplate,
+        owner: TransactionUser,
         credentials: Vec<(String, String)>,
         retries: u8,
         now: Millis,
     ) {
-        self.write(&draft, branch, &credentials);
-        let mut transaction = ClientTransaction::new(branch.into(), draft.method == "INVITE", now);
-        if self.link.is_none() {
-            transaction.give_up_at(now);
+        self.write(&template, branch, &credentials);
+        let mut transaction = ClientTransaction::new(branch.into(), template.method == "INVITE", now);
+        if self.transport.is_none() {
+            transaction.time_out_at(now);
         }
-        self.clients.push(Client { transaction, draft, owner, credentials, retries });
+        self.client_requests.push(ClientRequest { transaction, template, owner, credentials, retries });
     }
 
     /// Writes and sends a request, and no more: the ACK of a refusal has no transaction of its own (RFC 3261 §17.1.1.3).
-    pub(super) fn write(&mut self, draft: &Draft, branch: &str, credentials: &[(String, String)]) {
-        let mut draft = draft.clone();
+    pub(super) fn write(&mut self, template: &RequestTemplate, branch: &str, credentials: &[(String, String)]) {
+        let mut template = template.clone();
         if !self.config.product.is_empty() {
-            draft = draft.with("User-Agent", &self.config.product);
+            template = template.with("User-Agent", &self.config.product);
         }
-        let bytes = draft.to_bytes(&self.via, branch, credentials);
+        let bytes = template.to_bytes(&self.via, branch, credentials);
         self.send(bytes);
     }
 
     /// A 2xx's ACK, ready to be sent as often as the 2xx comes.
-    pub(super) fn ack_bytes(&mut self, draft: &Draft, credentials: &[(String, String)]) -> Vec<u8> {
+    pub(super) fn ack_bytes(&mut self, template: &RequestTemplate, credentials: &[(String, String)]) -> Vec<u8> {
         let mut branch = String::from("z9hG4bK");
         branch.push_str(&self.random.tag());
-        draft.to_bytes(&self.via, &branch, credentials)
+        template.to_bytes(&self.via, &branch, credentials)
     }
 
     /// A CANCEL has its INVITE's branch: the method tells them apart (RFC 3261 §17.1.3).
-    pub(super) fn client(&mut self, branch: &str, method: &str) -> Option<&mut Client> {
-        self.clients.iter_mut().find(|client| client.transaction.branch() == branch && client.draft.method == method)
+    pub(super) fn client(&mut self, branch: &str, method: &str) -> Option<&mut ClientRequest> {
+        self.client_requests
+            .iter_mut()
+            .find(|client| client.transaction.branch() == branch && client.template.method == method)
     }
 
     // Requests of others.
 
     pub(super) fn server(&mut self, key: &ServerKey) -> Option<&mut ServerTransaction> {
-        self.servers.iter_mut().find(|server| server.key() == key)
+        self.server_transactions.iter_mut().find(|server| server.key() == key)
     }
 
-    pub(super) fn serve(&mut self, key: ServerKey) {
-        self.servers.push(ServerTransaction::new(key));
+    pub(super) fn begin_server_transaction(&mut self, key: ServerKey) {
+        self.server_transactions.push(ServerTransaction::new(key));
     }
 
     /// A response to fill in; `tag` is ours.
@@ -325,20 +337,20 @@ impl Core {
     }
 
     pub(super) fn next_timeout(&self) -> Option<Millis> {
-        let clients = self.clients.iter().filter_map(|client| client.transaction.deadline());
-        let servers = self.servers.iter().filter_map(ServerTransaction::deadline);
+        let clients = self.client_requests.iter().filter_map(|client| client.transaction.deadline());
+        let servers = self.server_transactions.iter().filter_map(ServerTransaction::deadline);
         clients.chain(servers).min()
     }
 
     /// Takes out a request whose time ran out; forgets what is over.
-    pub(super) fn timed_out(&mut self, now: Millis) -> Option<Client> {
-        for server in &mut self.servers {
+    pub(super) fn timed_out(&mut self, now: Millis) -> Option<ClientRequest> {
+        for server in &mut self.server_transactions {
             server.on_time(now);
         }
-        self.servers.retain(|server| !server.is_terminated());
-        let late = self.clients.iter_mut().position(|client| client.transaction.on_time(now));
-        let late = late.map(|index| self.clients.remove(index));
-        self.clients.retain(|client| !client.transaction.is_terminated());
+        self.server_transactions.retain(|server| !server.is_terminated());
+        let late = self.client_requests.iter_mut().position(|client| client.transaction.on_time(now));
+        let late = late.map(|index| self.client_requests.remove(index));
+        self.client_requests.retain(|client| !client.transaction.is_terminated());
         late
     }
 }

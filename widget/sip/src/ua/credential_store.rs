@@ -5,59 +5,59 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::context::Client;
-use super::interface::{Config, Event, Secret};
+use super::context::ClientRequest;
+use super::interface::{Config, Event, SipSecret};
 use super::random::Random;
-use crate::digest::{Algorithm, Attempt, Challenge, Credentials, Secret as Proof, choose, ha1};
+use crate::digest::{Algorithm, AuthorizationInput, Challenge, Credentials, DigestSecret, choose, ha1};
 use crate::message::{Header, Response};
-use crate::request_template::Draft;
+use crate::request_template::RequestTemplate;
 
 /// A request is sent again this often at most: servers in series, each with a stale nonce.
 const MAX_RETRIES: u8 = 5;
 
 #[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Vault {
+pub(super) struct CredentialStore {
     username: String,
     password: Option<String>,
-    keys: Vec<Key>,
-    sessions: Vec<Session>,
+    realm_ha1s: Vec<RealmHa1>,
+    sessions: Vec<DigestSession>,
 }
 
 /// HA1s of one realm.
 #[derive(Clone, Serialize, Deserialize)]
-struct Key {
+struct RealmHa1 {
     /// None: whatever realm the server names.
     realm: Option<String>,
     md5: Option<String>,
     sha256: Option<String>,
     /// The driver knows it.
-    told: bool,
+    reported: bool,
 }
 
-impl Key {
-    fn proof(&self) -> Proof<'_> {
-        Proof::Ha1 { md5: self.md5.as_deref(), sha256: self.sha256.as_deref() }
+impl RealmHa1 {
+    fn secret(&self) -> DigestSecret<'_> {
+        DigestSecret::Ha1 { md5: self.md5.as_deref(), sha256: self.sha256.as_deref() }
     }
 
-    fn serves(&self, realm: &str) -> bool {
+    fn matches_realm(&self, realm: &str) -> bool {
         self.realm.as_deref().is_none_or(|ours| ours == realm)
     }
 }
 
-/// A challenge that we answer, in every request of its kind.
+/// A challenge that we answer, in every request that its source sees.
 #[derive(Clone, Serialize, Deserialize)]
-struct Session {
-    kind: Kind,
+struct DigestSession {
+    source: ChallengeSource,
     challenge: Challenge,
     cnonce: String,
     /// Requests sent with this nonce.
     count: u32,
     /// The one before was refused, without a word on the nonce's age: the next refusal is final.
-    doubtful: bool,
+    refused_once: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Kind {
+enum ChallengeSource {
     /// 401 to REGISTER: the registrar.
     Registrar,
     /// 401 to anything else: a server that is the other side of the call.
@@ -66,74 +66,78 @@ enum Kind {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum ChallengeOutcome {
     /// There is something new to send.
     Retry,
     /// Our credentials were refused.
-    Wrong,
+    Refused,
     /// There is no challenge that we can answer.
-    Unusable,
+    Unsupported,
 }
 
-impl Vault {
+impl CredentialStore {
     pub(super) fn new(config: &Config) -> Self {
-        let mut vault =
-            Self { username: config.username.clone(), password: None, keys: Vec::new(), sessions: Vec::new() };
+        let mut store =
+            Self { username: config.username.clone(), password: None, realm_ha1s: Vec::new(), sessions: Vec::new() };
         match &config.secret {
-            Secret::Password(password) => vault.password = Some(password.clone()),
-            Secret::Ha1 { realm, ha1 } => {
+            SipSecret::Password(password) => store.password = Some(password.clone()),
+            SipSecret::Ha1 { realm, ha1 } => {
                 let long = ha1.len() == 64;
-                vault.keys.push(Key {
+                store.realm_ha1s.push(RealmHa1 {
                     realm: realm.clone(),
                     md5: (!long).then(|| ha1.clone()),
                     sha256: long.then(|| ha1.clone()),
-                    told: realm.is_some(),
+                    reported: realm.is_some(),
                 });
             }
         }
-        vault
+        store
     }
 
-    fn proof(&self, realm: &str) -> Option<Proof<'_>> {
+    fn secret(&self, realm: &str) -> Option<DigestSecret<'_>> {
         match &self.password {
-            Some(password) => Some(Proof::Password(password)),
-            None => self.keys.iter().find(|key| key.serves(realm)).map(Key::proof),
+            Some(password) => Some(DigestSecret::Password(password)),
+            None => self.realm_ha1s.iter().find(|realm_ha1| realm_ha1.matches_realm(realm)).map(RealmHa1::secret),
         }
     }
 
     /// Header fields for a request, as far as we know who asks.
-    pub(super) fn credentials(&mut self, draft: &Draft, random: &mut Random) -> Vec<(String, String)> {
-        let method = draft.method.as_str();
+    pub(super) fn credentials(&mut self, template: &RequestTemplate, random: &mut Random) -> Vec<(String, String)> {
+        let method = template.method.as_str();
         // A keep-alive needs any answer, not a good one.
         if method == "OPTIONS" {
             return Vec::new();
         }
-        let body = draft.body.as_ref().map(|(_, content)| content.as_bytes());
+        let body = template.body.as_ref().map(|(_, content)| content.as_bytes());
         let mut sessions = std::mem::take(&mut self.sessions);
         let mut fields = Vec::new();
         for session in &mut sessions {
-            let fits = match session.kind {
-                Kind::Registrar => method == "REGISTER",
-                Kind::Peer => method != "REGISTER",
-                Kind::Proxy => true,
+            let fits = match session.source {
+                ChallengeSource::Registrar => method == "REGISTER",
+                ChallengeSource::Peer => method != "REGISTER",
+                ChallengeSource::Proxy => true,
             };
-            let Some(secret) = self.proof(&session.challenge.realm).filter(|_| fits) else {
+            let Some(secret) = self.secret(&session.challenge.realm).filter(|_| fits) else {
                 continue;
             };
             if session.cnonce.is_empty() {
                 session.cnonce = random.tag();
             }
             session.count = session.count.saturating_add(1);
-            let answer = session.challenge.answer(&Attempt {
+            let answer = session.challenge.answer(&AuthorizationInput {
                 username: &self.username,
                 secret,
                 method,
-                uri: &draft.uri,
+                uri: &template.uri,
                 body: body.unwrap_or_default(),
                 cnonce: &session.cnonce,
                 count: session.count,
             });
-            let header = if session.kind == Kind::Proxy { Header::ProxyAuthorization } else { Header::Authorization };
+            let header = if session.source == ChallengeSource::Proxy {
+                Header::ProxyAuthorization
+            } else {
+                Header::Authorization
+            };
             if let Some(value) = answer {
                 fields.push((header.as_str().to_owned(), value));
             }
@@ -143,51 +147,51 @@ impl Vault {
     }
 
     /// A 401 or 407 to a request of ours.
-    pub(super) fn challenged(&mut self, response: &Response, client: &Client) -> Verdict {
-        let registers = client.draft.method == "REGISTER";
+    pub(super) fn on_challenge(&mut self, response: &Response, client: &ClientRequest) -> ChallengeOutcome {
+        let registers = client.template.method == "REGISTER";
         let mut found = Vec::new();
-        for (header, kind) in [
-            (Header::WwwAuthenticate, if registers { Kind::Registrar } else { Kind::Peer }),
-            (Header::ProxyAuthenticate, Kind::Proxy),
+        for (header, source) in [
+            (Header::WwwAuthenticate, if registers { ChallengeSource::Registrar } else { ChallengeSource::Peer }),
+            (Header::ProxyAuthenticate, ChallengeSource::Proxy),
         ] {
             let values: Vec<&str> = response.values(header).collect();
-            found.extend(self.choose(&values).into_iter().map(|one| (kind, one)));
+            found.extend(self.choose(&values).into_iter().map(|one| (source, one)));
         }
         if found.is_empty() || client.retries >= MAX_RETRIES {
-            return Verdict::Unusable;
+            return ChallengeOutcome::Unsupported;
         }
-        let mut wrong = false;
-        for (kind, challenge) in found {
-            let refused = refused_nonce(client, kind, &challenge.realm);
+        let mut refused_now = false;
+        for (source, challenge) in found {
+            let old_nonce = refused_nonce(client, source, &challenge.realm);
             let before = self
                 .sessions
                 .iter()
-                .position(|old| old.kind == kind && old.challenge.realm == challenge.realm)
+                .position(|old| old.source == source && old.challenge.realm == challenge.realm)
                 .map(|index| self.sessions.remove(index));
-            let mut doubtful = false;
-            if let Some(nonce) = refused
+            let mut refused_once = false;
+            if let Some(nonce) = old_nonce
                 && !challenge.stale
             {
                 // Some servers forget to say `stale`: one more try, if there is a new nonce.
-                doubtful = true;
-                wrong |= nonce == challenge.nonce || before.is_some_and(|old| old.doubtful);
+                refused_once = true;
+                refused_now |= nonce == challenge.nonce || before.is_some_and(|old| old.refused_once);
             }
-            if !wrong {
-                self.sessions.push(Session { kind, challenge, cnonce: String::new(), count: 0, doubtful });
+            if !refused_now {
+                self.sessions.push(DigestSession { source, challenge, cnonce: String::new(), count: 0, refused_once });
             }
         }
-        if wrong { Verdict::Wrong } else { Verdict::Retry }
+        if refused_now { ChallengeOutcome::Refused } else { ChallengeOutcome::Retry }
     }
 
     fn choose(&self, values: &[&str]) -> Vec<Challenge> {
         if let Some(password) = &self.password {
-            return choose(values.iter().copied(), Proof::Password(password));
+            return choose(values.iter().copied(), DigestSecret::Password(password));
         }
         let mut chosen: Vec<Challenge> = Vec::new();
-        for key in &self.keys {
-            for challenge in choose(values.iter().copied(), key.proof()) {
+        for realm_ha1 in &self.realm_ha1s {
+            for challenge in choose(values.iter().copied(), realm_ha1.secret()) {
                 let new = chosen.iter().all(|other| other.realm != challenge.realm);
-                if new && key.serves(&challenge.realm) {
+                if new && realm_ha1.matches_realm(&challenge.realm) {
                     chosen.push(challenge);
                 }
             }
@@ -196,42 +200,46 @@ impl Vault {
     }
 
     /// A request with credentials got an answer that is not another challenge.
-    pub(super) fn proven(&mut self) {
+    pub(super) fn on_credentials_accepted(&mut self) {
         for session in &mut self.sessions {
-            session.doubtful = false;
+            session.refused_once = false;
         }
     }
 
     /// A registrar accepted us: forgets the password. What the driver should keep instead, if that is news.
-    pub(super) fn accepted(&mut self) -> Option<Event> {
-        self.proven();
+    pub(super) fn on_registered(&mut self) -> Option<Event> {
+        self.on_credentials_accepted();
         if let Some(password) = self.password.take_if(|_| !self.sessions.is_empty()) {
             for session in &self.sessions {
                 let realm = &session.challenge.realm;
                 let make = |algorithm| Some(ha1(algorithm, &self.username, realm, &password));
-                self.keys.push(Key {
+                self.realm_ha1s.push(RealmHa1 {
                     realm: Some(realm.clone()),
                     md5: make(Algorithm::Md5),
                     sha256: make(Algorithm::Sha256),
-                    told: false,
+                    reported: false,
                 });
             }
         }
-        let session =
-            self.sessions.iter().find(|session| session.kind == Kind::Registrar).or_else(|| self.sessions.first())?;
+        let session = self
+            .sessions
+            .iter()
+            .find(|session| session.source == ChallengeSource::Registrar)
+            .or_else(|| self.sessions.first())?;
         let realm = &session.challenge.realm;
-        let key = self.keys.iter_mut().find(|key| !key.told && key.serves(realm))?;
-        key.told = true;
-        key.realm = Some(realm.clone());
+        let realm_ha1 =
+            self.realm_ha1s.iter_mut().find(|realm_ha1| !realm_ha1.reported && realm_ha1.matches_realm(realm))?;
+        realm_ha1.reported = true;
+        realm_ha1.realm = Some(realm.clone());
         let sha256 = session.challenge.algorithm.is_sha256();
-        let (algorithm, ha1) = if sha256 { ("SHA-256", &key.sha256) } else { ("MD5", &key.md5) };
+        let (algorithm, ha1) = if sha256 { ("SHA-256", &realm_ha1.sha256) } else { ("MD5", &realm_ha1.md5) };
         Some(Event::Ha1 { realm: realm.clone(), algorithm: algorithm.into(), ha1: ha1.clone()? })
     }
 }
 
 /// The nonce of the credentials that this request carried for a realm.
-fn refused_nonce(client: &Client, kind: Kind, realm: &str) -> Option<String> {
-    let header = if kind == Kind::Proxy { Header::ProxyAuthorization } else { Header::Authorization };
+fn refused_nonce(client: &ClientRequest, source: ChallengeSource, realm: &str) -> Option<String> {
+    let header = if source == ChallengeSource::Proxy { Header::ProxyAuthorization } else { Header::Authorization };
     client
         .credentials
         .iter()

@@ -23,7 +23,7 @@ pub struct Config {
     /// SIP domain: the host of our address-of-record.
     pub domain: String,
     pub display_name: Option<String>,
-    pub secret: Secret,
+    pub secret: SipSecret,
     /// `ws:` / `wss:` URLs in fail-over order. Empty means that nothing ever connects.
     pub servers: Vec<String>,
     /// `urn:uuid:…` of this device (RFC 5626 §4.1); must stay the same over restarts.
@@ -32,12 +32,12 @@ pub struct Config {
     pub max_sessions: u32,
     /// Value of `User-Agent`; left out when empty.
     pub product: String,
-    pub limits: Limits,
+    pub limits: TimerConfig,
 }
 
 impl Config {
     /// With default limits and no display name.
-    pub fn new(username: &str, domain: &str, secret: Secret, servers: Vec<String>) -> Self {
+    pub fn new(username: &str, domain: &str, secret: SipSecret, servers: Vec<String>) -> Self {
         Self {
             username: username.into(),
             domain: domain.into(),
@@ -47,7 +47,7 @@ impl Config {
             instance_id: String::new(),
             max_sessions: 0,
             product: "Bitcall".into(),
-            limits: Limits::default(),
+            limits: TimerConfig::default(),
         }
     }
 }
@@ -65,7 +65,7 @@ impl std::fmt::Debug for Config {
 
 /// Times that a deployment may want to change. All in milliseconds unless said otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
+pub struct TimerConfig {
     /// Registration life time asked for, in seconds.
     pub register_seconds: u32,
     /// Session timer asked for (RFC 4028), in seconds; 0 switches it off.
@@ -80,7 +80,7 @@ pub struct Limits {
     pub pong: u64,
 }
 
-impl Default for Limits {
+impl Default for TimerConfig {
     fn default() -> Self {
         Self {
             register_seconds: 600,
@@ -95,7 +95,7 @@ impl Default for Limits {
 
 /// What proves who we are.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Secret {
+pub enum SipSecret {
     /// Forgotten as soon as a server accepted the HA1 made of it.
     Password(String),
     /// Hex HA1: 32 digits are MD5, 64 are SHA-256 (RFC 7616 §3.4.2).
@@ -205,7 +205,7 @@ pub enum Event {
     /// Someone calls; the far end hears ringing already.
     Incoming {
         call: CallId,
-        from: Party,
+        from: RemoteParty,
         /// None: the answer must carry an offer.
         offer: Option<String>,
     },
@@ -277,7 +277,7 @@ pub enum Event {
     /// Exactly once per call, and the last word about it.
     Ended {
         call: CallId,
-        cause: Cause,
+        cause: EndCause,
     },
     /// For the debug log: what was not acted upon, and why.
     Dropped {
@@ -298,23 +298,23 @@ pub enum Registration {
     },
     /// It failed or was lost, and is tried again by itself.
     Reconnecting {
-        failure: Failure,
+        failure: RegisterFailure,
         /// None: a try is under way.
         retry_at: Option<Millis>,
     },
     /// It will not be tried again without `Command::Register`.
-    Failed { failure: Failure },
+    Failed { failure: RegisterFailure },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    pub kind: FailureKind,
+pub struct RegisterFailure {
+    pub kind: RegisterFailureKind,
     /// Final status of REGISTER, if there was one.
     pub status: Option<u16>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum FailureKind {
+pub enum RegisterFailureKind {
     /// The browser has no network.
     Offline,
     /// No server could be connected.
@@ -334,7 +334,7 @@ pub enum FailureKind {
     BadConfiguration,
 }
 
-impl FailureKind {
+impl RegisterFailureKind {
     /// One short sentence for the person.
     pub fn words(self) -> &'static str {
         match self {
@@ -354,7 +354,7 @@ impl FailureKind {
 
 /// The other person, as their message says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Party {
+pub struct RemoteParty {
     /// User part, unescaped; the whole URI when it has none.
     pub number: String,
     pub display_name: Option<String>,
@@ -373,7 +373,7 @@ pub enum OfferReason {
 
 /// Why a call ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cause {
+pub struct EndCause {
     pub by: EndedBy,
     /// In words, e.g. `Busy`, `Remote hung up`.
     pub words: String,

@@ -7,9 +7,9 @@
 //! did not survive that, report [`Input::TransportClosed`] for the last [`Output::Connect`]: the
 //! calls then recover as after any lost connection.
 //!
-//! How it is divided: `ladder` and `keepalive` look after the connection,
+//! How it is divided: `backoff` and `keepalive` look after the connection,
 //! `registration` drives both, `calls` has one object per call, `inbound`
-//! finds out whom a message is for, `vault` answers challenges, and `core` is
+//! finds out whom a message is for, `credential_store` answers challenges, and `context` is
 //! what all of them send and tell through.
 
 mod calls;
@@ -26,24 +26,24 @@ mod status_text;
 
 use serde::{Deserialize, Serialize};
 
-use self::context::{ALLOW, Core, Owner};
+use self::context::{ALLOW, TransactionUser, UaContext};
 use calls::Call;
-use keepalive::KeepAlive;
-use reconnect_backoff::Ladder;
-use registration::Registrar;
+use keepalive::Keepalive;
+use reconnect_backoff::ReconnectBackoff;
+use registration::RegisterClient;
 
 pub use interface::{
-    CallId, Cause, Command, Config, EndedBy, Event, Failure, FailureKind, Input, Limits, Millis, OfferReason, Output,
-    Party, Registration, Secret, TransportId,
+    CallId, Command, Config, EndCause, EndedBy, Event, Input, Millis, OfferReason, Output, RegisterFailure,
+    RegisterFailureKind, Registration, RemoteParty, SipSecret, TimerConfig, TransportId,
 };
 
 /// One account on one device.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct UserAgent {
-    core: Core,
-    ladder: Ladder,
-    keepalive: KeepAlive,
-    registrar: Registrar,
+    context: UaContext,
+    backoff: ReconnectBackoff,
+    keepalive: Keepalive,
+    register_client: RegisterClient,
     calls: Vec<Call>,
 }
 
@@ -51,9 +51,15 @@ impl UserAgent {
     /// Nothing happens before [`Command::Register`]. `seed` must be random and
     /// secret: tags, branches and the rest are made of it.
     pub fn new(config: Config, seed: [u8; 32], now: Millis) -> Self {
-        let mut core = Core::new(config, seed, now);
-        let registrar = Registrar::new(&mut core);
-        Self { core, ladder: Ladder::default(), keepalive: KeepAlive::default(), registrar, calls: Vec::new() }
+        let mut context = UaContext::new(config, seed, now);
+        let register_client = RegisterClient::new(&mut context);
+        Self {
+            context,
+            backoff: ReconnectBackoff::default(),
+            keepalive: Keepalive::default(),
+            register_client,
+            calls: Vec::new(),
+        }
     }
 
     /// Takes one thing that happened. Never fails: what cannot be used yields [`Event::Dropped`].
@@ -62,7 +68,7 @@ impl UserAgent {
             Input::TransportConnected { id } => self.on_connected(id, now),
             Input::TransportClosed { id, reason } => self.on_closed(id, &reason, now),
             Input::Received { id, bytes } => {
-                if self.core.link == Some(id) {
+                if self.context.transport == Some(id) {
                     self.on_received(&bytes, now);
                 }
             }
@@ -77,41 +83,46 @@ impl UserAgent {
 
     /// The next thing to do, oldest first.
     pub fn poll(&mut self) -> Option<Output> {
-        self.core.poll()
+        self.context.poll()
     }
 
     /// When to call `handle` with [`Input::Tick`] at the latest. None: not needed.
     pub fn next_timeout(&self) -> Option<Millis> {
         let calls = self.calls.iter().filter_map(Call::deadline);
-        [self.ladder.deadline(), self.keepalive.deadline(), self.registrar.deadline(), self.core.next_timeout()]
-            .into_iter()
-            .flatten()
-            .chain(calls)
-            .min()
+        [
+            self.backoff.deadline(),
+            self.keepalive.deadline(),
+            self.register_client.deadline(),
+            self.context.next_timeout(),
+        ]
+        .into_iter()
+        .flatten()
+        .chain(calls)
+        .min()
     }
 
     /// As given, but without the secret.
     pub fn config(&self) -> &Config {
-        &self.core.config
+        &self.context.config
     }
 
     /// Everything that is due; each thing done may make the next one due.
     fn on_time(&mut self, now: Millis) {
         while self.on_registration_time(now) {}
-        while let Some(client) = self.core.timed_out(now) {
+        while let Some(client) = self.context.timed_out(now) {
             match client.owner {
-                Owner::Register => self.on_register_timeout(now),
-                Owner::Ping => {}
-                Owner::Call { call, role } => {
+                TransactionUser::Register => self.on_register_timeout(now),
+                TransactionUser::Nobody => {}
+                TransactionUser::Call { call, role } => {
                     if let Some(call) = self.calls.iter_mut().find(|other| other.id == call) {
-                        call.on_timeout(&mut self.core, role, now);
+                        call.on_timeout(&mut self.context, role, now);
                     }
                 }
             }
         }
         for call in &mut self.calls {
-            while call.on_time(&mut self.core, now) {}
+            while call.on_time(&mut self.context, now) {}
         }
-        self.calls.retain(|call| !call.is_gone());
+        self.calls.retain(|call| !call.is_finished());
     }
 }

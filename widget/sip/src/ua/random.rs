@@ -31,7 +31,7 @@ impl Random {
 
     /// `length` (at most 32) characters of five random bits each, valid in every SIP token.
     pub(super) fn token(&mut self, length: usize) -> String {
-        letters(&self.block(), length)
+        token_characters(&self.block(), length)
     }
 
     /// 85 random bits or more in a tag, branch or Call-ID of this length.
@@ -47,12 +47,12 @@ impl Random {
 }
 
 /// The first `length` bytes as letters and digits.
-pub(super) fn letters(bytes: &[u8], length: usize) -> String {
-    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+pub(super) fn token_characters(bytes: &[u8], length: usize) -> String {
+    const TOKEN_ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     bytes
         .iter()
         .take(length)
-        .filter_map(|byte| LETTERS.get(usize::from(byte & 31)))
+        .filter_map(|byte| TOKEN_ALPHABET.get(usize::from(byte & 31)))
         .map(|letter| char::from(*letter))
         .collect()
 }

@@ -33,7 +33,7 @@ pub(super) fn reason_phrase(status: u16) -> &'static str {
 }
 
 /// Why a call of ours was not taken, for the person.
-pub(super) fn refusal_in_words(status: u16) -> &'static str {
+pub(super) fn failure_text(status: u16) -> &'static str {
     match status {
         300..=399 => "Moved",
         401 | 407 => "Wrong username or password",

@@ -16,9 +16,9 @@ pub fn hold(input: &[u8]) {
             assert!(input[skipped..].starts_with(&bytes), "a message is written as it was read");
             let again = Message::parse(&bytes).expect("what was written can be read");
             assert_eq!(again.to_bytes(), bytes);
-            assert_eq!(again.check(), message.check(), "what is written is as good as what was read");
+            assert_eq!(again.validate(), message.validate(), "what is written is as good as what was read");
             read(message.headers());
-            let usable = message.check().is_ok();
+            let usable = message.validate().is_ok();
             match message {
                 Message::Request(request) => {
                     forward(&request, &bytes);
@@ -34,8 +34,8 @@ pub fn hold(input: &[u8]) {
             }
         }
         Err(error) => {
-            assert!(error.fault.offset as usize <= input.len().max(1));
-            assert!(!error.to_string().is_empty() && !error.fault.reason().contains(['\r', '\n']));
+            assert!(error.error.offset as usize <= input.len().max(1));
+            assert!(!error.to_string().is_empty() && !error.error.reason().contains(['\r', '\n']));
             if let Some(response) = error.response() {
                 readable(&response.to_bytes());
             }
@@ -118,12 +118,12 @@ fn answer(request: &Request, usable: bool) {
     let response = request.response(200, "OK", Some("t"));
     readable(&response.to_bytes());
     if usable {
-        assert_eq!(response.check(), Ok(()));
+        assert_eq!(response.validate(), Ok(()));
         assert_eq!(response.call_id(), request.call_id());
         assert_eq!(response.vias().count(), request.vias().count());
         assert!(response.to().is_ok_and(|to| to.tag().is_some()));
-    } else if let Err(fault) = request.check() {
-        let refusal = request.refusal(&fault);
+    } else if let Err(error) = request.validate() {
+        let refusal = request.error_response(&error);
         assert!(refusal.is_none() || request.method() != Method::Ack);
         if let Some(refusal) = refusal {
             readable(&refusal.to_bytes());

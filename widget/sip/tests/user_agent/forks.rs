@@ -3,25 +3,25 @@
 use bitcall_sip::message::Header;
 use bitcall_sip::ua::Event;
 
-use crate::test_user_agent::{ANSWER, Stage};
+use crate::test_user_agent::{ANSWER, TestUserAgent};
 
 #[test]
 fn early_dialogs_are_told_apart_and_the_answering_one_is_the_call() {
-    let mut stage = Stage::registered();
-    let invite = stage.invite();
+    let mut phone = TestUserAgent::registered();
+    let invite = phone.invite();
     for tag in ["one", "two"] {
-        stage.reply_as(&invite, 183, tag, |response| {
+        phone.reply_as(&invite, 183, tag, |response| {
             response.set_body("application/sdp", format!("{ANSWER}a={tag}\r\n").as_bytes());
         });
-        let early = stage.event(|event| match event {
+        let early = phone.event(|event| match event {
             Event::Progress { early, .. } => early.clone(),
             _ => None,
         });
         assert_eq!(early, tag);
     }
-    stage.reply_as(&invite, 200, "two", |_| {});
-    assert_eq!(stage.request("ACK").uri_text(), "sip:two@far.test;transport=ws");
-    let sdp = stage.event(|event| match event {
+    phone.reply_as(&invite, 200, "two", |_| {});
+    assert_eq!(phone.request("ACK").uri_text(), "sip:two@far.test;transport=ws");
+    let sdp = phone.event(|event| match event {
         Event::Answered { sdp, .. } => sdp.clone(),
         _ => None,
     });
@@ -30,70 +30,70 @@ fn early_dialogs_are_told_apart_and_the_answering_one_is_the_call() {
 
 #[test]
 fn a_second_phone_that_answers_is_acknowledged_and_ended_and_the_call_goes_on() {
-    let mut stage = Stage::registered();
-    let invite = stage.outgoing_call();
-    stage.reply_as(&invite, 200, "late", |response| response.set_body("application/sdp", ANSWER.as_bytes()));
-    assert_eq!(stage.request("ACK").to().unwrap().tag(), Some("late"));
-    let bye = stage.request("BYE");
+    let mut phone = TestUserAgent::registered();
+    let invite = phone.outgoing_call();
+    phone.reply_as(&invite, 200, "late", |response| response.set_body("application/sdp", ANSWER.as_bytes()));
+    assert_eq!(phone.request("ACK").to().unwrap().tag(), Some("late"));
+    let bye = phone.request("BYE");
     assert_eq!(bye.to().unwrap().tag(), Some("late"));
-    stage.reply_as(&bye, 200, "late", |_| {});
+    phone.reply_as(&bye, 200, "late", |_| {});
     // Its 200 again, because the ACK got lost: no second BYE.
-    stage.reply_as(&invite, 200, "late", |response| response.set_body("application/sdp", ANSWER.as_bytes()));
-    assert_eq!(stage.request("ACK").to().unwrap().tag(), Some("late"));
-    stage.sends_nothing();
-    stage.tells_nothing_like(|event| matches!(event, Event::Ended { .. } | Event::Answered { .. }));
-    stage.hang_up("c");
-    assert_eq!(stage.request("BYE").to().unwrap().tag(), Some("far"));
+    phone.reply_as(&invite, 200, "late", |response| response.set_body("application/sdp", ANSWER.as_bytes()));
+    assert_eq!(phone.request("ACK").to().unwrap().tag(), Some("late"));
+    phone.sends_nothing();
+    phone.emits_no(|event| matches!(event, Event::Ended { .. } | Event::Answered { .. }));
+    phone.hang_up("c");
+    assert_eq!(phone.request("BYE").to().unwrap().tag(), Some("far"));
 }
 
 #[test]
 fn an_early_dialog_that_ends_does_not_end_the_call() {
-    let mut stage = Stage::registered();
-    let invite = stage.invite();
-    stage.reply_as(&invite, 180, "one", |_| {});
-    stage.ask_in(&invite, "one", "BYE", 1, |_| {});
-    stage.response(200);
-    stage.tells_nothing_like(|event| matches!(event, Event::Ended { .. }));
-    stage.reply_as(&invite, 200, "two", |response| response.set_body("application/sdp", ANSWER.as_bytes()));
-    assert_eq!(stage.request("ACK").to().unwrap().tag(), Some("two"));
+    let mut phone = TestUserAgent::registered();
+    let invite = phone.invite();
+    phone.reply_as(&invite, 180, "one", |_| {});
+    phone.ask_in(&invite, "one", "BYE", 1, |_| {});
+    phone.response(200);
+    phone.emits_no(|event| matches!(event, Event::Ended { .. }));
+    phone.reply_as(&invite, 200, "two", |response| response.set_body("application/sdp", ANSWER.as_bytes()));
+    assert_eq!(phone.request("ACK").to().unwrap().tag(), Some("two"));
 }
 
 #[test]
 fn a_200_that_comes_when_the_call_is_forgotten_is_acknowledged_and_ended() {
-    let mut stage = Stage::registered();
-    let invite = stage.invite();
-    stage.wait(120_000);
-    stage.ended("c");
-    assert!(stage.is_clean());
-    stage.reply(&invite, 200, |response| {
+    let mut phone = TestUserAgent::registered();
+    let invite = phone.invite();
+    phone.wait(120_000);
+    phone.ended("c");
+    assert!(phone.is_clean());
+    phone.reply(&invite, 200, |response| {
         response.append(Header::RecordRoute, "<sip:gate.test;lr>");
         response.set_body("application/sdp", ANSWER.as_bytes());
     });
-    let ack = stage.request("ACK");
+    let ack = phone.request("ACK");
     assert_eq!(ack.value(Header::Route), Some("<sip:gate.test;lr>"));
     assert_eq!(ack.cseq().unwrap().number, invite.cseq().unwrap().number);
-    assert_eq!(stage.request("BYE").to().unwrap().tag(), Some("far"));
+    assert_eq!(phone.request("BYE").to().unwrap().tag(), Some("far"));
 }
 
 #[test]
 fn a_stranger_cannot_make_us_send_by_a_made_up_200() {
-    let mut stage = Stage::registered();
-    let mut invite = stage.invite();
-    stage.wait(120_000);
-    stage.ended("c");
+    let mut phone = TestUserAgent::registered();
+    let mut invite = phone.invite();
+    phone.wait(120_000);
+    phone.ended("c");
     invite.set(Header::From, "<sip:someone@else.test>;tag=x");
-    stage.reply(&invite, 200, |_| {});
-    stage.sends_nothing();
+    phone.reply(&invite, 200, |_| {});
+    phone.sends_nothing();
 }
 
 #[test]
 fn a_phone_that_answers_after_the_refusal_is_acknowledged_and_ended() {
-    let mut stage = Stage::registered();
-    let invite = stage.invite();
-    stage.reply(&invite, 180, |_| {});
-    stage.reply_as(&invite, 486, "other", |_| {});
-    stage.request("ACK");
-    stage.reply_sdp(&invite, 200, ANSWER);
-    stage.request("ACK");
-    stage.request("BYE");
+    let mut phone = TestUserAgent::registered();
+    let invite = phone.invite();
+    phone.reply(&invite, 180, |_| {});
+    phone.reply_as(&invite, 486, "other", |_| {});
+    phone.request("ACK");
+    phone.reply_sdp(&invite, 200, ANSWER);
+    phone.request("ACK");
+    phone.request("BYE");
 }

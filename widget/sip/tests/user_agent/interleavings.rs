@@ -6,7 +6,7 @@
 //! - a 2xx that made no call the person has gets a BYE;
 //! - every offer of ours is accepted or refused exactly once, unless its call ends;
 //! - when everybody falls silent, nothing is left behind;
-//! - a restored agent does the same as the one that was saved (the stage's twin);
+//! - a restored agent does the same as the one that was saved (the phone's twin);
 //! - nothing panics.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,13 +15,13 @@ use bitcall_sip::message::{Header, Message, Request, Response};
 use bitcall_sip::ua::{Command, Event, Input, Output, TransportId};
 use proptest::prelude::*;
 
-use crate::test_user_agent::{ANSWER, OFFER, Stage};
+use crate::test_user_agent::{ANSWER, OFFER, TestUserAgent};
 
 /// One thing that happens; the second number chooses whom or which.
 type Step = (u8, u8);
 
 struct World {
-    stage: Stage,
+    phone: TestUserAgent,
     placed: u32,
     far_cseq: u32,
     asks_to_connect: Option<TransportId>,
@@ -43,13 +43,13 @@ struct World {
 
 impl World {
     fn new(registered: bool) -> Self {
-        let mut stage = if registered { Stage::registered() } else { Stage::empty() };
+        let mut phone = if registered { TestUserAgent::registered() } else { TestUserAgent::empty() };
         if !registered {
-            stage.command(Command::Register);
-            stage.connect();
+            phone.command(Command::Register);
+            phone.connect();
         }
         Self {
-            stage,
+            phone,
             placed: 0,
             far_cseq: 10,
             asks_to_connect: None,
@@ -72,19 +72,19 @@ impl World {
 
     /// Looks at all that the agent did.
     fn observe(&mut self) {
-        for output in self.stage.drain() {
+        for output in self.phone.drain() {
             match output {
                 Output::Connect { id, .. } => self.asks_to_connect = Some(id),
                 Output::CloseTransport { id } => {
-                    if self.stage.link == Some(id) {
-                        self.stage.link = None;
+                    if self.phone.transport == Some(id) {
+                        self.phone.transport = None;
                     }
                     if self.asks_to_connect == Some(id) {
                         self.asks_to_connect = None;
                     }
                 }
                 Output::Send { id, bytes } => {
-                    assert_eq!(Some(id), self.stage.link, "sent over a closed connection");
+                    assert_eq!(Some(id), self.phone.transport, "sent over a closed connection");
                     self.sent(&bytes);
                 }
                 Output::Event(event) => self.told(&event),
@@ -97,7 +97,7 @@ impl World {
             return;
         }
         let message = Message::parse(bytes).expect("what we send can be read");
-        message.check().expect("and is complete");
+        message.validate().expect("and is complete");
         match message {
             Message::Request(request) => {
                 let call_id = request.value(Header::CallId).unwrap().to_owned();
@@ -156,9 +156,9 @@ impl World {
     }
 
     fn far(&mut self, bytes: &[u8]) {
-        if self.stage.link.is_some() {
+        if self.phone.transport.is_some() {
             self.last = bytes.to_vec();
-            self.stage.bytes(bytes);
+            self.phone.bytes(bytes);
             self.observe();
         }
     }
@@ -174,7 +174,7 @@ impl World {
                     && !self.ended.contains(&call)
                 {
                     *self.offers.entry(call.clone()).or_default() += 1;
-                    self.stage.command(Command::Reinvite { call, sdp: OFFER.into() });
+                    self.phone.command(Command::Reinvite { call, sdp: OFFER.into() });
                 }
             }
             6 => self.command(which, |call| match which % 3 {
@@ -211,14 +211,14 @@ impl World {
     }
 
     fn far_garbled(&mut self, bytes: &[u8]) {
-        if self.stage.link.is_some() {
-            self.stage.bytes(bytes);
+        if self.phone.transport.is_some() {
+            self.phone.bytes(bytes);
         }
     }
 
     fn command(&mut self, which: u8, make: impl FnOnce(String) -> Command) {
         if let Some(call) = self.call(which) {
-            self.stage.command(make(call));
+            self.phone.command(make(call));
         }
     }
 
@@ -226,11 +226,11 @@ impl World {
         self.placed += 1;
         let call = format!("c{}", self.placed);
         self.calls.push(call.clone());
-        self.stage.command(Command::Invite { call, target: "bob".into(), caller_id: None, sdp: Some(OFFER.into()) });
+        self.phone.command(Command::Invite { call, target: "bob".into(), caller_id: None, sdp: Some(OFFER.into()) });
     }
 
     fn answer_invite(&mut self, which: u8) {
-        if self.invites.is_empty() || self.stage.link.is_none() {
+        if self.invites.is_empty() || self.phone.transport.is_none() {
             return;
         }
         let invite = self.invites[usize::from(which / 16) % self.invites.len()].clone();
@@ -258,7 +258,8 @@ impl World {
             self.acks.contains(&(call_id.clone(), tag.clone(), number)),
             "a 2xx without ACK: {call_id} {tag} {number}"
         );
-        if self.calls.iter().all(|call| self.ended.contains(call)) && self.stage.link.is_some() && inside.is_none() {
+        if self.calls.iter().all(|call| self.ended.contains(call)) && self.phone.transport.is_some() && inside.is_none()
+        {
             let left = self.byes.contains(&(call_id, tag)) || self.far_hung_up(&invite);
             assert!(left, "a 2xx to a call that is over without BYE");
         }
@@ -271,7 +272,7 @@ impl World {
     }
 
     fn answer_other(&mut self, which: u8) {
-        if self.pending.is_empty() || self.stage.link.is_none() {
+        if self.pending.is_empty() || self.phone.transport.is_none() {
             return;
         }
         let index = usize::from(which / 8) % self.pending.len();
@@ -294,7 +295,7 @@ impl World {
     }
 
     fn ask_in_dialog(&mut self, which: u8) {
-        if self.stage.link.is_none() {
+        if self.phone.transport.is_none() {
             return;
         }
         self.far_cseq += 1;
@@ -308,9 +309,9 @@ impl World {
         let asked = if which & 8 == 0 && !self.invites.is_empty() {
             let ours = self.invites[usize::from(which / 16) % self.invites.len()].clone();
             let tag = ours.to().unwrap().tag().unwrap_or("a").to_owned();
-            self.stage.ask_in(&ours, &tag, method, cseq, fill)
+            self.phone.ask_in(&ours, &tag, method, cseq, fill)
         } else if let Some(ok) = self.accepted.get(usize::from(which / 16) % self.accepted.len().max(1)).cloned() {
-            self.stage.ask(method, cseq, |request| {
+            self.phone.ask(method, cseq, |request| {
                 request.set(Header::From, ok.value(Header::From).unwrap());
                 request.set(Header::To, ok.value(Header::To).unwrap());
                 request.set(Header::CallId, ok.value(Header::CallId).unwrap());
@@ -323,7 +324,7 @@ impl World {
     }
 
     fn ring(&mut self, which: u8) {
-        if self.stage.link.is_none() {
+        if self.phone.transport.is_none() {
             return;
         }
         let cancelled = self.theirs.iter().rfind(|request| request.method().as_str() == "INVITE").cloned();
@@ -331,7 +332,7 @@ impl World {
             let copy = |name| invite.value(name).unwrap().to_owned();
             let (via, from, to) = (copy(Header::Via), copy(Header::From), copy(Header::To));
             let call_id = copy(Header::CallId);
-            self.stage.ask("CANCEL", invite.cseq().unwrap().number, |request| {
+            self.phone.ask("CANCEL", invite.cseq().unwrap().number, |request| {
                 request.set(Header::Via, &via);
                 request.set(Header::From, &from);
                 request.set(Header::To, &to);
@@ -341,7 +342,7 @@ impl World {
         }
         self.far_cseq += 1;
         let call_id = format!("incoming-{}", self.far_cseq);
-        let asked = self.stage.ask("INVITE", self.far_cseq, |request| {
+        let asked = self.phone.ask("INVITE", self.far_cseq, |request| {
             request.set(Header::CallId, &call_id);
             if which % 3 == 1 {
                 request.set_body("application/sdp", OFFER.as_bytes());
@@ -354,11 +355,11 @@ impl World {
     }
 
     fn acknowledge(&mut self, which: u8) {
-        if self.accepted.is_empty() || self.stage.link.is_none() {
+        if self.accepted.is_empty() || self.phone.transport.is_none() {
             return;
         }
         let ok = self.accepted[usize::from(which / 2) % self.accepted.len()].clone();
-        self.stage.ask("ACK", ok.cseq().unwrap().number, |request| {
+        self.phone.ask("ACK", ok.cseq().unwrap().number, |request| {
             request.set(Header::From, ok.value(Header::From).unwrap());
             request.set(Header::To, ok.value(Header::To).unwrap());
             request.set(Header::CallId, ok.value(Header::CallId).unwrap());
@@ -370,31 +371,31 @@ impl World {
 
     /// Time, step by step, since a connection may go away on the way.
     fn pass(&mut self, millis: u64) {
-        let end = self.stage.now.plus(millis);
-        while self.stage.next().is_some_and(|next| next <= end) {
-            self.stage.step();
+        let end = self.phone.now.plus(millis);
+        while self.phone.next().is_some_and(|next| next <= end) {
+            self.phone.step();
             self.observe();
         }
-        self.stage.now = self.stage.now.max(end);
+        self.phone.now = self.phone.now.max(end);
     }
 
     fn break_or_connect(&mut self, which: u8) {
-        if self.stage.link.is_some() {
-            self.stage.lose_connection();
+        if self.phone.transport.is_some() {
+            self.phone.lose_connection();
         } else if let Some(id) = self.asks_to_connect.take() {
             if which.is_multiple_of(4) {
-                self.stage.input(Input::TransportClosed { id, reason: "refused".into() });
+                self.phone.input(Input::TransportClosed { id, reason: "refused".into() });
                 self.observe();
                 return;
             }
-            self.stage.link = Some(id);
-            self.stage.input(Input::TransportConnected { id });
+            self.phone.transport = Some(id);
+            self.phone.input(Input::TransportConnected { id });
             self.observe();
             let register = self.pending.iter().rposition(|request| request.method().as_str() == "REGISTER");
             if let Some(register) = register {
                 let register = self.pending.remove(register);
                 let contact = register.value(Header::Contact).unwrap().to_owned();
-                self.stage.reply(&register, 200, |response| response.append(Header::Contact, &contact));
+                self.phone.reply(&register, 200, |response| response.append(Header::Contact, &contact));
             }
         }
         self.observe();
@@ -403,16 +404,16 @@ impl World {
     /// The person hangs up everything, and nobody answers any more.
     fn silence(&mut self) {
         for call in self.calls.clone() {
-            self.stage.command(Command::HangUp { call });
+            self.phone.command(Command::HangUp { call });
             self.observe();
         }
-        self.stage.answers_pings = false;
+        self.phone.answers_pings = false;
         self.pass(300_000);
         for call in &self.calls {
             assert!(self.ended.contains(call), "{call} never ended");
         }
         assert!(self.offers.is_empty());
-        self.stage.assert_no_calls();
+        self.phone.assert_no_calls();
     }
 }
 
@@ -433,11 +434,11 @@ proptest! {
 
     #[test]
     fn bytes_of_any_kind_never_panic(messages in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 1..20)) {
-        let mut stage = Stage::registered();
-        stage.outgoing_call();
+        let mut phone = TestUserAgent::registered();
+        phone.outgoing_call();
         for bytes in messages {
-            stage.bytes(&bytes);
+            phone.bytes(&bytes);
         }
-        prop_assert!(!stage.has_ended());
+        prop_assert!(!phone.has_ended());
     }
 }

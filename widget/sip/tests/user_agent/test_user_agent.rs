@@ -1,4 +1,4 @@
-//! A stage for the user agent: the test plays the server and the far end.
+//! A user agent under test: the test plays the server and the far end.
 //!
 //! Everything the agent does is collected; a test takes it in order. At every
 //! step a twin, made of the agent's serialised state, does the same: that the
@@ -7,29 +7,29 @@
 use std::collections::VecDeque;
 
 use bitcall_sip::message::{Header, Message, Request, Response};
-use bitcall_sip::ua::{Command, Config, Event, Input, Millis, Output, Registration, Secret, TransportId, UserAgent};
+use bitcall_sip::ua::{Command, Config, Event, Input, Millis, Output, Registration, SipSecret, TransportId, UserAgent};
 
 pub const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 1.1.1.1\r\ns=-\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n";
 pub const ANSWER: &str = "v=0\r\no=- 2 1 IN IP4 2.2.2.2\r\ns=-\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n";
 
-pub struct Stage {
+pub struct TestUserAgent {
     agent: UserAgent,
     pub now: Millis,
-    pub link: Option<TransportId>,
+    pub transport: Option<TransportId>,
     outputs: VecDeque<Output>,
     branch: u32,
     /// The server answers CRLF keep-alives by itself, and nobody sees them.
     pub answers_pings: bool,
 }
 
-impl Stage {
+impl TestUserAgent {
     /// Nothing done yet.
     pub fn empty() -> Self {
         Self::with(|_| {})
     }
 
     pub fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let secret = Secret::Password("geheim".into());
+        let secret = SipSecret::Password("geheim".into());
         let mut config = Config::new("anna", "acme.test", secret, vec!["wss://a/sip".into()]);
         config.instance_id = "urn:uuid:00000000-0000-4000-8000-000000000001".into();
         config.max_sessions = 4;
@@ -37,18 +37,18 @@ impl Stage {
         Self {
             agent: UserAgent::new(config, [42; 32], Millis(1_000)),
             now: Millis(1_000),
-            link: None,
+            transport: None,
             outputs: VecDeque::new(),
             branch: 0,
             answers_pings: true,
         }
     }
 
-    /// Connected and registered without a challenge; all of that taken from the stage.
+    /// Connected and registered without a challenge; all of that taken from the phone.
     pub fn registered() -> Self {
-        let mut stage = Self::empty();
-        stage.register();
-        stage
+        let mut phone = Self::empty();
+        phone.register();
+        phone
     }
 
     pub fn register(&mut self) {
@@ -72,7 +72,7 @@ impl Stage {
             Output::Connect { id, url } => Some((*id, url.clone())),
             _ => None,
         });
-        self.link = Some(id);
+        self.transport = Some(id);
         self.input(Input::TransportConnected { id });
         url
     }
@@ -107,7 +107,7 @@ impl Stage {
     }
 
     pub fn lose_connection(&mut self) {
-        let id = self.link.take().unwrap();
+        let id = self.transport.take().unwrap();
         self.input(Input::TransportClosed { id, reason: "test".into() });
     }
 
@@ -146,7 +146,7 @@ impl Stage {
     }
 
     pub fn bytes(&mut self, bytes: &[u8]) {
-        let id = self.link.unwrap();
+        let id = self.transport.unwrap();
         self.input(Input::Received { id, bytes: bytes.to_vec() });
     }
 
@@ -275,7 +275,7 @@ impl Stage {
             panic!("no message sent, expected {wanted}; instead: {:#?}", self.shown());
         };
         let message = Message::parse(&bytes).unwrap();
-        message.check().unwrap();
+        message.validate().unwrap();
         message
     }
 
@@ -320,11 +320,11 @@ impl Stage {
         })
     }
 
-    pub fn tells(&mut self, wanted: &Event) {
+    pub fn emits(&mut self, wanted: &Event) {
         self.event(|event| (event == wanted).then_some(()));
     }
 
-    pub fn tells_nothing_like(&self, unwanted: impl Fn(&Event) -> bool) {
+    pub fn emits_no(&self, unwanted: impl Fn(&Event) -> bool) {
         let found = self.outputs.iter().find(|output| matches!(output, Output::Event(event) if unwanted(event)));
         assert!(found.is_none(), "told: {found:?}");
     }
@@ -370,19 +370,19 @@ impl Stage {
         let state = serde_json::to_value(&self.agent).unwrap();
         let calls = state["calls"].as_array().unwrap();
         assert!(calls.is_empty(), "left behind: {calls:#?}");
-        for client in state["core"]["clients"].as_array().unwrap() {
+        for client in state["context"]["client_requests"].as_array().unwrap() {
             let owner = &client["owner"];
-            assert!(owner == "Register" || owner == "Ping", "left behind: {client:#?}");
+            assert!(owner == "Register" || owner == "Nobody", "left behind: {client:#?}");
         }
-        assert!(state["core"]["servers"].as_array().unwrap().is_empty());
+        assert!(state["context"]["server_transactions"].as_array().unwrap().is_empty());
     }
 
     /// No call is left, seen or unseen, and no request waits for a response.
     pub fn is_clean(&self) -> bool {
         let state = serde_json::to_value(&self.agent).unwrap();
         state["calls"].as_array().unwrap().is_empty()
-            && state["core"]["clients"].as_array().unwrap().is_empty()
-            && state["core"]["servers"].as_array().unwrap().is_empty()
+            && state["context"]["client_requests"].as_array().unwrap().is_empty()
+            && state["context"]["server_transactions"].as_array().unwrap().is_empty()
     }
 
     fn shown(&self) -> Vec<String> {

@@ -1,8 +1,8 @@
 //! The called side: ringing, answering, refusing, being cancelled.
 
-use super::super::context::{ALLOW, Asked, Core, SUPPORTED};
-use super::super::interface::{EndedBy, Event, Millis, Party};
-use super::{Accepted, Alarm, Call, Exchange, Leg, Stage, T1, T2};
+use super::super::context::{ALLOW, SUPPORTED, ServerRequest, UaContext};
+use super::super::interface::{EndedBy, Event, Millis, RemoteParty};
+use super::{Call, CallPhase, CallTimer, Leg, OfferAnswer, Retransmission, T1_MS, T2_MS};
 use crate::dialog::Dialog;
 use crate::header_values;
 use crate::message::{Header, Headers, Request, Response};
@@ -12,56 +12,61 @@ use crate::uri::Uri;
 
 impl Call {
     /// Rings. None: the request was refused already.
-    pub(in super::super) fn ring(core: &mut Core, key: &ServerKey, request: &Request, now: Millis) -> Option<Self> {
+    pub(in super::super) fn ring(
+        context: &mut UaContext,
+        key: &ServerKey,
+        request: &Request,
+        now: Millis,
+    ) -> Option<Self> {
         let sdp = header_values::sdp(request);
         if sdp.is_none() && !request.body().is_empty() {
-            core.refuse(key, request, 415, now);
+            context.refuse(key, request, 415, now);
             return None;
         }
-        let tag = core.random.tag();
-        let Some(dialog) = Dialog::of_request(request, &tag) else {
-            core.refuse(key, request, 400, now);
+        let tag = context.random.tag();
+        let Some(dialog) = Dialog::from_request(request, &tag) else {
+            context.refuse(key, request, 400, now);
             return None;
         };
-        let id = core.random.token(16);
-        let asked = Asked::new(key.clone(), request);
-        let mut call = Self::new(id, dialog.call_id.clone(), tag, Stage::Ringing { asked });
+        let id = context.random.token(16);
+        let pending = ServerRequest::new(key.clone(), request);
+        let mut call = Self::new(id, dialog.call_id.clone(), tag, CallPhase::Ringing { pending });
         call.legs.push(Leg { dialog, early_sdp: None, rseq: None, ack: None });
-        call.chosen = Some(0);
-        let limit = core.config.limits.ring;
+        call.confirmed_leg = Some(0);
+        let limit = context.config.limits.ring;
         let limit = request.expires().map_or(limit, |seconds| limit.min(u64::from(seconds.max(5)) * 1_000));
-        call.alarms.set(Alarm::Ring, now.plus(limit));
-        call.send_ringing(core, key, request, now);
-        core.tell(Event::Incoming { call: call.id.clone(), from: party(request), offer: sdp });
+        call.timers.set(CallTimer::Ring, now.plus(limit));
+        call.send_ringing(context, key, request, now);
+        context.emit(Event::Incoming { call: call.id.clone(), from: party(request), offer: sdp });
         Some(call)
     }
 
-    fn send_ringing(&mut self, core: &mut Core, key: &ServerKey, request: &Request, now: Millis) {
-        let mut response = core.response(request, 180, &self.local_tag);
-        response.append(Header::Contact, &core.contact());
+    fn send_ringing(&mut self, context: &mut UaContext, key: &ServerKey, request: &Request, now: Millis) {
+        let mut response = context.response(request, 180, &self.local_tag);
+        response.append(Header::Contact, &context.contact());
         response.append(Header::Allow, ALLOW);
         let reliable = request.lists(Header::Require, "100rel");
-        let rseq = u32::try_from(core.random.up_to(0x0fff_ffff)).unwrap_or(1) + 1;
+        let rseq = u32::try_from(context.random.up_to(0x0fff_ffff)).unwrap_or(1) + 1;
         if reliable {
             response.append(Header::Require, "100rel");
             response.append(Header::RSeq, &number(rseq.into()));
         }
-        let bytes = core.answer(key, &response, now);
+        let bytes = context.answer(key, &response, now);
         if reliable {
             if let Some(leg) = self.leg() {
                 leg.rseq = Some(rseq);
             }
-            self.accepted = Some(Accepted { cseq: rseq, bytes, pause: T1 });
-            self.alarms.set(Alarm::Rering, now.plus(T1));
+            self.retransmission = Some(Retransmission { cseq: rseq, bytes, interval_ms: T1_MS });
+            self.timers.set(CallTimer::RetransmitProvisional, now.plus(T1_MS));
         }
     }
 
     /// Our reliable provisional response was not acknowledged yet (RFC 3262 §3).
-    pub(super) fn repeat_ringing(&mut self, core: &mut Core, now: Millis) {
-        if let (Stage::Ringing { .. }, Some(ringing)) = (&self.stage, &mut self.accepted) {
-            core.send(ringing.bytes.clone());
-            ringing.pause = (ringing.pause * 2).min(T2);
-            self.alarms.set(Alarm::Rering, now.plus(ringing.pause));
+    pub(super) fn retransmit_provisional(&mut self, context: &mut UaContext, now: Millis) {
+        if let (CallPhase::Ringing { .. }, Some(ringing)) = (&self.phase, &mut self.retransmission) {
+            context.send(ringing.bytes.clone());
+            ringing.interval_ms = (ringing.interval_ms * 2).min(T2_MS);
+            self.timers.set(CallTimer::RetransmitProvisional, now.plus(ringing.interval_ms));
         }
     }
 
@@ -72,80 +77,86 @@ impl Call {
             return false;
         };
         leg.rseq = None;
-        if matches!(self.stage, Stage::Ringing { .. }) {
-            self.accepted = None;
-            self.alarms.clear(Alarm::Rering);
+        if matches!(self.phase, CallPhase::Ringing { .. }) {
+            self.retransmission = None;
+            self.timers.clear(CallTimer::RetransmitProvisional);
         }
         true
     }
 
-    pub(in super::super) fn answer(&mut self, core: &mut Core, sdp: &str, now: Millis) {
-        let Stage::Ringing { asked } = &self.stage else {
-            core.dropped("answer to a call that does not ring");
+    pub(in super::super) fn answer(&mut self, context: &mut UaContext, sdp: &str, now: Millis) {
+        let CallPhase::Ringing { pending } = &self.phase else {
+            context.emit_dropped("answer to a call that does not ring");
             return;
         };
-        let Some(request) = asked.request() else {
+        let Some(request) = pending.request() else {
             return;
         };
-        let key = asked.key.clone();
+        let key = pending.key.clone();
         let offered = header_values::sdp(&request).is_none();
-        self.alarms.clear(Alarm::Ring);
-        self.alarms.clear(Alarm::Rering);
-        let (cseq, bytes) = self.accept(core, &key, &request, Some(sdp), now);
-        self.stage = Stage::Answered;
-        self.exchange = Exchange::Closing { offered };
-        self.keep_accepted(cseq, bytes, now);
+        self.timers.clear(CallTimer::Ring);
+        self.timers.clear(CallTimer::RetransmitProvisional);
+        let (cseq, bytes) = self.accept(context, &key, &request, Some(sdp), now);
+        self.phase = CallPhase::Answered;
+        self.offer_answer = OfferAnswer::AwaitingAck { offered };
+        self.retransmit_until_ack(cseq, bytes, now);
     }
 
     /// Sends a 200 to an INVITE or UPDATE.
     pub(super) fn accept(
         &mut self,
-        core: &mut Core,
+        context: &mut UaContext,
         key: &ServerKey,
         request: &Request,
         sdp: Option<&str>,
         now: Millis,
     ) -> (u32, Vec<u8>) {
-        let mut response = core.response(request, 200, &self.local_tag);
-        response.append(Header::Contact, &core.contact());
+        let mut response = context.response(request, 200, &self.local_tag);
+        response.append(Header::Contact, &context.contact());
         response.append(Header::Allow, ALLOW);
         response.append(Header::Supported, SUPPORTED);
-        self.serve_timer(request, &mut response, now);
+        self.answer_session_timer(request, &mut response, now);
         if let Some(sdp) = sdp {
             response.set_body("application/sdp", sdp.as_bytes());
         }
         if let Some(leg) = self.leg() {
-            leg.dialog.retarget(request);
+            leg.dialog.update_target(request);
         }
         let cseq = header_values::cseq(request).map_or(0, |(number, _)| number);
-        (cseq, core.answer(key, &response, now))
+        (cseq, context.answer(key, &response, now))
     }
 
-    pub(in super::super) fn reject(&mut self, core: &mut Core, status: u16, now: Millis) {
-        if matches!(self.stage, Stage::Ringing { .. }) {
+    pub(in super::super) fn reject(&mut self, context: &mut UaContext, status: u16, now: Millis) {
+        if matches!(self.phase, CallPhase::Ringing { .. }) {
             let status = status.clamp(300, 699);
-            self.refuse_call(core, status, EndedBy::Local, "Declined", now);
+            self.refuse_call(context, status, EndedBy::Local, "Declined", now);
         } else {
-            core.dropped("refusal of a call that does not ring");
+            context.emit_dropped("refusal of a call that does not ring");
         }
     }
 
-    pub(super) fn refuse_call(&mut self, core: &mut Core, status: u16, by: EndedBy, words: &str, now: Millis) {
-        if let Stage::Ringing { asked } = &self.stage
-            && let Some(request) = asked.request()
+    pub(super) fn refuse_call(&mut self, context: &mut UaContext, status: u16, by: EndedBy, words: &str, now: Millis) {
+        if let CallPhase::Ringing { pending } = &self.phase
+            && let Some(request) = pending.request()
         {
-            let response: Response = core.response(&request, status, &self.local_tag);
-            core.answer(&asked.key, &response, now);
+            let response: Response = context.response(&request, status, &self.local_tag);
+            context.answer(&pending.key, &response, now);
         }
-        self.tell_end(core, by, words, Some(status));
-        self.over(now);
+        self.report_end(context, by, words, Some(status));
+        self.terminate(now);
     }
 
     /// CANCEL for the pending INVITE numbered like this transaction.
-    pub(in super::super) fn on_cancel(&mut self, core: &mut Core, key: &ServerKey, cancel: &Headers, now: Millis) {
-        let same = |asked: &Asked| asked.key == *key;
-        match (&self.stage, &self.exchange) {
-            (Stage::Ringing { asked }, _) if same(asked) => {
+    pub(in super::super) fn on_cancel(
+        &mut self,
+        context: &mut UaContext,
+        key: &ServerKey,
+        cancel: &Headers,
+        now: Millis,
+    ) {
+        let same = |pending: &ServerRequest| pending.key == *key;
+        match (&self.phase, &self.offer_answer) {
+            (CallPhase::Ringing { pending }, _) if same(pending) => {
                 let cause = cancel
                     .reasons()
                     .find(|reason| reason.protocol.eq_ignore_ascii_case("SIP"))
@@ -155,12 +166,12 @@ impl Call {
                     Some(600..=699) => "Declined elsewhere",
                     _ => "Caller hung up",
                 };
-                self.refuse_call(core, 487, EndedBy::Remote, words, now);
+                self.refuse_call(context, 487, EndedBy::Remote, words, now);
             }
-            (_, Exchange::Theirs { asked, .. }) if same(asked) => {
-                self.settle(core, now);
-                core.tell(Event::OfferWithdrawn { call: self.id.clone() });
-                self.on_idle(core);
+            (_, OfferAnswer::RemoteOffer { pending, .. }) if same(pending) => {
+                self.abort_offer_answer(context, now);
+                context.emit(Event::OfferWithdrawn { call: self.id.clone() });
+                self.start_pending_offer(context);
             }
             _ => {}
         }
@@ -168,11 +179,11 @@ impl Call {
 }
 
 /// Who calls: `P-Asserted-Identity` (RFC 3325), which the server vouches for, before `From`.
-fn party(request: &Request) -> Party {
+fn party(request: &Request) -> RemoteParty {
     let asserted = request.addresses(Header::PAssertedIdentity).find_map(Result::ok);
     let from = request.from().ok();
     let Some(address) = asserted.or(from) else {
-        return Party::default();
+        return RemoteParty::default();
     };
     let name = |display: &str| Some(display.trim().to_owned()).filter(|name| !name.is_empty());
     let user = match Uri::parse(address.uri_text) {
@@ -187,7 +198,7 @@ fn party(request: &Request) -> Party {
     } else {
         uri.clone()
     };
-    Party {
+    RemoteParty {
         number,
         display_name: name(&address.display_name()).or_else(|| from.and_then(|from| name(&from.display_name()))),
         uri,

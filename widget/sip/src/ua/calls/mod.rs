@@ -1,6 +1,6 @@
 //! Calls: one INVITE session each, with all the dialogs it may fork into.
 //!
-//! A call lives longer than the person sees it. [`Event::Ended`] is told at
+//! A call lives longer than the person sees it. [`Event::Ended`] is emitted at
 //! once; what is left (a CANCEL that waits for a provisional response, a 2xx
 //! that crosses it, a BYE to be sent once the connection is back) is done
 //! by the same object, which then disappears on its own time limit.
@@ -18,91 +18,91 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::context::{Asked, Core, Owner, Role};
-use super::interface::{CallId, Cause, EndedBy, Event, Millis, OfferReason};
+use super::context::{RequestRole, ServerRequest, TransactionUser, UaContext};
+use super::interface::{CallId, EndCause, EndedBy, Event, Millis, OfferReason};
 use crate::dialog::Dialog;
-use crate::request_template::Draft;
-use crate::time::Alarms;
-use crate::transaction::{T1, T2, TIMEOUT};
+use crate::request_template::RequestTemplate;
+use crate::time::Timers;
+use crate::transaction::{T1_MS, T2_MS, TRANSACTION_TIMEOUT_MS};
 use session_timer::SessionTimer;
 
-/// An answer asked for by [`Event::Offer`] must be there by then.
-const OFFER_PATIENCE: u64 = 20_000;
+/// Time the driver has to answer [`Event::Offer`], in milliseconds; then the offer is refused.
+const OFFER_ANSWER_TIMEOUT_MS: u64 = 20_000;
 
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Call {
     pub(super) id: CallId,
     /// SIP Call-ID.
-    pub(super) sip_id: String,
+    pub(super) sip_call_id: String,
     pub(super) local_tag: String,
     /// We sent the INVITE and chose the Call-ID.
     outgoing: bool,
-    stage: Stage,
-    /// `Ended` has been told.
-    told: bool,
+    phase: CallPhase,
+    /// `Ended` has been emitted.
+    end_reported: bool,
     /// Dialogs by remote tag, early ones included; a called one has exactly one.
     legs: Vec<Leg>,
     /// Index of the leg that was answered.
-    chosen: Option<usize>,
-    exchange: Exchange,
+    confirmed_leg: Option<usize>,
+    offer_answer: OfferAnswer,
     /// The driver wants to offer, or must be asked to, as soon as the exchange is over.
-    due: Option<OfferReason>,
+    pending_offer: Option<OfferReason>,
     /// Our 2xx until its ACK comes.
-    accepted: Option<Accepted>,
-    timer: SessionTimer,
-    infos: VecDeque<(String, String)>,
+    retransmission: Option<Retransmission>,
+    session_timer: SessionTimer,
+    info_queue: VecDeque<(String, String)>,
     /// Without signalling since the connection broke; a re-INVITE proves that it is back.
     detached: bool,
-    alarms: Alarms<Alarm>,
+    timers: Timers<CallTimer>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Stage {
+enum CallPhase {
     /// Outgoing, no final response.
     Calling {
         branch: String,
-        cancel: Cancel,
+        cancel: CancelState,
     },
     /// Incoming, no final response of ours.
     Ringing {
-        asked: Asked,
+        pending: ServerRequest,
     },
     /// Incoming, our 2xx waits for its ACK.
     Answered,
-    Up,
+    Established,
     /// A BYE is under way, or waits for a connection.
-    Leaving {
-        bye: bool,
+    Ending {
+        bye_sent: bool,
     },
     /// Only here for what may still come in.
-    Over,
+    Terminated,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Cancel {
-    No,
+enum CancelState {
+    NotRequested,
     /// To be sent after the first provisional response (RFC 3261 §9.1), or on the next connection.
-    Wanted,
+    Pending,
     Sent,
 }
 
 /// Offer and answer (RFC 3264, RFC 6337): at most one exchange at a time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Exchange {
+enum OfferAnswer {
     Idle,
     /// Our re-INVITE is pending.
-    Ours,
+    LocalOffer,
     /// The far end's re-INVITE or UPDATE waits for the driver.
-    Theirs {
-        asked: Asked,
+    RemoteOffer {
+        pending: ServerRequest,
         offered: bool,
     },
     /// Our 2xx is out, with an offer of ours if `offered`; its ACK ends the exchange.
-    Closing {
+    AwaitingAck {
         offered: bool,
     },
     /// The 2xx to our INVITE without offer carried one; the ACK waits for the driver.
-    Late {
+    DelayedOffer {
         cseq: u32,
     },
 }
@@ -120,198 +120,198 @@ struct Leg {
 
 /// A 2xx of ours that is repeated until the ACK comes (RFC 3261 §13.3.1.4).
 #[derive(Clone, Serialize, Deserialize)]
-struct Accepted {
+struct Retransmission {
     cseq: u32,
     bytes: Vec<u8>,
-    pause: u64,
+    interval_ms: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Alarm {
+enum CallTimer {
     /// It rang long enough.
     Ring,
     /// Repeat our 2xx.
-    Repeat,
+    Retransmit2xx,
     /// No ACK came.
-    NoAck,
+    AckTimeout,
     /// The driver did not answer an offer.
-    NoAnswer,
+    AnswerTimeout,
     /// Our turn to offer again (RFC 3261 §14.1).
     Glare,
     /// Ask for the recovering offer again.
-    Recover,
+    RecoveryRetry,
     /// Without signalling for too long.
-    GiveUp,
+    RecoveryTimeout,
     /// Send the session refresh.
-    Refresh,
+    SessionRefresh,
     /// The far end did not refresh the session.
-    Expired,
+    SessionExpiry,
     /// Repeat our reliable provisional response.
-    Rering,
+    RetransmitProvisional,
     /// Forget the call.
-    Gone,
+    Removal,
 }
 
 impl Call {
-    fn new(id: CallId, sip_id: String, local_tag: String, stage: Stage) -> Self {
+    fn new(id: CallId, sip_call_id: String, local_tag: String, phase: CallPhase) -> Self {
         Self {
             id,
-            sip_id,
+            sip_call_id,
             local_tag,
             outgoing: false,
-            stage,
-            told: false,
+            phase,
+            end_reported: false,
             legs: Vec::new(),
-            chosen: None,
-            exchange: Exchange::Idle,
-            due: None,
-            accepted: None,
-            timer: SessionTimer::default(),
-            infos: VecDeque::new(),
+            confirmed_leg: None,
+            offer_answer: OfferAnswer::Idle,
+            pending_offer: None,
+            retransmission: None,
+            session_timer: SessionTimer::default(),
+            info_queue: VecDeque::new(),
             detached: false,
-            alarms: Alarms::default(),
+            timers: Timers::default(),
         }
     }
 
     /// The person still sees it.
-    pub(super) fn is_live(&self) -> bool {
-        !self.told
+    pub(super) fn is_active(&self) -> bool {
+        !self.end_reported
     }
 
     /// Nothing will happen to it any more.
-    pub(super) fn is_gone(&self) -> bool {
-        self.told && self.stage == Stage::Over && self.alarms.next().is_none()
+    pub(super) fn is_finished(&self) -> bool {
+        self.end_reported && self.phase == CallPhase::Terminated && self.timers.next().is_none()
     }
 
     pub(super) fn deadline(&self) -> Option<Millis> {
-        self.alarms.next()
+        self.timers.next()
     }
 
     fn leg(&mut self) -> Option<&mut Leg> {
-        self.legs.get_mut(self.chosen?)
+        self.legs.get_mut(self.confirmed_leg?)
     }
 
-    fn owner(&self, role: Role) -> Owner {
-        Owner::Call { call: self.id.clone(), role }
+    fn owner(&self, role: RequestRole) -> TransactionUser {
+        TransactionUser::Call { call: self.id.clone(), role }
     }
 
     /// A request in the answered dialog, with our Contact.
-    fn draft(&mut self, core: &Core, method: &str) -> Option<Draft> {
+    fn template(&mut self, context: &UaContext, method: &str) -> Option<RequestTemplate> {
         let leg = self.leg()?;
-        let mut draft = leg.dialog.request(method);
+        let mut template = leg.dialog.request(method);
         if matches!(method, "INVITE" | "UPDATE") {
-            draft = draft
-                .with("Contact", &core.contact())
+            template = template
+                .with("Contact", &context.contact())
                 .with("Allow", super::context::ALLOW)
                 .with("Supported", super::context::SUPPORTED);
         }
-        Some(draft)
+        Some(template)
     }
 
     /// Tells the end, once.
-    fn tell_end(&mut self, core: &mut Core, by: EndedBy, words: &str, sip_code: Option<u16>) {
-        if self.told {
+    fn report_end(&mut self, context: &mut UaContext, by: EndedBy, words: &str, sip_code: Option<u16>) {
+        if self.end_reported {
             return;
         }
-        self.told = true;
-        core.tell(Event::Ended { call: self.id.clone(), cause: Cause { by, words: words.into(), sip_code } });
+        self.end_reported = true;
+        context.emit(Event::Ended { call: self.id.clone(), cause: EndCause { by, words: words.into(), sip_code } });
     }
 
     /// Nothing more to send. Stays a while for messages that were on their way.
-    fn over(&mut self, now: Millis) {
-        self.stage = Stage::Over;
-        self.exchange = Exchange::Idle;
-        self.accepted = None;
-        self.due = None;
-        self.infos.clear();
-        self.alarms.clear_all();
-        self.alarms.set(Alarm::Gone, now.plus(TIMEOUT));
+    fn terminate(&mut self, now: Millis) {
+        self.phase = CallPhase::Terminated;
+        self.offer_answer = OfferAnswer::Idle;
+        self.retransmission = None;
+        self.pending_offer = None;
+        self.info_queue.clear();
+        self.timers.clear_all();
+        self.timers.set(CallTimer::Removal, now.plus(TRANSACTION_TIMEOUT_MS));
     }
 
-    pub(super) fn on_time(&mut self, core: &mut Core, now: Millis) -> bool {
-        let Some(alarm) = self.alarms.due(now) else {
+    pub(super) fn on_time(&mut self, context: &mut UaContext, now: Millis) -> bool {
+        let Some(timer) = self.timers.due(now) else {
             return false;
         };
-        match alarm {
-            Alarm::Ring => self.on_rung_out(core, now),
-            Alarm::Repeat => self.repeat_accepted(core, now),
-            Alarm::NoAck => self.on_no_ack(core, now),
-            Alarm::NoAnswer => self.on_no_answer(core, now),
-            Alarm::Glare => self.ask_for_offer(core, OfferReason::Glare),
-            Alarm::Recover => self.recover(core, now),
-            Alarm::GiveUp => self.give_up(core, now),
-            Alarm::Refresh => self.refresh(core, now),
-            Alarm::Expired => self.on_expired(core, now),
-            Alarm::Rering => self.repeat_ringing(core, now),
-            Alarm::Gone => {
-                if matches!(self.stage, Stage::Ringing { .. }) {
-                    self.refuse_call(core, 480, EndedBy::Network, "Connection lost", now);
+        match timer {
+            CallTimer::Ring => self.on_ring_timeout(context, now),
+            CallTimer::Retransmit2xx => self.retransmit_2xx(context, now),
+            CallTimer::AckTimeout => self.on_ack_timeout(context, now),
+            CallTimer::AnswerTimeout => self.on_answer_timeout(context, now),
+            CallTimer::Glare => self.request_offer(context, OfferReason::Glare),
+            CallTimer::RecoveryRetry => self.recover(context, now),
+            CallTimer::RecoveryTimeout => self.give_up(context, now),
+            CallTimer::SessionRefresh => self.refresh(context, now),
+            CallTimer::SessionExpiry => self.on_expired(context, now),
+            CallTimer::RetransmitProvisional => self.retransmit_provisional(context, now),
+            CallTimer::Removal => {
+                if matches!(self.phase, CallPhase::Ringing { .. }) {
+                    self.refuse_call(context, 480, EndedBy::Network, "Connection lost", now);
                 }
-                self.stage = Stage::Over;
-                self.alarms.clear_all();
+                self.phase = CallPhase::Terminated;
+                self.timers.clear_all();
             }
         }
         true
     }
 
     /// Keeps a 2xx to repeat it until its ACK comes.
-    fn keep_accepted(&mut self, cseq: u32, bytes: Vec<u8>, now: Millis) {
-        self.accepted = Some(Accepted { cseq, bytes, pause: T1 });
-        self.alarms.set(Alarm::Repeat, now.plus(T1));
-        self.alarms.set(Alarm::NoAck, now.plus(TIMEOUT));
+    fn retransmit_until_ack(&mut self, cseq: u32, bytes: Vec<u8>, now: Millis) {
+        self.retransmission = Some(Retransmission { cseq, bytes, interval_ms: T1_MS });
+        self.timers.set(CallTimer::Retransmit2xx, now.plus(T1_MS));
+        self.timers.set(CallTimer::AckTimeout, now.plus(TRANSACTION_TIMEOUT_MS));
     }
 
-    fn repeat_accepted(&mut self, core: &mut Core, now: Millis) {
-        if let Some(accepted) = &mut self.accepted {
-            core.send(accepted.bytes.clone());
-            accepted.pause = (accepted.pause * 2).min(T2);
-            self.alarms.set(Alarm::Repeat, now.plus(accepted.pause));
+    fn retransmit_2xx(&mut self, context: &mut UaContext, now: Millis) {
+        if let Some(accepted) = &mut self.retransmission {
+            context.send(accepted.bytes.clone());
+            accepted.interval_ms = (accepted.interval_ms * 2).min(T2_MS);
+            self.timers.set(CallTimer::Retransmit2xx, now.plus(accepted.interval_ms));
         }
     }
 
     /// The far end never acknowledged: the session is not one (RFC 3261 §13.3.1.4, §14.2).
-    fn on_no_ack(&mut self, core: &mut Core, now: Millis) {
-        self.accepted = None;
-        self.alarms.clear(Alarm::Repeat);
-        self.tell_end(core, EndedBy::Network, "No acknowledgement", None);
-        self.say_bye(core, now);
+    fn on_ack_timeout(&mut self, context: &mut UaContext, now: Millis) {
+        self.retransmission = None;
+        self.timers.clear(CallTimer::Retransmit2xx);
+        self.report_end(context, EndedBy::Network, "No acknowledgement", None);
+        self.end_established(context, now);
     }
 
     /// The far end's ACK for a 2xx of ours.
-    pub(super) fn on_ack(&mut self, core: &mut Core, cseq: u32, sdp: Option<String>, now: Millis) {
-        if self.accepted.as_ref().is_none_or(|accepted| accepted.cseq != cseq) {
+    pub(super) fn on_ack(&mut self, context: &mut UaContext, cseq: u32, sdp: Option<String>, now: Millis) {
+        if self.retransmission.as_ref().is_none_or(|accepted| accepted.cseq != cseq) {
             return;
         }
-        self.accepted = None;
-        self.alarms.clear(Alarm::Repeat);
-        self.alarms.clear(Alarm::NoAck);
-        let offered = self.exchange == Exchange::Closing { offered: true };
-        self.exchange = Exchange::Idle;
-        match self.stage {
-            Stage::Answered => {
-                self.stage = Stage::Up;
-                if self.told {
+        self.retransmission = None;
+        self.timers.clear(CallTimer::Retransmit2xx);
+        self.timers.clear(CallTimer::AckTimeout);
+        let offered = self.offer_answer == OfferAnswer::AwaitingAck { offered: true };
+        self.offer_answer = OfferAnswer::Idle;
+        match self.phase {
+            CallPhase::Answered => {
+                self.phase = CallPhase::Established;
+                if self.end_reported {
                     // Hung up before the ACK: only now may the BYE go (RFC 3261 §15).
-                    self.say_bye(core, now);
+                    self.end_established(context, now);
                     return;
                 }
                 if offered && sdp.is_none() {
-                    self.tell_end(core, EndedBy::Remote, "No common audio format", None);
-                    self.say_bye(core, now);
+                    self.report_end(context, EndedBy::Remote, "No common audio format", None);
+                    self.end_established(context, now);
                     return;
                 }
-                core.tell(Event::Confirmed { call: self.id.clone(), sdp: sdp.filter(|_| offered) });
-                self.on_idle(core);
+                context.emit(Event::Confirmed { call: self.id.clone(), sdp: sdp.filter(|_| offered) });
+                self.start_pending_offer(context);
             }
-            Stage::Up => {
+            CallPhase::Established => {
                 if offered {
                     let call = self.id.clone();
-                    core.tell(match sdp {
+                    context.emit(match sdp {
                         Some(sdp) => Event::ReinviteAccepted { call, sdp },
                         None => Event::ReinviteRefused { call, status: 488, again: false },
                     });
                 }
-                self.on_idle(core);
+                self.start_pending_offer(context);
             }
             _ => {}
         }

@@ -1,22 +1,24 @@
 //! The calling side: INVITE, its early dialogs and forks, CANCEL and its races.
 
-use super::super::context::{ALLOW, Client, Core, Role, SUPPORTED};
-use super::super::credential_store::Verdict;
+use super::super::context::{ALLOW, ClientRequest, RequestRole, SUPPORTED, UaContext};
+use super::super::credential_store::ChallengeOutcome;
 use super::super::interface::{CallId, EndedBy, Event, Millis};
-use super::super::status_text::refusal_in_words;
-use super::{Alarm, Call, Cancel, Exchange, Leg, OFFER_PATIENCE, Stage, TIMEOUT};
+use super::super::status_text::failure_text;
+use super::{
+    Call, CallPhase, CallTimer, CancelState, Leg, OFFER_ANSWER_TIMEOUT_MS, OfferAnswer, TRANSACTION_TIMEOUT_MS,
+};
 use crate::dialog::Dialog;
 use crate::header_values;
 use crate::message::{Header, Response};
 use crate::request_template::number;
-use crate::transaction::Heard;
+use crate::transaction::ResponseKind;
 
 /// More early dialogs than this are not kept apart.
 const MAX_LEGS: usize = 16;
 
 impl Call {
     pub(in super::super) fn place(
-        core: &mut Core,
+        context: &mut UaContext,
         id: CallId,
         uri: &str,
         caller_id: Option<&str>,
@@ -26,61 +28,62 @@ impl Call {
         let mut to = String::from("<");
         to.push_str(uri);
         to.push('>');
-        let mut draft = core.draft("INVITE", uri, &to);
-        let mut call = Self::new(id, draft.call_id.clone(), header_values::tag(&draft.from).into(), Stage::Over);
+        let mut template = context.template("INVITE", uri, &to);
+        let mut call =
+            Self::new(id, template.call_id.clone(), header_values::tag(&template.from).into(), CallPhase::Terminated);
         call.outgoing = true;
-        draft = draft.with("Contact", &core.contact()).with("Allow", ALLOW).with("Supported", SUPPORTED);
+        template = template.with("Contact", &context.contact()).with("Allow", ALLOW).with("Supported", SUPPORTED);
         if let Some(identity) = caller_id {
-            draft = draft.with("P-Asserted-Identity", &identity_of(core, identity));
+            template = template.with("P-Asserted-Identity", &identity_of(context, identity));
         }
-        call.timer.ask(&core.config.limits, &mut draft);
+        call.session_timer.add_to_invite(&context.config.limits, &mut template);
         if let Some(sdp) = sdp {
-            draft = draft.with_body("application/sdp", sdp);
+            template = template.with_body("application/sdp", sdp);
         }
-        let branch = core.request(draft, call.owner(Role::Invite), now);
-        call.stage = Stage::Calling { branch, cancel: Cancel::No };
-        call.alarms.set(Alarm::Ring, now.plus(core.config.limits.ring));
+        let branch = context.request(template, call.owner(RequestRole::Invite), now);
+        call.phase = CallPhase::Calling { branch, cancel: CancelState::NotRequested };
+        call.timers.set(CallTimer::Ring, now.plus(context.config.limits.ring));
         call
     }
 
     /// A response to the INVITE that made this call.
     pub(super) fn on_invite_response(
         &mut self,
-        core: &mut Core,
-        client: &Client,
-        heard: Heard,
+        context: &mut UaContext,
+        client: &ClientRequest,
+        response_kind: ResponseKind,
         response: &Response,
         now: Millis,
     ) {
-        match heard {
-            Heard::Provisional => self.on_progress(core, client, response, now),
-            Heard::Success => self.on_accepted(core, client, response, now),
-            Heard::Refusal => self.on_refused(core, client, response, now),
-            Heard::Nothing => {}
+        match response_kind {
+            ResponseKind::Provisional => self.on_progress(context, client, response, now),
+            ResponseKind::Success => self.on_accepted(context, client, response, now),
+            ResponseKind::Failure => self.on_refused(context, client, response, now),
+            ResponseKind::Absorbed => {}
         }
     }
 
-    fn on_progress(&mut self, core: &mut Core, client: &Client, response: &Response, now: Millis) {
-        let Stage::Calling { cancel, .. } = &self.stage else {
+    fn on_progress(&mut self, context: &mut UaContext, client: &ClientRequest, response: &Response, now: Millis) {
+        let CallPhase::Calling { cancel, .. } = &self.phase else {
             return;
         };
-        if *cancel == Cancel::Wanted {
-            self.cancel(core, now);
+        if *cancel == CancelState::Pending {
+            self.cancel(context, now);
             return;
         }
         let status = response.status();
-        if status == 100 || self.told {
+        if status == 100 || self.end_reported {
             return;
         }
         let sdp = header_values::sdp(response);
         let early = header_values::to_tag(response);
         let mut named = None;
         if !early.is_empty() {
-            let Some(index) = self.leg_of(client, response) else {
-                core.dropped("too many early dialogs");
+            let Some(index) = self.leg_for(client, response) else {
+                context.emit_dropped("too many early dialogs");
                 return;
             };
-            if !self.acknowledge_provisional(core, index, client, response, now) {
+            if !self.acknowledge_provisional(context, index, client, response, now) {
                 return;
             }
             if let (Some(leg), Some(sdp)) = (self.legs.get_mut(index), &sdp) {
@@ -88,48 +91,48 @@ impl Call {
             }
             named = Some(early.to_owned());
         }
-        core.tell(Event::Progress { call: self.id.clone(), status, sdp, early: named });
+        context.emit(Event::Progress { call: self.id.clone(), status, sdp, early: named });
     }
 
     /// PRACK where it is asked for (RFC 3262 §4), in the response's own dialog. False: out of order.
     fn acknowledge_provisional(
         &mut self,
-        core: &mut Core,
+        context: &mut UaContext,
         index: usize,
-        client: &Client,
+        client: &ClientRequest,
         response: &Response,
         now: Millis,
     ) -> bool {
         let (true, Ok(Some(rseq))) = (response.lists(Header::Require, "100rel"), response.rseq()) else {
             return true;
         };
-        let owner = self.owner(Role::Prack);
+        let owner = self.owner(RequestRole::Prack);
         let Some(leg) = self.legs.get_mut(index) else {
             return false;
         };
         if leg.rseq.is_some_and(|last| Some(rseq) != last.checked_add(1)) {
-            core.dropped("reliable provisional response repeated or out of order");
+            context.emit_dropped("reliable provisional response repeated or out of order");
             return false;
         }
         leg.rseq = Some(rseq);
         let mut rack = number(rseq.into());
         rack.push(' ');
-        rack.push_str(&number(client.draft.cseq.into()));
+        rack.push_str(&number(client.template.cseq.into()));
         rack.push_str(" INVITE");
-        let draft = leg.dialog.request("PRACK").with("RAck", &rack);
-        core.request(draft, owner, now);
+        let template = leg.dialog.request("PRACK").with("RAck", &rack);
+        context.request(template, owner, now);
         true
     }
 
     /// The leg a response belongs to, made where it is the first of its tag.
-    fn leg_of(&mut self, client: &Client, response: &Response) -> Option<usize> {
+    fn leg_for(&mut self, client: &ClientRequest, response: &Response) -> Option<usize> {
         let tag = header_values::to_tag(response);
         let known = self.legs.iter().position(|leg| leg.dialog.remote_tag == tag);
         if known.is_some() || (self.legs.len() >= MAX_LEGS && response.is_provisional()) {
             return known;
         }
         self.legs.push(Leg {
-            dialog: Dialog::of_response(&client.draft, response),
+            dialog: Dialog::from_response(&client.template, response),
             early_sdp: None,
             rseq: None,
             ack: None,
@@ -139,20 +142,20 @@ impl Call {
 
     /// A 2xx: of the first fork that answers it makes the call, of any other (and of
     /// a call hung up meanwhile) it is acknowledged and ended (RFC 3261 §13.2.2.4).
-    fn on_accepted(&mut self, core: &mut Core, client: &Client, response: &Response, now: Millis) {
-        let cseq = client.draft.cseq;
-        let Some(index) = self.leg_of(client, response) else {
+    fn on_accepted(&mut self, context: &mut UaContext, client: &ClientRequest, response: &Response, now: Millis) {
+        let cseq = client.template.cseq;
+        let Some(index) = self.leg_for(client, response) else {
             return;
         };
-        let wanted = self.chosen.is_none() && matches!(self.stage, Stage::Calling { .. });
-        let waits = self.chosen == Some(index) && self.exchange == Exchange::Late { cseq };
+        let wanted = self.confirmed_leg.is_none() && matches!(self.phase, CallPhase::Calling { .. });
+        let waits = self.confirmed_leg == Some(index) && self.offer_answer == OfferAnswer::DelayedOffer { cseq };
         let Some(leg) = self.legs.get_mut(index) else {
             return;
         };
         if let Some((acked, bytes)) = &leg.ack
             && *acked == cseq
         {
-            core.send(bytes.clone());
+            context.send(bytes.clone());
             return;
         }
         if waits {
@@ -161,154 +164,154 @@ impl Call {
         leg.dialog.confirm(response);
         let early_sdp = leg.early_sdp.take();
         if !wanted {
-            self.acknowledge(core, index, client, None, now);
-            self.bye_leg(core, index, now);
+            self.acknowledge(context, index, client, None, now);
+            self.bye_leg(context, index, now);
             return;
         }
-        self.chosen = Some(index);
-        self.alarms.clear(Alarm::Ring);
-        if self.told {
-            self.acknowledge(core, index, client, None, now);
-            self.say_bye(core, now);
+        self.confirmed_leg = Some(index);
+        self.timers.clear(CallTimer::Ring);
+        if self.end_reported {
+            self.acknowledge(context, index, client, None, now);
+            self.end_established(context, now);
             return;
         }
-        self.stage = Stage::Up;
-        self.learn_timer(response, now);
+        self.phase = CallPhase::Established;
+        self.update_session_timer(response, now);
         let sdp = header_values::sdp(response);
         let early = Some(header_values::to_tag(response).to_owned());
         let call = self.id.clone();
-        if client.draft.is_sdp() {
-            self.acknowledge(core, index, client, None, now);
+        if client.template.is_sdp() {
+            self.acknowledge(context, index, client, None, now);
             let sdp = sdp.or(early_sdp);
             if sdp.is_none() {
-                self.tell_end(core, EndedBy::Remote, "No common audio format", None);
-                self.say_bye(core, now);
+                self.report_end(context, EndedBy::Remote, "No common audio format", None);
+                self.end_established(context, now);
                 return;
             }
-            core.tell(Event::Answered { call, sdp, early });
+            context.emit(Event::Answered { call, sdp, early });
         } else if let Some(sdp) = sdp {
-            core.tell(Event::Answered { call: call.clone(), sdp: None, early });
-            self.exchange = Exchange::Late { cseq };
-            self.alarms.set(Alarm::NoAnswer, now.plus(OFFER_PATIENCE));
-            core.tell(Event::Offer { call, sdp: Some(sdp) });
+            context.emit(Event::Answered { call: call.clone(), sdp: None, early });
+            self.offer_answer = OfferAnswer::DelayedOffer { cseq };
+            self.timers.set(CallTimer::AnswerTimeout, now.plus(OFFER_ANSWER_TIMEOUT_MS));
+            context.emit(Event::Offer { call, sdp: Some(sdp) });
         } else {
-            self.acknowledge(core, index, client, None, now);
-            self.tell_end(core, EndedBy::Remote, "No common audio format", None);
-            self.say_bye(core, now);
+            self.acknowledge(context, index, client, None, now);
+            self.report_end(context, EndedBy::Remote, "No common audio format", None);
+            self.end_established(context, now);
         }
     }
 
     /// Sends a 2xx's ACK and keeps it for when the 2xx comes again.
     pub(super) fn acknowledge(
         &mut self,
-        core: &mut Core,
+        context: &mut UaContext,
         index: usize,
-        client: &Client,
+        client: &ClientRequest,
         sdp: Option<&str>,
         _now: Millis,
     ) {
         let Some(leg) = self.legs.get_mut(index) else {
             return;
         };
-        let mut draft = leg.dialog.ack(client.draft.cseq);
+        let mut template = leg.dialog.ack(client.template.cseq);
         if let Some(sdp) = sdp {
-            draft = draft.with_body("application/sdp", sdp);
+            template = template.with_body("application/sdp", sdp);
         }
-        let bytes = core.ack_bytes(&draft, &client.credentials);
-        core.send(bytes.clone());
-        leg.ack = Some((client.draft.cseq, bytes));
+        let bytes = context.ack_bytes(&template, &client.credentials);
+        context.send(bytes.clone());
+        leg.ack = Some((client.template.cseq, bytes));
     }
 
     /// A 2xx came after its transaction's end. False: it is news, not a repetition.
-    pub(in super::super) fn repeat_ack(&mut self, core: &mut Core, remote_tag: &str, cseq: u32) -> bool {
-        if self.exchange == (Exchange::Late { cseq }) {
+    pub(in super::super) fn repeat_ack(&mut self, context: &mut UaContext, remote_tag: &str, cseq: u32) -> bool {
+        if self.offer_answer == (OfferAnswer::DelayedOffer { cseq }) {
             return true;
         }
         let leg = self.legs.iter().find(|leg| leg.dialog.remote_tag == remote_tag);
         if let Some((acked, bytes)) = leg.and_then(|leg| leg.ack.as_ref())
             && *acked == cseq
         {
-            core.send(bytes.clone());
+            context.send(bytes.clone());
             return true;
         }
         false
     }
 
-    fn on_refused(&mut self, core: &mut Core, client: &Client, response: &Response, now: Millis) {
+    fn on_refused(&mut self, context: &mut UaContext, client: &ClientRequest, response: &Response, now: Millis) {
         let status = response.status();
-        if self.told {
-            self.over(now);
+        if self.end_reported {
+            self.terminate(now);
             return;
         }
-        let mut draft = client.draft.clone();
+        let mut template = client.template.clone();
         let again = match status {
-            401 | 407 => core.vault.challenged(response, client) == Verdict::Retry,
-            422 => self.timer.raise(response, &core.config.limits, &mut draft),
+            401 | 407 => context.credential_store.on_challenge(response, client) == ChallengeOutcome::Retry,
+            422 => self.session_timer.on_interval_too_small(response, &context.config.limits, &mut template),
             _ => false,
         };
         if again {
-            draft.cseq += 1;
+            template.cseq += 1;
             self.legs.clear();
-            let branch = core.request_again(draft, self.owner(Role::Invite), client.retries + 1, now);
-            self.stage = Stage::Calling { branch, cancel: Cancel::No };
+            let branch = context.request_again(template, self.owner(RequestRole::Invite), client.retries + 1, now);
+            self.phase = CallPhase::Calling { branch, cancel: CancelState::NotRequested };
             return;
         }
-        self.tell_end(core, EndedBy::Remote, refusal_in_words(status), Some(status));
-        self.over(now);
+        self.report_end(context, EndedBy::Remote, failure_text(status), Some(status));
+        self.terminate(now);
     }
 
     /// No response at all to the INVITE, or none after CANCEL.
-    pub(super) fn on_invite_timeout(&mut self, core: &mut Core, now: Millis) {
-        self.tell_end(core, EndedBy::Network, "No answer from the server", Some(408));
-        self.over(now);
+    pub(super) fn on_invite_timeout(&mut self, context: &mut UaContext, now: Millis) {
+        self.report_end(context, EndedBy::Network, "No answer from the server", Some(408));
+        self.terminate(now);
     }
 
-    pub(super) fn on_rung_out(&mut self, core: &mut Core, now: Millis) {
-        match &self.stage {
-            Stage::Calling { .. } => {
-                self.tell_end(core, EndedBy::Network, "No answer", None);
-                self.cancel(core, now);
+    pub(super) fn on_ring_timeout(&mut self, context: &mut UaContext, now: Millis) {
+        match &self.phase {
+            CallPhase::Calling { .. } => {
+                self.report_end(context, EndedBy::Network, "No answer", None);
+                self.cancel(context, now);
             }
-            Stage::Ringing { .. } => {
-                self.refuse_call(core, 480, EndedBy::Network, "No answer", now);
+            CallPhase::Ringing { .. } => {
+                self.refuse_call(context, 480, EndedBy::Network, "No answer", now);
             }
             _ => {}
         }
     }
 
     /// Sends CANCEL as soon as that is allowed: after a provisional response (RFC 3261 §9.1).
-    pub(super) fn cancel(&mut self, core: &mut Core, now: Millis) {
-        let Stage::Calling { branch, cancel } = &mut self.stage else {
+    pub(super) fn cancel(&mut self, context: &mut UaContext, now: Millis) {
+        let CallPhase::Calling { branch, cancel } = &mut self.phase else {
             return;
         };
-        if *cancel == Cancel::Sent {
+        if *cancel == CancelState::Sent {
             return;
         }
-        self.alarms.clear(Alarm::Ring);
-        *cancel = Cancel::Wanted;
+        self.timers.clear(CallTimer::Ring);
+        *cancel = CancelState::Pending;
         let branch = branch.clone();
-        let connected = core.link.is_some();
-        match core.client(&branch, "INVITE") {
-            None => self.over(now),
-            Some(client) if connected && client.transaction.is_proceeding() => self.send_cancel(core, &branch, now),
+        let connected = context.transport.is_some();
+        match context.client(&branch, "INVITE") {
+            None => self.terminate(now),
+            Some(client) if connected && client.transaction.is_proceeding() => self.send_cancel(context, &branch, now),
             Some(_) => {}
         }
     }
 
-    pub(super) fn send_cancel(&mut self, core: &mut Core, branch: &str, now: Millis) {
-        let Some(client) = core.client(branch, "INVITE") else {
-            self.over(now);
+    pub(super) fn send_cancel(&mut self, context: &mut UaContext, branch: &str, now: Millis) {
+        let Some(client) = context.client(branch, "INVITE") else {
+            self.terminate(now);
             return;
         };
-        client.transaction.give_up_at(now.plus(TIMEOUT));
-        let draft = client.draft.companion("CANCEL", &client.draft.to);
-        core.request_on(branch, draft, self.owner(Role::Cancel), now);
-        self.stage = Stage::Calling { branch: branch.into(), cancel: Cancel::Sent };
+        client.transaction.time_out_at(now.plus(TRANSACTION_TIMEOUT_MS));
+        let template = client.template.in_same_transaction("CANCEL", &client.template.to);
+        context.request_on(branch, template, self.owner(RequestRole::Cancel), now);
+        self.phase = CallPhase::Calling { branch: branch.into(), cancel: CancelState::Sent };
     }
 }
 
 /// `<sip:caller@domain>`, or the URI itself.
-fn identity_of(core: &Core, caller_id: &str) -> String {
+fn identity_of(context: &UaContext, caller_id: &str) -> String {
     let mut value = String::from("<");
     if caller_id.contains(':') {
         value.push_str(caller_id);
@@ -316,7 +319,7 @@ fn identity_of(core: &Core, caller_id: &str) -> String {
         value.push_str("sip:");
         value.push_str(&crate::uri::escape_user(caller_id));
         value.push('@');
-        value.push_str(&core.config.domain);
+        value.push_str(&context.config.domain);
     }
     value.push('>');
     value

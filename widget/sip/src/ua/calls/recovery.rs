@@ -1,117 +1,117 @@
-//! The upper rungs of the reconnect ladder, for each call: what a lost
+//! The upper rungs of the reconnect backoff, for each call: what a lost
 //! connection ends, and how the calls that outlive it get their signalling back.
 
-use super::super::context::Core;
+use super::super::context::UaContext;
 use super::super::interface::{EndedBy, Event, Millis, OfferReason};
-use super::{Alarm, Call, Cancel, Exchange, Stage};
+use super::{Call, CallPhase, CallTimer, CancelState, OfferAnswer};
 
 /// The recovering offer is asked for again after this.
-const AGAIN: u64 = 15_000;
+const RECOVERY_RETRY_MS: u64 = 15_000;
 
 impl Call {
-    pub(in super::super) fn on_link_lost(&mut self, core: &mut Core, now: Millis) {
-        let limit = now.plus(core.config.limits.recovery);
-        match &mut self.stage {
-            Stage::Calling { branch, cancel } => {
+    pub(in super::super) fn on_transport_lost(&mut self, context: &mut UaContext, now: Millis) {
+        let limit = now.plus(context.config.limits.recovery);
+        match &mut self.phase {
+            CallPhase::Calling { branch, cancel } => {
                 // The far end may ring on: a CANCEL (again) on the next connection stops it.
-                *cancel = Cancel::Wanted;
-                if let Some(client) = core.client(branch, "INVITE")
-                    && !self.told
+                *cancel = CancelState::Pending;
+                if let Some(client) = context.client(branch, "INVITE")
+                    && !self.end_reported
                 {
-                    client.transaction.give_up_at(limit);
+                    client.transaction.time_out_at(limit);
                 }
-                self.alarms.clear(Alarm::Ring);
-                self.tell_end(core, EndedBy::Network, "Connection lost", None);
+                self.timers.clear(CallTimer::Ring);
+                self.report_end(context, EndedBy::Network, "Connection lost", None);
             }
-            Stage::Ringing { .. } if !self.told => {
+            CallPhase::Ringing { .. } if !self.end_reported => {
                 // Nobody could tell us that the caller gave up: do not ring on.
-                self.alarms.clear_all();
-                self.alarms.set(Alarm::Gone, limit);
-                self.tell_end(core, EndedBy::Network, "Connection lost", None);
+                self.timers.clear_all();
+                self.timers.set(CallTimer::Removal, limit);
+                self.report_end(context, EndedBy::Network, "Connection lost", None);
             }
-            Stage::Answered | Stage::Up => self.detach(core, limit, now),
+            CallPhase::Answered | CallPhase::Established => self.detach(context, limit, now),
             // Its time limit stays: a connection that comes and goes does not keep it alive.
-            Stage::Leaving { bye } => *bye = false,
-            Stage::Ringing { .. } | Stage::Over => {}
+            CallPhase::Ending { bye_sent } => *bye_sent = false,
+            CallPhase::Ringing { .. } | CallPhase::Terminated => {}
         }
     }
 
-    fn detach(&mut self, core: &mut Core, limit: Millis, now: Millis) {
+    fn detach(&mut self, context: &mut UaContext, limit: Millis, now: Millis) {
         let call = self.id.clone();
-        match self.exchange {
-            Exchange::Ours => {
-                self.exchange = Exchange::Idle;
-                if !self.told {
-                    core.tell(Event::ReinviteRefused { call: call.clone(), status: 408, again: true });
+        match self.offer_answer {
+            OfferAnswer::LocalOffer => {
+                self.offer_answer = OfferAnswer::Idle;
+                if !self.end_reported {
+                    context.emit(Event::ReinviteRefused { call: call.clone(), status: 408, again: true });
                 }
             }
-            Exchange::Theirs { .. } => {
-                self.settle(core, now);
-                core.tell(Event::OfferWithdrawn { call: call.clone() });
+            OfferAnswer::RemoteOffer { .. } => {
+                self.abort_offer_answer(context, now);
+                context.emit(Event::OfferWithdrawn { call: call.clone() });
             }
-            Exchange::Idle | Exchange::Closing { .. } | Exchange::Late { .. } => {}
+            OfferAnswer::Idle | OfferAnswer::AwaitingAck { .. } | OfferAnswer::DelayedOffer { .. } => {}
         }
-        self.fail_infos(core);
-        self.alarms.clear(Alarm::Recover);
-        self.alarms.clear(Alarm::Glare);
+        self.fail_infos(context);
+        self.timers.clear(CallTimer::RecoveryRetry);
+        self.timers.clear(CallTimer::Glare);
         if !self.detached {
             self.detached = true;
             // From the first loss on: a connection that comes and goes is no help.
-            self.alarms.set(Alarm::GiveUp, limit);
-            if !self.told {
-                core.tell(Event::Detached { call });
+            self.timers.set(CallTimer::RecoveryTimeout, limit);
+            if !self.end_reported {
+                context.emit(Event::Detached { call });
             }
         }
     }
 
     /// Connected and registered again.
-    pub(in super::super) fn on_link_restored(&mut self, core: &mut Core, now: Millis) {
-        match &self.stage {
+    pub(in super::super) fn on_transport_restored(&mut self, context: &mut UaContext, now: Millis) {
+        match &self.phase {
             // Whether a provisional response was on its way when the connection broke, nobody knows.
-            Stage::Calling { branch, cancel: Cancel::Wanted } => {
+            CallPhase::Calling { branch, cancel: CancelState::Pending } => {
                 let branch = branch.clone();
-                self.send_cancel(core, &branch, now);
+                self.send_cancel(context, &branch, now);
             }
-            Stage::Ringing { .. } if self.told => {
-                self.refuse_call(core, 480, EndedBy::Network, "Connection lost", now);
+            CallPhase::Ringing { .. } if self.end_reported => {
+                self.refuse_call(context, 480, EndedBy::Network, "Connection lost", now);
             }
-            Stage::Answered if self.detached => {
-                self.due = Some(OfferReason::Recovery);
-                self.repeat_accepted(core, now);
+            CallPhase::Answered if self.detached => {
+                self.pending_offer = Some(OfferReason::Recovery);
+                self.retransmit_2xx(context, now);
             }
-            Stage::Up if self.detached => self.recover(core, now),
-            Stage::Leaving { bye: false } => {
-                self.stage = Stage::Leaving { bye: true };
-                if let Some(index) = self.chosen {
-                    self.bye_leg(core, index, now);
+            CallPhase::Established if self.detached => self.recover(context, now),
+            CallPhase::Ending { bye_sent: false } => {
+                self.phase = CallPhase::Ending { bye_sent: true };
+                if let Some(index) = self.confirmed_leg {
+                    self.bye_leg(context, index, now);
                 }
             }
             _ => {}
         }
     }
 
-    pub(super) fn recover(&mut self, core: &mut Core, now: Millis) {
-        if !self.detached || self.stage != Stage::Up || core.link.is_none() {
+    pub(super) fn recover(&mut self, context: &mut UaContext, now: Millis) {
+        if !self.detached || self.phase != CallPhase::Established || context.transport.is_none() {
             return;
         }
-        self.alarms.set(Alarm::Recover, now.plus(AGAIN));
-        if self.exchange != Exchange::Ours {
-            self.ask_for_offer(core, OfferReason::Recovery);
+        self.timers.set(CallTimer::RecoveryRetry, now.plus(RECOVERY_RETRY_MS));
+        if self.offer_answer != OfferAnswer::LocalOffer {
+            self.request_offer(context, OfferReason::Recovery);
         }
     }
 
     /// A re-INVITE got through: the far end knows our new address.
-    pub(super) fn attached(&mut self, core: &mut Core) {
+    pub(super) fn on_reattached(&mut self, context: &mut UaContext) {
         if self.detached {
             self.detached = false;
-            self.alarms.clear(Alarm::GiveUp);
-            self.alarms.clear(Alarm::Recover);
-            core.tell(Event::Attached { call: self.id.clone() });
+            self.timers.clear(CallTimer::RecoveryTimeout);
+            self.timers.clear(CallTimer::RecoveryRetry);
+            context.emit(Event::Attached { call: self.id.clone() });
         }
     }
 
-    pub(super) fn give_up(&mut self, core: &mut Core, now: Millis) {
-        self.tell_end(core, EndedBy::Network, "Connection lost", None);
-        self.say_bye(core, now);
+    pub(super) fn give_up(&mut self, context: &mut UaContext, now: Millis) {
+        self.report_end(context, EndedBy::Network, "Connection lost", None);
+        self.end_established(context, now);
     }
 }

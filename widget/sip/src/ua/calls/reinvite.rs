@@ -1,181 +1,194 @@
 //! Changing a session that is up: re-INVITE both ways, incoming UPDATE, and
 //! what happens when both sides want it at once (RFC 3261 §14, RFC 6337).
 
-use super::super::context::{Asked, Client, Core, Role};
-use super::super::credential_store::Verdict;
+use super::super::context::{ClientRequest, RequestRole, ServerRequest, UaContext};
+use super::super::credential_store::ChallengeOutcome;
 use super::super::interface::{EndedBy, Event, Millis, OfferReason};
 use super::session_timer::SessionTimer;
-use super::{Alarm, Call, Exchange, OFFER_PATIENCE, Stage, TIMEOUT};
+use super::{Call, CallPhase, CallTimer, OFFER_ANSWER_TIMEOUT_MS, OfferAnswer, TRANSACTION_TIMEOUT_MS};
 use crate::header_values;
 use crate::message::{Header, Request, Response};
-use crate::transaction::{Heard, ServerKey};
+use crate::transaction::{ResponseKind, ServerKey};
 
 /// A pause before asking again after a temporary failure, in milliseconds.
-const PAUSE: u64 = 3_000;
+const TEMPORARY_FAILURE_PAUSE_MS: u64 = 3_000;
 
 impl Call {
     // Our offers.
 
-    pub(in super::super) fn reinvite(&mut self, core: &mut Core, sdp: &str, now: Millis) {
-        let connected = core.link.is_some();
-        if !matches!(self.stage, Stage::Up | Stage::Answered) {
-            self.refused_offer(core, 491, false);
+    pub(in super::super) fn reinvite(&mut self, context: &mut UaContext, sdp: &str, now: Millis) {
+        let connected = context.transport.is_some();
+        if !matches!(self.phase, CallPhase::Established | CallPhase::Answered) {
+            self.report_offer_refused(context, 491, false);
             return;
         }
-        if self.stage != Stage::Up || self.exchange != Exchange::Idle || !connected {
+        if self.phase != CallPhase::Established || self.offer_answer != OfferAnswer::Idle || !connected {
             if connected {
-                self.due.get_or_insert(OfferReason::Glare);
+                self.pending_offer.get_or_insert(OfferReason::Glare);
             }
-            self.refused_offer(core, if connected { 491 } else { 408 }, true);
+            self.report_offer_refused(context, if connected { 491 } else { 408 }, true);
             return;
         }
-        let Some(mut draft) = self.draft(core, "INVITE") else {
+        let Some(mut template) = self.template(context, "INVITE") else {
             return;
         };
-        self.timer.ask_again(&core.config.limits, &mut draft);
-        let draft = draft.with_body("application/sdp", sdp);
-        self.exchange = Exchange::Ours;
-        self.due = None;
-        self.alarms.clear(Alarm::Glare);
-        let branch = core.request(draft, self.owner(Role::Modify), now);
-        if let Some(client) = core.client(&branch, "INVITE") {
+        self.session_timer.add_to_refresh(&context.config.limits, &mut template);
+        let template = template.with_body("application/sdp", sdp);
+        self.offer_answer = OfferAnswer::LocalOffer;
+        self.pending_offer = None;
+        self.timers.clear(CallTimer::Glare);
+        let branch = context.request(template, self.owner(RequestRole::Reinvite), now);
+        if let Some(client) = context.client(&branch, "INVITE") {
             // Nobody's phone rings for a re-INVITE: a provisional response buys no time.
-            client.transaction.give_up_at(now.plus(TIMEOUT));
+            client.transaction.time_out_at(now.plus(TRANSACTION_TIMEOUT_MS));
         }
     }
 
-    fn refused_offer(&mut self, core: &mut Core, status: u16, again: bool) {
-        if !self.told {
-            core.tell(Event::ReinviteRefused { call: self.id.clone(), status, again });
+    fn report_offer_refused(&mut self, context: &mut UaContext, status: u16, again: bool) {
+        if !self.end_reported {
+            context.emit(Event::ReinviteRefused { call: self.id.clone(), status, again });
         }
     }
 
-    pub(super) fn on_modify_response(
+    pub(super) fn on_reinvite_response(
         &mut self,
-        core: &mut Core,
-        client: &Client,
-        heard: Heard,
+        context: &mut UaContext,
+        client: &ClientRequest,
+        response_kind: ResponseKind,
         response: &Response,
         now: Millis,
     ) {
-        match heard {
-            Heard::Success => self.on_modified(core, client, response, now),
-            Heard::Refusal => self.on_not_modified(core, client, response, now),
-            Heard::Provisional | Heard::Nothing => {}
+        match response_kind {
+            ResponseKind::Success => self.on_reinvite_success(context, client, response, now),
+            ResponseKind::Failure => self.on_reinvite_failure(context, client, response, now),
+            ResponseKind::Provisional | ResponseKind::Absorbed => {}
         }
     }
 
-    fn on_modified(&mut self, core: &mut Core, client: &Client, response: &Response, now: Millis) {
-        let Some(index) = self.chosen else { return };
+    fn on_reinvite_success(
+        &mut self,
+        context: &mut UaContext,
+        client: &ClientRequest,
+        response: &Response,
+        now: Millis,
+    ) {
+        let Some(index) = self.confirmed_leg else { return };
         if let Some(leg) = self.legs.get_mut(index) {
             if let Some((cseq, bytes)) = &leg.ack
-                && *cseq == client.draft.cseq
+                && *cseq == client.template.cseq
             {
-                core.send(bytes.clone());
+                context.send(bytes.clone());
                 return;
             }
-            leg.dialog.retarget(response);
+            leg.dialog.update_target(response);
         }
-        self.acknowledge(core, index, client, None, now);
-        if self.stage != Stage::Up || self.exchange != Exchange::Ours {
+        self.acknowledge(context, index, client, None, now);
+        if self.phase != CallPhase::Established || self.offer_answer != OfferAnswer::LocalOffer {
             return;
         }
-        self.exchange = Exchange::Idle;
-        self.learn_timer(response, now);
-        self.attached(core);
+        self.offer_answer = OfferAnswer::Idle;
+        self.update_session_timer(response, now);
+        self.on_reattached(context);
         match header_values::sdp(response) {
-            Some(sdp) => core.tell(Event::ReinviteAccepted { call: self.id.clone(), sdp }),
-            None => self.refused_offer(core, 488, false),
+            Some(sdp) => context.emit(Event::ReinviteAccepted { call: self.id.clone(), sdp }),
+            None => self.report_offer_refused(context, 488, false),
         }
-        self.on_idle(core);
+        self.start_pending_offer(context);
     }
 
-    fn on_not_modified(&mut self, core: &mut Core, client: &Client, response: &Response, now: Millis) {
-        if self.stage != Stage::Up || self.exchange != Exchange::Ours {
+    fn on_reinvite_failure(
+        &mut self,
+        context: &mut UaContext,
+        client: &ClientRequest,
+        response: &Response,
+        now: Millis,
+    ) {
+        if self.phase != CallPhase::Established || self.offer_answer != OfferAnswer::LocalOffer {
             return;
         }
         let status = response.status();
-        if self.send_again(core, client, response, now) {
+        if self.retry(context, client, response, now) {
             return;
         }
-        self.exchange = Exchange::Idle;
-        let asked = response.retry_after().ok().flatten();
+        self.offer_answer = OfferAnswer::Idle;
+        let retry_after = response.retry_after().ok().flatten();
         match status {
             491 => {
-                let pause = self.glare_pause(core);
-                self.alarms.set(Alarm::Glare, now.plus(pause));
-                self.refused_offer(core, status, true);
+                let pause = self.glare_pause(context);
+                self.timers.set(CallTimer::Glare, now.plus(pause));
+                self.report_offer_refused(context, status, true);
             }
             // The server behind the new connection may not be ready.
             408 | 500..=599 if self.detached => {
-                self.alarms.set(Alarm::Recover, now.plus(PAUSE));
-                self.refused_offer(core, status, true);
+                self.timers.set(CallTimer::RecoveryRetry, now.plus(TEMPORARY_FAILURE_PAUSE_MS));
+                self.report_offer_refused(context, status, true);
             }
             // The far end was in the middle of something (§14.2).
-            500 if asked.is_some_and(|seconds| seconds <= 10) => {
-                let pause = u64::from(asked.unwrap_or(0)) * 1_000 + 100;
-                self.alarms.set(Alarm::Glare, now.plus(pause));
-                self.refused_offer(core, status, true);
+            500 if retry_after.is_some_and(|seconds| seconds <= 10) => {
+                let pause = u64::from(retry_after.unwrap_or(0)) * 1_000 + 100;
+                self.timers.set(CallTimer::Glare, now.plus(pause));
+                self.report_offer_refused(context, status, true);
             }
-            404 | 408 | 410 | 416 | 481..=485 | 502 | 604 => self.lost_dialog(core, status, now),
+            404 | 408 | 410 | 416 | 481..=485 | 502 | 604 => self.on_dialog_lost(context, status, now),
             _ => {
-                self.attached(core);
-                self.refused_offer(core, status, false);
-                self.on_idle(core);
+                self.on_reattached(context);
+                self.report_offer_refused(context, status, false);
+                self.start_pending_offer(context);
             }
         }
     }
 
     /// A response after which there is no dialog any more (RFC 5057 §5.1).
-    pub(super) fn lost_dialog(&mut self, core: &mut Core, status: u16, now: Millis) {
+    pub(super) fn on_dialog_lost(&mut self, context: &mut UaContext, status: u16, now: Millis) {
         let words = if status == 481 { "The call had ended" } else { "The far end does not respond" };
-        self.tell_end(core, EndedBy::Network, words, Some(status));
+        self.report_end(context, EndedBy::Network, words, Some(status));
         if status == 481 {
-            self.over(now);
+            self.terminate(now);
         } else {
-            self.say_bye(core, now);
+            self.end_established(context, now);
         }
     }
 
-    pub(super) fn on_modify_timeout(&mut self, core: &mut Core, now: Millis) {
-        if self.stage != Stage::Up || self.exchange != Exchange::Ours {
+    pub(super) fn on_reinvite_timeout(&mut self, context: &mut UaContext, now: Millis) {
+        if self.phase != CallPhase::Established || self.offer_answer != OfferAnswer::LocalOffer {
             return;
         }
-        self.exchange = Exchange::Idle;
+        self.offer_answer = OfferAnswer::Idle;
         if self.detached {
-            self.alarms.set(Alarm::Recover, now.plus(PAUSE));
-            self.refused_offer(core, 408, true);
+            self.timers.set(CallTimer::RecoveryRetry, now.plus(TEMPORARY_FAILURE_PAUSE_MS));
+            self.report_offer_refused(context, 408, true);
         } else {
-            self.lost_dialog(core, 408, now);
+            self.on_dialog_lost(context, 408, now);
         }
     }
 
     /// How long to wait after a 491: the side that chose the Call-ID waits longer (§14.1).
-    fn glare_pause(&self, core: &mut Core) -> u64 {
+    fn glare_pause(&self, context: &mut UaContext) -> u64 {
         let ours = self.outgoing;
-        let steps = core.random.up_to(if ours { 190 } else { 200 });
+        let steps = context.random.up_to(if ours { 190 } else { 200 });
         steps * 10 + if ours { 2_100 } else { 0 }
     }
 
     /// Asks the driver for an offer now, or as soon as it can be sent.
-    pub(super) fn ask_for_offer(&mut self, core: &mut Core, why: OfferReason) {
-        if self.told {
+    pub(super) fn request_offer(&mut self, context: &mut UaContext, why: OfferReason) {
+        if self.end_reported {
             return;
         }
-        if self.stage != Stage::Up || self.exchange != Exchange::Idle || core.link.is_none() {
-            if self.due != Some(OfferReason::Recovery) {
-                self.due = Some(why);
+        if self.phase != CallPhase::Established || self.offer_answer != OfferAnswer::Idle || context.transport.is_none()
+        {
+            if self.pending_offer != Some(OfferReason::Recovery) {
+                self.pending_offer = Some(why);
             }
             return;
         }
-        self.due = None;
-        core.tell(Event::OfferNeeded { call: self.id.clone(), why });
+        self.pending_offer = None;
+        context.emit(Event::OfferNeeded { call: self.id.clone(), why });
     }
 
     /// The exchange is over: whoever waited for it has its turn.
-    pub(super) fn on_idle(&mut self, core: &mut Core) {
-        if let Some(why) = self.due.take() {
-            self.ask_for_offer(core, why);
+    pub(super) fn start_pending_offer(&mut self, context: &mut UaContext) {
+        if let Some(why) = self.pending_offer.take() {
+            self.request_offer(context, why);
         }
     }
 
@@ -183,131 +196,139 @@ impl Call {
 
     pub(in super::super) fn on_offer_request(
         &mut self,
-        core: &mut Core,
+        context: &mut UaContext,
         key: &ServerKey,
         request: &Request,
         now: Millis,
     ) {
         let sdp = header_values::sdp(request);
         let invite = key.method == "INVITE";
-        if let Some(min) = SessionTimer::too_short(request) {
-            let mut response = core.response(request, 422, &self.local_tag);
+        if let Some(min) = SessionTimer::min_se_for_422(request) {
+            let mut response = context.response(request, 422, &self.local_tag);
             response.append(Header::MinSe, min);
-            core.answer(key, &response, now);
+            context.answer(key, &response, now);
             return;
         }
         if sdp.is_none() && !request.body().is_empty() {
-            core.refuse(key, request, 415, now);
+            context.refuse(key, request, 415, now);
             return;
         }
         if !invite && sdp.is_none() {
-            // A sign of life, or a new address: no description is asked for (RFC 3311 §5.2).
-            if matches!(self.stage, Stage::Over | Stage::Leaving { .. }) {
-                core.refuse(key, request, 481, now);
+            // A session refresh or a target refresh: no description is expected (RFC 3311 §5.2).
+            if matches!(self.phase, CallPhase::Terminated | CallPhase::Ending { .. }) {
+                context.refuse(key, request, 481, now);
             } else {
-                self.accept(core, key, request, None, now);
+                self.accept(context, key, request, None, now);
             }
             return;
         }
-        let status = match (&self.stage, &self.exchange) {
-            (Stage::Over | Stage::Leaving { .. }, _) => 481,
-            (Stage::Up, Exchange::Idle) => 0,
-            (_, Exchange::Theirs { .. }) | (Stage::Up, Exchange::Closing { offered: false }) => 500,
+        let status = match (&self.phase, &self.offer_answer) {
+            (CallPhase::Terminated | CallPhase::Ending { .. }, _) => 481,
+            (CallPhase::Established, OfferAnswer::Idle) => 0,
+            (_, OfferAnswer::RemoteOffer { .. })
+            | (CallPhase::Established, OfferAnswer::AwaitingAck { offered: false }) => 500,
             _ => 491,
         };
         if status > 0 {
-            core.refuse(key, request, status, now);
+            context.refuse(key, request, status, now);
             return;
         }
         if invite {
             let trying = request.response(100, "Trying", None);
-            core.answer(key, &trying, now);
+            context.answer(key, &trying, now);
         }
-        self.exchange = Exchange::Theirs { asked: Asked::new(key.clone(), request), offered: sdp.is_some() };
-        self.alarms.set(Alarm::NoAnswer, now.plus(OFFER_PATIENCE));
-        core.tell(Event::Offer { call: self.id.clone(), sdp });
+        self.offer_answer =
+            OfferAnswer::RemoteOffer { pending: ServerRequest::new(key.clone(), request), offered: sdp.is_some() };
+        self.timers.set(CallTimer::AnswerTimeout, now.plus(OFFER_ANSWER_TIMEOUT_MS));
+        context.emit(Event::Offer { call: self.id.clone(), sdp });
     }
 
-    pub(in super::super) fn answer_offer(&mut self, core: &mut Core, sdp: &str, now: Millis) {
-        match std::mem::replace(&mut self.exchange, Exchange::Idle) {
-            Exchange::Theirs { asked, offered } => {
-                self.alarms.clear(Alarm::NoAnswer);
-                let Some(request) = asked.request() else {
+    pub(in super::super) fn answer_offer(&mut self, context: &mut UaContext, sdp: &str, now: Millis) {
+        match std::mem::replace(&mut self.offer_answer, OfferAnswer::Idle) {
+            OfferAnswer::RemoteOffer { pending, offered } => {
+                self.timers.clear(CallTimer::AnswerTimeout);
+                let Some(request) = pending.request() else {
                     return;
                 };
-                let (cseq, bytes) = self.accept(core, &asked.key, &request, Some(sdp), now);
-                if asked.key.method == "INVITE" {
-                    self.exchange = Exchange::Closing { offered: !offered };
-                    self.keep_accepted(cseq, bytes, now);
+                let (cseq, bytes) = self.accept(context, &pending.key, &request, Some(sdp), now);
+                if pending.key.method == "INVITE" {
+                    self.offer_answer = OfferAnswer::AwaitingAck { offered: !offered };
+                    self.retransmit_until_ack(cseq, bytes, now);
                 } else {
-                    self.on_idle(core);
+                    self.start_pending_offer(context);
                 }
             }
-            Exchange::Late { cseq } => {
-                self.alarms.clear(Alarm::NoAnswer);
-                self.acknowledge_late(core, cseq, Some(sdp));
-                self.on_idle(core);
+            OfferAnswer::DelayedOffer { cseq } => {
+                self.timers.clear(CallTimer::AnswerTimeout);
+                self.acknowledge_late(context, cseq, Some(sdp));
+                self.start_pending_offer(context);
             }
             other => {
-                self.exchange = other;
-                core.dropped("answer without an offer");
+                self.offer_answer = other;
+                context.emit_dropped("answer without an offer");
             }
         }
     }
 
-    pub(in super::super) fn refuse_offer(&mut self, core: &mut Core, status: u16, now: Millis) {
-        match std::mem::replace(&mut self.exchange, Exchange::Idle) {
-            Exchange::Theirs { asked, .. } => {
-                self.alarms.clear(Alarm::NoAnswer);
-                if let Some(request) = asked.request() {
-                    core.refuse(&asked.key, &request, status.clamp(400, 699), now);
+    pub(in super::super) fn refuse_offer(&mut self, context: &mut UaContext, status: u16, now: Millis) {
+        match std::mem::replace(&mut self.offer_answer, OfferAnswer::Idle) {
+            OfferAnswer::RemoteOffer { pending, .. } => {
+                self.timers.clear(CallTimer::AnswerTimeout);
+                if let Some(request) = pending.request() {
+                    context.refuse(&pending.key, &request, status.clamp(400, 699), now);
                 }
-                self.on_idle(core);
+                self.start_pending_offer(context);
             }
-            Exchange::Late { cseq } => {
-                self.exchange = Exchange::Late { cseq };
-                self.tell_end(core, EndedBy::Local, "No common audio format", None);
-                self.say_bye(core, now);
+            OfferAnswer::DelayedOffer { cseq } => {
+                self.offer_answer = OfferAnswer::DelayedOffer { cseq };
+                self.report_end(context, EndedBy::Local, "No common audio format", None);
+                self.end_established(context, now);
             }
             other => {
-                self.exchange = other;
-                core.dropped("refusal without an offer");
+                self.offer_answer = other;
+                context.emit_dropped("refusal without an offer");
             }
         }
     }
 
     /// The driver did not answer an offer in time.
-    pub(super) fn on_no_answer(&mut self, core: &mut Core, now: Millis) {
-        if matches!(self.exchange, Exchange::Theirs { .. }) {
-            core.tell(Event::OfferWithdrawn { call: self.id.clone() });
+    pub(super) fn on_answer_timeout(&mut self, context: &mut UaContext, now: Millis) {
+        if matches!(self.offer_answer, OfferAnswer::RemoteOffer { .. }) {
+            context.emit(Event::OfferWithdrawn { call: self.id.clone() });
         }
-        self.refuse_offer(core, 488, now);
+        self.refuse_offer(context, 488, now);
     }
 
     // Sending again.
 
     /// Sends a request of the answered dialog again with the credentials it was
     /// challenged for. False: it was not challenged, or they are refused.
-    pub(super) fn send_again(&mut self, core: &mut Core, client: &Client, response: &Response, now: Millis) -> bool {
-        let mut draft = client.draft.clone();
+    pub(super) fn retry(
+        &mut self,
+        context: &mut UaContext,
+        client: &ClientRequest,
+        response: &Response,
+        now: Millis,
+    ) -> bool {
+        let mut template = client.template.clone();
         let again = match response.status() {
-            401 | 407 => core.vault.challenged(response, client) == Verdict::Retry,
-            422 => self.timer.raise(response, &core.config.limits, &mut draft),
+            401 | 407 => context.credential_store.on_challenge(response, client) == ChallengeOutcome::Retry,
+            422 => self.session_timer.on_interval_too_small(response, &context.config.limits, &mut template),
             _ => false,
         };
         if !again {
             return false;
         }
-        let tag = header_values::tag(&draft.to);
+        let tag = header_values::tag(&template.to);
         let Some(leg) = self.legs.iter_mut().find(|leg| leg.dialog.remote_tag == tag) else {
             return false;
         };
-        draft.cseq = leg.dialog.next_cseq();
-        let method = draft.method.clone();
-        let branch = core.request_again(draft, client.owner.clone(), client.retries + 1, now);
-        if let Some(again) = core.client(&branch, &method) {
+        template.cseq = leg.dialog.next_cseq();
+        let method = template.method.clone();
+        let branch = context.request_again(template, client.owner.clone(), client.retries + 1, now);
+        if let Some(again) = context.client(&branch, &method) {
             // As for the first one: in a dialog nobody's phone rings.
-            again.transaction.give_up_at(now.plus(TIMEOUT));
+            again.transaction.time_out_at(now.plus(TRANSACTION_TIMEOUT_MS));
         }
         true
     }

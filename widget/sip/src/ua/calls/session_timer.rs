@@ -2,17 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::context::{Client, Core, Role};
-use super::super::interface::{EndedBy, Limits, Millis, OfferReason};
-use super::{Alarm, Call, Exchange, Stage};
+use super::super::context::{ClientRequest, RequestRole, UaContext};
+use super::super::interface::{EndedBy, Millis, OfferReason, TimerConfig};
+use super::{Call, CallPhase, CallTimer, OfferAnswer};
 use crate::message::{Header, Headers, Refresher, Request, Response};
-use crate::request_template::{Draft, number};
+use crate::request_template::{RequestTemplate, number};
 
 /// The shortest interval anybody may ask for (§4), in seconds.
-const MIN_SE: u32 = 90;
+const MIN_SE_SECS: u32 = 90;
 const MIN_SE_TEXT: &str = "90";
 /// A pause before a refresh is tried again, in milliseconds.
-const PAUSE: u64 = 4_000;
+const REFRESH_RETRY_MS: u64 = 4_000;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SessionTimer {
@@ -22,40 +22,45 @@ pub(super) struct SessionTimer {
     /// The far end's `Min-SE`, once it refused a shorter interval.
     min_se: u32,
     /// The far end understands UPDATE.
-    update: bool,
+    update_allowed: bool,
 }
 
 impl SessionTimer {
     /// Header fields of an INVITE that makes a call.
-    pub(super) fn ask(&self, limits: &Limits, draft: &mut Draft) {
+    pub(super) fn add_to_invite(&self, limits: &TimerConfig, template: &mut RequestTemplate) {
         if limits.session_seconds > 0 {
-            self.write(limits.session_seconds, "", draft);
+            self.write(limits.session_seconds, "", template);
         }
     }
 
     /// Header fields of a refresh; roles stay as they are (§7.4).
-    pub(super) fn ask_again(&self, limits: &Limits, draft: &mut Draft) {
+    pub(super) fn add_to_refresh(&self, limits: &TimerConfig, template: &mut RequestTemplate) {
         match self.interval {
-            Some(seconds) if self.we_refresh => self.write(seconds, ";refresher=uac", draft),
-            Some(seconds) => self.write(seconds, ";refresher=uas", draft),
-            None => self.ask(limits, draft),
+            Some(seconds) if self.we_refresh => self.write(seconds, ";refresher=uac", template),
+            Some(seconds) => self.write(seconds, ";refresher=uas", template),
+            None => self.add_to_invite(limits, template),
         }
     }
 
-    fn write(&self, seconds: u32, role: &str, draft: &mut Draft) {
-        draft.extra.retain(|(name, _)| name != "Session-Expires" && name != "Min-SE");
-        let seconds = seconds.max(self.min_se).max(MIN_SE);
+    fn write(&self, seconds: u32, role: &str, template: &mut RequestTemplate) {
+        template.extra.retain(|(name, _)| name != "Session-Expires" && name != "Min-SE");
+        let seconds = seconds.max(self.min_se).max(MIN_SE_SECS);
         let mut value = number(seconds.into());
         value.push_str(role);
-        draft.extra.push(("Session-Expires".into(), value));
+        template.extra.push(("Session-Expires".into(), value));
         if self.min_se > 0 {
             let value = number(self.min_se.into());
-            draft.extra.push(("Min-SE".into(), value));
+            template.extra.push(("Min-SE".into(), value));
         }
     }
 
     /// 422: asks for the longer interval, once.
-    pub(super) fn raise(&mut self, response: &Response, limits: &Limits, draft: &mut Draft) -> bool {
+    pub(super) fn on_interval_too_small(
+        &mut self,
+        response: &Response,
+        limits: &TimerConfig,
+        template: &mut RequestTemplate,
+    ) -> bool {
         let Ok(Some(least)) = response.min_se() else {
             return false;
         };
@@ -63,111 +68,117 @@ impl SessionTimer {
             return false;
         }
         self.min_se = least;
-        self.ask_again(limits, draft);
+        self.add_to_refresh(limits, template);
         true
     }
 
     /// `Min-SE` for the 422 to an interval that is too short.
-    pub(super) fn too_short(request: &Request) -> Option<&'static str> {
-        let asked = request.session_expires().ok().flatten()?;
-        (asked.interval < MIN_SE && request.lists(Header::Supported, "timer")).then_some(MIN_SE_TEXT)
+    pub(super) fn min_se_for_422(request: &Request) -> Option<&'static str> {
+        let requested = request.session_expires().ok().flatten()?;
+        (requested.interval < MIN_SE_SECS && request.lists(Header::Supported, "timer")).then_some(MIN_SE_TEXT)
     }
 }
 
 impl Call {
     /// A 2xx to an INVITE or UPDATE of ours.
-    pub(super) fn learn_timer(&mut self, response: &Response, now: Millis) {
-        self.learn_update(response);
+    pub(super) fn update_session_timer(&mut self, response: &Response, now: Millis) {
+        self.update_remote_allow(response);
         let agreed = response.session_expires().ok().flatten();
-        self.timer.interval = agreed.map(|agreed| agreed.interval.max(MIN_SE));
-        self.timer.we_refresh = agreed.is_some_and(|agreed| agreed.refresher != Some(Refresher::Uas));
-        self.arm_timer(now);
+        self.session_timer.interval = agreed.map(|agreed| agreed.interval.max(MIN_SE_SECS));
+        self.session_timer.we_refresh = agreed.is_some_and(|agreed| agreed.refresher != Some(Refresher::Uas));
+        self.start_session_timers(now);
     }
 
     /// Our 2xx to an INVITE or UPDATE.
-    pub(super) fn serve_timer(&mut self, request: &Request, response: &mut Response, now: Millis) {
-        self.learn_update(request);
-        let Some(asked) = request.session_expires().ok().flatten() else {
-            self.timer.interval = None;
-            self.arm_timer(now);
+    pub(super) fn answer_session_timer(&mut self, request: &Request, response: &mut Response, now: Millis) {
+        self.update_remote_allow(request);
+        let Some(requested) = request.session_expires().ok().flatten() else {
+            self.session_timer.interval = None;
+            self.start_session_timers(now);
             return;
         };
-        let interval = asked.interval.max(MIN_SE);
+        let interval = requested.interval.max(MIN_SE_SECS);
         let understood = request.lists(Header::Supported, "timer");
-        self.timer.interval = Some(interval);
-        self.timer.we_refresh = !understood || asked.refresher == Some(Refresher::Uas);
+        self.session_timer.interval = Some(interval);
+        self.session_timer.we_refresh = !understood || requested.refresher == Some(Refresher::Uas);
         let mut value = number(interval.into());
-        if self.timer.we_refresh {
+        if self.session_timer.we_refresh {
             value.push_str(";refresher=uas");
         } else {
             value.push_str(";refresher=uac");
             response.append(Header::Require, "timer");
         }
         response.append(Header::SessionExpires, &value);
-        self.arm_timer(now);
+        self.start_session_timers(now);
     }
 
-    fn learn_update(&mut self, message: &Headers) {
+    fn update_remote_allow(&mut self, message: &Headers) {
         if message.has(Header::Allow) {
-            self.timer.update = message.lists(Header::Allow, "UPDATE");
+            self.session_timer.update_allowed = message.lists(Header::Allow, "UPDATE");
         }
     }
 
-    fn arm_timer(&mut self, now: Millis) {
-        self.alarms.clear(Alarm::Refresh);
-        self.alarms.clear(Alarm::Expired);
-        let Some(seconds) = self.timer.interval else {
+    fn start_session_timers(&mut self, now: Millis) {
+        self.timers.clear(CallTimer::SessionRefresh);
+        self.timers.clear(CallTimer::SessionExpiry);
+        let Some(seconds) = self.session_timer.interval else {
             return;
         };
         let full = u64::from(seconds) * 1_000;
-        if self.timer.we_refresh {
-            self.alarms.set(Alarm::Refresh, now.plus(full / 2));
+        if self.session_timer.we_refresh {
+            self.timers.set(CallTimer::SessionRefresh, now.plus(full / 2));
         }
         // §10: the side that does not refresh ends the call a little before the interval is over.
-        self.alarms.set(Alarm::Expired, now.plus(full - (full / 3).min(32_000)));
+        self.timers.set(CallTimer::SessionExpiry, now.plus(full - (full / 3).min(32_000)));
     }
 
-    pub(super) fn refresh(&mut self, core: &mut Core, now: Millis) {
-        self.alarms.set(Alarm::Refresh, now.plus(PAUSE * 10));
-        if self.stage != Stage::Up || self.detached || core.link.is_none() {
+    pub(super) fn refresh(&mut self, context: &mut UaContext, now: Millis) {
+        self.timers.set(CallTimer::SessionRefresh, now.plus(REFRESH_RETRY_MS * 10));
+        if self.phase != CallPhase::Established || self.detached || context.transport.is_none() {
             return;
         }
-        if !self.timer.update {
-            self.ask_for_offer(core, OfferReason::Refresh);
-        } else if self.exchange == Exchange::Idle
-            && let Some(mut draft) = self.draft(core, "UPDATE")
+        if !self.session_timer.update_allowed {
+            self.request_offer(context, OfferReason::Refresh);
+        } else if self.offer_answer == OfferAnswer::Idle
+            && let Some(mut template) = self.template(context, "UPDATE")
         {
-            self.timer.ask_again(&core.config.limits, &mut draft);
-            core.request(draft, self.owner(Role::Refresh), now);
+            self.session_timer.add_to_refresh(&context.config.limits, &mut template);
+            context.request(template, self.owner(RequestRole::Refresh), now);
         }
     }
 
-    pub(super) fn on_refresh_response(&mut self, core: &mut Core, client: &Client, response: &Response, now: Millis) {
-        if self.stage != Stage::Up || response.is_provisional() {
+    pub(super) fn on_refresh_response(
+        &mut self,
+        context: &mut UaContext,
+        client: &ClientRequest,
+        response: &Response,
+        now: Millis,
+    ) {
+        if self.phase != CallPhase::Established || response.is_provisional() {
             return;
         }
         match response.status() {
             200..=299 => {
                 if let Some(leg) = self.leg() {
-                    leg.dialog.retarget(response);
+                    leg.dialog.update_target(response);
                 }
-                self.learn_timer(response, now);
+                self.update_session_timer(response, now);
             }
-            481 => self.lost_dialog(core, 481, now),
+            481 => self.on_dialog_lost(context, 481, now),
             405 | 501 => {
-                self.timer.update = false;
-                self.ask_for_offer(core, OfferReason::Refresh);
+                self.session_timer.update_allowed = false;
+                self.request_offer(context, OfferReason::Refresh);
             }
             _ => {
-                if !self.send_again(core, client, response, now) {
-                    self.alarms.set(Alarm::Refresh, now.plus(PAUSE));
+                if !self.retry(context, client, response, now) {
+                    self.timers.set(CallTimer::SessionRefresh, now.plus(REFRESH_RETRY_MS));
                 }
             }
         }
     }
 
-    pub(super) fn on_expired(&mut self, core: &mut Core, now: Millis) {
-        self.tell_end(core, EndedBy::Network, "The far end does not respond", None);
-        self.say_bye(core, now);
+    pub(super) fn on_expired(&mut self, context: &mut UaContext, now: Millis) {
+        self.report_end(context, EndedBy::Network, "The far end does not respond", None);
+        self.end_established(context, now);
     }
 }

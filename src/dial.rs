@@ -34,7 +34,8 @@ pub async fn connect(host: &str, port: u16) -> Result<TcpStream, DialError> {
     Err(failure)
 }
 
-async fn addresses(host: &str) -> Result<Vec<IpAddr>, DialError> {
+/// The addresses of `host`, a name or an address without brackets, at least one.
+pub async fn addresses(host: &str) -> Result<Vec<IpAddr>, DialError> {
     if let Ok(literal) = host.parse() {
         return Ok(vec![literal]);
     }

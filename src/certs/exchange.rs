@@ -2,37 +2,35 @@
 //!
 //! instant-acme keeps `Retry-After` only where an order is polled, and takes every error for a problem in
 //! JSON. So this client looks at the answers first: an error becomes a [`Trouble`] here, with all that was
-//! said; what was said beside a good answer is left in [`HEARD`] for whoever asked. Connections are made by
+//! said; what was said beside a good answer is left in [`HEARD`] for whoever asked. Names are looked up by
 //! [`crate::dial`], certificates checked against the web's authorities or those of a file: nothing of the
 //! system is needed.
 
 use std::cell::Cell;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::{Connected, Connection};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient, Problem};
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject as _};
-use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use tower::Service;
 
 use super::trouble::{Kind, Trouble};
-use crate::dial;
+use crate::dial::{self, DialError};
 
 const ERROR: &str = "urn:ietf:params:acme:error:";
 const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";
@@ -53,7 +51,7 @@ tokio::task_local! {
 /// The HTTP client for all authorities. Cloning is cheap, and clones share connections.
 #[derive(Clone)]
 pub struct Exchange {
-    client: Client<Dialler, BodyWrapper<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector<HostResolver>>, BodyWrapper<Bytes>>,
 }
 
 /// Why the authorities' own certificates cannot be checked.
@@ -87,11 +85,17 @@ impl Exchange {
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
+        let mut tcp = HttpConnector::new_with_resolver(HostResolver);
+        tcp.set_connect_timeout(Some(CONNECT));
+        // The scheme is the TLS connector's business.
+        tcp.enforce_http(false);
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_http1().wrap_connector(tcp);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(2)
-            .build(Dialler(TlsConnector::from(Arc::new(config))));
+            .build(connector);
         Ok(Self { client })
     }
 
@@ -263,69 +267,25 @@ fn innermost(error: &dyn std::error::Error) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
-/// Opens connections for hyper.
+/// Looks hosts up as all of Bitcall does, because a static binary has no resolver of the system.
 #[derive(Clone)]
-struct Dialler(TlsConnector);
+struct HostResolver;
 
-impl Service<Uri> for Dialler {
-    type Response = Line;
-    type Error = std::io::Error;
-    type Future = Pin<Box<dyn Future<Output = std::io::Result<Line>> + Send>>;
+impl Service<Name> for HostResolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = DialError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, DialError>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let tls = self.0.clone();
+    fn call(&mut self, name: Name) -> Self::Future {
         Box::pin(async move {
-            if uri.scheme_str() != Some("https") {
-                return Err(std::io::Error::other("only https is possible"));
-            }
-            let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-            let name = ServerName::try_from(host.clone()).map_err(std::io::Error::other)?;
-            let connect = async {
-                let stream =
-                    dial::connect(&host, uri.port_u16().unwrap_or(443)).await.map_err(std::io::Error::other)?;
-                tls.connect(name, stream).await
-            };
-            let timed_out = |_| Err(std::io::ErrorKind::TimedOut.into());
-            let stream = tokio::time::timeout(CONNECT, connect).await.unwrap_or_else(timed_out)?;
-            Ok(Line(TokioIo::new(stream)))
+            let addresses = dial::addresses(name.as_str()).await?;
+            // hyper-util sets the port of the URL.
+            Ok(addresses.into_iter().map(|address| SocketAddr::new(address, 0)).collect::<Vec<_>>().into_iter())
         })
-    }
-}
-
-/// A connection as hyper's pool wants it.
-struct Line(TokioIo<TlsStream<TcpStream>>);
-
-impl Connection for Line {
-    fn connected(&self) -> Connected {
-        Connected::new()
-    }
-}
-
-impl Read for Line {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(context, buffer)
-    }
-}
-
-impl Write for Line {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(context)
     }
 }
 

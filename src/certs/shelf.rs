@@ -1,15 +1,13 @@
 //! The certificates at hand: which one a TLS handshake gets, by the name that the client asks for
 //! (SNI, RFC 6066 section 3).
 //!
-//! Everything is answered from memory and nothing is read or ordered in a handshake. Keys stay sealed: a handshake
-//! opens the one that it needs, and wipes it. That costs it a tenth more, with one certificate as with many, and an
-//! open key would need more memory than all the rest of its certificate. Chains of one authority share
-//! their intermediates. So ten thousand certificates are loaded in a moment and hold little more than their own bytes.
+//! Everything is answered from memory; nothing is read or ordered in a handshake. A key is unsealed and parsed at the
+//! first handshake that needs it, and kept: parsing ten thousand keys at the start would delay it by a second. Chains of
+//! one authority share their intermediates.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use rustls::crypto::aws_lc_rs::sign;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -70,8 +68,8 @@ struct Certificate {
     leaf: Box<[u8]>,
     issuers: Arc<Issuers>,
     key: Key,
-    /// The key could not be opened, which was said.
-    unusable: AtomicBool,
+    /// None where the key could not be opened, which was logged.
+    signing_key: OnceLock<Option<Arc<dyn SigningKey>>>,
 }
 
 impl Shelf {
@@ -99,7 +97,7 @@ impl Shelf {
         let mut chain = chain.into_iter();
         let Some(leaf) = chain.next() else { return };
         let issuers = self.shared(chain.collect());
-        let certificate = Certificate { leaf: leaf.as_ref().into(), issuers, key, unusable: AtomicBool::new(false) };
+        let certificate = Certificate { leaf: leaf.as_ref().into(), issuers, key, signing_key: OnceLock::new() };
         let certificate = Arc::new(certificate);
         let mut served = self.served_mut();
         for name in names {
@@ -296,24 +294,25 @@ impl Own {
 impl Certificate {
     /// What rustls wants; nothing where the key is not to be had.
     fn certified(&self, seal: Option<&Seal>) -> Option<Arc<CertifiedKey>> {
-        let key = self.opened(seal)?;
+        let key = self.signing_key(seal)?;
         let mut chain = Vec::with_capacity(1 + self.issuers.len());
         chain.push(CertificateDer::from(self.leaf.to_vec()));
         chain.extend(self.issuers.iter().cloned());
         Some(Arc::new(CertifiedKey::new(chain, key)))
     }
 
-    fn opened(&self, seal: Option<&Seal>) -> Option<Arc<dyn SigningKey>> {
-        if self.unusable.load(Ordering::Relaxed) {
-            return None;
-        }
-        let Key { about, sealed } = &self.key;
-        let opened = seal.and_then(|seal| seal.open_bytes(about, sealed)).map(Zeroizing::new);
-        let key = opened.and_then(|der| signing_key(&der));
-        if key.is_none() && !self.unusable.swap(true, Ordering::Relaxed) {
-            tracing::error!(record = &**about, "the private key cannot be opened: its name is not served");
-        }
-        key
+    /// Unsealed and parsed at the first handshake, and kept from then on.
+    fn signing_key(&self, seal: Option<&Seal>) -> Option<Arc<dyn SigningKey>> {
+        let parsed = self.signing_key.get_or_init(|| {
+            let Key { about, sealed } = &self.key;
+            let opened = seal.and_then(|seal| seal.open_bytes(about, sealed)).map(Zeroizing::new);
+            let key = opened.and_then(|der| signing_key(&der));
+            if key.is_none() {
+                tracing::error!(record = &**about, "the private key cannot be opened: its name is not served");
+            }
+            key
+        });
+        parsed.clone()
     }
 }
 

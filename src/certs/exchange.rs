@@ -37,6 +37,7 @@ const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";
 const OURSELVES: &str = concat!("bitcall/", env!("CARGO_PKG_VERSION"), " (instant-acme)");
 /// For one request, connecting included.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// For the TCP connection, over all addresses of the host; the TLS handshake is within the request's time.
 const CONNECT: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(20);
 const MAX_ANSWER: usize = 1 << 20;

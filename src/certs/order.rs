@@ -18,7 +18,6 @@ pub use course::{Astray, Course, Held, Placed, Rest, State};
 pub use words::{AuthorizationStatus, AuthorizationView, Closed, Collected, Effect, Event, OrderStatus, OrderView};
 
 use super::progress::Wanted;
-use super::reach::Sight;
 use super::schedule::{self, Moment, back_off};
 use super::trouble::{Kind, Trouble};
 use crate::hostname::Hostname;
@@ -41,6 +40,16 @@ pub enum Method {
     Http01,
     TlsAlpn01,
     Dns01,
+}
+
+/// What a look has shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sight {
+    Here,
+    /// Another server answers: what was seen, and what has to change.
+    Elsewhere(Trouble),
+    /// Nothing can be concluded: why, as the end of a sentence that begins with the name.
+    Unknown(String),
 }
 
 /// The answer to one authorization.
@@ -89,41 +98,42 @@ impl Rules {
 
 /// The whole of it.
 pub fn step(course: Course, event: Event, rules: &Rules, moment: Moment) -> (Course, Vec<Effect>) {
-    let mut step = Step { course, rules, moment, effects: Vec::new() };
-    step.take(event);
-    let Step { course, mut effects, .. } = step;
+    let (mut course, state) = course.without_state();
+    let mut step = Step { course: &mut course, rules, moment, effects: Vec::new() };
+    let next = step.take(state, event);
+    let mut effects = step.effects;
+    course.state = next;
     effects.push(course.pending(rules));
     (course, effects)
 }
 
 /// A step under way.
 struct Step<'a> {
-    course: Course,
+    /// Its state is the one that each handler consumes, and gives back the next one of.
+    course: &'a mut Course,
     rules: &'a Rules,
     moment: Moment,
     effects: Vec<Effect>,
 }
 
 impl Step<'_> {
-    fn take(&mut self, event: Event) {
+    fn take(&mut self, state: State, event: Event) -> State {
         let now = self.moment.now;
-        match (self.course.state.clone(), event) {
-            (_, Event::Wanted(wanted)) => self.wanted(wanted),
+        match (state, event) {
+            (state, Event::Wanted(wanted)) => self.wanted(state, wanted),
             (State::Resting { why, placed, .. }, Event::Renew) => {
                 if let Some(held) = &mut self.course.held {
                     held.facts.renew_at = now;
                 }
-                self.course.state = State::Resting { until: now, why, placed };
+                State::Resting { until: now, why, placed }
             }
             // It costs none of the authority's limits.
             (State::Resting { why: Rest::Preflight, placed, .. }, Event::RetryPreflight) => {
-                self.course.state = State::Resting { until: now, why: Rest::Preflight, placed };
+                State::Resting { until: now, why: Rest::Preflight, placed }
             }
-            (State::Resting { until, .. }, Event::Due(_)) if until > now => {}
-            (State::Resting { placed: Some(placed), .. }, Event::Due(_)) => {
-                self.course.state = State::Reviewing { placed, at: now };
-            }
-            (State::Resting { .. }, Event::Due(closed)) => self.due(&closed),
+            (state @ State::Resting { until, .. }, Event::Due(_)) if until > now => state,
+            (State::Resting { placed: Some(placed), .. }, Event::Due(_)) => State::Reviewing { placed, at: now },
+            (state @ State::Resting { .. }, Event::Due(closed)) => self.due(state, &closed),
             (State::Looking { directory }, Event::Looked(seen)) => self.looked(directory, &seen),
             (State::Opening { directory }, Event::Opened) => {
                 let replacing = self
@@ -131,38 +141,40 @@ impl Step<'_> {
                     .held
                     .as_ref()
                     .is_some_and(|held| held.id.is_some() && held.facts.directory == directory);
-                self.course.state = State::Ordering { directory, replacing };
+                State::Ordering { directory, replacing }
             }
             (State::Ordering { directory, .. }, Event::Order(view)) => self.placed(directory, &view),
             // The server will not have it as a replacement: then as an order like any other, once.
             (State::Ordering { directory, replacing: true }, Event::Failed(trouble))
                 if !trouble.passes() && trouble.kind != Kind::AccountGone =>
             {
-                self.course.state = State::Ordering { directory, replacing: false };
+                State::Ordering { directory, replacing: false }
             }
             (State::Opening { directory } | State::Ordering { directory, .. }, Event::Failed(trouble)) => {
-                self.failed(&directory, &trouble);
+                self.failed(&directory, &trouble)
             }
-            (State::Asking { .. }, Event::Suggested { start, end, ask_again }) => self.suggested(start, end, ask_again),
-            (State::Asking { .. }, Event::Failed(trouble)) => {
+            (state @ State::Asking { .. }, Event::Suggested { start, end, ask_again }) => {
+                self.suggested(state, start, end, ask_again)
+            }
+            (state @ State::Asking { .. }, Event::Failed(trouble)) => {
                 let again = trouble.retry_after.filter(|_| trouble.passes());
                 if let Some(held) = &mut self.course.held {
                     held.ask_at = self.moment.no_earlier(schedule::ask_again(again));
                 }
-                self.rest_until_renewal();
+                self.rest_until_renewal().unwrap_or(state)
             }
             (state, event) => self.running(state, event),
         }
     }
 
-    fn wanted(&mut self, wanted: Wanted) {
+    fn wanted(&mut self, mut state: State, wanted: Wanted) -> State {
         if wanted == self.course.wanted {
-            return;
+            return state;
         }
         let now = self.moment.now;
         self.course.wanted = wanted;
         let names = self.rules.names(&self.course.wanted);
-        if let State::Resting { until, why, placed: None } = &mut self.course.state {
+        if let State::Resting { until, why, placed: None } = &mut state {
             match &mut self.course.held {
                 // What it covers is not enough any more.
                 Some(held) if !names.iter().all(|name| held.facts.names.contains(name)) => {
@@ -173,26 +185,26 @@ impl Step<'_> {
                 _ => {}
             }
         }
+        state
     }
 
     /// The rest is over: what for?
-    fn due(&mut self, closed: &BTreeMap<String, Closed>) {
+    fn due(&mut self, state: State, closed: &BTreeMap<String, Closed>) -> State {
         let now = self.moment.now;
         if let Some(held) = &self.course.held
             && held.facts.renew_at > now
         {
-            match &held.id {
+            return match &held.id {
                 Some(id) if held.ask_at <= now => {
-                    self.course.state = State::Asking { directory: held.facts.directory.clone(), id: id.clone() };
+                    State::Asking { directory: held.facts.directory.clone(), id: id.clone() }
                 }
-                _ => self.rest_until_renewal(),
-            }
-            return;
+                _ => self.rest_until_renewal().unwrap_or(state),
+            };
         }
-        self.begin(closed);
+        self.begin(closed)
     }
 
-    fn begin(&mut self, closed: &BTreeMap<String, Closed>) {
+    fn begin(&mut self, closed: &BTreeMap<String, Closed>) -> State {
         let now = self.moment.now;
         if self.rules.methods(&self.course.wanted).is_empty() {
             let message = format!(
@@ -200,7 +212,7 @@ impl Step<'_> {
                 self.course.wanted.name, self.course.wanted.name
             );
             self.course.problem = Some(Trouble::new(Kind::Refused, message).problem(now));
-            return self.rest(self.moment.about(Duration::from_hours(1)), Rest::Blocked, None);
+            return rest(self.moment.about(Duration::from_hours(1)), Rest::Blocked, None);
         }
         let names = self.rules.names(&self.course.wanted);
         let free = self.course.history.free_at(now, names.len());
@@ -211,7 +223,7 @@ impl Step<'_> {
             );
             // What went wrong before says more.
             self.course.problem.get_or_insert(Trouble::new(Kind::RateLimited, message).problem(now));
-            return self.rest(free, Rest::Backoff, None);
+            return rest(free, Rest::Backoff, None);
         }
         let count = self.rules.directories.len();
         let in_turn = (0..count).filter_map(|n| self.rules.directories.get((self.course.turn + n) % count));
@@ -221,8 +233,7 @@ impl Step<'_> {
             let closed = closed.get(directory).filter(|closed| closed.until > ours);
             let from = closed.map_or(ours, |closed| closed.until);
             if from <= now {
-                self.course.state = State::Looking { directory: directory.clone() };
-                return;
+                return State::Looking { directory: directory.clone() };
             }
             if soonest.is_none_or(|(soonest, _)| from < soonest) {
                 soonest = Some((from, closed.map(|closed| &closed.why)));
@@ -232,11 +243,11 @@ impl Step<'_> {
             self.course.problem = Some(why.problem(now));
         }
         let until = soonest.map_or_else(|| self.moment.about(back_off(u32::MAX)), |(soonest, _)| soonest);
-        self.rest(until, Rest::Backoff, None);
+        rest(until, Rest::Backoff, None)
     }
 
     /// Whether the name leads here, by each method: an order is placed unless all of them would go astray.
-    fn looked(&mut self, directory: String, seen: &[(Method, Sight)]) {
+    fn looked(&mut self, directory: String, seen: &[(Method, Sight)]) -> State {
         let now = self.moment.now;
         let possible = self.rules.methods(&self.course.wanted);
         let count = possible.len().max(1);
@@ -251,15 +262,13 @@ impl Step<'_> {
         let chosen = if self.course.failures == 0 { sure.or(promising) } else { promising };
         if let Some(index) = chosen {
             (self.course.method, self.course.astray) = (index, None);
-            self.course.state = State::Opening { directory };
-            return;
+            return State::Opening { directory };
         }
         let astray = self.course.astray.get_or_insert(Astray { since: now, looks: 0 });
         if astray.since.until(now) >= DAY {
             // What is seen from here need not be what the world sees.
             astray.since = now;
-            self.course.state = State::Opening { directory };
-            return;
+            return State::Opening { directory };
         }
         astray.looks = astray.looks.saturating_add(1);
         let wait = back_off(astray.looks).clamp(LOOK_SOONEST, LOOK_LATEST);
@@ -270,11 +279,11 @@ impl Step<'_> {
         let message = troubles.clone().map(|trouble| trouble.message.as_str()).collect::<Vec<_>>().join(" ");
         let kind = troubles.map(|trouble| trouble.kind).next().unwrap_or(Kind::Unauthorized);
         self.course.problem = Some(Trouble::new(kind, message).problem(now));
-        self.rest(self.moment.about(wait), Rest::Preflight, None);
+        rest(self.moment.about(wait), Rest::Preflight, None)
     }
 
     /// An attempt came to nothing before there was an order, or with it.
-    fn failed(&mut self, directory: &str, trouble: &Trouble) {
+    fn failed(&mut self, directory: &str, trouble: &Trouble) -> State {
         let Moment { now, .. } = self.moment;
         self.effects.push(Effect::Withdraw);
         self.course.failures = self.course.failures.saturating_add(1);
@@ -304,11 +313,11 @@ impl Step<'_> {
         let holds = &self.course.holds;
         let free = |directory: &String| holds.get(directory).copied().unwrap_or(now);
         let soonest = self.rules.directories.iter().map(free).min().unwrap_or(until);
-        self.rest(soonest.max(now.after(SOON)), why, None);
+        rest(soonest.max(now.after(SOON)), why, None)
     }
 
     /// The authority looked, and did not see what we showed: another method soon, and all of them again later.
-    fn unproved(&mut self) {
+    fn unproved(&mut self) -> State {
         let methods = u32::try_from(self.rules.methods(&self.course.wanted).len()).unwrap_or(1).max(1);
         self.course.method = self.course.method.wrapping_add(1);
         let until = if self.course.failures.is_multiple_of(methods) {
@@ -316,7 +325,7 @@ impl Step<'_> {
         } else {
             self.moment.now.after(SOON)
         };
-        self.rest(until, Rest::Backoff, None);
+        rest(until, Rest::Backoff, None)
     }
 
     /// Not longer than leaves several tries before the certificate that is there expires: back-off for one of
@@ -326,7 +335,7 @@ impl Step<'_> {
         if left.is_zero() { wait } else { wait.min((left / 8).max(HURRY)) }
     }
 
-    fn suggested(&mut self, start: Timestamp, end: Timestamp, ask_again: Option<Duration>) {
+    fn suggested(&mut self, state: State, start: Timestamp, end: Timestamp, ask_again: Option<Duration>) -> State {
         let now = self.moment.now;
         let extra = self.course.history.suggestion_at(now);
         if let Some(held) = &mut self.course.held {
@@ -338,20 +347,20 @@ impl Step<'_> {
                 held.facts.renew_at = schedule::within(start, end, self.moment).max(extra).min(last);
             }
         }
-        self.rest_until_renewal();
+        self.rest_until_renewal().unwrap_or(state)
     }
 
-    fn rest_until_renewal(&mut self) {
-        if let Some(held) = &self.course.held {
-            let until = match held.id {
-                Some(_) => held.facts.renew_at.min(held.ask_at),
-                None => held.facts.renew_at,
-            };
-            self.rest(until, Rest::Issued, None);
-        }
+    /// None where there is no certificate.
+    fn rest_until_renewal(&self) -> Option<State> {
+        let held = self.course.held.as_ref()?;
+        let until = match held.id {
+            Some(_) => held.facts.renew_at.min(held.ask_at),
+            None => held.facts.renew_at,
+        };
+        Some(rest(until, Rest::Issued, None))
     }
+}
 
-    fn rest(&mut self, until: Timestamp, why: Rest, placed: Option<Placed>) {
-        self.course.state = State::Resting { until, why, placed };
-    }
+fn rest(until: Timestamp, why: Rest, placed: Option<Placed>) -> State {
+    State::Resting { until, why, placed }
 }

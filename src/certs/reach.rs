@@ -24,7 +24,7 @@ use tokio::net::TcpStream;
 use super::challenges::Board;
 use super::client::Proof;
 use super::dial;
-use super::order::Method;
+use super::order::{Method, Sight};
 use super::shelf::Shelf;
 use super::trouble::{Kind, Trouble};
 use crate::hostname::Hostname;
@@ -51,16 +51,6 @@ impl Scout for () {
     fn zone(&self) -> BoxFuture<'_, Sight> {
         std::future::ready(Sight::Unknown("nobody has looked".into())).boxed()
     }
-}
-
-/// What a look has shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sight {
-    Here,
-    /// Another server answers: what was seen, and what has to change.
-    Elsewhere(Trouble),
-    /// Nothing can be concluded: why, as the end of a sentence that begins with the name.
-    Unknown(String),
 }
 
 /// Looks for `name` as an authority would. Ends within seconds.

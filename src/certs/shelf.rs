@@ -18,8 +18,8 @@ use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::leaf::Leaf;
+use super::mismatches::Mismatches;
 use super::sealed::Seal;
-use super::watch::Mismatches;
 
 /// The protocol of the TLS-ALPN-01 challenge (RFC 8737 section 4).
 pub const ACME_TLS: &[u8] = b"acme-tls/1";

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Weak;
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
@@ -15,46 +15,9 @@ use tokio::time::Instant;
 use super::Shelf;
 use super::dial::shown;
 use super::leaf::Leaf;
-use super::progress::{Problem, ProblemKind};
-use crate::timestamp::Timestamp;
 
 const SOONEST: Duration = Duration::from_secs(1);
 const LATEST: Duration = Duration::from_hours(1);
-
-/// What was wrong at the last look.
-#[derive(Default)]
-pub struct Mismatches(Mutex<HashMap<String, Mismatch>>);
-
-struct Mismatch {
-    /// Serial number of the certificate that should have been shown.
-    meant: String,
-    problem: Problem,
-}
-
-impl Mismatches {
-    /// Of the certificate with this serial number, which is for these names.
-    pub fn of(&self, serial: &str, names: &[String]) -> Option<Problem> {
-        let all = self.all();
-        let of_it = names.iter().filter_map(|name| all.get(name)).find(|mismatch| mismatch.meant == serial);
-        of_it.map(|mismatch| mismatch.problem.clone())
-    }
-
-    /// Notes what a look at `name` came to; whether that is news.
-    fn note(&self, name: &str, meant: &str, difference: Option<String>) -> bool {
-        let mut all = self.all();
-        let Some(message) = difference else { return all.remove(name).is_some() };
-        if all.get(name).is_some_and(|known| known.meant == meant && known.problem.message == message) {
-            return false;
-        }
-        let problem = Problem { kind: ProblemKind::NotServed, message, at: Timestamp::now() };
-        all.insert(name.to_owned(), Mismatch { meant: meant.to_owned(), problem });
-        true
-    }
-
-    fn all(&self) -> MutexGuard<'_, HashMap<String, Mismatch>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Looks after every swap, until the shelf is gone. `tell` hears of names of which the shelf knows something else
 /// than before.
@@ -171,6 +134,7 @@ mod tests {
     use tokio_rustls::TlsAcceptor;
 
     use super::*;
+    use crate::certs::ProblemKind;
     use crate::certs::Seal;
     use crate::certs::shelf::Key;
 

@@ -161,23 +161,30 @@ impl Course {
         }
     }
 
+    /// Taken apart for a step, which consumes the state and gives the next one.
+    pub(super) fn without_state(mut self) -> (Self, State) {
+        let none = State::Resting { until: Timestamp(0), why: Rest::New, placed: None };
+        let state = std::mem::replace(&mut self.state, none);
+        (self, state)
+    }
+
     /// What is to be done in this state; also the first thing after a restart.
     pub fn pending(&self, rules: &Rules) -> Effect {
-        match self.state.clone() {
-            State::Resting { until, .. } => Effect::Rest(until),
+        match &self.state {
+            State::Resting { until, .. } => Effect::Rest(*until),
             State::Looking { .. } => Effect::Look { methods: rules.methods(&self.wanted) },
-            State::Opening { directory } => Effect::Open { directory },
+            State::Opening { directory } => Effect::Open { directory: directory.clone() },
             State::Ordering { directory, replacing } => {
-                let replaces = self.held.as_ref().and_then(|held| held.id.clone()).filter(|_| replacing);
-                Effect::Place { directory, names: rules.names(&self.wanted), replaces }
+                let replaces = self.held.as_ref().and_then(|held| held.id.clone()).filter(|_| *replacing);
+                Effect::Place { directory: directory.clone(), names: rules.names(&self.wanted), replaces }
             }
-            State::Reviewing { placed, at } => Effect::Review { placed, at },
-            State::Authorizing { placed } => Effect::Authorizations(placed),
-            State::Answering { placed, answers } => Effect::Answer { placed, answers },
-            State::Keying { placed } => Effect::MakeKey(placed),
-            State::Finalizing { placed } => Effect::Finalize(placed),
-            State::Collecting { placed, at } => Effect::Collect { placed, at },
-            State::Asking { directory, id } => Effect::Ask { directory, id },
+            State::Reviewing { placed, at } => Effect::Review { placed: placed.clone(), at: *at },
+            State::Authorizing { placed } => Effect::Authorizations(placed.clone()),
+            State::Answering { placed, answers } => Effect::Answer { placed: placed.clone(), answers: answers.clone() },
+            State::Keying { placed } => Effect::MakeKey(placed.clone()),
+            State::Finalizing { placed } => Effect::Finalize(placed.clone()),
+            State::Collecting { placed, at } => Effect::Collect { placed: placed.clone(), at: *at },
+            State::Asking { directory, id } => Effect::Ask { directory: directory.clone(), id: id.clone() },
         }
     }
 

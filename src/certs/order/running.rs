@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Answer, AuthorizationStatus, AuthorizationView, Collected, Effect, Event, Held, Kind, Method, OrderStatus,
-    OrderView, Placed, Rest, State, Step, Trouble,
+    OrderView, Placed, Rest, State, Step, Trouble, rest,
 };
 use crate::certs::progress::Facts;
 use crate::certs::schedule;
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Step<'_> {
     /// An order was placed.
-    pub(super) fn placed(&mut self, directory: String, view: &OrderView) {
+    pub(super) fn placed(&mut self, directory: String, view: &OrderView) -> State {
         let placed = Placed {
             directory,
             url: view.url.clone(),
@@ -36,25 +36,25 @@ impl Step<'_> {
             polls: 0,
             stumbles: 0,
         };
-        self.review(placed, view);
+        self.review(placed, view)
     }
 
-    pub(super) fn running(&mut self, state: State, event: Event) {
+    pub(super) fn running(&mut self, state: State, event: Event) -> State {
         let now = self.moment.now;
         match (state, event) {
             (State::Reviewing { placed, .. }, Event::Order(view)) => self.review(placed, &view),
             (State::Finalizing { mut placed }, Event::Order(view)) => {
                 placed.finalized_at = Some(now);
-                self.review(placed, &view);
+                self.review(placed, &view)
             }
             (State::Authorizing { placed }, Event::Authorizations(found)) => self.authorize(placed, &found),
             (State::Answering { mut placed, .. }, Event::Answered) => {
                 (placed.answered_at, placed.polls) = (Some(now), 0);
-                self.look_again(placed, None);
+                self.look_again(placed, None)
             }
             (State::Keying { mut placed }, Event::KeyMade(key)) => {
                 placed.key = Some(key);
-                self.course.state = State::Finalizing { placed };
+                State::Finalizing { placed }
             }
             (State::Collecting { placed, .. }, Event::Collected(collected)) => self.collected(&placed, collected),
             // Made, but not to be had at once.
@@ -63,30 +63,29 @@ impl Step<'_> {
             {
                 placed.polls += 1;
                 let at = now.after(schedule::poll(placed.polls, trouble.retry_after));
-                self.course.state = State::Collecting { placed, at };
+                State::Collecting { placed, at }
             }
             (State::Finalizing { placed }, Event::Failed(trouble)) if trouble.kind == Kind::NotReady => {
-                self.look_again(placed, trouble.retry_after);
+                self.look_again(placed, trouble.retry_after)
             }
-            (state, Event::Failed(trouble)) => {
-                if let Some(placed) = placed_in(state) {
-                    self.stumbled(placed, &trouble);
-                }
-            }
+            (state, Event::Failed(trouble)) => match placed_in(state) {
+                Ok(placed) => self.stumbled(placed, &trouble),
+                Err(state) => state,
+            },
             // Came too late to matter.
-            (_, _) => {}
+            (state, _) => state,
         }
     }
 
     /// How the order stands decides what to do next.
-    fn review(&mut self, mut placed: Placed, view: &OrderView) {
+    fn review(&mut self, mut placed: Placed, view: &OrderView) -> State {
         let now = self.moment.now;
         placed.stumbles = 0;
         if matches!(view.status, OrderStatus::Ready | OrderStatus::Processing | OrderStatus::Valid) {
             placed.told = 0;
         }
         match view.status {
-            OrderStatus::Pending if placed.answered_at.is_none() => self.course.state = State::Authorizing { placed },
+            OrderStatus::Pending if placed.answered_at.is_none() => State::Authorizing { placed },
             OrderStatus::Pending => {
                 let overdue = placed.answered_at.is_some_and(|at| at.until(now) > VALIDATION);
                 if overdue {
@@ -94,18 +93,18 @@ impl Step<'_> {
                         "The certificate authority accepted the answers to its challenges, but does not look at them.";
                     return self.over(&placed, &Trouble::new(Kind::Slow, message));
                 }
-                self.look_again(placed, view.retry_after);
+                self.look_again(placed, view.retry_after)
             }
-            OrderStatus::Ready if placed.key.is_some() => self.course.state = State::Finalizing { placed },
-            OrderStatus::Ready => self.course.state = State::Keying { placed },
+            OrderStatus::Ready if placed.key.is_some() => State::Finalizing { placed },
+            OrderStatus::Ready => State::Keying { placed },
             OrderStatus::Processing => self.processing(placed, view.retry_after),
             OrderStatus::Valid if placed.key.is_some() => {
                 placed.polls = 0;
-                self.course.state = State::Collecting { placed, at: now };
+                State::Collecting { placed, at: now }
             }
             OrderStatus::Valid => {
                 let message = "The certificate authority has made a certificate for a key that is not here.";
-                self.over(&placed, &Trouble::new(Kind::Internal, message));
+                self.over(&placed, &Trouble::new(Kind::Internal, message))
             }
             OrderStatus::Invalid => {
                 let trouble = view.error.clone().unwrap_or_else(|| {
@@ -116,12 +115,12 @@ impl Step<'_> {
                     return self.over(&placed, &trouble);
                 }
                 // The authorizations know more, and how many of them failed.
-                self.course.state = State::Authorizing { placed };
+                State::Authorizing { placed }
             }
         }
     }
 
-    fn processing(&mut self, mut placed: Placed, retry_after: Option<Duration>) {
+    fn processing(&mut self, mut placed: Placed, retry_after: Option<Duration>) -> State {
         let now = self.moment.now;
         let since = *placed.finalized_at.get_or_insert(now);
         let waited = since.until(now);
@@ -137,16 +136,16 @@ impl Step<'_> {
         }
         self.course.problem = Some(trouble.problem(now));
         let wait = retry_after.unwrap_or(waited / 4).clamp(PROCESSING, Duration::from_hours(1));
-        self.rest(self.moment.no_earlier(wait), Rest::Backoff, Some(placed));
+        rest(self.moment.no_earlier(wait), Rest::Backoff, Some(placed))
     }
 
-    fn look_again(&mut self, mut placed: Placed, retry_after: Option<Duration>) {
+    fn look_again(&self, mut placed: Placed, retry_after: Option<Duration>) -> State {
         placed.polls += 1;
         let at = self.moment.now.after(schedule::poll(placed.polls, retry_after));
-        self.course.state = State::Reviewing { placed, at };
+        State::Reviewing { placed, at }
     }
 
-    fn authorize(&mut self, mut placed: Placed, found: &[AuthorizationView]) {
+    fn authorize(&mut self, mut placed: Placed, found: &[AuthorizationView]) -> State {
         let failed: Vec<_> = found.iter().filter(|view| view.status == AuthorizationStatus::Invalid).collect();
         placed.told = failed.len();
         if let Some(first) = failed.first() {
@@ -178,7 +177,7 @@ impl Step<'_> {
             answers.push(Answer { authorization, method, accept });
         }
         placed.told = answers.len();
-        self.course.state = State::Answering { placed, answers };
+        State::Answering { placed, answers }
     }
 
     /// The method whose turn it is, of those that both sides know; the one that is under way before all others.
@@ -194,7 +193,7 @@ impl Step<'_> {
         under_way.or_else(in_turn).copied()
     }
 
-    fn collected(&mut self, placed: &Placed, collected: Collected) {
+    fn collected(&mut self, placed: &Placed, collected: Collected) -> State {
         let now = self.moment.now;
         let Collected { names, not_before, not_after, serial, id } = collected;
         if let Some(missing) = placed.names.iter().find(|name| !names.contains(name)) {
@@ -205,16 +204,16 @@ impl Step<'_> {
         let facts = Facts { names, not_before, not_after, renew_at, directory: placed.directory.clone(), serial };
         self.effects.push(Effect::Keep);
         self.effects.push(Effect::Withdraw);
-        let course = &mut self.course;
+        let course = &mut *self.course;
         course.history.issued(now);
         course.held = Some(Held { facts, id, window: None, ask_at: now });
         (course.failures, course.problem) = (0, None);
         course.holds.clear();
-        self.rest_until_renewal();
+        self.rest_until_renewal().unwrap_or_else(|| rest(now, Rest::Issued, None))
     }
 
     /// A request broke off, or was refused, while the order stands.
-    fn stumbled(&mut self, mut placed: Placed, trouble: &Trouble) {
+    fn stumbled(&mut self, mut placed: Placed, trouble: &Trouble) -> State {
         if !trouble.passes() {
             return self.over(&placed, trouble);
         }
@@ -226,35 +225,37 @@ impl Step<'_> {
             None => moment.about(wait),
         };
         if moment.now.until(at) <= PATIENCE {
-            self.course.state = State::Reviewing { placed, at };
+            State::Reviewing { placed, at }
         } else {
             self.course.problem = Some(trouble.problem(moment.now));
-            self.rest(at, Rest::Backoff, Some(placed));
+            rest(at, Rest::Backoff, Some(placed))
         }
     }
 
     /// Nothing becomes of the order.
-    fn over(&mut self, placed: &Placed, trouble: &Trouble) {
+    fn over(&mut self, placed: &Placed, trouble: &Trouble) -> State {
         // What nobody can know any more is counted as failed.
         for _ in 0..placed.told {
             self.course.history.failed(self.moment.now);
         }
-        self.failed(&placed.directory, trouble);
+        self.failed(&placed.directory, trouble)
     }
 }
 
-fn placed_in(state: State) -> Option<Placed> {
+/// The order of a state that has one; else the state itself.
+#[allow(clippy::result_large_err)] // both sides are moved once
+fn placed_in(state: State) -> Result<Placed, State> {
     match state {
         State::Reviewing { placed, .. }
         | State::Authorizing { placed }
         | State::Answering { placed, .. }
         | State::Keying { placed }
         | State::Finalizing { placed }
-        | State::Collecting { placed, .. } => Some(placed),
-        State::Resting { .. }
+        | State::Collecting { placed, .. } => Ok(placed),
+        state @ (State::Resting { .. }
         | State::Looking { .. }
         | State::Opening { .. }
         | State::Ordering { .. }
-        | State::Asking { .. } => None,
+        | State::Asking { .. }) => Err(state),
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::Sight;
 use super::{Answer, Method, Placed};
 use crate::certs::progress::Wanted;
-use crate::certs::reach::Sight;
 use crate::certs::sealed::Sealed;
 use crate::certs::trouble::Trouble;
 use crate::timestamp::Timestamp;

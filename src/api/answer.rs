@@ -88,11 +88,21 @@ pub async fn with_request_id(mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(id.clone());
     let format = ErrorFormat::of(request.headers());
     let mut response = next.run(request).await;
-    if let Some(body) = format.rewrite(&mut response, &id) {
+    finish(&mut response, format, id);
+    response
+}
+
+/// Sets the request's id, and the error body that the caller accepts.
+pub fn finish(response: &mut Response, format: ErrorFormat, id: RequestId) {
+    if !response.status().is_success()
+        && let Some(body) = format.rewrite(response, &id)
+    {
         *response.body_mut() = Body::from(body);
     }
-    response.headers_mut().insert(X_REQUEST_ID, id.0);
-    response
+    let mut id = id.0;
+    // HTTP/2 keeps headers to refer to them in later answers (RFC 7541 section 7.1.3); this one never comes again.
+    id.set_sensitive(true);
+    response.headers_mut().insert(X_REQUEST_ID, id);
 }
 
 /// The format of error bodies that a caller accepts.

@@ -164,6 +164,11 @@ pub fn behind_proxy(peer: IpAddr, headers: &HeaderMap) -> IpAddr {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Standings([Option<PolicyStanding>; 3]);
 
+/// In the extensions of a response whose `RateLimit` headers would be a large part of it: the runtime configuration,
+/// which every page view asks for. Its refusals have them.
+#[derive(Clone, Copy)]
+pub struct OmitRateLimit;
+
 /// Middleware: counts every request per address, and adds the `RateLimit` headers to the response.
 pub async fn enforce(State(state): State<ApiState>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
@@ -182,6 +187,9 @@ pub async fn enforce(State(state): State<ApiState>, request: Request, next: Next
         }
     };
     let mut response = next.run(Request::from_parts(parts, body)).await;
+    if response.extensions_mut().remove::<OmitRateLimit>().is_some() {
+        return response;
+    }
     let of_key = response.extensions_mut().remove::<Standings>().unwrap_or_default().0;
     let (mut policies, mut standings) = (String::new(), String::new());
     for (policy, standing) in standing.into_iter().chain(of_key.into_iter().flatten()) {

@@ -47,7 +47,7 @@ use axum::middleware;
 use axum::routing::get;
 
 pub use access::{Access, EntryPoint, secret_name};
-pub use answer::{ErrorFormat, RequestId, X_REQUEST_ID};
+pub use answer::{ErrorFormat, RequestId, finish};
 pub use code::Code;
 use endpoint::Endpoint;
 pub use error::ApiError;

@@ -10,6 +10,7 @@ use bitcall_wire::config::RuntimeConfig;
 use super::ApiState;
 use super::access::Audience;
 use super::endpoint::{Endpoint, nothing};
+use super::limits::OmitRateLimit;
 use super::runtime_caller::{self, RuntimeCaller};
 
 pub fn endpoints() -> Vec<Endpoint> {
@@ -29,7 +30,9 @@ async fn config(State(state): State<ApiState>, request: Request) -> Response {
     let mut caller = RuntimeCaller::of(&parts);
     let answer = caller.admit(&state, runtime_caller::key_of(&parts).as_deref()).map(|key| {
         let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-        (json, state.platform.runtime_body(&key)).into_response()
+        let mut response = (json, state.platform.runtime_body(&key)).into_response();
+        response.extensions_mut().insert(OmitRateLimit);
+        response
     });
     let mut response = caller.respond(answer);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));

@@ -17,7 +17,7 @@ use tower::Service as _;
 use super::connection_info::{ConnectionInfo, Peer};
 use super::redirect::{self, HttpTokens};
 use super::{assets, websocket};
-use crate::api::{ApiError, Code, ErrorFormat, RequestId, X_REQUEST_ID};
+use crate::api::{self, ApiError, Code, ErrorFormat, RequestId};
 use crate::edge::Edge;
 
 /// Answers every request of every listener.
@@ -42,31 +42,33 @@ impl RequestHandler {
         info: &Arc<ConnectionInfo>,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Infallible> {
-        let id = RequestId::for_request(request.headers());
-        let format = ErrorFormat::of(request.headers());
-        let response = match info.peer {
-            Peer::Remote(peer) => self.public(info, request, peer, &id).await,
-            Peer::Local { .. } => self.api(info, request, &id).await,
+        // The API's router gives its answers their id and error format itself.
+        let is_api = match info.peer {
+            Peer::Remote(_) => request.uri().path().starts_with("/api/"),
+            Peer::Local { .. } => true,
+            Peer::Redirect(_) | Peer::Operations(_) => false,
+        };
+        if is_api {
+            return Ok(self.api(info, request).await);
+        }
+        let (id, format) = (RequestId::for_request(request.headers()), ErrorFormat::of(request.headers()));
+        let mut response = match info.peer {
+            Peer::Remote(peer) => self.public(info, request, peer),
+            Peer::Local { .. } => refusal(Code::NotFound, "only the API is served here"),
             Peer::Redirect(_) => {
                 self.challenge(&request).unwrap_or_else(|| redirect::redirect(&request, self.https_port))
             }
             Peer::Operations(_) => operations(info, &request),
         };
-        Ok(finish(response, format, id))
+        api::finish(&mut response, format, id);
+        Ok(response)
     }
 
-    async fn public(
-        &self,
-        info: &Arc<ConnectionInfo>,
-        request: Request<Incoming>,
-        peer: SocketAddr,
-        id: &RequestId,
-    ) -> Response<Body> {
+    fn public(&self, info: &Arc<ConnectionInfo>, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         match request.uri().path() {
             "/sip" => websocket::accept(request, &self.edge, peer, Arc::clone(info)),
             "/demo.json" if self.demo.is_some() => self.demo(peer),
             "/webphone" => permanent_redirect("/webphone/"),
-            path if path.starts_with("/api/") => self.api(info, request, id).await,
             _ => self.challenge(&request).unwrap_or_else(|| self.asset(info, &request)),
         }
     }
@@ -91,7 +93,8 @@ impl RequestHandler {
         response
     }
 
-    async fn api(&self, info: &ConnectionInfo, request: Request<Incoming>, id: &RequestId) -> Response<Body> {
+    async fn api(&self, info: &ConnectionInfo, request: Request<Incoming>) -> Response<Body> {
+        let (id, format) = (RequestId::for_request(request.headers()), ErrorFormat::of(request.headers()));
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(info.entry_point());
         request.extensions_mut().insert(id.clone());
@@ -99,7 +102,12 @@ impl RequestHandler {
         match tokio::time::timeout(self.request_timeout, answer).await {
             Ok(Ok(response)) => response,
             Ok(Err(never)) => match never {},
-            Err(_) => refusal(Code::RequestTimeout, "the request did not arrive, or was not answered, in time"),
+            Err(_) => {
+                let mut late =
+                    refusal(Code::RequestTimeout, "the request did not arrive, or was not answered, in time");
+                api::finish(&mut late, format, id);
+                late
+            }
         }
     }
 
@@ -113,20 +121,6 @@ impl RequestHandler {
             _ => refusal(Code::NotFound, "there is nothing at this address"),
         }
     }
-}
-
-/// Sets the request's id, and a refusal's body in the format that the caller asked for.
-fn finish(mut response: Response<Body>, format: ErrorFormat, id: RequestId) -> Response<Body> {
-    if !response.status().is_success()
-        && let Some(body) = format.rewrite(&mut response, &id)
-    {
-        *response.body_mut() = body.into();
-    }
-    let mut id = id.0;
-    // HTTP/2 keeps headers to refer to them in later answers (RFC 7541 section 7.1.3); this one never comes again.
-    id.set_sensitive(true);
-    response.headers_mut().insert(X_REQUEST_ID, id);
-    response
 }
 
 /// What the server itself refuses, in the form of the API.

@@ -28,7 +28,7 @@ use tower::ServiceExt as _;
 use url::{Host, Url};
 
 use crate::api::{self, Access, EntryPoint, RequestLimits};
-use crate::certs::{Cabinet, Seal};
+use crate::certs::{CertificateStore, Seal};
 use crate::dial;
 use crate::domains::Domains;
 use crate::store;
@@ -124,13 +124,13 @@ impl ControlClient {
             })
         })?;
         let domains = domains(&platform);
-        let cabinet = Cabinet::beside(platform.store(), seal);
+        let certificate_store = CertificateStore::beside(platform.store(), seal);
         let router = api::router(api::ApiState {
             platform,
             domains,
             access: Access::in_process_only(),
             limits: Arc::new(RequestLimits::none()),
-            cabinet,
+            certificate_store,
             certs: None,
         });
         Ok(Self { connection: ServerConnection::InProcess(router) })

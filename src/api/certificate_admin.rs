@@ -51,8 +51,8 @@ pub fn endpoints() -> Vec<Endpoint> {
 }
 
 async fn list(request: ApiRequest, page: PageRequest) -> Result<Success<CertificateList>, ApiError> {
-    let ApiState { cabinet, certs, .. } = &request.state;
-    let kept = cabinet.names(page.cursor.as_deref(), page.fetch_count()).await.map_err(unavailable)?;
+    let ApiState { certificate_store, certs, .. } = &request.state;
+    let kept = certificate_store.names(page.cursor.as_deref(), page.fetch_count()).await.map_err(unavailable)?;
     let ordered = certs.iter().flat_map(Certs::list).map(|(name, _)| name.to_string());
     let mut names: BTreeSet<String> = ordered.collect();
     names.extend(kept);
@@ -92,7 +92,7 @@ async fn sync(request: ApiRequest, (): ()) -> Result<Success<SyncedCertificates>
 /// `None` when there is neither a certificate nor an order for the name.
 async fn line(state: &ApiState, name: &str) -> Result<Option<CertificateSummary>, ApiError> {
     let domain: Option<Hostname> = name.parse().ok();
-    let kept = state.cabinet.find(name).await.map_err(unavailable)?;
+    let kept = state.certificate_store.find(name).await.map_err(unavailable)?;
     let progress = state.certs.as_ref().zip(domain.as_ref()).and_then(|(certs, domain)| certs.progress(domain));
     if kept.is_none() && progress.is_none() {
         return Ok(None);
@@ -100,7 +100,9 @@ async fn line(state: &ApiState, name: &str) -> Result<Option<CertificateSummary>
     // A wildcard belongs to the tenant of the name behind `*.`.
     let owned: Option<Hostname> = name.strip_prefix("*.").unwrap_or(name).parse().ok();
     let tenant = owned.and_then(|owned| state.platform.holder(&owned)).map(|tenant| tenant.to_string());
-    let mismatch = kept.as_ref().and_then(|kept| state.cabinet.shelf().mismatches().of(&kept.serial, &kept.names));
+    let mismatch = kept
+        .as_ref()
+        .and_then(|kept| state.certificate_store.cert_resolver().mismatches().of(&kept.serial, &kept.names));
     Ok(Some(CertificateSummary::of(name, kept.as_ref(), progress, mismatch, tenant)))
 }
 

@@ -11,7 +11,7 @@ use super::endpoint::{ApiRequest, Endpoint, Success, nothing, success};
 use super::error::ApiError;
 use super::form::{Form, checked, secret};
 use super::views::certificates::{CertificateView, RemovedCertificate};
-use crate::certs::{Kept, Origin, Unfit};
+use crate::certs::{CertificateError, Origin, StoredCertificate};
 use crate::hostname::Hostname;
 use crate::store::keys::certificate_key;
 use crate::store::{self, Batch};
@@ -75,14 +75,15 @@ async fn import(
     certificate_import: CertificateImport,
 ) -> Result<Success<CertificateView>, ApiError> {
     let name = name(&request)?;
-    let cabinet = request.state.cabinet.clone();
+    let certificate_store = request.state.certificate_store.clone();
     let before = found(&request, &name).await?;
-    let prepared =
-        cabinet.prepare(&name, certificate_import.chain, certificate_import.key, Origin::Import).map_err(unfit)?;
+    let prepared = certificate_store
+        .prepare(&name, certificate_import.chain, certificate_import.key, Origin::Import)
+        .map_err(unfit)?;
     let audit_record =
         (before.as_ref().map_or(Value::Null, |kept| audit_record(&name, kept)), audit_record(&name, &prepared.kept));
     let batch = prepared.put_into(Batch::new());
-    let follow = move || cabinet.show(prepared);
+    let follow = move || certificate_store.show(prepared);
     let kept =
         request.state.platform.commit_for(&request.context, "certificate.import", audit_record, batch, follow).await?;
     Ok(success(CertificateView::of(&name, &kept)))
@@ -92,18 +93,18 @@ async fn remove(request: ApiRequest, (): ()) -> Result<Success<RemovedCertificat
     let name = name(&request)?;
     let unknown = || ApiError::new(Code::CertificateNotFound, format!("there is no certificate for {name}"));
     let before = found(&request, &name).await?.ok_or_else(unknown)?;
-    let cabinet = request.state.cabinet.clone();
+    let certificate_store = request.state.certificate_store.clone();
     let batch = Batch::new().remove(certificate_key(&name));
     let audit_record = (audit_record(&name, &before), Value::Null);
     let hidden = name.clone();
-    let follow = move || cabinet.hide(&hidden);
+    let follow = move || certificate_store.hide(&hidden);
     request.state.platform.commit_for(&request.context, "certificate.remove", audit_record, batch, follow).await?;
     Ok(success(RemovedCertificate { name, removed: true }))
 }
 
-async fn found(request: &ApiRequest, name: &str) -> Result<Option<Kept>, ApiError> {
+async fn found(request: &ApiRequest, name: &str) -> Result<Option<StoredCertificate>, ApiError> {
     let unavailable = |error: store::Error| ApiError::from(Refusal::Unavailable(error));
-    request.state.cabinet.find(name).await.map_err(unavailable)
+    request.state.certificate_store.find(name).await.map_err(unavailable)
 }
 
 /// The name in the path, normalised as in the store.
@@ -116,19 +117,19 @@ fn name(request: &ApiRequest) -> Result<String, ApiError> {
     }
 }
 
-fn unfit(unfit: Unfit) -> ApiError {
+fn unfit(unfit: CertificateError) -> ApiError {
     match unfit {
-        Unfit::NoStoreKey => {
+        CertificateError::NoStoreKey => {
             let message = "there is no store key to seal the private key with; `bitcall init` makes one";
             ApiError::new(Code::StoreKeyMissing, message)
         }
-        Unfit::Failed(why) => Refusal::Unavailable(store::Error::Failed(why)).into(),
+        CertificateError::Failed(why) => Refusal::Unavailable(store::Error::Failed(why)).into(),
         other => ApiError::validation(vec![FieldError::new("certificate", other.to_string())]),
     }
 }
 
 /// What the audit log records of a certificate.
-fn audit_record(name: &str, kept: &Kept) -> Value {
+fn audit_record(name: &str, kept: &StoredCertificate) -> Value {
     json!({
         "name": name,
         "names": kept.names,

@@ -53,7 +53,7 @@ use endpoint::Endpoint;
 pub use error::ApiError;
 pub use limits::RequestLimits;
 
-use crate::certs::{Cabinet, Certs};
+use crate::certs::{CertificateStore, Certs};
 use crate::domains::Domains;
 use crate::tenancy::Platform;
 
@@ -67,7 +67,7 @@ pub struct ApiState {
     pub domains: Domains,
     pub access: Access,
     pub limits: Arc<RequestLimits>,
-    pub cabinet: Arc<Cabinet>,
+    pub certificate_store: Arc<CertificateStore>,
     /// Where certificates come by themselves.
     pub certs: Option<Certs>,
 }

@@ -10,8 +10,8 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 
 use super::StartError;
 use crate::certs::{
-    self, Binding, Board, Cabinet, Certs, Exchange, Kind, Limits, Method, Rules, Scout, Settings, Shelf, Sight,
-    Trouble, Wanted,
+    self, AcmeError, AcmeHttpClient, Binding, CertResolver, CertificateStore, Certs, ChallengeStore, Kind, Limits,
+    Method, Preflight, Reachability, Rules, Settings, Wanted,
 };
 use crate::config::{self, ChallengeType, Config, PublicUrl, external_accounts};
 use crate::dns::{self, Delegation, Verifier, ZoneSettings};
@@ -31,7 +31,7 @@ pub fn is_configured(config: &Config) -> bool {
 pub async fn open(
     config: &Config,
     store: Arc<dyn Store>,
-    cabinet: Arc<Cabinet>,
+    certificate_store: Arc<CertificateStore>,
     eyes: &Verifier,
 ) -> Result<Option<Certs>, StartError> {
     if !is_configured(config) {
@@ -39,8 +39,8 @@ pub async fn open(
     }
     let zone = ZoneSettings::of(config).map_err(StartError::misconfigured)?;
     let settings = settings(config, Box::new(Outlook { eyes: eyes.clone(), zone }))?;
-    let exchange = Exchange::new(config.acme.ca_bundle.as_deref()).map_err(StartError::misconfigured)?;
-    match Certs::open(store, cabinet, exchange, settings).await {
+    let exchange = AcmeHttpClient::new(config.acme.ca_bundle.as_deref()).map_err(StartError::misconfigured)?;
+    match Certs::open(store, certificate_store, exchange, settings).await {
         Ok(certs) => Ok(Some(certs)),
         Err(error @ certs::StartError::NoStoreKey) => Err(StartError::misconfigured(error)),
         Err(error) => Err(error.into()),
@@ -53,12 +53,12 @@ pub fn want_own(
     config: &Config,
     url: &PublicUrl,
     certs: &Certs,
-    shelf: &Shelf,
+    cert_resolver: &CertResolver,
     platform: &Platform,
 ) -> Option<Subdomains> {
     let from_files = |wanted: &Wanted| {
         let wildcard = wanted.wildcard.then(|| format!("*.{}", wanted.name));
-        std::iter::once(wanted.name.to_string()).chain(wildcard).all(|name| shelf.is_behind_files(&name))
+        std::iter::once(wanted.name.to_string()).chain(wildcard).all(|name| cert_resolver.is_behind_files(&name))
     };
     for wanted in own_names(config, url).into_iter().filter(|wanted| !from_files(wanted)) {
         certs.want(wanted);
@@ -142,13 +142,13 @@ pub fn check(config: &Config) -> Vec<String> {
         return Vec::new();
     }
     let settings = settings(config, Box::new(())).err().map(StartError::into_message);
-    let bundle = Exchange::new(config.acme.ca_bundle.as_deref()).err().map(|error| error.to_string());
+    let bundle = AcmeHttpClient::new(config.acme.ca_bundle.as_deref()).err().map(|error| error.to_string());
     let no_key =
         matches!(config::store_key(&config.secrets), Ok(None)).then(|| certs::StartError::NoStoreKey.to_string());
     settings.into_iter().chain(bundle).chain(no_key).collect()
 }
 
-fn settings(config: &Config, scout: Box<dyn Scout>) -> Result<Settings, StartError> {
+fn settings(config: &Config, scout: Box<dyn Preflight>) -> Result<Settings, StartError> {
     let accounts = external_accounts(config.acme.eab_file.as_deref()).map_err(StartError::misconfigured)?;
     let directories: Vec<String> = config.acme.directories.iter().map(|url| url.0.clone()).collect();
     if let Some(stranger) = accounts.keys().find(|directory| !directories.contains(directory)) {
@@ -195,7 +195,7 @@ fn zone(config: &Config) -> Option<Hostname> {
     config.domains.base.clone().filter(|_| proves)
 }
 
-impl dns::Challenges for Board {
+impl dns::Challenges for ChallengeStore {
     fn txt(&self, name: &str) -> Vec<String> {
         let delegated = || name.split_once("._acme.").map(|(domain, _)| domain);
         let domain = name.strip_prefix("_acme-challenge.").or_else(delegated);
@@ -209,7 +209,7 @@ struct Outlook {
     zone: Option<ZoneSettings>,
 }
 
-impl Scout for Outlook {
+impl Preflight for Outlook {
     fn addresses<'a>(&'a self, name: &'a Hostname, method: Method) -> BoxFuture<'a, Vec<SocketAddr>> {
         // RFC 8555 section 8.3, RFC 8737 section 3.
         let port = if method == Method::Http01 { 80 } else { 443 };
@@ -217,20 +217,20 @@ impl Scout for Outlook {
         found.map(move |found| found.into_iter().map(|address| SocketAddr::new(address, port)).collect()).boxed()
     }
 
-    fn zone(&self) -> BoxFuture<'_, Sight> {
+    fn zone(&self) -> BoxFuture<'_, Reachability> {
         async move {
-            let Some(zone) = &self.zone else { return Sight::Unknown("no zone is served here".into()) };
+            let Some(zone) = &self.zone else { return Reachability::Unknown("no zone is served here".into()) };
             match self.eyes.delegation(zone).await {
-                Delegation::Here => Sight::Here,
-                Delegation::Elsewhere(sentence) => Sight::Elsewhere(Trouble::new(Kind::Dns, sentence)),
-                Delegation::Unknown(why) => Sight::Unknown(why),
+                Delegation::Here => Reachability::Here,
+                Delegation::Elsewhere(sentence) => Reachability::Elsewhere(AcmeError::new(Kind::Dns, sentence)),
+                Delegation::Unknown(why) => Reachability::Unknown(why),
             }
         }
         .boxed()
     }
 }
 
-impl HttpTokens for Board {
+impl HttpTokens for ChallengeStore {
     fn http_token(&self, token: &str) -> Option<String> {
         self.http(token)
     }

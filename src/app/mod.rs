@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::api::{self, Access, RequestLimits};
-use crate::certs::{self, Cabinet, Certs, Seal, Shelf};
+use crate::certs::{self, CertResolver, CertificateStore, Certs, Seal};
 use crate::config::{self, Config, PublicUrl, Secret, Secrets};
 use crate::dns::{self, Verifier, VerifierSettings};
 use crate::domains::{self, Domains, NoCertificates};
@@ -57,7 +57,7 @@ pub struct AppContext {
     pub platform: Platform,
     pub domains: Domains,
     pub secrets: Secrets,
-    pub cabinet: Arc<Cabinet>,
+    pub certificate_store: Arc<CertificateStore>,
     /// Where ACME is configured.
     pub certs: Option<Certs>,
     /// See [`RequestHandler::demo`].
@@ -79,7 +79,7 @@ pub struct App {
 struct Full {
     url: PublicUrl,
     file_certificate: FileCertificate,
-    shelf: Arc<Shelf>,
+    cert_resolver: Arc<CertResolver>,
     verifier: Verifier,
     dns: Option<DnsListeners>,
     subdomains: Option<acme::Subdomains>,
@@ -108,24 +108,27 @@ impl App {
             tracing::warn!("browsers will warn: the certificate is self-signed, `[tls]` names none");
         }
         let seal = Seal::new(store_key.iter().flat_map(Secret::all));
-        let shelf = Shelf::new(seal.clone(), url.host(), by_acme);
-        let file_certificate = FileCertificate::load(Some(source), Arc::clone(&shelf))?;
+        let cert_resolver = CertResolver::new(seal.clone(), url.host(), by_acme);
+        let file_certificate = FileCertificate::load(Some(source), Arc::clone(&cert_resolver))?;
 
         let platform = Platform::open(&config.server.data_dir, defaults(&url, &config)?).await?;
-        let cabinet = Cabinet::open(platform.store(), seal, Arc::clone(&shelf)).await.map_err(|error| match error {
-            certs::OpenError::Store(_) => StartError::Failed(error.to_string()),
-            certs::OpenError::NoKey { .. } | certs::OpenError::OtherKey { .. } => StartError::misconfigured(error),
-        })?;
+        let certificate_store = CertificateStore::open(platform.store(), seal, Arc::clone(&cert_resolver))
+            .await
+            .map_err(|error| match error {
+                certs::OpenError::Store(_) => StartError::Failed(error.to_string()),
+                certs::OpenError::NoKey { .. } | certs::OpenError::OtherKey { .. } => StartError::misconfigured(error),
+            })?;
         let verifier = Verifier::new(VerifierSettings::of(&config, platform.defaults().names.ingress.clone()));
-        let certs = acme::open(&config, platform.store(), Arc::clone(&cabinet), &verifier).await?;
-        let subdomains = certs.as_ref().and_then(|certs| acme::want_own(&config, &url, certs, &shelf, &platform));
+        let certs = acme::open(&config, platform.store(), Arc::clone(&certificate_store), &verifier).await?;
+        let subdomains =
+            certs.as_ref().and_then(|certs| acme::want_own(&config, &url, certs, &cert_resolver, &platform));
         let certificates: Arc<dyn domains::CertificateProvider> = match &certs {
             Some(certs) => Arc::new(certs.clone()),
             None => Arc::new(NoCertificates::at_all()),
         };
         let domains = domains(&platform, &config, certificates);
-        let context = AppContext { platform, domains, secrets, cabinet, certs, demo: None, strict_transport };
-        let full = Some(Full { url, file_certificate, shelf, verifier, dns, subdomains });
+        let context = AppContext { platform, domains, secrets, certificate_store, certs, demo: None, strict_transport };
+        let full = Some(Full { url, file_certificate, cert_resolver, verifier, dns, subdomains });
         Ok(Self { context, config, listeners, full })
     }
 
@@ -142,7 +145,7 @@ impl App {
     /// Starts to serve, and the workers behind it.
     pub fn spawn(self) -> Result<Running, StartError> {
         let Self { context, config, listeners, full } = self;
-        let AppContext { platform, domains, secrets, cabinet, certs, demo, strict_transport } = context;
+        let AppContext { platform, domains, secrets, certificate_store, certs, demo, strict_transport } = context;
         let signals = Signals::listen()?;
         let edge = edge::Options {
             media_addresses: config.sip.media_addresses.clone(),
@@ -160,7 +163,7 @@ impl App {
                 domains: domains.clone(),
                 access: access.clone(),
                 limits: Arc::new(RequestLimits::new(&config.limits)),
-                cabinet,
+                certificate_store,
                 certs: certs.clone(),
             }),
             edge,
@@ -199,11 +202,11 @@ impl Full {
         config: &Config,
         certs: Option<Certs>,
     ) -> Result<(Option<dns::DnsServer>, Option<Reload>), StartError> {
-        let Self { file_certificate, shelf, verifier, dns, subdomains, .. } = self;
+        let Self { file_certificate, cert_resolver, verifier, dns, subdomains, .. } = self;
         if let Some(listener) = config.listen.https.first() {
             let certs = certs.clone();
             let notify = move |name: &str| certs.iter().for_each(|certs| certs.announce(name));
-            tokio::spawn(certs::watch(Arc::downgrade(&shelf), shelf.swaps(), *listener, notify));
+            tokio::spawn(certs::watch(Arc::downgrade(&cert_resolver), cert_resolver.swaps(), *listener, notify));
         }
         if let Some(dns) = &dns {
             tokio::spawn(verifier.watch_delegation(dns.zone.clone()));

@@ -9,19 +9,19 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::budget::{Debuts, Pace};
-use super::client::{Binding, Session};
-use super::exchange::Exchange;
-use super::order::Closed;
+use super::acme_error::{AcmeError, Kind};
+use super::client::{AccountSession, Binding};
+use super::http_client::AcmeHttpClient;
+use super::order::DirectoryBackoff;
+use super::quotas::{NewNameQuota, OrderRateLimit};
 use super::schedule::{Moment, back_off};
 use super::sealed::{Seal, Sealed};
-use super::trouble::{Kind, Trouble};
 use crate::hostname::Hostname;
 use crate::store::{self, Batch, Layout, Store, decode, encode};
 use crate::timestamp::Timestamp;
 
 /// How long a directory's own addresses are taken for granted.
-const FRESH: Duration = Duration::from_hours(1);
+const DIRECTORY_TTL: Duration = Duration::from_hours(1);
 const MOST: Duration = Duration::from_mins(30);
 /// Requests to one directory at the same time.
 const AT_ONCE: usize = 8;
@@ -30,28 +30,28 @@ const AT_ONCE: usize = 8;
 pub struct Accounts {
     store: Arc<dyn Store>,
     seal: Seal,
-    exchange: Exchange,
+    exchange: AcmeHttpClient,
     contact: Option<String>,
     bindings: HashMap<String, Binding>,
     /// By directory: one that hangs keeps nobody from another.
-    doors: Mutex<HashMap<String, Arc<Door>>>,
-    holds: Mutex<HashMap<String, Hold>>,
+    doors: Mutex<HashMap<String, Arc<DirectoryAccess>>>,
+    holds: Mutex<HashMap<String, DirectoryFailures>>,
     limits: Limits,
 }
 
 /// The way to one directory.
-struct Door {
+struct DirectoryAccess {
     /// Requests that it gets at the same time.
     places: Arc<Semaphore>,
     /// Locked while the account is opened: two are never registered at once.
-    opened: tokio::sync::Mutex<Opened>,
+    opened: tokio::sync::Mutex<OpenedAccount>,
 }
 
 /// What came of opening the account.
 #[derive(Default)]
-struct Opened {
-    session: Option<(Arc<Session>, Instant)>,
-    failure: Option<(Trouble, Instant)>,
+struct OpenedAccount {
+    session: Option<(Arc<AccountSession>, Instant)>,
+    failure: Option<(AcmeError, Instant)>,
 }
 
 /// How many names may get their first certificate.
@@ -64,9 +64,9 @@ pub struct Limits {
 }
 
 /// On a directory that failed so often in a row.
-struct Hold {
+struct DirectoryFailures {
     failures: u32,
-    closed: Closed,
+    closed: DirectoryBackoff,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -78,15 +78,15 @@ struct Account {
 }
 
 impl Layout for Account {}
-impl Layout for Pace {}
-impl Layout for Debuts {}
+impl Layout for OrderRateLimit {}
+impl Layout for NewNameQuota {}
 
 impl Accounts {
     /// `bindings`: by directory.
     pub fn new(
         store: Arc<dyn Store>,
         seal: Seal,
-        exchange: Exchange,
+        exchange: AcmeHttpClient,
         contact: Option<String>,
         bindings: HashMap<String, Binding>,
         limits: Limits,
@@ -96,12 +96,12 @@ impl Accounts {
     }
 
     /// The account with a directory, registered now if there is none.
-    pub async fn session(&self, directory: &str) -> Result<Arc<Session>, Trouble> {
+    pub async fn session(&self, directory: &str) -> Result<Arc<AccountSession>, AcmeError> {
         let asked = Instant::now();
         let door = self.door(directory);
         let mut opened = door.opened.lock().await;
         if let Some((session, since)) = &opened.session
-            && since.elapsed() < FRESH
+            && since.elapsed() < DIRECTORY_TTL
         {
             return Ok(Arc::clone(session));
         }
@@ -112,14 +112,14 @@ impl Accounts {
             return Err(trouble.clone());
         }
         let outcome = match self.kept(directory).await {
-            Ok(Some(credentials)) => Session::open(&self.exchange, &credentials).await,
+            Ok(Some(credentials)) => AccountSession::open(&self.exchange, &credentials).await,
             Ok(None) => self.register(directory).await,
             Err(trouble) => Err(trouble),
         };
         match outcome {
             Ok(session) => {
                 let session = Arc::new(session);
-                *opened = Opened { session: Some((Arc::clone(&session), Instant::now())), failure: None };
+                *opened = OpenedAccount { session: Some((Arc::clone(&session), Instant::now())), failure: None };
                 Ok(session)
             }
             Err(trouble) => {
@@ -135,10 +135,13 @@ impl Accounts {
         Arc::clone(&self.door(directory).places).acquire_owned().await.ok()
     }
 
-    fn door(&self, directory: &str) -> Arc<Door> {
+    fn door(&self, directory: &str) -> Arc<DirectoryAccess> {
         let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
         let door = doors.entry(directory.to_owned()).or_insert_with(|| {
-            Arc::new(Door { places: Arc::new(Semaphore::new(AT_ONCE)), opened: tokio::sync::Mutex::default() })
+            Arc::new(DirectoryAccess {
+                places: Arc::new(Semaphore::new(AT_ONCE)),
+                opened: tokio::sync::Mutex::default(),
+            })
         });
         Arc::clone(door)
     }
@@ -154,19 +157,19 @@ impl Accounts {
     }
 
     /// Counts an order of the account, or says how long there is no room for one.
-    pub async fn count_order(&self, directory: &str, now: Timestamp) -> Result<(), Trouble> {
+    pub async fn count_order(&self, directory: &str, now: Timestamp) -> Result<(), AcmeError> {
         let key = pace_key(directory);
         loop {
             let found = self.store.get(&key).await.map_err(|error| stored(&error))?;
             let (mut pace, batch) = match found {
-                None => (Pace::default(), Batch::new().require_absent(&key)),
+                None => (OrderRateLimit::default(), Batch::new().require_absent(&key)),
                 Some(record) => {
-                    let pace: Pace = decode(&key, &record.bytes).map_err(|error| stored(&error))?;
+                    let pace: OrderRateLimit = decode(&key, &record.bytes).map_err(|error| stored(&error))?;
                     (pace, Batch::new().require_revision(&key, record.revision))
                 }
             };
             if let Err(free) = pace.order(now) {
-                let mut trouble = Trouble::new(
+                let mut trouble = AcmeError::new(
                     Kind::RateLimited,
                     "As many orders were placed as the certificate authority's limits allow.",
                 );
@@ -185,7 +188,7 @@ impl Accounts {
 
     /// Counts a name's first certificate before it is ordered, or says how long there is no room for one.
     /// A name that is counted already is not counted again, so that attempts which fail cost nothing more.
-    pub async fn count_debut(&self, directory: &str, name: &Hostname, now: Timestamp) -> Result<(), Trouble> {
+    pub async fn count_debut(&self, directory: &str, name: &Hostname, now: Timestamp) -> Result<(), AcmeError> {
         let Some(base) = self.counted(name) else { return Ok(()) };
         let most = self.limits.debuts;
         let free = self.debuts(directory, base, |debuts| debuts.enter(name, most, now)).await?;
@@ -193,12 +196,12 @@ impl Accounts {
             let message = format!(
                 "Within a week {most} names below {base} got their first certificate, as many as the certificate authority's limits allow; it goes on at {free}."
             );
-            Trouble { retry_after: Some(now.until(free)), ..Trouble::new(Kind::RateLimited, message) }
+            AcmeError { retry_after: Some(now.until(free)), ..AcmeError::new(Kind::RateLimited, message) }
         })
     }
 
     /// Notes when the first certificate of a name was there: its week begins now.
-    pub async fn debut(&self, directory: &str, name: &Hostname, now: Timestamp) -> Result<(), Trouble> {
+    pub async fn debut(&self, directory: &str, name: &Hostname, now: Timestamp) -> Result<(), AcmeError> {
         match self.counted(name) {
             Some(base) => self.debuts(directory, base, |debuts| debuts.issued(name, now)).await,
             None => Ok(()),
@@ -214,13 +217,13 @@ impl Accounts {
         &self,
         directory: &str,
         base: &Hostname,
-        change: impl Fn(&mut Debuts) -> T,
-    ) -> Result<T, Trouble> {
+        change: impl Fn(&mut NewNameQuota) -> T,
+    ) -> Result<T, AcmeError> {
         let key = format!("acme-debuts/{}/{base}", short(directory));
         loop {
             let found = self.store.get(&key).await.map_err(|error| stored(&error))?;
-            let (mut debuts, batch): (Debuts, _) = match &found {
-                None => (Debuts::default(), Batch::new().require_absent(&key)),
+            let (mut debuts, batch): (NewNameQuota, _) = match &found {
+                None => (NewNameQuota::default(), Batch::new().require_absent(&key)),
                 Some(record) => (
                     decode(&key, &record.bytes).map_err(|error| stored(&error))?,
                     Batch::new().require_revision(&key, record.revision),
@@ -242,12 +245,12 @@ impl Accounts {
     }
 
     /// Whether nobody is to ask a directory for now.
-    pub fn closed(&self, directory: &str) -> Option<Closed> {
+    pub fn closed(&self, directory: &str) -> Option<DirectoryBackoff> {
         self.holds().get(directory).map(|hold| hold.closed.clone())
     }
 
     /// Nobody asks a directory that does not answer, until it is likely to.
-    pub fn note(&self, directory: &str, outcome: Result<(), &Trouble>, moment: Moment) {
+    pub fn note(&self, directory: &str, outcome: Result<(), &AcmeError>, moment: Moment) {
         let mut holds = self.holds();
         match outcome {
             Err(trouble) if matches!(trouble.kind, Kind::Unreachable | Kind::Unwell) => {
@@ -256,7 +259,10 @@ impl Accounts {
                     Some(said) => moment.no_earlier(said.min(Duration::from_hours(24))),
                     None => moment.about(back_off(failures).min(MOST)),
                 };
-                holds.insert(directory.to_owned(), Hold { failures, closed: Closed { until, why: trouble.clone() } });
+                holds.insert(
+                    directory.to_owned(),
+                    DirectoryFailures { failures, closed: DirectoryBackoff { until, why: trouble.clone() } },
+                );
             }
             _ => {
                 holds.remove(directory);
@@ -264,7 +270,7 @@ impl Accounts {
         }
     }
 
-    async fn kept(&self, directory: &str) -> Result<Option<Vec<u8>>, Trouble> {
+    async fn kept(&self, directory: &str) -> Result<Option<Vec<u8>>, AcmeError> {
         let key = account_key(directory);
         let Some(record) = self.store.get(&key).await.map_err(|error| stored(&error))? else { return Ok(None) };
         let mut account: Account = decode(&key, &record.bytes).map_err(|error| stored(&error))?;
@@ -286,14 +292,14 @@ impl Accounts {
         Ok(Some(credentials))
     }
 
-    async fn register(&self, directory: &str) -> Result<Session, Trouble> {
+    async fn register(&self, directory: &str) -> Result<AccountSession, AcmeError> {
         let binding = self.bindings.get(directory);
         let (session, credentials) =
-            Session::register(&self.exchange, directory, self.contact.as_deref(), binding).await?;
+            AccountSession::register(&self.exchange, directory, self.contact.as_deref(), binding).await?;
         let key = account_key(directory);
         let sealed = self.seal.seal(&key, credentials);
-        let credentials =
-            sealed.map_err(|error| Trouble::new(Kind::Internal, format!("The account cannot be sealed: {error}.")))?;
+        let credentials = sealed
+            .map_err(|error| AcmeError::new(Kind::Internal, format!("The account cannot be sealed: {error}.")))?;
         let account = Account { directory: directory.to_owned(), made_at: Timestamp::now(), credentials };
         let record = encode(&account).map_err(|error| stored(&error))?;
         self.store.commit(Batch::new().put(&key, record)).await.map_err(|error| stored(&error))?;
@@ -301,13 +307,13 @@ impl Accounts {
         Ok(session)
     }
 
-    fn holds(&self) -> std::sync::MutexGuard<'_, HashMap<String, Hold>> {
+    fn holds(&self) -> std::sync::MutexGuard<'_, HashMap<String, DirectoryFailures>> {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-pub fn stored(error: &store::Error) -> Trouble {
-    Trouble::new(Kind::Internal, format!("The store failed: {error}."))
+pub fn stored(error: &store::Error) -> AcmeError {
+    AcmeError::new(Kind::Internal, format!("The store failed: {error}."))
 }
 
 fn account_key(directory: &str) -> String {

@@ -1,5 +1,5 @@
 //! The board on which answers to challenges hang while an authority looks: HTTP-01 by token, DNS-01 by the
-//! domain that is to be proved. Answers to TLS-ALPN-01 hang on the [`Shelf`], where the handshakes are.
+//! domain that is to be proved. Answers to TLS-ALPN-01 hang on the [`CertResolver`], where the handshakes are.
 //!
 //! It is memory only. After a restart the order is read again, and what it still needs is put up again.
 
@@ -8,14 +8,14 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use rustls::sign::CertifiedKey;
 
-use super::client::Proof;
+use super::acme_error::{AcmeError, Kind};
+use super::cert_resolver::{CertResolver, signing_key};
+use super::client::ChallengeResponse;
 use super::order::Method;
-use super::shelf::{Shelf, signing_key};
-use super::trouble::{Kind, Trouble};
 
 /// What is to be seen now. Cloning is cheap, and clones are the same board.
 #[derive(Clone, Default)]
-pub struct Board(Arc<RwLock<Answers>>);
+pub struct ChallengeStore(Arc<RwLock<Answers>>);
 
 #[derive(Default)]
 struct Answers {
@@ -24,15 +24,15 @@ struct Answers {
 }
 
 /// What was put up for one order; taken down when this is dropped.
-pub struct Notices {
-    board: Board,
-    shelf: Arc<Shelf>,
+pub struct PublishedChallenges {
+    board: ChallengeStore,
+    cert_resolver: Arc<CertResolver>,
     tokens: Vec<String>,
     records: Vec<(String, String)>,
     names: Vec<String>,
 }
 
-impl Board {
+impl ChallengeStore {
     /// What `/.well-known/acme-challenge/<token>` answers (RFC 8555 section 8.3).
     pub fn http(&self, token: &str) -> Option<String> {
         self.read().http.get(token).cloned()
@@ -45,10 +45,14 @@ impl Board {
     }
 
     /// Puts up what the authority has to find.
-    pub fn put(&self, proofs: &[Proof], served: &Arc<Shelf>) -> Result<Notices, Trouble> {
-        let mut notices = Notices {
+    pub fn put(
+        &self,
+        proofs: &[ChallengeResponse],
+        served: &Arc<CertResolver>,
+    ) -> Result<PublishedChallenges, AcmeError> {
+        let mut notices = PublishedChallenges {
             board: self.clone(),
-            shelf: Arc::clone(served),
+            cert_resolver: Arc::clone(served),
             tokens: Vec::new(),
             records: Vec::new(),
             names: Vec::new(),
@@ -81,7 +85,7 @@ impl Board {
     }
 }
 
-impl Drop for Notices {
+impl Drop for PublishedChallenges {
     fn drop(&mut self) {
         let mut answers = self.board.write();
         for token in &self.tokens {
@@ -100,15 +104,15 @@ impl Drop for Notices {
         }
         drop(answers);
         for name in &self.names {
-            self.shelf.withdraw_challenge(name);
+            self.cert_resolver.withdraw_challenge(name);
         }
     }
 }
 
 /// The self-signed certificate of RFC 8737 section 3.
-fn certificate(name: &str, digest: &[u8]) -> Result<CertifiedKey, Trouble> {
+fn certificate(name: &str, digest: &[u8]) -> Result<CertifiedKey, AcmeError> {
     let failed =
-        |why: String| Trouble::new(Kind::Internal, format!("The answer to TLS-ALPN-01 cannot be made: {why}."));
+        |why: String| AcmeError::new(Kind::Internal, format!("The answer to TLS-ALPN-01 cannot be made: {why}."));
     let mut params = rcgen::CertificateParams::new([name.to_owned()]).map_err(|error| failed(error.to_string()))?;
     params.custom_extensions = vec![rcgen::CustomExtension::new_acme_identifier(digest)];
     let key = rcgen::KeyPair::generate().map_err(|error| failed(error.to_string()))?;
@@ -123,8 +127,8 @@ mod tests {
 
     use super::*;
 
-    fn proof(method: Method, name: &str, value: &str) -> Proof {
-        Proof {
+    fn proof(method: Method, name: &str, value: &str) -> ChallengeResponse {
+        ChallengeResponse {
             method,
             name: name.into(),
             token: format!("token-{value}"),
@@ -136,15 +140,15 @@ mod tests {
 
     #[test]
     fn what_is_put_up_is_seen_until_its_order_is_through() {
-        let (board, shelf) = (Board::default(), Shelf::new(None, "", true));
+        let (board, cert_resolver) = (ChallengeStore::default(), CertResolver::new(None, "", true));
         let proofs = [
             proof(Method::Http01, "a.example", "1"),
             proof(Method::Dns01, "a.example", "2"),
             proof(Method::Dns01, "a.example", "3"),
             proof(Method::TlsAlpn01, "a.example", "4"),
         ];
-        let other = board.put(&[proof(Method::Dns01, "a.example", "5")], &shelf).unwrap();
-        let notices = board.put(&proofs, &shelf).unwrap();
+        let other = board.put(&[proof(Method::Dns01, "a.example", "5")], &cert_resolver).unwrap();
+        let notices = board.put(&proofs, &cert_resolver).unwrap();
         assert_eq!(board.http("token-1").as_deref(), Some("authorization-1"));
         assert_eq!(board.txt("a.example"), ["5", "2", "3"]);
         drop(notices);

@@ -16,19 +16,19 @@ use rustls::pki_types::CertificateDer;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::exchange::{Exchange, HEARD, Said, of_problem};
+use super::acme_error::{AcmeError, Kind};
+use super::http_client::{AcmeErrorSource, AcmeHttpClient, LAST_RETRY_AFTER, of_problem};
 use super::order::{Answer, AuthorizationStatus, AuthorizationView, Method, OrderStatus, OrderView};
-use super::trouble::{Kind, Trouble};
 use crate::timestamp::Timestamp;
 
 /// Times instant-acme's three.
-const NONCE_TRIES: u32 = 5;
+const MAX_NONCE_ATTEMPTS: u32 = 5;
 
 /// Repeats what failed for nothing but a stale nonce: instant-acme does so, but not often enough for a
 /// server that forgets all of them at once. Gives the outcome with what was said of waiting.
 macro_rules! tried {
     ($attempt:expr) => {{
-        let mut left = NONCE_TRIES;
+        let mut left = MAX_NONCE_ATTEMPTS;
         loop {
             let (outcome, wait) = listening(async { $attempt }).await;
             match outcome {
@@ -41,7 +41,7 @@ macro_rules! tried {
 }
 
 /// An account with one authority, ready for use.
-pub struct Session {
+pub struct AccountSession {
     account: Account,
 }
 
@@ -53,7 +53,7 @@ pub struct Binding {
 }
 
 /// A challenge, and what has to be found by the authority.
-pub struct Proof {
+pub struct ChallengeResponse {
     pub method: Method,
     /// The identifier; of a wildcard the name below the `*.`.
     pub name: String,
@@ -73,15 +73,15 @@ pub struct Suggestion {
     pub ask_again: Duration,
 }
 
-impl Session {
+impl AccountSession {
     /// Registers a new account, whose terms of service are agreed to by whoever configured the directory.
     /// The text that comes with it opens it again.
     pub async fn register(
-        exchange: &Exchange,
+        exchange: &AcmeHttpClient,
         directory: &str,
         contact: Option<&str>,
         binding: Option<&Binding>,
-    ) -> Result<(Self, Vec<u8>), Trouble> {
+    ) -> Result<(Self, Vec<u8>), AcmeError> {
         let contact = contact.map(|address| format!("mailto:{address}"));
         let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
         let binding = binding.map(|binding| ExternalAccountKey::new(binding.key_id.clone(), &binding.key));
@@ -94,7 +94,7 @@ impl Session {
     }
 
     /// Opens an account by the text that came with its registration.
-    pub async fn open(exchange: &Exchange, text: &[u8]) -> Result<Self, Trouble> {
+    pub async fn open(exchange: &AcmeHttpClient, text: &[u8]) -> Result<Self, AcmeError> {
         let credentials: AccountCredentials = serde_json::from_slice(text).map_err(|error| ours(&error))?;
         let builder = Account::builder_with_http(Box::new(exchange.clone()));
         let account = builder.from_credentials(credentials).await.map_err(trouble)?;
@@ -107,7 +107,7 @@ impl Session {
         names: &[String],
         profile: Option<&str>,
         replaces: Option<&str>,
-    ) -> Result<(Order, OrderView), Trouble> {
+    ) -> Result<(Order, OrderView), AcmeError> {
         let identifiers: Vec<_> = names.iter().cloned().map(Identifier::Dns).collect();
         let replaces = replaces.and_then(|id| id.split_once('.'));
         let placed = tried!({
@@ -125,13 +125,14 @@ impl Session {
     }
 
     /// Reads an order that was placed before.
-    pub async fn order(&self, url: &str) -> Result<(Order, OrderView), Trouble> {
+    pub async fn order(&self, url: &str) -> Result<(Order, OrderView), AcmeError> {
         tried!(self.account.order(url.to_owned()).await).map(with_view)
     }
 
     /// The window in which the authority wants a certificate renewed.
-    pub async fn suggestion(&self, id: &str) -> Result<Suggestion, Trouble> {
-        let unfit = || Trouble::new(Kind::Internal, "The certificate has no name that its authority could know it by.");
+    pub async fn suggestion(&self, id: &str) -> Result<Suggestion, AcmeError> {
+        let unfit =
+            || AcmeError::new(Kind::Internal, "The certificate has no name that its authority could know it by.");
         let (authority, serial) = id.split_once('.').ok_or_else(unfit)?;
         let id = CertificateIdentifier { authority_key_identifier: authority.into(), serial: serial.into() };
         let (info, ask_again) = self.account.renewal_info(&id).await.map_err(trouble)?;
@@ -142,13 +143,13 @@ impl Session {
 }
 
 /// Reads the order again.
-pub async fn review(order: &mut Order) -> Result<OrderView, Trouble> {
+pub async fn review(order: &mut Order) -> Result<OrderView, AcmeError> {
     let ((), wait) = tried!(order.refresh().await.map(|_| ()))?;
     Ok(view(order, wait))
 }
 
 /// Reads the order's authorizations, as they stand now.
-pub async fn authorizations(order: &mut Order) -> Result<Vec<AuthorizationView>, Trouble> {
+pub async fn authorizations(order: &mut Order) -> Result<Vec<AuthorizationView>, AcmeError> {
     let (found, _) = tried!(read_authorizations(order).await)?;
     Ok(found)
 }
@@ -178,12 +179,12 @@ async fn read_authorizations(order: &mut Order) -> Result<Vec<AuthorizationView>
 }
 
 /// What the authority has to find for these answers.
-pub async fn proofs(order: &mut Order, answers: &[Answer]) -> Result<Vec<Proof>, Trouble> {
+pub async fn proofs(order: &mut Order, answers: &[Answer]) -> Result<Vec<ChallengeResponse>, AcmeError> {
     let (found, _) = tried!(read_proofs(order, answers).await)?;
     Ok(found)
 }
 
-async fn read_proofs(order: &mut Order, answers: &[Answer]) -> Result<Vec<Proof>, Error> {
+async fn read_proofs(order: &mut Order, answers: &[Answer]) -> Result<Vec<ChallengeResponse>, Error> {
     let mut proofs = Vec::new();
     let (mut all, mut index) = (order.authorizations(), 0..);
     while let (Some(one), Some(index)) = (all.next().await, index.next()) {
@@ -195,7 +196,7 @@ async fn read_proofs(order: &mut Order, answers: &[Answer]) -> Result<Vec<Proof>
         };
         let Some(challenge) = one.challenge(their_type(answer.method)) else { continue };
         let authorization = challenge.key_authorization();
-        proofs.push(Proof {
+        proofs.push(ChallengeResponse {
             method: answer.method,
             name,
             token: challenge.token.clone(),
@@ -209,7 +210,7 @@ async fn read_proofs(order: &mut Order, answers: &[Answer]) -> Result<Vec<Proof>
 
 /// Tells the authority that it may look. To be called once all proofs can be seen: it may look for them in
 /// any order, and from several places at once.
-pub async fn accept(order: &mut Order, answers: &[Answer]) -> Result<(), Trouble> {
+pub async fn accept(order: &mut Order, answers: &[Answer]) -> Result<(), AcmeError> {
     let mut told = Vec::new();
     let ((), _) = tried!(accept_all(order, answers, &mut told).await)?;
     Ok(())
@@ -235,15 +236,15 @@ async fn accept_all(order: &mut Order, answers: &[Answer], told: &mut Vec<usize>
 }
 
 /// Asks for the certificate by a request for it (RFC 2986, DER).
-pub async fn finalize(order: &mut Order, request: &[u8]) -> Result<OrderView, Trouble> {
+pub async fn finalize(order: &mut Order, request: &[u8]) -> Result<OrderView, AcmeError> {
     let ((), wait) = tried!(order.finalize_csr(request).await)?;
     Ok(view(order, wait))
 }
 
 /// The chain of a valid order, in PEM.
-pub async fn collect(order: &mut Order) -> Result<String, Trouble> {
+pub async fn collect(order: &mut Order) -> Result<String, AcmeError> {
     let (chain, _) = tried!(order.certificate().await)?;
-    chain.ok_or_else(|| Trouble::new(Kind::Missing, "The certificate is not made yet."))
+    chain.ok_or_else(|| AcmeError::new(Kind::Missing, "The certificate is not made yet."))
 }
 
 /// What RFC 9773 section 4.1 calls a certificate; only one with an authority key identifier has that.
@@ -261,10 +262,10 @@ pub fn renewal_id(leaf: &CertificateDer<'_>) -> Option<String> {
 
 /// What the server said of waiting, beside its answer.
 async fn listening<T>(exchange: impl Future<Output = T>) -> (T, Option<Duration>) {
-    HEARD
+    LAST_RETRY_AFTER
         .scope(Cell::new(None), async {
             let outcome = exchange.await;
-            (outcome, HEARD.with(Cell::take))
+            (outcome, LAST_RETRY_AFTER.with(Cell::take))
         })
         .await
 }
@@ -291,28 +292,30 @@ fn is_nonce(error: &Error) -> bool {
     matches!(error, Error::Api(problem) if problem.r#type.as_deref().is_some_and(|kind| kind.ends_with(":badNonce")))
 }
 
-fn trouble(error: Error) -> Trouble {
+fn trouble(error: Error) -> AcmeError {
     match error {
         Error::Api(problem) => of_problem(&problem, None),
-        Error::Other(other) => match other.downcast::<Said>() {
+        Error::Other(other) => match other.downcast::<AcmeErrorSource>() {
             Ok(said) => said.0,
             Err(other) => {
-                Trouble::new(Kind::Refused, format!("The certificate authority's answer is not understood: {other}."))
+                AcmeError::new(Kind::Refused, format!("The certificate authority's answer is not understood: {other}."))
             }
         },
         Error::Unsupported(feature) => {
-            Trouble::new(Kind::Unsupported, format!("The certificate authority does not support {feature}."))
+            AcmeError::new(Kind::Unsupported, format!("The certificate authority does not support {feature}."))
         }
         Error::Json(error) => {
-            Trouble::new(Kind::Unwell, format!("The certificate authority's answer is no ACME: {error}."))
+            AcmeError::new(Kind::Unwell, format!("The certificate authority's answer is no ACME: {error}."))
         }
-        Error::Crypto | Error::KeyRejected => Trouble::new(Kind::Internal, "The account's key cannot be used."),
-        other => Trouble::new(Kind::Unwell, format!("The certificate authority's answer is not understood: {other}.")),
+        Error::Crypto | Error::KeyRejected => AcmeError::new(Kind::Internal, "The account's key cannot be used."),
+        other => {
+            AcmeError::new(Kind::Unwell, format!("The certificate authority's answer is not understood: {other}."))
+        }
     }
 }
 
-fn ours(error: &dyn std::fmt::Display) -> Trouble {
-    Trouble::new(Kind::Internal, format!("The account cannot be read: {error}."))
+fn ours(error: &dyn std::fmt::Display) -> AcmeError {
+    AcmeError::new(Kind::Internal, format!("The account cannot be read: {error}."))
 }
 
 fn method(kind: &ChallengeType) -> Option<Method> {

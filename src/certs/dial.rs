@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 use super::ACME_TLS;
 
 /// From the dial to the end of the handshake.
-const PATIENCE: Duration = Duration::from_secs(10);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The certificate that whoever listens on `address` shows to a client that asks for `name`, and for
 /// which it has the key. Whether anybody should trust it is not asked.
@@ -36,7 +36,7 @@ async fn leaf(address: SocketAddr, name: &str, protocol: &[u8]) -> io::Result<Ce
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anything { provider, signed: protocol != ACME_TLS }))
+            .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate { provider, signed: protocol != ACME_TLS }))
             .with_no_client_auth();
         config.alpn_protocols = vec![protocol.to_vec()];
         config.resumption = rustls::client::Resumption::disabled();
@@ -45,19 +45,19 @@ async fn leaf(address: SocketAddr, name: &str, protocol: &[u8]) -> io::Result<Ce
         let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).cloned();
         leaf.ok_or_else(|| io::Error::other("no certificate"))
     };
-    tokio::time::timeout(PATIENCE, dialled).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    tokio::time::timeout(HANDSHAKE_TIMEOUT, dialled).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// Takes every certificate.
 #[derive(Debug)]
-struct Anything {
+struct AcceptAnyCertificate {
     provider: Arc<CryptoProvider>,
     /// Only from whoever has its key. Not for challenges: webpki reads no certificate with a critical extension
     /// that it does not know, which theirs have.
     signed: bool,
 }
 
-impl ServerCertVerifier for Anything {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

@@ -8,7 +8,7 @@
 //! While another appliance is at work on a name, what it stores is looked at every few seconds; the
 //! certificate that it gets is served here, too.
 
-mod pursuit;
+mod order_task;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,13 +18,13 @@ use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinSet;
 
 use super::account::Accounts;
-use super::cabinet::{Cabinet, Origin};
-use super::challenges::Board;
-use super::exchange::Exchange;
+use super::certificate_store::{CertificateStore, Origin};
+use super::challenges::ChallengeStore;
+use super::http_client::AcmeHttpClient;
 use super::leases::{Leases, lease_key};
-use super::order::{Course, Event, Rules, State};
+use super::order::{Event, OrderState, Rules, State};
+use super::preflight::Preflight;
 use super::progress::{Progress, Wanted};
-use super::reach::Scout;
 use super::schedule::Moment;
 use super::settings::Settings;
 use crate::hostname::Hostname;
@@ -33,8 +33,8 @@ use crate::store::{self, Batch, Layout, Store, decode};
 use crate::timestamp::Timestamp;
 
 /// Names that are driven at the same time.
-const PARALLEL: usize = 64;
-const IDLE: Duration = Duration::from_mins(10);
+const MAX_CONCURRENT_ORDERS: usize = 64;
+const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
 /// Records looked at in one go.
 const PAGE: usize = 256;
 /// Changes that a listener may be behind.
@@ -46,21 +46,21 @@ pub struct Certs(Arc<Inner>);
 
 struct Inner {
     store: Arc<dyn Store>,
-    cabinet: Arc<Cabinet>,
+    certificate_store: Arc<CertificateStore>,
     accounts: Accounts,
     leases: Leases,
     rules: Rules,
     profile: Option<String>,
-    board: Board,
-    scout: Box<dyn Scout>,
-    agenda: Mutex<Agenda>,
+    board: ChallengeStore,
+    scout: Box<dyn Preflight>,
+    agenda: Mutex<Schedule>,
     wake: Notify,
     changes: broadcast::Sender<Hostname>,
 }
 
 /// All names, and when each is due.
 #[derive(Default)]
-struct Agenda {
+struct Schedule {
     names: HashMap<Hostname, Entry>,
     due: BTreeSet<(Timestamp, Hostname)>,
     /// Of the last entry.
@@ -70,14 +70,14 @@ struct Agenda {
 struct Entry {
     /// Tells it from an earlier one of the same name.
     number: u64,
-    course: Course,
+    course: OrderState,
     /// Somebody has asked for it since the start.
     wanted: bool,
     /// Being driven now.
     running: bool,
     /// What the course has to hear of first.
     inbox: Vec<Event>,
-    /// As it stands in [`Agenda::due`].
+    /// As it stands in [`Schedule::due`].
     due: Option<Timestamp>,
 }
 
@@ -92,31 +92,31 @@ pub enum StartError {
     NoStoreKey,
 }
 
-impl Layout for Course {}
+impl Layout for OrderState {}
 
 impl Certs {
     /// Reads what is known of all names. Nothing is ordered before it is [`Self::want`]ed and [`Self::run`] runs.
     pub async fn open(
         store: Arc<dyn Store>,
-        cabinet: Arc<Cabinet>,
-        exchange: Exchange,
+        certificate_store: Arc<CertificateStore>,
+        exchange: AcmeHttpClient,
         settings: Settings,
     ) -> Result<Self, StartError> {
-        let seal = cabinet.seal().ok_or(StartError::NoStoreKey)?.clone();
+        let seal = certificate_store.seal().ok_or(StartError::NoStoreKey)?.clone();
         let Settings { rules, profile, contact, bindings, holder, limits, scout } = settings;
-        let mut agenda = Agenda::default();
+        let mut agenda = Schedule::default();
         for (key, record) in store.scan(ORDERS).await? {
-            let course: Course = decode(&key, &record.bytes)?;
+            let course: OrderState = decode(&key, &record.bytes)?;
             agenda.insert(course, false);
         }
         Ok(Self(Arc::new(Inner {
             accounts: Accounts::new(Arc::clone(&store), seal, exchange, contact, bindings, limits),
             leases: Leases::new(Arc::clone(&store), holder),
             store,
-            cabinet,
+            certificate_store,
             rules,
             profile,
-            board: Board::default(),
+            board: ChallengeStore::default(),
             scout,
             agenda: Mutex::new(agenda),
             wake: Notify::new(),
@@ -130,7 +130,7 @@ impl Certs {
         let mut agenda = self.agenda();
         match agenda.names.get_mut(&name) {
             None => {
-                agenda.insert(Course::new(wanted.clone(), Timestamp::now()), true);
+                agenda.insert(OrderState::new(wanted.clone(), Timestamp::now()), true);
                 // Another appliance may know the name already, and want something else of it.
                 if let Some(entry) = agenda.names.get_mut(&name) {
                     entry.inbox.push(Event::Wanted(wanted));
@@ -157,7 +157,7 @@ impl Certs {
         self.agenda().strike(name);
         let batch = Batch::new().remove(order_key(name)).remove(certificate_key(name.as_str())).remove(lease_key(name));
         self.0.store.commit(batch).await?;
-        self.0.cabinet.hide(name.as_str());
+        self.0.certificate_store.hide(name.as_str());
         self.tell(name);
         Ok(())
     }
@@ -182,7 +182,7 @@ impl Certs {
         if progress.problem.is_none()
             && let Some(facts) = &progress.certificate
         {
-            progress.problem = self.0.cabinet.shelf().mismatches().of(&facts.serial, &facts.names);
+            progress.problem = self.0.certificate_store.cert_resolver().mismatches().of(&facts.serial, &facts.names);
         }
         progress
     }
@@ -220,7 +220,7 @@ impl Certs {
     }
 
     /// The answers to challenges.
-    pub fn board(&self) -> Board {
+    pub fn board(&self) -> ChallengeStore {
         self.0.board.clone()
     }
 
@@ -236,7 +236,7 @@ impl Certs {
             let page = self.0.store.keys(CERTIFICATES, after.as_deref(), PAGE).await?;
             for name in page.iter().filter_map(|key| key.strip_prefix(CERTIFICATES)?.parse::<Hostname>().ok()) {
                 if self.progress(&name).is_none()
-                    && let Some(kept) = self.0.cabinet.find(name.as_str()).await?
+                    && let Some(kept) = self.0.certificate_store.find(name.as_str()).await?
                     && matches!(kept.origin, Origin::Acme { .. })
                 {
                     orphans.insert(name);
@@ -276,10 +276,10 @@ impl Certs {
     fn start_due(&self, pursuits: &mut JoinSet<()>) -> Duration {
         let mut agenda = self.agenda();
         let now = Timestamp::now();
-        while pursuits.len() < PARALLEL {
-            let Some((at, name)) = agenda.due.first().cloned() else { return IDLE };
+        while pursuits.len() < MAX_CONCURRENT_ORDERS {
+            let Some((at, name)) = agenda.due.first().cloned() else { return IDLE_TIMEOUT };
             if at > now {
-                return now.until(at).min(IDLE);
+                return now.until(at).min(IDLE_TIMEOUT);
             }
             agenda.due.remove(&(at, name.clone()));
             let Some(entry) = agenda.names.get_mut(&name) else { continue };
@@ -288,7 +288,7 @@ impl Certs {
             pursuits.spawn(self.clone().pursue(name, number));
         }
         // One of those that run will end.
-        IDLE
+        IDLE_TIMEOUT
     }
 
     fn moment() -> Moment {
@@ -301,7 +301,7 @@ impl Certs {
         let _ = self.0.changes.send(name.clone());
     }
 
-    fn agenda(&self) -> MutexGuard<'_, Agenda> {
+    fn agenda(&self) -> MutexGuard<'_, Schedule> {
         self.0.agenda.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -315,8 +315,8 @@ impl Entry {
     }
 }
 
-impl Agenda {
-    fn insert(&mut self, course: Course, wanted: bool) {
+impl Schedule {
+    fn insert(&mut self, course: OrderState, wanted: bool) {
         self.number += 1;
         let name = course.wanted.name.clone();
         let entry = Entry { number: self.number, course, wanted, running: false, inbox: Vec::new(), due: None };

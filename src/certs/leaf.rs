@@ -60,7 +60,7 @@ fn parsed(der: &[u8]) -> Option<X509Certificate<'_>> {
     X509Certificate::from_der(der).ok().map(|(_, certificate)| certificate)
 }
 
-/// A name as the shelf has it.
+/// A name as the resolver has it.
 fn canonical(name: &str) -> Option<String> {
     match name.strip_prefix("*.") {
         Some(parent) => Some(format!("*.{}", parent.parse::<Hostname>().ok()?)),

@@ -11,7 +11,7 @@ use crate::store::{self, Batch, Layout, Store, decode, encode};
 use crate::timestamp::Timestamp;
 
 /// Longer than any one step of an order.
-pub const TERM: Duration = Duration::from_mins(3);
+pub const LEASE_TTL: Duration = Duration::from_mins(3);
 
 /// The leases as one holder sees them.
 #[derive(Clone)]
@@ -30,7 +30,7 @@ impl Layout for Lease {}
 
 /// What came of asking for a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum LeaseOutcome {
     /// It is ours up to then, unless it is taken again.
     Ours(Timestamp),
     /// Somebody else's up to then.
@@ -44,7 +44,7 @@ impl Leases {
     }
 
     /// Takes or prolongs the lease for a name.
-    pub async fn take(&self, name: &Hostname, now: Timestamp) -> Result<Asked, store::Error> {
+    pub async fn take(&self, name: &Hostname, now: Timestamp) -> Result<LeaseOutcome, store::Error> {
         let key = lease_key(name);
         loop {
             let found = self.store.get(&key).await?;
@@ -53,15 +53,15 @@ impl Leases {
                 Some(record) => {
                     let lease: Lease = decode(&key, &record.bytes)?;
                     if lease.holder != self.holder && lease.until > now {
-                        return Ok(Asked::Theirs(lease.until));
+                        return Ok(LeaseOutcome::Theirs(lease.until));
                     }
                     Batch::new().require_revision(&key, record.revision)
                 }
             };
-            let until = now.after(TERM);
+            let until = now.after(LEASE_TTL);
             let lease = Lease { holder: self.holder.clone(), until };
             match self.store.commit(batch.put(&key, encode(&lease)?)).await {
-                Ok(_) => return Ok(Asked::Ours(until)),
+                Ok(_) => return Ok(LeaseOutcome::Ours(until)),
                 // Somebody was faster.
                 Err(store::Error::Conflict(_)) => {}
                 Err(error) => return Err(error),
@@ -102,17 +102,21 @@ mod tests {
         let (one, two) = (Leases::new(Arc::clone(&store), "one".into()), Leases::new(Arc::clone(&store), "two".into()));
         let name: Hostname = "a.example".parse().unwrap();
         let now = Timestamp(1_000_000);
-        let until = now.after(TERM);
-        assert_eq!(one.take(&name, now).await.unwrap(), Asked::Ours(until));
-        assert_eq!(two.take(&name, now).await.unwrap(), Asked::Theirs(until));
+        let until = now.after(LEASE_TTL);
+        assert_eq!(one.take(&name, now).await.unwrap(), LeaseOutcome::Ours(until));
+        assert_eq!(two.take(&name, now).await.unwrap(), LeaseOutcome::Theirs(until));
         let later = now.after(Duration::from_mins(1));
-        assert_eq!(one.take(&name, later).await.unwrap(), Asked::Ours(later.after(TERM)), "its holder prolongs it");
-        let over = later.after(TERM);
-        assert_eq!(two.take(&name, over).await.unwrap(), Asked::Ours(over.after(TERM)));
+        assert_eq!(
+            one.take(&name, later).await.unwrap(),
+            LeaseOutcome::Ours(later.after(LEASE_TTL)),
+            "its holder prolongs it"
+        );
+        let over = later.after(LEASE_TTL);
+        assert_eq!(two.take(&name, over).await.unwrap(), LeaseOutcome::Ours(over.after(LEASE_TTL)));
         one.release(&name).await.unwrap();
-        assert!(matches!(one.take(&name, over).await.unwrap(), Asked::Theirs(_)), "nobody gives another's back");
+        assert!(matches!(one.take(&name, over).await.unwrap(), LeaseOutcome::Theirs(_)), "nobody gives another's back");
         two.release(&name).await.unwrap();
-        assert!(matches!(one.take(&name, over).await.unwrap(), Asked::Ours(_)));
+        assert!(matches!(one.take(&name, over).await.unwrap(), LeaseOutcome::Ours(_)));
     }
 
     #[tokio::test]
@@ -122,7 +126,7 @@ mod tests {
         let name: Hostname = "a.example".parse().unwrap();
         let all: Vec<_> = (0..20).map(|n| Leases::new(Arc::clone(&store), n.to_string())).collect();
         let asked = futures_util::future::join_all(all.iter().map(|one| one.take(&name, Timestamp(5)))).await;
-        let ours = asked.into_iter().filter(|asked| matches!(asked, Ok(Asked::Ours(_)))).count();
+        let ours = asked.into_iter().filter(|asked| matches!(asked, Ok(LeaseOutcome::Ours(_)))).count();
         assert_eq!(ours, 1);
     }
 }

@@ -1,42 +1,42 @@
 //! Certificates: obtained from authorities that speak ACME ([`Certs`]), kept in the store with their keys
-//! sealed ([`Cabinet`]), served from memory ([`Shelf`]), and checked after every change by a look from
+//! sealed ([`CertificateStore`]), served from memory ([`CertResolver`]), and checked after every change by a look from
 //! outside ([`watch`]).
 //!
 //! How a name comes to its certificate is the pure function [`order::step`]; `driver` does what it says.
 
 mod account;
-mod budget;
-mod cabinet;
+mod acme_error;
+mod cert_resolver;
+mod certificate_store;
 mod challenges;
 mod client;
 mod dial;
 mod driver;
-mod exchange;
+mod http_client;
 mod keys;
 mod leaf;
 mod leases;
 mod mismatches;
 mod order;
+mod preflight;
 mod progress;
-mod reach;
+mod quotas;
 mod schedule;
 mod sealed;
 mod settings;
-mod shelf;
-mod trouble;
 mod watch;
 
 pub use account::Limits;
-pub use cabinet::{Cabinet, Kept, OpenError, Origin, Unfit};
-pub use challenges::Board;
+pub use acme_error::{AcmeError, Kind};
+pub use cert_resolver::{ACME_TLS, CertResolver};
+pub use certificate_store::{CertificateError, CertificateStore, OpenError, Origin, StoredCertificate};
+pub use challenges::ChallengeStore;
 pub use client::Binding;
 pub use driver::{Certs, StartError};
-pub use exchange::Exchange;
-pub use order::{Method, Rules, Sight};
+pub use http_client::AcmeHttpClient;
+pub use order::{Method, Reachability, Rules};
+pub use preflight::Preflight;
 pub use progress::{Problem, ProblemKind, Progress, Stage, Wanted};
-pub use reach::Scout;
 pub use sealed::Seal;
 pub use settings::Settings;
-pub use shelf::{ACME_TLS, Shelf};
-pub use trouble::{Kind, Trouble};
 pub use watch::watch;

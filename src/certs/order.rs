@@ -5,7 +5,7 @@
 //! The private key is stored before the authority hears of it, so that what was bought can be collected
 //! after a crash, and is never bought twice.
 
-mod course;
+mod order_state;
 mod running;
 #[cfg(test)]
 mod tests;
@@ -14,25 +14,27 @@ mod words;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub use course::{Astray, Course, Held, Placed, Rest, State};
-pub use words::{AuthorizationStatus, AuthorizationView, Closed, Collected, Effect, Event, OrderStatus, OrderView};
+pub use order_state::{CurrentCertificate, OrderState, PlacedOrder, PreflightFailures, State, WaitReason};
+pub use words::{
+    AuthorizationStatus, AuthorizationView, Collected, DirectoryBackoff, Effect, Event, OrderStatus, OrderView,
+};
 
+use super::acme_error::{AcmeError, Kind};
 use super::progress::Wanted;
 use super::schedule::{self, Moment, back_off};
-use super::trouble::{Kind, Trouble};
 use crate::hostname::Hostname;
 use crate::timestamp::Timestamp;
 
 /// Between two looks at whether a name leads here by now. They cost nobody anything.
-const LOOK_SOONEST: Duration = Duration::from_mins(1);
-const LOOK_LATEST: Duration = Duration::from_mins(10);
+const MIN_PREFLIGHT_INTERVAL: Duration = Duration::from_mins(1);
+const MAX_PREFLIGHT_INTERVAL: Duration = Duration::from_mins(10);
 const DAY: Duration = Duration::from_hours(24);
-const SOON: Duration = Duration::from_secs(3);
+const MIN_RETRY_DELAY: Duration = Duration::from_secs(3);
 /// No hurry makes anybody ask more often.
-const HURRY: Duration = Duration::from_mins(10);
-const LONG: Duration = Duration::from_hours(1);
+const MIN_BACKOFF_NEAR_EXPIRY: Duration = Duration::from_mins(10);
+const BLOCKED_RETRY_DELAY: Duration = Duration::from_hours(1);
 /// Nobody is believed who wants more patience than this.
-const FAR: Duration = Duration::from_hours(7 * 24);
+const MAX_RETRY_AFTER: Duration = Duration::from_hours(7 * 24);
 
 /// How the authority may convince itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,10 +46,10 @@ pub enum Method {
 
 /// What a look has shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sight {
+pub enum Reachability {
     Here,
     /// Another server answers: what was seen, and what has to change.
-    Elsewhere(Trouble),
+    Elsewhere(AcmeError),
     /// Nothing can be concluded: why, as the end of a sentence that begins with the name.
     Unknown(String),
 }
@@ -97,7 +99,7 @@ impl Rules {
 }
 
 /// The whole of it.
-pub fn step(course: Course, event: Event, rules: &Rules, moment: Moment) -> (Course, Vec<Effect>) {
+pub fn step(course: OrderState, event: Event, rules: &Rules, moment: Moment) -> (OrderState, Vec<Effect>) {
     let (mut course, state) = course.without_state();
     let mut step = Step { course: &mut course, rules, moment, effects: Vec::new() };
     let next = step.take(state, event);
@@ -110,7 +112,7 @@ pub fn step(course: Course, event: Event, rules: &Rules, moment: Moment) -> (Cou
 /// A step under way.
 struct Step<'a> {
     /// Its state is the one that each handler consumes, and gives back the next one of.
-    course: &'a mut Course,
+    course: &'a mut OrderState,
     rules: &'a Rules,
     moment: Moment,
     effects: Vec<Effect>,
@@ -128,14 +130,14 @@ impl Step<'_> {
                 State::Resting { until: now, why, placed }
             }
             // It costs none of the authority's limits.
-            (State::Resting { why: Rest::Preflight, placed, .. }, Event::RetryPreflight) => {
-                State::Resting { until: now, why: Rest::Preflight, placed }
+            (State::Resting { why: WaitReason::Preflight, placed, .. }, Event::RetryPreflight) => {
+                State::Resting { until: now, why: WaitReason::Preflight, placed }
             }
             (state @ State::Resting { until, .. }, Event::Due(_)) if until > now => state,
             (State::Resting { placed: Some(placed), .. }, Event::Due(_)) => State::Reviewing { placed, at: now },
             (state @ State::Resting { .. }, Event::Due(closed)) => self.due(state, &closed),
             (State::Looking { directory }, Event::Looked(seen)) => self.looked(directory, &seen),
-            (State::Opening { directory }, Event::Opened) => {
+            (State::Opening { directory }, Event::OpenedAccount) => {
                 let replacing = self
                     .course
                     .held
@@ -181,7 +183,7 @@ impl Step<'_> {
                     held.facts.renew_at = now;
                     *until = now;
                 }
-                None if *why == Rest::Blocked => *until = now,
+                None if *why == WaitReason::Blocked => *until = now,
                 _ => {}
             }
         }
@@ -189,7 +191,7 @@ impl Step<'_> {
     }
 
     /// The rest is over: what for?
-    fn due(&mut self, state: State, closed: &BTreeMap<String, Closed>) -> State {
+    fn due(&mut self, state: State, closed: &BTreeMap<String, DirectoryBackoff>) -> State {
         let now = self.moment.now;
         if let Some(held) = &self.course.held
             && held.facts.renew_at > now
@@ -204,15 +206,15 @@ impl Step<'_> {
         self.begin(closed)
     }
 
-    fn begin(&mut self, closed: &BTreeMap<String, Closed>) -> State {
+    fn begin(&mut self, closed: &BTreeMap<String, DirectoryBackoff>) -> State {
         let now = self.moment.now;
         if self.rules.methods(&self.course.wanted).is_empty() {
             let message = format!(
                 "No kind of challenge is possible for {}: listen on port 443 or 80, or delegate _acme-challenge.{} to this server.",
                 self.course.wanted.name, self.course.wanted.name
             );
-            self.course.problem = Some(Trouble::new(Kind::Refused, message).problem(now));
-            return rest(self.moment.about(Duration::from_hours(1)), Rest::Blocked, None);
+            self.course.problem = Some(AcmeError::new(Kind::Refused, message).problem(now));
+            return rest(self.moment.about(Duration::from_hours(1)), WaitReason::Blocked, None);
         }
         let names = self.rules.names(&self.course.wanted);
         let free = self.course.history.free_at(now, names.len());
@@ -222,12 +224,12 @@ impl Step<'_> {
                 self.course.wanted.name
             );
             // What went wrong before says more.
-            self.course.problem.get_or_insert(Trouble::new(Kind::RateLimited, message).problem(now));
-            return rest(free, Rest::Backoff, None);
+            self.course.problem.get_or_insert(AcmeError::new(Kind::RateLimited, message).problem(now));
+            return rest(free, WaitReason::Backoff, None);
         }
         let count = self.rules.directories.len();
         let in_turn = (0..count).filter_map(|n| self.rules.directories.get((self.course.turn + n) % count));
-        let mut soonest: Option<(Timestamp, Option<&Trouble>)> = None;
+        let mut soonest: Option<(Timestamp, Option<&AcmeError>)> = None;
         for directory in in_turn {
             let ours = self.course.holds.get(directory).copied().unwrap_or(now);
             let closed = closed.get(directory).filter(|closed| closed.until > ours);
@@ -243,11 +245,11 @@ impl Step<'_> {
             self.course.problem = Some(why.problem(now));
         }
         let until = soonest.map_or_else(|| self.moment.about(back_off(u32::MAX)), |(soonest, _)| soonest);
-        rest(until, Rest::Backoff, None)
+        rest(until, WaitReason::Backoff, None)
     }
 
     /// Whether the name leads here, by each method: an order is placed unless all of them would go astray.
-    fn looked(&mut self, directory: String, seen: &[(Method, Sight)]) -> State {
+    fn looked(&mut self, directory: String, seen: &[(Method, Reachability)]) -> State {
         let now = self.moment.now;
         let possible = self.rules.methods(&self.course.wanted);
         let count = possible.len().max(1);
@@ -256,34 +258,34 @@ impl Step<'_> {
             seen.iter().find(|(seen, _)| seen == method).map(|(_, sight)| sight)
         };
         let in_turn = || (0..possible.len()).map(|n| (self.course.method.wrapping_add(n)) % count);
-        let promising = in_turn().find(|index| !matches!(sight(*index), Some(Sight::Elsewhere(_))));
-        let sure = in_turn().find(|index| matches!(sight(*index), Some(Sight::Here)));
+        let promising = in_turn().find(|index| !matches!(sight(*index), Some(Reachability::Elsewhere(_))));
+        let sure = in_turn().find(|index| matches!(sight(*index), Some(Reachability::Here)));
         // After a failure each method gets its turn: what is seen from here was not enough.
         let chosen = if self.course.failures == 0 { sure.or(promising) } else { promising };
         if let Some(index) = chosen {
             (self.course.method, self.course.astray) = (index, None);
             return State::Opening { directory };
         }
-        let astray = self.course.astray.get_or_insert(Astray { since: now, looks: 0 });
+        let astray = self.course.astray.get_or_insert(PreflightFailures { since: now, looks: 0 });
         if astray.since.until(now) >= DAY {
             // What is seen from here need not be what the world sees.
             astray.since = now;
             return State::Opening { directory };
         }
         astray.looks = astray.looks.saturating_add(1);
-        let wait = back_off(astray.looks).clamp(LOOK_SOONEST, LOOK_LATEST);
+        let wait = back_off(astray.looks).clamp(MIN_PREFLIGHT_INTERVAL, MAX_PREFLIGHT_INTERVAL);
         let troubles = seen.iter().filter_map(|(_, sight)| match sight {
-            Sight::Elsewhere(trouble) => Some(trouble),
+            Reachability::Elsewhere(trouble) => Some(trouble),
             _ => None,
         });
         let message = troubles.clone().map(|trouble| trouble.message.as_str()).collect::<Vec<_>>().join(" ");
         let kind = troubles.map(|trouble| trouble.kind).next().unwrap_or(Kind::Unauthorized);
-        self.course.problem = Some(Trouble::new(kind, message).problem(now));
-        rest(self.moment.about(wait), Rest::Preflight, None)
+        self.course.problem = Some(AcmeError::new(kind, message).problem(now));
+        rest(self.moment.about(wait), WaitReason::Preflight, None)
     }
 
     /// An attempt came to nothing before there was an order, or with it.
-    fn failed(&mut self, directory: &str, trouble: &Trouble) -> State {
+    fn failed(&mut self, directory: &str, trouble: &AcmeError) -> State {
         let Moment { now, .. } = self.moment;
         self.effects.push(Effect::Withdraw);
         self.course.failures = self.course.failures.saturating_add(1);
@@ -291,19 +293,21 @@ impl Step<'_> {
         let failures = self.course.failures;
         let (wait, why) = match trouble.kind {
             Kind::Refused | Kind::Unsupported | Kind::Account | Kind::Caa => {
-                (LONG.max(back_off(failures)), Rest::Blocked)
+                (BLOCKED_RETRY_DELAY.max(back_off(failures)), WaitReason::Blocked)
             }
-            Kind::RateLimited => (trouble.retry_after.unwrap_or(LONG), Rest::Backoff),
+            Kind::RateLimited => (trouble.retry_after.unwrap_or(BLOCKED_RETRY_DELAY), WaitReason::Backoff),
             Kind::Dns | Kind::Connection | Kind::Unauthorized => return self.unproved(),
-            _ => (back_off(failures), Rest::Backoff),
+            _ => (back_off(failures), WaitReason::Backoff),
         };
         let wait = self.in_time(wait);
         if trouble.kind == Kind::AccountGone {
             self.effects.push(Effect::ForgetAccount { directory: directory.to_owned() });
         }
         let until = match trouble.retry_after {
-            Some(said) if why == Rest::Backoff => self.moment.no_earlier(said.clamp(SOON, FAR)),
-            Some(said) => self.moment.no_earlier(said.clamp(wait, FAR.max(wait))),
+            Some(said) if why == WaitReason::Backoff => {
+                self.moment.no_earlier(said.clamp(MIN_RETRY_DELAY, MAX_RETRY_AFTER))
+            }
+            Some(said) => self.moment.no_earlier(said.clamp(wait, MAX_RETRY_AFTER.max(wait))),
             None => self.moment.about(wait),
         };
         self.course.holds.retain(|known, hold| *hold > now && self.rules.directories.contains(known));
@@ -313,7 +317,7 @@ impl Step<'_> {
         let holds = &self.course.holds;
         let free = |directory: &String| holds.get(directory).copied().unwrap_or(now);
         let soonest = self.rules.directories.iter().map(free).min().unwrap_or(until);
-        rest(soonest.max(now.after(SOON)), why, None)
+        rest(soonest.max(now.after(MIN_RETRY_DELAY)), why, None)
     }
 
     /// The authority looked, and did not see what we showed: another method soon, and all of them again later.
@@ -323,16 +327,16 @@ impl Step<'_> {
         let until = if self.course.failures.is_multiple_of(methods) {
             self.moment.about(self.in_time(back_off(2 + self.course.failures / methods)))
         } else {
-            self.moment.now.after(SOON)
+            self.moment.now.after(MIN_RETRY_DELAY)
         };
-        rest(until, Rest::Backoff, None)
+        rest(until, WaitReason::Backoff, None)
     }
 
     /// Not longer than leaves several tries before the certificate that is there expires: back-off for one of
     /// three months is too slow for one of six days.
     fn in_time(&self, wait: Duration) -> Duration {
         let left = self.course.held.as_ref().map_or(Duration::ZERO, |held| self.moment.now.until(held.facts.not_after));
-        if left.is_zero() { wait } else { wait.min((left / 8).max(HURRY)) }
+        if left.is_zero() { wait } else { wait.min((left / 8).max(MIN_BACKOFF_NEAR_EXPIRY)) }
     }
 
     fn suggested(&mut self, state: State, start: Timestamp, end: Timestamp, ask_again: Option<Duration>) -> State {
@@ -357,10 +361,10 @@ impl Step<'_> {
             Some(_) => held.facts.renew_at.min(held.ask_at),
             None => held.facts.renew_at,
         };
-        Some(rest(until, Rest::Issued, None))
+        Some(rest(until, WaitReason::Issued, None))
     }
 }
 
-fn rest(until: Timestamp, why: Rest, placed: Option<Placed>) -> State {
+fn rest(until: Timestamp, why: WaitReason, placed: Option<PlacedOrder>) -> State {
     State::Resting { until, why, placed }
 }

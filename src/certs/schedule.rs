@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::timestamp::Timestamp;
 
-const BACK_OFF: [Duration; 7] = [
+const FIRST_BACKOFF: [Duration; 7] = [
     Duration::from_secs(15),
     Duration::from_mins(2),
     Duration::from_mins(10),
@@ -14,11 +14,11 @@ const BACK_OFF: [Duration; 7] = [
     Duration::from_hours(12),
 ];
 const LONGEST: Duration = Duration::from_hours(24);
-const ASK: Duration = Duration::from_hours(6);
-const ASK_SOONEST: Duration = Duration::from_mins(10);
-const ASK_LATEST: Duration = Duration::from_hours(24);
-const POLL_SOONEST: Duration = Duration::from_millis(250);
-const POLL_LATEST: Duration = Duration::from_mins(5);
+const ARI_INTERVAL: Duration = Duration::from_hours(6);
+const MIN_ARI_INTERVAL: Duration = Duration::from_mins(10);
+const MAX_ARI_INTERVAL: Duration = Duration::from_hours(24);
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(250);
+const MAX_POLL_INTERVAL: Duration = Duration::from_mins(5);
 
 /// The moment of a step. Chance is part of it, so that a step stays a function of its arguments.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,7 @@ impl Moment {
 /// How long to wait after so many failures in a row.
 pub fn back_off(failures: u32) -> Duration {
     let index = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX);
-    BACK_OFF.get(index).copied().unwrap_or(LONGEST)
+    FIRST_BACKOFF.get(index).copied().unwrap_or(LONGEST)
 }
 
 /// When a certificate is renewed whose authority does not say: after two thirds of its life, and a
@@ -63,14 +63,14 @@ pub fn within(start: Timestamp, end: Timestamp, moment: Moment) -> Timestamp {
 
 /// When to ask for that window again: as the authority says, within reason.
 pub fn ask_again(said: Option<Duration>) -> Duration {
-    said.unwrap_or(ASK).clamp(ASK_SOONEST, ASK_LATEST)
+    said.unwrap_or(ARI_INTERVAL).clamp(MIN_ARI_INTERVAL, MAX_ARI_INTERVAL)
 }
 
 /// How long to leave a running order alone: as the server says, else longer every time.
 pub fn poll(polls: u32, said: Option<Duration>) -> Duration {
     match said {
-        Some(said) => said.clamp(POLL_SOONEST, POLL_LATEST),
-        None => POLL_SOONEST.saturating_mul(1 << (polls / 2).min(5)).min(Duration::from_secs(5)),
+        Some(said) => said.clamp(MIN_POLL_INTERVAL, MAX_POLL_INTERVAL),
+        None => MIN_POLL_INTERVAL.saturating_mul(1 << (polls / 2).min(5)).min(Duration::from_secs(5)),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::account::Limits;
 use super::client::Binding;
 use super::order::Rules;
-use super::reach::Scout;
+use super::preflight::Preflight;
 
 /// All of it.
 pub struct Settings {
@@ -19,7 +19,7 @@ pub struct Settings {
     /// Besides those that hold for every installation.
     pub limits: Limits,
     /// Knows where an authority would look.
-    pub scout: Box<dyn Scout>,
+    pub scout: Box<dyn Preflight>,
     /// Names this appliance in leases; the same after every restart.
     pub holder: String,
 }

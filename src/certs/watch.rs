@@ -12,23 +12,23 @@ use rustls::pki_types::CertificateDer;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::Shelf;
+use super::CertResolver;
 use super::dial::shown;
 use super::leaf::Leaf;
 
-const SOONEST: Duration = Duration::from_secs(1);
-const LATEST: Duration = Duration::from_hours(1);
+const MIN_RECHECK_INTERVAL: Duration = Duration::from_secs(1);
+const MAX_RECHECK_INTERVAL: Duration = Duration::from_hours(1);
 
-/// Looks after every swap, until the shelf is gone. `tell` hears of names of which the shelf knows something else
+/// Looks after every swap, until the resolver is gone. `tell` is called with names of which the resolver knows something else
 /// than before.
 pub async fn watch(
-    shelf: Weak<Shelf>,
+    cert_resolver: Weak<CertResolver>,
     mut swaps: mpsc::UnboundedReceiver<String>,
     listener: SocketAddr,
     tell: impl Fn(&str),
 ) {
     let address = reachable(listener);
-    let mut again: HashMap<String, Again> = HashMap::new();
+    let mut again: HashMap<String, RetryAt> = HashMap::new();
     loop {
         let soonest = again.iter().min_by_key(|(_, again)| again.at).map(|(name, again)| (name.clone(), again.at));
         let name = tokio::select! {
@@ -38,38 +38,39 @@ pub async fn watch(
             },
             name = due(soonest) => name,
         };
-        let Some(meant) = shelf.upgrade().map(|shelf| shelf.put_for(&name)) else { return };
+        let Some(meant) = cert_resolver.upgrade().map(|cert_resolver| cert_resolver.put_for(&name)) else { return };
         let asked = asked(&name);
         let found = shown(address, &asked).await;
-        let Some(shelf) = shelf.upgrade() else { return };
+        let Some(cert_resolver) = cert_resolver.upgrade() else { return };
         // Swapped again meanwhile: then it is looked at again.
-        if meant != shelf.put_for(&name) {
+        if meant != cert_resolver.put_for(&name) {
             continue;
         }
         let meant = meant.and_then(|meant| Some((Leaf::read(&meant)?, meant)));
         let difference = meant.as_ref().and_then(|(leaf, meant)| match &found {
             Ok(found) if **found == **meant => None,
-            other => Some(difference(&shelf, &asked, leaf, address, other)),
+            other => Some(difference(&cert_resolver, &asked, leaf, address, other)),
         });
         let serial = meant.as_ref().map_or("", |(leaf, _)| leaf.serial.as_str());
         if let Some(difference) = &difference {
             tracing::error!(%name, %address, difference, "the certificate is not served");
-            let wait = again.get(&name).map_or(SOONEST, |before| (before.wait * 2).min(LATEST));
-            again.insert(name.clone(), Again { at: Instant::now() + wait, wait });
+            let wait =
+                again.get(&name).map_or(MIN_RECHECK_INTERVAL, |before| (before.wait * 2).min(MAX_RECHECK_INTERVAL));
+            again.insert(name.clone(), RetryAt { at: Instant::now() + wait, wait });
         } else {
             again.remove(&name);
             if meant.is_some() {
                 tracing::info!(%name, "the new certificate is served");
             }
         }
-        if shelf.mismatches().note(&name, serial, difference) {
+        if cert_resolver.mismatches().note(&name, serial, difference) {
             tell(&name);
         }
     }
 }
 
 /// When a name is looked at again.
-struct Again {
+struct RetryAt {
     at: Instant,
     /// That much after the look before.
     wait: Duration,
@@ -88,7 +89,7 @@ fn asked(name: &str) -> String {
 
 /// What is shown, what should be, and what to do about it.
 fn difference(
-    shelf: &Shelf,
+    cert_resolver: &CertResolver,
     asked: &str,
     meant: &Leaf,
     address: SocketAddr,
@@ -107,7 +108,7 @@ fn difference(
         || "one that cannot be read".to_owned(),
         |leaf| format!("another (serial {}, until {}, by {})", leaf.serial, leaf.not_after, leaf.issuer),
     );
-    let remedy = if shelf.comes_from_files(found) {
+    let remedy = if cert_resolver.comes_from_files(found) {
         "the files that `[tls]` names cover the name and come first: take it out of them, or leave it to them alone"
     } else {
         "another program listens there: end it, or let it pass the connections on"
@@ -136,7 +137,7 @@ mod tests {
     use super::*;
     use crate::certs::ProblemKind;
     use crate::certs::Seal;
-    use crate::certs::shelf::Key;
+    use crate::certs::cert_resolver::Key;
 
     struct Made {
         chain: Vec<CertificateDer<'static>>,
@@ -152,24 +153,24 @@ mod tests {
     }
 
     impl Made {
-        fn put_on(&self, place: &Shelf, name: &str) {
+        fn put_on(&self, place: &CertResolver, name: &str) {
             let sealed = Seal::new(["the key"]).unwrap().seal("here", self.key.clone()).unwrap().bytes().unwrap();
             let key = Key { about: "here".into(), sealed: sealed.into() };
             place.put(&[name.to_owned()], self.chain.clone(), key);
         }
     }
 
-    fn shelf() -> Arc<Shelf> {
-        Shelf::new(Seal::new(["the key"]), "own.example", true)
+    fn cert_resolver() -> Arc<CertResolver> {
+        CertResolver::new(Seal::new(["the key"]), "own.example", true)
     }
 
-    /// Somebody who shows what is on his shelf.
-    async fn listener(shelf: Arc<Shelf>) -> SocketAddr {
+    /// A server that shows what its resolver has.
+    async fn listener(cert_resolver: Arc<CertResolver>) -> SocketAddr {
         let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_cert_resolver(shelf);
+            .with_cert_resolver(cert_resolver);
         let (acceptor, socket) = (TlsAcceptor::from(Arc::new(config)), TcpListener::bind("127.0.0.1:0").await.unwrap());
         let address = socket.local_addr().unwrap();
         tokio::spawn(async move {
@@ -183,7 +184,7 @@ mod tests {
     #[tokio::test]
     async fn what_another_program_shows_is_told_and_looked_at_again_until_it_is_right() {
         let name = "*.a.example";
-        let (ours, others) = (shelf(), shelf());
+        let (ours, others) = (cert_resolver(), cert_resolver());
         let address = listener(Arc::clone(&others)).await;
         let (news, mut heard) = mpsc::unbounded_channel();
         let tell = move |name: &str| news.send(name.to_owned()).unwrap();
@@ -196,7 +197,7 @@ mod tests {
         let nobody = problem(&meant).unwrap().message;
         assert!(nobody.contains(&meant.serial) && nobody.contains(&address.to_string()), "{nobody}");
 
-        // From here on nobody swaps anything on our shelf: it is looked at again by itself.
+        // From here on nobody swaps anything on our cert_resolver: it is looked at again by itself.
         other.put_on(&others, name);
         assert_eq!(heard.recv().await.unwrap(), name);
         let another = problem(&meant).unwrap();

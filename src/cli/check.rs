@@ -2,7 +2,7 @@
 
 use super::{CliError, Exit, GlobalOptions};
 use crate::app::acme;
-use crate::certs::{Cabinet, Seal};
+use crate::certs::{CertificateStore, Seal};
 use crate::config::{self, Config, Secret, Secrets};
 use crate::dns::ZoneSettings;
 use crate::server::CertificateSource;
@@ -48,7 +48,7 @@ pub fn run(globals: &GlobalOptions) -> Result<(), CliError> {
 fn sealed_otherwise(config: &Config, store_key: Option<&Secret>) -> Option<String> {
     let seal = Seal::new(store_key.into_iter().flat_map(Secret::all));
     match store::read_only(&store_file(&config.server.data_dir), CERTIFICATES) {
-        Ok(records) => Cabinet::check(&records, seal.as_ref()).err().map(|error| error.to_string()),
+        Ok(records) => CertificateStore::check(&records, seal.as_ref()).err().map(|error| error.to_string()),
         Err(error @ store::Error::Unreadable(_)) => Some(error.to_string()),
         // A server that runs has opened them; one that was killed left its store to the next one.
         Err(error) => {

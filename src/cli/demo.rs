@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::{CliError, Exit, GlobalOptions};
 use crate::app::{self, App, AppContext};
-use crate::certs::Cabinet;
+use crate::certs::CertificateStore;
 use crate::config::{Config, PublicUrl, Secrets};
 use crate::domains::NoCertificates;
 use crate::server::{self, BindError, Bound, ControlSocket, Listeners};
@@ -91,7 +91,7 @@ impl Demo {
 
             let domains = app::domains(&platform, &config, Arc::new(NoCertificates::at_all()));
             let context = AppContext {
-                cabinet: Cabinet::beside(platform.store(), None),
+                certificate_store: CertificateStore::beside(platform.store(), None),
                 certs: None,
                 platform,
                 domains,

@@ -1,5 +1,5 @@
 //! TLS: certificate files of the administrator, or a self-signed development
-//! certificate, put on the [`Shelf`] and replaced there on SIGHUP without dropping
+//! certificate, put on the [`CertResolver`] and replaced there on SIGHUP without dropping
 //! a connection; and the configuration of the HTTPS listeners.
 
 use std::fs;
@@ -17,7 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::CertifiedKey;
 
-use crate::certs::{ACME_TLS, Shelf};
+use crate::certs::{ACME_TLS, CertResolver};
 use crate::config;
 use crate::store::replace_private;
 
@@ -140,17 +140,17 @@ fn from_pem(what: &'static str, path: &Path, error: pem::Error) -> TlsError {
     }
 }
 
-/// The certificate of this server's files, on the shelf.
+/// The certificate of this server's files, put into the resolver.
 #[derive(Debug)]
 pub struct FileCertificate {
     /// Nothing where all certificates come by themselves.
     source: Option<Source>,
-    shelf: Arc<Shelf>,
+    cert_resolver: Arc<CertResolver>,
 }
 
 impl FileCertificate {
-    pub fn load(source: Option<Source>, shelf: Arc<Shelf>) -> Result<Self, TlsError> {
-        let certificates = Self { source, shelf };
+    pub fn load(source: Option<Source>, cert_resolver: Arc<CertResolver>) -> Result<Self, TlsError> {
+        let certificates = Self { source, cert_resolver };
         certificates.reload()?;
         Ok(certificates)
     }
@@ -158,7 +158,7 @@ impl FileCertificate {
     /// Reads the files again. On failure the old certificate stays in use.
     pub fn reload(&self) -> Result<(), TlsError> {
         if let Some(source) = &self.source {
-            self.shelf.put_own(source.load()?, source.development);
+            self.cert_resolver.put_own(source.load()?, source.development);
         }
         Ok(())
     }
@@ -169,7 +169,7 @@ impl FileCertificate {
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_cert_resolver(self.shelf.clone());
+            .with_cert_resolver(self.cert_resolver.clone());
         // The last one only meets whoever offers nothing else, and such a handshake gets the certificate
         // of a challenge or none.
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), ACME_TLS.to_vec()];

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Rfc3339;
-use crate::certs::{Kept, Origin, Problem, ProblemKind, Progress, Stage};
+use crate::certs::{Origin, Problem, ProblemKind, Progress, Stage, StoredCertificate};
 use crate::tenancy::TlsStatus;
 use crate::timestamp::Timestamp;
 
@@ -23,7 +23,7 @@ pub struct CertificateView {
 }
 
 impl CertificateView {
-    pub fn of(name: &str, kept: &Kept) -> Self {
+    pub fn of(name: &str, kept: &StoredCertificate) -> Self {
         Self {
             name: name.to_owned(),
             names: kept.names.clone(),
@@ -91,7 +91,7 @@ impl CertificateSummary {
     /// `mismatch`: why the certificate is not the one that is served.
     pub fn of(
         name: &str,
-        kept: Option<&Kept>,
+        kept: Option<&StoredCertificate>,
         progress: Option<Progress>,
         mismatch: Option<Problem>,
         tenant_id: Option<String>,
@@ -126,7 +126,7 @@ impl CertificateSummary {
     }
 }
 
-fn status(kept: Option<&Kept>, stage: Option<Stage>) -> TlsStatus {
+fn status(kept: Option<&StoredCertificate>, stage: Option<Stage>) -> TlsStatus {
     match (kept, stage) {
         (Some(kept), _) if Timestamp::now() < kept.not_after => TlsStatus::Active,
         (Some(_), _) => TlsStatus::Expired,

@@ -16,7 +16,7 @@ use super::*;
 use crate::certs::leaf::Leaf;
 use crate::certs::order::Method;
 use crate::certs::progress::{ProblemKind, Stage};
-use crate::certs::{Limits, Seal, Shelf, Sight};
+use crate::certs::{CertResolver, Limits, Reachability, Seal};
 use crate::store::RedbStore;
 use authority::{Authority, Fault, Resource};
 
@@ -32,7 +32,7 @@ struct Site {
 /// One appliance; it ends with the value, as by `kill -9`.
 struct Appliance {
     certs: Certs,
-    shelf: Arc<Shelf>,
+    cert_resolver: Arc<CertResolver>,
     task: JoinHandle<()>,
 }
 
@@ -49,14 +49,16 @@ impl Site {
 
     async fn seeing(
         &self,
-        scout: Box<dyn Scout>,
+        scout: Box<dyn Preflight>,
         holder: &str,
         authorities: &[&Authority],
         limits: Limits,
     ) -> Appliance {
-        let served = Shelf::new(Some(self.seal.clone()), "", true);
-        let cabinet =
-            Cabinet::open(Arc::clone(&self.store), Some(self.seal.clone()), Arc::clone(&served)).await.unwrap();
+        let served = CertResolver::new(Some(self.seal.clone()), "", true);
+        let certificate_store =
+            CertificateStore::open(Arc::clone(&self.store), Some(self.seal.clone()), Arc::clone(&served))
+                .await
+                .unwrap();
         let settings = Settings {
             rules: Rules {
                 directories: authorities.iter().map(|authority| authority.directory()).collect(),
@@ -71,9 +73,9 @@ impl Site {
             holder: holder.to_owned(),
         };
         let exchange = exchange(authorities);
-        let certs = Certs::open(Arc::clone(&self.store), cabinet, exchange, settings).await.unwrap();
+        let certs = Certs::open(Arc::clone(&self.store), certificate_store, exchange, settings).await.unwrap();
         let task = tokio::spawn(certs.clone().run());
-        Appliance { certs, shelf: served, task }
+        Appliance { certs, cert_resolver: served, task }
     }
 }
 
@@ -87,7 +89,7 @@ impl Appliance {
     }
 
     fn serial(&self, name: &str) -> Option<String> {
-        Leaf::read(&self.shelf.put_for(name)?).map(|leaf| leaf.serial)
+        Leaf::read(&self.cert_resolver.put_for(name)?).map(|leaf| leaf.serial)
     }
 
     /// The serial number of what is served for the name, once it is another one than `before`.
@@ -246,14 +248,14 @@ async fn names_below_the_base_get_their_first_certificates_so_many_a_week_and_re
 /// Says that the way of names is this server.
 struct Way(Arc<Mutex<std::net::SocketAddr>>);
 
-impl Scout for Way {
+impl Preflight for Way {
     fn addresses<'a>(&'a self, _: &'a Hostname, _: Method) -> BoxFuture<'a, Vec<std::net::SocketAddr>> {
         let address = *self.0.lock().unwrap();
         std::future::ready(vec![address]).boxed()
     }
 
-    fn zone(&self) -> BoxFuture<'_, Sight> {
-        std::future::ready(Sight::Here).boxed()
+    fn zone(&self) -> BoxFuture<'_, Reachability> {
+        std::future::ready(Reachability::Here).boxed()
     }
 }
 
@@ -287,9 +289,9 @@ fn accounts(site: &Site, authorities: &[&Authority]) -> Accounts {
 }
 
 /// Which believes these authorities.
-fn exchange(authorities: &[&Authority]) -> Exchange {
+fn exchange(authorities: &[&Authority]) -> AcmeHttpClient {
     let bundle = tempfile::NamedTempFile::new().unwrap();
     let roots = authorities.iter().map(|authority| std::fs::read_to_string(authority.root()).unwrap());
     std::fs::write(bundle.path(), roots.collect::<String>()).unwrap();
-    Exchange::new(Some(bundle.path())).unwrap()
+    AcmeHttpClient::new(Some(bundle.path())).unwrap()
 }

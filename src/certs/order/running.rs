@@ -3,27 +3,27 @@
 use std::time::Duration;
 
 use super::{
-    Answer, AuthorizationStatus, AuthorizationView, Collected, Effect, Event, Held, Kind, Method, OrderStatus,
-    OrderView, Placed, Rest, State, Step, Trouble, rest,
+    AcmeError, Answer, AuthorizationStatus, AuthorizationView, Collected, CurrentCertificate, Effect, Event, Kind,
+    Method, OrderStatus, OrderView, PlacedOrder, State, Step, WaitReason, rest,
 };
 use crate::certs::progress::Facts;
 use crate::certs::schedule;
 
 /// How long an authority may think over our answers. Those that retry by themselves do so for a while.
-const VALIDATION: Duration = Duration::from_mins(10);
+const VALIDATION_TIMEOUT: Duration = Duration::from_mins(10);
 /// How long making a certificate is nothing unusual.
-const PROCESSING: Duration = Duration::from_secs(12);
-const PROCESSING_AT_MOST: Duration = Duration::from_hours(24);
-const COLLECTIONS: u32 = 20;
+const NORMAL_PROCESSING_TIME: Duration = Duration::from_secs(12);
+const PROCESSING_TIMEOUT: Duration = Duration::from_hours(24);
+const MAX_COLLECT_ATTEMPTS: u32 = 20;
 /// The first wait after a request that broke off.
-const QUICKLY: Duration = Duration::from_secs(1);
+const FIRST_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Up to this long, the order just goes on later.
-const PATIENCE: Duration = Duration::from_secs(20);
+const MAX_IN_PLACE_WAIT: Duration = Duration::from_secs(20);
 
 impl Step<'_> {
     /// An order was placed.
     pub(super) fn placed(&mut self, directory: String, view: &OrderView) -> State {
-        let placed = Placed {
+        let placed = PlacedOrder {
             directory,
             url: view.url.clone(),
             at: self.moment.now,
@@ -59,7 +59,7 @@ impl Step<'_> {
             (State::Collecting { placed, .. }, Event::Collected(collected)) => self.collected(&placed, collected),
             // Made, but not to be had at once.
             (State::Collecting { mut placed, .. }, Event::Failed(trouble))
-                if trouble.kind == Kind::Missing && placed.polls < COLLECTIONS =>
+                if trouble.kind == Kind::Missing && placed.polls < MAX_COLLECT_ATTEMPTS =>
             {
                 placed.polls += 1;
                 let at = now.after(schedule::poll(placed.polls, trouble.retry_after));
@@ -78,7 +78,7 @@ impl Step<'_> {
     }
 
     /// How the order stands decides what to do next.
-    fn review(&mut self, mut placed: Placed, view: &OrderView) -> State {
+    fn review(&mut self, mut placed: PlacedOrder, view: &OrderView) -> State {
         let now = self.moment.now;
         placed.stumbles = 0;
         if matches!(view.status, OrderStatus::Ready | OrderStatus::Processing | OrderStatus::Valid) {
@@ -87,11 +87,11 @@ impl Step<'_> {
         match view.status {
             OrderStatus::Pending if placed.answered_at.is_none() => State::Authorizing { placed },
             OrderStatus::Pending => {
-                let overdue = placed.answered_at.is_some_and(|at| at.until(now) > VALIDATION);
+                let overdue = placed.answered_at.is_some_and(|at| at.until(now) > VALIDATION_TIMEOUT);
                 if overdue {
                     let message =
                         "The certificate authority accepted the answers to its challenges, but does not look at them.";
-                    return self.over(&placed, &Trouble::new(Kind::Slow, message));
+                    return self.over(&placed, &AcmeError::new(Kind::Slow, message));
                 }
                 self.look_again(placed, view.retry_after)
             }
@@ -104,11 +104,14 @@ impl Step<'_> {
             }
             OrderStatus::Valid => {
                 let message = "The certificate authority has made a certificate for a key that is not here.";
-                self.over(&placed, &Trouble::new(Kind::Internal, message))
+                self.over(&placed, &AcmeError::new(Kind::Internal, message))
             }
             OrderStatus::Invalid => {
                 let trouble = view.error.clone().unwrap_or_else(|| {
-                    Trouble::new(Kind::Unauthorized, "The certificate authority gave the order up without saying why.")
+                    AcmeError::new(
+                        Kind::Unauthorized,
+                        "The certificate authority gave the order up without saying why.",
+                    )
                 });
                 placed.verdict = Some(trouble.problem(now));
                 if placed.finalized_at.is_some() {
@@ -120,47 +123,50 @@ impl Step<'_> {
         }
     }
 
-    fn processing(&mut self, mut placed: Placed, retry_after: Option<Duration>) -> State {
+    fn processing(&mut self, mut placed: PlacedOrder, retry_after: Option<Duration>) -> State {
         let now = self.moment.now;
         let since = *placed.finalized_at.get_or_insert(now);
         let waited = since.until(now);
-        if waited < PROCESSING {
+        if waited < NORMAL_PROCESSING_TIME {
             return self.look_again(placed, retry_after);
         }
-        let trouble = Trouble::new(
+        let trouble = AcmeError::new(
             Kind::Slow,
             "The certificate authority has been making the certificate for unusually long; it is asked again and again.",
         );
-        if waited > PROCESSING_AT_MOST {
+        if waited > PROCESSING_TIMEOUT {
             return self.over(&placed, &trouble);
         }
         self.course.problem = Some(trouble.problem(now));
-        let wait = retry_after.unwrap_or(waited / 4).clamp(PROCESSING, Duration::from_hours(1));
-        rest(self.moment.no_earlier(wait), Rest::Backoff, Some(placed))
+        let wait = retry_after.unwrap_or(waited / 4).clamp(NORMAL_PROCESSING_TIME, Duration::from_hours(1));
+        rest(self.moment.no_earlier(wait), WaitReason::Backoff, Some(placed))
     }
 
-    fn look_again(&self, mut placed: Placed, retry_after: Option<Duration>) -> State {
+    fn look_again(&self, mut placed: PlacedOrder, retry_after: Option<Duration>) -> State {
         placed.polls += 1;
         let at = self.moment.now.after(schedule::poll(placed.polls, retry_after));
         State::Reviewing { placed, at }
     }
 
-    fn authorize(&mut self, mut placed: Placed, found: &[AuthorizationView]) -> State {
+    fn authorize(&mut self, mut placed: PlacedOrder, found: &[AuthorizationView]) -> State {
         let failed: Vec<_> = found.iter().filter(|view| view.status == AuthorizationStatus::Invalid).collect();
         placed.told = failed.len();
         if let Some(first) = failed.first() {
             let trouble = first.error.clone().unwrap_or_else(|| {
-                Trouble::new(Kind::Unauthorized, format!("The certificate authority could not verify {}.", first.name))
+                AcmeError::new(
+                    Kind::Unauthorized,
+                    format!("The certificate authority could not verify {}.", first.name),
+                )
             });
             return self.over(&placed, &trouble);
         }
         if let Some(problem) = placed.verdict.clone() {
             let message = problem.message;
-            return self.over(&placed, &Trouble::new(Kind::Unwell, message));
+            return self.over(&placed, &AcmeError::new(Kind::Unwell, message));
         }
         if found.iter().any(|view| view.status == AuthorizationStatus::Over) {
             let message = "An authorization of the order expired on the way.";
-            return self.over(&placed, &Trouble::new(Kind::Unwell, message));
+            return self.over(&placed, &AcmeError::new(Kind::Unwell, message));
         }
         let mut answers = Vec::new();
         for (authorization, view) in found.iter().enumerate() {
@@ -172,7 +178,7 @@ impl Step<'_> {
                     "The certificate authority offers no challenge for {} that can be answered here.",
                     view.name
                 );
-                return self.over(&placed, &Trouble::new(Kind::Refused, message));
+                return self.over(&placed, &AcmeError::new(Kind::Refused, message));
             };
             answers.push(Answer { authorization, method, accept });
         }
@@ -193,12 +199,12 @@ impl Step<'_> {
         under_way.or_else(in_turn).copied()
     }
 
-    fn collected(&mut self, placed: &Placed, collected: Collected) -> State {
+    fn collected(&mut self, placed: &PlacedOrder, collected: Collected) -> State {
         let now = self.moment.now;
         let Collected { names, not_before, not_after, serial, id } = collected;
         if let Some(missing) = placed.names.iter().find(|name| !names.contains(name)) {
             let message = format!("The certificate authority made a certificate without {missing}.");
-            return self.over(placed, &Trouble::new(Kind::Refused, message));
+            return self.over(placed, &AcmeError::new(Kind::Refused, message));
         }
         let renew_at = schedule::renewal(not_before, not_after, self.moment.dice);
         let facts = Facts { names, not_before, not_after, renew_at, directory: placed.directory.clone(), serial };
@@ -206,34 +212,35 @@ impl Step<'_> {
         self.effects.push(Effect::Withdraw);
         let course = &mut *self.course;
         course.history.issued(now);
-        course.held = Some(Held { facts, id, window: None, ask_at: now });
+        course.held = Some(CurrentCertificate { facts, id, window: None, ask_at: now });
         (course.failures, course.problem) = (0, None);
         course.holds.clear();
-        self.rest_until_renewal().unwrap_or_else(|| rest(now, Rest::Issued, None))
+        self.rest_until_renewal().unwrap_or_else(|| rest(now, WaitReason::Issued, None))
     }
 
     /// A request broke off, or was refused, while the order stands.
-    fn stumbled(&mut self, mut placed: Placed, trouble: &Trouble) -> State {
+    fn stumbled(&mut self, mut placed: PlacedOrder, trouble: &AcmeError) -> State {
         if !trouble.passes() {
             return self.over(&placed, trouble);
         }
         let moment = self.moment;
         placed.stumbles += 1;
-        let wait = QUICKLY.saturating_mul(1 << (2 * (placed.stumbles - 1)).min(20)).min(Duration::from_hours(1));
+        let wait =
+            FIRST_RETRY_DELAY.saturating_mul(1 << (2 * (placed.stumbles - 1)).min(20)).min(Duration::from_hours(1));
         let at = match trouble.retry_after {
             Some(said) => moment.no_earlier(said.min(Duration::from_hours(24))),
             None => moment.about(wait),
         };
-        if moment.now.until(at) <= PATIENCE {
+        if moment.now.until(at) <= MAX_IN_PLACE_WAIT {
             State::Reviewing { placed, at }
         } else {
             self.course.problem = Some(trouble.problem(moment.now));
-            rest(at, Rest::Backoff, Some(placed))
+            rest(at, WaitReason::Backoff, Some(placed))
         }
     }
 
     /// Nothing becomes of the order.
-    fn over(&mut self, placed: &Placed, trouble: &Trouble) -> State {
+    fn over(&mut self, placed: &PlacedOrder, trouble: &AcmeError) -> State {
         // What nobody can know any more is counted as failed.
         for _ in 0..placed.told {
             self.course.history.failed(self.moment.now);
@@ -244,7 +251,7 @@ impl Step<'_> {
 
 /// The order of a state that has one; else the state itself.
 #[allow(clippy::result_large_err)] // both sides are moved once
-fn placed_in(state: State) -> Result<Placed, State> {
+fn placed_in(state: State) -> Result<PlacedOrder, State> {
     match state {
         State::Reviewing { placed, .. }
         | State::Authorizing { placed }

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 
 use self::world::{TheirOrder, World};
 use super::*;
-use crate::certs::budget::FAILED_PER_HOUR;
 use crate::certs::progress::{ProblemKind, Stage};
+use crate::certs::quotas::FAILED_PER_HOUR;
 use crate::certs::sealed::{Seal, Sealed};
 
 const START: Timestamp = Timestamp(1_773_489_600_000);
@@ -37,12 +37,12 @@ fn at(now: Timestamp) -> Moment {
     Moment { now, dice: 77 }
 }
 
-fn elsewhere() -> Sight {
-    Sight::Elsewhere(Trouble::new(Kind::Unauthorized, "Another server answers on port 80."))
+fn elsewhere() -> Reachability {
+    Reachability::Elsewhere(AcmeError::new(Kind::Unauthorized, "Another server answers on port 80."))
 }
 
 /// Up to where the account is opened; nothing can be seen from here.
-fn begin(course: Course, rules: &Rules, now: Timestamp) -> (Course, Vec<Effect>) {
+fn begin(course: OrderState, rules: &Rules, now: Timestamp) -> (OrderState, Vec<Effect>) {
     let (course, effects) = step(course, Event::Due(BTreeMap::new()), rules, at(now));
     assert!(matches!(effects.last(), Some(Effect::Look { .. })), "{effects:?}");
     step(course, Event::Looked(Vec::new()), rules, at(now))
@@ -153,18 +153,18 @@ fn an_order_that_was_finalized_is_collected_after_a_restart_and_no_other_is_plac
 
 #[test]
 fn another_method_is_tried_soon_after_one_that_failed_and_all_of_them_later() {
-    let course = Course::new(wanted("phone.acme.example"), START);
+    let course = OrderState::new(wanted("phone.acme.example"), START);
     let (mut course, mut now, mut methods, mut waits) = (course, START, Vec::new(), Vec::new());
     for _ in 0..4 {
         let mut next = course.pending(&rules());
         loop {
             let event = match next {
-                Effect::Rest(until) => {
+                Effect::WaitReason(until) => {
                     now = now.max(until);
                     Event::Due(BTreeMap::new())
                 }
                 Effect::Look { .. } => Event::Looked(Vec::new()),
-                Effect::Open { .. } => Event::Opened,
+                Effect::Open { .. } => Event::OpenedAccount,
                 Effect::Place { .. } => Event::Order(OrderView {
                     url: "1".into(),
                     status: OrderStatus::Pending,
@@ -178,7 +178,7 @@ fn another_method_is_tried_soon_after_one_that_failed_and_all_of_them_later() {
                 }
                 Effect::Answer { answers, .. } => {
                     methods.push(answers[0].method);
-                    Event::Failed(Trouble::new(Kind::Connection, "It could not connect."))
+                    Event::Failed(AcmeError::new(Kind::Connection, "It could not connect."))
                 }
                 other => panic!("{other:?}"),
             };
@@ -187,7 +187,7 @@ fn another_method_is_tried_soon_after_one_that_failed_and_all_of_them_later() {
             (course, effects) = step(course, event, &rules(), at(now));
             next = effects.last().cloned().unwrap();
             if failed {
-                let Effect::Rest(until) = next else { panic!("{next:?}") };
+                let Effect::WaitReason(until) = next else { panic!("{next:?}") };
                 waits.push(now.until(until));
                 break;
             }
@@ -228,25 +228,25 @@ fn a_name_that_gets_delegated_is_renewed_with_its_wildcard() {
 fn when_one_directory_turns_us_away_the_next_one_is_asked_at_once() {
     let mut rules = rules();
     rules.directories.push(TWO.into());
-    let course = Course::new(wanted("a.example"), START);
+    let course = OrderState::new(wanted("a.example"), START);
     let (course, effects) = begin(course, &rules, START);
     assert_eq!(effects, [Effect::Open { directory: ONE.into() }]);
-    let mut trouble = Trouble::new(Kind::RateLimited, "Too many.");
+    let mut trouble = AcmeError::new(Kind::RateLimited, "Too many.");
     trouble.retry_after = Some(Duration::from_hours(5));
     let (course, effects) = step(course, Event::Failed(trouble), &rules, at(START));
-    let Some(Effect::Rest(until)) = effects.last() else { panic!("{effects:?}") };
+    let Some(Effect::WaitReason(until)) = effects.last() else { panic!("{effects:?}") };
     assert!(START.until(*until) < Duration::from_secs(5));
     let (course, effects) = begin(course, &rules, *until);
     assert_eq!(effects, [Effect::Open { directory: TWO.into() }]);
-    let (_, effects) = step(course, Event::Failed(Trouble::new(Kind::Unwell, "503.")), &rules, at(*until));
-    let Some(Effect::Rest(until)) = effects.last() else { panic!("{effects:?}") };
+    let (_, effects) = step(course, Event::Failed(AcmeError::new(Kind::Unwell, "503.")), &rules, at(*until));
+    let Some(Effect::WaitReason(until)) = effects.last() else { panic!("{effects:?}") };
     assert!(START.until(*until) < Duration::from_hours(1), "the second one is back sooner");
 }
 
 #[test]
 fn asking_for_another_preflight_ends_no_back_off() {
-    let (course, _) = begin(Course::new(wanted("a.example"), START), &rules(), START);
-    let (course, effects) = step(course, Event::Failed(Trouble::new(Kind::Unwell, "503.")), &rules(), at(START));
+    let (course, _) = begin(OrderState::new(wanted("a.example"), START), &rules(), START);
+    let (course, effects) = step(course, Event::Failed(AcmeError::new(Kind::Unwell, "503.")), &rules(), at(START));
     assert_eq!(course.progress().stage, Stage::Backoff);
     let (_, again) = step(course, Event::RetryPreflight, &rules(), at(START));
     assert_eq!(again.last(), effects.last());
@@ -258,13 +258,13 @@ fn a_refused_replacement_is_ordered_once_more_as_any_other() {
     world.until_issued();
     let (course, _) = step(world.course.clone(), Event::Renew, &world.rules, at(world.now));
     let (course, _) = begin(course, &world.rules, world.now);
-    let (course, effects) = step(course, Event::Opened, &world.rules, at(world.now));
+    let (course, effects) = step(course, Event::OpenedAccount, &world.rules, at(world.now));
     let Some(Effect::Place { replaces: Some(_), .. }) = effects.last() else { panic!("{effects:?}") };
-    let refused = || Event::Failed(Trouble::new(Kind::AlreadyReplaced, "It has a successor."));
+    let refused = || Event::Failed(AcmeError::new(Kind::AlreadyReplaced, "It has a successor."));
     let (course, effects) = step(course, refused(), &world.rules, at(world.now));
     let Some(Effect::Place { replaces: None, .. }) = effects.last() else { panic!("{effects:?}") };
     let (course, effects) = step(course, refused(), &world.rules, at(world.now));
-    assert!(matches!(effects.last(), Some(Effect::Rest(_))), "and not for ever: {effects:?}");
+    assert!(matches!(effects.last(), Some(Effect::WaitReason(_))), "and not for ever: {effects:?}");
     assert!(course.progress().problem.is_some());
 }
 
@@ -277,7 +277,7 @@ fn a_window_that_always_lies_in_the_past_renews_once_and_then_waits_for_a_day() 
         Event::Suggested { start, end: start.after(Duration::from_hours(1)), ask_again: None }
     };
     let suggest = |world: &mut World| {
-        let Effect::Rest(until) = world.next else { panic!("{:?}", world.next) };
+        let Effect::WaitReason(until) = world.next else { panic!("{:?}", world.next) };
         world.now = world.now.max(until);
         let (course, effects) = step(world.course.clone(), Event::Due(BTreeMap::new()), &world.rules, at(world.now));
         assert!(matches!(effects.last(), Some(Effect::Ask { .. })), "{effects:?}");
@@ -303,7 +303,7 @@ fn an_order_that_is_stuck_is_kept_and_asked_after_and_no_other_is_placed() {
         || Event::Order(OrderView { url: "0".into(), status: OrderStatus::Processing, error: None, retry_after: None });
     while START.until(world.now) < Duration::from_hours(20) {
         match world.next.clone() {
-            Effect::Rest(until) => {
+            Effect::WaitReason(until) => {
                 phases.push(world.course.progress().stage);
                 world.now = world.now.max(until);
                 let (course, effects) =
@@ -331,14 +331,14 @@ fn an_order_that_is_stuck_is_kept_and_asked_after_and_no_other_is_placed() {
 
 /// The method of the challenge that is answered first, and how often an account was opened for an order until
 /// then, when a name is seen so for these days.
-fn seen_for(days: u64, sight: impl Fn(Method) -> Sight) -> (Course, Vec<Timestamp>) {
-    let (mut course, mut now, mut orders) = (Course::new(wanted("phone.acme.example"), START), START, Vec::new());
+fn seen_for(days: u64, sight: impl Fn(Method) -> Reachability) -> (OrderState, Vec<Timestamp>) {
+    let (mut course, mut now, mut orders) = (OrderState::new(wanted("phone.acme.example"), START), START, Vec::new());
     let mut next = course.pending(&rules());
-    while START.until(now) < Duration::from_hours(24 * days) || !matches!(next, Effect::Rest(_)) {
+    while START.until(now) < Duration::from_hours(24 * days) || !matches!(next, Effect::WaitReason(_)) {
         let event = match next {
-            Effect::Rest(until) => {
+            Effect::WaitReason(until) => {
                 let progress = course.progress();
-                if matches!(course.state, State::Resting { why: Rest::Preflight, .. }) {
+                if matches!(course.state, State::Resting { why: WaitReason::Preflight, .. }) {
                     assert_eq!(progress.stage, Stage::Preflight);
                     assert_eq!(progress.next_try_at, Some(until));
                     assert!(now.until(until) < Duration::from_mins(12), "{:?}", now.until(until));
@@ -353,7 +353,7 @@ fn seen_for(days: u64, sight: impl Fn(Method) -> Sight) -> (Course, Vec<Timestam
             Effect::Open { .. } => {
                 orders.push(now);
                 // As where the authority sees the same.
-                Event::Failed(Trouble::new(Kind::Unauthorized, "It found another answer on port 80."))
+                Event::Failed(AcmeError::new(Kind::Unauthorized, "It found another answer on port 80."))
             }
             other => panic!("{other:?}"),
         };
@@ -372,7 +372,7 @@ fn a_name_that_another_server_answers_for_is_looked_at_often_and_ordered_once_a_
     // As soon as it leads here.
     let State::Resting { until, .. } = course.state else { panic!("{:?}", course.state) };
     let (course, _) = step(course, Event::Due(BTreeMap::new()), &rules(), at(until));
-    let seen = vec![(Method::Http01, elsewhere()), (Method::TlsAlpn01, Sight::Here)];
+    let seen = vec![(Method::Http01, elsewhere()), (Method::TlsAlpn01, Reachability::Here)];
     let (course, effects) = step(course, Event::Looked(seen), &rules(), at(until));
     assert!(matches!(effects.as_slice(), [Effect::Open { .. }]), "{effects:?}");
     assert_eq!(rules().methods(&course.wanted)[course.method], Method::TlsAlpn01, "by the method that gets through");
@@ -381,6 +381,6 @@ fn a_name_that_another_server_answers_for_is_looked_at_often_and_ordered_once_a_
 
 #[test]
 fn what_cannot_be_reached_from_here_is_ordered_all_the_same() {
-    let (_, orders) = seen_for(1, |_| Sight::Unknown("cannot be reached: timed out".into()));
+    let (_, orders) = seen_for(1, |_| Reachability::Unknown("cannot be reached: timed out".into()));
     assert!(orders.first() == Some(&START) && orders.len() > 1, "{orders:?}");
 }

@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Sight;
-use super::{Answer, Method, Placed};
+use super::Reachability;
+use super::{Answer, Method, PlacedOrder};
+use crate::certs::acme_error::AcmeError;
 use crate::certs::progress::Wanted;
 use crate::certs::sealed::Sealed;
-use crate::certs::trouble::Trouble;
 use crate::timestamp::Timestamp;
 
 /// Something that a course must hear of.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The rest is over. Nobody asks these directories now.
-    Due(BTreeMap<String, Closed>),
+    Due(BTreeMap<String, DirectoryBackoff>),
     /// Whether the name leads here, by each method.
-    Looked(Vec<(Method, Sight)>),
-    Opened,
+    Looked(Vec<(Method, Reachability)>),
+    OpenedAccount,
     Order(OrderView),
     Authorizations(Vec<AuthorizationView>),
     Answered,
@@ -28,7 +28,7 @@ pub enum Event {
         end: Timestamp,
         ask_again: Option<Duration>,
     },
-    Failed(Trouble),
+    Failed(AcmeError),
     /// Something else is wanted of the name now.
     Wanted(Wanted),
     /// A person wants it renewed now.
@@ -39,9 +39,9 @@ pub enum Event {
 
 /// A directory that did not answer, or turned everybody away.
 #[derive(Clone, Debug)]
-pub struct Closed {
+pub struct DirectoryBackoff {
     pub until: Timestamp,
-    pub why: Trouble,
+    pub why: AcmeError,
 }
 
 /// An order as the authority tells of it (RFC 8555 section 7.1.3).
@@ -49,7 +49,7 @@ pub struct Closed {
 pub struct OrderView {
     pub url: String,
     pub status: OrderStatus,
-    pub error: Option<Trouble>,
+    pub error: Option<AcmeError>,
     pub retry_after: Option<Duration>,
 }
 
@@ -70,7 +70,7 @@ pub struct AuthorizationView {
     /// Each possible method, and whether the authority has yet to hear that it may look.
     pub offers: Vec<(Method, bool)>,
     /// Why a challenge failed.
-    pub error: Option<Trouble>,
+    pub error: Option<AcmeError>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +95,7 @@ pub struct Collected {
 /// What the driver does next. All but the last three end in an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    Rest(Timestamp),
+    WaitReason(Timestamp),
     Look {
         methods: Vec<Method>,
     },
@@ -108,18 +108,18 @@ pub enum Effect {
         replaces: Option<String>,
     },
     Review {
-        placed: Placed,
+        placed: PlacedOrder,
         at: Timestamp,
     },
-    Authorizations(Placed),
+    Authorizations(PlacedOrder),
     Answer {
-        placed: Placed,
+        placed: PlacedOrder,
         answers: Vec<Answer>,
     },
-    MakeKey(Placed),
-    Finalize(Placed),
+    MakeKey(PlacedOrder),
+    Finalize(PlacedOrder),
     Collect {
-        placed: Placed,
+        placed: PlacedOrder,
         at: Timestamp,
     },
     Ask {

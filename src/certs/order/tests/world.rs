@@ -6,7 +6,7 @@ use super::{START, elsewhere, sealed};
 /// Courses with a clock and the model of an authority.
 pub struct World {
     pub rules: Rules,
-    pub course: Course,
+    pub course: OrderState,
     pub now: Timestamp,
     pub next: Effect,
     pub orders: Vec<TheirOrder>,
@@ -35,7 +35,7 @@ pub struct TheirOrder {
 
 impl World {
     pub fn new(rules: Rules, wanted: Wanted, fate: Vec<u8>) -> Self {
-        let course = Course::new(wanted, START);
+        let course = OrderState::new(wanted, START);
         let next = course.pending(&rules);
         Self {
             rules,
@@ -63,8 +63,8 @@ impl World {
     pub fn turn(&mut self) {
         let event = match self.next.clone() {
             // Somebody mends what is wrong, or believes so.
-            Effect::Rest(_) if self.fate() % 8 == 7 => Event::RetryPreflight,
-            Effect::Rest(until) => {
+            Effect::WaitReason(_) if self.fate() % 8 == 7 => Event::RetryPreflight,
+            Effect::WaitReason(until) => {
                 self.now = self.now.max(until);
                 Event::Due(self.closed())
             }
@@ -95,31 +95,31 @@ impl World {
     }
 
     /// Others find the first directory closed from time to time.
-    fn closed(&mut self) -> BTreeMap<String, Closed> {
+    fn closed(&mut self) -> BTreeMap<String, DirectoryBackoff> {
         if self.fate() % 8 != 7 {
             return BTreeMap::new();
         }
         let until = self.now.after(Duration::from_mins(u64::from(self.fate())));
-        let closed = Closed { until, why: Trouble::new(Kind::Unreachable, "no answer for anybody.") };
+        let closed = DirectoryBackoff { until, why: AcmeError::new(Kind::Unreachable, "no answer for anybody.") };
         BTreeMap::from([(self.rules.directories[0].clone(), closed)])
     }
 
     fn perform(&mut self, effect: Effect) -> Event {
         let request = !matches!(effect, Effect::Look { .. } | Effect::MakeKey(_));
         if request && self.down_until.is_some_and(|until| self.now < until) {
-            return Event::Failed(Trouble::new(Kind::Unreachable, "no answer."));
+            return Event::Failed(AcmeError::new(Kind::Unreachable, "no answer."));
         }
         let failure = match self.fate() {
-            250.. => Some(Trouble::new(Kind::Unreachable, "reset.")),
-            240..250 => Some(Trouble::new(Kind::Unwell, "503.")),
+            250.. => Some(AcmeError::new(Kind::Unreachable, "reset.")),
+            240..250 => Some(AcmeError::new(Kind::Unwell, "503.")),
             230..240 => {
-                let mut trouble = Trouble::new(Kind::RateLimited, "429.");
+                let mut trouble = AcmeError::new(Kind::RateLimited, "429.");
                 let wait = Duration::from_secs(u64::from(self.fate()) * 30);
                 trouble.retry_after = Some(wait);
                 Some(trouble)
             }
-            225..230 => Some(Trouble::new(Kind::AccountGone, "no such account.")),
-            220..225 => Some(Trouble::new(Kind::Refused, "no.")),
+            225..230 => Some(AcmeError::new(Kind::AccountGone, "no such account.")),
+            220..225 => Some(AcmeError::new(Kind::Refused, "no.")),
             _ => None,
         };
         if let Some(trouble) = failure
@@ -147,8 +147,8 @@ impl World {
                 let seen = |n: usize| match fate % 8 {
                     5 => elsewhere(),
                     6 if n == 0 => elsewhere(),
-                    7 => Sight::Unknown("cannot be reached".into()),
-                    _ => Sight::Here,
+                    7 => Reachability::Unknown("cannot be reached".into()),
+                    _ => Reachability::Here,
                 };
                 Event::Looked(methods.iter().enumerate().map(|(n, method)| (*method, seen(n))).collect())
             }
@@ -157,11 +157,11 @@ impl World {
                     assert!(self.now >= until, "asked {:?} before it was time", self.now.until(until));
                 }
                 self.attempts.push(self.now);
-                Event::Opened
+                Event::OpenedAccount
             }
             Effect::Place { names, replaces, .. } => {
                 if replaces.is_some() && self.fate() % 3 == 1 {
-                    return Event::Failed(Trouble::new(Kind::AlreadyReplaced, "replaced."));
+                    return Event::Failed(AcmeError::new(Kind::AlreadyReplaced, "replaced."));
                 }
                 let authorizations = names.iter().map(|_| match self.fate() % 4 {
                     1 => AuthorizationStatus::Valid,
@@ -198,7 +198,7 @@ impl World {
             Effect::MakeKey(_) => Event::KeyMade(sealed()),
             Effect::Finalize(placed) => {
                 assert!(placed.key.is_some());
-                let kept: Course = serde_json::from_slice(&serde_json::to_vec(&self.course).unwrap()).unwrap();
+                let kept: OrderState = serde_json::from_slice(&serde_json::to_vec(&self.course).unwrap()).unwrap();
                 let State::Reviewing { placed: kept, .. } = kept.state else { panic!("{:?}", kept.state) };
                 assert_eq!(kept.key, placed.key, "the key is stored before the authority hears of it");
                 let index = index(&placed);
@@ -210,7 +210,7 @@ impl World {
             Effect::Collect { placed, at } => {
                 self.now = self.now.max(at);
                 if self.fate() % 4 == 3 {
-                    return Event::Failed(Trouble::new(Kind::Missing, "404."));
+                    return Event::Failed(AcmeError::new(Kind::Missing, "404."));
                 }
                 Event::Collected(Collected {
                     names: self.orders[index(&placed)].names.clone(),
@@ -220,7 +220,7 @@ impl World {
                     id: self.fate().is_multiple_of(2).then(|| "aki.serial".to_owned()),
                 })
             }
-            Effect::Ask { .. } if self.silent => Event::Failed(Trouble::new(Kind::Unsupported, "no such thing.")),
+            Effect::Ask { .. } if self.silent => Event::Failed(AcmeError::new(Kind::Unsupported, "no such thing.")),
             Effect::Ask { .. } => {
                 // Also a window that has passed.
                 let start = self.now.before(Duration::from_hours(u64::from(self.fate())));
@@ -270,6 +270,6 @@ impl World {
     }
 }
 
-fn index(placed: &Placed) -> usize {
+fn index(placed: &PlacedOrder) -> usize {
     placed.url.parse().unwrap()
 }

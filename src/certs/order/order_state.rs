@@ -7,15 +7,15 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, Effect, Rules};
-use crate::certs::budget::History;
 use crate::certs::progress::{Facts, Problem, Progress, Stage, Wanted};
+use crate::certs::quotas::IssuanceHistory;
 use crate::certs::sealed::Sealed;
 use crate::timestamp::Timestamp;
 
 /// What is known of one name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Course {
+pub struct OrderState {
     pub wanted: Wanted,
     pub state: State,
     /// Since the last certificate.
@@ -24,19 +24,19 @@ pub struct Course {
     pub turn: usize,
     /// Which method is tried next, counted on and on.
     pub method: usize,
-    pub history: History,
+    pub history: IssuanceHistory,
     /// Directories that do not want to hear of this name before the moment.
     pub holds: BTreeMap<String, Timestamp>,
     pub problem: Option<Problem>,
-    pub held: Option<Held>,
+    pub held: Option<CurrentCertificate>,
     /// The name leads to somebody else, as far as can be seen from here.
     #[serde(default)]
-    pub astray: Option<Astray>,
+    pub astray: Option<PreflightFailures>,
 }
 
 /// Looks that saw another server answer for the name, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Astray {
+pub struct PreflightFailures {
     /// Or since an order was placed all the same.
     pub since: Timestamp,
     pub looks: u32,
@@ -45,7 +45,7 @@ pub struct Astray {
 /// The certificate that there is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Held {
+pub struct CurrentCertificate {
     pub facts: Facts,
     /// Its name in RFC 9773; none where it cannot have one.
     pub id: Option<String>,
@@ -60,9 +60,9 @@ pub struct Held {
 pub enum State {
     Resting {
         until: Timestamp,
-        why: Rest,
+        why: WaitReason,
         /// An order that goes on afterwards.
-        placed: Option<Placed>,
+        placed: Option<PlacedOrder>,
     },
     /// Whether the name leads here is looked at.
     Looking {
@@ -78,27 +78,27 @@ pub enum State {
     },
     /// The order is read.
     Reviewing {
-        placed: Placed,
+        placed: PlacedOrder,
         at: Timestamp,
     },
     /// Its authorizations are read.
     Authorizing {
-        placed: Placed,
+        placed: PlacedOrder,
     },
     /// Challenges are answered, and the authority told so.
     Answering {
-        placed: Placed,
+        placed: PlacedOrder,
         answers: Vec<Answer>,
     },
     /// A private key is made.
     Keying {
-        placed: Placed,
+        placed: PlacedOrder,
     },
     Finalizing {
-        placed: Placed,
+        placed: PlacedOrder,
     },
     Collecting {
-        placed: Placed,
+        placed: PlacedOrder,
         at: Timestamp,
     },
     /// The authority is asked when the certificate should be renewed.
@@ -110,7 +110,7 @@ pub enum State {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Rest {
+pub enum WaitReason {
     New,
     Issued,
     /// The name does not lead here yet.
@@ -122,7 +122,7 @@ pub enum Rest {
 /// An order that the authority has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Placed {
+pub struct PlacedOrder {
     pub directory: String,
     pub url: String,
     pub at: Timestamp,
@@ -145,15 +145,15 @@ pub struct Placed {
     pub stumbles: u32,
 }
 
-impl Course {
+impl OrderState {
     pub fn new(wanted: Wanted, now: Timestamp) -> Self {
         Self {
             wanted,
-            state: State::Resting { until: now, why: Rest::New, placed: None },
+            state: State::Resting { until: now, why: WaitReason::New, placed: None },
             failures: 0,
             turn: 0,
             method: 0,
-            history: History::default(),
+            history: IssuanceHistory::default(),
             holds: BTreeMap::new(),
             problem: None,
             held: None,
@@ -163,7 +163,7 @@ impl Course {
 
     /// Taken apart for a step, which consumes the state and gives the next one.
     pub(super) fn without_state(mut self) -> (Self, State) {
-        let none = State::Resting { until: Timestamp(0), why: Rest::New, placed: None };
+        let none = State::Resting { until: Timestamp(0), why: WaitReason::New, placed: None };
         let state = std::mem::replace(&mut self.state, none);
         (self, state)
     }
@@ -171,7 +171,7 @@ impl Course {
     /// What is to be done in this state; also the first thing after a restart.
     pub fn pending(&self, rules: &Rules) -> Effect {
         match &self.state {
-            State::Resting { until, .. } => Effect::Rest(*until),
+            State::Resting { until, .. } => Effect::WaitReason(*until),
             State::Looking { .. } => Effect::Look { methods: rules.methods(&self.wanted) },
             State::Opening { directory } => Effect::Open { directory: directory.clone() },
             State::Ordering { directory, replacing } => {
@@ -190,7 +190,7 @@ impl Course {
 
     pub fn progress(&self) -> Progress {
         let next_try_at = match &self.state {
-            State::Resting { until, why: Rest::Issued, .. } => {
+            State::Resting { until, why: WaitReason::Issued, .. } => {
                 Some(self.held.as_ref().map_or(*until, |held| held.facts.renew_at))
             }
             State::Resting { until, .. } | State::Reviewing { at: until, .. } | State::Collecting { at: until, .. } => {
@@ -210,11 +210,11 @@ impl Course {
         let placed = match &self.state {
             State::Resting { why, .. } => {
                 return match why {
-                    Rest::New => Stage::Waiting,
-                    Rest::Issued => Stage::Issued,
-                    Rest::Preflight => Stage::Preflight,
-                    Rest::Backoff => Stage::Backoff,
-                    Rest::Blocked => Stage::Blocked,
+                    WaitReason::New => Stage::Waiting,
+                    WaitReason::Issued => Stage::Issued,
+                    WaitReason::Preflight => Stage::Preflight,
+                    WaitReason::Backoff => Stage::Backoff,
+                    WaitReason::Blocked => Stage::Blocked,
                 };
             }
             State::Asking { .. } => return Stage::Issued,
@@ -233,8 +233,8 @@ impl Course {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum Stored {
-    Resting { until: Timestamp, why: Rest, placed: Option<Placed> },
-    Underway(Placed),
+    Resting { until: Timestamp, why: WaitReason, placed: Option<PlacedOrder> },
+    Underway(PlacedOrder),
 }
 
 impl From<State> for Stored {
@@ -242,9 +242,9 @@ impl From<State> for Stored {
         match state {
             State::Resting { until, why, placed } => Self::Resting { until, why, placed },
             State::Looking { .. } | State::Opening { .. } | State::Ordering { .. } => {
-                Self::Resting { until: Timestamp(0), why: Rest::New, placed: None }
+                Self::Resting { until: Timestamp(0), why: WaitReason::New, placed: None }
             }
-            State::Asking { .. } => Self::Resting { until: Timestamp(0), why: Rest::Issued, placed: None },
+            State::Asking { .. } => Self::Resting { until: Timestamp(0), why: WaitReason::Issued, placed: None },
             State::Reviewing { placed, .. }
             | State::Authorizing { placed }
             | State::Answering { placed, .. }

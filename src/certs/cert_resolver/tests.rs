@@ -1,6 +1,6 @@
 //! Whole handshakes in memory: what a client gets that asks for a name.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#![allow(clippy::similar_names)] // `self` and `shelf`
+#![allow(clippy::similar_names)] // `self` and others
 
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
 
@@ -36,13 +36,18 @@ impl Authority {
     }
 
     /// What a client gets who trusts this authority, by TLS 1.3; the server's error else.
-    fn ask(&self, shelf: &Arc<Shelf>, name: Option<&str>, offers: &[&[u8]]) -> Result<Vec<u8>, rustls::Error> {
+    fn ask(
+        &self,
+        cert_resolver: &Arc<CertResolver>,
+        name: Option<&str>,
+        offers: &[&[u8]],
+    ) -> Result<Vec<u8>, rustls::Error> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut server = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_cert_resolver(shelf.clone());
+            .with_cert_resolver(cert_resolver.clone());
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), ACME_TLS.to_vec()];
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.der().clone()).unwrap();
@@ -81,8 +86,8 @@ impl Made {
         Key { about: about.into(), sealed: sealed.into() }
     }
 
-    fn put_on(&self, shelf: &Shelf) {
-        shelf.put(&self.names, self.chain.clone(), self.sealed_key("here", "here"));
+    fn put_on(&self, cert_resolver: &CertResolver) {
+        cert_resolver.put(&self.names, self.chain.clone(), self.sealed_key("here", "here"));
     }
 
     fn leaf(&self) -> Vec<u8> {
@@ -97,36 +102,36 @@ fn seal() -> Seal {
 #[test]
 fn the_exact_name_comes_before_the_wildcard_and_others_are_refused() {
     let authority = Authority::new();
-    let shelf = Shelf::new(Some(seal()), "own.example", true);
+    let cert_resolver = CertResolver::new(Some(seal()), "own.example", true);
     let (base, exact) = (authority.issue(&["own.example", "*.own.example"]), authority.issue(&["a.own.example"]));
-    base.put_on(&shelf);
-    exact.put_on(&shelf);
-    let served = |name| authority.ask(&shelf, name, &[]).unwrap();
+    base.put_on(&cert_resolver);
+    exact.put_on(&cert_resolver);
+    let served = |name| authority.ask(&cert_resolver, name, &[]).unwrap();
     assert!(served(Some("a.own.example")) == exact.leaf());
     assert!(served(Some("A.Own.Example")) == exact.leaf(), "in any spelling");
     assert!(served(Some("b.own.example")) == base.leaf());
     assert!(served(Some("own.example")) == base.leaf());
     assert!(served(None) == base.leaf(), "who asks for none gets the server's own");
     for name in ["a.b.own.example", "example", "other.example", "xown.example"] {
-        assert!(authority.ask(&shelf, Some(name), &[]).is_err(), "{name}");
+        assert!(authority.ask(&cert_resolver, Some(name), &[]).is_err(), "{name}");
     }
 }
 
 #[test]
 fn a_successor_takes_the_place_of_all_its_names_and_a_removal_ends_all_of_them() {
     let authority = Authority::new();
-    let shelf = Shelf::new(Some(seal()), "own.example", true);
-    authority.issue(&["a.example", "*.a.example", "b.example"]).put_on(&shelf);
-    let mut swaps = shelf.swaps();
+    let cert_resolver = CertResolver::new(Some(seal()), "own.example", true);
+    authority.issue(&["a.example", "*.a.example", "b.example"]).put_on(&cert_resolver);
+    let mut swaps = cert_resolver.swaps();
     let next = authority.issue(&["a.example", "*.a.example"]);
-    next.put_on(&shelf);
-    assert!(authority.ask(&shelf, Some("x.a.example"), &[]).unwrap() == next.leaf());
-    assert!(authority.ask(&shelf, Some("b.example"), &[]).is_err(), "the successor is not for it");
+    next.put_on(&cert_resolver);
+    assert!(authority.ask(&cert_resolver, Some("x.a.example"), &[]).unwrap() == next.leaf());
+    assert!(authority.ask(&cert_resolver, Some("b.example"), &[]).is_err(), "the successor is not for it");
     assert_eq!([swaps.try_recv().unwrap(), swaps.try_recv().unwrap()], ["a.example", "*.a.example"]);
-    assert!(*shelf.put_for("*.a.example").unwrap() == *next.leaf());
-    shelf.remove("*.a.example");
-    assert_eq!(shelf.count(), 0);
-    assert!(authority.ask(&shelf, Some("a.example"), &[]).is_err());
+    assert!(*cert_resolver.put_for("*.a.example").unwrap() == *next.leaf());
+    cert_resolver.remove("*.a.example");
+    assert_eq!(cert_resolver.count(), 0);
+    assert!(authority.ask(&cert_resolver, Some("a.example"), &[]).is_err());
 }
 
 #[test]
@@ -137,20 +142,23 @@ fn strangers_get_the_files_certificate_only_where_none_come_by_themselves() {
     let leaf = own().cert[0].to_vec();
     let other = authority.issue(&["own.example"]);
     for (refuses, development) in [(false, false), (true, false), (false, true), (true, true)] {
-        let shelf = Shelf::new(Some(seal()), "own.example", refuses);
-        shelf.put_own(own(), development);
+        let cert_resolver = CertResolver::new(Some(seal()), "own.example", refuses);
+        cert_resolver.put_own(own(), development);
         // A client that verifies would not like the name: so the server's own opinion is asked.
-        let stranger = authority.ask(&shelf, Some("stranger.example"), &[]);
+        let stranger = authority.ask(&cert_resolver, Some("stranger.example"), &[]);
         let was_served = matches!(stranger, Err(rustls::Error::InvalidCertificate(_)));
         assert_eq!(was_served, !refuses, "{stranger:?}");
-        assert!(authority.ask(&shelf, Some("x.files.example"), &[]).unwrap() == leaf);
-        assert!(authority.ask(&shelf, None, &[]).unwrap() == leaf);
-        other.put_on(&shelf);
-        let found = authority.ask(&shelf, Some("own.example"), &[]).unwrap();
+        assert!(authority.ask(&cert_resolver, Some("x.files.example"), &[]).unwrap() == leaf);
+        assert!(authority.ask(&cert_resolver, None, &[]).unwrap() == leaf);
+        other.put_on(&cert_resolver);
+        let found = authority.ask(&cert_resolver, Some("own.example"), &[]).unwrap();
         assert!((found == other.leaf()) == development, "an administrator's files come first, our own makeshift last");
-        assert!(*shelf.put_for("own.example").unwrap() == *other.leaf(), "whoever looks from outside sees that");
-        assert_eq!(shelf.comes_from_files(&found), !development);
-        let concerned = shelf.swaps().try_recv().ok();
+        assert!(
+            *cert_resolver.put_for("own.example").unwrap() == *other.leaf(),
+            "whoever looks from outside sees that"
+        );
+        assert_eq!(cert_resolver.comes_from_files(&found), !development);
+        let concerned = cert_resolver.swaps().try_recv().ok();
         assert_eq!(concerned.as_deref(), (!development).then_some("own.example"), "which is why it is looked at");
     }
 }
@@ -158,34 +166,35 @@ fn strangers_get_the_files_certificate_only_where_none_come_by_themselves() {
 #[test]
 fn a_validation_gets_the_challenges_certificate_and_nothing_else() {
     let authority = Authority::new();
-    let shelf = Shelf::new(Some(seal()), "own.example", true);
+    let cert_resolver = CertResolver::new(Some(seal()), "own.example", true);
     let (real, challenge) = (authority.issue(&["a.example"]), authority.issue(&["a.example"]));
-    real.put_on(&shelf);
+    real.put_on(&cert_resolver);
     let only: &[&[u8]] = &[ACME_TLS];
-    assert!(authority.ask(&shelf, Some("a.example"), only).is_err(), "there is no challenge");
-    shelf.challenge("a.example", CertifiedKey::new(challenge.chain.clone(), signing_key(&challenge.key).unwrap()));
-    assert!(authority.ask(&shelf, Some("a.example"), only).unwrap() == challenge.leaf());
+    assert!(authority.ask(&cert_resolver, Some("a.example"), only).is_err(), "there is no challenge");
+    cert_resolver
+        .challenge("a.example", CertifiedKey::new(challenge.chain.clone(), signing_key(&challenge.key).unwrap()));
+    assert!(authority.ask(&cert_resolver, Some("a.example"), only).unwrap() == challenge.leaf());
     for others in [&[b"h2".as_slice()] as &[&[u8]], &[b"http/1.1", ACME_TLS], &[]] {
-        assert!(authority.ask(&shelf, Some("a.example"), others).unwrap() == real.leaf(), "{others:?}");
+        assert!(authority.ask(&cert_resolver, Some("a.example"), others).unwrap() == real.leaf(), "{others:?}");
     }
-    assert!(authority.ask(&shelf, Some("b.example"), only).is_err());
-    shelf.withdraw_challenge("a.example");
-    assert!(authority.ask(&shelf, Some("a.example"), only).is_err());
+    assert!(authority.ask(&cert_resolver, Some("b.example"), only).is_err());
+    cert_resolver.withdraw_challenge("a.example");
+    assert!(authority.ask(&cert_resolver, Some("a.example"), only).is_err());
 }
 
 #[test]
 fn a_key_that_cannot_be_opened_is_not_served_and_no_other_name_minds() {
     let authority = Authority::new();
-    let shelf = Shelf::new(Some(seal()), "own.example", true);
+    let cert_resolver = CertResolver::new(Some(seal()), "own.example", true);
     for (name, place) in [("good.example", "certificate/good.example"), ("moved.example", "certificate/elsewhere")] {
         let made = authority.issue(&[name]);
-        shelf.place(&made.names, made.chain.clone(), made.sealed_key(place, &format!("certificate/{name}")));
+        cert_resolver.place(&made.names, made.chain.clone(), made.sealed_key(place, &format!("certificate/{name}")));
     }
     for _ in 0..2 {
-        authority.ask(&shelf, Some("good.example"), &[]).unwrap();
-        authority.ask(&shelf, Some("moved.example"), &[]).unwrap_err();
+        authority.ask(&cert_resolver, Some("good.example"), &[]).unwrap();
+        authority.ask(&cert_resolver, Some("moved.example"), &[]).unwrap_err();
     }
-    let keyless = Shelf::new(None, "own.example", true);
+    let keyless = CertResolver::new(None, "own.example", true);
     authority.issue(&["good.example"]).put_on(&keyless);
     authority.ask(&keyless, Some("good.example"), &[]).unwrap_err();
 }
@@ -193,16 +202,16 @@ fn a_key_that_cannot_be_opened_is_not_served_and_no_other_name_minds() {
 #[test]
 fn chains_of_one_authority_share_their_intermediates() {
     let authority = Authority::new();
-    let shelf = Shelf::new(Some(seal()), "own.example", true);
+    let cert_resolver = CertResolver::new(Some(seal()), "own.example", true);
     for name in ["a.example", "b.example"] {
-        authority.issue(&[name]).put_on(&shelf);
+        authority.issue(&[name]).put_on(&cert_resolver);
     }
-    Authority::new().issue(&["c.example"]).put_on(&shelf);
-    let issuers = |name: &str| shelf.served().named(name).unwrap().issuers.clone();
+    Authority::new().issue(&["c.example"]).put_on(&cert_resolver);
+    let issuers = |name: &str| cert_resolver.served().named(name).unwrap().issuers.clone();
     assert!(Arc::ptr_eq(&issuers("a.example"), &issuers("b.example")));
     assert!(!Arc::ptr_eq(&issuers("a.example"), &issuers("c.example")));
-    shelf.remove("c.example");
-    authority.issue(&["d.example"]).put_on(&shelf);
-    Authority::new().issue(&["e.example"]).put_on(&shelf);
-    assert_eq!(lock(&shelf.issuers).len(), 2, "what nobody needs any more is forgotten");
+    cert_resolver.remove("c.example");
+    authority.issue(&["d.example"]).put_on(&cert_resolver);
+    Authority::new().issue(&["e.example"]).put_on(&cert_resolver);
+    assert_eq!(lock(&cert_resolver.issuers).len(), 2, "what nobody needs any more is forgotten");
 }

@@ -1,8 +1,8 @@
 //! HTTP between us and a certificate authority, under instant-acme.
 //!
 //! instant-acme keeps `Retry-After` only where an order is polled, and takes every error for a problem in
-//! JSON. So this client looks at the answers first: an error becomes a [`Trouble`] here, with all that was
-//! said; what was said beside a good answer is left in [`HEARD`] for whoever asked. Names are looked up by
+//! JSON. So this client looks at the answers first: an error becomes a [`AcmeError`] here, with all that was
+//! said; what was said beside a good answer is left in [`LAST_RETRY_AFTER`] for whoever asked. Names are looked up by
 //! [`crate::dial`], certificates checked against the web's authorities or those of a file: nothing of the
 //! system is needed.
 
@@ -29,35 +29,35 @@ use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::{ClientConfig, RootCertStore};
 use tower::Service;
 
-use super::trouble::{Kind, Trouble};
+use super::acme_error::{AcmeError, Kind};
 use crate::dial::{self, DialError};
 
 const ERROR: &str = "urn:ietf:params:acme:error:";
 const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";
-const OURSELVES: &str = concat!("bitcall/", env!("CARGO_PKG_VERSION"), " (instant-acme)");
+const USER_AGENT_TEXT: &str = concat!("bitcall/", env!("CARGO_PKG_VERSION"), " (instant-acme)");
 /// For one request, connecting included.
-const PATIENCE: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// For the TCP connection, over all addresses of the host; the TLS handshake is within the request's time.
-const CONNECT: Duration = Duration::from_secs(10);
-const IDLE: Duration = Duration::from_secs(20);
-const MAX_ANSWER: usize = 1 << 20;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+const MAX_RESPONSE_BYTES: usize = 1 << 20;
 /// Characters of somebody else's words that are shown.
-const MAX_SAID: usize = 400;
+const MAX_QUOTED_CHARS: usize = 400;
 
 tokio::task_local! {
     /// `Retry-After` of the last good answer.
-    pub static HEARD: Cell<Option<Duration>>;
+    pub static LAST_RETRY_AFTER: Cell<Option<Duration>>;
 }
 
 /// The HTTP client for all authorities. Cloning is cheap, and clones share connections.
 #[derive(Clone)]
-pub struct Exchange {
+pub struct AcmeHttpClient {
     client: Client<HttpsConnector<HttpConnector<HostResolver>>, BodyWrapper<Bytes>>,
 }
 
 /// Why the authorities' own certificates cannot be checked.
 #[derive(Debug, thiserror::Error)]
-pub enum BadBundle {
+pub enum CaBundleError {
     #[error("`acme.ca_bundle` {path}: {error}", path = .0.display(), error = .1)]
     Unreadable(std::path::PathBuf, pem::Error),
     #[error("`acme.ca_bundle` {} holds no certificate", .0.display())]
@@ -66,17 +66,17 @@ pub enum BadBundle {
     Rustls(#[from] rustls::Error),
 }
 
-impl Exchange {
+impl AcmeHttpClient {
     /// `bundle`: PEM file with the authorities to trust instead of the web's.
-    pub fn new(bundle: Option<&Path>) -> Result<Self, BadBundle> {
+    pub fn new(bundle: Option<&Path>) -> Result<Self, CaBundleError> {
         let mut roots = RootCertStore::empty();
         match bundle {
             Some(path) => {
                 let certificates = CertificateDer::pem_file_iter(path)
                     .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-                    .map_err(|error| BadBundle::Unreadable(path.to_owned(), error))?;
+                    .map_err(|error| CaBundleError::Unreadable(path.to_owned(), error))?;
                 if roots.add_parsable_certificates(certificates).0 == 0 {
-                    return Err(BadBundle::Empty(path.to_owned()));
+                    return Err(CaBundleError::Empty(path.to_owned()));
                 }
             }
             None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
@@ -87,24 +87,25 @@ impl Exchange {
             .with_root_certificates(roots)
             .with_no_client_auth();
         let mut tcp = HttpConnector::new_with_resolver(HostResolver);
-        tcp.set_connect_timeout(Some(CONNECT));
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
         // The scheme is the TLS connector's business.
         tcp.enforce_http(false);
         let connector =
             HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_http1().wrap_connector(tcp);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
+            .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(2)
             .build(connector);
         Ok(Self { client })
     }
 
-    async fn answer(self, mut request: Request<BodyWrapper<Bytes>>) -> Result<Response<Bytes>, Trouble> {
-        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(OURSELVES));
+    async fn answer(self, mut request: Request<BodyWrapper<Bytes>>) -> Result<Response<Bytes>, AcmeError> {
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_TEXT));
         let host = request.uri().host().unwrap_or_default().to_owned();
-        let broken =
-            |why: String| Trouble::new(Kind::Unreachable, format!("The certificate authority's server {host} {why}."));
+        let broken = |why: String| {
+            AcmeError::new(Kind::Unreachable, format!("The certificate authority's server {host} {why}."))
+        };
         let exchange = async {
             let response = self
                 .client
@@ -112,17 +113,17 @@ impl Exchange {
                 .await
                 .map_err(|error| broken(format!("cannot be reached: {}", innermost(&error))))?;
             let (parts, body) = response.into_parts();
-            let body = Limited::new(body, MAX_ANSWER).collect().await;
+            let body = Limited::new(body, MAX_RESPONSE_BYTES).collect().await;
             let body = body.map_err(|error| broken(format!("broke its answer off: {error}")))?.to_bytes();
             Ok(Response::from_parts(parts, body))
         };
-        tokio::time::timeout(PATIENCE, exchange)
+        tokio::time::timeout(REQUEST_TIMEOUT, exchange)
             .await
-            .unwrap_or_else(|_| Err(broken(format!("gave no answer within {} s", PATIENCE.as_secs()))))
+            .unwrap_or_else(|_| Err(broken(format!("gave no answer within {} s", REQUEST_TIMEOUT.as_secs()))))
     }
 }
 
-impl HttpClient for Exchange {
+impl HttpClient for AcmeHttpClient {
     fn request(
         &self,
         request: Request<BodyWrapper<Bytes>>,
@@ -130,12 +131,13 @@ impl HttpClient for Exchange {
         let this = self.clone();
         let asked = request.method() == Method::GET;
         Box::pin(async move {
-            let mut response = this.answer(request).await.map_err(|trouble| Error::Other(Box::new(Said(trouble))))?;
+            let mut response =
+                this.answer(request).await.map_err(|trouble| Error::Other(Box::new(AcmeErrorSource(trouble))))?;
             let wait = retry_after(response.headers(), SystemTime::now());
             if let Some(trouble) = refusal(response.status(), response.body(), wait) {
-                return Err(Error::Other(Box::new(Said(trouble))));
+                return Err(Error::Other(Box::new(AcmeErrorSource(trouble))));
             }
-            let _ = HEARD.try_with(|heard| heard.set(wait));
+            let _ = LAST_RETRY_AFTER.try_with(|heard| heard.set(wait));
             // instant-acme insists on it where the renewal window is asked for.
             if asked && wait.is_none() {
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("21600"));
@@ -147,20 +149,20 @@ impl HttpClient for Exchange {
     }
 }
 
-/// A [`Trouble`] on its way through instant-acme.
+/// A [`AcmeError`] on its way through instant-acme.
 #[derive(Debug)]
-pub struct Said(pub Trouble);
+pub struct AcmeErrorSource(pub AcmeError);
 
-impl std::fmt::Display for Said {
+impl std::fmt::Display for AcmeErrorSource {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(&self.0.message)
     }
 }
 
-impl std::error::Error for Said {}
+impl std::error::Error for AcmeErrorSource {}
 
 /// What an answer refuses. A nonce that is not liked passes: instant-acme tries again with the new one.
-fn refusal(status: StatusCode, body: &[u8], retry_after: Option<Duration>) -> Option<Trouble> {
+fn refusal(status: StatusCode, body: &[u8], retry_after: Option<Duration>) -> Option<AcmeError> {
     if !status.is_client_error() && !status.is_server_error() {
         return None;
     }
@@ -168,12 +170,12 @@ fn refusal(status: StatusCode, body: &[u8], retry_after: Option<Duration>) -> Op
         Ok(problem) if problem.r#type.as_deref() == Some(BAD_NONCE) => return None,
         Ok(problem) => match of_problem(&problem, Some(status)) {
             // Of a request, and not of a challenge.
-            trouble if trouble.kind == Kind::Unauthorized => Trouble { kind: Kind::Account, ..trouble },
+            trouble if trouble.kind == Kind::Unauthorized => AcmeError { kind: Kind::Account, ..trouble },
             trouble => trouble,
         },
         Err(_) => {
             let kind = if status.is_server_error() { Kind::Unwell } else { by_status(status) };
-            Trouble::new(kind, format!("The certificate authority answered with HTTP status {status} and no reason."))
+            AcmeError::new(kind, format!("The certificate authority answered with HTTP status {status} and no reason."))
         }
     };
     trouble.retry_after = retry_after;
@@ -181,7 +183,7 @@ fn refusal(status: StatusCode, body: &[u8], retry_after: Option<Duration>) -> Op
 }
 
 /// What an ACME problem (RFC 8555 section 6.7) means. Its subproblems say more than it does.
-pub fn of_problem(problem: &Problem, status: Option<StatusCode>) -> Trouble {
+pub fn of_problem(problem: &Problem, status: Option<StatusCode>) -> AcmeError {
     let error = |kind: Option<&String>| kind.and_then(|kind| kind.strip_prefix(ERROR)).and_then(by_name);
     let status = status.or_else(|| problem.status.and_then(|status| StatusCode::from_u16(status).ok()));
     let detailed = problem.subproblems.iter().find(|sub| error(sub.r#type.as_ref()).is_some());
@@ -198,9 +200,9 @@ pub fn of_problem(problem: &Problem, status: Option<StatusCode>) -> Trouble {
     };
     let detail = detail.trim();
     let said = if detail.is_empty() { problem.r#type.as_deref().unwrap_or("no reason given") } else { detail };
-    let said: String = said.chars().filter(|c| !c.is_control()).take(MAX_SAID).collect();
+    let said: String = said.chars().filter(|c| !c.is_control()).take(MAX_QUOTED_CHARS).collect();
     let said = said.trim_end_matches('.');
-    Trouble::new(kind, format!("{}: {said}.", opening(kind)))
+    AcmeError::new(kind, format!("{}: {said}.", opening(kind)))
 }
 
 fn opening(kind: Kind) -> &'static str {

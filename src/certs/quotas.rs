@@ -23,19 +23,19 @@ const ISSUED_PER_WEEK: usize = 4;
 const SUGGESTED_PER_DAY: usize = 1;
 const ORDERS: u32 = 240;
 const ORDERS_SPAN: Duration = Duration::from_hours(3);
-const SLICE: Duration = Duration::from_mins(5);
+const SLICE_LENGTH: Duration = Duration::from_mins(5);
 
 /// What a name has used up.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct History {
+pub struct IssuanceHistory {
     /// When the authority found a challenge unanswered; those of the last hour, the oldest first.
     failed: Vec<Timestamp>,
     /// When certificates were issued; those of the last week, the oldest first.
     issued: Vec<Timestamp>,
 }
 
-impl History {
+impl IssuanceHistory {
     pub fn failed(&mut self, now: Timestamp) {
         self.forget(now);
         self.failed.push(now);
@@ -76,21 +76,21 @@ fn free(moments: &[Timestamp], now: Timestamp, span: Duration, allowed: usize) -
 /// How many orders an account has placed, in slices of time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct Pace {
+pub struct OrderRateLimit {
     slices: Vec<(Timestamp, u32)>,
 }
 
-impl Pace {
+impl OrderRateLimit {
     /// Counts an order, unless it would be one too many: then the moment from which on it is not.
     pub fn order(&mut self, now: Timestamp) -> Result<(), Timestamp> {
-        self.slices.retain(|(start, _)| start.after(SLICE + ORDERS_SPAN) > now);
+        self.slices.retain(|(start, _)| start.after(SLICE_LENGTH + ORDERS_SPAN) > now);
         let placed: u32 = self.slices.iter().map(|(_, count)| count).sum();
         if placed >= ORDERS {
             let oldest = self.slices.first().map_or(now, |(start, _)| *start);
-            return Err(oldest.after(SLICE + ORDERS_SPAN));
+            return Err(oldest.after(SLICE_LENGTH + ORDERS_SPAN));
         }
         match self.slices.last_mut() {
-            Some((start, count)) if start.after(SLICE) > now => *count += 1,
+            Some((start, count)) if start.after(SLICE_LENGTH) > now => *count += 1,
             _ => self.slices.push((now, 1)),
         }
         Ok(())
@@ -100,11 +100,11 @@ impl Pace {
 /// Names that got, or are about to get, their first certificate within the last week, and since when.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct Debuts {
+pub struct NewNameQuota {
     names: BTreeMap<Hostname, Timestamp>,
 }
 
-impl Debuts {
+impl NewNameQuota {
     /// Counts a name that is not counted yet, unless there are `most` already: then the moment from which on
     /// there are not.
     pub fn enter(&mut self, name: &Hostname, most: usize, now: Timestamp) -> Result<(), Timestamp> {
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn the_fifth_failure_in_an_hour_has_to_wait_for_the_first_to_be_an_hour_old() {
-        let mut history = History::default();
+        let mut history = IssuanceHistory::default();
         for minute in 0..4 {
             let at = NOW.after(Duration::from_mins(minute));
             assert_eq!(history.free_at(at, 1), at, "after {minute}");
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn four_certificates_a_week_and_one_extra_a_day() {
-        let mut history = History::default();
+        let mut history = IssuanceHistory::default();
         for hour in 0..4 {
             let at = NOW.after(Duration::from_hours(hour));
             assert_eq!(history.free_at(at, 1), at);
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn first_certificates_are_so_many_a_week_and_a_name_that_failed_takes_no_second_place() {
         let name = |n: usize| format!("t{n}.bitcall.example").parse::<Hostname>().unwrap();
-        let mut debuts = Debuts::default();
+        let mut debuts = NewNameQuota::default();
         for hour in 0..3 {
             let at = NOW.after(Duration::from_hours(hour as u64));
             assert_eq!(debuts.enter(&name(hour), 3, at), Ok(()));
@@ -190,7 +190,7 @@ mod tests {
     proptest! {
         #[test]
         fn an_account_never_places_more_orders_than_its_share(steps in prop::collection::vec(0_u64..120, 0..2000)) {
-            let (mut pace, mut now, mut placed) = (Pace::default(), NOW, Vec::new());
+            let (mut pace, mut now, mut placed) = (OrderRateLimit::default(), NOW, Vec::new());
             for seconds in steps {
                 now = now.after(Duration::from_secs(seconds));
                 match pace.order(now) {

@@ -10,42 +10,42 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use super::{Certs, Inner};
-use crate::certs::cabinet::{Origin, Prepared};
-use crate::certs::challenges::Notices;
-use crate::certs::client::{self, Session};
+use crate::certs::acme_error::{AcmeError, Kind};
+use crate::certs::certificate_store::{Origin, PreparedCertificate};
+use crate::certs::challenges::PublishedChallenges;
+use crate::certs::client::{self, AccountSession};
 use crate::certs::keys;
-use crate::certs::leases::{Asked, TERM};
-use crate::certs::order::Sight;
-use crate::certs::order::{Closed, Collected, Course, Effect, Event, Placed, step};
+use crate::certs::leases::{LEASE_TTL, LeaseOutcome};
+use crate::certs::order::Reachability;
+use crate::certs::order::{Collected, DirectoryBackoff, Effect, Event, OrderState, PlacedOrder, step};
+use crate::certs::preflight;
 use crate::certs::progress::Progress;
-use crate::certs::reach;
 use crate::certs::sealed::Sealed;
-use crate::certs::trouble::{Kind, Trouble};
 use crate::hostname::Hostname;
 use crate::store::keys::order_key;
 use crate::store::{self, Batch, Revision, decode, encode};
 use crate::timestamp::Timestamp;
 
 /// Between two looks at what another appliance does with a name.
-const GLANCE: Duration = Duration::from_secs(3);
+const FOREIGN_ORDER_POLL_INTERVAL: Duration = Duration::from_secs(3);
 /// After the store failed.
-const STORE_TROUBLE: Duration = Duration::from_secs(10);
+const STORE_RETRY_DELAY: Duration = Duration::from_secs(10);
 
 /// A course that is driven, with what it holds in hand.
-struct Pursuit<'a> {
+struct OrderTask<'a> {
     house: &'a Inner,
     name: Hostname,
     /// Of its entry.
     number: u64,
-    course: Course,
+    course: OrderState,
     /// Of its record; none where there is no record yet.
     revision: Option<Revision>,
     /// The record's bytes.
     stored: Vec<u8>,
     lease_until: Timestamp,
     order: Option<Order>,
-    notices: Option<Notices>,
-    prepared: Option<Prepared>,
+    notices: Option<PublishedChallenges>,
+    prepared: Option<PreparedCertificate>,
 }
 
 /// How a pursuit came to its end.
@@ -76,7 +76,7 @@ impl Certs {
             Ok(End::Postponed(until)) => agenda.set_due(&name, Some(until)),
             Err(error) => {
                 tracing::error!(%name, %error, "the way to the certificate is interrupted");
-                let later = Self::moment().about(STORE_TROUBLE);
+                let later = Self::moment().about(STORE_RETRY_DELAY);
                 agenda.set_due(&name, Some(later));
             }
         }
@@ -87,12 +87,12 @@ impl Certs {
     async fn follow(&self, name: &Hostname, number: u64) -> Result<End, store::Error> {
         let house = &*self.0;
         let lease_until = match house.leases.take(name, Timestamp::now()).await? {
-            Asked::Ours(until) => until,
-            Asked::Theirs(until) => {
+            LeaseOutcome::Ours(until) => until,
+            LeaseOutcome::Theirs(until) => {
                 if let Some(record) = house.store.get(&order_key(name)).await? {
                     self.follow_others(name, number, &decode(&order_key(name), &record.bytes)?).await?;
                 }
-                return Ok(End::Postponed(Self::moment().about(GLANCE).min(until)));
+                return Ok(End::Postponed(Self::moment().about(FOREIGN_ORDER_POLL_INTERVAL).min(until)));
             }
         };
         let key = order_key(name);
@@ -108,10 +108,10 @@ impl Certs {
                 self.follow_others(name, number, &course).await?;
                 (course, Some(record.revision), record.bytes)
             }
-            None => (Course::new(known, Timestamp::now()), None, Vec::new()),
+            None => (OrderState::new(known, Timestamp::now()), None, Vec::new()),
         };
         let (order, notices, prepared) = (None, None, None);
-        let mut pursuit = Pursuit {
+        let mut pursuit = OrderTask {
             house,
             name: name.clone(),
             number,
@@ -129,16 +129,16 @@ impl Certs {
     }
 
     /// Takes over what is stored of a name, which another appliance may have written: its certificate, too.
-    async fn follow_others(&self, name: &Hostname, number: u64, stored: &Course) -> Result<(), store::Error> {
+    async fn follow_others(&self, name: &Hostname, number: u64, stored: &OrderState) -> Result<(), store::Error> {
         let Some(known) = self.agenda().of(name, number).map(|entry| serial(&entry.course)) else { return Ok(()) };
         if serial(stored).is_some() && known != serial(stored) {
-            self.0.cabinet.load(name.as_str()).await?;
+            self.0.certificate_store.load(name.as_str()).await?;
         }
         self.publish(name, number, stored);
         Ok(())
     }
 
-    async fn drive(&self, pursuit: &mut Pursuit<'_>) -> Result<End, store::Error> {
+    async fn drive(&self, pursuit: &mut OrderTask<'_>) -> Result<End, store::Error> {
         let mut event = Some(Event::Due(pursuit.closed_directories()));
         loop {
             let mut inbox = match self.agenda().of(&pursuit.name, pursuit.number) {
@@ -173,13 +173,13 @@ impl Certs {
                 return Ok(End::Gone);
             }
             match next {
-                Some(Effect::Rest(until)) if until <= Timestamp::now() => {
+                Some(Effect::WaitReason(until)) if until <= Timestamp::now() => {
                     event = Some(Event::Due(pursuit.closed_directories()));
                 }
-                Some(Effect::Rest(_)) | None => return Ok(End::Resting),
+                Some(Effect::WaitReason(_)) | None => return Ok(End::Resting),
                 Some(effect) => {
                     if !pursuit.prolong().await? {
-                        return Ok(End::Postponed(Self::moment().about(GLANCE)));
+                        return Ok(End::Postponed(Self::moment().about(FOREIGN_ORDER_POLL_INTERVAL)));
                     }
                     event = Some(pursuit.perform(effect).await);
                 }
@@ -188,7 +188,7 @@ impl Certs {
     }
 
     /// Makes the course known. Not where the name was released.
-    fn publish(&self, name: &Hostname, number: u64, course: &Course) -> bool {
+    fn publish(&self, name: &Hostname, number: u64, course: &OrderState) -> bool {
         let mut agenda = self.agenda();
         let Some(entry) = agenda.of(name, number) else { return false };
         let before = entry.course.progress();
@@ -203,9 +203,9 @@ impl Certs {
     }
 }
 
-impl Pursuit<'_> {
+impl OrderTask<'_> {
     /// Directories that are not to be asked now.
-    fn closed_directories(&self) -> BTreeMap<String, Closed> {
+    fn closed_directories(&self) -> BTreeMap<String, DirectoryBackoff> {
         let closed = |directory: &String| Some((directory.clone(), self.house.accounts.closed(directory)?));
         self.house.rules.directories.iter().filter_map(closed).collect()
     }
@@ -239,22 +239,22 @@ impl Pursuit<'_> {
     /// Serves the certificate that was just stored.
     fn show(&mut self) {
         if let Some(prepared) = self.prepared.take() {
-            self.house.cabinet.show(prepared);
+            self.house.certificate_store.show(prepared);
         }
     }
 
     /// Keeps the lease for the time of the next effect.
     async fn prolong(&mut self) -> Result<bool, store::Error> {
         let now = Timestamp::now();
-        if now.until(self.lease_until) > TERM / 2 {
+        if now.until(self.lease_until) > LEASE_TTL / 2 {
             return Ok(true);
         }
         match self.house.leases.take(&self.name, now).await? {
-            Asked::Ours(until) => {
+            LeaseOutcome::Ours(until) => {
                 self.lease_until = until;
                 Ok(true)
             }
-            Asked::Theirs(_) => Ok(false),
+            LeaseOutcome::Theirs(_) => Ok(false),
         }
     }
 
@@ -262,7 +262,7 @@ impl Pursuit<'_> {
         self.attempt(effect).await.unwrap_or_else(Event::Failed)
     }
 
-    async fn attempt(&mut self, effect: Effect) -> Result<Event, Trouble> {
+    async fn attempt(&mut self, effect: Effect) -> Result<Event, AcmeError> {
         if let Effect::Review { at, .. } | Effect::Collect { at, .. } = &effect {
             wait_until(*at).await;
         }
@@ -273,11 +273,11 @@ impl Pursuit<'_> {
         match effect {
             Effect::Look { methods } => {
                 let house = self.house;
-                let served = house.cabinet.shelf();
-                let look = |method| reach::look(&*house.scout, &house.board, served, &self.name, method);
+                let served = house.certificate_store.cert_resolver();
+                let look = |method| preflight::look(&*house.scout, &house.board, served, &self.name, method);
                 let sights = join_all(methods.iter().map(|method| look(*method))).await;
                 for sight in &sights {
-                    if let Sight::Unknown(why) = sight {
+                    if let Reachability::Unknown(why) = sight {
                         tracing::debug!(name = %self.name, why, "whether the name leads here cannot be told");
                     }
                 }
@@ -285,7 +285,7 @@ impl Pursuit<'_> {
             }
             Effect::Open { directory } => {
                 self.session(&directory).await?;
-                Ok(Event::Opened)
+                Ok(Event::OpenedAccount)
             }
             Effect::Place { directory, names, replaces } => {
                 let session = self.session(&directory).await?;
@@ -313,7 +313,7 @@ impl Pursuit<'_> {
             Effect::Answer { placed, answers } => {
                 let proofs = client::proofs(self.order(&placed).await?, &answers).await?;
                 let house = self.house;
-                self.notices = Some(house.board.put(&proofs, house.cabinet.shelf())?);
+                self.notices = Some(house.board.put(&proofs, house.certificate_store.cert_resolver())?);
                 client::accept(self.order(&placed).await?, &answers).await?;
                 Ok(Event::Answered)
             }
@@ -339,22 +339,23 @@ impl Pursuit<'_> {
                 let client::Suggestion { start, end, ask_again } = suggestion;
                 Ok(Event::Suggested { start, end, ask_again: Some(ask_again) })
             }
-            Effect::Rest(_) | Effect::Keep | Effect::Withdraw | Effect::ForgetAccount { .. } => {
+            Effect::WaitReason(_) | Effect::Keep | Effect::Withdraw | Effect::ForgetAccount { .. } => {
                 Err(ours("The course took a step that is none.".into()))
             }
         }
     }
 
     /// Looks over what was bought.
-    fn examine(&mut self, placed: &Placed, pem: &str) -> Result<Event, Trouble> {
+    fn examine(&mut self, placed: &PlacedOrder, pem: &str) -> Result<Event, AcmeError> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
         let chain = chain.unwrap_or_default();
         let id = chain.first().and_then(client::renewal_id);
         let origin = Origin::Acme { directory: placed.directory.clone() };
         let key = self.key(placed.key.as_ref())?;
-        let prepared = self.house.cabinet.prepare(self.name.as_str(), chain, key, origin).map_err(|unfit| {
-            Trouble::new(Kind::Refused, format!("The certificate that the authority has made {unfit}."))
-        })?;
+        let prepared =
+            self.house.certificate_store.prepare(self.name.as_str(), chain, key, origin).map_err(|unfit| {
+                AcmeError::new(Kind::Refused, format!("The certificate that the authority has made {unfit}."))
+            })?;
         let kept = &prepared.kept;
         let collected = Collected {
             names: kept.names.clone(),
@@ -367,18 +368,18 @@ impl Pursuit<'_> {
         Ok(Event::Collected(collected))
     }
 
-    async fn session(&self, directory: &str) -> Result<Arc<Session>, Trouble> {
+    async fn session(&self, directory: &str) -> Result<Arc<AccountSession>, AcmeError> {
         let session = self.house.accounts.session(directory).await;
         self.note(directory, session.as_ref().map(|_| ()));
         session
     }
 
-    fn note(&self, directory: &str, outcome: Result<(), &Trouble>) {
+    fn note(&self, directory: &str, outcome: Result<(), &AcmeError>) {
         self.house.accounts.note(directory, outcome, Certs::moment());
     }
 
     /// The order in hand, read again where it is not.
-    async fn order(&mut self, placed: &Placed) -> Result<&mut Order, Trouble> {
+    async fn order(&mut self, placed: &PlacedOrder) -> Result<&mut Order, AcmeError> {
         if self.order.is_none() {
             let (order, _) = self.session(&placed.directory).await?.order(&placed.url).await?;
             self.order = Some(order);
@@ -386,13 +387,13 @@ impl Pursuit<'_> {
         self.order.as_mut().ok_or_else(|| ours("There is no order.".into()))
     }
 
-    fn key(&self, sealed: Option<&Sealed>) -> Result<Vec<u8>, Trouble> {
+    fn key(&self, sealed: Option<&Sealed>) -> Result<Vec<u8>, AcmeError> {
         let opened = sealed.and_then(|sealed| self.seal().ok()?.open(&order_key(&self.name), sealed));
         opened.ok_or_else(|| ours("The key of the order cannot be opened: was the store key changed?".into()))
     }
 
-    fn seal(&self) -> Result<&crate::certs::sealed::Seal, Trouble> {
-        self.house.cabinet.seal().ok_or_else(|| ours("There is no store key.".into()))
+    fn seal(&self) -> Result<&crate::certs::sealed::Seal, AcmeError> {
+        self.house.certificate_store.seal().ok_or_else(|| ours("There is no store key.".into()))
     }
 }
 
@@ -407,7 +408,7 @@ fn directory(effect: &Effect) -> Option<&str> {
         | Effect::Collect { placed, .. } => Some(&placed.directory),
         Effect::Look { .. }
         | Effect::MakeKey(_)
-        | Effect::Rest(_)
+        | Effect::WaitReason(_)
         | Effect::Keep
         | Effect::Withdraw
         | Effect::ForgetAccount { .. } => None,
@@ -415,7 +416,7 @@ fn directory(effect: &Effect) -> Option<&str> {
 }
 
 /// Of the certificate that there is.
-fn serial(course: &Course) -> Option<String> {
+fn serial(course: &OrderState) -> Option<String> {
     course.held.as_ref().map(|held| held.facts.serial.clone())
 }
 
@@ -444,6 +445,6 @@ fn pending(effect: &Effect) -> bool {
     !matches!(effect, Effect::Keep | Effect::Withdraw | Effect::ForgetAccount { .. })
 }
 
-fn ours(message: String) -> Trouble {
-    Trouble::new(Kind::Internal, message)
+fn ours(message: String) -> AcmeError {
+    AcmeError::new(Kind::Internal, message)
 }

@@ -1,5 +1,5 @@
 //! Certificates in the store: one record for each, under the name that it was obtained for, with
-//! its chain in clear and its key sealed. All of them go to the [`Shelf`] at the start.
+//! its chain in clear and its key sealed. All of them go to the [`CertResolver`] at the start.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use rustls::sign::CertifiedKey;
 use rustls::{Error as TlsError, InconsistentKeys};
 use serde::{Deserialize, Serialize};
 
+use super::cert_resolver::{CertResolver, Key, signing_key};
 use super::leaf::{self, Leaf};
 use super::sealed::{Seal, Sealed};
-use super::shelf::{Key, Shelf, signing_key};
 use crate::store::keys::{CERTIFICATES, certificate_key};
 use crate::store::{self, Batch, Layout, MAX_BATCH_OPERATIONS, Store, decode, encode};
 use crate::timestamp::Timestamp;
@@ -22,16 +22,16 @@ use crate::timestamp::Timestamp;
 const RESEALED_PER_BATCH: usize = MAX_BATCH_OPERATIONS / 2;
 
 /// The way to the certificates that are kept.
-pub struct Cabinet {
+pub struct CertificateStore {
     store: Arc<dyn Store>,
     seal: Option<Seal>,
-    shelf: Arc<Shelf>,
+    cert_resolver: Arc<CertResolver>,
 }
 
 /// A certificate as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Kept {
+pub struct StoredCertificate {
     /// A wildcard as `*.<name>`.
     pub names: Vec<String>,
     pub not_before: Timestamp,
@@ -46,7 +46,7 @@ pub struct Kept {
     key: Sealed,
 }
 
-impl Layout for Kept {}
+impl Layout for StoredCertificate {}
 
 /// How a certificate came here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,9 +59,9 @@ pub enum Origin {
 }
 
 /// A certificate that is in order, ready to be written and then shown.
-pub struct Prepared {
+pub struct PreparedCertificate {
     name: String,
-    pub kept: Kept,
+    pub kept: StoredCertificate,
     record: Vec<u8>,
     chain: Vec<CertificateDer<'static>>,
     key: Key,
@@ -69,7 +69,7 @@ pub struct Prepared {
 
 /// Why a certificate is not taken. The message completes "the certificate …".
 #[derive(Debug, thiserror::Error)]
-pub enum Unfit {
+pub enum CertificateError {
     #[error("is none: no PEM section CERTIFICATE, or not in the form of X.509")]
     NoCertificate,
     #[error("is followed by one that did not issue it: the order is leaf, then each one's issuer")]
@@ -103,22 +103,26 @@ pub enum OpenError {
     OtherKey { count: usize, by: String, given: String },
 }
 
-impl Cabinet {
-    /// Opens the store's certificates and puts all of them on the shelf. What the previous store key
+impl CertificateStore {
+    /// Opens the store's certificates and puts all of them into the resolver. What the previous store key
     /// sealed is sealed by the current one.
-    pub async fn open(store: Arc<dyn Store>, seal: Option<Seal>, shelf: Arc<Shelf>) -> Result<Arc<Self>, OpenError> {
-        let cabinet = Self { store, seal, shelf };
+    pub async fn open(
+        store: Arc<dyn Store>,
+        seal: Option<Seal>,
+        cert_resolver: Arc<CertResolver>,
+    ) -> Result<Arc<Self>, OpenError> {
+        let certificate_store = Self { store, seal, cert_resolver };
         let mut loading = Loading::default();
-        store::for_each(&*cabinet.store, CERTIFICATES, |key, record| {
-            loading.take(key, &record.bytes, cabinet.seal.as_ref(), Some(&cabinet.shelf))
+        store::for_each(&*certificate_store.store, CERTIFICATES, |key, record| {
+            loading.take(key, &record.bytes, certificate_store.seal.as_ref(), Some(&certificate_store.cert_resolver))
         })
         .await?;
         let Loading { foreign, stale } = loading;
         for some in stale.chunks(RESEALED_PER_BATCH) {
-            cabinet.seal_again(some).await?;
+            certificate_store.seal_again(some).await?;
         }
-        are_none(foreign, cabinet.seal.as_ref())?;
-        Ok(Arc::new(cabinet))
+        are_none(foreign, certificate_store.seal.as_ref())?;
+        Ok(Arc::new(certificate_store))
     }
 
     /// Whether [`Self::open`] would succeed with these records, by key.
@@ -132,8 +136,8 @@ impl Cabinet {
 
     /// For a process that serves nobody: nothing is loaded.
     pub fn beside(store: Arc<dyn Store>, seal: Option<Seal>) -> Arc<Self> {
-        let shelf = Shelf::new(seal.clone(), "", true);
-        Arc::new(Self { store, seal, shelf })
+        let cert_resolver = CertResolver::new(seal.clone(), "", true);
+        Arc::new(Self { store, seal, cert_resolver })
     }
 
     /// Looks a certificate over for the record of `name`, and makes the record. The key is in PKCS #8,
@@ -144,26 +148,26 @@ impl Cabinet {
         chain: Vec<CertificateDer<'static>>,
         key: Vec<u8>,
         origin: Origin,
-    ) -> Result<Prepared, Unfit> {
+    ) -> Result<PreparedCertificate, CertificateError> {
         let now = Timestamp::now();
-        let leaf = chain.first().and_then(|leaf| Leaf::read(leaf)).ok_or(Unfit::NoCertificate)?;
+        let leaf = chain.first().and_then(|leaf| Leaf::read(leaf)).ok_or(CertificateError::NoCertificate)?;
         if !leaf::is_in_order(&chain) {
-            return Err(Unfit::Disorder);
+            return Err(CertificateError::Disorder);
         }
         if !leaf.covers(name) {
-            return Err(Unfit::OtherName { name: name.to_owned(), names: leaf.names });
+            return Err(CertificateError::OtherName { name: name.to_owned(), names: leaf.names });
         }
         if leaf.not_after <= now {
-            return Err(Unfit::Expired(leaf.not_after));
+            return Err(CertificateError::Expired(leaf.not_after));
         }
-        let signing = signing_key(&key).ok_or(Unfit::BadKey)?;
+        let signing = signing_key(&key).ok_or(CertificateError::BadKey)?;
         match CertifiedKey::new(chain.clone(), signing).keys_match() {
             Ok(()) | Err(TlsError::InconsistentKeys(InconsistentKeys::Unknown)) => {}
-            Err(_) => return Err(Unfit::OtherKey),
+            Err(_) => return Err(CertificateError::OtherKey),
         }
-        let seal = self.seal.as_ref().ok_or(Unfit::NoStoreKey)?;
-        let failed = |error: &dyn std::fmt::Display| Unfit::Failed(error.to_string());
-        let kept = Kept {
+        let seal = self.seal.as_ref().ok_or(CertificateError::NoStoreKey)?;
+        let failed = |error: &dyn std::fmt::Display| CertificateError::Failed(error.to_string());
+        let kept = StoredCertificate {
             names: leaf.names,
             not_before: leaf.not_before,
             not_after: leaf.not_after,
@@ -176,12 +180,12 @@ impl Cabinet {
         };
         let record = encode(&kept).map_err(|error| failed(&error))?;
         let key = kept.sealed_key(&certificate_key(name)).map_err(|error| failed(&error))?;
-        Ok(Prepared { name: name.to_owned(), kept, record, chain, key })
+        Ok(PreparedCertificate { name: name.to_owned(), kept, record, chain, key })
     }
 
     /// What was just written is served from now on.
-    pub fn show(&self, prepared: Prepared) -> Kept {
-        self.shelf.put(&prepared.kept.names, prepared.chain, prepared.key);
+    pub fn show(&self, prepared: PreparedCertificate) -> StoredCertificate {
+        self.cert_resolver.put(&prepared.kept.names, prepared.chain, prepared.key);
         prepared.kept
     }
 
@@ -193,12 +197,12 @@ impl Cabinet {
             return Ok(());
         }
         let key = certificate_key(name);
-        self.shelf.put(&kept.names, kept.chain(&key)?, kept.sealed_key(&key)?);
+        self.cert_resolver.put(&kept.names, kept.chain(&key)?, kept.sealed_key(&key)?);
         Ok(())
     }
 
     /// The certificate in the record of `name`.
-    pub async fn find(&self, name: &str) -> Result<Option<Kept>, store::Error> {
+    pub async fn find(&self, name: &str) -> Result<Option<StoredCertificate>, store::Error> {
         let key = certificate_key(name);
         let record = self.store.get(&key).await?;
         record.map(|record| decode(&key, &record.bytes)).transpose()
@@ -213,11 +217,11 @@ impl Cabinet {
 
     /// What follows once the record of `name` is no longer in the store.
     pub fn hide(&self, name: &str) {
-        self.shelf.remove(name);
+        self.cert_resolver.remove(name);
     }
 
-    pub fn shelf(&self) -> &Arc<Shelf> {
-        &self.shelf
+    pub fn cert_resolver(&self) -> &Arc<CertResolver> {
+        &self.cert_resolver
     }
 
     /// For what else is kept sealed in the store.
@@ -230,7 +234,7 @@ impl Cabinet {
         let mut batch = Batch::new();
         for key in stale {
             let Some(record) = self.store.get(key).await? else { continue };
-            let mut kept: Kept = decode(key, &record.bytes)?;
+            let mut kept: StoredCertificate = decode(key, &record.bytes)?;
             // What cannot be opened stays as it is; the first handshake says so.
             if let Some(secret) = seal.open(key, &kept.key) {
                 kept.key = seal.seal(key, secret).map_err(|error| store::Error::Failed(error.to_string()))?;
@@ -255,8 +259,14 @@ struct Loading {
 }
 
 impl Loading {
-    fn take(&mut self, key: &str, bytes: &[u8], seal: Option<&Seal>, onto: Option<&Shelf>) -> Result<(), store::Error> {
-        let kept: Kept = decode(key, bytes)?;
+    fn take(
+        &mut self,
+        key: &str,
+        bytes: &[u8],
+        seal: Option<&Seal>,
+        onto: Option<&CertResolver>,
+    ) -> Result<(), store::Error> {
+        let kept: StoredCertificate = decode(key, bytes)?;
         let Some(seal) = seal.filter(|seal| seal.knows(&kept.key)) else {
             *self.foreign.entry(kept.key.by().to_owned()).or_default() += 1;
             return Ok(());
@@ -264,8 +274,8 @@ impl Loading {
         if !seal.is_current(&kept.key) {
             self.stale.push(key.to_owned());
         }
-        if let Some(shelf) = onto {
-            shelf.place(&kept.names, kept.chain(key)?, kept.sealed_key(key)?);
+        if let Some(cert_resolver) = onto {
+            cert_resolver.place(&kept.names, kept.chain(key)?, kept.sealed_key(key)?);
         }
         Ok(())
     }
@@ -279,7 +289,7 @@ fn are_none(foreign: BTreeMap<String, usize>, seal: Option<&Seal>) -> Result<(),
     })
 }
 
-impl Kept {
+impl StoredCertificate {
     /// From the record with this key.
     fn chain(&self, key: &str) -> Result<Vec<CertificateDer<'static>>, store::Error> {
         let chain = self.chain.iter().map(|der| BASE64.decode(der).ok().map(Into::into));
@@ -297,8 +307,8 @@ fn damaged(key: &str) -> store::Error {
     store::Error::Unreadable(format!("record {key}: not in base64"))
 }
 
-impl Prepared {
-    /// With the certificate's record; [`Cabinet::show`] follows once it is committed.
+impl PreparedCertificate {
+    /// With the certificate's record; [`CertificateStore::show`] follows once it is committed.
     pub fn put_into(&self, batch: Batch) -> Batch {
         batch.put(certificate_key(&self.name), self.record.clone())
     }

@@ -7,7 +7,7 @@ use crate::timestamp::Timestamp;
 
 /// Why something was not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
+pub struct AcmeError {
     pub kind: Kind,
     /// One sentence that names what happened.
     pub message: String,
@@ -47,7 +47,7 @@ pub enum Kind {
     Internal,
 }
 
-impl Trouble {
+impl AcmeError {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), retry_after: None }
     }

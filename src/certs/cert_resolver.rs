@@ -25,14 +25,14 @@ use super::sealed::Seal;
 pub const ACME_TLS: &[u8] = b"acme-tls/1";
 
 /// All certificates of this server. Changing it disturbs no connection.
-pub struct Shelf {
+pub struct CertResolver {
     /// Opens the keys; without one no sealed key can be put here.
     seal: Option<Seal>,
     /// Certificates are obtained by themselves: whoever asks for a name that has none is refused.
     refuses_strangers: bool,
     /// The name of this server, for clients that ask for none.
     own_name: String,
-    served: RwLock<Served>,
+    served: RwLock<ServedCertificates>,
     /// What follows the leaf in a chain, by its digest.
     issuers: Mutex<HashMap<[u8; 32], Weak<Issuers>>>,
     swaps: Mutex<Option<mpsc::UnboundedSender<String>>>,
@@ -42,16 +42,16 @@ pub struct Shelf {
 type Issuers = [CertificateDer<'static>];
 
 #[derive(Default)]
-struct Served {
+struct ServedCertificates {
     exact: HashMap<Box<str>, Arc<Certificate>>,
     /// By the name behind the `*.`.
     wildcard: HashMap<Box<str>, Arc<Certificate>>,
     challenges: HashMap<Box<str>, Arc<CertifiedKey>>,
-    own: Option<Own>,
+    own: Option<OwnCertificate>,
 }
 
 /// The certificate that this server has from its files.
-struct Own {
+struct OwnCertificate {
     certified: Arc<CertifiedKey>,
     names: HashSet<String>,
     /// Made by us: anything else is better.
@@ -72,7 +72,7 @@ struct Certificate {
     signing_key: OnceLock<Option<Arc<dyn SigningKey>>>,
 }
 
-impl Shelf {
+impl CertResolver {
     pub fn new(seal: Option<Seal>, own_name: &str, refuses_strangers: bool) -> Arc<Self> {
         Arc::new(Self {
             seal,
@@ -156,7 +156,7 @@ impl Shelf {
     pub fn put_own(&self, certified: CertifiedKey, development: bool) {
         let leaf = certified.cert.first().and_then(|leaf| Leaf::read(leaf));
         let names = leaf.map(|leaf| leaf.names.into_iter().collect()).unwrap_or_default();
-        let own = Own { certified: Arc::new(certified), names, development };
+        let own = OwnCertificate { certified: Arc::new(certified), names, development };
         let mut served = self.served_mut();
         let mut concerned = served.behind_files();
         served.own = Some(own);
@@ -200,16 +200,16 @@ impl Shelf {
         shared
     }
 
-    fn served(&self) -> RwLockReadGuard<'_, Served> {
+    fn served(&self) -> RwLockReadGuard<'_, ServedCertificates> {
         self.served.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn served_mut(&self) -> RwLockWriteGuard<'_, Served> {
+    fn served_mut(&self) -> RwLockWriteGuard<'_, ServedCertificates> {
         self.served.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl ResolvesServerCert for Shelf {
+impl ResolvesServerCert for CertResolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let served = self.served();
         let name = hello.server_name();
@@ -225,7 +225,7 @@ impl ResolvesServerCert for Shelf {
             drop(served);
             return found.certified(self.seal.as_ref());
         }
-        let may_stand_in = |own: &&Own| !self.refuses_strangers || name.is_none_or(|name| own.is_for(name));
+        let may_stand_in = |own: &&OwnCertificate| !self.refuses_strangers || name.is_none_or(|name| own.is_for(name));
         own.filter(may_stand_in).map(|own| Arc::clone(&own.certified))
     }
 }
@@ -235,7 +235,7 @@ fn is_validation(hello: &ClientHello<'_>) -> bool {
     hello.alpn().is_some_and(|mut offers| offers.next() == Some(ACME_TLS) && offers.next().is_none())
 }
 
-impl Served {
+impl ServedCertificates {
     /// For a client that asks for `name`.
     fn found(&self, name: &str) -> Option<&Arc<Certificate>> {
         self.exact.get(name).or_else(|| {
@@ -284,7 +284,7 @@ impl Served {
     }
 }
 
-impl Own {
+impl OwnCertificate {
     fn is_for(&self, name: &str) -> bool {
         let by_wildcard = |parent: &str| self.names.contains(&format!("*.{parent}"));
         self.names.contains(name) || name.split_once('.').is_some_and(|(_, parent)| by_wildcard(parent))
@@ -327,9 +327,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl fmt::Debug for Shelf {
+impl fmt::Debug for CertResolver {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "Shelf({} names)", self.count())
+        write!(out, "CertResolver({} names)", self.count())
     }
 }
 

@@ -21,50 +21,56 @@ use hyper::header::{HOST, USER_AGENT};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::challenges::Board;
-use super::client::Proof;
+use super::acme_error::{AcmeError, Kind};
+use super::cert_resolver::CertResolver;
+use super::challenges::ChallengeStore;
+use super::client::ChallengeResponse;
 use super::dial;
-use super::order::{Method, Sight};
-use super::shelf::Shelf;
-use super::trouble::{Kind, Trouble};
+use super::order::{Method, Reachability};
 use crate::hostname::Hostname;
 
 /// For all addresses at once.
-const PATIENCE: Duration = Duration::from_secs(8);
+const PREFLIGHT_TIMEOUT: Duration = Duration::from_secs(8);
 const LONGEST: usize = 16 << 10;
 
 /// Who knows where an authority would go. Behind a trait: whoever opens [`Certs`](super::Certs) knows DNS.
-pub trait Scout: Send + Sync + 'static {
+pub trait Preflight: Send + Sync + 'static {
     /// Where it connects to for HTTP-01 or TLS-ALPN-01; none where that cannot be told from here.
     fn addresses<'a>(&'a self, name: &'a Hostname, method: Method) -> BoxFuture<'a, Vec<SocketAddr>>;
 
     /// Whether it finds our own DNS server for what DNS-01 proves.
-    fn zone(&self) -> BoxFuture<'_, Sight>;
+    fn zone(&self) -> BoxFuture<'_, Reachability>;
 }
 
 /// Nobody knows, and so nothing is held back.
-impl Scout for () {
+impl Preflight for () {
     fn addresses<'a>(&'a self, _: &'a Hostname, _: Method) -> BoxFuture<'a, Vec<SocketAddr>> {
         std::future::ready(Vec::new()).boxed()
     }
 
-    fn zone(&self) -> BoxFuture<'_, Sight> {
-        std::future::ready(Sight::Unknown("nobody has looked".into())).boxed()
+    fn zone(&self) -> BoxFuture<'_, Reachability> {
+        std::future::ready(Reachability::Unknown("nobody has looked".into())).boxed()
     }
 }
 
 /// Looks for `name` as an authority would. Ends within seconds.
-pub async fn look(scout: &dyn Scout, board: &Board, shelf: &Arc<Shelf>, name: &Hostname, method: Method) -> Sight {
+pub async fn look(
+    scout: &dyn Preflight,
+    board: &ChallengeStore,
+    cert_resolver: &Arc<CertResolver>,
+    name: &Hostname,
+    method: Method,
+) -> Reachability {
     let looking = async {
         if method == Method::Dns01 {
             return scout.zone().await;
         }
         let addresses = scout.addresses(name, method).await;
         let Ok((proof, secret)) = trial(name, method) else {
-            return Sight::Unknown("cannot be looked at: there is no randomness".into());
+            return Reachability::Unknown("cannot be looked at: there is no randomness".into());
         };
-        let Ok(_notices) = board.put(std::slice::from_ref(&proof), shelf) else {
-            return Sight::Unknown("cannot be looked at: no answer can be put up".into());
+        let Ok(_notices) = board.put(std::slice::from_ref(&proof), cert_resolver) else {
+            return Reachability::Unknown("cannot be looked at: no answer can be put up".into());
         };
         let seen = join_all(addresses.into_iter().map(async |address| match method {
             Method::Http01 => by_http(address, name, &proof).await,
@@ -72,26 +78,26 @@ pub async fn look(scout: &dyn Scout, board: &Board, shelf: &Arc<Shelf>, name: &H
         }));
         together(seen.await)
     };
-    let late = || Sight::Unknown("could not be looked at in time".into());
-    tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| late())
+    let late = || Reachability::Unknown("could not be looked at in time".into());
+    tokio::time::timeout(PREFLIGHT_TIMEOUT, looking).await.unwrap_or_else(|_| late())
 }
 
 /// The authority may take any of the addresses.
-fn together(seen: Vec<Sight>) -> Sight {
-    let mut best = Sight::Unknown("has no public address that could be looked at from here".into());
+fn together(seen: Vec<Reachability>) -> Reachability {
+    let mut best = Reachability::Unknown("has no public address that could be looked at from here".into());
     for sight in seen {
         match sight {
-            Sight::Elsewhere(_) => return sight,
-            Sight::Here => best = sight,
-            Sight::Unknown(_) if best != Sight::Here => best = sight,
-            Sight::Unknown(_) => {}
+            Reachability::Elsewhere(_) => return sight,
+            Reachability::Here => best = sight,
+            Reachability::Unknown(_) if best != Reachability::Here => best = sight,
+            Reachability::Unknown(_) => {}
         }
     }
     best
 }
 
 /// A challenge that nobody has set, and what nobody else can answer it with.
-fn trial(name: &Hostname, method: Method) -> Result<(Proof, [u8; 32]), getrandom::Error> {
+fn trial(name: &Hostname, method: Method) -> Result<(ChallengeResponse, [u8; 32]), getrandom::Error> {
     let mut secret = [0; 32];
     getrandom::fill(&mut secret)?;
     let text = secret.iter().fold(String::new(), |mut text, byte| {
@@ -99,7 +105,7 @@ fn trial(name: &Hostname, method: Method) -> Result<(Proof, [u8; 32]), getrandom
         text
     });
     let (token, expected) = text.split_at(text.len() / 2);
-    let proof = Proof {
+    let proof = ChallengeResponse {
         method,
         name: name.to_string(),
         token: format!("look-{token}"),
@@ -110,9 +116,10 @@ fn trial(name: &Hostname, method: Method) -> Result<(Proof, [u8; 32]), getrandom
     Ok((proof, secret))
 }
 
-async fn by_http(address: SocketAddr, name: &Hostname, proof: &Proof) -> Sight {
-    let unknown =
-        |error: &dyn std::fmt::Display| Sight::Unknown(format!("cannot be reached from here at {address}: {error}"));
+async fn by_http(address: SocketAddr, name: &Hostname, proof: &ChallengeResponse) -> Reachability {
+    let unknown = |error: &dyn std::fmt::Display| {
+        Reachability::Unknown(format!("cannot be reached from here at {address}: {error}"))
+    };
     let stream = match TcpStream::connect(address).await {
         Ok(stream) => stream,
         Err(error) => return unknown(&error),
@@ -136,25 +143,25 @@ async fn by_http(address: SocketAddr, name: &Hostname, proof: &Proof) -> Sight {
         }
     };
     match answer.await {
-        Ok(Some((_, body))) if body == proof.key_authorization.as_bytes() => Sight::Here,
+        Ok(Some((_, body))) if body == proof.key_authorization.as_bytes() => Reachability::Here,
         // The authority follows, and may well come here.
         Ok(Some((status, _))) if status.is_redirection() => {
-            Sight::Unknown(format!("sends who comes to {address} elsewhere"))
+            Reachability::Unknown(format!("sends who comes to {address} elsewhere"))
         }
         Ok(Some((status, _))) => elsewhere(name, address, &format!("HTTP status {}", status.as_u16())),
-        Ok(None) => Sight::Unknown("cannot be asked for".into()),
+        Ok(None) => Reachability::Unknown("cannot be asked for".into()),
         // Whoever answers something that is no HTTP is not this server.
         Err(error) if error.is_parse() => elsewhere(name, address, "something that is no HTTP"),
         Err(error) => unknown(&error),
     }
 }
 
-async fn by_tls(address: SocketAddr, name: &Hostname, secret: &[u8]) -> Sight {
+async fn by_tls(address: SocketAddr, name: &Hostname, secret: &[u8]) -> Reachability {
     match dial::validated(address, name.as_str()).await {
-        Ok(leaf) if leaf.windows(secret.len()).any(|part| part == secret) => Sight::Here,
+        Ok(leaf) if leaf.windows(secret.len()).any(|part| part == secret) => Reachability::Here,
         Ok(_) => elsewhere(name, address, "a certificate of its own"),
         Err(error) if is_refusal(&error) => elsewhere(name, address, "a refusal of the protocol acme-tls/1"),
-        Err(error) => Sight::Unknown(format!("cannot be reached from here at {address}: {error}")),
+        Err(error) => Reachability::Unknown(format!("cannot be reached from here at {address}: {error}")),
     }
 }
 
@@ -163,13 +170,13 @@ fn is_refusal(error: &io::Error) -> bool {
     matches!(error.get_ref(), Some(inner) if inner.is::<rustls::Error>())
 }
 
-fn elsewhere(name: &Hostname, address: SocketAddr, seen: &str) -> Sight {
+fn elsewhere(name: &Hostname, address: SocketAddr, seen: &str) -> Reachability {
     let port = address.port();
     let message = format!(
         "Another server than this one answers for {name} on port {port} ({}) with {seen}: lead port {port} of {name} to this server.",
         address.ip()
     );
-    Sight::Elsewhere(Trouble::new(Kind::Unauthorized, message))
+    Reachability::Elsewhere(AcmeError::new(Kind::Unauthorized, message))
 }
 
 #[cfg(test)]
@@ -190,13 +197,13 @@ mod tests {
     /// Sends everybody to these addresses.
     struct To(Vec<SocketAddr>);
 
-    impl Scout for To {
+    impl Preflight for To {
         fn addresses<'a>(&'a self, _: &'a Hostname, _: Method) -> BoxFuture<'a, Vec<SocketAddr>> {
             std::future::ready(self.0.clone()).boxed()
         }
 
-        fn zone(&self) -> BoxFuture<'_, Sight> {
-            std::future::ready(Sight::Here).boxed()
+        fn zone(&self) -> BoxFuture<'_, Reachability> {
+            std::future::ready(Reachability::Here).boxed()
         }
     }
 
@@ -232,10 +239,10 @@ mod tests {
         format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
     }
 
-    async fn tls(shelf: Arc<Shelf>) -> Server {
+    async fn tls(cert_resolver: Arc<CertResolver>) -> Server {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let mut config = config.with_no_client_auth().with_cert_resolver(shelf);
+        let mut config = config.with_no_client_auth().with_cert_resolver(cert_resolver);
         config.alpn_protocols = vec![b"http/1.1".to_vec(), ACME_TLS.to_vec()];
         let (listener, acceptor) =
             (TcpListener::bind("127.0.0.1:0").await.unwrap(), TlsAcceptor::from(Arc::new(config)));
@@ -249,40 +256,45 @@ mod tests {
         Server { address, task }
     }
 
-    async fn seen(addresses: &[SocketAddr], board: &Board, shelf: &Arc<Shelf>, method: Method) -> Sight {
-        look(&To(addresses.to_vec()), board, shelf, &NAME.parse().unwrap(), method).await
+    async fn seen(
+        addresses: &[SocketAddr],
+        board: &ChallengeStore,
+        cert_resolver: &Arc<CertResolver>,
+        method: Method,
+    ) -> Reachability {
+        look(&To(addresses.to_vec()), board, cert_resolver, &NAME.parse().unwrap(), method).await
     }
 
-    fn shelf() -> Arc<Shelf> {
-        Shelf::new(None, "", true)
+    fn cert_resolver() -> Arc<CertResolver> {
+        CertResolver::new(None, "", true)
     }
 
     /// What is wrong with what another server answers.
-    fn problem(sight: Sight) -> String {
+    fn problem(sight: Reachability) -> String {
         match sight {
-            Sight::Elsewhere(trouble) => trouble.message,
+            Reachability::Elsewhere(trouble) => trouble.message,
             other => panic!("{other:?}"),
         }
     }
 
     #[tokio::test]
     async fn by_http_only_this_servers_own_answer_is_here_and_only_another_ones_is_elsewhere() {
-        let (board, shelf) = (Board::default(), shelf());
+        let (board, cert_resolver) = (ChallengeStore::default(), cert_resolver());
         let ours = http({
             let board = board.clone();
             move |path| ok(&board.http(path.rsplit('/').next().unwrap()).unwrap_or_default())
         })
         .await;
-        assert_eq!(seen(&[ours.address], &board, &shelf, Method::Http01).await, Sight::Here);
+        assert_eq!(seen(&[ours.address], &board, &cert_resolver, Method::Http01).await, Reachability::Here);
         let theirs = http(|_| "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".into()).await;
-        let message = problem(seen(&[theirs.address], &board, &shelf, Method::Http01).await);
+        let message = problem(seen(&[theirs.address], &board, &cert_resolver, Method::Http01).await);
         let port = format!("port {}", theirs.address.port());
         assert!(message.contains(NAME) && message.contains(&port) && message.contains("404"), "{message}");
         let welcome = http(|_| ok("<h1>Welcome to nginx!</h1>")).await;
-        assert!(problem(seen(&[welcome.address], &board, &shelf, Method::Http01).await).contains("200"));
+        assert!(problem(seen(&[welcome.address], &board, &cert_resolver, Method::Http01).await).contains("200"));
         // The authority could take either.
         let both = [ours.address, theirs.address];
-        assert!(problem(seen(&both, &board, &shelf, Method::Http01).await).contains("404"));
+        assert!(problem(seen(&both, &board, &cert_resolver, Method::Http01).await).contains("404"));
         let moved = http(|path| {
             format!(
                 "HTTP/1.1 301 Moved\r\nlocation: https://{NAME}{path}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
@@ -291,26 +303,26 @@ mod tests {
         .await;
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         for addresses in [vec![moved.address], vec![closed], vec![]] {
-            let sight = seen(&addresses, &board, &shelf, Method::Http01).await;
-            assert!(matches!(sight, Sight::Unknown(_)), "{sight:?}");
+            let sight = seen(&addresses, &board, &cert_resolver, Method::Http01).await;
+            assert!(matches!(sight, Reachability::Unknown(_)), "{sight:?}");
         }
-        assert_eq!(seen(&[closed, ours.address], &board, &shelf, Method::Http01).await, Sight::Here);
+        assert_eq!(seen(&[closed, ours.address], &board, &cert_resolver, Method::Http01).await, Reachability::Here);
     }
 
     #[tokio::test]
     async fn by_tls_only_the_certificate_that_was_just_put_up_is_here() {
-        let (board, shelf) = (Board::default(), shelf());
-        let ours = tls(Arc::clone(&shelf)).await;
-        assert_eq!(seen(&[ours.address], &board, &shelf, Method::TlsAlpn01).await, Sight::Here);
+        let (board, cert_resolver) = (ChallengeStore::default(), cert_resolver());
+        let ours = tls(Arc::clone(&cert_resolver)).await;
+        assert_eq!(seen(&[ours.address], &board, &cert_resolver, Method::TlsAlpn01).await, Reachability::Here);
         // One that knows of no challenge, and one that speaks no TLS.
-        let theirs = tls(self::shelf()).await;
+        let theirs = tls(self::cert_resolver()).await;
         let plain = http(|_| ok("hello")).await;
         for other in [theirs.address, plain.address] {
-            let message = problem(seen(&[other], &board, &shelf, Method::TlsAlpn01).await);
+            let message = problem(seen(&[other], &board, &cert_resolver, Method::TlsAlpn01).await);
             assert!(message.contains(&format!("port {}", other.port())), "{message}");
         }
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let sight = seen(&[closed], &board, &shelf, Method::TlsAlpn01).await;
-        assert!(matches!(sight, Sight::Unknown(_)), "{sight:?}");
+        let sight = seen(&[closed], &board, &cert_resolver, Method::TlsAlpn01).await;
+        assert!(matches!(sight, Reachability::Unknown(_)), "{sight:?}");
     }
 }

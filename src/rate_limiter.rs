@@ -62,10 +62,15 @@ impl RateLimiter {
     pub fn per_minute(quota: u32) -> Self {
         Self::with_clock(NonZeroU32::new(quota).map(Quota::per_minute), MonotonicClock)
     }
+
+    /// `quota` requests a second; 0 for any number.
+    pub fn per_second(quota: u32) -> Self {
+        Self::with_clock(NonZeroU32::new(quota).map(Quota::per_second), MonotonicClock)
+    }
 }
 
 impl<C: Clock> RateLimiter<C> {
-    fn with_clock(quota: Option<Quota>, clock: C) -> Self {
+    pub(crate) fn with_clock(quota: Option<Quota>, clock: C) -> Self {
         let limit = quota.map(|quota| {
             let limiter = governor::RateLimiter::<_, _, _, NoOpMiddleware<C::Instant>>::new(
                 quota,

@@ -13,7 +13,7 @@ mod findings;
 mod message;
 mod observation;
 mod proxies;
-mod rate;
+mod response_limiter;
 mod server;
 mod settings;
 mod udp_socket;

@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::dns_sockets::DnsSockets;
 use super::message::{DnsTransport, respond, truncated};
-use super::rate::{Rate, RateAction};
+use super::response_limiter::{RateAction, ResponseLimiter};
 use super::udp_socket::{PacketInfoSocket, ReceiveBuffer};
 use super::zone::DnsZone;
 
@@ -37,7 +37,7 @@ pub struct DnsServer {
 }
 
 impl DnsServer {
-    /// Answers at once. `per_network`: datagrams in a second that one network is answered, see [`Rate`].
+    /// Answers at once. `per_network`: datagrams in a second that one network is answered, see [`ResponseLimiter`].
     /// Must be called inside a tokio runtime.
     pub fn start(sockets: DnsSockets, zone: DnsZone, per_network: u32) -> io::Result<Self> {
         let (stop, stopped) = watch::channel(false);
@@ -47,7 +47,7 @@ impl DnsServer {
         for (udp, tcp) in sockets.bound {
             let (udp, tcp) = (PacketInfoSocket::new(udp)?, TcpListener::from_std(tcp)?);
             tracing::info!(protocol = "dns", address = %udp.address()?, "listening");
-            loops.spawn(serve_datagrams(udp, zone.clone(), Rate::new(per_network), stopped.clone()));
+            loops.spawn(serve_datagrams(udp, zone.clone(), ResponseLimiter::per_second(per_network), stopped.clone()));
             loops.spawn(connections(tcp, zone.clone(), permits.clone(), stopped.clone()));
         }
         Ok(Self { stop, loops })
@@ -64,10 +64,9 @@ impl DnsServer {
 async fn serve_datagrams(
     socket: PacketInfoSocket,
     zone: Arc<DnsZone>,
-    mut rate: Rate,
+    mut limiter: ResponseLimiter,
     mut stop: watch::Receiver<bool>,
 ) {
-    let started = Instant::now();
     let mut buffer = ReceiveBuffer::new();
     loop {
         let ready = tokio::select! {
@@ -79,7 +78,6 @@ async fn serve_datagrams(
             return;
         }
         let now = seconds();
-        let clock = u32::try_from(started.elapsed().as_millis() & u128::from(u32::MAX)).unwrap_or_default();
         let mut drained = false;
         for _ in 0..MAX_BATCHES {
             match socket.receive(&mut buffer) {
@@ -97,10 +95,10 @@ async fn serve_datagrams(
                     continue;
                 }
                 let query = datagram.bytes;
-                let answer = match rate.ask(datagram.from.ip(), clock) {
+                let answer = match limiter.check(datagram.from.ip()) {
                     RateAction::Answer => respond(&zone, query.to_vec(), datagram.from, DnsTransport::Udp, now),
                     RateAction::Truncate => truncated(query),
-                    RateAction::Ignore => None,
+                    RateAction::Drop => None,
                 };
                 if let Some(answer) = answer {
                     socket.answer(&datagram, &answer);

@@ -13,10 +13,10 @@ use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 
 use super::Lookup;
-use super::delegation::NameServer;
-use super::observation::CaaRecord;
-use super::verifier::LOOKUP_TIMEOUT;
+use super::observation::{CaaRecord, NameServer};
 
+/// How long one lookup may take, TCP included.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(6);
 const TIMED_OUT: &str = "did not answer in time";
 const MAX_RECORDS: usize = 64;
 const MAX_VALUE_BYTES: usize = 512;

@@ -6,6 +6,7 @@
 
 mod authorities;
 mod delegation;
+mod delegation_check;
 mod dns_client;
 mod dns_sockets;
 mod evaluation;
@@ -13,6 +14,7 @@ mod findings;
 mod message;
 mod observation;
 mod proxies;
+mod public_addresses;
 mod response_limiter;
 mod server;
 mod settings;

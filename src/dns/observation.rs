@@ -110,6 +110,9 @@ impl HostAddresses {
     }
 }
 
+/// A host that the zone above names for the zone, and its addresses as far as they are known.
+pub type NameServer = (String, Vec<IpAddr>);
+
 /// A set of CAA records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caa {

@@ -2,7 +2,7 @@
 //! microseconds, a task for each would cost more. Connections are few, bounded and short.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -187,25 +187,4 @@ async fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Vec<u8>> {
 
 fn seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// This machine's own addresses that others could reach it at, for a zone that names none.
-pub fn own_addresses() -> Vec<IpAddr> {
-    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    let mut addresses: Vec<_> = interfaces.iter().map(if_addrs::Interface::ip).filter(is_global).collect();
-    addresses.sort_unstable();
-    addresses.dedup();
-    addresses
-}
-
-/// Reached from the whole Internet, as far as the address tells (RFC 6890).
-pub(super) fn is_global(address: &IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            let [a, b, ..] = v4.octets();
-            let shared = a == 100 && (64..128).contains(&b);
-            !(v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_unspecified() || shared)
-        }
-        IpAddr::V6(v6) => v6.segments()[0] & 0xe000 == 0x2000,
-    }
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::authorities::names_of;
-use super::server::own_addresses;
+use super::public_addresses::own_addresses;
 use super::{VerifierSettings, ZoneSettings};
 use crate::config::Config;
 use crate::hostname::Hostname;

@@ -3,7 +3,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use hickory_resolver::proto::rr::RecordType;
@@ -12,7 +11,7 @@ use tokio::sync::Semaphore;
 use super::dns_client::{DnsClient, system_resolvers};
 use super::evaluation::evaluate;
 use super::observation::{Caa, CnameChain, HostAddresses, Observation, ServerAnswers, VerificationQuery};
-use super::server::is_global;
+use super::public_addresses::is_global;
 use super::{Findings, Lookup};
 use crate::hostname::Hostname;
 
@@ -23,9 +22,6 @@ pub(super) const MAX_NAME_SERVERS: usize = 4;
 /// More than any resolver follows.
 const MAX_CNAME_TARGETS: usize = 16;
 const DNS_PORT: u16 = 53;
-
-/// How long one lookup may take, TCP included.
-pub(super) const LOOKUP_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// Asks and judges. Cheap to clone.
 #[derive(Clone)]

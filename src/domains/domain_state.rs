@@ -6,22 +6,12 @@
 //! flap: it takes several looks over days to call it moved, and days more to
 //! stop serving it.
 
-use super::schedule;
+use super::schedule::{self, StepContext};
 use crate::tenancy::{
     Certificate, CertificateStage, Claim, DnsProblem, DomainStatus, MovedAway, Phase, RecordObservation, RoutingMatch,
     TlsStatus,
 };
 use crate::timestamp::Timestamp;
-
-/// The world around a step.
-#[derive(Clone, Copy, Debug)]
-pub struct StepContext {
-    pub now: Timestamp,
-    /// From 0 to 1: keeps the looks at many domains apart.
-    pub chance: f64,
-    /// Whether this server gets certificates by itself.
-    pub automatic_certificates: bool,
-}
 
 /// What may happen to a claim.
 #[derive(Clone, Debug, PartialEq)]

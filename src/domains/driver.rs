@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use serde::Serialize;
 use tokio::sync::{OwnedMutexGuard, Semaphore, watch};
 
-use super::domain_state::{self, DomainEffect, DomainEvent, DomainTransition, StepContext};
+use super::domain_state::{self, DomainEffect, DomainEvent, DomainTransition};
 use super::interfaces::{CertificateProvider, DomainResolver};
-use super::{owner_text, schedule};
+use super::owner_text;
+use super::schedule::{self, StepContext};
 use crate::hostname::Hostname;
 use crate::tenancy::{Claim, DomainStatus, Platform, Refusal, RequestContext, TenantId, challenge_host};
 use crate::timestamp::Timestamp;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::domain_state::StepContext;
 use crate::tenancy::{Claim, DomainStatus};
 use crate::timestamp::Timestamp;
 
@@ -33,6 +32,16 @@ const UNSURE_CHECK_INTERVAL: Duration = Duration::from_mins(10);
 const VERIFIED_CHECK_INTERVAL: Duration = Duration::from_mins(10);
 const AWAY_CHECK_INTERVAL: Duration = Duration::from_hours(1);
 const ACTIVE_CHECK_INTERVAL: Duration = Duration::from_hours(6);
+
+/// The world around a step.
+#[derive(Clone, Copy, Debug)]
+pub struct StepContext {
+    pub now: Timestamp,
+    /// From 0 to 1: keeps the looks at many domains apart.
+    pub chance: f64,
+    /// Whether this server gets certificates by itself.
+    pub automatic_certificates: bool,
+}
 
 /// After a look.
 pub fn next_check(claim: &Claim, context: &StepContext) -> Timestamp {

@@ -8,9 +8,10 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use governor::Quota;
@@ -41,6 +42,44 @@ pub struct Exceeded {
     pub quota: u32,
     /// Until the next request is allowed.
     pub retry_after: Duration,
+}
+
+/// Who counts as one caller: an IPv4 address, or the /64 that an IPv6 network gives to one household or machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientNetwork(u64);
+
+impl ClientNetwork {
+    pub fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self(u64::from(u32::from(address))),
+            IpAddr::V6(address) => Self(prefix(address)),
+        }
+    }
+}
+
+/// The /64 prefix. The highest bit is set to keep it apart from IPv4 addresses; global IPv6 addresses begin with 001
+/// (RFC 4291 section 2.4).
+fn prefix(address: Ipv6Addr) -> u64 {
+    u64::try_from(u128::from(address) >> 64).unwrap_or_default() | (1 << 63)
+}
+
+/// A clock that its owner sets, for sans-IO cores, which are given the time.
+#[derive(Clone, Default)]
+pub struct ManualClock(Arc<AtomicU64>);
+
+impl ManualClock {
+    /// `elapsed`: since whatever its owner counts from.
+    pub fn set(&self, elapsed: Duration) {
+        self.0.store(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+impl Clock for ManualClock {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    }
 }
 
 /// One limit for any number of subjects. `C` is the clock, another one in tests.
@@ -125,6 +164,12 @@ impl FailureLimiter {
 }
 
 impl<C: Clock + Clone> FailureLimiter<C> {
+    /// `burst` failures at once and one more each second; 0 for any number.
+    pub fn per_second(burst: u32, clock: C) -> Self {
+        let quota = NonZeroU32::new(burst).map(|burst| Quota::per_second(NonZeroU32::MIN).allow_burst(burst));
+        Self::with_clock(quota, clock)
+    }
+
     fn with_clock(quota: Option<Quota>, clock: C) -> Self {
         Self { failures: RateLimiter::with_clock(quota, clock.clone()), clock, locked_out: Mutex::default() }
     }

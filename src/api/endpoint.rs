@@ -27,7 +27,7 @@ use super::error::ApiError;
 use super::etag::{self, SupportsEtag};
 use super::form::{Description, Form, TextSchema as _};
 use super::idempotency::{self, AcceptsIdempotencyKey};
-use super::limits::ClientNetwork;
+use super::limits::client_network;
 use super::runtime_caller::{self, Readers, RuntimeCaller, RuntimeError};
 use crate::store::Revision;
 use crate::tenancy::{Actor, KeyState, RequestContext, TenantId};
@@ -271,7 +271,7 @@ pub struct ApiRequest {
 impl ApiRequest {
     async fn receive(state: ApiState, audience: Audience, request: Request) -> Result<(Self, RequestFields), ApiError> {
         let (mut parts, body) = request.into_parts();
-        let source = ClientNetwork::of_request(&parts);
+        let source = client_network(&parts);
         if matches!(audience, Audience::Panel | Audience::Admin) {
             state.limits.check_failures(source)?;
         }

@@ -10,7 +10,7 @@
 //! and `Retry-After`.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -24,7 +24,7 @@ use super::access::EntryPoint;
 use super::code::Code;
 use super::error::{ApiError, RetryHint};
 use crate::config;
-use crate::rate_limiter::{Exceeded, FailureLimiter, RateLimiter, Standing};
+use crate::rate_limiter::{ClientNetwork, Exceeded, FailureLimiter, RateLimiter, Standing};
 use crate::tenancy::KeyState;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -125,32 +125,13 @@ impl Policy {
     }
 }
 
-/// The subject of limits per address: an IPv4 address, or an IPv6 /64, which is what one household or machine gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ClientNetwork(u64);
-
-impl ClientNetwork {
-    pub fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self(u64::from(u32::from(address))),
-            IpAddr::V6(address) => Self(network(address)),
-        }
+/// The network that a request came from. `None` for callers that are not limited.
+pub fn client_network(parts: &Parts) -> Option<ClientNetwork> {
+    match EntryPoint::of(parts) {
+        EntryPoint::Https { peer } => Some(ClientNetwork::of(peer)),
+        EntryPoint::Http { peer } => Some(ClientNetwork::of(behind_proxy(peer, &parts.headers))),
+        EntryPoint::ControlSocket { .. } | EntryPoint::InProcess { .. } => None,
     }
-
-    /// `None` for callers who are not limited.
-    pub fn of_request(parts: &Parts) -> Option<Self> {
-        match EntryPoint::of(parts) {
-            EntryPoint::Https { peer } => Some(Self::of(peer)),
-            EntryPoint::Http { peer } => Some(Self::of(behind_proxy(peer, &parts.headers))),
-            EntryPoint::ControlSocket { .. } | EntryPoint::InProcess { .. } => None,
-        }
-    }
-}
-
-/// The /64 prefix. The highest bit is set to keep it apart from IPv4 addresses; global IPv6 addresses begin with 001
-/// (RFC 4291 section 2.4).
-fn network(address: Ipv6Addr) -> u64 {
-    u64::try_from(u128::from(address) >> 64).unwrap_or_default() | (1 << 63)
 }
 
 /// Plain HTTP is for a reverse proxy on this machine, which adds its client's address at the end.
@@ -172,7 +153,7 @@ pub struct OmitRateLimit;
 /// Middleware: counts every request per address, and adds the `RateLimit` headers to the response.
 pub async fn enforce(State(state): State<ApiState>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    let Some(source) = ClientNetwork::of_request(&parts) else {
+    let Some(source) = client_network(&parts) else {
         return next.run(Request::from_parts(parts, body)).await;
     };
     let standing = match state.limits.count_request(source) {

@@ -51,7 +51,7 @@ pub use answer::{ErrorFormat, RequestId, finish};
 pub use code::Code;
 use endpoint::Endpoint;
 pub use error::ApiError;
-pub use limits::RequestLimits;
+pub use limits::{RequestLimits, behind_proxy};
 
 use crate::certs::{CertificateStore, Certs};
 use crate::domains::Domains;

@@ -18,7 +18,8 @@ use axum::response::{IntoResponse as _, Response};
 use super::ApiState;
 use super::access::EntryPoint;
 use super::error::ApiError;
-use super::limits::{ClientNetwork, Standings};
+use super::limits::{Standings, client_network};
+use crate::rate_limiter::ClientNetwork;
 use crate::tenancy::{KeyState, RuntimeRefusal};
 
 const X_BITCALL_KEY: HeaderName = HeaderName::from_static("x-bitcall-key");
@@ -58,7 +59,7 @@ impl RuntimeCaller {
             Err(_) => HeaderValue::from_static(OPAQUE_ORIGIN),
         });
         let is_own_page = origin.as_ref().is_some_and(|origin| is_own_origin(parts, origin));
-        Self { origin, is_own_page, source: ClientNetwork::of_request(parts), standings: Standings::default() }
+        Self { origin, is_own_page, source: client_network(parts), standings: Standings::default() }
     }
 
     /// The key's tenant, if the caller may act for it and is within its limits.

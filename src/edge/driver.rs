@@ -5,7 +5,7 @@
 //! core produced them.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -176,7 +176,7 @@ impl Drop for Presence {
     }
 }
 
-pub async fn serve<S>(shared: Arc<Shared>, io: S, peer: SocketAddr)
+pub async fn serve<S>(shared: Arc<Shared>, io: S, peer: SocketAddr, source: IpAddr)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -192,7 +192,7 @@ where
     let outbox = Arc::new(Outbox::default());
     let admitted = {
         let mut state = lock(&shared.state);
-        let id = state.core.connected(peer, Instant::now());
+        let id = state.core.connected(peer, source, Instant::now());
         if let Some(id) = id {
             state.outboxes.insert(id, Arc::clone(&outbox));
         }

@@ -108,12 +108,13 @@ impl Edge {
     /// Speaks SIP on a stream that has just been upgraded to WebSocket with the
     /// subprotocol [`SUBPROTOCOL`], until either side closes it.
     ///
-    /// `peer` goes to the log and into `Via`. Dropping the future closes the connection.
-    pub async fn serve<S>(&self, io: S, peer: SocketAddr)
+    /// `peer` goes to the log and into `Via`. Failed sign-ins are limited by `source`, the client's own address where
+    /// `peer` is a reverse proxy. Dropping the future closes the connection.
+    pub async fn serve<S>(&self, io: S, peer: SocketAddr, source: IpAddr)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        driver::serve(Arc::clone(&self.shared), io, peer).await;
+        driver::serve(Arc::clone(&self.shared), io, peer, source).await;
     }
 
     /// Re-reads the directory: connections of extensions and tenants that are gone are closed at once,

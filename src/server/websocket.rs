@@ -13,11 +13,10 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
-
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::connection_info::ConnectionInfo;
-use crate::api::{ApiError, Code};
+use crate::api::{ApiError, Code, behind_proxy};
 use crate::edge::{self, Edge};
 
 /// Checks the handshake, answers it, and hands the stream over once the answer is out.
@@ -39,12 +38,13 @@ pub fn accept(
         return not_a_handshake("Sec-WebSocket-Key is malformed");
     };
 
+    let source = if info.tls { peer.ip() } else { behind_proxy(peer.ip(), request.headers()) };
     let upgrade = hyper::upgrade::on(&mut request);
     let edge = edge.clone();
     // A task of its own: the HTTP connection's task, with its buffers, ends with the upgrade.
     tokio::spawn(async move {
         match upgrade.await {
-            Ok(stream) => edge.serve(TokioIo::new(stream), peer).await,
+            Ok(stream) => edge.serve(TokioIo::new(stream), peer, source).await,
             Err(error) => tracing::debug!(%peer, %error, "the client left during the upgrade"),
         }
         drop(info);

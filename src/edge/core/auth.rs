@@ -9,14 +9,18 @@ use bitcall_sip::digest::{Algorithm, Challenge, Credentials, DigestSecret as Pas
 use bitcall_sip::message::{Header, Request, Response};
 use bitcall_sip::uri::Uri;
 use sha2::{Digest as _, Sha256};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::secret::Nonce;
 use super::{CloseReason, ConnectionId, Core};
 use crate::edge::Credentials as Known;
+use crate::rate_limiter::{ClientNetwork, FailureLimiter, ManualClock};
 
 /// Wrong answers in a row before the connection is closed.
 const PATIENCE: u8 = 10;
+/// Wrong answers at once from one network, whatever connections they come by; then one more each second.
+/// Several people behind one address may mistype at a time, and a guesser gets no further than 86,400 passwords a day.
+const MAX_FAILURES_AT_ONCE: u32 = 10;
 /// Nonces whose counts are remembered. Older ones are stale.
 const REMEMBERED: usize = 4;
 
@@ -46,6 +50,32 @@ impl UsedNonces {
             self.highest.retain(|(serial, _)| *serial > oldest);
         }
         true
+    }
+}
+
+/// Wrong answers, by the network that they came from.
+pub struct FailedSignIns {
+    limiter: FailureLimiter<ManualClock>,
+    clock: ManualClock,
+    start: Instant,
+}
+
+impl FailedSignIns {
+    pub fn new(now: Instant) -> Self {
+        let clock = ManualClock::default();
+        Self { limiter: FailureLimiter::per_second(MAX_FAILURES_AT_ONCE, clock.clone()), clock, start: now }
+    }
+
+    /// Whether another answer from this network is compared.
+    fn may_try(&self, source: ClientNetwork, now: Instant) -> bool {
+        self.clock.set(now.saturating_duration_since(self.start));
+        self.limiter.may_try(source).is_ok()
+    }
+
+    fn count(&self, source: ClientNetwork, now: Instant) {
+        self.clock.set(now.saturating_duration_since(self.start));
+        // It fails for a network that is locked out already, which is not asked about here.
+        let _ = self.limiter.failed(source);
     }
 }
 
@@ -92,12 +122,24 @@ impl Core {
         let Some(given) = given else {
             return Err(self.challenge(connection, request, domain, role, false, now));
         };
-        let Some(password) = self.proven_by(&given, request, domain) else {
+        let Some(source) = self.connections.get(&connection).map(|state| state.source) else {
+            return Err(request.response(403, "Forbidden", None));
+        };
+        let is_compared = self.failed_sign_ins.may_try(source, now);
+        let password = is_compared.then(|| self.proven_by(&given, request, domain)).flatten();
+        let Some(password) = password else {
+            if is_compared {
+                self.failed_sign_ins.count(source, now);
+            }
             let Some(state) = self.connections.get_mut(&connection) else {
                 return Err(request.response(403, "Forbidden", None));
             };
             state.failures = state.failures.saturating_add(1);
-            warn!(peer = %state.peer, domain, user = ?given.username, "wrong SIP credentials");
+            if is_compared {
+                warn!(peer = %state.peer, domain, user = ?given.username, "wrong SIP credentials");
+            } else {
+                debug!(peer = %state.peer, domain, "SIP credentials not compared: too many wrong ones from this network");
+            }
             if state.failures >= PATIENCE {
                 self.close(connection, CloseReason::TooManyFailures);
             }

@@ -22,7 +22,7 @@ mod tests;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -31,7 +31,8 @@ use tracing::debug;
 
 use super::echo::{CallId, Order};
 use super::{Directory, Limits, Statistics};
-use auth::{Fingerprint, UsedNonces};
+use crate::rate_limiter::ClientNetwork;
+use auth::{FailedSignIns, Fingerprint, UsedNonces};
 use echo_dialog::EchoCall;
 use location::{Extension, Location};
 use routing::Pending;
@@ -71,6 +72,7 @@ const MALFORMED: u16 = 50;
 
 struct Connection {
     peer: SocketAddr,
+    source: ClientNetwork,
     /// Who has signed in on it.
     identity: Option<Extension>,
     /// By which password.
@@ -98,6 +100,7 @@ pub struct Core {
     directory: Arc<dyn Directory>,
     limits: Limits,
     secret: Secret,
+    failed_sign_ins: FailedSignIns,
     connections: HashMap<ConnectionId, Connection>,
     next_connection: u64,
     location: Location,
@@ -124,6 +127,7 @@ impl Core {
             // Numbers of an earlier process, still in some phone's Record-Route, must not name today's connections.
             next_connection: secret.number() >> 1,
             secret,
+            failed_sign_ins: FailedSignIns::new(now),
             connections: HashMap::new(),
             location: Location::default(),
             watched: HashMap::new(),
@@ -137,8 +141,9 @@ impl Core {
         }
     }
 
-    /// A connection was opened. `None` when there are too many, or the edge is going down.
-    pub fn connected(&mut self, peer: SocketAddr, now: Instant) -> Option<ConnectionId> {
+    /// A connection was opened. `source` is the client's address, which is not `peer`'s behind a reverse proxy. `None`
+    /// when there are too many connections, or the edge is going down.
+    pub fn connected(&mut self, peer: SocketAddr, source: IpAddr, now: Instant) -> Option<ConnectionId> {
         if self.going_away || self.connections.len() >= self.limits.connections {
             return None;
         }
@@ -146,6 +151,7 @@ impl Core {
         let id = ConnectionId(self.next_connection);
         let connection = Connection {
             peer,
+            source: ClientNetwork::of(source),
             identity: None,
             password: None,
             nonces: UsedNonces::default(),

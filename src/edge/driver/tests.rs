@@ -29,7 +29,10 @@ fn edge(limits: Limits) -> Edge {
 async fn connect_with(edge: &Edge, buffer: usize) -> (Client, JoinHandle<()>) {
     let (near, far) = tokio::io::duplex(buffer);
     let edge = edge.clone();
-    let served = tokio::spawn(async move { edge.serve(far, "192.0.2.1:5".parse().unwrap()).await });
+    let served =
+        tokio::spawn(
+            async move { edge.serve(far, "192.0.2.1:5".parse().unwrap(), "192.0.2.1".parse().unwrap()).await },
+        );
     (WebSocketStream::from_raw_socket(near, Role::Client, None).await, served)
 }
 

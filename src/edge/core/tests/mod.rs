@@ -81,7 +81,12 @@ impl World {
     }
 
     pub fn connect(&mut self, user: &'static str, domain: &'static str, device: u32) -> Phone {
-        let connection = self.core.connected("192.0.2.9:40000".parse().unwrap(), self.now).expect("admitted");
+        self.connect_from("192.0.2.9", user, domain, device)
+    }
+
+    pub fn connect_from(&mut self, address: &str, user: &'static str, domain: &'static str, device: u32) -> Phone {
+        let source = address.parse().unwrap();
+        let connection = self.core.connected(SocketAddr::new(source, 40000), source, self.now).expect("admitted");
         Phone { connection, user, domain, device }
     }
 

@@ -20,6 +20,36 @@ fn a_wrong_password_is_challenged_anew_without_stale_and_ends_after_ten_tries() 
 }
 
 #[test]
+fn after_ten_wrong_passwords_from_one_network_one_more_is_compared_each_second() {
+    for (guesser, neighbour, other) in
+        [("192.0.2.1", "192.0.2.1", "192.0.2.2"), ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", "2001:db8:0:2::1")]
+    {
+        let mut world = World::new();
+        for device in 0..10 {
+            let phone = world.connect_from(guesser, "101", ACME, device);
+            let request = world.registration(phone);
+            world.send_signed_with(phone, &request, "guess");
+            assert_eq!(world.response(phone).status(), 401);
+        }
+        let phone = world.connect_from(neighbour, "102", ACME, 20);
+        assert_eq!(world.register(phone).status(), 401, "not compared, so refused like a wrong one");
+        let phone = world.connect_from(other, "101", ACME, 21);
+        assert_eq!(world.register(phone).status(), 200);
+        world.wait(1);
+        let phone = world.connect_from(guesser, "101", ACME, 22);
+        for _ in 0..20 {
+            assert_eq!(world.register(phone).status(), 200, "what is right is not counted");
+        }
+        let request = world.registration(phone);
+        world.send_signed_with(phone, &request, "guess");
+        assert_eq!(world.response(phone).status(), 401);
+        assert_eq!(world.register(phone).status(), 401, "one failure was replenished");
+        world.wait(1);
+        assert_eq!(world.register(phone).status(), 200);
+    }
+}
+
+#[test]
 fn an_unknown_extension_looks_like_a_wrong_password() {
     let mut world = World::new();
     let phone = world.connect("999", ACME, 1);

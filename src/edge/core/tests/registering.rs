@@ -223,5 +223,5 @@ fn shutting_down_tells_everybody_to_go_and_lets_nobody_in() {
     world.core.shutdown();
     world.collect();
     assert_eq!(world.closed.get(&phone.connection), Some(&CloseReason::GoingAway));
-    assert_eq!(world.core.connected("192.0.2.1:1".parse().unwrap(), world.now), None);
+    assert_eq!(world.core.connected("192.0.2.1:1".parse().unwrap(), "192.0.2.1".parse().unwrap(), world.now), None);
 }

@@ -79,7 +79,8 @@ impl Room {
         let now = self.millis();
         match output {
             AgentOutput::Connect { id, .. } => {
-                let connection = self.world.core.connected("192.0.2.8:1".parse().unwrap(), self.world.now).unwrap();
+                let peer: SocketAddr = "192.0.2.8:1".parse().unwrap();
+                let connection = self.world.core.connected(peer, peer.ip(), self.world.now).unwrap();
                 self.agents[who].link = Some((id, connection));
                 self.agents[who].ua.handle(Input::TransportConnected { id }, now);
             }

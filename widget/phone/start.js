@@ -1,7 +1,7 @@
 // Starts the phone: the page's content security policy allows no inline script.
 // Page and worker load at once: the agent's worker does not wait until
 // the phone knows who signs in, and its port is open by then: the phone takes it
-// over (src/link/attach.rs). Nor does the host page wait until the phone runs: it is
+// over (src/agent_client/agent_port.rs). Nor does the host page wait until the phone runs: it is
 // greeted here, and what it says before the phone listens is kept (src/host.rs).
 const code = fetch(new URL('./{{bitcall.wasm}}', import.meta.url));
 try {

@@ -13,7 +13,7 @@ use js_sys::{Array, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{MessageEvent, Window};
 
-use crate::link::dom::{Listener, debug};
+use crate::browser::{Listener, debug};
 use crate::value::{self, Unreadable};
 
 /// The way to the host page.

@@ -9,20 +9,21 @@
 //! - [`signin`], [`recents`], [`number`], [`time`], [`theme`] are rules without a browser;
 //! - [`link`], [`media`] and [`tones`] reach the agent, the far end and the ear.
 
-pub mod announced;
+pub mod agent_client;
 pub mod app;
+pub mod browser;
 pub mod host;
 pub mod icons;
-pub mod link;
 pub mod media;
+pub mod notified_calls;
 pub mod number;
 pub mod page;
 pub mod recents;
-#[cfg(test)]
-mod sample;
 pub mod screens;
 pub mod signin;
 pub mod storage;
+#[cfg(test)]
+mod test_call;
 pub mod theme;
 pub mod time;
 pub mod tones;
@@ -37,7 +38,7 @@ pub fn start() {
 
     use sycamore::reactive::{create_effect, create_root, untrack, use_current_scope};
 
-    link::dom::mark("bitcall:started");
+    browser::mark("bitcall:started");
     let _ = create_root(|| {
         let ui = ui::Ui::new();
         // As long as the page.

@@ -6,15 +6,15 @@
 //! about one call are served strictly one after another, so that descriptions
 //! cannot overtake each other; [`MediaAsk::Close`] does not queue.
 
-mod ahead;
-mod connection;
+mod call_media;
 mod devices;
-mod gather;
-mod meter;
+mod ice_gathering;
+mod level_meter;
 mod microphone;
-mod mutes;
+mod mute_states;
+mod peer_connection;
+mod prepared_offer;
 mod sdp;
-mod session;
 pub(crate) mod speaker;
 
 use std::cell::{Cell, RefCell};
@@ -28,13 +28,13 @@ use bitcall_wire::config::{Dtmf, IceServer};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{HtmlAudioElement, MediaStream};
 
-use crate::link::dom::{Listener, Timer, media_devices};
+use crate::browser::{Listener, Timer, media_devices};
 use crate::tones::Tones;
-use ahead::{Ahead, Cause};
+use call_media::Session;
 pub use devices::{Device, Devices};
 use microphone::Microphone;
-use mutes::Mutes;
-use session::Session;
+use mute_states::Mutes;
+use prepared_offer::{Ahead, Cause};
 use speaker::Speaker;
 
 /// How often [`Notice::Levels`] comes while a call talks.

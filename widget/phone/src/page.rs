@@ -55,7 +55,7 @@ pub fn data(name: &str) -> String {
 pub async fn microphone_opens() -> bool {
     let constraints = web_sys::MediaStreamConstraints::new();
     constraints.set_audio(&wasm_bindgen::JsValue::TRUE);
-    let Some(devices) = crate::link::dom::media_devices() else { return false };
+    let Some(devices) = crate::browser::media_devices() else { return false };
     let Ok(asking) = devices.get_user_media_with_constraints(&constraints) else { return false };
     let Ok(stream) = wasm_bindgen_futures::JsFuture::from(asking).await else { return false };
     let stream: web_sys::MediaStream = stream.unchecked_into();

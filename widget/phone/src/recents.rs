@@ -105,7 +105,7 @@ mod tests {
     use super::*;
     use bitcall_wire::agent_protocol::CallState;
 
-    use crate::sample;
+    use crate::test_call;
 
     const NOON: u64 = 1_795_348_800_000;
     const HOUR: u64 = 3_600_000;
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_call_that_somebody_dealt_with_is_not_missed() {
-        let call = CallSnapshot { direction: CallDirection::Inbound, ..sample::call("a", CallState::Incoming) };
+        let call = CallSnapshot { direction: CallDirection::Inbound, ..test_call::call("a", CallState::Incoming) };
         let ended =
             |words: &str, sip_code| Recent::of(&call, &CallEndCause { words: words.to_owned(), sip_code }, 0).missed;
         assert!(ended("Caller hung up", Some(487)));

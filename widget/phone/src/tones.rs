@@ -6,8 +6,8 @@
 //! due meanwhile starts then. What sounds follows from the snapshot alone, so
 //! a tone cannot outlive its state.
 
-mod plan;
-mod synth;
+mod patterns;
+mod synthesizer;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -15,10 +15,10 @@ use std::rc::Rc;
 use bitcall_wire::agent_protocol::AgentSnapshot;
 use web_sys::AudioContext;
 
-use crate::link::dom::Timer;
+use crate::browser::Timer;
 use crate::media::speaker;
-use plan::Sound;
-use synth::Voice;
+use patterns::Sound;
+use synthesizer::Voice;
 
 pub struct Tones(Rc<Inner>);
 
@@ -69,13 +69,13 @@ impl Tones {
 
     /// The tone of a key (ITU-T Q.23).
     pub fn key(&self, digit: char) {
-        if let (Some(context), Some((low, high))) = (self.0.context(), plan::key(digit)) {
-            synth::blip(&context, low, high);
+        if let (Some(context), Some((low, high))) = (self.0.context(), patterns::key(digit)) {
+            synthesizer::blip(&context, low, high);
         }
     }
 
     pub fn follow(&self, snapshot: &AgentSnapshot, page: &str) {
-        self.0.wanted.set(plan::sound(snapshot, page));
+        self.0.wanted.set(patterns::sound(snapshot, page));
         self.0.update();
     }
 
@@ -112,12 +112,12 @@ impl Inner {
         let (Some(sound), Some(context)) = (wanted, self.context()) else {
             return;
         };
-        let pattern = plan::pattern(sound);
+        let pattern = patterns::pattern(sound);
         let voice = Rc::new(RefCell::new(Voice::start(&context, &pattern)));
         let clock = Timer::every(pattern.period_ms, {
             let voice = Rc::clone(&voice);
             move || {
-                *voice.borrow_mut() = Voice::start(&context, &plan::pattern(sound));
+                *voice.borrow_mut() = Voice::start(&context, &patterns::pattern(sound));
             }
         });
         *self.playing.borrow_mut() = Some(Playing { sound, voice, _clock: clock });

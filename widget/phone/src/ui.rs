@@ -353,7 +353,7 @@ mod tests {
     use super::*;
     use bitcall_wire::agent_protocol::RegistrationFailure;
 
-    use crate::sample::call;
+    use crate::test_call::call;
 
     #[test]
     fn the_active_call_is_shown_and_a_ringing_one_never_takes_its_place() {

@@ -9,9 +9,9 @@ use bitcall_wire::host_protocol::{self, CallEndedPayload, CallRef, EmptyPayload,
 use bitcall_wire::number;
 
 use super::App;
-use super::session::recents_name;
-use crate::link::Link;
-use crate::link::dom::{Timer, debug};
+use super::sign_in::recents_name;
+use crate::agent_client::Link;
+use crate::browser::{Timer, debug};
 use crate::page;
 use crate::recents::{self, Recent};
 use crate::screens::caller;

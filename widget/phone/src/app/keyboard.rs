@@ -6,7 +6,7 @@ use wasm_bindgen::JsCast;
 use web_sys::{Element, KeyboardEvent};
 
 use super::App;
-use crate::link::dom::Listener;
+use crate::browser::Listener;
 use crate::page;
 use crate::ui::{Act, Stage, Tab, focused, incoming};
 

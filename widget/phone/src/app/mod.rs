@@ -1,9 +1,9 @@
 //! The living phone: ties the screens to the agent, the media, the host page and the storage.
 
+mod call_reports;
 mod calls;
 mod keyboard;
-mod live;
-mod session;
+mod sign_in;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -14,11 +14,11 @@ use bitcall_wire::config::{RuntimeConfig, ThemeStart};
 use bitcall_wire::host_protocol::{self, EmptyPayload, FromPhone, InitPayload, ToPhone};
 use sycamore::reactive::create_effect;
 
-use crate::announced::Announced;
+use crate::agent_client::Link;
+use crate::browser::{Listener, Timer};
 use crate::host::Host;
-use crate::link::Link;
-use crate::link::dom::{Listener, Timer};
 use crate::media::{self, Media, Notice};
+use crate::notified_calls::Announced;
 use crate::page;
 use crate::signin::Credentials;
 use crate::storage::Store;
@@ -41,7 +41,7 @@ pub struct App {
     /// Calls that nobody took since the person last touched the phone.
     missed: Cell<u32>,
     announced: RefCell<Announced>,
-    told: live::Told,
+    told: call_reports::Told,
     /// Calls that this page ended itself: their end needs no card.
     ended_here: RefCell<HashSet<CallId>>,
     card_timer: RefCell<Option<Timer>>,
@@ -71,7 +71,7 @@ impl App {
             waiting_timer: RefCell::default(),
             missed: Cell::new(0),
             announced: RefCell::default(),
-            told: live::Told::default(),
+            told: call_reports::Told::default(),
             ended_here: RefCell::default(),
             card_timer: RefCell::default(),
             clock: RefCell::default(),

@@ -5,7 +5,7 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{MediaDeviceInfo, MediaDeviceKind};
 
-use crate::link::dom::media_devices;
+use crate::browser::media_devices;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Devices {

@@ -12,7 +12,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{MediaStream, MediaStreamConstraints, MediaStreamTrack, MediaStreamTrackState};
 
-use crate::link::dom::{Signal, media_devices, object, window};
+use crate::browser::{Signal, media_devices, object, window};
 
 /// Why there is no microphone, in words for the person.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,7 +185,7 @@ fn wishes(chosen: Option<&str>) -> JsValue {
 }
 
 fn trouble(error: &JsValue) -> Trouble {
-    let (fault, words) = match super::connection::name(error).as_str() {
+    let (fault, words) = match super::peer_connection::name(error).as_str() {
         "NotAllowedError" | "SecurityError" if forbidden_by_host() => (
             MediaError::MicrophoneBlocked,
             "The page around this phone does not let it use the microphone \

@@ -62,7 +62,7 @@ impl Speaker {
 pub async fn refused(element: &HtmlAudioElement) -> bool {
     match element.play() {
         Ok(playing) => {
-            JsFuture::from(playing).await.is_err_and(|error| super::connection::name(&error) == "NotAllowedError")
+            JsFuture::from(playing).await.is_err_and(|error| super::peer_connection::name(&error) == "NotAllowedError")
         }
         Err(_) => false,
     }

@@ -4,7 +4,7 @@ use bitcall_wire::agent_protocol::{MediaError, RegistrationFailureCode, Registra
 use sycamore::prelude::*;
 use sycamore::web::tags::*;
 
-use super::parts::{Press, live};
+use super::elements::{Press, live};
 use crate::icons::{Icon, icon};
 use crate::ui::{Act, Stage, Ui, watch};
 

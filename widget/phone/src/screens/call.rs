@@ -4,8 +4,8 @@ use bitcall_wire::agent_protocol::{CallId, CallSnapshot, CallState, HoldState};
 use sycamore::prelude::*;
 use sycamore::web::tags::*;
 
+use super::elements::{Press, avatar, live};
 use super::keypad::keypad;
-use super::parts::{Press, avatar, live};
 use crate::icons::{Icon, icon};
 use crate::number::readable;
 use crate::time;

@@ -4,8 +4,8 @@ use sycamore::prelude::*;
 use sycamore::web::tags::*;
 use sycamore::web::{bind, events};
 
+use super::elements::{Press, live};
 use super::keypad::keypad;
-use super::parts::{Press, live};
 use crate::icons::{Icon, icon};
 use crate::number::readable;
 use crate::recents::Recent;

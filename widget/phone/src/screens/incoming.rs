@@ -5,7 +5,7 @@ use sycamore::prelude::*;
 use sycamore::web::tags::*;
 
 use super::call::{subtitle, title};
-use super::parts::{Press, avatar, live};
+use super::elements::{Press, avatar, live};
 use crate::icons::{Icon, icon};
 use crate::ui::{Act, Ui, engaged, watch};
 

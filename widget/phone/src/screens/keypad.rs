@@ -7,8 +7,8 @@ use sycamore::prelude::*;
 use sycamore::web::events;
 use sycamore::web::tags::*;
 
-use super::parts::Press;
-use crate::link::dom::Timer;
+use super::elements::Press;
+use crate::browser::Timer;
 
 const KEYS: [(char, &str); 12] = [
     ('1', ""),

@@ -5,19 +5,19 @@
 mod banners;
 mod call;
 mod dialer;
-mod entrance;
+mod elements;
 mod header;
 mod incoming;
 mod keypad;
-mod parts;
 mod recents;
 mod settings;
+mod start;
 
 use sycamore::prelude::*;
 use sycamore::web::events;
 use sycamore::web::tags::*;
 
-use self::parts::{Press, live};
+use self::elements::{Press, live};
 use crate::icons::{Icon, icon};
 use crate::ui::{Act, Stage, Tab, Ui, watch};
 
@@ -34,10 +34,10 @@ pub fn root(ui: Ui) -> View {
             header::header(ui),
             banners::banners(ui),
             live(move || match stage.get_clone() {
-                Stage::Loading => entrance::skeleton(),
-                Stage::NotEmbedded => entrance::not_embedded(),
-                Stage::Form => entrance::form(ui),
-                Stage::Connect(credentials) => entrance::connect(ui, &credentials),
+                Stage::Loading => start::skeleton(),
+                Stage::NotEmbedded => start::not_embedded(),
+                Stage::Form => start::form(ui),
+                Stage::Connect(credentials) => start::connect(ui, &credentials),
                 Stage::Phone => phone(ui),
             }),
             // Always there, so that screen readers watch it from the start.

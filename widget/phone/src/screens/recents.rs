@@ -5,7 +5,7 @@ use sycamore::prelude::*;
 use sycamore::web::bind;
 use sycamore::web::tags::*;
 
-use super::parts::{Press, live};
+use super::elements::{Press, live};
 use crate::icons::{Icon, icon};
 use crate::number::readable;
 use crate::recents::{Day, Recent, by_day};

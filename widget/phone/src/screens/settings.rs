@@ -5,7 +5,7 @@ use sycamore::prelude::*;
 use sycamore::web::events;
 use sycamore::web::tags::*;
 
-use super::parts::{Press, avatar, live};
+use super::elements::{Press, avatar, live};
 use crate::icons::{Icon, icon};
 use crate::ui::{Act, Choice, Tone, Ui, watch};
 

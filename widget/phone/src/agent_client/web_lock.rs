@@ -12,7 +12,7 @@ use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
-use super::dom::{object, window};
+use crate::browser::{object, window};
 
 /// Released when dropped.
 pub struct Lock {

@@ -9,7 +9,8 @@ use bitcall_wire::agent_protocol::{
 use bitcall_wire::host_protocol::{FromPhone, RegisteredPayload, UnregisteredPayload};
 
 use super::App;
-use crate::link::{Link, Place, attach, dom};
+use crate::agent_client::{Link, Place, agent_port};
+use crate::browser;
 use crate::page;
 use crate::recents::Recent;
 use crate::signin::{Credentials, FormFaults, Prefill, SecretBox, Start, may_be_outdated, read_form, start};
@@ -49,7 +50,7 @@ impl App {
     pub(super) fn expect_sign_in(&self) {
         let first = self.with_tenant(|tenant| tenant.config.wss.first().cloned()).flatten();
         if let Some(wss) = first {
-            attach::open_ahead(&wss);
+            agent_port::open_ahead(&wss);
         }
     }
 
@@ -233,7 +234,7 @@ impl App {
     fn enter_soon(self: &Rc<Self>) {
         let app = Rc::clone(self);
         wasm_bindgen_futures::spawn_local(async move {
-            dom::sleep(DRAWN_WITHIN_MS).await;
+            browser::sleep(DRAWN_WITHIN_MS).await;
             if app.link.borrow().is_some() && app.ui.stage.with_untracked(|stage| *stage == Stage::Loading) {
                 app.ui.stage.set(Stage::Phone);
             }
@@ -265,7 +266,7 @@ impl App {
         let app = Rc::clone(self);
         wasm_bindgen_futures::spawn_local(async move {
             // The host page may live in this very thread: it hears the news before the phone is drawn.
-            dom::sleep(0).await;
+            browser::sleep(0).await;
             if app.is_registered() {
                 app.go_inside();
             }

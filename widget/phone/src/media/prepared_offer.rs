@@ -16,9 +16,9 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::RtcPeerConnection;
 
-use super::connection::{self, Connection};
+use super::peer_connection::{self, Connection};
 use super::{Inner, sdp};
-use crate::link::dom::{Signal, Timer, mark};
+use crate::browser::{Signal, Timer, mark};
 use crate::page;
 
 /// An offer made ahead is used for this long.
@@ -140,7 +140,7 @@ impl Inner {
     }
 
     fn make_peer(&self) -> Result<RtcPeerConnection, JsValue> {
-        RtcPeerConnection::new_with_configuration(&connection::configuration(&self.settings.borrow().ice_servers))
+        RtcPeerConnection::new_with_configuration(&peer_connection::configuration(&self.settings.borrow().ice_servers))
     }
 
     fn lay_out_blank(&self) {
@@ -206,7 +206,7 @@ async fn warm_up(inner: Weak<Inner>) {
         return;
     }
     if let Ok(peer) = inner.make_peer() {
-        connection::warm(&peer).await;
+        peer_connection::warm(&peer).await;
     }
     if inner.sessions.borrow().is_empty() {
         inner.stock(Cause::Idle);

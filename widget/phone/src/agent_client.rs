@@ -10,10 +10,9 @@
 //! the page is alive, that it goes and comes back, that the network changed;
 //! and it hands the agent's media requests to [`Media`] and the replies back.
 
-pub mod attach;
-pub mod dom;
-mod instance;
-mod lock;
+pub mod agent_port;
+mod instance_number;
+mod web_lock;
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -27,8 +26,8 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{EventTarget, MessagePort};
 
+use crate::browser::{self, Listener, Timer};
 use crate::media::Media;
-use dom::{Listener, Timer};
 
 /// How often a page says that it is still there. The agent gives up on a page after 12 s.
 const ALIVE_EVERY_MS: i32 = 5_000;
@@ -62,12 +61,12 @@ struct Inner {
     /// What is needed to attach again after the page comes back from the back/forward cache.
     place: Place,
     account: RefCell<Option<SipAccount>>,
-    attachment: RefCell<Option<attach::Attachment>>,
+    attachment: RefCell<Option<agent_port::Attachment>>,
     listeners: RefCell<Vec<Listener>>,
     heartbeat: RefCell<Option<Timer>>,
-    lock: RefCell<Option<lock::Lock>>,
+    lock: RefCell<Option<web_lock::Lock>>,
     /// Where the agent lives in this page, which is then a device of its own.
-    instance: RefCell<Option<instance::Instance>>,
+    instance: RefCell<Option<instance_number::Instance>>,
     /// Runs until the agent has said something.
     silence: RefCell<Option<Timer>>,
     /// The agent could not start: the next sign-in tries it afresh.
@@ -91,7 +90,7 @@ impl Link {
         on_message: impl Fn(ToPage) + 'static,
     ) -> Link {
         let link = Link(Rc::new(Inner {
-            page: dom::random_id(),
+            page: browser::random_id(),
             port: RefCell::default(),
             early: RefCell::default(),
             media,
@@ -159,8 +158,8 @@ impl Link {
     /// Places a call and returns its id. Call it straight from the click, before anything is drawn: the
     /// offer goes out with it where one was made ahead, else it is made while the command is on its way.
     pub fn call(&self, number: &str, caller_id: Option<String>) -> CallId {
-        let call = dom::random_id();
-        dom::mark("bitcall:call");
+        let call = browser::random_id();
+        browser::mark("bitcall:call");
         let offer = self.0.media.prepare(&call);
         self.send(&ToAgent::Call { call: call.clone(), number: number.to_owned(), caller_id, offer });
         call
@@ -207,7 +206,7 @@ impl Link {
 impl Inner {
     fn send(self: &Rc<Self>, message: &ToAgent) {
         match &*self.port.borrow() {
-            Some(port) => attach::post(port, message),
+            Some(port) => agent_port::post(port, message),
             None => self.early.borrow_mut().push(message.clone()),
         }
     }
@@ -234,18 +233,18 @@ impl Inner {
                 }
             }
         };
-        let attachment = attach::Attachment::open(&self.place, !self.alone.get(), on_broken, on_message);
+        let attachment = agent_port::Attachment::open(&self.place, !self.alone.get(), on_broken, on_message);
         let port = attachment.port().clone();
         let shared = attachment.is_shared();
         *self.attachment.borrow_mut() = Some(attachment);
-        attach::post(&port, &ToAgent::Attach { page: self.page.clone(), visible: dom::visible() });
+        agent_port::post(&port, &ToAgent::Attach { page: self.page.clone(), visible: browser::visible() });
         if shared {
             self.enter(port);
         } else {
             let weak = weak.clone();
             let place = self.place.clone();
             spawn_local(async move {
-                let instance = instance::Instance::take(&place.name).await;
+                let instance = instance_number::Instance::take(&place.name).await;
                 if let Some(link) = weak.upgrade()
                     && link.attachment.borrow().as_ref().is_some_and(|now| *now.port() == port)
                 {
@@ -254,7 +253,7 @@ impl Inner {
                 }
             });
         }
-        *self.lock.borrow_mut() = lock::Lock::hold(&format!("bitcall-page:{}", self.page), {
+        *self.lock.borrow_mut() = web_lock::Lock::hold(&format!("bitcall-page:{}", self.page), {
             let weak = weak.clone();
             move || {
                 if let Some(link) = weak.upgrade() {
@@ -281,10 +280,10 @@ impl Inner {
     fn enter(&self, port: MessagePort) {
         if let Some(account) = self.account.borrow().clone() {
             let account = Box::new(self.as_this_page(account));
-            attach::post(&port, &ToAgent::SignIn { account });
+            agent_port::post(&port, &ToAgent::SignIn { account });
         }
         for message in self.early.borrow_mut().drain(..) {
-            attach::post(&port, &message);
+            agent_port::post(&port, &message);
         }
         *self.port.borrow_mut() = Some(port);
     }
@@ -307,12 +306,12 @@ impl Inner {
     }
 
     fn alive(self: &Rc<Self>) {
-        self.send(&ToAgent::Alive { visible: dom::visible() });
+        self.send(&ToAgent::Alive { visible: browser::visible() });
     }
 
     fn leave(self: &Rc<Self>) {
         if let Some(attachment) = &*self.attachment.borrow() {
-            attach::post(attachment.port(), &ToAgent::Detach);
+            agent_port::post(attachment.port(), &ToAgent::Detach);
         }
         *self.heartbeat.borrow_mut() = None;
         *self.silence.borrow_mut() = None;
@@ -363,7 +362,7 @@ impl Inner {
                     return;
                 }
                 link.alive();
-                if dom::visible() {
+                if browser::visible() {
                     link.send(&ToAgent::Probe);
                 }
             }),

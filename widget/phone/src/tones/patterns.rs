@@ -94,10 +94,10 @@ mod tests {
     use super::*;
     use bitcall_wire::agent_protocol::CallSnapshot;
 
-    use crate::sample;
+    use crate::test_call;
 
     fn call(id: &str, page: Option<&str>, state: CallState) -> CallSnapshot {
-        CallSnapshot { page: page.map(str::to_owned), ..sample::call(id, state) }
+        CallSnapshot { page: page.map(str::to_owned), ..test_call::call(id, state) }
     }
 
     fn state(ringer: Option<&str>, calls: Vec<CallSnapshot>) -> AgentSnapshot {

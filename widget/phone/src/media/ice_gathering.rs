@@ -14,7 +14,7 @@ use std::rc::Rc;
 use wasm_bindgen::JsCast;
 use web_sys::{RtcPeerConnection, RtcPeerConnectionIceEvent};
 
-use crate::link::dom::{Listener, Signal, Timer};
+use crate::browser::{Listener, Signal, Timer};
 
 /// Candidates of several interfaces come in one burst; this long after the last one it is over.
 const QUIET_MS: i32 = 6;

@@ -56,10 +56,10 @@ mod tests {
     use super::*;
     use bitcall_wire::agent_protocol::{CallSnapshot, CallState};
 
-    use crate::sample;
+    use crate::test_call;
 
     fn snapshot(muted: bool) -> AgentSnapshot {
-        let call = CallSnapshot { muted, ..sample::call("c1", CallState::Active) };
+        let call = CallSnapshot { muted, ..test_call::call("c1", CallState::Active) };
         AgentSnapshot { calls: vec![call], ..AgentSnapshot::default() }
     }
 

@@ -9,11 +9,11 @@ use bitcall_wire::agent_protocol::{CallId, MediaDirection, MediaError, MediaRepl
 use wasm_bindgen_futures::spawn_local;
 use web_sys::MediaStreamTrack;
 
-use super::ahead::Prepared;
-use super::connection::Connection;
 use super::microphone::Trouble;
-use super::{Inner, Notice, meter};
-use crate::link::dom::{Listener, mark, sleep};
+use super::peer_connection::Connection;
+use super::prepared_offer::Prepared;
+use super::{Inner, Notice, level_meter};
+use crate::browser::{Listener, mark, sleep};
 
 /// A microphone that the system silences for longer is opened afresh.
 const SILENCED_MS: i32 = 1_500;
@@ -149,7 +149,7 @@ impl Session {
         }
         let session = Rc::clone(self);
         spawn_local(async move {
-            let levels = meter::measure(connection.peer()).await;
+            let levels = level_meter::measure(connection.peer()).await;
             session.measuring.set(false);
             if let Some(media) = session.media.upgrade()
                 && !session.closed.get()
@@ -435,5 +435,5 @@ fn gone() -> Trouble {
 }
 
 fn failed(what: &str, error: &wasm_bindgen::JsValue) -> Trouble {
-    Trouble { fault: MediaError::Other, words: format!("{what}: {}", super::connection::message(error)) }
+    Trouble { fault: MediaError::Other, words: format!("{what}: {}", super::peer_connection::message(error)) }
 }

@@ -11,7 +11,7 @@ use web_sys::{
 };
 
 use super::Place;
-use super::dom::{Listener, debug, window};
+use crate::browser::{Listener, debug, window};
 
 /// Event by which the page hands a port to an agent that it loaded itself.
 const ATTACH_EVENT: &str = "bitcall:attach";

@@ -14,10 +14,10 @@ use web_sys::{
     RtcSessionDescriptionInit, RtcSignalingState, RtcTrackEvent,
 };
 
-use super::gather::Gathering;
+use super::ice_gathering::Gathering;
 use super::microphone::Trouble;
 use super::{Inner, sdp};
-use crate::link::dom::{Listener, object};
+use crate::browser::{Listener, object};
 
 /// What a phone call needs, best first. The rest (RED, comfort noise, video's
 /// helpers) only makes INVITEs longer than a UDP packet.

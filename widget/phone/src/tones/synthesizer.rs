@@ -3,7 +3,7 @@
 
 use web_sys::{AudioContext, AudioNode, GainNode, OscillatorNode};
 
-use super::plan::{Note, Pattern};
+use super::patterns::{Note, Pattern};
 
 const ATTACK_S: f64 = 0.012;
 const RELEASE_S: f64 = 0.06;

@@ -13,7 +13,7 @@ use bitcall_wire::call_reports::{CallReport, REPORT_INTERVAL, ReportedCall, Repo
 use sycamore::reactive::create_effect;
 
 use super::App;
-use crate::link::dom::{Listener, random_id};
+use crate::browser::{Listener, random_id};
 use crate::page;
 use crate::ui::engaged;
 use crate::value;

@@ -10,7 +10,7 @@
 //! by a Web Lock. A page that is loaded again gets its old id back, so that
 //! the server does not take it for yet another device.
 
-use super::lock::{Lock, Seized};
+use super::web_lock::{Lock, Seized};
 
 /// More pages than anybody has; the rest share one id.
 const MOST: u64 = 32;

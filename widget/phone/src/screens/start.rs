@@ -4,7 +4,7 @@ use sycamore::prelude::*;
 use sycamore::web::tags::*;
 use sycamore::web::{bind, events};
 
-use super::parts::{Press, avatar, live};
+use super::elements::{Press, avatar, live};
 use crate::icons::{Icon, icon};
 use crate::signin::{Credentials, Prefill};
 use crate::ui::{Act, Ui, watch};

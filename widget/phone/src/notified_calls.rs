@@ -51,10 +51,10 @@ impl Announced {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample;
+    use crate::test_call;
 
     fn call(state: CallState) -> CallSnapshot {
-        sample::call("c1", state)
+        test_call::call("c1", state)
     }
 
     fn snapshot(calls: Vec<CallSnapshot>) -> AgentSnapshot {

@@ -12,11 +12,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use bitcall_phone::recents::Recent;
-use bitcall_phone::signin::{Credentials, FormFaults, Prefill, SecretBox};
+use bitcall_phone::recents::RecentCall;
+use bitcall_phone::signin::{Credentials, FormDefaults, FormErrors, RedactedSecret};
 use bitcall_phone::theme::{Accent, Rgb};
-use bitcall_phone::time::Zone;
-use bitcall_phone::ui::{Choice, Choices, Levels, Stage, Tab, Ui};
+use bitcall_phone::time::LocalClock;
+use bitcall_phone::ui::{DeviceOption, DeviceOptions, MeterBars, Screen, Tab, Ui};
 use bitcall_phone::{screens, theme};
 use bitcall_wire::agent_protocol::{
     AccountSecret, AgentSnapshot, CallDirection, CallSnapshot, CallState, HoldState, MediaError, RegistrationFailure,
@@ -74,19 +74,19 @@ fn usual(ui: Ui) {
     }))
     .unwrap_or_else(|error| unreachable!("the made-up configuration is complete: {error}"));
     ui.config.set(Some(Rc::new(config)));
-    ui.stage.set(Stage::Phone);
+    ui.screen.set(Screen::Phone);
     ui.embedded.set(true);
     ui.now.set(NOW);
-    ui.zone.set(Zone { offset: 0, hours24: true });
+    ui.zone.set(LocalClock { offset_minutes: 0, is_24_hour: true });
     ui.page.set("here".to_owned());
     ui.signed_in_as.set(Some(account()));
     ui.snapshot.set(AgentSnapshot { registration: registered(), ..AgentSnapshot::default() });
     ui.recents.set(history());
-    ui.form.prefill.set(Prefill { domain_fixed: true, ..Prefill::default() });
+    ui.form.defaults.set(FormDefaults { domain_fixed: true, ..FormDefaults::default() });
     ui.form.domain.set("acme.sip.bitcall.internal".to_owned());
-    ui.devices.set(Choices {
-        microphones: vec![Choice { id: "a".to_owned(), name: "Jabra Evolve2 65 (USB)".to_owned() }],
-        speakers: vec![Choice { id: "a".to_owned(), name: "Jabra Evolve2 65 (USB)".to_owned() }],
+    ui.devices.set(DeviceOptions {
+        microphones: vec![DeviceOption { id: "a".to_owned(), name: "Jabra Evolve2 65 (USB)".to_owned() }],
+        speakers: vec![DeviceOption { id: "a".to_owned(), name: "Jabra Evolve2 65 (USB)".to_owned() }],
         microphone: "a".to_owned(),
         speaker: String::new(),
     });
@@ -96,20 +96,20 @@ fn scenes() -> Vec<(&'static str, Scene)> {
     vec![
         ("loading", |ui| {
             ui.config.set(None);
-            ui.stage.set(Stage::Loading);
+            ui.screen.set(Screen::Loading);
         }),
         ("direct", |ui| {
             ui.config.set(None);
             ui.embedded.set(false);
-            ui.stage.set(Stage::NotEmbedded);
+            ui.screen.set(Screen::NotEmbedded);
         }),
-        ("form", |ui| signed_out(ui, Stage::Form)),
+        ("form", |ui| signed_out(ui, Screen::Form)),
         ("form-faults", |ui| {
-            signed_out(ui, Stage::Form);
+            signed_out(ui, Screen::Form);
             ui.form.username.set("101".to_owned());
             ui.form
-                .faults
-                .set(FormFaults { password: Some("Wrong password. Check it and try again."), ..FormFaults::default() });
+                .errors
+                .set(FormErrors { password: Some("Wrong password. Check it and try again."), ..FormErrors::default() });
             ui.form.remember.set(true);
             ui.snapshot.set(AgentSnapshot {
                 registration: failed(RegistrationFailureCode::WrongPassword, "Wrong password"),
@@ -117,10 +117,10 @@ fn scenes() -> Vec<(&'static str, Scene)> {
             });
         }),
         ("form-refused", |ui| {
-            signed_out(ui, Stage::Form);
+            signed_out(ui, Screen::Form);
             ui.form.refusal.set(Some("The server does not answer. Check the network, then try again.".to_owned()));
         }),
-        ("connect", |ui| signed_out(ui, Stage::Connect(account()))),
+        ("connect", |ui| signed_out(ui, Screen::Connect(account()))),
         ("dialer", |_| {}),
         ("dialer-wide-logo", |ui| logo(ui, 640, HeaderMode::Logo)),
         ("dialer-square-logo", |ui| logo(ui, 120, HeaderMode::Both)),
@@ -133,7 +133,7 @@ fn scenes() -> Vec<(&'static str, Scene)> {
         }),
         ("dialer-fault", |ui| {
             ui.number.set("12 wrong".to_owned());
-            ui.number_fault.set(Some("A space must not stand in a name.".to_owned()));
+            ui.number_error.set(Some("A space must not stand in a name.".to_owned()));
         }),
         ("dialer-identity", |ui| ui.identity_open.set(true)),
         ("dialer-ended", |ui| {
@@ -179,7 +179,7 @@ fn scenes() -> Vec<(&'static str, Scene)> {
         }),
         ("call-note", |ui| {
             show(ui, vec![anna()]);
-            ui.note.set(Some("The other side did not accept the hold. You are talking again.".to_owned()));
+            ui.call_notice.set(Some("The other side did not accept the hold. You are talking again.".to_owned()));
         }),
         ("call-two", |ui| show(ui, vec![bob(), anna()])),
         ("call-keys", |ui| {
@@ -221,15 +221,15 @@ fn logo(ui: Ui, width: u32, mode: HeaderMode) {
     ui.config.set(config);
 }
 
-fn signed_out(ui: Ui, stage: Stage) {
-    ui.stage.set(stage);
+fn signed_out(ui: Ui, screen: Screen) {
+    ui.screen.set(screen);
     ui.signed_in_as.set(None);
     ui.snapshot.set(AgentSnapshot::default());
 }
 
 fn show(ui: Ui, calls: Vec<CallSnapshot>) {
     let active = calls.last().map(|call| call.id.clone());
-    ui.levels.set(Levels { microphone: 3, remote: 4 });
+    ui.levels.set(MeterBars { microphone: 3, remote: 4 });
     ui.snapshot.set(AgentSnapshot { registration: registered(), calls, active, ..AgentSnapshot::default() });
 }
 
@@ -249,7 +249,7 @@ fn account() -> Credentials {
     Credentials {
         username: "101".to_owned(),
         domain: "acme.sip.bitcall.internal".to_owned(),
-        secret: SecretBox(AccountSecret::Ha1 { realm: None, ha1: String::new() }),
+        secret: RedactedSecret(AccountSecret::Ha1 { realm: None, ha1: String::new() }),
     }
 }
 
@@ -293,8 +293,8 @@ fn ringing() -> CallSnapshot {
     }
 }
 
-fn history() -> Vec<Recent> {
-    let entry = |id: &str, name: Option<&str>, number: &str, direction, seconds, ago: u64, cause: &str| Recent {
+fn history() -> Vec<RecentCall> {
+    let entry = |id: &str, name: Option<&str>, number: &str, direction, seconds, ago: u64, cause: &str| RecentCall {
         id: id.to_owned(),
         number: number.to_owned(),
         name: name.map(str::to_owned),

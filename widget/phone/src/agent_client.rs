@@ -26,103 +26,103 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{EventTarget, MessagePort};
 
-use crate::browser::{self, Listener, Timer};
+use crate::browser::{self, BrowserTimer, EventListener};
 use crate::media::Media;
 
 /// How often a page says that it is still there. The agent gives up on a page after 12 s.
-const ALIVE_EVERY_MS: i32 = 5_000;
+const ALIVE_INTERVAL_MS: i32 = 5_000;
 
 /// The agent says something as soon as it runs. Its module comes from this
 /// page's own server, so that a longer silence means trouble.
-const SILENT_MS: i32 = 10_000;
+const START_TIMEOUT_MS: i32 = 10_000;
 
 /// Where the agent is to be found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct AgentAddress {
     /// URL of the worker's module script, e.g. `/webphone/worker-1f2e.js`.
-    pub worker: String,
+    pub worker_url: String,
     /// Name of the agent in that worker: two pages with the same name share it.
     /// `storageNamespace|userKey`, so that two extensions in one browser are two agents.
     pub name: String,
 }
 
 /// The connection of one page to its agent. Clones are the same connection;
-/// it ends with [`Link::close`] or with the page.
+/// it ends with [`AgentClient::close`] or with the page.
 #[derive(Clone)]
-pub struct Link(Rc<Inner>);
+pub struct AgentClient(Rc<Inner>);
 
 struct Inner {
     page: String,
     port: RefCell<Option<MessagePort>>,
     /// Sent before the port was there.
-    early: RefCell<Vec<ToAgent>>,
+    queued: RefCell<Vec<ToAgent>>,
     media: Media,
     on_message: Box<dyn Fn(ToPage)>,
     /// What is needed to attach again after the page comes back from the back/forward cache.
-    place: Place,
+    address: AgentAddress,
     account: RefCell<Option<SipAccount>>,
-    attachment: RefCell<Option<agent_port::Attachment>>,
-    listeners: RefCell<Vec<Listener>>,
-    heartbeat: RefCell<Option<Timer>>,
-    lock: RefCell<Option<web_lock::Lock>>,
+    agent_port: RefCell<Option<agent_port::AgentPort>>,
+    listeners: RefCell<Vec<EventListener>>,
+    heartbeat: RefCell<Option<BrowserTimer>>,
+    web_lock: RefCell<Option<web_lock::WebLock>>,
     /// Where the agent lives in this page, which is then a device of its own.
-    instance: RefCell<Option<instance_number::Instance>>,
+    instance_number: RefCell<Option<instance_number::InstanceNumber>>,
     /// Runs until the agent has said something.
-    silence: RefCell<Option<Timer>>,
+    start_timer: RefCell<Option<BrowserTimer>>,
     /// The agent could not start: the next sign-in tries it afresh.
-    stuck: Cell<bool>,
+    start_failed: Cell<bool>,
     /// The shared worker does not run here: the agent lives in this page.
-    alone: Cell<bool>,
-    away: Cell<bool>,
+    in_page_only: Cell<bool>,
+    hidden_by_browser: Cell<bool>,
     closed: Cell<bool>,
 }
 
-impl Link {
+impl AgentClient {
     /// Attaches this page to the agent at `place` and signs in with `account`
     /// (an agent that is signed in with the same account already just stays so).
     ///
     /// `on_message` gets every [`ToPage`] but the media requests, which `media`
     /// serves by itself. It is never called before this function has returned.
     pub fn attach(
-        place: Place,
+        address: AgentAddress,
         account: Option<SipAccount>,
         media: Media,
         on_message: impl Fn(ToPage) + 'static,
-    ) -> Link {
-        let link = Link(Rc::new(Inner {
+    ) -> AgentClient {
+        let client = AgentClient(Rc::new(Inner {
             page: browser::random_id(),
             port: RefCell::default(),
-            early: RefCell::default(),
+            queued: RefCell::default(),
             media,
             on_message: Box::new(on_message),
-            place,
+            address,
             account: RefCell::new(account),
-            attachment: RefCell::default(),
+            agent_port: RefCell::default(),
             listeners: RefCell::default(),
             heartbeat: RefCell::default(),
-            lock: RefCell::default(),
-            instance: RefCell::default(),
-            silence: RefCell::default(),
-            stuck: Cell::new(false),
-            alone: Cell::new(false),
-            away: Cell::new(false),
+            web_lock: RefCell::default(),
+            instance_number: RefCell::default(),
+            start_timer: RefCell::default(),
+            start_failed: Cell::new(false),
+            in_page_only: Cell::new(false),
+            hidden_by_browser: Cell::new(false),
             closed: Cell::new(false),
         }));
-        link.0.media.connect({
-            let link = Rc::downgrade(&link.0);
+        client.0.media.connect({
+            let client = Rc::downgrade(&client.0);
             move |message| {
-                if let Some(link) = link.upgrade() {
-                    link.send(&message);
+                if let Some(client) = client.upgrade() {
+                    client.send(&message);
                 }
             }
         });
-        link.0.open();
-        link.0.watch_page();
-        link
+        client.0.open();
+        client.0.watch_page();
+        client
     }
 
-    pub fn place(&self) -> &Place {
-        &self.0.place
+    pub fn address(&self) -> &AgentAddress {
+        &self.0.address
     }
 
     /// This page load's name, as it stands in [`bitcall_wire::agent_protocol::CallSnapshot::page`]
@@ -140,12 +140,12 @@ impl Link {
     /// Signs in, also with another account or a corrected password.
     pub fn sign_in(&self, account: SipAccount) {
         *self.0.account.borrow_mut() = Some(account.clone());
-        if self.0.stuck.replace(false) {
-            self.0.leave();
-            self.0.alone.set(false);
+        if self.0.start_failed.replace(false) {
+            self.0.detach();
+            self.0.in_page_only.set(false);
             return self.0.open();
         }
-        let account = Box::new(self.0.as_this_page(account));
+        let account = Box::new(self.0.with_own_instance_id(account));
         self.send(&ToAgent::SignIn { account });
     }
 
@@ -160,7 +160,7 @@ impl Link {
     pub fn call(&self, number: &str, caller_id: Option<String>) -> CallId {
         let call = browser::random_id();
         browser::mark("bitcall:call");
-        let offer = self.0.media.prepare(&call);
+        let offer = self.0.media.start_outgoing(&call);
         self.send(&ToAgent::Call { call: call.clone(), number: number.to_owned(), caller_id, offer });
         call
     }
@@ -182,7 +182,7 @@ impl Link {
     /// The microphone is cut at once; it opens again when the far end has agreed to go on.
     pub fn hold(&self, call: &str, held: bool) {
         if held {
-            self.0.media.cut(call);
+            self.0.media.silence_microphone(call);
         }
         self.send(&ToAgent::Hold { call: call.to_owned(), held });
     }
@@ -196,7 +196,7 @@ impl Link {
     /// after the agent's grace, unless another page takes them over.
     pub fn close(&self) {
         if !self.0.closed.replace(true) {
-            self.0.leave();
+            self.0.detach();
             self.0.listeners.borrow_mut().clear();
             self.0.media.close_all();
         }
@@ -207,7 +207,7 @@ impl Inner {
     fn send(self: &Rc<Self>, message: &ToAgent) {
         match &*self.port.borrow() {
             Some(port) => agent_port::post(port, message),
-            None => self.early.borrow_mut().push(message.clone()),
+            None => self.queued.borrow_mut().push(message.clone()),
         }
     }
 
@@ -216,88 +216,88 @@ impl Inner {
         let on_broken = {
             let weak = weak.clone();
             move || {
-                if let Some(link) = weak.upgrade() {
-                    if link.alone.replace(true) {
-                        return link.not_started();
+                if let Some(client) = weak.upgrade() {
+                    if client.in_page_only.replace(true) {
+                        return client.report_not_started();
                     }
-                    link.leave();
-                    link.open();
+                    client.detach();
+                    client.open();
                 }
             }
         };
         let on_message = {
             let weak = weak.clone();
             move |message| {
-                if let Some(link) = weak.upgrade() {
-                    link.receive(message);
+                if let Some(client) = weak.upgrade() {
+                    client.receive(message);
                 }
             }
         };
-        let attachment = agent_port::Attachment::open(&self.place, !self.alone.get(), on_broken, on_message);
-        let port = attachment.port().clone();
-        let shared = attachment.is_shared();
-        *self.attachment.borrow_mut() = Some(attachment);
-        agent_port::post(&port, &ToAgent::Attach { page: self.page.clone(), visible: browser::visible() });
+        let agent_port = agent_port::AgentPort::open(&self.address, !self.in_page_only.get(), on_broken, on_message);
+        let port = agent_port.port().clone();
+        let shared = agent_port.is_shared();
+        *self.agent_port.borrow_mut() = Some(agent_port);
+        agent_port::post(&port, &ToAgent::Attach { page: self.page.clone(), visible: browser::is_page_visible() });
         if shared {
-            self.enter(port);
+            self.connect_port(port);
         } else {
             let weak = weak.clone();
-            let place = self.place.clone();
+            let address = self.address.clone();
             spawn_local(async move {
-                let instance = instance_number::Instance::take(&place.name).await;
-                if let Some(link) = weak.upgrade()
-                    && link.attachment.borrow().as_ref().is_some_and(|now| *now.port() == port)
+                let instance = instance_number::InstanceNumber::acquire(&address.name).await;
+                if let Some(client) = weak.upgrade()
+                    && client.agent_port.borrow().as_ref().is_some_and(|now| *now.port() == port)
                 {
-                    *link.instance.borrow_mut() = Some(instance);
-                    link.enter(port);
+                    *client.instance_number.borrow_mut() = Some(instance);
+                    client.connect_port(port);
                 }
             });
         }
-        *self.lock.borrow_mut() = web_lock::Lock::hold(&format!("bitcall-page:{}", self.page), {
+        *self.web_lock.borrow_mut() = web_lock::WebLock::acquire(&format!("bitcall-page:{}", self.page), {
             let weak = weak.clone();
             move || {
-                if let Some(link) = weak.upgrade() {
-                    link.alive();
+                if let Some(client) = weak.upgrade() {
+                    client.send_alive();
                 }
             }
         });
-        *self.silence.borrow_mut() = Some(Timer::after(SILENT_MS, {
+        *self.start_timer.borrow_mut() = Some(BrowserTimer::after(START_TIMEOUT_MS, {
             let weak = weak.clone();
             move || {
-                if let Some(link) = weak.upgrade() {
-                    link.not_started();
+                if let Some(client) = weak.upgrade() {
+                    client.report_not_started();
                 }
             }
         }));
-        *self.heartbeat.borrow_mut() = Some(Timer::every(ALIVE_EVERY_MS, move || {
-            if let Some(link) = weak.upgrade() {
-                link.alive();
+        *self.heartbeat.borrow_mut() = Some(BrowserTimer::every(ALIVE_INTERVAL_MS, move || {
+            if let Some(client) = weak.upgrade() {
+                client.send_alive();
             }
         }));
     }
 
     /// Signs in, and says what was to be said before.
-    fn enter(&self, port: MessagePort) {
+    fn connect_port(&self, port: MessagePort) {
         if let Some(account) = self.account.borrow().clone() {
-            let account = Box::new(self.as_this_page(account));
+            let account = Box::new(self.with_own_instance_id(account));
             agent_port::post(&port, &ToAgent::SignIn { account });
         }
-        for message in self.early.borrow_mut().drain(..) {
+        for message in self.queued.borrow_mut().drain(..) {
             agent_port::post(&port, &message);
         }
         *self.port.borrow_mut() = Some(port);
     }
 
-    fn as_this_page(&self, mut account: SipAccount) -> SipAccount {
-        if let Some(instance) = &*self.instance.borrow() {
+    fn with_own_instance_id(&self, mut account: SipAccount) -> SipAccount {
+        if let Some(instance) = &*self.instance_number.borrow() {
             account.instance_id = instance.id(&account.instance_id);
         }
         account
     }
 
     /// Nobody else can say it. An agent that was only slow makes it good with its first snapshot.
-    fn not_started(&self) {
-        self.stuck.set(true);
+    fn report_not_started(&self) {
+        self.start_failed.set(true);
         let words = "The phone could not start. Try again, or reload the page.".to_owned();
         let reason = RegistrationFailure { code: RegistrationFailureCode::NotStarted, sip_code: None, words };
         let snapshot =
@@ -305,20 +305,20 @@ impl Inner {
         (self.on_message)(ToPage::Snapshot { snapshot });
     }
 
-    fn alive(self: &Rc<Self>) {
-        self.send(&ToAgent::Alive { visible: browser::visible() });
+    fn send_alive(self: &Rc<Self>) {
+        self.send(&ToAgent::Alive { visible: browser::is_page_visible() });
     }
 
-    fn leave(self: &Rc<Self>) {
-        if let Some(attachment) = &*self.attachment.borrow() {
-            agent_port::post(attachment.port(), &ToAgent::Detach);
+    fn detach(self: &Rc<Self>) {
+        if let Some(agent_port) = &*self.agent_port.borrow() {
+            agent_port::post(agent_port.port(), &ToAgent::Detach);
         }
         *self.heartbeat.borrow_mut() = None;
-        *self.silence.borrow_mut() = None;
-        *self.lock.borrow_mut() = None;
-        *self.instance.borrow_mut() = None;
+        *self.start_timer.borrow_mut() = None;
+        *self.web_lock.borrow_mut() = None;
+        *self.instance_number.borrow_mut() = None;
         *self.port.borrow_mut() = None;
-        *self.attachment.borrow_mut() = None;
+        *self.agent_port.borrow_mut() = None;
     }
 
     /// No `unload`: browsers ban it, and it would keep the page out of the
@@ -330,55 +330,55 @@ impl Inner {
         let Some(document) = window.document() else {
             return;
         };
-        let on = |target: &EventTarget, name: &str, act: fn(&Rc<Inner>)| {
+        let on = |target: &EventTarget, name: &str, handler: fn(&Rc<Inner>)| {
             let weak: Weak<Inner> = Rc::downgrade(self);
-            Listener::new(target, name, move |_| {
-                if let Some(link) = weak.upgrade() {
-                    act(&link);
+            EventListener::new(target, name, move |_| {
+                if let Some(client) = weak.upgrade() {
+                    handler(&client);
                 }
             })
         };
         *self.listeners.borrow_mut() = vec![
-            on(&window, "pagehide", |link| {
-                link.away.set(true);
-                link.leave();
-                link.media.close_all();
+            on(&window, "pagehide", |client| {
+                client.hidden_by_browser.set(true);
+                client.detach();
+                client.media.close_all();
             }),
-            on(&window, "pageshow", |link| {
-                if link.away.replace(false) && !link.closed.get() {
-                    link.open();
+            on(&window, "pageshow", |client| {
+                if client.hidden_by_browser.replace(false) && !client.closed.get() {
+                    client.open();
                 }
             }),
-            on(&window, "online", |link| {
-                link.media.network_changed();
-                link.send(&ToAgent::Probe);
+            on(&window, "online", |client| {
+                client.media.network_changed();
+                client.send(&ToAgent::Probe);
             }),
-            on(&window, "offline", |link| {
-                link.media.network_changed();
-                link.send(&ToAgent::Offline);
+            on(&window, "offline", |client| {
+                client.media.network_changed();
+                client.send(&ToAgent::Offline);
             }),
-            on(&document, "visibilitychange", |link| {
-                if link.away.get() {
+            on(&document, "visibilitychange", |client| {
+                if client.hidden_by_browser.get() {
                     return;
                 }
-                link.alive();
-                if browser::visible() {
-                    link.send(&ToAgent::Probe);
+                client.send_alive();
+                if browser::is_page_visible() {
+                    client.send(&ToAgent::Probe);
                 }
             }),
-            on(&document, "pointerdown", |link| link.media.unlock()),
-            on(&document, "keydown", |link| link.media.unlock()),
+            on(&document, "pointerdown", |client| client.media.unlock()),
+            on(&document, "keydown", |client| client.media.unlock()),
         ];
         // Chromium tells of another network here, also where it never was without one.
         let network = Reflect::get(&window.navigator(), &"connection".into());
         if let Some(network) = network.ok().and_then(|network| network.dyn_into::<EventTarget>().ok()) {
-            self.listeners.borrow_mut().push(on(&network, "change", |link| link.media.network_changed()));
+            self.listeners.borrow_mut().push(on(&network, "change", |client| client.media.network_changed()));
         }
     }
 
     fn receive(self: &Rc<Self>, message: ToPage) {
-        self.silence.borrow_mut().take();
-        self.stuck.set(false);
+        self.start_timer.borrow_mut().take();
+        self.start_failed.set(false);
         match &message {
             ToPage::Media { call, request, ask } => {
                 if matches!(ask, MediaRequest::Close) {
@@ -388,7 +388,7 @@ impl Inner {
                 }
                 return;
             }
-            ToPage::Snapshot { snapshot } => self.media.follow(snapshot, &self.page),
+            ToPage::Snapshot { snapshot } => self.media.apply_snapshot(snapshot, &self.page),
             ToPage::Event { .. } | ToPage::Log { .. } => {}
         }
         (self.on_message)(message);

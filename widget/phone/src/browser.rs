@@ -11,36 +11,36 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{Event, EventTarget, MediaDevices, VisibilityState, Window};
 
 /// Removes itself from its target when dropped.
-pub struct Listener {
+pub struct EventListener {
     target: EventTarget,
     name: String,
     closure: Closure<dyn FnMut(Event)>,
 }
 
-impl Listener {
-    pub fn new(target: &EventTarget, name: &str, act: impl FnMut(Event) + 'static) -> Listener {
+impl EventListener {
+    pub fn new(target: &EventTarget, name: &str, act: impl FnMut(Event) + 'static) -> EventListener {
         let closure = Closure::<dyn FnMut(Event)>::new(act);
         // Only a listener that is no function makes this fail.
         let _ = target.add_event_listener_with_callback(name, function(&closure));
-        Listener { target: target.clone(), name: name.to_owned(), closure }
+        EventListener { target: target.clone(), name: name.to_owned(), closure }
     }
 }
 
-impl Drop for Listener {
+impl Drop for EventListener {
     fn drop(&mut self) {
         let _ = self.target.remove_event_listener_with_callback(&self.name, function(&self.closure));
     }
 }
 
 /// Stops when dropped.
-pub struct Timer {
+pub struct BrowserTimer {
     id: i32,
     repeats: bool,
     _closure: Closure<dyn FnMut()>,
 }
 
-impl Timer {
-    pub fn after(milliseconds: i32, act: impl FnOnce() + 'static) -> Timer {
+impl BrowserTimer {
+    pub fn after(milliseconds: i32, act: impl FnOnce() + 'static) -> BrowserTimer {
         let mut act = Some(act);
         let closure = Closure::<dyn FnMut()>::new(move || {
             if let Some(act) = act.take() {
@@ -52,21 +52,21 @@ impl Timer {
                 .set_timeout_with_callback_and_timeout_and_arguments_0(closure.as_ref().unchecked_ref(), milliseconds)
                 .unwrap_or(0)
         });
-        Timer { id, repeats: false, _closure: closure }
+        BrowserTimer { id, repeats: false, _closure: closure }
     }
 
-    pub fn every(milliseconds: i32, act: impl FnMut() + 'static) -> Timer {
+    pub fn every(milliseconds: i32, act: impl FnMut() + 'static) -> BrowserTimer {
         let closure = Closure::<dyn FnMut()>::new(act);
         let id = window().map_or(0, |window| {
             window
                 .set_interval_with_callback_and_timeout_and_arguments_0(closure.as_ref().unchecked_ref(), milliseconds)
                 .unwrap_or(0)
         });
-        Timer { id, repeats: true, _closure: closure }
+        BrowserTimer { id, repeats: true, _closure: closure }
     }
 }
 
-impl Drop for Timer {
+impl Drop for BrowserTimer {
     fn drop(&mut self) {
         if let Some(window) = window() {
             if self.repeats {
@@ -80,29 +80,29 @@ impl Drop for Timer {
 
 /// Waits. 0 lets the browser breathe once.
 pub async fn sleep(milliseconds: i32) {
-    let signal = Signal::untold();
-    let _timer = Timer::after(milliseconds, {
+    let signal = Completion::new();
+    let _timer = BrowserTimer::after(milliseconds, {
         let signal = signal.clone();
-        move || signal.tell()
+        move || signal.complete()
     });
     signal.wait().await;
 }
 
 /// Something that is waited for once, and told from elsewhere.
 #[derive(Clone)]
-pub struct Signal(Rc<RefCell<Option<Function>>>, Promise);
+pub struct Completion(Rc<RefCell<Option<Function>>>, Promise);
 
-impl Signal {
-    pub fn untold() -> Signal {
+impl Completion {
+    pub fn new() -> Completion {
         let slot = Rc::new(RefCell::new(None));
         let promise = Promise::new(&mut |resolve, _| {
             *slot.borrow_mut() = Some(resolve);
         });
-        Signal(slot, promise)
+        Completion(slot, promise)
     }
 
     /// Telling twice is harmless.
-    pub fn tell(&self) {
+    pub fn complete(&self) {
         if let Some(resolve) = self.0.borrow_mut().take() {
             let _ = resolve.call0(&JsValue::UNDEFINED);
         }
@@ -117,7 +117,7 @@ pub fn window() -> Option<Window> {
     web_sys::window()
 }
 
-pub fn visible() -> bool {
+pub fn is_page_visible() -> bool {
     window()
         .and_then(|window| window.document())
         .is_some_and(|document| document.visibility_state() == VisibilityState::Visible)

@@ -13,48 +13,48 @@ use js_sys::{Array, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{MessageEvent, Window};
 
-use crate::browser::{Listener, debug};
-use crate::value::{self, Unreadable};
+use crate::browser::{EventListener, debug};
+use crate::value::{self, DecodeError};
 
 /// The way to the host page.
-pub struct Host {
+pub struct HostPage {
     parent: Window,
     /// Known once `BITCALL_INIT` has come.
     origin: RefCell<Option<String>>,
-    listener: RefCell<Option<Listener>>,
+    listener: RefCell<Option<EventListener>>,
 }
 
 /// Where start.js keeps the events that came before anybody listened.
-const HEARD: &str = "bitcallHeard";
+const EARLY_EVENTS_PROPERTY: &str = "bitcallHeard";
 
-impl Host {
+impl HostPage {
     /// `None` when the page was opened by itself.
-    pub fn of_this_page() -> Option<Rc<Host>> {
+    pub fn of_this_page() -> Option<Rc<HostPage>> {
         let window = web_sys::window()?;
         let parent = window.parent().ok().flatten().filter(|parent| *parent != window)?;
-        Some(Rc::new(Host { parent, origin: RefCell::default(), listener: RefCell::default() }))
+        Some(Rc::new(HostPage { parent, origin: RefCell::default(), listener: RefCell::default() }))
     }
 
     /// Hears the host page from now on, and at once what it has said already.
     pub fn listen(self: &Rc<Self>, on_message: impl Fn(ToPhone) + 'static) {
         let Some(window) = web_sys::window() else { return };
         let weak = Rc::downgrade(self);
-        let hear = Rc::new(move |event: &MessageEvent| {
+        let deliver = Rc::new(move |event: &MessageEvent| {
             let message = weak.upgrade().and_then(|host| host.accept(event));
             if let Some(message) = message {
                 on_message(message);
             }
         });
-        *self.listener.borrow_mut() = Some(Listener::new(&window, "message", {
-            let hear = Rc::clone(&hear);
-            move |event| hear(event.unchecked_ref())
+        *self.listener.borrow_mut() = Some(EventListener::new(&window, "message", {
+            let deliver = Rc::clone(&deliver);
+            move |event| deliver(event.unchecked_ref())
         }));
-        let name = JsValue::from_str(HEARD);
-        let heard = Reflect::get(&window, &name).ok().and_then(|heard| heard.dyn_into::<Array>().ok());
+        let name = JsValue::from_str(EARLY_EVENTS_PROPERTY);
+        let early = Reflect::get(&window, &name).ok().and_then(|early| early.dyn_into::<Array>().ok());
         // From now on nothing is kept there.
         let _ = Reflect::delete_property(&window, &name);
-        for event in heard.unwrap_or_default().iter() {
-            hear(event.unchecked_ref());
+        for event in early.unwrap_or_default().iter() {
+            deliver(event.unchecked_ref());
         }
     }
 
@@ -66,7 +66,7 @@ impl Host {
     }
 
     /// Hears nothing any more.
-    pub fn leave(&self) {
+    pub fn stop_listening(&self) {
         self.listener.borrow_mut().take();
     }
 
@@ -95,7 +95,7 @@ impl Host {
     }
 
     fn send(&self, message: &FromPhone, origin: &str) {
-        if let Some(value) = value::write(message) {
+        if let Some(value) = value::to_js(message) {
             // Fails only for an origin that is none, e.g. "null": a sandboxed host page gets nothing.
             let _ = self.parent.post_message(&value, origin);
         }
@@ -106,15 +106,15 @@ impl Host {
 ///
 /// Read by hand, kind first: serde would keep the payload in a buffer until it
 /// has seen the type, and the code for that is larger than this whole module.
-fn read(data: &JsValue) -> Option<Result<ToPhone, Unreadable>> {
+fn read(data: &JsValue) -> Option<Result<ToPhone, DecodeError>> {
     let kind = Reflect::get(data, &"type".into()).ok()?.as_string()?;
     let payload = Reflect::get(data, &"payload".into()).ok()?;
     Some(match kind.as_str() {
-        "BITCALL_INIT" => value::read(&payload).map(ToPhone::Init),
-        "BITCALL_CALL" => value::read(&payload).map(ToPhone::Call),
-        "BITCALL_DIAL" => value::read(&payload).map(ToPhone::Dial),
-        "BITCALL_HANGUP" => value::read(&payload).map(ToPhone::HangUp),
-        "BITCALL_VISIBLE" => value::read(&payload).map(ToPhone::Visible),
+        "BITCALL_INIT" => value::from_js(&payload).map(ToPhone::Init),
+        "BITCALL_CALL" => value::from_js(&payload).map(ToPhone::Call),
+        "BITCALL_DIAL" => value::from_js(&payload).map(ToPhone::Dial),
+        "BITCALL_HANGUP" => value::from_js(&payload).map(ToPhone::HangUp),
+        "BITCALL_VISIBLE" => value::from_js(&payload).map(ToPhone::Visible),
         "BITCALL_DESTROY" => Ok(ToPhone::Destroy(EmptyPayload {})),
         _ => return None,
     })

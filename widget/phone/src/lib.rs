@@ -46,7 +46,7 @@ pub fn start() {
         // Until there is something to be seen, the outline in the page's HTML stands for it.
         let (scope, drawn) = (use_current_scope(), Cell::new(false));
         create_effect(move || {
-            if ui.stage.with(|stage| *stage != ui::Stage::Loading) && !drawn.replace(true) {
+            if ui.screen.with(|screen| *screen != ui::Screen::Loading) && !drawn.replace(true) {
                 untrack(|| scope.run_in(|| draw(ui)));
             }
         });

@@ -2,7 +2,7 @@
 //! the loudspeaker and the tones.
 //!
 //! The agent asks ([`MediaRequest`]) and this module answers; the screens only
-//! mute, press digits, choose devices, and are told by [`Notice`]s. Requests
+//! mute, press digits, choose devices, and are told by [`MediaNotice`]s. Requests
 //! about one call are served strictly one after another, so that descriptions
 //! cannot overtake each other; [`MediaAsk::Close`] does not queue.
 
@@ -28,21 +28,21 @@ use bitcall_wire::config::{Dtmf, IceServer};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{HtmlAudioElement, MediaStream};
 
-use crate::browser::{Listener, Timer, media_devices};
+use crate::browser::{BrowserTimer, EventListener, media_devices};
 use crate::tones::Tones;
-use call_media::Session;
+use call_media::CallMedia;
 pub use devices::{Device, Devices};
 use microphone::Microphone;
-use mute_states::Mutes;
-use prepared_offer::{Ahead, Cause};
+use mute_states::MuteStates;
+use prepared_offer::{OfferCache, PrepareReason};
 use speaker::Speaker;
 
-/// How often [`Notice::Levels`] comes while a call talks.
-const LEVELS_EVERY_MS: i32 = 100;
+/// How often [`MediaNotice::Levels`] comes while a call talks.
+const LEVELS_INTERVAL_MS: i32 = 100;
 
 /// What the media of a tenant's phone needs to know.
 #[derive(Clone, Debug, Default)]
-pub struct Settings {
+pub struct MediaSettings {
     pub ice_servers: Vec<IceServer>,
     pub dtmf: Dtmf,
     /// Device ids as the person chose them; `None` is the system's default.
@@ -52,7 +52,7 @@ pub struct Settings {
 
 /// What the screens are told.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Notice {
+pub enum MediaNotice {
     /// A call could not get its media. The call itself ends by the agent.
     Fault {
         call: CallId,
@@ -78,51 +78,51 @@ pub enum Notice {
 }
 
 /// Where messages to the agent go.
-type Send = Rc<dyn Fn(ToAgent)>;
+type AgentSender = Rc<dyn Fn(ToAgent)>;
 
 /// Clones are the same media.
 #[derive(Clone)]
 pub struct Media(Rc<Inner>);
 
 struct Inner {
-    settings: RefCell<Settings>,
-    sessions: RefCell<HashMap<CallId, Rc<Session>>>,
-    mutes: RefCell<Mutes>,
+    settings: RefCell<MediaSettings>,
+    media_by_call: RefCell<HashMap<CallId, Rc<CallMedia>>>,
+    mutes: RefCell<MuteStates>,
     microphone: Microphone,
     speaker: Speaker,
     tones: Tones,
-    send: RefCell<Option<Send>>,
-    on_notice: Box<dyn Fn(Notice)>,
-    levels: RefCell<Option<(CallId, Timer)>>,
-    ahead: Ahead,
-    device_changes: RefCell<Option<Listener>>,
+    send: RefCell<Option<AgentSender>>,
+    on_notice: Box<dyn Fn(MediaNotice)>,
+    levels: RefCell<Option<(CallId, BrowserTimer)>>,
+    offer_cache: OfferCache,
+    device_changes: RefCell<Option<EventListener>>,
     sound_blocked: Cell<bool>,
     /// Calls are up that have lost their microphone.
-    lost: Cell<bool>,
+    microphone_lost: Cell<bool>,
 }
 
 /// For the screens.
 impl Media {
     /// `on_notice` is never called before this function has returned.
-    pub fn new(settings: Settings, on_notice: impl Fn(Notice) + 'static) -> Media {
+    pub fn new(settings: MediaSettings, on_notice: impl Fn(MediaNotice) + 'static) -> Media {
         let media = Media(Rc::new(Inner {
             microphone: Microphone::new(settings.microphone.clone()),
             speaker: Speaker::new(settings.speaker.clone()),
             settings: RefCell::new(settings),
-            sessions: RefCell::default(),
+            media_by_call: RefCell::default(),
             mutes: RefCell::default(),
-            tones: Tones::silent(),
+            tones: Tones::new(),
             send: RefCell::default(),
             on_notice: Box::new(on_notice),
             levels: RefCell::default(),
-            ahead: Ahead::default(),
+            offer_cache: OfferCache::default(),
             device_changes: RefCell::default(),
             sound_blocked: Cell::new(false),
-            lost: Cell::new(false),
+            microphone_lost: Cell::new(false),
         }));
         if let Some(devices) = media_devices() {
             let weak = Rc::downgrade(&media.0);
-            *media.0.device_changes.borrow_mut() = Some(Listener::new(&devices, "devicechange", move |_| {
+            *media.0.device_changes.borrow_mut() = Some(EventListener::new(&devices, "devicechange", move |_| {
                 if let Some(inner) = weak.upgrade() {
                     // Also when the chosen id is still there: "default" keeps its
                     // name while the device behind it changes.
@@ -136,16 +136,16 @@ impl Media {
 
     /// Cuts or opens the microphone of one call, at once.
     pub fn set_muted(&self, call: &str, muted: bool) {
-        self.0.mutes.borrow_mut().press(call, muted);
+        self.0.mutes.borrow_mut().set_local(call, muted);
         self.0.mute(call, muted);
         self.0.send(ToAgent::Mute { call: call.to_owned(), muted });
     }
 
     /// Sends one of `0–9 * # A–D` into the call and lets the person hear its tone.
     pub fn digit(&self, call: &str, digit: char) {
-        self.0.tones.key(digit);
+        self.0.tones.play_key(digit);
         let by_media = self.0.settings.borrow().dtmf == Dtmf::Rfc4733
-            && self.0.session(call).is_some_and(|session| session.send_digit(digit));
+            && self.0.call_media(call).is_some_and(|call_media| call_media.send_digit(digit));
         if !by_media {
             self.0.send(ToAgent::Digits { call: call.to_owned(), digits: digit.to_string() });
         }
@@ -153,28 +153,28 @@ impl Media {
 
     /// The sound of a key of the dialer; sends nothing.
     pub fn key_tone(&self, digit: char) {
-        self.0.tones.key(digit);
+        self.0.tones.play_key(digit);
     }
 
-    /// Lists the devices; the answer comes as [`Notice::Devices`]. Names are
+    /// Lists the devices; the answer comes as [`MediaNotice::Devices`]. Names are
     /// known only after the person has once allowed the microphone.
     pub fn refresh_devices(&self) {
         let inner = Rc::clone(&self.0);
         spawn_local(async move {
-            let microphone = inner.microphone.chosen();
-            let speaker = inner.speaker.chosen();
+            let microphone = inner.microphone.chosen_device();
+            let speaker = inner.speaker.chosen_device();
             let devices = devices::list(microphone, speaker).await;
             inner.microphone.set_present(devices.any_microphone);
             if !devices.any_microphone {
-                inner.ahead.discard();
+                inner.offer_cache.discard();
             }
-            inner.notify(Notice::Devices(devices));
+            inner.notify(MediaNotice::Devices(devices));
         });
     }
 
     /// Takes effect in running calls. `None`: the system's default.
     pub fn choose_microphone(&self, id: Option<String>) {
-        self.0.microphone.choose(id);
+        self.0.microphone.choose_device(id);
         self.0.reopen_microphone();
         self.refresh_devices();
     }
@@ -182,13 +182,13 @@ impl Media {
     /// Takes effect in running calls. `None`: the system's default.
     pub fn choose_speaker(&self, id: Option<String>) {
         self.0.tones.use_speaker(id.as_deref());
-        self.0.speaker.choose(id);
+        self.0.speaker.choose_device(id);
         self.refresh_devices();
     }
 
     /// A call is likely to be placed soon.
-    pub fn get_ready(&self) {
-        self.0.get_ready(Cause::AboutToCall);
+    pub fn prepare_for_call(&self) {
+        self.0.prepare_for_call(PrepareReason::AboutToCall);
     }
 
     /// Unlocks sound. The link does it on every click and key by itself.
@@ -208,14 +208,14 @@ impl Media {
 
     /// A call is placed: opens the microphone and gives the offer that was made ahead. Without
     /// one, it is begun before the agent has asked for it.
-    pub(crate) fn prepare(&self, call: &str) -> Option<String> {
-        let ahead = self.0.take_prepared();
-        self.0.session_or_new(call).prepare(ahead)
+    pub(crate) fn start_outgoing(&self, call: &str) -> Option<String> {
+        let prepared = self.0.take_prepared();
+        self.0.call_media_or_new(call).start_outgoing(prepared)
     }
 
     /// What was made ahead holds the addresses of a network that may be gone.
     pub(crate) fn network_changed(&self) {
-        self.0.ahead.discard();
+        self.0.offer_cache.discard();
     }
 
     /// A call is about to be answered.
@@ -229,58 +229,58 @@ impl Media {
 
     /// Serves one request and sends the reply.
     pub(crate) fn serve(&self, call: &str, request: u32, ask: MediaRequest) {
-        self.0.session_or_new(call).serve(request, ask);
+        self.0.call_media_or_new(call).handle_request(request, ask);
     }
 
     pub(crate) fn close(&self, call: &str) {
-        let session = self.0.sessions.borrow_mut().remove(call);
-        if let Some(session) = session {
-            session.close();
+        let call_media = self.0.media_by_call.borrow_mut().remove(call);
+        if let Some(call_media) = call_media {
+            call_media.close();
         }
-        self.0.rest_if_idle();
+        self.0.release_microphone_if_idle();
     }
 
     pub(crate) fn close_all(&self) {
-        for (_, session) in self.0.sessions.take() {
-            session.close();
+        for (_, call_media) in self.0.media_by_call.take() {
+            call_media.close();
         }
-        self.0.ahead.clear();
-        self.0.tones.silence();
-        self.0.rest_if_idle();
+        self.0.offer_cache.clear();
+        self.0.tones.stop();
+        self.0.release_microphone_if_idle();
     }
 
     /// Cuts the microphone before the far end has agreed to anything.
-    pub(crate) fn cut(&self, call: &str) {
-        if let Some(session) = self.0.session(call) {
-            session.set_held(true);
+    pub(crate) fn silence_microphone(&self, call: &str) {
+        if let Some(call_media) = self.0.call_media(call) {
+            call_media.set_held(true);
         }
     }
 
     /// Follows the agent's state: tones, held calls, level meters, calls that are gone.
-    pub(crate) fn follow(&self, snapshot: &AgentSnapshot, page: &str) {
-        self.0.tones.follow(snapshot, page);
-        let mutes = self.0.mutes.borrow_mut().follow(snapshot);
+    pub(crate) fn apply_snapshot(&self, snapshot: &AgentSnapshot, page: &str) {
+        self.0.tones.apply_snapshot(snapshot, page);
+        let mutes = self.0.mutes.borrow_mut().apply_snapshot(snapshot);
         for (call, muted) in mutes {
             self.0.mute(&call, muted);
         }
         let idle = matches!(snapshot.registration, RegistrationStatus::Registered { .. }) && snapshot.calls.is_empty();
         if idle {
-            self.0.get_ready(Cause::Idle);
+            self.0.prepare_for_call(PrepareReason::Idle);
         }
         for call in &snapshot.calls {
             let ended = matches!(call.state, CallState::Ended { .. });
             let elsewhere = call.page.as_deref().is_some_and(|owner| owner != page);
             if ended || elsewhere {
                 self.close(&call.id);
-            } else if let Some(session) = self.0.session(&call.id) {
-                session.set_held(call.hold != HoldState::None);
+            } else if let Some(call_media) = self.0.call_media(&call.id) {
+                call_media.set_held(call.hold != HoldState::None);
             }
         }
         // An agent that knows nothing of a call any more (it was started anew) cannot end it.
         let known = |call: &CallId| snapshot.calls.iter().any(|other| other.id == *call);
         let lost: Vec<CallId> = {
-            let sessions = self.0.sessions.borrow();
-            let lost = sessions.iter().filter(|(call, session)| !session.seen(known(call)));
+            let media_by_call = self.0.media_by_call.borrow();
+            let lost = media_by_call.iter().filter(|(call, call_media)| !call_media.update_presence(known(call)));
             lost.map(|(call, _)| call.clone()).collect()
         };
         for call in lost {
@@ -290,30 +290,30 @@ impl Media {
             .active
             .as_ref()
             .filter(|id| snapshot.calls.iter().any(|call| &&call.id == id && call.state == CallState::Active));
-        self.0.meter(talking);
+        self.0.meter_levels(talking);
     }
 }
 
 impl Inner {
-    fn session(&self, call: &str) -> Option<Rc<Session>> {
-        self.sessions.borrow().get(call).cloned()
+    fn call_media(&self, call: &str) -> Option<Rc<CallMedia>> {
+        self.media_by_call.borrow().get(call).cloned()
     }
 
-    fn session_or_new(self: &Rc<Self>, call: &str) -> Rc<Session> {
-        if let Some(session) = self.session(call) {
-            return session;
+    fn call_media_or_new(self: &Rc<Self>, call: &str) -> Rc<CallMedia> {
+        if let Some(call_media) = self.call_media(call) {
+            return call_media;
         }
-        let session = Session::new(call, Rc::downgrade(self));
-        session.set_muted(self.mutes.borrow().muted(call));
-        self.sessions.borrow_mut().insert(call.to_owned(), Rc::clone(&session));
-        session
+        let call_media = CallMedia::new(call, Rc::downgrade(self));
+        call_media.set_muted(self.mutes.borrow().is_muted(call));
+        self.media_by_call.borrow_mut().insert(call.to_owned(), Rc::clone(&call_media));
+        call_media
     }
 
     fn mute(&self, call: &str, muted: bool) {
-        if let Some(session) = self.session(call) {
-            session.set_muted(muted);
+        if let Some(call_media) = self.call_media(call) {
+            call_media.set_muted(muted);
         }
-        self.notify(Notice::Muted { call: call.to_owned(), muted });
+        self.notify(MediaNotice::Muted { call: call.to_owned(), muted });
     }
 
     fn send(&self, message: ToAgent) {
@@ -326,12 +326,12 @@ impl Inner {
 
     fn reply(&self, call: &str, request: u32, reply: MediaReply) {
         if let MediaReply::Failed { fault, message } = &reply {
-            self.notify(Notice::Fault { call: call.to_owned(), fault: *fault, message: message.clone() });
+            self.notify(MediaNotice::Fault { call: call.to_owned(), fault: *fault, message: message.clone() });
         }
         self.send(ToAgent::MediaReply { call: call.to_owned(), request, reply });
     }
 
-    fn notify(&self, notice: Notice) {
+    fn notify(&self, notice: MediaNotice) {
         (self.on_notice)(notice);
     }
 
@@ -341,14 +341,14 @@ impl Inner {
         let inner = Rc::clone(self);
         let player = element.clone();
         spawn_local(async move {
-            if !speaker::refused(&player).await || inner.sessions.borrow().is_empty() {
+            if !speaker::is_autoplay_blocked(&player).await || inner.media_by_call.borrow().is_empty() {
                 return;
             }
             // Browsers that refuse without a gesture allow it while the page listens
             // to the microphone, which this call is about to open, or has open.
             let _ = inner.microphone.open().await;
-            inner.rest_if_idle();
-            if speaker::refused(&player).await && !inner.sessions.borrow().is_empty() {
+            inner.release_microphone_if_idle();
+            if speaker::is_autoplay_blocked(&player).await && !inner.media_by_call.borrow().is_empty() {
                 inner.set_sound_blocked(true);
             }
         });
@@ -357,73 +357,73 @@ impl Inner {
 
     fn set_sound_blocked(&self, blocked: bool) {
         if self.sound_blocked.replace(blocked) != blocked {
-            self.notify(Notice::SoundBlocked(blocked));
+            self.notify(MediaNotice::SoundBlocked(blocked));
         }
     }
 
     /// Gives the microphone back when no call needs it: its indicator must not lie.
-    fn rest_if_idle(&self) {
-        if self.sessions.borrow().is_empty() {
+    fn release_microphone_if_idle(&self) {
+        if self.media_by_call.borrow().is_empty() {
             self.microphone.release();
         }
     }
 
     /// Calls that had the microphone, also when its track has ended since.
-    fn listening(&self) -> Vec<Rc<Session>> {
-        self.sessions.borrow().values().filter(|session| session.listens()).cloned().collect()
+    fn calls_with_microphone(&self) -> Vec<Rc<CallMedia>> {
+        self.media_by_call.borrow().values().filter(|call_media| call_media.has_microphone()).cloned().collect()
     }
 
     /// Opens the microphone afresh and hands it to every call that had one.
     /// What fails is tried again when the next device comes.
     fn reopen_microphone(self: &Rc<Self>) {
-        if self.listening().is_empty() {
+        if self.calls_with_microphone().is_empty() {
             return;
         }
         let inner = Rc::clone(self);
         spawn_local(async move {
             let opened = inner.microphone.reopen().await;
-            let sessions = inner.listening();
-            let Some(first) = sessions.first() else {
+            let media_by_call = inner.calls_with_microphone();
+            let Some(first) = media_by_call.first() else {
                 // The last call ended meanwhile.
-                return inner.rest_if_idle();
+                return inner.release_microphone_if_idle();
             };
             match opened {
                 Ok(track) => {
-                    for session in &sessions {
-                        session.replace_track(&track).await;
+                    for call_media in &media_by_call {
+                        call_media.replace_track(&track).await;
                     }
-                    if inner.lost.replace(false) {
-                        inner.notify(Notice::MicrophoneBack);
+                    if inner.microphone_lost.replace(false) {
+                        inner.notify(MediaNotice::MicrophoneBack);
                     }
                 }
                 // The old one still does its work.
-                Err(_) if inner.microphone.sounds() => {}
-                Err(trouble) => {
-                    inner.lost.set(true);
+                Err(_) if inner.microphone.has_sound() => {}
+                Err(error) => {
+                    inner.microphone_lost.set(true);
                     let call = first.call().to_owned();
-                    inner.notify(Notice::Fault { call, fault: trouble.fault, message: trouble.words });
+                    inner.notify(MediaNotice::Fault { call, fault: error.fault, message: error.message });
                 }
             }
         });
     }
 
-    fn meter(self: &Rc<Self>, talking: Option<&CallId>) {
+    fn meter_levels(self: &Rc<Self>, talking: Option<&CallId>) {
         let metered = self.levels.borrow().as_ref().map(|(call, _)| call.clone());
         if metered.as_ref() == talking {
             return;
         }
         *self.levels.borrow_mut() = None;
-        let Some(call) = talking.filter(|call| self.session(call).is_some()) else {
+        let Some(call) = talking.filter(|call| self.call_media(call).is_some()) else {
             return;
         };
         let weak = Rc::downgrade(self);
-        let timer = Timer::every(LEVELS_EVERY_MS, {
+        let timer = BrowserTimer::every(LEVELS_INTERVAL_MS, {
             let call = call.clone();
             move || {
                 if let Some(inner) = weak.upgrade()
-                    && let Some(session) = inner.session(&call)
+                    && let Some(call_media) = inner.call_media(&call)
                 {
-                    session.measure();
+                    call_media.measure();
                 }
             }
         });

@@ -1,4 +1,4 @@
-//! The calls that the host page has heard of, and not yet that they are over.
+//! The calls that the host page has heard of, and not yet that they are ended.
 //!
 //! A page that slept or was away misses what the agent told meanwhile: another
 //! page may have taken its call over, or the agent may have begun anew. What
@@ -7,44 +7,44 @@
 use bitcall_wire::agent_protocol::{AgentSnapshot, CallEndCause, CallSnapshot, CallState};
 
 #[derive(Debug, Default)]
-pub struct Announced(Vec<CallSnapshot>);
+pub struct NotifiedCalls(Vec<CallSnapshot>);
 
-impl Announced {
+impl NotifiedCalls {
     /// False when the host page knows the call already.
-    pub fn begin(&mut self, call: &CallSnapshot) -> bool {
-        let news = !self.0.iter().any(|known| known.id == call.id);
-        if news {
+    pub fn insert(&mut self, call: &CallSnapshot) -> bool {
+        let is_new = !self.0.iter().any(|known| known.id == call.id);
+        if is_new {
             self.0.push(call.clone());
         }
-        news
+        is_new
     }
 
-    pub fn end(&mut self, call: &str) {
+    pub fn remove(&mut self, call: &str) {
         self.0.retain(|known| known.id != call);
     }
 
     /// All of them: the page leaves the agent, and will not hear how they end.
-    pub fn take(&mut self) -> Vec<CallSnapshot> {
+    pub fn take_all(&mut self) -> Vec<CallSnapshot> {
         std::mem::take(&mut self.0)
     }
 
     /// The calls whose end nobody told. The agent tells an end before the
     /// snapshot that shows it, so what is still here then was missed.
-    pub fn follow(&mut self, snapshot: &AgentSnapshot) -> Vec<(CallSnapshot, CallEndCause)> {
-        let mut over = Vec::new();
+    pub fn apply_snapshot(&mut self, snapshot: &AgentSnapshot) -> Vec<(CallSnapshot, CallEndCause)> {
+        let mut ended = Vec::new();
         self.0.retain_mut(|known| {
             let Some(call) = snapshot.calls.iter().find(|call| call.id == known.id) else {
-                over.push((known.clone(), CallEndCause { words: "Ended elsewhere".to_owned(), sip_code: None }));
+                ended.push((known.clone(), CallEndCause { words: "Ended elsewhere".to_owned(), sip_code: None }));
                 return false;
             };
             known.clone_from(call);
             if let CallState::Ended { cause } = &call.state {
-                over.push((known.clone(), cause.clone()));
+                ended.push((known.clone(), cause.clone()));
                 return false;
             }
             true
         });
-        over
+        ended
     }
 }
 
@@ -63,30 +63,30 @@ mod tests {
 
     #[test]
     fn a_call_that_ended_while_the_page_slept_ends_once_when_it_wakes() {
-        let mut announced = Announced::default();
-        assert!(announced.begin(&call(CallState::Dialing)));
-        assert!(!announced.begin(&call(CallState::Dialing)));
+        let mut notified = NotifiedCalls::default();
+        assert!(notified.insert(&call(CallState::Dialing)));
+        assert!(!notified.insert(&call(CallState::Dialing)));
         let up = CallSnapshot { answered_at: Some(5_000), ..call(CallState::Active) };
-        assert!(announced.follow(&snapshot(vec![up])).is_empty());
-        let over = announced.follow(&AgentSnapshot::default());
-        assert!(matches!(over.as_slice(), [(call, _)] if call.answered_at == Some(5_000)));
-        assert!(announced.follow(&AgentSnapshot::default()).is_empty());
+        assert!(notified.apply_snapshot(&snapshot(vec![up])).is_empty());
+        let ended = notified.apply_snapshot(&AgentSnapshot::default());
+        assert!(matches!(ended.as_slice(), [(call, _)] if call.answered_at == Some(5_000)));
+        assert!(notified.apply_snapshot(&AgentSnapshot::default()).is_empty());
     }
 
     #[test]
     fn a_call_that_another_page_took_over_ends_with_its_own_cause() {
-        let mut announced = Announced::default();
-        announced.begin(&call(CallState::Active));
+        let mut notified = NotifiedCalls::default();
+        notified.insert(&call(CallState::Active));
         let cause = CallEndCause { words: "Remote hung up".to_owned(), sip_code: None };
-        let over = announced.follow(&snapshot(vec![call(CallState::Ended { cause: cause.clone() })]));
-        assert!(matches!(over.as_slice(), [(_, told)] if *told == cause));
+        let ended = notified.apply_snapshot(&snapshot(vec![call(CallState::Ended { cause: cause.clone() })]));
+        assert!(matches!(ended.as_slice(), [(_, reported)] if *reported == cause));
     }
 
     #[test]
     fn an_end_that_was_told_is_not_told_again() {
-        let mut announced = Announced::default();
-        announced.begin(&call(CallState::Active));
-        announced.end("c1");
-        assert!(announced.follow(&AgentSnapshot::default()).is_empty());
+        let mut notified = NotifiedCalls::default();
+        notified.insert(&call(CallState::Active));
+        notified.remove("c1");
+        assert!(notified.apply_snapshot(&AgentSnapshot::default()).is_empty());
     }
 }

@@ -2,14 +2,14 @@
 
 /// The number in groups that the eye can hold; anything that is no
 /// international number is shown as it is.
-pub fn readable(number: &str) -> String {
+pub fn format_number(number: &str) -> String {
     let Some(digits) = number.strip_prefix('+') else {
-        return short(number).to_owned();
+        return without_scheme(number).to_owned();
     };
     if digits.len() < 7 || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return number.to_owned();
     }
-    let (country, rest) = digits.split_at(country_length(digits));
+    let (country, rest) = digits.split_at(country_code_length(digits));
     let sizes: &[usize] = match (country, rest.len()) {
         ("1", 10) => &[3, 3, 4],
         ("33", 9) => &[1, 2, 2, 2, 2],
@@ -51,17 +51,17 @@ pub fn initials(name: &str) -> Option<String> {
 }
 
 /// A SIP address without its scheme.
-fn short(number: &str) -> &str {
+fn without_scheme(number: &str) -> &str {
     number.strip_prefix("sips:").or_else(|| number.strip_prefix("sip:")).unwrap_or(number)
 }
 
 /// Length of the country code at the start (ITU-T E.164: 1 and 7 have one
 /// digit, the two-digit ones are listed, all others have three).
-fn country_length(digits: &str) -> usize {
-    const TWO: &str = "20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 65 66 81 82 84 86 90 91 92 93 94 95 98";
+fn country_code_length(digits: &str) -> usize {
+    const TWO_DIGIT_CODES: &str = "20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 65 66 81 82 84 86 90 91 92 93 94 95 98";
     match digits.as_bytes().first() {
         Some(b'1' | b'7') => 1,
-        _ if digits.get(..2).is_some_and(|two| TWO.split(' ').any(|code| code == two)) => 2,
+        _ if digits.get(..2).is_some_and(|two| TWO_DIGIT_CODES.split(' ').any(|code| code == two)) => 2,
         _ => 3.min(digits.len()),
     }
 }
@@ -72,15 +72,15 @@ mod tests {
 
     #[test]
     fn international_numbers_are_grouped() {
-        assert_eq!(readable("+15551234567"), "+1 555 123 4567");
-        assert_eq!(readable("+4930901820"), "+49 30 901820");
-        assert_eq!(readable("+33123456789"), "+33 1 23 45 67 89");
-        assert_eq!(readable("+359888123456"), "+359 888 123 456");
-        assert_eq!(readable("+442079460958"), "+44 20 7946 0958");
-        assert_eq!(readable("101"), "101");
-        assert_eq!(readable("sip:bob@example.com"), "bob@example.com");
-        assert_eq!(readable("+12"), "+12");
-        assert_eq!(readable("+49é1234567"), "+49é1234567");
+        assert_eq!(format_number("+15551234567"), "+1 555 123 4567");
+        assert_eq!(format_number("+4930901820"), "+49 30 901820");
+        assert_eq!(format_number("+33123456789"), "+33 1 23 45 67 89");
+        assert_eq!(format_number("+359888123456"), "+359 888 123 456");
+        assert_eq!(format_number("+442079460958"), "+44 20 7946 0958");
+        assert_eq!(format_number("101"), "101");
+        assert_eq!(format_number("sip:bob@example.com"), "bob@example.com");
+        assert_eq!(format_number("+12"), "+12");
+        assert_eq!(format_number("+49é1234567"), "+49é1234567");
     }
 
     #[test]
@@ -88,7 +88,7 @@ mod tests {
         for n in 7..20 {
             for start in ["1", "7", "49", "359", "999"] {
                 let digits: String = start.chars().chain("234567890123456789".chars()).take(n).collect();
-                let shown = readable(&format!("+{digits}"));
+                let shown = format_number(&format!("+{digits}"));
                 let back: String = shown.chars().filter(char::is_ascii_digit).collect();
                 assert_eq!(back, digits, "{shown}");
             }

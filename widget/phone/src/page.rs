@@ -11,7 +11,7 @@ pub fn focus(id: &str) {
 }
 
 /// What was chosen in the select box that an event is about.
-pub fn value_of(event: &web_sys::Event) -> Option<String> {
+pub fn selected_value(event: &web_sys::Event) -> Option<String> {
     let target = event.target()?.dyn_into::<web_sys::HtmlSelectElement>().ok()?;
     Some(target.value())
 }
@@ -21,16 +21,16 @@ pub fn document() -> Option<web_sys::Document> {
 }
 
 /// Where the person is, and how they read the clock.
-pub fn zone() -> crate::time::Zone {
+pub fn local_clock() -> crate::time::LocalClock {
     let now = js_sys::Date::new_0();
     #[expect(clippy::cast_possible_truncation, reason = "minutes of a day")]
     let offset = -(now.get_timezone_offset() as i32);
     let afternoon = js_sys::Date::new_with_year_month_day_hr(2026, 0, 1, 15).to_locale_time_string("default");
-    crate::time::Zone { offset, hours24: afternoon.includes("15", 0) }
+    crate::time::LocalClock { offset_minutes: offset, is_24_hour: afternoon.includes("15", 0) }
 }
 
 /// Milliseconds since the Unix epoch.
-pub fn now() -> u64 {
+pub fn unix_now_ms() -> u64 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "after 1970")]
     let now = js_sys::Date::now() as u64;
     now
@@ -41,18 +41,18 @@ pub fn has_focus() -> bool {
 }
 
 /// Moves the focus once the screens have caught up.
-pub fn focus_soon(id: &'static str) {
+pub fn focus_after_render(id: &'static str) {
     wasm_bindgen_futures::spawn_local(async move { focus(id) });
 }
 
 /// A `data-…` attribute of `<html>`, where the page names its own files.
-pub fn data(name: &str) -> String {
+pub fn data_attribute(name: &str) -> String {
     let root = document().and_then(|document| document.document_element());
     root.and_then(|root| root.get_attribute(&format!("data-{name}"))).unwrap_or_default()
 }
 
 /// Asks for the microphone and gives it back at once.
-pub async fn microphone_opens() -> bool {
+pub async fn can_open_microphone() -> bool {
     let constraints = web_sys::MediaStreamConstraints::new();
     constraints.set_audio(&wasm_bindgen::JsValue::TRUE);
     let Some(devices) = crate::browser::media_devices() else { return false };

@@ -3,12 +3,12 @@
 use bitcall_wire::agent_protocol::{CallDirection, CallEndCause, CallSnapshot};
 use serde::{Deserialize, Serialize};
 
-use crate::time::Zone;
+use crate::time::LocalClock;
 
 /// One call that is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Recent {
+pub struct RecentCall {
     pub id: String,
     pub number: String,
     pub name: Option<String>,
@@ -27,15 +27,15 @@ pub struct Recent {
 
 /// Calls of one day, newest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Day {
+pub struct RecentsDay {
     pub name: String,
-    pub calls: Vec<Recent>,
+    pub calls: Vec<RecentCall>,
 }
 
 /// More than a person looks back, little enough to be read in a blink.
-const KEPT: usize = 200;
+const MAX_RECENT_CALLS: usize = 200;
 
-impl Recent {
+impl RecentCall {
     pub fn of(call: &CallSnapshot, cause: &CallEndCause, seconds: u64) -> Self {
         let answered = call.answered_at.is_some();
         // 603 is a decline. A CANCEL says in its Reason header (RFC 3326), and so
@@ -56,35 +56,35 @@ impl Recent {
 }
 
 /// Puts a call on top. The same call, said again by another tab, takes no second place.
-pub fn add(list: &mut Vec<Recent>, call: Recent) {
+pub fn add(list: &mut Vec<RecentCall>, call: RecentCall) {
     list.retain(|old| old.id != call.id);
     let place = list.partition_point(|old| old.at > call.at);
     list.insert(place, call);
-    list.truncate(KEPT);
+    list.truncate(MAX_RECENT_CALLS);
 }
 
-/// The calls whose name or number holds `query`, by day.
-pub fn by_day(list: &[Recent], query: &str, zone: Zone, now: u64) -> Vec<Day> {
+/// The calls whose name or number contains `query`, by day.
+pub fn by_day(list: &[RecentCall], query: &str, zone: LocalClock, now: u64) -> Vec<RecentsDay> {
     let query = lower(query.trim());
     let digits: String = query.chars().filter(char::is_ascii_digit).collect();
-    let mut days: Vec<(u64, Day)> = Vec::new();
+    let mut days: Vec<(u64, RecentsDay)> = Vec::new();
     for call in list.iter().filter(|call| call.matches(&query, &digits)) {
         let day = zone.day(call.at);
         match days.last_mut() {
             Some((current, group)) if *current == day => group.calls.push(call.clone()),
-            _ => days.push((day, Day { name: zone.day_name(day, now), calls: vec![call.clone()] })),
+            _ => days.push((day, RecentsDay { name: zone.day_name(day, now), calls: vec![call.clone()] })),
         }
     }
     days.into_iter().map(|(_, day)| day).collect()
 }
 
-impl Recent {
+impl RecentCall {
     fn matches(&self, query: &str, digits: &str) -> bool {
         let number: String = self.number.chars().filter(char::is_ascii_digit).collect();
         query.is_empty()
-            || holds(&lower(&self.number), query)
-            || (!digits.is_empty() && holds(&number, digits))
-            || self.name.as_ref().is_some_and(|name| holds(&lower(name), query))
+            || contains(&lower(&self.number), query)
+            || (!digits.is_empty() && contains(&number, digits))
+            || self.name.as_ref().is_some_and(|name| contains(&lower(name), query))
     }
 }
 
@@ -94,7 +94,7 @@ fn lower(text: &str) -> String {
 }
 
 /// Names are short: the standard library's search for long texts is 2 KB of code.
-fn holds(text: &str, part: &str) -> bool {
+fn contains(text: &str, part: &str) -> bool {
     part.is_empty() || text.as_bytes().windows(part.len()).any(|window| window == part.as_bytes())
 }
 
@@ -110,8 +110,8 @@ mod tests {
     const NOON: u64 = 1_795_348_800_000;
     const HOUR: u64 = 3_600_000;
 
-    fn call(id: &str, at: u64) -> Recent {
-        Recent {
+    fn call(id: &str, at: u64) -> RecentCall {
+        RecentCall {
             id: id.to_owned(),
             number: "+4930901820".to_owned(),
             name: Some("Anna Schmidt".to_owned()),
@@ -138,33 +138,34 @@ mod tests {
         for n in 0..300 {
             add(&mut list, call(&n.to_string(), NOON + n));
         }
-        assert_eq!(list.len(), KEPT);
+        assert_eq!(list.len(), MAX_RECENT_CALLS);
         assert_eq!(list[0].at, NOON + 299);
     }
 
     #[test]
     fn a_call_that_somebody_dealt_with_is_not_missed() {
         let call = CallSnapshot { direction: CallDirection::Inbound, ..test_call::call("a", CallState::Incoming) };
-        let ended =
-            |words: &str, sip_code| Recent::of(&call, &CallEndCause { words: words.to_owned(), sip_code }, 0).missed;
+        let ended = |words: &str, sip_code| {
+            RecentCall::of(&call, &CallEndCause { words: words.to_owned(), sip_code }, 0).missed
+        };
         assert!(ended("Caller hung up", Some(487)));
         assert!(ended("Connection lost", None));
         assert!(!ended("Declined", Some(603)));
         assert!(!ended("Answered elsewhere", Some(487)));
         let outbound = CallSnapshot { direction: CallDirection::Outbound, ..call };
-        assert!(!Recent::of(&outbound, &CallEndCause { words: "Busy".to_owned(), sip_code: Some(486) }, 0).missed);
+        assert!(!RecentCall::of(&outbound, &CallEndCause { words: "Busy".to_owned(), sip_code: Some(486) }, 0).missed);
     }
 
     #[test]
     fn calls_are_grouped_by_day_and_found_by_name_or_digits() {
         let list = [call("a", NOON), call("b", NOON - HOUR), call("c", NOON - 25 * HOUR)];
-        let days = by_day(&list, "", Zone::default(), NOON);
+        let days = by_day(&list, "", LocalClock::default(), NOON);
         assert_eq!(
             days.iter().map(|day| (day.name.as_str(), day.calls.len())).collect::<Vec<_>>(),
             [("Today", 2), ("Yesterday", 1)]
         );
-        assert_eq!(by_day(&list, "anna", Zone::default(), NOON).len(), 2);
-        assert_eq!(by_day(&list, "30 90", Zone::default(), NOON).len(), 2);
-        assert_eq!(by_day(&list, "bob", Zone::default(), NOON).len(), 0);
+        assert_eq!(by_day(&list, "anna", LocalClock::default(), NOON).len(), 2);
+        assert_eq!(by_day(&list, "30 90", LocalClock::default(), NOON).len(), 2);
+        assert_eq!(by_day(&list, "bob", LocalClock::default(), NOON).len(), 0);
     }
 }

@@ -7,12 +7,12 @@ use js_sys::JSON;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::signin::Stored;
+use crate::signin::StoredSession;
 use crate::value;
 
 /// The part of the browser's storage that is one tenant's.
 #[derive(Clone)]
-pub struct Store {
+pub struct TenantStorage {
     namespace: String,
 }
 
@@ -20,18 +20,18 @@ pub struct Store {
 const SESSION: &str = "session";
 const REMEMBERED: &str = "account";
 
-impl Store {
+impl TenantStorage {
     pub fn new(namespace: &str) -> Self {
         Self { namespace: namespace.to_owned() }
     }
 
     /// This tab's session, else the remembered one; true when it is the latter.
-    pub fn session(&self) -> Option<(Stored, bool)> {
+    pub fn session(&self) -> Option<(StoredSession, bool)> {
         let remembered = || local()?.read(&self.key(REMEMBERED)).map(|stored| (stored, true));
         let here = session_storage().and_then(|storage| storage.read(&self.key(SESSION)));
         match here {
             Some(stored) => {
-                let kept = remembered().is_some_and(|(other, _): (Stored, bool)| other == stored);
+                let kept = remembered().is_some_and(|(other, _): (StoredSession, bool)| other == stored);
                 Some((stored, kept))
             }
             None => remembered(),
@@ -39,7 +39,7 @@ impl Store {
     }
 
     /// For this tab, and for later visits when `remember` says so. What was remembered of somebody else stays.
-    pub fn keep_session(&self, stored: &Stored, remember: bool) {
+    pub fn keep_session(&self, stored: &StoredSession, remember: bool) {
         if let Some(storage) = session_storage() {
             storage.write(&self.key(SESSION), stored);
         }
@@ -52,7 +52,7 @@ impl Store {
 
     /// This tab's session, and what is remembered, as far as `whose` says yes: other
     /// tabs may be signed in as other people, or with another secret.
-    pub fn forget_session(&self, whose: impl Fn(&Stored) -> bool) {
+    pub fn forget_session(&self, whose: impl Fn(&StoredSession) -> bool) {
         if let Some(storage) = session_storage()
             && storage.read(&self.key(SESSION)).is_some_and(|stored| whose(&stored))
         {
@@ -61,7 +61,7 @@ impl Store {
         self.forget_remembered(whose);
     }
 
-    fn forget_remembered(&self, whose: impl Fn(&Stored) -> bool) {
+    fn forget_remembered(&self, whose: impl Fn(&StoredSession) -> bool) {
         if self.get(REMEMBERED).is_some_and(|stored| whose(&stored))
             && let Some(storage) = local()
         {
@@ -95,16 +95,16 @@ impl Store {
     }
 }
 
-struct Place(web_sys::Storage);
+struct WebStorage(web_sys::Storage);
 
-impl Place {
+impl WebStorage {
     fn read<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
         let text = self.0.get_item(key).ok().flatten()?;
-        value::read(&JSON::parse(&text).ok()?).ok()
+        value::from_js(&JSON::parse(&text).ok()?).ok()
     }
 
     fn write(&self, key: &str, value: &impl Serialize) {
-        let text = value::write(value).and_then(|value| JSON::stringify(&value).ok());
+        let text = value::to_js(value).and_then(|value| JSON::stringify(&value).ok());
         if let Some(text) = text.and_then(|text| text.as_string()) {
             let _ = self.0.set_item(key, &text);
         }
@@ -115,12 +115,12 @@ impl Place {
     }
 }
 
-fn local() -> Option<Place> {
-    web_sys::window()?.local_storage().ok().flatten().map(Place)
+fn local() -> Option<WebStorage> {
+    web_sys::window()?.local_storage().ok().flatten().map(WebStorage)
 }
 
-fn session_storage() -> Option<Place> {
-    web_sys::window()?.session_storage().ok().flatten().map(Place)
+fn session_storage() -> Option<WebStorage> {
+    web_sys::window()?.session_storage().ok().flatten().map(WebStorage)
 }
 
 /// Version 4 (RFC 9562 §5.4).

@@ -31,31 +31,31 @@ pub struct Rgb(pub [f32; 3]);
 type Hue = [f32; 2];
 
 /// Colour when the tenant's cannot be read.
-const FALLBACK: Rgb = Rgb([0.145, 0.388, 0.922]);
+const FALLBACK_ACCENT: Rgb = Rgb([0.145, 0.388, 0.922]);
 
 const WHITE: Rgb = Rgb([1.0, 1.0, 1.0]);
-const INK: Rgb = Rgb([0.06, 0.07, 0.09]);
+const DARK_TEXT: Rgb = Rgb([0.06, 0.07, 0.09]);
 /// The lightest and darkest surface of each theme, as in `css/00-roles.css`.
-const LIGHT: [Rgb; 2] = [WHITE, Rgb([0.929, 0.937, 0.949])];
-const DARK: [Rgb; 2] = [Rgb([0.075, 0.086, 0.102]), Rgb([0.161, 0.176, 0.2])];
-const TEXT: f32 = 4.5;
+const LIGHT_SURFACES: [Rgb; 2] = [WHITE, Rgb([0.929, 0.937, 0.949])];
+const DARK_SURFACES: [Rgb; 2] = [Rgb([0.075, 0.086, 0.102]), Rgb([0.161, 0.176, 0.2])];
+const MIN_TEXT_CONTRAST: f32 = 4.5;
 /// Room for rounding to eight bits and for the browser's own arithmetic.
-const MARGIN: f32 = 0.06;
+const CONTRAST_MARGIN: f32 = 0.06;
 /// A button must stand out from the surface behind it (WCAG 2.2, 1.4.11).
-const SHAPE: f32 = 3.0;
+const MIN_SHAPE_CONTRAST: f32 = 3.0;
 
 impl Accent {
     pub fn light(theme: Rgb) -> Self {
-        Self::derive(theme, &LIGHT, false)
+        Self::derive(theme, &LIGHT_SURFACES, false)
     }
 
     pub fn dark(theme: Rgb) -> Self {
-        Self::derive(theme, &DARK, true)
+        Self::derive(theme, &DARK_SURFACES, true)
     }
 
     fn derive(theme: Rgb, surfaces: &[Rgb; 2], dark: bool) -> Self {
         let (given, c, h) = theme.to_oklch();
-        let grey = c < GREY;
+        let grey = c < MAX_GREY_CHROMA;
         let l = match (grey, dark) {
             // White on white and black on black are turned round, as print does.
             (true, true) if given < 0.45 => 0.93,
@@ -66,45 +66,47 @@ impl Accent {
         let mut fill_l = l;
         if dark {
             // A fill as dark as the page would be no button.
-            while fill_l < 1.0 && contrast(Rgb::from_oklch(fill_l, c, h), page) < SHAPE {
-                fill_l += STEP;
+            while fill_l < 1.0 && contrast(Rgb::from_oklch(fill_l, c, h), page) < MIN_SHAPE_CONTRAST {
+                fill_l += LIGHTNESS_STEP;
             }
         }
         let mut on_fill = WHITE;
-        if contrast(Rgb::from_oklch(fill_l, c, h), WHITE) < TEXT + MARGIN {
+        if contrast(Rgb::from_oklch(fill_l, c, h), WHITE) < MIN_TEXT_CONTRAST + CONTRAST_MARGIN {
             let nearly = contrast(Rgb::from_oklch(fill_l, c, h), WHITE) > 2.6;
             if nearly && !dark {
                 // White reads better on a saturated middle tone: darken it the little that is missing.
-                while contrast(Rgb::from_oklch(fill_l, c, h), WHITE) < TEXT + MARGIN {
-                    fill_l -= STEP;
+                while contrast(Rgb::from_oklch(fill_l, c, h), WHITE) < MIN_TEXT_CONTRAST + CONTRAST_MARGIN {
+                    fill_l -= LIGHTNESS_STEP;
                 }
             } else {
-                on_fill = INK;
-                while contrast(Rgb::from_oklch(fill_l, c, h), INK) < TEXT + MARGIN {
-                    fill_l += STEP;
+                on_fill = DARK_TEXT;
+                while contrast(Rgb::from_oklch(fill_l, c, h), DARK_TEXT) < MIN_TEXT_CONTRAST + CONTRAST_MARGIN {
+                    fill_l += LIGHTNESS_STEP;
                 }
             }
         }
-        let away = if on_fill == WHITE { -0.04 } else { 0.04 };
-        let hover = Rgb::from_oklch((fill_l + away).clamp(0.0, 1.0), c, h);
+        let hover_step = if on_fill == WHITE { -0.04 } else { 0.04 };
+        let hover = Rgb::from_oklch((fill_l + hover_step).clamp(0.0, 1.0), c, h);
         let soft_l = if dark { 0.3 } else { 0.94 };
         let soft = Rgb::from_oklch(soft_l, c.min(if dark { 0.06 } else { 0.035 }), h);
         let mut text_l = if dark { l.max(0.72) } else { l.min(0.56) };
-        let ways = if dark { STEP } else { -STEP };
-        let reads = |l: f32| {
+        let text_step = if dark { LIGHTNESS_STEP } else { -LIGHTNESS_STEP };
+        let is_readable = |l: f32| {
             let text = Rgb::from_oklch(l, c, h);
-            [surfaces[0], surfaces[1], soft].iter().all(|under| contrast(text, *under) >= TEXT + MARGIN)
+            [surfaces[0], surfaces[1], soft]
+                .iter()
+                .all(|under| contrast(text, *under) >= MIN_TEXT_CONTRAST + CONTRAST_MARGIN)
         };
-        while !reads(text_l) && (0.0..=1.0).contains(&text_l) {
-            text_l += ways;
+        while !is_readable(text_l) && (0.0..=1.0).contains(&text_l) {
+            text_l += text_step;
         }
         Self { fill: Rgb::from_oklch(fill_l, c, h), hover, on_fill, text: Rgb::from_oklch(text_l, c, h), soft }
     }
 }
 
-const STEP: f32 = 0.01;
+const LIGHTNESS_STEP: f32 = 0.01;
 /// Chroma below which a colour has no hue to keep.
-const GREY: f32 = 0.02;
+const MAX_GREY_CHROMA: f32 = 0.02;
 
 /// The custom properties that carry the accent into the style sheet.
 pub fn variables(light: &Accent, dark: &Accent) -> [(&'static str, String); 5] {
@@ -121,7 +123,7 @@ pub fn variables(light: &Accent, dark: &Accent) -> [(&'static str, String); 5] {
 impl Rgb {
     /// Reads `#rrggbb` or `#rgb`; anything else is the fallback blue.
     pub fn parse(text: &str) -> Self {
-        Self::try_parse(text).unwrap_or(FALLBACK)
+        Self::try_parse(text).unwrap_or(FALLBACK_ACCENT)
     }
 
     fn try_parse(text: &str) -> Option<Self> {
@@ -235,15 +237,15 @@ mod tests {
         for theme in palette() {
             for (i, accent) in [Accent::light(theme), Accent::dark(theme)].into_iter().enumerate() {
                 let ratio = contrast(accent.on_fill, accent.fill);
-                assert!(ratio >= TEXT, "{theme:?} label on fill {i}: {ratio}");
+                assert!(ratio >= MIN_TEXT_CONTRAST, "{theme:?} label on fill {i}: {ratio}");
                 let ratio = contrast(accent.on_fill, accent.hover);
-                assert!(ratio >= TEXT, "{theme:?} label on hover {i}: {ratio}");
+                assert!(ratio >= MIN_TEXT_CONTRAST, "{theme:?} label on hover {i}: {ratio}");
                 for surface in ["surface-0", "surface-1", "surface-2"] {
                     let ratio = contrast(accent.text, role(surface)[i]);
-                    assert!(ratio >= TEXT, "{theme:?} text on {surface} {i}: {ratio}");
+                    assert!(ratio >= MIN_TEXT_CONTRAST, "{theme:?} text on {surface} {i}: {ratio}");
                 }
                 let ratio = contrast(accent.text, accent.soft);
-                assert!(ratio >= TEXT, "{theme:?} text on soft {i}: {ratio}");
+                assert!(ratio >= MIN_TEXT_CONTRAST, "{theme:?} text on soft {i}: {ratio}");
             }
         }
     }
@@ -261,7 +263,7 @@ mod tests {
     #[test]
     fn a_colour_that_is_none_falls_back() {
         for broken in ["", "red", "#12", "#gggggg", "#ffeé0"] {
-            assert_eq!(Rgb::parse(broken), FALLBACK, "{broken}");
+            assert_eq!(Rgb::parse(broken), FALLBACK_ACCENT, "{broken}");
         }
         assert_eq!(Rgb::parse("#fff"), WHITE);
     }
@@ -273,7 +275,7 @@ mod tests {
             for surface in surfaces {
                 for (i, (a, b)) in role(text).into_iter().zip(role(surface)).enumerate() {
                     let ratio = contrast(a, b);
-                    assert!(ratio >= TEXT, "{text} on {surface}, theme {i}: {ratio}");
+                    assert!(ratio >= MIN_TEXT_CONTRAST, "{text} on {surface}, theme {i}: {ratio}");
                 }
             }
         }
@@ -291,20 +293,20 @@ mod tests {
         ] {
             for (i, (a, b)) in role(text).into_iter().zip(role(under)).enumerate() {
                 let ratio = contrast(a, b);
-                assert!(ratio >= TEXT, "{text} on {under}, theme {i}: {ratio}");
+                assert!(ratio >= MIN_TEXT_CONTRAST, "{text} on {under}, theme {i}: {ratio}");
             }
         }
         for shape in ["positive", "negative", "field-line"] {
             for (i, (a, b)) in role(shape).into_iter().zip(role("surface-0")).enumerate() {
                 let ratio = contrast(a, b);
-                assert!(ratio >= SHAPE, "{shape} on the page, theme {i}: {ratio}");
+                assert!(ratio >= MIN_SHAPE_CONTRAST, "{shape} on the page, theme {i}: {ratio}");
             }
         }
     }
 
     #[test]
     fn the_surfaces_known_here_are_those_of_the_style_sheet() {
-        for (i, known) in [LIGHT, DARK].into_iter().enumerate() {
+        for (i, known) in [LIGHT_SURFACES, DARK_SURFACES].into_iter().enumerate() {
             for (colour, name) in known.into_iter().zip(["surface-0", "surface-2"]) {
                 for (a, b) in colour.0.iter().zip(role(name)[i].0) {
                     assert!((a - b).abs() < 0.01, "{name} {i}: {:?}", role(name)[i]);

@@ -2,16 +2,16 @@
 
 /// Where and how the person reads the clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Zone {
+pub struct LocalClock {
     /// Minutes to add to UTC.
-    pub offset: i32,
+    pub offset_minutes: i32,
     /// "14:05" instead of "2:05 pm".
-    pub hours24: bool,
+    pub is_24_hour: bool,
 }
 
-const MINUTE: u64 = 60;
-const HOUR: u64 = 60 * MINUTE;
-const DAY: u64 = 24 * HOUR;
+const MINUTE_S: u64 = 60;
+const HOUR_S: u64 = 60 * MINUTE_S;
+const DAY_S: u64 = 24 * HOUR_S;
 const MONTHS: [&str; 12] = [
     "January",
     "February",
@@ -29,14 +29,14 @@ const MONTHS: [&str; 12] = [
 const WEEKDAYS: [&str; 7] = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
 
 /// `04:32`, or `1:04:32` from an hour on.
-pub fn timer(seconds: u64) -> String {
-    let (h, m, s) = (seconds / HOUR, seconds / MINUTE % 60, seconds % 60);
+pub fn format_timer(seconds: u64) -> String {
+    let (h, m, s) = (seconds / HOUR_S, seconds / MINUTE_S % 60, seconds % 60);
     if h > 0 { format!("{h}:{m:02}:{s:02}") } else { format!("{m:02}:{s:02}") }
 }
 
 /// `2 min 14 s`, for lists.
-pub fn spell(seconds: u64) -> String {
-    let (h, m, s) = (seconds / HOUR, seconds / MINUTE % 60, seconds % 60);
+pub fn format_duration(seconds: u64) -> String {
+    let (h, m, s) = (seconds / HOUR_S, seconds / MINUTE_S % 60, seconds % 60);
     match (h, m) {
         (0, 0) => format!("{s} s"),
         (0, _) if s == 0 => format!("{m} min"),
@@ -45,12 +45,12 @@ pub fn spell(seconds: u64) -> String {
     }
 }
 
-impl Zone {
+impl LocalClock {
     /// `14:05` or `2:05 pm`.
     pub fn clock(self, millis: u64) -> String {
-        let second = self.local(millis) % DAY;
-        let (h, m) = (second / HOUR, second / MINUTE % 60);
-        if self.hours24 {
+        let second = self.local_seconds(millis) % DAY_S;
+        let (h, m) = (second / HOUR_S, second / MINUTE_S % 60);
+        if self.is_24_hour {
             return format!("{h:02}:{m:02}");
         }
         let half = if h < 12 { "am" } else { "pm" };
@@ -59,7 +59,7 @@ impl Zone {
 
     /// Days since 1970-01-01 where the person is.
     pub fn day(self, millis: u64) -> u64 {
-        self.local(millis) / DAY
+        self.local_seconds(millis) / DAY_S
     }
 
     /// `Today`, `Yesterday`, a weekday within the last week, else a date.
@@ -68,26 +68,30 @@ impl Zone {
         match today.checked_sub(day) {
             Some(0) => "Today".to_owned(),
             Some(1) => "Yesterday".to_owned(),
-            Some(2..=6) => pick(&WEEKDAYS, day % 7).to_owned(),
+            Some(2..=6) => name_at(&WEEKDAYS, day % 7).to_owned(),
             _ => {
-                let (year, month, date) = civil(day);
-                let name = pick(&MONTHS, month - 1);
-                if civil(today).0 == year { format!("{date} {name}") } else { format!("{date} {name} {year}") }
+                let (year, month, date) = civil_from_days(day);
+                let name = name_at(&MONTHS, month - 1);
+                if civil_from_days(today).0 == year {
+                    format!("{date} {name}")
+                } else {
+                    format!("{date} {name} {year}")
+                }
             }
         }
     }
 
-    fn local(self, millis: u64) -> u64 {
-        (millis / 1000).saturating_add_signed(i64::from(self.offset) * 60)
+    fn local_seconds(self, millis: u64) -> u64 {
+        (millis / 1000).saturating_add_signed(i64::from(self.offset_minutes) * 60)
     }
 }
 
-fn pick(names: &[&'static str], index: u64) -> &'static str {
+fn name_at(names: &[&'static str], index: u64) -> &'static str {
     usize::try_from(index).ok().and_then(|index| names.get(index)).copied().unwrap_or_default()
 }
 
 /// Year, month (1–12) and date of a day number (Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`).
-fn civil(day: u64) -> (u64, u64, u64) {
+fn civil_from_days(day: u64) -> (u64, u64, u64) {
     let z = day + 719_468;
     let era = z / 146_097;
     let doe = z % 146_097;
@@ -107,33 +111,33 @@ mod tests {
 
     #[test]
     fn a_timer_keeps_its_width_until_an_hour() {
-        assert_eq!(timer(0), "00:00");
-        assert_eq!(timer(272), "04:32");
-        assert_eq!(timer(3872), "1:04:32");
+        assert_eq!(format_timer(0), "00:00");
+        assert_eq!(format_timer(272), "04:32");
+        assert_eq!(format_timer(3872), "1:04:32");
     }
 
     #[test]
     fn durations_are_spelled() {
-        assert_eq!(spell(9), "9 s");
-        assert_eq!(spell(120), "2 min");
-        assert_eq!(spell(134), "2 min 14 s");
-        assert_eq!(spell(3700), "1 h 1 min");
+        assert_eq!(format_duration(9), "9 s");
+        assert_eq!(format_duration(120), "2 min");
+        assert_eq!(format_duration(134), "2 min 14 s");
+        assert_eq!(format_duration(3700), "1 h 1 min");
     }
 
     #[test]
     fn the_clock_is_the_persons_own() {
-        let utc = Zone { offset: 0, hours24: true };
+        let utc = LocalClock { offset_minutes: 0, is_24_hour: true };
         assert_eq!(utc.clock(NOON), "12:00");
-        let berlin = Zone { offset: 60, hours24: true };
+        let berlin = LocalClock { offset_minutes: 60, is_24_hour: true };
         assert_eq!(berlin.clock(NOON), "13:00");
-        let denver = Zone { offset: -420, hours24: false };
+        let denver = LocalClock { offset_minutes: -420, is_24_hour: false };
         assert_eq!(denver.clock(NOON), "5:00 am");
-        assert_eq!(Zone { offset: 0, hours24: false }.clock(NOON), "12:00 pm");
+        assert_eq!(LocalClock { offset_minutes: 0, is_24_hour: false }.clock(NOON), "12:00 pm");
     }
 
     #[test]
     fn days_are_named_by_nearness() {
-        let zone = Zone::default();
+        let zone = LocalClock::default();
         let today = zone.day(NOON);
         assert_eq!(zone.day_name(today, NOON), "Today");
         assert_eq!(zone.day_name(today - 1, NOON), "Yesterday");
@@ -145,7 +149,7 @@ mod tests {
 
     #[test]
     fn midnight_is_the_local_one() {
-        let auckland = Zone { offset: 780, hours24: true };
-        assert_eq!(auckland.day(NOON), Zone::default().day(NOON) + 1);
+        let auckland = LocalClock { offset_minutes: 780, is_24_hour: true };
+        assert_eq!(auckland.day(NOON), LocalClock::default().day(NOON) + 1);
     }
 }

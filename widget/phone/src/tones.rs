@@ -15,35 +15,35 @@ use std::rc::Rc;
 use bitcall_wire::agent_protocol::AgentSnapshot;
 use web_sys::AudioContext;
 
-use crate::browser::Timer;
+use crate::browser::BrowserTimer;
 use crate::media::speaker;
-use patterns::Sound;
-use synthesizer::Voice;
+use patterns::CallTone;
+use synthesizer::PlayingPattern;
 
 pub struct Tones(Rc<Inner>);
 
 /// What sounds now, and the clock of its repetition.
-struct Playing {
-    sound: Sound,
-    voice: Rc<RefCell<Option<Voice>>>,
-    _clock: Timer,
+struct ActiveTone {
+    sound: CallTone,
+    voice: Rc<RefCell<Option<PlayingPattern>>>,
+    _clock: BrowserTimer,
 }
 
 struct Inner {
     context: RefCell<Option<AudioContext>>,
     speaker: RefCell<Option<String>>,
-    wanted: Cell<Option<Sound>>,
-    playing: RefCell<Option<Playing>>,
+    target: Cell<Option<CallTone>>,
+    playing: RefCell<Option<ActiveTone>>,
     unlocked: Cell<bool>,
 }
 
 impl Tones {
     /// Nothing sounds before a gesture.
-    pub fn silent() -> Tones {
+    pub fn new() -> Tones {
         Tones(Rc::new(Inner {
             context: RefCell::default(),
             speaker: RefCell::default(),
-            wanted: Cell::new(None),
+            target: Cell::new(None),
             playing: RefCell::default(),
             unlocked: Cell::new(false),
         }))
@@ -55,7 +55,7 @@ impl Tones {
         if let Some(context) = self.0.context()
             && let Ok(promise) = context.resume()
         {
-            speaker::forget(promise);
+            speaker::ignore_rejection(promise);
         }
         self.0.update();
     }
@@ -63,24 +63,24 @@ impl Tones {
     pub fn use_speaker(&self, id: Option<&str>) {
         *self.0.speaker.borrow_mut() = id.map(str::to_owned);
         if let Some(context) = &*self.0.context.borrow() {
-            speaker::send_to(context, id);
+            speaker::set_sink_id(context, id);
         }
     }
 
     /// The tone of a key (ITU-T Q.23).
-    pub fn key(&self, digit: char) {
-        if let (Some(context), Some((low, high))) = (self.0.context(), patterns::key(digit)) {
-            synthesizer::blip(&context, low, high);
+    pub fn play_key(&self, digit: char) {
+        if let (Some(context), Some((low, high))) = (self.0.context(), patterns::dtmf_frequencies(digit)) {
+            synthesizer::play_key_tone(&context, low, high);
         }
     }
 
-    pub fn follow(&self, snapshot: &AgentSnapshot, page: &str) {
-        self.0.wanted.set(patterns::sound(snapshot, page));
+    pub fn apply_snapshot(&self, snapshot: &AgentSnapshot, page: &str) {
+        self.0.target.set(patterns::tone_for(snapshot, page));
         self.0.update();
     }
 
-    pub fn silence(&self) {
-        self.0.wanted.set(None);
+    pub fn stop(&self) {
+        self.0.target.set(None);
         self.0.update();
     }
 }
@@ -91,7 +91,7 @@ impl Inner {
         if self.context.borrow().is_none() && self.unlocked.get() {
             let context = AudioContext::new().ok()?;
             if let Some(id) = &*self.speaker.borrow() {
-                speaker::send_to(&context, Some(id));
+                speaker::set_sink_id(&context, Some(id));
             }
             *self.context.borrow_mut() = Some(context);
         }
@@ -99,9 +99,9 @@ impl Inner {
     }
 
     fn update(self: &Rc<Self>) {
-        let wanted = self.wanted.get();
+        let target = self.target.get();
         let playing = self.playing.borrow().as_ref().map(|playing| playing.sound);
-        if wanted == playing {
+        if target == playing {
             return;
         }
         if let Some(playing) = self.playing.borrow_mut().take()
@@ -109,17 +109,17 @@ impl Inner {
         {
             voice.stop();
         }
-        let (Some(sound), Some(context)) = (wanted, self.context()) else {
+        let (Some(sound), Some(context)) = (target, self.context()) else {
             return;
         };
         let pattern = patterns::pattern(sound);
-        let voice = Rc::new(RefCell::new(Voice::start(&context, &pattern)));
-        let clock = Timer::every(pattern.period_ms, {
+        let voice = Rc::new(RefCell::new(PlayingPattern::start(&context, &pattern)));
+        let clock = BrowserTimer::every(pattern.period_ms, {
             let voice = Rc::clone(&voice);
             move || {
-                *voice.borrow_mut() = Voice::start(&context, &patterns::pattern(sound));
+                *voice.borrow_mut() = PlayingPattern::start(&context, &patterns::pattern(sound));
             }
         });
-        *self.playing.borrow_mut() = Some(Playing { sound, voice, _clock: clock });
+        *self.playing.borrow_mut() = Some(ActiveTone { sound, voice, _clock: clock });
     }
 }

@@ -1,6 +1,6 @@
 //! What the screens read, and what they may ask for.
 //!
-//! Screens are functions of [`Ui`]: they read its signals and say [`Act`]s.
+//! Screens are functions of [`Ui`]: they read its signals and say [`UserAction`]s.
 //! They know neither the agent nor the browser's media, so each of them can be
 //! drawn from made-up state, too (see `examples/gallery.rs`).
 
@@ -12,31 +12,31 @@ use bitcall_wire::agent_protocol::{
 use bitcall_wire::config::{RuntimeConfig, ThemeStart};
 use sycamore::reactive::{ReadSignal, Signal, create_selector, create_signal};
 
-use crate::recents::Recent;
-use crate::signin::{Credentials, FormFaults, Prefill};
-use crate::time::Zone;
+use crate::recents::RecentCall;
+use crate::signin::{Credentials, FormDefaults, FormErrors};
+use crate::time::LocalClock;
 
 /// A handle on all that can be seen, small enough to be captured by every
 /// closure of every screen. Copies are the same state.
 #[derive(Clone, Copy)]
-pub struct Ui(&'static State);
+pub struct Ui(&'static UiState);
 
 impl std::ops::Deref for Ui {
-    type Target = State;
+    type Target = UiState;
 
-    fn deref(&self) -> &State {
+    fn deref(&self) -> &UiState {
         self.0
     }
 }
 
 /// All that can be seen.
-pub struct State {
-    pub stage: Signal<Stage>,
+pub struct UiState {
+    pub screen: Signal<Screen>,
     pub config: Signal<Option<Rc<RuntimeConfig>>>,
     /// Framed by a host page: there is something to minimise into.
     pub embedded: Signal<bool>,
     pub theme: Signal<ThemeStart>,
-    pub zone: Signal<Zone>,
+    pub zone: Signal<LocalClock>,
     /// Milliseconds since the Unix epoch; moves while a call is up.
     pub now: Signal<u64>,
 
@@ -49,29 +49,29 @@ pub struct State {
     /// What stands in the number field.
     pub number: Signal<String>,
     /// Beside the number field: why it cannot be called.
-    pub number_fault: Signal<Option<String>>,
+    pub number_error: Signal<Option<String>>,
     pub last_number: Signal<Option<String>>,
     pub identity_open: Signal<bool>,
     /// The keypad of the call screen.
     pub keypad_open: Signal<bool>,
     /// One line under the clock of a call: what went wrong with it.
-    pub note: Signal<Option<String>>,
+    pub call_notice: Signal<Option<String>>,
     /// Digits sent into the call that is on screen.
     pub digits: Signal<String>,
-    pub ended: Signal<Option<Recent>>,
-    pub recents: Signal<Vec<Recent>>,
+    pub ended: Signal<Option<RecentCall>>,
+    pub recents: Signal<Vec<RecentCall>>,
     pub search: Signal<String>,
 
     pub muted: Signal<Vec<CallId>>,
-    pub levels: Signal<Levels>,
+    pub levels: Signal<MeterBars>,
     pub microphone_fault: Signal<Option<MediaError>>,
     pub sound_blocked: Signal<bool>,
-    pub devices: Signal<Choices>,
+    pub devices: Signal<DeviceOptions>,
     /// Said once, politely, by a screen reader.
-    pub said: Signal<String>,
+    pub announcement: Signal<String>,
 
     pub form: SignInForm,
-    act: Signal<Rc<dyn Fn(Act)>>,
+    on_action: Signal<Rc<dyn Fn(UserAction)>>,
 }
 
 /// The fields of the sign-in form.
@@ -82,8 +82,8 @@ pub struct SignInForm {
     pub password: Signal<String>,
     pub password_shown: Signal<bool>,
     pub remember: Signal<bool>,
-    pub prefill: Signal<Prefill>,
-    pub faults: Signal<FormFaults>,
+    pub defaults: Signal<FormDefaults>,
+    pub errors: Signal<FormErrors>,
     /// What the server or the network said.
     pub refusal: Signal<Option<String>>,
     pub busy: Signal<bool>,
@@ -91,7 +91,7 @@ pub struct SignInForm {
 
 /// What fills the frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum Screen {
     /// Waiting for the host page's configuration.
     Loading,
     /// Opened by itself, with no host page around it.
@@ -109,33 +109,33 @@ pub enum Tab {
     Settings,
 }
 
-/// Bars of the level meter, 0–[`Levels::FULL`].
+/// Bars of the level meter, 0–[`MeterBars::MAX_BARS`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Levels {
+pub struct MeterBars {
     pub microphone: u8,
     pub remote: u8,
 }
 
 /// Devices to choose from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Choices {
-    pub microphones: Vec<Choice>,
+pub struct DeviceOptions {
+    pub microphones: Vec<DeviceOption>,
     /// Empty where the browser lets no page choose.
-    pub speakers: Vec<Choice>,
+    pub speakers: Vec<DeviceOption>,
     /// Chosen ids; empty is the system's default.
     pub microphone: String,
     pub speaker: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Choice {
+pub struct DeviceOption {
     pub id: String,
     pub name: String,
 }
 
 /// What a person can ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Act {
+pub enum UserAction {
     /// A key of the dialer.
     Type(char),
     Backspace,
@@ -162,7 +162,7 @@ pub enum Act {
     ChooseMicrophone(String),
     ChooseSpeaker(String),
     /// The pointer, or the focus, is on the button that signs in.
-    ExpectSignIn,
+    PrepareSignIn,
     SubmitSignIn,
     Connect,
     OtherAccount,
@@ -171,13 +171,13 @@ pub enum Act {
 
 /// What stands in the header, always.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
-    pub tone: Tone,
+pub struct PhoneStatus {
+    pub tone: StatusKind,
     pub words: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tone {
+pub enum StatusKind {
     Good,
     Busy,
     Waiting,
@@ -185,20 +185,20 @@ pub enum Tone {
     Off,
 }
 
-impl Levels {
-    pub const FULL: u8 = 5;
+impl MeterBars {
+    pub const MAX_BARS: u8 = 5;
 
     /// From 0.0–1.0 each.
     pub fn new(microphone: f32, remote: f32) -> Self {
         // Quiet rooms measure up to this: no bar.
-        const FLOOR: f32 = 0.02;
+        const SILENCE_LEVEL: f32 = 0.02;
         let bars = |level: f32| {
-            if level < FLOOR {
+            if level < SILENCE_LEVEL {
                 return 0;
             }
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 5")]
-            let bars = (level.min(1.0).sqrt() * f32::from(Self::FULL)).ceil() as u8;
-            bars.min(Self::FULL)
+            let bars = (level.min(1.0).sqrt() * f32::from(Self::MAX_BARS)).ceil() as u8;
+            bars.min(Self::MAX_BARS)
         };
         Self { microphone: bars(microphone), remote: bars(remote) }
     }
@@ -207,65 +207,65 @@ impl Levels {
 impl Ui {
     /// Inside a reactive root. Lives as long as the page does.
     pub fn new() -> Self {
-        let nothing: Rc<dyn Fn(Act)> = Rc::new(|_| {});
-        Self(Box::leak(Box::new(State {
-            stage: create_signal(Stage::Loading),
+        let no_handler: Rc<dyn Fn(UserAction)> = Rc::new(|_| {});
+        Self(Box::leak(Box::new(UiState {
+            screen: create_signal(Screen::Loading),
             config: create_signal(None),
             embedded: create_signal(false),
             theme: create_signal(ThemeStart::System),
-            zone: create_signal(Zone::default()),
+            zone: create_signal(LocalClock::default()),
             now: create_signal(0),
             snapshot: create_signal(AgentSnapshot::default()),
             page: create_signal(String::new()),
             signed_in_as: create_signal(None),
             tab: create_signal(Tab::Keypad),
             number: create_signal(String::new()),
-            number_fault: create_signal(None),
+            number_error: create_signal(None),
             last_number: create_signal(None),
             identity_open: create_signal(false),
             keypad_open: create_signal(false),
-            note: create_signal(None),
+            call_notice: create_signal(None),
             digits: create_signal(String::new()),
             ended: create_signal(None),
             recents: create_signal(Vec::new()),
             search: create_signal(String::new()),
             muted: create_signal(Vec::new()),
-            levels: create_signal(Levels::default()),
+            levels: create_signal(MeterBars::default()),
             microphone_fault: create_signal(None),
             sound_blocked: create_signal(false),
-            devices: create_signal(Choices::default()),
-            said: create_signal(String::new()),
+            devices: create_signal(DeviceOptions::default()),
+            announcement: create_signal(String::new()),
             form: SignInForm {
                 username: create_signal(String::new()),
                 domain: create_signal(String::new()),
                 password: create_signal(String::new()),
                 password_shown: create_signal(false),
                 remember: create_signal(false),
-                prefill: create_signal(Prefill::default()),
-                faults: create_signal(FormFaults::default()),
+                defaults: create_signal(FormDefaults::default()),
+                errors: create_signal(FormErrors::default()),
                 refusal: create_signal(None),
                 busy: create_signal(false),
             },
-            act: create_signal(nothing),
+            on_action: create_signal(no_handler),
         })))
     }
 
-    pub fn act(self, act: Act) {
-        let handler = self.act.get_clone_untracked();
-        handler(act);
+    pub fn dispatch(self, action: UserAction) {
+        let handler = self.on_action.get_clone_untracked();
+        handler(action);
     }
 
     /// Who carries out what the screens ask for.
-    pub fn on_act(self, handler: impl Fn(Act) + 'static) {
-        self.act.set_silent(Rc::new(handler));
+    pub fn on_action(self, handler: impl Fn(UserAction) + 'static) {
+        self.on_action.set_silent(Rc::new(handler));
     }
 
     /// One call, followed while it lasts; the last known state once it is gone.
     pub fn call(self, id: &str) -> ReadSignal<Option<CallSnapshot>> {
         let id = id.to_owned();
         let mut last: Option<CallSnapshot> = None;
-        watch(move || {
-            let found = self.snapshot.with(|snapshot| find(snapshot, &id).cloned());
+        selector(move || {
+            let found = self.snapshot.with(|snapshot| find_call(snapshot, &id).cloned());
             if found.is_some() {
                 last.clone_from(&found);
             }
@@ -275,16 +275,16 @@ impl Ui {
 
     /// The call that stands large on screen.
     pub fn focused(self) -> ReadSignal<Option<CallId>> {
-        watch(move || self.snapshot.with(|snapshot| focused(snapshot).map(|call| call.id.clone())))
+        selector(move || self.snapshot.with(|snapshot| focused_call(snapshot).map(|call| call.id.clone())))
     }
 
     /// The call that asks to be answered.
     pub fn incoming(self) -> ReadSignal<Option<CallId>> {
-        watch(move || self.snapshot.with(|snapshot| incoming(snapshot).map(|call| call.id.clone())))
+        selector(move || self.snapshot.with(|snapshot| incoming_call(snapshot).map(|call| call.id.clone())))
     }
 
-    pub fn status(self) -> ReadSignal<Status> {
-        watch(move || self.snapshot.with(status))
+    pub fn status(self) -> ReadSignal<PhoneStatus> {
+        selector(move || self.snapshot.with(phone_status))
     }
 }
 
@@ -292,7 +292,7 @@ impl Ui {
 ///
 /// One copy of the machinery per type of value instead of one per closure:
 /// the phone has some eighty of these, and is to be small.
-pub fn watch<T: PartialEq + 'static>(follow: impl FnMut() -> T + 'static) -> ReadSignal<T> {
+pub fn selector<T: PartialEq + 'static>(follow: impl FnMut() -> T + 'static) -> ReadSignal<T> {
     let follow: Box<dyn FnMut() -> T> = Box::new(follow);
     create_selector(follow)
 }
@@ -303,42 +303,44 @@ impl Default for Ui {
     }
 }
 
-pub fn find<'a>(snapshot: &'a AgentSnapshot, id: &str) -> Option<&'a CallSnapshot> {
+pub fn find_call<'a>(snapshot: &'a AgentSnapshot, id: &str) -> Option<&'a CallSnapshot> {
     snapshot.calls.iter().find(|call| call.id == id)
 }
 
 /// Up, or on its way: neither over nor still asking to be answered.
-pub fn engaged(call: &CallSnapshot) -> bool {
+pub fn is_engaged(call: &CallSnapshot) -> bool {
     !matches!(call.state, CallState::Ended { .. } | CallState::Incoming)
 }
 
-pub fn focused(snapshot: &AgentSnapshot) -> Option<&CallSnapshot> {
-    let mut up = snapshot.calls.iter().filter(|call| engaged(call));
+pub fn focused_call(snapshot: &AgentSnapshot) -> Option<&CallSnapshot> {
+    let mut up = snapshot.calls.iter().filter(|call| is_engaged(call));
     let active = snapshot.active.as_deref();
     up.clone().find(|call| Some(call.id.as_str()) == active).or_else(|| up.next_back())
 }
 
-pub fn incoming(snapshot: &AgentSnapshot) -> Option<&CallSnapshot> {
+pub fn incoming_call(snapshot: &AgentSnapshot) -> Option<&CallSnapshot> {
     snapshot.calls.iter().find(|call| call.state == CallState::Incoming)
 }
 
-pub fn status(snapshot: &AgentSnapshot) -> Status {
+pub fn phone_status(snapshot: &AgentSnapshot) -> PhoneStatus {
     let (tone, words) = match &snapshot.registration {
-        RegistrationStatus::SignedOut => (Tone::Off, "Signed out".to_owned()),
-        RegistrationStatus::Connecting => (Tone::Waiting, "Connecting…".to_owned()),
-        RegistrationStatus::Registered { .. } if focused(snapshot).is_some() => (Tone::Busy, "On call".to_owned()),
-        RegistrationStatus::Registered { .. } => (Tone::Good, "Ready".to_owned()),
-        RegistrationStatus::Reconnecting { reason, .. } if reason.code == RegistrationFailureCode::Offline => {
-            (Tone::Bad, "No network".to_owned())
+        RegistrationStatus::SignedOut => (StatusKind::Off, "Signed out".to_owned()),
+        RegistrationStatus::Connecting => (StatusKind::Waiting, "Connecting…".to_owned()),
+        RegistrationStatus::Registered { .. } if focused_call(snapshot).is_some() => {
+            (StatusKind::Busy, "On call".to_owned())
         }
-        RegistrationStatus::Reconnecting { .. } => (Tone::Waiting, "Reconnecting…".to_owned()),
-        RegistrationStatus::Failed { reason } => (Tone::Bad, format!("Offline: {}", inside(&reason.words))),
+        RegistrationStatus::Registered { .. } => (StatusKind::Good, "Ready".to_owned()),
+        RegistrationStatus::Reconnecting { reason, .. } if reason.code == RegistrationFailureCode::Offline => {
+            (StatusKind::Bad, "No network".to_owned())
+        }
+        RegistrationStatus::Reconnecting { .. } => (StatusKind::Waiting, "Reconnecting…".to_owned()),
+        RegistrationStatus::Failed { reason } => (StatusKind::Bad, format!("Offline: {}", as_clause(&reason.words))),
     };
-    Status { tone, words }
+    PhoneStatus { tone, words }
 }
 
 /// A sentence, as it stands inside another one: "Wrong password." → "wrong password".
-pub fn inside(words: &str) -> String {
+pub fn as_clause(words: &str) -> String {
     let words = words.trim().trim_end_matches('.');
     let mut chars = words.chars();
     match (chars.next(), chars.clone().next()) {
@@ -366,12 +368,12 @@ mod tests {
             active: Some("held".to_owned()),
             ..AgentSnapshot::default()
         };
-        assert_eq!(focused(&snapshot).map(|call| call.id.as_str()), Some("held"));
-        assert_eq!(incoming(&snapshot).map(|call| call.id.as_str()), Some("rings"));
+        assert_eq!(focused_call(&snapshot).map(|call| call.id.as_str()), Some("held"));
+        assert_eq!(incoming_call(&snapshot).map(|call| call.id.as_str()), Some("rings"));
         snapshot.active = Some("rings".to_owned());
-        assert_eq!(focused(&snapshot).map(|call| call.id.as_str()), Some("talks"));
+        assert_eq!(focused_call(&snapshot).map(|call| call.id.as_str()), Some("talks"));
         snapshot.calls.retain(|call| call.id == "rings");
-        assert_eq!(focused(&snapshot), None);
+        assert_eq!(focused_call(&snapshot), None);
     }
 
     #[test]
@@ -386,13 +388,13 @@ mod tests {
             },
             ..AgentSnapshot::default()
         };
-        assert_eq!(status(&snapshot).words, "Offline: wrong password");
-        assert_eq!(inside("SIP server refused."), "SIP server refused");
+        assert_eq!(phone_status(&snapshot).words, "Offline: wrong password");
+        assert_eq!(as_clause("SIP server refused."), "SIP server refused");
     }
 
     #[test]
     fn silence_shows_no_bar_and_shouting_shows_all() {
-        assert_eq!(Levels::new(0.0, 0.01), Levels { microphone: 0, remote: 0 });
-        assert_eq!(Levels::new(0.03, 7.0), Levels { microphone: 1, remote: Levels::FULL });
+        assert_eq!(MeterBars::new(0.0, 0.01), MeterBars { microphone: 0, remote: 0 });
+        assert_eq!(MeterBars::new(0.03, 7.0), MeterBars { microphone: 1, remote: MeterBars::MAX_BARS });
     }
 }

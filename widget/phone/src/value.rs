@@ -3,7 +3,7 @@
 //! Writing is serde-wasm-bindgen's. Reading is done here, since that crate
 //! reads whatever serde knows and words every possible fault, which is a
 //! twelfth of the phone on the wire. The phone reads structs, lists, text,
-//! whole numbers, booleans and enums without fields, and says of a fault only
+//! as_integer numbers, booleans and enums without fields, and says of a fault only
 //! where it is.
 
 use std::fmt;
@@ -17,33 +17,33 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 use wasm_bindgen::JsValue;
 
-/// The type's own form of `value`. Fields that are missing or `undefined` take their default.
-pub fn read<T: DeserializeOwned>(value: &JsValue) -> Result<T, Unreadable> {
-    T::deserialize(Value(value))
+/// The type's own form of `value`. ObjectFields that are missing or `undefined` take their default.
+pub fn from_js<T: DeserializeOwned>(value: &JsValue) -> Result<T, DecodeError> {
+    T::deserialize(JsDeserializer(value))
 }
 
 /// As `JSON.parse` would give it. `None` for what JSON cannot say.
-pub fn write<T: Serialize + ?Sized>(what: &T) -> Option<JsValue> {
+pub fn to_js<T: Serialize + ?Sized>(what: &T) -> Option<JsValue> {
     what.serialize(&serde_wasm_bindgen::Serializer::json_compatible()).ok()
 }
 
 /// A value of the wrong shape.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Unreadable {
-    /// The field that is missing or wrong; empty where the whole is.
+pub struct DecodeError {
+    /// The field that is missing or wrong; empty where the as_integer is.
     field: &'static str,
 }
 
-impl fmt::Display for Unreadable {
+impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("unreadable ")?;
         f.write_str(if self.field.is_empty() { "value" } else { self.field })
     }
 }
 
-impl std::error::Error for Unreadable {}
+impl std::error::Error for DecodeError {}
 
-impl de::Error for Unreadable {
+impl de::Error for DecodeError {
     fn custom<T: fmt::Display>(_: T) -> Self {
         Self::default()
     }
@@ -78,59 +78,59 @@ impl de::Error for Unreadable {
     }
 }
 
-struct Value<'v>(&'v JsValue);
+struct JsDeserializer<'v>(&'v JsValue);
 
-impl Value<'_> {
-    /// A whole number that JavaScript can hold exactly.
-    fn whole(&self) -> Result<u64, Unreadable> {
+impl JsDeserializer<'_> {
+    /// A as_integer number that JavaScript can hold exactly.
+    fn as_integer(&self) -> Result<u64, DecodeError> {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to fit")]
         match self.0.as_f64() {
             Some(number) if (0.0..9_007_199_254_740_992.0).contains(&number) => Ok(number as u64),
-            _ => Err(Unreadable::default()),
+            _ => Err(DecodeError::default()),
         }
     }
 }
 
-impl<'de> de::Deserializer<'de> for Value<'_> {
-    type Error = Unreadable;
+impl<'de> de::Deserializer<'de> for JsDeserializer<'_> {
+    type Error = DecodeError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Unreadable> {
-        Err(Unreadable::default())
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, DecodeError> {
+        Err(DecodeError::default())
     }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unreadable> {
-        visitor.visit_bool(self.0.as_bool().ok_or_else(Unreadable::default)?)
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        visitor.visit_bool(self.0.as_bool().ok_or_else(DecodeError::default)?)
     }
 
-    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unreadable> {
-        visitor.visit_u64(self.whole()?)
+    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        visitor.visit_u64(self.as_integer()?)
     }
 
-    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unreadable> {
-        visitor.visit_u64(self.whole()?)
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        visitor.visit_u64(self.as_integer()?)
     }
 
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unreadable> {
-        visitor.visit_string(self.0.as_string().ok_or_else(Unreadable::default)?)
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        visitor.visit_string(self.0.as_string().ok_or_else(DecodeError::default)?)
     }
 
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unreadable> {
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         self.deserialize_str(visitor)
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unreadable> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         if self.0.is_null() || self.0.is_undefined() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Unreadable> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, DecodeError> {
         visitor.visit_newtype_struct(self)
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unreadable> {
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         if !Array::is_array(self.0) {
-            return Err(Unreadable::default());
+            return Err(DecodeError::default());
         }
-        visitor.visit_seq(List { values: Array::from(self.0), next: 0 })
+        visitor.visit_seq(ArrayElements { values: Array::from(self.0), next: 0 })
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -138,11 +138,11 @@ impl<'de> de::Deserializer<'de> for Value<'_> {
         _: &'static str,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Unreadable> {
+    ) -> Result<V::Value, DecodeError> {
         if !self.0.is_object() {
-            return Err(Unreadable::default());
+            return Err(DecodeError::default());
         }
-        visitor.visit_map(Fields { object: self.0, rest: fields, current: ("", JsValue::UNDEFINED) })
+        visitor.visit_map(ObjectFields { object: self.0, rest: fields, current: ("", JsValue::UNDEFINED) })
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -150,8 +150,8 @@ impl<'de> de::Deserializer<'de> for Value<'_> {
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Unreadable> {
-        visitor.visit_enum(Variant(self.0.as_string().ok_or_else(Unreadable::default)?))
+    ) -> Result<V::Value, DecodeError> {
+        visitor.visit_enum(VariantName(self.0.as_string().ok_or_else(DecodeError::default)?))
     }
 
     forward_to_deserialize_any! {
@@ -161,16 +161,16 @@ impl<'de> de::Deserializer<'de> for Value<'_> {
 }
 
 /// The fields of an object that the type knows; others are not even looked at.
-struct Fields<'v> {
+struct ObjectFields<'v> {
     object: &'v JsValue,
     rest: &'static [&'static str],
     current: (&'static str, JsValue),
 }
 
-impl<'de> MapAccess<'de> for Fields<'_> {
-    type Error = Unreadable;
+impl<'de> MapAccess<'de> for ObjectFields<'_> {
+    type Error = DecodeError;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Unreadable> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, DecodeError> {
         while let Some((&field, rest)) = self.rest.split_first() {
             self.rest = rest;
             let value = Reflect::get(self.object, &JsValue::from_str(field)).unwrap_or_default();
@@ -182,60 +182,60 @@ impl<'de> MapAccess<'de> for Fields<'_> {
         Ok(None)
     }
 
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Unreadable> {
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, DecodeError> {
         let (field, value) = &self.current;
-        seed.deserialize(Value(value))
-            .map_err(|fault| if fault.field.is_empty() { Unreadable { field } } else { fault })
+        seed.deserialize(JsDeserializer(value))
+            .map_err(|fault| if fault.field.is_empty() { DecodeError { field } } else { fault })
     }
 }
 
-struct List {
+struct ArrayElements {
     values: Array,
     next: u32,
 }
 
-impl<'de> SeqAccess<'de> for List {
-    type Error = Unreadable;
+impl<'de> SeqAccess<'de> for ArrayElements {
+    type Error = DecodeError;
 
-    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Unreadable> {
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, DecodeError> {
         if self.next >= self.values.length() {
             return Ok(None);
         }
         let value = self.values.get(self.next);
         self.next += 1;
-        seed.deserialize(Value(&value)).map(Some)
+        seed.deserialize(JsDeserializer(&value)).map(Some)
     }
 }
 
 /// An enum's variant by its name.
-struct Variant(String);
+struct VariantName(String);
 
-impl<'de> EnumAccess<'de> for Variant {
-    type Error = Unreadable;
+impl<'de> EnumAccess<'de> for VariantName {
+    type Error = DecodeError;
     type Variant = Self;
 
-    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), Unreadable> {
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), DecodeError> {
         let variant = seed.deserialize(StrDeserializer::new(&self.0))?;
         Ok((variant, self))
     }
 }
 
-impl<'de> de::VariantAccess<'de> for Variant {
-    type Error = Unreadable;
+impl<'de> de::VariantAccess<'de> for VariantName {
+    type Error = DecodeError;
 
-    fn unit_variant(self) -> Result<(), Unreadable> {
+    fn unit_variant(self) -> Result<(), DecodeError> {
         Ok(())
     }
 
-    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, _: S) -> Result<S::Value, Unreadable> {
-        Err(Unreadable::default())
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, _: S) -> Result<S::Value, DecodeError> {
+        Err(DecodeError::default())
     }
 
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, Unreadable> {
-        Err(Unreadable::default())
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, DecodeError> {
+        Err(DecodeError::default())
     }
 
-    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], _: V) -> Result<V::Value, Unreadable> {
-        Err(Unreadable::default())
+    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], _: V) -> Result<V::Value, DecodeError> {
+        Err(DecodeError::default())
     }
 }

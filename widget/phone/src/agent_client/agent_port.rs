@@ -10,52 +10,52 @@ use web_sys::{
     WorkerOptions, WorkerType,
 };
 
-use super::Place;
-use crate::browser::{Listener, debug, window};
+use super::AgentAddress;
+use crate::browser::{EventListener, debug, window};
 
 /// Event by which the page hands a port to an agent that it loaded itself.
 const ATTACH_EVENT: &str = "bitcall:attach";
 
 /// The worker's name.
-const WORKER: &str = "bitcall";
+const WORKER_NAME: &str = "bitcall";
 
 /// Where start.js leaves the worker that it has started, for the first who wants it.
-const STARTED: &str = "bitcallWorker";
+const STARTED_WORKER_PROPERTY: &str = "bitcallWorker";
 
 /// What the agent's script posts in place of a message when it cannot run.
-const BROKEN: &str = "broken";
+const BROKEN_MESSAGE: &str = "broken";
 
 type OnBroken = Rc<dyn Fn()>;
 
 /// An open port and what keeps it going.
-pub struct Attachment {
+pub struct AgentPort {
     port: MessagePort,
     shared: bool,
-    _messages: Listener,
+    _messages: EventListener,
     /// Loading of the agent's script, or its failure.
-    _loading: Vec<Listener>,
+    _load_listeners: Vec<EventListener>,
 }
 
-impl Attachment {
+impl AgentPort {
     /// Messages posted to the port before the agent has started are kept by the browser.
     ///
     /// `on_broken` is called when the agent cannot run, e.g. since the server has
     /// another version now. Where it was shared, open another one with `may_share: false` then.
     pub fn open(
-        place: &Place,
+        address: &AgentAddress,
         may_share: bool,
         on_broken: impl Fn() + 'static,
         on_message: impl Fn(ToPage) + 'static,
-    ) -> Attachment {
+    ) -> AgentPort {
         let on_broken: OnBroken = Rc::new(on_broken);
-        let worker = if may_share { shared(place, &on_broken) } else { None };
+        let worker = if may_share { shared_worker_port(address, &on_broken) } else { None };
         let shared = worker.is_some();
-        let (port, loading) = worker.unwrap_or_else(|| in_page(place, &on_broken));
-        let messages = Listener::new(&port, "message", move |event| {
+        let (port, loading) = worker.unwrap_or_else(|| load_in_page(address, &on_broken));
+        let messages = EventListener::new(&port, "message", move |event| {
             let Some(data) = event.dyn_ref::<MessageEvent>().map(MessageEvent::data) else {
                 return;
             };
-            if data == BROKEN {
+            if data == BROKEN_MESSAGE {
                 return on_broken();
             }
             match data.dyn_into::<Uint8Array>().ok().and_then(|bytes| agent_protocol::from_bytes(&bytes.to_vec())) {
@@ -65,8 +65,8 @@ impl Attachment {
         });
         port.start();
         // Before all else: whose agent it is.
-        let _ = port.post_message(&JsValue::from_str(&place.name));
-        Attachment { port, shared, _messages: messages, _loading: loading }
+        let _ = port.post_message(&JsValue::from_str(&address.name));
+        AgentPort { port, shared, _messages: messages, _load_listeners: loading }
     }
 
     pub fn port(&self) -> &MessagePort {
@@ -79,7 +79,7 @@ impl Attachment {
     }
 }
 
-impl Drop for Attachment {
+impl Drop for AgentPort {
     fn drop(&mut self) {
         self.port.close();
     }
@@ -93,48 +93,48 @@ pub fn post(port: &MessagePort, message: &ToAgent) {
 
 /// Lets the worker that start.js has started open its WebSocket to `wss` already, for whoever signs in within
 /// the next seconds. A worker that has been taken has a connection, and one in this page is not worth the trouble.
-pub fn open_ahead(wss: &str) {
-    if let Some(worker) = started() {
-        let ahead = Object::new();
-        let _ = Reflect::set(&ahead, &JsValue::from_str("ahead"), &JsValue::from_str(wss));
-        let _ = worker.port().post_message(&ahead);
+pub fn preconnect(wss: &str) {
+    if let Some(worker) = prestarted_worker() {
+        let message = Object::new();
+        let _ = Reflect::set(&message, &JsValue::from_str("ahead"), &JsValue::from_str(wss));
+        let _ = worker.port().post_message(&message);
     }
 }
 
-fn started() -> Option<SharedWorker> {
-    let started = Reflect::get(window()?.as_ref(), &JsValue::from_str(STARTED));
+fn prestarted_worker() -> Option<SharedWorker> {
+    let started = Reflect::get(window()?.as_ref(), &JsValue::from_str(STARTED_WORKER_PROPERTY));
     started.ok()?.dyn_into().ok()
 }
 
 /// `None` where the browser has no `SharedWorker` (Chrome on Android), or refuses it.
-fn shared(place: &Place, on_broken: &OnBroken) -> Option<(MessagePort, Vec<Listener>)> {
-    let worker = start(place)?;
-    Some((worker.port(), vec![when_it_fails(&worker, on_broken)]))
+fn shared_worker_port(address: &AgentAddress, on_broken: &OnBroken) -> Option<(MessagePort, Vec<EventListener>)> {
+    let worker = take_or_start_worker(address)?;
+    Some((worker.port(), vec![on_load_error(&worker, on_broken)]))
 }
 
 /// Takes the worker that start.js has started, with its open port, or starts it.
-fn start(place: &Place) -> Option<SharedWorker> {
+fn take_or_start_worker(address: &AgentAddress) -> Option<SharedWorker> {
     let window = window()?;
     if !Reflect::has(&window, &JsValue::from_str("SharedWorker")).unwrap_or(false) {
         return None;
     }
-    if let Some(worker) = started() {
+    if let Some(worker) = prestarted_worker() {
         // A port is good for one attachment.
-        let _ = Reflect::delete_property(&window, &JsValue::from_str(STARTED));
+        let _ = Reflect::delete_property(&window, &JsValue::from_str(STARTED_WORKER_PROPERTY));
         return Some(worker);
     }
     let options = WorkerOptions::new();
     options.set_type(WorkerType::Module);
-    options.set_name(WORKER);
+    options.set_name(WORKER_NAME);
     // Where it is offered, the worker and its socket outlive even the only page,
     // so that a reload keeps the call.
     let _ = Reflect::set(&options, &JsValue::from_str("extendedLifetime"), &JsValue::TRUE);
-    SharedWorker::new_with_worker_options(&place.worker, &options).ok()
+    SharedWorker::new_with_worker_options(&address.worker_url, &options).ok()
 }
 
 /// Loads the agent into this page. A script element, since the page's content
 /// security policy allows its own scripts and no evaluation.
-fn in_page(place: &Place, on_broken: &OnBroken) -> (MessagePort, Vec<Listener>) {
+fn load_in_page(address: &AgentAddress, on_broken: &OnBroken) -> (MessagePort, Vec<EventListener>) {
     let (ours, theirs) = channel();
     let mut listeners = Vec::new();
     if let Some(document) = window().and_then(|window| window.document())
@@ -142,15 +142,15 @@ fn in_page(place: &Place, on_broken: &OnBroken) -> (MessagePort, Vec<Listener>) 
             document.create_element("script").map(wasm_bindgen::JsCast::unchecked_into::<HtmlScriptElement>)
     {
         script.set_type("module");
-        script.set_src(&place.worker);
-        listeners.push(Listener::new(&script, "load", move |_| {
+        script.set_src(&address.worker_url);
+        listeners.push(EventListener::new(&script, "load", move |_| {
             let init = CustomEventInit::new();
             init.set_detail(&theirs);
             if let (Some(window), Ok(event)) = (window(), CustomEvent::new_with_event_init_dict(ATTACH_EVENT, &init)) {
                 let _ = window.dispatch_event(&event);
             }
         }));
-        listeners.push(when_it_fails(&script, on_broken));
+        listeners.push(on_load_error(&script, on_broken));
         if let Some(head) = document.head() {
             let _ = head.append_child(&script);
         }
@@ -158,9 +158,9 @@ fn in_page(place: &Place, on_broken: &OnBroken) -> (MessagePort, Vec<Listener>) 
     (ours, listeners)
 }
 
-fn when_it_fails(what: &web_sys::EventTarget, on_broken: &OnBroken) -> Listener {
+fn on_load_error(what: &web_sys::EventTarget, on_broken: &OnBroken) -> EventListener {
     let on_broken = Rc::clone(on_broken);
-    Listener::new(what, "error", move |_| on_broken())
+    EventListener::new(what, "error", move |_| on_broken())
 }
 
 fn channel() -> (MessagePort, MessagePort) {

@@ -13,26 +13,26 @@ use bitcall_wire::call_reports::{CallReport, REPORT_INTERVAL, ReportedCall, Repo
 use sycamore::reactive::create_effect;
 
 use super::App;
-use crate::browser::{Listener, random_id};
+use crate::browser::{EventListener, random_id};
 use crate::page;
-use crate::ui::engaged;
+use crate::ui::is_engaged;
 use crate::value;
 
 /// Characters of a number that the server takes.
-const MAX_NUMBER: usize = 128;
+const MAX_NUMBER_CHARS: usize = 128;
 
-/// What the server was told last.
-pub struct Told {
-    client: String,
+/// What the server was last last.
+pub struct LastReport {
+    client_id: String,
     sequence: Cell<u32>,
     calls: RefCell<Vec<ReportedCall>>,
     /// Milliseconds since the Unix epoch.
-    at: Cell<u64>,
+    sent_at_ms: Cell<u64>,
 }
 
-impl Default for Told {
+impl Default for LastReport {
     fn default() -> Self {
-        Self { client: random_id(), sequence: Cell::new(0), calls: RefCell::default(), at: Cell::new(0) }
+        Self { client_id: random_id(), sequence: Cell::new(0), calls: RefCell::default(), sent_at_ms: Cell::new(0) }
     }
 }
 
@@ -43,14 +43,14 @@ impl App {
         create_effect(move || {
             ui.snapshot.track();
             if let Some(app) = app.upgrade() {
-                app.tell_calls();
+                app.report_calls();
             }
         });
         let app = Rc::downgrade(self);
         let leaving = web_sys::window().map(|window| {
-            Listener::new(&window, "pagehide", move |_| {
+            EventListener::new(&window, "pagehide", move |_| {
                 if let Some(app) = app.upgrade() {
-                    app.send_calls(Vec::new());
+                    app.send_call_report(Vec::new());
                 }
             })
         });
@@ -58,41 +58,43 @@ impl App {
     }
 
     /// Where there is news, or nothing was said for a while.
-    pub(super) fn tell_calls(&self) {
-        let now = page::now();
-        let calls = self.ui.page.with_untracked(|page| self.ui.snapshot.with_untracked(|all| of_page(all, page, now)));
-        let is_news = !same(&self.told.calls.borrow(), &calls);
-        let silent = Duration::from_millis(now.saturating_sub(self.told.at.get()));
+    pub(super) fn report_calls(&self) {
+        let now = page::unix_now_ms();
+        let calls =
+            self.ui.page.with_untracked(|page| self.ui.snapshot.with_untracked(|all| calls_of_page(all, page, now)));
+        let is_news = !is_same(&self.last_report.calls.borrow(), &calls);
+        let silent = Duration::from_millis(now.saturating_sub(self.last_report.sent_at_ms.get()));
         if is_news || (!calls.is_empty() && silent >= REPORT_INTERVAL) {
-            self.send_calls(calls);
+            self.send_call_report(calls);
         }
     }
 
-    pub(super) fn send_calls(&self, calls: Vec<ReportedCall>) {
-        let told = &self.told;
-        let both_none = calls.is_empty() && told.calls.borrow().is_empty();
-        let Some(key) = self.with_tenant(|tenant| tenant.host.key.clone()).filter(|key| !both_none && !key.is_empty())
+    pub(super) fn send_call_report(&self, calls: Vec<ReportedCall>) {
+        let last = &self.last_report;
+        let nothing_to_end = calls.is_empty() && last.calls.borrow().is_empty();
+        let Some(key) =
+            self.with_tenant(|tenant| tenant.host.key.clone()).filter(|key| !nothing_to_end && !key.is_empty())
         else {
             return;
         };
-        told.at.set(page::now());
-        told.sequence.set(told.sequence.get() + 1);
-        let report = CallReport { key: &key, client_id: &told.client, sequence: told.sequence.get(), calls: &calls };
-        let text = value::write(&report).and_then(|report| js_sys::JSON::stringify(&report).ok()?.as_string());
+        last.sent_at_ms.set(page::unix_now_ms());
+        last.sequence.set(last.sequence.get() + 1);
+        let report = CallReport { key: &key, client_id: &last.client_id, sequence: last.sequence.get(), calls: &calls };
+        let text = value::to_js(&report).and_then(|report| js_sys::JSON::stringify(&report).ok()?.as_string());
         if let (Some(window), Some(text)) = (web_sys::window(), text) {
             // What the browser does not take is made good by the next one.
             let _ = window.navigator().send_beacon_with_opt_str("/api/webphone/live-calls", Some(&text));
         }
-        told.calls.replace(calls);
+        last.calls.replace(calls);
     }
 }
 
-/// An incoming call is the page's once it is answered there.
-fn of_page(snapshot: &AgentSnapshot, page: &str, now: u64) -> Vec<ReportedCall> {
-    let mine = snapshot.calls.iter().filter(|call| engaged(call) && call.page.as_deref() == Some(page));
+/// An incoming_call call is the page's once it is answered there.
+fn calls_of_page(snapshot: &AgentSnapshot, page: &str, now: u64) -> Vec<ReportedCall> {
+    let mine = snapshot.calls.iter().filter(|call| is_engaged(call) && call.page.as_deref() == Some(page));
     mine.map(|call| ReportedCall {
         call_id: call.id.clone(),
-        number: Some(call.number.chars().take(MAX_NUMBER).collect()).filter(|number: &String| !number.is_empty()),
+        number: Some(call.number.chars().take(MAX_NUMBER_CHARS).collect()).filter(|number: &String| !number.is_empty()),
         direction: call.direction,
         state: match call.hold {
             HoldState::Held | HoldState::Holding => ReportedCallState::Held,
@@ -105,7 +107,7 @@ fn of_page(snapshot: &AgentSnapshot, page: &str, now: u64) -> Vec<ReportedCall> 
 }
 
 /// But for the seconds.
-fn same(one: &[ReportedCall], other: &[ReportedCall]) -> bool {
+fn is_same(one: &[ReportedCall], other: &[ReportedCall]) -> bool {
     one.len() == other.len()
         && one.iter().zip(other).all(|(one, other)| one.call_id == other.call_id && one.state == other.state)
 }

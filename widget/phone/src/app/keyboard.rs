@@ -6,26 +6,26 @@ use wasm_bindgen::JsCast;
 use web_sys::{Element, KeyboardEvent};
 
 use super::App;
-use crate::browser::Listener;
+use crate::browser::EventListener;
 use crate::page;
-use crate::ui::{Act, Stage, Tab, focused, incoming};
+use crate::ui::{Screen, Tab, UserAction, focused_call, incoming_call};
 
-pub fn listen(app: &Rc<App>) -> Vec<Listener> {
+pub fn listen(app: &Rc<App>) -> Vec<EventListener> {
     let Some(document) = page::document() else { return Vec::new() };
     let ui = app.ui;
     let app = Rc::downgrade(app);
-    let keys = Listener::new(&document, "keydown", {
+    let keys = EventListener::new(&document, "keydown", {
         let app = Weak::clone(&app);
         move |event| {
             if let (Some(app), Some(event)) = (app.upgrade(), event.dyn_ref::<KeyboardEvent>()) {
-                app.expect_call();
-                press(&app, event);
+                app.prepare_for_call();
+                handle_key(&app, event);
             }
         }
     });
-    let beside = Listener::new(&document, "pointerdown", move |event| {
+    let beside = EventListener::new(&document, "pointerdown", move |event| {
         if let Some(app) = app.upgrade() {
-            app.expect_call();
+            app.prepare_for_call();
         }
         let target = event.target().and_then(|target| target.dyn_into::<Element>().ok());
         let inside = target.and_then(|target| target.closest(".identity").ok().flatten()).is_some();
@@ -36,13 +36,13 @@ pub fn listen(app: &Rc<App>) -> Vec<Listener> {
     vec![keys, beside]
 }
 
-fn press(app: &Rc<App>, event: &KeyboardEvent) {
+fn handle_key(app: &Rc<App>, event: &KeyboardEvent) {
     if event.is_composing() || event.ctrl_key() || event.meta_key() || event.alt_key() || event.default_prevented() {
         return;
     }
     let key = event.key();
     if key == "Escape" {
-        app.act(Act::Escape);
+        app.handle_action(UserAction::Escape);
         return;
     }
     let target = event.target().and_then(|target| target.dyn_into::<Element>().ok());
@@ -52,29 +52,29 @@ fn press(app: &Rc<App>, event: &KeyboardEvent) {
         return;
     }
     let ui = app.ui;
-    let usable = ui.stage.with_untracked(|stage| *stage == Stage::Phone)
+    let usable = ui.screen.with_untracked(|screen| *screen == Screen::Phone)
         && ui.tab.get_untracked() != Tab::Settings
-        && ui.snapshot.with_untracked(|snapshot| incoming(snapshot).is_none());
+        && ui.snapshot.with_untracked(|snapshot| incoming_call(snapshot).is_none());
     if !usable {
         return;
     }
-    let call = ui.snapshot.with_untracked(|snapshot| focused(snapshot).map(|call| call.id.clone()));
-    let act = match (key.as_str(), single(&key), call) {
+    let call = ui.snapshot.with_untracked(|snapshot| focused_call(snapshot).map(|call| call.id.clone()));
+    let action = match (key.as_str(), single_char(&key), call) {
         (_, Some(digit @ ('0'..='9' | '*' | '#')), Some(call)) => {
             ui.keypad_open.set(true);
-            Act::Digit(call, digit)
+            UserAction::Digit(call, digit)
         }
-        (_, Some(digit @ ('0'..='9' | '*' | '#' | '+')), None) => Act::Type(digit),
-        ("Backspace", _, None) => Act::Backspace,
+        (_, Some(digit @ ('0'..='9' | '*' | '#' | '+')), None) => UserAction::Type(digit),
+        ("Backspace", _, None) => UserAction::Backspace,
         // On a button, Enter presses that button.
-        ("Enter", _, None) if tag != "BUTTON" && tag != "A" => Act::Call,
+        ("Enter", _, None) if tag != "BUTTON" && tag != "A" => UserAction::Call,
         _ => return,
     };
     event.prevent_default();
-    app.act(act);
+    app.handle_action(action);
 }
 
-fn single(key: &str) -> Option<char> {
+fn single_char(key: &str) -> Option<char> {
     let mut chars = key.chars();
     chars.next().filter(|_| chars.next().is_none())
 }

@@ -14,46 +14,49 @@ use bitcall_wire::config::{RuntimeConfig, ThemeStart};
 use bitcall_wire::host_protocol::{self, EmptyPayload, FromPhone, InitPayload, ToPhone};
 use sycamore::reactive::create_effect;
 
-use crate::agent_client::Link;
-use crate::browser::{Listener, Timer};
-use crate::host::Host;
-use crate::media::{self, Media, Notice};
-use crate::notified_calls::Announced;
+use crate::agent_client::AgentClient;
+use crate::browser::{BrowserTimer, EventListener};
+use crate::host::HostPage;
+use crate::media::{self, Media, MediaNotice};
+use crate::notified_calls::NotifiedCalls;
 use crate::page;
 use crate::signin::Credentials;
-use crate::storage::Store;
+use crate::storage::TenantStorage;
 use crate::theme::{Accent, Rgb, variables};
-use crate::ui::{Act, Choice, Choices, Levels, Stage, Tab, Ui, engaged, focused, incoming, watch};
+use crate::ui::{
+    DeviceOption, DeviceOptions, MeterBars, Screen, Tab, Ui, UserAction, focused_call, incoming_call, is_engaged,
+    selector,
+};
 
 /// Everything that is not on screen.
 pub struct App {
     ui: Ui,
-    host: RefCell<Option<Rc<Host>>>,
-    tenant: RefCell<Option<Tenant>>,
-    link: RefCell<Option<Link>>,
+    host: RefCell<Option<Rc<HostPage>>>,
+    tenant: RefCell<Option<TenantContext>>,
+    agent: RefCell<Option<AgentClient>>,
     /// Whether the link has been signed in since it was attached: "signed out" before that is only the beginning.
     signed_in: Cell<bool>,
     /// What the host page gave, when a restored session is tried first.
     fallback: RefCell<Option<Credentials>>,
     /// Asked for before the phone was registered.
-    waiting_call: RefCell<Option<host_protocol::CallRequest>>,
-    waiting_timer: RefCell<Option<Timer>>,
+    pending_call: RefCell<Option<host_protocol::CallRequest>>,
+    pending_call_timer: RefCell<Option<BrowserTimer>>,
     /// Calls that nobody took since the person last touched the phone.
     missed: Cell<u32>,
-    announced: RefCell<Announced>,
-    told: call_reports::Told,
+    notified_calls: RefCell<NotifiedCalls>,
+    last_report: call_reports::LastReport,
     /// Calls that this page ended itself: their end needs no card.
     ended_here: RefCell<HashSet<CallId>>,
-    card_timer: RefCell<Option<Timer>>,
-    clock: RefCell<Option<Timer>>,
-    listeners: RefCell<Vec<Listener>>,
+    card_timer: RefCell<Option<BrowserTimer>>,
+    clock: RefCell<Option<BrowserTimer>>,
+    listeners: RefCell<Vec<EventListener>>,
 }
 
 /// What `BITCALL_INIT` brought.
-struct Tenant {
+struct TenantContext {
     config: Rc<RuntimeConfig>,
     host: host_protocol::HostOptions,
-    store: Store,
+    storage: TenantStorage,
     media: Media,
 }
 
@@ -64,95 +67,95 @@ impl App {
             ui,
             host: RefCell::default(),
             tenant: RefCell::default(),
-            link: RefCell::default(),
+            agent: RefCell::default(),
             signed_in: Cell::new(false),
             fallback: RefCell::default(),
-            waiting_call: RefCell::default(),
-            waiting_timer: RefCell::default(),
+            pending_call: RefCell::default(),
+            pending_call_timer: RefCell::default(),
             missed: Cell::new(0),
-            announced: RefCell::default(),
-            told: call_reports::Told::default(),
+            notified_calls: RefCell::default(),
+            last_report: call_reports::LastReport::default(),
             ended_here: RefCell::default(),
             card_timer: RefCell::default(),
             clock: RefCell::default(),
             listeners: RefCell::default(),
         });
-        ui.zone.set(page::zone());
-        ui.now.set(page::now());
+        ui.zone.set(page::local_clock());
+        ui.now.set(page::unix_now_ms());
         {
             let app = Rc::clone(&app);
-            ui.on_act(move |act| app.act(act));
+            ui.on_action(move |action| app.handle_action(action));
         }
         app.watch_clock();
         app.listeners.borrow_mut().extend(keyboard::listen(&app));
         app.report_state();
         app.watch_calls();
         app.watch_number();
-        let host = Host::of_this_page();
+        let host = HostPage::of_this_page();
         ui.embedded.set(host.is_some());
         app.host.borrow_mut().clone_from(&host);
         match host {
             Some(host) => {
                 let app = Rc::clone(&app);
-                host.listen(move |message| app.hear(message));
+                host.listen(move |message| app.handle_host_message(message));
             }
-            None => ui.stage.set(Stage::NotEmbedded),
+            None => ui.screen.set(Screen::NotEmbedded),
         }
         app
     }
 
-    fn act(self: &Rc<Self>, act: Act) {
+    fn handle_action(self: &Rc<Self>, action: UserAction) {
         let ui = self.ui;
         if self.missed.replace(0) > 0 {
-            self.tell_badge();
+            self.notify_badge();
         }
-        match act {
-            Act::Show(tab) => self.show(tab),
-            Act::Minimise => self.tell(&FromPhone::Hide(EmptyPayload {})),
-            Act::Escape => self.escape(),
-            Act::RetryConnection => self.retry_connection(),
-            Act::RetryMicrophone => self.retry_microphone(),
-            Act::UnblockSound => {
+        match action {
+            UserAction::Show(tab) => self.show(tab),
+            UserAction::Minimise => self.notify_host(&FromPhone::Hide(EmptyPayload {})),
+            UserAction::Escape => self.escape(),
+            UserAction::RetryConnection => self.retry_connection(),
+            UserAction::RetryMicrophone => self.retry_microphone(),
+            UserAction::UnblockSound => {
                 if let Some(media) = self.media() {
                     media.unlock();
                 }
                 ui.sound_blocked.set(false);
             }
-            Act::SetTheme(theme) => {
+            UserAction::SetTheme(theme) => {
                 self.set_theme(theme);
                 if let Some(tenant) = &*self.tenant.borrow() {
-                    tenant.store.set(THEME, &theme);
+                    tenant.storage.set(THEME_KEY, &theme);
                 }
             }
-            Act::ChooseMicrophone(id) => self.choose_device(MICROPHONE, id, Media::choose_microphone),
-            Act::ChooseSpeaker(id) => self.choose_device(SPEAKER, id, Media::choose_speaker),
-            Act::ExpectSignIn => self.expect_sign_in(),
-            Act::SubmitSignIn => self.submit_sign_in(),
-            Act::Connect => self.connect(),
-            Act::OtherAccount => self.other_account(),
-            Act::SignOut => self.sign_out(),
-            about_calls => self.act_on_calls(about_calls),
+            UserAction::ChooseMicrophone(id) => self.choose_device(MICROPHONE_KEY, id, Media::choose_microphone),
+            UserAction::ChooseSpeaker(id) => self.choose_device(SPEAKER_KEY, id, Media::choose_speaker),
+            UserAction::PrepareSignIn => self.prepare_sign_in(),
+            UserAction::SubmitSignIn => self.submit_sign_in(),
+            UserAction::Connect => self.connect(),
+            UserAction::OtherAccount => self.other_account(),
+            UserAction::SignOut => self.sign_out(),
+            call_action => self.handle_call_action(call_action),
         }
     }
 
     /// From the host page.
-    fn hear(self: &Rc<Self>, message: ToPhone) {
+    fn handle_host_message(self: &Rc<Self>, message: ToPhone) {
         match message {
             ToPhone::Init(init) => self.init(*init),
             ToPhone::Call(call) => self.host_call(call),
             ToPhone::Dial(dial) => {
                 self.ui.number.set(dial.number.trim().to_owned());
-                self.ui.number_fault.set(None);
+                self.ui.number_error.set(None);
                 self.ui.tab.set(Tab::Keypad);
-                self.tell(&FromPhone::Show(EmptyPayload {}));
+                self.notify_host(&FromPhone::Show(EmptyPayload {}));
             }
             ToPhone::HangUp(which) => self.host_hang_up(which.call_id),
             ToPhone::Visible(panel) => {
                 if panel.visible {
                     self.missed.set(0);
-                    self.expect_call();
+                    self.prepare_for_call();
                 }
-                self.tell_badge();
+                self.notify_badge();
             }
             ToPhone::Destroy(_) => self.destroy(),
         }
@@ -161,52 +164,54 @@ impl App {
     fn init(self: &Rc<Self>, init: InitPayload) {
         let InitPayload { config, host } = init;
         let config = Rc::new(config);
-        let store = Store::new(&config.storage_namespace);
-        let settings = media::Settings {
+        let storage = TenantStorage::new(&config.storage_namespace);
+        let settings = media::MediaSettings {
             ice_servers: config.ice_servers.clone(),
             dtmf: config.sip.dtmf,
-            microphone: store.get(MICROPHONE),
-            speaker: store.get(SPEAKER),
+            microphone: storage.get(MICROPHONE_KEY),
+            speaker: storage.get(SPEAKER_KEY),
         };
         let media = Media::new(settings, {
             let app = Rc::downgrade(self);
             move |notice| {
                 if let Some(app) = app.upgrade() {
-                    app.notice(notice);
+                    app.handle_media_notice(notice);
                 }
             }
         });
-        let chosen = if config.behavior.theme.lock { None } else { store.get(THEME).or(host.behavior.theme_start) };
+        let chosen =
+            if config.behavior.theme.lock { None } else { storage.get(THEME_KEY).or(host.behavior.theme_start) };
         self.ui.config.set(Some(Rc::clone(&config)));
-        *self.tenant.borrow_mut() = Some(Tenant { config: Rc::clone(&config), host, store, media: media.clone() });
+        *self.tenant.borrow_mut() =
+            Some(TenantContext { config: Rc::clone(&config), host, storage, media: media.clone() });
         // The server has the longest way, and all else can be done while it is asked.
         self.begin_session();
         self.set_theme(chosen.unwrap_or(config.behavior.theme.start));
-        paint(&config.branding.theme_color);
+        apply_accent(&config.branding.theme_color);
         media.refresh_devices();
     }
 
     /// The host page takes the phone down.
     fn destroy(self: &Rc<Self>) {
-        self.send_calls(Vec::new());
-        self.give_up_waiting_call("The phone was taken down.");
-        let link = self.link.borrow_mut().take();
-        if let Some(link) = link {
-            let page = link.page().to_owned();
+        self.send_call_report(Vec::new());
+        self.cancel_pending_call("The phone was taken down.");
+        let agent = self.agent.borrow_mut().take();
+        if let Some(agent) = agent {
+            let page = agent.page().to_owned();
             let mine = |owner: &Option<String>| owner.as_ref() == Some(&page);
             self.ui.snapshot.with_untracked(|snapshot| {
-                for call in snapshot.calls.iter().filter(|call| engaged(call) && mine(&call.page)) {
-                    link.hang_up(&call.id);
+                for call in snapshot.calls.iter().filter(|call| is_engaged(call) && mine(&call.page)) {
+                    agent.hang_up(&call.id);
                 }
             });
-            link.close();
+            agent.close();
         }
         if let Some(host) = self.host.borrow_mut().take() {
-            host.leave();
+            host.stop_listening();
         }
         self.clock.borrow_mut().take();
         self.listeners.borrow_mut().clear();
-        self.ui.stage.set(Stage::Loading);
+        self.ui.screen.set(Screen::Loading);
     }
 
     // ------------------------------------------------------------ what the screens show
@@ -226,10 +231,12 @@ impl App {
         let ui = self.ui;
         if ui.identity_open.get_untracked() {
             ui.identity_open.set(false);
-        } else if ui.keypad_open.get_untracked() && ui.snapshot.with_untracked(|snapshot| focused(snapshot).is_some()) {
+        } else if ui.keypad_open.get_untracked()
+            && ui.snapshot.with_untracked(|snapshot| focused_call(snapshot).is_some())
+        {
             ui.keypad_open.set(false);
         } else if ui.embedded.get_untracked() {
-            self.tell(&FromPhone::Hide(EmptyPayload {}));
+            self.notify_host(&FromPhone::Hide(EmptyPayload {}));
         }
     }
 
@@ -243,37 +250,37 @@ impl App {
         };
     }
 
-    fn notice(self: &Rc<Self>, notice: Notice) {
+    fn handle_media_notice(self: &Rc<Self>, notice: MediaNotice) {
         let ui = self.ui;
         match notice {
-            Notice::Fault { fault, message, .. } => {
+            MediaNotice::Fault { fault, message, .. } => {
                 ui.microphone_fault.set(Some(fault));
-                self.tell_fault(fault_code(fault), &message);
+                self.notify_error(fault_code(fault), &message);
             }
-            Notice::Muted { call, muted } => ui.muted.update(|list| {
+            MediaNotice::Muted { call, muted } => ui.muted.update(|list| {
                 list.retain(|other| *other != call);
                 if muted {
                     list.push(call);
                 }
             }),
-            Notice::MicrophoneBack => ui.microphone_fault.set(None),
-            Notice::Devices(devices) => ui.devices.set(choices(devices)),
-            Notice::Levels { call, microphone, remote } => {
-                let levels = Levels::new(microphone, remote);
+            MediaNotice::MicrophoneBack => ui.microphone_fault.set(None),
+            MediaNotice::Devices(devices) => ui.devices.set(device_options(devices)),
+            MediaNotice::Levels { call, microphone, remote } => {
+                let levels = MeterBars::new(microphone, remote);
                 let shown =
-                    ui.snapshot.with_untracked(|snapshot| focused(snapshot).is_some_and(|shown| shown.id == call));
+                    ui.snapshot.with_untracked(|snapshot| focused_call(snapshot).is_some_and(|shown| shown.id == call));
                 if shown && ui.levels.get_untracked() != levels {
                     ui.levels.set(levels);
                 }
             }
-            Notice::SoundBlocked(blocked) => ui.sound_blocked.set(blocked),
+            MediaNotice::SoundBlocked(blocked) => ui.sound_blocked.set(blocked),
         }
     }
 
     fn choose_device(&self, name: &str, id: String, choose: fn(&Media, Option<String>)) {
         let id = Some(id).filter(|id| !id.is_empty());
         if let Some(tenant) = &*self.tenant.borrow() {
-            tenant.store.set(name, &id);
+            tenant.storage.set(name, &id);
         }
         if let Some(media) = self.media() {
             choose(&media, id);
@@ -283,7 +290,7 @@ impl App {
     fn retry_microphone(self: &Rc<Self>) {
         let app = Rc::clone(self);
         wasm_bindgen_futures::spawn_local(async move {
-            if page::microphone_opens().await {
+            if page::can_open_microphone().await {
                 app.ui.microphone_fault.set(None);
                 if let Some(media) = app.media() {
                     media.refresh_devices();
@@ -293,7 +300,7 @@ impl App {
     }
 
     fn retry_connection(&self) {
-        if let Some(link) = &*self.link.borrow() {
+        if let Some(agent) = &*self.agent.borrow() {
             let given_up = self
                 .ui
                 .snapshot
@@ -302,9 +309,9 @@ impl App {
             match account {
                 Some(account) => {
                     self.ui.snapshot.update(|snapshot| snapshot.registration = RegistrationStatus::Connecting);
-                    link.sign_in(account);
+                    agent.sign_in(account);
                 }
-                None => link.send(&ToAgent::Probe),
+                None => agent.send(&ToAgent::Probe),
             }
         }
     }
@@ -313,13 +320,13 @@ impl App {
     fn watch_clock(self: &Rc<Self>) {
         let app = Rc::downgrade(self);
         let mut idle_ticks = 0_u32;
-        let timer = Timer::every(500, move || {
+        let timer = BrowserTimer::every(500, move || {
             let Some(app) = app.upgrade() else { return };
             idle_ticks += 1;
             let busy = app.ui.snapshot.with_untracked(|snapshot| !snapshot.calls.is_empty());
             if busy || idle_ticks.is_multiple_of(20) {
-                app.ui.now.set(page::now());
-                app.tell_calls();
+                app.ui.now.set(page::unix_now_ms());
+                app.report_calls();
             }
         });
         *self.clock.borrow_mut() = Some(timer);
@@ -333,39 +340,48 @@ impl App {
             if ui.number.with(|number| !number.is_empty())
                 && let Some(app) = app.upgrade()
             {
-                app.expect_call();
+                app.prepare_for_call();
             }
         });
     }
 
     // ------------------------------------------------------------ what the host page is told
 
-    fn tell(&self, message: &FromPhone) {
+    fn notify_host(&self, message: &FromPhone) {
         if let Some(host) = &*self.host.borrow() {
             host.post(message);
         }
     }
 
-    fn tell_fault(&self, code: &str, message: &str) {
-        self.tell(&FromPhone::Error(host_protocol::PhoneError { code: code.to_owned(), message: message.to_owned() }));
+    fn notify_error(&self, code: &str, message: &str) {
+        self.notify_host(&FromPhone::Error(host_protocol::PhoneError {
+            code: code.to_owned(),
+            message: message.to_owned(),
+        }));
     }
 
-    fn tell_badge(&self) {
-        let (ringing, in_call) =
-            self.ui.snapshot.with_untracked(|snapshot| (incoming(snapshot).is_some(), focused(snapshot).is_some()));
-        self.tell(&FromPhone::Badge(host_protocol::LauncherBadge { missed: self.missed.get(), ringing, in_call }));
+    fn notify_badge(&self) {
+        let (ringing, in_call) = self
+            .ui
+            .snapshot
+            .with_untracked(|snapshot| (incoming_call(snapshot).is_some(), focused_call(snapshot).is_some()));
+        self.notify_host(&FromPhone::Badge(host_protocol::LauncherBadge {
+            missed: self.missed.get(),
+            ringing,
+            in_call,
+        }));
     }
 
     /// State and badge follow the agent's snapshots by themselves.
     fn report_state(self: &Rc<Self>) {
         let ui = self.ui;
-        let state = watch(move || {
+        let state = selector(move || {
             ui.snapshot.with(|snapshot| {
-                let live = snapshot.calls.iter().filter(|call| engaged(call));
+                let live = snapshot.calls.iter().filter(|call| is_engaged(call));
                 host_protocol::PhoneState {
                     registered: matches!(snapshot.registration, RegistrationStatus::Registered { .. }),
-                    in_call: focused(snapshot).is_some(),
-                    active_number: focused(snapshot).map(|call| call.number.clone()),
+                    in_call: focused_call(snapshot).is_some(),
+                    active_number: focused_call(snapshot).map(|call| call.number.clone()),
                     call_count: u32::try_from(live.count()).unwrap_or(u32::MAX),
                 }
             })
@@ -374,26 +390,28 @@ impl App {
         create_effect(move || {
             let state = state.get_clone();
             if let Some(app) = app.upgrade() {
-                app.tell(&FromPhone::State(state));
+                app.notify_host(&FromPhone::State(state));
             }
         });
-        let lights = watch(move || {
-            ui.snapshot.with(|snapshot| (incoming(snapshot).map(super::screens::caller), focused(snapshot).is_some()))
+        let ringing = selector(move || {
+            ui.snapshot.with(|snapshot| {
+                (incoming_call(snapshot).map(super::screens::caller), focused_call(snapshot).is_some())
+            })
         });
         let app = Rc::downgrade(self);
         create_effect(move || {
-            let (caller, _) = lights.get_clone();
+            let (caller, _) = ringing.get_clone();
             let Some(app) = app.upgrade() else { return };
-            app.tell_badge();
+            app.notify_badge();
             if let Some(document) = page::document() {
                 let title = caller.as_ref().map_or_else(|| "Phone".to_owned(), |name| format!("Incoming call: {name}"));
                 document.set_title(&title);
             }
             if let Some(name) = caller {
-                app.tell(&FromPhone::Show(EmptyPayload {}));
-                app.ui.said.set(format!("Incoming call from {name}"));
+                app.notify_host(&FromPhone::Show(EmptyPayload {}));
+                app.ui.announcement.set(format!("Incoming call from {name}"));
                 if page::has_focus() {
-                    page::focus_soon(crate::screens::INCOMING);
+                    page::focus_after_render(crate::screens::INCOMING_ELEMENT_ID);
                 }
             }
         });
@@ -404,13 +422,13 @@ impl App {
     }
 }
 
-const THEME: &str = "theme";
-const MICROPHONE: &str = "microphone";
-const SPEAKER: &str = "speaker";
+const THEME_KEY: &str = "theme";
+const MICROPHONE_KEY: &str = "microphone";
+const SPEAKER_KEY: &str = "speaker";
 
 /// Puts the tenant's colour into the style sheet's roles. By CSSOM: the content
 /// security policy allows no inline styles.
-fn paint(colour: &str) {
+fn apply_accent(colour: &str) {
     use wasm_bindgen::JsCast;
     let colour = Rgb::parse(colour);
     let root = page::document().and_then(|document| document.document_element());
@@ -421,11 +439,11 @@ fn paint(colour: &str) {
     }
 }
 
-fn choices(devices: media::Devices) -> Choices {
+fn device_options(devices: media::Devices) -> DeviceOptions {
     let list = |devices: Vec<media::Device>| {
-        devices.into_iter().map(|device| Choice { id: device.id, name: device.name }).collect()
+        devices.into_iter().map(|device| DeviceOption { id: device.id, name: device.name }).collect()
     };
-    Choices {
+    DeviceOptions {
         microphones: list(devices.microphones),
         speakers: list(devices.speakers),
         microphone: devices.microphone.unwrap_or_default(),

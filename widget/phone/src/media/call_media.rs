@@ -9,92 +9,92 @@ use bitcall_wire::agent_protocol::{CallId, MediaDirection, MediaError, MediaRepl
 use wasm_bindgen_futures::spawn_local;
 use web_sys::MediaStreamTrack;
 
-use super::microphone::Trouble;
-use super::peer_connection::Connection;
-use super::prepared_offer::Prepared;
-use super::{Inner, Notice, level_meter};
-use crate::browser::{Listener, mark, sleep};
+use super::microphone::MediaFailure;
+use super::peer_connection::PeerConnection;
+use super::prepared_offer::PreparedOffer;
+use super::{Inner, MediaNotice, level_meter};
+use crate::browser::{EventListener, mark, sleep};
 
 /// A microphone that the system silences for longer is opened afresh.
-const SILENCED_MS: i32 = 1_500;
+const SILENCED_TRACK_TIMEOUT_MS: i32 = 1_500;
 
-enum Job {
+enum MediaTask {
     /// The offer is out already; now the microphone.
-    Listen(Rc<Connection>),
+    AttachMicrophone(Rc<PeerConnection>),
     /// Make the first offer before it is asked for.
-    Prepare(Option<Rc<Prepared>>),
-    Ask(u32, MediaRequest),
+    PrepareOffer(Option<Rc<PreparedOffer>>),
+    Request(u32, MediaRequest),
 }
 
-pub struct Session {
+pub struct CallMedia {
     call: CallId,
     media: Weak<Inner>,
-    connection: RefCell<Option<Rc<Connection>>>,
+    connection: RefCell<Option<Rc<PeerConnection>>>,
     /// This call's own copy of the microphone's track: cutting it leaves other calls alone.
-    track: RefCell<Option<(MediaStreamTrack, [Listener; 2])>>,
+    track: RefCell<Option<(MediaStreamTrack, [EventListener; 2])>>,
     /// The first offer, made before it was asked for.
-    prepared: RefCell<Option<Result<String, Trouble>>>,
-    jobs: RefCell<VecDeque<Job>>,
-    working: Cell<bool>,
+    prepared: RefCell<Option<Result<String, MediaFailure>>>,
+    tasks: RefCell<VecDeque<MediaTask>>,
+    is_running: Cell<bool>,
     muted: Cell<bool>,
     held: Cell<bool>,
     closed: Cell<bool>,
-    seen: Cell<bool>,
+    was_in_snapshot: Cell<bool>,
     measuring: Cell<bool>,
 }
 
-impl Session {
-    pub fn new(call: &str, media: Weak<Inner>) -> Rc<Session> {
-        Rc::new(Session {
+impl CallMedia {
+    pub fn new(call: &str, media: Weak<Inner>) -> Rc<CallMedia> {
+        Rc::new(CallMedia {
             call: call.to_owned(),
             media,
             connection: RefCell::default(),
             track: RefCell::default(),
             prepared: RefCell::default(),
-            jobs: RefCell::default(),
-            working: Cell::new(false),
+            tasks: RefCell::default(),
+            is_running: Cell::new(false),
             muted: Cell::new(false),
             held: Cell::new(false),
             closed: Cell::new(false),
-            seen: Cell::new(false),
+            was_in_snapshot: Cell::new(false),
             measuring: Cell::new(false),
         })
     }
 
-    /// For a call that is being placed: the offer, where one was made ahead. Else it is begun now, and
+    /// For a call that is being placed: the offer, where one was made prepared. Else it is begun now, and
     /// given when it is asked for.
-    pub fn prepare(self: &Rc<Self>, ahead: Option<Rc<Prepared>>) -> Option<String> {
-        let Some(ahead) = ahead else {
-            self.enqueue(Job::Prepare(None));
+    pub fn start_outgoing(self: &Rc<Self>, prepared: Option<Rc<PreparedOffer>>) -> Option<String> {
+        let Some(prepared) = prepared else {
+            self.enqueue(MediaTask::PrepareOffer(None));
             return None;
         };
-        self.adopt_connection(&ahead.connection);
-        let offer = ahead.offer();
+        self.set_connection(&prepared.connection);
+        let offer = prepared.offer();
         self.enqueue(match offer {
-            Some(_) => Job::Listen(Rc::clone(&ahead.connection)),
-            None => Job::Prepare(Some(ahead)),
+            Some(_) => MediaTask::AttachMicrophone(Rc::clone(&prepared.connection)),
+            None => MediaTask::PrepareOffer(Some(prepared)),
         });
         offer
     }
 
-    pub fn serve(self: &Rc<Self>, request: u32, ask: MediaRequest) {
-        self.enqueue(Job::Ask(request, ask));
+    pub fn handle_request(self: &Rc<Self>, request: u32, ask: MediaRequest) {
+        self.enqueue(MediaTask::Request(request, ask));
     }
 
-    /// Stops everything at once; a job that is under way finds out by itself.
+    /// Stops everything at once; a task that is under way finds out by itself.
     pub fn close(&self) {
         self.closed.set(true);
-        self.jobs.borrow_mut().clear();
+        self.tasks.borrow_mut().clear();
         if let Some((track, _)) = self.track.borrow_mut().take() {
             track.stop();
         }
         *self.connection.borrow_mut() = None;
     }
 
-    /// Told by every snapshot whether the call is in it; false when it was, and is no more.
-    pub fn seen(&self, there: bool) -> bool {
-        let before = self.seen.get();
-        self.seen.set(before || there);
+    /// LastReport by every snapshot whether the call is in it; false when it was, and is no more.
+    pub fn update_presence(&self, there: bool) -> bool {
+        let before = self.was_in_snapshot.get();
+        self.was_in_snapshot.set(before || there);
         there || !before
     }
 
@@ -103,13 +103,13 @@ impl Session {
     }
 
     /// Has the microphone, or had it until its track ended.
-    pub fn listens(&self) -> bool {
+    pub fn has_microphone(&self) -> bool {
         self.track.borrow().is_some()
     }
 
     pub fn set_muted(self: &Rc<Self>, muted: bool) {
         self.muted.set(muted);
-        self.gate();
+        self.apply_mute();
         if muted {
             // The bars fall with the cut, not with the next look at them.
             self.measure();
@@ -119,7 +119,7 @@ impl Session {
     /// While the call is on hold, neither side hears the other, whatever the far end sends.
     pub fn set_held(&self, held: bool) {
         if self.held.replace(held) != held {
-            self.gate();
+            self.apply_mute();
         }
     }
 
@@ -133,7 +133,7 @@ impl Session {
         if self.closed.get() || self.track.borrow().is_none() {
             return;
         }
-        let track = self.adopt(microphone);
+        let track = self.set_microphone(microphone);
         if let Some(connection) = self.connection() {
             connection.set_track(&track).await;
         }
@@ -147,24 +147,24 @@ impl Session {
         if self.measuring.replace(true) {
             return;
         }
-        let session = Rc::clone(self);
+        let this = Rc::clone(self);
         spawn_local(async move {
             let levels = level_meter::measure(connection.peer()).await;
-            session.measuring.set(false);
-            if let Some(media) = session.media.upgrade()
-                && !session.closed.get()
+            this.measuring.set(false);
+            if let Some(media) = this.media.upgrade()
+                && !this.closed.get()
             {
-                media.notify(Notice::Levels {
-                    call: session.call.clone(),
+                media.notify(MediaNotice::Levels {
+                    call: this.call.clone(),
                     // The browser's own level takes a third of a second to fall.
-                    microphone: if session.silent() { 0.0 } else { levels.microphone },
+                    microphone: if this.is_silenced() { 0.0 } else { levels.microphone },
                     remote: levels.remote,
                 });
             }
         });
     }
 
-    fn connection(&self) -> Option<Rc<Connection>> {
+    fn connection(&self) -> Option<Rc<PeerConnection>> {
         self.connection.borrow().clone()
     }
 
@@ -173,40 +173,40 @@ impl Session {
         track.as_ref().map(|(track, _)| Clone::clone(track))
     }
 
-    fn enqueue(self: &Rc<Self>, job: Job) {
+    fn enqueue(self: &Rc<Self>, task: MediaTask) {
         if self.closed.get() {
             return;
         }
-        self.jobs.borrow_mut().push_back(job);
-        if self.working.replace(true) {
+        self.tasks.borrow_mut().push_back(task);
+        if self.is_running.replace(true) {
             return;
         }
-        let session = Rc::clone(self);
+        let this = Rc::clone(self);
         spawn_local(async move {
             loop {
-                let Some(job) = session.jobs.borrow_mut().pop_front() else {
+                let Some(task) = this.tasks.borrow_mut().pop_front() else {
                     break;
                 };
-                session.work(job).await;
+                this.run_task(task).await;
             }
-            session.working.set(false);
+            this.is_running.set(false);
         });
     }
 
-    async fn work(self: &Rc<Self>, job: Job) {
-        match job {
-            Job::Listen(connection) => {
+    async fn run_task(self: &Rc<Self>, task: MediaTask) {
+        match task {
+            MediaTask::AttachMicrophone(connection) => {
                 if let Some(media) = self.media.upgrade() {
                     // In the background, which says itself what fails.
                     let _ = self.attach_microphone(&media, &connection, true).await;
                 }
             }
-            Job::Prepare(ahead) => {
-                let offer = self.first_offer(ahead).await;
+            MediaTask::PrepareOffer(prepared) => {
+                let offer = self.first_offer(prepared).await;
                 *self.prepared.borrow_mut() = Some(offer);
             }
-            Job::Ask(request, ask) => {
-                let reply = self.perform(ask).await;
+            MediaTask::Request(request, ask) => {
+                let reply = self.handle(ask).await;
                 if let Some(media) = self.media.upgrade()
                     && !self.closed.get()
                 {
@@ -216,7 +216,7 @@ impl Session {
         }
     }
 
-    async fn perform(self: &Rc<Self>, ask: MediaRequest) -> MediaReply {
+    async fn handle(self: &Rc<Self>, ask: MediaRequest) -> MediaReply {
         let prepared = self.prepared.borrow_mut().take();
         let done = match ask {
             MediaRequest::Offer { flow, restart_ice } => match prepared {
@@ -227,13 +227,13 @@ impl Session {
             MediaRequest::Answer { offer, flow } => self.answer(&offer, flow).await.map(Some),
             MediaRequest::Accept { answer, provisional } => match self.connection() {
                 Some(connection) => connection.accept(&answer, provisional).await.map(|()| None),
-                None => Err(gone()),
+                None => Err(call_over_error()),
             },
             MediaRequest::RollBack => match self.connection() {
                 Some(connection) => connection.roll_back().await.map(|()| None),
                 None => Ok(None),
             },
-            // Served by `Media::close`, ahead of the queue.
+            // Served by `Media::close`, prepared of the queue.
             MediaRequest::Close => Ok(None),
         };
         match done {
@@ -242,23 +242,23 @@ impl Session {
                 MediaReply::Description { sdp }
             }
             Ok(None) => MediaReply::Done,
-            Err(trouble) => MediaReply::Failed { fault: trouble.fault, message: trouble.words },
+            Err(error) => MediaReply::Failed { fault: error.fault, message: error.message },
         }
     }
 
-    async fn first_offer(self: &Rc<Self>, ahead: Option<Rc<Prepared>>) -> Result<String, Trouble> {
-        if let Some(ahead) = ahead
-            && let Some(offer) = ahead.finished().await
+    async fn first_offer(self: &Rc<Self>, prepared: Option<Rc<PreparedOffer>>) -> Result<String, MediaFailure> {
+        if let Some(prepared) = prepared
+            && let Some(offer) = prepared.wait_for_offer().await
         {
-            let media = self.media.upgrade().ok_or_else(gone)?;
-            self.attach_microphone(&media, &ahead.connection, true).await?;
+            let media = self.media.upgrade().ok_or_else(call_over_error)?;
+            self.attach_microphone(&media, &prepared.connection, true).await?;
             return Ok(offer);
         }
         self.offer(MediaDirection::SendRecv, false).await
     }
 
-    async fn offer(self: &Rc<Self>, flow: MediaDirection, restart_ice: bool) -> Result<String, Trouble> {
-        let media = self.media.upgrade().ok_or_else(gone)?;
+    async fn offer(self: &Rc<Self>, flow: MediaDirection, restart_ice: bool) -> Result<String, MediaFailure> {
+        let media = self.media.upgrade().ok_or_else(call_over_error)?;
         let ready = self.microphone_ready(&media).await?;
         let connection = match self.connection() {
             Some(connection) => connection,
@@ -266,26 +266,26 @@ impl Session {
         };
         let track = self.track();
         let sdp = connection.offer(flow, restart_ice, track.as_ref()).await;
-        let sdp = sdp.map_err(|error| failed("The offer could not be made", &error))?;
+        let sdp = sdp.map_err(|error| other_error("The offer could not be made", &error))?;
         self.attach_microphone(&media, &connection, ready).await?;
         Ok(sdp)
     }
 
-    async fn answer(self: &Rc<Self>, offer: &str, flow: MediaDirection) -> Result<String, Trouble> {
-        let media = self.media.upgrade().ok_or_else(gone)?;
+    async fn answer(self: &Rc<Self>, offer: &str, flow: MediaDirection) -> Result<String, MediaFailure> {
+        let media = self.media.upgrade().ok_or_else(call_over_error)?;
         let ready = self.microphone_ready(&media).await?;
         let connection = match self.connection() {
-            Some(connection) if connection.talks_to(offer) => connection,
+            Some(connection) if connection.has_same_fingerprint(offer) => connection,
             // Another endpoint from now on: its keys need a connection of their own.
             _ => self.connect()?,
         };
-        connection.take_offer(offer).await?;
+        connection.set_remote_offer(offer).await?;
         let track = self.track();
         if let Some(track) = track {
             connection.set_track(&track).await;
         }
         let sdp = connection.answer(flow).await;
-        let sdp = sdp.map_err(|error| failed("The answer could not be made", &error))?;
+        let sdp = sdp.map_err(|error| other_error("The answer could not be made", &error))?;
         self.attach_microphone(&media, &connection, ready).await?;
         Ok(sdp)
     }
@@ -294,11 +294,11 @@ impl Session {
     /// allowed before, and opens while the call is on its way. Else the question comes first, also because browsers hide
     /// the addresses of this machine behind `.local` names until it is
     /// answered, and SIP servers cannot resolve those.
-    async fn microphone_ready(&self, media: &Rc<Inner>) -> Result<bool, Trouble> {
+    async fn microphone_ready(&self, media: &Rc<Inner>) -> Result<bool, MediaFailure> {
         if self.track.borrow().is_some() {
             return Ok(true);
         }
-        let ready = media.microphone.ready().await;
+        let ready = media.microphone.opens_without_prompt().await;
         if !ready {
             media.microphone.open().await?;
         }
@@ -309,91 +309,96 @@ impl Session {
     async fn attach_microphone(
         self: &Rc<Self>,
         media: &Rc<Inner>,
-        connection: &Rc<Connection>,
+        connection: &Rc<PeerConnection>,
         later: bool,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), MediaFailure> {
         if self.track.borrow().is_some() {
             return Ok(());
         }
         if !later || media.microphone.is_open() {
-            return self.listen(media, connection).await;
+            return self.open_microphone(media, connection).await;
         }
-        let (session, media, connection) = (Rc::clone(self), Rc::clone(media), Rc::clone(connection));
+        let (this, media, connection) = (Rc::clone(self), Rc::clone(media), Rc::clone(connection));
         spawn_local(async move {
-            if let Err(trouble) = session.listen(&media, &connection).await
-                && !session.closed.get()
+            if let Err(error) = this.open_microphone(&media, &connection).await
+                && !this.closed.get()
             {
-                let call = session.call.clone();
-                media.notify(Notice::Fault { call: call.clone(), fault: trouble.fault, message: trouble.words });
+                let call = this.call.clone();
+                media.notify(MediaNotice::Fault { call: call.clone(), fault: error.fault, message: error.message });
                 media.send(ToAgent::HangUp { call });
             }
         });
         Ok(())
     }
 
-    async fn listen(self: &Rc<Self>, media: &Rc<Inner>, connection: &Rc<Connection>) -> Result<(), Trouble> {
+    async fn open_microphone(
+        self: &Rc<Self>,
+        media: &Rc<Inner>,
+        connection: &Rc<PeerConnection>,
+    ) -> Result<(), MediaFailure> {
         let microphone = media.microphone.open().await?;
         if self.closed.get() {
-            media.rest_if_idle();
-            return Err(gone());
+            media.release_microphone_if_idle();
+            return Err(call_over_error());
         }
-        let track = self.adopt(&microphone);
+        let track = self.set_microphone(&microphone);
         connection.set_track(&track).await;
         Ok(())
     }
 
-    fn connect(self: &Rc<Self>) -> Result<Rc<Connection>, Trouble> {
-        let media = self.media.upgrade().ok_or_else(gone)?;
-        let connection = Connection::new(&media).map_err(|error| failed("No connection could be made", &error))?;
+    fn connect(self: &Rc<Self>) -> Result<Rc<PeerConnection>, MediaFailure> {
+        let media = self.media.upgrade().ok_or_else(call_over_error)?;
+        let connection =
+            PeerConnection::new(&media).map_err(|error| other_error("No connection could be made", &error))?;
         let connection = Rc::new(connection);
-        self.adopt_connection(&connection);
+        self.set_connection(&connection);
         Ok(connection)
     }
 
-    fn adopt_connection(self: &Rc<Self>, connection: &Rc<Connection>) {
+    fn set_connection(self: &Rc<Self>, connection: &Rc<PeerConnection>) {
         let weak = Rc::downgrade(self);
-        connection.watch(move |state| {
-            if let Some(session) = weak.upgrade() {
-                session.tell(state);
+        connection.on_state_change(move |state| {
+            if let Some(this) = weak.upgrade() {
+                this.notify_state(state);
             }
         });
         *self.connection.borrow_mut() = Some(Rc::clone(connection));
-        self.gate();
+        self.apply_mute();
     }
 
-    fn adopt(self: &Rc<Self>, microphone: &MediaStreamTrack) -> MediaStreamTrack {
-        let track = own_copy(microphone);
+    fn set_microphone(self: &Rc<Self>, microphone: &MediaStreamTrack) -> MediaStreamTrack {
+        let track = clone_track(microphone);
         let weak = self.media.clone();
-        let ended = Listener::new(&track, "ended", move |_| {
+        let ended = EventListener::new(&track, "ended", move |_| {
             if let Some(media) = weak.upgrade() {
                 media.reopen_microphone();
             }
         });
         let weak = Rc::downgrade(self);
-        let silenced = Listener::new(&track, "mute", move |_| {
-            if let Some(session) = weak.upgrade() {
-                session.wait_for_sound();
+        let silenced = EventListener::new(&track, "mute", move |_| {
+            if let Some(this) = weak.upgrade() {
+                this.check_silenced_track();
             }
         });
         if let Some((old, _)) = self.track.replace(Some((Clone::clone(&track), [ended, silenced]))) {
             old.stop();
         }
-        self.gate();
+        self.apply_mute();
         track
     }
 
     /// The system gives no sound any more (a headset switched itself off, another
     /// program took the device). Opens the microphone afresh when it stays so:
     /// opening another one may itself silence the old track for a moment.
-    fn wait_for_sound(self: &Rc<Self>) {
-        let session = Rc::clone(self);
+    fn check_silenced_track(self: &Rc<Self>) {
+        let this = Rc::clone(self);
         spawn_local(async move {
-            let before = session.track();
-            sleep(SILENCED_MS).await;
-            let track = session.track();
+            let before = this.track();
+            sleep(SILENCED_TRACK_TIMEOUT_MS).await;
+            let track = this.track();
             if track == before
                 && track.is_some_and(|track| track.muted())
-                && let Some(media) = session.media.upgrade()
+                && let Some(media) = this.media.upgrade()
             {
                 media.reopen_microphone();
             }
@@ -401,21 +406,21 @@ impl Session {
     }
 
     /// The far end must not hear the person.
-    fn silent(&self) -> bool {
+    fn is_silenced(&self) -> bool {
         self.muted.get() || self.held.get()
     }
 
     /// Lets sound through, or not.
-    fn gate(&self) {
+    fn apply_mute(&self) {
         if let Some((track, _)) = &*self.track.borrow() {
-            track.set_enabled(!self.silent());
+            track.set_enabled(!self.is_silenced());
         }
         if let Some(connection) = self.connection() {
-            connection.set_silent(self.held.get());
+            connection.set_output_muted(self.held.get());
         }
     }
 
-    fn tell(&self, state: MediaState) {
+    fn notify_state(&self, state: MediaState) {
         if let Some(media) = self.media.upgrade()
             && !self.closed.get()
         {
@@ -426,14 +431,17 @@ impl Session {
 
 /// `MediaStreamTrack.clone()`, which web-sys gives the name of Rust's `clone`
 /// but which makes a second track.
-fn own_copy(microphone: &MediaStreamTrack) -> MediaStreamTrack {
+fn clone_track(microphone: &MediaStreamTrack) -> MediaStreamTrack {
     MediaStreamTrack::clone(microphone)
 }
 
-fn gone() -> Trouble {
-    Trouble { fault: MediaError::Other, words: "The call is over.".to_owned() }
+fn call_over_error() -> MediaFailure {
+    MediaFailure { fault: MediaError::Other, message: "The call is over.".to_owned() }
 }
 
-fn failed(what: &str, error: &wasm_bindgen::JsValue) -> Trouble {
-    Trouble { fault: MediaError::Other, words: format!("{what}: {}", super::peer_connection::message(error)) }
+fn other_error(what: &str, error: &wasm_bindgen::JsValue) -> MediaFailure {
+    MediaFailure {
+        fault: MediaError::Other,
+        message: format!("{what}: {}", super::peer_connection::error_message(error)),
+    }
 }

@@ -1,11 +1,11 @@
 //! When a description is good enough to be sent.
 //!
-//! There is no trickle ICE with SIP servers, so a description must hold its
+//! There is no trickle ICE with SIP has_servers, so a description must hold its
 //! candidates. Browsers say "complete" after 135 ms at best and after 40 s at
 //! worst (an unreachable STUN server, a VPN interface), while the last useful
 //! candidate is there after about 12 ms. So: the first server-reflexive or
-//! relayed candidate sends; without servers, a few quiet milliseconds after
-//! the last host candidate do; nothing waits longer than [`PATIENCE_MS`] after
+//! relayed candidate sends; without has_servers, a few quiet milliseconds after
+//! the last host candidate do; nothing waits longer than [`SERVER_CANDIDATES_TIMEOUT_MS`] after
 //! the first host candidate.
 
 use std::cell::{Cell, RefCell};
@@ -14,58 +14,60 @@ use std::rc::Rc;
 use wasm_bindgen::JsCast;
 use web_sys::{RtcPeerConnection, RtcPeerConnectionIceEvent};
 
-use crate::browser::{Listener, Signal, Timer};
+use crate::browser::{BrowserTimer, Completion, EventListener};
 
 /// Candidates of several interfaces come in one burst; this long after the last one it is over.
-const QUIET_MS: i32 = 6;
-/// With ICE servers: how long they may take after the first host candidate.
-const PATIENCE_MS: i32 = 700;
+const HOST_CANDIDATES_IDLE_MS: i32 = 6;
+/// With ICE has_servers: how long they may take after the first host candidate.
+const SERVER_CANDIDATES_TIMEOUT_MS: i32 = 700;
 /// A machine without any network has loopback candidates only.
-const LOOPBACK_MS: i32 = 60;
-/// No candidate at all (no network, or all of it filtered): then the description goes as it is.
-const NOTHING_MS: i32 = 2_000;
+const LOOPBACK_ONLY_TIMEOUT_MS: i32 = 60;
+/// No candidate at all (no network, or all of it filtered): step the description goes as it is.
+const NO_CANDIDATES_TIMEOUT_MS: i32 = 2_000;
 
 /// What the browser told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found {
+enum CandidateKind {
     /// Reachable from this machine only.
     Loopback,
     Host,
     /// Server-reflexive, peer-reflexive or relayed.
-    Beyond,
-    Complete,
+    ReflexiveOrRelayed,
+    EndOfCandidates,
 }
 
 /// What follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Then {
-    Send,
-    /// Send after so many milliseconds, if nothing else comes; replaces an earlier wait.
-    WaitAgain(i32),
+enum GatheringStep {
+    SendNow,
+    /// SendNow after so many milliseconds, if nothing else comes; replaces an earlier wait.
+    RestartTimer(i32),
     KeepWaiting,
 }
 
 /// The rule, without a browser.
 #[derive(Clone, Copy, Debug)]
-struct Rule {
+struct SendRule {
     /// STUN or TURN servers are configured.
-    servers: bool,
-    hosts: u32,
+    has_servers: bool,
+    host_candidates: u32,
 }
 
-impl Rule {
-    fn step(&mut self, found: Found) -> Then {
-        match found {
-            Found::Beyond | Found::Complete => Then::Send,
+impl SendRule {
+    fn on_candidate(&mut self, kind: CandidateKind) -> GatheringStep {
+        match kind {
+            CandidateKind::ReflexiveOrRelayed | CandidateKind::EndOfCandidates => GatheringStep::SendNow,
             // The others are on their way; alone it would make a call without sound.
-            Found::Loopback if self.hosts == 0 => Then::WaitAgain(LOOPBACK_MS),
-            Found::Loopback => Then::KeepWaiting,
-            Found::Host => {
-                self.hosts += 1;
-                match (self.servers, self.hosts) {
-                    (false, _) => Then::WaitAgain(QUIET_MS),
-                    (true, 1) => Then::WaitAgain(PATIENCE_MS),
-                    (true, _) => Then::KeepWaiting,
+            CandidateKind::Loopback if self.host_candidates == 0 => {
+                GatheringStep::RestartTimer(LOOPBACK_ONLY_TIMEOUT_MS)
+            }
+            CandidateKind::Loopback => GatheringStep::KeepWaiting,
+            CandidateKind::Host => {
+                self.host_candidates += 1;
+                match (self.has_servers, self.host_candidates) {
+                    (false, _) => GatheringStep::RestartTimer(HOST_CANDIDATES_IDLE_MS),
+                    (true, 1) => GatheringStep::RestartTimer(SERVER_CANDIDATES_TIMEOUT_MS),
+                    (true, _) => GatheringStep::KeepWaiting,
                 }
             }
         }
@@ -73,21 +75,21 @@ impl Rule {
 }
 
 /// Watches one gathering. Start it before `setLocalDescription`.
-pub struct Gathering {
-    enough: Signal,
-    _candidates: Listener,
-    _timer: Rc<RefCell<Option<Timer>>>,
+pub struct IceGathering {
+    enough: Completion,
+    _candidates: EventListener,
+    _timer: Rc<RefCell<Option<BrowserTimer>>>,
 }
 
-impl Gathering {
-    pub fn watch(connection: &RtcPeerConnection, servers: bool) -> Gathering {
-        let enough = Signal::untold();
-        let timer = Rc::new(RefCell::new(Some(Timer::after(NOTHING_MS, {
+impl IceGathering {
+    pub fn start(connection: &RtcPeerConnection, has_servers: bool) -> IceGathering {
+        let enough = Completion::new();
+        let timer = Rc::new(RefCell::new(Some(BrowserTimer::after(NO_CANDIDATES_TIMEOUT_MS, {
             let enough = enough.clone();
-            move || enough.tell()
+            move || enough.complete()
         }))));
-        let rule = Cell::new(Rule { servers, hosts: 0 });
-        let candidates = Listener::new(connection, "icecandidate", {
+        let rule = Cell::new(SendRule { has_servers, host_candidates: 0 });
+        let candidates = EventListener::new(connection, "icecandidate", {
             let enough = enough.clone();
             let timer = Rc::clone(&timer);
             move |event| {
@@ -96,38 +98,38 @@ impl Gathering {
                     .candidate()
                     .map(|candidate| candidate.candidate());
                 let mut now = rule.get();
-                let then = now.step(kind(candidate.as_deref()));
+                let step = now.on_candidate(parse_candidate(candidate.as_deref()));
                 rule.set(now);
-                match then {
-                    Then::Send => enough.tell(),
-                    Then::WaitAgain(milliseconds) => {
+                match step {
+                    GatheringStep::SendNow => enough.complete(),
+                    GatheringStep::RestartTimer(milliseconds) => {
                         let enough = enough.clone();
-                        *timer.borrow_mut() = Some(Timer::after(milliseconds, move || enough.tell()));
+                        *timer.borrow_mut() = Some(BrowserTimer::after(milliseconds, move || enough.complete()));
                     }
-                    Then::KeepWaiting => {}
+                    GatheringStep::KeepWaiting => {}
                 }
             }
         });
-        Gathering { enough, _candidates: candidates, _timer: timer }
+        IceGathering { enough, _candidates: candidates, _timer: timer }
     }
 
-    pub async fn enough(&self) {
+    pub async fn ready(&self) {
         self.enough.wait().await;
     }
 }
 
 /// Reads a `candidate` attribute (RFC 8839 §5.1); none, or an empty one, ends the gathering.
-fn kind(candidate: Option<&str>) -> Found {
+fn parse_candidate(candidate: Option<&str>) -> CandidateKind {
     match candidate {
-        None | Some("") => Found::Complete,
+        None | Some("") => CandidateKind::EndOfCandidates,
         Some(line) => {
             let mut words = line.split_ascii_whitespace();
             let address = words.nth(4).unwrap_or_default();
             let loopback = address.starts_with("127.") || address == "::1";
             match words.by_ref().find(|word| *word == "typ") {
-                Some(_) if words.next() != Some("host") => Found::Beyond,
-                _ if loopback => Found::Loopback,
-                _ => Found::Host,
+                Some(_) if words.next() != Some("host") => CandidateKind::ReflexiveOrRelayed,
+                _ if loopback => CandidateKind::Loopback,
+                _ => CandidateKind::Host,
             }
         }
     }
@@ -142,33 +144,48 @@ mod tests {
 
     #[test]
     fn without_servers_a_quiet_moment_after_the_last_host_candidate_sends() {
-        let mut rule = Rule { servers: false, hosts: 0 };
-        assert_eq!(rule.step(kind(Some(HOST))), Then::WaitAgain(QUIET_MS));
-        assert_eq!(rule.step(kind(Some(HOST))), Then::WaitAgain(QUIET_MS));
+        let mut rule = SendRule { has_servers: false, host_candidates: 0 };
+        assert_eq!(
+            rule.on_candidate(parse_candidate(Some(HOST))),
+            GatheringStep::RestartTimer(HOST_CANDIDATES_IDLE_MS)
+        );
+        assert_eq!(
+            rule.on_candidate(parse_candidate(Some(HOST))),
+            GatheringStep::RestartTimer(HOST_CANDIDATES_IDLE_MS)
+        );
     }
 
     #[test]
     fn a_loopback_candidate_alone_does_not_send_while_others_are_on_their_way() {
         let loopback = HOST.replace("192.0.2.7", "127.0.0.1");
-        let mut rule = Rule { servers: false, hosts: 0 };
-        assert_eq!(rule.step(kind(Some(&loopback))), Then::WaitAgain(LOOPBACK_MS));
-        assert_eq!(rule.step(kind(Some(HOST))), Then::WaitAgain(QUIET_MS));
-        assert_eq!(rule.step(kind(Some(&loopback))), Then::KeepWaiting);
+        let mut rule = SendRule { has_servers: false, host_candidates: 0 };
+        assert_eq!(
+            rule.on_candidate(parse_candidate(Some(&loopback))),
+            GatheringStep::RestartTimer(LOOPBACK_ONLY_TIMEOUT_MS)
+        );
+        assert_eq!(
+            rule.on_candidate(parse_candidate(Some(HOST))),
+            GatheringStep::RestartTimer(HOST_CANDIDATES_IDLE_MS)
+        );
+        assert_eq!(rule.on_candidate(parse_candidate(Some(&loopback))), GatheringStep::KeepWaiting);
     }
 
     #[test]
     fn with_servers_the_first_candidate_from_beyond_the_nat_sends() {
-        let mut rule = Rule { servers: true, hosts: 0 };
-        assert_eq!(rule.step(kind(Some(HOST))), Then::WaitAgain(PATIENCE_MS));
+        let mut rule = SendRule { has_servers: true, host_candidates: 0 };
+        assert_eq!(
+            rule.on_candidate(parse_candidate(Some(HOST))),
+            GatheringStep::RestartTimer(SERVER_CANDIDATES_TIMEOUT_MS)
+        );
         // A second interface must not push the deadline out.
-        assert_eq!(rule.step(kind(Some(HOST))), Then::KeepWaiting);
-        assert_eq!(rule.step(kind(Some(REFLEXIVE))), Then::Send);
+        assert_eq!(rule.on_candidate(parse_candidate(Some(HOST))), GatheringStep::KeepWaiting);
+        assert_eq!(rule.on_candidate(parse_candidate(Some(REFLEXIVE))), GatheringStep::SendNow);
     }
 
     #[test]
     fn the_end_of_gathering_sends() {
-        let mut rule = Rule { servers: true, hosts: 0 };
-        assert_eq!(rule.step(kind(None)), Then::Send);
-        assert_eq!(kind(Some("")), Found::Complete);
+        let mut rule = SendRule { has_servers: true, host_candidates: 0 };
+        assert_eq!(rule.on_candidate(parse_candidate(None)), GatheringStep::SendNow);
+        assert_eq!(parse_candidate(Some("")), CandidateKind::EndOfCandidates);
     }
 }

@@ -7,13 +7,13 @@ use web_sys::RtcPeerConnection;
 
 /// Linear audio levels, 0.0 to 1.0.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Levels {
+pub struct AudioLevels {
     pub microphone: f32,
     pub remote: f32,
 }
 
-pub async fn measure(connection: &RtcPeerConnection) -> Levels {
-    let mut levels = Levels::default();
+pub async fn measure(connection: &RtcPeerConnection) -> AudioLevels {
+    let mut levels = AudioLevels::default();
     let Ok(report) = JsFuture::from(connection.get_stats()).await else {
         return levels;
     };

@@ -12,26 +12,26 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{MediaStream, MediaStreamConstraints, MediaStreamTrack, MediaStreamTrackState};
 
-use crate::browser::{Signal, media_devices, object, window};
+use crate::browser::{Completion, media_devices, object, window};
 
 /// Why there is no microphone, in words for the person.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
+pub struct MediaFailure {
     pub fault: MediaError,
-    pub words: String,
+    pub message: String,
 }
 
 pub struct Microphone {
     chosen: RefCell<Option<String>>,
     track: RefCell<Option<MediaStreamTrack>>,
-    /// Told when the operation that is under way has ended.
-    busy: RefCell<Option<Signal>>,
+    /// LastReport when the operation that is under way has ended.
+    operation: RefCell<Option<Completion>>,
     /// The person has allowed it before, so opening will ask nothing.
-    granted: Cell<bool>,
+    permission_granted: Cell<bool>,
     /// The browser listed at least one, last time.
-    present: Cell<bool>,
+    device_present: Cell<bool>,
     /// Set by `release` while an operation is under way.
-    unwanted: Cell<bool>,
+    release_requested: Cell<bool>,
 }
 
 impl Microphone {
@@ -39,55 +39,55 @@ impl Microphone {
         Microphone {
             chosen: RefCell::new(chosen),
             track: RefCell::default(),
-            busy: RefCell::default(),
-            granted: Cell::new(false),
-            present: Cell::new(false),
-            unwanted: Cell::new(false),
+            operation: RefCell::default(),
+            permission_granted: Cell::new(false),
+            device_present: Cell::new(false),
+            release_requested: Cell::new(false),
         }
     }
 
-    pub fn chosen(&self) -> Option<String> {
+    pub fn chosen_device(&self) -> Option<String> {
         self.chosen.borrow().clone()
     }
 
-    pub fn choose(&self, id: Option<String>) {
+    pub fn choose_device(&self, id: Option<String>) {
         *self.chosen.borrow_mut() = id;
     }
 
     pub fn is_open(&self) -> bool {
-        self.live().is_some()
+        self.live_track().is_some()
     }
 
     /// Open, and the system lets its sound through.
-    pub fn sounds(&self) -> bool {
-        self.live().is_some_and(|track| !track.muted())
+    pub fn has_sound(&self) -> bool {
+        self.live_track().is_some_and(|track| !track.muted())
     }
 
     /// The open track; asks the person where that is needed. Callers that come
     /// meanwhile get the same one.
-    pub async fn open(&self) -> Result<MediaStreamTrack, Trouble> {
-        self.unwanted.set(false);
-        self.turn().await;
-        if let Some(track) = self.live() {
-            self.done();
+    pub async fn open(&self) -> Result<MediaStreamTrack, MediaFailure> {
+        self.release_requested.set(false);
+        self.begin_operation().await;
+        if let Some(track) = self.live_track() {
+            self.end_operation();
             return Ok(track);
         }
         let opened = self.acquire().await;
-        self.done();
+        self.end_operation();
         opened
     }
 
     /// Whether the list of devices has a microphone.
-    pub fn set_present(&self, present: bool) {
-        self.present.set(present);
+    pub fn set_present(&self, device_present: bool) {
+        self.device_present.set(device_present);
     }
 
     /// True when opening will ask the person nothing, and is not expected to fail.
-    pub async fn ready(&self) -> bool {
-        self.is_open() || (self.present.get() && (self.granted.get() || self.permitted().await))
+    pub async fn opens_without_prompt(&self) -> bool {
+        self.is_open() || (self.device_present.get() && (self.permission_granted.get() || self.has_permission().await))
     }
 
-    async fn permitted(&self) -> bool {
+    async fn has_permission(&self) -> bool {
         let query = || window()?.navigator().permissions().ok()?.query(&object(&[("name", "microphone".into())])).ok();
         // Browsers that do not know the name reject: then the question comes first.
         match query() {
@@ -101,66 +101,69 @@ impl Microphone {
     }
 
     /// A new track of the device chosen now; the old one ends when it is there.
-    pub async fn reopen(&self) -> Result<MediaStreamTrack, Trouble> {
-        self.turn().await;
+    pub async fn reopen(&self) -> Result<MediaStreamTrack, MediaFailure> {
+        self.begin_operation().await;
         let opened = self.acquire().await;
-        self.done();
+        self.end_operation();
         opened
     }
 
     pub fn release(&self) {
-        self.unwanted.set(true);
+        self.release_requested.set(true);
         if let Some(track) = self.track.borrow_mut().take() {
             track.stop();
         }
     }
 
-    fn live(&self) -> Option<MediaStreamTrack> {
+    fn live_track(&self) -> Option<MediaStreamTrack> {
         self.track.borrow().clone().filter(|track| track.ready_state() == MediaStreamTrackState::Live)
     }
 
-    async fn turn(&self) {
+    async fn begin_operation(&self) {
         loop {
-            let busy = self.busy.borrow().clone();
-            match busy {
+            let operation = self.operation.borrow().clone();
+            match operation {
                 Some(signal) => signal.wait().await,
                 None => break,
             }
         }
-        *self.busy.borrow_mut() = Some(Signal::untold());
+        *self.operation.borrow_mut() = Some(Completion::new());
     }
 
-    fn done(&self) {
-        if let Some(signal) = self.busy.borrow_mut().take() {
-            signal.tell();
+    fn end_operation(&self) {
+        if let Some(signal) = self.operation.borrow_mut().take() {
+            signal.complete();
         }
     }
 
-    async fn acquire(&self) -> Result<MediaStreamTrack, Trouble> {
+    async fn acquire(&self) -> Result<MediaStreamTrack, MediaFailure> {
         let Some(devices) = media_devices() else {
-            return Err(Trouble {
+            return Err(MediaFailure {
                 fault: MediaError::MicrophoneBlocked,
-                words: "The microphone works on secure pages (https) only.".to_owned(),
+                message: "The microphone works on secure pages (https) only.".to_owned(),
             });
         };
-        let chosen = self.chosen();
+        let chosen = self.chosen_device();
         let constraints = MediaStreamConstraints::new();
-        constraints.set_audio(&wishes(chosen.as_deref()));
-        let asked = match devices.get_user_media_with_constraints(&constraints) {
+        constraints.set_audio(&audio_constraints(chosen.as_deref()));
+        let opened = match devices.get_user_media_with_constraints(&constraints) {
             Ok(promise) => JsFuture::from(promise).await,
             Err(error) => Err(error),
         };
-        self.granted.set(asked.is_ok());
-        let stream: MediaStream = asked.map_err(|error| trouble(&error))?.unchecked_into();
+        self.permission_granted.set(opened.is_ok());
+        let stream: MediaStream = opened.map_err(|error| microphone_failure(&error))?.unchecked_into();
         let Ok(track) = stream.get_audio_tracks().get(0).dyn_into::<MediaStreamTrack>() else {
-            return Err(Trouble { fault: MediaError::MicrophoneMissing, words: "No microphone was found.".to_owned() });
+            return Err(MediaFailure {
+                fault: MediaError::MicrophoneMissing,
+                message: "No microphone was found.".to_owned(),
+            });
         };
-        if self.unwanted.get() {
-            // The call ended while the browser asked the person.
+        if self.release_requested.get() {
+            // The call ended while the browser opened the person.
             track.stop();
-            return Err(Trouble {
+            return Err(MediaFailure {
                 fault: MediaError::Other,
-                words: "The call ended before the microphone was open.".to_owned(),
+                message: "The call ended before the microphone was open.".to_owned(),
             });
         }
         if let Some(old) = self.track.replace(Some(Clone::clone(&track))) {
@@ -172,21 +175,21 @@ impl Microphone {
 
 /// `ideal` for the device: a headset that is gone falls back to the default
 /// microphone instead of failing the call.
-fn wishes(chosen: Option<&str>) -> JsValue {
-    let wishes = object(&[
+fn audio_constraints(chosen: Option<&str>) -> JsValue {
+    let constraints = object(&[
         ("echoCancellation", JsValue::TRUE),
         ("noiseSuppression", JsValue::TRUE),
         ("autoGainControl", JsValue::TRUE),
     ]);
     if let Some(id) = chosen {
-        let _ = Reflect::set(&wishes, &"deviceId".into(), &object(&[("ideal", id.into())]));
+        let _ = Reflect::set(&constraints, &"deviceId".into(), &object(&[("ideal", id.into())]));
     }
-    wishes.into()
+    constraints.into()
 }
 
-fn trouble(error: &JsValue) -> Trouble {
-    let (fault, words) = match super::peer_connection::name(error).as_str() {
-        "NotAllowedError" | "SecurityError" if forbidden_by_host() => (
+fn microphone_failure(error: &JsValue) -> MediaFailure {
+    let (fault, words) = match super::peer_connection::error_name(error).as_str() {
+        "NotAllowedError" | "SecurityError" if is_blocked_by_policy() => (
             MediaError::MicrophoneBlocked,
             "The page around this phone does not let it use the microphone \
              (Permissions-Policy, or allow=\"microphone\" is missing).",
@@ -200,11 +203,11 @@ fn trouble(error: &JsValue) -> Trouble {
         }
         _ => (MediaError::Other, "The microphone cannot be opened."),
     };
-    Trouble { fault, words: words.to_owned() }
+    MediaFailure { fault, message: words.to_owned() }
 }
 
 /// Chromium tells through `document.featurePolicy`; elsewhere nobody knows.
-fn forbidden_by_host() -> bool {
+fn is_blocked_by_policy() -> bool {
     let ask = || {
         let document: JsValue = window()?.document()?.into();
         let policy = Reflect::get(&document, &"featurePolicy".into()).ok()?;

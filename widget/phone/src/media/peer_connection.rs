@@ -1,4 +1,4 @@
-//! One `RTCPeerConnection` with its one audio line.
+//! One `RTCPeerConnection` with its one audio transceiver.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -14,36 +14,36 @@ use web_sys::{
     RtcSessionDescriptionInit, RtcSignalingState, RtcTrackEvent,
 };
 
-use super::ice_gathering::Gathering;
-use super::microphone::Trouble;
+use super::ice_gathering::IceGathering;
+use super::microphone::MediaFailure;
 use super::{Inner, sdp};
-use crate::browser::{Listener, object};
+use crate::browser::{EventListener, object};
 
 /// What a phone call needs, best first. The rest (RED, comfort noise, video's
 /// helpers) only makes INVITEs longer than a UDP packet.
 const CODECS: [&str; 5] = ["audio/opus", "audio/g722", "audio/pcmu", "audio/pcma", "audio/telephone-event"];
 /// Length of a digit and the pause after it, in milliseconds: safe with every gateway.
-const DIGIT_MS: u32 = 160;
-const DIGIT_GAP_MS: u32 = 70;
+const DTMF_TONE_MS: u32 = 160;
+const DTMF_GAP_MS: u32 = 70;
 
-pub struct Connection {
+pub struct PeerConnection {
     peer: RtcPeerConnection,
     media: Rc<Inner>,
     has_servers: bool,
-    line: RefCell<Option<RtcRtpTransceiver>>,
+    transceiver: RefCell<Option<RtcRtpTransceiver>>,
     /// Far end's identity, from its last description.
-    remote: RefCell<Option<String>>,
+    remote_fingerprint: RefCell<Option<String>>,
     element: Rc<RefCell<Option<HtmlAudioElement>>>,
-    states: RefCell<Option<Listener>>,
-    _tracks: Listener,
+    state_listener: RefCell<Option<EventListener>>,
+    _track_listener: EventListener,
 }
 
-impl Connection {
-    pub fn new(media: &Rc<Inner>) -> Result<Connection, JsValue> {
+impl PeerConnection {
+    pub fn new(media: &Rc<Inner>) -> Result<PeerConnection, JsValue> {
         let has_servers = !media.settings.borrow().ice_servers.is_empty();
         let peer = media.take_peer()?;
         let element = Rc::new(RefCell::new(None));
-        let tracks = Listener::new(&peer, "track", {
+        let tracks = EventListener::new(&peer, "track", {
             let element = Rc::clone(&element);
             let media = Rc::downgrade(media);
             move |event| {
@@ -57,29 +57,29 @@ impl Connection {
                 }
             }
         });
-        Ok(Connection {
+        Ok(PeerConnection {
             peer,
             media: Rc::clone(media),
             has_servers,
-            line: RefCell::default(),
-            remote: RefCell::default(),
+            transceiver: RefCell::default(),
+            remote_fingerprint: RefCell::default(),
             element,
-            states: RefCell::default(),
-            _tracks: tracks,
+            state_listener: RefCell::default(),
+            _track_listener: tracks,
         })
     }
 
     /// Tells what becomes of ICE from now on.
-    pub fn watch(&self, on_state: impl Fn(MediaState) + 'static) {
+    pub fn on_state_change(&self, on_state: impl Fn(MediaState) + 'static) {
         let peer = self.peer.clone();
-        let states =
-            Listener::new(&self.peer, "iceconnectionstatechange", move |_| match peer.ice_connection_state() {
+        let state_listener =
+            EventListener::new(&self.peer, "iceconnectionstatechange", move |_| match peer.ice_connection_state() {
                 RtcIceConnectionState::Connected | RtcIceConnectionState::Completed => on_state(MediaState::Connected),
                 RtcIceConnectionState::Disconnected => on_state(MediaState::Disconnected),
                 RtcIceConnectionState::Failed => on_state(MediaState::Failed),
                 _ => {}
             });
-        *self.states.borrow_mut() = Some(states);
+        *self.state_listener.borrow_mut() = Some(state_listener);
     }
 
     pub fn peer(&self) -> &RtcPeerConnection {
@@ -94,20 +94,20 @@ impl Connection {
         track: Option<&MediaStreamTrack>,
     ) -> Result<String, JsValue> {
         if self.peer.signaling_state() == RtcSignalingState::HaveLocalOffer {
-            self.local(RtcSdpType::Rollback, "").await?;
+            self.set_local(RtcSdpType::Rollback, "").await?;
         }
-        let line = self.line();
-        let fresh = line.is_none();
-        let line = match line {
-            Some(line) => line,
-            None => self.add_line(track),
+        let transceiver = self.transceiver();
+        let fresh = transceiver.is_none();
+        let transceiver = match transceiver {
+            Some(transceiver) => transceiver,
+            None => self.add_transceiver(track),
         };
-        line.set_direction(direction(flow));
+        transceiver.set_direction(direction(flow));
         let options = RtcOfferOptions::new();
         options.set_ice_restart(restart_ice);
         let offer = self.peer.create_offer_with_rtc_offer_options(&options);
         let description = JsFuture::from(offer).await?;
-        self.describe(&description, fresh || restart_ice).await
+        self.set_local_and_gather(&description, fresh || restart_ice).await
     }
 
     /// The offer that was made and not answered yet, with the candidates found by now.
@@ -118,50 +118,50 @@ impl Connection {
 
     /// Our answer to the offer taken before.
     pub async fn answer(&self, flow: MediaDirection) -> Result<String, JsValue> {
-        if let Some(line) = self.line() {
-            line.set_direction(direction(flow));
-            prefer_codecs(&line);
+        if let Some(transceiver) = self.transceiver() {
+            transceiver.set_direction(direction(flow));
+            prefer_codecs(&transceiver);
         }
         let description = JsFuture::from(self.peer.create_answer()).await?;
         // The far end restarts ICE by new credentials; then we gather anew as well.
-        let gathers = ufrag(&text(&description)) != self.local_ufrag();
-        self.describe(&description, gathers).await
+        let gathers = ufrag(&sdp_of(&description)) != self.local_ufrag();
+        self.set_local_and_gather(&description, gathers).await
     }
 
     /// The far end's offer.
-    pub async fn take_offer(&self, offer: &str) -> Result<(), Trouble> {
-        self.remote(RtcSdpType::Offer, offer).await
+    pub async fn set_remote_offer(&self, offer: &str) -> Result<(), MediaFailure> {
+        self.set_remote(RtcSdpType::Offer, offer).await
     }
 
     /// The far end's answer to our pending offer.
-    pub async fn accept(&self, answer: &str, provisional: bool) -> Result<(), Trouble> {
+    pub async fn accept(&self, answer: &str, provisional: bool) -> Result<(), MediaFailure> {
         let kind = if provisional { RtcSdpType::Pranswer } else { RtcSdpType::Answer };
-        self.remote(kind, answer).await
+        self.set_remote(kind, answer).await
     }
 
     /// Back to the last description both sides agreed on.
-    pub async fn roll_back(&self) -> Result<(), Trouble> {
+    pub async fn roll_back(&self) -> Result<(), MediaFailure> {
         match self.peer.signaling_state() {
             RtcSignalingState::HaveLocalOffer | RtcSignalingState::HaveRemotePranswer => {
-                self.local(RtcSdpType::Rollback, "").await.map_err(|error| unusable(&error))?;
+                self.set_local(RtcSdpType::Rollback, "").await.map_err(|error| unusable(&error))?;
             }
             _ => return Ok(()),
         }
-        self.agree_again().await.map_err(|error| unusable(&error))
+        self.reapply_agreed_descriptions().await.map_err(|error| unusable(&error))
     }
 
     /// Sets what was agreed on before once more, without asking the far end.
     ///
     /// Chromium stops to play as soon as an offer says that we shall not
     /// listen, and a rollback alone does not make it play again.
-    async fn agree_again(&self) -> Result<(), JsValue> {
-        let (Some(line), Some(local), Some(remote)) =
-            (self.line(), self.peer.current_local_description(), self.peer.current_remote_description())
+    async fn reapply_agreed_descriptions(&self) -> Result<(), JsValue> {
+        let (Some(transceiver), Some(local), Some(remote)) =
+            (self.transceiver(), self.peer.current_local_description(), self.peer.current_remote_description())
         else {
             return Ok(());
         };
-        if let Some(flow) = line.current_direction() {
-            line.set_direction(flow);
+        if let Some(flow) = transceiver.current_direction() {
+            transceiver.set_direction(flow);
         }
         let offer = JsFuture::from(self.peer.create_offer()).await?;
         JsFuture::from(self.peer.set_local_description(offer.unchecked_ref::<RtcSessionDescriptionInit>())).await?;
@@ -173,21 +173,21 @@ impl Connection {
 
     /// False when `offer` comes from another endpoint than the one this
     /// connection has its keys from.
-    pub fn talks_to(&self, offer: &str) -> bool {
-        let known = self.remote.borrow();
+    pub fn has_same_fingerprint(&self, offer: &str) -> bool {
+        let known = self.remote_fingerprint.borrow();
         known.is_none() || *known == sdp::fingerprint(offer)
     }
 
     pub async fn set_track(&self, track: &MediaStreamTrack) {
-        if let Some(line) = self.line() {
+        if let Some(transceiver) = self.transceiver() {
             // Fails only for a closed connection.
-            let _ = JsFuture::from(line.sender().replace_track(Some(track))).await;
+            let _ = JsFuture::from(transceiver.sender().replace_track(Some(track))).await;
         }
     }
 
     /// Appends to the digits that still wait to be sent.
     pub fn send_digit(&self, digit: char) -> bool {
-        let Some(sender) = self.line().and_then(|line| line.sender().dtmf()) else {
+        let Some(sender) = self.transceiver().and_then(|transceiver| transceiver.sender().dtmf()) else {
             return false;
         };
         if Reflect::get(&sender, &"canInsertDTMF".into()) != Ok(JsValue::TRUE) {
@@ -195,43 +195,43 @@ impl Connection {
         }
         let mut digits = sender.tone_buffer();
         digits.push(digit);
-        sender.insert_dtmf_with_duration_and_inter_tone_gap(&digits, DIGIT_MS, DIGIT_GAP_MS);
+        sender.insert_dtmf_with_duration_and_inter_tone_gap(&digits, DTMF_TONE_MS, DTMF_GAP_MS);
         true
     }
 
     /// Mutes the far end.
-    pub fn set_silent(&self, silent: bool) {
+    pub fn set_output_muted(&self, silent: bool) {
         if let Some(element) = &*self.element.borrow() {
             element.set_muted(silent);
         }
     }
 
-    fn line(&self) -> Option<RtcRtpTransceiver> {
-        if let Some(line) = &*self.line.borrow() {
-            return Some(line.clone());
+    fn transceiver(&self) -> Option<RtcRtpTransceiver> {
+        if let Some(transceiver) = &*self.transceiver.borrow() {
+            return Some(transceiver.clone());
         }
         // Made by the browser out of the far end's offer.
-        let line = self.peer.get_transceivers().get(0).dyn_into::<RtcRtpTransceiver>().ok()?;
-        *self.line.borrow_mut() = Some(line.clone());
-        Some(line)
+        let transceiver = self.peer.get_transceivers().get(0).dyn_into::<RtcRtpTransceiver>().ok()?;
+        *self.transceiver.borrow_mut() = Some(transceiver.clone());
+        Some(transceiver)
     }
 
-    fn add_line(&self, track: Option<&MediaStreamTrack>) -> RtcRtpTransceiver {
-        let line = match track {
+    fn add_transceiver(&self, track: Option<&MediaStreamTrack>) -> RtcRtpTransceiver {
+        let transceiver = match track {
             Some(track) => self.peer.add_transceiver_with_media_stream_track(track),
             None => self.peer.add_transceiver_with_str("audio"),
         };
-        prefer_codecs(&line);
-        *self.line.borrow_mut() = Some(line.clone());
-        line
+        prefer_codecs(&transceiver);
+        *self.transceiver.borrow_mut() = Some(transceiver.clone());
+        transceiver
     }
 
-    async fn describe(&self, description: &JsValue, gathers: bool) -> Result<String, JsValue> {
-        let gathering = gathers.then(|| Gathering::watch(&self.peer, self.has_servers));
+    async fn set_local_and_gather(&self, description: &JsValue, gathers: bool) -> Result<String, JsValue> {
+        let gathering = gathers.then(|| IceGathering::start(&self.peer, self.has_servers));
         JsFuture::from(self.peer.set_local_description(description.unchecked_ref::<RtcSessionDescriptionInit>()))
             .await?;
         if let Some(gathering) = gathering {
-            gathering.enough().await;
+            gathering.ready().await;
         }
         self.peer
             .local_description()
@@ -239,18 +239,18 @@ impl Connection {
             .ok_or_else(|| JsValue::from_str("the connection was closed"))
     }
 
-    async fn local(&self, kind: RtcSdpType, sdp: &str) -> Result<(), JsValue> {
+    async fn set_local(&self, kind: RtcSdpType, sdp: &str) -> Result<(), JsValue> {
         let description = RtcSessionDescriptionInit::new(kind);
         description.set_sdp(sdp);
         JsFuture::from(self.peer.set_local_description(&description)).await?;
         Ok(())
     }
 
-    async fn remote(&self, kind: RtcSdpType, sdp: &str) -> Result<(), Trouble> {
+    async fn set_remote(&self, kind: RtcSdpType, sdp: &str) -> Result<(), MediaFailure> {
         let description = RtcSessionDescriptionInit::new(kind);
         description.set_sdp(sdp);
         JsFuture::from(self.peer.set_remote_description(&description)).await.map_err(|error| unusable(&error))?;
-        *self.remote.borrow_mut() = sdp::fingerprint(sdp);
+        *self.remote_fingerprint.borrow_mut() = sdp::fingerprint(sdp);
         Ok(())
     }
 
@@ -259,7 +259,7 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
+impl Drop for PeerConnection {
     fn drop(&mut self) {
         self.peer.close();
         if let Some(element) = self.element.borrow_mut().take() {
@@ -270,7 +270,7 @@ impl Drop for Connection {
 
 /// Makes and drops a description, so that the browser has loaded and started
 /// what the first call needs.
-pub async fn warm(peer: &RtcPeerConnection) {
+pub async fn warm_up(peer: &RtcPeerConnection) {
     prefer_codecs(&peer.add_transceiver_with_str("audio"));
     if let Ok(description) = JsFuture::from(peer.create_offer()).await {
         let description = description.unchecked_ref::<RtcSessionDescriptionInit>();
@@ -280,7 +280,7 @@ pub async fn warm(peer: &RtcPeerConnection) {
 }
 
 /// The `message` of a JavaScript error.
-pub fn message(error: &JsValue) -> String {
+pub fn error_message(error: &JsValue) -> String {
     Reflect::get(error, &"message".into())
         .ok()
         .and_then(|message| message.as_string())
@@ -289,14 +289,14 @@ pub fn message(error: &JsValue) -> String {
 }
 
 /// The `name` of a JavaScript error, e.g. `NotAllowedError`.
-pub fn name(error: &JsValue) -> String {
+pub fn error_name(error: &JsValue) -> String {
     Reflect::get(error, &"name".into()).ok().and_then(|name| name.as_string()).unwrap_or_default()
 }
 
-fn unusable(error: &JsValue) -> Trouble {
-    Trouble {
+fn unusable(error: &JsValue) -> MediaFailure {
+    MediaFailure {
         fault: MediaError::Unusable,
-        words: format!("The far end's description cannot be used: {}", message(error)),
+        message: format!("The far end's description cannot be used: {}", error_message(error)),
     }
 }
 
@@ -328,7 +328,7 @@ pub fn configuration(servers: &[IceServer]) -> RtcConfiguration {
     configuration.unchecked_into()
 }
 
-fn prefer_codecs(line: &RtcRtpTransceiver) {
+fn prefer_codecs(transceiver: &RtcRtpTransceiver) {
     let Some(capabilities) = RtcRtpSender::get_capabilities("audio") else {
         return;
     };
@@ -336,26 +336,26 @@ fn prefer_codecs(line: &RtcRtpTransceiver) {
         return;
     };
     let known: Array = known.unchecked_into();
-    let wanted = Array::new();
+    let preferred = Array::new();
     for name in CODECS {
         for codec in known.iter() {
             let mime = Reflect::get(&codec, &"mimeType".into()).ok().and_then(|mime| mime.as_string());
             if mime.is_some_and(|mime| mime.eq_ignore_ascii_case(name)) {
-                wanted.push(&codec);
+                preferred.push(&codec);
             }
         }
     }
-    if wanted.length() > 0 {
+    if preferred.length() > 0 {
         // By reflection: absent in older browsers, and a list they do not like throws.
-        if let Ok(set) = Reflect::get(line, &"setCodecPreferences".into())
+        if let Ok(set) = Reflect::get(transceiver, &"setCodecPreferences".into())
             && let Ok(set) = set.dyn_into::<js_sys::Function>()
         {
-            let _ = set.call1(line, &wanted);
+            let _ = set.call1(transceiver, &preferred);
         }
     }
 }
 
-fn text(description: &JsValue) -> String {
+fn sdp_of(description: &JsValue) -> String {
     Reflect::get(description, &"sdp".into()).ok().and_then(|sdp| sdp.as_string()).unwrap_or_default()
 }
 

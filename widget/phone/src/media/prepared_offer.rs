@@ -5,8 +5,8 @@
 //! sound, so it is made as soon as somebody is about to call, and where no
 //! ICE servers are involved also when the phone comes to rest. It is thrown
 //! away when it may not be true any more (another network, no microphone) or
-//! nobody has used it for [`FRESH_MS`]: it holds sockets, and with TURN
-//! somebody else's memory. In its place stays a blank connection, which holds nothing.
+//! nobody has used it for [`OFFER_TTL_MS`]: it holds sockets, and with TURN
+//! somebody else's memory. In its place stays a spare_peer connection, which holds nothing.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -16,19 +16,19 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::RtcPeerConnection;
 
-use super::peer_connection::{self, Connection};
+use super::peer_connection::{self, PeerConnection};
 use super::{Inner, sdp};
-use crate::browser::{Signal, Timer, mark};
+use crate::browser::{BrowserTimer, Completion, mark};
 use crate::page;
 
 /// An offer made ahead is used for this long.
-const FRESH_MS: u32 = 30_000;
+const OFFER_TTL_MS: u32 = 30_000;
 /// After the registration; the page is still being drawn before.
-const WARM_AFTER_MS: i32 = 250;
+const WARM_UP_DELAY_MS: i32 = 250;
 
-/// Why something is made ahead.
+/// Why something is made cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub enum PrepareReason {
     /// The phone is registered and has no calls.
     Idle,
     /// The person touches the dialer, or a number has come to stand in it.
@@ -37,70 +37,70 @@ pub enum Cause {
 
 /// The rule, without a browser: when the offer that lies here was begun, if one does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Shelf(Option<u64>);
+struct OfferAge(Option<u64>);
 
-impl Shelf {
+impl OfferAge {
     /// Whether to make an offer now, in place of an old one. `servers`: STUN or TURN are configured, and would
     /// be asked for every idle phone in the building.
-    fn wants(self, cause: Cause, servers: bool, now: u64) -> bool {
-        !self.usable(now) && (cause == Cause::AboutToCall || !servers)
+    fn should_prepare(self, cause: PrepareReason, servers: bool, now: u64) -> bool {
+        !self.is_fresh(now) && (cause == PrepareReason::AboutToCall || !servers)
     }
 
-    fn usable(self, now: u64) -> bool {
-        self.0.is_some_and(|begun| now.saturating_sub(begun) < u64::from(FRESH_MS))
+    fn is_fresh(self, now: u64) -> bool {
+        self.0.is_some_and(|begun| now.saturating_sub(begun) < u64::from(OFFER_TTL_MS))
     }
 }
 
 /// An offer, or one that is about to be there.
-pub struct Prepared {
-    pub connection: Rc<Connection>,
-    /// Told when the offer is made, or cannot be.
-    done: Signal,
-    made: Cell<bool>,
+pub struct PreparedOffer {
+    pub connection: Rc<PeerConnection>,
+    /// LastReport when the offer is made, or cannot be.
+    completion: Completion,
+    is_made: Cell<bool>,
 }
 
-impl Prepared {
-    /// The offer with all candidates known by now; `None` while it is being made.
+impl PreparedOffer {
+    /// The offer with all candidates known by now; `None` while it is being is_made.
     pub fn offer(&self) -> Option<String> {
-        self.made.get().then(|| self.connection.pending_offer()).flatten()
+        self.is_made.get().then(|| self.connection.pending_offer()).flatten()
     }
 
     /// The same, and waits for it.
-    pub async fn finished(&self) -> Option<String> {
-        self.done.wait().await;
+    pub async fn wait_for_offer(&self) -> Option<String> {
+        self.completion.wait().await;
         self.offer()
     }
 }
 
 /// See the module.
 #[derive(Default)]
-pub struct Ahead {
-    shelf: Cell<Shelf>,
-    offer: RefCell<Option<Rc<Prepared>>>,
-    blank: RefCell<Option<RtcPeerConnection>>,
+pub struct OfferCache {
+    age: Cell<OfferAge>,
+    offer: RefCell<Option<Rc<PreparedOffer>>>,
+    spare_peer: RefCell<Option<RtcPeerConnection>>,
     /// Runs from the registration until the page has been drawn.
-    warming: RefCell<Option<Timer>>,
-    warm: Cell<bool>,
+    warm_up_timer: RefCell<Option<BrowserTimer>>,
+    is_warm: Cell<bool>,
     /// Throws the offer away.
-    ageing: RefCell<Option<Timer>>,
+    expiry_timer: RefCell<Option<BrowserTimer>>,
     /// The browser hides this machine's addresses until a microphone is open: no offer made before is of use.
-    hidden: Cell<bool>,
+    addresses_hidden: Cell<bool>,
 }
 
-impl Ahead {
+impl OfferCache {
     /// What lies here may not be true any more.
     pub fn discard(&self) {
-        self.shelf.take();
-        self.ageing.take();
+        self.age.take();
+        self.expiry_timer.take();
         self.offer.take();
     }
 
     /// The phone goes away.
     pub fn clear(&self) {
         self.discard();
-        self.warming.take();
-        if let Some(blank) = self.blank.take() {
-            blank.close();
+        self.warm_up_timer.take();
+        if let Some(spare_peer) = self.spare_peer.take() {
+            spare_peer.close();
         }
     }
 }
@@ -108,108 +108,111 @@ impl Ahead {
 impl Inner {
     /// Makes ready what `cause` asks for, unless it is there. A page's first connection takes ten
     /// times as long as any later one: it is tried out once, when the page has nothing else to do.
-    pub(super) fn get_ready(self: &Rc<Self>, cause: Cause) {
-        let ahead = &self.ahead;
-        if cause == Cause::AboutToCall {
-            ahead.warming.take();
-            ahead.warm.set(true);
+    pub(super) fn prepare_for_call(self: &Rc<Self>, cause: PrepareReason) {
+        let cache = &self.offer_cache;
+        if cause == PrepareReason::AboutToCall {
+            cache.warm_up_timer.take();
+            cache.is_warm.set(true);
         }
-        if ahead.warm.get() {
-            return self.stock(cause);
+        if cache.is_warm.get() {
+            return self.prepare_offer(cause);
         }
-        if ahead.warming.borrow().is_some() {
+        if cache.warm_up_timer.borrow().is_some() {
             return;
         }
         let inner = Rc::downgrade(self);
-        *ahead.warming.borrow_mut() = Some(Timer::after(WARM_AFTER_MS, move || {
+        *cache.warm_up_timer.borrow_mut() = Some(BrowserTimer::after(WARM_UP_DELAY_MS, move || {
             spawn_local(warm_up(inner));
         }));
     }
 
     /// The offer made ahead, where it is of use.
-    pub(super) fn take_prepared(&self) -> Option<Rc<Prepared>> {
-        let usable = self.ahead.shelf.take().usable(page::now());
-        self.ahead.ageing.take();
-        self.ahead.offer.take().filter(|_| usable)
+    pub(super) fn take_prepared(&self) -> Option<Rc<PreparedOffer>> {
+        let is_fresh = self.offer_cache.age.take().is_fresh(page::unix_now_ms());
+        self.offer_cache.expiry_timer.take();
+        self.offer_cache.offer.take().filter(|_| is_fresh)
     }
 
     /// The connection made ahead, or a new one.
     pub(super) fn take_peer(&self) -> Result<RtcPeerConnection, JsValue> {
-        let blank = self.ahead.blank.take();
-        blank.map_or_else(|| self.make_peer(), Ok)
+        let spare_peer = self.offer_cache.spare_peer.take();
+        spare_peer.map_or_else(|| self.new_peer(), Ok)
     }
 
-    fn make_peer(&self) -> Result<RtcPeerConnection, JsValue> {
+    fn new_peer(&self) -> Result<RtcPeerConnection, JsValue> {
         RtcPeerConnection::new_with_configuration(&peer_connection::configuration(&self.settings.borrow().ice_servers))
     }
 
-    fn lay_out_blank(&self) {
-        if self.ahead.blank.borrow().is_none() && self.ahead.offer.borrow().is_none() {
-            *self.ahead.blank.borrow_mut() = self.make_peer().ok();
+    fn ensure_spare_peer(&self) {
+        if self.offer_cache.spare_peer.borrow().is_none() && self.offer_cache.offer.borrow().is_none() {
+            *self.offer_cache.spare_peer.borrow_mut() = self.new_peer().ok();
         }
     }
 
-    fn stock(self: &Rc<Self>, cause: Cause) {
-        let ahead = &self.ahead;
-        self.lay_out_blank();
+    fn prepare_offer(self: &Rc<Self>, cause: PrepareReason) {
+        let cache = &self.offer_cache;
+        self.ensure_spare_peer();
         let servers = !self.settings.borrow().ice_servers.is_empty();
-        let now = page::now();
-        if ahead.hidden.get() || !ahead.shelf.get().wants(cause, servers, now) {
+        let now = page::unix_now_ms();
+        if cache.addresses_hidden.get() || !cache.age.get().should_prepare(cause, servers, now) {
             return;
         }
-        ahead.discard();
-        ahead.shelf.set(Shelf(Some(now)));
+        cache.discard();
+        cache.age.set(OfferAge(Some(now)));
         let inner = Rc::downgrade(self);
-        *ahead.ageing.borrow_mut() = Some(Timer::after(FRESH_MS.cast_signed(), move || {
+        *cache.expiry_timer.borrow_mut() = Some(BrowserTimer::after(OFFER_TTL_MS.cast_signed(), move || {
             if let Some(inner) = inner.upgrade() {
-                inner.ahead.discard();
-                inner.lay_out_blank();
+                inner.offer_cache.discard();
+                inner.ensure_spare_peer();
             }
         }));
-        spawn_local(make_offer(Rc::clone(self), ahead.shelf.get()));
+        spawn_local(make_offer(Rc::clone(self), cache.age.get()));
     }
 }
 
-async fn make_offer(inner: Rc<Inner>, shelf: Shelf) {
-    let ready = inner.microphone.ready().await;
+async fn make_offer(inner: Rc<Inner>, age: OfferAge) {
+    let ready = inner.microphone.opens_without_prompt().await;
     // The call may have been placed meanwhile, or the network have changed.
-    if inner.ahead.shelf.get() != shelf {
+    if inner.offer_cache.age.get() != age {
         return;
     }
-    let connection = if ready { Connection::new(&inner).ok() } else { None };
+    let connection = if ready { PeerConnection::new(&inner).ok() } else { None };
     let Some(connection) = connection else {
         // Without the microphone's permission the person is asked first.
-        return inner.ahead.discard();
+        return inner.offer_cache.discard();
     };
-    let prepared =
-        Rc::new(Prepared { connection: Rc::new(connection), done: Signal::untold(), made: Cell::new(false) });
-    *inner.ahead.offer.borrow_mut() = Some(Rc::clone(&prepared));
+    let prepared = Rc::new(PreparedOffer {
+        connection: Rc::new(connection),
+        completion: Completion::new(),
+        is_made: Cell::new(false),
+    });
+    *inner.offer_cache.offer.borrow_mut() = Some(Rc::clone(&prepared));
     let offer = prepared.connection.offer(MediaDirection::SendRecv, false, None).await.ok();
     let hidden = offer.as_deref().is_some_and(sdp::hides_addresses);
-    prepared.made.set(offer.is_some() && !hidden);
-    prepared.done.tell();
+    prepared.is_made.set(offer.is_some() && !hidden);
+    prepared.completion.complete();
     mark("bitcall:prepared");
     if hidden {
-        inner.ahead.hidden.set(true);
+        inner.offer_cache.addresses_hidden.set(true);
     }
-    if !prepared.made.get() && inner.ahead.shelf.get() == shelf {
-        inner.ahead.discard();
+    if !prepared.is_made.get() && inner.offer_cache.age.get() == age {
+        inner.offer_cache.discard();
     }
 }
 
 /// Tries a first connection out.
 async fn warm_up(inner: Weak<Inner>) {
     let Some(inner) = inner.upgrade() else { return };
-    inner.ahead.warming.take();
-    inner.ahead.warm.set(true);
-    if !inner.sessions.borrow().is_empty() {
+    inner.offer_cache.warm_up_timer.take();
+    inner.offer_cache.is_warm.set(true);
+    if !inner.media_by_call.borrow().is_empty() {
         return;
     }
-    if let Ok(peer) = inner.make_peer() {
-        peer_connection::warm(&peer).await;
+    if let Ok(peer) = inner.new_peer() {
+        peer_connection::warm_up(&peer).await;
     }
-    if inner.sessions.borrow().is_empty() {
-        inner.stock(Cause::Idle);
+    if inner.media_by_call.borrow().is_empty() {
+        inner.prepare_offer(PrepareReason::Idle);
     }
 }
 
@@ -218,42 +221,42 @@ mod tests {
     use super::*;
 
     const NOW: u64 = 1_000_000;
-    const EMPTY: Shelf = Shelf(None);
-    const JUST_MADE: Shelf = Shelf(Some(NOW));
+    const NONE: OfferAge = OfferAge(None);
+    const JUST_STARTED: OfferAge = OfferAge(Some(NOW));
 
     #[test]
     fn a_phone_at_rest_makes_an_offer_only_where_no_server_is_asked_for_it() {
-        assert!(EMPTY.wants(Cause::Idle, false, NOW));
-        assert!(!EMPTY.wants(Cause::Idle, true, NOW));
+        assert!(NONE.should_prepare(PrepareReason::Idle, false, NOW));
+        assert!(!NONE.should_prepare(PrepareReason::Idle, true, NOW));
     }
 
     #[test]
     fn who_is_about_to_call_gets_one_with_servers_too() {
-        assert!(EMPTY.wants(Cause::AboutToCall, true, NOW));
-        assert!(EMPTY.wants(Cause::AboutToCall, false, NOW));
+        assert!(NONE.should_prepare(PrepareReason::AboutToCall, true, NOW));
+        assert!(NONE.should_prepare(PrepareReason::AboutToCall, false, NOW));
     }
 
     #[test]
     fn a_fresh_offer_is_used_and_not_made_again() {
-        let last = NOW + u64::from(FRESH_MS) - 1;
-        assert!(JUST_MADE.usable(last));
-        assert!(!JUST_MADE.wants(Cause::AboutToCall, false, last));
+        let last = NOW + u64::from(OFFER_TTL_MS) - 1;
+        assert!(JUST_STARTED.is_fresh(last));
+        assert!(!JUST_STARTED.should_prepare(PrepareReason::AboutToCall, false, last));
     }
 
     #[test]
     fn an_old_offer_is_never_sent_and_made_again_for_the_next_call() {
-        let old = NOW + u64::from(FRESH_MS);
-        assert!(!JUST_MADE.usable(old));
-        assert!(JUST_MADE.wants(Cause::AboutToCall, true, old));
+        let old = NOW + u64::from(OFFER_TTL_MS);
+        assert!(!JUST_STARTED.is_fresh(old));
+        assert!(JUST_STARTED.should_prepare(PrepareReason::AboutToCall, true, old));
     }
 
     #[test]
     fn without_an_offer_nothing_is_usable() {
-        assert!(!EMPTY.usable(NOW));
+        assert!(!NONE.is_fresh(NOW));
     }
 
     #[test]
     fn a_clock_that_was_set_back_does_not_make_an_offer_old() {
-        assert!(JUST_MADE.usable(NOW - 60_000));
+        assert!(JUST_STARTED.is_fresh(NOW - 60_000));
     }
 }

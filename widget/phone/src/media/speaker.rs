@@ -18,13 +18,13 @@ impl Speaker {
         Speaker { chosen: RefCell::new(chosen), elements: RefCell::default() }
     }
 
-    pub fn chosen(&self) -> Option<String> {
+    pub fn chosen_device(&self) -> Option<String> {
         self.chosen.borrow().clone()
     }
 
-    pub fn choose(&self, id: Option<String>) {
+    pub fn choose_device(&self, id: Option<String>) {
         for element in self.elements.borrow().iter() {
-            send_to(element, id.as_deref());
+            set_sink_id(element, id.as_deref());
         }
         *self.chosen.borrow_mut() = id;
     }
@@ -35,7 +35,7 @@ impl Speaker {
         element.set_autoplay(true);
         // Without it iOS opens its full-screen player.
         let _ = element.set_attribute("playsinline", "");
-        send_to(&element, self.chosen.borrow().as_deref());
+        set_sink_id(&element, self.chosen.borrow().as_deref());
         element.set_src_object(Some(stream));
         self.elements.borrow_mut().push(element.clone());
         Some(element)
@@ -52,37 +52,37 @@ impl Speaker {
             if element.paused()
                 && let Ok(promise) = element.play()
             {
-                forget(promise);
+                ignore_rejection(promise);
             }
         }
     }
 }
 
 /// True when the browser does not let `element` play before a gesture.
-pub async fn refused(element: &HtmlAudioElement) -> bool {
+pub async fn is_autoplay_blocked(element: &HtmlAudioElement) -> bool {
     match element.play() {
-        Ok(playing) => {
-            JsFuture::from(playing).await.is_err_and(|error| super::peer_connection::name(&error) == "NotAllowedError")
-        }
+        Ok(playing) => JsFuture::from(playing)
+            .await
+            .is_err_and(|error| super::peer_connection::error_name(&error) == "NotAllowedError"),
         Err(_) => false,
     }
 }
 
 /// `setSinkId` exists in Chromium and Firefox, and fails without the
 /// permissions policy `speaker-selection`: then the default speaker plays on.
-pub fn send_to(target: &JsValue, id: Option<&str>) {
+pub fn set_sink_id(target: &JsValue, id: Option<&str>) {
     let Ok(set) = Reflect::get(target, &"setSinkId".into()).and_then(JsCast::dyn_into::<Function>) else {
         return;
     };
     if let Ok(promise) = set.call1(target, &id.unwrap_or("").into())
         && let Ok(promise) = promise.dyn_into::<Promise>()
     {
-        forget(promise);
+        ignore_rejection(promise);
     }
 }
 
 /// Lets a promise fail without an "unhandled rejection" in the console.
-pub fn forget(promise: Promise) {
+pub fn ignore_rejection(promise: Promise) {
     wasm_bindgen_futures::spawn_local(async move {
         let _ = JsFuture::from(promise).await;
     });

@@ -4,22 +4,22 @@ use bitcall_wire::agent_protocol::{MediaError, RegistrationFailureCode, Registra
 use sycamore::prelude::*;
 use sycamore::web::tags::*;
 
-use super::elements::{Press, live};
+use super::elements::{OnPress, dynamic};
 use crate::icons::{Icon, icon};
-use crate::ui::{Act, Stage, Ui, watch};
+use crate::ui::{Screen, Ui, UserAction, selector};
 
 #[derive(Clone, PartialEq)]
 struct Banner {
     icon: Icon,
     words: String,
     button: &'static str,
-    act: Act,
+    action: UserAction,
     /// Worth interrupting a screen reader for.
     urgent: bool,
 }
 
 pub fn banners(ui: Ui) -> View {
-    let list = watch(move || {
+    let list = selector(move || {
         let mut list = Vec::new();
         list.extend(ui.microphone_fault.get().map(microphone));
         if ui.sound_blocked.get() {
@@ -27,30 +27,34 @@ pub fn banners(ui: Ui) -> View {
                 icon: Icon::Speaker,
                 words: "Sound is blocked until you click once.".to_owned(),
                 button: "Turn on sound",
-                act: Act::UnblockSound,
+                action: UserAction::UnblockSound,
                 urgent: true,
             });
         }
-        if ui.stage.with(|stage| *stage == Stage::Phone) {
+        if ui.screen.with(|screen| *screen == Screen::Phone) {
             list.extend(connection(ui));
         }
         list
     });
     div()
         .class("banners")
-        .children(live(move || list.get_clone().into_iter().map(|entry| banner(ui, entry)).collect::<Vec<View>>()))
+        .children(dynamic(move || list.get_clone().into_iter().map(|entry| banner(ui, entry)).collect::<Vec<View>>()))
         .into()
 }
 
 fn banner(ui: Ui, banner: Banner) -> View {
-    let act = banner.act;
+    let action = banner.action;
     div()
         .class("banner")
         .attr("role", if banner.urgent { "alert" } else { "status" })
         .children((
             icon(banner.icon),
             p().children(banner.words),
-            button().class("banner-button").r#type("button").press(move || ui.act(act.clone())).children(banner.button),
+            button()
+                .class("banner-button")
+                .r#type("button")
+                .on_press(move || ui.dispatch(action.clone()))
+                .children(banner.button),
         ))
         .into()
 }
@@ -63,7 +67,13 @@ fn microphone(fault: MediaError) -> Banner {
         MediaError::Unusable => "The other side sent audio this browser cannot play.",
         MediaError::Other => "Audio could not be started.",
     };
-    Banner { icon: Icon::MicOff, words: words.to_owned(), button: "Try again", act: Act::RetryMicrophone, urgent: true }
+    Banner {
+        icon: Icon::MicOff,
+        words: words.to_owned(),
+        button: "Try again",
+        action: UserAction::RetryMicrophone,
+        urgent: true,
+    }
 }
 
 fn connection(ui: Ui) -> Option<Banner> {
@@ -80,5 +90,5 @@ fn connection(ui: Ui) -> Option<Banner> {
     } else {
         format!("{sentence}. Trying again by itself.")
     };
-    Some(Banner { icon: Icon::Offline, words, button: "Try now", act: Act::RetryConnection, urgent })
+    Some(Banner { icon: Icon::Offline, words, button: "Try now", action: UserAction::RetryConnection, urgent })
 }

@@ -4,20 +4,20 @@ use bitcall_wire::agent_protocol::{CallId, CallSnapshot, CallState, HoldState};
 use sycamore::prelude::*;
 use sycamore::web::tags::*;
 
-use super::elements::{Press, avatar, live};
+use super::elements::{OnPress, avatar, dynamic};
 use super::keypad::keypad;
 use crate::icons::{Icon, icon};
-use crate::number::readable;
+use crate::number::format_number;
 use crate::time;
-use crate::ui::{Act, Levels, Ui, engaged, watch};
+use crate::ui::{MeterBars, Ui, UserAction, is_engaged, selector};
 
 /// Id of the call screen, for the focus.
-pub const CALL: &str = "call";
+pub const CALL_ELEMENT_ID: &str = "call";
 
 pub fn call(ui: Ui, id: &CallId) -> View {
     let call = ui.call(id);
-    let keys = watch(move || ui.keypad_open.get());
-    let elsewhere = watch(move || {
+    let keys = selector(move || ui.keypad_open.get());
+    let elsewhere = selector(move || {
         let page = call.with(|call| call.as_ref().and_then(|call| call.page.clone()));
         page.is_some_and(|page| ui.page.with(|mine| *mine != page))
     });
@@ -25,7 +25,7 @@ pub fn call(ui: Ui, id: &CallId) -> View {
     let digits_id = id.clone();
     section()
         .class("call")
-        .id(CALL)
+        .id(CALL_ELEMENT_ID)
         .attr("tabindex", "-1")
         .attr("aria-label", "Call")
         .bool_attr("data-keys", move || keys.get())
@@ -33,7 +33,7 @@ pub fn call(ui: Ui, id: &CallId) -> View {
             others(ui, id),
             person(call),
             state(ui, call, elsewhere),
-            live(move || {
+            dynamic(move || {
                 if !keys.get() || elsewhere.get() {
                     return View::new();
                 }
@@ -43,11 +43,11 @@ pub fn call(ui: Ui, id: &CallId) -> View {
                         .class("sent-digits")
                         .attr("dir", "ltr")
                         .attr("aria-label", "Digits sent")
-                        .children(live(move || ui.digits.get_clone())),
-                    keypad(false, move |digit| ui.act(Act::Digit(id.clone(), digit))),
+                        .children(dynamic(move || ui.digits.get_clone())),
+                    keypad(false, move |digit| ui.dispatch(UserAction::Digit(id.clone(), digit))),
                 ))
             }),
-            live(move || if elsewhere.get() { View::new() } else { controls(ui, call, &controls_id) }),
+            dynamic(move || if elsewhere.get() { View::new() } else { controls(ui, call, &controls_id) }),
             hang_up(ui, id),
         ))
         .into()
@@ -56,21 +56,21 @@ pub fn call(ui: Ui, id: &CallId) -> View {
 /// One line for each other call; one tap talks with it instead.
 fn others(ui: Ui, id: &CallId) -> View {
     let id = id.clone();
-    let list = watch(move || {
+    let list = selector(move || {
         ui.snapshot.with(|snapshot| {
-            let waiting = snapshot.calls.iter().filter(|call| engaged(call) && call.id != id);
+            let waiting = snapshot.calls.iter().filter(|call| is_engaged(call) && call.id != id);
             waiting.map(|call| call.id.clone()).collect::<Vec<_>>()
         })
     });
     div()
         .class("others")
-        .children(live(move || list.get_clone().into_iter().map(|id| other(ui, &id)).collect::<Vec<View>>()))
+        .children(dynamic(move || list.get_clone().into_iter().map(|id| other(ui, &id)).collect::<Vec<View>>()))
         .into()
 }
 
 fn other(ui: Ui, id: &CallId) -> View {
     let call = ui.call(id);
-    let name = watch(move || call.with(|call| call.as_ref().map(title).unwrap_or_default()));
+    let name = selector(move || call.with(|call| call.as_ref().map(title).unwrap_or_default()));
     let words = move || {
         call.with(|call| {
             let Some(call) = call else {
@@ -78,7 +78,7 @@ fn other(ui: Ui, id: &CallId) -> View {
             };
             let word = if call.hold == HoldState::None { state_words(call) } else { "On hold" };
             match call.answered_at {
-                Some(at) => format!("{word} · {}", time::timer(elapsed(at, ui.now.get()))),
+                Some(at) => format!("{word} · {}", time::format_timer(elapsed(at, ui.now.get()))),
                 None => word.to_owned(),
             }
         })
@@ -88,23 +88,23 @@ fn other(ui: Ui, id: &CallId) -> View {
         .class("other")
         .r#type("button")
         .attr("aria-label", move || format!("Switch to {}", name.get_clone()))
-        .press(move || ui.act(Act::SwapTo(id.clone())))
+        .on_press(move || ui.dispatch(UserAction::SwapTo(id.clone())))
         .children((
             icon(Icon::Pause),
-            span().class("other-name").children(live(move || name.get_clone())),
-            span().class("other-state").children(live(words)),
+            span().class("other-name").children(dynamic(move || name.get_clone())),
+            span().class("other-state").children(dynamic(words)),
             icon(Icon::Swap),
         ))
         .into()
 }
 
 fn person(call: ReadSignal<Option<CallSnapshot>>) -> View {
-    let who = watch(move || {
+    let who = selector(move || {
         call.with(|call| {
             call.as_ref().map(|call| (title(call), subtitle(call), call.display_name.clone())).unwrap_or_default()
         })
     });
-    live(move || {
+    dynamic(move || {
         let (title, subtitle, name) = who.get_clone();
         let second: View = match subtitle {
             Some(number) => p().class("person-number").children(bdi().children(number)).into(),
@@ -120,16 +120,16 @@ fn person(call: ReadSignal<Option<CallSnapshot>>) -> View {
 }
 
 fn state(ui: Ui, call: ReadSignal<Option<CallSnapshot>>, elsewhere: ReadSignal<bool>) -> View {
-    let words = watch(move || {
+    let words = selector(move || {
         call.with(|call| match call {
             Some(_) if elsewhere.get() => "In another window",
             Some(call) => state_words(call),
             None => "",
         })
     });
-    let answered = watch(move || call.with(|call| call.as_ref().and_then(|call| call.answered_at)));
-    let note = watch(move || ui.note.get_clone().unwrap_or_default());
-    let talks = watch(move || {
+    let answered = selector(move || call.with(|call| call.as_ref().and_then(|call| call.answered_at)));
+    let note = selector(move || ui.call_notice.get_clone().unwrap_or_default());
+    let talks = selector(move || {
         !elsewhere.get()
             && call.with(|call| {
                 call.as_ref().is_some_and(|call| call.state == CallState::Active && call.hold == HoldState::None)
@@ -138,19 +138,19 @@ fn state(ui: Ui, call: ReadSignal<Option<CallSnapshot>>, elsewhere: ReadSignal<b
     div()
         .class("call-state")
         .children((
-            p().class("state-words").children(live(move || words.get())),
+            p().class("state-words").children(dynamic(move || words.get())),
             div().class("clock").children((
-                live(move || match answered.get() {
+                dynamic(move || match answered.get() {
                     Some(at) => span()
                         .class("timer")
                         .attr("role", "timer")
-                        .children(live(move || time::timer(elapsed(at, ui.now.get()))))
+                        .children(dynamic(move || time::format_timer(elapsed(at, ui.now.get()))))
                         .into(),
                     None => View::new(),
                 }),
-                live(move || if talks.get() { meter(ui) } else { View::new() }),
+                dynamic(move || if talks.get() { meter(ui) } else { View::new() }),
             )),
-            p().class("call-note").attr("role", "alert").children(live(move || note.get_clone())),
+            p().class("call-note").attr("role", "alert").children(dynamic(move || note.get_clone())),
         ))
         .into()
 }
@@ -158,8 +158,8 @@ fn state(ui: Ui, call: ReadSignal<Option<CallSnapshot>>, elsewhere: ReadSignal<b
 /// Two little columns: the sound that goes, the sound that comes.
 fn meter(ui: Ui) -> View {
     let side =
-        |name: &'static str, drawing: Icon, level: fn(Levels) -> u8| {
-            let level = watch(move || ui.levels.with(|levels| level(*levels)));
+        |name: &'static str, drawing: Icon, level: fn(MeterBars) -> u8| {
+            let level = selector(move || ui.levels.with(|levels| level(*levels)));
             span()
                 .class("meter-side")
                 .attr("data-level", move || level.get().to_string())
@@ -179,35 +179,44 @@ fn meter(ui: Ui) -> View {
 
 fn controls(ui: Ui, call: ReadSignal<Option<CallSnapshot>>, id: &CallId) -> View {
     let muted_id = id.clone();
-    let muted = watch(move || ui.muted.with(|muted| muted.contains(&muted_id)));
-    let held = watch(move || {
+    let muted = selector(move || ui.muted.with(|muted| muted.contains(&muted_id)));
+    let held = selector(move || {
         call.with(|call| call.as_ref().is_some_and(|call| matches!(call.hold, HoldState::Holding | HoldState::Held)))
     });
-    let busy = watch(move || {
+    let busy = selector(move || {
         call.with(|call| {
             call.as_ref().is_some_and(|call| matches!(call.hold, HoldState::Holding | HoldState::Resuming))
         })
     });
-    let answered = watch(move || call.with(|call| call.as_ref().is_some_and(|call| call.state == CallState::Active)));
-    let keys_usable = watch(move || {
+    let answered =
+        selector(move || call.with(|call| call.as_ref().is_some_and(|call| call.state == CallState::Active)));
+    let keys_usable = selector(move || {
         call.with(|call| {
             call.as_ref().is_some_and(|call| matches!(call.state, CallState::Active | CallState::EarlyMedia))
         })
     });
-    let keys = watch(move || ui.keypad_open.get());
+    let keys = selector(move || ui.keypad_open.get());
     let (mute_id, hold_id) = (id.clone(), id.clone());
     div()
         .class("controls")
         .attr("role", "group")
         .attr("aria-label", "Call controls")
         .children((
-            toggle("Mute", (Icon::Mic, Icon::MicOff), muted, watch(|| true), move || {
-                ui.act(Act::Mute(mute_id.clone(), !muted.get_untracked()));
+            toggle("Mute", (Icon::Mic, Icon::MicOff), muted, selector(|| true), move || {
+                ui.dispatch(UserAction::Mute(mute_id.clone(), !muted.get_untracked()));
             }),
-            toggle("Hold", (Icon::Pause, Icon::Play), held, watch(move || answered.get() && !busy.get()), move || {
-                ui.act(Act::Hold(hold_id.clone(), !held.get_untracked()));
+            toggle(
+                "Hold",
+                (Icon::Pause, Icon::Play),
+                held,
+                selector(move || answered.get() && !busy.get()),
+                move || {
+                    ui.dispatch(UserAction::Hold(hold_id.clone(), !held.get_untracked()));
+                },
+            ),
+            toggle("Keypad", (Icon::Keypad, Icon::Keypad), keys, keys_usable, move || {
+                ui.dispatch(UserAction::ToggleKeypad)
             }),
-            toggle("Keypad", (Icon::Keypad, Icon::Keypad), keys, keys_usable, move || ui.act(Act::ToggleKeypad)),
         ))
         .into()
 }
@@ -224,11 +233,11 @@ fn toggle(
         .r#type("button")
         .attr("aria-pressed", move || if pressed.get() { "true" } else { "false" })
         .bool_attr("disabled", move || !usable.get())
-        .press(press)
+        .on_press(press)
         .children((
             span()
                 .class("control-disc")
-                .children(live(move || icon(if pressed.get() { drawings.1 } else { drawings.0 }))),
+                .children(dynamic(move || icon(if pressed.get() { drawings.1 } else { drawings.0 }))),
             span().class("control-name").children(name),
         ))
         .into()
@@ -239,19 +248,19 @@ fn hang_up(ui: Ui, id: &CallId) -> View {
     button()
         .class("hang-up")
         .r#type("button")
-        .press(move || ui.act(Act::HangUp(id.clone())))
+        .on_press(move || ui.dispatch(UserAction::HangUp(id.clone())))
         .children((icon(Icon::PhoneOff), span().children("Hang up")))
         .into()
 }
 
 /// Name, or the number where there is none.
 pub fn title(call: &CallSnapshot) -> String {
-    call.display_name.clone().filter(|name| !name.trim().is_empty()).unwrap_or_else(|| readable(&call.number))
+    call.display_name.clone().filter(|name| !name.trim().is_empty()).unwrap_or_else(|| format_number(&call.number))
 }
 
 /// The number, where the title is a name.
 pub fn subtitle(call: &CallSnapshot) -> Option<String> {
-    let number = readable(&call.number);
+    let number = format_number(&call.number);
     (number != title(call)).then_some(number)
 }
 

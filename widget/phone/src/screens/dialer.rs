@@ -4,16 +4,16 @@ use sycamore::prelude::*;
 use sycamore::web::tags::*;
 use sycamore::web::{bind, events};
 
-use super::elements::{Press, live};
+use super::elements::{OnPress, dynamic};
 use super::keypad::keypad;
 use crate::icons::{Icon, icon};
-use crate::number::readable;
-use crate::recents::Recent;
+use crate::number::format_number;
+use crate::recents::RecentCall;
 use crate::time;
-use crate::ui::{Act, Tab, Ui, watch};
+use crate::ui::{Tab, Ui, UserAction, selector};
 
 /// Id of the number field.
-pub const NUMBER: &str = "number";
+pub const NUMBER_ELEMENT_ID: &str = "number";
 
 pub fn dialer(ui: Ui) -> View {
     form()
@@ -21,33 +21,33 @@ pub fn dialer(ui: Ui) -> View {
         .attr("novalidate", "")
         .on(events::submit, move |event: web_sys::SubmitEvent| {
             event.prevent_default();
-            ui.act(Act::Call);
+            ui.dispatch(UserAction::Call);
         })
         .children((
-            live(move || ui.ended.get_clone().map(|call| ended(ui, call)).unwrap_or_default()),
+            dynamic(move || ui.ended.get_clone().map(|call| ended(ui, call)).unwrap_or_default()),
             number_field(ui),
             identity(ui),
-            keypad(true, move |digit| ui.act(Act::Type(digit))),
+            keypad(true, move |digit| ui.dispatch(UserAction::Type(digit))),
             button().class("call-button").r#type("submit").children((icon(Icon::Phone), span().children("Call"))),
         ))
         .into()
 }
 
 fn number_field(ui: Ui) -> View {
-    let empty = watch(move || ui.number.with(String::is_empty));
-    let size = watch(move || match ui.number.with(|number| number.chars().count()) {
+    let empty = selector(move || ui.number.with(String::is_empty));
+    let size = selector(move || match ui.number.with(|number| number.chars().count()) {
         0..=13 => "l",
         14..=18 => "m",
         _ => "s",
     });
-    let fault = watch(move || ui.number_fault.get_clone());
+    let fault = selector(move || ui.number_error.get_clone());
     div()
         .class("number")
         .children((
             div().class("number-row").children((
                 input()
                     .class("number-input")
-                    .id(NUMBER)
+                    .id(NUMBER_ELEMENT_ID)
                     .r#type("tel")
                     .attr("dir", "ltr")
                     .attr("inputmode", "tel")
@@ -61,8 +61,8 @@ fn number_field(ui: Ui) -> View {
                     .attr("aria-invalid", move || fault.with(Option::is_some).then_some("true"))
                     .attr("value", ui.number.get_clone_untracked())
                     .bind(bind::value, ui.number)
-                    .on(events::input, move |_| ui.number_fault.set(None)),
-                live(move || {
+                    .on(events::input, move |_| ui.number_error.set(None)),
+                dynamic(move || {
                     if empty.get() {
                         return View::new();
                     }
@@ -70,7 +70,7 @@ fn number_field(ui: Ui) -> View {
                         .class("icon-button backspace")
                         .r#type("button")
                         .attr("aria-label", "Delete last digit")
-                        .press(move || ui.act(Act::Backspace))
+                        .on_press(move || ui.dispatch(UserAction::Backspace))
                         .children(icon(Icon::Backspace))
                         .into()
                 }),
@@ -78,14 +78,14 @@ fn number_field(ui: Ui) -> View {
             p().class("fault")
                 .id("number-fault")
                 .attr("role", "alert")
-                .children(live(move || fault.get_clone().unwrap_or_default())),
+                .children(dynamic(move || fault.get_clone().unwrap_or_default())),
         ))
         .into()
 }
 
 /// As whom the call goes out.
 fn identity(ui: Ui) -> View {
-    let who = watch(move || {
+    let who = selector(move || {
         ui.signed_in_as
             .with(|who| who.as_ref().map(|who| (who.username.clone(), who.domain.clone())).unwrap_or_default())
     });
@@ -100,16 +100,16 @@ fn identity(ui: Ui) -> View {
                 .attr("aria-describedby", "identity-name")
                 .attr("aria-expanded", move || if ui.identity_open.get() { "true" } else { "false" })
                 .attr("aria-controls", "identity-card")
-                .press(move || {
+                .on_press(move || {
                     let open = ui.identity_open.get_untracked();
                     ui.identity_open.set(!open);
                 })
                 .children((
                     span().id("identity-label").children("Calling as"),
-                    b().id("identity-name").children(live(move || who.get_clone().0)),
+                    b().id("identity-name").children(dynamic(move || who.get_clone().0)),
                     icon(Icon::ChevronDown),
                 )),
-            live(move || {
+            dynamic(move || {
                 if !ui.identity_open.get() {
                     return View::new();
                 }
@@ -125,7 +125,7 @@ fn identity(ui: Ui) -> View {
                         button()
                             .class("text-button")
                             .r#type("button")
-                            .press(move || ui.act(Act::Show(Tab::Settings)))
+                            .on_press(move || ui.dispatch(UserAction::Show(Tab::Settings)))
                             .children("Change account"),
                     ))
                     .into()
@@ -135,13 +135,13 @@ fn identity(ui: Ui) -> View {
 }
 
 /// The call that just ended: why, how long, and the way back to it.
-fn ended(ui: Ui, call: Recent) -> View {
+fn ended(ui: Ui, call: RecentCall) -> View {
     let number = call.number.clone();
-    let shown = readable(&call.number);
+    let shown = format_number(&call.number);
     let title = call.name.clone().unwrap_or_else(|| shown.clone());
     let words = match (call.missed, call.answered) {
         (true, _) => "Missed call".to_owned(),
-        (_, true) => format!("{} · {}", call.cause, time::timer(call.seconds)),
+        (_, true) => format!("{} · {}", call.cause, time::format_timer(call.seconds)),
         _ => call.cause.clone(),
     };
     div()
@@ -152,15 +152,15 @@ fn ended(ui: Ui, call: Recent) -> View {
                 .class("text-button")
                 .r#type("button")
                 .attr("aria-label", format!("Call back {title}"))
-                .press(move || {
-                    ui.act(Act::CallNumber(number.clone()));
+                .on_press(move || {
+                    ui.dispatch(UserAction::CallNumber(number.clone()));
                 })
                 .children("Call back"),
             button()
                 .class("icon-button")
                 .r#type("button")
                 .attr("aria-label", "Dismiss")
-                .press(move || ui.act(Act::DismissEnded))
+                .on_press(move || ui.dispatch(UserAction::DismissEnded))
                 .children(icon(Icon::Close)),
         ))
         .into()

@@ -9,26 +9,26 @@ use web_sys::{FocusEvent, MouseEvent, PointerEvent};
 use crate::icons::{Icon, icon};
 
 /// A part that is drawn again whenever what it reads changes.
-pub fn live<T: Into<View> + 'static>(mut draw: impl FnMut() -> T + 'static) -> View {
+pub fn dynamic<T: Into<View> + 'static>(mut draw: impl FnMut() -> T + 'static) -> View {
     let draw: Box<dyn FnMut() -> View> = Box::new(move || draw().into());
     View::from_dynamic(draw)
 }
 
 /// Something that can be pressed.
-pub trait Press: GlobalAttributes {
-    fn press(self, mut act: impl FnMut() + 'static) -> Self {
+pub trait OnPress: GlobalAttributes {
+    fn on_press(self, mut act: impl FnMut() + 'static) -> Self {
         // Boxed with its event: a closure around a box would again be one type per `act`.
         let act: Box<dyn FnMut(MouseEvent)> = Box::new(move |_| act());
         self.on(events::click, act)
     }
 
     /// Pressing is near: the pointer is over it, or the focus on it.
-    fn expect_press(self, act: impl Fn() + Copy + 'static) -> Self {
+    fn on_press_intent(self, act: impl Fn() + Copy + 'static) -> Self {
         self.on(events::pointerover, move |_: PointerEvent| act()).on(events::focus, move |_: FocusEvent| act())
     }
 }
 
-impl<T: GlobalAttributes> Press for T {}
+impl<T: GlobalAttributes> OnPress for T {}
 
 /// A picture for somebody: initials, or the drawing of a person.
 pub fn avatar(name: Option<&str>) -> View {

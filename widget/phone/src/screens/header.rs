@@ -4,20 +4,20 @@ use bitcall_wire::config::{HeaderMode, RuntimeConfig};
 use sycamore::prelude::*;
 use sycamore::web::tags::*;
 
-use super::elements::{Press, live};
+use super::elements::{OnPress, dynamic};
 use crate::icons::{Icon, icon};
-use crate::ui::{Act, Stage, Tone, Ui, watch};
+use crate::ui::{Screen, StatusKind, Ui, UserAction, selector};
 
 pub fn header(ui: Ui) -> View {
-    let alone = watch(move || ui.stage.with(|stage| *stage == Stage::NotEmbedded));
-    let loading = watch(move || ui.stage.with(|stage| *stage == Stage::Loading));
+    let alone = selector(move || ui.screen.with(|screen| *screen == Screen::NotEmbedded));
+    let loading = selector(move || ui.screen.with(|screen| *screen == Screen::Loading));
     sycamore::web::tags::header()
         .class("header")
         .bool_attr("hidden", move || alone.get())
         .children((
-            live(move || ui.config.get_clone().map(|config| brand(&config)).unwrap_or_default()),
-            live(move || if alone.get() || loading.get() { View::new() } else { status(ui) }),
-            live(move || if ui.embedded.get() { minimise(ui) } else { View::new() }),
+            dynamic(move || ui.config.get_clone().map(|config| brand(&config)).unwrap_or_default()),
+            dynamic(move || if alone.get() || loading.get() { View::new() } else { status(ui) }),
+            dynamic(move || if ui.embedded.get() { minimise(ui) } else { View::new() }),
         ))
         .into()
 }
@@ -57,16 +57,16 @@ fn status(ui: Ui) -> View {
         .class("status")
         .attr("role", "status")
         .attr("data-tone", move || match status.with(|status| status.tone) {
-            Tone::Good => "good",
-            Tone::Busy => "busy",
-            Tone::Waiting => "waiting",
-            Tone::Bad => "bad",
-            Tone::Off => "off",
+            StatusKind::Good => "good",
+            StatusKind::Busy => "busy",
+            StatusKind::Waiting => "waiting",
+            StatusKind::Bad => "bad",
+            StatusKind::Off => "off",
         })
         .attr("title", move || status.with(|status| status.words.clone()))
         .children((
             span().class("dot").attr("aria-hidden", "true"),
-            span().class("status-words").children(live(move || status.with(|status| status.words.clone()))),
+            span().class("status-words").children(dynamic(move || status.with(|status| status.words.clone()))),
         ))
         .into()
 }
@@ -77,7 +77,7 @@ fn minimise(ui: Ui) -> View {
         .r#type("button")
         .attr("aria-label", "Minimise")
         .attr("title", "Minimise")
-        .press(move || ui.act(Act::Minimise))
+        .on_press(move || ui.dispatch(UserAction::Minimise))
         .children(icon(Icon::Minimise))
         .into()
 }

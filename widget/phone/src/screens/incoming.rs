@@ -5,35 +5,36 @@ use sycamore::prelude::*;
 use sycamore::web::tags::*;
 
 use super::call::{subtitle, title};
-use super::elements::{Press, avatar, live};
+use super::elements::{OnPress, avatar, dynamic};
 use crate::icons::{Icon, icon};
-use crate::ui::{Act, Ui, engaged, watch};
+use crate::ui::{Ui, UserAction, is_engaged, selector};
 
 /// Id of the dialog, for the focus.
-pub const INCOMING: &str = "incoming";
+pub const INCOMING_ELEMENT_ID: &str = "incoming";
 
 pub fn incoming(ui: Ui, id: &CallId) -> View {
     let call = ui.call(id);
-    let who = watch(move || {
+    let who = selector(move || {
         call.with(|call| {
             call.as_ref().map(|call| (title(call), subtitle(call), call.display_name.clone())).unwrap_or_default()
         })
     });
-    let others = watch(move || ui.snapshot.with(|snapshot| snapshot.calls.iter().filter(|call| engaged(call)).count()));
+    let others =
+        selector(move || ui.snapshot.with(|snapshot| snapshot.calls.iter().filter(|call| is_engaged(call)).count()));
     let id = id.clone();
     div()
         .class("incoming")
-        .id(INCOMING)
+        .id(INCOMING_ELEMENT_ID)
         .attr("role", "dialog")
         .attr("aria-modal", "true")
         .attr("aria-labelledby", "incoming-kind incoming-name")
         .attr("tabindex", "-1")
         .children((
-            p().class("incoming-kind").id("incoming-kind").children(live(move || match others.get() {
+            p().class("incoming-kind").id("incoming-kind").children(dynamic(move || match others.get() {
                 0 => "Incoming call".to_owned(),
                 n => format!("Incoming · {} call", ordinal(n + 1)),
             })),
-            live(move || {
+            dynamic(move || {
                 let (title, subtitle, name) = who.get_clone();
                 let second: View = match subtitle {
                     Some(number) => p().class("person-number").children(bdi().children(number)).into(),
@@ -47,7 +48,7 @@ pub fn incoming(ui: Ui, id: &CallId) -> View {
                     second,
                 ))
             }),
-            live(move || if others.get() == 0 { answers(ui, &id) } else { busy_answers(ui, &id) }),
+            dynamic(move || if others.get() == 0 { answers(ui, &id) } else { busy_answers(ui, &id) }),
         ))
         .into()
 }
@@ -58,10 +59,10 @@ fn answers(ui: Ui, id: &CallId) -> View {
         .class("answers")
         .children((
             round("Decline", "round negative", Icon::PhoneOff, move || {
-                ui.act(Act::Decline(decline.clone()));
+                ui.dispatch(UserAction::Decline(decline.clone()));
             }),
             round("Answer", "round positive", Icon::Phone, move || {
-                ui.act(Act::Answer(answer.clone(), OtherCalls::Hold));
+                ui.dispatch(UserAction::Answer(answer.clone(), OtherCalls::Hold));
             }),
         ))
         .into()
@@ -74,13 +75,13 @@ fn busy_answers(ui: Ui, id: &CallId) -> View {
         .class("answers stacked")
         .children((
             wide("Hold & Answer", "wide positive", Icon::Pause, move || {
-                ui.act(Act::Answer(hold.clone(), OtherCalls::Hold));
+                ui.dispatch(UserAction::Answer(hold.clone(), OtherCalls::Hold));
             }),
             wide("End & Answer", "wide plain", Icon::Phone, move || {
-                ui.act(Act::Answer(end.clone(), OtherCalls::End));
+                ui.dispatch(UserAction::Answer(end.clone(), OtherCalls::End));
             }),
             wide("Decline", "wide negative", Icon::PhoneOff, move || {
-                ui.act(Act::Decline(decline.clone()));
+                ui.dispatch(UserAction::Decline(decline.clone()));
             }),
         ))
         .into()
@@ -90,13 +91,13 @@ fn round(name: &'static str, class: &'static str, drawing: Icon, press: impl Fn(
     button()
         .class(class)
         .r#type("button")
-        .press(press)
+        .on_press(press)
         .children((span().class("round-disc").children(icon(drawing)), span().children(name)))
         .into()
 }
 
 fn wide(name: &'static str, class: &'static str, drawing: Icon, press: impl Fn() + 'static) -> View {
-    button().class(class).r#type("button").press(press).children((icon(drawing), span().children(name))).into()
+    button().class(class).r#type("button").on_press(press).children((icon(drawing), span().children(name))).into()
 }
 
 fn ordinal(n: usize) -> String {

@@ -7,8 +7,8 @@ use sycamore::prelude::*;
 use sycamore::web::events;
 use sycamore::web::tags::*;
 
-use super::elements::Press;
-use crate::browser::Timer;
+use super::elements::OnPress;
+use crate::browser::BrowserTimer;
 
 const KEYS: [(char, &str); 12] = [
     ('1', ""),
@@ -26,7 +26,7 @@ const KEYS: [(char, &str); 12] = [
 ];
 
 /// How long a key is held down to mean its second sign.
-const LONG_MS: i32 = 450;
+const LONG_PRESS_MS: i32 = 450;
 
 /// `press` gets the key; held down, 0 is `+` where that makes sense.
 pub fn keypad(plus: bool, press: impl Fn(char) + Clone + 'static) -> View {
@@ -52,7 +52,7 @@ fn key(digit: char, letters: &'static str, plus: bool, press: impl Fn(char) + Cl
     };
     let shown = if digit == '*' { '∗' } else { digit };
     let letters = if digit == '0' && !plus { "" } else { letters };
-    let held = Rc::new(Held::default());
+    let long_press = Rc::new(LongPress::default());
     let key = button()
         .class(if digit.is_ascii_digit() { "key" } else { "key sign" })
         .r#type("button")
@@ -62,29 +62,29 @@ fn key(digit: char, letters: &'static str, plus: bool, press: impl Fn(char) + Cl
             span().class("key-letters").attr("aria-hidden", "true").children(letters),
         ));
     let click = {
-        let (held, press) = (Rc::clone(&held), press.clone());
+        let (long_press, press) = (Rc::clone(&long_press), press.clone());
         move || {
-            if !held.done.replace(false) {
+            if !long_press.done.replace(false) {
                 press(digit);
             }
         }
     };
-    let key = key.press(click);
+    let key = key.on_press(click);
     if !plus {
         return key.into();
     }
     let down = {
-        let held = Rc::clone(&held);
+        let long_press = Rc::clone(&long_press);
         move |_| {
-            held.done.set(false);
-            let (fired, press) = (Rc::clone(&held), press.clone());
-            *held.timer.borrow_mut() = Some(Timer::after(LONG_MS, move || {
+            long_press.done.set(false);
+            let (fired, press) = (Rc::clone(&long_press), press.clone());
+            *long_press.timer.borrow_mut() = Some(BrowserTimer::after(LONG_PRESS_MS, move || {
                 fired.done.set(true);
                 press('+');
             }));
         }
     };
-    let (up, away) = (Rc::clone(&held), held);
+    let (up, away) = (Rc::clone(&long_press), long_press);
     key.on(events::pointerdown, down)
         .on(events::pointerup, move |_| drop(up.timer.take()))
         .on(events::pointerleave, move |_| drop(away.timer.take()))
@@ -93,8 +93,8 @@ fn key(digit: char, letters: &'static str, plus: bool, press: impl Fn(char) + Cl
 
 /// A key that is down.
 #[derive(Default)]
-struct Held {
-    timer: RefCell<Option<Timer>>,
+struct LongPress {
+    timer: RefCell<Option<BrowserTimer>>,
     /// The long press has had its effect: the click that follows is none.
     done: Cell<bool>,
 }

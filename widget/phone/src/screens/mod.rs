@@ -1,4 +1,4 @@
-//! The screens: functions of [`Ui`], in plain markup. Looks live in `css/`.
+//! The screens: functions of [`Ui`], in plain markup. Looks dynamic in `css/`.
 // Markup reads best when every element is in scope, as in HTML; and a view takes what it draws.
 #![allow(clippy::wildcard_imports, clippy::needless_pass_by_value, clippy::similar_names)]
 
@@ -17,34 +17,34 @@ use sycamore::prelude::*;
 use sycamore::web::events;
 use sycamore::web::tags::*;
 
-use self::elements::{Press, live};
+use self::elements::{OnPress, dynamic};
 use crate::icons::{Icon, icon};
-use crate::ui::{Act, Stage, Tab, Ui, watch};
+use crate::ui::{Screen, Tab, Ui, UserAction, selector};
 
-pub use call::{CALL, title as caller};
-pub use incoming::INCOMING;
+pub use call::{CALL_ELEMENT_ID, title as caller};
+pub use incoming::INCOMING_ELEMENT_ID;
 
 /// Everything inside `<body>`.
 pub fn root(ui: Ui) -> View {
-    let stage = watch(move || ui.stage.get_clone());
+    let screen = selector(move || ui.screen.get_clone());
     div()
         .class("phone")
         .attr("data-tab", move || tab_id(ui.tab.get()))
         .children((
             header::header(ui),
             banners::banners(ui),
-            live(move || match stage.get_clone() {
-                Stage::Loading => start::skeleton(),
-                Stage::NotEmbedded => start::not_embedded(),
-                Stage::Form => start::form(ui),
-                Stage::Connect(credentials) => start::connect(ui, &credentials),
-                Stage::Phone => phone(ui),
+            dynamic(move || match screen.get_clone() {
+                Screen::Loading => start::skeleton(),
+                Screen::NotEmbedded => start::not_embedded(),
+                Screen::Form => start::form(ui),
+                Screen::Connect(credentials) => start::connect(ui, &credentials),
+                Screen::Phone => phone(ui),
             }),
             // Always there, so that screen readers watch it from the start.
             p().class("visually-hidden")
                 .attr("role", "status")
                 .attr("aria-live", "assertive")
-                .children(live(move || ui.said.get_clone())),
+                .children(dynamic(move || ui.announcement.get_clone())),
         ))
         .into()
 }
@@ -52,8 +52,8 @@ pub fn root(ui: Ui) -> View {
 fn phone(ui: Ui) -> View {
     let incoming = ui.incoming();
     let focused = ui.focused();
-    let ringing = watch(move || incoming.with(Option::is_some));
-    let settings = watch(move || ui.tab.get() == Tab::Settings);
+    let ringing = selector(move || incoming.with(Option::is_some));
+    let settings = selector(move || ui.tab.get() == Tab::Settings);
     let body = div()
         .class("body")
         // Nothing behind the incoming call can be reached while it rings.
@@ -65,7 +65,7 @@ fn phone(ui: Ui) -> View {
                 .id("panel-main")
                 .attr("role", "tabpanel")
                 .attr("aria-label", move || if settings.get() { "Settings" } else { "Keypad" })
-                .children(live(move || {
+                .children(dynamic(move || {
                     if settings.get() {
                         return settings::settings(ui);
                     }
@@ -78,7 +78,7 @@ fn phone(ui: Ui) -> View {
         ));
     (
         body,
-        live(move || match incoming.get_clone() {
+        dynamic(move || match incoming.get_clone() {
             Some(id) => incoming::incoming(ui, &id),
             None => View::new(),
         }),
@@ -100,7 +100,7 @@ fn tabs(ui: Ui) -> View {
             let here = TABS.iter().position(|(tab, ..)| *tab == ui.tab.get_untracked()).unwrap_or(0);
             if let Some((next, ..)) = TABS.get((here + step) % TABS.len()) {
                 event.prevent_default();
-                ui.act(Act::Show(*next));
+                ui.dispatch(UserAction::Show(*next));
                 crate::page::focus(&format!("tab-{}", tab_id(*next)));
             }
         })
@@ -115,7 +115,7 @@ const TABS: [(Tab, &str, Icon); 3] = [
 ];
 
 fn tab(ui: Ui, this: Tab, name: &'static str, drawing: Icon) -> View {
-    let chosen = watch(move || ui.tab.get() == this);
+    let chosen = selector(move || ui.tab.get() == this);
     button()
         .class("tab")
         .id(format!("tab-{}", tab_id(this)))
@@ -124,7 +124,7 @@ fn tab(ui: Ui, this: Tab, name: &'static str, drawing: Icon) -> View {
         .attr("aria-controls", if this == Tab::Recents { "panel-recents" } else { "panel-main" })
         .attr("aria-selected", move || if chosen.get() { "true" } else { "false" })
         .attr("tabindex", move || if chosen.get() { "0" } else { "-1" })
-        .press(move || ui.act(Act::Show(this)))
+        .on_press(move || ui.dispatch(UserAction::Show(this)))
         .children((span().class("tab-icon").children(icon(drawing)), span().children(name)))
         .into()
 }

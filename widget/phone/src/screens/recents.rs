@@ -5,18 +5,18 @@ use sycamore::prelude::*;
 use sycamore::web::bind;
 use sycamore::web::tags::*;
 
-use super::elements::{Press, live};
+use super::elements::{OnPress, dynamic};
 use crate::icons::{Icon, icon};
-use crate::number::readable;
-use crate::recents::{Day, Recent, by_day};
-use crate::time::{self, Zone};
-use crate::ui::{Act, Ui, watch};
+use crate::number::format_number;
+use crate::recents::{RecentCall, RecentsDay, by_day};
+use crate::time::{self, LocalClock};
+use crate::ui::{Ui, UserAction, selector};
 
 pub fn recents(ui: Ui) -> View {
-    let some = watch(move || ui.recents.with(|list| !list.is_empty()));
+    let some = selector(move || ui.recents.with(|list| !list.is_empty()));
     // The list names days, not minutes: a tick of the clock must not draw it again.
-    let today = watch(move || ui.zone.get().day(ui.now.get()));
-    let days = watch(move || {
+    let today = selector(move || ui.zone.get().day(ui.now.get()));
+    let days = selector(move || {
         today.track();
         let (zone, now) = (ui.zone.get(), ui.now.get_untracked());
         ui.search.with(|query| ui.recents.with(|list| by_day(list, query, zone, now)))
@@ -27,8 +27,8 @@ pub fn recents(ui: Ui) -> View {
         .attr("role", "tabpanel")
         .attr("aria-label", "Recents")
         .children((
-            live(move || if some.get() { search(ui) } else { View::new() }),
-            div().class("recents-list").children(live(move || {
+            dynamic(move || if some.get() { search(ui) } else { View::new() }),
+            div().class("recents-list").children(dynamic(move || {
                 let days = days.get_clone();
                 if days.is_empty() {
                     return empty(some.get());
@@ -63,7 +63,7 @@ fn empty(filtered: bool) -> View {
     div().class("empty").children((icon(Icon::Clock), h2().children(heading), p().children(words))).into()
 }
 
-fn day(ui: Ui, day: Day, zone: Zone) -> View {
+fn day(ui: Ui, day: RecentsDay, zone: LocalClock) -> View {
     section()
         .class("day")
         .children((
@@ -73,16 +73,16 @@ fn day(ui: Ui, day: Day, zone: Zone) -> View {
         .into()
 }
 
-fn entry(ui: Ui, call: Recent, zone: Zone) -> View {
+fn entry(ui: Ui, call: RecentCall, zone: LocalClock) -> View {
     let missed = call.missed;
-    let shown = readable(&call.number);
+    let shown = format_number(&call.number);
     let title = call.name.clone().unwrap_or_else(|| shown.clone());
     let kind = match (call.direction, missed) {
         (_, true) => "Missed".to_owned(),
         (CallDirection::Inbound, _) if !call.answered => call.cause.clone(),
-        (CallDirection::Inbound, _) => format!("Incoming · {}", time::spell(call.seconds)),
+        (CallDirection::Inbound, _) => format!("Incoming · {}", time::format_duration(call.seconds)),
         (CallDirection::Outbound, _) if call.answered => {
-            format!("Outgoing · {}", time::spell(call.seconds))
+            format!("Outgoing · {}", time::format_duration(call.seconds))
         }
         (CallDirection::Outbound, _) => call.cause.clone(),
     };
@@ -98,8 +98,8 @@ fn entry(ui: Ui, call: Recent, zone: Zone) -> View {
             .class(if missed { "recent missed" } else { "recent" })
             .r#type("button")
             .attr("aria-label", name)
-            .press(move || {
-                ui.act(Act::CallNumber(number.clone()));
+            .on_press(move || {
+                ui.dispatch(UserAction::CallNumber(number.clone()));
             })
             .children((
                 span().class("recent-kind").children(icon(drawing)),

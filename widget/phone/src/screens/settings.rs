@@ -5,9 +5,9 @@ use sycamore::prelude::*;
 use sycamore::web::events;
 use sycamore::web::tags::*;
 
-use super::elements::{Press, avatar, live};
+use super::elements::{OnPress, avatar, dynamic};
 use crate::icons::{Icon, icon};
-use crate::ui::{Act, Choice, Tone, Ui, watch};
+use crate::ui::{DeviceOption, StatusKind, Ui, UserAction, selector};
 
 pub fn settings(ui: Ui) -> View {
     let locked = ui.config.with(|config| config.as_ref().is_some_and(|config| config.behavior.theme.lock));
@@ -15,7 +15,7 @@ pub fn settings(ui: Ui) -> View {
 }
 
 fn account(ui: Ui) -> View {
-    let who = watch(move || {
+    let who = selector(move || {
         ui.signed_in_as
             .with(|who| who.as_ref().map(|who| (who.username.clone(), who.domain.clone())).unwrap_or_default())
     });
@@ -27,11 +27,11 @@ fn account(ui: Ui) -> View {
             .children((
                 avatar(None),
                 div().class("account-words").children((
-                    b().children(live(move || who.get_clone().0)),
-                    small().children(live(move || who.get_clone().1)),
-                    small().class("account-status").children(live(move || {
+                    b().children(dynamic(move || who.get_clone().0)),
+                    small().children(dynamic(move || who.get_clone().1)),
+                    small().class("account-status").children(dynamic(move || {
                         status.with(|status| match status.tone {
-                            Tone::Good | Tone::Busy => "Registered".to_owned(),
+                            StatusKind::Good | StatusKind::Busy => "Registered".to_owned(),
                             _ => status.words.clone(),
                         })
                     })),
@@ -39,7 +39,7 @@ fn account(ui: Ui) -> View {
                 button()
                     .class("quiet-button")
                     .r#type("button")
-                    .press(move || ui.act(Act::SignOut))
+                    .on_press(move || ui.dispatch(UserAction::SignOut))
                     .children((icon(Icon::SignOut), span().children("Sign out"))),
             ))
             .into(),
@@ -48,14 +48,14 @@ fn account(ui: Ui) -> View {
 
 fn sound(ui: Ui) -> View {
     let microphones =
-        watch(move || ui.devices.with(|devices| (devices.microphones.clone(), devices.microphone.clone())));
-    let speakers = watch(move || ui.devices.with(|devices| (devices.speakers.clone(), devices.speaker.clone())));
-    let can_choose = watch(move || speakers.with(|(list, _)| !list.is_empty()));
+        selector(move || ui.devices.with(|devices| (devices.microphones.clone(), devices.microphone.clone())));
+    let speakers = selector(move || ui.devices.with(|devices| (devices.speakers.clone(), devices.speaker.clone())));
+    let can_choose = selector(move || speakers.with(|(list, _)| !list.is_empty()));
     group(
         "Sound",
-        View::from((device(ui, "Microphone", Icon::Mic, microphones, Act::ChooseMicrophone), move || {
+        View::from((device(ui, "Microphone", Icon::Mic, microphones, UserAction::ChooseMicrophone), move || {
             if can_choose.get() {
-                device(ui, "Speaker", Icon::Speaker, speakers, Act::ChooseSpeaker)
+                device(ui, "Speaker", Icon::Speaker, speakers, UserAction::ChooseSpeaker)
             } else {
                 p().class("note").children("This browser plays calls on the system's speaker.").into()
             }
@@ -67,8 +67,8 @@ fn device(
     ui: Ui,
     name: &'static str,
     drawing: Icon,
-    choices: ReadSignal<(Vec<Choice>, String)>,
-    choose: fn(String) -> Act,
+    choices: ReadSignal<(Vec<DeviceOption>, String)>,
+    choose: fn(String) -> UserAction,
 ) -> View {
     let id = name.to_ascii_lowercase();
     div()
@@ -80,13 +80,13 @@ fn device(
                 select()
                     .id(id)
                     .on(events::change, move |event: web_sys::Event| {
-                        if let Some(chosen) = crate::page::value_of(&event) {
-                            ui.act(choose(chosen));
+                        if let Some(chosen) = crate::page::selected_value(&event) {
+                            ui.dispatch(choose(chosen));
                         }
                     })
-                    .children(live(move || {
+                    .children(dynamic(move || {
                         let (list, chosen) = choices.get_clone();
-                        let default = Choice { id: String::new(), name: "System default".to_owned() };
+                        let default = DeviceOption { id: String::new(), name: "System default".to_owned() };
                         std::iter::once(default)
                             .chain(list)
                             .map(|choice| {
@@ -103,7 +103,7 @@ fn device(
 
 fn appearance(ui: Ui) -> View {
     let choice = |theme: ThemeStart, name: &'static str, drawing: Icon| -> View {
-        let chosen = watch(move || ui.theme.get() == theme);
+        let chosen = selector(move || ui.theme.get() == theme);
         label()
             .class("segment")
             .children((
@@ -112,7 +112,7 @@ fn appearance(ui: Ui) -> View {
                     .attr("name", "theme")
                     .bool_attr("checked", chosen)
                     .prop("checked", move || chosen.get())
-                    .on(events::change, move |_| ui.act(Act::SetTheme(theme))),
+                    .on(events::change, move |_| ui.dispatch(UserAction::SetTheme(theme))),
                 span().class("segment-face").children((icon(drawing), span().children(name))),
             ))
             .into()

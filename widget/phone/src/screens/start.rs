@@ -4,10 +4,10 @@ use sycamore::prelude::*;
 use sycamore::web::tags::*;
 use sycamore::web::{bind, events};
 
-use super::elements::{Press, avatar, live};
+use super::elements::{OnPress, avatar, dynamic};
 use crate::icons::{Icon, icon};
-use crate::signin::{Credentials, Prefill};
-use crate::ui::{Act, Ui, watch};
+use crate::signin::{Credentials, FormDefaults};
+use crate::ui::{Ui, UserAction, selector};
 
 /// The dialer's outline, so that nothing jumps when the real one comes.
 pub fn skeleton() -> View {
@@ -61,13 +61,13 @@ pub fn connect(ui: Ui, credentials: &Credentials) -> View {
                 .r#type("button")
                 .bool_attr("disabled", move || form.busy.get())
                 .attr("aria-busy", move || form.busy.get().then_some("true"))
-                .expect_press(move || ui.act(Act::ExpectSignIn))
-                .press(move || ui.act(Act::Connect))
-                .children(live(move || if form.busy.get() { "Connecting…" } else { "Connect" }.to_owned())),
+                .on_press_intent(move || ui.dispatch(UserAction::PrepareSignIn))
+                .on_press(move || ui.dispatch(UserAction::Connect))
+                .children(dynamic(move || if form.busy.get() { "Connecting…" } else { "Connect" }.to_owned())),
             button()
                 .class("text-button")
                 .r#type("button")
-                .press(move || ui.act(Act::OtherAccount))
+                .on_press(move || ui.dispatch(UserAction::OtherAccount))
                 .children("Use another account"),
         ))
         .into()
@@ -75,7 +75,7 @@ pub fn connect(ui: Ui, credentials: &Credentials) -> View {
 
 pub fn form(ui: Ui) -> View {
     let fields = ui.form;
-    let Prefill { domain_fixed, secret, .. } = fields.prefill.get_clone_untracked();
+    let FormDefaults { domain_fixed, secret, .. } = fields.defaults.get_clone_untracked();
     main()
         .class("entrance")
         .children(
@@ -84,24 +84,24 @@ pub fn form(ui: Ui) -> View {
                 .attr("novalidate", "")
                 .on(events::submit, move |event: web_sys::SubmitEvent| {
                     event.prevent_default();
-                    ui.act(Act::SubmitSignIn);
+                    ui.dispatch(UserAction::SubmitSignIn);
                 })
                 .children((
                     title(ui),
-                    field(Field {
+                    field(TextField {
                         id: "username",
                         name: "Username",
                         value: fields.username,
-                        fault: watch(move || fields.faults.with(|faults| faults.username)),
+                        fault: selector(move || fields.errors.with(|errors| errors.username)),
                         hint: "",
                         autocomplete: "username",
                         fixed: false,
                     }),
-                    field(Field {
+                    field(TextField {
                         id: "domain",
                         name: "Domain",
                         value: fields.domain,
-                        fault: watch(move || fields.faults.with(|faults| faults.domain)),
+                        fault: selector(move || fields.errors.with(|errors| errors.domain)),
                         hint: if domain_fixed { "Set by your company" } else { "" },
                         autocomplete: "off",
                         fixed: domain_fixed,
@@ -114,8 +114,10 @@ pub fn form(ui: Ui) -> View {
                         .r#type("submit")
                         .bool_attr("disabled", move || fields.busy.get())
                         .attr("aria-busy", move || fields.busy.get().then_some("true"))
-                        .expect_press(move || ui.act(Act::ExpectSignIn))
-                        .children(live(move || if fields.busy.get() { "Signing in…" } else { "Sign in" }.to_owned())),
+                        .on_press_intent(move || ui.dispatch(UserAction::PrepareSignIn))
+                        .children(dynamic(move || {
+                            if fields.busy.get() { "Signing in…" } else { "Sign in" }.to_owned()
+                        })),
                 )),
         )
         .into()
@@ -135,7 +137,7 @@ fn title(ui: Ui) -> View {
         .into()
 }
 
-struct Field {
+struct TextField {
     id: &'static str,
     name: &'static str,
     value: Signal<String>,
@@ -145,8 +147,8 @@ struct Field {
     fixed: bool,
 }
 
-fn field(field: Field) -> View {
-    let Field { id, name, value, fault, hint, autocomplete, fixed } = field;
+fn field(field: TextField) -> View {
+    let TextField { id, name, value, fault, hint, autocomplete, fixed } = field;
     let note_id = format!("{id}-note");
     div()
         .class("field")
@@ -173,10 +175,10 @@ fn field(field: Field) -> View {
         .into()
 }
 
-fn password(ui: Ui, handed: bool) -> View {
+fn password(ui: Ui, given_by_host: bool) -> View {
     let fields = ui.form;
     let shown = fields.password_shown;
-    let fault = watch(move || fields.faults.with(|faults| faults.password));
+    let fault = selector(move || fields.errors.with(|errors| errors.password));
     div()
         .class("field")
         .children((
@@ -191,7 +193,7 @@ fn password(ui: Ui, handed: bool) -> View {
                     .attr("autocomplete", "current-password")
                     .attr("autocapitalize", "off")
                     .attr("spellcheck", "false")
-                    .attr("placeholder", if handed { "Filled in by this page" } else { "" })
+                    .attr("placeholder", if given_by_host { "Filled in by this page" } else { "" })
                     .attr("aria-describedby", "password-note")
                     .attr("aria-invalid", move || fault.with(Option::is_some).then_some("true"))
                     .bind(bind::value, fields.password),
@@ -200,8 +202,8 @@ fn password(ui: Ui, handed: bool) -> View {
                     .r#type("button")
                     .attr("aria-label", "Show password")
                     .attr("aria-pressed", move || if shown.get() { "true" } else { "false" })
-                    .press(move || shown.set(!shown.get_untracked()))
-                    .children(live(move || icon(if shown.get() { Icon::EyeOff } else { Icon::Eye }))),
+                    .on_press(move || shown.set(!shown.get_untracked()))
+                    .children(dynamic(move || icon(if shown.get() { Icon::EyeOff } else { Icon::Eye }))),
             )),
             note("password-note".to_owned(), fault, ""),
         ))
@@ -213,7 +215,7 @@ fn note(id: String, fault: ReadSignal<Option<&'static str>>, hint: &'static str)
     p().class(move || if fault.with(Option::is_some) { "note fault" } else { "note" })
         .id(id)
         .attr("aria-live", "polite")
-        .children(live(move || fault.get().unwrap_or(hint).to_owned()))
+        .children(dynamic(move || fault.get().unwrap_or(hint).to_owned()))
         .into()
 }
 
@@ -233,7 +235,7 @@ fn refusal(ui: Ui) -> View {
     div()
         .class("refusal-place")
         .attr("role", "alert")
-        .children(live(move || match ui.form.refusal.get_clone() {
+        .children(dynamic(move || match ui.form.refusal.get_clone() {
             Some(words) => div().class("refusal").children((icon(Icon::Alert), p().children(words))).into(),
             None => View::new(),
         }))

@@ -3,26 +3,26 @@
 use bitcall_wire::agent_protocol::{AgentSnapshot, CallState};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sound {
+pub enum CallTone {
     /// A call comes in and this page is the one that rings.
-    Ring,
+    RingTone,
     /// A call comes in while another one talks: a short beep in the ear.
-    Waiting,
+    CallWaiting,
     /// The far end rings and sends no sound of its own (RFC 3960).
-    RingBack,
+    Ringback,
 }
 
 /// One repetition.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Pattern {
-    pub notes: Vec<Note>,
+pub struct TonePattern {
+    pub bursts: Vec<ToneBurst>,
     pub period_ms: i32,
     /// 0.0 to 1.0.
     pub loudness: f32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Note {
+pub struct ToneBurst {
     /// Sounding together.
     pub hertz: [f32; 2],
     /// From the start of the repetition.
@@ -31,7 +31,7 @@ pub struct Note {
 }
 
 /// What this page has to sound.
-pub fn sound(snapshot: &AgentSnapshot, page: &str) -> Option<Sound> {
+pub fn tone_for(snapshot: &AgentSnapshot, page: &str) -> Option<CallTone> {
     let mine = |call: &bitcall_wire::agent_protocol::CallSnapshot| call.page.as_deref() == Some(page);
     let incoming = snapshot.calls.iter().any(|call| call.state == CallState::Incoming);
     let busy = snapshot.calls.iter().any(|call| {
@@ -41,52 +41,54 @@ pub fn sound(snapshot: &AgentSnapshot, page: &str) -> Option<Sound> {
         )
     });
     if incoming && snapshot.ringer.as_deref() == Some(page) {
-        return Some(if busy { Sound::Waiting } else { Sound::Ring });
+        return Some(if busy { CallTone::CallWaiting } else { CallTone::RingTone });
     }
     let rings = snapshot.calls.iter().any(|call| mine(call) && call.state == CallState::Ringing);
-    rings.then_some(Sound::RingBack)
+    rings.then_some(CallTone::Ringback)
 }
 
 /// The frequencies of a key (ITU-T Q.23).
-pub fn key(digit: char) -> Option<(f32, f32)> {
-    const LOW: [f32; 4] = [697.0, 770.0, 852.0, 941.0];
-    const HIGH: [f32; 4] = [1209.0, 1336.0, 1477.0, 1633.0];
+pub fn dtmf_frequencies(digit: char) -> Option<(f32, f32)> {
+    const LOW_HZ: [f32; 4] = [697.0, 770.0, 852.0, 941.0];
+    const HIGH_HZ: [f32; 4] = [1209.0, 1336.0, 1477.0, 1633.0];
     let place = "123A456B789C*0#D".find(digit.to_ascii_uppercase())?;
-    Some((*LOW.get(place / 4)?, *HIGH.get(place % 4)?))
+    Some((*LOW_HZ.get(place / 4)?, *HIGH_HZ.get(place % 4)?))
 }
 
-pub fn pattern(sound: Sound) -> Pattern {
+pub fn pattern(sound: CallTone) -> TonePattern {
     match sound {
-        Sound::Ring => ring(),
+        CallTone::RingTone => ring_tone(),
         // Two short soft beeps every four seconds: heard, but the talk goes on.
-        Sound::Waiting => Pattern {
-            notes: [0.0, 260.0].map(|start_ms| Note { hertz: [440.0, 880.0], start_ms, length_ms: 140.0 }).to_vec(),
+        CallTone::CallWaiting => TonePattern {
+            bursts: [0.0, 260.0]
+                .map(|start_ms| ToneBurst { hertz: [440.0, 880.0], start_ms, length_ms: 140.0 })
+                .to_vec(),
             period_ms: 4_000,
             loudness: 0.06,
         },
         // 425 Hz, one second in five: what most of the world hears (ITU-T E.180).
-        Sound::RingBack => Pattern {
-            notes: vec![Note { hertz: [425.0, 425.0], start_ms: 0.0, length_ms: 1_000.0 }],
+        CallTone::Ringback => TonePattern {
+            bursts: vec![ToneBurst { hertz: [425.0, 425.0], start_ms: 0.0, length_ms: 1_000.0 }],
             period_ms: 5_000,
             loudness: 0.08,
         },
     }
 }
 
-/// A rising figure of marimba-like notes, twice, then a rest.
-fn ring() -> Pattern {
-    const FIGURE: [f32; 4] = [587.33, 739.99, 880.0, 1174.66];
-    let mut notes = Vec::new();
+/// A rising figure of marimba-like bursts, twice, then a rest.
+fn ring_tone() -> TonePattern {
+    const FIGURE_HZ: [f32; 4] = [587.33, 739.99, 880.0, 1174.66];
+    let mut bursts = Vec::new();
     for turn in [0.0, 900.0] {
-        for (step, hertz) in (0_u8..).zip(FIGURE) {
-            notes.push(Note {
+        for (step, hertz) in (0_u8..).zip(FIGURE_HZ) {
+            bursts.push(ToneBurst {
                 hertz: [hertz, hertz * 2.0],
                 start_ms: turn + f32::from(step) * 150.0,
                 length_ms: 420.0,
             });
         }
     }
-    Pattern { notes, period_ms: 3_600, loudness: 0.22 }
+    TonePattern { bursts, period_ms: 3_600, loudness: 0.22 }
 }
 
 #[cfg(test)]
@@ -107,38 +109,38 @@ mod tests {
     #[test]
     fn only_the_ringer_rings() {
         let snapshot = state(Some("a"), vec![call("1", None, CallState::Incoming)]);
-        assert_eq!(sound(&snapshot, "a"), Some(Sound::Ring));
-        assert_eq!(sound(&snapshot, "b"), None);
+        assert_eq!(tone_for(&snapshot, "a"), Some(CallTone::RingTone));
+        assert_eq!(tone_for(&snapshot, "b"), None);
     }
 
     #[test]
     fn a_call_during_a_call_beeps_instead_of_ringing() {
         let snapshot =
             state(Some("a"), vec![call("1", Some("a"), CallState::Active), call("2", None, CallState::Incoming)]);
-        assert_eq!(sound(&snapshot, "a"), Some(Sound::Waiting));
+        assert_eq!(tone_for(&snapshot, "a"), Some(CallTone::CallWaiting));
     }
 
     #[test]
     fn ring_back_sounds_on_the_calling_page_and_stops_with_early_media() {
         let mut snapshot = state(None, vec![call("1", Some("a"), CallState::Ringing)]);
-        assert_eq!(sound(&snapshot, "a"), Some(Sound::RingBack));
-        assert_eq!(sound(&snapshot, "b"), None);
+        assert_eq!(tone_for(&snapshot, "a"), Some(CallTone::Ringback));
+        assert_eq!(tone_for(&snapshot, "b"), None);
         snapshot.calls = vec![call("1", Some("a"), CallState::EarlyMedia)];
-        assert_eq!(sound(&snapshot, "a"), None);
+        assert_eq!(tone_for(&snapshot, "a"), None);
     }
 
     #[test]
     fn keys_have_their_standard_frequencies() {
-        assert_eq!(key('5'), Some((770.0, 1336.0)));
-        assert_eq!(key('#'), Some((941.0, 1477.0)));
-        assert_eq!(key('+'), None);
+        assert_eq!(dtmf_frequencies('5'), Some((770.0, 1336.0)));
+        assert_eq!(dtmf_frequencies('#'), Some((941.0, 1477.0)));
+        assert_eq!(dtmf_frequencies('+'), None);
     }
 
     #[test]
     fn every_tone_ends_before_it_repeats() {
-        for sound in [Sound::Ring, Sound::Waiting, Sound::RingBack] {
+        for sound in [CallTone::RingTone, CallTone::CallWaiting, CallTone::Ringback] {
             let pattern = pattern(sound);
-            let end = pattern.notes.iter().map(|note| note.start_ms + note.length_ms).fold(0.0, f32::max);
+            let end = pattern.bursts.iter().map(|burst| burst.start_ms + burst.length_ms).fold(0.0, f32::max);
             assert!(f64::from(end) < f64::from(pattern.period_ms), "{sound:?}");
         }
     }

@@ -3,31 +3,31 @@
 
 use web_sys::{AudioContext, AudioNode, GainNode, OscillatorNode};
 
-use super::patterns::{Note, Pattern};
+use super::patterns::{ToneBurst, TonePattern};
 
 const ATTACK_S: f64 = 0.012;
 const RELEASE_S: f64 = 0.06;
-const KEY_MS: f32 = 110.0;
+const KEY_TONE_MS: f32 = 110.0;
 const KEY_LOUDNESS: f32 = 0.07;
 
 /// One repetition of a pattern that sounds.
-pub struct Voice {
+pub struct PlayingPattern {
     context: AudioContext,
     master: GainNode,
     sources: Vec<OscillatorNode>,
 }
 
-impl Voice {
+impl PlayingPattern {
     /// `None` when the browser gives no audio nodes.
-    pub fn start(context: &AudioContext, pattern: &Pattern) -> Option<Voice> {
+    pub fn start(context: &AudioContext, pattern: &TonePattern) -> Option<PlayingPattern> {
         let master = context.create_gain().ok()?;
         master.gain().set_value(pattern.loudness);
         connect(&master, &context.destination());
         let mut sources = Vec::new();
-        for note in &pattern.notes {
-            sources.extend(play(context, &master, *note));
+        for burst in &pattern.bursts {
+            sources.extend(play(context, &master, *burst));
         }
-        Some(Voice { context: context.clone(), master, sources })
+        Some(PlayingPattern { context: context.clone(), master, sources })
     }
 
     /// Fades within a few milliseconds.
@@ -41,21 +41,21 @@ impl Voice {
 }
 
 /// A key's tone.
-pub fn blip(context: &AudioContext, low: f32, high: f32) {
-    let pattern = Pattern {
-        notes: vec![Note { hertz: [low, high], start_ms: 0.0, length_ms: KEY_MS }],
+pub fn play_key_tone(context: &AudioContext, low: f32, high: f32) {
+    let pattern = TonePattern {
+        bursts: vec![ToneBurst { hertz: [low, high], start_ms: 0.0, length_ms: KEY_TONE_MS }],
         period_ms: 0,
         loudness: KEY_LOUDNESS,
     };
     // Ends by itself.
-    drop(Voice::start(context, &pattern));
+    drop(PlayingPattern::start(context, &pattern));
 }
 
-fn play(context: &AudioContext, master: &GainNode, note: Note) -> Vec<OscillatorNode> {
-    let start = context.current_time() + f64::from(note.start_ms) / 1_000.0;
-    let end = start + f64::from(note.length_ms) / 1_000.0;
+fn play(context: &AudioContext, master: &GainNode, burst: ToneBurst) -> Vec<OscillatorNode> {
+    let start = context.current_time() + f64::from(burst.start_ms) / 1_000.0;
+    let end = start + f64::from(burst.length_ms) / 1_000.0;
     let mut sources = Vec::new();
-    for hertz in note.hertz {
+    for hertz in burst.hertz {
         let (Ok(source), Ok(envelope)) = (context.create_oscillator(), context.create_gain()) else {
             continue;
         };

@@ -1,14 +1,11 @@
 //! This page's connection to the agent.
 //!
-//! The agent lives in a `SharedWorker`, so that one registration and one
-//! socket serve all of a person's tabs and outlive a reload. Where the browser
-//! has none, the page loads the very same module itself and talks to it
-//! through a `MessageChannel`: same messages, so nothing else in the phone can
-//! tell the difference.
+//! The agent runs in a `SharedWorker`, so that one registration and one socket serve all tabs of a person
+//! and survive a reload. Where the browser has none, the page loads the same module itself and talks to it
+//! through a `MessageChannel` with the same messages, so that the rest of the phone sees no difference.
 //!
-//! The link also does what no screen should have to think of: it says that
-//! the page is alive, that it goes and comes back, that the network changed;
-//! and it hands the agent's media requests to [`Media`] and the replies back.
+//! The client also sends keep-alives, detaches and attaches as the page goes and comes back, reports network
+//! changes, and passes media requests from the agent to [`Media`] and the replies back.
 
 pub mod agent_port;
 mod instance_number;
@@ -29,60 +26,60 @@ use web_sys::{EventTarget, MessagePort};
 use crate::browser::{self, BrowserTimer, EventListener};
 use crate::media::Media;
 
-/// How often a page says that it is still there. The agent gives up on a page after 12 s.
+/// How often a page sends a keep-alive. The agent drops a page after 12 s without one.
 const ALIVE_INTERVAL_MS: i32 = 5_000;
 
-/// The agent says something as soon as it runs. Its module comes from this
-/// page's own server, so that a longer silence means trouble.
+/// How long the agent may take to send its first message. It sends one as soon as it runs, and its module is
+/// loaded from this page's own server.
 const START_TIMEOUT_MS: i32 = 10_000;
 
-/// Where the agent is to be found.
+/// Identifies an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentAddress {
     /// URL of the worker's module script, e.g. `/webphone/worker-1f2e.js`.
     pub worker_url: String,
-    /// Name of the agent in that worker: two pages with the same name share it.
-    /// `storageNamespace|userKey`, so that two extensions in one browser are two agents.
+    /// Name of the agent in that worker; pages with the same name share it. It is
+    /// `storageNamespace|userKey`, so that two extensions in one browser have two agents.
     pub name: String,
 }
 
-/// The connection of one page to its agent. Clones are the same connection;
-/// it ends with [`AgentClient::close`] or with the page.
+/// The connection of one page to its agent. Clones share the connection. It ends with [`AgentClient::close`]
+/// or with the page.
 #[derive(Clone)]
 pub struct AgentClient(Rc<Inner>);
 
 struct Inner {
     page: String,
     port: RefCell<Option<MessagePort>>,
-    /// Sent before the port was there.
+    /// Messages sent before the port was connected.
     queued: RefCell<Vec<ToAgent>>,
     media: Media,
     on_message: Box<dyn Fn(ToPage)>,
-    /// What is needed to attach again after the page comes back from the back/forward cache.
+    /// Needed to attach again when the page returns from the back/forward cache.
     address: AgentAddress,
     account: RefCell<Option<SipAccount>>,
     agent_port: RefCell<Option<agent_port::AgentPort>>,
     listeners: RefCell<Vec<EventListener>>,
     heartbeat: RefCell<Option<BrowserTimer>>,
     web_lock: RefCell<Option<web_lock::WebLock>>,
-    /// Where the agent lives in this page, which is then a device of its own.
+    /// Set where the agent runs in this page, which is then a user agent of its own.
     instance_number: RefCell<Option<instance_number::InstanceNumber>>,
-    /// Runs until the agent has said something.
+    /// Runs until the first message of the agent.
     start_timer: RefCell<Option<BrowserTimer>>,
-    /// The agent could not start: the next sign-in tries it afresh.
+    /// The agent did not start. The next sign-in attaches again.
     start_failed: Cell<bool>,
-    /// The shared worker does not run here: the agent lives in this page.
+    /// The shared worker failed to start: the agent runs in this page.
     in_page_only: Cell<bool>,
     hidden_by_browser: Cell<bool>,
     closed: Cell<bool>,
 }
 
 impl AgentClient {
-    /// Attaches this page to the agent at `place` and signs in with `account`
-    /// (an agent that is signed in with the same account already just stays so).
+    /// Attaches this page to the agent at `address` and signs in with `account`. An agent that is signed in
+    /// with the same account stays so.
     ///
-    /// `on_message` gets every [`ToPage`] but the media requests, which `media`
-    /// serves by itself. It is never called before this function has returned.
+    /// `on_message` receives every [`ToPage`] except media requests, which `media` handles. It is never
+    /// called before this function has returned.
     pub fn attach(
         address: AgentAddress,
         account: Option<SipAccount>,
@@ -125,14 +122,14 @@ impl AgentClient {
         &self.0.address
     }
 
-    /// This page load's name, as it stands in [`bitcall_wire::agent_protocol::CallSnapshot::page`]
-    /// and [`bitcall_wire::agent_protocol::AgentSnapshot::ringer`].
+    /// The id of this page load, as in [`bitcall_wire::agent_protocol::CallSnapshot::page`] and
+    /// [`bitcall_wire::agent_protocol::AgentSnapshot::ringer`].
     pub fn page(&self) -> &str {
         &self.0.page
     }
 
-    /// Sends a command. The outcome comes as a snapshot and, where something
-    /// happened or was refused, as an event.
+    /// Sends a command. The result arrives as a snapshot and, where something happened or was refused, as an
+    /// event.
     pub fn send(&self, message: &ToAgent) {
         self.0.send(message);
     }
@@ -155,8 +152,8 @@ impl AgentClient {
         self.send(&ToAgent::SignOut);
     }
 
-    /// Places a call and returns its id. Call it straight from the click, before anything is drawn: the
-    /// offer goes out with it where one was made ahead, else it is made while the command is on its way.
+    /// Places a call and returns its id. Call it directly from the click handler, before rendering: a
+    /// prepared offer is sent with the command; without one, the offer is created meanwhile.
     pub fn call(&self, number: &str, caller_id: Option<String>) -> CallId {
         let call = browser::random_id();
         browser::mark("bitcall:call");
@@ -165,7 +162,7 @@ impl AgentClient {
         call
     }
 
-    /// Answers a call. Call it straight from the click, for the same reason.
+    /// Answers a call. Call it directly from the click handler, for the same reason.
     pub fn answer(&self, call: &str, others: OtherCalls) {
         self.send(&ToAgent::Answer { call: call.to_owned(), others });
         self.0.media.open_microphone();
@@ -179,7 +176,7 @@ impl AgentClient {
         self.send(&ToAgent::HangUp { call: call.to_owned() });
     }
 
-    /// The microphone is cut at once; it opens again when the far end has agreed to go on.
+    /// The microphone is silenced at once. It is opened again when the far end has agreed to resume.
     pub fn hold(&self, call: &str, held: bool) {
         if held {
             self.0.media.silence_microphone(call);
@@ -187,13 +184,13 @@ impl AgentClient {
         self.send(&ToAgent::Hold { call: call.to_owned(), held });
     }
 
-    /// Tries the connection now ("Retry").
+    /// Checks the connection now ("Retry").
     pub fn probe(&self) {
         self.send(&ToAgent::Probe);
     }
 
-    /// Leaves the agent and stops all media of this page. Calls of this page end
-    /// after the agent's grace, unless another page takes them over.
+    /// Detaches from the agent and stops all media of this page. The agent ends the page's calls after a
+    /// grace period unless another page takes them over.
     pub fn close(&self) {
         if !self.0.closed.replace(true) {
             self.0.detach();
@@ -276,7 +273,7 @@ impl Inner {
         }));
     }
 
-    /// Signs in, and says what was to be said before.
+    /// Signs in and sends the queued messages.
     fn connect_port(&self, port: MessagePort) {
         if let Some(account) = self.account.borrow().clone() {
             let account = Box::new(self.with_own_instance_id(account));
@@ -295,7 +292,8 @@ impl Inner {
         account
     }
 
-    /// Nobody else can say it. An agent that was only slow makes it good with its first snapshot.
+    /// Reports the failure in the agent's place. If the agent was only slow, its first snapshot replaces
+    /// this one.
     fn report_not_started(&self) {
         self.start_failed.set(true);
         let words = "The phone could not start. Try again, or reload the page.".to_owned();
@@ -321,7 +319,7 @@ impl Inner {
         *self.agent_port.borrow_mut() = None;
     }
 
-    /// No `unload`: browsers ban it, and it would keep the page out of the
+    /// `pagehide` instead of `unload`: browsers phase out `unload`, and it keeps a page out of the
     /// back/forward cache.
     fn watch_page(self: &Rc<Self>) {
         let Some(window) = web_sys::window() else {
@@ -369,7 +367,7 @@ impl Inner {
             on(&document, "pointerdown", |client| client.media.unlock()),
             on(&document, "keydown", |client| client.media.unlock()),
         ];
-        // Chromium tells of another network here, also where it never was without one.
+        // Chromium reports a change of network here, also without an offline phase in between.
         let network = Reflect::get(&window.navigator(), &"connection".into());
         if let Some(network) = network.ok().and_then(|network| network.dyn_into::<EventTarget>().ok()) {
             self.listeners.borrow_mut().push(on(&network, "change", |client| client.media.network_changed()));

@@ -1,5 +1,4 @@
-//! The few browser services that link, media and tones share: timers and
-//! listeners that end with their owner, random names, marks for diagnostics.
+//! Browser services: timers and event listeners that end with their owner, random ids, performance marks.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -10,7 +9,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Event, EventTarget, MediaDevices, VisibilityState, Window};
 
-/// Removes itself from its target when dropped.
+/// An event listener that is removed when dropped.
 pub struct EventListener {
     target: EventTarget,
     name: String,
@@ -20,7 +19,7 @@ pub struct EventListener {
 impl EventListener {
     pub fn new(target: &EventTarget, name: &str, act: impl FnMut(Event) + 'static) -> EventListener {
         let closure = Closure::<dyn FnMut(Event)>::new(act);
-        // Only a listener that is no function makes this fail.
+        // Fails only for a listener that is not a function.
         let _ = target.add_event_listener_with_callback(name, function(&closure));
         EventListener { target: target.clone(), name: name.to_owned(), closure }
     }
@@ -32,7 +31,7 @@ impl Drop for EventListener {
     }
 }
 
-/// Stops when dropped.
+/// A timer that is cancelled when dropped.
 pub struct BrowserTimer {
     id: i32,
     repeats: bool,
@@ -78,9 +77,9 @@ impl Drop for BrowserTimer {
     }
 }
 
-/// Waits. 0 lets the browser breathe once.
+/// Waits. 0 yields to the browser's event loop once.
 pub async fn sleep(milliseconds: i32) {
-    let signal = Completion::new();
+    let signal = Completion::pending();
     let _timer = BrowserTimer::after(milliseconds, {
         let signal = signal.clone();
         move || signal.complete()
@@ -88,12 +87,12 @@ pub async fn sleep(milliseconds: i32) {
     signal.wait().await;
 }
 
-/// Something that is waited for once, and told from elsewhere.
+/// A one-shot signal that any number of tasks can wait for.
 #[derive(Clone)]
 pub struct Completion(Rc<RefCell<Option<Function>>>, Promise);
 
 impl Completion {
-    pub fn new() -> Completion {
+    pub fn pending() -> Completion {
         let slot = Rc::new(RefCell::new(None));
         let promise = Promise::new(&mut |resolve, _| {
             *slot.borrow_mut() = Some(resolve);
@@ -101,7 +100,7 @@ impl Completion {
         Completion(slot, promise)
     }
 
-    /// Telling twice is harmless.
+    /// Has no effect the second time.
     pub fn complete(&self) {
         if let Some(resolve) = self.0.borrow_mut().take() {
             let _ = resolve.call0(&JsValue::UNDEFINED);
@@ -136,7 +135,7 @@ pub fn random_id() -> String {
     })
 }
 
-/// `performance.mark`: shows in the browser's profiler and in real-user diagnostics.
+/// `performance.mark`, for the browser's profiler and real-user monitoring.
 pub fn mark(name: &str) {
     if let Some(performance) = window().and_then(|window| window.performance()) {
         let _ = performance.mark(name);
@@ -147,17 +146,17 @@ pub fn debug(what: &JsValue) {
     web_sys::console::debug_1(what);
 }
 
-/// Absent on insecure pages.
+/// `None` on pages without a secure context.
 pub fn media_devices() -> Option<MediaDevices> {
-    // web-sys promises an object; an insecure page has `undefined` there.
+    // web-sys declares it as always present, but it is `undefined` without a secure context.
     window()?.navigator().media_devices().ok().filter(|devices| !devices.is_undefined())
 }
 
-/// A plain object from names and values.
+/// A plain object with these fields.
 pub fn object(fields: &[(&str, JsValue)]) -> Object {
     let object = Object::new();
     for (name, value) in fields {
-        // Only a frozen object makes this fail.
+        // Fails only for a frozen object.
         let _ = Reflect::set(&object, &JsValue::from_str(name), value);
     }
     object

@@ -1,9 +1,9 @@
 //! The page that frames the phone: messages of [`bitcall_wire::host_protocol`] over `window.postMessage`.
 //!
-//! Anybody may frame the phone, so only its parent window is listened to, and
-//! after the first `BITCALL_INIT` only while that window shows the origin that
-//! sent it. What the phone says goes to exactly that origin; the one message
-//! before that, `BITCALL_READY`, holds nothing; start.js says it, before this module runs.
+//! Any page may frame the phone. Therefore messages are accepted only from the parent window and, after the
+//! first `BITCALL_INIT`, only from the origin that sent it. Messages of the phone are sent to exactly that
+//! origin. The one message before that, `BITCALL_READY`, is empty; start.js sends it before this module
+//! runs.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -16,26 +16,26 @@ use web_sys::{MessageEvent, Window};
 use crate::browser::{EventListener, debug};
 use crate::value::{self, DecodeError};
 
-/// The way to the host page.
+/// The channel to the host page.
 pub struct HostPage {
     parent: Window,
-    /// Known once `BITCALL_INIT` has come.
+    /// Set by `BITCALL_INIT`.
     origin: RefCell<Option<String>>,
     listener: RefCell<Option<EventListener>>,
 }
 
-/// Where start.js keeps the events that came before anybody listened.
+/// Window property in which start.js collects the events that arrive before this module listens.
 const EARLY_EVENTS_PROPERTY: &str = "bitcallHeard";
 
 impl HostPage {
-    /// `None` when the page was opened by itself.
+    /// `None` when the page is not framed.
     pub fn of_this_page() -> Option<Rc<HostPage>> {
         let window = web_sys::window()?;
         let parent = window.parent().ok().flatten().filter(|parent| *parent != window)?;
         Some(Rc::new(HostPage { parent, origin: RefCell::default(), listener: RefCell::default() }))
     }
 
-    /// Hears the host page from now on, and at once what it has said already.
+    /// Receives messages from now on, starting with those collected by start.js.
     pub fn listen(self: &Rc<Self>, on_message: impl Fn(ToPhone) + 'static) {
         let Some(window) = web_sys::window() else { return };
         let weak = Rc::downgrade(self);
@@ -51,21 +51,21 @@ impl HostPage {
         }));
         let name = JsValue::from_str(EARLY_EVENTS_PROPERTY);
         let early = Reflect::get(&window, &name).ok().and_then(|early| early.dyn_into::<Array>().ok());
-        // From now on nothing is kept there.
+        // start.js then stops collecting.
         let _ = Reflect::delete_property(&window, &name);
         for event in early.unwrap_or_default().iter() {
             deliver(event.unchecked_ref());
         }
     }
 
-    /// Dropped while nobody has introduced himself.
+    /// Sends a message to the host page. It is dropped before `BITCALL_INIT`.
     pub fn post(&self, message: &FromPhone) {
         if let Some(origin) = &*self.origin.borrow() {
             self.send(message, origin);
         }
     }
 
-    /// Hears nothing any more.
+    /// Stops receiving messages.
     pub fn stop_listening(&self) {
         self.listener.borrow_mut().take();
     }
@@ -87,7 +87,7 @@ impl HostPage {
         };
         match (known, &message) {
             (None, ToPhone::Init(_)) => *self.origin.borrow_mut() = Some(origin),
-            // Nothing counts before the introduction, and there is only one.
+            // `BITCALL_INIT` must come first, and only once.
             (None, _) | (Some(_), ToPhone::Init(_)) => return None,
             (Some(_), _) => {}
         }
@@ -96,16 +96,16 @@ impl HostPage {
 
     fn send(&self, message: &FromPhone, origin: &str) {
         if let Some(value) = value::to_js(message) {
-            // Fails only for an origin that is none, e.g. "null": a sandboxed host page gets nothing.
+            // Fails only for an opaque origin ("null"): a sandboxed host page receives nothing.
             let _ = self.parent.post_message(&value, origin);
         }
     }
 }
 
-/// `None` for messages that are none of ours: a page has others to talk to.
+/// `None` for messages of other protocols.
 ///
-/// Read by hand, kind first: serde would keep the payload in a buffer until it
-/// has seen the type, and the code for that is larger than this whole module.
+/// The type is read by hand first: serde would buffer the payload until it has seen the tag, which is more
+/// code than this whole module.
 fn read(data: &JsValue) -> Option<Result<ToPhone, DecodeError>> {
     let kind = Reflect::get(data, &"type".into()).ok()?.as_string()?;
     let payload = Reflect::get(data, &"payload".into()).ok()?;

@@ -1,13 +1,12 @@
-//! The phone that people see: screens, microphone, `RTCPeerConnection`.
+//! The phone's user interface: screens, microphone, `RTCPeerConnection`.
 //!
-//! It knows no SIP. Socket, registration and dialogs live in the agent, which
-//! runs in a `SharedWorker` (or beside it in the page); the two talk by the
-//! messages of [`bitcall_wire::agent_protocol`]. The page that frames the phone is
-//! spoken to by those of [`bitcall_wire::host_protocol`].
+//! It contains no SIP. Socket, registration and dialogs are in the agent, which runs in a `SharedWorker` or
+//! in the page; both exchange the messages of [`bitcall_wire::agent_protocol`]. Messages to and from the
+//! page that frames the phone are those of [`bitcall_wire::host_protocol`].
 //!
-//! - [`ui`] holds all that can be seen, [`screens`] draw it and say what the person wants;
-//! - [`signin`], [`recents`], [`number`], [`time`], [`theme`] are rules without a browser;
-//! - [`link`], [`media`] and [`tones`] reach the agent, the far end and the ear.
+//! - [`ui`] is the state of the screens, [`screens`] render it and dispatch actions;
+//! - [`signin`], [`recents`], [`number`], [`time`], [`theme`] need no browser;
+//! - [`agent_client`], [`media`], [`tones`] and [`host`] connect to the agent, the far end, the speaker and the host page.
 
 pub mod agent_client;
 pub mod app;
@@ -41,9 +40,9 @@ pub fn start() {
     browser::mark("bitcall:started");
     let _ = create_root(|| {
         let ui = ui::Ui::new();
-        // As long as the page.
+        // Lives as long as the page.
         std::mem::forget(app::App::start(ui));
-        // Until there is something to be seen, the outline in the page's HTML stands for it.
+        // Until then the skeleton in the page's HTML is shown.
         let (scope, drawn) = (use_current_scope(), Cell::new(false));
         create_effect(move || {
             if ui.screen.with(|screen| *screen != ui::Screen::Loading) && !drawn.replace(true) {

@@ -1,10 +1,8 @@
-//! Everything that is heard: the microphone, one `RTCPeerConnection` per call,
-//! the loudspeaker and the tones.
+//! Audio: the microphone, one `RTCPeerConnection` per call, the loudspeaker and the tones.
 //!
-//! The agent asks ([`MediaRequest`]) and this module answers; the screens only
-//! mute, press digits, choose devices, and are told by [`MediaNotice`]s. Requests
-//! about one call are served strictly one after another, so that descriptions
-//! cannot overtake each other; [`MediaAsk::Close`] does not queue.
+//! The agent sends a [`MediaRequest`] and this module replies. The screens mute, send digits and choose
+//! devices, and receive [`MediaNotice`]s. Requests for one call are handled strictly one after another, so
+//! that session descriptions stay in order; [`MediaRequest::Close`] is not queued.
 
 mod call_media;
 mod devices;
@@ -37,10 +35,10 @@ use mute_states::MuteStates;
 use prepared_offer::{OfferCache, PrepareReason};
 use speaker::Speaker;
 
-/// How often [`MediaNotice::Levels`] comes while a call talks.
+/// How often [`MediaNotice::Levels`] is sent while a call is active.
 const LEVELS_INTERVAL_MS: i32 = 100;
 
-/// What the media of a tenant's phone needs to know.
+/// The media settings of a tenant's phone.
 #[derive(Clone, Debug, Default)]
 pub struct MediaSettings {
     pub ice_servers: Vec<IceServer>,
@@ -50,10 +48,10 @@ pub struct MediaSettings {
     pub speaker: Option<String>,
 }
 
-/// What the screens are told.
+/// Events for the screens.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MediaNotice {
-    /// A call could not get its media. The call itself ends by the agent.
+    /// The media of a call failed. The agent ends the call.
     Fault {
         call: CallId,
         fault: MediaError,
@@ -63,24 +61,24 @@ pub enum MediaNotice {
         call: CallId,
         muted: bool,
     },
-    /// A microphone that a call had lost is there again.
+    /// The microphone works again after a call had lost it.
     MicrophoneBack,
-    /// Devices came or went, another one was chosen, or their names became known.
+    /// Devices were added or removed, another one was chosen, or their names became known.
     Devices(Devices),
-    /// 0.0 (silence) to 1.0 of the call that talks, some ten times a second.
+    /// Audio levels of the active call, 0.0 (silence) to 1.0, about ten times a second.
     Levels {
         call: CallId,
         microphone: f32,
         remote: f32,
     },
-    /// The browser refuses to play sound until the person clicks or presses a key.
+    /// The browser blocks playback until the person clicks or presses a key.
     SoundBlocked(bool),
 }
 
-/// Where messages to the agent go.
+/// Sends a message to the agent.
 type AgentSender = Rc<dyn Fn(ToAgent)>;
 
-/// Clones are the same media.
+/// Clones share the same media.
 #[derive(Clone)]
 pub struct Media(Rc<Inner>);
 
@@ -97,7 +95,7 @@ struct Inner {
     offer_cache: OfferCache,
     device_changes: RefCell<Option<EventListener>>,
     sound_blocked: Cell<bool>,
-    /// Calls are up that have lost their microphone.
+    /// The running calls have lost their microphone.
     microphone_lost: Cell<bool>,
 }
 
@@ -111,7 +109,7 @@ impl Media {
             settings: RefCell::new(settings),
             media_by_call: RefCell::default(),
             mutes: RefCell::default(),
-            tones: Tones::new(),
+            tones: Tones::silent(),
             send: RefCell::default(),
             on_notice: Box::new(on_notice),
             levels: RefCell::default(),
@@ -124,8 +122,8 @@ impl Media {
             let weak = Rc::downgrade(&media.0);
             *media.0.device_changes.borrow_mut() = Some(EventListener::new(&devices, "devicechange", move |_| {
                 if let Some(inner) = weak.upgrade() {
-                    // Also when the chosen id is still there: "default" keeps its
-                    // name while the device behind it changes.
+                    // Also when the chosen id is still listed: "default" keeps its id while the device
+                    // behind it changes.
                     inner.reopen_microphone();
                     Media(inner).refresh_devices();
                 }
@@ -134,14 +132,14 @@ impl Media {
         media
     }
 
-    /// Cuts or opens the microphone of one call, at once.
+    /// Mutes or unmutes one call at once.
     pub fn set_muted(&self, call: &str, muted: bool) {
         self.0.mutes.borrow_mut().set_local(call, muted);
         self.0.mute(call, muted);
         self.0.send(ToAgent::Mute { call: call.to_owned(), muted });
     }
 
-    /// Sends one of `0–9 * # A–D` into the call and lets the person hear its tone.
+    /// Sends one of `0–9 * # A–D` into the call and plays its tone to the person.
     pub fn digit(&self, call: &str, digit: char) {
         self.0.tones.play_key(digit);
         let by_media = self.0.settings.borrow().dtmf == Dtmf::Rfc4733
@@ -151,13 +149,13 @@ impl Media {
         }
     }
 
-    /// The sound of a key of the dialer; sends nothing.
+    /// Plays the tone of a dialer key without sending it.
     pub fn key_tone(&self, digit: char) {
         self.0.tones.play_key(digit);
     }
 
-    /// Lists the devices; the answer comes as [`MediaNotice::Devices`]. Names are
-    /// known only after the person has once allowed the microphone.
+    /// Lists the devices; the result is sent as [`MediaNotice::Devices`]. The names are known only after
+    /// microphone permission was granted once.
     pub fn refresh_devices(&self) {
         let inner = Rc::clone(&self.0);
         spawn_local(async move {
@@ -186,12 +184,13 @@ impl Media {
         self.refresh_devices();
     }
 
-    /// A call is likely to be placed soon.
+    /// A call is likely to be placed soon: prepares an offer.
     pub fn prepare_for_call(&self) {
         self.0.prepare_for_call(PrepareReason::AboutToCall);
     }
 
-    /// Unlocks sound. The link does it on every click and key by itself.
+    /// Unlocks audio playback, inside a user gesture. The agent client calls it on every click and key
+    /// press.
     pub fn unlock(&self) {
         self.0.tones.unlock();
         self.0.speaker.play_all();
@@ -199,35 +198,35 @@ impl Media {
     }
 }
 
-/// For the link.
+/// For the agent client.
 impl Media {
-    /// Where replies and what happens to the media go.
+    /// Sets where replies and media events are sent.
     pub(crate) fn connect(&self, send: impl Fn(ToAgent) + 'static) {
         *self.0.send.borrow_mut() = Some(Rc::new(send));
     }
 
-    /// A call is placed: opens the microphone and gives the offer that was made ahead. Without
-    /// one, it is begun before the agent has asked for it.
+    /// A call is placed: opens the microphone and returns the prepared offer. Without one, starts to create
+    /// the offer before the agent requests it.
     pub(crate) fn start_outgoing(&self, call: &str) -> Option<String> {
         let prepared = self.0.take_prepared();
         self.0.call_media_or_new(call).start_outgoing(prepared)
     }
 
-    /// What was made ahead holds the addresses of a network that may be gone.
+    /// A prepared offer contains addresses of a network that may be gone.
     pub(crate) fn network_changed(&self) {
         self.0.offer_cache.discard();
     }
 
-    /// A call is about to be answered.
+    /// A call is being answered.
     pub(crate) fn open_microphone(&self) {
         let inner = Rc::clone(&self.0);
         spawn_local(async move {
-            // A fault is reported by the request that needs the microphone.
+            // A failure is reported by the request that needs the microphone.
             let _ = inner.microphone.open().await;
         });
     }
 
-    /// Serves one request and sends the reply.
+    /// Handles one request and sends the reply.
     pub(crate) fn serve(&self, call: &str, request: u32, ask: MediaRequest) {
         self.0.call_media_or_new(call).handle_request(request, ask);
     }
@@ -249,14 +248,14 @@ impl Media {
         self.0.release_microphone_if_idle();
     }
 
-    /// Cuts the microphone before the far end has agreed to anything.
+    /// Silences the microphone before the far end has agreed to the hold.
     pub(crate) fn silence_microphone(&self, call: &str) {
         if let Some(call_media) = self.0.call_media(call) {
             call_media.set_held(true);
         }
     }
 
-    /// Follows the agent's state: tones, held calls, level meters, calls that are gone.
+    /// Applies the agent's state: tones, held calls, level meters, ended calls.
     pub(crate) fn apply_snapshot(&self, snapshot: &AgentSnapshot, page: &str) {
         self.0.tones.apply_snapshot(snapshot, page);
         let mutes = self.0.mutes.borrow_mut().apply_snapshot(snapshot);
@@ -276,7 +275,7 @@ impl Media {
                 call_media.set_held(call.hold != HoldState::None);
             }
         }
-        // An agent that knows nothing of a call any more (it was started anew) cannot end it.
+        // An agent that was restarted no longer knows its calls and cannot close them.
         let known = |call: &CallId| snapshot.calls.iter().any(|other| other.id == *call);
         let lost: Vec<CallId> = {
             let media_by_call = self.0.media_by_call.borrow();
@@ -317,7 +316,7 @@ impl Inner {
     }
 
     fn send(&self, message: ToAgent) {
-        // Cloned, so that nothing is borrowed while the message finds its way.
+        // Cloned, so that nothing is borrowed while the message is delivered.
         let send = self.send.borrow().clone();
         if let Some(send) = send {
             send(message);
@@ -335,7 +334,7 @@ impl Inner {
         (self.on_notice)(notice);
     }
 
-    /// Plays a far end, and finds out whether the browser lets it.
+    /// Plays a remote stream, and checks whether the browser blocks playback.
     fn play(self: &Rc<Self>, stream: &MediaStream) -> Option<HtmlAudioElement> {
         let element = self.speaker.add(stream)?;
         let inner = Rc::clone(self);
@@ -344,8 +343,8 @@ impl Inner {
             if !speaker::is_autoplay_blocked(&player).await || inner.media_by_call.borrow().is_empty() {
                 return;
             }
-            // Browsers that refuse without a gesture allow it while the page listens
-            // to the microphone, which this call is about to open, or has open.
+            // Browsers that block autoplay allow it while the page captures the microphone, which this call
+            // is about to open or has opened.
             let _ = inner.microphone.open().await;
             inner.release_microphone_if_idle();
             if speaker::is_autoplay_blocked(&player).await && !inner.media_by_call.borrow().is_empty() {
@@ -361,20 +360,20 @@ impl Inner {
         }
     }
 
-    /// Gives the microphone back when no call needs it: its indicator must not lie.
+    /// Releases the microphone when no call needs it, so that the browser's recording indicator goes out.
     fn release_microphone_if_idle(&self) {
         if self.media_by_call.borrow().is_empty() {
             self.microphone.release();
         }
     }
 
-    /// Calls that had the microphone, also when its track has ended since.
+    /// Calls that have a microphone track, even if the track has ended.
     fn calls_with_microphone(&self) -> Vec<Rc<CallMedia>> {
         self.media_by_call.borrow().values().filter(|call_media| call_media.has_microphone()).cloned().collect()
     }
 
-    /// Opens the microphone afresh and hands it to every call that had one.
-    /// What fails is tried again when the next device comes.
+    /// Reopens the microphone and gives its track to every call that had one. A failure is retried at the
+    /// next device change.
     fn reopen_microphone(self: &Rc<Self>) {
         if self.calls_with_microphone().is_empty() {
             return;
@@ -384,7 +383,7 @@ impl Inner {
             let opened = inner.microphone.reopen().await;
             let media_by_call = inner.calls_with_microphone();
             let Some(first) = media_by_call.first() else {
-                // The last call ended meanwhile.
+                // Meanwhile the last call has ended.
                 return inner.release_microphone_if_idle();
             };
             match opened {
@@ -396,7 +395,7 @@ impl Inner {
                         inner.notify(MediaNotice::MicrophoneBack);
                     }
                 }
-                // The old one still does its work.
+                // The old track still works.
                 Err(_) if inner.microphone.has_sound() => {}
                 Err(error) => {
                     inner.microphone_lost.set(true);

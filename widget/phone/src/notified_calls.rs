@@ -1,8 +1,8 @@
-//! The calls that the host page has heard of, and not yet that they are ended.
+//! The calls whose start the host page was notified of, but not their end.
 //!
-//! A page that slept or was away misses what the agent told meanwhile: another
-//! page may have taken its call over, or the agent may have begun anew. What
-//! is not in the agent's list any more is over, whoever ended it.
+//! A page that was frozen or disconnected misses agent events: meanwhile another page may have taken over
+//! its call, or the agent may have been restarted. A call that is no longer in the agent's list has ended,
+//! no matter how.
 
 use bitcall_wire::agent_protocol::{AgentSnapshot, CallEndCause, CallSnapshot, CallState};
 
@@ -10,7 +10,7 @@ use bitcall_wire::agent_protocol::{AgentSnapshot, CallEndCause, CallSnapshot, Ca
 pub struct NotifiedCalls(Vec<CallSnapshot>);
 
 impl NotifiedCalls {
-    /// False when the host page knows the call already.
+    /// False when the host page was already notified of the call.
     pub fn insert(&mut self, call: &CallSnapshot) -> bool {
         let is_new = !self.0.iter().any(|known| known.id == call.id);
         if is_new {
@@ -23,13 +23,13 @@ impl NotifiedCalls {
         self.0.retain(|known| known.id != call);
     }
 
-    /// All of them: the page leaves the agent, and will not hear how they end.
+    /// All of them. The page detaches from the agent and will not learn how they end.
     pub fn take_all(&mut self) -> Vec<CallSnapshot> {
         std::mem::take(&mut self.0)
     }
 
-    /// The calls whose end nobody told. The agent tells an end before the
-    /// snapshot that shows it, so what is still here then was missed.
+    /// The calls that ended without a notification. The agent sends the end of a call before the snapshot
+    /// that shows it, so that a call that is still listed here then was missed.
     pub fn apply_snapshot(&mut self, snapshot: &AgentSnapshot) -> Vec<(CallSnapshot, CallEndCause)> {
         let mut ended = Vec::new();
         self.0.retain_mut(|known| {

@@ -1,7 +1,6 @@
-//! Phone numbers: how they are shown.
+//! Phone numbers: formatting for display.
 
-/// The number in groups that the eye can hold; anything that is no
-/// international number is shown as it is.
+/// An international number in groups of digits. Any other number is returned as it is.
 pub fn format_number(number: &str) -> String {
     let Some(digits) = number.strip_prefix('+') else {
         return without_scheme(number).to_owned();
@@ -13,7 +12,7 @@ pub fn format_number(number: &str) -> String {
     let sizes: &[usize] = match (country, rest.len()) {
         ("1", 10) => &[3, 3, 4],
         ("33", 9) => &[1, 2, 2, 2, 2],
-        // DIN 5008: the area code, and the rest in one piece.
+        // DIN 5008: the area code, and the rest without groups.
         ("49", 6..) if ["30", "40", "69", "89"].iter().any(|area| rest.starts_with(area)) => &[2, 13],
         ("49", 6..) => &[3, 12],
         ("44", 10) if rest.starts_with('2') => &[2, 4, 4],
@@ -29,7 +28,7 @@ pub fn format_number(number: &str) -> String {
             break;
         }
         let take = if i == last { left.len() } else { (*size).min(left.len()) };
-        // A single digit standing alone at the end reads badly.
+        // Avoids a last group of one digit.
         let take = if left.len() - take == 1 { left.len() } else { take };
         let (group, tail) = left.split_at(take);
         shown.push(' ');
@@ -39,7 +38,7 @@ pub fn format_number(number: &str) -> String {
     shown
 }
 
-/// Up to two letters for a picture; `None` when the name is only a number.
+/// Up to two initials for the avatar; `None` when the name has no letters.
 pub fn initials(name: &str) -> Option<String> {
     let mut words = name.split_whitespace().filter_map(|word| word.chars().find(|c| c.is_alphabetic()));
     let first = words.next()?;
@@ -50,7 +49,7 @@ pub fn initials(name: &str) -> Option<String> {
     Some(letters)
 }
 
-/// A SIP address without its scheme.
+/// A SIP URI without its scheme.
 fn without_scheme(number: &str) -> &str {
     number.strip_prefix("sips:").or_else(|| number.strip_prefix("sip:")).unwrap_or(number)
 }

@@ -1,4 +1,4 @@
-//! The few things that screens ask of the document they stand in.
+//! Functions on the page's document.
 
 use wasm_bindgen::JsCast;
 
@@ -10,7 +10,7 @@ pub fn focus(id: &str) {
     }
 }
 
-/// What was chosen in the select box that an event is about.
+/// The selected value of the `<select>` that an event is about.
 pub fn selected_value(event: &web_sys::Event) -> Option<String> {
     let target = event.target()?.dyn_into::<web_sys::HtmlSelectElement>().ok()?;
     Some(target.value())
@@ -20,7 +20,7 @@ pub fn document() -> Option<web_sys::Document> {
     web_sys::window()?.document()
 }
 
-/// Where the person is, and how they read the clock.
+/// The time zone and clock format of the person.
 pub fn local_clock() -> crate::time::LocalClock {
     let now = js_sys::Date::new_0();
     #[expect(clippy::cast_possible_truncation, reason = "minutes of a day")]
@@ -40,18 +40,18 @@ pub fn has_focus() -> bool {
     document().is_some_and(|document| document.has_focus().unwrap_or(false))
 }
 
-/// Moves the focus once the screens have caught up.
+/// Moves the focus after the pending rendering.
 pub fn focus_after_render(id: &'static str) {
     wasm_bindgen_futures::spawn_local(async move { focus(id) });
 }
 
-/// A `data-…` attribute of `<html>`, where the page names its own files.
+/// A `data-…` attribute of `<html>`. The page's HTML names the worker's URL there.
 pub fn data_attribute(name: &str) -> String {
     let root = document().and_then(|document| document.document_element());
     root.and_then(|root| root.get_attribute(&format!("data-{name}"))).unwrap_or_default()
 }
 
-/// Asks for the microphone and gives it back at once.
+/// Opens the microphone and releases it at once, which asks for permission.
 pub async fn can_open_microphone() -> bool {
     let constraints = web_sys::MediaStreamConstraints::new();
     constraints.set_audio(&wasm_bindgen::JsValue::TRUE);

@@ -14,7 +14,7 @@ pub struct RecentCall {
     pub name: Option<String>,
     pub direction: CallDirection,
     pub answered: bool,
-    /// Came in and was left to ring by everybody.
+    /// Inbound, and nobody answered or declined it.
     #[serde(default)]
     pub missed: bool,
     /// Milliseconds since the Unix epoch.
@@ -32,14 +32,14 @@ pub struct RecentsDay {
     pub calls: Vec<RecentCall>,
 }
 
-/// More than a person looks back, little enough to be read in a blink.
+/// 200 calls are more than people scroll through, and are parsed within milliseconds.
 const MAX_RECENT_CALLS: usize = 200;
 
 impl RecentCall {
     pub fn of(call: &CallSnapshot, cause: &CallEndCause, seconds: u64) -> Self {
         let answered = call.answered_at.is_some();
-        // 603 is a decline. A CANCEL says in its Reason header (RFC 3326), and so
-        // in the words, when somebody else took the call.
+        // 603 is a decline. A CANCEL says in its Reason header (RFC 3326), and so in the words, that the
+        // call was answered elsewhere.
         let dealt_with = cause.sip_code == Some(603) || cause.words.ends_with("elsewhere");
         Self {
             id: call.id.clone(),
@@ -55,7 +55,7 @@ impl RecentCall {
     }
 }
 
-/// Puts a call on top. The same call, said again by another tab, takes no second place.
+/// Inserts a call by its time. A call that another tab has added already is replaced.
 pub fn add(list: &mut Vec<RecentCall>, call: RecentCall) {
     list.retain(|old| old.id != call.id);
     let place = list.partition_point(|old| old.at > call.at);
@@ -63,7 +63,7 @@ pub fn add(list: &mut Vec<RecentCall>, call: RecentCall) {
     list.truncate(MAX_RECENT_CALLS);
 }
 
-/// The calls whose name or number contains `query`, by day.
+/// The calls whose name or number contains `query`, grouped by day.
 pub fn by_day(list: &[RecentCall], query: &str, zone: LocalClock, now: u64) -> Vec<RecentsDay> {
     let query = lower(query.trim());
     let digits: String = query.chars().filter(char::is_ascii_digit).collect();
@@ -88,12 +88,13 @@ impl RecentCall {
     }
 }
 
-/// Letter by letter: `str::to_lowercase` also knows where words end in Greek, which costs a search more than it gives.
+/// Maps each character on its own: `str::to_lowercase` also handles the final sigma of Greek, which is more
+/// code than a search needs.
 fn lower(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).collect()
 }
 
-/// Names are short: the standard library's search for long texts is 2 KB of code.
+/// A simple search: the standard library's substring search is 2 KB of code in the module.
 fn contains(text: &str, part: &str) -> bool {
     part.is_empty() || text.as_bytes().windows(part.len()).any(|window| window == part.as_bytes())
 }

@@ -39,7 +39,7 @@ struct Inner {
 
 impl Tones {
     /// Nothing sounds before a gesture.
-    pub fn new() -> Tones {
+    pub fn silent() -> Tones {
         Tones(Rc::new(Inner {
             context: RefCell::default(),
             speaker: RefCell::default(),

@@ -1,8 +1,8 @@
-//! What the screens read, and what they may ask for.
+//! What the screens read, and the actions that they dispatch.
 //!
-//! Screens are functions of [`Ui`]: they read its signals and say [`UserAction`]s.
-//! They know neither the agent nor the browser's media, so each of them can be
-//! drawn from made-up state, too (see `examples/gallery.rs`).
+//! Screens are functions of [`Ui`]: they read its signals and dispatch [`UserAction`]s. They depend neither
+//! on the agent nor on the browser's media, so that each can also be rendered from sample state (see
+//! `examples/gallery.rs`).
 
 use std::rc::Rc;
 
@@ -109,7 +109,7 @@ pub enum Tab {
     Settings,
 }
 
-/// Bars of the level meter, 0–[`MeterBars::MAX_BARS`].
+/// Bars of the level meter, 0 to [`MeterBars::MAX_BARS`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MeterBars {
     pub microphone: u8,

@@ -1,10 +1,9 @@
-//! JavaScript values, read into the phone's types and written from them.
+//! Deserializes JavaScript values into the phone's types, and serializes them.
 //!
-//! Writing is serde-wasm-bindgen's. Reading is done here, since that crate
-//! reads whatever serde knows and words every possible fault, which is a
-//! twelfth of the phone on the wire. The phone reads structs, lists, text,
-//! as_integer numbers, booleans and enums without fields, and says of a fault only
-//! where it is.
+//! Serializing uses serde-wasm-bindgen. Deserializing is implemented here: that crate supports every serde
+//! type and formats every possible error, which is a twelfth of the phone's download size. The phone needs
+//! only structs, lists, strings, unsigned integers, booleans and enums without fields, and its error names
+//! only the field.
 
 use std::fmt;
 
@@ -17,20 +16,20 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 use wasm_bindgen::JsValue;
 
-/// The type's own form of `value`. ObjectFields that are missing or `undefined` take their default.
+/// Deserializes `value`. Fields that are missing or `undefined` take their default.
 pub fn from_js<T: DeserializeOwned>(value: &JsValue) -> Result<T, DecodeError> {
     T::deserialize(JsDeserializer(value))
 }
 
-/// As `JSON.parse` would give it. `None` for what JSON cannot say.
+/// Serializes to what `JSON.parse` would return. `None` for what JSON cannot represent.
 pub fn to_js<T: Serialize + ?Sized>(what: &T) -> Option<JsValue> {
     what.serialize(&serde_wasm_bindgen::Serializer::json_compatible()).ok()
 }
 
-/// A value of the wrong shape.
+/// The value does not have the expected type.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct DecodeError {
-    /// The field that is missing or wrong; empty where the as_integer is.
+    /// The field that is missing or wrong; empty for the value as a whole.
     field: &'static str,
 }
 
@@ -48,7 +47,7 @@ impl de::Error for DecodeError {
         Self::default()
     }
 
-    // The provided ones would put values of every type into words.
+    // The default implementations would format values of every type, which is much code.
     fn invalid_type(_: Unexpected<'_>, _: &dyn Expected) -> Self {
         Self::default()
     }
@@ -81,7 +80,7 @@ impl de::Error for DecodeError {
 struct JsDeserializer<'v>(&'v JsValue);
 
 impl JsDeserializer<'_> {
-    /// A as_integer number that JavaScript can hold exactly.
+    /// An unsigned integer that a JavaScript number represents exactly (below 2^53).
     fn as_integer(&self) -> Result<u64, DecodeError> {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to fit")]
         match self.0.as_f64() {
@@ -160,7 +159,7 @@ impl<'de> de::Deserializer<'de> for JsDeserializer<'_> {
     }
 }
 
-/// The fields of an object that the type knows; others are not even looked at.
+/// The fields of an object that the type knows. Others are ignored.
 struct ObjectFields<'v> {
     object: &'v JsValue,
     rest: &'static [&'static str],
@@ -207,7 +206,7 @@ impl<'de> SeqAccess<'de> for ArrayElements {
     }
 }
 
-/// An enum's variant by its name.
+/// The name of an enum's variant.
 struct VariantName(String);
 
 impl<'de> EnumAccess<'de> for VariantName {

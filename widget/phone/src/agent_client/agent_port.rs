@@ -1,4 +1,4 @@
-//! Getting hold of a port to the agent.
+//! Opens a `MessagePort` to the agent.
 
 use std::rc::Rc;
 
@@ -13,34 +13,34 @@ use web_sys::{
 use super::AgentAddress;
 use crate::browser::{EventListener, debug, window};
 
-/// Event by which the page hands a port to an agent that it loaded itself.
+/// Event by which the page passes a port to an agent that it has loaded itself.
 const ATTACH_EVENT: &str = "bitcall:attach";
 
-/// The worker's name.
+/// Name of the `SharedWorker`.
 const WORKER_NAME: &str = "bitcall";
 
-/// Where start.js leaves the worker that it has started, for the first who wants it.
+/// Window property with the worker that start.js has started. The first attachment takes it.
 const STARTED_WORKER_PROPERTY: &str = "bitcallWorker";
 
-/// What the agent's script posts in place of a message when it cannot run.
+/// Posted by the agent's script instead of a message when the agent cannot run.
 const BROKEN_MESSAGE: &str = "broken";
 
 type OnBroken = Rc<dyn Fn()>;
 
-/// An open port and what keeps it going.
+/// An open port with its event listeners.
 pub struct AgentPort {
     port: MessagePort,
     shared: bool,
     _messages: EventListener,
-    /// Loading of the agent's script, or its failure.
+    /// For the load and error events of the agent's script.
     _load_listeners: Vec<EventListener>,
 }
 
 impl AgentPort {
-    /// Messages posted to the port before the agent has started are kept by the browser.
+    /// Opens the port. The browser queues messages that are posted before the agent has started.
     ///
-    /// `on_broken` is called when the agent cannot run, e.g. since the server has
-    /// another version now. Where it was shared, open another one with `may_share: false` then.
+    /// `on_broken` is called when the agent cannot run, for example because the server now has another
+    /// version. If the port was shared, open another one with `may_share: false` then.
     pub fn open(
         address: &AgentAddress,
         may_share: bool,
@@ -64,7 +64,7 @@ impl AgentPort {
             }
         });
         port.start();
-        // Before all else: whose agent it is.
+        // The first message names the agent.
         let _ = port.post_message(&JsValue::from_str(&address.name));
         AgentPort { port, shared, _messages: messages, _load_listeners: loading }
     }
@@ -73,7 +73,7 @@ impl AgentPort {
         &self.port
     }
 
-    /// False where the agent runs in this page, for this page alone.
+    /// False where the agent runs in this page only.
     pub fn is_shared(&self) -> bool {
         self.shared
     }
@@ -91,8 +91,9 @@ pub fn post(port: &MessagePort, message: &ToAgent) {
     }
 }
 
-/// Lets the worker that start.js has started open its WebSocket to `wss` already, for whoever signs in within
-/// the next seconds. A worker that has been taken has a connection, and one in this page is not worth the trouble.
+/// Lets the worker that start.js has started open its WebSocket to `wss`, for a sign-in within the next
+/// seconds. Does nothing once that worker was taken, because then it is connected, and for an agent in this
+/// page.
 pub fn preconnect(wss: &str) {
     if let Some(worker) = prestarted_worker() {
         let message = Object::new();
@@ -112,28 +113,28 @@ fn shared_worker_port(address: &AgentAddress, on_broken: &OnBroken) -> Option<(M
     Some((worker.port(), vec![on_load_error(&worker, on_broken)]))
 }
 
-/// Takes the worker that start.js has started, with its open port, or starts it.
+/// Takes the worker that start.js has started, with its open port, or starts one.
 fn take_or_start_worker(address: &AgentAddress) -> Option<SharedWorker> {
     let window = window()?;
     if !Reflect::has(&window, &JsValue::from_str("SharedWorker")).unwrap_or(false) {
         return None;
     }
     if let Some(worker) = prestarted_worker() {
-        // A port is good for one attachment.
+        // A port serves one attachment only.
         let _ = Reflect::delete_property(&window, &JsValue::from_str(STARTED_WORKER_PROPERTY));
         return Some(worker);
     }
     let options = WorkerOptions::new();
     options.set_type(WorkerType::Module);
     options.set_name(WORKER_NAME);
-    // Where it is offered, the worker and its socket outlive even the only page,
-    // so that a reload keeps the call.
+    // Where the browser supports it, the worker and its socket outlive the last page for a while, so that a
+    // reload keeps the call.
     let _ = Reflect::set(&options, &JsValue::from_str("extendedLifetime"), &JsValue::TRUE);
     SharedWorker::new_with_worker_options(&address.worker_url, &options).ok()
 }
 
-/// Loads the agent into this page. A script element, since the page's content
-/// security policy allows its own scripts and no evaluation.
+/// Loads the agent into this page by a script element: the content security policy allows the page's own
+/// scripts, but no `eval`.
 fn load_in_page(address: &AgentAddress, on_broken: &OnBroken) -> (MessagePort, Vec<EventListener>) {
     let (ours, theirs) = channel();
     let mut listeners = Vec::new();
@@ -166,7 +167,7 @@ fn on_load_error(what: &web_sys::EventTarget, on_broken: &OnBroken) -> EventList
 fn channel() -> (MessagePort, MessagePort) {
     match MessageChannel::new() {
         Ok(channel) => (channel.port1(), channel.port2()),
-        // Every browser that runs WebAssembly has message channels.
+        // Every browser with WebAssembly has message channels.
         Err(error) => wasm_bindgen::throw_val(error),
     }
 }

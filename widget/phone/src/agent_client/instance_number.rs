@@ -1,21 +1,20 @@
-//! Who this page is to the server, where the agent runs in the page itself.
+//! The instance id of this page, where the agent runs in the page itself.
 //!
-//! An instance id names one user agent (RFC 5626 §4.1), and a registrar gives
-//! a newcomer with a known id the place of the former one. Two pages that
-//! share no worker are two user agents: by the device's one id, each would
-//! acquire the other's calls away. A `reg-id` of its own would not help: it tells
-//! the flows of one user agent apart, and a proxy rings only one of those (§5.3).
+//! An instance id names one user agent (RFC 5626 §4.1). A registrar replaces the binding of a user agent
+//! when another registration arrives with the same id. Two pages that share no worker are two user agents:
+//! with one id, each would take over the other's calls. A separate `reg-id` does not help: it distinguishes
+//! the flows of one user agent, and a proxy forks to only one of them (§5.3).
 //!
-//! So the device has as many ids as it has such pages at a time, each guarded
-//! by a Web WebLock. A page that is loaded again gets its old id back, so that
-//! the server does not acquire it for yet another device.
+//! So each such page that is open at the same time takes its own number, guarded by a Web Lock, and derives
+//! its instance id from the device's id and the number. A reloaded page gets its old number back, so that
+//! the registrar does not see a further device.
 
 use super::web_lock::{TryAcquire, WebLock};
 
-/// More pages than anybody has; the rest share one id.
+/// More pages than anybody has open. Any further page shares number 0.
 const MAX_INSTANCES: u64 = 32;
 
-/// This page's place among those of the device. Free again when dropped.
+/// The number of this page among those of the device. Released when dropped.
 pub struct InstanceNumber {
     number: u64,
     _lock: Option<WebLock>,
@@ -34,14 +33,14 @@ impl InstanceNumber {
         InstanceNumber { number: 0, _lock: None }
     }
 
-    /// The id to register by, made of the device's `urn:uuid:…`.
+    /// The instance id to register with, derived from the device's `urn:uuid:…`.
     pub fn id(&self, device: &str) -> String {
         with_number(device, self.number)
     }
 }
 
-/// The last field of a UUID is random in every version that devices have here:
-/// counting on from it meets no other device's.
+/// The last field of a UUID is random in every version that is used here, so that adding a small number to
+/// it does not produce the id of another device.
 fn with_number(device: &str, number: u64) -> String {
     let counted = device.rsplit_once('-').and_then(|(rest, last)| {
         let last = u64::from_str_radix(last, 16).ok()?.wrapping_add(number) & 0xffff_ffff_ffff;

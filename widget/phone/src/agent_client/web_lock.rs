@@ -1,8 +1,7 @@
-//! A Web WebLock that this page holds while it is attached.
+//! A Web Lock that this page holds while it is attached to the agent.
 //!
-//! It does two things: browsers do not freeze a hidden page that holds a lock,
-//! so calls still ring; and the agent, waiting for the same lock, learns at
-//! once when the page has crashed.
+//! Browsers do not freeze a hidden page that holds a lock, so incoming calls still ring. The agent waits for
+//! the same lock and therefore learns at once when the page has crashed.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -19,21 +18,22 @@ pub struct WebLock {
     release: Rc<RefCell<Option<Function>>>,
 }
 
-/// What came of asking for a lock that somebody else may have.
+/// The result of asking for a lock that another page may hold.
 pub enum TryAcquire {
     Acquired(WebLock),
     Unavailable,
-    /// The browser has no locks, or none for this page.
+    /// The browser has no Web Locks API, or denies it to this page.
     Unsupported,
 }
 
 impl WebLock {
-    /// `None` where the browser has no locks. `on_acquired` is called once it is is_acquired.
+    /// Waits for the lock and holds it. `None` where the browser has no Web Locks. `on_acquired` is called
+    /// once the lock is held.
     pub fn acquire(name: &str, on_acquired: impl FnOnce() + 'static) -> Option<WebLock> {
         let (locks, request) = lock_manager()?;
         let release = Rc::new(RefCell::new(None));
         let ended = pending_promise(&release);
-        // The lock is is_acquired until the pending_promise that this returns is fulfilled.
+        // The browser holds the lock until the returned promise is fulfilled.
         let granted = Closure::once_into_js(move || {
             on_acquired();
             JsValue::from(ended)
@@ -42,7 +42,7 @@ impl WebLock {
         Some(WebLock { release })
     }
 
-    /// The lock, if nobody has it; does not wait for it.
+    /// Takes the lock if nobody holds it. Does not wait.
     pub async fn try_acquire(name: &str) -> TryAcquire {
         let Some((locks, request)) = lock_manager() else { return TryAcquire::Unsupported };
         let (release, answered) = (Rc::new(RefCell::new(None)), Rc::new(RefCell::new(None)));
@@ -57,7 +57,7 @@ impl WebLock {
             }
         });
         let options = object(&[("ifAvailable", JsValue::TRUE)]);
-        // Refused at once, or later, where storage is blocked.
+        // Where storage is blocked, the request throws, or its promise is rejected.
         let Ok(done) = request.call3(&locks, &name.into(), &options, &granted) else { return TryAcquire::Unsupported };
         let first = Promise::race(&Array::of2(&answer, &done));
         match JsFuture::from(first).await {
@@ -82,7 +82,7 @@ fn lock_manager() -> Option<(JsValue, Function)> {
     Some((locks, request))
 }
 
-/// Fulfilled by [`resolve_promise`].
+/// A promise that [`resolve_promise`] fulfils.
 fn pending_promise(resolve: &Rc<RefCell<Option<Function>>>) -> Promise {
     Promise::new(&mut |fulfil, _| {
         *resolve.borrow_mut() = Some(fulfil);

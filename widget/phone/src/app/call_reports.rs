@@ -1,8 +1,8 @@
-//! Tells the server which calls this page is in, for the tenant's view of them.
+//! Reports to the server which calls this page is in, for the tenant's list of live calls.
 //!
-//! By beacons: they need nobody to wait for an answer, and outlive the page, whose
-//! last one says that its calls are over. Each tells everything, so one that gets
-//! lost does no harm.
+//! Reports are sent as beacons, because they need no answer and are delivered even while the page is
+//! unloaded. The last one says that the page's calls are over. Each report contains all calls of the page,
+//! so that a lost one does no harm.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -18,10 +18,10 @@ use crate::page;
 use crate::ui::is_engaged;
 use crate::value;
 
-/// Characters of a number that the server takes.
+/// The server accepts numbers up to this many characters.
 const MAX_NUMBER_CHARS: usize = 128;
 
-/// What the server was last last.
+/// The last report that was sent.
 pub struct LastReport {
     client_id: String,
     sequence: Cell<u32>,
@@ -57,7 +57,8 @@ impl App {
         self.listeners.borrow_mut().extend(leaving);
     }
 
-    /// Where there is news, or nothing was said for a while.
+    /// Sends a report when the calls have changed, or when the last report is older than
+    /// [`REPORT_INTERVAL`].
     pub(super) fn report_calls(&self) {
         let now = page::unix_now_ms();
         let calls =
@@ -82,14 +83,14 @@ impl App {
         let report = CallReport { key: &key, client_id: &last.client_id, sequence: last.sequence.get(), calls: &calls };
         let text = value::to_js(&report).and_then(|report| js_sys::JSON::stringify(&report).ok()?.as_string());
         if let (Some(window), Some(text)) = (web_sys::window(), text) {
-            // What the browser does not take is made good by the next one.
+            // A beacon that the browser refuses is made up for by the next report.
             let _ = window.navigator().send_beacon_with_opt_str("/api/webphone/live-calls", Some(&text));
         }
         last.calls.replace(calls);
     }
 }
 
-/// An incoming_call call is the page's once it is answered there.
+/// An incoming call belongs to a page once it is answered there.
 fn calls_of_page(snapshot: &AgentSnapshot, page: &str, now: u64) -> Vec<ReportedCall> {
     let mine = snapshot.calls.iter().filter(|call| is_engaged(call) && call.page.as_deref() == Some(page));
     mine.map(|call| ReportedCall {
@@ -106,7 +107,7 @@ fn calls_of_page(snapshot: &AgentSnapshot, page: &str, now: u64) -> Vec<Reported
     .collect()
 }
 
-/// But for the seconds.
+/// Whether both lists are equal, ignoring the duration.
 fn is_same(one: &[ReportedCall], other: &[ReportedCall]) -> bool {
     one.len() == other.len()
         && one.iter().zip(other).all(|(one, other)| one.call_id == other.call_id && one.state == other.state)

@@ -1,4 +1,4 @@
-//! Placing, taking and ending calls, and telling the host page about them.
+//! Places, answers and ends calls, and notifies the host page about them.
 
 use std::rc::Rc;
 
@@ -17,9 +17,9 @@ use crate::recents::{self, RecentCall};
 use crate::screens::caller;
 use crate::ui::{Screen, Tab, UserAction, as_clause, find_call, focused_call, incoming_call, is_engaged, phone_status};
 
-/// How long the card of a call that ended well stays.
+/// How long the card of an answered call stays after the call has ended.
 const ENDED_CARD_TIMEOUT_MS: i32 = 8_000;
-/// How long a `call()` waits for the registration: whoever clicked still sits there.
+/// How long a `call()` of the host page waits for the registration. Later the person no longer expects it.
 const PENDING_CALL_TIMEOUT_MS: i32 = 30_000;
 
 impl App {
@@ -76,7 +76,7 @@ impl App {
         }
     }
 
-    /// From the agent.
+    /// Handles a message of the agent.
     pub(super) fn handle_agent_message(self: &Rc<Self>, message: ToPage) {
         match message {
             ToPage::Snapshot { snapshot } => self.apply_snapshot(&snapshot),
@@ -86,12 +86,12 @@ impl App {
                     debug(&format!("bitcall: {line}").into());
                 }
             }
-            // The link has served it.
+            // Handled by the agent client.
             ToPage::Media { .. } => {}
         }
     }
 
-    /// `call()` on the host page.
+    /// `call()` by the host page.
     pub(super) fn host_call(self: &Rc<Self>, call: host_protocol::CallRequest) {
         let ui = self.ui;
         let number = match number::call_target(&call.number) {
@@ -103,7 +103,8 @@ impl App {
             ui.tab.set(Tab::Keypad);
             self.place_call(&number, call.caller_id);
         } else {
-            // Right after sign-in; the person sees meanwhile what will be called.
+            // Not registered yet, usually right after sign-in. Meanwhile the number field shows what will
+            // be called.
             ui.number.set(call.number.clone());
             *self.pending_call.borrow_mut() = Some(call);
             let app = Rc::downgrade(self);
@@ -116,8 +117,8 @@ impl App {
         }
     }
 
-    /// A `call()` that waited for the registration is not made any more: later,
-    /// or by another account, it would surprise people.
+    /// Drops a `call()` that waited for the registration: placed later, or with another account, it would
+    /// surprise the person.
     pub(super) fn cancel_pending_call(&self, why: &str) {
         let waited = self.pending_call.borrow_mut().take();
         if waited.is_some() {
@@ -125,7 +126,7 @@ impl App {
         }
     }
 
-    /// `hangup()` on the host page.
+    /// `hangup()` by the host page.
     pub(super) fn host_hang_up(self: &Rc<Self>, which: Option<CallId>) {
         let waited = which.is_none() && self.pending_call.borrow_mut().take().is_some();
         let target = self.ui.snapshot.with_untracked(|snapshot| match &which {
@@ -144,7 +145,8 @@ impl App {
         let ui = self.ui;
         let typed = ui.number.get_clone_untracked();
         if typed.trim().is_empty() {
-            // As on every phone: the last number comes back, a second press calls it.
+            // As on other phones: without a number, the call key brings back the last one, and a second
+            // press calls it.
             if let Some(last) = ui.last_number.get_clone_untracked().or_else(|| self.last_called_number()) {
                 ui.number.set(last);
             }
@@ -163,7 +165,7 @@ impl App {
     }
 
     fn place_call(self: &Rc<Self>, number: &str, caller_id: Option<String>) {
-        // Before anything is drawn anew.
+        // Before anything is rendered again.
         self.with_agent(|agent| {
             agent.call(number, caller_id);
         });
@@ -176,7 +178,7 @@ impl App {
         ui.keypad_open.set(false);
     }
 
-    /// The person looks at what places calls, and does something there.
+    /// Prepares an offer when the dialer is visible and the person interacts with the page.
     pub(super) fn prepare_for_call(&self) {
         let ui = self.ui;
         let dials = self.can_call()
@@ -194,7 +196,7 @@ impl App {
         self.with_agent(|agent| agent.hang_up(call));
     }
 
-    /// Only one talks: the others are held first.
+    /// Makes this the active call. The others are put on hold first.
     fn swap_to(&self, call: &str) {
         self.with_agent(|agent| {
             self.ui.snapshot.with_untracked(|snapshot| {
@@ -227,7 +229,7 @@ impl App {
         }
         ui.now.set(page::unix_now_ms());
         let mut snapshot = given.clone();
-        // An agent that has just been born has not read the account yet.
+        // An agent that has just started has not read the account yet.
         if snapshot.registration == RegistrationStatus::SignedOut && self.is_signing_in() {
             snapshot.registration = RegistrationStatus::Connecting;
         }
@@ -240,8 +242,8 @@ impl App {
         self.apply_registration(&before, given);
     }
 
-    /// The end of a call that this page slept through. A tab that was awake has
-    /// it in the list already, and knows better.
+    /// Records the end of a call that this page missed. Another tab may have recorded it already, with the
+    /// exact duration.
     pub(super) fn record_unnotified_end(&self, call: &CallSnapshot, cause: &CallEndCause) {
         let now = page::unix_now_ms();
         let duration = call.answered_at.map_or(0, |answered| now.saturating_sub(answered) / 1_000);
@@ -282,10 +284,10 @@ impl App {
                 self.notify_host(&FromPhone::CallAnswered(call_ref(&call)));
             }
             AgentEvent::CallEnded { call, cause, duration } => self.handle_ended(&call, &cause, duration),
-            // LastReport from the snapshots, which a page that attaches late sees too.
+            // Reported from the snapshots, which a page that attaches late receives as well.
             AgentEvent::Registered { .. } | AgentEvent::Unregistered { .. } => {}
             AgentEvent::Ha1 { realm, ha1 } => self.adopt_ha1(realm, ha1),
-            // The banner says it already, with the remedy.
+            // The banner shows it, with the remedy.
             AgentEvent::Refused { code, .. } if code.starts_with("MICROPHONE_") => {}
             AgentEvent::Refused { code, message } => {
                 ui.number_error.set(Some(message.clone()));
@@ -313,7 +315,7 @@ impl App {
             self.missed.set(self.missed.get().saturating_add(1));
         }
         self.notify_call_ended(call, cause, duration);
-        // What the person's own hand refused or gave up needs no news.
+        // No card for a call that the person declined or cancelled.
         if recent.answered || recent.missed || (call.direction == CallDirection::Outbound && !here) {
             let stays = recent.answered;
             let id = recent.id.clone();
@@ -332,7 +334,7 @@ impl App {
         }
     }
 
-    /// Into the list of this person, which other tabs write to as well.
+    /// Adds a call to the stored list of this person, which other tabs write to as well.
     fn add_recent(&self, recent: &RecentCall) {
         let Some(key) =
             self.ui.signed_in_as.with_untracked(|who| who.as_ref().map(|who| recents_name(&who.user_key())))

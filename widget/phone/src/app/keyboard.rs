@@ -1,4 +1,5 @@
-//! The phone by keyboard: digits dial or are sent, Enter calls, Escape closes. And a press beside what is open closes it.
+//! Keyboard and outside clicks: digits dial or are sent, Enter calls, Escape closes; a click beside the open
+//! identity card closes it.
 
 use std::rc::{Rc, Weak};
 
@@ -47,7 +48,7 @@ fn handle_key(app: &Rc<App>, event: &KeyboardEvent) {
     }
     let target = event.target().and_then(|target| target.dyn_into::<Element>().ok());
     let tag = target.map(|target| target.tag_name()).unwrap_or_default();
-    // What is typed into a field belongs to it.
+    // Keys that are typed into a field belong to the field.
     if matches!(tag.as_str(), "INPUT" | "SELECT" | "TEXTAREA") {
         return;
     }
@@ -66,7 +67,7 @@ fn handle_key(app: &Rc<App>, event: &KeyboardEvent) {
         }
         (_, Some(digit @ ('0'..='9' | '*' | '#' | '+')), None) => UserAction::Type(digit),
         ("Backspace", _, None) => UserAction::Backspace,
-        // On a button, Enter presses that button.
+        // On a button or link, Enter activates that element.
         ("Enter", _, None) if tag != "BUTTON" && tag != "A" => UserAction::Call,
         _ => return,
     };

@@ -1,4 +1,4 @@
-//! The living phone: ties the screens to the agent, the media, the host page and the storage.
+//! The application: connects the screens with the agent, the media, the host page and the storage.
 
 mod call_reports;
 mod calls;
@@ -28,31 +28,32 @@ use crate::ui::{
     selector,
 };
 
-/// Everything that is not on screen.
+/// State that is not displayed.
 pub struct App {
     ui: Ui,
     host: RefCell<Option<Rc<HostPage>>>,
     tenant: RefCell<Option<TenantContext>>,
     agent: RefCell<Option<AgentClient>>,
-    /// Whether the link has been signed in since it was attached: "signed out" before that is only the beginning.
+    /// Whether the agent has signed in since it was attached. A `SignedOut` before that is only its initial
+    /// state.
     signed_in: Cell<bool>,
-    /// What the host page gave, when a restored session is tried first.
+    /// Credentials of the host page, to try when the restored session is refused.
     fallback: RefCell<Option<Credentials>>,
-    /// Asked for before the phone was registered.
+    /// A call of the host page that waits for the registration.
     pending_call: RefCell<Option<host_protocol::CallRequest>>,
     pending_call_timer: RefCell<Option<BrowserTimer>>,
-    /// Calls that nobody took since the person last touched the phone.
+    /// Calls missed since the person last used the phone.
     missed: Cell<u32>,
     notified_calls: RefCell<NotifiedCalls>,
     last_report: call_reports::LastReport,
-    /// Calls that this page ended itself: their end needs no card.
+    /// Calls that were ended on this page: they get no card at their end.
     ended_here: RefCell<HashSet<CallId>>,
     card_timer: RefCell<Option<BrowserTimer>>,
     clock: RefCell<Option<BrowserTimer>>,
     listeners: RefCell<Vec<EventListener>>,
 }
 
-/// What `BITCALL_INIT` brought.
+/// What `BITCALL_INIT` has set up.
 struct TenantContext {
     config: Rc<RuntimeConfig>,
     host: host_protocol::HostOptions,
@@ -61,7 +62,7 @@ struct TenantContext {
 }
 
 impl App {
-    /// Inside a reactive root, before the screens are drawn.
+    /// Call it inside a reactive root, before the screens are rendered.
     pub fn start(ui: Ui) -> Rc<Self> {
         let app = Rc::new(Self {
             ui,
@@ -138,7 +139,7 @@ impl App {
         }
     }
 
-    /// From the host page.
+    /// Handles a message of the host page.
     fn handle_host_message(self: &Rc<Self>, message: ToPhone) {
         match message {
             ToPhone::Init(init) => self.init(*init),
@@ -184,14 +185,14 @@ impl App {
         self.ui.config.set(Some(Rc::clone(&config)));
         *self.tenant.borrow_mut() =
             Some(TenantContext { config: Rc::clone(&config), host, storage, media: media.clone() });
-        // The server has the longest way, and all else can be done while it is asked.
+        // First, because the answer of the server takes longest.
         self.begin_session();
         self.set_theme(chosen.unwrap_or(config.behavior.theme.start));
         apply_accent(&config.branding.theme_color);
         media.refresh_devices();
     }
 
-    /// The host page takes the phone down.
+    /// The host page removes the phone.
     fn destroy(self: &Rc<Self>) {
         self.send_call_report(Vec::new());
         self.cancel_pending_call("The phone was taken down.");
@@ -214,7 +215,7 @@ impl App {
         self.ui.screen.set(Screen::Loading);
     }
 
-    // ------------------------------------------------------------ what the screens show
+    // ------------------------------------------------------------ screens
 
     fn show(&self, tab: Tab) {
         self.ui.identity_open.set(false);
@@ -226,7 +227,7 @@ impl App {
         }
     }
 
-    /// Closes what is open, from the front to the back; at last the panel itself.
+    /// Closes the topmost open element; without one, hides the panel.
     fn escape(&self) {
         let ui = self.ui;
         if ui.identity_open.get_untracked() {
@@ -316,7 +317,7 @@ impl App {
         }
     }
 
-    /// Twice a second while calls are up, so that no second is skipped; else once in ten seconds.
+    /// Updates the clock twice a second during calls, so that no second is skipped, else every ten seconds.
     fn watch_clock(self: &Rc<Self>) {
         let app = Rc::downgrade(self);
         let mut idle_ticks = 0_u32;
@@ -332,7 +333,7 @@ impl App {
         *self.clock.borrow_mut() = Some(timer);
     }
 
-    /// A number that stands there will be called, whoever put it there.
+    /// A number in the field is likely to be called, whether typed or set by the host page.
     fn watch_number(self: &Rc<Self>) {
         let ui = self.ui;
         let app = Rc::downgrade(self);
@@ -345,7 +346,7 @@ impl App {
         });
     }
 
-    // ------------------------------------------------------------ what the host page is told
+    // ------------------------------------------------------------ notifications to the host page
 
     fn notify_host(&self, message: &FromPhone) {
         if let Some(host) = &*self.host.borrow() {
@@ -372,7 +373,7 @@ impl App {
         }));
     }
 
-    /// State and badge follow the agent's snapshots by themselves.
+    /// Notifies the host page of state and badge whenever the agent's snapshots change them.
     fn report_state(self: &Rc<Self>) {
         let ui = self.ui;
         let state = selector(move || {
@@ -426,8 +427,8 @@ const THEME_KEY: &str = "theme";
 const MICROPHONE_KEY: &str = "microphone";
 const SPEAKER_KEY: &str = "speaker";
 
-/// Puts the tenant's colour into the style sheet's roles. By CSSOM: the content
-/// security policy allows no inline styles.
+/// Sets the tenant's colour in the style sheet's custom properties. By CSSOM, because the content security
+/// policy forbids inline styles.
 fn apply_accent(colour: &str) {
     use wasm_bindgen::JsCast;
     let colour = Rgb::parse(colour);

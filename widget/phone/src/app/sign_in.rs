@@ -1,4 +1,4 @@
-//! Signing in and out, and remembering it.
+//! Signing in and out, and the stored session.
 
 use std::rc::Rc;
 
@@ -19,11 +19,11 @@ use crate::signin::{
 };
 use crate::ui::{Screen, Tab, focused_call};
 
-/// How long the phone's outline may stand for it while the server is asked: people take less for at once.
+/// How long the skeleton may stay while the server is asked. People perceive less than 100 ms as instant.
 const SKELETON_TIMEOUT_MS: i32 = 80;
 
 impl App {
-    /// After `BITCALL_INIT`: signs in, or asks.
+    /// After `BITCALL_INIT`: signs in, or shows the form.
     pub(super) fn begin_session(self: &Rc<Self>) {
         let Some((start, remembered)) = self.with_tenant(|tenant| {
             let stored = tenant.storage.session();
@@ -49,7 +49,7 @@ impl App {
         }
     }
 
-    /// Connects to the server already, so that who then signs in need not wait for it.
+    /// Opens the WebSocket before the person signs in.
     pub(super) fn prepare_sign_in(&self) {
         let first = self.with_tenant(|tenant| tenant.config.wss.first().cloned()).flatten();
         if let Some(wss) = first {
@@ -117,14 +117,14 @@ impl App {
         self.forget_stored_session();
         self.clear_account();
         self.prepare_form();
-        // Not by itself again: the person has just left.
+        // Not automatically: the person has just signed out.
         self.ui.screen.set(match self.host_credentials() {
             Some(given) => Screen::Connect(given),
             None => Screen::Form,
         });
     }
 
-    /// The registration as the agent sees it, after each snapshot.
+    /// Handles a change of registration, after each snapshot.
     pub(super) fn apply_registration(self: &Rc<Self>, before: &RegistrationStatus, snapshot: &AgentSnapshot) {
         let was = matches!(before, RegistrationStatus::Registered { .. });
         match &snapshot.registration {
@@ -149,12 +149,13 @@ impl App {
                     && before != &snapshot.registration
                     && focused_call(snapshot).is_none()
                 {
-                    // It was right once: only the person can say the new one.
+                    // The password was correct before and has been changed: only the person knows the new
+                    // one.
                     self.handle_failure(reason, false);
                 }
             }
             RegistrationStatus::Failed { reason } => {
-                // An agent that did not start has not said anything.
+                // An agent that did not start has not signed in.
                 self.signed_in.set(reason.code != RegistrationFailureCode::NotStarted);
                 if before != &snapshot.registration || self.ui.form.busy.get_untracked() {
                     self.handle_failure(reason, focused_call(snapshot).is_some());
@@ -168,7 +169,7 @@ impl App {
         }
     }
 
-    /// The realm is known: from here on the password is not.
+    /// The realm is known: from now on HA1 replaces the password.
     pub(super) fn adopt_ha1(&self, realm: String, ha1: String) {
         self.ui.signed_in_as.update(|who| {
             if let Some(who) = who {
@@ -209,7 +210,7 @@ impl App {
             return;
         };
         self.ui.recents.set(storage.get::<Vec<RecentCall>>(&recents_name(&key)).unwrap_or_default());
-        // Another person is another agent; the same one may just correct the password.
+        // Each account has its own agent. The same account may have a corrected password.
         let same = self.agent.borrow().as_ref().is_some_and(|agent| agent.address() == &address);
         if same {
             if let Some(agent) = &*self.agent.borrow() {
@@ -233,9 +234,8 @@ impl App {
         *self.agent.borrow_mut() = Some(agent);
     }
 
-    /// Shows the phone once it is registered, but soon in any case, unless the sign-in has come to nothing
-    /// already. To draw it at once would keep this thread from hearing the agent for longer than most
-    /// servers take to answer.
+    /// Shows the phone after [`SKELETON_TIMEOUT_MS`] even when it is not registered yet, unless the sign-in
+    /// has failed. Rendering it at once would block this thread for longer than most servers take to answer.
     fn show_phone_soon(self: &Rc<Self>) {
         let app = Rc::clone(self);
         wasm_bindgen_futures::spawn_local(async move {
@@ -246,7 +246,7 @@ impl App {
         });
     }
 
-    /// Where the agent of this person runs.
+    /// The agent of this person.
     fn agent_address(&self, key: &str) -> Option<AgentAddress> {
         self.with_tenant(|tenant| AgentAddress {
             worker_url: page::data_attribute("worker"),
@@ -270,7 +270,7 @@ impl App {
         self.keep_session();
         let app = Rc::clone(self);
         wasm_bindgen_futures::spawn_local(async move {
-            // The host page may live in this very thread: it hears the news before the phone is drawn.
+            // The host page may share this thread: it is notified before the phone is rendered.
             browser::sleep(0).await;
             if app.is_registered() {
                 app.show_phone();
@@ -317,7 +317,7 @@ impl App {
         }
     }
 
-    /// Back to the door, with the fault beside the field it is about.
+    /// Shows the sign-in form with the error beside its field.
     fn show_failure(&self, reason: &RegistrationFailure) {
         let form = self.ui.form;
         form.busy.set(false);
@@ -325,7 +325,7 @@ impl App {
             form.username.set(who.username);
             form.domain.set(who.domain);
         }
-        // What the host page gave was wrong: the person has to type it.
+        // The credentials of the host page were wrong: the person has to type the password.
         form.defaults.update(|defaults| defaults.secret = None);
         let mut errors = FormErrors::default();
         match reason.code {
@@ -347,7 +347,7 @@ impl App {
         self.prepare_form();
         self.ui.form.refusal.set(Some("You signed out in another window.".to_owned()));
         self.ui.screen.set(Screen::Form);
-        // Not from inside the link's own message.
+        // Not within the message handler of the agent client.
         let app = Rc::clone(self);
         wasm_bindgen_futures::spawn_local(async move {
             let agent = app.agent.borrow_mut().take();
@@ -357,8 +357,8 @@ impl App {
         });
     }
 
-    /// What the server has just refused must not be tried again by itself. What is
-    /// stored may be something else: of another tab, or of a time before a slip of the fingers.
+    /// Forgets a stored session that the server has just refused, so that it is not tried again. The stored
+    /// session may be a different one, of another tab or from before a typing error; that one is kept.
     fn forget_refused_session(&self) {
         let refused = self.ui.signed_in_as.with_untracked(|who| who.as_ref().and_then(Credentials::storable));
         if let Some(refused) = refused {
@@ -366,7 +366,7 @@ impl App {
         }
     }
 
-    /// The person leaves: nothing of theirs stays.
+    /// Forgets the stored session of the person who signs out.
     fn forget_stored_session(&self) {
         if let Some(who) = self.ui.signed_in_as.get_clone_untracked() {
             self.with_tenant(|tenant| {
@@ -421,12 +421,12 @@ impl App {
         }
     }
 
-    /// The agent has not said anything about this account yet.
+    /// The agent has not reported anything about this account yet.
     pub(super) fn is_signing_in(&self) -> bool {
         !self.signed_in.get() && self.ui.signed_in_as.with_untracked(Option::is_some)
     }
 
-    /// Signing in, and not inside yet.
+    /// The sign-in form or the connect button is shown.
     fn is_at_sign_in(&self) -> bool {
         self.ui.screen.with_untracked(|screen| matches!(screen, Screen::Form | Screen::Connect(_)))
     }
@@ -441,7 +441,7 @@ impl App {
     }
 }
 
-/// Name of a person's list of calls in storage.
+/// Storage name of a person's list of calls.
 pub(super) fn recents_name(user_key: &str) -> String {
     format!("recents:{user_key}")
 }

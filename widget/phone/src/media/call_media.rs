@@ -61,8 +61,8 @@ impl CallMedia {
         })
     }
 
-    /// For a call that is being placed: the offer, where one was made prepared. Else it is begun now, and
-    /// given when it is asked for.
+    /// For an outgoing call: returns the prepared offer where there is one. Otherwise starts to create it,
+    /// so that it is ready when the agent requests it.
     pub fn start_outgoing(self: &Rc<Self>, prepared: Option<Rc<PreparedOffer>>) -> Option<String> {
         let Some(prepared) = prepared else {
             self.enqueue(MediaTask::PrepareOffer(None));
@@ -81,7 +81,7 @@ impl CallMedia {
         self.enqueue(MediaTask::Request(request, ask));
     }
 
-    /// Stops everything at once; a task that is under way finds out by itself.
+    /// Stops everything at once. A running task notices that the call is closed.
     pub fn close(&self) {
         self.closed.set(true);
         self.tasks.borrow_mut().clear();
@@ -91,7 +91,7 @@ impl CallMedia {
         *self.connection.borrow_mut() = None;
     }
 
-    /// LastReport by every snapshot whether the call is in it; false when it was, and is no more.
+    /// Called for each snapshot. Returns false when an earlier snapshot had the call and this one has not.
     pub fn update_presence(&self, there: bool) -> bool {
         let before = self.was_in_snapshot.get();
         self.was_in_snapshot.set(before || there);
@@ -233,7 +233,7 @@ impl CallMedia {
                 Some(connection) => connection.roll_back().await.map(|()| None),
                 None => Ok(None),
             },
-            // Served by `Media::close`, prepared of the queue.
+            // Handled by `Media::close`, without queueing.
             MediaRequest::Close => Ok(None),
         };
         match done {

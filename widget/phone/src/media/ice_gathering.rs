@@ -1,12 +1,11 @@
-//! When a description is good enough to be sent.
+//! When a session description has enough candidates to be sent.
 //!
-//! There is no trickle ICE with SIP has_servers, so a description must hold its
-//! candidates. Browsers say "complete" after 135 ms at best and after 40 s at
-//! worst (an unreachable STUN server, a VPN interface), while the last useful
-//! candidate is there after about 12 ms. So: the first server-reflexive or
-//! relayed candidate sends; without has_servers, a few quiet milliseconds after
-//! the last host candidate do; nothing waits longer than [`SERVER_CANDIDATES_TIMEOUT_MS`] after
-//! the first host candidate.
+//! SIP servers do not support trickle ICE, so a description must contain its candidates. Browsers report the
+//! end of gathering after 135 ms at best and after 40 s at worst (unreachable STUN server, VPN interface),
+//! while the last useful candidate arrives after about 12 ms (measured). Therefore the first
+//! server-reflexive or relayed candidate is enough; without ICE servers, a pause after the last host
+//! candidate is. With ICE servers nothing waits longer than [`SERVER_CANDIDATES_TIMEOUT_MS`] after the first
+//! host candidate.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -16,16 +15,18 @@ use web_sys::{RtcPeerConnection, RtcPeerConnectionIceEvent};
 
 use crate::browser::{BrowserTimer, Completion, EventListener};
 
-/// Candidates of several interfaces come in one burst; this long after the last one it is over.
+/// Host candidates of several interfaces arrive in one burst. A pause of this length means that the burst is
+/// over.
 const HOST_CANDIDATES_IDLE_MS: i32 = 6;
-/// With ICE has_servers: how long they may take after the first host candidate.
+/// With ICE servers: how long reflexive and relayed candidates may take after the first host candidate.
 const SERVER_CANDIDATES_TIMEOUT_MS: i32 = 700;
-/// A machine without any network has loopback candidates only.
+/// How long to wait for other candidates after a loopback candidate. A machine without a network has no
+/// others.
 const LOOPBACK_ONLY_TIMEOUT_MS: i32 = 60;
-/// No candidate at all (no network, or all of it filtered): step the description goes as it is.
+/// Without any candidate (no network, or all are filtered) the description is sent as it is after this time.
 const NO_CANDIDATES_TIMEOUT_MS: i32 = 2_000;
 
-/// What the browser told.
+/// A candidate, or the end of gathering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CandidateKind {
     /// Reachable from this machine only.
@@ -36,16 +37,16 @@ enum CandidateKind {
     EndOfCandidates,
 }
 
-/// What follows from it.
+/// What to do after a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum GatheringStep {
     SendNow,
-    /// SendNow after so many milliseconds, if nothing else comes; replaces an earlier wait.
+    /// Send after so many milliseconds unless another step follows. Replaces a running timer.
     RestartTimer(i32),
     KeepWaiting,
 }
 
-/// The rule, without a browser.
+/// Decides after which candidate a description is sent. Needs no browser.
 #[derive(Clone, Copy, Debug)]
 struct SendRule {
     /// STUN or TURN servers are configured.
@@ -57,7 +58,8 @@ impl SendRule {
     fn on_candidate(&mut self, kind: CandidateKind) -> GatheringStep {
         match kind {
             CandidateKind::ReflexiveOrRelayed | CandidateKind::EndOfCandidates => GatheringStep::SendNow,
-            // The others are on their way; alone it would make a call without sound.
+            // Other candidates may follow. A description with only this one would make a call without
+            // audio.
             CandidateKind::Loopback if self.host_candidates == 0 => {
                 GatheringStep::RestartTimer(LOOPBACK_ONLY_TIMEOUT_MS)
             }
@@ -74,7 +76,7 @@ impl SendRule {
     }
 }
 
-/// Watches one gathering. Start it before `setLocalDescription`.
+/// Observes one gathering. Start it before `setLocalDescription`.
 pub struct IceGathering {
     enough: Completion,
     _candidates: EventListener,
@@ -83,7 +85,7 @@ pub struct IceGathering {
 
 impl IceGathering {
     pub fn start(connection: &RtcPeerConnection, has_servers: bool) -> IceGathering {
-        let enough = Completion::new();
+        let enough = Completion::pending();
         let timer = Rc::new(RefCell::new(Some(BrowserTimer::after(NO_CANDIDATES_TIMEOUT_MS, {
             let enough = enough.clone();
             move || enough.complete()

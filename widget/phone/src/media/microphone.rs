@@ -1,8 +1,7 @@
 //! The one microphone of this page, shared by all its calls.
 //!
-//! Device operations run one after another: two overlapping `getUserMedia`
-//! calls are how other phones end up with a dead track after a USB headset was
-//! plugged in.
+//! Device operations run one after another: two overlapping `getUserMedia` calls can leave a dead track
+//! after a USB headset was plugged in.
 
 use std::cell::{Cell, RefCell};
 
@@ -14,7 +13,7 @@ use web_sys::{MediaStream, MediaStreamConstraints, MediaStreamTrack, MediaStream
 
 use crate::browser::{Completion, media_devices, object, window};
 
-/// Why there is no microphone, in words for the person.
+/// Why a call has no media, in words for the person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaFailure {
     pub fault: MediaError,
@@ -24,13 +23,13 @@ pub struct MediaFailure {
 pub struct Microphone {
     chosen: RefCell<Option<String>>,
     track: RefCell<Option<MediaStreamTrack>>,
-    /// LastReport when the operation that is under way has ended.
+    /// Completed when the running operation has ended.
     operation: RefCell<Option<Completion>>,
-    /// The person has allowed it before, so opening will ask nothing.
+    /// Permission was granted earlier, so that opening asks nothing.
     permission_granted: Cell<bool>,
-    /// The browser listed at least one, last time.
+    /// The last device list had at least one microphone.
     device_present: Cell<bool>,
-    /// Set by `release` while an operation is under way.
+    /// Set by `release` while an operation is running.
     release_requested: Cell<bool>,
 }
 
@@ -58,13 +57,12 @@ impl Microphone {
         self.live_track().is_some()
     }
 
-    /// Open, and the system lets its sound through.
+    /// Open, and not muted by the operating system.
     pub fn has_sound(&self) -> bool {
         self.live_track().is_some_and(|track| !track.muted())
     }
 
-    /// The open track; asks the person where that is needed. Callers that come
-    /// meanwhile get the same one.
+    /// The open track. The browser may ask the person for permission. Concurrent callers get the same track.
     pub async fn open(&self) -> Result<MediaStreamTrack, MediaFailure> {
         self.release_requested.set(false);
         self.begin_operation().await;
@@ -82,14 +80,14 @@ impl Microphone {
         self.device_present.set(device_present);
     }
 
-    /// True when opening will ask the person nothing, and is not expected to fail.
+    /// True when opening needs no permission prompt and is not expected to fail.
     pub async fn opens_without_prompt(&self) -> bool {
         self.is_open() || (self.device_present.get() && (self.permission_granted.get() || self.has_permission().await))
     }
 
     async fn has_permission(&self) -> bool {
         let query = || window()?.navigator().permissions().ok()?.query(&object(&[("name", "microphone".into())])).ok();
-        // Browsers that do not know the name reject: then the question comes first.
+        // Browsers that do not know this permission name reject the query. Then a prompt is expected.
         match query() {
             Some(answer) => JsFuture::from(answer)
                 .await
@@ -100,7 +98,7 @@ impl Microphone {
         }
     }
 
-    /// A new track of the device chosen now; the old one ends when it is there.
+    /// Opens a new track of the chosen device. The old track is stopped once the new one is open.
     pub async fn reopen(&self) -> Result<MediaStreamTrack, MediaFailure> {
         self.begin_operation().await;
         let opened = self.acquire().await;
@@ -127,7 +125,7 @@ impl Microphone {
                 None => break,
             }
         }
-        *self.operation.borrow_mut() = Some(Completion::new());
+        *self.operation.borrow_mut() = Some(Completion::pending());
     }
 
     fn end_operation(&self) {
@@ -159,7 +157,7 @@ impl Microphone {
             });
         };
         if self.release_requested.get() {
-            // The call ended while the browser opened the person.
+            // The call ended while the permission prompt was open.
             track.stop();
             return Err(MediaFailure {
                 fault: MediaError::Other,
@@ -173,8 +171,8 @@ impl Microphone {
     }
 }
 
-/// `ideal` for the device: a headset that is gone falls back to the default
-/// microphone instead of failing the call.
+/// The device is an `ideal` constraint: when the chosen headset is gone, the browser falls back to the
+/// default microphone instead of failing the call.
 fn audio_constraints(chosen: Option<&str>) -> JsValue {
     let constraints = object(&[
         ("echoCancellation", JsValue::TRUE),
@@ -206,7 +204,7 @@ fn microphone_failure(error: &JsValue) -> MediaFailure {
     MediaFailure { fault, message: words.to_owned() }
 }
 
-/// Chromium tells through `document.featurePolicy`; elsewhere nobody knows.
+/// Only Chromium says, by `document.featurePolicy`, whether the host page denies the microphone.
 fn is_blocked_by_policy() -> bool {
     let ask = || {
         let document: JsValue = window()?.document()?.into();

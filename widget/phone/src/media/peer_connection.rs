@@ -1,4 +1,4 @@
-//! One `RTCPeerConnection` with its one audio transceiver.
+//! One `RTCPeerConnection` with one audio transceiver.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -19,10 +19,10 @@ use super::microphone::MediaFailure;
 use super::{Inner, sdp};
 use crate::browser::{EventListener, object};
 
-/// What a phone call needs, best first. The rest (RED, comfort noise, video's
-/// helpers) only makes INVITEs longer than a UDP packet.
+/// The codecs to offer, in order of preference. Others (RED, comfort noise, those for video) only make the
+/// INVITE larger than a UDP packet.
 const CODECS: [&str; 5] = ["audio/opus", "audio/g722", "audio/pcmu", "audio/pcma", "audio/telephone-event"];
-/// Length of a digit and the pause after it, in milliseconds: safe with every gateway.
+/// Duration of a DTMF digit. Common gateways detect 160 ms with a pause of 70 ms.
 const DTMF_TONE_MS: u32 = 160;
 const DTMF_GAP_MS: u32 = 70;
 
@@ -31,7 +31,7 @@ pub struct PeerConnection {
     media: Rc<Inner>,
     has_servers: bool,
     transceiver: RefCell<Option<RtcRtpTransceiver>>,
-    /// Far end's identity, from its last description.
+    /// Fingerprint from the last remote description.
     remote_fingerprint: RefCell<Option<String>>,
     element: Rc<RefCell<Option<HtmlAudioElement>>>,
     state_listener: RefCell<Option<EventListener>>,
@@ -69,7 +69,7 @@ impl PeerConnection {
         })
     }
 
-    /// Tells what becomes of ICE from now on.
+    /// Reports ICE connection states from now on.
     pub fn on_state_change(&self, on_state: impl Fn(MediaState) + 'static) {
         let peer = self.peer.clone();
         let state_listener =
@@ -86,7 +86,7 @@ impl PeerConnection {
         &self.peer
     }
 
-    /// Our offer, with its candidates; pending when this returns.
+    /// Creates an offer with its candidates. The offer is pending when this returns.
     pub async fn offer(
         &self,
         flow: MediaDirection,
@@ -110,36 +110,36 @@ impl PeerConnection {
         self.set_local_and_gather(&description, fresh || restart_ice).await
     }
 
-    /// The offer that was made and not answered yet, with the candidates found by now.
+    /// The unanswered local offer with the candidates found so far.
     pub fn pending_offer(&self) -> Option<String> {
         let pending = self.peer.signaling_state() == RtcSignalingState::HaveLocalOffer;
         self.peer.local_description().filter(|_| pending).map(|description| description.sdp())
     }
 
-    /// Our answer to the offer taken before.
+    /// Creates the answer to the remote offer that was set before.
     pub async fn answer(&self, flow: MediaDirection) -> Result<String, JsValue> {
         if let Some(transceiver) = self.transceiver() {
             transceiver.set_direction(direction(flow));
             prefer_codecs(&transceiver);
         }
         let description = JsFuture::from(self.peer.create_answer()).await?;
-        // The far end restarts ICE by new credentials; then we gather anew as well.
+        // New remote ICE credentials mean an ICE restart. Then local candidates are gathered again as well.
         let gathers = ufrag(&sdp_of(&description)) != self.local_ufrag();
         self.set_local_and_gather(&description, gathers).await
     }
 
-    /// The far end's offer.
+    /// Sets the remote offer.
     pub async fn set_remote_offer(&self, offer: &str) -> Result<(), MediaFailure> {
         self.set_remote(RtcSdpType::Offer, offer).await
     }
 
-    /// The far end's answer to our pending offer.
+    /// Sets the remote answer to the pending offer.
     pub async fn accept(&self, answer: &str, provisional: bool) -> Result<(), MediaFailure> {
         let kind = if provisional { RtcSdpType::Pranswer } else { RtcSdpType::Answer };
         self.set_remote(kind, answer).await
     }
 
-    /// Back to the last description both sides agreed on.
+    /// Returns to the last agreed session descriptions.
     pub async fn roll_back(&self) -> Result<(), MediaFailure> {
         match self.peer.signaling_state() {
             RtcSignalingState::HaveLocalOffer | RtcSignalingState::HaveRemotePranswer => {
@@ -150,10 +150,8 @@ impl PeerConnection {
         self.reapply_agreed_descriptions().await.map_err(|error| unusable(&error))
     }
 
-    /// Sets what was agreed on before once more, without asking the far end.
-    ///
-    /// Chromium stops to play as soon as an offer says that we shall not
-    /// listen, and a rollback alone does not make it play again.
+    /// Sets the agreed descriptions again locally, without asking the far end. Chromium stops playback as
+    /// soon as an offer says that we do not receive, and a rollback alone does not resume it.
     async fn reapply_agreed_descriptions(&self) -> Result<(), JsValue> {
         let (Some(transceiver), Some(local), Some(remote)) =
             (self.transceiver(), self.peer.current_local_description(), self.peer.current_remote_description())
@@ -171,8 +169,8 @@ impl PeerConnection {
         Ok(())
     }
 
-    /// False when `offer` comes from another endpoint than the one this
-    /// connection has its keys from.
+    /// False when `offer` comes from another endpoint, with another DTLS fingerprint, than the one this
+    /// connection has.
     pub fn has_same_fingerprint(&self, offer: &str) -> bool {
         let known = self.remote_fingerprint.borrow();
         known.is_none() || *known == sdp::fingerprint(offer)
@@ -180,12 +178,12 @@ impl PeerConnection {
 
     pub async fn set_track(&self, track: &MediaStreamTrack) {
         if let Some(transceiver) = self.transceiver() {
-            // Fails only for a closed connection.
+            // Fails only on a closed connection.
             let _ = JsFuture::from(transceiver.sender().replace_track(Some(track))).await;
         }
     }
 
-    /// Appends to the digits that still wait to be sent.
+    /// Appends to the digits that are not sent yet. False where RFC 4733 was not negotiated.
     pub fn send_digit(&self, digit: char) -> bool {
         let Some(sender) = self.transceiver().and_then(|transceiver| transceiver.sender().dtmf()) else {
             return false;
@@ -199,7 +197,7 @@ impl PeerConnection {
         true
     }
 
-    /// Mutes the far end.
+    /// Mutes or unmutes the playback of the far end.
     pub fn set_output_muted(&self, silent: bool) {
         if let Some(element) = &*self.element.borrow() {
             element.set_muted(silent);
@@ -210,7 +208,7 @@ impl PeerConnection {
         if let Some(transceiver) = &*self.transceiver.borrow() {
             return Some(transceiver.clone());
         }
-        // Made by the browser out of the far end's offer.
+        // Created by the browser for the remote offer.
         let transceiver = self.peer.get_transceivers().get(0).dyn_into::<RtcRtpTransceiver>().ok()?;
         *self.transceiver.borrow_mut() = Some(transceiver.clone());
         Some(transceiver)
@@ -268,8 +266,7 @@ impl Drop for PeerConnection {
     }
 }
 
-/// Makes and drops a description, so that the browser has loaded and started
-/// what the first call needs.
+/// Creates and discards a local description, so that the browser has loaded what the first call needs.
 pub async fn warm_up(peer: &RtcPeerConnection) {
     prefer_codecs(&peer.add_transceiver_with_str("audio"));
     if let Ok(description) = JsFuture::from(peer.create_offer()).await {
@@ -322,8 +319,8 @@ pub fn configuration(servers: &[IceServer]) -> RtcConfiguration {
         }
         list.push(&object(&fields));
     }
-    // No `max-bundle`: with it Chromium refuses every description without a bundle group, which is what
-    // gateways to plain RTP send.
+    // Not `max-bundle`: with it Chromium rejects every description without a BUNDLE group, as gateways to
+    // plain RTP send it.
     let configuration = object(&[("iceServers", list.into())]);
     configuration.unchecked_into()
 }
@@ -346,7 +343,8 @@ fn prefer_codecs(transceiver: &RtcRtpTransceiver) {
         }
     }
     if preferred.length() > 0 {
-        // By reflection: absent in older browsers, and a list they do not like throws.
+        // By reflection: older browsers do not have it, and it throws on a list that the browser does not
+        // accept.
         if let Ok(set) = Reflect::get(transceiver, &"setCodecPreferences".into())
             && let Ok(set) = set.dyn_into::<js_sys::Function>()
         {

@@ -1,12 +1,11 @@
-//! What is made ready before a call is placed, so that the click only has to send it.
+//! An offer that is created before a call is placed, so that the click only has to send it.
 //!
-//! An offer takes some thirty milliseconds to make: a connection, a description,
-//! its candidates. None of it depends on who is called or on the microphone's
-//! sound, so it is made as soon as somebody is about to call, and where no
-//! ICE servers are involved also when the phone comes to rest. It is thrown
-//! away when it may not be true any more (another network, no microphone) or
-//! nobody has used it for [`OFFER_TTL_MS`]: it holds sockets, and with TURN
-//! somebody else's memory. In its place stays a spare_peer connection, which holds nothing.
+//! Creating an offer takes about 30 ms (connection, description, candidates). It depends neither on the
+//! callee nor on the microphone's audio. Therefore it is created as soon as a call is likely and, where no
+//! ICE servers are configured, also when the phone is idle. It is discarded when it may be outdated (other
+//! network, no microphone) or older than [`OFFER_TTL_MS`], because it holds sockets and, with TURN, an
+//! allocation on the server. A spare peer connection then takes its place; that holds no resources outside
+//! the browser.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -21,27 +20,29 @@ use super::{Inner, sdp};
 use crate::browser::{BrowserTimer, Completion, mark};
 use crate::page;
 
-/// An offer made ahead is used for this long.
+/// How long a prepared offer may be used.
 const OFFER_TTL_MS: u32 = 30_000;
-/// After the registration; the page is still being drawn before.
+/// The first connection is created this long after the registration. Before that the page is still being
+/// rendered.
 const WARM_UP_DELAY_MS: i32 = 250;
 
-/// Why something is made cache.
+/// Why an offer is prepared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PrepareReason {
     /// The phone is registered and has no calls.
     Idle,
-    /// The person touches the dialer, or a number has come to stand in it.
+    /// The person touches the dialer, or its number field has been filled.
     AboutToCall,
 }
 
-/// The rule, without a browser: when the offer that lies here was begun, if one does.
+/// When the stored offer was started, in milliseconds since the Unix epoch. `None` without one. Needs no
+/// browser.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct OfferAge(Option<u64>);
 
 impl OfferAge {
-    /// Whether to make an offer now, in place of an old one. `servers`: STUN or TURN are configured, and would
-    /// be asked for every idle phone in the building.
+    /// Whether to create an offer now and replace an old one. `servers`: ICE servers are configured. They
+    /// are not used for idle phones, because every open phone would ask them.
     fn should_prepare(self, cause: PrepareReason, servers: bool, now: u64) -> bool {
         !self.is_fresh(now) && (cause == PrepareReason::AboutToCall || !servers)
     }
@@ -51,51 +52,52 @@ impl OfferAge {
     }
 }
 
-/// An offer, or one that is about to be there.
+/// An offer, finished or still being created.
 pub struct PreparedOffer {
     pub connection: Rc<PeerConnection>,
-    /// LastReport when the offer is made, or cannot be.
+    /// Completed when the offer is created or has failed.
     completion: Completion,
     is_made: Cell<bool>,
 }
 
 impl PreparedOffer {
-    /// The offer with all candidates known by now; `None` while it is being is_made.
+    /// The offer with the candidates found so far. `None` while it is being created.
     pub fn offer(&self) -> Option<String> {
         self.is_made.get().then(|| self.connection.pending_offer()).flatten()
     }
 
-    /// The same, and waits for it.
+    /// Waits until the offer is created.
     pub async fn wait_for_offer(&self) -> Option<String> {
         self.completion.wait().await;
         self.offer()
     }
 }
 
-/// See the module.
+/// Holds the prepared offer or the spare peer connection.
 #[derive(Default)]
 pub struct OfferCache {
     age: Cell<OfferAge>,
     offer: RefCell<Option<Rc<PreparedOffer>>>,
     spare_peer: RefCell<Option<RtcPeerConnection>>,
-    /// Runs from the registration until the page has been drawn.
+    /// Runs from the registration until the page is rendered.
     warm_up_timer: RefCell<Option<BrowserTimer>>,
     is_warm: Cell<bool>,
-    /// Throws the offer away.
+    /// Discards the offer after [`OFFER_TTL_MS`].
     expiry_timer: RefCell<Option<BrowserTimer>>,
-    /// The browser hides this machine's addresses until a microphone is open: no offer made before is of use.
+    /// The browser replaces host addresses by mDNS names until a microphone is open: then a prepared offer
+    /// is unusable.
     addresses_hidden: Cell<bool>,
 }
 
 impl OfferCache {
-    /// What lies here may not be true any more.
+    /// Discards the offer, which may be outdated.
     pub fn discard(&self) {
         self.age.take();
         self.expiry_timer.take();
         self.offer.take();
     }
 
-    /// The phone goes away.
+    /// Discards everything. The phone is being closed.
     pub fn clear(&self) {
         self.discard();
         self.warm_up_timer.take();
@@ -106,8 +108,8 @@ impl OfferCache {
 }
 
 impl Inner {
-    /// Makes ready what `cause` asks for, unless it is there. A page's first connection takes ten
-    /// times as long as any later one: it is tried out once, when the page has nothing else to do.
+    /// Prepares what `cause` calls for, unless it exists. The first connection of a page takes ten times as
+    /// long as any later one, so one is created and closed while the page is idle.
     pub(super) fn prepare_for_call(self: &Rc<Self>, cause: PrepareReason) {
         let cache = &self.offer_cache;
         if cause == PrepareReason::AboutToCall {
@@ -126,14 +128,14 @@ impl Inner {
         }));
     }
 
-    /// The offer made ahead, where it is of use.
+    /// Takes the prepared offer if it is still fresh.
     pub(super) fn take_prepared(&self) -> Option<Rc<PreparedOffer>> {
         let is_fresh = self.offer_cache.age.take().is_fresh(page::unix_now_ms());
         self.offer_cache.expiry_timer.take();
         self.offer_cache.offer.take().filter(|_| is_fresh)
     }
 
-    /// The connection made ahead, or a new one.
+    /// Takes the spare peer connection or creates a new one.
     pub(super) fn take_peer(&self) -> Result<RtcPeerConnection, JsValue> {
         let spare_peer = self.offer_cache.spare_peer.take();
         spare_peer.map_or_else(|| self.new_peer(), Ok)
@@ -172,18 +174,18 @@ impl Inner {
 
 async fn make_offer(inner: Rc<Inner>, age: OfferAge) {
     let ready = inner.microphone.opens_without_prompt().await;
-    // The call may have been placed meanwhile, or the network have changed.
+    // Meanwhile the call may have been placed, or the network changed.
     if inner.offer_cache.age.get() != age {
         return;
     }
     let connection = if ready { PeerConnection::new(&inner).ok() } else { None };
     let Some(connection) = connection else {
-        // Without the microphone's permission the person is asked first.
+        // Without microphone permission the person is asked first.
         return inner.offer_cache.discard();
     };
     let prepared = Rc::new(PreparedOffer {
         connection: Rc::new(connection),
-        completion: Completion::new(),
+        completion: Completion::pending(),
         is_made: Cell::new(false),
     });
     *inner.offer_cache.offer.borrow_mut() = Some(Rc::clone(&prepared));
@@ -200,7 +202,7 @@ async fn make_offer(inner: Rc<Inner>, age: OfferAge) {
     }
 }
 
-/// Tries a first connection out.
+/// Creates and closes a first connection.
 async fn warm_up(inner: Weak<Inner>) {
     let Some(inner) = inner.upgrade() else { return };
     inner.offer_cache.warm_up_timer.take();

@@ -215,7 +215,7 @@ fn controls(ui: Ui, call: ReadSignal<Option<CallSnapshot>>, id: &CallId) -> View
                 },
             ),
             toggle("Keypad", (Icon::Keypad, Icon::Keypad), keys, keys_usable, move || {
-                ui.dispatch(UserAction::ToggleKeypad)
+                ui.dispatch(UserAction::ToggleKeypad);
             }),
         ))
         .into()

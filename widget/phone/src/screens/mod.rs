@@ -1,5 +1,5 @@
-//! The screens: functions of [`Ui`], in plain markup. Looks dynamic in `css/`.
-// Markup reads best when every element is in scope, as in HTML; and a view takes what it draws.
+//! The screens: functions of [`Ui`] that return markup. Styles are in `css/`.
+// Markup is easiest to read with every element in scope, as in HTML; and a view consumes its arguments.
 #![allow(clippy::wildcard_imports, clippy::needless_pass_by_value, clippy::similar_names)]
 
 mod banners;
@@ -40,7 +40,8 @@ pub fn root(ui: Ui) -> View {
                 Screen::Connect(credentials) => start::connect(ui, &credentials),
                 Screen::Phone => phone(ui),
             }),
-            // Always there, so that screen readers watch it from the start.
+            // Always in the document, because screen readers only announce changes of a live region that
+            // exists.
             p().class("visually-hidden")
                 .attr("role", "status")
                 .attr("aria-live", "assertive")
@@ -56,7 +57,7 @@ fn phone(ui: Ui) -> View {
     let settings = selector(move || ui.tab.get() == Tab::Settings);
     let body = div()
         .class("body")
-        // Nothing behind the incoming call can be reached while it rings.
+        // Nothing behind the incoming call can be reached by keyboard while it rings.
         .bool_attr("inert", move || ringing.get())
         .children((
             recents::recents(ui),

@@ -1,14 +1,14 @@
-//! Which sound belongs to which state, and what it is made of. No browser here.
+//! Which tone belongs to which state, and its frequencies and timing. Needs no browser.
 
 use bitcall_wire::agent_protocol::{AgentSnapshot, CallState};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallTone {
-    /// A call comes in and this page is the one that rings.
+    /// An incoming call, and this page is the one that rings.
     RingTone,
-    /// A call comes in while another one talks: a short beep in the ear.
+    /// An incoming call while another one is active: a short beep.
     CallWaiting,
-    /// The far end rings and sends no sound of its own (RFC 3960).
+    /// The far end rings and sends no early media (RFC 3960).
     Ringback,
 }
 
@@ -23,14 +23,14 @@ pub struct TonePattern {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ToneBurst {
-    /// Sounding together.
+    /// Two frequencies that sound together.
     pub hertz: [f32; 2],
-    /// From the start of the repetition.
+    /// Offset from the start of the repetition.
     pub start_ms: f32,
     pub length_ms: f32,
 }
 
-/// What this page has to sound.
+/// The tone that this page has to play.
 pub fn tone_for(snapshot: &AgentSnapshot, page: &str) -> Option<CallTone> {
     let mine = |call: &bitcall_wire::agent_protocol::CallSnapshot| call.page.as_deref() == Some(page);
     let incoming = snapshot.calls.iter().any(|call| call.state == CallState::Incoming);
@@ -58,7 +58,7 @@ pub fn dtmf_frequencies(digit: char) -> Option<(f32, f32)> {
 pub fn pattern(sound: CallTone) -> TonePattern {
     match sound {
         CallTone::RingTone => ring_tone(),
-        // Two short soft beeps every four seconds: heard, but the talk goes on.
+        // Two short soft beeps every four seconds, which do not disturb the conversation.
         CallTone::CallWaiting => TonePattern {
             bursts: [0.0, 260.0]
                 .map(|start_ms| ToneBurst { hertz: [440.0, 880.0], start_ms, length_ms: 140.0 })
@@ -75,7 +75,7 @@ pub fn pattern(sound: CallTone) -> TonePattern {
     }
 }
 
-/// A rising figure of marimba-like bursts, twice, then a rest.
+/// A rising figure of four marimba-like tones, twice, then a pause.
 fn ring_tone() -> TonePattern {
     const FIGURE_HZ: [f32; 4] = [587.33, 739.99, 880.0, 1174.66];
     let mut bursts = Vec::new();

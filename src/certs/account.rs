@@ -22,7 +22,7 @@ use crate::timestamp::Timestamp;
 
 /// How long a directory's own addresses are taken for granted.
 const DIRECTORY_TTL: Duration = Duration::from_hours(1);
-const MOST: Duration = Duration::from_mins(30);
+const MAX_DIRECTORY_BACKOFF: Duration = Duration::from_mins(30);
 /// Requests to one directory at the same time.
 const AT_ONCE: usize = 8;
 
@@ -257,7 +257,7 @@ impl Accounts {
                 let failures = holds.get(directory).map_or(0, |hold| hold.failures).saturating_add(1);
                 let until = match trouble.retry_after {
                     Some(said) => moment.no_earlier(said.min(Duration::from_hours(24))),
-                    None => moment.about(back_off(failures).min(MOST)),
+                    None => moment.about(back_off(failures).min(MAX_DIRECTORY_BACKOFF)),
                 };
                 holds.insert(
                     directory.to_owned(),

@@ -31,7 +31,7 @@ use crate::hostname::Hostname;
 
 /// For all addresses at once.
 const PREFLIGHT_TIMEOUT: Duration = Duration::from_secs(8);
-const LONGEST: usize = 16 << 10;
+const MAX_BODY_BYTES: usize = 16 << 10;
 
 /// Who knows where an authority would go. Behind a trait: whoever opens [`Certs`](super::Certs) knows DNS.
 pub trait Preflight: Send + Sync + 'static {
@@ -134,7 +134,7 @@ async fn by_http(address: SocketAddr, name: &Hostname, proof: &ChallengeResponse
         let exchange = async {
             let response = sender.send_request(request).await?;
             let (head, body) = response.into_parts();
-            let body = Limited::new(body, LONGEST).collect().await.map(http_body_util::Collected::to_bytes);
+            let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map(http_body_util::Collected::to_bytes);
             Ok::<_, hyper::Error>(Some((head.status, body.unwrap_or_default())))
         };
         tokio::select! {

@@ -13,7 +13,7 @@ const FIRST_BACKOFF: [Duration; 7] = [
     Duration::from_hours(4),
     Duration::from_hours(12),
 ];
-const LONGEST: Duration = Duration::from_hours(24);
+const MAX_BACKOFF: Duration = Duration::from_hours(24);
 const ARI_INTERVAL: Duration = Duration::from_hours(6);
 const MIN_ARI_INTERVAL: Duration = Duration::from_mins(10);
 const MAX_ARI_INTERVAL: Duration = Duration::from_hours(24);
@@ -45,7 +45,7 @@ impl Moment {
 /// How long to wait after so many failures in a row.
 pub fn back_off(failures: u32) -> Duration {
     let index = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX);
-    FIRST_BACKOFF.get(index).copied().unwrap_or(LONGEST)
+    FIRST_BACKOFF.get(index).copied().unwrap_or(MAX_BACKOFF)
 }
 
 /// When a certificate is renewed whose authority does not say: after two thirds of its life, and a

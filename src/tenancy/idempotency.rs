@@ -102,6 +102,6 @@ impl Drop for IdempotentRequest {
 
 impl fmt::Debug for IdempotentRequest {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "Attempt({})", self.name)
+        write!(out, "IdempotentRequest({})", self.name)
     }
 }

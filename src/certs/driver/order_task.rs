@@ -271,7 +271,7 @@ impl OrderTask<'_> {
             None => None,
         };
         match effect {
-            Effect::Look { methods } => {
+            Effect::CheckReachability { methods } => {
                 let house = self.house;
                 let served = house.certificate_store.cert_resolver();
                 let look = |method| preflight::look(&*house.scout, &house.board, served, &self.name, method);
@@ -406,7 +406,7 @@ fn directory(effect: &Effect) -> Option<&str> {
         | Effect::Answer { placed, .. }
         | Effect::Finalize(placed)
         | Effect::Collect { placed, .. } => Some(&placed.directory),
-        Effect::Look { .. }
+        Effect::CheckReachability { .. }
         | Effect::MakeKey(_)
         | Effect::WaitReason(_)
         | Effect::Keep

@@ -172,7 +172,7 @@ impl OrderState {
     pub fn pending(&self, rules: &Rules) -> Effect {
         match &self.state {
             State::Resting { until, .. } => Effect::WaitReason(*until),
-            State::Looking { .. } => Effect::Look { methods: rules.methods(&self.wanted) },
+            State::Looking { .. } => Effect::CheckReachability { methods: rules.methods(&self.wanted) },
             State::Opening { directory } => Effect::Open { directory: directory.clone() },
             State::Ordering { directory, replacing } => {
                 let replaces = self.held.as_ref().and_then(|held| held.id.clone()).filter(|_| *replacing);

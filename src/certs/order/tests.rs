@@ -44,7 +44,7 @@ fn elsewhere() -> Reachability {
 /// Up to where the account is opened; nothing can be seen from here.
 fn begin(course: OrderState, rules: &Rules, now: Timestamp) -> (OrderState, Vec<Effect>) {
     let (course, effects) = step(course, Event::Due(BTreeMap::new()), rules, at(now));
-    assert!(matches!(effects.last(), Some(Effect::Look { .. })), "{effects:?}");
+    assert!(matches!(effects.last(), Some(Effect::CheckReachability { .. })), "{effects:?}");
     step(course, Event::Looked(Vec::new()), rules, at(now))
 }
 
@@ -163,7 +163,7 @@ fn another_method_is_tried_soon_after_one_that_failed_and_all_of_them_later() {
                     now = now.max(until);
                     Event::Due(BTreeMap::new())
                 }
-                Effect::Look { .. } => Event::Looked(Vec::new()),
+                Effect::CheckReachability { .. } => Event::Looked(Vec::new()),
                 Effect::Open { .. } => Event::OpenedAccount,
                 Effect::Place { .. } => Event::Order(OrderView {
                     url: "1".into(),
@@ -347,7 +347,7 @@ fn seen_for(days: u64, sight: impl Fn(Method) -> Reachability) -> (OrderState, V
                 now = now.max(until);
                 Event::Due(BTreeMap::new())
             }
-            Effect::Look { methods } => {
+            Effect::CheckReachability { methods } => {
                 Event::Looked(methods.into_iter().map(|method| (method, sight(method))).collect())
             }
             Effect::Open { .. } => {

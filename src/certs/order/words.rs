@@ -96,7 +96,7 @@ pub struct Collected {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     WaitReason(Timestamp),
-    Look {
+    CheckReachability {
         methods: Vec<Method>,
     },
     Open {

@@ -17,7 +17,7 @@ use crate::edge::Credentials as Known;
 use crate::rate_limiter::{ClientNetwork, FailureLimiter, ManualClock};
 
 /// Wrong answers in a row before the connection is closed.
-const PATIENCE: u8 = 10;
+const MAX_FAILURES_PER_CONNECTION: u8 = 10;
 /// Wrong answers at once from one network, whatever connections they come by; then one more each second.
 /// Several people behind one address may mistype at a time, and a guesser gets no further than 86,400 passwords a day.
 const MAX_FAILURES_AT_ONCE: u32 = 10;
@@ -140,7 +140,7 @@ impl Core {
             } else {
                 debug!(peer = %state.peer, domain, "SIP credentials not compared: too many wrong ones from this network");
             }
-            if state.failures >= PATIENCE {
+            if state.failures >= MAX_FAILURES_PER_CONNECTION {
                 self.close(connection, CloseReason::TooManyFailures);
             }
             return Err(self.challenge(connection, request, domain, role, false, now));

@@ -14,7 +14,7 @@ use tokio::net::UdpSocket;
 use tracing::{debug, warn};
 
 /// More addresses than this make offers long and help nobody (container hosts have hundreds).
-const MOST: usize = 16;
+const MAX_ADDRESSES: usize = 16;
 
 #[derive(Default)]
 pub struct Sockets {
@@ -114,9 +114,9 @@ fn usable(ips: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
         .collect();
     usable.sort_by_key(|ip| (ip.is_loopback(), ip.is_ipv6(), *ip));
     usable.dedup();
-    if usable.len() > MOST {
+    if usable.len() > MAX_ADDRESSES {
         let loopback = usable.iter().copied().find(IpAddr::is_loopback);
-        usable.truncate(MOST - 1);
+        usable.truncate(MAX_ADDRESSES - 1);
         usable.extend(loopback);
     }
     usable
@@ -142,7 +142,7 @@ mod tests {
         let mut all: Vec<IpAddr> = (0..100).map(|n| IpAddr::from([10, 0, 0, n])).collect();
         all.push(IpAddr::from([127, 0, 0, 1]));
         let usable = usable(all.into_iter());
-        assert_eq!(usable.len(), super::MOST);
+        assert_eq!(usable.len(), super::MAX_ADDRESSES);
         assert!(usable.contains(&IpAddr::from([127, 0, 0, 1])));
     }
 }

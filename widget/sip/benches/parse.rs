@@ -80,7 +80,7 @@ fn main() {
 }
 
 /// The same seven findings, borrowed.
-struct Seen<'a> {
+struct ReadFields<'a> {
     branch: &'a [u8],
     from_tag: Option<&'a [u8]>,
     to_tag: Option<&'a [u8]>,
@@ -90,11 +90,11 @@ struct Seen<'a> {
     body: &'a [u8],
 }
 
-fn look(seen: &Seen<'_>) {
+fn look(seen: &ReadFields<'_>) {
     black_box(seen);
 }
 
-fn found(seen: &Seen<'_>) -> Found {
+fn found(seen: &ReadFields<'_>) -> Found {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     Found {
         branch: text(seen.branch),
@@ -107,11 +107,11 @@ fn found(seen: &Seen<'_>) -> Found {
     }
 }
 
-fn bitcall<T>(message: &[u8], see: impl FnOnce(&Seen<'_>) -> T) -> T {
+fn bitcall<T>(message: &[u8], see: impl FnOnce(&ReadFields<'_>) -> T) -> T {
     let Ok(bitcall_sip::message::Message::Request(request)) = bitcall_sip::message::Message::parse(message) else {
         panic!("a request")
     };
-    see(&Seen {
+    see(&ReadFields {
         branch: request.via().unwrap().branch().unwrap().as_bytes(),
         from_tag: request.from().unwrap().tag().map(str::as_bytes),
         to_tag: request.to().unwrap().tag().map(str::as_bytes),
@@ -138,7 +138,7 @@ fn forward(message: &[u8]) {
     black_box(request.to_bytes());
 }
 
-fn sipx<T>(message: &Bytes, see: impl FnOnce(&Seen<'_>) -> T) -> T {
+fn sipx<T>(message: &Bytes, see: impl FnOnce(&ReadFields<'_>) -> T) -> T {
     use sipx_sip::headers::{CSeq, CallId, Contact, From, To, Via};
     let Ok(sipx_sip::Message::Request(request)) =
         sipx_sip::parse_datagram(message.clone(), &sipx_sip::Limits::datagram())
@@ -153,7 +153,7 @@ fn sipx<T>(message: &Bytes, see: impl FnOnce(&Seen<'_>) -> T) -> T {
     let cseq = headers.typed::<CSeq>().unwrap().unwrap();
     let contact = headers.typed::<Contact>().unwrap().unwrap();
     let Some(sipx_sip::Host::Name(host)) = contact.0.uri.host() else { panic!("a name") };
-    see(&Seen {
+    see(&ReadFields {
         branch: via.branch().unwrap(),
         from_tag: from.0.tag(),
         to_tag: to.0.tag(),
@@ -164,7 +164,7 @@ fn sipx<T>(message: &Bytes, see: impl FnOnce(&Seen<'_>) -> T) -> T {
     })
 }
 
-fn ezk<T>(message: &Bytes, see: impl FnOnce(&Seen<'_>) -> T) -> T {
+fn ezk<T>(message: &Bytes, see: impl FnOnce(&ReadFields<'_>) -> T) -> T {
     use ezk::header::typed::{CSeq, CallID, Contact, FromTo, Via};
     use ezk::msg::{Line, MessageLine, PullParser};
     use ezk::parse::Parse;
@@ -185,7 +185,7 @@ fn ezk<T>(message: &Bytes, see: impl FnOnce(&Seen<'_>) -> T) -> T {
     let cseq: CSeq = headers.get_named().unwrap();
     let contact: Contact = headers.get_named().unwrap();
     let ezk::host::Host::Name(host) = &contact.uri.uri.host_port.host else { panic!("a name") };
-    see(&Seen {
+    see(&ReadFields {
         branch: via.params.get_val("branch").unwrap().as_bytes(),
         from_tag: from.tag.as_ref().map(|tag| tag.as_bytes()),
         to_tag: to.tag.as_ref().map(|tag| tag.as_bytes()),

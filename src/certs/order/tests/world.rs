@@ -105,7 +105,7 @@ impl World {
     }
 
     fn perform(&mut self, effect: Effect) -> Event {
-        let request = !matches!(effect, Effect::Look { .. } | Effect::MakeKey(_));
+        let request = !matches!(effect, Effect::CheckReachability { .. } | Effect::MakeKey(_));
         if request && self.down_until.is_some_and(|until| self.now < until) {
             return Event::Failed(AcmeError::new(Kind::Unreachable, "no answer."));
         }
@@ -142,7 +142,7 @@ impl World {
 
     pub fn carried_out(&mut self, effect: Effect) -> Event {
         match effect {
-            Effect::Look { methods } => {
+            Effect::CheckReachability { methods } => {
                 let fate = self.fate();
                 let seen = |n: usize| match fate % 8 {
                     5 => elsewhere(),

@@ -7,7 +7,7 @@
 use sycamore::prelude::*;
 use sycamore::web::tags::svg;
 
-/// A 24 × 24 drawing. Decorative: the control it stands in carries the name.
+/// A 24 × 24 icon. Decorative: its control has the accessible name.
 pub fn icon(icon: Icon) -> View {
     svg()
         .class("icon")
@@ -106,7 +106,7 @@ impl Icon {
             Self::Phone => {
                 r#"<path d="M13.832 16.568a1 1 0 0 0 1.213-.303l.355-.465A2 2 0 0 1 17 15h3a2 2 0 0 1 2 2v3a2 2 0 0 1-2 2A18 18 0 0 1 2 4a2 2 0 0 1 2-2h3a2 2 0 0 1 2 2v3a2 2 0 0 1-.8 1.6l-.468.351a1 1 0 0 0-.292 1.233 14 14 0 0 0 6.392 6.384"/>"#
             }
-            // The receiver laid down: the sign for ending a call on every phone.
+            // The handset turned down: the usual symbol for hanging up.
             Self::PhoneOff => {
                 r#"<g transform="rotate(135 12 12)"><path d="M13.832 16.568a1 1 0 0 0 1.213-.303l.355-.465A2 2 0 0 1 17 15h3a2 2 0 0 1 2 2v3a2 2 0 0 1-2 2A18 18 0 0 1 2 4a2 2 0 0 1 2-2h3a2 2 0 0 1 2 2v3a2 2 0 0 1-.8 1.6l-.468.351a1 1 0 0 0-.292 1.233 14 14 0 0 0 6.392 6.384"/></g>"#
             }

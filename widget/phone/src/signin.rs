@@ -1,15 +1,15 @@
-//! Who signs in, decided before anything is shown.
+//! Decides how the phone signs in, before anything is shown.
 //!
-//! The host page, the tenant and an earlier visit each may know a part of it.
-//! The tenant's domain wins over the host's; a stored session comes first
-//! where it may, but never for somebody else than the host page names.
+//! The host page, the tenant and a stored session may each contribute. The tenant's domain takes precedence
+//! over the host page's. A stored session comes first where it is allowed, but never for another user than
+//! the host page names.
 
 use bitcall_wire::agent_protocol::{AccountSecret, RegistrationFailureCode};
 use bitcall_wire::config::{RuntimeConfig, SessionRestore, SignInMode};
 use bitcall_wire::host_protocol::{HostOptions, HostSipOptions};
 use serde::{Deserialize, Serialize};
 
-/// All that is needed to register.
+/// Username, domain and secret: all that registering needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
     pub username: String,
@@ -27,7 +27,7 @@ impl std::fmt::Debug for RedactedSecret {
     }
 }
 
-/// What is kept in browser storage: the hashed form only, never a password.
+/// What is kept in browser storage: HA1 only, never a password.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StoredSession {
@@ -38,32 +38,33 @@ pub struct StoredSession {
 }
 
 impl StoredSession {
-    /// Whether this is about that person, with whatever secret.
+    /// Whether this session belongs to that user.
     pub fn is_of(&self, username: &str, domain: &str) -> bool {
         self.username.eq_ignore_ascii_case(username) && self.domain.eq_ignore_ascii_case(domain)
     }
 }
 
-/// How the phone begins.
+/// The first step after `BITCALL_INIT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InitialSignIn {
-    /// Signs in by itself, with what an earlier visit left.
+    /// Sign in automatically with the stored session.
     Restore(Credentials),
-    /// Signs in by itself, with what the host page gave.
+    /// Sign in automatically with the credentials of the host page.
     Auto(Credentials),
-    /// One "Connect" button.
+    /// Show one "Connect" button.
     Connect(Credentials),
     Form(FormDefaults),
 }
 
-/// What the form shows before anything is typed.
+/// The initial values of the sign-in form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FormDefaults {
     pub username: String,
     pub domain: String,
-    /// The tenant dictates the domain.
+    /// The tenant sets the domain; it cannot be edited.
     pub domain_fixed: bool,
-    /// Given by the host page; used when the field is left empty and the name is the one it was given for.
+    /// The secret given by the host page. Used when the password field is empty and the username is
+    /// unchanged.
     pub secret: Option<RedactedSecret>,
 }
 
@@ -101,7 +102,7 @@ impl FormDefaults {
         }
     }
 
-    /// The credentials, when nothing is missing.
+    /// The credentials, if complete.
     pub fn complete(&self) -> Option<Credentials> {
         let secret = self.secret.clone()?;
         let known = !self.username.is_empty() && !self.domain.is_empty();
@@ -114,7 +115,7 @@ impl FormDefaults {
     }
 }
 
-/// What is wrong with the form, in words, beside the field it is about.
+/// The errors of the sign-in form, by field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FormErrors {
     pub username: Option<&'static str>,
@@ -122,7 +123,7 @@ pub struct FormErrors {
     pub password: Option<&'static str>,
 }
 
-/// Reads the form. A full address in the username field fills the domain.
+/// Validates the form. A full SIP address in the username field also sets the domain.
 pub fn read_form(
     username: &str,
     domain: &str,
@@ -171,12 +172,12 @@ pub fn read_form(
 }
 
 impl Credentials {
-    /// `username@domain`, lower case: the same person on every page.
+    /// `username@domain` in lower case: identifies the user on every page.
     pub fn user_key(&self) -> String {
         format!("{}@{}", self.username, self.domain).to_ascii_lowercase()
     }
 
-    /// What may be stored: nothing while only the password is known.
+    /// The session to store; `None` while only the password is known.
     pub fn storable(&self) -> Option<StoredSession> {
         match &self.secret.0 {
             AccountSecret::Password { .. } => None,
@@ -190,9 +191,8 @@ impl Credentials {
     }
 }
 
-/// Whether a refusal may be about what was stored and not about the person: a
-/// registrar that does not want to be probed for names answers a wrong password
-/// with 403 or 404, too.
+/// Whether a refusal may be due to an outdated stored session: to hide which names exist, some registrars
+/// answer a wrong password with 403 or 404.
 pub fn may_mean_outdated_session(refusal: RegistrationFailureCode) -> bool {
     matches!(
         refusal,

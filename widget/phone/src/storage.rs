@@ -1,7 +1,6 @@
-//! What this device keeps: namespaced by tenant, and never a password.
+//! The browser storage of the phone. Keys are namespaced by tenant. Passwords are never stored.
 //!
-//! Storage may be blocked or full (private windows, third-party frames); the
-//! phone then works without a memory.
+//! Storage may be blocked or full (private windows, third-party frames). The phone then works without it.
 
 use js_sys::JSON;
 use serde::Serialize;
@@ -10,13 +9,14 @@ use serde::de::DeserializeOwned;
 use crate::signin::StoredSession;
 use crate::value;
 
-/// The part of the browser's storage that is one tenant's.
+/// The browser storage of one tenant.
 #[derive(Clone)]
 pub struct TenantStorage {
     namespace: String,
 }
 
-/// Who signed in, for this tab; for later visits only when asked to.
+/// Keys of the session: in `sessionStorage` for this tab, in `localStorage` if the person wants to stay
+/// signed in.
 const SESSION: &str = "session";
 const REMEMBERED: &str = "account";
 
@@ -25,7 +25,8 @@ impl TenantStorage {
         Self { namespace: namespace.to_owned() }
     }
 
-    /// This tab's session, else the remembered one; true when it is the latter.
+    /// This tab's session, else the remembered one. The flag says whether the returned session is
+    /// remembered.
     pub fn session(&self) -> Option<(StoredSession, bool)> {
         let remembered = || local()?.read(&self.key(REMEMBERED)).map(|stored| (stored, true));
         let here = session_storage().and_then(|storage| storage.read(&self.key(SESSION)));
@@ -38,7 +39,8 @@ impl TenantStorage {
         }
     }
 
-    /// For this tab, and for later visits when `remember` says so. What was remembered of somebody else stays.
+    /// Stores the session for this tab, and permanently with `remember`. A remembered session of another
+    /// user is kept.
     pub fn keep_session(&self, stored: &StoredSession, remember: bool) {
         if let Some(storage) = session_storage() {
             storage.write(&self.key(SESSION), stored);
@@ -50,8 +52,8 @@ impl TenantStorage {
         }
     }
 
-    /// This tab's session, and what is remembered, as far as `whose` says yes: other
-    /// tabs may be signed in as other people, or with another secret.
+    /// Deletes this tab's session and the remembered one, each only if `whose` is true for it: other tabs
+    /// may be signed in as other users, or with another secret.
     pub fn forget_session(&self, whose: impl Fn(&StoredSession) -> bool) {
         if let Some(storage) = session_storage()
             && storage.read(&self.key(SESSION)).is_some_and(|stored| whose(&stored))
@@ -79,7 +81,7 @@ impl TenantStorage {
         }
     }
 
-    /// `urn:uuid:…` of this device (RFC 5626 §4.1), the same for ever.
+    /// The instance id of this device, `urn:uuid:…` (RFC 5626 §4.1). It never changes.
     pub fn instance(&self) -> String {
         const INSTANCE: &str = "instance";
         if let Some(known) = self.get::<String>(INSTANCE).filter(|known| known.starts_with("urn:uuid:")) {
@@ -123,7 +125,7 @@ fn session_storage() -> Option<WebStorage> {
     web_sys::window()?.session_storage().ok().flatten().map(WebStorage)
 }
 
-/// Version 4 (RFC 9562 §5.4).
+/// A version 4 UUID (RFC 9562 §5.4).
 fn random_uuid() -> String {
     let mut bytes = [0_u8; 16];
     if let Some(crypto) = web_sys::window().and_then(|window| window.crypto().ok()) {

@@ -1,4 +1,4 @@
-//! A call to start from, for tests.
+//! A sample call for tests.
 
 use bitcall_wire::agent_protocol::{CallDirection, CallSnapshot, CallState, HoldState};
 

@@ -1,24 +1,23 @@
-//! The tenant's colour, made fit to be read.
+//! Derives readable colours from the tenant's colour.
 //!
-//! A tenant names one colour, which may be any: lemon, black, the grey of the
-//! page. From it come five roles per theme, each moved in lightness (OKLCH)
-//! until what is written on it, or with it, has 4.5:1 (WCAG 2.2, 1.4.3). Hue
-//! stays, so that it is still the tenant's.
-// r, g, b and l, c, h are what the formulas call them.
+//! A tenant may choose any colour, for example yellow, black, or the grey of the page. Five roles per theme
+//! are derived from it. Each is moved in lightness (OKLCH) until text on it, or in it, has a contrast of at
+//! least 4.5:1 (WCAG 2.2, 1.4.3). The hue is kept.
+// The formulas are written with r, g, b and l, c, h.
 #![allow(clippy::many_single_char_names, clippy::similar_names)]
 
-/// What the accent is used for, in one theme.
+/// The accent colours of one theme.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Accent {
     /// Fill of the main button.
     pub fill: Rgb,
-    /// The same, under the pointer.
+    /// The same button under the pointer.
     pub hover: Rgb,
     /// Text and icons on `fill` and `hover`.
     pub on_fill: Rgb,
-    /// Text, icons and rings on the surfaces and on `soft`.
+    /// Text, icons and focus rings on the surfaces and on `soft`.
     pub text: Rgb,
-    /// A quiet tint behind what is chosen.
+    /// Background of what is selected.
     pub soft: Rgb,
 }
 
@@ -26,11 +25,11 @@ pub struct Accent {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rgb(pub [f32; 3]);
 
-/// A hue as a direction in the plane of `OKLab`'s a and b, of length 1: an angle
-/// would bring the whole of trigonometry into the module.
+/// A hue as a unit vector in the a-b plane of `OKLab`. An angle would need trigonometric functions, which
+/// enlarge the module.
 type Hue = [f32; 2];
 
-/// Colour when the tenant's cannot be read.
+/// Used when the tenant's colour cannot be parsed.
 const FALLBACK_ACCENT: Rgb = Rgb([0.145, 0.388, 0.922]);
 
 const WHITE: Rgb = Rgb([1.0, 1.0, 1.0]);
@@ -39,9 +38,9 @@ const DARK_TEXT: Rgb = Rgb([0.06, 0.07, 0.09]);
 const LIGHT_SURFACES: [Rgb; 2] = [WHITE, Rgb([0.929, 0.937, 0.949])];
 const DARK_SURFACES: [Rgb; 2] = [Rgb([0.075, 0.086, 0.102]), Rgb([0.161, 0.176, 0.2])];
 const MIN_TEXT_CONTRAST: f32 = 4.5;
-/// Room for rounding to eight bits and for the browser's own arithmetic.
+/// Margin for rounding to eight bits and for the browser's arithmetic.
 const CONTRAST_MARGIN: f32 = 0.06;
-/// A button must stand out from the surface behind it (WCAG 2.2, 1.4.11).
+/// Minimum contrast of a button to the surface behind it (WCAG 2.2, 1.4.11).
 const MIN_SHAPE_CONTRAST: f32 = 3.0;
 
 impl Accent {
@@ -57,7 +56,7 @@ impl Accent {
         let (given, c, h) = theme.to_oklch();
         let grey = c < MAX_GREY_CHROMA;
         let l = match (grey, dark) {
-            // White on white and black on black are turned round, as print does.
+            // A white accent on a white page, or black on black, is inverted.
             (true, true) if given < 0.45 => 0.93,
             (true, false) if given > 0.75 => 0.27,
             _ => given,
@@ -65,7 +64,7 @@ impl Accent {
         let page = if dark { surfaces[1] } else { surfaces[0] };
         let mut fill_l = l;
         if dark {
-            // A fill as dark as the page would be no button.
+            // A fill as dark as the page would not be visible as a button.
             while fill_l < 1.0 && contrast(Rgb::from_oklch(fill_l, c, h), page) < MIN_SHAPE_CONTRAST {
                 fill_l += LIGHTNESS_STEP;
             }
@@ -74,7 +73,7 @@ impl Accent {
         if contrast(Rgb::from_oklch(fill_l, c, h), WHITE) < MIN_TEXT_CONTRAST + CONTRAST_MARGIN {
             let nearly = contrast(Rgb::from_oklch(fill_l, c, h), WHITE) > 2.6;
             if nearly && !dark {
-                // White reads better on a saturated middle tone: darken it the little that is missing.
+                // White is easier to read on a saturated medium colour: darken the fill slightly.
                 while contrast(Rgb::from_oklch(fill_l, c, h), WHITE) < MIN_TEXT_CONTRAST + CONTRAST_MARGIN {
                     fill_l -= LIGHTNESS_STEP;
                 }
@@ -105,10 +104,10 @@ impl Accent {
 }
 
 const LIGHTNESS_STEP: f32 = 0.01;
-/// Chroma below which a colour has no hue to keep.
+/// Colours below this chroma count as grey: their hue is not visible.
 const MAX_GREY_CHROMA: f32 = 0.02;
 
-/// The custom properties that carry the accent into the style sheet.
+/// The CSS custom properties of the accent colours.
 pub fn variables(light: &Accent, dark: &Accent) -> [(&'static str, String); 5] {
     let both = |light: Rgb, dark: Rgb| format!("light-dark({}, {})", light.css(), dark.css());
     [
@@ -157,7 +156,7 @@ impl Rgb {
         (lightness, c, if c > 0.0 { [a / c, b / c] } else { [1.0, 0.0] })
     }
 
-    /// The nearest sRGB colour of that lightness and hue: chroma gives way first.
+    /// The nearest sRGB colour of that lightness and hue. Chroma is reduced until the colour is in gamut.
     fn from_oklch(l: f32, c: f32, h: Hue) -> Self {
         let mut chroma = c;
         loop {

@@ -1,6 +1,6 @@
-//! Clock times, durations and days, as people read them. Pure: the caller says what time it is and where.
+//! Formats times of day, durations and days. Pure: the caller passes the current time and the time zone.
 
-/// Where and how the person reads the clock.
+/// The person's time zone and clock format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LocalClock {
     /// Minutes to add to UTC.
@@ -34,7 +34,7 @@ pub fn format_timer(seconds: u64) -> String {
     if h > 0 { format!("{h}:{m:02}:{s:02}") } else { format!("{m:02}:{s:02}") }
 }
 
-/// `2 min 14 s`, for lists.
+/// `2 min 14 s`.
 pub fn format_duration(seconds: u64) -> String {
     let (h, m, s) = (seconds / HOUR_S, seconds / MINUTE_S % 60, seconds % 60);
     match (h, m) {
@@ -57,7 +57,7 @@ impl LocalClock {
         format!("{}:{m:02} {half}", (h + 11) % 12 + 1)
     }
 
-    /// Days since 1970-01-01 where the person is.
+    /// Days since 1970-01-01 in local time.
     pub fn day(self, millis: u64) -> u64 {
         self.local_seconds(millis) / DAY_S
     }
@@ -90,7 +90,8 @@ fn name_at(names: &[&'static str], index: u64) -> &'static str {
     usize::try_from(index).ok().and_then(|index| names.get(index)).copied().unwrap_or_default()
 }
 
-/// Year, month (1–12) and date of a day number (Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`).
+/// Year, month (1–12) and day of month (Hinnant, "chrono-Compatible Low-Level Date Algorithms",
+/// `civil_from_days`).
 fn civil_from_days(day: u64) -> (u64, u64, u64) {
     let z = day + 719_468;
     let era = z / 146_097;

@@ -1,10 +1,8 @@
-//! Every sound the phone makes by itself, synthesised: ring tone, ring-back,
-//! call waiting, keys.
+//! All sounds of the phone, synthesized: ring tone, ringback, call waiting, keys.
 //!
-//! One `AudioContext` for the page's whole life (browsers allow few, iOS one).
-//! It starts suspended and is unlocked by the first gesture; a tone that is
-//! due meanwhile starts then. What sounds follows from the snapshot alone, so
-//! a tone cannot outlive its state.
+//! There is one `AudioContext` per page (browsers allow few, iOS one). It starts suspended and is resumed by
+//! the first user gesture; a tone that is due by then starts at that moment. The tone follows from the
+//! snapshot alone, so that it ends with the state it belongs to.
 
 mod patterns;
 mod synthesizer;
@@ -22,7 +20,7 @@ use synthesizer::PlayingPattern;
 
 pub struct Tones(Rc<Inner>);
 
-/// What sounds now, and the clock of its repetition.
+/// The tone that is playing, and the timer of its repetition.
 struct ActiveTone {
     sound: CallTone,
     voice: Rc<RefCell<Option<PlayingPattern>>>,
@@ -38,7 +36,7 @@ struct Inner {
 }
 
 impl Tones {
-    /// Nothing sounds before a gesture.
+    /// Without an audio context until the first gesture.
     pub fn silent() -> Tones {
         Tones(Rc::new(Inner {
             context: RefCell::default(),
@@ -49,7 +47,7 @@ impl Tones {
         }))
     }
 
-    /// Inside a gesture. Harmless when repeated; also wakes a context that iOS interrupted.
+    /// Call it inside a user gesture; may be repeated. Also resumes a context that iOS has interrupted.
     pub fn unlock(&self) {
         self.0.unlocked.set(true);
         if let Some(context) = self.0.context()
@@ -67,7 +65,7 @@ impl Tones {
         }
     }
 
-    /// The tone of a key (ITU-T Q.23).
+    /// Plays the DTMF tone of a key (ITU-T Q.23).
     pub fn play_key(&self, digit: char) {
         if let (Some(context), Some((low, high))) = (self.0.context(), patterns::dtmf_frequencies(digit)) {
             synthesizer::play_key_tone(&context, low, high);
@@ -86,7 +84,7 @@ impl Tones {
 }
 
 impl Inner {
-    /// Made at the first gesture: a context made before it is suspended and warns in the console.
+    /// Created at the first gesture: before it, the context is suspended and the browser logs a warning.
     fn context(&self) -> Option<AudioContext> {
         if self.context.borrow().is_none() && self.unlocked.get() {
             let context = AudioContext::new().ok()?;

@@ -16,8 +16,8 @@ use crate::recents::RecentCall;
 use crate::signin::{Credentials, FormDefaults, FormErrors};
 use crate::time::LocalClock;
 
-/// A handle on all that can be seen, small enough to be captured by every
-/// closure of every screen. Copies are the same state.
+/// A handle to the state of the screens. It is `Copy`, so that every closure can capture it. Copies share
+/// the state.
 #[derive(Clone, Copy)]
 pub struct Ui(&'static UiState);
 
@@ -29,34 +29,34 @@ impl std::ops::Deref for Ui {
     }
 }
 
-/// All that can be seen.
+/// The state of the screens.
 pub struct UiState {
     pub screen: Signal<Screen>,
     pub config: Signal<Option<Rc<RuntimeConfig>>>,
-    /// Framed by a host page: there is something to minimise into.
+    /// Framed by a host page, which can minimise the phone.
     pub embedded: Signal<bool>,
     pub theme: Signal<ThemeStart>,
     pub zone: Signal<LocalClock>,
-    /// Milliseconds since the Unix epoch; moves while a call is up.
+    /// Milliseconds since the Unix epoch; updated while a call is active.
     pub now: Signal<u64>,
 
     pub snapshot: Signal<AgentSnapshot>,
-    /// This page's name in the agent's snapshots.
+    /// This page's id in the agent's snapshots.
     pub page: Signal<String>,
     pub signed_in_as: Signal<Option<Credentials>>,
 
     pub tab: Signal<Tab>,
-    /// What stands in the number field.
+    /// The text of the number field.
     pub number: Signal<String>,
-    /// Beside the number field: why it cannot be called.
+    /// Shown at the number field: why the number cannot be called.
     pub number_error: Signal<Option<String>>,
     pub last_number: Signal<Option<String>>,
     pub identity_open: Signal<bool>,
-    /// The keypad of the call screen.
+    /// Whether the keypad of the call screen is open.
     pub keypad_open: Signal<bool>,
-    /// One line under the clock of a call: what went wrong with it.
+    /// Shown under the timer of a call: what went wrong with it.
     pub call_notice: Signal<Option<String>>,
-    /// Digits sent into the call that is on screen.
+    /// Digits sent into the displayed call.
     pub digits: Signal<String>,
     pub ended: Signal<Option<RecentCall>>,
     pub recents: Signal<Vec<RecentCall>>,
@@ -67,7 +67,7 @@ pub struct UiState {
     pub microphone_fault: Signal<Option<MediaError>>,
     pub sound_blocked: Signal<bool>,
     pub devices: Signal<DeviceOptions>,
-    /// Said once, politely, by a screen reader.
+    /// Announced once by screen readers (`aria-live`).
     pub announcement: Signal<String>,
 
     pub form: SignInForm,
@@ -84,20 +84,20 @@ pub struct SignInForm {
     pub remember: Signal<bool>,
     pub defaults: Signal<FormDefaults>,
     pub errors: Signal<FormErrors>,
-    /// What the server or the network said.
+    /// The error of the server or the network.
     pub refusal: Signal<Option<String>>,
     pub busy: Signal<bool>,
 }
 
-/// What fills the frame.
+/// What the frame shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Screen {
     /// Waiting for the host page's configuration.
     Loading,
-    /// Opened by itself, with no host page around it.
+    /// Opened without a host page.
     NotEmbedded,
     Form,
-    /// The host page gave everything: one button.
+    /// The host page gave complete credentials: one button.
     Connect(Credentials),
     Phone,
 }
@@ -116,13 +116,13 @@ pub struct MeterBars {
     pub remote: u8,
 }
 
-/// Devices to choose from.
+/// The devices in the settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeviceOptions {
     pub microphones: Vec<DeviceOption>,
-    /// Empty where the browser lets no page choose.
+    /// Empty where the browser cannot choose a speaker.
     pub speakers: Vec<DeviceOption>,
-    /// Chosen ids; empty is the system's default.
+    /// The chosen ids; empty for the system's default.
     pub microphone: String,
     pub speaker: String,
 }
@@ -133,13 +133,13 @@ pub struct DeviceOption {
     pub name: String,
 }
 
-/// What a person can ask for.
+/// An action of the person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserAction {
     /// A key of the dialer.
     Type(char),
     Backspace,
-    /// Calls what stands in the number field; brings the last number back when it is empty.
+    /// Calls the number in the field; when it is empty, restores the last number.
     Call,
     CallNumber(String),
     Answer(CallId, OtherCalls),
@@ -147,7 +147,7 @@ pub enum UserAction {
     HangUp(CallId),
     Mute(CallId, bool),
     Hold(CallId, bool),
-    /// Holds the call that talks and talks with this one.
+    /// Holds the active call and resumes this one.
     SwapTo(CallId),
     Digit(CallId, char),
     ToggleKeypad,
@@ -161,7 +161,7 @@ pub enum UserAction {
     SetTheme(ThemeStart),
     ChooseMicrophone(String),
     ChooseSpeaker(String),
-    /// The pointer, or the focus, is on the button that signs in.
+    /// The pointer or the focus is on the sign-in button.
     PrepareSignIn,
     SubmitSignIn,
     Connect,
@@ -169,7 +169,7 @@ pub enum UserAction {
     SignOut,
 }
 
-/// What stands in the header, always.
+/// The status in the header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PhoneStatus {
     pub tone: StatusKind,
@@ -188,9 +188,9 @@ pub enum StatusKind {
 impl MeterBars {
     pub const MAX_BARS: u8 = 5;
 
-    /// From 0.0–1.0 each.
+    /// From audio levels of 0.0 to 1.0.
     pub fn new(microphone: f32, remote: f32) -> Self {
-        // Quiet rooms measure up to this: no bar.
+        // Quiet rooms reach this level: it shows no bar.
         const SILENCE_LEVEL: f32 = 0.02;
         let bars = |level: f32| {
             if level < SILENCE_LEVEL {
@@ -205,7 +205,7 @@ impl MeterBars {
 }
 
 impl Ui {
-    /// Inside a reactive root. Lives as long as the page does.
+    /// Call it inside a reactive root. The state lives as long as the page.
     pub fn new() -> Self {
         let no_handler: Rc<dyn Fn(UserAction)> = Rc::new(|_| {});
         Self(Box::leak(Box::new(UiState {
@@ -255,12 +255,12 @@ impl Ui {
         handler(action);
     }
 
-    /// Who carries out what the screens ask for.
+    /// Sets the handler of all actions.
     pub fn on_action(self, handler: impl Fn(UserAction) + 'static) {
         self.on_action.set_silent(Rc::new(handler));
     }
 
-    /// One call, followed while it lasts; the last known state once it is gone.
+    /// Follows one call. Keeps its last state after it is gone.
     pub fn call(self, id: &str) -> ReadSignal<Option<CallSnapshot>> {
         let id = id.to_owned();
         let mut last: Option<CallSnapshot> = None;
@@ -273,12 +273,12 @@ impl Ui {
         })
     }
 
-    /// The call that stands large on screen.
+    /// The call that is displayed large.
     pub fn focused(self) -> ReadSignal<Option<CallId>> {
         selector(move || self.snapshot.with(|snapshot| focused_call(snapshot).map(|call| call.id.clone())))
     }
 
-    /// The call that asks to be answered.
+    /// The incoming call.
     pub fn incoming(self) -> ReadSignal<Option<CallId>> {
         selector(move || self.snapshot.with(|snapshot| incoming_call(snapshot).map(|call| call.id.clone())))
     }
@@ -288,10 +288,10 @@ impl Ui {
     }
 }
 
-/// A value that follows others and says so only when it has changed.
+/// A derived value that notifies only when it has changed (`create_selector`).
 ///
-/// One copy of the machinery per type of value instead of one per closure:
-/// the phone has some eighty of these, and is to be small.
+/// The closure is boxed, so that the code is generated once per value type and not once per closure. The
+/// phone has about eighty of these, and has to be small.
 pub fn selector<T: PartialEq + 'static>(follow: impl FnMut() -> T + 'static) -> ReadSignal<T> {
     let follow: Box<dyn FnMut() -> T> = Box::new(follow);
     create_selector(follow)
@@ -307,7 +307,7 @@ pub fn find_call<'a>(snapshot: &'a AgentSnapshot, id: &str) -> Option<&'a CallSn
     snapshot.calls.iter().find(|call| call.id == id)
 }
 
-/// Up, or on its way: neither over nor still asking to be answered.
+/// Active or being set up: neither ended nor waiting to be answered.
 pub fn is_engaged(call: &CallSnapshot) -> bool {
     !matches!(call.state, CallState::Ended { .. } | CallState::Incoming)
 }
@@ -339,12 +339,12 @@ pub fn phone_status(snapshot: &AgentSnapshot) -> PhoneStatus {
     PhoneStatus { tone, words }
 }
 
-/// A sentence, as it stands inside another one: "Wrong password." → "wrong password".
+/// A sentence as part of another one: "Wrong password." becomes "wrong password".
 pub fn as_clause(words: &str) -> String {
     let words = words.trim().trim_end_matches('.');
     let mut chars = words.chars();
     match (chars.next(), chars.clone().next()) {
-        // "SIP …" stays as it is.
+        // An acronym keeps its capitals.
         (Some(first), Some(second)) if !second.is_uppercase() => first.to_lowercase().chain(chars).collect(),
         _ => words.to_owned(),
     }

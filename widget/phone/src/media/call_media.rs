@@ -1,5 +1,4 @@
-//! The media of one call: its `RTCPeerConnection`, its share of the
-//! microphone, its audio element.
+//! The media of one call: its peer connection, its copy of the microphone track, its audio element.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -15,13 +14,13 @@ use super::prepared_offer::PreparedOffer;
 use super::{Inner, MediaNotice, level_meter};
 use crate::browser::{EventListener, mark, sleep};
 
-/// A microphone that the system silences for longer is opened afresh.
+/// The microphone is reopened when the operating system mutes it for longer than this.
 const SILENCED_TRACK_TIMEOUT_MS: i32 = 1_500;
 
 enum MediaTask {
-    /// The offer is out already; now the microphone.
+    /// The offer was sent already: attach the microphone.
     AttachMicrophone(Rc<PeerConnection>),
-    /// Make the first offer before it is asked for.
+    /// Create the first offer before the agent requests it, or wait for the prepared one.
     PrepareOffer(Option<Rc<PreparedOffer>>),
     Request(u32, MediaRequest),
 }
@@ -30,9 +29,9 @@ pub struct CallMedia {
     call: CallId,
     media: Weak<Inner>,
     connection: RefCell<Option<Rc<PeerConnection>>>,
-    /// This call's own copy of the microphone's track: cutting it leaves other calls alone.
+    /// This call's own copy of the microphone track: muting it does not affect other calls.
     track: RefCell<Option<(MediaStreamTrack, [EventListener; 2])>>,
-    /// The first offer, made before it was asked for.
+    /// The first offer, created before it was requested.
     prepared: RefCell<Option<Result<String, MediaFailure>>>,
     tasks: RefCell<VecDeque<MediaTask>>,
     is_running: Cell<bool>,
@@ -102,7 +101,7 @@ impl CallMedia {
         &self.call
     }
 
-    /// Has the microphone, or had it until its track ended.
+    /// Has a microphone track, even if the track has ended.
     pub fn has_microphone(&self) -> bool {
         self.track.borrow().is_some()
     }
@@ -111,12 +110,12 @@ impl CallMedia {
         self.muted.set(muted);
         self.apply_mute();
         if muted {
-            // The bars fall with the cut, not with the next look at them.
+            // Updates the level meter at once, not at the next interval.
             self.measure();
         }
     }
 
-    /// While the call is on hold, neither side hears the other, whatever the far end sends.
+    /// While the call is on hold, nothing is sent and nothing is played, whatever the far end sends.
     pub fn set_held(&self, held: bool) {
         if self.held.replace(held) != held {
             self.apply_mute();
@@ -128,7 +127,7 @@ impl CallMedia {
         self.connection().is_some_and(|connection| connection.send_digit(digit))
     }
 
-    /// Goes on with another microphone.
+    /// Replaces the microphone track.
     pub async fn replace_track(self: &Rc<Self>, microphone: &MediaStreamTrack) {
         if self.closed.get() || self.track.borrow().is_none() {
             return;
@@ -139,7 +138,7 @@ impl CallMedia {
         }
     }
 
-    /// Reads the levels once and tells the screens.
+    /// Measures the audio levels once and notifies the screens.
     pub fn measure(self: &Rc<Self>) {
         let Some(connection) = self.connection() else {
             return;
@@ -156,7 +155,7 @@ impl CallMedia {
             {
                 media.notify(MediaNotice::Levels {
                     call: this.call.clone(),
-                    // The browser's own level takes a third of a second to fall.
+                    // The level that the browser reports takes about 300 ms to fall.
                     microphone: if this.is_silenced() { 0.0 } else { levels.microphone },
                     remote: levels.remote,
                 });
@@ -197,7 +196,7 @@ impl CallMedia {
         match task {
             MediaTask::AttachMicrophone(connection) => {
                 if let Some(media) = self.media.upgrade() {
-                    // In the background, which says itself what fails.
+                    // Runs in the background and reports its own failure.
                     let _ = self.attach_microphone(&media, &connection, true).await;
                 }
             }
@@ -276,7 +275,7 @@ impl CallMedia {
         let ready = self.microphone_ready(&media).await?;
         let connection = match self.connection() {
             Some(connection) if connection.has_same_fingerprint(offer) => connection,
-            // Another endpoint from now on: its keys need a connection of their own.
+            // Another endpoint: another DTLS fingerprint needs a new connection.
             _ => self.connect()?,
         };
         connection.set_remote_offer(offer).await?;
@@ -290,10 +289,9 @@ impl CallMedia {
         Ok(sdp)
     }
 
-    /// True when the description need not wait for the microphone: it was
-    /// allowed before, and opens while the call is on its way. Else the question comes first, also because browsers hide
-    /// the addresses of this machine behind `.local` names until it is
-    /// answered, and SIP servers cannot resolve those.
+    /// True when the description need not wait for the microphone, because permission was granted before and
+    /// the microphone can be opened while the call is set up. Otherwise the permission prompt comes first.
+    /// Until then browsers replace host addresses by `.local` names, which SIP servers cannot resolve.
     async fn microphone_ready(&self, media: &Rc<Inner>) -> Result<bool, MediaFailure> {
         if self.track.borrow().is_some() {
             return Ok(true);
@@ -305,7 +303,7 @@ impl CallMedia {
         Ok(ready)
     }
 
-    /// Connects the microphone; in the background when `later`.
+    /// Attaches the microphone; in the background when `later`.
     async fn attach_microphone(
         self: &Rc<Self>,
         media: &Rc<Inner>,
@@ -387,9 +385,9 @@ impl CallMedia {
         track
     }
 
-    /// The system gives no sound any more (a headset switched itself off, another
-    /// program took the device). Opens the microphone afresh when it stays so:
-    /// opening another one may itself silence the old track for a moment.
+    /// The operating system has muted the track (a headset was switched off, another program took the
+    /// device). Reopens the microphone if it stays muted, because opening another device may also mute the
+    /// old track for a moment.
     fn check_silenced_track(self: &Rc<Self>) {
         let this = Rc::clone(self);
         spawn_local(async move {
@@ -405,12 +403,12 @@ impl CallMedia {
         });
     }
 
-    /// The far end must not hear the person.
+    /// Muted or on hold: the far end must not hear the person.
     fn is_silenced(&self) -> bool {
         self.muted.get() || self.held.get()
     }
 
-    /// Lets sound through, or not.
+    /// Applies mute and hold to the microphone track and to playback.
     fn apply_mute(&self) {
         if let Some((track, _)) = &*self.track.borrow() {
             track.set_enabled(!self.is_silenced());
@@ -429,8 +427,8 @@ impl CallMedia {
     }
 }
 
-/// `MediaStreamTrack.clone()`, which web-sys gives the name of Rust's `clone`
-/// but which makes a second track.
+/// JavaScript's `MediaStreamTrack.clone()`, which creates a second track. web-sys gives it the name of
+/// Rust's `clone`.
 fn clone_track(microphone: &MediaStreamTrack) -> MediaStreamTrack {
     MediaStreamTrack::clone(microphone)
 }

@@ -10,10 +10,10 @@ use crate::browser::media_devices;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Devices {
     pub microphones: Vec<Device>,
-    /// There is one, though the browser may not name it before it was allowed.
+    /// There is a microphone, even if the browser hides its name before permission is granted.
     pub any_microphone: bool,
-    /// Empty where the browser cannot choose a speaker (Firefox without
-    /// `speaker-selection`, Safari): then show no choice.
+    /// Empty where the browser cannot choose a speaker (Firefox without `speaker-selection`, Safari). Then
+    /// no choice is shown.
     pub speakers: Vec<Device>,
     /// The chosen ids; `None` is the system's default.
     pub microphone: Option<String>,
@@ -23,11 +23,11 @@ pub struct Devices {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
     pub id: String,
-    /// `Microphone 1` as long as the browser does not tell the name.
+    /// `Microphone 1` while the browser hides the name.
     pub name: String,
 }
 
-/// Never fails: without permission or devices the lists are empty or nameless.
+/// Never fails: without permission the names are placeholders, without devices the lists are empty.
 pub async fn list(microphone: Option<String>, speaker: Option<String>) -> Devices {
     let mut devices = Devices { microphone, speaker, ..Devices::default() };
     let Some(promise) = media_devices().and_then(|devices| devices.enumerate_devices().ok()) else {
@@ -47,7 +47,7 @@ pub async fn list(microphone: Option<String>, speaker: Option<String>) -> Device
             _ => continue,
         };
         let id = info.device_id();
-        // Chromium's alias for the system's default: that choice is always offered, as `None`.
+        // Chromium's aliases of the default device. The default is always offered, as `None`.
         if id == "default" || id == "communications" || id.is_empty() {
             continue;
         }

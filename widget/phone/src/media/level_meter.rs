@@ -1,4 +1,4 @@
-//! How loud both ends are, read from `getStats`.
+//! Audio levels of both ends, from `getStats`.
 
 use js_sys::{Map, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
@@ -29,7 +29,7 @@ pub async fn measure(connection: &RtcPeerConnection) -> AudioLevels {
             *place = loudness(level as f32);
         }
     };
-    // A report is map-like: its values are an iterator.
+    // An `RTCStatsReport` is map-like: `values()` is an iterator.
     for entry in report.unchecked_into::<Map>().values() {
         match entry {
             Ok(entry) => read(&entry),
@@ -39,7 +39,7 @@ pub async fn measure(connection: &RtcPeerConnection) -> AudioLevels {
     levels
 }
 
-/// Speech peaks around 0.1 to 0.3: a square root makes a bar of it that moves.
+/// Speech peaks at 0.1 to 0.3. The square root makes its changes visible.
 fn loudness(level: f32) -> f32 {
     level.clamp(0.0, 1.0).sqrt()
 }

@@ -1,8 +1,8 @@
 //! Which calls are muted.
 //!
-//! The agent keeps it, since a call outlives its page and its connection; the
-//! page acts before the agent has heard of it. So a press of the person counts
-//! against older snapshots until one agrees with it.
+//! The agent stores the state, because a call outlives its page and its connection. The page applies a
+//! change before the agent confirms it, so a local change wins over older snapshots until a snapshot agrees
+//! with it.
 
 use bitcall_wire::agent_protocol::{AgentSnapshot, CallId};
 
@@ -13,7 +13,7 @@ pub struct MuteStates(Vec<MuteState>);
 struct MuteState {
     call: CallId,
     muted: bool,
-    /// Pressed here, and not yet in a snapshot.
+    /// Changed on this page and not confirmed by a snapshot yet.
     is_pending: bool,
 }
 
@@ -27,7 +27,7 @@ impl MuteStates {
         self.0.push(MuteState { call: call.to_owned(), muted, is_pending: true });
     }
 
-    /// Tells what has changed.
+    /// Returns the calls whose state has changed.
     pub fn apply_snapshot(&mut self, snapshot: &AgentSnapshot) -> Vec<(CallId, bool)> {
         self.0.retain(|mute| snapshot.calls.iter().any(|call| call.id == mute.call));
         let mut changes = Vec::new();
@@ -78,7 +78,8 @@ mod tests {
         mutes.set_local("c1", true);
         assert!(mutes.apply_snapshot(&snapshot(false)).is_empty());
         assert!(mutes.is_muted("c1"));
-        // The agent agrees; from then on what it says counts, e.g. a press on another page.
+        // The agent has confirmed the change. From then on its snapshots apply, for example after a change
+        // on another page.
         assert!(mutes.apply_snapshot(&snapshot(true)).is_empty());
         assert_eq!(mutes.apply_snapshot(&snapshot(false)), [("c1".to_owned(), false)]);
         assert!(!mutes.is_muted("c1"));

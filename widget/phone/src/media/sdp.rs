@@ -1,10 +1,10 @@
-//! The little of a description's text that the browser does not tell.
+//! The parts of a session description that the browser offers no API for.
 
-/// The far end's DTLS identity: its `a=fingerprint` (RFC 8122 §5), of the
-/// media section where it has one, else of the session.
+/// The DTLS fingerprint of the far end (`a=fingerprint`, RFC 8122 §5): of the media section where it has
+/// one, else of the session.
 ///
-/// When it changes in a re-offer, another endpoint answers from now on (a
-/// reloaded page, a transfer), and only a fresh connection can talk to it.
+/// When it changes in a re-offer, another endpoint has taken over (a reloaded page, a transfer), which needs
+/// a new connection.
 pub fn fingerprint(sdp: &str) -> Option<String> {
     sdp.lines()
         .filter_map(|line| line.strip_prefix("a=fingerprint:"))
@@ -12,7 +12,8 @@ pub fn fingerprint(sdp: &str) -> Option<String> {
         .map(|value| value.trim().to_ascii_lowercase())
 }
 
-/// Whether the browser gave `.local` names in the place of this machine's addresses, which SIP servers cannot resolve.
+/// Whether host candidates contain mDNS names (`.local`) instead of addresses. SIP servers cannot resolve
+/// those.
 pub fn hides_addresses(sdp: &str) -> bool {
     sdp.lines()
         .filter_map(|line| line.strip_prefix("a=candidate:"))
@@ -20,12 +21,12 @@ pub fn hides_addresses(sdp: &str) -> bool {
         .any(|address| address.rsplit('.').next() == Some("local"))
 }
 
-/// The far end's agreed description as an answer, also where it was an offer:
-/// the DTLS role it then left open (RFC 5763 §5) is the opposite of ours.
+/// The agreed remote description as an answer, also if it was an offer: then it has no DTLS role yet (RFC
+/// 5763 §5), and gets the opposite of ours.
 pub fn as_answer(remote: &str, local: &str) -> String {
     let active = local.lines().any(|line| line.starts_with("a=setup:active"));
     let role = if active { "a=setup:passive" } else { "a=setup:active" };
-    // By lines: `str::replace` would bring a string search into the module.
+    // By lines: `str::replace` would add the standard library's string search to the module.
     let mut answer = String::with_capacity(remote.len());
     for line in remote.split_inclusive('\n') {
         match line.strip_prefix("a=setup:actpass") {

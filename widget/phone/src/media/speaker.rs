@@ -1,4 +1,4 @@
-//! Where the far ends are heard.
+//! Playback of the far ends.
 
 use std::cell::RefCell;
 
@@ -29,7 +29,7 @@ impl Speaker {
         *self.chosen.borrow_mut() = id;
     }
 
-    /// An element that plays `stream`. Give it back with [`Speaker::remove`].
+    /// Adds an element that plays `stream`. Remove it with [`Speaker::remove`].
     pub fn add(&self, stream: &MediaStream) -> Option<HtmlAudioElement> {
         let element = HtmlAudioElement::new().ok()?;
         element.set_autoplay(true);
@@ -58,7 +58,7 @@ impl Speaker {
     }
 }
 
-/// True when the browser does not let `element` play before a gesture.
+/// True when the browser blocks autoplay of `element` until a user gesture.
 pub async fn is_autoplay_blocked(element: &HtmlAudioElement) -> bool {
     match element.play() {
         Ok(playing) => JsFuture::from(playing)
@@ -68,8 +68,8 @@ pub async fn is_autoplay_blocked(element: &HtmlAudioElement) -> bool {
     }
 }
 
-/// `setSinkId` exists in Chromium and Firefox, and fails without the
-/// permissions policy `speaker-selection`: then the default speaker plays on.
+/// `setSinkId` exists in Chromium and Firefox. It fails without the permissions policy `speaker-selection`;
+/// then the default speaker is used.
 pub fn set_sink_id(target: &JsValue, id: Option<&str>) {
     let Ok(set) = Reflect::get(target, &"setSinkId".into()).and_then(JsCast::dyn_into::<Function>) else {
         return;
@@ -81,7 +81,7 @@ pub fn set_sink_id(target: &JsValue, id: Option<&str>) {
     }
 }
 
-/// Lets a promise fail without an "unhandled rejection" in the console.
+/// Ignores a rejected promise, which would otherwise be an "unhandled rejection" in the console.
 pub fn ignore_rejection(promise: Promise) {
     wasm_bindgen_futures::spawn_local(async move {
         let _ = JsFuture::from(promise).await;

@@ -1,4 +1,4 @@
-//! What is wrong and what helps against it: one line, one button, above everything else.
+//! Banners: each shows one problem and one button that helps, above the rest of the screen.
 
 use bitcall_wire::agent_protocol::{MediaError, RegistrationFailureCode, RegistrationStatus};
 use sycamore::prelude::*;
@@ -14,7 +14,7 @@ struct Banner {
     words: String,
     button: &'static str,
     action: UserAction,
-    /// Worth interrupting a screen reader for.
+    /// Announced at once by screen readers (`role="alert"`).
     urgent: bool,
 }
 

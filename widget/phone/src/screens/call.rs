@@ -1,4 +1,5 @@
-//! The call that talks: who, how long, in what state, and what can be done. Held ones wait above it.
+//! The call screen: name, duration, state and controls of the displayed call. Other calls are listed above
+//! it.
 
 use bitcall_wire::agent_protocol::{CallId, CallSnapshot, CallState, HoldState};
 use sycamore::prelude::*;
@@ -11,7 +12,7 @@ use crate::number::format_number;
 use crate::time;
 use crate::ui::{MeterBars, Ui, UserAction, is_engaged, selector};
 
-/// Id of the call screen, for the focus.
+/// Element id of the call screen, to set the focus.
 pub const CALL_ELEMENT_ID: &str = "call";
 
 pub fn call(ui: Ui, id: &CallId) -> View {
@@ -53,7 +54,7 @@ pub fn call(ui: Ui, id: &CallId) -> View {
         .into()
 }
 
-/// One line for each other call; one tap talks with it instead.
+/// One row for each other call. A tap switches to that call.
 fn others(ui: Ui, id: &CallId) -> View {
     let id = id.clone();
     let list = selector(move || {
@@ -155,7 +156,7 @@ fn state(ui: Ui, call: ReadSignal<Option<CallSnapshot>>, elsewhere: ReadSignal<b
         .into()
 }
 
-/// Two little columns: the sound that goes, the sound that comes.
+/// Level meter: sent and received audio.
 fn meter(ui: Ui) -> View {
     let side =
         |name: &'static str, drawing: Icon, level: fn(MeterBars) -> u8| {
@@ -253,12 +254,12 @@ fn hang_up(ui: Ui, id: &CallId) -> View {
         .into()
 }
 
-/// Name, or the number where there is none.
+/// The name, or the number without one.
 pub fn title(call: &CallSnapshot) -> String {
     call.display_name.clone().filter(|name| !name.trim().is_empty()).unwrap_or_else(|| format_number(&call.number))
 }
 
-/// The number, where the title is a name.
+/// The number, if the title is a name.
 pub fn subtitle(call: &CallSnapshot) -> Option<String> {
     let number = format_number(&call.number);
     (number != title(call)).then_some(number)
@@ -275,7 +276,7 @@ fn state_words(call: &CallSnapshot) -> &'static str {
         (CallState::Active, HoldState::Holding | HoldState::Held) => "On hold",
         (CallState::Active, HoldState::Resuming) => "Resuming…",
         (CallState::Active, HoldState::None) if call.remote_held => "The other side has put you on hold",
-        // The clock says enough.
+        // The timer is enough.
         (CallState::Active, HoldState::None) => "",
     }
 }

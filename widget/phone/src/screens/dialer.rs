@@ -1,4 +1,4 @@
-//! A number, and the button that calls it.
+//! The dialer: number field, keypad and call button.
 
 use sycamore::prelude::*;
 use sycamore::web::tags::*;
@@ -12,7 +12,7 @@ use crate::recents::RecentCall;
 use crate::time;
 use crate::ui::{Tab, Ui, UserAction, selector};
 
-/// Id of the number field.
+/// Element id of the number field.
 pub const NUMBER_ELEMENT_ID: &str = "number";
 
 pub fn dialer(ui: Ui) -> View {
@@ -83,7 +83,7 @@ fn number_field(ui: Ui) -> View {
         .into()
 }
 
-/// As whom the call goes out.
+/// The account that calls.
 fn identity(ui: Ui) -> View {
     let who = selector(move || {
         ui.signed_in_as
@@ -134,7 +134,7 @@ fn identity(ui: Ui) -> View {
         .into()
 }
 
-/// The call that just ended: why, how long, and the way back to it.
+/// Card of the call that has just ended: reason, duration, and a button to call back.
 fn ended(ui: Ui, call: RecentCall) -> View {
     let number = call.number.clone();
     let shown = format_number(&call.number);

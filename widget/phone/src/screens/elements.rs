@@ -1,5 +1,5 @@
-//! What every screen is made of. Each of these also keeps the phone small:
-//! boxing a closure here saves a copy of sycamore's machinery per closure.
+//! Elements that all screens use. Boxing the closures here avoids a copy of sycamore's generic code per
+//! closure.
 
 use sycamore::prelude::*;
 use sycamore::web::tags::{div, span};
@@ -8,21 +8,21 @@ use web_sys::{FocusEvent, MouseEvent, PointerEvent};
 
 use crate::icons::{Icon, icon};
 
-/// A part that is drawn again whenever what it reads changes.
+/// A view that is rendered again when a signal it reads changes.
 pub fn dynamic<T: Into<View> + 'static>(mut draw: impl FnMut() -> T + 'static) -> View {
     let draw: Box<dyn FnMut() -> View> = Box::new(move || draw().into());
     View::from_dynamic(draw)
 }
 
-/// Something that can be pressed.
+/// Click handlers of an element.
 pub trait OnPress: GlobalAttributes {
     fn on_press(self, mut act: impl FnMut() + 'static) -> Self {
-        // Boxed with its event: a closure around a box would again be one type per `act`.
+        // Boxed together with its event: a closure around a box would again be one type per `act`.
         let act: Box<dyn FnMut(MouseEvent)> = Box::new(move |_| act());
         self.on(events::click, act)
     }
 
-    /// Pressing is near: the pointer is over it, or the focus on it.
+    /// The pointer is over the element, or the focus on it: a click is likely.
     fn on_press_intent(self, act: impl Fn() + Copy + 'static) -> Self {
         self.on(events::pointerover, move |_: PointerEvent| act()).on(events::focus, move |_: FocusEvent| act())
     }
@@ -30,7 +30,7 @@ pub trait OnPress: GlobalAttributes {
 
 impl<T: GlobalAttributes> OnPress for T {}
 
-/// A picture for somebody: initials, or the drawing of a person.
+/// An avatar: initials, or an icon.
 pub fn avatar(name: Option<&str>) -> View {
     let inside: View = match name.and_then(crate::number::initials) {
         Some(letters) => span().children(letters).into(),

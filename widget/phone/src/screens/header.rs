@@ -1,4 +1,4 @@
-//! Who this phone belongs to, whether it works, and the way out of the picture.
+//! The header: brand, status and the minimise button.
 
 use bitcall_wire::config::{HeaderMode, RuntimeConfig};
 use sycamore::prelude::*;
@@ -22,14 +22,14 @@ pub fn header(ui: Ui) -> View {
         .into()
 }
 
-/// Logo, name, or both. A theme without its own logo borrows the other's.
+/// Logo, name, or both. A theme without a logo of its own uses the other theme's.
 fn brand(config: &RuntimeConfig) -> View {
     let branding = &config.branding;
     let light = branding.logo_light.as_ref().or(branding.logo_dark.as_ref());
     let dark = branding.logo_dark.as_ref().or(branding.logo_light.as_ref());
     let with_logo = branding.header_mode != HeaderMode::Name && light.is_some();
     let with_name = branding.header_mode != HeaderMode::Logo || !with_logo;
-    // Beside the name the logo says nothing new.
+    // Beside the name the logo is decorative.
     let alt = if with_name { String::new() } else { branding.display_name.clone() };
     let logo = |source: Option<&String>, class: &'static str| -> View {
         match source.filter(|_| with_logo) {

@@ -1,4 +1,4 @@
-//! Somebody calls: over everything, answered in one tap.
+//! The incoming call: a dialog over everything, answered with one tap.
 
 use bitcall_wire::agent_protocol::{CallId, OtherCalls};
 use sycamore::prelude::*;
@@ -9,7 +9,7 @@ use super::elements::{OnPress, avatar, dynamic};
 use crate::icons::{Icon, icon};
 use crate::ui::{Ui, UserAction, is_engaged, selector};
 
-/// Id of the dialog, for the focus.
+/// Element id of the dialog, to set the focus.
 pub const INCOMING_ELEMENT_ID: &str = "incoming";
 
 pub fn incoming(ui: Ui, id: &CallId) -> View {
@@ -68,7 +68,7 @@ fn answers(ui: Ui, id: &CallId) -> View {
         .into()
 }
 
-/// While another call is up, "Answer" alone would not say what becomes of it.
+/// With another active call, the buttons say what happens to it.
 fn busy_answers(ui: Ui, id: &CallId) -> View {
     let (hold, end, decline) = (id.clone(), id.clone(), id.clone());
     div()

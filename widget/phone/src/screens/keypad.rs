@@ -1,4 +1,4 @@
-//! Twelve keys, as on every phone since 1963.
+//! The keypad with twelve keys.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -25,16 +25,16 @@ const KEYS: [(char, &str); 12] = [
     ('#', ""),
 ];
 
-/// How long a key is held down to mean its second sign.
+/// A key that is held this long enters its second character.
 const LONG_PRESS_MS: i32 = 450;
 
-/// `press` gets the key; held down, 0 is `+` where that makes sense.
+/// `press` receives the key. With `plus`, holding 0 enters `+`.
 pub fn keypad(plus: bool, press: impl Fn(char) + Clone + 'static) -> View {
     div()
         .class("keypad")
         .attr("role", "group")
         .attr("aria-label", "Keys")
-        // Numbers run from left to right in every script.
+        // Numbers are written from left to right in every script.
         .attr("dir", "ltr")
         .children(
             KEYS.iter()
@@ -91,10 +91,10 @@ fn key(digit: char, letters: &'static str, plus: bool, press: impl Fn(char) + Cl
         .into()
 }
 
-/// A key that is down.
+/// The state of a long press.
 #[derive(Default)]
 struct LongPress {
     timer: RefCell<Option<BrowserTimer>>,
-    /// The long press has had its effect: the click that follows is none.
+    /// The long press has entered its character: the following click is ignored.
     done: Cell<bool>,
 }

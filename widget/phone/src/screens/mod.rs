@@ -24,7 +24,7 @@ use crate::ui::{Screen, Tab, Ui, UserAction, selector};
 pub use call::{CALL_ELEMENT_ID, title as caller};
 pub use incoming::INCOMING_ELEMENT_ID;
 
-/// Everything inside `<body>`.
+/// The content of `<body>`.
 pub fn root(ui: Ui) -> View {
     let screen = selector(move || ui.screen.get_clone());
     div()

@@ -1,4 +1,4 @@
-//! Who called and who was called, by day; one tap calls again.
+//! The list of recent calls by day. A tap calls again.
 
 use bitcall_wire::agent_protocol::CallDirection;
 use sycamore::prelude::*;
@@ -14,7 +14,7 @@ use crate::ui::{Ui, UserAction, selector};
 
 pub fn recents(ui: Ui) -> View {
     let some = selector(move || ui.recents.with(|list| !list.is_empty()));
-    // The list names days, not minutes: a tick of the clock must not draw it again.
+    // Depends on the day only, so that clock updates do not render the list again.
     let today = selector(move || ui.zone.get().day(ui.now.get()));
     let days = selector(move || {
         today.track();

@@ -1,4 +1,4 @@
-//! Account, devices, looks.
+//! Settings: account, audio devices, theme.
 
 use bitcall_wire::config::ThemeStart;
 use sycamore::prelude::*;

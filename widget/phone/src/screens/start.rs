@@ -1,4 +1,4 @@
-//! Before the phone can be used: loading, opened by mistake, signing in.
+//! The screens before the phone can be used: loading, opened without a host page, signing in.
 
 use sycamore::prelude::*;
 use sycamore::web::tags::*;
@@ -9,7 +9,7 @@ use crate::icons::{Icon, icon};
 use crate::signin::{Credentials, FormDefaults};
 use crate::ui::{Ui, UserAction, selector};
 
-/// The dialer's outline, so that nothing jumps when the real one comes.
+/// A placeholder with the layout of the dialer, so that nothing moves when the dialer replaces it.
 pub fn skeleton() -> View {
     main()
         .class("skeleton")
@@ -43,7 +43,7 @@ pub fn not_embedded() -> View {
         .into()
 }
 
-/// The host page knows who this is: one button.
+/// Sign-in with the credentials of the host page: one button.
 pub fn connect(ui: Ui, credentials: &Credentials) -> View {
     let (username, domain) = (credentials.username.clone(), credentials.domain.clone());
     let form = ui.form;
@@ -188,7 +188,8 @@ fn password(ui: Ui, given_by_host: bool) -> View {
                     .id("password")
                     .attr("name", "password")
                     .attr("type", move || if shown.get() { "text" } else { "password" })
-                    // Browsers give a password box no role; people and tests look for a text box of that name.
+                    // Browsers give a password input no role. With this one, assistive tools and tests find
+                    // it as a text box.
                     .attr("role", "textbox")
                     .attr("autocomplete", "current-password")
                     .attr("autocapitalize", "off")
@@ -210,7 +211,8 @@ fn password(ui: Ui, given_by_host: bool) -> View {
         .into()
 }
 
-/// The fault, or else a hint; always there, so that its coming is read out.
+/// The error, or else a hint. Always in the document, because screen readers only announce changes of an
+/// existing live region.
 fn note(id: String, fault: ReadSignal<Option<&'static str>>, hint: &'static str) -> View {
     p().class(move || if fault.with(Option::is_some) { "note fault" } else { "note" })
         .id(id)
@@ -230,7 +232,7 @@ fn remember(ui: Ui) -> View {
         .into()
 }
 
-/// What the server said, where the eye is.
+/// The error of the server or the network.
 fn refusal(ui: Ui) -> View {
     div()
         .class("refusal-place")

@@ -12,7 +12,7 @@ pub enum CallTone {
     Ringback,
 }
 
-/// One repetition.
+/// The bursts of one repetition.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TonePattern {
     pub bursts: Vec<ToneBurst>,
@@ -47,7 +47,7 @@ pub fn tone_for(snapshot: &AgentSnapshot, page: &str) -> Option<CallTone> {
     rings.then_some(CallTone::Ringback)
 }
 
-/// The frequencies of a key (ITU-T Q.23).
+/// The two DTMF frequencies of a key, in hertz (ITU-T Q.23).
 pub fn dtmf_frequencies(digit: char) -> Option<(f32, f32)> {
     const LOW_HZ: [f32; 4] = [697.0, 770.0, 852.0, 941.0];
     const HIGH_HZ: [f32; 4] = [1209.0, 1336.0, 1477.0, 1633.0];
@@ -66,7 +66,7 @@ pub fn pattern(sound: CallTone) -> TonePattern {
             period_ms: 4_000,
             loudness: 0.06,
         },
-        // 425 Hz, one second in five: what most of the world hears (ITU-T E.180).
+        // 425 Hz, 1 s on, 4 s off: common in most of the world (ITU-T E.180).
         CallTone::Ringback => TonePattern {
             bursts: vec![ToneBurst { hertz: [425.0, 425.0], start_ms: 0.0, length_ms: 1_000.0 }],
             period_ms: 5_000,

@@ -1,5 +1,4 @@
-//! Notes by Web Audio: two sines each, with a soft attack and release, since a
-//! hard edge clicks and startles.
+//! Plays tone bursts by Web Audio: two sine waves each, faded in and out, because an abrupt edge clicks.
 
 use web_sys::{AudioContext, AudioNode, GainNode, OscillatorNode};
 
@@ -10,7 +9,7 @@ const RELEASE_S: f64 = 0.06;
 const KEY_TONE_MS: f32 = 110.0;
 const KEY_LOUDNESS: f32 = 0.07;
 
-/// One repetition of a pattern that sounds.
+/// One repetition of a pattern that is playing.
 pub struct PlayingPattern {
     context: AudioContext,
     master: GainNode,
@@ -18,7 +17,7 @@ pub struct PlayingPattern {
 }
 
 impl PlayingPattern {
-    /// `None` when the browser gives no audio nodes.
+    /// `None` when the browser creates no audio nodes.
     pub fn start(context: &AudioContext, pattern: &TonePattern) -> Option<PlayingPattern> {
         let master = context.create_gain().ok()?;
         master.gain().set_value(pattern.loudness);
@@ -30,7 +29,7 @@ impl PlayingPattern {
         Some(PlayingPattern { context: context.clone(), master, sources })
     }
 
-    /// Fades within a few milliseconds.
+    /// Fades out within a few milliseconds.
     pub fn stop(self) {
         let now = self.context.current_time();
         let _ = self.master.gain().set_target_at_time(0.0, now, 0.015);
@@ -40,14 +39,14 @@ impl PlayingPattern {
     }
 }
 
-/// A key's tone.
+/// Plays the tone of a key.
 pub fn play_key_tone(context: &AudioContext, low: f32, high: f32) {
     let pattern = TonePattern {
         bursts: vec![ToneBurst { hertz: [low, high], start_ms: 0.0, length_ms: KEY_TONE_MS }],
         period_ms: 0,
         loudness: KEY_LOUDNESS,
     };
-    // Ends by itself.
+    // It ends on its own.
     drop(PlayingPattern::start(context, &pattern));
 }
 

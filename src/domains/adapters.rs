@@ -1,4 +1,5 @@
-//! The parties as they are: the verifier of [`crate::dns`], and [`crate::certs`], or nobody, for certificates.
+//! The implementations of [`super::interfaces`]: the verifier of [`crate::dns`] for DNS checks, and [`crate::certs`] or
+//! [`NoCertificates`] for certificates.
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::sync::broadcast;
@@ -33,7 +34,7 @@ fn to_dns_check(findings: dns::Findings) -> DnsCheck {
 
 fn problem(problem: &dns::DnsFinding) -> DnsProblem {
     let (kind, blocks) = match problem {
-        // An authority, or a browser, may take just this address.
+        // A certificate authority or a browser may choose this address.
         dns::DnsFinding::StaleAddress { .. } => ("stale_address", true),
         dns::DnsFinding::Proxied { .. } => ("proxied", true),
         dns::DnsFinding::CaaForbids { .. } => ("caa_forbids", true),
@@ -52,7 +53,7 @@ impl CertificateProvider for Certs {
     }
 
     fn order(&self, domain: &Hostname, delegated: bool) {
-        // Whoever delegates the proof has all names below the domain proved with it.
+        // DNS-01 also proves wildcards (RFC 8555 section 8.4), so the names below the domain are included.
         Self::want(self, Wanted { name: domain.clone(), wildcard: delegated, delegated });
     }
 
@@ -101,20 +102,21 @@ fn to_certificate(progress: Progress) -> Certificate {
     }
 }
 
-/// Who gets no certificates: they come from the administrator's files, or whoever ends TLS has them, or
-/// who gets them is a server that does not run just now.
+/// A provider that orders nothing: the certificates come from the administrator's files or belong to a TLS proxy in
+/// front, or the server that orders them is not running now.
 pub struct NoCertificates {
     automatic: bool,
     news: broadcast::Sender<Hostname>,
 }
 
 impl NoCertificates {
-    /// Where this server gets none.
+    /// For a server that orders no certificates.
     pub fn at_all() -> Self {
         Self { automatic: false, news: broadcast::Sender::new(1) }
     }
 
-    /// Where a server gets them, which does not run just now. When it does, it finds in the claims what is wanted.
+    /// For a command line that works on the store of a stopped server. When the server starts, it orders what the claims
+    /// need.
     pub fn at_present() -> Self {
         Self { automatic: true, ..Self::at_all() }
     }

@@ -1,10 +1,8 @@
-//! The life of a claimed domain: one pure step from its facts and an event to
-//! its next facts and what is to be done. Nothing here asks DNS, a clock or a die.
+//! The state machine of a claimed domain: one pure step from the claim and an event to the next claim and the effects
+//! to carry out. Nothing here reads DNS, a clock or random numbers.
 //!
-//! Two rules run through all of it. Only what was seen counts: a lookup that
-//! could not be made changes no verdict. And a domain that is in use does not
-//! flap: it takes several looks over days to call it moved, and days more to
-//! stop serving it.
+//! Two rules hold throughout. Only answers count: a lookup that failed changes no conclusion. And a domain in use does
+//! not flap: only several checks over days mark it as moved, and it is served for some days after that.
 
 use super::schedule::{self, StepContext};
 use crate::tenancy::{
@@ -13,72 +11,72 @@ use crate::tenancy::{
 };
 use crate::timestamp::Timestamp;
 
-/// What may happen to a claim.
+/// An event that concerns a claim.
 #[derive(Clone, Debug, PartialEq)]
 pub enum DomainEvent {
     /// Its next check may be due.
     Due,
-    /// DNS was asked.
+    /// A DNS check has ended.
     DnsChecked(DnsCheck),
-    /// News from who gets certificates; nothing when there is none and none is being got.
+    /// The certificate state has changed; `None` when there is no certificate and no order.
     Certificate(Option<Certificate>),
     /// The tenant asks for a check.
     RecheckAsked,
     /// The operator asks for a check.
     SyncAsked,
-    /// The operator says that it is in order, whatever DNS says.
+    /// The operator activates the domain without regard to DNS.
     ActivatedByHand,
-    /// The tenant may not use a domain of its own now: why.
+    /// The tenant may not use a custom domain now, with the reason.
     Barred(String),
 }
 
-/// What one look at DNS saw.
+/// The result of one DNS check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DnsCheck {
     pub txt: RecordObservation,
-    /// Matched where `way` is known.
+    /// Matched where `way` is set.
     pub cname: RecordObservation,
     pub way: Option<RoutingMatch>,
     pub problems: Vec<DnsProblem>,
-    /// Which lookup could not be made, and why: then nothing follows from what was not seen.
+    /// Which lookups failed, and why. Then nothing is concluded from records that were not found.
     pub unsure: Option<String>,
     pub challenge_delegated: bool,
 }
 
-/// What is to be done about it.
+/// What the driver has to carry out after a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DomainEffect {
-    /// Ask DNS.
+    /// Check DNS.
     CheckDns,
-    /// Get a certificate, and keep it new; again is no harm. With a delegated challenge for the names below, too.
+    /// Order a certificate and keep it renewed. Idempotent. With a delegated challenge also for the names below.
     OrderCertificate {
         delegated: bool,
     },
-    /// See now whether the certificate that is held back need be.
+    /// Repeat the preflight check that holds back the order.
     RetryPreflight,
     ReleaseCertificate,
-    /// End the claim: it was not proved in time.
+    /// End the claim, which was not proved in time.
     Expire,
-    /// Tell the operator.
+    /// Write it to the log and to the audit log.
     ReportTransition(DomainTransition),
 }
 
-/// What an operator wants to know of.
+/// A change of state that is reported to the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DomainTransition {
     Verified,
     Active,
     ActivatedByHand,
-    /// It leads elsewhere by now, and is still served.
+    /// It points elsewhere and is still served.
     Moved,
-    /// It leads here again.
+    /// It points here again.
     Returned,
-    /// It led elsewhere for so long that it is no longer served.
+    /// It pointed elsewhere for so long that it is no longer served.
     Stopped,
     Paused,
 }
 
-/// The next facts, and what is to be done.
+/// The claim after the event, and the effects to carry out.
 pub fn step(claim: &Claim, event: &DomainEvent, context: &StepContext) -> (Claim, Vec<DomainEffect>) {
     let mut state = DomainState { claim: claim.clone(), context, effects: Vec::new() };
     match event {
@@ -121,7 +119,7 @@ impl DomainState<'_> {
         self.request_check();
     }
 
-    /// Somebody has mended something, or believes so.
+    /// A tenant or the operator expects that a problem is solved.
     fn request_check(&mut self) {
         self.effects.push(DomainEffect::CheckDns);
         if self.claim.certificate.as_ref().is_some_and(Certificate::held_back) {
@@ -154,7 +152,7 @@ impl DomainState<'_> {
         claim.barred = None;
         claim.unsure.clone_from(&check.unsure);
         let sure = check.unsure.is_none();
-        // What was found was found, also by a look that could not ask for everything.
+        // A record that was found counts even if another lookup failed.
         let txt = conclusion(&check.txt, sure);
         let here = if check.way.is_some() { Some(true) } else { conclusion(&check.cname, sure) };
         let is_improved = is_better(txt, claim.txt.matched) || is_better(here, claim.cname.matched);
@@ -182,7 +180,7 @@ impl DomainState<'_> {
         self.claim.next_check_at = Some(schedule::next_check(&self.claim, self.context));
     }
 
-    /// A domain that was not proved, or did not lead here, or both.
+    /// For a domain that was not proved or did not point here.
     fn update_pending(&mut self, txt: Option<bool>, sure: bool) {
         let now = self.now();
         let claim = &mut self.claim;
@@ -191,7 +189,7 @@ impl DomainState<'_> {
                 claim.verified_at.get_or_insert(now);
                 claim.expires_at = None;
             }
-            // Not in use yet: it has to be proved together with leading here.
+            // The domain is not in use yet: the proof and the routing must hold at the same time.
             Some(false) => claim.verified_at = None,
             None => {}
         }
@@ -209,12 +207,12 @@ impl DomainState<'_> {
         self.pause_if_too_long();
     }
 
-    /// A domain that was proved and led here.
+    /// For a domain that was proved and pointed here.
     fn update_proved(&mut self, txt: Option<bool>, here: Option<bool>) {
         let now = self.now();
         let claim = &mut self.claim;
         if claim.activated_by_hand_at.is_some() {
-            // The operator's word stands until DNS confirms it.
+            // The manual activation holds until DNS confirms the domain.
             if txt == Some(true) && here == Some(true) {
                 claim.activated_by_hand_at = None;
                 claim.verified_at = Some(now);
@@ -244,7 +242,7 @@ impl DomainState<'_> {
             return;
         }
         if claim.status == DomainStatus::Verified {
-            // Nobody uses it yet: there is nothing to be careful with.
+            // The domain is not in use yet, so no grace period is needed.
             self.stop_serving();
         } else if let Some(moved) = claim.moved_at {
             if moved.until(now) >= schedule::SERVED_AFTER_MOVE {
@@ -257,7 +255,7 @@ impl DomainState<'_> {
         }
     }
 
-    /// It is pending again, and has to be proved again unless its TXT record is still seen.
+    /// Makes the domain pending again. It has to be proved again unless its TXT record is still found.
     fn stop_serving(&mut self) {
         let claim = &mut self.claim;
         claim.status = DomainStatus::Pending;
@@ -303,7 +301,7 @@ impl DomainState<'_> {
         self.effects.push(DomainEffect::ReportTransition(report));
     }
 
-    /// What the other facts amount to.
+    /// Updates the fields that follow from the others.
     fn update_derived(&mut self) {
         let now = self.now();
         let ready = !self.context.automatic_certificates
@@ -323,7 +321,7 @@ impl DomainState<'_> {
         claim.last_error = last_error(claim);
         let retry = claim.certificate.as_ref().and_then(|certificate| certificate.next_try_at);
         let next = claim.next_check_at.get_or_insert(now.after(schedule::FIRST_CHECK_DELAY));
-        // DNS is asked before the authority is.
+        // DNS is checked before the order is retried.
         let waits = matches!(claim.phase, Phase::Backoff | Phase::Preflight);
         if let Some(retry) = retry.filter(|retry| waits && now < *retry) {
             *next = retry.min(*next);
@@ -331,7 +329,7 @@ impl DomainState<'_> {
     }
 }
 
-/// What a look says of one record.
+/// What a check says about one record; `None` when nothing can be concluded.
 fn conclusion(seen: &RecordObservation, sure: bool) -> Option<bool> {
     seen.matched.filter(|matched| *matched || sure)
 }
@@ -394,11 +392,11 @@ fn phase(claim: &Claim, now: Timestamp) -> Phase {
     }
 }
 
-/// The first of all that is wrong.
+/// The most important problem, or an empty text.
 fn last_error(claim: &Claim) -> String {
     let held_back = || claim.certificate.as_ref().is_some_and(Certificate::held_back);
     let troubled = match claim.phase {
-        // Where it is in use, its certificate may be there and not be served.
+        // An active domain can have a valid certificate that is not served.
         Phase::Active | Phase::Backoff | Phase::Blocked => true,
         Phase::Preflight => held_back(),
         _ => false,

@@ -1,4 +1,4 @@
-//! One claim at a time: made, looked at, stepped forward, and what follows done.
+//! Carries out the steps of [`domain_state`] for one claim at a time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -14,10 +14,10 @@ use crate::hostname::Hostname;
 use crate::tenancy::{Claim, DomainStatus, Platform, Refusal, RequestContext, TenantId, challenge_host};
 use crate::timestamp::Timestamp;
 
-/// Domains looked at at a time.
+/// Domains that are checked at the same time.
 pub(super) const MAX_CONCURRENT_CHECKS: usize = 32;
 
-/// A handle on all tenants' domains. Cloning is cheap.
+/// A handle on the custom domains of all tenants. Cloning is cheap.
 #[derive(Clone)]
 pub struct Domains(pub(super) Arc<Inner>);
 
@@ -25,19 +25,19 @@ pub(super) struct Inner {
     pub(super) platform: Platform,
     resolver: Arc<dyn DomainResolver>,
     pub(super) certificates: Arc<dyn CertificateProvider>,
-    /// One pass per name at a time.
+    /// Serializes the checks and takeovers of each domain.
     locks: Mutex<HashMap<Hostname, Weak<tokio::sync::Mutex<()>>>>,
     lookups: Semaphore,
-    /// Wakes the worker to look at all domains.
+    /// Makes the worker check all domains.
     pub(super) sweeps: watch::Sender<()>,
 }
 
-/// What became of a tenant's wish for a check.
+/// The outcome of a tenant's request for a check.
 pub enum Recheck {
     Done(Arc<Claim>),
-    /// It asked just now: from when on it may again.
+    /// The last request is too recent; the next is allowed at this time.
     TooSoon(Timestamp),
-    /// It claims no domain.
+    /// The tenant claims no domain.
     Nothing,
 }
 
@@ -52,8 +52,8 @@ impl Domains {
         Self(Arc::new(Inner { platform, resolver, certificates, locks: Mutex::default(), lookups, sweeps }))
     }
 
-    /// Claims a domain for a tenant, which gives up the one it had. Where another tenant claims it without having
-    /// proved it, it goes to the one whose TXT record is there. `answer` is told whether the claim is new.
+    /// Claims a domain for a tenant, which gives up the one it had. If another tenant has claimed it without proof,
+    /// the domain goes to the tenant whose TXT record is published. `answer` is called with whether the claim is new.
     pub async fn claim<A: Serialize>(
         &self,
         context: &RequestContext,
@@ -99,7 +99,7 @@ impl Domains {
         Ok(answer(&claim, true))
     }
 
-    /// Looks at a tenant's domain now, because it asks for that.
+    /// Checks a tenant's domain at its request.
     pub async fn recheck(&self, context: &RequestContext, id: &TenantId) -> Result<Recheck, Refusal> {
         let platform = &self.0.platform;
         let Some(claim) = platform.claim(id)? else { return Ok(Recheck::Nothing) };
@@ -116,7 +116,7 @@ impl Domains {
         }
     }
 
-    /// Looks at a domain now, because the operator asks for that. Nothing when nobody claims it any more.
+    /// Checks a domain at the request of the operator. `None` when it is not claimed any more.
     pub async fn sync(&self, context: &RequestContext, domain: &Hostname) -> Result<Option<Arc<Claim>>, Refusal> {
         match self.apply(context, domain, &DomainEvent::SyncAsked).await? {
             Some(_) => self.check_dns(context, domain).await,
@@ -124,18 +124,18 @@ impl Domains {
         }
     }
 
-    /// Has the worker look at all domains, one after the other: how many there are.
+    /// Makes the worker check all domains. Returns their number.
     pub fn sync_all(&self) -> usize {
         self.0.sweeps.send_replace(());
         self.0.platform.claims().len()
     }
 
-    /// Takes a domain as proved and leading here, because the operator says so. Again is no error.
+    /// Activates a domain by order of the operator, as if it were proved and pointed here. Idempotent.
     pub async fn activate(&self, context: &RequestContext, domain: &Hostname) -> Result<Option<Arc<Claim>>, Refusal> {
         Ok(self.apply(context, domain, &DomainEvent::ActivatedByHand).await?.map(|(claim, _)| claim))
     }
 
-    /// Looks at a domain if that is due.
+    /// Checks a domain if that is due.
     pub(super) async fn check_if_due(&self, domain: &Hostname) -> Result<(), Refusal> {
         let context = RequestContext::of_bitcall();
         let due = self.apply(&context, domain, &DomainEvent::Due).await?;
@@ -145,19 +145,19 @@ impl Domains {
         Ok(())
     }
 
-    /// Takes in what there is of a domain's certificate.
+    /// Copies the state of the domain's certificate into its claim.
     pub(super) async fn update_certificate(&self, domain: &Hostname) -> Result<(), Refusal> {
         let news = DomainEvent::Certificate(self.0.certificates.certificate(domain));
         self.apply(&RequestContext::of_bitcall(), domain, &news).await?;
         Ok(())
     }
 
-    /// Says of all domains again that there are to be certificates.
+    /// Repeats the orders of all certificates that the claims need.
     pub fn order_all(&self) {
         self.0.platform.claims().iter().for_each(|claim| self.order_again(claim));
     }
 
-    /// Says again that there is to be a certificate: who gets them may have been told by a process that is gone.
+    /// Repeats an order, because the process that made it may have ended.
     fn order_again(&self, claim: &Claim) {
         if claim.status != DomainStatus::Pending && self.0.certificates.are_automatic() {
             self.0.certificates.order(&claim.domain, claim.challenge_delegated);
@@ -172,13 +172,14 @@ impl Domains {
             Some(why) => DomainEvent::Barred(why.to_owned()),
             None => DomainEvent::DnsChecked(self.0.resolver.check(domain, &claim.token).await),
         };
-        // What was decided is decided now, and not when the request came in.
+        // The decision is made now, not when the request came in.
         let mut context = context.clone();
         context.at = Timestamp::now();
         Ok(self.apply(&context, domain, &event).await?.map(|(claim, _)| claim))
     }
 
-    /// Steps a claim forward, keeps it, and does what follows, except for the look. Nothing when there is no claim.
+    /// Applies an event to a claim, stores it and carries out the effects, except for the DNS check. `None` when there is
+    /// no claim.
     async fn apply(
         &self,
         context: &RequestContext,
@@ -224,7 +225,7 @@ impl Domains {
             let mut all = self.0.locks.lock().unwrap_or_else(PoisonError::into_inner);
             let known = all.get(domain).and_then(Weak::upgrade);
             known.unwrap_or_else(|| {
-                // Those of passes that are over would pile up.
+                // Locks that are no longer held would accumulate.
                 all.retain(|_, lock| lock.strong_count() > 0);
                 let lock = Arc::default();
                 all.insert(domain.clone(), Arc::downgrade(&lock));
@@ -235,7 +236,7 @@ impl Domains {
     }
 }
 
-/// As the audit is told of it.
+/// The action of the audit entry.
 fn audit_action(effect: &DomainEffect) -> Option<&'static str> {
     let DomainEffect::ReportTransition(report) = effect else { return None };
     Some(match report {

@@ -1,5 +1,5 @@
-//! The two parties that a domain's life depends on: who asks DNS, and who gets
-//! certificates. Behind traits, so that the worker is tested without a network.
+//! The two services that a domain depends on: DNS checks and certificates. They are traits, so that the worker can be
+//! tested without a network.
 
 use futures_util::future::BoxFuture;
 use tokio::sync::broadcast;
@@ -8,32 +8,33 @@ use super::domain_state::DnsCheck;
 use crate::hostname::Hostname;
 use crate::tenancy::Certificate;
 
-/// Who asks DNS.
+/// Checks the DNS records of domains.
 pub trait DomainResolver: Send + Sync + 'static {
-    /// Asks for all that a domain needs. It ends within seconds, whatever DNS does.
+    /// Looks up all records that matter for a domain. Ends within seconds, even if no DNS server answers.
     fn check<'a>(&'a self, domain: &'a Hostname, token: &'a str) -> BoxFuture<'a, DnsCheck>;
 }
 
-/// Who gets certificates and keeps them new.
+/// Orders certificates and renews them.
 pub trait CertificateProvider: Send + Sync + 'static {
-    /// Whether certificates are got at all.
+    /// Whether this server orders certificates itself.
     fn are_automatic(&self) -> bool;
 
-    /// From now on there is to be one for the domain. Again is no harm.
+    /// Orders a certificate for the domain and keeps it renewed. Idempotent. With a delegated challenge the certificate
+    /// also covers the names below the domain.
     fn order(&self, domain: &Hostname, delegated: bool);
 
-    /// Looks now whether the domain leads here, where its certificate is held back for that.
+    /// Repeats the preflight check now if the domain's order is held back by it.
     fn retry_preflight(&self, domain: &Hostname);
 
-    /// There need be none any more.
+    /// The domain needs no certificate any more.
     fn release<'a>(&'a self, domain: &'a Hostname) -> BoxFuture<'a, ()>;
 
-    /// Removes those that nobody wants. Called once all that are wanted have been told.
+    /// Removes certificates that were not ordered. Called after all orders were repeated at the start.
     fn sweep(&self) -> BoxFuture<'_, ()>;
 
-    /// How the domain's is coming along.
+    /// The state of the domain's certificate or of its order.
     fn certificate(&self, domain: &Hostname) -> Option<Certificate>;
 
-    /// The names of which there is news.
+    /// Receives the name of each domain whose certificate state has changed.
     fn changes(&self) -> broadcast::Receiver<Hostname>;
 }

@@ -1,9 +1,9 @@
-//! Domains of the tenants' own, from the claim to the padlock.
+//! Custom domains of tenants, from the claim to the certificate.
 //!
-//! [`domain_state`] decides, as a pure step function; [`owner_text`] says it to the owner.
-//! [`Domains`] does what was decided: it asks DNS through [`interfaces::DomainResolver`], gets
-//! certificates through [`CertificateProvider`], and keeps the facts by [`crate::tenancy`].
-//! Its [worker](Domains::keep) looks at each domain when that is due, many at a time and never twice at once.
+//! [`domain_state`] decides what follows from an event, as a pure step function; [`owner_text`] describes the state to
+//! the owner. [`Domains`] carries out the decisions: it checks DNS with an [`interfaces::DomainResolver`], orders
+//! certificates from a [`CertificateProvider`] and stores the claims in [`crate::tenancy`]. Its
+//! [worker](Domains::run) checks each domain when that is due, many at a time and each one at most once at a time.
 
 mod adapters;
 mod domain_state;

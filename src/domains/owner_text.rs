@@ -1,4 +1,4 @@
-//! What is to be done about a domain now, in one sentence for its owner.
+//! Texts for the owner of a domain: what to do now, in one sentence.
 
 use crate::tenancy::{Certificate, Claim, DomainLoss, LostDomain, Phase, TlsStatus};
 use crate::timestamp::Timestamp;
@@ -40,7 +40,7 @@ pub fn next_action(claim: &Claim, ingress: &str) -> String {
     }
 }
 
-/// And when the certificate's turn comes again.
+/// Adds when the order is tried again, if that is known.
 fn with_retry(claim: &Claim, why: String, again: impl Fn(Timestamp) -> String) -> String {
     match claim.certificate.as_ref().and_then(|certificate| certificate.next_try_at) {
         Some(retry) => format!("{why} {}", again(retry)),
@@ -48,7 +48,7 @@ fn with_retry(claim: &Claim, why: String, again: impl Fn(Timestamp) -> String) -
     }
 }
 
-/// Of a tenant that claims none.
+/// For a tenant that claims no domain.
 pub fn next_action_without(lost: Option<&LostDomain>) -> String {
     match lost {
         None => "Choose a domain.".into(),
@@ -56,7 +56,7 @@ pub fn next_action_without(lost: Option<&LostDomain>) -> String {
     }
 }
 
-/// Why the tenant has its domain no more.
+/// Why the tenant lost its domain.
 pub fn loss(lost: &LostDomain) -> String {
     let LostDomain { domain, why, at } = lost;
     match why {
@@ -112,7 +112,7 @@ fn pointer(claim: &Claim, ingress: &str) -> String {
     format!("{domain} with the value {ingress} (DNS only, no proxy{instead})")
 }
 
-/// The first thing that is wrong, without its full stop.
+/// The first problem, without its full stop.
 fn problem(claim: &Claim) -> Option<String> {
     claim.problems.first().map(|problem| problem.message.trim_end_matches('.').to_owned())
 }

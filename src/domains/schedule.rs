@@ -1,26 +1,26 @@
-//! When the next look at a domain's DNS is due, and how long things may take.
+//! When the next DNS check of a domain is due, and the time limits of a claim.
 
 use std::time::Duration;
 
 use crate::tenancy::{Claim, DomainStatus};
 use crate::timestamp::Timestamp;
 
-/// After the claim was made, and the unit of the looks after it. Not at once: a resolver that is asked
-/// before the records are there remembers that they are not (RFC 2308).
+/// From the claim to its first check, and the first step of the backoff. Not at once: a resolver that is asked before
+/// the records exist caches the negative answer (RFC 2308).
 pub const FIRST_CHECK_DELAY: Duration = Duration::from_mins(1);
-/// Between two checks that a tenant asks for.
+/// Between two checks that a tenant requests.
 pub const MIN_RECHECK_INTERVAL: Duration = Duration::from_secs(30);
-/// For a proof, from the claim on.
+/// From the claim to its proof.
 pub const PROOF_TIMEOUT: Duration = Duration::from_hours(14 * 24);
-/// After so long without anything better it is looked at as a paused one.
+/// Without progress for this long, a claim is paused and checked at the interval of paused ones.
 pub const PAUSE_AFTER: Duration = Duration::from_hours(7 * 24);
-/// Looks that must see a domain lead elsewhere, one after the other.
+/// Consecutive checks that must find that a domain points elsewhere.
 pub const MIN_AWAY_CHECKS: u32 = 3;
-/// And so long, before it counts as moved.
+/// And the time it must point elsewhere before it counts as moved.
 pub const AWAY_GRACE_PERIOD: Duration = Duration::from_hours(2 * 24);
-/// So long it is served afterwards.
+/// How long a moved domain is still served.
 pub const SERVED_AFTER_MOVE: Duration = Duration::from_hours(7 * 24);
-/// Between two looks at whether a tenant may have a domain again.
+/// Between two checks whether a tenant may use a custom domain again.
 pub const BARRED_CHECK_INTERVAL: Duration = Duration::from_hours(6);
 
 const MAX_DOUBLINGS: u32 = 12;
@@ -33,17 +33,17 @@ const VERIFIED_CHECK_INTERVAL: Duration = Duration::from_mins(10);
 const AWAY_CHECK_INTERVAL: Duration = Duration::from_hours(1);
 const ACTIVE_CHECK_INTERVAL: Duration = Duration::from_hours(6);
 
-/// The world around a step.
+/// What a step needs besides the claim and the event.
 #[derive(Clone, Copy, Debug)]
 pub struct StepContext {
     pub now: Timestamp,
-    /// From 0 to 1: keeps the looks at many domains apart.
+    /// A random number from 0 to 1 that spreads the checks of many domains.
     pub chance: f64,
-    /// Whether this server gets certificates by itself.
+    /// Whether this server orders certificates itself.
     pub automatic_certificates: bool,
 }
 
-/// After a look.
+/// The time of the next check, after one has ended.
 pub fn next_check(claim: &Claim, context: &StepContext) -> Timestamp {
     let pause = match claim.status {
         _ if claim.unsure.is_some() => UNSURE_CHECK_INTERVAL,
@@ -58,14 +58,14 @@ pub fn next_check(claim: &Claim, context: &StepContext) -> Timestamp {
         DomainStatus::Active => ACTIVE_CHECK_INTERVAL,
     };
     let next = context.now.after(spread(pause, context.chance));
-    // A last look, just when the claim's time is over.
+    // The last check is made when the claim expires.
     match claim.expires_at {
         Some(end) if context.now < end => next.min(end),
         _ => next,
     }
 }
 
-/// A tenth less or more, so that many domains claimed or looked at together do not stay together.
+/// Varies the interval by up to 10 %, so that domains claimed or checked together do not stay in step.
 fn spread(pause: Duration, chance: f64) -> Duration {
     pause.mul_f64(0.9 + 0.2 * chance.clamp(0.0, 1.0))
 }

@@ -1,4 +1,4 @@
-//! Domains on a real store, with DNS and certificates as the test says.
+//! Domains on a real store, with DNS and certificates simulated.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::{BTreeSet, HashMap};
@@ -20,7 +20,7 @@ use crate::tenancy::{
 };
 use crate::timestamp::Timestamp;
 
-/// DNS as a table of tokens at names, and of names that lead here.
+/// DNS as a table of tokens by name and a set of names that point here.
 #[derive(Default)]
 struct Dns {
     tokens: Mutex<HashMap<Hostname, String>>,
@@ -29,7 +29,7 @@ struct Dns {
     checks: AtomicUsize,
     under_way: Mutex<HashMap<Hostname, usize>>,
     max_concurrent: AtomicUsize,
-    /// Looks wait here where there is one.
+    /// Each check takes a permit from it, if set.
     gate: Mutex<Option<Arc<Semaphore>>>,
 }
 
@@ -184,7 +184,7 @@ impl TestDomains {
         Self { _directory: directory, platform, dns, authority, domains }
     }
 
-    /// With a tenant whose domain is proved and leads here, and has no certificate yet.
+    /// With a tenant whose domain is verified and has no certificate yet.
     async fn with_verified() -> (Self, TenantId, Claim) {
         let setup = Self::new().await;
         let acme = setup.tenant("acme").await;
@@ -212,7 +212,7 @@ impl TestDomains {
         self.platform.claim_on(domain).unwrap()
     }
 
-    /// Changes a claim as time would have.
+    /// Changes a stored claim directly.
     async fn set(&self, domain: &Hostname, change: impl Fn(&mut Claim)) {
         let rule = |claim: &Claim| {
             let mut claim = claim.clone();
@@ -251,7 +251,7 @@ fn on(plan: &str) -> OperatorChange {
 }
 
 #[tokio::test]
-async fn a_domain_whose_dns_is_right_is_active_as_soon_as_its_certificate_is_there() {
+async fn a_verified_domain_becomes_active_when_its_certificate_is_issued() {
     let setup = TestDomains::new().await;
     let acme = setup.tenant("acme").await;
     let (claim, new) = setup.claim(&acme, "phone.acme.com").await.unwrap();
@@ -270,7 +270,7 @@ async fn a_domain_whose_dns_is_right_is_active_as_soon_as_its_certificate_is_the
 }
 
 #[tokio::test]
-async fn a_recheck_looks_again_whether_the_certificate_need_be_held_back() {
+async fn a_recheck_repeats_the_preflight_of_a_held_back_order() {
     let (setup, acme, claim) = TestDomains::with_verified().await;
     tokio::spawn(setup.domains.clone().run());
     setup.authority.holds_back(&claim.domain);
@@ -281,7 +281,7 @@ async fn a_recheck_looks_again_whether_the_certificate_need_be_held_back() {
 }
 
 #[tokio::test]
-async fn a_second_recheck_in_a_row_is_refused_with_its_moment() {
+async fn a_second_recheck_is_refused_with_the_time_it_is_allowed_again() {
     let setup = TestDomains::new().await;
     let acme = setup.tenant("acme").await;
     assert!(matches!(setup.domains.recheck(&context(), &acme).await.unwrap(), Recheck::Nothing));
@@ -293,7 +293,7 @@ async fn a_second_recheck_in_a_row_is_refused_with_its_moment() {
 }
 
 #[tokio::test]
-async fn what_is_due_is_looked_at_many_at_a_time_and_no_name_twice_at_once() {
+async fn due_checks_run_concurrently_up_to_the_limit_and_never_twice_for_a_domain() {
     let setup = TestDomains::new().await;
     let mut claims = Vec::new();
     for number in 0..80 {
@@ -306,7 +306,7 @@ async fn what_is_due_is_looked_at_many_at_a_time_and_no_name_twice_at_once() {
     *setup.dns.gate.lock().unwrap() = Some(Arc::clone(&gate));
     tokio::spawn(setup.domains.clone().run());
     setup.until("as many as may be", |setup| setup.dns.max_concurrent.load(Ordering::SeqCst) == 32).await;
-    // Those that are under way already among them: their second look waits.
+    // Some of these domains are being checked already: their second check waits.
     let asked = join_all(claims.iter().map(async |claim| setup.domains.sync(&context(), &claim.domain).await));
     gate.add_permits(1000);
     assert!(asked.await.iter().all(|looked| looked.as_ref().is_ok_and(Option::is_some)));
@@ -317,7 +317,7 @@ async fn what_is_due_is_looked_at_many_at_a_time_and_no_name_twice_at_once() {
 }
 
 #[tokio::test]
-async fn a_sweep_looks_at_all_domains() {
+async fn a_sync_of_all_domains_checks_every_domain() {
     let setup = TestDomains::with(false).await;
     tokio::spawn(setup.domains.clone().run());
     let mut claims = Vec::new();
@@ -335,7 +335,7 @@ async fn a_sweep_looks_at_all_domains() {
 }
 
 #[tokio::test]
-async fn dns_that_does_not_answer_changes_nothing() {
+async fn failed_lookups_do_not_change_the_status() {
     let setup = TestDomains::with(false).await;
     let acme = setup.tenant("acme").await;
     let (claim, _) = setup.claim(&acme, "phone.acme.com").await.unwrap();
@@ -350,7 +350,7 @@ async fn dns_that_does_not_answer_changes_nothing() {
 }
 
 #[tokio::test]
-async fn after_a_restart_the_certificates_are_wanted_again_and_what_came_meanwhile_is_seen() {
+async fn a_restart_repeats_certificate_orders_and_reads_certificates_issued_meanwhile() {
     let (setup, _, claim) = TestDomains::with_verified().await;
     setup.authority.ordered.lock().unwrap().clear();
     setup.authority.issues(&claim.domain);
@@ -361,11 +361,11 @@ async fn after_a_restart_the_certificates_are_wanted_again_and_what_came_meanwhi
 }
 
 #[tokio::test]
-async fn a_domain_that_is_given_up_needs_no_certificate_any_more() {
+async fn releasing_a_domain_releases_its_certificate() {
     let (setup, acme, claim) = TestDomains::with_verified().await;
     tokio::spawn(setup.domains.clone().run());
     setup.until("wanted", |setup| setup.authority.is_ordered(&claim.domain)).await;
-    // The worker has seen the claim once it has heard of its certificate.
+    // Once the certificate is in the claim, the worker has read the claim.
     setup.authority.issues(&claim.domain);
     setup.until("active", |setup| setup.now(&claim.domain).status == DomainStatus::Active).await;
     setup.platform.release_domain(&context(), &acme).await.unwrap();
@@ -373,7 +373,7 @@ async fn a_domain_that_is_given_up_needs_no_certificate_any_more() {
 }
 
 #[tokio::test]
-async fn who_proves_a_domain_gets_it_from_whom_only_claims_it() {
+async fn a_tenant_that_proves_a_domain_takes_it_over_from_an_unproved_claim() {
     let setup = TestDomains::with(false).await;
     let (squatter, owner) = (setup.tenant("squatter").await, setup.tenant("owner").await);
     let (claimed, _) = setup.claim(&squatter, "phone.acme.com").await.unwrap();
@@ -398,7 +398,7 @@ async fn who_proves_a_domain_gets_it_from_whom_only_claims_it() {
 }
 
 #[tokio::test]
-async fn of_two_owners_at_once_who_prove_a_domain_one_gets_it() {
+async fn concurrent_takeovers_of_a_domain_leave_one_claim() {
     for _ in 0..10 {
         let setup = TestDomains::with(false).await;
         let squatter = setup.tenant("squatter").await;
@@ -413,7 +413,7 @@ async fn of_two_owners_at_once_who_prove_a_domain_one_gets_it() {
 }
 
 #[tokio::test]
-async fn a_claim_that_is_not_proved_in_time_ends_and_its_tenant_is_told() {
+async fn an_unproved_claim_expires_and_the_tenant_sees_why() {
     let setup = TestDomains::new().await;
     let acme = setup.tenant("acme").await;
     let (claim, _) = setup.claim(&acme, "phone.acme.com").await.unwrap();
@@ -432,7 +432,7 @@ async fn a_claim_that_is_not_proved_in_time_ends_and_its_tenant_is_told() {
 }
 
 #[tokio::test]
-async fn a_tenant_without_the_right_is_neither_looked_up_nor_served() {
+async fn the_domain_of_a_tenant_without_the_plan_is_neither_checked_nor_served() {
     let setup = TestDomains::with(false).await;
     let acme = setup.tenant("acme").await;
     let (claim, _) = setup.claim(&acme, "phone.acme.com").await.unwrap();
@@ -451,7 +451,7 @@ async fn a_tenant_without_the_right_is_neither_looked_up_nor_served() {
 }
 
 #[tokio::test]
-async fn the_operator_activates_by_hand_and_again_is_no_news() {
+async fn activation_by_hand_is_idempotent() {
     let setup = TestDomains::with(false).await;
     let acme = setup.tenant("acme").await;
     let (claim, _) = setup.claim(&acme, "phone.acme.com").await.unwrap();

@@ -1,8 +1,7 @@
-//! The worker: looks at each domain when that is due, and takes in the news of certificates.
+//! The worker: checks each domain when that is due, and copies changes of certificates into the claims.
 //!
-//! Everything that must survive is in the claims themselves, so a worker that is
-//! killed loses nothing: the next one finds what is due and says again which
-//! certificates are wanted.
+//! All state that must survive is in the claims, so a worker that is killed loses nothing: the next one finds what is
+//! due and repeats the orders of certificates.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -16,13 +15,13 @@ use crate::hostname::Hostname;
 use crate::tenancy::{Claim, RequestContext};
 use crate::timestamp::Timestamp;
 
-/// Also where nothing tells: a clock may be set.
+/// The clock may be set at any time, which nothing reports; so the claims are read again after this time.
 const MAX_SLEEP: Duration = Duration::from_mins(1);
 const COALESCE_DELAY: Duration = Duration::from_millis(200);
 const RETRY_DELAY: Duration = Duration::from_secs(30);
 
 impl Domains {
-    /// For ever. For a task of its own.
+    /// Runs until the platform is closed. Spawn it as a task.
     pub async fn run(self) {
         let mut changes = self.0.platform.changes();
         let mut certificate_changes = self.0.certificates.changes();
@@ -38,10 +37,10 @@ impl Domains {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 Some(done) = state.running.join_next_with_id(), if !state.running.is_empty() => state.done(done),
-                // The handle here keeps the sender.
+                // Never fails: `self` holds the sender.
                 _ = sweeps.changed() => state.sweep(),
                 change = changes.changed() => match change {
-                    // Many changes at once are one.
+                    // Changes in quick succession are handled together.
                     Ok(()) => tokio::time::sleep(COALESCE_DELAY).await,
                     Err(_) => return,
                 },
@@ -61,9 +60,9 @@ struct WorkerState {
     domains: Domains,
     running: JoinSet<()>,
     names: HashMap<Id, Hostname>,
-    /// Those to be looked at whether it is due or not.
+    /// Domains to check without regard to their schedule.
     requested: VecDeque<Hostname>,
-    /// Those that were claimed at the last round.
+    /// The domains that were claimed when the claims were last read.
     claimed: HashSet<Hostname>,
 }
 
@@ -82,7 +81,7 @@ impl WorkerState {
         self.requested = self.domains.0.platform.claims().iter().map(|claim| claim.domain.clone()).collect();
     }
 
-    /// Starts as many looks as may be under way. How long nothing else is due.
+    /// Starts as many due checks as may run at the same time. Returns the time until another one is due.
     async fn start_due_checks(&mut self) -> Duration {
         let claims = self.domains.0.platform.claims();
         self.release_unclaimed(&claims).await;
@@ -117,7 +116,7 @@ impl WorkerState {
             };
             if let Err(error) = looked {
                 tracing::warn!(%domain, %error, "a domain could not be looked at");
-                // It is still due.
+                // The check is still due, so wait before it is tried again.
                 tokio::time::sleep(RETRY_DELAY).await;
             }
         });
@@ -135,7 +134,7 @@ impl WorkerState {
         }
     }
 
-    /// A domain that was given up needs no certificate.
+    /// Releases the certificates of domains that are not claimed any more.
     async fn release_unclaimed(&mut self, claims: &[Arc<Claim>]) {
         let claimed: HashSet<_> = claims.iter().map(|claim| claim.domain.clone()).collect();
         for gone in self.claimed.difference(&claimed) {

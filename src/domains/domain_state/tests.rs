@@ -11,7 +11,7 @@ const DAY: Duration = Duration::from_hours(24);
 const HOUR: Duration = Duration::from_hours(1);
 const INGRESS: &str = "in.example";
 
-/// A claim, its clock, and what was told and wanted.
+/// A claim, its clock and all effects so far.
 struct EventSequence {
     claim: Claim,
     now: Timestamp,
@@ -29,7 +29,7 @@ impl EventSequence {
         sequence
     }
 
-    /// One that is in use.
+    /// With an active domain.
     fn active() -> Self {
         let mut sequence = Self::new();
         sequence.check(good());
@@ -67,7 +67,7 @@ impl EventSequence {
         self
     }
 
-    /// To the moment of the next check, which must be there and to come.
+    /// Advances the clock to the next check, which must be in the future.
     fn until_next_check(&mut self) -> &mut Self {
         let next = self.claim.next_check_at.unwrap();
         assert!(next > self.now, "{next} at {}", self.now);
@@ -106,7 +106,7 @@ fn nothing() -> DnsCheck {
     dns_check(Some(false), Some(false))
 }
 
-/// Its TXT record may have gone since; it is not asked for any more.
+/// The TXT record of a proved domain may be missing; it is not required any more.
 fn elsewhere() -> DnsCheck {
     dns_check(Some(false), Some(false))
 }
@@ -120,7 +120,7 @@ fn problem(blocks: bool) -> DnsProblem {
 }
 
 #[test]
-fn both_records_and_a_certificate_make_a_domain_active() {
+fn a_domain_with_both_records_and_a_certificate_is_active() {
     let mut sequence = EventSequence::new();
     sequence.check(nothing());
     assert_eq!(sequence.state(), (DomainStatus::Pending, TlsStatus::Pending, Phase::DnsPending));
@@ -162,7 +162,7 @@ fn both_records_and_a_certificate_make_a_domain_active() {
 }
 
 #[test]
-fn one_record_alone_proves_nothing_in_whatever_order_they_come_and_go() {
+fn a_domain_is_verified_only_while_both_records_match() {
     let mut sequence = EventSequence::new();
     sequence.check(dns_check(Some(false), Some(true)));
     assert_eq!(sequence.state().2, Phase::DnsPartial);
@@ -175,7 +175,7 @@ fn one_record_alone_proves_nothing_in_whatever_order_they_come_and_go() {
 }
 
 #[test]
-fn where_others_get_the_certificates_a_proved_domain_is_active_at_once() {
+fn with_external_certificates_a_verified_domain_is_active_at_once() {
     let mut sequence = EventSequence::new();
     sequence.automatic = false;
     let effects = sequence.check(good());
@@ -191,7 +191,7 @@ fn where_others_get_the_certificates_a_proved_domain_is_active_at_once() {
 }
 
 #[test]
-fn what_forbids_a_certificate_blocks_until_it_is_gone() {
+fn a_problem_that_forbids_certificates_blocks_the_order_until_it_is_solved() {
     let mut sequence = EventSequence::new();
     let effects = sequence.check(DnsCheck { problems: vec![problem(true)], ..good() });
     assert_eq!(sequence.state(), (DomainStatus::Verified, TlsStatus::Pending, Phase::Blocked));
@@ -203,7 +203,7 @@ fn what_forbids_a_certificate_blocks_until_it_is_gone() {
 }
 
 #[test]
-fn a_failed_order_is_told_with_its_reason_and_the_next_try() {
+fn a_failed_order_shows_its_reason_and_the_next_attempt() {
     let mut sequence = EventSequence::new();
     sequence.check(good());
     let retry = sequence.now.after(HOUR);
@@ -219,7 +219,7 @@ fn a_failed_order_is_told_with_its_reason_and_the_next_try() {
 }
 
 #[test]
-fn a_certificate_that_is_there_and_not_served_is_told_and_the_domain_stays_in_use() {
+fn an_unserved_certificate_is_reported_and_the_domain_stays_active() {
     let mut sequence = EventSequence::active();
     sequence.stage(CertificateStage::Issued, Some("Who asks is shown another one; take it away."));
     assert_eq!(sequence.state(), (DomainStatus::Active, TlsStatus::Active, Phase::Active));
@@ -231,14 +231,14 @@ fn a_certificate_that_is_there_and_not_served_is_told_and_the_domain_stays_in_us
 }
 
 #[test]
-fn a_certificate_whose_time_is_over_is_told() {
+fn an_expired_certificate_is_shown_as_expired() {
     let mut sequence = EventSequence::active();
     sequence.after(DAY * 91).stage(CertificateStage::Backoff, Some("no answer"));
     assert_eq!(sequence.state(), (DomainStatus::Active, TlsStatus::Expired, Phase::Backoff));
 }
 
 #[test]
-fn an_active_domain_moves_only_after_several_looks_over_days_and_is_served_for_days_more() {
+fn an_active_domain_is_moved_after_several_checks_over_days_and_stopped_days_later() {
     let mut sequence = EventSequence::active();
     let left = sequence.now;
     while sequence.claim.moved_at.is_none() {
@@ -264,7 +264,7 @@ fn an_active_domain_moves_only_after_several_looks_over_days_and_is_served_for_d
 }
 
 #[test]
-fn a_domain_that_comes_back_is_as_before() {
+fn a_moved_domain_that_points_here_again_is_active() {
     let mut sequence = EventSequence::active();
     while sequence.claim.moved_at.is_none() {
         sequence.until_next_check().check(elsewhere());
@@ -275,7 +275,7 @@ fn a_domain_that_comes_back_is_as_before() {
 }
 
 #[test]
-fn looks_in_the_dark_between_bad_ones_neither_count_nor_forgive() {
+fn failed_checks_neither_count_as_away_nor_reset_the_count() {
     let mut sequence = EventSequence::active();
     sequence.check(elsewhere());
     sequence.after(DAY * 30).check(dark());
@@ -287,7 +287,7 @@ fn looks_in_the_dark_between_bad_ones_neither_count_nor_forgive() {
 }
 
 #[test]
-fn an_unproved_claim_is_looked_at_ever_more_rarely_pauses_and_ends() {
+fn an_unproved_claim_backs_off_is_paused_and_expires() {
     let mut sequence = EventSequence::new();
     let made = sequence.now;
     let mut checks = Vec::new();
@@ -305,7 +305,7 @@ fn an_unproved_claim_is_looked_at_ever_more_rarely_pauses_and_ends() {
 }
 
 #[test]
-fn a_recheck_ends_the_pause_and_cannot_be_had_again_at_once() {
+fn a_recheck_ends_the_pause_and_has_a_minimum_interval() {
     let mut sequence = EventSequence::new();
     while sequence.claim.paused.is_none() {
         sequence.until_next_check().check(dns_check(Some(true), Some(false)));
@@ -322,7 +322,7 @@ fn a_recheck_ends_the_pause_and_cannot_be_had_again_at_once() {
 }
 
 #[test]
-fn the_operators_word_stands_whatever_dns_says_and_ends_when_dns_agrees() {
+fn activation_by_hand_overrides_dns_until_dns_confirms_it() {
     let mut sequence = EventSequence::new();
     let effects = sequence.apply(&DomainEvent::ActivatedByHand);
     assert!(effects.contains(&DomainEffect::OrderCertificate { delegated: false }));
@@ -340,7 +340,7 @@ fn the_operators_word_stands_whatever_dns_says_and_ends_when_dns_agrees() {
 }
 
 #[test]
-fn who_may_not_have_a_domain_is_told_so_and_nothing_else_changes() {
+fn a_barred_tenant_sees_the_reason_and_keeps_the_state() {
     let mut sequence = EventSequence::active();
     sequence.claim.certificate.as_mut().unwrap().next_try_at = Some(sequence.now.after(DAY));
     let before = sequence.claim.clone();
@@ -353,7 +353,7 @@ fn who_may_not_have_a_domain_is_told_so_and_nothing_else_changes() {
 }
 
 #[test]
-fn a_claim_of_a_server_that_never_looked_is_due() {
+fn a_stored_claim_without_a_next_check_is_due() {
     let kept = r#"{"tenant":"acme","domain":"phone.acme.com","token":"t","status":"pending","tlsStatus":"pending",
         "lastError":"","claimedAt":1,"verifiedAt":null,"lastCheckedAt":null,"phase":"dns_pending","paused":null,
         "nextCheckAt":null,"recheckAvailableAt":null,"txt":{"matched":null,"observed":[]},
@@ -420,11 +420,11 @@ fn any_event() -> impl Strategy<Value = DomainEvent> {
 }
 
 fn any_sequence() -> impl Strategy<Value = Vec<(DomainEvent, u64)>> {
-    // Minutes between events: from none to days.
+    // Minutes between events, from none to days.
     proptest::collection::vec((any_event(), prop_oneof![Just(0), 1..60_u64, 60..10_000_u64]), 1..60)
 }
 
-/// What a lookup must not change when it could not be made.
+/// What a failed lookup must not change.
 fn verdict_of(claim: &Claim) -> impl PartialEq + std::fmt::Debug + use<> {
     (
         (claim.status, claim.tls_status, claim.phase, claim.verified_at, claim.expires_at, claim.paused.clone()),
@@ -436,7 +436,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_reachable_state_is_sound(events in any_sequence(), automatic in any::<bool>(), chance in 0.0..=1.0_f64) {
+    fn every_reachable_state_keeps_the_invariants(events in any_sequence(), automatic in any::<bool>(), chance in 0.0..=1.0_f64) {
         let mut sequence = EventSequence::new();
         sequence.automatic = automatic;
         let (mut good_checks, mut by_hand) = (0, false);
@@ -448,7 +448,7 @@ proptest! {
             let (claim, effects) = step(&before, &event, &context);
             sequence.claim = claim.clone();
 
-            // One sentence and one moment, in every phase.
+            // Every phase has one sentence and one time of the next check.
             let sentence = owner_text::next_action(&claim, INGRESS);
             prop_assert!(sentence.ends_with('.') && sentence.len() > 5, "{:?}: {sentence:?}", claim.phase);
             let next = claim.next_check_at;
@@ -459,7 +459,7 @@ proptest! {
                 prop_assert!(pause <= Duration::from_hours(8 * 24), "{pause:?}");
             }
 
-            // Evidence.
+            // A domain is in use only after a proof or a manual activation.
             if let DomainEvent::DnsChecked(check) = &event {
                 good_checks += usize::from(check.txt.matched == Some(true));
                 if check.way.is_some() {
@@ -477,11 +477,11 @@ proptest! {
                 return Ok(());
             }
 
-            // Nothing is concluded from what could not be asked.
+            // A failed lookup changes no conclusion.
             if matches!(&event, DomainEvent::DnsChecked(check) if check.unsure.is_some() && check.txt.matched != Some(true) && check.way.is_none())
                 && before.barred.is_none() && before.next_check_at.is_some()
             {
-                // Time itself may have ended a certificate: compare with how it stands without the look.
+                // A certificate may have expired meanwhile, so compare with a step without a DNS check.
                 let idle = step(&before, &DomainEvent::SyncAsked, &context).0;
                 prop_assert_eq!(verdict_of(&claim), verdict_of(&idle));
             }
@@ -499,7 +499,7 @@ proptest! {
                 last_here = sequence.now;
             }
 
-            // Certificates are wanted for what is proved, and never where nobody is to get them.
+            // Certificates are ordered only for proved domains, and only if this server orders them.
             if effects.iter().any(|effect| matches!(effect, DomainEffect::OrderCertificate { .. })) {
                 prop_assert!(automatic && claim.is_proved() && claim.moved_at.is_none());
             }
@@ -508,7 +508,7 @@ proptest! {
     }
 
     #[test]
-    fn from_wherever_it_is_a_domain_that_is_right_becomes_active(events in any_sequence()) {
+    fn a_correct_domain_becomes_active_from_every_state(events in any_sequence()) {
         let mut sequence = EventSequence::new();
         for (event, minutes) in events {
             sequence.after(Duration::from_mins(minutes));

@@ -64,7 +64,7 @@ pub struct Agent {
     sip: Option<UserAgent>,
     /// Every user agent gets a seed of its own.
     seed: [u8; 32],
-    accounts: u64,
+    started_user_agents: u64,
     /// The browser said that it has no network.
     offline: bool,
     out: VecDeque<Output>,
@@ -73,7 +73,14 @@ pub struct Agent {
 impl Agent {
     /// `seed` must be random and secret.
     pub fn new(seed: [u8; 32]) -> Agent {
-        Agent { call_list: CallList::new(), sip: None, seed, accounts: 0, offline: false, out: VecDeque::new() }
+        Agent {
+            call_list: CallList::new(),
+            sip: None,
+            seed,
+            started_user_agents: 0,
+            offline: false,
+            out: VecDeque::new(),
+        }
     }
 
     pub fn handle(&mut self, input: Input, now: Millis) {
@@ -81,12 +88,12 @@ impl Agent {
             Input::Page { port, message } => {
                 match message {
                     ToAgent::Probe if std::mem::take(&mut self.offline) => {
-                        self.tell(ua::Input::Online, now);
+                        self.forward_to_user_agent(ua::Input::Online, now);
                     }
-                    ToAgent::Probe => self.tell(ua::Input::Probe, now),
+                    ToAgent::Probe => self.forward_to_user_agent(ua::Input::Probe, now),
                     ToAgent::Offline => {
                         self.offline = true;
-                        self.tell(ua::Input::Offline, now);
+                        self.forward_to_user_agent(ua::Input::Offline, now);
                     }
                     _ => {}
                 }
@@ -94,20 +101,20 @@ impl Agent {
             }
             Input::PageGone { port } => self.call_list.page_gone(port, now),
             Input::SocketOpened { id } => {
-                self.tell(ua::Input::TransportConnected { id }, now);
+                self.forward_to_user_agent(ua::Input::TransportConnected { id }, now);
             }
             Input::SocketClosed { id, reason } => {
-                self.tell(ua::Input::TransportClosed { id, reason }, now);
+                self.forward_to_user_agent(ua::Input::TransportClosed { id, reason }, now);
             }
             Input::SocketReceived { id, bytes } => {
-                self.tell(ua::Input::Received { id, bytes }, now);
+                self.forward_to_user_agent(ua::Input::Received { id, bytes }, now);
             }
             Input::Tick => {
-                self.tell(ua::Input::Tick, now);
+                self.forward_to_user_agent(ua::Input::Tick, now);
                 self.call_list.tick(now);
             }
         }
-        self.settle(now);
+        self.run_until_idle(now);
     }
 
     /// The next thing to do, oldest first.
@@ -121,14 +128,14 @@ impl Agent {
         [agent, self.call_list.next_timeout()].into_iter().flatten().min()
     }
 
-    fn tell(&mut self, input: ua::Input, now: Millis) {
+    fn forward_to_user_agent(&mut self, input: ua::Input, now: Millis) {
         if let Some(user_agent) = &mut self.sip {
             user_agent.handle(input, now);
         }
     }
 
     /// Passes messages to and fro until both sides have nothing left to say.
-    fn settle(&mut self, now: Millis) {
+    fn run_until_idle(&mut self, now: Millis) {
         loop {
             if let Some(output) = self.sip.as_mut().and_then(UserAgent::poll) {
                 match output {
@@ -149,22 +156,22 @@ impl Agent {
                 Some(CallListOutput::ToPage { port, message }) => {
                     self.out.push_back(Output::ToPage { port, message });
                 }
-                Some(CallListOutput::Command(command)) => self.tell(ua::Input::Command(command), now),
-                Some(CallListOutput::Probe) => self.tell(ua::Input::Probe, now),
-                Some(CallListOutput::Start(config)) => self.start(*config, now),
+                Some(CallListOutput::Command(command)) => self.forward_to_user_agent(ua::Input::Command(command), now),
+                Some(CallListOutput::Probe) => self.forward_to_user_agent(ua::Input::Probe, now),
+                Some(CallListOutput::Start(config)) => self.start_user_agent(*config, now),
                 Some(CallListOutput::Finished) => self.out.push_back(Output::Finished),
-                None if self.call_list.show() => {}
+                None if self.call_list.send_snapshot_if_changed() => {}
                 None => break,
             }
         }
     }
 
-    fn start(&mut self, config: ua::Config, now: Millis) {
+    fn start_user_agent(&mut self, config: ua::Config, now: Millis) {
         let mut seed = self.seed;
-        for (byte, count) in seed.iter_mut().zip(self.accounts.to_le_bytes()) {
+        for (byte, count) in seed.iter_mut().zip(self.started_user_agents.to_le_bytes()) {
             *byte ^= count;
         }
-        self.accounts += 1;
+        self.started_user_agents += 1;
         let mut user_agent = UserAgent::new(config, seed, now);
         user_agent.handle(ua::Input::Command(ua::Command::Register), now);
         self.sip = Some(user_agent);

@@ -76,11 +76,11 @@ pub struct CallEntry {
     pub want_restart: bool,
     /// The page that holds the media now did not take part in the exchange that
     /// is under way, so its result is void.
-    pub stale: bool,
+    pub negotiation_is_stale: bool,
     /// A page took the call over and the far end has not agreed to it yet.
     pub resuming: bool,
     /// A new connection was tried after the final answer did not fit the old one.
-    pub renewed: bool,
+    pub connection_replaced: bool,
     /// The page is gone; another one may take over until then.
     pub orphan_until: Option<Millis>,
     /// ICE is disconnected; restart it when it still is by then.
@@ -91,7 +91,7 @@ pub struct CallEntry {
     pub notified: Vec<String>,
     /// Grows with the person's attention: the call with the highest is the active one.
     pub focus: u64,
-    open: Vec<(u32, RequestPurpose)>,
+    open_requests: Vec<(u32, RequestPurpose)>,
 }
 
 impl CallEntry {
@@ -106,40 +106,40 @@ impl CallEntry {
             want_held: false,
             want_offer: false,
             want_restart: false,
-            stale: false,
+            negotiation_is_stale: false,
             resuming: false,
-            renewed: false,
+            connection_replaced: false,
             orphan_until: None,
             restart_at: None,
             restarts: 0,
             notified: Vec::new(),
             focus: 0,
-            open: Vec::new(),
+            open_requests: Vec::new(),
         }
     }
 
-    pub fn opened(&mut self, request: u32, purpose: RequestPurpose) {
-        self.open.push((request, purpose));
+    pub fn open_request(&mut self, request: u32, purpose: RequestPurpose) {
+        self.open_requests.push((request, purpose));
     }
 
     /// Closes the request and tells what it was for; `None` when nobody waits for it any more.
     pub fn close_request(&mut self, request: u32) -> Option<RequestPurpose> {
-        let index = self.open.iter().position(|(open, _)| *open == request)?;
-        Some(self.open.remove(index).1)
+        let index = self.open_requests.iter().position(|(open, _)| *open == request)?;
+        Some(self.open_requests.remove(index).1)
     }
 
     /// The person answered, but the page's description is not there yet.
     pub fn is_awaiting_answer(&self) -> bool {
-        self.open.iter().any(|(_, purpose)| *purpose == RequestPurpose::InitialAnswer)
+        self.open_requests.iter().any(|(_, purpose)| *purpose == RequestPurpose::InitialAnswer)
     }
 
     /// Replies to requests of this kind are void from now on.
-    pub fn forget(&mut self, purpose: RequestPurpose) {
-        self.open.retain(|(_, open)| *open != purpose);
+    pub fn discard_requests(&mut self, purpose: RequestPurpose) {
+        self.open_requests.retain(|(_, open)| *open != purpose);
     }
 
-    pub fn forget_all(&mut self) {
-        self.open.clear();
+    pub fn discard_all_requests(&mut self) {
+        self.open_requests.clear();
     }
 
     /// The next offer of ours, if it is wanted and its turn has come.
@@ -163,7 +163,7 @@ impl CallEntry {
 
     /// Our offer that is under way came to nothing by no fault of its own: what
     /// it was to bring about is wanted again.
-    pub fn want_again(&mut self) {
+    pub fn restore_wanted_restart(&mut self) {
         if let MediaNegotiation::CreatingOffer { restart, .. } | MediaNegotiation::OfferSent { restart, .. } =
             self.negotiation
         {
@@ -172,7 +172,7 @@ impl CallEntry {
     }
 
     /// Brings what pages see of hold up to date.
-    pub fn show_hold(&mut self) {
+    pub fn update_hold_state(&mut self) {
         self.call.hold = match (self.held, self.want_held) {
             (false, false) => HoldState::None,
             (false, true) => HoldState::Holding,
@@ -181,13 +181,13 @@ impl CallEntry {
         };
     }
 
-    pub fn ended(&self) -> bool {
+    pub fn is_ended(&self) -> bool {
         matches!(self.call.state, CallState::Ended { .. })
     }
 
     /// The person is in this call, or about to be.
-    pub fn up(&self) -> bool {
-        !self.ended() && self.call.state != CallState::Incoming
+    pub fn is_in_progress(&self) -> bool {
+        !self.is_ended() && self.call.state != CallState::Incoming
     }
 
     /// Whole seconds since the answer.

@@ -46,7 +46,7 @@ pub struct CallList {
     pages: Pages,
     account: Option<SipAccount>,
     /// SHA-256 of the account's secret, so that a second page with the same one is recognised.
-    proof: Option<[u8; 32]>,
+    secret_hash: Option<[u8; 32]>,
     /// A server has accepted the account's secret.
     secret_accepted: bool,
     /// Signed in for good or trying: the user agent exists and has not said `SignedOut`.
@@ -57,11 +57,11 @@ pub struct CallList {
     next: Option<SipAccount>,
     registration: RegistrationStatus,
     /// The last event to pages was `Registered`, not `Unregistered`.
-    announced: bool,
+    reported_registered: bool,
     entries: Vec<CallEntry>,
     focus: u64,
     requests: u32,
-    shown: AgentSnapshot,
+    last_snapshot: AgentSnapshot,
     no_page_until: Option<Millis>,
     finished: bool,
     out: VecDeque<CallListOutput>,
@@ -75,16 +75,16 @@ impl CallList {
     /// A message from a page. [`ToAgent::Probe`] and [`ToAgent::Offline`] only
     /// prove here that the page lives; they are news for the user agent.
     pub fn page(&mut self, port: PortId, message: ToAgent, now: Millis) {
-        if let Some(page) = self.pages.heard(port, now) {
+        if let Some(page) = self.pages.record_activity(port, now) {
             self.page_resumed(&page);
         }
         match message {
             ToAgent::Attach { page, visible } => return self.attach(port, &page, visible, now),
             ToAgent::Detach => return self.page_gone(port, now),
-            ToAgent::Alive { visible } => self.pages.alive(port, visible, now),
+            ToAgent::Alive { visible } => self.pages.keep_alive(port, visible, now),
             ToAgent::Probe | ToAgent::Offline => {}
             ToAgent::SignIn { account } => self.sign_in(port, *account),
-            _ if self.pages.by_port(port).is_none_or(|page| !page.admitted) => return,
+            _ if self.pages.by_port(port).is_none_or(|page| !page.authorized) => return,
             ToAgent::SignOut => self.sign_out(now),
             ToAgent::Call { call, number, caller_id, offer } => {
                 self.call(port, call, &number, caller_id, offer, now);
@@ -108,13 +108,13 @@ impl CallList {
     }
 
     pub fn tick(&mut self, now: Millis) {
-        while let Some(page) = self.pages.lost(now) {
-            self.orphan(&page.name, now);
+        while let Some(page) = self.pages.remove_silent(now) {
+            self.orphan_calls(&page.name, now);
         }
-        self.expire(now);
+        self.handle_deadlines(now);
         if self.no_page_until.is_some_and(|until| until <= now) {
             self.no_page_until = None;
-            self.leave(now);
+            self.shut_down(now);
         }
         self.advance(now);
     }
@@ -131,19 +131,19 @@ impl CallList {
     /// Tells every page what changed since the last time; false when nothing did.
     ///
     /// An ended call is in one such snapshot, and in none after it.
-    pub fn show(&mut self) -> bool {
+    pub fn send_snapshot_if_changed(&mut self) -> bool {
         let mut snapshot = self.snapshot();
-        snapshot.revision = self.shown.revision;
-        if snapshot == self.shown {
+        snapshot.revision = self.last_snapshot.revision;
+        if snapshot == self.last_snapshot {
             return false;
         }
         snapshot.revision += 1;
-        self.shown = snapshot;
-        self.entries.retain(|entry| !entry.ended());
+        self.last_snapshot = snapshot;
+        self.entries.retain(|entry| !entry.is_ended());
         for page in self.pages.iter() {
             self.out.push_back(CallListOutput::ToPage {
                 port: page.port,
-                message: ToPage::Snapshot { snapshot: self.shown.clone() },
+                message: ToPage::Snapshot { snapshot: self.last_snapshot.clone() },
             });
         }
         true
@@ -163,7 +163,7 @@ impl CallList {
     fn active(&self) -> Option<String> {
         self.entries
             .iter()
-            .filter(|entry| entry.up())
+            .filter(|entry| entry.is_in_progress())
             .max_by_key(|entry| entry.focus)
             .map(|entry| entry.call.id.clone())
     }
@@ -175,15 +175,15 @@ impl CallList {
     }
 
     /// The page may take part: it hears what there is, and takes over what has lost its page.
-    fn admit(&mut self, port: PortId) {
-        if !self.pages.admit(port) {
+    fn authorize_page(&mut self, port: PortId) {
+        if !self.pages.authorize(port) {
             return;
         }
         let Some(name) = self.pages.by_port(port).map(|page| page.name.clone()) else {
             return;
         };
-        let taken_over = self.adopt(&name);
-        if self.announced
+        let taken_over = self.take_over_calls(&name);
+        if self.reported_registered
             && let Some(account) = &self.account
         {
             let event = AgentEvent::Registered { username: account.username.clone(), domain: account.domain.clone() };
@@ -197,7 +197,7 @@ impl CallList {
 
     /// Tells a page what it has missed.
     fn send_current_state(&mut self, port: PortId, name: &str) {
-        let snapshot = self.shown.clone();
+        let snapshot = self.last_snapshot.clone();
         self.send(port, ToPage::Snapshot { snapshot });
         let ringing: Vec<CallSnapshot> = self
             .entries
@@ -218,7 +218,7 @@ impl CallList {
     /// The page is certainly gone: it said so, or its port or lock is.
     pub fn page_gone(&mut self, port: PortId, now: Millis) {
         if let Some(page) = self.pages.detach(port) {
-            self.orphan(&page.name, now);
+            self.orphan_calls(&page.name, now);
         }
         self.advance(now);
     }
@@ -228,22 +228,22 @@ impl CallList {
         for index in 0..self.entries.len() {
             if let Some(entry) = self.entries.get_mut(index) {
                 let ask = entry.next_offer(now);
-                entry.show_hold();
+                entry.update_hold_state();
                 if let Some(ask) = ask {
-                    self.ask(index, RequestPurpose::LocalOffer, ask);
+                    self.request_media(index, RequestPurpose::LocalOffer, ask);
                 }
             }
         }
         if self.pages.iter().next().is_some() {
             self.no_page_until = None;
         } else if self.no_page_until.is_none() && !self.finished {
-            let in_call = self.entries.iter().any(|entry| !entry.ended());
+            let in_call = self.entries.iter().any(|entry| !entry.is_ended());
             self.no_page_until = Some(now.plus(if in_call { NO_PAGE_IN_CALL_TIMEOUT_MS } else { NO_PAGE_TIMEOUT_MS }));
         }
     }
 
     /// No page attached within the time-out.
-    fn leave(&mut self, now: Millis) {
+    fn shut_down(&mut self, now: Millis) {
         if self.running {
             self.finished = true;
             self.sign_out(now);
@@ -261,11 +261,11 @@ impl CallList {
     }
 
     fn find(&self, call: &str) -> Option<usize> {
-        self.entries.iter().position(|entry| entry.call.id == call && !entry.ended())
+        self.entries.iter().position(|entry| entry.call.id == call && !entry.is_ended())
     }
 
     fn entry(&mut self, call: &str) -> Option<&mut CallEntry> {
-        self.entries.iter_mut().find(|entry| entry.call.id == call && !entry.ended())
+        self.entries.iter_mut().find(|entry| entry.call.id == call && !entry.is_ended())
     }
 
     fn focus_on(&mut self, index: usize) {
@@ -301,7 +301,7 @@ impl CallList {
     }
 
     /// Asks the page that holds the call's media; nothing happens when there is none.
-    fn ask(&mut self, index: usize, purpose: RequestPurpose, ask: MediaRequest) {
+    fn request_media(&mut self, index: usize, purpose: RequestPurpose, ask: MediaRequest) {
         self.requests = self.requests.wrapping_add(1);
         let request = self.requests;
         let Some(entry) = self.entries.get_mut(index) else {
@@ -311,7 +311,7 @@ impl CallList {
         else {
             return;
         };
-        entry.opened(request, purpose);
+        entry.open_request(request, purpose);
         let call = entry.call.id.clone();
         self.send(port, ToPage::Media { call, request, ask });
     }
@@ -322,11 +322,11 @@ impl CallList {
 
     /// The end of a call for everyone. The user agent has been told, or told us.
     fn end(&mut self, index: usize, cause: CallEndCause, now: Millis) {
-        self.ask(index, RequestPurpose::RollBack, MediaRequest::Close);
+        self.request_media(index, RequestPurpose::RollBack, MediaRequest::Close);
         let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
-        entry.forget_all();
+        entry.discard_all_requests();
         entry.call.state = CallState::Ended { cause: cause.clone() };
         entry.call.detached = false;
         entry.orphan_until = None;

@@ -24,7 +24,7 @@ const MAX_TIMER_DELAY_MS: u64 = 600_000;
 #[wasm_bindgen]
 extern "C" {
     #[wasm_bindgen(js_name = setTimeout)]
-    fn set_timeout(act: &Function, milliseconds: f64) -> JsValue;
+    fn set_timeout(callback: &Function, milliseconds: f64) -> JsValue;
     #[wasm_bindgen(js_name = clearTimeout)]
     fn clear_timeout(timer: &JsValue);
 }
@@ -67,7 +67,7 @@ struct AgentDriver {
     sockets: RefCell<HashMap<u64, Socket>>,
     /// Inputs that arrived while another one was being handled.
     inputs: RefCell<Vec<Input>>,
-    working: Cell<bool>,
+    is_handling: Cell<bool>,
     /// The agent has finished, or has not begun.
     idle: Cell<bool>,
     /// Number of this worker's agents that are not idle.
@@ -79,7 +79,7 @@ struct AgentDriver {
 struct Port {
     channel: MessagePort,
     /// The page's lock was requested; that is done once per port.
-    watched: Cell<bool>,
+    lock_requested: Cell<bool>,
     page: RefCell<String>,
     _on_message: Closure<dyn FnMut(MessageEvent)>,
     _on_close: Closure<dyn FnMut()>,
@@ -88,12 +88,12 @@ struct Port {
 impl AgentDriver {
     fn new(active_agents: Rc<Cell<u32>>) -> Rc<AgentDriver> {
         Rc::new_cyclic(|driver: &Weak<AgentDriver>| AgentDriver {
-            agent: RefCell::new(Agent::new(random())),
+            agent: RefCell::new(Agent::new(random_seed())),
             ports: RefCell::default(),
             next_port: Cell::new(0),
             sockets: RefCell::default(),
             inputs: RefCell::default(),
-            working: Cell::new(false),
+            is_handling: Cell::new(false),
             idle: Cell::new(true),
             active_agents,
             timer: RefCell::new(JsValue::UNDEFINED),
@@ -136,7 +136,7 @@ impl AgentDriver {
             let driver = Rc::downgrade(self);
             move || {
                 if let Some(driver) = driver.upgrade() {
-                    driver.gone(id);
+                    driver.page_gone(id);
                 }
             }
         });
@@ -145,7 +145,7 @@ impl AgentDriver {
         let _ = port.add_event_listener_with_callback("close", on_close.as_ref().unchecked_ref());
         let port = Port {
             channel: port,
-            watched: Cell::new(false),
+            lock_requested: Cell::new(false),
             page: RefCell::default(),
             _on_message: on_message,
             _on_close: on_close,
@@ -164,7 +164,7 @@ impl AgentDriver {
                     port.page.borrow_mut().clone_from(page);
                 }
             }
-            ToAgent::Alive { .. } => self.watch(port),
+            ToAgent::Alive { .. } => self.request_page_lock(port),
             _ => {}
         }
         let detached = message == ToAgent::Detach;
@@ -177,15 +177,15 @@ impl AgentDriver {
     /// Every page holds a lock of its name. Who gets it after the page knows
     /// that the page is gone. Asked only after the first `Alive`, which a page
     /// sends when it holds the lock.
-    fn watch(self: &Rc<Self>, id: PortId) {
+    fn request_page_lock(self: &Rc<Self>, id: PortId) {
         let name = match self.ports.borrow().get(&id) {
-            Some(port) if !port.watched.replace(true) => port.page.borrow().clone(),
+            Some(port) if !port.lock_requested.replace(true) => port.page.borrow().clone(),
             _ => return,
         };
         let driver = Rc::downgrade(self);
         let granted = Closure::once_into_js(move || {
             if let Some(driver) = driver.upgrade() {
-                driver.gone(id);
+                driver.page_gone(id);
             }
         });
         let request = || {
@@ -201,7 +201,7 @@ impl AgentDriver {
         request();
     }
 
-    fn gone(self: &Rc<Self>, port: PortId) {
+    fn page_gone(self: &Rc<Self>, port: PortId) {
         if self.ports.borrow_mut().remove(&port).is_some() {
             self.handle(Input::PageGone { port });
         }
@@ -209,7 +209,7 @@ impl AgentDriver {
 
     fn handle(self: &Rc<Self>, input: Input) {
         self.inputs.borrow_mut().push(input);
-        if self.working.replace(true) {
+        if self.is_handling.replace(true) {
             return;
         }
         loop {
@@ -222,17 +222,17 @@ impl AgentDriver {
                 loop {
                     let output = self.agent.borrow_mut().poll();
                     match output {
-                        Some(output) => self.carry_out(output),
+                        Some(output) => self.perform(output),
                         None => break,
                     }
                 }
             }
         }
-        self.working.set(false);
-        self.sleep();
+        self.is_handling.set(false);
+        self.schedule_tick();
     }
 
-    fn carry_out(self: &Rc<Self>, output: Output) {
+    fn perform(self: &Rc<Self>, output: Output) {
         match output {
             Output::ToPage { port, message } => self.post(port, &message),
             Output::Connect { id, url } => {
@@ -255,7 +255,7 @@ impl AgentDriver {
             }
             Output::Send { id, bytes } => {
                 if bytes.starts_with(b"INVITE ") {
-                    mark("bitcall:invite");
+                    add_performance_mark("bitcall:invite");
                 }
                 if let Some(socket) = self.sockets.borrow().get(&id.0) {
                     socket.send(&bytes);
@@ -275,7 +275,7 @@ impl AgentDriver {
         }
     }
 
-    fn sleep(&self) {
+    fn schedule_tick(&self) {
         clear_timeout(&self.timer.borrow());
         let next = self.agent.borrow().next_timeout();
         *self.timer.borrow_mut() = match next {
@@ -295,7 +295,7 @@ fn now() -> Millis {
 }
 
 /// Refuses to go on without randomness: guessable tags and nonces are worse than no phone.
-fn random() -> [u8; 32] {
+fn random_seed() -> [u8; 32] {
     let fill = || {
         let crypto = Reflect::get(&js_sys::global(), &"crypto".into()).ok()?;
         let bytes = Uint8Array::new_with_length(32);
@@ -312,7 +312,7 @@ fn random() -> [u8; 32] {
     fill().unwrap_or_else(|| wasm_bindgen::throw_str("no source of randomness"))
 }
 
-fn mark(name: &str) {
+fn add_performance_mark(name: &str) {
     let mark = || {
         let performance = Reflect::get(&js_sys::global(), &"performance".into()).ok()?;
         Reflect::get(&performance, &"mark".into())

@@ -3,7 +3,7 @@
 
 /// True when whoever wrote this will not listen to us: it says `sendonly` or
 /// `inactive` (RFC 3264 §8.4), or the old `c=… 0.0.0.0` (RFC 2543).
-pub fn holds(sdp: &str) -> bool {
+pub fn is_hold(sdp: &str) -> bool {
     let mut session = None;
     let mut audio = None;
     let mut section = SdpSection::Session;
@@ -17,7 +17,7 @@ pub fn holds(sdp: &str) -> bool {
             };
         }
         let held = match line {
-            "a=sendonly" | "a=inactive" | "c=IN IP4 0.0.0.0" if !dtls(sdp, line) => true,
+            "a=sendonly" | "a=inactive" | "c=IN IP4 0.0.0.0" if !is_ice_placeholder(sdp, line) => true,
             "a=sendrecv" | "a=recvonly" => false,
             _ => continue,
         };
@@ -38,7 +38,7 @@ enum SdpSection {
 }
 
 /// With ICE, `0.0.0.0` only says that no default candidate was chosen (RFC 8839 §4.2.1).
-fn dtls(sdp: &str, line: &str) -> bool {
+fn is_ice_placeholder(sdp: &str, line: &str) -> bool {
     line.starts_with("c=") && sdp.contains("a=ice-ufrag:")
 }
 
@@ -48,16 +48,16 @@ mod tests {
 
     #[test]
     fn the_audio_sections_direction_wins_over_the_sessions() {
-        assert!(holds("v=0\r\na=sendrecv\r\nm=audio 9 X 0\r\na=sendonly\r\n"));
-        assert!(!holds("v=0\r\na=inactive\r\nm=audio 9 X 0\r\na=sendrecv\r\n"));
-        assert!(holds("v=0\r\na=inactive\r\nm=audio 9 X 0\r\n"));
-        assert!(!holds("v=0\r\nm=audio 9 X 0\r\n"));
-        assert!(!holds("v=0\r\nm=audio 9 X 0\r\nm=video 9 X 0\r\na=inactive\r\n"));
+        assert!(is_hold("v=0\r\na=sendrecv\r\nm=audio 9 X 0\r\na=sendonly\r\n"));
+        assert!(!is_hold("v=0\r\na=inactive\r\nm=audio 9 X 0\r\na=sendrecv\r\n"));
+        assert!(is_hold("v=0\r\na=inactive\r\nm=audio 9 X 0\r\n"));
+        assert!(!is_hold("v=0\r\nm=audio 9 X 0\r\n"));
+        assert!(!is_hold("v=0\r\nm=audio 9 X 0\r\nm=video 9 X 0\r\na=inactive\r\n"));
     }
 
     #[test]
     fn a_zero_address_holds_only_without_ice() {
-        assert!(holds("v=0\r\nm=audio 9 X 0\r\nc=IN IP4 0.0.0.0\r\n"));
-        assert!(!holds("v=0\r\nm=audio 9 X 0\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:x\r\na=sendrecv\r\n"));
+        assert!(is_hold("v=0\r\nm=audio 9 X 0\r\nc=IN IP4 0.0.0.0\r\n"));
+        assert!(!is_hold("v=0\r\nm=audio 9 X 0\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:x\r\na=sendrecv\r\n"));
     }
 }

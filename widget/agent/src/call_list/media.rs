@@ -3,7 +3,7 @@
 use bitcall_sip::ua::{Command, Millis};
 use bitcall_wire::agent_protocol::{AgentEvent, CallState, MediaError, MediaReply, MediaRequest, MediaState, ToPage};
 
-use super::page_commands::cause;
+use super::page_commands::end_cause;
 use super::{CallList, CallListOutput};
 use crate::call_entry::{MediaNegotiation, RequestPurpose};
 use crate::pages::PortId;
@@ -27,9 +27,9 @@ impl CallList {
             return self.send(port, ToPage::Log { line });
         };
         match (purpose, reply) {
-            (RequestPurpose::InitialOffer, MediaReply::Description { sdp }) => self.place(index, sdp),
+            (RequestPurpose::InitialOffer, MediaReply::Description { sdp }) => self.send_invite(index, sdp),
             (RequestPurpose::InitialAnswer, MediaReply::Description { sdp }) => self.send_answer(index, sdp),
-            (RequestPurpose::LocalOffer, MediaReply::Description { sdp }) => self.change(index, sdp),
+            (RequestPurpose::LocalOffer, MediaReply::Description { sdp }) => self.send_reinvite(index, sdp),
             (RequestPurpose::RemoteOffer, MediaReply::Description { sdp }) => self.answer_remote_offer(index, sdp),
             (purpose, MediaReply::Failed { fault, message }) => {
                 self.media_failed(index, port, purpose, fault, &message, now);
@@ -39,7 +39,7 @@ impl CallList {
         }
     }
 
-    pub(super) fn place(&mut self, index: usize, sdp: String) {
+    pub(super) fn send_invite(&mut self, index: usize, sdp: String) {
         let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
@@ -62,7 +62,7 @@ impl CallList {
         self.command(Command::Answer { call: call.id.clone(), sdp });
         let owner = call.page.clone();
         for name in notified.iter().filter(|name| Some(*name) != owner.as_ref()) {
-            let cause = cause("Answered elsewhere", None);
+            let cause = end_cause("Answered elsewhere", None);
             let event = AgentEvent::CallEnded {
                 call: bitcall_wire::agent_protocol::CallSnapshot {
                     state: CallState::Ended { cause: cause.clone() },
@@ -75,7 +75,7 @@ impl CallList {
         }
     }
 
-    fn change(&mut self, index: usize, sdp: String) {
+    fn send_reinvite(&mut self, index: usize, sdp: String) {
         let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
@@ -114,40 +114,40 @@ impl CallList {
         let call = entry.call.id.clone();
         match purpose {
             RequestPurpose::InitialOffer => {
-                self.refuse(port, code(fault), message);
-                self.end(index, cause(words(fault), None), now);
+                self.refuse(port, error_code(fault), message);
+                self.end(index, end_cause(failure_text(fault), None), now);
             }
             RequestPurpose::InitialAnswer if fault == MediaError::Unusable => {
-                self.refuse(port, code(fault), message);
+                self.refuse(port, error_code(fault), message);
                 self.command(Command::Reject { call, status: 488 });
-                self.end(index, cause(words(fault), Some(488)), now);
+                self.end(index, end_cause(failure_text(fault), Some(488)), now);
             }
             RequestPurpose::InitialAnswer => {
                 // It rings on: the person may plug a headset in, or answer elsewhere.
                 entry.call.state = CallState::Incoming;
                 entry.call.page = None;
-                self.refuse(port, code(fault), message);
+                self.refuse(port, error_code(fault), message);
             }
             RequestPurpose::LocalOffer => {
                 entry.negotiation = MediaNegotiation::Idle;
-                self.change_failed(index, now);
+                self.local_offer_failed(index, now);
             }
             RequestPurpose::RemoteOffer => {
                 entry.negotiation = MediaNegotiation::Idle;
                 entry.offer = None;
                 self.command(Command::RefuseOffer { call, status: 488 });
             }
-            RequestPurpose::FinalAnswer if entry.renewed => {
+            RequestPurpose::FinalAnswer if entry.connection_replaced => {
                 self.command(Command::HangUp { call });
-                self.end(index, cause(words(fault), None), now);
+                self.end(index, end_cause(failure_text(fault), None), now);
             }
             RequestPurpose::FinalAnswer => {
                 // E.g. another branch of a forked call answered than the one whose
                 // early media was heard: a fresh connection starts over.
-                entry.renewed = true;
+                entry.connection_replaced = true;
                 entry.want_offer = true;
                 entry.resuming = true;
-                self.ask(index, RequestPurpose::RollBack, MediaRequest::Close);
+                self.request_media(index, RequestPurpose::RollBack, MediaRequest::Close);
             }
             RequestPurpose::ProvisionalAnswer | RequestPurpose::RollBack => {
                 self.log(&format!("{call}: {message}"));
@@ -156,16 +156,16 @@ impl CallList {
     }
 
     /// Our page could not make an offer within the call.
-    pub(super) fn change_failed(&mut self, index: usize, now: Millis) {
+    pub(super) fn local_offer_failed(&mut self, index: usize, now: Millis) {
         let Some(entry) = self.entries.get(index) else {
             return;
         };
         if entry.resuming {
             let call = entry.call.id.clone();
             self.command(Command::HangUp { call });
-            return self.end(index, cause("The call could not be resumed", None), now);
+            return self.end(index, end_cause("The call could not be resumed", None), now);
         }
-        self.ask(index, RequestPurpose::RollBack, MediaRequest::RollBack);
+        self.request_media(index, RequestPurpose::RollBack, MediaRequest::RollBack);
         self.hold_failed(index);
     }
 
@@ -205,7 +205,7 @@ impl CallList {
     }
 }
 
-fn code(fault: MediaError) -> &'static str {
+fn error_code(fault: MediaError) -> &'static str {
     match fault {
         MediaError::MicrophoneBlocked => "MICROPHONE_BLOCKED",
         MediaError::MicrophoneMissing => "MICROPHONE_MISSING",
@@ -215,7 +215,7 @@ fn code(fault: MediaError) -> &'static str {
     }
 }
 
-fn words(fault: MediaError) -> &'static str {
+fn failure_text(fault: MediaError) -> &'static str {
     match fault {
         MediaError::MicrophoneBlocked => "Microphone blocked",
         MediaError::MicrophoneMissing => "No microphone",

@@ -9,7 +9,7 @@ use bitcall_wire::agent_protocol::{
 use bitcall_wire::number;
 use sha2::{Digest as _, Sha256};
 
-use super::user_agent_events::failure_of;
+use super::user_agent_events::registration_failure;
 use super::{CallList, CallListOutput};
 use crate::call_entry::{CallEntry, RemoteOffer, RequestPurpose, media_direction};
 use crate::pages::PortId;
@@ -20,16 +20,16 @@ const DTMF_DURATION_MS: u32 = 160;
 impl CallList {
     /// A page of the same person changes nothing: the registration serves it too.
     pub(super) fn sign_in(&mut self, port: PortId, account: SipAccount) {
-        if self.refuses(&account) {
+        if self.has_wrong_secret(&account) {
             return self.reject_credentials(port);
         }
         if !self.running {
             self.start(account);
             // Before the page hears of it: a page that was signed in once would take the state of before for a sign-out.
-            self.show();
-            return self.admit(port);
+            self.send_snapshot_if_changed();
+            return self.authorize_page(port);
         }
-        self.admit(port);
+        self.authorize_page(port);
         let Some(present) = &self.account else { return };
         if self.signing_out {
             // The sign-out that is under way is not meant for this one.
@@ -39,7 +39,7 @@ impl CallList {
         if !same_person {
             // Another person: the present one signs out first.
             self.sign_out_for(Some(account));
-        } else if self.same_secret(&account) {
+        } else if self.is_same_secret(&account) {
             if let Some(AccountSecret::Ha1 { realm: Some(realm), ha1 }) =
                 self.account.as_ref().map(|account| account.secret.clone())
                 && matches!(account.secret, AccountSecret::Password { .. })
@@ -60,7 +60,7 @@ impl CallList {
             return;
         }
         for index in 0..self.entries.len() {
-            self.leave_line(index, now);
+            self.end_for_sign_out(index, now);
         }
         self.sign_out_for(None);
     }
@@ -76,7 +76,7 @@ impl CallList {
     }
 
     /// The same person with a secret that is not the one that works.
-    fn refuses(&self, account: &SipAccount) -> bool {
+    fn has_wrong_secret(&self, account: &SipAccount) -> bool {
         self.running
             && !self.signing_out
             && self.secret_accepted
@@ -85,7 +85,7 @@ impl CallList {
                 .account
                 .as_ref()
                 .is_some_and(|present| present.username == account.username && present.domain == account.domain)
-            && !self.same_secret(account)
+            && !self.is_same_secret(account)
     }
 
     /// The server does not take the present secret any more: another one may be the right one.
@@ -99,7 +99,8 @@ impl CallList {
 
     /// To this page alone it looks as if the server had refused it.
     fn reject_credentials(&mut self, port: PortId) {
-        let reason = failure_of(ua::RegisterFailure { kind: ua::RegisterFailureKind::WrongPassword, status: None });
+        let reason =
+            registration_failure(ua::RegisterFailure { kind: ua::RegisterFailureKind::WrongPassword, status: None });
         let snapshot =
             AgentSnapshot { registration: RegistrationStatus::Failed { reason }, ..AgentSnapshot::default() };
         self.send(port, ToPage::Snapshot { snapshot });
@@ -107,7 +108,7 @@ impl CallList {
 
     pub(super) fn start(&mut self, account: SipAccount) {
         self.secret_accepted = false;
-        self.proof = Some(proof(&account.secret));
+        self.secret_hash = Some(secret_hash(&account.secret));
         self.registration = RegistrationStatus::Connecting;
         self.running = true;
         self.signing_out = false;
@@ -125,8 +126,8 @@ impl CallList {
         self.out.push_back(CallListOutput::Start(Box::new(config)));
     }
 
-    fn same_secret(&self, account: &SipAccount) -> bool {
-        self.proof == Some(proof(&account.secret))
+    fn is_same_secret(&self, account: &SipAccount) -> bool {
+        self.secret_hash == Some(secret_hash(&account.secret))
             || self.account.as_ref().is_some_and(|present| match (&present.secret, &account.secret) {
                 (AccountSecret::Ha1 { ha1: a, .. }, AccountSecret::Ha1 { ha1: b, .. }) => a.eq_ignore_ascii_case(b),
                 (AccountSecret::Ha1 { realm: Some(realm), ha1 }, AccountSecret::Password { password })
@@ -155,7 +156,7 @@ impl CallList {
             return self.refuse_call(port, call, "NOT_REGISTERED", "The phone is not connected.");
         }
         let limit = self.account.as_ref().map_or(0, |account| account.max_sessions);
-        let count = self.entries.iter().filter(|entry| !entry.ended()).count();
+        let count = self.entries.iter().filter(|entry| !entry.is_ended()).count();
         if limit > 0 && usize::try_from(limit).is_ok_and(|limit| count >= limit) {
             let words = format!("No more than {limit} calls at the same time.");
             return self.refuse_call(port, call, "MAX_SESSIONS", &words);
@@ -188,8 +189,8 @@ impl CallList {
         self.focus_on(index);
         // First what the person waits for.
         match offer {
-            Some(offer) => self.place(index, offer),
-            None => self.ask(
+            Some(offer) => self.send_invite(index, offer),
+            None => self.request_media(
                 index,
                 RequestPurpose::InitialOffer,
                 MediaRequest::Offer { flow: media_direction(false), restart_ice: false },
@@ -200,7 +201,7 @@ impl CallList {
 
     pub(super) fn answer(&mut self, port: PortId, call: &str, others: OtherCalls, now: Millis) {
         let Some(index) = self.find(call) else {
-            return self.unknown(port, call);
+            return self.refuse_unknown_call(port, call);
         };
         let Some(page) = self.pages.by_port(port).map(|page| page.name.clone()) else {
             return;
@@ -219,8 +220,8 @@ impl CallList {
             OtherCalls::Hold => self.hold_others(Some(index)),
             OtherCalls::End => {
                 for other in 0..self.entries.len() {
-                    if other != index && self.entries.get(other).is_some_and(CallEntry::up) {
-                        self.hang_up_line(other, now);
+                    if other != index && self.entries.get(other).is_some_and(CallEntry::is_in_progress) {
+                        self.hang_up_entry(other, now);
                     }
                 }
             }
@@ -238,36 +239,36 @@ impl CallList {
                 MediaRequest::Offer { flow: media_direction(false), restart_ice: false }
             }
         };
-        self.ask(index, RequestPurpose::InitialAnswer, ask);
+        self.request_media(index, RequestPurpose::InitialAnswer, ask);
     }
 
     pub(super) fn decline(&mut self, port: PortId, call: &str, now: Millis) {
         let Some(index) = self.find(call) else {
-            return self.unknown(port, call);
+            return self.refuse_unknown_call(port, call);
         };
         if self.entries.get(index).is_none_or(|entry| entry.call.state != CallState::Incoming) {
-            return self.hang_up_line(index, now);
+            return self.hang_up_entry(index, now);
         }
         self.command(Command::Reject { call: call.to_owned(), status: 603 });
-        self.end(index, cause("Declined", Some(603)), now);
+        self.end(index, end_cause("Declined", Some(603)), now);
     }
 
     pub(super) fn hang_up(&mut self, port: PortId, call: &str, now: Millis) {
         match self.find(call) {
-            Some(index) => self.hang_up_line(index, now),
-            None => self.unknown(port, call),
+            Some(index) => self.hang_up_entry(index, now),
+            None => self.refuse_unknown_call(port, call),
         }
     }
 
     /// Frees the screen at once, whatever the far end or the network will say.
-    pub(super) fn hang_up_line(&mut self, index: usize, now: Millis) {
-        let Some(entry) = self.entries.get(index).filter(|entry| !entry.ended()) else {
+    pub(super) fn hang_up_entry(&mut self, index: usize, now: Millis) {
+        let Some(entry) = self.entries.get(index).filter(|entry| !entry.is_ended()) else {
             return;
         };
         let cause = match entry.call.state {
-            _ if entry.call.answered_at.is_some() => cause("Hung up", None),
-            CallState::Incoming | CallState::Answering => cause("Declined", Some(603)),
-            _ => cause("Cancelled", entry.placed.then_some(487)),
+            _ if entry.call.answered_at.is_some() => end_cause("Hung up", None),
+            CallState::Incoming | CallState::Answering => end_cause("Declined", Some(603)),
+            _ => end_cause("Cancelled", entry.placed.then_some(487)),
         };
         let call = entry.call.id.clone();
         if entry.placed {
@@ -277,21 +278,21 @@ impl CallList {
     }
 
     /// Signing out is no decline: what rings here goes on ringing on the person's other devices.
-    fn leave_line(&mut self, index: usize, now: Millis) {
-        let Some(entry) = self.entries.get(index).filter(|entry| !entry.ended()) else {
+    fn end_for_sign_out(&mut self, index: usize, now: Millis) {
+        let Some(entry) = self.entries.get(index).filter(|entry| !entry.is_ended()) else {
             return;
         };
         if !matches!(entry.call.state, CallState::Incoming | CallState::Answering) {
-            return self.hang_up_line(index, now);
+            return self.hang_up_entry(index, now);
         }
         let call = entry.call.id.clone();
         self.command(Command::Reject { call, status: 480 });
-        self.end(index, cause("Signed out", Some(480)), now);
+        self.end(index, end_cause("Signed out", Some(480)), now);
     }
 
     pub(super) fn hold(&mut self, port: PortId, call: &str, held: bool) {
         let Some(index) = self.find(call) else {
-            return self.unknown(port, call);
+            return self.refuse_unknown_call(port, call);
         };
         let Some(entry) = self.entries.get_mut(index) else {
             return;
@@ -311,14 +312,14 @@ impl CallList {
         for (index, entry) in self.entries.iter_mut().enumerate() {
             if Some(index) != talking && entry.call.state == CallState::Active {
                 entry.want_held = true;
-                entry.show_hold();
+                entry.update_hold_state();
             }
         }
     }
 
     pub(super) fn digits(&mut self, port: PortId, call: &str, digits: &str) {
         let Some(index) = self.find(call) else {
-            return self.unknown(port, call);
+            return self.refuse_unknown_call(port, call);
         };
         let Some(entry) = self.entries.get(index) else {
             return;
@@ -341,7 +342,7 @@ impl CallList {
         }
     }
 
-    fn unknown(&mut self, port: PortId, call: &str) {
+    fn refuse_unknown_call(&mut self, port: PortId, call: &str) {
         self.refuse(port, "UNKNOWN_CALL", &format!("There is no call “{call}”."));
     }
 
@@ -357,12 +358,12 @@ impl CallList {
     }
 }
 
-pub(super) fn cause(words: &str, sip_code: Option<u16>) -> CallEndCause {
+pub(super) fn end_cause(words: &str, sip_code: Option<u16>) -> CallEndCause {
     CallEndCause { words: words.to_owned(), sip_code }
 }
 
 /// Recognises a secret without keeping it.
-fn proof(secret: &AccountSecret) -> [u8; 32] {
+fn secret_hash(secret: &AccountSecret) -> [u8; 32] {
     let text = match secret {
         AccountSecret::Password { password } => password,
         AccountSecret::Ha1 { ha1, .. } => ha1,

@@ -8,7 +8,7 @@ use bitcall_sip::ua::{Command, Millis};
 use bitcall_wire::agent_protocol::{AgentEvent, CallDirection, CallState, MediaRequest};
 
 use super::CallList;
-use super::page_commands::cause;
+use super::page_commands::end_cause;
 use crate::call_entry::{MediaNegotiation, RequestPurpose, media_direction};
 use crate::pages::Page;
 
@@ -19,16 +19,16 @@ const LAST_PAGE_ORPHAN_TIMEOUT_MS: u64 = 60_000;
 
 impl CallList {
     /// The page is gone, or silent for too long.
-    pub(super) fn orphan(&mut self, page: &str, now: Millis) {
+    pub(super) fn orphan_calls(&mut self, page: &str, now: Millis) {
         let timeout_ms =
             if self.pages.iter().next().is_none() { LAST_PAGE_ORPHAN_TIMEOUT_MS } else { ORPHAN_TIMEOUT_MS };
-        for entry in self.entries.iter_mut().filter(|entry| !entry.ended()) {
+        for entry in self.entries.iter_mut().filter(|entry| !entry.is_ended()) {
             entry.notified.retain(|name| name != page);
             if entry.call.page.as_deref() != Some(page) {
                 continue;
             }
             if entry.is_awaiting_answer() {
-                entry.forget_all();
+                entry.discard_all_requests();
                 entry.call.state = CallState::Incoming;
                 entry.call.page = None;
             } else {
@@ -44,7 +44,7 @@ impl CallList {
                 entry.orphan_until = None;
             }
         }
-        if page.admitted {
+        if page.authorized {
             self.send_current_state(page.port, &page.name);
         }
     }
@@ -53,19 +53,19 @@ impl CallList {
     ///
     /// Returns what that page has to be told: to it, and to the host page around
     /// it, the call is new, and its end would mean nothing without a beginning.
-    pub(super) fn adopt(&mut self, page: &str) -> Vec<AgentEvent> {
+    pub(super) fn take_over_calls(&mut self, page: &str) -> Vec<AgentEvent> {
         let mut events = Vec::new();
         for index in 0..self.entries.len() {
             let Some(entry) = self.entries.get_mut(index) else {
                 continue;
             };
-            if entry.ended() || entry.orphan_until.is_none() {
+            if entry.is_ended() || entry.orphan_until.is_none() {
                 continue;
             }
             entry.orphan_until = None;
             entry.restart_at = None;
             entry.restarts = 0;
-            entry.forget_all();
+            entry.discard_all_requests();
             let newcomer = entry.call.page.replace(page.to_owned()).as_deref() != Some(page);
             if newcomer {
                 let call = entry.call.clone();
@@ -79,17 +79,17 @@ impl CallList {
             }
             if !entry.placed {
                 let ask = MediaRequest::Offer { flow: media_direction(false), restart_ice: false };
-                self.ask(index, RequestPurpose::InitialOffer, ask);
+                self.request_media(index, RequestPurpose::InitialOffer, ask);
                 continue;
             }
             if entry.call.state != CallState::Active {
-                entry.stale = true;
+                entry.negotiation_is_stale = true;
                 continue;
             }
             entry.resuming = true;
             match entry.negotiation {
-                MediaNegotiation::AnsweringRemote => self.follow(index),
-                MediaNegotiation::OfferSent { .. } => entry.stale = true,
+                MediaNegotiation::AnsweringRemote => self.request_reinvite_answer(index),
+                MediaNegotiation::OfferSent { .. } => entry.negotiation_is_stale = true,
                 MediaNegotiation::AwaitingRetry => entry.want_offer = true,
                 MediaNegotiation::Idle | MediaNegotiation::CreatingOffer { .. } => {
                     entry.negotiation = MediaNegotiation::Idle;
@@ -101,10 +101,10 @@ impl CallList {
     }
 
     /// Ends calls whose page did not come back, and offers that no page made in time.
-    pub(super) fn expire(&mut self, now: Millis) {
+    pub(super) fn handle_deadlines(&mut self, now: Millis) {
         self.restart_media(now);
         for index in 0..self.entries.len() {
-            let Some(entry) = self.entries.get_mut(index).filter(|entry| !entry.ended()) else {
+            let Some(entry) = self.entries.get_mut(index).filter(|entry| !entry.is_ended()) else {
                 continue;
             };
             let call = entry.call.id.clone();
@@ -112,13 +112,13 @@ impl CallList {
                 if entry.placed {
                     self.command(Command::HangUp { call });
                 }
-                self.end(index, cause("Page closed", None), now);
+                self.end(index, end_cause("Page closed", None), now);
                 continue;
             }
             if matches!(entry.negotiation, MediaNegotiation::CreatingOffer { until, .. } if until <= now) {
                 entry.negotiation = MediaNegotiation::Idle;
-                entry.forget(RequestPurpose::LocalOffer);
-                self.change_failed(index, now);
+                entry.discard_requests(RequestPurpose::LocalOffer);
+                self.local_offer_failed(index, now);
             }
         }
     }

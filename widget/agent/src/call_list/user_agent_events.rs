@@ -18,15 +18,15 @@ impl CallList {
     pub fn event(&mut self, event: ua::Event, now: Millis) {
         match event {
             ua::Event::Registration(registration) => self.registration(registration, now),
-            ua::Event::Ha1 { realm, ha1, .. } => self.ha1(realm, ha1),
+            ua::Event::Ha1 { realm, ha1, .. } => self.store_ha1(realm, ha1),
             ua::Event::Incoming { call, from, offer } => self.incoming(call, from, offer, now),
             ua::Event::Progress { call, status, sdp, .. } => self.progress(&call, status, sdp),
             ua::Event::Answered { call, sdp, .. } => self.answered(&call, sdp, now),
             ua::Event::Confirmed { call, sdp } => self.confirmed(&call, sdp, now),
             ua::Event::Offer { call, sdp } => self.remote_offer(&call, sdp),
             ua::Event::OfferWithdrawn { call } => self.remote_offer_withdrawn(&call),
-            ua::Event::ReinviteAccepted { call, sdp } => self.accepted(&call, sdp, now),
-            ua::Event::ReinviteRefused { call, status, again } => self.refused(&call, status, again, now),
+            ua::Event::ReinviteAccepted { call, sdp } => self.reinvite_accepted(&call, sdp, now),
+            ua::Event::ReinviteRefused { call, status, again } => self.reinvite_refused(&call, status, again, now),
             ua::Event::OfferNeeded { call, why } => self.offer_needed(&call, why),
             ua::Event::Detached { call } => {
                 if let Some(entry) = self.entry(&call) {
@@ -46,7 +46,7 @@ impl CallList {
             }
             ua::Event::Ended { call, cause } => {
                 if let Some(index) = self.find(&call) {
-                    self.end(index, words(cause), now);
+                    self.end(index, end_cause_of(cause), now);
                 }
             }
             ua::Event::Dropped { reason } => self.log(&reason),
@@ -67,10 +67,13 @@ impl CallList {
                 self.secret_accepted = true;
                 RegistrationStatus::Registered { username: username.clone(), domain: domain.clone(), server }
             }
-            ua::Registration::Reconnecting { failure, retry_at } => {
-                RegistrationStatus::Reconnecting { reason: failure_of(failure), retry_at: retry_at.map(|at| at.0) }
+            ua::Registration::Reconnecting { failure, retry_at } => RegistrationStatus::Reconnecting {
+                reason: registration_failure(failure),
+                retry_at: retry_at.map(|at| at.0),
+            },
+            ua::Registration::Failed { failure } => {
+                RegistrationStatus::Failed { reason: registration_failure(failure) }
             }
-            ua::Registration::Failed { failure } => RegistrationStatus::Failed { reason: failure_of(failure) },
         };
         let (registered, reason) = match &self.registration {
             RegistrationStatus::Registered { .. } => (true, String::new()),
@@ -80,8 +83,8 @@ impl CallList {
             RegistrationStatus::SignedOut => (false, "Signed out".to_owned()),
             RegistrationStatus::Connecting => (false, "Connecting".to_owned()),
         };
-        if self.announced != registered {
-            self.announced = registered;
+        if self.reported_registered != registered {
+            self.reported_registered = registered;
             self.notify_all(&if registered {
                 AgentEvent::Registered { username, domain }
             } else {
@@ -97,15 +100,15 @@ impl CallList {
         self.running = false;
         self.signing_out = false;
         for index in 0..self.entries.len() {
-            if self.entries.get(index).is_some_and(|entry| !entry.ended()) {
-                self.end(index, super::page_commands::cause("Signed out", None), now);
+            if self.entries.get(index).is_some_and(|entry| !entry.is_ended()) {
+                self.end(index, super::page_commands::end_cause("Signed out", None), now);
             }
         }
         if let Some(account) = self.next.take() {
             self.start(account);
         } else {
             self.account = None;
-            self.proof = None;
+            self.secret_hash = None;
             if self.finished {
                 self.finish();
             }
@@ -113,7 +116,7 @@ impl CallList {
     }
 
     /// The password is not needed any more, and forgotten.
-    fn ha1(&mut self, realm: String, ha1: String) {
+    fn store_ha1(&mut self, realm: String, ha1: String) {
         if let Some(account) = &mut self.account {
             account.secret = AccountSecret::Ha1 { realm: Some(realm.clone()), ha1: ha1.clone() };
         }
@@ -129,7 +132,7 @@ impl CallList {
             requested_caller_id: None,
             state: CallState::Incoming,
             hold: HoldState::None,
-            remote_held: offer.as_deref().is_some_and(sdp::holds),
+            remote_held: offer.as_deref().is_some_and(sdp::is_hold),
             muted: false,
             started_at: now.0,
             answered_at: None,
@@ -152,9 +155,13 @@ impl CallList {
         };
         let ringing = matches!(entry.call.state, CallState::Dialing | CallState::Ringing);
         match answer {
-            Some(answer) if !entry.stale => {
+            Some(answer) if !entry.negotiation_is_stale => {
                 entry.call.state = CallState::EarlyMedia;
-                self.ask(index, RequestPurpose::ProvisionalAnswer, MediaRequest::Accept { answer, provisional: true });
+                self.request_media(
+                    index,
+                    RequestPurpose::ProvisionalAnswer,
+                    MediaRequest::Accept { answer, provisional: true },
+                );
             }
             _ if status == 180 && ringing => entry.call.state = CallState::Ringing,
             _ => {}
@@ -165,9 +172,9 @@ impl CallList {
         let Some(index) = self.find(call) else {
             return;
         };
-        self.up(index, now);
+        self.mark_active(index, now);
         if let Some(answer) = answer {
-            self.settle(index, answer);
+            self.apply_final_answer(index, answer);
         }
     }
 
@@ -175,14 +182,14 @@ impl CallList {
         let Some(index) = self.find(call) else {
             return;
         };
-        self.up(index, now);
+        self.mark_active(index, now);
         if let Some(answer) = answer {
-            self.settle(index, answer);
+            self.apply_final_answer(index, answer);
         }
     }
 
     /// The call is up.
-    fn up(&mut self, index: usize, now: Millis) {
+    fn mark_active(&mut self, index: usize, now: Millis) {
         let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
@@ -192,9 +199,9 @@ impl CallList {
         entry.call.state = CallState::Active;
         entry.call.answered_at = Some(now.0);
         entry.offer = None;
-        if entry.stale {
+        if entry.negotiation_is_stale {
             // The page that made the description is gone.
-            entry.stale = false;
+            entry.negotiation_is_stale = false;
             entry.want_offer = true;
             entry.resuming = true;
         }
@@ -205,7 +212,7 @@ impl CallList {
     }
 
     /// Sends a final answer to the page that made the offer.
-    fn settle(&mut self, index: usize, answer: String) {
+    fn apply_final_answer(&mut self, index: usize, answer: String) {
         let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
@@ -213,8 +220,8 @@ impl CallList {
             // Another page holds the media now and makes its own offer.
             return;
         }
-        entry.call.remote_held = sdp::holds(&answer);
-        self.ask(index, RequestPurpose::FinalAnswer, MediaRequest::Accept { answer, provisional: false });
+        entry.call.remote_held = sdp::is_hold(&answer);
+        self.request_media(index, RequestPurpose::FinalAnswer, MediaRequest::Accept { answer, provisional: false });
     }
 
     fn remote_offer(&mut self, call: &str, offer: Option<String>) {
@@ -225,25 +232,25 @@ impl CallList {
             return;
         };
         let was_offering = matches!(entry.negotiation, MediaNegotiation::CreatingOffer { .. });
-        entry.want_again();
+        entry.restore_wanted_restart();
         if was_offering {
             // Ours has not left yet: theirs goes first, ours comes after it.
-            entry.forget(RequestPurpose::LocalOffer);
+            entry.discard_requests(RequestPurpose::LocalOffer);
             entry.want_offer = true;
         }
         if let Some(offer) = &offer {
-            entry.call.remote_held = sdp::holds(offer);
+            entry.call.remote_held = sdp::is_hold(offer);
         }
         entry.negotiation = MediaNegotiation::AnsweringRemote;
         entry.offer = Some(offer.into());
         if was_offering {
-            self.ask(index, RequestPurpose::RollBack, MediaRequest::RollBack);
+            self.request_media(index, RequestPurpose::RollBack, MediaRequest::RollBack);
         }
-        self.follow(index);
+        self.request_reinvite_answer(index);
     }
 
     /// Asks the page for what the far end wants within the call.
-    pub(super) fn follow(&mut self, index: usize) {
+    pub(super) fn request_reinvite_answer(&mut self, index: usize) {
         let Some(entry) = self.entries.get(index) else {
             return;
         };
@@ -253,7 +260,7 @@ impl CallList {
             Some(RemoteOffer::OfferRequested) => MediaRequest::Offer { flow, restart_ice: false },
             None => return,
         };
-        self.ask(index, RequestPurpose::RemoteOffer, ask);
+        self.request_media(index, RequestPurpose::RemoteOffer, ask);
     }
 
     fn remote_offer_withdrawn(&mut self, call: &str) {
@@ -266,12 +273,12 @@ impl CallList {
         if entry.negotiation == MediaNegotiation::AnsweringRemote {
             entry.negotiation = MediaNegotiation::Idle;
             entry.offer = None;
-            entry.forget(RequestPurpose::RemoteOffer);
-            self.ask(index, RequestPurpose::RollBack, MediaRequest::RollBack);
+            entry.discard_requests(RequestPurpose::RemoteOffer);
+            self.request_media(index, RequestPurpose::RollBack, MediaRequest::RollBack);
         }
     }
 
-    fn accepted(&mut self, call: &str, answer: String, now: Millis) {
+    fn reinvite_accepted(&mut self, call: &str, answer: String, now: Millis) {
         let Some(index) = self.find(call) else {
             return;
         };
@@ -282,8 +289,8 @@ impl CallList {
             entry.held = held;
         }
         entry.negotiation = MediaNegotiation::Idle;
-        if entry.stale {
-            entry.stale = false;
+        if entry.negotiation_is_stale {
+            entry.negotiation_is_stale = false;
             entry.want_offer = true;
             entry.resuming = true;
             return;
@@ -293,24 +300,24 @@ impl CallList {
             entry.restart_at = Some(now.plus(SECOND_OFFER_DELAY_MS));
         }
         if !entry.held {
-            entry.call.remote_held = sdp::holds(&answer);
+            entry.call.remote_held = sdp::is_hold(&answer);
         }
-        self.ask(index, RequestPurpose::FinalAnswer, MediaRequest::Accept { answer, provisional: false });
+        self.request_media(index, RequestPurpose::FinalAnswer, MediaRequest::Accept { answer, provisional: false });
     }
 
-    fn refused(&mut self, call: &str, status: u16, again: bool, now: Millis) {
+    fn reinvite_refused(&mut self, call: &str, status: u16, again: bool, now: Millis) {
         let Some(index) = self.find(call) else {
             return;
         };
         let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
-        let stale = std::mem::take(&mut entry.stale);
-        if again && !stale {
-            entry.want_again();
+        let negotiation_is_stale = std::mem::take(&mut entry.negotiation_is_stale);
+        if again && !negotiation_is_stale {
+            entry.restore_wanted_restart();
         }
         entry.negotiation = if again { MediaNegotiation::AwaitingRetry } else { MediaNegotiation::Idle };
-        if stale {
+        if negotiation_is_stale {
             entry.want_offer = true;
             entry.resuming = true;
             return;
@@ -321,10 +328,10 @@ impl CallList {
             // No media agreed, and none to go back to.
             let call = entry.call.id.clone();
             self.command(ua::Command::HangUp { call });
-            let cause = super::page_commands::cause("The call could not be resumed", Some(status));
+            let cause = super::page_commands::end_cause("The call could not be resumed", Some(status));
             return self.end(index, cause, now);
         }
-        self.ask(index, RequestPurpose::RollBack, MediaRequest::RollBack);
+        self.request_media(index, RequestPurpose::RollBack, MediaRequest::RollBack);
         if !again {
             self.hold_failed(index);
         }
@@ -340,7 +347,7 @@ impl CallList {
         }
         let held = entry.want_held;
         entry.want_held = entry.held;
-        entry.show_hold();
+        entry.update_hold_state();
         let event = AgentEvent::HoldFailed { call: entry.call.id.clone(), held };
         if let Some(page) = entry.call.page.clone() {
             self.notify_page(&page, event);
@@ -356,21 +363,21 @@ impl CallList {
             entry.want_restart = true;
             // Whatever was under way went down with the connection.
             if matches!(entry.negotiation, MediaNegotiation::OfferSent { .. } | MediaNegotiation::AnsweringRemote) {
-                entry.forget(RequestPurpose::RemoteOffer);
+                entry.discard_requests(RequestPurpose::RemoteOffer);
             }
         }
         if matches!(
             entry.negotiation,
             MediaNegotiation::AwaitingRetry | MediaNegotiation::OfferSent { .. } | MediaNegotiation::AnsweringRemote
         ) {
-            entry.want_again();
+            entry.restore_wanted_restart();
             entry.negotiation = MediaNegotiation::Idle;
         }
         entry.call.detached = false;
     }
 }
 
-pub(super) fn failure_of(failure: ua::RegisterFailure) -> RegistrationFailure {
+pub(super) fn registration_failure(failure: ua::RegisterFailure) -> RegistrationFailure {
     use ua::RegisterFailureKind as Kind;
     RegistrationFailure {
         code: match failure.kind {
@@ -390,7 +397,7 @@ pub(super) fn failure_of(failure: ua::RegisterFailure) -> RegistrationFailure {
     }
 }
 
-fn words(cause: ua::EndCause) -> CallEndCause {
+fn end_cause_of(cause: ua::EndCause) -> CallEndCause {
     let words = if cause.words.is_empty() {
         match cause.by {
             EndedBy::Local => "Hung up",

@@ -50,7 +50,7 @@ impl Socket {
                 }
             }
         });
-        // `error` is always answer_remote_offer by `close`, which says more.
+        // `error` is always followed by `close`, which says more.
         let close = Closure::<dyn FnMut(CloseEvent)>::new({
             let on_event = on_event.clone();
             move |event: CloseEvent| on_event(SocketEvent::Closed(format!("{} {}", event.code(), event.reason())))

@@ -8,9 +8,9 @@ use crate::test_call_list::TestCallList;
 fn one_registration_serves_every_tab_of_the_person() {
     let mut phone = TestCallList::registered();
     phone.attach(2, "b");
-    assert!(phone.starts().is_empty());
+    assert!(phone.started_configs().is_empty());
     assert!(phone.commands().is_empty());
-    assert_eq!(phone.heard(2), ["registered"]);
+    assert_eq!(phone.event_names(2), ["registered"]);
 }
 
 #[test]
@@ -27,22 +27,22 @@ fn the_password_is_replaced_by_its_hash_and_a_tab_with_the_same_one_gets_it() {
 fn a_second_tab_with_a_wrong_password_stays_outside() {
     let mut phone = TestCallList::in_call();
     phone.event(ua::Event::Ha1 { realm: "sip.test".into(), algorithm: "MD5".into(), ha1: "0123".into() });
-    phone.say(1, ToAgent::Detach);
-    phone.forget();
-    phone.arrive(2, "b");
+    phone.send(1, ToAgent::Detach);
+    phone.clear_output();
+    phone.attach_without_sign_in(2, "b");
     phone.sign_in(2, "guess");
     let RegistrationStatus::Failed { reason } = phone.snapshot(2).registration else { panic!("let in") };
     assert_eq!(reason.code, RegistrationFailureCode::WrongPassword);
     // It sees nothing, gets no call that has lost its page, and commands nothing.
-    phone.forget();
-    phone.say(2, ToAgent::HangUp { call: "c1".into() });
-    phone.say(2, ToAgent::SignOut);
+    phone.clear_output();
+    phone.send(2, ToAgent::HangUp { call: "c1".into() });
+    phone.send(2, ToAgent::SignOut);
     phone.incoming("c2", "103");
-    assert!(phone.snapshots(2).is_empty() && phone.events(2).is_empty() && phone.asks(2).is_empty());
-    assert!(phone.commands().is_empty() && phone.starts().is_empty());
+    assert!(phone.snapshots(2).is_empty() && phone.events(2).is_empty() && phone.media_requests(2).is_empty());
+    assert!(phone.commands().is_empty() && phone.started_configs().is_empty());
     // The right one lets it in.
     phone.sign_in(2, "secret");
-    assert_eq!(phone.asks(2).len(), 1);
+    assert_eq!(phone.media_requests(2).len(), 1);
     assert_eq!(phone.snapshot(2).calls.len(), 2);
 }
 
@@ -53,7 +53,7 @@ fn a_wrong_password_does_not_disturb_a_registration_that_comes_back() {
         failure: ua::RegisterFailure { kind: ua::RegisterFailureKind::ConnectionLost, status: None },
         retry_at: None,
     });
-    phone.arrive(2, "b");
+    phone.attach_without_sign_in(2, "b");
     phone.sign_in(2, "guess");
     assert!(matches!(phone.snapshot(2).registration, RegistrationStatus::Failed { .. }));
     assert!(phone.commands().is_empty());
@@ -66,11 +66,11 @@ fn when_the_server_refuses_what_was_right_another_password_may_be_tried() {
         failure: ua::RegisterFailure { kind: ua::RegisterFailureKind::WrongPassword, status: Some(401) },
         retry_at: None,
     });
-    phone.forget();
+    phone.clear_output();
     phone.sign_in(1, "the new one");
     assert_eq!(phone.commands(), [Command::Unregister]);
     phone.registration(ua::Registration::SignedOut);
-    assert_eq!(phone.starts().len(), 1);
+    assert_eq!(phone.started_configs().len(), 1);
 }
 
 /// A page that comes back to an agent that was born meanwhile must not take it for a sign-out.
@@ -89,17 +89,17 @@ fn a_password_is_known_by_its_hash_too() {
     let stored = AccountSecret::Ha1 { realm: Some("sip.test".into()), ha1 };
     // The first tab has the hash from its storage; the second one's password is typed.
     let mut phone = TestCallList::new();
-    phone.arrive(1, "a");
+    phone.attach_without_sign_in(1, "a");
     phone.sign_in_with(1, "101", stored.clone());
     phone.registration(ua::Registration::Registered { server: "wss://sip.test".into() });
-    phone.arrive(2, "b");
+    phone.attach_without_sign_in(2, "b");
     phone.sign_in(2, "guess");
     assert!(matches!(phone.snapshot(2).registration, RegistrationStatus::Failed { .. }));
     phone.sign_in(2, "secret");
     assert!(matches!(phone.snapshot(2).registration, RegistrationStatus::Registered { .. }));
     // And the other way round.
     let mut phone = TestCallList::registered();
-    phone.arrive(2, "b");
+    phone.attach_without_sign_in(2, "b");
     phone.sign_in_with(2, "101", stored);
     assert!(matches!(phone.snapshot(2).registration, RegistrationStatus::Registered { .. }));
 }
@@ -107,32 +107,32 @@ fn a_password_is_known_by_its_hash_too() {
 #[test]
 fn a_page_that_was_turned_away_does_not_keep_the_phone_signed_in() {
     let mut phone = TestCallList::registered();
-    phone.arrive(2, "b");
+    phone.attach_without_sign_in(2, "b");
     phone.sign_in(2, "guess");
-    phone.say(1, ToAgent::Detach);
-    phone.pass(16_000, &[2]);
+    phone.send(1, ToAgent::Detach);
+    phone.advance_time(16_000, &[2]);
     assert_eq!(phone.commands(), [Command::Unregister]);
     phone.registration(ua::Registration::SignedOut);
     // But it may try again, as long as it is there.
     assert!(!phone.finished());
     phone.sign_in(2, "secret");
-    assert_eq!(phone.starts().len(), 1);
+    assert_eq!(phone.started_configs().len(), 1);
 }
 
 #[test]
 fn a_corrected_password_starts_over() {
     let mut phone = TestCallList::new();
-    phone.arrive(1, "a");
+    phone.attach_without_sign_in(1, "a");
     phone.sign_in(1, "wrong");
     phone.registration(ua::Registration::Failed {
         failure: ua::RegisterFailure { kind: ua::RegisterFailureKind::WrongPassword, status: Some(403) },
     });
     assert!(matches!(phone.snapshot(1).registration, RegistrationStatus::Failed { .. }));
-    phone.forget();
+    phone.clear_output();
     phone.sign_in(1, "right");
     assert_eq!(phone.commands(), [Command::Unregister]);
     phone.registration(ua::Registration::SignedOut);
-    let starts = phone.starts();
+    let starts = phone.started_configs();
     assert_eq!(starts.len(), 1);
     assert!(starts[0].secret == ua::SipSecret::Password("right".into()));
 }
@@ -143,17 +143,17 @@ fn another_person_signs_the_first_one_out() {
     phone.sign_in_as(1, "102", "other");
     assert_eq!(phone.commands(), [Command::Unregister]);
     phone.registration(ua::Registration::SignedOut);
-    assert_eq!(phone.heard(1), ["unregistered", "ended: Signed out"]);
-    assert_eq!(phone.starts()[0].username, "102");
+    assert_eq!(phone.event_names(1), ["unregistered", "ended: Signed out"]);
+    assert_eq!(phone.started_configs()[0].username, "102");
 }
 
 #[test]
 fn signing_out_ends_every_call() {
     let mut phone = TestCallList::in_call();
-    phone.say(1, ToAgent::SignOut);
+    phone.send(1, ToAgent::SignOut);
     assert_eq!(phone.commands(), [Command::HangUp { call: "c1".into() }, Command::Unregister]);
     phone.registration(ua::Registration::SignedOut);
-    assert_eq!(phone.heard(1), ["ended: Hung up", "unregistered"]);
+    assert_eq!(phone.event_names(1), ["ended: Hung up", "unregistered"]);
     assert_eq!(phone.snapshot(1).registration, RegistrationStatus::SignedOut);
 }
 
@@ -161,28 +161,28 @@ fn signing_out_ends_every_call() {
 fn signing_out_does_not_decline_what_rings_on_other_devices_too() {
     let mut phone = TestCallList::registered();
     phone.incoming("c1", "102");
-    phone.heard(1);
-    phone.say(1, ToAgent::SignOut);
+    phone.event_names(1);
+    phone.send(1, ToAgent::SignOut);
     assert_eq!(phone.commands(), [Command::Reject { call: "c1".into(), status: 480 }, Command::Unregister]);
-    assert_eq!(phone.heard(1), ["ended: Signed out"]);
+    assert_eq!(phone.event_names(1), ["ended: Signed out"]);
 }
 
 #[test]
 fn signing_in_while_the_sign_out_is_under_way_signs_in_after_it() {
     let mut phone = TestCallList::registered();
-    phone.say(1, ToAgent::SignOut);
+    phone.send(1, ToAgent::SignOut);
     assert_eq!(phone.snapshot(1).registration, RegistrationStatus::SignedOut);
     phone.sign_in(1, "secret");
     assert_eq!(phone.snapshot(1).registration, RegistrationStatus::Connecting);
     assert_eq!(phone.commands(), [Command::Unregister]);
-    phone.forget();
+    phone.clear_output();
     // What the connection says meanwhile is about the one that leaves.
     phone.registration(ua::Registration::Reconnecting {
         failure: ua::RegisterFailure { kind: ua::RegisterFailureKind::ConnectionLost, status: None },
         retry_at: None,
     });
     phone.registration(ua::Registration::SignedOut);
-    assert_eq!(phone.starts().len(), 1);
+    assert_eq!(phone.started_configs().len(), 1);
     // "Signed out" would have made the page forget the session it has just begun.
     assert!(phone.snapshots(1).is_empty());
     phone.registration(ua::Registration::Registered { server: "wss://sip.test".into() });
@@ -192,16 +192,16 @@ fn signing_in_while_the_sign_out_is_under_way_signs_in_after_it() {
 #[test]
 fn a_page_that_comes_while_the_last_one_signs_out_is_signed_in() {
     let mut phone = TestCallList::registered();
-    phone.say(1, ToAgent::SignOut);
-    phone.say(1, ToAgent::Detach);
-    phone.forget();
-    phone.arrive(2, "b");
+    phone.send(1, ToAgent::SignOut);
+    phone.send(1, ToAgent::Detach);
+    phone.clear_output();
+    phone.attach_without_sign_in(2, "b");
     phone.sign_in(2, "secret");
     assert_eq!(phone.snapshot(2).registration, RegistrationStatus::Connecting);
     phone.call(2, "c1", "102");
-    assert!(phone.heard(2).contains(&"refused: NOT_REGISTERED".to_owned()));
+    assert!(phone.event_names(2).contains(&"refused: NOT_REGISTERED".to_owned()));
     phone.registration(ua::Registration::SignedOut);
-    assert_eq!(phone.starts().len(), 1);
+    assert_eq!(phone.started_configs().len(), 1);
     assert!(!phone.finished());
 }
 
@@ -214,21 +214,21 @@ fn registered_and_unregistered_are_told_once_per_change() {
     };
     phone.registration(lost(None));
     phone.registration(lost(Some(ua::Millis(5))));
-    assert_eq!(phone.heard(1), ["unregistered"]);
+    assert_eq!(phone.event_names(1), ["unregistered"]);
     phone.registration(ua::Registration::Registered { server: "wss://two".into() });
-    assert_eq!(phone.heard(1), ["registered"]);
+    assert_eq!(phone.event_names(1), ["registered"]);
 }
 
 #[test]
 fn a_snapshot_comes_with_every_change_and_with_nothing_else() {
     let mut phone = TestCallList::registered();
-    phone.say(1, ToAgent::Alive { visible: true });
-    phone.say(1, ToAgent::Probe);
+    phone.send(1, ToAgent::Alive { visible: true });
+    phone.send(1, ToAgent::Probe);
     assert!(phone.snapshots(1).is_empty());
     phone.call(1, "c1", "102");
     let revisions: Vec<_> = phone.snapshots(1).iter().map(|s| s.revision).collect();
     assert_eq!(revisions.len(), 1);
-    phone.say(1, ToAgent::HangUp { call: "c1".into() });
+    phone.send(1, ToAgent::HangUp { call: "c1".into() });
     let after: Vec<_> = phone.snapshots(1).iter().map(|s| s.revision).collect();
     assert_eq!(after, [revisions[0], revisions[0] + 1, revisions[0] + 2]);
 }

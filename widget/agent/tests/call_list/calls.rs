@@ -11,15 +11,15 @@ fn a_click_asks_for_the_offer_first_and_the_offer_becomes_the_invite() {
     let mut phone = TestCallList::registered();
     phone.call(1, "c1", "+49 (30) 1234");
     assert!(matches!(
-        phone.asks(1).as_slice(),
+        phone.media_requests(1).as_slice(),
         [(call, MediaRequest::Offer { restart_ice: false, .. })] if call == "c1"
     ));
-    assert_eq!(phone.heard(1), ["started"]);
-    let shown = phone.shown(1, "c1");
+    assert_eq!(phone.event_names(1), ["started"]);
+    let shown = phone.call_snapshot(1, "c1");
     assert_eq!(shown.state, CallState::Dialing);
     assert_eq!(shown.number, "+49 (30) 1234");
 
-    phone.describe(1, "c1", "offer");
+    phone.reply_description(1, "c1", "offer");
     assert_eq!(
         phone.commands(),
         [Command::Invite { call: "c1".into(), target: "+49301234".into(), caller_id: None, sdp: Some("offer".into()) }]
@@ -30,30 +30,30 @@ fn a_click_asks_for_the_offer_first_and_the_offer_becomes_the_invite() {
 fn an_offer_that_comes_with_the_call_is_sent_at_once_and_not_asked_for_again() {
     let mut phone = TestCallList::registered();
     let offer = Some("offer".to_owned());
-    phone.say(1, ToAgent::Call { call: "c1".into(), number: "102".into(), caller_id: None, offer });
+    phone.send(1, ToAgent::Call { call: "c1".into(), number: "102".into(), caller_id: None, offer });
     assert_eq!(
         phone.commands(),
         [Command::Invite { call: "c1".into(), target: "102".into(), caller_id: None, sdp: Some("offer".into()) }]
     );
-    assert!(phone.asks(1).is_empty());
-    assert_eq!(phone.heard(1), ["started"]);
-    assert_eq!(phone.shown(1, "c1").state, CallState::Dialing);
+    assert!(phone.media_requests(1).is_empty());
+    assert_eq!(phone.event_names(1), ["started"]);
+    assert_eq!(phone.call_snapshot(1, "c1").state, CallState::Dialing);
 }
 
 #[test]
 fn a_call_that_is_refused_gives_its_offer_back() {
     let mut phone = TestCallList::registered();
     let offer = Some("offer".to_owned());
-    phone.say(1, ToAgent::Call { call: "c1".into(), number: " ".into(), caller_id: None, offer });
+    phone.send(1, ToAgent::Call { call: "c1".into(), number: " ".into(), caller_id: None, offer });
     assert!(phone.commands().is_empty());
-    assert!(matches!(phone.asks(1).as_slice(), [(call, MediaRequest::Close)] if call == "c1"));
+    assert!(matches!(phone.media_requests(1).as_slice(), [(call, MediaRequest::Close)] if call == "c1"));
 }
 
 #[test]
 fn ringing_early_media_and_answer_are_shown_as_they_come() {
     let mut phone = TestCallList::registered();
     phone.call(1, "c1", "102");
-    phone.describe(1, "c1", "offer");
+    phone.reply_description(1, "c1", "offer");
     let progress = |status, sdp: Option<&str>| ua::Event::Progress {
         call: "c1".into(),
         status,
@@ -61,20 +61,23 @@ fn ringing_early_media_and_answer_are_shown_as_they_come() {
         early: None,
     };
     phone.event(progress(180, None));
-    assert_eq!(phone.shown(1, "c1").state, CallState::Ringing);
+    assert_eq!(phone.call_snapshot(1, "c1").state, CallState::Ringing);
     phone.event(progress(183, Some("early")));
-    assert_eq!(phone.shown(1, "c1").state, CallState::EarlyMedia);
+    assert_eq!(phone.call_snapshot(1, "c1").state, CallState::EarlyMedia);
     assert!(
-        phone.asks(1).iter().any(|(_, ask)| *ask == MediaRequest::Accept { answer: "early".into(), provisional: true })
+        phone
+            .media_requests(1)
+            .iter()
+            .any(|(_, ask)| *ask == MediaRequest::Accept { answer: "early".into(), provisional: true })
     );
     // A late 180 does not take the tone back that the network plays.
     phone.event(progress(180, None));
-    assert_eq!(phone.shown(1, "c1").state, CallState::EarlyMedia);
-    phone.forget();
+    assert_eq!(phone.call_snapshot(1, "c1").state, CallState::EarlyMedia);
+    phone.clear_output();
     phone.event(ua::Event::Answered { call: "c1".into(), sdp: Some("final".into()), early: None });
-    assert_eq!(phone.heard(1), ["answered"]);
-    assert_eq!(phone.shown(1, "c1").state, CallState::Active);
-    assert!(matches!(phone.asks(1).as_slice(), [(_, MediaRequest::Accept { provisional: false, .. })]));
+    assert_eq!(phone.event_names(1), ["answered"]);
+    assert_eq!(phone.call_snapshot(1, "c1").state, CallState::Active);
+    assert!(matches!(phone.media_requests(1).as_slice(), [(_, MediaRequest::Accept { provisional: false, .. })]));
 }
 
 #[test]
@@ -82,7 +85,7 @@ fn hanging_up_frees_the_screen_at_once_in_every_state() {
     let dialing = |phone: &mut TestCallList| phone.call(1, "c1", "102");
     let invited = |phone: &mut TestCallList| {
         phone.call(1, "c1", "102");
-        phone.describe(1, "c1", "offer");
+        phone.reply_description(1, "c1", "offer");
     };
     let ringing_here = |phone: &mut TestCallList| phone.incoming("c1", "102");
     let answering = |phone: &mut TestCallList| {
@@ -103,9 +106,9 @@ fn hanging_up_frees_the_screen_at_once_in_every_state() {
     for (arrange, words, commands) in cases {
         let mut phone = TestCallList::registered();
         arrange(&mut phone);
-        phone.forget();
-        phone.say(1, ToAgent::HangUp { call: "c1".into() });
-        assert_eq!(phone.heard(1), [words]);
+        phone.clear_output();
+        phone.send(1, ToAgent::HangUp { call: "c1".into() });
+        assert_eq!(phone.event_names(1), [words]);
         assert_eq!(phone.commands().len(), commands, "{words}");
         let snapshots = phone.snapshots(1);
         assert!(matches!(snapshots[0].calls[0].state, CallState::Ended { .. }));
@@ -115,7 +118,7 @@ fn hanging_up_frees_the_screen_at_once_in_every_state() {
             call: "c1".into(),
             cause: ua::EndCause { by: EndedBy::Local, words: "x".into(), sip_code: None },
         });
-        assert!(phone.heard(1).is_empty());
+        assert!(phone.event_names(1).is_empty());
     }
 }
 
@@ -124,8 +127,8 @@ fn a_slow_microphone_cannot_revive_a_call_that_ended_meanwhile() {
     let mut phone = TestCallList::registered();
     phone.call(1, "c1", "102");
     let request = phone.request(1, "c1");
-    phone.say(1, ToAgent::HangUp { call: "c1".into() });
-    phone.forget();
+    phone.send(1, ToAgent::HangUp { call: "c1".into() });
+    phone.clear_output();
     let sdp = "late".to_owned();
     phone.reply_to(1, "c1", request, MediaReply::Description { sdp });
     assert!(phone.commands().is_empty());
@@ -135,9 +138,9 @@ fn a_slow_microphone_cannot_revive_a_call_that_ended_meanwhile() {
 fn a_blocked_microphone_ends_the_attempt_with_its_reason() {
     let mut phone = TestCallList::registered();
     phone.call(1, "c1", "102");
-    phone.heard(1);
+    phone.event_names(1);
     phone.reply(1, "c1", MediaReply::Failed { fault: MediaError::MicrophoneBlocked, message: "blocked".into() });
-    assert_eq!(phone.heard(1), ["refused: MICROPHONE_BLOCKED", "ended: Microphone blocked"]);
+    assert_eq!(phone.event_names(1), ["refused: MICROPHONE_BLOCKED", "ended: Microphone blocked"]);
     assert!(phone.commands().is_empty());
 }
 
@@ -146,12 +149,12 @@ fn a_missing_microphone_lets_an_incoming_call_ring_on() {
     let mut phone = TestCallList::registered();
     phone.incoming("c1", "102");
     phone.answer(1, "c1", OtherCalls::Hold);
-    phone.heard(1);
+    phone.event_names(1);
     phone.reply(1, "c1", MediaReply::Failed { fault: MediaError::MicrophoneMissing, message: "none".into() });
-    assert_eq!(phone.heard(1), ["refused: MICROPHONE_MISSING"]);
-    assert_eq!(phone.shown(1, "c1").state, CallState::Incoming);
+    assert_eq!(phone.event_names(1), ["refused: MICROPHONE_MISSING"]);
+    assert_eq!(phone.call_snapshot(1, "c1").state, CallState::Incoming);
     phone.answer(1, "c1", OtherCalls::Hold);
-    phone.describe(1, "c1", "answer");
+    phone.reply_description(1, "c1", "answer");
     assert!(matches!(phone.commands().as_slice(), [Command::Answer { .. }]));
 }
 
@@ -160,34 +163,37 @@ fn what_cannot_be_called_is_refused_by_name_and_nothing_starts() {
     let mut phone = TestCallList::registered();
     phone.call(1, "c1", "  ");
     phone.call(1, "c2", "12$");
-    assert_eq!(phone.heard(1), ["refused: BAD_NUMBER", "refused: BAD_NUMBER"]);
-    phone.say(1, ToAgent::HangUp { call: "c9".into() });
-    assert_eq!(phone.heard(1), ["refused: UNKNOWN_CALL"]);
+    assert_eq!(phone.event_names(1), ["refused: BAD_NUMBER", "refused: BAD_NUMBER"]);
+    phone.send(1, ToAgent::HangUp { call: "c9".into() });
+    assert_eq!(phone.event_names(1), ["refused: UNKNOWN_CALL"]);
     assert!(phone.commands().is_empty());
     // What the page had prepared for them is given back.
-    assert_eq!(phone.asks(1), [("c1".to_owned(), MediaRequest::Close), ("c2".to_owned(), MediaRequest::Close)]);
+    assert_eq!(
+        phone.media_requests(1),
+        [("c1".to_owned(), MediaRequest::Close), ("c2".to_owned(), MediaRequest::Close)]
+    );
 
     let mut phone = TestCallList::new();
     phone.attach(1, "a");
     phone.call(1, "c1", "102");
-    assert_eq!(phone.heard(1), ["refused: NOT_REGISTERED"]);
+    assert_eq!(phone.event_names(1), ["refused: NOT_REGISTERED"]);
 }
 
 #[test]
 fn more_calls_than_allowed_are_refused() {
     let mut phone = TestCallList::in_call();
     phone.call(1, "c2", "103");
-    phone.forget();
+    phone.clear_output();
     phone.call(1, "c3", "104");
-    assert_eq!(phone.heard(1), ["refused: MAX_SESSIONS"]);
-    assert_eq!(phone.asks(1), [("c3".to_owned(), MediaRequest::Close)]);
+    assert_eq!(phone.event_names(1), ["refused: MAX_SESSIONS"]);
+    assert_eq!(phone.media_requests(1), [("c3".to_owned(), MediaRequest::Close)]);
 }
 
 #[test]
 fn calling_during_a_call_holds_that_one_first() {
     let mut phone = TestCallList::in_call();
     phone.call(1, "c2", "103");
-    let asks = phone.asks(1);
+    let asks = phone.media_requests(1);
     assert!(asks.iter().any(|(call, ask)| call == "c1"
         && matches!(ask, MediaRequest::Offer { flow: bitcall_wire::agent_protocol::MediaDirection::SendOnly, .. })));
     assert!(asks.iter().any(|(call, _)| call == "c2"));
@@ -198,11 +204,13 @@ fn calling_during_a_call_holds_that_one_first() {
 fn end_and_answer_ends_the_other_call_and_says_so_once() {
     let mut phone = TestCallList::in_call();
     phone.incoming("c2", "103");
-    phone.forget();
+    phone.clear_output();
     phone.answer(1, "c2", OtherCalls::End);
-    assert_eq!(phone.heard(1), ["ended: Hung up"]);
+    assert_eq!(phone.event_names(1), ["ended: Hung up"]);
     assert_eq!(phone.commands(), [Command::HangUp { call: "c1".into() }]);
-    assert!(phone.asks(1).iter().any(|(call, ask)| call == "c2" && matches!(ask, MediaRequest::Answer { .. })));
+    assert!(
+        phone.media_requests(1).iter().any(|(call, ask)| call == "c2" && matches!(ask, MediaRequest::Answer { .. }))
+    );
 }
 
 #[test]
@@ -210,19 +218,19 @@ fn a_call_without_offer_is_answered_with_ours() {
     let mut phone = TestCallList::registered();
     phone.event(ua::Event::Incoming { call: "c1".into(), from: ua::RemoteParty::default(), offer: None });
     phone.answer(1, "c1", OtherCalls::Hold);
-    assert!(matches!(phone.asks(1).as_slice(), [(_, MediaRequest::Offer { .. })]));
-    phone.describe(1, "c1", "our offer");
-    phone.forget();
+    assert!(matches!(phone.media_requests(1).as_slice(), [(_, MediaRequest::Offer { .. })]));
+    phone.reply_description(1, "c1", "our offer");
+    phone.clear_output();
     phone.event(ua::Event::Confirmed { call: "c1".into(), sdp: Some("their answer".into()) });
-    assert!(matches!(phone.asks(1).as_slice(), [(_, MediaRequest::Accept { provisional: false, .. })]));
-    assert_eq!(phone.shown(1, "c1").state, CallState::Active);
+    assert!(matches!(phone.media_requests(1).as_slice(), [(_, MediaRequest::Accept { provisional: false, .. })]));
+    assert_eq!(phone.call_snapshot(1, "c1").state, CallState::Active);
 }
 
 #[test]
 fn the_end_names_cause_code_and_whole_seconds() {
     let mut phone = TestCallList::in_call();
-    phone.pass(61_900, &[1]);
-    phone.forget();
+    phone.advance_time(61_900, &[1]);
+    phone.clear_output();
     phone.event(ua::Event::Ended {
         call: "c1".into(),
         cause: ua::EndCause { by: EndedBy::Remote, words: "Remote hung up".into(), sip_code: None },
@@ -232,29 +240,29 @@ fn the_end_names_cause_code_and_whole_seconds() {
         panic!("{events:?}");
     };
     assert_eq!((cause.words.as_str(), *duration), ("Remote hung up", 61));
-    assert!(phone.asks(1).iter().any(|(_, ask)| *ask == MediaRequest::Close));
+    assert!(phone.media_requests(1).iter().any(|(_, ask)| *ask == MediaRequest::Close));
 }
 
 #[test]
 fn a_final_answer_that_does_not_fit_gets_one_fresh_connection() {
     let mut phone = TestCallList::registered();
     phone.call(1, "c1", "102");
-    phone.describe(1, "c1", "offer");
+    phone.reply_description(1, "c1", "offer");
     phone.event(ua::Event::Answered { call: "c1".into(), sdp: Some("of another branch".into()), early: None });
     let unusable = || MediaReply::Failed { fault: MediaError::Unusable, message: "x".into() };
     let request = phone.request(1, "c1");
-    phone.forget();
+    phone.clear_output();
     phone.reply_to(1, "c1", request, unusable());
-    let asks: Vec<_> = phone.asks(1).into_iter().map(|(_, ask)| ask).collect();
+    let asks: Vec<_> = phone.media_requests(1).into_iter().map(|(_, ask)| ask).collect();
     assert!(matches!(asks.as_slice(), [MediaRequest::Close, MediaRequest::Offer { .. }]));
-    phone.describe(1, "c1", "fresh offer");
+    phone.reply_description(1, "c1", "fresh offer");
     assert!(matches!(phone.commands().as_slice(), [Command::Reinvite { .. }]));
 }
 
 #[test]
 fn digits_go_out_one_by_one_and_nonsense_does_not() {
     let mut phone = TestCallList::in_call();
-    phone.say(1, ToAgent::Digits { call: "c1".into(), digits: "4x#".into() });
+    phone.send(1, ToAgent::Digits { call: "c1".into(), digits: "4x#".into() });
     let bodies: Vec<_> = phone
         .commands()
         .into_iter()
@@ -264,5 +272,5 @@ fn digits_go_out_one_by_one_and_nonsense_does_not() {
         })
         .collect();
     assert_eq!(bodies, ["Signal=4\r\nDuration=160\r\n", "Signal=#\r\nDuration=160\r\n"]);
-    assert_eq!(phone.heard(1), ["refused: BAD_DIGIT"]);
+    assert_eq!(phone.event_names(1), ["refused: BAD_DIGIT"]);
 }

@@ -15,34 +15,34 @@ fn refused(call: &str, status: u16, again: bool) -> ua::Event {
 fn hold_is_shown_as_held_only_when_the_far_end_agreed() {
     let mut phone = TestCallList::in_call();
     phone.hold(1, "c1", true);
-    assert_eq!(phone.shown(1, "c1").hold, HoldState::Holding);
+    assert_eq!(phone.call_snapshot(1, "c1").hold, HoldState::Holding);
     assert_eq!(
-        phone.asks(1),
+        phone.media_requests(1),
         [("c1".to_owned(), MediaRequest::Offer { flow: MediaDirection::SendOnly, restart_ice: false })]
     );
-    phone.describe(1, "c1", "hold offer");
+    phone.reply_description(1, "c1", "hold offer");
     assert!(matches!(phone.commands().as_slice(), [Command::Reinvite { .. }]));
-    assert_eq!(phone.shown(1, "c1").hold, HoldState::Holding);
+    assert_eq!(phone.call_snapshot(1, "c1").hold, HoldState::Holding);
     phone.event(accepted("c1"));
-    assert_eq!(phone.shown(1, "c1").hold, HoldState::Held);
-    phone.done(1, "c1");
+    assert_eq!(phone.call_snapshot(1, "c1").hold, HoldState::Held);
+    phone.reply_done(1, "c1");
     phone.hold(1, "c1", false);
-    assert_eq!(phone.shown(1, "c1").hold, HoldState::Resuming);
-    phone.describe(1, "c1", "resume offer");
+    assert_eq!(phone.call_snapshot(1, "c1").hold, HoldState::Resuming);
+    phone.reply_description(1, "c1", "resume offer");
     phone.event(accepted("c1"));
-    assert_eq!(phone.shown(1, "c1").hold, HoldState::None);
+    assert_eq!(phone.call_snapshot(1, "c1").hold, HoldState::None);
 }
 
 #[test]
 fn a_refused_hold_shows_the_truth_again() {
     let mut phone = TestCallList::in_call();
     phone.hold(1, "c1", true);
-    phone.describe(1, "c1", "hold offer");
-    phone.forget();
+    phone.reply_description(1, "c1", "hold offer");
+    phone.clear_output();
     phone.event(refused("c1", 488, false));
-    assert_eq!(phone.heard(1), ["hold failed"]);
-    assert_eq!(phone.shown(1, "c1").hold, HoldState::None);
-    assert_eq!(phone.asks(1), [("c1".to_owned(), MediaRequest::RollBack)]);
+    assert_eq!(phone.event_names(1), ["hold failed"]);
+    assert_eq!(phone.call_snapshot(1, "c1").hold, HoldState::None);
+    assert_eq!(phone.media_requests(1), [("c1".to_owned(), MediaRequest::RollBack)]);
     // And no further try by itself.
     assert!(phone.commands().is_empty());
 }
@@ -51,14 +51,14 @@ fn a_refused_hold_shows_the_truth_again() {
 fn after_glare_what_is_wanted_then_is_offered() {
     let mut phone = TestCallList::in_call();
     phone.hold(1, "c1", true);
-    phone.describe(1, "c1", "hold offer");
+    phone.reply_description(1, "c1", "hold offer");
     phone.event(refused("c1", 491, true));
     // The person changes their mind while both wait.
     phone.hold(1, "c1", false);
-    phone.forget();
+    phone.clear_output();
     phone.event(ua::Event::OfferNeeded { call: "c1".into(), why: OfferReason::Glare });
     assert_eq!(
-        phone.asks(1),
+        phone.media_requests(1),
         [("c1".to_owned(), MediaRequest::Offer { flow: MediaDirection::SendRecv, restart_ice: false })]
     );
 }
@@ -68,10 +68,10 @@ fn a_change_of_mind_under_way_follows_as_a_second_offer() {
     let mut phone = TestCallList::in_call();
     phone.hold(1, "c1", true);
     phone.hold(1, "c1", false);
-    phone.describe(1, "c1", "hold offer");
-    phone.forget();
+    phone.reply_description(1, "c1", "hold offer");
+    phone.clear_output();
     phone.event(accepted("c1"));
-    let asks: Vec<_> = phone.asks(1).into_iter().map(|(_, ask)| ask).collect();
+    let asks: Vec<_> = phone.media_requests(1).into_iter().map(|(_, ask)| ask).collect();
     assert!(matches!(
         asks.as_slice(),
         [MediaRequest::Accept { .. }, MediaRequest::Offer { flow: MediaDirection::SendRecv, .. }]
@@ -82,8 +82,8 @@ fn a_change_of_mind_under_way_follows_as_a_second_offer() {
 fn the_far_ends_hold_is_answered_and_shown() {
     let mut phone = TestCallList::in_call();
     phone.event(ua::Event::Offer { call: "c1".into(), sdp: Some("v=0\r\nm=audio 9 X 0\r\na=sendonly\r\n".into()) });
-    assert!(phone.shown(1, "c1").remote_held);
-    phone.describe(1, "c1", "our answer");
+    assert!(phone.call_snapshot(1, "c1").remote_held);
+    phone.reply_description(1, "c1", "our answer");
     assert_eq!(phone.commands(), [Command::AnswerOffer { call: "c1".into(), sdp: "our answer".into() }]);
 }
 
@@ -92,9 +92,9 @@ fn the_far_ends_offer_goes_before_ours_that_has_not_left() {
     let mut phone = TestCallList::in_call();
     phone.hold(1, "c1", true);
     let ours = phone.request(1, "c1");
-    phone.forget();
+    phone.clear_output();
     phone.event(ua::Event::Offer { call: "c1".into(), sdp: Some("their offer".into()) });
-    let asks: Vec<_> = phone.asks(1).into_iter().map(|(_, ask)| ask).collect();
+    let asks: Vec<_> = phone.media_requests(1).into_iter().map(|(_, ask)| ask).collect();
     assert!(matches!(asks.as_slice(), [MediaRequest::RollBack, MediaRequest::Answer { .. }]));
     let theirs = phone.request(1, "c1");
     let sdp = |text: &str| bitcall_wire::agent_protocol::MediaReply::Description { sdp: text.into() };
@@ -107,8 +107,8 @@ fn the_far_ends_offer_goes_before_ours_that_has_not_left() {
 /// The connection of the call broke, and our page is asked for an offer that restarts it.
 fn restarting() -> TestCallList {
     let mut phone = TestCallList::in_call();
-    phone.say(1, ToAgent::MediaChanged { call: "c1".into(), state: MediaState::Failed });
-    assert_eq!(phone.asks(1), [restart()]);
+    phone.send(1, ToAgent::MediaChanged { call: "c1".into(), state: MediaState::Failed });
+    assert_eq!(phone.media_requests(1), [restart()]);
     phone
 }
 
@@ -119,11 +119,11 @@ fn restart() -> (String, MediaRequest) {
 #[test]
 fn an_ice_restart_that_met_the_far_ends_offer_is_tried_again_as_a_restart() {
     let mut phone = restarting();
-    phone.describe(1, "c1", "restart offer");
+    phone.reply_description(1, "c1", "restart offer");
     phone.event(refused("c1", 491, true));
-    phone.forget();
+    phone.clear_output();
     phone.event(ua::Event::OfferNeeded { call: "c1".into(), why: OfferReason::Glare });
-    assert_eq!(phone.asks(1), [restart()]);
+    assert_eq!(phone.media_requests(1), [restart()]);
 }
 
 #[test]
@@ -131,22 +131,22 @@ fn an_ice_restart_overtaken_by_the_far_end_comes_after_its_offer() {
     let mut phone = restarting();
     phone.event(ua::Event::Offer { call: "c1".into(), sdp: Some("their offer".into()) });
     let theirs = phone.request(1, "c1");
-    phone.forget();
+    phone.clear_output();
     let sdp = bitcall_wire::agent_protocol::MediaReply::Description { sdp: "our answer".into() };
     phone.reply_to(1, "c1", theirs, sdp);
-    assert_eq!(phone.asks(1), [restart()]);
+    assert_eq!(phone.media_requests(1), [restart()]);
 }
 
 #[test]
 fn an_ice_restart_that_came_about_is_not_repeated() {
     let mut phone = restarting();
-    phone.describe(1, "c1", "restart offer");
+    phone.reply_description(1, "c1", "restart offer");
     phone.event(accepted("c1"));
-    phone.done(1, "c1");
+    phone.reply_done(1, "c1");
     phone.hold(1, "c1", true);
     assert!(
         phone
-            .asks(1)
+            .media_requests(1)
             .contains(&("c1".to_owned(), MediaRequest::Offer { flow: MediaDirection::SendOnly, restart_ice: false }))
     );
 }
@@ -156,13 +156,13 @@ fn hold_and_answer_holds_the_talking_call_and_focuses_the_new_one() {
     let mut phone = TestCallList::in_call();
     phone.incoming("c2", "103");
     phone.answer(1, "c2", OtherCalls::Hold);
-    assert_eq!(phone.shown(1, "c1").hold, HoldState::Holding);
+    assert_eq!(phone.call_snapshot(1, "c1").hold, HoldState::Holding);
     assert_eq!(phone.snapshot(1).active.as_deref(), Some("c2"));
-    phone.describe(1, "c2", "answer");
+    phone.reply_description(1, "c2", "answer");
     phone.confirmed("c2");
     // Back to the first one: the second is held.
     phone.hold(1, "c1", false);
-    assert_eq!(phone.shown(1, "c2").hold, HoldState::Holding);
+    assert_eq!(phone.call_snapshot(1, "c2").hold, HoldState::Holding);
     assert_eq!(phone.snapshot(1).active.as_deref(), Some("c1"));
 }
 
@@ -170,29 +170,29 @@ fn hold_and_answer_holds_the_talking_call_and_focuses_the_new_one() {
 fn a_page_that_makes_no_offer_in_time_gives_up_the_hold() {
     let mut phone = TestCallList::in_call();
     phone.hold(1, "c1", true);
-    phone.forget();
-    phone.pass(21_000, &[1]);
-    assert_eq!(phone.heard(1), ["hold failed"]);
-    assert_eq!(phone.shown(1, "c1").hold, HoldState::None);
+    phone.clear_output();
+    phone.advance_time(21_000, &[1]);
+    assert_eq!(phone.event_names(1), ["hold failed"]);
+    assert_eq!(phone.call_snapshot(1, "c1").hold, HoldState::None);
 }
 
 #[test]
 fn recovery_restarts_ice_and_keeps_the_call_held() {
     let mut phone = TestCallList::in_call();
     phone.hold(1, "c1", true);
-    phone.describe(1, "c1", "hold offer");
+    phone.reply_description(1, "c1", "hold offer");
     phone.event(accepted("c1"));
-    phone.done(1, "c1");
+    phone.reply_done(1, "c1");
     phone.event(ua::Event::Detached { call: "c1".into() });
-    assert!(phone.shown(1, "c1").detached);
-    phone.forget();
+    assert!(phone.call_snapshot(1, "c1").detached);
+    phone.clear_output();
     phone.event(ua::Event::Attached { call: "c1".into() });
     phone.event(ua::Event::OfferNeeded { call: "c1".into(), why: OfferReason::Recovery });
     assert_eq!(
-        phone.asks(1),
+        phone.media_requests(1),
         [("c1".to_owned(), MediaRequest::Offer { flow: MediaDirection::SendOnly, restart_ice: true })]
     );
-    assert!(!phone.shown(1, "c1").detached);
+    assert!(!phone.call_snapshot(1, "c1").detached);
 }
 
 #[test]
@@ -200,11 +200,11 @@ fn broken_media_restarts_ice_and_a_hiccup_does_not() {
     use bitcall_wire::agent_protocol::MediaState;
     let changed = |state| ToAgent::MediaChanged { call: "c1".into(), state };
     let mut phone = TestCallList::in_call();
-    phone.say(1, changed(MediaState::Disconnected));
-    phone.pass(1_000, &[1]);
-    phone.say(1, changed(MediaState::Connected));
-    phone.pass(5_000, &[1]);
-    assert!(phone.asks(1).is_empty());
-    phone.say(1, changed(MediaState::Failed));
-    assert!(matches!(phone.asks(1).as_slice(), [(_, MediaRequest::Offer { restart_ice: true, .. })]));
+    phone.send(1, changed(MediaState::Disconnected));
+    phone.advance_time(1_000, &[1]);
+    phone.send(1, changed(MediaState::Connected));
+    phone.advance_time(5_000, &[1]);
+    assert!(phone.media_requests(1).is_empty());
+    phone.send(1, changed(MediaState::Failed));
+    assert!(matches!(phone.media_requests(1).as_slice(), [(_, MediaRequest::Offer { restart_ice: true, .. })]));
 }

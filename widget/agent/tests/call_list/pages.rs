@@ -6,7 +6,7 @@ use crate::test_call_list::TestCallList;
 fn two_pages() -> TestCallList {
     let mut phone = TestCallList::registered();
     phone.attach(2, "b");
-    phone.forget();
+    phone.clear_output();
     phone
 }
 
@@ -14,10 +14,10 @@ fn two_pages() -> TestCallList {
 fn an_incoming_call_is_told_to_every_page_and_one_may_ring() {
     let mut phone = two_pages();
     phone.incoming("c1", "102");
-    assert_eq!(phone.heard(1), ["incoming"]);
-    assert_eq!(phone.heard(2), ["incoming"]);
+    assert_eq!(phone.event_names(1), ["incoming"]);
+    assert_eq!(phone.event_names(2), ["incoming"]);
     assert_eq!(phone.snapshot(1).ringer.as_deref(), Some("b"));
-    phone.say(2, ToAgent::Alive { visible: false });
+    phone.send(2, ToAgent::Alive { visible: false });
     assert_eq!(phone.snapshot(1).ringer.as_deref(), Some("a"));
 }
 
@@ -26,56 +26,56 @@ fn answered_on_one_page_the_others_are_told_once_that_it_is_over_for_them() {
     let mut phone = two_pages();
     phone.incoming("c1", "102");
     phone.answer(1, "c1", OtherCalls::Hold);
-    phone.heard(1);
-    phone.heard(2);
+    phone.event_names(1);
+    phone.event_names(2);
     // Answering again from the other page comes too late.
     phone.answer(2, "c1", OtherCalls::Hold);
-    assert_eq!(phone.heard(2), ["refused: NOT_RINGING"]);
-    phone.describe(1, "c1", "answer");
-    assert_eq!(phone.heard(2), ["ended: Answered elsewhere"]);
+    assert_eq!(phone.event_names(2), ["refused: NOT_RINGING"]);
+    phone.reply_description(1, "c1", "answer");
+    assert_eq!(phone.event_names(2), ["ended: Answered elsewhere"]);
     phone.confirmed("c1");
-    assert_eq!(phone.heard(1), ["answered"]);
-    phone.say(1, ToAgent::HangUp { call: "c1".into() });
-    assert_eq!(phone.heard(1), ["ended: Hung up"]);
-    assert!(phone.heard(2).is_empty());
+    assert_eq!(phone.event_names(1), ["answered"]);
+    phone.send(1, ToAgent::HangUp { call: "c1".into() });
+    assert_eq!(phone.event_names(1), ["ended: Hung up"]);
+    assert!(phone.event_names(2).is_empty());
 }
 
 #[test]
 fn a_call_the_caller_gives_up_ends_on_every_page() {
     let mut phone = two_pages();
     phone.incoming("c1", "102");
-    phone.heard(1);
-    phone.heard(2);
+    phone.event_names(1);
+    phone.event_names(2);
     phone.event(ua::Event::Ended {
         call: "c1".into(),
         cause: ua::EndCause { by: ua::EndedBy::Remote, words: "Cancelled".into(), sip_code: None },
     });
-    assert_eq!(phone.heard(1), ["ended: Cancelled"]);
-    assert_eq!(phone.heard(2), ["ended: Cancelled"]);
+    assert_eq!(phone.event_names(1), ["ended: Cancelled"]);
+    assert_eq!(phone.event_names(2), ["ended: Cancelled"]);
 }
 
 #[test]
 fn a_call_belongs_to_the_page_that_placed_it() {
     let mut phone = two_pages();
     phone.call(1, "c1", "102");
-    assert_eq!(phone.heard(1), ["started"]);
-    assert!(phone.heard(2).is_empty());
-    assert!(phone.asks(2).is_empty());
-    assert_eq!(phone.shown(2, "c1").page.as_deref(), Some("a"));
+    assert_eq!(phone.event_names(1), ["started"]);
+    assert!(phone.event_names(2).is_empty());
+    assert!(phone.media_requests(2).is_empty());
+    assert_eq!(phone.call_snapshot(2, "c1").page.as_deref(), Some("a"));
     // Any page of the person may end it.
-    phone.say(2, ToAgent::HangUp { call: "c1".into() });
-    assert_eq!(phone.heard(1), ["ended: Cancelled"]);
-    assert!(phone.heard(2).is_empty());
+    phone.send(2, ToAgent::HangUp { call: "c1".into() });
+    assert_eq!(phone.event_names(1), ["ended: Cancelled"]);
+    assert!(phone.event_names(2).is_empty());
 }
 
 #[test]
 fn a_page_that_comes_late_learns_everything_at_once() {
     let mut phone = TestCallList::registered();
     phone.incoming("c1", "102");
-    phone.forget();
+    phone.clear_output();
     phone.attach(2, "b");
-    assert_eq!(phone.heard(2), ["registered", "incoming"]);
-    assert_eq!(phone.shown(2, "c1").state, CallState::Incoming);
+    assert_eq!(phone.event_names(2), ["registered", "incoming"]);
+    assert_eq!(phone.call_snapshot(2, "c1").state, CallState::Incoming);
 }
 
 #[test]
@@ -86,17 +86,17 @@ fn the_reply_of_another_page_is_dropped() {
     let sdp = "stolen".to_owned();
     phone.reply_to(2, "c1", request, bitcall_wire::agent_protocol::MediaReply::Description { sdp });
     assert!(phone.commands().is_empty());
-    phone.describe(1, "c1", "offer");
+    phone.reply_description(1, "c1", "offer");
     assert!(matches!(phone.commands().as_slice(), [Command::Invite { .. }]));
 }
 
 #[test]
 fn nobody_left_for_fifteen_seconds_signs_out_and_ends() {
     let mut phone = TestCallList::registered();
-    phone.say(1, ToAgent::Detach);
-    phone.pass(14_000, &[]);
+    phone.send(1, ToAgent::Detach);
+    phone.advance_time(14_000, &[]);
     assert!(phone.commands().is_empty());
-    phone.pass(2_000, &[]);
+    phone.advance_time(2_000, &[]);
     assert_eq!(phone.commands(), [Command::Unregister]);
     phone.registration(ua::Registration::SignedOut);
     assert!(phone.finished());
@@ -105,22 +105,22 @@ fn nobody_left_for_fifteen_seconds_signs_out_and_ends() {
 #[test]
 fn a_page_that_comes_back_in_time_keeps_the_registration() {
     let mut phone = TestCallList::registered();
-    phone.say(1, ToAgent::Detach);
-    phone.pass(14_000, &[]);
+    phone.send(1, ToAgent::Detach);
+    phone.advance_time(14_000, &[]);
     phone.attach(2, "b");
-    phone.pass(60_000, &[2]);
+    phone.advance_time(60_000, &[2]);
     assert!(phone.commands().is_empty());
-    assert!(phone.starts().is_empty());
+    assert!(phone.started_configs().is_empty());
 }
 
 #[test]
 fn a_frozen_page_that_wakes_up_is_still_a_page() {
     let mut phone = two_pages();
-    phone.pass(20_000, &[2]);
+    phone.advance_time(20_000, &[2]);
     phone.incoming("c1", "102");
-    assert!(phone.heard(1).is_empty());
-    phone.say(1, ToAgent::Alive { visible: true });
+    assert!(phone.event_names(1).is_empty());
+    phone.send(1, ToAgent::Alive { visible: true });
     assert!(phone.snapshots(1).iter().any(|s| !s.calls.is_empty()));
     phone.answer(1, "c1", OtherCalls::Hold);
-    assert!(!phone.asks(1).is_empty());
+    assert!(!phone.media_requests(1).is_empty());
 }

@@ -6,71 +6,74 @@ use crate::test_call_list::TestCallList;
 #[test]
 fn after_a_reload_the_new_page_takes_the_call_over_by_a_fresh_offer() {
     let mut phone = TestCallList::in_call();
-    phone.say(1, ToAgent::Detach);
-    phone.pass(800, &[]);
-    phone.forget();
+    phone.send(1, ToAgent::Detach);
+    phone.advance_time(800, &[]);
+    phone.clear_output();
     phone.attach(2, "a2");
     assert_eq!(
-        phone.asks(2),
+        phone.media_requests(2),
         [("c1".to_owned(), MediaRequest::Offer { flow: MediaDirection::SendRecv, restart_ice: false })]
     );
-    assert_eq!(phone.shown(2, "c1").page.as_deref(), Some("a2"));
-    phone.describe(2, "c1", "fresh offer");
+    assert_eq!(phone.call_snapshot(2, "c1").page.as_deref(), Some("a2"));
+    phone.reply_description(2, "c1", "fresh offer");
     assert!(matches!(phone.commands().as_slice(), [Command::Reinvite { .. }]));
     phone.event(ua::Event::ReinviteAccepted { call: "c1".into(), sdp: "answer".into() });
-    assert!(phone.asks(2).iter().any(|(_, ask)| matches!(ask, MediaRequest::Accept { .. })));
+    assert!(phone.media_requests(2).iter().any(|(_, ask)| matches!(ask, MediaRequest::Accept { .. })));
     // The new page, and the host page around it, hear of a whole call.
-    assert_eq!(phone.heard(2), ["registered", "started", "answered"]);
-    phone.say(2, ToAgent::HangUp { call: "c1".into() });
-    assert_eq!(phone.heard(2), ["ended: Hung up"]);
+    assert_eq!(phone.event_names(2), ["registered", "started", "answered"]);
+    phone.send(2, ToAgent::HangUp { call: "c1".into() });
+    assert_eq!(phone.event_names(2), ["ended: Hung up"]);
 }
 
 #[test]
 fn a_held_call_is_still_held_after_a_reload() {
     let mut phone = TestCallList::in_call();
     phone.hold(1, "c1", true);
-    phone.describe(1, "c1", "hold offer");
+    phone.reply_description(1, "c1", "hold offer");
     phone.event(ua::Event::ReinviteAccepted { call: "c1".into(), sdp: "answer".into() });
-    phone.say(1, ToAgent::Detach);
-    phone.forget();
+    phone.send(1, ToAgent::Detach);
+    phone.clear_output();
     phone.attach(2, "a2");
-    assert!(matches!(phone.asks(2).as_slice(), [(_, MediaRequest::Offer { flow: MediaDirection::SendOnly, .. })]));
+    assert!(matches!(
+        phone.media_requests(2).as_slice(),
+        [(_, MediaRequest::Offer { flow: MediaDirection::SendOnly, .. })]
+    ));
 }
 
 #[test]
 fn a_muted_call_is_still_muted_after_a_reload() {
     let mut phone = TestCallList::in_call();
-    phone.say(1, ToAgent::Mute { call: "c1".into(), muted: true });
-    assert!(phone.shown(1, "c1").muted);
-    phone.say(1, ToAgent::Detach);
-    phone.forget();
+    phone.send(1, ToAgent::Mute { call: "c1".into(), muted: true });
+    assert!(phone.call_snapshot(1, "c1").muted);
+    phone.send(1, ToAgent::Detach);
+    phone.clear_output();
     phone.attach(2, "a2");
-    assert!(phone.shown(2, "c1").muted);
-    phone.say(2, ToAgent::Mute { call: "c1".into(), muted: false });
-    assert!(!phone.shown(2, "c1").muted);
+    assert!(phone.call_snapshot(2, "c1").muted);
+    phone.send(2, ToAgent::Mute { call: "c1".into(), muted: false });
+    assert!(!phone.call_snapshot(2, "c1").muted);
 }
 
 #[test]
 fn a_reload_while_it_rings_at_the_far_end_re_invites_after_the_answer() {
     let mut phone = TestCallList::registered();
     phone.call(1, "c1", "102");
-    phone.describe(1, "c1", "offer");
-    phone.say(1, ToAgent::Detach);
+    phone.reply_description(1, "c1", "offer");
+    phone.send(1, ToAgent::Detach);
     phone.attach(2, "a2");
-    phone.forget();
+    phone.clear_output();
     phone.event(ua::Event::Answered { call: "c1".into(), sdp: Some("answer to the old offer".into()), early: None });
     // The old answer is of no use to the new page.
-    assert!(matches!(phone.asks(2).as_slice(), [(_, MediaRequest::Offer { .. })]));
-    assert_eq!(phone.heard(2), ["answered"]);
+    assert!(matches!(phone.media_requests(2).as_slice(), [(_, MediaRequest::Offer { .. })]));
+    assert_eq!(phone.event_names(2), ["answered"]);
 }
 
 #[test]
 fn a_reload_before_the_invite_asks_the_new_page_for_the_offer() {
     let mut phone = TestCallList::registered();
     phone.call(1, "c1", "102");
-    phone.say(1, ToAgent::Detach);
+    phone.send(1, ToAgent::Detach);
     phone.attach(2, "a2");
-    phone.describe(2, "c1", "offer");
+    phone.reply_description(2, "c1", "offer");
     assert!(matches!(phone.commands().as_slice(), [Command::Invite { .. }]));
 }
 
@@ -79,22 +82,22 @@ fn a_reload_while_answering_lets_the_call_ring_again() {
     let mut phone = TestCallList::registered();
     phone.incoming("c1", "102");
     phone.answer(1, "c1", OtherCalls::Hold);
-    phone.say(1, ToAgent::Detach);
-    phone.forget();
+    phone.send(1, ToAgent::Detach);
+    phone.clear_output();
     phone.attach(2, "a2");
-    assert_eq!(phone.heard(2), ["registered", "incoming"]);
-    assert_eq!(phone.shown(2, "c1").state, CallState::Incoming);
+    assert_eq!(phone.event_names(2), ["registered", "incoming"]);
+    assert_eq!(phone.call_snapshot(2, "c1").state, CallState::Incoming);
 }
 
 #[test]
 fn a_page_closed_for_good_ends_its_call_when_another_page_is_there() {
     let mut phone = TestCallList::in_call();
     phone.attach(2, "b");
-    phone.say(1, ToAgent::Detach);
-    phone.forget();
-    phone.pass(14_000, &[2]);
+    phone.send(1, ToAgent::Detach);
+    phone.clear_output();
+    phone.advance_time(14_000, &[2]);
     assert!(phone.commands().is_empty());
-    phone.pass(2_000, &[2]);
+    phone.advance_time(2_000, &[2]);
     assert_eq!(phone.commands(), [Command::HangUp { call: "c1".into() }]);
     assert!(phone.snapshot(2).calls.is_empty());
 }
@@ -102,10 +105,10 @@ fn a_page_closed_for_good_ends_its_call_when_another_page_is_there() {
 #[test]
 fn alone_a_call_waits_a_minute_for_its_page() {
     let mut phone = TestCallList::in_call();
-    phone.say(1, ToAgent::Detach);
-    phone.pass(59_000, &[]);
+    phone.send(1, ToAgent::Detach);
+    phone.advance_time(59_000, &[]);
     assert!(phone.commands().is_empty());
-    phone.pass(2_000, &[]);
+    phone.advance_time(2_000, &[]);
     let commands = phone.commands();
     assert!(commands.contains(&Command::HangUp { call: "c1".into() }));
     assert!(commands.contains(&Command::Unregister));
@@ -115,20 +118,20 @@ fn alone_a_call_waits_a_minute_for_its_page() {
 fn a_page_that_was_only_frozen_keeps_its_media() {
     let mut phone = TestCallList::in_call();
     phone.attach(2, "b");
-    phone.pass(14_000, &[2]);
-    phone.forget();
-    phone.say(1, ToAgent::Alive { visible: true });
-    phone.pass(30_000, &[1, 2]);
+    phone.advance_time(14_000, &[2]);
+    phone.clear_output();
+    phone.send(1, ToAgent::Alive { visible: true });
+    phone.advance_time(30_000, &[1, 2]);
     assert!(phone.commands().is_empty());
-    assert!(phone.asks(1).is_empty());
+    assert!(phone.media_requests(1).is_empty());
 }
 
 #[test]
 fn a_far_end_that_refuses_the_new_page_ends_the_call() {
     let mut phone = TestCallList::in_call();
-    phone.say(1, ToAgent::Detach);
+    phone.send(1, ToAgent::Detach);
     phone.attach(2, "a2");
-    phone.describe(2, "c1", "fresh offer");
+    phone.reply_description(2, "c1", "fresh offer");
     phone.event(ua::Event::ReinviteRefused { call: "c1".into(), status: 488, again: false });
-    assert!(phone.heard(2).contains(&"ended: The call could not be resumed".to_owned()));
+    assert!(phone.event_names(2).contains(&"ended: The call could not be resumed".to_owned()));
 }

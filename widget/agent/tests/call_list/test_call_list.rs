@@ -39,21 +39,21 @@ impl TestCallList {
 
     /// The page's offer, the far end's answer, and the page takes it.
     pub fn establish(&mut self, call: &str) {
-        self.describe(1, call, "offer");
+        self.reply_description(1, call, "offer");
         self.event(ua::Event::Answered { call: call.into(), sdp: Some("answer".into()), early: None });
-        self.done(1, call);
+        self.reply_done(1, call);
         self.out.clear();
     }
 
     /// As pages do: whoever comes says at once who it is.
     pub fn attach(&mut self, port: PortId, page: &str) {
-        self.arrive(port, page);
+        self.attach_without_sign_in(port, page);
         self.sign_in(port, "secret");
     }
 
     /// Attached, and nothing said yet.
-    pub fn arrive(&mut self, port: PortId, page: &str) {
-        self.say(port, ToAgent::Attach { page: page.into(), visible: true });
+    pub fn attach_without_sign_in(&mut self, port: PortId, page: &str) {
+        self.send(port, ToAgent::Attach { page: page.into(), visible: true });
     }
 
     pub fn sign_in(&mut self, port: PortId, password: &str) {
@@ -65,7 +65,7 @@ impl TestCallList {
     }
 
     pub fn sign_in_with(&mut self, port: PortId, username: &str, secret: AccountSecret) {
-        self.say(
+        self.send(
             port,
             ToAgent::SignIn {
                 account: Box::new(SipAccount {
@@ -83,18 +83,18 @@ impl TestCallList {
     }
 
     pub fn call(&mut self, port: PortId, call: &str, number: &str) {
-        self.say(port, ToAgent::Call { call: call.into(), number: number.into(), caller_id: None, offer: None });
+        self.send(port, ToAgent::Call { call: call.into(), number: number.into(), caller_id: None, offer: None });
     }
 
     pub fn answer(&mut self, port: PortId, call: &str, others: OtherCalls) {
-        self.say(port, ToAgent::Answer { call: call.into(), others });
+        self.send(port, ToAgent::Answer { call: call.into(), others });
     }
 
     pub fn hold(&mut self, port: PortId, call: &str, held: bool) {
-        self.say(port, ToAgent::Hold { call: call.into(), held });
+        self.send(port, ToAgent::Hold { call: call.into(), held });
     }
 
-    pub fn say(&mut self, port: PortId, message: ToAgent) {
+    pub fn send(&mut self, port: PortId, message: ToAgent) {
         self.call_list.page(port, message, self.now);
         self.collect();
     }
@@ -121,11 +121,11 @@ impl TestCallList {
     }
 
     /// The page's reply to the last request about `call`, which must be open.
-    pub fn describe(&mut self, port: PortId, call: &str, sdp: &str) {
+    pub fn reply_description(&mut self, port: PortId, call: &str, sdp: &str) {
         self.reply(port, call, MediaReply::Description { sdp: sdp.into() });
     }
 
-    pub fn done(&mut self, port: PortId, call: &str) {
+    pub fn reply_done(&mut self, port: PortId, call: &str) {
         self.reply(port, call, MediaReply::Done);
     }
 
@@ -135,7 +135,7 @@ impl TestCallList {
     }
 
     pub fn reply_to(&mut self, port: PortId, call: &str, request: u32, reply: MediaReply) {
-        self.say(port, ToAgent::MediaReply { call: call.into(), request, reply });
+        self.send(port, ToAgent::MediaReply { call: call.into(), request, reply });
     }
 
     pub fn request(&self, port: PortId, call: &str) -> u32 {
@@ -155,7 +155,7 @@ impl TestCallList {
 
     /// Lets time pass, stopping at every deadline on the way as a driver would.
     /// Pages on `ports` say that they are alive.
-    pub fn pass(&mut self, milliseconds: u64, ports: &[PortId]) {
+    pub fn advance_time(&mut self, milliseconds: u64, ports: &[PortId]) {
         let end = self.now.plus(milliseconds);
         while self.now < end {
             self.now = end.min(self.now.plus(1_000));
@@ -173,7 +173,7 @@ impl TestCallList {
         }
     }
 
-    pub fn forget(&mut self) {
+    pub fn clear_output(&mut self) {
         self.out.clear();
     }
 
@@ -184,7 +184,7 @@ impl TestCallList {
         })
     }
 
-    pub fn asks(&self, port: PortId) -> Vec<(String, MediaRequest)> {
+    pub fn media_requests(&self, port: PortId) -> Vec<(String, MediaRequest)> {
         self.out
             .iter()
             .filter_map(|out| match out {
@@ -204,7 +204,7 @@ impl TestCallList {
     }
 
     /// Names of events, for what needs no more.
-    pub fn heard(&mut self, port: PortId) -> Vec<String> {
+    pub fn event_names(&mut self, port: PortId) -> Vec<String> {
         self.events(port)
             .iter()
             .map(|event| match event {
@@ -221,7 +221,7 @@ impl TestCallList {
             .collect()
     }
 
-    pub fn starts(&self) -> Vec<ua::Config> {
+    pub fn started_configs(&self) -> Vec<ua::Config> {
         self.out
             .iter()
             .filter_map(|out| match out {
@@ -252,7 +252,7 @@ impl TestCallList {
             .collect()
     }
 
-    pub fn shown(&self, port: PortId, call: &str) -> CallSnapshot {
+    pub fn call_snapshot(&self, port: PortId, call: &str) -> CallSnapshot {
         self.snapshot(port).calls.into_iter().find(|shown| shown.id == call).expect("the call is not shown")
     }
 
@@ -260,7 +260,7 @@ impl TestCallList {
         loop {
             match self.call_list.poll() {
                 Some(out) => self.out.push(out),
-                None if self.call_list.show() => {}
+                None if self.call_list.send_snapshot_if_changed() => {}
                 None => break,
             }
         }

@@ -1,44 +1,44 @@
-// The playground: a host page like any other. It uses nothing but the
-// loader's public API, so whatever works here works on a customer's page.
+// The playground: a host page that uses only the loader's public API, so that what
+// works here also works on a customer's page.
 
 const $ = (selector) => document.querySelector(selector);
 const phone = window.BitcallWebphone;
 const EVENTS = ['registered', 'unregistered', 'callStarted', 'callIncoming', 'callAnswered', 'callEnded'];
 
-/** What `init()` is called with; the snippet shows the same. */
-let setup = null;
+/** The options of `init()`, also shown in the snippet. */
+let initOptions = null;
 let demo = null;
 
 start();
 
 async function start() {
-  for (const event of EVENTS) phone.on(event, (payload) => happened(event, payload));
-  wire();
+  for (const event of EVENTS) phone.on(event, (payload) => onPhoneEvent(event, payload));
+  bindControls();
   demo = await fetch('/demo.json').then((r) => (r.ok ? r.json() : null)).catch(() => null);
   if (!demo) {
-    $('#bring').hidden = false;
+    $('#connect').hidden = false;
     $('[data-origin]').textContent = location.origin;
     $('#as').closest('label').hidden = true;
-    say('idle', 'Not started');
-    setup = { key: 'YOUR_API_KEY', sip: { username: 'agent1' } };
+    showStatus('idle', 'Not started');
+    initOptions = { key: 'YOUR_API_KEY', sip: { username: 'agent1' } };
     showSnippet();
     return;
   }
   $('#as').append(...demo.extensions.map(({ username }) => new Option(username, username)));
   $('#demo').hidden = false;
-  become(await freeExtension());
+  useExtension(await findFreeExtension());
 }
 
-/** The first window becomes the first extension, the second the second: each holds a lock while it lives. */
-async function freeExtension() {
+/** The first extension that no other window uses: each window holds a lock on its extension. */
+async function findFreeExtension() {
   const wanted = new URLSearchParams(location.search).get('as') || sessionStorage.getItem('as');
   const names = demo.extensions.map(({ username }) => username);
   const inOrder = names.includes(wanted) ? [wanted, ...names.filter((name) => name !== wanted)] : names;
-  for (const name of inOrder) if (await hold(name)) return name;
+  for (const name of inOrder) if (await lockExtension(name)) return name;
   return inOrder[0];
 }
 
-function hold(name) {
+function lockExtension(name) {
   if (!navigator.locks) return Promise.resolve(true);
   return new Promise((resolve) => {
     navigator.locks.request(`bitcall-playground:${name}`, { ifAvailable: true }, (lock) => {
@@ -48,7 +48,7 @@ function hold(name) {
   });
 }
 
-function become(username) {
+function useExtension(username) {
   const me = demo.extensions.find((extension) => extension.username === username) || demo.extensions[0];
   const other = demo.extensions.find((extension) => extension !== me) || me;
   sessionStorage.setItem('as', me.username);
@@ -59,23 +59,23 @@ function become(username) {
   $('#second').href = `/?as=${encodeURIComponent(other.username)}`;
   $('#echo').onclick = () => phone.call(demo.echo);
   $('#peer').onclick = () => phone.call(other.username);
-  run({ key: demo.key, sip: { username: me.username, domain: demo.domain, password: me.password } });
+  startPhone({ key: demo.key, sip: { username: me.username, domain: demo.domain, password: me.password } });
 }
 
-async function run(account) {
-  setup = {
+async function startPhone(account) {
+  initOptions = {
     ...account,
     behavior: { host: { mode: $('#mode').value }, theme: { start: $('#theme').value } },
   };
   showSnippet();
-  say('idle', 'Connecting…');
+  showStatus('idle', 'Connecting…');
   phone.destroy();
-  await phone.init({ ...setup, onError: failed });
-  // Room for it beside the page: show it. On a phone-sized screen it would cover everything.
+  await phone.init({ ...initOptions, onError: onPhoneError });
+  // Open the panel only on a wide screen: on a narrow one it would cover the page.
   if (matchMedia('(min-width: 1024px)').matches) phone.toggle();
 }
 
-function wire() {
+function bindControls() {
   const dialer = $('#dialer');
   const number = () => dialer.elements.number.value;
   dialer.addEventListener('submit', (event) => {
@@ -85,12 +85,12 @@ function wire() {
   const actions = { dial: () => phone.dial(number()), hangup: () => phone.hangup(), toggle: () => phone.toggle() };
   for (const button of dialer.querySelectorAll('[data-do]')) button.onclick = actions[button.dataset.do];
 
-  $('#as').onchange = (event) => become(event.target.value);
-  for (const id of ['#mode', '#theme']) $(id).onchange = () => setup && $('#bring').hidden && run(setup);
+  $('#as').onchange = (event) => useExtension(event.target.value);
+  for (const id of ['#mode', '#theme']) $(id).onchange = () => initOptions && $('#connect').hidden && startPhone(initOptions);
   $('#keys').addEventListener('submit', (event) => {
     event.preventDefault();
     const { key, username } = Object.fromEntries(new FormData(event.target));
-    run({ key, sip: username ? { username } : {} });
+    startPhone({ key, sip: username ? { username } : {} });
   });
   $('#copy').onclick = async (event) => {
     await navigator.clipboard.writeText($('#snippet').textContent);
@@ -101,30 +101,30 @@ function wire() {
 }
 
 function showSnippet() {
-  const { key, sip, behavior } = setup;
+  const { key, sip, behavior } = initOptions;
   const shown = { key, sip: { ...sip, ...(sip.password && { password: '•••' }) }, ...(behavior && { behavior }) };
   const literal = JSON.stringify(shown, null, 2).replace(/"(\w+)":/g, '$1:').replaceAll('"', "'");
   $('#snippet').textContent =
     `<script src="${location.origin}/webphone/loader.js"></${'script'}>\n<script>\nBitcallWebphone.init(${literal});\n</${'script'}>`;
 }
 
-function happened(event, payload) {
-  if (event === 'registered') say('ready', `Ready as ${payload.username}`);
-  if (event === 'unregistered') say('idle', payload.reason || 'Not registered');
-  line(event, JSON.stringify(payload));
+function onPhoneEvent(event, payload) {
+  if (event === 'registered') showStatus('ready', `Ready as ${payload.username}`);
+  if (event === 'unregistered') showStatus('idle', payload.reason || 'Not registered');
+  logEvent(event, JSON.stringify(payload));
 }
 
-function failed({ code, message }) {
-  say('error', message);
-  line(code, message, 'error');
+function onPhoneError({ code, message }) {
+  showStatus('error', message);
+  logEvent(code, message, 'error');
 }
 
-function say(state, words) {
+function showStatus(state, text) {
   $('#state').dataset.state = state;
-  $('#state span').textContent = words;
+  $('#state span').textContent = text;
 }
 
-function line(name, text, kind = '') {
+function logEvent(name, text, kind = '') {
   const item = document.createElement('li');
   item.className = kind;
   const time = document.createElement('time');

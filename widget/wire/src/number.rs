@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn separators_are_dropped_and_signs_that_dial_are_kept() {
+    fn separators_are_removed_and_dialling_characters_are_kept() {
         for (typed, dialled) in [
             ("+49 (30) 901-820", "+4930901820"),
             ("  030/901 820 ", "030901820"),
@@ -138,14 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn names_and_addresses_stay_as_they_are() {
+    fn names_and_sip_addresses_are_not_changed() {
         for typed in ["anna.b-c_d", "101@example.com", "sip:*43@example.com;transport=ws", "SIP:a@b"] {
             assert_eq!(call_target(typed).as_deref(), Ok(typed));
         }
     }
 
     #[test]
-    fn what_cannot_be_called_is_refused_with_the_culprit_named() {
+    fn invalid_targets_are_refused_with_the_invalid_part_in_the_message() {
         for (typed, culprit) in [
             ("", "Enter a number"),
             (" \t", "Enter a number"),

@@ -5,7 +5,7 @@ use bitcall_wire::agent_protocol::{AccountSecret, AgentEvent, RegistrationFailur
 use crate::test_call_list::TestCallList;
 
 #[test]
-fn one_registration_serves_every_tab_of_the_person() {
+fn pages_of_the_same_account_share_one_registration() {
     let mut phone = TestCallList::registered();
     phone.attach(2, "b");
     assert!(phone.started_configs().is_empty());
@@ -14,7 +14,7 @@ fn one_registration_serves_every_tab_of_the_person() {
 }
 
 #[test]
-fn the_password_is_replaced_by_its_hash_and_a_tab_with_the_same_one_gets_it() {
+fn the_ha1_replaces_the_password_and_is_sent_to_a_second_page_with_the_same_password() {
     let mut phone = TestCallList::registered();
     phone.event(ua::Event::Ha1 { realm: "sip.test".into(), algorithm: "MD5".into(), ha1: "0123".into() });
     let ha1 = AgentEvent::Ha1 { realm: "sip.test".into(), ha1: "0123".into() };
@@ -24,7 +24,7 @@ fn the_password_is_replaced_by_its_hash_and_a_tab_with_the_same_one_gets_it() {
 }
 
 #[test]
-fn a_second_tab_with_a_wrong_password_stays_outside() {
+fn a_page_with_a_wrong_password_sees_no_calls_and_cannot_send_commands() {
     let mut phone = TestCallList::in_call();
     phone.event(ua::Event::Ha1 { realm: "sip.test".into(), algorithm: "MD5".into(), ha1: "0123".into() });
     phone.send(1, ToAgent::Detach);
@@ -47,7 +47,7 @@ fn a_second_tab_with_a_wrong_password_stays_outside() {
 }
 
 #[test]
-fn a_wrong_password_does_not_disturb_a_registration_that_comes_back() {
+fn a_wrong_password_is_rejected_while_the_registration_reconnects() {
     let mut phone = TestCallList::registered();
     phone.registration(ua::Registration::Reconnecting {
         failure: ua::RegisterFailure { kind: ua::RegisterFailureKind::ConnectionLost, status: None },
@@ -60,7 +60,7 @@ fn a_wrong_password_does_not_disturb_a_registration_that_comes_back() {
 }
 
 #[test]
-fn when_the_server_refuses_what_was_right_another_password_may_be_tried() {
+fn after_the_server_rejects_the_password_a_new_one_starts_a_new_registration() {
     let mut phone = TestCallList::registered();
     phone.registration(ua::Registration::Reconnecting {
         failure: ua::RegisterFailure { kind: ua::RegisterFailureKind::WrongPassword, status: Some(401) },
@@ -75,7 +75,7 @@ fn when_the_server_refuses_what_was_right_another_password_may_be_tried() {
 
 /// A page that comes back to an agent that was born meanwhile must not take it for a sign-out.
 #[test]
-fn whoever_signs_in_never_hears_that_nobody_is() {
+fn a_page_that_signs_in_gets_no_signed_out_snapshot() {
     let mut phone = TestCallList::new();
     phone.attach(1, "a");
     let shown = phone.snapshots(1);
@@ -84,7 +84,7 @@ fn whoever_signs_in_never_hears_that_nobody_is() {
 }
 
 #[test]
-fn a_password_is_known_by_its_hash_too() {
+fn a_password_is_compared_with_a_stored_ha1() {
     let ha1 = ha1(Algorithm::Md5, "101", "sip.test", "secret");
     let stored = AccountSecret::Ha1 { realm: Some("sip.test".into()), ha1 };
     // The first tab has the hash from its storage; the second one's password is typed.
@@ -105,7 +105,7 @@ fn a_password_is_known_by_its_hash_too() {
 }
 
 #[test]
-fn a_page_that_was_turned_away_does_not_keep_the_phone_signed_in() {
+fn a_page_with_a_wrong_password_does_not_keep_the_registration() {
     let mut phone = TestCallList::registered();
     phone.attach_without_sign_in(2, "b");
     phone.sign_in(2, "guess");
@@ -120,7 +120,7 @@ fn a_page_that_was_turned_away_does_not_keep_the_phone_signed_in() {
 }
 
 #[test]
-fn a_corrected_password_starts_over() {
+fn a_corrected_password_starts_a_new_registration() {
     let mut phone = TestCallList::new();
     phone.attach_without_sign_in(1, "a");
     phone.sign_in(1, "wrong");
@@ -138,7 +138,7 @@ fn a_corrected_password_starts_over() {
 }
 
 #[test]
-fn another_person_signs_the_first_one_out() {
+fn signing_in_to_another_account_signs_the_first_one_out() {
     let mut phone = TestCallList::in_call();
     phone.sign_in_as(1, "102", "other");
     assert_eq!(phone.commands(), [Command::Unregister]);
@@ -158,7 +158,7 @@ fn signing_out_ends_every_call() {
 }
 
 #[test]
-fn signing_out_does_not_decline_what_rings_on_other_devices_too() {
+fn signing_out_rejects_a_ringing_call_with_480_and_not_603() {
     let mut phone = TestCallList::registered();
     phone.incoming("c1", "102");
     phone.event_names(1);
@@ -168,7 +168,7 @@ fn signing_out_does_not_decline_what_rings_on_other_devices_too() {
 }
 
 #[test]
-fn signing_in_while_the_sign_out_is_under_way_signs_in_after_it() {
+fn signing_in_during_a_sign_out_registers_after_it() {
     let mut phone = TestCallList::registered();
     phone.send(1, ToAgent::SignOut);
     assert_eq!(phone.snapshot(1).registration, RegistrationStatus::SignedOut);
@@ -190,7 +190,7 @@ fn signing_in_while_the_sign_out_is_under_way_signs_in_after_it() {
 }
 
 #[test]
-fn a_page_that_comes_while_the_last_one_signs_out_is_signed_in() {
+fn a_page_that_attaches_during_a_sign_out_is_signed_in() {
     let mut phone = TestCallList::registered();
     phone.send(1, ToAgent::SignOut);
     phone.send(1, ToAgent::Detach);
@@ -206,7 +206,7 @@ fn a_page_that_comes_while_the_last_one_signs_out_is_signed_in() {
 }
 
 #[test]
-fn registered_and_unregistered_are_told_once_per_change() {
+fn registered_and_unregistered_events_are_sent_once_per_change() {
     let mut phone = TestCallList::registered();
     let lost = |retry_at| ua::Registration::Reconnecting {
         failure: ua::RegisterFailure { kind: ua::RegisterFailureKind::ConnectionLost, status: None },
@@ -220,7 +220,7 @@ fn registered_and_unregistered_are_told_once_per_change() {
 }
 
 #[test]
-fn a_snapshot_comes_with_every_change_and_with_nothing_else() {
+fn a_snapshot_is_sent_only_when_the_state_changes() {
     let mut phone = TestCallList::registered();
     phone.send(1, ToAgent::Alive { visible: true });
     phone.send(1, ToAgent::Probe);

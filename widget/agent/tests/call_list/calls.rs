@@ -7,7 +7,7 @@ use crate::test_call_list::TestCallList;
 type Arrange<'a> = &'a dyn Fn(&mut TestCallList);
 
 #[test]
-fn a_click_asks_for_the_offer_first_and_the_offer_becomes_the_invite() {
+fn a_call_requests_an_offer_and_sends_it_in_the_invite() {
     let mut phone = TestCallList::registered();
     phone.call(1, "c1", "+49 (30) 1234");
     assert!(matches!(
@@ -27,7 +27,7 @@ fn a_click_asks_for_the_offer_first_and_the_offer_becomes_the_invite() {
 }
 
 #[test]
-fn an_offer_that_comes_with_the_call_is_sent_at_once_and_not_asked_for_again() {
+fn an_offer_sent_with_the_call_is_used_without_a_media_request() {
     let mut phone = TestCallList::registered();
     let offer = Some("offer".to_owned());
     phone.send(1, ToAgent::Call { call: "c1".into(), number: "102".into(), caller_id: None, offer });
@@ -41,7 +41,7 @@ fn an_offer_that_comes_with_the_call_is_sent_at_once_and_not_asked_for_again() {
 }
 
 #[test]
-fn a_call_that_is_refused_gives_its_offer_back() {
+fn a_refused_call_closes_the_media_of_its_offer() {
     let mut phone = TestCallList::registered();
     let offer = Some("offer".to_owned());
     phone.send(1, ToAgent::Call { call: "c1".into(), number: " ".into(), caller_id: None, offer });
@@ -50,7 +50,7 @@ fn a_call_that_is_refused_gives_its_offer_back() {
 }
 
 #[test]
-fn ringing_early_media_and_answer_are_shown_as_they_come() {
+fn ringing_early_media_and_answer_change_the_call_state() {
     let mut phone = TestCallList::registered();
     phone.call(1, "c1", "102");
     phone.reply_description(1, "c1", "offer");
@@ -81,7 +81,7 @@ fn ringing_early_media_and_answer_are_shown_as_they_come() {
 }
 
 #[test]
-fn hanging_up_frees_the_screen_at_once_in_every_state() {
+fn hanging_up_ends_the_call_at_once_in_every_state() {
     let dialing = |phone: &mut TestCallList| phone.call(1, "c1", "102");
     let invited = |phone: &mut TestCallList| {
         phone.call(1, "c1", "102");
@@ -123,7 +123,7 @@ fn hanging_up_frees_the_screen_at_once_in_every_state() {
 }
 
 #[test]
-fn a_slow_microphone_cannot_revive_a_call_that_ended_meanwhile() {
+fn a_media_reply_after_the_call_ended_is_ignored() {
     let mut phone = TestCallList::registered();
     phone.call(1, "c1", "102");
     let request = phone.request(1, "c1");
@@ -135,7 +135,7 @@ fn a_slow_microphone_cannot_revive_a_call_that_ended_meanwhile() {
 }
 
 #[test]
-fn a_blocked_microphone_ends_the_attempt_with_its_reason() {
+fn a_blocked_microphone_ends_an_outgoing_call_with_its_reason() {
     let mut phone = TestCallList::registered();
     phone.call(1, "c1", "102");
     phone.event_names(1);
@@ -145,7 +145,7 @@ fn a_blocked_microphone_ends_the_attempt_with_its_reason() {
 }
 
 #[test]
-fn a_missing_microphone_lets_an_incoming_call_ring_on() {
+fn a_missing_microphone_leaves_an_incoming_call_ringing() {
     let mut phone = TestCallList::registered();
     phone.incoming("c1", "102");
     phone.answer(1, "c1", OtherCalls::Hold);
@@ -159,7 +159,7 @@ fn a_missing_microphone_lets_an_incoming_call_ring_on() {
 }
 
 #[test]
-fn what_cannot_be_called_is_refused_by_name_and_nothing_starts() {
+fn invalid_numbers_unknown_calls_and_unregistered_calls_are_refused() {
     let mut phone = TestCallList::registered();
     phone.call(1, "c1", "  ");
     phone.call(1, "c2", "12$");
@@ -180,7 +180,7 @@ fn what_cannot_be_called_is_refused_by_name_and_nothing_starts() {
 }
 
 #[test]
-fn more_calls_than_allowed_are_refused() {
+fn a_call_beyond_max_sessions_is_refused() {
     let mut phone = TestCallList::in_call();
     phone.call(1, "c2", "103");
     phone.clear_output();
@@ -190,7 +190,7 @@ fn more_calls_than_allowed_are_refused() {
 }
 
 #[test]
-fn calling_during_a_call_holds_that_one_first() {
+fn a_new_call_puts_the_active_call_on_hold() {
     let mut phone = TestCallList::in_call();
     phone.call(1, "c2", "103");
     let asks = phone.media_requests(1);
@@ -201,7 +201,7 @@ fn calling_during_a_call_holds_that_one_first() {
 }
 
 #[test]
-fn end_and_answer_ends_the_other_call_and_says_so_once() {
+fn end_and_answer_ends_the_other_call_with_one_event() {
     let mut phone = TestCallList::in_call();
     phone.incoming("c2", "103");
     phone.clear_output();
@@ -214,7 +214,7 @@ fn end_and_answer_ends_the_other_call_and_says_so_once() {
 }
 
 #[test]
-fn a_call_without_offer_is_answered_with_ours() {
+fn an_invite_without_an_offer_is_answered_with_our_offer() {
     let mut phone = TestCallList::registered();
     phone.event(ua::Event::Incoming { call: "c1".into(), from: ua::RemoteParty::default(), offer: None });
     phone.answer(1, "c1", OtherCalls::Hold);
@@ -227,7 +227,7 @@ fn a_call_without_offer_is_answered_with_ours() {
 }
 
 #[test]
-fn the_end_names_cause_code_and_whole_seconds() {
+fn the_call_ended_event_has_cause_and_duration_in_whole_seconds() {
     let mut phone = TestCallList::in_call();
     phone.advance_time(61_900, &[1]);
     phone.clear_output();
@@ -244,7 +244,7 @@ fn the_end_names_cause_code_and_whole_seconds() {
 }
 
 #[test]
-fn a_final_answer_that_does_not_fit_gets_one_fresh_connection() {
+fn an_unusable_final_answer_causes_one_reinvite_with_a_new_connection() {
     let mut phone = TestCallList::registered();
     phone.call(1, "c1", "102");
     phone.reply_description(1, "c1", "offer");
@@ -260,7 +260,7 @@ fn a_final_answer_that_does_not_fit_gets_one_fresh_connection() {
 }
 
 #[test]
-fn digits_go_out_one_by_one_and_nonsense_does_not() {
+fn each_digit_is_sent_in_its_own_info_and_invalid_ones_are_refused() {
     let mut phone = TestCallList::in_call();
     phone.send(1, ToAgent::Digits { call: "c1".into(), digits: "4x#".into() });
     let bodies: Vec<_> = phone

@@ -12,7 +12,7 @@ fn refused(call: &str, status: u16, again: bool) -> ua::Event {
 }
 
 #[test]
-fn hold_is_shown_as_held_only_when_the_far_end_agreed() {
+fn a_call_is_held_only_after_the_far_end_accepts_the_offer() {
     let mut phone = TestCallList::in_call();
     phone.hold(1, "c1", true);
     assert_eq!(phone.call_snapshot(1, "c1").hold, HoldState::Holding);
@@ -34,7 +34,7 @@ fn hold_is_shown_as_held_only_when_the_far_end_agreed() {
 }
 
 #[test]
-fn a_refused_hold_shows_the_truth_again() {
+fn a_refused_hold_restores_the_previous_hold_state() {
     let mut phone = TestCallList::in_call();
     phone.hold(1, "c1", true);
     phone.reply_description(1, "c1", "hold offer");
@@ -48,7 +48,7 @@ fn a_refused_hold_shows_the_truth_again() {
 }
 
 #[test]
-fn after_glare_what_is_wanted_then_is_offered() {
+fn after_glare_the_offer_has_the_latest_requested_direction() {
     let mut phone = TestCallList::in_call();
     phone.hold(1, "c1", true);
     phone.reply_description(1, "c1", "hold offer");
@@ -64,7 +64,7 @@ fn after_glare_what_is_wanted_then_is_offered() {
 }
 
 #[test]
-fn a_change_of_mind_under_way_follows_as_a_second_offer() {
+fn a_resume_during_a_hold_offer_is_sent_as_a_second_offer() {
     let mut phone = TestCallList::in_call();
     phone.hold(1, "c1", true);
     phone.hold(1, "c1", false);
@@ -79,7 +79,7 @@ fn a_change_of_mind_under_way_follows_as_a_second_offer() {
 }
 
 #[test]
-fn the_far_ends_hold_is_answered_and_shown() {
+fn a_hold_by_the_far_end_is_answered_and_reported() {
     let mut phone = TestCallList::in_call();
     phone.event(ua::Event::Offer { call: "c1".into(), sdp: Some("v=0\r\nm=audio 9 X 0\r\na=sendonly\r\n".into()) });
     assert!(phone.call_snapshot(1, "c1").remote_held);
@@ -88,7 +88,7 @@ fn the_far_ends_hold_is_answered_and_shown() {
 }
 
 #[test]
-fn the_far_ends_offer_goes_before_ours_that_has_not_left() {
+fn a_remote_offer_cancels_a_local_offer_that_is_not_sent_yet() {
     let mut phone = TestCallList::in_call();
     phone.hold(1, "c1", true);
     let ours = phone.request(1, "c1");
@@ -117,7 +117,7 @@ fn restart() -> (String, MediaRequest) {
 }
 
 #[test]
-fn an_ice_restart_that_met_the_far_ends_offer_is_tried_again_as_a_restart() {
+fn an_ice_restart_refused_with_491_is_repeated_as_an_ice_restart() {
     let mut phone = restarting();
     phone.reply_description(1, "c1", "restart offer");
     phone.event(refused("c1", 491, true));
@@ -127,7 +127,7 @@ fn an_ice_restart_that_met_the_far_ends_offer_is_tried_again_as_a_restart() {
 }
 
 #[test]
-fn an_ice_restart_overtaken_by_the_far_end_comes_after_its_offer() {
+fn an_ice_restart_interrupted_by_a_remote_offer_follows_its_answer() {
     let mut phone = restarting();
     phone.event(ua::Event::Offer { call: "c1".into(), sdp: Some("their offer".into()) });
     let theirs = phone.request(1, "c1");
@@ -138,7 +138,7 @@ fn an_ice_restart_overtaken_by_the_far_end_comes_after_its_offer() {
 }
 
 #[test]
-fn an_ice_restart_that_came_about_is_not_repeated() {
+fn an_accepted_ice_restart_is_not_repeated() {
     let mut phone = restarting();
     phone.reply_description(1, "c1", "restart offer");
     phone.event(accepted("c1"));
@@ -152,7 +152,7 @@ fn an_ice_restart_that_came_about_is_not_repeated() {
 }
 
 #[test]
-fn hold_and_answer_holds_the_talking_call_and_focuses_the_new_one() {
+fn hold_and_answer_holds_the_active_call_and_activates_the_new_one() {
     let mut phone = TestCallList::in_call();
     phone.incoming("c2", "103");
     phone.answer(1, "c2", OtherCalls::Hold);
@@ -167,7 +167,7 @@ fn hold_and_answer_holds_the_talking_call_and_focuses_the_new_one() {
 }
 
 #[test]
-fn a_page_that_makes_no_offer_in_time_gives_up_the_hold() {
+fn a_hold_fails_when_the_page_makes_no_offer_in_time() {
     let mut phone = TestCallList::in_call();
     phone.hold(1, "c1", true);
     phone.clear_output();
@@ -177,7 +177,7 @@ fn a_page_that_makes_no_offer_in_time_gives_up_the_hold() {
 }
 
 #[test]
-fn recovery_restarts_ice_and_keeps_the_call_held() {
+fn recovery_restarts_ice_and_keeps_the_call_on_hold() {
     let mut phone = TestCallList::in_call();
     phone.hold(1, "c1", true);
     phone.reply_description(1, "c1", "hold offer");
@@ -196,7 +196,7 @@ fn recovery_restarts_ice_and_keeps_the_call_held() {
 }
 
 #[test]
-fn broken_media_restarts_ice_and_a_hiccup_does_not() {
+fn failed_ice_is_restarted_and_a_short_disconnection_is_not() {
     use bitcall_wire::agent_protocol::MediaState;
     let changed = |state| ToAgent::MediaChanged { call: "c1".into(), state };
     let mut phone = TestCallList::in_call();

@@ -11,7 +11,7 @@ fn two_pages() -> TestCallList {
 }
 
 #[test]
-fn an_incoming_call_is_told_to_every_page_and_one_may_ring() {
+fn an_incoming_call_is_sent_to_every_page_and_one_is_the_ringer() {
     let mut phone = two_pages();
     phone.incoming("c1", "102");
     assert_eq!(phone.event_names(1), ["incoming"]);
@@ -22,7 +22,7 @@ fn an_incoming_call_is_told_to_every_page_and_one_may_ring() {
 }
 
 #[test]
-fn answered_on_one_page_the_others_are_told_once_that_it_is_over_for_them() {
+fn a_call_answered_on_one_page_ends_once_on_the_others() {
     let mut phone = two_pages();
     phone.incoming("c1", "102");
     phone.answer(1, "c1", OtherCalls::Hold);
@@ -41,7 +41,7 @@ fn answered_on_one_page_the_others_are_told_once_that_it_is_over_for_them() {
 }
 
 #[test]
-fn a_call_the_caller_gives_up_ends_on_every_page() {
+fn a_call_cancelled_by_the_caller_ends_on_every_page() {
     let mut phone = two_pages();
     phone.incoming("c1", "102");
     phone.event_names(1);
@@ -55,7 +55,7 @@ fn a_call_the_caller_gives_up_ends_on_every_page() {
 }
 
 #[test]
-fn a_call_belongs_to_the_page_that_placed_it() {
+fn call_events_and_media_requests_go_to_the_page_that_placed_the_call() {
     let mut phone = two_pages();
     phone.call(1, "c1", "102");
     assert_eq!(phone.event_names(1), ["started"]);
@@ -69,7 +69,7 @@ fn a_call_belongs_to_the_page_that_placed_it() {
 }
 
 #[test]
-fn a_page_that_comes_late_learns_everything_at_once() {
+fn a_page_that_attaches_later_gets_the_registration_and_ringing_calls() {
     let mut phone = TestCallList::registered();
     phone.incoming("c1", "102");
     phone.clear_output();
@@ -79,7 +79,7 @@ fn a_page_that_comes_late_learns_everything_at_once() {
 }
 
 #[test]
-fn the_reply_of_another_page_is_dropped() {
+fn a_media_reply_from_another_page_is_ignored() {
     let mut phone = two_pages();
     phone.call(1, "c1", "102");
     let request = phone.request(1, "c1");
@@ -91,7 +91,7 @@ fn the_reply_of_another_page_is_dropped() {
 }
 
 #[test]
-fn nobody_left_for_fifteen_seconds_signs_out_and_ends() {
+fn the_agent_signs_out_and_finishes_after_15_seconds_without_a_page() {
     let mut phone = TestCallList::registered();
     phone.send(1, ToAgent::Detach);
     phone.advance_time(14_000, &[]);
@@ -103,7 +103,7 @@ fn nobody_left_for_fifteen_seconds_signs_out_and_ends() {
 }
 
 #[test]
-fn a_page_that_comes_back_in_time_keeps_the_registration() {
+fn a_page_that_attaches_within_15_seconds_keeps_the_registration() {
     let mut phone = TestCallList::registered();
     phone.send(1, ToAgent::Detach);
     phone.advance_time(14_000, &[]);
@@ -114,7 +114,7 @@ fn a_page_that_comes_back_in_time_keeps_the_registration() {
 }
 
 #[test]
-fn a_frozen_page_that_wakes_up_is_still_a_page() {
+fn a_silent_page_that_sends_again_is_attached_again() {
     let mut phone = two_pages();
     phone.advance_time(20_000, &[2]);
     phone.incoming("c1", "102");

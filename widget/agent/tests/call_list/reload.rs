@@ -4,7 +4,7 @@ use bitcall_wire::agent_protocol::{CallState, MediaDirection, MediaRequest, Othe
 use crate::test_call_list::TestCallList;
 
 #[test]
-fn after_a_reload_the_new_page_takes_the_call_over_by_a_fresh_offer() {
+fn after_a_reload_the_new_page_takes_the_call_over_with_a_reinvite() {
     let mut phone = TestCallList::in_call();
     phone.send(1, ToAgent::Detach);
     phone.advance_time(800, &[]);
@@ -26,7 +26,7 @@ fn after_a_reload_the_new_page_takes_the_call_over_by_a_fresh_offer() {
 }
 
 #[test]
-fn a_held_call_is_still_held_after_a_reload() {
+fn a_call_on_hold_stays_on_hold_after_a_reload() {
     let mut phone = TestCallList::in_call();
     phone.hold(1, "c1", true);
     phone.reply_description(1, "c1", "hold offer");
@@ -41,7 +41,7 @@ fn a_held_call_is_still_held_after_a_reload() {
 }
 
 #[test]
-fn a_muted_call_is_still_muted_after_a_reload() {
+fn a_muted_call_stays_muted_after_a_reload() {
     let mut phone = TestCallList::in_call();
     phone.send(1, ToAgent::Mute { call: "c1".into(), muted: true });
     assert!(phone.call_snapshot(1, "c1").muted);
@@ -54,7 +54,7 @@ fn a_muted_call_is_still_muted_after_a_reload() {
 }
 
 #[test]
-fn a_reload_while_it_rings_at_the_far_end_re_invites_after_the_answer() {
+fn a_reload_before_the_far_end_answers_causes_a_reinvite_after_the_answer() {
     let mut phone = TestCallList::registered();
     phone.call(1, "c1", "102");
     phone.reply_description(1, "c1", "offer");
@@ -68,7 +68,7 @@ fn a_reload_while_it_rings_at_the_far_end_re_invites_after_the_answer() {
 }
 
 #[test]
-fn a_reload_before_the_invite_asks_the_new_page_for_the_offer() {
+fn a_reload_before_the_invite_requests_the_offer_from_the_new_page() {
     let mut phone = TestCallList::registered();
     phone.call(1, "c1", "102");
     phone.send(1, ToAgent::Detach);
@@ -90,7 +90,7 @@ fn a_reload_while_answering_lets_the_call_ring_again() {
 }
 
 #[test]
-fn a_page_closed_for_good_ends_its_call_when_another_page_is_there() {
+fn a_call_ends_15_seconds_after_its_page_when_another_page_is_attached() {
     let mut phone = TestCallList::in_call();
     phone.attach(2, "b");
     phone.send(1, ToAgent::Detach);
@@ -103,7 +103,7 @@ fn a_page_closed_for_good_ends_its_call_when_another_page_is_there() {
 }
 
 #[test]
-fn alone_a_call_waits_a_minute_for_its_page() {
+fn a_call_ends_60_seconds_after_the_last_page() {
     let mut phone = TestCallList::in_call();
     phone.send(1, ToAgent::Detach);
     phone.advance_time(59_000, &[]);
@@ -115,7 +115,7 @@ fn alone_a_call_waits_a_minute_for_its_page() {
 }
 
 #[test]
-fn a_page_that_was_only_frozen_keeps_its_media() {
+fn a_silent_page_that_sends_again_keeps_its_call() {
     let mut phone = TestCallList::in_call();
     phone.attach(2, "b");
     phone.advance_time(14_000, &[2]);
@@ -127,7 +127,7 @@ fn a_page_that_was_only_frozen_keeps_its_media() {
 }
 
 #[test]
-fn a_far_end_that_refuses_the_new_page_ends_the_call() {
+fn a_refused_reinvite_after_a_reload_ends_the_call() {
     let mut phone = TestCallList::in_call();
     phone.send(1, ToAgent::Detach);
     phone.attach(2, "a2");

@@ -1,35 +1,35 @@
 //! Phone (page) ↔ agent (`SharedWorker`, or the page itself), over a
-//! `MessagePort`, each message one `Uint8Array` in postcard's form
-//! ([`to_bytes`], [`from_bytes`]). Both sides are always of one build: the
-//! page names the agent's script by its hash. Reading JSON instead costs the
-//! phone 60 KB on the wire.
+//! `MessagePort`. Each message is one `Uint8Array` in postcard encoding
+//! ([`to_bytes`], [`from_bytes`]). Both sides are always of the same build, because
+//! the page addresses the agent's script by its hash. A JSON reader instead would
+//! add 60 KB to the download of the phone.
 //!
-//! The agent owns what must outlive a page: socket, registration, dialogs, the
-//! list of calls. A page owns what only a page may have: microphone, speakers,
-//! `RTCPeerConnection`. So the agent never sees audio, and a page never sees
-//! SIP. Each call belongs to the page that placed or answered it; the agent
-//! asks that page for descriptions ([`MediaRequest`]) and everyone gets
+//! The agent owns what continues after a page is closed: WebSocket, registration,
+//! dialogs, the list of calls. A page owns what only a page can have: microphone,
+//! speakers, `RTCPeerConnection`. The agent handles no audio, and a page handles no
+//! SIP. Each call belongs to the page that placed or answered it. The agent requests
+//! session descriptions from that page ([`MediaRequest`]). All pages get
 //! [`AgentSnapshot`]s.
 //!
-//! Every ask carries a `request` number that the reply repeats. A reply to a
-//! request that is no longer open is dropped, so a slow microphone prompt
-//! cannot act on a call that ended meanwhile.
+//! Every [`MediaRequest`] has a `request` number, which the reply repeats. A reply to
+//! a request that is no longer open is ignored, so that a late microphone permission
+//! has no effect on a call that has ended.
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::Dtmf;
 
-/// One message as it travels. `None` only where memory ran out.
+/// Encodes a message. `None` only if no memory is left.
 pub fn to_bytes<M: Serialize>(message: &M) -> Option<Vec<u8>> {
     postcard::to_allocvec(message).ok()
 }
 
-/// The message in `bytes`, or `None` where they are none: the other side is of another build then.
+/// Decodes a message. `None` if the bytes are not valid, e.g. because the other side is of another build.
 pub fn from_bytes<M: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Option<M> {
     postcard::from_bytes(bytes).ok()
 }
 
-/// Identifies a call for its whole life, also across a page reload. Opaque.
+/// Opaque id of a call, the same until its end, also across a page reload.
 pub type CallId = String;
 /// Milliseconds since the Unix epoch, by the agent's clock.
 pub type UnixMillis = u64;
@@ -37,14 +37,14 @@ pub type UnixMillis = u64;
 /// Page → agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ToAgent {
-    /// First message on a port. `page` is random, unique per page load.
+    /// The first message on a port. `page` is random and unique per page load.
     Attach {
         page: String,
         visible: bool,
     },
-    /// The page goes away (`pagehide`). Ports have no close event everywhere.
+    /// The page is closed (`pagehide`). Needed because not all browsers have a `close` event on ports.
     Detach,
-    /// The page is still there; sent every 5 s, since a crashed page says nothing.
+    /// The page exists. Sent every 5 s, so that the agent detects a crashed page.
     Alive {
         visible: bool,
     },
@@ -52,16 +52,16 @@ pub enum ToAgent {
         account: Box<SipAccount>,
     },
     SignOut,
-    /// Try the connection now instead of waiting for the back-off (`online`,
+    /// Check or retry the connection now instead of after the back-off (`online`,
     /// `visibilitychange`, "Retry" button, ICE disconnected).
     Probe,
-    /// The browser says that it has no network.
+    /// The browser reports that it has no network.
     Offline,
     Call {
         call: CallId,
         number: String,
         caller_id: Option<String>,
-        /// The page's offer, where it had one ready: then the agent does not ask for it.
+        /// The page's offer, if one was prepared. Otherwise the agent requests it.
         offer: Option<String>,
     },
     Answer {
@@ -78,13 +78,13 @@ pub enum ToAgent {
         call: CallId,
         held: bool,
     },
-    /// The page has cut or opened the microphone already; another page that takes
-    /// the call over must not open it again.
+    /// The page has muted or unmuted its microphone. The state is stored for a page that
+    /// takes the call over.
     Mute {
         call: CallId,
         muted: bool,
     },
-    /// Digits to be sent by SIP INFO (RFC 4733 ones never leave the page).
+    /// Digits to send by SIP INFO. Those of RFC 4733 are sent by the page itself.
     Digits {
         call: CallId,
         digits: String,
@@ -100,7 +100,7 @@ pub enum ToAgent {
     },
 }
 
-/// What happens to the calls that are up when another one is answered.
+/// What happens to the active calls when another one is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OtherCalls {
     #[default]
@@ -111,11 +111,11 @@ pub enum OtherCalls {
 /// Agent → page.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ToPage {
-    /// The whole visible state; sent after `Attach` and whenever something changed.
+    /// The whole visible state. Sent after the sign-in and after every change.
     Snapshot {
         snapshot: AgentSnapshot,
     },
-    /// Something happened, said exactly once to each page it concerns.
+    /// Sent exactly once to each page that is concerned.
     Event {
         event: AgentEvent,
     },
@@ -130,25 +130,25 @@ pub enum ToPage {
     },
 }
 
-/// Who signs in, and where.
+/// The account that signs in, and its servers.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SipAccount {
     pub username: String,
     pub domain: String,
     pub display_name: Option<String>,
     pub secret: AccountSecret,
-    /// SIP WebSocket URLs in fail-over order; never empty.
+    /// SIP WebSocket URLs in fail-over order. Never empty.
     pub wss: Vec<String>,
-    /// `urn:uuid:…` of this device (RFC 5626 §4.1), kept by the page in storage.
+    /// `urn:uuid:…` of this device (RFC 5626 §4.1). The page stores it.
     pub instance_id: String,
     pub dtmf: Dtmf,
     pub max_sessions: u32,
 }
 
-/// Leaves the secret out of debug output.
+/// Omits the secret.
 impl std::fmt::Debug for SipAccount {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Account")
+        f.debug_struct("SipAccount")
             .field("username", &self.username)
             .field("domain", &self.domain)
             .field("wss", &self.wss)
@@ -161,8 +161,8 @@ pub enum AccountSecret {
     Password {
         password: String,
     },
-    /// Hex HA1 (RFC 7616 §3.4.2). Its length tells the algorithm: 32 digits
-    /// are MD5, 64 are SHA-256. Without a realm it is tried at whatever realm the server names.
+    /// HA1 in hex (RFC 7616 §3.4.2). 32 digits are MD5, 64 are SHA-256. Without a realm it is
+    /// used for any realm of the server.
     Ha1 {
         realm: Option<String>,
         ha1: String,
@@ -172,14 +172,14 @@ pub enum AccountSecret {
 /// The whole visible state.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AgentSnapshot {
-    /// Grows by one with every snapshot.
+    /// Increases by one with every snapshot.
     pub revision: u64,
     pub registration: RegistrationStatus,
-    /// Oldest first. An ended call stays for one snapshot.
+    /// Oldest first. An ended call is contained in one more snapshot.
     pub calls: Vec<CallSnapshot>,
-    /// The call that talks, or is about to.
+    /// The call that the person selected last.
     pub active: Option<CallId>,
-    /// The page that may ring aloud; the others only show the call.
+    /// The page that plays the ringtone. The others only show the call.
     pub ringer: Option<String>,
 }
 
@@ -187,30 +187,30 @@ pub struct AgentSnapshot {
 pub enum RegistrationStatus {
     #[default]
     SignedOut,
-    /// Socket or REGISTER under way for the first time.
+    /// Connecting or registering for the first time.
     Connecting,
     Registered {
         username: String,
         domain: String,
         server: String,
     },
-    /// Was registered, or tries again by itself; the next try is at `retry_at`.
+    /// The connection or registration was lost or failed. The next attempt is at `retry_at`.
     Reconnecting {
         reason: RegistrationFailure,
         retry_at: Option<UnixMillis>,
     },
-    /// Will not try again without the person.
+    /// Failed. There is no further attempt without a command of the person.
     Failed {
         reason: RegistrationFailure,
     },
 }
 
-/// Why there is no registration. `code` drives logic, `words` are shown.
+/// Why there is no registration. `code` is for the program, `words` are shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegistrationFailure {
     pub code: RegistrationFailureCode,
     pub sip_code: Option<u16>,
-    /// One short sentence for the agent, e.g. "Wrong password".
+    /// A short text for the person, e.g. "Wrong password".
     pub words: String,
 }
 
@@ -226,7 +226,7 @@ pub enum RegistrationFailureCode {
     Timeout,
     ServerError,
     BadConfiguration,
-    /// The agent itself cannot run; said by the page, for want of an agent.
+    /// The agent could not start. Set by the page.
     NotStarted,
 }
 
@@ -234,21 +234,21 @@ pub enum RegistrationFailureCode {
 pub struct CallSnapshot {
     pub id: CallId,
     pub direction: CallDirection,
-    /// As dialled, or as the caller's URI says (user part, or the whole URI).
+    /// As dialled, or from the caller's URI (its user part, or the whole URI).
     pub number: String,
     pub display_name: Option<String>,
     pub requested_caller_id: Option<String>,
     pub state: CallState,
     pub hold: HoldState,
-    /// The other side has put us on hold.
+    /// The far end has put us on hold.
     pub remote_held: bool,
-    /// The person has cut the microphone in this call.
+    /// The microphone is muted in this call.
     pub muted: bool,
     pub started_at: UnixMillis,
     pub answered_at: Option<UnixMillis>,
-    /// The page that holds the media; null while an incoming call rings everywhere.
+    /// The page that owns the call's media; `None` while an incoming call rings.
     pub page: Option<String>,
-    /// The connection to the server is lost; media may still flow.
+    /// The connection to the server is lost. Media may continue.
     pub detached: bool,
 }
 
@@ -263,15 +263,15 @@ pub enum CallDirection {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CallState {
-    /// Outbound, nothing heard from the far end yet.
+    /// Outbound, before the first 180 or early media.
     Dialing,
-    /// Outbound, 180 received: play local ring-back.
+    /// Outbound, 180 received: the page plays a local ring-back tone.
     Ringing,
-    /// Outbound, 183 (or 180) with a description: the network plays the tone.
+    /// Outbound, 183 or 180 with a description received: the network sends the tone.
     EarlyMedia,
-    /// Inbound, waiting for the person.
+    /// Inbound, not answered by the person yet.
     Incoming,
-    /// Inbound and answered by the person; waiting for media and ACK.
+    /// Inbound, answered by the person, waiting for media and ACK.
     Answering,
     Active,
     Ended {
@@ -283,7 +283,7 @@ pub enum CallState {
 pub enum HoldState {
     #[default]
     None,
-    /// Asked for, not confirmed by the far end: the microphone is already cut.
+    /// Requested and not confirmed by the far end. The microphone is already muted.
     Holding,
     Held,
     Resuming,
@@ -291,7 +291,7 @@ pub enum HoldState {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallEndCause {
-    /// In words, e.g. `Busy`, `Remote hung up`.
+    /// Text, e.g. `Busy`, `Remote hung up`.
     pub words: String,
     pub sip_code: Option<u16>,
 }
@@ -307,7 +307,7 @@ pub enum AgentEvent {
     CallAnswered {
         call: CallSnapshot,
     },
-    /// Exactly once per call and page. `duration` in whole seconds since the answer.
+    /// Exactly once per call and page. `duration` is in whole seconds since the answer.
     CallEnded {
         call: CallSnapshot,
         cause: CallEndCause,
@@ -320,7 +320,7 @@ pub enum AgentEvent {
     Unregistered {
         reason: String,
     },
-    /// The realm is known: store this instead of the password.
+    /// The realm is known: the page stores this instead of the password.
     Ha1 {
         realm: String,
         ha1: String,
@@ -330,29 +330,29 @@ pub enum AgentEvent {
         code: String,
         message: String,
     },
-    /// The far end refused what `held` says was asked for; the UI must show the truth again.
+    /// Hold (`held`) or resume (not `held`) failed. The previous state applies.
     HoldFailed {
         call: CallId,
         held: bool,
     },
 }
 
-/// The agent asks the page that owns the call.
+/// Request of the agent to the page that owns the call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MediaRequest {
-    /// Make an offer, creating the connection where there is none. Reply: `Description`.
+    /// Make an offer. Create the connection if there is none. Reply: `Description`.
     Offer { flow: MediaDirection, restart_ice: bool },
     /// Answer this offer. Reply: `Description`.
     Answer { offer: String, flow: MediaDirection },
-    /// Take this answer; `provisional` ones may be replaced later. Reply: `Done`.
+    /// Apply this answer. A `provisional` one may be replaced later. Reply: `Done`.
     Accept { answer: String, provisional: bool },
-    /// Our last offer was refused: go back to the stable description. Reply: `Done`.
+    /// Our last offer was refused: return to the stable description. Reply: `Done`.
     RollBack,
-    /// The call is over: stop tracks, close the connection. No reply.
+    /// Stop the tracks and close the connection. No reply.
     Close,
 }
 
-/// Which way audio is to flow, from our side (RFC 3264 §5.1).
+/// Direction of audio, from our side (RFC 3264 §5.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MediaDirection {
     #[default]
@@ -379,7 +379,7 @@ pub enum MediaError {
     Other,
 }
 
-/// What the page sees of a call's ICE connection.
+/// ICE state of a call, as the page reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MediaState {
     Connected,

@@ -1,7 +1,8 @@
-//! Phone → server, `POST /api/webphone/live-calls`: which calls the phone is in.
+//! Phone → server, `POST /api/webphone/live-calls`: the current calls of the phone.
 //!
-//! Every report tells all of them and has a number that grows, so none is missed
-//! for long and none counts twice. The server forgets a phone that falls silent.
+//! Each report contains all calls, so that a lost report is corrected by the next
+//! one. Its sequence number increases, so that the server can ignore a report that
+//! arrives late. The server removes the calls of a phone that stops reporting.
 
 use std::time::Duration;
 
@@ -9,15 +10,15 @@ use serde::Serialize;
 
 use crate::agent_protocol::CallDirection;
 
-/// How often a phone that is in a call reports without news.
+/// Interval of the reports of a phone in a call when nothing changes.
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CallReport<'a> {
-    /// The tenant's API key: a page that closes can set no header.
+    /// The tenant's API key. It is in the body because a page that closes cannot set headers.
     pub key: &'a str,
-    /// Unique for the life of one page.
+    /// Unique per page load.
     pub client_id: &'a str,
     pub sequence: u32,
     pub calls: &'a [ReportedCall],
@@ -30,7 +31,7 @@ pub struct ReportedCall {
     pub number: Option<String>,
     pub direction: CallDirection,
     pub state: ReportedCallState,
-    /// Since the call began, by the phone's own clock.
+    /// Seconds since the start of the call, by the phone's clock.
     pub seconds: u32,
 }
 

@@ -1,8 +1,7 @@
-//! What a phone must know before it can work: the tenant's runtime
-//! configuration, answered by `GET /api/webphone/config?key=…` inside the
-//! `{ "ok": true, "data": … }` envelope.
+//! The tenant's runtime configuration, which the phone needs to start. `GET
+//! /api/webphone/config?key=…` returns it inside the `{ "ok": true, "data": … }` envelope.
 //!
-//! All values are effective ones: plan ∧ tenant ∧ platform are already merged.
+//! All values are effective: those of plan, tenant and platform are already merged.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,11 +1,10 @@
 //! Host page (loader) ↔ phone (iframe), by `window.postMessage`.
 //!
 //! Every message is an object `{ "type": "BITCALL_…", "payload": { … } }`. The
-//! phone speaks first: it posts [`FromPhone::Ready`], which holds nothing
-//! worth stealing, to any origin; the loader checks `source` and `origin` and
-//! answers with [`ToPhone::Init`] to exactly the phone's origin. From then on
-//! the phone answers to exactly the origin that sent `Init`, and listens to
-//! nothing else than its parent window at that origin.
+//! phone sends the first message, [`FromPhone::Ready`], which contains no
+//! secrets, to any origin. The loader checks `source` and `origin` and answers with
+//! [`ToPhone::Init`] to the phone's origin only. From then on the phone sends only to
+//! the origin of `Init`, and accepts messages only from its parent window at that origin.
 
 use serde::{Deserialize, Serialize};
 
@@ -76,18 +75,18 @@ pub struct EmptyPayload {}
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InitPayload {
-    /// As answered by the server to the loader. It passes through the host page, which could
-    /// change it: it configures that page's own phone, and grants nothing on the server.
+    /// The server's answer to the loader. The host page could change it, but it configures only
+    /// that page's own phone and grants no rights on the server.
     pub config: RuntimeConfig,
     #[serde(default)]
     pub host: HostOptions,
 }
 
-/// What the host page passed to `init()` and is allowed to say.
+/// The options of `init()` that the host page may set.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HostOptions {
-    /// The tenant's API key, for what the phone reports to the server.
+    /// The tenant's API key, for the phone's call reports.
     pub key: String,
     pub sip: HostSipOptions,
     pub behavior: HostBehaviorOptions,
@@ -100,14 +99,14 @@ pub struct HostOptions {
 #[serde(rename_all = "camelCase", default)]
 pub struct HostSipOptions {
     pub username: Option<String>,
-    /// `sip.server`, the legacy alias, is folded into this by the loader.
+    /// The loader maps the legacy alias `sip.server` to this field.
     pub domain: Option<String>,
     pub password: Option<String>,
     #[serde(rename = "HA1Password")]
     pub ha1_password: Option<String>,
 }
 
-/// Hints that are merged over the tenant's behaviour.
+/// Options that override the tenant's behaviour.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HostBehaviorOptions {
@@ -121,7 +120,7 @@ pub struct HostBehaviorOptions {
 #[serde(rename_all = "camelCase")]
 pub struct CallRequest {
     pub number: String,
-    /// One-shot caller ID for this call only.
+    /// Caller ID for this call only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller_id: Option<String>,
 }
@@ -169,7 +168,7 @@ pub struct CallEndedPayload {
     pub call: CallRef,
     /// Whole seconds since the answer; 0 for a call that was never answered.
     pub duration: u64,
-    /// In words, e.g. `Busy`, `Declined`, `Remote hung up`.
+    /// Text, e.g. `Busy`, `Declined`, `Remote hung up`.
     pub cause: String,
     /// Final SIP status of the call, or null when there was none (a BYE, a lost connection).
     pub sip_code: Option<u16>,
@@ -180,7 +179,7 @@ pub struct CallEndedPayload {
 pub struct RegisteredPayload {
     pub username: String,
     pub domain: String,
-    /// `username@domain`, lower case: the same person on every page.
+    /// `username@domain` in lower case: identifies the account across pages.
     pub user_key: String,
 }
 

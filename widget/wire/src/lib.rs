@@ -1,14 +1,13 @@
-//! The messages that cross a border of the phone: server → loader → phone
+//! The message types of the phone's interfaces: server → loader → phone
 //! ([`config`]), host page ↔ phone ([`host_protocol`]), phone ↔ agent ([`agent_protocol`]), phone → server
 //! ([`call_reports`]).
 //!
-//! Both sides of every border compile these types (the loader, which is plain
-//! JavaScript, follows them by hand), so a field that one side forgets is a
-//! compile error and not a silent `undefined`. What other programs read too is
-//! JSON with camelCase names. Unknown fields are ignored on reading, so that a loader
-//! from yesterday's cache and a phone from today understand each other.
+//! Both sides of each interface compile these types, so that a missing field is a
+//! compile error. Only the loader, which is JavaScript, follows them by hand.
+//! Messages that other programs read are JSON with camelCase names. Unknown fields
+//! are ignored, so that a cached older loader works with a newer phone.
 //!
-//! [`number`] is the rule both sides share for what can be called.
+//! [`number`] validates what can be called, for the phone and the agent.
 
 pub mod agent_protocol;
 pub mod call_reports;

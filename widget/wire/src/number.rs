@@ -1,22 +1,21 @@
-//! From what a person types, pastes or clicks to something that can be called.
+//! Converts what a person types, pastes or clicks into a call target.
 //!
-//! The phone asks before it prepares a call and the agent before it makes one:
-//! by the same rule, so that neither takes what the other refuses.
+//! The phone checks before it prepares a call, and the agent before it places one.
+//! Both use this function, so that they accept the same targets.
 
-/// Longest thing that is called, in characters.
+/// Maximum length of a call target.
 const MAX_TARGET_CHARS: usize = 256;
 
-/// What the user agent is to call: digits, an extension's name, `user@host`, or a `sip:` URI.
+/// The target for the user agent: digits, an extension's name, `user@host`, or a `sip:` URI.
 ///
-/// Visual separators (RFC 3966 §5.1.1, and what typographers and copied web
-/// pages add to them) are dropped from numbers, as are `tel:` and its
-/// parameters; `+`, `*` and `#` are kept, and a `+` is never invented.
-/// Names and addresses are kept as they are.
+/// Visual separators (RFC 3966 §5.1.1, and the Unicode variants found in copied
+/// text) are removed from numbers, as are `tel:` and its parameters. `+`, `*` and
+/// `#` are kept, and a `+` is never added. Names and addresses are not changed.
 ///
 /// # Errors
-/// A sentence that names what is wrong.
+/// A sentence for the person that says what is wrong.
 pub fn call_target(typed: &str) -> Result<String, String> {
-    // Marks of the writing direction come along when a number is copied, around a `tel:` or a name as well.
+    // Copied text may contain direction marks, also around a `tel:` URI or a name.
     let typed = typed.trim_matches(|c: char| c.is_whitespace() || invisible(c));
     if typed.is_empty() {
         return Err("Enter a number first.".to_owned());
@@ -88,14 +87,14 @@ fn plain(typed: &str) -> Result<String, String> {
     Ok(digits)
 }
 
-/// What people and typographers put between digits.
+/// Visual separators between digits.
 fn separates(c: char) -> bool {
     c.is_whitespace()
         || invisible(c)
         || matches!(c, '-' | '.' | '(' | ')' | '/' | '[' | ']' | '\u{2010}'..='\u{2015}' | '\u{2212}')
 }
 
-/// Soft hyphen, joiners and marks of the writing direction.
+/// Soft hyphen, joiners and direction marks.
 fn invisible(c: char) -> bool {
     matches!(
         c,

@@ -1,5 +1,5 @@
-//! Joins the [`CallList`] with the SIP user agent: what one says, the other hears
-//! at once.
+//! Connects the [`CallList`] with the SIP user agent: the outputs of each are passed
+//! to the other within the same call of [`Agent::handle`].
 
 use std::collections::VecDeque;
 
@@ -9,14 +9,14 @@ use bitcall_wire::agent_protocol::{ToAgent, ToPage};
 use crate::call_list::{CallList, CallListOutput};
 use crate::pages::PortId;
 
-/// What happened.
+/// What the driver reports to the agent.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
     Page {
         port: PortId,
         message: ToAgent,
     },
-    /// The page behind this port is certainly gone.
+    /// The page of this port is closed: its port or its lock was released.
     PageGone {
         port: PortId,
     },
@@ -31,7 +31,7 @@ pub enum Input {
         id: TransportId,
         bytes: Vec<u8>,
     },
-    /// [`Agent::next_timeout`] is reached. More often does no harm.
+    /// The time of [`Agent::next_timeout`] has come. Additional ticks have no effect.
     Tick,
 }
 
@@ -54,18 +54,18 @@ pub enum Output {
     CloseSocket {
         id: TransportId,
     },
-    /// Nobody is left and the registration is taken back: the worker may end.
+    /// No page is attached and the registration is removed: the worker may be closed.
     Finished,
 }
 
-/// One person's phone without its I/O.
+/// The agent of one account, without I/O.
 pub struct Agent {
     call_list: CallList,
     sip: Option<UserAgent>,
-    /// Every user agent gets a seed of its own.
+    /// The seed of each user agent is derived from this one and `started_user_agents`.
     seed: [u8; 32],
     started_user_agents: u64,
-    /// The browser said that it has no network.
+    /// The browser reported that it has no network.
     offline: bool,
     out: VecDeque<Output>,
 }
@@ -117,12 +117,12 @@ impl Agent {
         self.run_until_idle(now);
     }
 
-    /// The next thing to do, oldest first.
+    /// The next output, oldest first.
     pub fn poll(&mut self) -> Option<Output> {
         self.out.pop_front()
     }
 
-    /// When to call [`Agent::handle`] with [`Input::Tick`] at the latest.
+    /// The latest time for the next [`Input::Tick`]; `None` when no timer runs.
     pub fn next_timeout(&self) -> Option<Millis> {
         let agent = self.sip.as_ref().and_then(UserAgent::next_timeout);
         [agent, self.call_list.next_timeout()].into_iter().flatten().min()
@@ -134,7 +134,7 @@ impl Agent {
         }
     }
 
-    /// Passes messages to and fro until both sides have nothing left to say.
+    /// Passes outputs between the user agent and the call list until neither has any.
     fn run_until_idle(&mut self, now: Millis) {
         loop {
             if let Some(output) = self.sip.as_mut().and_then(UserAgent::poll) {

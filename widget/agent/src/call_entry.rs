@@ -1,30 +1,31 @@
-//! One call: what pages see of it, and the state of its offer/answer exchange.
+//! One call: the snapshot that pages get, and the state of its offer/answer exchange.
 //!
-//! At most one exchange is under way at a time (RFC 3264 §4). What is wanted
-//! meanwhile (hold, resume, an ICE restart, a fresh offer after a reload) is
-//! remembered, and the next offer is made from what is wanted when it is made.
+//! At most one exchange runs at a time (RFC 3264 §4). Changes requested during an
+//! exchange (hold, resume, an ICE restart, a new offer after a reload) are stored in
+//! the `want_*` fields. The next offer is made from their values at that time.
 
 use bitcall_sip::ua::Millis;
 use bitcall_wire::agent_protocol::{CallSnapshot, CallState, HoldState, MediaDirection, MediaRequest};
 
-/// A page has this long to make an offer within a call; the far end's patience is 20 s too.
+/// Time for a page to make an offer within a call. The user agent waits equally long for an answer of the page.
 pub const OFFER_TIMEOUT_MS: u64 = 20_000;
 
-/// What a request to the page is for. Replies find it by the request's number.
+/// Purpose of a media request. It is stored under the number of the request, which the reply repeats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestPurpose {
-    /// Offer of an outgoing call.
+    /// The offer of an outgoing call.
     InitialOffer,
-    /// Answer to (or offer for) an incoming one.
+    /// The description that answers an incoming call: an answer, or an offer if its INVITE had none.
     InitialAnswer,
-    /// Our offer within the call.
+    /// An offer of ours within the call.
     LocalOffer,
-    /// Answer to (or the offer asked for by) the far end's offer within the call.
+    /// The description that answers a re-INVITE of the far end: an answer, or an offer if it had none.
     RemoteOffer,
-    /// A provisional answer, which may fail without harm.
+    /// Apply a provisional answer. A failure is only logged.
     ProvisionalAnswer,
-    /// A final answer.
+    /// Apply a final answer.
     FinalAnswer,
+    /// Roll back or close. A failure is only logged.
     RollBack,
 }
 
@@ -35,15 +36,15 @@ pub enum MediaNegotiation {
     Idle,
     /// The page is making an offer.
     CreatingOffer { held: bool, restart: bool, until: Millis },
-    /// Our offer is with the far end.
+    /// Our offer is sent and not answered yet.
     OfferSent { held: bool, restart: bool },
-    /// Our page answers the far end's offer.
+    /// The page is making the answer to the far end's offer.
     AnsweringRemote,
-    /// Both offered at once (491): the user agent tells when it is our turn again.
+    /// Our offer was refused with 491 (RFC 3261 §14.1): the user agent reports when to offer again.
     AwaitingRetry,
 }
 
-/// An offer of the far end that is not answered yet.
+/// An unanswered offer of the far end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RemoteOffer {
     Description(String),
@@ -58,38 +59,38 @@ impl From<Option<String>> for RemoteOffer {
 }
 
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent wishes, not states of one machine")]
+#[expect(clippy::struct_excessive_bools, reason = "independent flags, not states of one machine")]
 pub struct CallEntry {
     pub call: CallSnapshot,
-    /// What the user agent calls.
+    /// The target of the INVITE.
     pub target: String,
     /// The user agent knows this call.
     pub placed: bool,
-    /// The far end's offer, while it is not answered.
+    /// The far end's offer until it is answered.
     pub offer: Option<RemoteOffer>,
     pub negotiation: MediaNegotiation,
-    /// Agreed with the far end.
+    /// Hold as agreed with the far end.
     pub held: bool,
-    /// What the person wants.
+    /// Hold as requested by the person.
     pub want_held: bool,
     pub want_offer: bool,
     pub want_restart: bool,
-    /// The page that holds the media now did not take part in the exchange that
-    /// is under way, so its result is void.
+    /// Another page took the call over during the running exchange. The result of
+    /// the exchange is ignored, because that page did not take part in it.
     pub negotiation_is_stale: bool,
     /// A page took the call over and the far end has not agreed to it yet.
     pub resuming: bool,
-    /// A new connection was tried after the final answer did not fit the old one.
+    /// The page could not use the final answer, and a new connection was made. This is done once.
     pub connection_replaced: bool,
-    /// The page is gone; another one may take over until then.
+    /// The page is gone. The call ends at this time unless a page takes it over.
     pub orphan_until: Option<Millis>,
-    /// ICE is disconnected; restart it when it still is by then.
+    /// ICE is disconnected, and is restarted at this time.
     pub restart_at: Option<Millis>,
-    /// ICE restarts since it was last connected.
+    /// ICE restarts since ICE was last connected.
     pub restarts: u32,
-    /// Pages that were told that this call comes in, and not yet that it is over for them.
+    /// Pages that got `CallIncoming` for this call and not yet `CallEnded`.
     pub notified: Vec<String>,
-    /// Grows with the person's attention: the call with the highest is the active one.
+    /// Set to a higher value each time the person selects the call: the highest is the active call.
     pub focus: u64,
     open_requests: Vec<(u32, RequestPurpose)>,
 }
@@ -122,18 +123,18 @@ impl CallEntry {
         self.open_requests.push((request, purpose));
     }
 
-    /// Closes the request and tells what it was for; `None` when nobody waits for it any more.
+    /// Closes the request and returns its purpose; `None` if it is not open.
     pub fn close_request(&mut self, request: u32) -> Option<RequestPurpose> {
         let index = self.open_requests.iter().position(|(open, _)| *open == request)?;
         Some(self.open_requests.remove(index).1)
     }
 
-    /// The person answered, but the page's description is not there yet.
+    /// The person answered, and the page has not sent its description yet.
     pub fn is_awaiting_answer(&self) -> bool {
         self.open_requests.iter().any(|(_, purpose)| *purpose == RequestPurpose::InitialAnswer)
     }
 
-    /// Replies to requests of this kind are void from now on.
+    /// Closes the requests of this purpose: their replies will be ignored.
     pub fn discard_requests(&mut self, purpose: RequestPurpose) {
         self.open_requests.retain(|(_, open)| *open != purpose);
     }
@@ -142,7 +143,7 @@ impl CallEntry {
         self.open_requests.clear();
     }
 
-    /// The next offer of ours, if it is wanted and its turn has come.
+    /// The next offer to request from the page; `None` if none is wanted or an exchange is running.
     pub fn next_offer(&mut self, now: Millis) -> Option<MediaRequest> {
         let wanted = self.want_offer || self.want_restart || self.want_held != self.held;
         if !wanted
@@ -161,8 +162,7 @@ impl CallEntry {
         Some(MediaRequest::Offer { flow: media_direction(self.want_held), restart_ice: restart })
     }
 
-    /// Our offer that is under way came to nothing by no fault of its own: what
-    /// it was to bring about is wanted again.
+    /// Our offer was interrupted, not refused: an ICE restart that it contained is wanted again.
     pub fn restore_wanted_restart(&mut self) {
         if let MediaNegotiation::CreatingOffer { restart, .. } | MediaNegotiation::OfferSent { restart, .. } =
             self.negotiation
@@ -171,7 +171,7 @@ impl CallEntry {
         }
     }
 
-    /// Brings what pages see of hold up to date.
+    /// Derives the hold state of the snapshot from `held` and `want_held`.
     pub fn update_hold_state(&mut self) {
         self.call.hold = match (self.held, self.want_held) {
             (false, false) => HoldState::None,
@@ -185,12 +185,12 @@ impl CallEntry {
         matches!(self.call.state, CallState::Ended { .. })
     }
 
-    /// The person is in this call, or about to be.
+    /// Neither ended nor waiting for the person to answer.
     pub fn is_in_progress(&self) -> bool {
         !self.is_ended() && self.call.state != CallState::Incoming
     }
 
-    /// Whole seconds since the answer.
+    /// Whole seconds since the answer; 0 before it.
     pub fn duration(&self, now: Millis) -> u64 {
         self.call.answered_at.map_or(0, |answered| now.0.saturating_sub(answered) / 1_000)
     }
@@ -204,7 +204,7 @@ impl CallEntry {
     }
 }
 
-/// A call on hold is `sendonly` (RFC 3264 §8.4).
+/// A call on hold is offered as `sendonly` (RFC 3264 §8.4).
 pub fn media_direction(held: bool) -> MediaDirection {
     if held { MediaDirection::SendOnly } else { MediaDirection::SendRecv }
 }

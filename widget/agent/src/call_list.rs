@@ -1,5 +1,5 @@
-//! The half of the agent that knows pages and calls, and no SIP: requests of
-//! pages become commands to the user agent; events of the user agent become
+//! The part of the agent that handles pages and calls, without SIP. Messages of
+//! pages become commands to the user agent. Events of the user agent become
 //! events, snapshots and media requests to pages.
 
 mod media;
@@ -18,9 +18,9 @@ use bitcall_wire::agent_protocol::{
 use crate::call_entry::{CallEntry, RequestPurpose};
 use crate::pages::{Pages, PortId};
 
-/// Without a page and without a call the agent signs out after this time.
+/// The agent signs out after this time without a page and without a call.
 const NO_PAGE_TIMEOUT_MS: u64 = 15_000;
-/// With a call it waits longer: a page may be reloading, or be opened again.
+/// The same with a call. It is longer because a page may be reloading or be opened again.
 const NO_PAGE_IN_CALL_TIMEOUT_MS: u64 = 60_000;
 
 /// What the agent must do next.
@@ -31,32 +31,32 @@ pub enum CallListOutput {
         message: ToPage,
     },
     Command(Command),
-    /// Check the connection to the server: media was interrupted.
+    /// Check the connection to the server, because ICE was disconnected.
     Probe,
-    /// Make a user agent for this account in place of the present one.
+    /// Create a user agent for this account. It replaces the current one.
     Start(Box<Config>),
     /// No page is attached and the registration is removed.
     Finished,
 }
 
-/// The calls, the pages and the account of one person.
+/// The calls, pages and account of one person.
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, not states of one machine")]
 pub struct CallList {
     pages: Pages,
     account: Option<SipAccount>,
-    /// SHA-256 of the account's secret, so that a second page with the same one is recognised.
+    /// SHA-256 of the account's secret, to compare with the secret of a second page.
     secret_hash: Option<[u8; 32]>,
-    /// A server has accepted the account's secret.
+    /// The server has accepted the account's secret.
     secret_accepted: bool,
-    /// Signed in for good or trying: the user agent exists and has not said `SignedOut`.
+    /// The user agent exists and has not reported `SignedOut`.
     running: bool,
     /// The user agent was told to sign out and has not reported `SignedOut` yet.
     signing_out: bool,
-    /// Who signs in when the present account has signed out.
+    /// The account that signs in when the current one has signed out.
     next: Option<SipAccount>,
     registration: RegistrationStatus,
-    /// The last event to pages was `Registered`, not `Unregistered`.
+    /// The last registration event to pages was `Registered`.
     reported_registered: bool,
     entries: Vec<CallEntry>,
     focus: u64,
@@ -72,8 +72,8 @@ impl CallList {
         CallList::default()
     }
 
-    /// A message from a page. [`ToAgent::Probe`] and [`ToAgent::Offline`] only
-    /// prove here that the page lives; they are news for the user agent.
+    /// Handles a message from a page. [`ToAgent::Probe`] and [`ToAgent::Offline`] only
+    /// count as activity of the page here; [`Agent`](crate::Agent) passes them to the user agent.
     pub fn page(&mut self, port: PortId, message: ToAgent, now: Millis) {
         if let Some(page) = self.pages.record_activity(port, now) {
             self.page_resumed(&page);
@@ -128,9 +128,9 @@ impl CallList {
         self.out.pop_front()
     }
 
-    /// Tells every page what changed since the last time; false when nothing did.
+    /// Sends a snapshot to every page if the state has changed since the last one; false otherwise.
     ///
-    /// An ended call is in one such snapshot, and in none after it.
+    /// An ended call is contained in one snapshot and then removed.
     pub fn send_snapshot_if_changed(&mut self) -> bool {
         let mut snapshot = self.snapshot();
         snapshot.revision = self.last_snapshot.revision;
@@ -159,7 +159,7 @@ impl CallList {
         }
     }
 
-    /// The call that has the person's attention.
+    /// The call that the person selected last.
     fn active(&self) -> Option<String> {
         self.entries
             .iter()
@@ -174,7 +174,7 @@ impl CallList {
         self.advance(now);
     }
 
-    /// The page may take part: it hears what there is, and takes over what has lost its page.
+    /// The page has the account's secret: it gets the current state and takes over calls without a page.
     fn authorize_page(&mut self, port: PortId) {
         if !self.pages.authorize(port) {
             return;
@@ -195,7 +195,7 @@ impl CallList {
         self.send_current_state(port, &name);
     }
 
-    /// Tells a page what it has missed.
+    /// Sends the last snapshot, and `CallIncoming` for calls that the page has not been notified of.
     fn send_current_state(&mut self, port: PortId, name: &str) {
         let snapshot = self.last_snapshot.clone();
         self.send(port, ToPage::Snapshot { snapshot });
@@ -215,7 +215,7 @@ impl CallList {
         }
     }
 
-    /// The page is certainly gone: it said so, or its port or lock is.
+    /// The page is closed: it sent `Detach`, or its port or lock was released.
     pub fn page_gone(&mut self, port: PortId, now: Millis) {
         if let Some(page) = self.pages.detach(port) {
             self.orphan_calls(&page.name, now);
@@ -223,7 +223,7 @@ impl CallList {
         self.advance(now);
     }
 
-    /// Starts what has become possible: offers that waited, the end of an empty agent.
+    /// Requests the offers that are due, and starts or stops the time-out without a page.
     fn advance(&mut self, now: Millis) {
         for index in 0..self.entries.len() {
             if let Some(entry) = self.entries.get_mut(index) {
@@ -242,7 +242,7 @@ impl CallList {
         }
     }
 
-    /// No page attached within the time-out.
+    /// The time-out without a page has expired: signs out and finishes.
     fn shut_down(&mut self, now: Millis) {
         if self.running {
             self.finished = true;
@@ -252,7 +252,7 @@ impl CallList {
         }
     }
 
-    /// A page that was not admitted may still try another password.
+    /// Finishes unless a page is attached: one that is not authorized may try another password.
     fn finish(&mut self) {
         self.finished = self.pages.is_empty();
         if self.finished {
@@ -300,7 +300,7 @@ impl CallList {
         }
     }
 
-    /// Asks the page that holds the call's media; nothing happens when there is none.
+    /// Sends a media request to the page that owns the call. Without such a page nothing is sent.
     fn request_media(&mut self, index: usize, purpose: RequestPurpose, ask: MediaRequest) {
         self.requests = self.requests.wrapping_add(1);
         let request = self.requests;
@@ -320,7 +320,8 @@ impl CallList {
         self.out.push_back(CallListOutput::Command(command));
     }
 
-    /// The end of a call for everyone. The user agent has been told, or told us.
+    /// Ends the call for all pages. The caller has sent the command to the user agent, or
+    /// handles its event.
     fn end(&mut self, index: usize, cause: CallEndCause, now: Millis) {
         self.request_media(index, RequestPurpose::RollBack, MediaRequest::Close);
         let Some(entry) = self.entries.get_mut(index) else {

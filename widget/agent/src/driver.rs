@@ -1,7 +1,7 @@
-//! The agent's driver: message ports, sockets, the clock, randomness, locks.
+//! The agent's I/O: message ports, WebSockets, timers, the clock, randomness, locks.
 //!
-//! It decides nothing. Whatever happens becomes an [`Input`], and every
-//! [`Output`] is carried out at once.
+//! It contains no logic of calls or SIP. It turns browser events into [`Input`]s and
+//! performs every [`Output`] at once.
 
 mod socket;
 
@@ -18,7 +18,7 @@ use web_sys::{MessageEvent, MessagePort};
 use crate::{Agent, Input, Output, PortId};
 use socket::Socket;
 
-/// Upper bound of one `setTimeout`. Browsers treat delays above 2^31 - 1 ms as 0; a tick more often does no harm.
+/// Upper bound of one `setTimeout`. Browsers treat delays above 2^31 - 1 ms as 0; additional ticks have no effect.
 const MAX_TIMER_DELAY_MS: u64 = 600_000;
 
 #[wasm_bindgen]
@@ -29,9 +29,9 @@ extern "C" {
     fn clear_timeout(timer: &JsValue);
 }
 
-/// What `worker.js` holds: an agent for each person who has pages here, by the
-/// name that their pages say. Several share one worker, so that the worker can
-/// be started before anybody knows who will sign in.
+/// The agents of one worker, created by `worker.js`. The key is the agent name that each page
+/// sends as its first message. Agents share a worker so that it can be started before the
+/// account is known.
 #[wasm_bindgen]
 pub struct Driver {
     agents: RefCell<HashMap<String, Rc<AgentDriver>>>,
@@ -40,7 +40,7 @@ pub struct Driver {
 
 #[wasm_bindgen]
 impl Driver {
-    /// No agents yet.
+    /// A driver without agents.
     #[wasm_bindgen(constructor)]
     pub fn new() -> Driver {
         Driver { agents: RefCell::default(), active_agents: Rc::default() }
@@ -51,7 +51,7 @@ impl Driver {
         self.agents.borrow().values().any(|driver| !driver.sockets.borrow().is_empty())
     }
 
-    /// A page has come to the agent called `name`.
+    /// Attaches a page's port to the agent `name`, which is created if it does not exist.
     pub fn attach(&self, name: String, port: MessagePort) {
         let create = || AgentDriver::new(Rc::clone(&self.active_agents));
         let driver = Rc::clone(self.agents.borrow_mut().entry(name).or_insert_with(create));
@@ -63,12 +63,12 @@ struct AgentDriver {
     agent: RefCell<Agent>,
     ports: RefCell<HashMap<PortId, Port>>,
     next_port: Cell<PortId>,
-    /// By the number of the attempt.
+    /// By `TransportId`.
     sockets: RefCell<HashMap<u64, Socket>>,
-    /// Inputs that arrived while another one was being handled.
+    /// Inputs that are not handled yet.
     inputs: RefCell<Vec<Input>>,
     is_handling: Cell<bool>,
-    /// The agent has finished, or has not begun.
+    /// The agent has finished or not started.
     idle: Cell<bool>,
     /// Number of this worker's agents that are not idle.
     active_agents: Rc<Cell<u32>>,
@@ -78,7 +78,7 @@ struct AgentDriver {
 
 struct Port {
     channel: MessagePort,
-    /// The page's lock was requested; that is done once per port.
+    /// The page's lock was requested. This is done once per port.
     lock_requested: Cell<bool>,
     page: RefCell<String>,
     _on_message: Closure<dyn FnMut(MessageEvent)>,
@@ -108,7 +108,7 @@ impl AgentDriver {
         })
     }
 
-    /// The worker ends when the last of its agents has finished.
+    /// Closes the worker when its last agent has finished.
     fn set_idle(&self, idle: bool) {
         if self.idle.replace(idle) == idle {
             return;
@@ -141,7 +141,7 @@ impl AgentDriver {
             }
         });
         port.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
-        // Chromium tells when the other side is gone, also by a crash.
+        // Chromium fires `close` when the other side is gone, also after a crash.
         let _ = port.add_event_listener_with_callback("close", on_close.as_ref().unchecked_ref());
         let port = Port {
             channel: port,
@@ -174,9 +174,8 @@ impl AgentDriver {
         }
     }
 
-    /// Every page holds a lock of its name. Who gets it after the page knows
-    /// that the page is gone. Asked only after the first `Alive`, which a page
-    /// sends when it holds the lock.
+    /// Requests the lock that the page holds under its name (Web Locks): it is granted when
+    /// the page is gone. Called at the first `Alive`, which a page sends once it holds the lock.
     fn request_page_lock(self: &Rc<Self>, id: PortId) {
         let name = match self.ports.borrow().get(&id) {
             Some(port) if !port.lock_requested.replace(true) => port.page.borrow().clone(),
@@ -261,7 +260,7 @@ impl AgentDriver {
                     socket.send(&bytes);
                 }
             }
-            // Dropping closes.
+            // Dropping the socket closes it.
             Output::CloseSocket { id } => drop(self.sockets.borrow_mut().remove(&id.0)),
             Output::Finished => self.set_idle(true),
         }
@@ -294,7 +293,7 @@ fn now() -> Millis {
     Millis(Date::now() as u64)
 }
 
-/// Refuses to go on without randomness: guessable tags and nonces are worse than no phone.
+/// Throws if there is no source of randomness: tags and nonces must not be predictable.
 fn random_seed() -> [u8; 32] {
     let fill = || {
         let crypto = Reflect::get(&js_sys::global(), &"crypto".into()).ok()?;
@@ -325,7 +324,7 @@ fn add_performance_mark(name: &str) {
     mark();
 }
 
-/// A page that runs its own agent has `close` as well, but must not use it.
+/// Closes the `SharedWorker`. Does nothing in a page that runs its own agent: its `close` would close the window.
 fn close_worker() {
     let global = js_sys::global();
     let in_worker = Reflect::has(&global, &"onconnect".into()).unwrap_or(false);

@@ -1,17 +1,17 @@
-//! The agent: what must outlive a page.
+//! The agent: the part of the phone that continues when a page is closed or reloaded.
 //!
-//! It keeps the socket, the registration and the list of calls of one person,
-//! for all pages of theirs that are attached to it. It runs in a
-//! `SharedWorker`, or in the page where the browser has none.
+//! It keeps the WebSocket, the registration and the calls of one account for all
+//! pages that are attached to it. It runs in a `SharedWorker`, or in the page if
+//! the browser has none.
 //!
-//! Like the user agent below it ([`bitcall_sip::ua`]) it does no I/O: pages'
-//! messages, socket events and the time go in; messages to pages, socket
-//! commands and the next deadline come out.
+//! Like the user agent ([`bitcall_sip::ua`]) it does no I/O. Its inputs are messages
+//! of pages, socket events and the time; its outputs are messages to pages, socket
+//! commands and the next deadline.
 //!
-//! - [`Agent`] joins the two halves and is what a driver holds.
-//! - [`CallList`] is the half that knows pages and calls: who owns which call, who
-//!   may ring, what is asked of whose media.
-//! - `driver` does the input and output: ports, `WebSocket`, timers (WASM only).
+//! - [`Agent`] connects the call list with the user agent. The driver calls it.
+//! - [`CallList`] handles pages and calls: which page owns a call, which page may
+//!   ring, and the media requests to each page.
+//! - `driver` does the I/O: ports, `WebSocket`, timers (WASM only).
 
 mod agent;
 mod call_entry;

@@ -1,13 +1,13 @@
-//! Who is attached, and who may ring.
+//! The attached pages, and the one that may ring.
 
 use bitcall_sip::ua::Millis;
 
-/// Names a message port towards the driver.
+/// Identifies a message port of the driver.
 pub type PortId = u32;
 
-/// A page says that it is there every 5 s; without that for this long, it crashed.
+/// A page sends `Alive` every 5 s. Without any message for this time it is taken to have crashed.
 const PAGE_SILENCE_TIMEOUT_MS: u64 = 12_000;
-/// Browsers let hidden pages run timers once a minute only.
+/// The same for a hidden page: browsers run its timers only once a minute.
 const HIDDEN_PAGE_SILENCE_TIMEOUT_MS: u64 = 130_000;
 
 #[derive(Clone, Debug)]
@@ -15,24 +15,24 @@ pub struct Page {
     pub port: PortId,
     pub name: String,
     pub visible: bool,
-    /// It has shown that it knows the account's secret. A page that has not sees
-    /// no calls and commands nothing.
+    /// The page has signed in with the account's secret. Other pages get no calls, and their
+    /// commands are ignored.
     pub authorized: bool,
     last_activity: Millis,
-    /// Grows with every page that comes or becomes visible.
+    /// Set to a higher value when the page attaches or becomes visible.
     rank: u64,
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct Pages {
     attached: Vec<Page>,
-    /// Given up, but their ports are still there: a frozen page may wake up.
+    /// Removed for silence. Their ports still exist: a frozen page may resume.
     silent: Vec<Page>,
     ranks: u64,
 }
 
 impl Pages {
-    /// A page that attaches again, on whatever port, replaces its former self.
+    /// Adds the page. An earlier entry with the same name or port is replaced.
     pub fn attach(&mut self, port: PortId, name: &str, visible: bool, now: Millis) {
         self.attached.retain(|page| page.port != port && page.name != name);
         self.silent.retain(|page| page.port != port && page.name != name);
@@ -64,7 +64,7 @@ impl Pages {
         }
     }
 
-    /// Any message proves that the page lives. Returns it when it had been given up.
+    /// Every message counts as activity. Returns the page if it had been removed for silence.
     pub fn record_activity(&mut self, port: PortId, now: Millis) -> Option<Page> {
         if let Some(page) = self.attached.iter_mut().find(|page| page.port == port) {
             page.last_activity = now;
@@ -77,7 +77,7 @@ impl Pages {
         Some(page)
     }
 
-    /// Gives up one page that has been silent for too long.
+    /// Removes one page that has been silent for too long.
     pub fn remove_silent(&mut self, now: Millis) -> Option<Page> {
         let index = self.attached.iter().position(|page| page.deadline() <= now)?;
         let page = self.attached.remove(index);
@@ -89,13 +89,13 @@ impl Pages {
         self.attached.iter().map(Page::deadline).min()
     }
 
-    /// False when the page was admitted before, or is not there.
+    /// False if the page was already authorized or is not attached.
     pub fn authorize(&mut self, port: PortId) -> bool {
         let page = self.attached.iter_mut().find(|page| page.port == port);
         page.is_some_and(|page| !std::mem::replace(&mut page.authorized, true))
     }
 
-    /// The page that may ring aloud: the one looked at last.
+    /// The page that plays the ringtone: the one that became visible last.
     pub fn ringer(&self) -> Option<&Page> {
         self.iter().max_by_key(|page| (page.visible, page.rank))
     }
@@ -108,12 +108,12 @@ impl Pages {
         self.attached.iter().find(|page| page.name == name)
     }
 
-    /// Those that were admitted.
+    /// The authorized pages.
     pub fn iter(&self) -> impl Iterator<Item = &Page> {
         self.attached.iter().filter(|page| page.authorized)
     }
 
-    /// Nobody is there, not even a page that was not admitted.
+    /// No page is attached, authorized or not.
     pub fn is_empty(&self) -> bool {
         self.attached.is_empty()
     }
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_looked_at_last_rings() {
+    fn the_ringer_is_the_page_that_became_visible_last() {
         let mut pages = Pages::default();
         pages.attach(1, "a", true, Millis(0));
         pages.attach(2, "b", false, Millis(0));
@@ -139,14 +139,14 @@ mod tests {
         assert_eq!(pages.ringer().map(|page| page.port), Some(1));
         pages.keep_alive(2, true, Millis(1));
         assert_eq!(pages.ringer().map(|page| page.port), Some(2));
-        // Both hidden: the newest.
+        // Both hidden: the one with the highest rank.
         pages.keep_alive(1, false, Millis(2));
         pages.keep_alive(2, false, Millis(2));
         assert_eq!(pages.ringer().map(|page| page.port), Some(2));
     }
 
     #[test]
-    fn a_silent_page_is_lost_a_throttled_one_is_not() {
+    fn a_visible_page_is_removed_after_12_seconds_of_silence_and_a_hidden_one_later() {
         let mut pages = Pages::default();
         pages.attach(1, "a", true, Millis(0));
         pages.attach(2, "b", false, Millis(0));

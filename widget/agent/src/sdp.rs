@@ -1,8 +1,8 @@
-//! The one thing the agent reads in a description: which way audio flows.
-//! Everything else in it is between the browsers.
+//! The direction of audio in a session description (RFC 8866).
+//! The agent reads nothing else in it; the rest is for the page's `RTCPeerConnection`.
 
-/// True when whoever wrote this will not listen to us: it says `sendonly` or
-/// `inactive` (RFC 3264 §8.4), or the old `c=… 0.0.0.0` (RFC 2543).
+/// True if the description puts us on hold: its audio is `sendonly` or `inactive`
+/// (RFC 3264 §8.4), or it has the older `c=… 0.0.0.0` (RFC 2543).
 pub fn is_hold(sdp: &str) -> bool {
     let mut session = None;
     let mut audio = None;
@@ -37,7 +37,7 @@ enum SdpSection {
     Other,
 }
 
-/// With ICE, `0.0.0.0` only says that no default candidate was chosen (RFC 8839 §4.2.1).
+/// With ICE, `0.0.0.0` only means that there is no default candidate yet (RFC 8839 §4.2.1).
 fn is_ice_placeholder(sdp: &str, line: &str) -> bool {
     line.starts_with("c=") && sdp.contains("a=ice-ufrag:")
 }
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_audio_sections_direction_wins_over_the_sessions() {
+    fn the_direction_of_the_audio_section_overrides_the_session() {
         assert!(is_hold("v=0\r\na=sendrecv\r\nm=audio 9 X 0\r\na=sendonly\r\n"));
         assert!(!is_hold("v=0\r\na=inactive\r\nm=audio 9 X 0\r\na=sendrecv\r\n"));
         assert!(is_hold("v=0\r\na=inactive\r\nm=audio 9 X 0\r\n"));
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zero_address_holds_only_without_ice() {
+    fn a_zero_address_means_hold_only_without_ice() {
         assert!(is_hold("v=0\r\nm=audio 9 X 0\r\nc=IN IP4 0.0.0.0\r\n"));
         assert!(!is_hold("v=0\r\nm=audio 9 X 0\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:x\r\na=sendrecv\r\n"));
     }

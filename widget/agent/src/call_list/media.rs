@@ -1,4 +1,4 @@
-//! What pages report about the media they hold.
+//! Media replies and ICE states of pages.
 
 use bitcall_sip::ua::{Command, Millis};
 use bitcall_wire::agent_protocol::{AgentEvent, CallState, MediaError, MediaReply, MediaRequest, MediaState, ToPage};
@@ -8,9 +8,9 @@ use super::{CallList, CallListOutput};
 use crate::call_entry::{MediaNegotiation, RequestPurpose};
 use crate::pages::PortId;
 
-/// ICE often comes back by itself; longer than this it is restarted.
+/// Disconnected ICE often recovers by itself. After this time it is restarted.
 const ICE_DISCONNECTED_TIMEOUT_MS: u64 = 3_000;
-/// Restarts without success after which only the person can end it.
+/// Further restarts without success are unlikely to help. The call then stays until somebody hangs up.
 const MAX_ICE_RESTARTS: u32 = 3;
 
 impl CallList {
@@ -93,7 +93,7 @@ impl CallList {
         entry.negotiation = MediaNegotiation::Idle;
         entry.offer = None;
         entry.resuming = false;
-        // The answer said what is wanted, so hold is agreed by it.
+        // The answer was made with the direction of `want_held`.
         entry.held = entry.want_held;
         let call = entry.call.id.clone();
         self.command(Command::AnswerOffer { call, sdp });
@@ -123,7 +123,7 @@ impl CallList {
                 self.end(index, end_cause(failure_text(fault), Some(488)), now);
             }
             RequestPurpose::InitialAnswer => {
-                // It rings on: the person may plug a headset in, or answer elsewhere.
+                // The call rings again: the person may connect a headset or answer on another device.
                 entry.call.state = CallState::Incoming;
                 entry.call.page = None;
                 self.refuse(port, error_code(fault), message);
@@ -142,8 +142,8 @@ impl CallList {
                 self.end(index, end_cause(failure_text(fault), None), now);
             }
             RequestPurpose::FinalAnswer => {
-                // E.g. another branch of a forked call answered than the one whose
-                // early media was heard: a fresh connection starts over.
+                // E.g. a forked call was answered by another branch than the one that sent
+                // early media. A re-INVITE with a new connection replaces the exchange.
                 entry.connection_replaced = true;
                 entry.want_offer = true;
                 entry.resuming = true;
@@ -155,7 +155,7 @@ impl CallList {
         }
     }
 
-    /// Our page could not make an offer within the call.
+    /// The page could not make an offer within the call.
     pub(super) fn local_offer_failed(&mut self, index: usize, now: Millis) {
         let Some(entry) = self.entries.get(index) else {
             return;
@@ -191,7 +191,7 @@ impl CallList {
         }
     }
 
-    /// Restarts ICE of the calls whose time has come.
+    /// Restarts ICE of the calls whose `restart_at` has passed.
     pub(super) fn restart_media(&mut self, now: Millis) {
         for entry in &mut self.entries {
             if entry.restart_at.is_some_and(|at| at <= now) {

@@ -1,4 +1,4 @@
-//! Commands of pages: sign in and out, call, answer, decline, hang up, hold, send digits.
+//! Commands of pages: signing in and out, call, answer, decline, hang-up, hold, digits.
 
 use bitcall_sip::digest::{self, Algorithm};
 use bitcall_sip::ua::{self, Command, Millis};
@@ -14,30 +14,31 @@ use super::{CallList, CallListOutput};
 use crate::call_entry::{CallEntry, RemoteOffer, RequestPurpose, media_direction};
 use crate::pages::PortId;
 
-/// Length of a digit sent by INFO, in milliseconds.
+/// Duration of a digit sent by INFO.
 const DTMF_DURATION_MS: u32 = 160;
 
 impl CallList {
-    /// A page of the same person changes nothing: the registration serves it too.
+    /// Signs in. A page of the same account uses the existing registration.
     pub(super) fn sign_in(&mut self, port: PortId, account: SipAccount) {
         if self.has_wrong_secret(&account) {
             return self.reject_credentials(port);
         }
         if !self.running {
             self.start(account);
-            // Before the page hears of it: a page that was signed in once would take the state of before for a sign-out.
+            // Before the page is authorized, so that it never gets a snapshot with `SignedOut`: a page
+            // that was signed in before would forget its session.
             self.send_snapshot_if_changed();
             return self.authorize_page(port);
         }
         self.authorize_page(port);
         let Some(present) = &self.account else { return };
         if self.signing_out {
-            // The sign-out that is under way is not meant for this one.
+            // The page signs in again after the running sign-out.
             return self.sign_out_for(Some(account));
         }
         let same_person = present.username == account.username && present.domain == account.domain;
         if !same_person {
-            // Another person: the present one signs out first.
+            // Another account: the current one signs out first.
             self.sign_out_for(Some(account));
         } else if self.is_same_secret(&account) {
             if let Some(AccountSecret::Ha1 { realm: Some(realm), ha1 }) =
@@ -65,8 +66,8 @@ impl CallList {
         self.sign_out_for(None);
     }
 
-    /// Takes the registration back, which may take seconds; then `next` signs in.
-    /// Pages are told at once what it comes to.
+    /// Removes the registration, which may take seconds; then `next` signs in.
+    /// The registration state that pages get changes at once.
     fn sign_out_for(&mut self, next: Option<SipAccount>) {
         self.registration = if next.is_some() { RegistrationStatus::Connecting } else { RegistrationStatus::SignedOut };
         self.next = next;
@@ -75,7 +76,7 @@ impl CallList {
         }
     }
 
-    /// The same person with a secret that is not the one that works.
+    /// The current account, with another secret than the one that the server accepted.
     fn has_wrong_secret(&self, account: &SipAccount) -> bool {
         self.running
             && !self.signing_out
@@ -88,7 +89,7 @@ impl CallList {
             && !self.is_same_secret(account)
     }
 
-    /// The server does not take the present secret any more: another one may be the right one.
+    /// The server now rejects the current secret, so another one may be correct.
     fn secret_is_rejected(&self) -> bool {
         match &self.registration {
             RegistrationStatus::Failed { .. } => true,
@@ -97,7 +98,7 @@ impl CallList {
         }
     }
 
-    /// To this page alone it looks as if the server had refused it.
+    /// Sends `WrongPassword` to this page only, as if the server had refused it.
     fn reject_credentials(&mut self, port: PortId) {
         let reason =
             registration_failure(ua::RegisterFailure { kind: ua::RegisterFailureKind::WrongPassword, status: None });
@@ -187,7 +188,7 @@ impl CallList {
         self.entries.push(CallEntry::new(call, target, false));
         let index = self.entries.len() - 1;
         self.focus_on(index);
-        // First what the person waits for.
+        // Media first: the person waits for it.
         match offer {
             Some(offer) => self.send_invite(index, offer),
             None => self.request_media(
@@ -228,7 +229,7 @@ impl CallList {
         }
     }
 
-    /// Asks the page for what answers the incoming call.
+    /// Requests the description that answers the incoming call.
     pub(super) fn request_answer(&mut self, index: usize) {
         let Some(entry) = self.entries.get(index) else {
             return;
@@ -260,7 +261,7 @@ impl CallList {
         }
     }
 
-    /// Frees the screen at once, whatever the far end or the network will say.
+    /// Ends the call at once, without waiting for the far end or the network.
     pub(super) fn hang_up_entry(&mut self, index: usize, now: Millis) {
         let Some(entry) = self.entries.get(index).filter(|entry| !entry.is_ended()) else {
             return;
@@ -277,7 +278,8 @@ impl CallList {
         self.end(index, cause, now);
     }
 
-    /// Signing out is no decline: what rings here goes on ringing on the person's other devices.
+    /// Ends the call for a sign-out. A ringing call is rejected with 480, not 603: it keeps
+    /// ringing on the person's other devices.
     fn end_for_sign_out(&mut self, index: usize, now: Millis) {
         let Some(entry) = self.entries.get(index).filter(|entry| !entry.is_ended()) else {
             return;
@@ -307,7 +309,7 @@ impl CallList {
         }
     }
 
-    /// One conversation at a time.
+    /// Puts all other active calls on hold: only one call is not held at a time.
     pub(super) fn hold_others(&mut self, talking: Option<usize>) {
         for (index, entry) in self.entries.iter_mut().enumerate() {
             if Some(index) != talking && entry.call.state == CallState::Active {
@@ -346,7 +348,7 @@ impl CallList {
         self.refuse(port, "UNKNOWN_CALL", &format!("There is no call “{call}”."));
     }
 
-    /// The page has begun to prepare its media: it must not keep the microphone.
+    /// Refuses the call and closes the media that the page has prepared, which releases the microphone.
     fn refuse_call(&mut self, port: PortId, call: String, code: &str, message: &str) {
         self.send(port, ToPage::Media { call, request: 0, ask: MediaRequest::Close });
         self.refuse(port, code, message);
@@ -362,7 +364,7 @@ pub(super) fn end_cause(words: &str, sip_code: Option<u16>) -> CallEndCause {
     CallEndCause { words: words.to_owned(), sip_code }
 }
 
-/// Recognises a secret without keeping it.
+/// Identifies a secret without storing it.
 fn secret_hash(secret: &AccountSecret) -> [u8; 32] {
     let text = match secret {
         AccountSecret::Password { password } => password,

@@ -1,8 +1,8 @@
 //! Calls whose page is gone, and the page that takes them over.
 //!
-//! A reload looks like this: the old page detaches, or falls silent; a moment
-//! later a new one attaches. The dialog has never stopped. The new page makes
-//! a fresh connection and offers it to the far end by a re-INVITE.
+//! On a reload the old page detaches or stops sending, and a new page attaches
+//! shortly after. The SIP dialog continues. The new page creates a new
+//! `RTCPeerConnection`, whose offer is sent to the far end in a re-INVITE.
 
 use bitcall_sip::ua::{Command, Millis};
 use bitcall_wire::agent_protocol::{AgentEvent, CallDirection, CallState, MediaRequest};
@@ -14,11 +14,11 @@ use crate::pages::Page;
 
 /// A call without its page ends after this time when other pages are attached.
 const ORPHAN_TIMEOUT_MS: u64 = 15_000;
-/// The same when no page is attached: it may be reloading.
+/// The same when no page is attached. It is longer because the page may be reloading.
 const LAST_PAGE_ORPHAN_TIMEOUT_MS: u64 = 60_000;
 
 impl CallList {
-    /// The page is gone, or silent for too long.
+    /// The page is gone or has been silent for too long: its calls wait for another page.
     pub(super) fn orphan_calls(&mut self, page: &str, now: Millis) {
         let timeout_ms =
             if self.pages.iter().next().is_none() { LAST_PAGE_ORPHAN_TIMEOUT_MS } else { ORPHAN_TIMEOUT_MS };
@@ -37,7 +37,7 @@ impl CallList {
         }
     }
 
-    /// A page that was silent is heard again: it still has its media.
+    /// A silent page sends again. It still has the media of its calls.
     pub(super) fn page_resumed(&mut self, page: &Page) {
         for entry in &mut self.entries {
             if entry.call.page.as_deref() == Some(&page.name) {
@@ -49,10 +49,10 @@ impl CallList {
         }
     }
 
-    /// A page has come: it takes over what has lost its page.
+    /// The page takes over the calls that have lost their page.
     ///
-    /// Returns what that page has to be told: to it, and to the host page around
-    /// it, the call is new, and its end would mean nothing without a beginning.
+    /// Returns the events to send to the page. The calls are new to it and to its host page,
+    /// which must get the start of a call before its end.
     pub(super) fn take_over_calls(&mut self, page: &str) -> Vec<AgentEvent> {
         let mut events = Vec::new();
         for index in 0..self.entries.len() {
@@ -100,7 +100,7 @@ impl CallList {
         events
     }
 
-    /// Ends calls whose page did not come back, and offers that no page made in time.
+    /// Ends calls that no page has taken over in time, and gives up offers that were not made in time.
     pub(super) fn handle_deadlines(&mut self, now: Millis) {
         self.restart_media(now);
         for index in 0..self.entries.len() {

@@ -1,4 +1,4 @@
-//! Events of the SIP user agent, turned into the state of calls and registration.
+//! Events of the SIP user agent, applied to the state of calls and registration.
 
 use bitcall_sip::ua::{self, EndedBy, Millis, OfferReason, RemoteParty};
 use bitcall_wire::agent_protocol::{
@@ -10,8 +10,8 @@ use super::CallList;
 use crate::call_entry::{CallEntry, MediaNegotiation, RemoteOffer, RequestPurpose, media_direction};
 use crate::sdp;
 
-/// Measured with browsers that are ICE-controlled: they take up a second offer at
-/// this age, while the first alone needs 6.7 s.
+/// Delay of a second offer after a take-over. Measured with browsers in the ICE-controlled
+/// role: media resumes after this time with a second offer, and after 6.7 s without one.
 const SECOND_OFFER_DELAY_MS: u64 = 3_900;
 
 impl CallList {
@@ -115,7 +115,7 @@ impl CallList {
         }
     }
 
-    /// The password is not needed any more, and forgotten.
+    /// Replaces the password by its HA1: the password is not needed any more.
     fn store_ha1(&mut self, realm: String, ha1: String) {
         if let Some(account) = &mut self.account {
             account.secret = AccountSecret::Ha1 { realm: Some(realm.clone()), ha1: ha1.clone() };
@@ -188,7 +188,7 @@ impl CallList {
         }
     }
 
-    /// The call is up.
+    /// The call is answered.
     fn mark_active(&mut self, index: usize, now: Millis) {
         let Some(entry) = self.entries.get_mut(index) else {
             return;
@@ -200,7 +200,7 @@ impl CallList {
         entry.call.answered_at = Some(now.0);
         entry.offer = None;
         if entry.negotiation_is_stale {
-            // The page that made the description is gone.
+            // The page that made the offer or answer is gone.
             entry.negotiation_is_stale = false;
             entry.want_offer = true;
             entry.resuming = true;
@@ -211,13 +211,13 @@ impl CallList {
         }
     }
 
-    /// Sends a final answer to the page that made the offer.
+    /// Sends the final answer to the page that made the offer.
     fn apply_final_answer(&mut self, index: usize, answer: String) {
         let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
         if entry.want_offer {
-            // Another page holds the media now and makes its own offer.
+            // Another page has taken the call over and makes its own offer.
             return;
         }
         entry.call.remote_held = sdp::is_hold(&answer);
@@ -234,7 +234,7 @@ impl CallList {
         let was_offering = matches!(entry.negotiation, MediaNegotiation::CreatingOffer { .. });
         entry.restore_wanted_restart();
         if was_offering {
-            // Ours has not left yet: theirs goes first, ours comes after it.
+            // Our offer is not sent yet: it follows after the far end's.
             entry.discard_requests(RequestPurpose::LocalOffer);
             entry.want_offer = true;
         }
@@ -249,7 +249,7 @@ impl CallList {
         self.request_reinvite_answer(index);
     }
 
-    /// Asks the page for what the far end wants within the call.
+    /// Requests the description that answers the far end's re-INVITE.
     pub(super) fn request_reinvite_answer(&mut self, index: usize) {
         let Some(entry) = self.entries.get(index) else {
             return;
@@ -296,7 +296,7 @@ impl CallList {
             return;
         }
         if std::mem::take(&mut entry.resuming) {
-            // A far end that waits for the old connection to die needs a second push.
+            // Some far ends wait until the old connection times out; a second offer makes them switch.
             entry.restart_at = Some(now.plus(SECOND_OFFER_DELAY_MS));
         }
         if !entry.held {
@@ -325,7 +325,7 @@ impl CallList {
         if again {
             entry.want_offer |= entry.resuming;
         } else if entry.resuming {
-            // No media agreed, and none to go back to.
+            // No media is agreed, and there is no earlier connection to return to.
             let call = entry.call.id.clone();
             self.command(ua::Command::HangUp { call });
             let cause = super::page_commands::end_cause("The call could not be resumed", Some(status));
@@ -337,7 +337,7 @@ impl CallList {
         }
     }
 
-    /// Shows the truth again when hold or resume did not come about.
+    /// Hold or resume failed: restores the agreed state and notifies the page.
     pub(super) fn hold_failed(&mut self, index: usize) {
         let Some(entry) = self.entries.get_mut(index) else {
             return;
@@ -361,7 +361,7 @@ impl CallList {
         entry.want_offer = true;
         if why == OfferReason::Recovery {
             entry.want_restart = true;
-            // Whatever was under way went down with the connection.
+            // The running exchange was lost with the connection.
             if matches!(entry.negotiation, MediaNegotiation::OfferSent { .. } | MediaNegotiation::AnsweringRemote) {
                 entry.discard_requests(RequestPurpose::RemoteOffer);
             }

@@ -5,15 +5,15 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
 use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
 
-/// What happened to a socket.
+/// Event of a socket.
 pub enum SocketEvent {
     Open,
     Message(Vec<u8>),
-    /// With the reason, for the debug log. At most once, and the last.
+    /// With the reason, for the debug log. Sent at most once, as the last event.
     Closed(String),
 }
 
-/// Closes when dropped; no event follows the drop.
+/// A WebSocket. Dropping it closes it, and no event follows.
 pub struct Socket {
     web: WebSocket,
     _open: Closure<dyn FnMut()>,
@@ -23,7 +23,7 @@ pub struct Socket {
 
 impl Socket {
     /// # Errors
-    /// The browser's words when it does not like the URL, e.g. `ws:` from an `https:` page.
+    /// The browser's message if it refuses the URL, e.g. `ws:` from an `https:` page.
     pub fn open(url: &str, on_event: impl Fn(SocketEvent) + Clone + 'static) -> Result<Socket, String> {
         let preopened = take_preopened(url);
         let is_open = preopened.as_ref().is_some_and(|socket| socket.ready_state() == WebSocket::OPEN);
@@ -50,7 +50,7 @@ impl Socket {
                 }
             }
         });
-        // `error` is always followed by `close`, which says more.
+        // `error` is always followed by `close`, which has a code and a reason.
         let close = Closure::<dyn FnMut(CloseEvent)>::new({
             let on_event = on_event.clone();
             move |event: CloseEvent| on_event(SocketEvent::Closed(format!("{} {}", event.code(), event.reason())))
@@ -64,8 +64,8 @@ impl Socket {
         Ok(Socket { web: socket, _open: open, _message: message, _close: close })
     }
 
-    /// SIP is text; only a body that is not UTF-8 needs a binary message. On a
-    /// socket that is closing this does nothing, and `Closed` follows.
+    /// Sends a text message, or a binary one if the body is not UTF-8 (RFC 7118 §4.2). Has no
+    /// effect on a socket that is closing; `Closed` follows.
     pub fn send(&self, bytes: &[u8]) {
         let _ = match std::str::from_utf8(bytes) {
             Ok(text) => self.web.send_with_str(text),
@@ -74,7 +74,7 @@ impl Socket {
     }
 }
 
-/// The socket to `url` that worker.js has opened ahead, if it still goes.
+/// The socket to `url` that `worker.js` has opened before the sign-in, if it is still usable.
 fn take_preopened(url: &str) -> Option<WebSocket> {
     let (global, name) = (js_sys::global(), JsValue::from_str("bitcallSocket"));
     let preopened = Reflect::get(&global, &name).ok()?;

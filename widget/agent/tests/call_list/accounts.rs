@@ -33,14 +33,14 @@ fn a_page_with_a_wrong_password_sees_no_calls_and_cannot_send_commands() {
     phone.sign_in(2, "guess");
     let RegistrationStatus::Failed { reason } = phone.snapshot(2).registration else { panic!("let in") };
     assert_eq!(reason.code, RegistrationFailureCode::WrongPassword);
-    // It sees nothing, gets no call that has lost its page, and commands nothing.
+    // It gets no snapshots, takes over no call, and its commands are ignored.
     phone.clear_output();
     phone.send(2, ToAgent::HangUp { call: "c1".into() });
     phone.send(2, ToAgent::SignOut);
     phone.incoming("c2", "103");
     assert!(phone.snapshots(2).is_empty() && phone.events(2).is_empty() && phone.media_requests(2).is_empty());
     assert!(phone.commands().is_empty() && phone.started_configs().is_empty());
-    // The right one lets it in.
+    // With the correct password it is authorized.
     phone.sign_in(2, "secret");
     assert_eq!(phone.media_requests(2).len(), 1);
     assert_eq!(phone.snapshot(2).calls.len(), 2);
@@ -73,7 +73,7 @@ fn after_the_server_rejects_the_password_a_new_one_starts_a_new_registration() {
     assert_eq!(phone.started_configs().len(), 1);
 }
 
-/// A page that comes back to an agent that was born meanwhile must not take it for a sign-out.
+/// A page that reattaches to a new agent would take such a snapshot for a sign-out.
 #[test]
 fn a_page_that_signs_in_gets_no_signed_out_snapshot() {
     let mut phone = TestCallList::new();
@@ -87,7 +87,7 @@ fn a_page_that_signs_in_gets_no_signed_out_snapshot() {
 fn a_password_is_compared_with_a_stored_ha1() {
     let ha1 = ha1(Algorithm::Md5, "101", "sip.test", "secret");
     let stored = AccountSecret::Ha1 { realm: Some("sip.test".into()), ha1 };
-    // The first tab has the hash from its storage; the second one's password is typed.
+    // The first page has the stored hash, and the second one the password.
     let mut phone = TestCallList::new();
     phone.attach_without_sign_in(1, "a");
     phone.sign_in_with(1, "101", stored.clone());
@@ -97,7 +97,7 @@ fn a_password_is_compared_with_a_stored_ha1() {
     assert!(matches!(phone.snapshot(2).registration, RegistrationStatus::Failed { .. }));
     phone.sign_in(2, "secret");
     assert!(matches!(phone.snapshot(2).registration, RegistrationStatus::Registered { .. }));
-    // And the other way round.
+    // The first page has the password, and the second one the hash.
     let mut phone = TestCallList::registered();
     phone.attach_without_sign_in(2, "b");
     phone.sign_in_with(2, "101", stored);
@@ -113,7 +113,7 @@ fn a_page_with_a_wrong_password_does_not_keep_the_registration() {
     phone.advance_time(16_000, &[2]);
     assert_eq!(phone.commands(), [Command::Unregister]);
     phone.registration(ua::Registration::SignedOut);
-    // But it may try again, as long as it is there.
+    // While it is attached it may try another password.
     assert!(!phone.finished());
     phone.sign_in(2, "secret");
     assert_eq!(phone.started_configs().len(), 1);
@@ -176,14 +176,14 @@ fn signing_in_during_a_sign_out_registers_after_it() {
     assert_eq!(phone.snapshot(1).registration, RegistrationStatus::Connecting);
     assert_eq!(phone.commands(), [Command::Unregister]);
     phone.clear_output();
-    // What the connection says meanwhile is about the one that leaves.
+    // A registration event during the sign-out concerns the old registration and is ignored.
     phone.registration(ua::Registration::Reconnecting {
         failure: ua::RegisterFailure { kind: ua::RegisterFailureKind::ConnectionLost, status: None },
         retry_at: None,
     });
     phone.registration(ua::Registration::SignedOut);
     assert_eq!(phone.started_configs().len(), 1);
-    // "Signed out" would have made the page forget the session it has just begun.
+    // A snapshot with `SignedOut` would make the page forget its new session.
     assert!(phone.snapshots(1).is_empty());
     phone.registration(ua::Registration::Registered { server: "wss://sip.test".into() });
     assert!(matches!(phone.snapshot(1).registration, RegistrationStatus::Registered { .. }));

@@ -3,7 +3,7 @@ use bitcall_wire::agent_protocol::{AgentEvent, CallState, MediaError, MediaReply
 
 use crate::test_call_list::TestCallList;
 
-/// Brings a call into some state.
+/// Brings a call into a state.
 type Arrange<'a> = &'a dyn Fn(&mut TestCallList);
 
 #[test]
@@ -70,7 +70,7 @@ fn ringing_early_media_and_answer_change_the_call_state() {
             .iter()
             .any(|(_, ask)| *ask == MediaRequest::Accept { answer: "early".into(), provisional: true })
     );
-    // A late 180 does not take the tone back that the network plays.
+    // A 180 after early media does not change the state back.
     phone.event(progress(180, None));
     assert_eq!(phone.call_snapshot(1, "c1").state, CallState::EarlyMedia);
     phone.clear_output();
@@ -113,7 +113,7 @@ fn hanging_up_ends_the_call_at_once_in_every_state() {
         let snapshots = phone.snapshots(1);
         assert!(matches!(snapshots[0].calls[0].state, CallState::Ended { .. }));
         assert!(snapshots[1].calls.is_empty());
-        // The user agent's last word about it is no second end.
+        // The user agent's `Ended` causes no second event.
         phone.event(ua::Event::Ended {
             call: "c1".into(),
             cause: ua::EndCause { by: EndedBy::Local, words: "x".into(), sip_code: None },
@@ -167,7 +167,7 @@ fn invalid_numbers_unknown_calls_and_unregistered_calls_are_refused() {
     phone.send(1, ToAgent::HangUp { call: "c9".into() });
     assert_eq!(phone.event_names(1), ["refused: UNKNOWN_CALL"]);
     assert!(phone.commands().is_empty());
-    // What the page had prepared for them is given back.
+    // The media that the page had prepared is closed.
     assert_eq!(
         phone.media_requests(1),
         [("c1".to_owned(), MediaRequest::Close), ("c2".to_owned(), MediaRequest::Close)]

@@ -3,11 +3,11 @@ use bitcall_wire::agent_protocol::{HoldState, MediaDirection, MediaRequest, Medi
 
 use crate::test_call_list::TestCallList;
 
-fn accepted(call: &str) -> ua::Event {
+fn reinvite_accepted(call: &str) -> ua::Event {
     ua::Event::ReinviteAccepted { call: call.into(), sdp: "answer".into() }
 }
 
-fn refused(call: &str, status: u16, again: bool) -> ua::Event {
+fn reinvite_refused(call: &str, status: u16, again: bool) -> ua::Event {
     ua::Event::ReinviteRefused { call: call.into(), status, again }
 }
 
@@ -23,13 +23,13 @@ fn a_call_is_held_only_after_the_far_end_accepts_the_offer() {
     phone.reply_description(1, "c1", "hold offer");
     assert!(matches!(phone.commands().as_slice(), [Command::Reinvite { .. }]));
     assert_eq!(phone.call_snapshot(1, "c1").hold, HoldState::Holding);
-    phone.event(accepted("c1"));
+    phone.event(reinvite_accepted("c1"));
     assert_eq!(phone.call_snapshot(1, "c1").hold, HoldState::Held);
     phone.reply_done(1, "c1");
     phone.hold(1, "c1", false);
     assert_eq!(phone.call_snapshot(1, "c1").hold, HoldState::Resuming);
     phone.reply_description(1, "c1", "resume offer");
-    phone.event(accepted("c1"));
+    phone.event(reinvite_accepted("c1"));
     assert_eq!(phone.call_snapshot(1, "c1").hold, HoldState::None);
 }
 
@@ -39,11 +39,11 @@ fn a_refused_hold_restores_the_previous_hold_state() {
     phone.hold(1, "c1", true);
     phone.reply_description(1, "c1", "hold offer");
     phone.clear_output();
-    phone.event(refused("c1", 488, false));
+    phone.event(reinvite_refused("c1", 488, false));
     assert_eq!(phone.event_names(1), ["hold failed"]);
     assert_eq!(phone.call_snapshot(1, "c1").hold, HoldState::None);
     assert_eq!(phone.media_requests(1), [("c1".to_owned(), MediaRequest::RollBack)]);
-    // And no further try by itself.
+    // It is not repeated.
     assert!(phone.commands().is_empty());
 }
 
@@ -52,8 +52,8 @@ fn after_glare_the_offer_has_the_latest_requested_direction() {
     let mut phone = TestCallList::in_call();
     phone.hold(1, "c1", true);
     phone.reply_description(1, "c1", "hold offer");
-    phone.event(refused("c1", 491, true));
-    // The person changes their mind while both wait.
+    phone.event(reinvite_refused("c1", 491, true));
+    // The person resumes while both sides wait.
     phone.hold(1, "c1", false);
     phone.clear_output();
     phone.event(ua::Event::OfferNeeded { call: "c1".into(), why: OfferReason::Glare });
@@ -70,7 +70,7 @@ fn a_resume_during_a_hold_offer_is_sent_as_a_second_offer() {
     phone.hold(1, "c1", false);
     phone.reply_description(1, "c1", "hold offer");
     phone.clear_output();
-    phone.event(accepted("c1"));
+    phone.event(reinvite_accepted("c1"));
     let asks: Vec<_> = phone.media_requests(1).into_iter().map(|(_, ask)| ask).collect();
     assert!(matches!(
         asks.as_slice(),
@@ -104,7 +104,7 @@ fn a_remote_offer_cancels_a_local_offer_that_is_not_sent_yet() {
     assert!(matches!(phone.commands().as_slice(), [Command::AnswerOffer { .. }]));
 }
 
-/// The connection of the call broke, and our page is asked for an offer that restarts it.
+/// A call whose ICE failed, with an offer with an ICE restart requested from the page.
 fn restarting() -> TestCallList {
     let mut phone = TestCallList::in_call();
     phone.send(1, ToAgent::MediaChanged { call: "c1".into(), state: MediaState::Failed });
@@ -120,7 +120,7 @@ fn restart() -> (String, MediaRequest) {
 fn an_ice_restart_refused_with_491_is_repeated_as_an_ice_restart() {
     let mut phone = restarting();
     phone.reply_description(1, "c1", "restart offer");
-    phone.event(refused("c1", 491, true));
+    phone.event(reinvite_refused("c1", 491, true));
     phone.clear_output();
     phone.event(ua::Event::OfferNeeded { call: "c1".into(), why: OfferReason::Glare });
     assert_eq!(phone.media_requests(1), [restart()]);
@@ -141,7 +141,7 @@ fn an_ice_restart_interrupted_by_a_remote_offer_follows_its_answer() {
 fn an_accepted_ice_restart_is_not_repeated() {
     let mut phone = restarting();
     phone.reply_description(1, "c1", "restart offer");
-    phone.event(accepted("c1"));
+    phone.event(reinvite_accepted("c1"));
     phone.reply_done(1, "c1");
     phone.hold(1, "c1", true);
     assert!(
@@ -160,7 +160,7 @@ fn hold_and_answer_holds_the_active_call_and_activates_the_new_one() {
     assert_eq!(phone.snapshot(1).active.as_deref(), Some("c2"));
     phone.reply_description(1, "c2", "answer");
     phone.confirmed("c2");
-    // Back to the first one: the second is held.
+    // Resuming the first call puts the second one on hold.
     phone.hold(1, "c1", false);
     assert_eq!(phone.call_snapshot(1, "c2").hold, HoldState::Holding);
     assert_eq!(phone.snapshot(1).active.as_deref(), Some("c1"));
@@ -181,7 +181,7 @@ fn recovery_restarts_ice_and_keeps_the_call_on_hold() {
     let mut phone = TestCallList::in_call();
     phone.hold(1, "c1", true);
     phone.reply_description(1, "c1", "hold offer");
-    phone.event(accepted("c1"));
+    phone.event(reinvite_accepted("c1"));
     phone.reply_done(1, "c1");
     phone.event(ua::Event::Detached { call: "c1".into() });
     assert!(phone.call_snapshot(1, "c1").detached);

@@ -28,7 +28,7 @@ fn a_call_answered_on_one_page_ends_once_on_the_others() {
     phone.answer(1, "c1", OtherCalls::Hold);
     phone.event_names(1);
     phone.event_names(2);
-    // Answering again from the other page comes too late.
+    // Another page can no longer answer it.
     phone.answer(2, "c1", OtherCalls::Hold);
     assert_eq!(phone.event_names(2), ["refused: NOT_RINGING"]);
     phone.reply_description(1, "c1", "answer");

@@ -19,7 +19,7 @@ fn after_a_reload_the_new_page_takes_the_call_over_with_a_reinvite() {
     assert!(matches!(phone.commands().as_slice(), [Command::Reinvite { .. }]));
     phone.event(ua::Event::ReinviteAccepted { call: "c1".into(), sdp: "answer".into() });
     assert!(phone.media_requests(2).iter().any(|(_, ask)| matches!(ask, MediaRequest::Accept { .. })));
-    // The new page, and the host page around it, hear of a whole call.
+    // The new page gets the events of a whole call.
     assert_eq!(phone.event_names(2), ["registered", "started", "answered"]);
     phone.send(2, ToAgent::HangUp { call: "c1".into() });
     assert_eq!(phone.event_names(2), ["ended: Hung up"]);
@@ -62,7 +62,7 @@ fn a_reload_before_the_far_end_answers_causes_a_reinvite_after_the_answer() {
     phone.attach(2, "a2");
     phone.clear_output();
     phone.event(ua::Event::Answered { call: "c1".into(), sdp: Some("answer to the old offer".into()), early: None });
-    // The old answer is of no use to the new page.
+    // The answer to the old page's offer is not sent to the new page.
     assert!(matches!(phone.media_requests(2).as_slice(), [(_, MediaRequest::Offer { .. })]));
     assert_eq!(phone.event_names(2), ["answered"]);
 }

@@ -11,7 +11,7 @@ use bitcall_wire::config::Dtmf;
 pub struct TestCallList {
     call_list: CallList,
     pub now: Millis,
-    /// Everything that came out since the last look.
+    /// The outputs that no step has taken or cleared.
     out: Vec<CallListOutput>,
 }
 
@@ -20,7 +20,7 @@ impl TestCallList {
         TestCallList { call_list: CallList::new(), now: Millis(1_000_000), out: Vec::new() }
     }
 
-    /// Page `a` on port 1, signed in and registered; nothing left to look at.
+    /// Page `a` on port 1, signed in and registered, with empty output.
     pub fn registered() -> TestCallList {
         let mut phone = TestCallList::new();
         phone.attach(1, "a");
@@ -29,7 +29,7 @@ impl TestCallList {
         phone
     }
 
-    /// Page `a` in a call `c1` that it placed and that is up.
+    /// Page `a` with the active outgoing call `c1`.
     pub fn in_call() -> TestCallList {
         let mut phone = TestCallList::registered();
         phone.call(1, "c1", "102");
@@ -37,7 +37,7 @@ impl TestCallList {
         phone
     }
 
-    /// The page's offer, the far end's answer, and the page takes it.
+    /// The page makes the offer, the far end answers, and the page applies the answer.
     pub fn establish(&mut self, call: &str) {
         self.reply_description(1, call, "offer");
         self.event(ua::Event::Answered { call: call.into(), sdp: Some("answer".into()), early: None });
@@ -45,13 +45,13 @@ impl TestCallList {
         self.out.clear();
     }
 
-    /// As pages do: whoever comes says at once who it is.
+    /// Attaches a page that signs in at once.
     pub fn attach(&mut self, port: PortId, page: &str) {
         self.attach_without_sign_in(port, page);
         self.sign_in(port, "secret");
     }
 
-    /// Attached, and nothing said yet.
+    /// Attaches a page that sends nothing more.
     pub fn attach_without_sign_in(&mut self, port: PortId, page: &str) {
         self.send(port, ToAgent::Attach { page: page.into(), visible: true });
     }
@@ -153,8 +153,8 @@ impl TestCallList {
             .expect("the page was asked for nothing")
     }
 
-    /// Lets time pass, stopping at every deadline on the way as a driver would.
-    /// Pages on `ports` say that they are alive.
+    /// Advances the time and ticks at every deadline, as a driver does.
+    /// The pages on `ports` send `Alive` every second.
     pub fn advance_time(&mut self, milliseconds: u64, ports: &[PortId]) {
         let end = self.now.plus(milliseconds);
         while self.now < end {
@@ -203,7 +203,7 @@ impl TestCallList {
         })
     }
 
-    /// Names of events, for what needs no more.
+    /// Short names of the events that the page got.
     pub fn event_names(&mut self, port: PortId) -> Vec<String> {
         self.events(port)
             .iter()
@@ -235,7 +235,7 @@ impl TestCallList {
         self.out.contains(&CallListOutput::Finished)
     }
 
-    /// The last snapshot that the page got.
+    /// The last snapshot sent to the page.
     pub fn snapshot(&self, port: PortId) -> AgentSnapshot {
         self.snapshots(port).pop().expect("no snapshot")
     }

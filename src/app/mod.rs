@@ -18,7 +18,7 @@ use crate::dns::{self, Verifier, VerifierSettings};
 use crate::domains::{self, Domains, NoCertificates};
 use crate::edge::{self, Edge};
 use crate::server::{
-    self, CertificateSource, Drained, EdgeDirectory, FileCertificate, HttpTokens, Listeners, RequestHandler, Server,
+    self, CertificateFiles, DrainOutcome, EdgeDirectory, FileCertificate, HttpTokens, Listeners, RequestHandler, Server,
 };
 use crate::tenancy::{Defaults, Names, Platform, TransportDefaults};
 pub use logging::{runtime, start_logging, use_colours};
@@ -72,11 +72,11 @@ pub struct App {
     pub config: Config,
     pub listeners: Listeners,
     /// What `serve` has and `demo` has not.
-    full: Option<Full>,
+    network: Option<NetworkServices>,
 }
 
 /// TLS, certificates and DNS.
-struct Full {
+struct NetworkServices {
     url: PublicUrl,
     file_certificate: FileCertificate,
     cert_resolver: Arc<CertResolver>,
@@ -101,7 +101,7 @@ impl App {
         let url =
             config.public_url().map_err(|problem| StartError::Misconfigured(format!("`public_url` {problem}")))?;
 
-        let source = CertificateSource::prepare(&config.tls, url.host(), &config.server.data_dir)?;
+        let source = CertificateFiles::prepare(&config.tls, url.host(), &config.server.data_dir)?;
         let by_acme = acme::is_configured(&config);
         let strict_transport = !source.development || by_acme;
         if source.development && !by_acme {
@@ -128,34 +128,34 @@ impl App {
         };
         let domains = domains(&platform, &config, certificates);
         let context = AppContext { platform, domains, secrets, certificate_store, certs, demo: None, strict_transport };
-        let full = Some(Full { url, file_certificate, cert_resolver, verifier, dns, subdomains });
-        Ok(Self { context, config, listeners, full })
+        let network = Some(NetworkServices { url, file_certificate, cert_resolver, verifier, dns, subdomains });
+        Ok(Self { context, config, listeners, network })
     }
 
     /// Only what answers on `listeners`: no TLS, no certificates, no DNS.
     pub fn plain(context: AppContext, config: Config, listeners: Listeners) -> Self {
-        Self { context, config, listeners, full: None }
+        Self { context, config, listeners, network: None }
     }
 
     /// The origin at which clients reach it.
     pub fn origin(&self) -> String {
-        self.full.as_ref().map(|full| full.url.origin().clone()).unwrap_or_default()
+        self.network.as_ref().map(|network| network.url.origin().clone()).unwrap_or_default()
     }
 
     /// Starts to serve, and the workers behind it.
     pub fn spawn(self) -> Result<Running, StartError> {
-        let Self { context, config, listeners, full } = self;
+        let Self { context, config, listeners, network } = self;
         let AppContext { platform, domains, secrets, certificate_store, certs, demo, strict_transport } = context;
         let signals = Signals::listen()?;
-        let edge = edge::Options {
+        let edge = edge::EdgeOptions {
             media_addresses: config.sip.media_addresses.clone(),
             media_port: config.sip.media_port,
-            limits: edge::Limits::default(),
+            limits: edge::EdgeLimits::default(),
         };
         let edge = Edge::new(Arc::new(EdgeDirectory(platform.clone())), edge);
         tokio::spawn(close_revoked_registrations(platform.changes(), edge.clone()));
         let access = Access::new(secrets.panel_key.all(), secrets.master_secret.all());
-        let https_port = full.as_ref().and_then(|full| full.url.https_port());
+        let https_port = network.as_ref().and_then(|network| network.url.https_port());
         let https_port = https_port.or(config.listen.https.first().map(SocketAddr::port));
         let handler = RequestHandler {
             api: api::router(api::ApiState {
@@ -173,12 +173,12 @@ impl App {
             strict_transport,
             request_timeout: config.limits.request_timeout,
         };
-        let tls = full.as_ref().map(|full| full.file_certificate.server_config()).transpose()?;
+        let tls = network.as_ref().map(|network| network.file_certificate.server_config()).transpose()?;
         let server = Server::start(listeners, tls, handler, config.limits.clone())?;
         spawn_workers(&platform, &config);
-        let (dns, reload) = match full {
+        let (dns, reload) = match network {
             None => (None, None),
-            Some(full) => full.spawn(&config, certs)?,
+            Some(network) => network.spawn(&config, certs)?,
         };
         // Last of those who want certificates: it removes those that nobody wants.
         tokio::spawn(domains.run());
@@ -196,7 +196,7 @@ fn spawn_workers(platform: &Platform, config: &Config) {
     }
 }
 
-impl Full {
+impl NetworkServices {
     fn spawn(
         self,
         config: &Config,
@@ -272,8 +272,8 @@ impl Running {
     pub async fn drain_at_signal(mut self) {
         self.signals.wait_for_stop(self.reload.as_ref(), &self.access).await;
         match self.server.drain().await {
-            Drained::Completely => tracing::info!("stopped; every open request was answered"),
-            Drained::Cut { connections } => {
+            DrainOutcome::Completely => tracing::info!("stopped; every open request was answered"),
+            DrainOutcome::Cut { connections } => {
                 tracing::warn!(connections, "stopped; connections that took too long were cut");
             }
         }

@@ -5,7 +5,7 @@ use crate::app::acme;
 use crate::certs::{CertificateStore, Seal};
 use crate::config::{self, Config, Secret, Secrets};
 use crate::dns::ZoneSettings;
-use crate::server::CertificateSource;
+use crate::server::CertificateFiles;
 use crate::store;
 use crate::store::keys::CERTIFICATES;
 use crate::tenancy::store_file;
@@ -24,7 +24,7 @@ pub fn run(globals: &GlobalOptions) -> Result<(), CliError> {
             }
             if config.tls.certificate.is_some()
                 && let Err(error) =
-                    CertificateSource::prepare(&config.tls, "", &config.server.data_dir).and_then(|files| files.load())
+                    CertificateFiles::prepare(&config.tls, "", &config.server.data_dir).and_then(|files| files.load())
             {
                 problems.push(error.to_string());
             }

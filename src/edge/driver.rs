@@ -19,26 +19,26 @@ use tokio_tungstenite::tungstenite::{Bytes, Utf8Bytes};
 use tracing::{debug, error};
 
 use super::core::{CloseReason, ConnectionId, Core, Output};
-use super::echo::{self, Addresses, Order};
-use super::{Directory, Limits, Options, Statistics};
+use super::echo::{self, Addresses, EchoCommand};
+use super::{EdgeLimits, EdgeOptions, ExtensionDirectory, Statistics};
 
 /// A WebSocket's read buffer. Signalling messages fit it twice over at most, and thousands of phones sit idle.
-const READ_BUFFER: usize = 1024;
+const READ_BUFFER_BYTES: usize = 1024;
 /// The largest SIP message taken. A WebRTC offer has 2 to 6 KB.
-const MAX_MESSAGE: usize = 64 * 1024;
+const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
-pub struct Shared {
-    state: Mutex<State>,
+pub struct EdgeState {
+    state: Mutex<Connections>,
     /// Wakes the timer task: the core's next time-out may have moved.
     timer: Notify,
     /// Wakes [`shutdown`]: a connection is gone.
     gone: Notify,
-    limits: Limits,
+    limits: EdgeLimits,
     /// To the task that carries the echo's media.
-    echo: mpsc::UnboundedSender<Order>,
+    echo: mpsc::UnboundedSender<EchoCommand>,
 }
 
-struct State {
+struct Connections {
     core: Core,
     outboxes: HashMap<ConnectionId, Arc<Outbox>>,
 }
@@ -46,12 +46,12 @@ struct State {
 /// What waits to be written to one connection.
 #[derive(Default)]
 struct Outbox {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<OutboxState>,
     wake: Notify,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct OutboxState {
     messages: VecDeque<Vec<u8>>,
     bytes: usize,
     close: Option<CloseFrame>,
@@ -87,7 +87,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Shared {
+impl EdgeState {
     /// Runs one step of the core and hands out what it produced.
     fn step<T>(&self, step: impl FnOnce(&mut Core, Instant) -> T) -> T {
         let mut state = lock(&self.state);
@@ -105,7 +105,7 @@ impl Shared {
                     }
                 }
                 // The echo's task lives as long as this sender.
-                Output::Echo(order) => drop(self.echo.send(order)),
+                Output::Echo(command) => drop(self.echo.send(command)),
             }
         }
         drop(state);
@@ -114,7 +114,7 @@ impl Shared {
     }
 }
 
-pub fn start(directory: Arc<dyn Directory>, options: Options) -> Arc<Shared> {
+pub fn start(directory: Arc<dyn ExtensionDirectory>, options: EdgeOptions) -> Arc<EdgeState> {
     let mut limits = options.limits;
     let mut seed = [0; 32];
     if let Err(error) = getrandom::fill(&mut seed) {
@@ -122,9 +122,9 @@ pub fn start(directory: Arc<dyn Directory>, options: Options) -> Arc<Shared> {
         limits.connections = 0;
     }
     let core = Core::new(directory, limits.clone(), seed, Instant::now());
-    let (echo, orders) = mpsc::unbounded_channel();
-    let shared = Arc::new(Shared {
-        state: Mutex::new(State { core, outboxes: HashMap::new() }),
+    let (echo, commands) = mpsc::unbounded_channel();
+    let shared = Arc::new(EdgeState {
+        state: Mutex::new(Connections { core, outboxes: HashMap::new() }),
         timer: Notify::new(),
         gone: Notify::new(),
         limits,
@@ -133,18 +133,18 @@ pub fn start(directory: Arc<dyn Directory>, options: Options) -> Arc<Shared> {
     tokio::spawn(run_timers(Arc::downgrade(&shared)));
     let edge = Arc::downgrade(&shared);
     let addresses = Addresses { public: options.media_addresses, port: options.media_port };
-    tokio::spawn(echo::run(addresses, orders, move |report| {
+    tokio::spawn(echo::run(addresses, commands, move |event| {
         if let Some(shared) = edge.upgrade() {
-            shared.step(|core, now| core.handle_echo(report, now));
+            shared.step(|core, now| core.handle_echo(event, now));
         }
     }));
     shared
 }
 
 /// Fires the core's time-outs. Holds the edge only weakly, so that it ends with it.
-async fn run_timers(edge: std::sync::Weak<Shared>) {
+async fn run_timers(edge: std::sync::Weak<EdgeState>) {
     /// How often it looks whether the edge still exists when nothing else wakes it.
-    const LOOK: Duration = Duration::from_secs(30);
+    const EDGE_CHECK_INTERVAL: Duration = Duration::from_secs(30);
     loop {
         let Some(shared) = edge.upgrade() else { return };
         let next = lock(&shared.state).core.next_timeout();
@@ -153,7 +153,7 @@ async fn run_timers(edge: std::sync::Weak<Shared>) {
             shared.step(Core::handle_timeout);
             continue;
         }
-        let sleep = tokio::time::sleep(next.map_or(LOOK, |at| at - now).min(LOOK));
+        let sleep = tokio::time::sleep(next.map_or(EDGE_CHECK_INTERVAL, |at| at - now).min(EDGE_CHECK_INTERVAL));
         tokio::select! {
             () = sleep => {}
             () = shared.timer.notified() => {}
@@ -162,12 +162,12 @@ async fn run_timers(edge: std::sync::Weak<Shared>) {
 }
 
 /// Removes a connection also when its future is dropped half-way.
-struct Presence {
-    shared: Arc<Shared>,
+struct ConnectionGuard {
+    shared: Arc<EdgeState>,
     id: ConnectionId,
 }
 
-impl Drop for Presence {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         lock(&self.shared.state).outboxes.remove(&self.id);
         let id = self.id;
@@ -176,17 +176,17 @@ impl Drop for Presence {
     }
 }
 
-pub async fn serve<S>(shared: Arc<Shared>, io: S, peer: SocketAddr, source: IpAddr)
+pub async fn serve<S>(shared: Arc<EdgeState>, io: S, peer: SocketAddr, source: IpAddr)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let patience = shared.limits.write;
+    let timeout = shared.limits.write_timeout;
     let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER)
+        .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
-        .max_write_buffer_size(shared.limits.unsent_bytes.max(2 * MAX_MESSAGE))
-        .max_message_size(Some(MAX_MESSAGE))
-        .max_frame_size(Some(MAX_MESSAGE));
+        .max_write_buffer_size(shared.limits.unsent_bytes.max(2 * MAX_MESSAGE_BYTES))
+        .max_message_size(Some(MAX_MESSAGE_BYTES))
+        .max_frame_size(Some(MAX_MESSAGE_BYTES));
     let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
 
     let outbox = Arc::new(Outbox::default());
@@ -200,78 +200,78 @@ where
     };
     let Some(id) = admitted else {
         debug!(%peer, "connection refused: the edge is full or going down");
-        close(&mut socket, frame(CloseCode::Again, "try again later"), patience).await;
+        close(&mut socket, frame(CloseCode::Again, "try again later"), timeout).await;
         return;
     };
     shared.timer.notify_one();
-    let presence = Presence { shared, id };
+    let guard = ConnectionGuard { shared, id };
     debug!(%peer, connection = id.0, "connected");
-    let end = converse(&presence, &mut socket, &outbox).await;
+    let end = run_connection(&guard, &mut socket, &outbox).await;
     debug!(%peer, connection = id.0, ?end, "disconnected");
     // The core forgets the connection before the closing handshake, which may take a while.
-    drop(presence);
-    if let End::Close(frame) = end {
-        close(&mut socket, frame, patience).await;
+    drop(guard);
+    if let ConnectionEnd::Close(frame) = end {
+        close(&mut socket, frame, timeout).await;
     }
 }
 
 /// How a connection ended.
 #[derive(Debug)]
-enum End {
+enum ConnectionEnd {
     /// The other side closed or vanished, or broke the WebSocket protocol.
     Gone,
     /// We close it.
     Close(CloseFrame),
 }
 
-async fn converse<S>(presence: &Presence, socket: &mut WebSocketStream<S>, outbox: &Outbox) -> End
+async fn run_connection<S>(guard: &ConnectionGuard, socket: &mut WebSocketStream<S>, outbox: &Outbox) -> ConnectionEnd
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let limits = &presence.shared.limits;
+    let limits = &guard.shared.limits;
     let mut pinged = false;
-    let mut heard = tokio::time::Instant::now();
+    let mut last_received = tokio::time::Instant::now();
     loop {
-        let patience = if pinged { 2 * limits.silence } else { limits.silence };
+        let timeout = if pinged { 2 * limits.ping_interval } else { limits.ping_interval };
         tokio::select! {
             biased;
             () = outbox.wake.notified() => {
                 let (messages, close) = outbox.take();
                 for message in messages {
-                    if !write(socket, websocket_message(message), limits.write).await {
-                        return End::Gone;
+                    if !write(socket, websocket_message(message), limits.write_timeout).await {
+                        return ConnectionEnd::Gone;
                     }
                 }
                 if let Some(frame) = close {
-                    return End::Close(frame);
+                    return ConnectionEnd::Close(frame);
                 }
             }
             incoming = socket.next() => {
-                heard = tokio::time::Instant::now();
+                last_received = tokio::time::Instant::now();
                 pinged = false;
                 match incoming {
                     Some(Ok(Message::Text(text))) => {
-                        presence.shared.step(|core, now| core.handle(presence.id, text.as_bytes(), now));
+                        guard.shared.step(|core, now| core.handle(guard.id, text.as_bytes(), now));
                     }
                     Some(Ok(Message::Binary(bytes))) => {
-                        presence.shared.step(|core, now| core.handle(presence.id, &bytes, now));
+                        guard.shared.step(|core, now| core.handle(guard.id, &bytes, now));
                     }
                     // tungstenite answers pings and close frames itself.
                     Some(Ok(_)) => {}
                     Some(Err(error)) => {
-                        debug!(connection = presence.id.0, %error, "WebSocket broken");
-                        return End::Gone;
+                        debug!(connection = guard.id.0, %error, "WebSocket broken");
+                        return ConnectionEnd::Gone;
                     }
-                    None => return End::Gone,
+                    None => return ConnectionEnd::Gone,
                 }
             }
-            () = tokio::time::sleep_until(heard + patience) => {
+            () = tokio::time::sleep_until(last_received + timeout) => {
                 if pinged {
-                    return End::Close(frame(CloseCode::Policy, "no answer to ping"));
+                    return ConnectionEnd::Close(frame(CloseCode::Policy, "no answer to ping"));
                 }
                 pinged = true;
-                if !write(socket, Message::Ping(Bytes::new()), limits.write).await {
-                    return End::Gone;
+                if !write(socket, Message::Ping(Bytes::new()), limits.write_timeout).await {
+                    return ConnectionEnd::Gone;
                 }
             }
         }
@@ -279,19 +279,19 @@ where
 }
 
 /// Whether the message could be written in time.
-async fn write<S>(socket: &mut WebSocketStream<S>, message: Message, patience: Duration) -> bool
+async fn write<S>(socket: &mut WebSocketStream<S>, message: Message, timeout: Duration) -> bool
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    matches!(tokio::time::timeout(patience, socket.send(message)).await, Ok(Ok(())))
+    matches!(tokio::time::timeout(timeout, socket.send(message)).await, Ok(Ok(())))
 }
 
 /// The closing handshake, as far as the other side takes part in it.
-async fn close<S>(socket: &mut WebSocketStream<S>, frame: CloseFrame, patience: Duration)
+async fn close<S>(socket: &mut WebSocketStream<S>, frame: CloseFrame, timeout: Duration)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let _ = tokio::time::timeout(patience, async {
+    let _ = tokio::time::timeout(timeout, async {
         if socket.close(Some(frame)).await.is_ok() {
             while let Some(Ok(_)) = socket.next().await {}
         }
@@ -322,11 +322,11 @@ fn close_frame(reason: CloseReason) -> CloseFrame {
     }
 }
 
-pub fn directory_changed(shared: &Shared) {
+pub fn directory_changed(shared: &EdgeState) {
     shared.step(|core, _| core.directory_changed());
 }
 
-pub async fn shutdown(shared: &Shared, grace: Duration) {
+pub async fn shutdown(shared: &EdgeState, grace: Duration) {
     let deadline = tokio::time::Instant::now() + grace;
     shared.step(|core, _| core.shutdown());
     loop {
@@ -340,7 +340,7 @@ pub async fn shutdown(shared: &Shared, grace: Duration) {
     }
 }
 
-pub fn statistics(shared: &Shared) -> Statistics {
+pub fn statistics(shared: &EdgeState) -> Statistics {
     lock(&shared.state).core.statistics()
 }
 

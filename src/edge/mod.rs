@@ -25,38 +25,38 @@ pub const SUBPROTOCOL: &str = "sip";
 /// Who may register and call: the edge's only view of the domain model.
 ///
 /// Called on the path of every request, so an implementation answers from memory.
-pub trait Directory: Send + Sync + 'static {
+pub trait ExtensionDirectory: Send + Sync + 'static {
     /// Whether this SIP domain (lower case) belongs to an enabled tenant that uses the edge.
     fn serves(&self, domain: &str) -> bool;
 
     /// What proves that somebody is `username` of `domain`; `None` when there is no such extension.
-    fn credentials(&self, domain: &str, username: &str) -> Option<Credentials>;
+    fn credentials(&self, domain: &str, username: &str) -> Option<StoredCredentials>;
 }
 
 /// An extension's secrets as they are stored: never the password itself.
 ///
 /// Both are lower-case hexadecimal of `H(username ":" domain ":" password)`.
 #[derive(Clone)]
-pub struct Credentials {
+pub struct StoredCredentials {
     pub ha1_md5: String,
     pub ha1_sha256: String,
 }
 
 /// How an edge is set up. The defaults suit one machine without NAT.
 #[derive(Debug, Clone, Default)]
-pub struct Options {
+pub struct EdgeOptions {
     /// Further addresses to offer for the echo's media: the public addresses of a
     /// server behind NAT. The machine's own ones are always offered.
     pub media_addresses: Vec<IpAddr>,
     /// UDP port of the echo's media on every address; 0 lets the system choose one.
     /// Behind a firewall or NAT a fixed one is needed.
     pub media_port: u16,
-    pub limits: Limits,
+    pub limits: EdgeLimits,
 }
 
 /// What one edge holds at most, so that nobody can fill its memory.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct EdgeLimits {
     /// WebSocket connections in all.
     pub connections: usize,
     /// Devices registered at a time per extension.
@@ -70,14 +70,14 @@ pub struct Limits {
     /// Bytes waiting to be written to one connection before it is given up as stuck.
     pub unsent_bytes: usize,
     /// How long one message may take to be written, and a closing handshake to finish.
-    pub write: Duration,
+    pub write_timeout: Duration,
     /// How long a connection may stay without a successful sign-in.
-    pub sign_in: Duration,
+    pub sign_in_timeout: Duration,
     /// How long a connection may be silent before it is pinged, and then again before it is dropped.
-    pub silence: Duration,
+    pub ping_interval: Duration,
 }
 
-impl Default for Limits {
+impl Default for EdgeLimits {
     fn default() -> Self {
         Self {
             connections: 20_000,
@@ -86,9 +86,9 @@ impl Default for Limits {
             requests: 2_000,
             echo_calls: 32,
             unsent_bytes: 256 * 1024,
-            write: Duration::from_secs(10),
-            sign_in: Duration::from_mins(1),
-            silence: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(10),
+            sign_in_timeout: Duration::from_mins(1),
+            ping_interval: Duration::from_secs(30),
         }
     }
 }
@@ -96,12 +96,12 @@ impl Default for Limits {
 /// The running edge. Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub struct Edge {
-    shared: Arc<driver::Shared>,
+    shared: Arc<driver::EdgeState>,
 }
 
 impl Edge {
     /// Starts an edge. Must be called inside a tokio runtime: its timers run there until the last clone is gone.
-    pub fn new(directory: Arc<dyn Directory>, options: Options) -> Self {
+    pub fn new(directory: Arc<dyn ExtensionDirectory>, options: EdgeOptions) -> Self {
         Self { shared: driver::start(directory, options) }
     }
 

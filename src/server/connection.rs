@@ -25,7 +25,7 @@ const MAX_HEADER_BYTES: usize = 32 * 1024;
 const MAX_STREAMS: u32 = 100;
 
 /// What every connection of the server shares.
-pub struct Shared {
+pub struct ServerContext {
     pub handler: RequestHandler,
     pub limits: LimitSettings,
 }
@@ -40,7 +40,12 @@ fn timed<S: AsyncRead + AsyncWrite>(stream: S, write_timeout: Duration) -> Timed
     Box::pin(stream)
 }
 
-pub async fn serve_tls(stream: TcpStream, shared: Arc<Shared>, info: Arc<ConnectionInfo>, acceptor: TlsAcceptor) {
+pub async fn serve_tls(
+    stream: TcpStream,
+    shared: Arc<ServerContext>,
+    info: Arc<ConnectionInfo>,
+    acceptor: TlsAcceptor,
+) {
     let LimitSettings { header_timeout, write_timeout, .. } = shared.limits;
     // On the heap, so that the handshake's memory is free once it is over.
     let handshake = Box::pin(acceptor.accept(timed(stream, write_timeout)));
@@ -67,7 +72,7 @@ async fn close_validation(mut stream: impl AsyncWrite + Unpin, limit: Duration) 
 }
 
 /// HTTP/1.1 without TLS.
-pub async fn serve_plain<S>(stream: S, shared: Arc<Shared>, info: Arc<ConnectionInfo>)
+pub async fn serve_plain<S>(stream: S, shared: Arc<ServerContext>, info: Arc<ConnectionInfo>)
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
@@ -76,7 +81,7 @@ where
 }
 
 /// One request, and the connection is closed.
-pub async fn serve_once(stream: TcpStream, shared: Arc<Shared>, info: Arc<ConnectionInfo>) {
+pub async fn serve_once(stream: TcpStream, shared: Arc<ServerContext>, info: Arc<ConnectionInfo>) {
     let LimitSettings { header_timeout, write_timeout, .. } = shared.limits;
     let service = service_fn(|request| shared.handler.handle(&info, request));
     let connection = http1::Builder::new()
@@ -88,7 +93,7 @@ pub async fn serve_once(stream: TcpStream, shared: Arc<Shared>, info: Arc<Connec
     log_end(&info, connection.await);
 }
 
-async fn serve_http1<S>(stream: S, shared: Arc<Shared>, info: Arc<ConnectionInfo>)
+async fn serve_http1<S>(stream: S, shared: Arc<ServerContext>, info: Arc<ConnectionInfo>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -118,7 +123,7 @@ where
     log_end(&info, outcome);
 }
 
-async fn serve_http2<S>(stream: S, shared: Arc<Shared>, info: Arc<ConnectionInfo>)
+async fn serve_http2<S>(stream: S, shared: Arc<ServerContext>, info: Arc<ConnectionInfo>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -47,22 +47,22 @@ impl fmt::Display for Peer {
 /// One connection. Its permit is free again when the last holder is gone: the connection, or the WebSocket it became.
 pub struct ConnectionInfo {
     pub peer: Peer,
-    pub tls: bool,
+    pub is_tls: bool,
     /// Turns true once: finish open requests, take no new ones.
     pub stopping: watch::Receiver<bool>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl ConnectionInfo {
-    pub fn new(peer: Peer, tls: bool, stopping: watch::Receiver<bool>, permit: OwnedSemaphorePermit) -> Arc<Self> {
-        Arc::new(Self { peer, tls, stopping, _permit: permit })
+    pub fn new(peer: Peer, is_tls: bool, stopping: watch::Receiver<bool>, permit: OwnedSemaphorePermit) -> Arc<Self> {
+        Arc::new(Self { peer, is_tls, stopping, _permit: permit })
     }
 
     /// How a request came in, for the API.
     pub fn entry_point(&self) -> EntryPoint {
         match self.peer {
             Peer::Local { uid } => EntryPoint::ControlSocket { uid },
-            Peer::Remote(peer) | Peer::Operations(peer) if self.tls => EntryPoint::Https { peer: peer.ip() },
+            Peer::Remote(peer) | Peer::Operations(peer) if self.is_tls => EntryPoint::Https { peer: peer.ip() },
             Peer::Remote(peer) | Peer::Redirect(peer) | Peer::Operations(peer) => EntryPoint::Http { peer: peer.ip() },
         }
     }

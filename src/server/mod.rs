@@ -24,14 +24,14 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::{LimitSettings, ListenSettings};
-use connection::Shared;
+use connection::ServerContext;
 use connection_info::{ConnectionInfo, Peer};
 pub use edge_directory::EdgeDirectory;
 pub use notify::ready as notify_ready;
 pub use redirect::HttpTokens;
 pub use request_handler::RequestHandler;
 pub use sockets::{BindError, Bound, ControlSocket, bind_tcp, raise_file_limit};
-pub use tls::{FileCertificate, Source as CertificateSource};
+pub use tls::{CertificateFiles, FileCertificate};
 
 /// How long accepting pauses after a failure that concerns more than one connection (no file descriptors, no memory).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -95,14 +95,14 @@ pub struct Server {
     accepting: JoinSet<()>,
     permits: Arc<Semaphore>,
     all_permits: u32,
-    shared: Arc<Shared>,
+    shared: Arc<ServerContext>,
     /// Removed from the file system with the server.
     _control: Option<ControlSocket>,
 }
 
 /// How the drain ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Drained {
+pub enum DrainOutcome {
     /// Every request was answered.
     Completely,
     /// The time was over; this many connections were cut.
@@ -120,7 +120,7 @@ impl Server {
         let (stop, stopping) = watch::channel(false);
         let all_permits = u32::try_from(limits.max_connections.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
         let permits = Arc::new(Semaphore::new(all_permits as usize));
-        let shared = Arc::new(Shared { handler, limits });
+        let shared = Arc::new(ServerContext { handler, limits });
         let mut accepting = JoinSet::new();
 
         listeners.log_addresses();
@@ -133,31 +133,32 @@ impl Server {
         let Listeners { https, http, redirect, ops, control } = listeners;
         if let Some(tls) = tls {
             for listener in https {
-                let kind = Kind::Https(TlsAcceptor::from(Arc::clone(&tls)));
+                let kind = ListenerKind::Https(TlsAcceptor::from(Arc::clone(&tls)));
                 accepting.spawn(acceptor(kind).accept_tcp(tokio::net::TcpListener::from_std(listener)?));
             }
         }
         for listener in http {
-            accepting.spawn(acceptor(Kind::Http).accept_tcp(tokio::net::TcpListener::from_std(listener)?));
+            accepting.spawn(acceptor(ListenerKind::Http).accept_tcp(tokio::net::TcpListener::from_std(listener)?));
         }
         // Permits of its own, so that nobody can take those of the phones there.
         let redirect_permits = Arc::new(Semaphore::new(redirect::MAX_CONNECTIONS));
         for listener in redirect {
-            let acceptor = Acceptor { permits: Arc::clone(&redirect_permits), ..acceptor(Kind::Redirect) };
+            let acceptor = Acceptor { permits: Arc::clone(&redirect_permits), ..acceptor(ListenerKind::Redirect) };
             accepting.spawn(acceptor.accept_tcp(tokio::net::TcpListener::from_std(listener)?));
         }
         if let Some(listener) = ops {
-            accepting.spawn(acceptor(Kind::Operations).accept_tcp(tokio::net::TcpListener::from_std(listener)?));
+            accepting
+                .spawn(acceptor(ListenerKind::Operations).accept_tcp(tokio::net::TcpListener::from_std(listener)?));
         }
         if let Some(control) = &control {
             let listener = tokio::net::UnixListener::from_std(control.listener.try_clone()?)?;
-            accepting.spawn(acceptor(Kind::Control).accept_unix(listener));
+            accepting.spawn(acceptor(ListenerKind::Control).accept_unix(listener));
         }
         Ok(Self { stop, accepting, permits, all_permits, shared, _control: control })
     }
 
     /// Accepts nothing new, lets open requests finish, closes the rest when the drain timeout is over.
-    pub async fn drain(mut self) -> Drained {
+    pub async fn drain(mut self) -> DrainOutcome {
         notify::stopping();
         let timeout = self.shared.limits.drain_timeout;
         self.accepting.shutdown().await;
@@ -167,22 +168,22 @@ impl Server {
             tokio::join!(self.shared.handler.edge.shutdown(timeout), self.permits.acquire_many(self.all_permits))
         };
         if tokio::time::timeout(timeout, all_closed).await.is_ok() {
-            return Drained::Completely;
+            return DrainOutcome::Completely;
         }
         let free = u32::try_from(self.permits.available_permits()).unwrap_or(u32::MAX);
-        Drained::Cut { connections: self.all_permits.saturating_sub(free) }
+        DrainOutcome::Cut { connections: self.all_permits.saturating_sub(free) }
     }
 }
 
 /// The accept loop of one listener.
 struct Acceptor {
-    kind: Kind,
-    shared: Arc<Shared>,
+    kind: ListenerKind,
+    shared: Arc<ServerContext>,
     stopping: watch::Receiver<bool>,
     permits: Arc<Semaphore>,
 }
 
-enum Kind {
+enum ListenerKind {
     Https(TlsAcceptor),
     Http,
     Redirect,
@@ -201,18 +202,18 @@ impl Acceptor {
                 }
             };
             let peer = match self.kind {
-                Kind::Operations => Peer::Operations(address),
-                Kind::Redirect => Peer::Redirect(address),
+                ListenerKind::Operations => Peer::Operations(address),
+                ListenerKind::Redirect => Peer::Redirect(address),
                 _ => Peer::remote(address),
             };
-            let tls = matches!(self.kind, Kind::Https(_));
-            let info = ConnectionInfo::new(peer, tls, self.stopping.clone(), permit);
+            let is_tls = matches!(self.kind, ListenerKind::Https(_));
+            let info = ConnectionInfo::new(peer, is_tls, self.stopping.clone(), permit);
             let shared = Arc::clone(&self.shared);
             match &self.kind {
-                Kind::Https(acceptor) => {
+                ListenerKind::Https(acceptor) => {
                     drop(tokio::spawn(connection::serve_tls(stream, shared, info, acceptor.clone())));
                 }
-                Kind::Redirect => drop(tokio::spawn(connection::serve_once(stream, shared, info))),
+                ListenerKind::Redirect => drop(tokio::spawn(connection::serve_once(stream, shared, info))),
                 _ => drop(tokio::spawn(connection::serve_plain(stream, shared, info))),
             }
         }

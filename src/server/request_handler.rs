@@ -87,7 +87,7 @@ impl RequestHandler {
             return refusal;
         }
         let mut response = asset.answer(request.headers());
-        if info.tls && self.strict_transport {
+        if info.is_tls && self.strict_transport {
             response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
         }
         response

@@ -48,14 +48,14 @@ pub enum TlsError {
 
 /// Where the certificate comes from.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub struct CertificateFiles {
     certificate: PathBuf,
     key: PathBuf,
     /// Made by us, so browsers must not be told to insist on it.
     pub development: bool,
 }
 
-impl Source {
+impl CertificateFiles {
     /// The configured files; where none are set, a self-signed certificate for
     /// `host` (and this machine's loopback names), made now unless there is one.
     pub fn prepare(settings: &config::TlsSettings, host: &str, data_dir: &Path) -> Result<Self, TlsError> {
@@ -144,12 +144,12 @@ fn from_pem(what: &'static str, path: &Path, error: pem::Error) -> TlsError {
 #[derive(Debug)]
 pub struct FileCertificate {
     /// Nothing where all certificates come by themselves.
-    source: Option<Source>,
+    source: Option<CertificateFiles>,
     cert_resolver: Arc<CertResolver>,
 }
 
 impl FileCertificate {
-    pub fn load(source: Option<Source>, cert_resolver: Arc<CertResolver>) -> Result<Self, TlsError> {
+    pub fn load(source: Option<CertificateFiles>, cert_resolver: Arc<CertResolver>) -> Result<Self, TlsError> {
         let certificates = Self { source, cert_resolver };
         certificates.reload()?;
         Ok(certificates)

@@ -38,7 +38,7 @@ pub fn accept(
         return not_a_handshake("Sec-WebSocket-Key is malformed");
     };
 
-    let source = if info.tls { peer.ip() } else { behind_proxy(peer.ip(), request.headers()) };
+    let source = if info.is_tls { peer.ip() } else { behind_proxy(peer.ip(), request.headers()) };
     let upgrade = hyper::upgrade::on(&mut request);
     let edge = edge.clone();
     // A task of its own: the HTTP connection's task, with its buffers, ends with the upgrade.

@@ -11,9 +11,9 @@ use bitcall_sip::uri::Uri;
 use sha2::{Digest as _, Sha256};
 use tracing::{debug, warn};
 
-use super::secret::Nonce;
+use super::token_generator::Nonce;
 use super::{CloseReason, ConnectionId, Core};
-use crate::edge::Credentials as Known;
+use crate::edge::StoredCredentials;
 use crate::rate_limiter::{ClientNetwork, FailureLimiter, ManualClock};
 
 /// Wrong answers in a row before the connection is closed.
@@ -22,7 +22,7 @@ const MAX_FAILURES_PER_CONNECTION: u8 = 10;
 /// Several people behind one address may mistype at a time, and a guesser gets no further than 86,400 passwords a day.
 const MAX_FAILURES_AT_ONCE: u32 = 10;
 /// Nonces whose counts are remembered. Older ones are stale.
-const REMEMBERED: usize = 4;
+const MAX_REMEMBERED_NONCES: usize = 4;
 
 /// The nonce counts a connection has used.
 #[derive(Default)]
@@ -44,7 +44,7 @@ impl UsedNonces {
             return new;
         }
         self.highest.push((serial, count));
-        if self.highest.len() > REMEMBERED {
+        if self.highest.len() > MAX_REMEMBERED_NONCES {
             let oldest = self.highest.iter().map(|(serial, _)| *serial).min().unwrap_or_default();
             self.floor = self.floor.max(oldest);
             self.highest.retain(|(serial, _)| *serial > oldest);
@@ -91,14 +91,14 @@ pub enum Role {
 pub struct Fingerprint([u8; 16]);
 
 impl Fingerprint {
-    pub fn of(credentials: &Known) -> Self {
+    pub fn of(credentials: &StoredCredentials) -> Self {
         let digest = Sha256::digest(format!("{}\n{}", credentials.ha1_md5, credentials.ha1_sha256));
         Self(digest.first_chunk().copied().unwrap_or_default())
     }
 }
 
 /// What a request has proven.
-pub struct Proven {
+pub struct AuthenticatedUser {
     pub user: String,
     /// Of the password that it was proven by.
     pub password: Fingerprint,
@@ -113,7 +113,7 @@ impl Core {
         domain: &str,
         role: Role,
         now: Instant,
-    ) -> Result<Proven, Response> {
+    ) -> Result<AuthenticatedUser, Response> {
         let header = match role {
             Role::Registrar => Header::Authorization,
             Role::Proxy => Header::ProxyAuthorization,
@@ -126,7 +126,7 @@ impl Core {
             return Err(request.response(403, "Forbidden", None));
         };
         let is_compared = self.failed_sign_ins.may_try(source, now);
-        let password = is_compared.then(|| self.proven_by(&given, request, domain)).flatten();
+        let password = is_compared.then(|| self.verify_credentials(&given, request, domain)).flatten();
         let Some(password) = password else {
             if is_compared {
                 self.failed_sign_ins.count(source, now);
@@ -145,7 +145,7 @@ impl Core {
             }
             return Err(self.challenge(connection, request, domain, role, false, now));
         };
-        let fresh = match self.secret.check_nonce(&given.nonce, connection, domain, now) {
+        let fresh = match self.tokens.check_nonce(&given.nonce, connection, domain, now) {
             Nonce::Fresh { serial } => given.count().is_some_and(|count| {
                 self.connections.get_mut(&connection).is_some_and(|state| state.nonces.take(serial, count))
             }),
@@ -157,11 +157,11 @@ impl Core {
         if let Some(state) = self.connections.get_mut(&connection) {
             state.failures = 0;
         }
-        Ok(Proven { user: given.username.into_owned(), password })
+        Ok(AuthenticatedUser { user: given.username.into_owned(), password })
     }
 
     /// The password by which the answer is right, if it is.
-    fn proven_by(&self, given: &Credentials<'_>, request: &Request, domain: &str) -> Option<Fingerprint> {
+    fn verify_credentials(&self, given: &Credentials<'_>, request: &Request, domain: &str) -> Option<Fingerprint> {
         let known = self.directory.credentials(domain, &given.username);
         // An unknown name costs the same time as a wrong password, so that names cannot be found out.
         let unknown = "0".repeat(64);
@@ -189,8 +189,8 @@ impl Core {
             Role::Registrar => (401, "Unauthorized", Header::WwwAuthenticate),
             Role::Proxy => (407, "Proxy Authentication Required", Header::ProxyAuthenticate),
         };
-        let mut response = request.response(status, reason, Some(&self.secret.token()));
-        let nonce = self.secret.nonce(connection, domain, now);
+        let mut response = request.response(status, reason, Some(&self.tokens.token()));
+        let nonce = self.tokens.nonce(connection, domain, now);
         // The strongest first: a client takes the topmost one it knows (RFC 8760 section 2.3).
         for algorithm in [Algorithm::Sha256, Algorithm::Md5] {
             let challenge = Challenge {

@@ -6,20 +6,20 @@ use std::time::{Duration, Instant};
 use bitcall_sip::message::{Header, Method, Request, Response, quote};
 use tracing::{debug, info};
 
-use super::fork::GIVE_UP;
+use super::fork::TRANSACTION_TIMEOUT;
 use super::location::Extension;
 use super::routing::ALLOW;
 use super::{ConnectionId, Core, Output, Timer};
-use crate::edge::echo::{CallId, Order, Report};
+use crate::edge::echo::{CallId, EchoCommand, EchoEvent};
 
 /// How long a call outlives its caller's connection, so that a phone that reconnects finds it again.
-const ORPHANED: Duration = Duration::from_secs(30);
+const RECONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub struct EchoCall {
     caller: Extension,
     connection: Option<ConnectionId>,
     /// The offer that media is answering.
-    pending: Option<Asked>,
+    pending: Option<PendingOffer>,
     answered: bool,
     /// When the call ends unless something happens: the ACK, or a new connection.
     deadline: Option<Instant>,
@@ -33,7 +33,7 @@ pub struct EchoCall {
     remote_cseq: u32,
 }
 
-struct Asked {
+struct PendingOffer {
     request: Request,
     key: (ConnectionId, String),
 }
@@ -77,13 +77,13 @@ impl Core {
         else {
             return refuse(400, "Bad Request");
         };
-        let call = CallId(self.secret.number());
-        let tag = self.secret.token();
+        let call = CallId(self.tokens.number());
+        let tag = self.tokens.token();
         let state = EchoCall {
             caller: caller.clone(),
             connection: Some(connection),
             answered: false,
-            deadline: Some(now + GIVE_UP),
+            deadline: Some(now + TRANSACTION_TIMEOUT),
             call_id: call_id.to_owned(),
             local: format!("{to};tag={tag}"),
             tag,
@@ -93,9 +93,9 @@ impl Core {
             pending: None,
         };
         self.answer(connection, &request.response(100, "Trying", None));
-        self.echo.insert(call, EchoCall { pending: Some(Asked { request, key }), ..state });
-        self.outputs.push_back(Output::Echo(Order::Offer { call, sdp }));
-        self.schedule(now + GIVE_UP, Timer::Echo(call));
+        self.echo.insert(call, EchoCall { pending: Some(PendingOffer { request, key }), ..state });
+        self.outputs.push_back(Output::Echo(EchoCommand::Offer { call, sdp }));
+        self.schedule(now + TRANSACTION_TIMEOUT, Timer::Echo(call));
         Ok(())
     }
 
@@ -121,7 +121,7 @@ impl Core {
         let refuse = |status, reason: &str| Err(request.response(status, reason, None));
         let cseq = request.cseq().map_or(0, |cseq| cseq.number);
         if cseq < call.remote_cseq {
-            return refuse(500, "CSeq Out of Order");
+            return refuse(500, "CSeq Out of EchoCommand");
         }
         call.remote_cseq = cseq;
         // Whatever arrives shows where the caller is now, and that it is there.
@@ -132,8 +132,8 @@ impl Core {
         match request.method() {
             Method::Bye => {
                 self.answer(connection, &request.response(200, "OK", None));
-                if let Some(asked) = call_pending(&mut self.echo, id) {
-                    self.answer(asked.key.0, &asked.request.response(487, "Request Terminated", None));
+                if let Some(offered) = take_pending(&mut self.echo, id) {
+                    self.answer(offered.key.0, &offered.request.response(487, "Request Terminated", None));
                 }
                 self.end_echo_call(id, "hung up");
             }
@@ -148,9 +148,9 @@ impl Core {
                 }
                 match offer(&request) {
                     Some(sdp) => {
-                        call.pending = Some(Asked { request, key });
-                        self.outputs.push_back(Output::Echo(Order::Offer { call: id, sdp }));
-                        self.schedule(now + GIVE_UP, Timer::Echo(id));
+                        call.pending = Some(PendingOffer { request, key });
+                        self.outputs.push_back(Output::Echo(EchoCommand::Offer { call: id, sdp }));
+                        self.schedule(now + TRANSACTION_TIMEOUT, Timer::Echo(id));
                     }
                     None if request.method() == Method::Update => {
                         self.answer(connection, &request.response(200, "OK", None));
@@ -179,12 +179,12 @@ impl Core {
 
     /// The caller cancels before the echo has answered. Whether it was a call to the echo.
     pub(super) fn echo_cancel(&mut self, key: &(ConnectionId, String), cancel: &Request) -> bool {
-        let found = self.echo.iter().find(|(_, call)| call.pending.as_ref().is_some_and(|asked| asked.key == *key));
+        let found = self.echo.iter().find(|(_, call)| call.pending.as_ref().is_some_and(|offered| offered.key == *key));
         let Some((id, answered)) = found.map(|(id, call)| (*id, call.answered)) else { return false };
         self.answer(key.0, &cancel.response(200, "OK", Some("edge")));
-        if let Some(asked) = call_pending(&mut self.echo, id) {
+        if let Some(offered) = take_pending(&mut self.echo, id) {
             let tag = self.echo.get(&id).map(|call| call.tag.clone());
-            self.answer(key.0, &asked.request.response(487, "Request Terminated", tag.as_deref()));
+            self.answer(key.0, &offered.request.response(487, "Request Terminated", tag.as_deref()));
         }
         if !answered {
             self.end_echo_call(id, "cancelled");
@@ -193,41 +193,41 @@ impl Core {
     }
 
     /// What the echo's media reports.
-    pub fn handle_echo(&mut self, report: Report, now: Instant) {
-        match report {
-            Report::Answer { call: id, sdp } => {
-                let Some(asked) = call_pending(&mut self.echo, id) else { return };
+    pub fn handle_echo(&mut self, event: EchoEvent, now: Instant) {
+        match event {
+            EchoEvent::Answer { call: id, sdp } => {
+                let Some(offered) = take_pending(&mut self.echo, id) else { return };
                 let Some(call) = self.echo.get_mut(&id) else { return };
                 let first = !call.answered;
                 match sdp {
                     Ok(sdp) => {
-                        let mut response = asked.request.response(200, "OK", Some(&call.tag));
+                        let mut response = offered.request.response(200, "OK", Some(&call.tag));
                         let contact = format!("<sip:*43@{};transport=ws>", call.caller.domain);
                         response.append(Header::Contact, &contact);
                         response.append(Header::Allow, ALLOW);
                         response.set_body("application/sdp", sdp.as_bytes());
                         call.answered = true;
                         call.deadline = None;
-                        if asked.request.method() == Method::Invite {
-                            call.deadline = Some(now + GIVE_UP);
-                            self.schedule(now + GIVE_UP, Timer::Echo(id));
+                        if offered.request.method() == Method::Invite {
+                            call.deadline = Some(now + TRANSACTION_TIMEOUT);
+                            self.schedule(now + TRANSACTION_TIMEOUT, Timer::Echo(id));
                         }
-                        self.answer(asked.key.0, &response);
+                        self.answer(offered.key.0, &response);
                         if first {
                             info!(call = id.0, "echo answered");
                         }
                     }
                     Err(reason) => {
-                        let mut response = asked.request.response(488, "Not Acceptable Here", Some(&call.tag));
+                        let mut response = offered.request.response(488, "Not Acceptable Here", Some(&call.tag));
                         response.append(Header::Warning, &format!("399 bitcall {}", quote(&reason)));
-                        self.answer(asked.key.0, &response);
+                        self.answer(offered.key.0, &response);
                         if first {
                             self.end_echo_call(id, "offer not acceptable");
                         }
                     }
                 }
             }
-            Report::Lost { call } => self.hang_up_echo_call(call, "media lost"),
+            EchoEvent::Lost { call } => self.hang_up_echo_call(call, "media lost"),
         }
     }
 
@@ -245,8 +245,8 @@ impl Core {
             if call.answered {
                 call.connection = None;
                 call.pending = None;
-                call.deadline = Some(now + ORPHANED);
-                self.schedule(now + ORPHANED, Timer::Echo(id));
+                call.deadline = Some(now + RECONNECT_TIMEOUT);
+                self.schedule(now + RECONNECT_TIMEOUT, Timer::Echo(id));
             } else {
                 self.end_echo_call(id, "caller gone");
             }
@@ -270,9 +270,9 @@ impl Core {
 
     /// Ends a call from our side: BYE to the caller, if it can be reached.
     fn hang_up_echo_call(&mut self, id: CallId, why: &str) {
-        if let Some(asked) = call_pending(&mut self.echo, id) {
+        if let Some(offered) = take_pending(&mut self.echo, id) {
             let tag = self.echo.get(&id).map(|call| call.tag.clone());
-            self.answer(asked.key.0, &asked.request.response(500, "Server Internal Error", tag.as_deref()));
+            self.answer(offered.key.0, &offered.request.response(500, "Server Internal Error", tag.as_deref()));
         }
         if let Some(call) = self.echo.get(&id)
             && let Some(connection) = call.connection.filter(|_| call.answered)
@@ -283,7 +283,7 @@ impl Core {
             bye.append(Header::To, &call.remote);
             bye.append(Header::CallId, &call.call_id);
             bye.append(Header::CSeq, "1 BYE");
-            let via = format!("SIP/2.0/WS edge.invalid;branch=z9hG4bK{}", self.secret.token());
+            let via = format!("SIP/2.0/WS edge.invalid;branch=z9hG4bK{}", self.tokens.token());
             bye.push_via(&via);
             // Its answer changes nothing, so it is not waited for.
             self.send(connection, bye.to_bytes());
@@ -294,12 +294,12 @@ impl Core {
     fn end_echo_call(&mut self, id: CallId, why: &str) {
         if self.echo.remove(&id).is_some() {
             debug!(call = id.0, why, "echo ended");
-            self.outputs.push_back(Output::Echo(Order::End { call: id }));
+            self.outputs.push_back(Output::Echo(EchoCommand::End { call: id }));
         }
     }
 }
 
-fn call_pending(calls: &mut std::collections::HashMap<CallId, EchoCall>, id: CallId) -> Option<Asked> {
+fn take_pending(calls: &mut std::collections::HashMap<CallId, EchoCall>, id: CallId) -> Option<PendingOffer> {
     calls.get_mut(&id)?.pending.take()
 }
 

@@ -11,17 +11,17 @@ use bitcall_sip::message::{Header, Method, Request, Response};
 use super::ConnectionId;
 
 /// 64*T1: how long a branch may say nothing at all (timers B and F), and an ACK may take (timer H).
-pub const GIVE_UP: Duration = Duration::from_secs(32);
+pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(32);
 /// How long a phone may ring after its last sign of life (timer C: more than three minutes).
-const RINGING: Duration = Duration::from_secs(185);
+const TIMER_C: Duration = Duration::from_secs(185);
 
 /// What has to be sent.
 #[derive(Debug)]
 pub enum Action {
     /// To the one who asked.
-    Answer(Response),
+    Respond(Response),
     /// To a branch's device: ACK or CANCEL.
-    Tell { to: ConnectionId, request: Request },
+    Forward { to: ConnectionId, request: Request },
 }
 
 pub struct Branch {
@@ -32,14 +32,14 @@ pub struct Branch {
     via: String,
     state: State,
     /// CANCEL is to be sent, with this Reason, as soon as it may be (section 9.1: not before a provisional response).
-    cancel: Option<Why>,
+    cancel: Option<CancelReason>,
 }
 
 /// The Reason of a CANCEL (RFC 3326), if there is anything to say.
-type Why = Option<String>;
+type CancelReason = Option<String>;
 
 /// Lets the other phones of a call that was answered elsewhere not show it as missed.
-const ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
+const ANSWERED_ELSEWHERE_REASON: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
 
 enum State {
     /// Nothing heard.
@@ -84,7 +84,7 @@ impl Fork {
     /// The request was sent to a device; `via` is the Via it carries for this branch. Returns the branch's number.
     pub fn add_branch(&mut self, to: ConnectionId, mut request: Request, via: String, now: Instant) -> usize {
         request.clear_body();
-        let state = State::Calling { until: now + GIVE_UP };
+        let state = State::Calling { until: now + TRANSACTION_TIMEOUT };
         self.branches.push(Branch { to, request, via, state, cancel: None });
         self.branches.len() - 1
     }
@@ -125,19 +125,19 @@ impl Fork {
         let invite = self.invite;
         let Some(state) = self.branches.get_mut(branch) else { return actions };
         if response.is_provisional() {
-            let until = if invite { now + RINGING } else { now + GIVE_UP };
+            let until = if invite { now + TIMER_C } else { now + TRANSACTION_TIMEOUT };
             match state.state {
                 State::Calling { .. } => {
                     state.state = State::Proceeding { until };
-                    if let Some(why) = state.cancel.take() {
-                        state.send_cancel(why.as_deref(), now, &mut actions);
+                    if let Some(reason) = state.cancel.take() {
+                        state.send_cancel(reason.as_deref(), now, &mut actions);
                     }
                 }
                 State::Proceeding { .. } if invite => state.state = State::Proceeding { until },
                 _ => {}
             }
             if response.status() != 100 && invite && matches!(self.phase, Phase::Open) {
-                actions.push(Action::Answer(response));
+                actions.push(Action::Respond(response));
             }
             return actions;
         }
@@ -145,18 +145,18 @@ impl Fork {
             state.state = State::Finished(None);
             match self.phase {
                 Phase::Open => {
-                    self.phase = Phase::Accepted { until: now + GIVE_UP };
-                    actions.push(Action::Answer(response));
-                    self.cancel_branches(Some(ELSEWHERE), now, &mut actions);
+                    self.phase = Phase::Accepted { until: now + TRANSACTION_TIMEOUT };
+                    actions.push(Action::Respond(response));
+                    self.cancel_branches(Some(ANSWERED_ELSEWHERE_REASON), now, &mut actions);
                 }
                 // Every 2xx to an INVITE reaches the caller, who ends the calls it does not want (section 16.7 step 5).
-                Phase::Accepted { .. } | Phase::Rejected { .. } if invite => actions.push(Action::Answer(response)),
+                Phase::Accepted { .. } | Phase::Rejected { .. } if invite => actions.push(Action::Respond(response)),
                 _ => {}
             }
             return actions;
         }
         if invite {
-            actions.push(Action::Tell { to: state.to, request: state.ack(&response) });
+            actions.push(Action::Forward { to: state.to, request: state.ack(&response) });
         }
         if matches!(state.state, State::Finished(_)) {
             return actions;
@@ -245,14 +245,14 @@ impl Fork {
         }
     }
 
-    fn cancel_branches(&mut self, why: Option<&str>, now: Instant, actions: &mut Vec<Action>) {
+    fn cancel_branches(&mut self, reason: Option<&str>, now: Instant, actions: &mut Vec<Action>) {
         if !self.invite {
             return;
         }
         for branch in &mut self.branches {
             match branch.state {
-                State::Calling { .. } => branch.cancel = Some(why.map(str::to_owned)),
-                State::Proceeding { .. } => branch.send_cancel(why, now, actions),
+                State::Calling { .. } => branch.cancel = Some(reason.map(str::to_owned)),
+                State::Proceeding { .. } => branch.send_cancel(reason, now, actions),
                 State::Cancelled { .. } | State::Finished(_) => {}
             }
         }
@@ -273,7 +273,7 @@ impl Fork {
             })
             .collect();
         let best = responses.iter().enumerate().min_by_key(|(_, response)| rank(response.status(), cancelled));
-        self.phase = Phase::Rejected { until: now + GIVE_UP };
+        self.phase = Phase::Rejected { until: now + TRANSACTION_TIMEOUT };
         let Some((chosen, best)) = best else { return };
         let mut answer = best.clone();
         // 503 would make the caller avoid this proxy, and 408 to anything but INVITE comes too late to be of use (RFC 4320).
@@ -291,7 +291,7 @@ impl Fork {
                 }
             }
         }
-        actions.push(Action::Answer(answer));
+        actions.push(Action::Respond(answer));
     }
 }
 
@@ -313,13 +313,13 @@ fn rank(status: u16, cancelled: bool) -> (u16, u16) {
 }
 
 impl Branch {
-    fn send_cancel(&mut self, why: Option<&str>, now: Instant, actions: &mut Vec<Action>) {
+    fn send_cancel(&mut self, reason: Option<&str>, now: Instant, actions: &mut Vec<Action>) {
         let mut request = self.like_invite(Method::Cancel, self.request.value(Header::To).unwrap_or_default());
-        if let Some(why) = why {
-            request.append(Header::Reason, why);
+        if let Some(reason) = reason {
+            request.append(Header::Reason, reason);
         }
-        self.state = State::Cancelled { until: now + GIVE_UP };
-        actions.push(Action::Tell { to: self.to, request });
+        self.state = State::Cancelled { until: now + TRANSACTION_TIMEOUT };
+        actions.push(Action::Forward { to: self.to, request });
     }
 
     /// The ACK to a final response that is not a 2xx (section 17.1.1.3).

@@ -16,9 +16,9 @@ mod fork;
 mod location;
 mod registrar;
 mod routing;
-mod secret;
 #[cfg(test)]
 mod tests;
+mod token_generator;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -29,14 +29,14 @@ use std::time::Instant;
 use bitcall_sip::message::{Message, Response};
 use tracing::debug;
 
-use super::echo::{CallId, Order};
-use super::{Directory, Limits, Statistics};
+use super::echo::{CallId, EchoCommand};
+use super::{EdgeLimits, ExtensionDirectory, Statistics};
 use crate::rate_limiter::ClientNetwork;
 use auth::{FailedSignIns, Fingerprint, UsedNonces};
 use echo_dialog::EchoCall;
 use location::{Extension, Location};
-use routing::Pending;
-use secret::Secret;
+use routing::PendingRequest;
+use token_generator::TokenGenerator;
 
 /// One WebSocket connection, as long as it lives; never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -62,13 +62,13 @@ pub enum CloseReason {
 pub enum Output {
     Send { to: ConnectionId, message: Vec<u8> },
     Close { connection: ConnectionId, reason: CloseReason },
-    Echo(Order),
+    Echo(EchoCommand),
 }
 
 /// The largest head (request line and header fields) taken, in bytes: heads are kept while a request is in flight.
-const MAX_HEAD: usize = 16 * 1024;
+const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// Malformed messages that one connection may send before it is closed.
-const MALFORMED: u16 = 50;
+const MAX_MALFORMED_MESSAGES: u16 = 50;
 
 struct Connection {
     peer: SocketAddr,
@@ -97,16 +97,16 @@ enum Timer {
 }
 
 pub struct Core {
-    directory: Arc<dyn Directory>,
-    limits: Limits,
-    secret: Secret,
+    directory: Arc<dyn ExtensionDirectory>,
+    limits: EdgeLimits,
+    tokens: TokenGenerator,
     failed_sign_ins: FailedSignIns,
     connections: HashMap<ConnectionId, Connection>,
     next_connection: u64,
     location: Location,
     /// Extensions whose bindings have an entry among the timers, and when.
-    watched: HashMap<Extension, Instant>,
-    requests: HashMap<u64, Pending>,
+    expiry_timers: HashMap<Extension, Instant>,
+    requests: HashMap<u64, PendingRequest>,
     /// Requests in flight by the connection they came from and their topmost Via's branch.
     transactions: HashMap<(ConnectionId, String), u64>,
     /// Branches of requests in flight by the number in the Via we put on them.
@@ -119,18 +119,18 @@ pub struct Core {
 
 impl Core {
     /// `seed` is random and secret.
-    pub fn new(directory: Arc<dyn Directory>, limits: Limits, seed: [u8; 32], now: Instant) -> Self {
-        let mut secret = Secret::new(seed, now);
+    pub fn new(directory: Arc<dyn ExtensionDirectory>, limits: EdgeLimits, seed: [u8; 32], now: Instant) -> Self {
+        let mut tokens = TokenGenerator::new(seed, now);
         Self {
             directory,
             limits,
             // Numbers of an earlier process, still in some phone's Record-Route, must not name today's connections.
-            next_connection: secret.number() >> 1,
-            secret,
+            next_connection: tokens.number() >> 1,
+            tokens,
             failed_sign_ins: FailedSignIns::new(now),
             connections: HashMap::new(),
             location: Location::default(),
-            watched: HashMap::new(),
+            expiry_timers: HashMap::new(),
             requests: HashMap::new(),
             transactions: HashMap::new(),
             branches: HashMap::new(),
@@ -161,7 +161,7 @@ impl Core {
             closing: false,
         };
         self.connections.insert(id, connection);
-        self.schedule(now + self.limits.sign_in, Timer::SignIn(id));
+        self.schedule(now + self.limits.sign_in_timeout, Timer::SignIn(id));
         Some(id)
     }
 
@@ -187,7 +187,7 @@ impl Core {
         }
         let peer = state.peer;
         let parsed = match Message::parse(bytes) {
-            Ok(message) if bytes.len() - message.headers().body().len().min(bytes.len()) > MAX_HEAD => {
+            Ok(message) if bytes.len() - message.headers().body().len().min(bytes.len()) > MAX_HEAD_BYTES => {
                 debug!(%peer, "SIP message with too large a head");
                 if let Message::Request(request) = message {
                     self.answer(connection, &request.response(513, "Message Too Large", Some("edge")));
@@ -210,7 +210,7 @@ impl Core {
             Err((fault, refusal)) => {
                 debug!(%peer, %fault, "malformed SIP message");
                 state.malformed += 1;
-                let too_many = state.malformed >= MALFORMED;
+                let too_many = state.malformed >= MAX_MALFORMED_MESSAGES;
                 if let Some(refusal) = refusal {
                     self.send(connection, refusal.to_bytes());
                 }
@@ -231,7 +231,7 @@ impl Core {
                     }
                 }
                 Timer::Request(request) => self.request_timeout(request, now),
-                Timer::Bindings(extension) => self.watch_bindings(&extension, now),
+                Timer::Bindings(extension) => self.schedule_expiry(&extension, now),
                 Timer::Echo(call) => self.echo_timeout(call, now),
             }
         }

@@ -11,16 +11,16 @@ use super::location::{Binding, DeviceId, Extension};
 use super::{CloseReason, ConnectionId, Core, Timer};
 
 /// What a phone gets that asks for nothing, in seconds.
-const DEFAULT_EXPIRES: u32 = 600;
+const DEFAULT_EXPIRES_SECONDS: u32 = 600;
 /// Shorter ones are refused with 423: they would only cost.
-const MIN_EXPIRES: u32 = 60;
+const MIN_EXPIRES_SECONDS: u32 = 60;
 /// Longer ones are shortened.
-const MAX_EXPIRES: u32 = 3600;
+const MAX_EXPIRES_SECONDS: u32 = 3600;
 /// The longest Contact taken, in bytes.
-const MAX_CONTACT: usize = 1024;
+const MAX_CONTACT_BYTES: usize = 1024;
 
 /// One Contact of a REGISTER.
-struct Wanted {
+struct RequestedContact {
     uri: String,
     contact: String,
     instance: Option<String>,
@@ -63,20 +63,20 @@ impl Core {
             response.append(Header::Unsupported, &unsupported.join(", "));
             return Err(response);
         }
-        let proven = self.authenticate(connection, request, &domain, Role::Registrar, now)?;
-        if proven.user != user {
+        let authenticated = self.authenticate(connection, request, &domain, Role::Registrar, now)?;
+        if authenticated.user != user {
             return refuse(403, "Not Your Extension");
         }
         let extension = Extension { domain, user };
-        if !self.sign_in(connection, &extension, proven.password) {
+        if !self.sign_in(connection, &extension, authenticated.password) {
             return refuse(403, "Connection Belongs to Another Extension");
         }
 
-        let wanted = wanted_contacts(request).map_err(|(status, reason)| {
+        let wanted = requested_contacts(request).map_err(|(status, reason)| {
             let mut response = request.response(status, reason, Some("edge"));
             if status == 423 {
                 let mut seconds = String::new();
-                push_number(&mut seconds, MIN_EXPIRES as usize);
+                push_number(&mut seconds, MIN_EXPIRES_SECONDS as usize);
                 response.append(Header::MinExpires, &seconds);
             }
             response
@@ -84,31 +84,31 @@ impl Core {
         let call_id = request.call_id().unwrap_or_default();
         let cseq = request.cseq().map_or(0, |cseq| cseq.number);
         match wanted {
-            Asked::Nothing => {}
-            Asked::RemoveAll => self.location.unbind_all(&extension),
-            Asked::Change(contacts) => {
-                self.check_order_and_room(&extension, &contacts, call_id, cseq)
+            ContactChange::None => {}
+            ContactChange::RemoveAll => self.location.unbind_all(&extension),
+            ContactChange::Update(contacts) => {
+                self.check_cseq_and_limit(&extension, &contacts, call_id, cseq)
                     .map_err(|(status, reason)| request.response(status, reason, Some("edge")))?;
                 for wanted in contacts {
-                    self.change_binding(connection, &extension, wanted, (call_id, cseq), now);
+                    self.update_binding(connection, &extension, wanted, (call_id, cseq), now);
                 }
             }
         }
-        self.watch_bindings(&extension, now);
+        self.schedule_expiry(&extension, now);
         debug!(
             domain = extension.domain,
             user = extension.user,
             devices = self.location.of(&extension).len(),
             "registered"
         );
-        Ok(self.bindings_answer(request, &extension, now))
+        Ok(self.bindings_response(request, &extension, now))
     }
 
     /// All or nothing: a REGISTER that cannot be carried out whole changes nothing (section 10.3 step 7).
-    fn check_order_and_room(
+    fn check_cseq_and_limit(
         &self,
         extension: &Extension,
-        contacts: &[Wanted],
+        contacts: &[RequestedContact],
         call_id: &str,
         cseq: u32,
     ) -> Result<(), (u16, &'static str)> {
@@ -116,7 +116,7 @@ impl Core {
         for wanted in contacts {
             match self.location.same(extension, &wanted.uri, wanted.instance.as_deref(), wanted.reg_id) {
                 Some(known) if known.call_id == call_id && known.cseq >= cseq => {
-                    return Err((500, "CSeq Out of Order"));
+                    return Err((500, "CSeq Out of EchoCommand"));
                 }
                 None if wanted.expires > 0 => more += 1,
                 Some(_) | None => {}
@@ -128,11 +128,11 @@ impl Core {
         Ok(())
     }
 
-    fn change_binding(
+    fn update_binding(
         &mut self,
         connection: ConnectionId,
         extension: &Extension,
-        wanted: Wanted,
+        wanted: RequestedContact,
         (call_id, cseq): (&str, u32),
         now: Instant,
     ) {
@@ -159,8 +159,8 @@ impl Core {
         self.location.bind(extension, binding);
     }
 
-    fn bindings_answer(&mut self, request: &Request, extension: &Extension, now: Instant) -> Response {
-        let mut response = request.response(200, "OK", Some(&self.secret.token()));
+    fn bindings_response(&mut self, request: &Request, extension: &Extension, now: Instant) -> Response {
+        let mut response = request.response(200, "OK", Some(&self.tokens.token()));
         let mut outbound = false;
         for binding in self.location.of(extension) {
             outbound |= binding.instance.is_some() && binding.reg_id > 0;
@@ -176,15 +176,15 @@ impl Core {
     }
 
     /// Forgets the bindings that have expired and sees to it that the next ones will be.
-    pub(super) fn watch_bindings(&mut self, extension: &Extension, now: Instant) {
-        let watched = self.watched.get(extension).copied().filter(|at| *at > now);
+    pub(super) fn schedule_expiry(&mut self, extension: &Extension, now: Instant) {
+        let watched = self.expiry_timers.get(extension).copied().filter(|at| *at > now);
         match self.location.expire(extension, now) {
             Some(at) if watched.is_none_or(|watched| at < watched) => {
-                self.watched.insert(extension.clone(), at);
+                self.expiry_timers.insert(extension.clone(), at);
                 self.schedule(at, Timer::Bindings(extension.clone()));
             }
             None if watched.is_none() => {
-                self.watched.remove(extension);
+                self.expiry_timers.remove(extension);
             }
             _ => {}
         }
@@ -230,36 +230,37 @@ impl Core {
     }
 }
 
-enum Asked {
-    Nothing,
+enum ContactChange {
+    None,
     RemoveAll,
-    Change(Vec<Wanted>),
+    Update(Vec<RequestedContact>),
 }
 
-fn wanted_contacts(request: &Request) -> Result<Asked, (u16, &'static str)> {
+fn requested_contacts(request: &Request) -> Result<ContactChange, (u16, &'static str)> {
     let mut wanted = Vec::new();
     let mut star = false;
     for contact in request.contacts() {
         match contact {
             Ok(Contact::Star) => star = true,
-            Ok(Contact::Address(address)) => wanted.push(wanted_contact(request, &address)?),
+            Ok(Contact::Address(address)) => wanted.push(requested_contact(request, &address)?),
             Err(_) => return Err((400, "Bad Contact")),
         }
     }
     match (star, wanted.is_empty()) {
-        (true, true) if request.expires() == Some(0) => Ok(Asked::RemoveAll),
+        (true, true) if request.expires() == Some(0) => Ok(ContactChange::RemoveAll),
         (true, _) => Err((400, "Contact * Needs Expires 0 and No Other Contact")),
-        (false, true) => Ok(Asked::Nothing),
-        (false, false) => Ok(Asked::Change(wanted)),
+        (false, true) => Ok(ContactChange::None),
+        (false, false) => Ok(ContactChange::Update(wanted)),
     }
 }
 
-fn wanted_contact(request: &Request, address: &NameAddr<'_>) -> Result<Wanted, (u16, &'static str)> {
-    if address.uri().is_err() || address.uri_text.len() + address.params.as_str().len() > MAX_CONTACT {
+fn requested_contact(request: &Request, address: &NameAddr<'_>) -> Result<RequestedContact, (u16, &'static str)> {
+    if address.uri().is_err() || address.uri_text.len() + address.params.as_str().len() > MAX_CONTACT_BYTES {
         return Err((400, "Bad Contact"));
     }
-    let expires = address.expires().or_else(|| request.expires()).unwrap_or(DEFAULT_EXPIRES).min(MAX_EXPIRES);
-    if expires > 0 && expires < MIN_EXPIRES {
+    let expires =
+        address.expires().or_else(|| request.expires()).unwrap_or(DEFAULT_EXPIRES_SECONDS).min(MAX_EXPIRES_SECONDS);
+    if expires > 0 && expires < MIN_EXPIRES_SECONDS {
         return Err((423, "Interval Too Brief"));
     }
     let mut contact = format!("<{}>", address.uri_text);
@@ -273,5 +274,5 @@ fn wanted_contact(request: &Request, address: &NameAddr<'_>) -> Result<Wanted, (
     }
     let instance = address.params.get("+sip.instance").map(|value| unquote(value).into_owned());
     let reg_id = address.params.get("reg-id").and_then(|id| id.parse().ok()).filter(|_| instance.is_some());
-    Ok(Wanted { uri: address.uri_text.to_owned(), contact, instance, reg_id: reg_id.unwrap_or(0), expires })
+    Ok(RequestedContact { uri: address.uri_text.to_owned(), contact, instance, reg_id: reg_id.unwrap_or(0), expires })
 }

@@ -18,10 +18,10 @@ use super::{ConnectionId, Core, Timer};
 /// What the edge understands of itself; extensions understand what they like.
 pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REGISTER";
 /// Every number that is answered by the echo.
-const ECHO: &str = "*43";
+const ECHO_NUMBER: &str = "*43";
 
 /// A request in flight.
-pub struct Pending {
+pub struct PendingRequest {
     fork: Fork,
     from: ConnectionId,
     transaction: (ConnectionId, String),
@@ -32,13 +32,13 @@ pub struct Pending {
 
 /// One end of a dialog, as it stands in a Record-Route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+enum DialogEnd {
     Device(DeviceId),
     /// A caller that has not registered can be reached only as long as its connection lives.
     Connection(ConnectionId),
 }
 
-impl End {
+impl DialogEnd {
     fn parse(text: &str) -> Option<Self> {
         let number = u64::from_str_radix(text.get(1..)?, 16).ok()?;
         match text.get(..1)? {
@@ -49,7 +49,7 @@ impl End {
     }
 }
 
-impl std::fmt::Display for End {
+impl std::fmt::Display for DialogEnd {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Device(device) => write!(f, "d{:x}", device.0),
@@ -59,9 +59,9 @@ impl std::fmt::Display for End {
 }
 
 /// Both ends from the user part of our Route.
-fn ends(user: &str) -> Option<(End, End)> {
+fn dialog_ends(user: &str) -> Option<(DialogEnd, DialogEnd)> {
     let (one, two) = user.split_once('-')?;
-    Some((End::parse(one)?, End::parse(two)?))
+    Some((DialogEnd::parse(one)?, DialogEnd::parse(two)?))
 }
 
 /// One copy of a request to send.
@@ -121,7 +121,7 @@ impl Core {
         }
         let route = self.take_own_routes(&mut request)?;
         if request.method() == Method::Options && user.is_empty() && self.directory.serves(&host) {
-            self.answer(connection, &about_us(&request));
+            self.answer(connection, &options_response(&request));
             return Ok(());
         }
         if request.decrement_max_forwards().is_none() {
@@ -161,15 +161,15 @@ impl Core {
         if callee.domain != caller.domain {
             return refuse(&request, 403, "Relaying Denied");
         }
-        if callee.user == ECHO {
+        if callee.user == ECHO_NUMBER {
             return self.echo_new(connection, key, &caller, request, now);
         }
         if self.directory.credentials(&callee.domain, &callee.user).is_none() {
             return refuse(&request, 404, "Not Found");
         }
         let caller_end = match self.location.on_connection(&caller, connection) {
-            Some(binding) => End::Device(binding.device),
-            None => End::Connection(connection),
+            Some(binding) => DialogEnd::Device(binding.device),
+            None => DialogEnd::Connection(connection),
         };
         let targets: Vec<Target> = self
             .location
@@ -183,7 +183,7 @@ impl Core {
                 uri: binding.uri.split('?').next().map(str::to_owned),
                 record_route: Some(format!(
                     "<sip:{caller_end}-{}@{};transport=ws;lr>",
-                    End::Device(binding.device),
+                    DialogEnd::Device(binding.device),
                     caller.domain
                 )),
             })
@@ -208,11 +208,11 @@ impl Core {
         if !self.directory.serves(&caller.domain) {
             return refuse(403, "Relaying Denied");
         }
-        let proven = self.authenticate(connection, request, &caller.domain, Role::Proxy, now)?;
-        if proven.user != caller.user {
+        let authenticated = self.authenticate(connection, request, &caller.domain, Role::Proxy, now)?;
+        if authenticated.user != caller.user {
             return refuse(403, "From Is Not Your Extension");
         }
-        if !self.sign_in(connection, &caller, proven.password) {
+        if !self.sign_in(connection, &caller, authenticated.password) {
             return refuse(403, "Connection Belongs to Another Extension");
         }
         Ok(caller)
@@ -243,13 +243,13 @@ impl Core {
         route: Option<&str>,
         uri: &str,
     ) -> Result<ConnectionId, (u16, &'static str)> {
-        let is_mine = |end: End| match end {
-            End::Connection(id) => id == connection,
-            End::Device(device) => {
+        let is_own = |end: DialogEnd| match end {
+            DialogEnd::Connection(id) => id == connection,
+            DialogEnd::Device(device) => {
                 self.location.device(&identity.domain, device).is_some_and(|binding| binding.connection == connection)
             }
         };
-        let other = route.and_then(ends).and_then(|(one, two)| match (is_mine(one), is_mine(two)) {
+        let other = route.and_then(dialog_ends).and_then(|(one, two)| match (is_own(one), is_own(two)) {
             (true, _) => Some(two),
             (_, true) => Some(one),
             // Our device signed in without registering again: the other end is the one that its remote target names.
@@ -257,10 +257,10 @@ impl Core {
         });
         let gone = Err((480, "Temporarily Unavailable"));
         match other {
-            Some(End::Device(device)) => {
+            Some(DialogEnd::Device(device)) => {
                 self.location.device(&identity.domain, device).map_or(gone, |binding| Ok(binding.connection))
             }
-            Some(End::Connection(id)) => match self.identity(id) {
+            Some(DialogEnd::Connection(id)) => match self.identity(id) {
                 Some(other) if other.domain == identity.domain => Ok(id),
                 _ => gone,
             },
@@ -292,13 +292,13 @@ impl Core {
         if request.method() == Method::Invite {
             self.answer(connection, &request.response(100, "Trying", None));
         }
-        let id = self.secret.number();
-        let mut fork = Fork::new(request.clone(), self.secret.token());
+        let id = self.tokens.number();
+        let mut fork = Fork::new(request.clone(), self.tokens.token());
         let mut numbers = Vec::with_capacity(targets.len());
         for target in targets {
-            let number = self.secret.number();
-            let via = our_via(number);
-            let copy = copy_for(request, &target, &via);
+            let number = self.tokens.number();
+            let via = branch_via(number);
+            let copy = branch_request(request, &target, &via);
             let message = copy.to_bytes();
             let index = fork.add_branch(target.connection, copy, via, now);
             self.branches.insert(number, (id, index));
@@ -309,9 +309,9 @@ impl Core {
             state.requests += 1;
         }
         self.transactions.insert(key.clone(), id);
-        let pending = Pending { fork, from: connection, transaction: key, branches: numbers, timer: None };
+        let pending = PendingRequest { fork, from: connection, transaction: key, branches: numbers, timer: None };
         self.requests.insert(id, pending);
-        self.settle(id, now);
+        self.finish_or_reschedule(id, now);
         Ok(())
     }
 
@@ -321,7 +321,7 @@ impl Core {
             if let Some(pending) = self.requests.get_mut(&id) {
                 pending.fork.acknowledged(now);
             }
-            self.settle(id, now);
+            self.finish_or_reschedule(id, now);
             return;
         }
         let tag = request.to().ok().and_then(|to| to.tag().map(str::to_owned)).unwrap_or_default();
@@ -339,8 +339,8 @@ impl Core {
         }
         match self.other_end(connection, &identity, route.as_deref(), request.uri_text()) {
             Ok(to) => {
-                withhold(&mut request);
-                request.push_via(&our_via(self.secret.number()));
+                remove_private_headers(&mut request);
+                request.push_via(&branch_via(self.tokens.number()));
                 self.send(to, request.to_bytes());
             }
             Err((_, reason)) => debug!(connection = connection.0, reason, "ACK not forwarded"),
@@ -352,14 +352,14 @@ impl Core {
             self.answer(key.0, &request.response(200, "OK", Some("edge")));
             let reason = request.value(Header::Reason).map(str::to_owned);
             let actions = self.requests.get_mut(&id).map(|pending| pending.fork.cancel(reason.as_deref(), now));
-            self.perform(id, actions.unwrap_or_default(), now);
+            self.execute(id, actions.unwrap_or_default(), now);
         } else if !self.echo_cancel(key, request) {
             self.answer(key.0, &request.response(481, "Call/Transaction Does Not Exist", Some("edge")));
         }
     }
 
     pub(super) fn response(&mut self, connection: ConnectionId, mut response: Response, now: Instant) {
-        let number = response.via().ok().and_then(|via| via.branch()).and_then(our_branch);
+        let number = response.via().ok().and_then(|via| via.branch()).and_then(parse_branch);
         let found = number.and_then(|number| self.branches.get(&number).copied());
         let Some((id, index)) = found else {
             debug!(connection = connection.0, status = response.status(), "response to nothing");
@@ -376,22 +376,22 @@ impl Core {
         }
         response.pop_via();
         let actions = pending.fork.response(index, response, now);
-        self.perform(id, actions, now);
+        self.execute(id, actions, now);
     }
 
-    fn perform(&mut self, id: u64, actions: Vec<Action>, now: Instant) {
+    fn execute(&mut self, id: u64, actions: Vec<Action>, now: Instant) {
         let Some(from) = self.requests.get(&id).map(|pending| pending.from) else { return };
         for action in actions {
             match action {
-                Action::Answer(response) => self.answer(from, &response),
-                Action::Tell { to, request } => self.send(to, request.to_bytes()),
+                Action::Respond(response) => self.answer(from, &response),
+                Action::Forward { to, request } => self.send(to, request.to_bytes()),
             }
         }
-        self.settle(id, now);
+        self.finish_or_reschedule(id, now);
     }
 
     /// Forgets a request that is over, else looks when it is due next.
-    fn settle(&mut self, id: u64, now: Instant) {
+    fn finish_or_reschedule(&mut self, id: u64, now: Instant) {
         let Some(pending) = self.requests.get_mut(&id) else { return };
         if !pending.fork.is_over(now) {
             // One entry is enough: it looks again when its time comes and the deadline was put off.
@@ -417,7 +417,7 @@ impl Core {
         let Some(pending) = self.requests.get_mut(&id) else { return };
         pending.timer = pending.timer.filter(|timer| *timer > now);
         let actions = pending.fork.expire(now);
-        self.perform(id, actions, now);
+        self.execute(id, actions, now);
     }
 
     /// A connection is gone: its requests are called back, and those that were sent to it fail.
@@ -435,22 +435,22 @@ impl Core {
             if pending.from == connection {
                 actions.extend(pending.fork.abandon(now));
             }
-            self.perform(id, actions, now);
+            self.execute(id, actions, now);
         }
     }
 }
 
 /// Takes off what goes no further than the edge: a proof of who asks is nobody else's business, and
 /// only a trusted host may assert an identity (RFC 3325 section 5).
-fn withhold(request: &mut Request) {
+fn remove_private_headers(request: &mut Request) {
     for header in [Header::ProxyAuthorization, Header::PAssertedIdentity, Header::RemotePartyId] {
         request.remove(header);
     }
 }
 
-fn copy_for(request: &Request, target: &Target, via: &str) -> Request {
+fn branch_request(request: &Request, target: &Target, via: &str) -> Request {
     let mut copy = request.clone();
-    withhold(&mut copy);
+    remove_private_headers(&mut copy);
     if let Some(uri) = &target.uri {
         copy.set_uri(uri);
     }
@@ -464,17 +464,17 @@ fn copy_for(request: &Request, target: &Target, via: &str) -> Request {
 }
 
 /// The Via of one branch. Responses come back over the WebSocket, so its host is never resolved (RFC 7118 section 5.2).
-fn our_via(number: u64) -> String {
+fn branch_via(number: u64) -> String {
     format!("SIP/2.0/WS edge.invalid;branch=z9hG4bK{number:016x}")
 }
 
-fn our_branch(branch: &str) -> Option<u64> {
+fn parse_branch(branch: &str) -> Option<u64> {
     let digits = branch.strip_prefix("z9hG4bK").filter(|digits| digits.len() == 16)?;
     u64::from_str_radix(digits, 16).ok()
 }
 
 /// The answer to OPTIONS that asks the edge itself.
-fn about_us(request: &Request) -> Response {
+fn options_response(request: &Request) -> Response {
     let mut response = request.response(200, "OK", Some("edge"));
     response.append(Header::Allow, ALLOW);
     response.append(Header::Accept, "application/sdp");

@@ -5,24 +5,24 @@ use tokio::io::DuplexStream;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::edge::{Credentials, Edge};
+use crate::edge::{Edge, StoredCredentials};
 
-struct Nobody;
+struct EmptyDirectory;
 
-impl Directory for Nobody {
+impl ExtensionDirectory for EmptyDirectory {
     fn serves(&self, domain: &str) -> bool {
         domain == "acme.test"
     }
 
-    fn credentials(&self, _: &str, _: &str) -> Option<Credentials> {
+    fn credentials(&self, _: &str, _: &str) -> Option<StoredCredentials> {
         None
     }
 }
 
 type Client = WebSocketStream<DuplexStream>;
 
-fn edge(limits: Limits) -> Edge {
-    Edge::new(Arc::new(Nobody), Options { limits, ..Options::default() })
+fn edge(limits: EdgeLimits) -> Edge {
+    Edge::new(Arc::new(EmptyDirectory), EdgeOptions { limits, ..EdgeOptions::default() })
 }
 
 /// A client, and the server's side of its connection. The pipe holds `buffer` bytes.
@@ -59,7 +59,7 @@ fn options(n: usize) -> String {
 
 #[tokio::test]
 async fn text_and_binary_messages_are_sip_alike_and_the_keep_alive_is_answered() {
-    let edge = edge(Limits::default());
+    let edge = edge(EdgeLimits::default());
     let (mut client, _) = connect(&edge).await;
     client.send(Message::text(options(1))).await.unwrap();
     assert!(client.next().await.unwrap().unwrap().into_text().unwrap().starts_with("SIP/2.0 200 OK\r\n"));
@@ -73,9 +73,9 @@ async fn text_and_binary_messages_are_sip_alike_and_the_keep_alive_is_answered()
 
 #[tokio::test]
 async fn a_message_that_is_too_large_ends_the_connection() {
-    let edge = edge(Limits::default());
+    let edge = edge(EdgeLimits::default());
     let (mut client, served) = connect_with(&edge, 1024 * 1024).await;
-    client.send(Message::text("x".repeat(MAX_MESSAGE + 1))).await.unwrap();
+    client.send(Message::text("x".repeat(MAX_MESSAGE_BYTES + 1))).await.unwrap();
     served.await.unwrap();
     assert_eq!(statistics(&edge.shared).connections, 0);
 }
@@ -83,15 +83,15 @@ async fn a_message_that_is_too_large_ends_the_connection() {
 #[tokio::test]
 async fn a_silent_connection_is_pinged_and_kept_when_it_answers_and_dropped_when_not() {
     // Long against what a busy machine takes to answer, short against a person's patience.
-    let silence = Duration::from_millis(400);
-    let edge = edge(Limits { silence, write: silence, ..Limits::default() });
+    let interval = Duration::from_millis(400);
+    let edge = edge(EdgeLimits { ping_interval: interval, write_timeout: interval, ..EdgeLimits::default() });
     let (mut client, served) = connect(&edge).await;
     for _ in 0..2 {
         // Reading answers pings.
         assert_eq!(client.next().await.unwrap().unwrap(), Message::Ping(Bytes::new()));
     }
     assert_eq!(statistics(&edge.shared).connections, 1);
-    // Nobody reads any more: the browser is gone, its TCP connection is not.
+    // EmptyDirectory reads any more: the browser is gone, its TCP connection is not.
     tokio::time::timeout(Duration::from_secs(10), async {
         while statistics(&edge.shared).connections > 0 {
             tokio::task::yield_now().await;
@@ -104,8 +104,8 @@ async fn a_silent_connection_is_pinged_and_kept_when_it_answers_and_dropped_when
 }
 
 #[tokio::test]
-async fn who_does_not_read_is_dropped_and_disturbs_nobody() {
-    let edge = edge(Limits { write: Duration::from_millis(20), ..Limits::default() });
+async fn a_client_that_does_not_read_is_closed_and_delays_no_other() {
+    let edge = edge(EdgeLimits { write_timeout: Duration::from_millis(20), ..EdgeLimits::default() });
     let (mut slow, served) = connect_with(&edge, 1024).await;
     let (mut other, _) = connect(&edge).await;
     // It asks and asks, but takes no answer.
@@ -131,8 +131,8 @@ fn an_outbox_that_is_full_closes_its_connection_instead_of_growing() {
 }
 
 #[tokio::test]
-async fn a_full_edge_and_one_that_goes_down_say_try_again() {
-    let edge = edge(Limits { connections: 1, ..Limits::default() });
+async fn a_full_edge_and_one_shutting_down_close_with_1013() {
+    let edge = edge(EdgeLimits { connections: 1, ..EdgeLimits::default() });
     let (mut first, served) = connect(&edge).await;
     first.send(Message::text("\r\n\r\n")).await.unwrap();
     first.next().await.unwrap().unwrap();
@@ -153,7 +153,7 @@ async fn a_full_edge_and_one_that_goes_down_say_try_again() {
 
 #[tokio::test]
 async fn a_dropped_future_leaves_no_connection_behind() {
-    let edge = edge(Limits::default());
+    let edge = edge(EdgeLimits::default());
     let (mut client, served) = connect(&edge).await;
     client.send(Message::text("\r\n\r\n")).await.unwrap();
     client.next().await.unwrap().unwrap();
@@ -165,7 +165,7 @@ async fn a_dropped_future_leaves_no_connection_behind() {
 
 #[tokio::test]
 async fn the_tasks_end_with_the_last_edge() {
-    let edge = edge(Limits::default());
+    let edge = edge(EdgeLimits::default());
     let shared = Arc::downgrade(&edge.shared);
     drop(edge);
     assert!(shared.upgrade().is_none());

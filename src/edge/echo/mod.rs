@@ -18,13 +18,13 @@ use tracing::{debug, error, warn};
 use session::Session;
 use sockets::Sockets;
 
-/// Names one call to the echo; chosen by the one who gives the orders.
+/// Names one call to the echo; chosen by the one who gives the commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(pub u64);
 
 /// What the echo is told to do.
 #[derive(Debug)]
-pub enum Order {
+pub enum EchoCommand {
     /// Answer this SDP offer, of a new call or within one (hold, ICE restart, a reloaded page).
     Offer { call: CallId, sdp: String },
     /// The call is over.
@@ -33,7 +33,7 @@ pub enum Order {
 
 /// What the echo reports.
 #[derive(Debug)]
-pub enum Report {
+pub enum EchoEvent {
     /// The answer to the offer; or the reason why there is none, in words for the log. A call that was up stays up.
     Answer { call: CallId, sdp: Result<String, String> },
     /// Nothing has been heard from the caller's media for too long.
@@ -50,21 +50,25 @@ pub struct Addresses {
 }
 
 /// Larger than any datagram a browser sends over an Internet path.
-const DATAGRAM: usize = 2048;
+const MAX_DATAGRAM_BYTES: usize = 2048;
 
-/// Runs the echo until the sender of `orders` is gone.
-pub async fn run(addresses: Addresses, mut orders: mpsc::UnboundedReceiver<Order>, report: impl Fn(Report) + Send) {
-    while let Some(order) = orders.recv().await {
-        if let Order::Offer { call, sdp } = order {
-            let mut room = Room::new(&addresses);
-            room.offer(call, &sdp, &report);
-            room.run(&mut orders, &report).await;
+/// Runs the echo until the sender of `commands` is gone.
+pub async fn run(
+    addresses: Addresses,
+    mut commands: mpsc::UnboundedReceiver<EchoCommand>,
+    notify: impl Fn(EchoEvent) + Send,
+) {
+    while let Some(command) = commands.recv().await {
+        if let EchoCommand::Offer { call, sdp } = command {
+            let mut server = EchoServer::new(&addresses);
+            server.offer(call, &sdp, &notify);
+            server.run(&mut commands, &notify).await;
         }
     }
 }
 
 /// The calls that are up, and their sockets.
-struct Room<'a> {
+struct EchoServer<'a> {
     addresses: &'a Addresses,
     sockets: Sockets,
     sessions: HashMap<CallId, Session>,
@@ -72,19 +76,19 @@ struct Room<'a> {
     sources: HashMap<SocketAddr, CallId>,
 }
 
-impl<'a> Room<'a> {
+impl<'a> EchoServer<'a> {
     fn new(addresses: &'a Addresses) -> Self {
         Self { addresses, sockets: Sockets::default(), sessions: HashMap::new(), sources: HashMap::new() }
     }
 
-    async fn run(&mut self, orders: &mut mpsc::UnboundedReceiver<Order>, report: &(impl Fn(Report) + Send)) {
-        let mut buffer = vec![0; DATAGRAM];
+    async fn run(&mut self, commands: &mut mpsc::UnboundedReceiver<EchoCommand>, notify: &(impl Fn(EchoEvent) + Send)) {
+        let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
         while !self.sessions.is_empty() {
             let next = self.sessions.values().map(Session::next_timeout).min().unwrap_or_else(Instant::now);
             tokio::select! {
-                order = orders.recv() => match order {
-                    Some(Order::Offer { call, sdp }) => self.offer(call, &sdp, report),
-                    Some(Order::End { call }) => self.end(call),
+                command = commands.recv() => match command {
+                    Some(EchoCommand::Offer { call, sdp }) => self.offer(call, &sdp, notify),
+                    Some(EchoCommand::End { call }) => self.end(call),
                     None => return,
                 },
                 (local, remote, length) = self.sockets.receive(&mut buffer) => {
@@ -92,11 +96,11 @@ impl<'a> Room<'a> {
                 }
                 () = tokio::time::sleep_until(next.into()) => {}
             }
-            self.advance(Instant::now(), report);
+            self.advance(Instant::now(), notify);
         }
     }
 
-    fn offer(&mut self, call: CallId, sdp: &str, report: &impl Fn(Report)) {
+    fn offer(&mut self, call: CallId, sdp: &str, notify: &impl Fn(EchoEvent)) {
         let now = Instant::now();
         // Networks come and go (a cable, a VPN): every offer is answered with the addresses of this moment.
         self.sockets.refresh(self.addresses.port);
@@ -122,7 +126,7 @@ impl<'a> Room<'a> {
         if let Err(reason) = &answer {
             debug!(call = call.0, reason, "offer refused");
         }
-        report(Report::Answer { call, sdp: answer });
+        notify(EchoEvent::Answer { call, sdp: answer });
     }
 
     fn end(&mut self, call: CallId) {
@@ -156,7 +160,7 @@ impl<'a> Room<'a> {
     }
 
     /// Lets time pass for the calls that wait for it, sends what they have to say, ends those that are lost.
-    fn advance(&mut self, now: Instant, report: &impl Fn(Report)) {
+    fn advance(&mut self, now: Instant, notify: &impl Fn(EchoEvent)) {
         let mut lost = Vec::new();
         for (&call, session) in &mut self.sessions {
             if catch_unwind(AssertUnwindSafe(|| session.advance(now))).is_err() {
@@ -171,7 +175,7 @@ impl<'a> Room<'a> {
         for call in lost {
             debug!(call = call.0, "media lost");
             self.end(call);
-            report(Report::Lost { call });
+            notify(EchoEvent::Lost { call });
         }
     }
 }

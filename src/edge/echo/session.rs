@@ -15,7 +15,7 @@ use tracing::debug;
 
 /// A browser repeats its ICE consent checks every few seconds, on hold too. This much silence
 /// means that it is gone; it is long enough for a reloading page or a change of network to come back.
-const LOST_AFTER: Duration = Duration::from_secs(30);
+const MEDIA_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub struct Session {
     rtc: Rtc,
@@ -114,7 +114,7 @@ impl Session {
 
     /// When [`Session::advance`] and [`Session::is_lost`] are to be called next, at the latest.
     pub fn next_timeout(&self) -> Instant {
-        let lost = self.heard + LOST_AFTER;
+        let lost = self.heard + MEDIA_TIMEOUT;
         if self.failed || !self.rtc.is_alive() { lost } else { self.timeout.min(lost) }
     }
 
@@ -124,7 +124,7 @@ impl Session {
 
     /// Whether the caller is gone.
     pub fn is_lost(&self, now: Instant) -> bool {
-        now >= self.heard + LOST_AFTER
+        now >= self.heard + MEDIA_TIMEOUT
     }
 
     /// Tells the caller's media side that it is over.

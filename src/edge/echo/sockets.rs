@@ -20,7 +20,7 @@ const MAX_ADDRESSES: usize = 16;
 pub struct Sockets {
     bound: Vec<(SocketAddr, UdpSocket)>,
     /// Where the next look for datagrams begins, so that a busy socket starves no other.
-    turn: usize,
+    next_index: usize,
 }
 
 impl Sockets {
@@ -69,14 +69,14 @@ impl Sockets {
         std::future::poll_fn(|context| {
             let count = self.bound.len();
             for step in 0..count {
-                let index = (self.turn + step) % count;
+                let index = (self.next_index + step) % count;
                 let Some((local, socket)) = self.bound.get(index) else { continue };
                 let mut read = ReadBuf::new(buffer);
                 // An error here is an ICMP answer to something sent earlier: ICE finds out by itself, so the next datagram is asked for.
                 for _ in 0..8 {
                     match socket.poll_recv_from(context, &mut read) {
                         Poll::Ready(Ok(remote)) => {
-                            self.turn = index + 1;
+                            self.next_index = index + 1;
                             return Poll::Ready((*local, remote, read.filled().len()));
                         }
                         Poll::Ready(Err(_)) => read.clear(),

@@ -5,10 +5,10 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
-fn malformed_requests_are_told_what_is_wrong_and_malformed_responses_are_dropped() {
-    let mut world = World::new();
-    let phone = world.phone("101", 1);
-    let request = world.make(phone, Method::Invite, "sip:102@acme.sip.test");
+fn malformed_requests_get_a_4xx_that_names_the_fault_and_malformed_responses_are_dropped() {
+    let mut edge = TestEdge::new();
+    let phone = edge.phone("101", 1);
+    let request = edge.new_request(phone, Method::Invite, "sip:102@acme.sip.test");
     let text = String::from_utf8(request.to_bytes()).unwrap();
     for (from, to, status) in [
         ("CSeq: 1 INVITE", "CSeq: 1 BYE", 400),
@@ -18,38 +18,38 @@ fn malformed_requests_are_told_what_is_wrong_and_malformed_responses_are_dropped
         ("branch=", "branche=", 400),
     ] {
         assert!(text.contains(from));
-        world.raw(phone, text.replace(from, to).as_bytes());
-        assert_eq!(world.response(phone).status(), status, "{from} -> {to}");
+        edge.raw(phone, text.replace(from, to).as_bytes());
+        assert_eq!(edge.response(phone).status(), status, "{from} -> {to}");
     }
-    world.raw(phone, b"SIP/2.0 200 OK\r\n\r\n");
-    world.raw(phone, b"SIP/2.0 2x0 OK\r\nVia: \r\n\r\n");
-    world.raw(phone, b"\0\xff");
-    assert_eq!(world.inbox(phone).len(), 0);
+    edge.raw(phone, b"SIP/2.0 200 OK\r\n\r\n");
+    edge.raw(phone, b"SIP/2.0 2x0 OK\r\nVia: \r\n\r\n");
+    edge.raw(phone, b"\0\xff");
+    assert_eq!(edge.inbox(phone).len(), 0);
 }
 
 #[test]
-fn who_sends_nothing_but_garbage_is_disconnected() {
-    let mut world = World::new();
-    let phone = world.connect("101", ACME, 1);
+fn a_connection_that_sends_only_malformed_messages_is_closed() {
+    let mut edge = TestEdge::new();
+    let phone = edge.connect("101", ACME, 1);
     for _ in 0..100 {
-        world.raw(phone, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        edge.raw(phone, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
     }
-    assert_eq!(world.closed.get(&phone.connection), Some(&CloseReason::Malformed));
+    assert_eq!(edge.closed.get(&phone.connection), Some(&CloseReason::Malformed));
 }
 
 #[test]
 fn a_head_that_is_too_large_is_refused_and_a_large_body_is_not() {
-    let mut world = World::new();
-    let caller = world.phone("101", 1);
-    let callee = world.phone("102", 2);
-    let mut request = world.make(caller, Method::Invite, "sip:102@acme.sip.test");
+    let mut edge = TestEdge::new();
+    let caller = edge.phone("101", 1);
+    let callee = edge.phone("102", 2);
+    let mut request = edge.new_request(caller, Method::Invite, "sip:102@acme.sip.test");
     request.append("X-Large", &"x".repeat(17_000));
-    world.send(caller, &request);
-    assert_eq!(world.response(caller).status(), 513);
-    let mut request = world.make(caller, Method::Message, "sip:102@acme.sip.test");
+    edge.send(caller, &request);
+    assert_eq!(edge.response(caller).status(), 513);
+    let mut request = edge.new_request(caller, Method::Message, "sip:102@acme.sip.test");
     request.set_body("text/plain", &vec![b'x'; 30_000]);
-    world.send_signed(caller, &request);
-    assert_eq!(world.asked(callee).body().len(), 30_000);
+    edge.send_signed(caller, &request);
+    assert_eq!(edge.request(callee).body().len(), 30_000);
 }
 
 /// Pieces that messages are made of, valid and not, to get past the parser as often as not.
@@ -88,26 +88,26 @@ proptest! {
         texts in prop::collection::vec(prop::collection::vec(piece(), 0..14), 0..8),
         seconds in 0_u64..300,
     ) {
-        let mut world = World::new();
-        let rogue = world.phone("103", 9);
+        let mut edge = TestEdge::new();
+        let rogue = edge.phone("103", 9);
         for bytes in &noise {
-            world.raw(rogue, bytes);
+            edge.raw(rogue, bytes);
         }
         for pieces in &texts {
-            world.raw(rogue, pieces.concat().as_bytes());
+            edge.raw(rogue, pieces.concat().as_bytes());
         }
-        world.wait(seconds);
-        let caller = world.phone("101", 1);
-        let callee = world.phone("102", 2);
-        world.call(caller, callee);
-        world.disconnect(rogue);
-        world.disconnect(caller);
-        world.disconnect(callee);
+        edge.wait(seconds);
+        let caller = edge.phone("101", 1);
+        let callee = edge.phone("102", 2);
+        edge.call(caller, callee);
+        edge.disconnect(rogue);
+        edge.disconnect(caller);
+        edge.disconnect(callee);
         // Longer than any registration lasts here.
-        world.wait(700);
-        let left = world.core.statistics();
+        edge.wait(700);
+        let left = edge.core.statistics();
         prop_assert_eq!(left, Statistics::default());
-        prop_assert_eq!(world.core.branches.len() + world.core.transactions.len() + world.core.watched.len(), 0);
+        prop_assert_eq!(edge.core.branches.len() + edge.core.transactions.len() + edge.core.expiry_timers.len(), 0);
     }
 
     /// One INVITE to three devices; whatever order they and the caller act in, nothing panics, everything is tidied
@@ -121,11 +121,11 @@ proptest! {
             Just(2), // the device vanishes
         ]), 0..14),
     ) {
-        let mut world = World::new();
-        let caller = world.phone("101", 1);
-        let phones = [world.phone("102", 2), world.phone("102", 3), world.phone("102", 4)];
-        let sent = world.invite(caller, "102");
-        let invites: Vec<Request> = phones.iter().map(|phone| world.asked(*phone)).collect();
+        let mut edge = TestEdge::new();
+        let caller = edge.phone("101", 1);
+        let phones = [edge.phone("102", 2), edge.phone("102", 3), edge.phone("102", 4)];
+        let sent = edge.invite(caller, "102");
+        let invites: Vec<Request> = phones.iter().map(|phone| edge.request(*phone)).collect();
         let mut gone = [false; 3];
         for (who, what) in steps {
             match what {
@@ -135,23 +135,23 @@ proptest! {
                         cancel.append(header, sent.value(header).unwrap());
                     }
                     cancel.append(Header::CSeq, "2 CANCEL");
-                    world.send(caller, &cancel);
+                    edge.send(caller, &cancel);
                 }
-                1 => world.wait(20),
+                1 => edge.wait(20),
                 2 => {
                     gone[who] = true;
-                    world.disconnect(phones[who]);
+                    edge.disconnect(phones[who]);
                 }
                 status if !gone[who] => {
                     let mut response = invites[who].response(status, "x", Some(&format!("t{who}")));
                     response.append(Header::Contact, &contact(phones[who]));
-                    world.reply(phones[who], &response);
+                    edge.reply(phones[who], &response);
                 }
                 _ => {}
             }
         }
-        world.wait(500);
-        let statuses: Vec<u16> = world
+        edge.wait(500);
+        let statuses: Vec<u16> = edge
             .messages(caller)
             .iter()
             .filter_map(|message| match message {
@@ -163,7 +163,7 @@ proptest! {
         let answers = statuses.iter().filter(|status| (200..300).contains(*status)).count();
         prop_assert!(refusals + answers >= 1, "{statuses:?}");
         prop_assert!(refusals <= 1, "{statuses:?}");
-        prop_assert_eq!(world.core.statistics().requests, 0);
-        prop_assert_eq!(world.core.branches.len() + world.core.transactions.len(), 0);
+        prop_assert_eq!(edge.core.statistics().requests, 0);
+        prop_assert_eq!(edge.core.branches.len() + edge.core.transactions.len(), 0);
     }
 }

@@ -16,7 +16,7 @@ use bitcall_sip::digest::{Algorithm, AuthorizationInput, DigestSecret, choose, h
 use bitcall_sip::message::{Header, Message, Method, Request, Response};
 
 use super::*;
-use crate::edge::Credentials;
+use crate::edge::StoredCredentials;
 
 pub const ACME: &str = "acme.sip.test";
 pub const OTHER: &str = "other.sip.test";
@@ -29,19 +29,19 @@ pub struct Tenants {
     passwords: Mutex<HashMap<&'static str, &'static str>>,
 }
 
-impl Directory for Tenants {
+impl ExtensionDirectory for Tenants {
     fn serves(&self, domain: &str) -> bool {
         [ACME, OTHER].contains(&domain) && !self.removed.lock().unwrap().contains(domain)
     }
 
-    fn credentials(&self, domain: &str, username: &str) -> Option<Credentials> {
+    fn credentials(&self, domain: &str, username: &str) -> Option<StoredCredentials> {
         let removed = self.removed.lock().unwrap().contains(username);
         if !self.serves(domain) || removed || !["101", "102", "103"].contains(&username) {
             return None;
         }
         let usual = format!("pw-{username}");
         let password = self.passwords.lock().unwrap().get(username).map_or(usual, |reset| (*reset).to_owned());
-        Some(Credentials {
+        Some(StoredCredentials {
             ha1_md5: ha1(Algorithm::Md5, username, domain, &password),
             ha1_sha256: ha1(Algorithm::Sha256, username, domain, &password),
         })
@@ -58,22 +58,22 @@ pub struct Phone {
     pub device: u32,
 }
 
-pub struct World {
+pub struct TestEdge {
     pub core: Core,
     pub tenants: Arc<Tenants>,
     pub now: Instant,
     received: HashMap<ConnectionId, Vec<Vec<u8>>>,
     pub closed: HashMap<ConnectionId, CloseReason>,
-    pub orders: Vec<Order>,
+    pub orders: Vec<EchoCommand>,
     counter: u32,
 }
 
-impl World {
+impl TestEdge {
     pub fn new() -> Self {
-        Self::with(Limits::default())
+        Self::with(EdgeLimits::default())
     }
 
-    pub fn with(limits: Limits) -> Self {
+    pub fn with(limits: EdgeLimits) -> Self {
         let now = Instant::now();
         let tenants = Arc::new(Tenants::default());
         let core = Core::new(tenants.clone(), limits, [42; 32], now);
@@ -177,7 +177,7 @@ impl World {
     }
 
     /// The only message that a phone has received, a request.
-    pub fn asked(&mut self, phone: Phone) -> Request {
+    pub fn request(&mut self, phone: Phone) -> Request {
         let mut messages = self.messages(phone);
         assert_eq!(messages.len(), 1, "{messages:?}");
         match messages.pop() {
@@ -192,7 +192,7 @@ impl World {
     }
 
     /// A request outside any dialog, without credentials.
-    pub fn make(&mut self, phone: Phone, method: Method<'_>, uri: &str) -> Request {
+    pub fn new_request(&mut self, phone: Phone, method: Method<'_>, uri: &str) -> Request {
         let n = self.unique();
         let mut request = Request::new(method, uri);
         request.append(Header::Via, &format!("SIP/2.0/WSS {}.invalid;branch=z9hG4bKc{n}", phone.device));
@@ -206,7 +206,7 @@ impl World {
     }
 
     pub fn registration(&mut self, phone: Phone) -> Request {
-        let mut request = self.make(phone, Method::Register, &format!("sip:{}", phone.domain));
+        let mut request = self.new_request(phone, Method::Register, &format!("sip:{}", phone.domain));
         request.set(Header::To, &format!("<sip:{}@{}>", phone.user, phone.domain));
         request.set(
             Header::Contact,
@@ -239,7 +239,7 @@ impl World {
 
     /// An INVITE on its way, signed: what arrives is left in the inboxes.
     pub fn invite(&mut self, phone: Phone, user: &str) -> Request {
-        let mut request = self.make(phone, Method::Invite, &format!("sip:{user}@{}", phone.domain));
+        let mut request = self.new_request(phone, Method::Invite, &format!("sip:{user}@{}", phone.domain));
         request.set_body("application/sdp", SDP.as_bytes());
         self.send_signed(phone, &request)
     }
@@ -248,7 +248,7 @@ impl World {
     pub fn call(&mut self, caller: Phone, callee: Phone) -> (Request, Response) {
         self.invite(caller, callee.user);
         assert_eq!(self.response(caller).status(), 100);
-        let invite = self.asked(callee);
+        let invite = self.request(callee);
         let mut ok = invite.response(200, "OK", Some(&format!("t{}", callee.device)));
         ok.append(Header::Contact, &contact(callee));
         ok.set_body("application/sdp", SDP.as_bytes());
@@ -257,7 +257,7 @@ impl World {
         assert_eq!(ok.status(), 200);
         let ack = in_dialog(caller, Method::Ack, &ok, 1, self.unique());
         self.send(caller, &ack);
-        assert_eq!(self.asked(callee).method(), Method::Ack);
+        assert_eq!(self.request(callee).method(), Method::Ack);
         (invite, ok)
     }
 }

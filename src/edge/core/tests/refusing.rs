@@ -2,21 +2,21 @@ use super::*;
 
 #[test]
 fn a_wrong_password_is_challenged_anew_without_stale_and_ends_after_ten_tries() {
-    let mut world = World::new();
-    let phone = world.connect("101", ACME, 1);
+    let mut edge = TestEdge::new();
+    let phone = edge.connect("101", ACME, 1);
     for tries in 1..=10 {
-        assert_eq!(world.closed.get(&phone.connection), None, "{tries}");
-        let request = world.registration(phone);
-        world.send_signed_with(phone, &request, "guess");
-        let refused = world.response(phone);
+        assert_eq!(edge.closed.get(&phone.connection), None, "{tries}");
+        let request = edge.registration(phone);
+        edge.send_signed_with(phone, &request, "guess");
+        let refused = edge.response(phone);
         assert_eq!(refused.status(), 401);
         assert!(!refused.value(Header::WwwAuthenticate).unwrap().contains("stale"));
     }
-    assert_eq!(world.closed.get(&phone.connection), Some(&CloseReason::TooManyFailures));
+    assert_eq!(edge.closed.get(&phone.connection), Some(&CloseReason::TooManyFailures));
     // What it still sends is not heard.
-    let request = world.registration(phone);
-    world.send(phone, &request);
-    assert_eq!(world.inbox(phone).len(), 0);
+    let request = edge.registration(phone);
+    edge.send(phone, &request);
+    assert_eq!(edge.inbox(phone).len(), 0);
 }
 
 #[test]
@@ -24,53 +24,53 @@ fn after_ten_wrong_passwords_from_one_network_one_more_is_compared_each_second()
     for (guesser, neighbour, other) in
         [("192.0.2.1", "192.0.2.1", "192.0.2.2"), ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", "2001:db8:0:2::1")]
     {
-        let mut world = World::new();
+        let mut edge = TestEdge::new();
         for device in 0..10 {
-            let phone = world.connect_from(guesser, "101", ACME, device);
-            let request = world.registration(phone);
-            world.send_signed_with(phone, &request, "guess");
-            assert_eq!(world.response(phone).status(), 401);
+            let phone = edge.connect_from(guesser, "101", ACME, device);
+            let request = edge.registration(phone);
+            edge.send_signed_with(phone, &request, "guess");
+            assert_eq!(edge.response(phone).status(), 401);
         }
-        let phone = world.connect_from(neighbour, "102", ACME, 20);
-        assert_eq!(world.register(phone).status(), 401, "not compared, so refused like a wrong one");
-        let phone = world.connect_from(other, "101", ACME, 21);
-        assert_eq!(world.register(phone).status(), 200);
-        world.wait(1);
-        let phone = world.connect_from(guesser, "101", ACME, 22);
+        let phone = edge.connect_from(neighbour, "102", ACME, 20);
+        assert_eq!(edge.register(phone).status(), 401, "not compared, so refused like a wrong one");
+        let phone = edge.connect_from(other, "101", ACME, 21);
+        assert_eq!(edge.register(phone).status(), 200);
+        edge.wait(1);
+        let phone = edge.connect_from(guesser, "101", ACME, 22);
         for _ in 0..20 {
-            assert_eq!(world.register(phone).status(), 200, "what is right is not counted");
+            assert_eq!(edge.register(phone).status(), 200, "what is right is not counted");
         }
-        let request = world.registration(phone);
-        world.send_signed_with(phone, &request, "guess");
-        assert_eq!(world.response(phone).status(), 401);
-        assert_eq!(world.register(phone).status(), 401, "one failure was replenished");
-        world.wait(1);
-        assert_eq!(world.register(phone).status(), 200);
+        let request = edge.registration(phone);
+        edge.send_signed_with(phone, &request, "guess");
+        assert_eq!(edge.response(phone).status(), 401);
+        assert_eq!(edge.register(phone).status(), 401, "one failure was replenished");
+        edge.wait(1);
+        assert_eq!(edge.register(phone).status(), 200);
     }
 }
 
 #[test]
 fn an_unknown_extension_looks_like_a_wrong_password() {
-    let mut world = World::new();
-    let phone = world.connect("999", ACME, 1);
-    let request = world.registration(phone);
-    world.send_signed(phone, &request);
-    assert_eq!(world.response(phone).status(), 401);
+    let mut edge = TestEdge::new();
+    let phone = edge.connect("999", ACME, 1);
+    let request = edge.registration(phone);
+    edge.send_signed(phone, &request);
+    assert_eq!(edge.response(phone).status(), 401);
 }
 
 #[test]
 fn a_replayed_answer_is_refused_as_stale_on_the_same_and_on_another_connection() {
-    let mut world = World::new();
-    let phone = world.connect("101", ACME, 1);
-    let request = world.registration(phone);
-    let signed = world.send_signed(phone, &request);
-    assert_eq!(world.response(phone).status(), 200);
-    let thief = world.connect("101", ACME, 2);
+    let mut edge = TestEdge::new();
+    let phone = edge.connect("101", ACME, 1);
+    let request = edge.registration(phone);
+    let signed = edge.send_signed(phone, &request);
+    assert_eq!(edge.response(phone).status(), 200);
+    let thief = edge.connect("101", ACME, 2);
     for connection in [phone, thief] {
         let mut replay = signed.clone();
         replay.set(Header::Via, "SIP/2.0/WSS 1.invalid;branch=z9hG4bKreplay");
-        world.send(connection, &replay);
-        let refused = world.response(connection);
+        edge.send(connection, &replay);
+        let refused = edge.response(connection);
         assert_eq!(refused.status(), 401);
         assert!(refused.value(Header::WwwAuthenticate).unwrap().contains("stale=true"));
     }
@@ -78,187 +78,187 @@ fn a_replayed_answer_is_refused_as_stale_on_the_same_and_on_another_connection()
 
 #[test]
 fn a_nonce_serves_again_with_the_next_count_until_it_is_too_old() {
-    let mut world = World::new();
-    let phone = world.connect("101", ACME, 1);
-    let request = world.registration(phone);
-    world.send(phone, &request);
-    let challenge = world.response(phone);
+    let mut edge = TestEdge::new();
+    let phone = edge.connect("101", ACME, 1);
+    let request = edge.registration(phone);
+    edge.send(phone, &request);
+    let challenge = edge.response(phone);
     let first = sign(&next(&request), &challenge, "101", "pw-101", 1);
-    world.send(phone, &first);
-    assert_eq!(world.response(phone).status(), 200);
+    edge.send(phone, &first);
+    assert_eq!(edge.response(phone).status(), 200);
     let second = sign(&next(&first), &challenge, "101", "pw-101", 2);
-    world.send(phone, &second);
-    assert_eq!(world.response(phone).status(), 200);
-    world.wait(601);
-    world.send(phone, &sign(&next(&second), &challenge, "101", "pw-101", 3));
-    let stale = world.response(phone);
+    edge.send(phone, &second);
+    assert_eq!(edge.response(phone).status(), 200);
+    edge.wait(601);
+    edge.send(phone, &sign(&next(&second), &challenge, "101", "pw-101", 3));
+    let stale = edge.response(phone);
     assert!(stale.value(Header::WwwAuthenticate).unwrap().contains("stale=true"));
 }
 
 #[test]
 fn an_answer_made_for_another_request_uri_is_refused() {
-    let mut world = World::new();
-    let phone = world.connect("101", ACME, 1);
-    let request = world.registration(phone);
-    world.send(phone, &request);
-    let challenge = world.response(phone);
+    let mut edge = TestEdge::new();
+    let phone = edge.connect("101", ACME, 1);
+    let request = edge.registration(phone);
+    edge.send(phone, &request);
+    let challenge = edge.response(phone);
     let mut elsewhere = next(&request);
     elsewhere.set_uri("sip:elsewhere.test");
     let mut signed = sign(&elsewhere, &challenge, "101", "pw-101", 1);
     signed.set_uri("sip:acme.sip.test");
-    world.send(phone, &signed);
-    assert_eq!(world.response(phone).status(), 401);
+    edge.send(phone, &signed);
+    assert_eq!(edge.response(phone).status(), 401);
 }
 
 #[test]
 fn nobody_registers_for_another_extension() {
-    let mut world = World::new();
-    let phone = world.connect("101", ACME, 1);
-    let mut request = world.registration(phone);
+    let mut edge = TestEdge::new();
+    let phone = edge.connect("101", ACME, 1);
+    let mut request = edge.registration(phone);
     request.set(Header::To, "<sip:102@acme.sip.test>");
-    world.send_signed(phone, &request);
-    assert_eq!(world.response(phone).status(), 403);
-    assert_eq!(world.core.statistics().contacts, 0);
+    edge.send_signed(phone, &request);
+    assert_eq!(edge.response(phone).status(), 403);
+    assert_eq!(edge.core.statistics().contacts, 0);
 }
 
 #[test]
 fn a_domain_that_is_not_served_is_refused_without_a_challenge() {
-    let mut world = World::new();
-    let phone = world.connect("101", "elsewhere.test", 1);
-    let request = world.registration(phone);
-    world.send(phone, &request);
-    assert_eq!(world.response(phone).status(), 404);
-    let request = world.make(phone, Method::Invite, "sip:102@acme.sip.test");
-    world.send(phone, &request);
-    assert_eq!(world.response(phone).status(), 403);
+    let mut edge = TestEdge::new();
+    let phone = edge.connect("101", "elsewhere.test", 1);
+    let request = edge.registration(phone);
+    edge.send(phone, &request);
+    assert_eq!(edge.response(phone).status(), 404);
+    let request = edge.new_request(phone, Method::Invite, "sip:102@acme.sip.test");
+    edge.send(phone, &request);
+    assert_eq!(edge.response(phone).status(), 403);
 }
 
 #[test]
-fn a_stranger_is_not_relayed() {
-    let mut world = World::new();
-    let callee = world.phone("102", 2);
-    let stranger = world.connect("101", ACME, 1);
+fn an_unauthenticated_request_is_not_relayed() {
+    let mut edge = TestEdge::new();
+    let callee = edge.phone("102", 2);
+    let stranger = edge.connect("101", ACME, 1);
     for method in [Method::Invite, Method::Message, Method::Options, Method::Subscribe, Method::Bye] {
-        let request = world.make(stranger, method, "sip:102@acme.sip.test");
-        world.send(stranger, &request);
-        assert_eq!(world.response(stranger).status(), 407, "{method}");
+        let request = edge.new_request(stranger, method, "sip:102@acme.sip.test");
+        edge.send(stranger, &request);
+        assert_eq!(edge.response(stranger).status(), 407, "{method}");
     }
-    assert_eq!(world.inbox(callee).len(), 0);
+    assert_eq!(edge.inbox(callee).len(), 0);
 }
 
 #[test]
-fn a_stranger_cannot_reach_into_a_dialog() {
-    let mut world = World::new();
-    let caller = world.phone("101", 1);
-    let callee = world.phone("102", 2);
-    let (_, ok) = world.call(caller, callee);
-    let stranger = world.connect("101", ACME, 66);
-    let n = world.unique();
-    world.send(stranger, &in_dialog(stranger, Method::Bye, &ok, 5, n));
-    assert_eq!(world.response(stranger).status(), 407);
-    world.send(stranger, &in_dialog(stranger, Method::Ack, &ok, 5, n));
-    assert_eq!(world.inbox(callee).len(), 0);
+fn an_unauthenticated_request_cannot_enter_a_dialog() {
+    let mut edge = TestEdge::new();
+    let caller = edge.phone("101", 1);
+    let callee = edge.phone("102", 2);
+    let (_, ok) = edge.call(caller, callee);
+    let stranger = edge.connect("101", ACME, 66);
+    let n = edge.unique();
+    edge.send(stranger, &in_dialog(stranger, Method::Bye, &ok, 5, n));
+    assert_eq!(edge.response(stranger).status(), 407);
+    edge.send(stranger, &in_dialog(stranger, Method::Ack, &ok, 5, n));
+    assert_eq!(edge.inbox(callee).len(), 0);
 }
 
 #[test]
 fn calls_do_not_cross_from_tenant_to_tenant() {
-    let mut world = World::new();
-    let callee = world.phone("102", 2);
-    let foreign = world.connect("101", OTHER, 1);
-    assert_eq!(world.register(foreign).status(), 200);
-    let request = world.make(foreign, Method::Invite, "sip:102@acme.sip.test");
-    world.send_signed(foreign, &request);
-    assert_eq!(world.response(foreign).status(), 403);
+    let mut edge = TestEdge::new();
+    let callee = edge.phone("102", 2);
+    let foreign = edge.connect("101", OTHER, 1);
+    assert_eq!(edge.register(foreign).status(), 200);
+    let request = edge.new_request(foreign, Method::Invite, "sip:102@acme.sip.test");
+    edge.send_signed(foreign, &request);
+    assert_eq!(edge.response(foreign).status(), 403);
     // Nor by the Route of a dialog of the other tenant.
-    let caller = world.phone("101", 3);
-    let (_, ok) = world.call(caller, callee);
-    let n = world.unique();
-    world.send(foreign, &in_dialog(foreign, Method::Bye, &ok, 5, n));
-    assert_eq!(world.response(foreign).status(), 404);
-    world.send(foreign, &in_dialog(foreign, Method::Ack, &ok, 5, n));
-    assert_eq!(world.inbox(callee).len(), 0);
+    let caller = edge.phone("101", 3);
+    let (_, ok) = edge.call(caller, callee);
+    let n = edge.unique();
+    edge.send(foreign, &in_dialog(foreign, Method::Bye, &ok, 5, n));
+    assert_eq!(edge.response(foreign).status(), 404);
+    edge.send(foreign, &in_dialog(foreign, Method::Ack, &ok, 5, n));
+    assert_eq!(edge.inbox(callee).len(), 0);
 }
 
 #[test]
-fn nothing_goes_to_foreign_hosts() {
-    let mut world = World::new();
-    let phone = world.phone("101", 1);
-    let request = world.make(phone, Method::Invite, "sip:bob@example.com");
-    world.send_signed(phone, &request);
-    assert_eq!(world.response(phone).status(), 403);
-    let mut request = world.make(phone, Method::Invite, "sip:102@acme.sip.test");
+fn requests_to_foreign_hosts_are_refused() {
+    let mut edge = TestEdge::new();
+    let phone = edge.phone("101", 1);
+    let request = edge.new_request(phone, Method::Invite, "sip:bob@example.com");
+    edge.send_signed(phone, &request);
+    assert_eq!(edge.response(phone).status(), 403);
+    let mut request = edge.new_request(phone, Method::Invite, "sip:102@acme.sip.test");
     request.append(Header::Route, "<sip:proxy.example.com;lr>");
-    world.send(phone, &request);
-    assert_eq!(world.response(phone).status(), 403);
-    let request = world.make(phone, Method::Invite, "tel:+4930123");
-    world.send(phone, &request);
-    assert_eq!(world.response(phone).status(), 416);
+    edge.send(phone, &request);
+    assert_eq!(edge.response(phone).status(), 403);
+    let request = edge.new_request(phone, Method::Invite, "tel:+4930123");
+    edge.send(phone, &request);
+    assert_eq!(edge.response(phone).status(), 416);
 }
 
 #[test]
-fn nobody_calls_under_another_name() {
-    let mut world = World::new();
-    let target = world.phone("103", 3);
-    for phone in [world.phone("101", 1), world.connect("101", ACME, 2)] {
-        let mut request = world.make(phone, Method::Invite, "sip:103@acme.sip.test");
+fn a_from_of_another_extension_gets_403() {
+    let mut edge = TestEdge::new();
+    let target = edge.phone("103", 3);
+    for phone in [edge.phone("101", 1), edge.connect("101", ACME, 2)] {
+        let mut request = edge.new_request(phone, Method::Invite, "sip:103@acme.sip.test");
         request.set(Header::From, "<sip:102@acme.sip.test>;tag=x");
-        world.send_signed(phone, &request);
-        assert_eq!(world.response(phone).status(), 403);
+        edge.send_signed(phone, &request);
+        assert_eq!(edge.response(phone).status(), 403);
     }
-    assert_eq!(world.inbox(target).len(), 0);
+    assert_eq!(edge.inbox(target).len(), 0);
 }
 
 #[test]
 fn one_connection_does_not_speak_for_two_extensions_at_a_time() {
-    let mut world = World::new();
-    let phone = world.phone("101", 1);
+    let mut edge = TestEdge::new();
+    let phone = edge.phone("101", 1);
     let second = Phone { user: "102", device: 2, ..phone };
-    assert_eq!(world.register(second).status(), 403);
+    assert_eq!(edge.register(second).status(), 403);
 }
 
 #[test]
-fn hops_run_out() {
-    let mut world = World::new();
-    let phone = world.phone("101", 1);
-    let mut request = world.make(phone, Method::Invite, "sip:102@acme.sip.test");
+fn max_forwards_zero_gets_483() {
+    let mut edge = TestEdge::new();
+    let phone = edge.phone("101", 1);
+    let mut request = edge.new_request(phone, Method::Invite, "sip:102@acme.sip.test");
     request.set(Header::MaxForwards, "0");
-    world.send(phone, &request);
-    assert_eq!(world.response(phone).status(), 483);
+    edge.send(phone, &request);
+    assert_eq!(edge.response(phone).status(), 483);
 }
 
 #[test]
-fn unknown_demands_on_the_proxy_are_named() {
-    let mut world = World::new();
-    let phone = world.phone("101", 1);
-    let mut request = world.make(phone, Method::Invite, "sip:102@acme.sip.test");
+fn an_unknown_proxy_require_gets_420_and_is_named() {
+    let mut edge = TestEdge::new();
+    let phone = edge.phone("101", 1);
+    let mut request = edge.new_request(phone, Method::Invite, "sip:102@acme.sip.test");
     request.append(Header::ProxyRequire, "sec-agree");
-    world.send(phone, &request);
-    let refused = world.response(phone);
+    edge.send(phone, &request);
+    let refused = edge.response(phone);
     assert_eq!((refused.status(), refused.value(Header::Unsupported)), (420, Some("sec-agree")));
 }
 
 #[test]
 fn requests_in_flight_are_bounded_per_connection() {
-    let mut world = World::with(Limits { requests_per_connection: 2, ..Limits::default() });
-    let caller = world.phone("101", 1);
-    world.phone("102", 2);
+    let mut edge = TestEdge::with(EdgeLimits { requests_per_connection: 2, ..EdgeLimits::default() });
+    let caller = edge.phone("101", 1);
+    edge.phone("102", 2);
     for _ in 0..2 {
-        world.invite(caller, "102");
-        assert_eq!(world.summary(caller), ["100"]);
+        edge.invite(caller, "102");
+        assert_eq!(edge.summary(caller), ["100"]);
     }
-    world.invite(caller, "102");
-    assert_eq!(world.response(caller).status(), 503);
+    edge.invite(caller, "102");
+    assert_eq!(edge.response(caller).status(), 503);
 }
 
 #[test]
 fn a_response_from_somebody_who_was_not_asked_is_dropped() {
-    let mut world = World::new();
-    let caller = world.phone("101", 1);
-    let callee = world.phone("102", 2);
-    let other = world.phone("103", 3);
-    world.invite(caller, "102");
-    world.inbox(caller);
-    let invite = world.asked(callee);
-    world.reply(other, &invite.response(200, "OK", Some("hijack")));
-    assert_eq!(world.inbox(caller).len(), 0);
+    let mut edge = TestEdge::new();
+    let caller = edge.phone("101", 1);
+    let callee = edge.phone("102", 2);
+    let other = edge.phone("103", 3);
+    edge.invite(caller, "102");
+    edge.inbox(caller);
+    let invite = edge.request(callee);
+    edge.reply(other, &invite.response(200, "OK", Some("hijack")));
+    assert_eq!(edge.inbox(caller).len(), 0);
 }

@@ -13,21 +13,21 @@ struct Agent {
     events: Vec<Event>,
 }
 
-struct Room {
-    world: World,
+struct TestNetwork {
+    edge: TestEdge,
     start: Instant,
     agents: Vec<Agent>,
 }
 
-impl Room {
+impl TestNetwork {
     fn new(users: &[&str]) -> Self {
-        let world = World::new();
-        let start = world.now;
-        let mut room = Self { world, start, agents: Vec::new() };
+        let edge = TestEdge::new();
+        let start = edge.now;
+        let mut network = Self { edge, start, agents: Vec::new() };
         for user in users {
-            room.enter(user, &format!("pw-{user}"));
+            network.enter(user, &format!("pw-{user}"));
         }
-        room
+        network
     }
 
     /// A phone signs in.
@@ -44,7 +44,7 @@ impl Room {
     }
 
     fn millis(&self) -> Millis {
-        Millis(u64::try_from((self.world.now - self.start).as_millis()).unwrap())
+        Millis(u64::try_from((self.edge.now - self.start).as_millis()).unwrap())
     }
 
     fn command(&mut self, who: usize, command: Command) {
@@ -63,7 +63,7 @@ impl Room {
                     self.perform(who, output);
                 }
                 let Some((id, connection)) = self.agents[who].link else { continue };
-                for bytes in self.world.received.remove(&connection).unwrap_or_default() {
+                for bytes in self.edge.received.remove(&connection).unwrap_or_default() {
                     quiet = false;
                     let now = self.millis();
                     self.agents[who].ua.handle(Input::Received { id, bytes }, now);
@@ -80,7 +80,7 @@ impl Room {
         match output {
             AgentOutput::Connect { id, .. } => {
                 let peer: SocketAddr = "192.0.2.8:1".parse().unwrap();
-                let connection = self.world.core.connected(peer, peer.ip(), self.world.now).unwrap();
+                let connection = self.edge.core.connected(peer, peer.ip(), self.edge.now).unwrap();
                 self.agents[who].link = Some((id, connection));
                 self.agents[who].ua.handle(Input::TransportConnected { id }, now);
             }
@@ -89,8 +89,8 @@ impl Room {
                 if let Some((link, connection)) = self.agents[who].link
                     && link == id
                 {
-                    self.world.core.handle(connection, &bytes, self.world.now);
-                    self.world.collect();
+                    self.edge.core.handle(connection, &bytes, self.edge.now);
+                    self.edge.collect();
                 }
             }
             AgentOutput::Event(event) => self.agents[who].events.push(event),
@@ -100,8 +100,8 @@ impl Room {
     /// The WebSocket breaks; the phone may be told.
     fn cut(&mut self, who: usize, tell: bool) {
         let Some((id, connection)) = self.agents[who].link.take() else { return };
-        self.world.core.disconnected(connection, self.world.now);
-        self.world.collect();
+        self.edge.core.disconnected(connection, self.edge.now);
+        self.edge.collect();
         if tell {
             let now = self.millis();
             self.agents[who].ua.handle(Input::TransportClosed { id, reason: "cut".to_owned() }, now);
@@ -110,14 +110,14 @@ impl Room {
 
     /// Lets time pass for all.
     fn wait(&mut self, milliseconds: u64) {
-        let end = self.world.now + Duration::from_millis(milliseconds);
-        while self.world.now < end {
+        let end = self.edge.now + Duration::from_millis(milliseconds);
+        while self.edge.now < end {
             let agents = self.agents.iter().filter_map(|agent| agent.ua.next_timeout());
-            let next = agents.map(|at| self.start + Duration::from_millis(at.0)).chain(self.world.core.next_timeout());
-            let next = next.min().unwrap_or(end).clamp(self.world.now, end);
-            self.world.now = next.max(self.world.now + Duration::from_millis(1));
-            self.world.core.handle_timeout(self.world.now);
-            self.world.collect();
+            let next = agents.map(|at| self.start + Duration::from_millis(at.0)).chain(self.edge.core.next_timeout());
+            let next = next.min().unwrap_or(end).clamp(self.edge.now, end);
+            self.edge.now = next.max(self.edge.now + Duration::from_millis(1));
+            self.edge.core.handle_timeout(self.edge.now);
+            self.edge.collect();
             let now = self.millis();
             for agent in &mut self.agents {
                 agent.ua.handle(Input::Tick, now);
@@ -145,7 +145,7 @@ impl Room {
 
     /// Returns the caller's name of the call.
     fn dial(&mut self, who: usize, target: &str) -> String {
-        let call = format!("out-{}", self.world.unique());
+        let call = format!("out-{}", self.edge.unique());
         let invite = Command::Invite {
             call: call.clone(),
             target: target.to_owned(),
@@ -185,12 +185,12 @@ fn ended(event: &Event) -> Option<u16> {
 
 #[test]
 fn two_phones_register_and_stay_registered_for_hours() {
-    let mut room = Room::new(&["101", "102"]);
-    room.registered(0);
-    room.registered(1);
-    room.wait(3 * 3600 * 1000);
-    assert_eq!(room.world.core.statistics().contacts, 2);
-    for agent in &room.agents {
+    let mut network = TestNetwork::new(&["101", "102"]);
+    network.registered(0);
+    network.registered(1);
+    network.wait(3 * 3600 * 1000);
+    assert_eq!(network.edge.core.statistics().contacts, 2);
+    for agent in &network.agents {
         let lost = agent.events.iter().any(|event| matches!(event, Event::Registration(_)));
         assert!(!lost, "{:?}", agent.events);
     }
@@ -198,9 +198,9 @@ fn two_phones_register_and_stay_registered_for_hours() {
 
 #[test]
 fn a_wrong_password_is_recognised_as_one() {
-    let mut room = Room::new(&[]);
-    let who = room.enter("101", "guess");
-    let kind = room.expect(who, "failure", |event| match event {
+    let mut network = TestNetwork::new(&[]);
+    let who = network.enter("101", "guess");
+    let kind = network.expect(who, "failure", |event| match event {
         Event::Registration(Registration::Failed { failure }) => Some(failure.kind),
         _ => None,
     });
@@ -208,11 +208,11 @@ fn a_wrong_password_is_recognised_as_one() {
 }
 
 #[test]
-fn a_phone_too_many_is_recognised_as_one() {
-    let mut room = Room::new(&["101"; 10]);
-    assert_eq!(room.world.core.statistics().contacts, 10);
-    let who = room.enter("101", "pw-101");
-    room.expect(who, "failure", |event| match event {
+fn a_registration_over_the_contact_limit_is_reported_as_such() {
+    let mut network = TestNetwork::new(&["101"; 10]);
+    assert_eq!(network.edge.core.statistics().contacts, 10);
+    let who = network.enter("101", "pw-101");
+    network.expect(who, "failure", |event| match event {
         Event::Registration(Registration::Failed { failure } | Registration::Reconnecting { failure, .. }) => {
             (failure.kind == RegisterFailureKind::TooManyDevices).then_some(())
         }
@@ -222,90 +222,90 @@ fn a_phone_too_many_is_recognised_as_one() {
 
 #[test]
 fn a_call_is_made_held_and_ended() {
-    let mut room = Room::new(&["101", "102"]);
-    let (outgoing, incoming) = room.call();
-    room.command(0, Command::Reinvite { call: outgoing, sdp: "v=0 hold".to_owned() });
-    room.expect(1, "hold", |event| match event {
+    let mut network = TestNetwork::new(&["101", "102"]);
+    let (outgoing, incoming) = network.call();
+    network.command(0, Command::Reinvite { call: outgoing, sdp: "v=0 hold".to_owned() });
+    network.expect(1, "hold", |event| match event {
         Event::Offer { sdp, .. } => (sdp.as_deref() == Some("v=0 hold")).then_some(()),
         _ => None,
     });
-    room.command(1, Command::AnswerOffer { call: incoming.clone(), sdp: "v=0 held".to_owned() });
-    room.expect(0, "held", |event| match event {
+    network.command(1, Command::AnswerOffer { call: incoming.clone(), sdp: "v=0 held".to_owned() });
+    network.expect(0, "held", |event| match event {
         Event::ReinviteAccepted { sdp, .. } => (sdp == "v=0 held").then_some(()),
         _ => None,
     });
-    room.command(1, Command::HangUp { call: incoming });
-    room.expect(0, "end", ended);
-    room.wait(60_000);
-    assert_eq!(room.world.core.statistics().requests, 0);
+    network.command(1, Command::HangUp { call: incoming });
+    network.expect(0, "end", ended);
+    network.wait(60_000);
+    assert_eq!(network.edge.core.statistics().requests, 0);
 }
 
 #[test]
 fn declining_busy_cancelling_and_absence_end_as_they_should() {
-    let mut room = Room::new(&["101", "102"]);
-    room.dial(0, "102");
-    let call = room.expect(1, "incoming call", |event| match event {
+    let mut network = TestNetwork::new(&["101", "102"]);
+    network.dial(0, "102");
+    let call = network.expect(1, "incoming call", |event| match event {
         Event::Incoming { call, .. } => Some(call.clone()),
         _ => None,
     });
-    room.command(1, Command::Reject { call, status: 486 });
-    assert_eq!(room.expect(0, "end", ended), 486);
+    network.command(1, Command::Reject { call, status: 486 });
+    assert_eq!(network.expect(0, "end", ended), 486);
 
-    let call = room.dial(0, "102");
-    room.command(0, Command::HangUp { call });
-    room.expect(1, "end", ended);
+    let call = network.dial(0, "102");
+    network.command(0, Command::HangUp { call });
+    network.expect(1, "end", ended);
 
     for (number, status) in [("103", 480), ("999", 404)] {
-        room.agents[0].events.clear();
-        room.dial(0, number);
-        assert_eq!(room.expect(0, "end", ended), status, "{number}");
+        network.agents[0].events.clear();
+        network.dial(0, number);
+        assert_eq!(network.expect(0, "end", ended), status, "{number}");
     }
 }
 
 #[test]
 fn a_call_outlives_the_connections_of_both_phones() {
-    let mut room = Room::new(&["101", "102"]);
-    let (outgoing, incoming) = room.call();
+    let mut network = TestNetwork::new(&["101", "102"]);
+    let (outgoing, incoming) = network.call();
     for (lost, other, call, other_call) in [(0, 1, &outgoing, &incoming), (1, 0, &incoming, &outgoing)] {
-        room.cut(lost, true);
-        room.settle();
-        room.wait(10_000);
-        room.expect(lost, "recovery", |event| matches!(event, Event::OfferNeeded { .. }).then_some(()));
-        room.command(lost, Command::Reinvite { call: call.clone(), sdp: "v=0 restart".to_owned() });
-        room.expect(other, "restart", |event| matches!(event, Event::Offer { .. }).then_some(()));
-        room.command(other, Command::AnswerOffer { call: other_call.clone(), sdp: "v=0 ok".to_owned() });
-        room.expect(lost, "answer", |event| matches!(event, Event::ReinviteAccepted { .. }).then_some(()));
+        network.cut(lost, true);
+        network.settle();
+        network.wait(10_000);
+        network.expect(lost, "recovery", |event| matches!(event, Event::OfferNeeded { .. }).then_some(()));
+        network.command(lost, Command::Reinvite { call: call.clone(), sdp: "v=0 restart".to_owned() });
+        network.expect(other, "restart", |event| matches!(event, Event::Offer { .. }).then_some(()));
+        network.command(other, Command::AnswerOffer { call: other_call.clone(), sdp: "v=0 ok".to_owned() });
+        network.expect(lost, "answer", |event| matches!(event, Event::ReinviteAccepted { .. }).then_some(()));
     }
-    room.command(0, Command::HangUp { call: outgoing });
-    room.expect(1, "end", ended);
+    network.command(0, Command::HangUp { call: outgoing });
+    network.expect(1, "end", ended);
 }
 
 #[test]
 fn the_echo_is_called_held_refreshed_and_left() {
-    use crate::edge::echo::Report;
+    use crate::edge::echo::EchoEvent;
 
-    let mut room = Room::new(&["101"]);
-    let outgoing = room.dial(0, "*43");
-    let answer = |room: &mut Room, offer: &str| {
-        let Some(Order::Offer { call, sdp }) = room.world.orders.pop() else { panic!("no offer") };
+    let mut network = TestNetwork::new(&["101"]);
+    let outgoing = network.dial(0, "*43");
+    let answer = |network: &mut TestNetwork, offer: &str| {
+        let Some(EchoCommand::Offer { call, sdp }) = network.edge.orders.pop() else { panic!("no offer") };
         assert_eq!(sdp, offer);
-        room.world.core.handle_echo(Report::Answer { call, sdp: Ok("v=0 echo".to_owned()) }, room.world.now);
-        room.world.collect();
-        room.settle();
+        network.edge.core.handle_echo(EchoEvent::Answer { call, sdp: Ok("v=0 echo".to_owned()) }, network.edge.now);
+        network.edge.collect();
+        network.settle();
     };
-    answer(&mut room, "v=0 offer");
-    room.expect(0, "answer", |event| match event {
+    answer(&mut network, "v=0 offer");
+    network.expect(0, "answer", |event| match event {
         Event::Answered { sdp, .. } => (sdp.as_deref() == Some("v=0 echo")).then_some(()),
         _ => None,
     });
     // An hour later, the session timer or a change of hold has renewed it many times.
     for _ in 0..6 {
-        room.command(0, Command::Reinvite { call: outgoing.clone(), sdp: "v=0 hold".to_owned() });
-        answer(&mut room, "v=0 hold");
-        room.expect(0, "held", |event| matches!(event, Event::ReinviteAccepted { .. }).then_some(()));
-        room.wait(600_000);
+        network.command(0, Command::Reinvite { call: outgoing.clone(), sdp: "v=0 hold".to_owned() });
+        answer(&mut network, "v=0 hold");
+        network.expect(0, "held", |event| matches!(event, Event::ReinviteAccepted { .. }).then_some(()));
+        network.wait(600_000);
     }
-    assert_eq!(room.world.core.statistics().echo_calls, 1);
-    room.command(0, Command::HangUp { call: outgoing });
-    assert_eq!(room.world.core.statistics().echo_calls, 0);
+    assert_eq!(network.edge.core.statistics().echo_calls, 1);
+    network.command(0, Command::HangUp { call: outgoing });
+    assert_eq!(network.edge.core.statistics().echo_calls, 0);
 }

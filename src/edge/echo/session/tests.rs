@@ -112,7 +112,7 @@ fn call() -> (Caller, Session, Instant) {
 }
 
 #[test]
-fn what_is_said_comes_back_byte_for_byte_digits_too() {
+fn rtp_is_returned_byte_for_byte_dtmf_included() {
     let (mut caller, mut echo, mut now) = call();
     for n in 0..50_u8 {
         caller.say(111, &[n, 1, 2, 3], now);
@@ -202,7 +202,7 @@ fn the_answer_offers_own_addresses_and_then_the_public_ones() {
 }
 
 #[test]
-fn offers_that_cannot_be_answered_are_refused_in_words() {
+fn offers_that_cannot_be_answered_are_refused_with_a_reason() {
     let now = Instant::now();
     let refused = |offer: &str| Session::answer(offer, &local(), &[], now).err().expect("refused");
     assert!(refused("").contains("fingerprint"));

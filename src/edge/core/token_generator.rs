@@ -12,9 +12,9 @@ use subtle::ConstantTimeEq;
 use super::ConnectionId;
 
 /// How long a nonce is good for. A phone that comes later is told `stale=true` and needs no person.
-const NONCE_LIFE: Duration = Duration::from_mins(10);
+const NONCE_TTL: Duration = Duration::from_mins(10);
 
-pub struct Secret {
+pub struct TokenGenerator {
     key: [u8; 32],
     /// Where the nonces' time begins.
     epoch: Instant,
@@ -30,7 +30,7 @@ pub enum Nonce {
     Stale,
 }
 
-impl Secret {
+impl TokenGenerator {
     pub fn new(key: [u8; 32], epoch: Instant) -> Self {
         Self { key, epoch, counter: 0 }
     }
@@ -84,7 +84,7 @@ impl Secret {
         let (time, serial) = head.split_at(8);
         let number = |bytes: &[u8]| bytes.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
         let made = self.epoch + Duration::from_secs(number(time));
-        if now > made + NONCE_LIFE { Nonce::Stale } else { Nonce::Fresh { serial: number(serial) } }
+        if now > made + NONCE_TTL { Nonce::Stale } else { Nonce::Fresh { serial: number(serial) } }
     }
 }
 
@@ -95,10 +95,10 @@ mod tests {
     #[test]
     fn a_nonce_is_good_for_its_connection_realm_and_time_only() {
         let now = Instant::now();
-        let mut secret = Secret::new([7; 32], now);
+        let mut tokens = TokenGenerator::new([7; 32], now);
         let later = now + Duration::from_secs(5000);
-        let nonce = secret.nonce(ConnectionId(1), "acme.test", later);
-        let check = |nonce: &str, connection, realm, at| secret.check_nonce(nonce, ConnectionId(connection), realm, at);
+        let nonce = tokens.nonce(ConnectionId(1), "acme.test", later);
+        let check = |nonce: &str, connection, realm, at| tokens.check_nonce(nonce, ConnectionId(connection), realm, at);
         assert!(matches!(check(&nonce, 1, "acme.test", later), Nonce::Fresh { .. }));
         assert!(matches!(check(&nonce, 1, "acme.test", later + Duration::from_secs(599)), Nonce::Fresh { .. }));
         assert_eq!(check(&nonce, 1, "acme.test", later + Duration::from_secs(602)), Nonce::Stale);
@@ -107,18 +107,18 @@ mod tests {
         for broken in ["", "AAAA", "§", &nonce[1..], &nonce.replace(&nonce[..1], "_")] {
             assert_eq!(check(broken, 1, "acme.test", later), Nonce::Stale, "{broken}");
         }
-        let restarted = Secret::new([8; 32], now);
+        let restarted = TokenGenerator::new([8; 32], now);
         assert_eq!(restarted.check_nonce(&nonce, ConnectionId(1), "acme.test", later), Nonce::Stale);
     }
 
     #[test]
     fn later_nonces_have_higher_serials() {
         let now = Instant::now();
-        let mut secret = Secret::new([7; 32], now);
+        let mut tokens = TokenGenerator::new([7; 32], now);
         let serials: Vec<Nonce> = (0..3)
             .map(|_| {
-                let nonce = secret.nonce(ConnectionId(1), "r", now);
-                secret.check_nonce(&nonce, ConnectionId(1), "r", now)
+                let nonce = tokens.nonce(ConnectionId(1), "r", now);
+                tokens.check_nonce(&nonce, ConnectionId(1), "r", now)
             })
             .collect();
         assert!(serials.is_sorted_by_key(|n| match n {

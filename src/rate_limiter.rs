@@ -148,71 +148,93 @@ impl<C: Clock> RateLimiter<C> {
     }
 }
 
-/// A limit of failures, such as wrong credentials. Who has used it up is refused before anything is tried.
+/// A limit of failures, such as wrong credentials. A subject that has used it up is locked out: refused before anything
+/// is tried. A failure after a lock-out begins another one, twice as long, up to a maximum; a subject that has not failed
+/// for that maximum after its lock-out begins anew.
 pub struct FailureLimiter<C: Clock = MonotonicClock> {
     failures: RateLimiter<C>,
+    max_lock_out: Duration,
     clock: C,
-    /// Until when each subject is locked out, by its keyed hash.
-    locked_out: Mutex<HashMap<u64, C::Instant>>,
+    lock_outs: Mutex<LockOuts<C::Instant>>,
+}
+
+struct LockOuts<I> {
+    /// By the subject's keyed hash.
+    by_subject: HashMap<u64, LockOut<I>>,
+    sweep_at: usize,
+}
+
+#[derive(Clone, Copy)]
+struct LockOut<I> {
+    until: I,
+    length: Duration,
 }
 
 impl FailureLimiter {
-    /// `quota` failures a minute; 0 for any number.
+    /// `quota` failures a minute; 0 for any number. Lock-outs do not grow.
     pub fn per_minute(quota: u32) -> Self {
-        Self::with_clock(NonZeroU32::new(quota).map(Quota::per_minute), MonotonicClock)
+        let quota = NonZeroU32::new(quota).map(Quota::per_minute);
+        Self::with_clock(quota, Duration::ZERO, MonotonicClock)
     }
 }
 
 impl<C: Clock + Clone> FailureLimiter<C> {
-    /// `burst` failures at once and one more each second; 0 for any number.
-    pub fn per_second(burst: u32, clock: C) -> Self {
-        let quota = NonZeroU32::new(burst).map(|burst| Quota::per_second(NonZeroU32::MIN).allow_burst(burst));
-        Self::with_clock(quota, clock)
+    /// `burst` failures at once and one more each second. Lock-outs grow from one second up to `max_lock_out`.
+    pub fn per_second(burst: NonZeroU32, max_lock_out: Duration, clock: C) -> Self {
+        Self::with_clock(Some(Quota::per_second(NonZeroU32::MIN).allow_burst(burst)), max_lock_out, clock)
     }
 
-    fn with_clock(quota: Option<Quota>, clock: C) -> Self {
-        Self { failures: RateLimiter::with_clock(quota, clock.clone()), clock, locked_out: Mutex::default() }
+    fn with_clock(quota: Option<Quota>, max_lock_out: Duration, clock: C) -> Self {
+        let max_lock_out = quota.map_or(max_lock_out, |quota| max_lock_out.max(quota.replenish_interval()));
+        let lock_outs = LockOuts { by_subject: HashMap::new(), sweep_at: MIN_SWEPT };
+        let failures = RateLimiter::with_clock(quota, clock.clone());
+        Self { failures, max_lock_out, clock, lock_outs: Mutex::new(lock_outs) }
     }
 
     /// Whether `subject` may try.
     ///
     /// # Errors
-    /// [`Exceeded`] while it has used up its failures.
+    /// [`Exceeded`] while it is locked out.
     pub fn may_try(&self, subject: impl Hash) -> Result<(), Exceeded> {
         let Some(limit) = &self.failures.limit else { return Ok(()) };
-        let mut locked_out = self.locked_out();
         let subject = self.failures.hasher.hash_one(subject);
-        let Some(until) = locked_out.get(&subject) else { return Ok(()) };
-        let retry_after = Duration::from(until.duration_since(self.clock.now()));
+        let Some(lock_out) = self.lock_outs().by_subject.get(&subject).copied() else { return Ok(()) };
+        let retry_after = Duration::from(lock_out.until.duration_since(self.clock.now()));
         if retry_after.is_zero() {
-            locked_out.remove(&subject);
             return Ok(());
         }
         Err(Exceeded { quota: limit.quota.burst_size().get(), retry_after })
     }
 
-    /// Counts a failure of `subject`. The last one that is allowed locks it out until one more would be.
+    /// Counts a failure of `subject`, and returns the length of the lock-out that it begins, if it begins one.
     ///
     /// # Errors
-    /// [`Exceeded`] when it was locked out already, as by failures that were tried at the same time.
-    pub fn failed(&self, subject: impl Hash) -> Result<(), Exceeded> {
-        let Some(limit) = &self.failures.limit else { return Ok(()) };
-        let (outcome, wait) = match self.failures.check(&subject) {
-            Ok(Some(standing)) if standing.remaining == 0 => (Ok(()), limit.quota.replenish_interval()),
-            Ok(_) => return Ok(()),
-            Err(exceeded) => (Err(exceeded), exceeded.retry_after),
-        };
+    /// [`Exceeded`] when the subject was locked out already, as by failures that were tried at the same time.
+    pub fn failed(&self, subject: impl Hash) -> Result<Option<Duration>, Exceeded> {
+        self.may_try(&subject)?;
+        let Some(limit) = &self.failures.limit else { return Ok(None) };
+        let is_last_allowed =
+            self.failures.check(&subject).ok().flatten().is_none_or(|standing| standing.remaining == 0);
+        let subject = self.failures.hasher.hash_one(subject);
         let now = self.clock.now();
-        let mut locked_out = self.locked_out();
-        if locked_out.len() >= MIN_SWEPT {
-            locked_out.retain(|_, until| *until > now);
+        let mut lock_outs = self.lock_outs();
+        let is_remembered = |lock_out: &LockOut<C::Instant>| lock_out.until + self.max_lock_out.into() > now;
+        let previous = lock_outs.by_subject.get(&subject).copied().filter(is_remembered);
+        let length = match previous {
+            Some(previous) => (previous.length * 2).min(self.max_lock_out),
+            None if is_last_allowed => limit.quota.replenish_interval(),
+            None => return Ok(None),
+        };
+        if lock_outs.by_subject.len() >= lock_outs.sweep_at {
+            lock_outs.by_subject.retain(|_, lock_out| is_remembered(lock_out));
+            lock_outs.sweep_at = (lock_outs.by_subject.len() * 2).max(MIN_SWEPT);
         }
-        locked_out.insert(self.failures.hasher.hash_one(subject), now + wait.into());
-        outcome
+        lock_outs.by_subject.insert(subject, LockOut { until: now + length.into(), length });
+        Ok(Some(length))
     }
 
-    fn locked_out(&self) -> MutexGuard<'_, HashMap<u64, C::Instant>> {
-        self.locked_out.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_outs(&self) -> MutexGuard<'_, LockOuts<C::Instant>> {
+        self.lock_outs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -281,20 +303,53 @@ mod tests {
     #[test]
     fn failures_lock_out_until_one_more_would_be_allowed_and_asking_costs_nothing() {
         let clock = FakeRelativeClock::default();
-        let limiter = FailureLimiter::with_clock(NonZeroU32::new(3).map(Quota::per_minute), clock.clone());
-        for _ in 0..3 {
+        let per_minute = NonZeroU32::new(3).map(Quota::per_minute);
+        let limiter = FailureLimiter::with_clock(per_minute, Duration::ZERO, clock.clone());
+        for lock_out in [None, None, Some(seconds(20))] {
             assert_eq!(limiter.may_try("a"), Ok(()));
             assert_eq!(limiter.may_try("a"), Ok(()));
-            assert_eq!(limiter.failed("a"), Ok(()));
+            assert_eq!(limiter.failed("a"), Ok(lock_out));
         }
         assert_eq!(limiter.may_try("a"), Err(Exceeded { quota: 3, retry_after: seconds(20) }));
         assert_eq!(limiter.may_try("b"), Ok(()));
         assert!(limiter.failed("a").is_err(), "tried at the same time");
-        clock.advance(seconds(20));
-        assert_eq!(limiter.may_try("a"), Ok(()));
-        assert_eq!(limiter.failed("a"), Ok(()));
-        assert!(limiter.may_try("a").is_err());
-        let unlimited = FailureLimiter::with_clock(None, clock);
+        for _ in 0..5 {
+            clock.advance(seconds(20));
+            assert_eq!(limiter.may_try("a"), Ok(()));
+            assert_eq!(limiter.failed("a"), Ok(Some(seconds(20))), "lock-outs do not grow here");
+            assert!(limiter.may_try("a").is_err());
+        }
+        let unlimited = FailureLimiter::with_clock(None, Duration::ZERO, clock);
         assert!((0..100).all(|_| unlimited.failed("a").is_ok() && unlimited.may_try("a").is_ok()));
+    }
+
+    #[test]
+    fn lock_outs_double_up_to_the_maximum_and_are_forgotten_after_as_long_without_a_failure() {
+        let clock = FakeRelativeClock::default();
+        let limiter = FailureLimiter::per_second(NonZeroU32::new(2).unwrap(), seconds(10), clock.clone());
+        assert_eq!(limiter.failed("a"), Ok(None));
+        for length in [1, 2, 4, 8, 10, 10] {
+            assert_eq!(limiter.failed("a"), Ok(Some(seconds(length))));
+            assert_eq!(limiter.may_try("a"), Err(Exceeded { quota: 2, retry_after: seconds(length) }));
+            clock.advance(seconds(length));
+            assert_eq!(limiter.may_try("a"), Ok(()));
+        }
+        clock.advance(seconds(9));
+        assert_eq!(limiter.failed("a"), Ok(Some(seconds(10))));
+        clock.advance(seconds(20));
+        assert_eq!(limiter.failed("a"), Ok(None), "as if it had never failed");
+    }
+
+    #[test]
+    fn memory_follows_the_lock_outs_that_are_remembered() {
+        let clock = FakeRelativeClock::default();
+        let limiter = FailureLimiter::per_second(NonZeroU32::MIN, seconds(10), clock.clone());
+        for n in 0..100_000_u64 {
+            // A hundred a second, each remembered for eleven seconds.
+            clock.advance(Duration::from_millis(10));
+            limiter.failed(n).unwrap();
+        }
+        let held = limiter.lock_outs().by_subject.len();
+        assert!(held <= 4 * MIN_SWEPT, "{held}");
     }
 }

@@ -101,7 +101,7 @@ impl RequestLimits {
 
     /// Counts wrong credentials of an address.
     pub fn count_failure(&self, source: Option<ClientNetwork>) -> Result<(), LimitExceeded> {
-        let outcome = source.map_or(Ok(()), |source| self.wrong_credentials.failed(source));
+        let outcome = source.map_or(Ok(()), |source| self.wrong_credentials.failed(source).map(drop));
         outcome.map_err(|exceeded| LimitExceeded { policy: Policy::WrongCredentials, exceeded })
     }
 }

@@ -316,7 +316,6 @@ fn close_frame(reason: CloseReason) -> CloseFrame {
     match reason {
         CloseReason::GoingAway => frame(CloseCode::Away, "server going down"),
         CloseReason::NotSignedIn => frame(CloseCode::Policy, "not signed in"),
-        CloseReason::TooManyFailures => frame(CloseCode::Policy, "too many wrong passwords"),
         CloseReason::Malformed => frame(CloseCode::Policy, "too many malformed messages"),
         CloseReason::Revoked => frame(CloseCode::Policy, "extension removed or password changed"),
     }

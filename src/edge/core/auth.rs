@@ -1,26 +1,21 @@
-//! Who is asking: digest challenges and their answers (RFC 3261 section 22, RFC 7616, RFC 8760).
+//! Digest authentication (RFC 3261 section 22, RFC 7616, RFC 8760).
 //!
-//! Nonces are signed for one connection and one realm, so a sniffed answer is worth nothing on
-//! another connection, and the nonce counts that were used need remembering only while it lives.
+//! Nonces are signed for one connection and one realm: a digest response that was overheard is refused on every other
+//! connection, and nonce counts are remembered only as long as their connection lives.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bitcall_sip::digest::{Algorithm, Challenge, Credentials, DigestSecret as Password, Qop};
 use bitcall_sip::message::{Header, Request, Response};
 use bitcall_sip::uri::Uri;
 use sha2::{Digest as _, Sha256};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
+use super::location::Extension;
 use super::token_generator::Nonce;
-use super::{CloseReason, ConnectionId, Core};
+use super::{ConnectionId, Core};
 use crate::edge::StoredCredentials;
-use crate::rate_limiter::{ClientNetwork, FailureLimiter, ManualClock};
 
-/// Wrong answers in a row before the connection is closed.
-const MAX_FAILURES_PER_CONNECTION: u8 = 10;
-/// Wrong answers at once from one network, whatever connections they come by; then one more each second.
-/// Several people behind one address may mistype at a time, and a guesser gets no further than 86,400 passwords a day.
-const MAX_FAILURES_AT_ONCE: u32 = 10;
 /// Nonces whose counts are remembered. Older ones are stale.
 const MAX_REMEMBERED_NONCES: usize = 4;
 
@@ -53,32 +48,6 @@ impl UsedNonces {
     }
 }
 
-/// Wrong answers, by the network that they came from.
-pub struct FailedSignIns {
-    limiter: FailureLimiter<ManualClock>,
-    clock: ManualClock,
-    start: Instant,
-}
-
-impl FailedSignIns {
-    pub fn new(now: Instant) -> Self {
-        let clock = ManualClock::default();
-        Self { limiter: FailureLimiter::per_second(MAX_FAILURES_AT_ONCE, clock.clone()), clock, start: now }
-    }
-
-    /// Whether another answer from this network is compared.
-    fn may_try(&self, source: ClientNetwork, now: Instant) -> bool {
-        self.clock.set(now.saturating_duration_since(self.start));
-        self.limiter.may_try(source).is_ok()
-    }
-
-    fn count(&self, source: ClientNetwork, now: Instant) {
-        self.clock.set(now.saturating_duration_since(self.start));
-        // It fails for a network that is locked out already, which is not asked about here.
-        let _ = self.limiter.failed(source);
-    }
-}
-
 /// Whether a challenge asks as a registrar (401) or as a proxy (407).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -99,7 +68,7 @@ impl Fingerprint {
 
 /// What a request has proven.
 pub struct AuthenticatedUser {
-    pub user: String,
+    pub extension: Extension,
     /// Of the password that it was proven by.
     pub password: Fingerprint,
 }
@@ -122,26 +91,21 @@ impl Core {
         let Some(given) = given else {
             return Err(self.challenge(connection, request, domain, role, false, now));
         };
-        let Some(source) = self.connections.get(&connection).map(|state| state.source) else {
+        let Some((peer, network)) = self.connections.get(&connection).map(|state| (state.peer, state.network)) else {
             return Err(request.response(403, "Forbidden", None));
         };
-        let is_compared = self.failed_sign_ins.may_try(source, now);
-        let password = is_compared.then(|| self.verify_credentials(&given, request, domain)).flatten();
-        let Some(password) = password else {
-            if is_compared {
-                self.failed_sign_ins.count(source, now);
-            }
-            let Some(state) = self.connections.get_mut(&connection) else {
-                return Err(request.response(403, "Forbidden", None));
-            };
-            state.failures = state.failures.saturating_add(1);
-            if is_compared {
-                warn!(peer = %state.peer, domain, user = ?given.username, "wrong SIP credentials");
-            } else {
-                debug!(peer = %state.peer, domain, "SIP credentials not compared: too many wrong ones from this network");
-            }
-            if state.failures >= MAX_FAILURES_PER_CONNECTION {
-                self.close(connection, CloseReason::TooManyFailures);
+        let extension = Extension { domain: domain.to_owned(), user: given.username.clone().into_owned() };
+        if let Err(retry_after) = self.sign_in_limiter.may_try(&extension, network, now) {
+            debug!(%peer, domain, user = ?extension.user, "SIP credentials not compared: too many wrong ones");
+            return Err(too_many_failures(request, retry_after));
+        }
+        let Some(password) = self.verify_credentials(&given, request, domain) else {
+            match self.sign_in_limiter.failed(&extension, network, now) {
+                None => info!(%peer, domain, user = ?extension.user, "wrong SIP credentials"),
+                Some(lock_out) => warn!(
+                    %peer, domain, user = ?extension.user, seconds = lock_out.as_secs(),
+                    "too many wrong SIP credentials: no more are compared for a while"
+                ),
             }
             return Err(self.challenge(connection, request, domain, role, false, now));
         };
@@ -154,10 +118,8 @@ impl Core {
         if !fresh {
             return Err(self.challenge(connection, request, domain, role, true, now));
         }
-        if let Some(state) = self.connections.get_mut(&connection) {
-            state.failures = 0;
-        }
-        Ok(AuthenticatedUser { user: given.username.into_owned(), password })
+        self.sign_in_limiter.succeeded(&extension, network, now);
+        Ok(AuthenticatedUser { extension, password })
     }
 
     /// The password by which the answer is right, if it is.
@@ -205,6 +167,13 @@ impl Core {
         }
         response
     }
+}
+
+/// 503 rather than 401: a phone must not take its password for wrong that nobody has compared.
+fn too_many_failures(request: &Request, retry_after: Duration) -> Response {
+    let mut response = request.response(503, "Too Many Wrong Passwords", Some("edge"));
+    response.append(Header::RetryAfter, &(retry_after.as_secs() + 1).to_string());
+    response
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod fork;
 mod location;
 mod registrar;
 mod routing;
+mod sign_in_limiter;
 #[cfg(test)]
 mod tests;
 mod token_generator;
@@ -32,10 +33,11 @@ use tracing::debug;
 use super::echo::{CallId, EchoCommand};
 use super::{EdgeLimits, ExtensionDirectory, Statistics};
 use crate::rate_limiter::ClientNetwork;
-use auth::{FailedSignIns, Fingerprint, UsedNonces};
+use auth::{Fingerprint, UsedNonces};
 use echo_dialog::EchoCall;
 use location::{Extension, Location};
 use routing::PendingRequest;
+use sign_in_limiter::SignInLimiter;
 use token_generator::TokenGenerator;
 
 /// One WebSocket connection, as long as it lives; never used again.
@@ -49,8 +51,6 @@ pub enum CloseReason {
     GoingAway,
     /// Nobody signed in for too long.
     NotSignedIn,
-    /// Too many wrong passwords.
-    TooManyFailures,
     /// Too much that is not SIP.
     Malformed,
     /// The extension or its tenant is gone, or the password is another one now.
@@ -72,14 +72,12 @@ const MAX_MALFORMED_MESSAGES: u16 = 50;
 
 struct Connection {
     peer: SocketAddr,
-    source: ClientNetwork,
+    network: ClientNetwork,
     /// Who has signed in on it.
     identity: Option<Extension>,
     /// By which password.
     password: Option<Fingerprint>,
     nonces: UsedNonces,
-    /// Wrong passwords in a row.
-    failures: u8,
     malformed: u16,
     /// Requests in flight that it started.
     requests: usize,
@@ -100,7 +98,7 @@ pub struct Core {
     directory: Arc<dyn ExtensionDirectory>,
     limits: EdgeLimits,
     tokens: TokenGenerator,
-    failed_sign_ins: FailedSignIns,
+    sign_in_limiter: SignInLimiter,
     connections: HashMap<ConnectionId, Connection>,
     next_connection: u64,
     location: Location,
@@ -127,7 +125,7 @@ impl Core {
             // Numbers of an earlier process, still in some phone's Record-Route, must not name today's connections.
             next_connection: tokens.number() >> 1,
             tokens,
-            failed_sign_ins: FailedSignIns::new(now),
+            sign_in_limiter: SignInLimiter::new(now),
             connections: HashMap::new(),
             location: Location::default(),
             expiry_timers: HashMap::new(),
@@ -151,11 +149,10 @@ impl Core {
         let id = ConnectionId(self.next_connection);
         let connection = Connection {
             peer,
-            source: ClientNetwork::of(source),
+            network: ClientNetwork::of(source),
             identity: None,
             password: None,
             nonces: UsedNonces::default(),
-            failures: 0,
             malformed: 0,
             requests: 0,
             closing: false,

@@ -64,7 +64,7 @@ impl Core {
             return Err(response);
         }
         let authenticated = self.authenticate(connection, request, &domain, Role::Registrar, now)?;
-        if authenticated.user != user {
+        if authenticated.extension.user != user {
             return refuse(403, "Not Your Extension");
         }
         let extension = Extension { domain, user };

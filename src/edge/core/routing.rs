@@ -209,7 +209,7 @@ impl Core {
             return refuse(403, "Relaying Denied");
         }
         let authenticated = self.authenticate(connection, request, &caller.domain, Role::Proxy, now)?;
-        if authenticated.user != caller.user {
+        if authenticated.extension != caller {
             return refuse(403, "From Is Not Your Extension");
         }
         if !self.sign_in(connection, &caller, authenticated.password) {

@@ -1,52 +1,104 @@
 use super::*;
 
 #[test]
-fn a_wrong_password_is_challenged_anew_without_stale_and_ends_after_ten_tries() {
+fn a_wrong_password_is_challenged_anew_without_stale() {
     let mut edge = TestEdge::new();
     let phone = edge.connect("101", ACME, 1);
-    for tries in 1..=10 {
-        assert_eq!(edge.closed.get(&phone.connection), None, "{tries}");
-        let request = edge.registration(phone);
-        edge.send_signed_with(phone, &request, "guess");
-        let refused = edge.response(phone);
-        assert_eq!(refused.status(), 401);
-        assert!(!refused.value(Header::WwwAuthenticate).unwrap().contains("stale"));
-    }
-    assert_eq!(edge.closed.get(&phone.connection), Some(&CloseReason::TooManyFailures));
-    // What it still sends is not heard.
-    let request = edge.registration(phone);
-    edge.send(phone, &request);
-    assert_eq!(edge.inbox(phone).len(), 0);
+    let refused = guess(&mut edge, phone);
+    assert_eq!(refused.status(), 401);
+    assert!(!refused.value(Header::WwwAuthenticate).unwrap().contains("stale"));
+    assert_eq!(edge.register(phone).status(), 200);
 }
 
 #[test]
-fn after_ten_wrong_passwords_from_one_network_one_more_is_compared_each_second() {
+fn after_ten_wrong_passwords_for_an_extension_from_a_network_lock_outs_double_and_no_other_phone_is_locked_out() {
     for (guesser, neighbour, other) in
         [("192.0.2.1", "192.0.2.1", "192.0.2.2"), ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", "2001:db8:0:2::1")]
     {
         let mut edge = TestEdge::new();
         for device in 0..10 {
             let phone = edge.connect_from(guesser, "101", ACME, device);
-            let request = edge.registration(phone);
-            edge.send_signed_with(phone, &request, "guess");
-            assert_eq!(edge.response(phone).status(), 401);
+            assert_eq!(guess(&mut edge, phone).status(), 401);
         }
-        let phone = edge.connect_from(neighbour, "102", ACME, 20);
-        assert_eq!(edge.register(phone).status(), 401, "not compared, so refused like a wrong one");
-        let phone = edge.connect_from(other, "101", ACME, 21);
-        assert_eq!(edge.register(phone).status(), 200);
-        edge.wait(1);
+        let mut total = 0;
+        for lock_out in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
+            let phone = edge.connect_from(guesser, "101", ACME, 20);
+            let refused = edge.register(phone);
+            assert_eq!(refused.status(), 503, "the right password is not compared either");
+            assert_eq!(refused.retry_after().unwrap(), Some(lock_out + 1));
+            // Those who try something else, or from elsewhere, are compared.
+            let neighbour = edge.connect_from(neighbour, "102", ACME, 30);
+            assert_eq!(edge.register(neighbour).status(), 200);
+            let other = edge.connect_from(other, "101", ACME, 31);
+            assert_eq!(edge.register(other).status(), 200);
+            for phone in [phone, neighbour, other] {
+                edge.disconnect(phone);
+            }
+            edge.wait(u64::from(lock_out));
+            let phone = edge.connect_from(guesser, "101", ACME, 21);
+            assert_eq!(guess(&mut edge, phone).status(), 401, "one is compared after the lock-out");
+            edge.disconnect(phone);
+            total += lock_out;
+        }
+        assert!(total > 1000);
+        edge.wait(300);
         let phone = edge.connect_from(guesser, "101", ACME, 22);
-        for _ in 0..20 {
-            assert_eq!(edge.register(phone).status(), 200, "what is right is not counted");
-        }
-        let request = edge.registration(phone);
-        edge.send_signed_with(phone, &request, "guess");
-        assert_eq!(edge.response(phone).status(), 401);
-        assert_eq!(edge.register(phone).status(), 401, "one failure was replenished");
-        edge.wait(1);
         assert_eq!(edge.register(phone).status(), 200);
     }
+}
+
+#[test]
+fn a_success_does_not_take_back_the_failures_of_another_extension() {
+    let mut edge = TestEdge::new();
+    for device in 0..10 {
+        let own = edge.connect("102", ACME, 100 + device);
+        assert_eq!(edge.register(own).status(), 200);
+        edge.disconnect(own);
+        let phone = edge.connect("101", ACME, device);
+        assert_eq!(guess(&mut edge, phone).status(), 401);
+    }
+    let phone = edge.connect("101", ACME, 20);
+    assert_eq!(guess(&mut edge, phone).status(), 503);
+}
+
+#[test]
+fn a_network_that_tries_many_extensions_is_locked_out_but_for_those_that_have_signed_in_from_it() {
+    let mut edge = TestEdge::new();
+    let colleague = edge.connect("103", ACME, 1);
+    assert_eq!(edge.register(colleague).status(), 200);
+    edge.disconnect(colleague);
+    let guesser = edge.connect("101", ACME, 2);
+    for n in 0..100 {
+        let name: &'static str = Box::leak(format!("guess{n}").into_boxed_str());
+        assert_eq!(guess(&mut edge, Phone { user: name, ..guesser }).status(), 401, "{n}");
+    }
+    assert_eq!(edge.register(Phone { user: "102", ..guesser }).status(), 503, "not compared");
+    let colleague = edge.connect("103", ACME, 3);
+    assert_eq!(edge.register(colleague).status(), 200);
+    let elsewhere = edge.connect_from("192.0.2.77", "102", ACME, 4);
+    assert_eq!(edge.register(elsewhere).status(), 200);
+}
+
+#[test]
+fn an_extension_that_is_tried_from_many_networks_is_compared_once_a_second_and_still_from_its_own() {
+    let mut edge = TestEdge::new();
+    let owner = edge.connect("101", ACME, 1);
+    assert_eq!(edge.register(owner).status(), 200);
+    for n in 0..100 {
+        let phone = edge.connect_from(&format!("198.51.100.{n}"), "101", ACME, 2);
+        assert_eq!(guess(&mut edge, phone).status(), 401, "{n}");
+    }
+    let phone = edge.connect_from("203.0.113.1", "101", ACME, 3);
+    assert_eq!(guess(&mut edge, phone).status(), 503);
+    assert_eq!(edge.register(owner).status(), 200);
+    edge.wait(1);
+    assert_eq!(guess(&mut edge, phone).status(), 401);
+}
+
+fn guess(edge: &mut TestEdge, phone: Phone) -> Response {
+    let request = edge.registration(phone);
+    edge.send_signed_with(phone, &request, "guess");
+    edge.response(phone)
 }
 
 #[test]

@@ -1,25 +1,25 @@
-//! Shorthands for reading checked messages.
+//! Header values of validated messages.
 
 use crate::message::{Header, Headers, NameAddr};
 use crate::uri::{Scheme, Uri};
 
-/// The tag of a From or To value; empty where there is none.
+/// The tag of a From or To value; empty if there is none.
 pub(crate) fn tag(value: &str) -> &str {
     NameAddr::parse(value).and_then(|address| address.tag()).unwrap_or_default()
 }
 
-/// The URI of an address.
+/// The URI of a name-addr or addr-spec, as text.
 pub(crate) fn uri(value: &str) -> &str {
     NameAddr::parse(value).map_or(value, |address| address.uri_text)
 }
 
-/// Whether a route's URI has `lr`.
+/// Whether a route's URI has the `lr` parameter (RFC 3261 §19.1.1).
 pub(crate) fn is_loose(route: &str) -> bool {
     Uri::parse(uri(route)).is_ok_and(|uri| uri.is_loose_router())
 }
 
-/// The URI of the first Contact, as it can stand on a request line: header fields in
-/// it, which may not (RFC 3261 §19.1.1), are left out.
+/// The URI of the first Contact, without header fields, which are not allowed in a
+/// Request-URI (RFC 3261 §19.1.1).
 pub(crate) fn contact(message: &Headers) -> Option<String> {
     let text = message.contact().ok()??.uri_text;
     let uri = Uri::parse(text).ok()?;
@@ -40,12 +40,12 @@ pub(crate) fn cseq(message: &Headers) -> Option<(u32, &str)> {
     Some((cseq.number, cseq.method.as_str()))
 }
 
-/// The tag of To; empty where there is none.
+/// The tag of To; empty if there is none.
 pub(crate) fn to_tag(message: &Headers) -> &str {
     message.value(Header::To).map(tag).unwrap_or_default()
 }
 
-/// The tag of From; empty where there is none.
+/// The tag of From; empty if there is none.
 pub(crate) fn from_tag(message: &Headers) -> &str {
     message.value(Header::From).map(tag).unwrap_or_default()
 }

@@ -1,9 +1,12 @@
-//! URIs (RFC 3261 §19.1): reading, comparing, escaping.
+//! URIs (RFC 3261 §19.1): parsing, comparison, escaping.
 
 use crate::message::Params;
 use crate::message::grammar::{CharClass, TARGET, URI_PARAM, USER, find, split_off};
 use core::fmt;
 use std::borrow::Cow;
+
+/// URI parameters that must be in both URIs or in neither (RFC 3261 §19.1.4).
+const COMPARED_IN_BOTH: [&str; 5] = ["user", "ttl", "method", "maddr", "transport"];
 
 /// A URI's scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,12 +15,12 @@ pub enum Scheme<'a> {
     Sip,
     /// `sips`
     Sips,
-    /// Any other (`tel`, `http`, …), as it is written. Of such a URI only [`Uri::rest`] is filled.
+    /// Any other (`tel`, `http`, …), as written. Of such a URI only [`Uri::rest`] is set.
     Other(&'a str),
 }
 
 impl<'a> Scheme<'a> {
-    /// The scheme as it goes onto the wire.
+    /// The scheme as it is sent.
     pub fn as_str(self) -> &'a str {
         match self {
             Scheme::Sip => "sip",
@@ -27,35 +30,35 @@ impl<'a> Scheme<'a> {
     }
 }
 
-/// A URI, read in place.
+/// A parsed URI that borrows from its text.
 #[derive(Clone, Copy, Debug)]
 pub struct Uri<'a> {
     /// The scheme.
     pub scheme: Scheme<'a>,
-    /// The user part as it is written, escapes included; see [`unescape`].
+    /// The user part as written, with escapes; see [`unescape`].
     pub user: Option<&'a str>,
-    /// The password as it is written, where there is one.
+    /// The password as written, if present.
     pub password: Option<&'a str>,
     /// The host; an IPv6 address with its brackets.
     pub host: &'a str,
-    /// The port, where there is one.
+    /// The port, if present.
     pub port: Option<u16>,
     /// The URI's parameters (`transport`, `lr`, …).
     pub params: Params<'a>,
-    /// The header fields behind `?`, as they are written.
+    /// The header fields after `?`, as written.
     pub headers: &'a str,
-    /// Of a URI that is neither `sip` nor `sips`: what follows the colon.
+    /// If the scheme is neither `sip` nor `sips`: the text after the colon.
     pub rest: &'a str,
 }
 
-/// The text is not a URI.
+/// Why a text is not a URI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UriError {
-    /// No scheme, or one with characters it may not have.
+    /// The scheme is missing or has invalid characters.
     Scheme,
-    /// The user part or password is empty or has characters it may not have.
+    /// The user part is empty, or the user part or password has invalid characters.
     User,
-    /// The host or port is not one.
+    /// The host or port is malformed.
     Host,
     /// The parameters or header fields are malformed.
     Params,
@@ -106,10 +109,10 @@ impl<'a> Uri<'a> {
                 });
             }
         };
-        // An @ can stand nowhere but behind the user part; in it, ; and ? are ordinary characters.
-        let (userinfo, rest) = cut(rest, b'@');
+        // `@` is only allowed after the userinfo; in the userinfo `;` and `?` are ordinary characters (§25.1).
+        let (userinfo, rest) = split_at_delimiter(rest, b'@');
         let (userinfo, rest) = if let Some(rest) = rest { (Some(userinfo), rest) } else { (None, userinfo) };
-        let (user, password) = match userinfo.map(|userinfo| cut(userinfo, b':')) {
+        let (user, password) = match userinfo.map(|userinfo| split_at_delimiter(userinfo, b':')) {
             Some((user, password)) => (Some(user), password),
             None => (None, None),
         };
@@ -131,7 +134,7 @@ impl<'a> Uri<'a> {
         Ok(Uri { scheme, user, password, host, port, params, headers, rest: "" })
     }
 
-    /// The user part with its escapes undone; empty where there is none.
+    /// The user part, unescaped; empty if there is none.
     pub fn user_name(&self) -> Cow<'a, str> {
         unescape(self.user.unwrap_or_default())
     }
@@ -141,14 +144,14 @@ impl<'a> Uri<'a> {
         self.params.get("transport")
     }
 
-    /// Whether the URI has `lr` (RFC 3261 §19.1.1: a loose router).
+    /// Whether the URI has the `lr` parameter, i.e. names a loose router (RFC 3261 §19.1.1).
     pub fn is_loose_router(&self) -> bool {
         self.params.has("lr")
     }
 
-    /// Whether two URIs name the same resource (RFC 3261 §19.1.4).
+    /// Whether two URIs are equivalent (RFC 3261 §19.1.4).
     ///
-    /// `transport` in only one of them makes a difference, as in that section's examples.
+    /// A `transport` parameter in only one of them makes them different, as in the examples there.
     pub fn is_equivalent(&self, other: &Uri<'_>) -> bool {
         match (self.scheme, other.scheme) {
             (Scheme::Other(mine), Scheme::Other(theirs)) => {
@@ -202,19 +205,18 @@ impl fmt::Display for Uri<'_> {
     }
 }
 
-/// Every parameter of `mine` that `theirs` has too must be the same; some must be in both or neither.
+/// Compares URI parameters (§19.1.4): those in both must be equal; those in [`COMPARED_IN_BOTH`] must be in both or neither.
 fn params_agree(mine: Params<'_>, theirs: Params<'_>) -> bool {
-    const COMPARED_IN_BOTH: [&str; 5] = ["user", "ttl", "method", "maddr", "transport"];
     mine.iter().all(|(name, _)| match theirs.get(name) {
-        // Of a repeated parameter the first one counts, on both sides.
+        // Of a repeated parameter the first one is used, on both sides.
         Some(other) => unescape(mine.get(name).unwrap_or_default()).eq_ignore_ascii_case(&unescape(other)),
         None => !COMPARED_IN_BOTH.iter().any(|must| must.eq_ignore_ascii_case(name)),
     })
 }
 
-/// The same header fields in any order.
+/// Whether both have the same header fields, in any order.
 fn headers_agree(mine: &str, theirs: &str) -> bool {
-    let agree = |one: &str, two: &str| {
+    let contains_all = |one: &str, two: &str| {
         one.split('&').filter(|field| !field.is_empty()).all(|field| {
             let (name, value) = field.split_once('=').unwrap_or((field, ""));
             two.split('&').any(|other| {
@@ -223,10 +225,10 @@ fn headers_agree(mine: &str, theirs: &str) -> bool {
             })
         })
     };
-    agree(mine, theirs) && agree(theirs, mine)
+    contains_all(mine, theirs) && contains_all(theirs, mine)
 }
 
-/// Undoes `%xx` escapes. What is not an escape, or would not be UTF-8, stays as it is.
+/// Decodes `%xx` escapes. A malformed escape is left as is; so is the whole text if the result is not UTF-8.
 pub fn unescape(text: &str) -> Cow<'_, str> {
     if !text.contains('%') {
         return Cow::Borrowed(text);
@@ -252,8 +254,8 @@ pub fn escape_user(text: &str) -> Cow<'_, str> {
     escape(text, USER)
 }
 
-/// White space and control characters escaped, all else as it is.
-pub(crate) fn without_white_space(text: &str) -> Cow<'_, str> {
+/// Escapes characters that may not occur in a Request-URI, e.g. white space and control characters.
+pub(crate) fn escape_request_uri(text: &str) -> Cow<'_, str> {
     escape(text, TARGET)
 }
 
@@ -280,13 +282,13 @@ fn hex(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// Only bytes of the class and whole escapes. Characters beyond ASCII are let through.
+/// Whether the text has only bytes of the class and complete escapes. Non-ASCII characters are accepted.
 #[inline]
 fn all_escaped(text: &str, allowed: CharClass) -> bool {
-    allowed.has_all(text) || all_escaped_slowly(text, allowed)
+    allowed.has_all(text) || all_escaped_slow_path(text, allowed)
 }
 
-fn all_escaped_slowly(text: &str, allowed: CharClass) -> bool {
+fn all_escaped_slow_path(text: &str, allowed: CharClass) -> bool {
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
         rest = match (first, tail) {
@@ -299,10 +301,10 @@ fn all_escaped_slowly(text: &str, allowed: CharClass) -> bool {
     true
 }
 
-/// What is before `mark`, and what is behind it where it occurs.
+/// The text before the first `delimiter`, and the text after it if it occurs.
 #[inline]
-fn cut(text: &str, mark: u8) -> (&str, Option<&str>) {
-    let at = find(text, mark);
+fn split_at_delimiter(text: &str, delimiter: u8) -> (&str, Option<&str>) {
+    let at = find(text, delimiter);
     let (head, tail) = split_off(text, at);
     (head, (at < text.len()).then_some(tail))
 }

@@ -1,4 +1,4 @@
-//! Digest authentication: the RFCs' own examples, and client against server.
+//! Digest authentication: examples of the RFCs, and our client against our server.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use bitcall_sip::digest::{
@@ -6,7 +6,7 @@ use bitcall_sip::digest::{
 };
 use proptest::prelude::*;
 
-/// Algorithm, protection, the response to [`MUFASA`]'s input.
+/// Algorithm, qop, and the expected response for the input [`MUFASA`].
 const EXPECTED: &[(Algorithm, Qop, &str)] = &[
     (Algorithm::Md5, Qop::None, "7b2cc3b30e75b4777ea31027084363fd"),
     (Algorithm::Md5, Qop::Auth, "8ca523f5e9506fed4657c9700eebdbec"),
@@ -49,7 +49,7 @@ fn response(challenge: &Challenge, input: &AuthorizationInput<'_>) -> String {
 }
 
 #[test]
-fn the_examples_of_rfc_7616_come_out() {
+fn the_examples_of_rfc_7616_are_reproduced() {
     let expect = |algorithm, expected| {
         assert_eq!(response(&challenge(algorithm, &[Qop::AuthInt, Qop::Auth]), &MUFASA), expected);
     };
@@ -58,7 +58,7 @@ fn the_examples_of_rfc_7616_come_out() {
 }
 
 #[test]
-fn the_example_of_rfc_2617_comes_out() {
+fn the_example_of_rfc_2617_is_reproduced() {
     let challenge = Challenge {
         realm: "testrealm@host.com".into(),
         nonce: "dcd98b7102dd2f0e8b11d0f600bfb0c093".into(),
@@ -69,7 +69,7 @@ fn the_example_of_rfc_2617_comes_out() {
 }
 
 #[test]
-fn session_algorithms_integrity_and_the_old_form_come_out() {
+fn sess_algorithms_auth_int_and_rfc_2069_give_the_expected_responses() {
     // Expected values computed independently with Python's hashlib from RFC 7616 §3.4.
     for (algorithm, qop, expected) in EXPECTED {
         let qop: &[Qop] = if *qop == Qop::None { &[] } else { &[*qop] };
@@ -78,7 +78,7 @@ fn session_algorithms_integrity_and_the_old_form_come_out() {
 }
 
 #[test]
-fn an_ha1_serves_instead_of_the_password_for_its_own_algorithm_only() {
+fn an_ha1_replaces_the_password_only_for_its_own_algorithm() {
     for algorithm in [Algorithm::Md5, Algorithm::Md5Sess, Algorithm::Sha256, Algorithm::Sha256Sess] {
         let challenge = challenge(algorithm, &[Qop::Auth]);
         let stored = ha1(algorithm, "Mufasa", &challenge.realm, "Circle of Life").to_uppercase();
@@ -94,24 +94,24 @@ fn an_ha1_serves_instead_of_the_password_for_its_own_algorithm_only() {
 }
 
 #[test]
-fn several_challenges_in_a_value_are_told_apart() {
+fn several_challenges_in_one_value_are_parsed() {
     let value = r#"Basic realm="a, Digest realm=\"x\"", Digest realm="one \"1\"", nonce=n1 ,
         qop="auth,auth-int,token" , stale=TRUE,opaque="",  DIGEST  nonce="n2", Realm="two",
         algorithm="sha-256-SESS", Negotiate abc=, Digest nonce="n3", Digest realm="r",nonce="n",algorithm=SHA-512-256,
         digest realm="r", nonce="n4", qop="later", Digest realm="Zürich", nonce="", algorithm=MD5"#
         .replace(['\n', '\r'], " ");
-    let found: Vec<_> = challenges(&value).collect();
-    let names: Vec<_> = found.iter().map(|found| found.realm.as_str()).collect();
+    let parsed: Vec<_> = challenges(&value).collect();
+    let names: Vec<_> = parsed.iter().map(|parsed| parsed.realm.as_str()).collect();
     assert_eq!(names, ["one \"1\"", "two", "Zürich"]);
-    assert_eq!(found[0].qop, [Qop::Auth, Qop::AuthInt]);
-    assert!(found[0].stale && !found[1].stale);
-    assert_eq!((found[0].nonce.as_str(), found[0].opaque.as_deref()), ("n1", Some("")));
-    assert_eq!(found[1].algorithm, Algorithm::Sha256Sess);
-    assert_eq!(found[1].qop, []);
+    assert_eq!(parsed[0].qop, [Qop::Auth, Qop::AuthInt]);
+    assert!(parsed[0].stale && !parsed[1].stale);
+    assert_eq!((parsed[0].nonce.as_str(), parsed[0].opaque.as_deref()), ("n1", Some("")));
+    assert_eq!(parsed[1].algorithm, Algorithm::Sha256Sess);
+    assert_eq!(parsed[1].qop, []);
 }
 
 #[test]
-fn the_strongest_challenge_of_each_realm_that_can_be_answered_is_chosen() {
+fn the_strongest_supported_challenge_of_each_realm_is_chosen() {
     let offered = [
         r#"Digest realm="a", nonce="a-md5", algorithm=MD5"#,
         r#"Digest realm="b", nonce="b-md5""#,
@@ -130,7 +130,7 @@ fn the_strongest_challenge_of_each_realm_that_can_be_answered_is_chosen() {
 }
 
 #[test]
-fn credentials_that_lack_something_are_none() {
+fn credentials_without_a_required_parameter_are_rejected() {
     let whole = challenge(Algorithm::Md5, &[Qop::Auth]).answer(&MUFASA).unwrap();
     assert!(Credentials::parse(&whole).is_some());
     for name in ["username", "realm", "nonce", "uri", "response", "cnonce", "nc"] {
@@ -146,9 +146,9 @@ fn credentials_that_lack_something_are_none() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever the names, what the client answers the server accepts, and nothing else.
+    /// For any names, the server accepts exactly the client's answer.
     #[test]
-    fn client_and_server_agree(
+    fn the_server_accepts_exactly_the_clients_answer(
         username in "\\PC{0,12}", realm in "\\PC{0,12}", password in "\\PC{0,12}", nonce in "[!-~]{1,20}",
         uri in "sip:[a-z%;=\"\\\\]{1,12}", count in 1..u32::MAX, algorithm in 0..4usize, qop in 0..3usize,
     ) {

@@ -1,4 +1,4 @@
-//! Reading, making and changing messages through the public interface.
+//! Parsing, creating and changing messages through the public interface.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use bitcall_sip::message::{Contact, Header, Message, MessageErrorKind, Method, Request, Response, quote};
@@ -33,7 +33,7 @@ fn text(message: &bitcall_sip::message::Headers) -> String {
 }
 
 #[test]
-fn a_request_is_read_whatever_way_its_headers_are_written() {
+fn header_fields_are_parsed_in_any_case_compact_or_folded() {
     let invite = request(INVITE);
     invite.validate().unwrap();
     assert_eq!(invite.method(), Method::Invite);
@@ -71,7 +71,7 @@ fn a_request_is_read_whatever_way_its_headers_are_written() {
 }
 
 #[test]
-fn a_proxy_changes_nothing_but_what_it_means_to() {
+fn a_proxy_leaves_all_other_lines_unchanged() {
     let mut invite = request(INVITE);
     invite.push_via("SIP/2.0/WSS edge.invalid;branch=z9hG4bKedge");
     invite.push_record_route("<sip:edge.invalid;lr>");
@@ -92,7 +92,7 @@ fn a_proxy_changes_nothing_but_what_it_means_to() {
 }
 
 #[test]
-fn a_via_is_stamped_with_where_the_request_came_from() {
+fn the_source_address_is_added_to_the_topmost_via() {
     let mut invite = request(INVITE);
     invite.stamp_via("198.51.100.3:4444".parse().unwrap());
     let via = invite.via().unwrap();
@@ -102,7 +102,7 @@ fn a_via_is_stamped_with_where_the_request_came_from() {
 }
 
 #[test]
-fn routes_are_pushed_and_popped_one_by_one() {
+fn routes_are_pushed_and_popped_in_order() {
     let mut bye = request(&INVITE.replace("X-Queue: Sales", "Route: <sip:a;lr> , <sip:b;lr>"));
     bye.push_route("<sip:c;lr>");
     assert_eq!(bye.routes().count(), 3);
@@ -112,7 +112,7 @@ fn routes_are_pushed_and_popped_one_by_one() {
 }
 
 #[test]
-fn a_response_repeats_what_belongs_to_the_request() {
+fn a_response_copies_the_header_fields_of_rfc_3261_8_2_6() {
     let without_tag = INVITE.replace(";tag=b2", "").replace("X-Queue: Sales", "Record-Route: <sip:e;lr>");
     let response = request(&without_tag).response(180, "Ringing", Some("mine"));
     assert_eq!(response.vias().count(), 3);
@@ -120,16 +120,16 @@ fn a_response_repeats_what_belongs_to_the_request() {
     assert_eq!(response.cseq().unwrap().number, 4711);
     assert_eq!(response.record_routes().count(), 1);
     let bytes = response.to_bytes();
-    let Ok(Message::Response(again)) = Message::parse(&bytes) else { panic!() };
-    again.validate().unwrap();
-    assert_eq!((again.status(), again.reason_phrase()), (180, "Ringing"));
-    assert_eq!(again.to_bytes(), bytes);
-    assert!(text(&again).contains("\r\nContent-Length: 0\r\n\r\n"));
+    let Ok(Message::Response(reparsed)) = Message::parse(&bytes) else { panic!() };
+    reparsed.validate().unwrap();
+    assert_eq!((reparsed.status(), reparsed.reason_phrase()), (180, "Ringing"));
+    assert_eq!(reparsed.to_bytes(), bytes);
+    assert!(text(&reparsed).contains("\r\nContent-Length: 0\r\n\r\n"));
     assert_eq!(request(INVITE).response(200, "OK", Some("no")).to().unwrap().tag(), Some("b2"));
 }
 
 #[test]
-fn nothing_written_into_a_message_can_start_a_line() {
+fn values_cannot_inject_header_lines() {
     let mut options = Request::new(Method::Options, "sip:a b\r\nEvil: 1@example.com");
     options.append(Header::From, "<sip:a@b>;tag=1\r\nEvil: 2");
     options.append("X-\r\nEvil: 3\r\nX", "4\0\n");
@@ -144,7 +144,7 @@ fn nothing_written_into_a_message_can_start_a_line() {
 }
 
 #[test]
-fn what_is_wrong_is_named_and_answered() {
+fn errors_have_a_status_and_name_the_malformed_part() {
     let error = |message: &str| match Message::parse(message.as_bytes()) {
         Ok(message) => message.validate().unwrap_err(),
         Err(error) => error.error,
@@ -181,7 +181,7 @@ fn bytes_that_are_not_utf8_pass_through_unchanged() {
 }
 
 #[test]
-fn uris_are_compared_by_the_rules() {
+fn uris_are_compared_as_in_rfc_3261_19_1_4() {
     let same = |one: &str, two: &str| {
         let (one, two) = (Uri::parse(one).unwrap(), Uri::parse(two).unwrap());
         assert_eq!(one.is_equivalent(&two), two.is_equivalent(&one));
@@ -217,7 +217,7 @@ fn uris_are_compared_by_the_rules() {
 }
 
 #[test]
-fn uris_are_written_as_they_were_read() {
+fn parsed_uris_are_written_unchanged() {
     for uri in [
         "sip:*43@example.com",
         "sips:a:pw@[2001:db8::1]:5061;transport=wss;lr?subject=x",
@@ -235,14 +235,14 @@ fn uris_are_written_as_they_were_read() {
 }
 
 #[test]
-fn a_stray_line_break_is_not_passed_on_into_the_answer() {
+fn a_stray_line_break_is_not_copied_into_the_response() {
     let broken = INVITE.replace("f: ", "f: x\n ");
     let response = Message::parse(broken.as_bytes()).unwrap_err().response().unwrap();
     assert!(Message::parse(&response.to_bytes()).is_ok());
 }
 
 #[test]
-fn of_a_repeated_uri_parameter_the_first_one_counts() {
+fn the_first_of_repeated_uri_parameters_is_used() {
     let uri = Uri::parse("sip:a@b;s=1;s=2").unwrap();
     assert!(uri.is_equivalent(&uri));
     assert!(!uri.is_equivalent(&Uri::parse("sip:a@b;s=2").unwrap()));

@@ -1,8 +1,8 @@
-//! Two parsers, one reading: sipx-sip, which nobody here wrote, must find in a message what ours finds.
+//! Differential test: sipx-sip, an independent parser, must read the same values in a message as ours.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "support/generate.rs"]
-#[allow(dead_code, reason = "only the bytes of a generated message are of use here")]
+#[allow(dead_code, reason = "only the bytes of a generated message are used here")]
 mod generate;
 mod support;
 
@@ -12,9 +12,9 @@ use proptest::prelude::*;
 use sipx_sip::headers::{CSeq, CallId, Contact as TheirContact, From, To, Via};
 use support::torture;
 
-/// What both must find, or that the message is refused.
+/// The values that both parsers must agree on.
 #[derive(Debug, PartialEq, Eq)]
-struct Reading {
+struct ParsedValues {
     branches: Vec<Option<String>>,
     from_tag: Option<String>,
     to_tag: Option<String>,
@@ -24,7 +24,7 @@ struct Reading {
     body: Vec<u8>,
 }
 
-/// As our parser shows text that is not UTF-8: a question mark for each stray byte.
+/// The text as our parser represents it: `?` for each byte that is not UTF-8.
 fn text(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
@@ -34,12 +34,12 @@ fn text(bytes: &[u8]) -> String {
     text
 }
 
-fn ours(bytes: &[u8]) -> Option<Reading> {
+fn ours(bytes: &[u8]) -> Option<ParsedValues> {
     let message = Message::parse(bytes).ok()?;
     message.validate().ok()?;
     let headers: &Headers = message.headers();
     let contacts = headers.contacts().filter(|contact| !matches!(contact, Ok(Contact::Star))).count();
-    Some(Reading {
+    Some(ParsedValues {
         branches: headers.vias().map(|via| via.unwrap().branch().map(str::to_owned)).collect(),
         from_tag: headers.from().unwrap().tag().map(str::to_owned),
         to_tag: headers.to().unwrap().tag().map(str::to_owned),
@@ -50,9 +50,9 @@ fn ours(bytes: &[u8]) -> Option<Reading> {
     })
 }
 
-fn theirs(bytes: &[u8]) -> Option<Reading> {
+fn theirs(bytes: &[u8]) -> Option<ParsedValues> {
     let message = sipx_sip::parse_datagram(bytes.to_vec().into(), &sipx_sip::Limits::datagram()).ok()?;
-    // They ask for Max-Forwards, which RFC 2543's clients do not send.
+    // sipx-sip requires Max-Forwards, which RFC 2543 clients do not send.
     let tolerated =
         |finding: &sipx_sip::Finding| matches!(finding, sipx_sip::Finding::MissingRequiredHeader("Max-Forwards"));
     if !sipx_sip::validate(&message).iter().all(tolerated) {
@@ -61,7 +61,7 @@ fn theirs(bytes: &[u8]) -> Option<Reading> {
     let headers = message.headers();
     let vias: Result<Vec<Via>, _> = headers.typed_all::<Via>().collect();
     let contacts: Result<Vec<TheirContact>, _> = headers.typed_all::<TheirContact>().collect();
-    Some(Reading {
+    Some(ParsedValues {
         branches: vias.ok()?.iter().map(|via| via.branch().map(text)).collect(),
         from_tag: headers.typed::<From>()?.ok()?.0.tag().map(text),
         to_tag: headers.typed::<To>()?.ok()?.0.tag().map(text),
@@ -73,7 +73,7 @@ fn theirs(bytes: &[u8]) -> Option<Reading> {
 }
 
 #[test]
-fn both_read_the_torture_messages_alike() {
+fn both_parsers_read_the_torture_messages_the_same() {
     for (name, bytes) in torture() {
         assert_eq!(ours(&bytes), theirs(&bytes), "{name}");
     }
@@ -82,9 +82,9 @@ fn both_read_the_torture_messages_alike() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// They refuse some requests that the grammar allows (a URI parameter twice, for one).
+    /// sipx-sip rejects some requests that the grammar allows, e.g. a repeated URI parameter.
     #[test]
-    fn generated_requests_that_both_accept_they_read_alike(written in request()) {
+    fn both_parsers_read_generated_requests_the_same(written in request()) {
         let bytes = written.bytes();
         prop_assert!(ours(&bytes).is_some());
         if let Some(theirs) = theirs(&bytes) {
@@ -92,10 +92,9 @@ proptest! {
         }
     }
 
-    /// Where both accept a mutated message, they find the same in it. (What to refuse is a matter of
-    /// strictness on which they may differ.)
+    /// If both accept a mutated message, they read the same values. They may differ in what they reject.
     #[test]
-    fn what_both_accept_they_read_alike(
+    fn both_parsers_read_mutated_messages_the_same(
         index in any::<prop::sample::Index>(), mutations in prop::collection::vec(mutation(), 1..4),
     ) {
         let corpus = corpus();

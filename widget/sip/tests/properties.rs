@@ -1,4 +1,4 @@
-//! What must hold for messages of any shape: generated ones, mutated ones, and plain noise.
+//! Property tests of the message layer, with generated messages, mutated messages and random bytes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "support/generate.rs"]
@@ -13,11 +13,11 @@ use generate::{corpus, mutate, mutation, request};
 use proptest::prelude::*;
 
 #[test]
-fn everything_holds_for_the_corpus_and_each_of_its_beginnings() {
+fn all_invariants_hold_for_the_corpus_and_its_prefixes() {
     for message in corpus() {
-        invariants::hold(&message);
+        invariants::check_invariants(&message);
         for end in 0..message.len().min(700) {
-            invariants::hold(&message[..end]);
+            invariants::check_invariants(&message[..end]);
         }
     }
 }
@@ -26,7 +26,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_was_written_is_read(written in request()) {
+    fn generated_requests_are_parsed_to_their_values(written in request()) {
         let bytes = written.bytes();
         let Ok(Message::Request(request)) = Message::parse(&bytes) else { panic!("{:?}", Message::parse(&bytes)) };
         prop_assert_eq!(request.validate(), Ok(()));
@@ -39,26 +39,26 @@ proptest! {
         prop_assert_eq!(request.cseq().unwrap().number, written.cseq);
         prop_assert_eq!(request.contacts().flatten().count(), written.contacts);
         prop_assert_eq!(request.body(), &written.body[..]);
-        invariants::hold(&bytes);
+        invariants::check_invariants(&bytes);
     }
 
     #[test]
-    fn everything_holds_for_mutated_messages(
+    fn all_invariants_hold_for_mutated_messages(
         index in any::<prop::sample::Index>(), mutations in prop::collection::vec(mutation(), 1..6),
     ) {
         let corpus = corpus();
         let mut bytes = index.get(&corpus).clone();
         mutate(&mut bytes, &mutations);
-        invariants::hold(&bytes);
+        invariants::check_invariants(&bytes);
     }
 
     #[test]
-    fn everything_holds_for_noise(bytes in prop::collection::vec(any::<u8>(), 0..300), head in "(|INVITE sip:a@b SIP/2.0\r\n|SIP/2.0 200 OK\r\n)", end in "(|\r\n\r\n)") {
-        invariants::hold(&[head.as_bytes(), &bytes, end.as_bytes()].concat());
+    fn all_invariants_hold_for_random_bytes(bytes in prop::collection::vec(any::<u8>(), 0..300), head in "(|INVITE sip:a@b SIP/2.0\r\n|SIP/2.0 200 OK\r\n)", end in "(|\r\n\r\n)") {
+        invariants::check_invariants(&[head.as_bytes(), &bytes, end.as_bytes()].concat());
     }
 
     #[test]
-    fn nothing_put_into_a_message_gets_out_of_its_place(uri in "\\PC{0,20}|[ -~\r\n\t]{0,20}", name in "[ -~\r\n]{0,10}", value in "[ -~\r\n\\x00é]{0,30}", display in "\\PC{0,12}") {
+    fn values_put_into_a_message_stay_in_their_field(uri in "\\PC{0,20}|[ -~\r\n\t]{0,20}", name in "[ -~\r\n]{0,10}", value in "[ -~\r\n\\x00é]{0,30}", display in "\\PC{0,12}") {
         let mut request = Request::new(Method::Options, &uri);
         request.append(format!("X-{name}").as_str(), &value);
         request.set(Header::Subject, &value);
@@ -70,7 +70,7 @@ proptest! {
     }
 
     #[test]
-    fn escaping_is_undone_by_unescaping(user in "\\PC{0,12}") {
+    fn unescaping_reverses_escaping(user in "\\PC{0,12}") {
         let escaped = escape_user(&user);
         prop_assert_eq!(unescape(&escaped), user.as_str());
         if !user.is_empty() {

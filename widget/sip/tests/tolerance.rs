@@ -1,4 +1,4 @@
-//! What servers and phones in use really send must pass every check.
+//! Header values as common servers and phones send them must pass validation.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use bitcall_sip::message::{Message, Request};
@@ -14,7 +14,7 @@ fn accepted(headers: &str) -> Request {
 }
 
 #[test]
-fn contacts_of_phones_and_servers_are_accepted() {
+fn contacts_of_common_phones_and_servers_are_accepted() {
     for contact in [
         // JsSIP, SIP.js
         r#"<sip:3gjq9l2e@s5bqkvpmml8u.invalid;transport=ws>;+sip.ice;reg-id=1;+sip.instance="<urn:uuid:6a0d2ef4-5b1a-4d8e-9c5f-3f5e0a0e2a1b>";expires=600"#,
@@ -44,7 +44,7 @@ fn contacts_of_phones_and_servers_are_accepted() {
 }
 
 #[test]
-fn names_and_routes_of_phones_and_servers_are_accepted() {
+fn display_names_and_routes_of_common_phones_and_servers_are_accepted() {
     for header in [
         "Record-Route: <sip:192.0.2.1;transport=ws;r2=on;lr=on;ftag=as1;nat=yes>,<sip:192.0.2.1;r2=on;lr;did=a9.b3c2;vsf=AAAA-->",
         "Route: <sips:edge_1.example.com:443;transport=wss;lr>",

@@ -1,4 +1,4 @@
-//! RFC 4475's torture messages, each with the outcome that the RFC asks for.
+//! The torture messages of RFC 4475, each with the result that the RFC requires.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
@@ -9,10 +9,10 @@ use bitcall_sip::uri::Scheme;
 use support::torture;
 
 fn bytes(name: &str) -> Vec<u8> {
-    torture().into_iter().find(|(found, _)| *found == name).expect(name).1
+    torture().into_iter().find(|(other, _)| *other == name).expect(name).1
 }
 
-/// A message the RFC calls valid: it passes every check and is written as it was read.
+/// A message that the RFC calls valid: it passes validation and is written unchanged.
 fn accepted(name: &str) -> Message {
     let bytes = bytes(name);
     let message = Message::parse(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -35,7 +35,7 @@ fn response(name: &str) -> Response {
     }
 }
 
-/// A request that is refused: what is wrong with it and the answer.
+/// A request that is refused: the kind of error, its header field, and the response.
 fn refused(name: &str) -> (MessageErrorKind, Option<Header>, Response) {
     match Message::parse(&bytes(name)) {
         Ok(Message::Request(request)) => {
@@ -49,17 +49,17 @@ fn refused(name: &str) -> (MessageErrorKind, Option<Header>, Response) {
 
 /// A request that is refused with 400 because of one header field.
 fn bad(name: &str, header: Header) {
-    let (what, found, response) = refused(name);
-    assert_eq!((what, found, response.status()), (MessageErrorKind::Value, Some(header), 400), "{name}");
+    let (kind, error_header, response) = refused(name);
+    assert_eq!((kind, error_header, response.status()), (MessageErrorKind::Value, Some(header), 400), "{name}");
 }
 
 #[test]
-fn all_49_messages_are_here() {
+fn all_49_torture_messages_are_loaded() {
     assert_eq!(torture().len(), 49);
 }
 
 #[test]
-fn wsinv_is_read_in_spite_of_its_white_space() {
+fn wsinv_with_unusual_white_space_is_parsed() {
     let invite = request("wsinv");
     assert_eq!(invite.uri().unwrap().params.get("unknownparam"), Some(""));
     assert_eq!(invite.to().unwrap().tag(), Some("1918181833n"));
@@ -69,9 +69,9 @@ fn wsinv_is_read_in_spite_of_its_white_space() {
     assert_eq!(invite.content_length(), Ok(Some(150)));
     assert_eq!(invite.cseq().unwrap().number, 9);
     let vias: Vec<_> = invite.vias().map(Result::unwrap).collect();
-    let seen: Vec<_> = vias.iter().map(|via| (via.transport, via.host, via.branch())).collect();
+    let parsed: Vec<_> = vias.iter().map(|via| (via.transport, via.host, via.branch())).collect();
     assert_eq!(
-        seen,
+        parsed,
         [
             ("UDP", "192.0.2.2", Some("390skdjuw")),
             ("TCP", "spindle.example.com", Some("z9hG4bK9ikj8")),
@@ -92,7 +92,7 @@ fn wsinv_is_read_in_spite_of_its_white_space() {
 }
 
 #[test]
-fn intmeth_is_read_in_spite_of_its_characters() {
+fn intmeth_with_unusual_characters_is_parsed() {
     let request = request("intmeth");
     assert_eq!(request.method(), Method::Other("!interesting-Method0123456789_*+`.%indeed'~"));
     let uri = request.uri().unwrap();
@@ -111,7 +111,7 @@ fn intmeth_is_read_in_spite_of_its_characters() {
 }
 
 #[test]
-fn esc01_keeps_escapes_apart_from_what_they_escape() {
+fn esc01_escaped_characters_are_not_delimiters() {
     let invite = request("esc01");
     let uri = invite.uri().unwrap();
     assert_eq!((uri.user, uri.host), (Some("sips%3Auser%40example.com"), "example.net"));
@@ -120,13 +120,13 @@ fn esc01_keeps_escapes_apart_from_what_they_escape() {
     assert_eq!(invite.from().unwrap().uri().unwrap().user_name(), "I have spaces");
     let contact = invite.contact().unwrap().unwrap().uri().unwrap();
     assert_eq!(contact.user_name(), "caller");
-    // Escaped names are not the parameters they would be unescaped: %6C%72 is not lr.
+    // Escaped parameter names are not unescaped: %6C%72 is not lr.
     assert!(contact.params.has("%6C%72") && !contact.is_loose_router());
     assert_eq!(contact.params.get("n%61me"), Some("v%61lue%25%34%31"));
 }
 
 #[test]
-fn escnull_keeps_its_escaped_nulls() {
+fn escnull_with_escaped_nulls_is_parsed() {
     let register = request("escnull");
     assert_eq!(register.to().unwrap().uri().unwrap().user_name(), "null-\0-null");
     let users: Vec<_> = register.contacts().map(Result::unwrap).collect();
@@ -137,7 +137,7 @@ fn escnull_keeps_its_escaped_nulls() {
 }
 
 #[test]
-fn esc02_has_percent_signs_that_escape_nothing() {
+fn esc02_percent_signs_outside_of_uris_are_not_escapes() {
     let request = request("esc02");
     assert_eq!(request.method(), Method::Other("RE%47IST%45R"));
     assert_eq!(request.to().unwrap().display_name(), "%Z%45");
@@ -153,7 +153,7 @@ fn lwsdisp_needs_no_space_before_the_angle_bracket() {
 }
 
 #[test]
-fn longreq_is_read_in_spite_of_its_lengths() {
+fn longreq_with_long_values_is_parsed() {
     let invite = request("longreq");
     assert_eq!(invite.vias().flatten().count(), 34);
     assert_eq!(invite.via().unwrap().host, "sip33.example.com");
@@ -188,7 +188,7 @@ fn transports_may_be_unknown() {
 }
 
 #[test]
-fn mpart01_has_a_binary_body() {
+fn mpart01_with_a_binary_body_is_parsed() {
     let message = request("mpart01");
     assert_eq!(message.body().len(), 553);
     assert!(message.body().contains(&0));
@@ -196,7 +196,7 @@ fn mpart01_has_a_binary_body() {
 }
 
 #[test]
-fn unreason_and_noreason_are_just_unusual_reason_phrases() {
+fn unreason_and_noreason_with_unusual_reason_phrases_are_accepted() {
     let unusual = response("unreason");
     assert_eq!(unusual.status(), 200);
     assert_eq!(unusual.reason_phrase(), "= 2**3 * 5**2 но сто девяносто девять - простое");
@@ -216,7 +216,7 @@ fn requests_with_a_malformed_header_field_are_refused_with_400() {
 }
 
 #[test]
-fn too_large_scalars_do_not_wrap() {
+fn too_large_numbers_do_not_wrap_around() {
     let Ok(Message::Request(register)) = Message::parse(&bytes("scalar02")) else { panic!() };
     assert_eq!(register.expires(), Some(u32::MAX));
     assert_eq!(register.max_forwards(), Ok(Some(255)));
@@ -224,9 +224,9 @@ fn too_large_scalars_do_not_wrap() {
 }
 
 #[test]
-fn clerr_lacks_some_of_its_body() {
-    let (what, _, response) = refused("clerr");
-    assert_eq!((what, response.status()), (MessageErrorKind::BodyShort, 400));
+fn clerr_with_a_truncated_body_is_refused() {
+    let (kind, _, response) = refused("clerr");
+    assert_eq!((kind, response.status()), (MessageErrorKind::BodyShort, 400));
     assert_eq!(response.call_id(), Ok("clerr.0ha0isndaksdjweiafasdk3"));
 }
 
@@ -239,29 +239,29 @@ fn malformed_request_lines_are_refused_with_400() {
         ("trws", MessageErrorKind::StartLine),
         ("escruri", MessageErrorKind::RequestUri),
     ] {
-        let (what, _, response) = refused(name);
-        assert_eq!((what, response.status()), (expected, 400), "{name}");
+        let (kind, _, response) = refused(name);
+        assert_eq!((kind, response.status()), (expected, 400), "{name}");
         assert!(response.call_id().unwrap().starts_with(name), "{name}");
     }
 }
 
 #[test]
-fn baddate_is_accepted_because_nothing_here_depends_on_the_date() {
-    // §3.1.2.12: an element should not refuse it unless Date matters to its processing.
+fn baddate_is_accepted_because_date_is_not_used() {
+    // §3.1.2.12: an element should refuse it only if it needs Date.
     assert_eq!(request("baddate").value(Header::Date), Some("Fri, 01 Jan 2010 16:00:00 EST"));
 }
 
 #[test]
 fn badvers_is_refused_with_505() {
-    let (what, _, response) = refused("badvers");
-    assert_eq!((what, response.status()), (MessageErrorKind::Version, 505));
+    let (kind, _, response) = refused("badvers");
+    assert_eq!((kind, response.status()), (MessageErrorKind::Version, 505));
 }
 
 #[test]
-fn methods_that_differ_are_refused_with_400() {
+fn a_cseq_method_that_differs_is_refused_with_400() {
     for name in ["mismatch01", "mismatch02"] {
-        let (what, _, response) = refused(name);
-        assert_eq!((what, response.status()), (MessageErrorKind::MethodMismatch, 400), "{name}");
+        let (kind, _, response) = refused(name);
+        assert_eq!((kind, response.status()), (MessageErrorKind::MethodMismatch, 400), "{name}");
     }
 }
 
@@ -275,14 +275,14 @@ fn malformed_responses_are_dropped() {
 }
 
 #[test]
-fn badbranch_has_nothing_behind_the_magic_cookie() {
+fn badbranch_with_only_the_magic_cookie_is_accepted() {
     assert_eq!(request("badbranch").via().unwrap().branch(), Some("z9hG4bK"));
 }
 
 #[test]
-fn insuf_is_answered_as_well_as_it_can_be() {
-    let (what, header, response) = refused("insuf");
-    assert_eq!((what, header, response.status()), (MessageErrorKind::Missing, Some(Header::CallId), 400));
+fn insuf_without_required_header_fields_is_answered_with_400() {
+    let (kind, header, response) = refused("insuf");
+    assert_eq!((kind, header, response.status()), (MessageErrorKind::Missing, Some(Header::CallId), 400));
     assert_eq!(response.via().unwrap().branch(), Some("z9hG4bKkdj.insuf"));
 }
 
@@ -297,7 +297,7 @@ fn unknown_schemes_of_the_request_uri_are_answered_with_416() {
 }
 
 #[test]
-fn unksm2_has_unknown_schemes_that_only_a_registrar_minds() {
+fn unksm2_with_unknown_schemes_in_from_and_to_is_accepted() {
     let register = request("unksm2");
     assert_eq!(register.to().unwrap().uri().unwrap().scheme, Scheme::Other("isbn"));
     assert_eq!(register.from().unwrap().uri().unwrap().scheme, Scheme::Other("http"));
@@ -306,7 +306,7 @@ fn unksm2_has_unknown_schemes_that_only_a_registrar_minds() {
 }
 
 #[test]
-fn bext01_is_answered_with_420_and_what_is_unsupported() {
+fn bext01_is_answered_with_420_and_unsupported() {
     let options = request("bext01");
     assert_eq!(
         options.unsupported(Header::Require, &["path", "NothingSupportsThis"]).as_deref(),
@@ -320,14 +320,14 @@ fn bext01_is_answered_with_420_and_what_is_unsupported() {
 }
 
 #[test]
-fn invut_and_sdp01_name_types_that_the_application_refuses() {
+fn the_media_types_of_invut_and_sdp01_are_parsed() {
     let invite = request("invut");
     assert_eq!((invite.content_type(), invite.body().len()), (Some("application/unknownformat"), 40));
     assert!(!request("sdp01").lists(Header::Accept, "application/sdp"));
 }
 
 #[test]
-fn regaut01_has_no_credentials_that_count() {
+fn regaut01_with_an_unknown_scheme_has_no_credentials() {
     let register = request("regaut01");
     assert!(register.values(Header::Authorization).all(|value| Credentials::parse(value).is_none()));
 }
@@ -335,28 +335,28 @@ fn regaut01_has_no_credentials_that_count() {
 #[test]
 fn repeated_single_header_fields_are_refused_with_400() {
     for (name, repeated) in [("multi01", Header::CSeq), ("mcl01", Header::ContentLength)] {
-        let (what, header, response) = refused(name);
-        assert_eq!((what, header, response.status()), (MessageErrorKind::Repeated, Some(repeated), 400), "{name}");
+        let (kind, header, response) = refused(name);
+        assert_eq!((kind, header, response.status()), (MessageErrorKind::Repeated, Some(repeated), 400), "{name}");
     }
 }
 
 #[test]
-fn bcast_would_be_sent_on_to_the_broadcast_address() {
-    // A user agent drops it, because the second Via is not its to serve (§8.1.3.3).
+fn bcast_with_a_broadcast_via_is_accepted() {
+    // A user agent drops it, because the response has more than one Via (RFC 3261 §8.1.3.3).
     let response = response("bcast");
     assert_eq!(response.vias().count(), 2);
     assert_eq!(response.vias().nth(1).unwrap().unwrap().host, "255.255.255.255");
 }
 
 #[test]
-fn zeromf_goes_no_further() {
+fn zeromf_is_not_forwarded() {
     let mut options = request("zeromf");
     assert_eq!(options.decrement_max_forwards(), None);
     assert_eq!(options.to_bytes(), bytes("zeromf"));
 }
 
 #[test]
-fn parameters_of_contact_and_of_its_uri_are_told_apart() {
+fn contact_parameters_are_distinct_from_uri_parameters() {
     let register = request("cparam01");
     let contact = register.contact().unwrap().unwrap();
     assert!(contact.params.has("unknownparam") && !contact.uri().unwrap().params.has("unknownparam"));
@@ -366,14 +366,14 @@ fn parameters_of_contact_and_of_its_uri_are_told_apart() {
 }
 
 #[test]
-fn regescrt_has_a_header_field_in_its_contact() {
+fn regescrt_with_a_header_field_in_the_contact_uri_is_parsed() {
     let register = request("regescrt");
     let uri = register.contact().unwrap().unwrap().uri().unwrap();
     assert_eq!(uri.headers, "Route=%3Csip:sip.example.com%3E");
 }
 
 #[test]
-fn inv2543_is_read_though_it_is_older_than_rfc_3261() {
+fn inv2543_of_an_rfc_2543_client_is_accepted() {
     let invite = request("inv2543");
     assert_eq!(invite.via().unwrap().branch(), None);
     assert_eq!(invite.from().unwrap().tag(), None);

@@ -1,27 +1,27 @@
-//! Challenges: read by clients, written by servers.
+//! Digest challenges: parsed by clients, written by servers.
 
 use super::{Algorithm, DigestSecret, Qop, ResponseInput};
 use crate::message::{grammar, quote, unquote};
 use serde::{Deserialize, Serialize};
 
-/// A challenge of `WWW-Authenticate` or `Proxy-Authenticate`.
+/// One challenge of a `WWW-Authenticate` or `Proxy-Authenticate` header field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Challenge {
     /// The protection space, without quotes.
     pub realm: String,
     /// The server's nonce.
     pub nonce: String,
-    /// Returned to the server as it is.
+    /// Returned to the server unchanged.
     pub opaque: Option<String>,
-    /// The algorithm; MD5 where the challenge names none.
+    /// The algorithm; MD5 if the challenge names none.
     pub algorithm: Algorithm,
-    /// What the server offers; empty for a challenge without `qop` (RFC 2069).
+    /// The `qop` values that the server offers; empty for a challenge without `qop` (RFC 2069).
     pub qop: Vec<Qop>,
-    /// The credentials were right, only the nonce was too old: answer anew without asking the person.
+    /// The credentials were correct but the nonce has expired: repeat with the new nonce, without asking the user.
     pub stale: bool,
 }
 
-/// What a client puts into an answer.
+/// The client's input to [`Challenge::answer`].
 #[derive(Clone, Copy, Debug)]
 pub struct AuthorizationInput<'a> {
     /// The user name.
@@ -34,19 +34,19 @@ pub struct AuthorizationInput<'a> {
     pub uri: &'a str,
     /// The request's body (for `auth-int`).
     pub body: &'a [u8],
-    /// A random value of the client's: letters and digits, at least 64 bits of randomness.
+    /// The client nonce: letters and digits with at least 64 random bits.
     pub cnonce: &'a str,
-    /// How many requests were sent with this nonce, this one included: from 1.
+    /// Nonce count: the number of requests sent with this nonce, including this one; starts at 1.
     pub count: u32,
 }
 
-/// The Digest challenges in one header value (a value can have several) that can be answered: those
-/// with an unknown scheme or algorithm, without realm or nonce, or with unknown `qop` only are left out.
+/// The usable Digest challenges in one header value, which can have several. Omitted are those with
+/// an unknown scheme or algorithm, without realm or nonce, or with only unknown `qop` values.
 pub fn challenges(value: &str) -> impl Iterator<Item = Challenge> {
     let mut rest = value;
     core::iter::from_fn(move || {
         while !rest.is_empty() {
-            let (challenge, tail) = parse_one(rest);
+            let (challenge, tail) = parse_first_challenge(rest);
             rest = tail;
             if challenge.is_some() {
                 return challenge;
@@ -56,13 +56,13 @@ pub fn challenges(value: &str) -> impl Iterator<Item = Challenge> {
     })
 }
 
-/// From all challenge values of a 401 or 407, the strongest that `secret` can answer for each realm
-/// (proxies in series have one each), in the order of their first appearance.
+/// From all challenge values of a 401 or 407, the strongest one per realm that `secret` can answer
+/// (several proxies on the path have one realm each), in the order of their first appearance.
 ///
-/// SHA-256 goes before MD5; among equals the server's order counts (RFC 8760 §2.4).
+/// SHA-256 is preferred to MD5; otherwise the server's order applies (RFC 8760 §2.4).
 pub fn choose<'v>(values: impl Iterator<Item = &'v str>, secret: DigestSecret<'_>) -> Vec<Challenge> {
     let mut chosen: Vec<Challenge> = Vec::new();
-    for challenge in values.flat_map(challenges).filter(|found| secret.serves(found.algorithm)) {
+    for challenge in values.flat_map(challenges).filter(|challenge| secret.supports(challenge.algorithm)) {
         match chosen.iter_mut().find(|other| other.realm == challenge.realm) {
             Some(other) => {
                 if challenge.algorithm.is_sha256() && !other.algorithm.is_sha256() {
@@ -76,7 +76,7 @@ pub fn choose<'v>(values: impl Iterator<Item = &'v str>, secret: DigestSecret<'_
 }
 
 impl Challenge {
-    /// The value of `Authorization` or `Proxy-Authorization` that answers this challenge; `None` where
+    /// The value of `Authorization` or `Proxy-Authorization` that answers this challenge; `None` if
     /// the secret is an HA1 of the other algorithm.
     ///
     /// `auth` is preferred to `auth-int`, because proxies may rewrite bodies.
@@ -162,8 +162,8 @@ impl Qop {
     }
 }
 
-/// The first challenge of a list (`None` where it cannot be answered) and what follows it.
-fn parse_one(value: &str) -> (Option<Challenge>, &str) {
+/// The first challenge of a list (`None` if it is not usable) and the rest of the list.
+fn parse_first_challenge(value: &str) -> (Option<Challenge>, &str) {
     let (scheme, mut rest) = value.split_once([' ', '\t']).unwrap_or((value, ""));
     let is_digest = scheme.eq_ignore_ascii_case("Digest");
     let (mut realm, mut nonce, mut opaque) = (None, None, None);
@@ -174,7 +174,7 @@ fn parse_one(value: &str) -> (Option<Challenge>, &str) {
         let (item, tail) = grammar::first_item(rest);
         let (name, text) = item.split_once('=').unwrap_or((item, ""));
         let name = grammar::trim(name);
-        // A word before the name is the next challenge's scheme: `…, Digest realm="x"`.
+        // A token before the parameter name is the next challenge's scheme: `…, Digest realm="x"`.
         if name.contains([' ', '\t']) {
             break;
         }

@@ -1,37 +1,37 @@
-//! Credentials: what a client answered, checked by a server.
+//! Digest credentials: a client's answer to a challenge, parsed and verified by a server.
 
 use super::{Algorithm, DigestSecret, Qop, ResponseInput};
 use crate::message::{grammar, unquote};
 use std::borrow::Cow;
 
-/// The Digest credentials of `Authorization` or `Proxy-Authorization`.
+/// The Digest credentials of an `Authorization` or `Proxy-Authorization` header field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials<'a> {
     /// The user name, without quotes.
     pub username: Cow<'a, str>,
-    /// The protection space it is meant for.
+    /// The protection space that they are for.
     pub realm: Cow<'a, str>,
-    /// The nonce it answers.
+    /// The nonce of the challenge.
     pub nonce: Cow<'a, str>,
-    /// What the client took for the Request-URI.
+    /// The `uri` parameter: the Request-URI as the client sent it.
     pub uri: Cow<'a, str>,
-    /// The digest, in hex digits.
+    /// The digest in hex.
     pub response: Cow<'a, str>,
-    /// The algorithm; MD5 where none is named.
+    /// The algorithm; MD5 if none is named.
     pub algorithm: Algorithm,
-    /// The protection used.
+    /// The quality of protection used.
     pub qop: Qop,
-    /// The client's own random value; empty where there is none.
+    /// The client nonce; empty if there is none.
     pub cnonce: Cow<'a, str>,
-    /// The nonce count as written: eight hex digits; empty without `qop`.
+    /// The nonce count `nc` as written: eight hex digits; empty without `qop`.
     pub nonce_count: &'a str,
-    /// What the server gave the client to keep.
+    /// The challenge's `opaque`, returned by the client.
     pub opaque: Option<Cow<'a, str>>,
 }
 
 impl<'a> Credentials<'a> {
-    /// Reads credentials; `None` where they are of another scheme, or an unsupported algorithm or
-    /// `qop`, or lack something.
+    /// Parses credentials; `None` if the scheme is not Digest, the algorithm or `qop` is not
+    /// supported, or a required parameter is missing.
     pub fn parse(value: &'a str) -> Option<Credentials<'a>> {
         let (scheme, parameters) = value.split_once([' ', '\t'])?;
         if !scheme.eq_ignore_ascii_case("Digest") {
@@ -70,8 +70,8 @@ impl<'a> Credentials<'a> {
         })
     }
 
-    /// The nonce count as a number, from 1; `None` without `qop` or where it is not eight hex digits. A
-    /// server refuses one that is not larger than the last one with the same nonce (a replay).
+    /// The nonce count as a number, from 1; `None` without `qop` or if it is not eight hex digits. A
+    /// server rejects a count that is not larger than the last one with the same nonce (a replay).
     pub fn count(&self) -> Option<u32> {
         if self.nonce_count.len() != 8 || self.nonce_count.starts_with('+') {
             return None;
@@ -79,10 +79,10 @@ impl<'a> Credentials<'a> {
         u32::from_str_radix(self.nonce_count, 16).ok()
     }
 
-    /// Whether the client knew the secret. Compares in constant time.
+    /// Whether the digest was made with this secret. Compares in constant time.
     ///
-    /// That realm, nonce, algorithm and nonce count are acceptable and that `uri` is the request's is
-    /// the server's to check.
+    /// The server must also check realm, nonce, algorithm and nonce count, and that `uri` is the
+    /// Request-URI.
     pub fn verify(&self, secret: DigestSecret<'_>, method: &str, body: &[u8]) -> bool {
         let Some(ha1) = secret.ha1(self.algorithm, &self.username, &self.realm) else {
             return false;
@@ -101,7 +101,7 @@ impl<'a> Credentials<'a> {
         let difference = expected
             .bytes()
             .zip(self.response.bytes())
-            .fold(0, |seen, (mine, theirs)| seen | (mine ^ theirs.to_ascii_lowercase()));
+            .fold(0, |difference, (mine, theirs)| difference | (mine ^ theirs.to_ascii_lowercase()));
         expected.len() == self.response.len() && difference == 0
     }
 }

@@ -1,7 +1,7 @@
-//! Digest authentication (RFC 3261 §22, RFC 7616, RFC 8760), both sides.
+//! Digest authentication (RFC 3261 §22, RFC 7616, RFC 8760), for client and server.
 //!
-//! A client reads [`Challenge`]s with [`choose`] and answers one with [`Challenge::answer`]; a server
-//! writes a [`Challenge`] and checks [`Credentials`]. Random values (nonce, cnonce) are passed in.
+//! A client parses [`Challenge`]s with [`choose`] and answers them with [`Challenge::answer`]; a server
+//! writes a [`Challenge`] and verifies [`Credentials`]. Random values (nonce, cnonce) are passed in.
 //!
 //! ```
 //! use bitcall_sip::digest::{AuthorizationInput, DigestSecret, choose};
@@ -28,7 +28,7 @@ use md5::Md5;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// The digest algorithms that are supported. SHA-512-256 is not: no SIP server in use offers it alone.
+/// The supported digest algorithms. SHA-512-256 is not supported, because no SIP server in use offers only that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Algorithm {
     /// `MD5`
@@ -41,23 +41,23 @@ pub enum Algorithm {
     Sha256Sess,
 }
 
-/// Which protection the digest gives (RFC 7616 §3.4).
+/// Quality of protection (RFC 7616 §3.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Qop {
     /// None: the digest of RFC 2069, without nonce count.
     None,
-    /// The request's method and URI are protected.
+    /// `auth`: method and URI are protected.
     Auth,
-    /// The body too.
+    /// `auth-int`: the body is protected too.
     AuthInt,
 }
 
-/// What proves who the user is.
+/// The secret from which a digest is computed.
 #[derive(Clone, Copy)]
 pub enum DigestSecret<'a> {
-    /// The password; serves all algorithms.
+    /// The password; usable with all algorithms.
     Password(&'a str),
-    /// Hex digests of `username:realm:password`, each for its own algorithm.
+    /// HA1, the digest of `username:realm:password` in hex, for each algorithm (RFC 7616 §3.4.2).
     Ha1 {
         /// 32 hex digits.
         md5: Option<&'a str>,
@@ -76,7 +76,7 @@ impl core::fmt::Debug for DigestSecret<'_> {
 }
 
 impl<'a> DigestSecret<'a> {
-    /// A secret from one HA1 of either length; `None` where it is neither 32 nor 64 hex digits.
+    /// A secret from one HA1; `None` if it is neither 32 (MD5) nor 64 (SHA-256) hex digits.
     pub fn from_ha1(ha1: &'a str) -> Option<DigestSecret<'a>> {
         if !ha1.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return None;
@@ -88,18 +88,18 @@ impl<'a> DigestSecret<'a> {
         }
     }
 
-    /// HA1 as hex digits; `None` where the secret is a digest of the other algorithm.
+    /// HA1 in hex; `None` if the secret is an HA1 of the other algorithm.
     fn ha1(self, algorithm: Algorithm, username: &str, realm: &str) -> Option<String> {
         match self {
             DigestSecret::Password(password) => Some(ha1(algorithm, username, realm, password)),
             DigestSecret::Ha1 { md5, sha256 } => {
-                let given = if algorithm.is_sha256() { sha256 } else { md5 };
-                given.map(str::to_ascii_lowercase)
+                let ha1 = if algorithm.is_sha256() { sha256 } else { md5 };
+                ha1.map(str::to_ascii_lowercase)
             }
         }
     }
 
-    fn serves(self, algorithm: Algorithm) -> bool {
+    fn supports(self, algorithm: Algorithm) -> bool {
         match self {
             DigestSecret::Password(_) => true,
             DigestSecret::Ha1 { md5, sha256 } => {
@@ -113,7 +113,7 @@ impl<'a> DigestSecret<'a> {
     }
 }
 
-/// HA1 of RFC 7616 §3.4.2 as hex digits: what a server stores instead of a password.
+/// HA1 (RFC 7616 §3.4.2) in hex, which a server stores instead of the password.
 pub fn ha1(algorithm: Algorithm, username: &str, realm: &str, password: &str) -> String {
     algorithm.hash(&[username.as_bytes(), realm.as_bytes(), password.as_bytes()])
 }
@@ -129,14 +129,14 @@ impl Algorithm {
         }
     }
 
-    /// The algorithm of this name, without regard to case; `None` where it is not supported.
+    /// The algorithm of this name, case-insensitive; `None` if it is not supported.
     pub fn from_name(name: &str) -> Option<Algorithm> {
         [Algorithm::Md5, Algorithm::Md5Sess, Algorithm::Sha256, Algorithm::Sha256Sess]
             .into_iter()
             .find(|algorithm| algorithm.as_str().eq_ignore_ascii_case(name))
     }
 
-    /// Whether it is SHA-256; the others are MD5.
+    /// Whether it is SHA-256 or SHA-256-sess; the others are MD5.
     pub fn is_sha256(self) -> bool {
         matches!(self, Algorithm::Sha256 | Algorithm::Sha256Sess)
     }
@@ -145,7 +145,7 @@ impl Algorithm {
         matches!(self, Algorithm::Md5Sess | Algorithm::Sha256Sess)
     }
 
-    /// The hash of the parts joined by colons, as hex digits.
+    /// The hash of the parts joined by colons, in hex.
     fn hash(self, parts: &[&[u8]]) -> String {
         if self.is_sha256() { hash_with(Sha256::new(), parts) } else { hash_with(Md5::new(), parts) }
     }
@@ -167,7 +167,7 @@ fn hash_with(mut hasher: impl sha2::Digest, parts: &[&[u8]]) -> String {
     hex
 }
 
-/// Everything that goes into a response (RFC 7616 §3.4.1).
+/// The inputs of the `response` parameter (RFC 7616 §3.4.1).
 struct ResponseInput<'a> {
     algorithm: Algorithm,
     qop: Qop,

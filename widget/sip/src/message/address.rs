@@ -5,19 +5,19 @@ use crate::uri::{Uri, UriError};
 use grammar::{TOKEN, find, find_outside, split_off, trim};
 use std::borrow::Cow;
 
-/// The value of From, To, Contact, Route and their like.
+/// The value of From, To, Contact, Route and similar header fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NameAddr<'a> {
-    /// The display name as it is written, quotes included; empty where there is none.
+    /// The display name as written, with quotes; empty if there is none.
     pub display: &'a str,
-    /// The URI as it is written, without angle brackets.
+    /// The URI as written, without angle brackets.
     pub uri_text: &'a str,
     /// The header field's parameters (not the URI's).
     pub params: Params<'a>,
 }
 
 impl<'a> NameAddr<'a> {
-    /// Parses one address (not a list of them); `None` where the grammar is broken.
+    /// Parses one address, not a list; `None` if it is malformed.
     #[inline]
     pub fn parse(text: &'a str) -> Option<NameAddr<'a>> {
         let angle = find_angle(text);
@@ -27,8 +27,8 @@ impl<'a> NameAddr<'a> {
             let rest = trim(rest);
             (display, uri, rest)
         } else {
-            // Without brackets, what follows a semicolon belongs to the header field (§20.10), and
-            // a comma or question mark may not occur.
+            // Without angle brackets, parameters after a semicolon belong to the header field, and
+            // the URI may not have a comma or question mark (§20.10).
             let end = find(text, b';');
             let uri = trim(text.get(..end)?);
             if uri.contains([',', '?']) {
@@ -58,22 +58,22 @@ impl<'a> NameAddr<'a> {
         Uri::parse(self.uri_text)
     }
 
-    /// The display name as a person reads it: without quotes and escapes; empty where there is none.
+    /// The display name without quotes and escapes; empty if there is none.
     pub fn display_name(&self) -> Cow<'a, str> {
         grammar::unquote(self.display)
     }
 
-    /// The dialog tag of From and To. An empty one is none: the grammar has no such tag (RFC 3261 §25.1).
+    /// The tag of From and To. An empty tag counts as absent, because the grammar does not allow it (RFC 3261 §25.1).
     pub fn tag(&self) -> Option<&'a str> {
         self.params.get("tag").filter(|tag| !tag.is_empty())
     }
 
-    /// A Contact's `expires` in seconds; nonsense counts as 3600 (RFC 3261 §10.2.1.1).
+    /// A Contact's `expires` in seconds; a malformed value counts as 3600 (RFC 3261 §10.2.1.1).
     pub fn expires(&self) -> Option<u32> {
         self.params.get("expires").map(|text| grammar::delta_seconds(text).unwrap_or(3600))
     }
 
-    /// A Contact's preference in thousandths, 1000 where it says nothing (or nonsense).
+    /// A Contact's `q` value in thousandths; 1000 if it is absent or malformed.
     pub fn q(&self) -> u16 {
         self.params.get("q").and_then(thousandths).unwrap_or(1000)
     }
@@ -81,24 +81,24 @@ impl<'a> NameAddr<'a> {
     /// Whether display name, URI and parameters are all well-formed.
     pub(super) fn well_formed(&self) -> bool {
         let display = self.display;
-        let display_fits = if display.starts_with('"') {
+        let display_well_formed = if display.starts_with('"') {
             grammar::is_quoted(display)
         } else {
-            // Tokens and white space by the grammar; characters beyond ASCII are in wide use.
+            // The grammar allows tokens and white space; non-ASCII characters are accepted because many phones send them.
             display.bytes().all(|byte| TOKEN.has(byte) || byte >= 0x80 || matches!(byte, b' ' | b'\t'))
         };
-        display_fits && self.uri().is_ok() && self.params.well_formed()
+        display_well_formed && self.uri().is_ok() && self.params.well_formed()
     }
 }
 
-/// The URI before `>` and what follows it.
+/// The text before `>` and after it.
 #[inline]
 fn split_at_close(text: &str) -> Option<(&str, &str)> {
     let close = text.bytes().position(|byte| byte == b'>')?;
     Some(split_off(text, close))
 }
 
-/// The first `<` outside a quoted string.
+/// Position of the first `<` outside a quoted string.
 #[inline]
 fn find_angle(text: &str) -> Option<usize> {
     if !text.starts_with('"') {

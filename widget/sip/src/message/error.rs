@@ -1,27 +1,27 @@
-//! What can be wrong with a message: where, and what a server says about it.
+//! Errors of messages: kind, position, and the response that a server sends.
 
 use super::{Header, Request, Response};
 use core::fmt;
 
-/// One thing that is wrong with a message or a header value.
+/// An error in a message or a header value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageError {
-    /// What is wrong.
+    /// The kind of error.
     pub kind: MessageErrorKind,
-    /// The header field it is about, if it is about one.
+    /// The header field with the error, if it is in one.
     pub header: Option<Header>,
-    /// Bytes from the message's first byte to the line that is wrong; 0 where no line is.
+    /// Offset in bytes of the malformed line in the message; 0 if no line is malformed.
     pub offset: u32,
 }
 
 /// The kinds of [`MessageError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageErrorKind {
-    /// Nothing but line breaks: a keep-alive (RFC 5626 §4.4.1), not a message.
+    /// Only line breaks: a keep-alive (RFC 5626 §4.4.1), not a message.
     Empty,
     /// The empty line after the header fields is missing.
     Unterminated,
-    /// The message is larger than [`super::MAX_MESSAGE_SIZE`].
+    /// The message is larger than [`super::MAX_MESSAGE_BYTES`].
     TooLarge,
     /// The first line is neither a request line nor a status line.
     StartLine,
@@ -33,19 +33,19 @@ pub enum MessageErrorKind {
     Scheme,
     /// The status code is not within 100 to 699.
     StatusCode,
-    /// A CR or LF that is not part of a line's end: forwarding it could smuggle a header past a laxer peer.
+    /// A CR or LF that is not part of a CRLF. Forwarded, it could inject a header field at a more tolerant peer.
     LineBreak,
     /// A line that is not `name: value`.
     HeaderLine,
     /// The body is shorter than Content-Length says.
     BodyShort,
-    /// A header field that must be there is not.
+    /// A required header field is missing.
     Missing,
-    /// A header field that may occur once occurs more often.
+    /// A header field that may occur once occurs several times.
     Repeated,
-    /// The header field's value breaks its grammar.
+    /// The header field's value is malformed.
     Value,
-    /// The method in `CSeq` is not the request's (RFC 3261 §8.1.1.5).
+    /// The method in `CSeq` is not the request's method (RFC 3261 §8.1.1.5).
     MethodMismatch,
 }
 
@@ -58,8 +58,8 @@ impl MessageError {
         MessageError { kind, header: Some(header), offset }
     }
 
-    /// The status a server answers a request with that has this error, or `None` where nothing is answered.
-    /// A response with an error is always dropped.
+    /// The status with which a server answers a request that has this error; `None` if it does not
+    /// answer. A response with an error is always dropped.
     pub fn status(&self) -> Option<u16> {
         match self.kind {
             MessageErrorKind::Empty => None,
@@ -70,12 +70,12 @@ impl MessageError {
         }
     }
 
-    /// The reason phrase that goes with [`MessageError::status`]: names what is wrong.
+    /// The reason phrase for [`MessageError::status`]; it names the error.
     pub fn reason(&self) -> String {
         if self.kind == MessageErrorKind::Version {
             return "Version Not Supported".to_owned();
         }
-        let (text, with_header) = self.words();
+        let (text, with_header) = self.text();
         let mut reason = String::from(text);
         if let (true, Some(header)) = (with_header, self.header) {
             reason.push(' ');
@@ -84,8 +84,8 @@ impl MessageError {
         reason
     }
 
-    /// The error in words, and whether the header's name belongs behind them.
-    fn words(self) -> (&'static str, bool) {
+    /// The error as text, and whether the header field's name follows it.
+    fn text(self) -> (&'static str, bool) {
         match self.kind {
             MessageErrorKind::Empty => ("Empty Message", false),
             MessageErrorKind::Unterminated => ("Missing Empty Line After Header Fields", false),
@@ -108,7 +108,7 @@ impl MessageError {
 
 impl fmt::Display for MessageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (text, with_header) = self.words();
+        let (text, with_header) = self.text();
         f.write_str(text)?;
         if let (true, Some(header)) = (with_header, self.header) {
             f.write_str(" ")?;
@@ -121,18 +121,18 @@ impl fmt::Display for MessageError {
 
 impl core::error::Error for MessageError {}
 
-/// A message that cannot be used, with as much of it as could be read.
+/// A message that could not be parsed, with the part that could.
 #[derive(Clone, Debug)]
 pub struct ParseError {
-    /// The first thing that is wrong.
+    /// The first error.
     pub error: MessageError,
-    /// What could be read, where it was a request: enough to answer it.
+    /// The part that could be parsed, if the message is a request: enough to answer it.
     pub request: Option<Box<Request>>,
 }
 
 impl ParseError {
-    /// The answer a server gives, or `None` where it stays silent: to responses, ACK, keep-alives, and
-    /// requests without a Via.
+    /// The response that a server sends. `None` for responses, ACKs, keep-alives, and requests
+    /// without a Via.
     pub fn response(&self) -> Option<Response> {
         self.request.as_ref()?.error_response(&self.error)
     }

@@ -2,19 +2,19 @@
 
 use std::borrow::Cow;
 
-/// What a byte may be part of; the classes are bits of one table's entries.
+/// A class of bytes: one bit in the entries of [`CHAR_CLASSES`].
 #[derive(Clone, Copy)]
 pub(crate) struct CharClass(u8);
 
 /// `token`
 pub(crate) const TOKEN: CharClass = CharClass(1);
-/// `unreserved` and `user-unreserved`, and `#`, which phones send unescaped.
+/// `unreserved`, `user-unreserved`, and `#`, which phones send unescaped.
 pub(crate) const USER: CharClass = CharClass(2);
-/// `unreserved`, `param-unreserved`, `hnv-unreserved` and the marks between parameters and header fields.
+/// `unreserved`, `param-unreserved`, `hnv-unreserved`, and the delimiters of parameters and header fields.
 pub(crate) const URI_PARAM: CharClass = CharClass(4);
-/// A host name's letters, digits, dots and hyphens; underscores are in use too.
+/// Letters, digits, dots and hyphens of a host name, and underscores, which are in use.
 pub(crate) const HOST: CharClass = CharClass(8);
-/// What stands in a Request-URI at all: printable ASCII but `<`, `>` and quotes.
+/// Characters of a Request-URI: printable ASCII except `<`, `>` and `"`.
 pub(crate) const TARGET: CharClass = CharClass(16);
 
 static CHAR_CLASSES: [u8; 256] = char_classes();
@@ -65,12 +65,12 @@ pub(super) fn is_token(character: char) -> bool {
     u8::try_from(character).is_ok_and(|byte| TOKEN.has(byte))
 }
 
-/// Whether `text` is one token: not empty, nothing but token characters.
+/// Whether `text` is a `token`: not empty, only token characters.
 pub(crate) fn all_token(text: &str) -> bool {
     !text.is_empty() && TOKEN.has_all(text)
 }
 
-/// Takes the white space of an unfolded value off both ends.
+/// Removes spaces and tabs from both ends.
 #[inline]
 pub(crate) fn trim(text: &str) -> &str {
     let bytes = text.as_bytes();
@@ -80,7 +80,7 @@ pub(crate) fn trim(text: &str) -> &str {
     }
 }
 
-/// The position of the first `stop`, or the text's length.
+/// The position of the first `stop` byte, or the text's length.
 #[inline]
 pub(crate) fn find(text: &str, stop: u8) -> usize {
     text.bytes().position(|byte| byte == stop).unwrap_or(text.len())
@@ -92,7 +92,7 @@ pub(crate) fn find_space(text: &str) -> usize {
     text.bytes().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(text.len())
 }
 
-/// The position of the first `stop` outside quoted strings and outside `<…>`, or the text's length.
+/// The position of the first `stop` byte outside quoted strings and `<…>`, or the text's length.
 #[inline]
 pub(crate) fn find_outside(text: &str, stop: u8) -> usize {
     let mut bytes = text.bytes().enumerate();
@@ -115,7 +115,7 @@ pub(crate) fn find_outside(text: &str, stop: u8) -> usize {
     text.len()
 }
 
-/// Splits at `index`, dropping the byte there.
+/// The text before and after the byte at `index`.
 #[inline]
 pub(crate) fn split_off(text: &str, index: usize) -> (&str, &str) {
     let head = text.get(..index).unwrap_or(text);
@@ -123,13 +123,13 @@ pub(crate) fn split_off(text: &str, index: usize) -> (&str, &str) {
     (head, tail)
 }
 
-/// The first element of a comma-separated list and what follows its comma, both trimmed.
+/// The first element of a comma-separated list and the rest after its comma, both trimmed.
 pub(crate) fn first_item(text: &str) -> (&str, &str) {
     let (item, rest) = split_off(text, find_outside(text, b','));
     (trim(item), trim(rest))
 }
 
-/// The elements of a comma-separated list, trimmed, empty ones left out.
+/// The non-empty elements of a comma-separated list, trimmed.
 pub(crate) fn items(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     core::iter::from_fn(move || {
@@ -144,7 +144,7 @@ pub(crate) fn items(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Takes a quoted string off its quotes and escapes; any other text is returned as it is.
+/// Removes the quotes and escapes of a quoted string; other text is returned unchanged.
 pub fn unquote(text: &str) -> Cow<'_, str> {
     let Some(inner) = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) else {
         return Cow::Borrowed(text);
@@ -179,7 +179,7 @@ pub fn quote(text: &str) -> String {
     quoted
 }
 
-/// Whether `text` is one whole quoted string.
+/// Whether `text` is exactly one quoted string.
 pub(crate) fn is_quoted(text: &str) -> bool {
     let Some(inner) = text.strip_prefix('"') else {
         return false;
@@ -196,7 +196,7 @@ pub(crate) fn is_quoted(text: &str) -> bool {
     false
 }
 
-/// A run of decimal digits; too large a number is `u32::MAX`, anything else is `None`.
+/// Parses decimal digits; a too large number becomes `u32::MAX`, other text `None`.
 pub(crate) fn delta_seconds(text: &str) -> Option<u32> {
     if text.is_empty() {
         return None;
@@ -211,7 +211,7 @@ pub(crate) fn delta_seconds(text: &str) -> Option<u32> {
     Some(value)
 }
 
-/// A run of decimal digits that fits.
+/// Parses decimal digits; `None` if the number does not fit.
 pub(crate) fn number(text: &str) -> Option<u32> {
     let mut value = 0u32;
     for byte in text.bytes() {
@@ -223,7 +223,7 @@ pub(crate) fn number(text: &str) -> Option<u32> {
     (!text.is_empty()).then_some(value)
 }
 
-/// Appends a number in decimal; `format!` would cost more WASM than it saves.
+/// Appends a number in decimal. `format!` would add more bytes to the WASM than this function.
 pub fn push_number(text: &mut String, number: usize) {
     if number >= 10 {
         push_number(text, number / 10);
@@ -231,7 +231,7 @@ pub fn push_number(text: &mut String, number: usize) {
     text.push(char::from_digit(u32::try_from(number % 10).unwrap_or_default(), 10).unwrap_or('0'));
 }
 
-/// Appends text for one line: what would end the line becomes a space.
+/// Appends text to a line: CR, LF and NUL become spaces.
 pub(super) fn push_clean(text: &mut String, addition: &str) {
     if addition.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
         text.extend(addition.chars().map(|c| if matches!(c, '\r' | '\n' | '\0') { ' ' } else { c }));

@@ -1,7 +1,7 @@
-//! Typed access to the header fields that user agents and proxies read.
+//! Typed accessors for the header fields that user agents and proxies read.
 //!
-//! What a message must have is a `Result`; what it may have is an `Option`, or a `Result` of one where
-//! a broken value must not pass for an absent one; lists are iterators.
+//! A required header field is a `Result`. An optional one is an `Option`, or a `Result<Option>` if a
+//! malformed value must not count as absent. Lists are iterators.
 
 use super::headers::HeaderLine;
 use super::{Contact, Header, Headers, MessageError, MessageErrorKind, Method, NameAddr, Params, Via, grammar};
@@ -16,7 +16,7 @@ pub struct CSeq<'a> {
     pub method: Method<'a>,
 }
 
-/// `RAck` (RFC 3262 §7.2): what a PRACK acknowledges.
+/// `RAck` (RFC 3262 §7.2): the provisional response that a PRACK acknowledges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RAck<'a> {
     /// The response's `RSeq`.
@@ -28,22 +28,22 @@ pub struct RAck<'a> {
 /// Who refreshes a session (RFC 4028 §4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refresher {
-    /// The side that sent the request.
+    /// The sender of the request.
     Uac,
-    /// The side that answered it.
+    /// The sender of the response.
     Uas,
 }
 
 /// `Session-Expires` (RFC 4028 §4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionExpires {
-    /// Seconds until the session ends unless it is refreshed.
+    /// Seconds until the session expires unless it is refreshed.
     pub interval: u32,
-    /// Who refreshes, where it is said.
+    /// Who refreshes, if present.
     pub refresher: Option<Refresher>,
 }
 
-/// One `Reason` (RFC 3326): why a request is sent.
+/// One `Reason` (RFC 3326): why a request was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reason<'a> {
     /// `SIP`, `Q.850`, …
@@ -67,7 +67,7 @@ impl<'a> CSeq<'a> {
         if !grammar::all_token(method) {
             return None;
         }
-        // RFC 3261 §8.1.1.5 asks for numbers below 2^31; larger ones that fit are tolerated.
+        // RFC 3261 §8.1.1.5 requires numbers below 2^31; all numbers below 2^32 are accepted.
         Some(CSeq { number: grammar::number(number)?, method: Method::from_name(method) })
     }
 }
@@ -132,14 +132,14 @@ impl Headers {
         self.required(Header::CSeq, CSeq::parse)
     }
 
-    /// Max-Forwards, 0 to 255; larger numbers count as 255.
+    /// Max-Forwards, 0 to 255; larger numbers become 255.
     pub fn max_forwards(&self) -> Result<Option<u8>, MessageError> {
         self.optional(Header::MaxForwards, |text| {
             grammar::delta_seconds(text).map(|hops| u8::try_from(hops).unwrap_or(u8::MAX))
         })
     }
 
-    /// The elements of Contact over all its lines.
+    /// The elements of all Contact lines.
     pub fn contacts(&self) -> impl Iterator<Item = Result<Contact<'_>, MessageError>> {
         self.list(Header::Contact, |text| match text {
             "*" => Some(Contact::Star),
@@ -156,7 +156,7 @@ impl Headers {
         .map(Option::flatten)
     }
 
-    /// The addresses of any header field that lists some (`P-Asserted-Identity`, `Diversion`, …).
+    /// The addresses of a header field that is a list of addresses (`P-Asserted-Identity`, `Diversion`, …).
     pub fn addresses(&self, header: Header) -> impl Iterator<Item = Result<NameAddr<'_>, MessageError>> {
         self.list(header, NameAddr::parse)
     }
@@ -181,7 +181,7 @@ impl Headers {
         self.addresses(Header::ServiceRoute)
     }
 
-    /// Expires in seconds; nonsense counts as 3600, too large a number as the largest one
+    /// Expires in seconds; a malformed value counts as 3600, a too large one as `u32::MAX`
     /// (RFC 3261 §10.3 step 7, RFC 4475 §3.1.2.4).
     pub fn expires(&self) -> Option<u32> {
         self.value(Header::Expires).map(|text| grammar::delta_seconds(text).unwrap_or(3600))
@@ -192,7 +192,7 @@ impl Headers {
         self.optional(Header::MinExpires, grammar::delta_seconds)
     }
 
-    /// Retry-After in seconds; comment and parameters are left aside.
+    /// Retry-After in seconds; comment and parameters are ignored.
     pub fn retry_after(&self) -> Result<Option<u32>, MessageError> {
         self.optional(Header::RetryAfter, |text| {
             let digits = text.split([' ', '\t', ';', '(']).next().unwrap_or_default();
@@ -205,7 +205,7 @@ impl Headers {
         self.value(Header::ContentType).map(|text| trim(text.split(';').next().unwrap_or_default()))
     }
 
-    /// Content-Length, where the message has one.
+    /// Content-Length, if present.
     pub fn content_length(&self) -> Result<Option<u32>, MessageError> {
         self.optional(Header::ContentLength, grammar::number)
     }

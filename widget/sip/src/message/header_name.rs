@@ -1,14 +1,14 @@
-//! Header field names: the ones a user agent or proxy cares about have a number, so that finding a
-//! header in a parsed message compares bytes, not strings. All others are kept by their text.
+//! Header field names. Known names have a number, so that the search for a header field in a parsed
+//! message compares bytes instead of strings. Other names are stored as text.
 
-/// A header field name: one this crate knows, or any other by its text.
+/// A header field name: a known one, or any other as text.
 ///
 /// Functions that take a name accept both: `message.value(Header::CallId)`, `message.value("X-Queue")`.
 #[derive(Clone, Copy, Debug)]
 pub enum HeaderName<'a> {
     /// A name in the table of [`Header`].
     Known(Header),
-    /// Any other name, compared without regard to case.
+    /// Any other name, compared case-insensitively.
     Other(&'a str),
 }
 
@@ -28,7 +28,7 @@ impl<'a> From<&'a str> for HeaderName<'a> {
 }
 
 impl<'a> HeaderName<'a> {
-    /// The name as it is written in a message made here.
+    /// The name as written in a generated message.
     pub fn as_str(self) -> &'a str {
         match self {
             HeaderName::Known(header) => header.as_str(),
@@ -39,19 +39,19 @@ impl<'a> HeaderName<'a> {
 
 macro_rules! headers {
     ($($variant:ident $text:literal $compact:literal,)*) => {
-        /// The header fields that have a number, and [`Header::Other`] for all that have none.
+        /// The known header fields, and [`Header::Other`] for all others.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
         pub enum Header {
             $(#[doc = concat!("`", $text, "`")] $variant,)*
-            /// A header field without a number; its name is in its line.
+            /// Any other header field; its name is in its line.
             Other,
         }
 
-        /// Every header with a number, in the order of their numbers.
+        /// Every known header field, in the order of their numbers.
         const ALL: &[Header] = &[$(Header::$variant,)*];
         const NAMES: &[&str] = &[$($text,)*];
-        /// The compact form's letter (RFC 3261 §7.3.3), or a space where there is none.
+        /// The compact form (RFC 3261 §7.3.3), or a space if there is none.
         const COMPACT: &[u8] = &[$($compact,)*];
     };
 }
@@ -135,7 +135,7 @@ impl Header {
         NAMES.get(self as usize).copied().unwrap_or_default()
     }
 
-    /// Finds a name's number; full and compact forms, without regard to case.
+    /// The header field of this name, in full or compact form, case-insensitive.
     pub fn from_name(name: &[u8]) -> Header {
         if let [letter] = name {
             return COMPACT
@@ -163,11 +163,11 @@ impl Header {
 
 const SLOT_COUNT: usize = 256;
 const EMPTY: u8 = u8::MAX;
-/// Open addressing, filled at compile time: a slot holds a header's number or [`EMPTY`].
+/// Hash table with open addressing, filled at compile time: a slot holds a header's number or [`EMPTY`].
 static SLOTS: [u8; SLOT_COUNT] = fill_slots();
 
 const fn slot_of(first: u8, last: u8, len: usize) -> usize {
-    // Letters differ from their other case in bit 5 only, so setting it makes the hash blind to case.
+    // Upper and lower case letters differ in bit 5 only; setting it makes the hash case-insensitive.
     let first = (first | 0x20) as usize;
     let last = (last | 0x20) as usize;
     (first.wrapping_mul(7) ^ last.wrapping_mul(31) ^ len.wrapping_mul(77)) % SLOT_COUNT

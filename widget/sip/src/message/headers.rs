@@ -1,37 +1,37 @@
-//! The header fields and the body of a message: one text, and for every line where in it the line is.
+//! The header fields and the body of a message: one text, and the position of every line in it.
 //!
-//! What came in is never rewritten: an edit adds text behind the old and changes which pieces make up
-//! the message. So what a proxy forwards is byte for byte what it received, save what it changed.
+//! Received text is never rewritten: an edit appends text and changes the list of lines. So a proxy
+//! forwards every line that it did not change byte for byte as received.
 
 use super::{Header, HeaderName, grammar};
 
-/// Where a header line is in the text.
+/// The position of a header line in the text.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HeaderLine {
     pub(super) header: Header,
-    /// The line without its final CRLF; a folded line's inner line breaks are inside.
+    /// The line without its final CRLF; a folded line includes its inner line breaks.
     pub(super) start: u32,
     pub(super) end: u32,
-    /// The value without surrounding white space; of a folded line the unfolded copy.
+    /// The value without surrounding white space; for a folded line the position of the unfolded copy.
     pub(super) value: u32,
     pub(super) value_end: u32,
 }
 
 /// The header fields and the body, common to requests and responses.
 ///
-/// Values written with [`Headers::append`], [`Headers::set`] and their like cannot break out of their
-/// line: line breaks and NUL in them become spaces, and characters a name may not have are dropped.
+/// Values written with [`Headers::append`], [`Headers::set`] and similar functions cannot inject header
+/// fields: CR, LF and NUL in a value become spaces, and invalid characters in a name are removed.
 #[derive(Clone, Debug)]
 pub struct Headers {
-    /// The head as received (start line first), then the text of lines added later.
+    /// The start line and header lines as received, then the text of lines added later.
     pub(super) text: String,
-    /// The head's own bytes where they were not UTF-8 (`text` then has `?` for each stray byte, so that
-    /// positions are the same in both).
+    /// The received start line and header lines if they are not UTF-8 (`text` then has `?` for each
+    /// invalid byte, so that positions are the same in both).
     pub(super) bytes: Option<Box<[u8]>>,
     pub(super) lines: Vec<HeaderLine>,
     pub(super) start_line: (u32, u32),
     pub(super) body: Vec<u8>,
-    /// Made here, not parsed: gets a Content-Length when written.
+    /// Generated, not parsed: Content-Length is added when it is written.
     pub(super) is_generated: bool,
 }
 
@@ -87,25 +87,25 @@ impl Headers {
         self.lines.iter().find(|line| self.is(line, name)).map(|line| self.line_value(line))
     }
 
-    /// The value of every line of a header field, in order.
+    /// The values of all lines of a header field, in order.
     pub fn values<'n>(&self, name: impl Into<HeaderName<'n>>) -> impl Iterator<Item = &str> {
         let name = name.into();
         self.lines.iter().filter(move |line| self.is(line, name)).map(|line| self.line_value(line))
     }
 
-    /// Every element of a comma-separated header field, over all its lines, in order.
+    /// The elements of all lines of a comma-separated header field, in order.
     ///
-    /// Not for `Authorization`, `WWW-Authenticate` and their kin, whose commas separate parameters.
+    /// Not for `Authorization`, `WWW-Authenticate` and similar ones, whose commas separate parameters.
     pub fn items<'n>(&self, name: impl Into<HeaderName<'n>>) -> impl Iterator<Item = &str> {
         self.values(name).flat_map(grammar::items)
     }
 
-    /// Whether the header field is there.
+    /// Whether the header field is present.
     pub fn has<'n>(&self, name: impl Into<HeaderName<'n>>) -> bool {
         self.value(name).is_some()
     }
 
-    /// Whether a list like `Supported`, `Require` or `Allow` names `token`, without regard to case.
+    /// Whether a list such as `Supported`, `Require` or `Allow` contains `token`, case-insensitive.
     pub fn lists<'n>(&self, name: impl Into<HeaderName<'n>>, token: &str) -> bool {
         self.items(name).any(|item| item.eq_ignore_ascii_case(token))
     }
@@ -115,12 +115,12 @@ impl Headers {
         self.lines.iter().map(|line| (self.line_name(line), self.line_value(line)))
     }
 
-    /// The body; empty where there is none.
+    /// The body; empty if there is none.
     pub fn body(&self) -> &[u8] {
         &self.body
     }
 
-    /// Sets the body with its `Content-Type`; `Content-Length` follows by itself.
+    /// Sets the body and `Content-Type`, and updates `Content-Length`.
     pub fn set_body(&mut self, content_type: &str, body: &[u8]) {
         self.body.clear();
         self.body.extend_from_slice(body);
@@ -147,13 +147,13 @@ impl Headers {
         }
     }
 
-    /// Adds a line after all others.
+    /// Appends a line.
     pub fn append<'n>(&mut self, name: impl Into<HeaderName<'n>>, value: &str) {
         let line = self.write_line(name.into(), value);
         self.lines.push(line);
     }
 
-    /// Adds a line before the first one of this name, or before all others where there is none.
+    /// Inserts a line before the first one of this name, or before all others if there is none.
     pub fn prepend<'n>(&mut self, name: impl Into<HeaderName<'n>>, value: &str) {
         let name = name.into();
         let line = self.write_line(name, value);
@@ -161,7 +161,7 @@ impl Headers {
         self.lines.insert(at, line);
     }
 
-    /// Makes this the only line of its name: in the place of the first one, else after all others.
+    /// Replaces all lines of this name by one, at the position of the first; appends it if there is none.
     pub fn set<'n>(&mut self, name: impl Into<HeaderName<'n>>, value: &str) {
         let name = name.into();
         let Some(at) = self.lines.iter().position(|line| self.is(line, name)) else {
@@ -172,7 +172,7 @@ impl Headers {
         self.lines.insert(at.min(self.lines.len()), line);
     }
 
-    /// Removes every line of this name and says how many there were.
+    /// Removes all lines of this name and returns their number.
     pub fn remove<'n>(&mut self, name: impl Into<HeaderName<'n>>) -> usize {
         let name = name.into();
         let before = self.lines.len();
@@ -182,8 +182,8 @@ impl Headers {
         before - self.lines.len()
     }
 
-    /// Replaces the first element of a comma-separated header field, or removes it; the elements after
-    /// it on the same line stay as they are. Says whether there was one.
+    /// Replaces the first element of a comma-separated header field, or removes it. The elements after
+    /// it on the same line do not change. Returns whether there was one.
     pub(super) fn replace_first(&mut self, header: Header, replacement: Option<&str>) -> bool {
         let Some(at) = self.lines.iter().position(|line| line.header == header) else {
             return false;
@@ -210,8 +210,8 @@ impl Headers {
         true
     }
 
-    /// Takes over a line of another message. A folded line is taken over in one line: of a message that
-    /// was refused for a stray line break, a copy would have it too.
+    /// Copies a line of another message. A folded line is copied unfolded, so that the response to a
+    /// message with a stray line break does not repeat that line break.
     fn copy_line(&mut self, from: &Headers, line: &HeaderLine) {
         if line.value < line.start || line.value_end > line.end {
             let copy = self.write_line(from.name_of(line), from.line_value(line));
@@ -253,7 +253,7 @@ impl Headers {
         HeaderLine { header, start, end, value: value_start, value_end: end }
     }
 
-    /// Writes the first line anew.
+    /// Writes a new start line.
     pub(super) fn write_start(&mut self, parts: [&str; 3]) {
         let start = self.position();
         for (index, part) in parts.into_iter().enumerate() {
@@ -278,7 +278,7 @@ impl Headers {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// Appends the message as it goes onto the wire.
+    /// Appends the serialised message to `out`.
     pub fn write_to(&self, out: &mut Vec<u8>) {
         out.reserve(self.text.len() + self.body.len() + 32);
         self.write_span(out, self.start_line.0, self.start_line.1);
@@ -295,7 +295,7 @@ impl Headers {
         out.extend_from_slice(&self.body);
     }
 
-    /// The message as it goes onto the wire.
+    /// The serialised message.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
         self.write_to(&mut out);

@@ -8,7 +8,7 @@ macro_rules! methods {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Method<'a> {
             $(#[doc = concat!("`", $text, "`")] $variant,)*
-            /// Any other method, by its text.
+            /// Any other method, as text.
             Other(&'a str),
         }
 
@@ -21,7 +21,7 @@ macro_rules! methods {
                 }
             }
 
-            /// The name as it goes onto the wire.
+            /// The name as it is sent.
             pub fn as_str(self) -> &'a str {
                 match self {
                     $(Method::$variant => $text,)*

@@ -1,9 +1,9 @@
-//! SIP messages (RFC 3261 §7): parsing, reading, making and changing them.
+//! SIP messages (RFC 3261 §7): parsing, reading, creating and changing them.
 //!
-//! [`Message::parse`] takes a frame or datagram and keeps its header lines as they are; the accessors
-//! of [`Headers`] read values when asked. [`Request::new`], [`Request::response`] and [`Response::new`]
-//! make messages; the methods of [`Request`] and [`Headers`] that push, pop and set change them, and
-//! what they do not touch is written out byte for byte as it was received.
+//! [`Message::parse`] takes a frame or datagram and stores its header lines unchanged; the accessors
+//! of [`Headers`] parse a value when they are called. [`Request::new`], [`Request::response`] and
+//! [`Response::new`] create messages; the push, pop and set methods of [`Request`] and [`Headers`]
+//! change them. Lines that are not changed are written byte for byte as received.
 //!
 //! ```
 //! use bitcall_sip::message::{Header, Message};
@@ -19,7 +19,7 @@
 //! assert_eq!(request.via()?.branch(), Some("z9hG4bKabc"));
 //! assert_eq!(request.cseq()?.number, 7);
 //!
-//! let mut response = request.response(200, "OK", Some("tag-of-mine"));
+//! let mut response = request.response(200, "OK", Some("local-tag"));
 //! response.append(Header::Allow, "INVITE, ACK, BYE, CANCEL, OPTIONS");
 //! assert!(response.to_bytes().starts_with(b"SIP/2.0 200 OK\r\n"));
 //! # Ok::<(), bitcall_sip::message::MessageError>(())
@@ -51,8 +51,8 @@ pub use via::Via;
 use crate::uri::Uri;
 use core::ops::{Deref, DerefMut};
 
-/// The largest message that is parsed, in bytes.
-pub const MAX_MESSAGE_SIZE: usize = 1 << 20;
+/// The largest accepted message, in bytes.
+pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
 /// A request or a response.
 #[derive(Clone, Debug)]
@@ -72,7 +72,7 @@ impl Message {
         }
     }
 
-    /// The header fields and the body, to change them.
+    /// The header fields and the body, mutable.
     pub fn headers_mut(&mut self) -> &mut Headers {
         match self {
             Message::Request(request) => request,
@@ -80,12 +80,12 @@ impl Message {
         }
     }
 
-    /// The message as it goes onto the wire.
+    /// The serialised message.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.headers().to_bytes()
     }
 
-    /// Looks at everything a user agent or proxy relies on; see [`Request::validate`] and [`Response::validate`].
+    /// Checks everything a user agent or proxy relies on; see [`Request::validate`] and [`Response::validate`].
     pub fn validate(&self) -> Result<(), MessageError> {
         match self {
             Message::Request(request) => request.validate(),
@@ -115,8 +115,8 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request without header fields. White space and control characters in `uri` become `%20` and
-    /// their like, so that the request line stays one line of three words.
+    /// A request without header fields. White space and control characters in `uri` are escaped
+    /// (`%20`), so that the request line remains valid.
     pub fn new(method: Method<'_>, uri: &str) -> Request {
         let mut request = Request { headers: Headers::with_capacity(768), method_end: 0, uri: (0, 0) };
         request.write_request_line(method.as_str(), uri);
@@ -125,7 +125,7 @@ impl Request {
 
     fn write_request_line(&mut self, method: &str, uri: &str) {
         let method: String = method.chars().filter(|c| grammar::is_token(*c)).collect();
-        let uri = crate::uri::without_white_space(uri);
+        let uri = crate::uri::escape_request_uri(uri);
         self.headers.write_start([&method, &uri, "SIP/2.0"]);
         let start = self.headers.start_line.0;
         let length = |text: &str| u32::try_from(text.len()).unwrap_or_default();
@@ -138,7 +138,7 @@ impl Request {
         Method::from_name(self.slice(self.start_line.0, self.method_end))
     }
 
-    /// The Request-URI as it is written.
+    /// The Request-URI as written.
     pub fn uri_text(&self) -> &str {
         self.slice(self.uri.0, self.uri.1)
     }
@@ -148,16 +148,16 @@ impl Request {
         Uri::parse(self.uri_text()).map_err(|_| MessageError::new(MessageErrorKind::RequestUri, 0))
     }
 
-    /// Sets the Request-URI; see [`Request::new`] for what becomes of white space.
+    /// Sets the Request-URI; white space is escaped as in [`Request::new`].
     pub fn set_uri(&mut self, uri: &str) {
         let method = self.method().as_str().to_owned();
         self.write_request_line(&method, uri);
     }
 
-    /// A response to this request (RFC 3261 §8.2.6): Via, From, To, Call-ID and `CSeq` are this
-    /// request's; `Record-Route` too where the response can make a dialog (§12.1.1), `Timestamp` in a 100.
+    /// A response to this request (RFC 3261 §8.2.6): Via, From, To, Call-ID and `CSeq` are copied,
+    /// also `Record-Route` if the response can create a dialog (§12.1.1), and `Timestamp` for a 100.
     ///
-    /// `to_tag` is added to To where To has no tag yet; a 100 has none.
+    /// `to_tag` is added to To if To has no tag; not for a 100.
     pub fn response(&self, status: u16, reason: &str, to_tag: Option<&str>) -> Response {
         let mut response = Response::new(status, reason);
         let headers = &mut response.headers;
@@ -185,8 +185,8 @@ impl Request {
         response
     }
 
-    /// The answer to a request with an error: it repeats what is there of Via, From, To, Call-ID and
-    /// `CSeq`. `None` where none is sent: to an ACK, or where there is no Via to send it along.
+    /// The response to a request with an error: it copies those of Via, From, To, Call-ID and `CSeq`
+    /// that are present. `None` for an ACK, and for a request without Via.
     pub fn error_response(&self, error: &MessageError) -> Option<Response> {
         if self.method() == Method::Ack || !self.has(Header::Via) {
             return None;
@@ -219,7 +219,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// A response without header fields. Status codes below 100 become 100, above 699 become 699.
+    /// A response without header fields. The status code is clamped to 100–699.
     pub fn new(status: u16, reason: &str) -> Response {
         let status = status.clamp(100, 699);
         let mut headers = Headers::with_capacity(512);
@@ -235,7 +235,7 @@ impl Response {
         self.status
     }
 
-    /// The reason phrase as it is written.
+    /// The reason phrase as written.
     pub fn reason_phrase(&self) -> &str {
         self.slice(self.reason.0, self.reason.1)
     }

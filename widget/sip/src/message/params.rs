@@ -1,9 +1,9 @@
-//! Parameters behind a value: `;name=value;flag`.
+//! Parameters of a header value or URI: `;name=value;flag`.
 
 use super::grammar::{self, TOKEN, find, find_outside, split_off, trim};
 use std::borrow::Cow;
 
-/// The parameters of a Via, an address, a URI or another value, as text: `name=value;flag`.
+/// The unparsed parameters of a Via, an address, a URI or another value: `name=value;flag`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Params<'a>(&'a str);
 
@@ -18,10 +18,10 @@ impl<'a> Params<'a> {
         self.0
     }
 
-    /// The value of a parameter as it is written, quotes included; empty for a flag. Names are compared
-    /// without regard to case; the first one counts.
+    /// The value of the first parameter of this name (case-insensitive) as written, with quotes; empty
+    /// for a flag.
     pub fn get(self, name: &str) -> Option<&'a str> {
-        self.iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// The value of a parameter without its quotes and escapes.
@@ -29,12 +29,12 @@ impl<'a> Params<'a> {
         self.get(name).map(grammar::unquote)
     }
 
-    /// Whether the parameter is there, with or without a value.
+    /// Whether the parameter is present, with or without a value.
     pub fn has(self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
-    /// Names and values as they are written; a flag's value is empty.
+    /// Names and values as written; a flag's value is empty.
     #[inline]
     pub fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
         let mut rest = self.0;
@@ -66,19 +66,19 @@ impl<'a> Params<'a> {
             let equals = find(parameter, b'=');
             let (name, value) = split_off(parameter, equals);
             let value = trim(value);
-            let value_fits = if equals == parameter.len() {
+            let value_well_formed = if equals == parameter.len() {
                 true
             } else if value.starts_with('"') {
                 grammar::is_quoted(value)
             } else {
-                // Some phones send a name, an equals sign and nothing.
+                // An empty value after `=` is accepted, because some phones send it.
                 value.bytes().all(|byte| {
                     TOKEN.has(byte)
                         || byte >= 0x80
                         || matches!(byte, b'[' | b']' | b':' | b'/' | b'@' | b'?' | b'&' | b'=' | b'+' | b'$')
                 })
             };
-            if !value_fits || !grammar::all_token(trim(name)) {
+            if !value_well_formed || !grammar::all_token(trim(name)) {
                 return false;
             }
         }

@@ -1,35 +1,35 @@
-//! From bytes to a message: one pass over the head finds the lines and the header numbers. Values are
-//! looked into only when somebody asks for them.
+//! Parses bytes to a message: one pass over the header finds the lines and their names. Values are
+//! parsed only when an accessor is called.
 
 use super::headers::{HeaderLine, Headers};
 use super::{
-    Header, MAX_MESSAGE_SIZE, Message, MessageError, MessageErrorKind, ParseError, Request, Response, grammar,
+    Header, MAX_MESSAGE_BYTES, Message, MessageError, MessageErrorKind, ParseError, Request, Response, grammar,
 };
 
 impl Message {
-    /// Parses one message: a datagram or a WebSocket frame (RFC 7118: one message each, Content-Length
-    /// optional). Line breaks before the message are skipped; bytes behind what Content-Length counts
-    /// are dropped (RFC 3261 §18.3).
+    /// Parses one message: a datagram or a WebSocket message (RFC 7118: one SIP message each,
+    /// Content-Length optional). Line breaks before the message are skipped; bytes after the length
+    /// that Content-Length states are dropped (RFC 3261 §18.3).
     ///
-    /// Header values are checked when they are read; [`Request::validate`] and [`Response::validate`] look at
-    /// all that matter at once.
+    /// Header values are checked when they are read; [`Request::validate`] and [`Response::validate`]
+    /// check all required ones.
     pub fn parse(input: &[u8]) -> Result<Message, ParseError> {
         let skipped = input.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         let input = input.get(skipped..).unwrap_or_default();
         if input.is_empty() {
             return Err(ParseError { error: MessageError::new(MessageErrorKind::Empty, 0), request: None });
         }
-        if input.len() > MAX_MESSAGE_SIZE {
+        if input.len() > MAX_MESSAGE_BYTES {
             return Err(ParseError {
-                error: MessageError::new(MessageErrorKind::TooLarge, MAX_MESSAGE_SIZE),
+                error: MessageError::new(MessageErrorKind::TooLarge, MAX_MESSAGE_BYTES),
                 request: None,
             });
         }
         let (mut headers, mut error) = split(input);
         match start_line(&headers) {
             Ok(start) => {
-                if let Err(length_fault) = trim_body(&mut headers) {
-                    error = error.or(Some(length_fault));
+                if let Err(length_error) = trim_body(&mut headers) {
+                    error = error.or(Some(length_error));
                 }
                 match (start, error) {
                     (StartLine::Request { method_end, uri }, None) => {
@@ -53,17 +53,17 @@ impl Message {
     }
 }
 
-/// A position in the input; inputs are at most [`MAX_MESSAGE_SIZE`] long.
+/// A position in the input. Inputs are at most [`MAX_MESSAGE_BYTES`] long.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "inputs are at most MAX_MESSAGE_SIZE long")]
+#[expect(clippy::cast_possible_truncation, reason = "inputs are at most MAX_MESSAGE_BYTES long")]
 fn position(index: usize) -> u32 {
     index as u32
 }
 
-/// Finds all lines. On an error it goes on as far as it can, so that the message can be answered.
+/// Splits the input into lines and body. Continues after an error, so that the message can be answered.
 fn split(input: &[u8]) -> (Headers, Option<MessageError>) {
     let mut error = None;
-    let mut note = |kind, at| {
+    let mut set_error = |kind, at| {
         error.get_or_insert(MessageError::new(kind, at));
     };
     let mut lines: Vec<HeaderLine> = Vec::with_capacity(24);
@@ -73,7 +73,7 @@ fn split(input: &[u8]) -> (Headers, Option<MessageError>) {
     let body = loop {
         let rest = input.get(at..).unwrap_or_default();
         let Some(length) = line_length(rest) else {
-            note(MessageErrorKind::Unterminated, input.len());
+            set_error(MessageErrorKind::Unterminated, input.len());
             let end = input.len();
             if start_line.is_none() {
                 start_line = Some((0, position(end)));
@@ -82,8 +82,8 @@ fn split(input: &[u8]) -> (Headers, Option<MessageError>) {
             break end;
         };
         if rest.get(length..length + 2) != Some(b"\r\n") {
-            // A stray CR or LF: end the line here, so that what follows cannot hide, and refuse.
-            note(MessageErrorKind::LineBreak, at + length);
+            // A stray CR or LF: end the line here, so that the text after it cannot hide in the value, and reject the message.
+            set_error(MessageErrorKind::LineBreak, at + length);
         }
         let next = at + length + if rest.get(length..length + 2) == Some(b"\r\n") { 2 } else { 1 };
         let line = rest.get(..length).unwrap_or_default();
@@ -95,16 +95,16 @@ fn split(input: &[u8]) -> (Headers, Option<MessageError>) {
                 match lines.last_mut() {
                     Some(last) => {
                         last.end = position(end);
-                        // Marks the value as one to unfold.
+                        // Marks the value for `unfold`.
                         last.value_end = 0;
                         folded = true;
                     }
-                    None => note(MessageErrorKind::HeaderLine, at),
+                    None => set_error(MessageErrorKind::HeaderLine, at),
                 }
             } else if let Some(line) = header_line(line, at) {
                 lines.push(line);
             } else {
-                note(MessageErrorKind::HeaderLine, at);
+                set_error(MessageErrorKind::HeaderLine, at);
             }
         } else {
             at = end;
@@ -115,7 +115,7 @@ fn split(input: &[u8]) -> (Headers, Option<MessageError>) {
     let head = input.get(..at).unwrap_or_default();
     let (text, bytes) = match core::str::from_utf8(head) {
         Ok(text) => (text.to_owned(), None),
-        Err(_) => (replace_stray_bytes(head), Some(head.into())),
+        Err(_) => (replace_invalid_utf8(head), Some(head.into())),
     };
     let mut headers = Headers {
         text,
@@ -131,7 +131,7 @@ fn split(input: &[u8]) -> (Headers, Option<MessageError>) {
     (headers, error)
 }
 
-/// The bytes before the first CR or LF.
+/// The number of bytes before the first CR or LF.
 #[inline]
 fn line_length(rest: &[u8]) -> Option<usize> {
     const LOW_BITS: u64 = 0x0101_0101_0101_0101;
@@ -142,17 +142,17 @@ fn line_length(rest: &[u8]) -> Option<usize> {
         let word = u64::from_le_bytes(*chunk);
         let cr = word ^ (LOW_BITS * 0x0d);
         let lf = word ^ (LOW_BITS * 0x0a);
-        let found = ((cr.wrapping_sub(LOW_BITS) & !cr) | (lf.wrapping_sub(LOW_BITS) & !lf)) & HIGH_BITS;
-        if found != 0 {
-            return Some(index + found.trailing_zeros() as usize / 8);
+        let matches = ((cr.wrapping_sub(LOW_BITS) & !cr) | (lf.wrapping_sub(LOW_BITS) & !lf)) & HIGH_BITS;
+        if matches != 0 {
+            return Some(index + matches.trailing_zeros() as usize / 8);
         }
         index += 8;
     }
     let tail = rest.get(index..)?;
-    tail.iter().position(|byte| matches!(byte, b'\r' | b'\n')).map(|found| index + found)
+    tail.iter().position(|byte| matches!(byte, b'\r' | b'\n')).map(|position| index + position)
 }
 
-/// One header line that begins at `at`.
+/// Parses the header line that begins at `at`.
 #[inline]
 fn header_line(line: &[u8], at: usize) -> Option<HeaderLine> {
     let name_length = line.iter().position(|byte| !grammar::TOKEN.has(*byte))?;
@@ -181,7 +181,7 @@ fn header_line(line: &[u8], at: usize) -> Option<HeaderLine> {
     })
 }
 
-/// Gives folded lines a copy of their value in one line (RFC 3261 §7.3.1: each fold is one space).
+/// Appends an unfolded copy of each folded value (RFC 3261 §7.3.1: each fold becomes one space).
 fn unfold(headers: &mut Headers) {
     let mut lines = core::mem::take(&mut headers.lines);
     for line in lines.iter_mut().filter(|line| line.value_end == 0) {
@@ -201,8 +201,8 @@ fn unfold(headers: &mut Headers) {
     headers.lines = lines;
 }
 
-/// The head as text with a `?` for every byte that is not part of a character.
-fn replace_stray_bytes(head: &[u8]) -> String {
+/// The header as text, with `?` for every byte that is not valid UTF-8.
+fn replace_invalid_utf8(head: &[u8]) -> String {
     let mut text = String::with_capacity(head.len());
     for chunk in head.utf8_chunks() {
         text.push_str(chunk.valid());
@@ -213,19 +213,19 @@ fn replace_stray_bytes(head: &[u8]) -> String {
 
 type ByteRange = (u32, u32);
 
-/// What the first line says, as positions in the text.
+/// The parsed start line, as positions in the text.
 enum StartLine {
     Request { method_end: u32, uri: ByteRange },
     Response { status: u16, reason: ByteRange },
 }
 
-/// Reads the first line. A request line with an error comes with its method's end and its URI, as far as
-/// they can be told.
+/// Parses the start line. The error of a request line includes the end of its method and its URI, if
+/// they can be determined.
 fn start_line(headers: &Headers) -> Result<StartLine, (MessageErrorKind, Option<(u32, ByteRange)>)> {
     let (start, end) = headers.start_line;
     let line = headers.slice(start, end);
     let (first, rest) = split_space(line);
-    if is_sip(first) {
+    if is_sip_version(first) {
         if !first.eq_ignore_ascii_case("SIP/2.0") {
             return Err((MessageErrorKind::Version, None));
         }
@@ -243,11 +243,11 @@ fn start_line(headers: &Headers) -> Result<StartLine, (MessageErrorKind, Option<
         return Err((MessageErrorKind::StartLine, None));
     }
     let method_end = start + position(first.len());
-    // The version is the last word: where the URI has stray white space the rest is still readable.
+    // The version is the last word, so a URI with invalid white space does not hide it.
     let (target, version) = rest.trim_end_matches([' ', '\t']).rsplit_once([' ', '\t']).unwrap_or((rest, ""));
     let uri = (method_end + 1, method_end + 1 + position(target.len()));
     let kind = if !version.eq_ignore_ascii_case("SIP/2.0") {
-        if is_sip(version) { MessageErrorKind::Version } else { MessageErrorKind::StartLine }
+        if is_sip_version(version) { MessageErrorKind::Version } else { MessageErrorKind::StartLine }
     } else if target.len() + 1 + version.len() != rest.len() {
         MessageErrorKind::StartLine
     } else if !target.contains(':') || !grammar::TARGET.has_all(target) {
@@ -258,8 +258,8 @@ fn start_line(headers: &Headers) -> Result<StartLine, (MessageErrorKind, Option<
     Err((kind, Some((method_end, uri))))
 }
 
-/// Whether a word is a SIP version, whichever one.
-fn is_sip(word: &str) -> bool {
+/// Whether a word is a SIP version of any number.
+fn is_sip_version(word: &str) -> bool {
     word.get(..4).is_some_and(|protocol| protocol.eq_ignore_ascii_case("SIP/"))
 }
 
@@ -267,21 +267,21 @@ fn split_space(text: &str) -> (&str, &str) {
     text.split_once(' ').unwrap_or((text, ""))
 }
 
-/// Checks Content-Length against the body and drops what is behind it.
+/// Checks Content-Length and truncates the body to it (RFC 3261 §18.3).
 fn trim_body(headers: &mut Headers) -> Result<(), MessageError> {
-    let mut found = None;
+    let mut content_length = None;
     for line in headers.lines.iter().filter(|line| line.header == Header::ContentLength) {
         let error = |kind| MessageError::in_header(kind, Header::ContentLength, line.start);
         let length = grammar::number(headers.line_value(line)).ok_or(error(MessageErrorKind::Value))?;
-        if found.is_some() {
+        if content_length.is_some() {
             return Err(error(MessageErrorKind::Repeated));
         }
         if length as usize > headers.body.len() {
             return Err(error(MessageErrorKind::BodyShort));
         }
-        found = Some(length as usize);
+        content_length = Some(length as usize);
     }
-    if let Some(length) = found {
+    if let Some(length) = content_length {
         headers.body.truncate(length);
     }
     Ok(())

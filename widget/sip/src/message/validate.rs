@@ -1,10 +1,10 @@
-//! The checks a server makes before it believes a message (RFC 3261 §8.2, §16.3, §18.3).
+//! The checks before a message is processed (RFC 3261 §8.2, §16.3, §18.3).
 
 use crate::uri::{Scheme, Uri};
 
 use super::{Contact, Header, Headers, MessageError, MessageErrorKind, NameAddr, Request, Response};
 
-/// Header fields that may occur once, one bit each; of the others a second line is another element of a list.
+/// Header fields that may occur once, one bit each. For all others a second line adds an element to a list.
 const SINGLE_VALUED: u128 = bits(&[
     Header::CallId,
     Header::CSeq,
@@ -25,7 +25,7 @@ const SINGLE_VALUED: u128 = bits(&[
     Header::To,
 ]);
 
-// Every header's number is a bit of the mask.
+// Every header's number must be a valid bit of the mask.
 const _: () = assert!((Header::Other as u8 as u32) < u128::BITS);
 
 const fn bits(headers: &[Header]) -> u128 {
@@ -39,12 +39,12 @@ const fn bits(headers: &[Header]) -> u128 {
 }
 
 impl Request {
-    /// Looks at everything that is relied on: that what must be there is there, once, and well-formed,
-    /// and that `CSeq` names this request's method. The first error's [`MessageError::status`] is the answer.
+    /// Checks that the required header fields are present, single and well-formed, and that `CSeq` has
+    /// this request's method. The request is answered with the error's [`MessageError::status`].
     pub fn validate(&self) -> Result<(), MessageError> {
         self.validate_common()?;
         if !self.uri()?.headers.is_empty() {
-            // RFC 3261 §19.1.1: a Request-URI carries no header fields.
+            // A Request-URI may not have header fields (RFC 3261 §19.1.1).
             return Err(MessageError::new(MessageErrorKind::RequestUri, 0));
         }
         self.max_forwards()?;
@@ -57,7 +57,7 @@ impl Request {
 }
 
 impl Request {
-    /// The Request-URI where it is `sip` or `sips`; another scheme's error is answered with 416.
+    /// The Request-URI if its scheme is `sip` or `sips`; otherwise an error with status 416.
     pub fn sip_uri(&self) -> Result<Uri<'_>, MessageError> {
         let uri = self.uri()?;
         match uri.scheme {
@@ -66,8 +66,8 @@ impl Request {
         }
     }
 
-    /// What `Require` (of a user agent) or `Proxy-Require` (of a proxy) asks for beyond what is
-    /// `supported`: the `Unsupported` of the 420 that answers (RFC 3261 §8.2.2.3); `None` where all is well.
+    /// The option tags in `Require` (for a user agent) or `Proxy-Require` (for a proxy) that are not
+    /// `supported`: the value of `Unsupported` in the 420 response (RFC 3261 §8.2.2.3). `None` if all are.
     pub fn unsupported(&self, header: Header, supported: &[&str]) -> Option<String> {
         let mut missing = String::new();
         for option in self.items(header) {
@@ -83,7 +83,7 @@ impl Request {
 }
 
 impl Response {
-    /// Looks at everything that is relied on; a response with an error is dropped.
+    /// Checks everything a user agent or proxy relies on. A response with an error is dropped.
     pub fn validate(&self) -> Result<(), MessageError> {
         self.validate_common()?;
         self.retry_after()?;
@@ -93,13 +93,13 @@ impl Response {
 
 impl Headers {
     fn validate_common(&self) -> Result<(), MessageError> {
-        let mut seen = 0u128;
+        let mut present = 0u128;
         for line in &self.lines {
             let bit = 1 << line.header as u8;
-            if seen & bit & SINGLE_VALUED != 0 {
+            if present & bit & SINGLE_VALUED != 0 {
                 return Err(MessageError::in_header(MessageErrorKind::Repeated, line.header, line.start));
             }
-            seen |= bit;
+            present |= bit;
         }
         let mut hops = 0;
         for via in self.vias() {
@@ -107,28 +107,28 @@ impl Headers {
             hops += 1;
         }
         if hops == 0 {
-            // Says whether it is missing or empty.
+            // Returns the error: missing or malformed.
             self.via()?;
         }
         self.call_id()?;
         self.cseq()?;
-        let whole = |header, address: NameAddr<'_>| {
+        let check_address = |header, address: NameAddr<'_>| {
             if address.well_formed() {
                 return Ok(());
             }
             let offset = self.line(header).map_or(0, |line| line.start);
             Err(MessageError::in_header(MessageErrorKind::Value, header, offset))
         };
-        whole(Header::From, self.from()?)?;
-        whole(Header::To, self.to()?)?;
+        check_address(Header::From, self.from()?)?;
+        check_address(Header::To, self.to()?)?;
         for contact in self.contacts() {
             if let Contact::Address(address) = contact? {
-                whole(Header::Contact, address)?;
+                check_address(Header::Contact, address)?;
             }
         }
         for header in [Header::Route, Header::RecordRoute, Header::Path, Header::ServiceRoute] {
             for address in self.addresses(header) {
-                whole(header, address?)?;
+                check_address(header, address?)?;
             }
         }
         Ok(())

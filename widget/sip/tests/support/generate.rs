@@ -1,9 +1,9 @@
-//! Messages of any shape: generated ones, and mutations of known ones.
+//! Strategies for generated messages, and mutations of known ones.
 
 use crate::support::torture;
 use proptest::prelude::*;
 
-/// A header field as somebody might write it: any case, compact, spaced, folded.
+/// A header line in any allowed form: any case, compact, with white space, folded.
 fn line(names: &'static [&'static str], value: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
     (prop::sample::select(names), 0..3usize, "[ \t]{0,2}", "([ \t]{0,2}|\r\n[ \t]{1,2})", value, "[ \t]{0,2}").prop_map(
         |(name, case, before, after, value, end)| {
@@ -50,9 +50,9 @@ prop_compose! {
     }
 }
 
-/// What is in a generated request, beside its text.
+/// A generated request: its text and the values in it.
 #[derive(Debug, Clone)]
-pub struct Written {
+pub struct GeneratedRequest {
     pub text: String,
     pub uri: String,
     pub branches: usize,
@@ -64,7 +64,7 @@ pub struct Written {
     pub body: Vec<u8>,
 }
 
-pub fn request() -> impl Strategy<Value = Written> {
+pub fn request() -> impl Strategy<Value = GeneratedRequest> {
     let start = (prop::sample::select(&["INVITE", "OPTIONS", "REGISTER", "FOO-1"][..]), uri());
     let identity = (address(), token(), address(), prop::option::of(token()), "[a-zA-Z0-9.@-]{1,20}", 0..1u32 << 31);
     let lists =
@@ -99,11 +99,11 @@ pub fn request() -> impl Strategy<Value = Written> {
             let count = fields.len();
             let contacts = contacts.len();
             fields.prop_map(move |mut lines| {
-                // Which header field comes first does not matter.
+                // The order of the header fields does not matter.
                 let turn = usize::try_from(seed % count as u64).unwrap();
                 lines.rotate_left(turn);
                 let head = format!("{method} {uri} SIP/2.0\r\n{}\r\n", lines.concat());
-                Written {
+                GeneratedRequest {
                     text: head,
                     uri: uri.clone(),
                     branches,
@@ -119,13 +119,13 @@ pub fn request() -> impl Strategy<Value = Written> {
     )
 }
 
-impl Written {
+impl GeneratedRequest {
     pub fn bytes(&self) -> Vec<u8> {
         [self.text.as_bytes(), &self.body].concat()
     }
 }
 
-/// Cuts, doubles, swaps and overwrites pieces, as faults and attackers do.
+/// One change of the bytes of a message.
 #[derive(Debug, Clone)]
 pub enum Mutation {
     Set(usize, u8),
@@ -135,7 +135,7 @@ pub enum Mutation {
 }
 
 pub fn mutation() -> impl Strategy<Value = Mutation> {
-    let spice = prop::sample::select(
+    let delimiter = prop::sample::select(
         &[
             "\r\n",
             "\r",
@@ -163,7 +163,7 @@ pub fn mutation() -> impl Strategy<Value = Mutation> {
     );
     prop_oneof![
         (any::<usize>(), any::<u8>()).prop_map(|(at, byte)| Mutation::Set(at, byte)),
-        (any::<usize>(), spice).prop_map(|(at, text)| Mutation::Insert(at, text.into())),
+        (any::<usize>(), delimiter).prop_map(|(at, text)| Mutation::Insert(at, text.into())),
         (any::<usize>(), 1..40usize).prop_map(|(at, length)| Mutation::Cut(at, length)),
         (any::<usize>(), 1..60usize).prop_map(|(at, length)| Mutation::Double(at, length)),
     ]

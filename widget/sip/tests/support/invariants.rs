@@ -1,4 +1,4 @@
-//! What must hold for any bytes at all. Shared by the property tests and the fuzz target.
+//! Invariants that hold for any input bytes. Shared by the property tests and the fuzz target.
 
 use bitcall_sip::digest::{Credentials, challenges};
 use bitcall_sip::message::{Contact, Header, Headers, Message, Method, Request};
@@ -7,17 +7,17 @@ use bitcall_sip::uri::Uri;
 const VIA: &str = "SIP/2.0/WSS edge.invalid;branch=z9hG4bKedge";
 const ROUTE: &str = "<sip:edge.invalid;lr>";
 
-/// Panics where something does not hold.
-pub fn hold(input: &[u8]) {
+/// Panics if an invariant does not hold.
+pub fn check_invariants(input: &[u8]) {
     let skipped = input.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
     match Message::parse(input) {
         Ok(message) => {
             let bytes = message.to_bytes();
-            assert!(input[skipped..].starts_with(&bytes), "a message is written as it was read");
-            let again = Message::parse(&bytes).expect("what was written can be read");
-            assert_eq!(again.to_bytes(), bytes);
-            assert_eq!(again.validate(), message.validate(), "what is written is as good as what was read");
-            read(message.headers());
+            assert!(input[skipped..].starts_with(&bytes), "a parsed message is written unchanged");
+            let reparsed = Message::parse(&bytes).expect("a written message can be parsed");
+            assert_eq!(reparsed.to_bytes(), bytes);
+            assert_eq!(reparsed.validate(), message.validate(), "a written message has the same validity");
+            call_all_accessors(message.headers());
             let usable = message.validate().is_ok();
             match message {
                 Message::Request(request) => {
@@ -26,7 +26,7 @@ pub fn hold(input: &[u8]) {
                 }
                 Message::Response(mut response) => {
                     assert!((100..=699).contains(&response.status()));
-                    // A proxy takes its Via off and leaves the rest.
+                    // A proxy removes its own Via and leaves the rest unchanged.
                     response.push_via(VIA);
                     response.pop_via();
                     assert_eq!(response.to_bytes(), bytes);
@@ -37,14 +37,14 @@ pub fn hold(input: &[u8]) {
             assert!(error.error.offset as usize <= input.len().max(1));
             assert!(!error.to_string().is_empty() && !error.error.reason().contains(['\r', '\n']));
             if let Some(response) = error.response() {
-                readable(&response.to_bytes());
+                assert_parses(&response.to_bytes());
             }
         }
     }
 }
 
-/// No accessor panics, whatever is in the header fields.
-fn read(headers: &Headers) {
+/// No accessor panics, for any header field values.
+fn call_all_accessors(headers: &Headers) {
     let _ = (headers.via(), headers.from(), headers.to(), headers.call_id(), headers.cseq());
     let _ = (headers.max_forwards(), headers.expires(), headers.min_expires(), headers.retry_after());
     let _ = (headers.session_expires(), headers.min_se(), headers.rseq(), headers.rack());
@@ -75,12 +75,12 @@ fn uri(text: &str) {
     if let Ok(uri) = Uri::parse(text) {
         let _ = (uri.user_name(), uri.transport(), uri.is_loose_router());
         let written = uri.to_string();
-        let again = Uri::parse(&written).expect("a URI that was written can be read");
-        assert!(uri.is_equivalent(&again) && again.is_equivalent(&uri), "{text} and {written} are the same");
+        let reparsed = Uri::parse(&written).expect("a written URI can be parsed");
+        assert!(uri.is_equivalent(&reparsed) && reparsed.is_equivalent(&uri), "{text} and {written} are the same");
     }
 }
 
-/// What a proxy does changes what it means to and nothing else.
+/// The changes of a proxy affect no other lines.
 fn forward(request: &Request, bytes: &[u8]) {
     let mut pushed = request.clone();
     pushed.push_via(VIA);
@@ -111,12 +111,12 @@ fn forward(request: &Request, bytes: &[u8]) {
         kept.set_uri("sip:same");
         kept.to_bytes()
     };
-    assert_eq!(rest(&changed), rest(request), "all other lines are as they were");
+    assert_eq!(rest(&changed), rest(request), "all other lines are unchanged");
 }
 
 fn answer(request: &Request, usable: bool) {
     let response = request.response(200, "OK", Some("t"));
-    readable(&response.to_bytes());
+    assert_parses(&response.to_bytes());
     if usable {
         assert_eq!(response.validate(), Ok(()));
         assert_eq!(response.call_id(), request.call_id());
@@ -126,11 +126,11 @@ fn answer(request: &Request, usable: bool) {
         let refusal = request.error_response(&error);
         assert!(refusal.is_none() || request.method() != Method::Ack);
         if let Some(refusal) = refusal {
-            readable(&refusal.to_bytes());
+            assert_parses(&refusal.to_bytes());
         }
     }
 }
 
-fn readable(bytes: &[u8]) {
-    Message::parse(bytes).expect("what is made here can be read");
+fn assert_parses(bytes: &[u8]) {
+    Message::parse(bytes).expect("a generated message can be parsed");
 }

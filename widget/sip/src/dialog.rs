@@ -1,4 +1,4 @@
-//! Dialogs (RFC 3261 §12): what two user agents agree on between requests.
+//! Dialogs (RFC 3261 §12): the state that two user agents share between requests.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,43 +6,44 @@ use crate::header_values;
 use crate::message::{Header, Headers};
 use crate::request_template::RequestTemplate;
 
-/// Our side of a dialog, early or confirmed.
+/// The local state of an early or confirmed dialog.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Dialog {
     pub(crate) call_id: String,
     pub(crate) local_tag: String,
-    /// Empty where the far end is older than RFC 3261.
+    /// Empty if the far end implements RFC 2543 only and sends no tag (§12.1.2).
     pub(crate) remote_tag: String,
-    /// `From` of our requests, with tag.
+    /// Local URI: `From` of our requests, with tag.
     local: String,
-    /// `To` of our requests, with tag.
+    /// Remote URI: `To` of our requests, with tag.
     remote: String,
-    target: String,
-    routes: Vec<String>,
+    /// Remote target: the Request-URI of our requests (§12.2.1.1).
+    remote_target: String,
+    route_set: Vec<String>,
     local_cseq: u32,
     remote_cseq: Option<u32>,
 }
 
 impl Dialog {
-    /// As the caller, by a 101–299 response to our INVITE.
+    /// The UAC's dialog, created by a 101–299 response to our INVITE (§12.1.2).
     pub(crate) fn from_response(invite: &RequestTemplate, response: &Headers) -> Self {
         let remote = response.value(Header::To).unwrap_or(&invite.to);
-        let mut routes = record_routes(response);
-        routes.reverse();
+        let mut route_set = record_routes(response);
+        route_set.reverse();
         Self {
             call_id: invite.call_id.clone(),
             local_tag: header_values::tag(&invite.from).into(),
             remote_tag: header_values::tag(remote).into(),
             local: invite.from.clone(),
             remote: remote.into(),
-            target: header_values::contact(response).unwrap_or_else(|| invite.uri.clone()),
-            routes,
+            remote_target: header_values::contact(response).unwrap_or_else(|| invite.uri.clone()),
+            route_set,
             local_cseq: invite.cseq,
             remote_cseq: None,
         }
     }
 
-    /// As the called one, by the INVITE. None where there is nothing to send requests to.
+    /// The UAS's dialog, created by the INVITE (§12.1.1). None if the INVITE has no usable `Contact`.
     pub(crate) fn from_request(request: &Headers, local_tag: &str) -> Option<Self> {
         let remote = request.value(Header::From)?;
         let mut local = String::from(request.value(Header::To)?);
@@ -54,26 +55,26 @@ impl Dialog {
             remote_tag: header_values::tag(remote).into(),
             local,
             remote: remote.into(),
-            target: header_values::contact(request)?,
-            routes: record_routes(request),
+            remote_target: header_values::contact(request)?,
+            route_set: record_routes(request),
             local_cseq: 0,
             remote_cseq: header_values::cseq(request).map(|(number, _)| number),
         })
     }
 
-    /// The confirming 2xx settles route and target (§13.2.2.4).
+    /// A 2xx to the INVITE replaces the early dialog's route set and remote target (§13.2.2.4).
     pub(crate) fn confirm(&mut self, response: &Headers) {
         if response.has(Header::RecordRoute) {
-            self.routes = record_routes(response);
-            self.routes.reverse();
+            self.route_set = record_routes(response);
+            self.route_set.reverse();
         }
         self.update_target(response);
     }
 
-    /// Takes the `Contact` of a target refresh request or its 2xx (§12.2).
+    /// Sets the remote target to the `Contact` of a target refresh request or its 2xx (§12.2).
     pub(crate) fn update_target(&mut self, message: &Headers) {
         if let Some(target) = header_values::contact(message) {
-            self.target = target;
+            self.remote_target = target;
         }
     }
 
@@ -88,13 +89,13 @@ impl Dialog {
         self.template("ACK", cseq)
     }
 
-    /// The number for sending a request again, e.g. with credentials.
+    /// The `CSeq` number for a request that is sent again, e.g. with credentials.
     pub(crate) fn next_cseq(&mut self) -> u32 {
         self.local_cseq = self.local_cseq.saturating_add(1);
         self.local_cseq
     }
 
-    /// Whether a request with this number is in order (§12.2.2); remembers it.
+    /// Returns whether a request with this `CSeq` number is in order (§12.2.2), and stores the number.
     pub(crate) fn accepts_cseq(&mut self, cseq: u32) -> bool {
         if self.remote_cseq.is_some_and(|last| cseq <= last) {
             return false;
@@ -103,15 +104,15 @@ impl Dialog {
         true
     }
 
-    /// Number of the far end's last request.
+    /// `CSeq` number of the far end's last request.
     pub(crate) fn remote_cseq(&self) -> Option<u32> {
         self.remote_cseq
     }
 
     fn template(&self, method: &str, cseq: u32) -> RequestTemplate {
-        let mut uri = self.target.clone();
-        let mut routes = self.routes.clone();
-        // A strict router wants its own URI on the request line and the target as the last route (§12.2.1.1).
+        let mut uri = self.remote_target.clone();
+        let mut routes = self.route_set.clone();
+        // For a strict router its own URI is the Request-URI, and the remote target is the last route (§12.2.1.1).
         if routes.first().is_some_and(|route| !header_values::is_loose(route)) {
             let first = routes.remove(0);
             let mut last = String::from("<");

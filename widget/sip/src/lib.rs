@@ -1,7 +1,8 @@
-//! A SIP user agent without I/O: bytes, commands and the time go in; bytes, events and the next
-//! deadline come out. It runs natively and as WASM.
+//! A sans-IO SIP user agent (RFC 3261). Its inputs are received bytes, commands and the current
+//! time; its outputs are bytes to send, events and the next deadline. It runs natively and as WASM.
 //!
-//! [`message`] and [`uri`] read and write what is on the wire; a proxy or registrar needs nothing more.
+//! [`message`] and [`uri`] parse and write SIP messages; a proxy or registrar needs only these and
+//! [`digest`].
 
 mod dialog;
 pub mod digest;

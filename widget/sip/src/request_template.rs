@@ -1,5 +1,5 @@
-//! A request of ours before it has a `Via`: what must be kept to send it again
-//! with credentials, to cancel it or to acknowledge its refusal.
+//! A request of ours without its `Via`. It is stored to send the request again with credentials,
+//! to cancel it, or to send the ACK for a final response other than 2xx.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,13 +13,13 @@ pub(crate) struct RequestTemplate {
     pub(crate) routes: Vec<String>,
     /// Value of `From`, with our tag.
     pub(crate) from: String,
-    /// Value of `To`, with the far end's tag once there is one.
+    /// Value of `To`, with the remote tag inside a dialog.
     pub(crate) to: String,
     pub(crate) call_id: String,
     pub(crate) cseq: u32,
-    /// Further header fields, in order.
+    /// Further header fields as (name, value), in order.
     pub(crate) extra: Vec<(String, String)>,
-    /// Media type and content.
+    /// (Content-Type, content).
     pub(crate) body: Option<(String, String)>,
 }
 
@@ -40,13 +40,13 @@ impl RequestTemplate {
         self.body.as_ref().is_some_and(|(media_type, _)| media_type == "application/sdp")
     }
 
-    /// A CANCEL or a refusal's ACK: same Request-URI, route, From, Call-ID and
-    /// `CSeq` number (RFC 3261 §9.1, §17.1.1.3), no body.
+    /// A CANCEL, or the ACK for a final response other than 2xx: same Request-URI, Route, From,
+    /// Call-ID and `CSeq` number (RFC 3261 §9.1, §17.1.1.3), no body.
     pub(crate) fn in_same_transaction(&self, method: &str, to: &str) -> Self {
         Self { method: method.into(), to: to.into(), extra: Vec::new(), body: None, ..self.clone() }
     }
 
-    /// On the wire. `via` is protocol and sent-by name, `credentials` complete header fields.
+    /// The message as sent. `via` is protocol and sent-by, `credentials` are header fields as (name, value).
     pub(crate) fn to_bytes(&self, via: &str, branch: &str, credentials: &[(String, String)]) -> Vec<u8> {
         let mut request = Request::new(Method::from_name(&self.method), &self.uri);
         let mut line = String::from(via);
@@ -75,7 +75,7 @@ impl RequestTemplate {
     }
 }
 
-/// A number as text.
+/// A number in decimal.
 pub(crate) fn number(number: u64) -> String {
     let mut text = String::new();
     crate::message::push_number(&mut text, usize::try_from(number).unwrap_or(usize::MAX));

@@ -1,9 +1,9 @@
-//! Time as a number that is passed in, and timers that are asked about instead of ringing.
+//! Time as a number that the caller passes in, and timers that the caller polls.
 
 use serde::{Deserialize, Serialize};
 
-/// Milliseconds on the driver's clock. It must not run backwards by much and,
-/// where state is kept over a restart, must mean the same after it (Unix time does).
+/// Milliseconds on the driver's clock. The clock must not run backwards by much. If state is
+/// restored after a restart, the clock must have the same epoch as before (Unix time has).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Millis(pub u64);
 
@@ -13,13 +13,13 @@ impl Millis {
         Self(self.0.saturating_add(millis))
     }
 
-    /// Milliseconds from `earlier` to `self`, 0 if it lies in the future.
+    /// Milliseconds from `earlier` to `self`; 0 if `earlier` is the later one.
     pub fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 }
 
-/// At most one point in time for each name `K`.
+/// A set of one-shot timers with at most one deadline per timer name `K`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Timers<K>(Vec<(Millis, K)>);
 
@@ -47,8 +47,8 @@ impl<K: Copy + PartialEq> Timers<K> {
         self.0.iter().map(|(at, _)| *at).min()
     }
 
-    /// Takes out the earliest alarm that is due.
-    pub(crate) fn due(&mut self, now: Millis) -> Option<K> {
+    /// Removes and returns the earliest timer that is due.
+    pub(crate) fn take_due(&mut self, now: Millis) -> Option<K> {
         let (index, _) = self.0.iter().enumerate().filter(|(_, (at, _))| *at <= now).min_by_key(|(_, (at, _))| *at)?;
         Some(self.0.remove(index).1)
     }

@@ -26,8 +26,10 @@ impl CallList {
             ua::Event::Offer { call, sdp } => self.remote_offer(&call, sdp),
             ua::Event::OfferWithdrawn { call } => self.remote_offer_withdrawn(&call),
             ua::Event::ReinviteAccepted { call, sdp } => self.reinvite_accepted(&call, sdp, now),
-            ua::Event::ReinviteRefused { call, status, again } => self.reinvite_refused(&call, status, again, now),
-            ua::Event::OfferNeeded { call, why } => self.offer_needed(&call, why),
+            ua::Event::ReinviteRefused { call, status, will_retry } => {
+                self.reinvite_refused(&call, status, will_retry, now)
+            }
+            ua::Event::OfferNeeded { call, reason } => self.offer_needed(&call, reason),
             ua::Event::Detached { call } => {
                 if let Some(entry) = self.entry(&call) {
                     entry.call.detached = true;
@@ -305,7 +307,7 @@ impl CallList {
         self.request_media(index, RequestPurpose::FinalAnswer, MediaRequest::Accept { answer, provisional: false });
     }
 
-    fn reinvite_refused(&mut self, call: &str, status: u16, again: bool, now: Millis) {
+    fn reinvite_refused(&mut self, call: &str, status: u16, will_retry: bool, now: Millis) {
         let Some(index) = self.find(call) else {
             return;
         };
@@ -313,16 +315,16 @@ impl CallList {
             return;
         };
         let negotiation_is_stale = std::mem::take(&mut entry.negotiation_is_stale);
-        if again && !negotiation_is_stale {
+        if will_retry && !negotiation_is_stale {
             entry.restore_wanted_restart();
         }
-        entry.negotiation = if again { MediaNegotiation::AwaitingRetry } else { MediaNegotiation::Idle };
+        entry.negotiation = if will_retry { MediaNegotiation::AwaitingRetry } else { MediaNegotiation::Idle };
         if negotiation_is_stale {
             entry.want_offer = true;
             entry.resuming = true;
             return;
         }
-        if again {
+        if will_retry {
             entry.want_offer |= entry.resuming;
         } else if entry.resuming {
             // No media is agreed, and there is no earlier connection to return to.
@@ -332,7 +334,7 @@ impl CallList {
             return self.end(index, cause, now);
         }
         self.request_media(index, RequestPurpose::RollBack, MediaRequest::RollBack);
-        if !again {
+        if !will_retry {
             self.hold_failed(index);
         }
     }
@@ -354,12 +356,12 @@ impl CallList {
         }
     }
 
-    fn offer_needed(&mut self, call: &str, why: OfferReason) {
+    fn offer_needed(&mut self, call: &str, reason: OfferReason) {
         let Some(entry) = self.entry(call) else {
             return;
         };
         entry.want_offer = true;
-        if why == OfferReason::Recovery {
+        if reason == OfferReason::Recovery {
             entry.want_restart = true;
             // The running exchange was lost with the connection.
             if matches!(entry.negotiation, MediaNegotiation::OfferSent { .. } | MediaNegotiation::AnsweringRemote) {
@@ -393,12 +395,12 @@ pub(super) fn registration_failure(failure: ua::RegisterFailure) -> Registration
             Kind::BadConfiguration => RegistrationFailureCode::BadConfiguration,
         },
         sip_code: failure.status,
-        words: failure.kind.words().to_owned(),
+        words: failure.kind.text().to_owned(),
     }
 }
 
 fn end_cause_of(cause: ua::EndCause) -> CallEndCause {
-    let words = if cause.words.is_empty() {
+    let words = if cause.text.is_empty() {
         match cause.by {
             EndedBy::Local => "Hung up",
             EndedBy::Remote => "Remote hung up",
@@ -406,7 +408,7 @@ fn end_cause_of(cause: ua::EndCause) -> CallEndCause {
         }
         .to_owned()
     } else {
-        cause.words
+        cause.text
     };
     CallEndCause { words, sip_code: cause.sip_code }
 }

@@ -58,7 +58,7 @@ fn ringing_early_media_and_answer_change_the_call_state() {
         call: "c1".into(),
         status,
         sdp: sdp.map(str::to_owned),
-        early: None,
+        early_dialog: None,
     };
     phone.event(progress(180, None));
     assert_eq!(phone.call_snapshot(1, "c1").state, CallState::Ringing);
@@ -74,7 +74,7 @@ fn ringing_early_media_and_answer_change_the_call_state() {
     phone.event(progress(180, None));
     assert_eq!(phone.call_snapshot(1, "c1").state, CallState::EarlyMedia);
     phone.clear_output();
-    phone.event(ua::Event::Answered { call: "c1".into(), sdp: Some("final".into()), early: None });
+    phone.event(ua::Event::Answered { call: "c1".into(), sdp: Some("final".into()), early_dialog: None });
     assert_eq!(phone.event_names(1), ["answered"]);
     assert_eq!(phone.call_snapshot(1, "c1").state, CallState::Active);
     assert!(matches!(phone.media_requests(1).as_slice(), [(_, MediaRequest::Accept { provisional: false, .. })]));
@@ -116,7 +116,7 @@ fn hanging_up_ends_the_call_at_once_in_every_state() {
         // The user agent's `Ended` causes no second event.
         phone.event(ua::Event::Ended {
             call: "c1".into(),
-            cause: ua::EndCause { by: EndedBy::Local, words: "x".into(), sip_code: None },
+            cause: ua::EndCause { by: EndedBy::Local, text: "x".into(), sip_code: None },
         });
         assert!(phone.event_names(1).is_empty());
     }
@@ -233,7 +233,7 @@ fn the_call_ended_event_has_cause_and_duration_in_whole_seconds() {
     phone.clear_output();
     phone.event(ua::Event::Ended {
         call: "c1".into(),
-        cause: ua::EndCause { by: EndedBy::Remote, words: "Remote hung up".into(), sip_code: None },
+        cause: ua::EndCause { by: EndedBy::Remote, text: "Remote hung up".into(), sip_code: None },
     });
     let events = phone.events(1);
     let [AgentEvent::CallEnded { cause, duration, .. }] = events.as_slice() else {
@@ -248,7 +248,7 @@ fn an_unusable_final_answer_causes_one_reinvite_with_a_new_connection() {
     let mut phone = TestCallList::registered();
     phone.call(1, "c1", "102");
     phone.reply_description(1, "c1", "offer");
-    phone.event(ua::Event::Answered { call: "c1".into(), sdp: Some("of another branch".into()), early: None });
+    phone.event(ua::Event::Answered { call: "c1".into(), sdp: Some("of another branch".into()), early_dialog: None });
     let unusable = || MediaReply::Failed { fault: MediaError::Unusable, message: "x".into() };
     let request = phone.request(1, "c1");
     phone.clear_output();

@@ -7,8 +7,8 @@ fn reinvite_accepted(call: &str) -> ua::Event {
     ua::Event::ReinviteAccepted { call: call.into(), sdp: "answer".into() }
 }
 
-fn reinvite_refused(call: &str, status: u16, again: bool) -> ua::Event {
-    ua::Event::ReinviteRefused { call: call.into(), status, again }
+fn reinvite_refused(call: &str, status: u16, will_retry: bool) -> ua::Event {
+    ua::Event::ReinviteRefused { call: call.into(), status, will_retry }
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn after_glare_the_offer_has_the_latest_requested_direction() {
     // The person resumes while both sides wait.
     phone.hold(1, "c1", false);
     phone.clear_output();
-    phone.event(ua::Event::OfferNeeded { call: "c1".into(), why: OfferReason::Glare });
+    phone.event(ua::Event::OfferNeeded { call: "c1".into(), reason: OfferReason::Glare });
     assert_eq!(
         phone.media_requests(1),
         [("c1".to_owned(), MediaRequest::Offer { flow: MediaDirection::SendRecv, restart_ice: false })]
@@ -122,7 +122,7 @@ fn an_ice_restart_refused_with_491_is_repeated_as_an_ice_restart() {
     phone.reply_description(1, "c1", "restart offer");
     phone.event(reinvite_refused("c1", 491, true));
     phone.clear_output();
-    phone.event(ua::Event::OfferNeeded { call: "c1".into(), why: OfferReason::Glare });
+    phone.event(ua::Event::OfferNeeded { call: "c1".into(), reason: OfferReason::Glare });
     assert_eq!(phone.media_requests(1), [restart()]);
 }
 
@@ -187,7 +187,7 @@ fn recovery_restarts_ice_and_keeps_the_call_on_hold() {
     assert!(phone.call_snapshot(1, "c1").detached);
     phone.clear_output();
     phone.event(ua::Event::Attached { call: "c1".into() });
-    phone.event(ua::Event::OfferNeeded { call: "c1".into(), why: OfferReason::Recovery });
+    phone.event(ua::Event::OfferNeeded { call: "c1".into(), reason: OfferReason::Recovery });
     assert_eq!(
         phone.media_requests(1),
         [("c1".to_owned(), MediaRequest::Offer { flow: MediaDirection::SendOnly, restart_ice: true })]

@@ -48,7 +48,7 @@ fn a_call_cancelled_by_the_caller_ends_on_every_page() {
     phone.event_names(2);
     phone.event(ua::Event::Ended {
         call: "c1".into(),
-        cause: ua::EndCause { by: ua::EndedBy::Remote, words: "Cancelled".into(), sip_code: None },
+        cause: ua::EndCause { by: ua::EndedBy::Remote, text: "Cancelled".into(), sip_code: None },
     });
     assert_eq!(phone.event_names(1), ["ended: Cancelled"]);
     assert_eq!(phone.event_names(2), ["ended: Cancelled"]);

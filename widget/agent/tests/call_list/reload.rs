@@ -61,7 +61,11 @@ fn a_reload_before_the_far_end_answers_causes_a_reinvite_after_the_answer() {
     phone.send(1, ToAgent::Detach);
     phone.attach(2, "a2");
     phone.clear_output();
-    phone.event(ua::Event::Answered { call: "c1".into(), sdp: Some("answer to the old offer".into()), early: None });
+    phone.event(ua::Event::Answered {
+        call: "c1".into(),
+        sdp: Some("answer to the old offer".into()),
+        early_dialog: None,
+    });
     // The answer to the old page's offer is not sent to the new page.
     assert!(matches!(phone.media_requests(2).as_slice(), [(_, MediaRequest::Offer { .. })]));
     assert_eq!(phone.event_names(2), ["answered"]);
@@ -132,6 +136,6 @@ fn a_refused_reinvite_after_a_reload_ends_the_call() {
     phone.send(1, ToAgent::Detach);
     phone.attach(2, "a2");
     phone.reply_description(2, "c1", "fresh offer");
-    phone.event(ua::Event::ReinviteRefused { call: "c1".into(), status: 488, again: false });
+    phone.event(ua::Event::ReinviteRefused { call: "c1".into(), status: 488, will_retry: false });
     assert!(phone.event_names(2).contains(&"ended: The call could not be resumed".to_owned()));
 }

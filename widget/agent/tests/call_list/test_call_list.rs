@@ -40,7 +40,7 @@ impl TestCallList {
     /// The page makes the offer, the far end answers, and the page applies the answer.
     pub fn establish(&mut self, call: &str) {
         self.reply_description(1, call, "offer");
-        self.event(ua::Event::Answered { call: call.into(), sdp: Some("answer".into()), early: None });
+        self.event(ua::Event::Answered { call: call.into(), sdp: Some("answer".into()), early_dialog: None });
         self.reply_done(1, call);
         self.out.clear();
     }

@@ -1,7 +1,7 @@
-//! A program of nothing but SIP messages, transactions and digest, to see how large they are as WASM.
+//! A program of only SIP messages, transactions and digest, to measure their size as WASM.
 //!
-//! `widget/sip/share/measure.sh` builds it as the phone is built and prints its size. It does what a
-//! user agent does with them; what it reads comes through `black_box`, so that nothing is left out.
+//! `widget/sip/share/measure.sh` builds it with the phone's profile and prints its size. It uses them as
+//! a user agent does; inputs and results go through `black_box`, so that the compiler removes nothing.
 
 use bitcall_sip::digest::{AuthorizationInput, DigestSecret, choose};
 use bitcall_sip::message::{Contact, Header, Headers, Message, Method, Request, quote};
@@ -18,21 +18,21 @@ fn main() {
         Ok(Message::Response(response)) => {
             read(&response);
             let mut transaction = ClientTransaction::new(name.clone(), true, Millis(0));
-            seen(transaction.on_response(response.status(), Millis(1)));
-            seen(transaction.on_time(Millis(2)));
-            seen((response.reason_phrase(), response.validate()));
+            use_value(transaction.on_response(response.status(), Millis(1)));
+            use_value(transaction.on_tick(Millis(2)));
+            use_value((response.reason_phrase(), response.validate()));
             authorize(&response, &name);
         }
         Err(error) => {
-            seen(error.response().map(|response| response.to_bytes()));
+            use_value(error.response().map(|response| response.to_bytes()));
         }
     }
 }
 
 fn answer(request: &Request, name: &str) {
     read(request);
-    if let Err(fault) = request.validate().and(request.sip_uri()) {
-        seen(request.error_response(&fault));
+    if let Err(error) = request.validate().and(request.sip_uri()) {
+        use_value(request.error_response(&error));
     }
     let key = ServerKey { branch: name.into(), sent_by: name.into(), method: request.method().as_str().into() };
     let mut transaction = ServerTransaction::new(key);
@@ -41,10 +41,10 @@ fn answer(request: &Request, name: &str) {
     response.append(name, name);
     response.set_body(name, request.body());
     transaction.on_sent(180, &response.to_bytes(), Millis(1));
-    seen(transaction.on_retransmission());
+    use_value(transaction.on_retransmission());
     transaction.on_ack();
-    transaction.on_time(Millis(2));
-    seen((request.unsupported(Header::Require, &[name]), transaction.is_terminated()));
+    transaction.on_tick(Millis(2));
+    use_value((request.unsupported(Header::Require, &[name]), transaction.is_terminated()));
 }
 
 /// A request of our own, with credentials for every challenge.
@@ -69,34 +69,34 @@ fn authorize(response: &Headers, name: &str) {
             request.append(to, &challenge.answer(&attempt).unwrap_or_default());
         }
     }
-    seen(request.to_bytes());
+    use_value(request.to_bytes());
 }
 
 fn read(headers: &Headers) {
-    seen((headers.via(), headers.call_id(), headers.cseq(), headers.max_forwards(), headers.contact()));
-    seen((headers.expires(), headers.min_expires(), headers.retry_after(), headers.content_type()));
-    seen((headers.session_expires(), headers.min_se(), headers.rseq(), headers.rack()));
+    use_value((headers.via(), headers.call_id(), headers.cseq(), headers.max_forwards(), headers.contact()));
+    use_value((headers.expires(), headers.min_expires(), headers.retry_after(), headers.content_type()));
+    use_value((headers.session_expires(), headers.min_se(), headers.rseq(), headers.rack()));
     for address in [headers.from(), headers.to()].into_iter().flatten() {
-        seen((address.display_name(), address.tag()));
+        use_value((address.display_name(), address.tag()));
     }
     for contact in headers.contacts().flatten() {
         if let Contact::Address(address) = contact {
-            seen((address.expires(), address.q()));
+            use_value((address.expires(), address.q()));
             if let (Ok(one), Ok(two)) = (address.uri(), Uri::parse(black_box(""))) {
-                seen((one.is_equivalent(&two), one.user_name(), one.to_string()));
+                use_value((one.is_equivalent(&two), one.user_name(), one.to_string()));
             }
         }
     }
     for route in headers.record_routes().chain(headers.service_routes()).flatten() {
-        seen(route.uri().is_ok_and(|uri| uri.is_loose_router()));
+        use_value(route.uri().is_ok_and(|uri| uri.is_loose_router()));
     }
     for reason in headers.reasons() {
-        seen((reason.cause(), reason.params.text("text")));
+        use_value((reason.cause(), reason.params.text("text")));
     }
-    seen(headers.lists(Header::Supported, black_box("100rel")));
+    use_value(headers.lists(Header::Supported, black_box("100rel")));
 }
 
 /// Makes the compiler believe that the value is used.
-fn seen<T>(value: T) {
+fn use_value<T>(value: T) {
     let _ = black_box(value);
 }

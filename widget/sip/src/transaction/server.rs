@@ -1,11 +1,11 @@
-//! The answering side: INVITE (RFC 3261 §17.2.1 with the Accepted state of RFC 6026 §7.1) and all else (§17.2.2).
+//! Server transactions: INVITE (RFC 3261 §17.2.1 with the Accepted state of RFC 6026 §7.1) and non-INVITE (§17.2.2).
 
 use serde::{Deserialize, Serialize};
 
 use super::TRANSACTION_TIMEOUT_MS;
 use crate::time::Millis;
 
-/// What makes two requests the same one (RFC 3261 §17.2.3). ACK counts as INVITE.
+/// Identifies a server transaction: requests with the same key belong to the same one (RFC 3261 §17.2.3). For an ACK the method is INVITE.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerKey {
     pub branch: String,
@@ -14,12 +14,12 @@ pub struct ServerKey {
     pub method: String,
 }
 
-/// One request that we answer.
+/// One received request and our responses to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerTransaction {
     key: ServerKey,
     state: State,
-    /// The last response sent, for repetitions of the request.
+    /// The last response sent; repeated for a retransmission of the request.
     response: Vec<u8>,
     deadline: Option<Millis>,
 }
@@ -28,9 +28,9 @@ pub struct ServerTransaction {
 enum State {
     /// Trying or Proceeding.
     Proceeding,
-    /// INVITE only, 2xx sent: its user repeats it; repetitions of the request are absorbed.
+    /// INVITE only, 2xx sent: the transaction user retransmits it; retransmissions of the request are absorbed.
     Accepted,
-    /// INVITE only, refused: waits for the ACK.
+    /// INVITE only, final response other than 2xx sent: waits for the ACK.
     Completed,
     Terminated,
 }
@@ -44,7 +44,7 @@ impl ServerTransaction {
         &self.key
     }
 
-    /// No final response yet.
+    /// No final response was sent.
     pub fn is_pending(&self) -> bool {
         self.state == State::Proceeding
     }
@@ -57,7 +57,7 @@ impl ServerTransaction {
         self.deadline
     }
 
-    /// We send this response now.
+    /// This response is sent now.
     pub fn on_sent(&mut self, status: u16, response: &[u8], now: Millis) {
         if self.state != State::Proceeding {
             return;
@@ -79,7 +79,7 @@ impl ServerTransaction {
         }
     }
 
-    /// The same request came again: what to send, if anything.
+    /// The request was retransmitted: returns the response to repeat, if any.
     pub fn on_retransmission(&self) -> Option<&[u8]> {
         match self.state {
             State::Proceeding | State::Completed if !self.response.is_empty() => Some(&self.response),
@@ -87,7 +87,7 @@ impl ServerTransaction {
         }
     }
 
-    /// An ACK with our branch: it belongs to a refusal.
+    /// An ACK with this transaction's branch: it acknowledges a final response other than 2xx.
     pub fn on_ack(&mut self) {
         if self.state == State::Completed {
             self.state = State::Terminated;
@@ -95,8 +95,8 @@ impl ServerTransaction {
         }
     }
 
-    /// Timers H and L: in both cases there is nothing left to do.
-    pub fn on_time(&mut self, now: Millis) {
+    /// Timers H and L end the transaction.
+    pub fn on_tick(&mut self, now: Millis) {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             self.state = State::Terminated;
             self.deadline = None;
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_invite_is_absorbed_once_accepted() {
+    fn a_repeated_invite_is_absorbed_after_a_2xx() {
         let mut transaction = transaction("INVITE");
         transaction.on_sent(180, b"ringing", Millis(0));
         transaction.on_sent(200, b"ok", Millis(0));
@@ -134,15 +134,15 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_invite_waits_for_its_ack_at_most_32_seconds() {
+    fn a_rejected_invite_waits_at_most_32_seconds_for_the_ack() {
         let mut transaction = transaction("INVITE");
         transaction.on_sent(486, b"busy", Millis(0));
         let mut acked = transaction.clone();
         acked.on_ack();
         assert!(acked.is_terminated());
-        transaction.on_time(Millis(31_999));
+        transaction.on_tick(Millis(31_999));
         assert!(!transaction.is_terminated());
-        transaction.on_time(Millis(32_000));
+        transaction.on_tick(Millis(32_000));
         assert!(transaction.is_terminated());
     }
 }

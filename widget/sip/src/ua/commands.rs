@@ -1,4 +1,4 @@
-//! Commands, and the rungs of the backoff that concern all calls.
+//! Commands of the driver, and the steps of sign-out and reconnect that concern all calls.
 
 use super::UserAgent;
 use super::calls::Call;
@@ -15,29 +15,29 @@ impl UserAgent {
                 self.invite(call, &target, caller_id.as_deref(), sdp.as_deref(), now);
             }
             Command::Answer { call, sdp } => {
-                self.with(&call, |call, context| call.answer(context, &sdp, now));
+                self.with_active_call(&call, |call, context| call.answer(context, &sdp, now));
             }
             Command::Reject { call, status } => {
-                self.with(&call, |call, context| call.reject(context, status, now));
+                self.with_active_call(&call, |call, context| call.reject(context, status, now));
             }
-            Command::HangUp { call } => self.with(&call, |call, context| call.hang_up(context, now)),
+            Command::HangUp { call } => self.with_active_call(&call, |call, context| call.hang_up(context, now)),
             Command::Reinvite { call, sdp } => {
-                self.with(&call, |call, context| call.reinvite(context, &sdp, now));
+                self.with_active_call(&call, |call, context| call.reinvite(context, &sdp, now));
             }
             Command::AnswerOffer { call, sdp } => {
-                self.with(&call, |call, context| call.answer_offer(context, &sdp, now));
+                self.with_active_call(&call, |call, context| call.answer_offer(context, &sdp, now));
             }
             Command::RefuseOffer { call, status } => {
-                self.with(&call, |call, context| call.refuse_offer(context, status, now));
+                self.with_active_call(&call, |call, context| call.refuse_offer(context, status, now));
             }
             Command::Info { call, content_type, body } => {
-                self.with(&call, |call, context| call.info(context, content_type, body, now));
+                self.with_active_call(&call, |call, context| call.info(context, content_type, body, now));
             }
         }
     }
 
-    /// Only calls that the person still sees take commands.
-    fn with(&mut self, id: &CallId, act: impl FnOnce(&mut Call, &mut super::context::UaContext)) {
+    /// Applies a command to its call. Ignored if `Ended` was already emitted for that call.
+    fn with_active_call(&mut self, id: &CallId, act: impl FnOnce(&mut Call, &mut super::context::UaContext)) {
         if let Some(call) = self.calls.iter_mut().find(|call| call.id == *id && call.is_active()) {
             act(call, &mut self.context);
         }
@@ -49,7 +49,7 @@ impl UserAgent {
             return;
         }
         let uri = target_uri(target, &self.context.config.domain);
-        let words = match (&uri, self.context.transport) {
+        let text = match (&uri, self.context.transport) {
             (None, _) => "Not a number",
             (_, None) => "Not connected",
             (Some(uri), Some(_)) => {
@@ -60,13 +60,13 @@ impl UserAgent {
         };
         self.context.emit(Event::Ended {
             call: id,
-            cause: EndCause { by: EndedBy::Network, words: words.into(), sip_code: None },
+            cause: EndCause { by: EndedBy::Network, text: text.into(), sip_code: None },
         });
     }
 
-    pub(super) fn leave_calls(&mut self, now: Millis) {
+    pub(super) fn sign_out_calls(&mut self, now: Millis) {
         for call in &mut self.calls {
-            call.leave(&mut self.context, now);
+            call.sign_out(&mut self.context, now);
         }
     }
 
@@ -78,8 +78,8 @@ impl UserAgent {
     }
 
     pub(super) fn on_transport_lost(&mut self, now: Millis) {
-        // Answers to what was sent over this connection will not come. A call's INVITE
-        // stays, so that what its CANCEL brings about is understood.
+        // No responses to requests on this connection will come. A call's INVITE is kept, so that
+        // the responses after its CANCEL on the next connection can be matched.
         self.context.client_requests.retain(|client| {
             !client.transaction.is_pending()
                 || matches!(client.owner, TransactionUser::Call { role: RequestRole::Invite, .. })
@@ -96,7 +96,7 @@ impl UserAgent {
     }
 }
 
-/// The URI for what was dialled: a URI as it is, `user@host`, or a number or name at our own domain.
+/// The URI for a dialled target: a `sip:` URI unchanged, `user@host`, or a number or name in our domain.
 fn target_uri(target: &str, domain: &str) -> Option<String> {
     let target = target.trim();
     let lower = target.get(..5).unwrap_or(target).to_ascii_lowercase();
@@ -129,20 +129,20 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_names_are_called_at_our_own_domain_as_they_are() {
+    fn numbers_and_names_become_uris_in_our_domain() {
         assert_eq!(uri("+155501099").as_deref(), Some("sip:+155501099@acme.test"));
         assert_eq!(uri("*43").as_deref(), Some("sip:*43@acme.test"));
         assert_eq!(uri("anna.b").as_deref(), Some("sip:anna.b@acme.test"));
     }
 
     #[test]
-    fn addresses_are_taken_as_they_are() {
+    fn addresses_are_not_changed() {
         assert_eq!(uri("bob@b.test").as_deref(), Some("sip:bob@b.test"));
         assert_eq!(uri("sip:bob@b.test;x=1").as_deref(), Some("sip:bob@b.test;x=1"));
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn invalid_targets_are_rejected() {
         assert_eq!(uri(" "), None);
         assert_eq!(uri("sip:"), None);
         assert_eq!(uri("bob@"), None);

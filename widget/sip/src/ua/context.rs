@@ -1,4 +1,4 @@
-//! What every part of the user agent needs: sending, answering, telling.
+//! State and functions that all parts of the user agent share: sending requests, responding, emitting events.
 
 use std::collections::VecDeque;
 
@@ -14,9 +14,9 @@ use crate::message::{Header, Message, Request, Response};
 use crate::request_template::{RequestTemplate, number};
 use crate::transaction::{ClientTransaction, ServerKey, ServerTransaction};
 
-/// What we understand, as `Allow` says it.
+/// Value of `Allow`: the supported methods.
 pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, NOTIFY";
-/// Extensions we understand when a request requires them.
+/// Value of `Supported`: the supported option tags.
 pub(super) const SUPPORTED: &str = "outbound, path, gruu, timer, 100rel";
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -26,36 +26,36 @@ pub(super) struct UaContext {
     pub(super) credential_store: CredentialStore,
     /// The open connection.
     pub(super) transport: Option<TransportId>,
-    /// `SIP/2.0/WSS` and our sent-by name, `<12>.invalid` (RFC 7118 §5).
+    /// Protocol and sent-by of our `Via`: `SIP/2.0/WSS <12 characters>.invalid` (RFC 7118 §5).
     via: String,
-    /// Our host in `Contact`; the same for the same device, so that a restart replaces its old binding.
+    /// Our host in `Contact`. It is the same for the same device, so that a restart replaces the old binding.
     host: String,
-    /// Set by the registrar: a GRUU for `Contact` outside of REGISTER (RFC 5627).
+    /// GRUU assigned by the registrar, used as `Contact` except in REGISTER (RFC 5627).
     pub(super) gruu: Option<String>,
-    /// Set by the registrar: `Route` of new requests (RFC 3608).
+    /// `Service-Route` sent by the registrar: the `Route` of requests outside of dialogs (RFC 3608).
     pub(super) service_route: Vec<String>,
     pub(super) client_requests: Vec<ClientRequest>,
     server_transactions: Vec<ServerTransaction>,
-    out: VecDeque<Output>,
+    outputs: VecDeque<Output>,
 }
 
-/// A request of ours under way.
+/// A request that we sent.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct ClientRequest {
     pub(super) transaction: ClientTransaction,
     pub(super) template: RequestTemplate,
     pub(super) owner: TransactionUser,
-    /// Credentials as sent; a 2xx's ACK repeats them (RFC 3261 §22.1).
+    /// Credentials as sent; the ACK for a 2xx repeats them (RFC 3261 §22.1).
     pub(super) credentials: Vec<(String, String)>,
-    /// How often this request was already sent again with other credentials.
+    /// How often this request was sent again after a challenge or a 422.
     pub(super) retries: u8,
 }
 
-/// Who waits for the response.
+/// The receiver of the responses: the transaction user (RFC 3261 §5).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum TransactionUser {
     Register,
-    /// No one: the response is not needed.
+    /// The response is ignored.
     Nobody,
     Call {
         call: CallId,
@@ -69,14 +69,14 @@ pub(super) enum RequestRole {
     Cancel,
     /// A re-INVITE.
     Reinvite,
-    /// An UPDATE without description, for the session timer.
+    /// An UPDATE without SDP, for the session timer.
     Refresh,
     Bye,
     Info,
     Prack,
 }
 
-/// A request that is answered later.
+/// A received request that is answered later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ServerRequest {
     pub(super) key: ServerKey,
@@ -121,27 +121,27 @@ impl UaContext {
             service_route: Vec::new(),
             client_requests: Vec::new(),
             server_transactions: Vec::new(),
-            out: VecDeque::new(),
+            outputs: VecDeque::new(),
         }
     }
 
     pub(super) fn poll(&mut self) -> Option<Output> {
-        self.out.pop_front()
+        self.outputs.pop_front()
     }
 
     pub(super) fn push(&mut self, output: Output) {
-        self.out.push_back(output);
+        self.outputs.push_back(output);
     }
 
     pub(super) fn emit(&mut self, event: Event) {
-        self.out.push_back(Output::Event(event));
+        self.outputs.push_back(Output::Event(event));
     }
 
     pub(super) fn emit_dropped(&mut self, reason: &str) {
         self.emit(Event::Dropped { reason: reason.into() });
     }
 
-    /// The connection is open: from now on requests go over it.
+    /// The connection is open: requests are sent on it from now on.
     pub(super) fn open(&mut self, id: TransportId, url: &str) {
         self.transport = Some(id);
         let secure = url.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("wss:"));
@@ -151,7 +151,7 @@ impl UaContext {
 
     pub(super) fn send(&mut self, bytes: Vec<u8>) {
         if let Some(id) = self.transport {
-            self.out.push_back(Output::Send { id, bytes });
+            self.outputs.push_back(Output::Send { id, bytes });
         }
     }
 
@@ -166,7 +166,7 @@ impl UaContext {
         uri
     }
 
-    /// Our own `From` value, without tag.
+    /// Our `From` value, without tag.
     pub(super) fn own_address(&self) -> String {
         let mut value = String::new();
         if let Some(name) = self.config.display_name.as_deref().filter(|name| !name.is_empty()) {
@@ -179,7 +179,7 @@ impl UaContext {
         value
     }
 
-    /// The URI at which this device is reached.
+    /// The URI of this device, used as `Contact` in REGISTER.
     pub(super) fn device_uri(&self) -> String {
         let mut uri = String::from("sip:");
         uri.push_str(&crate::uri::escape_user(&self.config.username));
@@ -189,7 +189,7 @@ impl UaContext {
         uri
     }
 
-    /// `Contact` in dialogs: a GRUU, else our flow (RFC 5626 §4.3).
+    /// `Contact` in dialogs: the GRUU, or the device URI with `ob` (RFC 5626 §4.3).
     pub(super) fn contact(&self) -> String {
         let mut value = String::from("<");
         if let Some(gruu) = &self.gruu {
@@ -202,9 +202,9 @@ impl UaContext {
         value
     }
 
-    // Requests of ours.
+    // Requests that we send.
 
-    /// A request outside of any dialog.
+    /// A request outside of a dialog.
     pub(super) fn template(&mut self, method: &str, uri: &str, to: &str) -> RequestTemplate {
         let mut from = self.own_address();
         from.push_str(";tag=");
@@ -222,12 +222,12 @@ impl UaContext {
         }
     }
 
-    /// Sends a request with what credentials we have. Without a connection it times out at once.
+    /// Sends a request with the credentials for known challenges. Without a connection it times out at once.
     pub(super) fn request(&mut self, template: RequestTemplate, owner: TransactionUser, now: Millis) -> String {
-        self.request_again(template, owner, 0, now)
+        self.request_with_retries(template, owner, 0, now)
     }
 
-    pub(super) fn request_again(
+    pub(super) fn request_with_retries(
         &mut self,
         template: RequestTemplate,
         owner: TransactionUser,
@@ -237,16 +237,22 @@ impl UaContext {
         let mut branch = String::from("z9hG4bK");
         branch.push_str(&self.random.tag());
         let credentials = self.credential_store.credentials(&template, &mut self.random);
-        self.begin(&branch, template, owner, credentials, retries, now);
+        self.start_client_transaction(&branch, template, owner, credentials, retries, now);
         branch
     }
 
     /// A CANCEL: same branch as its INVITE, no credentials (RFC 3261 §9.1, §22.1).
-    pub(super) fn request_on(&mut self, branch: &str, template: RequestTemplate, owner: TransactionUser, now: Millis) {
-        self.begin(branch, template, owner, Vec::new(), 0, now);
+    pub(super) fn request_with_branch(
+        &mut self,
+        branch: &str,
+        template: RequestTemplate,
+        owner: TransactionUser,
+        now: Millis,
+    ) {
+        self.start_client_transaction(branch, template, owner, Vec::new(), 0, now);
     }
 
-    fn begin(
+    fn start_client_transaction(
         &mut self,
         branch: &str,
         template: RequestTemplate,
@@ -255,7 +261,7 @@ impl UaContext {
         retries: u8,
         now: Millis,
     ) {
-        self.write(&template, branch, &credentials);
+        self.send_without_transaction(&template, branch, &credentials);
         let mut transaction = ClientTransaction::new(branch.into(), template.method == "INVITE", now);
         if self.transport.is_none() {
             transaction.time_out_at(now);
@@ -263,8 +269,13 @@ impl UaContext {
         self.client_requests.push(ClientRequest { transaction, template, owner, credentials, retries });
     }
 
-    /// Writes and sends a request, and no more: the ACK of a refusal has no transaction of its own (RFC 3261 §17.1.1.3).
-    pub(super) fn write(&mut self, template: &RequestTemplate, branch: &str, credentials: &[(String, String)]) {
+    /// Sends a request without a new transaction, e.g. the ACK for a final response other than 2xx (RFC 3261 §17.1.1.3).
+    pub(super) fn send_without_transaction(
+        &mut self,
+        template: &RequestTemplate,
+        branch: &str,
+        credentials: &[(String, String)],
+    ) {
         let mut template = template.clone();
         if !self.config.product.is_empty() {
             template = template.with("User-Agent", &self.config.product);
@@ -273,31 +284,31 @@ impl UaContext {
         self.send(bytes);
     }
 
-    /// A 2xx's ACK, ready to be sent as often as the 2xx comes.
+    /// The ACK for a 2xx as bytes, to be sent for each retransmission of the 2xx.
     pub(super) fn ack_bytes(&mut self, template: &RequestTemplate, credentials: &[(String, String)]) -> Vec<u8> {
         let mut branch = String::from("z9hG4bK");
         branch.push_str(&self.random.tag());
         template.to_bytes(&self.via, &branch, credentials)
     }
 
-    /// A CANCEL has its INVITE's branch: the method tells them apart (RFC 3261 §17.1.3).
-    pub(super) fn client(&mut self, branch: &str, method: &str) -> Option<&mut ClientRequest> {
+    /// The request with this branch and method. Both are needed, because a CANCEL has its INVITE's branch (RFC 3261 §17.1.3).
+    pub(super) fn client_request(&mut self, branch: &str, method: &str) -> Option<&mut ClientRequest> {
         self.client_requests
             .iter_mut()
             .find(|client| client.transaction.branch() == branch && client.template.method == method)
     }
 
-    // Requests of others.
+    // Requests that we receive.
 
-    pub(super) fn server(&mut self, key: &ServerKey) -> Option<&mut ServerTransaction> {
+    pub(super) fn server_transaction(&mut self, key: &ServerKey) -> Option<&mut ServerTransaction> {
         self.server_transactions.iter_mut().find(|server| server.key() == key)
     }
 
-    pub(super) fn begin_server_transaction(&mut self, key: ServerKey) {
+    pub(super) fn start_server_transaction(&mut self, key: ServerKey) {
         self.server_transactions.push(ServerTransaction::new(key));
     }
 
-    /// A response to fill in; `tag` is ours.
+    /// A response without body and `Contact`; `tag` is the local tag.
     pub(super) fn response(&self, request: &Request, status: u16, tag: &str) -> Response {
         let mut response = request.response(status, reason_phrase(status), Some(tag));
         if !self.config.product.is_empty() {
@@ -306,10 +317,10 @@ impl UaContext {
         response
     }
 
-    /// Sends a response, unless the request has its final one already.
+    /// Sends a response, unless a final one was already sent. Returns its bytes.
     pub(super) fn answer(&mut self, key: &ServerKey, response: &Response, now: Millis) -> Vec<u8> {
         let bytes = response.to_bytes();
-        let Some(server) = self.server(key) else {
+        let Some(server) = self.server_transaction(key) else {
             return bytes;
         };
         if server.is_pending() {
@@ -319,14 +330,14 @@ impl UaContext {
         bytes
     }
 
-    /// Answers with nothing but a status. Outside of a dialog the tag is a new one.
+    /// Sends a final response other than 2xx. Outside of a dialog it gets a new To tag.
     pub(super) fn refuse(&mut self, key: &ServerKey, request: &Request, status: u16, now: Millis) {
         let tag = self.random.tag();
         let mut response = self.response(request, status, &tag);
         match status {
             405 | 501 => response.append(Header::Allow, ALLOW),
             415 => response.append(Header::Accept, "application/sdp"),
-            // RFC 3261 §14.2: a random wait, so that both sides do not meet again.
+            // A Retry-After of 0 to 10 s, chosen at random (RFC 3261 §14.2).
             500 if !header_values::to_tag(request).is_empty() => {
                 let seconds = number(self.random.up_to(10));
                 response.append(Header::RetryAfter, &seconds);
@@ -342,15 +353,15 @@ impl UaContext {
         clients.chain(servers).min()
     }
 
-    /// Takes out a request whose time ran out; forgets what is over.
-    pub(super) fn timed_out(&mut self, now: Millis) -> Option<ClientRequest> {
+    /// Removes and returns one request that timed out; removes terminated transactions.
+    pub(super) fn take_timed_out(&mut self, now: Millis) -> Option<ClientRequest> {
         for server in &mut self.server_transactions {
-            server.on_time(now);
+            server.on_tick(now);
         }
         self.server_transactions.retain(|server| !server.is_terminated());
-        let late = self.client_requests.iter_mut().position(|client| client.transaction.on_time(now));
-        let late = late.map(|index| self.client_requests.remove(index));
+        let timed_out = self.client_requests.iter_mut().position(|client| client.transaction.on_tick(now));
+        let timed_out = timed_out.map(|index| self.client_requests.remove(index));
         self.client_requests.retain(|client| !client.transaction.is_terminated());
-        late
+        timed_out
     }
 }

@@ -1,7 +1,7 @@
-//! Who we are, provably: passwords, HA1s, and the challenges they answer.
+//! Password, HA1s, and the digest challenges of the servers (RFC 3261 §22).
 //!
-//! The password is forgotten as soon as a server accepted what was made of it.
-//! Nonces are used again for the requests that follow (RFC 7616 §3.3, `nc`).
+//! The password is deleted as soon as a registrar has accepted an HA1 made of it.
+//! A nonce is reused for later requests, with a higher `nc` (RFC 7616 §3.3).
 
 use serde::{Deserialize, Serialize};
 
@@ -12,8 +12,8 @@ use crate::digest::{Algorithm, AuthorizationInput, Challenge, Credentials, Diges
 use crate::message::{Header, Response};
 use crate::request_template::RequestTemplate;
 
-/// A request is sent again this often at most: servers in series, each with a stale nonce.
-const MAX_RETRIES: u8 = 5;
+/// A request is sent again at most this often. Several servers on the path may each report a stale nonce.
+const MAX_CHALLENGE_RETRIES: u8 = 5;
 
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct CredentialStore {
@@ -26,11 +26,11 @@ pub(super) struct CredentialStore {
 /// HA1s of one realm.
 #[derive(Clone, Serialize, Deserialize)]
 struct RealmHa1 {
-    /// None: whatever realm the server names.
+    /// None: used for any realm.
     realm: Option<String>,
     md5: Option<String>,
     sha256: Option<String>,
-    /// The driver knows it.
+    /// Whether the driver has it already (`Event::Ha1`).
     reported: bool,
 }
 
@@ -44,15 +44,15 @@ impl RealmHa1 {
     }
 }
 
-/// A challenge that we answer, in every request that its source sees.
+/// A challenge that is answered in every request to its source.
 #[derive(Clone, Serialize, Deserialize)]
 struct DigestSession {
     source: ChallengeSource,
     challenge: Challenge,
     cnonce: String,
-    /// Requests sent with this nonce.
+    /// Nonce count `nc`: the number of requests sent with this nonce.
     count: u32,
-    /// The one before was refused, without a word on the nonce's age: the next refusal is final.
+    /// The previous nonce was refused without `stale=true`; if this one is refused too, the credentials are wrong.
     refused_once: bool,
 }
 
@@ -60,18 +60,18 @@ struct DigestSession {
 enum ChallengeSource {
     /// 401 to REGISTER: the registrar.
     Registrar,
-    /// 401 to anything else: a server that is the other side of the call.
+    /// 401 to any other request: the UAS.
     Peer,
     Proxy,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ChallengeOutcome {
-    /// There is something new to send.
+    /// Send the request again with new credentials.
     Retry,
     /// Our credentials were refused.
     Refused,
-    /// There is no challenge that we can answer.
+    /// No challenge can be answered.
     Unsupported,
 }
 
@@ -101,10 +101,10 @@ impl CredentialStore {
         }
     }
 
-    /// Header fields for a request, as far as we know who asks.
+    /// The `Authorization` and `Proxy-Authorization` header fields of a request, for all known challenges.
     pub(super) fn credentials(&mut self, template: &RequestTemplate, random: &mut Random) -> Vec<(String, String)> {
         let method = template.method.as_str();
-        // A keep-alive needs any answer, not a good one.
+        // OPTIONS is only used as keep-alive, for which any response will do.
         if method == "OPTIONS" {
             return Vec::new();
         }
@@ -112,12 +112,12 @@ impl CredentialStore {
         let mut sessions = std::mem::take(&mut self.sessions);
         let mut fields = Vec::new();
         for session in &mut sessions {
-            let fits = match session.source {
+            let applies = match session.source {
                 ChallengeSource::Registrar => method == "REGISTER",
                 ChallengeSource::Peer => method != "REGISTER",
                 ChallengeSource::Proxy => true,
             };
-            let Some(secret) = self.secret(&session.challenge.realm).filter(|_| fits) else {
+            let Some(secret) = self.secret(&session.challenge.realm).filter(|_| applies) else {
                 continue;
             };
             if session.cnonce.is_empty() {
@@ -148,22 +148,22 @@ impl CredentialStore {
 
     /// A 401 or 407 to a request of ours.
     pub(super) fn on_challenge(&mut self, response: &Response, client: &ClientRequest) -> ChallengeOutcome {
-        let registers = client.template.method == "REGISTER";
-        let mut found = Vec::new();
+        let is_register = client.template.method == "REGISTER";
+        let mut challenges = Vec::new();
         for (header, source) in [
-            (Header::WwwAuthenticate, if registers { ChallengeSource::Registrar } else { ChallengeSource::Peer }),
+            (Header::WwwAuthenticate, if is_register { ChallengeSource::Registrar } else { ChallengeSource::Peer }),
             (Header::ProxyAuthenticate, ChallengeSource::Proxy),
         ] {
             let values: Vec<&str> = response.values(header).collect();
-            found.extend(self.choose(&values).into_iter().map(|one| (source, one)));
+            challenges.extend(self.choose(&values).into_iter().map(|challenge| (source, challenge)));
         }
-        if found.is_empty() || client.retries >= MAX_RETRIES {
+        if challenges.is_empty() || client.retries >= MAX_CHALLENGE_RETRIES {
             return ChallengeOutcome::Unsupported;
         }
-        let mut refused_now = false;
-        for (source, challenge) in found {
+        let mut refused = false;
+        for (source, challenge) in challenges {
             let old_nonce = refused_nonce(client, source, &challenge.realm);
-            let before = self
+            let previous = self
                 .sessions
                 .iter()
                 .position(|old| old.source == source && old.challenge.realm == challenge.realm)
@@ -172,15 +172,15 @@ impl CredentialStore {
             if let Some(nonce) = old_nonce
                 && !challenge.stale
             {
-                // Some servers forget to say `stale`: one more try, if there is a new nonce.
+                // Some servers do not send `stale=true`: try once more if the nonce is a new one.
                 refused_once = true;
-                refused_now |= nonce == challenge.nonce || before.is_some_and(|old| old.refused_once);
+                refused |= nonce == challenge.nonce || previous.is_some_and(|old| old.refused_once);
             }
-            if !refused_now {
+            if !refused {
                 self.sessions.push(DigestSession { source, challenge, cnonce: String::new(), count: 0, refused_once });
             }
         }
-        if refused_now { ChallengeOutcome::Refused } else { ChallengeOutcome::Retry }
+        if refused { ChallengeOutcome::Refused } else { ChallengeOutcome::Retry }
     }
 
     fn choose(&self, values: &[&str]) -> Vec<Challenge> {
@@ -199,14 +199,14 @@ impl CredentialStore {
         chosen
     }
 
-    /// A request with credentials got an answer that is not another challenge.
+    /// A request with credentials got a final response other than 401 or 407.
     pub(super) fn on_credentials_accepted(&mut self) {
         for session in &mut self.sessions {
             session.refused_once = false;
         }
     }
 
-    /// A registrar accepted us: forgets the password. What the driver should keep instead, if that is news.
+    /// The registrar accepted a REGISTER: deletes the password. Returns the HA1 for the driver, unless it has it.
     pub(super) fn on_registered(&mut self) -> Option<Event> {
         self.on_credentials_accepted();
         if let Some(password) = self.password.take_if(|_| !self.sessions.is_empty()) {
@@ -237,7 +237,7 @@ impl CredentialStore {
     }
 }
 
-/// The nonce of the credentials that this request carried for a realm.
+/// The nonce in the request's credentials for a realm.
 fn refused_nonce(client: &ClientRequest, source: ChallengeSource, realm: &str) -> Option<String> {
     let header = if source == ChallengeSource::Proxy { Header::ProxyAuthorization } else { Header::Authorization };
     client

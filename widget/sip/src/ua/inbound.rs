@@ -1,4 +1,4 @@
-//! What comes in: keep-alives, responses to our requests, and requests of others.
+//! Received messages: keep-alives, responses to our requests, and requests.
 
 use super::UserAgent;
 use super::calls::Call;
@@ -51,7 +51,7 @@ impl UserAgent {
 
     fn on_keepalive_response(&mut self, probe: KeepaliveProbe, now: Millis) {
         let server = self.server().to_owned();
-        self.keepalive.on_response(probe, &server, &self.context.config.limits, now);
+        self.keepalive.on_response(probe, &server, &self.context.config.timers, now);
     }
 
     // Responses.
@@ -63,7 +63,7 @@ impl UserAgent {
         };
         let branch = via.branch().unwrap_or_default();
         let status = response.status();
-        let Some(client) = self.context.client(branch, method) else {
+        let Some(client) = self.context.client_request(branch, method) else {
             self.on_stray_response(response, cseq, method, now);
             return;
         };
@@ -73,7 +73,7 @@ impl UserAgent {
         if response_kind == ResponseKind::Failure && invite {
             let to = response.value(Header::To).unwrap_or(&client.template.to);
             let ack = client.template.in_same_transaction("ACK", to);
-            self.context.write(&ack, branch, &[]);
+            self.context.send_without_transaction(&ack, branch, &[]);
         }
         if status >= 200 && !matches!(status, 401 | 407) && !client.credentials.is_empty() {
             self.context.credential_store.on_credentials_accepted();
@@ -105,7 +105,7 @@ impl UserAgent {
         }
     }
 
-    /// No transaction: only a 2xx to an INVITE needs something done, for it made a session.
+    /// A response without a transaction. A 2xx to an INVITE has created a session, which is ended; others are dropped.
     fn on_stray_response(&mut self, response: &Response, cseq: u32, method: &str, now: Millis) {
         if method == "INVITE" && response.is_success() {
             self.end_stray_session(response, cseq, now);
@@ -114,8 +114,8 @@ impl UserAgent {
         }
     }
 
-    /// A 2xx that came so late, or after a restart, that nothing is known of it: ACK
-    /// and BYE are made of what it says itself, or it would be repeated and the far end left talking.
+    /// A 2xx to an INVITE whose call no longer exists (too late, or after a restart). ACK and BYE are
+    /// created from the 2xx itself; otherwise the far end would keep the session.
     fn end_stray_session(&mut self, response: &Response, cseq: u32, now: Millis) {
         let (Some(from), Some(call_id), Some(target)) =
             (response.value(Header::From), response.value(Header::CallId), header_values::contact(response))
@@ -181,14 +181,14 @@ impl UserAgent {
             }
             _ => {}
         }
-        if let Some(server) = self.context.server(&key) {
+        if let Some(server) = self.context.server_transaction(&key) {
             if let Some(bytes) = server.on_retransmission() {
                 let bytes = bytes.to_vec();
                 self.context.send(bytes);
             }
             return;
         }
-        self.context.begin_server_transaction(key.clone());
+        self.context.start_server_transaction(key.clone());
         let unsupported: Vec<&str> = request.items(Header::Require).filter(|token| !supports(token)).collect();
         if !unsupported.is_empty() {
             let tag = self.context.random.tag();
@@ -203,10 +203,10 @@ impl UserAgent {
     }
 
     fn on_ack(&mut self, request: &Request, key: &ServerKey, now: Millis) {
-        if let Some(server) = self.context.server(key)
+        if let Some(server) = self.context.server_transaction(key)
             && !server.is_pending()
         {
-            // Of a refusal; the ACK of a 2xx has a branch of its own, but a careless sender may repeat the INVITE's.
+            // The ACK for a final response other than 2xx. That for a 2xx has its own branch, but some senders reuse the INVITE's.
             server.on_ack();
         }
         let (Some((cseq, _)), Some(call_id)) = (header_values::cseq(request), request.value(Header::CallId)) else {
@@ -220,8 +220,8 @@ impl UserAgent {
 
     fn on_cancel(&mut self, request: &Request, key: &ServerKey, now: Millis) {
         let invite = ServerKey { method: "INVITE".into(), ..key.clone() };
-        self.context.begin_server_transaction(key.clone());
-        if self.context.server(&invite).is_none() {
+        self.context.start_server_transaction(key.clone());
+        if self.context.server_transaction(&invite).is_none() {
             self.context.refuse(key, request, 481, now);
             return;
         }
@@ -237,10 +237,10 @@ impl UserAgent {
         match request.method() {
             Method::Invite => self.on_new_call(request, key, now),
             Method::Options => {
-                let status = if self.has_room() { 200 } else { 486 };
+                let status = if self.has_free_session() { 200 } else { 486 };
                 self.answer_options(request, key, status, now);
             }
-            // Message waiting, sent without being asked for (RFC 3842 leaves it to the server), and its like.
+            // Unsolicited NOTIFY, e.g. message waiting (RFC 3842).
             Method::Notify => {
                 let tag = self.context.random.tag();
                 let response = self.context.response(request, 200, &tag);
@@ -264,9 +264,9 @@ impl UserAgent {
         self.context.answer(key, &response, now);
     }
 
-    fn has_room(&self) -> bool {
-        let most = usize::try_from(self.context.config.max_sessions).unwrap_or(usize::MAX);
-        most == 0 || self.calls.iter().filter(|call| call.is_active()).count() < most
+    fn has_free_session(&self) -> bool {
+        let max_sessions = usize::try_from(self.context.config.max_sessions).unwrap_or(usize::MAX);
+        max_sessions == 0 || self.calls.iter().filter(|call| call.is_active()).count() < max_sessions
     }
 
     fn on_new_call(&mut self, request: &Request, key: &ServerKey, now: Millis) {
@@ -277,7 +277,7 @@ impl UserAgent {
             self.context.refuse(key, request, 482, now);
         } else if self.register_client.is_signing_out() {
             self.context.refuse(key, request, 480, now);
-        } else if self.has_room() {
+        } else if self.has_free_session() {
             if let Some(call) = Call::ring(&mut self.context, key, request, now) {
                 self.calls.push(call);
             }
@@ -290,11 +290,11 @@ impl UserAgent {
         let call_id = request.value(Header::CallId).unwrap_or_default();
         let (to, from) = (header_values::to_tag(request), header_values::from_tag(request));
         let cseq = header_values::cseq(request).map_or(0, |(number, _)| number);
-        let found = self.calls.iter_mut().find_map(|call| {
+        let matching = self.calls.iter_mut().find_map(|call| {
             let in_order = call.accepts_request(call_id, to, from, cseq)?;
             Some((call, in_order))
         });
-        let Some((call, in_order)) = found else {
+        let Some((call, in_order)) = matching else {
             self.context.refuse(key, request, 481, now);
             return;
         };
@@ -302,7 +302,7 @@ impl UserAgent {
             self.context.refuse(key, request, 500, now);
             return;
         }
-        let ok = |agent: &mut Self| {
+        let answer_ok = |agent: &mut Self| {
             let tag = agent.context.random.tag();
             let response = agent.context.response(request, 200, &tag);
             agent.context.answer(key, &response, now);
@@ -313,23 +313,23 @@ impl UserAgent {
             }
             Method::Bye => {
                 let id = call.id.clone();
-                ok(self);
+                answer_ok(self);
                 if let Some(call) = self.calls.iter_mut().find(|call| call.id == id) {
                     call.on_bye(&mut self.context, now);
                 }
             }
             Method::Info => {
                 call.on_info(&mut self.context, request);
-                ok(self);
+                answer_ok(self);
             }
             Method::Prack => {
                 if call.on_prack(request) {
-                    ok(self);
+                    answer_ok(self);
                 } else {
                     self.context.refuse(key, request, 481, now);
                 }
             }
-            Method::Notify => ok(self),
+            Method::Notify => answer_ok(self),
             Method::Options => self.answer_options(request, key, 200, now),
             Method::Other(_) => self.context.refuse(key, request, 501, now),
             _ => self.context.refuse(key, request, 405, now),

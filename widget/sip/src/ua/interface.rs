@@ -1,22 +1,21 @@
-//! What goes into a [`UserAgent`](super::UserAgent) and what comes out of it.
+//! The inputs and outputs of a [`UserAgent`](super::UserAgent): its whole public interface.
 //!
-//! Everything the driver must know is in this file; nothing else of `ua` is public.
-//! Descriptions (SDP) are opaque strings here: the browser makes and reads them.
+//! Session descriptions (SDP) are opaque strings here: the browser creates and parses them.
 
 use serde::{Deserialize, Serialize};
 
 pub use crate::time::Millis;
 
-/// Names a call towards the driver. The driver chooses it for outgoing calls
-/// (unique, opaque), the user agent for incoming ones. It is not the SIP Call-ID.
+/// Opaque, unique id of a call, chosen by the driver for outgoing calls and by the user
+/// agent for incoming ones. It is not the SIP Call-ID.
 pub type CallId = String;
 
-/// Names one connection attempt. Every [`Output::Connect`] uses a new one, so
-/// that news from an old socket cannot be mistaken for news from the present one.
+/// Id of one connection attempt. Every [`Output::Connect`] has a new one, so that
+/// inputs of an old socket can be told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TransportId(pub u64);
 
-/// Who we are and where we connect.
+/// The account and its servers.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
     pub username: String,
@@ -24,19 +23,19 @@ pub struct Config {
     pub domain: String,
     pub display_name: Option<String>,
     pub secret: SipSecret,
-    /// `ws:` / `wss:` URLs in fail-over order. Empty means that nothing ever connects.
+    /// `ws:` / `wss:` URLs in fail-over order. If empty, registration fails with `BadConfiguration`.
     pub servers: Vec<String>,
-    /// `urn:uuid:…` of this device (RFC 5626 §4.1); must stay the same over restarts.
+    /// `urn:uuid:…` of this device (RFC 5626 §4.1); must be the same after a restart.
     pub instance_id: String,
-    /// An incoming call beyond this many is answered 486. 0 means no limit.
+    /// An incoming call is answered with 486 if there are this many calls. 0 means no limit.
     pub max_sessions: u32,
-    /// Value of `User-Agent`; left out when empty.
+    /// Value of `User-Agent` and `Server`; omitted if empty.
     pub product: String,
-    pub limits: TimerConfig,
+    pub timers: TimerConfig,
 }
 
 impl Config {
-    /// With default limits and no display name.
+    /// A configuration with default timers and no display name.
     pub fn new(username: &str, domain: &str, secret: SipSecret, servers: Vec<String>) -> Self {
         Self {
             username: username.into(),
@@ -47,12 +46,12 @@ impl Config {
             instance_id: String::new(),
             max_sessions: 0,
             product: "Bitcall".into(),
-            limits: TimerConfig::default(),
+            timers: TimerConfig::default(),
         }
     }
 }
 
-/// Leaves the secret out of debug output.
+/// Omits the secret.
 impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Config")
@@ -63,57 +62,57 @@ impl std::fmt::Debug for Config {
     }
 }
 
-/// Times that a deployment may want to change. All in milliseconds unless said otherwise.
+/// Intervals and time-outs. The unit is in each name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimerConfig {
-    /// Registration life time asked for, in seconds.
-    pub register_seconds: u32,
-    /// Session timer asked for (RFC 4028), in seconds; 0 switches it off.
-    pub session_seconds: u32,
-    /// An unanswered call, either way, ends after this.
-    pub ring: u64,
-    /// A call without signalling is given up after this.
-    pub recovery: u64,
-    /// Silence on the connection after which we ping.
-    pub ping: u64,
-    /// A ping unanswered for this long means a dead connection.
-    pub pong: u64,
+    /// `Expires` of REGISTER.
+    pub register_expires_seconds: u32,
+    /// `Session-Expires` of INVITE (RFC 4028 §4); 0 switches the session timer off.
+    pub session_expires_seconds: u32,
+    /// An unanswered call, incoming or outgoing, ends after this time.
+    pub ring_timeout_ms: u64,
+    /// A call whose signalling connection is not restored ends after this time.
+    pub recovery_timeout_ms: u64,
+    /// A keep-alive is sent after this time without a response.
+    pub keepalive_interval_ms: u64,
+    /// The connection counts as lost if a keep-alive is not answered within this time.
+    pub keepalive_timeout_ms: u64,
 }
 
 impl Default for TimerConfig {
     fn default() -> Self {
         Self {
-            register_seconds: 600,
-            session_seconds: 1800,
-            ring: 180_000,
-            recovery: 90_000,
-            ping: 25_000,
-            pong: 8_000,
+            register_expires_seconds: 600,
+            session_expires_seconds: 1800,
+            ring_timeout_ms: 180_000,
+            recovery_timeout_ms: 90_000,
+            keepalive_interval_ms: 25_000,
+            keepalive_timeout_ms: 8_000,
         }
     }
 }
 
-/// What proves who we are.
+/// The secret for digest authentication.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SipSecret {
-    /// Forgotten as soon as a server accepted the HA1 made of it.
+    /// Deleted as soon as a registrar has accepted the HA1 made of it.
     Password(String),
-    /// Hex HA1: 32 digits are MD5, 64 are SHA-256 (RFC 7616 §3.4.2).
+    /// HA1 in hex: 32 digits are MD5, 64 are SHA-256 (RFC 7616 §3.4.2).
     Ha1 {
-        /// None: used at whatever realm the server names.
+        /// None: used for any realm of the server.
         realm: Option<String>,
         ha1: String,
     },
 }
 
-/// What happened to us.
+/// Input of the user agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Input {
-    /// The WebSocket of this attempt is open, subprotocol `sip`.
+    /// The WebSocket of this attempt is open, with subprotocol `sip`.
     TransportConnected {
         id: TransportId,
     },
-    /// It closed, or could not be opened. `reason` is for the debug log.
+    /// The WebSocket was closed or could not be opened. `reason` is for the debug log.
     TransportClosed {
         id: TransportId,
         reason: String,
@@ -123,55 +122,55 @@ pub enum Input {
         id: TransportId,
         bytes: Vec<u8>,
     },
-    /// Time passed. Call it when [`next_timeout`](super::UserAgent::next_timeout) is reached; more often does no harm.
+    /// Required when [`next_timeout`](super::UserAgent::next_timeout) is reached; allowed at any time.
     Tick,
-    /// The browser says that there is a network again.
+    /// The browser reports that there is a network again.
     Online,
-    /// The browser says that there is no network. Reconnecting pauses (but for a slow try now and then).
+    /// The browser reports that there is no network. Reconnect attempts become rare.
     Offline,
-    /// Something smells (tab shown, ICE disconnected, "Retry" pressed): check the
-    /// connection now, or connect now instead of waiting for the back-off.
+    /// The connection may be lost (tab shown, ICE disconnected, "Retry" pressed): check it now,
+    /// or connect now instead of after the back-off.
     Probe,
     Command(Command),
 }
 
-/// What the person, or the page's media, wants. A command for a call that is
-/// over is ignored; one that does not fit its state yields [`Event::Dropped`].
+/// Command of the user or of the page's media. A command for a call that has ended is
+/// ignored; one that is not allowed in the call's state yields [`Event::Dropped`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
-    /// Connect and register, and keep it so. Repeating it after a failure tries again now.
+    /// Connect, register and keep the registration. After a failure it tries again now.
     Register,
-    /// End all calls, take the registration back, disconnect.
+    /// End all calls, remove the registration, disconnect.
     /// [`Registration::SignedOut`] follows within four seconds.
     Unregister,
-    /// Call `target`, taken as it is: a number without separators, a name, `user@host`, or a `sip:` URI.
+    /// Call `target`: a number without separators, a name, `user@host`, or a `sip:` URI. It is not normalised.
     Invite {
         call: CallId,
         target: String,
-        /// Number to show to the called one, sent as `P-Asserted-Identity`.
+        /// Caller ID to present, sent as `P-Asserted-Identity` (RFC 3325).
         caller_id: Option<String>,
-        /// Our offer. None asks the far end for one: [`Event::Offer`] comes after `Answered`.
+        /// Our offer. None: an INVITE without offer; [`Event::Offer`] follows `Answered`.
         sdp: Option<String>,
     },
-    /// Accept an incoming call. `sdp` answers its offer, or is our offer where it had none.
+    /// Accept an incoming call. `sdp` is the answer to its offer, or our offer if it had none.
     Answer { call: CallId, sdp: String },
-    /// Refuse an incoming call with a final status (300–699), e.g. 486 or 603.
+    /// Reject an incoming call with a final status (300–699), e.g. 486 or 603.
     Reject { call: CallId, status: u16 },
-    /// End the call whatever its state: CANCEL, 603 or BYE. [`Event::Ended`] comes at once.
+    /// End the call in any state, by CANCEL, 603 or BYE. [`Event::Ended`] is emitted at once.
     HangUp { call: CallId },
     /// Offer a new description in an established call (hold, resume, ICE restart).
     /// Each one yields exactly one `ReinviteAccepted` or `ReinviteRefused`, unless the call ends.
     Reinvite { call: CallId, sdp: String },
-    /// The answer to the last [`Event::Offer`]. Where that had no description: our offer, which
+    /// The answer to the last [`Event::Offer`]. If that had no SDP: our offer;
     /// `ReinviteAccepted` or `ReinviteRefused` follows.
     AnswerOffer { call: CallId, sdp: String },
-    /// The last [`Event::Offer`] cannot be taken, e.g. 488. The call goes on as it was.
+    /// Reject the last [`Event::Offer`], e.g. with 488. The session does not change.
     RefuseOffer { call: CallId, status: u16 },
     /// Send an INFO in the call, e.g. `application/dtmf-relay`. Yields [`Event::InfoAnswered`], in order.
     Info { call: CallId, content_type: String, body: String },
 }
 
-/// What the driver must do.
+/// Output of the user agent: what the driver must do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Output {
     /// Open a WebSocket with subprotocol `sip`; report `TransportConnected` or `TransportClosed`.
@@ -179,11 +178,11 @@ pub enum Output {
         id: TransportId,
         url: String,
     },
-    /// Close it; nothing from it is of interest any more.
+    /// Close this WebSocket; later inputs of it are ignored.
     CloseTransport {
         id: TransportId,
     },
-    /// Send these bytes as one WebSocket message (text, when they are UTF-8).
+    /// Send these bytes as one WebSocket message (as text if they are UTF-8).
     Send {
         id: TransportId,
         bytes: Vec<u8>,
@@ -191,40 +190,40 @@ pub enum Output {
     Event(Event),
 }
 
-/// What the driver must know.
+/// Notification for the driver.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     Registration(Registration),
-    /// A server accepted us: keep this instead of the password.
+    /// The registrar accepted this HA1: store it instead of the password.
     Ha1 {
         realm: String,
         /// `MD5` or `SHA-256`.
         algorithm: String,
         ha1: String,
     },
-    /// Someone calls; the far end hears ringing already.
+    /// An incoming call; 180 was already sent.
     Incoming {
         call: CallId,
         from: RemoteParty,
         /// None: the answer must carry an offer.
         offer: Option<String>,
     },
-    /// Outgoing, a provisional response above 100. With `sdp`: a provisional
-    /// answer, of the early dialog named `early` (they differ when the call forked).
+    /// Outgoing: a provisional response above 100. `sdp` is a provisional answer.
+    /// `early_dialog` is the To tag; it differs between the forks of a call.
     Progress {
         call: CallId,
         status: u16,
         sdp: Option<String>,
-        early: Option<String>,
+        early_dialog: Option<String>,
     },
-    /// Outgoing, picked up. `sdp` is the final answer (also when only a provisional
-    /// response had carried it); None after an INVITE without offer, then `Offer` follows.
+    /// Outgoing: 2xx received. `sdp` is the final answer (from a provisional response if the
+    /// 2xx had none). None after an INVITE without offer; then `Offer` follows.
     Answered {
         call: CallId,
         sdp: Option<String>,
-        early: Option<String>,
+        early_dialog: Option<String>,
     },
-    /// Incoming and answered: the far end's ACK is here. `sdp` is the answer where we had made the offer.
+    /// Incoming, answered: the ACK was received. `sdp` is the answer if we made the offer.
     Confirmed {
         call: CallId,
         sdp: Option<String>,
@@ -235,32 +234,32 @@ pub enum Event {
         call: CallId,
         sdp: Option<String>,
     },
-    /// The last `Offer` is void: roll back, do not reply.
+    /// The last `Offer` was cancelled: roll back, do not reply.
     OfferWithdrawn {
         call: CallId,
     },
-    /// Our offer stands, and this is its answer.
+    /// Our offer was accepted; `sdp` is the answer.
     ReinviteAccepted {
         call: CallId,
         sdp: String,
     },
-    /// Our offer did not stand: roll back. `status` is 408 when nothing came, 491
-    /// when both sides offered at once. `again`: an `OfferNeeded` will follow.
+    /// Our offer was rejected: roll back. `status` is 408 without a response and 491 on glare
+    /// (RFC 3261 §14.1). If `will_retry`, an `OfferNeeded` follows.
     ReinviteRefused {
         call: CallId,
         status: u16,
-        again: bool,
+        will_retry: bool,
     },
-    /// Make an offer for what is wanted *now* and send it by `Reinvite`.
+    /// Make an offer for the current state of the call and send it by `Reinvite`.
     OfferNeeded {
         call: CallId,
-        why: OfferReason,
+        reason: OfferReason,
     },
-    /// The connection is lost; the call keeps its media while we try to get it back.
+    /// The signalling connection is lost. The call keeps its media while the user agent reconnects.
     Detached {
         call: CallId,
     },
-    /// The call can be signalled again.
+    /// The call's signalling works again.
     Attached {
         call: CallId,
     },
@@ -269,40 +268,40 @@ pub enum Event {
         content_type: String,
         body: Vec<u8>,
     },
-    /// Final status of our oldest unanswered INFO; 408 when nothing came.
+    /// Final status of our oldest unanswered INFO; 408 without a response.
     InfoAnswered {
         call: CallId,
         status: u16,
     },
-    /// Exactly once per call, and the last word about it.
+    /// The last event of a call. Emitted exactly once per call.
     Ended {
         call: CallId,
         cause: EndCause,
     },
-    /// For the debug log: what was not acted upon, and why.
+    /// For the debug log: an input was ignored.
     Dropped {
         reason: String,
     },
 }
 
-/// Whether calls can reach us.
+/// Registration state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Registration {
     #[default]
     SignedOut,
-    /// For the first time.
+    /// Connecting or registering for the first time.
     Connecting,
     Registered {
         /// The WebSocket URL in use.
         server: String,
     },
-    /// It failed or was lost, and is tried again by itself.
+    /// The registration failed or was lost; the user agent retries.
     Reconnecting {
         failure: RegisterFailure,
-        /// None: a try is under way.
+        /// None: an attempt is in progress.
         retry_at: Option<Millis>,
     },
-    /// It will not be tried again without `Command::Register`.
+    /// The registration failed. There is no retry without `Command::Register`.
     Failed { failure: RegisterFailure },
 }
 
@@ -325,18 +324,18 @@ pub enum RegisterFailureKind {
     Forbidden,
     /// The server does not know this user or domain.
     NotFound,
-    /// The server has no room for one more device of this user.
+    /// The server accepts no further device of this user.
     TooManyDevices,
     /// The server is connected but does not answer.
     Timeout,
     ServerError,
-    /// The configuration cannot work: no server, unusable name, unknown algorithm.
+    /// The configuration is not usable: no server, invalid user name or domain, unsupported algorithm.
     BadConfiguration,
 }
 
 impl RegisterFailureKind {
-    /// One short sentence for the person.
-    pub fn words(self) -> &'static str {
+    /// A short sentence to show to the user.
+    pub fn text(self) -> &'static str {
         match self {
             Self::Offline => "No network",
             Self::Unreachable => "Cannot reach the phone server",
@@ -352,10 +351,10 @@ impl RegisterFailureKind {
     }
 }
 
-/// The other person, as their message says.
+/// The caller, from the header fields of the INVITE.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteParty {
-    /// User part, unescaped; the whole URI when it has none.
+    /// User part, unescaped; the whole URI if it has none.
     pub number: String,
     pub display_name: Option<String>,
     pub uri: String,
@@ -363,11 +362,11 @@ pub struct RemoteParty {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OfferReason {
-    /// Both sides had offered at once (491), or the session was busy; it is our turn again.
+    /// An earlier offer failed because of glare (491) or another open offer; offer again.
     Glare,
-    /// The connection is back: offer with an ICE restart.
+    /// The connection was restored: offer with an ICE restart.
     Recovery,
-    /// The session timer (RFC 4028) asks for a sign of life; the same session again will do.
+    /// Session refresh (RFC 4028 §7.4): offer the current session again.
     Refresh,
 }
 
@@ -375,9 +374,9 @@ pub enum OfferReason {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndCause {
     pub by: EndedBy,
-    /// In words, e.g. `Busy`, `Remote hung up`.
-    pub words: String,
-    /// The final SIP status, if one ended it.
+    /// Text to show, e.g. `Busy`, `Remote hung up`.
+    pub text: String,
+    /// The final SIP status, if one ended the call.
     pub sip_code: Option<u16>,
 }
 
@@ -385,6 +384,6 @@ pub struct EndCause {
 pub enum EndedBy {
     Local,
     Remote,
-    /// Neither wanted it: a time limit, a lost connection, a fault.
+    /// A time-out, a lost connection or an error.
     Network,
 }

@@ -1,27 +1,26 @@
-//! Is the connection alive, in both directions?
+//! Keep-alive: checks that the connection works in both directions.
 //!
-//! A double CRLF asks for a single one (RFC 5626 §4.4.1, RFC 7118 §6). Servers
-//! that never answer it are asked by OPTIONS, and remembered. Any response
-//! proves both directions; a request from the far end proves only one, so it
-//! does not count.
+//! A double CRLF is answered with a single one (RFC 5626 §4.4.1, RFC 7118 §6). A server
+//! that does not answer it is probed by OPTIONS; this is stored per server. Any response
+//! proves both directions; a request from the server proves only one, so it does not count.
 
 use serde::{Deserialize, Serialize};
 
 use super::interface::{Millis, TimerConfig};
 
-/// Reply deadline when something smells: shorter than the person's patience.
+/// Time-out of a probe when the connection may be lost, e.g. because the user pressed "Retry".
 const QUICK_PROBE_TIMEOUT_MS: u64 = 2_500;
 
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub(super) struct Keepalive {
-    /// When to ask next; None while there is no connection.
+    /// Time of the next probe; None without a connection.
     next_probe_at: Option<Millis>,
-    /// The question under way.
+    /// The probe that is not answered yet.
     pending: Option<PendingProbe>,
-    /// By server URL: does it answer CRLF?
+    /// Whether a server answers CRLF, by server URL.
     crlf_support: Vec<(String, CrlfSupport)>,
-    /// The server wants us to ask at least this often (`Flow-Timer`), in milliseconds.
-    flow_timer: Option<u64>,
+    /// Longest interval between probes according to the server's `Flow-Timer`.
+    flow_timer_ms: Option<u64>,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -33,7 +32,7 @@ struct PendingProbe {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum CrlfSupport {
     AnswersCrlf,
-    /// It let CRLF pass but answered OPTIONS.
+    /// It did not answer CRLF but answered OPTIONS.
     IgnoresCrlf,
 }
 
@@ -43,7 +42,7 @@ pub(super) enum KeepaliveProbe {
     Options,
 }
 
-/// What to do now.
+/// What the caller must do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeepaliveAction {
     Send(KeepaliveProbe),
@@ -51,10 +50,10 @@ pub(super) enum KeepaliveAction {
 }
 
 impl Keepalive {
-    pub(super) fn start(&mut self, limits: &TimerConfig, now: Millis) {
+    pub(super) fn start(&mut self, timers: &TimerConfig, now: Millis) {
         self.pending = None;
-        self.flow_timer = None;
-        self.next_probe_at = Some(now.plus(limits.ping));
+        self.flow_timer_ms = None;
+        self.next_probe_at = Some(now.plus(timers.keepalive_interval_ms));
     }
 
     pub(super) fn stop(&mut self) {
@@ -62,12 +61,12 @@ impl Keepalive {
         self.pending = None;
     }
 
-    /// `Flow-Timer` in seconds (RFC 5626 §4.4): the server gives up a flow that is silent for longer.
+    /// `Flow-Timer` in seconds (RFC 5626 §4.4): the server closes a connection that is idle for longer. Probes are sent at 80 % of it.
     pub(super) fn set_flow_timer(&mut self, seconds: u32) {
-        self.flow_timer = Some(u64::from(seconds.max(10)) * 800);
+        self.flow_timer_ms = Some(u64::from(seconds.max(10)) * 800);
     }
 
-    /// Something smells: ask now, and do not wait long.
+    /// The connection may be lost: probe now, with a short time-out.
     pub(super) fn probe(&mut self, server: &str, now: Millis) -> Option<KeepaliveAction> {
         self.next_probe_at?;
         match &mut self.pending {
@@ -79,23 +78,25 @@ impl Keepalive {
         }
     }
 
-    /// The far end answered: a CRLF, or a SIP response.
-    pub(super) fn on_response(&mut self, probe: KeepaliveProbe, server: &str, limits: &TimerConfig, now: Millis) {
+    /// A CRLF or a SIP response was received.
+    pub(super) fn on_response(&mut self, probe: KeepaliveProbe, server: &str, timers: &TimerConfig, now: Millis) {
         if self.next_probe_at.is_none() {
             return;
         }
         match (probe, self.pending.map(|pending| pending.probe)) {
-            (KeepaliveProbe::Crlf, _) => self.remember(server, CrlfSupport::AnswersCrlf),
+            (KeepaliveProbe::Crlf, _) => self.set_crlf_support(server, CrlfSupport::AnswersCrlf),
             (KeepaliveProbe::Options, Some(KeepaliveProbe::Options))
-                if self.support(server) != Some(CrlfSupport::AnswersCrlf) =>
+                if self.crlf_support_of(server) != Some(CrlfSupport::AnswersCrlf) =>
             {
-                self.remember(server, CrlfSupport::IgnoresCrlf);
+                self.set_crlf_support(server, CrlfSupport::IgnoresCrlf);
             }
             _ => {}
         }
         self.pending = None;
-        let pause = self.flow_timer.map_or(limits.ping, |flow| flow.min(limits.ping));
-        self.next_probe_at = Some(now.plus(pause));
+        let interval_ms = self
+            .flow_timer_ms
+            .map_or(timers.keepalive_interval_ms, |flow_timer_ms| flow_timer_ms.min(timers.keepalive_interval_ms));
+        self.next_probe_at = Some(now.plus(interval_ms));
     }
 
     pub(super) fn deadline(&self) -> Option<Millis> {
@@ -105,18 +106,20 @@ impl Keepalive {
         }
     }
 
-    pub(super) fn due(&mut self, server: &str, limits: &TimerConfig, now: Millis) -> Option<KeepaliveAction> {
+    pub(super) fn due(&mut self, server: &str, timers: &TimerConfig, now: Millis) -> Option<KeepaliveAction> {
         match self.pending {
             Some(pending) if pending.deadline <= now => {
-                // Silence after the first CRLF may be the server's habit: ask in words before giving up.
-                if pending.probe == KeepaliveProbe::Crlf && self.support(server) != Some(CrlfSupport::AnswersCrlf) {
-                    return Some(self.start_probe(KeepaliveProbe::Options, now.plus(limits.pong)));
+                // The server may not support CRLF keep-alive: probe by OPTIONS before the connection counts as dead.
+                if pending.probe == KeepaliveProbe::Crlf
+                    && self.crlf_support_of(server) != Some(CrlfSupport::AnswersCrlf)
+                {
+                    return Some(self.start_probe(KeepaliveProbe::Options, now.plus(timers.keepalive_timeout_ms)));
                 }
                 self.stop();
                 Some(KeepaliveAction::Dead)
             }
             None if self.next_probe_at.is_some_and(|at| at <= now) => {
-                Some(self.start_probe(self.choose_probe(server), now.plus(limits.pong)))
+                Some(self.start_probe(self.choose_probe(server), now.plus(timers.keepalive_timeout_ms)))
             }
             _ => None,
         }
@@ -128,17 +131,17 @@ impl Keepalive {
     }
 
     fn choose_probe(&self, server: &str) -> KeepaliveProbe {
-        match self.support(server) {
+        match self.crlf_support_of(server) {
             Some(CrlfSupport::IgnoresCrlf) => KeepaliveProbe::Options,
             _ => KeepaliveProbe::Crlf,
         }
     }
 
-    fn support(&self, server: &str) -> Option<CrlfSupport> {
+    fn crlf_support_of(&self, server: &str) -> Option<CrlfSupport> {
         self.crlf_support.iter().find(|(url, _)| url == server).map(|(_, support)| *support)
     }
 
-    fn remember(&mut self, server: &str, support: CrlfSupport) {
+    fn set_crlf_support(&mut self, server: &str, support: CrlfSupport) {
         self.crlf_support.retain(|(url, _)| url != server);
         self.crlf_support.push((server.into(), support));
     }
@@ -148,51 +151,57 @@ impl Keepalive {
 mod tests {
     use super::*;
 
-    const LIMITS: TimerConfig =
-        TimerConfig { register_seconds: 600, session_seconds: 0, ring: 0, recovery: 0, ping: 25_000, pong: 8_000 };
+    const TIMERS: TimerConfig = TimerConfig {
+        register_expires_seconds: 600,
+        session_expires_seconds: 0,
+        ring_timeout_ms: 0,
+        recovery_timeout_ms: 0,
+        keepalive_interval_ms: 25_000,
+        keepalive_timeout_ms: 8_000,
+    };
 
     #[test]
-    fn a_server_that_answers_crlf_is_dead_when_it_stops() {
-        let mut alive = Keepalive::default();
-        alive.start(&LIMITS, Millis(0));
-        assert_eq!(alive.due("a", &LIMITS, Millis(24_999)), None);
-        assert_eq!(alive.due("a", &LIMITS, Millis(25_000)), Some(KeepaliveAction::Send(KeepaliveProbe::Crlf)));
-        alive.on_response(KeepaliveProbe::Crlf, "a", &LIMITS, Millis(25_010));
-        assert_eq!(alive.due("a", &LIMITS, Millis(50_010)), Some(KeepaliveAction::Send(KeepaliveProbe::Crlf)));
-        assert_eq!(alive.due("a", &LIMITS, Millis(58_009)), None);
-        assert_eq!(alive.due("a", &LIMITS, Millis(58_010)), Some(KeepaliveAction::Dead));
+    fn a_server_that_stops_answering_crlf_is_dead() {
+        let mut keepalive = Keepalive::default();
+        keepalive.start(&TIMERS, Millis(0));
+        assert_eq!(keepalive.due("a", &TIMERS, Millis(24_999)), None);
+        assert_eq!(keepalive.due("a", &TIMERS, Millis(25_000)), Some(KeepaliveAction::Send(KeepaliveProbe::Crlf)));
+        keepalive.on_response(KeepaliveProbe::Crlf, "a", &TIMERS, Millis(25_010));
+        assert_eq!(keepalive.due("a", &TIMERS, Millis(50_010)), Some(KeepaliveAction::Send(KeepaliveProbe::Crlf)));
+        assert_eq!(keepalive.due("a", &TIMERS, Millis(58_009)), None);
+        assert_eq!(keepalive.due("a", &TIMERS, Millis(58_010)), Some(KeepaliveAction::Dead));
     }
 
     #[test]
-    fn a_server_that_ignores_crlf_is_asked_by_options_and_remembered() {
-        let mut alive = Keepalive::default();
-        alive.start(&LIMITS, Millis(0));
-        alive.due("a", &LIMITS, Millis(25_000));
-        assert_eq!(alive.due("a", &LIMITS, Millis(33_000)), Some(KeepaliveAction::Send(KeepaliveProbe::Options)));
-        alive.on_response(KeepaliveProbe::Options, "a", &LIMITS, Millis(33_010));
-        // Also over a reconnect; another server is asked its own way.
-        alive.start(&LIMITS, Millis(40_000));
-        assert_eq!(alive.probe("a", Millis(40_000)), Some(KeepaliveAction::Send(KeepaliveProbe::Options)));
-        alive.start(&LIMITS, Millis(40_000));
-        assert_eq!(alive.probe("b", Millis(40_000)), Some(KeepaliveAction::Send(KeepaliveProbe::Crlf)));
+    fn a_server_that_ignores_crlf_is_probed_by_options_from_then_on() {
+        let mut keepalive = Keepalive::default();
+        keepalive.start(&TIMERS, Millis(0));
+        keepalive.due("a", &TIMERS, Millis(25_000));
+        assert_eq!(keepalive.due("a", &TIMERS, Millis(33_000)), Some(KeepaliveAction::Send(KeepaliveProbe::Options)));
+        keepalive.on_response(KeepaliveProbe::Options, "a", &TIMERS, Millis(33_010));
+        // The result is kept after a reconnect and is separate for each server.
+        keepalive.start(&TIMERS, Millis(40_000));
+        assert_eq!(keepalive.probe("a", Millis(40_000)), Some(KeepaliveAction::Send(KeepaliveProbe::Options)));
+        keepalive.start(&TIMERS, Millis(40_000));
+        assert_eq!(keepalive.probe("b", Millis(40_000)), Some(KeepaliveAction::Send(KeepaliveProbe::Crlf)));
     }
 
     #[test]
-    fn silence_to_both_questions_is_death() {
-        let mut alive = Keepalive::default();
-        alive.start(&LIMITS, Millis(0));
-        alive.due("a", &LIMITS, Millis(25_000));
-        alive.due("a", &LIMITS, Millis(33_000));
-        assert_eq!(alive.due("a", &LIMITS, Millis(41_000)), Some(KeepaliveAction::Dead));
+    fn a_server_that_answers_neither_crlf_nor_options_is_dead() {
+        let mut keepalive = Keepalive::default();
+        keepalive.start(&TIMERS, Millis(0));
+        keepalive.due("a", &TIMERS, Millis(25_000));
+        keepalive.due("a", &TIMERS, Millis(33_000));
+        assert_eq!(keepalive.due("a", &TIMERS, Millis(41_000)), Some(KeepaliveAction::Dead));
     }
 
     #[test]
-    fn a_probe_asks_at_once_and_shortens_a_question_under_way() {
-        let mut alive = Keepalive::default();
-        alive.start(&LIMITS, Millis(0));
-        alive.on_response(KeepaliveProbe::Crlf, "a", &LIMITS, Millis(0));
-        alive.due("a", &LIMITS, Millis(25_000));
-        assert_eq!(alive.probe("a", Millis(25_100)), None);
-        assert_eq!(alive.deadline(), Some(Millis(27_600)));
+    fn a_quick_probe_shortens_the_deadline_of_a_pending_probe() {
+        let mut keepalive = Keepalive::default();
+        keepalive.start(&TIMERS, Millis(0));
+        keepalive.on_response(KeepaliveProbe::Crlf, "a", &TIMERS, Millis(0));
+        keepalive.due("a", &TIMERS, Millis(25_000));
+        assert_eq!(keepalive.probe("a", Millis(25_100)), None);
+        assert_eq!(keepalive.deadline(), Some(Millis(27_600)));
     }
 }

@@ -1,16 +1,16 @@
-//! The SIP user agent: bytes, time and commands in; bytes and events out.
+//! The SIP user agent. Inputs: bytes, time and commands. Outputs: bytes and events.
 //!
-//! It has no socket, clock or randomness of its own. The driver calls
-//! [`UserAgent::handle`] whenever something happens, then takes everything
-//! from [`UserAgent::poll`], then sleeps until [`UserAgent::next_timeout`].
-//! The whole state can be serialised at any such point and picked up again. Where the connection
-//! did not survive that, report [`Input::TransportClosed`] for the last [`Output::Connect`]: the
-//! calls then recover as after any lost connection.
+//! It has no socket, clock or random generator of its own. The driver calls
+//! [`UserAgent::handle`] for each input, then [`UserAgent::poll`] until it
+//! returns None, then waits until [`UserAgent::next_timeout`].
+//! The whole state can be serialised between inputs and restored later. If the connection was lost
+//! meanwhile, report [`Input::TransportClosed`] for the last [`Output::Connect`]: the calls then
+//! recover as after any lost connection.
 //!
-//! How it is divided: `backoff` and `keepalive` look after the connection,
-//! `registration` drives both, `calls` has one object per call, `inbound`
-//! finds out whom a message is for, `credential_store` answers challenges, and `context` is
-//! what all of them send and tell through.
+//! Modules: `reconnect_backoff` and `keepalive` supervise the connection, `registration` drives
+//! both, `calls` has one object per call, `inbound` dispatches received messages, `commands`
+//! dispatches commands, `credential_store` answers challenges, and `context` is what all of
+//! them use to send and to emit events.
 
 mod calls;
 mod commands;
@@ -37,7 +37,7 @@ pub use interface::{
     RegisterFailureKind, Registration, RemoteParty, SipSecret, TimerConfig, TransportId,
 };
 
-/// One account on one device.
+/// The user agent of one account on one device.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct UserAgent {
     context: UaContext,
@@ -48,8 +48,8 @@ pub struct UserAgent {
 }
 
 impl UserAgent {
-    /// Nothing happens before [`Command::Register`]. `seed` must be random and
-    /// secret: tags, branches and the rest are made of it.
+    /// Does nothing before [`Command::Register`]. `seed` must be random and secret: tags, branches
+    /// and Call-IDs are derived from it.
     pub fn new(config: Config, seed: [u8; 32], now: Millis) -> Self {
         let mut context = UaContext::new(config, seed, now);
         let register_client = RegisterClient::new(&mut context);
@@ -62,7 +62,7 @@ impl UserAgent {
         }
     }
 
-    /// Takes one thing that happened. Never fails: what cannot be used yields [`Event::Dropped`].
+    /// Handles one input. Never fails: an input that cannot be used yields [`Event::Dropped`].
     pub fn handle(&mut self, input: Input, now: Millis) {
         match input {
             Input::TransportConnected { id } => self.on_connected(id, now),
@@ -78,15 +78,15 @@ impl UserAgent {
             Input::Probe => self.probe(now),
             Input::Command(command) => self.on_command(command, now),
         }
-        self.on_time(now);
+        self.on_tick(now);
     }
 
-    /// The next thing to do, oldest first.
+    /// The next output, oldest first.
     pub fn poll(&mut self) -> Option<Output> {
         self.context.poll()
     }
 
-    /// When to call `handle` with [`Input::Tick`] at the latest. None: not needed.
+    /// The latest time at which `handle` must be called with [`Input::Tick`]. None: no timer is running.
     pub fn next_timeout(&self) -> Option<Millis> {
         let calls = self.calls.iter().filter_map(Call::deadline);
         [
@@ -101,15 +101,15 @@ impl UserAgent {
         .min()
     }
 
-    /// As given, but without the secret.
+    /// The configuration without the secret.
     pub fn config(&self) -> &Config {
         &self.context.config
     }
 
-    /// Everything that is due; each thing done may make the next one due.
-    fn on_time(&mut self, now: Millis) {
-        while self.on_registration_time(now) {}
-        while let Some(client) = self.context.timed_out(now) {
+    /// Handles all timers that are due. Handling one may make the next one due.
+    fn on_tick(&mut self, now: Millis) {
+        while self.on_registration_tick(now) {}
+        while let Some(client) = self.context.take_timed_out(now) {
             match client.owner {
                 TransactionUser::Register => self.on_register_timeout(now),
                 TransactionUser::Nobody => {}
@@ -121,7 +121,7 @@ impl UserAgent {
             }
         }
         for call in &mut self.calls {
-            while call.on_time(&mut self.context, now) {}
+            while call.on_tick(&mut self.context, now) {}
         }
         self.calls.retain(|call| !call.is_finished());
     }

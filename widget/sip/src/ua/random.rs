@@ -1,5 +1,5 @@
-//! Identifiers nobody can guess, from one random seed: SHA-256 in counter mode.
-//! Being plain state it can be saved, and a test can replay a run.
+//! Unpredictable identifiers from one random seed: SHA-256 in counter mode.
+//! The generator is plain state: it can be serialised, and a test can reproduce a run.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -13,7 +13,7 @@ pub(super) struct Random {
 }
 
 impl Random {
-    /// The time only keeps two agents apart that were given the same seed.
+    /// The time makes two user agents with the same seed differ.
     pub(super) fn new(seed: [u8; 32], now: Millis) -> Self {
         let mut hash = Sha256::new();
         hash.update(seed);
@@ -29,24 +29,24 @@ impl Random {
         hash.finalize().into()
     }
 
-    /// `length` (at most 32) characters of five random bits each, valid in every SIP token.
+    /// A random SIP token of `length` (at most 32) characters with five random bits each.
     pub(super) fn token(&mut self, length: usize) -> String {
         token_characters(&self.block(), length)
     }
 
-    /// 85 random bits or more in a tag, branch or Call-ID of this length.
+    /// A random token of 85 bits for a tag, branch or cnonce.
     pub(super) fn tag(&mut self) -> String {
         self.token(17)
     }
 
-    /// A number from 0 to `limit`, both included.
+    /// A random number from 0 to `limit` inclusive.
     pub(super) fn up_to(&mut self, limit: u64) -> u64 {
         let number = self.block().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte));
         number % limit.saturating_add(1)
     }
 }
 
-/// The first `length` bytes as letters and digits.
+/// The first `length` bytes as letters and digits, five bits of each byte.
 pub(super) fn token_characters(bytes: &[u8], length: usize) -> String {
     const TOKEN_ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     bytes

@@ -1,33 +1,33 @@
-//! The lower rungs of the reconnect backoff: which server, and when to try it.
+//! Reconnect back-off: which server to connect to next, and when.
 //!
-//! Lost connection → wait a moment (jittered, growing) → connect the next
-//! server. The upper rungs, REGISTER and the calls' re-INVITE, follow in
-//! `registration` and `calls::recovery`; only a REGISTER that was accepted
-//! makes the waiting short again.
+//! After a lost connection it waits (with jitter, longer after each failure), then connects to
+//! the next server. `registration` then sends REGISTER, and `calls::recovery` the re-INVITEs.
+//! Only an accepted REGISTER resets the delay.
 
 use serde::{Deserialize, Serialize};
 
 use super::interface::{Millis, TransportId};
 use super::random::Random;
 
-/// A WebSocket that is not open by then never will be.
+/// Time-out for opening the WebSocket.
 const OPEN_TIMEOUT_MS: u64 = 8_000;
-/// The pause after a lost connection, at most: long enough that a restarted server is not stormed at once.
-const FIRST_PAUSE_MAX_MS: u64 = 250;
-const PAUSE_MIN_MS: u64 = 1_000;
-const PAUSE_MAX_MS: u64 = 30_000;
+/// Longest delay before the first attempt. It is random, so that not all clients of a restarted server connect at once.
+const MAX_FIRST_RETRY_DELAY_MS: u64 = 250;
+/// Delay after the first failed round through all servers; doubled after each further round.
+const MIN_RETRY_DELAY_MS: u64 = 1_000;
+const MAX_RETRY_DELAY_MS: u64 = 30_000;
 
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub(super) struct ReconnectBackoff {
     state: ConnectionState,
     last_id: u64,
-    /// Index into the list of servers.
+    /// Index of the current server in the list.
     server: usize,
-    /// Tries since the last success.
+    /// Failed attempts since the last accepted REGISTER.
     failures: u32,
-    /// The server at hand accepted our registration, and nothing spoke against it since.
+    /// The current server accepted our registration, and no error of it followed.
     is_usable: bool,
-    /// The browser says that there is no network.
+    /// The browser reports that there is no network.
     pub(super) is_offline: bool,
 }
 
@@ -47,7 +47,7 @@ enum ConnectionState {
     },
 }
 
-/// What time has brought.
+/// A timer that fired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ConnectionTimer {
     Connect,
@@ -60,7 +60,7 @@ impl ReconnectBackoff {
         matches!(self.state, ConnectionState::Waiting { .. })
     }
 
-    /// The connection that is open or being opened.
+    /// The connection that is open or opening.
     pub(super) fn current(&self) -> Option<TransportId> {
         match self.state {
             ConnectionState::Opening { id, .. } | ConnectionState::Open { id } => Some(id),
@@ -68,12 +68,12 @@ impl ReconnectBackoff {
         }
     }
 
-    /// The server in use, or last tried.
+    /// URL of the server in use or tried last.
     pub(super) fn server<'a>(&self, servers: &'a [String]) -> Option<&'a str> {
         servers.get(self.server % servers.len().max(1)).map(String::as_str)
     }
 
-    /// Begins to connect. None when there is no server at all.
+    /// Starts to connect. None if there is no server.
     pub(super) fn connect(&mut self, servers: &[String], now: Millis) -> Option<(TransportId, String)> {
         let url = self.server(servers)?.to_owned();
         self.last_id += 1;
@@ -82,7 +82,7 @@ impl ReconnectBackoff {
         Some((id, url))
     }
 
-    /// Says whether this is the connection we wait for.
+    /// Returns whether this is the connection that is opening.
     pub(super) fn on_open(&mut self, id: TransportId) -> bool {
         let expected = matches!(self.state, ConnectionState::Opening { id: ours, .. } if ours == id);
         if expected {
@@ -91,24 +91,24 @@ impl ReconnectBackoff {
         expected
     }
 
-    /// The connection failed or was closed: when to try again. A connection that
-    /// was good goes to the same server at once, others to the next.
+    /// The connection failed or was closed: returns the time of the next attempt. A server that
+    /// accepted our registration is tried again at once; otherwise the next server is tried.
     pub(super) fn on_lost(&mut self, servers: usize, random: &mut Random, now: Millis) -> Millis {
-        let was_good = std::mem::take(&mut self.is_usable);
-        if !was_good {
+        let was_usable = std::mem::take(&mut self.is_usable);
+        if !was_usable {
             self.server = (self.server + 1) % servers.max(1);
         }
         self.failures = self.failures.saturating_add(1);
         let rounds = (self.failures - 1) / u32::try_from(servers).unwrap_or(1).max(1);
-        let pause = if self.is_offline {
-            PAUSE_MAX_MS
-        } else if was_good || rounds == 0 {
-            random.up_to(FIRST_PAUSE_MAX_MS)
+        let delay_ms = if self.is_offline {
+            MAX_RETRY_DELAY_MS
+        } else if was_usable || rounds == 0 {
+            random.up_to(MAX_FIRST_RETRY_DELAY_MS)
         } else {
-            let full = (PAUSE_MIN_MS << (rounds - 1).min(8)).min(PAUSE_MAX_MS);
-            full / 2 + random.up_to(full / 2)
+            let delay = (MIN_RETRY_DELAY_MS << (rounds - 1).min(8)).min(MAX_RETRY_DELAY_MS);
+            delay / 2 + random.up_to(delay / 2)
         };
-        let until = now.plus(pause);
+        let until = now.plus(delay_ms);
         self.state = ConnectionState::Waiting { until };
         until
     }
@@ -119,7 +119,7 @@ impl ReconnectBackoff {
         self.is_usable = true;
     }
 
-    /// The server is connected but does not do its work: the next one is better.
+    /// The server is connected but does not work: the next attempt uses another server.
     pub(super) fn mark_unusable(&mut self) {
         self.is_usable = false;
     }
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn every_server_is_tried_quickly_once_then_pauses_grow_to_half_a_minute() {
+    fn each_server_is_tried_once_quickly_then_delays_grow_to_30_seconds() {
         let mut backoff = ReconnectBackoff::default();
         let mut random = Random::new([7; 32], Millis(0));
         let mut now = Millis(0);
@@ -172,26 +172,26 @@ mod tests {
             now = until;
         }
         assert_eq!(urls[..4], ["wss://a", "wss://b", "wss://a", "wss://b"]);
-        assert!(pauses[..2].iter().all(|pause| *pause <= FIRST_PAUSE_MAX_MS));
+        assert!(pauses[..2].iter().all(|pause| *pause <= MAX_FIRST_RETRY_DELAY_MS));
         assert!(pauses[2..4].iter().all(|pause| (500..=1_000).contains(pause)));
         assert!(pauses[14..].iter().all(|pause| (15_000..=30_000).contains(pause)));
     }
 
     #[test]
-    fn a_good_connection_that_breaks_is_tried_again_at_the_same_server_at_once() {
+    fn a_usable_server_is_tried_again_at_once_after_a_lost_connection() {
         let mut backoff = ReconnectBackoff::default();
         let mut random = Random::new([7; 32], Millis(0));
         let (id, _) = backoff.connect(&servers(), Millis(0)).unwrap();
         assert!(backoff.on_open(id));
         backoff.on_registered();
         let until = backoff.on_lost(2, &mut random, Millis(1_000));
-        assert!(until <= Millis(1_000 + FIRST_PAUSE_MAX_MS));
+        assert!(until <= Millis(1_000 + MAX_FIRST_RETRY_DELAY_MS));
         let (_, url) = backoff.connect(&servers(), until).unwrap();
         assert_eq!(url, "wss://a");
     }
 
     #[test]
-    fn news_from_an_old_connection_are_not_mistaken_for_the_new_one() {
+    fn an_open_event_of_an_old_connection_is_ignored() {
         let mut backoff = ReconnectBackoff::default();
         let mut random = Random::new([7; 32], Millis(0));
         let (old, _) = backoff.connect(&servers(), Millis(0)).unwrap();

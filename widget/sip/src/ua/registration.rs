@@ -1,8 +1,8 @@
-//! Registration (RFC 3261 §10, RFC 5626) and the connection it lives on.
+//! Registration (RFC 3261 §10, RFC 5626) and its connection.
 //!
-//! One state machine owns both, so that they cannot disagree: whatever ends a
-//! connection also ends the REGISTER on it, and every failure leads either to
-//! a planned next try or to a final, typed failure.
+//! One state machine owns both, so that they are always consistent: the end of a
+//! connection also ends the REGISTER on it, and every failure leads either to a
+//! scheduled retry or to a final, typed failure.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,30 +17,31 @@ use crate::request_template::{RequestTemplate, number};
 use crate::time::Timers;
 use crate::uri::Uri;
 
-/// Signing out never takes longer.
+/// Longest duration of a sign-out.
 const SIGN_OUT_TIMEOUT_MS: u64 = 3_500;
-/// An answer to REGISTER that takes longer means a server that does not work.
+/// Time-out of REGISTER; then the next server is tried.
 const REGISTER_TIMEOUT_MS: u64 = 12_000;
-/// First pause after a refusal that is about the account; doubled each time (fail2ban).
-const REFUSED_RETRY_MIN_MS: u64 = 30_000;
-const REFUSED_RETRY_MAX_MS: u64 = 600_000;
-/// First pause after a server error; doubled each time.
-const ERROR_RETRY_MIN_MS: u64 = 2_000;
-const ERROR_RETRY_MAX_MS: u64 = 60_000;
+/// Delay after the account was refused; doubled each time, so that servers with fail2ban do not block us.
+const MIN_REFUSED_RETRY_DELAY_MS: u64 = 30_000;
+const MAX_REFUSED_RETRY_DELAY_MS: u64 = 600_000;
+/// Delay after a server error; doubled each time.
+const MIN_ERROR_RETRY_DELAY_MS: u64 = 2_000;
+const MAX_ERROR_RETRY_DELAY_MS: u64 = 60_000;
 
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct RegisterClient {
     goal: RegistrationGoal,
-    /// `From` with tag, Call-ID and `CSeq` stay the same for all REGISTERs (RFC 3261 §10.2).
+    /// `From` with tag and Call-ID are the same for all REGISTERs; `CSeq` increases (RFC 3261 §10.2).
     from: String,
     call_id: String,
     cseq: u32,
-    seconds: u32,
-    /// Accepted at least once with these credentials.
+    /// `Expires` of the next REGISTER.
+    expires_seconds: u32,
+    /// A REGISTER was accepted at least once with these credentials.
     has_registered: bool,
     is_pending: bool,
     is_registered: bool,
-    /// Refusals in a row.
+    /// Consecutive refusals.
     refusals: u32,
     reported: Registration,
     timers: Timers<RegistrationTimer>,
@@ -50,13 +51,13 @@ pub(super) struct RegisterClient {
 enum RegistrationGoal {
     SignedOut,
     SignedIn,
-    /// Taking the registration back.
+    /// Unregistering.
     SigningOut,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum RegistrationTimer {
-    /// REGISTER again: refresh or retry.
+    /// Send REGISTER: refresh or retry.
     Register,
     SignOut,
 }
@@ -71,7 +72,7 @@ impl RegisterClient {
             from,
             call_id: context.random.token(22),
             cseq: 0,
-            seconds: context.config.limits.register_seconds.max(30),
+            expires_seconds: context.config.timers.register_expires_seconds.max(30),
             has_registered: false,
             is_pending: false,
             is_registered: false,
@@ -85,9 +86,9 @@ impl RegisterClient {
         self.goal == RegistrationGoal::SigningOut
     }
 
-    /// The server takes these credentials no longer.
+    /// The server no longer accepts these credentials.
     fn is_refused(&self) -> bool {
-        matches!(&self.reported, Registration::Reconnecting { failure, .. } if is_about_account(failure.kind))
+        matches!(&self.reported, Registration::Reconnecting { failure, .. } if is_account_failure(failure.kind))
     }
 
     pub(super) fn deadline(&self) -> Option<Millis> {
@@ -140,7 +141,7 @@ impl UserAgent {
         self.register_client.timers.clear(RegistrationTimer::SignOut);
         if Uri::parse(&self.context.address_of_record()).is_err() || self.context.config.servers.is_empty() {
             let failure = RegisterFailure { kind: RegisterFailureKind::BadConfiguration, status: None };
-            self.fail(failure, now);
+            self.fail_registration(failure, now);
             return;
         }
         if self.context.transport.is_some() {
@@ -161,10 +162,10 @@ impl UserAgent {
         self.register_client.is_registered = false;
         self.register_client.is_pending = false;
         self.register_client.timers.clear(RegistrationTimer::Register);
-        self.leave_calls(now);
-        // Credentials that the server has refused do not take anything back; once more, they look like an attack.
+        self.sign_out_calls(now);
+        // With refused credentials the binding cannot be removed, and one more REGISTER would look like an attack.
         if self.context.transport.is_none() || refused {
-            self.signed_out();
+            self.finish_sign_out();
             return;
         }
         self.register_client.timers.set(RegistrationTimer::SignOut, now.plus(SIGN_OUT_TIMEOUT_MS));
@@ -172,8 +173,8 @@ impl UserAgent {
         self.context.request(template, TransactionUser::Register, now);
     }
 
-    /// Signing out is over, whether the server answered or not.
-    fn signed_out(&mut self) {
+    /// The sign-out is finished, with or without a response.
+    fn finish_sign_out(&mut self) {
         self.disconnect();
         self.backoff.stop();
         self.abandon_calls();
@@ -185,8 +186,8 @@ impl UserAgent {
         self.register_client.report(&mut self.context, Registration::SignedOut);
     }
 
-    /// Gives up for good, until the person says otherwise.
-    fn fail(&mut self, failure: RegisterFailure, now: Millis) {
+    /// Fails without retry until the next `Command::Register`.
+    fn fail_registration(&mut self, failure: RegisterFailure, now: Millis) {
         let was_open = self.context.transport.is_some();
         self.disconnect();
         self.backoff.stop();
@@ -229,7 +230,7 @@ impl UserAgent {
         }
         let url = self.server().to_owned();
         self.context.open(id, &url);
-        self.keepalive.start(&self.context.config.limits, now);
+        self.keepalive.start(&self.context.config.timers, now);
         self.send_register(now);
     }
 
@@ -245,11 +246,11 @@ impl UserAgent {
         } else {
             RegisterFailureKind::Unreachable
         };
-        self.lost(RegisterFailure { kind, status: None }, now);
+        self.on_connection_lost(RegisterFailure { kind, status: None }, now);
     }
 
-    /// The connection is gone, or of no use: everything on it ends here, then the backoff begins.
-    fn lost(&mut self, failure: RegisterFailure, now: Millis) {
+    /// The connection is lost or not usable: ends everything on it and starts the back-off.
+    fn on_connection_lost(&mut self, failure: RegisterFailure, now: Millis) {
         let signing_out = self.register_client.goal != RegistrationGoal::SignedIn;
         let was_open = self.context.transport.take().is_some();
         self.keepalive.stop();
@@ -258,7 +259,7 @@ impl UserAgent {
         self.register_client.timers.clear(RegistrationTimer::Register);
         if signing_out {
             self.backoff.stop();
-            self.signed_out();
+            self.finish_sign_out();
             return;
         }
         let servers = self.context.config.servers.len();
@@ -268,7 +269,7 @@ impl UserAgent {
         } else {
             failure
         };
-        // What is reported stays the reason it began with, while the tries that follow say nothing new.
+        // The first reason is kept while later attempts only fail to connect.
         let failure = match (&self.register_client.reported, failure.kind) {
             (Registration::Reconnecting { failure: first, .. }, RegisterFailureKind::Unreachable)
                 if first.kind != RegisterFailureKind::Offline =>
@@ -284,7 +285,7 @@ impl UserAgent {
         }
     }
 
-    /// Closes a connection that does not do, and goes on with the backoff.
+    /// Closes a connection that is not usable and starts the back-off.
     fn close_transport(&mut self, failure: RegisterFailure, now: Millis) {
         if let Some(id) = self.backoff.current() {
             self.context.push(Output::CloseTransport { id });
@@ -292,19 +293,19 @@ impl UserAgent {
         if failure.kind != RegisterFailureKind::ConnectionLost {
             self.backoff.mark_unusable();
         }
-        self.lost(failure, now);
+        self.on_connection_lost(failure, now);
     }
 
     fn send_register(&mut self, now: Millis) {
         self.register_client.is_pending = true;
         self.register_client.timers.clear(RegistrationTimer::Register);
-        let template = self.register_client.template(&self.context, self.register_client.seconds);
+        let template = self.register_client.template(&self.context, self.register_client.expires_seconds);
         self.send_register_template(template, 0, now);
     }
 
     fn send_register_template(&mut self, template: RequestTemplate, retries: u8, now: Millis) {
-        let branch = self.context.request_again(template, TransactionUser::Register, retries, now);
-        if let Some(client) = self.context.client(&branch, "REGISTER") {
+        let branch = self.context.request_with_retries(template, TransactionUser::Register, retries, now);
+        if let Some(client) = self.context.client_request(&branch, "REGISTER") {
             client.transaction.time_out_at(now.plus(REGISTER_TIMEOUT_MS));
         }
     }
@@ -317,7 +318,7 @@ impl UserAgent {
             return;
         }
         match status {
-            200..=299 if signing_out => self.signed_out(),
+            200..=299 if signing_out => self.finish_sign_out(),
             200..=299 => self.on_registered(response, now),
             401 | 407 => match self.context.credential_store.on_challenge(response, client) {
                 ChallengeOutcome::Retry => {
@@ -326,22 +327,24 @@ impl UserAgent {
                     template.cseq = self.register_client.cseq;
                     self.send_register_template(template, client.retries + 1, now);
                 }
-                _ if signing_out => self.signed_out(),
-                ChallengeOutcome::Refused => self.refused(RegisterFailureKind::WrongPassword, status, response, now),
+                _ if signing_out => self.finish_sign_out(),
+                ChallengeOutcome::Refused => {
+                    self.on_register_refused(RegisterFailureKind::WrongPassword, status, response, now);
+                }
                 ChallengeOutcome::Unsupported => {
-                    self.refused(RegisterFailureKind::BadConfiguration, status, response, now);
+                    self.on_register_refused(RegisterFailureKind::BadConfiguration, status, response, now);
                 }
             },
-            _ if signing_out => self.signed_out(),
+            _ if signing_out => self.finish_sign_out(),
             423 => match response.min_expires() {
-                Ok(Some(seconds)) if seconds > self.register_client.seconds && seconds < 604_800 => {
-                    self.register_client.seconds = seconds;
+                Ok(Some(seconds)) if seconds > self.register_client.expires_seconds && seconds < 604_800 => {
+                    self.register_client.expires_seconds = seconds;
                     self.send_register(now);
                 }
-                _ => self.refused(RegisterFailureKind::ServerError, status, response, now),
+                _ => self.on_register_refused(RegisterFailureKind::ServerError, status, response, now),
             },
             _ => {
-                let kind = if has_no_room(response) {
+                let kind = if is_too_many_contacts(response) {
                     RegisterFailureKind::TooManyDevices
                 } else {
                     match status {
@@ -351,47 +354,48 @@ impl UserAgent {
                         _ => RegisterFailureKind::ServerError,
                     }
                 };
-                self.refused(kind, status, response, now);
+                self.on_register_refused(kind, status, response, now);
             }
         }
     }
 
-    /// No answer at all: the server behind this connection does not work.
+    /// REGISTER was not answered: the server behind this connection does not work.
     pub(super) fn on_register_timeout(&mut self, now: Millis) {
         if self.register_client.is_signing_out() {
-            self.signed_out();
+            self.finish_sign_out();
         } else if self.context.transport.is_some() {
             let failure = RegisterFailure { kind: RegisterFailureKind::Timeout, status: None };
             self.close_transport(failure, now);
         }
     }
 
-    fn refused(&mut self, kind: RegisterFailureKind, status: u16, response: &Response, now: Millis) {
+    fn on_register_refused(&mut self, kind: RegisterFailureKind, status: u16, response: &Response, now: Millis) {
         let failure = RegisterFailure { kind, status: Some(status) };
         self.register_client.is_pending = false;
         self.register_client.is_registered = false;
-        let about_account = is_about_account(kind);
-        if about_account && !self.register_client.has_registered {
-            self.fail(failure, now);
+        let account_failure = is_account_failure(kind);
+        if account_failure && !self.register_client.has_registered {
+            self.fail_registration(failure, now);
             return;
         }
-        let doubled = self.register_client.refusals.min(6);
+        let doublings = self.register_client.refusals.min(6);
         self.register_client.refusals += 1;
-        let asked = u64::from(response.retry_after().ok().flatten().unwrap_or(0)) * 1_000;
-        let (first, most) = if about_account || kind == RegisterFailureKind::TooManyDevices {
-            (REFUSED_RETRY_MIN_MS, REFUSED_RETRY_MAX_MS)
+        let retry_after_ms = u64::from(response.retry_after().ok().flatten().unwrap_or(0)) * 1_000;
+        let (min_delay, max_delay) = if account_failure || kind == RegisterFailureKind::TooManyDevices {
+            (MIN_REFUSED_RETRY_DELAY_MS, MAX_REFUSED_RETRY_DELAY_MS)
         } else {
-            (ERROR_RETRY_MIN_MS, ERROR_RETRY_MAX_MS)
+            (MIN_ERROR_RETRY_DELAY_MS, MAX_ERROR_RETRY_DELAY_MS)
         };
-        let full = (first << doubled).min(most);
-        let pause = (full * 3 / 4 + self.context.random.up_to(full / 4)).max(asked.min(REFUSED_RETRY_MAX_MS));
-        let elsewhere = self.context.config.servers.len() > 1;
-        if !about_account && kind != RegisterFailureKind::TooManyDevices && elsewhere {
+        let delay = (min_delay << doublings).min(max_delay);
+        let jittered = delay * 3 / 4 + self.context.random.up_to(delay / 4);
+        let delay = jittered.max(retry_after_ms.min(MAX_REFUSED_RETRY_DELAY_MS));
+        let has_other_server = self.context.config.servers.len() > 1;
+        if !account_failure && kind != RegisterFailureKind::TooManyDevices && has_other_server {
             self.close_transport(failure, now);
             return;
         }
-        self.register_client.timers.set(RegistrationTimer::Register, now.plus(pause));
-        let next = Registration::Reconnecting { failure, retry_at: Some(now.plus(pause)) };
+        self.register_client.timers.set(RegistrationTimer::Register, now.plus(delay));
+        let next = Registration::Reconnecting { failure, retry_at: Some(now.plus(delay)) };
         self.register_client.report(&mut self.context, next);
     }
 
@@ -404,31 +408,31 @@ impl UserAgent {
             .as_ref()
             .and_then(|contact| contact.expires)
             .or_else(|| response.expires())
-            .unwrap_or(self.register_client.seconds)
+            .unwrap_or(self.register_client.expires_seconds)
             .clamp(20, 86_400);
         self.context.gruu = binding.and_then(|contact| contact.gruu);
         self.context.service_route = response.items(Header::ServiceRoute).map(String::from).collect();
         if let Some(seconds) = response.value(Header::FlowTimer).and_then(|text| text.parse().ok()) {
             self.keepalive.set_flow_timer(seconds);
         }
-        // 75 % at the latest; up to a tenth earlier, so that a restarted server's phones spread out.
-        let full = u64::from(seconds) * 1_000;
-        let pause = full * 3 / 4 - self.context.random.up_to(full / 10);
-        self.register_client.timers.set(RegistrationTimer::Register, now.plus(pause));
+        // Refresh after 65 % to 75 % of the interval, at random, so that the clients of a restarted server spread out.
+        let expires_ms = u64::from(seconds) * 1_000;
+        let delay = expires_ms * 3 / 4 - self.context.random.up_to(expires_ms / 10);
+        self.register_client.timers.set(RegistrationTimer::Register, now.plus(delay));
         self.register_client.is_pending = false;
         self.register_client.has_registered = true;
         self.register_client.refusals = 0;
         self.backoff.on_registered();
-        let fresh = !self.register_client.is_registered;
+        let newly_registered = !self.register_client.is_registered;
         self.register_client.is_registered = true;
         let server = self.server().to_owned();
         self.register_client.report(&mut self.context, Registration::Registered { server });
-        if fresh {
+        if newly_registered {
             self.on_transport_restored(now);
         }
     }
 
-    /// Our binding among the contacts: by instance (a registrar may rewrite the URI), else by URI.
+    /// Our binding among the contacts, found by `+sip.instance` (a registrar may rewrite the URI), else by URI.
     fn own_binding(&self, response: &Response) -> Option<OwnBinding> {
         let mut instance = String::from("<");
         instance.push_str(&self.context.config.instance_id);
@@ -486,7 +490,7 @@ impl UserAgent {
         }
     }
 
-    /// Something smells: see at once whether the connection is good, or get one.
+    /// The connection may be lost: checks it now, or connects now.
     pub(super) fn probe(&mut self, now: Millis) {
         if self.register_client.goal != RegistrationGoal::SignedIn {
             return;
@@ -495,7 +499,7 @@ impl UserAgent {
             self.connect(now);
         } else if self.context.transport.is_some() {
             if !self.register_client.is_registered && !self.register_client.is_pending {
-                // Refused, and waiting to be tried again: now, then. Its answer tells about the connection, too.
+                // A retry of REGISTER is pending: send it now. Its response also proves the connection.
                 self.send_register(now);
                 return;
             }
@@ -513,8 +517,8 @@ impl UserAgent {
         }
     }
 
-    /// What is due on the way up, or while registered. Says whether there was something.
-    pub(super) fn on_registration_time(&mut self, now: Millis) -> bool {
+    /// Handles one timer of connection, keep-alive or registration. Returns whether one was due.
+    pub(super) fn on_registration_tick(&mut self, now: Millis) -> bool {
         match self.backoff.due(now) {
             Some(ConnectionTimer::Connect) => {
                 self.connect(now);
@@ -528,13 +532,13 @@ impl UserAgent {
             None => {}
         }
         let server = self.server().to_owned();
-        if let Some(action) = self.keepalive.due(&server, &self.context.config.limits, now) {
+        if let Some(action) = self.keepalive.due(&server, &self.context.config.timers, now) {
             self.on_keepalive_action(action, now);
             return true;
         }
-        match self.register_client.timers.due(now) {
+        match self.register_client.timers.take_due(now) {
             Some(RegistrationTimer::Register) if self.context.transport.is_some() => self.send_register(now),
-            Some(RegistrationTimer::SignOut) => self.signed_out(),
+            Some(RegistrationTimer::SignOut) => self.finish_sign_out(),
             Some(RegistrationTimer::Register) => {}
             None => return false,
         }
@@ -547,26 +551,26 @@ struct OwnBinding {
     gruu: Option<String>,
 }
 
-/// Whether a refusal is about the number of devices. There is no status of its own
-/// for that: servers say 603, or 403 and 503 with a word in the phrase or a header.
-fn has_no_room(response: &Response) -> bool {
-    let says = |text: &str| {
+/// Whether REGISTER was refused because of too many contacts. There is no status code for
+/// that: servers send 603, or 403 or 503 with a hint in the reason phrase or a header field.
+fn is_too_many_contacts(response: &Response) -> bool {
+    let has_hint = |text: &str| {
         let text = text.to_ascii_lowercase();
         text.contains("contact") && (text.contains("many") || text.contains("max"))
     };
     match response.status() {
         603 => true,
         403 | 503 => {
-            says(response.reason_phrase())
-                || response.value("P-Registrar-Error").is_some_and(says)
-                || response.value(Header::Warning).is_some_and(says)
+            has_hint(response.reason_phrase())
+                || response.value("P-Registrar-Error").is_some_and(has_hint)
+                || response.value(Header::Warning).is_some_and(has_hint)
         }
         _ => false,
     }
 }
 
-/// Whether only the person can help, by other credentials.
-fn is_about_account(kind: RegisterFailureKind) -> bool {
+/// Whether the failure can only be resolved by other credentials or another configuration.
+fn is_account_failure(kind: RegisterFailureKind) -> bool {
     matches!(
         kind,
         RegisterFailureKind::WrongPassword

@@ -1,6 +1,6 @@
-//! Status codes in words: reason phrases for the wire, causes for the person.
+//! Texts for status codes: reason phrases of our responses, and texts to show to the user.
 
-/// The reason phrase of a response we send.
+/// The reason phrase of a response that we send.
 pub(super) fn reason_phrase(status: u16) -> &'static str {
     match status {
         100 => "Trying",
@@ -32,7 +32,7 @@ pub(super) fn reason_phrase(status: u16) -> &'static str {
     }
 }
 
-/// Why a call of ours was not taken, for the person.
+/// The text to show when an outgoing call failed with this status.
 pub(super) fn failure_text(status: u16) -> &'static str {
     match status {
         300..=399 => "Moved",

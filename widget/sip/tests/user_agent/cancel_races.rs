@@ -1,9 +1,9 @@
-//! Hanging up a call that is not answered yet, and everything that can cross it.
+//! Hanging up an unanswered call, and messages that cross the CANCEL.
 
 use crate::test_user_agent::{ANSWER, TestUserAgent};
 
 #[test]
-fn cancel_waits_for_the_first_provisional_response() {
+fn cancel_is_sent_after_the_first_provisional_response() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.invite();
     phone.hang_up("c");
@@ -19,7 +19,7 @@ fn cancel_waits_for_the_first_provisional_response() {
 }
 
 #[test]
-fn a_200_that_crosses_the_cancel_is_acknowledged_and_ended() {
+fn a_200_that_crosses_the_cancel_gets_ack_and_bye() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.invite();
     phone.reply(&invite, 180, |_| {});
@@ -33,7 +33,7 @@ fn a_200_that_crosses_the_cancel_is_acknowledged_and_ended() {
 }
 
 #[test]
-fn an_invite_cancelled_before_any_response_ends_with_a_bye_if_200_comes_first() {
+fn a_200_without_a_provisional_response_after_hang_up_gets_ack_and_bye() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.invite();
     phone.hang_up("c");

@@ -1,4 +1,4 @@
-//! One INVITE, several phones.
+//! Forking: one INVITE, several early dialogs.
 
 use bitcall_sip::message::Header;
 use bitcall_sip::ua::Event;
@@ -6,7 +6,7 @@ use bitcall_sip::ua::Event;
 use crate::test_user_agent::{ANSWER, TestUserAgent};
 
 #[test]
-fn early_dialogs_are_told_apart_and_the_answering_one_is_the_call() {
+fn the_fork_that_answers_becomes_the_call() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.invite();
     for tag in ["one", "two"] {
@@ -14,7 +14,7 @@ fn early_dialogs_are_told_apart_and_the_answering_one_is_the_call() {
             response.set_body("application/sdp", format!("{ANSWER}a={tag}\r\n").as_bytes());
         });
         let early = phone.event(|event| match event {
-            Event::Progress { early, .. } => early.clone(),
+            Event::Progress { early_dialog, .. } => early_dialog.clone(),
             _ => None,
         });
         assert_eq!(early, tag);
@@ -29,7 +29,7 @@ fn early_dialogs_are_told_apart_and_the_answering_one_is_the_call() {
 }
 
 #[test]
-fn a_second_phone_that_answers_is_acknowledged_and_ended_and_the_call_goes_on() {
+fn a_second_2xx_of_another_fork_gets_ack_and_bye() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.outgoing_call();
     phone.reply_as(&invite, 200, "late", |response| response.set_body("application/sdp", ANSWER.as_bytes()));
@@ -37,7 +37,7 @@ fn a_second_phone_that_answers_is_acknowledged_and_ended_and_the_call_goes_on() 
     let bye = phone.request("BYE");
     assert_eq!(bye.to().unwrap().tag(), Some("late"));
     phone.reply_as(&bye, 200, "late", |_| {});
-    // Its 200 again, because the ACK got lost: no second BYE.
+    // The 200 is retransmitted because the ACK was lost: no second BYE.
     phone.reply_as(&invite, 200, "late", |response| response.set_body("application/sdp", ANSWER.as_bytes()));
     assert_eq!(phone.request("ACK").to().unwrap().tag(), Some("late"));
     phone.sends_nothing();
@@ -51,7 +51,7 @@ fn an_early_dialog_that_ends_does_not_end_the_call() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.invite();
     phone.reply_as(&invite, 180, "one", |_| {});
-    phone.ask_in(&invite, "one", "BYE", 1, |_| {});
+    phone.remote_request_in(&invite, "one", "BYE", 1, |_| {});
     phone.response(200);
     phone.emits_no(|event| matches!(event, Event::Ended { .. }));
     phone.reply_as(&invite, 200, "two", |response| response.set_body("application/sdp", ANSWER.as_bytes()));
@@ -59,7 +59,7 @@ fn an_early_dialog_that_ends_does_not_end_the_call() {
 }
 
 #[test]
-fn a_200_that_comes_when_the_call_is_forgotten_is_acknowledged_and_ended() {
+fn a_200_for_a_removed_call_gets_ack_and_bye() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.invite();
     phone.wait(120_000);
@@ -76,7 +76,7 @@ fn a_200_that_comes_when_the_call_is_forgotten_is_acknowledged_and_ended() {
 }
 
 #[test]
-fn a_stranger_cannot_make_us_send_by_a_made_up_200() {
+fn a_200_to_a_foreign_invite_is_ignored() {
     let mut phone = TestUserAgent::registered();
     let mut invite = phone.invite();
     phone.wait(120_000);
@@ -87,7 +87,7 @@ fn a_stranger_cannot_make_us_send_by_a_made_up_200() {
 }
 
 #[test]
-fn a_phone_that_answers_after_the_refusal_is_acknowledged_and_ended() {
+fn a_200_after_a_failure_response_gets_ack_and_bye() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.invite();
     phone.reply(&invite, 180, |_| {});

@@ -1,4 +1,4 @@
-//! Being called.
+//! Incoming calls.
 
 use bitcall_sip::message::{Header, Request};
 use bitcall_sip::ua::{Command, Event};
@@ -13,16 +13,16 @@ fn answer(phone: &mut TestUserAgent, call: &str) -> bitcall_sip::message::Respon
 
 fn cancel(phone: &mut TestUserAgent, invite: &Request, fill: impl FnOnce(&mut Request)) {
     let via = invite.value(Header::Via).unwrap().to_owned();
-    phone.ask("CANCEL", 1, |request| {
+    phone.remote_request("CANCEL", 1, |request| {
         request.set(Header::Via, &via);
         fill(request);
     });
 }
 
 #[test]
-fn a_call_comes_in_and_is_answered() {
+fn an_incoming_call_is_answered() {
     let mut phone = TestUserAgent::registered();
-    let invite = phone.ask("INVITE", 1, |request| {
+    let invite = phone.remote_request("INVITE", 1, |request| {
         request.append(Header::RecordRoute, "<sip:gate.test;lr>");
         request.set_body("application/sdp", OFFER.as_bytes());
     });
@@ -53,7 +53,7 @@ fn a_call_comes_in_and_is_answered() {
 }
 
 #[test]
-fn the_200_is_repeated_until_the_ack_comes() {
+fn the_200_is_retransmitted_until_the_ack() {
     let mut phone = TestUserAgent::registered();
     let (invite, call) = phone.incoming();
     let ok = answer(&mut phone, &call);
@@ -68,7 +68,7 @@ fn the_200_is_repeated_until_the_ack_comes() {
 }
 
 #[test]
-fn a_call_that_nobody_acknowledges_ends_with_a_bye() {
+fn a_call_without_ack_is_ended_by_bye() {
     let mut phone = TestUserAgent::registered();
     let (_, call) = phone.incoming();
     answer(&mut phone, &call);
@@ -81,7 +81,7 @@ fn a_call_that_nobody_acknowledges_ends_with_a_bye() {
 }
 
 #[test]
-fn hanging_up_before_the_ack_frees_the_person_and_waits_with_the_bye() {
+fn a_hang_up_before_the_ack_ends_the_call_at_once_and_sends_bye_after_the_ack() {
     let mut phone = TestUserAgent::registered();
     let (invite, call) = phone.incoming();
     let ok = answer(&mut phone, &call);
@@ -93,7 +93,7 @@ fn hanging_up_before_the_ack_frees_the_person_and_waits_with_the_bye() {
 }
 
 #[test]
-fn a_declined_call_is_refused_as_asked() {
+fn a_rejected_call_is_answered_with_the_given_status() {
     let mut phone = TestUserAgent::registered();
     let (_, call) = phone.incoming();
     phone.response(180);
@@ -103,7 +103,7 @@ fn a_declined_call_is_refused_as_asked() {
 }
 
 #[test]
-fn hanging_up_a_ringing_call_declines_it() {
+fn hanging_up_a_ringing_call_answers_603() {
     let mut phone = TestUserAgent::registered();
     let (_, call) = phone.incoming();
     phone.response(180);
@@ -113,8 +113,8 @@ fn hanging_up_a_ringing_call_declines_it() {
 }
 
 #[test]
-fn a_cancelled_call_stops_ringing_and_says_why() {
-    for (reason, words) in [
+fn a_cancelled_call_ends_with_the_cause_from_its_reason_header() {
+    for (reason, text) in [
         (None, "Caller hung up"),
         (Some("SIP;cause=200;text=\"Call completed elsewhere\""), "Answered elsewhere"),
         (Some("SIP;cause=603"), "Declined elsewhere"),
@@ -131,15 +131,15 @@ fn a_cancelled_call_stops_ringing_and_says_why() {
         assert_eq!(ok.cseq().unwrap().method.as_str(), "CANCEL");
         let terminated = phone.response(487);
         assert_eq!(terminated.cseq().unwrap().method.as_str(), "INVITE");
-        assert_eq!(phone.ended(&call).0, words);
-        // A late click on "Answer" does nothing.
+        assert_eq!(phone.ended(&call).0, text);
+        // A late `Answer` command is ignored.
         phone.command(Command::Answer { call, sdp: ANSWER.into() });
         phone.sends_nothing();
     }
 }
 
 #[test]
-fn a_cancel_that_crosses_the_answer_changes_nothing() {
+fn a_cancel_after_the_answer_is_ignored() {
     let mut phone = TestUserAgent::registered();
     let (invite, call) = phone.incoming();
     let ok = answer(&mut phone, &call);
@@ -150,16 +150,16 @@ fn a_cancel_that_crosses_the_answer_changes_nothing() {
 }
 
 #[test]
-fn a_cancel_for_nothing_is_answered_481() {
+fn a_cancel_without_an_invite_is_answered_with_481() {
     let mut phone = TestUserAgent::registered();
-    phone.ask("CANCEL", 1, |_| {});
+    phone.remote_request("CANCEL", 1, |_| {});
     phone.response(481);
 }
 
 #[test]
-fn an_invite_without_offer_is_answered_with_one() {
+fn an_invite_without_offer_is_answered_with_an_offer() {
     let mut phone = TestUserAgent::registered();
-    let invite = phone.ask("INVITE", 1, |_| {});
+    let invite = phone.remote_request("INVITE", 1, |_| {});
     let call = phone.event(|event| match event {
         Event::Incoming { call, offer: None, .. } => Some(call.clone()),
         _ => None,
@@ -172,9 +172,9 @@ fn an_invite_without_offer_is_answered_with_one() {
 }
 
 #[test]
-fn an_offer_of_ours_that_the_ack_does_not_answer_ends_the_call() {
+fn an_ack_without_an_answer_to_our_offer_ends_the_call() {
     let mut phone = TestUserAgent::registered();
-    let invite = phone.ask("INVITE", 1, |_| {});
+    let invite = phone.remote_request("INVITE", 1, |_| {});
     let call = phone.event(|event| match event {
         Event::Incoming { call, .. } => Some(call.clone()),
         _ => None,
@@ -186,34 +186,34 @@ fn an_offer_of_ours_that_the_ack_does_not_answer_ends_the_call() {
 }
 
 #[test]
-fn one_call_too_many_is_busy() {
+fn a_call_beyond_the_session_limit_is_answered_with_486() {
     let mut phone = TestUserAgent::with(|config| config.max_sessions = 1);
     phone.register();
     let (_, call) = phone.incoming();
     phone.response(180);
-    phone.ask("INVITE", 1, |request| request.set(Header::CallId, "incoming-2"));
+    phone.remote_request("INVITE", 1, |request| request.set(Header::CallId, "incoming-2"));
     phone.response(486);
-    // The room is free again as soon as the person sees it free.
+    // The session is free as soon as `Ended` was emitted.
     phone.command(Command::Reject { call, status: 603 });
     phone.response(603);
-    phone.ask("INVITE", 1, |request| request.set(Header::CallId, "incoming-3"));
+    phone.remote_request("INVITE", 1, |request| request.set(Header::CallId, "incoming-3"));
     phone.response(180);
 }
 
 #[test]
-fn the_same_call_by_two_ways_rings_once() {
+fn a_merged_invite_is_answered_with_482() {
     let mut phone = TestUserAgent::registered();
     phone.incoming();
     phone.response(180);
-    phone.ask("INVITE", 1, |_| {});
+    phone.remote_request("INVITE", 1, |_| {});
     phone.response(482);
 }
 
 #[test]
-fn a_ring_has_an_end() {
+fn an_unanswered_incoming_call_times_out() {
     for (expires, limit) in [(None, 180_000), (Some("20"), 20_000)] {
         let mut phone = TestUserAgent::registered();
-        phone.ask("INVITE", 1, |request| {
+        phone.remote_request("INVITE", 1, |request| {
             if let Some(expires) = expires {
                 request.append(Header::Expires, expires);
             }
@@ -228,7 +228,7 @@ fn a_ring_has_an_end() {
 
 /// An INVITE that requires reliable ringing, and our 180.
 fn reliable(phone: &mut TestUserAgent) -> (Request, bitcall_sip::message::Response) {
-    let invite = phone.ask("INVITE", 1, |request| {
+    let invite = phone.remote_request("INVITE", 1, |request| {
         request.append(Header::Require, "100rel");
         request.set_body("application/sdp", OFFER.as_bytes());
     });
@@ -238,7 +238,7 @@ fn reliable(phone: &mut TestUserAgent) -> (Request, bitcall_sip::message::Respon
 
 fn prack(phone: &mut TestUserAgent, invite: &Request, ringing: &bitcall_sip::message::Response, cseq: u32) {
     let rack = format!("{} 1 INVITE", ringing.value(Header::RSeq).unwrap());
-    phone.ask("PRACK", cseq, |request| {
+    phone.remote_request("PRACK", cseq, |request| {
         request.set(Header::From, invite.value(Header::From).unwrap());
         request.set(Header::To, ringing.value(Header::To).unwrap());
         request.append(Header::RAck, &rack);
@@ -246,7 +246,7 @@ fn prack(phone: &mut TestUserAgent, invite: &Request, ringing: &bitcall_sip::mes
 }
 
 #[test]
-fn ringing_is_reliable_for_whom_it_must_be() {
+fn a_180_is_reliable_if_the_caller_requires_100rel() {
     let mut phone = TestUserAgent::registered();
     let (invite, ringing) = reliable(&mut phone);
     assert!(ringing.lists(Header::Require, "100rel"));
@@ -261,7 +261,7 @@ fn ringing_is_reliable_for_whom_it_must_be() {
 }
 
 #[test]
-fn an_answer_faster_than_the_prack_harms_nobody() {
+fn a_prack_after_the_answer_is_accepted() {
     let mut phone = TestUserAgent::registered();
     let (invite, ringing) = reliable(&mut phone);
     let call = phone.event(|event| match event {
@@ -277,9 +277,9 @@ fn an_answer_faster_than_the_prack_harms_nobody() {
 }
 
 #[test]
-fn a_caller_that_the_server_vouches_for_is_shown_as_such() {
+fn p_asserted_identity_is_preferred_to_from() {
     let mut phone = TestUserAgent::registered();
-    phone.ask("INVITE", 1, |request| {
+    phone.remote_request("INVITE", 1, |request| {
         request.append(Header::PAssertedIdentity, "\"Sales\" <tel:+15550111;phone-context=x>");
     });
     let from = phone.event(|event| match event {
@@ -290,8 +290,8 @@ fn a_caller_that_the_server_vouches_for_is_shown_as_such() {
 }
 
 #[test]
-fn a_body_that_is_no_description_is_refused() {
+fn a_body_other_than_sdp_is_refused_with_415() {
     let mut phone = TestUserAgent::registered();
-    phone.ask("INVITE", 1, |request| request.set_body("text/plain", b"hello"));
+    phone.remote_request("INVITE", 1, |request| request.set_body("text/plain", b"hello"));
     assert_eq!(phone.response(415).value(Header::Accept), Some("application/sdp"));
 }

@@ -1,12 +1,12 @@
-//! Any order of hang-ups, answers, re-INVITEs, time-outs and lost connections.
+//! Random orders of hang-ups, answers, re-INVITEs, time-outs and lost connections.
 //!
-//! What must hold, whatever happens:
-//! - every call ends exactly once, and nothing is told of it afterwards;
-//! - every 2xx to an INVITE is acknowledged at once, with the INVITE's number;
-//! - a 2xx that made no call the person has gets a BYE;
+//! Invariants:
+//! - every call ends exactly once, and no event follows for it;
+//! - every 2xx to an INVITE gets an ACK at once, with the INVITE's `CSeq` number;
+//! - a 2xx that establishes no call gets a BYE;
 //! - every offer of ours is accepted or refused exactly once, unless its call ends;
-//! - when everybody falls silent, nothing is left behind;
-//! - a restored agent does the same as the one that was saved (the phone's twin);
+//! - without further messages all calls and transactions are removed;
+//! - a user agent restored from its serialised state gives the same outputs;
 //! - nothing panics.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,21 +17,21 @@ use proptest::prelude::*;
 
 use crate::test_user_agent::{ANSWER, OFFER, TestUserAgent};
 
-/// One thing that happens; the second number chooses whom or which.
+/// One random step: its kind, and an index for its call, request or variant.
 type Step = (u8, u8);
 
-struct World {
+struct Simulation {
     phone: TestUserAgent,
     placed: u32,
-    far_cseq: u32,
-    asks_to_connect: Option<TransportId>,
-    /// Requests of the agent's that wait for a final response.
+    remote_cseq: u32,
+    connect_request: Option<TransportId>,
+    /// Requests of the user agent that wait for a final response.
     pending: Vec<Request>,
-    /// INVITEs of the agent's, for dialogs.
+    /// INVITEs of the user agent.
     invites: Vec<Request>,
-    /// Requests of the far end's.
-    theirs: Vec<Request>,
-    /// The agent's 200 to INVITEs.
+    /// Requests of the receive end.
+    remote_requests: Vec<Request>,
+    /// 2xx responses of the user agent to INVITEs.
     accepted: Vec<Response>,
     calls: Vec<String>,
     ended: BTreeSet<String>,
@@ -41,9 +41,9 @@ struct World {
     last: Vec<u8>,
 }
 
-impl World {
+impl Simulation {
     fn new(registered: bool) -> Self {
-        let mut phone = if registered { TestUserAgent::registered() } else { TestUserAgent::empty() };
+        let mut phone = if registered { TestUserAgent::registered() } else { TestUserAgent::unregistered() };
         if !registered {
             phone.command(Command::Register);
             phone.connect();
@@ -51,11 +51,11 @@ impl World {
         Self {
             phone,
             placed: 0,
-            far_cseq: 10,
-            asks_to_connect: None,
+            remote_cseq: 10,
+            connect_request: None,
             pending: Vec::new(),
             invites: Vec::new(),
-            theirs: Vec::new(),
+            remote_requests: Vec::new(),
             accepted: Vec::new(),
             calls: Vec::new(),
             ended: BTreeSet::new(),
@@ -70,33 +70,33 @@ impl World {
         (!self.calls.is_empty()).then(|| self.calls[usize::from(which) % self.calls.len()].clone())
     }
 
-    /// Looks at all that the agent did.
+    /// Checks all outputs of the user agent.
     fn observe(&mut self) {
         for output in self.phone.drain() {
             match output {
-                Output::Connect { id, .. } => self.asks_to_connect = Some(id),
+                Output::Connect { id, .. } => self.connect_request = Some(id),
                 Output::CloseTransport { id } => {
                     if self.phone.transport == Some(id) {
                         self.phone.transport = None;
                     }
-                    if self.asks_to_connect == Some(id) {
-                        self.asks_to_connect = None;
+                    if self.connect_request == Some(id) {
+                        self.connect_request = None;
                     }
                 }
                 Output::Send { id, bytes } => {
                     assert_eq!(Some(id), self.phone.transport, "sent over a closed connection");
-                    self.sent(&bytes);
+                    self.check_sent(&bytes);
                 }
-                Output::Event(event) => self.told(&event),
+                Output::Event(event) => self.check_event(&event),
             }
         }
     }
 
-    fn sent(&mut self, bytes: &[u8]) {
+    fn check_sent(&mut self, bytes: &[u8]) {
         if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
             return;
         }
-        let message = Message::parse(bytes).expect("what we send can be read");
+        let message = Message::parse(bytes).expect("a sent message can be parsed");
         message.validate().expect("and is complete");
         match message {
             Message::Request(request) => {
@@ -123,7 +123,7 @@ impl World {
         }
     }
 
-    fn told(&mut self, event: &Event) {
+    fn check_event(&mut self, event: &Event) {
         let call = match event {
             Event::Incoming { call, .. } => {
                 self.calls.push(call.clone());
@@ -155,7 +155,7 @@ impl World {
         assert!(!self.ended.contains(&call), "{event:?} after the end");
     }
 
-    fn far(&mut self, bytes: &[u8]) {
+    fn receive(&mut self, bytes: &[u8]) {
         if self.phone.transport.is_some() {
             self.last = bytes.to_vec();
             self.phone.bytes(bytes);
@@ -163,8 +163,8 @@ impl World {
         }
     }
 
-    fn happen(&mut self, (what, which): Step) {
-        match what % 16 {
+    fn apply(&mut self, (kind, which): Step) {
+        match kind % 16 {
             0 => self.place(),
             1 | 2 => self.answer_invite(which),
             3 => self.answer_other(which),
@@ -181,19 +181,19 @@ impl World {
                 0 => Command::RefuseOffer { call, status: 488 },
                 _ => Command::AnswerOffer { call, sdp: ANSWER.into() },
             }),
-            7 => self.ask_in_dialog(which),
+            7 => self.remote_request_in_dialog(which),
             8 => self.ring(which),
             9 => self.command(which, |call| match which % 4 {
                 0 => Command::Reject { call, status: 486 },
                 _ => Command::Answer { call, sdp: ANSWER.into() },
             }),
             10 => self.acknowledge(which),
-            11 => self.pass(u64::from(which) * 20),
-            12 => self.pass(u64::from(which) * 400),
+            11 => self.advance_time(u64::from(which) * 20),
+            12 => self.advance_time(u64::from(which) * 400),
             13 => self.break_or_connect(which),
             14 => {
                 let bytes = self.last.clone();
-                self.far(&bytes);
+                self.receive(&bytes);
             }
             _ => {
                 let mut bytes = self.last.clone();
@@ -201,7 +201,7 @@ impl World {
                 if let Some(byte) = bytes.get_mut(at) {
                     *byte = which;
                 }
-                self.far_garbled(&bytes);
+                self.receive_mutated(&bytes);
             }
         }
         self.observe();
@@ -210,7 +210,7 @@ impl World {
         }
     }
 
-    fn far_garbled(&mut self, bytes: &[u8]) {
+    fn receive_mutated(&mut self, bytes: &[u8]) {
         if self.phone.transport.is_some() {
             self.phone.bytes(bytes);
         }
@@ -248,7 +248,7 @@ impl World {
             422 => response.append(Header::MinSe, "2000"),
             _ => {}
         }
-        self.far(&response.to_bytes());
+        self.receive(&response.to_bytes());
         if status != 200 {
             return;
         }
@@ -260,13 +260,13 @@ impl World {
         );
         if self.calls.iter().all(|call| self.ended.contains(call)) && self.phone.transport.is_some() && inside.is_none()
         {
-            let left = self.byes.contains(&(call_id, tag)) || self.far_hung_up(&invite);
+            let left = self.byes.contains(&(call_id, tag)) || self.remote_hung_up(&invite);
             assert!(left, "a 2xx to a call that is over without BYE");
         }
     }
 
-    fn far_hung_up(&self, invite: &Request) -> bool {
-        self.theirs.iter().any(|request| {
+    fn remote_hung_up(&self, invite: &Request) -> bool {
+        self.remote_requests.iter().any(|request| {
             request.method().as_str() == "BYE" && request.value(Header::CallId) == invite.value(Header::CallId)
         })
     }
@@ -291,27 +291,27 @@ impl World {
         {
             response.append(Header::Contact, contact);
         }
-        self.far(&response.to_bytes());
+        self.receive(&response.to_bytes());
     }
 
-    fn ask_in_dialog(&mut self, which: u8) {
+    fn remote_request_in_dialog(&mut self, which: u8) {
         if self.phone.transport.is_none() {
             return;
         }
-        self.far_cseq += 1;
-        let cseq = self.far_cseq;
+        self.remote_cseq += 1;
+        let cseq = self.remote_cseq;
         let method = ["BYE", "INVITE", "UPDATE", "INFO", "INVITE", "PRACK", "CANCEL", "NOTIFY"][usize::from(which % 8)];
         let fill = |request: &mut Request| {
             if matches!(method, "INVITE" | "UPDATE") && which & 64 == 0 {
                 request.set_body("application/sdp", OFFER.as_bytes());
             }
         };
-        let asked = if which & 8 == 0 && !self.invites.is_empty() {
+        let request_sent = if which & 8 == 0 && !self.invites.is_empty() {
             let ours = self.invites[usize::from(which / 16) % self.invites.len()].clone();
             let tag = ours.to().unwrap().tag().unwrap_or("a").to_owned();
-            self.phone.ask_in(&ours, &tag, method, cseq, fill)
+            self.phone.remote_request_in(&ours, &tag, method, cseq, fill)
         } else if let Some(ok) = self.accepted.get(usize::from(which / 16) % self.accepted.len().max(1)).cloned() {
-            self.phone.ask(method, cseq, |request| {
+            self.phone.remote_request(method, cseq, |request| {
                 request.set(Header::From, ok.value(Header::From).unwrap());
                 request.set(Header::To, ok.value(Header::To).unwrap());
                 request.set(Header::CallId, ok.value(Header::CallId).unwrap());
@@ -320,19 +320,19 @@ impl World {
         } else {
             return;
         };
-        self.theirs.push(asked);
+        self.remote_requests.push(request_sent);
     }
 
     fn ring(&mut self, which: u8) {
         if self.phone.transport.is_none() {
             return;
         }
-        let cancelled = self.theirs.iter().rfind(|request| request.method().as_str() == "INVITE").cloned();
+        let cancelled = self.remote_requests.iter().rfind(|request| request.method().as_str() == "INVITE").cloned();
         if let (Some(invite), true) = (cancelled, which.is_multiple_of(3)) {
             let copy = |name| invite.value(name).unwrap().to_owned();
             let (via, from, to) = (copy(Header::Via), copy(Header::From), copy(Header::To));
             let call_id = copy(Header::CallId);
-            self.phone.ask("CANCEL", invite.cseq().unwrap().number, |request| {
+            self.phone.remote_request("CANCEL", invite.cseq().unwrap().number, |request| {
                 request.set(Header::Via, &via);
                 request.set(Header::From, &from);
                 request.set(Header::To, &to);
@@ -340,9 +340,9 @@ impl World {
             });
             return;
         }
-        self.far_cseq += 1;
-        let call_id = format!("incoming-{}", self.far_cseq);
-        let asked = self.phone.ask("INVITE", self.far_cseq, |request| {
+        self.remote_cseq += 1;
+        let call_id = format!("incoming-{}", self.remote_cseq);
+        let request_sent = self.phone.remote_request("INVITE", self.remote_cseq, |request| {
             request.set(Header::CallId, &call_id);
             if which % 3 == 1 {
                 request.set_body("application/sdp", OFFER.as_bytes());
@@ -351,7 +351,7 @@ impl World {
                 request.append(Header::Require, "100rel");
             }
         });
-        self.theirs.push(asked);
+        self.remote_requests.push(request_sent);
     }
 
     fn acknowledge(&mut self, which: u8) {
@@ -359,7 +359,7 @@ impl World {
             return;
         }
         let ok = self.accepted[usize::from(which / 2) % self.accepted.len()].clone();
-        self.phone.ask("ACK", ok.cseq().unwrap().number, |request| {
+        self.phone.remote_request("ACK", ok.cseq().unwrap().number, |request| {
             request.set(Header::From, ok.value(Header::From).unwrap());
             request.set(Header::To, ok.value(Header::To).unwrap());
             request.set(Header::CallId, ok.value(Header::CallId).unwrap());
@@ -369,8 +369,8 @@ impl World {
         });
     }
 
-    /// Time, step by step, since a connection may go away on the way.
-    fn pass(&mut self, millis: u64) {
+    /// Advances the time step by step, since a connection may close meanwhile.
+    fn advance_time(&mut self, millis: u64) {
         let end = self.phone.now.plus(millis);
         while self.phone.next().is_some_and(|next| next <= end) {
             self.phone.step();
@@ -382,7 +382,7 @@ impl World {
     fn break_or_connect(&mut self, which: u8) {
         if self.phone.transport.is_some() {
             self.phone.lose_connection();
-        } else if let Some(id) = self.asks_to_connect.take() {
+        } else if let Some(id) = self.connect_request.take() {
             if which.is_multiple_of(4) {
                 self.phone.input(Input::TransportClosed { id, reason: "refused".into() });
                 self.observe();
@@ -401,14 +401,14 @@ impl World {
         self.observe();
     }
 
-    /// The person hangs up everything, and nobody answers any more.
-    fn silence(&mut self) {
+    /// All calls are hung up, and no message is answered any more.
+    fn end_all(&mut self) {
         for call in self.calls.clone() {
             self.phone.command(Command::HangUp { call });
             self.observe();
         }
         self.phone.answers_pings = false;
-        self.pass(300_000);
+        self.advance_time(300_000);
         for call in &self.calls {
             assert!(self.ended.contains(call), "{call} never ended");
         }
@@ -421,15 +421,15 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_the_order(registered: bool, steps in proptest::collection::vec(any::<Step>(), 1..60)) {
-        let mut world = World::new(registered);
+    fn invariants_hold_for_any_order_of_inputs(registered: bool, steps in proptest::collection::vec(any::<Step>(), 1..60)) {
+        let mut world = Simulation::new(registered);
         world.observe();
         world.place();
         world.observe();
         for step in steps {
-            world.happen(step);
+            world.apply(step);
         }
-        world.silence();
+        world.end_all();
     }
 
     #[test]

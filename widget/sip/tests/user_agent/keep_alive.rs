@@ -1,4 +1,4 @@
-//! A dead connection is noticed, a living one is left alone.
+//! Keep-alive: a dead connection is detected, a working one is kept.
 
 use bitcall_sip::ua::{Event, Input, Output, RegisterFailure, RegisterFailureKind, Registration};
 
@@ -16,14 +16,14 @@ fn lost(phone: &mut TestUserAgent) {
 }
 
 #[test]
-fn the_servers_ping_is_answered() {
+fn a_crlf_ping_of_the_server_is_answered() {
     let mut phone = TestUserAgent::registered();
     phone.bytes(b"\r\n\r\n");
-    phone.pings(b"\r\n");
+    phone.sends_keepalive(b"\r\n");
 }
 
 #[test]
-fn a_server_that_stops_answering_is_left_and_connected_anew() {
+fn an_unanswered_keepalive_closes_the_connection_and_reconnects() {
     let mut phone = TestUserAgent::registered();
     phone.wait(30_000);
     phone.answers_pings = false;
@@ -33,11 +33,11 @@ fn a_server_that_stops_answering_is_left_and_connected_anew() {
 }
 
 #[test]
-fn a_server_that_ignores_crlf_is_asked_by_options_and_any_answer_will_do() {
+fn a_server_that_ignores_crlf_is_probed_by_options() {
     let mut phone = TestUserAgent::registered();
     phone.answers_pings = false;
     phone.wait(34_000);
-    phone.pings(b"\r\n\r\n");
+    phone.sends_keepalive(b"\r\n\r\n");
     let options = phone.request("OPTIONS");
     phone.reply(&options, 404, |_| {});
     phone.wait(26_000);
@@ -47,27 +47,27 @@ fn a_server_that_ignores_crlf_is_asked_by_options_and_any_answer_will_do() {
 }
 
 #[test]
-fn a_smell_is_followed_at_once_and_not_for_long() {
+fn a_probe_is_sent_at_once_with_a_short_timeout() {
     for input in [Input::Probe, Input::Online, Input::Offline] {
         let mut phone = TestUserAgent::registered();
         phone.wait(30_000);
         phone.answers_pings = false;
         phone.input(input);
-        phone.pings(b"\r\n\r\n");
+        phone.sends_keepalive(b"\r\n\r\n");
         phone.wait(2_500);
         phone.closes();
     }
 }
 
 #[test]
-fn requests_of_the_far_end_do_not_hide_that_ours_get_lost() {
+fn received_requests_do_not_count_as_keepalive() {
     let mut phone = TestUserAgent::registered();
     phone.wait(30_000);
     phone.answers_pings = false;
     for number in 0..20 {
         phone.wait(2_000);
         if phone.transport.is_some() && !phone.outputs_close() {
-            phone.ask("OPTIONS", number + 1, |_| {});
+            phone.remote_request("OPTIONS", number + 1, |_| {});
         }
     }
     assert!(phone.outputs_close());

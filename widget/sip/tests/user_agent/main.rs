@@ -1,4 +1,4 @@
-//! The user agent against a server and a far end played by the tests: one behaviour per file.
+//! Tests of the user agent; the test acts as server and far end. One subject per file.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod test_user_agent;

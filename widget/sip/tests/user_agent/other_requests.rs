@@ -1,4 +1,4 @@
-//! Everything that is not a call: answered as the RFCs ask, never with silence, never with a crash.
+//! Requests other than INVITE, invalid messages and invalid commands.
 
 use bitcall_sip::message::Header;
 use bitcall_sip::ua::{Command, Event};
@@ -6,18 +6,18 @@ use bitcall_sip::ua::{Command, Event};
 use crate::test_user_agent::TestUserAgent;
 
 #[test]
-fn options_says_what_we_can() {
+fn options_is_answered_with_our_capabilities() {
     let mut phone = TestUserAgent::registered();
-    phone.ask("OPTIONS", 1, |_| {});
+    phone.remote_request("OPTIONS", 1, |_| {});
     let ok = phone.response(200);
     assert!(ok.lists(Header::Allow, "INVITE"));
     assert_eq!(ok.value(Header::Accept), Some("application/sdp"));
 }
 
 #[test]
-fn a_notify_nobody_asked_for_is_taken_politely() {
+fn an_unsolicited_notify_is_answered_with_200() {
     let mut phone = TestUserAgent::registered();
-    phone.ask("NOTIFY", 1, |request| {
+    phone.remote_request("NOTIFY", 1, |request| {
         request.append(Header::Event, "message-summary");
         request.set_body("application/simple-message-summary", b"Messages-Waiting: yes\r\n");
     });
@@ -25,7 +25,7 @@ fn a_notify_nobody_asked_for_is_taken_politely() {
 }
 
 #[test]
-fn methods_are_refused_by_name() {
+fn unsupported_methods_are_refused_with_405_or_501() {
     for (method, status) in [
         ("SUBSCRIBE", 405),
         ("MESSAGE", 405),
@@ -39,32 +39,32 @@ fn methods_are_refused_by_name() {
         ("PRACK", 481),
     ] {
         let mut phone = TestUserAgent::registered();
-        phone.ask(method, 1, |_| {});
+        phone.remote_request(method, 1, |_| {});
         let refusal = phone.response(status);
         assert_eq!(refusal.has(Header::Allow), matches!(status, 405 | 501), "{method}");
     }
 }
 
 #[test]
-fn a_request_in_a_dialog_we_do_not_know_is_481() {
+fn a_request_in_an_unknown_dialog_is_refused_with_481() {
     let mut phone = TestUserAgent::registered();
     for method in ["INVITE", "BYE", "INFO", "NOTIFY", "OPTIONS"] {
-        phone.ask(method, 5, |request| request.set(Header::To, "<sip:anna@acme.test>;tag=unknown"));
+        phone.remote_request(method, 5, |request| request.set(Header::To, "<sip:anna@acme.test>;tag=unknown"));
         phone.response(481);
     }
-    phone.ask("ACK", 5, |request| request.set(Header::To, "<sip:anna@acme.test>;tag=unknown"));
+    phone.remote_request("ACK", 5, |request| request.set(Header::To, "<sip:anna@acme.test>;tag=unknown"));
     phone.sends_nothing();
 }
 
 #[test]
-fn an_extension_we_do_not_know_is_named() {
+fn an_unsupported_required_extension_is_refused_with_420() {
     let mut phone = TestUserAgent::registered();
-    phone.ask("INVITE", 1, |request| request.append(Header::Require, "timer, magic, more"));
+    phone.remote_request("INVITE", 1, |request| request.append(Header::Require, "timer, magic, more"));
     assert_eq!(phone.response(420).value(Header::Unsupported), Some("magic, more"));
 }
 
 #[test]
-fn digits_go_one_after_the_other() {
+fn infos_are_sent_one_at_a_time() {
     let mut phone = TestUserAgent::registered();
     phone.outgoing_call();
     for digit in ["1", "2", "3"] {
@@ -86,7 +86,7 @@ fn digits_go_one_after_the_other() {
 }
 
 #[test]
-fn digits_on_their_way_when_the_connection_breaks_are_answered_for() {
+fn queued_infos_fail_when_the_connection_is_lost() {
     let mut phone = TestUserAgent::registered();
     phone.outgoing_call();
     for _ in 0..2 {
@@ -99,10 +99,12 @@ fn digits_on_their_way_when_the_connection_breaks_are_answered_for() {
 }
 
 #[test]
-fn an_info_in_a_call_is_passed_on() {
+fn a_received_info_is_reported() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.outgoing_call();
-    phone.ask_in(&invite, "far", "INFO", 1, |request| request.set_body("application/dtmf-relay", b"Signal=5\r\n"));
+    phone.remote_request_in(&invite, "far", "INFO", 1, |request| {
+        request.set_body("application/dtmf-relay", b"Signal=5\r\n");
+    });
     phone.response(200);
     phone.emits(&Event::Info {
         call: "c".into(),
@@ -112,32 +114,32 @@ fn an_info_in_a_call_is_passed_on() {
 }
 
 #[test]
-fn what_is_no_message_is_dropped_with_a_reason_and_a_broken_request_is_answered() {
+fn invalid_bytes_are_dropped_and_malformed_requests_are_answered() {
     let mut phone = TestUserAgent::registered();
     for bytes in [&b""[..], b"\0", b"hello", b"SIP/2.0 200 OK\r\n\r\n", b"\r\n\r\n\r\n\r\n", b"INVITE"] {
         phone.bytes(bytes);
         phone.sends_nothing();
         phone.event(|event| matches!(event, Event::Dropped { .. }).then_some(()));
     }
-    phone.ask("INVITE", 1, |request| request.set(Header::CSeq, "1 BYE"));
+    phone.remote_request("INVITE", 1, |request| request.set(Header::CSeq, "1 BYE"));
     phone.response(400);
-    phone.ask("INVITE", 1, |request| {
+    phone.remote_request("INVITE", 1, |request| {
         request.remove(Header::Contact);
     });
     phone.response(400);
 }
 
 #[test]
-fn a_response_to_nothing_is_dropped() {
+fn a_response_without_a_transaction_is_dropped() {
     let mut phone = TestUserAgent::registered();
-    let request = phone.ask("OPTIONS", 1, |_| {});
+    let request = phone.remote_request("OPTIONS", 1, |_| {});
     phone.response(200);
     phone.reply(&request, 200, |_| {});
     phone.sends_nothing();
 }
 
 #[test]
-fn commands_that_do_not_fit_are_said_so() {
+fn commands_that_are_invalid_in_the_calls_state_are_reported() {
     let mut phone = TestUserAgent::registered();
     phone.outgoing_call();
     let call = || String::from("c");

@@ -1,4 +1,4 @@
-//! Calling somebody.
+//! Outgoing calls.
 
 use bitcall_sip::message::{Header, Request};
 use bitcall_sip::ua::{Command, Event};
@@ -27,17 +27,17 @@ fn challenge(phone: &mut TestUserAgent, request: &Request, nonce: &str) {
 }
 
 #[test]
-fn a_call_rings_is_answered_and_hung_up() {
+fn an_outgoing_call_rings_is_answered_and_hung_up() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.invite();
     assert_eq!(invite.uri_text(), "sip:bob@acme.test");
     phone.reply(&invite, 180, |_| {});
-    phone.emits(&Event::Progress { call: "c".into(), status: 180, sdp: None, early: Some("far".into()) });
+    phone.emits(&Event::Progress { call: "c".into(), status: 180, sdp: None, early_dialog: Some("far".into()) });
     phone.reply_sdp(&invite, 200, ANSWER);
     let ack = phone.request("ACK");
     assert_eq!(ack.cseq().unwrap().number, invite.cseq().unwrap().number);
     assert_eq!(ack.uri_text(), "sip:far@far.test;transport=ws");
-    phone.emits(&Event::Answered { call: "c".into(), sdp: Some(ANSWER.into()), early: Some("far".into()) });
+    phone.emits(&Event::Answered { call: "c".into(), sdp: Some(ANSWER.into()), early_dialog: Some("far".into()) });
     phone.hang_up("c");
     assert_eq!(phone.ended("c"), ("Hung up".into(), None));
     let bye = phone.request("BYE");
@@ -47,36 +47,36 @@ fn a_call_rings_is_answered_and_hung_up() {
 }
 
 #[test]
-fn a_refusal_is_acknowledged_and_said_in_words() {
-    for (status, words) in [(486, "Busy"), (603, "Declined"), (404, "Number not found"), (503, "Service unavailable")] {
+fn a_failure_response_gets_an_ack_and_a_cause_text() {
+    for (status, text) in [(486, "Busy"), (603, "Declined"), (404, "Number not found"), (503, "Service unavailable")] {
         let mut phone = TestUserAgent::registered();
         let invite = phone.invite();
         phone.reply(&invite, status, |_| {});
         let ack = phone.request("ACK");
         assert_eq!(ack.via().unwrap().branch(), invite.via().unwrap().branch());
         assert!(ack.to().unwrap().tag().is_some());
-        assert_eq!(phone.ended("c"), (words.into(), Some(status)));
+        assert_eq!(phone.ended("c"), (text.into(), Some(status)));
     }
 }
 
 #[test]
-fn the_far_end_hangs_up() {
+fn a_bye_of_the_far_end_ends_the_call() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.outgoing_call();
-    phone.ask_in(&invite, "far", "BYE", 1, |_| {});
+    phone.remote_request_in(&invite, "far", "BYE", 1, |_| {});
     phone.response(200);
     assert_eq!(phone.ended("c"), ("Remote hung up".into(), None));
 }
 
 #[test]
-fn the_200_is_acknowledged_as_often_as_it_comes() {
+fn each_retransmitted_200_gets_an_ack() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.invite();
     phone.reply_sdp(&invite, 200, ANSWER);
     let first = phone.request("ACK");
     phone.reply_sdp(&invite, 200, ANSWER);
     assert_eq!(phone.request("ACK").to_bytes(), first.to_bytes());
-    // Also after the transaction's end.
+    // Also after the end of the transaction.
     phone.wait(40_000);
     phone.reply_sdp(&invite, 200, ANSWER);
     assert_eq!(phone.request("ACK").to_bytes(), first.to_bytes());
@@ -99,7 +99,7 @@ fn a_challenged_invite_is_sent_again_and_its_ack_carries_the_same_number_and_cre
     assert_eq!(ack.cseq().unwrap().number, second.cseq().unwrap().number);
     assert_eq!(ack.value(Header::ProxyAuthorization), second.value(Header::ProxyAuthorization));
     assert!(ack.has(Header::ProxyAuthorization));
-    // What follows in the dialog goes on counting.
+    // The next request in the dialog has the next CSeq number.
     phone.hang_up("c");
     let bye = phone.request("BYE");
     assert_eq!(bye.cseq().unwrap().number, second.cseq().unwrap().number + 1);
@@ -132,7 +132,7 @@ fn refused_credentials_end_the_call() {
 }
 
 #[test]
-fn early_media_is_a_provisional_answer_and_the_200_may_leave_it_out() {
+fn the_answer_of_early_media_is_used_if_the_200_has_none() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.invite();
     phone.reply_sdp(&invite, 183, ANSWER);
@@ -140,14 +140,14 @@ fn early_media_is_a_provisional_answer_and_the_200_may_leave_it_out() {
         call: "c".into(),
         status: 183,
         sdp: Some(ANSWER.into()),
-        early: Some("far".into()),
+        early_dialog: Some("far".into()),
     });
     phone.reply(&invite, 200, |_| {});
     assert_eq!(answered(&mut phone).as_deref(), Some(ANSWER));
 }
 
 #[test]
-fn a_200_without_any_description_is_no_call() {
+fn a_200_without_any_sdp_ends_the_call() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.invite();
     phone.reply(&invite, 200, |_| {});
@@ -157,7 +157,7 @@ fn a_200_without_any_description_is_no_call() {
 }
 
 #[test]
-fn reliable_ringing_is_acknowledged_in_its_own_dialog_once() {
+fn a_reliable_180_gets_one_prack_in_its_own_dialog() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.invite();
     for tag in ["one", "two"] {
@@ -177,7 +177,7 @@ fn reliable_ringing_is_acknowledged_in_its_own_dialog_once() {
         assert_eq!(prack.uri_text(), format!("sip:{tag}@far.test;transport=ws"));
     }
     phone.sends_nothing();
-    // The ACK has the INVITE's number although PRACK came between.
+    // The ACK has the CSeq number of the INVITE, although a PRACK was sent after it.
     phone.reply_as(&invite, 200, "one", |response| response.set_body("application/sdp", ANSWER.as_bytes()));
     assert_eq!(phone.request("ACK").cseq().unwrap().number, invite.cseq().unwrap().number);
     phone.hang_up("c");
@@ -185,7 +185,7 @@ fn reliable_ringing_is_acknowledged_in_its_own_dialog_once() {
 }
 
 #[test]
-fn a_call_without_offer_answers_in_the_ack() {
+fn a_call_without_offer_sends_its_answer_in_the_ack() {
     let mut phone = TestUserAgent::registered();
     invite_to(&mut phone, "bob", None, None);
     let invite = phone.request("INVITE");
@@ -202,7 +202,7 @@ fn a_call_without_offer_answers_in_the_ack() {
 }
 
 #[test]
-fn a_call_without_offer_that_nobody_answers_is_acknowledged_and_ended() {
+fn a_delayed_offer_without_an_answer_gets_ack_and_bye() {
     let mut phone = TestUserAgent::registered();
     invite_to(&mut phone, "bob", None, None);
     let invite = phone.request("INVITE");
@@ -214,7 +214,7 @@ fn a_call_without_offer_that_nobody_answers_is_acknowledged_and_ended() {
 }
 
 #[test]
-fn routes_are_those_of_the_record() {
+fn requests_in_a_dialog_use_the_record_routes() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.invite();
     phone.reply(&invite, 200, |response| {
@@ -233,7 +233,7 @@ fn routes_are_those_of_the_record() {
 }
 
 #[test]
-fn a_strict_router_gets_its_own_address_on_the_request_line() {
+fn a_strict_routers_uri_is_the_request_uri() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.invite();
     phone.reply(&invite, 200, |response| {
@@ -246,41 +246,41 @@ fn a_strict_router_gets_its_own_address_on_the_request_line() {
 }
 
 #[test]
-fn nobody_waits_for_ever() {
-    // No response at all.
+fn an_unanswered_outgoing_call_times_out() {
+    // No response.
     let mut phone = TestUserAgent::registered();
     phone.invite();
     phone.wait(32_000);
     assert_eq!(phone.ended("c"), ("No answer from the server".into(), Some(408)));
-    // Ringing without end.
+    // Only 180.
     let mut phone = TestUserAgent::registered();
     let invite = phone.invite();
     phone.reply(&invite, 180, |_| {});
     phone.wait(180_000);
     assert_eq!(phone.ended("c").0, "No answer");
     phone.request("CANCEL");
-    // And no answer to the CANCEL either.
+    // No response to the CANCEL.
     phone.wait(100_000);
     assert!(phone.is_clean());
 }
 
 #[test]
-fn too_small_a_session_interval_is_raised_once() {
+fn a_422_is_followed_once_with_a_longer_interval() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.invite();
     assert_eq!(invite.value(Header::SessionExpires), Some("1800"));
     phone.reply(&invite, 422, |response| response.append(Header::MinSe, "3600"));
     phone.request("ACK");
-    let again = phone.request("INVITE");
-    assert_eq!(again.value(Header::SessionExpires), Some("3600"));
-    assert_eq!(again.value(Header::MinSe), Some("3600"));
-    phone.reply(&again, 422, |response| response.append(Header::MinSe, "7200"));
+    let retried = phone.request("INVITE");
+    assert_eq!(retried.value(Header::SessionExpires), Some("3600"));
+    assert_eq!(retried.value(Header::MinSe), Some("3600"));
+    phone.reply(&retried, 422, |response| response.append(Header::MinSe, "7200"));
     phone.request("ACK");
     assert_eq!(phone.ended("c").1, Some(422));
 }
 
 #[test]
-fn the_caller_id_is_asserted() {
+fn the_caller_id_is_sent_as_p_asserted_identity() {
     let mut phone = TestUserAgent::registered();
     invite_to(&mut phone, "bob", Some("+15550100"), Some(OFFER));
     let invite = phone.request("INVITE");
@@ -288,17 +288,17 @@ fn the_caller_id_is_asserted() {
 }
 
 #[test]
-fn what_cannot_be_called_ends_at_once() {
+fn a_call_to_an_invalid_target_ends_at_once() {
     let mut phone = TestUserAgent::registered();
     invite_to(&mut phone, "sip:not an address", None, Some(OFFER));
     assert_eq!(phone.ended("c").0, "Not a number");
-    let mut phone = TestUserAgent::empty();
+    let mut phone = TestUserAgent::unregistered();
     invite_to(&mut phone, "bob", None, Some(OFFER));
     assert_eq!(phone.ended("c").0, "Not connected");
 }
 
 #[test]
-fn header_fields_in_a_contact_do_not_reach_the_request_line() {
+fn header_fields_of_a_contact_are_not_in_the_request_uri() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.invite();
     phone.reply(&invite, 200, |response| {

@@ -1,4 +1,4 @@
-//! The ladder: connection lost → connect → REGISTER → re-INVITE → only then give up.
+//! Reconnect: connection lost → connect → REGISTER → re-INVITE; the call ends only after the recovery time-out.
 
 use bitcall_sip::message::Header;
 use bitcall_sip::ua::{Command, Event, Input, OfferReason, Output, RegisterFailureKind, Registration};
@@ -7,7 +7,7 @@ use crate::test_user_agent::{ANSWER, OFFER, TestUserAgent};
 
 fn needed(phone: &mut TestUserAgent) -> OfferReason {
     phone.event(|event| match event {
-        Event::OfferNeeded { why, .. } => Some(*why),
+        Event::OfferNeeded { reason, .. } => Some(*reason),
         _ => None,
     })
 }
@@ -18,24 +18,24 @@ fn reinvite(phone: &mut TestUserAgent) -> bitcall_sip::message::Request {
 }
 
 #[test]
-fn a_call_gets_its_signalling_back_and_can_be_hung_up_at_the_new_address() {
+fn a_call_recovers_by_reinvite_and_can_be_hung_up() {
     let mut phone = TestUserAgent::registered();
     phone.outgoing_call();
     phone.lose_connection();
     phone.emits(&Event::Detached { call: "c".into() });
     phone.reconnect();
     assert_eq!(needed(&mut phone), OfferReason::Recovery);
-    let again = reinvite(&mut phone);
-    assert!(again.contact().unwrap().is_some());
-    phone.reply(&again, 200, |response| {
+    let recovery = reinvite(&mut phone);
+    assert!(recovery.contact().unwrap().is_some());
+    phone.reply(&recovery, 200, |response| {
         response.set(Header::Contact, "<sip:moved@far.test;transport=ws>");
         response.set_body("application/sdp", ANSWER.as_bytes());
     });
     let ack = phone.request("ACK");
-    assert_eq!(ack.cseq().unwrap().number, again.cseq().unwrap().number);
+    assert_eq!(ack.cseq().unwrap().number, recovery.cseq().unwrap().number);
     phone.emits(&Event::Attached { call: "c".into() });
     phone.emits(&Event::ReinviteAccepted { call: "c".into(), sdp: ANSWER.into() });
-    // It is a call like any other again.
+    // The call works as before.
     phone.wait(200_000);
     phone.emits_no(|event| matches!(event, Event::Ended { .. } | Event::OfferNeeded { .. }));
     phone.hang_up("c");
@@ -43,7 +43,7 @@ fn a_call_gets_its_signalling_back_and_can_be_hung_up_at_the_new_address() {
 }
 
 #[test]
-fn the_first_try_comes_within_a_quarter_of_a_second() {
+fn the_first_reconnect_starts_within_250_ms() {
     let mut phone = TestUserAgent::registered();
     phone.lose_connection();
     let begin = phone.now;
@@ -52,7 +52,7 @@ fn the_first_try_comes_within_a_quarter_of_a_second() {
 }
 
 #[test]
-fn a_call_without_signalling_is_given_up_after_the_limit_and_not_before() {
+fn a_call_ends_when_the_recovery_timeout_expires() {
     let mut phone = TestUserAgent::registered();
     phone.outgoing_call();
     phone.lose_connection();
@@ -63,7 +63,7 @@ fn a_call_without_signalling_is_given_up_after_the_limit_and_not_before() {
 }
 
 #[test]
-fn a_connection_that_comes_and_goes_does_not_prolong_the_limit() {
+fn repeated_connection_losses_do_not_extend_the_recovery_timeout() {
     let mut phone = TestUserAgent::registered();
     phone.outgoing_call();
     let begin = phone.now;
@@ -85,22 +85,22 @@ fn a_connection_that_comes_and_goes_does_not_prolong_the_limit() {
 }
 
 #[test]
-fn a_recovery_that_is_refused_for_the_moment_is_tried_again() {
+fn a_recovery_reinvite_refused_with_503_is_retried() {
     let mut phone = TestUserAgent::registered();
     phone.outgoing_call();
     phone.lose_connection();
     phone.reconnect();
     needed(&mut phone);
-    let again = reinvite(&mut phone);
-    phone.reply(&again, 503, |_| {});
+    let recovery = reinvite(&mut phone);
+    phone.reply(&recovery, 503, |_| {});
     phone.request("ACK");
-    phone.emits(&Event::ReinviteRefused { call: "c".into(), status: 503, again: true });
+    phone.emits(&Event::ReinviteRefused { call: "c".into(), status: 503, will_retry: true });
     phone.wait(3_000);
     assert_eq!(needed(&mut phone), OfferReason::Recovery);
 }
 
 #[test]
-fn a_driver_that_makes_no_offer_is_asked_again() {
+fn the_recovery_offer_is_requested_repeatedly() {
     let mut phone = TestUserAgent::registered();
     phone.outgoing_call();
     phone.lose_connection();
@@ -111,20 +111,20 @@ fn a_driver_that_makes_no_offer_is_asked_again() {
 }
 
 #[test]
-fn a_call_that_ended_meanwhile_is_told_so() {
+fn a_recovery_reinvite_answered_with_481_ends_the_call() {
     let mut phone = TestUserAgent::registered();
     phone.outgoing_call();
     phone.lose_connection();
     phone.reconnect();
-    let again = reinvite(&mut phone);
-    phone.reply(&again, 481, |_| {});
+    let recovery = reinvite(&mut phone);
+    phone.reply(&recovery, 481, |_| {});
     phone.request("ACK");
     assert_eq!(phone.ended("c"), ("The call had ended".into(), Some(481)));
     phone.sends_nothing();
 }
 
 #[test]
-fn hanging_up_without_a_connection_frees_the_person_at_once_and_the_far_end_later() {
+fn a_hang_up_without_a_connection_ends_the_call_at_once_and_sends_bye_later() {
     let mut phone = TestUserAgent::registered();
     phone.outgoing_call();
     phone.lose_connection();
@@ -135,7 +135,7 @@ fn hanging_up_without_a_connection_frees_the_person_at_once_and_the_far_end_late
 }
 
 #[test]
-fn a_bye_that_was_on_its_way_is_sent_again() {
+fn an_unanswered_bye_is_sent_again_after_a_reconnect() {
     let mut phone = TestUserAgent::registered();
     phone.outgoing_call();
     phone.hang_up("c");
@@ -147,7 +147,7 @@ fn a_bye_that_was_on_its_way_is_sent_again() {
 }
 
 #[test]
-fn an_unanswered_call_ends_with_the_connection_and_stops_ringing_there_later() {
+fn a_lost_connection_ends_an_unanswered_call_and_cancels_it_later() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.invite();
     phone.reply(&invite, 180, |_| {});
@@ -162,7 +162,7 @@ fn an_unanswered_call_ends_with_the_connection_and_stops_ringing_there_later() {
 }
 
 #[test]
-fn a_ring_does_not_outlive_the_connection() {
+fn a_ringing_incoming_call_ends_with_the_connection() {
     let mut phone = TestUserAgent::registered();
     let (_, call) = phone.incoming();
     phone.response(180);
@@ -173,7 +173,7 @@ fn a_ring_does_not_outlive_the_connection() {
 }
 
 #[test]
-fn an_answer_that_was_not_acknowledged_is_repeated_on_the_next_connection() {
+fn a_200_without_ack_is_retransmitted_after_a_reconnect() {
     let mut phone = TestUserAgent::registered();
     let (invite, call) = phone.incoming();
     phone.command(Command::Answer { call: call.clone(), sdp: ANSWER.into() });
@@ -188,12 +188,12 @@ fn an_answer_that_was_not_acknowledged_is_repeated_on_the_next_connection() {
 }
 
 #[test]
-fn an_offer_under_way_is_void_and_asked_for_again() {
+fn a_pending_offer_is_refused_and_requested_again_after_a_reconnect() {
     let mut phone = TestUserAgent::registered();
     phone.outgoing_call();
     reinvite(&mut phone);
     phone.lose_connection();
-    phone.emits(&Event::ReinviteRefused { call: "c".into(), status: 408, again: true });
+    phone.emits(&Event::ReinviteRefused { call: "c".into(), status: 408, will_retry: true });
     phone.reconnect();
     assert_eq!(needed(&mut phone), OfferReason::Recovery);
 }
@@ -216,7 +216,7 @@ fn servers_are_tried_in_turn() {
 }
 
 #[test]
-fn without_a_network_it_waits_and_with_one_it_goes_at_once() {
+fn offline_delays_the_reconnect_and_online_starts_it() {
     let mut phone = TestUserAgent::registered();
     phone.input(Input::Offline);
     phone.lose_connection();
@@ -232,8 +232,8 @@ fn without_a_network_it_waits_and_with_one_it_goes_at_once() {
 }
 
 #[test]
-fn a_connection_that_does_not_open_is_given_up() {
-    let mut phone = TestUserAgent::empty();
+fn a_connection_that_does_not_open_times_out() {
+    let mut phone = TestUserAgent::unregistered();
     phone.command(Command::Register);
     phone.wait(8_000);
     phone.closes();
@@ -241,8 +241,8 @@ fn a_connection_that_does_not_open_is_given_up() {
 }
 
 #[test]
-fn pressing_retry_connects_now() {
-    let mut phone = TestUserAgent::empty();
+fn a_probe_connects_at_once() {
+    let mut phone = TestUserAgent::unregistered();
     phone.command(Command::Register);
     for _ in 0..6 {
         phone.wait_for(|output| matches!(output, Output::Connect { .. }));
@@ -254,7 +254,7 @@ fn pressing_retry_connects_now() {
 }
 
 #[test]
-fn calls_that_were_not_answered_are_forgotten_when_no_connection_comes_back() {
+fn unanswered_calls_are_removed_without_a_reconnect() {
     let mut phone = TestUserAgent::registered();
     phone.invite();
     phone.lose_connection();

@@ -1,4 +1,4 @@
-//! Registering: challenges, binding, refresh, refusals, sign-out.
+//! Registration: challenges, binding, refresh, refusals, sign-out.
 
 use bitcall_sip::message::{Header, Request};
 use bitcall_sip::ua::{Command, Event, Input, Output, RegisterFailureKind, Registration, SipSecret};
@@ -33,8 +33,8 @@ fn first_register(phone: &mut TestUserAgent) -> Request {
 }
 
 #[test]
-fn a_challenge_is_answered_and_the_password_forgotten() {
-    let mut phone = TestUserAgent::empty();
+fn a_challenge_is_answered_and_the_password_deleted() {
+    let mut phone = TestUserAgent::unregistered();
     let first = first_register(&mut phone);
     assert!(!first.has(Header::Authorization));
     challenge(&mut phone, &first, r#"Digest realm="acme", nonce="n1", qop="auth", algorithm=SHA-256"#);
@@ -50,15 +50,15 @@ fn a_challenge_is_answered_and_the_password_forgotten() {
     });
     assert_eq!((realm.as_str(), algorithm.as_str(), length), ("acme", "SHA-256", 64));
     assert!(!phone.state().contains("geheim"));
-    // The refresh goes with the same nonce, counted.
+    // The refresh uses the same nonce with a higher nonce count.
     phone.wait_for(|output| matches!(output, Output::Send { .. }));
     let refresh = phone.request("REGISTER");
     assert!(refresh.value(Header::Authorization).unwrap().contains("nc=00000002"));
 }
 
 #[test]
-fn a_wrong_password_is_tried_with_two_nonces_at_most_and_then_said() {
-    let mut phone = TestUserAgent::empty();
+fn a_wrong_password_is_tried_with_at_most_two_nonces() {
+    let mut phone = TestUserAgent::unregistered();
     phone.command(Command::Register);
     phone.connect();
     for nonce in ["n1", "n2", "n3"] {
@@ -72,8 +72,8 @@ fn a_wrong_password_is_tried_with_two_nonces_at_most_and_then_said() {
 }
 
 #[test]
-fn the_same_nonce_refused_is_a_wrong_password_at_once() {
-    let mut phone = TestUserAgent::empty();
+fn a_refusal_with_the_same_nonce_is_a_wrong_password() {
+    let mut phone = TestUserAgent::unregistered();
     phone.command(Command::Register);
     phone.connect();
     for _ in 0..2 {
@@ -85,8 +85,8 @@ fn the_same_nonce_refused_is_a_wrong_password_at_once() {
 }
 
 #[test]
-fn a_stale_nonce_is_replaced_as_often_as_the_server_says_so_within_reason() {
-    let mut phone = TestUserAgent::empty();
+fn a_stale_nonce_is_replaced_up_to_the_retry_limit() {
+    let mut phone = TestUserAgent::unregistered();
     let first = first_register(&mut phone);
     challenge(&mut phone, &first, r#"Digest realm="acme", nonce="n0""#);
     for nonce in ["n1", "n2", "n3"] {
@@ -100,22 +100,22 @@ fn a_stale_nonce_is_replaced_as_often_as_the_server_says_so_within_reason() {
 }
 
 #[test]
-fn a_refresh_whose_nonce_grew_old_without_a_word_is_sent_again() {
-    let mut phone = TestUserAgent::empty();
+fn a_refresh_refused_without_stale_is_sent_again() {
+    let mut phone = TestUserAgent::unregistered();
     let first = first_register(&mut phone);
     challenge(&mut phone, &first, r#"Digest realm="acme", nonce="n0""#);
     phone.accept_register();
     phone.wait_for(|output| matches!(output, Output::Send { .. }));
     let refresh = phone.request("REGISTER");
     challenge(&mut phone, &refresh, r#"Digest realm="acme", nonce="n1""#);
-    let again = phone.request("REGISTER");
-    assert!(again.value(Header::Authorization).unwrap().contains("n1"));
+    let retried_register = phone.request("REGISTER");
+    assert!(retried_register.value(Header::Authorization).unwrap().contains("n1"));
 }
 
-/// The password was changed: what was right once is refused. A farewell by it would only be one more wrong answer.
+/// The password was changed on the server. An unregister with the old one would only be another failed attempt.
 #[test]
 fn refused_credentials_are_not_used_to_sign_out() {
-    let mut phone = TestUserAgent::empty();
+    let mut phone = TestUserAgent::unregistered();
     let first = first_register(&mut phone);
     challenge(&mut phone, &first, r#"Digest realm="acme", nonce="n0""#);
     phone.accept_register();
@@ -124,16 +124,18 @@ fn refused_credentials_are_not_used_to_sign_out() {
         let refresh = phone.request("REGISTER");
         challenge(&mut phone, &refresh, &format!(r#"Digest realm="acme", nonce="{nonce}""#));
     }
-    let said = |registration: &Registration| matches!(registration, Registration::Reconnecting { failure, .. } if failure.kind == RegisterFailureKind::WrongPassword);
-    phone.event(|event| matches!(event, Event::Registration(registration) if said(registration)).then_some(()));
+    let is_wrong_password = |registration: &Registration| matches!(registration, Registration::Reconnecting { failure, .. } if failure.kind == RegisterFailureKind::WrongPassword);
+    phone.event(|event| {
+        matches!(event, Event::Registration(registration) if is_wrong_password(registration)).then_some(())
+    });
     phone.command(Command::Unregister);
     phone.event(|event| matches!(event, Event::Registration(Registration::SignedOut)).then_some(()));
     phone.sends_nothing();
 }
 
 #[test]
-fn proxy_and_registrar_are_both_answered_in_one_request() {
-    let mut phone = TestUserAgent::empty();
+fn proxy_and_registrar_credentials_are_sent_in_one_request() {
+    let mut phone = TestUserAgent::unregistered();
     let first = first_register(&mut phone);
     phone.reply(&first, 407, |response| {
         response.append(Header::ProxyAuthenticate, r#"Digest realm="gate", nonce="p1""#);
@@ -148,7 +150,7 @@ fn proxy_and_registrar_are_both_answered_in_one_request() {
 }
 
 #[test]
-fn an_ha1_signs_in_without_a_password() {
+fn an_ha1_registers_without_a_password() {
     let mut phone = TestUserAgent::with(|config| {
         config.secret = SipSecret::Ha1 { realm: None, ha1: "0".repeat(32) };
     });
@@ -162,7 +164,7 @@ fn an_ha1_signs_in_without_a_password() {
 }
 
 #[test]
-fn an_ha1_that_no_challenge_can_use_is_a_bad_configuration() {
+fn an_ha1_of_another_realm_is_a_bad_configuration() {
     let mut phone = TestUserAgent::with(|config| {
         config.secret = SipSecret::Ha1 { realm: Some("other".into()), ha1: "0".repeat(32) };
     });
@@ -172,8 +174,8 @@ fn an_ha1_that_no_challenge_can_use_is_a_bad_configuration() {
 }
 
 #[test]
-fn the_binding_names_the_device_and_the_refresh_comes_before_three_quarters() {
-    let mut phone = TestUserAgent::empty();
+fn the_contact_has_the_instance_id_and_is_refreshed_before_75_percent() {
+    let mut phone = TestUserAgent::unregistered();
     let first = first_register(&mut phone);
     let contact = first.contact().unwrap().unwrap();
     assert_eq!(contact.params.text("+sip.instance").unwrap(), "<urn:uuid:00000000-0000-4000-8000-000000000001>");
@@ -182,7 +184,7 @@ fn the_binding_names_the_device_and_the_refresh_comes_before_three_quarters() {
     assert!(uri.host.ends_with(".invalid") && uri.transport() == Some("ws"));
     assert_eq!(first.via().unwrap().host, uri.host);
     assert_eq!(first.via().unwrap().transport, "WSS");
-    // Ours is found by its instance among the others of this user, whatever became of the URI.
+    // Our binding is found by its instance ID among the others of this user, even if its URI was rewritten.
     phone.reply(&first, 200, |response| {
         response.append(Header::Contact, "<sip:anna@other.invalid;transport=ws>;expires=9999");
         response.append(
@@ -197,8 +199,8 @@ fn the_binding_names_the_device_and_the_refresh_comes_before_three_quarters() {
 }
 
 #[test]
-fn too_brief_an_interval_is_raised() {
-    let mut phone = TestUserAgent::empty();
+fn a_423_is_followed_with_min_expires() {
+    let mut phone = TestUserAgent::unregistered();
     let first = first_register(&mut phone);
     phone.reply(&first, 423, |response| response.append(Header::MinExpires, "1800"));
     let second = phone.request("REGISTER");
@@ -209,7 +211,7 @@ fn too_brief_an_interval_is_raised() {
 
 #[test]
 fn service_route_and_gruu_are_used_by_calls() {
-    let mut phone = TestUserAgent::empty();
+    let mut phone = TestUserAgent::unregistered();
     let register = first_register(&mut phone);
     let contact = register.value(Header::Contact).unwrap().to_owned();
     phone.reply(&register, 200, |response| {
@@ -223,9 +225,9 @@ fn service_route_and_gruu_are_used_by_calls() {
 }
 
 #[test]
-fn too_many_devices_is_told_apart_and_tried_again_later() {
+fn too_many_devices_is_reported_and_retried_later() {
     for (status, header) in [(603, None), (503, Some("Too many registered contacts"))] {
-        let mut phone = TestUserAgent::empty();
+        let mut phone = TestUserAgent::unregistered();
         let register = first_register(&mut phone);
         phone.reply(&register, status, |response| {
             if let Some(text) = header {
@@ -239,20 +241,20 @@ fn too_many_devices_is_told_apart_and_tried_again_later() {
 }
 
 #[test]
-fn a_forbidden_account_waits_for_the_person() {
-    let mut phone = TestUserAgent::empty();
+fn a_forbidden_account_is_not_retried() {
+    let mut phone = TestUserAgent::unregistered();
     let register = first_register(&mut phone);
     phone.reply(&register, 403, |_| {});
     assert_eq!(failed(&mut phone), (RegisterFailureKind::Forbidden, Some(403)));
     phone.closes();
-    // And tries again when told to.
+    // A new `Register` command tries again.
     phone.command(Command::Register);
     phone.connect();
     phone.request("REGISTER");
 }
 
 #[test]
-fn an_account_that_worked_is_tried_again_slowly_when_it_is_refused() {
+fn a_refused_account_that_was_registered_is_retried_slowly() {
     let mut phone = TestUserAgent::registered();
     let mut pauses = Vec::new();
     for _ in 0..3 {
@@ -265,18 +267,18 @@ fn an_account_that_worked_is_tried_again_slowly_when_it_is_refused() {
 }
 
 #[test]
-fn trying_now_after_a_refusal_registers_at_once() {
+fn a_probe_after_a_refusal_registers_at_once() {
     let mut phone = TestUserAgent::registered();
     phone.wait_for(|output| matches!(output, Output::Send { .. }));
     let refresh = phone.request("REGISTER");
     phone.reply(&refresh, 403, |_| {});
     phone.input(Input::Probe);
-    let again = phone.request("REGISTER");
-    // And no second one while the first is under way.
+    let retried_register = phone.request("REGISTER");
+    // No second REGISTER while the first one is pending.
     phone.input(Input::Probe);
     phone.sends_nothing();
-    let contact = again.value(Header::Contact).unwrap().to_owned();
-    phone.reply(&again, 200, |response| response.append(Header::Contact, &contact));
+    let contact = retried_register.value(Header::Contact).unwrap().to_owned();
+    phone.reply(&retried_register, 200, |response| response.append(Header::Contact, &contact));
     phone.event(|event| matches!(event, Event::Registration(Registration::Registered { .. })).then_some(()));
 }
 
@@ -291,8 +293,8 @@ fn a_server_error_moves_on_to_the_next_server() {
 }
 
 #[test]
-fn a_server_that_does_not_answer_register_is_left() {
-    let mut phone = TestUserAgent::empty();
+fn an_unanswered_register_moves_on_to_the_next_server() {
+    let mut phone = TestUserAgent::unregistered();
     first_register(&mut phone);
     phone.wait_for(|output| matches!(output, Output::CloseTransport { .. }));
     assert_eq!(retried(&mut phone).0, RegisterFailureKind::Timeout);
@@ -300,14 +302,14 @@ fn a_server_that_does_not_answer_register_is_left() {
 }
 
 #[test]
-fn no_server_at_all_is_a_bad_configuration() {
+fn an_empty_server_list_is_a_bad_configuration() {
     let mut phone = TestUserAgent::with(|config| config.servers.clear());
     phone.command(Command::Register);
     assert_eq!(failed(&mut phone).0, RegisterFailureKind::BadConfiguration);
 }
 
 #[test]
-fn signing_out_takes_the_binding_back_and_disconnects() {
+fn signing_out_removes_the_binding_and_disconnects() {
     let mut phone = TestUserAgent::registered();
     phone.outgoing_call();
     phone.command(Command::Unregister);

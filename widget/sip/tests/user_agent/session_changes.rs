@@ -1,4 +1,4 @@
-//! Hold, resume, and everybody changing the session at once.
+//! Hold, resume, session refresh, and glare.
 
 use bitcall_sip::message::{Header, Request};
 use bitcall_sip::ua::{Command, Event, OfferReason};
@@ -10,24 +10,25 @@ fn reinvite(phone: &mut TestUserAgent) -> Request {
     phone.request("INVITE")
 }
 
-fn refused(status: u16, again: bool) -> Event {
-    Event::ReinviteRefused { call: "c".into(), status, again }
+fn refused(status: u16, will_retry: bool) -> Event {
+    Event::ReinviteRefused { call: "c".into(), status, will_retry }
 }
 
 fn accepted() -> Event {
     Event::ReinviteAccepted { call: "c".into(), sdp: ANSWER.into() }
 }
 
-fn needed(why: OfferReason) -> Event {
-    Event::OfferNeeded { call: "c".into(), why }
+fn needed(reason: OfferReason) -> Event {
+    Event::OfferNeeded { call: "c".into(), reason }
 }
 
-fn far_offer(phone: &mut TestUserAgent, invite: &Request, method: &str, cseq: u32) -> Request {
-    phone.ask_in(invite, "far", method, cseq, |request| request.set_body("application/sdp", OFFER.as_bytes()))
+fn remote_offer(phone: &mut TestUserAgent, invite: &Request, method: &str, cseq: u32) -> Request {
+    phone
+        .remote_request_in(invite, "far", method, cseq, |request| request.set_body("application/sdp", OFFER.as_bytes()))
 }
 
 #[test]
-fn a_hold_is_offered_accepted_and_acknowledged_with_the_right_number() {
+fn a_hold_reinvite_gets_an_ack_with_its_cseq() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.outgoing_call();
     let hold = reinvite(&mut phone);
@@ -37,14 +38,14 @@ fn a_hold_is_offered_accepted_and_acknowledged_with_the_right_number() {
     let ack = phone.request("ACK");
     assert_eq!(ack.cseq().unwrap().number, hold.cseq().unwrap().number);
     phone.emits(&accepted());
-    // Its 200 again, and the first INVITE's 200 again.
+    // Retransmissions of its 200 and of the first INVITE's 200.
     phone.reply_sdp(&hold, 200, ANSWER);
     assert_eq!(phone.request("ACK").to_bytes(), ack.to_bytes());
     phone.emits_no(|event| matches!(event, Event::ReinviteAccepted { .. }));
 }
 
 #[test]
-fn a_challenged_hold_is_sent_again_and_acknowledged_with_its_own_number() {
+fn a_challenged_hold_is_sent_again_and_gets_an_ack_with_its_cseq() {
     let mut phone = TestUserAgent::registered();
     phone.outgoing_call();
     let first = reinvite(&mut phone);
@@ -60,7 +61,7 @@ fn a_challenged_hold_is_sent_again_and_acknowledged_with_its_own_number() {
 }
 
 #[test]
-fn a_refused_hold_leaves_the_call_as_it_was() {
+fn a_refused_hold_does_not_change_the_call() {
     let mut phone = TestUserAgent::registered();
     phone.outgoing_call();
     let hold = reinvite(&mut phone);
@@ -75,7 +76,7 @@ fn a_refused_hold_leaves_the_call_as_it_was() {
 }
 
 #[test]
-fn after_a_glare_the_caller_waits_two_to_four_seconds_and_asks_what_is_wanted_now() {
+fn after_glare_the_caller_requests_a_new_offer_in_two_to_four_seconds() {
     let mut phone = TestUserAgent::registered();
     phone.outgoing_call();
     let hold = reinvite(&mut phone);
@@ -89,7 +90,7 @@ fn after_a_glare_the_caller_waits_two_to_four_seconds_and_asks_what_is_wanted_no
 }
 
 #[test]
-fn after_a_glare_the_called_one_waits_two_seconds_at_most() {
+fn after_glare_the_callee_requests_a_new_offer_within_two_seconds() {
     let mut phone = TestUserAgent::registered();
     let (invite, call) = phone.incoming();
     phone.response(180);
@@ -100,16 +101,16 @@ fn after_a_glare_the_called_one_waits_two_seconds_at_most() {
     let hold = phone.request("INVITE");
     phone.reply(&hold, 491, |_| {});
     phone.wait(2_000);
-    phone.emits(&Event::OfferNeeded { call, why: OfferReason::Glare });
+    phone.emits(&Event::OfferNeeded { call, reason: OfferReason::Glare });
 }
 
 #[test]
-fn the_far_ends_offer_during_ours_is_491() {
+fn a_remote_offer_during_our_offer_is_refused_with_491() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.outgoing_call();
     let hold = reinvite(&mut phone);
     for (method, cseq) in [("INVITE", 1), ("UPDATE", 2)] {
-        far_offer(&mut phone, &invite, method, cseq);
+        remote_offer(&mut phone, &invite, method, cseq);
         phone.response(491);
     }
     phone.reply_sdp(&hold, 200, ANSWER);
@@ -117,21 +118,21 @@ fn the_far_ends_offer_during_ours_is_491() {
 }
 
 #[test]
-fn an_offer_during_an_offer_of_the_far_end_is_500_with_a_time() {
+fn a_second_remote_offer_is_refused_with_500_and_retry_after() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.outgoing_call();
-    far_offer(&mut phone, &invite, "INVITE", 1);
+    remote_offer(&mut phone, &invite, "INVITE", 1);
     phone.response(100);
-    far_offer(&mut phone, &invite, "UPDATE", 2);
+    remote_offer(&mut phone, &invite, "UPDATE", 2);
     let busy = phone.response(500);
     assert!(busy.retry_after().unwrap().unwrap() <= 10);
 }
 
 #[test]
-fn our_own_offer_waits_for_the_end_of_the_far_ends() {
+fn our_offer_waits_until_the_remote_offer_is_answered() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.outgoing_call();
-    let theirs = far_offer(&mut phone, &invite, "INVITE", 1);
+    let theirs = remote_offer(&mut phone, &invite, "INVITE", 1);
     phone.response(100);
     phone.command(Command::Reinvite { call: "c".into(), sdp: OFFER.into() });
     phone.emits(&refused(491, true));
@@ -144,10 +145,10 @@ fn our_own_offer_waits_for_the_end_of_the_far_ends() {
 }
 
 #[test]
-fn the_far_end_holds_us() {
+fn a_remote_hold_is_answered() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.outgoing_call();
-    let theirs = far_offer(&mut phone, &invite, "INVITE", 1);
+    let theirs = remote_offer(&mut phone, &invite, "INVITE", 1);
     phone.response(100);
     phone.emits(&Event::Offer { call: "c".into(), sdp: Some(OFFER.into()) });
     phone.command(Command::AnswerOffer { call: "c".into(), sdp: ANSWER.into() });
@@ -161,20 +162,20 @@ fn the_far_end_holds_us() {
 }
 
 #[test]
-fn a_session_change_that_is_never_acknowledged_ends_the_call() {
+fn a_reinvite_without_ack_ends_the_call() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.outgoing_call();
-    far_offer(&mut phone, &invite, "INVITE", 1);
+    remote_offer(&mut phone, &invite, "INVITE", 1);
     phone.command(Command::AnswerOffer { call: "c".into(), sdp: ANSWER.into() });
     phone.wait(32_000);
     assert_eq!(phone.ended("c").0, "No acknowledgement");
 }
 
 #[test]
-fn a_late_offer_in_a_call_is_ours_to_make() {
+fn a_reinvite_without_offer_is_answered_with_our_offer() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.outgoing_call();
-    let theirs = phone.ask_in(&invite, "far", "INVITE", 1, |_| {});
+    let theirs = phone.remote_request_in(&invite, "far", "INVITE", 1, |_| {});
     phone.response(100);
     phone.emits(&Event::Offer { call: "c".into(), sdp: None });
     phone.command(Command::AnswerOffer { call: "c".into(), sdp: OFFER.into() });
@@ -184,14 +185,14 @@ fn a_late_offer_in_a_call_is_ours_to_make() {
 }
 
 #[test]
-fn an_offer_that_the_driver_refuses_or_forgets_changes_nothing() {
+fn an_offer_that_the_driver_refuses_or_ignores_is_refused_with_488() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.outgoing_call();
-    far_offer(&mut phone, &invite, "INVITE", 1);
+    remote_offer(&mut phone, &invite, "INVITE", 1);
     phone.response(100);
     phone.command(Command::RefuseOffer { call: "c".into(), status: 488 });
     phone.response(488);
-    far_offer(&mut phone, &invite, "INVITE", 2);
+    remote_offer(&mut phone, &invite, "INVITE", 2);
     phone.response(100);
     phone.wait(20_000);
     phone.response(488);
@@ -200,13 +201,13 @@ fn an_offer_that_the_driver_refuses_or_forgets_changes_nothing() {
 }
 
 #[test]
-fn a_cancelled_session_change_is_withdrawn() {
+fn a_cancelled_reinvite_is_withdrawn() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.outgoing_call();
-    let theirs = far_offer(&mut phone, &invite, "INVITE", 1);
+    let theirs = remote_offer(&mut phone, &invite, "INVITE", 1);
     phone.response(100);
     let via = theirs.value(Header::Via).unwrap().to_owned();
-    phone.ask_in(&invite, "far", "CANCEL", 1, |request| request.set(Header::Via, &via));
+    phone.remote_request_in(&invite, "far", "CANCEL", 1, |request| request.set(Header::Via, &via));
     phone.response(200);
     phone.response(487);
     phone.emits(&Event::OfferWithdrawn { call: "c".into() });
@@ -214,34 +215,34 @@ fn a_cancelled_session_change_is_withdrawn() {
 }
 
 #[test]
-fn an_update_is_answered_and_moves_the_target() {
+fn an_update_is_answered_and_changes_the_remote_target() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.outgoing_call();
-    phone.ask_in(&invite, "far", "UPDATE", 1, |request| {
+    phone.remote_request_in(&invite, "far", "UPDATE", 1, |request| {
         request.set(Header::Contact, "<sip:moved@far.test;transport=ws>");
     });
     assert!(phone.response(200).body().is_empty());
     phone.emits_no(|event| matches!(event, Event::Offer { .. }));
-    far_offer(&mut phone, &invite, "UPDATE", 2);
+    remote_offer(&mut phone, &invite, "UPDATE", 2);
     phone.command(Command::AnswerOffer { call: "c".into(), sdp: ANSWER.into() });
     phone.response(200);
     phone.hang_up("c");
-    // The second UPDATE moved it back.
+    // The second UPDATE restored the first target.
     assert_eq!(phone.request("BYE").uri_text(), "sip:bob@far.test;transport=ws");
 }
 
 #[test]
-fn a_request_out_of_order_is_500() {
+fn a_request_with_a_lower_cseq_is_refused_with_500() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.outgoing_call();
-    phone.ask_in(&invite, "far", "INFO", 9, |_| {});
+    phone.remote_request_in(&invite, "far", "INFO", 9, |_| {});
     phone.response(200);
-    phone.ask_in(&invite, "far", "INFO", 8, |_| {});
+    phone.remote_request_in(&invite, "far", "INFO", 8, |_| {});
     phone.response(500);
 }
 
 #[test]
-fn a_hold_that_nobody_answers_ends_the_call() {
+fn an_unanswered_hold_reinvite_ends_the_call() {
     let mut phone = TestUserAgent::registered();
     phone.outgoing_call();
     let hold = reinvite(&mut phone);
@@ -252,7 +253,7 @@ fn a_hold_that_nobody_answers_ends_the_call() {
 }
 
 #[test]
-fn a_hold_that_was_sent_again_and_that_nobody_answers_ends_the_call_too() {
+fn an_unanswered_hold_after_a_challenge_ends_the_call() {
     let mut phone = TestUserAgent::registered();
     phone.outgoing_call();
     let first = reinvite(&mut phone);
@@ -268,10 +269,10 @@ fn a_hold_that_was_sent_again_and_that_nobody_answers_ends_the_call_too() {
 }
 
 #[test]
-fn hanging_up_while_offers_are_open_answers_and_acknowledges_them_all() {
+fn a_hang_up_answers_all_open_offers() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.outgoing_call();
-    far_offer(&mut phone, &invite, "INVITE", 1);
+    remote_offer(&mut phone, &invite, "INVITE", 1);
     phone.response(100);
     phone.hang_up("c");
     phone.response(487);
@@ -288,7 +289,7 @@ fn hanging_up_while_offers_are_open_answers_and_acknowledges_them_all() {
 }
 
 #[test]
-fn the_session_is_refreshed_at_half_time_by_update() {
+fn the_session_is_refreshed_by_update_at_half_the_interval() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.invite();
     phone.reply(&invite, 200, |response| {
@@ -307,7 +308,7 @@ fn the_session_is_refreshed_at_half_time_by_update() {
 }
 
 #[test]
-fn where_update_is_not_known_the_driver_makes_an_offer() {
+fn without_update_support_the_session_is_refreshed_by_reinvite() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.invite();
     phone.reply(&invite, 200, |response| {
@@ -319,9 +320,9 @@ fn where_update_is_not_known_the_driver_makes_an_offer() {
 }
 
 #[test]
-fn a_far_end_that_does_not_refresh_is_gone() {
+fn a_session_without_refresh_ends() {
     let mut phone = TestUserAgent::registered();
-    let invite = phone.ask("INVITE", 1, |request| {
+    let invite = phone.remote_request("INVITE", 1, |request| {
         request.append(Header::SessionExpires, "90;refresher=uac");
         request.append(Header::Supported, "timer");
     });
@@ -341,10 +342,10 @@ fn a_far_end_that_does_not_refresh_is_gone() {
 }
 
 #[test]
-fn too_short_a_session_is_refused_with_the_shortest() {
+fn a_too_short_session_interval_is_refused_with_422() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.outgoing_call();
-    phone.ask_in(&invite, "far", "UPDATE", 1, |request| {
+    phone.remote_request_in(&invite, "far", "UPDATE", 1, |request| {
         request.append(Header::SessionExpires, "30");
         request.append(Header::Supported, "timer");
     });

@@ -1,8 +1,7 @@
-//! A user agent under test: the test plays the server and the far end.
+//! A user agent under test; the test acts as server and far end.
 //!
-//! Everything the agent does is collected; a test takes it in order. At every
-//! step a twin, made of the agent's serialised state, does the same: that the
-//! two never differ is part of each test.
+//! All outputs are queued; a test takes them in order. For each input a second user agent,
+//! restored from the serialised state, gets the same input and must have the same outputs.
 
 use std::collections::VecDeque;
 
@@ -18,13 +17,13 @@ pub struct TestUserAgent {
     pub transport: Option<TransportId>,
     outputs: VecDeque<Output>,
     branch: u32,
-    /// The server answers CRLF keep-alives by itself, and nobody sees them.
+    /// CRLF keep-alives are answered automatically and not queued.
     pub answers_pings: bool,
 }
 
 impl TestUserAgent {
-    /// Nothing done yet.
-    pub fn empty() -> Self {
+    /// Before the first command.
+    pub fn unregistered() -> Self {
         Self::with(|_| {})
     }
 
@@ -44,9 +43,9 @@ impl TestUserAgent {
         }
     }
 
-    /// Connected and registered without a challenge; all of that taken from the phone.
+    /// Connected and registered without a challenge; the outputs of that are removed.
     pub fn registered() -> Self {
-        let mut phone = Self::empty();
+        let mut phone = Self::unregistered();
         phone.register();
         phone
     }
@@ -66,7 +65,7 @@ impl TestUserAgent {
         self.reply(&register, 200, |response| response.append(Header::Contact, &contact));
     }
 
-    /// Opens the connection that is asked for; says which URL.
+    /// Opens the requested connection and returns its URL.
     pub fn connect(&mut self) -> String {
         let (id, url) = self.take(|output| match output {
             Output::Connect { id, url } => Some((*id, url.clone())),
@@ -77,7 +76,7 @@ impl TestUserAgent {
         url
     }
 
-    /// The connection that is asked for fails; says which URL.
+    /// Lets the requested connection fail and returns its URL.
     pub fn connect_fails(&mut self) -> String {
         let (id, url) = self.take(|output| match output {
             Output::Connect { id, url } => Some((*id, url.clone())),
@@ -87,7 +86,7 @@ impl TestUserAgent {
         url
     }
 
-    /// Whether a connection is asked for.
+    /// Whether a connection is requested.
     pub fn connects(&self) -> bool {
         self.outputs.iter().any(|output| matches!(output, Output::Connect { .. }))
     }
@@ -111,29 +110,29 @@ impl TestUserAgent {
         self.input(Input::TransportClosed { id, reason: "test".into() });
     }
 
-    /// The whole ladder up again: connection and REGISTER.
+    /// Reconnects and registers.
     pub fn reconnect(&mut self) {
         self.wait_for(|output| matches!(output, Output::Connect { .. }));
         self.connect();
         self.accept_register();
     }
 
-    // In.
+    // Inputs.
 
     pub fn input(&mut self, input: Input) {
         let json = serde_json::to_string(&self.agent).unwrap();
-        let mut twin: UserAgent = serde_json::from_str(&json).unwrap();
-        twin.handle(input.clone(), self.now);
+        let mut restored: UserAgent = serde_json::from_str(&json).unwrap();
+        restored.handle(input.clone(), self.now);
         self.agent.handle(input, self.now);
         loop {
             let output = self.agent.poll();
-            assert_eq!(output, twin.poll(), "a restored agent does the same");
+            assert_eq!(output, restored.poll(), "a restored agent does the same");
             match output {
                 Some(output) => self.outputs.push_back(output),
                 None => break,
             }
         }
-        assert_eq!(self.agent.next_timeout(), twin.next_timeout());
+        assert_eq!(self.agent.next_timeout(), restored.next_timeout());
         let ping = |output: &Output| matches!(output, Output::Send { bytes, .. } if bytes == b"\r\n\r\n");
         if self.answers_pings && self.outputs.iter().any(ping) {
             self.outputs.retain(|output| !ping(output));
@@ -150,7 +149,7 @@ impl TestUserAgent {
         self.input(Input::Received { id, bytes: bytes.to_vec() });
     }
 
-    /// Time passes, with a tick whenever the agent asked for one.
+    /// Advances the time, with a tick at each requested time.
     pub fn wait(&mut self, millis: u64) {
         let end = self.now.plus(millis);
         while let Some(next) = self.agent.next_timeout().filter(|next| *next <= end) {
@@ -161,7 +160,7 @@ impl TestUserAgent {
         self.input(Input::Tick);
     }
 
-    /// Time passes until something like this is put out, at most ten minutes.
+    /// Advances the time until a matching output, at most ten minutes.
     pub fn wait_for(&mut self, wanted: impl Fn(&Output) -> bool) {
         let end = self.now.plus(600_000);
         while !self.outputs.iter().any(&wanted) {
@@ -171,7 +170,7 @@ impl TestUserAgent {
         }
     }
 
-    /// Lets the time until the next thing to do pass. False: there is nothing to do.
+    /// Advances the time to the next timer. False: no timer is running.
     pub fn step(&mut self) -> bool {
         let Some(next) = self.agent.next_timeout() else {
             return false;
@@ -181,12 +180,12 @@ impl TestUserAgent {
         true
     }
 
-    /// A response to a request of the agent's.
+    /// A response to a request of the user agent.
     pub fn reply(&mut self, request: &Request, status: u16, fill: impl FnOnce(&mut Response)) {
         self.reply_as(request, status, "far", fill);
     }
 
-    /// The same from a fork with another tag.
+    /// A response of a fork with another To tag.
     pub fn reply_as(&mut self, request: &Request, status: u16, tag: &str, fill: impl FnOnce(&mut Response)) {
         let mut response = request.response(status, "Test", Some(tag));
         if matches!(status, 101..=299) {
@@ -200,8 +199,8 @@ impl TestUserAgent {
         self.reply(request, status, |response| response.set_body("application/sdp", sdp.as_bytes()));
     }
 
-    /// A request of the far end's, out of any dialog or (with `to` and `from` as given) in one.
-    pub fn ask(&mut self, method: &str, cseq: u32, fill: impl FnOnce(&mut Request)) -> Request {
+    /// A request of the far end, outside of a dialog unless `fill` sets To and From.
+    pub fn remote_request(&mut self, method: &str, cseq: u32, fill: impl FnOnce(&mut Request)) -> Request {
         self.branch += 1;
         let mut request = Request::new(bitcall_sip::message::Method::from_name(method), "sip:anna@x.invalid");
         request.append(Header::Via, &format!("SIP/2.0/WSS far.test;branch=z9hG4bKfar{}", self.branch));
@@ -216,8 +215,8 @@ impl TestUserAgent {
         request
     }
 
-    /// A request of the far end's in the dialog that `ours` (a request of the agent's) is in.
-    pub fn ask_in(
+    /// A request of the far end in the dialog of `ours`, a request of the user agent.
+    pub fn remote_request_in(
         &mut self,
         ours: &Request,
         far_tag: &str,
@@ -229,7 +228,7 @@ impl TestUserAgent {
         let from = format!("<{}>;tag={far_tag}", from.uri_text);
         let to = ours.value(Header::From).unwrap().to_owned();
         let call_id = ours.value(Header::CallId).unwrap().to_owned();
-        self.ask(method, cseq, |request| {
+        self.remote_request(method, cseq, |request| {
             request.set(Header::From, &from);
             request.set(Header::To, &to);
             request.set(Header::CallId, &call_id);
@@ -237,7 +236,7 @@ impl TestUserAgent {
         })
     }
 
-    /// The far end's ACK for our 200.
+    /// The far end's ACK for a 200 of the user agent.
     pub fn ack(&mut self, invite: &Request, ok: &Response) {
         self.ack_with(invite, ok, |_| {});
     }
@@ -247,7 +246,7 @@ impl TestUserAgent {
         let from = invite.value(Header::From).unwrap().to_owned();
         let call_id = invite.value(Header::CallId).unwrap().to_owned();
         let cseq = invite.cseq().unwrap().number;
-        self.ask("ACK", cseq, |request| {
+        self.remote_request("ACK", cseq, |request| {
             request.set(Header::From, &from);
             request.set(Header::To, &to);
             request.set(Header::CallId, &call_id);
@@ -255,7 +254,7 @@ impl TestUserAgent {
         });
     }
 
-    // Out.
+    // Outputs.
 
     fn take<T>(&mut self, wanted: impl Fn(&Output) -> Option<T>) -> T {
         let found = self.outputs.iter().enumerate().find_map(|(index, output)| Some((index, wanted(output)?)));
@@ -300,8 +299,8 @@ impl TestUserAgent {
         assert!(!self.outputs.iter().any(|output| matches!(output, Output::Send { .. })), "sent: {sent:#?}");
     }
 
-    /// Whether CRLF keep-alive was sent; takes it.
-    pub fn pings(&mut self, crlf: &[u8]) {
+    /// Takes a CRLF keep-alive that must have been sent.
+    pub fn sends_keepalive(&mut self, crlf: &[u8]) {
         self.take(|output| match output {
             Output::Send { bytes, .. } if bytes == crlf => Some(()),
             _ => None,
@@ -312,7 +311,7 @@ impl TestUserAgent {
         self.take(|output| matches!(output, Output::CloseTransport { .. }).then_some(()));
     }
 
-    /// Takes the first event for which the function has something to say.
+    /// Takes the first event for which the function returns a value.
     pub fn event<T>(&mut self, wanted: impl Fn(&Event) -> Option<T>) -> T {
         self.take(|output| match output {
             Output::Event(event) => wanted(event),
@@ -340,10 +339,10 @@ impl TestUserAgent {
         self.outputs.iter().any(|output| matches!(output, Output::Event(Event::Registration(state)) if wanted(state)))
     }
 
-    /// The end of a call: words and status.
+    /// The end of a call: its cause text and status.
     pub fn ended(&mut self, call: &str) -> (String, Option<u16>) {
         self.event(|event| match event {
-            Event::Ended { call: id, cause } if id == call => Some((cause.words.clone(), cause.sip_code)),
+            Event::Ended { call: id, cause } if id == call => Some((cause.text.clone(), cause.sip_code)),
             _ => None,
         })
     }
@@ -365,7 +364,7 @@ impl TestUserAgent {
         self.agent.next_timeout()
     }
 
-    /// No call is left, seen or unseen, and no request of one.
+    /// Asserts that no call object and no request of a call is left.
     pub fn assert_no_calls(&self) {
         let state = serde_json::to_value(&self.agent).unwrap();
         let calls = state["calls"].as_array().unwrap();
@@ -377,7 +376,7 @@ impl TestUserAgent {
         assert!(state["context"]["server_transactions"].as_array().unwrap().is_empty());
     }
 
-    /// No call is left, seen or unseen, and no request waits for a response.
+    /// Whether no call object and no pending request is left.
     pub fn is_clean(&self) -> bool {
         let state = serde_json::to_value(&self.agent).unwrap();
         state["calls"].as_array().unwrap().is_empty()
@@ -405,7 +404,7 @@ impl TestUserAgent {
         self.request("INVITE")
     }
 
-    /// An outgoing call that is up; its INVITE.
+    /// Establishes an outgoing call; returns its INVITE.
     pub fn outgoing_call(&mut self) -> Request {
         let invite = self.invite();
         self.reply_sdp(&invite, 200, ANSWER);
@@ -414,9 +413,9 @@ impl TestUserAgent {
         invite
     }
 
-    /// An incoming call that rings: its INVITE and our id for it.
+    /// A ringing incoming call: its INVITE and its [`CallId`](bitcall_sip::ua::CallId).
     pub fn incoming(&mut self) -> (Request, String) {
-        let invite = self.ask("INVITE", 1, |request| request.set_body("application/sdp", OFFER.as_bytes()));
+        let invite = self.remote_request("INVITE", 1, |request| request.set_body("application/sdp", OFFER.as_bytes()));
         let id = self.event(|event| match event {
             Event::Incoming { call, .. } => Some(call.clone()),
             _ => None,

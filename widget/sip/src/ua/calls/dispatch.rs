@@ -1,4 +1,4 @@
-//! Which call a response, a time-out or a command is for.
+//! Dispatches responses and time-outs within a call, and matches requests to its dialogs.
 
 use super::super::context::{ClientRequest, RequestRole, UaContext};
 use super::super::interface::Millis;
@@ -42,12 +42,12 @@ impl Call {
             RequestRole::Reinvite => self.on_reinvite_timeout(context, now),
             RequestRole::Bye => self.on_bye_timeout(now),
             RequestRole::Info => self.on_info_timeout(context, now),
-            // Tried again by its own alarm, or of no more interest.
+            // A refresh is retried by its own timer; the others are ignored.
             RequestRole::Refresh | RequestRole::Prack | RequestRole::Cancel => {}
         }
     }
 
-    /// Whether a request with these tags is in one of our dialogs; if so, whether it is in order.
+    /// None if no dialog has these tags; otherwise whether the request's `CSeq` is in order (RFC 3261 §12.2.2).
     pub(in super::super) fn accepts_request(
         &mut self,
         call_id: &str,
@@ -68,13 +68,13 @@ impl Call {
             && self.legs.iter().any(|leg| leg.dialog.remote_tag == remote_tag)
     }
 
-    /// Whether this INVITE is the one that made this call, come by another way (RFC 3261 §8.2.2.2).
+    /// Whether this INVITE is a merged request: the call's own INVITE, received on another path (RFC 3261 §8.2.2.2).
     pub(in super::super) fn is_merged(&self, call_id: &str, remote_tag: &str, cseq: u32) -> bool {
         self.sip_call_id == call_id
             && self.legs.iter().any(|leg| leg.dialog.remote_tag == remote_tag && leg.dialog.remote_cseq() == Some(cseq))
     }
 
-    /// Signing out: the time for being polite is over.
+    /// Sign-out is finished: ends the call without further messages.
     pub(in super::super) fn abandon(&mut self, context: &mut UaContext) {
         self.report_end(context, super::EndedBy::Local, "Signed out", None);
         self.phase = CallPhase::Terminated;

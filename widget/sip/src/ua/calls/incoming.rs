@@ -1,4 +1,4 @@
-//! The called side: ringing, answering, refusing, being cancelled.
+//! Incoming calls (UAS): ringing, answering, rejecting, CANCEL.
 
 use super::super::context::{ALLOW, SUPPORTED, ServerRequest, UaContext};
 use super::super::interface::{EndedBy, Event, Millis, RemoteParty};
@@ -11,7 +11,7 @@ use crate::transaction::ServerKey;
 use crate::uri::Uri;
 
 impl Call {
-    /// Rings. None: the request was refused already.
+    /// Creates a ringing call and sends 180. None if the request was rejected.
     pub(in super::super) fn ring(
         context: &mut UaContext,
         key: &ServerKey,
@@ -33,11 +33,11 @@ impl Call {
         let mut call = Self::new(id, dialog.call_id.clone(), tag, CallPhase::Ringing { pending });
         call.legs.push(Leg { dialog, early_sdp: None, rseq: None, ack: None });
         call.confirmed_leg = Some(0);
-        let limit = context.config.limits.ring;
+        let limit = context.config.timers.ring_timeout_ms;
         let limit = request.expires().map_or(limit, |seconds| limit.min(u64::from(seconds.max(5)) * 1_000));
         call.timers.set(CallTimer::Ring, now.plus(limit));
         call.send_ringing(context, key, request, now);
-        context.emit(Event::Incoming { call: call.id.clone(), from: party(request), offer: sdp });
+        context.emit(Event::Incoming { call: call.id.clone(), from: remote_party(request), offer: sdp });
         Some(call)
     }
 
@@ -61,7 +61,7 @@ impl Call {
         }
     }
 
-    /// Our reliable provisional response was not acknowledged yet (RFC 3262 §3).
+    /// Retransmits our reliable provisional response until its PRACK (RFC 3262 §3).
     pub(super) fn retransmit_provisional(&mut self, context: &mut UaContext, now: Millis) {
         if let (CallPhase::Ringing { .. }, Some(ringing)) = (&self.phase, &mut self.retransmission) {
             context.send(ringing.bytes.clone());
@@ -70,7 +70,7 @@ impl Call {
         }
     }
 
-    /// PRACK for it, also when the answer was faster. False: there is none of that number.
+    /// A PRACK, also after the call was answered. False: its `RAck` matches no response.
     pub(in super::super) fn on_prack(&mut self, request: &Request) -> bool {
         let rack = request.rack().ok().flatten().map(|rack| rack.rseq);
         let Some(leg) = self.leg().filter(|leg| rack.is_some() && leg.rseq == rack) else {
@@ -135,18 +135,18 @@ impl Call {
         }
     }
 
-    pub(super) fn refuse_call(&mut self, context: &mut UaContext, status: u16, by: EndedBy, words: &str, now: Millis) {
+    pub(super) fn refuse_call(&mut self, context: &mut UaContext, status: u16, by: EndedBy, text: &str, now: Millis) {
         if let CallPhase::Ringing { pending } = &self.phase
             && let Some(request) = pending.request()
         {
             let response: Response = context.response(&request, status, &self.local_tag);
             context.answer(&pending.key, &response, now);
         }
-        self.report_end(context, by, words, Some(status));
+        self.report_end(context, by, text, Some(status));
         self.terminate(now);
     }
 
-    /// CANCEL for the pending INVITE numbered like this transaction.
+    /// CANCEL for the INVITE of this server transaction.
     pub(in super::super) fn on_cancel(
         &mut self,
         context: &mut UaContext,
@@ -154,21 +154,21 @@ impl Call {
         cancel: &Headers,
         now: Millis,
     ) {
-        let same = |pending: &ServerRequest| pending.key == *key;
+        let is_cancelled = |pending: &ServerRequest| pending.key == *key;
         match (&self.phase, &self.offer_answer) {
-            (CallPhase::Ringing { pending }, _) if same(pending) => {
+            (CallPhase::Ringing { pending }, _) if is_cancelled(pending) => {
                 let cause = cancel
                     .reasons()
                     .find(|reason| reason.protocol.eq_ignore_ascii_case("SIP"))
                     .and_then(|reason| reason.cause());
-                let words = match cause {
+                let text = match cause {
                     Some(200..=299) => "Answered elsewhere",
                     Some(600..=699) => "Declined elsewhere",
                     _ => "Caller hung up",
                 };
-                self.refuse_call(context, 487, EndedBy::Remote, words, now);
+                self.refuse_call(context, 487, EndedBy::Remote, text, now);
             }
-            (_, OfferAnswer::RemoteOffer { pending, .. }) if same(pending) => {
+            (_, OfferAnswer::RemoteOffer { pending, .. }) if is_cancelled(pending) => {
                 self.abort_offer_answer(context, now);
                 context.emit(Event::OfferWithdrawn { call: self.id.clone() });
                 self.start_pending_offer(context);
@@ -178,8 +178,8 @@ impl Call {
     }
 }
 
-/// Who calls: `P-Asserted-Identity` (RFC 3325), which the server vouches for, before `From`.
-fn party(request: &Request) -> RemoteParty {
+/// The caller: `P-Asserted-Identity` (RFC 3325), which the server asserts, else `From`.
+fn remote_party(request: &Request) -> RemoteParty {
     let asserted = request.addresses(Header::PAssertedIdentity).find_map(Result::ok);
     let from = request.from().ok();
     let Some(address) = asserted.or(from) else {

@@ -1,11 +1,11 @@
-//! INFO, one after the other.
+//! INFO (RFC 6086), one request at a time, so that digits stay in order.
 
 use super::super::context::{ClientRequest, RequestRole, UaContext};
 use super::super::interface::{Event, Millis};
 use super::{Call, CallPhase};
 use crate::message::{Request, Response};
 
-/// Digits typed faster than they are answered; more are not kept.
+/// Limit of queued INFOs, including the one that waits for its response.
 const MAX_QUEUED_INFOS: usize = 64;
 
 impl Call {
@@ -23,7 +23,7 @@ impl Call {
         }
     }
 
-    /// The first in line is the one under way.
+    /// Sends the first INFO of the queue. It stays in the queue until its response.
     fn send_info(&mut self, context: &mut UaContext, now: Millis) {
         let owner = self.owner(RequestRole::Info);
         let Some((content_type, body)) = self.info_queue.front().cloned() else {
@@ -69,7 +69,7 @@ impl Call {
         }
     }
 
-    /// The connection is lost: digits that come late would be wrong digits.
+    /// The connection is lost: fails all queued INFOs, because late digits would be wrong ones.
     pub(super) fn fail_infos(&mut self, context: &mut UaContext) {
         while self.info_queue.pop_front().is_some() {
             self.report_info_answered(context, 408);

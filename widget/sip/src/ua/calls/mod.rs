@@ -1,9 +1,9 @@
-//! Calls: one INVITE session each, with all the dialogs it may fork into.
+//! Calls: one INVITE session each, with all dialogs that forking creates.
 //!
-//! A call lives longer than the person sees it. [`Event::Ended`] is emitted at
-//! once; what is left (a CANCEL that waits for a provisional response, a 2xx
-//! that crosses it, a BYE to be sent once the connection is back) is done
-//! by the same object, which then disappears on its own time limit.
+//! A call object outlives the call that the user sees. [`Event::Ended`] is emitted
+//! at once. The object then finishes the signalling (a CANCEL that waits for a
+//! provisional response, a 2xx that crosses it, a BYE after a reconnect) and is
+//! removed after a time-out.
 
 mod dispatch;
 mod incoming;
@@ -26,7 +26,7 @@ use crate::time::Timers;
 use crate::transaction::{T1_MS, T2_MS, TRANSACTION_TIMEOUT_MS};
 use session_timer::SessionTimer;
 
-/// Time the driver has to answer [`Event::Offer`], in milliseconds; then the offer is refused.
+/// Time-out for the driver's reply to [`Event::Offer`]; then the offer is rejected.
 const OFFER_ANSWER_TIMEOUT_MS: u64 = 20_000;
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -35,53 +35,54 @@ pub(super) struct Call {
     /// SIP Call-ID.
     pub(super) sip_call_id: String,
     pub(super) local_tag: String,
-    /// We sent the INVITE and chose the Call-ID.
+    /// We sent the INVITE and own the Call-ID (RFC 3261 §14.1).
     outgoing: bool,
     phase: CallPhase,
     /// `Ended` has been emitted.
     end_reported: bool,
-    /// Dialogs by remote tag, early ones included; a called one has exactly one.
+    /// Dialogs by remote tag, including early ones. An incoming call has exactly one.
     legs: Vec<Leg>,
-    /// Index of the leg that was answered.
+    /// Index of the leg with the confirmed dialog.
     confirmed_leg: Option<usize>,
     offer_answer: OfferAnswer,
-    /// The driver wants to offer, or must be asked to, as soon as the exchange is over.
+    /// An `OfferNeeded` to emit as soon as the current offer/answer exchange is finished.
     pending_offer: Option<OfferReason>,
-    /// Our 2xx until its ACK comes.
+    /// Our 2xx or reliable provisional response until its ACK or PRACK.
     retransmission: Option<Retransmission>,
     session_timer: SessionTimer,
+    /// INFOs to send, as (Content-Type, body).
     info_queue: VecDeque<(String, String)>,
-    /// Without signalling since the connection broke; a re-INVITE proves that it is back.
+    /// The connection was lost, and no re-INVITE has succeeded since.
     detached: bool,
     timers: Timers<CallTimer>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum CallPhase {
-    /// Outgoing, no final response.
+    /// Outgoing, no final response received.
     Calling {
         branch: String,
         cancel: CancelState,
     },
-    /// Incoming, no final response of ours.
+    /// Incoming, no final response sent.
     Ringing {
         pending: ServerRequest,
     },
-    /// Incoming, our 2xx waits for its ACK.
+    /// Incoming, 2xx sent, waiting for the ACK.
     Answered,
     Established,
-    /// A BYE is under way, or waits for a connection.
+    /// Waiting for the response to our BYE, or for a connection to send it.
     Ending {
         bye_sent: bool,
     },
-    /// Only here for what may still come in.
+    /// Ended; handles late messages until it is removed.
     Terminated,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum CancelState {
     NotRequested,
-    /// To be sent after the first provisional response (RFC 3261 §9.1), or on the next connection.
+    /// To be sent after the first provisional response (RFC 3261 §9.1) or on the next connection.
     Pending,
     Sent,
 }
@@ -90,18 +91,18 @@ enum CancelState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum OfferAnswer {
     Idle,
-    /// Our re-INVITE is pending.
+    /// Our re-INVITE waits for its response.
     LocalOffer,
     /// The far end's re-INVITE or UPDATE waits for the driver.
     RemoteOffer {
         pending: ServerRequest,
         offered: bool,
     },
-    /// Our 2xx is out, with an offer of ours if `offered`; its ACK ends the exchange.
+    /// We sent a 2xx, with our offer if `offered`; its ACK ends the exchange.
     AwaitingAck {
         offered: bool,
     },
-    /// The 2xx to our INVITE without offer carried one; the ACK waits for the driver.
+    /// The 2xx to our INVITE without offer has an offer; the driver's answer goes into the ACK.
     DelayedOffer {
         cseq: u32,
     },
@@ -110,15 +111,15 @@ enum OfferAnswer {
 #[derive(Clone, Serialize, Deserialize)]
 struct Leg {
     dialog: Dialog,
-    /// The last provisional answer.
+    /// SDP of the last provisional response.
     early_sdp: Option<String>,
-    /// Last reliable provisional response (RFC 3262): the far end's, or ours that has no PRACK yet.
+    /// `RSeq` of the last reliable provisional response (RFC 3262): received, or sent and without PRACK yet.
     rseq: Option<u32>,
-    /// The last ACK for a 2xx, and the INVITE's number.
+    /// The last ACK for a 2xx as (`CSeq` number, bytes).
     ack: Option<(u32, Vec<u8>)>,
 }
 
-/// A 2xx of ours that is repeated until the ACK comes (RFC 3261 §13.3.1.4).
+/// A response that we retransmit: a 2xx until its ACK (RFC 3261 §13.3.1.4) or a reliable provisional response until its PRACK (RFC 3262 §3).
 #[derive(Clone, Serialize, Deserialize)]
 struct Retransmission {
     cseq: u32,
@@ -128,27 +129,27 @@ struct Retransmission {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum CallTimer {
-    /// It rang long enough.
+    /// The call was not answered in time.
     Ring,
-    /// Repeat our 2xx.
+    /// Retransmit our 2xx.
     Retransmit2xx,
-    /// No ACK came.
+    /// No ACK was received.
     AckTimeout,
-    /// The driver did not answer an offer.
+    /// The driver did not reply to an offer.
     AnswerTimeout,
-    /// Our turn to offer again (RFC 3261 §14.1).
+    /// Offer again after glare (RFC 3261 §14.1).
     Glare,
-    /// Ask for the recovering offer again.
+    /// Request the recovery offer again.
     RecoveryRetry,
-    /// Without signalling for too long.
+    /// The signalling was not restored in time.
     RecoveryTimeout,
     /// Send the session refresh.
     SessionRefresh,
     /// The far end did not refresh the session.
     SessionExpiry,
-    /// Repeat our reliable provisional response.
+    /// Retransmit our reliable provisional response.
     RetransmitProvisional,
-    /// Forget the call.
+    /// Remove the call object.
     Removal,
 }
 
@@ -173,12 +174,12 @@ impl Call {
         }
     }
 
-    /// The person still sees it.
+    /// `Ended` was not emitted yet: the call exists for the user.
     pub(super) fn is_active(&self) -> bool {
         !self.end_reported
     }
 
-    /// Nothing will happen to it any more.
+    /// The call object can be removed.
     pub(super) fn is_finished(&self) -> bool {
         self.end_reported && self.phase == CallPhase::Terminated && self.timers.next().is_none()
     }
@@ -195,7 +196,7 @@ impl Call {
         TransactionUser::Call { call: self.id.clone(), role }
     }
 
-    /// A request in the answered dialog, with our Contact.
+    /// A request in the confirmed dialog; INVITE and UPDATE get `Contact`, `Allow` and `Supported`.
     fn template(&mut self, context: &UaContext, method: &str) -> Option<RequestTemplate> {
         let leg = self.leg()?;
         let mut template = leg.dialog.request(method);
@@ -208,16 +209,16 @@ impl Call {
         Some(template)
     }
 
-    /// Tells the end, once.
-    fn report_end(&mut self, context: &mut UaContext, by: EndedBy, words: &str, sip_code: Option<u16>) {
+    /// Emits `Ended`, at most once.
+    fn report_end(&mut self, context: &mut UaContext, by: EndedBy, text: &str, sip_code: Option<u16>) {
         if self.end_reported {
             return;
         }
         self.end_reported = true;
-        context.emit(Event::Ended { call: self.id.clone(), cause: EndCause { by, words: words.into(), sip_code } });
+        context.emit(Event::Ended { call: self.id.clone(), cause: EndCause { by, text: text.into(), sip_code } });
     }
 
-    /// Nothing more to send. Stays a while for messages that were on their way.
+    /// Ends the signalling. The object is kept for a while to handle messages in flight.
     fn terminate(&mut self, now: Millis) {
         self.phase = CallPhase::Terminated;
         self.offer_answer = OfferAnswer::Idle;
@@ -228,8 +229,8 @@ impl Call {
         self.timers.set(CallTimer::Removal, now.plus(TRANSACTION_TIMEOUT_MS));
     }
 
-    pub(super) fn on_time(&mut self, context: &mut UaContext, now: Millis) -> bool {
-        let Some(timer) = self.timers.due(now) else {
+    pub(super) fn on_tick(&mut self, context: &mut UaContext, now: Millis) -> bool {
+        let Some(timer) = self.timers.take_due(now) else {
             return false;
         };
         match timer {
@@ -239,7 +240,7 @@ impl Call {
             CallTimer::AnswerTimeout => self.on_answer_timeout(context, now),
             CallTimer::Glare => self.request_offer(context, OfferReason::Glare),
             CallTimer::RecoveryRetry => self.recover(context, now),
-            CallTimer::RecoveryTimeout => self.give_up(context, now),
+            CallTimer::RecoveryTimeout => self.on_recovery_timeout(context, now),
             CallTimer::SessionRefresh => self.refresh(context, now),
             CallTimer::SessionExpiry => self.on_expired(context, now),
             CallTimer::RetransmitProvisional => self.retransmit_provisional(context, now),
@@ -254,7 +255,7 @@ impl Call {
         true
     }
 
-    /// Keeps a 2xx to repeat it until its ACK comes.
+    /// Stores a 2xx for retransmission until its ACK.
     fn retransmit_until_ack(&mut self, cseq: u32, bytes: Vec<u8>, now: Millis) {
         self.retransmission = Some(Retransmission { cseq, bytes, interval_ms: T1_MS });
         self.timers.set(CallTimer::Retransmit2xx, now.plus(T1_MS));
@@ -262,14 +263,14 @@ impl Call {
     }
 
     fn retransmit_2xx(&mut self, context: &mut UaContext, now: Millis) {
-        if let Some(accepted) = &mut self.retransmission {
-            context.send(accepted.bytes.clone());
-            accepted.interval_ms = (accepted.interval_ms * 2).min(T2_MS);
-            self.timers.set(CallTimer::Retransmit2xx, now.plus(accepted.interval_ms));
+        if let Some(retransmission) = &mut self.retransmission {
+            context.send(retransmission.bytes.clone());
+            retransmission.interval_ms = (retransmission.interval_ms * 2).min(T2_MS);
+            self.timers.set(CallTimer::Retransmit2xx, now.plus(retransmission.interval_ms));
         }
     }
 
-    /// The far end never acknowledged: the session is not one (RFC 3261 §13.3.1.4, §14.2).
+    /// No ACK was received: the session is ended by BYE (RFC 3261 §13.3.1.4, §14.2).
     fn on_ack_timeout(&mut self, context: &mut UaContext, now: Millis) {
         self.retransmission = None;
         self.timers.clear(CallTimer::Retransmit2xx);
@@ -277,9 +278,9 @@ impl Call {
         self.end_established(context, now);
     }
 
-    /// The far end's ACK for a 2xx of ours.
+    /// The ACK for our 2xx.
     pub(super) fn on_ack(&mut self, context: &mut UaContext, cseq: u32, sdp: Option<String>, now: Millis) {
-        if self.retransmission.as_ref().is_none_or(|accepted| accepted.cseq != cseq) {
+        if self.retransmission.as_ref().is_none_or(|retransmission| retransmission.cseq != cseq) {
             return;
         }
         self.retransmission = None;
@@ -291,7 +292,7 @@ impl Call {
             CallPhase::Answered => {
                 self.phase = CallPhase::Established;
                 if self.end_reported {
-                    // Hung up before the ACK: only now may the BYE go (RFC 3261 §15).
+                    // Hung up before the ACK: the BYE is allowed only now (RFC 3261 §15).
                     self.end_established(context, now);
                     return;
                 }
@@ -308,7 +309,7 @@ impl Call {
                     let call = self.id.clone();
                     context.emit(match sdp {
                         Some(sdp) => Event::ReinviteAccepted { call, sdp },
-                        None => Event::ReinviteRefused { call, status: 488, again: false },
+                        None => Event::ReinviteRefused { call, status: 488, will_retry: false },
                     });
                 }
                 self.start_pending_offer(context);

@@ -1,4 +1,4 @@
-//! The calling side: INVITE, its early dialogs and forks, CANCEL and its races.
+//! Outgoing calls (UAC): INVITE, early dialogs and forks, CANCEL.
 
 use super::super::context::{ALLOW, ClientRequest, RequestRole, SUPPORTED, UaContext};
 use super::super::credential_store::ChallengeOutcome;
@@ -13,7 +13,7 @@ use crate::message::{Header, Response};
 use crate::request_template::number;
 use crate::transaction::ResponseKind;
 
-/// More early dialogs than this are not kept apart.
+/// Limit of dialogs per call; provisional responses of further forks are dropped.
 const MAX_LEGS: usize = 16;
 
 impl Call {
@@ -36,17 +36,17 @@ impl Call {
         if let Some(identity) = caller_id {
             template = template.with("P-Asserted-Identity", &identity_of(context, identity));
         }
-        call.session_timer.add_to_invite(&context.config.limits, &mut template);
+        call.session_timer.add_to_invite(&context.config.timers, &mut template);
         if let Some(sdp) = sdp {
             template = template.with_body("application/sdp", sdp);
         }
         let branch = context.request(template, call.owner(RequestRole::Invite), now);
         call.phase = CallPhase::Calling { branch, cancel: CancelState::NotRequested };
-        call.timers.set(CallTimer::Ring, now.plus(context.config.limits.ring));
+        call.timers.set(CallTimer::Ring, now.plus(context.config.timers.ring_timeout_ms));
         call
     }
 
-    /// A response to the INVITE that made this call.
+    /// A response to the initial INVITE.
     pub(super) fn on_invite_response(
         &mut self,
         context: &mut UaContext,
@@ -58,7 +58,7 @@ impl Call {
         match response_kind {
             ResponseKind::Provisional => self.on_progress(context, client, response, now),
             ResponseKind::Success => self.on_accepted(context, client, response, now),
-            ResponseKind::Failure => self.on_refused(context, client, response, now),
+            ResponseKind::Failure => self.on_invite_refused(context, client, response, now),
             ResponseKind::Absorbed => {}
         }
     }
@@ -76,9 +76,9 @@ impl Call {
             return;
         }
         let sdp = header_values::sdp(response);
-        let early = header_values::to_tag(response);
-        let mut named = None;
-        if !early.is_empty() {
+        let to_tag = header_values::to_tag(response);
+        let mut early_dialog = None;
+        if !to_tag.is_empty() {
             let Some(index) = self.leg_for(client, response) else {
                 context.emit_dropped("too many early dialogs");
                 return;
@@ -89,12 +89,12 @@ impl Call {
             if let (Some(leg), Some(sdp)) = (self.legs.get_mut(index), &sdp) {
                 leg.early_sdp = Some(sdp.clone());
             }
-            named = Some(early.to_owned());
+            early_dialog = Some(to_tag.to_owned());
         }
-        context.emit(Event::Progress { call: self.id.clone(), status, sdp, early: named });
+        context.emit(Event::Progress { call: self.id.clone(), status, sdp, early_dialog });
     }
 
-    /// PRACK where it is asked for (RFC 3262 §4), in the response's own dialog. False: out of order.
+    /// Sends PRACK for a reliable provisional response (RFC 3262 §4). False: a repeated one or out of order.
     fn acknowledge_provisional(
         &mut self,
         context: &mut UaContext,
@@ -124,12 +124,12 @@ impl Call {
         true
     }
 
-    /// The leg a response belongs to, made where it is the first of its tag.
+    /// The index of the leg with the response's To tag; creates it if there is none.
     fn leg_for(&mut self, client: &ClientRequest, response: &Response) -> Option<usize> {
         let tag = header_values::to_tag(response);
-        let known = self.legs.iter().position(|leg| leg.dialog.remote_tag == tag);
-        if known.is_some() || (self.legs.len() >= MAX_LEGS && response.is_provisional()) {
-            return known;
+        let existing = self.legs.iter().position(|leg| leg.dialog.remote_tag == tag);
+        if existing.is_some() || (self.legs.len() >= MAX_LEGS && response.is_provisional()) {
+            return existing;
         }
         self.legs.push(Leg {
             dialog: Dialog::from_response(&client.template, response),
@@ -140,15 +140,16 @@ impl Call {
         Some(self.legs.len() - 1)
     }
 
-    /// A 2xx: of the first fork that answers it makes the call, of any other (and of
-    /// a call hung up meanwhile) it is acknowledged and ended (RFC 3261 §13.2.2.4).
+    /// A 2xx to the initial INVITE. The first one establishes the call. One of another fork, or of a
+    /// call that was hung up, gets ACK and BYE (RFC 3261 §13.2.2.4).
     fn on_accepted(&mut self, context: &mut UaContext, client: &ClientRequest, response: &Response, now: Millis) {
         let cseq = client.template.cseq;
         let Some(index) = self.leg_for(client, response) else {
             return;
         };
-        let wanted = self.confirmed_leg.is_none() && matches!(self.phase, CallPhase::Calling { .. });
-        let waits = self.confirmed_leg == Some(index) && self.offer_answer == OfferAnswer::DelayedOffer { cseq };
+        let is_first = self.confirmed_leg.is_none() && matches!(self.phase, CallPhase::Calling { .. });
+        let awaits_answer =
+            self.confirmed_leg == Some(index) && self.offer_answer == OfferAnswer::DelayedOffer { cseq };
         let Some(leg) = self.legs.get_mut(index) else {
             return;
         };
@@ -158,71 +159,61 @@ impl Call {
             context.send(bytes.clone());
             return;
         }
-        if waits {
+        if awaits_answer {
             return;
         }
         leg.dialog.confirm(response);
         let early_sdp = leg.early_sdp.take();
-        if !wanted {
-            self.acknowledge(context, index, client, None, now);
+        if !is_first {
+            self.acknowledge(context, index, client);
             self.bye_leg(context, index, now);
             return;
         }
         self.confirmed_leg = Some(index);
         self.timers.clear(CallTimer::Ring);
         if self.end_reported {
-            self.acknowledge(context, index, client, None, now);
+            self.acknowledge(context, index, client);
             self.end_established(context, now);
             return;
         }
         self.phase = CallPhase::Established;
         self.update_session_timer(response, now);
         let sdp = header_values::sdp(response);
-        let early = Some(header_values::to_tag(response).to_owned());
+        let early_dialog = Some(header_values::to_tag(response).to_owned());
         let call = self.id.clone();
         if client.template.is_sdp() {
-            self.acknowledge(context, index, client, None, now);
+            self.acknowledge(context, index, client);
             let sdp = sdp.or(early_sdp);
             if sdp.is_none() {
                 self.report_end(context, EndedBy::Remote, "No common audio format", None);
                 self.end_established(context, now);
                 return;
             }
-            context.emit(Event::Answered { call, sdp, early });
+            context.emit(Event::Answered { call, sdp, early_dialog });
         } else if let Some(sdp) = sdp {
-            context.emit(Event::Answered { call: call.clone(), sdp: None, early });
+            context.emit(Event::Answered { call: call.clone(), sdp: None, early_dialog });
             self.offer_answer = OfferAnswer::DelayedOffer { cseq };
             self.timers.set(CallTimer::AnswerTimeout, now.plus(OFFER_ANSWER_TIMEOUT_MS));
             context.emit(Event::Offer { call, sdp: Some(sdp) });
         } else {
-            self.acknowledge(context, index, client, None, now);
+            self.acknowledge(context, index, client);
             self.report_end(context, EndedBy::Remote, "No common audio format", None);
             self.end_established(context, now);
         }
     }
 
-    /// Sends a 2xx's ACK and keeps it for when the 2xx comes again.
-    pub(super) fn acknowledge(
-        &mut self,
-        context: &mut UaContext,
-        index: usize,
-        client: &ClientRequest,
-        sdp: Option<&str>,
-        _now: Millis,
-    ) {
+    /// Sends the ACK for a 2xx and stores it for retransmissions of the 2xx.
+    pub(super) fn acknowledge(&mut self, context: &mut UaContext, index: usize, client: &ClientRequest) {
         let Some(leg) = self.legs.get_mut(index) else {
             return;
         };
-        let mut template = leg.dialog.ack(client.template.cseq);
-        if let Some(sdp) = sdp {
-            template = template.with_body("application/sdp", sdp);
-        }
+        let template = leg.dialog.ack(client.template.cseq);
         let bytes = context.ack_bytes(&template, &client.credentials);
         context.send(bytes.clone());
         leg.ack = Some((client.template.cseq, bytes));
     }
 
-    /// A 2xx came after its transaction's end. False: it is news, not a repetition.
+    /// A 2xx without a transaction: repeats its ACK. False if none was sent for it.
     pub(in super::super) fn repeat_ack(&mut self, context: &mut UaContext, remote_tag: &str, cseq: u32) -> bool {
         if self.offer_answer == (OfferAnswer::DelayedOffer { cseq }) {
             return true;
@@ -237,22 +228,23 @@ impl Call {
         false
     }
 
-    fn on_refused(&mut self, context: &mut UaContext, client: &ClientRequest, response: &Response, now: Millis) {
+    fn on_invite_refused(&mut self, context: &mut UaContext, client: &ClientRequest, response: &Response, now: Millis) {
         let status = response.status();
         if self.end_reported {
             self.terminate(now);
             return;
         }
         let mut template = client.template.clone();
-        let again = match status {
+        let retry = match status {
             401 | 407 => context.credential_store.on_challenge(response, client) == ChallengeOutcome::Retry,
-            422 => self.session_timer.on_interval_too_small(response, &context.config.limits, &mut template),
+            422 => self.session_timer.on_interval_too_small(response, &context.config.timers, &mut template),
             _ => false,
         };
-        if again {
+        if retry {
             template.cseq += 1;
             self.legs.clear();
-            let branch = context.request_again(template, self.owner(RequestRole::Invite), client.retries + 1, now);
+            let branch =
+                context.request_with_retries(template, self.owner(RequestRole::Invite), client.retries + 1, now);
             self.phase = CallPhase::Calling { branch, cancel: CancelState::NotRequested };
             return;
         }
@@ -260,7 +252,7 @@ impl Call {
         self.terminate(now);
     }
 
-    /// No response at all to the INVITE, or none after CANCEL.
+    /// No final response to the INVITE, also after CANCEL.
     pub(super) fn on_invite_timeout(&mut self, context: &mut UaContext, now: Millis) {
         self.report_end(context, EndedBy::Network, "No answer from the server", Some(408));
         self.terminate(now);
@@ -279,7 +271,7 @@ impl Call {
         }
     }
 
-    /// Sends CANCEL as soon as that is allowed: after a provisional response (RFC 3261 §9.1).
+    /// Sends CANCEL as soon as it is allowed: after a provisional response (RFC 3261 §9.1).
     pub(super) fn cancel(&mut self, context: &mut UaContext, now: Millis) {
         let CallPhase::Calling { branch, cancel } = &mut self.phase else {
             return;
@@ -291,7 +283,7 @@ impl Call {
         *cancel = CancelState::Pending;
         let branch = branch.clone();
         let connected = context.transport.is_some();
-        match context.client(&branch, "INVITE") {
+        match context.client_request(&branch, "INVITE") {
             None => self.terminate(now),
             Some(client) if connected && client.transaction.is_proceeding() => self.send_cancel(context, &branch, now),
             Some(_) => {}
@@ -299,18 +291,18 @@ impl Call {
     }
 
     pub(super) fn send_cancel(&mut self, context: &mut UaContext, branch: &str, now: Millis) {
-        let Some(client) = context.client(branch, "INVITE") else {
+        let Some(client) = context.client_request(branch, "INVITE") else {
             self.terminate(now);
             return;
         };
         client.transaction.time_out_at(now.plus(TRANSACTION_TIMEOUT_MS));
         let template = client.template.in_same_transaction("CANCEL", &client.template.to);
-        context.request_on(branch, template, self.owner(RequestRole::Cancel), now);
+        context.request_with_branch(branch, template, self.owner(RequestRole::Cancel), now);
         self.phase = CallPhase::Calling { branch: branch.into(), cancel: CancelState::Sent };
     }
 }
 
-/// `<sip:caller@domain>`, or the URI itself.
+/// The caller ID as name-addr: `<sip:caller@domain>`, or `<…>` around a URI.
 fn identity_of(context: &UaContext, caller_id: &str) -> String {
     let mut value = String::from("<");
     if caller_id.contains(':') {

@@ -1,21 +1,21 @@
-//! The upper rungs of the reconnect backoff, for each call: what a lost
-//! connection ends, and how the calls that outlive it get their signalling back.
+//! A call after a lost connection: unanswered calls end; answered ones send a re-INVITE
+//! with an ICE restart on the next connection.
 
 use super::super::context::UaContext;
 use super::super::interface::{EndedBy, Event, Millis, OfferReason};
 use super::{Call, CallPhase, CallTimer, CancelState, OfferAnswer};
 
-/// The recovering offer is asked for again after this.
-const RECOVERY_RETRY_MS: u64 = 15_000;
+/// Interval of requests for the recovery offer.
+const RECOVERY_RETRY_INTERVAL_MS: u64 = 15_000;
 
 impl Call {
     pub(in super::super) fn on_transport_lost(&mut self, context: &mut UaContext, now: Millis) {
-        let limit = now.plus(context.config.limits.recovery);
+        let limit = now.plus(context.config.timers.recovery_timeout_ms);
         match &mut self.phase {
             CallPhase::Calling { branch, cancel } => {
-                // The far end may ring on: a CANCEL (again) on the next connection stops it.
+                // The far end may still ring: a CANCEL on the next connection stops it.
                 *cancel = CancelState::Pending;
-                if let Some(client) = context.client(branch, "INVITE")
+                if let Some(client) = context.client_request(branch, "INVITE")
                     && !self.end_reported
                 {
                     client.transaction.time_out_at(limit);
@@ -24,13 +24,13 @@ impl Call {
                 self.report_end(context, EndedBy::Network, "Connection lost", None);
             }
             CallPhase::Ringing { .. } if !self.end_reported => {
-                // Nobody could tell us that the caller gave up: do not ring on.
+                // A CANCEL could not reach us any more, so stop ringing.
                 self.timers.clear_all();
                 self.timers.set(CallTimer::Removal, limit);
                 self.report_end(context, EndedBy::Network, "Connection lost", None);
             }
             CallPhase::Answered | CallPhase::Established => self.detach(context, limit, now),
-            // Its time limit stays: a connection that comes and goes does not keep it alive.
+            // The removal time-out is not extended: repeated connection losses do not keep the object alive.
             CallPhase::Ending { bye_sent } => *bye_sent = false,
             CallPhase::Ringing { .. } | CallPhase::Terminated => {}
         }
@@ -42,7 +42,7 @@ impl Call {
             OfferAnswer::LocalOffer => {
                 self.offer_answer = OfferAnswer::Idle;
                 if !self.end_reported {
-                    context.emit(Event::ReinviteRefused { call: call.clone(), status: 408, again: true });
+                    context.emit(Event::ReinviteRefused { call: call.clone(), status: 408, will_retry: true });
                 }
             }
             OfferAnswer::RemoteOffer { .. } => {
@@ -56,7 +56,7 @@ impl Call {
         self.timers.clear(CallTimer::Glare);
         if !self.detached {
             self.detached = true;
-            // From the first loss on: a connection that comes and goes is no help.
+            // Counts from the first loss: repeated connection losses do not extend it.
             self.timers.set(CallTimer::RecoveryTimeout, limit);
             if !self.end_reported {
                 context.emit(Event::Detached { call });
@@ -64,10 +64,10 @@ impl Call {
         }
     }
 
-    /// Connected and registered again.
+    /// The user agent is registered again.
     pub(in super::super) fn on_transport_restored(&mut self, context: &mut UaContext, now: Millis) {
         match &self.phase {
-            // Whether a provisional response was on its way when the connection broke, nobody knows.
+            // A provisional response may have been lost with the connection, so do not wait for one.
             CallPhase::Calling { branch, cancel: CancelState::Pending } => {
                 let branch = branch.clone();
                 self.send_cancel(context, &branch, now);
@@ -94,13 +94,13 @@ impl Call {
         if !self.detached || self.phase != CallPhase::Established || context.transport.is_none() {
             return;
         }
-        self.timers.set(CallTimer::RecoveryRetry, now.plus(RECOVERY_RETRY_MS));
+        self.timers.set(CallTimer::RecoveryRetry, now.plus(RECOVERY_RETRY_INTERVAL_MS));
         if self.offer_answer != OfferAnswer::LocalOffer {
             self.request_offer(context, OfferReason::Recovery);
         }
     }
 
-    /// A re-INVITE got through: the far end knows our new address.
+    /// A re-INVITE was answered: the far end has our new contact.
     pub(super) fn on_reattached(&mut self, context: &mut UaContext) {
         if self.detached {
             self.detached = false;
@@ -110,7 +110,7 @@ impl Call {
         }
     }
 
-    pub(super) fn give_up(&mut self, context: &mut UaContext, now: Millis) {
+    pub(super) fn on_recovery_timeout(&mut self, context: &mut UaContext, now: Millis) {
         self.report_end(context, EndedBy::Network, "Connection lost", None);
         self.end_established(context, now);
     }

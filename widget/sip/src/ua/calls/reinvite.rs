@@ -1,5 +1,5 @@
-//! Changing a session that is up: re-INVITE both ways, incoming UPDATE, and
-//! what happens when both sides want it at once (RFC 3261 §14, RFC 6337).
+//! Changes of an established session: re-INVITE in both directions, incoming UPDATE,
+//! and glare (RFC 3261 §14, RFC 6337).
 
 use super::super::context::{ClientRequest, RequestRole, ServerRequest, UaContext};
 use super::super::credential_store::ChallengeOutcome;
@@ -10,11 +10,11 @@ use crate::header_values;
 use crate::message::{Header, Request, Response};
 use crate::transaction::{ResponseKind, ServerKey};
 
-/// A pause before asking again after a temporary failure, in milliseconds.
-const TEMPORARY_FAILURE_PAUSE_MS: u64 = 3_000;
+/// Delay before the recovery offer is requested again after a temporary failure.
+const TEMPORARY_FAILURE_RETRY_DELAY_MS: u64 = 3_000;
 
 impl Call {
-    // Our offers.
+    // Offers that we send.
 
     pub(in super::super) fn reinvite(&mut self, context: &mut UaContext, sdp: &str, now: Millis) {
         let connected = context.transport.is_some();
@@ -32,21 +32,21 @@ impl Call {
         let Some(mut template) = self.template(context, "INVITE") else {
             return;
         };
-        self.session_timer.add_to_refresh(&context.config.limits, &mut template);
+        self.session_timer.add_to_refresh(&context.config.timers, &mut template);
         let template = template.with_body("application/sdp", sdp);
         self.offer_answer = OfferAnswer::LocalOffer;
         self.pending_offer = None;
         self.timers.clear(CallTimer::Glare);
         let branch = context.request(template, self.owner(RequestRole::Reinvite), now);
-        if let Some(client) = context.client(&branch, "INVITE") {
-            // Nobody's phone rings for a re-INVITE: a provisional response buys no time.
+        if let Some(client) = context.client_request(&branch, "INVITE") {
+            // A re-INVITE does not ring, so a provisional response does not extend the time-out.
             client.transaction.time_out_at(now.plus(TRANSACTION_TIMEOUT_MS));
         }
     }
 
-    fn report_offer_refused(&mut self, context: &mut UaContext, status: u16, again: bool) {
+    fn report_offer_refused(&mut self, context: &mut UaContext, status: u16, will_retry: bool) {
         if !self.end_reported {
-            context.emit(Event::ReinviteRefused { call: self.id.clone(), status, again });
+            context.emit(Event::ReinviteRefused { call: self.id.clone(), status, will_retry });
         }
     }
 
@@ -82,7 +82,7 @@ impl Call {
             }
             leg.dialog.update_target(response);
         }
-        self.acknowledge(context, index, client, None, now);
+        self.acknowledge(context, index, client);
         if self.phase != CallPhase::Established || self.offer_answer != OfferAnswer::LocalOffer {
             return;
         }
@@ -114,19 +114,19 @@ impl Call {
         let retry_after = response.retry_after().ok().flatten();
         match status {
             491 => {
-                let pause = self.glare_pause(context);
-                self.timers.set(CallTimer::Glare, now.plus(pause));
+                let delay = self.glare_delay_ms(context);
+                self.timers.set(CallTimer::Glare, now.plus(delay));
                 self.report_offer_refused(context, status, true);
             }
-            // The server behind the new connection may not be ready.
+            // The server of the new connection may not be ready.
             408 | 500..=599 if self.detached => {
-                self.timers.set(CallTimer::RecoveryRetry, now.plus(TEMPORARY_FAILURE_PAUSE_MS));
+                self.timers.set(CallTimer::RecoveryRetry, now.plus(TEMPORARY_FAILURE_RETRY_DELAY_MS));
                 self.report_offer_refused(context, status, true);
             }
-            // The far end was in the middle of something (§14.2).
+            // The far end had an open transaction of its own (§14.2).
             500 if retry_after.is_some_and(|seconds| seconds <= 10) => {
-                let pause = u64::from(retry_after.unwrap_or(0)) * 1_000 + 100;
-                self.timers.set(CallTimer::Glare, now.plus(pause));
+                let delay = u64::from(retry_after.unwrap_or(0)) * 1_000 + 100;
+                self.timers.set(CallTimer::Glare, now.plus(delay));
                 self.report_offer_refused(context, status, true);
             }
             404 | 408 | 410 | 416 | 481..=485 | 502 | 604 => self.on_dialog_lost(context, status, now),
@@ -138,10 +138,10 @@ impl Call {
         }
     }
 
-    /// A response after which there is no dialog any more (RFC 5057 §5.1).
+    /// A response that ends the dialog (RFC 5057 §5.1).
     pub(super) fn on_dialog_lost(&mut self, context: &mut UaContext, status: u16, now: Millis) {
-        let words = if status == 481 { "The call had ended" } else { "The far end does not respond" };
-        self.report_end(context, EndedBy::Network, words, Some(status));
+        let text = if status == 481 { "The call had ended" } else { "The far end does not respond" };
+        self.report_end(context, EndedBy::Network, text, Some(status));
         if status == 481 {
             self.terminate(now);
         } else {
@@ -155,44 +155,44 @@ impl Call {
         }
         self.offer_answer = OfferAnswer::Idle;
         if self.detached {
-            self.timers.set(CallTimer::RecoveryRetry, now.plus(TEMPORARY_FAILURE_PAUSE_MS));
+            self.timers.set(CallTimer::RecoveryRetry, now.plus(TEMPORARY_FAILURE_RETRY_DELAY_MS));
             self.report_offer_refused(context, 408, true);
         } else {
             self.on_dialog_lost(context, 408, now);
         }
     }
 
-    /// How long to wait after a 491: the side that chose the Call-ID waits longer (§14.1).
-    fn glare_pause(&self, context: &mut UaContext) -> u64 {
-        let ours = self.outgoing;
-        let steps = context.random.up_to(if ours { 190 } else { 200 });
-        steps * 10 + if ours { 2_100 } else { 0 }
+    /// Milliseconds to wait after a 491: 2.1–4 s for the owner of the Call-ID, 0–2 s otherwise (§14.1).
+    fn glare_delay_ms(&self, context: &mut UaContext) -> u64 {
+        let owns_call_id = self.outgoing;
+        let steps = context.random.up_to(if owns_call_id { 190 } else { 200 });
+        steps * 10 + if owns_call_id { 2_100 } else { 0 }
     }
 
-    /// Asks the driver for an offer now, or as soon as it can be sent.
-    pub(super) fn request_offer(&mut self, context: &mut UaContext, why: OfferReason) {
+    /// Requests an offer from the driver, now or as soon as one can be sent.
+    pub(super) fn request_offer(&mut self, context: &mut UaContext, reason: OfferReason) {
         if self.end_reported {
             return;
         }
         if self.phase != CallPhase::Established || self.offer_answer != OfferAnswer::Idle || context.transport.is_none()
         {
             if self.pending_offer != Some(OfferReason::Recovery) {
-                self.pending_offer = Some(why);
+                self.pending_offer = Some(reason);
             }
             return;
         }
         self.pending_offer = None;
-        context.emit(Event::OfferNeeded { call: self.id.clone(), why });
+        context.emit(Event::OfferNeeded { call: self.id.clone(), reason });
     }
 
-    /// The exchange is over: whoever waited for it has its turn.
+    /// The offer/answer exchange is finished: requests the offer that waited for it.
     pub(super) fn start_pending_offer(&mut self, context: &mut UaContext) {
-        if let Some(why) = self.pending_offer.take() {
-            self.request_offer(context, why);
+        if let Some(reason) = self.pending_offer.take() {
+            self.request_offer(context, reason);
         }
     }
 
-    // The far end's offers.
+    // Offers that we receive.
 
     pub(in super::super) fn on_offer_request(
         &mut self,
@@ -214,7 +214,7 @@ impl Call {
             return;
         }
         if !invite && sdp.is_none() {
-            // A session refresh or a target refresh: no description is expected (RFC 3311 §5.2).
+            // An UPDATE without offer: a session refresh or target refresh (RFC 3311 §5.2).
             if matches!(self.phase, CallPhase::Terminated | CallPhase::Ending { .. }) {
                 context.refuse(key, request, 481, now);
             } else {
@@ -260,7 +260,7 @@ impl Call {
             }
             OfferAnswer::DelayedOffer { cseq } => {
                 self.timers.clear(CallTimer::AnswerTimeout);
-                self.acknowledge_late(context, cseq, Some(sdp));
+                self.acknowledge_delayed_offer(context, cseq, Some(sdp));
                 self.start_pending_offer(context);
             }
             other => {
@@ -291,7 +291,7 @@ impl Call {
         }
     }
 
-    /// The driver did not answer an offer in time.
+    /// The driver did not reply to an offer in time.
     pub(super) fn on_answer_timeout(&mut self, context: &mut UaContext, now: Millis) {
         if matches!(self.offer_answer, OfferAnswer::RemoteOffer { .. }) {
             context.emit(Event::OfferWithdrawn { call: self.id.clone() });
@@ -299,10 +299,10 @@ impl Call {
         self.refuse_offer(context, 488, now);
     }
 
-    // Sending again.
+    // Retries.
 
-    /// Sends a request of the answered dialog again with the credentials it was
-    /// challenged for. False: it was not challenged, or they are refused.
+    /// Sends a request of the confirmed dialog again after a challenge or a 422. False if the
+    /// response is neither, or if the credentials were refused.
     pub(super) fn retry(
         &mut self,
         context: &mut UaContext,
@@ -311,12 +311,12 @@ impl Call {
         now: Millis,
     ) -> bool {
         let mut template = client.template.clone();
-        let again = match response.status() {
+        let should_retry = match response.status() {
             401 | 407 => context.credential_store.on_challenge(response, client) == ChallengeOutcome::Retry,
-            422 => self.session_timer.on_interval_too_small(response, &context.config.limits, &mut template),
+            422 => self.session_timer.on_interval_too_small(response, &context.config.timers, &mut template),
             _ => false,
         };
-        if !again {
+        if !should_retry {
             return false;
         }
         let tag = header_values::tag(&template.to);
@@ -325,10 +325,10 @@ impl Call {
         };
         template.cseq = leg.dialog.next_cseq();
         let method = template.method.clone();
-        let branch = context.request_again(template, client.owner.clone(), client.retries + 1, now);
-        if let Some(again) = context.client(&branch, &method) {
-            // As for the first one: in a dialog nobody's phone rings.
-            again.transaction.time_out_at(now.plus(TRANSACTION_TIMEOUT_MS));
+        let branch = context.request_with_retries(template, client.owner.clone(), client.retries + 1, now);
+        if let Some(client) = context.client_request(&branch, &method) {
+            // A request in a dialog does not ring, so a provisional response does not extend the time-out.
+            client.transaction.time_out_at(now.plus(TRANSACTION_TIMEOUT_MS));
         }
         true
     }

@@ -1,4 +1,4 @@
-//! Session timers (RFC 4028): a call whose far end vanished does not last for ever.
+//! Session timers (RFC 4028): periodic refreshes end a call whose far end no longer exists.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,43 +8,46 @@ use super::{Call, CallPhase, CallTimer, OfferAnswer};
 use crate::message::{Header, Headers, Refresher, Request, Response};
 use crate::request_template::{RequestTemplate, number};
 
-/// The shortest interval anybody may ask for (§4), in seconds.
-const MIN_SE_SECS: u32 = 90;
+/// The shortest allowed session interval (§4).
+const MIN_SE_SECONDS: u32 = 90;
 const MIN_SE_TEXT: &str = "90";
-/// A pause before a refresh is tried again, in milliseconds.
-const REFRESH_RETRY_MS: u64 = 4_000;
+/// A longer `Min-SE` of the far end is not accepted.
+const MAX_SESSION_INTERVAL_SECONDS: u32 = 86_400;
+/// Delay before a failed refresh is tried again.
+const REFRESH_RETRY_DELAY_MS: u64 = 4_000;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SessionTimer {
-    /// Seconds agreed on; None: no timer.
+    /// Negotiated session interval in seconds; None: no session timer.
     interval: Option<u32>,
+    /// We are the refresher.
     we_refresh: bool,
-    /// The far end's `Min-SE`, once it refused a shorter interval.
+    /// `Min-SE` of the far end's 422, in seconds; 0 if there was none.
     min_se: u32,
-    /// The far end understands UPDATE.
+    /// The far end's `Allow` has UPDATE.
     update_allowed: bool,
 }
 
 impl SessionTimer {
-    /// Header fields of an INVITE that makes a call.
-    pub(super) fn add_to_invite(&self, limits: &TimerConfig, template: &mut RequestTemplate) {
-        if limits.session_seconds > 0 {
-            self.write(limits.session_seconds, "", template);
+    /// Adds the header fields of an initial INVITE.
+    pub(super) fn add_to_invite(&self, timers: &TimerConfig, template: &mut RequestTemplate) {
+        if timers.session_expires_seconds > 0 {
+            self.write(timers.session_expires_seconds, "", template);
         }
     }
 
-    /// Header fields of a refresh; roles stay as they are (§7.4).
-    pub(super) fn add_to_refresh(&self, limits: &TimerConfig, template: &mut RequestTemplate) {
+    /// Adds the header fields of a refresh; the roles are kept (§7.4).
+    pub(super) fn add_to_refresh(&self, timers: &TimerConfig, template: &mut RequestTemplate) {
         match self.interval {
             Some(seconds) if self.we_refresh => self.write(seconds, ";refresher=uac", template),
             Some(seconds) => self.write(seconds, ";refresher=uas", template),
-            None => self.add_to_invite(limits, template),
+            None => self.add_to_invite(timers, template),
         }
     }
 
     fn write(&self, seconds: u32, role: &str, template: &mut RequestTemplate) {
         template.extra.retain(|(name, _)| name != "Session-Expires" && name != "Min-SE");
-        let seconds = seconds.max(self.min_se).max(MIN_SE_SECS);
+        let seconds = seconds.max(self.min_se).max(MIN_SE_SECONDS);
         let mut value = number(seconds.into());
         value.push_str(role);
         template.extra.push(("Session-Expires".into(), value));
@@ -54,42 +57,42 @@ impl SessionTimer {
         }
     }
 
-    /// 422: asks for the longer interval, once.
+    /// 422: requests the longer interval, once. Returns whether to send the request again.
     pub(super) fn on_interval_too_small(
         &mut self,
         response: &Response,
-        limits: &TimerConfig,
+        timers: &TimerConfig,
         template: &mut RequestTemplate,
     ) -> bool {
-        let Ok(Some(least)) = response.min_se() else {
+        let Ok(Some(min_se)) = response.min_se() else {
             return false;
         };
-        if self.min_se > 0 || least > 86_400 {
+        if self.min_se > 0 || min_se > MAX_SESSION_INTERVAL_SECONDS {
             return false;
         }
-        self.min_se = least;
-        self.add_to_refresh(limits, template);
+        self.min_se = min_se;
+        self.add_to_refresh(timers, template);
         true
     }
 
-    /// `Min-SE` for the 422 to an interval that is too short.
+    /// The `Min-SE` value of the 422 response if the requested interval is too short.
     pub(super) fn min_se_for_422(request: &Request) -> Option<&'static str> {
         let requested = request.session_expires().ok().flatten()?;
-        (requested.interval < MIN_SE_SECS && request.lists(Header::Supported, "timer")).then_some(MIN_SE_TEXT)
+        (requested.interval < MIN_SE_SECONDS && request.lists(Header::Supported, "timer")).then_some(MIN_SE_TEXT)
     }
 }
 
 impl Call {
-    /// A 2xx to an INVITE or UPDATE of ours.
+    /// A 2xx to our INVITE or UPDATE sets the session timer.
     pub(super) fn update_session_timer(&mut self, response: &Response, now: Millis) {
         self.update_remote_allow(response);
         let agreed = response.session_expires().ok().flatten();
-        self.session_timer.interval = agreed.map(|agreed| agreed.interval.max(MIN_SE_SECS));
+        self.session_timer.interval = agreed.map(|agreed| agreed.interval.max(MIN_SE_SECONDS));
         self.session_timer.we_refresh = agreed.is_some_and(|agreed| agreed.refresher != Some(Refresher::Uas));
         self.start_session_timers(now);
     }
 
-    /// Our 2xx to an INVITE or UPDATE.
+    /// Our 2xx to an INVITE or UPDATE sets the session timer and gets its header fields.
     pub(super) fn answer_session_timer(&mut self, request: &Request, response: &mut Response, now: Millis) {
         self.update_remote_allow(request);
         let Some(requested) = request.session_expires().ok().flatten() else {
@@ -97,10 +100,10 @@ impl Call {
             self.start_session_timers(now);
             return;
         };
-        let interval = requested.interval.max(MIN_SE_SECS);
-        let understood = request.lists(Header::Supported, "timer");
+        let interval = requested.interval.max(MIN_SE_SECONDS);
+        let supports_timer = request.lists(Header::Supported, "timer");
         self.session_timer.interval = Some(interval);
-        self.session_timer.we_refresh = !understood || requested.refresher == Some(Refresher::Uas);
+        self.session_timer.we_refresh = !supports_timer || requested.refresher == Some(Refresher::Uas);
         let mut value = number(interval.into());
         if self.session_timer.we_refresh {
             value.push_str(";refresher=uas");
@@ -124,16 +127,16 @@ impl Call {
         let Some(seconds) = self.session_timer.interval else {
             return;
         };
-        let full = u64::from(seconds) * 1_000;
+        let interval_ms = u64::from(seconds) * 1_000;
         if self.session_timer.we_refresh {
-            self.timers.set(CallTimer::SessionRefresh, now.plus(full / 2));
+            self.timers.set(CallTimer::SessionRefresh, now.plus(interval_ms / 2));
         }
-        // §10: the side that does not refresh ends the call a little before the interval is over.
-        self.timers.set(CallTimer::SessionExpiry, now.plus(full - (full / 3).min(32_000)));
+        // §10: without a refresh the session ends by BYE before its expiry, by the smaller of 32 s and a third.
+        self.timers.set(CallTimer::SessionExpiry, now.plus(interval_ms - (interval_ms / 3).min(32_000)));
     }
 
     pub(super) fn refresh(&mut self, context: &mut UaContext, now: Millis) {
-        self.timers.set(CallTimer::SessionRefresh, now.plus(REFRESH_RETRY_MS * 10));
+        self.timers.set(CallTimer::SessionRefresh, now.plus(REFRESH_RETRY_DELAY_MS * 10));
         if self.phase != CallPhase::Established || self.detached || context.transport.is_none() {
             return;
         }
@@ -142,7 +145,7 @@ impl Call {
         } else if self.offer_answer == OfferAnswer::Idle
             && let Some(mut template) = self.template(context, "UPDATE")
         {
-            self.session_timer.add_to_refresh(&context.config.limits, &mut template);
+            self.session_timer.add_to_refresh(&context.config.timers, &mut template);
             context.request(template, self.owner(RequestRole::Refresh), now);
         }
     }
@@ -171,7 +174,7 @@ impl Call {
             }
             _ => {
                 if !self.retry(context, client, response, now) {
-                    self.timers.set(CallTimer::SessionRefresh, now.plus(REFRESH_RETRY_MS));
+                    self.timers.set(CallTimer::SessionRefresh, now.plus(REFRESH_RETRY_DELAY_MS));
                 }
             }
         }

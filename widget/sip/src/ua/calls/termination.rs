@@ -1,6 +1,6 @@
-//! Ending: hang-up in every state, BYE both ways.
+//! The end of a call: hang-up in every state, BYE in both directions.
 //!
-//! `Ended` is emitted at once; the far end learns of it as soon as the protocol allows.
+//! `Ended` is emitted at once; CANCEL or BYE is sent as soon as the protocol allows it.
 
 use super::super::context::{ClientRequest, RequestRole, UaContext};
 use super::super::interface::{EndedBy, Millis};
@@ -17,7 +17,7 @@ impl Call {
             CallPhase::Ringing { .. } => {
                 self.refuse_call(context, 603, EndedBy::Local, "Declined", now);
             }
-            // The BYE waits for the ACK (RFC 3261 §15).
+            // The BYE is sent after the ACK (RFC 3261 §15).
             CallPhase::Answered => self.report_end(context, EndedBy::Local, "Hung up", None),
             CallPhase::Established => {
                 self.report_end(context, EndedBy::Local, "Hung up", None);
@@ -27,9 +27,9 @@ impl Call {
         }
     }
 
-    /// The person signs out. A call that rings goes on ringing elsewhere: a 603 would
-    /// end it on all the person's devices (RFC 3261 §16.7, item 5).
-    pub(in super::super) fn leave(&mut self, context: &mut UaContext, now: Millis) {
+    /// The user signs out. A ringing call is rejected with 480 and goes on ringing on the user's other
+    /// devices; a 603 would end it on all of them (RFC 3261 §16.7, item 5).
+    pub(in super::super) fn sign_out(&mut self, context: &mut UaContext, now: Millis) {
         if matches!(self.phase, CallPhase::Ringing { .. }) {
             self.refuse_call(context, 480, EndedBy::Local, "Signed out", now);
         } else {
@@ -37,7 +37,7 @@ impl Call {
         }
     }
 
-    /// Ends the answered dialog; without a connection, as soon as there is one.
+    /// Ends the confirmed dialog by BYE, now or on the next connection.
     pub(super) fn end_established(&mut self, context: &mut UaContext, now: Millis) {
         self.abort_offer_answer(context, now);
         let Some(index) = self.confirmed_leg else {
@@ -51,7 +51,7 @@ impl Call {
         } else {
             self.phase = CallPhase::Ending { bye_sent: false };
         }
-        let limit = TRANSACTION_TIMEOUT_MS.max(context.config.limits.recovery);
+        let limit = TRANSACTION_TIMEOUT_MS.max(context.config.timers.recovery_timeout_ms);
         self.timers.set(CallTimer::Removal, now.plus(limit));
     }
 
@@ -63,23 +63,23 @@ impl Call {
         }
     }
 
-    /// What the far end waits for is refused, what our offer waits for is acknowledged.
+    /// Ends an open offer/answer exchange: rejects the far end's offer, or sends the ACK that a delayed offer needs.
     pub(super) fn abort_offer_answer(&mut self, context: &mut UaContext, now: Millis) {
-        let exchange = std::mem::replace(&mut self.offer_answer, OfferAnswer::Idle);
+        let offer_answer = std::mem::replace(&mut self.offer_answer, OfferAnswer::Idle);
         self.timers.clear(CallTimer::AnswerTimeout);
-        match exchange {
+        match offer_answer {
             OfferAnswer::RemoteOffer { pending, .. } => {
                 if let Some(request) = pending.request() {
                     context.refuse(&pending.key, &request, 487, now);
                 }
             }
-            OfferAnswer::DelayedOffer { cseq } => self.acknowledge_late(context, cseq, None),
+            OfferAnswer::DelayedOffer { cseq } => self.acknowledge_delayed_offer(context, cseq, None),
             other => self.offer_answer = other,
         }
     }
 
-    /// The ACK of a 2xx whose offer the driver had to answer.
-    pub(super) fn acknowledge_late(&mut self, context: &mut UaContext, cseq: u32, sdp: Option<&str>) {
+    /// Sends the ACK for a 2xx with an offer; `sdp` is the answer.
+    pub(super) fn acknowledge_delayed_offer(&mut self, context: &mut UaContext, cseq: u32, sdp: Option<&str>) {
         let credentials = context
             .client_requests
             .iter()
@@ -118,14 +118,14 @@ impl Call {
         }
     }
 
-    /// The far end hung up; its BYE is answered already.
+    /// The far end sent BYE; it is already answered with 200.
     pub(in super::super) fn on_bye(&mut self, context: &mut UaContext, now: Millis) {
         match self.phase {
             CallPhase::Ringing { .. } => {
                 self.refuse_call(context, 487, EndedBy::Remote, "Caller hung up", now);
             }
             CallPhase::Calling { .. } => {
-                // One early dialog is gone (RFC 3261 §15); others, and the final response, may follow.
+                // One early dialog has ended (RFC 3261 §15); other ones and the final response may follow.
             }
             _ => {
                 self.abort_offer_answer(context, now);

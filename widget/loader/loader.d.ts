@@ -5,7 +5,7 @@ export interface BitcallInitConfig {
   key: string;
   sip?: {
     username?: string;
-    /** Used only when the tenant has no SIP domain of its own. */
+    /** Used only if the tenant's configuration has no SIP domain. */
     domain?: string;
     /** @deprecated Old name of `domain`. */
     server?: string;
@@ -16,26 +16,23 @@ export interface BitcallInitConfig {
   };
   /** Defaults to the origin of this page. */
   embedOrigin?: string;
-  /** Defaults to true. */
-  interceptTelLinks?: boolean;
-  /** Elements that hold one phone number each. */
-  phoneSelectors?: string | string[];
+
   behavior?: {
     host?: { mode?: 'confirm' | 'autologin' | 'prefilled' };
     sessionRestore?: 'auto' | 'off';
     theme?: { start?: 'light' | 'dark' | 'system' };
   };
-  /** Writes what loader and phone say to each other to the console. */
+  /** Logs the messages between loader and phone to the console. */
   debug?: boolean;
   /** Receives errors instead of the console. */
   onError?: (error: BitcallError) => void;
 }
 
 export interface BitcallError {
-  /** Stable, for example `WEBPHONE_ORIGIN_FORBIDDEN` or `UNKNOWN_CALL`. */
+  /** Stable error code, for example `WEBPHONE_ORIGIN_FORBIDDEN` or `UNKNOWN_CALL`. */
   code: string;
   message: string;
-  /** HTTP status, when a server answered. */
+  /** HTTP status, if a server answered. */
   status?: number;
 }
 
@@ -50,7 +47,7 @@ export interface BitcallCall {
   callId: string;
   number: string;
   direction: 'inbound' | 'outbound';
-  /** Only where a caller ID was asked for. */
+  /** Present if the call was placed with a caller ID. */
   requestedCallerId?: string;
 }
 
@@ -73,7 +70,7 @@ export interface BitcallEvents {
 export interface BitcallWebphone {
   /** Never rejects: errors go to `onError`, or to the console. */
   init(config: BitcallInitConfig): Promise<void>;
-  destroy(options?: { closePopup?: boolean; clearEventHandlers?: boolean }): void;
+  destroy(options?: { clearEventHandlers?: boolean }): void;
   toggle(): void;
   call(number: string, options?: { callerId?: string }): void;
   dial(number: string): void;

@@ -1,25 +1,25 @@
-// window.BitcallWebphone: puts the phone on a host page and is its API there.
+// window.BitcallWebphone: adds the phone to a host page and is the page's API to it.
 //
-// The host page is not ours: everything visible lives in a closed-off shadow
-// root with constructed style sheets (no inline styles, so a strict CSP is
-// fine), nothing global is touched but one name, and what the page's handlers
-// throw goes to the console. The phone itself is a cross-origin iframe; both sides talk
-// by `postMessage` to each other's exact origin. Message shapes:
+// The loader must not interfere with the host page: its elements are in a shadow
+// root with constructed style sheets (no inline styles, so a strict CSP allows
+// it), it defines one global name, and exceptions of the page's event handlers
+// are logged to the console. The phone itself is a cross-origin iframe; both sides
+// use `postMessage` with the other's exact origin. Message types:
 // widget/wire/src/host_protocol.rs.
 (() => {
   'use strict';
 
-  // A second script tag must not replace a phone that is already talking.
+  // A second script tag must not replace a phone that is already running.
   if (window.BitcallWebphone) return;
 
   const script = document.currentScript || document.querySelector('script[src*="/webphone/loader.js"]');
   const base = new URL('./', script ? script.src : location.href);
 
-  // What the phone in the iframe may ask of the browser. Unknown names are
-  // ignored by browsers that do not have them yet.
-  const ALLOW =
+  // Permissions Policy of the phone's iframe. Browsers ignore names that they do not know.
+  const IFRAME_PERMISSIONS =
     'microphone; autoplay; speaker-selection; hid; clipboard-write; local-network-access; local-network; loopback-network';
 
+  // Public event name by message type.
   const EVENTS = {
     BITCALL_CALL_STARTED: 'callStarted',
     BITCALL_CALL_INCOMING: 'callIncoming',
@@ -32,11 +32,22 @@
   /** Time in which the phone's page must post BITCALL_READY; after it `onError` gets PHONE_UNREACHABLE. */
   const READY_TIMEOUT_MS = 15000;
 
-  const IDLE = { registered: false, inCall: false, activeNumber: null, callCount: 0 };
+  /** Delay of the iframe's removal in `destroy()`, in which it hangs up and unregisters. */
+  const HANG_UP_DELAY_MS = 250;
 
-  /** @type {Map<string, Set<Function>>} outlives `destroy()` unless told otherwise */
+  /** Horizontal movement in CSS pixels from which a press on the launcher is a drag. */
+  const MIN_DRAG_DISTANCE_PX = 48;
+
+  /** `localStorage` key of the launcher's corner. */
+  const CORNER_KEY = 'bitcall-webphone:corner';
+
+  const DEFAULT_ACCENT = '#0f766e';
+
+  const INITIAL_STATE = { registered: false, inCall: false, activeNumber: null, callCount: 0 };
+
+  /** @type {Map<string, Set<Function>>} kept after `destroy()` unless `clearEventHandlers` is set */
   const handlers = new Map();
-  /** The one phone of this page, from `init()` to `destroy()`. */
+  /** The phone of this page, from `init()` to `destroy()`. */
   let phone = null;
 
   const BitcallWebphone = {
@@ -46,14 +57,14 @@
         report(onError, 'ALREADY_INITIALIZED', 'init() was called twice. Call destroy() first.');
         return;
       }
-      const fault = check(config);
-      if (fault) {
-        report(onError, 'INVALID_CONFIG', fault);
+      const problem = findConfigError(config);
+      if (problem) {
+        report(onError, 'INVALID_CONFIG', problem);
         return;
       }
-      const current = (phone = start(config, onError));
+      const current = (phone = createPhone(config, onError));
       try {
-        // The frame loads while the server answers.
+        // The iframe loads while the configuration is fetched.
         const answer = fetchConfig(config.key, current.abort.signal);
         answer.catch(() => {});
         await bodyReady(current.abort.signal);
@@ -61,7 +72,7 @@
         const runtime = await answer;
         if (phone === current) mount(current, runtime);
       } catch (error) {
-        if (phone !== current) return; // destroy() while we were waiting
+        if (phone !== current) return; // destroy() was called meanwhile.
         unmount(current);
         report(onError, error.code || 'INIT_FAILED', error.message, error.status);
       }
@@ -92,7 +103,7 @@
       if (phone) send(phone, 'BITCALL_HANGUP', { callId: callId === undefined ? null : String(callId) });
     },
 
-    getState: () => ({ ...(phone ? phone.state : IDLE) }),
+    getState: () => ({ ...(phone ? phone.state : INITIAL_STATE) }),
     isRegistered: () => Boolean(phone && phone.state.registered),
     isInCall: () => Boolean(phone && phone.state.inCall),
 
@@ -110,9 +121,9 @@
 
   Object.defineProperty(window, 'BitcallWebphone', { value: Object.freeze(BitcallWebphone), configurable: true });
 
-  // ------------------------------------------------------------ starting
+  // ------------------------------------------------------------ initialisation
 
-  function check(config) {
+  function findConfigError(config) {
     if (!config || typeof config !== 'object') return 'init() needs an object: BitcallWebphone.init({ key: "…" }).';
     if (typeof config.key !== 'string' || !config.key.trim()) return 'init() needs `key`, the API key of your tenant.';
     const sip = config.sip;
@@ -121,31 +132,31 @@
     return null;
   }
 
-  function start(config, onError) {
+  function createPhone(config, onError) {
     return {
-      host: hostPart(config),
+      hostConfig: hostConfig(config),
       onError,
       debug: Boolean(config.debug),
       abort: new AbortController(),
-      state: { ...IDLE },
-      /** Calls that were announced and have not ended. */
+      state: { ...INITIAL_STATE },
+      /** Calls with a start event and no `callEnded` yet, by ID. */
       calls: new Map(),
-      /** Commands given before BITCALL_INIT was sent; they follow it in order. */
+      /** Commands from before BITCALL_INIT was sent; they are sent after it, in order. */
       queue: [],
       initSent: false,
-      /** Origin of the page in the frame. `uiUrl` of the configuration may name another than the loader's. */
+      /** Origin of the page in the iframe: the loader's, or that of `uiUrl` in the configuration. */
       origin: base.origin,
-      /** The page in the frame has posted BITCALL_READY. */
+      /** The page in the iframe has posted BITCALL_READY. */
       pageReady: false,
       runtime: null,
-      /** `toggle()` was called before there was anything to open. */
+      /** `toggle()` was called before the launcher was shown. */
       wantsOpen: false,
       view: null,
     };
   }
 
-  /** The fields of `init()` that go to the phone; everything else comes from the server's configuration. */
-  function hostPart(config) {
+  /** The fields of `init()` that are sent to the phone; all others come from the server's configuration. */
+  function hostConfig(config) {
     const sip = config.sip || {};
     const behavior = config.behavior || {};
     const text = (value) => (typeof value === 'string' && value.trim() ? value.trim() : null);
@@ -168,7 +179,7 @@
     };
   }
 
-  /** A simple request: no preflight, one round trip. */
+  /** A CORS simple request: no preflight, one round trip. */
   async function fetchConfig(key, signal) {
     const url = new URL('/api/webphone/config', base);
     url.searchParams.set('key', key.trim());
@@ -205,9 +216,9 @@
     else console.error(`Bitcall: ${message} (${code})`);
   }
 
-  // ------------------------------------------------------------ talking to the phone
+  // ------------------------------------------------------------ messages to and from the phone
 
-  /** Shows the launcher and waits for the phone, now that the configuration is known. */
+  /** Shows the launcher and waits for the phone. Called when the configuration is known. */
   function mount(p, runtime) {
     p.runtime = runtime;
     const page = new URL(runtime.uiUrl || base, base);
@@ -228,7 +239,7 @@
   /** Sends BITCALL_INIT, then the commands that were queued. */
   function sendInit(p) {
     p.cancelReadyTimeout();
-    post(p, 'BITCALL_INIT', { config: p.runtime, host: p.host });
+    post(p, 'BITCALL_INIT', { config: p.runtime, host: p.hostConfig });
     p.initSent = true;
     for (const [type, payload] of p.queue.splice(0)) post(p, type, payload);
   }
@@ -243,7 +254,7 @@
         if (p.runtime) sendInit(p);
         break;
       case 'BITCALL_STATE':
-        p.state = { ...IDLE, ...payload };
+        p.state = { ...INITIAL_STATE, ...payload };
         break;
       case 'BITCALL_SHOW':
         p.view.open(true);
@@ -258,12 +269,12 @@
         report(p.onError, payload.code, payload.message);
         break;
       default:
-        if (EVENTS[type]) announce(p, EVENTS[type], payload);
+        if (EVENTS[type]) handleEvent(p, EVENTS[type], payload);
     }
   }
 
-  /** Keeps `callEnded` to exactly one per call, whatever the phone goes through. */
-  function announce(p, event, payload) {
+  /** Emits a phone event. Emits `callEnded` exactly once per call, also if the phone restarts. */
+  function handleEvent(p, event, payload) {
     if (event === 'callStarted' || event === 'callIncoming') p.calls.set(payload.callId, payload);
     if (event === 'callAnswered') p.calls.set(payload.callId, { ...payload, answeredAt: Date.now() });
     if (event === 'callEnded' && !p.calls.delete(payload.callId)) return;
@@ -303,7 +314,7 @@
     }
   }
 
-  // ------------------------------------------------------------ leaving
+  // ------------------------------------------------------------ removal
 
   function unmount(p) {
     phone = null;
@@ -311,9 +322,8 @@
     if (!p.view) return;
     const busy = p.state.registered || p.calls.size > 0;
     if (p.initSent) post(p, 'BITCALL_DESTROY', {});
-    // A frame that is removed at once cannot hang up any more: hide it, and
-    // give it the moment that a BYE takes.
-    p.view.remove(p.initSent && busy ? 250 : 0);
+    // An iframe that is removed at once cannot send a BYE or unregister: hide it and remove it later.
+    p.view.remove(p.initSent && busy ? HANG_UP_DELAY_MS : 0);
     for (const { answeredAt, ...call } of p.calls.values()) {
       const duration = answeredAt ? Math.floor((Date.now() - answeredAt) / 1000) : 0;
       emit('callEnded', { ...call, duration, cause: 'Phone removed', sipCode: null });
@@ -321,7 +331,7 @@
     if (p.state.registered) emit('unregistered', { reason: 'Phone removed' });
   }
 
-  // ------------------------------------------------------------ what is seen
+  // ------------------------------------------------------------ view
 
   const STYLE = `
     :host { all: initial !important; position: fixed !important; z-index: 2147483000 !important; inset: 0 !important;
@@ -382,7 +392,7 @@
 
     const shell = element('div', { class: 'frame' });
     const panel = element('div', { class: 'panel', role: 'dialog', 'aria-label': 'Phone' });
-    const frame = element('iframe', { title: 'Phone', allow: ALLOW, src });
+    const frame = element('iframe', { title: 'Phone', allow: IFRAME_PERMISSIONS, src });
     const launcher = element('button', { class: 'launcher', type: 'button', 'aria-expanded': 'false' });
     const badge = element('span', { class: 'badge' });
     launcher.append(icon('phone'), icon('close'), badge);
@@ -390,28 +400,28 @@
     shell.append(panel, launcher);
     root.append(shell);
 
-    // Nothing is seen before the tenant's colours are known.
+    // The launcher is shown when the tenant's colours are known.
     launcher.hidden = true;
 
     let isOpen = false;
     let missed = 0;
-    const name = () => {
-      const what = isOpen ? 'Close phone' : 'Open phone';
-      launcher.setAttribute('aria-label', missed ? `${what}, ${missed} missed` : what);
+    const updateLabel = () => {
+      const action = isOpen ? 'Close phone' : 'Open phone';
+      launcher.setAttribute('aria-label', missed ? `${action}, ${missed} missed` : action);
     };
     const open = (next) => {
       if (isOpen === next) return;
       isOpen = next;
       shell.classList.toggle('open', next);
       launcher.setAttribute('aria-expanded', String(next));
-      name();
+      updateLabel();
       send(p, 'BITCALL_VISIBLE', { visible: next });
       if (next) frame.focus({ preventScroll: true });
       else if (root.activeElement === frame) launcher.focus({ preventScroll: true });
     };
-    name();
-    const moved = draggable(launcher, host, p.abort.signal);
-    launcher.addEventListener('click', () => moved() || open(!isOpen));
+    updateLabel();
+    const wasDragged = draggable(launcher, host, p.abort.signal);
+    launcher.addEventListener('click', () => wasDragged() || open(!isOpen));
     window.addEventListener('message', (event) => receive(p, event), { signal: p.abort.signal });
     document.body.append(host);
 
@@ -430,7 +440,7 @@
         badge.textContent = missed > 99 ? '99+' : missed || '';
         shell.classList.toggle('ringing', state.ringing);
         shell.classList.toggle('in-call', state.inCall);
-        name();
+        updateLabel();
       },
       remove(delay) {
         if (!delay) return host.remove();
@@ -457,42 +467,41 @@
     return svg;
   }
 
-  /** Drag to the other bottom corner; remembered. Returns whether the last press was a drag. */
+  /** Lets the user drag the launcher to the other bottom corner, which is stored. Returns a function that tells whether the last press was a drag. */
   function draggable(button, host, signal) {
-    const KEY = 'bitcall-webphone:corner';
-    const place = (corner) => (corner === 'start' ? host.setAttribute('corner', 'start') : host.removeAttribute('corner'));
+    const setCorner = (corner) => (corner === 'start' ? host.setAttribute('corner', 'start') : host.removeAttribute('corner'));
     try {
-      place(localStorage.getItem(KEY));
+      setCorner(localStorage.getItem(CORNER_KEY));
     } catch {
-      // Storage is blocked on this page: the default corner will do.
+      // Storage is blocked on this page: use the default corner.
     }
-    let from = null;
+    let startX = null;
     let dragged = false;
     button.addEventListener('pointerdown', (event) => {
-      from = event.clientX;
+      startX = event.clientX;
       dragged = false;
     });
     const move = (event) => {
-      if (from === null || Math.abs(event.clientX - from) < 48) return;
+      if (startX === null || Math.abs(event.clientX - startX) < MIN_DRAG_DISTANCE_PX) return;
       dragged = true;
       const rtl = getComputedStyle(host).direction === 'rtl';
       const corner = event.clientX < innerWidth / 2 !== rtl ? 'start' : 'end';
-      place(corner);
+      setCorner(corner);
       try {
-        localStorage.setItem(KEY, corner);
+        localStorage.setItem(CORNER_KEY, corner);
       } catch {
-        // As above.
+        // Storage is blocked: the corner is not stored.
       }
     };
     window.addEventListener('pointermove', move, { signal, passive: true });
-    window.addEventListener('pointerup', () => (from = null), { signal });
+    window.addEventListener('pointerup', () => (startX = null), { signal });
     return () => dragged;
   }
 
   // ------------------------------------------------------------ colour
 
   function validColor(value) {
-    return /^#[0-9a-f]{6}$/i.test(value || '') ? value : '#0f766e';
+    return /^#[0-9a-f]{6}$/i.test(value || '') ? value : DEFAULT_ACCENT;
   }
 
   /** Black or white, whichever has the better contrast (WCAG 2.2 relative luminance). */

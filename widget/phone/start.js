@@ -38,7 +38,7 @@ try {
   const words = make('p', { className: 'lead', role: 'alert', textContent: 'The phone could not start.' });
   const again = make('button', { className: 'primary', type: 'button', textContent: 'Try again' });
   again.addEventListener('click', () => location.reload());
-  const entrance = make('main', { className: 'entrance' });
+  const entrance = make('main', { className: 'start-page' });
   entrance.append(words, again);
   document.getElementById('skeleton')?.replaceChildren(entrance);
   document.getElementById('skeleton')?.removeAttribute('aria-hidden');

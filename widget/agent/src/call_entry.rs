@@ -48,7 +48,7 @@ pub enum MediaNegotiation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RemoteOffer {
     Description(String),
-    /// An INVITE without a body: the far end asks for our offer (RFC 3261 §13.2.1).
+    /// An INVITE without a body: the far end requests our offer (RFC 3261 §13.2.1).
     OfferRequested,
 }
 
@@ -119,13 +119,13 @@ impl CallEntry {
         }
     }
 
-    pub fn open_request(&mut self, request: u32, purpose: RequestPurpose) {
-        self.open_requests.push((request, purpose));
+    pub fn open_request(&mut self, request_id: u32, purpose: RequestPurpose) {
+        self.open_requests.push((request_id, purpose));
     }
 
     /// Closes the request and returns its purpose; `None` if it is not open.
-    pub fn close_request(&mut self, request: u32) -> Option<RequestPurpose> {
-        let index = self.open_requests.iter().position(|(open, _)| *open == request)?;
+    pub fn close_request(&mut self, request_id: u32) -> Option<RequestPurpose> {
+        let index = self.open_requests.iter().position(|(open, _)| *open == request_id)?;
         Some(self.open_requests.remove(index).1)
     }
 
@@ -159,7 +159,7 @@ impl CallEntry {
         self.want_offer = false;
         self.negotiation =
             MediaNegotiation::CreatingOffer { held: self.want_held, restart, until: now.plus(OFFER_TIMEOUT_MS) };
-        Some(MediaRequest::Offer { flow: media_direction(self.want_held), restart_ice: restart })
+        Some(MediaRequest::Offer { direction: media_direction(self.want_held), restart_ice: restart })
     }
 
     /// Our offer was interrupted, not refused: an ICE restart that it contained is wanted again.

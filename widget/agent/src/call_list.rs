@@ -60,7 +60,7 @@ pub struct CallList {
     reported_registered: bool,
     entries: Vec<CallEntry>,
     focus: u64,
-    requests: u32,
+    last_request_id: u32,
     last_snapshot: AgentSnapshot,
     no_page_until: Option<Millis>,
     finished: bool,
@@ -99,7 +99,7 @@ impl CallList {
                 }
             }
             ToAgent::Digits { call, digits } => self.digits(port, &call, &digits),
-            ToAgent::MediaReply { call, request, reply } => self.media_reply(port, &call, request, reply, now),
+            ToAgent::MediaReply { call, request_id, reply } => self.media_reply(port, &call, request_id, reply, now),
             ToAgent::MediaChanged { call, state } => {
                 self.media_changed(port, &call, state, now);
             }
@@ -227,10 +227,10 @@ impl CallList {
     fn advance(&mut self, now: Millis) {
         for index in 0..self.entries.len() {
             if let Some(entry) = self.entries.get_mut(index) {
-                let ask = entry.next_offer(now);
+                let request = entry.next_offer(now);
                 entry.update_hold_state();
-                if let Some(ask) = ask {
-                    self.request_media(index, RequestPurpose::LocalOffer, ask);
+                if let Some(request) = request {
+                    self.request_media(index, RequestPurpose::LocalOffer, request);
                 }
             }
         }
@@ -301,9 +301,9 @@ impl CallList {
     }
 
     /// Sends a media request to the page that owns the call. Without such a page nothing is sent.
-    fn request_media(&mut self, index: usize, purpose: RequestPurpose, ask: MediaRequest) {
-        self.requests = self.requests.wrapping_add(1);
-        let request = self.requests;
+    fn request_media(&mut self, index: usize, purpose: RequestPurpose, request: MediaRequest) {
+        self.last_request_id = self.last_request_id.wrapping_add(1);
+        let request_id = self.last_request_id;
         let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
@@ -311,9 +311,9 @@ impl CallList {
         else {
             return;
         };
-        entry.open_request(request, purpose);
+        entry.open_request(request_id, purpose);
         let call = entry.call.id.clone();
-        self.send(port, ToPage::Media { call, request, ask });
+        self.send(port, ToPage::Media { call, request_id, request });
     }
 
     fn command(&mut self, command: Command) {

@@ -104,7 +104,7 @@ fn scenes() -> Vec<(&'static str, Scene)> {
             ui.screen.set(Screen::NotEmbedded);
         }),
         ("form", |ui| signed_out(ui, Screen::Form)),
-        ("form-faults", |ui| {
+        ("form-errors", |ui| {
             signed_out(ui, Screen::Form);
             ui.form.username.set("101".to_owned());
             ui.form
@@ -118,7 +118,7 @@ fn scenes() -> Vec<(&'static str, Scene)> {
         }),
         ("form-refused", |ui| {
             signed_out(ui, Screen::Form);
-            ui.form.refusal.set(Some("The server does not answer. Check the network, then try again.".to_owned()));
+            ui.form.error.set(Some("The server does not answer. Check the network, then try again.".to_owned()));
         }),
         ("connect", |ui| signed_out(ui, Screen::Connect(account()))),
         ("dialer", |_| {}),
@@ -131,7 +131,7 @@ fn scenes() -> Vec<(&'static str, Scene)> {
         ("dialer-long", |ui| {
             ui.number.set("sip:reception.front-desk@example.com".to_owned());
         }),
-        ("dialer-fault", |ui| {
+        ("dialer-error", |ui| {
             ui.number.set("12 wrong".to_owned());
             ui.number_error.set(Some("A space must not stand in a name.".to_owned()));
         }),
@@ -143,13 +143,13 @@ fn scenes() -> Vec<(&'static str, Scene)> {
             ui.ended.set(history().into_iter().nth(2));
         }),
         ("dialer-blocked", |ui| {
-            ui.microphone_fault.set(Some(MediaError::MicrophoneBlocked));
+            ui.microphone_error.set(Some(MediaError::MicrophoneBlocked));
             ui.snapshot.set(AgentSnapshot {
                 registration: RegistrationStatus::Reconnecting {
                     reason: RegistrationFailure {
                         code: RegistrationFailureCode::ConnectionLost,
                         sip_code: None,
-                        words: "Connection lost".to_owned(),
+                        text: "Connection lost".to_owned(),
                     },
                     retry_at: None,
                 },
@@ -241,8 +241,8 @@ fn registered() -> RegistrationStatus {
     }
 }
 
-fn failed(code: RegistrationFailureCode, words: &str) -> RegistrationStatus {
-    RegistrationStatus::Failed { reason: RegistrationFailure { code, sip_code: None, words: words.to_owned() } }
+fn failed(code: RegistrationFailureCode, text: &str) -> RegistrationStatus {
+    RegistrationStatus::Failed { reason: RegistrationFailure { code, sip_code: None, text: text.to_owned() } }
 }
 
 fn account() -> Credentials {

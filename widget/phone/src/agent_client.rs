@@ -296,8 +296,8 @@ impl Inner {
     /// this one.
     fn report_not_started(&self) {
         self.start_failed.set(true);
-        let words = "The phone could not start. Try again, or reload the page.".to_owned();
-        let reason = RegistrationFailure { code: RegistrationFailureCode::NotStarted, sip_code: None, words };
+        let text = "The phone could not start. Try again, or reload the page.".to_owned();
+        let reason = RegistrationFailure { code: RegistrationFailureCode::NotStarted, sip_code: None, text };
         let snapshot =
             AgentSnapshot { registration: RegistrationStatus::Failed { reason }, ..AgentSnapshot::default() };
         (self.on_message)(ToPage::Snapshot { snapshot });
@@ -378,11 +378,11 @@ impl Inner {
         self.start_timer.borrow_mut().take();
         self.start_failed.set(false);
         match &message {
-            ToPage::Media { call, request, ask } => {
-                if matches!(ask, MediaRequest::Close) {
+            ToPage::Media { call, request_id, request } => {
+                if matches!(request, MediaRequest::Close) {
                     self.media.close(call);
                 } else {
-                    self.media.serve(call, *request, ask.clone());
+                    self.media.serve(call, *request_id, request.clone());
                 }
                 return;
             }

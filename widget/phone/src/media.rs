@@ -52,9 +52,9 @@ pub struct MediaSettings {
 #[derive(Clone, Debug, PartialEq)]
 pub enum MediaNotice {
     /// The media of a call failed. The agent ends the call.
-    Fault {
+    Failed {
         call: CallId,
-        fault: MediaError,
+        error: MediaError,
         message: String,
     },
     Muted {
@@ -227,8 +227,8 @@ impl Media {
     }
 
     /// Handles one request and sends the reply.
-    pub(crate) fn serve(&self, call: &str, request: u32, ask: MediaRequest) {
-        self.0.call_media_or_new(call).handle_request(request, ask);
+    pub(crate) fn serve(&self, call: &str, request_id: u32, request: MediaRequest) {
+        self.0.call_media_or_new(call).handle_request(request_id, request);
     }
 
     pub(crate) fn close(&self, call: &str) {
@@ -323,11 +323,11 @@ impl Inner {
         }
     }
 
-    fn reply(&self, call: &str, request: u32, reply: MediaReply) {
-        if let MediaReply::Failed { fault, message } = &reply {
-            self.notify(MediaNotice::Fault { call: call.to_owned(), fault: *fault, message: message.clone() });
+    fn reply(&self, call: &str, request_id: u32, reply: MediaReply) {
+        if let MediaReply::Failed { error, message } = &reply {
+            self.notify(MediaNotice::Failed { call: call.to_owned(), error: *error, message: message.clone() });
         }
-        self.send(ToAgent::MediaReply { call: call.to_owned(), request, reply });
+        self.send(ToAgent::MediaReply { call: call.to_owned(), request_id, reply });
     }
 
     fn notify(&self, notice: MediaNotice) {
@@ -400,7 +400,7 @@ impl Inner {
                 Err(error) => {
                     inner.microphone_lost.set(true);
                     let call = first.call().to_owned();
-                    inner.notify(MediaNotice::Fault { call, fault: error.fault, message: error.message });
+                    inner.notify(MediaNotice::Failed { call, error: error.kind, message: error.message });
                 }
             }
         });

@@ -34,7 +34,7 @@ impl NotifiedCalls {
         let mut ended = Vec::new();
         self.0.retain_mut(|known| {
             let Some(call) = snapshot.calls.iter().find(|call| call.id == known.id) else {
-                ended.push((known.clone(), CallEndCause { words: "Ended elsewhere".to_owned(), sip_code: None }));
+                ended.push((known.clone(), CallEndCause { text: "Ended elsewhere".to_owned(), sip_code: None }));
                 return false;
             };
             known.clone_from(call);
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_ended_while_the_page_slept_ends_once_when_it_wakes() {
+    fn a_call_that_ended_while_the_page_was_frozen_ends_once() {
         let mut notified = NotifiedCalls::default();
         assert!(notified.insert(&call(CallState::Dialing)));
         assert!(!notified.insert(&call(CallState::Dialing)));
@@ -77,13 +77,13 @@ mod tests {
     fn a_call_that_another_page_took_over_ends_with_its_own_cause() {
         let mut notified = NotifiedCalls::default();
         notified.insert(&call(CallState::Active));
-        let cause = CallEndCause { words: "Remote hung up".to_owned(), sip_code: None };
+        let cause = CallEndCause { text: "Remote hung up".to_owned(), sip_code: None };
         let ended = notified.apply_snapshot(&snapshot(vec![call(CallState::Ended { cause: cause.clone() })]));
         assert!(matches!(ended.as_slice(), [(_, reported)] if *reported == cause));
     }
 
     #[test]
-    fn an_end_that_was_told_is_not_told_again() {
+    fn a_reported_end_is_not_reported_again() {
         let mut notified = NotifiedCalls::default();
         notified.insert(&call(CallState::Active));
         notified.remove("c1");

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn no_digit_is_lost_by_grouping() {
+    fn grouping_keeps_all_digits() {
         for n in 7..20 {
             for start in ["1", "7", "49", "359", "999"] {
                 let digits: String = start.chars().chain("234567890123456789".chars()).take(n).collect();
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn initials_come_from_first_and_last_name() {
+    fn initials_are_those_of_first_and_last_name() {
         assert_eq!(initials("Anna Maria Schmidt").as_deref(), Some("AS"));
         assert_eq!(initials("bob").as_deref(), Some("B"));
         assert_eq!(initials("+49 30"), None);

@@ -21,7 +21,7 @@ pub struct RecentCall {
     pub at: u64,
     /// Whole seconds since the answer.
     pub seconds: u64,
-    /// Why it ended, in words.
+    /// Why it ended, as text.
     pub cause: String,
 }
 
@@ -38,9 +38,9 @@ const MAX_RECENT_CALLS: usize = 200;
 impl RecentCall {
     pub fn of(call: &CallSnapshot, cause: &CallEndCause, seconds: u64) -> Self {
         let answered = call.answered_at.is_some();
-        // 603 is a decline. A CANCEL says in its Reason header (RFC 3326), and so in the words, that the
+        // 603 is a decline. A CANCEL says in its Reason header (RFC 3326), and so in the text, that the
         // call was answered elsewhere.
-        let dealt_with = cause.sip_code == Some(603) || cause.words.ends_with("elsewhere");
+        let dealt_with = cause.sip_code == Some(603) || cause.text.ends_with("elsewhere");
         Self {
             id: call.id.clone(),
             number: call.number.clone(),
@@ -50,7 +50,7 @@ impl RecentCall {
             missed: call.direction == CallDirection::Inbound && !answered && !dealt_with,
             at: call.started_at,
             seconds,
-            cause: cause.words.clone(),
+            cause: cause.text.clone(),
         }
     }
 }
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_stands_on_top_and_the_list_is_bounded() {
+    fn the_newest_call_is_first_and_the_list_is_limited() {
         let mut list = Vec::new();
         for n in 0..300 {
             add(&mut list, call(&n.to_string(), NOON + n));
@@ -144,17 +144,16 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_somebody_dealt_with_is_not_missed() {
+    fn a_call_declined_or_answered_elsewhere_is_not_missed() {
         let call = CallSnapshot { direction: CallDirection::Inbound, ..test_call::call("a", CallState::Incoming) };
-        let ended = |words: &str, sip_code| {
-            RecentCall::of(&call, &CallEndCause { words: words.to_owned(), sip_code }, 0).missed
-        };
+        let ended =
+            |text: &str, sip_code| RecentCall::of(&call, &CallEndCause { text: text.to_owned(), sip_code }, 0).missed;
         assert!(ended("Caller hung up", Some(487)));
         assert!(ended("Connection lost", None));
         assert!(!ended("Declined", Some(603)));
         assert!(!ended("Answered elsewhere", Some(487)));
         let outbound = CallSnapshot { direction: CallDirection::Outbound, ..call };
-        assert!(!RecentCall::of(&outbound, &CallEndCause { words: "Busy".to_owned(), sip_code: Some(486) }, 0).missed);
+        assert!(!RecentCall::of(&outbound, &CallEndCause { text: "Busy".to_owned(), sip_code: Some(486) }, 0).missed);
     }
 
     #[test]

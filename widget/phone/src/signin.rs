@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn complete_credentials_wait_for_one_button_by_default() {
+    fn complete_credentials_are_confirmed_by_a_button_by_default() {
         let InitialSignIn::Connect(given) = initial_sign_in(&config(None), &host(None, "101", "pw"), None) else {
             panic!()
         };
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_parts_bring_the_form_in_every_mode() {
+    fn incomplete_credentials_show_the_form_in_every_mode() {
         for mode in [SignInMode::Confirm, SignInMode::Autologin, SignInMode::Prefilled] {
             let InitialSignIn::Form(form) = initial_sign_in(&config(None), &host(Some(mode), "101", ""), None) else {
                 panic!()
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn autologin_signs_in_and_prefilled_never_does() {
+    fn autologin_signs_in_and_prefilled_does_not() {
         assert!(matches!(
             initial_sign_in(&config(None), &host(Some(SignInMode::Autologin), "101", "pw"), None),
             InitialSignIn::Auto(_)
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tenants_domain_wins_over_the_hosts() {
+    fn the_tenants_domain_overrides_the_host_pages() {
         let InitialSignIn::Connect(given) = initial_sign_in(&config(Some("sip.acme")), &host(None, "101", "pw"), None)
         else {
             panic!()
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_session_comes_first_but_not_for_somebody_else() {
+    fn a_stored_session_is_restored_only_for_the_same_user() {
         let config = config(Some("sip.acme"));
         assert!(matches!(
             initial_sign_in(&config, &host(None, "101", "pw"), Some(stored("101"))),
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_may_be_about_what_was_stored_unless_it_is_about_the_server() {
+    fn only_account_failures_may_mean_an_outdated_session() {
         for code in [
             RegistrationFailureCode::WrongPassword,
             RegistrationFailureCode::Forbidden,
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn restore_can_be_switched_off_by_the_host() {
+    fn the_host_page_can_disable_session_restore() {
         let mut host = host(None, "101", "");
         host.behavior.session_restore = Some(SessionRestore::Off);
         assert!(matches!(
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_never_storable_nor_shown_in_debug_output() {
+    fn a_password_is_neither_stored_nor_in_debug_output() {
         let InitialSignIn::Connect(given) = initial_sign_in(&config(None), &host(None, "101", "hunter2"), None) else {
             panic!()
         };
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_of_the_form_is_named_at_its_field() {
+    fn each_form_error_is_shown_at_its_field() {
         let errors = read_form(" ", "", "", &FormDefaults::default()).unwrap_err();
         assert!(errors.username.is_some() && errors.domain.is_some() && errors.password.is_some());
         let errors = read_form("a b", "https://x", "pw", &FormDefaults::default()).unwrap_err();
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hosts_secret_serves_only_the_name_it_came_with() {
+    fn the_host_pages_secret_is_used_only_for_its_username() {
         let defaults = FormDefaults::from_host(&config(None), &host(None, "101", "pw").sip);
         assert!(read_form("101", "host.example", "", &defaults).is_ok());
         assert!(read_form("102", "host.example", "", &defaults).is_err());

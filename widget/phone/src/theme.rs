@@ -42,6 +42,10 @@ const MIN_TEXT_CONTRAST: f32 = 4.5;
 const CONTRAST_MARGIN: f32 = 0.06;
 /// Minimum contrast of a button to the surface behind it (WCAG 2.2, 1.4.11).
 const MIN_SHAPE_CONTRAST: f32 = 3.0;
+/// Step in OKLCH lightness by which a colour is moved until its contrast suffices.
+const LIGHTNESS_STEP: f32 = 0.01;
+/// Colours below this chroma count as grey: their hue is not visible.
+const MAX_GREY_CHROMA: f32 = 0.02;
 
 impl Accent {
     pub fn light(theme: Rgb) -> Self {
@@ -102,10 +106,6 @@ impl Accent {
         Self { fill: Rgb::from_oklch(fill_l, c, h), hover, on_fill, text: Rgb::from_oklch(text_l, c, h), soft }
     }
 }
-
-const LIGHTNESS_STEP: f32 = 0.01;
-/// Colours below this chroma count as grey: their hue is not visible.
-const MAX_GREY_CHROMA: f32 = 0.02;
 
 /// The CSS custom properties of the accent colours.
 pub fn variables(light: &Accent, dark: &Accent) -> [(&'static str, String); 5] {
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn every_accent_can_be_read_in_both_themes() {
+    fn every_accent_is_readable_in_both_themes() {
         for theme in palette() {
             for (i, accent) in [Accent::light(theme), Accent::dark(theme)].into_iter().enumerate() {
                 let ratio = contrast(accent.on_fill, accent.fill);
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn an_accent_that_reads_well_is_left_alone() {
+    fn a_readable_accent_is_not_changed() {
         let blue = Rgb::parse("#2563eb");
         let accent = Accent::light(blue);
         for (kept, given) in accent.fill.0.iter().zip(blue.0) {
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_colour_that_is_none_falls_back() {
+    fn an_invalid_colour_becomes_the_fallback() {
         for broken in ["", "red", "#12", "#gggggg", "#ffeé0"] {
             assert_eq!(Rgb::parse(broken), FALLBACK_ACCENT, "{broken}");
         }
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn the_roles_of_the_style_sheet_can_be_read() {
+    fn the_text_colours_of_the_style_sheet_are_readable() {
         let surfaces = ["surface-0", "surface-1", "surface-2"];
         for text in ["text", "muted", "positive-text", "negative-text", "warning-text"] {
             for surface in surfaces {
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn the_surfaces_known_here_are_those_of_the_style_sheet() {
+    fn the_surface_constants_match_the_style_sheet() {
         for (i, known) in [LIGHT_SURFACES, DARK_SURFACES].into_iter().enumerate() {
             for (colour, name) in known.into_iter().zip(["surface-0", "surface-2"]) {
                 for (a, b) in colour.0.iter().zip(role(name)[i].0) {

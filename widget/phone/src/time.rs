@@ -111,14 +111,14 @@ mod tests {
     const NOON: u64 = 1_795_348_800_000; // 2026-11-22 12:00 UTC, a Sunday
 
     #[test]
-    fn a_timer_keeps_its_width_until_an_hour() {
+    fn a_timer_has_a_fixed_width_below_an_hour() {
         assert_eq!(format_timer(0), "00:00");
         assert_eq!(format_timer(272), "04:32");
         assert_eq!(format_timer(3872), "1:04:32");
     }
 
     #[test]
-    fn durations_are_spelled() {
+    fn durations_are_written_with_units() {
         assert_eq!(format_duration(9), "9 s");
         assert_eq!(format_duration(120), "2 min");
         assert_eq!(format_duration(134), "2 min 14 s");
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_is_the_persons_own() {
+    fn the_time_follows_the_users_12_or_24_hour_clock() {
         let utc = LocalClock { offset_minutes: 0, is_24_hour: true };
         assert_eq!(utc.clock(NOON), "12:00");
         let berlin = LocalClock { offset_minutes: 60, is_24_hour: true };
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn days_are_named_by_nearness() {
+    fn recent_days_are_named_relative_to_today() {
         let zone = LocalClock::default();
         let today = zone.day(NOON);
         assert_eq!(zone.day_name(today, NOON), "Today");
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn midnight_is_the_local_one() {
+    fn days_change_at_local_midnight() {
         let auckland = LocalClock { offset_minutes: 780, is_24_hour: true };
         assert_eq!(auckland.day(NOON), LocalClock::default().day(NOON) + 1);
     }

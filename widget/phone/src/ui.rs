@@ -64,7 +64,7 @@ pub struct UiState {
 
     pub muted: Signal<Vec<CallId>>,
     pub levels: Signal<MeterBars>,
-    pub microphone_fault: Signal<Option<MediaError>>,
+    pub microphone_error: Signal<Option<MediaError>>,
     pub sound_blocked: Signal<bool>,
     pub devices: Signal<DeviceOptions>,
     /// Announced once by screen readers (`aria-live`).
@@ -85,7 +85,7 @@ pub struct SignInForm {
     pub defaults: Signal<FormDefaults>,
     pub errors: Signal<FormErrors>,
     /// The error of the server or the network.
-    pub refusal: Signal<Option<String>>,
+    pub error: Signal<Option<String>>,
     pub busy: Signal<bool>,
 }
 
@@ -173,7 +173,7 @@ pub enum UserAction {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PhoneStatus {
     pub tone: StatusKind,
-    pub words: String,
+    pub text: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -231,7 +231,7 @@ impl Ui {
             search: create_signal(String::new()),
             muted: create_signal(Vec::new()),
             levels: create_signal(MeterBars::default()),
-            microphone_fault: create_signal(None),
+            microphone_error: create_signal(None),
             sound_blocked: create_signal(false),
             devices: create_signal(DeviceOptions::default()),
             announcement: create_signal(String::new()),
@@ -243,7 +243,7 @@ impl Ui {
                 remember: create_signal(false),
                 defaults: create_signal(FormDefaults::default()),
                 errors: create_signal(FormErrors::default()),
-                refusal: create_signal(None),
+                error: create_signal(None),
                 busy: create_signal(false),
             },
             on_action: create_signal(no_handler),
@@ -323,7 +323,7 @@ pub fn incoming_call(snapshot: &AgentSnapshot) -> Option<&CallSnapshot> {
 }
 
 pub fn phone_status(snapshot: &AgentSnapshot) -> PhoneStatus {
-    let (tone, words) = match &snapshot.registration {
+    let (tone, text) = match &snapshot.registration {
         RegistrationStatus::SignedOut => (StatusKind::Off, "Signed out".to_owned()),
         RegistrationStatus::Connecting => (StatusKind::Waiting, "Connecting…".to_owned()),
         RegistrationStatus::Registered { .. } if focused_call(snapshot).is_some() => {
@@ -334,19 +334,19 @@ pub fn phone_status(snapshot: &AgentSnapshot) -> PhoneStatus {
             (StatusKind::Bad, "No network".to_owned())
         }
         RegistrationStatus::Reconnecting { .. } => (StatusKind::Waiting, "Reconnecting…".to_owned()),
-        RegistrationStatus::Failed { reason } => (StatusKind::Bad, format!("Offline: {}", as_clause(&reason.words))),
+        RegistrationStatus::Failed { reason } => (StatusKind::Bad, format!("Offline: {}", as_clause(&reason.text))),
     };
-    PhoneStatus { tone, words }
+    PhoneStatus { tone, text }
 }
 
 /// A sentence as part of another one: "Wrong password." becomes "wrong password".
-pub fn as_clause(words: &str) -> String {
-    let words = words.trim().trim_end_matches('.');
-    let mut chars = words.chars();
+pub fn as_clause(text: &str) -> String {
+    let text = text.trim().trim_end_matches('.');
+    let mut chars = text.chars();
     match (chars.next(), chars.clone().next()) {
         // An acronym keeps its capitals.
         (Some(first), Some(second)) if !second.is_uppercase() => first.to_lowercase().chain(chars).collect(),
-        _ => words.to_owned(),
+        _ => text.to_owned(),
     }
 }
 
@@ -358,7 +358,7 @@ mod tests {
     use crate::test_call::call;
 
     #[test]
-    fn the_active_call_is_shown_and_a_ringing_one_never_takes_its_place() {
+    fn a_ringing_call_does_not_replace_the_active_call() {
         let mut snapshot = AgentSnapshot {
             calls: vec![
                 call("held", CallState::Active),
@@ -377,23 +377,23 @@ mod tests {
     }
 
     #[test]
-    fn the_header_says_why_the_phone_is_offline() {
+    fn the_header_shows_why_the_phone_is_offline() {
         let snapshot = AgentSnapshot {
             registration: RegistrationStatus::Failed {
                 reason: RegistrationFailure {
                     code: RegistrationFailureCode::WrongPassword,
                     sip_code: Some(403),
-                    words: "Wrong password.".to_owned(),
+                    text: "Wrong password.".to_owned(),
                 },
             },
             ..AgentSnapshot::default()
         };
-        assert_eq!(phone_status(&snapshot).words, "Offline: wrong password");
+        assert_eq!(phone_status(&snapshot).text, "Offline: wrong password");
         assert_eq!(as_clause("SIP server refused."), "SIP server refused");
     }
 
     #[test]
-    fn silence_shows_no_bar_and_shouting_shows_all() {
+    fn silence_shows_no_level_bar_and_full_level_shows_all() {
         assert_eq!(MeterBars::new(0.0, 0.01), MeterBars { microphone: 0, remote: 0 });
         assert_eq!(MeterBars::new(0.03, 7.0), MeterBars { microphone: 1, remote: MeterBars::MAX_BARS });
     }

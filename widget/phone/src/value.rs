@@ -184,7 +184,7 @@ impl<'de> MapAccess<'de> for ObjectFields<'_> {
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, DecodeError> {
         let (field, value) = &self.current;
         seed.deserialize(JsDeserializer(value))
-            .map_err(|fault| if fault.field.is_empty() { DecodeError { field } } else { fault })
+            .map_err(|error| if error.field.is_empty() { DecodeError { field } } else { error })
     }
 }
 

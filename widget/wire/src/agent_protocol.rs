@@ -11,7 +11,7 @@
 //! session descriptions from that page ([`MediaRequest`]). All pages get
 //! [`AgentSnapshot`]s.
 //!
-//! Every [`MediaRequest`] has a `request` number, which the reply repeats. A reply to
+//! Every [`MediaRequest`] has a `request_id`, which the reply repeats. A reply to
 //! a request that is no longer open is ignored, so that a late microphone permission
 //! has no effect on a call that has ended.
 
@@ -91,7 +91,7 @@ pub enum ToAgent {
     },
     MediaReply {
         call: CallId,
-        request: u32,
+        request_id: u32,
         reply: MediaReply,
     },
     MediaChanged {
@@ -121,8 +121,8 @@ pub enum ToPage {
     },
     Media {
         call: CallId,
-        request: u32,
-        ask: MediaRequest,
+        request_id: u32,
+        request: MediaRequest,
     },
     /// A line for the debug log, e.g. why a message was dropped.
     Log {
@@ -205,13 +205,13 @@ pub enum RegistrationStatus {
     },
 }
 
-/// Why there is no registration. `code` is for the program, `words` are shown.
+/// Why there is no registration. `code` is for the program, `text` is shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegistrationFailure {
     pub code: RegistrationFailureCode,
     pub sip_code: Option<u16>,
     /// A short text for the person, e.g. "Wrong password".
-    pub words: String,
+    pub text: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -292,7 +292,7 @@ pub enum HoldState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallEndCause {
     /// Text, e.g. `Busy`, `Remote hung up`.
-    pub words: String,
+    pub text: String,
     pub sip_code: Option<u16>,
 }
 
@@ -341,9 +341,9 @@ pub enum AgentEvent {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MediaRequest {
     /// Make an offer. Create the connection if there is none. Reply: `Description`.
-    Offer { flow: MediaDirection, restart_ice: bool },
+    Offer { direction: MediaDirection, restart_ice: bool },
     /// Answer this offer. Reply: `Description`.
-    Answer { offer: String, flow: MediaDirection },
+    Answer { offer: String, direction: MediaDirection },
     /// Apply this answer. A `provisional` one may be replaced later. Reply: `Done`.
     Accept { answer: String, provisional: bool },
     /// Our last offer was refused: return to the stable description. Reply: `Done`.
@@ -366,7 +366,7 @@ pub enum MediaDirection {
 pub enum MediaReply {
     Description { sdp: String },
     Done,
-    Failed { fault: MediaError, message: String },
+    Failed { error: MediaError, message: String },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

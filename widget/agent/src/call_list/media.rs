@@ -14,16 +14,16 @@ const ICE_DISCONNECTED_TIMEOUT_MS: u64 = 3_000;
 const MAX_ICE_RESTARTS: u32 = 3;
 
 impl CallList {
-    pub(super) fn media_reply(&mut self, port: PortId, call: &str, request: u32, reply: MediaReply, now: Millis) {
+    pub(super) fn media_reply(&mut self, port: PortId, call: &str, request_id: u32, reply: MediaReply, now: Millis) {
         let Some(page) = self.pages.by_port(port).map(|page| page.name.clone()) else {
             return;
         };
         let purpose = self
             .entry(call)
             .filter(|entry| entry.call.page.as_deref() == Some(&page))
-            .and_then(|entry| entry.close_request(request));
+            .and_then(|entry| entry.close_request(request_id));
         let (Some(index), Some(purpose)) = (self.find(call), purpose) else {
-            let line = format!("{call}: reply {request} came too late");
+            let line = format!("{call}: reply {request_id} came too late");
             return self.send(port, ToPage::Log { line });
         };
         match (purpose, reply) {
@@ -31,8 +31,8 @@ impl CallList {
             (RequestPurpose::InitialAnswer, MediaReply::Description { sdp }) => self.send_answer(index, sdp),
             (RequestPurpose::LocalOffer, MediaReply::Description { sdp }) => self.send_reinvite(index, sdp),
             (RequestPurpose::RemoteOffer, MediaReply::Description { sdp }) => self.answer_remote_offer(index, sdp),
-            (purpose, MediaReply::Failed { fault, message }) => {
-                self.media_failed(index, port, purpose, fault, &message, now);
+            (purpose, MediaReply::Failed { error, message }) => {
+                self.media_failed(index, port, purpose, error, &message, now);
             }
             (RequestPurpose::ProvisionalAnswer | RequestPurpose::FinalAnswer | RequestPurpose::RollBack, _)
             | (_, MediaReply::Done) => {}
@@ -104,7 +104,7 @@ impl CallList {
         index: usize,
         port: PortId,
         purpose: RequestPurpose,
-        fault: MediaError,
+        error: MediaError,
         message: &str,
         now: Millis,
     ) {
@@ -114,19 +114,19 @@ impl CallList {
         let call = entry.call.id.clone();
         match purpose {
             RequestPurpose::InitialOffer => {
-                self.refuse(port, error_code(fault), message);
-                self.end(index, end_cause(failure_text(fault), None), now);
+                self.refuse(port, error_code(error), message);
+                self.end(index, end_cause(failure_text(error), None), now);
             }
-            RequestPurpose::InitialAnswer if fault == MediaError::Unusable => {
-                self.refuse(port, error_code(fault), message);
+            RequestPurpose::InitialAnswer if error == MediaError::Unusable => {
+                self.refuse(port, error_code(error), message);
                 self.command(Command::Reject { call, status: 488 });
-                self.end(index, end_cause(failure_text(fault), Some(488)), now);
+                self.end(index, end_cause(failure_text(error), Some(488)), now);
             }
             RequestPurpose::InitialAnswer => {
                 // The call rings again: the person may connect a headset or answer on another device.
                 entry.call.state = CallState::Incoming;
                 entry.call.page = None;
-                self.refuse(port, error_code(fault), message);
+                self.refuse(port, error_code(error), message);
             }
             RequestPurpose::LocalOffer => {
                 entry.negotiation = MediaNegotiation::Idle;
@@ -139,7 +139,7 @@ impl CallList {
             }
             RequestPurpose::FinalAnswer if entry.connection_replaced => {
                 self.command(Command::HangUp { call });
-                self.end(index, end_cause(failure_text(fault), None), now);
+                self.end(index, end_cause(failure_text(error), None), now);
             }
             RequestPurpose::FinalAnswer => {
                 // E.g. a forked call was answered by another branch than the one that sent
@@ -205,8 +205,8 @@ impl CallList {
     }
 }
 
-fn error_code(fault: MediaError) -> &'static str {
-    match fault {
+fn error_code(error: MediaError) -> &'static str {
+    match error {
         MediaError::MicrophoneBlocked => "MICROPHONE_BLOCKED",
         MediaError::MicrophoneMissing => "MICROPHONE_MISSING",
         MediaError::MicrophoneBusy => "MICROPHONE_BUSY",
@@ -215,8 +215,8 @@ fn error_code(fault: MediaError) -> &'static str {
     }
 }
 
-fn failure_text(fault: MediaError) -> &'static str {
-    match fault {
+fn failure_text(error: MediaError) -> &'static str {
+    match error {
         MediaError::MicrophoneBlocked => "Microphone blocked",
         MediaError::MicrophoneMissing => "No microphone",
         MediaError::MicrophoneBusy => "Microphone busy",

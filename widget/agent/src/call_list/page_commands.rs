@@ -151,7 +151,7 @@ impl CallList {
     ) {
         let target = match number::call_target(number) {
             Ok(target) => target,
-            Err(words) => return self.refuse_call(port, call, "BAD_NUMBER", &words),
+            Err(text) => return self.refuse_call(port, call, "BAD_NUMBER", &text),
         };
         if !matches!(self.registration, RegistrationStatus::Registered { .. }) {
             return self.refuse_call(port, call, "NOT_REGISTERED", "The phone is not connected.");
@@ -159,8 +159,8 @@ impl CallList {
         let limit = self.account.as_ref().map_or(0, |account| account.max_sessions);
         let count = self.entries.iter().filter(|entry| !entry.is_ended()).count();
         if limit > 0 && usize::try_from(limit).is_ok_and(|limit| count >= limit) {
-            let words = format!("No more than {limit} calls at the same time.");
-            return self.refuse_call(port, call, "MAX_SESSIONS", &words);
+            let text = format!("No more than {limit} calls at the same time.");
+            return self.refuse_call(port, call, "MAX_SESSIONS", &text);
         }
         if call.is_empty() || self.entries.iter().any(|entry| entry.call.id == call) {
             return self.refuse(port, "DUPLICATE_CALL", "This call exists already.");
@@ -194,7 +194,7 @@ impl CallList {
             None => self.request_media(
                 index,
                 RequestPurpose::InitialOffer,
-                MediaRequest::Offer { flow: media_direction(false), restart_ice: false },
+                MediaRequest::Offer { direction: media_direction(false), restart_ice: false },
             ),
         }
         self.send(port, ToPage::Event { event });
@@ -234,13 +234,13 @@ impl CallList {
         let Some(entry) = self.entries.get(index) else {
             return;
         };
-        let ask = match entry.offer.clone() {
-            Some(RemoteOffer::Description(offer)) => MediaRequest::Answer { offer, flow: media_direction(false) },
+        let request = match entry.offer.clone() {
+            Some(RemoteOffer::Description(offer)) => MediaRequest::Answer { offer, direction: media_direction(false) },
             Some(RemoteOffer::OfferRequested) | None => {
-                MediaRequest::Offer { flow: media_direction(false), restart_ice: false }
+                MediaRequest::Offer { direction: media_direction(false), restart_ice: false }
             }
         };
-        self.request_media(index, RequestPurpose::InitialAnswer, ask);
+        self.request_media(index, RequestPurpose::InitialAnswer, request);
     }
 
     pub(super) fn decline(&mut self, port: PortId, call: &str, now: Millis) {
@@ -332,8 +332,8 @@ impl CallList {
         for digit in digits.chars() {
             let digit = digit.to_ascii_uppercase();
             if !digit.is_ascii_digit() && !matches!(digit, '*' | '#' | 'A'..='D') {
-                let words = format!("“{digit}” is not a key of a telephone.");
-                self.refuse(port, "BAD_DIGIT", &words);
+                let text = format!("“{digit}” is not a key of a telephone.");
+                self.refuse(port, "BAD_DIGIT", &text);
                 continue;
             }
             self.command(Command::Info {
@@ -350,7 +350,7 @@ impl CallList {
 
     /// Refuses the call and closes the media that the page has prepared, which releases the microphone.
     fn refuse_call(&mut self, port: PortId, call: String, code: &str, message: &str) {
-        self.send(port, ToPage::Media { call, request: 0, ask: MediaRequest::Close });
+        self.send(port, ToPage::Media { call, request_id: 0, request: MediaRequest::Close });
         self.refuse(port, code, message);
     }
 
@@ -360,8 +360,8 @@ impl CallList {
     }
 }
 
-pub(super) fn end_cause(words: &str, sip_code: Option<u16>) -> CallEndCause {
-    CallEndCause { words: words.to_owned(), sip_code }
+pub(super) fn end_cause(text: &str, sip_code: Option<u16>) -> CallEndCause {
+    CallEndCause { text: text.to_owned(), sip_code }
 }
 
 /// Identifies a secret without storing it.

@@ -78,8 +78,8 @@ impl CallList {
                 events.push(AgentEvent::CallAnswered { call: entry.call.clone() });
             }
             if !entry.placed {
-                let ask = MediaRequest::Offer { flow: media_direction(false), restart_ice: false };
-                self.request_media(index, RequestPurpose::InitialOffer, ask);
+                let request = MediaRequest::Offer { direction: media_direction(false), restart_ice: false };
+                self.request_media(index, RequestPurpose::InitialOffer, request);
                 continue;
             }
             if entry.call.state != CallState::Active {

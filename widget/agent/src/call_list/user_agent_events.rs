@@ -21,13 +21,14 @@ impl CallList {
             ua::Event::Ha1 { realm, ha1, .. } => self.store_ha1(realm, ha1),
             ua::Event::Incoming { call, from, offer } => self.incoming(call, from, offer, now),
             ua::Event::Progress { call, status, sdp, .. } => self.progress(&call, status, sdp),
-            ua::Event::Answered { call, sdp, .. } => self.answered(&call, sdp, now),
-            ua::Event::Confirmed { call, sdp } => self.confirmed(&call, sdp, now),
+            ua::Event::Answered { call, sdp, .. } | ua::Event::Confirmed { call, sdp } => {
+                self.answered(&call, sdp, now);
+            }
             ua::Event::Offer { call, sdp } => self.remote_offer(&call, sdp),
             ua::Event::OfferWithdrawn { call } => self.remote_offer_withdrawn(&call),
             ua::Event::ReinviteAccepted { call, sdp } => self.reinvite_accepted(&call, sdp, now),
             ua::Event::ReinviteRefused { call, status, will_retry } => {
-                self.reinvite_refused(&call, status, will_retry, now)
+                self.reinvite_refused(&call, status, will_retry, now);
             }
             ua::Event::OfferNeeded { call, reason } => self.offer_needed(&call, reason),
             ua::Event::Detached { call } => {
@@ -80,7 +81,7 @@ impl CallList {
         let (registered, reason) = match &self.registration {
             RegistrationStatus::Registered { .. } => (true, String::new()),
             RegistrationStatus::Reconnecting { reason, .. } | RegistrationStatus::Failed { reason } => {
-                (false, reason.words.clone())
+                (false, reason.text.clone())
             }
             RegistrationStatus::SignedOut => (false, "Signed out".to_owned()),
             RegistrationStatus::Connecting => (false, "Connecting".to_owned()),
@@ -170,17 +171,8 @@ impl CallList {
         }
     }
 
+    /// The call is established: we got a 2xx, or the ACK for our 2xx.
     fn answered(&mut self, call: &str, answer: Option<String>, now: Millis) {
-        let Some(index) = self.find(call) else {
-            return;
-        };
-        self.mark_active(index, now);
-        if let Some(answer) = answer {
-            self.apply_final_answer(index, answer);
-        }
-    }
-
-    fn confirmed(&mut self, call: &str, answer: Option<String>, now: Millis) {
         let Some(index) = self.find(call) else {
             return;
         };
@@ -256,13 +248,13 @@ impl CallList {
         let Some(entry) = self.entries.get(index) else {
             return;
         };
-        let flow = media_direction(entry.want_held);
-        let ask = match entry.offer.clone() {
-            Some(RemoteOffer::Description(offer)) => MediaRequest::Answer { offer, flow },
-            Some(RemoteOffer::OfferRequested) => MediaRequest::Offer { flow, restart_ice: false },
+        let direction = media_direction(entry.want_held);
+        let request = match entry.offer.clone() {
+            Some(RemoteOffer::Description(offer)) => MediaRequest::Answer { offer, direction },
+            Some(RemoteOffer::OfferRequested) => MediaRequest::Offer { direction, restart_ice: false },
             None => return,
         };
-        self.request_media(index, RequestPurpose::RemoteOffer, ask);
+        self.request_media(index, RequestPurpose::RemoteOffer, request);
     }
 
     fn remote_offer_withdrawn(&mut self, call: &str) {
@@ -395,12 +387,12 @@ pub(super) fn registration_failure(failure: ua::RegisterFailure) -> Registration
             Kind::BadConfiguration => RegistrationFailureCode::BadConfiguration,
         },
         sip_code: failure.status,
-        words: failure.kind.text().to_owned(),
+        text: failure.kind.text().to_owned(),
     }
 }
 
 fn end_cause_of(cause: ua::EndCause) -> CallEndCause {
-    let words = if cause.text.is_empty() {
+    let text = if cause.text.is_empty() {
         match cause.by {
             EndedBy::Local => "Hung up",
             EndedBy::Remote => "Remote hung up",
@@ -410,5 +402,5 @@ fn end_cause_of(cause: ua::EndCause) -> CallEndCause {
     } else {
         cause.text
     };
-    CallEndCause { words, sip_code: cause.sip_code }
+    CallEndCause { text, sip_code: cause.sip_code }
 }

@@ -68,7 +68,7 @@ fn ringing_early_media_and_answer_change_the_call_state() {
         phone
             .media_requests(1)
             .iter()
-            .any(|(_, ask)| *ask == MediaRequest::Accept { answer: "early".into(), provisional: true })
+            .any(|(_, request)| *request == MediaRequest::Accept { answer: "early".into(), provisional: true })
     );
     // A 180 after early media does not change the state back.
     phone.event(progress(180, None));
@@ -103,13 +103,13 @@ fn hanging_up_ends_the_call_at_once_in_every_state() {
         (&answering, "ended: Declined", 1),
         (&active, "ended: Hung up", 1),
     ];
-    for (arrange, words, commands) in cases {
+    for (arrange, text, commands) in cases {
         let mut phone = TestCallList::registered();
         arrange(&mut phone);
         phone.clear_output();
         phone.send(1, ToAgent::HangUp { call: "c1".into() });
-        assert_eq!(phone.event_names(1), [words]);
-        assert_eq!(phone.commands().len(), commands, "{words}");
+        assert_eq!(phone.event_names(1), [text]);
+        assert_eq!(phone.commands().len(), commands, "{text}");
         let snapshots = phone.snapshots(1);
         assert!(matches!(snapshots[0].calls[0].state, CallState::Ended { .. }));
         assert!(snapshots[1].calls.is_empty());
@@ -126,11 +126,11 @@ fn hanging_up_ends_the_call_at_once_in_every_state() {
 fn a_media_reply_after_the_call_ended_is_ignored() {
     let mut phone = TestCallList::registered();
     phone.call(1, "c1", "102");
-    let request = phone.request(1, "c1");
+    let request_id = phone.request_id(1, "c1");
     phone.send(1, ToAgent::HangUp { call: "c1".into() });
     phone.clear_output();
     let sdp = "late".to_owned();
-    phone.reply_to(1, "c1", request, MediaReply::Description { sdp });
+    phone.reply_to(1, "c1", request_id, MediaReply::Description { sdp });
     assert!(phone.commands().is_empty());
 }
 
@@ -139,7 +139,7 @@ fn a_blocked_microphone_ends_an_outgoing_call_with_its_reason() {
     let mut phone = TestCallList::registered();
     phone.call(1, "c1", "102");
     phone.event_names(1);
-    phone.reply(1, "c1", MediaReply::Failed { fault: MediaError::MicrophoneBlocked, message: "blocked".into() });
+    phone.reply(1, "c1", MediaReply::Failed { error: MediaError::MicrophoneBlocked, message: "blocked".into() });
     assert_eq!(phone.event_names(1), ["refused: MICROPHONE_BLOCKED", "ended: Microphone blocked"]);
     assert!(phone.commands().is_empty());
 }
@@ -150,7 +150,7 @@ fn a_missing_microphone_leaves_an_incoming_call_ringing() {
     phone.incoming("c1", "102");
     phone.answer(1, "c1", OtherCalls::Hold);
     phone.event_names(1);
-    phone.reply(1, "c1", MediaReply::Failed { fault: MediaError::MicrophoneMissing, message: "none".into() });
+    phone.reply(1, "c1", MediaReply::Failed { error: MediaError::MicrophoneMissing, message: "none".into() });
     assert_eq!(phone.event_names(1), ["refused: MICROPHONE_MISSING"]);
     assert_eq!(phone.call_snapshot(1, "c1").state, CallState::Incoming);
     phone.answer(1, "c1", OtherCalls::Hold);
@@ -193,10 +193,13 @@ fn a_call_beyond_max_sessions_is_refused() {
 fn a_new_call_puts_the_active_call_on_hold() {
     let mut phone = TestCallList::in_call();
     phone.call(1, "c2", "103");
-    let asks = phone.media_requests(1);
-    assert!(asks.iter().any(|(call, ask)| call == "c1"
-        && matches!(ask, MediaRequest::Offer { flow: bitcall_wire::agent_protocol::MediaDirection::SendOnly, .. })));
-    assert!(asks.iter().any(|(call, _)| call == "c2"));
+    let requests = phone.media_requests(1);
+    assert!(requests.iter().any(|(call, request)| call == "c1"
+        && matches!(
+            request,
+            MediaRequest::Offer { direction: bitcall_wire::agent_protocol::MediaDirection::SendOnly, .. }
+        )));
+    assert!(requests.iter().any(|(call, _)| call == "c2"));
     assert_eq!(phone.snapshot(1).active.as_deref(), Some("c2"));
 }
 
@@ -209,7 +212,10 @@ fn end_and_answer_ends_the_other_call_with_one_event() {
     assert_eq!(phone.event_names(1), ["ended: Hung up"]);
     assert_eq!(phone.commands(), [Command::HangUp { call: "c1".into() }]);
     assert!(
-        phone.media_requests(1).iter().any(|(call, ask)| call == "c2" && matches!(ask, MediaRequest::Answer { .. }))
+        phone
+            .media_requests(1)
+            .iter()
+            .any(|(call, request)| call == "c2" && matches!(request, MediaRequest::Answer { .. }))
     );
 }
 
@@ -239,8 +245,8 @@ fn the_call_ended_event_has_cause_and_duration_in_whole_seconds() {
     let [AgentEvent::CallEnded { cause, duration, .. }] = events.as_slice() else {
         panic!("{events:?}");
     };
-    assert_eq!((cause.words.as_str(), *duration), ("Remote hung up", 61));
-    assert!(phone.media_requests(1).iter().any(|(_, ask)| *ask == MediaRequest::Close));
+    assert_eq!((cause.text.as_str(), *duration), ("Remote hung up", 61));
+    assert!(phone.media_requests(1).iter().any(|(_, request)| *request == MediaRequest::Close));
 }
 
 #[test]
@@ -249,12 +255,12 @@ fn an_unusable_final_answer_causes_one_reinvite_with_a_new_connection() {
     phone.call(1, "c1", "102");
     phone.reply_description(1, "c1", "offer");
     phone.event(ua::Event::Answered { call: "c1".into(), sdp: Some("of another branch".into()), early_dialog: None });
-    let unusable = || MediaReply::Failed { fault: MediaError::Unusable, message: "x".into() };
-    let request = phone.request(1, "c1");
+    let unusable = || MediaReply::Failed { error: MediaError::Unusable, message: "x".into() };
+    let request_id = phone.request_id(1, "c1");
     phone.clear_output();
-    phone.reply_to(1, "c1", request, unusable());
-    let asks: Vec<_> = phone.media_requests(1).into_iter().map(|(_, ask)| ask).collect();
-    assert!(matches!(asks.as_slice(), [MediaRequest::Close, MediaRequest::Offer { .. }]));
+    phone.reply_to(1, "c1", request_id, unusable());
+    let requests: Vec<_> = phone.media_requests(1).into_iter().map(|(_, request)| request).collect();
+    assert!(matches!(requests.as_slice(), [MediaRequest::Close, MediaRequest::Offer { .. }]));
     phone.reply_description(1, "c1", "fresh offer");
     assert!(matches!(phone.commands().as_slice(), [Command::Reinvite { .. }]));
 }

@@ -18,7 +18,7 @@ fn a_call_is_held_only_after_the_far_end_accepts_the_offer() {
     assert_eq!(phone.call_snapshot(1, "c1").hold, HoldState::Holding);
     assert_eq!(
         phone.media_requests(1),
-        [("c1".to_owned(), MediaRequest::Offer { flow: MediaDirection::SendOnly, restart_ice: false })]
+        [("c1".to_owned(), MediaRequest::Offer { direction: MediaDirection::SendOnly, restart_ice: false })]
     );
     phone.reply_description(1, "c1", "hold offer");
     assert!(matches!(phone.commands().as_slice(), [Command::Reinvite { .. }]));
@@ -59,7 +59,7 @@ fn after_glare_the_offer_has_the_latest_requested_direction() {
     phone.event(ua::Event::OfferNeeded { call: "c1".into(), reason: OfferReason::Glare });
     assert_eq!(
         phone.media_requests(1),
-        [("c1".to_owned(), MediaRequest::Offer { flow: MediaDirection::SendRecv, restart_ice: false })]
+        [("c1".to_owned(), MediaRequest::Offer { direction: MediaDirection::SendRecv, restart_ice: false })]
     );
 }
 
@@ -71,10 +71,10 @@ fn a_resume_during_a_hold_offer_is_sent_as_a_second_offer() {
     phone.reply_description(1, "c1", "hold offer");
     phone.clear_output();
     phone.event(reinvite_accepted("c1"));
-    let asks: Vec<_> = phone.media_requests(1).into_iter().map(|(_, ask)| ask).collect();
+    let requests: Vec<_> = phone.media_requests(1).into_iter().map(|(_, request)| request).collect();
     assert!(matches!(
-        asks.as_slice(),
-        [MediaRequest::Accept { .. }, MediaRequest::Offer { flow: MediaDirection::SendRecv, .. }]
+        requests.as_slice(),
+        [MediaRequest::Accept { .. }, MediaRequest::Offer { direction: MediaDirection::SendRecv, .. }]
     ));
 }
 
@@ -91,12 +91,12 @@ fn a_hold_by_the_far_end_is_answered_and_reported() {
 fn a_remote_offer_cancels_a_local_offer_that_is_not_sent_yet() {
     let mut phone = TestCallList::in_call();
     phone.hold(1, "c1", true);
-    let ours = phone.request(1, "c1");
+    let ours = phone.request_id(1, "c1");
     phone.clear_output();
     phone.event(ua::Event::Offer { call: "c1".into(), sdp: Some("their offer".into()) });
-    let asks: Vec<_> = phone.media_requests(1).into_iter().map(|(_, ask)| ask).collect();
-    assert!(matches!(asks.as_slice(), [MediaRequest::RollBack, MediaRequest::Answer { .. }]));
-    let theirs = phone.request(1, "c1");
+    let requests: Vec<_> = phone.media_requests(1).into_iter().map(|(_, request)| request).collect();
+    assert!(matches!(requests.as_slice(), [MediaRequest::RollBack, MediaRequest::Answer { .. }]));
+    let theirs = phone.request_id(1, "c1");
     let sdp = |text: &str| bitcall_wire::agent_protocol::MediaReply::Description { sdp: text.into() };
     phone.reply_to(1, "c1", ours, sdp("too late"));
     assert!(phone.commands().is_empty());
@@ -113,7 +113,7 @@ fn restarting() -> TestCallList {
 }
 
 fn restart() -> (String, MediaRequest) {
-    ("c1".to_owned(), MediaRequest::Offer { flow: MediaDirection::SendRecv, restart_ice: true })
+    ("c1".to_owned(), MediaRequest::Offer { direction: MediaDirection::SendRecv, restart_ice: true })
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn an_ice_restart_refused_with_491_is_repeated_as_an_ice_restart() {
 fn an_ice_restart_interrupted_by_a_remote_offer_follows_its_answer() {
     let mut phone = restarting();
     phone.event(ua::Event::Offer { call: "c1".into(), sdp: Some("their offer".into()) });
-    let theirs = phone.request(1, "c1");
+    let theirs = phone.request_id(1, "c1");
     phone.clear_output();
     let sdp = bitcall_wire::agent_protocol::MediaReply::Description { sdp: "our answer".into() };
     phone.reply_to(1, "c1", theirs, sdp);
@@ -145,9 +145,10 @@ fn an_accepted_ice_restart_is_not_repeated() {
     phone.reply_done(1, "c1");
     phone.hold(1, "c1", true);
     assert!(
-        phone
-            .media_requests(1)
-            .contains(&("c1".to_owned(), MediaRequest::Offer { flow: MediaDirection::SendOnly, restart_ice: false }))
+        phone.media_requests(1).contains(&(
+            "c1".to_owned(),
+            MediaRequest::Offer { direction: MediaDirection::SendOnly, restart_ice: false }
+        ))
     );
 }
 
@@ -190,7 +191,7 @@ fn recovery_restarts_ice_and_keeps_the_call_on_hold() {
     phone.event(ua::Event::OfferNeeded { call: "c1".into(), reason: OfferReason::Recovery });
     assert_eq!(
         phone.media_requests(1),
-        [("c1".to_owned(), MediaRequest::Offer { flow: MediaDirection::SendOnly, restart_ice: true })]
+        [("c1".to_owned(), MediaRequest::Offer { direction: MediaDirection::SendOnly, restart_ice: true })]
     );
     assert!(!phone.call_snapshot(1, "c1").detached);
 }

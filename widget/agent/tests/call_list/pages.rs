@@ -82,9 +82,9 @@ fn a_page_that_attaches_later_gets_the_registration_and_ringing_calls() {
 fn a_media_reply_from_another_page_is_ignored() {
     let mut phone = two_pages();
     phone.call(1, "c1", "102");
-    let request = phone.request(1, "c1");
+    let request_id = phone.request_id(1, "c1");
     let sdp = "stolen".to_owned();
-    phone.reply_to(2, "c1", request, bitcall_wire::agent_protocol::MediaReply::Description { sdp });
+    phone.reply_to(2, "c1", request_id, bitcall_wire::agent_protocol::MediaReply::Description { sdp });
     assert!(phone.commands().is_empty());
     phone.reply_description(1, "c1", "offer");
     assert!(matches!(phone.commands().as_slice(), [Command::Invite { .. }]));

@@ -12,13 +12,13 @@ fn after_a_reload_the_new_page_takes_the_call_over_with_a_reinvite() {
     phone.attach(2, "a2");
     assert_eq!(
         phone.media_requests(2),
-        [("c1".to_owned(), MediaRequest::Offer { flow: MediaDirection::SendRecv, restart_ice: false })]
+        [("c1".to_owned(), MediaRequest::Offer { direction: MediaDirection::SendRecv, restart_ice: false })]
     );
     assert_eq!(phone.call_snapshot(2, "c1").page.as_deref(), Some("a2"));
     phone.reply_description(2, "c1", "fresh offer");
     assert!(matches!(phone.commands().as_slice(), [Command::Reinvite { .. }]));
     phone.event(ua::Event::ReinviteAccepted { call: "c1".into(), sdp: "answer".into() });
-    assert!(phone.media_requests(2).iter().any(|(_, ask)| matches!(ask, MediaRequest::Accept { .. })));
+    assert!(phone.media_requests(2).iter().any(|(_, request)| matches!(request, MediaRequest::Accept { .. })));
     // The new page gets the events of a whole call.
     assert_eq!(phone.event_names(2), ["registered", "started", "answered"]);
     phone.send(2, ToAgent::HangUp { call: "c1".into() });
@@ -36,7 +36,7 @@ fn a_call_on_hold_stays_on_hold_after_a_reload() {
     phone.attach(2, "a2");
     assert!(matches!(
         phone.media_requests(2).as_slice(),
-        [(_, MediaRequest::Offer { flow: MediaDirection::SendOnly, .. })]
+        [(_, MediaRequest::Offer { direction: MediaDirection::SendOnly, .. })]
     ));
 }
 

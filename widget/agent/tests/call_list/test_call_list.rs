@@ -130,23 +130,23 @@ impl TestCallList {
     }
 
     pub fn reply(&mut self, port: PortId, call: &str, reply: MediaReply) {
-        let request = self.request(port, call);
-        self.reply_to(port, call, request, reply);
+        let request_id = self.request_id(port, call);
+        self.reply_to(port, call, request_id, reply);
     }
 
-    pub fn reply_to(&mut self, port: PortId, call: &str, request: u32, reply: MediaReply) {
-        self.send(port, ToAgent::MediaReply { call: call.into(), request, reply });
+    pub fn reply_to(&mut self, port: PortId, call: &str, request_id: u32, reply: MediaReply) {
+        self.send(port, ToAgent::MediaReply { call: call.into(), request_id, reply });
     }
 
-    pub fn request(&self, port: PortId, call: &str) -> u32 {
+    pub fn request_id(&self, port: PortId, call: &str) -> u32 {
         self.out
             .iter()
             .rev()
             .find_map(|out| match out {
-                CallListOutput::ToPage { port: to, message: ToPage::Media { call: about, request, .. } }
+                CallListOutput::ToPage { port: to, message: ToPage::Media { call: about, request_id, .. } }
                     if *to == port && about == call =>
                 {
-                    Some(*request)
+                    Some(*request_id)
                 }
                 _ => None,
             })
@@ -188,8 +188,8 @@ impl TestCallList {
         self.out
             .iter()
             .filter_map(|out| match out {
-                CallListOutput::ToPage { port: to, message: ToPage::Media { call, ask, .. } } if *to == port => {
-                    Some((call.clone(), ask.clone()))
+                CallListOutput::ToPage { port: to, message: ToPage::Media { call, request, .. } } if *to == port => {
+                    Some((call.clone(), request.clone()))
                 }
                 _ => None,
             })
@@ -208,7 +208,7 @@ impl TestCallList {
         self.events(port)
             .iter()
             .map(|event| match event {
-                AgentEvent::CallEnded { cause, .. } => format!("ended: {}", cause.words),
+                AgentEvent::CallEnded { cause, .. } => format!("ended: {}", cause.text),
                 AgentEvent::Refused { code, .. } => format!("refused: {code}"),
                 AgentEvent::CallStarted { .. } => "started".into(),
                 AgentEvent::CallIncoming { .. } => "incoming".into(),

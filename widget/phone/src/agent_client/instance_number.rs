@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_page_has_its_own_id_and_it_is_a_uuid() {
+    fn each_page_has_its_own_uuid() {
         let device = "urn:uuid:2f1c9a34-7b0e-4d52-9f6a-ffffffffffff";
         assert_eq!(with_number(device, 0), device);
         assert_eq!(with_number(device, 1), "urn:uuid:2f1c9a34-7b0e-4d52-9f6a-000000000000");

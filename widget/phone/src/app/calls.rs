@@ -96,7 +96,7 @@ impl App {
         let ui = self.ui;
         let number = match number::call_target(&call.number) {
             Ok(number) => number,
-            Err(words) => return self.notify_error("BAD_NUMBER", &words),
+            Err(text) => return self.notify_error("BAD_NUMBER", &text),
         };
         self.notify_host(&FromPhone::Show(EmptyPayload {}));
         if self.can_call() {
@@ -154,10 +154,10 @@ impl App {
         }
         let number = match number::call_target(&typed) {
             Ok(number) => number,
-            Err(words) => return ui.number_error.set(Some(words)),
+            Err(text) => return ui.number_error.set(Some(text)),
         };
         if !self.can_call() {
-            let status = ui.snapshot.with_untracked(phone_status).words;
+            let status = ui.snapshot.with_untracked(phone_status).text;
             ui.number_error.set(Some(format!("No call possible: {}.", as_clause(status.trim_end_matches('…')))));
             return;
         }
@@ -170,7 +170,7 @@ impl App {
             agent.call(number, caller_id);
         });
         let ui = self.ui;
-        ui.microphone_fault.set(None);
+        ui.microphone_error.set(None);
         ui.number_error.set(None);
         ui.ended.set(None);
         ui.last_number.set(Some(number.to_owned()));
@@ -259,7 +259,7 @@ impl App {
         self.notify_host(&FromPhone::CallEnded(CallEndedPayload {
             call: call_ref(call),
             duration,
-            cause: cause.words.clone(),
+            cause: cause.text.clone(),
             sip_code: cause.sip_code,
         }));
         self.notify_badge();
@@ -295,12 +295,12 @@ impl App {
                 self.notify_error(&code, &message);
             }
             AgentEvent::HoldFailed { held, .. } => {
-                let words = if held {
+                let text = if held {
                     "The other side did not accept the hold. You are talking again."
                 } else {
                     "The call could not be resumed. It is still on hold."
                 };
-                ui.call_notice.set(Some(words.to_owned()));
+                ui.call_notice.set(Some(text.to_owned()));
             }
         }
     }
@@ -309,7 +309,7 @@ impl App {
         let ui = self.ui;
         let here = self.ended_here.borrow_mut().remove(&call.id);
         let recent = RecentCall::of(call, cause, duration);
-        ui.announcement.set(format!("Call ended. {}", cause.words));
+        ui.announcement.set(format!("Call ended. {}", cause.text));
         self.add_recent(&recent);
         if recent.missed {
             self.missed.set(self.missed.get().saturating_add(1));

@@ -28,6 +28,11 @@ use crate::ui::{
     selector,
 };
 
+// Storage keys of the settings.
+const THEME_KEY: &str = "theme";
+const MICROPHONE_KEY: &str = "microphone";
+const SPEAKER_KEY: &str = "speaker";
+
 /// State that is not displayed.
 pub struct App {
     ui: Ui,
@@ -254,9 +259,9 @@ impl App {
     fn handle_media_notice(self: &Rc<Self>, notice: MediaNotice) {
         let ui = self.ui;
         match notice {
-            MediaNotice::Fault { fault, message, .. } => {
-                ui.microphone_fault.set(Some(fault));
-                self.notify_error(fault_code(fault), &message);
+            MediaNotice::Failed { error, message, .. } => {
+                ui.microphone_error.set(Some(error));
+                self.notify_error(error_code(error), &message);
             }
             MediaNotice::Muted { call, muted } => ui.muted.update(|list| {
                 list.retain(|other| *other != call);
@@ -264,7 +269,7 @@ impl App {
                     list.push(call);
                 }
             }),
-            MediaNotice::MicrophoneBack => ui.microphone_fault.set(None),
+            MediaNotice::MicrophoneBack => ui.microphone_error.set(None),
             MediaNotice::Devices(devices) => ui.devices.set(device_options(devices)),
             MediaNotice::Levels { call, microphone, remote } => {
                 let levels = MeterBars::new(microphone, remote);
@@ -292,7 +297,7 @@ impl App {
         let app = Rc::clone(self);
         wasm_bindgen_futures::spawn_local(async move {
             if page::can_open_microphone().await {
-                app.ui.microphone_fault.set(None);
+                app.ui.microphone_error.set(None);
                 if let Some(media) = app.media() {
                     media.refresh_devices();
                 }
@@ -423,10 +428,6 @@ impl App {
     }
 }
 
-const THEME_KEY: &str = "theme";
-const MICROPHONE_KEY: &str = "microphone";
-const SPEAKER_KEY: &str = "speaker";
-
 /// Sets the tenant's colour in the style sheet's custom properties. By CSSOM, because the content security
 /// policy forbids inline styles.
 fn apply_accent(colour: &str) {
@@ -452,9 +453,9 @@ fn device_options(devices: media::Devices) -> DeviceOptions {
     }
 }
 
-fn fault_code(fault: bitcall_wire::agent_protocol::MediaError) -> &'static str {
+fn error_code(error: bitcall_wire::agent_protocol::MediaError) -> &'static str {
     use bitcall_wire::agent_protocol::MediaError;
-    match fault {
+    match error {
         MediaError::MicrophoneBlocked => "MICROPHONE_BLOCKED",
         MediaError::MicrophoneMissing => "MICROPHONE_MISSING",
         MediaError::MicrophoneBusy => "MICROPHONE_BUSY",

@@ -70,7 +70,7 @@ impl App {
                 defaults,
             )
         });
-        form.refusal.set(None);
+        form.error.set(None);
         match read {
             Ok(credentials) => {
                 form.errors.set(FormErrors::default());
@@ -93,7 +93,7 @@ impl App {
         if let Screen::Connect(credentials) = self.ui.screen.get_clone_untracked()
             && !self.ui.form.busy.get_untracked()
         {
-            self.ui.form.refusal.set(None);
+            self.ui.form.error.set(None);
             self.ui.form.busy.set(true);
             self.sign_in(credentials);
         }
@@ -104,7 +104,7 @@ impl App {
         form.username.set(String::new());
         form.defaults.update(|defaults| defaults.secret = None);
         form.busy.set(false);
-        form.refusal.set(None);
+        form.error.set(None);
         self.ui.screen.set(Screen::Form);
         page::focus_after_render("username");
     }
@@ -144,7 +144,7 @@ impl App {
             RegistrationStatus::Reconnecting { reason, .. } => {
                 self.signed_in.set(true);
                 if self.is_at_sign_in() {
-                    self.show_refusal(&format!("{} Trying again by itself.", sentence(reason)));
+                    self.show_form_error(&format!("{} Trying again by itself.", sentence(reason)));
                 } else if reason.code == RegistrationFailureCode::WrongPassword
                     && before != &snapshot.registration
                     && focused_call(snapshot).is_none()
@@ -200,7 +200,7 @@ impl App {
         self.ui.signed_in_as.set(Some(credentials));
         let Some(account) = self.account() else { return };
         if account.wss.is_empty() {
-            self.show_refusal("This phone has no server yet. Ask whoever runs it to set one up.");
+            self.show_form_error("This phone has no server yet. Ask whoever runs it to set one up.");
             self.ui.screen.set(Screen::Form);
             return;
         }
@@ -258,7 +258,7 @@ impl App {
         let form = self.ui.form;
         self.fallback.borrow_mut().take();
         form.busy.set(false);
-        form.refusal.set(None);
+        form.error.set(None);
         form.errors.set(FormErrors::default());
         form.password.set(String::new());
         form.password_shown.set(false);
@@ -331,7 +331,7 @@ impl App {
         match reason.code {
             RegistrationFailureCode::WrongPassword => errors.password = Some("Wrong password. Check it and try again."),
             RegistrationFailureCode::NotFound => errors.username = Some("The server does not know this name."),
-            _ => form.refusal.set(Some(sentence(reason))),
+            _ => form.error.set(Some(sentence(reason))),
         }
         let wrong_password = errors.password.is_some();
         form.errors.set(errors);
@@ -345,7 +345,7 @@ impl App {
         self.forget_stored_session();
         self.clear_account();
         self.prepare_form();
-        self.ui.form.refusal.set(Some("You signed out in another window.".to_owned()));
+        self.ui.form.error.set(Some("You signed out in another window.".to_owned()));
         self.ui.screen.set(Screen::Form);
         // Not within the message handler of the agent client.
         let app = Rc::clone(self);
@@ -378,7 +378,7 @@ impl App {
     fn clear_account(&self) {
         let left = self.notified_calls.borrow_mut().take_all();
         for call in left {
-            self.record_unnotified_end(&call, &CallEndCause { words: "Signed out".to_owned(), sip_code: None });
+            self.record_unnotified_end(&call, &CallEndCause { text: "Signed out".to_owned(), sip_code: None });
         }
         let before = self.ui.snapshot.with_untracked(|snapshot| snapshot.registration.clone());
         self.cancel_pending_call("Signed out.");
@@ -405,7 +405,7 @@ impl App {
         form.password.set(String::new());
         form.defaults.set(defaults);
         form.errors.set(FormErrors::default());
-        form.refusal.set(None);
+        form.error.set(None);
         form.busy.set(false);
     }
 
@@ -431,9 +431,9 @@ impl App {
         self.ui.screen.with_untracked(|screen| matches!(screen, Screen::Form | Screen::Connect(_)))
     }
 
-    fn show_refusal(&self, words: &str) {
+    fn show_form_error(&self, text: &str) {
         self.ui.form.busy.set(false);
-        self.ui.form.refusal.set(Some(words.to_owned()));
+        self.ui.form.error.set(Some(text.to_owned()));
     }
 
     pub(super) fn with_tenant<T>(&self, read: impl FnOnce(&super::TenantContext) -> T) -> Option<T> {
@@ -447,12 +447,12 @@ pub(super) fn recents_name(user_key: &str) -> String {
 }
 
 fn sentence(reason: &RegistrationFailure) -> String {
-    format!("{}.", reason.words.trim().trim_end_matches('.'))
+    format!("{}.", reason.text.trim().trim_end_matches('.'))
 }
 
 fn reason_words(registration: &RegistrationStatus) -> String {
     match registration {
-        RegistrationStatus::Reconnecting { reason, .. } | RegistrationStatus::Failed { reason } => reason.words.clone(),
+        RegistrationStatus::Reconnecting { reason, .. } | RegistrationStatus::Failed { reason } => reason.text.clone(),
         RegistrationStatus::Connecting => "Reconnecting".to_owned(),
         RegistrationStatus::SignedOut | RegistrationStatus::Registered { .. } => "Signed out".to_owned(),
     }

@@ -76,8 +76,8 @@ impl CallMedia {
         offer
     }
 
-    pub fn handle_request(self: &Rc<Self>, request: u32, ask: MediaRequest) {
-        self.enqueue(MediaTask::Request(request, ask));
+    pub fn handle_request(self: &Rc<Self>, request_id: u32, request: MediaRequest) {
+        self.enqueue(MediaTask::Request(request_id, request));
     }
 
     /// Stops everything at once. A running task notices that the call is closed.
@@ -204,26 +204,26 @@ impl CallMedia {
                 let offer = self.first_offer(prepared).await;
                 *self.prepared.borrow_mut() = Some(offer);
             }
-            MediaTask::Request(request, ask) => {
-                let reply = self.handle(ask).await;
+            MediaTask::Request(request_id, request) => {
+                let reply = self.handle(request).await;
                 if let Some(media) = self.media.upgrade()
                     && !self.closed.get()
                 {
-                    media.reply(&self.call, request, reply);
+                    media.reply(&self.call, request_id, reply);
                 }
             }
         }
     }
 
-    async fn handle(self: &Rc<Self>, ask: MediaRequest) -> MediaReply {
+    async fn handle(self: &Rc<Self>, request: MediaRequest) -> MediaReply {
         let prepared = self.prepared.borrow_mut().take();
-        let done = match ask {
-            MediaRequest::Offer { flow, restart_ice } => match prepared {
-                Some(offer) if flow == MediaDirection::SendRecv && !restart_ice => offer,
-                _ => self.offer(flow, restart_ice).await,
+        let done = match request {
+            MediaRequest::Offer { direction, restart_ice } => match prepared {
+                Some(offer) if direction == MediaDirection::SendRecv && !restart_ice => offer,
+                _ => self.offer(direction, restart_ice).await,
             }
             .map(Some),
-            MediaRequest::Answer { offer, flow } => self.answer(&offer, flow).await.map(Some),
+            MediaRequest::Answer { offer, direction } => self.answer(&offer, direction).await.map(Some),
             MediaRequest::Accept { answer, provisional } => match self.connection() {
                 Some(connection) => connection.accept(&answer, provisional).await.map(|()| None),
                 None => Err(call_over_error()),
@@ -241,7 +241,7 @@ impl CallMedia {
                 MediaReply::Description { sdp }
             }
             Ok(None) => MediaReply::Done,
-            Err(error) => MediaReply::Failed { fault: error.fault, message: error.message },
+            Err(error) => MediaReply::Failed { error: error.kind, message: error.message },
         }
     }
 
@@ -256,7 +256,7 @@ impl CallMedia {
         self.offer(MediaDirection::SendRecv, false).await
     }
 
-    async fn offer(self: &Rc<Self>, flow: MediaDirection, restart_ice: bool) -> Result<String, MediaFailure> {
+    async fn offer(self: &Rc<Self>, direction: MediaDirection, restart_ice: bool) -> Result<String, MediaFailure> {
         let media = self.media.upgrade().ok_or_else(call_over_error)?;
         let ready = self.microphone_ready(&media).await?;
         let connection = match self.connection() {
@@ -264,13 +264,13 @@ impl CallMedia {
             None => self.connect()?,
         };
         let track = self.track();
-        let sdp = connection.offer(flow, restart_ice, track.as_ref()).await;
+        let sdp = connection.offer(direction, restart_ice, track.as_ref()).await;
         let sdp = sdp.map_err(|error| other_error("The offer could not be made", &error))?;
         self.attach_microphone(&media, &connection, ready).await?;
         Ok(sdp)
     }
 
-    async fn answer(self: &Rc<Self>, offer: &str, flow: MediaDirection) -> Result<String, MediaFailure> {
+    async fn answer(self: &Rc<Self>, offer: &str, direction: MediaDirection) -> Result<String, MediaFailure> {
         let media = self.media.upgrade().ok_or_else(call_over_error)?;
         let ready = self.microphone_ready(&media).await?;
         let connection = match self.connection() {
@@ -283,7 +283,7 @@ impl CallMedia {
         if let Some(track) = track {
             connection.set_track(&track).await;
         }
-        let sdp = connection.answer(flow).await;
+        let sdp = connection.answer(direction).await;
         let sdp = sdp.map_err(|error| other_error("The answer could not be made", &error))?;
         self.attach_microphone(&media, &connection, ready).await?;
         Ok(sdp)
@@ -322,7 +322,7 @@ impl CallMedia {
                 && !this.closed.get()
             {
                 let call = this.call.clone();
-                media.notify(MediaNotice::Fault { call: call.clone(), fault: error.fault, message: error.message });
+                media.notify(MediaNotice::Failed { call: call.clone(), error: error.kind, message: error.message });
                 media.send(ToAgent::HangUp { call });
             }
         });
@@ -434,12 +434,12 @@ fn clone_track(microphone: &MediaStreamTrack) -> MediaStreamTrack {
 }
 
 fn call_over_error() -> MediaFailure {
-    MediaFailure { fault: MediaError::Other, message: "The call is over.".to_owned() }
+    MediaFailure { kind: MediaError::Other, message: "The call is over.".to_owned() }
 }
 
 fn other_error(what: &str, error: &wasm_bindgen::JsValue) -> MediaFailure {
     MediaFailure {
-        fault: MediaError::Other,
+        kind: MediaError::Other,
         message: format!("{what}: {}", super::peer_connection::error_message(error)),
     }
 }

@@ -145,7 +145,7 @@ mod tests {
     const REFLEXIVE: &str = "candidate:2 1 udp 1686052607 198.51.100.9 50000 typ srflx raddr 0.0.0.0 rport 0";
 
     #[test]
-    fn without_servers_a_quiet_moment_after_the_last_host_candidate_sends() {
+    fn without_ice_servers_gathering_ends_shortly_after_the_last_host_candidate() {
         let mut rule = SendRule { has_servers: false, host_candidates: 0 };
         assert_eq!(
             rule.on_candidate(parse_candidate(Some(HOST))),
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loopback_candidate_alone_does_not_send_while_others_are_on_their_way() {
+    fn a_loopback_candidate_alone_does_not_end_gathering() {
         let loopback = HOST.replace("192.0.2.7", "127.0.0.1");
         let mut rule = SendRule { has_servers: false, host_candidates: 0 };
         assert_eq!(
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn with_servers_the_first_candidate_from_beyond_the_nat_sends() {
+    fn with_ice_servers_the_first_reflexive_candidate_ends_gathering() {
         let mut rule = SendRule { has_servers: true, host_candidates: 0 };
         assert_eq!(
             rule.on_candidate(parse_candidate(Some(HOST))),
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_gathering_sends() {
+    fn the_browsers_end_of_gathering_ends_gathering() {
         let mut rule = SendRule { has_servers: true, host_candidates: 0 };
         assert_eq!(rule.on_candidate(parse_candidate(None)), GatheringStep::SendNow);
         assert_eq!(parse_candidate(Some("")), CandidateKind::EndOfCandidates);

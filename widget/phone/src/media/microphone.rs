@@ -13,10 +13,10 @@ use web_sys::{MediaStream, MediaStreamConstraints, MediaStreamTrack, MediaStream
 
 use crate::browser::{Completion, media_devices, object, window};
 
-/// Why a call has no media, in words for the person.
+/// Why a call has no media, with a text for the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaFailure {
-    pub fault: MediaError,
+    pub kind: MediaError,
     pub message: String,
 }
 
@@ -137,7 +137,7 @@ impl Microphone {
     async fn acquire(&self) -> Result<MediaStreamTrack, MediaFailure> {
         let Some(devices) = media_devices() else {
             return Err(MediaFailure {
-                fault: MediaError::MicrophoneBlocked,
+                kind: MediaError::MicrophoneBlocked,
                 message: "The microphone works on secure pages (https) only.".to_owned(),
             });
         };
@@ -152,7 +152,7 @@ impl Microphone {
         let stream: MediaStream = opened.map_err(|error| microphone_failure(&error))?.unchecked_into();
         let Ok(track) = stream.get_audio_tracks().get(0).dyn_into::<MediaStreamTrack>() else {
             return Err(MediaFailure {
-                fault: MediaError::MicrophoneMissing,
+                kind: MediaError::MicrophoneMissing,
                 message: "No microphone was found.".to_owned(),
             });
         };
@@ -160,7 +160,7 @@ impl Microphone {
             // The call ended while the permission prompt was open.
             track.stop();
             return Err(MediaFailure {
-                fault: MediaError::Other,
+                kind: MediaError::Other,
                 message: "The call ended before the microphone was open.".to_owned(),
             });
         }
@@ -186,7 +186,7 @@ fn audio_constraints(chosen: Option<&str>) -> JsValue {
 }
 
 fn microphone_failure(error: &JsValue) -> MediaFailure {
-    let (fault, words) = match super::peer_connection::error_name(error).as_str() {
+    let (kind, text) = match super::peer_connection::error_name(error).as_str() {
         "NotAllowedError" | "SecurityError" if is_blocked_by_policy() => (
             MediaError::MicrophoneBlocked,
             "The page around this phone does not let it use the microphone \
@@ -201,7 +201,7 @@ fn microphone_failure(error: &JsValue) -> MediaFailure {
         }
         _ => (MediaError::Other, "The microphone cannot be opened."),
     };
-    MediaFailure { fault, message: words.to_owned() }
+    MediaFailure { kind, message: text.to_owned() }
 }
 
 /// Only Chromium says, by `document.featurePolicy`, whether the host page denies the microphone.

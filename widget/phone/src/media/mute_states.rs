@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_taken_over_is_muted_as_it_was() {
+    fn a_call_taken_over_keeps_its_mute_state() {
         let mut mutes = MuteStates::default();
         assert_eq!(mutes.apply_snapshot(&snapshot(true)), [("c1".to_owned(), true)]);
         assert!(mutes.is_muted("c1"));
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_from_before_the_press_opens_nothing() {
+    fn a_snapshot_older_than_the_mute_does_not_unmute() {
         let mut mutes = MuteStates::default();
         mutes.apply_snapshot(&snapshot(false));
         mutes.set_local("c1", true);
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_is_over_is_forgotten() {
+    fn the_mute_state_of_an_ended_call_is_removed() {
         let mut mutes = MuteStates::default();
         mutes.set_local("c1", true);
         mutes.apply_snapshot(&AgentSnapshot::default());

@@ -89,7 +89,7 @@ impl PeerConnection {
     /// Creates an offer with its candidates. The offer is pending when this returns.
     pub async fn offer(
         &self,
-        flow: MediaDirection,
+        direction: MediaDirection,
         restart_ice: bool,
         track: Option<&MediaStreamTrack>,
     ) -> Result<String, JsValue> {
@@ -102,7 +102,7 @@ impl PeerConnection {
             Some(transceiver) => transceiver,
             None => self.add_transceiver(track),
         };
-        transceiver.set_direction(direction(flow));
+        transceiver.set_direction(rtc_direction(direction));
         let options = RtcOfferOptions::new();
         options.set_ice_restart(restart_ice);
         let offer = self.peer.create_offer_with_rtc_offer_options(&options);
@@ -117,9 +117,9 @@ impl PeerConnection {
     }
 
     /// Creates the answer to the remote offer that was set before.
-    pub async fn answer(&self, flow: MediaDirection) -> Result<String, JsValue> {
+    pub async fn answer(&self, direction: MediaDirection) -> Result<String, JsValue> {
         if let Some(transceiver) = self.transceiver() {
-            transceiver.set_direction(direction(flow));
+            transceiver.set_direction(rtc_direction(direction));
             prefer_codecs(&transceiver);
         }
         let description = JsFuture::from(self.peer.create_answer()).await?;
@@ -158,8 +158,8 @@ impl PeerConnection {
         else {
             return Ok(());
         };
-        if let Some(flow) = transceiver.current_direction() {
-            transceiver.set_direction(flow);
+        if let Some(direction) = transceiver.current_direction() {
+            transceiver.set_direction(direction);
         }
         let offer = JsFuture::from(self.peer.create_offer()).await?;
         JsFuture::from(self.peer.set_local_description(offer.unchecked_ref::<RtcSessionDescriptionInit>())).await?;
@@ -292,13 +292,13 @@ pub fn error_name(error: &JsValue) -> String {
 
 fn unusable(error: &JsValue) -> MediaFailure {
     MediaFailure {
-        fault: MediaError::Unusable,
+        kind: MediaError::Unusable,
         message: format!("The far end's description cannot be used: {}", error_message(error)),
     }
 }
 
-fn direction(flow: MediaDirection) -> RtcRtpTransceiverDirection {
-    match flow {
+fn rtc_direction(direction: MediaDirection) -> RtcRtpTransceiverDirection {
+    match direction {
         MediaDirection::SendRecv => RtcRtpTransceiverDirection::Sendrecv,
         MediaDirection::SendOnly => RtcRtpTransceiverDirection::Sendonly,
         MediaDirection::RecvOnly => RtcRtpTransceiverDirection::Recvonly,

@@ -227,26 +227,26 @@ mod tests {
     const JUST_STARTED: OfferAge = OfferAge(Some(NOW));
 
     #[test]
-    fn a_phone_at_rest_makes_an_offer_only_where_no_server_is_asked_for_it() {
+    fn an_idle_phone_prepares_an_offer_only_without_ice_servers() {
         assert!(NONE.should_prepare(PrepareReason::Idle, false, NOW));
         assert!(!NONE.should_prepare(PrepareReason::Idle, true, NOW));
     }
 
     #[test]
-    fn who_is_about_to_call_gets_one_with_servers_too() {
+    fn an_offer_is_prepared_with_ice_servers_when_a_call_is_likely() {
         assert!(NONE.should_prepare(PrepareReason::AboutToCall, true, NOW));
         assert!(NONE.should_prepare(PrepareReason::AboutToCall, false, NOW));
     }
 
     #[test]
-    fn a_fresh_offer_is_used_and_not_made_again() {
+    fn a_fresh_offer_is_used_and_not_prepared_again() {
         let last = NOW + u64::from(OFFER_TTL_MS) - 1;
         assert!(JUST_STARTED.is_fresh(last));
         assert!(!JUST_STARTED.should_prepare(PrepareReason::AboutToCall, false, last));
     }
 
     #[test]
-    fn an_old_offer_is_never_sent_and_made_again_for_the_next_call() {
+    fn an_expired_offer_is_not_used_and_prepared_again() {
         let old = NOW + u64::from(OFFER_TTL_MS);
         assert!(!JUST_STARTED.is_fresh(old));
         assert!(JUST_STARTED.should_prepare(PrepareReason::AboutToCall, true, old));
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_back_does_not_make_an_offer_old() {
+    fn a_clock_set_back_does_not_expire_an_offer() {
         assert!(JUST_STARTED.is_fresh(NOW - 60_000));
     }
 }

@@ -51,13 +51,13 @@ mod tests {
     }
 
     #[test]
-    fn the_media_sections_fingerprint_wins_and_case_does_not_matter() {
+    fn the_fingerprint_of_the_media_section_overrides_that_of_the_session() {
         let sdp = "v=0\r\na=fingerprint:sha-256 AA:BB\r\nm=audio 9 X 0\r\na=fingerprint:SHA-256 CC:dd\r\n";
         assert_eq!(fingerprint(sdp).as_deref(), Some("sha-256 cc:dd"));
     }
 
     #[test]
-    fn names_in_the_place_of_addresses_are_seen() {
+    fn mdns_names_in_candidates_are_detected() {
         let with = |address: &str| format!("v=0\r\na=candidate:1 1 udp 2122260223 {address} 50000 typ host\r\n");
         assert!(hides_addresses(&with("0b6c7a3e-1f2d.local")));
         assert!(!hides_addresses(&with("192.0.2.7")));
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_rtp_has_no_fingerprint() {
+    fn an_sdp_without_dtls_has_no_fingerprint() {
         assert_eq!(fingerprint("v=0\r\nm=audio 9 RTP/AVP 0\r\n"), None);
     }
 }

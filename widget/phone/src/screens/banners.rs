@@ -11,7 +11,7 @@ use crate::ui::{Screen, Ui, UserAction, selector};
 #[derive(Clone, PartialEq)]
 struct Banner {
     icon: Icon,
-    words: String,
+    text: String,
     button: &'static str,
     action: UserAction,
     /// Announced at once by screen readers (`role="alert"`).
@@ -21,11 +21,11 @@ struct Banner {
 pub fn banners(ui: Ui) -> View {
     let list = selector(move || {
         let mut list = Vec::new();
-        list.extend(ui.microphone_fault.get().map(microphone));
+        list.extend(ui.microphone_error.get().map(microphone));
         if ui.sound_blocked.get() {
             list.push(Banner {
                 icon: Icon::Speaker,
-                words: "Sound is blocked until you click once.".to_owned(),
+                text: "Sound is blocked until you click once.".to_owned(),
                 button: "Turn on sound",
                 action: UserAction::UnblockSound,
                 urgent: true,
@@ -49,7 +49,7 @@ fn banner(ui: Ui, banner: Banner) -> View {
         .attr("role", if banner.urgent { "alert" } else { "status" })
         .children((
             icon(banner.icon),
-            p().children(banner.words),
+            p().children(banner.text),
             button()
                 .class("banner-button")
                 .r#type("button")
@@ -59,8 +59,8 @@ fn banner(ui: Ui, banner: Banner) -> View {
         .into()
 }
 
-fn microphone(fault: MediaError) -> Banner {
-    let words = match fault {
+fn microphone(error: MediaError) -> Banner {
+    let text = match error {
         MediaError::MicrophoneBlocked => "Microphone blocked. Allow it in the address bar, then try again.",
         MediaError::MicrophoneMissing => "No microphone found. Plug one in, then try again.",
         MediaError::MicrophoneBusy => "Another program uses the microphone. Close it, then try again.",
@@ -69,7 +69,7 @@ fn microphone(fault: MediaError) -> Banner {
     };
     Banner {
         icon: Icon::MicOff,
-        words: words.to_owned(),
+        text: text.to_owned(),
         button: "Try again",
         action: UserAction::RetryMicrophone,
         urgent: true,
@@ -82,13 +82,13 @@ fn connection(ui: Ui) -> Option<Banner> {
         RegistrationStatus::Failed { reason } => Some((reason.clone(), true)),
         _ => None,
     })?;
-    let sentence = reason.words.trim().trim_end_matches('.');
-    let words = if reason.code == RegistrationFailureCode::Offline {
+    let sentence = reason.text.trim().trim_end_matches('.');
+    let text = if reason.code == RegistrationFailureCode::Offline {
         "No network. Calls go on as soon as it is back.".to_owned()
     } else if urgent {
         format!("{sentence}.")
     } else {
         format!("{sentence}. Trying again by itself.")
     };
-    Some(Banner { icon: Icon::Offline, words, button: "Try now", action: UserAction::RetryConnection, urgent })
+    Some(Banner { icon: Icon::Offline, text, button: "Try now", action: UserAction::RetryConnection, urgent })
 }

@@ -72,7 +72,7 @@ fn others(ui: Ui, id: &CallId) -> View {
 fn other(ui: Ui, id: &CallId) -> View {
     let call = ui.call(id);
     let name = selector(move || call.with(|call| call.as_ref().map(title).unwrap_or_default()));
-    let words = move || {
+    let text = move || {
         call.with(|call| {
             let Some(call) = call else {
                 return String::new();
@@ -93,7 +93,7 @@ fn other(ui: Ui, id: &CallId) -> View {
         .children((
             icon(Icon::Pause),
             span().class("other-name").children(dynamic(move || name.get_clone())),
-            span().class("other-state").children(dynamic(words)),
+            span().class("other-state").children(dynamic(text)),
             icon(Icon::Swap),
         ))
         .into()
@@ -121,7 +121,7 @@ fn person(call: ReadSignal<Option<CallSnapshot>>) -> View {
 }
 
 fn state(ui: Ui, call: ReadSignal<Option<CallSnapshot>>, elsewhere: ReadSignal<bool>) -> View {
-    let words = selector(move || {
+    let text = selector(move || {
         call.with(|call| match call {
             Some(_) if elsewhere.get() => "In another window",
             Some(call) => state_words(call),
@@ -139,7 +139,7 @@ fn state(ui: Ui, call: ReadSignal<Option<CallSnapshot>>, elsewhere: ReadSignal<b
     div()
         .class("call-state")
         .children((
-            p().class("state-words").children(dynamic(move || words.get())),
+            p().class("state-text").children(dynamic(move || text.get())),
             div().class("clock").children((
                 dynamic(move || match answered.get() {
                     Some(at) => span()

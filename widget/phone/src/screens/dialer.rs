@@ -40,7 +40,7 @@ fn number_field(ui: Ui) -> View {
         14..=18 => "m",
         _ => "s",
     });
-    let fault = selector(move || ui.number_error.get_clone());
+    let error = selector(move || ui.number_error.get_clone());
     div()
         .class("number")
         .children((
@@ -55,10 +55,10 @@ fn number_field(ui: Ui) -> View {
                     .attr("autocomplete", "off")
                     .attr("spellcheck", "false")
                     .attr("aria-label", "Phone number")
-                    .attr("aria-describedby", "number-fault")
+                    .attr("aria-describedby", "number-error")
                     .attr("placeholder", "Enter a number")
                     .attr("data-size", size)
-                    .attr("aria-invalid", move || fault.with(Option::is_some).then_some("true"))
+                    .attr("aria-invalid", move || error.with(Option::is_some).then_some("true"))
                     .attr("value", ui.number.get_clone_untracked())
                     .bind(bind::value, ui.number)
                     .on(events::input, move |_| ui.number_error.set(None)),
@@ -75,10 +75,10 @@ fn number_field(ui: Ui) -> View {
                         .into()
                 }),
             )),
-            p().class("fault")
-                .id("number-fault")
+            p().class("error")
+                .id("number-error")
                 .attr("role", "alert")
-                .children(dynamic(move || fault.get_clone().unwrap_or_default())),
+                .children(dynamic(move || error.get_clone().unwrap_or_default())),
         ))
         .into()
 }
@@ -139,7 +139,7 @@ fn ended(ui: Ui, call: RecentCall) -> View {
     let number = call.number.clone();
     let shown = format_number(&call.number);
     let title = call.name.clone().unwrap_or_else(|| shown.clone());
-    let words = match (call.missed, call.answered) {
+    let text = match (call.missed, call.answered) {
         (true, _) => "Missed call".to_owned(),
         (_, true) => format!("{} · {}", call.cause, time::format_timer(call.seconds)),
         _ => call.cause.clone(),
@@ -147,7 +147,7 @@ fn ended(ui: Ui, call: RecentCall) -> View {
     div()
         .class("ended")
         .children((
-            div().class("ended-words").children((b().children(title.clone()), small().children(words))),
+            div().class("ended-text").children((b().children(title.clone()), small().children(text))),
             button()
                 .class("text-button")
                 .r#type("button")

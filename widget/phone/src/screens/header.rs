@@ -63,10 +63,10 @@ fn status(ui: Ui) -> View {
             StatusKind::Bad => "bad",
             StatusKind::Off => "off",
         })
-        .attr("title", move || status.with(|status| status.words.clone()))
+        .attr("title", move || status.with(|status| status.text.clone()))
         .children((
             span().class("dot").attr("aria-hidden", "true"),
-            span().class("status-words").children(dynamic(move || status.with(|status| status.words.clone()))),
+            span().class("status-text").children(dynamic(move || status.with(|status| status.text.clone()))),
         ))
         .into()
 }

@@ -24,6 +24,13 @@ use crate::ui::{Screen, Tab, Ui, UserAction, selector};
 pub use call::{CALL_ELEMENT_ID, title as caller};
 pub use incoming::INCOMING_ELEMENT_ID;
 
+/// The tabs in their order, with label and icon.
+const TABS: [(Tab, &str, Icon); 3] = [
+    (Tab::Keypad, "Keypad", Icon::Keypad),
+    (Tab::Recents, "Recents", Icon::Clock),
+    (Tab::Settings, "Settings", Icon::Settings),
+];
+
 /// The content of `<body>`.
 pub fn root(ui: Ui) -> View {
     let screen = selector(move || ui.screen.get_clone());
@@ -108,12 +115,6 @@ fn tabs(ui: Ui) -> View {
         .children(TABS.iter().map(|(this, name, drawing)| tab(ui, *this, name, *drawing)).collect::<Vec<View>>())
         .into()
 }
-
-const TABS: [(Tab, &str, Icon); 3] = [
-    (Tab::Keypad, "Keypad", Icon::Keypad),
-    (Tab::Recents, "Recents", Icon::Clock),
-    (Tab::Settings, "Settings", Icon::Settings),
-];
 
 fn tab(ui: Ui, this: Tab, name: &'static str, drawing: Icon) -> View {
     let chosen = selector(move || ui.tab.get() == this);

@@ -55,12 +55,12 @@ fn search(ui: Ui) -> View {
 }
 
 fn empty(filtered: bool) -> View {
-    let (heading, words) = if filtered {
+    let (heading, text) = if filtered {
         ("No match", "No call with that name or number.")
     } else {
         ("No calls yet", "Calls you make and take appear here.")
     };
-    div().class("empty").children((icon(Icon::Clock), h2().children(heading), p().children(words))).into()
+    div().class("empty").children((icon(Icon::Clock), h2().children(heading), p().children(text))).into()
 }
 
 fn day(ui: Ui, day: RecentsDay, zone: LocalClock) -> View {
@@ -103,9 +103,7 @@ fn entry(ui: Ui, call: RecentCall, zone: LocalClock) -> View {
             })
             .children((
                 span().class("recent-kind").children(icon(drawing)),
-                span()
-                    .class("recent-words")
-                    .children((b().attr("dir", "auto").children(title), small().children(kind))),
+                span().class("recent-text").children((b().attr("dir", "auto").children(title), small().children(kind))),
                 span().class("recent-time").children(zone.clock(call.at)),
             )),
     )

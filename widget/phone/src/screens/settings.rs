@@ -26,13 +26,13 @@ fn account(ui: Ui) -> View {
             .class("account-card")
             .children((
                 avatar(None),
-                div().class("account-words").children((
+                div().class("account-text").children((
                     b().children(dynamic(move || who.get_clone().0)),
                     small().children(dynamic(move || who.get_clone().1)),
                     small().class("account-status").children(dynamic(move || {
                         status.with(|status| match status.tone {
                             StatusKind::Good | StatusKind::Busy => "Registered".to_owned(),
-                            _ => status.words.clone(),
+                            _ => status.text.clone(),
                         })
                     })),
                 )),

@@ -16,20 +16,20 @@ pub fn skeleton() -> View {
         .attr("aria-busy", "true")
         .attr("aria-label", "Loading")
         .children((
-            div().class("bone bone-number"),
+            div().class("skeleton-block skeleton-number"),
             div()
-                .class("bone-keys")
-                .children((0..12).map(|_| div().class("bone bone-key").into()).collect::<Vec<View>>()),
-            div().class("bone bone-button"),
+                .class("skeleton-keys")
+                .children((0..12).map(|_| div().class("skeleton-block skeleton-key").into()).collect::<Vec<View>>()),
+            div().class("skeleton-block skeleton-button"),
         ))
         .into()
 }
 
 pub fn not_embedded() -> View {
     main()
-        .class("entrance")
+        .class("start-page")
         .children((
-            div().class("emblem").children(icon(Icon::Phone)),
+            div().class("start-icon").children(icon(Icon::Phone)),
             h1().children("This phone lives on other pages"),
             p().class("lead").children(
                 "It opens inside the web page that uses it, with the account of that page. There is nothing to do here.",
@@ -48,14 +48,14 @@ pub fn connect(ui: Ui, credentials: &Credentials) -> View {
     let (username, domain) = (credentials.username.clone(), credentials.domain.clone());
     let form = ui.form;
     main()
-        .class("entrance")
+        .class("start-page")
         .children((
             title(ui),
             div().class("account-card").children((
                 avatar(None),
-                div().class("account-words").children((b().children(username), small().children(domain))),
+                div().class("account-text").children((b().children(username), small().children(domain))),
             )),
-            refusal(ui),
+            form_error(ui),
             button()
                 .class("primary")
                 .r#type("button")
@@ -77,7 +77,7 @@ pub fn form(ui: Ui) -> View {
     let fields = ui.form;
     let FormDefaults { domain_fixed, secret, .. } = fields.defaults.get_clone_untracked();
     main()
-        .class("entrance")
+        .class("start-page")
         .children(
             sycamore::web::tags::form()
                 .class("sign-in")
@@ -92,7 +92,7 @@ pub fn form(ui: Ui) -> View {
                         id: "username",
                         name: "Username",
                         value: fields.username,
-                        fault: selector(move || fields.errors.with(|errors| errors.username)),
+                        error: selector(move || fields.errors.with(|errors| errors.username)),
                         hint: "",
                         autocomplete: "username",
                         fixed: false,
@@ -101,14 +101,14 @@ pub fn form(ui: Ui) -> View {
                         id: "domain",
                         name: "Domain",
                         value: fields.domain,
-                        fault: selector(move || fields.errors.with(|errors| errors.domain)),
+                        error: selector(move || fields.errors.with(|errors| errors.domain)),
                         hint: if domain_fixed { "Set by your company" } else { "" },
                         autocomplete: "off",
                         fixed: domain_fixed,
                     }),
                     password(ui, secret.is_some()),
                     remember(ui),
-                    refusal(ui),
+                    form_error(ui),
                     button()
                         .class("primary")
                         .r#type("submit")
@@ -126,7 +126,7 @@ pub fn form(ui: Ui) -> View {
 fn title(ui: Ui) -> View {
     let name = ui.config.with(|config| config.as_ref().map(|config| config.branding.display_name.clone()));
     div()
-        .class("entrance-title")
+        .class("start-title")
         .children((
             h1().children("Sign in"),
             p().class("lead").children(match name {
@@ -141,14 +141,14 @@ struct TextField {
     id: &'static str,
     name: &'static str,
     value: Signal<String>,
-    fault: ReadSignal<Option<&'static str>>,
+    error: ReadSignal<Option<&'static str>>,
     hint: &'static str,
     autocomplete: &'static str,
     fixed: bool,
 }
 
 fn field(field: TextField) -> View {
-    let TextField { id, name, value, fault, hint, autocomplete, fixed } = field;
+    let TextField { id, name, value, error, hint, autocomplete, fixed } = field;
     let note_id = format!("{id}-note");
     div()
         .class("field")
@@ -165,12 +165,12 @@ fn field(field: TextField) -> View {
                     .attr("dir", "auto")
                     .bool_attr("readonly", fixed)
                     .attr("aria-describedby", note_id.clone())
-                    .attr("aria-invalid", move || fault.with(Option::is_some).then_some("true"))
+                    .attr("aria-invalid", move || error.with(Option::is_some).then_some("true"))
                     .attr("value", value.get_clone_untracked())
                     .bind(bind::value, value),
                 if fixed { icon(Icon::Lock) } else { View::new() },
             )),
-            note(note_id, fault, hint),
+            note(note_id, error, hint),
         ))
         .into()
 }
@@ -178,7 +178,7 @@ fn field(field: TextField) -> View {
 fn password(ui: Ui, given_by_host: bool) -> View {
     let fields = ui.form;
     let shown = fields.password_shown;
-    let fault = selector(move || fields.errors.with(|errors| errors.password));
+    let error = selector(move || fields.errors.with(|errors| errors.password));
     div()
         .class("field")
         .children((
@@ -196,7 +196,7 @@ fn password(ui: Ui, given_by_host: bool) -> View {
                     .attr("spellcheck", "false")
                     .attr("placeholder", if given_by_host { "Filled in by this page" } else { "" })
                     .attr("aria-describedby", "password-note")
-                    .attr("aria-invalid", move || fault.with(Option::is_some).then_some("true"))
+                    .attr("aria-invalid", move || error.with(Option::is_some).then_some("true"))
                     .bind(bind::value, fields.password),
                 button()
                     .class("icon-button")
@@ -206,18 +206,18 @@ fn password(ui: Ui, given_by_host: bool) -> View {
                     .on_press(move || shown.set(!shown.get_untracked()))
                     .children(dynamic(move || icon(if shown.get() { Icon::EyeOff } else { Icon::Eye }))),
             )),
-            note("password-note".to_owned(), fault, ""),
+            note("password-note".to_owned(), error, ""),
         ))
         .into()
 }
 
 /// The error, or else a hint. Always in the document, because screen readers only announce changes of an
 /// existing live region.
-fn note(id: String, fault: ReadSignal<Option<&'static str>>, hint: &'static str) -> View {
-    p().class(move || if fault.with(Option::is_some) { "note fault" } else { "note" })
+fn note(id: String, error: ReadSignal<Option<&'static str>>, hint: &'static str) -> View {
+    p().class(move || if error.with(Option::is_some) { "note error" } else { "note" })
         .id(id)
         .attr("aria-live", "polite")
-        .children(dynamic(move || fault.get().unwrap_or(hint).to_owned()))
+        .children(dynamic(move || error.get().unwrap_or(hint).to_owned()))
         .into()
 }
 
@@ -233,12 +233,12 @@ fn remember(ui: Ui) -> View {
 }
 
 /// The error of the server or the network.
-fn refusal(ui: Ui) -> View {
+fn form_error(ui: Ui) -> View {
     div()
-        .class("refusal-place")
+        .class("form-error-slot")
         .attr("role", "alert")
-        .children(dynamic(move || match ui.form.refusal.get_clone() {
-            Some(words) => div().class("refusal").children((icon(Icon::Alert), p().children(words))).into(),
+        .children(dynamic(move || match ui.form.error.get_clone() {
+            Some(text) => div().class("form-error").children((icon(Icon::Alert), p().children(text))).into(),
             None => View::new(),
         }))
         .into()

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_ringer_rings() {
+    fn only_the_ringer_page_plays_the_ringtone() {
         let snapshot = state(Some("a"), vec![call("1", None, CallState::Incoming)]);
         assert_eq!(tone_for(&snapshot, "a"), Some(CallTone::RingTone));
         assert_eq!(tone_for(&snapshot, "b"), None);

@@ -1,28 +1,29 @@
-// Starts the phone: the page's content security policy allows no inline script.
-// Page and worker load at once: the agent's worker does not wait until
-// the phone knows who signs in, and its port is open by then: the phone takes it
-// over (src/agent_client/agent_port.rs). Nor does the host page wait until the phone runs: it is
-// greeted here, and what it says before the phone listens is kept (src/host.rs).
+// Starts the phone. It is a file of its own because the page's Content Security Policy allows no
+// inline script.
+// The agent's SharedWorker is started here, in parallel with the phone's WebAssembly module, before the
+// account is known; the phone takes over its open port (src/agent_client/agent_port.rs). BITCALL_READY is
+// also posted here, and messages of the host page that arrive before the phone listens are stored
+// for it (src/host.rs).
 const code = fetch(new URL('./{{bitcall.wasm}}', import.meta.url));
 try {
   const worker = new SharedWorker('/webphone/{{worker.js}}', { type: 'module', name: 'bitcall', extendedLifetime: true });
-  window.bitcallWorker = worker;
-  // Before the phone can hear it: it finds none then, and starts another one.
-  worker.addEventListener('error', () => delete window.bitcallWorker);
+  window.bitcallStartedWorker = worker;
+  // If the worker fails before the phone listens for errors, the phone starts another one.
+  worker.addEventListener('error', () => delete window.bitcallStartedWorker);
 } catch {
-  // The page runs the agent itself, later.
+  // No SharedWorker: the phone runs the agent in this page.
 }
-// Who signs in without being asked finds the agent's socket connected.
-const openAhead = ({ config, host }) => {
+// For an automatic sign-in the agent opens its WebSocket before the phone has started.
+const preconnect = ({ config, host }) => {
   const mode = host?.behavior?.mode ?? config?.behavior?.host?.mode;
-  const ahead = config?.wss?.[0];
-  if (mode === 'autologin' && ahead) window.bitcallWorker?.port.postMessage({ ahead });
+  const url = config?.wss?.[0];
+  if (mode === 'autologin' && url) window.bitcallStartedWorker?.port.postMessage({ preconnect: url });
 };
 if (parent !== window) {
-  window.bitcallHeard = [];
+  window.bitcallEarlyMessages = [];
   addEventListener('message', (event) => {
-    window.bitcallHeard?.push(event);
-    if (event.source === parent && event.data?.type === 'BITCALL_INIT') openAhead(event.data.payload ?? {});
+    window.bitcallEarlyMessages?.push(event);
+    if (event.source === parent && event.data?.type === 'BITCALL_INIT') preconnect(event.data.payload ?? {});
   });
   parent.postMessage({ type: 'BITCALL_READY', payload: {} }, '*');
 }
@@ -32,14 +33,14 @@ try {
   if (document.readyState === 'loading') await new Promise((parsed) => addEventListener('DOMContentLoaded', parsed));
   start();
 } catch (error) {
-  // There is no phone that could say it.
+  // The phone's own error screens are not available.
   console.error('bitcall: the phone cannot start:', error);
   const make = (tag, fields) => Object.assign(document.createElement(tag), fields);
-  const words = make('p', { className: 'lead', role: 'alert', textContent: 'The phone could not start.' });
-  const again = make('button', { className: 'primary', type: 'button', textContent: 'Try again' });
-  again.addEventListener('click', () => location.reload());
-  const entrance = make('main', { className: 'start-page' });
-  entrance.append(words, again);
-  document.getElementById('skeleton')?.replaceChildren(entrance);
+  const message = make('p', { className: 'lead', role: 'alert', textContent: 'The phone could not start.' });
+  const retryButton = make('button', { className: 'primary', type: 'button', textContent: 'Try again' });
+  retryButton.addEventListener('click', () => location.reload());
+  const startPage = make('main', { className: 'start-page' });
+  startPage.append(message, retryButton);
+  document.getElementById('skeleton')?.replaceChildren(startPage);
   document.getElementById('skeleton')?.removeAttribute('aria-hidden');
 }

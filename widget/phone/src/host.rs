@@ -16,6 +16,9 @@ use web_sys::{MessageEvent, Window};
 use crate::browser::{EventListener, debug};
 use crate::value::{self, DecodeError};
 
+/// Window property in which start.js stores the messages that arrive before this module listens.
+const EARLY_MESSAGES_PROPERTY: &str = "bitcallEarlyMessages";
+
 /// The channel to the host page.
 pub struct HostPage {
     parent: Window,
@@ -23,9 +26,6 @@ pub struct HostPage {
     origin: RefCell<Option<String>>,
     listener: RefCell<Option<EventListener>>,
 }
-
-/// Window property in which start.js collects the events that arrive before this module listens.
-const EARLY_EVENTS_PROPERTY: &str = "bitcallHeard";
 
 impl HostPage {
     /// `None` when the page is not framed.
@@ -49,7 +49,7 @@ impl HostPage {
             let deliver = Rc::clone(&deliver);
             move |event| deliver(event.unchecked_ref())
         }));
-        let name = JsValue::from_str(EARLY_EVENTS_PROPERTY);
+        let name = JsValue::from_str(EARLY_MESSAGES_PROPERTY);
         let early = Reflect::get(&window, &name).ok().and_then(|early| early.dyn_into::<Array>().ok());
         // start.js then stops collecting.
         let _ = Reflect::delete_property(&window, &name);

@@ -5,6 +5,9 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
 use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
 
+/// Global property in which worker.js stores the WebSocket that it has opened before the sign-in.
+const PRECONNECTED_PROPERTY: &str = "bitcallPreconnected";
+
 /// Event of a socket.
 pub enum SocketEvent {
     Open,
@@ -25,9 +28,9 @@ impl Socket {
     /// # Errors
     /// The browser's message if it refuses the URL, e.g. `ws:` from an `https:` page.
     pub fn open(url: &str, on_event: impl Fn(SocketEvent) + Clone + 'static) -> Result<Socket, String> {
-        let preopened = take_preopened(url);
-        let is_open = preopened.as_ref().is_some_and(|socket| socket.ready_state() == WebSocket::OPEN);
-        let socket = match preopened {
+        let preconnected = take_preconnected(url);
+        let is_open = preconnected.as_ref().is_some_and(|socket| socket.ready_state() == WebSocket::OPEN);
+        let socket = match preconnected {
             Some(socket) => socket,
             None => WebSocket::new_with_str(url, "sip").map_err(|error| {
                 let message = error.dyn_ref::<js_sys::Error>();
@@ -75,10 +78,10 @@ impl Socket {
 }
 
 /// The socket to `url` that `worker.js` has opened before the sign-in, if it is still usable.
-fn take_preopened(url: &str) -> Option<WebSocket> {
-    let (global, name) = (js_sys::global(), JsValue::from_str("bitcallSocket"));
-    let preopened = Reflect::get(&global, &name).ok()?;
-    let part = |name: &str| Reflect::get(&preopened, &name.into()).ok();
+fn take_preconnected(url: &str) -> Option<WebSocket> {
+    let (global, name) = (js_sys::global(), JsValue::from_str(PRECONNECTED_PROPERTY));
+    let preconnected = Reflect::get(&global, &name).ok()?;
+    let part = |name: &str| Reflect::get(&preconnected, &name.into()).ok();
     if part("url")?.as_string()? != url {
         return None;
     }

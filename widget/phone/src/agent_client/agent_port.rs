@@ -20,7 +20,7 @@ const ATTACH_EVENT: &str = "bitcall:attach";
 const WORKER_NAME: &str = "bitcall";
 
 /// Window property with the worker that start.js has started. The first attachment takes it.
-const STARTED_WORKER_PROPERTY: &str = "bitcallWorker";
+const STARTED_WORKER_PROPERTY: &str = "bitcallStartedWorker";
 
 /// Posted by the agent's script instead of a message when the agent cannot run.
 const BROKEN_MESSAGE: &str = "broken";
@@ -97,7 +97,7 @@ pub fn post(port: &MessagePort, message: &ToAgent) {
 pub fn preconnect(wss: &str) {
     if let Some(worker) = prestarted_worker() {
         let message = Object::new();
-        let _ = Reflect::set(&message, &JsValue::from_str("ahead"), &JsValue::from_str(wss));
+        let _ = Reflect::set(&message, &JsValue::from_str("preconnect"), &JsValue::from_str(wss));
         let _ = worker.port().post_message(&message);
     }
 }

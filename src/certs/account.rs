@@ -130,7 +130,7 @@ impl Accounts {
     }
 
     /// A place among those who make requests to a directory; its end is the place's.
-    pub async fn place(&self, directory: &str) -> Option<OwnedSemaphorePermit> {
+    pub async fn permit(&self, directory: &str) -> Option<OwnedSemaphorePermit> {
         // Fails only where it is closed, and nobody closes it.
         Arc::clone(&self.door(directory).places).acquire_owned().await.ok()
     }
@@ -245,7 +245,7 @@ impl Accounts {
     }
 
     /// Whether nobody is to ask a directory for now.
-    pub fn closed(&self, directory: &str) -> Option<DirectoryBackoff> {
+    pub fn backoff(&self, directory: &str) -> Option<DirectoryBackoff> {
         self.holds().get(directory).map(|hold| hold.closed.clone())
     }
 

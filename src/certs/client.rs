@@ -18,7 +18,9 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::acme_error::{AcmeError, Kind};
 use super::http_client::{AcmeErrorSource, AcmeHttpClient, LAST_RETRY_AFTER, of_problem};
-use super::order::{Answer, AuthorizationStatus, AuthorizationView, Method, OrderStatus, OrderView};
+use super::order::{
+    AuthorizationStatus, AuthorizationView, ChosenChallenge, Method, OrderStatus, OrderView, RenewalWindow,
+};
 use crate::timestamp::Timestamp;
 
 /// Times instant-acme's three.
@@ -64,13 +66,6 @@ pub struct ChallengeResponse {
     pub digest: Vec<u8>,
     /// For DNS-01.
     pub dns_value: String,
-}
-
-/// The window of RFC 9773.
-pub struct Suggestion {
-    pub start: Timestamp,
-    pub end: Timestamp,
-    pub ask_again: Duration,
 }
 
 impl AccountSession {
@@ -130,20 +125,20 @@ impl AccountSession {
     }
 
     /// The window in which the authority wants a certificate renewed.
-    pub async fn suggestion(&self, id: &str) -> Result<Suggestion, AcmeError> {
+    pub async fn renewal_info(&self, id: &str) -> Result<RenewalWindow, AcmeError> {
         let unfit =
             || AcmeError::new(Kind::Internal, "The certificate has no name that its authority could know it by.");
         let (authority, serial) = id.split_once('.').ok_or_else(unfit)?;
         let id = CertificateIdentifier { authority_key_identifier: authority.into(), serial: serial.into() };
-        let (info, ask_again) = self.account.renewal_info(&id).await.map_err(trouble)?;
+        let (info, retry_after) = self.account.renewal_info(&id).await.map_err(trouble)?;
         let moment = |at: time::OffsetDateTime| Timestamp(at.unix_timestamp().saturating_mul(1000));
         let window = info.suggested_window;
-        Ok(Suggestion { start: moment(window.start), end: moment(window.end), ask_again })
+        Ok(RenewalWindow { start: moment(window.start), end: moment(window.end), retry_after: Some(retry_after) })
     }
 }
 
 /// Reads the order again.
-pub async fn review(order: &mut Order) -> Result<OrderView, AcmeError> {
+pub async fn refresh(order: &mut Order) -> Result<OrderView, AcmeError> {
     let ((), wait) = tried!(order.refresh().await.map(|_| ()))?;
     Ok(view(order, wait))
 }
@@ -159,8 +154,8 @@ async fn read_authorizations(order: &mut Order) -> Result<Vec<AuthorizationView>
     let mut all = order.authorizations();
     while let Some(one) = all.next().await {
         let one = one?;
-        let offers = one.challenges.iter().filter(|challenge| challenge.status != ChallengeStatus::Invalid);
-        let offers = offers
+        let usable = one.challenges.iter().filter(|challenge| challenge.status != ChallengeStatus::Invalid);
+        let challenges = usable
             .filter_map(|challenge| Some((method(&challenge.r#type)?, challenge.status == ChallengeStatus::Pending)));
         let error = one.challenges.iter().find_map(|challenge| challenge.error.as_ref());
         found.push(AuthorizationView {
@@ -169,9 +164,9 @@ async fn read_authorizations(order: &mut Order) -> Result<Vec<AuthorizationView>
                 TheirAuthorizationStatus::Pending => AuthorizationStatus::Pending,
                 TheirAuthorizationStatus::Valid => AuthorizationStatus::Valid,
                 TheirAuthorizationStatus::Invalid => AuthorizationStatus::Invalid,
-                _ => AuthorizationStatus::Over,
+                _ => AuthorizationStatus::Unusable,
             },
-            offers: offers.collect(),
+            challenges: challenges.collect(),
             error: error.map(|error| of_problem(error, None)),
         });
     }
@@ -179,25 +174,31 @@ async fn read_authorizations(order: &mut Order) -> Result<Vec<AuthorizationView>
 }
 
 /// What the authority has to find for these answers.
-pub async fn proofs(order: &mut Order, answers: &[Answer]) -> Result<Vec<ChallengeResponse>, AcmeError> {
-    let (found, _) = tried!(read_proofs(order, answers).await)?;
+pub async fn challenge_responses(
+    order: &mut Order,
+    chosen: &[ChosenChallenge],
+) -> Result<Vec<ChallengeResponse>, AcmeError> {
+    let (found, _) = tried!(read_challenge_responses(order, chosen).await)?;
     Ok(found)
 }
 
-async fn read_proofs(order: &mut Order, answers: &[Answer]) -> Result<Vec<ChallengeResponse>, Error> {
-    let mut proofs = Vec::new();
+async fn read_challenge_responses(
+    order: &mut Order,
+    chosen: &[ChosenChallenge],
+) -> Result<Vec<ChallengeResponse>, Error> {
+    let mut responses = Vec::new();
     let (mut all, mut index) = (order.authorizations(), 0..);
     while let (Some(one), Some(index)) = (all.next().await, index.next()) {
         let mut one = one?;
-        let Some(answer) = answers.iter().find(|answer| answer.authorization == index) else { continue };
+        let Some(choice) = chosen.iter().find(|challenge| challenge.authorization == index) else { continue };
         let name = match one.identifier().identifier {
             Identifier::Dns(name) => name.clone(),
             other => other.authorized(false).to_string(),
         };
-        let Some(challenge) = one.challenge(their_type(answer.method)) else { continue };
+        let Some(challenge) = one.challenge(their_type(choice.method)) else { continue };
         let authorization = challenge.key_authorization();
-        proofs.push(ChallengeResponse {
-            method: answer.method,
+        responses.push(ChallengeResponse {
+            method: choice.method,
             name,
             token: challenge.token.clone(),
             key_authorization: authorization.as_str().to_owned(),
@@ -205,29 +206,29 @@ async fn read_proofs(order: &mut Order, answers: &[Answer]) -> Result<Vec<Challe
             dns_value: authorization.dns_value(),
         });
     }
-    Ok(proofs)
+    Ok(responses)
 }
 
-/// Tells the authority that it may look. To be called once all proofs can be seen: it may look for them in
+/// Tells the authority that it may look. To be called once all responses can be seen: it may look for them in
 /// any order, and from several places at once.
-pub async fn accept(order: &mut Order, answers: &[Answer]) -> Result<(), AcmeError> {
+pub async fn respond(order: &mut Order, chosen: &[ChosenChallenge]) -> Result<(), AcmeError> {
     let mut told = Vec::new();
-    let ((), _) = tried!(accept_all(order, answers, &mut told).await)?;
+    let ((), _) = tried!(respond_all(order, chosen, &mut told).await)?;
     Ok(())
 }
 
 /// `told`: places of those that were told before. They are not told again: most authorities refuse that.
-async fn accept_all(order: &mut Order, answers: &[Answer], told: &mut Vec<usize>) -> Result<(), Error> {
+async fn respond_all(order: &mut Order, chosen: &[ChosenChallenge], told: &mut Vec<usize>) -> Result<(), Error> {
     let (mut all, mut index) = (order.authorizations(), 0..);
     while let (Some(one), Some(index)) = (all.next().await, index.next()) {
         let mut one = one?;
-        let Some(answer) = answers.iter().find(|answer| answer.authorization == index && answer.accept) else {
+        let Some(choice) = chosen.iter().find(|challenge| challenge.authorization == index && challenge.pending) else {
             continue;
         };
         if told.contains(&index) {
             continue;
         }
-        if let Some(mut challenge) = one.challenge(their_type(answer.method)) {
+        if let Some(mut challenge) = one.challenge(their_type(choice.method)) {
             challenge.set_ready().await?;
             told.push(index);
         }
@@ -242,7 +243,7 @@ pub async fn finalize(order: &mut Order, request: &[u8]) -> Result<OrderView, Ac
 }
 
 /// The chain of a valid order, in PEM.
-pub async fn collect(order: &mut Order) -> Result<String, AcmeError> {
+pub async fn download(order: &mut Order) -> Result<String, AcmeError> {
     let (chain, _) = tried!(order.certificate().await)?;
     chain.ok_or_else(|| AcmeError::new(Kind::Missing, "The certificate is not made yet."))
 }

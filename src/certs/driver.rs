@@ -22,7 +22,7 @@ use super::certificate_store::{CertificateStore, Origin};
 use super::challenges::ChallengeStore;
 use super::http_client::AcmeHttpClient;
 use super::leases::{Leases, lease_key};
-use super::order::{Event, OrderState, Rules, State};
+use super::order::{Command, OrderRecord, Rules};
 use super::preflight::Preflight;
 use super::progress::{Progress, Wanted};
 use super::schedule::Moment;
@@ -53,7 +53,7 @@ struct Inner {
     profile: Option<String>,
     board: ChallengeStore,
     scout: Box<dyn Preflight>,
-    agenda: Mutex<Schedule>,
+    schedule: Mutex<Schedule>,
     wake: Notify,
     changes: broadcast::Sender<Hostname>,
 }
@@ -68,16 +68,19 @@ struct Schedule {
 }
 
 struct Entry {
-    /// Tells it from an earlier one of the same name.
+    /// Distinguishes it from an earlier entry of the same name.
     number: u64,
-    course: OrderState,
-    /// Somebody has asked for it since the start.
-    wanted: bool,
-    /// Being driven now.
+    /// As in the record that was stored last, like `progress` and `due_at`.
+    wanted: Wanted,
+    progress: Progress,
+    due_at: Timestamp,
+    /// [`Certs::want`] was called for it since the start.
+    requested: bool,
+    /// A task drives it now.
     running: bool,
-    /// What the course has to hear of first.
-    inbox: Vec<Event>,
-    /// As it stands in [`Schedule::due`].
+    /// Commands whose consequences are not stored yet.
+    inbox: Vec<Command>,
+    /// Its time in [`Schedule::due`].
     due: Option<Timestamp>,
 }
 
@@ -92,7 +95,7 @@ pub enum StartError {
     NoStoreKey,
 }
 
-impl Layout for OrderState {}
+impl Layout for OrderRecord {}
 
 impl Certs {
     /// Reads what is known of all names. Nothing is ordered before it is [`Self::want`]ed and [`Self::run`] runs.
@@ -104,10 +107,10 @@ impl Certs {
     ) -> Result<Self, StartError> {
         let seal = certificate_store.seal().ok_or(StartError::NoStoreKey)?.clone();
         let Settings { rules, profile, contact, bindings, holder, limits, scout } = settings;
-        let mut agenda = Schedule::default();
+        let mut schedule = Schedule::default();
         for (key, record) in store.scan(ORDERS).await? {
-            let course: OrderState = decode(&key, &record.bytes)?;
-            agenda.insert(course, false);
+            let record: OrderRecord = decode(&key, &record.bytes)?;
+            schedule.insert(&record, false);
         }
         Ok(Self(Arc::new(Inner {
             accounts: Accounts::new(Arc::clone(&store), seal, exchange, contact, bindings, limits),
@@ -118,7 +121,7 @@ impl Certs {
             profile,
             board: ChallengeStore::default(),
             scout,
-            agenda: Mutex::new(agenda),
+            schedule: Mutex::new(schedule),
             wake: Notify::new(),
             changes: broadcast::channel(CHANGES).0,
         })))
@@ -127,53 +130,53 @@ impl Certs {
     /// Sees to it that a name has a certificate, from now on. Saying it again changes nothing.
     pub fn want(&self, wanted: Wanted) {
         let name = wanted.name.clone();
-        let mut agenda = self.agenda();
-        match agenda.names.get_mut(&name) {
+        let mut schedule = self.schedule();
+        match schedule.names.get_mut(&name) {
             None => {
-                agenda.insert(OrderState::new(wanted.clone(), Timestamp::now()), true);
+                schedule.insert(&OrderRecord::new(wanted.clone(), Timestamp::now()), true);
                 // Another appliance may know the name already, and want something else of it.
-                if let Some(entry) = agenda.names.get_mut(&name) {
-                    entry.inbox.push(Event::Wanted(wanted));
+                if let Some(entry) = schedule.names.get_mut(&name) {
+                    entry.inbox.push(Command::Want(wanted));
                 }
             }
             Some(entry) => {
-                let news = entry.course.wanted != wanted;
-                if entry.wanted && !news {
+                let news = entry.wanted != wanted;
+                if entry.requested && !news {
                     return;
                 }
-                entry.wanted = true;
+                entry.requested = true;
                 if news {
-                    entry.inbox.push(Event::Wanted(wanted));
+                    entry.inbox.push(Command::Want(wanted));
                 }
             }
         }
-        agenda.plan(&name);
-        drop(agenda);
+        schedule.plan(&name);
+        drop(schedule);
         self.0.wake.notify_one();
     }
 
     /// Ends all interest in a name: its certificate is served no more, and nothing of it is kept.
     pub async fn release(&self, name: &Hostname) -> Result<(), store::Error> {
-        self.agenda().strike(name);
+        self.schedule().strike(name);
         let batch = Batch::new().remove(order_key(name)).remove(certificate_key(name.as_str())).remove(lease_key(name));
         self.0.store.commit(batch).await?;
         self.0.certificate_store.hide(name.as_str());
-        self.tell(name);
+        self.notify(name);
         Ok(())
     }
 
     /// Where a name stands; nothing where nobody wants it.
     pub fn progress(&self, name: &Hostname) -> Option<Progress> {
-        let progress = self.agenda().names.get(name).filter(|entry| entry.wanted)?.course.progress();
+        let progress = self.schedule().names.get(name).filter(|entry| entry.requested)?.progress.clone();
         Some(self.as_seen(progress))
     }
 
     /// All wanted names, in their order.
     pub fn list(&self) -> Vec<(Hostname, Progress)> {
-        let agenda = self.agenda();
-        let wanted = agenda.names.iter().filter(|(_, entry)| entry.wanted);
+        let schedule = self.schedule();
+        let wanted = schedule.names.iter().filter(|(_, entry)| entry.requested);
         let all: BTreeMap<_, _> =
-            wanted.map(|(name, entry)| (name.clone(), self.as_seen(entry.course.progress()))).collect();
+            wanted.map(|(name, entry)| (name.clone(), self.as_seen(entry.progress.clone()))).collect();
         all.into_iter().collect()
     }
 
@@ -190,26 +193,26 @@ impl Certs {
     /// Whoever listens to [`Self::changes`] hears of a name, or a wildcard's, of which somebody else knows something new.
     pub fn announce(&self, name: &str) {
         if let Ok(name) = name.strip_prefix("*.").unwrap_or(name).parse() {
-            self.tell(&name);
+            self.notify(&name);
         }
     }
 
     /// Starts the next attempt, or the renewal, now; as far as limits allow. Whether the name is wanted at all.
     pub fn renew(&self, name: &Hostname) -> bool {
-        self.deliver(name, Event::Renew)
+        self.deliver(name, Command::Renew)
     }
 
     /// Looks now whether the name leads here, where it was held back for that.
     pub fn retry_preflight(&self, name: &Hostname) {
-        self.deliver(name, Event::RetryPreflight);
+        self.deliver(name, Command::RetryPreflight);
     }
 
-    fn deliver(&self, name: &Hostname, event: Event) -> bool {
-        let mut agenda = self.agenda();
-        let Some(entry) = agenda.names.get_mut(name).filter(|entry| entry.wanted) else { return false };
-        entry.inbox.push(event);
-        agenda.plan(name);
-        drop(agenda);
+    fn deliver(&self, name: &Hostname, command: Command) -> bool {
+        let mut schedule = self.schedule();
+        let Some(entry) = schedule.names.get_mut(name).filter(|entry| entry.requested) else { return false };
+        entry.inbox.push(command);
+        schedule.plan(name);
+        drop(schedule);
         self.0.wake.notify_one();
         true
     }
@@ -228,8 +231,8 @@ impl Certs {
     /// want. Certificates that an administrator brought stay. Returns the names.
     pub async fn sweep(&self) -> Result<Vec<Hostname>, store::Error> {
         let mut orphans: HashSet<Hostname> = {
-            let agenda = self.agenda();
-            agenda.names.iter().filter(|(_, entry)| !entry.wanted).map(|(name, _)| name.clone()).collect()
+            let schedule = self.schedule();
+            schedule.names.iter().filter(|(_, entry)| !entry.requested).map(|(name, _)| name.clone()).collect()
         };
         let mut after: Option<String> = None;
         loop {
@@ -274,18 +277,18 @@ impl Certs {
 
     /// Starts what is due as far as there is room, and says how long nothing else is.
     fn start_due(&self, pursuits: &mut JoinSet<()>) -> Duration {
-        let mut agenda = self.agenda();
+        let mut schedule = self.schedule();
         let now = Timestamp::now();
         while pursuits.len() < MAX_CONCURRENT_ORDERS {
-            let Some((at, name)) = agenda.due.first().cloned() else { return IDLE_TIMEOUT };
+            let Some((at, name)) = schedule.due.first().cloned() else { return IDLE_TIMEOUT };
             if at > now {
                 return now.until(at).min(IDLE_TIMEOUT);
             }
-            agenda.due.remove(&(at, name.clone()));
-            let Some(entry) = agenda.names.get_mut(&name) else { continue };
+            schedule.due.remove(&(at, name.clone()));
+            let Some(entry) = schedule.names.get_mut(&name) else { continue };
             (entry.due, entry.running) = (None, true);
             let number = entry.number;
-            pursuits.spawn(self.clone().pursue(name, number));
+            pursuits.spawn(self.clone().drive_due(name, number));
         }
         // One of those that run will end.
         IDLE_TIMEOUT
@@ -296,42 +299,53 @@ impl Certs {
         Moment { now: Timestamp::now(), dice: getrandom::u64().unwrap_or_default() }
     }
 
-    fn tell(&self, name: &Hostname) {
+    fn notify(&self, name: &Hostname) {
         // Nobody need listen.
         let _ = self.0.changes.send(name.clone());
     }
 
-    fn agenda(&self) -> MutexGuard<'_, Schedule> {
-        self.0.agenda.lock().unwrap_or_else(PoisonError::into_inner)
+    fn schedule(&self) -> MutexGuard<'_, Schedule> {
+        self.0.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Entry {
-    fn due_at(&self) -> Timestamp {
-        match &self.course.state {
-            State::Resting { until, .. } if self.inbox.is_empty() => *until,
-            _ => Timestamp(0),
-        }
+    /// Gives the progress that was known before.
+    fn set_record(&mut self, record: &OrderRecord) -> Progress {
+        self.wanted.clone_from(&record.name.wanted);
+        self.due_at = record.due_at();
+        std::mem::replace(&mut self.progress, record.progress())
     }
 }
 
 impl Schedule {
-    fn insert(&mut self, course: OrderState, wanted: bool) {
+    fn insert(&mut self, record: &OrderRecord, requested: bool) {
         self.number += 1;
-        let name = course.wanted.name.clone();
-        let entry = Entry { number: self.number, course, wanted, running: false, inbox: Vec::new(), due: None };
+        let wanted = record.name.wanted.clone();
+        let name = wanted.name.clone();
+        let entry = Entry {
+            number: self.number,
+            wanted,
+            progress: record.progress(),
+            due_at: record.due_at(),
+            requested,
+            running: false,
+            inbox: Vec::new(),
+            due: None,
+        };
         self.names.insert(name, entry);
     }
 
     /// The entry of a name, unless it was released since, and perhaps wanted again.
-    fn of(&mut self, name: &Hostname, number: u64) -> Option<&mut Entry> {
+    fn entry(&mut self, name: &Hostname, number: u64) -> Option<&mut Entry> {
         self.names.get_mut(name).filter(|entry| entry.number == number)
     }
 
     /// Puts a name where it belongs in time.
     fn plan(&mut self, name: &Hostname) {
         let Some(entry) = self.names.get_mut(name) else { return };
-        let due = (entry.wanted && !entry.running).then(|| entry.due_at());
+        let due_at = if entry.inbox.is_empty() { entry.due_at } else { Timestamp(0) };
+        let due = (entry.requested && !entry.running).then_some(due_at);
         self.set_due(name, due);
     }
 

@@ -1,4 +1,8 @@
-//! One name's course from where it stands to its next rest.
+//! Drives the order of one name until it waits again.
+//!
+//! Each state is stored before its work is done, so that the record never falls behind what the authority was told.
+//! Where storing fails, or another appliance has written the record, the state in hand is dropped and the task ends:
+//! the next one reads the record again. Commands stay in the name's inbox until the state they led to is stored.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,205 +20,195 @@ use crate::certs::challenges::PublishedChallenges;
 use crate::certs::client::{self, AccountSession};
 use crate::certs::keys;
 use crate::certs::leases::{LEASE_TTL, LeaseOutcome};
-use crate::certs::order::Reachability;
-use crate::certs::order::{Collected, DirectoryBackoff, Effect, Event, OrderState, PlacedOrder, step};
+use crate::certs::order::{
+    ChosenChallenge, Command, DirectoryBackoff, IssuedCertificate, Method, OrderEffect, OrderRecord, OrderView,
+    Outcome, PlacedOrder, PlacingOrder, Reachability, Running, State, advance, resume,
+};
 use crate::certs::preflight;
 use crate::certs::progress::Progress;
-use crate::certs::sealed::Sealed;
+use crate::certs::sealed::{Seal, Sealed};
 use crate::hostname::Hostname;
 use crate::store::keys::order_key;
 use crate::store::{self, Batch, Revision, decode, encode};
 use crate::timestamp::Timestamp;
 
-/// Between two looks at what another appliance does with a name.
+/// How often the record is read of a name whose lease another appliance has.
 const FOREIGN_ORDER_POLL_INTERVAL: Duration = Duration::from_secs(3);
-/// After the store failed.
+/// How long a name waits after the store failed.
 const STORE_RETRY_DELAY: Duration = Duration::from_secs(10);
 
-/// A course that is driven, with what it holds in hand.
+/// What the driver holds of a name while it drives the order.
 struct OrderTask<'a> {
-    house: &'a Inner,
+    inner: &'a Inner,
     name: Hostname,
-    /// Of its entry.
+    /// That of the name's entry in the schedule.
     number: u64,
-    course: OrderState,
-    /// Of its record; none where there is no record yet.
+    /// The stored record's revision; none where there is no record yet.
     revision: Option<Revision>,
-    /// The record's bytes.
+    /// The stored record's bytes.
     stored: Vec<u8>,
     lease_until: Timestamp,
     order: Option<Order>,
-    notices: Option<PublishedChallenges>,
-    prepared: Option<PreparedCertificate>,
+    challenges: Option<PublishedChallenges>,
+    certificate: Option<PreparedCertificate>,
 }
 
-/// How a pursuit came to its end.
+/// Why a name is not driven further for now.
 enum End {
-    /// The course rests.
-    Resting,
-    /// The name is somebody else's business up to then.
+    /// Its order waits.
+    Waiting,
+    /// Another appliance drives it, up to then at least.
     Postponed(Timestamp),
-    /// The name was taken away.
+    /// It was released, or another appliance has written its record.
     Gone,
 }
 
 impl Certs {
-    pub(super) async fn pursue(self, name: Hostname, number: u64) {
-        // A task of its own: should it panic, the name is tried again like after any other failure.
-        let following = tokio::spawn({
+    pub(super) async fn drive_due(self, name: Hostname, number: u64) {
+        // A task of its own, so that a panic is handled like any other failure: the name is tried again.
+        let task = tokio::spawn({
             let (this, name) = (self.clone(), name.clone());
-            async move { this.follow(&name, number).await }
+            async move { this.drive_leased(&name, number).await }
         });
-        let broken = |error| Err(store::Error::Failed(format!("it broke off: {error}")));
-        let end = following.await.unwrap_or_else(broken);
-        let mut agenda = self.agenda();
-        // What came after it has a pursuit of its own.
-        let Some(entry) = agenda.of(&name, number) else { return };
+        let panicked = |error| Err(store::Error::Failed(format!("it broke off: {error}")));
+        let end = task.await.unwrap_or_else(panicked);
+        let mut schedule = self.schedule();
+        // A later entry of the name has a task of its own.
+        let Some(entry) = schedule.entry(&name, number) else { return };
         entry.running = false;
         match end {
-            Ok(End::Resting | End::Gone) => agenda.plan(&name),
-            Ok(End::Postponed(until)) => agenda.set_due(&name, Some(until)),
+            Ok(End::Waiting | End::Gone) => schedule.plan(&name),
+            Ok(End::Postponed(until)) => schedule.set_due(&name, Some(until)),
             Err(error) => {
                 tracing::error!(%name, %error, "the way to the certificate is interrupted");
-                let later = Self::moment().about(STORE_RETRY_DELAY);
-                agenda.set_due(&name, Some(later));
+                schedule.set_due(&name, Some(Self::moment().about(STORE_RETRY_DELAY)));
             }
         }
-        drop(agenda);
+        drop(schedule);
         self.0.wake.notify_one();
     }
 
-    async fn follow(&self, name: &Hostname, number: u64) -> Result<End, store::Error> {
-        let house = &*self.0;
-        let lease_until = match house.leases.take(name, Timestamp::now()).await? {
+    async fn drive_leased(&self, name: &Hostname, number: u64) -> Result<End, store::Error> {
+        let inner = &*self.0;
+        let key = order_key(name);
+        let lease_until = match inner.leases.take(name, Timestamp::now()).await? {
             LeaseOutcome::Ours(until) => until,
             LeaseOutcome::Theirs(until) => {
-                if let Some(record) = house.store.get(&order_key(name)).await? {
-                    self.follow_others(name, number, &decode(&order_key(name), &record.bytes)?).await?;
+                if let Some(record) = inner.store.get(&key).await? {
+                    self.adopt(name, number, &decode(&key, &record.bytes)?).await?;
                 }
                 return Ok(End::Postponed(Self::moment().about(FOREIGN_ORDER_POLL_INTERVAL).min(until)));
             }
         };
-        let key = order_key(name);
-        let record = house.store.get(&key).await?;
-        // Released meanwhile.
-        let Some(known) = self.agenda().of(name, number).map(|entry| entry.course.wanted.clone()) else {
-            house.leases.release(name).await?;
+        let stored = inner.store.get(&key).await?;
+        let Some(wanted) = self.schedule().entry(name, number).map(|entry| entry.wanted.clone()) else {
+            inner.leases.release(name).await?;
             return Ok(End::Gone);
         };
-        let (course, revision, stored) = match record {
-            Some(record) => {
-                let course = decode(&key, &record.bytes)?;
-                self.follow_others(name, number, &course).await?;
-                (course, Some(record.revision), record.bytes)
+        let (record, revision, stored) = match stored {
+            Some(stored) => {
+                let record = decode(&key, &stored.bytes)?;
+                self.adopt(name, number, &record).await?;
+                (record, Some(stored.revision), stored.bytes)
             }
-            None => (OrderState::new(known, Timestamp::now()), None, Vec::new()),
+            None => (OrderRecord::new(wanted, Timestamp::now()), None, Vec::new()),
         };
-        let (order, notices, prepared) = (None, None, None);
-        let mut pursuit = OrderTask {
-            house,
-            name: name.clone(),
-            number,
-            course,
-            revision,
-            stored,
-            lease_until,
-            order,
-            notices,
-            prepared,
-        };
-        let end = self.drive(&mut pursuit).await;
-        house.leases.release(name).await?;
+        let (order, challenges, certificate) = (None, None, None);
+        let name = name.clone();
+        let mut task = OrderTask { inner, name, number, revision, stored, lease_until, order, challenges, certificate };
+        let end = self.drive(&mut task, record).await;
+        inner.leases.release(&task.name).await?;
         end
     }
 
-    /// Takes over what is stored of a name, which another appliance may have written: its certificate, too.
-    async fn follow_others(&self, name: &Hostname, number: u64, stored: &OrderState) -> Result<(), store::Error> {
-        let Some(known) = self.agenda().of(name, number).map(|entry| serial(&entry.course)) else { return Ok(()) };
-        if serial(stored).is_some() && known != serial(stored) {
+    /// Takes over a stored record, which another appliance may have written, and serves its certificate.
+    async fn adopt(&self, name: &Hostname, number: u64, record: &OrderRecord) -> Result<(), store::Error> {
+        let Some(known) = self.schedule().entry(name, number).map(|entry| serial(&entry.progress)) else {
+            return Ok(());
+        };
+        let stored = serial(&record.progress());
+        if stored.is_some() && known != stored {
             self.0.certificate_store.load(name.as_str()).await?;
         }
-        self.publish(name, number, stored);
+        self.publish(name, number, record, 0);
         Ok(())
     }
 
-    async fn drive(&self, pursuit: &mut OrderTask<'_>) -> Result<End, store::Error> {
-        let mut event = Some(Event::Due(pursuit.closed_directories()));
+    async fn drive(&self, task: &mut OrderTask<'_>, mut record: OrderRecord) -> Result<End, store::Error> {
+        let rules = &self.0.rules;
         loop {
-            let mut inbox = match self.agenda().of(&pursuit.name, pursuit.number) {
-                Some(entry) => std::mem::take(&mut entry.inbox),
-                None => return Ok(End::Gone),
+            let OrderRecord { name, state } = record;
+            let (commands, effects);
+            (record, commands, effects) = match state {
+                State::Waiting(waiting) => {
+                    let Some(commands) = self.commands(task) else { return Ok(End::Gone) };
+                    let unavailable = task.unavailable_directories();
+                    let record = resume(name, waiting, &commands, &unavailable, rules, Self::moment());
+                    (record, commands.len(), Vec::new())
+                }
+                State::Running(running) => {
+                    if !task.prolong().await? {
+                        return Ok(End::Postponed(Self::moment().about(FOREIGN_ORDER_POLL_INTERVAL)));
+                    }
+                    let outcome = task.perform(running, name.certificate.is_none()).await;
+                    let Some(commands) = self.commands(task) else { return Ok(End::Gone) };
+                    let (record, effects) = advance(name, outcome, &commands, rules, Self::moment());
+                    (record, commands.len(), effects)
+                }
             };
-            // What was wanted comes before what came of the last effect: the course may be a new one.
-            inbox.extend(event.take());
-            let mut effects = Vec::new();
-            for event in inbox {
-                let course = pursuit.course.clone();
-                let (course, follow) = step(course, event, &self.0.rules, Self::moment());
-                pursuit.course = course;
-                // Only what is pending at the end is still to be done.
-                effects.retain(|effect| !pending(effect));
-                effects.extend(follow);
-            }
-            let mut next = None;
-            let keep = effects.contains(&Effect::Keep);
-            if !pursuit.store(keep).await? {
+            if !task.store(&record, effects.contains(&OrderEffect::StoreCertificate)).await? {
                 return Ok(End::Gone);
             }
             for effect in effects {
                 match effect {
-                    Effect::Keep => pursuit.show(),
-                    Effect::Withdraw => pursuit.notices = None,
-                    Effect::ForgetAccount { directory } => self.0.accounts.forget(&directory).await?,
-                    other => next = Some(other),
+                    OrderEffect::StoreCertificate => task.serve(),
+                    OrderEffect::WithdrawChallenges => task.challenges = None,
+                    OrderEffect::ForgetAccount { directory } => self.0.accounts.forget(&directory).await?,
                 }
             }
-            if !self.publish(&pursuit.name, pursuit.number, &pursuit.course) {
+            if !self.publish(&task.name, task.number, &record, commands) {
                 return Ok(End::Gone);
             }
-            match next {
-                Some(Effect::WaitReason(until)) if until <= Timestamp::now() => {
-                    event = Some(Event::Due(pursuit.closed_directories()));
-                }
-                Some(Effect::WaitReason(_)) | None => return Ok(End::Resting),
-                Some(effect) => {
-                    if !pursuit.prolong().await? {
-                        return Ok(End::Postponed(Self::moment().about(FOREIGN_ORDER_POLL_INTERVAL)));
-                    }
-                    event = Some(pursuit.perform(effect).await);
-                }
+            if record.due_at() > Timestamp::now() {
+                return Ok(End::Waiting);
             }
         }
     }
 
-    /// Makes the course known. Not where the name was released.
-    fn publish(&self, name: &Hostname, number: u64, course: &OrderState) -> bool {
-        let mut agenda = self.agenda();
-        let Some(entry) = agenda.of(name, number) else { return false };
-        let before = entry.course.progress();
-        entry.course = course.clone();
-        let now = entry.course.progress();
-        drop(agenda);
+    /// The commands in the name's inbox, where they stay; none where the name was released.
+    fn commands(&self, task: &OrderTask<'_>) -> Option<Vec<Command>> {
+        self.schedule().entry(&task.name, task.number).map(|entry| entry.inbox.clone())
+    }
+
+    /// Makes a stored record known, and removes the first `commands` from the inbox: it contains what they led to.
+    /// False where the name was released.
+    fn publish(&self, name: &Hostname, number: u64, record: &OrderRecord, commands: usize) -> bool {
+        let mut schedule = self.schedule();
+        let Some(entry) = schedule.entry(name, number) else { return false };
+        entry.inbox.drain(..commands);
+        let before = entry.set_record(record);
+        let now = entry.progress.clone();
+        drop(schedule);
         if before != now {
             report(name, &before, &now);
-            self.tell(name);
+            self.notify(name);
         }
         true
     }
 }
 
 impl OrderTask<'_> {
-    /// Directories that are not to be asked now.
-    fn closed_directories(&self) -> BTreeMap<String, DirectoryBackoff> {
-        let closed = |directory: &String| Some((directory.clone(), self.house.accounts.closed(directory)?));
-        self.house.rules.directories.iter().filter_map(closed).collect()
+    /// Directories that nobody asks now.
+    fn unavailable_directories(&self) -> BTreeMap<String, DirectoryBackoff> {
+        let backoff = |directory: &String| Some((directory.clone(), self.inner.accounts.backoff(directory)?));
+        self.inner.rules.directories.iter().filter_map(backoff).collect()
     }
 
-    /// Writes the course down, where it has changed in a way that must survive; the certificate with it.
-    /// Not where somebody else has written.
-    async fn store(&mut self, keep: bool) -> Result<bool, store::Error> {
-        let bytes = encode(&self.course)?;
-        if bytes == self.stored && !keep {
+    /// Stores the record if it has changed, with the certificate where there is one to store. False if another
+    /// appliance has written the record.
+    async fn store(&mut self, record: &OrderRecord, with_certificate: bool) -> Result<bool, store::Error> {
+        let bytes = encode(record)?;
+        if bytes == self.stored && !with_certificate {
             return Ok(true);
         }
         let key = order_key(&self.name);
@@ -223,10 +217,10 @@ impl OrderTask<'_> {
             None => Batch::new().require_absent(&key),
         };
         let mut batch = batch.put(&key, bytes.clone());
-        if let Some(prepared) = self.prepared.as_ref().filter(|_| keep) {
-            batch = prepared.put_into(batch);
+        if let Some(certificate) = self.certificate.as_ref().filter(|_| with_certificate) {
+            batch = certificate.put_into(batch);
         }
-        match self.house.store.commit(batch).await {
+        match self.inner.store.commit(batch).await {
             Ok(revision) => {
                 (self.revision, self.stored) = (Some(revision), bytes);
                 Ok(true)
@@ -237,19 +231,19 @@ impl OrderTask<'_> {
     }
 
     /// Serves the certificate that was just stored.
-    fn show(&mut self) {
-        if let Some(prepared) = self.prepared.take() {
-            self.house.certificate_store.show(prepared);
+    fn serve(&mut self) {
+        if let Some(certificate) = self.certificate.take() {
+            self.inner.certificate_store.show(certificate);
         }
     }
 
-    /// Keeps the lease for the time of the next effect.
+    /// Keeps the lease for the time of the next work. False if another appliance has it.
     async fn prolong(&mut self) -> Result<bool, store::Error> {
         let now = Timestamp::now();
         if now.until(self.lease_until) > LEASE_TTL / 2 {
             return Ok(true);
         }
-        match self.house.leases.take(&self.name, now).await? {
+        match self.inner.leases.take(&self.name, now).await? {
             LeaseOutcome::Ours(until) => {
                 self.lease_until = until;
                 Ok(true)
@@ -258,170 +252,188 @@ impl OrderTask<'_> {
         }
     }
 
-    async fn perform(&mut self, effect: Effect) -> Event {
-        self.attempt(effect).await.unwrap_or_else(Event::Failed)
-    }
-
-    async fn attempt(&mut self, effect: Effect) -> Result<Event, AcmeError> {
-        if let Effect::Review { at, .. } | Effect::Collect { at, .. } = &effect {
-            wait_until(*at).await;
+    /// Does what a state asks for. `first`: the name has no certificate yet.
+    async fn perform(&mut self, running: Running, first: bool) -> Outcome {
+        if let Some(at) = running.not_before() {
+            tokio::time::sleep(Timestamp::now().until(at)).await;
         }
-        let _place = match directory(&effect) {
-            Some(directory) => self.house.accounts.place(directory).await,
+        let _permit = match running.directory() {
+            Some(directory) => self.inner.accounts.permit(directory).await,
             None => None,
         };
-        match effect {
-            Effect::CheckReachability { methods } => {
-                let house = self.house;
-                let served = house.certificate_store.cert_resolver();
-                let look = |method| preflight::look(&*house.scout, &house.board, served, &self.name, method);
-                let sights = join_all(methods.iter().map(|method| look(*method))).await;
-                for sight in &sights {
-                    if let Reachability::Unknown(why) = sight {
-                        tracing::debug!(name = %self.name, why, "whether the name leads here cannot be told");
-                    }
-                }
-                Ok(Event::Looked(methods.into_iter().zip(sights).collect()))
+        match running {
+            Running::CheckingReachability(state) => {
+                let results = self.check_reachability(state.methods()).await;
+                Outcome::ReachabilityChecked(state, results)
             }
-            Effect::Open { directory } => {
-                self.session(&directory).await?;
-                Ok(Event::OpenedAccount)
+            Running::OpeningAccount(state) => {
+                let result = self.session(state.directory()).await.map(|_| ());
+                Outcome::AccountOpened(state, result)
             }
-            Effect::Place { directory, names, replaces } => {
-                let session = self.session(&directory).await?;
-                if self.course.held.is_none() {
-                    self.house.accounts.count_debut(&directory, &self.name, Timestamp::now()).await?;
-                }
-                self.house.accounts.count_order(&directory, Timestamp::now()).await?;
-                let placed = session.place(&names, self.house.profile.as_deref(), replaces.as_deref()).await;
-                self.note(&directory, placed.as_ref().map(|_| ()));
-                let (order, view) = placed?;
-                self.order = Some(order);
-                Ok(Event::Order(view))
+            Running::PlacingOrder(state) => {
+                let result = self.place(&state, first).await;
+                Outcome::OrderPlaced(state, result)
             }
-            Effect::Review { placed, .. } => {
-                if let Some(order) = &mut self.order {
-                    return Ok(Event::Order(client::review(order).await?));
-                }
-                let (order, view) = self.session(&placed.directory).await?.order(&placed.url).await?;
-                self.order = Some(order);
-                Ok(Event::Order(view))
+            Running::PollingOrder(state) => {
+                let result = self.poll(state.order()).await;
+                Outcome::OrderPolled(state, result)
             }
-            Effect::Authorizations(placed) => {
-                Ok(Event::Authorizations(client::authorizations(self.order(&placed).await?).await?))
+            Running::ReadingAuthorizations(state) => {
+                let result = match self.order(state.order()).await {
+                    Ok(order) => client::authorizations(order).await,
+                    Err(error) => Err(error),
+                };
+                Outcome::AuthorizationsRead(state, result)
             }
-            Effect::Answer { placed, answers } => {
-                let proofs = client::proofs(self.order(&placed).await?, &answers).await?;
-                let house = self.house;
-                self.notices = Some(house.board.put(&proofs, house.certificate_store.cert_resolver())?);
-                client::accept(self.order(&placed).await?, &answers).await?;
-                Ok(Event::Answered)
+            Running::AnsweringChallenges(state) => {
+                let result = self.answer(state.order(), state.challenges()).await;
+                Outcome::ChallengesAnswered(state, result)
             }
-            Effect::MakeKey(_) => {
-                let seal = self.seal()?;
-                let sealed = seal.seal(&order_key(&self.name), keys::fresh()?);
-                sealed.map(Event::KeyMade).map_err(|error| ours(format!("The key cannot be sealed: {error}.")))
+            Running::GeneratingKey(state) => Outcome::KeyGenerated(state, self.generate_key()),
+            Running::Finalizing(state) => {
+                let result = self.finalize(state.order(), state.key()).await;
+                Outcome::OrderFinalized(state, result)
             }
-            Effect::Finalize(placed) => {
-                let request = keys::request(&self.key(placed.key.as_ref())?, &placed.names)?;
-                Ok(Event::Order(client::finalize(self.order(&placed).await?, &request).await?))
+            Running::Downloading(state) => {
+                let result = self.download(state.order(), state.key(), first).await;
+                Outcome::Downloaded(state, result)
             }
-            Effect::Collect { placed, .. } => {
-                let pem = client::collect(self.order(&placed).await?).await?;
-                let collected = self.examine(&placed, &pem)?;
-                if self.course.held.is_none() {
-                    self.house.accounts.debut(&placed.directory, &self.name, Timestamp::now()).await?;
-                }
-                Ok(collected)
-            }
-            Effect::Ask { directory, id } => {
-                let suggestion = self.session(&directory).await?.suggestion(&id).await?;
-                let client::Suggestion { start, end, ask_again } = suggestion;
-                Ok(Event::Suggested { start, end, ask_again: Some(ask_again) })
-            }
-            Effect::WaitReason(_) | Effect::Keep | Effect::Withdraw | Effect::ForgetAccount { .. } => {
-                Err(ours("The course took a step that is none.".into()))
+            Running::ReadingRenewalInfo(state) => {
+                let result = match self.session(state.directory()).await {
+                    Ok(session) => session.renewal_info(state.certificate_id()).await,
+                    Err(error) => Err(error),
+                };
+                Outcome::RenewalInfoRead(state, result)
             }
         }
     }
 
-    /// Looks over what was bought.
-    fn examine(&mut self, placed: &PlacedOrder, pem: &str) -> Result<Event, AcmeError> {
+    async fn check_reachability(&self, methods: &[Method]) -> Vec<(Method, Reachability)> {
+        let inner = self.inner;
+        let resolver = inner.certificate_store.cert_resolver();
+        let check = |method| preflight::look(&*inner.scout, &inner.board, resolver, &self.name, method);
+        let results = join_all(methods.iter().map(|method| check(*method))).await;
+        for result in &results {
+            if let Reachability::Unknown(why) = result {
+                tracing::debug!(name = %self.name, why, "whether the name leads here cannot be told");
+            }
+        }
+        methods.iter().copied().zip(results).collect()
+    }
+
+    async fn place(&mut self, state: &PlacingOrder, first: bool) -> Result<OrderView, AcmeError> {
+        let directory = state.directory();
+        let session = self.session(directory).await?;
+        if first {
+            self.inner.accounts.count_debut(directory, &self.name, Timestamp::now()).await?;
+        }
+        self.inner.accounts.count_order(directory, Timestamp::now()).await?;
+        let placed = session.place(state.names(), self.inner.profile.as_deref(), state.replaces()).await;
+        self.note(directory, placed.as_ref().map(|_| ()));
+        let (order, view) = placed?;
+        self.order = Some(order);
+        Ok(view)
+    }
+
+    async fn poll(&mut self, placed: &PlacedOrder) -> Result<OrderView, AcmeError> {
+        if let Some(order) = &mut self.order {
+            return client::refresh(order).await;
+        }
+        let (order, view) = self.session(&placed.directory).await?.order(&placed.url).await?;
+        self.order = Some(order);
+        Ok(view)
+    }
+
+    /// Publishes the answers before the authority hears of them: it may validate at once.
+    async fn answer(&mut self, placed: &PlacedOrder, challenges: &[ChosenChallenge]) -> Result<(), AcmeError> {
+        let responses = client::challenge_responses(self.order(placed).await?, challenges).await?;
+        let inner = self.inner;
+        self.challenges = Some(inner.board.put(&responses, inner.certificate_store.cert_resolver())?);
+        client::respond(self.order(placed).await?, challenges).await
+    }
+
+    fn generate_key(&self) -> Result<Sealed, AcmeError> {
+        let sealed = self.seal()?.seal(&order_key(&self.name), keys::fresh()?);
+        sealed.map_err(|error| internal(format!("The key cannot be sealed: {error}.")))
+    }
+
+    async fn finalize(&mut self, placed: &PlacedOrder, key: &Sealed) -> Result<OrderView, AcmeError> {
+        let request = keys::request(&self.unseal(key)?, &placed.names)?;
+        client::finalize(self.order(placed).await?, &request).await
+    }
+
+    async fn download(
+        &mut self,
+        placed: &PlacedOrder,
+        key: &Sealed,
+        first: bool,
+    ) -> Result<IssuedCertificate, AcmeError> {
+        let pem = client::download(self.order(placed).await?).await?;
+        let issued = self.check(placed, key, &pem)?;
+        if first {
+            self.inner.accounts.debut(&placed.directory, &self.name, Timestamp::now()).await?;
+        }
+        Ok(issued)
+    }
+
+    /// Checks a downloaded certificate and prepares it to be stored.
+    fn check(&mut self, placed: &PlacedOrder, key: &Sealed, pem: &str) -> Result<IssuedCertificate, AcmeError> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
         let chain = chain.unwrap_or_default();
         let id = chain.first().and_then(client::renewal_id);
         let origin = Origin::Acme { directory: placed.directory.clone() };
-        let key = self.key(placed.key.as_ref())?;
+        let key = self.unseal(key)?;
         let prepared =
-            self.house.certificate_store.prepare(self.name.as_str(), chain, key, origin).map_err(|unfit| {
-                AcmeError::new(Kind::Refused, format!("The certificate that the authority has made {unfit}."))
+            self.inner.certificate_store.prepare(self.name.as_str(), chain, key, origin).map_err(|error| {
+                AcmeError::new(Kind::Refused, format!("The certificate that the authority has made {error}."))
             })?;
-        let kept = &prepared.kept;
-        let collected = Collected {
-            names: kept.names.clone(),
-            not_before: kept.not_before,
-            not_after: kept.not_after,
-            serial: kept.serial.clone(),
+        let certificate = &prepared.kept;
+        let issued = IssuedCertificate {
+            names: certificate.names.clone(),
+            not_before: certificate.not_before,
+            not_after: certificate.not_after,
+            serial: certificate.serial.clone(),
             id,
         };
-        self.prepared = Some(prepared);
-        Ok(Event::Collected(collected))
+        self.certificate = Some(prepared);
+        Ok(issued)
     }
 
     async fn session(&self, directory: &str) -> Result<Arc<AccountSession>, AcmeError> {
-        let session = self.house.accounts.session(directory).await;
+        let session = self.inner.accounts.session(directory).await;
         self.note(directory, session.as_ref().map(|_| ()));
         session
     }
 
     fn note(&self, directory: &str, outcome: Result<(), &AcmeError>) {
-        self.house.accounts.note(directory, outcome, Certs::moment());
+        self.inner.accounts.note(directory, outcome, Certs::moment());
     }
 
-    /// The order in hand, read again where it is not.
+    /// The client's handle of the order; after a restart it is read again.
     async fn order(&mut self, placed: &PlacedOrder) -> Result<&mut Order, AcmeError> {
         if self.order.is_none() {
             let (order, _) = self.session(&placed.directory).await?.order(&placed.url).await?;
             self.order = Some(order);
         }
-        self.order.as_mut().ok_or_else(|| ours("There is no order.".into()))
+        self.order.as_mut().ok_or_else(|| internal("There is no order.".into()))
     }
 
-    fn key(&self, sealed: Option<&Sealed>) -> Result<Vec<u8>, AcmeError> {
-        let opened = sealed.and_then(|sealed| self.seal().ok()?.open(&order_key(&self.name), sealed));
-        opened.ok_or_else(|| ours("The key of the order cannot be opened: was the store key changed?".into()))
+    fn unseal(&self, key: &Sealed) -> Result<Vec<u8>, AcmeError> {
+        let opened = self.seal()?.open(&order_key(&self.name), key);
+        opened.ok_or_else(|| internal("The key of the order cannot be opened: was the store key changed?".into()))
     }
 
-    fn seal(&self) -> Result<&crate::certs::sealed::Seal, AcmeError> {
-        self.house.certificate_store.seal().ok_or_else(|| ours("There is no store key.".into()))
-    }
-}
-
-/// The directory that has to answer.
-fn directory(effect: &Effect) -> Option<&str> {
-    match effect {
-        Effect::Open { directory } | Effect::Place { directory, .. } | Effect::Ask { directory, .. } => Some(directory),
-        Effect::Review { placed, .. }
-        | Effect::Authorizations(placed)
-        | Effect::Answer { placed, .. }
-        | Effect::Finalize(placed)
-        | Effect::Collect { placed, .. } => Some(&placed.directory),
-        Effect::CheckReachability { .. }
-        | Effect::MakeKey(_)
-        | Effect::WaitReason(_)
-        | Effect::Keep
-        | Effect::Withdraw
-        | Effect::ForgetAccount { .. } => None,
+    fn seal(&self) -> Result<&Seal, AcmeError> {
+        self.inner.certificate_store.seal().ok_or_else(|| internal("There is no store key.".into()))
     }
 }
 
-/// Of the certificate that there is.
-fn serial(course: &OrderState) -> Option<String> {
-    course.held.as_ref().map(|held| held.facts.serial.clone())
+fn serial(progress: &Progress) -> Option<String> {
+    progress.certificate.as_ref().map(|facts| facts.serial.clone())
 }
 
 fn report(name: &Hostname, before: &Progress, now: &Progress) {
-    if before.certificate.as_ref().map(|facts| &facts.serial) != now.certificate.as_ref().map(|facts| &facts.serial)
+    if serial(before) != serial(now)
         && let Some(facts) = &now.certificate
     {
         let (names, directory) = (facts.names.join(" "), &facts.directory);
@@ -436,15 +448,6 @@ fn report(name: &Hostname, before: &Progress, now: &Progress) {
     tracing::debug!(%name, stage = ?now.stage, "certificate");
 }
 
-async fn wait_until(at: Timestamp) {
-    tokio::time::sleep(Timestamp::now().until(at)).await;
-}
-
-/// Whether an effect is what a state waits for.
-fn pending(effect: &Effect) -> bool {
-    !matches!(effect, Effect::Keep | Effect::Withdraw | Effect::ForgetAccount { .. })
-}
-
-fn ours(message: String) -> AcmeError {
+fn internal(message: String) -> AcmeError {
     AcmeError::new(Kind::Internal, message)
 }

@@ -1,27 +1,27 @@
-//! The model of a certificate authority.
+//! A model of a certificate authority, with a clock and the driver's part.
 
 use super::super::*;
 use super::{START, elsewhere, sealed};
 
-/// Courses with a clock and the model of an authority.
+/// One name's record, and the authority that it is ordered from.
 pub struct World {
     pub rules: Rules,
-    pub course: OrderState,
+    /// None only while a step consumes it.
+    record: Option<OrderRecord>,
     pub now: Timestamp,
-    pub next: Effect,
     pub orders: Vec<TheirOrder>,
     /// One number decides one answer; when they are used up everything goes well.
     pub fate: std::vec::IntoIter<u8>,
     pub failed: Vec<Timestamp>,
     pub issued: Vec<Timestamp>,
     pub attempts: Vec<Timestamp>,
-    pub told_to_wait: Option<Timestamp>,
+    pub retry_after: Option<Timestamp>,
     /// How often the authority gave a reason to drop an order.
     pub refusals: usize,
-    pub life: Duration,
-    /// It suggests no time for renewals.
-    pub silent: bool,
-    /// Until then nobody reaches it.
+    pub lifetime: Duration,
+    /// It suggests no renewal window.
+    pub without_renewal_info: bool,
+    /// It is unreachable until then.
     pub down_until: Option<Timestamp>,
 }
 
@@ -30,139 +30,161 @@ pub struct TheirOrder {
     pub names: Vec<String>,
     pub status: OrderStatus,
     pub authorizations: Vec<AuthorizationStatus>,
-    pub told: bool,
+    /// It was told to validate the challenges.
+    pub answered: bool,
 }
 
 impl World {
     pub fn new(rules: Rules, wanted: Wanted, fate: Vec<u8>) -> Self {
-        let course = OrderState::new(wanted, START);
-        let next = course.pending(&rules);
         Self {
             rules,
-            course,
+            record: Some(OrderRecord::new(wanted, START)),
             now: START,
-            next,
             orders: Vec::new(),
             fate: fate.into_iter(),
             failed: Vec::new(),
             issued: Vec::new(),
             attempts: Vec::new(),
-            told_to_wait: None,
+            retry_after: None,
             refusals: 0,
-            life: Duration::from_hours(90 * 24),
-            silent: false,
+            lifetime: Duration::from_hours(90 * 24),
+            without_renewal_info: false,
             down_until: None,
         }
+    }
+
+    pub fn record(&self) -> &OrderRecord {
+        self.record.as_ref().unwrap()
+    }
+
+    pub fn take_record(&mut self) -> OrderRecord {
+        self.record.take().unwrap()
+    }
+
+    pub fn set_record(&mut self, record: OrderRecord) {
+        self.record = Some(record);
+    }
+
+    pub fn facts(&self) -> crate::certs::progress::Facts {
+        self.record().progress().certificate.unwrap()
     }
 
     fn fate(&mut self) -> u8 {
         self.fate.next().unwrap_or(0)
     }
 
-    /// Carries out what is pending.
+    /// Continues a waiting name at its time, or does the work of a running state.
     pub fn turn(&mut self) {
-        let event = match self.next.clone() {
-            // Somebody mends what is wrong, or believes so.
-            Effect::WaitReason(_) if self.fate() % 8 == 7 => Event::RetryPreflight,
-            Effect::WaitReason(until) => {
-                self.now = self.now.max(until);
-                Event::Due(self.closed())
+        let stored = serde_json::to_vec(self.record()).unwrap();
+        let OrderRecord { name, state } = self.take_record();
+        let mut commands = Vec::new();
+        let mut unavailable = BTreeMap::new();
+        let mut waited = false;
+        let outcome = match state {
+            State::Waiting(waiting) => {
+                // A person corrects what is wrong, or believes so.
+                if self.fate() % 8 == 7 {
+                    commands.push(Command::RetryPreflight);
+                } else {
+                    waited = true;
+                    self.now = self.now.max(waiting.until());
+                    unavailable = self.unavailable();
+                }
+                Err(waiting)
             }
-            effect => self.perform(effect),
+            State::Running(running) => Ok(self.perform(running, &stored)),
         };
-        let rested = matches!(event, Event::Due(_));
         self.now = self.now.after(Duration::from_millis(50));
-        // The process may end at any time; what was stored is all that is left.
+        // The process may end at any time; only what was stored remains.
         if self.fate() % 16 == 15 {
-            let stored = serde_json::to_vec(&self.course).unwrap();
-            self.course = serde_json::from_slice(&stored).unwrap();
-            self.next = self.course.pending(&self.rules);
-            // It died before it could remember.
-            self.told_to_wait = None;
+            self.set_record(serde_json::from_slice(&stored).unwrap());
+            // It ended before it could remember.
+            self.retry_after = None;
             return;
         }
-        let dice = u64::from(self.fate());
-        let moment = Moment { now: self.now, dice };
-        let (course, effects) = step(self.course.clone(), event, &self.rules, moment);
-        self.course = course;
-        if effects.contains(&Effect::Keep) {
+        let moment = Moment { now: self.now, dice: u64::from(self.fate()) };
+        let (record, effects) = match outcome {
+            Ok(outcome) => advance(name, outcome, &commands, &self.rules, moment),
+            Err(waiting) => (resume(name, waiting, &commands, &unavailable, &self.rules, moment), Vec::new()),
+        };
+        if effects.contains(&OrderEffect::StoreCertificate) {
             self.issued.push(self.now);
         }
-        self.next = effects.last().cloned().unwrap();
-        if let (true, State::Resting { until, .. }) = (rested, &self.course.state) {
-            assert!(*until > self.now, "a rest that is none: {:?}", self.course.state);
+        if let (true, State::Waiting(waiting)) = (waited, &record.state) {
+            assert!(waiting.until() > self.now, "it waits for nothing: {waiting:?}");
         }
+        self.set_record(record);
     }
 
-    /// Others find the first directory closed from time to time.
-    fn closed(&mut self) -> BTreeMap<String, DirectoryBackoff> {
+    /// Other names find the first directory unreachable from time to time.
+    fn unavailable(&mut self) -> BTreeMap<String, DirectoryBackoff> {
         if self.fate() % 8 != 7 {
             return BTreeMap::new();
         }
         let until = self.now.after(Duration::from_mins(u64::from(self.fate())));
-        let closed = DirectoryBackoff { until, why: AcmeError::new(Kind::Unreachable, "no answer for anybody.") };
-        BTreeMap::from([(self.rules.directories[0].clone(), closed)])
+        let backoff = DirectoryBackoff { until, why: AcmeError::new(Kind::Unreachable, "no answer for anybody.") };
+        BTreeMap::from([(self.rules.directories[0].clone(), backoff)])
     }
 
-    fn perform(&mut self, effect: Effect) -> Event {
-        let request = !matches!(effect, Effect::CheckReachability { .. } | Effect::MakeKey(_));
+    /// `stored`: the record as it was stored before.
+    fn perform(&mut self, running: Running, stored: &[u8]) -> Outcome {
+        let request = running.directory().is_some();
         if request && self.down_until.is_some_and(|until| self.now < until) {
-            return Event::Failed(AcmeError::new(Kind::Unreachable, "no answer."));
+            return failed(running, AcmeError::new(Kind::Unreachable, "no answer."));
         }
         let failure = match self.fate() {
             250.. => Some(AcmeError::new(Kind::Unreachable, "reset.")),
             240..250 => Some(AcmeError::new(Kind::Unwell, "503.")),
             230..240 => {
-                let mut trouble = AcmeError::new(Kind::RateLimited, "429.");
+                let mut error = AcmeError::new(Kind::RateLimited, "429.");
                 let wait = Duration::from_secs(u64::from(self.fate()) * 30);
-                trouble.retry_after = Some(wait);
-                Some(trouble)
+                error.retry_after = Some(wait);
+                Some(error)
             }
             225..230 => Some(AcmeError::new(Kind::AccountGone, "no such account.")),
             220..225 => Some(AcmeError::new(Kind::Refused, "no.")),
             _ => None,
         };
-        if let Some(trouble) = failure
-            // Everything but a rest is a request, or the making of a key, which does not fail like this.
-            && request
-        {
-            let ordering = matches!(effect, Effect::Open { .. } | Effect::Place { .. });
-            // The request may have been carried out all the same.
-            if !ordering && self.fate().is_multiple_of(2) {
-                let _ = self.carried_out(effect);
-            }
-            if let (Kind::RateLimited, Some(wait), true) = (trouble.kind, trouble.retry_after, ordering) {
-                self.told_to_wait = Some(self.now.after(wait));
-            }
-            self.refusals += usize::from(!trouble.passes());
-            return Event::Failed(trouble);
+        // Only requests fail like this.
+        let Some(error) = failure.filter(|_| request) else { return self.carry_out(running, stored) };
+        let before_order = matches!(running, Running::OpeningAccount(_) | Running::PlacingOrder(_));
+        if let (Kind::RateLimited, Some(wait), true) = (error.kind, error.retry_after, before_order) {
+            self.retry_after = Some(self.now.after(wait));
         }
-        self.carried_out(effect)
+        self.refusals += usize::from(!error.passes());
+        // The request may have been carried out all the same.
+        if !before_order && self.fate().is_multiple_of(2) {
+            let outcome = self.carry_out(running, stored);
+            return failed(state_of(outcome), error);
+        }
+        failed(running, error)
     }
 
-    pub fn carried_out(&mut self, effect: Effect) -> Event {
-        match effect {
-            Effect::CheckReachability { methods } => {
+    pub fn carry_out(&mut self, running: Running, stored: &[u8]) -> Outcome {
+        match running {
+            Running::CheckingReachability(state) => {
                 let fate = self.fate();
-                let seen = |n: usize| match fate % 8 {
+                let result = |n: usize| match fate % 8 {
                     5 => elsewhere(),
                     6 if n == 0 => elsewhere(),
                     7 => Reachability::Unknown("cannot be reached".into()),
                     _ => Reachability::Here,
                 };
-                Event::Looked(methods.iter().enumerate().map(|(n, method)| (*method, seen(n))).collect())
+                let results = state.methods().iter().enumerate().map(|(n, method)| (*method, result(n))).collect();
+                Outcome::ReachabilityChecked(state, results)
             }
-            Effect::Open { .. } => {
-                if let Some(until) = self.told_to_wait.take() {
+            Running::OpeningAccount(state) => {
+                if let Some(until) = self.retry_after.take() {
                     assert!(self.now >= until, "asked {:?} before it was time", self.now.until(until));
                 }
                 self.attempts.push(self.now);
-                Event::OpenedAccount
+                Outcome::AccountOpened(state, Ok(()))
             }
-            Effect::Place { names, replaces, .. } => {
-                if replaces.is_some() && self.fate() % 3 == 1 {
-                    return Event::Failed(AcmeError::new(Kind::AlreadyReplaced, "replaced."));
+            Running::PlacingOrder(state) => {
+                if state.replaces().is_some() && self.fate() % 3 == 1 {
+                    return Outcome::OrderPlaced(state, Err(AcmeError::new(Kind::AlreadyReplaced, "replaced.")));
                 }
+                let names = state.names().to_vec();
                 let authorizations = names.iter().map(|_| match self.fate() % 4 {
                     1 => AuthorizationStatus::Valid,
                     _ => AuthorizationStatus::Pending,
@@ -170,63 +192,67 @@ impl World {
                 let authorizations: Vec<_> = authorizations.collect();
                 let ready = authorizations.iter().all(|status| *status == AuthorizationStatus::Valid);
                 let status = if ready { OrderStatus::Ready } else { OrderStatus::Pending };
-                self.orders.push(TheirOrder { names, status, authorizations, told: false });
+                self.orders.push(TheirOrder { names, status, authorizations, answered: false });
                 let index = self.orders.len() - 1;
-                Event::Order(self.view(index))
+                Outcome::OrderPlaced(state, Ok(self.view(index)))
             }
-            Effect::Review { placed, at } => {
-                self.now = self.now.max(at);
-                let index = index(&placed);
+            Running::PollingOrder(state) => {
+                self.now = self.now.max(state.not_before());
+                let index = index(state.order());
                 self.evolve(index);
-                Event::Order(self.view(index))
+                Outcome::OrderPolled(state, Ok(self.view(index)))
             }
-            Effect::Authorizations(placed) => {
-                let order = &self.orders[index(&placed)];
+            Running::ReadingAuthorizations(state) => {
+                let order = &self.orders[index(state.order())];
                 let views = order.names.iter().zip(&order.authorizations).map(|(name, status)| AuthorizationView {
                     name: name.clone(),
                     status: *status,
-                    offers: vec![(Method::Http01, true), (Method::Dns01, true), (Method::TlsAlpn01, true)],
+                    challenges: vec![(Method::Http01, true), (Method::Dns01, true), (Method::TlsAlpn01, true)],
                     error: None,
                 });
-                Event::Authorizations(views.collect())
+                Outcome::AuthorizationsRead(state, Ok(views.collect()))
             }
-            Effect::Answer { placed, answers } => {
-                assert!(!answers.is_empty() || self.orders[index(&placed)].status != OrderStatus::Pending);
-                self.orders[index(&placed)].told = true;
-                Event::Answered
+            Running::AnsweringChallenges(state) => {
+                let order = &mut self.orders[index(state.order())];
+                assert!(!state.challenges().is_empty() || order.status != OrderStatus::Pending);
+                order.answered = true;
+                Outcome::ChallengesAnswered(state, Ok(()))
             }
-            Effect::MakeKey(_) => Event::KeyMade(sealed()),
-            Effect::Finalize(placed) => {
-                assert!(placed.key.is_some());
-                let kept: OrderState = serde_json::from_slice(&serde_json::to_vec(&self.course).unwrap()).unwrap();
-                let State::Reviewing { placed: kept, .. } = kept.state else { panic!("{:?}", kept.state) };
-                assert_eq!(kept.key, placed.key, "the key is stored before the authority hears of it");
-                let index = index(&placed);
+            Running::GeneratingKey(state) => Outcome::KeyGenerated(state, Ok(sealed())),
+            Running::Finalizing(state) => {
+                let stored: OrderRecord = serde_json::from_slice(stored).unwrap();
+                let State::Running(Running::PollingOrder(polling)) = stored.state else { panic!("{:?}", stored.state) };
+                let key = polling.order().key.as_ref();
+                assert_eq!(key, Some(state.key()), "the key is stored before the authority hears of it");
+                let index = index(state.order());
                 if self.orders[index].status == OrderStatus::Ready {
                     self.orders[index].status = OrderStatus::Processing;
                 }
-                Event::Order(self.view(index))
+                Outcome::OrderFinalized(state, Ok(self.view(index)))
             }
-            Effect::Collect { placed, at } => {
-                self.now = self.now.max(at);
+            Running::Downloading(state) => {
+                self.now = self.now.max(state.not_before());
                 if self.fate() % 4 == 3 {
-                    return Event::Failed(AcmeError::new(Kind::Missing, "404."));
+                    return Outcome::Downloaded(state, Err(AcmeError::new(Kind::Missing, "404.")));
                 }
-                Event::Collected(Collected {
-                    names: self.orders[index(&placed)].names.clone(),
+                let certificate = IssuedCertificate {
+                    names: self.orders[index(state.order())].names.clone(),
                     not_before: self.now,
-                    not_after: self.now.after(self.life),
+                    not_after: self.now.after(self.lifetime),
                     serial: format!("{:x}", self.issued.len()),
                     id: self.fate().is_multiple_of(2).then(|| "aki.serial".to_owned()),
-                })
+                };
+                Outcome::Downloaded(state, Ok(certificate))
             }
-            Effect::Ask { .. } if self.silent => Event::Failed(AcmeError::new(Kind::Unsupported, "no such thing.")),
-            Effect::Ask { .. } => {
+            Running::ReadingRenewalInfo(state) if self.without_renewal_info => {
+                Outcome::RenewalInfoRead(state, Err(AcmeError::new(Kind::Unsupported, "no such thing.")))
+            }
+            Running::ReadingRenewalInfo(state) => {
                 // Also a window that has passed.
                 let start = self.now.before(Duration::from_hours(u64::from(self.fate())));
-                Event::Suggested { start, end: start.after(Duration::from_hours(48)), ask_again: None }
+                let end = start.after(Duration::from_hours(48));
+                Outcome::RenewalInfoRead(state, Ok(RenewalWindow { start, end, retry_after: None }))
             }
-            other => panic!("{other:?}"),
         }
     }
 
@@ -234,7 +260,7 @@ impl World {
     fn evolve(&mut self, index: usize) {
         let order = &mut self.orders[index];
         match order.status {
-            OrderStatus::Pending if order.told => {
+            OrderStatus::Pending if order.answered => {
                 let fails = self.fate.next().unwrap_or(0) % 3 == 2;
                 let status = if fails { AuthorizationStatus::Invalid } else { AuthorizationStatus::Valid };
                 for authorization in &mut order.authorizations {
@@ -266,10 +292,41 @@ impl World {
                 return since.until(self.now);
             }
         }
-        panic!("{:?}", self.course);
+        panic!("{:?}", self.record());
     }
 }
 
 fn index(placed: &PlacedOrder) -> usize {
     placed.url.parse().unwrap()
+}
+
+/// The request of this state fails.
+pub fn failed(running: Running, error: AcmeError) -> Outcome {
+    match running {
+        Running::CheckingReachability(_) => panic!("it makes no request"),
+        Running::OpeningAccount(state) => Outcome::AccountOpened(state, Err(error)),
+        Running::PlacingOrder(state) => Outcome::OrderPlaced(state, Err(error)),
+        Running::PollingOrder(state) => Outcome::OrderPolled(state, Err(error)),
+        Running::ReadingAuthorizations(state) => Outcome::AuthorizationsRead(state, Err(error)),
+        Running::AnsweringChallenges(state) => Outcome::ChallengesAnswered(state, Err(error)),
+        Running::GeneratingKey(state) => Outcome::KeyGenerated(state, Err(error)),
+        Running::Finalizing(state) => Outcome::OrderFinalized(state, Err(error)),
+        Running::Downloading(state) => Outcome::Downloaded(state, Err(error)),
+        Running::ReadingRenewalInfo(state) => Outcome::RenewalInfoRead(state, Err(error)),
+    }
+}
+
+fn state_of(outcome: Outcome) -> Running {
+    match outcome {
+        Outcome::ReachabilityChecked(state, _) => Running::CheckingReachability(state),
+        Outcome::AccountOpened(state, _) => Running::OpeningAccount(state),
+        Outcome::OrderPlaced(state, _) => Running::PlacingOrder(state),
+        Outcome::OrderPolled(state, _) => Running::PollingOrder(state),
+        Outcome::AuthorizationsRead(state, _) => Running::ReadingAuthorizations(state),
+        Outcome::ChallengesAnswered(state, _) => Running::AnsweringChallenges(state),
+        Outcome::KeyGenerated(state, _) => Running::GeneratingKey(state),
+        Outcome::OrderFinalized(state, _) => Running::Finalizing(state),
+        Outcome::Downloaded(state, _) => Running::Downloading(state),
+        Outcome::RenewalInfoRead(state, _) => Running::ReadingRenewalInfo(state),
+    }
 }

@@ -7,6 +7,7 @@
 mod authority;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::task::JoinHandle;
@@ -17,7 +18,7 @@ use crate::certs::leaf::Leaf;
 use crate::certs::order::Method;
 use crate::certs::progress::{ProblemKind, Stage};
 use crate::certs::{CertResolver, Limits, Reachability, Seal};
-use crate::store::RedbStore;
+use crate::store::{Record, RedbStore, Revision};
 use authority::{Authority, Fault, Resource};
 
 const NAME: &str = "phone.example.test";
@@ -76,6 +77,48 @@ impl Site {
         let certs = Certs::open(Arc::clone(&self.store), certificate_store, exchange, settings).await.unwrap();
         let task = tokio::spawn(certs.clone().run());
         Appliance { certs, cert_resolver: served, task }
+    }
+}
+
+/// A store in which somebody else writes the record of [`NAME`]'s order first, once for each time it is set.
+struct ContendedStore {
+    store: Arc<dyn Store>,
+    contended: AtomicBool,
+}
+
+impl Store for ContendedStore {
+    fn get<'a>(&'a self, key: &str) -> BoxFuture<'a, Result<Option<Record>, store::Error>> {
+        self.store.get(key)
+    }
+
+    fn scan<'a>(&'a self, prefix: &str) -> BoxFuture<'a, Result<Vec<(String, Record)>, store::Error>> {
+        self.store.scan(prefix)
+    }
+
+    fn keys<'a>(
+        &'a self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<String>, store::Error>> {
+        self.store.keys(prefix, after, limit)
+    }
+
+    fn scan_back<'a>(
+        &'a self,
+        from: &str,
+        to: &str,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<(String, Record)>, store::Error>> {
+        self.store.scan_back(from, to, limit)
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Revision, store::Error>> {
+        let key = order_key(&NAME.parse().unwrap());
+        if batch.requires(&key) && self.contended.swap(false, Ordering::Relaxed) {
+            return std::future::ready(Err(store::Error::Conflict(key))).boxed();
+        }
+        self.store.commit(batch)
     }
 }
 
@@ -151,6 +194,21 @@ async fn a_certificate_that_is_old_already_is_renewed_by_one_appliance_for_both(
         until(|| (appliance.progress(NAME).stage == Stage::Issued).then_some(())).await;
     }
     assert_eq!(authority.bought(), 2, "the old one and its successor");
+}
+
+#[tokio::test]
+async fn a_renewal_is_not_lost_when_the_record_could_not_be_written() {
+    let (mut site, authority) = (Site::new(), Authority::start().await);
+    let contended = Arc::new(ContendedStore { store: Arc::clone(&site.store), contended: AtomicBool::new(false) });
+    site.store = Arc::clone(&contended) as Arc<dyn Store>;
+    let one = site.appliance("one", &[&authority], Limits::default()).await;
+    one.want(NAME);
+    let first = one.until_served(NAME, None).await;
+    until(|| (one.progress(NAME).stage == Stage::Issued).then_some(())).await;
+    contended.contended.store(true, Ordering::Relaxed);
+    one.certs.renew(&NAME.parse().unwrap());
+    one.until_served(NAME, Some(&first)).await;
+    assert!(!contended.contended.load(Ordering::Relaxed), "the first write was refused");
 }
 
 #[tokio::test]

@@ -327,6 +327,7 @@ impl ReadingRenewalInfo {
         &self.certificate_id
     }
 
+    #[allow(clippy::unused_self)] // It is consumed: the state ends here.
     pub(super) fn read(self, cx: &mut Context<'_>, result: Result<RenewalWindow, AcmeError>) -> Waiting {
         let moment = cx.moment;
         let earliest = cx.name.history.suggestion_at(moment.now);

@@ -41,10 +41,10 @@ fn elsewhere() -> Reachability {
     Reachability::Elsewhere(AcmeError::new(Kind::Unauthorized, "Another server answers on port 80."))
 }
 
-/// Continues a waiting name, with one command or none.
-fn resumed(record: OrderRecord, command: Option<Command>, rules: &Rules, now: Timestamp) -> OrderRecord {
+/// Continues a waiting name after these commands.
+fn resumed(record: OrderRecord, commands: &[Command], rules: &Rules, now: Timestamp) -> OrderRecord {
     let OrderRecord { name, state: State::Waiting(waiting) } = record else { panic!("{record:?}") };
-    resume(name, waiting, command.as_slice(), &BTreeMap::new(), rules, at(now))
+    resume(name, waiting, commands, &BTreeMap::new(), rules, at(now))
 }
 
 /// Ends a running state by the outcome that `work` makes of it.
@@ -66,7 +66,7 @@ fn reachability(running: Running, result: impl Fn(Method) -> Reachability) -> Ou
 
 /// Up to where the account is opened; no preflight check concludes anything.
 fn begin(record: OrderRecord, rules: &Rules, now: Timestamp) -> OrderRecord {
-    let record = resumed(record, None, rules, now);
+    let record = resumed(record, &[], rules, now);
     advanced(record, |running| reachability(running, |_| Reachability::Unknown("is silent".into())), rules, now)
 }
 
@@ -260,7 +260,7 @@ fn a_certificate_is_renewed_with_its_wildcard_once_the_challenge_name_is_delegat
     world.until_issued();
     assert_eq!(world.facts().names, ["acme.example"]);
     let changed = Wanted { wildcard: true, delegated: true, ..wanted("acme.example") };
-    let record = resumed(world.take_record(), Some(Command::Want(changed)), &world.rules, world.now);
+    let record = resumed(world.take_record(), &[Command::Want(changed)], &world.rules, world.now);
     world.set_record(record);
     assert!(world.until_issued() < Duration::from_mins(1));
     assert_eq!(world.facts().names, ["acme.example", "*.acme.example"]);
@@ -289,7 +289,7 @@ fn a_requested_preflight_ends_no_back_off() {
     let record = failing(record, AcmeError::new(Kind::Unwell, "503."), &rules(), START);
     assert_eq!(record.progress().stage, Stage::Backoff);
     let until = waits_until(&record);
-    let record = resumed(record, Some(Command::RetryPreflight), &rules(), START);
+    let record = resumed(record, &[Command::RetryPreflight], &rules(), START);
     assert_eq!(waits_until(&record), until);
 }
 
@@ -298,7 +298,7 @@ fn a_refused_replacement_is_sent_once_more_as_an_ordinary_order() {
     let mut world = World::new(rules(), wanted("a.example"), Vec::new());
     world.until_issued();
     let (rules, now) = (&world.rules.clone(), world.now);
-    let record = resumed(world.take_record(), Some(Command::Renew), rules, now);
+    let record = resumed(world.take_record(), &[Command::Renew], rules, now);
     let unknown = |running| reachability(running, |_| Reachability::Unknown("is silent".into()));
     let record = opened(advanced(record, unknown, rules, now), rules, now);
     let replaces = |record: &OrderRecord| match &record.state {
@@ -321,7 +321,7 @@ fn a_renewal_window_that_is_always_past_renews_once_a_day() {
     let suggest = |world: &mut World| {
         world.now = world.now.max(waits_until(world.record()));
         let now = world.now;
-        let record = resumed(world.take_record(), None, &world.rules, now);
+        let record = resumed(world.take_record(), &[], &world.rules, now);
         let start = now.before(Duration::from_hours(48));
         let window = RenewalWindow { start, end: start.after(Duration::from_hours(1)), retry_after: None };
         let read = |running| match running {
@@ -358,7 +358,7 @@ fn an_order_that_stays_in_processing_is_polled_and_no_other_is_placed() {
         world.now = world.now.max(record.progress().next_try_at.unwrap_or(world.now));
         let record = if matches!(record.state, State::Waiting(_)) {
             stages.push(record.progress().stage);
-            resumed(record, None, &world.rules, world.now)
+            resumed(record, &[], &world.rules, world.now)
         } else {
             advanced(record, processing, &world.rules, world.now)
         };
@@ -387,7 +387,7 @@ fn preflight_for(days: u64, result: impl Fn(Method) -> Reachability) -> (OrderRe
                     assert!(progress.problem.unwrap().message.contains("port 80"));
                 }
                 now = now.max(until);
-                resumed(record, None, &rules, now)
+                resumed(record, &[], &rules, now)
             }
             State::Running(Running::CheckingReachability(_)) => {
                 advanced(record, |running| reachability(running, &result), &rules, now)
@@ -411,7 +411,7 @@ fn a_name_that_another_server_answers_for_is_checked_often_and_ordered_once_a_da
     assert!(START.until(orders[0]) >= Duration::from_hours(24));
     // An order is placed as soon as one method reaches this server, by that method.
     let until = waits_until(&record);
-    let record = resumed(record, None, &rules(), until);
+    let record = resumed(record, &[], &rules(), until);
     let tls_here = |method| if method == Method::TlsAlpn01 { Reachability::Here } else { elsewhere() };
     let record = advanced(record, |running| reachability(running, tls_here), &rules(), until);
     assert_eq!(opens_account_with(&record), ONE);

@@ -18,6 +18,9 @@ use crate::store::keys::{CERTIFICATES, certificate_key};
 use crate::store::{self, Batch, Layout, MAX_BATCH_OPERATIONS, Store, decode, encode};
 use crate::timestamp::Timestamp;
 
+/// The DER bytes of a chain. TLS clients refuse longer Certificate messages (rustls from 64 KiB, OpenSSL and `BoringSSL`
+/// by default from 100 KiB), and the record of a longer chain could exceed [`store::MAX_RECORD_BYTES`].
+const MAX_CHAIN_BYTES: usize = 64 << 10;
 /// Certificates that are sealed again in one batch; each is a condition and a change.
 const RESEALED_PER_BATCH: usize = MAX_BATCH_OPERATIONS / 2;
 
@@ -72,6 +75,8 @@ pub struct PreparedCertificate {
 pub enum CertificateError {
     #[error("is none: no PEM section CERTIFICATE, or not in the form of X.509")]
     NoCertificate,
+    #[error("has a chain of {0} bytes: more than {MAX_CHAIN_BYTES} are not accepted by TLS clients")]
+    TooLong(usize),
     #[error("is followed by one that did not issue it: the order is leaf, then each one's issuer")]
     Disorder,
     #[error("is not for {name}, but for {}", .names.join(", "))]
@@ -150,6 +155,10 @@ impl CertificateStore {
         origin: Origin,
     ) -> Result<PreparedCertificate, CertificateError> {
         let now = Timestamp::now();
+        let length = chain.iter().map(|certificate| certificate.len()).sum();
+        if length > MAX_CHAIN_BYTES {
+            return Err(CertificateError::TooLong(length));
+        }
         let leaf = chain.first().and_then(|leaf| Leaf::read(leaf)).ok_or(CertificateError::NoCertificate)?;
         if !leaf::is_in_order(&chain) {
             return Err(CertificateError::Disorder);
@@ -311,5 +320,44 @@ impl PreparedCertificate {
     /// With the certificate's record; [`CertificateStore::show`] follows once it is committed.
     pub fn put_into(&self, batch: Batch) -> Batch {
         batch.put(certificate_key(&self.name), self.record.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+    use crate::store::{MAX_RECORD_BYTES, RedbStore};
+
+    /// A self-signed certificate whose size is about that of its names, with its key.
+    fn certificate(names: usize) -> (Vec<CertificateDer<'static>>, Vec<u8>) {
+        let filler = "a".repeat(60);
+        let more = (1..names).map(|n| format!("{filler}.{filler}.{filler}.n{n}.example"));
+        let names = std::iter::once("phone.example".to_owned()).chain(more).collect::<Vec<_>>();
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        (vec![made.cert.der().clone()], made.signing_key.serialize_der())
+    }
+
+    #[test]
+    fn a_chain_longer_than_tls_clients_accept_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Arc::new(RedbStore::open(&directory.path().join("store")).unwrap());
+        let store = CertificateStore::beside(store, Seal::new(["a store key"]));
+        let prepare = |names| {
+            let (chain, key) = certificate(names);
+            let length = chain[0].len();
+            let origin = Origin::Acme { directory: "https://one.example/directory".into() };
+            (store.prepare("phone.example", chain, key, origin), length)
+        };
+        let (accepted, length) = prepare(300);
+        let record = accepted.unwrap().record;
+        assert!(length > MAX_CHAIN_BYTES / 2 && record.len() < MAX_RECORD_BYTES / 2, "{length}, {}", record.len());
+        let (refused, length) = prepare(400);
+        let Err(error) = refused else { panic!("accepted with {length} bytes") };
+        assert_eq!(
+            error.to_string(),
+            format!("has a chain of {length} bytes: more than 65536 are not accepted by TLS clients")
+        );
     }
 }

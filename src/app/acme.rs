@@ -1,5 +1,5 @@
-//! Certificates that come by themselves: from the configuration to [`Certs`], and the names that this
-//! server wants for itself.
+//! Certificates ordered by ACME: [`Certs`] from the configuration, and the names that this server needs
+//! certificates for itself.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -20,35 +20,36 @@ use crate::server::HttpTokens;
 use crate::store::Store;
 use crate::tenancy::Platform;
 
-const PAUSE: Duration = Duration::from_millis(200);
+/// How long changes of tenants are collected before the subdomains' certificates follow them.
+const CHANGE_DEBOUNCE: Duration = Duration::from_millis(200);
 
-/// Whether the configuration names an authority.
+/// Whether the configuration names an ACME directory.
 pub fn is_configured(config: &Config) -> bool {
     !config.acme.directories.is_empty()
 }
 
-/// Opens what the configuration asks for; nothing where it names no directory. Nothing is ordered yet.
+/// Opens [`Certs`] as configured; none where the configuration names no directory. Nothing is ordered yet.
 pub async fn open(
     config: &Config,
     store: Arc<dyn Store>,
     certificate_store: Arc<CertificateStore>,
-    eyes: &Verifier,
+    verifier: &Verifier,
 ) -> Result<Option<Certs>, StartError> {
     if !is_configured(config) {
         return Ok(None);
     }
     let zone = ZoneSettings::of(config).map_err(StartError::misconfigured)?;
-    let settings = settings(config, Box::new(Outlook { eyes: eyes.clone(), zone }))?;
-    let exchange = AcmeHttpClient::new(config.acme.ca_bundle.as_deref()).map_err(StartError::misconfigured)?;
-    match Certs::open(store, certificate_store, exchange, settings).await {
+    let settings = settings(config, Box::new(DnsPreflight { verifier: verifier.clone(), zone }))?;
+    let http_client = AcmeHttpClient::new(config.acme.ca_bundle.as_deref()).map_err(StartError::misconfigured)?;
+    match Certs::open(store, certificate_store, http_client, settings).await {
         Ok(certs) => Ok(Some(certs)),
         Err(error @ certs::StartError::NoStoreKey) => Err(StartError::misconfigured(error)),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Wants the certificates of this server's own names, except those that the administrator's files are for, and of
-/// the tenants' subdomains as they are now.
+/// Requests the certificates of this server's own names, except those that the files in `[tls]` cover, and of the
+/// tenants' subdomains as they are now.
 pub fn want_own(
     config: &Config,
     url: &PublicUrl,
@@ -66,8 +67,8 @@ pub fn want_own(
     Subdomains::of(config, certs, platform)
 }
 
-/// What this server is reached by: the names in its own URL and at the end of tenants' CNAME, and with a
-/// DNS server of its own all names below the base domain at once.
+/// The names of this server: the host of its public URL, the ingress host, and with its own DNS server the base
+/// domain with a wildcard.
 fn own_names(config: &Config, url: &PublicUrl) -> Vec<Wanted> {
     let zone = zone(config);
     let base = zone.iter().map(|base| Wanted { name: base.clone(), wildcard: true, delegated: false });
@@ -79,7 +80,7 @@ fn own_names(config: &Config, url: &PublicUrl) -> Vec<Wanted> {
     let public = url.host().parse::<Hostname>().ok();
     let mut own: Vec<Wanted> = base.collect();
     for name in public.into_iter().chain(config.domains.ingress.clone()) {
-        // A name without a dot, as `localhost`, is in nobody's DNS.
+        // A name of one label, such as `localhost`, is not in the public DNS.
         if !name.has_one_label() && !covered(&name) && !own.iter().any(|wanted| wanted.name == name) {
             own.push(Wanted { name, wildcard: false, delegated: false });
         }
@@ -87,8 +88,8 @@ fn own_names(config: &Config, url: &PublicUrl) -> Vec<Wanted> {
     own
 }
 
-/// The certificates of tenants' subdomains, each its own. With a DNS server of our own there is nothing to
-/// do: the base domain's wildcard is for all of them.
+/// The certificates of tenants' subdomains, one for each. Not needed with this server's own DNS: the base domain's
+/// wildcard covers all of them.
 pub struct Subdomains {
     certs: Certs,
     platform: Platform,
@@ -97,7 +98,7 @@ pub struct Subdomains {
 }
 
 impl Subdomains {
-    /// Wants those that there are now.
+    /// Requests those of the current subdomains.
     fn of(config: &Config, certs: &Certs, platform: &Platform) -> Option<Self> {
         let base = config.domains.base.clone().filter(|_| zone(config).is_none())?;
         let mut this = Self { certs: certs.clone(), platform: platform.clone(), base, wanted: HashSet::new() };
@@ -105,7 +106,7 @@ impl Subdomains {
         Some(this)
     }
 
-    /// Follows every change, for ever.
+    /// Follows every change of the tenants until the platform ends.
     pub async fn keep(mut self) {
         let mut changes = self.platform.changes();
         loop {
@@ -117,12 +118,11 @@ impl Subdomains {
             if changes.changed().await.is_err() {
                 return;
             }
-            // Many changes at once are one.
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(CHANGE_DEBOUNCE).await;
         }
     }
 
-    /// Gives the names that are no longer anybody's.
+    /// Requests certificates for new subdomains; returns those that no tenant has any more.
     fn want_new(&mut self) -> Vec<Hostname> {
         let tenants = self.platform.tenants();
         let labels = tenants.iter().filter_map(|live| live.tenant.subdomain.as_ref());
@@ -136,7 +136,7 @@ impl Subdomains {
     }
 }
 
-/// Everything in `[acme]` that would stop the server.
+/// Every fault in `[acme]` that would keep the server from starting.
 pub fn check(config: &Config) -> Vec<String> {
     if !is_configured(config) {
         return Vec::new();
@@ -148,12 +148,12 @@ pub fn check(config: &Config) -> Vec<String> {
     settings.into_iter().chain(bundle).chain(no_key).collect()
 }
 
-fn settings(config: &Config, scout: Box<dyn Preflight>) -> Result<Settings, StartError> {
+fn settings(config: &Config, preflight: Box<dyn Preflight>) -> Result<Settings, StartError> {
     let accounts = external_accounts(config.acme.eab_file.as_deref()).map_err(StartError::misconfigured)?;
     let directories: Vec<String> = config.acme.directories.iter().map(|url| url.0.clone()).collect();
-    if let Some(stranger) = accounts.keys().find(|directory| !directories.contains(directory)) {
+    if let Some(unlisted) = accounts.keys().find(|directory| !directories.contains(directory)) {
         return Err(StartError::Misconfigured(format!(
-            "there is an external account for {stranger}, which `acme.directories` does not name"
+            "there is an external account for {unlisted}, which `acme.directories` does not name"
         )));
     }
     let zone = zone(config);
@@ -182,17 +182,17 @@ fn settings(config: &Config, scout: Box<dyn Preflight>) -> Result<Settings, Star
         profile: config.acme.profile.clone(),
         contact: config.acme.contact.as_ref().map(|mail| format!("{}@{}", mail.name, mail.domain)),
         bindings: bindings.collect(),
-        limits: Limits { base: config.domains.base.clone(), debuts: config.acme.new_names_per_week },
-        scout,
-        // One process at a time has the directory open.
+        limits: Limits { base: config.domains.base.clone(), new_names_per_week: config.acme.new_names_per_week },
+        preflight,
+        // Unique: only one process at a time has the data directory open.
         holder: format!("{}:{}", node.nodename().to_string_lossy(), config.server.data_dir.display()),
     })
 }
 
-/// The zone in which our own DNS server proves names.
+/// The zone in which this server's DNS answers DNS-01 challenges.
 fn zone(config: &Config) -> Option<Hostname> {
-    let proves = !config.dns.listen.is_empty() && config.acme.challenges.contains(&ChallengeType::Dns01);
-    config.domains.base.clone().filter(|_| proves)
+    let answers_dns_01 = !config.dns.listen.is_empty() && config.acme.challenges.contains(&ChallengeType::Dns01);
+    config.domains.base.clone().filter(|_| answers_dns_01)
 }
 
 impl dns::Challenges for ChallengeStore {
@@ -203,24 +203,26 @@ impl dns::Challenges for ChallengeStore {
     }
 }
 
-/// Where an authority would look, as far as it can be told from here.
-struct Outlook {
-    eyes: Verifier,
+/// What a certificate authority finds in DNS, by this server's own lookups.
+struct DnsPreflight {
+    verifier: Verifier,
     zone: Option<ZoneSettings>,
 }
 
-impl Preflight for Outlook {
+impl Preflight for DnsPreflight {
     fn addresses<'a>(&'a self, name: &'a Hostname, method: Method) -> BoxFuture<'a, Vec<SocketAddr>> {
         // RFC 8555 section 8.3, RFC 8737 section 3.
         let port = if method == Method::Http01 { 80 } else { 443 };
-        let found = self.eyes.public_addresses(name);
-        found.map(move |found| found.into_iter().map(|address| SocketAddr::new(address, port)).collect()).boxed()
+        let addresses = self.verifier.public_addresses(name);
+        addresses
+            .map(move |addresses| addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
+            .boxed()
     }
 
     fn zone(&self) -> BoxFuture<'_, Reachability> {
         async move {
             let Some(zone) = &self.zone else { return Reachability::Unknown("no zone is served here".into()) };
-            match self.eyes.delegation(zone).await {
+            match self.verifier.delegation(zone).await {
                 Delegation::Here => Reachability::Here,
                 Delegation::Elsewhere(sentence) => Reachability::Elsewhere(AcmeError::new(Kind::Dns, sentence)),
                 Delegation::Unknown(why) => Reachability::Unknown(why),

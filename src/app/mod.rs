@@ -168,7 +168,7 @@ impl App {
             }),
             edge,
             demo,
-            challenges: certs.as_ref().map(|certs| Arc::new(certs.board()) as Arc<dyn HttpTokens>),
+            challenges: certs.as_ref().map(|certs| Arc::new(certs.challenges()) as Arc<dyn HttpTokens>),
             https_port: https_port.unwrap_or(443),
             strict_transport,
             request_timeout: config.limits.request_timeout,
@@ -212,7 +212,7 @@ impl NetworkServices {
             tokio::spawn(verifier.watch_delegation(dns.zone.clone()));
         }
         let challenges: Arc<dyn dns::Challenges> = match &certs {
-            Some(certs) => Arc::new(certs.board()),
+            Some(certs) => Arc::new(certs.challenges()),
             None => Arc::new(()),
         };
         let dns = dns.map(|dns| dns.serve(challenges)).transpose()?;

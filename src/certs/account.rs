@@ -1,4 +1,4 @@
-//! One account per directory, in the store: its key sealed, and how many orders it has placed lately.
+//! The ACME accounts, one per directory: stored with a sealed key, and with the orders counted towards limits.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -20,53 +20,54 @@ use crate::hostname::Hostname;
 use crate::store::{self, Batch, Layout, Store, decode, encode};
 use crate::timestamp::Timestamp;
 
-/// How long a directory's own addresses are taken for granted.
+/// How long the resource URLs of a directory are used before it is read again (RFC 8555 section 7.1.1).
 const DIRECTORY_TTL: Duration = Duration::from_hours(1);
+/// The longest Retry-After that is honoured for a directory.
+const MAX_DIRECTORY_RETRY_AFTER: Duration = Duration::from_hours(24);
 const MAX_DIRECTORY_BACKOFF: Duration = Duration::from_mins(30);
-/// Requests to one directory at the same time.
-const AT_ONCE: usize = 8;
+/// Names of which requests to one directory run at the same time.
+const MAX_CONCURRENT_REQUESTS: usize = 8;
 
 /// The accounts of this installation.
 pub struct Accounts {
     store: Arc<dyn Store>,
     seal: Seal,
-    exchange: AcmeHttpClient,
+    http_client: AcmeHttpClient,
     contact: Option<String>,
     bindings: HashMap<String, Binding>,
-    /// By directory: one that hangs keeps nobody from another.
-    doors: Mutex<HashMap<String, Arc<DirectoryAccess>>>,
-    holds: Mutex<HashMap<String, DirectoryFailures>>,
+    /// By directory, so that one that hangs does not delay requests to another.
+    directories: Mutex<HashMap<String, Arc<DirectoryAccess>>>,
+    failures: Mutex<HashMap<String, DirectoryFailures>>,
     limits: Limits,
 }
 
-/// The way to one directory.
+/// What is shared between the names that use one directory.
 struct DirectoryAccess {
-    /// Requests that it gets at the same time.
-    places: Arc<Semaphore>,
-    /// Locked while the account is opened: two are never registered at once.
+    permits: Arc<Semaphore>,
+    /// Locked while the account is opened, so that no two are registered at the same time.
     opened: tokio::sync::Mutex<OpenedAccount>,
 }
 
-/// What came of opening the account.
+/// The result of the last attempt to open the account.
 #[derive(Default)]
 struct OpenedAccount {
     session: Option<(Arc<AccountSession>, Instant)>,
     failure: Option<(AcmeError, Instant)>,
 }
 
-/// How many names may get their first certificate.
+/// The limit of first certificates.
 #[derive(Clone, Debug, Default)]
 pub struct Limits {
-    /// The domain whose subdomains are counted; none where there is none.
+    /// The domain that is counted, with all names below it; none for no limit.
     pub base: Option<Hostname>,
-    /// In a week. 0: any number.
-    pub debuts: usize,
+    /// First certificates in a week; 0 for any number.
+    pub new_names_per_week: usize,
 }
 
-/// On a directory that failed so often in a row.
+/// A directory that failed this many times in a row.
 struct DirectoryFailures {
     failures: u32,
-    closed: DirectoryBackoff,
+    backoff: DirectoryBackoff,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -86,35 +87,35 @@ impl Accounts {
     pub fn new(
         store: Arc<dyn Store>,
         seal: Seal,
-        exchange: AcmeHttpClient,
+        http_client: AcmeHttpClient,
         contact: Option<String>,
         bindings: HashMap<String, Binding>,
         limits: Limits,
     ) -> Self {
-        let (doors, holds) = (Mutex::default(), Mutex::default());
-        Self { store, seal, exchange, contact, bindings, doors, holds, limits }
+        let (directories, failures) = (Mutex::default(), Mutex::default());
+        Self { store, seal, http_client, contact, bindings, directories, failures, limits }
     }
 
     /// The account with a directory, registered now if there is none.
     pub async fn session(&self, directory: &str) -> Result<Arc<AccountSession>, AcmeError> {
-        let asked = Instant::now();
-        let door = self.door(directory);
-        let mut opened = door.opened.lock().await;
+        let called_at = Instant::now();
+        let access = self.access(directory);
+        let mut opened = access.opened.lock().await;
         if let Some((session, since)) = &opened.session
             && since.elapsed() < DIRECTORY_TTL
         {
             return Ok(Arc::clone(session));
         }
-        // Whoever waited for somebody else's attempt need not make the same one again.
-        if let Some((trouble, at)) = &opened.failure
-            && *at >= asked
+        // The attempt that this call has waited for failed: it is not repeated at once.
+        if let Some((error, at)) = &opened.failure
+            && *at >= called_at
         {
-            return Err(trouble.clone());
+            return Err(error.clone());
         }
-        let outcome = match self.kept(directory).await {
-            Ok(Some(credentials)) => AccountSession::open(&self.exchange, &credentials).await,
+        let outcome = match self.stored_credentials(directory).await {
+            Ok(Some(credentials)) => AccountSession::open(&self.http_client, &credentials).await,
             Ok(None) => self.register(directory).await,
-            Err(trouble) => Err(trouble),
+            Err(error) => Err(error),
         };
         match outcome {
             Ok(session) => {
@@ -122,155 +123,131 @@ impl Accounts {
                 *opened = OpenedAccount { session: Some((Arc::clone(&session), Instant::now())), failure: None };
                 Ok(session)
             }
-            Err(trouble) => {
-                opened.failure = Some((trouble.clone(), Instant::now()));
-                Err(trouble)
+            Err(error) => {
+                opened.failure = Some((error.clone(), Instant::now()));
+                Err(error)
             }
         }
     }
 
-    /// A place among those who make requests to a directory; its end is the place's.
+    /// Waits until another request to the directory is allowed; it is while the permit lives.
     pub async fn permit(&self, directory: &str) -> Option<OwnedSemaphorePermit> {
-        // Fails only where it is closed, and nobody closes it.
-        Arc::clone(&self.door(directory).places).acquire_owned().await.ok()
+        // Fails only after `Semaphore::close`, which is never called.
+        Arc::clone(&self.access(directory).permits).acquire_owned().await.ok()
     }
 
-    fn door(&self, directory: &str) -> Arc<DirectoryAccess> {
-        let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
-        let door = doors.entry(directory.to_owned()).or_insert_with(|| {
+    fn access(&self, directory: &str) -> Arc<DirectoryAccess> {
+        let mut directories = self.directories.lock().unwrap_or_else(PoisonError::into_inner);
+        let access = directories.entry(directory.to_owned()).or_insert_with(|| {
             Arc::new(DirectoryAccess {
-                places: Arc::new(Semaphore::new(AT_ONCE)),
+                permits: Arc::new(Semaphore::new(MAX_CONCURRENT_REQUESTS)),
                 opened: tokio::sync::Mutex::default(),
             })
         });
-        Arc::clone(door)
+        Arc::clone(access)
     }
 
-    /// The directory knows it no more.
+    /// Removes an account that the authority no longer has.
     pub async fn forget(&self, directory: &str) -> Result<(), store::Error> {
-        let door = self.door(directory);
-        let mut opened = door.opened.lock().await;
+        let access = self.access(directory);
+        let mut opened = access.opened.lock().await;
         opened.session = None;
         self.store.commit(Batch::new().remove(account_key(directory))).await?;
         tracing::warn!(directory, "the certificate authority knows the account no more; a new one will be made");
         Ok(())
     }
 
-    /// Counts an order of the account, or says how long there is no room for one.
+    /// Counts an order of the account; an error where the limit does not allow one now.
     pub async fn count_order(&self, directory: &str, now: Timestamp) -> Result<(), AcmeError> {
-        let key = pace_key(directory);
-        loop {
-            let found = self.store.get(&key).await.map_err(|error| stored(&error))?;
-            let (mut pace, batch) = match found {
-                None => (OrderRateLimit::default(), Batch::new().require_absent(&key)),
-                Some(record) => {
-                    let pace: OrderRateLimit = decode(&key, &record.bytes).map_err(|error| stored(&error))?;
-                    (pace, Batch::new().require_revision(&key, record.revision))
-                }
-            };
-            if let Err(free) = pace.order(now) {
-                let mut trouble = AcmeError::new(
-                    Kind::RateLimited,
-                    "As many orders were placed as the certificate authority's limits allow.",
-                );
-                trouble.retry_after = Some(now.until(free));
-                return Err(trouble);
-            }
-            let record = encode(&pace).map_err(|error| stored(&error))?;
-            match self.store.commit(batch.put(&key, record)).await {
-                Ok(_) => return Ok(()),
-                // Another order at the same time.
-                Err(store::Error::Conflict(_)) => {}
-                Err(error) => return Err(stored(&error)),
-            }
-        }
-    }
-
-    /// Counts a name's first certificate before it is ordered, or says how long there is no room for one.
-    /// A name that is counted already is not counted again, so that attempts which fail cost nothing more.
-    pub async fn count_debut(&self, directory: &str, name: &Hostname, now: Timestamp) -> Result<(), AcmeError> {
-        let Some(base) = self.counted(name) else { return Ok(()) };
-        let most = self.limits.debuts;
-        let free = self.debuts(directory, base, |debuts| debuts.enter(name, most, now)).await?;
-        free.map_err(|free| {
-            let message = format!(
-                "Within a week {most} names below {base} got their first certificate, as many as the certificate authority's limits allow; it goes on at {free}."
-            );
-            AcmeError { retry_after: Some(now.until(free)), ..AcmeError::new(Kind::RateLimited, message) }
+        let counted = self.update(&orders_key(directory), |orders: &mut OrderRateLimit| orders.order(now)).await?;
+        counted.map_err(|free_at| {
+            let message = "As many orders were placed as the certificate authority's limits allow.";
+            AcmeError { retry_after: Some(now.until(free_at)), ..AcmeError::new(Kind::RateLimited, message) }
         })
     }
 
-    /// Notes when the first certificate of a name was there: its week begins now.
-    pub async fn debut(&self, directory: &str, name: &Hostname, now: Timestamp) -> Result<(), AcmeError> {
-        match self.counted(name) {
-            Some(base) => self.debuts(directory, base, |debuts| debuts.issued(name, now)).await,
-            None => Ok(()),
-        }
+    /// Counts a name's first certificate before it is ordered; an error where the limit does not allow one now.
+    /// A name that is counted already is not counted again: a repeated attempt costs nothing more.
+    pub async fn count_new_name(&self, directory: &str, name: &Hostname, now: Timestamp) -> Result<(), AcmeError> {
+        let Some(base) = self.counted(name) else { return Ok(()) };
+        let limit = self.limits.new_names_per_week;
+        let key = new_names_key(directory, base);
+        let counted = self.update(&key, |names: &mut NewNameQuota| names.enter(name, limit, now)).await?;
+        counted.map_err(|free_at| {
+            let message = format!(
+                "Within a week {limit} names below {base} got their first certificate, as many as the certificate authority's limits allow; it goes on at {free_at}."
+            );
+            AcmeError { retry_after: Some(now.until(free_at)), ..AcmeError::new(Kind::RateLimited, message) }
+        })
     }
 
+    /// The first certificate of a name was issued: its week begins now.
+    pub async fn new_name_issued(&self, directory: &str, name: &Hostname, now: Timestamp) -> Result<(), AcmeError> {
+        let Some(base) = self.counted(name) else { return Ok(()) };
+        self.update(&new_names_key(directory, base), |names: &mut NewNameQuota| names.issued(name, now)).await
+    }
+
+    /// The domain towards whose limit the name counts.
     fn counted(&self, name: &Hostname) -> Option<&Hostname> {
-        let base = self.limits.base.as_ref().filter(|_| self.limits.debuts > 0)?;
+        let base = self.limits.base.as_ref().filter(|_| self.limits.new_names_per_week > 0)?;
         (name == base || name.is_below(base.as_str())).then_some(base)
     }
 
-    async fn debuts<T>(
-        &self,
-        directory: &str,
-        base: &Hostname,
-        change: impl Fn(&mut NewNameQuota) -> T,
-    ) -> Result<T, AcmeError> {
-        let key = format!("acme-debuts/{}/{base}", short(directory));
+    /// Changes a record, which is a default one where there is none. Repeated while others write it as well.
+    async fn update<T, R>(&self, key: &str, change: impl Fn(&mut T) -> R) -> Result<R, AcmeError>
+    where
+        T: Layout + Default + Clone + PartialEq,
+    {
         loop {
-            let found = self.store.get(&key).await.map_err(|error| stored(&error))?;
-            let (mut debuts, batch): (NewNameQuota, _) = match &found {
-                None => (NewNameQuota::default(), Batch::new().require_absent(&key)),
+            let record = self.store.get(key).await.map_err(|error| stored(&error))?;
+            let (mut value, batch) = match &record {
+                None => (T::default(), Batch::new().require_absent(key)),
                 Some(record) => (
-                    decode(&key, &record.bytes).map_err(|error| stored(&error))?,
-                    Batch::new().require_revision(&key, record.revision),
+                    decode(key, &record.bytes).map_err(|error| stored(&error))?,
+                    Batch::new().require_revision(key, record.revision),
                 ),
             };
-            let before = debuts.clone();
-            let outcome = change(&mut debuts);
-            if debuts == before {
+            let before = value.clone();
+            let outcome = change(&mut value);
+            if value == before {
                 return Ok(outcome);
             }
-            let record = encode(&debuts).map_err(|error| stored(&error))?;
-            match self.store.commit(batch.put(&key, record)).await {
+            let bytes = encode(&value).map_err(|error| stored(&error))?;
+            match self.store.commit(batch.put(key, bytes)).await {
                 Ok(_) => return Ok(outcome),
-                // Another name at the same time.
                 Err(store::Error::Conflict(_)) => {}
                 Err(error) => return Err(stored(&error)),
             }
         }
     }
 
-    /// Whether nobody is to ask a directory for now.
+    /// Until when no name uses a directory, if it failed.
     pub fn backoff(&self, directory: &str) -> Option<DirectoryBackoff> {
-        self.holds().get(directory).map(|hold| hold.closed.clone())
+        self.failures().get(directory).map(|failures| failures.backoff.clone())
     }
 
-    /// Nobody asks a directory that does not answer, until it is likely to.
+    /// Records the outcome of a request: a directory that does not answer is not used for a while, by any name.
     pub fn note(&self, directory: &str, outcome: Result<(), &AcmeError>, moment: Moment) {
-        let mut holds = self.holds();
+        let mut all = self.failures();
         match outcome {
-            Err(trouble) if matches!(trouble.kind, Kind::Unreachable | Kind::Unwell) => {
-                let failures = holds.get(directory).map_or(0, |hold| hold.failures).saturating_add(1);
-                let until = match trouble.retry_after {
-                    Some(said) => moment.no_earlier(said.min(Duration::from_hours(24))),
+            Err(error) if matches!(error.kind, Kind::Unreachable | Kind::Unwell) => {
+                let failures = all.get(directory).map_or(0, |known| known.failures).saturating_add(1);
+                let until = match error.retry_after {
+                    Some(retry_after) => moment.no_earlier(retry_after.min(MAX_DIRECTORY_RETRY_AFTER)),
                     None => moment.about(back_off(failures).min(MAX_DIRECTORY_BACKOFF)),
                 };
-                holds.insert(
+                all.insert(
                     directory.to_owned(),
-                    DirectoryFailures { failures, closed: DirectoryBackoff { until, why: trouble.clone() } },
+                    DirectoryFailures { failures, backoff: DirectoryBackoff { until, why: error.clone() } },
                 );
             }
             _ => {
-                holds.remove(directory);
+                all.remove(directory);
             }
         }
     }
 
-    async fn kept(&self, directory: &str) -> Result<Option<Vec<u8>>, AcmeError> {
+    async fn stored_credentials(&self, directory: &str) -> Result<Option<Vec<u8>>, AcmeError> {
         let key = account_key(directory);
         let Some(record) = self.store.get(&key).await.map_err(|error| stored(&error))? else { return Ok(None) };
         let mut account: Account = decode(&key, &record.bytes).map_err(|error| stored(&error))?;
@@ -295,7 +272,7 @@ impl Accounts {
     async fn register(&self, directory: &str) -> Result<AccountSession, AcmeError> {
         let binding = self.bindings.get(directory);
         let (session, credentials) =
-            AccountSession::register(&self.exchange, directory, self.contact.as_deref(), binding).await?;
+            AccountSession::register(&self.http_client, directory, self.contact.as_deref(), binding).await?;
         let key = account_key(directory);
         let sealed = self.seal.seal(&key, credentials);
         let credentials = sealed
@@ -307,8 +284,8 @@ impl Accounts {
         Ok(session)
     }
 
-    fn holds(&self) -> std::sync::MutexGuard<'_, HashMap<String, DirectoryFailures>> {
-        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    fn failures(&self) -> std::sync::MutexGuard<'_, HashMap<String, DirectoryFailures>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -320,8 +297,12 @@ fn account_key(directory: &str) -> String {
     format!("acme-account/{}", short(directory))
 }
 
-fn pace_key(directory: &str) -> String {
+fn orders_key(directory: &str) -> String {
     format!("acme-pace/{}", short(directory))
+}
+
+fn new_names_key(directory: &str, base: &Hostname) -> String {
+    format!("acme-debuts/{}/{base}", short(directory))
 }
 
 /// A directory's URL as part of a record's key.

@@ -1,37 +1,37 @@
-//! What can go wrong between us and a certificate authority, by what follows from it.
+//! Errors between this server and a certificate authority, by their consequences.
 
 use std::time::Duration;
 
 use super::progress::{Problem, ProblemKind};
 use crate::timestamp::Timestamp;
 
-/// Why something was not done.
+/// Why a request to an authority, or its preparation, failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AcmeError {
     pub kind: Kind,
-    /// One sentence that names what happened.
+    /// One sentence for the tenant.
     pub message: String,
-    /// The authority's own words on when to come back.
+    /// The authority's Retry-After.
     pub retry_after: Option<Duration>,
 }
 
-/// The errors of RFC 8555 section 6.7 and RFC 9773, and what lies outside of them.
+/// The errors of RFC 8555 section 6.7 and RFC 9773, and those outside of ACME.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// No connection, no answer in time, or one that makes no sense.
+    /// No connection, no answer in time, or one that is not understood.
     Unreachable,
-    /// It says that it is not well (5xx, `serverInternal`), or refuses one nonce after the other.
+    /// A server error (5xx, `serverInternal`), or one refused nonce after the other.
     Unwell,
-    /// It takes too long over something it has accepted.
+    /// It accepted a request, but takes too long to carry it out.
     Slow,
     RateLimited,
     /// The certificate to be replaced has a successor (RFC 9773 section 5).
     AlreadyReplaced,
-    /// It knows no such account.
+    /// The authority has no such account.
     AccountGone,
     /// The account, or the binding to an external one, is not in order.
     Account,
-    /// There is nothing at this address, or not yet.
+    /// The resource does not exist, or not yet (404).
     Missing,
     /// The order is not in the state for this.
     NotReady,
@@ -39,11 +39,11 @@ pub enum Kind {
     Dns,
     Connection,
     Unauthorized,
-    /// It will not do it, and nothing will change that by itself.
+    /// The authority refuses, and will do so until somebody changes something.
     Refused,
-    /// It lacks a feature.
+    /// The authority does not support a feature.
     Unsupported,
-    /// Ours.
+    /// A fault of this server.
     Internal,
 }
 
@@ -52,7 +52,7 @@ impl AcmeError {
         Self { kind, message: message.into(), retry_after: None }
     }
 
-    /// Whether the very same request may succeed later.
+    /// Whether the same request may succeed later.
     pub fn passes(&self) -> bool {
         matches!(self.kind, Kind::Unreachable | Kind::Unwell | Kind::Slow | Kind::RateLimited)
     }

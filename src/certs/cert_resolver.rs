@@ -1,9 +1,8 @@
-//! The certificates at hand: which one a TLS handshake gets, by the name that the client asks for
-//! (SNI, RFC 6066 section 3).
+//! Chooses the certificate for a TLS handshake by the name in its SNI (RFC 6066 section 3).
 //!
-//! Everything is answered from memory; nothing is read or ordered in a handshake. A key is unsealed and parsed at the
-//! first handshake that needs it, and kept: parsing ten thousand keys at the start would delay it by a second. Chains of
-//! one authority share their intermediates.
+//! Everything is in memory; a handshake reads and orders nothing. A key is unsealed and parsed at the first handshake
+//! that needs it, and kept: parsing ten thousand keys at the start would delay it by a second. Chains of one authority
+//! share their intermediates.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -24,16 +23,16 @@ use super::sealed::Seal;
 /// The protocol of the TLS-ALPN-01 challenge (RFC 8737 section 4).
 pub const ACME_TLS: &[u8] = b"acme-tls/1";
 
-/// All certificates of this server. Changing it disturbs no connection.
+/// All certificates of this server. A change does not affect established connections.
 pub struct CertResolver {
-    /// Opens the keys; without one no sealed key can be put here.
+    /// Opens the keys; without one no sealed key can be used.
     seal: Option<Seal>,
-    /// Certificates are obtained by themselves: whoever asks for a name that has none is refused.
-    refuses_strangers: bool,
-    /// The name of this server, for clients that ask for none.
+    /// A handshake for a name without a certificate is refused: with ACME, every name of this server gets one.
+    refuses_unknown_names: bool,
+    /// The name of this server, for clients without SNI.
     own_name: String,
     served: RwLock<ServedCertificates>,
-    /// What follows the leaf in a chain, by its digest.
+    /// The chains behind the leaves, by digest.
     issuers: Mutex<HashMap<[u8; 32], Weak<Issuers>>>,
     swaps: Mutex<Option<mpsc::UnboundedSender<String>>>,
     mismatches: Mismatches,
@@ -44,21 +43,21 @@ type Issuers = [CertificateDer<'static>];
 #[derive(Default)]
 struct ServedCertificates {
     exact: HashMap<Box<str>, Arc<Certificate>>,
-    /// By the name behind the `*.`.
+    /// By the name after the `*.`.
     wildcard: HashMap<Box<str>, Arc<Certificate>>,
     challenges: HashMap<Box<str>, Arc<CertifiedKey>>,
     own: Option<OwnCertificate>,
 }
 
-/// The certificate that this server has from its files.
+/// The certificate of the files in `[tls]`.
 struct OwnCertificate {
     certified: Arc<CertifiedKey>,
     names: HashSet<String>,
-    /// Made by us: anything else is better.
+    /// Self-signed by this server: any other certificate comes first.
     development: bool,
 }
 
-/// A private key in PKCS #8, PKCS #1 or SEC 1, sealed by [`Seal`] for the place `about`.
+/// A private key in PKCS #8, PKCS #1 or SEC 1, sealed by [`Seal`] with `about` bound in.
 pub struct Key {
     pub about: Box<str>,
     pub sealed: Box<[u8]>,
@@ -73,10 +72,10 @@ struct Certificate {
 }
 
 impl CertResolver {
-    pub fn new(seal: Option<Seal>, own_name: &str, refuses_strangers: bool) -> Arc<Self> {
+    pub fn new(seal: Option<Seal>, own_name: &str, refuses_unknown_names: bool) -> Arc<Self> {
         Arc::new(Self {
             seal,
-            refuses_strangers,
+            refuses_unknown_names,
             own_name: own_name.to_owned(),
             served: RwLock::default(),
             issuers: Mutex::default(),
@@ -86,13 +85,13 @@ impl CertResolver {
     }
 
     /// Serves a chain, its leaf first, for these names (`*.<name>` for a wildcard) from now on.
-    /// What was served for them before is no longer, nor for its other names.
+    /// A certificate that was served for one of them before is removed, also for its other names.
     pub fn put(&self, names: &[String], chain: Vec<CertificateDer<'static>>, key: Key) {
         self.place(names, chain, key);
-        self.tell(names);
+        self.notify(names);
     }
 
-    /// [`Self::put`] without telling [`Self::swaps`]: for a start, with nobody to compare with.
+    /// [`Self::put`] without notifying [`Self::swaps`], for the start.
     pub fn place(&self, names: &[String], chain: Vec<CertificateDer<'static>>, key: Key) {
         let mut chain = chain.into_iter();
         let Some(leaf) = chain.next() else { return };
@@ -107,7 +106,7 @@ impl CertResolver {
         }
     }
 
-    /// Ends the service of whatever is served for `name`, under all its names.
+    /// Removes the certificate that is served for `name`, also for its other names.
     pub fn remove(&self, name: &str) {
         let mut served = self.served_mut();
         if let Some(certificate) = served.named(name).cloned() {
@@ -115,35 +114,35 @@ impl CertResolver {
         }
     }
 
-    /// The bytes of the certificate that was put here for a name or wildcard. Files may come before it.
-    pub fn put_for(&self, name: &str) -> Option<Box<[u8]>> {
+    /// The certificate that was put for a name or wildcard, in DER. The files' certificate may come before it.
+    pub fn certificate_for(&self, name: &str) -> Option<Box<[u8]>> {
         self.served().named(name).map(|certificate| certificate.leaf.clone())
     }
 
-    /// Whether the administrator's files are for a name or wildcard: then they come first.
+    /// Whether the files in `[tls]` cover a name or wildcard, in which case they come first.
     pub fn is_behind_files(&self, name: &str) -> bool {
         self.served().is_behind_files(name)
     }
 
-    /// Whether this is the certificate of this server's files.
+    /// Whether this is the certificate of the files in `[tls]`.
     pub fn comes_from_files(&self, leaf: &[u8]) -> bool {
         let served = self.served();
         let own = served.own.as_ref().and_then(|own| own.certified.cert.first());
         own.is_some_and(|own| **own == *leaf)
     }
 
-    /// Names for which another certificate is shown than was put here.
+    /// Names for which clients get another certificate than was put.
     pub fn mismatches(&self) -> &Mismatches {
         &self.mismatches
     }
 
-    /// Names that have a certificate here.
+    /// The number of names that have a certificate.
     pub fn count(&self) -> usize {
         let served = self.served();
         served.exact.len() + served.wildcard.len()
     }
 
-    /// Answers the TLS-ALPN-01 challenge for a name by this certificate, until it is withdrawn.
+    /// Answers the TLS-ALPN-01 challenge for a name with this certificate until it is withdrawn.
     pub fn challenge(&self, name: &str, certified: CertifiedKey) {
         self.served_mut().challenges.insert(name.into(), Arc::new(certified));
     }
@@ -152,33 +151,33 @@ impl CertResolver {
         self.served_mut().challenges.remove(name);
     }
 
-    /// The certificate of this server's files, in the place of the one before.
+    /// Replaces the certificate of the files in `[tls]`.
     pub fn put_own(&self, certified: CertifiedKey, development: bool) {
         let leaf = certified.cert.first().and_then(|leaf| Leaf::read(leaf));
         let names = leaf.map(|leaf| leaf.names.into_iter().collect()).unwrap_or_default();
         let own = OwnCertificate { certified: Arc::new(certified), names, development };
         let mut served = self.served_mut();
-        let mut concerned = served.behind_files();
+        let mut changed = served.behind_files();
         served.own = Some(own);
-        concerned.extend(served.behind_files());
+        changed.extend(served.behind_files());
         drop(served);
-        self.tell(&concerned);
+        self.notify(&changed);
     }
 
-    /// The names for which another certificate may be served than before, from now on; and at first those
-    /// that this server's files have. For one listener.
+    /// Receives the names for which another certificate may be served than before; first those with a certificate
+    /// that the files in `[tls]` cover as well. Replaces an earlier receiver.
     pub fn swaps(&self) -> mpsc::UnboundedReceiver<String> {
         let (sender, receiver) = mpsc::unbounded_channel();
         *lock(&self.swaps) = Some(sender);
-        let concerned = self.served().behind_files();
-        self.tell(&concerned);
+        let behind_files = self.served().behind_files();
+        self.notify(&behind_files);
         receiver
     }
 
-    fn tell(&self, names: &[String]) {
+    fn notify(&self, names: &[String]) {
         if let Some(swaps) = &*lock(&self.swaps) {
             for name in names {
-                // Nobody may be interested any more.
+                // Fails if the receiver is dropped.
                 let _ = swaps.send(name.clone());
             }
         }
@@ -220,31 +219,31 @@ impl ResolvesServerCert for CertResolver {
         if let Some(own) = own.filter(|own| !own.development && name.is_none_or(|name| own.is_for(name))) {
             return Some(Arc::clone(&own.certified));
         }
-        if let Some(found) = served.found(name.unwrap_or(&self.own_name)).cloned() {
-            // Nobody need wait until the key is opened.
+        if let Some(certificate) = served.matching(name.unwrap_or(&self.own_name)).cloned() {
+            // Other handshakes need not wait while the key is opened.
             drop(served);
-            return found.certified(self.seal.as_ref());
+            return certificate.certified(self.seal.as_ref());
         }
-        let may_stand_in = |own: &&OwnCertificate| !self.refuses_strangers || name.is_none_or(|name| own.is_for(name));
-        own.filter(may_stand_in).map(|own| Arc::clone(&own.certified))
+        let allowed = |own: &&OwnCertificate| !self.refuses_unknown_names || name.is_none_or(|name| own.is_for(name));
+        own.filter(allowed).map(|own| Arc::clone(&own.certified))
     }
 }
 
-/// An authority that validates offers this protocol and no other (RFC 8737 section 3).
+/// A validation by TLS-ALPN-01 offers this protocol and no other (RFC 8737 section 3).
 fn is_validation(hello: &ClientHello<'_>) -> bool {
     hello.alpn().is_some_and(|mut offers| offers.next() == Some(ACME_TLS) && offers.next().is_none())
 }
 
 impl ServedCertificates {
-    /// For a client that asks for `name`.
-    fn found(&self, name: &str) -> Option<&Arc<Certificate>> {
+    /// The certificate for `name`, also by a wildcard.
+    fn matching(&self, name: &str) -> Option<&Arc<Certificate>> {
         self.exact.get(name).or_else(|| {
             let (_, parent) = name.split_once('.')?;
             self.wildcard.get(parent)
         })
     }
 
-    /// By the name that it was put under.
+    /// The certificate that was put for exactly this name or wildcard.
     fn named(&self, name: &str) -> Option<&Arc<Certificate>> {
         match name.strip_prefix("*.") {
             Some(parent) => self.wildcard.get(parent),
@@ -259,22 +258,22 @@ impl ServedCertificates {
         }
     }
 
-    /// Whether the administrator's files are for a name or wildcard, and so come before whatever was put here for it.
+    /// See [`CertResolver::is_behind_files`].
     fn is_behind_files(&self, name: &str) -> bool {
         self.own.as_ref().is_some_and(|own| !own.development && own.is_for(name))
     }
 
-    /// Names that were put here, and are the files' as well.
+    /// Names with a certificate that the files in `[tls]` cover as well.
     fn behind_files(&self) -> Vec<String> {
         let exact = self.exact.keys().map(ToString::to_string);
         let wildcard = self.wildcard.keys().map(|parent| format!("*.{parent}"));
         exact.chain(wildcard).filter(|name| self.is_behind_files(name)).collect()
     }
 
-    /// Under the names that it bears and still has.
+    /// Removes a certificate from those of its names for which it is still the current one.
     fn forget(&mut self, certificate: &Arc<Certificate>) {
         for name in Leaf::read(&certificate.leaf).map(|leaf| leaf.names).unwrap_or_default() {
-            if self.named(&name).is_some_and(|found| Arc::ptr_eq(found, certificate)) {
+            if self.named(&name).is_some_and(|current| Arc::ptr_eq(current, certificate)) {
                 match name.strip_prefix("*.") {
                     Some(parent) => self.wildcard.remove(parent),
                     None => self.exact.remove(name.as_str()),
@@ -292,7 +291,7 @@ impl OwnCertificate {
 }
 
 impl Certificate {
-    /// What rustls wants; nothing where the key is not to be had.
+    /// In the form of rustls; none if the key cannot be opened.
     fn certified(&self, seal: Option<&Seal>) -> Option<Arc<CertifiedKey>> {
         let key = self.signing_key(seal)?;
         let mut chain = Vec::with_capacity(1 + self.issuers.len());
@@ -316,10 +315,10 @@ impl Certificate {
     }
 }
 
-/// A key from any of the usual forms.
+/// A key in PKCS #8, PKCS #1 or SEC 1.
 pub fn signing_key(der: &[u8]) -> Option<Arc<dyn SigningKey>> {
     let der = PrivateKeyDer::try_from(der).ok()?;
-    // Nearly all are ECDSA; the general way would try RSA first.
+    // Nearly all are ECDSA; `any_supported_type` would try RSA first.
     sign::any_ecdsa_type(&der).or_else(|_| sign::any_supported_type(&der)).ok()
 }
 

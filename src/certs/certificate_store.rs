@@ -1,5 +1,5 @@
-//! Certificates in the store: one record for each, under the name that it was obtained for, with
-//! its chain in clear and its key sealed. All of them go to the [`CertResolver`] at the start.
+//! Certificates in the store: one record for each, under the name that it is for, with its chain in clear and its key
+//! sealed. At the start all of them are loaded into the [`CertResolver`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,17 +21,17 @@ use crate::timestamp::Timestamp;
 /// The DER bytes of a chain. TLS clients refuse longer Certificate messages (rustls from 64 KiB, OpenSSL and `BoringSSL`
 /// by default from 100 KiB), and the record of a longer chain could exceed [`store::MAX_RECORD_BYTES`].
 const MAX_CHAIN_BYTES: usize = 64 << 10;
-/// Certificates that are sealed again in one batch; each is a condition and a change.
+/// Certificates that are sealed again in one batch; each takes a condition and a change.
 const RESEALED_PER_BATCH: usize = MAX_BATCH_OPERATIONS / 2;
 
-/// The way to the certificates that are kept.
+/// Stores certificates and serves them through the resolver.
 pub struct CertificateStore {
     store: Arc<dyn Store>,
     seal: Option<Seal>,
     cert_resolver: Arc<CertResolver>,
 }
 
-/// A certificate as it is kept.
+/// The record of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StoredCertificate {
@@ -51,17 +51,17 @@ pub struct StoredCertificate {
 
 impl Layout for StoredCertificate {}
 
-/// How a certificate came here.
+/// Where a certificate is from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "from")]
 pub enum Origin {
     /// Ordered from this ACME directory (its URL).
     Acme { directory: String },
-    /// Brought by an administrator. Nobody renews or removes it by himself.
+    /// Imported by an administrator. Neither renewed nor removed automatically.
     Import,
 }
 
-/// A certificate that is in order, ready to be written and then shown.
+/// A checked certificate, ready to be stored and then served.
 pub struct PreparedCertificate {
     name: String,
     pub kept: StoredCertificate,
@@ -70,7 +70,7 @@ pub struct PreparedCertificate {
     key: Key,
 }
 
-/// Why a certificate is not taken. The message completes "the certificate …".
+/// Why a certificate is not accepted. The message completes "the certificate …".
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     #[error("is none: no PEM section CERTIFICATE, or not in the form of X.509")]
@@ -93,7 +93,7 @@ pub enum CertificateError {
     Failed(String),
 }
 
-/// Why the certificates of the store cannot be served.
+/// Why the stored certificates cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error(transparent)]
@@ -109,8 +109,8 @@ pub enum OpenError {
 }
 
 impl CertificateStore {
-    /// Opens the store's certificates and puts all of them into the resolver. What the previous store key
-    /// sealed is sealed by the current one.
+    /// Loads all certificates into the resolver. Keys that the previous store key sealed are sealed again by the
+    /// current one.
     pub async fn open(
         store: Arc<dyn Store>,
         seal: Option<Seal>,
@@ -123,10 +123,10 @@ impl CertificateStore {
         })
         .await?;
         let Loading { foreign, stale } = loading;
-        for some in stale.chunks(RESEALED_PER_BATCH) {
-            certificate_store.seal_again(some).await?;
+        for keys in stale.chunks(RESEALED_PER_BATCH) {
+            certificate_store.seal_again(keys).await?;
         }
-        are_none(foreign, certificate_store.seal.as_ref())?;
+        check_none(foreign, certificate_store.seal.as_ref())?;
         Ok(Arc::new(certificate_store))
     }
 
@@ -136,17 +136,17 @@ impl CertificateStore {
         for (key, bytes) in records {
             loading.take(key, bytes, seal, None)?;
         }
-        are_none(loading.foreign, seal)
+        check_none(loading.foreign, seal)
     }
 
-    /// For a process that serves nobody: nothing is loaded.
+    /// For a process that serves no clients: nothing is loaded.
     pub fn beside(store: Arc<dyn Store>, seal: Option<Seal>) -> Arc<Self> {
         let cert_resolver = CertResolver::new(seal.clone(), "", true);
         Arc::new(Self { store, seal, cert_resolver })
     }
 
-    /// Looks a certificate over for the record of `name`, and makes the record. The key is in PKCS #8,
-    /// PKCS #1 or SEC 1, DER.
+    /// Checks a certificate for the record of `name`, and makes the record. The key is in PKCS #8, PKCS #1 or SEC 1,
+    /// DER.
     pub fn prepare(
         &self,
         name: &str,
@@ -192,13 +192,13 @@ impl CertificateStore {
         Ok(PreparedCertificate { name: name.to_owned(), kept, record, chain, key })
     }
 
-    /// What was just written is served from now on.
+    /// Serves a certificate that was just stored.
     pub fn show(&self, prepared: PreparedCertificate) -> StoredCertificate {
         self.cert_resolver.put(&prepared.kept.names, prepared.chain, prepared.key);
         prepared.kept
     }
 
-    /// Serves the certificate in the record of `name` as it is now: another appliance has written it.
+    /// Serves the certificate in the record of `name`, which another appliance has written.
     pub async fn load(&self, name: &str) -> Result<(), store::Error> {
         let Some(kept) = self.find(name).await? else { return Ok(()) };
         if !self.seal.as_ref().is_some_and(|seal| seal.knows(&kept.key)) {
@@ -217,14 +217,14 @@ impl CertificateStore {
         record.map(|record| decode(&key, &record.bytes)).transpose()
     }
 
-    /// The names of the records that come after `after`, in their order, at most `limit`.
+    /// The names of at most `limit` records after `after`, in key order.
     pub async fn names(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, store::Error> {
         let after = after.map(certificate_key);
         let keys = self.store.keys(CERTIFICATES, after.as_deref(), limit).await?;
         Ok(keys.iter().filter_map(|key| key.strip_prefix(CERTIFICATES)).map(str::to_owned).collect())
     }
 
-    /// What follows once the record of `name` is no longer in the store.
+    /// Ends serving `name`, whose record was removed from the store.
     pub fn hide(&self, name: &str) {
         self.cert_resolver.remove(name);
     }
@@ -233,7 +233,7 @@ impl CertificateStore {
         &self.cert_resolver
     }
 
-    /// For what else is kept sealed in the store.
+    /// For other secrets in the store.
     pub fn seal(&self) -> Option<&Seal> {
         self.seal.as_ref()
     }
@@ -244,26 +244,26 @@ impl CertificateStore {
         for key in stale {
             let Some(record) = self.store.get(key).await? else { continue };
             let mut kept: StoredCertificate = decode(key, &record.bytes)?;
-            // What cannot be opened stays as it is; the first handshake says so.
+            // A key that cannot be opened stays as it is; the first handshake logs it.
             if let Some(secret) = seal.open(key, &kept.key) {
                 kept.key = seal.seal(key, secret).map_err(|error| store::Error::Failed(error.to_string()))?;
                 batch = batch.require_revision(key, record.revision).put(key, encode(&kept)?);
             }
         }
         match self.store.commit(batch).await {
-            // Somebody renews them just now, by the current key.
+            // Written meanwhile, with the current key.
             Ok(_) | Err(store::Error::Conflict(_)) => Ok(()),
             Err(error) => Err(error),
         }
     }
 }
 
-/// What is found out about the records while they are read.
+/// The state of reading all records.
 #[derive(Default)]
 struct Loading {
-    /// Sealed by unknown keys: how many by which.
+    /// The number of records sealed by each unknown key, by its name.
     foreign: BTreeMap<String, usize>,
-    /// Records that the previous store key sealed.
+    /// The keys of records that the previous store key sealed.
     stale: Vec<String>,
 }
 
@@ -273,7 +273,7 @@ impl Loading {
         key: &str,
         bytes: &[u8],
         seal: Option<&Seal>,
-        onto: Option<&CertResolver>,
+        cert_resolver: Option<&CertResolver>,
     ) -> Result<(), store::Error> {
         let kept: StoredCertificate = decode(key, bytes)?;
         let Some(seal) = seal.filter(|seal| seal.knows(&kept.key)) else {
@@ -283,14 +283,14 @@ impl Loading {
         if !seal.is_current(&kept.key) {
             self.stale.push(key.to_owned());
         }
-        if let Some(cert_resolver) = onto {
+        if let Some(cert_resolver) = cert_resolver {
             cert_resolver.place(&kept.names, kept.chain(key)?, kept.sealed_key(key)?);
         }
         Ok(())
     }
 }
 
-fn are_none(foreign: BTreeMap<String, usize>, seal: Option<&Seal>) -> Result<(), OpenError> {
+fn check_none(foreign: BTreeMap<String, usize>, seal: Option<&Seal>) -> Result<(), OpenError> {
     let Some((by, count)) = foreign.into_iter().max_by_key(|(_, count)| *count) else { return Ok(()) };
     Err(match seal {
         None => OpenError::NoKey { count, by },
@@ -299,13 +299,13 @@ fn are_none(foreign: BTreeMap<String, usize>, seal: Option<&Seal>) -> Result<(),
 }
 
 impl StoredCertificate {
-    /// From the record with this key.
+    /// `key` is the record's.
     fn chain(&self, key: &str) -> Result<Vec<CertificateDer<'static>>, store::Error> {
         let chain = self.chain.iter().map(|der| BASE64.decode(der).ok().map(Into::into));
         chain.collect::<Option<_>>().ok_or_else(|| damaged(key))
     }
 
-    /// From the record with this key.
+    /// `key` is the record's.
     fn sealed_key(&self, key: &str) -> Result<Key, store::Error> {
         let sealed = self.key.bytes().ok_or_else(|| damaged(key))?;
         Ok(Key { about: key.into(), sealed: sealed.into() })
@@ -317,7 +317,7 @@ fn damaged(key: &str) -> store::Error {
 }
 
 impl PreparedCertificate {
-    /// With the certificate's record; [`CertificateStore::show`] follows once it is committed.
+    /// Adds the certificate's record; [`CertificateStore::show`] follows once it is committed.
     pub fn put_into(&self, batch: Batch) -> Batch {
         batch.put(certificate_key(&self.name), self.record.clone())
     }

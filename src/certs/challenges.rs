@@ -1,7 +1,7 @@
-//! The board on which answers to challenges hang while an authority looks: HTTP-01 by token, DNS-01 by the
-//! domain that is to be proved. Answers to TLS-ALPN-01 hang on the [`CertResolver`], where the handshakes are.
+//! The published responses to challenges: HTTP-01 by token, DNS-01 by domain. Those to TLS-ALPN-01 are in the
+//! [`CertResolver`], which answers the handshakes.
 //!
-//! It is memory only. After a restart the order is read again, and what it still needs is put up again.
+//! In memory only. After a restart the order is read from the authority and its challenges are published again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -13,19 +13,19 @@ use super::cert_resolver::{CertResolver, signing_key};
 use super::client::ChallengeResponse;
 use super::order::Method;
 
-/// What is to be seen now. Cloning is cheap, and clones are the same board.
+/// The responses published now. Cloning is cheap, and clones share them.
 #[derive(Clone, Default)]
-pub struct ChallengeStore(Arc<RwLock<Answers>>);
+pub struct ChallengeStore(Arc<RwLock<Responses>>);
 
 #[derive(Default)]
-struct Answers {
+struct Responses {
     http: HashMap<String, String>,
     txt: HashMap<String, Vec<String>>,
 }
 
-/// What was put up for one order; taken down when this is dropped.
+/// The responses of one order, withdrawn when this is dropped.
 pub struct PublishedChallenges {
-    board: ChallengeStore,
+    store: ChallengeStore,
     cert_resolver: Arc<CertResolver>,
     tokens: Vec<String>,
     records: Vec<(String, String)>,
@@ -33,76 +33,76 @@ pub struct PublishedChallenges {
 }
 
 impl ChallengeStore {
-    /// What `/.well-known/acme-challenge/<token>` answers (RFC 8555 section 8.3).
+    /// The response at `/.well-known/acme-challenge/<token>` (RFC 8555 section 8.3).
     pub fn http(&self, token: &str) -> Option<String> {
         self.read().http.get(token).cloned()
     }
 
-    /// What the TXT record of `_acme-challenge.<domain>` holds, or of the name that it is delegated to (RFC
-    /// 8555 section 8.4). The domain in lower case, without `*.` and without a dot at its end.
+    /// The values of the TXT record at `_acme-challenge.<domain>`, or at the name that it is delegated to (RFC 8555
+    /// section 8.4). `domain` is in lower case, without `*.` and without a trailing dot.
     pub fn txt(&self, domain: &str) -> Vec<String> {
         self.read().txt.get(domain).cloned().unwrap_or_default()
     }
 
-    /// Puts up what the authority has to find.
-    pub fn put(
+    /// Publishes responses.
+    pub fn publish(
         &self,
-        proofs: &[ChallengeResponse],
-        served: &Arc<CertResolver>,
+        responses: &[ChallengeResponse],
+        cert_resolver: &Arc<CertResolver>,
     ) -> Result<PublishedChallenges, AcmeError> {
-        let mut notices = PublishedChallenges {
-            board: self.clone(),
-            cert_resolver: Arc::clone(served),
+        let mut published = PublishedChallenges {
+            store: self.clone(),
+            cert_resolver: Arc::clone(cert_resolver),
             tokens: Vec::new(),
             records: Vec::new(),
             names: Vec::new(),
         };
-        for proof in proofs {
-            match proof.method {
+        for response in responses {
+            match response.method {
                 Method::Http01 => {
-                    self.write().http.insert(proof.token.clone(), proof.key_authorization.clone());
-                    notices.tokens.push(proof.token.clone());
+                    self.write().http.insert(response.token.clone(), response.key_authorization.clone());
+                    published.tokens.push(response.token.clone());
                 }
                 Method::TlsAlpn01 => {
-                    served.challenge(&proof.name, certificate(&proof.name, &proof.digest)?);
-                    notices.names.push(proof.name.clone());
+                    cert_resolver.challenge(&response.name, certificate(&response.name, &response.digest)?);
+                    published.names.push(response.name.clone());
                 }
                 Method::Dns01 => {
-                    self.write().txt.entry(proof.name.clone()).or_default().push(proof.dns_value.clone());
-                    notices.records.push((proof.name.clone(), proof.dns_value.clone()));
+                    self.write().txt.entry(response.name.clone()).or_default().push(response.dns_value.clone());
+                    published.records.push((response.name.clone(), response.dns_value.clone()));
                 }
             }
         }
-        Ok(notices)
+        Ok(published)
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Answers> {
+    fn read(&self) -> RwLockReadGuard<'_, Responses> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Answers> {
+    fn write(&self) -> RwLockWriteGuard<'_, Responses> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for PublishedChallenges {
     fn drop(&mut self) {
-        let mut answers = self.board.write();
+        let mut responses = self.store.write();
         for token in &self.tokens {
-            answers.http.remove(token);
+            responses.http.remove(token);
         }
         for (name, value) in &self.records {
-            if let Some(values) = answers.txt.get_mut(name) {
-                // One of two orders for one name may be through.
-                if let Some(place) = values.iter().position(|other| other == value) {
-                    values.swap_remove(place);
+            if let Some(values) = responses.txt.get_mut(name) {
+                // Another order for the name may have published the same value.
+                if let Some(index) = values.iter().position(|other| other == value) {
+                    values.swap_remove(index);
                 }
                 if values.is_empty() {
-                    answers.txt.remove(name);
+                    responses.txt.remove(name);
                 }
             }
         }
-        drop(answers);
+        drop(responses);
         for name in &self.names {
             self.cert_resolver.withdraw_challenge(name);
         }
@@ -127,7 +127,7 @@ mod tests {
 
     use super::*;
 
-    fn proof(method: Method, name: &str, value: &str) -> ChallengeResponse {
+    fn response(method: Method, name: &str, value: &str) -> ChallengeResponse {
         ChallengeResponse {
             method,
             name: name.into(),
@@ -139,22 +139,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_up_is_seen_until_its_order_is_through() {
-        let (board, cert_resolver) = (ChallengeStore::default(), CertResolver::new(None, "", true));
-        let proofs = [
-            proof(Method::Http01, "a.example", "1"),
-            proof(Method::Dns01, "a.example", "2"),
-            proof(Method::Dns01, "a.example", "3"),
-            proof(Method::TlsAlpn01, "a.example", "4"),
+    fn published_responses_are_withdrawn_with_their_order() {
+        let (store, cert_resolver) = (ChallengeStore::default(), CertResolver::new(None, "", true));
+        let responses = [
+            response(Method::Http01, "a.example", "1"),
+            response(Method::Dns01, "a.example", "2"),
+            response(Method::Dns01, "a.example", "3"),
+            response(Method::TlsAlpn01, "a.example", "4"),
         ];
-        let other = board.put(&[proof(Method::Dns01, "a.example", "5")], &cert_resolver).unwrap();
-        let notices = board.put(&proofs, &cert_resolver).unwrap();
-        assert_eq!(board.http("token-1").as_deref(), Some("authorization-1"));
-        assert_eq!(board.txt("a.example"), ["5", "2", "3"]);
-        drop(notices);
-        assert_eq!(board.http("token-1"), None);
-        assert_eq!(board.txt("a.example"), ["5"], "another order's answer stays");
+        let other = store.publish(&[response(Method::Dns01, "a.example", "5")], &cert_resolver).unwrap();
+        let published = store.publish(&responses, &cert_resolver).unwrap();
+        assert_eq!(store.http("token-1").as_deref(), Some("authorization-1"));
+        assert_eq!(store.txt("a.example"), ["5", "2", "3"]);
+        drop(published);
+        assert_eq!(store.http("token-1"), None);
+        assert_eq!(store.txt("a.example"), ["5"], "another order's response stays");
         drop(other);
-        assert!(board.read().txt.is_empty() && board.read().http.is_empty());
+        assert!(store.read().txt.is_empty() && store.read().http.is_empty());
     }
 }

@@ -1,5 +1,5 @@
-//! A certificate authority, spoken to by instant-acme: the only place that knows that library.
-//! Every verb does one thing of RFC 8555 and says how it went in our own words.
+//! The ACME client, by instant-acme, which only this module and [`http_client`](super::http_client) know. Each function
+//! is one operation of RFC 8555, with errors as [`AcmeError`].
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -23,44 +23,44 @@ use super::order::{
 };
 use crate::timestamp::Timestamp;
 
-/// Times instant-acme's three.
+/// Times the three attempts of instant-acme.
 const MAX_NONCE_ATTEMPTS: u32 = 5;
 
-/// Repeats what failed for nothing but a stale nonce: instant-acme does so, but not often enough for a
-/// server that forgets all of them at once. Gives the outcome with what was said of waiting.
-macro_rules! tried {
+/// Repeats a request that failed for a stale nonce (RFC 8555 section 6.5). instant-acme does so, too, but not often
+/// enough for a server that loses all nonces at once. Gives the result with the answer's Retry-After.
+macro_rules! with_fresh_nonce {
     ($attempt:expr) => {{
         let mut left = MAX_NONCE_ATTEMPTS;
         loop {
-            let (outcome, wait) = listening(async { $attempt }).await;
+            let (outcome, wait) = with_retry_after(async { $attempt }).await;
             match outcome {
                 Ok(done) => break Ok((done, wait)),
                 Err(error) if left > 0 && is_nonce(&error) => left -= 1,
-                Err(error) => break Err(trouble(error)),
+                Err(error) => break Err(acme_error(error)),
             }
         }
     }};
 }
 
-/// An account with one authority, ready for use.
+/// An open account with one authority.
 pub struct AccountSession {
     account: Account,
 }
 
-/// What binds an account to one that the administrator has with the authority (RFC 8555 section 7.3.4).
+/// The external account binding (RFC 8555 section 7.3.4): the key that an authority has given the administrator.
 #[derive(Clone)]
 pub struct Binding {
     pub key_id: String,
     pub key: Vec<u8>,
 }
 
-/// A challenge, and what has to be found by the authority.
+/// A challenge, and the response that the authority has to find.
 pub struct ChallengeResponse {
     pub method: Method,
-    /// The identifier; of a wildcard the name below the `*.`.
+    /// The identifier; for a wildcard without its `*.`.
     pub name: String,
     pub token: String,
-    /// What HTTP-01 has to answer.
+    /// For HTTP-01.
     pub key_authorization: String,
     /// For TLS-ALPN-01.
     pub digest: Vec<u8>,
@@ -69,10 +69,10 @@ pub struct ChallengeResponse {
 }
 
 impl AccountSession {
-    /// Registers a new account, whose terms of service are agreed to by whoever configured the directory.
-    /// The text that comes with it opens it again.
+    /// Registers a new account. Whoever configured the directory has agreed to its terms of service. The returned
+    /// credentials open the account again.
     pub async fn register(
-        exchange: &AcmeHttpClient,
+        http_client: &AcmeHttpClient,
         directory: &str,
         contact: Option<&str>,
         binding: Option<&Binding>,
@@ -81,22 +81,22 @@ impl AccountSession {
         let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
         let binding = binding.map(|binding| ExternalAccountKey::new(binding.key_id.clone(), &binding.key));
         let account = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
-        let builder = || Account::builder_with_http(Box::new(exchange.clone()));
-        let made = tried!(builder().create(&account, directory.to_owned(), binding.as_ref()).await);
+        let builder = || Account::builder_with_http(Box::new(http_client.clone()));
+        let made = with_fresh_nonce!(builder().create(&account, directory.to_owned(), binding.as_ref()).await);
         let ((account, credentials), _) = made?;
-        let text = serde_json::to_vec(&credentials).map_err(|error| ours(&error))?;
+        let text = serde_json::to_vec(&credentials).map_err(|error| internal(&error))?;
         Ok((Self { account }, text))
     }
 
-    /// Opens an account by the text that came with its registration.
-    pub async fn open(exchange: &AcmeHttpClient, text: &[u8]) -> Result<Self, AcmeError> {
-        let credentials: AccountCredentials = serde_json::from_slice(text).map_err(|error| ours(&error))?;
-        let builder = Account::builder_with_http(Box::new(exchange.clone()));
-        let account = builder.from_credentials(credentials).await.map_err(trouble)?;
+    /// Opens an account by the credentials from its registration.
+    pub async fn open(http_client: &AcmeHttpClient, text: &[u8]) -> Result<Self, AcmeError> {
+        let credentials: AccountCredentials = serde_json::from_slice(text).map_err(|error| internal(&error))?;
+        let builder = Account::builder_with_http(Box::new(http_client.clone()));
+        let account = builder.from_credentials(credentials).await.map_err(acme_error)?;
         Ok(Self { account })
     }
 
-    /// Places an order (RFC 8555 section 7.4), by a profile where the authority has one of that name.
+    /// Places an order (RFC 8555 section 7.4), with the profile if the authority offers it.
     pub async fn place(
         &self,
         names: &[String],
@@ -105,13 +105,15 @@ impl AccountSession {
     ) -> Result<(Order, OrderView), AcmeError> {
         let identifiers: Vec<_> = names.iter().cloned().map(Identifier::Dns).collect();
         let replaces = replaces.and_then(|id| id.split_once('.'));
-        let placed = tried!({
+        let placed = with_fresh_nonce!({
             let mut order = NewOrder::new(&identifiers);
             if let Some((authority, serial)) = replaces {
                 let (authority_key_identifier, serial) = (Cow::Borrowed(authority), Cow::Borrowed(serial));
                 order = order.replaces(CertificateIdentifier { authority_key_identifier, serial });
             }
-            if let Some(profile) = profile.filter(|wish| self.account.profiles().any(|offered| offered.name == *wish)) {
+            if let Some(profile) =
+                profile.filter(|profile| self.account.profiles().any(|offered| offered.name == *profile))
+            {
                 order = order.profile(profile);
             }
             self.account.new_order(&order).await
@@ -121,16 +123,16 @@ impl AccountSession {
 
     /// Reads an order that was placed before.
     pub async fn order(&self, url: &str) -> Result<(Order, OrderView), AcmeError> {
-        tried!(self.account.order(url.to_owned()).await).map(with_view)
+        with_fresh_nonce!(self.account.order(url.to_owned()).await).map(with_view)
     }
 
-    /// The window in which the authority wants a certificate renewed.
+    /// The renewal window that the authority suggests (RFC 9773).
     pub async fn renewal_info(&self, id: &str) -> Result<RenewalWindow, AcmeError> {
         let unfit =
             || AcmeError::new(Kind::Internal, "The certificate has no name that its authority could know it by.");
         let (authority, serial) = id.split_once('.').ok_or_else(unfit)?;
         let id = CertificateIdentifier { authority_key_identifier: authority.into(), serial: serial.into() };
-        let (info, retry_after) = self.account.renewal_info(&id).await.map_err(trouble)?;
+        let (info, retry_after) = self.account.renewal_info(&id).await.map_err(acme_error)?;
         let moment = |at: time::OffsetDateTime| Timestamp(at.unix_timestamp().saturating_mul(1000));
         let window = info.suggested_window;
         Ok(RenewalWindow { start: moment(window.start), end: moment(window.end), retry_after: Some(retry_after) })
@@ -139,18 +141,18 @@ impl AccountSession {
 
 /// Reads the order again.
 pub async fn refresh(order: &mut Order) -> Result<OrderView, AcmeError> {
-    let ((), wait) = tried!(order.refresh().await.map(|_| ()))?;
+    let ((), wait) = with_fresh_nonce!(order.refresh().await.map(|_| ()))?;
     Ok(view(order, wait))
 }
 
-/// Reads the order's authorizations, as they stand now.
+/// Reads the order's authorizations.
 pub async fn authorizations(order: &mut Order) -> Result<Vec<AuthorizationView>, AcmeError> {
-    let (found, _) = tried!(read_authorizations(order).await)?;
-    Ok(found)
+    let (views, _) = with_fresh_nonce!(read_authorizations(order).await)?;
+    Ok(views)
 }
 
 async fn read_authorizations(order: &mut Order) -> Result<Vec<AuthorizationView>, Error> {
-    let mut found = Vec::new();
+    let mut views = Vec::new();
     let mut all = order.authorizations();
     while let Some(one) = all.next().await {
         let one = one?;
@@ -158,7 +160,7 @@ async fn read_authorizations(order: &mut Order) -> Result<Vec<AuthorizationView>
         let challenges = usable
             .filter_map(|challenge| Some((method(&challenge.r#type)?, challenge.status == ChallengeStatus::Pending)));
         let error = one.challenges.iter().find_map(|challenge| challenge.error.as_ref());
-        found.push(AuthorizationView {
+        views.push(AuthorizationView {
             name: one.identifier().to_string(),
             status: match one.status {
                 TheirAuthorizationStatus::Pending => AuthorizationStatus::Pending,
@@ -170,16 +172,16 @@ async fn read_authorizations(order: &mut Order) -> Result<Vec<AuthorizationView>
             error: error.map(|error| of_problem(error, None)),
         });
     }
-    Ok(found)
+    Ok(views)
 }
 
-/// What the authority has to find for these answers.
+/// The responses to these challenges.
 pub async fn challenge_responses(
     order: &mut Order,
     chosen: &[ChosenChallenge],
 ) -> Result<Vec<ChallengeResponse>, AcmeError> {
-    let (found, _) = tried!(read_challenge_responses(order, chosen).await)?;
-    Ok(found)
+    let (views, _) = with_fresh_nonce!(read_challenge_responses(order, chosen).await)?;
+    Ok(views)
 }
 
 async fn read_challenge_responses(
@@ -209,46 +211,46 @@ async fn read_challenge_responses(
     Ok(responses)
 }
 
-/// Tells the authority that it may look. To be called once all responses can be seen: it may look for them in
-/// any order, and from several places at once.
+/// Tells the authority to validate the challenges (RFC 8555 section 7.5.1). To be called once all responses are
+/// published: it may validate them at once, in any order, and from several places.
 pub async fn respond(order: &mut Order, chosen: &[ChosenChallenge]) -> Result<(), AcmeError> {
-    let mut told = Vec::new();
-    let ((), _) = tried!(respond_all(order, chosen, &mut told).await)?;
+    let mut responded = Vec::new();
+    let ((), _) = with_fresh_nonce!(respond_all(order, chosen, &mut responded).await)?;
     Ok(())
 }
 
-/// `told`: places of those that were told before. They are not told again: most authorities refuse that.
-async fn respond_all(order: &mut Order, chosen: &[ChosenChallenge], told: &mut Vec<usize>) -> Result<(), Error> {
+/// `responded`: indices of the authorizations that are done. They are not repeated: most authorities refuse that.
+async fn respond_all(order: &mut Order, chosen: &[ChosenChallenge], responded: &mut Vec<usize>) -> Result<(), Error> {
     let (mut all, mut index) = (order.authorizations(), 0..);
     while let (Some(one), Some(index)) = (all.next().await, index.next()) {
         let mut one = one?;
         let Some(choice) = chosen.iter().find(|challenge| challenge.authorization == index && challenge.pending) else {
             continue;
         };
-        if told.contains(&index) {
+        if responded.contains(&index) {
             continue;
         }
         if let Some(mut challenge) = one.challenge(their_type(choice.method)) {
             challenge.set_ready().await?;
-            told.push(index);
+            responded.push(index);
         }
     }
     Ok(())
 }
 
-/// Asks for the certificate by a request for it (RFC 2986, DER).
+/// Finalizes the order with a certificate signing request (RFC 2986, DER).
 pub async fn finalize(order: &mut Order, request: &[u8]) -> Result<OrderView, AcmeError> {
-    let ((), wait) = tried!(order.finalize_csr(request).await)?;
+    let ((), wait) = with_fresh_nonce!(order.finalize_csr(request).await)?;
     Ok(view(order, wait))
 }
 
 /// The chain of a valid order, in PEM.
 pub async fn download(order: &mut Order) -> Result<String, AcmeError> {
-    let (chain, _) = tried!(order.certificate().await)?;
+    let (chain, _) = with_fresh_nonce!(order.certificate().await)?;
     chain.ok_or_else(|| AcmeError::new(Kind::Missing, "The certificate is not made yet."))
 }
 
-/// What RFC 9773 section 4.1 calls a certificate; only one with an authority key identifier has that.
+/// The unique identifier of a certificate (RFC 9773 section 4.1); none without an authority key identifier.
 pub fn renewal_id(leaf: &CertificateDer<'_>) -> Option<String> {
     let (_, leaf) = X509Certificate::from_der(leaf).ok()?;
     let authority = leaf.iter_extensions().find_map(|extension| match extension.parsed_extension() {
@@ -261,11 +263,11 @@ pub fn renewal_id(leaf: &CertificateDer<'_>) -> Option<String> {
     Some(format!("{}.{serial}", URL_SAFE_NO_PAD.encode(authority)))
 }
 
-/// What the server said of waiting, beside its answer.
-async fn listening<T>(exchange: impl Future<Output = T>) -> (T, Option<Duration>) {
+/// With the Retry-After of the last answer.
+async fn with_retry_after<T>(request: impl Future<Output = T>) -> (T, Option<Duration>) {
     LAST_RETRY_AFTER
         .scope(Cell::new(None), async {
-            let outcome = exchange.await;
+            let outcome = request.await;
             (outcome, LAST_RETRY_AFTER.with(Cell::take))
         })
         .await
@@ -293,11 +295,11 @@ fn is_nonce(error: &Error) -> bool {
     matches!(error, Error::Api(problem) if problem.r#type.as_deref().is_some_and(|kind| kind.ends_with(":badNonce")))
 }
 
-fn trouble(error: Error) -> AcmeError {
+fn acme_error(error: Error) -> AcmeError {
     match error {
         Error::Api(problem) => of_problem(&problem, None),
         Error::Other(other) => match other.downcast::<AcmeErrorSource>() {
-            Ok(said) => said.0,
+            Ok(source) => source.0,
             Err(other) => {
                 AcmeError::new(Kind::Refused, format!("The certificate authority's answer is not understood: {other}."))
             }
@@ -315,7 +317,7 @@ fn trouble(error: Error) -> AcmeError {
     }
 }
 
-fn ours(error: &dyn std::fmt::Display) -> AcmeError {
+fn internal(error: &dyn std::fmt::Display) -> AcmeError {
     AcmeError::new(Kind::Internal, format!("The account cannot be read: {error}."))
 }
 

@@ -1,12 +1,12 @@
-//! [`Certs`]: everything outside of the room asks it for certificates. Behind it one worker drives the courses
-//! of all wanted names, several at a time, each of them one effect after the other.
+//! [`Certs`] orders and renews certificates for other modules. One worker drives the orders of all wanted names, several
+//! at a time.
 //!
-//! A course is stored on the condition that its record is as it was read: whoever was taken the name away,
-//! by its owner or by another appliance, notices with the next thing worth storing, and stops. The
-//! certificate is stored in the same batch as the end of its order.
+//! A record is written on the condition that it is as it was read: a task whose name was released, or taken over by
+//! another appliance, notices with its next write, and stops. The certificate is stored in the same batch as the end
+//! of its order.
 //!
-//! While another appliance is at work on a name, what it stores is looked at every few seconds; the
-//! certificate that it gets is served here, too.
+//! While another appliance has the lease of a name, its record is read every few seconds, and the certificate that
+//! the other one stores is served here, too.
 
 mod order_task;
 
@@ -35,12 +35,12 @@ use crate::timestamp::Timestamp;
 /// Names that are driven at the same time.
 const MAX_CONCURRENT_ORDERS: usize = 64;
 const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
-/// Records looked at in one go.
+/// Keys read at a time.
 const PAGE: usize = 256;
-/// Changes that a listener may be behind.
-const CHANGES: usize = 1024;
+/// Changes that a receiver may lag behind.
+const CHANGES_CAPACITY: usize = 1024;
 
-/// The certificates that are obtained by themselves. Cloning is cheap.
+/// The certificates that are ordered by ACME. Cloning is cheap.
 #[derive(Clone)]
 pub struct Certs(Arc<Inner>);
 
@@ -51,19 +51,19 @@ struct Inner {
     leases: Leases,
     rules: Rules,
     profile: Option<String>,
-    board: ChallengeStore,
-    scout: Box<dyn Preflight>,
+    challenges: ChallengeStore,
+    preflight: Box<dyn Preflight>,
     schedule: Mutex<Schedule>,
     wake: Notify,
     changes: broadcast::Sender<Hostname>,
 }
 
-/// All names, and when each is due.
+/// All known names, and when each is due.
 #[derive(Default)]
 struct Schedule {
     names: HashMap<Hostname, Entry>,
     due: BTreeSet<(Timestamp, Hostname)>,
-    /// Of the last entry.
+    /// The number of the last entry.
     number: u64,
 }
 
@@ -98,54 +98,54 @@ pub enum StartError {
 impl Layout for OrderRecord {}
 
 impl Certs {
-    /// Reads what is known of all names. Nothing is ordered before it is [`Self::want`]ed and [`Self::run`] runs.
+    /// Reads the records of all names. A name is ordered once [`Self::want`] was called for it and [`Self::run`] runs.
     pub async fn open(
         store: Arc<dyn Store>,
         certificate_store: Arc<CertificateStore>,
-        exchange: AcmeHttpClient,
+        http_client: AcmeHttpClient,
         settings: Settings,
     ) -> Result<Self, StartError> {
         let seal = certificate_store.seal().ok_or(StartError::NoStoreKey)?.clone();
-        let Settings { rules, profile, contact, bindings, holder, limits, scout } = settings;
+        let Settings { rules, profile, contact, bindings, holder, limits, preflight } = settings;
         let mut schedule = Schedule::default();
         for (key, record) in store.scan(ORDERS).await? {
             let record: OrderRecord = decode(&key, &record.bytes)?;
             schedule.insert(&record, false);
         }
         Ok(Self(Arc::new(Inner {
-            accounts: Accounts::new(Arc::clone(&store), seal, exchange, contact, bindings, limits),
+            accounts: Accounts::new(Arc::clone(&store), seal, http_client, contact, bindings, limits),
             leases: Leases::new(Arc::clone(&store), holder),
             store,
             certificate_store,
             rules,
             profile,
-            board: ChallengeStore::default(),
-            scout,
+            challenges: ChallengeStore::default(),
+            preflight,
             schedule: Mutex::new(schedule),
             wake: Notify::new(),
-            changes: broadcast::channel(CHANGES).0,
+            changes: broadcast::channel(CHANGES_CAPACITY).0,
         })))
     }
 
-    /// Sees to it that a name has a certificate, from now on. Saying it again changes nothing.
+    /// Orders a certificate for a name and renews it from now on. Idempotent.
     pub fn want(&self, wanted: Wanted) {
         let name = wanted.name.clone();
         let mut schedule = self.schedule();
         match schedule.names.get_mut(&name) {
             None => {
                 schedule.insert(&OrderRecord::new(wanted.clone(), Timestamp::now()), true);
-                // Another appliance may know the name already, and want something else of it.
+                // The record that another appliance may have written can be for other names.
                 if let Some(entry) = schedule.names.get_mut(&name) {
                     entry.inbox.push(Command::Want(wanted));
                 }
             }
             Some(entry) => {
-                let news = entry.wanted != wanted;
-                if entry.requested && !news {
+                let changed = entry.wanted != wanted;
+                if entry.requested && !changed {
                     return;
                 }
                 entry.requested = true;
-                if news {
+                if changed {
                     entry.inbox.push(Command::Want(wanted));
                 }
             }
@@ -155,9 +155,9 @@ impl Certs {
         self.0.wake.notify_one();
     }
 
-    /// Ends all interest in a name: its certificate is served no more, and nothing of it is kept.
+    /// Removes a name: its certificate is no longer served, and its records are removed.
     pub async fn release(&self, name: &Hostname) -> Result<(), store::Error> {
-        self.schedule().strike(name);
+        self.schedule().remove(name);
         let batch = Batch::new().remove(order_key(name)).remove(certificate_key(name.as_str())).remove(lease_key(name));
         self.0.store.commit(batch).await?;
         self.0.certificate_store.hide(name.as_str());
@@ -165,23 +165,23 @@ impl Certs {
         Ok(())
     }
 
-    /// Where a name stands; nothing where nobody wants it.
+    /// The progress of a name; none where it is not wanted.
     pub fn progress(&self, name: &Hostname) -> Option<Progress> {
         let progress = self.schedule().names.get(name).filter(|entry| entry.requested)?.progress.clone();
-        Some(self.as_seen(progress))
+        Some(self.with_mismatch(progress))
     }
 
-    /// All wanted names, in their order.
+    /// All wanted names, sorted.
     pub fn list(&self) -> Vec<(Hostname, Progress)> {
         let schedule = self.schedule();
         let wanted = schedule.names.iter().filter(|(_, entry)| entry.requested);
         let all: BTreeMap<_, _> =
-            wanted.map(|(name, entry)| (name.clone(), self.as_seen(entry.progress.clone()))).collect();
+            wanted.map(|(name, entry)| (name.clone(), self.with_mismatch(entry.progress.clone()))).collect();
         all.into_iter().collect()
     }
 
-    /// With what a look from outside has found wrong, unless something else is.
-    fn as_seen(&self, mut progress: Progress) -> Progress {
+    /// With the problem that [`watch`](super::watch) has found, unless there is another one.
+    fn with_mismatch(&self, mut progress: Progress) -> Progress {
         if progress.problem.is_none()
             && let Some(facts) = &progress.certificate
         {
@@ -190,19 +190,19 @@ impl Certs {
         progress
     }
 
-    /// Whoever listens to [`Self::changes`] hears of a name, or a wildcard's, of which somebody else knows something new.
+    /// Sends a name, or that of a wildcard, to [`Self::changes`]: something other than its order has changed.
     pub fn announce(&self, name: &str) {
         if let Ok(name) = name.strip_prefix("*.").unwrap_or(name).parse() {
             self.notify(&name);
         }
     }
 
-    /// Starts the next attempt, or the renewal, now; as far as limits allow. Whether the name is wanted at all.
+    /// Starts the next attempt, or the renewal, now, as far as limits allow. False where the name is not wanted.
     pub fn renew(&self, name: &Hostname) -> bool {
         self.deliver(name, Command::Renew)
     }
 
-    /// Looks now whether the name leads here, where it was held back for that.
+    /// Repeats the preflight check now if the name waits for that.
     pub fn retry_preflight(&self, name: &Hostname) {
         self.deliver(name, Command::RetryPreflight);
     }
@@ -217,18 +217,18 @@ impl Certs {
         true
     }
 
-    /// The names of which something has changed.
+    /// The names whose progress has changed.
     pub fn changes(&self) -> broadcast::Receiver<Hostname> {
         self.0.changes.subscribe()
     }
 
-    /// The answers to challenges.
-    pub fn board(&self) -> ChallengeStore {
-        self.0.board.clone()
+    /// The published responses to challenges.
+    pub fn challenges(&self) -> ChallengeStore {
+        self.0.challenges.clone()
     }
 
-    /// Removes what belongs to names that nobody wants: to be called once everybody has said what they
-    /// want. Certificates that an administrator brought stay. Returns the names.
+    /// Removes the records of names that are not wanted; to be called once all wanted names are known. Certificates
+    /// that an administrator imported stay. Returns the names.
     pub async fn sweep(&self) -> Result<Vec<Hostname>, store::Error> {
         let mut orphans: HashSet<Hostname> = {
             let schedule = self.schedule();
@@ -252,7 +252,7 @@ impl Certs {
         }
         let mut removed = Vec::new();
         for name in orphans {
-            // Perhaps just now.
+            // It may be wanted since.
             if self.progress(&name).is_none() {
                 self.release(&name).await?;
                 removed.push(name);
@@ -262,24 +262,24 @@ impl Certs {
         Ok(removed)
     }
 
-    /// Drives all courses, for ever.
+    /// Drives the orders of all names. Never ends.
     pub async fn run(self) {
-        let mut pursuits = JoinSet::new();
+        let mut tasks = JoinSet::new();
         loop {
-            let wait = self.start_due(&mut pursuits);
+            let wait = self.start_due(&mut tasks);
             tokio::select! {
                 () = self.0.wake.notified() => {}
                 () = tokio::time::sleep(wait) => {}
-                Some(_) = pursuits.join_next() => {}
+                Some(_) = tasks.join_next() => {}
             }
         }
     }
 
-    /// Starts what is due as far as there is room, and says how long nothing else is.
-    fn start_due(&self, pursuits: &mut JoinSet<()>) -> Duration {
+    /// Starts due names up to the limit. Returns how long until another one is due.
+    fn start_due(&self, tasks: &mut JoinSet<()>) -> Duration {
         let mut schedule = self.schedule();
         let now = Timestamp::now();
-        while pursuits.len() < MAX_CONCURRENT_ORDERS {
+        while tasks.len() < MAX_CONCURRENT_ORDERS {
             let Some((at, name)) = schedule.due.first().cloned() else { return IDLE_TIMEOUT };
             if at > now {
                 return now.until(at).min(IDLE_TIMEOUT);
@@ -288,19 +288,19 @@ impl Certs {
             let Some(entry) = schedule.names.get_mut(&name) else { continue };
             (entry.due, entry.running) = (None, true);
             let number = entry.number;
-            pursuits.spawn(self.clone().drive_due(name, number));
+            tasks.spawn(self.clone().drive_due(name, number));
         }
-        // One of those that run will end.
+        // The end of a task makes room for the next name.
         IDLE_TIMEOUT
     }
 
     fn moment() -> Moment {
-        // Without randomness everybody comes back at the same time: no reason not to come back.
-        Moment { now: Timestamp::now(), dice: getrandom::u64().unwrap_or_default() }
+        // Without randomness there is no jitter, which is no reason to stop.
+        Moment { now: Timestamp::now(), random: getrandom::u64().unwrap_or_default() }
     }
 
     fn notify(&self, name: &Hostname) {
-        // Nobody need listen.
+        // Fails if there is no receiver.
         let _ = self.0.changes.send(name.clone());
     }
 
@@ -336,12 +336,12 @@ impl Schedule {
         self.names.insert(name, entry);
     }
 
-    /// The entry of a name, unless it was released since, and perhaps wanted again.
+    /// The entry of a name, unless it was released since, even if it is wanted again.
     fn entry(&mut self, name: &Hostname, number: u64) -> Option<&mut Entry> {
         self.names.get_mut(name).filter(|entry| entry.number == number)
     }
 
-    /// Puts a name where it belongs in time.
+    /// Updates when a name is due.
     fn plan(&mut self, name: &Hostname) {
         let Some(entry) = self.names.get_mut(name) else { return };
         let due_at = if entry.inbox.is_empty() { entry.due_at } else { Timestamp(0) };
@@ -359,7 +359,7 @@ impl Schedule {
         }
     }
 
-    fn strike(&mut self, name: &Hostname) {
+    fn remove(&mut self, name: &Hostname) {
         self.set_due(name, None);
         self.names.remove(name);
     }

@@ -1,10 +1,9 @@
-//! HTTP between us and a certificate authority, under instant-acme.
+//! The HTTP client of instant-acme.
 //!
-//! instant-acme keeps `Retry-After` only where an order is polled, and takes every error for a problem in
-//! JSON. So this client looks at the answers first: an error becomes a [`AcmeError`] here, with all that was
-//! said; what was said beside a good answer is left in [`LAST_RETRY_AFTER`] for whoever asked. Names are looked up by
-//! [`crate::dial`], certificates checked against the web's authorities or those of a file: nothing of the
-//! system is needed.
+//! instant-acme keeps `Retry-After` only where an order is polled, and parses every error as a problem document. So this
+//! client reads the answers first: an error becomes an [`AcmeError`] here; the `Retry-After` of a success is left in
+//! [`LAST_RETRY_AFTER`] for the caller. Names are looked up by [`crate::dial`], certificates checked against the Mozilla
+//! roots or those of a file, so that a static binary needs nothing of the system.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -41,11 +40,11 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_RESPONSE_BYTES: usize = 1 << 20;
-/// Characters of somebody else's words that are shown.
+/// Characters of the authority's text that are shown.
 const MAX_QUOTED_CHARS: usize = 400;
 
 tokio::task_local! {
-    /// `Retry-After` of the last good answer.
+    /// `Retry-After` of the last success.
     pub static LAST_RETRY_AFTER: Cell<Option<Duration>>;
 }
 
@@ -55,7 +54,7 @@ pub struct AcmeHttpClient {
     client: Client<HttpsConnector<HttpConnector<HostResolver>>, BodyWrapper<Bytes>>,
 }
 
-/// Why the authorities' own certificates cannot be checked.
+/// Why the TLS certificates of ACME servers cannot be checked.
 #[derive(Debug, thiserror::Error)]
 pub enum CaBundleError {
     #[error("`acme.ca_bundle` {path}: {error}", path = .0.display(), error = .1)]
@@ -67,7 +66,7 @@ pub enum CaBundleError {
 }
 
 impl AcmeHttpClient {
-    /// `bundle`: PEM file with the authorities to trust instead of the web's.
+    /// `bundle`: PEM file with the roots to trust instead of Mozilla's.
     pub fn new(bundle: Option<&Path>) -> Result<Self, CaBundleError> {
         let mut roots = RootCertStore::empty();
         match bundle {
@@ -88,7 +87,7 @@ impl AcmeHttpClient {
             .with_no_client_auth();
         let mut tcp = HttpConnector::new_with_resolver(HostResolver);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        // The scheme is the TLS connector's business.
+        // The TLS connector checks the scheme.
         tcp.enforce_http(false);
         let connector =
             HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_http1().wrap_connector(tcp);
@@ -100,10 +99,10 @@ impl AcmeHttpClient {
         Ok(Self { client })
     }
 
-    async fn answer(self, mut request: Request<BodyWrapper<Bytes>>) -> Result<Response<Bytes>, AcmeError> {
+    async fn send(self, mut request: Request<BodyWrapper<Bytes>>) -> Result<Response<Bytes>, AcmeError> {
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_TEXT));
         let host = request.uri().host().unwrap_or_default().to_owned();
-        let broken = |why: String| {
+        let unreachable = |why: String| {
             AcmeError::new(Kind::Unreachable, format!("The certificate authority's server {host} {why}."))
         };
         let exchange = async {
@@ -111,15 +110,15 @@ impl AcmeHttpClient {
                 .client
                 .request(request)
                 .await
-                .map_err(|error| broken(format!("cannot be reached: {}", innermost(&error))))?;
+                .map_err(|error| unreachable(format!("cannot be reached: {}", innermost(&error))))?;
             let (parts, body) = response.into_parts();
             let body = Limited::new(body, MAX_RESPONSE_BYTES).collect().await;
-            let body = body.map_err(|error| broken(format!("broke its answer off: {error}")))?.to_bytes();
+            let body = body.map_err(|error| unreachable(format!("broke its answer off: {error}")))?.to_bytes();
             Ok(Response::from_parts(parts, body))
         };
         tokio::time::timeout(REQUEST_TIMEOUT, exchange)
             .await
-            .unwrap_or_else(|_| Err(broken(format!("gave no answer within {} s", REQUEST_TIMEOUT.as_secs()))))
+            .unwrap_or_else(|_| Err(unreachable(format!("gave no answer within {} s", REQUEST_TIMEOUT.as_secs()))))
     }
 }
 
@@ -129,17 +128,17 @@ impl HttpClient for AcmeHttpClient {
         request: Request<BodyWrapper<Bytes>>,
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
         let this = self.clone();
-        let asked = request.method() == Method::GET;
+        let is_get = request.method() == Method::GET;
         Box::pin(async move {
             let mut response =
-                this.answer(request).await.map_err(|trouble| Error::Other(Box::new(AcmeErrorSource(trouble))))?;
+                this.send(request).await.map_err(|error| Error::Other(Box::new(AcmeErrorSource(error))))?;
             let wait = retry_after(response.headers(), SystemTime::now());
-            if let Some(trouble) = refusal(response.status(), response.body(), wait) {
-                return Err(Error::Other(Box::new(AcmeErrorSource(trouble))));
+            if let Some(error) = refusal(response.status(), response.body(), wait) {
+                return Err(Error::Other(Box::new(AcmeErrorSource(error))));
             }
-            let _ = LAST_RETRY_AFTER.try_with(|heard| heard.set(wait));
-            // instant-acme insists on it where the renewal window is asked for.
-            if asked && wait.is_none() {
+            let _ = LAST_RETRY_AFTER.try_with(|last| last.set(wait));
+            // instant-acme requires it in the answer to a request for renewal information.
+            if is_get && wait.is_none() {
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("21600"));
             }
             response.headers_mut().remove(CONTENT_LENGTH);
@@ -149,7 +148,7 @@ impl HttpClient for AcmeHttpClient {
     }
 }
 
-/// A [`AcmeError`] on its way through instant-acme.
+/// An [`AcmeError`] as an error of instant-acme.
 #[derive(Debug)]
 pub struct AcmeErrorSource(pub AcmeError);
 
@@ -161,28 +160,28 @@ impl std::fmt::Display for AcmeErrorSource {
 
 impl std::error::Error for AcmeErrorSource {}
 
-/// What an answer refuses. A nonce that is not liked passes: instant-acme tries again with the new one.
+/// The error of an answer. None for a bad nonce: instant-acme repeats the request with the new one.
 fn refusal(status: StatusCode, body: &[u8], retry_after: Option<Duration>) -> Option<AcmeError> {
     if !status.is_client_error() && !status.is_server_error() {
         return None;
     }
-    let mut trouble = match serde_json::from_slice::<Problem>(body) {
+    let mut error = match serde_json::from_slice::<Problem>(body) {
         Ok(problem) if problem.r#type.as_deref() == Some(BAD_NONCE) => return None,
         Ok(problem) => match of_problem(&problem, Some(status)) {
-            // Of a request, and not of a challenge.
-            trouble if trouble.kind == Kind::Unauthorized => AcmeError { kind: Kind::Account, ..trouble },
-            trouble => trouble,
+            // The error of a request, not of a challenge.
+            error if error.kind == Kind::Unauthorized => AcmeError { kind: Kind::Account, ..error },
+            error => error,
         },
         Err(_) => {
             let kind = if status.is_server_error() { Kind::Unwell } else { by_status(status) };
             AcmeError::new(kind, format!("The certificate authority answered with HTTP status {status} and no reason."))
         }
     };
-    trouble.retry_after = retry_after;
-    Some(trouble)
+    error.retry_after = retry_after;
+    Some(error)
 }
 
-/// What an ACME problem (RFC 8555 section 6.7) means. Its subproblems say more than it does.
+/// The error of an ACME problem document (RFC 8555 section 6.7). A subproblem is more specific than its problem.
 pub fn of_problem(problem: &Problem, status: Option<StatusCode>) -> AcmeError {
     let error = |kind: Option<&String>| kind.and_then(|kind| kind.strip_prefix(ERROR)).and_then(by_name);
     let status = status.or_else(|| problem.status.and_then(|status| StatusCode::from_u16(status).ok()));
@@ -199,10 +198,10 @@ pub fn of_problem(problem: &Problem, status: Option<StatusCode>) -> AcmeError {
         None => problem.detail.clone().unwrap_or_default(),
     };
     let detail = detail.trim();
-    let said = if detail.is_empty() { problem.r#type.as_deref().unwrap_or("no reason given") } else { detail };
-    let said: String = said.chars().filter(|c| !c.is_control()).take(MAX_QUOTED_CHARS).collect();
-    let said = said.trim_end_matches('.');
-    AcmeError::new(kind, format!("{}: {said}.", opening(kind)))
+    let text = if detail.is_empty() { problem.r#type.as_deref().unwrap_or("no reason given") } else { detail };
+    let text: String = text.chars().filter(|c| !c.is_control()).take(MAX_QUOTED_CHARS).collect();
+    let text = text.trim_end_matches('.');
+    AcmeError::new(kind, format!("{}: {text}.", opening(kind)))
 }
 
 fn opening(kind: Kind) -> &'static str {
@@ -260,17 +259,17 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     }
 }
 
-/// What really happened; hyper wraps it several times.
+/// The root cause, which hyper wraps several times.
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;
     }
-    // Hints are for the command line.
+    // The further lines are hints for the command line.
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
-/// Looks hosts up as all of Bitcall does, because a static binary has no resolver of the system.
+/// Looks hosts up by [`crate::dial`]: a static binary has no system resolver.
 #[derive(Clone)]
 struct HostResolver;
 
@@ -303,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_becomes_what_follows_from_it_whatever_its_form() {
+    fn an_error_answer_maps_to_its_kind_in_any_form() {
         let refused = |status: u16, body: &[u8]| refusal(StatusCode::from_u16(status).unwrap(), body, None);
         for (status, body, kind) in [
             (429, problem("rateLimited"), Kind::RateLimited),
@@ -317,21 +316,21 @@ mod tests {
             (400, problem("neverHeardOf"), Kind::Refused),
             (400, problem("badCSR"), Kind::Refused),
         ] {
-            let trouble = refused(status, &body).unwrap();
-            assert_eq!(trouble.kind, kind, "{status} {}", String::from_utf8_lossy(&body));
-            assert!(trouble.message.ends_with('.') && !trouble.message.ends_with(".."), "{}", trouble.message);
+            let error = refused(status, &body).unwrap();
+            assert_eq!(error.kind, kind, "{status} {}", String::from_utf8_lossy(&body));
+            assert!(error.message.ends_with('.') && !error.message.ends_with(".."), "{}", error.message);
         }
-        assert_eq!(refused(400, &problem("badNonce")), None, "instant-acme's business");
+        assert_eq!(refused(400, &problem("badNonce")), None, "instant-acme repeats the request");
         assert_eq!(refused(200, b"{}"), None);
     }
 
     #[test]
-    fn a_subproblem_says_which_name_and_why() {
+    fn a_subproblem_determines_the_kind_and_the_message() {
         let body = br#"{"type":"urn:ietf:params:acme:error:compound","detail":"several","subproblems":[
             {"type":"urn:ietf:params:acme:error:caa","detail":"CAA forbids","identifier":{"type":"dns","value":"a.example"}}]}"#;
-        let trouble = refusal(StatusCode::FORBIDDEN, body, None).unwrap();
-        assert_eq!(trouble.kind, Kind::Caa);
-        assert!(trouble.message.contains("a.example: CAA forbids"), "{}", trouble.message);
+        let error = refusal(StatusCode::FORBIDDEN, body, None).unwrap();
+        assert_eq!(error.kind, Kind::Caa);
+        assert!(error.message.contains("a.example: CAA forbids"), "{}", error.message);
     }
 
     #[test]

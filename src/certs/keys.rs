@@ -1,16 +1,16 @@
-//! Private keys, one for each certificate, and the requests that go with them.
+//! Private keys, a new one for each certificate, and certificate signing requests.
 
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 
 use super::acme_error::{AcmeError, Kind};
 
-/// A fresh key on P-256, in PKCS #8.
-pub fn fresh() -> Result<Vec<u8>, AcmeError> {
+/// A new key on P-256, in PKCS #8.
+pub fn generate() -> Result<Vec<u8>, AcmeError> {
     KeyPair::generate().map(|key| key.serialize_der()).map_err(|error| failed(&error))
 }
 
-/// The request (RFC 2986, DER) for a certificate for these names by that key. Names stand where RFC 8555
-/// section 7.4 wants them, and nothing else stands there.
+/// The certificate signing request (RFC 2986, DER) for these names. They stand in the subject alternative names only,
+/// and the subject is empty (RFC 8555 section 7.4).
 pub fn request(key: &[u8], names: &[String]) -> Result<Vec<u8>, AcmeError> {
     let key = KeyPair::try_from(key).map_err(|error| failed(&error))?;
     let mut params = CertificateParams::new(names.to_vec()).map_err(|error| failed(&error))?;

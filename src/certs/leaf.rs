@@ -1,4 +1,4 @@
-//! What a certificate says of itself (RFC 5280).
+//! The fields of a certificate (RFC 5280) that Bitcall needs.
 
 use rustls::pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
@@ -21,34 +21,35 @@ pub struct Leaf {
 }
 
 impl Leaf {
-    /// Nothing where it is no certificate.
+    /// None if it is not a certificate.
     pub fn read(der: &[u8]) -> Option<Self> {
         let certificate = parsed(der)?;
         let alternatives = certificate.subject_alternative_name().ok().flatten();
-        let names = alternatives.iter().flat_map(|found| &found.value.general_names).filter_map(|name| match name {
-            GeneralName::DNSName(name) => canonical(name),
-            _ => None,
-        });
-        let moment = |time: x509_parser::time::ASN1Time| Timestamp(time.timestamp().saturating_mul(1000));
+        let names =
+            alternatives.iter().flat_map(|extension| &extension.value.general_names).filter_map(|name| match name {
+                GeneralName::DNSName(name) => canonical(name),
+                _ => None,
+            });
+        let timestamp = |time: x509_parser::time::ASN1Time| Timestamp(time.timestamp().saturating_mul(1000));
         let issuer = certificate.issuer();
         let common_name = issuer.iter_common_name().next().and_then(|name| name.as_str().ok());
         Some(Self {
             names: names.collect(),
-            not_before: moment(certificate.validity().not_before),
-            not_after: moment(certificate.validity().not_after),
+            not_before: timestamp(certificate.validity().not_before),
+            not_after: timestamp(certificate.validity().not_after),
             serial: certificate.raw_serial_as_string().replace(':', "").to_lowercase(),
             issuer: common_name.map_or_else(|| issuer.to_string(), str::to_owned),
         })
     }
 
-    /// Whether it is for a name, be it by a wildcard (RFC 9525 section 6.3: for one label, the leftmost).
+    /// Whether it is for a name, also by a wildcard, which stands for the leftmost label (RFC 9525 section 6.3).
     pub fn covers(&self, name: &str) -> bool {
         let parent = name.split_once('.').map(|(_, parent)| parent);
         self.names.iter().any(|own| own == name || own.strip_prefix("*.").is_some_and(|own| Some(own) == parent))
     }
 }
 
-/// Whether each certificate is followed by that of its issuer, as far as there are further ones.
+/// Whether each certificate but the last is followed by that of its issuer.
 pub fn is_in_order(chain: &[CertificateDer<'_>]) -> bool {
     chain.windows(2).all(|pair| match (parsed(&pair[0]), parsed(&pair[1])) {
         (Some(one), Some(next)) => one.issuer().as_raw() == next.subject().as_raw(),
@@ -60,7 +61,7 @@ fn parsed(der: &[u8]) -> Option<X509Certificate<'_>> {
     X509Certificate::from_der(der).ok().map(|(_, certificate)| certificate)
 }
 
-/// A name as the resolver has it.
+/// In the form of [`Hostname`].
 fn canonical(name: &str) -> Option<String> {
     match name.strip_prefix("*.") {
         Some(parent) => Some(format!("*.{}", parent.parse::<Hostname>().ok()?)),
@@ -75,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_times_are_read_in_the_forms_that_are_used_everywhere() {
+    fn names_times_and_serial_are_read_in_canonical_form() {
         let names = ["Phone.Example.COM", "*.example.com", "192.0.2.1"].map(str::to_owned);
         let mut params = rcgen::CertificateParams::new(names).unwrap();
         params.distinguished_name.push(rcgen::DnType::CommonName, "Own Authority");

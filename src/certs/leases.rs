@@ -1,5 +1,5 @@
-//! One appliance at a time orders for a name. Who does holds a lease in the store, which ends by itself when
-//! its holder dies, and at once when the holder comes back: a lease names who has it, and not which process.
+//! Leases by which one appliance at a time orders for a name. A lease expires if its holder ends without releasing
+//! it. It names the appliance and not the process, so that a restarted appliance can take its own lease at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::hostname::Hostname;
 use crate::store::{self, Batch, Layout, Store, decode, encode};
 use crate::timestamp::Timestamp;
 
-/// Longer than any one step of an order.
+/// Longer than any one step of an order takes.
 pub const LEASE_TTL: Duration = Duration::from_mins(3);
 
-/// The leases as one holder sees them.
+/// The leases, on behalf of one holder.
 #[derive(Clone)]
 pub struct Leases {
     store: Arc<dyn Store>,
@@ -28,12 +28,12 @@ struct Lease {
 
 impl Layout for Lease {}
 
-/// What came of asking for a lease.
+/// The result of taking a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseOutcome {
-    /// It is ours up to then, unless it is taken again.
+    /// This appliance has it up to then.
     Ours(Timestamp),
-    /// Somebody else's up to then.
+    /// Another appliance has it up to then.
     Theirs(Timestamp),
 }
 
@@ -47,8 +47,8 @@ impl Leases {
     pub async fn take(&self, name: &Hostname, now: Timestamp) -> Result<LeaseOutcome, store::Error> {
         let key = lease_key(name);
         loop {
-            let found = self.store.get(&key).await?;
-            let batch = match &found {
+            let record = self.store.get(&key).await?;
+            let batch = match &record {
                 None => Batch::new().require_absent(&key),
                 Some(record) => {
                     let lease: Lease = decode(&key, &record.bytes)?;
@@ -62,14 +62,14 @@ impl Leases {
             let lease = Lease { holder: self.holder.clone(), until };
             match self.store.commit(batch.put(&key, encode(&lease)?)).await {
                 Ok(_) => return Ok(LeaseOutcome::Ours(until)),
-                // Somebody was faster.
+                // Another writer was faster: read again.
                 Err(store::Error::Conflict(_)) => {}
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// Gives it back, if it is ours.
+    /// Removes the lease if this appliance has it.
     pub async fn release(&self, name: &Hostname) -> Result<(), store::Error> {
         let key = lease_key(name);
         let Some(record) = self.store.get(&key).await? else { return Ok(()) };
@@ -96,7 +96,7 @@ mod tests {
     use crate::store::RedbStore;
 
     #[tokio::test]
-    async fn one_holder_at_a_time_and_its_heir_when_the_term_is_over() {
+    async fn a_lease_has_one_holder_until_it_expires_or_is_released() {
         let directory = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(RedbStore::open(&directory.path().join("store")).unwrap());
         let (one, two) = (Leases::new(Arc::clone(&store), "one".into()), Leases::new(Arc::clone(&store), "two".into()));
@@ -114,13 +114,13 @@ mod tests {
         let over = later.after(LEASE_TTL);
         assert_eq!(two.take(&name, over).await.unwrap(), LeaseOutcome::Ours(over.after(LEASE_TTL)));
         one.release(&name).await.unwrap();
-        assert!(matches!(one.take(&name, over).await.unwrap(), LeaseOutcome::Theirs(_)), "nobody gives another's back");
+        assert!(matches!(one.take(&name, over).await.unwrap(), LeaseOutcome::Theirs(_)), "only its holder releases it");
         two.release(&name).await.unwrap();
         assert!(matches!(one.take(&name, over).await.unwrap(), LeaseOutcome::Ours(_)));
     }
 
     #[tokio::test]
-    async fn of_many_who_ask_at_once_one_gets_it() {
+    async fn one_of_many_concurrent_takers_gets_the_lease() {
         let directory = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(RedbStore::open(&directory.path().join("store")).unwrap());
         let name: Hostname = "a.example".parse().unwrap();

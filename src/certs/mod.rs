@@ -1,8 +1,8 @@
 //! Certificates: obtained from authorities that speak ACME ([`Certs`]), kept in the store with their keys
-//! sealed ([`CertificateStore`]), served from memory ([`CertResolver`]), and checked after every change by a look from
-//! outside ([`watch`]).
+//! sealed ([`CertificateStore`]), served from memory ([`CertResolver`]), and checked after every change as a
+//! client gets them ([`watch`]).
 //!
-//! How a name comes to its certificate is the pure function [`order::step`]; `driver` does what it says.
+//! The pure core is [`order`]; `driver` does its input and output.
 
 mod account;
 mod acme_error;

@@ -93,8 +93,8 @@ impl Rules {
     }
 }
 
-/// Applies `commands` to a waiting name, and goes on if its time has come. `unavailable`: directories that nobody
-/// asks now.
+/// Applies `commands` to a waiting name, and goes on if its time has come. `unavailable`: directories that are not
+/// used now, by any name.
 pub fn resume(
     mut name: NameRecord,
     waiting: Waiting,

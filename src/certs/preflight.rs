@@ -1,10 +1,9 @@
-//! Whether a name leads here, looked at before an order is placed: an authority that is sent to somebody else's
-//! server notes a failed validation, and allows few of them.
+//! Checks before an order is placed that the authority's validation would reach this server: a validation that reaches
+//! another server counts as failed, and authorities allow few of those.
 //!
-//! The rule: only an answer that is somebody else's holds an order back. That nothing answers proves nothing, because
-//! behind a router, or in a network of its own, a machine often cannot reach its own public address. And what is
-//! seen from inside need not be what the world sees: so even a name that seems to lead elsewhere is tried once
-//! a day.
+//! The rule: only an answer of another server holds an order back. No answer proves nothing, because behind a router a
+//! machine often cannot reach its own public address. And this machine's view of the network need not be the
+//! authority's, so that even a name that seems to lead to another server is ordered once a day.
 
 use std::fmt::Write as _;
 use std::io;
@@ -29,20 +28,21 @@ use super::dial;
 use super::order::{Method, Reachability};
 use crate::hostname::Hostname;
 
-/// For all addresses at once.
+/// For all addresses together.
 const PREFLIGHT_TIMEOUT: Duration = Duration::from_secs(8);
 const MAX_BODY_BYTES: usize = 16 << 10;
 
-/// Who knows where an authority would go. Behind a trait: whoever opens [`Certs`](super::Certs) knows DNS.
+/// What a certificate authority finds in DNS. A trait, because this module does not import [`crate::dns`]; whoever
+/// opens [`Certs`](super::Certs) implements it.
 pub trait Preflight: Send + Sync + 'static {
-    /// Where it connects to for HTTP-01 or TLS-ALPN-01; none where that cannot be told from here.
+    /// Where the authority connects to for HTTP-01 or TLS-ALPN-01; none where that is unknown.
     fn addresses<'a>(&'a self, name: &'a Hostname, method: Method) -> BoxFuture<'a, Vec<SocketAddr>>;
 
-    /// Whether it finds our own DNS server for what DNS-01 proves.
+    /// Whether the authority finds this server's DNS for the names of DNS-01.
     fn zone(&self) -> BoxFuture<'_, Reachability>;
 }
 
-/// Nobody knows, and so nothing is held back.
+/// Knows nothing of DNS, and so holds no order back.
 impl Preflight for () {
     fn addresses<'a>(&'a self, _: &'a Hostname, _: Method) -> BoxFuture<'a, Vec<SocketAddr>> {
         std::future::ready(Vec::new()).boxed()
@@ -53,51 +53,51 @@ impl Preflight for () {
     }
 }
 
-/// Looks for `name` as an authority would. Ends within seconds.
-pub async fn look(
-    scout: &dyn Preflight,
-    board: &ChallengeStore,
+/// Checks `name` as an authority validates it. Ends within seconds.
+pub async fn check(
+    preflight: &dyn Preflight,
+    challenges: &ChallengeStore,
     cert_resolver: &Arc<CertResolver>,
     name: &Hostname,
     method: Method,
 ) -> Reachability {
-    let looking = async {
+    let checks = async {
         if method == Method::Dns01 {
-            return scout.zone().await;
+            return preflight.zone().await;
         }
-        let addresses = scout.addresses(name, method).await;
-        let Ok((proof, secret)) = trial(name, method) else {
+        let addresses = preflight.addresses(name, method).await;
+        let Ok((response, secret)) = probe(name, method) else {
             return Reachability::Unknown("cannot be looked at: there is no randomness".into());
         };
-        let Ok(_notices) = board.put(std::slice::from_ref(&proof), cert_resolver) else {
+        let Ok(_published) = challenges.publish(std::slice::from_ref(&response), cert_resolver) else {
             return Reachability::Unknown("cannot be looked at: no answer can be put up".into());
         };
-        let seen = join_all(addresses.into_iter().map(async |address| match method {
-            Method::Http01 => by_http(address, name, &proof).await,
+        let results = join_all(addresses.into_iter().map(async |address| match method {
+            Method::Http01 => by_http(address, name, &response).await,
             _ => by_tls(address, name, &secret).await,
         }));
-        together(seen.await)
+        combined(results.await)
     };
-    let late = || Reachability::Unknown("could not be looked at in time".into());
-    tokio::time::timeout(PREFLIGHT_TIMEOUT, looking).await.unwrap_or_else(|_| late())
+    let timed_out = || Reachability::Unknown("could not be looked at in time".into());
+    tokio::time::timeout(PREFLIGHT_TIMEOUT, checks).await.unwrap_or_else(|_| timed_out())
 }
 
-/// The authority may take any of the addresses.
-fn together(seen: Vec<Reachability>) -> Reachability {
+/// The authority may connect to any of the addresses, so that each of them has to lead here.
+fn combined(results: Vec<Reachability>) -> Reachability {
     let mut best = Reachability::Unknown("has no public address that could be looked at from here".into());
-    for sight in seen {
-        match sight {
-            Reachability::Elsewhere(_) => return sight,
-            Reachability::Here => best = sight,
-            Reachability::Unknown(_) if best != Reachability::Here => best = sight,
+    for result in results {
+        match result {
+            Reachability::Elsewhere(_) => return result,
+            Reachability::Here => best = result,
+            Reachability::Unknown(_) if best != Reachability::Here => best = result,
             Reachability::Unknown(_) => {}
         }
     }
     best
 }
 
-/// A challenge that nobody has set, and what nobody else can answer it with.
-fn trial(name: &Hostname, method: Method) -> Result<(ChallengeResponse, [u8; 32]), getrandom::Error> {
+/// A response to a challenge of this server's own, with a secret that no other server can answer with.
+fn probe(name: &Hostname, method: Method) -> Result<(ChallengeResponse, [u8; 32]), getrandom::Error> {
     let mut secret = [0; 32];
     getrandom::fill(&mut secret)?;
     let text = secret.iter().fold(String::new(), |mut text, byte| {
@@ -105,7 +105,7 @@ fn trial(name: &Hostname, method: Method) -> Result<(ChallengeResponse, [u8; 32]
         text
     });
     let (token, expected) = text.split_at(text.len() / 2);
-    let proof = ChallengeResponse {
+    let response = ChallengeResponse {
         method,
         name: name.to_string(),
         token: format!("look-{token}"),
@@ -113,10 +113,10 @@ fn trial(name: &Hostname, method: Method) -> Result<(ChallengeResponse, [u8; 32]
         digest: secret.to_vec(),
         dns_value: String::new(),
     };
-    Ok((proof, secret))
+    Ok((response, secret))
 }
 
-async fn by_http(address: SocketAddr, name: &Hostname, proof: &ChallengeResponse) -> Reachability {
+async fn by_http(address: SocketAddr, name: &Hostname, expected: &ChallengeResponse) -> Reachability {
     let unknown = |error: &dyn std::fmt::Display| {
         Reachability::Unknown(format!("cannot be reached from here at {address}: {error}"))
     };
@@ -126,7 +126,7 @@ async fn by_http(address: SocketAddr, name: &Hostname, proof: &ChallengeResponse
     };
     let answer = async {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let request = Request::get(format!("/.well-known/acme-challenge/{}", proof.token))
+        let request = Request::get(format!("/.well-known/acme-challenge/{}", expected.token))
             .header(HOST, name.as_str())
             .header(USER_AGENT, concat!("bitcall/", env!("CARGO_PKG_VERSION")))
             .body(Empty::<Bytes>::new());
@@ -143,21 +143,21 @@ async fn by_http(address: SocketAddr, name: &Hostname, proof: &ChallengeResponse
         }
     };
     match answer.await {
-        Ok(Some((_, body))) if body == proof.key_authorization.as_bytes() => Reachability::Here,
-        // The authority follows, and may well come here.
+        Ok(Some((_, body))) if body == expected.key_authorization.as_bytes() => Reachability::Here,
+        // The authority follows the redirect, which may lead to this server.
         Ok(Some((status, _))) if status.is_redirection() => {
             Reachability::Unknown(format!("sends who comes to {address} elsewhere"))
         }
         Ok(Some((status, _))) => elsewhere(name, address, &format!("HTTP status {}", status.as_u16())),
         Ok(None) => Reachability::Unknown("cannot be asked for".into()),
-        // Whoever answers something that is no HTTP is not this server.
+        // This server answers by HTTP.
         Err(error) if error.is_parse() => elsewhere(name, address, "something that is no HTTP"),
         Err(error) => unknown(&error),
     }
 }
 
 async fn by_tls(address: SocketAddr, name: &Hostname, secret: &[u8]) -> Reachability {
-    match dial::validated(address, name.as_str()).await {
+    match dial::challenge_certificate(address, name.as_str()).await {
         Ok(leaf) if leaf.windows(secret.len()).any(|part| part == secret) => Reachability::Here,
         Ok(_) => elsewhere(name, address, "a certificate of its own"),
         Err(error) if is_refusal(&error) => elsewhere(name, address, "a refusal of the protocol acme-tls/1"),
@@ -165,15 +165,15 @@ async fn by_tls(address: SocketAddr, name: &Hostname, secret: &[u8]) -> Reachabi
     }
 }
 
-/// Of somebody who understood the question, or speaks no TLS at all.
+/// A TLS alert, or an answer that is not TLS at all.
 fn is_refusal(error: &io::Error) -> bool {
     matches!(error.get_ref(), Some(inner) if inner.is::<rustls::Error>())
 }
 
-fn elsewhere(name: &Hostname, address: SocketAddr, seen: &str) -> Reachability {
+fn elsewhere(name: &Hostname, address: SocketAddr, answer: &str) -> Reachability {
     let port = address.port();
     let message = format!(
-        "Another server than this one answers for {name} on port {port} ({}) with {seen}: lead port {port} of {name} to this server.",
+        "Another server than this one answers for {name} on port {port} ({}) with {answer}: lead port {port} of {name} to this server.",
         address.ip()
     );
     Reachability::Elsewhere(AcmeError::new(Kind::Unauthorized, message))
@@ -194,10 +194,10 @@ mod tests {
 
     const NAME: &str = "phone.acme.example";
 
-    /// Sends everybody to these addresses.
-    struct To(Vec<SocketAddr>);
+    /// Any name has these addresses.
+    struct Addresses(Vec<SocketAddr>);
 
-    impl Preflight for To {
+    impl Preflight for Addresses {
         fn addresses<'a>(&'a self, _: &'a Hostname, _: Method) -> BoxFuture<'a, Vec<SocketAddr>> {
             std::future::ready(self.0.clone()).boxed()
         }
@@ -218,7 +218,7 @@ mod tests {
         }
     }
 
-    /// Answers each request by the words that `answer` makes of its path.
+    /// A server that answers each request by what `answer` makes of its path.
     async fn http(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -256,45 +256,47 @@ mod tests {
         Server { address, task }
     }
 
-    async fn seen(
+    async fn checked(
         addresses: &[SocketAddr],
-        board: &ChallengeStore,
+        challenges: &ChallengeStore,
         cert_resolver: &Arc<CertResolver>,
         method: Method,
     ) -> Reachability {
-        look(&To(addresses.to_vec()), board, cert_resolver, &NAME.parse().unwrap(), method).await
+        check(&Addresses(addresses.to_vec()), challenges, cert_resolver, &NAME.parse().unwrap(), method).await
     }
 
     fn cert_resolver() -> Arc<CertResolver> {
         CertResolver::new(None, "", true)
     }
 
-    /// What is wrong with what another server answers.
-    fn problem(sight: Reachability) -> String {
-        match sight {
-            Reachability::Elsewhere(trouble) => trouble.message,
+    /// The message of [`Reachability::Elsewhere`].
+    fn problem(result: Reachability) -> String {
+        match result {
+            Reachability::Elsewhere(error) => error.message,
             other => panic!("{other:?}"),
         }
     }
 
     #[tokio::test]
-    async fn by_http_only_this_servers_own_answer_is_here_and_only_another_ones_is_elsewhere() {
-        let (board, cert_resolver) = (ChallengeStore::default(), cert_resolver());
+    async fn http_01_tells_this_servers_answer_another_servers_and_none_apart() {
+        let (challenges, cert_resolver) = (ChallengeStore::default(), cert_resolver());
         let ours = http({
-            let board = board.clone();
-            move |path| ok(&board.http(path.rsplit('/').next().unwrap()).unwrap_or_default())
+            let challenges = challenges.clone();
+            move |path| ok(&challenges.http(path.rsplit('/').next().unwrap()).unwrap_or_default())
         })
         .await;
-        assert_eq!(seen(&[ours.address], &board, &cert_resolver, Method::Http01).await, Reachability::Here);
+        assert_eq!(checked(&[ours.address], &challenges, &cert_resolver, Method::Http01).await, Reachability::Here);
         let theirs = http(|_| "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".into()).await;
-        let message = problem(seen(&[theirs.address], &board, &cert_resolver, Method::Http01).await);
+        let message = problem(checked(&[theirs.address], &challenges, &cert_resolver, Method::Http01).await);
         let port = format!("port {}", theirs.address.port());
         assert!(message.contains(NAME) && message.contains(&port) && message.contains("404"), "{message}");
         let welcome = http(|_| ok("<h1>Welcome to nginx!</h1>")).await;
-        assert!(problem(seen(&[welcome.address], &board, &cert_resolver, Method::Http01).await).contains("200"));
+        assert!(
+            problem(checked(&[welcome.address], &challenges, &cert_resolver, Method::Http01).await).contains("200")
+        );
         // The authority could take either.
         let both = [ours.address, theirs.address];
-        assert!(problem(seen(&both, &board, &cert_resolver, Method::Http01).await).contains("404"));
+        assert!(problem(checked(&both, &challenges, &cert_resolver, Method::Http01).await).contains("404"));
         let moved = http(|path| {
             format!(
                 "HTTP/1.1 301 Moved\r\nlocation: https://{NAME}{path}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
@@ -303,26 +305,29 @@ mod tests {
         .await;
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         for addresses in [vec![moved.address], vec![closed], vec![]] {
-            let sight = seen(&addresses, &board, &cert_resolver, Method::Http01).await;
-            assert!(matches!(sight, Reachability::Unknown(_)), "{sight:?}");
+            let result = checked(&addresses, &challenges, &cert_resolver, Method::Http01).await;
+            assert!(matches!(result, Reachability::Unknown(_)), "{result:?}");
         }
-        assert_eq!(seen(&[closed, ours.address], &board, &cert_resolver, Method::Http01).await, Reachability::Here);
+        assert_eq!(
+            checked(&[closed, ours.address], &challenges, &cert_resolver, Method::Http01).await,
+            Reachability::Here
+        );
     }
 
     #[tokio::test]
-    async fn by_tls_only_the_certificate_that_was_just_put_up_is_here() {
-        let (board, cert_resolver) = (ChallengeStore::default(), cert_resolver());
+    async fn tls_alpn_01_accepts_only_the_certificate_of_the_check_itself() {
+        let (challenges, cert_resolver) = (ChallengeStore::default(), cert_resolver());
         let ours = tls(Arc::clone(&cert_resolver)).await;
-        assert_eq!(seen(&[ours.address], &board, &cert_resolver, Method::TlsAlpn01).await, Reachability::Here);
-        // One that knows of no challenge, and one that speaks no TLS.
+        assert_eq!(checked(&[ours.address], &challenges, &cert_resolver, Method::TlsAlpn01).await, Reachability::Here);
+        // A server without challenges, and one without TLS.
         let theirs = tls(self::cert_resolver()).await;
         let plain = http(|_| ok("hello")).await;
         for other in [theirs.address, plain.address] {
-            let message = problem(seen(&[other], &board, &cert_resolver, Method::TlsAlpn01).await);
+            let message = problem(checked(&[other], &challenges, &cert_resolver, Method::TlsAlpn01).await);
             assert!(message.contains(&format!("port {}", other.port())), "{message}");
         }
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let sight = seen(&[closed], &board, &cert_resolver, Method::TlsAlpn01).await;
-        assert!(matches!(sight, Reachability::Unknown(_)), "{sight:?}");
+        let result = checked(&[closed], &challenges, &cert_resolver, Method::TlsAlpn01).await;
+        assert!(matches!(result, Reachability::Unknown(_)), "{result:?}");
     }
 }

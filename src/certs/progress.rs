@@ -1,5 +1,4 @@
-//! How far a name is on its way to a certificate, as everybody outside this
-//! room sees it: the life cycle of domains, the API, the command line.
+//! The progress of a name's certificate as other modules see it: the life cycle of domains, the API, the command line.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,31 +7,31 @@ use crate::hostname::Hostname;
 pub use crate::tenancy::CertificateStage as Stage;
 use crate::timestamp::Timestamp;
 
-/// A name that shall have a certificate.
+/// A name for which a certificate is wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Wanted {
     pub name: Hostname,
     /// Also for `*.<name>`, as far as DNS-01 is possible for it.
     pub wildcard: bool,
-    /// `_acme-challenge.<name>` is a CNAME to our own zone, so that DNS-01 is possible.
+    /// `_acme-challenge.<name>` is a CNAME to this server's own zone, so that DNS-01 is possible.
     pub delegated: bool,
 }
 
-/// Where one name stands.
+/// The progress of one name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Progress {
     pub stage: Stage,
-    /// What went wrong last, until a certificate is there; then, why it is not the one that is served.
+    /// The last problem while there is no new certificate; afterwards, why clients do not get the certificate.
     pub problem: Option<Problem>,
-    /// When something happens next by itself.
+    /// When the next step happens without anybody's action.
     pub next_try_at: Option<Timestamp>,
-    /// The certificate that is served, also while another one is under way.
+    /// The current certificate, also while it is being renewed.
     pub certificate: Option<Facts>,
 }
 
-/// What a certificate says of itself, and when its successor is due.
+/// The fields of a certificate that are shown, and when it is renewed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Facts {
@@ -41,13 +40,13 @@ pub struct Facts {
     pub not_before: Timestamp,
     pub not_after: Timestamp,
     pub renew_at: Timestamp,
-    /// URL of the ACME directory that it came from.
+    /// URL of the ACME directory that issued it.
     pub directory: String,
     /// Hexadecimal, lower case.
     pub serial: String,
 }
 
-/// Why there is no certificate yet, or why it is of no use.
+/// Why there is no certificate yet, or why clients do not get it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
@@ -57,15 +56,15 @@ pub struct Problem {
     pub at: Timestamp,
 }
 
-/// Whose business a problem is.
+/// The kind of a problem: whether it passes, and else who has to act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProblemKind {
-    /// The authority's limit, or our own below it, is reached. Passes.
+    /// A limit of the authority, or this server's own below it, is reached. Passes.
     RateLimited,
-    /// The authority does not answer, or not with sense. Passes.
+    /// The authority does not answer, or not in a form that is understood. Passes.
     CaUnreachable,
-    /// The authority takes its time. Passes.
+    /// The authority takes unusually long. Passes.
     CaSlow,
     /// The domain's CAA records forbid this authority. The domain's owner.
     Caa,
@@ -73,14 +72,14 @@ pub enum ProblemKind {
     Dns,
     /// The authority could not connect to the name. Whoever runs firewall and DNS.
     Connection,
-    /// Somebody else answered under the name. The domain's owner.
+    /// Another server answered for the name. The domain's owner.
     Unauthorized,
-    /// The authority will not do it. The administrator.
+    /// The authority refuses. The administrator.
     Refused,
     /// The account with the authority is not in order. The administrator.
     Account,
-    /// There is a certificate, and clients do not get it. The administrator.
+    /// There is a certificate, but clients do not get it. The administrator.
     NotServed,
-    /// Ours.
+    /// A fault of this server.
     Internal,
 }

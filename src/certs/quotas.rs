@@ -1,11 +1,10 @@
-//! Our own limits, below those of Let's Encrypt: an appliance that is turned
-//! away by the authority has to wait for hours or days, one that turns itself
-//! away knows exactly how long.
+//! This server's own limits, below those of Let's Encrypt: after the authority has refused for its rate limit, it
+//! is unknown for how long, up to days; with limits of its own the server knows when the next attempt is possible.
 //!
 //! Per name, kept with its record: failed validations (theirs: 5 an hour) and certificates
 //! (theirs: 5 a week for the same names). Per account, kept beside it: orders (theirs: 300 in three hours),
 //! and names below the base domain that get their first certificate (theirs: 50 a week for a registered domain
-//! and all names below it). Renewals are not counted there, as little as they are by Let's Encrypt.
+//! and all names below it). Like Let's Encrypt, the latter does not count renewals.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,13 +24,13 @@ const ORDERS: u32 = 240;
 const ORDERS_SPAN: Duration = Duration::from_hours(3);
 const SLICE_LENGTH: Duration = Duration::from_mins(5);
 
-/// What a name has used up.
+/// The failures and certificates of one name that count towards its limits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct IssuanceHistory {
-    /// When the authority found a challenge unanswered; those of the last hour, the oldest first.
+    /// Times of failed validations within the last hour, the oldest first.
     failed: Vec<Timestamp>,
-    /// When certificates were issued; those of the last week, the oldest first.
+    /// Times of issuance within the last week, the oldest first.
     issued: Vec<Timestamp>,
 }
 
@@ -46,14 +45,14 @@ impl IssuanceHistory {
         self.issued.push(now);
     }
 
-    /// From when on an order with so many `authorizations` is within the limits, all of them failing.
+    /// When an order with this many authorizations is within the limits even if all of them fail.
     pub fn free_at(&self, now: Timestamp, authorizations: usize) -> Timestamp {
         let failures = free(&self.failed, now, HOUR, FAILED_PER_HOUR.saturating_sub(authorizations));
         failures.max(free(&self.issued, now, WEEK, ISSUED_PER_WEEK - 1))
     }
 
-    /// From when on a certificate may be replaced just because the authority suggests it: a window
-    /// that always lies in the past must not use up the week's certificates in a minute.
+    /// When a certificate may be renewed for a suggested window. A window that always lies in the past must not use
+    /// up the week's certificates in a minute.
     pub fn suggestion_at(&self, now: Timestamp) -> Timestamp {
         free(&self.issued, now, DAY, SUGGESTED_PER_DAY)
     }
@@ -64,16 +63,16 @@ impl IssuanceHistory {
     }
 }
 
-/// From when on at most `allowed` of the moments lie within `span`; now, if that is so already.
-fn free(moments: &[Timestamp], now: Timestamp, span: Duration, allowed: usize) -> Timestamp {
-    let lately: Vec<_> = moments.iter().filter(|at| at.after(span) > now).collect();
-    match lately.len().checked_sub(allowed + 1) {
-        Some(last_to_go) => lately[last_to_go].after(span).max(now),
+/// When at most `allowed` of `times` lie within the last `span`; now, if that is so already.
+fn free(times: &[Timestamp], now: Timestamp, span: Duration, allowed: usize) -> Timestamp {
+    let recent: Vec<_> = times.iter().filter(|at| at.after(span) > now).collect();
+    match recent.len().checked_sub(allowed + 1) {
+        Some(last_to_expire) => recent[last_to_expire].after(span).max(now),
         None => now,
     }
 }
 
-/// How many orders an account has placed, in slices of time.
+/// Orders that an account has placed, counted in slices of time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct OrderRateLimit {
@@ -81,7 +80,7 @@ pub struct OrderRateLimit {
 }
 
 impl OrderRateLimit {
-    /// Counts an order, unless it would be one too many: then the moment from which on it is not.
+    /// Counts an order. An error where it would exceed the limit: when it is possible.
     pub fn order(&mut self, now: Timestamp) -> Result<(), Timestamp> {
         self.slices.retain(|(start, _)| start.after(SLICE_LENGTH + ORDERS_SPAN) > now);
         let placed: u32 = self.slices.iter().map(|(_, count)| count).sum();
@@ -97,7 +96,7 @@ impl OrderRateLimit {
     }
 }
 
-/// Names that got, or are about to get, their first certificate within the last week, and since when.
+/// Names that got their first certificate within the last week, or are about to get it, with the time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct NewNameQuota {
@@ -105,23 +104,22 @@ pub struct NewNameQuota {
 }
 
 impl NewNameQuota {
-    /// Counts a name that is not counted yet, unless there are `most` already: then the moment from which on
-    /// there are not.
-    pub fn enter(&mut self, name: &Hostname, most: usize, now: Timestamp) -> Result<(), Timestamp> {
+    /// Counts a name unless it is counted already. An error where `limit` names are: when one of them expires.
+    pub fn enter(&mut self, name: &Hostname, limit: usize, now: Timestamp) -> Result<(), Timestamp> {
         self.forget(now);
         if self.names.contains_key(name) {
             return Ok(());
         }
         let mut since: Vec<_> = self.names.values().copied().collect();
         since.sort_unstable();
-        if let Some(last_to_go) = since.len().checked_sub(most) {
-            return Err(since.get(last_to_go).map_or(now, |since| since.after(WEEK)));
+        if let Some(last_to_expire) = since.len().checked_sub(limit) {
+            return Err(since.get(last_to_expire).map_or(now, |since| since.after(WEEK)));
         }
         self.names.insert(name.clone(), now);
         Ok(())
     }
 
-    /// Of a name that is counted: the authority's week for it begins with the certificate.
+    /// The authority's week for a name begins when its certificate is issued.
     pub fn issued(&mut self, name: &Hostname, now: Timestamp) {
         if let Some(since) = self.names.get_mut(name) {
             *since = now;
@@ -144,7 +142,7 @@ mod tests {
     const NOW: Timestamp = Timestamp(1_773_489_600_000);
 
     #[test]
-    fn the_fifth_failure_in_an_hour_has_to_wait_for_the_first_to_be_an_hour_old() {
+    fn a_fifth_validation_waits_until_the_first_failure_is_an_hour_old() {
         let mut history = IssuanceHistory::default();
         for minute in 0..4 {
             let at = NOW.after(Duration::from_mins(minute));
@@ -159,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn four_certificates_a_week_and_one_extra_a_day() {
+    fn a_name_gets_four_certificates_a_week_and_one_suggested_renewal_a_day() {
         let mut history = IssuanceHistory::default();
         for hour in 0..4 {
             let at = NOW.after(Duration::from_hours(hour));
@@ -172,28 +170,28 @@ mod tests {
     }
 
     #[test]
-    fn first_certificates_are_so_many_a_week_and_a_name_that_failed_takes_no_second_place() {
+    fn new_names_are_limited_per_week_and_a_repeated_attempt_is_not_counted_again() {
         let name = |n: usize| format!("t{n}.bitcall.example").parse::<Hostname>().unwrap();
-        let mut debuts = NewNameQuota::default();
+        let mut new_names = NewNameQuota::default();
         for hour in 0..3 {
             let at = NOW.after(Duration::from_hours(hour as u64));
-            assert_eq!(debuts.enter(&name(hour), 3, at), Ok(()));
+            assert_eq!(new_names.enter(&name(hour), 3, at), Ok(()));
         }
         let later = NOW.after(Duration::from_hours(5));
-        assert_eq!(debuts.enter(&name(9), 3, later), Err(NOW.after(WEEK)));
-        assert_eq!(debuts.enter(&name(1), 3, later), Ok(()), "it has its place");
-        debuts.issued(&name(0), later);
-        assert_eq!(debuts.enter(&name(9), 3, later), Err(NOW.after(Duration::from_hours(1) + WEEK)));
-        assert_eq!(debuts.enter(&name(9), 3, NOW.after(Duration::from_hours(1) + WEEK)), Ok(()));
+        assert_eq!(new_names.enter(&name(9), 3, later), Err(NOW.after(WEEK)));
+        assert_eq!(new_names.enter(&name(1), 3, later), Ok(()), "it is counted already");
+        new_names.issued(&name(0), later);
+        assert_eq!(new_names.enter(&name(9), 3, later), Err(NOW.after(Duration::from_hours(1) + WEEK)));
+        assert_eq!(new_names.enter(&name(9), 3, NOW.after(Duration::from_hours(1) + WEEK)), Ok(()));
     }
 
     proptest! {
         #[test]
-        fn an_account_never_places_more_orders_than_its_share(steps in prop::collection::vec(0_u64..120, 0..2000)) {
-            let (mut pace, mut now, mut placed) = (OrderRateLimit::default(), NOW, Vec::new());
+        fn an_account_never_exceeds_its_order_limit(steps in prop::collection::vec(0_u64..120, 0..2000)) {
+            let (mut orders, mut now, mut placed) = (OrderRateLimit::default(), NOW, Vec::new());
             for seconds in steps {
                 now = now.after(Duration::from_secs(seconds));
-                match pace.order(now) {
+                match orders.order(now) {
                     Ok(()) => placed.push(now),
                     Err(free) => prop_assert!(free > now),
                 }

@@ -1,4 +1,4 @@
-//! When to try again, and when to renew: pure arithmetic, chance included.
+//! When to retry and when to renew. Pure: the random part of each time is an argument.
 
 use std::time::Duration;
 
@@ -20,56 +20,56 @@ const MAX_ARI_INTERVAL: Duration = Duration::from_hours(24);
 const MIN_POLL_INTERVAL: Duration = Duration::from_millis(250);
 const MAX_POLL_INTERVAL: Duration = Duration::from_mins(5);
 
-/// The moment of a step. Chance is part of it, so that a step stays a function of its arguments.
+/// Time and randomness of one transition, passed in so that it stays a function of its arguments.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     pub now: Timestamp,
-    /// Any number; two steps rarely have the same.
-    pub dice: u64,
+    /// A random number.
+    pub random: u64,
 }
 
 impl Moment {
-    /// `time` from now, somewhat more or less: so that many who failed together do not return together.
+    /// `time` from now, give or take 15 %, so that names which failed together do not retry together.
     pub fn about(self, time: Duration) -> Timestamp {
-        let per_mille = 850 + self.dice % 301;
+        let per_mille = 850 + self.random % 301;
         self.now.after(scaled(time, per_mille, 1000))
     }
 
-    /// `time` from now, or somewhat later: for a time that somebody else has set.
+    /// `time` from now, or up to 10 % and a minute later: for a time that the authority has set.
     pub fn no_earlier(self, time: Duration) -> Timestamp {
-        let slack = scaled(time, self.dice % 101, 1000).min(Duration::from_mins(1));
+        let slack = scaled(time, self.random % 101, 1000).min(Duration::from_mins(1));
         self.now.after(time + slack)
     }
 }
 
-/// How long to wait after so many failures in a row.
+/// The wait after this many failures in a row.
 pub fn back_off(failures: u32) -> Duration {
     let index = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX);
     FIRST_BACKOFF.get(index).copied().unwrap_or(MAX_BACKOFF)
 }
 
-/// When a certificate is renewed whose authority does not say: after two thirds of its life, and a
-/// little before or after, so that those made in one hour are not renewed in one.
-pub fn renewal(not_before: Timestamp, not_after: Timestamp, dice: u64) -> Timestamp {
+/// When a certificate is renewed if the authority suggests no window: after about two thirds of its lifetime, with
+/// some jitter, so that certificates issued in the same hour are not all renewed in the same hour.
+pub fn renewal(not_before: Timestamp, not_after: Timestamp, random: u64) -> Timestamp {
     let life = not_before.until(not_after);
-    not_before.after(scaled(life, 650 + dice % 31, 1000))
+    not_before.after(scaled(life, 650 + random % 31, 1000))
 }
 
-/// A moment in the window that the authority suggests (RFC 9773 section 4.2); at once when it has passed.
+/// A random time in the window that the authority suggests (RFC 9773 section 4.2); now when it has passed.
 pub fn within(start: Timestamp, end: Timestamp, moment: Moment) -> Timestamp {
-    let pick = start.after(scaled(start.until(end), moment.dice % 1001, 1000));
+    let pick = start.after(scaled(start.until(end), moment.random % 1001, 1000));
     pick.max(moment.now)
 }
 
-/// When to ask for that window again: as the authority says, within reason.
-pub fn ask_again(said: Option<Duration>) -> Duration {
-    said.unwrap_or(ARI_INTERVAL).clamp(MIN_ARI_INTERVAL, MAX_ARI_INTERVAL)
+/// When to ask for the renewal window again: the authority's Retry-After within limits (RFC 9773 section 4.3).
+pub fn ask_again(retry_after: Option<Duration>) -> Duration {
+    retry_after.unwrap_or(ARI_INTERVAL).clamp(MIN_ARI_INTERVAL, MAX_ARI_INTERVAL)
 }
 
-/// How long to leave a running order alone: as the server says, else longer every time.
-pub fn poll(polls: u32, said: Option<Duration>) -> Duration {
-    match said {
-        Some(said) => said.clamp(MIN_POLL_INTERVAL, MAX_POLL_INTERVAL),
+/// The wait before an order is polled again: the authority's Retry-After within limits, else longer each time.
+pub fn poll(polls: u32, retry_after: Option<Duration>) -> Duration {
+    match retry_after {
+        Some(retry_after) => retry_after.clamp(MIN_POLL_INTERVAL, MAX_POLL_INTERVAL),
         None => MIN_POLL_INTERVAL.saturating_mul(1 << (polls / 2).min(5)).min(Duration::from_secs(5)),
     }
 }
@@ -87,31 +87,31 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_renewal_lies_about_two_thirds_into_any_lifetime(days in 1_u64..400, dice: u64) {
+        fn renewal_is_due_after_about_two_thirds_of_any_lifetime(days in 1_u64..400, random: u64) {
             let start = Timestamp(1_773_489_600_000);
             let life = Duration::from_hours(24 * days);
-            let at = renewal(start, start.after(life), dice);
+            let at = renewal(start, start.after(life), random);
             let part = start.until(at).as_secs_f64() / life.as_secs_f64();
             prop_assert!((0.64..=0.69).contains(&part), "{part}");
         }
 
         #[test]
-        fn the_moment_within_a_window_is_in_it_or_now(start in 0_i64..4_000, length in 0_i64..4_000, now in 0_i64..10_000, dice: u64) {
-            let moment = Moment { now: Timestamp(now), dice };
+        fn a_time_chosen_from_a_window_is_in_it_or_now(start in 0_i64..4_000, length in 0_i64..4_000, now in 0_i64..10_000, random: u64) {
+            let moment = Moment { now: Timestamp(now), random };
             let at = within(Timestamp(start), Timestamp(start + length), moment);
             prop_assert!(at >= moment.now);
             prop_assert!(at == moment.now || (at.0 >= start && at.0 <= start + length));
         }
 
         #[test]
-        fn nobody_returns_earlier_than_told(seconds in 0_u64..1_000_000, dice: u64) {
-            let moment = Moment { now: Timestamp(0), dice };
+        fn retry_after_is_never_undercut(seconds in 0_u64..1_000_000, random: u64) {
+            let moment = Moment { now: Timestamp(0), random };
             prop_assert!(moment.no_earlier(Duration::from_secs(seconds)) >= Timestamp(0).after(Duration::from_secs(seconds)));
         }
     }
 
     #[test]
-    fn waiting_grows_and_ends_at_a_day() {
+    fn back_off_grows_up_to_one_day() {
         let waits: Vec<_> = (1..=9).map(back_off).collect();
         assert!(waits.is_sorted());
         assert_eq!(waits.last(), Some(&Duration::from_hours(24)));

@@ -1,8 +1,8 @@
-//! Private keys lie in the store sealed under a key that the store does not hold: whoever has the
-//! file, or a copy of it, can be nobody else.
+//! Private keys are stored sealed under a key that is not in the store: a copy of the store's file gives away no
+//! private key.
 //!
-//! Two keys may be known while the one takes the place of the other. Each sealed secret says by
-//! which it was sealed, so that a store that comes with the wrong key is told apart from a damaged one.
+//! While the store key is replaced, two are known. Each sealed secret names the key that sealed it, so that a store
+//! opened with the wrong key is distinguished from a damaged one.
 
 use std::fmt::{self, Write as _};
 use std::io;
@@ -29,7 +29,7 @@ struct Key {
     bytes: [u8; 32],
 }
 
-/// A secret as it lies in a record.
+/// A sealed secret in a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sealed {
     /// The name of the store key.
@@ -45,23 +45,23 @@ impl Seal {
         Some(Self(Arc::new(Keys { current: keys.next()?, previous: keys.next() })))
     }
 
-    /// Of the current key; tells nothing of the key itself.
+    /// The name of the current key, derived from it; the key cannot be derived from its name.
     pub fn name(&self) -> &str {
         &self.0.current.name
     }
 
-    /// `about`: the only place where it can be opened, such as the record's key.
+    /// `about` is bound into the sealed text, such as the record's key: it opens with the same value only.
     pub fn seal(&self, about: &str, secret: Vec<u8>) -> io::Result<Sealed> {
         let sealed = seal::seal(&self.0.current.bytes, about, secret)?;
         Ok(Sealed { by: self.0.current.name.clone(), text: BASE64.encode(sealed) })
     }
 
-    /// Nothing when another key sealed it, when it is from elsewhere, or when it was changed since.
+    /// None if an unknown key sealed it, if `about` differs, or if it was changed.
     pub fn open(&self, about: &str, sealed: &Sealed) -> Option<Vec<u8>> {
         self.open_bytes(about, &sealed.bytes()?)
     }
 
-    /// Of what [`Sealed::bytes`] gave.
+    /// [`Self::open`] for the bytes of [`Sealed::bytes`].
     pub fn open_bytes(&self, about: &str, sealed: &[u8]) -> Option<Vec<u8>> {
         self.keys().find_map(|key| seal::open(&key.bytes, about, sealed))
     }
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_previous_key_sealed_is_opened_and_told_apart() {
+    fn a_secret_of_the_previous_key_opens_and_is_recognised_as_such() {
         let old = Seal::new(["the old one"]).unwrap();
         let both = Seal::new(["the new one", "the old one"]).unwrap();
         let sealed = old.seal("record", b"secret".to_vec()).unwrap();
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_the_key_is_shown() {
+    fn debug_output_contains_no_key() {
         let seal = Seal::new(["a very secret text"]).unwrap();
         let shown = format!("{seal:?}");
         assert!(shown.len() == "Seal(01234567)".len() && !shown.contains("secret"), "{shown}");

@@ -1,4 +1,4 @@
-//! What of the configuration concerns the ordering of certificates.
+//! The settings by which certificates are ordered.
 
 use std::collections::HashMap;
 
@@ -7,19 +7,18 @@ use super::client::Binding;
 use super::order::Rules;
 use super::preflight::Preflight;
 
-/// All of it.
+/// See [`Certs::open`](super::Certs::open).
 pub struct Settings {
     pub rules: Rules,
-    /// Of certificates, where an authority offers it.
+    /// The certificate profile to order, from authorities that offer it.
     pub profile: Option<String>,
     /// Mail address for the authorities.
     pub contact: Option<String>,
     /// External accounts by directory.
     pub bindings: HashMap<String, Binding>,
-    /// Besides those that hold for every installation.
+    /// Limits in addition to those of [`quotas`](super::quotas).
     pub limits: Limits,
-    /// Knows where an authority would look.
-    pub scout: Box<dyn Preflight>,
-    /// Names this appliance in leases; the same after every restart.
+    pub preflight: Box<dyn Preflight>,
+    /// The name of this appliance in leases; it stays the same after a restart.
     pub holder: String,
 }

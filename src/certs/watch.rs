@@ -1,6 +1,6 @@
-//! After a certificate was swapped, this server [looks](super::dial) at itself from outside, and compares what is
-//! shown with what is meant to be. A difference is a problem of that certificate, told wherever it is shown, and
-//! looked at again, ever more rarely, until it is gone.
+//! After each change of a certificate, this server connects to its own listener [as a client](super::dial) and compares
+//! the certificate that it gets with the one that should be served. A difference is shown as a problem of that
+//! certificate, and checked again at growing intervals until it is gone.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,19 +13,18 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::CertResolver;
-use super::dial::shown;
+use super::dial::served_certificate;
 use super::leaf::Leaf;
 
 const MIN_RECHECK_INTERVAL: Duration = Duration::from_secs(1);
 const MAX_RECHECK_INTERVAL: Duration = Duration::from_hours(1);
 
-/// Looks after every swap, until the resolver is gone. `tell` is called with names of which the resolver knows something else
-/// than before.
+/// Checks after every change until the resolver is dropped. `notify` is called with each name whose result has changed.
 pub async fn watch(
     cert_resolver: Weak<CertResolver>,
     mut swaps: mpsc::UnboundedReceiver<String>,
     listener: SocketAddr,
-    tell: impl Fn(&str),
+    notify: impl Fn(&str),
 ) {
     let address = reachable(listener);
     let mut again: HashMap<String, RetryAt> = HashMap::new();
@@ -38,20 +37,22 @@ pub async fn watch(
             },
             name = due(soonest) => name,
         };
-        let Some(meant) = cert_resolver.upgrade().map(|cert_resolver| cert_resolver.put_for(&name)) else { return };
-        let asked = asked(&name);
-        let found = shown(address, &asked).await;
+        let Some(expected) = cert_resolver.upgrade().map(|cert_resolver| cert_resolver.certificate_for(&name)) else {
+            return;
+        };
+        let host = host_for(&name);
+        let served = served_certificate(address, &host).await;
         let Some(cert_resolver) = cert_resolver.upgrade() else { return };
-        // Swapped again meanwhile: then it is looked at again.
-        if meant != cert_resolver.put_for(&name) {
+        // Changed meanwhile, which leads to another check.
+        if expected != cert_resolver.certificate_for(&name) {
             continue;
         }
-        let meant = meant.and_then(|meant| Some((Leaf::read(&meant)?, meant)));
-        let difference = meant.as_ref().and_then(|(leaf, meant)| match &found {
-            Ok(found) if **found == **meant => None,
-            other => Some(difference(&cert_resolver, &asked, leaf, address, other)),
+        let expected = expected.and_then(|expected| Some((Leaf::read(&expected)?, expected)));
+        let difference = expected.as_ref().and_then(|(leaf, expected)| match &served {
+            Ok(served) if **served == **expected => None,
+            other => Some(difference(&cert_resolver, &host, leaf, address, other)),
         });
-        let serial = meant.as_ref().map_or("", |(leaf, _)| leaf.serial.as_str());
+        let serial = expected.as_ref().map_or("", |(leaf, _)| leaf.serial.as_str());
         if let Some(difference) = &difference {
             tracing::error!(%name, %address, difference, "the certificate is not served");
             let wait =
@@ -59,20 +60,20 @@ pub async fn watch(
             again.insert(name.clone(), RetryAt { at: Instant::now() + wait, wait });
         } else {
             again.remove(&name);
-            if meant.is_some() {
+            if expected.is_some() {
                 tracing::info!(%name, "the new certificate is served");
             }
         }
         if cert_resolver.mismatches().note(&name, serial, difference) {
-            tell(&name);
+            notify(&name);
         }
     }
 }
 
-/// When a name is looked at again.
+/// When a name is checked again.
 struct RetryAt {
     at: Instant,
-    /// That much after the look before.
+    /// After the check before.
     wait: Duration,
 }
 
@@ -82,41 +83,41 @@ async fn due(soonest: Option<(String, Instant)>) -> String {
     name
 }
 
-/// Any name below a wildcard is as good as another.
-fn asked(name: &str) -> String {
+/// The name to connect for; any one below a wildcard.
+fn host_for(name: &str) -> String {
     name.strip_prefix("*.").map_or_else(|| name.to_owned(), |parent| format!("bitcall-check.{parent}"))
 }
 
-/// What is shown, what should be, and what to do about it.
+/// One sentence: what is served, what should be, and what to do about it.
 fn difference(
     cert_resolver: &CertResolver,
-    asked: &str,
-    meant: &Leaf,
+    host: &str,
+    expected: &Leaf,
     address: SocketAddr,
-    found: &io::Result<CertificateDer<'static>>,
+    served: &io::Result<CertificateDer<'static>>,
 ) -> String {
-    let meant = format!("its certificate (serial {}, until {})", meant.serial, meant.not_after);
-    let found = match found {
-        Ok(found) => found,
+    let expected = format!("its certificate (serial {}, until {})", expected.serial, expected.not_after);
+    let served = match served {
+        Ok(served) => served,
         Err(error) => {
             return format!(
-                "Who asks for {asked} at {address} is not shown {meant}: {error}; the server's log says more, and whether another program listens there."
+                "Who asks for {host} at {address} is not shown {expected}: {error}; the server's log says more, and whether another program listens there."
             );
         }
     };
-    let other = Leaf::read(found).map_or_else(
+    let other = Leaf::read(served).map_or_else(
         || "one that cannot be read".to_owned(),
         |leaf| format!("another (serial {}, until {}, by {})", leaf.serial, leaf.not_after, leaf.issuer),
     );
-    let remedy = if cert_resolver.comes_from_files(found) {
+    let remedy = if cert_resolver.comes_from_files(served) {
         "the files that `[tls]` names cover the name and come first: take it out of them, or leave it to them alone"
     } else {
         "another program listens there: end it, or let it pass the connections on"
     };
-    format!("Who asks for {asked} at {address} is not shown {meant}, but {other}; {remedy}.")
+    format!("Who asks for {host} at {address} is not shown {expected}, but {other}; {remedy}.")
 }
 
-/// Where a listener on any address is reached from here.
+/// The address to connect to; that of a listener on all addresses is the loopback one.
 fn reachable(listener: SocketAddr) -> SocketAddr {
     let loopback: IpAddr = if listener.is_ipv6() { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
     let ip = if listener.ip().is_unspecified() { loopback } else { listener.ip() };
@@ -153,10 +154,10 @@ mod tests {
     }
 
     impl Made {
-        fn put_on(&self, place: &CertResolver, name: &str) {
+        fn put_on(&self, cert_resolver: &CertResolver, name: &str) {
             let sealed = Seal::new(["the key"]).unwrap().seal("here", self.key.clone()).unwrap().bytes().unwrap();
             let key = Key { about: "here".into(), sealed: sealed.into() };
-            place.put(&[name.to_owned()], self.chain.clone(), key);
+            cert_resolver.put(&[name.to_owned()], self.chain.clone(), key);
         }
     }
 
@@ -164,7 +165,7 @@ mod tests {
         CertResolver::new(Seal::new(["the key"]), "own.example", true)
     }
 
-    /// A server that shows what its resolver has.
+    /// A server with this resolver.
     async fn listener(cert_resolver: Arc<CertResolver>) -> SocketAddr {
         let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
@@ -182,32 +183,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_another_program_shows_is_told_and_looked_at_again_until_it_is_right() {
+    async fn a_mismatch_is_reported_and_checked_again_until_it_is_gone() {
         let name = "*.a.example";
         let (ours, others) = (cert_resolver(), cert_resolver());
         let address = listener(Arc::clone(&others)).await;
-        let (news, mut heard) = mpsc::unbounded_channel();
-        let tell = move |name: &str| news.send(name.to_owned()).unwrap();
-        tokio::spawn(watch(Arc::downgrade(&ours), ours.swaps(), address, tell));
+        let (sender, mut changes) = mpsc::unbounded_channel();
+        let notify = move |name: &str| sender.send(name.to_owned()).unwrap();
+        tokio::spawn(watch(Arc::downgrade(&ours), ours.swaps(), address, notify));
         let problem = |made: &Made| ours.mismatches().of(&made.serial, &[name.to_owned()]);
 
-        let (meant, other) = (made(name), made(name));
-        meant.put_on(&ours, name);
-        assert_eq!(heard.recv().await.unwrap(), name);
-        let nobody = problem(&meant).unwrap().message;
-        assert!(nobody.contains(&meant.serial) && nobody.contains(&address.to_string()), "{nobody}");
+        let (expected, other) = (made(name), made(name));
+        expected.put_on(&ours, name);
+        assert_eq!(changes.recv().await.unwrap(), name);
+        let unreachable = problem(&expected).unwrap().message;
+        assert!(unreachable.contains(&expected.serial) && unreachable.contains(&address.to_string()), "{unreachable}");
 
-        // From here on nobody swaps anything on our cert_resolver: it is looked at again by itself.
+        // From here on our own resolver does not change: the check is repeated without that.
         other.put_on(&others, name);
-        assert_eq!(heard.recv().await.unwrap(), name);
-        let another = problem(&meant).unwrap();
-        for word in [&meant.serial, &other.serial, "another program"] {
+        assert_eq!(changes.recv().await.unwrap(), name);
+        let another = problem(&expected).unwrap();
+        for word in [&expected.serial, &other.serial, "another program"] {
             assert!(another.message.contains(word), "{word}: {}", another.message);
         }
         assert_eq!(another.kind, ProblemKind::NotServed);
-        assert_eq!(problem(&other), None, "of that one nobody said that it should be shown");
-        meant.put_on(&others, name);
-        assert_eq!(heard.recv().await.unwrap(), name);
-        assert_eq!(problem(&meant), None);
+        assert_eq!(problem(&other), None, "it is not expected to be served");
+        expected.put_on(&others, name);
+        assert_eq!(changes.recv().await.unwrap(), name);
+        assert_eq!(problem(&expected), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Whole handshakes in memory: what a client gets that asks for a name.
+//! Complete handshakes in memory.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::similar_names)] // `self` and others
 
@@ -35,8 +35,8 @@ impl Authority {
         Made { names, chain, key: key.serialize_der() }
     }
 
-    /// What a client gets who trusts this authority, by TLS 1.3; the server's error else.
-    fn ask(
+    /// The certificate that a client gets who trusts this authority; else the error.
+    fn handshake(
         &self,
         cert_resolver: &Arc<CertResolver>,
         name: Option<&str>,
@@ -80,7 +80,7 @@ impl Authority {
 }
 
 impl Made {
-    /// Its key as it is sealed for one place, and said to be for another.
+    /// Its key sealed with `place` bound in, and stored as sealed for `about`.
     fn sealed_key(&self, place: &str, about: &str) -> Key {
         let sealed = seal().seal(place, self.key.clone()).unwrap().bytes().unwrap();
         Key { about: about.into(), sealed: sealed.into() }
@@ -100,42 +100,42 @@ fn seal() -> Seal {
 }
 
 #[test]
-fn the_exact_name_comes_before_the_wildcard_and_others_are_refused() {
+fn an_exact_name_comes_before_a_wildcard_and_unknown_names_are_refused() {
     let authority = Authority::new();
     let cert_resolver = CertResolver::new(Some(seal()), "own.example", true);
     let (base, exact) = (authority.issue(&["own.example", "*.own.example"]), authority.issue(&["a.own.example"]));
     base.put_on(&cert_resolver);
     exact.put_on(&cert_resolver);
-    let served = |name| authority.ask(&cert_resolver, name, &[]).unwrap();
+    let served = |name| authority.handshake(&cert_resolver, name, &[]).unwrap();
     assert!(served(Some("a.own.example")) == exact.leaf());
     assert!(served(Some("A.Own.Example")) == exact.leaf(), "in any spelling");
     assert!(served(Some("b.own.example")) == base.leaf());
     assert!(served(Some("own.example")) == base.leaf());
-    assert!(served(None) == base.leaf(), "who asks for none gets the server's own");
+    assert!(served(None) == base.leaf(), "without SNI");
     for name in ["a.b.own.example", "example", "other.example", "xown.example"] {
-        assert!(authority.ask(&cert_resolver, Some(name), &[]).is_err(), "{name}");
+        assert!(authority.handshake(&cert_resolver, Some(name), &[]).is_err(), "{name}");
     }
 }
 
 #[test]
-fn a_successor_takes_the_place_of_all_its_names_and_a_removal_ends_all_of_them() {
+fn a_successor_and_a_removal_apply_to_all_names_of_a_certificate() {
     let authority = Authority::new();
     let cert_resolver = CertResolver::new(Some(seal()), "own.example", true);
     authority.issue(&["a.example", "*.a.example", "b.example"]).put_on(&cert_resolver);
     let mut swaps = cert_resolver.swaps();
     let next = authority.issue(&["a.example", "*.a.example"]);
     next.put_on(&cert_resolver);
-    assert!(authority.ask(&cert_resolver, Some("x.a.example"), &[]).unwrap() == next.leaf());
-    assert!(authority.ask(&cert_resolver, Some("b.example"), &[]).is_err(), "the successor is not for it");
+    assert!(authority.handshake(&cert_resolver, Some("x.a.example"), &[]).unwrap() == next.leaf());
+    assert!(authority.handshake(&cert_resolver, Some("b.example"), &[]).is_err(), "the successor is not for it");
     assert_eq!([swaps.try_recv().unwrap(), swaps.try_recv().unwrap()], ["a.example", "*.a.example"]);
-    assert!(*cert_resolver.put_for("*.a.example").unwrap() == *next.leaf());
+    assert!(*cert_resolver.certificate_for("*.a.example").unwrap() == *next.leaf());
     cert_resolver.remove("*.a.example");
     assert_eq!(cert_resolver.count(), 0);
-    assert!(authority.ask(&cert_resolver, Some("a.example"), &[]).is_err());
+    assert!(authority.handshake(&cert_resolver, Some("a.example"), &[]).is_err());
 }
 
 #[test]
-fn strangers_get_the_files_certificate_only_where_none_come_by_themselves() {
+fn unknown_names_get_the_files_certificate_only_without_acme() {
     let authority = Authority::new();
     let own = authority.issue(&["own.example", "*.files.example"]);
     let own = || CertifiedKey::new(own.chain.clone(), signing_key(&own.key).unwrap());
@@ -144,46 +144,46 @@ fn strangers_get_the_files_certificate_only_where_none_come_by_themselves() {
     for (refuses, development) in [(false, false), (true, false), (false, true), (true, true)] {
         let cert_resolver = CertResolver::new(Some(seal()), "own.example", refuses);
         cert_resolver.put_own(own(), development);
-        // A client that verifies would not like the name: so the server's own opinion is asked.
-        let stranger = authority.ask(&cert_resolver, Some("stranger.example"), &[]);
+        // A verifying client rejects the certificate for its name, which tells that one was served.
+        let stranger = authority.handshake(&cert_resolver, Some("stranger.example"), &[]);
         let was_served = matches!(stranger, Err(rustls::Error::InvalidCertificate(_)));
         assert_eq!(was_served, !refuses, "{stranger:?}");
-        assert!(authority.ask(&cert_resolver, Some("x.files.example"), &[]).unwrap() == leaf);
-        assert!(authority.ask(&cert_resolver, None, &[]).unwrap() == leaf);
+        assert!(authority.handshake(&cert_resolver, Some("x.files.example"), &[]).unwrap() == leaf);
+        assert!(authority.handshake(&cert_resolver, None, &[]).unwrap() == leaf);
         other.put_on(&cert_resolver);
-        let found = authority.ask(&cert_resolver, Some("own.example"), &[]).unwrap();
-        assert!((found == other.leaf()) == development, "an administrator's files come first, our own makeshift last");
+        let served = authority.handshake(&cert_resolver, Some("own.example"), &[]).unwrap();
+        assert!((served == other.leaf()) == development, "an administrator's files come first, our own makeshift last");
         assert!(
-            *cert_resolver.put_for("own.example").unwrap() == *other.leaf(),
-            "whoever looks from outside sees that"
+            *cert_resolver.certificate_for("own.example").unwrap() == *other.leaf(),
+            "this is what the check expects"
         );
-        assert_eq!(cert_resolver.comes_from_files(&found), !development);
-        let concerned = cert_resolver.swaps().try_recv().ok();
-        assert_eq!(concerned.as_deref(), (!development).then_some("own.example"), "which is why it is looked at");
+        assert_eq!(cert_resolver.comes_from_files(&served), !development);
+        let changed = cert_resolver.swaps().try_recv().ok();
+        assert_eq!(changed.as_deref(), (!development).then_some("own.example"), "which is why it is checked");
     }
 }
 
 #[test]
-fn a_validation_gets_the_challenges_certificate_and_nothing_else() {
+fn only_a_validation_handshake_gets_the_challenge_certificate() {
     let authority = Authority::new();
     let cert_resolver = CertResolver::new(Some(seal()), "own.example", true);
     let (real, challenge) = (authority.issue(&["a.example"]), authority.issue(&["a.example"]));
     real.put_on(&cert_resolver);
     let only: &[&[u8]] = &[ACME_TLS];
-    assert!(authority.ask(&cert_resolver, Some("a.example"), only).is_err(), "there is no challenge");
+    assert!(authority.handshake(&cert_resolver, Some("a.example"), only).is_err(), "there is no challenge");
     cert_resolver
         .challenge("a.example", CertifiedKey::new(challenge.chain.clone(), signing_key(&challenge.key).unwrap()));
-    assert!(authority.ask(&cert_resolver, Some("a.example"), only).unwrap() == challenge.leaf());
+    assert!(authority.handshake(&cert_resolver, Some("a.example"), only).unwrap() == challenge.leaf());
     for others in [&[b"h2".as_slice()] as &[&[u8]], &[b"http/1.1", ACME_TLS], &[]] {
-        assert!(authority.ask(&cert_resolver, Some("a.example"), others).unwrap() == real.leaf(), "{others:?}");
+        assert!(authority.handshake(&cert_resolver, Some("a.example"), others).unwrap() == real.leaf(), "{others:?}");
     }
-    assert!(authority.ask(&cert_resolver, Some("b.example"), only).is_err());
+    assert!(authority.handshake(&cert_resolver, Some("b.example"), only).is_err());
     cert_resolver.withdraw_challenge("a.example");
-    assert!(authority.ask(&cert_resolver, Some("a.example"), only).is_err());
+    assert!(authority.handshake(&cert_resolver, Some("a.example"), only).is_err());
 }
 
 #[test]
-fn a_key_that_cannot_be_opened_is_not_served_and_no_other_name_minds() {
+fn a_key_that_cannot_be_opened_affects_no_other_name() {
     let authority = Authority::new();
     let cert_resolver = CertResolver::new(Some(seal()), "own.example", true);
     for (name, place) in [("good.example", "certificate/good.example"), ("moved.example", "certificate/elsewhere")] {
@@ -191,12 +191,12 @@ fn a_key_that_cannot_be_opened_is_not_served_and_no_other_name_minds() {
         cert_resolver.place(&made.names, made.chain.clone(), made.sealed_key(place, &format!("certificate/{name}")));
     }
     for _ in 0..2 {
-        authority.ask(&cert_resolver, Some("good.example"), &[]).unwrap();
-        authority.ask(&cert_resolver, Some("moved.example"), &[]).unwrap_err();
+        authority.handshake(&cert_resolver, Some("good.example"), &[]).unwrap();
+        authority.handshake(&cert_resolver, Some("moved.example"), &[]).unwrap_err();
     }
     let keyless = CertResolver::new(None, "own.example", true);
     authority.issue(&["good.example"]).put_on(&keyless);
-    authority.ask(&keyless, Some("good.example"), &[]).unwrap_err();
+    authority.handshake(&keyless, Some("good.example"), &[]).unwrap_err();
 }
 
 #[test]
@@ -213,5 +213,5 @@ fn chains_of_one_authority_share_their_intermediates() {
     cert_resolver.remove("c.example");
     authority.issue(&["d.example"]).put_on(&cert_resolver);
     Authority::new().issue(&["e.example"]).put_on(&cert_resolver);
-    assert_eq!(lock(&cert_resolver.issuers).len(), 2, "what nobody needs any more is forgotten");
+    assert_eq!(lock(&cert_resolver.issuers).len(), 2, "unused ones are removed");
 }

@@ -198,7 +198,7 @@ impl Certs {
 }
 
 impl OrderTask<'_> {
-    /// Directories that nobody asks now.
+    /// Directories that are not used now, by any name.
     fn unavailable_directories(&self) -> BTreeMap<String, DirectoryBackoff> {
         let backoff = |directory: &String| Some((directory.clone(), self.inner.accounts.backoff(directory)?));
         self.inner.rules.directories.iter().filter_map(backoff).collect()
@@ -311,7 +311,7 @@ impl OrderTask<'_> {
     async fn check_reachability(&self, methods: &[Method]) -> Vec<(Method, Reachability)> {
         let inner = self.inner;
         let resolver = inner.certificate_store.cert_resolver();
-        let check = |method| preflight::look(&*inner.scout, &inner.board, resolver, &self.name, method);
+        let check = |method| preflight::check(&*inner.preflight, &inner.challenges, resolver, &self.name, method);
         let results = join_all(methods.iter().map(|method| check(*method))).await;
         for result in &results {
             if let Reachability::Unknown(why) = result {
@@ -325,7 +325,7 @@ impl OrderTask<'_> {
         let directory = state.directory();
         let session = self.session(directory).await?;
         if first {
-            self.inner.accounts.count_debut(directory, &self.name, Timestamp::now()).await?;
+            self.inner.accounts.count_new_name(directory, &self.name, Timestamp::now()).await?;
         }
         self.inner.accounts.count_order(directory, Timestamp::now()).await?;
         let placed = session.place(state.names(), self.inner.profile.as_deref(), state.replaces()).await;
@@ -348,12 +348,12 @@ impl OrderTask<'_> {
     async fn answer(&mut self, placed: &PlacedOrder, challenges: &[ChosenChallenge]) -> Result<(), AcmeError> {
         let responses = client::challenge_responses(self.order(placed).await?, challenges).await?;
         let inner = self.inner;
-        self.challenges = Some(inner.board.put(&responses, inner.certificate_store.cert_resolver())?);
+        self.challenges = Some(inner.challenges.publish(&responses, inner.certificate_store.cert_resolver())?);
         client::respond(self.order(placed).await?, challenges).await
     }
 
     fn generate_key(&self) -> Result<Sealed, AcmeError> {
-        let sealed = self.seal()?.seal(&order_key(&self.name), keys::fresh()?);
+        let sealed = self.seal()?.seal(&order_key(&self.name), keys::generate()?);
         sealed.map_err(|error| internal(format!("The key cannot be sealed: {error}.")))
     }
 
@@ -371,7 +371,7 @@ impl OrderTask<'_> {
         let pem = client::download(self.order(placed).await?).await?;
         let issued = self.check(placed, key, &pem)?;
         if first {
-            self.inner.accounts.debut(&placed.directory, &self.name, Timestamp::now()).await?;
+            self.inner.accounts.new_name_issued(&placed.directory, &self.name, Timestamp::now()).await?;
         }
         Ok(issued)
     }

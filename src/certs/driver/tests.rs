@@ -45,19 +45,19 @@ impl Site {
     }
 
     async fn appliance(&self, holder: &str, authorities: &[&Authority], limits: Limits) -> Appliance {
-        self.seeing(Box::new(()), holder, authorities, limits).await
+        self.with_preflight(Box::new(()), holder, authorities, limits).await
     }
 
-    async fn seeing(
+    async fn with_preflight(
         &self,
-        scout: Box<dyn Preflight>,
+        preflight: Box<dyn Preflight>,
         holder: &str,
         authorities: &[&Authority],
         limits: Limits,
     ) -> Appliance {
-        let served = CertResolver::new(Some(self.seal.clone()), "", true);
+        let cert_resolver = CertResolver::new(Some(self.seal.clone()), "", true);
         let certificate_store =
-            CertificateStore::open(Arc::clone(&self.store), Some(self.seal.clone()), Arc::clone(&served))
+            CertificateStore::open(Arc::clone(&self.store), Some(self.seal.clone()), Arc::clone(&cert_resolver))
                 .await
                 .unwrap();
         let settings = Settings {
@@ -70,13 +70,13 @@ impl Site {
             contact: None,
             bindings: HashMap::new(),
             limits,
-            scout,
+            preflight,
             holder: holder.to_owned(),
         };
-        let exchange = exchange(authorities);
-        let certs = Certs::open(Arc::clone(&self.store), certificate_store, exchange, settings).await.unwrap();
+        let http_client = http_client(authorities);
+        let certs = Certs::open(Arc::clone(&self.store), certificate_store, http_client, settings).await.unwrap();
         let task = tokio::spawn(certs.clone().run());
-        Appliance { certs, cert_resolver: served, task }
+        Appliance { certs, cert_resolver, task }
     }
 }
 
@@ -132,7 +132,7 @@ impl Appliance {
     }
 
     fn serial(&self, name: &str) -> Option<String> {
-        Leaf::read(&self.cert_resolver.put_for(name)?).map(|leaf| leaf.serial)
+        Leaf::read(&self.cert_resolver.certificate_for(name)?).map(|leaf| leaf.serial)
     }
 
     /// The serial number of what is served for the name, once it is another one than `before`.
@@ -148,11 +148,11 @@ impl Drop for Appliance {
 }
 
 /// Waits until there is something.
-async fn until<T>(look: impl Fn() -> Option<T>) -> T {
+async fn until<T>(value: impl Fn() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
-        if let Some(found) = look() {
-            return found;
+        if let Some(value) = value() {
+            return value;
         }
         assert!(Instant::now() < deadline, "waited for too long");
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -160,11 +160,11 @@ async fn until<T>(look: impl Fn() -> Option<T>) -> T {
 }
 
 #[tokio::test]
-async fn of_two_appliances_that_want_one_name_at_once_one_orders_and_both_serve_it() {
+async fn one_of_two_appliances_orders_a_name_and_both_serve_it() {
     let (site, authority) = (Site::new(), Authority::start().await);
     let one = site.appliance("one", &[&authority], Limits::default()).await;
     let two = site.appliance("two", &[&authority], Limits::default()).await;
-    // So that the other one comes while the order is under way.
+    // So that the second one finds the order under way.
     authority.set_stuck(true);
     one.want(NAME);
     two.want(NAME);
@@ -181,7 +181,7 @@ async fn of_two_appliances_that_want_one_name_at_once_one_orders_and_both_serve_
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_old_already_is_renewed_by_one_appliance_for_both() {
+async fn one_of_two_appliances_renews_a_certificate_and_both_serve_it() {
     let (site, authority) = (Site::new(), Authority::start().await);
     authority.suggest_nothing();
     authority.age(Duration::from_hours(70 * 24));
@@ -212,7 +212,7 @@ async fn a_renewal_is_not_lost_when_the_record_could_not_be_written() {
 }
 
 #[tokio::test]
-async fn an_authority_that_hangs_keeps_nobody_from_another() {
+async fn a_directory_that_hangs_does_not_delay_another() {
     let (site, hanging, good) = (Site::new(), Authority::start().await, Authority::start().await);
     hanging.fail(Resource::Directory, Fault::StallBefore);
     let accounts = Arc::new(accounts(&site, &[&hanging, &good]));
@@ -229,7 +229,7 @@ async fn an_authority_that_hangs_keeps_nobody_from_another() {
 }
 
 #[tokio::test]
-async fn whoever_waits_for_an_account_that_cannot_be_opened_makes_no_attempt_of_his_own() {
+async fn concurrent_calls_share_one_failed_attempt_to_open_an_account() {
     let (site, authority) = (Site::new(), Authority::start().await);
     authority.fail(Resource::Directory, Fault::Html { status: 503, retry_after: None });
     let (accounts, directory) = (accounts(&site, &[&authority]), authority.directory());
@@ -240,7 +240,7 @@ async fn whoever_waits_for_an_account_that_cannot_be_opened_makes_no_attempt_of_
 }
 
 #[tokio::test]
-async fn a_name_that_comes_while_the_authority_is_away_is_told_why_it_waits() {
+async fn a_new_name_shows_why_the_directory_is_not_used_now() {
     let (site, authority) = (Site::new(), Authority::start().await);
     authority.fail(Resource::Directory, Fault::Html { status: 503, retry_after: Some(60) });
     let one = site.appliance("one", &[&authority], Limits::default()).await;
@@ -255,10 +255,10 @@ async fn a_name_that_comes_while_the_authority_is_away_is_told_why_it_waits() {
 }
 
 #[tokio::test]
-async fn names_below_the_base_get_their_first_certificates_so_many_a_week_and_renewals_all_the_same() {
+async fn first_certificates_below_the_base_domain_are_limited_per_week_and_renewals_are_not() {
     let (site, authority) = (Site::new(), Authority::start().await);
     authority.suggest_nothing();
-    let limits = || Limits { base: Some("bitcall.test".parse().unwrap()), debuts: 3 };
+    let limits = || Limits { base: Some("bitcall.test".parse().unwrap()), new_names_per_week: 3 };
     let names: Vec<_> = (0..5).map(|n| format!("t{n}.bitcall.test")).collect();
     let one = site.appliance("one", &[&authority], limits()).await;
     let settled = |appliance: &Appliance| {
@@ -303,10 +303,10 @@ async fn names_below_the_base_get_their_first_certificates_so_many_a_week_and_re
     assert_eq!(authority.bought(), 5, "three first ones, one elsewhere, one renewal");
 }
 
-/// Says that the way of names is this server.
-struct Way(Arc<Mutex<std::net::SocketAddr>>);
+/// Any name has this address.
+struct NameAddress(Arc<Mutex<std::net::SocketAddr>>);
 
-impl Preflight for Way {
+impl Preflight for NameAddress {
     fn addresses<'a>(&'a self, _: &'a Hostname, _: Method) -> BoxFuture<'a, Vec<std::net::SocketAddr>> {
         let address = *self.0.lock().unwrap();
         std::future::ready(vec![address]).boxed()
@@ -320,11 +320,12 @@ impl Preflight for Way {
 #[tokio::test]
 async fn no_order_is_placed_for_a_name_that_another_server_answers_for() {
     let (site, authority) = (Site::new(), Authority::start().await);
-    // It answers everything, but in TLS.
+    // It answers, but by TLS.
     let other: std::net::SocketAddr =
         authority.directory()["https://".len()..].split('/').next().unwrap().parse().unwrap();
-    let way = Arc::new(Mutex::new(other));
-    let one = site.seeing(Box::new(Way(Arc::clone(&way))), "one", &[&authority], Limits::default()).await;
+    let address = Arc::new(Mutex::new(other));
+    let one =
+        site.with_preflight(Box::new(NameAddress(Arc::clone(&address))), "one", &[&authority], Limits::default()).await;
     one.want(NAME);
     let held = until(|| Some(one.progress(NAME)).filter(|progress| progress.problem.is_some())).await;
     assert_eq!(held.stage, Stage::Preflight);
@@ -334,20 +335,20 @@ async fn no_order_is_placed_for_a_name_that_another_server_answers_for() {
     let wait = Timestamp::now().until(held.next_try_at.unwrap());
     assert!(wait > Duration::from_secs(30) && wait < Duration::from_mins(2), "{wait:?}");
     assert_eq!(authority.asked(Resource::NewOrder), 0);
-    // Nobody is there any more: no proof of anything.
-    *way.lock().unwrap() = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Nothing answers there any more, which proves nothing.
+    *address.lock().unwrap() = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     one.certs.retry_preflight(&NAME.parse().unwrap());
     one.until_served(NAME, None).await;
     assert_eq!(one.progress(NAME).problem, None);
 }
 
 fn accounts(site: &Site, authorities: &[&Authority]) -> Accounts {
-    let exchange = exchange(authorities);
-    Accounts::new(Arc::clone(&site.store), site.seal.clone(), exchange, None, HashMap::new(), Limits::default())
+    let http_client = http_client(authorities);
+    Accounts::new(Arc::clone(&site.store), site.seal.clone(), http_client, None, HashMap::new(), Limits::default())
 }
 
-/// Which believes these authorities.
-fn exchange(authorities: &[&Authority]) -> AcmeHttpClient {
+/// One that trusts these authorities.
+fn http_client(authorities: &[&Authority]) -> AcmeHttpClient {
     let bundle = tempfile::NamedTempFile::new().unwrap();
     let roots = authorities.iter().map(|authority| std::fs::read_to_string(authority.root()).unwrap());
     std::fs::write(bundle.path(), roots.collect::<String>()).unwrap();

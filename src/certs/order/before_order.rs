@@ -1,4 +1,5 @@
-//! The states in which the authority has no order that is being worked on: waiting, and the way to a new order.
+//! The states before the authority has an order: waiting, and the steps up to a new order; and the question when to
+//! renew.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -131,7 +132,7 @@ impl Waiting {
         self
     }
 
-    /// Goes on if it is time. `unavailable`: directories that nobody asks now.
+    /// Goes on if it is time. `unavailable`: directories that are not used now, by any name.
     pub(super) fn due(self, cx: &mut Context<'_>, unavailable: &BTreeMap<String, DirectoryBackoff>) -> State {
         let now = cx.moment.now;
         if self.until > now {

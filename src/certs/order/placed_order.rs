@@ -444,7 +444,7 @@ impl Downloading {
             let message = format!("The certificate authority made a certificate without {missing}.");
             return order.abandoned(cx, &AcmeError::new(Kind::Refused, message));
         }
-        let renew_at = schedule::renewal(not_before, not_after, cx.moment.dice);
+        let renew_at = schedule::renewal(not_before, not_after, cx.moment.random);
         let facts = Facts { names, not_before, not_after, renew_at, directory: order.directory, serial };
         cx.effects.push(OrderEffect::StoreCertificate);
         cx.effects.push(OrderEffect::WithdrawChallenges);

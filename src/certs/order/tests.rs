@@ -1,5 +1,5 @@
-//! Orders against a model of a certificate authority that fails in every way that a list of numbers can
-//! tell it to, with restarts in between.
+//! Orders against a model of a certificate authority whose answers and failures are decided by a list of numbers,
+//! with restarts in between.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -34,7 +34,7 @@ fn sealed() -> Sealed {
 }
 
 fn at(now: Timestamp) -> Moment {
-    Moment { now, dice: 77 }
+    Moment { now, random: 77 }
 }
 
 fn elsewhere() -> Reachability {

@@ -102,7 +102,7 @@ impl World {
             self.retry_after = None;
             return;
         }
-        let moment = Moment { now: self.now, dice: u64::from(self.fate()) };
+        let moment = Moment { now: self.now, random: u64::from(self.fate()) };
         let (record, effects) = match outcome {
             Ok(outcome) => advance(name, outcome, &commands, &self.rules, moment),
             Err(waiting) => (resume(name, waiting, &commands, &unavailable, &self.rules, moment), Vec::new()),

@@ -22,6 +22,8 @@ const CONNECTIONS: usize = 16;
 const STREAMS: usize = 4;
 const ROUNDS: usize = 7;
 const REQUESTS: usize = 16_000;
+/// Enough for a whole answer.
+const ANSWER_CAPACITY: usize = 4096;
 
 pub async fn configuration(population: &Population) -> Vec<Row> {
     let count = population.keys.len();
@@ -90,7 +92,6 @@ struct Http1<'a> {
     connections: Vec<TlsStream<TcpStream>>,
     paths: &'a [String],
     next: usize,
-    answer_length: usize,
     processes: Vec<u32>,
 }
 
@@ -100,8 +101,7 @@ impl<'a> Http1<'a> {
         for _ in 0..CONNECTIONS {
             connections.push(connect(address, &["http/1.1"]).await);
         }
-        let answer_length = first_answer(&mut connections[0], &paths[0]).await;
-        Self { connections, paths, next: 0, answer_length, processes }
+        Self { connections, paths, next: 0, processes }
     }
 
     /// Every connection asks again as soon as it was answered. Microseconds of the server's CPU per request.
@@ -112,14 +112,12 @@ impl<'a> Http1<'a> {
         for mut connection in self.connections.drain(..) {
             let asked: Vec<_> = (0..each).map(|n| request(&self.paths[(self.next + n) % self.paths.len()])).collect();
             self.next += each;
-            let length = self.answer_length;
             tasks.push(tokio::spawn(async move {
-                let mut answer = vec![0; length];
+                let mut answer = Vec::with_capacity(ANSWER_CAPACITY);
                 for request in asked {
                     connection.write_all(&request).await.unwrap();
                     connection.flush().await.unwrap();
-                    connection.read_exact(&mut answer).await.unwrap();
-                    assert!(answer.starts_with(b"HTTP/1.1 200"));
+                    read_answer(&mut connection, &mut answer).await;
                 }
                 connection
             }));
@@ -135,25 +133,26 @@ fn request(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nhost: localhost\r\naccept: */*\r\nuser-agent: bench\r\n\r\n").into_bytes()
 }
 
-/// Its length is that of every further one: only digits of equal number change.
-async fn first_answer(stream: &mut TlsStream<TcpStream>, path: &str) -> usize {
-    stream.write_all(&request(path)).await.unwrap();
-    stream.flush().await.unwrap();
-    let mut answer = Vec::new();
-    loop {
-        let mut some = [0; 4096];
-        let count = stream.read(&mut some).await.unwrap();
-        assert!(count > 0, "closed after {:?}", String::from_utf8_lossy(&answer));
-        answer.extend_from_slice(&some[..count]);
-        let text = String::from_utf8_lossy(&answer).to_lowercase();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
-            if body.len() == length.parse::<usize>().unwrap() {
-                assert!(head.starts_with("http/1.1 200"), "{text}");
-                return answer.len();
-            }
-        }
+/// Reads one answer of status 200 into `answer`, as long as its own head says: not all tenants' are of equal length.
+async fn read_answer(stream: &mut TlsStream<TcpStream>, answer: &mut Vec<u8>) {
+    answer.clear();
+    let mut length = None;
+    while length.is_none_or(|length| answer.len() < length) {
+        let count = stream.read_buf(answer).await.unwrap();
+        assert!(count > 0, "closed after {:?}", String::from_utf8_lossy(answer));
+        length = length.or_else(|| answer_length(answer));
     }
+    assert_eq!(length, Some(answer.len()), "nothing more was asked for");
+}
+
+/// Bytes of an answer, head and body. `None` until its head is there.
+fn answer_length(answer: &[u8]) -> Option<usize> {
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let head = std::str::from_utf8(&answer[..end]).unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let fields = head.lines().filter_map(|line| line.split_once(": "));
+    let (_, length) = fields.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("content-length")).unwrap();
+    Some(end + 4 + length.parse::<usize>().unwrap())
 }
 
 /// One server with the load that is put on it by HTTP/2.

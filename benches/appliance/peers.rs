@@ -66,7 +66,7 @@ impl Nginx {
                      listen {address} ssl http2; root {dir}/www;
                      ssl_certificate {bench_directory}/cert.pem; ssl_certificate_key {bench_directory}/key.pem;
                      ssl_protocols TLSv1.2 TLSv1.3;
-                     add_header Cache-ControlClient 'private, no-store'; add_header Vary Origin;
+                     add_header Cache-Control 'private, no-store'; add_header Vary Origin;
                  }}
              }}",
             dir = root.display(),
@@ -174,7 +174,7 @@ const app = express();
 app.get('/api/webphone/config', (request, response) => {
     const found = configurations.get(request.query.key);
     if (!found) return response.status(401).json({ ok: false });
-    response.set({ 'Cache-ControlClient': 'private, no-store', Vary: 'Origin' }).json(found);
+    response.set({ 'Cache-Control': 'private, no-store', Vary: 'Origin' }).json(found);
 });
 const tls = { cert: fs.readFileSync(`${root}/cert.pem`), key: fs.readFileSync(`${root}/key.pem`) };
 const server = https.createServer(tls, app);

@@ -1,6 +1,6 @@
 //! The control API from the command line's side: one way to call it, whoever
 //! answers. A daemon on this machine answers on its control socket; with no
-//! daemon the same router runs in this process on the opened store; a daemon
+//! daemon the same API runs in this process on the opened store; a daemon
 //! elsewhere answers at its URL. The command cannot tell the difference.
 
 use std::io;
@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -24,7 +23,6 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio_rustls::TlsConnector;
-use tower::ServiceExt as _;
 use url::{Host, Url};
 
 use crate::api::{self, Access, EntryPoint, RequestLimits};
@@ -48,7 +46,7 @@ pub struct ControlClient {
 
 enum ServerConnection {
     Socket(PathBuf),
-    InProcess(Router),
+    InProcess(api::Api),
     Remote(Remote),
 }
 
@@ -125,7 +123,7 @@ impl ControlClient {
         })?;
         let domains = domains(&platform);
         let certificate_store = CertificateStore::beside(platform.store(), seal);
-        let router = api::router(api::ApiState {
+        let api = api::Api::new(api::ApiState {
             platform,
             domains,
             access: Access::in_process_only(),
@@ -133,7 +131,7 @@ impl ControlClient {
             certificate_store,
             certs: None,
         });
-        Ok(Self { connection: ServerConnection::InProcess(router) })
+        Ok(Self { connection: ServerConnection::InProcess(api) })
     }
 
     /// The daemon on `socket`; there is no fallback to the store.
@@ -211,13 +209,11 @@ impl ControlClient {
 
     async fn answer(&self, request: Request<Bytes>) -> Result<(StatusCode, Bytes), Error> {
         match &self.connection {
-            ServerConnection::InProcess(router) => {
+            ServerConnection::InProcess(api) => {
                 let mut request = request.map(Body::from);
                 request.extensions_mut().insert(EntryPoint::InProcess { uid: rustix::process::getuid().as_raw() });
-                let answer = match router.clone().oneshot(request).await {
-                    Ok(answer) => answer,
-                    Err(never) => match never {},
-                };
+                // The call as a whole has a time limit already.
+                let answer = api.answer(request, Duration::MAX).await;
                 let status = answer.status();
                 Ok((status, read_body(answer.into_body()).await?))
             }

@@ -4,11 +4,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::body::{Body, Bytes};
-use axum::extract::Request;
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::{Method, Uri};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -79,17 +77,6 @@ impl RequestId {
     pub fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()
     }
-}
-
-/// Every answer names its request, and a refusal comes in the form that the caller reads.
-pub async fn with_request_id(mut request: Request, next: Next) -> Response {
-    let known = request.extensions().get::<RequestId>().cloned();
-    let id = known.unwrap_or_else(|| RequestId::for_request(request.headers()));
-    request.extensions_mut().insert(id.clone());
-    let format = ErrorFormat::of(request.headers());
-    let mut response = next.run(request).await;
-    finish(&mut response, format, id);
-    response
 }
 
 /// Sets the request's id, and the error body that the caller accepts.

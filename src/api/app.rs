@@ -4,6 +4,8 @@
 //!
 //! Whoever may open the page may read this, and pages of other origins may not: no answer has CORS headers.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::Method;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, VARY};
@@ -77,7 +79,7 @@ async fn bootstrap(request: ApiRequest, named: Option<String>) -> Result<Success
 }
 
 /// Not in the envelope: a browser reads it.
-pub async fn manifest(State(state): State<ApiState>, parts: Parts) -> Result<Response, ApiError> {
+pub async fn manifest(State(state): State<Arc<ApiState>>, parts: Parts) -> Result<Response, ApiError> {
     let authority = runtime_caller::authority(&parts).unwrap_or_default();
     let mut query = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
     let named = query.find_map(|(name, value)| (name == "tenant").then_some(value));

@@ -2,7 +2,7 @@
 
 use axum::body::{Bytes, HttpBody as _};
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
-use axum::extract::{FromRequest as _, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest as _, Request};
 use axum::http::Method;
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::{Map, Value};
@@ -20,7 +20,7 @@ impl RequestFields {
     /// The body's JSON object. Where there is no body, the query's pairs, but only of requests that
     /// carry no secrets: URLs end up in the logs of every proxy. What is refused anyway is refused
     /// before the body is read.
-    pub async fn receive(request: Request) -> Result<Self, ApiError> {
+    pub async fn receive(mut request: Request) -> Result<Self, ApiError> {
         let reads = request.method().is_safe();
         let by_query = reads || *request.method() == Method::DELETE;
         let query = request.uri().query().filter(|_| by_query).unwrap_or_default();
@@ -41,6 +41,7 @@ impl RequestFields {
         if announced.exact() != Some(0) && !declared.as_ref().is_none_or(is_json) {
             return Err(ApiError::new(Code::UnsupportedMediaType, "the body must be sent as application/json"));
         }
+        DefaultBodyLimit::max(MAX_BODY).apply(&mut request);
         let body = Bytes::from_request(request, &()).await.map_err(|rejection| match rejection {
             BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => too_large(),
             _ => invalid("could not be read to its end"),

@@ -51,7 +51,7 @@ pub fn endpoints() -> Vec<Endpoint> {
 }
 
 async fn list(request: ApiRequest, page: PageRequest) -> Result<Success<CertificateList>, ApiError> {
-    let ApiState { certificate_store, certs, .. } = &request.state;
+    let ApiState { certificate_store, certs, .. } = &*request.state;
     let kept = certificate_store.names(page.cursor.as_deref(), page.fetch_count()).await.map_err(unavailable)?;
     let ordered = certs.iter().flat_map(Certs::list).map(|(name, _)| name.to_string());
     let mut names: BTreeSet<String> = ordered.collect();

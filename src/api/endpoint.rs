@@ -49,7 +49,7 @@ pub struct Endpoint {
     pub creates: bool,
     /// See [`Self::versioned`].
     pub versioned: bool,
-    pub service: MethodRouter<ApiState>,
+    pub service: MethodRouter<Arc<ApiState>>,
 }
 
 impl Endpoint {
@@ -67,7 +67,7 @@ impl Endpoint {
         O: Serialize + JsonSchema + 'static,
         F: AsyncHandler<I, O>,
     {
-        let service = on(filter(&method), move |State(state): State<ApiState>, request: Request| {
+        let service = on(filter(&method), move |State(state): State<Arc<ApiState>>, request: Request| {
             let handler = handler.clone();
             async move {
                 let (api_request, input) = ApiRequest::receive(state, audience, request).await?;
@@ -91,7 +91,7 @@ impl Endpoint {
         F: AsyncHandler<(TenantId, I), O>,
     {
         let audience = Audience::Panel;
-        let service = on(filter(&method), move |State(state): State<ApiState>, request: Request| {
+        let service = on(filter(&method), move |State(state): State<Arc<ApiState>>, request: Request| {
             let handler = handler.clone();
             async move {
                 let (api_request, input) = ApiRequest::receive(state, audience, request).await?;
@@ -119,7 +119,7 @@ impl Endpoint {
         O: Serialize + JsonSchema + 'static,
         F: AsyncHandler<(Arc<KeyState>, I), O>,
     {
-        let service = on(filter(&method), move |State(state): State<ApiState>, request: Request| {
+        let service = on(filter(&method), move |State(state): State<Arc<ApiState>>, request: Request| {
             let handler = handler.clone();
             async move {
                 let (parts, body) = request.into_parts();
@@ -158,7 +158,7 @@ impl Endpoint {
         audience: Audience,
         summary: &'static str,
         form: fn(&mut Form) -> Option<I>,
-        service: MethodRouter<ApiState>,
+        service: MethodRouter<Arc<ApiState>>,
     ) -> Self {
         Self {
             method,
@@ -253,7 +253,7 @@ where
 
 /// A request whose credential was accepted.
 pub struct ApiRequest {
-    pub state: ApiState,
+    pub state: Arc<ApiState>,
     /// The actor, and the request's id and time.
     pub context: RequestContext,
     pub headers: HeaderMap,
@@ -269,7 +269,11 @@ pub struct ApiRequest {
 }
 
 impl ApiRequest {
-    async fn receive(state: ApiState, audience: Audience, request: Request) -> Result<(Self, RequestFields), ApiError> {
+    async fn receive(
+        state: Arc<ApiState>,
+        audience: Audience,
+        request: Request,
+    ) -> Result<(Self, RequestFields), ApiError> {
         let (mut parts, body) = request.into_parts();
         let source = client_network(&parts);
         if matches!(audience, Audience::Panel | Audience::Admin) {

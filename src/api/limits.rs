@@ -13,13 +13,11 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use axum::http::request::Parts;
-use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-use super::ApiState;
 use super::access::EntryPoint;
 use super::code::Code;
 use super::error::{ApiError, RetryHint};
@@ -150,13 +148,16 @@ pub struct Standings([Option<PolicyStanding>; 3]);
 #[derive(Clone, Copy)]
 pub struct OmitRateLimit;
 
-/// Middleware: counts every request per address, and adds the `RateLimit` headers to the response.
-pub async fn enforce(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+/// Counts every request per address, has it answered by `route`, and adds the `RateLimit` headers to the response.
+pub async fn enforce<F>(limits: &RequestLimits, request: Request, route: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Response>,
+{
     let (parts, body) = request.into_parts();
     let Some(source) = client_network(&parts) else {
-        return next.run(Request::from_parts(parts, body)).await;
+        return route(Request::from_parts(parts, body)).await;
     };
-    let standing = match state.limits.count_request(source) {
+    let standing = match limits.count_request(source) {
         Ok(standing) => standing,
         Err(too_many) => {
             let mut refusal = ApiError::from(too_many).into_response();
@@ -167,7 +168,7 @@ pub async fn enforce(State(state): State<ApiState>, request: Request, next: Next
             return refusal;
         }
     };
-    let mut response = next.run(Request::from_parts(parts, body)).await;
+    let mut response = route(Request::from_parts(parts, body)).await;
     if response.extensions_mut().remove::<OmitRateLimit>().is_some() {
         return response;
     }

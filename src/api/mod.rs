@@ -1,8 +1,8 @@
 //! The HTTP API: thin handlers by audience over [`crate::tenancy`]. A request's
-//! way: request id → the [`endpoint`], which knows who may ask and what → one
+//! way: request id → rate limits → the [`endpoint`], which knows who may ask and what → one
 //! handler → one rule → the envelope.
 //!
-//! The command line uses the same router, over the control socket or in process.
+//! The command line uses the same API, over the control socket or in process.
 
 #![allow(clippy::unnecessary_wraps)] // every form is fn(&mut Form) -> Option<_>, also one that cannot fail
 
@@ -40,11 +40,13 @@ mod views;
 mod webphone;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::middleware;
+use axum::extract::Request;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use tower::Service as _;
 
 pub use access::{Access, EntryPoint, secret_name};
 pub use answer::{ErrorFormat, RequestId, finish};
@@ -61,7 +63,6 @@ use crate::tenancy::Platform;
 const MAX_BODY: usize = 64 << 10;
 
 /// What every handler can reach.
-#[derive(Clone)]
 pub struct ApiState {
     pub platform: Platform,
     pub domains: Domains,
@@ -72,22 +73,48 @@ pub struct ApiState {
     pub certs: Option<Certs>,
 }
 
-/// All routes under `/api/`. The listener puts an [`EntryPoint`] into the request's extensions; without one the request
-/// counts as plain HTTP from an unknown address.
-pub fn router(state: ApiState) -> Router {
-    let mut router = Router::new();
-    for endpoint in endpoints() {
-        router = router.route(endpoint.path, endpoint.service);
+/// All routes under `/api/`, and what is done around each of them.
+///
+/// That is one function, not layers of the router: of those, each would allocate for each request.
+#[derive(Clone)]
+pub struct Api {
+    router: Router,
+    state: Arc<ApiState>,
+}
+
+impl Api {
+    pub fn new(state: ApiState) -> Self {
+        let state = Arc::new(state);
+        let mut router = Router::new();
+        for endpoint in endpoints() {
+            router = router.route(endpoint.path, endpoint.service);
+        }
+        let router = router
+            .route("/api/app/manifest.json", get(app::manifest))
+            .route("/api/openapi.json", get(document::serve))
+            .fallback(answer::not_found)
+            .method_not_allowed_fallback(answer::method_not_allowed)
+            .with_state(Arc::clone(&state));
+        Self { router, state }
     }
-    router
-        .route("/api/app/manifest.json", get(app::manifest))
-        .route("/api/openapi.json", get(document::serve))
-        .fallback(answer::not_found)
-        .method_not_allowed_fallback(answer::method_not_allowed)
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(middleware::from_fn_with_state(state.clone(), limits::enforce))
-        .layer(middleware::from_fn(answer::with_request_id))
-        .with_state(state)
+
+    /// Answers a request within `time_limit`, the arrival of its body included. The listener puts an [`EntryPoint`]
+    /// into the request's extensions; without one it counts as plain HTTP from an unknown address.
+    pub async fn answer(&self, mut request: Request, time_limit: Duration) -> Response {
+        let (id, format) = (RequestId::for_request(request.headers()), ErrorFormat::of(request.headers()));
+        request.extensions_mut().insert(id.clone());
+        let route = |request: Request| {
+            let mut router = self.router.clone();
+            async move { router.call(request).await.unwrap_or_else(|never| match never {}) }
+        };
+        let answer = tokio::time::timeout(time_limit, limits::enforce(&self.state.limits, request, route));
+        let mut response = answer.await.unwrap_or_else(|_| {
+            let message = "the request did not arrive, or was not answered, in time";
+            ApiError::new(Code::RequestTimeout, message).into_response()
+        });
+        finish(&mut response, format, id);
+        response
+    }
 }
 
 /// Every route whose request and answer are JSON.

@@ -108,7 +108,7 @@ impl RuntimeCaller {
 
 /// The answer to a CORS preflight (Fetch standard, section 3.2.2), which browsers send before requests that carry the
 /// key in a header. A preflight itself has no key, so it is granted where any tenant allows the origin.
-pub async fn preflight(State(state): State<ApiState>, parts: Parts) -> Response {
+pub async fn preflight(State(state): State<Arc<ApiState>>, parts: Parts) -> Response {
     let key = key_in_query(&parts);
     let origin = parts
         .headers

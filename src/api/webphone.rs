@@ -1,5 +1,7 @@
 //! The runtime configuration, which the loader asks for on every page view.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::http::Method;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -25,7 +27,7 @@ pub fn endpoints() -> Vec<Endpoint> {
 }
 
 /// The body is JSON in its envelope already: it is kept in memory with the key.
-async fn config(State(state): State<ApiState>, request: Request) -> Response {
+async fn config(State(state): State<Arc<ApiState>>, request: Request) -> Response {
     let parts = request.into_parts().0;
     let mut caller = RuntimeCaller::of(&parts);
     let answer = caller.admit(&state, runtime_caller::key_of(&parts).as_deref()).map(|key| {

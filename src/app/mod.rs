@@ -158,7 +158,7 @@ impl App {
         let https_port = network.as_ref().and_then(|network| network.url.https_port());
         let https_port = https_port.or(config.listen.https.first().map(SocketAddr::port));
         let handler = RequestHandler {
-            api: api::router(api::ApiState {
+            api: api::Api::new(api::ApiState {
                 platform: platform.clone(),
                 domains: domains.clone(),
                 access: access.clone(),

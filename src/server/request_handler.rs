@@ -12,17 +12,16 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY};
 use hyper::{Method, Request, Response, StatusCode};
-use tower::Service as _;
 
 use super::connection_info::{ConnectionInfo, Peer};
 use super::redirect::{self, HttpTokens};
 use super::{assets, websocket};
-use crate::api::{self, ApiError, Code, ErrorFormat, RequestId};
+use crate::api::{self, Api, ApiError, Code, ErrorFormat, RequestId};
 use crate::edge::Edge;
 
 /// Answers every request of every listener.
 pub struct RequestHandler {
-    pub api: axum::Router,
+    pub api: Api,
     pub edge: Edge,
     /// What the playground must know to sign its phone in; `bitcall demo` only.
     pub demo: Option<Bytes>,
@@ -42,7 +41,7 @@ impl RequestHandler {
         info: &Arc<ConnectionInfo>,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Infallible> {
-        // The API's router gives its answers their id and error format itself.
+        // The API gives its answers their id and error format itself.
         let is_api = match info.peer {
             Peer::Remote(_) => request.uri().path().starts_with("/api/"),
             Peer::Local { .. } => true,
@@ -94,21 +93,9 @@ impl RequestHandler {
     }
 
     async fn api(&self, info: &ConnectionInfo, request: Request<Incoming>) -> Response<Body> {
-        let (id, format) = (RequestId::for_request(request.headers()), ErrorFormat::of(request.headers()));
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(info.entry_point());
-        request.extensions_mut().insert(id.clone());
-        let answer = self.api.clone().call(request);
-        match tokio::time::timeout(self.request_timeout, answer).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(never)) => match never {},
-            Err(_) => {
-                let mut late =
-                    refusal(Code::RequestTimeout, "the request did not arrive, or was not answered, in time");
-                api::finish(&mut late, format, id);
-                late
-            }
-        }
+        self.api.answer(request, self.request_timeout).await
     }
 
     /// Passwords of throw-away extensions, so for this machine only.

@@ -1,19 +1,22 @@
 //! One connection, from the accepted stream to its end: TLS handshake, protocol, time limits, and a graceful end when
 //! the server stops.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::connection_info::ConnectionInfo;
+use super::http2_streams::{SingleSlice, StreamExecutor};
 use super::redirect;
 use super::request_handler::RequestHandler;
 use crate::certs::ACME_TLS;
@@ -50,13 +53,8 @@ pub async fn serve_tls(
     // On the heap, so that the handshake's memory is free once it is over.
     let handshake = Box::pin(acceptor.accept(timed(stream, write_timeout)));
     match tokio::time::timeout(header_timeout, handshake).await {
-        Ok(Ok(mut stream)) => match stream.get_ref().1.alpn_protocol() {
-            Some(b"h2") => {
-                // An idle peer is kept as long as it answers pings; one that does not, or never begins to speak
-                // HTTP/2, is not. HTTP/1.1 and WebSockets time their reads themselves.
-                stream.get_mut().0.as_mut().set_read_timeout_pinned(Some(header_timeout));
-                serve_http2(stream, shared, info).await;
-            }
+        Ok(Ok(stream)) => match stream.get_ref().1.alpn_protocol() {
+            Some(b"h2") => serve_http2(stream, shared, info).await,
             Some(ACME_TLS) => close_validation(stream, header_timeout).await,
             _ => serve_http1(stream, shared, info).await,
         },
@@ -127,28 +125,43 @@ async fn serve_http2<S>(stream: S, shared: Arc<ServerContext>, info: Arc<Connect
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let was_asked = Arc::new(AtomicBool::new(false));
     let service = service_fn({
-        let (shared, info) = (Arc::clone(&shared), Arc::clone(&info));
+        let (shared, info, was_asked) = (Arc::clone(&shared), Arc::clone(&info), Arc::clone(&was_asked));
         move |request| {
+            was_asked.store(true, Ordering::Relaxed);
             let (shared, info) = (Arc::clone(&shared), Arc::clone(&info));
-            async move { shared.handler.handle(&info, request).await }
+            // On the heap, because h2 moves a stream several times.
+            Box::pin(async move { shared.handler.handle(&info, request).await })
         }
     });
     let silence = shared.limits.header_timeout;
-    let connection = http2::Builder::new(TokioExecutor::new())
+    // Pings begin when the peer has begun to speak HTTP/2, and show from then on whether it is there.
+    let no_request = async {
+        tokio::time::sleep(silence).await;
+        if was_asked.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
+    let streams = StreamExecutor::default();
+    let connection = http2::Builder::new(streams.clone())
         .timer(TokioTimer::new())
         .keep_alive_interval(silence / 2)
         .keep_alive_timeout(silence)
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(u32::try_from(MAX_HEADER_BYTES).unwrap_or(u32::MAX))
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(SingleSlice(stream)), service);
     let mut connection = std::pin::pin!(connection);
     let outcome = tokio::select! {
         biased;
-        outcome = connection.as_mut() => outcome,
+        outcome = poll_fn(|cx| streams.poll(connection.as_mut(), cx)) => outcome,
         () = info.until_stopping() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            poll_fn(|cx| streams.poll(connection.as_mut(), cx)).await
+        }
+        () = no_request => {
+            tracing::debug!(caller = %info.peer, "no request by HTTP/2");
+            return;
         }
     };
     log_end(&info, outcome);

@@ -1,12 +1,13 @@
 //! The network side of the appliance: listeners, TLS, HTTP, and graceful shutdown.
 //!
 //! A request's way: listener → [`connection`] (protocol and time limits) → [`request_handler`] (which part of the server
-//! it is for) → the API's router, an asset, or the SIP edge.
+//! it is for) → the API, an asset, or the SIP edge.
 
 mod assets;
 mod connection;
 mod connection_info;
 mod edge_directory;
+mod http2_streams;
 mod notify;
 mod redirect;
 mod request_handler;

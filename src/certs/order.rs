@@ -32,7 +32,6 @@ use super::acme_error::{AcmeError, Kind};
 use super::progress::Wanted;
 use super::schedule::{Moment, back_off};
 use crate::hostname::Hostname;
-use crate::timestamp::Timestamp;
 
 const MIN_RETRY_DELAY: Duration = Duration::from_secs(3);
 /// The shortest back-off, however soon the certificate expires.

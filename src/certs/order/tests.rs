@@ -12,6 +12,7 @@ use super::*;
 use crate::certs::progress::{ProblemKind, Stage};
 use crate::certs::quotas::FAILED_PER_HOUR;
 use crate::certs::sealed::{Seal, Sealed};
+use crate::timestamp::Timestamp;
 
 const START: Timestamp = Timestamp(1_773_489_600_000);
 const ONE: &str = "https://one.example/directory";

@@ -2,6 +2,7 @@
 
 use super::super::*;
 use super::{START, elsewhere, sealed};
+use crate::timestamp::Timestamp;
 
 /// One name's record, and the authority that it is ordered from.
 pub struct World {

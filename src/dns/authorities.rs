@@ -1,10 +1,10 @@
-//! How certificate authorities call themselves in CAA records (RFC 8659 section 4.2), by their ACME directories.
+//! The issuer domain names of certificate authorities in CAA records (RFC 8659 section 4.2), by their ACME directories.
 
 use url::Url;
 
 use crate::hostname::Hostname;
 
-/// As their own documentation says.
+/// By the documentation of each authority.
 const AUTHORITY_BY_DIRECTORY: [(&str, &str); 6] = [
     ("acme-v02.api.letsencrypt.org", "letsencrypt.org"),
     ("acme-staging-v02.api.letsencrypt.org", "letsencrypt.org"),
@@ -14,8 +14,8 @@ const AUTHORITY_BY_DIRECTORY: [(&str, &str); 6] = [
     ("acme.ssl.com", "ssl.com"),
 ];
 
-/// The names of those who run these directories; none unless all of them are known: a list with a gap would
-/// forbid one that is in use.
+/// The issuer domain names for these directories. Empty unless all of them are known: an incomplete list would forbid
+/// an authority that is in use.
 pub fn names_of<'u>(directories: impl IntoIterator<Item = &'u str>) -> Vec<Hostname> {
     let names: Option<Vec<Hostname>> = directories.into_iter().map(|url| name_of(url)?.parse().ok()).collect();
     let mut names = names.unwrap_or_default();
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn authorities_are_known_by_their_directories_or_not_at_all() {
+    fn one_unknown_directory_leaves_no_issuer_names() {
         let names_of = |directories: &[&'static str]| -> Vec<String> {
             names_of(directories.iter().copied()).iter().map(ToString::to_string).collect()
         };

@@ -1,5 +1,5 @@
-//! What the servers of the zone above the base domain say about it: whether it leads to this server, and which records
-//! are missing. Pure.
+//! Evaluates what the servers of the parent zone answer for the base domain: whether it is delegated to this server, and
+//! which records are missing. Pure.
 
 use std::net::IpAddr;
 
@@ -7,20 +7,20 @@ use super::Lookup;
 use super::observation::NameServer;
 use super::zone::ZoneSettings;
 
-/// What became of a look at it.
+/// The result of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delegation {
-    /// At least one of the servers that the zone above names is this one.
+    /// At least one of the name servers in the parent zone is this server.
     Here,
-    /// One sentence: what is there now, and the records to set.
+    /// One sentence: the current delegation, and the records to set.
     Elsewhere(String),
-    /// It could not be looked at: why.
+    /// It could not be looked up: why.
     Unknown(String),
 }
 
-/// `found` is what the servers of the zone `above` say.
-pub(super) fn evaluate(above: &str, found: &Lookup<Vec<NameServer>>, zone: &ZoneSettings) -> Delegation {
-    let hosts = match found {
+/// `answer`: what the servers of the zone `parent` answer.
+pub(super) fn evaluate(parent: &str, answer: &Lookup<Vec<NameServer>>, zone: &ZoneSettings) -> Delegation {
+    let hosts = match answer {
         Lookup::Found(hosts) => hosts.as_slice(),
         Lookup::Nothing => &[],
         Lookup::Failed(why) => return Delegation::Unknown(why.clone()),
@@ -29,31 +29,31 @@ pub(super) fn evaluate(above: &str, found: &Lookup<Vec<NameServer>>, zone: &Zone
     if hosts.iter().any(|(_, addresses)| addresses.iter().any(ours)) {
         return Delegation::Here;
     }
-    // A host outside of the zone has its address elsewhere, and that may just not have been found.
+    // The address of a host outside of the zone comes from another zone, whose lookup may just have failed.
     let outside = |host: &str| host != zone.base.as_str() && !host.ends_with(&format!(".{}", zone.base));
     if let Some((host, _)) = hosts.iter().find(|(host, addresses)| addresses.is_empty() && outside(host)) {
         return Delegation::Unknown(format!("the address of {host} could not be looked up"));
     }
-    let there: Vec<_> = hosts.iter().map(|(host, addresses)| shown(host, addresses)).collect();
-    let there = if there.is_empty() { "nobody".to_owned() } else { there.join(", ") };
+    let current: Vec<_> = hosts.iter().map(|(host, addresses)| with_addresses(host, addresses)).collect();
+    let current = if current.is_empty() { "nobody".to_owned() } else { current.join(", ") };
     let records = records(zone).join("`, `");
     Delegation::Elsewhere(format!(
-        "DNS does not lead to this server for {}: the servers of {above} name {there}. Have these records set in {above}: `{records}`.",
+        "DNS does not lead to this server for {}: the servers of {parent} name {current}. Have these records set in {parent}: `{records}`.",
         zone.base,
     ))
 }
 
-fn shown(host: &str, addresses: &[IpAddr]) -> String {
+fn with_addresses(host: &str, addresses: &[IpAddr]) -> String {
     let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
     if addresses.is_empty() { format!("{host} (no address)") } else { format!("{host} ({})", addresses.join(", ")) }
 }
 
-/// As a zone file has them.
+/// The records that delegate the zone, in zone file format.
 fn records(zone: &ZoneSettings) -> Vec<String> {
     let base = &zone.base;
     let hosts: Vec<String> = match zone.nameservers.as_slice() {
         [] => vec![format!("ns1.{base}")],
-        named => named.iter().map(ToString::to_string).collect(),
+        configured => configured.iter().map(ToString::to_string).collect(),
     };
     let mut records: Vec<_> = hosts.iter().map(|host| format!("{base}. NS {host}.")).collect();
     for host in hosts.iter().filter(|host| host.ends_with(&format!(".{base}"))) {
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn one_of_the_servers_has_to_be_this_one() {
+    fn the_base_domain_is_delegated_if_one_name_server_is_this_one() {
         let other = || host("ns.elsewhere.net", &["198.51.100.1"]);
         assert_eq!(delegation_of(&[host("ns1.bitcall.example.com", &["192.0.2.1"])]), Delegation::Here);
         assert_eq!(delegation_of(&[other(), host("any.name.net", &["2001:db8::1"])]), Delegation::Here);
@@ -104,11 +104,11 @@ mod tests {
         let Delegation::Elsewhere(sentence) = evaluate("example.com", &Lookup::Nothing, &zone()) else { panic!() };
         assert!(sentence.contains("name nobody"), "{sentence}");
         let Delegation::Elsewhere(sentence) = delegation_of(&[host("ns1.bitcall.example.com", &[])]) else { panic!() };
-        assert!(sentence.contains("(no address)"), "without glue nobody comes: {sentence}");
+        assert!(sentence.contains("(no address)"), "without glue it cannot be reached: {sentence}");
     }
 
     #[test]
-    fn what_could_not_be_looked_up_is_no_no() {
+    fn a_failed_lookup_leaves_the_delegation_unknown() {
         let failed = Lookup::Failed("ns.example.com did not answer in time".to_owned());
         assert!(matches!(evaluate("example.com", &failed, &zone()), Delegation::Unknown(_)));
         assert!(matches!(delegation_of(&[host("ns.elsewhere.net", &[])]), Delegation::Unknown(_)));

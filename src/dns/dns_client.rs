@@ -1,5 +1,5 @@
-//! One server to ask, by hickory-resolver: UDP first, TCP where the answer is truncated or looks forged,
-//! each name as it is (no search list, no hosts file), and no cache.
+//! Queries to one server, by hickory-resolver: by UDP first, and by TCP where the answer is truncated or could be
+//! forged; without search list, hosts file or cache.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -21,45 +21,45 @@ const TIMED_OUT: &str = "did not answer in time";
 const MAX_RECORDS: usize = 64;
 const MAX_VALUE_BYTES: usize = 512;
 
-/// A server, and how it is asked.
+/// A server, and how it is queried.
 pub struct DnsClient {
     name: String,
-    /// Whether only what it says with authority counts.
-    authority: bool,
+    /// Whether only authoritative answers count.
+    authoritative: bool,
     resolver: Result<TokioResolver, String>,
 }
 
 impl DnsClient {
-    /// One that asks others.
+    /// A recursive resolver.
     pub fn resolver(address: SocketAddr) -> Self {
         let name = if address.port() == 53 { address.ip().to_string() } else { address.to_string() };
-        Self { name, authority: false, resolver: connect(address, true) }
+        Self { name, authoritative: false, resolver: connect(address, true) }
     }
 
-    /// A domain's own, by its name.
+    /// A domain's own name server.
     pub fn authority(name: String, address: SocketAddr) -> Self {
-        Self { name, authority: true, resolver: connect(address, false) }
+        Self { name, authoritative: true, resolver: connect(address, false) }
     }
 
-    /// For people.
+    /// Its name in messages.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The values of TXT records, each with its strings put together.
+    /// The values of TXT records, each with its strings concatenated.
     pub async fn txt(&self, name: &str) -> Lookup<Vec<String>> {
         self.ask(name, RecordType::TXT, |data| match data {
-            RData::TXT(txt) => Some(shown(&txt.txt_data.concat())),
+            RData::TXT(txt) => Some(bounded_text(&txt.txt_data.concat())),
             _ => None,
         })
         .await
     }
 
-    /// Where `name` itself leads, without following.
+    /// The target of the CNAME at `name` itself; further ones are not followed.
     pub async fn cname(&self, name: &str) -> Lookup<String> {
         let wanted = absolute(name);
-        let found = self.records(name, RecordType::CNAME).await;
-        let targets = collect(found, |record| match &record.data {
+        let answer = self.records(name, RecordType::CNAME).await;
+        let targets = collect(answer, |record| match &record.data {
             RData::CNAME(target) if Some(&record.name) == wanted.as_ref() => Some(plain(&target.0)),
             _ => None,
         });
@@ -75,17 +75,18 @@ impl DnsClient {
         self.ask(name, kind, RData::ip_addr).await
     }
 
-    /// The name servers of the zone whose top is `zone`; nothing where that is no zone's top.
+    /// The name servers of the zone whose apex is `zone`; [`Lookup::Nothing`] where that is no apex.
     pub async fn name_servers(&self, zone: &str) -> Lookup<Vec<String>> {
         let wanted = absolute(zone);
         collect(self.records(zone, RecordType::NS).await, |record| match &record.data {
-            // Behind a CNAME are another zone's.
+            // Records at the target of a CNAME are another zone's.
             RData::NS(host) if Some(&record.name) == wanted.as_ref() => Some(plain(&host.0)),
             _ => None,
         })
     }
 
-    /// To whom the server of the zone above leaves `zone`; nothing where it says that it leaves it to nobody.
+    /// The name servers in the parent zone's referral for `zone`, asked at one of the parent's servers;
+    /// [`Lookup::Nothing`] where it answers that there is no delegation.
     pub async fn referral(&self, zone: &str) -> Lookup<Vec<NameServer>> {
         let resolver = match &self.resolver {
             Ok(resolver) => resolver,
@@ -100,17 +101,17 @@ impl DnsClient {
         else {
             return Lookup::Failed(TIMED_OUT.to_owned());
         };
-        let stranger = || Lookup::Failed("does not serve the zone above".to_owned());
+        let not_parent = || Lookup::Failed("does not serve the zone above".to_owned());
         match answer {
-            // As a referral, or as an answer where it serves both zones.
-            Ok(found) => {
-                let message = found.message();
+            // A referral, or an answer where the server is authoritative for both zones.
+            Ok(lookup) => {
+                let message = lookup.message();
                 let hosts = message.answers.iter().chain(&message.authorities).filter_map(of_zone);
                 let hosts: Vec<NameServer> = hosts.map(|host| (host.clone(), glue(message, &host))).collect();
-                if hosts.is_empty() { stranger() } else { Lookup::Found(hosts) }
+                if hosts.is_empty() { not_parent() } else { Lookup::Found(hosts) }
             }
             Err(NetError::Dns(DnsError::NoRecordsFound(none))) if none.soa.is_some() => Lookup::Nothing,
-            Err(NetError::Dns(DnsError::NoRecordsFound(_))) => stranger(),
+            Err(NetError::Dns(DnsError::NoRecordsFound(_))) => not_parent(),
             Err(error) => Lookup::Failed(why(&error)),
         }
     }
@@ -120,7 +121,7 @@ impl DnsClient {
             RData::CAA(caa) => Some(CaaRecord {
                 critical: caa.issuer_critical,
                 tag: caa.tag.to_ascii_lowercase(),
-                value: shown(&caa.value),
+                value: bounded_text(&caa.value),
             }),
             _ => None,
         })
@@ -141,12 +142,12 @@ impl DnsClient {
             return Lookup::Failed(TIMED_OUT.to_owned());
         };
         match answer {
-            Ok(found) if self.authority && !found.message().metadata.authoritative => {
+            Ok(lookup) if self.authoritative && !lookup.message().metadata.authoritative => {
                 Lookup::Failed("does not serve this zone".to_owned())
             }
-            Ok(found) => Lookup::Found(found.answers().to_vec()),
-            // A referral is no "no": the zone's own server says that with its SOA.
-            Err(NetError::Dns(DnsError::NoRecordsFound(none))) if self.authority && none.soa.is_none() => {
+            Ok(lookup) => Lookup::Found(lookup.answers().to_vec()),
+            // A referral is no negative answer: that comes with the zone's SOA (RFC 2308 section 2.2).
+            Err(NetError::Dns(DnsError::NoRecordsFound(none))) if self.authoritative && none.soa.is_none() => {
                 Lookup::Failed("does not serve this zone".to_owned())
             }
             Err(NetError::Dns(DnsError::NoRecordsFound(_))) => Lookup::Nothing,
@@ -155,13 +156,13 @@ impl DnsClient {
     }
 }
 
-/// The addresses of a host that come with an answer.
+/// The addresses of a host in the additional section.
 fn glue(message: &Message, host: &str) -> Vec<IpAddr> {
     let of_host = message.additionals.iter().filter(|record| plain(&record.name) == host);
     of_host.filter_map(|record| record.data.ip_addr()).collect()
 }
 
-/// Those of `/etc/resolv.conf`, each once.
+/// The resolvers of `/etc/resolv.conf`, without duplicates.
 pub fn system_resolvers() -> Result<Vec<SocketAddr>, String> {
     let (config, _) = read_system_conf().map_err(|error| format!("/etc/resolv.conf cannot be read: {error}"))?;
     let mut addresses: Vec<SocketAddr> = Vec::new();
@@ -190,15 +191,15 @@ fn connect(address: SocketAddr, recursive: bool) -> Result<TokioResolver, String
     options.use_hosts_file = ResolveHosts::Never;
     options.num_concurrent_reqs = 1;
     options.recursion_desired = recursive;
-    // A forged answer has to guess it; a server that does not keep it is asked again over TCP.
+    // A forged answer has to guess the case; a server that does not preserve it is asked again over TCP.
     options.case_randomization = true;
     let config = ResolverConfig::from_name_servers(vec![server]);
     let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options);
     builder.build().map_err(|error| format!("cannot be asked: {error}"))
 }
 
-fn collect<T>(found: Lookup<Vec<Record>>, read: impl Fn(&Record) -> Option<T>) -> Lookup<Vec<T>> {
-    match found {
+fn collect<T>(answer: Lookup<Vec<Record>>, read: impl Fn(&Record) -> Option<T>) -> Lookup<Vec<T>> {
+    match answer {
         Lookup::Found(records) => {
             let values: Vec<T> = records.iter().filter_map(read).take(MAX_RECORDS).collect();
             if values.is_empty() { Lookup::Nothing } else { Lookup::Found(values) }
@@ -208,7 +209,7 @@ fn collect<T>(found: Lookup<Vec<Record>>, read: impl Fn(&Record) -> Option<T>) -
     }
 }
 
-/// Why, as the end of a sentence that begins with who was asked.
+/// The reason, as the end of a sentence that begins with the server.
 fn why(error: &NetError) -> String {
     match error {
         NetError::Timeout => TIMED_OUT.to_owned(),
@@ -227,12 +228,12 @@ fn absolute(name: &str) -> Option<Name> {
     Some(name)
 }
 
-/// In the form in which names are compared.
+/// In lower case and without a trailing dot, for comparison.
 fn plain(name: &Name) -> String {
     name.to_lowercase().to_ascii().trim_end_matches('.').to_owned()
 }
 
-/// What strangers publish, as text of a bounded length.
-fn shown(bytes: &[u8]) -> String {
+/// A published value as text of bounded length.
+fn bounded_text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_VALUE_BYTES)]).into_owned()
 }

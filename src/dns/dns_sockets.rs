@@ -11,7 +11,7 @@ const MAX_PORT_ATTEMPTS: u32 = 16;
 const LISTEN_BACKLOG: i32 = 128;
 const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
 
-/// Bound and not yet served.
+/// Bound sockets that are not yet served.
 #[derive(Default)]
 pub struct DnsSockets {
     pub(super) bound: Vec<(UdpSocket, TcpListener)>,
@@ -53,7 +53,7 @@ impl DnsSockets {
     }
 }
 
-/// Port 0 means any that is free in both.
+/// Port 0 means any port that is free for both.
 fn bind_pair(address: SocketAddr) -> Result<(UdpSocket, TcpListener), Errno> {
     let mut attempts = if address.port() == 0 { MAX_PORT_ATTEMPTS } else { 1 };
     loop {
@@ -79,7 +79,7 @@ fn bind(address: SocketAddr, kind: SocketType) -> Result<OwnedFd, Errno> {
         sockopt::set_socket_reuseaddr(&socket, true)?;
         sockopt::set_tcp_nodelay(&socket, true)?;
     } else {
-        // Resolvers ask in bursts. The kernel grants what it allows, and less is no reason to stop.
+        // Queries come in bursts. The kernel may grant less, which is no error.
         let _ = sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER_BYTES);
     }
     rustix::net::bind(&socket, &address)?;

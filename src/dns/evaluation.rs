@@ -1,8 +1,8 @@
-//! From what servers answered to what that means. Pure: the same answers, the same findings.
+//! Evaluates the answers of all servers for a domain. Pure.
 //!
-//! The domain's own name servers decide, because certificate authorities ask them, too; caches
-//! decide where those cannot be asked. Whoever gave no answer has no vote, and a "no" needs half of
-//! those who were asked: one broken server must not turn a domain away.
+//! The domain's own name servers decide, because certificate authorities ask them, too; the resolvers decide where
+//! those cannot be asked. A server without an answer has no vote, and a "no" needs half of the servers asked: one
+//! broken server must not reject a domain.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -11,10 +11,10 @@ use super::observation::{Observation, ServerAnswers, VerificationQuery};
 use super::proxies::proxy_of;
 use super::{DnsFinding, Findings, Lookup, RecordCheck, RouteKind};
 
-/// Of the values that are kept to be shown: a zone may hold any number.
+/// Limits the values that are stored and shown: a zone may have any number.
 const MAX_OBSERVED_VALUES: usize = 16;
 
-/// What `observation` says about `query`.
+/// Evaluates `observation` for `query`.
 pub fn evaluate(observation: &Observation, query: &VerificationQuery) -> Findings {
     if let Some(why) = &observation.failed {
         return Findings { unsure: Some(why.clone()), ..Findings::default() };
@@ -39,20 +39,20 @@ pub fn evaluate(observation: &Observation, query: &VerificationQuery) -> Finding
     let proof = consensus(observation, |answers| vote_on_proof(answers, query));
     let txt = RecordCheck {
         matched: conclude(format!("TXT {}", query.challenge()), &proof),
-        observed: distinct(all().flat_map(|answers| found(&answers.txt))),
+        observed: distinct(all().flat_map(|answers| values(&answers.txt))),
     };
 
     let ours = OwnAddresses::of(observation, query);
-    let lead = consensus(observation, |answers| vote_on_routing(answers, query, &ours));
+    let routing = consensus(observation, |answers| vote_on_routing(answers, query, &ours));
     let cname = RecordCheck {
-        matched: conclude(format!("CNAME {}", query.domain), &lead),
+        matched: conclude(format!("CNAME {}", query.domain), &routing),
         observed: distinct(all().flat_map(route_values)),
     };
-    let way = match &lead {
+    let route = match &routing {
         Consensus::Yes(answers) => Some(route_kind(answers, query)),
         _ => None,
     };
-    match &lead {
+    match &routing {
         Consensus::No(answers) => problems.extend(routing_problem(answers, query, &ours)),
         Consensus::Yes(_) | Consensus::Split { .. } | Consensus::Unknown(_) => {}
     }
@@ -65,25 +65,25 @@ pub fn evaluate(observation: &Observation, query: &VerificationQuery) -> Finding
         _ => Vote::No,
     });
     let challenge_delegated = matches!(delegated, Consensus::Yes(_));
-    // With a delegated challenge a wildcard is ordered, too.
+    // With a delegated challenge a wildcard is ordered as well.
     let wildcard = || caa_problem(observation, query, true).filter(|_| challenge_delegated);
     problems.extend(caa_problem(observation, query, false).or_else(wildcard));
-    // Where the domain leads elsewhere, that comes first.
-    problems.extend(caa_failure(observation, query).filter(|_| matches!(lead, Consensus::Yes(_))));
+    // While the domain leads to another server, that is the problem to solve first.
+    problems.extend(caa_failure(observation, query).filter(|_| matches!(routing, Consensus::Yes(_))));
     let unsure = (!unsure.is_empty()).then(|| unsure.join("; "));
-    Findings { txt, cname, way, problems, unsure, challenge_delegated }
+    Findings { txt, cname, way: route, problems, unsure, challenge_delegated }
 }
 
-/// What one server's answers mean for one question.
+/// What one server's answers mean for one record.
 enum Vote {
     Yes,
     No,
-    /// It could not be asked, or what it says is not enough.
+    /// It could not be asked, or its answer is not conclusive.
     Abstain(String),
 }
 
 enum Consensus<'o> {
-    /// With the first who says so.
+    /// With the answers of the first such server.
     Yes(&'o ServerAnswers),
     No(&'o ServerAnswers),
     Split {
@@ -94,14 +94,14 @@ enum Consensus<'o> {
 }
 
 fn consensus(observation: &Observation, vote: impl Fn(&ServerAnswers) -> Vote) -> Consensus<'_> {
-    let mut silent = None;
+    let mut abstained = None;
     for servers in [&observation.authorities, &observation.resolvers] {
         let (mut yes, mut no) = (Vec::new(), Vec::new());
         for answers in servers {
             match vote(answers) {
                 Vote::Yes => yes.push(answers),
                 Vote::No => no.push(answers),
-                Vote::Abstain(why) => silent = silent.or_else(|| Some(format!("{} {why}", answers.server))),
+                Vote::Abstain(why) => abstained = abstained.or_else(|| Some(format!("{} {why}", answers.server))),
             }
         }
         match (yes.first(), no.first()) {
@@ -115,7 +115,7 @@ fn consensus(observation: &Observation, vote: impl Fn(&ServerAnswers) -> Vote) -
             _ => {}
         }
     }
-    Consensus::Unknown(silent.unwrap_or_else(|| "there is no server to ask".to_owned()))
+    Consensus::Unknown(abstained.unwrap_or_else(|| "there is no server to ask".to_owned()))
 }
 
 fn vote_on_proof(answers: &ServerAnswers, query: &VerificationQuery) -> Vote {
@@ -129,7 +129,7 @@ fn vote_on_proof(answers: &ServerAnswers, query: &VerificationQuery) -> Vote {
 /// This server's addresses, as far as they are known.
 struct OwnAddresses {
     addresses: BTreeSet<IpAddr>,
-    /// Why some may be missing.
+    /// Why some may be unknown.
     incomplete: Option<String>,
     /// The ingress host is a name without any address.
     lost: bool,
@@ -169,7 +169,7 @@ fn vote_on_routing(answers: &ServerAnswers, query: &VerificationQuery, ours: &Ow
     }
     let mut foreign = answers.addresses.all().filter(|address| !ours.has(*address)).peekable();
     match (&ours.incomplete, foreign.peek()) {
-        // It could be one of those that are missing.
+        // It could be one of those that are unknown.
         (Some(why), Some(_)) => Vote::Abstain(why.clone()),
         (None, Some(_)) => Vote::No,
         (_, None) if answers.addresses.all().next().is_none() => Vote::No,
@@ -184,7 +184,7 @@ fn route_kind(answers: &ServerAnswers, query: &VerificationQuery) -> RouteKind {
     }
 }
 
-/// Why a domain does not lead here; nothing where it has no record at all: that is no mistake yet.
+/// Why a domain does not lead here. None where it has no record at all, which is no mistake yet.
 fn routing_problem(answers: &ServerAnswers, query: &VerificationQuery, ours: &OwnAddresses) -> Option<DnsFinding> {
     let (domain, ingress) = (query.domain.clone(), query.ingress.clone());
     let targets = match &answers.chain {
@@ -210,7 +210,7 @@ fn routing_problem(answers: &ServerAnswers, query: &VerificationQuery, ours: &Ow
     (!to.is_empty()).then_some(DnsFinding::PointsElsewhere { domain, to, ingress })
 }
 
-/// Only what every resolver that could look says: a cache that is behind forbids nothing.
+/// A problem only if every resolver with an answer has it: one stale cache forbids nothing.
 fn caa_problem(observation: &Observation, query: &VerificationQuery, wildcard: bool) -> Option<DnsFinding> {
     let authority = query.authorities.first()?;
     let mut problem = None;
@@ -230,7 +230,7 @@ fn caa_problem(observation: &Observation, query: &VerificationQuery, wildcard: b
     problem
 }
 
-/// No resolver could look CAA up.
+/// The problem that no resolver could look up CAA.
 fn caa_failure(observation: &Observation, query: &VerificationQuery) -> Option<DnsFinding> {
     let mut failure = None;
     for answers in &observation.resolvers {
@@ -249,7 +249,7 @@ fn route_values(answers: &ServerAnswers) -> Vec<String> {
     }
 }
 
-fn found(lookup: &Lookup<Vec<String>>) -> Vec<String> {
+fn values(lookup: &Lookup<Vec<String>>) -> Vec<String> {
     match lookup {
         Lookup::Found(values) => values.clone(),
         Lookup::Nothing | Lookup::Failed(_) => Vec::new(),
@@ -257,13 +257,13 @@ fn found(lookup: &Lookup<Vec<String>>) -> Vec<String> {
 }
 
 fn distinct(values: impl Iterator<Item = String>) -> Vec<String> {
-    let mut seen: Vec<String> = Vec::new();
+    let mut distinct: Vec<String> = Vec::new();
     for value in values {
-        if seen.len() < MAX_OBSERVED_VALUES && !seen.contains(&value) {
-            seen.push(value);
+        if distinct.len() < MAX_OBSERVED_VALUES && !distinct.contains(&value) {
+            distinct.push(value);
         }
     }
-    seen
+    distinct
 }
 
 #[cfg(test)]

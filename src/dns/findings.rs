@@ -1,26 +1,26 @@
-//! What a look at a domain's DNS has found, as the domain's life cycle needs it and as its owner is told.
+//! The result of a DNS check of a domain, for the domain's life cycle and for its owner.
 
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-/// What one lookup said. A lookup that could not be made is never a "no".
+/// The result of one lookup. A failed lookup is never a negative answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Lookup<T> {
     Found(T),
     /// The name or the record does not exist.
     Nothing,
-    /// Why it could not be made, as the end of a sentence that begins with who was asked.
+    /// Why it failed, as the end of a sentence that begins with the server.
     Failed(String),
 }
 
 /// One record that the owner publishes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordCheck {
-    /// None: could not be asked, or the servers do not agree yet.
+    /// None: it could not be looked up, or the servers do not agree yet.
     pub matched: Option<bool>,
-    /// The values that DNS answers now, each once.
+    /// The current values in DNS, without duplicates.
     pub observed: Vec<String>,
 }
 
@@ -34,25 +34,25 @@ pub enum RouteKind {
     Flattened,
 }
 
-/// One look, judged. Pure data.
+/// The result of one check.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Findings {
     /// The proof of ownership at `_bitcall-challenge.<domain>`.
     pub txt: RecordCheck,
-    /// Whether the domain leads here, by either way.
+    /// Whether the domain leads here, by CNAME or by addresses.
     pub cname: RecordCheck,
-    /// None: it does not lead here, or that could not be asked.
+    /// None: it does not lead here, or that could not be looked up.
     pub way: Option<RouteKind>,
     /// What the owner has to change, the most pressing first.
     pub problems: Vec<DnsFinding>,
-    /// A lookup that matters could not be made: which, and why. Nothing may be concluded from what is missing.
+    /// Which lookups failed, and why. Nothing may be concluded from their missing answers.
     pub unsure: Option<String>,
-    /// `_acme-challenge.<domain>` is a CNAME to this server's zone: certificates can be proved by DNS-01.
+    /// `_acme-challenge.<domain>` is a CNAME to this server's zone, so that DNS-01 is possible.
     pub challenge_delegated: bool,
 }
 
-/// One thing that is wrong in a domain's DNS. [`Self::sentence`] says it to its owner.
+/// One problem in a domain's DNS.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "kind")]
 pub enum DnsFinding {
@@ -61,22 +61,22 @@ pub enum DnsFinding {
     /// The domain leads to a proxy, which ends TLS itself.
     Proxied { domain: String, by: String, addresses: Vec<IpAddr>, ingress: String },
     /// RFC 8659 section 4: the certificate authority would refuse. `at` is the name whose records decide.
-    /// `wildcard`: only the names below the domain, for which certificates would be got with its own.
+    /// `wildcard`: only the names below the domain, which a wildcard certificate would cover.
     CaaForbids { at: String, allows: Vec<String>, authority: String, wildcard: bool },
-    /// Whether CAA forbids anything could not be found out: why. Certificates are ordered all the same.
+    /// CAA could not be looked up: why. Certificates are ordered nevertheless.
     CaaUnknown { domain: String, why: String },
-    /// To another host (a name), or to other addresses.
+    /// The domain leads to another host (a name), or to other addresses.
     PointsElsewhere { domain: String, to: Vec<String>, ingress: String },
-    /// CNAMEs that lead in a circle, or through more names than anybody follows.
+    /// CNAMEs in a circle, or more of them than resolvers follow.
     Loop { domain: String, through: Vec<String>, ingress: String },
-    /// Servers that should say the same do not. `record` is what was asked for, e.g. "TXT _bitcall-challenge.a.b".
+    /// Servers of one group have different answers. `record` is the one looked up, such as "TXT _bitcall-challenge.a.b".
     Disagreement { record: String, with: Vec<String>, without: Vec<String> },
-    /// The host that tenants point at has no address itself: the operator's to mend.
+    /// The ingress host has no address, which the operator has to correct.
     IngressLost { ingress: String },
 }
 
 impl DnsFinding {
-    /// What is wrong, and the exact record to change.
+    /// One sentence for the owner: what is wrong, and the exact record to change.
     pub fn sentence(&self) -> String {
         match self {
             Self::StaleAddress { domain, addresses } => format!(

@@ -1,4 +1,4 @@
-//! From the bytes of a query to the bytes of its answer (RFC 1035 section 4, EDNS by RFC 6891). Sans-IO.
+//! Turns the bytes of a query into those of its response (RFC 1035 section 4, EDNS by RFC 6891). Sans-IO.
 //!
 //! hickory-server reads the request and writes the response; its own sockets are not used, because they
 //! start a task for each datagram and accept any number of connections.
@@ -14,25 +14,26 @@ use hickory_server::zone_handler::MessageResponseBuilder;
 
 use super::zone::{DnsZone, ZoneAnswer};
 
-/// Fits into every network's packets, so no fragment can be forged (the resolvers' agreement of 2020).
+/// Fits into one packet of nearly every network, so that no fragment can be forged (DNS Flag Day 2020).
 const MAX_DATAGRAM_BYTES: u16 = 1232;
 const HEADER_BYTES: usize = 12;
 const MAX_NAME_BYTES: usize = 255;
-const RESPONSE: u8 = 0x80;
-const TRUNCATED: u8 = 0x02;
-const RECURSION_DESIRED: u8 = 0x01;
+/// Bits of the third byte of the header (RFC 1035 section 4.1.1).
+const QR_BIT: u8 = 0x80;
+const TC_BIT: u8 = 0x02;
+const RD_BIT: u8 = 0x01;
 
-/// Over which transport the query came, and with which the answer has to fit.
+/// The transport of a query, which limits the size of its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DnsTransport {
     Udp,
     Tcp,
 }
 
-/// The answer to `query`; none where none may be given. `now` is in seconds since 1970.
+/// The response to `query`; none to a response. `now` is in seconds since 1970.
 pub fn respond(zone: &DnsZone, query: Vec<u8>, from: SocketAddr, transport: DnsTransport, now: u64) -> Option<Vec<u8>> {
     let header = RawHeader::read(&query)?;
-    // An answer to an answer would go back and forth for ever.
+    // Responses to responses would never end.
     if header.is_response {
         return None;
     }
@@ -66,37 +67,37 @@ pub fn respond(zone: &DnsZone, query: Vec<u8>, from: SocketAddr, transport: DnsT
     write(&request, &answer, limit, false).or_else(|| Some(header.error(ResponseCode::ServFail)))
 }
 
-/// Tells the asker to come back over TCP, which no forged address can.
+/// An empty truncated response, which makes the client repeat its query over TCP: a forged source address cannot.
 pub fn truncated(query: &[u8]) -> Option<Vec<u8>> {
     let header = RawHeader::read(query).filter(|header| !header.is_response)?;
     let mut bytes = header.error(ResponseCode::NoError);
-    bytes[2] |= TRUNCATED;
+    bytes[2] |= TC_BIT;
     if header.questions == 1
         && let Some(question) = question_bytes(query)
     {
-        // A resolver that finds another question in it, or none, believes that it is forged.
+        // A resolver takes a response with another question, or none, for forged.
         bytes[5] = 1;
         bytes.extend_from_slice(question);
     }
     Some(bytes)
 }
 
-fn write(request: &Request, answer: &ZoneAnswer, limit: u16, cut: bool) -> Option<Vec<u8>> {
+fn write(request: &Request, answer: &ZoneAnswer, limit: u16, truncate: bool) -> Option<Vec<u8>> {
     let mut metadata = Metadata::response_from_request(&request.metadata);
     metadata.message_type = MessageType::Response;
     metadata.response_code = answer.code;
     metadata.authoritative = answer.authoritative;
-    metadata.truncation = cut;
-    // DNSSEC is not spoken here: nothing was checked that checking could be left out of.
+    metadata.truncation = truncate;
+    // This server does not validate DNSSEC, so that there is no checking to disable.
     metadata.checking_disabled = false;
 
-    let edns = request.edns.as_ref().map(|asked| {
+    let edns = request.edns.as_ref().map(|requested| {
         let mut edns = Edns::new();
-        edns.set_max_payload(MAX_DATAGRAM_BYTES).set_version(0).set_dnssec_ok(asked.flags().dnssec_ok);
+        edns.set_max_payload(MAX_DATAGRAM_BYTES).set_version(0).set_dnssec_ok(requested.flags().dnssec_ok);
         edns
     });
     let none: &[Record] = &[];
-    let (answers, authority, additionals) = if cut {
+    let (answers, authority, additionals) = if truncate {
         (none, none, none)
     } else {
         (answer.answers.as_slice(), answer.authority.as_slice(), answer.additionals.as_slice())
@@ -112,21 +113,21 @@ fn write(request: &Request, answer: &ZoneAnswer, limit: u16, cut: bool) -> Optio
     let mut encoder = BinEncoder::new(&mut bytes);
     encoder.set_max_size(limit);
     let written = response.destructive_emit(&mut encoder).ok()?;
-    if written.truncation && !cut {
-        // What is left of the records would only be thrown away (RFC 2181 section 9), and the OPT record must stay.
+    if written.truncation && !truncate {
+        // Clients ignore the records of a truncated response (RFC 2181 section 9), but the OPT record must stay.
         return write(request, answer, limit, true);
     }
     Some(bytes)
 }
 
 impl ZoneAnswer {
-    /// Nothing but a code.
+    /// A response code without records.
     fn only(code: ResponseCode) -> Self {
         Self { code, authoritative: false, answers: Vec::new(), authority: None, additionals: Vec::new() }
     }
 }
 
-/// The twelve bytes that decide whether to read on.
+/// The header, read before the message is parsed.
 struct RawHeader {
     id: [u8; 2],
     is_response: bool,
@@ -140,24 +141,24 @@ impl RawHeader {
         let header = bytes.first_chunk::<HEADER_BYTES>()?;
         Some(Self {
             id: [header[0], header[1]],
-            is_response: header[2] & RESPONSE != 0,
+            is_response: header[2] & QR_BIT != 0,
             opcode: (header[2] >> 3) & 0xF,
-            recursion_desired: header[2] & RECURSION_DESIRED,
+            recursion_desired: header[2] & RD_BIT,
             questions: u16::from_be_bytes([header[4], header[5]]),
         })
     }
 
-    /// A response without any section.
+    /// A response without records.
     fn error(&self, code: ResponseCode) -> Vec<u8> {
         let mut bytes = vec![0; HEADER_BYTES];
         bytes[..2].copy_from_slice(&self.id);
-        bytes[2] = RESPONSE | (self.opcode << 3) | self.recursion_desired;
+        bytes[2] = QR_BIT | (self.opcode << 3) | self.recursion_desired;
         bytes[3] = code.low();
         bytes
     }
 }
 
-/// The bytes of the only question, whose name cannot be compressed: nothing stands before it.
+/// The bytes of the only question. Its name cannot be compressed, because no other name comes before it.
 fn question_bytes(query: &[u8]) -> Option<&[u8]> {
     let mut end = HEADER_BYTES;
     loop {

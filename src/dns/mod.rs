@@ -1,8 +1,7 @@
-//! Everything that speaks DNS: the authoritative server for the base domain, and the verifier
-//! that looks at what tenants publish for domains of their own.
+//! DNS: the authoritative server for the base domain, and the verifier that checks the records of tenants' own domains.
 //!
-//! Both are pure in the middle: [`DnsZone`] and [`message`] turn a datagram into its answer, [`evaluation`] turns
-//! what was observed into [`Findings`]; sockets and lookups stand around them.
+//! The cores are pure: [`DnsZone`] and [`message`] turn a query into its response, [`evaluation`] turns the answers of
+//! lookups into [`Findings`]. Sockets and lookups are in modules of their own.
 
 mod authorities;
 mod delegation;
@@ -32,7 +31,7 @@ pub use zone::{Challenges, DnsZone, ZoneSettings};
 
 use crate::hostname::Hostname;
 
-/// Where `_acme-challenge.<domain>` is pointed at by CNAME, so that the zone of `base` answers it.
+/// The target of the CNAME at `_acme-challenge.<domain>` by which the zone of `base` answers its challenges.
 pub fn delegate(domain: &str, base: &Hostname) -> String {
     format!("{domain}._acme.{base}")
 }

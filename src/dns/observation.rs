@@ -1,17 +1,17 @@
-//! What was asked about a domain, and what each server answered: the facts, before any judgement.
+//! What is looked up for a domain, and what each server answered, before it is evaluated.
 
 use std::net::IpAddr;
 
 use super::Lookup;
 
-/// Tags whose meaning is known, those among them that do not matter for a plain name included
-/// (RFC 8659 section 4, RFC 9495 for `issuemail`).
+/// Property tags whose meaning is known, also those that do not matter for host names (RFC 8659 section 4, RFC 9495 for
+/// `issuemail`).
 const KNOWN_TAGS: [&str; 5] = ["issue", "issuewild", "iodef", "issuemail", "issuevmc"];
 
-/// What is to be found out about one domain.
+/// What to verify of one domain.
 #[derive(Clone, Debug)]
 pub struct VerificationQuery {
-    /// In the form of [`Hostname`](crate::hostname::Hostname): lower case, no dot at the end.
+    /// In the form of [`Hostname`](crate::hostname::Hostname): lower case, no trailing dot.
     pub domain: String,
     /// The value that proves ownership, at `_bitcall-challenge.<domain>`.
     pub token: String,
@@ -19,49 +19,49 @@ pub struct VerificationQuery {
     pub ingress: String,
     /// Addresses of this server, besides those that the ingress host has in DNS.
     pub addresses: Vec<IpAddr>,
-    /// Names by which the certificate authorities in use stand in CAA records. Empty: CAA does not matter.
+    /// Issuer domain names in CAA records of the certificate authorities in use. Empty: CAA is not checked.
     pub authorities: Vec<String>,
-    /// Where `_acme-challenge.<domain>` is answered by this server's own zone; none without such a zone.
+    /// The name in this server's own zone to which `_acme-challenge.<domain>` can be delegated; none without a zone.
     pub delegate: Option<String>,
 }
 
 impl VerificationQuery {
-    /// Where the proof of ownership is published.
+    /// The name of the TXT record that proves ownership.
     pub fn challenge(&self) -> String {
         format!("_bitcall-challenge.{}", self.domain)
     }
 
-    /// Where certificate authorities look for theirs (RFC 8555 section 8.4).
+    /// The name of DNS-01 challenges (RFC 8555 section 8.4).
     pub fn acme_challenge(&self) -> String {
         format!("_acme-challenge.{}", self.domain)
     }
 }
 
-/// Everything that was answered.
+/// The answers of all servers.
 #[derive(Clone, Debug, Default)]
 pub struct Observation {
-    /// By the resolvers: what the world sees, caches included.
+    /// Of the resolvers, which may be cached.
     pub resolvers: Vec<ServerAnswers>,
-    /// By the domain's own name servers: what the world will see.
+    /// Of the domain's own name servers, which are current.
     pub authorities: Vec<ServerAnswers>,
     /// Of the ingress host.
     pub ingress: HostAddresses,
-    /// Why no server could be asked at all.
+    /// Why no server could be asked.
     pub failed: Option<String>,
 }
 
-/// What one server answered.
+/// The answers of one server.
 #[derive(Clone, Debug)]
 pub struct ServerAnswers {
-    /// For people: its name or its address.
+    /// Its name or address, for messages.
     pub server: String,
     pub txt: Lookup<Vec<String>>,
     pub chain: Lookup<CnameChain>,
     /// Of the domain itself; [`Lookup::Nothing`] in both families where there is a CNAME.
     pub addresses: HostAddresses,
-    /// The records that decide (RFC 8659 section 3), and the name that has them.
+    /// The relevant record set (RFC 8659 section 3), and the name that has it.
     pub caa: Lookup<Caa>,
-    /// Where `_acme-challenge.<domain>` leads by CNAME.
+    /// The CNAME target of `_acme-challenge.<domain>`.
     pub delegate: Lookup<String>,
 }
 
@@ -70,13 +70,13 @@ pub struct ServerAnswers {
 pub struct CnameChain {
     /// The targets, without the domain itself.
     pub targets: Vec<String>,
-    /// A name came twice, or there were too many.
+    /// It contains a name twice, or too many names.
     pub endless: bool,
     /// Why the last target could not be followed further.
     pub broken: Option<String>,
 }
 
-/// Both families, which fail and go stale apart from each other.
+/// The addresses of both families, which are looked up separately.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostAddresses {
     pub v4: Lookup<Vec<IpAddr>>,
@@ -90,7 +90,7 @@ impl Default for HostAddresses {
 }
 
 impl HostAddresses {
-    /// All that were found.
+    /// The addresses of both families.
     pub fn all(&self) -> impl Iterator<Item = IpAddr> + '_ {
         [&self.v4, &self.v6]
             .into_iter()
@@ -101,7 +101,7 @@ impl HostAddresses {
             .copied()
     }
 
-    /// Why one of the families could not be asked.
+    /// Why the lookup of a family failed.
     pub fn failure(&self) -> Option<&str> {
         [&self.v4, &self.v6].into_iter().find_map(|family| match family {
             Lookup::Failed(why) => Some(why.as_str()),
@@ -110,7 +110,7 @@ impl HostAddresses {
     }
 }
 
-/// A host that the zone above names for the zone, and its addresses as far as they are known.
+/// A name server in a referral, and its addresses as far as they are known.
 pub type NameServer = (String, Vec<IpAddr>);
 
 /// A set of CAA records.
@@ -132,15 +132,15 @@ impl Caa {
     /// The authorities that may issue for a plain name, or for a wildcard; none: any may (RFC 8659 sections 4.2
     /// and 4.3).
     pub fn allowed(&self, wildcard: bool) -> Option<Vec<String>> {
-        // What nobody understands and must not be ignored forbids everything (section 4.1).
+        // An unknown critical property forbids issuance (section 4.1).
         let unknown = |record: &&CaaRecord| record.critical && !KNOWN_TAGS.contains(&record.tag.as_str());
         if self.records.iter().any(|record| unknown(&record)) {
             return Some(Vec::new());
         }
         let tagged = |tag: &str| self.records.iter().filter(|record| record.tag == tag).collect::<Vec<_>>();
-        let wild = if wildcard { tagged("issuewild") } else { Vec::new() };
-        // For wildcards it stands in the place of all the others.
-        let issue = if wild.is_empty() { tagged("issue") } else { wild };
+        let issuewild = if wildcard { tagged("issuewild") } else { Vec::new() };
+        // For wildcards, issuewild takes precedence over issue (section 4.3).
+        let issue = if issuewild.is_empty() { tagged("issue") } else { issuewild };
         if issue.is_empty() {
             return None;
         }

@@ -1,9 +1,8 @@
-//! Networks of proxies that end TLS themselves: a domain that leads there is not wrong by accident,
-//! its owner has left the provider's proxy switched on.
+//! Networks of proxies that terminate TLS: the owner of a domain that leads there has left the provider's proxy on.
 
 use std::net::IpAddr;
 
-/// As their owners publish them: cloudflare.com/ips, api.fastly.com/public-ip-list, Sucuri's and
+/// As published at cloudflare.com/ips, api.fastly.com/public-ip-list, Sucuri's and
 /// Imperva's help pages.
 const NETWORKS: &[(&str, &[&str])] = &[
     (
@@ -79,7 +78,7 @@ const NETWORKS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Whose proxy `address` belongs to.
+/// The provider of the proxy with this address.
 pub fn proxy_of(address: IpAddr) -> Option<&'static str> {
     let (bits, family) = bits(address.to_canonical());
     NETWORKS.iter().flat_map(|(owner, networks)| networks.iter().map(move |network| (*owner, *network))).find_map(
@@ -93,7 +92,7 @@ pub fn proxy_of(address: IpAddr) -> Option<&'static str> {
     )
 }
 
-/// Left-aligned, and the width of the family.
+/// Left-aligned bits, and the width of the family.
 fn bits(address: IpAddr) -> (u128, u8) {
     match address {
         IpAddr::V4(v4) => (u128::from(v4.to_bits()) << 96, 32),
@@ -108,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_network_is_one_and_knows_its_owner() {
+    fn every_network_has_no_host_bits_and_one_owner() {
         for (owner, networks) in NETWORKS {
             for network in *networks {
                 let (start, length) = network.split_once('/').unwrap();
@@ -122,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_of_a_network_are_not_in_it() {
+    fn addresses_next_to_a_network_are_not_in_it() {
         for (address, owner) in [
             ("104.16.0.0", Some("Cloudflare")),
             ("104.23.255.255", Some("Cloudflare")),

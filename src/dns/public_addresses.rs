@@ -1,8 +1,8 @@
-//! Which addresses the whole Internet can reach, and those of this machine among them.
+//! Publicly reachable addresses, and those of this machine.
 
 use std::net::IpAddr;
 
-/// This machine's own addresses that others could reach it at, for a zone that names none.
+/// The public addresses of this machine's interfaces, for a zone without configured ones.
 pub fn own_addresses() -> Vec<IpAddr> {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
     let mut addresses: Vec<_> = interfaces.iter().map(if_addrs::Interface::ip).filter(is_global).collect();
@@ -11,7 +11,7 @@ pub fn own_addresses() -> Vec<IpAddr> {
     addresses
 }
 
-/// Reached from the whole Internet, as far as the address tells (RFC 6890).
+/// Whether an address is globally reachable by its range (RFC 6890).
 pub(super) fn is_global(address: &IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {

@@ -1,5 +1,5 @@
-//! The zone on its sockets. Datagrams are answered one after the other where they arrive: an answer takes
-//! microseconds, a task for each would cost more. Connections are few, bounded and short.
+//! Serves the zone on its sockets. Datagrams are answered one after the other by the task that receives them: a response
+//! takes microseconds, and a task for each would cost more. Connections are limited in number and time.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,11 +18,11 @@ use super::response_limiter::{RateAction, ResponseLimiter};
 use super::udp_socket::{PacketInfoSocket, ReceiveBuffer};
 use super::zone::DnsZone;
 
-/// A question with all its options is far shorter.
+/// Longer than any query with all its options.
 const MAX_QUERY_BYTES: usize = 4096;
-/// Receipts between two looks at the clock and at the other tasks.
+/// Batches received before the clock is read again and other tasks run.
 const MAX_BATCHES: usize = 8;
-/// Open at once.
+/// Open at the same time.
 const MAX_CONNECTIONS: usize = 256;
 /// On one connection.
 const MAX_QUERIES_PER_CONNECTION: usize = 1000;
@@ -30,14 +30,14 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// The server in operation; it ends with the value.
+/// The running server, which ends when this is dropped.
 pub struct DnsServer {
     stop: watch::Sender<bool>,
     loops: JoinSet<()>,
 }
 
 impl DnsServer {
-    /// Answers at once. `per_network`: datagrams in a second that one network is answered, see [`ResponseLimiter`].
+    /// Starts answering. `per_network`: datagrams in a second that one network is answered, see [`ResponseLimiter`].
     /// Must be called inside a tokio runtime.
     pub fn start(sockets: DnsSockets, zone: DnsZone, per_network: u32) -> io::Result<Self> {
         let (stop, stopped) = watch::channel(false);
@@ -53,9 +53,9 @@ impl DnsServer {
         Ok(Self { stop, loops })
     }
 
-    /// Takes no further query; answers that are on their way go out.
+    /// Accepts no further query, and sends the responses to those received.
     pub async fn drain(mut self) {
-        // Fails only when nobody listens any more.
+        // Fails if all loops have ended.
         let _ = self.stop.send(true);
         while self.loops.join_next().await.is_some() {}
     }
@@ -86,11 +86,11 @@ async fn serve_datagrams(
                     drained = true;
                     break;
                 }
-                // An ICMP answer to something sent earlier.
+                // An ICMP error for an earlier datagram.
                 Err(_) => continue,
             }
             for datagram in buffer.datagrams() {
-                // Nobody asks from there, so it is forged; and no query that anybody needs is longer.
+                // Port 0 cannot be a source, so that it is forged.
                 if datagram.from.port() == 0 || datagram.bytes.len() > MAX_QUERY_BYTES {
                     continue;
                 }
@@ -147,7 +147,7 @@ async fn accept(
     Ok((stream, from, permit))
 }
 
-/// Queries one after the other (RFC 7766), each with its length before it.
+/// Answers queries one after the other (RFC 7766), each with its length before it.
 async fn connection(
     stream: TcpStream,
     from: SocketAddr,
@@ -158,7 +158,7 @@ async fn connection(
 ) {
     let mut stream = BufReader::with_capacity(MAX_QUERY_BYTES, stream);
     for _ in 0..MAX_QUERIES_PER_CONNECTION {
-        // Whoever holds a place while few are left has to hurry (RFC 7766 section 6.2.3).
+        // Idle connections are closed sooner while few are left (RFC 7766 section 6.2.3).
         let idle_timeout = if permits.available_permits() > MAX_CONNECTIONS / 4 { IDLE_TIMEOUT } else { BUSY_TIMEOUT };
         let query = tokio::select! {
             query = timeout(idle_timeout, read(&mut stream)) => query,
@@ -176,7 +176,6 @@ async fn connection(
 
 async fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Vec<u8>> {
     let length = usize::from(stream.read_u16().await?);
-    // No query that anybody needs is longer.
     if length > MAX_QUERY_BYTES {
         return Err(io::ErrorKind::InvalidData.into());
     }

@@ -1,4 +1,4 @@
-//! From the configuration to what server and verifier need to know.
+//! The settings of server and verifier from the configuration.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::hostname::Hostname;
 
 impl ZoneSettings {
-    /// None: no zone is served. The error is a whole message, with what to do.
+    /// None: no zone is served. The error is a complete message with a hint.
     pub fn of(config: &Config) -> Result<Option<Self>, String> {
         let Some(base) = config.domains.base.clone().filter(|_| !config.dns.listen.is_empty()) else {
             return Ok(None);
@@ -48,7 +48,7 @@ impl VerifierSettings {
     }
 }
 
-/// As they stand in CAA records: those that are named, else those of the ACME directories.
+/// Issuer domain names for CAA records: those configured, else those of the ACME directories.
 fn authorities(config: &Config) -> Vec<Hostname> {
     if !config.dns.caa.is_empty() {
         return config.dns.caa.clone();
@@ -57,6 +57,6 @@ fn authorities(config: &Config) -> Vec<Hostname> {
 }
 
 fn configured_addresses(config: &Config) -> Vec<IpAddr> {
-    let named = [&config.dns.addresses, &config.sip.media_addresses].into_iter().find(|named| !named.is_empty());
-    named.cloned().unwrap_or_default()
+    let mut candidates = [&config.dns.addresses, &config.sip.media_addresses].into_iter();
+    candidates.find(|addresses| !addresses.is_empty()).cloned().unwrap_or_default()
 }

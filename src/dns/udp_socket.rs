@@ -1,6 +1,6 @@
-//! One UDP socket. An answer must leave from the address that was asked, or whoever asked takes it for forged;
-//! on a socket for all addresses of the machine the kernel would choose one by its routes. So each datagram
-//! comes with the address that it was sent to, and its answer goes out from there (`IP_PKTINFO`, by quinn-udp).
+//! A UDP socket whose responses leave from the address that the query was sent to; clients ignore those from another
+//! address. On a socket for all addresses of the machine the kernel would choose one by its routes, so that each
+//! datagram is received with its destination address (`IP_PKTINFO`, by quinn-udp).
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
@@ -9,9 +9,9 @@ use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-/// A datagram can be no longer, nor several in one buffer.
+/// The longest datagram, also for several of them in one buffer (GRO).
 const MAX_DATAGRAM_BYTES: usize = 1 << 16;
-/// Buffers filled in one go.
+/// Buffers filled by one call.
 const RECEIVE_BATCH: usize = 8;
 
 pub struct PacketInfoSocket {
@@ -19,7 +19,7 @@ pub struct PacketInfoSocket {
     state: UdpSocketState,
 }
 
-/// What came in, until the next receipt.
+/// The datagrams of the last receipt.
 pub struct ReceiveBuffer {
     bytes: Box<[u8]>,
     received: [RecvMeta; RECEIVE_BATCH],
@@ -48,7 +48,7 @@ impl PacketInfoSocket {
         self.socket.readable().await
     }
 
-    /// Fills the inbox with what is there; [`io::ErrorKind::WouldBlock`] where nothing is.
+    /// Receives the datagrams that are there; [`io::ErrorKind::WouldBlock`] where there are none.
     pub fn receive(&self, buffer: &mut ReceiveBuffer) -> io::Result<()> {
         buffer.count = 0;
         let ReceiveBuffer { bytes, received, count } = buffer;
@@ -58,9 +58,9 @@ impl PacketInfoSocket {
         Ok(())
     }
 
-    /// A full send buffer drops it, as the network may: who asked asks again.
-    pub fn answer(&self, asked: &Datagram<'_>, contents: &[u8]) {
-        let transmit = Transmit { destination: asked.from, ecn: None, contents, segment_size: None, src_ip: asked.to };
+    /// Sends a response. It is dropped if the send buffer is full, as in the network: the client repeats its query.
+    pub fn answer(&self, query: &Datagram<'_>, contents: &[u8]) {
+        let transmit = Transmit { destination: query.from, ecn: None, contents, segment_size: None, src_ip: query.to };
         let send = || self.state.try_send(UdpSockRef::from(&self.socket), &transmit);
         let _ = self.socket.try_io(Interest::WRITABLE, send);
     }
@@ -75,7 +75,7 @@ impl ReceiveBuffer {
         }
     }
 
-    /// The kernel may have put several from one sender into one buffer.
+    /// The kernel may put several datagrams of one sender into one buffer.
     pub fn datagrams(&self) -> impl Iterator<Item = Datagram<'_>> {
         let filled = self.received.iter().take(self.count).zip(self.bytes.chunks_exact(MAX_DATAGRAM_BYTES));
         filled.flat_map(|(meta, bytes)| {

@@ -1,5 +1,5 @@
-//! Looks at a domain's DNS as it is now: through each resolver, and at the domain's own name servers. Every
-//! lookup ends within seconds, as found, as nothing, or as failed; nothing is kept from one look to the next.
+//! Checks a domain's current DNS records by each resolver, and at the domain's own name servers. Every lookup ends within
+//! seconds; nothing is cached between checks.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -15,33 +15,33 @@ use super::public_addresses::is_global;
 use super::{Findings, Lookup};
 use crate::hostname::Hostname;
 
-/// Domains that are looked at side by side; each takes a dozen sockets for a moment.
+/// Domains that are checked at the same time; each takes a dozen sockets for a moment.
 const MAX_CONCURRENT_VERIFICATIONS: usize = 32;
-/// Of a zone's name servers; the others are copies.
+/// Name servers of a zone that are asked; all of them should have the same records.
 pub(super) const MAX_NAME_SERVERS: usize = 4;
-/// More than any resolver follows.
+/// More than common resolvers follow.
 const MAX_CNAME_TARGETS: usize = 16;
 const DNS_PORT: u16 = 53;
 
-/// Asks and judges. Cheap to clone.
+/// Looks up and evaluates. Cheap to clone.
 #[derive(Clone)]
 pub struct Verifier {
     settings: Arc<VerifierSettings>,
     permits: Arc<Semaphore>,
-    /// Where the domain's own name servers listen.
+    /// The port of domains' own name servers.
     port: u16,
 }
 
-/// What the verifier knows of this installation.
+/// The settings of this installation.
 #[derive(Clone, Debug)]
 pub struct VerifierSettings {
-    /// To ask. Empty: those of the system, read again for each look.
+    /// Empty: those of the system, read again for each check.
     pub resolvers: Vec<SocketAddr>,
     /// The host that domains point at: a name, or an address where this server has no name.
     pub ingress: String,
-    /// Of this server, besides those that the ingress host has in DNS.
+    /// Addresses of this server besides those that the ingress host has in DNS.
     pub addresses: Vec<IpAddr>,
-    /// Names by which the certificate authorities in use stand in CAA records.
+    /// Issuer domain names in CAA records of the certificate authorities in use.
     pub authorities: Vec<String>,
     /// The domain whose zone this server serves itself, if it does.
     pub base: Option<Hostname>,
@@ -56,7 +56,7 @@ impl Verifier {
         }
     }
 
-    /// One look at `domain`, whose owner proves it by `token`.
+    /// Checks `domain`, whose owner proves ownership by `token`.
     pub async fn verify(&self, domain: &Hostname, token: &str) -> Findings {
         let query = self.query(domain, token);
         evaluate(&self.observe(&query).await, &query)
@@ -74,22 +74,22 @@ impl Verifier {
         }
     }
 
-    /// Asks everybody at once; waits for its turn while many other domains are looked at.
+    /// Asks all servers at once, after waiting while the maximum of other domains are checked.
     pub async fn observe(&self, query: &VerificationQuery) -> Observation {
         let Ok(_permit) = self.permits.acquire().await else { return Observation::default() };
         let resolvers = match self.resolvers() {
             Ok(resolvers) => resolvers,
             Err(why) => return Observation { failed: Some(why), ..Observation::default() },
         };
-        let (seen_by_resolvers, authorities, ingress) = tokio::join!(
-            join_all(resolvers.iter().map(|resolver| resolver_answers(resolver, query))),
+        let (resolver_answers, authorities, ingress) = tokio::join!(
+            join_all(resolvers.iter().map(|resolver| answers_of_resolver(resolver, query))),
             self.authorities(&resolvers, query),
             ingress(&resolvers, &query.ingress),
         );
-        Observation { resolvers: seen_by_resolvers, authorities, ingress, failed: None }
+        Observation { resolvers: resolver_answers, authorities, ingress, failed: None }
     }
 
-    /// The addresses of a host that the whole Internet could reach; none where they cannot be found.
+    /// The public addresses of a host; empty where they cannot be looked up.
     pub async fn public_addresses(&self, host: &Hostname) -> Vec<IpAddr> {
         let Ok(resolvers) = self.resolvers() else { return Vec::new() };
         let mut addresses = all_addresses(&resolvers, host.as_str()).await;
@@ -105,12 +105,12 @@ impl Verifier {
         Ok(addresses.into_iter().map(DnsClient::resolver).collect())
     }
 
-    /// A zone's own server.
+    /// A zone's own name server.
     pub(super) fn authority(&self, name: String, address: IpAddr) -> DnsClient {
         DnsClient::authority(name, SocketAddr::new(address, self.port))
     }
 
-    /// The views of the name servers of the closest zone above the domain; none where they cannot be found.
+    /// The answers of the name servers of the zone that the domain is in; empty where they cannot be looked up.
     async fn authorities(&self, resolvers: &[DnsClient], query: &VerificationQuery) -> Vec<ServerAnswers> {
         let servers = async {
             let mut zone = query.domain.as_str();
@@ -118,7 +118,7 @@ impl Verifier {
                 match first_of(resolvers, |client| client.name_servers(zone)).await {
                     Lookup::Found(servers) => return servers,
                     Lookup::Nothing => zone = zone.split_once('.').map_or("", |(_, parent)| parent),
-                    // The parent's servers would only send us back here.
+                    // The parent zone's servers would only refer to these servers.
                     Lookup::Failed(_) => break,
                 }
             }
@@ -128,14 +128,14 @@ impl Verifier {
         let asked = servers.iter().take(MAX_NAME_SERVERS).map(|name| async move {
             let address = address_of(resolvers, name).await?;
             let client = self.authority(name.clone(), address);
-            Some(authority_answers(&client, resolvers, query).await)
+            Some(answers_of_authority(&client, resolvers, query).await)
         });
         join_all(asked).await.into_iter().flatten().collect()
     }
 }
 
-/// Through a resolver, which follows whatever is to be followed.
-async fn resolver_answers(client: &DnsClient, query: &VerificationQuery) -> ServerAnswers {
+/// From a resolver, which follows CNAMEs itself.
+async fn answers_of_resolver(client: &DnsClient, query: &VerificationQuery) -> ServerAnswers {
     let (challenge, acme) = (query.challenge(), query.acme_challenge());
     let (txt, chain, addresses, caa, delegate) = tokio::join!(
         client.txt(&challenge),
@@ -147,9 +147,9 @@ async fn resolver_answers(client: &DnsClient, query: &VerificationQuery) -> Serv
     ServerAnswers { server: client.name().to_owned(), txt, chain, addresses, caa, delegate }
 }
 
-/// At a name server of the domain's zone. It answers for that zone only: where the CNAME leads outside of
-/// it, the resolvers are asked on.
-async fn authority_answers(client: &DnsClient, resolvers: &[DnsClient], query: &VerificationQuery) -> ServerAnswers {
+/// From a name server of the domain's zone. It answers for that zone only: where a CNAME leads out of it, the resolvers
+/// are asked for the rest.
+async fn answers_of_authority(client: &DnsClient, resolvers: &[DnsClient], query: &VerificationQuery) -> ServerAnswers {
     let (challenge, acme) = (query.challenge(), query.acme_challenge());
     let (txt, chain, delegate) = tokio::join!(
         client.txt(&challenge),
@@ -163,13 +163,13 @@ async fn authority_answers(client: &DnsClient, resolvers: &[DnsClient], query: &
         },
         _ => addresses(client, &query.domain).await,
     };
-    // Climbing the tree is the resolvers' business: the parents have other servers.
+    // CAA records of parent domains are on other servers, so that only resolvers are asked.
     let caa = Lookup::Failed("was not asked".to_owned());
     ServerAnswers { server: client.name().to_owned(), txt, chain, addresses, caa, delegate }
 }
 
-/// Follows CNAMEs from `domain`, the first one at `client`, the further ones at the first of `others` that
-/// answers, where there are others. Stops at `goal`.
+/// Follows CNAMEs from `domain`: the first one at `client`, the further ones at the first of `others` that answers, if
+/// there are others. Stops at `goal`.
 async fn chain(client: &DnsClient, others: &[DnsClient], domain: &str, goal: &str) -> Lookup<CnameChain> {
     let mut chain = CnameChain::default();
     let mut at = domain.to_owned();
@@ -224,7 +224,7 @@ async fn caa(client: &DnsClient, query: &VerificationQuery) -> Lookup<Caa> {
     Lookup::Nothing
 }
 
-/// What any resolver knows: a host's own addresses are the same for everybody.
+/// The addresses of the ingress host, from the first resolver that answers.
 async fn ingress(resolvers: &[DnsClient], ingress: &str) -> HostAddresses {
     if ingress.parse::<IpAddr>().is_ok() {
         return HostAddresses::default();
@@ -253,7 +253,7 @@ pub(super) async fn address_of(resolvers: &[DnsClient], name: &str) -> Option<Ip
     None
 }
 
-/// The first answer that is one, else the last failure.
+/// The first answer, else the last failure.
 pub(super) async fn first_of<'s, T, F>(sources: &'s [DnsClient], ask: impl Fn(&'s DnsClient) -> F) -> Lookup<T>
 where
     F: Future<Output = Lookup<T>>,

@@ -1,8 +1,8 @@
-//! The base domain's zone: what exists in it, and what each name answers. Made from the configuration and
-//! from the challenges that are open now; nothing is read anywhere, so a change is answered at once.
+//! The zone of the base domain: its names and their records, from the configuration and the published challenges. No
+//! zone file is read, so that a change takes effect at once.
 //!
-//! Every name below the base leads to this server (RFC 4592), except those of the name servers and those
-//! that prove something to a certificate authority:
+//! By a wildcard (RFC 4592) every name below the base leads to this server, except those of the name servers and those
+//! of ACME challenges:
 //!
 //! - `_acme-challenge.<name>`, for the base domain and any name below it;
 //! - `<domain>._acme.<base>`, to which the owner of `<domain>` points `_acme-challenge.<domain>` by CNAME.
@@ -22,47 +22,47 @@ const ACME_CHALLENGE: &[u8] = b"_acme-challenge";
 /// The label below which challenges of tenants' own domains are answered.
 const DELEGATED: &[u8] = b"_acme";
 
-/// Seconds. Addresses may move to another machine within minutes; who serves the zone hardly changes.
+/// Seconds. The addresses may change within minutes, the name servers rarely.
 const ADDRESS_TTL: u32 = 300;
 const ZONE_TTL: u32 = 3600;
 const NEGATIVE_TTL: u32 = 60;
 const CHALLENGE_TTL: u32 = 1;
 
-/// The challenges that are open now, by whoever orders certificates.
+/// The published ACME challenges.
 pub trait Challenges: Send + Sync + 'static {
-    /// The values of the TXT record of this name, in lower case and without a dot at its end (RFC 8555
-    /// section 8.4). Called for every query: from memory.
+    /// The values of the TXT record at this name, which is in lower case and without a trailing dot (RFC 8555
+    /// section 8.4). Called for every query, so that it must answer from memory.
     fn txt(&self, name: &str) -> Vec<String>;
 }
 
-/// No certificate is being ordered.
+/// No challenges.
 impl Challenges for () {
     fn txt(&self, _name: &str) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// What a zone is made from.
+/// The settings of a zone.
 #[derive(Clone, Debug)]
 pub struct ZoneSettings {
     pub base: Hostname,
     /// Hosts on which this zone is served. Empty: `ns1.<base>`.
     pub nameservers: Vec<Hostname>,
-    /// Of whoever is responsible. None: `hostmaster@<base>`.
+    /// The responsible person's mail address. None: `hostmaster@<base>`.
     pub hostmaster: Option<MailAddress>,
-    /// Where this server is reached.
+    /// The addresses of this server.
     pub addresses: Vec<IpAddr>,
-    /// The only authorities that may issue certificates, as they stand in CAA records. Empty: no such record.
+    /// Issuer domain names for CAA records. Empty: no such record.
     pub authorities: Vec<Hostname>,
 }
 
 /// The zone of one base domain.
 pub struct DnsZone {
     base: LowerName,
-    /// Labels of the base, from the left.
+    /// The number of the base's labels.
     depth: usize,
     nameservers: Vec<Name>,
-    /// Labels of those name servers that are below the base, without the base's own.
+    /// The labels of name servers below the base, without the base's own.
     hosts: Vec<Vec<Box<[u8]>>>,
     responsible: Name,
     addresses: Vec<RData>,
@@ -70,7 +70,7 @@ pub struct DnsZone {
     challenges: Arc<dyn Challenges>,
 }
 
-/// What a query is answered with.
+/// The answer to a query.
 #[derive(Debug, PartialEq)]
 pub struct ZoneAnswer {
     pub code: ResponseCode,
@@ -81,7 +81,7 @@ pub struct ZoneAnswer {
     pub additionals: Vec<Record>,
 }
 
-/// What a name of the zone is.
+/// What kind of name it is in the zone.
 enum Node {
     Base,
     /// A name server below the base.
@@ -131,8 +131,8 @@ impl DnsZone {
         })
     }
 
-    /// `name` as it was asked for, in its own spelling. `now` is in seconds since 1970; the zone's
-    /// serial is that, so it never goes back and no appliance needs to keep it.
+    /// `name` as in the query, `lower` in lower case. `now` is in seconds since 1970 and is the zone's serial, which so
+    /// never decreases and need not be stored.
     pub fn answer(&self, name: &Name, lower: &LowerName, kind: RecordType, now: u64) -> ZoneAnswer {
         if !self.base.zone_of(lower) || matches!(kind, RecordType::AXFR | RecordType::IXFR) {
             return ZoneAnswer {
@@ -148,7 +148,7 @@ impl DnsZone {
         let mut additionals = Vec::new();
         let records: Vec<(u32, RData)> = match (&node, kind) {
             (Node::Missing | Node::EmptyNonTerminal, _) => Vec::new(),
-            // One small record, whatever there is (RFC 8482 section 4.2).
+            // A synthesized HINFO record (RFC 8482 section 4.2).
             (_, RecordType::ANY) => vec![(ADDRESS_TTL, RData::HINFO(HINFO::new("RFC8482".into(), String::new())))],
             (Node::Base, RecordType::SOA) => vec![(ZONE_TTL, self.soa(now))],
             (Node::Base, RecordType::NS) => {
@@ -169,7 +169,7 @@ impl DnsZone {
         let answers: Vec<_> =
             records.into_iter().map(|(ttl, data)| Record::from_rdata(name.clone(), ttl, data)).collect();
         let negative = answers.is_empty().then(|| {
-            // What proves something appears from one moment to the next: its absence is not worth remembering.
+            // A challenge may be published at any moment, so that its absence must not be cached for long.
             let ttl = if matches!(node, Node::Challenge) { CHALLENGE_TTL } else { NEGATIVE_TTL };
             Record::from_rdata(Name::from(&self.base), ttl, self.soa(now))
         });
@@ -191,19 +191,19 @@ impl DnsZone {
         if *last == DELEGATED {
             return if labels.len() == 1 { Node::EmptyNonTerminal } else { Node::Challenge };
         }
-        // Below a name that exists the wildcard says nothing (RFC 4592 section 4.3).
+        // A wildcard does not apply below an existing name (RFC 4592 section 3.3.1).
         if *last == ACME_CHALLENGE {
             return Node::Missing;
         }
-        let mut beside = false;
+        let mut below_existing = false;
         for host in &self.hosts {
             let shared = host.iter().rev().zip(labels.iter().rev()).take_while(|(a, b)| ***a == ***b).count();
             if shared == labels.len() {
                 return if host.len() == shared { Node::Host } else { Node::EmptyNonTerminal };
             }
-            beside |= shared > 0;
+            below_existing |= shared > 0;
         }
-        if beside { Node::Missing } else { Node::Wildcard }
+        if below_existing { Node::Missing } else { Node::Wildcard }
     }
 
     fn soa(&self, now: u64) -> RData {
@@ -214,7 +214,7 @@ impl DnsZone {
         RData::SOA(SOA::new(primary, self.responsible.clone(), serial, refresh, retry, expire, NEGATIVE_TTL))
     }
 
-    /// The addresses of the name servers below the base.
+    /// Address records of the name servers below the base.
     fn glue(&self) -> Vec<Record> {
         let inside = self.nameservers.iter().filter(|host| self.base.zone_of(&LowerName::new(host)));
         inside
@@ -231,7 +231,7 @@ fn labels(name: &Name, depth: usize) -> impl Iterator<Item = &[u8]> {
     name.iter().take(name.iter().count().saturating_sub(depth))
 }
 
-/// As names are written; none where a label holds what no host's name can.
+/// A name as text; none where a label has other characters than those of host names and `_`.
 fn text(name: &Name) -> Option<String> {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let mut text = String::with_capacity(name.len());

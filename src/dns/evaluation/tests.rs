@@ -20,8 +20,8 @@ fn query() -> VerificationQuery {
     }
 }
 
-/// A server at which everything is right.
-fn right(server: &str) -> ServerAnswers {
+/// A server with the correct records.
+fn correct(server: &str) -> ServerAnswers {
     ServerAnswers {
         server: server.into(),
         txt: Lookup::Found(vec!["token".into()]),
@@ -33,7 +33,12 @@ fn right(server: &str) -> ServerAnswers {
 }
 
 fn empty(server: &str) -> ServerAnswers {
-    ServerAnswers { txt: Lookup::Nothing, chain: Lookup::Nothing, addresses: HostAddresses::default(), ..right(server) }
+    ServerAnswers {
+        txt: Lookup::Nothing,
+        chain: Lookup::Nothing,
+        addresses: HostAddresses::default(),
+        ..correct(server)
+    }
 }
 
 fn dead(server: &str) -> ServerAnswers {
@@ -49,8 +54,8 @@ fn dead(server: &str) -> ServerAnswers {
 }
 
 /// Without a CNAME, with these addresses.
-fn at(given: &[&str]) -> ServerAnswers {
-    ServerAnswers { chain: Lookup::Nothing, addresses: addresses(given), ..right("r1") }
+fn at(list: &[&str]) -> ServerAnswers {
+    ServerAnswers { chain: Lookup::Nothing, addresses: addresses(list), ..correct("r1") }
 }
 
 fn chain(targets: &[&str]) -> Lookup<CnameChain> {
@@ -64,37 +69,37 @@ fn addresses(all: &[&str]) -> HostAddresses {
     HostAddresses { v4: family(v4), v6: family(v6) }
 }
 
-fn seen(resolvers: Vec<ServerAnswers>, authorities: Vec<ServerAnswers>) -> Observation {
+fn observed(resolvers: Vec<ServerAnswers>, authorities: Vec<ServerAnswers>) -> Observation {
     Observation { resolvers, authorities, ingress: addresses(&["192.0.2.1", "2001:db8::1"]), failed: None }
 }
 
 fn findings_of(resolvers: Vec<ServerAnswers>, authorities: Vec<ServerAnswers>) -> Findings {
-    evaluate(&seen(resolvers, authorities), &query())
+    evaluate(&observed(resolvers, authorities), &query())
 }
 
 #[test]
-fn a_right_domain_has_nothing_wrong() {
+fn a_domain_with_correct_records_has_no_problem() {
     let expected = Findings {
         txt: RecordCheck { matched: Some(true), observed: vec!["token".into()] },
         cname: RecordCheck { matched: Some(true), observed: vec![INGRESS.into()] },
         way: Some(RouteKind::Cname),
         ..Findings::default()
     };
-    assert_eq!(findings_of(vec![right("r1"), right("r2")], vec![right("ns1"), right("ns2")]), expected);
-    assert_eq!(findings_of(vec![right("r1")], vec![]), expected);
+    assert_eq!(findings_of(vec![correct("r1"), correct("r2")], vec![correct("ns1"), correct("ns2")]), expected);
+    assert_eq!(findings_of(vec![correct("r1")], vec![]), expected);
 }
 
 #[test]
-fn a_domain_without_records_is_no_mistake_yet() {
+fn a_domain_without_records_has_no_problem_yet() {
     let findings = findings_of(vec![empty("r1")], vec![empty("ns1")]);
     assert_eq!((findings.txt.matched, findings.cname.matched), (Some(false), Some(false)));
     assert_eq!((findings.problems, findings.unsure, findings.way), (vec![], None, None));
 }
 
 #[test]
-fn name_servers_decide_and_caches_only_where_those_are_silent() {
+fn name_servers_decide_and_resolvers_only_where_those_do_not_answer() {
     // (resolvers, authorities) → (txt.matched, whether unsure)
-    let (yes, no, none) = (right, empty, dead);
+    let (yes, no, none) = (correct, empty, dead);
     for (name, resolvers, authorities, matched, unsure) in [
         ("a cache is behind", vec![no("r")], vec![yes("a")], Some(true), false),
         ("a cache has what is gone", vec![yes("r")], vec![no("a")], Some(false), false),
@@ -129,8 +134,8 @@ fn name_servers_decide_and_caches_only_where_those_are_silent() {
 }
 
 #[test]
-fn a_disagreement_names_who_has_it_and_who_has_not() {
-    let findings = findings_of(vec![], vec![right("ns1"), ServerAnswers { txt: Lookup::Nothing, ..right("ns2") }]);
+fn a_disagreement_names_the_servers_with_and_without_the_record() {
+    let findings = findings_of(vec![], vec![correct("ns1"), ServerAnswers { txt: Lookup::Nothing, ..correct("ns2") }]);
     let expected = DnsFinding::Disagreement {
         record: "TXT _bitcall-challenge.phone.acme.com".into(),
         with: vec!["ns1".into()],
@@ -140,7 +145,7 @@ fn a_disagreement_names_who_has_it_and_who_has_not() {
 }
 
 #[test]
-fn who_did_not_answer_is_named_with_the_reason() {
+fn a_server_without_an_answer_is_named_with_the_reason() {
     let findings = findings_of(vec![dead("192.0.2.53")], vec![]);
     let unsure = findings.unsure.unwrap();
     for part in ["TXT _bitcall-challenge.phone.acme.com", "CNAME phone.acme.com", "192.0.2.53 did not answer in time"] {
@@ -151,23 +156,23 @@ fn who_did_not_answer_is_named_with_the_reason() {
 }
 
 #[test]
-fn another_value_is_no_proof_and_is_shown() {
-    let other = ServerAnswers { txt: Lookup::Found(vec!["old".into(), "Token".into()]), ..right("r1") };
+fn another_txt_value_does_not_match_and_is_shown() {
+    let other = ServerAnswers { txt: Lookup::Found(vec!["old".into(), "Token".into()]), ..correct("r1") };
     let findings = findings_of(vec![other], vec![]);
     assert_eq!(findings.txt, RecordCheck { matched: Some(false), observed: vec!["old".into(), "Token".into()] });
 }
 
 #[test]
-fn every_way_that_leads_here_counts() {
+fn a_domain_leads_here_by_cname_or_addresses() {
     for (answers, way, observed) in [
         (
-            ServerAnswers { chain: chain(&["a.example", INGRESS]), ..right("r1") },
+            ServerAnswers { chain: chain(&["a.example", INGRESS]), ..correct("r1") },
             RouteKind::Cname,
             vec!["a.example", INGRESS],
         ),
         (at(&["192.0.2.1"]), RouteKind::Flattened, vec!["192.0.2.1"]),
         (at(&["192.0.2.1", "2001:db8::1"]), RouteKind::Flattened, vec!["192.0.2.1", "2001:db8::1"]),
-        (ServerAnswers { chain: chain(&["a.example"]), ..right("r1") }, RouteKind::Flattened, vec!["a.example"]),
+        (ServerAnswers { chain: chain(&["a.example"]), ..correct("r1") }, RouteKind::Flattened, vec!["a.example"]),
     ] {
         let findings = findings_of(vec![answers], vec![]);
         assert_eq!((findings.cname.matched, findings.way), (Some(true), Some(way)));
@@ -179,21 +184,21 @@ fn every_way_that_leads_here_counts() {
 }
 
 #[test]
-fn what_leads_elsewhere_is_told_by_its_kind() {
+fn a_wrong_route_is_reported_by_its_kind() {
     let domain = || DOMAIN.to_owned();
     let ingress = || INGRESS.to_owned();
-    let list = |given: &[&str]| given.iter().map(|a| a.parse().unwrap()).collect::<Vec<IpAddr>>();
+    let list = |list: &[&str]| list.iter().map(|a| a.parse().unwrap()).collect::<Vec<IpAddr>>();
     let elsewhere =
         |to: &str| DnsFinding::PointsElsewhere { domain: domain(), to: vec![to.into()], ingress: ingress() };
     let endless = CnameChain { targets: vec!["a.b".into(), domain()], endless: true, broken: None };
     for (answers, expected) in [
         (at(&["198.51.100.7"]), elsewhere("198.51.100.7")),
         (
-            ServerAnswers { chain: chain(&["a.b"]), addresses: addresses(&["198.51.100.7"]), ..right("r1") },
+            ServerAnswers { chain: chain(&["a.b"]), addresses: addresses(&["198.51.100.7"]), ..correct("r1") },
             elsewhere("a.b"),
         ),
         (
-            ServerAnswers { chain: chain(&["a.b", "c.d"]), addresses: HostAddresses::default(), ..right("r1") },
+            ServerAnswers { chain: chain(&["a.b", "c.d"]), addresses: HostAddresses::default(), ..correct("r1") },
             elsewhere("c.d"),
         ),
         (
@@ -210,7 +215,7 @@ fn what_leads_elsewhere_is_told_by_its_kind() {
             },
         ),
         (
-            ServerAnswers { chain: Lookup::Found(endless), addresses: HostAddresses::default(), ..right("r1") },
+            ServerAnswers { chain: Lookup::Found(endless), addresses: HostAddresses::default(), ..correct("r1") },
             DnsFinding::Loop { domain: domain(), through: vec!["a.b".into(), domain()], ingress: ingress() },
         ),
     ] {
@@ -221,7 +226,7 @@ fn what_leads_elsewhere_is_told_by_its_kind() {
 }
 
 #[test]
-fn half_of_the_addresses_is_not_enough_for_a_yes_or_a_no() {
+fn one_unknown_address_family_leaves_the_route_undecided() {
     let half = |v4: &[&str]| {
         let v6 = Lookup::Failed(TIMEOUT.into());
         ServerAnswers { addresses: HostAddresses { v6, ..addresses(v4) }, ..at(&[]) }
@@ -237,8 +242,8 @@ fn half_of_the_addresses_is_not_enough_for_a_yes_or_a_no() {
 }
 
 #[test]
-fn an_ingress_that_cannot_be_looked_up_makes_no_domain_wrong() {
-    let mut observation = seen(vec![at(&["198.51.100.7"])], vec![]);
+fn a_failed_lookup_of_the_ingress_host_is_no_problem_of_a_domain() {
+    let mut observation = observed(vec![at(&["198.51.100.7"])], vec![]);
     observation.ingress.v4 = Lookup::Failed(TIMEOUT.into());
     assert_eq!(evaluate(&observation, &query()).cname.matched, None);
     let configured = VerificationQuery { addresses: vec!["198.51.100.7".parse().unwrap()], ..query() };
@@ -261,7 +266,7 @@ fn an_ingress_that_cannot_be_looked_up_makes_no_domain_wrong() {
 }
 
 #[test]
-fn caa_is_read_as_rfc_8659_says() {
+fn caa_follows_rfc_8659() {
     let record = |tag: &str, value: &str, critical| CaaRecord { critical, tag: tag.into(), value: value.into() };
     let issue = |value: &str| record("issue", value, false);
     for (records, allows) in [
@@ -277,7 +282,7 @@ fn caa_is_read_as_rfc_8659_says() {
         (vec![issue("letsencrypt.org"), record("tbs", "x", true)], Some(vec![])),
     ] {
         let caa = Lookup::Found(Caa { at: "acme.com".into(), records: records.clone() });
-        let findings = findings_of(vec![ServerAnswers { caa, ..right("r1") }], vec![]);
+        let findings = findings_of(vec![ServerAnswers { caa, ..correct("r1") }], vec![]);
         let expected = allows.map(|allows| DnsFinding::CaaForbids {
             at: "acme.com".into(),
             allows: allows.iter().map(ToString::to_string).collect(),
@@ -287,7 +292,7 @@ fn caa_is_read_as_rfc_8659_says() {
         assert_eq!(findings.problems, Vec::from_iter(expected), "{records:?}");
     }
     let forbids = || Lookup::Found(Caa { at: "acme.com".into(), records: vec![issue(";")] });
-    let answers = |caa| ServerAnswers { caa, ..right("r1") };
+    let answers = |caa| ServerAnswers { caa, ..correct("r1") };
     let failed = || Lookup::Failed(TIMEOUT.into());
     assert_eq!(
         findings_of(vec![answers(forbids()), answers(Lookup::Nothing)], vec![]).problems,
@@ -302,11 +307,11 @@ fn caa_is_read_as_rfc_8659_says() {
     assert_eq!(findings_of(vec![elsewhere], vec![]).problems.len(), 1, "there are more pressing things");
     assert_eq!(findings_of(vec![answers(failed()), answers(forbids())], vec![]).problems.len(), 1);
     let any = VerificationQuery { authorities: vec![], ..query() };
-    assert_eq!(evaluate(&seen(vec![answers(forbids())], vec![]), &any).problems, vec![]);
+    assert_eq!(evaluate(&observed(vec![answers(forbids())], vec![]), &any).problems, vec![]);
 }
 
 #[test]
-fn for_wildcards_issuewild_stands_in_the_place_of_issue() {
+fn issuewild_takes_precedence_over_issue_for_wildcards() {
     let record = |tag: &str, value: &str| CaaRecord { critical: false, tag: tag.into(), value: value.into() };
     let (le, other) = ("letsencrypt.org", "digicert.com");
     let delegated = || Lookup::Found("phone.acme.com._acme.bitcall.example".to_owned());
@@ -325,16 +330,16 @@ fn for_wildcards_issuewild_stands_in_the_place_of_issue() {
             [DnsFinding::CaaForbids { wildcard, .. }] => Some(*wildcard),
             other => panic!("{other:?}"),
         };
-        let findings = findings_of(vec![ServerAnswers { caa: caa(), delegate: delegated(), ..right("r1") }], vec![]);
+        let findings = findings_of(vec![ServerAnswers { caa: caa(), delegate: delegated(), ..correct("r1") }], vec![]);
         assert_eq!(about(&findings.problems), wildcard, "{records:?}");
-        let plain = findings_of(vec![ServerAnswers { caa: caa(), ..right("r1") }], vec![]);
+        let plain = findings_of(vec![ServerAnswers { caa: caa(), ..correct("r1") }], vec![]);
         assert_eq!(about(&plain.problems), wildcard.filter(|wildcard| !wildcard), "without a wildcard: {records:?}");
     }
 }
 
 #[test]
 fn a_delegated_challenge_must_lead_to_this_servers_zone() {
-    let answers = |delegate| ServerAnswers { delegate, ..right("r1") };
+    let answers = |delegate| ServerAnswers { delegate, ..correct("r1") };
     let ours = || Lookup::Found("phone.acme.com._acme.bitcall.example".to_owned());
     for (delegate, expected) in [
         (ours(), true),
@@ -345,7 +350,7 @@ fn a_delegated_challenge_must_lead_to_this_servers_zone() {
         assert_eq!(findings_of(vec![answers(delegate)], vec![]).challenge_delegated, expected);
     }
     let none = VerificationQuery { delegate: None, ..query() };
-    assert!(!evaluate(&seen(vec![answers(ours())], vec![]), &none).challenge_delegated);
+    assert!(!evaluate(&observed(vec![answers(ours())], vec![]), &none).challenge_delegated);
 }
 
 fn any_view() -> impl Strategy<Value = ServerAnswers> {
@@ -370,14 +375,14 @@ fn any_view() -> impl Strategy<Value = ServerAnswers> {
         ]
     };
     (txt, chain, family("192.0.2.1", "198.51.100.7"), family("2001:db8::1", "2001:db8::bad")).prop_map(
-        |(txt, chain, v4, v6)| ServerAnswers { txt, chain, addresses: HostAddresses { v4, v6 }, ..right("r1") },
+        |(txt, chain, v4, v6)| ServerAnswers { txt, chain, addresses: HostAddresses { v4, v6 }, ..correct("r1") },
     )
 }
 
 proptest! {
-    /// What could not be asked, however much of it, turns no answer into another.
+    /// Failed lookups never change an answer.
     #[test]
-    fn a_failed_lookup_is_never_a_no(views in prop::collection::vec(any_view(), 1..4), authorities in prop::collection::vec(any_view(), 0..4)) {
+    fn failed_lookups_never_lead_to_a_no(views in prop::collection::vec(any_view(), 1..4), authorities in prop::collection::vec(any_view(), 0..4)) {
         let before = findings_of(views.clone(), authorities.clone());
         let silence = |mut views: Vec<ServerAnswers>, which: usize| { views[which] = dead("r1"); views };
         for which in 0..views.len() {
@@ -394,7 +399,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_concluded_has_its_reason(views in prop::collection::vec(any_view(), 0..4), authorities in prop::collection::vec(any_view(), 0..4)) {
+    fn every_conclusion_has_an_answer_for_it(views in prop::collection::vec(any_view(), 0..4), authorities in prop::collection::vec(any_view(), 0..4)) {
         let findings = findings_of(views.clone(), authorities.clone());
         let any = |test: fn(&ServerAnswers) -> bool| views.iter().chain(&authorities).any(test);
         if findings.txt.matched == Some(true) {

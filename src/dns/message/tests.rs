@@ -54,7 +54,7 @@ fn ask(message: &Message, transport: DnsTransport) -> Message {
 }
 
 #[test]
-fn an_answer_carries_the_query_back_and_the_authority_bit() {
+fn a_response_repeats_the_question_and_is_authoritative() {
     let asked = query("AcMe.bitcall.example.", RecordType::A);
     let answer = ask(&asked, DnsTransport::Udp);
     assert_eq!((answer.metadata.id, answer.metadata.message_type), (4711, MessageType::Response));
@@ -65,7 +65,7 @@ fn an_answer_carries_the_query_back_and_the_authority_bit() {
 }
 
 #[test]
-fn edns_is_answered_with_our_own_size_and_without_a_higher_version() {
+fn edns_is_answered_with_the_own_payload_size_and_version_0() {
     let answer = ask(&with_edns(query("bitcall.example.", RecordType::SOA), 4096, 0), DnsTransport::Udp);
     let edns = answer.edns.clone().unwrap();
     assert_eq!((edns.max_payload(), edns.version(), edns.flags().dnssec_ok), (1232, 0, true));
@@ -76,7 +76,7 @@ fn edns_is_answered_with_our_own_size_and_without_a_higher_version() {
 }
 
 #[test]
-fn what_does_not_fit_into_a_datagram_comes_over_tcp() {
+fn a_response_too_long_for_udp_is_truncated_and_complete_over_tcp() {
     let plain = query("_acme-challenge.many.bitcall.example.", RecordType::TXT);
     for (asked, limit) in
         [(plain.clone(), 512), (with_edns(plain.clone(), 4096, 0), 1232), (with_edns(plain.clone(), 100, 0), 512)]
@@ -92,9 +92,9 @@ fn what_does_not_fit_into_a_datagram_comes_over_tcp() {
 }
 
 #[test]
-fn what_is_no_query_gets_its_code_or_silence() {
+fn messages_that_are_no_query_get_an_error_code_or_no_response() {
     let from = "198.51.100.7:5353".parse().unwrap();
-    let told = |bytes: Vec<u8>| {
+    let code_of = |bytes: Vec<u8>| {
         let answer = respond(&zone(), bytes, from, DnsTransport::Udp, 0)?;
         assert!(answer.len() <= 64, "nothing to amplify");
         Some(Message::from_vec(&answer).unwrap().metadata.response_code)
@@ -122,31 +122,31 @@ fn what_is_no_query_gets_its_code_or_silence() {
         (vec![0; 11], None),
         (vec![], None),
     ] {
-        assert_eq!(told(message.clone()), code, "{message:?}");
+        assert_eq!(code_of(message.clone()), code, "{message:?}");
     }
 }
 
 #[test]
-fn who_must_come_back_over_tcp_finds_the_question_again() {
+fn a_truncated_response_repeats_the_question() {
     let asked = with_edns(query("a.bitcall.example.", RecordType::A), 1232, 0);
-    let told = Message::from_vec(&truncated(&asked.to_vec().unwrap()).unwrap()).unwrap();
-    assert!(told.metadata.truncation && told.metadata.message_type == MessageType::Response);
-    assert_eq!((told.metadata.id, &told.queries), (4711, &asked.queries));
+    let response = Message::from_vec(&truncated(&asked.to_vec().unwrap()).unwrap()).unwrap();
+    assert!(response.metadata.truncation && response.metadata.message_type == MessageType::Response);
+    assert_eq!((response.metadata.id, &response.queries), (4711, &asked.queries));
     assert_eq!(truncated(&[0x80; 40]), None, "a response gets nothing");
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// Whatever arrives is answered or not; nothing else happens, and nothing large comes back.
+    /// Any bytes get a small response or none.
     #[test]
-    fn garbage_does_no_harm(garbage in prop::collection::vec(any::<u8>(), 0..600)) {
+    fn random_bytes_get_a_small_response_or_none(garbage in prop::collection::vec(any::<u8>(), 0..600)) {
         harmless(&garbage)?;
     }
 
-    /// Garbage that looks like a query for longer.
+    /// Bytes that begin like a query.
     #[test]
-    fn damaged_queries_do_no_harm(
+    fn damaged_queries_get_a_small_response_or_none(
         name in "[a-z_*-]{0,20}(\\.[a-z_-]{1,20}){0,4}",
         kind in any::<u16>(),
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),

@@ -1,4 +1,4 @@
-//! The verifier against servers that answer, lie, cut short, lead in circles and keep silent.
+//! The verifier against servers with correct, forged, truncated, circular and missing answers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::HashMap;
@@ -28,9 +28,9 @@ enum ReplyBehavior {
     Truncates,
     /// The same over TCP.
     AlwaysTruncates,
-    /// With the number of another query, before the right answer.
+    /// With the id of another query, before the correct answer.
     ForgedFirst,
-    /// The question in lower case, whatever was asked.
+    /// The question in lower case, whatever its case in the query.
     LosesCase,
     Garbage,
     /// A referral instead of an answer.
@@ -68,7 +68,7 @@ impl ZoneFixture {
         self
     }
 
-    /// What is sent back, in this order; nothing: silence.
+    /// The responses, in this order; empty for a timeout.
     fn answers(&self, query: &[u8], tcp: bool) -> Vec<Vec<u8>> {
         let Ok(asked) = Message::from_vec(query) else { return vec![] };
         let question = asked.queries[0].clone();
@@ -94,7 +94,7 @@ impl ZoneFixture {
                 message.add_answers(found.into_iter().map(|data| Record::from_rdata(owner.clone(), 60, data)));
                 break;
             }
-            // A resolver follows, an authority names the first step.
+            // A resolver follows CNAMEs, an authority answers with the first one.
             let Some(RData::CNAME(target)) = data(RecordType::CNAME).pop() else { break };
             message.add_answer(Record::from_rdata(owner, 60, RData::CNAME(target.clone())));
             at = target.0.to_ascii().trim_end_matches('.').to_owned();
@@ -149,7 +149,7 @@ impl ZoneFixture {
     }
 }
 
-/// A server that is gone with the value.
+/// A server that ends when this is dropped.
 struct StubServer {
     address: SocketAddr,
     _tasks: JoinSet<()>,
@@ -215,12 +215,12 @@ fn a(address: &str) -> RData {
     }
 }
 
-/// What the owner of phone.acme.com is told to publish.
-fn right() -> ZoneFixture {
+/// The records that the owner of phone.acme.com has to publish.
+fn correct() -> ZoneFixture {
     ZoneFixture::default().with("_bitcall-challenge.phone.acme.com", txt(TOKEN)).with("phone.acme.com", cname(INGRESS))
 }
 
-/// The same in a resolver, with what surrounds it.
+/// The same at a resolver, with the zones around it.
 fn world(domain: ZoneFixture) -> ZoneFixture {
     domain
         .with(INGRESS, a("192.0.2.1"))
@@ -233,7 +233,7 @@ fn authority(domain: ZoneFixture) -> ZoneFixture {
     ZoneFixture { authority: true, ..domain }
 }
 
-/// One look, through these resolvers, with this server as the domain's own; without one nobody knows of any.
+/// One check by these resolvers, with this server as the domain's own; without it there is no NS record.
 async fn verify(resolvers: Vec<ZoneFixture>, own: Option<ZoneFixture>) -> Findings {
     let mut servers = Vec::new();
     for fixture in resolvers {
@@ -266,38 +266,38 @@ fn matched(findings: &Findings) -> (Option<bool>, Option<bool>) {
 const BOTH_MATCHED: (Option<bool>, Option<bool>) = (Some(true), Some(true));
 
 #[tokio::test]
-async fn what_is_right_is_found_right_by_resolvers_and_name_servers() {
+async fn correct_records_match_by_resolvers_and_name_servers() {
     let expected = Findings {
         txt: super::super::RecordCheck { matched: Some(true), observed: vec![TOKEN.into()] },
         cname: super::super::RecordCheck { matched: Some(true), observed: vec![INGRESS.into()] },
         way: Some(RouteKind::Cname),
         ..Findings::default()
     };
-    assert_eq!(verify(vec![world(right()), world(right())], Some(authority(right()))).await, expected);
-    assert_eq!(verify(vec![world(right())], None).await, expected);
-    let silent = authority(right()).whole(ReplyBehavior::Silent);
-    assert_eq!(verify(vec![world(right())], Some(silent)).await, expected, "name servers out of reach");
+    assert_eq!(verify(vec![world(correct()), world(correct())], Some(authority(correct()))).await, expected);
+    assert_eq!(verify(vec![world(correct())], None).await, expected);
+    let silent = authority(correct()).whole(ReplyBehavior::Silent);
+    assert_eq!(verify(vec![world(correct())], Some(silent)).await, expected, "name servers out of reach");
 }
 
 #[tokio::test]
-async fn the_name_servers_know_before_the_caches() {
-    let findings = verify(vec![world(ZoneFixture::default())], Some(authority(right()))).await;
+async fn name_servers_decide_before_stale_resolvers() {
+    let findings = verify(vec![world(ZoneFixture::default())], Some(authority(correct()))).await;
     assert_eq!(matched(&findings), BOTH_MATCHED, "{findings:?}");
-    let findings = verify(vec![world(right())], Some(authority(ZoneFixture::default()))).await;
+    let findings = verify(vec![world(correct())], Some(authority(ZoneFixture::default()))).await;
     assert_eq!(matched(&findings), (Some(false), Some(false)), "what is gone is gone: {findings:?}");
 }
 
 #[tokio::test]
-async fn truncated_answers_are_asked_for_again_over_tcp() {
+async fn truncated_answers_are_repeated_over_tcp() {
     let cut = |fixture: ZoneFixture| fixture.whole(ReplyBehavior::Truncates);
-    assert_eq!(matched(&verify(vec![cut(world(right()))], Some(cut(authority(right())))).await), BOTH_MATCHED);
-    let findings = verify(vec![world(right()).whole(ReplyBehavior::AlwaysTruncates)], None).await;
+    assert_eq!(matched(&verify(vec![cut(world(correct()))], Some(cut(authority(correct())))).await), BOTH_MATCHED);
+    let findings = verify(vec![world(correct()).whole(ReplyBehavior::AlwaysTruncates)], None).await;
     assert_eq!(matched(&findings), (None, None));
     assert!(findings.unsure.as_ref().unwrap().contains("cut its answer short"), "{findings:?}");
 }
 
 #[tokio::test]
-async fn errors_of_every_kind_are_never_a_no() {
+async fn no_error_is_taken_for_a_negative_answer() {
     for behavior in [
         ReplyBehavior::Fails(ResponseCode::ServFail),
         ReplyBehavior::Fails(ResponseCode::Refused),
@@ -305,12 +305,12 @@ async fn errors_of_every_kind_are_never_a_no() {
         ReplyBehavior::Fails(ResponseCode::NotImp),
         ReplyBehavior::Garbage,
     ] {
-        let findings = verify(vec![world(right()).whole(behavior)], None).await;
+        let findings = verify(vec![world(correct()).whole(behavior)], None).await;
         assert_eq!(matched(&findings), (None, None), "{behavior:?}");
         assert!(findings.unsure.is_some() && findings.problems.is_empty(), "{findings:?}");
         // Another resolver that answers is enough.
         assert_eq!(
-            matched(&verify(vec![world(right()).whole(behavior), world(right())], None).await),
+            matched(&verify(vec![world(correct()).whole(behavior), world(correct())], None).await),
             BOTH_MATCHED,
             "{behavior:?}"
         );
@@ -318,50 +318,51 @@ async fn errors_of_every_kind_are_never_a_no() {
 }
 
 #[tokio::test]
-async fn silence_ends_in_time_and_is_never_a_no() {
-    let findings = verify(vec![world(right()).whole(ReplyBehavior::Silent)], None).await;
+async fn a_timeout_ends_in_time_and_is_no_negative_answer() {
+    let findings = verify(vec![world(correct()).whole(ReplyBehavior::Silent)], None).await;
     assert_eq!(matched(&findings), (None, None));
     assert!(findings.unsure.unwrap().contains("did not answer in time"));
 }
 
 #[tokio::test]
-async fn a_silent_record_leaves_the_other_one_certain() {
-    let fixture = world(right()).behavior("_bitcall-challenge.phone.acme.com", RecordType::TXT, ReplyBehavior::Silent);
+async fn a_timeout_for_one_record_does_not_affect_the_other() {
+    let fixture =
+        world(correct()).behavior("_bitcall-challenge.phone.acme.com", RecordType::TXT, ReplyBehavior::Silent);
     let findings = verify(vec![fixture], None).await;
     assert_eq!(matched(&findings), (None, Some(true)));
     assert!(findings.unsure.unwrap().starts_with("TXT _bitcall-challenge.phone.acme.com"));
 }
 
 #[tokio::test]
-async fn forged_answers_are_not_believed() {
-    assert_eq!(matched(&verify(vec![world(right()).whole(ReplyBehavior::ForgedFirst)], None).await), BOTH_MATCHED);
+async fn forged_answers_are_ignored() {
+    assert_eq!(matched(&verify(vec![world(correct()).whole(ReplyBehavior::ForgedFirst)], None).await), BOTH_MATCHED);
     assert_eq!(
-        matched(&verify(vec![world(right()).whole(ReplyBehavior::LosesCase)], None).await),
+        matched(&verify(vec![world(correct()).whole(ReplyBehavior::LosesCase)], None).await),
         BOTH_MATCHED,
         "asked again over TCP"
     );
 }
 
 #[tokio::test]
-async fn one_liar_among_resolvers_decides_nothing() {
+async fn one_wrong_resolver_decides_nothing() {
     let liar = world(ZoneFixture::default().with("phone.acme.com", a("198.51.100.7")));
-    let findings = verify(vec![world(right()), liar.clone()], None).await;
+    let findings = verify(vec![world(correct()), liar.clone()], None).await;
     assert_eq!(matched(&findings), (None, None));
     assert!(matches!(findings.problems[0], DnsFinding::Disagreement { .. }), "{findings:?}");
-    assert_eq!(matched(&verify(vec![world(right()), liar], Some(authority(right()))).await), BOTH_MATCHED);
+    assert_eq!(matched(&verify(vec![world(correct()), liar], Some(authority(correct()))).await), BOTH_MATCHED);
 }
 
 #[tokio::test]
-async fn a_name_server_that_does_not_serve_the_zone_has_no_say() {
+async fn answers_of_a_lame_name_server_do_not_count() {
     let lame = authority(ZoneFixture::default()).whole(ReplyBehavior::Lame);
-    assert_eq!(matched(&verify(vec![world(right())], Some(lame)).await), BOTH_MATCHED);
-    let pretender = ZoneFixture { authority: false, ..right() };
+    assert_eq!(matched(&verify(vec![world(correct())], Some(lame)).await), BOTH_MATCHED);
+    let pretender = ZoneFixture { authority: false, ..correct() };
     let findings = verify(vec![world(ZoneFixture::default())], Some(pretender)).await;
     assert_eq!(matched(&findings), (Some(false), Some(false)), "without the authority bit: {findings:?}");
 }
 
 #[tokio::test]
-async fn chains_are_followed_to_their_end_and_circles_are_told() {
+async fn cname_chains_are_followed_and_circles_reported() {
     let own = ZoneFixture::default().with("phone.acme.com", cname("a.other.net"));
     let long = own.clone().with("a.other.net", cname("b.other.net")).with("b.other.net", cname(INGRESS));
     let findings = verify(vec![world(long)], Some(authority(own.clone()))).await;
@@ -387,7 +388,7 @@ async fn chains_are_followed_to_their_end_and_circles_are_told() {
 }
 
 #[tokio::test]
-async fn flattened_stale_and_proxied_addresses_are_told_apart() {
+async fn flattened_stale_and_proxied_addresses_are_distinguished() {
     let at = |addresses: &[&str]| {
         addresses.iter().fold(ZoneFixture::default(), |fixture, at| fixture.with("phone.acme.com", a(at)))
     };
@@ -407,17 +408,17 @@ async fn flattened_stale_and_proxied_addresses_are_told_apart() {
 }
 
 #[tokio::test]
-async fn caa_is_looked_for_up_to_the_top() {
+async fn caa_is_looked_up_at_all_parent_domains() {
     let forbids = || RData::CAA(CAA::new_issue(false, Some(name("digicert.com")), vec![]));
-    let findings = verify(vec![world(right()).with("acme.com", forbids())], None).await;
+    let findings = verify(vec![world(correct()).with("acme.com", forbids())], None).await;
     let expected =
         "The CAA records of acme.com allow only digicert.com: add `acme.com. CAA 0 issue \"letsencrypt.org\"`.";
     assert_eq!(findings.problems.iter().map(DnsFinding::sentence).collect::<Vec<_>>(), [expected]);
     let allows = RData::CAA(CAA::new_issue(false, Some(name("letsencrypt.org")), vec![]));
-    let closer = world(right()).with("acme.com", forbids()).without(INGRESS, RecordType::CNAME);
+    let closer = world(correct()).with("acme.com", forbids()).without(INGRESS, RecordType::CNAME);
     let closer = closer.with(INGRESS, allows);
     assert_eq!(verify(vec![closer], None).await.problems, vec![], "the CNAME's target has its own, which count first");
-    let failing = world(right()).behavior("acme.com", RecordType::CAA, ReplyBehavior::Fails(ResponseCode::ServFail));
+    let failing = world(correct()).behavior("acme.com", RecordType::CAA, ReplyBehavior::Fails(ResponseCode::ServFail));
     let problems = verify(vec![failing], None).await.problems;
     assert!(
         matches!(problems.as_slice(), [DnsFinding::CaaUnknown { why, .. }] if why.contains("SERVFAIL")),
@@ -426,18 +427,18 @@ async fn caa_is_looked_for_up_to_the_top() {
 }
 
 #[tokio::test]
-async fn a_delegated_challenge_is_seen() {
-    let delegated = |to: &str| right().with("_acme-challenge.phone.acme.com", cname(to));
+async fn a_delegated_challenge_is_recognised() {
+    let delegated = |to: &str| correct().with("_acme-challenge.phone.acme.com", cname(to));
     for (to, expected) in [("phone.acme.com._acme.bitcall.example", true), ("other.com._acme.bitcall.example", false)] {
         let findings = verify(vec![world(delegated(to))], Some(authority(delegated(to)))).await;
         assert_eq!(findings.challenge_delegated, expected, "{to}");
     }
 }
 
-/// What the servers of acme.com, as they are in `parent`, say of a zone below it.
+/// The delegation of a zone below acme.com whose servers answer as in `parent`.
 async fn delegation(parent: ZoneFixture) -> Delegation {
     let parent = StubServer::serve(authority(parent)).await;
-    let resolver = StubServer::serve(world(right())).await;
+    let resolver = StubServer::serve(world(correct())).await;
     let settings = VerifierSettings {
         resolvers: vec![resolver.address],
         ingress: INGRESS.into(),
@@ -457,7 +458,7 @@ async fn delegation(parent: ZoneFixture) -> Delegation {
 }
 
 #[tokio::test]
-async fn whether_the_base_is_delegated_is_what_the_zone_above_says() {
+async fn the_parent_zone_decides_whether_the_base_domain_is_delegated() {
     let refers = |host, address| {
         ZoneFixture::default().behavior("phones.acme.com", RecordType::NS, ReplyBehavior::Refers(host, address))
     };

@@ -39,7 +39,7 @@ fn ask(name: &str, kind: &str) -> ZoneAnswer {
 }
 
 /// Code, data of the answers, TTL of a negative answer.
-fn told(name: &str, kind: &str) -> (ResponseCode, Vec<String>, Option<u32>) {
+fn response(name: &str, kind: &str) -> (ResponseCode, Vec<String>, Option<u32>) {
     let answer = ask(name, kind);
     assert_eq!(answer.answers.is_empty(), answer.authority.is_some(), "a negative answer has its SOA, no other has");
     assert!(answer.authoritative);
@@ -48,24 +48,24 @@ fn told(name: &str, kind: &str) -> (ResponseCode, Vec<String>, Option<u32>) {
     (answer.code, data, answer.authority.map(|soa| soa.ttl))
 }
 
-fn found(name: &str, kind: &str) -> Vec<String> {
-    let (code, data, _) = told(name, kind);
+fn records(name: &str, kind: &str) -> Vec<String> {
+    let (code, data, _) = response(name, kind);
     assert_eq!(code, ResponseCode::NoError);
     assert!(!data.is_empty(), "{name} {kind}");
     data
 }
 
 #[test]
-fn the_base_domain_says_who_serves_it_where_it_is_and_who_may_certify_it() {
+fn the_base_domain_has_soa_ns_address_and_caa_records() {
     let soa = "ns1.bitcall.example. dns\\.admin.bitcall.example. 1773489600 3600 600 1209600 60";
-    assert_eq!(found("bitcall.example.", "SOA"), [soa]);
+    assert_eq!(records("bitcall.example.", "SOA"), [soa]);
     assert_eq!(
-        found("bitcall.example.", "NS"),
+        records("bitcall.example.", "NS"),
         ["ns1.bitcall.example.", "b.ns.bitcall.example.", "ns.elsewhere.example."]
     );
-    assert_eq!(found("bitcall.example.", "A"), ["192.0.2.1"]);
-    assert_eq!(found("bitcall.example.", "AAAA"), ["2001:db8::1"]);
-    assert_eq!(found("bitcall.example.", "CAA"), ["0 issue \"letsencrypt.org\""]);
+    assert_eq!(records("bitcall.example.", "A"), ["192.0.2.1"]);
+    assert_eq!(records("bitcall.example.", "AAAA"), ["2001:db8::1"]);
+    assert_eq!(records("bitcall.example.", "CAA"), ["0 issue \"letsencrypt.org\""]);
     let glue: Vec<_> = ask("bitcall.example.", "NS").additionals.iter().map(|g| g.name.to_ascii()).collect();
     assert_eq!(
         glue,
@@ -74,7 +74,7 @@ fn the_base_domain_says_who_serves_it_where_it_is_and_who_may_certify_it() {
 }
 
 #[test]
-fn every_name_below_leads_here_however_it_is_spelled() {
+fn every_name_below_the_base_leads_here_in_any_case() {
     for name in [
         "acme.bitcall.example.",
         "ACME.BitCall.Example.",
@@ -83,13 +83,13 @@ fn every_name_below_leads_here_however_it_is_spelled() {
         "ns1.bitcall.example.",
         "b.ns.bitcall.example.",
     ] {
-        assert_eq!(found(name, "A"), ["192.0.2.1"], "{name}");
-        assert_eq!(found(name, "AAAA"), ["2001:db8::1"], "{name}");
+        assert_eq!(records(name, "A"), ["192.0.2.1"], "{name}");
+        assert_eq!(records(name, "AAAA"), ["2001:db8::1"], "{name}");
     }
 }
 
 #[test]
-fn what_is_not_there_is_denied_as_rfc_2308_and_4592_say() {
+fn negative_answers_follow_rfc_2308_and_4592() {
     use ResponseCode::{NXDomain, NoError};
     for (name, kind, code, ttl) in [
         ("bitcall.example.", "TXT", NoError, 60),
@@ -101,24 +101,24 @@ fn what_is_not_there_is_denied_as_rfc_2308_and_4592_say() {
         ("x.ns.bitcall.example.", "A", NXDomain, 60),
         ("x._acme-challenge.bitcall.example.", "TXT", NXDomain, 60),
         ("_acme.bitcall.example.", "TXT", NoError, 60),
-        // An open question today may have its answer in a second.
+        // A challenge may be published at any moment.
         ("_acme-challenge.other.bitcall.example.", "TXT", NoError, 1),
         ("other.com._acme.bitcall.example.", "TXT", NoError, 1),
         ("_acme-challenge.bitcall.example.", "A", NoError, 1),
     ] {
-        assert_eq!(told(name, kind), (code, vec![], Some(ttl)), "{name} {kind}");
+        assert_eq!(response(name, kind), (code, vec![], Some(ttl)), "{name} {kind}");
     }
     assert_eq!(ask("x.ns1.bitcall.example.", "A").authority.unwrap().name.to_ascii(), "bitcall.example.");
 }
 
 #[test]
-fn proofs_stand_at_the_name_itself_and_where_customers_delegate_theirs_to() {
-    assert_eq!(found("_acme-challenge.bitcall.example.", "TXT"), ["for-the-base", "for-the-wildcard"]);
-    assert_eq!(found("_ACME-Challenge.one.bitcall.example.", "TXT"), ["for-one"]);
-    assert_eq!(found("Phone.acme.com._acme.bitcall.example.", "TXT"), ["for-acme"]);
+fn challenges_are_answered_at_the_name_and_at_its_delegated_name() {
+    assert_eq!(records("_acme-challenge.bitcall.example.", "TXT"), ["for-the-base", "for-the-wildcard"]);
+    assert_eq!(records("_ACME-Challenge.one.bitcall.example.", "TXT"), ["for-one"]);
+    assert_eq!(records("Phone.acme.com._acme.bitcall.example.", "TXT"), ["for-acme"]);
     assert_eq!(ask("_acme-challenge.bitcall.example.", "TXT").answers[0].ttl, 1);
-    // No name of a host, so none that anybody could have ordered for.
-    assert_eq!(told("a\\.b._acme.bitcall.example.", "TXT").1, Vec::<String>::new());
+    // Not a host name, so that there can be no order for it.
+    assert_eq!(response("a\\.b._acme.bitcall.example.", "TXT").1, Vec::<String>::new());
 }
 
 #[test]
@@ -138,15 +138,15 @@ fn other_zones_and_transfers_are_refused() {
 }
 
 #[test]
-fn any_is_one_small_record() {
+fn any_is_answered_with_one_hinfo_record() {
     for name in ["bitcall.example.", "acme.bitcall.example.", "_acme-challenge.bitcall.example."] {
-        assert_eq!(found(name, "ANY"), ["RFC8482 "]);
+        assert_eq!(records(name, "ANY"), ["RFC8482 "]);
     }
-    assert_eq!(told("x.ns1.bitcall.example.", "ANY").0, ResponseCode::NXDomain);
+    assert_eq!(response("x.ns1.bitcall.example.", "ANY").0, ResponseCode::NXDomain);
 }
 
 #[test]
-fn a_zone_of_defaults_is_whole() {
+fn a_zone_with_default_settings_is_complete() {
     let settings =
         ZoneSettings { nameservers: vec![], hostmaster: None, addresses: vec![], authorities: vec![], ..settings() };
     let zone = DnsZone::new(&settings, Arc::new(())).unwrap();

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::code::Code;
 use super::error::ApiError;
 use super::form::{Form, text};
-use super::{MAX_BODY, json};
+use super::{MAX_BODY_BYTES, json};
 use crate::tenancy::{Refusal, TenantId};
 
 /// The fields of a request, from its JSON body or its query.
@@ -34,14 +34,14 @@ impl RequestFields {
         if reads && announced.exact() != Some(0) {
             return Err(invalid("is not read with this method: send the fields in the query"));
         }
-        if announced.lower() > MAX_BODY as u64 {
+        if announced.lower() > MAX_BODY_BYTES as u64 {
             return Err(too_large());
         }
         let declared = request.headers().get(CONTENT_TYPE).cloned();
         if announced.exact() != Some(0) && !declared.as_ref().is_none_or(is_json) {
             return Err(ApiError::new(Code::UnsupportedMediaType, "the body must be sent as application/json"));
         }
-        DefaultBodyLimit::max(MAX_BODY).apply(&mut request);
+        DefaultBodyLimit::max(MAX_BODY_BYTES).apply(&mut request);
         let body = Bytes::from_request(request, &()).await.map_err(|rejection| match rejection {
             BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => too_large(),
             _ => invalid("could not be read to its end"),
@@ -107,7 +107,7 @@ impl RequestFields {
 }
 
 fn too_large() -> ApiError {
-    ApiError::new(Code::PayloadTooLarge, format!("the request body is larger than {} KB", MAX_BODY >> 10))
+    ApiError::new(Code::PayloadTooLarge, format!("the request body is larger than {} KB", MAX_BODY_BYTES >> 10))
 }
 
 fn missing_tenant_id() -> ApiError {

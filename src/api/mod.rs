@@ -60,7 +60,7 @@ use crate::domains::Domains;
 use crate::tenancy::Platform;
 
 /// Bytes of a request's body; the largest settings that a tenant may have fit.
-const MAX_BODY: usize = 64 << 10;
+const MAX_BODY_BYTES: usize = 64 << 10;
 
 /// What every handler can reach.
 pub struct ApiState {

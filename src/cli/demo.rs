@@ -30,7 +30,7 @@ const ECHO: &str = "*43";
 /// Where web developers' own pages usually run: they may embed the demo's phone.
 const DEVELOPMENT_PORTS: [u16; 9] = [3000, 3001, 4200, 4321, 5000, 5173, 8000, 8080, 9000];
 /// What `--data` remembers of the secrets that the store knows only as hashes.
-const MEMORY: &str = "demo.json";
+const SECRETS_FILE: &str = "demo.json";
 
 #[derive(Debug, Args)]
 pub struct Demo {
@@ -45,7 +45,7 @@ pub struct Demo {
 /// The demo's secrets, in clear.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Memory {
+struct SavedSecrets {
     api_key: String,
     panel_key: String,
     master_secret: String,
@@ -61,33 +61,33 @@ struct Account {
 impl Demo {
     pub fn run(self, globals: &GlobalOptions) -> Result<(), CliError> {
         let ephemeral = self.data.is_none();
-        let home = Home::open(self.data)?;
+        let directory = DemoDirectory::open(self.data)?;
         let mut config =
-            Config::parse("", home.path()).map_err(|faults| CliError::new(Exit::Failed, format!("{faults:?}")))?;
+            Config::parse("", directory.path()).map_err(|faults| CliError::new(Exit::Failed, format!("{faults:?}")))?;
         "warn".clone_into(&mut config.log.filter);
         config.limits.drain_timeout = std::time::Duration::from_secs(2);
         app::start_logging(&config.log)?;
 
         let listener = listen(self.listen)?;
         let address = listener.local_addr()?;
-        let control = ControlSocket::bind(&home.path().join("control.sock"))?;
+        let control = ControlSocket::bind(&directory.path().join("control.sock"))?;
         let listeners = Listeners { http: vec![listener], control: Some(control), ..Listeners::default() };
         let url = PublicUrl::parse(&format!("http://{address}"))
             .map_err(|problem| CliError::new(Exit::Failed, format!("the address {problem}")))?;
 
         app::runtime()?.block_on(async {
-            let memory = home.recall()?;
-            let secrets = match &memory {
-                Some(memory) => Secrets {
-                    panel_key: memory.panel_key.clone().into(),
-                    master_secret: memory.master_secret.clone().into(),
+            let saved = directory.load()?;
+            let secrets = match &saved {
+                Some(saved) => Secrets {
+                    panel_key: saved.panel_key.clone().into(),
+                    master_secret: saved.master_secret.clone().into(),
                 },
                 None => Secrets::random()?,
             };
-            let platform = Platform::open(home.path(), app::defaults(&url, &config)?).await?;
-            let memory = provision(&platform, memory, &secrets, address.port()).await?;
-            home.remember(&memory)?;
-            let demo = Card::new(&platform, &memory, &url)?;
+            let platform = Platform::open(directory.path(), app::defaults(&url, &config)?).await?;
+            let saved = provision(&platform, saved, &secrets, address.port()).await?;
+            directory.save(&saved)?;
+            let demo = RunningDemo::new(&platform, &saved, &url)?;
 
             let domains = app::domains(&platform, &config, Arc::new(NoCertificates::at_all()));
             let context = AppContext {
@@ -101,7 +101,7 @@ impl Demo {
             };
             let running = App::plain(context, config, listeners).spawn()?;
             if globals.json {
-                println!("{}", demo.for_scripts()?);
+                println!("{}", demo.json_summary()?);
             } else {
                 println!("{}", demo.for_people(ephemeral, app::use_colours(&std::io::stdout())));
             }
@@ -114,13 +114,13 @@ impl Demo {
 /// Brings tenant, key and extensions to the state that the demo promises.
 async fn provision(
     platform: &Platform,
-    memory: Option<Memory>,
+    saved: Option<SavedSecrets>,
     secrets: &Secrets,
     port: u16,
-) -> Result<Memory, CliError> {
+) -> Result<SavedSecrets, CliError> {
     let context = RequestContext::of_bitcall();
     let tenant: TenantId = TENANT.parse()?;
-    let remembered = memory.as_ref().map(|memory| memory.api_key.clone());
+    let remembered = saved.as_ref().map(|saved| saved.api_key.clone());
     let api_key = if platform.tenant(&tenant).is_err() {
         let mut new = NewTenant::named(tenant.clone());
         new.display_name = Some("Bitcall demo".to_owned());
@@ -134,16 +134,16 @@ async fn provision(
 
     let mut extensions = Vec::new();
     for username in EXTENSIONS {
-        let password = memory
+        let password = saved
             .iter()
-            .flat_map(|memory| &memory.extensions)
+            .flat_map(|saved| &saved.extensions)
             .find(|account| account.username == username)
             .map(|account| account.password.clone());
         let new = NewExtension { username: username.parse()?, display_name: None, password };
         let password = platform.add_extension(&context, &tenant, new, true, |added| added.password.clone()).await?;
         extensions.push(Account { username: username.to_owned(), password });
     }
-    Ok(Memory {
+    Ok(SavedSecrets {
         api_key,
         panel_key: secrets.panel_key.current.clone(),
         master_secret: secrets.master_secret.current.clone(),
@@ -183,12 +183,12 @@ fn listen(wanted: Option<SocketAddr>) -> Result<TcpListener, CliError> {
 }
 
 /// The demo's data directory.
-struct Home {
+struct DemoDirectory {
     path: PathBuf,
     ephemeral: bool,
 }
 
-impl Home {
+impl DemoDirectory {
     fn open(kept: Option<PathBuf>) -> Result<Self, CliError> {
         let (path, ephemeral) = if let Some(path) = kept {
             (std::path::absolute(path)?, false)
@@ -210,8 +210,8 @@ impl Home {
         &self.path
     }
 
-    fn recall(&self) -> Result<Option<Memory>, CliError> {
-        let path = self.path.join(MEMORY);
+    fn load(&self) -> Result<Option<SavedSecrets>, CliError> {
+        let path = self.path.join(SECRETS_FILE);
         let Ok(text) = std::fs::read_to_string(&path) else { return Ok(None) };
         serde_json::from_str(&text).map(Some).map_err(|error| {
             CliError::new(
@@ -224,15 +224,15 @@ impl Home {
         })
     }
 
-    fn remember(&self, memory: &Memory) -> Result<(), CliError> {
+    fn save(&self, saved: &SavedSecrets) -> Result<(), CliError> {
         if !self.ephemeral {
-            replace_private(&self.path.join(MEMORY), serde_json::to_string_pretty(memory)?.as_bytes())?;
+            replace_private(&self.path.join(SECRETS_FILE), serde_json::to_string_pretty(saved)?.as_bytes())?;
         }
         Ok(())
     }
 }
 
-impl Drop for Home {
+impl Drop for DemoDirectory {
     fn drop(&mut self) {
         if self.ephemeral
             && let Err(error) = std::fs::remove_dir_all(&self.path)
@@ -245,60 +245,60 @@ impl Drop for Home {
 /// The line that `--json` prints, in this order.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ForScripts<'a> {
+struct JsonSummary<'a> {
     url: &'a str,
     tenant_id: &'a str,
     api_key: &'a str,
     panel_key: &'a str,
     master_secret: &'a str,
-    sip: SipForScripts<'a>,
+    sip: SipSummary<'a>,
     extensions: &'a [Account],
     echo: &'a str,
 }
 
 #[derive(Serialize)]
-struct SipForScripts<'a> {
+struct SipSummary<'a> {
     domain: &'a str,
     wss: &'a str,
 }
 
-/// What is said about the running demo, to whom it concerns.
-struct Card {
+/// What the terminal, scripts and the playground show of the running demo.
+struct RunningDemo {
     url: String,
     domain: String,
     wss: String,
-    memory: Memory,
+    saved: SavedSecrets,
 }
 
-impl Card {
-    fn new(platform: &Platform, memory: &Memory, url: &PublicUrl) -> Result<Self, CliError> {
+impl RunningDemo {
+    fn new(platform: &Platform, saved: &SavedSecrets, url: &PublicUrl) -> Result<Self, CliError> {
         let live = platform.tenant(&TENANT.parse()?)?;
         Ok(Self {
             url: url.origin(),
             domain: live.edge_domain.clone(),
             wss: platform.defaults().edge_wss(),
-            memory: memory.clone(),
+            saved: saved.clone(),
         })
     }
 
-    fn for_scripts(&self) -> Result<String, CliError> {
-        Ok(serde_json::to_string(&ForScripts {
+    fn json_summary(&self) -> Result<String, CliError> {
+        Ok(serde_json::to_string(&JsonSummary {
             url: &self.url,
             tenant_id: TENANT,
-            api_key: &self.memory.api_key,
-            panel_key: &self.memory.panel_key,
-            master_secret: &self.memory.master_secret,
-            sip: SipForScripts { domain: &self.domain, wss: &self.wss },
-            extensions: &self.memory.extensions,
+            api_key: &self.saved.api_key,
+            panel_key: &self.saved.panel_key,
+            master_secret: &self.saved.master_secret,
+            sip: SipSummary { domain: &self.domain, wss: &self.wss },
+            extensions: &self.saved.extensions,
             echo: ECHO,
         })?)
     }
 
     fn for_playground(&self) -> Bytes {
         let text = json!({
-            "key": self.memory.api_key,
+            "key": self.saved.api_key,
             "domain": self.domain,
-            "extensions": self.memory.extensions,
+            "extensions": self.saved.extensions,
             "echo": ECHO,
         });
         Bytes::from(text.to_string())
@@ -320,7 +320,7 @@ impl Card {
             "             {}\n",
             faint(&format!("in two windows: the first is {first}, the second {second}"))
         );
-        for (index, account) in self.memory.extensions.iter().enumerate() {
+        for (index, account) in self.saved.extensions.iter().enumerate() {
             let title = if index == 0 { "Extensions" } else { "" };
             let _ = writeln!(
                 text,

@@ -202,7 +202,7 @@ impl DomainState<'_> {
         if !sure {
             return;
         }
-        self.claim.fruitless = self.claim.fruitless.saturating_add(1);
+        self.claim.checks_without_progress = self.claim.checks_without_progress.saturating_add(1);
         self.expire_if_over();
         self.pause_if_too_long();
     }
@@ -235,10 +235,10 @@ impl DomainState<'_> {
     fn count_away(&mut self) {
         let now = self.now();
         let claim = &mut self.claim;
-        let before = claim.away.unwrap_or(MovedAway { since: now, looks: 0 });
-        let away = MovedAway { looks: before.looks.saturating_add(1), ..before };
+        let before = claim.away.unwrap_or(MovedAway { since: now, checks: 0 });
+        let away = MovedAway { checks: before.checks.saturating_add(1), ..before };
         claim.away = Some(away);
-        if away.looks < schedule::MIN_AWAY_CHECKS {
+        if away.checks < schedule::MIN_AWAY_CHECKS {
             return;
         }
         if claim.status == DomainStatus::Verified {
@@ -286,7 +286,7 @@ impl DomainState<'_> {
 
     fn restart_attempts(&mut self) {
         self.claim.trying_since = Some(self.context.now);
-        self.claim.fruitless = 0;
+        self.claim.checks_without_progress = 0;
         self.claim.paused = None;
     }
 

@@ -51,7 +51,7 @@ pub fn next_check(claim: &Claim, context: &StepContext) -> Timestamp {
         DomainStatus::Pending => {
             let trying = claim.trying_since.map_or(Duration::ZERO, |since| since.until(context.now));
             let longest = if trying >= FIRST_DAY { MAX_INTERVAL_AFTER_FIRST_DAY } else { MAX_INTERVAL_ON_FIRST_DAY };
-            (FIRST_CHECK_DELAY * 2_u32.saturating_pow(claim.fruitless.min(MAX_DOUBLINGS))).min(longest)
+            (FIRST_CHECK_DELAY * 2_u32.saturating_pow(claim.checks_without_progress.min(MAX_DOUBLINGS))).min(longest)
         }
         DomainStatus::Verified => VERIFIED_CHECK_INTERVAL,
         DomainStatus::Active if claim.away.is_some() && claim.moved_at.is_none() => AWAY_CHECK_INTERVAL,

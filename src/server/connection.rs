@@ -16,7 +16,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::connection_info::ConnectionInfo;
-use super::http2_streams::{SingleSlice, StreamExecutor};
+use super::http2_streams::{StreamExecutor, WithoutVectoredWrites};
 use super::redirect;
 use super::request_handler::RequestHandler;
 use crate::certs::ACME_TLS;
@@ -26,6 +26,8 @@ use crate::config::LimitSettings;
 const MAX_HEADER_BYTES: usize = 32 * 1024;
 /// Requests at a time on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 100;
+/// How long a peer that has sent no request may take to acknowledge the end of the connection.
+const GOAWAY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What every connection of the server shares.
 pub struct ServerContext {
@@ -125,32 +127,32 @@ async fn serve_http2<S>(stream: S, shared: Arc<ServerContext>, info: Arc<Connect
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let was_asked = Arc::new(AtomicBool::new(false));
+    let has_request = Arc::new(AtomicBool::new(false));
     let service = service_fn({
-        let (shared, info, was_asked) = (Arc::clone(&shared), Arc::clone(&info), Arc::clone(&was_asked));
+        let (shared, info, has_request) = (Arc::clone(&shared), Arc::clone(&info), Arc::clone(&has_request));
         move |request| {
-            was_asked.store(true, Ordering::Relaxed);
+            has_request.store(true, Ordering::Relaxed);
             let (shared, info) = (Arc::clone(&shared), Arc::clone(&info));
             // On the heap, because h2 moves a stream several times.
             Box::pin(async move { shared.handler.handle(&info, request).await })
         }
     });
-    let silence = shared.limits.header_timeout;
+    let idle_timeout = shared.limits.header_timeout;
     // Pings begin when the peer has begun to speak HTTP/2, and show from then on whether it is there.
     let no_request = async {
-        tokio::time::sleep(silence).await;
-        if was_asked.load(Ordering::Relaxed) {
+        tokio::time::sleep(idle_timeout).await;
+        if has_request.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
     };
     let streams = StreamExecutor::default();
     let connection = http2::Builder::new(streams.clone())
         .timer(TokioTimer::new())
-        .keep_alive_interval(silence / 2)
-        .keep_alive_timeout(silence)
+        .keep_alive_interval(idle_timeout / 2)
+        .keep_alive_timeout(idle_timeout)
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(u32::try_from(MAX_HEADER_BYTES).unwrap_or(u32::MAX))
-        .serve_connection(TokioIo::new(SingleSlice(stream)), service);
+        .serve_connection(TokioIo::new(WithoutVectoredWrites(stream)), service);
     let mut connection = std::pin::pin!(connection);
     let outcome = tokio::select! {
         biased;
@@ -161,7 +163,10 @@ where
         }
         () = no_request => {
             tracing::debug!(caller = %info.peer, "no request by HTTP/2");
-            return;
+            // A browser that connected in advance learns by GOAWAY that it has to connect anew.
+            connection.as_mut().graceful_shutdown();
+            let goodbye = poll_fn(|cx| streams.poll(connection.as_mut(), cx));
+            tokio::time::timeout(GOAWAY_TIMEOUT, goodbye).await.unwrap_or(Ok(()))
         }
     };
     log_end(&info, outcome);

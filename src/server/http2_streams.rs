@@ -4,7 +4,7 @@
 //! scheduled, and would wake the connection to write its answer alone, in a TLS record and a system call of its own. Here
 //! what was asked together is answered together. Only a stream that has to wait becomes a task.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -61,25 +61,17 @@ impl StreamExecutor {
 
 /// A stream for h2, which flushes before each DATA frame of 256 bytes or more where slices of memory can be written
 /// together, to save copying it; else only from 1,024 bytes on. Most answers of the API are between the two.
-pub struct SingleSlice<S>(pub S);
+pub struct WithoutVectoredWrites<S>(pub S);
 
-impl<S: AsyncRead + Unpin> AsyncRead for SingleSlice<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WithoutVectoredWrites<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(cx, buf)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for SingleSlice<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WithoutVectoredWrites<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -169,7 +161,7 @@ mod tests {
         });
         let streams = StreamExecutor::default();
         let builder = hyper::server::conn::http2::Builder::new(streams.clone());
-        let mut connection = Box::pin(builder.serve_connection(TokioIo::new(SingleSlice(far)), service));
+        let mut connection = Box::pin(builder.serve_connection(TokioIo::new(WithoutVectoredWrites(far)), service));
         tokio::spawn(async move { poll_fn(|cx| streams.poll(connection.as_mut(), cx)).await });
         let (sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(near)).await.unwrap();

@@ -35,12 +35,12 @@ pub struct Claim {
     pub next_check_at: Option<Timestamp>,
     /// From when on the tenant may ask for a check.
     pub recheck_available_at: Option<Timestamp>,
-    /// When the present series of looks began in which nothing has got better.
+    /// When the present series of checks began in which nothing has got better.
     #[serde(default)]
     pub trying_since: Option<Timestamp>,
-    /// So many looks it has.
-    #[serde(default)]
-    pub fruitless: u32,
+    /// Checks in a row since then that changed nothing.
+    #[serde(default, rename = "fruitless")]
+    pub checks_without_progress: u32,
     /// Why hardly anything is tried by itself any more.
     pub paused: Option<String>,
     /// Why the tenant may not use it now, whatever DNS says.
@@ -169,7 +169,9 @@ pub struct DnsProblem {
 #[serde(rename_all = "camelCase")]
 pub struct MovedAway {
     pub since: Timestamp,
-    pub looks: u32,
+    /// Checks that saw it elsewhere.
+    #[serde(rename = "looks")]
+    pub checks: u32,
 }
 
 /// The domain's certificate, as who gets it told last.
@@ -244,7 +246,7 @@ impl Claim {
             next_check_at: None,
             recheck_available_at: None,
             trying_since: None,
-            fruitless: 0,
+            checks_without_progress: 0,
             paused: None,
             barred: None,
             txt: RecordObservation::default(),

@@ -247,7 +247,7 @@ fn an_active_domain_is_moved_after_several_checks_over_days_and_stopped_days_lat
     }
     assert!(
         left.until(sequence.now) >= schedule::AWAY_GRACE_PERIOD
-            && sequence.claim.away.unwrap().looks >= schedule::MIN_AWAY_CHECKS
+            && sequence.claim.away.unwrap().checks >= schedule::MIN_AWAY_CHECKS
     );
     assert_eq!(sequence.state(), (DomainStatus::Active, TlsStatus::Active, Phase::Moved));
     assert_eq!(sequence.reported(DomainTransition::Moved), 1);
@@ -279,7 +279,7 @@ fn failed_checks_neither_count_as_away_nor_reset_the_count() {
     let mut sequence = EventSequence::active();
     sequence.check(elsewhere());
     sequence.after(DAY * 30).check(dark());
-    assert_eq!((sequence.state().2, sequence.claim.away.unwrap().looks), (Phase::Active, 1));
+    assert_eq!((sequence.state().2, sequence.claim.away.unwrap().checks), (Phase::Active, 1));
     sequence.check(elsewhere());
     assert_eq!(sequence.state().2, Phase::Active);
     sequence.check(elsewhere());

@@ -87,19 +87,20 @@ impl Core {
             Role::Registrar => Header::Authorization,
             Role::Proxy => Header::ProxyAuthorization,
         };
-        let given = request.values(header).filter_map(Credentials::parse).find(|given| given.realm == domain);
-        let Some(given) = given else {
+        let credentials = request.values(header).filter_map(Credentials::parse).find(|sent| sent.realm == domain);
+        let (Some(credentials), Some(state)) = (credentials, self.connections.get(&connection)) else {
             return Err(self.challenge(connection, request, domain, role, false, now));
         };
-        let Some((peer, network)) = self.connections.get(&connection).map(|state| (state.peer, state.network)) else {
-            return Err(request.response(403, "Forbidden", None));
-        };
-        let extension = Extension { domain: domain.to_owned(), user: given.username.clone().into_owned() };
-        if let Err(retry_after) = self.sign_in_limiter.may_try(&extension, network, now) {
+        let (peer, network) = (state.peer, state.network);
+        let extension = Extension { domain: domain.to_owned(), user: credentials.username.clone().into_owned() };
+        // Who has signed in on this connection knows the password already: guesses by others must not lock it out.
+        let is_signed_in = state.identity.as_ref() == Some(&extension);
+        let allowed = if is_signed_in { Ok(()) } else { self.sign_in_limiter.may_try(&extension, network, now) };
+        if let Err(retry_after) = allowed {
             debug!(%peer, domain, user = ?extension.user, "SIP credentials not compared: too many wrong ones");
             return Err(too_many_failures(request, retry_after));
         }
-        let Some(password) = self.verify_credentials(&given, request, domain) else {
+        let Some(password) = self.verify_credentials(&credentials, request, domain) else {
             match self.sign_in_limiter.failed(&extension, network, now) {
                 None => info!(%peer, domain, user = ?extension.user, "wrong SIP credentials"),
                 Some(lock_out) => warn!(
@@ -109,8 +110,8 @@ impl Core {
             }
             return Err(self.challenge(connection, request, domain, role, false, now));
         };
-        let fresh = match self.tokens.check_nonce(&given.nonce, connection, domain, now) {
-            Nonce::Fresh { serial } => given.count().is_some_and(|count| {
+        let fresh = match self.tokens.check_nonce(&credentials.nonce, connection, domain, now) {
+            Nonce::Fresh { serial } => credentials.count().is_some_and(|count| {
                 self.connections.get_mut(&connection).is_some_and(|state| state.nonces.take(serial, count))
             }),
             Nonce::Stale => false,
@@ -123,19 +124,25 @@ impl Core {
     }
 
     /// The password by which the answer is right, if it is.
-    fn verify_credentials(&self, given: &Credentials<'_>, request: &Request, domain: &str) -> Option<Fingerprint> {
-        let known = self.directory.credentials(domain, &given.username);
+    fn verify_credentials(
+        &self,
+        credentials: &Credentials<'_>,
+        request: &Request,
+        domain: &str,
+    ) -> Option<Fingerprint> {
+        let stored = self.directory.credentials(domain, &credentials.username);
         // An unknown name costs the same time as a wrong password, so that names cannot be found out.
         let unknown = "0".repeat(64);
-        let (md5, sha256) = known.as_ref().map_or((&unknown, &unknown), |known| (&known.ha1_md5, &known.ha1_sha256));
+        let (md5, sha256) =
+            stored.as_ref().map_or((&unknown, &unknown), |stored| (&stored.ha1_md5, &stored.ha1_sha256));
         let password = Password::Ha1 { md5: Some(md5), sha256: Some(sha256) };
-        let right = given.verify(password, request.method().as_str(), request.body());
-        let same_uri = given.uri == request.uri_text()
-            || match (Uri::parse(&given.uri), request.uri()) {
-                (Ok(given), Ok(asked)) => given.is_equivalent(&asked),
+        let is_right = credentials.verify(password, request.method().as_str(), request.body());
+        let same_uri = credentials.uri == request.uri_text()
+            || match (Uri::parse(&credentials.uri), request.uri()) {
+                (Ok(signed), Ok(requested)) => signed.is_equivalent(&requested),
                 _ => false,
             };
-        known.filter(|_| right && same_uri && given.qop != Qop::None).map(|known| Fingerprint::of(&known))
+        stored.filter(|_| is_right && same_uri && credentials.qop != Qop::None).map(|stored| Fingerprint::of(&stored))
     }
 
     fn challenge(

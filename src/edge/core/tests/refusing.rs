@@ -95,6 +95,19 @@ fn an_extension_that_is_tried_from_many_networks_is_compared_once_a_second_and_s
     assert_eq!(guess(&mut edge, phone).status(), 401);
 }
 
+#[test]
+fn a_phone_that_is_signed_in_is_not_locked_out_by_guesses_for_its_extension_from_its_own_network() {
+    let mut edge = TestEdge::new();
+    let owner = edge.phone("101", 1);
+    let guesser = edge.connect("101", ACME, 2);
+    for _ in 0..10 {
+        assert_eq!(guess(&mut edge, guesser).status(), 401);
+    }
+    assert_eq!(guess(&mut edge, guesser).status(), 503);
+    assert_eq!(edge.register(owner).status(), 200);
+    assert_eq!(guess(&mut edge, guesser).status(), 503, "its success takes back no failure");
+}
+
 fn guess(edge: &mut TestEdge, phone: Phone) -> Response {
     let request = edge.registration(phone);
     edge.send_signed_with(phone, &request, "guess");

@@ -6,7 +6,11 @@ use std::net::TcpStream as BlockingStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 
+use http_body_util::Empty;
 use hyper::StatusCode;
+use hyper::body::Bytes;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
@@ -127,6 +131,10 @@ async fn idle_and_slow_clients_are_disconnected() {
     let mut silent = serve.connect(&["h2"]).await;
     // It ends; what the server says of itself before (its settings) does not matter.
     silent.read_to_end(&mut Vec::new()).await.ok();
+
+    let unused = TokioIo::new(serve.connect(&["h2"]).await);
+    let (_sender, connection) = http2::handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), unused).await.unwrap();
+    connection.await.expect("it ends by GOAWAY and is not cut");
 
     let mut slow = serve.connect(&["http/1.1"]).await;
     slow.write_all(b"POST /api/tenant/provision HTTP/1.1\r\nhost: localhost\r\nx-bitcall-panel-key: panel_key-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{").await.unwrap();

@@ -83,6 +83,14 @@ impl Installation {
         drop(self.server.take().expect("it runs"));
     }
 
+    /// `systemctl stop`: asks it to end and waits until it has.
+    pub async fn stop(&mut self) {
+        let (mut running, _) = self.server.take().expect("it runs");
+        running.signal(rustix::process::Signal::TERM);
+        let status = tokio::task::spawn_blocking(move || running.ended()).await.unwrap();
+        assert!(status.success(), "{status}");
+    }
+
     pub fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }

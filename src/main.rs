@@ -1,5 +1,8 @@
 //! The `bitcall` binary: parse, run, map the result to an exit code.
 
+// They panic when the reader of a pipe has ended or a disk is full: `cli::output` does not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod api;
 mod app;
 mod certs;
@@ -21,7 +24,7 @@ mod timestamp;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match cli::run(cli::parse()) {
+    match cli::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }

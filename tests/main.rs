@@ -21,6 +21,7 @@ mod calls_with_baresip;
 mod cancel_and_decline;
 mod certificate_serving;
 mod cli_contract;
+mod cli_output;
 mod conditional_requests;
 mod config_faults;
 mod cors;

@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::control::{Printer, TargetOptions, field_text, request_failure, table};
+use super::output::{self, Reader};
 use super::{CliError, GlobalOptions};
 use crate::client::ControlClient;
 use crate::config;
@@ -58,7 +59,7 @@ impl AuditCommand {
                 return filter.follow(&client, printer).await;
             }
             let data = json!({ "entries": filter.entries(&client).await? });
-            printer.print(&data, |data| lines(&data["entries"]));
+            printer.print(&data, |data| lines(&data["entries"]))?;
             Ok(())
         })
     }
@@ -99,12 +100,15 @@ impl AuditFilter {
             entries.retain(|entry| entry["id"].as_str().is_none_or(|id| !shown.contains(id)));
             entries.reverse();
             shown.extend(entries.iter().filter_map(|entry| entry["id"].as_str().map(str::to_owned)));
-            if printer.is_json() {
-                for entry in &entries {
-                    println!("{entry}");
+            if !entries.is_empty() {
+                let text = if printer.is_json() {
+                    entries.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")
+                } else {
+                    lines(&Value::Array(entries))
+                };
+                if output::data(text)? == Reader::Gone {
+                    return Ok(());
                 }
-            } else if !entries.is_empty() {
-                println!("{}", lines(&Value::Array(entries)));
             }
             // An entry has the time at which its request arrived, not that at which it was committed.
             self.since = Some(started_at.before(MAX_REQUEST_TIME));

@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::control::{Printer, TargetOptions, field_text, request_failure, table};
+use super::output::Reader;
 use super::{CliError, GlobalOptions};
 use crate::client::ControlClient;
 
@@ -27,18 +28,14 @@ impl CallsCommand {
     pub fn run(self, globals: &GlobalOptions) -> Result<(), CliError> {
         let Self { target, tenant, watch } = self;
         target.run(globals, async |client, printer| {
-            let mut last = calls(&client, tenant.as_deref()).await?;
-            show(printer, &last, watch);
-            if !watch {
-                return Ok(());
-            }
+            let mut last = Value::Null;
             loop {
-                tokio::time::sleep(WATCH_INTERVAL).await;
                 let now = calls(&client, tenant.as_deref()).await?;
-                if now != last {
-                    show(printer, &now, watch);
-                    last = now;
+                if now != last && show(printer, &now, watch)? == Reader::Gone || !watch {
+                    return Ok(());
                 }
+                last = now;
+                tokio::time::sleep(WATCH_INTERVAL).await;
             }
         })
     }
@@ -51,12 +48,12 @@ async fn calls(client: &ControlClient, tenant: Option<&str>) -> Result<Value, Cl
     Ok(json!({ "liveCalls": last["liveCalls"], "activeClients": last["activeClients"], "tenants": tenants }))
 }
 
-fn show(printer: Printer, data: &Value, again: bool) {
-    printer.print(data, |data| {
+fn show(printer: Printer, data: &Value, again: bool) -> Result<Reader, CliError> {
+    printer.print_next(data, |data| {
         // At a terminal the table is redrawn in place.
         let clear = if again && stdout().is_terminal() { "\x1b[H\x1b[J" } else { "" };
         format!("{clear}{}", text(data))
-    });
+    })
 }
 
 fn text(data: &Value) -> String {

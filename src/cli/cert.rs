@@ -49,7 +49,7 @@ impl CertCommands {
                     client.get_all("/api/admin/certificates", "certificates", &[]).await.map_err(request_failure)?.0;
                 let bad = certificates.iter().filter(|line| is_bad(line)).count();
                 let data = json!({ "total": certificates.len(), "certificates": certificates });
-                printer.print(&data, list);
+                printer.print(&data, list)?;
                 match bad {
                     0 => Ok(()),
                     bad => Err(CliError::new(Exit::Failed, format!("{bad} of {} are not in order", data["total"]))),
@@ -66,13 +66,13 @@ impl CertCommands {
                         return "no certificates are got: `[acme]` names no directory, or no server is running".into();
                     }
                     format!("{} are wanted{removed}", field_text(data, "/wanted"))
-                });
+                })?;
                 Ok(())
             }
             CertCommand::Renew { name } => {
                 let path = format!("{}/renew", path_of(&name));
                 let data = client.post(&path, &json!({})).await.map_err(request_failure)?;
-                printer.print(&data, |data| format!("{name}: {}", field_text(data, "/stage")));
+                printer.print(&data, |data| format!("{name}: {}", field_text(data, "/stage")))?;
                 Ok(())
             }
             CertCommand::Import { name, certificate, key } => {
@@ -80,12 +80,12 @@ impl CertCommands {
                 let data = client.put(&path_of(&name), &body).await.map_err(request_failure)?;
                 printer.print(&data, |data| {
                     format!("{} until {}", field_text(data, "/names"), field_text(data, "/notAfter"))
-                });
+                })?;
                 Ok(())
             }
             CertCommand::Remove { name } => {
                 let data = client.delete(&path_of(&name), &json!({})).await.map_err(request_failure)?;
-                printer.print(&data, |_| format!("the certificate for {name} is served no longer"));
+                printer.print(&data, |_| format!("the certificate for {name} is served no longer"))?;
                 Ok(())
             }
         })

@@ -1,6 +1,6 @@
 //! `bitcall check`: everything that would stop `bitcall serve`, found without starting it.
 
-use super::{CliError, Exit, GlobalOptions};
+use super::{CliError, Exit, GlobalOptions, output};
 use crate::app::acme;
 use crate::certs::{CertificateStore, Seal};
 use crate::config::{self, Config, Secret, Secrets};
@@ -38,7 +38,7 @@ pub fn run(globals: &GlobalOptions) -> Result<(), CliError> {
         }
     }
     if problems.is_empty() {
-        eprintln!("{} is in order", globals.config.display());
+        output::message(format_args!("{} is in order", globals.config.display()));
         return Ok(());
     }
     Err(CliError::new(Exit::Misconfigured, problems.join("\n")))
@@ -52,7 +52,7 @@ fn sealed_otherwise(config: &Config, store_key: Option<&Secret>) -> Option<Strin
         Err(error @ store::Error::Unreadable(_)) => Some(error.to_string()),
         // A server that runs has opened them; one that was killed left its store to the next one.
         Err(error) => {
-            eprintln!("the certificates in the store were not looked at: {error}");
+            output::message(format_args!("the certificates in the store were not looked at: {error}"));
             None
         }
     }

@@ -10,6 +10,7 @@ use comfy_table::{Table, presets};
 use serde_json::Value;
 use url::Url;
 
+use super::output::{self, Reader};
 use super::{CliError, Exit, GlobalOptions};
 use crate::app::{self, acme};
 use crate::certs::Seal;
@@ -157,12 +158,30 @@ impl Printer {
         self.json
     }
 
-    /// `data` goes to scripts as it is; people get what `text` makes of it.
-    pub fn print<T: Display>(self, data: &Value, text: impl FnOnce(&Value) -> T) {
-        if self.json {
-            println!("{data}");
-        } else {
-            println!("{}", text(data));
+    /// `data` goes to scripts as it is; people get what `text` makes of it. That a pipe has lost its reader is no error.
+    pub fn print<T: Display>(self, data: &Value, text: impl FnOnce(&Value) -> T) -> Result<(), CliError> {
+        self.print_next(data, text).map(|_| ())
+    }
+
+    /// [`Self::print`] for a command that goes on printing as long as there is a reader.
+    pub fn print_next<T: Display>(self, data: &Value, text: impl FnOnce(&Value) -> T) -> Result<Reader, CliError> {
+        if self.json { output::data(data) } else { output::data(text(data)) }
+    }
+
+    /// [`Self::print`] for what is shown once and is lost when it cannot be written. `withdraw` makes it useless then,
+    /// and says in a message of [`CliError`] what it has done.
+    pub async fn print_once<T: Display>(
+        self,
+        data: &Value,
+        text: impl FnOnce(&Value) -> T,
+        withdraw: impl AsyncFnOnce() -> String,
+    ) -> Result<(), CliError> {
+        let written = if self.json { output::write(data) } else { output::write(text(data)) };
+        match written {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                Err(CliError::new(Exit::Failed, format!("{}\n{}", output::failure(&error), withdraw().await)))
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{CliError, Exit, GlobalOptions};
+use super::{CliError, Exit, GlobalOptions, output};
 use crate::app::{self, App, AppContext};
 use crate::certs::CertificateStore;
 use crate::config::{Config, PublicUrl, Secrets};
@@ -101,9 +101,9 @@ impl Demo {
             };
             let running = App::plain(context, config, listeners).spawn()?;
             if globals.json {
-                println!("{}", demo.json_summary()?);
+                output::data(demo.json_summary()?)?;
             } else {
-                println!("{}", demo.for_people(ephemeral, app::use_colours(&std::io::stdout())));
+                output::data(demo.for_people(ephemeral, app::use_colours(&std::io::stdout())))?;
             }
             running.drain_at_signal().await;
             Ok(())
@@ -237,7 +237,7 @@ impl Drop for DemoDirectory {
         if self.ephemeral
             && let Err(error) = std::fs::remove_dir_all(&self.path)
         {
-            eprintln!("warning: {} could not be removed: {error}", self.path.display());
+            output::message(format_args!("warning: {} could not be removed: {error}", self.path.display()));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::CliError;
+use super::{CliError, output};
 
 #[derive(Debug, Args)]
 pub struct Man {
@@ -28,8 +28,11 @@ pub struct Completions {
 }
 
 impl Completions {
-    pub fn run(self, mut command: Command) {
-        clap_complete::generate(self.shell, &mut command, "bitcall", &mut std::io::stdout());
+    pub fn run(self, mut command: Command) -> Result<(), CliError> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut command, "bitcall", &mut script);
+        output::data(String::from_utf8_lossy(&script).trim_end())?;
+        Ok(())
     }
 }
 

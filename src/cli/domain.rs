@@ -63,7 +63,7 @@ impl DomainCommands {
             DomainCommand::Add { tenant, domain } => {
                 let body = json!({ "tenantId": tenant, "domain": domain });
                 let data = client.post("/api/tenant/domains", &body).await.map_err(request_failure)?;
-                printer.print(&data, claim);
+                printer.print(&data, claim)?;
                 Ok(())
             }
             DomainCommand::Show { tenant } => {
@@ -72,7 +72,7 @@ impl DomainCommands {
                 printer.print(&data, |data| match data["configured"].as_bool() {
                     Some(true) => claim(data),
                     _ => format!("{tenant} has no domain of its own"),
-                });
+                })?;
                 Ok(())
             }
             DomainCommand::List => {
@@ -84,21 +84,21 @@ impl DomainCommands {
                         ["/domain", "/tenantId", "/status", "/phase", "/tlsStatus", "/nextCheckAt", "/lastError"]
                             .map(|field| field_text(domain, field))
                     })
-                });
+                })?;
                 Ok(())
             }
             DomainCommand::Check { who } => check::run(&client, printer, &who).await,
             DomainCommand::Recheck { tenant } => {
                 let body = json!({ "tenantId": tenant });
                 let data = client.post("/api/tenant/domains/recheck", &body).await.map_err(request_failure)?;
-                printer.print(&data, claim);
+                printer.print(&data, claim)?;
                 Ok(())
             }
             DomainCommand::Sync { domains } => sync::run(&client, printer, domains).await,
             DomainCommand::Activate { domain } => {
                 let path = format!("/api/admin/domains/{}/activate", path_segment(&domain));
                 let data = client.post(&path, &json!({})).await.map_err(request_failure)?;
-                printer.print(&data, claim);
+                printer.print(&data, claim)?;
                 Ok(())
             }
             DomainCommand::Remove { tenant } => {
@@ -107,7 +107,7 @@ impl DomainCommands {
                 printer.print(&data, |data| match data["domain"].as_str() {
                     Some(domain) => format!("{tenant} has given up {domain}"),
                     None => format!("{tenant} has no domain of its own; nothing was changed"),
-                });
+                })?;
                 Ok(())
             }
         })

@@ -4,11 +4,11 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::control::{CommandGroup, field_text, key_value_table, path_segment, request_failure, table};
 use super::{CliError, GlobalOptions};
-use crate::client;
+use crate::client::{self, ControlClient};
 
 pub type ExtensionCommands = CommandGroup<ExtensionCommand>;
 
@@ -61,18 +61,23 @@ impl ExtensionCommands {
                     "resetPassword": add.reset_password,
                 });
                 let data = client.post("/api/tenant/extensions", &body).await.map_err(request_failure)?;
-                printer.print(&data, |data| {
-                    let secret = match password {
-                        Some(_) => "as given".into(),
-                        None => format!("{}  (shown only now)", field_text(data, "/password")),
+                let is_given = password.is_some();
+                let text = |data: &Value| {
+                    let secret = if is_given {
+                        "as given".into()
+                    } else {
+                        format!("{}  (shown only now)", field_text(data, "/password"))
                     };
                     key_value_table(&[
                         ("User name", field_text(data, "/username")),
                         ("Domain", field_text(data, "/domain")),
                         ("Password", secret),
                     ])
-                });
-                Ok(())
+                };
+                if is_given {
+                    return printer.print(&data, text);
+                }
+                printer.print_once(&data, text, async || add.withdraw(&client).await).await
             }
             ExtensionCommand::List { tenant } => {
                 let query = [("tenantId", tenant.as_str())];
@@ -82,12 +87,11 @@ impl ExtensionCommands {
                     table(headings, &data["extensions"], "there are no extensions", |extension| {
                         ["/username", "/displayName", "/domain", "/createdAt"].map(|field| field_text(extension, field))
                     })
-                });
+                })?;
                 Ok(())
             }
             ExtensionCommand::Remove { tenant, username } => {
-                let path = format!("/api/tenant/extensions/{}", path_segment(&username));
-                let data = match client.delete(&path, &json!({ "tenantId": tenant })).await {
+                let data = match client.delete(&path_of(&username), &json!({ "tenantId": tenant })).await {
                     Err(client::Error::Refused(error)) if error.code == "EXTENSION_NOT_FOUND" => {
                         json!({ "username": username, "removed": false })
                     }
@@ -96,11 +100,32 @@ impl ExtensionCommands {
                 printer.print(&data, |data| match data["removed"].as_bool() {
                     Some(true) => format!("{username} is removed"),
                     _ => format!("there is no {username}; nothing was changed"),
-                });
+                })?;
                 Ok(())
             }
         })
     }
+}
+
+impl AddExtension {
+    /// Removes a new extension whose generated password could not be shown. One that was there before stays, because
+    /// it has more than its password. Says what was done.
+    async fn withdraw(&self, client: &ControlClient) -> String {
+        let Self { tenant, username, .. } = self;
+        let unknown = format!("{username} of {tenant} has a new password that was not shown");
+        let reset = format!("hint: `bitcall extension add {tenant} {username} --reset-password` gives it another one");
+        if self.reset_password {
+            return format!("{unknown}\n{reset}");
+        }
+        match client.delete(&path_of(username), &json!({ "tenantId": tenant })).await {
+            Ok(_) => format!("{username} of {tenant} is removed again, because its password was not shown"),
+            Err(error) => format!("{unknown}, and could not be removed: {error}\n{reset}"),
+        }
+    }
+}
+
+fn path_of(username: &str) -> String {
+    format!("/api/tenant/extensions/{}", path_segment(username))
 }
 
 /// The first line, without its end.

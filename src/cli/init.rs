@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{CliError, GlobalOptions};
+use super::{CliError, GlobalOptions, output};
 use crate::config::{self, Secret, Secrets};
 use crate::store::replace_private;
 
@@ -46,11 +46,11 @@ impl Init {
         let text = self.configuration(&panel_key, &master_secret, &store_key);
         write_new(&file, &text, |path, text| fs::write(path, text))?;
 
-        eprintln!("\nNext:");
-        eprintln!("  1. read {}: public_url, and [tls] for your certificate", file.display());
-        eprintln!("  2. bitcall check");
-        eprintln!("  3. bitcall serve                (or: systemctl enable --now bitcall)");
-        eprintln!("  4. bitcall tenant provision acme");
+        output::message("\nNext:");
+        output::message(format_args!("  1. read {}: public_url, and [tls] for your certificate", file.display()));
+        output::message("  2. bitcall check");
+        output::message("  3. bitcall serve                (or: systemctl enable --now bitcall)");
+        output::message("  4. bitcall tenant provision acme");
         Ok(())
     }
 
@@ -80,11 +80,11 @@ impl Init {
 
 fn write_new(path: &Path, text: &str, write: impl Fn(&Path, &str) -> io::Result<()>) -> Result<(), CliError> {
     if path.exists() {
-        eprintln!("kept    {}", path.display());
+        output::message(format_args!("kept    {}", path.display()));
         return Ok(());
     }
     write(path, text).map_err(|error| denied(path, &error))?;
-    eprintln!("written {}", path.display());
+    output::message(format_args!("written {}", path.display()));
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::control::{CommandGroup, field_text, key_value_table, path_segment, request_failure, table};
 use super::{CliError, GlobalOptions};
+use crate::client::{self, ControlClient};
 use crate::config;
 
 pub type KeyCommands = CommandGroup<KeyCommand>;
@@ -52,38 +53,38 @@ impl KeyCommands {
             KeyCommand::Create { tenant, label } => {
                 let body = json!({ "tenantId": tenant, "label": label });
                 let data = client.post("/api/tenant/api-keys", &body).await.map_err(request_failure)?;
-                printer.print(&data, |data| {
+                let text = |data: &Value| {
                     key_value_table(&[
                         ("Key id", field_text(data, "/id")),
                         ("Label", field_text(data, "/label")),
                         ("API key", format!("{}  (shown only now)", field_text(data, "/apiKey"))),
                     ])
-                });
-                Ok(())
+                };
+                printer.print_once(&data, text, async || withdraw(&client, &tenant, &data["id"]).await).await
             }
             KeyCommand::Rotate { tenant, id, overlap } => {
                 let body = json!({ "tenantId": tenant, "overlapSeconds": overlap.as_secs() });
                 let data = client.post(&format!("{}/rotate", path_of(&id)), &body).await.map_err(request_failure)?;
-                printer.print(&data, |data| {
+                let text = |data: &Value| {
                     key_value_table(&[
                         ("Key id", field_text(data, "/id")),
                         ("Label", field_text(data, "/label")),
                         ("API key", format!("{}  (shown only now)", field_text(data, "/apiKey"))),
                         ("In place of", format!("{id}, valid until {}", field_text(data, "/replaced/retiresAt"))),
                     ])
-                });
-                Ok(())
+                };
+                printer.print_once(&data, text, async || withdraw(&client, &tenant, &data["id"]).await).await
             }
             KeyCommand::List { tenant } => {
                 let found = client.get("/api/tenant", &[("tenantId", &tenant)]).await.map_err(request_failure)?;
                 let data = json!({ "tenantId": tenant, "apiKeys": found["apiKeys"] });
-                printer.print(&data, |data| keys(&data["apiKeys"]));
+                printer.print(&data, |data| keys(&data["apiKeys"]))?;
                 Ok(())
             }
             KeyCommand::Revoke { tenant, id } => {
                 let data =
                     client.delete(&path_of(&id), &json!({ "tenantId": tenant })).await.map_err(request_failure)?;
-                printer.print(&data, |_| format!("{id} is revoked"));
+                printer.print(&data, |_| format!("{id} is revoked"))?;
                 Ok(())
             }
         })
@@ -92,6 +93,31 @@ impl KeyCommands {
 
 fn path_of(id: &str) -> String {
     format!("/api/tenant/api-keys/{}", path_segment(id))
+}
+
+/// Revokes an API key that was made and could not be shown: part of it may have been written to who knows where. The
+/// tenant's only key cannot be revoked; it is replaced at once by one that nobody has seen. Says what was done.
+pub async fn withdraw(client: &ControlClient, tenant: &str, key: &Value) -> String {
+    let id = key.as_str().unwrap_or_default();
+    let made = format!("the API key {id} of {tenant} was made and not shown");
+    let mut done = client.delete(&path_of(id), &json!({ "tenantId": tenant })).await;
+    if matches!(&done, Err(client::Error::Refused(refusal)) if refusal.code == "LAST_API_KEY") {
+        let body = json!({ "tenantId": tenant, "overlapSeconds": 0 });
+        done = client.post(&format!("{}/rotate", path_of(id)), &body).await;
+    }
+    match done {
+        Ok(data) if data["revoked"] == true => {
+            format!("{made}; it is revoked\nhint: `bitcall key create {tenant}` makes another one")
+        }
+        Ok(data) => {
+            let new = field_text(&data, "/id");
+            let hint = format!("`bitcall key rotate {tenant} {new} --overlap 0` makes one in its place and shows it");
+            format!("{made}; it is revoked, and {new}, which nobody knows, is in its place\nhint: {hint}")
+        }
+        Err(error) => {
+            format!("{made}, and could not be revoked: {error}\nhint: `bitcall key revoke {tenant} {id}` revokes it")
+        }
+    }
 }
 
 fn overlap(text: &str) -> Result<Duration, &'static str> {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::control::{CommandGroup, field_text, key_value_table, request_failure};
 use super::extension::password;
 use super::{CliError, Exit, GlobalOptions};
+use crate::client::ControlClient;
 use crate::config;
 
 pub type LinkCommands = CommandGroup<LinkCommand>;
@@ -53,14 +54,25 @@ impl LinkCommands {
         let body = json!({ "tenantId": create.tenant, "sip": sip, "ttlSeconds": create.ttl });
         self.target.run(globals, async |client, printer| {
             let data = client.post("/api/tenant/auth-link", &body).await.map_err(request_failure)?;
-            printer.print(&data, |data| {
+            let text = |data: &Value| {
                 key_value_table(&[
                     ("Link", format!("{}  (shown only now)", field_text(data, "/url"))),
                     ("Good until", field_text(data, "/expiresAt")),
                 ])
-            });
-            Ok(())
+            };
+            printer.print_once(&data, text, async || withdraw(&client, &data).await).await
         })
+    }
+}
+
+/// Uses up a link that could not be shown. Says what was done.
+async fn withdraw(client: &ControlClient, link: &Value) -> String {
+    match client.post("/api/auth/redeem", &json!({ "token": link["token"] })).await {
+        Ok(_) => "the link was made and not shown; it is used up, and opens nothing any more".to_owned(),
+        Err(error) => {
+            let until = field_text(link, "/expiresAt");
+            format!("the link was made and not shown, is good until {until}, and could not be used up: {error}")
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod extension;
 mod init;
 mod key;
 mod link;
+mod output;
 mod plan;
 mod request;
 mod secret;
@@ -103,12 +104,14 @@ Exit codes:
   4  refused: wrong or missing key, not this user, not in this plan
   5  conflict: it exists already, a limit is reached, it is the last one, it was changed meanwhile";
 
-pub fn parse() -> Cli {
-    Cli::parse()
-}
-
-pub fn run(cli: Cli) -> Result<(), CliError> {
-    let Cli { globals, command } = cli;
+/// Parses the command line and runs its command.
+pub fn run() -> Result<(), CliError> {
+    let Cli { globals, command } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and version are data, too.
+        Err(shown) if !shown.use_stderr() => return output::styled(&shown),
+        Err(wrong) => wrong.exit(),
+    };
     match command {
         CliCommand::Demo(demo) => demo.run(&globals),
         CliCommand::Init(init) => init.run(&globals),
@@ -128,10 +131,7 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         CliCommand::Store(store) => store.run(&globals),
         CliCommand::Audit(audit) => audit.run(&globals),
         CliCommand::Man(man) => man.run(Cli::command()),
-        CliCommand::Completions(completions) => {
-            completions.run(Cli::command());
-            Ok(())
-        }
+        CliCommand::Completions(completions) => completions.run(Cli::command()),
     }
 }
 
@@ -166,11 +166,11 @@ impl CliError {
     pub fn report(&self) -> ExitCode {
         for (index, line) in self.message.lines().enumerate() {
             if index == 0 && !line.starts_with("hint:") {
-                eprintln!("error: {line}");
+                output::message(format_args!("error: {line}"));
             } else if line.starts_with("hint:") {
-                eprintln!(" {line}");
+                output::message(format_args!(" {line}"));
             } else {
-                eprintln!("       {line}");
+                output::message(format_args!("       {line}"));
             }
         }
         ExitCode::from(self.exit as u8)

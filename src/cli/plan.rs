@@ -82,21 +82,21 @@ impl PlanCommands {
         let command = self.command;
         self.target.run(globals, async |client, printer| {
             match command {
-                PlanCommand::List => printer.print(&client.get(PATH, &[]).await.map_err(request_failure)?, plans),
+                PlanCommand::List => printer.print(&client.get(PATH, &[]).await.map_err(request_failure)?, plans)?,
                 PlanCommand::Show { plan } => {
                     let found = find(&client, &plan).await?;
                     let hint = "\nhint: `bitcall plan list` shows all plans";
                     let unknown = || CliError::new(Exit::Failed, format!("there is no plan {plan:?}{hint}"));
-                    printer.print(&found.ok_or_else(unknown)?, all_of);
+                    printer.print(&found.ok_or_else(unknown)?, all_of)?;
                 }
                 PlanCommand::Set(set) => {
                     let known = find(&client, &set.plan).await?;
                     let body = set.on(known.unwrap_or_else(|| set.new_plan()));
-                    printer.print(&client.put(&path(&set.plan), &body).await.map_err(request_failure)?, all_of);
+                    printer.print(&client.put(&path(&set.plan), &body).await.map_err(request_failure)?, all_of)?;
                 }
                 PlanCommand::Remove { plan } => {
                     let data = client.delete(&path(&plan), &json!({})).await.map_err(request_failure)?;
-                    printer.print(&data, |_| format!("the plan {plan} is removed"));
+                    printer.print(&data, |_| format!("the plan {plan} is removed"))?;
                 }
             }
             Ok(())

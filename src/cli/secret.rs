@@ -8,7 +8,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::control::{Printer, key_value_table};
-use super::{CliError, Exit, GlobalOptions};
+use super::{CliError, Exit, GlobalOptions, output};
 use crate::api::secret_name;
 use crate::config::{Config, Secret};
 use crate::store::replace_private;
@@ -85,10 +85,10 @@ fn begin(which: OperatorSecret, file: &Path, found: Secret, printer: Printer) ->
     write(file, &new)?;
     if is_store_key {
         // Only this server needs the key, so it is not printed.
-        printer.print(&json!({ "secret": which, "file": file }), |_| format!("{} has a new key", file.display()));
-        eprintln!("\nNext:");
-        eprintln!("  1. systemctl restart bitcall    seals everything by the new key");
-        eprintln!("  2. bitcall secret rotate {which} --finish");
+        printer.print(&json!({ "secret": which, "file": file }), |_| format!("{} has a new key", file.display()))?;
+        output::message("\nNext:");
+        output::message("  1. systemctl restart bitcall    seals everything by the new key");
+        output::message(format_args!("  2. bitcall secret rotate {which} --finish"));
         return Ok(());
     }
     let data = json!({
@@ -98,17 +98,19 @@ fn begin(which: OperatorSecret, file: &Path, found: Secret, printer: Printer) ->
         "digest": name(&new.current),
         "previousDigest": new.previous.as_deref().map(name),
     });
-    printer.print(&data, |_| {
+    let told = printer.print(&data, |_| {
         key_value_table(&[
             ("New secret", format!("{}  (audit name {})", new.current, name(&new.current))),
             ("Old secret", format!("audit name {}", new.previous.as_deref().map(name).unwrap_or_default())),
         ])
     });
-    eprintln!("\nNext:");
-    eprintln!("  1. systemctl reload bitcall     (or: kill -HUP); both secrets are good then");
-    eprintln!("  2. give the new one to whoever uses the old one");
-    eprintln!("  3. bitcall audit                shows which of the two is used; the log warns of the old one");
-    eprintln!("  4. bitcall secret rotate {which} --finish");
+    let where_it_is = |error: &CliError| format!("{error}\nthe new secret is the first line of {}", file.display());
+    told.map_err(|error| CliError::new(error.exit, where_it_is(&error)))?;
+    output::message("\nNext:");
+    output::message("  1. systemctl reload bitcall     (or: kill -HUP); both secrets are good then");
+    output::message("  2. give the new one to whoever uses the old one");
+    output::message("  3. bitcall audit                shows which of the two is used; the log warns of the old one");
+    output::message(format_args!("  4. bitcall secret rotate {which} --finish"));
     Ok(())
 }
 
@@ -125,9 +127,9 @@ fn end(which: OperatorSecret, file: &Path, found: Secret, printer: Printer) -> R
     printer.print(&data, |_| match &ended {
         Some(ended) => format!("the old secret ({ended}) ends with the next reload"),
         None => "there is only one secret; nothing was changed".to_owned(),
-    });
+    })?;
     if ended.is_some() {
-        eprintln!("\nNext: systemctl reload bitcall     (or: kill -HUP)");
+        output::message("\nNext: systemctl reload bitcall     (or: kill -HUP)");
     }
     Ok(())
 }

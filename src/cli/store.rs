@@ -48,7 +48,7 @@ impl Store {
         let compacted = json!({ "file": path.display().to_string(), "bytesBefore": before, "bytesAfter": after });
         Printer::of(globals).print(&compacted, |_| {
             format!("{}: {} KiB before, {} KiB now", path.display(), before.div_ceil(1024), after.div_ceil(1024))
-        });
+        })?;
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::control::{CommandGroup, field_text, request_failure};
-use super::{CliError, Exit, GlobalOptions};
+use super::{CliError, Exit, GlobalOptions, output};
 
 pub type SubdomainCommands = CommandGroup<SubdomainCommand>;
 
@@ -39,18 +39,18 @@ impl SubdomainCommands {
                 let query = [("tenantId", tenant.as_str()), ("value", name.as_str())];
                 let data = client.get("/api/tenant/subdomains/check", &query).await.map_err(request_failure)?;
                 if data["available"] == true {
-                    printer.print(&data, |data| format!("{} is available", field_text(data, "/host")));
+                    printer.print(&data, |data| format!("{} is available", field_text(data, "/host")))?;
                     return Ok(());
                 }
                 if printer.is_json() {
-                    println!("{data}");
+                    output::data(&data)?;
                 }
                 Err(CliError::new(Exit::Failed, field_text(&data, "/message")))
             }
             SubdomainCommand::Set { tenant, name } => {
                 let body = json!({ "tenantId": tenant, "subdomain": name });
                 let data = client.post("/api/tenant/subdomains", &body).await.map_err(request_failure)?;
-                printer.print(&data, |data| format!("{tenant} is at {}", field_text(data, "/host")));
+                printer.print(&data, |data| format!("{tenant} is at {}", field_text(data, "/host")))?;
                 Ok(())
             }
             SubdomainCommand::Remove { tenant } => {
@@ -59,7 +59,7 @@ impl SubdomainCommands {
                 printer.print(&data, |data| match data["subdomain"].as_str() {
                     Some(name) => format!("{tenant} has no subdomain any more; it was {name}"),
                     None => format!("{tenant} has no subdomain; nothing was changed"),
-                });
+                })?;
                 Ok(())
             }
         })

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::control::{CommandGroup, Printer, field_text, key_value_table, path_segment, request_failure, table};
-use super::{CliError, GlobalOptions};
+use super::{CliError, GlobalOptions, key};
 use crate::client::{self, ControlClient};
 
 pub type TenantCommands = CommandGroup<TenantCommand>;
@@ -94,12 +94,12 @@ impl TenantCommands {
             TenantCommand::Delete(delete) => delete.run(&client, printer).await,
             TenantCommand::Show { tenant, raw: true } => {
                 let data = client.get(&record_path(&tenant), &[]).await.map_err(request_failure)?;
-                printer.print(&data, record);
+                printer.print(&data, record)?;
                 Ok(())
             }
             TenantCommand::Show { tenant, raw: false } => {
                 let data = client.get("/api/tenant", &[("tenantId", &tenant)]).await.map_err(request_failure)?;
-                printer.print(&data, profile);
+                printer.print(&data, profile)?;
                 Ok(())
             }
         })
@@ -117,21 +117,22 @@ impl ProvisionTenant {
         });
         match client.post("/api/tenant/provision", &body).await {
             Ok(data) => {
-                printer.print(&data, |data| {
+                let text = |data: &Value| {
                     key_value_table(&[
                         ("Tenant", field_text(data, "/tenantId")),
                         ("Plan", field_text(data, "/plan/name")),
                         ("API key", format!("{}  (shown only now)", field_text(data, "/apiKey"))),
                     ])
-                });
-                Ok(())
+                };
+                let key = &data["apiKeyMeta"]["id"];
+                printer.print_once(&data, text, async || key::withdraw(client, &self.tenant, key).await).await
             }
             Err(client::Error::Refused(error)) if self.if_missing && error.code == "TENANT_EXISTS" => {
                 let query = [("tenantId", self.tenant.as_str())];
                 let found = client.get("/api/tenant", &query).await.map_err(request_failure)?;
                 // The same fields as for a new tenant; the key cannot be shown again.
                 let data = json!({ "tenantId": self.tenant, "apiKey": null, "planId": found["plan"]["planId"] });
-                printer.print(&data, |_| format!("tenant {} exists already; nothing was changed", self.tenant));
+                printer.print(&data, |_| format!("tenant {} exists already; nothing was changed", self.tenant))?;
                 Ok(())
             }
             Err(error) => Err(request_failure(error)),
@@ -154,7 +155,7 @@ impl ListTenants {
                 ["/tenantId", "/displayName", "/enabled", "/planId", "/planStatus", "/apiKeyCount"]
                     .map(|field| field_text(tenant, field))
             })
-        });
+        })?;
         Ok(())
     }
 }

@@ -36,7 +36,7 @@ impl TransportCommands {
                     client.patch(PATH, &body.finish()?).await
                 }
             };
-            printer.print(&data.map_err(request_failure)?, defaults);
+            printer.print(&data.map_err(request_failure)?, defaults)?;
             Ok(())
         })
     }

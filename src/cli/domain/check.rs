@@ -18,7 +18,7 @@ pub async fn run(client: &ControlClient, printer: Printer, who: &str) -> Result<
     }
     let right = is_right(&data);
     data["right"] = json!(right);
-    printer.print(&data, claim);
+    printer.print(&data, claim)?;
     if right {
         return Ok(());
     }

@@ -43,7 +43,7 @@ pub async fn run(client: &ControlClient, printer: Printer, mut names: Vec<String
     synced["total"] = json!(domains.len());
     synced["domains"] = domains.into();
     synced["unknown"] = unknown.into();
-    printer.print(&synced, text);
+    printer.print(&synced, text)?;
     // Without names, a domain may have been given up since the list was read; a domain that was named must exist.
     match synced["unknown"].as_array().map(Vec::as_slice) {
         Some([_, ..]) if !asked_for_all => {

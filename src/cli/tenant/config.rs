@@ -90,11 +90,11 @@ impl ChangeSettings {
         let mut body = body.finish()?;
         if self.operator {
             let data = client.patch(&record_path(&self.tenant), &body).await.map_err(request_failure)?;
-            printer.print(&data, record);
+            printer.print(&data, record)?;
         } else {
             body["tenantId"] = Value::from(self.tenant);
             let data = client.patch("/api/tenant/config", &body).await.map_err(request_failure)?;
-            printer.print(&data, profile);
+            printer.print(&data, profile)?;
         }
         Ok(())
     }

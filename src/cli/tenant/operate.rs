@@ -39,7 +39,7 @@ impl ChangeTenantPlan {
                 ("API keys", field_text(data, "/plan/entitlements/maxApiKeys")),
                 ("Calls at a time", field_text(data, "/plan/entitlements/maxSessions")),
             ])
-        });
+        })?;
         Ok(())
     }
 }
@@ -48,7 +48,7 @@ pub async fn switch(client: &ControlClient, printer: Printer, tenant: &str, enab
     let verb = if enabled { "enable" } else { "disable" };
     let path = format!("{}/{verb}", record_path(tenant));
     let data = client.post(&path, &json!({})).await.map_err(request_failure)?;
-    printer.print(&data, |_| format!("{tenant} is {verb}d"));
+    printer.print(&data, |_| format!("{tenant} is {verb}d"))?;
     Ok(())
 }
 
@@ -72,7 +72,7 @@ impl DeleteTenant {
         if self.dry_run {
             printer.print(&attempt(true).await?, |data| {
                 format!("would be deleted with {}:\n{}", self.tenant, kinds(data))
-            });
+            })?;
             return Ok(());
         }
         if !self.yes {
@@ -81,13 +81,14 @@ impl DeleteTenant {
             }
             self.ask(&attempt(true).await?)?;
         }
-        printer.print(&attempt(false).await?, |data| format!("{} is deleted, with:\n{}", self.tenant, kinds(data)));
+        printer.print(&attempt(false).await?, |data| format!("{} is deleted, with:\n{}", self.tenant, kinds(data)))?;
         Ok(())
     }
 
     /// Asks for the whole id: a `y` is typed too easily for something that cannot be undone.
     fn ask(&self, planned: &Value) -> Result<(), CliError> {
-        eprint!("This deletes {} for good, with:\n{}\nType its id to delete it: ", self.tenant, kinds(planned));
+        let (tenant, kinds) = (&self.tenant, kinds(planned));
+        write!(std::io::stderr(), "This deletes {tenant} for good, with:\n{kinds}\nType its id to delete it: ")?;
         std::io::stderr().flush()?;
         let mut answer = String::new();
         std::io::stdin().lock().read_line(&mut answer)?;

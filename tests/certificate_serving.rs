@@ -220,6 +220,44 @@ async fn the_store_key_is_rotated_in_steps_and_a_wrong_one_is_named() {
 }
 
 #[tokio::test]
+async fn the_old_store_key_is_not_ended_before_everything_is_sealed_by_the_new_one() {
+    let installed = ServeWithFiles::start();
+    let brought = installed.import("a.example", &["a.example"]);
+    let file = installed.serve.place().join("bitcall.toml");
+    let rotate = |more: &[&str]| {
+        let mut command = bitcall();
+        command.args(["secret", "rotate", "store-key"]).args(more).arg("--config").arg(&file);
+        let (status, out, err) = run(&mut command);
+        (status.code().unwrap(), format!("{out}{err}"))
+    };
+    let keys = || fs::read_to_string(file.with_file_name("store_key")).unwrap();
+    let (exit, said) = rotate(&[]);
+    assert!(exit == 0 && said.contains("systemctl restart") && !said.contains("reload"), "{said}");
+    let both = keys();
+    let (exit, said) = rotate(&["--finish"]);
+    assert!(exit == 5 && said.contains("the server still seals by the old store key"), "{said}");
+    assert!(said.contains("hint: `systemctl restart"), "{said}");
+    assert_eq!(keys(), both, "nothing was changed");
+    let mut installed = installed.restarted(|place| {
+        let both = fs::read_to_string(place.join("store_key")).unwrap();
+        let (status, _, err) = run(bitcall()
+            .args(["secret", "rotate", "store-key", "--finish", "--config"])
+            .arg(place.join("bitcall.toml")));
+        assert!(status.code() == Some(5) && err.contains("it has sealed 1 private keys"), "without a server: {err}");
+        assert_eq!(fs::read_to_string(place.join("store_key")).unwrap(), both, "nothing was changed");
+    });
+    let file = installed.serve.place().join("bitcall.toml");
+    let finish = ["secret", "rotate", "store-key", "--finish", "--config"];
+    let (status, out, err) = run(bitcall().args(finish).arg(&file));
+    assert!(status.success() && out.contains("nothing needs it"), "{out}{err}");
+    assert!(!err.contains("reload"), "{err}");
+    let new = both.lines().next().unwrap();
+    assert_eq!(fs::read_to_string(file.with_file_name("store_key")).unwrap().trim(), new);
+    installed = installed.restarted(|_| ());
+    assert!(installed.shown(Some("a.example")).await == brought.leaf);
+}
+
+#[tokio::test]
 async fn the_list_names_the_tenant_whose_subdomain_or_domain_it_is() {
     let mut installed = ServeWithFiles::start();
     installed = installed.restarted(|place| {

@@ -12,7 +12,7 @@ use super::code::Code;
 use super::endpoint::{ApiRequest, Endpoint, Success, nothing, success};
 use super::error::ApiError;
 use super::page::PageRequest;
-use super::views::certificates::{CertificateList, CertificateSummary, SyncedCertificates};
+use super::views::certificates::{CertificateList, CertificateSummary, StoreKeyView, SyncedCertificates};
 use crate::certs::Certs;
 use crate::hostname::Hostname;
 use crate::store::{self, Batch};
@@ -45,6 +45,15 @@ pub fn endpoints() -> Vec<Endpoint> {
             "Order what is missing, and remove what nobody needs any more",
             nothing,
             sync,
+        )
+        .refuses(&[Code::StoreUnavailable]),
+        Endpoint::new(
+            Method::GET,
+            "/api/admin/store-key",
+            Audience::Admin,
+            "The store key that the server seals by, and which keys have sealed what is stored",
+            nothing,
+            store_key,
         )
         .refuses(&[Code::StoreUnavailable]),
     ]
@@ -87,6 +96,12 @@ async fn sync(request: ApiRequest, (): ()) -> Result<Success<SyncedCertificates>
         wanted: certs.list().len(),
         removed: removed.into_iter().map(String::from).collect(),
     }))
+}
+
+async fn store_key(request: ApiRequest, (): ()) -> Result<Success<StoreKeyView>, ApiError> {
+    let certificate_store = &request.state.certificate_store;
+    let name = certificate_store.seal().map(|seal| seal.name().to_owned());
+    Ok(success(StoreKeyView { name, sealed_by: certificate_store.sealed_by().await.map_err(unavailable)? }))
 }
 
 /// `None` when there is neither a certificate nor an order for the name.

@@ -20,6 +20,8 @@ use crate::hostname::Hostname;
 use crate::store::{self, Batch, Layout, Store, decode, encode};
 use crate::timestamp::Timestamp;
 
+/// The keys of the accounts' records start with this.
+pub const ACCOUNTS: &str = "acme-account/";
 /// How long the resource URLs of a directory are used before it is read again (RFC 8555 section 7.1.1).
 const DIRECTORY_TTL: Duration = Duration::from_hours(1);
 /// The longest Retry-After that is honoured for a directory.
@@ -250,23 +252,12 @@ impl Accounts {
     async fn stored_credentials(&self, directory: &str) -> Result<Option<Vec<u8>>, AcmeError> {
         let key = account_key(directory);
         let Some(record) = self.store.get(&key).await.map_err(|error| stored(&error))? else { return Ok(None) };
-        let mut account: Account = decode(&key, &record.bytes).map_err(|error| stored(&error))?;
-        let Some(credentials) = self.seal.open(&key, &account.credentials) else {
+        let account: Account = decode(&key, &record.bytes).map_err(|error| stored(&error))?;
+        let credentials = self.seal.open(&key, &account.credentials);
+        if credentials.is_none() {
             tracing::warn!(directory, "the account's key was sealed by another store key; a new account will be made");
-            return Ok(None);
-        };
-        if !self.seal.is_current(&account.credentials)
-            && let Ok(sealed) = self.seal.seal(&key, credentials.clone())
-        {
-            account.credentials = sealed;
-            let record = Batch::new()
-                .require_revision(&key, record.revision)
-                .put(&key, encode(&account).map_err(|error| stored(&error))?);
-            if let Err(error) = self.store.commit(record).await {
-                tracing::debug!(%error, "the account stays sealed as it was");
-            }
         }
-        Ok(Some(credentials))
+        Ok(credentials)
     }
 
     async fn register(&self, directory: &str) -> Result<AccountSession, AcmeError> {
@@ -294,7 +285,7 @@ pub fn stored(error: &store::Error) -> AcmeError {
 }
 
 fn account_key(directory: &str) -> String {
-    format!("acme-account/{}", short(directory))
+    format!("{ACCOUNTS}{}", short(directory))
 }
 
 fn orders_key(directory: &str) -> String {

@@ -13,16 +13,15 @@ use serde::{Deserialize, Serialize};
 
 use super::cert_resolver::{CertResolver, Key, signing_key};
 use super::leaf::{self, Leaf};
+use super::resealing;
 use super::sealed::{Seal, Sealed};
 use crate::store::keys::{CERTIFICATES, certificate_key};
-use crate::store::{self, Batch, Layout, MAX_BATCH_OPERATIONS, Store, decode, encode};
+use crate::store::{self, Batch, Layout, Store, decode, encode};
 use crate::timestamp::Timestamp;
 
 /// The DER bytes of a chain. TLS clients refuse longer Certificate messages (rustls from 64 KiB, OpenSSL and `BoringSSL`
 /// by default from 100 KiB), and the record of a longer chain could exceed [`store::MAX_RECORD_BYTES`].
 const MAX_CHAIN_BYTES: usize = 64 << 10;
-/// Certificates that are sealed again in one batch; each takes a condition and a change.
-const RESEALED_PER_BATCH: usize = MAX_BATCH_OPERATIONS / 2;
 
 /// Stores certificates and serves them through the resolver.
 pub struct CertificateStore {
@@ -109,24 +108,23 @@ pub enum OpenError {
 }
 
 impl CertificateStore {
-    /// Loads all certificates into the resolver. Keys that the previous store key sealed are sealed again by the
-    /// current one.
+    /// Loads all certificates into the resolver. Whatever the previous store key sealed is sealed again by the current
+    /// one.
     pub async fn open(
         store: Arc<dyn Store>,
         seal: Option<Seal>,
         cert_resolver: Arc<CertResolver>,
     ) -> Result<Arc<Self>, OpenError> {
         let certificate_store = Self { store, seal, cert_resolver };
+        if let Some(seal) = certificate_store.seal.as_ref().filter(|seal| seal.is_being_replaced()) {
+            resealing::seal_again(&*certificate_store.store, seal).await?;
+        }
         let mut loading = Loading::default();
         store::for_each(&*certificate_store.store, CERTIFICATES, |key, record| {
             loading.take(key, &record.bytes, certificate_store.seal.as_ref(), Some(&certificate_store.cert_resolver))
         })
         .await?;
-        let Loading { foreign, stale } = loading;
-        for keys in stale.chunks(RESEALED_PER_BATCH) {
-            certificate_store.seal_again(keys).await?;
-        }
-        check_none(foreign, certificate_store.seal.as_ref())?;
+        check_none(loading.foreign, certificate_store.seal.as_ref())?;
         Ok(Arc::new(certificate_store))
     }
 
@@ -238,23 +236,9 @@ impl CertificateStore {
         self.seal.as_ref()
     }
 
-    async fn seal_again(&self, stale: &[String]) -> Result<(), store::Error> {
-        let Some(seal) = self.seal.as_ref() else { return Ok(()) };
-        let mut batch = Batch::new();
-        for key in stale {
-            let Some(record) = self.store.get(key).await? else { continue };
-            let mut kept: StoredCertificate = decode(key, &record.bytes)?;
-            // A key that cannot be opened stays as it is; the first handshake logs it.
-            if let Some(secret) = seal.open(key, &kept.key) {
-                kept.key = seal.seal(key, secret).map_err(|error| store::Error::Failed(error.to_string()))?;
-                batch = batch.require_revision(key, record.revision).put(key, encode(&kept)?);
-            }
-        }
-        match self.store.commit(batch).await {
-            // Written meanwhile, with the current key.
-            Ok(_) | Err(store::Error::Conflict(_)) => Ok(()),
-            Err(error) => Err(error),
-        }
+    /// How many secrets in the store each store key has sealed, by the key's name.
+    pub async fn sealed_by(&self) -> Result<BTreeMap<String, usize>, store::Error> {
+        resealing::sealed_by(&*self.store).await
     }
 }
 
@@ -263,8 +247,6 @@ impl CertificateStore {
 struct Loading {
     /// The number of records sealed by each unknown key, by its name.
     foreign: BTreeMap<String, usize>,
-    /// The keys of records that the previous store key sealed.
-    stale: Vec<String>,
 }
 
 impl Loading {
@@ -276,12 +258,9 @@ impl Loading {
         cert_resolver: Option<&CertResolver>,
     ) -> Result<(), store::Error> {
         let kept: StoredCertificate = decode(key, bytes)?;
-        let Some(seal) = seal.filter(|seal| seal.knows(&kept.key)) else {
+        if !seal.is_some_and(|seal| seal.knows(&kept.key)) {
             *self.foreign.entry(kept.key.by().to_owned()).or_default() += 1;
             return Ok(());
-        };
-        if !seal.is_current(&kept.key) {
-            self.stale.push(key.to_owned());
         }
         if let Some(cert_resolver) = cert_resolver {
             cert_resolver.place(&kept.names, kept.chain(key)?, kept.sealed_key(key)?);

@@ -21,6 +21,7 @@ mod order;
 mod preflight;
 mod progress;
 mod quotas;
+mod resealing;
 mod schedule;
 mod sealed;
 mod settings;

@@ -50,6 +50,11 @@ impl Seal {
         &self.0.current.name
     }
 
+    /// Whether two keys are known: the previous one is being replaced.
+    pub fn is_being_replaced(&self) -> bool {
+        self.0.previous.is_some()
+    }
+
     /// `about` is bound into the sealed text, such as the record's key: it opens with the same value only.
     pub fn seal(&self, about: &str, secret: Vec<u8>) -> io::Result<Sealed> {
         let sealed = seal::seal(&self.0.current.bytes, about, secret)?;

@@ -21,7 +21,7 @@ use crate::tenancy::Platform;
 
 /// Whom to talk to. Without any of these: the server on this machine, or, when
 /// none runs, its store.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct TargetOptions {
     /// Administer a remote server; its keys come from `BITCALL_PANEL_KEY` and `APP_MASTER_SECRET`
     #[arg(long, global = true, env = "BITCALL_SERVER", value_name = "URL", help_heading = "Target")]

@@ -7,9 +7,11 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::control::{Printer, key_value_table};
+use super::control::{Printer, TargetOptions, field_text, key_value_table, request_failure};
 use super::{CliError, Exit, GlobalOptions, output};
 use crate::api::secret_name;
+use crate::certs::Seal;
+use crate::client::ControlClient;
 use crate::config::{Config, Secret};
 use crate::store::replace_private;
 
@@ -21,7 +23,8 @@ pub struct SecretCommands {
 
 #[derive(Debug, Subcommand)]
 enum SecretCommand {
-    /// Make a new secret beside the old one; with --finish, end the old one.
+    /// Make a new secret beside the old one; with --finish, end the old one. The old store key is not ended as long as
+    /// anything needs it.
     Rotate {
         which: OperatorSecret,
         /// Keep the new secret alone
@@ -70,7 +73,14 @@ impl SecretCommands {
         let text = std::fs::read_to_string(&file).map_err(|error| denied(&file, &error))?;
         let found = Secret::parse(&text)
             .map_err(|problem| CliError::new(Exit::Misconfigured, format!("{} {problem}", file.display())))?;
-        if finish { end(which, &file, found, printer) } else { begin(which, &file, found, printer) }
+        if !finish {
+            return begin(which, &file, found, printer);
+        }
+        if let (OperatorSecret::StoreKey, Some(old)) = (which, &found.previous) {
+            let names = [&found.current, old].map(|key| Seal::new([key.as_str()]).map(|seal| seal.name().to_owned()));
+            TargetOptions::default().run(globals, async |client, _| needs_no_more(&client, names).await)?;
+        }
+        end(which, &file, found, printer)
     }
 }
 
@@ -114,7 +124,25 @@ fn begin(which: OperatorSecret, file: &Path, found: Secret, printer: Printer) ->
     Ok(())
 }
 
+/// Refuses as long as the server seals by the old store key, or something in the store is sealed by it. Without a
+/// server, the store itself is looked at. `names`: of the new store key and of the old one.
+async fn needs_no_more(client: &ControlClient, names: [Option<String>; 2]) -> Result<(), CliError> {
+    let [new, old] = names.map(Option::unwrap_or_default);
+    let data = client.get("/api/admin/store-key", &[]).await.map_err(request_failure)?;
+    let count = data["sealedBy"][&old].as_u64().unwrap_or_default();
+    let why = if data["name"] != new.as_str() {
+        format!("the server still seals by the old store key, {}, not by {new}", field_text(&data, "/name"))
+    } else if count > 0 {
+        format!("the old store key is still needed: it has sealed {count} private keys in the store")
+    } else {
+        return Ok(());
+    };
+    let hint = "`systemctl restart bitcall` seals everything by the new key; a reload does not";
+    Err(CliError::new(Exit::Conflict, format!("{why}; nothing was changed\nhint: {hint}")))
+}
+
 fn end(which: OperatorSecret, file: &Path, found: Secret, printer: Printer) -> Result<(), CliError> {
+    let is_store_key = matches!(which, OperatorSecret::StoreKey);
     let ended = found.previous.as_deref().map(name);
     let new = Secret::from(found.current);
     write(file, &new)?;
@@ -125,10 +153,11 @@ fn end(which: OperatorSecret, file: &Path, found: Secret, printer: Printer) -> R
         "endedDigest": ended,
     });
     printer.print(&data, |_| match &ended {
+        Some(_) if is_store_key => "the old store key is ended; nothing needs it any more".to_owned(),
         Some(ended) => format!("the old secret ({ended}) ends with the next reload"),
         None => "there is only one secret; nothing was changed".to_owned(),
     })?;
-    if ended.is_some() {
+    if ended.is_some() && !is_store_key {
         output::message("\nNext: systemctl reload bitcall     (or: kill -HUP)");
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! Answers about certificates.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -33,6 +35,16 @@ impl CertificateView {
             issuer: kept.issuer.clone(),
         }
     }
+}
+
+/// `GET /api/admin/store-key`
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StoreKeyView {
+    /// The name of the key that the server seals by now, derived from it; none without a store key.
+    pub name: Option<String>,
+    /// How many secrets in the store each key has sealed, by the key's name.
+    pub sealed_by: BTreeMap<String, usize>,
 }
 
 /// `DELETE /api/admin/certificates/{name}`

@@ -24,7 +24,7 @@ use url::Url;
 use crate::hostname::Hostname;
 use acme::DirectoryUrl;
 pub use acme::{ChallengeType, external_accounts};
-pub use parse::{ConfigError, ConfigErrors, duration};
+pub use parse::{ConfigError, ConfigErrors, duration, is_near};
 use parse::{ConfigReader, Section, SectionReader, Setting, SettingDoc, must_be};
 pub use secrets::{Secret, Secrets, store_key};
 
@@ -298,7 +298,7 @@ impl PublicUrl {
             && url.fragment().is_none()
             && url.username().is_empty()
             && url.password().is_none();
-        if plain { Ok(Self(url)) } else { Err(format!("{SHAPE}, not \"{text}\"")) }
+        if plain && has_valid_host(&url) { Ok(Self(url)) } else { Err(format!("{SHAPE}, not \"{text}\"")) }
     }
 
     /// Without a trailing slash; a default port is left out.
@@ -315,6 +315,11 @@ impl PublicUrl {
     pub fn host(&self) -> &str {
         self.0.host_str().unwrap_or_default().trim_matches(['[', ']'])
     }
+}
+
+/// Whether the host is an address or a name that DNS can have; `Url` takes `a..b`, too.
+fn has_valid_host(url: &Url) -> bool {
+    url.domain().is_none_or(|name| name.parse::<Hostname>().is_ok())
 }
 
 /// `name@domain`, with nothing in the name that would need quotes.
@@ -461,7 +466,8 @@ impl Config {
             return Ok(url.clone());
         }
         let node = rustix::system::uname();
-        let host = node.nodename().to_str().ok().filter(|name| !name.is_empty()).unwrap_or("localhost");
+        let name = node.nodename().to_str().ok().filter(|name| name.parse::<Hostname>().is_ok());
+        let host = name.unwrap_or("localhost");
         let text = match (self.listen.https.first(), self.listen.http.first()) {
             (Some(https), _) => format!("https://{host}:{}", https.port()),
             (None, Some(http)) => format!("http://{http}"),

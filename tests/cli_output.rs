@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::appliance::bitcall;
+use crate::appliance::{bitcall, write_configuration};
 use crate::installation::{CommandOutput, Installation};
 
 /// Where standard output leads.
@@ -62,8 +62,14 @@ async fn output_that_nobody_reads_any_more_is_no_error_and_a_full_disk_is_one() 
 #[test]
 fn messages_that_cannot_be_written_end_no_command() {
     let directory = tempfile::tempdir().unwrap();
-    let config = directory.path().join("bitcall.toml");
-    for (arguments, code) in [(&["init"][..], 0), (&["check"], 0), (&["tenant", "list", "--socket", "nowhere"], 3)] {
+    write_configuration(directory.path(), "");
+    let config = |name| directory.path().join(name);
+    for (arguments, config, code) in [
+        (&["init"][..], config("new/bitcall.toml"), 0),
+        (&["check"], config("bitcall.toml"), 0),
+        (&["check"], config("nowhere.toml"), 2),
+        (&["tenant", "list", "--socket", "nowhere"], config("bitcall.toml"), 3),
+    ] {
         let mut command = bitcall();
         command.args(arguments).arg("--config").arg(&config).stdout(Stdio::null()).stderr(FullDisk.open());
         assert_eq!(command.status().unwrap().code(), Some(code), "{arguments:?}");

@@ -4,6 +4,8 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 
+use serde_json::{Value, json};
+
 use crate::appliance::{Serve, bitcall, run, write_configuration};
 
 /// Exit code of a wrong configuration.
@@ -39,12 +41,20 @@ fn init_writes_private_secrets_and_a_configuration_that_check_accepts_and_keeps_
     let file = directory.path().join("etc/bitcall.toml");
     let mut init = bitcall();
     init.arg("init").arg("--config").arg(&file).args(["--public-url", "https://phone.example.com"]);
+    init.arg("--data-dir").arg(directory.path().join("data"));
     let (status, _, stderr) = run(&mut init);
     assert!(status.success(), "{stderr}");
     assert!(stderr.contains("bitcall serve"), "says what is next: {stderr}");
+    let (_, stdout, _) = run(init.arg("--json"));
+    let told: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(told["config"], file.to_str().unwrap());
+    assert_eq!((told["written"].as_array().unwrap().len(), told["kept"].as_array().unwrap().len()), (0, 4), "{told}");
 
     let text = fs::read_to_string(&file).unwrap();
     assert!(text.contains("\npublic_url = \"https://phone.example.com\"\n"), "{text}");
+    // Whatever listens on this machine.
+    let free = text.replace("#https = ", "https = '127.0.0.1:0' # ").replace("#ops = ", "ops = '' # ");
+    fs::write(&file, free).unwrap();
     let secret = directory.path().join("etc/secrets/panel_key");
     assert_eq!(fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
     let (status, _, stderr) = run(bitcall().arg("check").arg("--config").arg(&file));
@@ -109,6 +119,72 @@ fn a_taken_port_is_named_with_a_way_to_find_its_owner() {
     assert_eq!(status.code(), Some(1));
     assert_eq!(stdout, "");
     assert!(stderr.contains(&address) && stderr.contains("ss -ltnp"), "{stderr}");
+}
+
+#[test]
+fn check_finds_what_would_stop_a_start_or_leave_it_without_what_was_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    write_configuration(directory.path(), "");
+    let file = directory.path().join("bitcall.toml");
+    let plain = fs::read_to_string(&file).unwrap().replace("[secrets]", "[secrets]\nstore_key_file = 'store_key'");
+    fs::write(directory.path().join("store_key"), "the store key of these tests").unwrap();
+    fs::set_permissions(directory.path().join("store_key"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(directory.path().join("no-directory"), "").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let check = |text: &str| {
+        fs::write(&file, text).unwrap();
+        let (status, stdout, stderr) = run(bitcall().arg("check").arg("--json").arg("--config").arg(&file));
+        let told: Value = serde_json::from_str(&stdout).unwrap();
+        let faults = told["faults"].as_array().unwrap();
+        assert_eq!(
+            (told["ok"] == true, status.code()),
+            (faults.is_empty(), Some(if faults.is_empty() { 0 } else { 2 }))
+        );
+        for fault in faults {
+            assert!(stderr.contains(fault["message"].as_str().unwrap()), "{stderr}");
+        }
+        told
+    };
+    let told = check(&plain);
+    assert_eq!((&told["faults"], &told["notes"]), (&json!([]), &json!([])));
+    let acme = "[acme]\ndirectories = 'https://ca.example/dir'\n";
+    let public = plain.replace("https://localhost", "https://phone.example.com");
+    for (text, fault) in [
+        (plain.replace("127.0.0.1:0", &taken), "is taken by another program"),
+        (plain.replace("ops = '127.0.0.1:0'", &format!("redirect = '{taken}'")), "`listen.redirect`: "),
+        (plain.replace("127.0.0.1:0", "192.0.2.1:8443"), "192.0.2.1:8443 is not an address of this machine"),
+        (plain.replace("'data'", "'no-directory'"), "no-directory is not a directory"),
+        (plain.replace("'data'", "'no-directory/data'"), "`data_dir` "),
+        (plain.replace("https://localhost", "https://a..b"), "`public_url` must be"),
+        (plain.replace("[log]", "[log]\nfilter = 'inof'"), "matches nothing of Bitcall's"),
+        (format!("{plain}{acme}"), "no authority certifies localhost"),
+        (
+            format!("{plain}{acme}").replace("https://localhost", "https://192.0.2.1"),
+            "no authority certifies 192.0.2.1",
+        ),
+        (format!("{public}{acme}").replace(".com'", ".com:8443'"), "no authority reaches this server"),
+    ] {
+        let told = check(&text);
+        let faults = told["faults"].as_array().unwrap();
+        let found = faults.iter().find(|found| found["message"].as_str().unwrap().contains(fault));
+        let found = found.unwrap_or_else(|| panic!("{fault} in {told}"));
+        assert_eq!(found["line"], if fault.contains("public_url") { json!(2) } else { Value::Null }, "{told}");
+    }
+    // Whoever forwards port 443 here is right, and is told so.
+    let told = check(&format!("{public}{acme}"));
+    let note = told["notes"][0].as_str().unwrap();
+    assert!(note.contains("tls-alpn-01") && note.contains("only where that port is forwarded"), "{told}");
+}
+
+#[test]
+fn check_beside_a_running_server_takes_its_ports_for_its_own() {
+    let serve = Serve::start("");
+    let file = serve.place().join("bitcall.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("https = '127.0.0.1:0'", &format!("https = '{}'", serve.https))).unwrap();
+    let (status, _, stderr) = run(bitcall().arg("check").arg("--config").arg(&file));
+    assert!(status.success(), "{stderr}");
 }
 
 #[test]

@@ -141,11 +141,72 @@ pub fn check(config: &Config) -> Vec<String> {
     if !is_configured(config) {
         return Vec::new();
     }
+    let nameless = config.public_url().ok().filter(|url| {
+        let own = own_names(config, url);
+        own.is_empty() && config.domains.base.is_none() && config.tls.certificate.is_none()
+    });
+    let nameless = nameless.map(|url| {
+        let hint = "set `public_url` to a name of this server in the public DNS, or name no `acme.directories`";
+        format!("no authority certifies {}, the host of `public_url`\nhint: {hint}", url.host())
+    });
+    let unreachable = ports(config).filter(|ports| {
+        let at_usual_port = config.public_url().is_ok_and(|url| url.https_port() == Some(443));
+        zone(config).is_none() && !ports.iter().any(ChallengePort::is_usual) && !at_usual_port
+    });
+    let unreachable = unreachable.map(|_| {
+        "no authority reaches this server: \"http-01\" is asked for at port 80 and \"tls-alpn-01\" at port 443, and neither `listen.redirect` nor `listen.https` has it\nhint: `listen.redirect = [\"0.0.0.0:80\", \"[::]:80\"]`".to_owned()
+    });
     let settings = settings(config, Box::new(())).err().map(StartError::into_message);
     let bundle = AcmeHttpClient::new(config.acme.ca_bundle.as_deref()).err().map(|error| error.to_string());
     let no_key =
         matches!(config::store_key(&config.secrets), Ok(None)).then(|| certs::StartError::NoStoreKey.to_string());
-    settings.into_iter().chain(bundle).chain(no_key).collect()
+    settings.into_iter().chain(bundle).chain(no_key).chain(nameless).chain(unreachable).collect()
+}
+
+/// What works only where a port is forwarded.
+pub fn doubts(config: &Config) -> Vec<String> {
+    let mut found = Vec::new();
+    for port in ports(config).into_iter().flatten().filter(|port| !port.is_usual()) {
+        let ChallengePort { challenge, usual, setting, .. } = port;
+        found.push(format!(
+            "`acme.challenges`: \"{challenge}\" is asked for at port {usual}, which `{setting}` has not: it works only where that port is forwarded here"
+        ));
+    }
+    found
+}
+
+/// Where a type of challenge is answered.
+struct ChallengePort {
+    challenge: &'static str,
+    /// Where authorities ask (RFC 8555 section 8.3, RFC 8737 section 3).
+    usual: u16,
+    setting: &'static str,
+    listening: Vec<u16>,
+}
+
+impl ChallengePort {
+    fn is_usual(&self) -> bool {
+        self.listening.contains(&self.usual)
+    }
+}
+
+/// The listeners of the configured challenges; none where there are none, or no ACME.
+fn ports(config: &Config) -> Option<Vec<ChallengePort>> {
+    let ports = |addresses: &[SocketAddr]| addresses.iter().map(SocketAddr::port).collect::<Vec<_>>();
+    let port = |challenge: &ChallengeType| match challenge {
+        ChallengeType::Http01 => {
+            let listening = ports(&config.listen.redirect);
+            Some(ChallengePort { challenge: "http-01", usual: 80, setting: "listen.redirect", listening })
+        }
+        ChallengeType::TlsAlpn01 => {
+            let listening = ports(&config.listen.https);
+            Some(ChallengePort { challenge: "tls-alpn-01", usual: 443, setting: "listen.https", listening })
+        }
+        ChallengeType::Dns01 => None,
+    };
+    let found = config.acme.challenges.iter().filter_map(port).filter(|port| !port.listening.is_empty());
+    let found: Vec<_> = found.collect();
+    (is_configured(config) && !found.is_empty()).then_some(found)
 }
 
 fn settings(config: &Config, preflight: Box<dyn Preflight>) -> Result<Settings, StartError> {

@@ -21,7 +21,7 @@ use crate::server::{
     self, CertificateFiles, DrainOutcome, EdgeDirectory, FileCertificate, HttpTokens, Listeners, RequestHandler, Server,
 };
 use crate::tenancy::{Defaults, Names, Platform, TransportDefaults};
-pub use logging::{runtime, start_logging, use_colours};
+pub use logging::{log_filter, runtime, start_logging, use_colours};
 use signals::{Reload, Signals};
 
 /// Why the appliance does not start.

@@ -7,6 +7,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde_json::json;
 
 use super::{CliError, GlobalOptions, output};
 use crate::config::{self, Secret, Secrets};
@@ -39,12 +40,17 @@ impl Init {
         let master_secret = secrets_dir.join("master_secret");
         let store_key = secrets_dir.join("store_key");
         let secretly = |path: &Path, text: &str| replace_private(path, text.as_bytes());
-        write_new(&panel_key, &fresh.panel_key.to_text(), secretly)?;
-        write_new(&master_secret, &fresh.master_secret.to_text(), secretly)?;
-        write_new(&store_key, &Secret::random()?.to_text(), secretly)?;
+        let mut files = Files::default();
+        files.write(&panel_key, &fresh.panel_key.to_text(), secretly)?;
+        files.write(&master_secret, &fresh.master_secret.to_text(), secretly)?;
+        files.write(&store_key, &Secret::random()?.to_text(), secretly)?;
         // Holds no secret, and Bitcall's user must be able to read it.
         let text = self.configuration(&panel_key, &master_secret, &store_key);
-        write_new(&file, &text, |path, text| fs::write(path, text))?;
+        files.write(&file, &text, |path, text| fs::write(path, text))?;
+        if globals.json {
+            output::data(json!({ "config": file, "written": files.written, "kept": files.kept }))?;
+            return Ok(());
+        }
 
         output::message("\nNext:");
         output::message(format_args!("  1. read {}: public_url, and [tls] for your certificate", file.display()));
@@ -78,14 +84,31 @@ impl Init {
     }
 }
 
-fn write_new(path: &Path, text: &str, write: impl Fn(&Path, &str) -> io::Result<()>) -> Result<(), CliError> {
-    if path.exists() {
-        output::message(format_args!("kept    {}", path.display()));
-        return Ok(());
+/// What is there at the end.
+#[derive(Default)]
+struct Files {
+    written: Vec<PathBuf>,
+    kept: Vec<PathBuf>,
+}
+
+impl Files {
+    /// Keeps a file that exists.
+    fn write(
+        &mut self,
+        path: &Path,
+        text: &str,
+        write: impl Fn(&Path, &str) -> io::Result<()>,
+    ) -> Result<(), CliError> {
+        if path.exists() {
+            output::message(format_args!("kept    {}", path.display()));
+            self.kept.push(path.to_owned());
+            return Ok(());
+        }
+        write(path, text).map_err(|error| denied(path, &error))?;
+        output::message(format_args!("written {}", path.display()));
+        self.written.push(path.to_owned());
+        Ok(())
     }
-    write(path, text).map_err(|error| denied(path, &error))?;
-    output::message(format_args!("written {}", path.display()));
-    Ok(())
 }
 
 fn denied(path: &Path, error: &io::Error) -> CliError {

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use toml::de::DeValue;
 use url::Url;
 
+use super::has_valid_host;
 use super::parse::{Setting, must_be};
 use super::secrets::credentials;
 
@@ -47,7 +48,7 @@ impl Setting for DirectoryUrl {
         const SHAPE: &str = "the https:// URL of an ACME directory in quotes";
         let text = value.as_str().ok_or_else(|| must_be(SHAPE, value))?;
         match Url::parse(text) {
-            Ok(url) if url.scheme() == "https" && url.has_host() => Ok(Self(url.to_string())),
+            Ok(url) if url.scheme() == "https" && url.has_host() && has_valid_host(&url) => Ok(Self(url.to_string())),
             _ => Err(must_be(SHAPE, value)),
         }
     }

@@ -294,9 +294,18 @@ fn did_you_mean(name: &str, known: impl Iterator<Item = &'static str>) -> String
     known
         .map(|candidate| (distance(name, candidate), candidate))
         .min()
-        .filter(|(distance, _)| *distance <= 1 + name.len() / 4)
+        .filter(|(distance, _)| *distance <= tolerance(name))
         .map(|(_, candidate)| format!("; did you mean `{candidate}`?"))
         .unwrap_or_default()
+}
+
+/// Whether `name` may be a slip of the fingers for `known`.
+pub fn is_near(name: &str, known: &str) -> bool {
+    distance(name, known) <= tolerance(name)
+}
+
+fn tolerance(name: &str) -> usize {
+    1 + name.len() / 4
 }
 
 /// Levenshtein's distance.

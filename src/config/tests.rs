@@ -94,8 +94,25 @@ fn a_certificate_without_its_key_is_a_fault() {
 fn a_public_url_is_an_origin() {
     assert_eq!(PublicUrl::parse("https://Phone.Example.com:443/").unwrap().origin(), "https://phone.example.com");
     assert_eq!(PublicUrl::parse("http://[::1]:8080").unwrap().host(), "::1");
-    for bad in ["", "phone.example.com", "ftp://a", "https://a/b", "https://a?x", "https://u@a"] {
+    for bad in [
+        "",
+        "phone.example.com",
+        "ftp://a",
+        "https://a/b",
+        "https://a?x",
+        "https://u@a",
+        "https://a..b",
+        "https://-a.b",
+    ] {
         assert!(PublicUrl::parse(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_directory_url_has_a_host_that_can_be() {
+    assert!(parse("[acme]\ndirectories = 'https://ca.example/dir'").is_ok());
+    for bad in ["http://ca.example/dir", "https://ca..example/dir", "ca.example"] {
+        assert!(parse(&format!("[acme]\ndirectories = '{bad}'")).is_err(), "{bad}");
     }
 }
 

@@ -22,7 +22,7 @@ mod verifier;
 mod zone;
 
 pub use delegation::Delegation;
-pub use dns_sockets::DnsSockets;
+pub use dns_sockets::{BindError, DnsSockets};
 use findings::Lookup;
 pub use findings::{DnsFinding, Findings, RecordCheck, RouteKind};
 pub use server::DnsServer;

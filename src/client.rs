@@ -84,6 +84,16 @@ pub struct ErrorBody {
     pub status: StatusCode,
     pub code: String,
     pub message: String,
+    #[serde(default)]
+    pub fields: Vec<FieldError>,
+}
+
+/// One field that was not accepted.
+#[derive(Clone, Debug, Deserialize)]
+pub struct FieldError {
+    /// By its path in the request, e.g. `origins.allowedOrigins[0]`.
+    pub field: String,
+    pub message: String,
 }
 
 impl ControlClient {

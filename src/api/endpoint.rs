@@ -324,7 +324,9 @@ impl ApiRequest {
         }
         let input = read(input)?;
         let known = if self.versioned { self.headers.clone() } else { HeaderMap::new() };
-        handler.handle(self, input).await?.into_response(&known)
+        let state = Arc::clone(&self.state);
+        let answer = handler.handle(self, input).await.map_err(|error| error.with_plans(&state.platform))?;
+        answer.into_response(&known)
     }
 
     /// The part of the path that the route calls `name`.

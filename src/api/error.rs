@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::code::Code;
 use super::limits::{LimitExceeded, whole_seconds};
 use super::views::Rfc3339;
-use crate::tenancy::{FieldError, Refusal, RuntimeRefusal};
+use crate::tenancy::{Entitlement, FieldError, Platform, Refusal, RuntimeRefusal};
 use crate::timestamp::Timestamp;
 
 /// One error, before it becomes a response.
@@ -18,6 +18,8 @@ pub struct ApiError {
     /// For `VALIDATION_ERROR`: every field that was not accepted.
     pub fields: Vec<FieldError>,
     pub later: Option<RetryHint>,
+    /// The right that the tenant's plan would have to include.
+    pub missing_right: Option<Entitlement>,
 }
 
 /// When the same request may succeed.
@@ -31,7 +33,17 @@ pub enum RetryHint {
 
 impl ApiError {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), fields: Vec::new(), later: None }
+        Self { code, message: message.into(), fields: Vec::new(), later: None, missing_right: None }
+    }
+
+    /// Names the plans that would allow it.
+    pub fn with_plans(mut self, platform: &Platform) -> Self {
+        if let Some(right) = self.missing_right.take() {
+            let plans = platform.plans_with(right).join(", ");
+            let include = if plans.is_empty() { "no plan includes it".into() } else { format!("these do: {plans}") };
+            self.message = format!("{}; {include}", self.message);
+        }
+        self
     }
 
     pub fn validation(fields: Vec<FieldError>) -> Self {
@@ -57,7 +69,7 @@ impl From<Refusal> for ApiError {
             Refusal::PlanRetired(_) => Code::PlanRetired,
             Refusal::ExtensionNotFound(_) => Code::ExtensionNotFound,
             Refusal::ExtensionExists(_) => Code::ExtensionExists,
-            Refusal::NotEntitled(_) => Code::NotEntitled,
+            Refusal::NotEntitled { .. } => Code::NotEntitled,
             Refusal::FeatureDisabled(_) => Code::FeatureDisabled,
             Refusal::TenantDisabled => Code::AppTenantDisabled,
             Refusal::AppNotFound => Code::AppTenantNotFound,
@@ -68,7 +80,7 @@ impl From<Refusal> for ApiError {
             Refusal::KeyReused => Code::IdempotencyKeyReused,
             Refusal::StillAtWork => Code::IdempotencyInProgress,
             Refusal::TooManyClients => Code::TooManyClients,
-            Refusal::SubdomainNotAllowed(_) => Code::SubdomainNotAllowed,
+            Refusal::SubdomainNotAllowed | Refusal::NoBaseDomain => Code::SubdomainNotAllowed,
             Refusal::SubdomainReserved(_) => Code::SubdomainReserved,
             Refusal::SubdomainInUse(_) => Code::SubdomainInUse,
             Refusal::CustomDomainNotAllowed => Code::CustomDomainNotAllowed,
@@ -79,7 +91,7 @@ impl From<Refusal> for ApiError {
                 return Self::new(Code::StoreUnavailable, "the change could not be stored; try again");
             }
         };
-        Self::new(code, refusal.to_string())
+        Self { missing_right: refusal.missing_right(), ..Self::new(code, refusal.to_string()) }
     }
 }
 

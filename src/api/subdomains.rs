@@ -57,7 +57,7 @@ async fn check(
 ) -> Result<Success<SubdomainAvailability>, ApiError> {
     let platform = &request.state.platform;
     let found = platform.check_subdomain(&id, &value).await?;
-    let obstacle = found.obstacle.map(ApiError::from);
+    let obstacle = found.obstacle.map(|refusal| ApiError::from(refusal).with_plans(platform));
     if let Some(error) = obstacle.as_ref().filter(|error| error.code == Code::StoreUnavailable) {
         return Err(error.clone());
     }

@@ -19,8 +19,8 @@ use domains::{ProfileDomains, TenantDomainsView};
 pub use plans::{CataloguePlan, PlanList, RemovedPlan};
 
 use crate::tenancy::{
-    ApiKeyMeta, CatalogueStatus, Effective, Entitlements, Extension, IceEntry, Interval, PlanStatus, Platform, Price,
-    Provisioned, TenantState, Transport, TransportMode,
+    self, ApiKeyMeta, CatalogueStatus, Effective, Entitlements, Extension, IceEntry, Interval, PlanStatus, Platform,
+    Price, Provisioned, TenantState, Transport, TransportMode,
 };
 use crate::timestamp::Timestamp;
 
@@ -40,8 +40,30 @@ pub struct TenantProfile {
     features: Features,
     behavior: Behavior,
     transport: TransportView,
+    not_applied: Vec<NotApplied>,
     created_at: Rfc3339,
     updated_at: Rfc3339,
+}
+
+/// A setting that is kept and not in effect, because the tenant's plan does not include it. With a plan that does, it is.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct NotApplied {
+    /// Its path in requests, e.g. `branding.themeColor`.
+    field: &'static str,
+    /// The entitlement that it needs.
+    entitlement: &'static str,
+    /// The ids of the plans on offer that have it, the cheapest first.
+    plans: Vec<String>,
+}
+
+impl NotApplied {
+    fn of(live: &TenantState, rights: &Entitlements, platform: &Platform) -> Vec<Self> {
+        let withheld = tenancy::withheld(&live.tenant.settings, rights).into_iter();
+        withheld
+            .map(|(field, right)| Self { field, entitlement: right.name(), plans: platform.plans_with(right) })
+            .collect()
+    }
 }
 
 /// How a tenant's phones reach their SIP server.
@@ -108,6 +130,7 @@ impl TenantProfile {
         Self {
             tenant_id: tenant.id.to_string(),
             enabled: tenant.enabled,
+            not_applied: NotApplied::of(live, &values_of.rights, platform),
             plan: ProfilePlan {
                 plan_id: tenant.plan_id.clone(),
                 status: tenant.plan_status,

@@ -124,18 +124,101 @@ pub fn request_failure(error: client::Error) -> CliError {
         "API_KEY_NOT_FOUND" => "\nhint: `bitcall key list` shows the tenant's keys with their ids",
         "API_KEY_RETIRING" => "\nhint: rotate the key that took its place; `bitcall key list` shows it",
         "SUBDOMAIN_NOT_ALLOWED" | "CUSTOM_DOMAIN_NOT_ALLOWED" => {
-            "\nhint: `bitcall tenant show` shows the tenant's plan"
+            "\nhint: `bitcall tenant plan <tenant> <plan>` gives it another plan, `bitcall plan set <plan> --grant` changes the plan"
+        }
+        "NOT_ENTITLED" => {
+            "\nhint: `bitcall tenant plan <tenant> <plan>` gives it another plan; `bitcall tenant config <tenant> --operator` sets it whatever the plan says"
+        }
+        "API_KEY_LIMIT_REACHED" => {
+            "\nhint: `bitcall key revoke` makes room; `bitcall plan set <plan> --max-api-keys` raises the limit"
         }
         "STORE_KEY_MISSING" => {
             "\nhint: name it by `secrets.store_key_file`; with no server running, this user must be able to read it"
         }
         "EXTENSION_EXISTS" => "\nhint: --reset-password gives it a new one",
-        "FEATURE_DISABLED" => "\nhint: `bitcall tenant config` switches features on",
+        "FEATURE_DISABLED" => "\nhint: `bitcall tenant config <tenant> --operator --auth-link on` switches it on",
         "PANEL_UNAUTHORIZED" => "\nhint: set BITCALL_PANEL_KEY to the server's panel key",
         "ADMIN_UNAUTHORIZED" => "\nhint: set APP_MASTER_SECRET to the server's master secret",
         _ => "",
     };
-    CliError::new(exit, format!("{}{hint}", refusal.message))
+    let faults: Vec<_> = refusal.fields.iter().map(fault_in_words).collect();
+    let message = if faults.is_empty() { refusal.message } else { faults.join("\n") };
+    CliError::new(exit, format!("{message}{hint}"))
+}
+
+/// A faulty field by the option or argument that it came from.
+fn fault_in_words(fault: &client::FieldError) -> String {
+    // An item of a list, and what is in it: `iceServers[1].urls[0]`.
+    let (name, item) = fault.field.split_once('[').map_or((fault.field.as_str(), ""), |(name, item)| (name, item));
+    let number = item.split_once(']').and_then(|(index, _)| index.parse::<usize>().ok());
+    let number = number.filter(|index| *index > 0).map_or_else(String::new, |index| format!(" number {}", index + 1));
+    let known = OPTIONS.iter().find(|(field, _)| *field == name).map_or(name, |(_, option)| option);
+    format!("{known}{number} {}", fault.message)
+}
+
+/// The fields of requests, and the options and arguments that they are made from.
+const OPTIONS: &[(&str, &str)] = &[
+    ("tenantId", "TENANT"),
+    ("planId", "PLAN"),
+    ("apiKeyLabel", "--key-label"),
+    ("label", "--label"),
+    ("overlapSeconds", "--overlap"),
+    ("ttlSeconds", "--ttl"),
+    ("displayName", "--name"),
+    ("branding.displayName", "--name"),
+    ("branding.logoLight", "--logo-light"),
+    ("branding.logoDark", "--logo-dark"),
+    ("branding.themeColor", "--accent"),
+    ("branding.headerMode", "--header"),
+    ("origins.allowedOrigins", "--origin"),
+    ("app.popupMode", "--popup"),
+    ("app.installable", "--installable"),
+    ("app.audioClips", "--audio-clips"),
+    ("behavior.host.mode", "--sign-in"),
+    ("behavior.sessionRestore", "--session-restore"),
+    ("behavior.theme.start", "--theme"),
+    ("behavior.theme.lock", "--theme-lock"),
+    ("behavior.cookieMode", "--cookie-mode"),
+    ("features.authLink", "--auth-link"),
+    ("sip.domain", "--sip-domain"),
+    ("sip.dtmf", "--dtmf"),
+    ("wss", "--wss"),
+    ("iceServers", "--ice"),
+    ("sip.username", "--username"),
+    ("sip.password", "--password-file"),
+    ("sip.HA1Password", "--password-file"),
+    ("username", "USERNAME"),
+    ("password", "--password-file"),
+    ("subdomain", "NAME"),
+    ("domain", "DOMAIN"),
+    ("name", "--name"),
+    ("status", "--status"),
+    ("price", "--price"),
+    ("currency", "--currency"),
+    ("interval", "--interval"),
+    ("entitlements.maxApiKeys", "--max-api-keys"),
+    ("entitlements.maxSessions", "--max-sessions"),
+    ("certificate", "--certificate"),
+    ("key", "--key"),
+    ("limit", "--limit"),
+    ("since", "--since"),
+    ("until", "--until"),
+    ("action", "--action"),
+];
+
+/// The settings that are kept and not in effect, each by its option, with the plans that include it; nothing where all
+/// of them are.
+pub fn not_applied(data: &Value) -> String {
+    let lines = data["notApplied"].as_array().into_iter().flatten().map(|line| {
+        let field = line["field"].as_str().unwrap_or_default();
+        let option = OPTIONS.iter().find(|(known, _)| *known == field).map_or(field, |(_, option)| option);
+        let plans = match field_text(line, "/plans").as_str() {
+            "-" => "no plan includes it".to_owned(),
+            plans => format!("included in: {plans}"),
+        };
+        format!("{option} is kept and not in effect: not in the tenant's plan ({plans})")
+    });
+    lines.fold(String::new(), |text, line| text + "\n" + &line)
 }
 
 /// A name as one segment of a request's path.

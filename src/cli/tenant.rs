@@ -6,7 +6,9 @@ mod operate;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::control::{CommandGroup, Printer, field_text, key_value_table, path_segment, request_failure, table};
+use super::control::{
+    CommandGroup, Printer, field_text, key_value_table, not_applied, path_segment, request_failure, table,
+};
 use super::{CliError, GlobalOptions, key};
 use crate::client::{self, ControlClient};
 
@@ -182,7 +184,7 @@ fn profile(data: &Value) -> String {
         ("Custom domain", field_text(data, "/domains/customDomain")),
         ("Made", field_text(data, "/createdAt")),
     ]);
-    format!("{facts}\n\n{}", super::key::keys(&data["apiKeys"]))
+    format!("{facts}{}\n\n{}", not_applied(data), super::key::keys(&data["apiKeys"]))
 }
 
 /// What was set on the left, what is in effect on the right.
@@ -218,7 +220,8 @@ fn record(data: &Value) -> String {
     let side_by_side = table(["setting", "set", "in effect"], &Value::Array(rows), "", |row| {
         ["/0", "/1", "/2"].map(|column| field_text(row, column))
     });
-    format!("{head}\n\n{side_by_side}\n\n{}", super::key::keys(&data["apiKeys"]))
+    let not_applied = not_applied(data);
+    format!("{head}\n\n{side_by_side}{not_applied}\n\n{}", super::key::keys(&data["apiKeys"]))
 }
 
 fn at(data: &Value, side: &str, field: &str) -> String {

@@ -26,6 +26,7 @@ mod app;
 mod audit;
 mod claim;
 mod effective;
+mod entitlement;
 mod extension;
 mod id;
 mod idempotency;
@@ -57,6 +58,7 @@ pub use claim::{
     RecordObservation, RoutingMatch, TlsStatus, challenge_host,
 };
 pub use effective::{Defaults, Effective, Transport, TransportMode};
+pub use entitlement::{Entitlement, withheld};
 pub use extension::{Extension, MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH, NewExtension, checked_password};
 pub use id::{TenantId, Username};
 pub use idempotency::Idempotency;

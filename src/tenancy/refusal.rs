@@ -1,5 +1,6 @@
 //! Why the rules said no. The codes are part of the API's contract.
 
+use super::entitlement::Entitlement;
 use crate::store;
 
 /// One field that was not accepted, by its path in the request (`branding.themeColor`).
@@ -66,8 +67,8 @@ pub enum Refusal {
     ExtensionNotFound(String),
     #[error("the extension {0} exists already, with another password")]
     ExtensionExists(String),
-    #[error("the tenant's plan does not allow to change {0}")]
-    NotEntitled(&'static str),
+    #[error("the tenant's plan does not allow to change {field}")]
+    NotEntitled { field: &'static str, right: Entitlement },
     #[error("the tenant does not have {0} switched on")]
     FeatureDisabled(&'static str),
     #[error("the tenant is disabled")]
@@ -90,8 +91,10 @@ pub enum Refusal {
     StillAtWork,
     #[error("too many phones report calls")]
     TooManyClients,
-    #[error("{0}")]
-    SubdomainNotAllowed(&'static str),
+    #[error("the tenant's plan does not include a subdomain")]
+    SubdomainNotAllowed,
+    #[error("this server has no base domain: `domains.base` is not set")]
+    NoBaseDomain,
     #[error("the subdomain {0} is reserved")]
     SubdomainReserved(String),
     #[error("the subdomain {0} belongs to another tenant")]
@@ -107,6 +110,18 @@ pub enum Refusal {
     /// The store failed; the same request may work later.
     #[error("the change could not be stored: {0}")]
     Unavailable(store::Error),
+}
+
+impl Refusal {
+    /// The right that the tenant's plan would have to include.
+    pub fn missing_right(&self) -> Option<Entitlement> {
+        match self {
+            Self::NotEntitled { right, .. } => Some(*right),
+            Self::SubdomainNotAllowed => Some(Entitlement::SubdomainAccess),
+            Self::CustomDomainNotAllowed => Some(Entitlement::CustomDomainAccess),
+            _ => None,
+        }
+    }
 }
 
 impl From<FieldError> for Refusal {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::claim::LostDomain;
+use super::entitlement::Entitlement;
 use super::id::TenantId;
 use super::key::{KeyId, StoredKey};
 use super::plan::Entitlements;
@@ -81,13 +82,13 @@ impl Tenant {
 
     /// All of the change, or nothing of it.
     pub fn change_settings(&mut self, change: SettingsChange, rights: &Entitlements) -> Result<(), Refusal> {
-        for (wanted, granted, what) in [
-            (change.sip_domain.is_set(), rights.sip_host_override, "sip.domain"),
-            (change.wss.is_set(), rights.wss_override, "wss"),
-            (change.ice_servers.is_set(), rights.ice_override, "iceServers"),
+        for (wanted, right, field) in [
+            (change.sip_domain.is_set(), Entitlement::SipHostOverride, "sip.domain"),
+            (change.wss.is_set(), Entitlement::WssOverride, "wss"),
+            (change.ice_servers.is_set(), Entitlement::IceOverride, "iceServers"),
         ] {
-            if wanted && !granted {
-                return Err(Refusal::NotEntitled(what));
+            if wanted && !right.is_granted_by(rights) {
+                return Err(Refusal::NotEntitled { field, right });
             }
         }
         self.settings.apply(change, false);

@@ -240,7 +240,7 @@ async fn a_change_that_the_plan_does_not_allow_is_refused_whole() {
     let plan = platform.values_of(&platform.tenant(&acme()).unwrap()).plan.entitlements.clone();
     let rights = super::plan::Entitlements { wss_override: false, ..plan };
     let mut tenant = before.clone();
-    assert!(matches!(tenant.change_settings(change.clone(), &rights), Err(Refusal::NotEntitled("wss"))));
+    assert!(matches!(tenant.change_settings(change.clone(), &rights), Err(Refusal::NotEntitled { field: "wss", .. })));
     assert_eq!(tenant, before);
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::domains::ProfileDomains;
 use super::plans::PlanEntry;
-use super::{ApiKeyView, IceView, OriginsView, Rfc3339, TransportView};
+use super::{ApiKeyView, IceView, NotApplied, OriginsView, Rfc3339, TransportView};
 use crate::tenancy::{
     Defaults, Effective, Entitlements, IceEntry, OperatorOverrides, PlanStatus, Platform, Settings, TenantState,
     TransportDefaults, TransportMode,
@@ -31,6 +31,7 @@ pub struct TenantRecord {
     extension_count: usize,
     raw: SettingsView,
     effective: EffectiveView,
+    not_applied: Vec<NotApplied>,
     created_at: Rfc3339,
     updated_at: Rfc3339,
 }
@@ -50,6 +51,7 @@ impl TenantRecord {
             api_keys: platform.api_keys(live).into_iter().map(ApiKeyView::from).collect(),
             extension_count: platform.extensions(&tenant.id).map_or(0, |extensions| extensions.len()),
             raw: (&tenant.settings).into(),
+            not_applied: NotApplied::of(live, &values_of.rights, platform),
             effective: EffectiveView {
                 entitlements: values_of.rights,
                 branding,

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{Platform, decode, no_such_plan, stored_form};
 use crate::store::{self, Batch, Revision};
 use crate::tenancy::audit::AuditAction;
+use crate::tenancy::entitlement::Entitlement;
 use crate::tenancy::plan::{CatalogueStatus, NewPlan, Plan, checked_id};
 use crate::tenancy::records;
 use crate::tenancy::refusal::Refusal;
@@ -19,6 +20,13 @@ impl Platform {
         let mut plans: Vec<_> = self.snapshot().plans().cloned().collect();
         plans.sort_by(|one, other| (one.price, &one.id).cmp(&(other.price, &other.id)));
         plans
+    }
+
+    /// The ids of the plans on offer that include a right, the cheapest first.
+    pub fn plans_with(&self, right: Entitlement) -> Vec<String> {
+        let offered =
+            |plan: &Arc<Plan>| plan.status == CatalogueStatus::Active && right.is_granted_by(&plan.entitlements);
+        self.plans().into_iter().filter(offered).map(|plan| plan.id.clone()).collect()
     }
 
     /// How many tenants have this plan.

@@ -4,8 +4,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 
+use serde_json::{Value, json};
+
 use crate::appliance::{bitcall, run};
-use crate::installation::Installation;
+use crate::installation::{Installation, data};
 
 #[test]
 fn exit_codes_are_documented_where_people_look() {
@@ -102,4 +104,112 @@ async fn json_has_its_fields_in_the_order_of_the_documentation_from_every_transp
     .map(|field| in_process.find(field).unwrap_or_else(|| panic!("{field} in {in_process}")))
     .into();
     assert!(places.is_sorted(), "{in_process}");
+}
+
+#[tokio::test]
+async fn what_the_plan_withholds_is_said_with_the_plans_that_include_it() {
+    let bitcall = Installation::serving().await;
+    bitcall.tenant("acme", "free").await;
+    let colour = json!({ "tenantId": "acme", "branding": { "themeColor": "#123456", "displayName": "Acme" } });
+    let kept = bitcall.done("PATCH", "/api/tenant/config", colour).await;
+    let withheld = json!({
+        "field": "branding.themeColor",
+        "entitlement": "customBranding",
+        "plans": ["pro", "enterprise"],
+    });
+    assert_eq!(kept["notApplied"], json!([withheld]));
+    let record = data(&bitcall.admin("GET", "/api/admin/tenants/acme", Value::Null).await);
+    assert_eq!(
+        (&record["notApplied"], &record["raw"]["branding"]["themeColor"]),
+        (&json!([withheld]), &json!("#123456"))
+    );
+    let told = "--accent is kept and not in effect: not in the tenant's plan (included in: pro, enterprise)\n";
+    for show in [
+        &["tenant", "show", "acme"][..],
+        &["tenant", "show", "acme", "--raw"],
+        &["tenant", "config", "acme", "--theme", "dark"],
+    ] {
+        assert!(bitcall.bitcall(show).out.contains(told), "{show:?}");
+    }
+    let refused = bitcall.bitcall(&["domain", "add", "acme", "phone.acme.com"]);
+    assert!(refused.exit == 4 && refused.err.contains("a domain of its own; these do: enterprise\n"), "{refused:?}");
+    assert!(refused.err.contains("hint: `bitcall tenant plan "), "{refused:?}");
+    let subdomain = bitcall.bitcall(&["subdomain", "check", "acme", "phone"]);
+    assert!(subdomain.exit == 1 && subdomain.err.contains("a subdomain; these do: pro, enterprise"), "{subdomain:?}");
+
+    bitcall.bitcall(&["tenant", "plan", "acme", "pro"]);
+    let shown = bitcall.bitcall(&["tenant", "show", "acme", "--json"]).json();
+    assert_eq!((&shown["notApplied"], &shown["branding"]["themeColor"]), (&json!([]), &json!("#123456")));
+    std::fs::write(bitcall.data().with_file_name("password"), "correct horse").unwrap();
+    let link = ["link", "create", "acme", "--username", "101", "--password-file", "password"];
+    let refused = bitcall.bitcall(&link);
+    let hint = "hint: `bitcall tenant config <tenant> --operator --auth-link on` switches it on";
+    assert!(refused.exit == 4 && refused.err.contains(hint), "{refused:?}");
+    assert_eq!(bitcall.bitcall(&["tenant", "config", "acme", "--operator", "--auth-link", "on"]).exit, 0);
+    assert_eq!(bitcall.bitcall(&link).exit, 0);
+}
+
+#[tokio::test]
+async fn errors_name_the_options_of_the_command_line_and_not_fields_of_requests() {
+    let bitcall = Installation::serving().await;
+    bitcall.tenant("acme", "pro").await;
+    let config = ["tenant", "config", "acme", "--accent", "red", "--origin", "https://a.example", "--origin", "b"];
+    for (arguments, said, unsaid) in [
+        (&config[..], "--accent must be a colour", "themeColor"),
+        (&config, "--origin number 2 \"b\" is not an origin", "allowedOrigins"),
+        (&["tenant", "provision", "A B"], "TENANT must", "tenantId"),
+        (&["tenant", "config", "acme", "--wss", "https://pbx"], "--wss must be", "wss[0]"),
+        (&["key", "rotate", "acme", "key_x", "--overlap", "90d"], "30d at most", "Seconds"),
+        (
+            &["link", "create", "acme", "--username", "1", "--password-stdin", "--ttl", "48h"],
+            "from 10s to 24h",
+            "Seconds",
+        ),
+        (&["domain", "add", "acme", "a..b"], "DOMAIN must be", "\ndomain"),
+    ] {
+        let refused = bitcall.bitcall(arguments);
+        assert_eq!(refused.exit, 2, "{arguments:?}: {refused:?}");
+        assert!(refused.err.contains(said) && !refused.err.contains(unsaid), "{arguments:?}: {}", refused.err);
+    }
+}
+
+/// The output of a command at a terminal of 80 columns.
+fn at_a_terminal(bitcall: &Installation, arguments: &str, no_colour: bool) -> String {
+    let command = bitcall.command();
+    let program = command.get_program().to_str().unwrap();
+    let environment = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let mut terminal = Command::new("script");
+    terminal.envs(environment).env_remove("NO_COLOR").env("TERM", "xterm-256color");
+    if no_colour {
+        terminal.env("NO_COLOR", "1");
+    }
+    terminal.args(["-qec", &format!("stty cols 80; exec {program} {arguments}"), "/dev/null"]);
+    let (status, out, err) = run(&mut terminal);
+    assert!(status.success(), "{out}{err}");
+    out
+}
+
+#[tokio::test]
+async fn tables_fit_the_terminal_and_colour_only_adds_to_the_words() {
+    let bitcall = Installation::serving().await;
+    bitcall.tenant("acme", "pro").await;
+    let name = "a name so long that its change does not fit beside the other columns";
+    let change = json!({ "tenantId": "acme", "branding": { "displayName": name } });
+    bitcall.done("PATCH", "/api/tenant/config", change).await;
+    let audit = at_a_terminal(&bitcall, "audit", true);
+    assert!(
+        audit.contains("tenant.provision") && audit.lines().all(|line| line.trim_end().chars().count() <= 80),
+        "{audit}"
+    );
+    let when = audit.lines().nth(1).unwrap();
+    assert!(when.contains("s ago") || when.contains("now") || when.contains("m ago"), "{when}");
+    assert!(!audit.contains('\x1b'), "{audit}");
+    let at = bitcall.bitcall(&["audit", "--json"]).json()["entries"][0]["at"].take();
+    assert!(at.as_str().unwrap().ends_with('Z'), "the exact time: {at}");
+
+    let coloured = at_a_terminal(&bitcall, "tenant list", false);
+    assert!(coloured.contains("\x1b[") && coloured.contains("active"), "{coloured:?}");
+    let plain = at_a_terminal(&bitcall, "tenant list", true);
+    assert!(!plain.contains('\x1b') && plain.contains("active"), "{plain:?}");
+    assert!(!bitcall.bitcall(&["tenant", "list"]).out.contains('\x1b'), "no colour in a file or pipe");
 }

@@ -18,7 +18,7 @@ use super::views::auth::{HandoffView, LinkView, RedeemedView};
 use crate::tenancy::{InvalidValue, IssuedToken, KeyState, SipCredentials, TenantId, Token};
 
 /// Lifetime of a sign-in link: up to a day, for links that are sent by mail.
-const LINK_TTL_SECONDS: std::ops::RangeInclusive<u64> = 10..=86_400;
+pub const LINK_TTL_SECONDS: std::ops::RangeInclusive<u64> = 10..=86_400;
 const DEFAULT_LINK_TTL_SECONDS: u64 = 300;
 const MAX_USERNAME_CHARS: usize = 64;
 const MAX_PASSWORD_CHARS: usize = 256;

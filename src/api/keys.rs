@@ -14,7 +14,7 @@ use crate::tenancy::{ApiKey, ApiKeyMeta, KeyId, TenantId};
 
 /// Seconds: a day to change the key everywhere, and a month at most.
 const DEFAULT_OVERLAP_SECONDS: u64 = 86_400;
-const MAX_OVERLAP_SECONDS: u64 = 30 * 86_400;
+pub const MAX_OVERLAP_SECONDS: u64 = 30 * 86_400;
 
 pub fn endpoints() -> Vec<Endpoint> {
     vec![

@@ -50,9 +50,11 @@ use tower::Service as _;
 
 pub use access::{Access, EntryPoint, secret_name};
 pub use answer::{ErrorFormat, RequestId, finish};
+pub use auth::LINK_TTL_SECONDS;
 pub use code::Code;
 use endpoint::Endpoint;
 pub use error::ApiError;
+pub use keys::MAX_OVERLAP_SECONDS;
 pub use limits::{RequestLimits, behind_proxy};
 
 use crate::certs::{CertificateStore, Certs};

@@ -6,8 +6,9 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::control::{Printer, TargetOptions, field_text, request_failure, table};
+use super::control::{Printer, TargetOptions, request_failure};
 use super::output::{self, Reader};
+use super::table::{field_text, field_time, table};
 use super::{CliError, GlobalOptions};
 use crate::client::ControlClient;
 use crate::config;
@@ -127,10 +128,10 @@ fn time(text: &str) -> Result<Timestamp, String> {
 }
 
 fn lines(entries: &Value) -> String {
-    table(["when", "who", "action", "tenant", "what", "request"], entries, "there are no such changes", |entry| {
+    table(["when", "who", "action", "tenant", "what"], entries, "there are no such changes", |entry| {
         let what = differences(&entry["before"], &entry["after"]);
-        let [when, who, action] = ["/at", "/by", "/action"].map(|field| field_text(entry, field));
-        [when, who, action, field_text(entry, "/tenantId"), what, field_text(entry, "/requestId")]
+        let [who, action, tenant] = ["/by", "/action", "/tenantId"].map(|field| field_text(entry, field));
+        [field_time(entry, "/at"), who, action, tenant, what]
     })
 }
 

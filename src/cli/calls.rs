@@ -6,8 +6,9 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::control::{Printer, TargetOptions, field_text, request_failure, table};
+use super::control::{Printer, TargetOptions, request_failure};
 use super::output::Reader;
+use super::table::{field_text, field_time, table};
 use super::{CliError, GlobalOptions};
 use crate::client::ControlClient;
 
@@ -67,7 +68,9 @@ fn text(data: &Value) -> String {
     }
     let headings = ["tenant", "direction", "number", "state", "since", "phone"];
     let calls = table(headings, &Value::Array(lines), "nobody is in a call", |call| {
-        ["/tenantId", "/direction", "/number", "/state", "/startedAt", "/clientId"].map(|field| field_text(call, field))
+        let [tenant, direction, number, state, phone] =
+            ["/tenantId", "/direction", "/number", "/state", "/clientId"].map(|field| field_text(call, field));
+        [tenant, direction, number, state, field_time(call, "/startedAt"), phone]
     });
     match data["liveCalls"].as_u64() {
         None | Some(0) => calls,

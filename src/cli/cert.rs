@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::control::{CommandGroup, field_text, path_segment, request_failure, table};
+use super::control::{CommandGroup, path_segment, request_failure};
+use super::table::{field_text, field_time, table};
 use super::{CliError, Exit, GlobalOptions};
 
 pub type CertCommands = CommandGroup<CertCommand>;
@@ -100,8 +101,9 @@ fn is_bad(line: &Value) -> bool {
 fn list(data: &Value) -> String {
     let headings = ["name", "status", "stage", "until", "renewed from", "tenant", "problem"];
     table(headings, &data["certificates"], "there are no certificates", |line| {
-        ["/name", "/status", "/stage", "/notAfter", "/renewAt", "/tenantId", "/problem/message"]
-            .map(|field| field_text(line, field))
+        let [name, status, stage, tenant, problem] =
+            ["/name", "/status", "/stage", "/tenantId", "/problem/message"].map(|field| field_text(line, field));
+        [name, status, stage, field_time(line, "/notAfter"), field_time(line, "/renewAt"), tenant, problem]
     })
 }
 

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use comfy_table::{Table, presets};
 use serde_json::Value;
 use url::Url;
 
 use super::output::{self, Reader};
+use super::table::field_text;
 use super::{CliError, Exit, GlobalOptions};
 use crate::app::{self, acme};
 use crate::certs::Seal;
@@ -124,7 +124,7 @@ pub fn request_failure(error: client::Error) -> CliError {
         "API_KEY_NOT_FOUND" => "\nhint: `bitcall key list` shows the tenant's keys with their ids",
         "API_KEY_RETIRING" => "\nhint: rotate the key that took its place; `bitcall key list` shows it",
         "SUBDOMAIN_NOT_ALLOWED" | "CUSTOM_DOMAIN_NOT_ALLOWED" => {
-            "\nhint: `bitcall tenant plan <tenant> <plan>` gives it another plan, `bitcall plan set <plan> --grant` changes the plan"
+            "\nhint: `bitcall tenant plan <tenant> <plan>` gives it another plan, `bitcall plan set <plan> --grant <entitlement>` changes the plan"
         }
         "NOT_ENTITLED" => {
             "\nhint: `bitcall tenant plan <tenant> <plan>` gives it another plan; `bitcall tenant config <tenant> --operator` sets it whatever the plan says"
@@ -266,51 +266,5 @@ impl Printer {
                 Err(CliError::new(Exit::Failed, format!("{}\n{}", output::failure(&error), withdraw().await)))
             }
         }
-    }
-}
-
-/// A table with one row for each of `items`; `empty` where there are none.
-pub fn table<const N: usize>(
-    headings: [&str; N],
-    items: &Value,
-    empty: &str,
-    row: impl Fn(&Value) -> [String; N],
-) -> String {
-    let items = items.as_array().map(Vec::as_slice).unwrap_or_default();
-    if items.is_empty() {
-        return empty.to_owned();
-    }
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(headings.map(str::to_uppercase)).add_rows(items.iter().map(row));
-    lines(&table)
-}
-
-/// Names on the left, values on the right.
-pub fn key_value_table(rows: &[(&str, String)]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).add_rows(rows.iter().map(|(name, value)| [(*name).to_owned(), value.clone()]));
-    lines(&table)
-}
-
-fn lines(table: &Table) -> String {
-    // comfy-table pads every cell with a space on both sides; those at the edges are removed.
-    let trimmed: Vec<_> =
-        table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned()).collect();
-    trimmed.join("\n")
-}
-
-/// A field of the answer as text for people; a dash for null.
-pub fn field_text(data: &Value, pointer: &str) -> String {
-    match data.pointer(pointer) {
-        None | Some(Value::Null) => "-".into(),
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Bool(true)) => "yes".into(),
-        Some(Value::Bool(false)) => "no".into(),
-        Some(Value::Array(items)) if items.is_empty() => "-".into(),
-        Some(Value::Array(items)) => {
-            let items: Vec<_> = items.iter().map(|item| field_text(item, "")).collect();
-            items.join(", ")
-        }
-        Some(other) => other.to_string(),
     }
 }

@@ -43,9 +43,6 @@ mod tests {
     use std::collections::BTreeMap;
     use std::path::Path;
 
-    use clap::CommandFactory as _;
-
-    use super::super::Cli;
     use super::*;
 
     fn pages(directory: &Path) -> BTreeMap<String, String> {
@@ -63,10 +60,10 @@ mod tests {
     fn the_man_pages_in_the_repository_are_current() {
         let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("man");
         let fresh = tempfile::tempdir().unwrap();
-        Man { directory: fresh.path().to_owned() }.run(Cli::command()).unwrap();
+        Man { directory: fresh.path().to_owned() }.run(super::super::command()).unwrap();
         if std::env::var_os("BITCALL_REGENERATE").is_some() {
             let _ = std::fs::remove_dir_all(&repository);
-            Man { directory: repository.clone() }.run(Cli::command()).unwrap();
+            Man { directory: repository.clone() }.run(super::super::command()).unwrap();
         }
         let (have, want) = (pages(&repository), pages(fresh.path()));
         assert_eq!(have.keys().collect::<Vec<_>>(), want.keys().collect::<Vec<_>>());
@@ -77,6 +74,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        super::super::command().debug_assert();
     }
 }

@@ -6,7 +6,8 @@ mod sync;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::control::{CommandGroup, field_text, key_value_table, path_segment, request_failure, table};
+use super::control::{CommandGroup, path_segment, request_failure};
+use super::table::{field_text, field_time, key_value_table, table};
 use super::{CliError, GlobalOptions};
 
 pub type DomainCommands = CommandGroup<DomainCommand>;
@@ -81,8 +82,10 @@ impl DomainCommands {
                 printer.print(&data, |data| {
                     let headings = ["domain", "tenant", "status", "phase", "certificate", "next check", "error"];
                     table(headings, &data["domains"], "there are no domains", |domain| {
-                        ["/domain", "/tenantId", "/status", "/phase", "/tlsStatus", "/nextCheckAt", "/lastError"]
-                            .map(|field| field_text(domain, field))
+                        let [name, tenant, status, phase, certificate, error] =
+                            ["/domain", "/tenantId", "/status", "/phase", "/tlsStatus", "/lastError"]
+                                .map(|field| field_text(domain, field));
+                        [name, tenant, status, phase, certificate, field_time(domain, "/nextCheckAt"), error]
                     })
                 })?;
                 Ok(())
@@ -122,9 +125,9 @@ fn claim(data: &Value) -> String {
         ("Status", field_text(data, "/status")),
         ("Phase", field_text(data, "/automation/phase")),
         ("Certificate", field_text(data, "/tlsStatus")),
-        ("Claimed", field_text(data, "/createdAt")),
-        ("Checked", field_text(data, "/checks/lastCheckedAt")),
-        ("Next check", field_text(data, "/automation/nextCheckAt")),
+        ("Claimed", field_time(data, "/createdAt")),
+        ("Checked", field_time(data, "/checks/lastCheckedAt")),
+        ("Next check", field_time(data, "/automation/nextCheckAt")),
     ];
     let optional = [
         ("Ends", "/automation/expiresAt"),

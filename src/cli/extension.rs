@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::control::{CommandGroup, field_text, key_value_table, path_segment, request_failure, table};
+use super::control::{CommandGroup, path_segment, request_failure};
+use super::table::{field_text, field_time, key_value_table, table};
 use super::{CliError, GlobalOptions};
 use crate::client::{self, ControlClient};
 
@@ -85,7 +86,9 @@ impl ExtensionCommands {
                 printer.print(&data, |data| {
                     let headings = ["extension", "name", "domain", "made"];
                     table(headings, &data["extensions"], "there are no extensions", |extension| {
-                        ["/username", "/displayName", "/domain", "/createdAt"].map(|field| field_text(extension, field))
+                        let [username, name, domain] =
+                            ["/username", "/displayName", "/domain"].map(|field| field_text(extension, field));
+                        [username, name, domain, field_time(extension, "/createdAt")]
                     })
                 })?;
                 Ok(())

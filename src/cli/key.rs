@@ -5,8 +5,10 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::control::{CommandGroup, field_text, key_value_table, path_segment, request_failure, table};
+use super::control::{CommandGroup, path_segment, request_failure};
+use super::table::{field_text, field_time, key_value_table, table};
 use super::{CliError, GlobalOptions};
+use crate::api::MAX_OVERLAP_SECONDS;
 use crate::client::{self, ControlClient};
 use crate::config;
 
@@ -123,13 +125,18 @@ pub async fn withdraw(client: &ControlClient, tenant: &str, key: &Value) -> Stri
 fn overlap(text: &str) -> Result<Duration, &'static str> {
     match text {
         "0" => Ok(Duration::ZERO),
-        _ => config::duration(text).ok_or("it must be a number with its unit, such as 30m, 24h or 7d, or 0"),
+        _ => match config::duration(text) {
+            Some(overlap) if overlap.as_secs() <= MAX_OVERLAP_SECONDS => Ok(overlap),
+            Some(_) => Err("it must be 30d at most"),
+            None => Err("it must be a number with its unit, such as 30m, 24h or 7d, or 0"),
+        },
     }
 }
 
 /// Also part of `bitcall tenant show`.
 pub fn keys(keys: &Value) -> String {
     table(["key", "label", "made", "last used", "retires"], keys, "there are no keys", |key| {
-        ["/id", "/label", "/createdAt", "/lastUsedAt", "/retiresAt"].map(|field| field_text(key, field))
+        let [made, used, retires] = ["/createdAt", "/lastUsedAt", "/retiresAt"].map(|field| field_time(key, field));
+        [field_text(key, "/id"), field_text(key, "/label"), made, used, retires]
     })
 }

@@ -3,9 +3,11 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::control::{CommandGroup, field_text, key_value_table, request_failure};
+use super::control::{CommandGroup, request_failure};
 use super::extension::password;
+use super::table::{field_text, key_value_table};
 use super::{CliError, Exit, GlobalOptions};
+use crate::api::LINK_TTL_SECONDS;
 use crate::client::ControlClient;
 use crate::config;
 
@@ -77,6 +79,6 @@ async fn withdraw(client: &ControlClient, link: &Value) -> String {
 }
 
 fn seconds(text: &str) -> Result<u64, &'static str> {
-    let ttl = config::duration(text).ok_or("is not understood; write 90s, 15m or 8h")?;
-    Ok(ttl.as_secs())
+    let ttl = config::duration(text).ok_or("is not understood; write 90s, 15m or 8h")?.as_secs();
+    if LINK_TTL_SECONDS.contains(&ttl) { Ok(ttl) } else { Err("it must be from 10s to 24h") }
 }

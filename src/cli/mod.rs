@@ -8,6 +8,7 @@ mod control;
 mod demo;
 mod docs;
 mod domain;
+mod examples;
 mod extension;
 mod init;
 mod key;
@@ -19,6 +20,7 @@ mod secret;
 mod serve;
 mod store;
 mod subdomain;
+mod table;
 mod tenant;
 mod transport;
 
@@ -26,7 +28,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{Args, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config;
 
@@ -104,9 +106,15 @@ Exit codes:
   4  refused: wrong or missing key, not this user, not in this plan
   5  conflict: it exists already, a limit is reached, it is the last one, it was changed meanwhile";
 
+/// The command line as it is parsed, explained and completed.
+fn command() -> Command {
+    examples::add_to(Cli::command())
+}
+
 /// Parses the command line and runs its command.
 pub fn run() -> Result<(), CliError> {
-    let Cli { globals, command } = match Cli::try_parse() {
+    let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let Cli { globals, command } = match parsed {
         Ok(cli) => cli,
         // Help and version are data, too.
         Err(shown) if !shown.use_stderr() => return output::styled(&shown),
@@ -130,8 +138,8 @@ pub fn run() -> Result<(), CliError> {
         CliCommand::Secret(secret) => secret.run(&globals),
         CliCommand::Store(store) => store.run(&globals),
         CliCommand::Audit(audit) => audit.run(&globals),
-        CliCommand::Man(man) => man.run(Cli::command()),
-        CliCommand::Completions(completions) => completions.run(Cli::command()),
+        CliCommand::Man(man) => man.run(self::command()),
+        CliCommand::Completions(completions) => completions.run(self::command()),
     }
 }
 

@@ -3,7 +3,8 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::control::{CommandGroup, field_text, key_value_table, path_segment, request_failure, table};
+use super::control::{CommandGroup, path_segment, request_failure};
+use super::table::{field_text, key_value_table, table};
 use super::{CliError, Exit, GlobalOptions};
 use crate::client::ControlClient;
 

@@ -7,7 +7,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::control::{Printer, TargetOptions, field_text, key_value_table, request_failure};
+use super::control::{Printer, TargetOptions, request_failure};
+use super::table::{field_text, key_value_table};
 use super::{CliError, Exit, GlobalOptions, output};
 use crate::api::secret_name;
 use crate::certs::Seal;

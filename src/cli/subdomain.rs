@@ -3,7 +3,8 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::control::{CommandGroup, field_text, request_failure};
+use super::control::{CommandGroup, request_failure};
+use super::table::field_text;
 use super::{CliError, Exit, GlobalOptions, output};
 
 pub type SubdomainCommands = CommandGroup<SubdomainCommand>;

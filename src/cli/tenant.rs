@@ -6,9 +6,8 @@ mod operate;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::control::{
-    CommandGroup, Printer, field_text, key_value_table, not_applied, path_segment, request_failure, table,
-};
+use super::control::{CommandGroup, Printer, not_applied, path_segment, request_failure};
+use super::table::{field_text, key_value_table, table};
 use super::{CliError, GlobalOptions, key};
 use crate::client::{self, ControlClient};
 

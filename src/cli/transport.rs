@@ -3,8 +3,9 @@
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::control::{CommandGroup, field_text, key_value_table, request_failure};
+use super::control::{CommandGroup, request_failure};
 use super::request::{self, ChangeBody, ChangeSource};
+use super::table::{field_text, key_value_table};
 use super::{CliError, GlobalOptions};
 
 const PATH: &str = "/api/admin/settings/transport-defaults";

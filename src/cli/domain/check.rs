@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::claim;
-use crate::cli::control::{Printer, field_text, request_failure};
+use crate::cli::control::{Printer, request_failure};
+use crate::cli::table::field_text;
 use crate::cli::{CliError, Exit};
 use crate::client::ControlClient;
 

@@ -4,7 +4,8 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use crate::cli::control::{Printer, field_text, request_failure, table};
+use crate::cli::control::{Printer, request_failure};
+use crate::cli::table::{field_text, table};
 use crate::cli::{CliError, Exit};
 use crate::client::ControlClient;
 

@@ -6,8 +6,9 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::super::Exit;
-use super::super::control::{Printer, field_text, key_value_table, request_failure};
+use super::super::control::{Printer, request_failure};
 use super::super::request::usage_error;
+use super::super::table::{field_text, key_value_table};
 use super::{CliError, record_path};
 use crate::client::ControlClient;
 

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use hyper::rt::Executor;
@@ -16,9 +16,20 @@ type StreamFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The executor of one connection's streams.
 #[derive(Clone, Default)]
-pub struct StreamExecutor {
-    /// Accepted by the connection, and not polled yet.
-    accepted: Arc<Mutex<Vec<StreamFuture>>>,
+pub struct StreamExecutor(Arc<Streams>);
+
+#[derive(Default)]
+struct Streams {
+    /// By the connection, and not polled yet.
+    accepted: Mutex<Vec<StreamFuture>>,
+    /// Each stream that had to become a task holds it as well.
+    open: Arc<()>,
+}
+
+impl Streams {
+    fn accepted(&self) -> MutexGuard<'_, Vec<StreamFuture>> {
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl<F> Executor<F> for StreamExecutor
@@ -26,7 +37,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        self.accepted.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(stream));
+        self.0.accepted().push(Box::pin(stream));
     }
 }
 
@@ -45,14 +56,23 @@ impl StreamExecutor {
         }
     }
 
+    /// Whether every stream that was accepted is answered, to the end of its body.
+    pub fn none_open(&self) -> bool {
+        self.0.accepted().is_empty() && Arc::strong_count(&self.0.open) == 1
+    }
+
     /// Whether there was any.
     fn poll_accepted(&self) -> bool {
-        let accepted = std::mem::take(&mut *self.accepted.lock().unwrap_or_else(PoisonError::into_inner));
+        let accepted = std::mem::take(&mut *self.0.accepted());
         let any = !accepted.is_empty();
         for mut stream in accepted {
             // Nobody needs to be woken for it: as a task, it is polled again at once.
             if stream.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
-                drop(tokio::spawn(stream));
+                let open = Arc::clone(&self.0.open);
+                drop(tokio::spawn(async move {
+                    stream.await;
+                    drop(open);
+                }));
             }
         }
         any

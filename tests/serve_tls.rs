@@ -144,6 +144,18 @@ async fn idle_and_slow_clients_are_disconnected() {
     assert!(answer.contains("REQUEST_TIMEOUT"), "{answer}");
 }
 
+#[tokio::test]
+async fn a_client_that_floods_http_2_with_frames_is_cut() {
+    let serve = Serve::start("header_timeout = '10m'");
+    let mut stream = serve.connect(&["h2"]).await;
+    let mut flood = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    flood.extend([0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0, 1].repeat(10_000));
+    // Either may be the first to see the end.
+    let _ = stream.write_all(&flood).await;
+    let _ = stream.read_to_end(&mut Vec::new()).await;
+    assert_eq!(serve.get("/", &[]).await.status(), StatusCode::OK);
+}
+
 #[test]
 fn curl_shows_every_refusal_of_a_request_with_a_body() {
     let serve = Serve::start("");

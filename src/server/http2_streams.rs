@@ -7,10 +7,13 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
 
 use hyper::rt::Executor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::http2_flood::FrameBudget;
 
 type StreamFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -79,19 +82,31 @@ impl StreamExecutor {
     }
 }
 
-/// A stream for h2, which flushes before each DATA frame of 256 bytes or more where slices of memory can be written
-/// together, to save copying it; else only from 1,024 bytes on. Most answers of the API are between the two.
-pub struct WithoutVectoredWrites<S>(pub S);
+/// A stream for h2. It does not say that slices of memory can be written together: h2 would flush before each DATA frame
+/// of 256 bytes or more, to save copying it; else only from 1,024 bytes on. Most answers of the API are between the two.
+/// And it ends with an error when its client floods it with frames.
+pub struct Http2Stream<S> {
+    stream: S,
+    budget: FrameBudget,
+}
 
-impl<S: AsyncRead + Unpin> AsyncRead for WithoutVectoredWrites<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+impl<S> Http2Stream<S> {
+    pub fn new(stream: S) -> Self {
+        Self { stream, budget: FrameBudget::new(Instant::now()) }
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for WithoutVectoredWrites<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Http2Stream<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        Poll::Ready(self.budget.received(&buf.filled()[before..], Instant::now()).map_err(io::Error::other))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Http2Stream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -99,11 +114,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WithoutVectoredWrites<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
@@ -181,7 +196,7 @@ mod tests {
         });
         let streams = StreamExecutor::default();
         let builder = hyper::server::conn::http2::Builder::new(streams.clone());
-        let mut connection = Box::pin(builder.serve_connection(TokioIo::new(WithoutVectoredWrites(far)), service));
+        let mut connection = Box::pin(builder.serve_connection(TokioIo::new(Http2Stream::new(far)), service));
         tokio::spawn(async move { poll_fn(|cx| streams.poll(connection.as_mut(), cx)).await });
         let (sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(near)).await.unwrap();

@@ -8,6 +8,7 @@ mod connection;
 mod connection_info;
 mod connection_limits;
 mod edge_directory;
+mod http2_flood;
 mod http2_streams;
 mod notify;
 mod redirect;

@@ -96,6 +96,7 @@ async fn the_key_may_come_in_a_header_after_a_preflight() {
         bitcall.send("OPTIONS", path, &headers, "").await
     };
     let granted = ask(path, "https://crm.acme.com").await;
+    assert_eq!(granted.headers["x-content-type-options"], "nosniff");
     assert_eq!(granted.status, 204);
     assert_eq!(allowed(&granted), Some("https://crm.acme.com"));
     assert!(granted.headers["access-control-allow-headers"].to_str().unwrap().contains("x-bitcall-key"));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::IntoResponse as _;
 use bytes::Bytes;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::connection_info::{ConnectionInfo, Peer};
@@ -41,6 +41,12 @@ impl RequestHandler {
         info: &Arc<ConnectionInfo>,
         request: Request<RequestBody>,
     ) -> Result<Response<Body>, Infallible> {
+        // A proxy before this server and this server could each go by another one (RFC 9112 section 3.2).
+        if request.headers().get_all(HOST).iter().nth(1).is_some() {
+            let mut response = refusal(Code::BadRequest, "the request has more than one Host header");
+            api::finish(&mut response, ErrorFormat::of(request.headers()), RequestId::for_request(request.headers()));
+            return Ok(response);
+        }
         // The API gives its answers their id and error format itself.
         let is_api = match info.peer {
             Peer::Remote(_) => request.uri().path().starts_with("/api/"),

@@ -239,8 +239,12 @@ impl AuditSettings {
 section! {
     /// Protection against slow and greedy clients.
     struct LimitSettings in "limits" {
-        /// Open connections; further ones wait until one closes.
+        /// Open connections; further ones wait until one closes. The control socket and the
+        /// operations listener do not count.
         max_connections: usize = "10000",
+        /// Of these, what one address (by IPv6: one /64) may hold; further ones are closed at once.
+        /// A phone holds about three. A reverse proxy on this machine counts as nobody. 0: no limit.
+        max_connections_per_address: usize = "2000",
         /// For the TLS handshake, and for a request's header; also how long an idle
         /// connection is kept (by HTTP/2: one that does not answer pings).
         header_timeout: Duration = r#""30s""#,

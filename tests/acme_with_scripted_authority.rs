@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::rig::acme_installation::{AcmeInstallation, AcmeOptions};
 use crate::rig::authority::{Authority, Fault, Resource};
+use crate::rig::resolver::Resolver;
 use crate::rig::wait::until;
 
 const NAME: &str = "phone.example.test";
@@ -226,6 +227,22 @@ async fn a_connection_lost_at_finalize_orders_no_second_certificate() {
         issued(&authority).await;
         assert_eq!(authority.asked(Resource::NewOrder), 1);
     }
+}
+
+#[tokio::test]
+async fn a_name_without_an_address_costs_no_order_and_its_record_is_named() {
+    let (authority, resolver) = (Authority::start().await, Resolver::start().await);
+    let more = format!("[dns]\nresolvers = '{}'\naddresses = '203.0.113.7'\n", resolver.address());
+    let mut ordering = ordering_with(&[&authority], "", &more);
+    let (problem, next) = refused(&mut ordering).await;
+    assert!(problem.contains(&format!("{NAME}. A 203.0.113.7")), "{problem}");
+    assert!(next <= Duration::from_secs(90), "it is looked at again soon: {next:?}");
+    assert_eq!(ordering.certificate(NAME)["problem"]["message"], problem.as_str());
+    assert_eq!(authority.asked(Resource::NewOrder), 0);
+    resolver.addresses(NAME, &["127.0.0.1"]);
+    ordering.bitcall(&["cert", "renew", NAME]);
+    ordering.until_served(NAME, ISSUER).await;
+    assert_eq!(authority.failed_validations(), 0);
 }
 
 #[tokio::test]

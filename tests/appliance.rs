@@ -66,9 +66,13 @@ pub struct Running {
 impl Running {
     /// Standard output and error go to `log`.
     pub fn start(command: &mut Command, log: &Path) -> Self {
+        Self::start_reading(command, Stdio::null(), log)
+    }
+
+    /// See [`Self::start`].
+    pub fn start_reading(command: &mut Command, input: Stdio, log: &Path) -> Self {
         let out = fs::File::create(log).unwrap();
-        let child =
-            command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out).process_group(0).spawn().unwrap();
+        let child = command.stdin(input).stdout(out.try_clone().unwrap()).stderr(out).process_group(0).spawn().unwrap();
         Self { child, log: log.to_owned() }
     }
 
@@ -263,8 +267,12 @@ pub fn anyone(protocols: &[&str]) -> ClientConfig {
 
 /// A TLS connection to `address`, whoever it is.
 pub async fn connect(address: &str, protocols: &[&str]) -> TlsStream<TcpStream> {
+    secure(TcpStream::connect(address).await.unwrap(), protocols).await
+}
+
+/// The TLS handshake on an open connection.
+pub async fn secure(stream: TcpStream, protocols: &[&str]) -> TlsStream<TcpStream> {
     let config = anyone(protocols);
-    let stream = TcpStream::connect(address).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
     TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
 }

@@ -96,12 +96,15 @@ async fn the_key_may_come_in_a_header_after_a_preflight() {
         bitcall.send("OPTIONS", path, &headers, "").await
     };
     let granted = ask(path, "https://crm.acme.com").await;
+    assert_eq!(granted.headers["x-content-type-options"], "nosniff");
     assert_eq!(granted.status, 204);
     assert_eq!(allowed(&granted), Some("https://crm.acme.com"));
     assert!(granted.headers["access-control-allow-headers"].to_str().unwrap().contains("x-bitcall-key"));
     assert!(granted.headers["access-control-allow-methods"].to_str().unwrap().contains("GET"));
-    assert_eq!(allowed(&ask(path, "https://evil.example").await), None);
+    let foreign = ask(path, "https://evil.example").await;
+    assert_eq!(allowed(&foreign), Some("https://evil.example"), "without a key, it tells nothing of any tenant");
     assert_eq!(allowed(&ask(&format!("{path}?key={key}"), "https://crm.acme.com").await), Some("https://crm.acme.com"));
+    assert_eq!(allowed(&ask(&format!("{path}?key={key}"), "https://evil.example").await), None);
     assert_eq!(allowed(&ask(&format!("{path}?key=bk_live_x"), "https://crm.acme.com").await), None);
 
     let headers = [("origin", "https://crm.acme.com"), ("x-bitcall-key", key.as_str())];

@@ -9,7 +9,7 @@ packaging/install.sh \
     kamailio kamailio-websocket-modules kamailio-tls-modules rtpengine-daemon \
     sip-tester baresip-core coturn \
     nginx-light caddy bind9-dnsutils \
-    python3-venv \
+    curl python3-venv \
     pebble \
     util-linux
 

@@ -60,6 +60,7 @@ mod rate_limits;
 mod registration_state;
 mod remember_me;
 mod request_limits;
+mod restart;
 mod rig;
 mod route_authorization;
 mod serve_tls;

@@ -175,6 +175,32 @@ async fn changed_settings_show_in_panel_and_runtime_reads() {
 }
 
 #[tokio::test]
+async fn values_that_mislead_people_or_reach_other_tenants_are_refused() {
+    let bitcall = Installation::serving().await;
+    bitcall.tenant("acme", "pro").await;
+    let edge = |tenant: &str| format!("{tenant}.sip.bitcall.internal");
+    for (field, change) in [
+        ("branding.displayName", json!({ "branding": { "displayName": "Bank \u{202e}kcalb" } })),
+        ("branding.displayName", json!({ "branding": { "displayName": "Ac\u{200b}me" } })),
+        ("branding.logoLight", json!({ "branding": { "logoLight": "https://user:pw@cdn.acme.com/logo.svg" } })),
+        ("origins.allowedOrigins[0]", json!({ "origins": { "allowedOrigins": ["https://*.co.uk"] } })),
+        ("wss", json!({ "wss": "wss://user:pw@pbx.acme.com" })),
+        ("sip.domain", json!({ "sip": { "domain": edge("other") } })),
+        ("sip.domain", json!({ "sip": { "domain": edge("other") + ":5061" } })),
+    ] {
+        let mut order = json!({ "tenantId": "acme" });
+        order.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        let answer = bitcall.panel("PATCH", "/api/tenant/config", order).await;
+        assert_eq!(faulty_fields(&answer), [field], "{change}");
+    }
+    for (name, domain) in [("می\u{200c}خواهم", edge("acme")), ("Zoë 👩\u{200d}💻", "pbx.acme.com".to_owned())]
+    {
+        let change = json!({ "tenantId": "acme", "branding": { "displayName": name }, "sip": { "domain": domain } });
+        bitcall.done("PATCH", "/api/tenant/config", change).await;
+    }
+}
+
+#[tokio::test]
 async fn branding_is_stored_but_not_effective_without_entitlement() {
     let bitcall = Installation::serving().await;
     bitcall.tenant("small", "free").await;

@@ -33,6 +33,13 @@ fn status_and_code(stream: &mut TcpStream) -> (u16, String) {
 }
 
 #[tokio::test]
+async fn two_host_headers_are_refused() {
+    let bitcall = Installation::serving().await;
+    let head = "GET /api/openapi.json HTTP/1.1\r\nconnection: close\r\nhost: y";
+    assert_eq!(answered_to_the_head(&bitcall, head).await, (400, "BAD_REQUEST".into()));
+}
+
+#[tokio::test]
 async fn a_request_refused_by_its_headers_is_answered_before_its_body() {
     let bitcall = Installation::serving().await;
     let key = format!("x-bitcall-panel-key: {PANEL_KEY}\r\n");

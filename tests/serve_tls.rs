@@ -13,10 +13,10 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use crate::appliance::{
-    Running, Serve, bitcall, certificate, exchange, exchange_http2, header, read_all, request, run, wait_until,
+    Running, Serve, bitcall, certificate, exchange, exchange_http2, header, read_all, request, run, secure, wait_until,
     write_configuration,
 };
 
@@ -145,6 +145,33 @@ async fn idle_and_slow_clients_are_disconnected() {
 }
 
 #[tokio::test]
+async fn a_client_that_floods_http_2_with_frames_is_cut() {
+    let serve = Serve::start("header_timeout = '10m'");
+    let mut stream = serve.connect(&["h2"]).await;
+    let mut flood = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    flood.extend([0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0, 1].repeat(10_000));
+    // Either may be the first to see the end.
+    let _ = stream.write_all(&flood).await;
+    let _ = stream.read_to_end(&mut Vec::new()).await;
+    assert_eq!(serve.get("/", &[]).await.status(), StatusCode::OK);
+}
+
+#[test]
+fn curl_shows_every_refusal_of_a_request_with_a_body() {
+    let serve = Serve::start("");
+    let url = |path: &str| format!("https://{}{path}", serve.https);
+    let refused = [("/api/tenant/provision", "401"), ("/nothing", "404"), ("/webphone/loader.js", "405")];
+    for (path, status) in refused.into_iter().cycle().take(60) {
+        let mut curl = std::process::Command::new("curl");
+        curl.args(["--silent", "--show-error", "--insecure", "--http2", "--write-out", "%{http_version} %{http_code}"]);
+        curl.args(["--header", "content-type: application/json", "--data", "{\"tenantId\":\"acme\"}"]);
+        let (outcome, answer, error) = run(curl.arg(url(path)));
+        assert!(outcome.success() && answer.ends_with(&format!("2 {status}")), "{path}: {outcome} {answer} {error}");
+        assert!(answer.contains("\"error\""), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn connections_over_the_limit_wait_for_a_permit() {
     // Two permits are taken by these connections, and a third by the listener that waits in accept.
     let serve = Serve::start("max_connections = 5");
@@ -163,6 +190,42 @@ async fn connections_over_the_limit_wait_for_a_permit() {
     });
     drop(held);
     waiting.await.unwrap();
+}
+
+#[tokio::test]
+async fn silent_connections_keep_neither_the_operator_nor_other_addresses_out() {
+    let serve = Serve::start("max_connections = 40\nmax_connections_per_address = 20");
+    let mut silent = Vec::new();
+    for _ in 0..60 {
+        silent.push(TcpStream::connect(&serve.https).await.unwrap());
+    }
+    // Those beyond the share of one address are closed at once.
+    let read = silent.pop().unwrap().read(&mut [0; 1]).await;
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    let other = TcpSocket::new_v4().unwrap();
+    other.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let other = other.connect(serve.https.parse().unwrap()).await.unwrap();
+    let answer = exchange(secure(other, &["http/1.1"]).await, request("/webphone/loader.js", &[])).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    the_operator_is_served(&serve).await;
+}
+
+#[tokio::test]
+async fn strangers_on_all_connections_leave_health_checks_and_commands_alone() {
+    let serve = Serve::start("max_connections = 10\nmax_connections_per_address = 0");
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(TcpStream::connect(&serve.https).await.unwrap());
+    }
+    the_operator_is_served(&serve).await;
+}
+
+async fn the_operator_is_served(serve: &Serve) {
+    let stream = TcpStream::connect(&serve.ops).await.unwrap();
+    assert_eq!(exchange(stream, request("/readyz", &[])).await.status(), StatusCode::OK);
+    let (status, _, error) =
+        run(bitcall().args(["tenant", "list", "--config"]).arg(serve.place().join("bitcall.toml")));
+    assert!(status.success(), "{error}");
 }
 
 #[tokio::test]

@@ -34,6 +34,7 @@ codes! {
     // The request itself.
     ValidationError 400 "VALIDATION_ERROR" "A field is unknown, missing or has a value that is not allowed; `fields` names each. Nothing was changed."
     MissingTenantId 400 "MISSING_TENANT_ID" "The route concerns one tenant and `tenantId` is missing."
+    BadRequest 400 "BAD_REQUEST" "The request is not in order as HTTP, e.g. it has two `Host` headers."
     NotFound 404 "NOT_FOUND" "There is no such route."
     MethodNotAllowed 405 "METHOD_NOT_ALLOWED" "The route exists, but not with this method; `Allow` names those it has."
     RequestTimeout 408 "REQUEST_TIMEOUT" "The request did not arrive, or was not answered, in time."

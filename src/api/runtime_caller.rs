@@ -107,13 +107,14 @@ impl RuntimeCaller {
 }
 
 /// The answer to a CORS preflight (Fetch standard, section 3.2.2), which browsers send before requests that carry the
-/// key in a header. A preflight itself has no key, so it is granted where any tenant allows the origin.
+/// key in a header. Such a preflight has no key: it is granted to every origin, so that it does not tell which origins
+/// the tenants allow. The request itself is refused by its key and origin.
 pub async fn preflight(State(state): State<Arc<ApiState>>, parts: Parts) -> Response {
-    let key = key_in_query(&parts);
-    let origin = parts
-        .headers
-        .get(ORIGIN)
-        .filter(|origin| origin.to_str().is_ok_and(|origin| state.platform.any_tenant_allows(key.as_deref(), origin)));
+    let granted = |origin: &&HeaderValue| match key_in_query(&parts) {
+        None => true,
+        Some(key) => origin.to_str().is_ok_and(|origin| state.platform.key_allows(&key, origin)),
+    };
+    let origin = parts.headers.get(ORIGIN).filter(granted);
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
     set_cors_headers(headers, origin.cloned());

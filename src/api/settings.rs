@@ -101,10 +101,19 @@ impl TextSchema for OriginPattern {
     }
 }
 
+fn has_credentials(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
+}
+
+fn with_credentials() -> InvalidValue {
+    InvalidValue::new("must not hold a user name or password: every page that embeds the phone could read them")
+}
+
 /// An address that the phone page may load images from.
 #[allow(clippy::needless_pass_by_value)] // the shape of all checks
 fn image(text: String) -> Result<String, InvalidValue> {
     match Url::parse(&text) {
+        Ok(url) if has_credentials(&url) => Err(with_credentials()),
         Ok(url) if url.scheme() == "https" && text.len() <= MAX_URL_CHARS => Ok(url.into()),
         _ => Err(InvalidValue::new(format!("must be an https:// address of at most {MAX_URL_CHARS} characters"))),
     }
@@ -149,6 +158,7 @@ pub fn sip_domain_schema() -> Value {
 #[allow(clippy::needless_pass_by_value)] // the shape of all checks
 fn wss_address(text: String) -> Result<String, InvalidValue> {
     match Url::parse(&text) {
+        Ok(url) if has_credentials(&url) => Err(with_credentials()),
         Ok(url)
             if matches!(url.scheme(), "ws" | "wss")
                 && url.has_host()

@@ -2,7 +2,7 @@
 //! certificates for itself.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 
 use super::StartError;
 use crate::certs::{
-    self, AcmeError, AcmeHttpClient, Binding, CertResolver, CertificateStore, Certs, ChallengeStore, Kind, Limits,
-    Method, Preflight, Reachability, Rules, Settings, Wanted,
+    self, AcmeError, AcmeHttpClient, Addresses, Binding, CertResolver, CertificateStore, Certs, ChallengeStore, Kind,
+    Limits, Method, Preflight, Reachability, Rules, Settings, Wanted,
 };
 use crate::config::{self, ChallengeType, Config, PublicUrl, external_accounts};
-use crate::dns::{self, Delegation, Verifier, ZoneSettings};
+use crate::dns::{self, Delegation, Lookup, Verifier, ZoneSettings};
 use crate::hostname::Hostname;
 use crate::server::HttpTokens;
 use crate::store::Store;
@@ -264,6 +264,16 @@ impl dns::Challenges for ChallengeStore {
     }
 }
 
+/// The records that lead the name to this server, as a zone file has them.
+fn missing_records(name: &Hostname, own: &[IpAddr]) -> String {
+    let record = |address: &IpAddr| format!("{name}. {} {address}", if address.is_ipv4() { "A" } else { "AAAA" });
+    let records = match own {
+        [] => format!("{name}. A <this server's public IPv4 address>, or the same with AAAA for IPv6"),
+        own => own.iter().map(record).collect::<Vec<_>>().join(" and "),
+    };
+    format!("{name} has no address in the DNS. Add at its DNS provider: {records}")
+}
+
 /// What a certificate authority finds in DNS, by this server's own lookups.
 struct DnsPreflight {
     verifier: Verifier,
@@ -271,13 +281,22 @@ struct DnsPreflight {
 }
 
 impl Preflight for DnsPreflight {
-    fn addresses<'a>(&'a self, name: &'a Hostname, method: Method) -> BoxFuture<'a, Vec<SocketAddr>> {
+    fn addresses<'a>(&'a self, name: &'a Hostname, method: Method) -> BoxFuture<'a, Addresses> {
         // RFC 8555 section 8.3, RFC 8737 section 3.
         let port = if method == Method::Http01 { 80 } else { 443 };
-        let addresses = self.verifier.public_addresses(name);
-        addresses
-            .map(move |addresses| addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
-            .boxed()
+        async move {
+            match self.verifier.public_addresses(name).await {
+                Lookup::Found(addresses) => {
+                    Addresses::Known(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
+                }
+                Lookup::Nothing => {
+                    let message = missing_records(name, &self.verifier.own_addresses());
+                    Addresses::Missing(AcmeError::new(Kind::Dns, message))
+                }
+                Lookup::Failed(_) => Addresses::Known(Vec::new()),
+            }
+        }
+        .boxed()
     }
 
     fn zone(&self) -> BoxFuture<'_, Reachability> {

@@ -18,7 +18,8 @@ use crate::dns::{self, Verifier, VerifierSettings};
 use crate::domains::{self, Domains, NoCertificates};
 use crate::edge::{self, Edge};
 use crate::server::{
-    self, CertificateFiles, DrainOutcome, EdgeDirectory, FileCertificate, HttpTokens, Listeners, RequestHandler, Server,
+    self, CertificateFiles, DrainOutcome, EdgeDirectory, FileCertificate, HttpTokens, InheritedSockets, Listeners,
+    RequestHandler, Server,
 };
 use crate::tenancy::{Defaults, Names, Platform, TransportDefaults};
 pub use logging::{log_filter, runtime, start_logging, use_colours};
@@ -88,13 +89,13 @@ struct NetworkServices {
 impl App {
     /// Everything that the configuration asks for. Sockets are bound first, so that a taken port is the first thing an
     /// administrator hears of.
-    pub async fn build(mut config: Config) -> Result<Self, StartError> {
+    pub async fn build(mut config: Config, inherited: InheritedSockets) -> Result<Self, StartError> {
         let secrets = Secrets::load(&config.secrets).map_err(|missing| {
             let lines: Vec<_> = missing.iter().map(ToString::to_string).collect();
             StartError::Misconfigured(lines.join("\n"))
         })?;
         let store_key = config::store_key(&config.secrets).map_err(StartError::misconfigured)?;
-        let listeners = Listeners::bind(&config.listen)?;
+        let listeners = Listeners::bind(&config.listen, inherited)?;
         let dns = DnsListeners::bind(&config)?;
         // With the port that the system chose, where the file says 0.
         config.listen.https = server::addresses(&listeners.https);
@@ -271,18 +272,19 @@ impl Running {
     /// certificate and secrets again, or ends a server that has none to read, because its terminal is gone.
     pub async fn drain_at_signal(mut self) {
         self.signals.wait_for_stop(self.reload.as_ref(), &self.access).await;
-        match self.server.drain().await {
-            DrainOutcome::Completely => tracing::info!("stopped; every open request was answered"),
-            DrainOutcome::Cut { connections } => {
-                tracing::warn!(connections, "stopped; connections that took too long were cut");
-            }
-        }
-        // The last: while requests are finished, names still have to be found.
+        let outcome = self.server.drain().await;
+        // After the server: while requests are finished, names still have to be found.
         if let Some(dns) = self.dns {
             dns.drain().await;
         }
         if let Err(error) = self.platform.store_key_uses().await {
             tracing::warn!(%error, "the last uses of API keys could not be stored");
+        }
+        match outcome {
+            DrainOutcome::Completely => tracing::info!("stopped; every open request was answered"),
+            DrainOutcome::Cut { connections } => {
+                tracing::warn!(connections, "stopped; connections that took too long were cut");
+            }
         }
     }
 }

@@ -36,7 +36,7 @@ pub use client::Binding;
 pub use driver::{Certs, StartError};
 pub use http_client::AcmeHttpClient;
 pub use order::{Method, Reachability, Rules};
-pub use preflight::Preflight;
+pub use preflight::{Addresses, Preflight};
 pub use progress::{Problem, ProblemKind, Progress, Stage, Wanted};
 pub use sealed::Seal;
 pub use settings::Settings;

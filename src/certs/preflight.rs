@@ -1,7 +1,8 @@
 //! Checks before an order is placed that the authority's validation would reach this server: a validation that reaches
 //! another server counts as failed, and authorities allow few of those.
 //!
-//! The rule: only an answer of another server holds an order back. No answer proves nothing, because behind a router a
+//! The rule: only an answer of another server holds an order back, or the DNS's own answer that the name has no address.
+//! No answer proves nothing, because behind a router a
 //! machine often cannot reach its own public address. And this machine's view of the network need not be the
 //! authority's, so that even a name that seems to lead to another server is ordered once a day.
 
@@ -32,11 +33,20 @@ use crate::hostname::Hostname;
 const PREFLIGHT_TIMEOUT: Duration = Duration::from_secs(8);
 const MAX_BODY_BYTES: usize = 16 << 10;
 
+/// Where the authority connects to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Addresses {
+    /// Empty where the name has none that could be looked at from here.
+    Known(Vec<SocketAddr>),
+    /// The name does not exist in the public DNS, or has no address there.
+    Missing(AcmeError),
+}
+
 /// What a certificate authority finds in DNS. A trait, because this module does not import [`crate::dns`]; whoever
 /// opens [`Certs`](super::Certs) implements it.
 pub trait Preflight: Send + Sync + 'static {
-    /// Where the authority connects to for HTTP-01 or TLS-ALPN-01; none where that is unknown.
-    fn addresses<'a>(&'a self, name: &'a Hostname, method: Method) -> BoxFuture<'a, Vec<SocketAddr>>;
+    /// Where the authority connects to for HTTP-01 or TLS-ALPN-01.
+    fn addresses<'a>(&'a self, name: &'a Hostname, method: Method) -> BoxFuture<'a, Addresses>;
 
     /// Whether the authority finds this server's DNS for the names of DNS-01.
     fn zone(&self) -> BoxFuture<'_, Reachability>;
@@ -44,8 +54,8 @@ pub trait Preflight: Send + Sync + 'static {
 
 /// Knows nothing of DNS, and so holds no order back.
 impl Preflight for () {
-    fn addresses<'a>(&'a self, _: &'a Hostname, _: Method) -> BoxFuture<'a, Vec<SocketAddr>> {
-        std::future::ready(Vec::new()).boxed()
+    fn addresses<'a>(&'a self, _: &'a Hostname, _: Method) -> BoxFuture<'a, Addresses> {
+        std::future::ready(Addresses::Known(Vec::new())).boxed()
     }
 
     fn zone(&self) -> BoxFuture<'_, Reachability> {
@@ -65,7 +75,10 @@ pub async fn check(
         if method == Method::Dns01 {
             return preflight.zone().await;
         }
-        let addresses = preflight.addresses(name, method).await;
+        let addresses = match preflight.addresses(name, method).await {
+            Addresses::Known(addresses) => addresses,
+            Addresses::Missing(error) => return Reachability::Elsewhere(error),
+        };
         let Ok((response, secret)) = probe(name, method) else {
             return Reachability::Unknown("cannot be looked at: there is no randomness".into());
         };
@@ -195,11 +208,11 @@ mod tests {
     const NAME: &str = "phone.acme.example";
 
     /// Any name has these addresses.
-    struct Addresses(Vec<SocketAddr>);
+    struct OfAnyName(Vec<SocketAddr>);
 
-    impl Preflight for Addresses {
-        fn addresses<'a>(&'a self, _: &'a Hostname, _: Method) -> BoxFuture<'a, Vec<SocketAddr>> {
-            std::future::ready(self.0.clone()).boxed()
+    impl Preflight for OfAnyName {
+        fn addresses<'a>(&'a self, _: &'a Hostname, _: Method) -> BoxFuture<'a, Addresses> {
+            std::future::ready(Addresses::Known(self.0.clone())).boxed()
         }
 
         fn zone(&self) -> BoxFuture<'_, Reachability> {
@@ -262,7 +275,7 @@ mod tests {
         cert_resolver: &Arc<CertResolver>,
         method: Method,
     ) -> Reachability {
-        check(&Addresses(addresses.to_vec()), challenges, cert_resolver, &NAME.parse().unwrap(), method).await
+        check(&OfAnyName(addresses.to_vec()), challenges, cert_resolver, &NAME.parse().unwrap(), method).await
     }
 
     fn cert_resolver() -> Arc<CertResolver> {

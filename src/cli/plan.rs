@@ -189,6 +189,6 @@ fn camel_case(name: &str) -> String {
     let first = words.next().unwrap_or_default().to_owned();
     words.fold(first, |name, word| {
         let (initial, rest) = word.split_at(1);
-        name + &initial.to_uppercase() + rest
+        format!("{name}{}{rest}", initial.to_uppercase())
     })
 }

@@ -10,8 +10,9 @@ pub fn run(globals: &GlobalOptions) -> Result<(), CliError> {
         Config::read(&globals.config).map_err(|faults| CliError::new(Exit::Misconfigured, faults.to_string()))?;
     app::start_logging(&config.log)?;
     server::raise_file_limit();
+    let inherited = server::InheritedSockets::from_environment();
     app::runtime()?.block_on(async {
-        let app = App::build(config).await?;
+        let app = App::build(config, inherited).await?;
         let origin = app.origin();
         let running = app.spawn()?;
         tracing::info!(url = %origin, "ready");

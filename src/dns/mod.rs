@@ -23,8 +23,7 @@ mod zone;
 
 pub use delegation::Delegation;
 pub use dns_sockets::{BindError, DnsSockets};
-use findings::Lookup;
-pub use findings::{DnsFinding, Findings, RecordCheck, RouteKind};
+pub use findings::{DnsFinding, Findings, Lookup, RecordCheck, RouteKind};
 pub use server::DnsServer;
 pub use verifier::{Verifier, VerifierSettings};
 pub use zone::{Challenges, DnsZone, ZoneSettings};

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use super::dns_client::{DnsClient, system_resolvers};
 use super::evaluation::evaluate;
 use super::observation::{Caa, CnameChain, HostAddresses, Observation, ServerAnswers, VerificationQuery};
-use super::public_addresses::is_global;
+use super::public_addresses::{is_global, own_addresses};
 use super::{Findings, Lookup};
 use crate::hostname::Hostname;
 
@@ -89,12 +89,25 @@ impl Verifier {
         Observation { resolvers: resolver_answers, authorities, ingress, failed: None }
     }
 
-    /// The public addresses of a host; empty where they cannot be looked up.
-    pub async fn public_addresses(&self, host: &Hostname) -> Vec<IpAddr> {
-        let Ok(resolvers) = self.resolvers() else { return Vec::new() };
-        let mut addresses = all_addresses(&resolvers, host.as_str()).await;
-        addresses.retain(is_global);
-        addresses
+    /// The public addresses of a host: none are found of one that has only others.
+    pub async fn public_addresses(&self, host: &Hostname) -> Lookup<Vec<IpAddr>> {
+        let resolvers = match self.resolvers() {
+            Ok(resolvers) => resolvers,
+            Err(why) => return Lookup::Failed(why),
+        };
+        let HostAddresses { v4, v6 } = both_families(&resolvers, host.as_str()).await;
+        match (v4, v6) {
+            (Lookup::Nothing, Lookup::Nothing) => Lookup::Nothing,
+            (Lookup::Failed(why), other) | (other, Lookup::Failed(why)) if !matches!(other, Lookup::Found(_)) => {
+                Lookup::Failed(why)
+            }
+            (v4, v6) => Lookup::Found(HostAddresses { v4, v6 }.all().filter(is_global).collect()),
+        }
+    }
+
+    /// The addresses under which this server is reached, where they are known.
+    pub fn own_addresses(&self) -> Vec<IpAddr> {
+        if self.settings.addresses.is_empty() { own_addresses() } else { self.settings.addresses.clone() }
     }
 
     pub(super) fn resolvers(&self) -> Result<Vec<DnsClient>, String> {

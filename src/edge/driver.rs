@@ -314,7 +314,7 @@ fn frame(code: CloseCode, reason: &'static str) -> CloseFrame {
 
 fn close_frame(reason: CloseReason) -> CloseFrame {
     match reason {
-        CloseReason::GoingAway => frame(CloseCode::Away, "server going down"),
+        CloseReason::GoingAway => frame(CloseCode::Restart, "server restarting"),
         CloseReason::NotSignedIn => frame(CloseCode::Policy, "not signed in"),
         CloseReason::Malformed => frame(CloseCode::Policy, "too many malformed messages"),
         CloseReason::Revoked => frame(CloseCode::Policy, "extension removed or password changed"),

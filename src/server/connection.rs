@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -16,8 +18,9 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::connection_info::ConnectionInfo;
-use super::http2_streams::{StreamExecutor, WithoutVectoredWrites};
+use super::http2_streams::{Http2Stream, StreamExecutor};
 use super::redirect;
+use super::request_body::RequestBody;
 use super::request_handler::RequestHandler;
 use crate::certs::ACME_TLS;
 use crate::config::LimitSettings;
@@ -26,8 +29,8 @@ use crate::config::LimitSettings;
 const MAX_HEADER_BYTES: usize = 32 * 1024;
 /// Requests at a time on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 100;
-/// How long a peer that has sent no request may take to acknowledge the end of the connection.
-const GOAWAY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a peer without an open request may take to end the connection, once it was told to.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What every connection of the server shares.
 pub struct ServerContext {
@@ -53,8 +56,13 @@ pub async fn serve_tls(
 ) {
     let LimitSettings { header_timeout, write_timeout, .. } = shared.limits;
     // On the heap, so that the handshake's memory is free once it is over.
-    let handshake = Box::pin(acceptor.accept(timed(stream, write_timeout)));
-    match tokio::time::timeout(header_timeout, handshake).await {
+    let handshake = Box::pin(tokio::time::timeout(header_timeout, acceptor.accept(timed(stream, write_timeout))));
+    let outcome = tokio::select! {
+        biased;
+        outcome = handshake => outcome,
+        () = info.until_close_timeout() => return,
+    };
+    match outcome {
         Ok(Ok(stream)) => match stream.get_ref().1.alpn_protocol() {
             Some(b"h2") => serve_http2(stream, shared, info).await,
             Some(ACME_TLS) => close_validation(stream, header_timeout).await,
@@ -83,7 +91,7 @@ where
 /// One request, and the connection is closed.
 pub async fn serve_once(stream: TcpStream, shared: Arc<ServerContext>, info: Arc<ConnectionInfo>) {
     let LimitSettings { header_timeout, write_timeout, .. } = shared.limits;
-    let service = service_fn(|request| shared.handler.handle(&info, request));
+    let service = service_fn(|request: Request<Incoming>| shared.handler.handle(&info, request.map(RequestBody::new)));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout.min(redirect::HEADER_TIMEOUT))
@@ -97,11 +105,13 @@ async fn serve_http1<S>(stream: S, shared: Arc<ServerContext>, info: Arc<Connect
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let has_request = Arc::new(AtomicBool::new(false));
     let service = service_fn({
-        let (shared, info) = (Arc::clone(&shared), Arc::clone(&info));
-        move |request| {
+        let (shared, info, has_request) = (Arc::clone(&shared), Arc::clone(&info), Arc::clone(&has_request));
+        move |request: Request<Incoming>| {
+            has_request.store(true, Ordering::Relaxed);
             let (shared, info) = (Arc::clone(&shared), Arc::clone(&info));
-            async move { shared.handler.handle(&info, request).await }
+            async move { shared.handler.handle(&info, request.map(RequestBody::new)).await }
         }
     });
     let connection = http1::Builder::new()
@@ -116,8 +126,13 @@ where
         biased;
         outcome = connection.as_mut() => outcome,
         () = info.until_stopping() => {
+            // Between two requests, this is the end of it.
             connection.as_mut().graceful_shutdown();
-            connection.await
+            match tokio::time::timeout(CLOSE_TIMEOUT, connection.as_mut()).await {
+                Ok(outcome) => outcome,
+                Err(_) if has_request.load(Ordering::Relaxed) => connection.await,
+                Err(_) => Ok(()),
+            }
         }
     };
     log_end(&info, outcome);
@@ -130,11 +145,11 @@ where
     let has_request = Arc::new(AtomicBool::new(false));
     let service = service_fn({
         let (shared, info, has_request) = (Arc::clone(&shared), Arc::clone(&info), Arc::clone(&has_request));
-        move |request| {
+        move |request: Request<Incoming>| {
             has_request.store(true, Ordering::Relaxed);
             let (shared, info) = (Arc::clone(&shared), Arc::clone(&info));
             // On the heap, because h2 moves a stream several times.
-            Box::pin(async move { shared.handler.handle(&info, request).await })
+            Box::pin(async move { shared.handler.handle(&info, request.map(RequestBody::new)).await })
         }
     });
     let idle_timeout = shared.limits.header_timeout;
@@ -144,6 +159,7 @@ where
         if has_request.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
+        tracing::debug!(caller = %info.peer, "no request by HTTP/2");
     };
     let streams = StreamExecutor::default();
     let connection = http2::Builder::new(streams.clone())
@@ -152,24 +168,25 @@ where
         .keep_alive_timeout(idle_timeout)
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(u32::try_from(MAX_HEADER_BYTES).unwrap_or(u32::MAX))
-        .serve_connection(TokioIo::new(WithoutVectoredWrites(stream)), service);
+        .serve_connection(TokioIo::new(Http2Stream::new(stream)), service);
     let mut connection = std::pin::pin!(connection);
-    let outcome = tokio::select! {
+    tokio::select! {
         biased;
-        outcome = poll_fn(|cx| streams.poll(connection.as_mut(), cx)) => outcome,
-        () = info.until_stopping() => {
-            connection.as_mut().graceful_shutdown();
-            poll_fn(|cx| streams.poll(connection.as_mut(), cx)).await
+        outcome = poll_fn(|cx| streams.poll(connection.as_mut(), cx)) => return log_end(&info, outcome),
+        () = info.until_stopping() => {}
+        () = no_request => {}
+    }
+    // GOAWAY (RFC 9113 section 6.8): a browser that connected in advance learns that it has to connect anew.
+    connection.as_mut().graceful_shutdown();
+    loop {
+        let end = poll_fn(|cx| streams.poll(connection.as_mut(), cx));
+        match tokio::time::timeout(CLOSE_TIMEOUT, end).await {
+            Ok(outcome) => return log_end(&info, outcome),
+            // The peer does not acknowledge the end, and nothing is owed to it.
+            Err(_) if streams.none_open() => return,
+            Err(_) => {}
         }
-        () = no_request => {
-            tracing::debug!(caller = %info.peer, "no request by HTTP/2");
-            // A browser that connected in advance learns by GOAWAY that it has to connect anew.
-            connection.as_mut().graceful_shutdown();
-            let goodbye = poll_fn(|cx| streams.poll(connection.as_mut(), cx));
-            tokio::time::timeout(GOAWAY_TIMEOUT, goodbye).await.unwrap_or(Ok(()))
-        }
-    };
-    log_end(&info, outcome);
+    }
 }
 
 fn log_end(info: &ConnectionInfo, outcome: hyper::Result<()>) {

@@ -6,8 +6,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::UnixStream;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 
+use super::connection::CLOSE_TIMEOUT;
+use super::connection_limits::ConnectionPermit;
 use crate::api::EntryPoint;
 
 /// Who is at the other end, and on which listener.
@@ -50,11 +52,11 @@ pub struct ConnectionInfo {
     pub is_tls: bool,
     /// Turns true once: finish open requests, take no new ones.
     pub stopping: watch::Receiver<bool>,
-    _permit: OwnedSemaphorePermit,
+    _permit: ConnectionPermit,
 }
 
 impl ConnectionInfo {
-    pub fn new(peer: Peer, is_tls: bool, stopping: watch::Receiver<bool>, permit: OwnedSemaphorePermit) -> Arc<Self> {
+    pub fn new(peer: Peer, is_tls: bool, stopping: watch::Receiver<bool>, permit: ConnectionPermit) -> Arc<Self> {
         Arc::new(Self { peer, is_tls, stopping, _permit: permit })
     }
 
@@ -72,5 +74,11 @@ impl ConnectionInfo {
         let mut stopping = self.stopping.clone();
         // An error means that the server itself is gone, which stops it as well.
         let _ = stopping.wait_for(|stopping| *stopping).await;
+    }
+
+    /// Waits until a peer without an open request must be gone, because the server stops.
+    pub async fn until_close_timeout(&self) {
+        self.until_stopping().await;
+        tokio::time::sleep(CLOSE_TIMEOUT).await;
     }
 }

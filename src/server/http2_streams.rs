@@ -6,19 +6,33 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
 
 use hyper::rt::Executor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::http2_flood::FrameBudget;
 
 type StreamFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The executor of one connection's streams.
 #[derive(Clone, Default)]
-pub struct StreamExecutor {
-    /// Accepted by the connection, and not polled yet.
-    accepted: Arc<Mutex<Vec<StreamFuture>>>,
+pub struct StreamExecutor(Arc<Streams>);
+
+#[derive(Default)]
+struct Streams {
+    /// By the connection, and not polled yet.
+    accepted: Mutex<Vec<StreamFuture>>,
+    /// Each stream that had to become a task holds it as well.
+    open: Arc<()>,
+}
+
+impl Streams {
+    fn accepted(&self) -> MutexGuard<'_, Vec<StreamFuture>> {
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl<F> Executor<F> for StreamExecutor
@@ -26,7 +40,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        self.accepted.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(stream));
+        self.0.accepted().push(Box::pin(stream));
     }
 }
 
@@ -45,33 +59,54 @@ impl StreamExecutor {
         }
     }
 
+    /// Whether every stream that was accepted is answered, to the end of its body.
+    pub fn none_open(&self) -> bool {
+        self.0.accepted().is_empty() && Arc::strong_count(&self.0.open) == 1
+    }
+
     /// Whether there was any.
     fn poll_accepted(&self) -> bool {
-        let accepted = std::mem::take(&mut *self.accepted.lock().unwrap_or_else(PoisonError::into_inner));
+        let accepted = std::mem::take(&mut *self.0.accepted());
         let any = !accepted.is_empty();
         for mut stream in accepted {
             // Nobody needs to be woken for it: as a task, it is polled again at once.
             if stream.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
-                drop(tokio::spawn(stream));
+                let open = Arc::clone(&self.0.open);
+                drop(tokio::spawn(async move {
+                    stream.await;
+                    drop(open);
+                }));
             }
         }
         any
     }
 }
 
-/// A stream for h2, which flushes before each DATA frame of 256 bytes or more where slices of memory can be written
-/// together, to save copying it; else only from 1,024 bytes on. Most answers of the API are between the two.
-pub struct WithoutVectoredWrites<S>(pub S);
+/// A stream for h2. It does not say that slices of memory can be written together: h2 would flush before each DATA frame
+/// of 256 bytes or more, to save copying it; else only from 1,024 bytes on. Most answers of the API are between the two.
+/// And it ends with an error when its client floods it with frames.
+pub struct Http2Stream<S> {
+    stream: S,
+    budget: FrameBudget,
+}
 
-impl<S: AsyncRead + Unpin> AsyncRead for WithoutVectoredWrites<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+impl<S> Http2Stream<S> {
+    pub fn new(stream: S) -> Self {
+        Self { stream, budget: FrameBudget::new(Instant::now()) }
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for WithoutVectoredWrites<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Http2Stream<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        Poll::Ready(self.budget.received(&buf.filled()[before..], Instant::now()).map_err(io::Error::other))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Http2Stream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -79,11 +114,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WithoutVectoredWrites<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
@@ -161,7 +196,7 @@ mod tests {
         });
         let streams = StreamExecutor::default();
         let builder = hyper::server::conn::http2::Builder::new(streams.clone());
-        let mut connection = Box::pin(builder.serve_connection(TokioIo::new(WithoutVectoredWrites(far)), service));
+        let mut connection = Box::pin(builder.serve_connection(TokioIo::new(Http2Stream::new(far)), service));
         tokio::spawn(async move { poll_fn(|cx| streams.poll(connection.as_mut(), cx)).await });
         let (sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(near)).await.unwrap();

@@ -6,10 +6,13 @@
 mod assets;
 mod connection;
 mod connection_info;
+mod connection_limits;
 mod edge_directory;
+mod http2_flood;
 mod http2_streams;
 mod notify;
 mod redirect;
+mod request_body;
 mod request_handler;
 mod sockets;
 mod tls;
@@ -19,23 +22,28 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use rustls::ServerConfig;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::{LimitSettings, ListenSettings};
 use connection::ServerContext;
 use connection_info::{ConnectionInfo, Peer};
+use connection_limits::ConnectionLimits;
 pub use edge_directory::EdgeDirectory;
 pub use notify::ready as notify_ready;
 pub use redirect::HttpTokens;
 pub use request_handler::RequestHandler;
-pub use sockets::{BindError, Bound, ControlSocket, bind_tcp, raise_file_limit};
+pub use sockets::{BindError, Bound, ControlSocket, InheritedSockets, bind_tcp, raise_file_limit};
 pub use tls::{CertificateFiles, FileCertificate};
 
 /// How long accepting pauses after a failure that concerns more than one connection (no file descriptors, no memory).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The operator's connections, apart from those of phones and pages, which strangers can use up.
+const MAX_CONTROL_CONNECTIONS: usize = 256;
+const MAX_OPERATIONS_CONNECTIONS: usize = 64;
 
 /// The sockets, bound and not yet served. They are bound before anything slow happens, so that a taken port is the first
 /// thing an administrator hears of.
@@ -49,14 +57,17 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    pub fn bind(settings: &ListenSettings) -> Result<Self, BindError> {
-        Ok(Self {
-            https: bind_all(&settings.https)?,
-            http: bind_all(&settings.http)?,
-            redirect: bind_all(&settings.redirect)?,
-            ops: bind_all(settings.ops.as_slice())?.pop(),
+    pub fn bind(settings: &ListenSettings, mut inherited: InheritedSockets) -> Result<Self, BindError> {
+        let mut bind = |addresses: &[SocketAddr]| bind_all(addresses, &mut inherited);
+        let listeners = Self {
+            https: bind(&settings.https)?,
+            http: bind(&settings.http)?,
+            redirect: bind(&settings.redirect)?,
+            ops: bind(settings.ops.as_slice())?.pop(),
             control: Some(ControlSocket::bind(&settings.control)?),
-        })
+        };
+        inherited.warn_of_unused();
+        Ok(listeners)
     }
 
     /// Logs the addresses, with the ports that the system chose.
@@ -74,10 +85,10 @@ impl Listeners {
     }
 }
 
-fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, BindError> {
+fn bind_all(addresses: &[SocketAddr], inherited: &mut InheritedSockets) -> Result<Vec<TcpListener>, BindError> {
     let mut listeners = Vec::with_capacity(addresses.len());
     for address in addresses {
-        match bind_tcp(*address)? {
+        match inherited.take_or_bind(*address)? {
             Bound::Listening(listener) => listeners.push(listener),
             Bound::NoIpv6 => tracing::info!(%address, "not listened on: this machine has no IPv6"),
         }
@@ -94,8 +105,8 @@ pub fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
 pub struct Server {
     stop: watch::Sender<bool>,
     accepting: JoinSet<()>,
-    permits: Arc<Semaphore>,
-    all_permits: u32,
+    /// Of the listeners whose requests are waited for at the end.
+    connections: Vec<ConnectionLimits>,
     shared: Arc<ServerContext>,
     /// Removed from the file system with the server.
     _control: Option<ControlSocket>,
@@ -119,43 +130,44 @@ impl Server {
         limits: LimitSettings,
     ) -> std::io::Result<Self> {
         let (stop, stopping) = watch::channel(false);
-        let all_permits = u32::try_from(limits.max_connections.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
-        let permits = Arc::new(Semaphore::new(all_permits as usize));
+        let public = ConnectionLimits::new(limits.max_connections, limits.max_connections_per_address);
         let shared = Arc::new(ServerContext { handler, limits });
         let mut accepting = JoinSet::new();
 
         listeners.log_addresses();
-        let acceptor = |kind| Acceptor {
+        let acceptor = |kind, limits: &ConnectionLimits| Acceptor {
             kind,
             shared: Arc::clone(&shared),
             stopping: stopping.clone(),
-            permits: Arc::clone(&permits),
+            limits: limits.clone(),
         };
         let Listeners { https, http, redirect, ops, control } = listeners;
         if let Some(tls) = tls {
             for listener in https {
                 let kind = ListenerKind::Https(TlsAcceptor::from(Arc::clone(&tls)));
-                accepting.spawn(acceptor(kind).accept_tcp(tokio::net::TcpListener::from_std(listener)?));
+                accepting.spawn(acceptor(kind, &public).accept_tcp(tokio::net::TcpListener::from_std(listener)?));
             }
         }
         for listener in http {
-            accepting.spawn(acceptor(ListenerKind::Http).accept_tcp(tokio::net::TcpListener::from_std(listener)?));
-        }
-        // Permits of its own, so that nobody can take those of the phones there.
-        let redirect_permits = Arc::new(Semaphore::new(redirect::MAX_CONNECTIONS));
-        for listener in redirect {
-            let acceptor = Acceptor { permits: Arc::clone(&redirect_permits), ..acceptor(ListenerKind::Redirect) };
+            let acceptor = acceptor(ListenerKind::Http, &public);
             accepting.spawn(acceptor.accept_tcp(tokio::net::TcpListener::from_std(listener)?));
         }
-        if let Some(listener) = ops {
-            accepting
-                .spawn(acceptor(ListenerKind::Operations).accept_tcp(tokio::net::TcpListener::from_std(listener)?));
+        let redirects = ConnectionLimits::new(redirect::MAX_CONNECTIONS, redirect::MAX_CONNECTIONS_PER_ADDRESS);
+        for listener in redirect {
+            let acceptor = acceptor(ListenerKind::Redirect, &redirects);
+            accepting.spawn(acceptor.accept_tcp(tokio::net::TcpListener::from_std(listener)?));
         }
+        let operations = ConnectionLimits::new(MAX_OPERATIONS_CONNECTIONS, 0);
+        if let Some(listener) = ops {
+            let acceptor = acceptor(ListenerKind::Operations, &operations);
+            accepting.spawn(acceptor.accept_tcp(tokio::net::TcpListener::from_std(listener)?));
+        }
+        let operators = ConnectionLimits::new(MAX_CONTROL_CONNECTIONS, 0);
         if let Some(control) = &control {
             let listener = tokio::net::UnixListener::from_std(control.listener.try_clone()?)?;
-            accepting.spawn(acceptor(ListenerKind::Control).accept_unix(listener));
+            accepting.spawn(acceptor(ListenerKind::Control, &operators).accept_unix(listener));
         }
-        Ok(Self { stop, accepting, permits, all_permits, shared, _control: control })
+        Ok(Self { stop, accepting, connections: vec![public, operations, operators], shared, _control: control })
     }
 
     /// Accepts nothing new, lets open requests finish, closes the rest when the drain timeout is over.
@@ -166,13 +178,13 @@ impl Server {
         // Fails only when no connection listens any more: then none is open.
         let _ = self.stop.send(true);
         let all_closed = async {
-            tokio::join!(self.shared.handler.edge.shutdown(timeout), self.permits.acquire_many(self.all_permits))
+            let connections = join_all(self.connections.iter().map(ConnectionLimits::all_closed));
+            tokio::join!(self.shared.handler.edge.shutdown(timeout), connections)
         };
         if tokio::time::timeout(timeout, all_closed).await.is_ok() {
             return DrainOutcome::Completely;
         }
-        let free = u32::try_from(self.permits.available_permits()).unwrap_or(u32::MAX);
-        DrainOutcome::Cut { connections: self.all_permits.saturating_sub(free) }
+        DrainOutcome::Cut { connections: self.connections.iter().map(ConnectionLimits::open).sum() }
     }
 }
 
@@ -181,7 +193,7 @@ struct Acceptor {
     kind: ListenerKind,
     shared: Arc<ServerContext>,
     stopping: watch::Receiver<bool>,
-    permits: Arc<Semaphore>,
+    limits: ConnectionLimits,
 }
 
 enum ListenerKind {
@@ -194,7 +206,7 @@ enum ListenerKind {
 
 impl Acceptor {
     async fn accept_tcp(self, listener: tokio::net::TcpListener) {
-        while let Some(permit) = self.permit().await {
+        while let Some(permit) = self.limits.permit().await {
             let (stream, address) = match listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -206,6 +218,13 @@ impl Acceptor {
                 ListenerKind::Operations => Peer::Operations(address),
                 ListenerKind::Redirect => Peer::Redirect(address),
                 _ => Peer::remote(address),
+            };
+            // A reverse proxy on this machine connects for all its clients.
+            let is_proxy = matches!(self.kind, ListenerKind::Http) && address.ip().is_loopback();
+            let permit = if is_proxy { Some(permit) } else { self.limits.admit(permit, address.ip()) };
+            let Some(permit) = permit else {
+                tracing::debug!(%address, "closed at once: its network holds `limits.max_connections_per_address`");
+                continue;
             };
             let is_tls = matches!(self.kind, ListenerKind::Https(_));
             let info = ConnectionInfo::new(peer, is_tls, self.stopping.clone(), permit);
@@ -221,7 +240,7 @@ impl Acceptor {
     }
 
     async fn accept_unix(self, listener: tokio::net::UnixListener) {
-        while let Some(permit) = self.permit().await {
+        while let Some(permit) = self.limits.permit().await {
             let accepted = listener.accept().await.and_then(|(stream, _)| {
                 let peer = Peer::local(&stream)?;
                 Ok((stream, peer))
@@ -234,11 +253,6 @@ impl Acceptor {
                 Err(error) => pause_after(&error).await,
             }
         }
-    }
-
-    /// Waits until one more connection is allowed; meanwhile the kernel queues them.
-    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.permits).acquire_owned().await.ok()
     }
 }
 

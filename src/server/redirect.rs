@@ -13,6 +13,8 @@ const CHALLENGE_PATH: &str = "/.well-known/acme-challenge/";
 const DEFAULT_HTTPS_PORT: u16 = 443;
 /// Connections at a time; further ones wait in the kernel.
 pub const MAX_CONNECTIONS: usize = 256;
+/// Of these, from one address (by IPv6: one /64).
+pub const MAX_CONNECTIONS_PER_ADDRESS: usize = 64;
 /// For the request's header, and at most what `limits.header_timeout` allows.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A request's header may have this many bytes.

@@ -9,12 +9,12 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::IntoResponse as _;
 use bytes::Bytes;
-use hyper::body::Incoming;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::connection_info::{ConnectionInfo, Peer};
 use super::redirect::{self, HttpTokens};
+use super::request_body::RequestBody;
 use super::{assets, websocket};
 use crate::api::{self, Api, ApiError, Code, ErrorFormat, RequestId};
 use crate::edge::Edge;
@@ -39,8 +39,14 @@ impl RequestHandler {
     pub async fn handle(
         &self,
         info: &Arc<ConnectionInfo>,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
     ) -> Result<Response<Body>, Infallible> {
+        // A proxy before this server and this server could each go by another one (RFC 9112 section 3.2).
+        if request.headers().get_all(HOST).iter().nth(1).is_some() {
+            let mut response = refusal(Code::BadRequest, "the request has more than one Host header");
+            api::finish(&mut response, ErrorFormat::of(request.headers()), RequestId::for_request(request.headers()));
+            return Ok(response);
+        }
         // The API gives its answers their id and error format itself.
         let is_api = match info.peer {
             Peer::Remote(_) => request.uri().path().starts_with("/api/"),
@@ -63,7 +69,7 @@ impl RequestHandler {
         Ok(response)
     }
 
-    fn public(&self, info: &Arc<ConnectionInfo>, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+    fn public(&self, info: &Arc<ConnectionInfo>, request: Request<RequestBody>, peer: SocketAddr) -> Response<Body> {
         match request.uri().path() {
             "/sip" => websocket::accept(request, &self.edge, peer, Arc::clone(info)),
             "/demo.json" if self.demo.is_some() => self.demo(peer),
@@ -76,7 +82,7 @@ impl RequestHandler {
         redirect::challenge(self.challenges.as_deref(), request)
     }
 
-    fn asset(&self, info: &ConnectionInfo, request: &Request<Incoming>) -> Response<Body> {
+    fn asset(&self, info: &ConnectionInfo, request: &Request<RequestBody>) -> Response<Body> {
         let Some(asset) = assets::find(request.uri().path()) else {
             return refusal(Code::NotFound, "there is nothing at this address");
         };
@@ -92,7 +98,7 @@ impl RequestHandler {
         response
     }
 
-    async fn api(&self, info: &ConnectionInfo, request: Request<Incoming>) -> Response<Body> {
+    async fn api(&self, info: &ConnectionInfo, request: Request<RequestBody>) -> Response<Body> {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(info.entry_point());
         self.api.answer(request, self.request_timeout).await
@@ -116,7 +122,7 @@ pub fn refusal(code: Code, message: &str) -> Response<Body> {
 }
 
 /// For monitoring: alive, and willing to take requests.
-fn operations(info: &ConnectionInfo, request: &Request<Incoming>) -> Response<Body> {
+fn operations(info: &ConnectionInfo, request: &Request<RequestBody>) -> Response<Body> {
     let stopping = *info.stopping.borrow();
     let (status, text) = match request.uri().path() {
         "/healthz" => (StatusCode::OK, "ok\n"),

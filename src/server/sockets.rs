@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -67,14 +68,60 @@ fn try_bind_tcp(address: SocketAddr) -> Result<TcpListener, Errno> {
         // So that 0.0.0.0 and [::] can both be bound.
         sockopt::set_ipv6_v6only(&socket, true)?;
     }
-    sockopt::set_tcp_nodelay(&socket, true)?;
-    sockopt::set_socket_keepalive(&socket, true)?;
-    sockopt::set_tcp_keepidle(&socket, KEEP_ALIVE_IDLE)?;
-    sockopt::set_tcp_keepintvl(&socket, KEEP_ALIVE_INTERVAL)?;
-    sockopt::set_tcp_keepcnt(&socket, KEEP_ALIVE_PROBES)?;
+    set_connection_options(&socket)?;
     rustix::net::bind(&socket, &address)?;
     rustix::net::listen(&socket, BACKLOG)?;
     Ok(TcpListener::from(socket))
+}
+
+fn set_connection_options(socket: impl AsFd) -> Result<(), Errno> {
+    let socket = socket.as_fd();
+    sockopt::set_tcp_nodelay(socket, true)?;
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, KEEP_ALIVE_IDLE)?;
+    sockopt::set_tcp_keepintvl(socket, KEEP_ALIVE_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(socket, KEEP_ALIVE_PROBES)
+}
+
+/// Listening sockets that systemd holds and passes on (`sd_listen_fds(3)`). They stay open while the server restarts, so
+/// that connections wait meanwhile and none is refused.
+#[derive(Default)]
+pub struct InheritedSockets(Vec<TcpListener>);
+
+impl InheritedSockets {
+    /// Changes the environment, which only a process of one thread may do.
+    pub fn from_environment() -> Self {
+        let mut passed = listenfd::ListenFd::from_env();
+        let listeners = (0..passed.len()).filter_map(|index| match passed.take_tcp_listener(index) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::warn!(%error, "a socket of systemd is not used");
+                None
+            }
+        });
+        Self(listeners.collect())
+    }
+
+    /// Listens on the socket for `address`, if it is among them, else on a new one.
+    pub fn take_or_bind(&mut self, address: SocketAddr) -> Result<Bound, BindError> {
+        let is_it = |listener: &TcpListener| listener.local_addr().is_ok_and(|local| local == address);
+        let Some(index) = self.0.iter().position(is_it) else {
+            return bind_tcp(address);
+        };
+        let listener = self.0.swap_remove(index);
+        let prepared = set_connection_options(&listener).map_err(io::Error::from);
+        match prepared.and_then(|()| listener.set_nonblocking(true)) {
+            Ok(()) => Ok(Bound::Listening(listener)),
+            Err(error) => Err(BindError::Other { address, error }),
+        }
+    }
+
+    /// Says which are not in the configuration, and closes them.
+    pub fn warn_of_unused(self) {
+        for address in self.0.iter().filter_map(|listener| listener.local_addr().ok()) {
+            tracing::warn!(%address, "systemd listens there for bitcall, but `[listen]` does not name it: nobody answers");
+        }
+    }
 }
 
 /// The control socket; it disappears with the value.

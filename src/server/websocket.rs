@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::IntoResponse as _;
-use hyper::body::Incoming;
 use hyper::header::{
     CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
     SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -21,12 +20,7 @@ use crate::edge::{self, Edge};
 
 /// Checks the handshake, answers it, and hands the stream over once the answer is out.
 /// `info` is kept while the socket is open, because its permit counts among the allowed connections.
-pub fn accept(
-    mut request: Request<Incoming>,
-    edge: &Edge,
-    peer: SocketAddr,
-    info: Arc<ConnectionInfo>,
-) -> Response<Body> {
+pub fn accept<B>(mut request: Request<B>, edge: &Edge, peer: SocketAddr, info: Arc<ConnectionInfo>) -> Response<Body> {
     if let Some(refusal) = refusal(&request) {
         return refusal;
     }
@@ -44,7 +38,11 @@ pub fn accept(
     // A task of its own: the HTTP connection's task, with its buffers, ends with the upgrade.
     tokio::spawn(async move {
         match upgrade.await {
-            Ok(stream) => edge.serve(TokioIo::new(stream), peer, source).await,
+            // When the server stops, the edge takes its leave of the phone, which has a moment to answer.
+            Ok(stream) => tokio::select! {
+                () = edge.serve(TokioIo::new(stream), peer, source) => {}
+                () = info.until_close_timeout() => {}
+            },
             Err(error) => tracing::debug!(%peer, %error, "the client left during the upgrade"),
         }
         drop(info);
@@ -61,7 +59,7 @@ pub fn accept(
 }
 
 /// Why this is no handshake for SIP, if it is not.
-fn refusal(request: &Request<Incoming>) -> Option<Response<Body>> {
+fn refusal<B>(request: &Request<B>) -> Option<Response<Body>> {
     let headers = request.headers();
     if request.method() != Method::GET || request.version() != Version::HTTP_11 {
         return Some(not_a_handshake("expected GET over HTTP/1.1"));

@@ -80,6 +80,23 @@ impl FromStr for OriginPattern {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let pattern = Self::parse(text)?;
+        // Everybody can have a name below a public suffix (co.uk, github.io).
+        if pattern.wildcard
+            && let Some(name) = pattern.text.strip_prefix(WILDCARD).and_then(|host| host.split(':').next())
+            && psl::suffix(name.as_bytes()).is_some_and(|suffix| suffix == name.as_bytes())
+        {
+            return Err(InvalidValue::new(format!(
+                "{text:?} would allow too much: everybody can have a name below {name}; write https://*.example.{name}"
+            )));
+        }
+        Ok(pattern)
+    }
+}
+
+impl OriginPattern {
+    /// As stored patterns are read, which were accepted by whatever was known of public suffixes then.
+    fn parse(text: &str) -> Result<Self, InvalidValue> {
         let lower = text.to_ascii_lowercase();
         let Some(parent) = lower.strip_prefix(WILDCARD) else {
             return Ok(Self { text: text.parse::<Origin>()?.0, wildcard: false });
@@ -113,7 +130,7 @@ impl TryFrom<String> for OriginPattern {
     type Error = InvalidValue;
 
     fn try_from(text: String) -> Result<Self, InvalidValue> {
-        text.parse()
+        Self::parse(&text)
     }
 }
 
@@ -154,6 +171,8 @@ mod tests {
             "*",
             "https://*",
             "https://*.com",
+            "https://*.co.uk",
+            "https://*.github.io:8443",
             "http://*.acme.com",
             "https://a.*.acme.com",
             "https://crm*.acme.com",

@@ -62,11 +62,8 @@ impl Platform {
         self.snapshot().runtime(key, Timestamp::now())
     }
 
-    /// Whether the key's tenant allows pages of `origin`; without a key, whether any tenant does.
-    pub fn any_tenant_allows(&self, key: Option<&str>, origin: &str) -> bool {
-        match key {
-            Some(key) => self.key(key).is_some_and(|found| found.state.tenant.allows(origin)),
-            None => self.tenants().iter().any(|state| state.tenant.allows(origin)),
-        }
+    /// Whether the key's tenant allows pages of `origin`.
+    pub fn key_allows(&self, key: &str, origin: &str) -> bool {
+        self.key(key).is_some_and(|found| found.state.tenant.allows(origin))
     }
 }

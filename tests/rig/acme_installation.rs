@@ -15,6 +15,9 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use super::wait::until;
 use crate::appliance::{Running, Serve, anyone, bitcall, run};
 
+/// Where nobody answers.
+const NO_RESOLVER: &str = "127.0.0.1:9";
+
 /// An installation with its configuration, and the server once it is started.
 pub struct AcmeInstallation {
     directory: TempDir,
@@ -55,6 +58,12 @@ impl AcmeInstallation {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         }
         let AcmeOptions { public_url, directories, trust, https_port, redirect_port, acme, more } = options;
+        // Names of a test do not exist in the public DNS: without a resolver of its own, nobody answers for them.
+        let more = match (more.contains("resolvers"), more.contains("[dns]")) {
+            (true, _) => (*more).to_owned(),
+            (false, true) => more.replace("[dns]", &format!("[dns]\nresolvers = '{NO_RESOLVER}'")),
+            (false, false) => format!("{more}\n[dns]\nresolvers = '{NO_RESOLVER}'"),
+        };
         let redirect = redirect_port.map(|port| format!("redirect = '127.0.0.1:{port}'\n")).unwrap_or_default();
         let text = format!(
             "data_dir = 'data'\n\

@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use bitcall_wire::text::is_misleading;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -78,7 +79,7 @@ impl FieldType for SecretType {
     }
 }
 
-/// A line for people: trimmed, not empty, no control characters, at most `max` characters.
+/// A line for people: trimmed, not empty, no control characters and none that mislead, at most `max` characters.
 pub fn line(max: usize) -> LineType {
     LineType { max }
 }
@@ -97,13 +98,18 @@ impl FieldType for LineType {
             0 => Err(value_error("must not be empty")),
             count if count > self.max => Err(value_error(format!("must have at most {} characters", self.max))),
             _ if line.chars().any(char::is_control) => Err(value_error("must be one line without control characters")),
+            _ if line.chars().any(is_misleading) => {
+                Err(value_error("must not hold characters that are not seen (direction marks, zero-width spaces)"))
+            }
             _ => Ok(line.to_owned()),
         }
     }
 
     fn schema(&self) -> Value {
         // Blanks at the ends do not count, but a schema has to count them.
-        let pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\u0000-\u001f\u007f-\u009f]*$";
+        let unseen = r"\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff";
+        let blanks = r"\u0020\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000";
+        let pattern = format!("^[^{unseen}]*[^{unseen}{blanks}][^{unseen}]*$");
         json!({ "type": "string", "minLength": 1, "maxLength": self.max, "pattern": pattern })
     }
 }

@@ -17,7 +17,7 @@ use super::*;
 use crate::certs::leaf::Leaf;
 use crate::certs::order::Method;
 use crate::certs::progress::{ProblemKind, Stage};
-use crate::certs::{CertResolver, Limits, Reachability, Seal};
+use crate::certs::{Addresses, CertResolver, Limits, Reachability, Seal};
 use crate::store::{Record, RedbStore, Revision};
 use authority::{Authority, Fault, Resource};
 
@@ -307,9 +307,9 @@ async fn first_certificates_below_the_base_domain_are_limited_per_week_and_renew
 struct NameAddress(Arc<Mutex<std::net::SocketAddr>>);
 
 impl Preflight for NameAddress {
-    fn addresses<'a>(&'a self, _: &'a Hostname, _: Method) -> BoxFuture<'a, Vec<std::net::SocketAddr>> {
+    fn addresses<'a>(&'a self, _: &'a Hostname, _: Method) -> BoxFuture<'a, Addresses> {
         let address = *self.0.lock().unwrap();
-        std::future::ready(vec![address]).boxed()
+        std::future::ready(Addresses::Known(vec![address])).boxed()
     }
 
     fn zone(&self) -> BoxFuture<'_, Reachability> {

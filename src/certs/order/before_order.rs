@@ -13,7 +13,7 @@ use super::record::{CurrentCertificate, PreflightFailures};
 use super::state::State;
 use super::{Context, Method, Reachability};
 use crate::certs::acme_error::{AcmeError, Kind};
-use crate::certs::progress::Wanted;
+use crate::certs::progress::{ProblemKind, Wanted};
 use crate::certs::schedule::{self, back_off};
 use crate::timestamp::Timestamp;
 
@@ -117,6 +117,10 @@ impl Waiting {
     }
 
     fn renew(mut self, cx: &mut Context<'_>) -> Self {
+        // Our own back-offs are no limit of the authority.
+        if cx.name.problem.as_ref().is_none_or(|problem| problem.kind != ProblemKind::RateLimited) {
+            cx.name.directory_backoffs.clear();
+        }
         if let Some(certificate) = &mut cx.name.certificate {
             certificate.facts.renew_at = cx.moment.now;
         }
@@ -181,12 +185,16 @@ impl CheckingReachability {
         let names = cx.rules.names(&cx.name.wanted);
         let allowed_at = cx.name.history.free_at(now, names.len());
         if allowed_at > now {
-            let message = format!(
+            let limit = format!(
                 "As many attempts for {} were made as the certificate authority's limits allow; the next one is made at {allowed_at}.",
                 cx.name.wanted.name
             );
-            // An earlier problem is the reason for the attempts, and says more.
-            cx.name.problem.get_or_insert(AcmeError::new(Kind::RateLimited, message).problem(now));
+            // An earlier problem is the reason for the attempts.
+            match &mut cx.name.problem {
+                Some(problem) if problem.message.ends_with(&limit) => {}
+                Some(problem) => problem.message = format!("{} {limit}", problem.message),
+                none => *none = Some(AcmeError::new(Kind::RateLimited, limit).problem(now)),
+            }
             return ControlFlow::Break(Waiting::failed(allowed_at, WaitReason::Backoff));
         }
         let directories = &cx.rules.directories;

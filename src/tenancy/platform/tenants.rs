@@ -14,9 +14,9 @@ use crate::tenancy::key::{ApiKey, ApiKeyMeta};
 use crate::tenancy::origin::OriginPattern;
 use crate::tenancy::plan::Plan;
 use crate::tenancy::records;
-use crate::tenancy::refusal::Refusal;
+use crate::tenancy::refusal::{FieldError, Refusal};
 use crate::tenancy::request_context::RequestContext;
-use crate::tenancy::settings::{Settings, SettingsChange};
+use crate::tenancy::settings::{Change, Settings, SettingsChange};
 use crate::tenancy::tenant::{PlanStatus, Tenant};
 use crate::tenancy::tenant_state::TenantState;
 
@@ -141,6 +141,7 @@ impl Platform {
         id: &TenantId,
         change: SettingsChange,
     ) -> Result<Arc<TenantState>, Refusal> {
+        self.check_sip_domain(id, &change)?;
         let (state, ()) = self
             .change(context, id, "tenant.config", |tenant, rights| tenant.change_settings(change.clone(), rights))
             .await?;
@@ -166,6 +167,7 @@ impl Platform {
         id: &TenantId,
         change: OperatorChange,
     ) -> Result<Arc<TenantState>, Refusal> {
+        self.check_sip_domain(id, &change.settings)?;
         let rule = |tenant: &mut Tenant, _: &_| {
             self.apply_plan(tenant, &change.plan)?;
             tenant.enabled = change.enabled.unwrap_or(tenant.enabled);
@@ -190,6 +192,20 @@ impl Platform {
         };
         let (state, ()) = self.change(context, id, action, rule).await?;
         Ok(state)
+    }
+
+    /// The domain of another tenant on the built-in edge would send this one's phones, with their passwords' digests,
+    /// there.
+    fn check_sip_domain(&self, id: &TenantId, change: &SettingsChange) -> Result<(), Refusal> {
+        let Change::Set(domain) = &change.sip_domain else { return Ok(()) };
+        let defaults = self.defaults();
+        let (host, own) = (domain.split(':').next().unwrap_or_default(), defaults.edge_domain_of(id));
+        let label = host.strip_suffix(&defaults.edge_domain).and_then(|label| label.strip_suffix('.'));
+        if host == own || label.is_none_or(|label| label.contains('.')) {
+            return Ok(());
+        }
+        let message = format!("{host} is the domain of another tenant on this server; this one's is {own}");
+        Err(Refusal::Validation(vec![FieldError::new("sip.domain", message)]))
     }
 
     fn apply_plan(&self, tenant: &mut Tenant, change: &PlanChange) -> Result<(), Refusal> {

@@ -7,10 +7,11 @@
 //! Messages that other programs read are JSON with camelCase names. Unknown fields
 //! are ignored, so that a cached older loader works with a newer phone.
 //!
-//! [`number`] validates what can be called, for the phone and the agent.
+//! [`number`] validates what can be called, for the phone and the agent; [`text`] is about what other people have written.
 
 pub mod agent_protocol;
 pub mod call_reports;
 pub mod config;
 pub mod host_protocol;
 pub mod number;
+pub mod text;

@@ -5,6 +5,7 @@ use bitcall_wire::agent_protocol::{
     AccountSecret, AgentEvent, CallDirection, CallEndCause, CallSnapshot, CallState, HoldState, MediaRequest,
     RegistrationFailure, RegistrationFailureCode, RegistrationStatus,
 };
+use bitcall_wire::text::readable;
 
 use super::CallList;
 use crate::call_entry::{CallEntry, MediaNegotiation, RemoteOffer, RequestPurpose, media_direction};
@@ -131,7 +132,7 @@ impl CallList {
             id,
             direction: CallDirection::Inbound,
             number: from.number,
-            display_name: from.display_name,
+            display_name: from.display_name.as_deref().map(readable),
             requested_caller_id: None,
             state: CallState::Incoming,
             hold: HoldState::None,

@@ -36,6 +36,7 @@ mod early_media;
 mod echo;
 mod edge;
 mod embedding;
+mod file_modes;
 mod full_disk;
 mod hold;
 mod idempotency;

@@ -15,6 +15,7 @@ mod rate_limiter;
 mod seal;
 mod server;
 mod store;
+mod supervision;
 mod tenancy;
 mod timestamp;
 

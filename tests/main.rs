@@ -26,6 +26,7 @@ mod config_faults;
 mod cors;
 mod crash_durability;
 mod custom_domains;
+mod damaged_files;
 mod demo;
 mod dns_zone;
 mod domain_certificates;

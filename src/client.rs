@@ -30,7 +30,7 @@ use crate::certs::{CertificateStore, Seal};
 use crate::dial;
 use crate::domains::Domains;
 use crate::store;
-use crate::tenancy::{Defaults, OpenError, Platform};
+use crate::tenancy::{Defaults, OpenError, Platform, store_file};
 
 /// For one call, connecting included.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -110,8 +110,11 @@ impl ControlClient {
             Err(error) if is_not_running(&error) => {}
             Err(error) => return Err(socket_error(socket, &error)),
         }
-        if let Err(error) = std::fs::read_dir(data)
-            && error.kind() == io::ErrorKind::PermissionDenied
+        let store = std::fs::File::options().read(true).write(true).open(store_file(data));
+        if [std::fs::read_dir(data).err(), store.err()]
+            .iter()
+            .flatten()
+            .any(|error| error.kind() == io::ErrorKind::PermissionDenied)
         {
             return Err(Error::Forbidden(format!(
                 "no server on {}, and this user may not open its store {}\nhint: run it as root or as the server's user",
@@ -127,10 +130,11 @@ impl ControlClient {
                     data.display()
                 ),
                 other => format!(
-                    "no server on {socket}, and its store cannot be opened: {other}\nhint: run it as root or as the server's user; --config names another configuration"
+                    "no server on {socket}, and its store cannot be opened: {other}\nhint: --config names the configuration of another installation"
                 ),
             })
         })?;
+        platform.verified().await.map_err(|error| Error::Unreachable(error.to_string()))?;
         let domains = domains(&platform);
         let certificate_store = CertificateStore::beside(platform.store(), seal);
         let api = api::Api::new(api::ApiState {

@@ -18,6 +18,7 @@ mod rate_limiter;
 mod seal;
 mod server;
 mod store;
+mod supervision;
 mod tenancy;
 mod timestamp;
 

@@ -21,6 +21,7 @@ use crate::server::{
     self, CertificateFiles, DrainOutcome, EdgeDirectory, FileCertificate, HttpTokens, InheritedSockets, Listeners,
     RequestHandler, Server,
 };
+use crate::supervision::Supervisor;
 use crate::tenancy::{Defaults, Names, Platform, TransportDefaults};
 pub use logging::{log_filter, runtime, start_logging, use_colours};
 use signals::{Reload, Signals};
@@ -148,13 +149,19 @@ impl App {
         let Self { context, config, listeners, network } = self;
         let AppContext { platform, domains, secrets, certificate_store, certs, demo, strict_transport } = context;
         let signals = Signals::listen()?;
+        let supervisor = Supervisor::default();
+        watch_store(&platform, &supervisor);
         let edge = edge::EdgeOptions {
             media_addresses: config.sip.media_addresses.clone(),
             media_port: config.sip.media_port,
             limits: edge::EdgeLimits::default(),
+            supervisor: supervisor.clone(),
         };
         let edge = Edge::new(Arc::new(EdgeDirectory(platform.clone())), edge);
-        tokio::spawn(close_revoked_registrations(platform.changes(), edge.clone()));
+        supervisor.keep("revoked registrations", {
+            let (platform, edge) = (platform.clone(), edge.clone());
+            move || close_revoked_registrations(platform.changes(), edge.clone())
+        });
         let access = Access::new(secrets.panel_key.all(), secrets.master_secret.all());
         let https_port = network.as_ref().and_then(|network| network.url.https_port());
         let https_port = https_port.or(config.listen.https.first().map(SocketAddr::port));
@@ -173,28 +180,53 @@ impl App {
             https_port: https_port.unwrap_or(443),
             strict_transport,
             request_timeout: config.limits.request_timeout,
+            health: supervisor.health().clone(),
         };
         let tls = network.as_ref().map(|network| network.file_certificate.server_config()).transpose()?;
         let server = Server::start(listeners, tls, handler, config.limits.clone())?;
-        spawn_workers(&platform, &config);
+        spawn_workers(&platform, &config, &supervisor);
         let (dns, reload) = match network {
             None => (None, None),
-            Some(network) => network.spawn(&config, certs)?,
+            Some(network) => network.spawn(&config, certs, &supervisor)?,
         };
         // Last of those who want certificates: it removes those that nobody wants.
-        tokio::spawn(domains.run());
-        Ok(Running { server, dns, platform, access, signals, reload })
+        supervisor.keep("domains", move || domains.clone().run());
+        Ok(Running { server, dns, platform, access, signals, reload, supervisor })
     }
 }
 
-fn spawn_workers(platform: &Platform, config: &Config) {
-    tokio::spawn(platform.clone().persist_key_uses());
-    tokio::spawn(platform.clone().sweep_tokens());
-    tokio::spawn(platform.clone().expire_answers());
-    tokio::spawn(platform.clone().drop_retiring_keys());
+fn spawn_workers(platform: &Platform, config: &Config, supervisor: &Supervisor) {
+    let platform = || platform.clone();
+    let (uses, tokens, answers, keys, audit) = (platform(), platform(), platform(), platform(), platform());
+    supervisor.keep("key uses", move || uses.clone().persist_key_uses());
+    supervisor.keep("expired tokens", move || tokens.clone().sweep_tokens());
+    supervisor.keep("expired answers", move || answers.clone().expire_answers());
+    supervisor.keep("retiring keys", move || keys.clone().drop_retiring_keys());
     if let Some(keep) = config.audit.keep() {
-        tokio::spawn(platform.clone().expire_audit(keep));
+        supervisor.keep("expired audit", move || audit.clone().expire_audit(keep));
     }
+}
+
+/// Tells whether the store can be written, and tries it again while it cannot.
+fn watch_store(platform: &Platform, supervisor: &Supervisor) {
+    let health = supervisor.health().clone();
+    health.set("store", platform.store_state().borrow().problem());
+    supervisor.keep("store state", {
+        let state = platform.store_state();
+        move || {
+            let (mut state, health) = (state.clone(), health.clone());
+            async move {
+                loop {
+                    health.set("store", state.borrow_and_update().problem());
+                    if state.changed().await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    });
+    let platform = platform.clone();
+    supervisor.keep("store check", move || platform.clone().check_store());
 }
 
 impl NetworkServices {
@@ -202,15 +234,18 @@ impl NetworkServices {
         self,
         config: &Config,
         certs: Option<Certs>,
+        supervisor: &Supervisor,
     ) -> Result<(Option<dns::DnsServer>, Option<Reload>), StartError> {
         let Self { file_certificate, cert_resolver, verifier, dns, subdomains, .. } = self;
         if let Some(listener) = config.listen.https.first() {
             let certs = certs.clone();
             let notify = move |name: &str| certs.iter().for_each(|certs| certs.announce(name));
-            tokio::spawn(certs::watch(Arc::downgrade(&cert_resolver), cert_resolver.swaps(), *listener, notify));
+            let watch = certs::watch(Arc::downgrade(&cert_resolver), cert_resolver.swaps(), *listener, notify);
+            supervisor.require("served certificates", watch);
         }
         if let Some(dns) = &dns {
-            tokio::spawn(verifier.watch_delegation(dns.zone.clone()));
+            let zone = dns.zone.clone();
+            supervisor.keep("delegation", move || verifier.clone().watch_delegation(zone.clone()));
         }
         let challenges: Arc<dyn dns::Challenges> = match &certs {
             Some(certs) => Arc::new(certs.challenges()),
@@ -218,10 +253,10 @@ impl NetworkServices {
         };
         let dns = dns.map(|dns| dns.serve(challenges)).transpose()?;
         if let Some(certs) = certs {
-            tokio::spawn(certs.run());
+            supervisor.keep("certificates", move || certs.clone().run());
         }
         if let Some(subdomains) = subdomains {
-            tokio::spawn(subdomains.keep());
+            supervisor.require("certificates of subdomains", subdomains.keep());
         }
         Ok((dns, Some(Reload { file_certificate, secrets: config.secrets.clone() })))
     }
@@ -265,14 +300,34 @@ pub struct Running {
     access: Access,
     signals: Signals,
     reload: Option<Reload>,
+    supervisor: Supervisor,
 }
 
 impl Running {
+    /// Waits until it is known that the store is whole. Until then everything is served that only reads.
+    pub async fn verified(&self) -> Result<(), StartError> {
+        Ok(self.platform.verified().await?)
+    }
+
     /// Serves until SIGTERM or SIGINT, then drains: accepts nothing new, finishes open requests, ends. SIGHUP reads
     /// certificate and secrets again, or ends a server that has none to read, because its terminal is gone.
-    pub async fn drain_at_signal(mut self) {
-        self.signals.wait_for_stop(self.reload.as_ref(), &self.access).await;
-        let outcome = self.server.drain().await;
+    ///
+    /// # Errors
+    /// When it has ended because a task broke off that cannot be started anew.
+    pub async fn drain_at_signal(mut self) -> Result<(), StartError> {
+        let dns_broken = async {
+            match &mut self.dns {
+                Some(dns) => dns.broken().await,
+                None => std::future::pending().await,
+            }
+        };
+        let outcome = tokio::select! {
+            () = self.signals.wait_for_stop(self.reload.as_ref(), &self.access) => Ok(()),
+            reason = self.supervisor.must_end() => Err(StartError::Failed(reason)),
+            error = self.server.broken() => Err(StartError::Failed(format!("a listener broke off: {error}"))),
+            error = dns_broken => Err(StartError::Failed(format!("a listener of DNS broke off: {error}"))),
+        };
+        let drained = self.server.drain().await;
         // After the server: while requests are finished, names still have to be found.
         if let Some(dns) = self.dns {
             dns.drain().await;
@@ -280,12 +335,13 @@ impl Running {
         if let Err(error) = self.platform.store_key_uses().await {
             tracing::warn!(%error, "the last uses of API keys could not be stored");
         }
-        match outcome {
+        match drained {
             DrainOutcome::Completely => tracing::info!("stopped; every open request was answered"),
             DrainOutcome::Cut { connections } => {
                 tracing::warn!(connections, "stopped; connections that took too long were cut");
             }
         }
+        outcome
     }
 }
 

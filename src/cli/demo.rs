@@ -105,8 +105,7 @@ impl Demo {
             } else {
                 output::data(demo.for_people(ephemeral, app::use_colours(&std::io::stdout())))?;
             }
-            running.drain_at_signal().await;
-            Ok(())
+            Ok(running.drain_at_signal().await?)
         })
     }
 }

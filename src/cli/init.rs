@@ -2,8 +2,8 @@
 //! changes nothing: what exists is kept.
 
 use std::fs;
-use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -28,7 +28,11 @@ impl Init {
         let file = std::path::absolute(&globals.config)?;
         let directory = file.parent().unwrap_or_else(|| Path::new("/")).to_owned();
         let secrets_dir = directory.join("secrets");
-        fs::create_dir_all(&directory).map_err(|error| denied(&directory, &error))?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(&directory)
+            .map_err(|error| denied(&directory, &error))?;
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -46,7 +50,9 @@ impl Init {
         files.write(&store_key, &Secret::random()?.to_text(), secretly)?;
         // Holds no secret, and Bitcall's user must be able to read it.
         let text = self.configuration(&panel_key, &master_secret, &store_key);
-        files.write(&file, &text, |path, text| fs::write(path, text))?;
+        files.write(&file, &text, |path, text| {
+            fs::File::options().write(true).create_new(true).mode(0o644).open(path)?.write_all(text.as_bytes())
+        })?;
         if globals.json {
             output::data(json!({ "config": file, "written": files.written, "kept": files.kept }))?;
             return Ok(());

@@ -15,10 +15,10 @@ pub fn run(globals: &GlobalOptions) -> Result<(), CliError> {
         let app = App::build(config, inherited).await?;
         let origin = app.origin();
         let running = app.spawn()?;
+        running.verified().await?;
         tracing::info!(url = %origin, "ready");
         server::notify_ready(&format!("serving {origin}"));
-        running.drain_at_signal().await;
-        Ok(())
+        Ok(running.drain_at_signal().await?)
     })
 }
 

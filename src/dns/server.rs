@@ -53,6 +53,17 @@ impl DnsServer {
         Ok(Self { stop, loops })
     }
 
+    /// Waits until a loop breaks off, which none does but by a panic.
+    pub async fn broken(&mut self) -> tokio::task::JoinError {
+        loop {
+            match self.loops.join_next().await {
+                Some(Err(error)) => return error,
+                Some(Ok(())) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+
     /// Accepts no further query, and sends the responses to those received.
     pub async fn drain(mut self) {
         // Fails if all loops have ended.

@@ -130,14 +130,17 @@ pub fn start(directory: Arc<dyn ExtensionDirectory>, options: EdgeOptions) -> Ar
         limits,
         echo,
     });
-    tokio::spawn(run_timers(Arc::downgrade(&shared)));
+    let supervisor = options.supervisor;
+    let timers = Arc::downgrade(&shared);
+    supervisor.keep("edge timers", move || run_timers(timers.clone()));
     let edge = Arc::downgrade(&shared);
     let addresses = Addresses { public: options.media_addresses, port: options.media_port };
-    tokio::spawn(echo::run(addresses, commands, move |event| {
+    let echo = echo::run(addresses, commands, move |event| {
         if let Some(shared) = edge.upgrade() {
             shared.step(|core, now| core.handle_echo(event, now));
         }
-    }));
+    });
+    supervisor.require("echo", echo);
     shared
 }
 

@@ -19,6 +19,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::supervision::Supervisor;
+
 /// The WebSocket subprotocol of SIP (RFC 7118 section 4).
 pub const SUBPROTOCOL: &str = "sip";
 
@@ -52,6 +54,8 @@ pub struct EdgeOptions {
     /// Behind a firewall or NAT a fixed one is needed.
     pub media_port: u16,
     pub limits: EdgeLimits,
+    /// Of its background tasks.
+    pub supervisor: Supervisor,
 }
 
 /// What one edge holds at most, so that nobody can fill its memory.

@@ -170,6 +170,17 @@ impl Server {
         Ok(Self { stop, accepting, connections: vec![public, operations, operators], shared, _control: control })
     }
 
+    /// Waits until an accept loop breaks off, which none does but by a panic.
+    pub async fn broken(&mut self) -> tokio::task::JoinError {
+        loop {
+            match self.accepting.join_next().await {
+                Some(Err(error)) => return error,
+                Some(Ok(())) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+
     /// Accepts nothing new, lets open requests finish, closes the rest when the drain timeout is over.
     pub async fn drain(mut self) -> DrainOutcome {
         notify::stopping();

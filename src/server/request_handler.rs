@@ -18,6 +18,7 @@ use super::request_body::RequestBody;
 use super::{assets, websocket};
 use crate::api::{self, Api, ApiError, Code, ErrorFormat, RequestId};
 use crate::edge::Edge;
+use crate::supervision::Health;
 
 /// Answers every request of every listener.
 pub struct RequestHandler {
@@ -33,6 +34,8 @@ pub struct RequestHandler {
     pub strict_transport: bool,
     /// For an API request, the arrival of its body included.
     pub request_timeout: Duration,
+    /// What `/readyz` tells.
+    pub health: Health,
 }
 
 impl RequestHandler {
@@ -63,7 +66,7 @@ impl RequestHandler {
             Peer::Redirect(_) => {
                 self.challenge(&request).unwrap_or_else(|| redirect::redirect(&request, self.https_port))
             }
-            Peer::Operations(_) => operations(info, &request),
+            Peer::Operations(_) => operations(info, &self.health, &request),
         };
         api::finish(&mut response, format, id);
         Ok(response)
@@ -121,14 +124,17 @@ pub fn refusal(code: Code, message: &str) -> Response<Body> {
     ApiError::new(code, message).into_response()
 }
 
-/// For monitoring: alive, and willing to take requests.
-fn operations(info: &ConnectionInfo, request: &Request<RequestBody>) -> Response<Body> {
-    let stopping = *info.stopping.borrow();
+/// For monitoring: alive; and willing to take requests and able to do all that they may ask for.
+fn operations(info: &ConnectionInfo, health: &Health, request: &Request<RequestBody>) -> Response<Body> {
+    let readiness = || match health.problems() {
+        _ if *info.stopping.borrow() => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned()),
+        problems if problems.is_empty() => (StatusCode::OK, "ready\n".to_owned()),
+        problems => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", problems.join("; "))),
+    };
     let (status, text) = match request.uri().path() {
-        "/healthz" => (StatusCode::OK, "ok\n"),
-        "/readyz" if stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
-        "/readyz" => (StatusCode::OK, "ready\n"),
-        _ => (StatusCode::NOT_FOUND, "only /healthz and /readyz are here\n"),
+        "/healthz" => (StatusCode::OK, "ok\n".to_owned()),
+        "/readyz" => readiness(),
+        _ => (StatusCode::NOT_FOUND, "only /healthz and /readyz are here\n".to_owned()),
     };
     (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
 }

@@ -1,19 +1,22 @@
 //! Sockets: binding them with errors that say what to do, and accepting
 //! connections without ever giving up.
 
+use std::fs::Permissions;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, ipproto, sockopt};
 
 /// Connections that the kernel keeps ready while all workers are busy.
 const BACKLOG: i32 = 1024;
+/// Of the control socket: for its owner and its group.
+const SOCKET_MODE: u32 = 0o660;
 /// A peer that vanished without a word is noticed after about two minutes.
 const KEEP_ALIVE_IDLE: Duration = Duration::from_mins(1);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
@@ -138,17 +141,27 @@ impl ControlSocket {
             return Err(BindError::SocketTaken { path: path.to_owned() });
         }
         if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(failed)?;
+            std::fs::DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(failed)?;
         }
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
         }
-        let listener = UnixListener::bind(path).map_err(failed)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
+        let listener = listen_privately(path).map_err(|error| failed(error.into()))?;
+        // Where the umask took something away.
+        std::fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE)).map_err(failed)?;
         Ok(Self { listener, path: path.to_owned() })
     }
+}
+
+/// Listens on `path`, which is never open to others: Linux gives it the mode that its socket had before.
+fn listen_privately(path: &Path) -> Result<UnixListener, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::fs::fchmod(&socket, SOCKET_MODE.into())?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(UnixListener::from(socket))
 }
 
 impl Drop for ControlSocket {
@@ -177,4 +190,20 @@ pub fn raise_file_limit() {
     limit.current = limit.maximum;
     // Where this is refused the old limit stays, and accepting pauses when it is reached.
     let _ = setrlimit(Resource::Nofile, limit);
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+
+    #[test]
+    fn a_control_socket_is_at_no_moment_open_to_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("control.sock");
+        let _listener = listen_privately(&path).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o007, 0, "{mode:o}");
+    }
 }

@@ -16,10 +16,11 @@ mod redb_store;
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 pub use layout::{Layout, decode, encode};
 pub use private_file::replace_private;
-pub use redb_store::{Compacted, RedbStore, compact, read_only};
+pub use redb_store::{Compacted, RedbStore, accept_loss, compact, read_only};
 
 /// Conditions and changes in one batch, taken together: what etcd allows in a transaction by default (`--max-txn-ops`).
 pub const MAX_BATCH_OPERATIONS: usize = 128;
@@ -167,8 +168,44 @@ impl Condition {
     }
 }
 
+/// Whether a store can be written. It can always be read, as far as its medium can.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreState {
+    /// It is not known yet whether it is whole. Writes wait.
+    Verifying,
+    Writable,
+    /// The medium fails, for this reason. It is tried again with each write.
+    ReadOnly(String),
+    /// It is damaged, or no more the one that was opened. Nothing is written any more.
+    Damaged(Error),
+}
+
+impl StoreState {
+    /// Waits until the store was verified.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub async fn verified(mut state: watch::Receiver<Self>) -> Result<(), Error> {
+        match state.wait_for(|state| *state != Self::Verifying).await.as_deref() {
+            Ok(Self::Damaged(error)) => Err(error.clone()),
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::Failed("the store's writer has stopped".into())),
+        }
+    }
+
+    /// What stands in the way of writing.
+    pub fn problem(&self) -> Option<String> {
+        match self {
+            Self::Writable => None,
+            Self::Verifying => Some("the store is being verified".into()),
+            Self::ReadOnly(reason) => Some(format!("the store cannot be written: {reason}")),
+            Self::Damaged(error) => Some(error.to_string()),
+        }
+    }
+}
+
 /// Why the store did not do it. Cloneable, because one failed group commit answers many callers.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// A condition of the batch did not hold; nothing was written. Read again and decide again.
     #[error("the record {0} was changed meanwhile")]

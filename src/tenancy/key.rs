@@ -202,7 +202,7 @@ impl Pepper {
             Ok(secret) if secret.len() >= MIN_PEPPER_BYTES => Self::new(&secret),
             Ok(_) => Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("{} is shorter than {MIN_PEPPER_BYTES} bytes", path.display()),
+                format!("it is shorter than {MIN_PEPPER_BYTES} bytes; restore it from a backup"),
             )),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let mut secret = [0; 32];

@@ -69,7 +69,7 @@ pub use origin::OriginPattern;
 pub use plan::{CatalogueStatus, Entitlements, Interval, NewPlan, Plan, Price};
 pub use platform::{
     AddedExtension, CallUsage, IssuedToken, NewTenant, OpenError, OperatorChange, PlanChange, Platform, Provisioned,
-    RedeemedToken, Search, TokenContent, store_file,
+    RedeemedToken, Search, TokenContent, accept_loss, store_file,
 };
 pub use refusal::{FieldError, InvalidValue, Refusal};
 pub use request_context::{Actor, RequestContext};

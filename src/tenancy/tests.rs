@@ -24,6 +24,7 @@ use crate::store;
 
 mod catalogue;
 mod idempotency;
+mod installation;
 mod removal;
 mod tokens;
 

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use redb::{ReadableDatabase as _, ReadableTableMetadata as _};
 
-use super::database::{RECORDS, copy_into, failed, open_database, prepare};
+use super::database::{RECORDS, copy_into, failed};
+use super::open_verified;
 use crate::store::Error;
 use crate::store::private_file::replace;
 
@@ -26,10 +27,8 @@ pub struct Compacted {
 /// the old file stays.
 pub fn compact(path: &Path, mut progress: impl FnMut(u64, u64)) -> Result<Compacted, Error> {
     let io_failed = |error: std::io::Error| Error::Failed(format!("{}: {error}", path.display()));
-    // Opening it would make an empty one.
     let before = std::fs::metadata(path).map_err(io_failed)?.len();
-    let database = open_database(path)?;
-    prepare(&database, path)?;
+    let (_lock, database) = open_verified(path, false)?;
     let total = || -> Result<u64, redb::Error> { Ok(database.begin_read()?.open_table(RECORDS)?.len()?) };
     let total = total().map_err(failed)?;
     let copy = |file| copy_into(&database, file, &mut |copied| progress(copied, total));

@@ -1,15 +1,18 @@
 //! The redb file: its tables, its format, how it is opened and how it is copied.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use redb::backends::FileBackend;
-use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{
+    Database, DatabaseError, ReadOnlyDatabase, ReadableDatabase, ReadableTable as _, StorageError, TableDefinition,
+};
 
+use super::header::take_later_commit;
+use super::verify::{DIGEST, damaged, guarded, sum, verify};
 use crate::store::Error;
-use crate::store::private_file::create_private;
+use crate::store::private_file::replace;
 
 /// Revision and bytes.
 pub type Stored = (u64, &'static [u8]);
@@ -19,72 +22,121 @@ pub const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters"
 /// The counter of the revision that was given out last.
 pub const REVISION: &str = "revision";
 /// The counter of the file's format.
-const FORMAT: &str = "format";
+pub const FORMAT: &str = "format";
 /// The layout of the tables above. What the records hold is versioned record by record.
 ///
-/// 1: the tables. 2: the tables, and a journal beside the file. 3: the tables alone again.
-const CURRENT_FORMAT: u64 = 3;
+/// 1: the tables. 2: the tables, and a journal beside the file. 3: the tables alone again. 4: with the counter
+/// [`DIGEST`](super::verify::DIGEST).
+const CURRENT_FORMAT: u64 = 4;
 const FORMAT_WITH_JOURNAL: u64 = 2;
+pub const FORMAT_WITH_DIGEST: u64 = 4;
 /// Bytes. redb's default is 1 GiB, and the cache is filled by a start at the latest and never given back. Nothing that
 /// has to be quick reads the store, and its pages are in the kernel's cache as well.
 pub const CACHE_BYTES: usize = 4 << 20;
 
-/// Opens the file at `path`, or makes it.
-pub fn open_database(path: &Path) -> Result<Database, Error> {
-    // Before redb may repair the file: what is refused stays as it is.
-    refuse_filled_journal(path)?;
-    let failed = |error| Error::Failed(format!("{}: {error}", path.display()));
-    loop {
-        // redb would make the file with the mode of the umask.
-        let file = match create_private(path) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                OpenOptions::new().read(true).write(true).open(path)
-            }
-            made => made,
-        };
-        let file = file.map_err(failed)?;
-        let opened = file.metadata().map_err(failed)?.ino();
-        let database = database_in(file).map_err(|error| refusal(path, error))?;
-        // `compact` may have replaced the file between its opening here and its lock.
-        if fs::metadata(path).map_err(failed)?.ino() == opened {
-            return Ok(database);
-        }
+/// Keeps other processes of this version away from the store at `path` until it is dropped: redb's own lock is let go
+/// while a file is opened again.
+pub fn lock_directory(path: &Path) -> Result<Option<File>, Error> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = File::open(parent.unwrap_or_else(|| Path::new("."))).map_err(|error| io_failed(path, &error))?;
+    match directory.try_lock() {
+        Ok(()) => Ok(Some(directory)),
+        Err(TryLockError::WouldBlock) => Err(Error::InUse(path.display().to_string())),
+        // Not every network file system locks directories. redb's lock remains.
+        Err(TryLockError::Error(_)) => Ok(None),
     }
 }
 
-fn database_in(file: File) -> Result<Database, DatabaseError> {
+/// Makes an empty store at `path`. Whoever is killed on the way leaves none.
+pub fn create(path: &Path) -> Result<(), Error> {
+    let made = replace(path, |file| -> Result<(), redb::Error> {
+        let database = database_in(file)?;
+        let mut transaction = database.begin_write()?;
+        transaction.set_quick_repair(true);
+        transaction.open_table(RECORDS)?;
+        transaction.open_table(COUNTERS)?.insert(FORMAT, CURRENT_FORMAT)?;
+        Ok(transaction.commit()?)
+    });
+    let ((), kept) = made.map_err(|error| Error::Failed(format!("{}: {error}", path.display())))?;
+    kept.map_err(|error| io_failed(path, &error))
+}
+
+/// Opens the file at `path`, which is there and has a format that this version knows, for reading. It is changed only where it was not closed in a way that can be
+/// read: then it is repaired, once it was found to be whole.
+///
+/// # Errors
+/// [`Error::InUse`], [`Error::Unreadable`]; [`Error::Failed`] where the medium fails.
+pub fn open_for_reading(path: &Path) -> Result<ReadOnlyDatabase, Error> {
+    // Before redb may repair the file: what is refused stays as it is.
+    refuse_filled_journal(path)?;
+    if fs::metadata(path).map_err(|error| io_failed(path, &error))?.len() == 0 {
+        return Err(damaged(path, "it is empty"));
+    }
+    let open = || Database::builder().set_cache_size(CACHE_BYTES).open_read_only(path);
+    take_later_commit(path)?;
+    guarded(path, || {
+        let database = match open() {
+            Err(DatabaseError::RepairAborted) => {
+                verify(path)?;
+                drop(open_for_writing(path, database_in)?);
+                open()
+            }
+            opened => opened,
+        };
+        let database = database.map_err(|error| refusal(path, error))?;
+        check_format(&database, path)?;
+        Ok(database)
+    })
+}
+
+/// Opens the file at `path`, which is there and was verified.
+pub fn open_for_writing(
+    path: &Path,
+    open: impl Fn(File) -> Result<Database, DatabaseError>,
+) -> Result<Database, Error> {
+    let file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| io_failed(path, &error))?;
+    guarded(path, || open(file).map_err(|error| refusal(path, error)))
+}
+
+pub fn database_in(file: File) -> Result<Database, DatabaseError> {
     Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(FileBackend::new(file)?)
 }
 
 /// Why redb does not open the file.
 pub fn refusal(path: &Path, error: DatabaseError) -> Error {
-    let path = path.display();
     match error {
-        DatabaseError::DatabaseAlreadyOpen => Error::InUse(path.to_string()),
+        DatabaseError::DatabaseAlreadyOpen => Error::InUse(path.display().to_string()),
         // Only what opens it for writing may repair it.
-        DatabaseError::RepairAborted => {
-            Error::Failed(format!("{path} was not closed when its server ended; the next start of bitcall repairs it"))
+        DatabaseError::RepairAborted => Error::Failed(format!(
+            "{} was not closed when its server ended; the next start of bitcall repairs it",
+            path.display()
+        )),
+        DatabaseError::Storage(StorageError::Io(error))
+            if !matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
+        {
+            io_failed(path, &error)
         }
-        error => Error::Unreadable(format!("{path}: {error}")),
+        error => damaged(path, error),
     }
 }
 
-/// Makes the tables and checks the format, which is brought up to date where nothing can be lost by it.
+pub fn io_failed(path: &Path, error: &std::io::Error) -> Error {
+    Error::Failed(format!("{}: {error}", path.display()))
+}
+
+/// Checks that this version knows the format, or can bring it up to date without losing anything.
 ///
 /// # Errors
-/// [`Error::Unreadable`] for a newer format, and for an older one whose journal is not empty or missing. Nothing is
-/// changed then.
-pub fn prepare(database: &Database, path: &Path) -> Result<(), Error> {
-    let found = format(database).map_err(failed)?;
+/// [`Error::Unreadable`] for a newer format, and for an older one whose journal is missing.
+fn check_format(database: &impl ReadableDatabase, path: &Path) -> Result<(), Error> {
+    let found = counter(database, FORMAT).map_err(failed)?;
     if let Some(found) = found
         && found > CURRENT_FORMAT
     {
         return Err(Error::Unreadable(format!(
-            "it has format {found}, this version knows up to {CURRENT_FORMAT}; use the newer bitcall that wrote it"
+            "{} has format {found}, this version knows up to {CURRENT_FORMAT}; use the newer bitcall that wrote it",
+            path.display()
         )));
-    }
-    if found == Some(CURRENT_FORMAT) {
-        return Ok(());
     }
     if found == Some(FORMAT_WITH_JOURNAL) && !journal_of(path).exists() {
         return Err(journal_refusal(
@@ -92,22 +144,37 @@ pub fn prepare(database: &Database, path: &Path) -> Result<(), Error> {
             "is missing; put it back beside the store. If it is lost for good, an empty file in its place accepts the loss of the last writes",
         ));
     }
+    Ok(())
+}
+
+/// Brings the format that [`check_format`] knows up to date, or, if `accept` says so, the sum over the records.
+pub fn upgrade(database: &Database, path: &Path, accept: bool) -> Result<(), Error> {
     let upgrade = || -> Result<(), redb::Error> {
+        if counter(database, FORMAT)? == Some(CURRENT_FORMAT) && !accept {
+            return Ok(());
+        }
         let mut transaction = database.begin_write()?;
         transaction.set_quick_repair(true);
-        // Format 2 marked by it that the file was to be rewritten.
-        transaction.open_table(RECORDS)?.remove("traces")?;
-        transaction.open_table(COUNTERS)?.insert(FORMAT, CURRENT_FORMAT)?;
+        {
+            let mut records = transaction.open_table(RECORDS)?;
+            // Format 2 marked by it that the file was to be rewritten.
+            records.remove("traces")?;
+            let mut counters = transaction.open_table(COUNTERS)?;
+            counters.insert(DIGEST, sum(&records)?)?;
+            counters.insert(FORMAT, CURRENT_FORMAT)?;
+        }
         Ok(transaction.commit()?)
     };
-    upgrade().map_err(failed)
+    upgrade().map_err(failed)?;
+    remove_empty_journal(path);
+    Ok(())
 }
 
 /// None in a file that was just made.
-fn format(database: &Database) -> Result<Option<u64>, redb::Error> {
+pub fn counter(database: &impl ReadableDatabase, name: &str) -> Result<Option<u64>, redb::Error> {
     match database.begin_read()?.open_table(COUNTERS) {
         Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
-        counters => Ok(counters?.get(FORMAT)?.map(|format| format.value())),
+        counters => Ok(counters?.get(name)?.map(|counter| counter.value())),
     }
 }
 
@@ -139,7 +206,7 @@ fn journal_refusal(path: &Path, what: &str) -> Error {
 }
 
 /// Removes the empty journal that an earlier version left, once the store is of the current format.
-pub fn remove_empty_journal(path: &Path) {
+fn remove_empty_journal(path: &Path) {
     match fs::remove_file(journal_of(path)) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             tracing::warn!(%error, "the empty journal of an earlier version can be deleted by hand");

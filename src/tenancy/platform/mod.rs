@@ -10,6 +10,7 @@ mod audit;
 mod claims;
 mod extensions;
 mod idempotency;
+mod installation;
 mod keys;
 mod live_calls;
 mod names;
@@ -20,17 +21,17 @@ mod tenants;
 mod tokens;
 mod transport;
 
-use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock as AsyncRwLock, watch};
 
 pub use extensions::AddedExtension;
+pub use installation::{OpenError, accept_loss, store_file};
+use installation::{check_installation, open_files};
 pub use live_calls::CallUsage;
 pub use search::Search;
 pub use tenants::{NewTenant, OperatorChange, PlanChange, Provisioned};
@@ -50,12 +51,7 @@ use super::snapshot::{Snapshot, TenantValues};
 use super::tenant::Tenant;
 use super::tenant_state::TenantState;
 use super::token::PendingTokens;
-use crate::store::{self, Batch, RedbStore, Revision, Store};
-
-const STORE_FILE: &str = "bitcall.redb";
-const STORE_OPEN_TIMEOUT: Duration = Duration::from_secs(3);
-const STORE_OPEN_RETRY_INTERVAL: Duration = Duration::from_millis(20);
-const PEPPER_FILE: &str = "key-pepper";
+use crate::store::{self, Batch, Revision, Store, StoreState};
 
 /// A handle on the whole model. Cloning is cheap.
 #[derive(Clone)]
@@ -63,6 +59,7 @@ pub struct Platform(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
     pub(super) store: Arc<dyn Store>,
+    store_state: watch::Receiver<StoreState>,
     pepper: Pepper,
     snapshot: RwLock<Snapshot>,
     pending_tokens: Mutex<PendingTokens>,
@@ -80,15 +77,6 @@ pub(super) struct Inner {
     running_requests: Arc<RunningRequests>,
 }
 
-/// Why the data directory could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error(transparent)]
-    Store(#[from] store::Error),
-    #[error("{path}: {source}")]
-    File { path: String, source: io::Error },
-}
-
 impl Platform {
     /// Opens the data directory, making it and what is missing in it: the
     /// store, the pepper of the key hashes, the plan catalogue.
@@ -99,10 +87,25 @@ impl Platform {
         })
         .await
         .map_err(|error| store::Error::Failed(error.to_string()))??;
-        Self::load(Arc::new(store), pepper, defaults).await
+        let state = store.state();
+        let load = async {
+            check_installation(&store, &pepper, data).await?;
+            Self::load(Arc::new(store), state.clone(), pepper, defaults).await
+        };
+        let loaded = load.await;
+        if loaded.is_err() {
+            // A damaged store can fail in many ways; this is the one that says what to do.
+            StoreState::verified(state).await?;
+        }
+        loaded
     }
 
-    async fn load(store: Arc<dyn Store>, pepper: Pepper, defaults: Defaults) -> Result<Self, OpenError> {
+    async fn load(
+        store: Arc<dyn Store>,
+        store_state: watch::Receiver<StoreState>,
+        pepper: Pepper,
+        defaults: Defaults,
+    ) -> Result<Self, OpenError> {
         let mut snapshot = Snapshot::new(defaults);
         if store.scan(records::PLANS).await?.is_empty() {
             let mut batch = Batch::new();
@@ -126,6 +129,7 @@ impl Platform {
         .await?;
         let platform = Self(Arc::new(Inner {
             store,
+            store_state,
             pepper,
             snapshot: RwLock::new(snapshot),
             pending_tokens: Mutex::default(),
@@ -326,33 +330,6 @@ impl Platform {
 
     fn snapshot_mut(&self) -> RwLockWriteGuard<'_, Snapshot> {
         self.0.snapshot.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn open_files(data: &Path) -> Result<(RedbStore, Pepper), OpenError> {
-    let file = |path: &Path, source| OpenError::File { path: path.display().to_string(), source };
-    DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(|error| file(data, error))?;
-    let store = open_store(&store_file(data))?;
-    // After the store: its lock makes sure that two processes do not both make a pepper.
-    let pepper = data.join(PEPPER_FILE);
-    let pepper = Pepper::load_or_create(&pepper).map_err(|error| file(&pepper, error))?;
-    Ok((store, pepper))
-}
-
-/// Where a data directory has its store.
-pub fn store_file(data: &Path) -> PathBuf {
-    data.join(STORE_FILE)
-}
-
-/// Waits a little for a command that is just at work: two commands at the same
-/// time, or one beside a server that starts, are no reason to fail.
-fn open_store(path: &Path) -> Result<RedbStore, store::Error> {
-    let deadline = Instant::now() + STORE_OPEN_TIMEOUT;
-    loop {
-        match RedbStore::open(path) {
-            Err(store::Error::InUse(_)) if Instant::now() < deadline => std::thread::sleep(STORE_OPEN_RETRY_INTERVAL),
-            outcome => return outcome,
-        }
     }
 }
 

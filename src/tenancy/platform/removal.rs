@@ -109,10 +109,13 @@ impl Platform {
     }
 
     /// Finishes the removals that an earlier process left open. For the start, before anything is served.
+    /// Those that cannot be finished yet, as on a full disk, are tried again later.
     pub(super) async fn finish_open_removals(&self) -> Result<(), store::Error> {
         for key in self.0.store.keys(records::REMOVALS, None, usize::MAX).await? {
-            if let Some(id) = records::removed_tenant(&key) {
-                self.finish_removal(&id).await?;
+            let Some(id) = records::removed_tenant(&key) else { continue };
+            match self.finish_removal(&id).await {
+                Err(store::Error::Failed(_)) => drop(tokio::spawn(self.clone().finish_removal_later(id))),
+                outcome => outcome?,
             }
         }
         Ok(())

@@ -303,19 +303,6 @@ fn an_unknown_proxy_require_gets_420_and_is_named() {
 }
 
 #[test]
-fn requests_in_flight_are_bounded_per_connection() {
-    let mut edge = TestEdge::with(EdgeLimits { requests_per_connection: 2, ..EdgeLimits::default() });
-    let caller = edge.phone("101", 1);
-    edge.phone("102", 2);
-    for _ in 0..2 {
-        edge.invite(caller, "102");
-        assert_eq!(edge.summary(caller), ["100"]);
-    }
-    edge.invite(caller, "102");
-    assert_eq!(edge.response(caller).status(), 503);
-}
-
-#[test]
 fn a_response_from_somebody_who_was_not_asked_is_dropped() {
     let mut edge = TestEdge::new();
     let caller = edge.phone("101", 1);

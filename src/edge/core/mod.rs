@@ -19,6 +19,7 @@ mod location;
 mod registrar;
 mod routing;
 mod sign_in_limiter;
+mod sign_in_log;
 #[cfg(test)]
 mod tests;
 mod token_generator;
@@ -41,6 +42,7 @@ use echo_dialog::EchoCall;
 use location::{Extension, Location};
 use routing::PendingRequest;
 use sign_in_limiter::SignInLimiter;
+use sign_in_log::SignInLog;
 use token_generator::TokenGenerator;
 
 /// One WebSocket connection, as long as it lives; never used again.
@@ -77,6 +79,8 @@ const MAX_MALFORMED_MESSAGES: u16 = 50;
 
 struct Connection {
     peer: SocketAddr,
+    /// The client's address, which is not `peer`'s behind a reverse proxy.
+    source: IpAddr,
     network: ClientNetwork,
     /// Who has signed in on it.
     identity: Option<Extension>,
@@ -99,6 +103,7 @@ enum Timer {
     Request(u64),
     Bindings(Extension),
     Echo(CallId),
+    SignInLog,
 }
 
 pub struct Core {
@@ -106,6 +111,7 @@ pub struct Core {
     limits: EdgeLimits,
     tokens: TokenGenerator,
     sign_in_limiter: SignInLimiter,
+    sign_in_log: SignInLog,
     message_rates: MessageRates,
     connection_budget: Budget,
     /// Connections on which somebody has signed in.
@@ -145,6 +151,7 @@ impl Core {
             next_connection: tokens.number() >> 1,
             tokens,
             sign_in_limiter: SignInLimiter::new(now),
+            sign_in_log: SignInLog::default(),
             connections: HashMap::new(),
             location: Location::default(),
             expiry_timers: HashMap::new(),
@@ -169,6 +176,7 @@ impl Core {
         let id = ConnectionId(self.next_connection);
         let connection = Connection {
             peer,
+            source,
             network,
             identity: None,
             password: None,
@@ -269,6 +277,7 @@ impl Core {
                 Timer::Request(request) => self.request_timeout(request, now),
                 Timer::Bindings(extension) => self.schedule_expiry(&extension, now),
                 Timer::Echo(call) => self.echo_timeout(call, now),
+                Timer::SignInLog => self.sign_in_log.summarize(),
             }
         }
     }

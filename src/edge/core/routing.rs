@@ -245,7 +245,7 @@ impl Core {
         }
     }
 
-    /// The connection of the device at the other end of a dialog.
+    /// The connection of the device at the other end of a dialog. The sender has to be at one of its ends.
     fn other_end(
         &self,
         connection: ConnectionId,
@@ -253,18 +253,32 @@ impl Core {
         route: Option<&str>,
         uri: &str,
     ) -> Result<ConnectionId, (u16, &'static str)> {
-        let is_own = |end: DialogEnd| match end {
+        let is_here = |end: DialogEnd| match end {
             DialogEnd::Connection(id) => id == connection,
             DialogEnd::Device(device) => {
                 self.location.device(&identity.domain, device).is_some_and(|binding| binding.connection == connection)
             }
         };
-        let other = route.and_then(dialog_ends).and_then(|(one, two)| match (is_own(one), is_own(two)) {
-            (true, _) => Some(two),
-            (_, true) => Some(one),
-            // Our device signed in without registering again: the other end is the one that its remote target names.
-            (false, false) => None,
-        });
+        // A device that has reconnected and not registered again is known by its extension only, and one that never
+        // registered by nothing once its connection is gone.
+        let is_senders = |end: DialogEnd| match end {
+            DialogEnd::Connection(id) => {
+                self.connections.get(&id).is_none_or(|s| s.identity.as_ref() == Some(identity))
+            }
+            DialogEnd::Device(device) => device.is_of(identity),
+        };
+        let other = match route.and_then(dialog_ends) {
+            None => None,
+            Some((one, two)) if is_here(one) => Some(two),
+            Some((one, two)) if is_here(two) => Some(one),
+            Some((one, two)) => match (is_senders(one), is_senders(two)) {
+                (true, false) => Some(two),
+                (false, true) => Some(one),
+                // Both are the sender's: the other one is the one that the remote target names.
+                (true, true) => None,
+                (false, false) => return Err((481, "Call/Transaction Does Not Exist")),
+            },
+        };
         let gone = Err((480, "Temporarily Unavailable"));
         match other {
             Some(DialogEnd::Device(device)) => {

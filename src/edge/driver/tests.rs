@@ -136,7 +136,7 @@ async fn messages_that_come_too_fast_are_all_answered_only_later_and_in_order() 
         let answer = stream.next().await.unwrap().unwrap().into_text().unwrap();
         assert!(answer.contains(&format!("Call-ID: {n}\r\n")), "{n}: {answer}");
     }
-    sending.await.unwrap();
+    drop(sending.await.unwrap());
 }
 
 #[tokio::test]

@@ -108,6 +108,31 @@ fn a_phone_that_is_signed_in_is_not_locked_out_by_guesses_for_its_extension_from
     assert_eq!(guess(&mut edge, guesser).status(), 503, "its success takes back no failure");
 }
 
+#[test]
+fn while_a_tenant_is_tried_from_very_many_networks_each_of_them_waits_and_whoever_has_not_failed_does_not() {
+    let mut edge = TestEdge::new();
+    let names: Vec<&'static str> = (0..30).map(|n| &*Box::leak(format!("guess{n}").into_boxed_str())).collect();
+    let guess_from = |edge: &mut TestEdge, n: usize| {
+        let phone = edge.connect_from(&format!("198.51.{}.{}", n / 250, n % 250), names[n % names.len()], ACME, 1);
+        let status = guess(edge, phone).status();
+        edge.disconnect(phone);
+        status
+    };
+    for n in 0..300 {
+        assert_eq!(guess_from(&mut edge, n), 401, "{n}");
+    }
+    assert_eq!(guess_from(&mut edge, 299), 503, "it has failed");
+    assert_eq!(guess_from(&mut edge, 300), 401, "it has not");
+    for domain in [ACME, OTHER] {
+        let newcomer = edge.connect_from("203.0.113.1", "101", domain, 2);
+        assert_eq!(edge.register(newcomer).status(), 200);
+    }
+    // Another tenant's phones that mistype are not made to wait for it.
+    let other = edge.connect_from("198.51.0.1", "101", OTHER, 3);
+    assert_eq!(guess(&mut edge, other).status(), 401);
+    assert_eq!(edge.register(other).status(), 200);
+}
+
 fn guess(edge: &mut TestEdge, phone: Phone) -> Response {
     let request = edge.registration(phone);
     edge.send_signed_with(phone, &request, "guess");
@@ -239,9 +264,32 @@ fn calls_do_not_cross_from_tenant_to_tenant() {
     let (_, ok) = edge.call(caller, callee);
     let n = edge.unique();
     edge.send(foreign, &in_dialog(foreign, Method::Bye, &ok, 5, n));
-    assert_eq!(edge.response(foreign).status(), 404);
+    assert_eq!(edge.response(foreign).status(), 481);
     edge.send(foreign, &in_dialog(foreign, Method::Ack, &ok, 5, n));
     assert_eq!(edge.inbox(callee).len(), 0);
+}
+
+#[test]
+fn a_third_extension_of_the_same_tenant_does_not_enter_a_dialog_by_its_route() {
+    let mut edge = TestEdge::new();
+    let caller = edge.phone("101", 1);
+    let callee = edge.phone("102", 2);
+    let third = edge.phone("103", 3);
+    let (invite, ok) = edge.call(caller, callee);
+    for method in [Method::Bye, Method::Invite, Method::Info] {
+        let n = edge.unique();
+        edge.send(third, &in_dialog(third, method, &ok, 5, n));
+        assert_eq!(edge.response(third).status(), 481, "{method}");
+        let n = edge.unique();
+        edge.send(third, &in_dialog_of_callee(third, method, &invite, n));
+        assert_eq!(edge.response(third).status(), 481, "{method}");
+    }
+    let n = edge.unique();
+    edge.send(third, &in_dialog(third, Method::Ack, &ok, 5, n));
+    assert_eq!((edge.inbox(caller).len(), edge.inbox(callee).len()), (0, 0));
+    let n = edge.unique();
+    edge.send(caller, &in_dialog(caller, Method::Bye, &ok, 5, n));
+    assert_eq!(edge.request(callee).method(), Method::Bye);
 }
 
 #[test]

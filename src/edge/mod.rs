@@ -78,6 +78,9 @@ pub struct EdgeLimits {
     pub unsent_bytes: usize,
     /// How long one message may take to be written: as long as the server waits for any client that does not read.
     pub write_timeout: Duration,
+    /// How long the answer to a password that is not compared, after too many wrong ones, is kept back at most; nothing else
+    /// is read from its connection meanwhile.
+    pub refusal_delay: Duration,
     /// How long a connection may stay without a successful sign-in.
     pub sign_in_timeout: Duration,
     /// How long a connection may be silent before it is pinged, and then again before it is dropped.
@@ -96,6 +99,7 @@ impl Default for EdgeLimits {
             echo_calls_per_extension: 4,
             unsent_bytes: 256 * 1024,
             write_timeout: Duration::from_secs(30),
+            refusal_delay: Duration::from_secs(4),
             sign_in_timeout: Duration::from_mins(1),
             ping_interval: Duration::from_secs(30),
         }

@@ -99,6 +99,10 @@ impl Core {
             if let Some(at) = self.sign_in_log.not_compared(&extension, source, now) {
                 self.schedule(at, Timer::SignInLog);
             }
+            let delay = retry_after.min(self.limits.refusal_delay);
+            if !delay.is_zero() {
+                self.delay_answers(connection, now + delay);
+            }
             return Err(too_many_failures(request, retry_after));
         }
         let Some(password) = self.verify_credentials(&credentials, request, domain) else {

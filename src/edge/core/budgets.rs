@@ -16,10 +16,10 @@ use governor::Quota;
 use super::location::Extension;
 use crate::rate_limiter::{ClientNetwork, ManualClock, RateLimiter};
 
-/// Messages a second that are read from the connections of one network on which nobody has signed in: an office of 500
-/// phones that all connect again takes two each.
-const STRANGERS_MESSAGES: NonZeroU32 = NonZeroU32::new(500).unwrap();
-const STRANGERS_BURST: NonZeroU32 = NonZeroU32::new(1_000).unwrap();
+/// Messages a second that are read from the connections of one network on which nobody has signed in. Each phone takes two,
+/// so an office of 500 that all connect again is back within five seconds.
+const STRANGERS_MESSAGES: NonZeroU32 = NonZeroU32::new(100).unwrap();
+const STRANGERS_BURST: NonZeroU32 = NonZeroU32::new(500).unwrap();
 /// Messages a second that are read from the connections of one extension: a call that rings on ten devices is about 50.
 const EXTENSION_MESSAGES: NonZeroU32 = NonZeroU32::new(100).unwrap();
 const EXTENSION_BURST: NonZeroU32 = NonZeroU32::new(400).unwrap();

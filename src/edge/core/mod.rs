@@ -92,6 +92,8 @@ struct Connection {
     requests: usize,
     /// Bytes of messages to it that the driver has not reported as written.
     unsent_bytes: usize,
+    /// Answers that are kept back, and until when.
+    delayed: Option<(Instant, Vec<Vec<u8>>)>,
     /// It is being closed; nothing of it is heard any more.
     closing: bool,
 }
@@ -103,6 +105,7 @@ enum Timer {
     Request(u64),
     Bindings(Extension),
     Echo(CallId),
+    Delayed(ConnectionId),
     SignInLog,
 }
 
@@ -184,6 +187,7 @@ impl Core {
             malformed: 0,
             requests: 0,
             unsent_bytes: 0,
+            delayed: None,
             closing: false,
         };
         self.connections.insert(id, connection);
@@ -209,6 +213,9 @@ impl Core {
     /// It comes too soon after others. It is kept, nothing further is read, and this is called again after the duration.
     pub fn count_message(&self, connection: ConnectionId, now: Instant) -> Result<(), Duration> {
         let Some(state) = self.connections.get(&connection) else { return Ok(()) };
+        if let Some((until, _)) = &state.delayed {
+            return Err(until.saturating_duration_since(now));
+        }
         self.message_rates.count(state.network, state.identity.as_ref(), now)
     }
 
@@ -277,6 +284,7 @@ impl Core {
                 Timer::Request(request) => self.request_timeout(request, now),
                 Timer::Bindings(extension) => self.schedule_expiry(&extension, now),
                 Timer::Echo(call) => self.echo_timeout(call, now),
+                Timer::Delayed(connection) => self.send_delayed(connection, now),
                 Timer::SignInLog => self.sign_in_log.summarize(),
             }
         }
@@ -316,7 +324,9 @@ impl Core {
 
     /// Sends what the connection itself has asked for. Whoever asks and does not read is closed.
     fn send(&mut self, to: ConnectionId, message: Vec<u8>) {
-        if self.has_room(to, message.len(), self.limits.unsent_bytes) {
+        if let Some((_, messages)) = self.connections.get_mut(&to).and_then(|state| state.delayed.as_mut()) {
+            messages.push(message);
+        } else if self.has_room(to, message.len(), self.limits.unsent_bytes) {
             self.push(to, message);
         } else {
             self.close(to, CloseReason::TooSlow);
@@ -329,6 +339,23 @@ impl Core {
             self.push(to, message);
         } else {
             debug!(connection = to.0, "message dropped: too many wait to be written");
+        }
+    }
+
+    /// Keeps back the answers that a connection gets from now on.
+    fn delay_answers(&mut self, to: ConnectionId, until: Instant) {
+        if let Some(state) = self.connections.get_mut(&to) {
+            state.delayed.get_or_insert((until, Vec::new()));
+            self.schedule(until, Timer::Delayed(to));
+        }
+    }
+
+    fn send_delayed(&mut self, to: ConnectionId, now: Instant) {
+        let Some(state) = self.connections.get_mut(&to) else { return };
+        for message in
+            state.delayed.take_if(|(until, _)| *until <= now).map(|(_, messages)| messages).unwrap_or_default()
+        {
+            self.send(to, message);
         }
     }
 

@@ -72,8 +72,9 @@ pub struct TestEdge {
 }
 
 impl TestEdge {
+    /// With answers that are never kept back.
     pub fn new() -> Self {
-        Self::with(EdgeLimits::default())
+        Self::with(EdgeLimits { refusal_delay: Duration::ZERO, ..EdgeLimits::default() })
     }
 
     pub fn with(limits: EdgeLimits) -> Self {

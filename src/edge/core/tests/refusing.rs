@@ -48,6 +48,26 @@ fn after_ten_wrong_passwords_for_an_extension_from_a_network_lock_outs_double_an
 }
 
 #[test]
+fn whoever_is_locked_out_waits_for_the_answer_and_is_not_read_meanwhile() {
+    let mut edge = TestEdge::with(EdgeLimits { refusal_delay: Duration::from_secs(4), ..EdgeLimits::default() });
+    let phone = edge.connect("101", ACME, 1);
+    for _ in 0..10 {
+        assert_eq!(guess(&mut edge, phone).status(), 401);
+    }
+    for (lock_out, delay) in [(1, 1), (2, 2), (4, 4), (8, 4), (16, 4)] {
+        let request = edge.registration(phone);
+        edge.send_signed_with(phone, &request, "guess");
+        assert_eq!(edge.inbox(phone).len(), 0);
+        assert_eq!(edge.core.count_message(phone.connection, edge.now), Err(Duration::from_secs(delay)));
+        edge.wait(delay);
+        assert_eq!(edge.response(phone).status(), 503);
+        assert_eq!(edge.core.count_message(phone.connection, edge.now), Ok(()));
+        edge.wait(lock_out - delay);
+        assert_eq!(guess(&mut edge, phone).status(), 401, "compared again, and wrong");
+    }
+}
+
+#[test]
 fn a_success_does_not_take_back_the_failures_of_another_extension() {
     let mut edge = TestEdge::new();
     for device in 0..10 {

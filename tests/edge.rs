@@ -5,6 +5,8 @@
 mod browser;
 #[path = "edge/demo.rs"]
 mod demo;
+#[path = "edge/fairness.rs"]
+mod fairness;
 #[path = "edge/media.rs"]
 mod media;
 #[path = "edge/sip_client.rs"]

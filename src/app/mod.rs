@@ -154,7 +154,7 @@ impl App {
         let edge = edge::EdgeOptions {
             media_addresses: config.sip.media_addresses.clone(),
             media_port: config.sip.media_port,
-            limits: edge::EdgeLimits::default(),
+            limits: edge::EdgeLimits { connections: config.limits.max_connections, ..edge::EdgeLimits::default() },
             supervisor: supervisor.clone(),
         };
         let edge = Edge::new(Arc::new(EdgeDirectory(platform.clone())), edge);

@@ -24,6 +24,10 @@ use super::{EdgeLimits, EdgeOptions, ExtensionDirectory, Statistics};
 
 /// A WebSocket's read buffer. Signalling messages fit it twice over at most, and thousands of phones sit idle.
 const READ_BUFFER_BYTES: usize = 1024;
+/// The longest time between two tries to read on where an extension, a tenant or a network sends too fast.
+const MAX_READ_DELAY: Duration = Duration::from_secs(1);
+/// How long a closing handshake may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest SIP message taken. A WebRTC offer has 2 to 6 KB.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
@@ -53,20 +57,12 @@ struct Outbox {
 #[derive(Default)]
 struct OutboxState {
     messages: VecDeque<Vec<u8>>,
-    bytes: usize,
     close: Option<CloseFrame>,
 }
 
 impl Outbox {
-    fn push(&self, message: Vec<u8>, limit: usize) {
-        let mut waiting = lock(&self.waiting);
-        if waiting.bytes + message.len() > limit {
-            waiting.close = Some(frame(CloseCode::Policy, "too slow"));
-        } else {
-            waiting.bytes += message.len();
-            waiting.messages.push_back(message);
-        }
-        drop(waiting);
+    fn push(&self, message: Vec<u8>) {
+        lock(&self.waiting).messages.push_back(message);
         self.wake.notify_one();
     }
 
@@ -77,7 +73,6 @@ impl Outbox {
 
     fn take(&self) -> (VecDeque<Vec<u8>>, Option<CloseFrame>) {
         let mut waiting = lock(&self.waiting);
-        waiting.bytes = 0;
         (std::mem::take(&mut waiting.messages), waiting.close.clone())
     }
 }
@@ -96,7 +91,7 @@ impl EdgeState {
             match output {
                 Output::Send { to, message } => {
                     if let Some(outbox) = state.outboxes.get(&to) {
-                        outbox.push(message, self.limits.unsent_bytes);
+                        outbox.push(message);
                     }
                 }
                 Output::Close { connection, reason } => {
@@ -183,7 +178,6 @@ pub async fn serve<S>(shared: Arc<EdgeState>, io: S, peer: SocketAddr, source: I
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let timeout = shared.limits.write_timeout;
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
@@ -203,7 +197,7 @@ where
     };
     let Some(id) = admitted else {
         debug!(%peer, "connection refused: the edge is full or going down");
-        close(&mut socket, frame(CloseCode::Again, "try again later"), timeout).await;
+        close(&mut socket, frame(CloseCode::Again, "try again later")).await;
         return;
     };
     shared.timer.notify_one();
@@ -214,7 +208,7 @@ where
     // The core forgets the connection before the closing handshake, which may take a while.
     drop(guard);
     if let ConnectionEnd::Close(frame) = end {
-        close(&mut socket, frame, timeout).await;
+        close(&mut socket, frame).await;
     }
 }
 
@@ -234,40 +228,37 @@ where
     let limits = &guard.shared.limits;
     let mut pinged = false;
     let mut last_received = tokio::time::Instant::now();
+    // A message that came too soon after others is held, and nothing is read until it is its turn.
+    let mut held = None;
+    let mut delay = Duration::ZERO;
+    let mut next_try = last_received;
     loop {
         let timeout = if pinged { 2 * limits.ping_interval } else { limits.ping_interval };
-        tokio::select! {
+        let message = tokio::select! {
             biased;
             () = outbox.wake.notified() => {
                 let (messages, close) = outbox.take();
                 for message in messages {
+                    let bytes = message.len();
                     if !write(socket, websocket_message(message), limits.write_timeout).await {
                         return ConnectionEnd::Gone;
                     }
+                    lock(&guard.shared.state).core.written(guard.id, bytes);
                 }
                 if let Some(frame) = close {
                     return ConnectionEnd::Close(frame);
                 }
+                continue;
             }
-            incoming = socket.next() => {
-                last_received = tokio::time::Instant::now();
-                pinged = false;
-                match incoming {
-                    Some(Ok(Message::Text(text))) => {
-                        guard.shared.step(|core, now| core.handle(guard.id, text.as_bytes(), now));
-                    }
-                    Some(Ok(Message::Binary(bytes))) => {
-                        guard.shared.step(|core, now| core.handle(guard.id, &bytes, now));
-                    }
-                    // tungstenite answers pings and close frames itself.
-                    Some(Ok(_)) => {}
-                    Some(Err(error)) => {
-                        debug!(connection = guard.id.0, %error, "WebSocket broken");
-                        return ConnectionEnd::Gone;
-                    }
-                    None => return ConnectionEnd::Gone,
+            incoming = socket.next(), if held.is_none() => match incoming {
+                Some(Ok(message)) => message,
+                Some(Err(error)) => {
+                    debug!(connection = guard.id.0, %error, "WebSocket broken");
+                    return ConnectionEnd::Gone;
                 }
-            }
+                None => return ConnectionEnd::Gone,
+            },
+            Some(message) = async { tokio::time::sleep_until(next_try).await; held.take() }, if held.is_some() => message,
             () = tokio::time::sleep_until(last_received + timeout) => {
                 if pinged {
                     return ConnectionEnd::Close(frame(CloseCode::Policy, "no answer to ping"));
@@ -276,7 +267,24 @@ where
                 if !write(socket, Message::Ping(Bytes::new()), limits.write_timeout).await {
                     return ConnectionEnd::Gone;
                 }
+                continue;
             }
+        };
+        last_received = tokio::time::Instant::now();
+        pinged = false;
+        if let Err(wait) = lock(&guard.shared.state).core.count_message(guard.id, Instant::now()) {
+            // The longer the more often it was in vain, so that many connections of one sender do not all try each time.
+            delay = (2 * delay).clamp(wait, wait.max(MAX_READ_DELAY));
+            next_try = last_received + delay;
+            held = Some(message);
+            continue;
+        }
+        delay = Duration::ZERO;
+        match message {
+            Message::Text(text) => guard.shared.step(|core, now| core.handle(guard.id, text.as_bytes(), now)),
+            Message::Binary(bytes) => guard.shared.step(|core, now| core.handle(guard.id, &bytes, now)),
+            // tungstenite answers pings and close frames itself.
+            _ => {}
         }
     }
 }
@@ -290,11 +298,11 @@ where
 }
 
 /// The closing handshake, as far as the other side takes part in it.
-async fn close<S>(socket: &mut WebSocketStream<S>, frame: CloseFrame, timeout: Duration)
+async fn close<S>(socket: &mut WebSocketStream<S>, frame: CloseFrame)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let _ = tokio::time::timeout(timeout, async {
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, async {
         if socket.close(Some(frame)).await.is_ok() {
             while let Some(Ok(_)) = socket.next().await {}
         }
@@ -320,6 +328,7 @@ fn close_frame(reason: CloseReason) -> CloseFrame {
         CloseReason::GoingAway => frame(CloseCode::Restart, "server restarting"),
         CloseReason::NotSignedIn => frame(CloseCode::Policy, "not signed in"),
         CloseReason::Malformed => frame(CloseCode::Policy, "too many malformed messages"),
+        CloseReason::TooSlow => frame(CloseCode::Policy, "too slow"),
         CloseReason::Revoked => frame(CloseCode::Policy, "extension removed or password changed"),
     }
 }

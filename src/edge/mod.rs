@@ -58,23 +58,33 @@ pub struct EdgeOptions {
     pub supervisor: Supervisor,
 }
 
-/// What one edge holds at most, so that nobody can fill its memory.
+/// What one edge holds at most, so that nobody can fill its memory. What `core::budgets` says about the shares of
+/// networks and tenants follows from the totals.
 #[derive(Debug, Clone)]
 pub struct EdgeLimits {
-    /// WebSocket connections in all.
+    /// WebSocket connections in all. No more than the server accepts, or the shares would be of what is not there.
     pub connections: usize,
+    /// Connections on which one extension is signed in at a time. A phone that loses its network leaves a dead one behind
+    /// for up to three `ping_interval`s.
+    pub connections_per_extension: usize,
     /// Devices registered at a time per extension.
     pub contacts_per_extension: usize,
-    /// Requests in flight at a time that one connection started.
-    pub requests_per_connection: usize,
     /// Requests in flight in all.
     pub requests: usize,
+    /// Requests in flight at a time that one extension started, on all its connections.
+    pub requests_per_extension: usize,
     /// Calls to the echo at a time.
     pub echo_calls: usize,
-    /// Bytes waiting to be written to one connection before it is given up as stuck.
+    /// Calls to the echo at a time of one extension.
+    pub echo_calls_per_extension: usize,
+    /// Bytes waiting to be written to one connection before it is given up as stuck. What others send to it takes half of
+    /// that at most.
     pub unsent_bytes: usize,
-    /// How long one message may take to be written, and a closing handshake to finish.
+    /// How long one message may take to be written: as long as the server waits for any client that does not read.
     pub write_timeout: Duration,
+    /// How long the answer to a password that is not compared, after too many wrong ones, is kept back at most; nothing else
+    /// is read from its connection meanwhile.
+    pub refusal_delay: Duration,
     /// How long a connection may stay without a successful sign-in.
     pub sign_in_timeout: Duration,
     /// How long a connection may be silent before it is pinged, and then again before it is dropped.
@@ -84,13 +94,16 @@ pub struct EdgeLimits {
 impl Default for EdgeLimits {
     fn default() -> Self {
         Self {
-            connections: 20_000,
+            connections: 10_000,
+            connections_per_extension: 30,
             contacts_per_extension: 10,
-            requests_per_connection: 32,
             requests: 2_000,
+            requests_per_extension: 32,
             echo_calls: 32,
+            echo_calls_per_extension: 4,
             unsent_bytes: 256 * 1024,
-            write_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(30),
+            refusal_delay: Duration::from_secs(4),
             sign_in_timeout: Duration::from_mins(1),
             ping_interval: Duration::from_secs(30),
         }

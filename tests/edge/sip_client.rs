@@ -31,11 +31,15 @@ pub struct SipClient {
 impl SipClient {
     pub async fn connect(demo: &Demo, extension: usize) -> Self {
         let (user, password) = demo.extensions[extension].clone();
+        Self::over(demo.open_socket("sip").await.unwrap(), &user, &password, &demo.domain)
+    }
+
+    pub fn over(socket: WebSocketStream<TcpStream>, user: &str, password: &str, domain: &str) -> Self {
         Self {
-            socket: demo.open_socket("sip").await.unwrap(),
-            user,
-            password,
-            domain: demo.domain.clone(),
+            socket,
+            user: user.to_owned(),
+            password: password.to_owned(),
+            domain: domain.to_owned(),
             device: DEVICES.fetch_add(1, Ordering::Relaxed),
             counter: 0,
             waiting: Vec::new(),
@@ -142,8 +146,8 @@ impl SipClient {
         self.response(request, status).await
     }
 
-    /// Signs a request that was challenged, and sends it again.
-    async fn sign_and_send(&mut self, request: &Request, challenge: &Response) -> Request {
+    /// Signs a request that was challenged, for the `count`th use of the challenge's nonce.
+    pub fn sign(&mut self, request: &Request, challenge: &Response, count: u32) -> Request {
         let (asks, answers) = match challenge.status() {
             401 => (Header::WwwAuthenticate, Header::Authorization),
             _ => (Header::ProxyAuthenticate, Header::ProxyAuthorization),
@@ -157,7 +161,7 @@ impl SipClient {
             uri: request.uri_text(),
             body: request.body(),
             cnonce: "f00d",
-            count: 1,
+            count,
         };
         let answer = chosen.first().and_then(|challenge| challenge.answer(&attempt)).expect("an answerable challenge");
         let mut signed = request.clone();
@@ -165,6 +169,12 @@ impl SipClient {
         let via = self.via();
         signed.set(Header::Via, &via);
         signed.set(Header::CSeq, &format!("{} {}", self.counter, request.method()));
+        signed
+    }
+
+    /// Signs a request that was challenged, and sends it again.
+    async fn sign_and_send(&mut self, request: &Request, challenge: &Response) -> Request {
+        let signed = self.sign(request, challenge, 1);
         self.send(&signed).await;
         signed
     }
@@ -210,7 +220,7 @@ impl SipClient {
     }
 
     /// A request of the caller's in the dialog that this 200 made.
-    fn in_dialog(&mut self, method: Method<'_>, ok: &Response) -> Request {
+    pub fn in_dialog(&mut self, method: Method<'_>, ok: &Response) -> Request {
         let via = self.via();
         let mut request = Request::new(method, ok.contact().unwrap().unwrap().uri_text);
         request.append(Header::Via, &via);

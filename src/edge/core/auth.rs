@@ -9,11 +9,10 @@ use bitcall_sip::digest::{Algorithm, Challenge, Credentials, DigestSecret as Pas
 use bitcall_sip::message::{Header, Request, Response};
 use bitcall_sip::uri::Uri;
 use sha2::{Digest as _, Sha256};
-use tracing::{debug, info, warn};
 
 use super::location::Extension;
 use super::token_generator::Nonce;
-use super::{ConnectionId, Core};
+use super::{ConnectionId, Core, Timer};
 use crate::edge::StoredCredentials;
 
 /// Nonces whose counts are remembered. Older ones are stale.
@@ -91,22 +90,25 @@ impl Core {
         let (Some(credentials), Some(state)) = (credentials, self.connections.get(&connection)) else {
             return Err(self.challenge(connection, request, domain, role, false, now));
         };
-        let (peer, network) = (state.peer, state.network);
+        let (source, network) = (state.source, state.network);
         let extension = Extension { domain: domain.to_owned(), user: credentials.username.clone().into_owned() };
         // Who has signed in on this connection knows the password already: guesses by others must not lock it out.
         let is_signed_in = state.identity.as_ref() == Some(&extension);
         let allowed = if is_signed_in { Ok(()) } else { self.sign_in_limiter.may_try(&extension, network, now) };
         if let Err(retry_after) = allowed {
-            debug!(%peer, domain, user = ?extension.user, "SIP credentials not compared: too many wrong ones");
+            if let Some(at) = self.sign_in_log.not_compared(&extension, source, now) {
+                self.schedule(at, Timer::SignInLog);
+            }
+            let delay = retry_after.min(self.limits.refusal_delay);
+            if !delay.is_zero() {
+                self.delay_answers(connection, now + delay);
+            }
             return Err(too_many_failures(request, retry_after));
         }
         let Some(password) = self.verify_credentials(&credentials, request, domain) else {
-            match self.sign_in_limiter.failed(&extension, network, now) {
-                None => info!(%peer, domain, user = ?extension.user, "wrong SIP credentials"),
-                Some(lock_out) => warn!(
-                    %peer, domain, user = ?extension.user, seconds = lock_out.as_secs(),
-                    "too many wrong SIP credentials: no more are compared for a while"
-                ),
+            let lock_out = self.sign_in_limiter.failed(&extension, network, now);
+            if let Some(at) = self.sign_in_log.wrong(&extension, source, lock_out, now) {
+                self.schedule(at, Timer::SignInLog);
             }
             return Err(self.challenge(connection, request, domain, role, false, now));
         };

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bitcall_sip::message::{Header, Method, Request, Response, quote};
 use tracing::{debug, info};
 
+use super::budgets::Holder;
 use super::fork::TRANSACTION_TIMEOUT;
 use super::location::Extension;
 use super::routing::ALLOW;
@@ -16,7 +17,8 @@ use crate::edge::echo::{CallId, EchoCommand, EchoEvent};
 const RECONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub struct EchoCall {
-    caller: Extension,
+    /// The caller, and the network that it dialled from.
+    holder: Holder,
     connection: Option<ConnectionId>,
     /// The offer that media is answering.
     pending: Option<PendingOffer>,
@@ -43,7 +45,6 @@ impl Core {
         &mut self,
         connection: ConnectionId,
         key: (ConnectionId, String),
-        caller: &Extension,
         request: Request,
         now: Instant,
     ) -> Result<(), Response> {
@@ -69,18 +70,22 @@ impl Core {
             return Err(response);
         }
         let Some(sdp) = offer(&request) else { return refuse(488, "The Echo Needs an SDP Offer") };
-        if self.echo.len() >= self.limits.echo_calls {
-            return refuse(486, "The Echo Is Busy");
-        }
-        let (Ok(call_id), Ok(Some(contact)), Some(from), Some(to)) =
-            (request.call_id(), request.contact(), request.value(Header::From), request.value(Header::To))
-        else {
+        let (Ok(call_id), Ok(Some(contact)), Some(from), Some(to), Some(holder)) = (
+            request.call_id(),
+            request.contact(),
+            request.value(Header::From),
+            request.value(Header::To),
+            self.holder(connection),
+        ) else {
             return refuse(400, "Bad Request");
         };
+        if let Err(exhausted) = self.echo_budget.take(&holder.subjects()) {
+            return refuse(486, &format!("Too Many Calls to the Echo{}", exhausted.reason()));
+        }
         let call = CallId(self.tokens.number());
         let tag = self.tokens.token();
         let state = EchoCall {
-            caller: caller.clone(),
+            holder,
             connection: Some(connection),
             answered: false,
             deadline: Some(now + TRANSACTION_TIMEOUT),
@@ -115,7 +120,7 @@ impl Core {
         request: Request,
         now: Instant,
     ) -> Result<(), Response> {
-        let Some(call) = self.echo.get_mut(&id).filter(|call| call.caller == *identity) else {
+        let Some(call) = self.echo.get_mut(&id).filter(|call| call.holder.extension == *identity) else {
             return Err(request.response(481, "Call/Transaction Does Not Exist", Some("edge")));
         };
         let refuse = |status, reason: &str| Err(request.response(status, reason, None));
@@ -172,7 +177,7 @@ impl Core {
     /// The ACK arrived.
     pub(super) fn echo_acknowledged(&mut self, id: CallId, connection: ConnectionId) {
         let identity = self.identity(connection).cloned();
-        if let Some(call) = self.echo.get_mut(&id).filter(|call| Some(&call.caller) == identity.as_ref()) {
+        if let Some(call) = self.echo.get_mut(&id).filter(|call| Some(&call.holder.extension) == identity.as_ref()) {
             call.deadline = None;
         }
     }
@@ -202,7 +207,7 @@ impl Core {
                 match sdp {
                     Ok(sdp) => {
                         let mut response = offered.request.response(200, "OK", Some(&call.tag));
-                        let contact = format!("<sip:*43@{};transport=ws>", call.caller.domain);
+                        let contact = format!("<sip:*43@{};transport=ws>", call.holder.extension.domain);
                         response.append(Header::Contact, &contact);
                         response.append(Header::Allow, ALLOW);
                         response.set_body("application/sdp", sdp.as_bytes());
@@ -255,7 +260,7 @@ impl Core {
 
     pub(super) fn end_echo_calls_of(&mut self, extension: &Extension) {
         let calls: Vec<CallId> =
-            self.echo.iter().filter(|(_, call)| call.caller == *extension).map(|(id, _)| *id).collect();
+            self.echo.iter().filter(|(_, call)| call.holder.extension == *extension).map(|(id, _)| *id).collect();
         for call in calls {
             self.hang_up_echo_call(call, "extension removed");
         }
@@ -292,7 +297,8 @@ impl Core {
     }
 
     fn end_echo_call(&mut self, id: CallId, why: &str) {
-        if self.echo.remove(&id).is_some() {
+        if let Some(call) = self.echo.remove(&id) {
+            self.echo_budget.release(&call.holder.subjects());
             debug!(call = id.0, why, "echo ended");
             self.outputs.push_back(Output::Echo(EchoCommand::End { call: id }));
         }

@@ -55,7 +55,7 @@ enum State {
 enum Phase {
     /// No final response was passed on.
     Open,
-    /// A 2xx was passed on. Others, and repetitions, still follow it (RFC 6026).
+    /// A 2xx was passed on. Those of other branches may still follow it (RFC 6026).
     Accepted { until: Instant },
     /// Another final response was passed on; an INVITE's ACK is awaited.
     Rejected { until: Instant },
@@ -97,7 +97,9 @@ impl Fork {
     pub fn is_over(&self, now: Instant) -> bool {
         match self.phase {
             Phase::Open => false,
-            Phase::Accepted { until } | Phase::Rejected { until } => !self.invite || now >= until,
+            // Over a reliable transport a 2xx is not lost, so that one from each branch is all that follows.
+            Phase::Accepted { until } => self.all_finished() || now >= until,
+            Phase::Rejected { until } => !self.invite || now >= until,
             Phase::Abandoned => self.all_finished(),
         }
     }

@@ -19,17 +19,30 @@ pub struct Extension {
     pub user: String,
 }
 
-/// A device's name in Record-Route: stable over reconnects and restarts of the server. It needs no
-/// secret, because it only ever selects among the devices of the sender's own domain.
+/// A device's name in Record-Route: stable over reconnects and restarts of the server. Its upper half tells the extension.
+/// It needs no secret, because it only ever selects among the devices of the sender's own domain, which the sender may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeviceId(pub u64);
 
 impl DeviceId {
     /// `name` is the device's instance, or its contact URI when it has none.
     pub fn of(extension: &Extension, name: &str) -> Self {
-        let digest = Sha256::digest(format!("{}\n{}\n{name}", extension.domain, extension.user));
-        Self(digest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes)))
+        let device = half(&format!("{}\n{}\n{name}", extension.domain, extension.user));
+        Self(u64::from(Self::upper_half(extension)) << 32 | u64::from(device))
     }
+
+    /// Whether it is a device of this extension.
+    pub fn is_of(self, extension: &Extension) -> bool {
+        self.0 >> 32 == u64::from(Self::upper_half(extension))
+    }
+
+    fn upper_half(extension: &Extension) -> u32 {
+        half(&format!("{}\n{}", extension.domain, extension.user))
+    }
+}
+
+fn half(text: &str) -> u32 {
+    Sha256::digest(text).first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes))
 }
 
 #[derive(Debug, Clone)]
@@ -71,6 +84,8 @@ fn same_uri(one: &str, two: &str) -> bool {
 pub struct Location {
     bindings: HashMap<Extension, Vec<Binding>>,
     devices: HashMap<DeviceId, Extension>,
+    /// By domain and contact URI; of several extensions that registered the same one, the last.
+    contacts: HashMap<(String, String), Extension>,
     count: usize,
 }
 
@@ -104,6 +119,7 @@ impl Location {
     pub fn bind(&mut self, extension: &Extension, binding: Binding) {
         self.unbind(extension, &binding.uri, binding.instance.as_deref(), binding.reg_id);
         self.devices.insert(binding.device, extension.clone());
+        self.contacts.insert((extension.domain.clone(), binding.uri.clone()), extension.clone());
         self.bindings.entry(extension.clone()).or_default().push(binding);
         self.count += 1;
     }
@@ -129,13 +145,16 @@ impl Location {
 
     fn remove_where(&mut self, extension: &Extension, gone: impl Fn(&Binding) -> bool) {
         let Some(bindings) = self.bindings.get_mut(extension) else { return };
-        let before = bindings.len();
-        let removed: Vec<DeviceId> = bindings.iter().filter(|b| gone(b)).map(|b| b.device).collect();
-        bindings.retain(|binding| !gone(binding));
-        self.count -= before - bindings.len();
-        for device in removed {
+        let removed: Vec<Binding> = bindings.extract_if(.., |binding| gone(binding)).collect();
+        self.count -= removed.len();
+        for Binding { device, uri, .. } in removed {
             if !bindings.iter().any(|binding| binding.device == device) {
                 self.devices.remove(&device);
+            }
+            let contact = (extension.domain.clone(), uri);
+            let is_left = bindings.iter().any(|binding| binding.uri == contact.1);
+            if !is_left && self.contacts.get(&contact) == Some(extension) {
+                self.contacts.remove(&contact);
             }
         }
         if bindings.is_empty() {
@@ -151,8 +170,8 @@ impl Location {
 
     /// A device of this domain by the contact URI it registered.
     pub fn contact(&self, domain: &str, uri: &str) -> Option<&Binding> {
-        let of_domain = self.bindings.iter().filter(|(extension, _)| extension.domain == domain);
-        of_domain.flat_map(|(_, bindings)| bindings).find(|binding| binding.uri == uri)
+        let extension = self.contacts.get(&(domain.to_owned(), uri.to_owned()))?;
+        self.of(extension).iter().find(|binding| binding.uri == uri)
     }
 
     /// The newest binding that a connection has made.

@@ -6,17 +6,20 @@
 //!
 //! This file holds the connections and hands messages on: [`auth`] proves who asks,
 //! [`registrar`] keeps the [`location`] table, [`routing`] decides where a request goes,
-//! [`fork`] follows it there and back, [`echo_dialog`] is the far end of `*43`.
+//! [`fork`] follows it there and back, [`echo_dialog`] is the far end of `*43`, [`budgets`] say how much one may take of
+//! what all share.
 
 #![allow(clippy::similar_names, reason = "caller and callee are the words of the field")]
 
 mod auth;
+mod budgets;
 mod echo_dialog;
 mod fork;
 mod location;
 mod registrar;
 mod routing;
 mod sign_in_limiter;
+mod sign_in_log;
 #[cfg(test)]
 mod tests;
 mod token_generator;
@@ -25,19 +28,21 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use bitcall_sip::message::{Message, Response};
+use bitcall_sip::message::{Header, Message, Request, Response};
 use tracing::debug;
 
 use super::echo::{CallId, EchoCommand};
 use super::{EdgeLimits, ExtensionDirectory, Statistics};
 use crate::rate_limiter::ClientNetwork;
 use auth::{Fingerprint, UsedNonces};
+use budgets::{Budget, Exhausted, MessageRates, Subject};
 use echo_dialog::EchoCall;
 use location::{Extension, Location};
 use routing::PendingRequest;
 use sign_in_limiter::SignInLimiter;
+use sign_in_log::SignInLog;
 use token_generator::TokenGenerator;
 
 /// One WebSocket connection, as long as it lives; never used again.
@@ -55,6 +60,8 @@ pub enum CloseReason {
     Malformed,
     /// The extension or its tenant is gone, or the password is another one now.
     Revoked,
+    /// It asks and does not read the answers.
+    TooSlow,
 }
 
 /// What the driver has to do.
@@ -72,6 +79,8 @@ const MAX_MALFORMED_MESSAGES: u16 = 50;
 
 struct Connection {
     peer: SocketAddr,
+    /// The client's address, which is not `peer`'s behind a reverse proxy.
+    source: IpAddr,
     network: ClientNetwork,
     /// Who has signed in on it.
     identity: Option<Extension>,
@@ -81,6 +90,10 @@ struct Connection {
     malformed: u16,
     /// Requests in flight that it started.
     requests: usize,
+    /// Bytes of messages to it that the driver has not reported as written.
+    unsent_bytes: usize,
+    /// Answers that are kept back, and until when.
+    delayed: Option<(Instant, Vec<Vec<u8>>)>,
     /// It is being closed; nothing of it is heard any more.
     closing: bool,
 }
@@ -92,6 +105,8 @@ enum Timer {
     Request(u64),
     Bindings(Extension),
     Echo(CallId),
+    Delayed(ConnectionId),
+    SignInLog,
 }
 
 pub struct Core {
@@ -99,6 +114,13 @@ pub struct Core {
     limits: EdgeLimits,
     tokens: TokenGenerator,
     sign_in_limiter: SignInLimiter,
+    sign_in_log: SignInLog,
+    message_rates: MessageRates,
+    connection_budget: Budget,
+    /// Connections on which somebody has signed in.
+    signed_in_budget: Budget,
+    request_budget: Budget,
+    echo_budget: Budget,
     connections: HashMap<ConnectionId, Connection>,
     next_connection: u64,
     location: Location,
@@ -119,13 +141,20 @@ impl Core {
     /// `seed` is random and secret.
     pub fn new(directory: Arc<dyn ExtensionDirectory>, limits: EdgeLimits, seed: [u8; 32], now: Instant) -> Self {
         let mut tokens = TokenGenerator::new(seed, now);
+        let unlimited = usize::MAX;
         Self {
             directory,
+            message_rates: MessageRates::new(now),
+            connection_budget: Budget::new(limits.connections, unlimited),
+            signed_in_budget: Budget::new(limits.connections, limits.connections_per_extension),
+            request_budget: Budget::new(limits.requests, limits.requests_per_extension),
+            echo_budget: Budget::new(limits.echo_calls, limits.echo_calls_per_extension),
             limits,
             // Numbers of an earlier process, still in some phone's Record-Route, must not name today's connections.
             next_connection: tokens.number() >> 1,
             tokens,
             sign_in_limiter: SignInLimiter::new(now),
+            sign_in_log: SignInLog::default(),
             connections: HashMap::new(),
             location: Location::default(),
             expiry_timers: HashMap::new(),
@@ -140,21 +169,25 @@ impl Core {
     }
 
     /// A connection was opened. `source` is the client's address, which is not `peer`'s behind a reverse proxy. `None`
-    /// when there are too many connections, or the edge is going down.
+    /// when there are too many connections, in all or from its network, or the edge is going down.
     pub fn connected(&mut self, peer: SocketAddr, source: IpAddr, now: Instant) -> Option<ConnectionId> {
-        if self.going_away || self.connections.len() >= self.limits.connections {
+        let network = ClientNetwork::of(source);
+        if self.going_away || self.connection_budget.take(&[Subject::Network(network)]).is_err() {
             return None;
         }
         self.next_connection += 1;
         let id = ConnectionId(self.next_connection);
         let connection = Connection {
             peer,
-            network: ClientNetwork::of(source),
+            source,
+            network,
             identity: None,
             password: None,
             nonces: UsedNonces::default(),
             malformed: 0,
             requests: 0,
+            unsent_bytes: 0,
+            delayed: None,
             closing: false,
         };
         self.connections.insert(id, connection);
@@ -165,11 +198,32 @@ impl Core {
     /// A connection is gone, and with it everything that was bound to it.
     pub fn disconnected(&mut self, connection: ConnectionId, now: Instant) {
         let Some(state) = self.connections.remove(&connection) else { return };
+        self.connection_budget.release(&[Subject::Network(state.network)]);
         if let Some(extension) = &state.identity {
+            self.signed_in_budget.release(&signed_in_subjects(extension));
             self.location.unbind_connection(extension, connection);
         }
         self.requests_lost(connection, now);
         self.echo_connection_lost(connection, now);
+    }
+
+    /// Counts a message of any kind that arrived on a connection, before it is handled.
+    ///
+    /// # Errors
+    /// It comes too soon after others. It is kept, nothing further is read, and this is called again after the duration.
+    pub fn count_message(&self, connection: ConnectionId, now: Instant) -> Result<(), Duration> {
+        let Some(state) = self.connections.get(&connection) else { return Ok(()) };
+        if let Some((until, _)) = &state.delayed {
+            return Err(until.saturating_duration_since(now));
+        }
+        self.message_rates.count(state.network, state.identity.as_ref(), now)
+    }
+
+    /// Bytes that [`Output::Send`] had for this connection were written.
+    pub fn written(&mut self, connection: ConnectionId, bytes: usize) {
+        if let Some(state) = self.connections.get_mut(&connection) {
+            state.unsent_bytes = state.unsent_bytes.saturating_sub(bytes);
+        }
     }
 
     /// One WebSocket message arrived.
@@ -230,6 +284,8 @@ impl Core {
                 Timer::Request(request) => self.request_timeout(request, now),
                 Timer::Bindings(extension) => self.schedule_expiry(&extension, now),
                 Timer::Echo(call) => self.echo_timeout(call, now),
+                Timer::Delayed(connection) => self.send_delayed(connection, now),
+                Timer::SignInLog => self.sign_in_log.summarize(),
             }
         }
     }
@@ -266,8 +322,52 @@ impl Core {
         self.connections.get(&connection)?.identity.as_ref()
     }
 
+    /// Sends what the connection itself has asked for. Whoever asks and does not read is closed.
     fn send(&mut self, to: ConnectionId, message: Vec<u8>) {
+        if let Some((_, messages)) = self.connections.get_mut(&to).and_then(|state| state.delayed.as_mut()) {
+            messages.push(message);
+        } else if self.has_room(to, message.len(), self.limits.unsent_bytes) {
+            self.push(to, message);
+        } else {
+            self.close(to, CloseReason::TooSlow);
+        }
+    }
+
+    /// Sends what comes from another connection. What does not fit is dropped: nobody is closed for what others send.
+    fn relay(&mut self, to: ConnectionId, message: Vec<u8>) {
+        if self.has_room(to, message.len(), self.limits.unsent_bytes / 2) {
+            self.push(to, message);
+        } else {
+            debug!(connection = to.0, "message dropped: too many wait to be written");
+        }
+    }
+
+    /// Keeps back the answers that a connection gets from now on.
+    fn delay_answers(&mut self, to: ConnectionId, until: Instant) {
+        if let Some(state) = self.connections.get_mut(&to) {
+            state.delayed.get_or_insert((until, Vec::new()));
+            self.schedule(until, Timer::Delayed(to));
+        }
+    }
+
+    fn send_delayed(&mut self, to: ConnectionId, now: Instant) {
+        let Some(state) = self.connections.get_mut(&to) else { return };
+        for message in
+            state.delayed.take_if(|(until, _)| *until <= now).map(|(_, messages)| messages).unwrap_or_default()
+        {
+            self.send(to, message);
+        }
+    }
+
+    fn push(&mut self, to: ConnectionId, message: Vec<u8>) {
+        let Some(state) = self.connections.get_mut(&to) else { return };
+        state.unsent_bytes += message.len();
         self.outputs.push_back(Output::Send { to, message });
+    }
+
+    /// Whether `bytes` more may wait to be written to a connection, `limit` in all.
+    fn has_room(&self, to: ConnectionId, bytes: usize, limit: usize) -> bool {
+        self.connections.get(&to).is_none_or(|state| state.unsent_bytes + bytes <= limit)
     }
 
     fn answer(&mut self, to: ConnectionId, response: &Response) {
@@ -286,4 +386,16 @@ impl Core {
     fn schedule(&mut self, at: Instant, timer: Timer) {
         self.timers.push(Reverse((at, timer)));
     }
+}
+
+/// For whom a connection counts once an extension has signed in on it; its network has been counted before.
+fn signed_in_subjects(extension: &Extension) -> [Subject<'_>; 2] {
+    [Subject::Extension(extension), Subject::Tenant(&extension.domain)]
+}
+
+/// The answer to a request that is over a budget.
+fn over_budget(request: &Request, reason: &str, exhausted: Exhausted, retry_after: Duration) -> Response {
+    let mut response = request.response(503, &format!("{reason}{}", exhausted.reason()), Some("edge"));
+    response.append(Header::RetryAfter, &retry_after.as_secs().to_string());
+    response
 }

@@ -8,7 +8,7 @@ use tracing::{debug, info};
 
 use super::auth::{Fingerprint, Role};
 use super::location::{Binding, DeviceId, Extension};
-use super::{CloseReason, ConnectionId, Core, Timer};
+use super::{CloseReason, ConnectionId, Core, Timer, over_budget, signed_in_subjects};
 
 /// What a phone gets that asks for nothing, in seconds.
 const DEFAULT_EXPIRES_SECONDS: u32 = 600;
@@ -16,6 +16,8 @@ const DEFAULT_EXPIRES_SECONDS: u32 = 600;
 const MIN_EXPIRES_SECONDS: u32 = 60;
 /// Longer ones are shortened.
 const MAX_EXPIRES_SECONDS: u32 = 3600;
+/// What a phone is told to wait, with 503, until connections that its extension has lost are noticed.
+const CONNECTION_RETRY_AFTER: Duration = Duration::from_mins(1);
 /// The longest Contact taken, in bytes.
 const MAX_CONTACT_BYTES: usize = 1024;
 
@@ -68,9 +70,7 @@ impl Core {
             return refuse(403, "Not Your Extension");
         }
         let extension = Extension { domain, user };
-        if !self.sign_in(connection, &extension, authenticated.password) {
-            return refuse(403, "Connection Belongs to Another Extension");
-        }
+        self.sign_in(connection, request, &extension, authenticated.password)?;
 
         let wanted = requested_contacts(request).map_err(|(status, reason)| {
             let mut response = request.response(status, reason, Some("edge"));
@@ -191,19 +191,30 @@ impl Core {
     }
 
     /// Ties a connection to an extension. A connection speaks for one at a time; it may change hands once nothing hangs on it.
-    pub(super) fn sign_in(&mut self, connection: ConnectionId, extension: &Extension, password: Fingerprint) -> bool {
-        let Some(state) = self.connections.get(&connection) else { return false };
-        if let Some(known) = &state.identity
-            && known != extension
-            && (state.requests > 0 || self.location.on_connection(known, connection).is_some())
-        {
-            return false;
+    pub(super) fn sign_in(
+        &mut self,
+        connection: ConnectionId,
+        request: &Request,
+        extension: &Extension,
+        password: Fingerprint,
+    ) -> Result<(), Response> {
+        let refuse = |status, reason: &str| Err(request.response(status, reason, Some("edge")));
+        let Some(state) = self.connections.get_mut(&connection) else { return refuse(403, "Connection Lost") };
+        if state.identity.as_ref() != Some(extension) {
+            if let Some(known) = &state.identity
+                && (state.requests > 0 || self.location.on_connection(known, connection).is_some())
+            {
+                return refuse(403, "Connection Belongs to Another Extension");
+            }
+            self.signed_in_budget
+                .take(&signed_in_subjects(extension))
+                .map_err(|exhausted| over_budget(request, "Too Many Connections", exhausted, CONNECTION_RETRY_AFTER))?;
+            if let Some(known) = state.identity.replace(extension.clone()) {
+                self.signed_in_budget.release(&signed_in_subjects(&known));
+            }
         }
-        if let Some(state) = self.connections.get_mut(&connection) {
-            state.identity = Some(extension.clone());
-            state.password = Some(password);
-        }
-        true
+        state.password = Some(password);
+        Ok(())
     }
 
     /// Closes the connections whose extension or tenant is gone, or whose extension has another password now.

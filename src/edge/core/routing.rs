@@ -4,26 +4,32 @@
 //! The edge puts a Record-Route on whatever may begin a dialog. Its user part names both devices,
 //! so a request inside the dialog finds the other one wherever it is connected by then.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bitcall_sip::message::{Header, Method, Request, Response};
 use bitcall_sip::uri::Scheme;
 use tracing::debug;
 
 use super::auth::Role;
+use super::budgets::Holder;
 use super::fork::{Action, Fork};
 use super::location::{DeviceId, Extension};
-use super::{ConnectionId, Core, Timer};
+use super::{ConnectionId, Core, Timer, over_budget};
 
 /// What the edge understands of itself; extensions understand what they like.
 pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REGISTER";
 /// Every number that is answered by the echo.
 const ECHO_NUMBER: &str = "*43";
 
+/// What a phone is told to wait, with 503, until requests in flight may have ended.
+const BUSY_RETRY_AFTER: Duration = Duration::from_secs(5);
+
 /// A request in flight.
 pub struct PendingRequest {
     fork: Fork,
     from: ConnectionId,
+    /// Whose budget it counts against.
+    holder: Holder,
     transaction: (ConnectionId, String),
     branches: Vec<u64>,
     /// The earliest entry among the timers.
@@ -162,7 +168,7 @@ impl Core {
             return refuse(&request, 403, "Relaying Denied");
         }
         if callee.user == ECHO_NUMBER {
-            return self.echo_new(connection, key, &caller, request, now);
+            return self.echo_new(connection, key, request, now);
         }
         if self.directory.credentials(&callee.domain, &callee.user).is_none() {
             return refuse(&request, 404, "Not Found");
@@ -212,10 +218,14 @@ impl Core {
         if authenticated.extension != caller {
             return refuse(403, "From Is Not Your Extension");
         }
-        if !self.sign_in(connection, &caller, authenticated.password) {
-            return refuse(403, "Connection Belongs to Another Extension");
-        }
+        self.sign_in(connection, request, &caller, authenticated.password)?;
         Ok(caller)
+    }
+
+    /// For whom a request or a call of this connection counts; `None` before anybody has signed in on it.
+    pub(super) fn holder(&self, connection: ConnectionId) -> Option<Holder> {
+        let state = self.connections.get(&connection)?;
+        Some(Holder { network: state.network, extension: state.identity.clone()? })
     }
 
     /// Takes off the Routes that name us; a Route to anybody else is refused. Returns the user part that names a dialog's ends.
@@ -235,7 +245,7 @@ impl Core {
         }
     }
 
-    /// The connection of the device at the other end of a dialog.
+    /// The connection of the device at the other end of a dialog. The sender has to be at one of its ends.
     fn other_end(
         &self,
         connection: ConnectionId,
@@ -243,18 +253,32 @@ impl Core {
         route: Option<&str>,
         uri: &str,
     ) -> Result<ConnectionId, (u16, &'static str)> {
-        let is_own = |end: DialogEnd| match end {
+        let is_here = |end: DialogEnd| match end {
             DialogEnd::Connection(id) => id == connection,
             DialogEnd::Device(device) => {
                 self.location.device(&identity.domain, device).is_some_and(|binding| binding.connection == connection)
             }
         };
-        let other = route.and_then(dialog_ends).and_then(|(one, two)| match (is_own(one), is_own(two)) {
-            (true, _) => Some(two),
-            (_, true) => Some(one),
-            // Our device signed in without registering again: the other end is the one that its remote target names.
-            (false, false) => None,
-        });
+        // A device that has reconnected and not registered again is known by its extension only, and one that never
+        // registered by nothing once its connection is gone.
+        let is_senders = |end: DialogEnd| match end {
+            DialogEnd::Connection(id) => {
+                self.connections.get(&id).is_none_or(|s| s.identity.as_ref() == Some(identity))
+            }
+            DialogEnd::Device(device) => device.is_of(identity),
+        };
+        let other = match route.and_then(dialog_ends) {
+            None => None,
+            Some((one, two)) if is_here(one) => Some(two),
+            Some((one, two)) if is_here(two) => Some(one),
+            Some((one, two)) => match (is_senders(one), is_senders(two)) {
+                (true, false) => Some(two),
+                (false, true) => Some(one),
+                // Both are the sender's: the other one is the one that the remote target names.
+                (true, true) => None,
+                (false, false) => return Err((481, "Call/Transaction Does Not Exist")),
+            },
+        };
         let gone = Err((480, "Temporarily Unavailable"));
         match other {
             Some(DialogEnd::Device(device)) => {
@@ -280,15 +304,20 @@ impl Core {
         targets: Vec<Target>,
         now: Instant,
     ) -> Result<(), Response> {
-        let busy = match self.connections.get(&connection) {
-            Some(state) => state.requests >= self.limits.requests_per_connection,
-            None => return Ok(()),
-        };
-        if busy || self.requests.len() >= self.limits.requests {
-            let mut response = request.response(503, "Too Many Requests in Flight", Some("edge"));
-            response.append(Header::RetryAfter, "5");
+        let Some(holder) = self.holder(connection) else { return Ok(()) };
+        let bytes = request.to_bytes().len();
+        let targets: Vec<Target> = targets
+            .into_iter()
+            .filter(|target| self.has_room(target.connection, bytes, self.limits.unsent_bytes / 2))
+            .collect();
+        if targets.is_empty() {
+            let mut response = request.response(480, "Too Slow to Take More", Some("edge"));
+            response.append(Header::RetryAfter, &BUSY_RETRY_AFTER.as_secs().to_string());
             return Err(response);
         }
+        self.request_budget
+            .take(&holder.subjects())
+            .map_err(|exhausted| over_budget(request, "Too Many Requests in Flight", exhausted, BUSY_RETRY_AFTER))?;
         if request.method() == Method::Invite {
             self.answer(connection, &request.response(100, "Trying", None));
         }
@@ -303,13 +332,14 @@ impl Core {
             let index = fork.add_branch(target.connection, copy, via, now);
             self.branches.insert(number, (id, index));
             numbers.push(number);
-            self.send(target.connection, message);
+            self.relay(target.connection, message);
         }
         if let Some(state) = self.connections.get_mut(&connection) {
             state.requests += 1;
         }
         self.transactions.insert(key.clone(), id);
-        let pending = PendingRequest { fork, from: connection, transaction: key, branches: numbers, timer: None };
+        let pending =
+            PendingRequest { fork, from: connection, holder, transaction: key, branches: numbers, timer: None };
         self.requests.insert(id, pending);
         self.finish_or_reschedule(id, now);
         Ok(())
@@ -341,7 +371,7 @@ impl Core {
             Ok(to) => {
                 remove_private_headers(&mut request);
                 request.push_via(&branch_via(self.tokens.number()));
-                self.send(to, request.to_bytes());
+                self.relay(to, request.to_bytes());
             }
             Err((_, reason)) => debug!(connection = connection.0, reason, "ACK not forwarded"),
         }
@@ -383,8 +413,8 @@ impl Core {
         let Some(from) = self.requests.get(&id).map(|pending| pending.from) else { return };
         for action in actions {
             match action {
-                Action::Respond(response) => self.answer(from, &response),
-                Action::Forward { to, request } => self.send(to, request.to_bytes()),
+                Action::Respond(response) => self.relay(from, response.to_bytes()),
+                Action::Forward { to, request } => self.relay(to, request.to_bytes()),
             }
         }
         self.finish_or_reschedule(id, now);
@@ -408,6 +438,7 @@ impl Core {
         for number in &pending.branches {
             self.branches.remove(number);
         }
+        self.request_budget.release(&pending.holder.subjects());
         if let Some(state) = self.connections.get_mut(&pending.from) {
             state.requests = state.requests.saturating_sub(1);
         }

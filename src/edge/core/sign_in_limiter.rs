@@ -4,6 +4,10 @@
 //! an extension whatever networks try it. The first of these grows its lock-outs, which concern nobody else. The other two
 //! must not lock out those who share the network or the extension with an attacker: they do not apply where the extension
 //! has signed in from the same network before. Neither a new connection nor a success takes failures back.
+//!
+//! Failures are counted for a tenant and for all together as well. That many are an attack from many networks, and nobody
+//! is locked out for it: while it lasts, a network from which a password was wrong waits after each, longer every time,
+//! and everybody else goes on as before.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -19,6 +23,12 @@ const FAILURES_PER_EXTENSION_AND_NETWORK: NonZeroU32 = NonZeroU32::new(10).unwra
 const FAILURES_PER_NETWORK: NonZeroU32 = NonZeroU32::new(100).unwrap();
 /// Wrong passwords at once for one extension, from wherever.
 const FAILURES_PER_EXTENSION: NonZeroU32 = NonZeroU32::new(100).unwrap();
+/// Wrong passwords at once for the extensions of one tenant, from wherever, before it is taken for an attack.
+const FAILURES_PER_TENANT: NonZeroU32 = NonZeroU32::new(300).unwrap();
+/// Wrong passwords at once in all before it is taken for an attack.
+const FAILURES: NonZeroU32 = NonZeroU32::new(1_000).unwrap();
+/// How long an attack is taken to last after it was noticed, at most, unless there are further failures.
+const MAX_ATTACK: Duration = Duration::from_mins(1);
 /// The longest time between two tries for an extension from one network, and of one network.
 const MAX_LOCK_OUT: Duration = Duration::from_mins(5);
 /// Without growth: an extension that is attacked from many networks is compared once a second.
@@ -32,6 +42,11 @@ pub struct SignInLimiter {
     by_extension_and_network: FailureLimiter<ManualClock>,
     by_network: FailureLimiter<ManualClock>,
     by_extension: FailureLimiter<ManualClock>,
+    /// "Locked out" is who is under attack; and so for `all`.
+    by_tenant: FailureLimiter<ManualClock>,
+    all: FailureLimiter<ManualClock>,
+    /// Applies during attacks only.
+    by_network_under_attack: FailureLimiter<ManualClock>,
     /// When an extension last signed in from a network, by the keyed hash of both.
     successes: HashMap<u64, Instant>,
     hasher: RandomState,
@@ -47,6 +62,9 @@ impl SignInLimiter {
             by_extension_and_network: limiter(FAILURES_PER_EXTENSION_AND_NETWORK, MAX_LOCK_OUT),
             by_network: limiter(FAILURES_PER_NETWORK, MAX_LOCK_OUT),
             by_extension: limiter(FAILURES_PER_EXTENSION, EXTENSION_LOCK_OUT),
+            by_tenant: limiter(FAILURES_PER_TENANT, MAX_ATTACK),
+            all: limiter(FAILURES, MAX_ATTACK),
+            by_network_under_attack: limiter(NonZeroU32::MIN, MAX_LOCK_OUT),
             successes: HashMap::new(),
             hasher: RandomState::new(),
             clock,
@@ -64,6 +82,9 @@ impl SignInLimiter {
         if !self.has_succeeded(extension, network, now) {
             let outcomes = [self.by_network.may_try(network), self.by_extension.may_try(extension)];
             outcome = outcomes.into_iter().fold(outcome, Result::and);
+            if self.by_tenant.may_try(&extension.domain).and(self.all.may_try(())).is_err() {
+                outcome = outcome.and(self.by_network_under_attack.may_try(network));
+            }
         }
         outcome.map_err(|exceeded| exceeded.retry_after)
     }
@@ -71,6 +92,10 @@ impl SignInLimiter {
     /// Counts a wrong password. Returns the length of the longest lock-out that it begins.
     pub fn failed(&self, extension: &Extension, network: ClientNetwork, now: Instant) -> Option<Duration> {
         self.set_time(now);
+        // Errors: it is on already.
+        let _ = self.by_tenant.failed(&extension.domain);
+        let _ = self.all.failed(());
+        let _ = self.by_network_under_attack.failed(network);
         let lock_outs = [
             self.by_extension_and_network.failed((extension, network)),
             self.by_network.failed(network),

@@ -119,15 +119,24 @@ async fn a_client_that_does_not_read_is_closed_and_delays_no_other() {
     assert_eq!(statistics(&edge.shared).connections, 1);
 }
 
-#[test]
-fn an_outbox_that_is_full_closes_its_connection_instead_of_growing() {
-    let outbox = Outbox::default();
-    for _ in 0..10 {
-        outbox.push(vec![0; 30], 100);
+/// More than the burst of a network on whose connections nobody has signed in.
+#[tokio::test]
+async fn messages_that_come_too_fast_are_all_answered_only_later_and_in_order() {
+    const MESSAGES: usize = 1_100;
+    let edge = edge(EdgeLimits::default());
+    let (client, _) = connect(&edge).await;
+    let (mut sink, mut stream) = client.split();
+    let sending = tokio::spawn(async move {
+        for n in 0..MESSAGES {
+            sink.send(Message::text(options(n))).await.unwrap();
+        }
+        sink
+    });
+    for n in 0..MESSAGES {
+        let answer = stream.next().await.unwrap().unwrap().into_text().unwrap();
+        assert!(answer.contains(&format!("Call-ID: {n}\r\n")), "{n}: {answer}");
     }
-    let (messages, close) = outbox.take();
-    assert_eq!(messages.len(), 3);
-    assert_eq!(close.map(|frame| frame.code), Some(CloseCode::Policy));
+    drop(sending.await.unwrap());
 }
 
 #[tokio::test]

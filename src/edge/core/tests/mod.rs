@@ -1,6 +1,7 @@
 //! Scenarios played against the core: phones that speak raw SIP, and time that passes when told.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod budgets;
 mod calling;
 mod echoing;
 mod garbage;
@@ -63,21 +64,33 @@ pub struct TestEdge {
     pub tenants: Arc<Tenants>,
     pub now: Instant,
     received: HashMap<ConnectionId, Vec<Vec<u8>>>,
+    /// Connections to which nothing can be written, as they do not read.
+    pub unread: HashSet<ConnectionId>,
     pub closed: HashMap<ConnectionId, CloseReason>,
     pub orders: Vec<EchoCommand>,
     counter: u32,
 }
 
 impl TestEdge {
+    /// With answers that are never kept back.
     pub fn new() -> Self {
-        Self::with(EdgeLimits::default())
+        Self::with(EdgeLimits { refusal_delay: Duration::ZERO, ..EdgeLimits::default() })
     }
 
     pub fn with(limits: EdgeLimits) -> Self {
         let now = Instant::now();
         let tenants = Arc::new(Tenants::default());
         let core = Core::new(tenants.clone(), limits, [42; 32], now);
-        Self { core, tenants, now, received: HashMap::new(), closed: HashMap::new(), orders: Vec::new(), counter: 0 }
+        Self {
+            core,
+            tenants,
+            now,
+            received: HashMap::new(),
+            unread: HashSet::new(),
+            closed: HashMap::new(),
+            orders: Vec::new(),
+            counter: 0,
+        }
     }
 
     pub fn connect(&mut self, user: &'static str, domain: &'static str, device: u32) -> Phone {
@@ -129,7 +142,12 @@ impl TestEdge {
     pub fn collect(&mut self) {
         while let Some(output) = self.core.poll_output() {
             match output {
-                Output::Send { to, message } => self.received.entry(to).or_default().push(message),
+                Output::Send { to, message } => {
+                    if !self.unread.contains(&to) {
+                        self.core.written(to, message.len());
+                    }
+                    self.received.entry(to).or_default().push(message);
+                }
                 Output::Close { connection, reason } => {
                     self.closed.insert(connection, reason);
                 }

@@ -48,6 +48,26 @@ fn after_ten_wrong_passwords_for_an_extension_from_a_network_lock_outs_double_an
 }
 
 #[test]
+fn whoever_is_locked_out_waits_for_the_answer_and_is_not_read_meanwhile() {
+    let mut edge = TestEdge::with(EdgeLimits { refusal_delay: Duration::from_secs(4), ..EdgeLimits::default() });
+    let phone = edge.connect("101", ACME, 1);
+    for _ in 0..10 {
+        assert_eq!(guess(&mut edge, phone).status(), 401);
+    }
+    for (lock_out, delay) in [(1, 1), (2, 2), (4, 4), (8, 4), (16, 4)] {
+        let request = edge.registration(phone);
+        edge.send_signed_with(phone, &request, "guess");
+        assert_eq!(edge.inbox(phone).len(), 0);
+        assert_eq!(edge.core.count_message(phone.connection, edge.now), Err(Duration::from_secs(delay)));
+        edge.wait(delay);
+        assert_eq!(edge.response(phone).status(), 503);
+        assert_eq!(edge.core.count_message(phone.connection, edge.now), Ok(()));
+        edge.wait(lock_out - delay);
+        assert_eq!(guess(&mut edge, phone).status(), 401, "compared again, and wrong");
+    }
+}
+
+#[test]
 fn a_success_does_not_take_back_the_failures_of_another_extension() {
     let mut edge = TestEdge::new();
     for device in 0..10 {
@@ -106,6 +126,31 @@ fn a_phone_that_is_signed_in_is_not_locked_out_by_guesses_for_its_extension_from
     assert_eq!(guess(&mut edge, guesser).status(), 503);
     assert_eq!(edge.register(owner).status(), 200);
     assert_eq!(guess(&mut edge, guesser).status(), 503, "its success takes back no failure");
+}
+
+#[test]
+fn while_a_tenant_is_tried_from_very_many_networks_each_of_them_waits_and_whoever_has_not_failed_does_not() {
+    let mut edge = TestEdge::new();
+    let names: Vec<&'static str> = (0..30).map(|n| &*Box::leak(format!("guess{n}").into_boxed_str())).collect();
+    let guess_from = |edge: &mut TestEdge, n: usize| {
+        let phone = edge.connect_from(&format!("198.51.{}.{}", n / 250, n % 250), names[n % names.len()], ACME, 1);
+        let status = guess(edge, phone).status();
+        edge.disconnect(phone);
+        status
+    };
+    for n in 0..300 {
+        assert_eq!(guess_from(&mut edge, n), 401, "{n}");
+    }
+    assert_eq!(guess_from(&mut edge, 299), 503, "it has failed");
+    assert_eq!(guess_from(&mut edge, 300), 401, "it has not");
+    for domain in [ACME, OTHER] {
+        let newcomer = edge.connect_from("203.0.113.1", "101", domain, 2);
+        assert_eq!(edge.register(newcomer).status(), 200);
+    }
+    // Another tenant's phones that mistype are not made to wait for it.
+    let other = edge.connect_from("198.51.0.1", "101", OTHER, 3);
+    assert_eq!(guess(&mut edge, other).status(), 401);
+    assert_eq!(edge.register(other).status(), 200);
 }
 
 fn guess(edge: &mut TestEdge, phone: Phone) -> Response {
@@ -239,9 +284,32 @@ fn calls_do_not_cross_from_tenant_to_tenant() {
     let (_, ok) = edge.call(caller, callee);
     let n = edge.unique();
     edge.send(foreign, &in_dialog(foreign, Method::Bye, &ok, 5, n));
-    assert_eq!(edge.response(foreign).status(), 404);
+    assert_eq!(edge.response(foreign).status(), 481);
     edge.send(foreign, &in_dialog(foreign, Method::Ack, &ok, 5, n));
     assert_eq!(edge.inbox(callee).len(), 0);
+}
+
+#[test]
+fn a_third_extension_of_the_same_tenant_does_not_enter_a_dialog_by_its_route() {
+    let mut edge = TestEdge::new();
+    let caller = edge.phone("101", 1);
+    let callee = edge.phone("102", 2);
+    let third = edge.phone("103", 3);
+    let (invite, ok) = edge.call(caller, callee);
+    for method in [Method::Bye, Method::Invite, Method::Info] {
+        let n = edge.unique();
+        edge.send(third, &in_dialog(third, method, &ok, 5, n));
+        assert_eq!(edge.response(third).status(), 481, "{method}");
+        let n = edge.unique();
+        edge.send(third, &in_dialog_of_callee(third, method, &invite, n));
+        assert_eq!(edge.response(third).status(), 481, "{method}");
+    }
+    let n = edge.unique();
+    edge.send(third, &in_dialog(third, Method::Ack, &ok, 5, n));
+    assert_eq!((edge.inbox(caller).len(), edge.inbox(callee).len()), (0, 0));
+    let n = edge.unique();
+    edge.send(caller, &in_dialog(caller, Method::Bye, &ok, 5, n));
+    assert_eq!(edge.request(callee).method(), Method::Bye);
 }
 
 #[test]
@@ -300,19 +368,6 @@ fn an_unknown_proxy_require_gets_420_and_is_named() {
     edge.send(phone, &request);
     let refused = edge.response(phone);
     assert_eq!((refused.status(), refused.value(Header::Unsupported)), (420, Some("sec-agree")));
-}
-
-#[test]
-fn requests_in_flight_are_bounded_per_connection() {
-    let mut edge = TestEdge::with(EdgeLimits { requests_per_connection: 2, ..EdgeLimits::default() });
-    let caller = edge.phone("101", 1);
-    edge.phone("102", 2);
-    for _ in 0..2 {
-        edge.invite(caller, "102");
-        assert_eq!(edge.summary(caller), ["100"]);
-    }
-    edge.invite(caller, "102");
-    assert_eq!(edge.response(caller).status(), 503);
 }
 
 #[test]

@@ -8,7 +8,6 @@ mod signals;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::api::{self, Access, RequestLimits};
@@ -18,7 +17,8 @@ use crate::dns::{self, Verifier, VerifierSettings};
 use crate::domains::{self, Domains, NoCertificates};
 use crate::edge::{self, Edge};
 use crate::server::{
-    self, CertificateFiles, DrainOutcome, EdgeDirectory, FileCertificate, HttpTokens, Listeners, RequestHandler, Server,
+    self, CertificateFiles, DrainOutcome, EdgeDirectory, FileCertificate, HttpTokens, Listeners, Playground,
+    RequestHandler, Server,
 };
 use crate::tenancy::{Defaults, Names, Platform, TransportDefaults};
 pub use logging::{runtime, start_logging, use_colours};
@@ -61,7 +61,7 @@ pub struct AppContext {
     /// Where ACME is configured.
     pub certs: Option<Certs>,
     /// See [`RequestHandler::demo`].
-    pub demo: Option<Bytes>,
+    pub demo: Option<Playground>,
     /// See [`RequestHandler::strict_transport`].
     pub strict_transport: bool,
 }

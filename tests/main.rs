@@ -38,6 +38,7 @@ mod edge;
 mod embedding;
 mod full_disk;
 mod hold;
+mod host_page_trust;
 mod idempotency;
 mod installation;
 mod level_meter;

@@ -134,8 +134,8 @@ async fn pages_of_one_site_share_no_session_and_a_page_cannot_configure_the_phon
 
     // The same tenant on another origin, and another tenant, in the same tab.
     for url in [format!("{sales}/"), format!("{desk}/other")] {
-        phone.host_page.goes_to(&url).await;
-        knows_nobody(&phone.host_page.phone().await).await;
+        phone.goes_to(&url).await;
+        knows_nobody(&phone.frame).await;
     }
     // A page that is allowed for its own tenant sends the configuration of the first one, with a server of its own.
     phone.host_page.goes_to(&format!("{desk}/hostile")).await;
@@ -145,9 +145,7 @@ async fn pages_of_one_site_share_no_session_and_a_page_cannot_configure_the_phon
     hostile_server.set_nonblocking(true).unwrap();
     assert!(hostile_server.accept().is_err(), "nothing connects to the page's server");
 
-    phone.host_page.goes_to(&format!("{crm}/")).await;
-    phone.frame = phone.host_page.phone().await;
-    phone.host_page.eval("BitcallWebphone.toggle()").await;
+    phone.goes_to(&format!("{crm}/")).await;
     phone.ready().await;
 
     // Meanwhile the tenant's server becomes another: it gets no answer to a challenge that the person does not want.

@@ -54,14 +54,15 @@ impl Asset {
         self.path == PHONE_PAGE
     }
 
-    /// `200`, or `304` when the browser has it already. The phone's page, with its `frame_ancestors`, is not kept: an
-    /// origin that the tenant no more allows must not frame it.
+    /// `200`, or `304` when the browser has it already. The phone's page, with its `frame_ancestors`, is always
+    /// answered in full: an origin that the tenant no more allows must not frame it.
     pub fn answer(&self, request: &HeaderMap, frame_ancestors: Option<&str>) -> Response<Body> {
         let (coding, body) = self.choose(request);
         let mut response = Response::new(Body::empty());
         let headers = response.headers_mut();
         if frame_ancestors.is_some() {
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+            // With no-store the pages around it would be kept out of the browser's back/forward cache.
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
         } else {
             headers.insert(ETAG, tag(self.etag, coding));
             headers.insert(CACHE_CONTROL, HeaderValue::from_static(self.caching()));

@@ -14,7 +14,7 @@ use crate::rig::http;
 use crate::rig::test_bed::{TestPhone, page};
 use crate::rig::wait::until;
 
-/// A page that frames the phone without the loader, answers its BITCALL_READY with `init`, and keeps what it says.
+/// A page that frames the phone without the loader, answers its `BITCALL_READY` with `init`, and keeps what it says.
 fn page_without_loader(bitcall: &Bitcall, key: &str, attributes: &str, init: &Value) -> String {
     let origin = bitcall.origin();
     format!(

@@ -49,7 +49,6 @@ async fn bootstrap_for_an_unknown_host_reveals_nothing() {
     let address = bitcall.address().to_owned();
     for (host, path) in [
         (address.as_str(), BOOTSTRAP.to_owned()),
-        (&address, format!("{BOOTSTRAP}?tenant=nobody")),
         (&address, format!("{BOOTSTRAP}?tenant=")),
         (&address, format!("{BOOTSTRAP}?tenant=../acme")),
         ("nobody.bitcall.example", BOOTSTRAP.to_owned()),
@@ -67,6 +66,45 @@ async fn bootstrap_for_an_unknown_host_reveals_nothing() {
     }
     let unknown = at(&bitcall, &address, &format!("{BOOTSTRAP}?tenant=acme&x=1")).await;
     assert_eq!(refusal(&unknown), (400, "VALIDATION_ERROR".into()));
+}
+
+/// Whoever has shown neither a key nor a token can only guess.
+#[tokio::test]
+async fn a_guessed_tenant_is_answered_as_one_without_settings() {
+    let bitcall = Installation::serving().await;
+    bitcall.done("POST", "/api/tenant/provision", json!({ "tenantId": "known" })).await;
+    bitcall.tenant("shown", "enterprise").await;
+    for path in [BOOTSTRAP, MANIFEST] {
+        let ask = async |tenant: &str| {
+            let answer = bitcall.send("GET", &format!("{path}?tenant={tenant}"), &[], "").await;
+            let mut headers = answer.headers.clone();
+            assert_eq!(answer.status, 200, "{path} {tenant}");
+            for changing in ["x-request-id", "date", "ratelimit", "content-length"] {
+                headers.remove(changing);
+            }
+            (headers, String::from_utf8(answer.body.to_vec()).unwrap())
+        };
+        let (known, unknown) = (ask("known").await, ask("guess").await);
+        assert_eq!(known.0, unknown.0, "{path}");
+        assert_eq!(known.1.replace("known", "guess"), unknown.1, "{path}");
+        // A tenant with settings shows them in the same form.
+        let shown = serde_json::from_str::<Value>(&ask("shown").await.1).unwrap();
+        assert_eq!(fields(&shown), fields(&serde_json::from_str(&unknown.1).unwrap()), "{path}");
+    }
+    // At the name of a tenant there is no other.
+    let nobody = at(&bitcall, "nobody.bitcall.example", &format!("{BOOTSTRAP}?tenant=guess")).await;
+    assert_eq!(refusal(&nobody), (404, "APP_TENANT_NOT_FOUND".into()));
+}
+
+/// The names of all fields, however deep.
+fn fields(value: &Value) -> Vec<String> {
+    match value {
+        Value::Object(object) => {
+            object.iter().flat_map(|(name, value)| std::iter::once(name.clone()).chain(fields(value))).collect()
+        }
+        Value::Array(values) => values.first().map(fields).unwrap_or_default(),
+        _ => Vec::new(),
+    }
 }
 
 #[tokio::test]

@@ -55,8 +55,90 @@ async fn a_tenant_without_origins_serves_only_the_servers_own_pages() {
     let foreign = bitcall.runtime(&key, Some("https://crm.acme.com")).await;
     assert_eq!(refusal(&foreign), (403, "WEBPHONE_ORIGIN_FORBIDDEN".into()));
     assert_eq!(data(&bitcall.runtime(&key, None).await)["tenantId"], "acme");
-    let own = bitcall.origin();
-    assert_eq!(data(&bitcall.runtime(&key, Some(&own)).await)["tenantId"], "acme");
+    // The server is behind a TLS proxy: it is reached by HTTP, and its pages by HTTPS.
+    assert_eq!(data(&bitcall.runtime(&key, Some("https://phone.example.com")).await)["tenantId"], "acme");
+}
+
+#[tokio::test]
+async fn the_servers_own_origin_is_configured_and_not_what_a_request_says() {
+    let (bitcall, key) = with_origins(&[]).await;
+    let other = bitcall.tenant("other", "pro").await;
+    let subdomain = json!({ "tenantId": "acme", "subdomain": "acme" });
+    bitcall.done("POST", "/api/tenant/subdomains", subdomain).await;
+    let report = async |key: &str, host: &str, origin: &str| {
+        let body = json!({ "key": key, "clientId": "c", "sequence": 1, "calls": [] }).to_string();
+        let headers = [("host", host), ("origin", origin), ("content-type", "text/plain")];
+        bitcall.send("POST", "/api/webphone/live-calls", &headers, &body).await.status.as_u16()
+    };
+    for (host, origin) in [
+        ("evil.com", "http://evil.com"),
+        ("evil.com", "https://evil.com"),
+        (bitcall.address(), &bitcall.origin()),
+        ("phone.example.com", "http://phone.example.com"),
+        ("phone.example.com:8443", "https://phone.example.com:8443"),
+        ("nobody.bitcall.example", "https://nobody.bitcall.example"),
+    ] {
+        assert_eq!(report(&key, host, origin).await, 403, "{host} {origin}");
+    }
+    for host in ["phone.example.com", "acme.bitcall.example"] {
+        assert_eq!(report(&key, host, &format!("https://{host}")).await, 200, "{host}");
+        assert_eq!(report(&key, "127.0.0.1", &format!("https://{host}")).await, 200, "{host} by a proxy of that name");
+    }
+    assert_eq!(
+        report(&other, "acme.bitcall.example", "https://acme.bitcall.example").await,
+        403,
+        "another tenant's name"
+    );
+}
+
+#[tokio::test]
+async fn the_phones_page_names_who_may_frame_it_each_time() {
+    let (bitcall, key) =
+        with_origins(&["https://crm.acme.com", "https://*.shops.example", "http://localhost:3000"]).await;
+    let framed_by = async |query: &str| {
+        let page = bitcall.send("GET", &format!("/webphone/{query}"), &[("if-none-match", "*")], "").await;
+        assert_eq!((page.status.as_u16(), page.headers.get("etag")), (200, None));
+        assert_eq!(page.headers["cache-control"], "private, no-cache");
+        let policy = page.headers["content-security-policy"].to_str().unwrap();
+        policy.split_once("frame-ancestors ").unwrap_or_else(|| panic!("{policy}")).1.to_owned()
+    };
+    let own = "https://phone.example.com";
+    let all = format!("{own} https://crm.acme.com https://*.shops.example http://localhost:3000");
+    assert_eq!(framed_by(&format!("?key={key}")).await, all);
+    // By its public name alone nothing is told of a tenant.
+    for query in ["", "?key=", "?key=bk_live_wrong", "?tenant=acme", "?tenant=nobody"] {
+        assert_eq!(framed_by(query).await, "'none'", "{query}");
+    }
+    for (origin, shown) in
+        [("https://a;sandbox", own.to_owned()), ("https://b.acme.com", format!("{own} https://b.acme.com"))]
+    {
+        let change = json!({ "tenantId": "acme", "origins": { "allowedOrigins": [origin] } });
+        let answer = bitcall.panel("PATCH", "/api/tenant/config", change).await;
+        if answer.status.is_success() {
+            assert_eq!(framed_by(&format!("?key={key}")).await, shown);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_phone_gets_a_configuration_only_for_a_page_that_its_tenant_allows() {
+    let (bitcall, key) = with_origins(&["https://crm.acme.com"]).await;
+    let asked = async |page: &str, headers: &[(&str, &str)]| {
+        let page: String = url::form_urlencoded::byte_serialize(page.as_bytes()).collect();
+        bitcall.send("GET", &format!("/api/webphone/config?key={key}&pageOrigin={page}"), headers, "").await
+    };
+    for page in ["https://crm.acme.com", "https://phone.example.com"] {
+        assert_eq!(data(&asked(page, &[]).await)["tenantId"], "acme", "{page}");
+    }
+    let own = [("origin", "https://phone.example.com")];
+    for page in ["https://evil.acme.com", "http://crm.acme.com", "null", ""] {
+        for headers in [&[][..], &own] {
+            let refused = asked(page, headers).await;
+            assert_eq!(refusal(&refused), (403, "WEBPHONE_ORIGIN_FORBIDDEN".into()), "{page}");
+        }
+    }
+    let from_elsewhere = asked("https://crm.acme.com", &[("origin", "https://evil.acme.com")]).await;
+    assert_eq!(refusal(&from_elsewhere), (403, "WEBPHONE_ORIGIN_FORBIDDEN".into()));
 }
 
 #[tokio::test]

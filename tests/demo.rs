@@ -40,7 +40,13 @@ impl Demo {
 
     async fn get(&self, path: &str, headers: &[(&str, &str)]) -> (u16, Value) {
         let stream = TcpStream::connect(self.address()).await.unwrap();
-        let answer = exchange(stream, request(path, headers)).await;
+        let mut request = request(path, &[]);
+        request.headers_mut().insert("host", self.address().parse().unwrap());
+        for (name, value) in headers {
+            let name = name.parse::<hyper::header::HeaderName>().unwrap();
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        let answer = exchange(stream, request).await;
         (answer.status().as_u16(), serde_json::from_slice(answer.body()).unwrap_or_default())
     }
 
@@ -76,6 +82,11 @@ async fn the_json_line_is_what_the_server_serves() {
     assert_eq!(playground["extensions"], demo.line["extensions"]);
     assert_eq!(playground["echo"], "*43");
     assert_eq!(demo.line["extensions"].as_array().unwrap().len(), 2);
+    let port = demo.address().rsplit(':').next().unwrap();
+    for name in ["evil.example".to_owned(), format!("evil.example:{port}"), format!("127.0.0.1.evil.example:{port}")] {
+        let (status, _) = demo.get("/demo.json", &[("host", &name)]).await;
+        assert_eq!(status, 404, "a page's own name that leads here: {name}");
+    }
 }
 
 #[tokio::test]

@@ -41,6 +41,7 @@ mod embedding;
 mod file_modes;
 mod full_disk;
 mod hold;
+mod host_page_trust;
 mod idempotency;
 mod installation;
 mod level_meter;

@@ -69,6 +69,30 @@ async fn every_runtime_answer_has_turn_credentials_and_never_the_secret() {
     }
 }
 
+/// The tenant's name can be guessed; its key cannot, and a token is redeemed once.
+#[tokio::test]
+async fn the_app_gets_no_turn_credentials_before_a_token_is_redeemed() {
+    let bitcall = Installation::serving().await;
+    let key = bitcall.tenant("acme", "enterprise").await;
+    bitcall.done("POST", "/api/tenant/subdomains", json!({ "tenantId": "acme", "subdomain": "acme" })).await;
+    let servers = json!([
+        { "urls": ["stun:stun.acme.com"] },
+        { "urls": ["turn:one.acme.com"], "secret": SECRET },
+        { "urls": ["turn:two.acme.com"], "username": "u", "credential": SECRET },
+    ]);
+    bitcall.done("PATCH", "/api/tenant/config", json!({ "tenantId": "acme", "iceServers": servers })).await;
+    for (host, path) in
+        [(bitcall.address(), "/api/app/bootstrap?tenant=acme"), ("acme.bitcall.example", "/api/app/bootstrap")]
+    {
+        let app = data(&bitcall.send("GET", path, &[("host", host)], "").await);
+        assert_eq!(app["config"]["iceServers"], json!([{ "urls": ["stun:stun.acme.com"] }]), "{host}");
+    }
+    let made = bitcall.send("POST", "/api/auth/handoff", &[("x-bitcall-key", &key)], "{\"payload\":\"eA\"}").await;
+    let token = json!({ "token": data(&made)["token"] }).to_string();
+    let redeemed = data(&bitcall.send("POST", "/api/auth/redeem", &[], &token).await);
+    assert_eq!(redeemed["config"]["iceServers"].as_array().unwrap().len(), 3);
+}
+
 #[tokio::test]
 async fn turn_credentials_are_made_per_request() {
     let relay = Coturn::sharing(SECRET).await;

@@ -2,7 +2,8 @@
 //! at this address, and the manifest by which a browser installs it (W3C Web
 //! Application Manifest).
 //!
-//! Whoever may open the page may read this, and pages of other origins may not: no answer has CORS headers.
+//! Whoever may open the page may read this, and pages of other origins may not: no answer has CORS headers. So nothing
+//! in it is secret, and by a query alone nobody finds out which tenants there are.
 
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ use super::endpoint::{ApiRequest, Endpoint, Success, success};
 use super::error::ApiError;
 use super::form::{Form, text};
 use super::runtime_caller;
-use crate::tenancy::{App, Refusal};
+use crate::tenancy::{PublicApp, Refusal};
 
 /// Characters that launchers show.
 const SHORT_NAME: usize = 12;
@@ -53,6 +54,7 @@ pub fn endpoints() -> Vec<Endpoint> {
 #[serde(rename_all = "camelCase")]
 struct Bootstrap {
     tenant_id: String,
+    /// Without the relays that take credentials: those come with a redeemed token.
     config: RuntimeConfig,
     /// Where this app is opened, by its best address.
     app_url: String,
@@ -67,28 +69,26 @@ fn tenant(form: &mut Form) -> Option<Option<String>> {
 
 async fn bootstrap(request: ApiRequest, named: Option<String>) -> Result<Success<Bootstrap>, ApiError> {
     let platform = &request.state.platform;
-    let app = platform.app(&request.authority, named.as_deref())?;
-    let (id, defaults) = (&app.state.tenant.id, platform.defaults());
-    let effective = &platform.values_of(&app.state).effective;
+    let app = platform.public_app(&request.authority, named.as_deref())?;
+    let defaults = platform.defaults();
     Ok(success(Bootstrap {
-        tenant_id: id.to_string(),
-        config: effective.runtime_config(id, &defaults, request.context.at),
-        app_url: defaults.app_url_of(id, app.host.as_deref()),
-        manifest_url: effective.capabilities.installable.then(|| address(&app, "/api/app/manifest.json", &[])),
+        tenant_id: app.tenant.to_string(),
+        config: app.effective.public_config(&app.tenant, &defaults, request.context.at),
+        app_url: defaults.app_url_of(&app.tenant, app.host.as_deref()),
+        manifest_url: app.effective.capabilities.installable.then(|| address(&app, "/api/app/manifest.json", &[])),
     }))
 }
 
 /// Not in the envelope: a browser reads it.
 pub async fn manifest(State(state): State<Arc<ApiState>>, parts: Parts) -> Result<Response, ApiError> {
-    let authority = runtime_caller::authority(&parts).unwrap_or_default();
+    let authority = runtime_caller::authority(&parts.uri, &parts.headers).unwrap_or_default();
     let mut query = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
     let named = query.find_map(|(name, value)| (name == "tenant").then_some(value));
-    let app = state.platform.app(authority, named.as_deref())?;
-    let effective = &state.platform.values_of(&app.state).effective;
-    if !effective.capabilities.installable {
+    let app = state.platform.public_app(authority, named.as_deref())?;
+    if !app.effective.capabilities.installable {
         return Err(Refusal::AppNotInstallable.into());
     }
-    let manifest = manifest_of(&app, &effective.branding, effective.behavior.theme.start);
+    let manifest = manifest_of(&app);
     let mut response = manifest.to_string().into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/manifest+json"));
@@ -97,7 +97,8 @@ pub async fn manifest(State(state): State<Arc<ApiState>>, parts: Parts) -> Resul
     Ok(response)
 }
 
-fn manifest_of(app: &App, branding: &Branding, theme: ThemeStart) -> Value {
+fn manifest_of(app: &PublicApp) -> Value {
+    let (branding, theme) = (&app.effective.branding, app.effective.behavior.theme.start);
     let name = &branding.display_name;
     let page = |query: &[(&str, &str)]| address(app, "/app/", query);
     let handler = |scheme: &str| {
@@ -150,10 +151,10 @@ fn shortened(name: &str) -> &str {
 }
 
 /// An address at this server, on which the same app is found again.
-fn address(app: &App, path: &str, query: &[(&str, &str)]) -> String {
+fn address(app: &PublicApp, path: &str, query: &[(&str, &str)]) -> String {
     let mut pairs = url::form_urlencoded::Serializer::new(String::new());
     if app.host.is_none() {
-        pairs.append_pair("tenant", app.state.tenant.id.as_str());
+        pairs.append_pair("tenant", app.tenant.as_str());
     }
     match pairs.extend_pairs(query).finish() {
         query if query.is_empty() => path.to_owned(),

@@ -294,7 +294,7 @@ impl ApiRequest {
         if versioned && !parts.method.is_safe() {
             context.expected = etag::expected_revisions(&headers);
         }
-        let authority = runtime_caller::authority(&parts).unwrap_or_default().to_owned();
+        let authority = runtime_caller::authority(&parts.uri, &parts.headers).unwrap_or_default().to_owned();
         let idempotency_scope = format!("{audience:?}");
         let input = RequestFields::receive(Request::from_parts(parts, body)).await?;
         Ok((Self { state, context, headers, authority, path, creates, idempotency_scope, versioned }, input))

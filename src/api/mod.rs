@@ -44,6 +44,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::http::Uri;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use tower::Service as _;
@@ -56,6 +57,7 @@ use endpoint::Endpoint;
 pub use error::ApiError;
 pub use keys::MAX_OVERLAP_SECONDS;
 pub use limits::{RequestLimits, behind_proxy};
+pub use runtime_caller::authority;
 
 use crate::certs::{CertificateStore, Certs};
 use crate::domains::Domains;
@@ -98,6 +100,11 @@ impl Api {
             .method_not_allowed_fallback(answer::method_not_allowed)
             .with_state(Arc::clone(&state));
         Self { router, state }
+    }
+
+    /// See [`webphone::frame_ancestors`].
+    pub fn frame_ancestors(&self, uri: &Uri) -> String {
+        webphone::frame_ancestors(&self.state, uri)
     }
 
     /// Answers a request within `time_limit`, the arrival of its body included. The listener puts an [`EntryPoint`]

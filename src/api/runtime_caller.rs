@@ -12,11 +12,10 @@ use axum::http::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY,
 };
 use axum::http::request::Parts;
-use axum::http::{StatusCode, uri::Authority};
+use axum::http::{StatusCode, Uri, uri::Authority};
 use axum::response::{IntoResponse as _, Response};
 
 use super::ApiState;
-use super::access::EntryPoint;
 use super::error::ApiError;
 use super::limits::{Standings, client_network};
 use crate::rate_limiter::ClientNetwork;
@@ -29,8 +28,6 @@ const OPAQUE_ORIGIN: &str = "null";
 /// Who sent a request with a tenant's API key.
 pub struct RuntimeCaller {
     origin: Option<HeaderValue>,
-    /// Whether `origin` is the address that the request was sent to.
-    is_own_page: bool,
     source: Option<ClientNetwork>,
     standings: Standings,
 }
@@ -52,33 +49,39 @@ pub enum Readers {
     Any,
 }
 
+/// Without a tenant there is nobody to protect, and the page may read which mistake it made.
+impl From<RuntimeRefusal> for RuntimeError {
+    fn from(refusal: RuntimeRefusal) -> Self {
+        let readers = match refusal {
+            RuntimeRefusal::MissingKey | RuntimeRefusal::InvalidKey => Readers::Any,
+            RuntimeRefusal::OriginForbidden => Readers::Own,
+            RuntimeRefusal::TenantDisabled => Readers::Caller,
+        };
+        Self { error: refusal.into(), readers }
+    }
+}
+
 impl RuntimeCaller {
     pub fn of(parts: &Parts) -> Self {
         let origin = parts.headers.get(ORIGIN).map(|origin| match origin.to_str() {
             Ok(_) => origin.clone(),
             Err(_) => HeaderValue::from_static(OPAQUE_ORIGIN),
         });
-        let is_own_page = origin.as_ref().is_some_and(|origin| is_own_origin(parts, origin));
-        Self { origin, is_own_page, source: client_network(parts), standings: Standings::default() }
+        Self { origin, source: client_network(parts), standings: Standings::default() }
     }
 
     /// The key's tenant, if the caller may act for it and is within its limits.
     pub fn admit(&mut self, state: &ApiState, key: Option<&str>) -> Result<Arc<KeyState>, RuntimeError> {
         let origin = self.origin.as_ref().and_then(|origin| origin.to_str().ok());
-        let own_origin = origin.filter(|_| self.is_own_page);
-        let found = state.platform.admit(key, origin, own_origin).map_err(|refusal| {
-            let readers = match refusal.allow_origin(origin) {
-                None => Readers::Own,
-                Some("*") => Readers::Any,
-                Some(_) => Readers::Caller,
-            };
-            let error = match refusal {
-                RuntimeRefusal::InvalidKey => {
-                    state.limits.count_failure(self.source).map_or_else(ApiError::from, |()| refusal.into())
-                }
-                _ => refusal.into(),
-            };
-            RuntimeError { error, readers }
+        let found = state.platform.admit(key, origin).map_err(|refusal| {
+            let refused = RuntimeError::from(refusal);
+            match refusal {
+                RuntimeRefusal::InvalidKey => match state.limits.count_failure(self.source) {
+                    Ok(()) => refused,
+                    Err(too_many) => RuntimeError { error: too_many.into(), ..refused },
+                },
+                _ => refused,
+            }
         })?;
         if self.source.is_some() {
             self.standings = state
@@ -110,7 +113,7 @@ impl RuntimeCaller {
 /// key in a header. Such a preflight has no key: it is granted to every origin, so that it does not tell which origins
 /// the tenants allow. The request itself is refused by its key and origin.
 pub async fn preflight(State(state): State<Arc<ApiState>>, parts: Parts) -> Response {
-    let granted = |origin: &&HeaderValue| match key_in_query(&parts) {
+    let granted = |origin: &&HeaderValue| match in_query(&parts.uri, "key") {
         None => true,
         Some(key) => origin.to_str().is_ok_and(|origin| state.platform.key_allows(&key, origin)),
     };
@@ -131,30 +134,19 @@ pub async fn preflight(State(state): State<Arc<ApiState>>, parts: Parts) -> Resp
 
 /// The API key in the query or in the header `X-Bitcall-Key`. The query comes first, as in the loader's own requests.
 pub fn key_of(parts: &Parts) -> Option<Cow<'_, str>> {
-    key_in_query(parts).or_else(|| Some(Cow::Borrowed(text(&parts.headers, &X_BITCALL_KEY)?)))
+    in_query(&parts.uri, "key").or_else(|| Some(Cow::Borrowed(text(&parts.headers, &X_BITCALL_KEY)?)))
 }
 
-/// Borrowed where nothing in it is percent-encoded, which is so for every valid key.
-fn key_in_query(parts: &Parts) -> Option<Cow<'_, str>> {
-    let mut pairs = url::form_urlencoded::parse(parts.uri.query()?.as_bytes());
-    pairs.find_map(|(name, value)| (name == "key").then_some(value))
+/// The first parameter of that name. It is borrowed where nothing in it is percent-encoded, which is so for every valid
+/// key.
+pub fn in_query<'a>(uri: &'a Uri, wanted: &str) -> Option<Cow<'a, str>> {
+    let mut pairs = url::form_urlencoded::parse(uri.query()?.as_bytes());
+    pairs.find_map(|(name, value)| (name == wanted).then_some(value))
 }
 
 /// The address that a request was sent to, as `host[:port]`: by HTTP/2 it is in the URI, by HTTP/1.1 in `Host`.
-pub fn authority(parts: &Parts) -> Option<&str> {
-    parts.uri.authority().map(Authority::as_str).or_else(|| text(&parts.headers, &HOST))
-}
-
-/// Whether `origin` is the address that the request was sent to. Browsers write origins in lower case
-/// (RFC 6454, section 6.2); a `Host` may have any.
-fn is_own_origin(parts: &Parts, origin: &HeaderValue) -> bool {
-    let scheme: &[u8] = match EntryPoint::of(parts) {
-        EntryPoint::Https { .. } => b"https://",
-        _ => b"http://",
-    };
-    let host = origin.as_bytes().strip_prefix(scheme);
-    host.zip(authority(parts))
-        .is_some_and(|(host, own)| host.iter().copied().eq(own.bytes().map(|byte| byte.to_ascii_lowercase())))
+pub fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    uri.authority().map(Authority::as_str).or_else(|| text(headers, &HOST))
 }
 
 fn set_cors_headers(headers: &mut HeaderMap, allow_origin: Option<HeaderValue>) {
@@ -179,6 +171,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
+    use crate::api::EntryPoint;
 
     const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
@@ -188,24 +181,6 @@ mod tests {
             request = request.header(*name, *value);
         }
         request.extension(entry_point).body(()).unwrap().into_parts().0
-    }
-
-    #[test]
-    fn a_page_is_own_when_its_origin_is_the_address_that_the_request_was_sent_to() {
-        let (https, http) = (EntryPoint::Https { peer: PEER }, EntryPoint::Http { peer: PEER });
-        let is_own = |uri: &str, host: &str, origin: &str, entry_point| {
-            RuntimeCaller::of(&parts(uri, &[("host", host.as_bytes()), ("origin", origin.as_bytes())], entry_point))
-                .is_own_page
-        };
-        assert!(is_own("/", "phone.example", "https://phone.example", https));
-        assert!(is_own("/", "Phone.Example:8443", "https://phone.example:8443", https));
-        assert!(is_own("/", "phone.example", "http://phone.example", http));
-        assert!(is_own("https://phone.example/", "other.example", "https://phone.example", https), "HTTP/2");
-        assert!(!is_own("/", "phone.example", "http://phone.example", https), "another scheme");
-        assert!(!is_own("/", "phone.example", "https://phone.example:8443", https), "another port");
-        assert!(!is_own("/", "phone.example", "https://phone.example.evil", https));
-        assert!(!is_own("/", "phone.example", "null", https));
-        assert!(!RuntimeCaller::of(&parts("/", &[("host", b"phone.example")], https)).is_own_page, "no origin");
     }
 
     #[test]

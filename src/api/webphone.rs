@@ -1,36 +1,50 @@
-//! The runtime configuration, which the loader asks for on every page view.
+//! The runtime configuration, which the loader and the phone ask for on every page view, and who may frame the phone.
 
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::Method;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use axum::http::{Method, Uri};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use bitcall_wire::config::RuntimeConfig;
 
 use super::ApiState;
 use super::access::Audience;
-use super::endpoint::{Endpoint, nothing};
+use super::endpoint::Endpoint;
+use super::form::{Form, text};
 use super::limits::OmitRateLimit;
 use super::runtime_caller::{self, RuntimeCaller};
+use crate::tenancy::RuntimeRefusal;
 
 pub fn endpoints() -> Vec<Endpoint> {
     vec![Endpoint::with_service::<(), RuntimeConfig>(
         Method::GET,
         "/api/webphone/config",
         Audience::Runtime,
-        "The tenant's runtime configuration, for the loader",
-        nothing,
+        "The tenant's runtime configuration, for the loader and the phone",
+        query,
         get(config).options(runtime_caller::preflight),
     )]
+}
+
+/// The phone, whose own origin says nothing of the page that frames it, sends that page's origin as `pageOrigin`, as
+/// the browser tells it with each message of the page.
+fn query(form: &mut Form) -> Option<()> {
+    form.optional("pageOrigin", text());
+    Some(())
 }
 
 /// The body is JSON in its envelope already: it is kept in memory with the key.
 async fn config(State(state): State<Arc<ApiState>>, request: Request) -> Response {
     let parts = request.into_parts().0;
     let mut caller = RuntimeCaller::of(&parts);
-    let answer = caller.admit(&state, runtime_caller::key_of(&parts).as_deref()).map(|key| {
+    let page_origin = runtime_caller::in_query(&parts.uri, "pageOrigin");
+    let admitted = caller.admit(&state, runtime_caller::key_of(&parts).as_deref()).and_then(|key| {
+        let is_admitted = page_origin.is_none_or(|origin| state.platform.admits_page(&key.state, &origin));
+        if is_admitted { Ok(key) } else { Err(RuntimeRefusal::OriginForbidden.into()) }
+    });
+    let answer = admitted.map(|key| {
         let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
         let mut response = (json, state.platform.runtime_body(&key)).into_response();
         response.extensions_mut().insert(OmitRateLimit);
@@ -39,4 +53,23 @@ async fn config(State(state): State<Arc<ApiState>>, request: Request) -> Respons
     let mut response = caller.respond(answer);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     response
+}
+
+/// The `frame-ancestors` directive (Content Security Policy Level 3, section 6.4.2.1) of the phone's page, which its
+/// loader asks for with the tenant's key: the browser shows the page only where every page around it is of these origins.
+pub fn frame_ancestors(state: &ApiState, uri: &Uri) -> String {
+    let key = runtime_caller::in_query(uri, "key");
+    let origins = state.platform.embedding_origins(key.as_deref());
+    // An origin that a host-source (section 2.3.1) cannot express is left out: what it has more could end the directive.
+    let is_host_source = |origin: &String| {
+        origin
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'/' | b'*'))
+    };
+    let sources: Vec<String> = origins.into_iter().filter(is_host_source).collect();
+    if sources.is_empty() {
+        "frame-ancestors 'none'".to_owned()
+    } else {
+        format!("frame-ancestors {}", sources.join(" "))
+    }
 }

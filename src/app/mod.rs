@@ -8,7 +8,6 @@ mod signals;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::api::{self, Access, RequestLimits};
@@ -19,7 +18,7 @@ use crate::domains::{self, Domains, NoCertificates};
 use crate::edge::{self, Edge};
 use crate::server::{
     self, CertificateFiles, DrainOutcome, EdgeDirectory, FileCertificate, HttpTokens, InheritedSockets, Listeners,
-    RequestHandler, Server,
+    Playground, RequestHandler, Server,
 };
 use crate::supervision::Supervisor;
 use crate::tenancy::{Defaults, Names, Platform, TransportDefaults};
@@ -63,7 +62,7 @@ pub struct AppContext {
     /// Where ACME is configured.
     pub certs: Option<Certs>,
     /// See [`RequestHandler::demo`].
-    pub demo: Option<Bytes>,
+    pub demo: Option<Playground>,
     /// See [`RequestHandler::strict_transport`].
     pub strict_transport: bool,
 }

@@ -17,7 +17,7 @@ use crate::app::{self, App, AppContext};
 use crate::certs::CertificateStore;
 use crate::config::{Config, PublicUrl, Secrets};
 use crate::domains::NoCertificates;
-use crate::server::{self, BindError, Bound, ControlSocket, Listeners};
+use crate::server::{self, BindError, Bound, ControlSocket, Listeners, Playground};
 use crate::store::replace_private;
 use crate::tenancy::{NewExtension, NewTenant, Platform, RequestContext, TenantId};
 
@@ -293,14 +293,15 @@ impl RunningDemo {
         })?)
     }
 
-    fn for_playground(&self) -> Bytes {
-        let text = json!({
+    fn for_playground(&self) -> Playground {
+        let body = json!({
             "key": self.saved.api_key,
             "domain": self.domain,
             "extensions": self.saved.extensions,
             "echo": ECHO,
         });
-        Bytes::from(text.to_string())
+        let authority = self.url.trim_start_matches("http://").to_owned();
+        Playground { authority, body: Bytes::from(body.to_string()) }
     }
 
     fn for_people(&self, ephemeral: bool, colour: bool) -> String {

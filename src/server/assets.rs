@@ -28,11 +28,10 @@ pub struct Asset {
 include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
 const LOADER: &str = "/webphone/loader.js";
+const PHONE_PAGE: &str = "/webphone/";
 
-/// For the phone page. Its styles and scripts are files, so nothing inline is
-/// allowed. Any page may frame it: the page is the same for all tenants and holds
-/// nothing of theirs. A tenant's allowed origins are checked where its runtime
-/// configuration is asked for, not here.
+/// For the phone page, with the tenant's `frame-ancestors` after it. Its styles and scripts are files, so nothing inline
+/// is allowed.
 const PHONE_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; \
     worker-src 'self'; style-src 'self'; img-src 'self' https: data:; \
     media-src 'self' https: blob:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'";
@@ -50,18 +49,29 @@ pub fn find(path: &str) -> Option<&'static Asset> {
 }
 
 impl Asset {
-    /// `200`, or `304` when the browser has it already.
-    pub fn answer(&self, request: &HeaderMap) -> Response<Body> {
+    /// Whether it is the page that loaders frame, which is answered for one tenant.
+    pub fn is_phone_page(&self) -> bool {
+        self.path == PHONE_PAGE
+    }
+
+    /// `200`, or `304` when the browser has it already. The phone's page, with its `frame_ancestors`, is always
+    /// answered in full: an origin that the tenant no more allows must not frame it.
+    pub fn answer(&self, request: &HeaderMap, frame_ancestors: Option<&str>) -> Response<Body> {
         let (coding, body) = self.choose(request);
         let mut response = Response::new(Body::empty());
         let headers = response.headers_mut();
-        headers.insert(ETAG, tag(self.etag, coding));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static(self.caching()));
+        if frame_ancestors.is_some() {
+            // With no-store the pages around it would be kept out of the browser's back/forward cache.
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        } else {
+            headers.insert(ETAG, tag(self.etag, coding));
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static(self.caching()));
+        }
         headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
         // Any page may load these, also one that isolates itself (COEP), or checks integrity (SRI).
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
-        if self.already_there(request) {
+        if frame_ancestors.is_none() && self.already_there(request) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             return response;
         }
@@ -71,8 +81,13 @@ impl Asset {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
         }
         if self.content_type.starts_with("text/html") {
-            let policy = if self.path.starts_with("/webphone/") { PHONE_POLICY } else { SITE_POLICY };
-            headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+            let policy = match frame_ancestors {
+                None => HeaderValue::from_static(SITE_POLICY),
+                // It consists of origins, which are ASCII; what is none is framed by nobody.
+                Some(ancestors) => HeaderValue::try_from(format!("{PHONE_POLICY}; {ancestors}"))
+                    .unwrap_or_else(|_| HeaderValue::from_static("frame-ancestors 'none'")),
+            };
+            headers.insert(CONTENT_SECURITY_POLICY, policy);
             headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         }
         *response.body_mut() = Bytes::from_static(body).into();

@@ -35,7 +35,7 @@ use connection_limits::ConnectionLimits;
 pub use edge_directory::EdgeDirectory;
 pub use notify::ready as notify_ready;
 pub use redirect::HttpTokens;
-pub use request_handler::RequestHandler;
+pub use request_handler::{Playground, RequestHandler};
 pub use sockets::{BindError, Bound, ControlSocket, InheritedSockets, bind_tcp, raise_file_limit};
 pub use tls::{CertificateFiles, FileCertificate};
 

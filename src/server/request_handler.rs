@@ -20,12 +20,21 @@ use crate::api::{self, Api, ApiError, Code, ErrorFormat, RequestId};
 use crate::edge::Edge;
 use crate::supervision::Health;
 
+/// What the demo's site must know to sign its phone in: passwords of throw-away extensions.
+pub struct Playground {
+    /// The `host[:port]` that the demo printed. A page of another site can let its own name lead to this machine; then
+    /// it is that name that the browser asks for.
+    pub authority: String,
+    /// JSON.
+    pub body: Bytes,
+}
+
 /// Answers every request of every listener.
 pub struct RequestHandler {
     pub api: Api,
     pub edge: Edge,
-    /// What the playground must know to sign its phone in; `bitcall demo` only.
-    pub demo: Option<Bytes>,
+    /// `bitcall demo` only.
+    pub demo: Option<Playground>,
     /// The answers to HTTP-01 challenges, where ACME is configured.
     pub challenges: Option<Arc<dyn HttpTokens>>,
     /// The port of HTTPS, as clients reach it.
@@ -75,7 +84,7 @@ impl RequestHandler {
     fn public(&self, info: &Arc<ConnectionInfo>, request: Request<RequestBody>, peer: SocketAddr) -> Response<Body> {
         match request.uri().path() {
             "/sip" => websocket::accept(request, &self.edge, peer, Arc::clone(info)),
-            "/demo.json" if self.demo.is_some() => self.demo(peer),
+            "/demo.json" if self.demo.is_some() => self.demo(&request, peer),
             "/webphone" => permanent_redirect("/webphone/"),
             _ => self.challenge(&request).unwrap_or_else(|| self.asset(info, &request)),
         }
@@ -94,7 +103,8 @@ impl RequestHandler {
             refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return refusal;
         }
-        let mut response = asset.answer(request.headers());
+        let frame_ancestors = asset.is_phone_page().then(|| self.api.frame_ancestors(request.uri()));
+        let mut response = asset.answer(request.headers(), frame_ancestors.as_deref());
         if info.is_tls && self.strict_transport {
             response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
         }
@@ -107,12 +117,13 @@ impl RequestHandler {
         self.api.answer(request, self.request_timeout).await
     }
 
-    /// Passwords of throw-away extensions, so for this machine only.
-    fn demo(&self, peer: SocketAddr) -> Response<Body> {
+    /// For this machine only, and by the name that the demo printed.
+    fn demo<B>(&self, request: &Request<B>, peer: SocketAddr) -> Response<Body> {
+        let asked = api::authority(request.uri(), request.headers());
         match &self.demo {
-            Some(demo) if peer.ip().is_loopback() => {
+            Some(demo) if peer.ip().is_loopback() && asked == Some(&demo.authority) => {
                 let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];
-                (headers, demo.clone()).into_response()
+                (headers, demo.body.clone()).into_response()
             }
             _ => refusal(Code::NotFound, "there is nothing at this address"),
         }

@@ -54,6 +54,14 @@ impl Defaults {
         url.into()
     }
 
+    /// The origin (RFC 6454) of this server's pages: at `host`, else at the host of `public_url`.
+    pub fn origin_at(&self, host: Option<&str>) -> String {
+        let mut url = self.public_url.clone();
+        // Fails for what is no host name, which leads to no page either.
+        let _ = host.map(|host| url.set_host(Some(host)));
+        url.origin().ascii_serialization()
+    }
+
     /// The built-in edge's WebSocket.
     pub fn edge_wss(&self) -> String {
         let mut url = self.at("/sip");
@@ -172,6 +180,13 @@ pub fn effective(tenant: &TenantId, settings: &Settings, rights: &Entitlements, 
 }
 
 impl Effective {
+    /// What is told to somebody who has shown neither a key nor a token: all but the relays that take credentials.
+    pub fn public_config(&self, tenant: &TenantId, defaults: &Defaults, now: Timestamp) -> RuntimeConfig {
+        let mut config = self.runtime_config(tenant, defaults, now);
+        config.ice_servers.retain(|server| server.username.is_none() && server.credential.is_none());
+        config
+    }
+
     /// What the phone is told now; with the credentials for relays that it is told only once, where
     /// [`Self::has_fresh_credentials`].
     pub fn runtime_config(&self, tenant: &TenantId, defaults: &Defaults, now: Timestamp) -> RuntimeConfig {

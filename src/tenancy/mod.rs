@@ -51,7 +51,7 @@ mod token;
 mod transport;
 mod turn_credentials;
 
-pub use app::App;
+pub use app::PublicApp;
 pub use audit::{AuditEntry, AuditId, AuditSearch};
 pub use claim::{
     Certificate, CertificateStage, Claim, DnsProblem, DomainLoss, DomainStatus, LostDomain, MovedAway, Phase,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::platform::Platform;
-use super::tenant_state::KeyState;
+use super::tenant_state::{KeyState, TenantState};
 use crate::timestamp::Timestamp;
 
 /// Why a phone gets no configuration.
@@ -20,34 +20,15 @@ pub enum RuntimeRefusal {
     TenantDisabled,
 }
 
-impl RuntimeRefusal {
-    /// For `Access-Control-Allow-Origin`. Without a tenant there is nobody to
-    /// protect, and the page may read which mistake it made.
-    pub fn allow_origin(self, origin: Option<&str>) -> Option<&str> {
-        match self {
-            Self::MissingKey | Self::InvalidKey => origin.map(|_| "*"),
-            Self::OriginForbidden => None,
-            Self::TenantDisabled => origin,
-        }
-    }
-}
-
 impl Platform {
     /// The tenant of `key`, if a page of `origin` may act for it.
     ///
-    /// `origin` is the request's `Origin` header; callers without one are not
-    /// foreign pages. `own_origin` is the origin under which this request
-    /// reached the server: pages of ours (the phone, the playground) are always allowed.
-    pub fn admit(
-        &self,
-        key: Option<&str>,
-        origin: Option<&str>,
-        own_origin: Option<&str>,
-    ) -> Result<Arc<KeyState>, RuntimeRefusal> {
+    /// `origin` is the request's `Origin` header; callers without one are not foreign pages.
+    pub fn admit(&self, key: Option<&str>, origin: Option<&str>) -> Result<Arc<KeyState>, RuntimeRefusal> {
         let (snapshot, now) = (self.snapshot(), Timestamp::now());
         let key = key.filter(|key| !key.is_empty()).ok_or(RuntimeRefusal::MissingKey)?;
         let found = self.key_in(&snapshot, key, now).ok_or(RuntimeRefusal::InvalidKey)?;
-        if !origin.is_none_or(|origin| own_origin == Some(origin) || found.state.tenant.allows(origin)) {
+        if !origin.is_none_or(|origin| snapshot.admits_page(&found.state, origin)) {
             return Err(RuntimeRefusal::OriginForbidden);
         }
         if !found.enabled {
@@ -55,6 +36,20 @@ impl Platform {
         }
         found.uses.record(now);
         Ok(Arc::clone(found))
+    }
+
+    /// Whether pages of `origin` may embed the phone of a tenant.
+    pub fn admits_page(&self, state: &TenantState, origin: &str) -> bool {
+        self.snapshot().admits_page(state, origin)
+    }
+
+    /// The origins, and patterns of origins, whose pages may embed the phone of the key's tenant. None for no key and
+    /// for an unknown one.
+    pub fn embedding_origins(&self, key: Option<&str>) -> Vec<String> {
+        let snapshot = self.snapshot();
+        let Some(found) = key.and_then(|key| self.key_in(&snapshot, key, Timestamp::now())) else { return Vec::new() };
+        let allowed = found.state.tenant.settings.allowed_origins.iter().map(|pattern| pattern.as_str().to_owned());
+        snapshot.own_origins(&found.state).into_iter().chain(allowed).collect()
     }
 
     /// The runtime configuration for a key that was admitted.

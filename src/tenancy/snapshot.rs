@@ -19,6 +19,7 @@ use super::id::{TenantId, Username};
 use super::key::{ApiKeyMeta, KeyHash, KeyHasherBuilder, KeyId};
 use super::name_index::NameIndex;
 use super::plan::{self, Entitlements, Plan};
+use super::settings::Settings;
 use super::tenant::{PlanStatus, Tenant};
 use super::tenant_state::{KeyState, RuntimeBody, TenantState};
 use super::transport::TransportDefaults;
@@ -74,6 +75,12 @@ impl Snapshot {
         let (plan, rights) = self.plan_and_rights(Some(&tenant.plan_id), tenant.plan_status);
         let effective = effective(&tenant.id, &tenant.settings, &rights, &self.defaults);
         TenantValues { plan, rights, effective }
+    }
+
+    /// What would be in effect for a tenant of the default plan that has set nothing.
+    pub fn effective_without_settings(&self, tenant: &TenantId) -> Effective {
+        let (_, rights) = self.plan_and_rights(None, PlanStatus::Active);
+        effective(tenant, &Settings::default(), &rights, &self.defaults)
     }
 
     /// The plan called so, or the default one where the catalogue has lost that, and what it entitles to.
@@ -287,6 +294,19 @@ impl Snapshot {
         let claim = self.claim(&state.tenant.id);
         let rights = self.plan_and_rights(Some(&state.tenant.plan_id), state.tenant.plan_status).1;
         self.defaults.names.leading_to(&state.tenant, claim.map(Arc::as_ref), &rights)
+    }
+
+    /// Whether pages of `origin` may act for a tenant: those that it allows, and those that this server itself serves.
+    pub fn admits_page(&self, state: &TenantState, origin: &str) -> bool {
+        state.tenant.allows(origin) || self.own_origins(state).iter().any(|own| own == origin)
+    }
+
+    /// The origins at which this server itself serves a tenant's pages. They follow from the configuration and never
+    /// from a request, whose `Host` anybody can choose.
+    pub fn own_origins(&self, state: &TenantState) -> Vec<String> {
+        let hosts = self.hosts(state);
+        let at_host = |host: &String| self.defaults.origin_at(Some(host));
+        std::iter::once(self.defaults.origin_at(None)).chain(hosts.iter().map(at_host)).collect()
     }
 
     /// The tenant that has a host name, whether it leads to it yet or not.

@@ -96,14 +96,14 @@ async fn everything_is_there_again_after_a_restart() {
     let key = platform.provision(&context(), new, key_of).await.unwrap();
     platform.add_extension(&context(), &acme(), extension(Some("long enough")), false, password_of).await.unwrap();
     let key = key.as_str();
-    let before = platform.runtime_body(&platform.admit(Some(key), None, None).unwrap());
+    let before = platform.runtime_body(&platform.admit(Some(key), None).unwrap());
     platform.store_key_uses().await.unwrap();
     let keys = platform.api_keys(&platform.tenant(&acme()).unwrap());
     assert!(keys[0].last_used_at.is_some());
 
     let test = test.reopened().await;
     let platform = &test.platform;
-    assert_eq!(platform.runtime_body(&platform.admit(Some(key), Some("https://crm.acme.com"), None).unwrap()), before);
+    assert_eq!(platform.runtime_body(&platform.admit(Some(key), Some("https://crm.acme.com")).unwrap()), before);
     assert!(platform.credentials("acme-corp.sip.example", "101").is_some());
     assert_eq!(platform.api_keys(&platform.tenant(&acme()).unwrap()), keys, "with the last uses");
     assert_eq!(platform.tenants().len(), 1);
@@ -219,7 +219,7 @@ async fn a_disabled_tenant_gets_nothing_and_its_extensions_neither() {
         })
         .await
         .unwrap();
-    let ask = |origin| platform.admit(Some(key.as_str()), origin, None);
+    let ask = |origin| platform.admit(Some(key.as_str()), origin);
     assert_eq!(ask(Some("https://crm.acme.com")), Err(RuntimeRefusal::TenantDisabled));
     assert_eq!(ask(None), Err(RuntimeRefusal::TenantDisabled));
     assert_eq!(ask(Some("https://evil.example")), Err(RuntimeRefusal::OriginForbidden), "strangers learn nothing");

@@ -123,6 +123,17 @@ impl Browser {
         view
     }
 
+    /// The window that a page has opened at `url`, once it is there.
+    pub async fn window_at(&self, url: &str) -> BrowsingContext {
+        let context = until(&format!("a window at {url}"), async || {
+            let tree = self.bidi.browsing_context().get_tree(None).await.map_err(|e| e.to_string())?;
+            let found = tree.contexts.iter().find(|window| window.url == url).map(|window| window.context.clone());
+            found.ok_or_else(|| format!("{:?}", tree.contexts.iter().map(|window| &window.url).collect::<Vec<_>>()))
+        })
+        .await;
+        BrowsingContext::new(self.bidi.clone(), context)
+    }
+
     /// Console lines so far, `level: text`, of all pages and frames.
     pub fn console(&self) -> Vec<String> {
         self.console.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -31,7 +31,12 @@ impl Host {
 
     /// A host name of its own, so that the phone's frame is cross-site and not only cross-origin.
     pub fn origin(&self) -> String {
-        format!("http://shop.localhost:{}", self.port)
+        self.at("shop.localhost")
+    }
+
+    /// The same pages at another name below `localhost`.
+    pub fn at(&self, name: &str) -> String {
+        format!("http://{name}:{}", self.port)
     }
 
     pub fn url(&self, path: &str) -> String {

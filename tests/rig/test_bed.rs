@@ -57,6 +57,16 @@ impl TestPhone {
     /// Reloads the host page and opens the phone's panel on it again.
     pub async fn reload(&mut self) {
         self.host_page.reload().await;
+        self.open_panel().await;
+    }
+
+    /// Goes to another host page in the same tab and opens the phone's panel on it.
+    pub async fn goes_to(&mut self, url: &str) {
+        self.host_page.goes_to(url).await;
+        self.open_panel().await;
+    }
+
+    async fn open_panel(&mut self) {
         self.frame = self.host_page.phone().await;
         self.host_page.eval("BitcallWebphone.toggle()").await;
     }

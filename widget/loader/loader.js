@@ -65,10 +65,10 @@
       const current = (phone = createPhone(config, onError));
       try {
         // The iframe loads while the configuration is fetched.
-        const answer = fetchConfig(config.key, current.abort.signal);
+        const answer = fetchConfig(current.key, current.abort.signal);
         answer.catch(() => {});
         await bodyReady(current.abort.signal);
-        if (phone === current) current.view = createView(current, base.href);
+        if (phone === current) current.view = createView(current, phonePage(base, current.key).href);
         const runtime = await answer;
         if (phone === current) mount(current, runtime);
       } catch (error) {
@@ -134,6 +134,7 @@
 
   function createPhone(config, onError) {
     return {
+      key: config.key.trim(),
       hostConfig: hostConfig(config),
       onError,
       debug: Boolean(config.debug),
@@ -173,16 +174,22 @@
         sessionRestore: oneOf(behavior.sessionRestore, 'auto', 'off'),
         themeStart: oneOf(behavior.theme && behavior.theme.start, 'light', 'dark', 'system'),
       },
-      key: config.key.trim(),
       embedOrigin: text(config.embedOrigin) || location.origin,
       debug: Boolean(config.debug),
     };
   }
 
+  /** The phone's page for the tenant of `key`; the browser shows it only where that tenant allows. */
+  function phonePage(url, key) {
+    const page = new URL(url, base);
+    page.searchParams.set('key', key);
+    return page;
+  }
+
   /** A CORS simple request: no preflight, one round trip. */
   async function fetchConfig(key, signal) {
     const url = new URL('/api/webphone/config', base);
-    url.searchParams.set('key', key.trim());
+    url.searchParams.set('key', key);
     let response;
     try {
       response = await fetch(url, { signal, credentials: 'omit' });
@@ -221,7 +228,7 @@
   /** Shows the launcher and waits for the phone. Called when the configuration is known. */
   function mount(p, runtime) {
     p.runtime = runtime;
-    const page = new URL(runtime.uiUrl || base, base);
+    const page = phonePage(runtime.uiUrl || base, p.key);
     p.view.show(runtime.branding);
     if (p.wantsOpen) p.view.open(true);
     const timer = setTimeout(() => {
@@ -230,7 +237,7 @@
     }, READY_TIMEOUT_MS);
     p.cancelReadyTimeout = () => clearTimeout(timer);
     p.abort.signal.addEventListener('abort', p.cancelReadyTimeout);
-    if (page.href !== base.href) {
+    if (page.href !== p.view.frame.src) {
       p.origin = page.origin;
       p.view.frame.src = page.href;
     } else if (p.pageReady) sendInit(p);
@@ -239,7 +246,7 @@
   /** Sends BITCALL_INIT, then the commands that were queued. */
   function sendInit(p) {
     p.cancelReadyTimeout();
-    post(p, 'BITCALL_INIT', { config: p.runtime, host: p.hostConfig });
+    post(p, 'BITCALL_INIT', { host: p.hostConfig });
     p.initSent = true;
     for (const [type, payload] of p.queue.splice(0)) post(p, type, payload);
   }

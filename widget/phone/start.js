@@ -13,18 +13,34 @@ try {
 } catch {
   // No SharedWorker: the phone runs the agent in this page.
 }
+// The server's answer to whether pages of `pageOrigin` may embed the phone, with the tenant's configuration
+// (src/runtime_config.rs). Nothing of the configuration comes from the page.
+const answers = {};
+const requestConfig = (pageOrigin) => {
+  const key = new URLSearchParams(location.search).get('key') ?? '';
+  return (answers[pageOrigin] ??= fetch(`/api/webphone/config?${new URLSearchParams({ key, pageOrigin })}`).then(
+    (answer) => answer.json(),
+  ));
+};
 // For an automatic sign-in the agent opens its WebSocket before the phone has started.
-const preconnect = ({ config, host }) => {
-  const mode = host?.behavior?.mode ?? config?.behavior?.host?.mode;
-  const url = config?.wss?.[0];
+const preconnect = async (host, pageOrigin) => {
+  const { data } = await requestConfig(pageOrigin);
+  const mode = host?.behavior?.mode ?? data?.behavior.host.mode;
+  const url = data?.wss[0];
   if (mode === 'autologin' && url) window.bitcallStartedWorker?.port.postMessage({ preconnect: url });
 };
 if (parent !== window) {
+  window.bitcallRequestConfig = requestConfig;
   window.bitcallEarlyMessages = [];
   addEventListener('message', (event) => {
     window.bitcallEarlyMessages?.push(event);
-    if (event.source === parent && event.data?.type === 'BITCALL_INIT') preconnect(event.data.payload ?? {});
+    // If the request fails, the phone says so.
+    if (event.source === parent && event.data?.type === 'BITCALL_INIT')
+      preconnect(event.data.payload?.host, event.origin).catch(() => {});
   });
+  // Most browsers tell the origin of the page before it speaks.
+  const expected = location.ancestorOrigins?.[0];
+  if (expected) requestConfig(expected).catch(() => {});
   parent.postMessage({ type: 'BITCALL_READY', payload: {} }, '*');
 }
 try {

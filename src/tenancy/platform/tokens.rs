@@ -96,7 +96,7 @@ impl Platform {
     ) -> Result<RedeemedToken, Refusal> {
         let hash = self.0.pepper.hash(token.as_str());
         let id = self.pending_tokens().tenant_of(&hash, context.at).ok_or(Refusal::TokenInvalid)?;
-        let app = self.app(authority, Some(id.as_str())).map_err(|refusal| match refusal {
+        let state = self.app_tenant(authority, &id).map_err(|refusal| match refusal {
             Refusal::TenantDisabled => refusal,
             _ => Refusal::TokenInvalid,
         })?;
@@ -115,7 +115,7 @@ impl Platform {
         let batch = Batch::new().require_revision(&key, record.revision).remove(&key);
         let forget = move |platform: &Self, _| platform.pending_tokens().remove(&hash);
         match self.commit_with_audit(context, action, batch, forget).await {
-            Ok(()) => Ok(RedeemedToken { state: app.state, carried }),
+            Ok(()) => Ok(RedeemedToken { state, carried }),
             // Somebody was faster.
             Err(store::Error::Conflict(_)) => Err(Refusal::TokenInvalid),
             Err(error) => Err(Refusal::Unavailable(error)),

@@ -26,9 +26,9 @@ async fn a_key_made_before_the_checksum_is_valid_as_ever() {
         .await
         .unwrap();
     assert_eq!(stored.retires_at, None);
-    assert!(platform.admit(Some(old), None, None).is_ok());
+    assert!(platform.admit(Some(old), None).is_ok());
     let test = test.reopened().await;
-    assert!(test.platform.admit(Some(old), None, None).is_ok(), "read from the disk");
+    assert!(test.platform.admit(Some(old), None).is_ok(), "read from the disk");
 }
 
 async fn created(platform: &Platform) -> String {
@@ -50,7 +50,7 @@ async fn a_retired_key_is_refused_while_it_is_still_stored_and_then_dropped() {
     let platform = &test.platform;
     let first = platform.provision(&context(), NewTenant::named(acme()), key_of).await.unwrap();
     let other = created(platform).await;
-    let open = |key: &str| platform.admit(Some(key), None, None).is_ok();
+    let open = |key: &str| platform.admit(Some(key), None).is_ok();
     retire(platform, 0, Timestamp::now().after(Duration::from_hours(1))).await;
     assert!(open(&first) && open(&other));
     retire(platform, 0, Timestamp::now()).await;

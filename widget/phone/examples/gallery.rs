@@ -103,6 +103,10 @@ fn scenes() -> Vec<(&'static str, Scene)> {
             ui.embedded.set(false);
             ui.screen.set(Screen::NotEmbedded);
         }),
+        ("refused", |ui| {
+            ui.config.set(None);
+            ui.screen.set(Screen::Refused("The tenant does not allow pages of this origin.".to_owned()));
+        }),
         ("form", |ui| signed_out(ui, Screen::Form)),
         ("form-errors", |ui| {
             signed_out(ui, Screen::Form);

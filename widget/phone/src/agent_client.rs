@@ -38,8 +38,9 @@ const START_TIMEOUT_MS: i32 = 10_000;
 pub struct AgentAddress {
     /// URL of the worker's module script, e.g. `/webphone/worker-1f2e.js`.
     pub worker_url: String,
-    /// Name of the agent in that worker; pages with the same name share it. It is
-    /// `storageNamespace|userKey`, so that two extensions in one browser have two agents.
+    /// Name of the agent in that worker; pages with the same name share it, and no others. It has the tenant, the
+    /// origin of the host page, the servers and the user, so that two extensions in one browser have two agents, and
+    /// a page cannot reach the calls that the page of another origin has.
     pub name: String,
 }
 

@@ -1,9 +1,9 @@
 //! The page that frames the phone: messages of [`bitcall_wire::host_protocol`] over `window.postMessage`.
 //!
-//! Any page may frame the phone. Therefore messages are accepted only from the parent window and, after the
-//! first `BITCALL_INIT`, only from the origin that sent it. Messages of the phone are sent to exactly that
-//! origin. The one message before that, `BITCALL_READY`, is empty; start.js sends it before this module
-//! runs.
+//! Messages are accepted only from the parent window and, after the first `BITCALL_INIT`, only from the origin
+//! that sent it; whether pages of that origin may embed the phone is for the server to say
+//! ([`crate::runtime_config`]). Messages of the phone are sent to exactly that origin. The one message before
+//! that, `BITCALL_READY`, is empty; start.js sends it before this module runs.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -63,6 +63,11 @@ impl HostPage {
         if let Some(origin) = &*self.origin.borrow() {
             self.send(message, origin);
         }
+    }
+
+    /// The origin of the host page, by its first message; `None` before that.
+    pub fn origin(&self) -> Option<String> {
+        self.origin.borrow().clone()
     }
 
     /// Stops receiving messages.

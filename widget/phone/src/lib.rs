@@ -6,7 +6,7 @@
 //!
 //! - [`ui`] is the state of the screens, [`screens`] render it and dispatch actions;
 //! - [`signin`], [`recents`], [`number`], [`time`], [`theme`] need no browser;
-//! - [`agent_client`], [`media`], [`tones`] and [`host`] connect to the agent, the far end, the speaker and the host page.
+//! - [`agent_client`], [`media`], [`tones`], [`host`] and [`runtime_config`] connect to the agent, the far end, the speaker, the host page and the server.
 
 pub mod agent_client;
 pub mod app;
@@ -18,6 +18,7 @@ pub mod notified_calls;
 pub mod number;
 pub mod page;
 pub mod recents;
+pub mod runtime_config;
 pub mod screens;
 pub mod signin;
 pub mod storage;

@@ -35,13 +35,31 @@ pub struct StoredSession {
     pub domain: String,
     pub realm: Option<String>,
     pub ha1: String,
+    /// [`server_origins`] that the person has signed in with.
+    pub servers: Vec<String>,
 }
 
 impl StoredSession {
+    /// Whether these are all servers that the person has signed in with: no other gets an answer to its challenge
+    /// that nobody asked for.
+    pub fn fits(&self, wss: &[String]) -> bool {
+        server_origins(wss).all(|server| self.servers.contains(&server))
+    }
+
     /// Whether this session belongs to that user.
     pub fn is_of(&self, username: &str, domain: &str) -> bool {
         self.username.eq_ignore_ascii_case(username) && self.domain.eq_ignore_ascii_case(domain)
     }
+}
+
+/// Scheme, host and port of each WebSocket URL, in lower case.
+pub fn server_origins(wss: &[String]) -> impl Iterator<Item = String> {
+    wss.iter().map(|url| {
+        let after_scheme = url.find("://").map_or(0, |at| at + 3);
+        let rest = url.get(after_scheme..).unwrap_or_default();
+        let end = rest.find(['/', '?', '#']).map_or(url.len(), |at| after_scheme + at);
+        url.get(..end).unwrap_or_default().to_ascii_lowercase()
+    })
 }
 
 /// The first step after `BITCALL_INIT`.
@@ -72,7 +90,7 @@ pub fn initial_sign_in(config: &RuntimeConfig, host: &HostOptions, stored: Optio
     let defaults = FormDefaults::from_host(config, &host.sip);
     let restore = host.behavior.session_restore.unwrap_or(config.behavior.session_restore);
     if restore == SessionRestore::Auto
-        && let Some(stored) = stored.filter(|stored| defaults.matches_session(stored))
+        && let Some(stored) = stored.filter(|stored| defaults.matches_session(stored) && stored.fits(&config.wss))
     {
         return InitialSignIn::Restore(stored.into());
     }
@@ -177,8 +195,8 @@ impl Credentials {
         format!("{}@{}", self.username, self.domain).to_ascii_lowercase()
     }
 
-    /// The session to store; `None` while only the password is known.
-    pub fn storable(&self) -> Option<StoredSession> {
+    /// The session to store after a sign-in with the servers `wss`; `None` while only the password is known.
+    pub fn storable(&self, wss: &[String]) -> Option<StoredSession> {
         match &self.secret.0 {
             AccountSecret::Password { .. } => None,
             AccountSecret::Ha1 { realm, ha1 } => Some(StoredSession {
@@ -186,6 +204,7 @@ impl Credentials {
                 domain: self.domain.clone(),
                 realm: realm.clone(),
                 ha1: ha1.clone(),
+                servers: server_origins(wss).collect(),
             }),
         }
     }
@@ -224,7 +243,7 @@ mod tests {
     fn config(domain: Option<&str>) -> RuntimeConfig {
         serde_json::from_value(serde_json::json!({
             "tenantId": "acme", "uiUrl": "", "storageNamespace": "bitcall:acme", "wsUrl": null,
-            "wss": [], "iceServers": [], "sip": { "domain": domain }, "behavior": {},
+            "wss": ["wss://sip.acme/ws"], "iceServers": [], "sip": { "domain": domain }, "behavior": {},
             "branding": { "displayName": "Acme", "logoLight": null, "logoDark": null, "themeColor": "#2563eb", "headerMode": "both" },
             "capabilities": { "maxSessions": 2, "transferBlind": false, "popupMode": false, "installable": false, "audioClips": false },
             "features": {}
@@ -251,6 +270,7 @@ mod tests {
             domain: "sip.acme".to_owned(),
             realm: Some("sip.acme".to_owned()),
             ha1: "00112233445566778899aabbccddeeff".to_owned(),
+            servers: vec!["wss://sip.acme".to_owned()],
         }
     }
 
@@ -311,6 +331,29 @@ mod tests {
     }
 
     #[test]
+    fn a_stored_session_is_restored_only_with_servers_that_it_was_made_with() {
+        let restored = |wss: &[&str]| {
+            let mut config = config(Some("sip.acme"));
+            config.wss = wss.iter().map(|url| (*url).to_owned()).collect();
+            matches!(initial_sign_in(&config, &HostOptions::default(), Some(stored("101"))), InitialSignIn::Restore(_))
+        };
+        for same in ["wss://sip.acme/ws", "wss://sip.acme", "WSS://SIP.acme?x", "wss://sip.acme/other"] {
+            assert!(restored(&[same]), "{same}");
+        }
+        for other in [
+            "wss://evil.example",
+            "ws://sip.acme",
+            "wss://sip.acme:8443",
+            "wss://sip.acme.evil.example",
+            "wss://sip.acme@evil.example",
+            "wss://evil.example/wss://sip.acme",
+        ] {
+            assert!(!restored(&[other]), "{other}");
+            assert!(!restored(&["wss://sip.acme/ws", other]), "{other} behind the known one");
+        }
+    }
+
+    #[test]
     fn only_account_failures_may_mean_an_outdated_session() {
         for code in [
             RegistrationFailureCode::WrongPassword,
@@ -345,7 +388,8 @@ mod tests {
         host.sip.ha1_password = Some("00112233445566778899aabbccddeeff".to_owned());
         let InitialSignIn::Auto(given) = initial_sign_in(&config(None), &host, None) else { panic!() };
         assert!(matches!(given.secret.0, AccountSecret::Ha1 { .. }));
-        assert!(given.storable().is_some());
+        let stored = given.storable(&["wss://sip.acme/ws".to_owned()]).unwrap();
+        assert_eq!(stored.servers, ["wss://sip.acme"]);
     }
 
     #[test]
@@ -353,7 +397,7 @@ mod tests {
         let InitialSignIn::Connect(given) = initial_sign_in(&config(None), &host(None, "101", "hunter2"), None) else {
             panic!()
         };
-        assert_eq!(given.storable(), None);
+        assert_eq!(given.storable(&[]), None);
         assert!(!format!("{given:?}").contains("hunter2"));
     }
 

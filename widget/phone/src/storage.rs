@@ -1,4 +1,8 @@
-//! The browser storage of the phone. Keys are namespaced by tenant. Passwords are never stored.
+//! The browser storage of the phone. Passwords are never stored.
+//!
+//! Pages of one site share the storage of the phone that they embed, and need not trust one another: a key has the
+//! tenant and the origin of the page. A session is also bound to the servers that it was made with
+//! ([`StoredSession::fits`]).
 //!
 //! Storage may be blocked or full (private windows, third-party frames). The phone then works without it.
 
@@ -9,7 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::signin::StoredSession;
 use crate::value;
 
-/// The browser storage of one tenant.
+/// The browser storage of one tenant's phone on pages of one origin.
 #[derive(Clone)]
 pub struct TenantStorage {
     namespace: String,
@@ -21,8 +25,13 @@ const SESSION: &str = "session";
 const REMEMBERED: &str = "account";
 
 impl TenantStorage {
-    pub fn new(namespace: &str) -> Self {
-        Self { namespace: namespace.to_owned() }
+    /// `namespace` is the tenant's, `page_origin` that of the page that embeds the phone.
+    pub fn new(namespace: &str, page_origin: &str) -> Self {
+        Self { namespace: format!("{namespace}|{page_origin}") }
+    }
+
+    pub fn namespace(&self) -> &str {
+        &self.namespace
     }
 
     /// This tab's session, else the remembered one. The flag says whether the returned session is

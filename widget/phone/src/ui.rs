@@ -92,8 +92,10 @@ pub struct SignInForm {
 /// What the frame shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Screen {
-    /// Waiting for the host page's configuration.
+    /// Waiting for the configuration.
     Loading,
+    /// The server gave no configuration, for this reason.
+    Refused(String),
     /// Opened without a host page.
     NotEmbedded,
     Form,

@@ -5,11 +5,15 @@
 //! secrets, to any origin. The loader checks `source` and `origin` and answers with
 //! [`ToPhone::Init`] to the phone's origin only. From then on the phone sends only to
 //! the origin of `Init`, and accepts messages only from its parent window at that origin.
+//!
+//! The phone does not trust the page that frames it. Its own address has the tenant's API key; by that key and the
+//! origin of `Init`, as the browser tells it, it asks the server for the tenant's configuration, and does nothing
+//! where the server refuses.
 
 use serde::{Deserialize, Serialize};
 
 use crate::agent_protocol::CallDirection;
-use crate::config::{RuntimeConfig, SessionRestore, SignInMode, ThemeStart};
+use crate::config::{SessionRestore, SignInMode, ThemeStart};
 
 /// Loader → phone.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -73,11 +77,7 @@ pub enum FromPhone {
 pub struct EmptyPayload {}
 
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
 pub struct InitPayload {
-    /// The server's answer to the loader. The host page could change it, but it configures only
-    /// that page's own phone and grants no rights on the server.
-    pub config: RuntimeConfig,
     #[serde(default)]
     pub host: HostOptions,
 }
@@ -86,8 +86,6 @@ pub struct InitPayload {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HostOptions {
-    /// The tenant's API key, for the phone's call reports.
-    pub key: String,
     pub sip: HostSipOptions,
     pub behavior: HostBehaviorOptions,
     /// Defaults to the host page's origin.

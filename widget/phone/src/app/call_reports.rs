@@ -73,8 +73,7 @@ impl App {
     pub(super) fn send_call_report(&self, calls: Vec<ReportedCall>) {
         let last = &self.last_report;
         let nothing_to_end = calls.is_empty() && last.calls.borrow().is_empty();
-        let Some(key) =
-            self.with_tenant(|tenant| tenant.host.key.clone()).filter(|key| !nothing_to_end && !key.is_empty())
+        let Some(key) = self.with_tenant(|tenant| tenant.key.clone()).filter(|key| !nothing_to_end && !key.is_empty())
         else {
             return;
         };

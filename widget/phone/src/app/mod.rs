@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use bitcall_wire::agent_protocol::{CallId, RegistrationStatus, ToAgent};
 use bitcall_wire::config::{RuntimeConfig, ThemeStart};
-use bitcall_wire::host_protocol::{self, EmptyPayload, FromPhone, InitPayload, ToPhone};
+use bitcall_wire::host_protocol::{self, EmptyPayload, FromPhone, HostOptions, PhoneError, ToPhone};
 use sycamore::reactive::create_effect;
 
 use crate::agent_client::AgentClient;
@@ -20,6 +20,7 @@ use crate::host::HostPage;
 use crate::media::{self, Media, MediaNotice};
 use crate::notified_calls::NotifiedCalls;
 use crate::page;
+use crate::runtime_config;
 use crate::signin::Credentials;
 use crate::storage::TenantStorage;
 use crate::theme::{Accent, Rgb, variables};
@@ -38,6 +39,8 @@ pub struct App {
     ui: Ui,
     host: RefCell<Option<Rc<HostPage>>>,
     tenant: RefCell<Option<TenantContext>>,
+    /// Messages of the host page that wait for the configuration.
+    early_messages: RefCell<Vec<ToPhone>>,
     agent: RefCell<Option<AgentClient>>,
     /// Whether the agent has signed in since it was attached. A `SignedOut` before that is only its initial
     /// state.
@@ -58,10 +61,12 @@ pub struct App {
     listeners: RefCell<Vec<EventListener>>,
 }
 
-/// What `BITCALL_INIT` has set up.
+/// What `BITCALL_INIT` and the server's answer to it have set up.
 struct TenantContext {
+    /// The tenant's API key, for the reports of calls.
+    key: String,
     config: Rc<RuntimeConfig>,
-    host: host_protocol::HostOptions,
+    host: HostOptions,
     storage: TenantStorage,
     media: Media,
 }
@@ -73,6 +78,7 @@ impl App {
             ui,
             host: RefCell::default(),
             tenant: RefCell::default(),
+            early_messages: RefCell::default(),
             agent: RefCell::default(),
             signed_in: Cell::new(false),
             fallback: RefCell::default(),
@@ -147,7 +153,9 @@ impl App {
     /// Handles a message of the host page.
     fn handle_host_message(self: &Rc<Self>, message: ToPhone) {
         match message {
-            ToPhone::Init(init) => self.init(*init),
+            ToPhone::Init(init) => self.request_config(init.host),
+            ToPhone::Destroy(_) => self.destroy(),
+            message if self.tenant.borrow().is_none() => self.early_messages.borrow_mut().push(message),
             ToPhone::Call(call) => self.host_call(call),
             ToPhone::Dial(dial) => {
                 self.ui.number.set(dial.number.trim().to_owned());
@@ -163,14 +171,35 @@ impl App {
                 }
                 self.notify_badge();
             }
-            ToPhone::Destroy(_) => self.destroy(),
         }
     }
 
-    fn init(self: &Rc<Self>, init: InitPayload) {
-        let InitPayload { config, host } = init;
+    /// Asks the server for the tenant's configuration. Until it has answered, the host page gets nothing.
+    fn request_config(self: &Rc<Self>, host: HostOptions) {
+        let Some(page_origin) = self.host.borrow().as_ref().and_then(|host| host.origin()) else { return };
+        let app = Rc::clone(self);
+        wasm_bindgen_futures::spawn_local(async move {
+            let answer = runtime_config::request(&page_origin).await;
+            // The host page may have removed the phone meanwhile.
+            if app.host.borrow().is_none() {
+                return;
+            }
+            match answer {
+                Ok(config) => app.start_session(config, host, &page_origin),
+                Err(PhoneError { code, message }) => {
+                    app.notify_error(&code, &message);
+                    if let Some(host) = &*app.host.borrow() {
+                        host.stop_listening();
+                    }
+                    app.ui.screen.set(Screen::Refused(message));
+                }
+            }
+        });
+    }
+
+    fn start_session(self: &Rc<Self>, config: RuntimeConfig, host: HostOptions, page_origin: &str) {
         let config = Rc::new(config);
-        let storage = TenantStorage::new(&config.storage_namespace);
+        let storage = TenantStorage::new(&config.storage_namespace, page_origin);
         let settings = media::MediaSettings {
             ice_servers: config.ice_servers.clone(),
             dtmf: config.sip.dtmf,
@@ -188,13 +217,21 @@ impl App {
         let chosen =
             if config.behavior.theme.lock { None } else { storage.get(THEME_KEY).or(host.behavior.theme_start) };
         self.ui.config.set(Some(Rc::clone(&config)));
-        *self.tenant.borrow_mut() =
-            Some(TenantContext { config: Rc::clone(&config), host, storage, media: media.clone() });
+        *self.tenant.borrow_mut() = Some(TenantContext {
+            key: runtime_config::api_key(),
+            config: Rc::clone(&config),
+            host,
+            storage,
+            media: media.clone(),
+        });
         // First, because the answer of the server takes longest.
         self.begin_session();
         self.set_theme(chosen.unwrap_or(config.behavior.theme.start));
         apply_accent(&config.branding.theme_color);
         media.refresh_devices();
+        for message in self.early_messages.take() {
+            self.handle_host_message(message);
+        }
     }
 
     /// The host page removes the phone.

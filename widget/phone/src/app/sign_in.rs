@@ -14,8 +14,8 @@ use crate::browser;
 use crate::page;
 use crate::recents::RecentCall;
 use crate::signin::{
-    Credentials, FormDefaults, FormErrors, InitialSignIn, RedactedSecret, initial_sign_in, may_mean_outdated_session,
-    read_form,
+    Credentials, FormDefaults, FormErrors, InitialSignIn, RedactedSecret, StoredSession, initial_sign_in,
+    may_mean_outdated_session, read_form, server_origins,
 };
 use crate::ui::{Screen, Tab, focused_call};
 
@@ -26,6 +26,8 @@ impl App {
     /// After `BITCALL_INIT`: signs in, or shows the form.
     pub(super) fn begin_session(self: &Rc<Self>) {
         let Some((start, remembered)) = self.with_tenant(|tenant| {
+            // The servers were changed: nothing of the session is left for later ones.
+            tenant.storage.forget_session(|stored| !stored.fits(&tenant.config.wss));
             let stored = tenant.storage.session();
             let remembered = stored.as_ref().is_some_and(|(_, remembered)| *remembered);
             (initial_sign_in(&tenant.config, &tenant.host, stored.map(|(stored, _)| stored)), remembered)
@@ -250,7 +252,11 @@ impl App {
     fn agent_address(&self, key: &str) -> Option<AgentAddress> {
         self.with_tenant(|tenant| AgentAddress {
             worker_url: page::data_attribute("worker"),
-            name: format!("{}|{key}", tenant.config.storage_namespace),
+            name: format!(
+                "{}|{}|{key}",
+                tenant.storage.namespace(),
+                server_origins(&tenant.config.wss).collect::<Vec<_>>().join(",")
+            ),
         })
     }
 
@@ -360,7 +366,7 @@ impl App {
     /// Forgets a stored session that the server has just refused, so that it is not tried again. The stored
     /// session may be a different one, of another tab or from before a typing error; that one is kept.
     fn forget_refused_session(&self) {
-        let refused = self.ui.signed_in_as.with_untracked(|who| who.as_ref().and_then(Credentials::storable));
+        let refused = self.storable_session();
         if let Some(refused) = refused {
             self.with_tenant(|tenant| tenant.storage.forget_session(|stored| *stored == refused));
         }
@@ -414,11 +420,16 @@ impl App {
     }
 
     fn keep_session(&self) {
-        let stored = self.ui.signed_in_as.with_untracked(|who| who.as_ref().and_then(Credentials::storable));
+        let stored = self.storable_session();
         if let Some(stored) = stored {
             let remember = self.ui.form.remember.get_untracked();
             self.with_tenant(|tenant| tenant.storage.keep_session(&stored, remember));
         }
+    }
+
+    fn storable_session(&self) -> Option<StoredSession> {
+        let wss = self.with_tenant(|tenant| tenant.config.wss.clone())?;
+        self.ui.signed_in_as.with_untracked(|who| who.as_ref().and_then(|who| who.storable(&wss)))
     }
 
     /// The agent has not reported anything about this account yet.

@@ -42,6 +42,7 @@ pub fn root(ui: Ui) -> View {
             banners::banners(ui),
             dynamic(move || match screen.get_clone() {
                 Screen::Loading => start::skeleton(),
+                Screen::Refused(reason) => start::refused(&reason),
                 Screen::NotEmbedded => start::not_embedded(),
                 Screen::Form => start::form(ui),
                 Screen::Connect(credentials) => start::connect(ui, &credentials),

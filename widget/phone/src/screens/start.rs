@@ -43,6 +43,24 @@ pub fn not_embedded() -> View {
         .into()
 }
 
+/// The phone does not work on this page, or not now.
+pub fn refused(reason: &str) -> View {
+    main()
+        .class("start-page")
+        .children((
+            div().class("start-icon").children(icon(Icon::Phone)),
+            p().class("lead").attr("role", "alert").children(reason.to_owned()),
+            button().class("primary").r#type("button").on_press(reload).children("Try again"),
+        ))
+        .into()
+}
+
+fn reload() {
+    if let Some(window) = web_sys::window() {
+        let _ = window.location().reload();
+    }
+}
+
 /// Sign-in with the credentials of the host page: one button.
 pub fn connect(ui: Ui, credentials: &Credentials) -> View {
     let (username, domain) = (credentials.username.clone(), credentials.domain.clone());

@@ -132,26 +132,26 @@ impl Account {
 }
 
 /// A call from INVITE to 200; it is ended again.
-async fn set_up((caller, callee): &mut (SipClient, SipClient)) -> Duration {
+async fn set_up((alice, bob): &mut (SipClient, SipClient)) -> Duration {
     let start = Instant::now();
-    let ok = call(caller, callee).await;
+    let ok = call(alice, bob).await;
     let took = start.elapsed();
-    let bye = caller.send_in_dialog(Method::Bye, &ok).await;
-    let request = callee.expect_request(Method::Bye).await;
-    callee.respond(&request, 200, "").await;
-    assert_eq!(caller.answer_to(&bye).await.status(), 200);
+    let bye = alice.send_in_dialog(Method::Bye, &ok).await;
+    let request = bob.expect_request(Method::Bye).await;
+    bob.respond(&request, 200, "").await;
+    assert_eq!(alice.answer_to(&bye).await.status(), 200);
     took
 }
 
 /// A call that is up; the 200 as the caller got it.
-async fn call(caller: &mut SipClient, callee: &mut SipClient) -> Response {
-    let invite = caller.invite(&callee.address(), SDP).await;
-    let rings = callee.expect_request(Method::Invite).await;
-    callee.respond(&rings, 200, SDP).await;
-    let ok = caller.answer_to(&invite).await;
+async fn call(alice: &mut SipClient, bob: &mut SipClient) -> Response {
+    let invite = alice.invite(&bob.address(), SDP).await;
+    let rings = bob.expect_request(Method::Invite).await;
+    bob.respond(&rings, 200, SDP).await;
+    let ok = alice.answer_to(&invite).await;
     assert_eq!(ok.status(), 200);
-    caller.send_in_dialog(Method::Ack, &ok).await;
-    callee.expect_request(Method::Ack).await;
+    alice.send_in_dialog(Method::Ack, &ok).await;
+    bob.expect_request(Method::Ack).await;
     ok
 }
 
@@ -371,7 +371,7 @@ async fn a_phone_that_does_not_read_stays_connected_whatever_its_neighbours_send
     let ok = call(&mut flooder, &mut slow).await;
     let mut flooder = others_are_as_fast_as_before(&server, async move |_| {
         let mut ack = flooder.in_dialog(Method::Ack, &ok);
-        ack.set_body("text/plain", &[b'x'; 50_000]);
+        ack.set_body("text/plain", &vec![b'x'; 50_000]);
         let ack = String::from_utf8(ack.to_bytes()).unwrap();
         // 15 MB, more than the buffers of the sockets between the server and the slow phone.
         for _ in 0..300 {
@@ -381,7 +381,7 @@ async fn a_phone_that_does_not_read_stays_connected_whatever_its_neighbours_send
     })
     .await;
     let mut invite = flooder.request(Method::Invite, &slow.address());
-    invite.set_body("application/sdp", &[b'x'; 50_000]);
+    invite.set_body("application/sdp", &vec![b'x'; 50_000]);
     let refused = flooder.ask(&invite).await;
     assert_eq!((refused.status(), refused.retry_after().unwrap()), (480, Some(5)));
     // Now it reads: what had room is there, and it is still registered.

@@ -33,7 +33,7 @@ impl BenchDirectory {
         let key = self.temp.path().join("key.pem");
         // It counts for its rate limits as ever, only to a number that no client here reaches.
         let limits = ["address", "key", "tenant", "origin"].map(|name| format!("requests_per_{name} = 4000000000\n"));
-        let limits = limits.concat();
+        let limits = limits.concat() + "max_connections_per_address = 0\n";
         let tls = format!("{limits}[tls]\ncertificate = '{}'\nkey = '{}'", certificate.display(), key.display());
         write_configuration(self.temp.path(), &tls);
         let file = self.temp.path().join("bitcall.toml");

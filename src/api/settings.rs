@@ -7,11 +7,16 @@ use url::Url;
 use super::form::{
     FieldType, Form, TextSchema, ValueError, boolean, checked, choice, line, list, object, one_or_many, parsed, secret,
 };
-use crate::tenancy::{Change, IceEntry, InvalidValue, OriginPattern, SettingsChange, TransportChange};
+use crate::tenancy::{Change, IceEntry, InvalidValue, OriginPattern, SettingsChange, TransportChange, has_host_name};
 
-/// Patterns of the API's document: everything that matches is accepted; some other spellings are, too.
-const LABEL_PATTERN: &str = "[a-z]([a-z0-9]{0,20})";
-const HOST_PATTERN: &str = r"[a-z][a-z0-9]{0,20}(\.[a-z][a-z0-9]{0,20}){1,4}";
+/// Patterns of the API's document: everything that matches is accepted, but wildcards below a public suffix (`*.co.uk`);
+/// some other spellings are, too.
+const NAME_PATTERN: &str =
+    r"([A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?\.){0,4}[A-Za-z]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?";
+const ADDRESS_PATTERN: &str = r"(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(\.(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])){3}|\[([0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}\]|\[([0-9A-Fa-f]{1,4}:){1,6}:[0-9A-Fa-f]{1,4}\]|\[::([0-9A-Fa-f]{1,4})?\]";
+const PORT_PATTERN: &str = "(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?";
+/// The `-` of a punycode label (`xn--…`) must decode to something, which a pattern cannot say.
+const NO_PUNYCODE: &str = r"(?!.*[Xx][Nn]--)";
 pub const MAX_NAME_CHARS: usize = 80;
 const MAX_URL_CHARS: usize = 2048;
 const MAX_SECRET_CHARS: usize = 256;
@@ -95,7 +100,7 @@ impl TextSchema for OriginPattern {
     fn schema() -> Value {
         json!({
             "type": "string",
-            "pattern": format!(r"^(https?://{LABEL_PATTERN}(\.{LABEL_PATTERN})*|https://\*\.{LABEL_PATTERN}\.([a-z0-9-]{{1,20}}\.)*[a-z]{{2,20}})(:[1-9][0-9]{{0,3}})?/?$"),
+            "pattern": format!(r"^{NO_PUNYCODE}(https?://({NAME_PATTERN}|{ADDRESS_PATTERN})|https://\*\.[A-Za-z0-9-]*[A-Za-z0-9]\.{NAME_PATTERN}){PORT_PATTERN}/?$"),
             "examples": ["https://crm.example.com", "https://*.example.com"],
         })
     }
@@ -114,13 +119,15 @@ fn with_credentials() -> InvalidValue {
 fn image(text: String) -> Result<String, InvalidValue> {
     match Url::parse(&text) {
         Ok(url) if has_credentials(&url) => Err(with_credentials()),
-        Ok(url) if url.scheme() == "https" && text.len() <= MAX_URL_CHARS => Ok(url.into()),
+        Ok(url) if url.scheme() == "https" && has_host_name(url.as_str()) && text.len() <= MAX_URL_CHARS => {
+            Ok(url.into())
+        }
         _ => Err(InvalidValue::new(format!("must be an https:// address of at most {MAX_URL_CHARS} characters"))),
     }
 }
 
 fn https_schema() -> Value {
-    json!({ "type": "string", "format": "uri", "maxLength": MAX_URL_CHARS, "pattern": format!("^https://{HOST_PATTERN}(/[A-Za-z0-9._~/-]*)?$") })
+    json!({ "type": "string", "format": "uri", "maxLength": MAX_URL_CHARS, "pattern": format!("^{NO_PUNYCODE}https://({NAME_PATTERN}|{ADDRESS_PATTERN}){PORT_PATTERN}(/[A-Za-z0-9._~/-]*)?$") })
 }
 
 #[allow(clippy::needless_pass_by_value)] // the shape of all checks
@@ -152,7 +159,7 @@ pub fn sip_domain(text: String) -> Result<String, InvalidValue> {
 }
 
 pub fn sip_domain_schema() -> Value {
-    json!({ "type": "string", "pattern": format!("^{HOST_PATTERN}$"), "maxLength": 255, "examples": ["sip.example.com"] })
+    json!({ "type": "string", "pattern": format!("^{NO_PUNYCODE}({NAME_PATTERN}|{ADDRESS_PATTERN}){PORT_PATTERN}$"), "maxLength": 255, "examples": ["sip.example.com"] })
 }
 
 #[allow(clippy::needless_pass_by_value)] // the shape of all checks
@@ -161,7 +168,7 @@ fn wss_address(text: String) -> Result<String, InvalidValue> {
         Ok(url) if has_credentials(&url) => Err(with_credentials()),
         Ok(url)
             if matches!(url.scheme(), "ws" | "wss")
-                && url.has_host()
+                && has_host_name(url.as_str())
                 && url.fragment().is_none()
                 && text.len() <= MAX_URL_CHARS =>
         {
@@ -176,7 +183,7 @@ fn wss_schema() -> Value {
         "type": "string",
         "format": "uri",
         "maxLength": MAX_URL_CHARS,
-        "pattern": format!("^wss?://{HOST_PATTERN}(/[A-Za-z0-9._~/-]*)?$"),
+        "pattern": format!("^{NO_PUNYCODE}wss?://({NAME_PATTERN}|{ADDRESS_PATTERN}){PORT_PATTERN}(/[A-Za-z0-9._~/-]*)?$"),
         "examples": ["wss://pbx.example.com/ws"],
     })
 }
@@ -225,7 +232,7 @@ fn ice_pattern(schemes: &str, example: &str) -> Value {
     json!({
         "type": "string",
         "maxLength": MAX_URL_CHARS,
-        "pattern": format!("^{schemes}:{HOST_PATTERN}(:[1-9][0-9]{{0,3}})?([?]transport=(udp|tcp))?$"),
+        "pattern": format!("^{NO_PUNYCODE}{schemes}:({NAME_PATTERN}|{ADDRESS_PATTERN}){PORT_PATTERN}([?]transport=(udp|tcp))?$"),
         "examples": [example],
     })
 }
@@ -237,5 +244,56 @@ fn ice_address(text: String) -> Result<String, InvalidValue> {
             Ok(text)
         }
         _ => Err(InvalidValue::new("must start with stun:, stuns:, turn: or turns: and name a host")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+
+    fn matches(schema: &Value, text: &str) -> bool {
+        // The crate knows no look-ahead, and the values have no punycode.
+        let pattern = schema["pattern"].as_str().unwrap().replace(NO_PUNYCODE, "");
+        regex::Regex::new(&pattern).unwrap().is_match(text)
+    }
+
+    #[test]
+    fn the_document_accepts_what_the_server_accepts() {
+        for host in [
+            "localhost",
+            "crm.acme.com",
+            "my-crm.acme.com",
+            "CRM.Acme.Com",
+            "3cx.acme.com",
+            "127.0.0.1",
+            "192.168.10.255",
+            "[2001:db8::1]",
+            "[::1]",
+            "[2001:db8:1:2:3:4:5:6]",
+        ] {
+            for port in ["", ":80", ":3000", ":8443", ":65535"] {
+                let (host, schema) = (format!("{host}{port}"), <OriginPattern as TextSchema>::schema());
+                for origin in [format!("https://{host}"), format!("http://{host}/")] {
+                    assert!(origin.parse::<OriginPattern>().is_ok() && matches(&schema, &origin), "{origin}");
+                }
+                assert!(sip_domain(host.clone()).is_ok() && matches(&sip_domain_schema(), &host), "{host}");
+                for address in [format!("wss://{host}"), format!("ws://{host}/ws")] {
+                    assert!(wss_address(address.clone()).is_ok() && matches(&wss_schema(), &address), "{address}");
+                }
+                let relay = format!("turn:{host}?transport=udp");
+                assert!(ice_address(relay.clone()).is_ok() && matches(&ice_schema(), &relay), "{relay}");
+                let logo = format!("https://{host}/logo.svg");
+                assert!(image(logo.clone()).is_ok() && matches(&https_schema(), &logo), "{logo}");
+            }
+        }
+        for origin in ["https://*.acme.com", "https://*.my-crm.acme.co.uk:8443"] {
+            let schema = <OriginPattern as TextSchema>::schema();
+            assert!(origin.parse::<OriginPattern>().is_ok() && matches(&schema, origin), "{origin}");
+        }
+        for bad in ["https://a..b", "https://-a.com", "https://a.com:65536", "https://a.com/path", "https://*.com"] {
+            assert!(!matches(&<OriginPattern as TextSchema>::schema(), bad), "{bad}");
+        }
     }
 }

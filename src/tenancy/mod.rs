@@ -65,7 +65,7 @@ pub use idempotency::Idempotency;
 pub use key::{ApiKey, ApiKeyMeta, KeyId};
 pub use live_calls::{CallState, Direction, LiveCall, MAX_CALLS, ReportedCall, ReportedCalls};
 pub use names::Names;
-pub use origin::OriginPattern;
+pub use origin::{OriginPattern, has_host_name};
 pub use plan::{CatalogueStatus, Entitlements, Interval, NewPlan, Plan, Price};
 pub use platform::{
     AddedExtension, CallUsage, IssuedToken, NewTenant, OpenError, OperatorChange, PlanChange, Platform, Provisioned,

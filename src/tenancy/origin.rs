@@ -81,6 +81,11 @@ impl FromStr for OriginPattern {
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let pattern = Self::parse(text)?;
+        if !has_host_name(pattern.text.replacen("*.", "", 1).as_str()) {
+            return Err(InvalidValue::new(format!(
+                "{text:?} has a host name that cannot exist; write it as https://crm.example.com"
+            )));
+        }
         // Everybody can have a name below a public suffix (co.uk, github.io).
         if pattern.wildcard
             && let Some(name) = pattern.text.strip_prefix(WILDCARD).and_then(|host| host.split(':').next())
@@ -134,6 +139,17 @@ impl TryFrom<String> for OriginPattern {
     }
 }
 
+/// Whether the host is an address, or consists of labels of letters, digits, hyphens and underscores. `Url` takes more.
+pub fn has_host_name(url: &str) -> bool {
+    match Url::parse(url).as_ref().map(Url::host) {
+        Ok(Some(Host::Domain(name))) => name.strip_suffix('.').unwrap_or(name).split('.').all(|label| {
+            !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        }),
+        Ok(Some(Host::Ipv4(_) | Host::Ipv6(_))) => true,
+        Ok(None) | Err(_) => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -172,6 +188,9 @@ mod tests {
             "https://*",
             "https://*.com",
             "https://*.co.uk",
+            "https://a..b",
+            "https://a;b.com",
+            "https://a'b.com",
             "https://*.github.io:8443",
             "http://*.acme.com",
             "https://a.*.acme.com",

@@ -126,7 +126,7 @@ impl Core {
         let refuse = |status, reason: &str| Err(request.response(status, reason, None));
         let cseq = request.cseq().map_or(0, |cseq| cseq.number);
         if cseq < call.remote_cseq {
-            return refuse(500, "CSeq Out of EchoCommand");
+            return refuse(500, "CSeq Out of Order");
         }
         call.remote_cseq = cseq;
         // Whatever arrives shows where the caller is now, and that it is there.

@@ -116,7 +116,7 @@ impl Core {
         for wanted in contacts {
             match self.location.same(extension, &wanted.uri, wanted.instance.as_deref(), wanted.reg_id) {
                 Some(known) if known.call_id == call_id && known.cseq >= cseq => {
-                    return Err((500, "CSeq Out of EchoCommand"));
+                    return Err((500, "CSeq Out of Order"));
                 }
                 None if wanted.expires > 0 => more += 1,
                 Some(_) | None => {}

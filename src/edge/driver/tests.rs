@@ -91,7 +91,7 @@ async fn a_silent_connection_is_pinged_and_kept_when_it_answers_and_dropped_when
         assert_eq!(client.next().await.unwrap().unwrap(), Message::Ping(Bytes::new()));
     }
     assert_eq!(statistics(&edge.shared).connections, 1);
-    // EmptyDirectory reads any more: the browser is gone, its TCP connection is not.
+    // Nobody reads any more: the browser is gone, its TCP connection is not.
     tokio::time::timeout(Duration::from_secs(10), async {
         while statistics(&edge.shared).connections > 0 {
             tokio::task::yield_now().await;

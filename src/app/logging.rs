@@ -28,6 +28,7 @@ const MODULES: &[&str] = &[
     "seal",
     "server",
     "store",
+    "supervision",
     "tenancy",
     "timestamp",
 ];

@@ -48,6 +48,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("link create", "bitcall link create acme --username 101 --password-file password.txt --ttl 15m"),
     ("calls", "bitcall calls acme --watch"),
     ("secret rotate", "bitcall secret rotate panel-key"),
+    ("store accept-loss", "bitcall store accept-loss"),
     ("store compact", "bitcall store compact"),
     ("audit", "bitcall audit --tenant acme --since 7d"),
     ("completions", "bitcall completions bash"),

@@ -140,7 +140,7 @@ async fn messages_that_come_too_fast_are_all_answered_only_later_and_in_order() 
 }
 
 #[tokio::test]
-async fn a_full_edge_and_one_shutting_down_close_with_1013() {
+async fn a_full_edge_closes_with_1013_and_one_shutting_down_with_1012() {
     let edge = edge(EdgeLimits { connections: 1, ..EdgeLimits::default() });
     let (mut first, served) = connect(&edge).await;
     first.send(Message::text("\r\n\r\n")).await.unwrap();
@@ -152,7 +152,7 @@ async fn a_full_edge_and_one_shutting_down_close_with_1013() {
         let edge = edge.clone();
         async move { edge.shutdown(Duration::from_secs(10)).await }
     });
-    assert_eq!(close_code(&mut first).await, Some(CloseCode::Away));
+    assert_eq!(close_code(&mut first).await, Some(CloseCode::Restart));
     while first.next().await.is_some() {}
     going.await.unwrap();
     served.await.unwrap();

@@ -319,12 +319,14 @@ async fn audit_prints_a_table_of_the_matching_entries() {
 }
 
 #[tokio::test]
-async fn audit_follow_shows_each_entry_once_in_order() {
+async fn audit_follow_shows_each_entry_once_in_order_and_old_ones_only_up_to_the_limit() {
     let bitcall = Installation::serving().await;
+    bitcall.bitcall(&["tenant", "provision", "older"]);
     bitcall.bitcall(&["tenant", "provision", "before"]);
     let directory = tempfile::tempdir().unwrap();
     let mut command = bitcall.command();
-    let mut following = Running::start(command.args(["audit", "--follow", "--json"]), &directory.path().join("log"));
+    let mut following =
+        Running::start(command.args(["audit", "--follow", "--limit", "1", "--json"]), &directory.path().join("log"));
     let told = |line: &str| Some(serde_json::from_str::<Value>(line).ok()?["tenantId"].as_str()?.to_owned());
     following.wait_for("what was there", |line| told(line).filter(|tenant| tenant == "before"));
     for tenant in ["one", "two", "three"] {
@@ -335,4 +337,8 @@ async fn audit_follow_shows_each_entry_once_in_order() {
     following.wait_for("the next change", |line| told(line).filter(|tenant| tenant == "four"));
     let all: Vec<_> = following.log().lines().filter_map(told).collect();
     assert_eq!(all, ["before", "one", "two", "three", "four"]);
+    let key = bitcall.bitcall(&["key", "create", "one", "--json"]).json()["id"].as_str().unwrap().to_owned();
+    bitcall.bitcall(&["key", "revoke", "one", &key]);
+    let audit = bitcall.bitcall(&["audit", "--tenant", "one"]).out;
+    assert!(audit.contains(&format!("+{key}")) && audit.contains(&format!("-{key}")), "{audit}");
 }

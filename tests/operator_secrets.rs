@@ -75,6 +75,8 @@ async fn both_panel_keys_are_good_until_the_rotation_is_finished_and_connections
     assert_eq!(ask(&mut sender, "POST", provision, &new, json!({ "tenantId": "c" })).await.0, 200);
     assert_eq!(rotate(&place, &["--finish"]).0, Some(0), "again is no error");
     assert_eq!(fs::read_to_string(place.join("panel_key")).unwrap().trim(), new);
+    let refused = "a wrong panel key was refused";
+    serve.running.wait_for(refused, |line| (line.contains(refused) && line.contains("127.0.0.1")).then_some(()));
     for secret in [old.trim(), new.trim()] {
         assert!(!serve.running.log().contains(secret));
     }

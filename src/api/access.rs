@@ -13,7 +13,9 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::code::Code;
+use super::credential_log::CredentialLog;
 use super::error::ApiError;
+use super::limits::client_address;
 use crate::tenancy::Actor;
 use crate::timestamp::Timestamp;
 
@@ -46,7 +48,10 @@ impl Audience {
 
 /// The operator's secrets. They can be replaced while requests are answered; clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Access(Arc<ArcSwap<AcceptedSecrets>>);
+pub struct Access {
+    secrets: Arc<ArcSwap<AcceptedSecrets>>,
+    log: Arc<CredentialLog>,
+}
 
 /// SHA-256 digests of the accepted secrets: comparing digests takes the same time for every input, whatever its length.
 /// During a rotation there are two of a kind, the current one first.
@@ -84,7 +89,7 @@ impl Access {
             digest: Sha256::digest(secret).into(),
             last_logged_hour: AtomicI64::new(0),
         };
-        self.0.store(Arc::new(AcceptedSecrets {
+        self.secrets.store(Arc::new(AcceptedSecrets {
             panel_keys: panel_keys.into_iter().filter(|key| !key.is_empty()).map(known).collect(),
             master_secrets: master_secrets.into_iter().filter(|key| !key.is_empty()).map(known).collect(),
         }));
@@ -100,13 +105,19 @@ impl Access {
         if let (Some(uid), Audience::Panel | Audience::Admin) = (EntryPoint::of(parts).local_uid(), audience) {
             return Ok(Actor::User { uid });
         }
-        let expected = self.0.load();
+        let expected = self.secrets.load();
+        let wrong = |what| {
+            if audience.has_credential(parts) {
+                self.log.wrong(what, client_address(parts));
+            }
+        };
         match audience {
             Audience::Panel => {
                 let given = parts.headers.get(PANEL_KEY_HEADER).map(HeaderValue::as_bytes);
                 match_secret("panel key", &expected.panel_keys, given)
                     .map(|digest| Actor::PanelKey { digest })
                     .ok_or_else(|| {
+                        wrong("panel key");
                         ApiError::new(Code::PanelUnauthorized, "the header X-Bitcall-Panel-Key is missing or wrong")
                     })
             }
@@ -119,6 +130,7 @@ impl Access {
                 match_secret("master secret", &expected.master_secrets, token)
                     .map(|digest| Actor::MasterSecret { digest })
                     .ok_or_else(|| {
+                        wrong("master secret");
                         ApiError::new(Code::AdminUnauthorized, "the header Authorization: Bearer is missing or wrong")
                     })
             }

@@ -125,9 +125,14 @@ impl Policy {
 
 /// The network that a request came from. `None` for callers that are not limited.
 pub fn client_network(parts: &Parts) -> Option<ClientNetwork> {
+    client_address(parts).map(ClientNetwork::of)
+}
+
+/// The address that a request came from. `None` for callers on this machine that the operator's rights have let in.
+pub fn client_address(parts: &Parts) -> Option<IpAddr> {
     match EntryPoint::of(parts) {
-        EntryPoint::Https { peer } => Some(ClientNetwork::of(peer)),
-        EntryPoint::Http { peer } => Some(ClientNetwork::of(behind_proxy(peer, &parts.headers))),
+        EntryPoint::Https { peer } => Some(peer),
+        EntryPoint::Http { peer } => Some(behind_proxy(peer, &parts.headers)),
         EntryPoint::ControlSocket { .. } | EntryPoint::InProcess { .. } => None,
     }
 }

@@ -16,6 +16,7 @@ mod body;
 mod certificate_admin;
 mod certificates;
 mod code;
+mod credential_log;
 mod document;
 mod domain_admin;
 mod domains;

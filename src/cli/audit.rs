@@ -33,7 +33,7 @@ pub struct AuditCommand {
     follow: bool,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct AuditFilter {
     /// Only changes of this tenant; its deletion is found by its id, too
     #[arg(long, value_name = "ID")]
@@ -93,14 +93,15 @@ impl AuditFilter {
     }
 
     /// Until it is interrupted, the oldest first; as JSON one entry a line.
-    async fn follow(mut self, client: &ControlClient, printer: Printer) -> Result<(), CliError> {
-        let mut shown: HashSet<String> = HashSet::new();
+    async fn follow(self, client: &ControlClient, printer: Printer) -> Result<(), CliError> {
+        // Those that the later questions will find again, and that the first one does not show because of its limit or
+        // its start, are not new.
+        let mut shown = ids(&self.recent(Timestamp::now()).entries(client).await?);
+        let mut entries = self.entries(client).await?;
         loop {
             let started_at = Timestamp::now();
-            let mut entries = self.entries(client).await?;
-            entries.retain(|entry| entry["id"].as_str().is_none_or(|id| !shown.contains(id)));
+            shown.extend(ids(&entries));
             entries.reverse();
-            shown.extend(entries.iter().filter_map(|entry| entry["id"].as_str().map(str::to_owned)));
             if !entries.is_empty() {
                 let text = if printer.is_json() {
                     entries.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")
@@ -111,12 +112,25 @@ impl AuditFilter {
                     return Ok(());
                 }
             }
-            // An entry has the time at which its request arrived, not that at which it was committed.
-            self.since = Some(started_at.before(MAX_REQUEST_TIME));
-            self.limit = usize::MAX;
             tokio::time::sleep(FOLLOW_INTERVAL).await;
+            let found = self.recent(started_at).entries(client).await?;
+            // Older ones are not found again.
+            let window = ids(&found);
+            entries = found;
+            entries.retain(|entry| entry["id"].as_str().is_none_or(|id| !shown.contains(id)));
+            shown.retain(|id| window.contains(id));
         }
     }
+
+    /// The same filter for everything that may have been committed since `moment`: an entry has the time at which its
+    /// request arrived, not that at which it was committed.
+    fn recent(&self, moment: Timestamp) -> Self {
+        Self { since: Some(moment.before(MAX_REQUEST_TIME)), limit: usize::MAX, ..self.clone() }
+    }
+}
+
+fn ids(entries: &[Value]) -> HashSet<String> {
+    entries.iter().filter_map(|entry| entry["id"].as_str().map(str::to_owned)).collect()
 }
 
 /// A time ago (`2h`), or a point in time (RFC 3339).
@@ -146,11 +160,26 @@ fn differences(before: &Value, after: &Value) -> String {
     }
 }
 
+/// An item of a list: itself, or its id (an API key's, for example).
+fn item_name(item: &Value) -> String {
+    item["id"].as_str().map_or_else(|| field_text(item, ""), str::to_owned)
+}
+
 fn differing(path: &str, before: &Value, after: &Value, found: &mut Vec<String>) {
     let nothing = Map::new();
     if !before.is_object() && !after.is_object() {
+        if let (Value::Array(before), Value::Array(after)) = (before, after) {
+            let only = |some: &[Value], others: &[Value], sign: char| {
+                let names = |items: &[Value]| items.iter().map(item_name).collect::<Vec<_>>();
+                let others = names(others);
+                let own = names(some).into_iter().filter(|name| !others.contains(name));
+                own.map(|name| format!("{path}: {sign}{name}")).collect::<Vec<_>>()
+            };
+            found.extend(only(before, after, '-').into_iter().chain(only(after, before, '+')));
+            return;
+        }
         let value = |value: &Value| match value {
-            Value::Array(items) => format!("({})", items.len()),
+            Value::Array(items) => items.iter().map(item_name).collect::<Vec<_>>().join(" "),
             value => field_text(value, ""),
         };
         if before != after {

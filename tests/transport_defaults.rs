@@ -116,7 +116,7 @@ fn the_command_sets_shows_and_resets_and_reads_secrets_from_files() {
         (&["transport", "set"][..], "nothing is to be changed"),
         (&["transport", "set", "--ice", "turn:x,password=hush"], "credential-file="),
         (&["transport", "set", "--ice", "turn:x,secret-file=nowhere"], "nowhere"),
-        (&["transport", "set", "--wss", "https://no"], "wss[0]"),
+        (&["transport", "set", "--wss", "https://no"], "--wss must be"),
         (&["transport", "set", "--reset", "nonsense"], "nonsense"),
     ] {
         let said = bitcall.bitcall(command);

@@ -70,6 +70,7 @@ mod serve_tls;
 mod several_tabs_one_registration;
 mod sign_in_modes;
 mod subdomains;
+mod threat_model;
 mod transport_defaults;
 mod turn;
 mod turn_credentials;

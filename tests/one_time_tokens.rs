@@ -134,6 +134,16 @@ async fn pending_tokens_are_limited_per_tenant() {
     assert!((35..=51).contains(&refused), "{refused}: a thousand may wait, and the few that were on their way");
     assert_eq!(redeem(&bitcall, &first["token"]).await.status, 200);
     handoff(&bitcall, &other, "eA").await;
+    // Neither the tenant's back end nor the operator is kept from making links.
+    let on = json!({ "features": { "authLink": true } });
+    bitcall.admin("PATCH", "/api/admin/tenants/acme", on).await;
+    let body = json!({ "sip": { "username": "101", "password": "correct horse battery" } }).to_string();
+    let link = async || bitcall.send("POST", "/api/auth/link", &[("x-bitcall-key", &key)], &body).await;
+    assert_eq!(link().await.status, 200);
+    let links: Vec<_> = stream::iter((0..1050).map(|_| link())).buffer_unordered(16).collect().await;
+    assert!(links.iter().any(|answer| answer.status == 429));
+    let said = bitcall.bitcall(&["link", "create", "acme", "--username", "101", "--password-file", "bitcall.toml"]);
+    assert_eq!(said.exit, 0, "{said:?}");
 }
 
 #[tokio::test]

@@ -22,8 +22,18 @@ use crate::seal;
 use crate::timestamp::Timestamp;
 
 const PREFIX: &str = "bt_";
-/// Tokens of one tenant that may wait at a time.
+/// Tokens of one tenant that may wait at a time, in each share.
 const MAX_PENDING_TOKENS: usize = 1000;
+
+/// Who has made a token, and which kind. None of them can use up the tokens of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TokenShare {
+    Handoff,
+    /// By the holder of an API key.
+    Link,
+    /// By the operator.
+    OperatorLink,
+}
 
 /// A token in clear. Not stored, and not shown by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
@@ -82,11 +92,24 @@ pub struct StoredToken {
 pub enum StoredContent {
     Link {
         sealed: SealedCredentials,
+        /// Earlier versions did not say.
+        #[serde(default)]
+        by_operator: bool,
     },
     Handoff {
         /// As the page sent it.
         payload: String,
     },
+}
+
+impl StoredContent {
+    pub fn share(&self) -> TokenShare {
+        match self {
+            Self::Link { by_operator: true, .. } => TokenShare::OperatorLink,
+            Self::Link { by_operator: false, .. } => TokenShare::Link,
+            Self::Handoff { .. } => TokenShare::Handoff,
+        }
+    }
 }
 
 /// SIP credentials that only the holder of the token can read: nonce, AES-256-GCM ciphertext and
@@ -123,45 +146,53 @@ fn sealing_key(token: &Token) -> io::Result<[u8; 32]> {
 /// and the count bounds what one tenant can make the store hold.
 #[derive(Default)]
 pub struct PendingTokens {
-    tokens: HashMap<KeyHash, (TenantId, Timestamp)>,
-    per_tenant: HashMap<TenantId, usize>,
+    tokens: HashMap<KeyHash, PendingToken>,
+    per_share: HashMap<(TenantId, TokenShare), usize>,
+}
+
+struct PendingToken {
+    tenant: TenantId,
+    share: TokenShare,
+    expires_at: Timestamp,
 }
 
 impl PendingTokens {
-    pub fn put(&mut self, hash: KeyHash, tenant: TenantId, expires_at: Timestamp) {
-        if self.tokens.insert(hash, (tenant.clone(), expires_at)).is_none() {
-            *self.per_tenant.entry(tenant).or_default() += 1;
+    pub fn put(&mut self, hash: KeyHash, tenant: TenantId, share: TokenShare, expires_at: Timestamp) {
+        let token = PendingToken { tenant: tenant.clone(), share, expires_at };
+        if self.tokens.insert(hash, token).is_none() {
+            *self.per_share.entry((tenant, share)).or_default() += 1;
         }
     }
 
     pub fn remove(&mut self, hash: &KeyHash) {
-        let Some((tenant, _)) = self.tokens.remove(hash) else { return };
-        if let Some(count) = self.per_tenant.get_mut(&tenant) {
+        let Some(PendingToken { tenant, share, .. }) = self.tokens.remove(hash) else { return };
+        let share = (tenant, share);
+        if let Some(count) = self.per_share.get_mut(&share) {
             *count -= 1;
             if *count == 0 {
-                self.per_tenant.remove(&tenant);
+                self.per_share.remove(&share);
             }
         }
     }
 
     pub fn remove_tenant(&mut self, tenant: &TenantId) {
-        self.per_tenant.remove(tenant);
-        self.tokens.retain(|_, (owner, _)| owner != tenant);
+        self.per_share.retain(|(owner, _), _| owner != tenant);
+        self.tokens.retain(|_, token| token.tenant != *tenant);
     }
 
     /// The tenant that a token is for, while it is good.
     pub fn tenant_of(&self, hash: &KeyHash, now: Timestamp) -> Option<TenantId> {
-        let (tenant, expires_at) = self.tokens.get(hash)?;
-        (*expires_at > now).then(|| tenant.clone())
+        let token = self.tokens.get(hash)?;
+        (token.expires_at > now).then(|| token.tenant.clone())
     }
 
-    pub fn is_full(&self, tenant: &TenantId) -> bool {
-        self.per_tenant.get(tenant).is_some_and(|count| *count >= MAX_PENDING_TOKENS)
+    pub fn is_full(&self, tenant: &TenantId, share: TokenShare) -> bool {
+        self.per_share.get(&(tenant.clone(), share)).is_some_and(|count| *count >= MAX_PENDING_TOKENS)
     }
 
     pub fn expired(&self, now: Timestamp) -> Vec<(KeyHash, TenantId)> {
-        let expired = self.tokens.iter().filter(|(_, (_, expires_at))| *expires_at <= now);
-        expired.map(|(hash, (tenant, _))| (*hash, tenant.clone())).collect()
+        let expired = self.tokens.iter().filter(|(_, token)| token.expires_at <= now);
+        expired.map(|(hash, token)| (*hash, token.tenant.clone())).collect()
     }
 }
 
@@ -229,7 +260,7 @@ mod tests {
     fn a_token_waits_until_its_time_is_over_and_counts_once() {
         let mut waiting = PendingTokens::default();
         for _ in 0..2 {
-            waiting.put(hash("a"), tenant("acme"), Timestamp(10));
+            waiting.put(hash("a"), tenant("acme"), TokenShare::Link, Timestamp(10));
         }
         assert_eq!(waiting.tenant_of(&hash("a"), Timestamp(9)), Some(tenant("acme")));
         assert_eq!(waiting.tenant_of(&hash("a"), Timestamp(10)), None);
@@ -237,18 +268,23 @@ mod tests {
         assert_eq!(waiting.expired(Timestamp(10)), [(hash("a"), tenant("acme"))]);
         waiting.remove(&hash("a"));
         waiting.remove(&hash("a"));
-        assert_eq!((waiting.tokens.len(), waiting.per_tenant.len()), (0, 0));
+        assert_eq!((waiting.tokens.len(), waiting.per_share.len()), (0, 0));
     }
 
     #[test]
     fn one_tenants_tokens_are_bounded_and_go_with_it() {
         let mut waiting = PendingTokens::default();
         for number in 0..MAX_PENDING_TOKENS {
-            assert!(!waiting.is_full(&tenant("acme")));
-            waiting.put(hash(&number.to_string()), tenant("acme"), Timestamp(10));
+            assert!(!waiting.is_full(&tenant("acme"), TokenShare::Link));
+            waiting.put(hash(&number.to_string()), tenant("acme"), TokenShare::Link, Timestamp(10));
         }
-        assert!(waiting.is_full(&tenant("acme")) && !waiting.is_full(&tenant("other")));
-        waiting.put(hash("its"), tenant("other"), Timestamp(10));
+        assert!(waiting.is_full(&tenant("acme"), TokenShare::Link));
+        for (id, share) in
+            [("acme", TokenShare::Handoff), ("acme", TokenShare::OperatorLink), ("other", TokenShare::Link)]
+        {
+            assert!(!waiting.is_full(&tenant(id), share), "{id} {share:?}");
+        }
+        waiting.put(hash("its"), tenant("other"), TokenShare::Link, Timestamp(10));
         waiting.remove_tenant(&tenant("acme"));
         assert_eq!(waiting.tenant_of(&hash("7"), Timestamp(0)), None);
         assert_eq!(waiting.tenant_of(&hash("its"), Timestamp(0)), Some(tenant("other")));

@@ -13,7 +13,7 @@ use crate::tenancy::audit::AuditAction;
 use crate::tenancy::id::TenantId;
 use crate::tenancy::records::{self, decode};
 use crate::tenancy::refusal::Refusal;
-use crate::tenancy::request_context::RequestContext;
+use crate::tenancy::request_context::{Actor, RequestContext};
 use crate::tenancy::tenant_state::TenantState;
 use crate::tenancy::token::{PendingTokens, SealedCredentials, SipCredentials, StoredContent, StoredToken, Token};
 use crate::timestamp::Timestamp;
@@ -64,8 +64,9 @@ impl Platform {
             json!({ "username": credentials.username, "domain": credentials.domain, "expiresAt": issued.expires_at });
         let action = AuditAction::on(id, "link.create", Value::Null, audited);
         let answer = answer(&issued);
-        self.keep_token(&context.with_answer(&answer, id)?, id, Some(action), &issued, StoredContent::Link { sealed })
-            .await?;
+        let by_operator = !matches!(context.actor, Actor::ApiKey { .. });
+        let link = StoredContent::Link { sealed, by_operator };
+        self.keep_token(&context.with_answer(&answer, id)?, id, Some(action), &issued, link).await?;
         Ok(answer)
     }
 
@@ -104,7 +105,7 @@ impl Platform {
         let record = self.0.store.get(&key).await.map_err(Refusal::Unavailable)?.ok_or(Refusal::TokenInvalid)?;
         let stored: StoredToken = decode(&key, &record.bytes).map_err(Refusal::Unavailable)?;
         let (carried, action) = match stored.content {
-            StoredContent::Link { sealed } => {
+            StoredContent::Link { sealed, .. } => {
                 let credentials = sealed.open(token, &id).map_err(not_sealed)?;
                 let action =
                     AuditAction::on(&id, "link.redeem", Value::Null, json!({ "username": credentials.username }));
@@ -154,7 +155,7 @@ impl Platform {
         for (key, record) in self.0.store.scan(records::TOKENS).await? {
             if let Some((tenant, hash)) = records::token_owner(&key) {
                 let stored: StoredToken = decode(&key, &record.bytes)?;
-                self.pending_tokens().put(hash, tenant, stored.expires_at);
+                self.pending_tokens().put(hash, tenant, stored.content.share(), stored.expires_at);
             }
         }
         Ok(())
@@ -168,7 +169,8 @@ impl Platform {
         issued: &IssuedToken,
         stored_content: StoredContent,
     ) -> Result<(), Refusal> {
-        if self.pending_tokens().is_full(id) {
+        let share = stored_content.share();
+        if self.pending_tokens().is_full(id, share) {
             return Err(Refusal::TooManyTokens);
         }
         let hash = self.0.pepper.hash(issued.token.as_str());
@@ -179,7 +181,7 @@ impl Platform {
             .put(records::token_key(id, &hash), stored_form(&stored)?);
         let id = id.clone();
         let tenant = id.clone();
-        let remember = move |platform: &Self, _| platform.pending_tokens().put(hash, tenant, expires_at);
+        let remember = move |platform: &Self, _| platform.pending_tokens().put(hash, tenant, share, expires_at);
         match self.commit_with_audit(context, action, batch, remember).await {
             Ok(()) => Ok(()),
             Err(store::Error::Conflict(_)) => Err(Refusal::TenantNotFound(id.to_string())),

@@ -22,7 +22,7 @@ struct Window {
 
 /// What is to be logged of one wrong credential.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Told {
+struct Logged {
     /// Of the window before, if there were any.
     more_before: u64,
     line: bool,
@@ -31,11 +31,11 @@ struct Told {
 impl CredentialLog {
     /// `what` is the kind of credential, and `address` the one it came from.
     pub fn wrong(&self, what: &'static str, address: Option<IpAddr>) {
-        let told = self.0.lock().unwrap_or_else(PoisonError::into_inner).count(Instant::now());
-        if told.more_before > 0 {
-            tracing::warn!(more = told.more_before, "further wrong panel keys and master secrets were refused");
+        let logged = self.0.lock().unwrap_or_else(PoisonError::into_inner).count(Instant::now());
+        if logged.more_before > 0 {
+            tracing::warn!(more = logged.more_before, "further wrong panel keys and master secrets were refused");
         }
-        if told.line {
+        if logged.line {
             let address = address.map(tracing::field::display);
             tracing::warn!(address, "a wrong {what} was refused");
         }
@@ -43,19 +43,19 @@ impl CredentialLog {
 }
 
 impl Window {
-    fn count(&mut self, now: Instant) -> Told {
-        let mut told = Told::default();
+    fn count(&mut self, now: Instant) -> Logged {
+        let mut logged = Logged::default();
         if self.began.is_none_or(|began| now.saturating_duration_since(began) >= WINDOW) {
-            told.more_before = self.more;
+            logged.more_before = self.more;
             *self = Self { began: Some(now), ..Self::default() };
         }
-        told.line = self.lines < MAX_LINES;
-        if told.line {
+        logged.line = self.lines < MAX_LINES;
+        if logged.line {
             self.lines += 1;
         } else {
             self.more += 1;
         }
-        told
+        logged
     }
 }
 
@@ -68,7 +68,7 @@ mod tests {
         let (mut window, now) = (Window::default(), Instant::now());
         let lines = (0..25).filter(|_| window.count(now).line).count();
         assert_eq!(lines, 10);
-        assert_eq!(window.count(now + WINDOW), Told { more_before: 15, line: true });
-        assert_eq!(window.count(now + 2 * WINDOW), Told { more_before: 0, line: true });
+        assert_eq!(window.count(now + WINDOW), Logged { more_before: 15, line: true });
+        assert_eq!(window.count(now + 2 * WINDOW), Logged { more_before: 0, line: true });
     }
 }

@@ -18,7 +18,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::connection_info::ConnectionInfo;
-use super::http2_streams::{Http2Stream, StreamExecutor};
+use super::http2_streams::{Http2Transport, StreamExecutor};
 use super::redirect;
 use super::request_body::RequestBody;
 use super::request_handler::RequestHandler;
@@ -168,7 +168,7 @@ where
         .keep_alive_timeout(idle_timeout)
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(u32::try_from(MAX_HEADER_BYTES).unwrap_or(u32::MAX))
-        .serve_connection(TokioIo::new(Http2Stream::new(stream)), service);
+        .serve_connection(TokioIo::new(Http2Transport::new(stream)), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         biased;

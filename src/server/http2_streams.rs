@@ -82,21 +82,21 @@ impl StreamExecutor {
     }
 }
 
-/// A stream for h2. It does not say that slices of memory can be written together: h2 would flush before each DATA frame
+/// The transport of h2. It does not say that slices of memory can be written together: h2 would flush before each DATA frame
 /// of 256 bytes or more, to save copying it; else only from 1,024 bytes on. Most answers of the API are between the two.
 /// And it ends with an error when its client floods it with frames.
-pub struct Http2Stream<S> {
+pub struct Http2Transport<S> {
     stream: S,
     budget: FrameBudget,
 }
 
-impl<S> Http2Stream<S> {
+impl<S> Http2Transport<S> {
     pub fn new(stream: S) -> Self {
         Self { stream, budget: FrameBudget::new(Instant::now()) }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Http2Stream<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Http2Transport<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
@@ -104,7 +104,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Http2Stream<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Http2Stream<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Http2Transport<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
@@ -196,7 +196,7 @@ mod tests {
         });
         let streams = StreamExecutor::default();
         let builder = hyper::server::conn::http2::Builder::new(streams.clone());
-        let mut connection = Box::pin(builder.serve_connection(TokioIo::new(Http2Stream::new(far)), service));
+        let mut connection = Box::pin(builder.serve_connection(TokioIo::new(Http2Transport::new(far)), service));
         tokio::spawn(async move { poll_fn(|cx| streams.poll(connection.as_mut(), cx)).await });
         let (sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(near)).await.unwrap();

@@ -71,7 +71,7 @@ pub(super) fn open_files(data: &Path) -> Result<(RedbStore, Pepper), OpenError> 
     let store = open_store(&store)?;
     if is_new {
         let data = data.display();
-        tracing::warn!(%data, "a new installation was made; if there were tenants before, this is not their data directory");
+        tracing::info!(%data, "a new installation was made; if there were tenants before, this is not their data directory");
     }
     // Its lock makes sure that two processes do not both make a pepper, which is done before anything is written.
     if !exists(&pepper)? && !store.is_empty()? {

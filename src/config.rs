@@ -13,7 +13,7 @@ mod acme;
 mod parse;
 mod secrets;
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,25 +22,25 @@ use toml::de::DeValue;
 use url::Url;
 
 use crate::hostname::Hostname;
-use acme::DirectoryUrl;
-pub use acme::{ChallengeType, external_accounts};
+pub use acme::{ChallengeType, DirectoryUrl, external_accounts};
 pub use parse::{ConfigError, ConfigErrors, duration, is_near};
-use parse::{ConfigReader, Section, SectionReader, Setting, SettingDoc, must_be};
+use parse::{ConfigReader, Section, SectionReader, Setting, SettingDoc, full_name, must_be};
 pub use secrets::{Secret, Secrets, store_key};
 
 /// Where packages put the file.
 pub const DEFAULT_PATH: &str = "/etc/bitcall/bitcall.toml";
 
-/// Declares a struct of settings: fields with doc comments and defaults in TOML.
+/// Declares a struct of settings: fields with doc comments and defaults in TOML. A reload takes those with `=> live`; the
+/// others need a restart.
 macro_rules! section {
     (
         $(#[doc = $doc:literal])*
         struct $name:ident in $key:literal {
-            $( $(#[doc = $field_doc:literal])* $field:ident: $type:ty = $default:literal, )*
+            $( $(#[doc = $field_doc:literal])* $field:ident: $type:ty = $default:literal $(=> $live:ident)?, )*
         }
     ) => {
         $(#[doc = $doc])*
-        #[derive(Clone, Debug)]
+        #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct $name {
             $( $(#[doc = $field_doc])* pub $field: $type, )*
         }
@@ -49,19 +49,36 @@ macro_rules! section {
             const KEY: &'static str = $key;
             const DOC: &'static [&'static str] = &[$($doc),*];
             const SETTINGS: &'static [SettingDoc] = &[$(
-                SettingDoc { name: stringify!($field), doc: &[$($field_doc),*], default: $default },
+                SettingDoc {
+                    name: stringify!($field),
+                    doc: &[$($field_doc),*],
+                    default: $default,
+                    is_live: !stringify!($($live)?).is_empty(),
+                },
             )*];
 
             fn read(table: &mut SectionReader<'_, '_>) -> Option<Self> {
                 $( let $field = table.take(stringify!($field), $default); )*
                 Some(Self { $( $field: $field?, )* })
             }
+
+            fn take_live(&mut self, new: &Self) -> Vec<Change> {
+                let mut changes = Vec::new();
+                $( if self.$field != new.$field {
+                    let is_live = !stringify!($($live)?).is_empty();
+                    if is_live {
+                        self.$field.clone_from(&new.$field);
+                    }
+                    changes.push(Change { setting: full_name($key, stringify!($field)), is_live });
+                } )*
+                changes
+            }
         }
     };
 }
 
 /// The whole file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     pub server: ServerSettings,
     pub listen: ListenSettings,
@@ -79,6 +96,7 @@ pub struct Config {
 section! {
     /// Bitcall's configuration. A line that starts with `#` shows a default;
     /// remove the `#` to change it. `bitcall check` names the line of every fault.
+    /// `systemctl reload bitcall` (SIGHUP) takes the settings that say so; a change of any other needs a restart.
     struct ServerSettings in "" {
         /// The address under which browsers reach this server, e.g. "https://phone.example.com".
         /// Empty: https, this machine's host name, and the port of the first HTTPS listener.
@@ -111,9 +129,9 @@ section! {
     /// self-signed one in the data directory, which browsers warn about.
     struct TlsSettings in "tls" {
         /// PEM file: the certificate, then its intermediates.
-        certificate: Option<PathBuf> = r#""""#,
+        certificate: Option<PathBuf> = r#""""# => live,
         /// PEM file: the private key.
-        key: Option<PathBuf> = r#""""#,
+        key: Option<PathBuf> = r#""""# => live,
     }
 }
 
@@ -169,7 +187,7 @@ section! {
         answers_per_network: u32 = "1000",
         /// Resolvers to look at tenants' domains with, e.g. `["9.9.9.9:53", "1.1.1.1:53"]`; several see more
         /// than one. Empty: those of the system.
-        resolvers: Vec<SocketAddr> = "[]",
+        resolvers: Vec<SocketAddr> = "[]" => live,
     }
 }
 
@@ -211,9 +229,9 @@ section! {
     /// place of the second (`bitcall secret rotate`); a reload reads them again, the store key a restart.
     struct SecretFiles in "secrets" {
         /// What an operator's panel sends as X-Bitcall-Panel-Key.
-        panel_key_file: Option<PathBuf> = r#""""#,
+        panel_key_file: Option<PathBuf> = r#""""# => live,
         /// What opens the admin and internal API.
-        master_secret_file: Option<PathBuf> = r#""""#,
+        master_secret_file: Option<PathBuf> = r#""""# => live,
         /// What seals the private keys of certificates in the store. Needed as soon as there are any:
         /// a backup of the store is worth nothing without it.
         store_key_file: Option<PathBuf> = r#""""#,
@@ -224,7 +242,7 @@ section! {
     /// The log of changes: who changed what, and when (`bitcall audit`).
     struct AuditSettings in "audit" {
         /// How long an entry is kept. 0: for ever.
-        keep_days: usize = "400",
+        keep_days: usize = "400" => live,
     }
 }
 
@@ -244,29 +262,29 @@ section! {
         max_connections: usize = "10000",
         /// Of these, what one address (by IPv6: one /64) may hold; further ones are closed at once.
         /// A phone holds about three. A reverse proxy on this machine counts as nobody. 0: no limit.
-        max_connections_per_address: usize = "2000",
+        max_connections_per_address: usize = "2000" => live,
         /// For the TLS handshake, and for a request's header; also how long an idle
         /// connection is kept (by HTTP/2: one that does not answer pings).
-        header_timeout: Duration = r#""30s""#,
+        header_timeout: Duration = r#""30s""# => live,
         /// For a request's body and the answer's computation.
-        request_timeout: Duration = r#""30s""#,
+        request_timeout: Duration = r#""30s""# => live,
         /// How long a client may refuse to read an answer.
-        write_timeout: Duration = r#""30s""#,
+        write_timeout: Duration = r#""30s""# => live,
         /// How long requests may go on after the order to stop.
-        drain_timeout: Duration = r#""10s""#,
+        drain_timeout: Duration = r#""10s""# => live,
         /// Requests of the API that one address (by IPv6: one /64) may make in a minute; all of it
         /// may come at once. Of a reverse proxy on this machine the last address in X-Forwarded-For
         /// counts. Here and below: 0 for any number.
-        requests_per_address: u32 = "60000",
+        requests_per_address: u32 = "60000" => live,
         /// The same for one API key: an office of 2,000 phones needs about 10,000.
-        requests_per_key: u32 = "60000",
+        requests_per_key: u32 = "60000" => live,
         /// The same for one tenant, whatever its keys.
-        requests_per_tenant: u32 = "120000",
+        requests_per_tenant: u32 = "120000" => live,
         /// The same for the pages of one origin.
-        requests_per_origin: u32 = "120000",
+        requests_per_origin: u32 = "120000" => live,
         /// Wrong panel keys, master secrets and API keys in a minute from one address. When they
         /// are used up, no panel key or master secret is looked at from there.
-        wrong_credentials_per_address: u32 = "3000",
+        wrong_credentials_per_address: u32 = "3000" => live,
     }
 }
 
@@ -276,8 +294,17 @@ section! {
         /// "human" or "json".
         format: LogFormat = r#""human""#,
         /// error, warn, info, debug or trace; also per module, e.g. "info,bitcall::edge=debug".
-        filter: String = r#""info""#,
+        filter: String = r#""info""# => live,
     }
+}
+
+/// A setting that differs between two configurations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// As messages name it, such as `log.filter`.
+    pub setting: String,
+    /// A running server takes it; otherwise it needs a restart.
+    pub is_live: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -336,7 +363,12 @@ pub struct MailAddress {
 impl Setting for MailAddress {
     fn parse(value: &DeValue<'_>, _base: &Path) -> Result<Self, String> {
         const SHAPE: &str = "a mail address in quotes, such as \"hostmaster@bitcall.example\"";
-        let text = value.as_str().ok_or_else(|| must_be(SHAPE, value))?;
+        value.as_str().and_then(|text| Self::from_text(text).ok()).ok_or_else(|| must_be(SHAPE, value))
+    }
+}
+
+impl MailAddress {
+    pub fn from_text(text: &str) -> Result<Self, String> {
         let parsed = text.split_once('@').and_then(|(name, domain)| Some((name, domain.parse().ok()?)));
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+".contains(&byte);
         match parsed {
@@ -344,8 +376,14 @@ impl Setting for MailAddress {
             Some((name, domain)) if (1..64).contains(&name.len()) && name.bytes().all(plain) => {
                 Ok(Self { name: name.to_owned(), domain })
             }
-            _ => Err(must_be(SHAPE, value)),
+            _ => Err("must be a mail address such as hostmaster@bitcall.example".to_owned()),
         }
+    }
+}
+
+impl fmt::Display for MailAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.name, self.domain)
     }
 }
 
@@ -464,6 +502,34 @@ impl Config {
         }
     }
 
+    /// Takes from `new` what a running server can change, and says what differs.
+    pub fn take_live(&mut self, new: &Self) -> Vec<Change> {
+        // HSTS and the names to order certificates for follow from whether there are files at all.
+        let is_other_kind = self.tls.certificate.is_some() != new.tls.certificate.is_some();
+        let tls = self.tls.clone();
+        let mut tls_changes = self.tls.take_live(&new.tls);
+        if is_other_kind {
+            self.tls = tls;
+            for change in &mut tls_changes {
+                change.is_live = false;
+            }
+        }
+        [
+            self.server.take_live(&new.server),
+            self.listen.take_live(&new.listen),
+            tls_changes,
+            self.sip.take_live(&new.sip),
+            self.domains.take_live(&new.domains),
+            self.dns.take_live(&new.dns),
+            self.acme.take_live(&new.acme),
+            self.secrets.take_live(&new.secrets),
+            self.audit.take_live(&new.audit),
+            self.limits.take_live(&new.limits),
+            self.log.take_live(&new.log),
+        ]
+        .concat()
+    }
+
     /// The base of every URL that Bitcall hands out.
     pub fn public_url(&self) -> Result<PublicUrl, String> {
         if let Some(url) = &self.server.public_url {
@@ -512,6 +578,9 @@ fn describe<S: Section>(text: &mut String) {
     for setting in S::SETTINGS {
         for line in setting.doc {
             let _ = writeln!(text, "#{line}");
+        }
+        if setting.is_live {
+            let _ = writeln!(text, "# A reload takes it.");
         }
         let _ = writeln!(text, "#{} = {}\n", setting.name, setting.default);
     }

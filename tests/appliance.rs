@@ -66,13 +66,14 @@ pub struct Running {
 impl Running {
     /// Standard output and error go to `log`.
     pub fn start(command: &mut Command, log: &Path) -> Self {
-        Self::start_reading(command, Stdio::null(), log)
+        Self::start_with(command, Stdio::null(), None, log)
     }
 
     /// See [`Self::start`].
-    pub fn start_reading(command: &mut Command, input: Stdio, log: &Path) -> Self {
+    pub fn start_with(command: &mut Command, input: Stdio, output: Option<Stdio>, log: &Path) -> Self {
         let out = fs::File::create(log).unwrap();
-        let child = command.stdin(input).stdout(out.try_clone().unwrap()).stderr(out).process_group(0).spawn().unwrap();
+        let output = output.unwrap_or_else(|| out.try_clone().unwrap().into());
+        let child = command.stdin(input).stdout(output).stderr(out).process_group(0).spawn().unwrap();
         Self { child, log: log.to_owned() }
     }
 

@@ -36,37 +36,6 @@ fn a_missing_file_says_how_to_make_one() {
 }
 
 #[test]
-fn init_writes_private_secrets_and_a_configuration_that_check_accepts_and_keeps_what_exists() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("etc/bitcall.toml");
-    let mut init = bitcall();
-    init.arg("init").arg("--config").arg(&file).args(["--public-url", "https://phone.example.com"]);
-    init.arg("--data-dir").arg(directory.path().join("data"));
-    let (status, _, stderr) = run(&mut init);
-    assert!(status.success(), "{stderr}");
-    assert!(stderr.contains("bitcall serve"), "says what is next: {stderr}");
-    let (_, stdout, _) = run(init.arg("--json"));
-    let told: Value = serde_json::from_str(&stdout).unwrap();
-    assert_eq!(told["config"], file.to_str().unwrap());
-    assert_eq!((told["written"].as_array().unwrap().len(), told["kept"].as_array().unwrap().len()), (0, 4), "{told}");
-
-    let text = fs::read_to_string(&file).unwrap();
-    assert!(text.contains("\npublic_url = \"https://phone.example.com\"\n"), "{text}");
-    // Whatever listens on this machine.
-    let free = text.replace("#https = ", "https = '127.0.0.1:0' # ").replace("#ops = ", "ops = '' # ");
-    fs::write(&file, free).unwrap();
-    let secret = directory.path().join("etc/secrets/panel_key");
-    assert_eq!(fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
-    let (status, _, stderr) = run(bitcall().arg("check").arg("--config").arg(&file));
-    assert!(status.success(), "{stderr}");
-
-    let before = fs::read_to_string(&secret).unwrap();
-    assert!(run(&mut init).0.success());
-    assert_eq!(fs::read_to_string(&secret).unwrap(), before);
-    assert!(!text.contains(&before), "secrets do not stand in the configuration");
-}
-
-#[test]
 fn secrets_that_are_missing_short_or_readable_by_others_are_named_without_being_shown() {
     let directory = tempfile::tempdir().unwrap();
     write_configuration(directory.path(), "");
@@ -185,6 +154,43 @@ fn check_beside_a_running_server_takes_its_ports_for_its_own() {
     fs::write(&file, text.replace("https = '127.0.0.1:0'", &format!("https = '{}'", serve.https))).unwrap();
     let (status, _, stderr) = run(bitcall().arg("check").arg("--config").arg(&file));
     assert!(status.success(), "{stderr}");
+}
+
+#[test]
+fn check_before_the_first_start_takes_the_ports_that_systemd_holds_for_bitcalls_own() {
+    let directory = tempfile::tempdir().unwrap();
+    write_configuration(directory.path(), "");
+    let file = directory.path().join("bitcall.toml");
+    let (tcp, dns) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let (tcp, dns) = (tcp.local_addr().map(|address| (address, tcp)), dns.local_addr().map(|address| (address, dns)));
+    let ((https, _tcp), (dns, _dns)) = (tcp.unwrap(), dns.unwrap());
+    let text = fs::read_to_string(&file).unwrap().replace("https = '127.0.0.1:0'", &format!("https = '{https}'"));
+    let zone = format!("[domains]\nbase = 'bitcall.example'\n[dns]\naddresses = '203.0.113.5'\nlisten = '{dns}'\n");
+    fs::write(&file, format!("{text}{zone}")).unwrap();
+    let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap());
+    let check = |state: &str, listen: &str| {
+        let systemctl = directory.path().join("systemctl");
+        let lines =
+            format!("#!/bin/sh\n[ \"$1 $2\" = 'show bitcall.socket' ] && echo 'ActiveState={state}\n{listen}'\n");
+        fs::write(&systemctl, lines).unwrap();
+        fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut check = bitcall();
+        check.env("PATH", &path).args(["check", "--json", "--config"]).arg(&file);
+        let (status, stdout, _) = run(&mut check);
+        let told: Value = serde_json::from_str(&stdout).unwrap();
+        (status.success(), told["faults"].to_string(), told["notes"].to_string())
+    };
+    let held = format!("Listen={https} (Stream)\nListen={dns} (Datagram)\nListen={dns} (Stream)");
+    let (ok, faults, notes) = check("active", &held);
+    assert!(ok, "{faults}");
+    for told in [format!("`listen.https`: systemd holds {https}"), format!("`dns.listen`: systemd holds {dns}")] {
+        assert!(notes.contains(&told) && notes.contains("bitcall.socket"), "{notes}");
+    }
+    for (state, listen) in [("inactive", held.as_str()), ("active", "Listen=127.0.0.1:1 (Stream)")] {
+        let (ok, faults, notes) = check(state, listen);
+        assert!(!ok && faults.contains(&format!("{https} is taken")) && faults.contains(&dns.to_string()), "{faults}");
+        assert_eq!(notes, "[]");
+    }
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! The end of `bitcall serve`, and its next start: nobody who only listens holds it up, and nobody is refused meanwhile.
 
-use std::net::{TcpListener, TcpStream as BlockingStream};
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream as BlockingStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -79,18 +81,77 @@ async fn on_a_socket_of_systemd_a_restart_refuses_nobody() {
     assert!(second.ended().success());
 }
 
+#[test]
+fn on_sockets_of_systemd_a_restart_loses_no_dns_query() {
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = tcp.local_addr().unwrap();
+    let udp = UdpSocket::bind(address).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    write_configuration(directory.path(), "");
+    let file = directory.path().join("bitcall.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let zone = "[domains]\nbase = 'bitcall.example'\n[dns]\naddresses = '203.0.113.5'";
+    std::fs::write(&file, format!("{text}\n{zone}\nlisten = '{address}'\n")).unwrap();
+    let start = || start_with_dns_sockets(&tcp, &udp, directory.path());
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.connect(address).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let ask = |id: u8| client.send(&soa_query(id)).unwrap();
+    let answered = || {
+        let mut answer = [0; 512];
+        let length = client.recv(&mut answer).expect("an answer by UDP");
+        assert!(length > 12 && answer[3] & 0x0f == 0, "without an error");
+        answer[1]
+    };
+
+    let mut first = start();
+    ask(1);
+    assert_eq!(answered(), 1);
+    first.signal(Signal::TERM);
+    assert!(first.ended().success());
+    ask(2);
+    let mut stream = BlockingStream::connect(address).expect("connections wait while nobody serves");
+    let query = soa_query(3);
+    stream.write_all(&[&[0, u8::try_from(query.len()).unwrap()], query.as_slice()].concat()).unwrap();
+    let mut second = start();
+    assert_eq!(answered(), 2, "the query has waited");
+    let mut answer = [0; 4];
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.read_exact(&mut answer).expect("an answer by TCP");
+    assert_eq!(answer[3], 3);
+    assert!(!second.log().contains("nobody answers"), "{}", second.log());
+    second.signal(Signal::TERM);
+    assert!(second.ended().success());
+}
+
+/// For the SOA record of bitcall.example (RFC 1035 section 4.1).
+fn soa_query(id: u8) -> Vec<u8> {
+    let header = [0, id, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    [&header[..], b"\x07bitcall\x07example\0", &[0, 6, 0, 1]].concat()
+}
+
+/// As systemd does: the sockets are descriptors 3 and 4.
+fn start_with_dns_sockets(tcp: &TcpListener, udp: &UdpSocket, directory: &Path) -> Running {
+    let mut command =
+        with_sockets("LISTEN_FDS=2 LISTEN_PID=$$ exec \"$0\" serve --config \"$1\" 3<&0 4<&1 1>&2", directory);
+    let passed = |socket: OwnedFd| Stdio::from(socket);
+    let output = Some(passed(udp.try_clone().unwrap().into()));
+    Running::start_with(&mut command, passed(tcp.try_clone().unwrap().into()), output, &directory.join("log"))
+}
+
 /// As systemd does: the socket is descriptor 3, and the environment says so (`sd_listen_fds(3)`).
 fn start_with_socket(listener: &TcpListener, directory: &Path) -> Running {
+    let mut command = with_sockets("LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" serve --config \"$1\" 3<&0", directory);
+    let input = Stdio::from(OwnedFd::from(listener.try_clone().unwrap()));
+    Running::start_with(&mut command, input, None, &directory.join("log"))
+}
+
+fn with_sockets(script: &str, directory: &Path) -> Command {
     let bitcall = bitcall();
     let mut command = Command::new("sh");
-    command.args(["-c", "LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" serve --config \"$1\" 3<&0"]);
-    command.arg(bitcall.get_program()).arg(directory.join("bitcall.toml"));
+    command.args(["-c", script]).arg(bitcall.get_program()).arg(directory.join("bitcall.toml"));
     command.envs(bitcall.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    Running::start_reading(
-        &mut command,
-        Stdio::from(OwnedFd::from(listener.try_clone().unwrap())),
-        &directory.join("log"),
-    )
+    command
 }
 
 async fn loader(address: std::net::SocketAddr) -> String {

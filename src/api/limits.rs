@@ -11,8 +11,10 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::extract::Request;
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use axum::http::request::Parts;
@@ -31,11 +33,11 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 
 /// All limits of one server.
 pub struct RequestLimits {
-    address: RateLimiter,
-    key: RateLimiter,
-    tenant: RateLimiter,
-    origin: RateLimiter,
-    wrong_credentials: FailureLimiter,
+    address: ArcSwap<RateLimiter>,
+    key: ArcSwap<RateLimiter>,
+    tenant: ArcSwap<RateLimiter>,
+    origin: ArcSwap<RateLimiter>,
+    wrong_credentials: ArcSwap<FailureLimiter>,
 }
 
 /// What a limit counts by, as callers are told in `RateLimit-Policy`.
@@ -61,47 +63,71 @@ type PolicyStanding = (Policy, Standing);
 impl RequestLimits {
     pub fn new(settings: &config::LimitSettings) -> Self {
         Self {
-            address: RateLimiter::per_minute(settings.requests_per_address),
-            key: RateLimiter::per_minute(settings.requests_per_key),
-            tenant: RateLimiter::per_minute(settings.requests_per_tenant),
-            origin: RateLimiter::per_minute(settings.requests_per_origin),
-            wrong_credentials: FailureLimiter::per_minute(settings.wrong_credentials_per_address),
+            address: limiter(settings.requests_per_address),
+            key: limiter(settings.requests_per_key),
+            tenant: limiter(settings.requests_per_tenant),
+            origin: limiter(settings.requests_per_origin),
+            wrong_credentials: failure_limiter(settings.wrong_credentials_per_address),
+        }
+    }
+
+    /// Takes the limits of `new` that are other ones than in `old`; what was counted for these is forgotten.
+    pub fn replace(&self, old: &config::LimitSettings, new: &config::LimitSettings) {
+        for (current, old, new) in [
+            (&self.address, old.requests_per_address, new.requests_per_address),
+            (&self.key, old.requests_per_key, new.requests_per_key),
+            (&self.tenant, old.requests_per_tenant, new.requests_per_tenant),
+            (&self.origin, old.requests_per_origin, new.requests_per_origin),
+        ] {
+            if old != new {
+                current.store(Arc::new(RateLimiter::per_minute(new)));
+            }
+        }
+        if old.wrong_credentials_per_address != new.wrong_credentials_per_address {
+            self.wrong_credentials.store(Arc::new(FailureLimiter::per_minute(new.wrong_credentials_per_address)));
         }
     }
 
     /// For a router that is only called by this process.
     pub fn none() -> Self {
-        let none = || RateLimiter::per_minute(0);
-        let wrong_credentials = FailureLimiter::per_minute(0);
-        Self { address: none(), key: none(), tenant: none(), origin: none(), wrong_credentials }
+        let none = || limiter(0);
+        Self { address: none(), key: none(), tenant: none(), origin: none(), wrong_credentials: failure_limiter(0) }
     }
 
     /// Any request from the network.
     pub fn count_request(&self, source: ClientNetwork) -> Result<Option<PolicyStanding>, LimitExceeded> {
-        Policy::Address.of(self.address.check(source))
+        Policy::Address.of(self.address.load().check(source))
     }
 
     /// A request with a good API key.
     pub fn count_admitted(&self, key: &KeyState, origin: Option<&str>) -> Result<Standings, LimitExceeded> {
         let standings = [
-            Policy::Key.of(self.key.check(&key.id))?,
-            Policy::Tenant.of(self.tenant.check(&key.state.tenant.id))?,
-            origin.map_or(Ok(None), |origin| Policy::Origin.of(self.origin.check(origin)))?,
+            Policy::Key.of(self.key.load().check(&key.id))?,
+            Policy::Tenant.of(self.tenant.load().check(&key.state.tenant.id))?,
+            origin.map_or(Ok(None), |origin| Policy::Origin.of(self.origin.load().check(origin)))?,
         ];
         Ok(Standings(standings))
     }
 
     /// Refuses an address that has sent too many wrong credentials.
     pub fn check_failures(&self, source: Option<ClientNetwork>) -> Result<(), LimitExceeded> {
-        let outcome = source.map_or(Ok(()), |source| self.wrong_credentials.may_try(source));
+        let outcome = source.map_or(Ok(()), |source| self.wrong_credentials.load().may_try(source));
         outcome.map_err(|exceeded| LimitExceeded { policy: Policy::WrongCredentials, exceeded })
     }
 
     /// Counts wrong credentials of an address.
     pub fn count_failure(&self, source: Option<ClientNetwork>) -> Result<(), LimitExceeded> {
-        let outcome = source.map_or(Ok(()), |source| self.wrong_credentials.failed(source).map(drop));
+        let outcome = source.map_or(Ok(()), |source| self.wrong_credentials.load().failed(source).map(drop));
         outcome.map_err(|exceeded| LimitExceeded { policy: Policy::WrongCredentials, exceeded })
     }
+}
+
+fn limiter(per_minute: u32) -> ArcSwap<RateLimiter> {
+    ArcSwap::from_pointee(RateLimiter::per_minute(per_minute))
+}
+
+fn failure_limiter(per_minute: u32) -> ArcSwap<FailureLimiter> {
+    ArcSwap::from_pointee(FailureLimiter::per_minute(per_minute))
 }
 
 impl Policy {

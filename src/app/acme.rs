@@ -137,7 +137,19 @@ impl Subdomains {
 }
 
 /// Every fault in `[acme]` that would keep the server from starting.
-pub fn check(config: &Config) -> Vec<String> {
+pub fn faults(config: &Config) -> Vec<String> {
+    if !is_configured(config) {
+        return Vec::new();
+    }
+    let settings = settings(config, Box::new(())).err().map(StartError::into_message);
+    let bundle = AcmeHttpClient::new(config.acme.ca_bundle.as_deref()).err().map(|error| error.to_string());
+    let no_key =
+        matches!(config::store_key(&config.secrets), Ok(None)).then(|| certs::StartError::NoStoreKey.to_string());
+    settings.into_iter().chain(bundle).chain(no_key).collect()
+}
+
+/// Why no authority would certify the names of this server, which would start all the same.
+pub fn hopeless(config: &Config) -> Vec<String> {
     if !is_configured(config) {
         return Vec::new();
     }
@@ -156,11 +168,7 @@ pub fn check(config: &Config) -> Vec<String> {
     let unreachable = unreachable.map(|_| {
         "no authority reaches this server: \"http-01\" is asked for at port 80 and \"tls-alpn-01\" at port 443, and neither `listen.redirect` nor `listen.https` has it\nhint: `listen.redirect = [\"0.0.0.0:80\", \"[::]:80\"]`".to_owned()
     });
-    let settings = settings(config, Box::new(())).err().map(StartError::into_message);
-    let bundle = AcmeHttpClient::new(config.acme.ca_bundle.as_deref()).err().map(|error| error.to_string());
-    let no_key =
-        matches!(config::store_key(&config.secrets), Ok(None)).then(|| certs::StartError::NoStoreKey.to_string());
-    settings.into_iter().chain(bundle).chain(no_key).chain(nameless).chain(unreachable).collect()
+    nameless.into_iter().chain(unreachable).collect()
 }
 
 /// What works only where a port is forwarded.
@@ -241,7 +249,7 @@ fn settings(config: &Config, preflight: Box<dyn Preflight>) -> Result<Settings, 
     Ok(Settings {
         rules: Rules { directories, methods, zone },
         profile: config.acme.profile.clone(),
-        contact: config.acme.contact.as_ref().map(|mail| format!("{}@{}", mail.name, mail.domain)),
+        contact: config.acme.contact.as_ref().map(ToString::to_string),
         bindings: bindings.collect(),
         limits: Limits { base: config.domains.base.clone(), new_names_per_week: config.acme.new_names_per_week },
         preflight,

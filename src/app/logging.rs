@@ -47,7 +47,10 @@ pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-pub fn start_logging(log: &LogSettings) -> Result<(), StartError> {
+/// Replaces the filter of the log that was started.
+pub type LogFilter = Box<dyn Fn(EnvFilter) + Send + Sync>;
+
+pub fn start_logging(log: &LogSettings) -> Result<LogFilter, StartError> {
     let filter = log_filter(&log.filter).map_err(StartError::Misconfigured)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -56,11 +59,21 @@ pub fn start_logging(log: &LogSettings) -> Result<(), StartError> {
         // under the log must not end requests.
         .log_internal_errors(false)
         .with_ansi(use_colours(&std::io::stderr()));
-    let started = match log.format {
-        LogFormat::Human => builder.compact().try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    let (started, replace): (_, LogFilter) = match log.format {
+        LogFormat::Human => {
+            let builder = builder.compact().with_filter_reloading();
+            let handle = builder.reload_handle();
+            (builder.try_init(), Box::new(move |filter| drop(handle.reload(filter))))
+        }
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_filter_reloading();
+            let handle = builder.reload_handle();
+            // Fails only when the log is gone.
+            (builder.try_init(), Box::new(move |filter| drop(handle.reload(filter))))
+        }
     };
-    started.map_err(|error| StartError::Failed(format!("logging cannot start: {error}")))
+    started.map_err(|error| StartError::Failed(format!("logging cannot start: {error}")))?;
+    Ok(replace)
 }
 
 /// The filter of log lines. A target is a module of Bitcall's (`bitcall::edge`) or of a library (`hyper`); a word that is

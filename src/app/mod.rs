@@ -2,11 +2,15 @@
 //! end, drained. `bitcall serve` builds all of it; `bitcall demo` builds the part it needs.
 
 pub mod acme;
+mod dns_records;
 mod logging;
+mod reload;
 mod signals;
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -22,8 +26,10 @@ use crate::server::{
 };
 use crate::supervision::Supervisor;
 use crate::tenancy::{Defaults, Names, Platform, TransportDefaults};
-pub use logging::{log_filter, runtime, start_logging, use_colours};
-use signals::{Reload, Signals};
+pub use dns_records::{DnsRecord, dns_records};
+pub use logging::{LogFilter, log_filter, runtime, start_logging, use_colours};
+use reload::{LiveSettings, Reload};
+use signals::Signals;
 
 /// Why the appliance does not start.
 #[derive(Debug)]
@@ -78,6 +84,10 @@ pub struct App {
 
 /// TLS, certificates and DNS.
 struct NetworkServices {
+    /// As the file has it.
+    file_config: Config,
+    file: PathBuf,
+    log: LogFilter,
     url: PublicUrl,
     file_certificate: FileCertificate,
     cert_resolver: Arc<CertResolver>,
@@ -88,15 +98,22 @@ struct NetworkServices {
 
 impl App {
     /// Everything that the configuration asks for. Sockets are bound first, so that a taken port is the first thing an
-    /// administrator hears of.
-    pub async fn build(mut config: Config, inherited: InheritedSockets) -> Result<Self, StartError> {
+    /// administrator hears of. `file` and `log` are for reloads.
+    pub async fn build(
+        mut config: Config,
+        file: &Path,
+        log: LogFilter,
+        mut inherited: InheritedSockets,
+    ) -> Result<Self, StartError> {
+        let file_config = config.clone();
         let secrets = Secrets::load(&config.secrets).map_err(|missing| {
             let lines: Vec<_> = missing.iter().map(ToString::to_string).collect();
             StartError::Misconfigured(lines.join("\n"))
         })?;
         let store_key = config::store_key(&config.secrets).map_err(StartError::misconfigured)?;
-        let listeners = Listeners::bind(&config.listen, inherited)?;
-        let dns = DnsListeners::bind(&config)?;
+        let listeners = Listeners::bind(&config.listen, &mut inherited)?;
+        let dns = DnsListeners::bind(&config, &mut inherited)?;
+        inherited.warn_of_unused();
         // With the port that the system chose, where the file says 0.
         config.listen.https = server::addresses(&listeners.https);
         let url =
@@ -110,7 +127,7 @@ impl App {
         }
         let seal = Seal::new(store_key.iter().flat_map(Secret::all));
         let cert_resolver = CertResolver::new(seal.clone(), url.host(), by_acme);
-        let file_certificate = FileCertificate::load(Some(source), Arc::clone(&cert_resolver))?;
+        let file_certificate = FileCertificate::load(source, Arc::clone(&cert_resolver))?;
 
         let platform = Platform::open(&config.server.data_dir, defaults(&url, &config)?).await?;
         let certificate_store = CertificateStore::open(platform.store(), seal, Arc::clone(&cert_resolver))
@@ -127,9 +144,19 @@ impl App {
             Some(certs) => Arc::new(certs.clone()),
             None => Arc::new(NoCertificates::at_all()),
         };
-        let domains = domains(&platform, &config, certificates);
+        let domains = Domains::new(platform.clone(), Arc::new(verifier.clone()), certificates);
         let context = AppContext { platform, domains, secrets, certificate_store, certs, demo: None, strict_transport };
-        let network = Some(NetworkServices { url, file_certificate, cert_resolver, verifier, dns, subdomains });
+        let network = Some(NetworkServices {
+            file_config,
+            file: file.to_owned(),
+            log,
+            url,
+            file_certificate,
+            cert_resolver,
+            verifier,
+            dns,
+            subdomains,
+        });
         Ok(Self { context, config, listeners, network })
     }
 
@@ -161,6 +188,9 @@ impl App {
             let (platform, edge) = (platform.clone(), edge.clone());
             move || close_revoked_registrations(platform.changes(), edge.clone())
         });
+        let limits = watch::Sender::new(config.limits.clone());
+        let request_limits = Arc::new(RequestLimits::new(&config.limits));
+        let audit_keep = watch::Sender::new(config.audit.keep());
         let access = Access::new(secrets.panel_key.all(), secrets.master_secret.all());
         let https_port = network.as_ref().and_then(|network| network.url.https_port());
         let https_port = https_port.or(config.listen.https.first().map(SocketAddr::port));
@@ -169,7 +199,7 @@ impl App {
                 platform: platform.clone(),
                 domains: domains.clone(),
                 access: access.clone(),
-                limits: Arc::new(RequestLimits::new(&config.limits)),
+                limits: Arc::clone(&request_limits),
                 certificate_store,
                 certs: certs.clone(),
             }),
@@ -178,15 +208,18 @@ impl App {
             challenges: certs.as_ref().map(|certs| Arc::new(certs.challenges()) as Arc<dyn HttpTokens>),
             https_port: https_port.unwrap_or(443),
             strict_transport,
-            request_timeout: config.limits.request_timeout,
+            limits: limits.subscribe(),
             health: supervisor.health().clone(),
         };
         let tls = network.as_ref().map(|network| network.file_certificate.server_config()).transpose()?;
-        let server = Server::start(listeners, tls, handler, config.limits.clone())?;
-        spawn_workers(&platform, &config, &supervisor);
+        let server = Server::start(listeners, tls, handler, limits.subscribe())?;
+        spawn_workers(&platform, &audit_keep, &supervisor);
         let (dns, reload) = match network {
             None => (None, None),
-            Some(network) => network.spawn(&config, certs, &supervisor)?,
+            Some(network) => {
+                let live = |verifier, log| LiveSettings { limits, request_limits, audit_keep, verifier, log };
+                network.spawn(&config, certs, live, &supervisor)?
+            }
         };
         // Last of those who want certificates: it removes those that nobody wants.
         supervisor.keep("domains", move || domains.clone().run());
@@ -194,16 +227,15 @@ impl App {
     }
 }
 
-fn spawn_workers(platform: &Platform, config: &Config, supervisor: &Supervisor) {
+fn spawn_workers(platform: &Platform, audit_keep: &watch::Sender<Option<Duration>>, supervisor: &Supervisor) {
     let platform = || platform.clone();
     let (uses, tokens, answers, keys, audit) = (platform(), platform(), platform(), platform(), platform());
     supervisor.keep("key uses", move || uses.clone().persist_key_uses());
     supervisor.keep("expired tokens", move || tokens.clone().sweep_tokens());
     supervisor.keep("expired answers", move || answers.clone().expire_answers());
     supervisor.keep("retiring keys", move || keys.clone().drop_retiring_keys());
-    if let Some(keep) = config.audit.keep() {
-        supervisor.keep("expired audit", move || audit.clone().expire_audit(keep));
-    }
+    let keep = audit_keep.subscribe();
+    supervisor.keep("expired audit", move || audit.clone().expire_audit(keep.clone()));
 }
 
 /// Tells whether the store can be written, and tries it again while it cannot.
@@ -233,9 +265,11 @@ impl NetworkServices {
         self,
         config: &Config,
         certs: Option<Certs>,
+        live: impl FnOnce(Verifier, LogFilter) -> LiveSettings,
         supervisor: &Supervisor,
     ) -> Result<(Option<dns::DnsServer>, Option<Reload>), StartError> {
-        let Self { file_certificate, cert_resolver, verifier, dns, subdomains, .. } = self;
+        let Self { file_config, file, log, url, file_certificate, cert_resolver, verifier, dns, subdomains } = self;
+        let live = live(verifier.clone(), log);
         if let Some(listener) = config.listen.https.first() {
             let certs = certs.clone();
             let notify = move |name: &str| certs.iter().for_each(|certs| certs.announce(name));
@@ -257,7 +291,8 @@ impl NetworkServices {
         if let Some(subdomains) = subdomains {
             supervisor.require("certificates of subdomains", subdomains.keep());
         }
-        Ok((dns, Some(Reload { file_certificate, secrets: config.secrets.clone() })))
+        let status = serving(&url.origin());
+        Ok((dns, Some(Reload { file, config: file_config, file_certificate, live, status })))
     }
 }
 
@@ -277,11 +312,12 @@ struct DnsListeners {
 
 impl DnsListeners {
     /// None: the configuration wants none.
-    fn bind(config: &Config) -> Result<Option<Self>, StartError> {
+    fn bind(config: &Config, inherited: &mut InheritedSockets) -> Result<Option<Self>, StartError> {
         let Some(zone) = dns::ZoneSettings::of(config).map_err(StartError::Misconfigured)? else {
             return Ok(None);
         };
-        let sockets = dns::DnsSockets::open(&config.dns.listen)?;
+        let take = |address| dns::PassedSockets { udp: inherited.take_udp(address), tcp: inherited.take_tcp(address) };
+        let sockets = dns::DnsSockets::open(&config.dns.listen, take)?;
         Ok(Some(Self { sockets, zone, per_network: config.dns.answers_per_network }))
     }
 
@@ -309,7 +345,7 @@ impl Running {
     }
 
     /// Serves until SIGTERM or SIGINT, then drains: accepts nothing new, finishes open requests, ends. SIGHUP reads
-    /// certificate and secrets again, or ends a server that has none to read, because its terminal is gone.
+    /// configuration, certificate and secrets again, or ends a server that has none to read, because its terminal is gone.
     ///
     /// # Errors
     /// When it has ended because a task broke off that cannot be started anew.
@@ -321,7 +357,7 @@ impl Running {
             }
         };
         let outcome = tokio::select! {
-            () = self.signals.wait_for_stop(self.reload.as_ref(), &self.access) => Ok(()),
+            () = self.signals.wait_for_stop(self.reload.as_mut(), &self.access) => Ok(()),
             reason = self.supervisor.must_end() => Err(StartError::Failed(reason)),
             error = self.server.broken() => Err(StartError::Failed(format!("a listener broke off: {error}"))),
             error = dns_broken => Err(StartError::Failed(format!("a listener of DNS broke off: {error}"))),
@@ -342,6 +378,19 @@ impl Running {
         }
         outcome
     }
+}
+
+/// The state as `systemctl status` shows it.
+pub fn serving(origin: &str) -> String {
+    format!("serving {origin}")
+}
+
+/// What keeps the server from starting although every setting by itself can be read.
+pub fn faults(config: &Config) -> Vec<String> {
+    let zone = dns::ZoneSettings::of(config).err();
+    let url = config.public_url().err().map(|problem| format!("`public_url` {problem}"));
+    let filter = log_filter(&config.log.filter).err();
+    zone.into_iter().chain(url).chain(acme::faults(config)).chain(filter).collect()
 }
 
 /// The worker of custom domains, with the resolvers of the configuration.

@@ -1,10 +1,9 @@
-//! The signals that concern a server, and what SIGHUP reads again.
+//! The signals that concern a server.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::reload::Reload;
 use crate::api::Access;
-use crate::config::{SecretFiles, Secrets};
-use crate::server::FileCertificate;
 
 /// Registered before the server says that it is ready, because whoever hears that may order the stop at once.
 pub struct Signals {
@@ -22,42 +21,15 @@ impl Signals {
         })
     }
 
-    pub async fn wait_for_stop(&mut self, reload: Option<&Reload>, access: &Access) {
+    pub async fn wait_for_stop(&mut self, mut reload: Option<&mut Reload>, access: &Access) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hang_up.recv() => match reload {
+                _ = self.hang_up.recv() => match &mut reload {
                     Some(reload) => reload.now(access),
                     None => return,
                 },
-            }
-        }
-    }
-}
-
-/// What is read again on SIGHUP. Connections stay, and what cannot be read stays as it was.
-pub struct Reload {
-    pub file_certificate: FileCertificate,
-    pub secrets: SecretFiles,
-}
-
-impl Reload {
-    fn now(&self, access: &Access) {
-        match self.file_certificate.reload() {
-            Ok(()) => tracing::info!("certificate read again"),
-            Err(error) => tracing::error!(%error, "the certificate was not replaced"),
-        }
-        match Secrets::load(&self.secrets) {
-            Ok(Secrets { panel_key, master_secret }) => {
-                access.replace(panel_key.all(), master_secret.all());
-                let (panel_keys, master_secrets) = (panel_key.all().count(), master_secret.all().count());
-                tracing::info!(panel_keys, master_secrets, "secrets read again");
-            }
-            Err(missing) => {
-                for error in missing {
-                    tracing::error!(%error, "the secrets were not replaced");
-                }
             }
         }
     }

@@ -1,11 +1,13 @@
 //! `bitcall check`: everything that would stop `bitcall serve`, or leave it without what the configuration asks for, found
 //! without starting it.
 
+use std::cell::LazyCell;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::Command;
 
 use rustix::fs::{Access, access};
 use serde::Serialize;
@@ -15,7 +17,7 @@ use super::{CliError, Exit, GlobalOptions, output};
 use crate::app::{self, acme};
 use crate::certs::{CertificateStore, Seal};
 use crate::config::{self, Config, ConfigErrors, Secret, Secrets};
-use crate::dns::{self, DnsSockets, ZoneSettings};
+use crate::dns::{self, DnsSockets, PassedSockets};
 use crate::server::{self, CertificateFiles};
 use crate::store;
 use crate::store::keys::CERTIFICATES;
@@ -91,17 +93,8 @@ impl Report {
         {
             report.fault(error);
         }
-        if let Err(problem) = ZoneSettings::of(config) {
-            report.fault(problem);
-        }
-        if let Err(problem) = config.public_url() {
-            report.fault(format!("`public_url` {problem}"));
-        }
         report.notes.extend(acme::doubts(config));
-        for problem in acme::check(config) {
-            report.fault(problem);
-        }
-        if let Err(problem) = app::log_filter(&config.log.filter) {
+        for problem in app::faults(config).into_iter().chain(acme::hopeless(config)) {
             report.fault(problem);
         }
         report
@@ -142,9 +135,12 @@ impl Report {
         }
     }
 
-    /// That an address cannot be listened on. Beside a running server, those that are taken count as its own.
+    /// That an address cannot be listened on. Beside a running server, those that are taken count as its own; those that
+    /// systemd holds for it are passed on at its start.
     fn sockets(&mut self, config: &Config) {
         let is_running = UnixStream::connect(&config.listen.control).is_ok();
+        // Asked when an address is taken, and not again.
+        let held = LazyCell::new(held_by_systemd);
         // Kept until the end, so that an address that stands twice is found.
         let (mut listening, mut resolving) = (Vec::new(), Vec::new());
         let listen = &config.listen;
@@ -159,18 +155,24 @@ impl Report {
             match server::bind_tcp(address) {
                 Ok(bound) => listening.push(bound),
                 Err(server::BindError::Taken { .. }) if is_running => {}
+                Err(server::BindError::Taken { .. }) if held.contains(&address) => self.held(setting, address),
                 Err(server::BindError::Forbidden { .. }) => self.not_tried(setting, address),
                 Err(error) => self.fault(format!("`{setting}`: {error}")),
             }
         }
         for address in config.dns.listen.iter().copied() {
-            match DnsSockets::open(&[address]) {
+            match DnsSockets::open(&[address], |_| PassedSockets::default()) {
                 Ok(sockets) => resolving.push(sockets),
                 Err(dns::BindError::Taken { .. }) if is_running => {}
+                Err(dns::BindError::Taken { .. }) if held.contains(&address) => self.held("dns.listen", address),
                 Err(dns::BindError::Forbidden { .. }) => self.not_tried("dns.listen", address),
                 Err(error) => self.fault(format!("`dns.listen`: {error}")),
             }
         }
+    }
+
+    fn held(&mut self, setting: &str, address: SocketAddr) {
+        self.notes.push(format!("`{setting}`: systemd holds {address} (bitcall.socket) and passes it on at the start"));
     }
 
     fn not_tried(&mut self, setting: &str, address: SocketAddr) {
@@ -192,4 +194,16 @@ impl Report {
             Err(error) => self.notes.push(format!("the certificates in the store were not looked at: {error}")),
         }
     }
+}
+
+/// The addresses of the active bitcall.socket, of TCP and UDP alike; none where there is no systemd. Any user may ask.
+fn held_by_systemd() -> Vec<SocketAddr> {
+    let shown = Command::new("systemctl").args(["show", "bitcall.socket", "--property=ActiveState,Listen"]).output();
+    let text = shown.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    if !text.lines().any(|line| line == "ActiveState=active") {
+        return Vec::new();
+    }
+    // Listen=0.0.0.0:443 (Stream)
+    let addresses = text.lines().filter_map(|line| line.strip_prefix("Listen=")?.split(' ').next()?.parse().ok());
+    addresses.collect()
 }

@@ -66,7 +66,8 @@ impl Demo {
             Config::parse("", directory.path()).map_err(|faults| CliError::new(Exit::Failed, format!("{faults:?}")))?;
         "warn".clone_into(&mut config.log.filter);
         config.limits.drain_timeout = std::time::Duration::from_secs(2);
-        app::start_logging(&config.log)?;
+        // Nothing is reloaded.
+        drop(app::start_logging(&config.log)?);
 
         let listener = listen(self.listen)?;
         let address = listener.local_addr()?;

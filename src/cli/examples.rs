@@ -5,7 +5,7 @@ use clap::Command;
 /// By the command without `bitcall`. What follows is a line as it is typed.
 const EXAMPLES: &[(&str, &str)] = &[
     ("demo", "bitcall demo --data ./demo"),
-    ("init", "bitcall init --public-url https://phone.example.com"),
+    ("init", "bitcall init --public-url https://phone.example.com --acme --email admin@example.com"),
     ("serve", "bitcall serve --config /etc/bitcall/bitcall.toml"),
     ("check", "bitcall check --config /etc/bitcall/bitcall.toml"),
     ("tenant provision", "bitcall tenant provision acme --name Acme --origin https://crm.acme.com"),

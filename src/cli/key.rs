@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::control::{CommandGroup, path_segment, request_failure};
 use super::table::{field_text, field_time, key_value_table, table};
-use super::{CliError, GlobalOptions};
+use super::{CliError, Exit, GlobalOptions};
 use crate::api::MAX_OVERLAP_SECONDS;
 use crate::client::{self, ControlClient};
 use crate::config;
@@ -28,8 +28,8 @@ pub enum KeyCommand {
     Rotate {
         /// Tenant id
         tenant: String,
-        /// Id of the key to be replaced (`key_…`)
-        id: String,
+        /// Id of the key to be replaced (`key_…`), or its label
+        key: String,
         /// How long the old key stays valid, e.g. `30m`, `24h`, `7d`, or 0 for not at all; at most 30 days
         #[arg(long, value_name = "TIME", default_value = "24h", value_parser = overlap)]
         overlap: Duration,
@@ -43,8 +43,8 @@ pub enum KeyCommand {
     Revoke {
         /// Tenant id
         tenant: String,
-        /// The key's id (`key_…`)
-        id: String,
+        /// The key's id (`key_…`), or its label
+        key: String,
     },
 }
 
@@ -64,7 +64,8 @@ impl KeyCommands {
                 };
                 printer.print_once(&data, text, async || withdraw(&client, &tenant, &data["id"]).await).await
             }
-            KeyCommand::Rotate { tenant, id, overlap } => {
+            KeyCommand::Rotate { tenant, key, overlap } => {
+                let id = id_of(&client, &tenant, key).await?;
                 let body = json!({ "tenantId": tenant, "overlapSeconds": overlap.as_secs() });
                 let data = client.post(&format!("{}/rotate", path_of(&id)), &body).await.map_err(request_failure)?;
                 let text = |data: &Value| {
@@ -83,13 +84,31 @@ impl KeyCommands {
                 printer.print(&data, |data| keys(&data["apiKeys"]))?;
                 Ok(())
             }
-            KeyCommand::Revoke { tenant, id } => {
+            KeyCommand::Revoke { tenant, key } => {
+                let id = id_of(&client, &tenant, key).await?;
                 let data =
                     client.delete(&path_of(&id), &json!({ "tenantId": tenant })).await.map_err(request_failure)?;
                 printer.print(&data, |_| format!("{id} is revoked"))?;
                 Ok(())
             }
         })
+    }
+}
+
+/// The id of the tenant's key that `key` names: by its id, or by a label that no other key has.
+async fn id_of(client: &ControlClient, tenant: &str, key: String) -> Result<String, CliError> {
+    if key.starts_with("key_") {
+        return Ok(key);
+    }
+    let found = client.get("/api/tenant", &[("tenantId", tenant)]).await.map_err(request_failure)?;
+    let labelled = found["apiKeys"].as_array().into_iter().flatten().filter(|found| found["label"] == key.as_str());
+    match labelled.collect::<Vec<_>>().as_slice() {
+        [one] => Ok(field_text(one, "/id")),
+        all => {
+            let count = if all.is_empty() { "no key" } else { "more than one key" };
+            let hint = format!("`bitcall key list {tenant}` shows the keys with their ids");
+            Err(CliError::new(Exit::Failed, format!("{tenant} has {count} with the label {key}\nhint: {hint}")))
+        }
     }
 }
 

@@ -60,6 +60,9 @@ enum CliCommand {
     /// Write a configuration file and secrets for this machine.
     Init(init::Init),
     /// Run the server.
+    ///
+    /// SIGHUP (`systemctl reload bitcall`) reads the configuration, the certificate and the secrets again. The log names
+    /// what was taken and what needs a restart; a configuration with faults is not taken.
     Serve,
     /// Check the configuration; names the line of every fault.
     Check,

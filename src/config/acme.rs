@@ -46,10 +46,15 @@ pub enum ExternalAccountsError {
 impl Setting for DirectoryUrl {
     fn parse(value: &DeValue<'_>, _base: &Path) -> Result<Self, String> {
         const SHAPE: &str = "the https:// URL of an ACME directory in quotes";
-        let text = value.as_str().ok_or_else(|| must_be(SHAPE, value))?;
+        value.as_str().and_then(|text| Self::from_text(text).ok()).ok_or_else(|| must_be(SHAPE, value))
+    }
+}
+
+impl DirectoryUrl {
+    pub fn from_text(text: &str) -> Result<Self, String> {
         match Url::parse(text) {
             Ok(url) if url.scheme() == "https" && url.has_host() && has_valid_host(&url) => Ok(Self(url.to_string())),
-            _ => Err(must_be(SHAPE, value)),
+            _ => Err("must be the https:// URL of an ACME directory".to_owned()),
         }
     }
 }

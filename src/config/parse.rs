@@ -9,6 +9,8 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::Change;
+
 /// One thing that is wrong with the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
@@ -31,12 +33,19 @@ impl fmt::Display for ConfigErrors {
             if index > 0 {
                 writeln!(f)?;
             }
-            match fault.line {
-                Some(line) => write!(f, "{}:{line}: {}", self.file.display(), fault.message)?,
-                None => write!(f, "{}: {}", self.file.display(), fault.message)?,
-            }
+            f.write_str(&self.in_words(fault))?;
         }
         Ok(())
+    }
+}
+
+impl ConfigErrors {
+    /// One fault with its place in the file.
+    pub fn in_words(&self, fault: &ConfigError) -> String {
+        match fault.line {
+            Some(line) => format!("{}:{line}: {}", self.file.display(), fault.message),
+            None => format!("{}: {}", self.file.display(), fault.message),
+        }
     }
 }
 
@@ -51,6 +60,9 @@ pub trait Section: Sized {
 
     /// `None` only when a fault was noted.
     fn read(table: &mut SectionReader<'_, '_>) -> Option<Self>;
+
+    /// Takes the values of those settings that a running server can change; returns all that differ.
+    fn take_live(&mut self, new: &Self) -> Vec<Change>;
 }
 
 /// A setting's name, explanation and default, as the example file shows them.
@@ -59,6 +71,8 @@ pub struct SettingDoc {
     pub doc: &'static [&'static str],
     /// In TOML.
     pub default: &'static str,
+    /// A reload takes a new value; other settings need a restart.
+    pub is_live: bool,
 }
 
 /// A type that a setting can have.
@@ -151,7 +165,7 @@ impl SectionReader<'_, '_> {
         };
         parsed
             .map_err(|problem| {
-                let full = self.full_name(name);
+                let full = full_name(self.key, name);
                 self.reader.note(offset, format!("`{full}` {problem}"));
             })
             .ok()
@@ -161,14 +175,15 @@ impl SectionReader<'_, '_> {
         for (key, _) in std::mem::take(&mut self.values) {
             let name = key.get_ref().as_ref();
             let hint = did_you_mean(name, settings.iter().map(|setting| setting.name));
-            let full = self.full_name(name);
+            let full = full_name(self.key, name);
             self.reader.note(Some(key.span().start), format!("unknown setting `{full}`{hint}"));
         }
     }
+}
 
-    fn full_name(&self, name: &str) -> String {
-        if self.key.is_empty() { name.to_owned() } else { format!("{}.{name}", self.key) }
-    }
+/// A setting as messages name it.
+pub fn full_name(table: &str, name: &str) -> String {
+    if table.is_empty() { name.to_owned() } else { format!("{table}.{name}") }
 }
 
 impl Setting for String {

@@ -141,3 +141,30 @@ fn media_addresses_and_port_are_read_and_their_faults_named() {
         assert!(format!("{faults:?}").contains(fault), "{faults:?}");
     }
 }
+
+#[test]
+fn a_reload_takes_live_settings_and_leaves_the_others_to_a_restart() {
+    let mut running = parse("[sip]\nmedia_port = 4000\n[limits]\nrequest_timeout = '5s'").unwrap();
+    let text =
+        "[sip]\nmedia_port = 5000\n[limits]\nrequest_timeout = '6s'\nmax_connections = 5\n[log]\nfilter = 'warn'";
+    let changes = running.take_live(&parse(text).unwrap());
+    let named: Vec<_> = changes.iter().map(|change| (change.setting.as_str(), change.is_live)).collect();
+    let expected = [
+        ("sip.media_port", false),
+        ("limits.max_connections", false),
+        ("limits.request_timeout", true),
+        ("log.filter", true),
+    ];
+    assert_eq!(named, expected);
+    assert_eq!((running.limits.request_timeout, running.sip.media_port), (Duration::from_secs(6), 4000));
+    assert_eq!((running.log.filter.as_str(), running.limits.max_connections), ("warn", 10_000));
+
+    // Certificate files in the place of others, but not in the place of none.
+    let files = |name: &str| parse(&format!("[tls]\ncertificate = '{name}.crt'\nkey = '{name}.key'")).unwrap();
+    let mut development = parse("").unwrap();
+    assert!(development.take_live(&files("a")).iter().all(|change| !change.is_live));
+    assert_eq!(development.tls.certificate, None);
+    let mut running = files("a");
+    assert!(running.take_live(&files("b")).iter().all(|change| change.is_live));
+    assert_eq!(running, files("b"));
+}

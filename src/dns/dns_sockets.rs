@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
@@ -34,11 +34,21 @@ pub enum BindError {
     Other { address: SocketAddr, error: io::Error },
 }
 
+/// Those of an address that the service manager holds open; the missing ones are bound.
+#[derive(Default)]
+pub struct PassedSockets {
+    pub udp: Option<UdpSocket>,
+    pub tcp: Option<TcpListener>,
+}
+
 impl DnsSockets {
-    pub fn open(addresses: &[SocketAddr]) -> Result<Self, BindError> {
+    pub fn open(
+        addresses: &[SocketAddr],
+        mut passed: impl FnMut(SocketAddr) -> PassedSockets,
+    ) -> Result<Self, BindError> {
         let mut bound = Vec::with_capacity(addresses.len());
         for address in addresses {
-            match bind_pair(*address) {
+            match bind_pair(*address, passed(*address)) {
                 Ok(pair) => bound.push(pair),
                 Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) if *address == any_v6(address.port()) => {
                     tracing::info!(%address, "not listened on: this machine has no IPv6");
@@ -54,7 +64,13 @@ impl DnsSockets {
 }
 
 /// Port 0 means any port that is free for both.
-fn bind_pair(address: SocketAddr) -> Result<(UdpSocket, TcpListener), Errno> {
+fn bind_pair(address: SocketAddr, passed: PassedSockets) -> Result<(UdpSocket, TcpListener), Errno> {
+    let PassedSockets { udp, tcp } = passed;
+    if udp.is_some() || tcp.is_some() {
+        let udp = udp.map_or_else(|| bind(address, SocketType::DGRAM).map(UdpSocket::from), prepared_udp)?;
+        let tcp = tcp.map_or_else(|| bind(address, SocketType::STREAM).map(TcpListener::from), prepared_tcp)?;
+        return Ok((udp, tcp));
+    }
     let mut attempts = if address.port() == 0 { MAX_PORT_ATTEMPTS } else { 1 };
     loop {
         attempts -= 1;
@@ -79,14 +95,30 @@ fn bind(address: SocketAddr, kind: SocketType) -> Result<OwnedFd, Errno> {
         sockopt::set_socket_reuseaddr(&socket, true)?;
         sockopt::set_tcp_nodelay(&socket, true)?;
     } else {
-        // Queries come in bursts. The kernel may grant less, which is no error.
-        let _ = sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER_BYTES);
+        want_receive_buffer(&socket);
     }
     rustix::net::bind(&socket, &address)?;
     if kind == SocketType::STREAM {
         rustix::net::listen(&socket, LISTEN_BACKLOG)?;
     }
     Ok(socket)
+}
+
+fn prepared_udp(socket: UdpSocket) -> Result<UdpSocket, Errno> {
+    want_receive_buffer(&socket);
+    rustix::io::ioctl_fionbio(&socket, true)?;
+    Ok(socket)
+}
+
+fn prepared_tcp(listener: TcpListener) -> Result<TcpListener, Errno> {
+    sockopt::set_tcp_nodelay(&listener, true)?;
+    rustix::io::ioctl_fionbio(&listener, true)?;
+    Ok(listener)
+}
+
+/// Queries come in bursts. The kernel may grant less, which is no error.
+fn want_receive_buffer(socket: impl AsFd) {
+    let _ = sockopt::set_socket_recv_buffer_size(socket, RECEIVE_BUFFER_BYTES);
 }
 
 fn any_v6(port: u16) -> SocketAddr {

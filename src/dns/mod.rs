@@ -22,9 +22,10 @@ mod verifier;
 mod zone;
 
 pub use delegation::Delegation;
-pub use dns_sockets::{BindError, DnsSockets};
+pub use dns_sockets::{BindError, DnsSockets, PassedSockets};
 pub use findings::{DnsFinding, Findings, Lookup, RecordCheck, RouteKind};
 pub use server::DnsServer;
+pub use settings::server_addresses;
 pub use verifier::{Verifier, VerifierSettings};
 pub use zone::{Challenges, DnsZone, ZoneSettings};
 

@@ -14,10 +14,7 @@ impl ZoneSettings {
         let Some(base) = config.domains.base.clone().filter(|_| !config.dns.listen.is_empty()) else {
             return Ok(None);
         };
-        let mut addresses = configured_addresses(config);
-        if addresses.is_empty() {
-            addresses = own_addresses();
-        }
+        let addresses = server_addresses(config);
         if addresses.is_empty() {
             return Err(
                 "this machine has no public address of its own that the names of `domains.base` could lead to\n\
@@ -46,6 +43,12 @@ impl VerifierSettings {
             base: config.domains.base.clone().filter(|_| !config.dns.listen.is_empty()),
         }
     }
+}
+
+/// The addresses under which this server is reached: the configured ones, else this machine's own public ones.
+pub fn server_addresses(config: &Config) -> Vec<IpAddr> {
+    let configured = configured_addresses(config);
+    if configured.is_empty() { own_addresses() } else { configured }
 }
 
 /// Issuer domain names for CAA records: those configured, else those of the ACME directories.

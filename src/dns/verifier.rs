@@ -4,6 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use hickory_resolver::proto::rr::RecordType;
 use tokio::sync::Semaphore;
@@ -27,6 +28,8 @@ const DNS_PORT: u16 = 53;
 #[derive(Clone)]
 pub struct Verifier {
     settings: Arc<VerifierSettings>,
+    /// Empty: those of the system, read again for each check.
+    resolvers: Arc<ArcSwap<Vec<SocketAddr>>>,
     permits: Arc<Semaphore>,
     /// The port of domains' own name servers.
     port: u16,
@@ -48,12 +51,18 @@ pub struct VerifierSettings {
 }
 
 impl Verifier {
-    pub fn new(settings: VerifierSettings) -> Self {
+    pub fn new(mut settings: VerifierSettings) -> Self {
         Self {
+            resolvers: Arc::new(ArcSwap::from_pointee(std::mem::take(&mut settings.resolvers))),
             settings: Arc::new(settings),
             permits: Arc::new(Semaphore::new(MAX_CONCURRENT_VERIFICATIONS)),
             port: DNS_PORT,
         }
+    }
+
+    /// Lookups ask these from now on, also those of the clones.
+    pub fn set_resolvers(&self, resolvers: Vec<SocketAddr>) {
+        self.resolvers.store(Arc::new(resolvers));
     }
 
     /// Checks `domain`, whose owner proves ownership by `token`.
@@ -111,7 +120,7 @@ impl Verifier {
     }
 
     pub(super) fn resolvers(&self) -> Result<Vec<DnsClient>, String> {
-        let addresses = match self.settings.resolvers.as_slice() {
+        let addresses = match self.resolvers.load().as_slice() {
             [] => system_resolvers()?,
             configured => configured.to_vec(),
         };

@@ -14,6 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 
@@ -35,7 +36,8 @@ pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// What every connection of the server shares.
 pub struct ServerContext {
     pub handler: RequestHandler,
-    pub limits: LimitSettings,
+    /// A connection keeps those that it began with.
+    pub limits: watch::Receiver<LimitSettings>,
 }
 
 /// A stream whose writes time out when they make no progress, so that a client which asks for a large answer and never
@@ -54,7 +56,7 @@ pub async fn serve_tls(
     info: Arc<ConnectionInfo>,
     acceptor: TlsAcceptor,
 ) {
-    let LimitSettings { header_timeout, write_timeout, .. } = shared.limits;
+    let LimitSettings { header_timeout, write_timeout, .. } = *shared.limits.borrow();
     // On the heap, so that the handshake's memory is free once it is over.
     let handshake = Box::pin(tokio::time::timeout(header_timeout, acceptor.accept(timed(stream, write_timeout))));
     let outcome = tokio::select! {
@@ -84,13 +86,13 @@ pub async fn serve_plain<S>(stream: S, shared: Arc<ServerContext>, info: Arc<Con
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
-    let write_timeout = shared.limits.write_timeout;
+    let write_timeout = shared.limits.borrow().write_timeout;
     serve_http1(timed(stream, write_timeout), shared, info).await;
 }
 
 /// One request, and the connection is closed.
 pub async fn serve_once(stream: TcpStream, shared: Arc<ServerContext>, info: Arc<ConnectionInfo>) {
-    let LimitSettings { header_timeout, write_timeout, .. } = shared.limits;
+    let LimitSettings { header_timeout, write_timeout, .. } = *shared.limits.borrow();
     let service = service_fn(|request: Request<Incoming>| shared.handler.handle(&info, request.map(RequestBody::new)));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -117,7 +119,7 @@ where
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // Also closes a connection that stays idle between two requests.
-        .header_read_timeout(shared.limits.header_timeout)
+        .header_read_timeout(shared.limits.borrow().header_timeout)
         .max_buf_size(MAX_HEADER_BYTES)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
@@ -152,7 +154,7 @@ where
             Box::pin(async move { shared.handler.handle(&info, request.map(RequestBody::new)).await })
         }
     });
-    let idle_timeout = shared.limits.header_timeout;
+    let idle_timeout = shared.limits.borrow().header_timeout;
     // Pings begin when the peer has begun to speak HTTP/2, and show from then on whether it is there.
     let no_request = async {
         tokio::time::sleep(idle_timeout).await;

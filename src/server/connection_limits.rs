@@ -19,7 +19,8 @@ pub struct ConnectionLimits {
 
 /// How many connections each network holds.
 struct Networks {
-    max_per_network: usize,
+    /// 0: as many as there are in all.
+    max_per_network: Box<dyn Fn() -> usize + Send + Sync>,
     open: Mutex<HashMap<ClientNetwork, usize>>,
 }
 
@@ -35,14 +36,13 @@ struct NetworkPermit {
 }
 
 impl ConnectionLimits {
-    /// `max_per_network` 0: as many as there are in all.
-    pub fn new(max: usize, max_per_network: usize) -> Self {
+    /// `max_per_network` is asked at each connection, and may change. 0: as many as there are in all.
+    pub fn new(max: usize, max_per_network: impl Fn() -> usize + Send + Sync + 'static) -> Self {
         let max = u32::try_from(max.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
-        let max_per_network = if max_per_network == 0 { usize::MAX } else { max_per_network };
         Self {
             permits: Arc::new(Semaphore::new(max as usize)),
             max,
-            networks: Arc::new(Networks { max_per_network, open: Mutex::default() }),
+            networks: Arc::new(Networks { max_per_network: Box::new(max_per_network), open: Mutex::default() }),
         }
     }
 
@@ -55,9 +55,13 @@ impl ConnectionLimits {
     /// Counts the connection among those of its network. None: the network holds as many as it may.
     pub fn admit(&self, mut permit: ConnectionPermit, address: IpAddr) -> Option<ConnectionPermit> {
         let network = ClientNetwork::of(address);
+        let max = match (self.networks.max_per_network)() {
+            0 => usize::MAX,
+            max => max,
+        };
         let mut open = self.networks.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(network).or_default();
-        if *count >= self.networks.max_per_network {
+        if *count >= max {
             return None;
         }
         *count += 1;
@@ -97,7 +101,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_network_holds_its_share_and_leaves_the_rest_to_others() {
-        let limits = ConnectionLimits::new(4, 2);
+        let limits = ConnectionLimits::new(4, || 2);
         let admit = async |address: &str| limits.admit(limits.permit().await.unwrap(), address.parse().unwrap());
         let (first, second) = (admit("2001:db8::1").await.unwrap(), admit("2001:db8::2").await.unwrap());
         assert!(admit("2001:db8::3").await.is_none(), "of the same /64");

@@ -33,7 +33,7 @@ use connection::ServerContext;
 use connection_info::{ConnectionInfo, Peer};
 use connection_limits::ConnectionLimits;
 pub use edge_directory::EdgeDirectory;
-pub use notify::ready as notify_ready;
+pub use notify::{ready as notify_ready, reloading as notify_reloading};
 pub use redirect::HttpTokens;
 pub use request_handler::{Playground, RequestHandler};
 pub use sockets::{BindError, Bound, ControlSocket, InheritedSockets, bind_tcp, raise_file_limit};
@@ -57,17 +57,15 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    pub fn bind(settings: &ListenSettings, mut inherited: InheritedSockets) -> Result<Self, BindError> {
-        let mut bind = |addresses: &[SocketAddr]| bind_all(addresses, &mut inherited);
-        let listeners = Self {
+    pub fn bind(settings: &ListenSettings, inherited: &mut InheritedSockets) -> Result<Self, BindError> {
+        let mut bind = |addresses: &[SocketAddr]| bind_all(addresses, inherited);
+        Ok(Self {
             https: bind(&settings.https)?,
             http: bind(&settings.http)?,
             redirect: bind(&settings.redirect)?,
             ops: bind(settings.ops.as_slice())?.pop(),
             control: Some(ControlSocket::bind(&settings.control)?),
-        };
-        inherited.warn_of_unused();
-        Ok(listeners)
+        })
     }
 
     /// Logs the addresses, with the ports that the system chose.
@@ -127,10 +125,14 @@ impl Server {
         listeners: Listeners,
         tls: Option<Arc<ServerConfig>>,
         handler: RequestHandler,
-        limits: LimitSettings,
+        limits: watch::Receiver<LimitSettings>,
     ) -> std::io::Result<Self> {
         let (stop, stopping) = watch::channel(false);
-        let public = ConnectionLimits::new(limits.max_connections, limits.max_connections_per_address);
+        let max_connections = limits.borrow().max_connections;
+        let public = ConnectionLimits::new(max_connections, {
+            let limits = limits.clone();
+            move || limits.borrow().max_connections_per_address
+        });
         let shared = Arc::new(ServerContext { handler, limits });
         let mut accepting = JoinSet::new();
 
@@ -152,17 +154,17 @@ impl Server {
             let acceptor = acceptor(ListenerKind::Http, &public);
             accepting.spawn(acceptor.accept_tcp(tokio::net::TcpListener::from_std(listener)?));
         }
-        let redirects = ConnectionLimits::new(redirect::MAX_CONNECTIONS, redirect::MAX_CONNECTIONS_PER_ADDRESS);
+        let redirects = ConnectionLimits::new(redirect::MAX_CONNECTIONS, || redirect::MAX_CONNECTIONS_PER_ADDRESS);
         for listener in redirect {
             let acceptor = acceptor(ListenerKind::Redirect, &redirects);
             accepting.spawn(acceptor.accept_tcp(tokio::net::TcpListener::from_std(listener)?));
         }
-        let operations = ConnectionLimits::new(MAX_OPERATIONS_CONNECTIONS, 0);
+        let operations = ConnectionLimits::new(MAX_OPERATIONS_CONNECTIONS, || 0);
         if let Some(listener) = ops {
             let acceptor = acceptor(ListenerKind::Operations, &operations);
             accepting.spawn(acceptor.accept_tcp(tokio::net::TcpListener::from_std(listener)?));
         }
-        let operators = ConnectionLimits::new(MAX_CONTROL_CONNECTIONS, 0);
+        let operators = ConnectionLimits::new(MAX_CONTROL_CONNECTIONS, || 0);
         if let Some(control) = &control {
             let listener = tokio::net::UnixListener::from_std(control.listener.try_clone()?)?;
             accepting.spawn(acceptor(ListenerKind::Control, &operators).accept_unix(listener));
@@ -184,7 +186,7 @@ impl Server {
     /// Accepts nothing new, lets open requests finish, closes the rest when the drain timeout is over.
     pub async fn drain(mut self) -> DrainOutcome {
         notify::stopping();
-        let timeout = self.shared.limits.drain_timeout;
+        let timeout = self.shared.limits.borrow().drain_timeout;
         self.accepting.shutdown().await;
         // Fails only when no connection listens any more: then none is open.
         let _ = self.stop.send(true);

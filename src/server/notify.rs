@@ -10,6 +10,12 @@ pub fn ready(status: &str) {
     send(&format!("READY=1\nSTATUS={status}"));
 }
 
+/// The configuration is read again; [`ready`] says when that is done.
+pub fn reloading() {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    send(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.tv_sec * 1_000_000 + now.tv_nsec / 1000));
+}
+
 pub fn stopping() {
     send("STOPPING=1\nSTATUS=finishing open requests");
 }

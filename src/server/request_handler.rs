@@ -4,19 +4,20 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::IntoResponse as _;
 use bytes::Bytes;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY};
 use hyper::{Method, Request, Response, StatusCode};
+use tokio::sync::watch;
 
 use super::connection_info::{ConnectionInfo, Peer};
 use super::redirect::{self, HttpTokens};
 use super::request_body::RequestBody;
 use super::{assets, websocket};
 use crate::api::{self, Api, ApiError, Code, ErrorFormat, RequestId};
+use crate::config::LimitSettings;
 use crate::edge::Edge;
 use crate::supervision::Health;
 
@@ -41,8 +42,7 @@ pub struct RequestHandler {
     pub https_port: u16,
     /// Browsers are told to come back by HTTPS only.
     pub strict_transport: bool,
-    /// For an API request, the arrival of its body included.
-    pub request_timeout: Duration,
+    pub limits: watch::Receiver<LimitSettings>,
     /// What `/readyz` tells.
     pub health: Health,
 }
@@ -114,7 +114,8 @@ impl RequestHandler {
     async fn api(&self, info: &ConnectionInfo, request: Request<RequestBody>) -> Response<Body> {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(info.entry_point());
-        self.api.answer(request, self.request_timeout).await
+        let timeout = self.limits.borrow().request_timeout;
+        self.api.answer(request, timeout).await
     }
 
     /// For this machine only, and by the name that the demo printed.

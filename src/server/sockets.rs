@@ -3,7 +3,7 @@
 
 use std::fs::Permissions;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -86,32 +86,36 @@ fn set_connection_options(socket: impl AsFd) -> Result<(), Errno> {
     sockopt::set_tcp_keepcnt(socket, KEEP_ALIVE_PROBES)
 }
 
-/// Listening sockets that systemd holds and passes on (`sd_listen_fds(3)`). They stay open while the server restarts, so
-/// that connections wait meanwhile and none is refused.
+/// Sockets that systemd holds and passes on (`sd_listen_fds(3)`). They stay open while the server restarts, so that
+/// connections and DNS queries wait meanwhile and none is refused.
 #[derive(Default)]
-pub struct InheritedSockets(Vec<TcpListener>);
+pub struct InheritedSockets {
+    tcp: Vec<TcpListener>,
+    udp: Vec<UdpSocket>,
+}
 
 impl InheritedSockets {
     /// Changes the environment, which only a process of one thread may do.
     pub fn from_environment() -> Self {
         let mut passed = listenfd::ListenFd::from_env();
-        let listeners = (0..passed.len()).filter_map(|index| match passed.take_tcp_listener(index) {
-            Ok(listener) => listener,
-            Err(error) => {
-                tracing::warn!(%error, "a socket of systemd is not used");
-                None
+        let mut sockets = Self::default();
+        for index in 0..passed.len() {
+            // A socket of the other type is an error and stays.
+            if let Ok(Some(listener)) = passed.take_tcp_listener(index) {
+                sockets.tcp.push(listener);
+                continue;
             }
-        });
-        Self(listeners.collect())
+            match passed.take_udp_socket(index) {
+                Ok(socket) => sockets.udp.extend(socket),
+                Err(error) => tracing::warn!(%error, "a socket of systemd is neither of TCP nor of UDP, and not used"),
+            }
+        }
+        sockets
     }
 
     /// Listens on the socket for `address`, if it is among them, else on a new one.
     pub fn take_or_bind(&mut self, address: SocketAddr) -> Result<Bound, BindError> {
-        let is_it = |listener: &TcpListener| listener.local_addr().is_ok_and(|local| local == address);
-        let Some(index) = self.0.iter().position(is_it) else {
-            return bind_tcp(address);
-        };
-        let listener = self.0.swap_remove(index);
+        let Some(listener) = self.take_tcp(address) else { return bind_tcp(address) };
         let prepared = set_connection_options(&listener).map_err(io::Error::from);
         match prepared.and_then(|()| listener.set_nonblocking(true)) {
             Ok(()) => Ok(Bound::Listening(listener)),
@@ -119,10 +123,27 @@ impl InheritedSockets {
         }
     }
 
+    /// As systemd has set it up.
+    pub fn take_tcp(&mut self, address: SocketAddr) -> Option<TcpListener> {
+        let is_it = |listener: &TcpListener| listener.local_addr().is_ok_and(|local| local == address);
+        self.tcp.iter().position(is_it).map(|index| self.tcp.swap_remove(index))
+    }
+
+    /// As systemd has set it up.
+    pub fn take_udp(&mut self, address: SocketAddr) -> Option<UdpSocket> {
+        let is_it = |socket: &UdpSocket| socket.local_addr().is_ok_and(|local| local == address);
+        self.udp.iter().position(is_it).map(|index| self.udp.swap_remove(index))
+    }
+
     /// Says which are not in the configuration, and closes them.
     pub fn warn_of_unused(self) {
-        for address in self.0.iter().filter_map(|listener| listener.local_addr().ok()) {
-            tracing::warn!(%address, "systemd listens there for bitcall, but `[listen]` does not name it: nobody answers");
+        let tcp = self.tcp.iter().filter_map(|listener| listener.local_addr().ok()).map(|address| ("tcp", address));
+        let udp = self.udp.iter().filter_map(|socket| socket.local_addr().ok()).map(|address| ("udp", address));
+        for (transport, address) in tcp.chain(udp) {
+            tracing::warn!(
+                transport, %address,
+                "systemd listens there for bitcall, but neither `[listen]` nor `dns.listen` names it: nobody answers"
+            );
         }
     }
 }

@@ -5,7 +5,6 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +18,7 @@ use rustls::sign::CertifiedKey;
 
 use crate::certs::{ACME_TLS, CertResolver};
 use crate::config;
-use crate::store::replace_private;
+use crate::store::{create_private_directory, replace_private};
 
 /// Apple refuses certificates that are valid for longer than 398 days.
 const DEVELOPMENT_DAYS: i64 = 397;
@@ -59,8 +58,8 @@ impl CertificateFiles {
     /// The configured files; where none are set, a self-signed certificate for
     /// `host` (and this machine's loopback names), made now unless there is one.
     pub fn prepare(settings: &config::TlsSettings, host: &str, data_dir: &Path) -> Result<Self, TlsError> {
-        if let (Some(certificate), Some(key)) = (&settings.certificate, &settings.key) {
-            return Ok(Self { certificate: certificate.clone(), key: key.clone(), development: false });
+        if let Some(files) = Self::configured(settings) {
+            return Ok(files);
         }
         let directory = data_dir.join("tls");
         let stem: String =
@@ -74,6 +73,11 @@ impl CertificateFiles {
             source.make(host, &directory)?;
         }
         Ok(source)
+    }
+
+    fn configured(settings: &config::TlsSettings) -> Option<Self> {
+        let (certificate, key) = settings.certificate.clone().zip(settings.key.clone())?;
+        Some(Self { certificate, key, development: false })
     }
 
     fn is_fresh(&self) -> bool {
@@ -103,11 +107,7 @@ impl CertificateFiles {
         let keep = |path: &Path, text: &str| {
             replace_private(path, text.as_bytes()).map_err(|error| TlsError::Keep { path: path.to_owned(), error })
         };
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(|error| TlsError::Keep { path: directory.to_owned(), error })?;
+        create_private_directory(directory).map_err(|error| TlsError::Keep { path: directory.to_owned(), error })?;
         keep(&self.key, &key.serialize_pem())?;
         keep(&self.certificate, &certificate.pem())
     }
@@ -143,23 +143,21 @@ fn from_pem(what: &'static str, path: &Path, error: pem::Error) -> TlsError {
 /// The certificate of this server's files, put into the resolver.
 #[derive(Debug)]
 pub struct FileCertificate {
-    /// Nothing where all certificates come by themselves.
-    source: Option<CertificateFiles>,
+    source: CertificateFiles,
     cert_resolver: Arc<CertResolver>,
 }
 
 impl FileCertificate {
-    pub fn load(source: Option<CertificateFiles>, cert_resolver: Arc<CertResolver>) -> Result<Self, TlsError> {
-        let certificates = Self { source, cert_resolver };
-        certificates.reload()?;
-        Ok(certificates)
+    pub fn load(source: CertificateFiles, cert_resolver: Arc<CertResolver>) -> Result<Self, TlsError> {
+        cert_resolver.put_own(source.load()?, source.development);
+        Ok(Self { source, cert_resolver })
     }
 
-    /// Reads the files again. On failure the old certificate stays in use.
-    pub fn reload(&self) -> Result<(), TlsError> {
-        if let Some(source) = &self.source {
-            self.cert_resolver.put_own(source.load()?, source.development);
-        }
+    /// Reads the files again, or those that the settings name now. On failure the old certificate stays in use.
+    pub fn reload(&mut self, settings: &config::TlsSettings) -> Result<(), TlsError> {
+        let source = CertificateFiles::configured(settings).unwrap_or_else(|| self.source.clone());
+        self.cert_resolver.put_own(source.load()?, source.development);
+        self.source = source;
         Ok(())
     }
 

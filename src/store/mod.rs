@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use layout::{Layout, decode, encode};
-pub use private_file::replace_private;
+pub use private_file::{create_private_directory, replace_private};
 pub use redb_store::{Compacted, RedbStore, accept_loss, compact, read_only};
 
 /// Conditions and changes in one batch, taken together: what etcd allows in a transaction by default (`--max-txn-ops`).

@@ -1,22 +1,42 @@
 //! Files in the data directory: mode 0600, and owned by the directory's owner, so that a command run by root before the
 //! first start leaves no file behind that the server's user cannot open.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+
+/// Makes a directory and those above it that are missing: mode 0700, and owned by the owner of the directory they are in.
+pub fn create_private_directory(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent
+        && !parent.try_exists()?
+    {
+        create_private_directory(parent)?;
+    }
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
+        made => made?,
+    }
+    give_to_owner_of(parent.unwrap_or(Path::new(".")), &File::open(path)?)
+}
 
 /// Makes `path`, which must not exist: the owner of an existing file, or of a link's target, is never changed.
 pub fn create_private(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
     if let Some(directory) = path.parent() {
-        let wanted = fs::metadata(directory)?;
-        let found = file.metadata()?;
-        if rustix::process::geteuid().is_root() && (wanted.uid(), wanted.gid()) != (found.uid(), found.gid()) {
-            std::os::unix::fs::fchown(&file, Some(wanted.uid()), Some(wanted.gid()))?;
-        }
+        give_to_owner_of(directory, &file)?;
     }
     Ok(file)
+}
+
+/// Only root can give a file to somebody else.
+fn give_to_owner_of(directory: &Path, file: &File) -> io::Result<()> {
+    let (wanted, found) = (fs::metadata(directory)?, file.metadata()?);
+    if rustix::process::geteuid().is_root() && (wanted.uid(), wanted.gid()) != (found.uid(), found.gid()) {
+        std::os::unix::fs::fchown(file, Some(wanted.uid()), Some(wanted.gid()))?;
+    }
+    Ok(())
 }
 
 /// Writes `path` atomically, as [`replace`] does. A file that has these bytes already is not written again.

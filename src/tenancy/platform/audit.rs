@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::Platform;
 use crate::store::{self, Batch, MAX_BATCH_OPERATIONS};
@@ -71,14 +72,21 @@ impl Platform {
         Ok(AuditPage { entries, next })
     }
 
-    /// Removes entries that are older than `keep`, for ever. For a task of its own.
-    pub async fn expire_audit(self, keep: Duration) {
-        let mut tick = tokio::time::interval(SWEEP_INTERVAL);
+    /// Removes entries that are older than `keep`, at once when it changes and else every hour. For a task of its own.
+    pub async fn expire_audit(self, mut keep: watch::Receiver<Option<Duration>>) {
         loop {
-            tick.tick().await;
-            let moment = Timestamp::now().before(keep);
-            if let Err(error) = self.remove_audit_before(moment).await {
+            let age = *keep.borrow_and_update();
+            if let Some(age) = age
+                && let Err(error) = self.remove_audit_before(Timestamp::now().before(age)).await
+            {
                 tracing::warn!(%error, "old entries of the audit could not be removed");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(SWEEP_INTERVAL) => {}
+                // Nobody can change it where nothing is reloaded: the entries were looked at at the start.
+                changed = keep.changed() => if changed.is_err() {
+                    return;
+                },
             }
         }
     }

@@ -2,9 +2,7 @@
 //! witness to the other, so that one that is missing, changed or of another installation is noticed before anything is
 //! made in its place.
 
-use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -60,7 +58,7 @@ impl Layout for Installation {}
 
 /// Opens the files, making them in an empty data directory.
 pub(super) fn open_files(data: &Path) -> Result<(RedbStore, Pepper), OpenError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(|error| file_error(data, error))?;
+    store::create_private_directory(data).map_err(|error| file_error(data, error))?;
     let (store, pepper) = (store_file(data), data.join(PEPPER_FILE));
     let exists = |path: &Path| path.try_exists().map_err(|error| file_error(path, error));
     let is_new = !exists(&store)?;

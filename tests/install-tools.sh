@@ -11,7 +11,7 @@ packaging/install.sh \
     nginx-light caddy bind9-dnsutils \
     curl python3-venv \
     pebble \
-    util-linux
+    util-linux iproute2 openssl
 
 # schemathesis and what it needs, all at the versions of the list.
 place=target/tools/schemathesis

@@ -61,6 +61,7 @@ mod problem_json;
 mod provisioning;
 mod queued_call_timeout;
 mod rate_limits;
+mod readme;
 mod registration_state;
 mod reload;
 mod remember_me;

@@ -7,6 +7,7 @@
 //! subjects that are active.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
@@ -54,6 +55,13 @@ impl ClientNetwork {
             IpAddr::V4(address) => Self(u64::from(u32::from(address))),
             IpAddr::V6(address) => Self(prefix(address)),
         }
+    }
+}
+
+/// A text of its own for each, which is no address.
+impl fmt::Display for ClientNetwork {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:x}", self.0)
     }
 }
 

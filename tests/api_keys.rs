@@ -27,6 +27,26 @@ async fn a_key_works_from_creation_to_revocation() {
 }
 
 #[tokio::test]
+async fn a_keys_purpose_is_shown_and_stays_over_restart_and_rotation() {
+    let mut bitcall = Installation::serving().await;
+    bitcall.bitcall(&["tenant", "provision", "acme", "--plan", "pro", "--key-for", "backend", "--json"]).json();
+    let made = bitcall.bitcall(&["key", "create", "acme", "--for", "pages", "--json"]).json();
+    assert_eq!(made["purpose"], "pages");
+    let listed = bitcall.bitcall(&["key", "list", "acme"]);
+    assert!(listed.out.contains("back ends") && listed.out.contains("pages"), "{listed:?}");
+    bitcall.kill();
+    bitcall.start().await;
+    let path = format!("/api/tenant/api-keys/{}/rotate", made["id"].as_str().unwrap());
+    let new = bitcall.done("POST", &path, json!({ "tenantId": "acme" })).await;
+    assert_eq!((&new["purpose"], &new["replaced"]["purpose"]), (&json!("pages"), &json!("pages")));
+    let purposes = bitcall.done("GET", "/api/tenant?tenantId=acme", Value::Null).await["apiKeys"].take();
+    let purposes: Vec<_> = purposes.as_array().unwrap().iter().map(|key| key["purpose"].clone()).collect();
+    assert_eq!(purposes, ["backend", "pages", "pages"]);
+    let wrong = bitcall.panel("POST", "/api/tenant/api-keys", json!({ "tenantId": "acme", "purpose": "all" })).await;
+    assert_eq!(faulty_fields(&wrong), ["purpose"]);
+}
+
+#[tokio::test]
 async fn the_last_key_cannot_be_revoked() {
     let bitcall = Installation::serving().await;
     let key = bitcall.tenant("acme", "pro").await;

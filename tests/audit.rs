@@ -78,7 +78,11 @@ fn steps() -> Vec<Step> {
         (
             "PATCH",
             "/api/admin/tenants/{tenantId}",
-            json!({ "features": { "authLink": true }, "iceServers": turn("another credential") }),
+            json!({
+                "features": { "authLink": true },
+                "iceServers": turn("another credential"),
+                "wss": "wss://pbx.acme.com",
+            }),
             Some("tenant.override"),
         ),
         (
@@ -125,7 +129,12 @@ fn steps() -> Vec<Step> {
         ("DELETE", "/api/admin/certificates/{name}", json!({}), Some("certificate.remove")),
         ("POST", "/api/admin/certificates/{name}/renew", Value::Null, None),
         ("POST", "/api/internal/certificates/sync", Value::Null, None),
-        ("POST", "/api/webphone/live-calls", json!({ "clientId": "c", "sequence": 1, "calls": [] }), None),
+        (
+            "POST",
+            "/api/webphone/live-calls",
+            json!({ "session": "{session}", "clientId": "c", "sequence": 1, "calls": [] }),
+            None,
+        ),
         ("DELETE", "/api/admin/tenants/{tenantId}", json!({ "dryRun": true }), None),
     ]
 }
@@ -149,7 +158,10 @@ async fn every_change_leaves_exactly_one_entry_and_no_secret_in_it() {
             ("authorization", &bearer),
             ("x-bitcall-key", &first_key),
         ];
-        let body = if body.is_null() { String::new() } else { body.to_string().replace("{token}", &token) };
+        let mut body = if body.is_null() { String::new() } else { body.to_string().replace("{token}", &token) };
+        if body.contains("{session}") {
+            body = body.replace("{session}", &bitcall.page_session(&first_key).await);
+        }
         let answer = bitcall.send(method, &path, &headers, &body).await;
         if path.ends_with("/renew") {
             // ACME is not configured here.

@@ -65,8 +65,12 @@ async fn the_servers_own_origin_is_configured_and_not_what_a_request_says() {
     let other = bitcall.tenant("other", "pro").await;
     let subdomain = json!({ "tenantId": "acme", "subdomain": "acme" });
     bitcall.done("POST", "/api/tenant/subdomains", subdomain).await;
+    for id in ["acme", "other"] {
+        bitcall.sip_elsewhere(id).await;
+    }
     let report = async |key: &str, host: &str, origin: &str| {
-        let body = json!({ "key": key, "clientId": "c", "sequence": 1, "calls": [] }).to_string();
+        let session = bitcall.page_session(key).await;
+        let body = json!({ "key": key, "session": session, "clientId": "c", "sequence": 1, "calls": [] }).to_string();
         let headers = [("host", host), ("origin", origin), ("content-type", "text/plain")];
         bitcall.send("POST", "/api/webphone/live-calls", &headers, &body).await.status.as_u16()
     };

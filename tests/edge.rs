@@ -20,7 +20,7 @@ use media::Media;
 use serde_json::json;
 use sip_client::SipClient;
 
-use crate::installation::send;
+use crate::installation::{refusal, send};
 
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n";
 
@@ -46,6 +46,37 @@ async fn two_extensions_register_call_each_other_and_hang_up() {
     let request = bob.expect_request(Method::Bye).await;
     bob.respond(&request, 200, "").await;
     assert_eq!(alice.answer_to(&bye).await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_phone_that_has_signed_in_reports_its_calls_until_its_password_is_changed() {
+    let demo = Demo::start().await;
+    let origin = demo.url.trim_end_matches('/');
+    let address = origin.strip_prefix("http://").unwrap();
+    let mut alice = SipClient::connect(&demo, 0).await;
+    let registered = alice.try_register().await;
+    let session = registered.value("X-Bitcall-Session").unwrap();
+    let call = json!({ "callId": "1", "direction": "outbound", "state": "active", "seconds": 1 });
+    let report = async |session: &str, client: usize| {
+        let body = json!({ "session": session, "clientId": client.to_string(), "sequence": 1, "calls": [call] });
+        let headers = [("x-bitcall-key", demo.key.as_str()), ("content-type", "application/json")];
+        send(address, "POST", "/api/webphone/live-calls", &headers, &body.to_string()).await.unwrap()
+    };
+    let mut bob = SipClient::connect(&demo, 1).await;
+    let of_bob = bob.try_register().await.value("X-Bitcall-Session").unwrap().to_owned();
+    assert_ne!(session, of_bob);
+    assert_eq!(refusal(&report(&session.replace(&demo.extensions[0].0, &demo.extensions[1].0), 0).await).0, 403);
+    for client in 0..30 {
+        assert_eq!(report(session, client).await.status, 200);
+    }
+    assert_eq!(refusal(&report(session, 30).await), (429, "TOO_MANY_CLIENTS".into()), "one agent has so many pages");
+    assert_eq!(report(&of_bob, 0).await.status, 200);
+
+    let reset = json!({ "tenantId": demo.tenant_id, "username": demo.extensions[0].0, "resetPassword": true });
+    let headers = [("x-bitcall-panel-key", demo.panel_key.as_str()), ("content-type", "application/json")];
+    let answer = send(address, "POST", "/api/tenant/extensions", &headers, &reset.to_string()).await.unwrap();
+    assert_eq!(answer.status, 200);
+    assert_eq!(refusal(&report(session, 0).await), (403, "PHONE_SESSION_INVALID".into()));
 }
 
 #[tokio::test]

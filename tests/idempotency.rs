@@ -69,6 +69,22 @@ async fn an_idempotency_key_belongs_to_one_request() {
 }
 
 #[tokio::test]
+async fn one_api_keys_idempotency_keys_are_not_in_the_way_of_anothers() {
+    let bitcall = Installation::serving().await;
+    let page = bitcall.tenant("acme", "pro").await;
+    let back_end = bitcall.done("POST", "/api/tenant/api-keys", json!({ "tenantId": "acme" })).await;
+    let handoff = async |key: &str, payload: &str| {
+        let headers = [("x-bitcall-key", key), ("idempotency-key", "order-1")];
+        bitcall.send("POST", "/api/auth/handoff", &headers, &json!({ "payload": payload }).to_string()).await
+    };
+    let first = handoff(&page, "cGFnZQ").await;
+    data(&first);
+    let other = handoff(back_end["apiKey"].as_str().unwrap(), "YmFjayBlbmQ").await;
+    assert_ne!(data(&other)["token"], data(&first)["token"]);
+    assert!(is_replayed(&handoff(&page, "cGFnZQ").await));
+}
+
+#[tokio::test]
 async fn a_refused_request_may_be_retried_with_the_same_idempotency_key() {
     let bitcall = Installation::serving().await;
     let body = json!({ "tenantId": "acme", "username": "101" });

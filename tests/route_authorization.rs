@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::net::UnixStream;
 
 use crate::appliance;
-use crate::installation::{Answer, Installation, MASTER_SECRET, PANEL_KEY, data, send};
+use crate::installation::{Answer, Installation, MASTER_SECRET, PANEL_KEY, data, refusal, send};
 
 /// Where each audience's routes lie. A route that lies nowhere, or asks for another credential, is a mistake.
 const SURFACES: &[(&str, &[Audience])] = &[
@@ -209,6 +209,56 @@ async fn the_control_socket_counts_as_operator_and_not_as_tenant() {
         let expected = if route.audience == Audience::Runtime { Missing } else { In };
         assert_eq!(Outcome::of(&answer), expected, "{} {}", route.method, route.path);
     }
+}
+
+/// What each runtime route needs an API key to be good for. A new route has to be entered.
+const PURPOSES: &[(&str, &[&str])] = &[
+    ("GET /api/webphone/config", &["pages"]),
+    ("POST /api/webphone/live-calls", &["pages"]),
+    ("POST /api/auth/link", &["backend"]),
+    ("POST /api/app/auth-link", &["backend"]),
+    ("POST /api/auth/handoff", &["pages", "backend"]),
+    ("POST /api/app/handoff", &["pages", "backend"]),
+];
+
+#[tokio::test]
+async fn a_key_for_pages_and_one_for_back_ends_open_their_own_routes_only() {
+    let (bitcall, keys) = some_tenants().await;
+    let made = async |purpose: &str| {
+        let body = json!({ "tenantId": "acme", "purpose": purpose });
+        bitcall.done("POST", "/api/tenant/api-keys", body).await["apiKey"].as_str().unwrap().to_owned()
+    };
+    let limited = [("pages", made("pages").await), ("backend", made("backend").await)];
+    let routes: Vec<_> =
+        Route::all(&bitcall).await.into_iter().filter(|route| route.audience == Audience::Runtime).collect();
+    assert_eq!(routes.len(), PURPOSES.len());
+    for route in routes {
+        let name = format!("{} {}", route.method, route.path);
+        let (_, good_for) = PURPOSES.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("{name}?"));
+        for (purpose, key) in &limited {
+            let answer = route.tried(&bitcall, &by_field(purpose, key, [In; 3]), "acme").await;
+            let code = if answer.status == 403 { refusal(&answer).1 } else { String::new() };
+            assert_eq!(code != "API_KEY_PURPOSE", good_for.contains(purpose), "{name} by a key for {purpose}");
+            if code == "API_KEY_PURPOSE" {
+                let message = answer.json()["error"]["message"].as_str().unwrap().to_owned();
+                let command = format!("bitcall key create acme --for {}", good_for[0]);
+                assert!(message.contains(&command), "{message}");
+                assert!(route.statuses.contains(&"403".to_owned()));
+            }
+        }
+        let both = route.tried(&bitcall, &by_field("both", &keys.acme, [In; 3]), "acme").await;
+        assert!(both.status != 403 || refusal(&both).1 != "API_KEY_PURPOSE", "{name}");
+    }
+    let frame = async |key: &str| {
+        let page = bitcall.send("GET", &format!("/webphone/?key={key}"), &[], "").await;
+        page.headers["content-security-policy"].to_str().unwrap().to_owned()
+    };
+    assert!(frame(&limited[0].1).await.contains(ALLOWED));
+    assert!(frame(&limited[1].1).await.contains("frame-ancestors 'none'"), "no page for a key of back ends");
+    // A page may read why it gets nothing, and a foreign one learns nothing of the key.
+    let refused = bitcall.runtime(&limited[1].1, Some(ALLOWED)).await;
+    assert_eq!(refused.headers["access-control-allow-origin"], ALLOWED);
+    assert_eq!(refusal(&bitcall.runtime(&limited[1].1, Some(FOREIGN)).await).1, "WEBPHONE_ORIGIN_FORBIDDEN");
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use super::error::ApiError;
 use super::form::{Description, FieldType, Form, ValueError, checked, integer, line, object, secret, text};
 use super::settings::{sip_domain, sip_domain_schema};
 use super::views::auth::{HandoffView, LinkView, RedeemedView};
-use crate::tenancy::{InvalidValue, IssuedToken, KeyState, SipCredentials, TenantId, Token};
+use crate::tenancy::{InvalidValue, IssuedToken, KeyPurpose, KeyState, SipCredentials, TenantId, Token};
 
 /// Lifetime of a sign-in link: up to a day, for links that are sent by mail.
 pub const LINK_TTL_SECONDS: std::ops::RangeInclusive<u64> = 10..=86_400;
@@ -28,6 +28,7 @@ const MAX_PAYLOAD_CHARS: usize = 8192;
 pub fn endpoints() -> Vec<Endpoint> {
     let link = |path| {
         Endpoint::of_key(
+            KeyPurpose::Backend,
             Method::POST,
             path,
             "Make a one-time link that signs a person in to the app",
@@ -38,9 +39,17 @@ pub fn endpoints() -> Vec<Endpoint> {
         .refuses(&LINK_REFUSALS)
     };
     let handoff = |path| {
-        Endpoint::of_key(Method::POST, path, "Carry what a page encrypted to the app, once", payload, handoff)
-            .creates()
-            .refuses(&[Code::TooManyTokens, Code::StoreUnavailable])
+        // Pages make them, and back ends for their pages.
+        Endpoint::of_key(
+            KeyPurpose::Both,
+            Method::POST,
+            path,
+            "Carry what a page encrypted to the app, once",
+            payload,
+            handoff,
+        )
+        .creates()
+        .refuses(&[Code::StoreUnavailable])
     };
     vec![
         link("/api/auth/link"),
@@ -69,7 +78,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-const LINK_REFUSALS: [Code; 3] = [Code::FeatureDisabled, Code::TooManyTokens, Code::StoreUnavailable];
+const LINK_REFUSALS: [Code; 2] = [Code::FeatureDisabled, Code::StoreUnavailable];
 
 struct LinkRequest {
     sip: SipCredentials,

@@ -15,6 +15,7 @@ use super::access::Audience;
 use super::code::Code;
 use super::endpoint::Endpoint;
 use super::idempotency;
+use crate::tenancy::KeyPurpose;
 
 pub async fn serve() -> impl IntoResponse {
     static TEXT: LazyLock<String> = LazyLock::new(|| document().to_string());
@@ -70,6 +71,14 @@ fn operation(endpoint: &Endpoint, data: &Value) -> Value {
         },
         "responses": responses(endpoint, data),
     });
+    if let Some(purpose) = endpoint.key_purpose {
+        operation["description"] = match purpose {
+            KeyPurpose::Pages => "With an API key that is good for pages.",
+            KeyPurpose::Backend => "With an API key that is good for back ends.",
+            KeyPurpose::Both => "With any API key of the tenant.",
+        }
+        .into();
+    }
     if endpoint.has_body() {
         let required = endpoint.input.fields.iter().any(|field| field.required);
         operation["requestBody"] = json!({

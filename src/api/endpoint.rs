@@ -30,12 +30,14 @@ use super::idempotency::{self, AcceptsIdempotencyKey};
 use super::limits::client_network;
 use super::runtime_caller::{self, Readers, RuntimeCaller, RuntimeError};
 use crate::store::Revision;
-use crate::tenancy::{Actor, KeyState, RequestContext, TenantId};
+use crate::tenancy::{Actor, KeyPurpose, KeyState, RequestContext, TenantId};
 
 pub struct Endpoint {
     pub method: Method,
     pub path: &'static str,
     pub audience: Audience,
+    /// What an API key must be good for, where the route asks for one.
+    pub key_purpose: Option<KeyPurpose>,
     /// One line, for the API's document.
     pub summary: &'static str,
     /// Whether the request names one tenant by `tenantId`.
@@ -105,9 +107,10 @@ impl Endpoint {
         Self { concerns_one_tenant: true, input, ..endpoint }
     }
 
-    /// An endpoint for the holder of a tenant's API key: in `X-Bitcall-Key`, or as `key` in the
+    /// An endpoint for the holder of a tenant's API key for `purpose`: in `X-Bitcall-Key`, or as `key` in the
     /// query or body, for pages that can set no header. The handler gets the key's tenant first.
     pub fn of_key<I, O, F>(
+        purpose: KeyPurpose,
         method: Method,
         path: &'static str,
         summary: &'static str,
@@ -135,19 +138,21 @@ impl Endpoint {
                     }
                 };
                 let key = input.take_key().or(key);
-                let found = match caller.admit(&api_request.state, key.as_deref()) {
+                let found = match caller.admit(&api_request.state, key.as_deref(), purpose) {
                     Ok(found) => found,
                     Err(refusal) => return caller.respond(Err(refusal)),
                 };
                 api_request.context.actor = Actor::ApiKey { id: found.id.clone() };
-                api_request.idempotency_scope = format!("tenant {}", found.state.tenant.id);
+                // Each key has its own: what a page sends must not be in the way of a back end.
+                api_request.idempotency_scope = format!("tenant {} {}", found.state.tenant.id, found.id.0);
                 let answer = api_request.answer(input, |input| Ok((found, input.read(form)?)), &handler).await;
                 let readers = Readers::Caller;
                 caller.respond(answer.map_err(|error| RuntimeError { error, readers }))
             }
         })
         .options(runtime_caller::preflight);
-        Self::with_service::<I, O>(method, path, Audience::Runtime, summary, form, service)
+        let endpoint = Self::with_service::<I, O>(method, path, Audience::Runtime, summary, form, service);
+        Self { key_purpose: Some(purpose), ..endpoint }
     }
 
     /// An endpoint whose `service` reads the request and writes the answer by itself; `form` and `O` are what the API's
@@ -164,6 +169,7 @@ impl Endpoint {
             method,
             path,
             audience,
+            key_purpose: None,
             summary,
             concerns_one_tenant: false,
             input: Description::of(form),
@@ -212,6 +218,7 @@ impl Endpoint {
                 Code::WebphoneInvalidKey,
                 Code::WebphoneOriginForbidden,
                 Code::WebphoneTenantDisabled,
+                Code::ApiKeyPurpose,
             ]),
             Audience::Anyone => {}
         }
@@ -262,7 +269,7 @@ pub struct ApiRequest {
     path: Vec<(String, String)>,
     /// Method and path of a request that creates something, for which an `Idempotency-Key` is honoured.
     creates: Option<String>,
-    /// Idempotency keys are unique within a scope: an audience or a tenant.
+    /// Idempotency keys are unique within a scope: an audience or an API key.
     idempotency_scope: String,
     /// Whether `ETag`, `If-Match` and `If-None-Match` are supported.
     versioned: bool,
@@ -287,6 +294,7 @@ impl ApiRequest {
         let path = path_of(&mut parts).await;
         let request_id = RequestId::of(&parts);
         let mut context = RequestContext::of(actor, request_id);
+        context.source = source;
         let headers = parts.headers.clone();
         let creates =
             parts.extensions.get::<AcceptsIdempotencyKey>().map(|_| format!("{} {}", parts.method, parts.uri.path()));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::code::Code;
 use super::limits::{LimitExceeded, whole_seconds};
 use super::views::Rfc3339;
-use crate::tenancy::{Entitlement, FieldError, Platform, Refusal, RuntimeRefusal};
+use crate::tenancy::{Entitlement, FieldError, KeyPurpose, Platform, Refusal, RuntimeRefusal};
 use crate::timestamp::Timestamp;
 
 /// One error, before it becomes a response.
@@ -75,11 +75,11 @@ impl From<Refusal> for ApiError {
             Refusal::AppNotFound => Code::AppTenantNotFound,
             Refusal::AppNotInstallable => Code::AppNotInstallable,
             Refusal::TokenInvalid => Code::TokenInvalid,
-            Refusal::TooManyTokens => Code::TooManyTokens,
             Refusal::Outdated => Code::PreconditionFailed,
             Refusal::KeyReused => Code::IdempotencyKeyReused,
             Refusal::StillAtWork => Code::IdempotencyInProgress,
             Refusal::TooManyClients => Code::TooManyClients,
+            Refusal::NoPhoneSession => Code::PhoneSessionInvalid,
             Refusal::SubdomainNotAllowed | Refusal::NoBaseDomain => Code::SubdomainNotAllowed,
             Refusal::SubdomainReserved(_) => Code::SubdomainReserved,
             Refusal::SubdomainInUse(_) => Code::SubdomainInUse,
@@ -107,8 +107,24 @@ impl From<RuntimeRefusal> for ApiError {
                 "the tenant does not allow pages of this origin; add it to its allowedOrigins",
             ),
             RuntimeRefusal::TenantDisabled => (Code::WebphoneTenantDisabled, "the tenant is disabled"),
+            RuntimeRefusal::OtherPurpose { tenant, purpose, needed } => {
+                let (is_for, needed) =
+                    (purpose_in_words(purpose), if needed == KeyPurpose::Pages { "pages" } else { "backend" });
+                let message = format!(
+                    "this API key is for {is_for} only; make another one with `bitcall key create {tenant} --for {needed}`"
+                );
+                return Self::new(Code::ApiKeyPurpose, message);
+            }
         };
         Self::new(code, message)
+    }
+}
+
+fn purpose_in_words(purpose: KeyPurpose) -> &'static str {
+    match purpose {
+        KeyPurpose::Pages => "pages",
+        KeyPurpose::Backend => "back ends",
+        KeyPurpose::Both => "pages and back ends",
     }
 }
 

@@ -7,10 +7,10 @@ use axum::http::Method;
 use super::code::Code;
 use super::endpoint::{ApiRequest, Endpoint, Success, nothing, success};
 use super::error::ApiError;
-use super::form::{Form, integer, line};
+use super::form::{ChoiceType, Form, choice, integer, line};
 use super::tenants::MAX_LABEL_CHARS;
 use super::views::{NewKeyView, RevokedKey, RotatedKeyView};
-use crate::tenancy::{ApiKey, ApiKeyMeta, KeyId, TenantId};
+use crate::tenancy::{ApiKey, ApiKeyMeta, KeyId, KeyPurpose, NewKey, TenantId};
 
 /// Seconds: a day to change the key everywhere, and a month at most.
 const DEFAULT_OVERLAP_SECONDS: u64 = 86_400;
@@ -22,7 +22,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             Method::POST,
             "/api/tenant/api-keys",
             "Make a further API key, which is shown once",
-            label,
+            new_key,
             create,
         )
         .creates()
@@ -55,14 +55,18 @@ pub fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-#[allow(clippy::option_option, clippy::unnecessary_wraps)] // nothing can be wrong with a form whose only field may be absent
-fn label(form: &mut Form) -> Option<Option<String>> {
-    Some(form.optional("label", line(MAX_LABEL_CHARS)))
+fn new_key(form: &mut Form) -> Option<NewKey> {
+    let label = form.optional("label", line(MAX_LABEL_CHARS));
+    Some(NewKey { label, purpose: form.optional("purpose", purpose()).unwrap_or_default() })
 }
 
-async fn create(request: ApiRequest, (id, label): (TenantId, Option<String>)) -> Result<Success<NewKeyView>, ApiError> {
+pub fn purpose() -> ChoiceType<KeyPurpose> {
+    choice(&["pages", "backend", "both"])
+}
+
+async fn create(request: ApiRequest, (id, new): (TenantId, NewKey)) -> Result<Success<NewKeyView>, ApiError> {
     let view = |api_key: &ApiKey, meta: ApiKeyMeta| NewKeyView { meta: meta.into(), api_key: api_key.as_str().into() };
-    Ok(success(request.state.platform.create_key(&request.context, &id, label, view).await?))
+    Ok(success(request.state.platform.create_key(&request.context, &id, new, view).await?))
 }
 
 /// How long both keys are valid.

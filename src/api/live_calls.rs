@@ -14,11 +14,11 @@ use super::access::Audience;
 use super::code::Code;
 use super::endpoint::{ApiRequest, Endpoint, Success, nothing, success};
 use super::error::ApiError;
-use super::form::{Form, choice, integer, line, list, object, query_boolean, text};
+use super::form::{Form, choice, integer, line, list, object, query_boolean, secret, text};
 use super::page::PageRequest;
 use super::views::live_calls::{ReportReceipt, UsageList, UsageView};
 use crate::tenancy::{
-    CallState, CallUsage, Direction, KeyState, MAX_CALLS, Refusal, ReportedCall, ReportedCalls, TenantId,
+    CallState, CallUsage, Direction, KeyPurpose, KeyState, MAX_CALLS, Refusal, ReportedCall, ReportedCalls, TenantId,
 };
 
 const MAX_ID_CHARS: usize = 64;
@@ -30,13 +30,14 @@ const MAX_AGE_SECONDS: u64 = 31_536_000;
 
 pub fn endpoints() -> Vec<Endpoint> {
     let mut report = Endpoint::of_key(
+        KeyPurpose::Pages,
         Method::POST,
         "/api/webphone/live-calls",
         "A phone tells which calls it is in; also as text/plain, which is what navigator.sendBeacon sends",
         report,
         record_report,
     )
-    .refuses(&[Code::AppTenantDisabled, Code::TenantNotFound, Code::TooManyClients]);
+    .refuses(&[Code::AppTenantDisabled, Code::TenantNotFound, Code::TooManyClients, Code::PhoneSessionInvalid]);
     report.service = report.service.layer(middleware::from_fn(accept_plain_text));
     vec![
         report,
@@ -69,11 +70,20 @@ async fn accept_plain_text(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-fn report(form: &mut Form) -> Option<ReportedCalls> {
+/// A report and the phone's session: the one that the built-in edge sent in `X-Bitcall-Session` with its answer to
+/// REGISTER, or where phones sign in elsewhere, the one that came so with the runtime configuration.
+struct Report {
+    session: String,
+    calls: ReportedCalls,
+}
+
+fn report(form: &mut Form) -> Option<Report> {
+    let session = form.required("session", secret());
     let client_id = form.required("clientId", line(MAX_ID_CHARS));
     let sequence = form.required("sequence", integer(0..=MAX_SEQUENCE));
     let calls = form.required("calls", list(object(reported_call), 0..=MAX_CALLS));
-    Some(ReportedCalls { client_id: client_id?, sequence: sequence?, calls: calls? })
+    let calls = ReportedCalls { client_id: client_id?, sequence: sequence?, calls: calls? };
+    Some(Report { session: session?, calls })
 }
 
 fn reported_call(form: &mut Form) -> Option<ReportedCall> {
@@ -99,9 +109,9 @@ fn usage_query(form: &mut Form) -> Option<UsageQuery> {
 
 async fn record_report(
     request: ApiRequest,
-    (key, report): (Arc<KeyState>, ReportedCalls),
+    (key, Report { session, calls }): (Arc<KeyState>, Report),
 ) -> Result<Success<ReportReceipt>, ApiError> {
-    let accepted = request.state.platform.report_calls(&request.context, &key.state.tenant.id, report)?;
+    let accepted = request.state.platform.report_calls(&request.context, &key.state.tenant.id, &session, calls)?;
     Ok(success(ReportReceipt { accepted }))
 }
 

@@ -19,7 +19,7 @@ use super::ApiState;
 use super::error::ApiError;
 use super::limits::{Standings, client_network};
 use crate::rate_limiter::ClientNetwork;
-use crate::tenancy::{KeyState, RuntimeRefusal};
+use crate::tenancy::{KeyPurpose, KeyState, RuntimeRefusal};
 
 const X_BITCALL_KEY: HeaderName = HeaderName::from_static("x-bitcall-key");
 /// The origin of pages that have none (RFC 6454, section 7.1); no tenant can allow it.
@@ -55,7 +55,7 @@ impl From<RuntimeRefusal> for RuntimeError {
         let readers = match refusal {
             RuntimeRefusal::MissingKey | RuntimeRefusal::InvalidKey => Readers::Any,
             RuntimeRefusal::OriginForbidden => Readers::Own,
-            RuntimeRefusal::TenantDisabled => Readers::Caller,
+            RuntimeRefusal::TenantDisabled | RuntimeRefusal::OtherPurpose { .. } => Readers::Caller,
         };
         Self { error: refusal.into(), readers }
     }
@@ -70,17 +70,20 @@ impl RuntimeCaller {
         Self { origin, source: client_network(parts), standings: Standings::default() }
     }
 
-    /// The key's tenant, if the caller may act for it and is within its limits.
-    pub fn admit(&mut self, state: &ApiState, key: Option<&str>) -> Result<Arc<KeyState>, RuntimeError> {
+    /// The key's tenant, if the caller may act for it by a key for `needed` and is within its limits.
+    pub fn admit(
+        &mut self,
+        state: &ApiState,
+        key: Option<&str>,
+        needed: KeyPurpose,
+    ) -> Result<Arc<KeyState>, RuntimeError> {
         let origin = self.origin.as_ref().and_then(|origin| origin.to_str().ok());
-        let found = state.platform.admit(key, origin).map_err(|refusal| {
+        let found = state.platform.admit(key, origin, needed).map_err(|refusal| {
+            let is_guess = refusal == RuntimeRefusal::InvalidKey;
             let refused = RuntimeError::from(refusal);
-            match refusal {
-                RuntimeRefusal::InvalidKey => match state.limits.count_failure(self.source) {
-                    Ok(()) => refused,
-                    Err(too_many) => RuntimeError { error: too_many.into(), ..refused },
-                },
-                _ => refused,
+            match if is_guess { state.limits.count_failure(self.source) } else { Ok(()) } {
+                Ok(()) => refused,
+                Err(too_many) => RuntimeError { error: too_many.into(), ..refused },
             }
         })?;
         if self.source.is_some() {

@@ -7,9 +7,10 @@ use super::code::Code;
 use super::endpoint::{ApiRequest, Endpoint, Success, nothing, success};
 use super::error::ApiError;
 use super::form::{Form, choice, line, parsed, text};
+use super::keys::purpose;
 use super::settings::{MAX_NAME_CHARS, OriginsType, settings};
 use super::views::{NewTenantView, TenantProfile};
-use crate::tenancy::{NewTenant, PlanChange, SettingsChange, TenantId};
+use crate::tenancy::{NewKey, NewTenant, PlanChange, SettingsChange, TenantId};
 
 pub const MAX_LABEL_CHARS: usize = 80;
 /// In the words of the billing services.
@@ -60,14 +61,15 @@ fn new_tenant(form: &mut Form) -> Option<NewTenant> {
     let tenant_id = form.required("tenantId", parsed());
     let display_name = form.optional("displayName", line(MAX_NAME_CHARS));
     let plan_id = form.optional("planId", text());
-    let api_key_label = form.optional("apiKeyLabel", line(MAX_LABEL_CHARS));
+    let label = form.optional("apiKeyLabel", line(MAX_LABEL_CHARS));
+    let purpose = form.optional("apiKeyPurpose", purpose()).unwrap_or_default();
     let mut allowed_origins = None;
     form.section("origins", |form| allowed_origins = form.optional("allowedOrigins", OriginsType));
     Some(NewTenant {
         tenant_id: tenant_id?,
         display_name,
         plan_id,
-        api_key_label,
+        api_key: NewKey { label, purpose },
         allowed_origins: allowed_origins.unwrap_or_default(),
     })
 }

@@ -19,8 +19,8 @@ use domains::{ProfileDomains, TenantDomainsView};
 pub use plans::{CataloguePlan, PlanList, RemovedPlan};
 
 use crate::tenancy::{
-    self, ApiKeyMeta, CatalogueStatus, Effective, Entitlements, Extension, IceEntry, Interval, PlanStatus, Platform,
-    Price, Provisioned, TenantState, Transport, TransportMode,
+    self, ApiKeyMeta, CatalogueStatus, Effective, Entitlements, Extension, IceEntry, Interval, KeyPurpose, PlanStatus,
+    Platform, Price, Provisioned, TenantState, Transport, TransportMode,
 };
 use crate::timestamp::Timestamp;
 
@@ -345,6 +345,8 @@ impl JsonSchema for Rfc3339 {
 pub struct ApiKeyView {
     id: String,
     label: String,
+    /// What it may be used for.
+    purpose: KeyPurpose,
     prefix: &'static str,
     created_at: Rfc3339,
     /// When it is refused from, where another key has taken its place.
@@ -358,6 +360,7 @@ impl From<ApiKeyMeta> for ApiKeyView {
         Self {
             id: meta.id.0,
             label: meta.label,
+            purpose: meta.purpose,
             prefix: meta.prefix,
             created_at: Rfc3339(meta.created_at),
             retires_at: meta.retires_at.map(Rfc3339),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use axum::http::{Method, Uri};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -12,20 +12,25 @@ use bitcall_wire::config::RuntimeConfig;
 use super::ApiState;
 use super::access::Audience;
 use super::endpoint::Endpoint;
+use super::error::ApiError;
 use super::form::{Form, text};
 use super::limits::OmitRateLimit;
-use super::runtime_caller::{self, RuntimeCaller};
-use crate::tenancy::RuntimeRefusal;
+use super::runtime_caller::{self, Readers, RuntimeCaller, RuntimeError};
+use crate::tenancy::{KeyPurpose, RuntimeRefusal};
+
+/// The session of the phone that asks, for its reports of calls; see [`crate::tenancy`].
+const X_BITCALL_SESSION: HeaderName = HeaderName::from_static("x-bitcall-session");
 
 pub fn endpoints() -> Vec<Endpoint> {
-    vec![Endpoint::with_service::<(), RuntimeConfig>(
+    let config = Endpoint::with_service::<(), RuntimeConfig>(
         Method::GET,
         "/api/webphone/config",
         Audience::Runtime,
         "The tenant's runtime configuration, for the loader and the phone",
         query,
         get(config).options(runtime_caller::preflight),
-    )]
+    );
+    vec![Endpoint { key_purpose: Some(KeyPurpose::Pages), ..config }]
 }
 
 /// The phone, whose own origin says nothing of the page that frames it, sends that page's origin as `pageOrigin`, as
@@ -40,15 +45,23 @@ async fn config(State(state): State<Arc<ApiState>>, request: Request) -> Respons
     let parts = request.into_parts().0;
     let mut caller = RuntimeCaller::of(&parts);
     let page_origin = runtime_caller::in_query(&parts.uri, "pageOrigin");
-    let admitted = caller.admit(&state, runtime_caller::key_of(&parts).as_deref()).and_then(|key| {
-        let is_admitted = page_origin.is_none_or(|origin| state.platform.admits_page(&key.state, &origin));
+    let admitted = caller.admit(&state, runtime_caller::key_of(&parts).as_deref(), KeyPurpose::Pages).and_then(|key| {
+        let is_admitted = page_origin.as_ref().is_none_or(|origin| state.platform.admits_page(&key.state, origin));
         if is_admitted { Ok(key) } else { Err(RuntimeRefusal::OriginForbidden.into()) }
     });
-    let answer = admitted.map(|key| {
+    let is_phone = page_origin.is_some();
+    let answer = admitted.and_then(|key| {
         let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
         let mut response = (json, state.platform.runtime_body(&key)).into_response();
+        if is_phone {
+            let session = state.platform.new_page_session(&key.state.tenant.id).map_err(ApiError::from);
+            let session = session.map_err(|error| RuntimeError { error, readers: Readers::Caller })?;
+            response
+                .headers_mut()
+                .extend(HeaderValue::try_from(session).ok().map(|session| (X_BITCALL_SESSION, session)));
+        }
         response.extensions_mut().insert(OmitRateLimit);
-        response
+        Ok(response)
     });
     let mut response = caller.respond(answer);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));

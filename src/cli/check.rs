@@ -42,7 +42,7 @@ pub fn run(globals: &GlobalOptions) -> Result<(), CliError> {
     let place = |line| format!("{}:{line}: ", file.display());
     let lines = report.faults.iter().map(|fault| {
         let hint = fault.hint.as_ref().map_or_else(String::new, |hint| format!("\nhint: {hint}"));
-        fault.line.map_or_else(String::new, place) + &fault.message + &hint
+        fault.line.map_or_else(String::new, place) + fault.message.as_str() + hint.as_str()
     });
     Err(CliError::new(Exit::Misconfigured, lines.collect::<Vec<_>>().join("\n")))
 }
@@ -69,7 +69,7 @@ impl Report {
         for error in errors.faults {
             // Without a line the message does not name the file.
             let file = if error.line.is_none() { format!("{}: ", errors.file.display()) } else { String::new() };
-            report.fault_in(error.line, &(file + &error.message));
+            report.fault_in(error.line, &(file + error.message.as_str()));
         }
         report
     }

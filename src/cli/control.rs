@@ -218,7 +218,7 @@ pub fn not_applied(data: &Value) -> String {
         };
         format!("{option} is kept and not in effect: not in the tenant's plan ({plans})")
     });
-    lines.fold(String::new(), |text, line| text + "\n" + &line)
+    lines.fold(String::new(), |text, line| text + "\n" + line.as_str())
 }
 
 /// A name as one segment of a request's path.

@@ -19,7 +19,7 @@ use crate::config::{Config, PublicUrl, Secrets};
 use crate::domains::NoCertificates;
 use crate::server::{self, BindError, Bound, ControlSocket, Listeners, Playground};
 use crate::store::replace_private;
-use crate::tenancy::{NewExtension, NewTenant, Platform, RequestContext, TenantId};
+use crate::tenancy::{NewExtension, NewKey, NewTenant, Platform, RequestContext, TenantId};
 
 const FIRST_PORT: u16 = 8088;
 /// So many ports are tried when nobody asked for a particular one.
@@ -129,7 +129,7 @@ async fn provision(
     } else if let Some(key) = remembered.filter(|key| platform.key(key).is_some()) {
         key
     } else {
-        platform.create_key(&context, &tenant, None, |api_key, _| api_key.as_str().to_owned()).await?
+        platform.create_key(&context, &tenant, NewKey::default(), |api_key, _| api_key.as_str().to_owned()).await?
     };
 
     let mut extensions = Vec::new();

@@ -16,7 +16,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("tenant enable", "bitcall tenant enable acme"),
     ("tenant disable", "bitcall tenant disable acme"),
     ("tenant delete", "bitcall tenant delete acme --dry-run"),
-    ("key create", "bitcall key create acme --label crm"),
+    ("key create", "bitcall key create acme --for pages --label crm"),
     ("key rotate", "bitcall key rotate acme key_5kwfqpvi9ffm --overlap 7d"),
     ("key list", "bitcall key list acme"),
     ("key revoke", "bitcall key revoke acme key_5kwfqpvi9ffm"),

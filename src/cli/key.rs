@@ -20,9 +20,13 @@ pub enum KeyCommand {
     Create {
         /// Tenant id
         tenant: String,
-        /// What the key is for
+        /// A name for people
         #[arg(long, value_name = "TEXT")]
         label: Option<String>,
+        /// What it may be used for: `pages`, whose source shows it to everybody, or `backend`, which makes sign-in links
+        /// [default: both]
+        #[arg(long = "for", value_name = "PURPOSE", value_parser = ["pages", "backend"])]
+        purpose: Option<String>,
     },
     /// Make a key that takes the place of another, which stays valid for a while.
     Rotate {
@@ -52,13 +56,14 @@ impl KeyCommands {
     pub fn run(self, globals: &GlobalOptions) -> Result<(), CliError> {
         let command = self.command;
         self.target.run(globals, async |client, printer| match command {
-            KeyCommand::Create { tenant, label } => {
-                let body = json!({ "tenantId": tenant, "label": label });
+            KeyCommand::Create { tenant, label, purpose } => {
+                let body = json!({ "tenantId": tenant, "label": label, "purpose": purpose });
                 let data = client.post("/api/tenant/api-keys", &body).await.map_err(request_failure)?;
                 let text = |data: &Value| {
                     key_value_table(&[
                         ("Key id", field_text(data, "/id")),
                         ("Label", field_text(data, "/label")),
+                        ("For", purpose_in_words(data)),
                         ("API key", format!("{}  (shown only now)", field_text(data, "/apiKey"))),
                     ])
                 };
@@ -72,6 +77,7 @@ impl KeyCommands {
                     key_value_table(&[
                         ("Key id", field_text(data, "/id")),
                         ("Label", field_text(data, "/label")),
+                        ("For", purpose_in_words(data)),
                         ("API key", format!("{}  (shown only now)", field_text(data, "/apiKey"))),
                         ("In place of", format!("{id}, valid until {}", field_text(data, "/replaced/retiresAt"))),
                     ])
@@ -154,8 +160,16 @@ fn overlap(text: &str) -> Result<Duration, &'static str> {
 
 /// Also part of `bitcall tenant show`.
 pub fn keys(keys: &Value) -> String {
-    table(["key", "label", "made", "last used", "retires"], keys, "there are no keys", |key| {
+    table(["key", "label", "for", "made", "last used", "retires"], keys, "there are no keys", |key| {
         let [made, used, retires] = ["/createdAt", "/lastUsedAt", "/retiresAt"].map(|field| field_time(key, field));
-        [field_text(key, "/id"), field_text(key, "/label"), made, used, retires]
+        [field_text(key, "/id"), field_text(key, "/label"), purpose_in_words(key), made, used, retires]
     })
+}
+
+fn purpose_in_words(key: &Value) -> String {
+    match key["purpose"].as_str() {
+        Some("pages") => "pages".into(),
+        Some("backend") => "back ends".into(),
+        _ => "both".into(),
+    }
 }

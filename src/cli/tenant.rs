@@ -58,6 +58,9 @@ pub struct ProvisionTenant {
     /// Label of the API key
     #[arg(long, value_name = "TEXT")]
     key_label: Option<String>,
+    /// What the API key may be used for, `pages` or `backend` [default: both]
+    #[arg(long, value_name = "PURPOSE", value_parser = ["pages", "backend"])]
+    key_for: Option<String>,
     /// Origin whose pages may embed the phone, e.g. `https://crm.acme.com`; may be repeated
     #[arg(long = "origin", value_name = "ORIGIN")]
     origins: Vec<String>,
@@ -114,6 +117,7 @@ impl ProvisionTenant {
             "displayName": self.name,
             "planId": self.plan,
             "apiKeyLabel": self.key_label,
+            "apiKeyPurpose": self.key_for,
             "origins": { "allowedOrigins": self.origins },
         });
         match client.post("/api/tenant/provision", &body).await {

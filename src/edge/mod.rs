@@ -33,6 +33,9 @@ pub trait ExtensionDirectory: Send + Sync + 'static {
 
     /// What proves that somebody is `username` of `domain`; `None` when there is no such extension.
     fn credentials(&self, domain: &str, username: &str) -> Option<StoredCredentials>;
+
+    /// By what a phone of this extension, which has just signed in, is known elsewhere: it gets it in `X-Bitcall-Session`.
+    fn phone_session(&self, domain: &str, username: &str) -> Option<String>;
 }
 
 /// An extension's secrets as they are stored: never the password itself.

@@ -2,6 +2,7 @@
 
 use crate::edge;
 use crate::tenancy::Platform;
+use crate::timestamp::Timestamp;
 
 pub struct EdgeDirectory(pub Platform);
 
@@ -13,5 +14,9 @@ impl edge::ExtensionDirectory for EdgeDirectory {
     fn credentials(&self, domain: &str, username: &str) -> Option<edge::StoredCredentials> {
         let found = self.0.credentials(domain, username)?;
         Some(edge::StoredCredentials { ha1_md5: found.ha1_md5, ha1_sha256: found.ha1_sha256 })
+    }
+
+    fn phone_session(&self, domain: &str, username: &str) -> Option<String> {
+        self.0.extension_session(domain, username, Timestamp::now())
     }
 }

@@ -5,6 +5,7 @@
 //! It may hold secrets that are shown once, so the store has it sealed under a
 //! key that only the pepper and the caller's own idempotency key together make;
 //! of the latter only a hash is kept. What was refused is not kept: it may be tried again.
+//! How many answers are kept, and of how many bytes, is limited for each API key (see [`super::caller_shares`]).
 
 use std::collections::HashSet;
 use std::fmt;
@@ -14,8 +15,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::caller_shares::Caller;
 use super::key::Pepper;
 use super::records::{self, Layout};
 use crate::seal;
@@ -51,6 +54,25 @@ pub struct StoredAnswer {
 }
 
 impl Layout for StoredAnswer {}
+
+/// What is stored beside an answer, under its tenant, so that it is found and counted without being read.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AnswerRecord {
+    pub at: Timestamp,
+    /// Of the stored answer.
+    pub bytes: usize,
+    pub made_by: Caller,
+}
+
+/// 1 was the moment alone; such answers count as the operator's.
+impl Layout for AnswerRecord {
+    const VERSION: u32 = 2;
+
+    fn upgrade(_version: u32, moment: Value) -> Value {
+        json!({ "at": moment, "bytes": 0, "madeBy": {} })
+    }
+}
 
 /// The same key for another request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -36,7 +36,7 @@ impl ApiKey {
     pub fn generate() -> io::Result<Self> {
         let key = format!("{PREFIX}{}", random_text(RANDOM_CHARS)?);
         let tail = checksum(&key);
-        Ok(Self(key + &tail))
+        Ok(Self(key + tail.as_str()))
     }
 
     pub fn as_str(&self) -> &str {
@@ -83,12 +83,36 @@ impl KeyId {
     }
 }
 
+/// What a key may be used for, or what a route may be asked for with one. A key for pages is public: it stands in their
+/// source. A key for back ends is a secret.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyPurpose {
+    /// The runtime configuration, the phone's page and its reports of calls.
+    Pages,
+    /// Links that sign a person in.
+    Backend,
+    /// Both, and hand-offs.
+    #[default]
+    Both,
+}
+
+impl KeyPurpose {
+    /// Whether a key for this may be used where one for `needed` is asked for.
+    pub fn suits(self, needed: Self) -> bool {
+        self == needed || self == Self::Both || needed == Self::Both
+    }
+}
+
 /// What is stored of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StoredKey {
     pub id: KeyId,
     pub label: String,
+    /// Keys from before there were purposes serve both.
+    #[serde(default)]
+    pub purpose: KeyPurpose,
     pub hash: KeyHash,
     pub created_at: Timestamp,
     /// From then on it is refused: another key has taken its place.
@@ -101,6 +125,7 @@ pub struct StoredKey {
 pub struct ApiKeyMeta {
     pub id: KeyId,
     pub label: String,
+    pub purpose: KeyPurpose,
     pub prefix: &'static str,
     pub created_at: Timestamp,
     pub retires_at: Option<Timestamp>,
@@ -122,6 +147,7 @@ impl StoredKey {
         ApiKeyMeta {
             id: self.id.clone(),
             label: self.label.clone(),
+            purpose: self.purpose,
             prefix: PREFIX,
             created_at: self.created_at,
             retires_at: self.retires_at,
@@ -131,7 +157,7 @@ impl StoredKey {
 }
 
 /// HMAC-SHA-256 of a key under the pepper. Keys have full entropy, so no slow hash is needed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct KeyHash([u8; 32]);
 

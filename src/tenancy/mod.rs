@@ -17,6 +17,7 @@
 //! | order of extension changes (`Inner::extension_change`) | a lock | the revision of each record, compared by the snapshot |
 //! | running idempotent requests (`Inner::running_requests`) | a set of names | a record with a lease |
 //! | pending tokens (`Inner::pending_tokens`) | an index of the token records, for limits and expiry | counted in the store; expiry by lease |
+//! | kept answers (`Inner::kept_answers`) | an index of their records, for limits | counted in the store; expiry by lease |
 //! | live calls (`Inner::live_calls`) | a map with time-outs | records with a lease per phone |
 //! | ACME challenges (`certs`) | a map that listeners and DNS answer from | records, read by every appliance before it answers |
 //! | snapshot | follows this process's own commits | follows the store's watch, from the last revision seen |
@@ -24,6 +25,7 @@
 
 mod app;
 mod audit;
+mod caller_shares;
 mod claim;
 mod effective;
 mod entitlement;
@@ -35,6 +37,7 @@ mod live_calls;
 mod name_index;
 mod names;
 mod origin;
+mod phone_session;
 mod plan;
 mod platform;
 mod records;
@@ -62,14 +65,14 @@ pub use entitlement::{Entitlement, withheld};
 pub use extension::{Extension, MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH, NewExtension, checked_password};
 pub use id::{TenantId, Username};
 pub use idempotency::Idempotency;
-pub use key::{ApiKey, ApiKeyMeta, KeyId};
+pub use key::{ApiKey, ApiKeyMeta, KeyId, KeyPurpose};
 pub use live_calls::{CallState, Direction, LiveCall, MAX_CALLS, ReportedCall, ReportedCalls};
 pub use names::Names;
 pub use origin::{OriginPattern, has_host_name};
 pub use plan::{CatalogueStatus, Entitlements, Interval, NewPlan, Plan, Price};
 pub use platform::{
-    AddedExtension, CallUsage, IssuedToken, NewTenant, OpenError, OperatorChange, PlanChange, Platform, Provisioned,
-    RedeemedToken, Search, TokenContent, accept_loss, store_file,
+    AddedExtension, CallUsage, IssuedToken, NewKey, NewTenant, OpenError, OperatorChange, PlanChange, Platform,
+    Provisioned, RedeemedToken, Search, TokenContent, accept_loss, store_file,
 };
 pub use refusal::{FieldError, InvalidValue, Refusal};
 pub use request_context::{Actor, RequestContext};

@@ -167,9 +167,15 @@ pub fn replay_key(name: &str) -> String {
     format!("replay/{name}")
 }
 
-/// When the answer was kept, and about which tenant: so that both are found without reading answers.
+/// Where the [`AnswerRecord`](super::idempotency::AnswerRecord) of an answer about a tenant is.
 pub fn replay_of_key(tenant: &TenantId, name: &str) -> String {
     format!("{}{name}", replays_of(tenant))
+}
+
+/// The tenant of a kept answer, and the request's hashed name.
+pub fn answer_owner(key: &str) -> Option<(TenantId, &str)> {
+    let (tenant, name) = key.strip_prefix(REPLAYS_OF)?.split_once('/')?;
+    Some((tenant.parse().ok()?, name))
 }
 
 /// The prefix of all records about answers that concern a tenant.

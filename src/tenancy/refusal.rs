@@ -81,16 +81,16 @@ pub enum Refusal {
     /// Unknown, used or expired: nobody learns which.
     #[error("the token is not valid; it may have been used, or its time is over")]
     TokenInvalid,
-    #[error("too many tokens wait to be redeemed; try again when some have expired")]
-    TooManyTokens,
     #[error("it was changed since the version in If-Match; read it again")]
     Outdated,
     #[error("this Idempotency-Key was used for another request; take a new one for each")]
     KeyReused,
     #[error("the request with this Idempotency-Key is still being done; ask again in a moment")]
     StillAtWork,
-    #[error("too many phones report calls")]
+    #[error("too many phones of this agent, page or network report calls")]
     TooManyClients,
+    #[error("the report is of no phone that is signed in; load the phone's page anew")]
+    NoPhoneSession,
     #[error("the tenant's plan does not include a subdomain")]
     SubdomainNotAllowed,
     #[error("this server has no base domain: `domains.base` is not set")]

@@ -9,6 +9,7 @@ use super::id::TenantId;
 use super::idempotency::IdempotentRequest;
 use super::key::KeyId;
 use super::refusal::Refusal;
+use crate::rate_limiter::ClientNetwork;
 use crate::store::{self, Revision};
 use crate::timestamp::Timestamp;
 
@@ -16,6 +17,8 @@ use crate::timestamp::Timestamp;
 #[derive(Clone, Debug)]
 pub struct RequestContext {
     pub actor: Actor,
+    /// The network that the request came from, where it came from the network.
+    pub source: Option<ClientNetwork>,
     /// As in the answer's `X-Request-Id`.
     pub request_id: String,
     pub at: Timestamp,
@@ -29,7 +32,15 @@ pub struct RequestContext {
 
 impl RequestContext {
     pub fn of(actor: Actor, request_id: String) -> Self {
-        Self { actor, request_id, at: Timestamp::now(), expected: None, idempotent_request: None, answer: None }
+        Self {
+            actor,
+            source: None,
+            request_id,
+            at: Timestamp::now(),
+            expected: None,
+            idempotent_request: None,
+            answer: None,
+        }
     }
 
     /// What the server does by itself.

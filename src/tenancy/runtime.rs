@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::id::TenantId;
+use super::key::KeyPurpose;
 use super::platform::Platform;
 use super::tenant_state::{KeyState, TenantState};
 use crate::timestamp::Timestamp;
 
-/// Why a phone gets no configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a key is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RuntimeRefusal {
     MissingKey,
     InvalidKey,
@@ -18,13 +20,24 @@ pub enum RuntimeRefusal {
     OriginForbidden,
     /// Key and origin are good, but the tenant is switched off.
     TenantDisabled,
+    /// The key is limited to something else.
+    OtherPurpose {
+        tenant: TenantId,
+        purpose: KeyPurpose,
+        needed: KeyPurpose,
+    },
 }
 
 impl Platform {
-    /// The tenant of `key`, if a page of `origin` may act for it.
+    /// The tenant of `key`, if a page of `origin` may act for it by a key for `needed`.
     ///
     /// `origin` is the request's `Origin` header; callers without one are not foreign pages.
-    pub fn admit(&self, key: Option<&str>, origin: Option<&str>) -> Result<Arc<KeyState>, RuntimeRefusal> {
+    pub fn admit(
+        &self,
+        key: Option<&str>,
+        origin: Option<&str>,
+        needed: KeyPurpose,
+    ) -> Result<Arc<KeyState>, RuntimeRefusal> {
         let (snapshot, now) = (self.snapshot(), Timestamp::now());
         let key = key.filter(|key| !key.is_empty()).ok_or(RuntimeRefusal::MissingKey)?;
         let found = self.key_in(&snapshot, key, now).ok_or(RuntimeRefusal::InvalidKey)?;
@@ -33,6 +46,10 @@ impl Platform {
         }
         if !found.enabled {
             return Err(RuntimeRefusal::TenantDisabled);
+        }
+        if !found.purpose.suits(needed) {
+            let (tenant, purpose) = (found.state.tenant.id.clone(), found.purpose);
+            return Err(RuntimeRefusal::OtherPurpose { tenant, purpose, needed });
         }
         found.uses.record(now);
         Ok(Arc::clone(found))
@@ -43,11 +60,12 @@ impl Platform {
         self.snapshot().admits_page(state, origin)
     }
 
-    /// The origins, and patterns of origins, whose pages may embed the phone of the key's tenant. None for no key and
-    /// for an unknown one.
+    /// The origins, and patterns of origins, whose pages may embed the phone of the key's tenant. None for no key, for
+    /// an unknown one and for one that is not for pages.
     pub fn embedding_origins(&self, key: Option<&str>) -> Vec<String> {
         let snapshot = self.snapshot();
-        let Some(found) = key.and_then(|key| self.key_in(&snapshot, key, Timestamp::now())) else { return Vec::new() };
+        let found = key.and_then(|key| self.key_in(&snapshot, key, Timestamp::now()));
+        let Some(found) = found.filter(|found| found.purpose.suits(KeyPurpose::Pages)) else { return Vec::new() };
         let allowed = found.state.tenant.settings.allowed_origins.iter().map(|pattern| pattern.as_str().to_owned());
         snapshot.own_origins(&found.state).into_iter().chain(allowed).collect()
     }

@@ -109,7 +109,7 @@ impl Tenant {
         Ok(())
     }
 
-    /// Puts `successor`, under the same label, in the place of the key `id`, which is good until
+    /// Puts `successor`, with the same label and purpose, in the place of the key `id`, which is good until
     /// `retires_at`. The number of keys that stay does not change, so neither the plan's limit nor the
     /// guard of the last key has a say. Both keys as they are now.
     pub fn rotate_key(
@@ -131,7 +131,7 @@ impl Tenant {
         }
         key.retires_at = Some(retires_at);
         let replaced = key.clone();
-        let successor = StoredKey { label: key.label.clone(), ..successor };
+        let successor = StoredKey { label: key.label.clone(), purpose: key.purpose, ..successor };
         if at_once {
             self.forget_key(id);
         }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::effective::Defaults;
-use super::key::{KeyId, StoredKey};
+use super::key::{KeyId, KeyPurpose, StoredKey};
 use super::tenant::Tenant;
 use crate::store::Revision;
 use crate::timestamp::Timestamp;
@@ -56,6 +56,7 @@ pub struct KeyState {
     runtime: Mutex<Option<RuntimeBody>>,
     /// Whether the tenant is.
     pub enabled: bool,
+    pub purpose: KeyPurpose,
     pub id: KeyId,
 }
 
@@ -73,7 +74,8 @@ impl KeyState {
     pub fn new(key: &StoredKey, state: Arc<TenantState>, former: Option<&Self>) -> Self {
         let uses = former.map_or_else(KeyUses::default, |former| former.uses.carried_over());
         let (enabled, runtime) = (state.tenant.enabled, Mutex::default());
-        Self { state, retires_at: key.retires_at, uses, runtime, enabled, id: key.id.clone() }
+        let (retires_at, purpose, id) = (key.retires_at, key.purpose, key.id.clone());
+        Self { state, retires_at, uses, runtime, enabled, purpose, id }
     }
 
     pub fn runtime(&self) -> MutexGuard<'_, Option<RuntimeBody>> {

@@ -12,9 +12,9 @@ use futures_util::future::join_all;
 use super::effective::Defaults;
 use super::extension::{Credentials, NewExtension};
 use super::id::TenantId;
-use super::key::KeyId;
+use super::key::{KeyId, KeyPurpose};
 use super::names::Names;
-use super::platform::{AddedExtension, NewTenant, Platform, Provisioned};
+use super::platform::{AddedExtension, NewKey, NewTenant, Platform, Provisioned};
 use super::refusal::Refusal;
 use super::request_context::RequestContext;
 use super::runtime::RuntimeRefusal;
@@ -96,14 +96,17 @@ async fn everything_is_there_again_after_a_restart() {
     let key = platform.provision(&context(), new, key_of).await.unwrap();
     platform.add_extension(&context(), &acme(), extension(Some("long enough")), false, password_of).await.unwrap();
     let key = key.as_str();
-    let before = platform.runtime_body(&platform.admit(Some(key), None).unwrap());
+    let before = platform.runtime_body(&platform.admit(Some(key), None, KeyPurpose::Pages).unwrap());
     platform.store_key_uses().await.unwrap();
     let keys = platform.api_keys(&platform.tenant(&acme()).unwrap());
     assert!(keys[0].last_used_at.is_some());
 
     let test = test.reopened().await;
     let platform = &test.platform;
-    assert_eq!(platform.runtime_body(&platform.admit(Some(key), Some("https://crm.acme.com")).unwrap()), before);
+    assert_eq!(
+        platform.runtime_body(&platform.admit(Some(key), Some("https://crm.acme.com"), KeyPurpose::Pages).unwrap()),
+        before
+    );
     assert!(platform.credentials("acme-corp.sip.example", "101").is_some());
     assert_eq!(platform.api_keys(&platform.tenant(&acme()).unwrap()), keys, "with the last uses");
     assert_eq!(platform.tenants().len(), 1);
@@ -159,7 +162,9 @@ async fn changes_that_meet_are_all_kept() {
     new.plan_id = Some("enterprise".into());
     test.platform.provision(&context(), new, key_of).await.unwrap();
     let (acme, context) = (&acme(), &context());
-    let keys = join_all((0..15).map(|n| test.platform.create_key(context, acme, Some(n.to_string()), |_, _| ())));
+    let keys = join_all((0..15).map(|n| {
+        test.platform.create_key(context, acme, NewKey { label: Some(n.to_string()), ..NewKey::default() }, |_, _| ())
+    }));
     let names = join_all((0..15).map(|n| {
         let change = SettingsChange { display_name: Change::Set(n.to_string()), ..SettingsChange::default() };
         test.platform.change_settings(context, acme, change)
@@ -219,7 +224,7 @@ async fn a_disabled_tenant_gets_nothing_and_its_extensions_neither() {
         })
         .await
         .unwrap();
-    let ask = |origin| platform.admit(Some(key.as_str()), origin);
+    let ask = |origin| platform.admit(Some(key.as_str()), origin, KeyPurpose::Pages);
     assert_eq!(ask(Some("https://crm.acme.com")), Err(RuntimeRefusal::TenantDisabled));
     assert_eq!(ask(None), Err(RuntimeRefusal::TenantDisabled));
     assert_eq!(ask(Some("https://evil.example")), Err(RuntimeRefusal::OriginForbidden), "strangers learn nothing");
@@ -251,7 +256,10 @@ async fn what_does_not_exist_is_refused_by_name() {
     let platform = &test.platform;
     let nobody = SettingsChange::default();
     assert!(matches!(platform.change_settings(&context(), &acme(), nobody).await, Err(Refusal::TenantNotFound(_))));
-    assert!(matches!(platform.create_key(&context(), &acme(), None, |_, _| ()).await, Err(Refusal::TenantNotFound(_))));
+    assert!(matches!(
+        platform.create_key(&context(), &acme(), NewKey::default(), |_, _| ()).await,
+        Err(Refusal::TenantNotFound(_))
+    ));
     assert!(matches!(
         platform.add_extension(&context(), &acme(), extension(None), false, password_of).await,
         Err(Refusal::TenantNotFound(_))

@@ -16,23 +16,21 @@ use base64::engine::general_purpose::STANDARD;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::caller_shares::{Amount, Caller, CallerShares};
 use super::id::TenantId;
 use super::key::{KeyHash, random_text};
 use crate::seal;
 use crate::timestamp::Timestamp;
 
 const PREFIX: &str = "bt_";
-/// Tokens of one tenant that may wait at a time, in each share.
-const MAX_PENDING_TOKENS: usize = 1000;
+/// Tokens of one kind that may wait at a time, made with one API key or by the operator for one tenant.
+const MAX_PENDING_TOKENS: Amount = Amount { items: 1000, bytes: usize::MAX };
 
-/// Who has made a token, and which kind. None of them can use up the tokens of another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TokenShare {
+/// Each kind has limits of its own: neither uses up the other's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenKind {
     Handoff,
-    /// By the holder of an API key.
     Link,
-    /// By the operator.
-    OperatorLink,
 }
 
 /// A token in clear. Not stored, and not shown by `Debug`.
@@ -85,6 +83,11 @@ impl fmt::Debug for SipCredentials {
 pub struct StoredToken {
     pub content: StoredContent,
     pub expires_at: Timestamp,
+    /// Tokens from before this was known count as the operator's, and as the oldest.
+    #[serde(default)]
+    pub made_at: Timestamp,
+    #[serde(default)]
+    pub made_by: Caller,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,9 +95,6 @@ pub struct StoredToken {
 pub enum StoredContent {
     Link {
         sealed: SealedCredentials,
-        /// Earlier versions did not say.
-        #[serde(default)]
-        by_operator: bool,
     },
     Handoff {
         /// As the page sent it.
@@ -103,11 +103,10 @@ pub enum StoredContent {
 }
 
 impl StoredContent {
-    pub fn share(&self) -> TokenShare {
+    fn kind(&self) -> TokenKind {
         match self {
-            Self::Link { by_operator: true, .. } => TokenShare::OperatorLink,
-            Self::Link { by_operator: false, .. } => TokenShare::Link,
-            Self::Handoff { .. } => TokenShare::Handoff,
+            Self::Link { .. } => TokenKind::Link,
+            Self::Handoff { .. } => TokenKind::Handoff,
         }
     }
 }
@@ -143,41 +142,43 @@ fn sealing_key(token: &Token) -> io::Result<[u8; 32]> {
 }
 
 /// The tokens that wait to be redeemed. A look-up here tells most strangers off without the store,
-/// and the count bounds what one tenant can make the store hold.
-#[derive(Default)]
+/// and the shares bound what one caller can make the store hold.
 pub struct PendingTokens {
     tokens: HashMap<KeyHash, PendingToken>,
-    per_share: HashMap<(TenantId, TokenShare), usize>,
+    handoffs: CallerShares<KeyHash>,
+    links: CallerShares<KeyHash>,
 }
 
 struct PendingToken {
     tenant: TenantId,
-    share: TokenShare,
+    kind: TokenKind,
     expires_at: Timestamp,
 }
 
+impl Default for PendingTokens {
+    fn default() -> Self {
+        let [handoffs, links] = [MAX_PENDING_TOKENS; 2].map(CallerShares::new);
+        Self { tokens: HashMap::new(), handoffs, links }
+    }
+}
+
 impl PendingTokens {
-    pub fn put(&mut self, hash: KeyHash, tenant: TenantId, share: TokenShare, expires_at: Timestamp) {
-        let token = PendingToken { tenant: tenant.clone(), share, expires_at };
-        if self.tokens.insert(hash, token).is_none() {
-            *self.per_share.entry((tenant, share)).or_default() += 1;
-        }
+    pub fn put(&mut self, hash: KeyHash, tenant: TenantId, stored: &StoredToken) {
+        let kind = stored.content.kind();
+        self.shares_mut(kind).put(tenant.clone(), stored.made_by.clone(), hash, stored.made_at, 0);
+        self.tokens.insert(hash, PendingToken { tenant, kind, expires_at: stored.expires_at });
     }
 
     pub fn remove(&mut self, hash: &KeyHash) {
-        let Some(PendingToken { tenant, share, .. }) = self.tokens.remove(hash) else { return };
-        let share = (tenant, share);
-        if let Some(count) = self.per_share.get_mut(&share) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_share.remove(&share);
-            }
+        if let Some(token) = self.tokens.remove(hash) {
+            self.shares_mut(token.kind).remove(hash);
         }
     }
 
     pub fn remove_tenant(&mut self, tenant: &TenantId) {
-        self.per_share.retain(|(owner, _), _| owner != tenant);
         self.tokens.retain(|_, token| token.tenant != *tenant);
+        self.handoffs.remove_tenant(tenant);
+        self.links.remove_tenant(tenant);
     }
 
     /// The tenant that a token is for, while it is good.
@@ -186,13 +187,25 @@ impl PendingTokens {
         (token.expires_at > now).then(|| token.tenant.clone())
     }
 
-    pub fn is_full(&self, tenant: &TenantId, share: TokenShare) -> bool {
-        self.per_share.get(&(tenant.clone(), share)).is_some_and(|count| *count >= MAX_PENDING_TOKENS)
+    /// What has to go so that there is room for this one.
+    pub fn surplus(&self, tenant: &TenantId, stored: &StoredToken) -> Vec<KeyHash> {
+        let shares = match stored.content.kind() {
+            TokenKind::Handoff => &self.handoffs,
+            TokenKind::Link => &self.links,
+        };
+        shares.surplus(tenant, &stored.made_by, 0)
     }
 
     pub fn expired(&self, now: Timestamp) -> Vec<(KeyHash, TenantId)> {
         let expired = self.tokens.iter().filter(|(_, token)| token.expires_at <= now);
         expired.map(|(hash, token)| (*hash, token.tenant.clone())).collect()
+    }
+
+    fn shares_mut(&mut self, kind: TokenKind) -> &mut CallerShares<KeyHash> {
+        match kind {
+            TokenKind::Handoff => &mut self.handoffs,
+            TokenKind::Link => &mut self.links,
+        }
     }
 }
 
@@ -200,7 +213,7 @@ impl PendingTokens {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-    use super::super::key::Pepper;
+    use super::super::key::{KeyId, Pepper};
     use super::*;
 
     fn credentials() -> SipCredentials {
@@ -256,11 +269,17 @@ mod tests {
         assert!(!format!("{:?}", credentials()).contains("horse"));
     }
 
+    fn handoff(key: Option<&str>, made_at: i64) -> StoredToken {
+        let made_by = Caller { key: key.map(|key| KeyId(key.into())), network: None };
+        let content = StoredContent::Handoff { payload: "eA".into() };
+        StoredToken { content, expires_at: Timestamp(10), made_at: Timestamp(made_at), made_by }
+    }
+
     #[test]
-    fn a_token_waits_until_its_time_is_over_and_counts_once() {
+    fn a_token_waits_until_its_time_is_over_and_then_is_gone() {
         let mut waiting = PendingTokens::default();
         for _ in 0..2 {
-            waiting.put(hash("a"), tenant("acme"), TokenShare::Link, Timestamp(10));
+            waiting.put(hash("a"), tenant("acme"), &handoff(Some("key_a"), 1));
         }
         assert_eq!(waiting.tenant_of(&hash("a"), Timestamp(9)), Some(tenant("acme")));
         assert_eq!(waiting.tenant_of(&hash("a"), Timestamp(10)), None);
@@ -268,25 +287,36 @@ mod tests {
         assert_eq!(waiting.expired(Timestamp(10)), [(hash("a"), tenant("acme"))]);
         waiting.remove(&hash("a"));
         waiting.remove(&hash("a"));
-        assert_eq!((waiting.tokens.len(), waiting.per_share.len()), (0, 0));
+        assert!(waiting.tokens.is_empty());
     }
 
     #[test]
-    fn one_tenants_tokens_are_bounded_and_go_with_it() {
+    fn hand_offs_leave_links_their_room_and_go_with_their_tenant() {
         let mut waiting = PendingTokens::default();
-        for number in 0..MAX_PENDING_TOKENS {
-            assert!(!waiting.is_full(&tenant("acme"), TokenShare::Link));
-            waiting.put(hash(&number.to_string()), tenant("acme"), TokenShare::Link, Timestamp(10));
+        let its = MAX_PENDING_TOKENS.items / 2;
+        for number in 0..its {
+            let token = handoff(Some("key_a"), number.try_into().unwrap());
+            assert_eq!(waiting.surplus(&tenant("acme"), &token), []);
+            waiting.put(hash(&number.to_string()), tenant("acme"), &token);
         }
-        assert!(waiting.is_full(&tenant("acme"), TokenShare::Link));
-        for (id, share) in
-            [("acme", TokenShare::Handoff), ("acme", TokenShare::OperatorLink), ("other", TokenShare::Link)]
-        {
-            assert!(!waiting.is_full(&tenant(id), share), "{id} {share:?}");
-        }
-        waiting.put(hash("its"), tenant("other"), TokenShare::Link, Timestamp(10));
+        let token = handoff(Some("key_a"), 5000);
+        assert_eq!(waiting.surplus(&tenant("acme"), &token), [hash("0")], "the oldest");
+        let sealed = SealedCredentials::seal(&Token::generate().unwrap(), &tenant("acme"), &credentials()).unwrap();
+        let link = StoredToken { content: StoredContent::Link { sealed }, ..token.clone() };
+        assert_eq!(waiting.surplus(&tenant("acme"), &link), []);
+        assert_eq!(waiting.surplus(&tenant("other"), &token), []);
+        assert_eq!(waiting.surplus(&tenant("acme"), &handoff(Some("key_b"), 5000)), []);
+        waiting.put(hash("its"), tenant("other"), &token);
         waiting.remove_tenant(&tenant("acme"));
         assert_eq!(waiting.tenant_of(&hash("7"), Timestamp(0)), None);
+        assert_eq!(waiting.surplus(&tenant("acme"), &token), []);
         assert_eq!(waiting.tenant_of(&hash("its"), Timestamp(0)), Some(tenant("other")));
+    }
+
+    #[test]
+    fn a_token_from_before_its_maker_was_kept_is_still_good() {
+        let old = r#"{"content":{"kind":"handoff","payload":"eA"},"expiresAt":10}"#;
+        let stored: StoredToken = serde_json::from_str(old).unwrap();
+        assert_eq!(stored, handoff(None, 0));
     }
 }

@@ -15,6 +15,8 @@ pub struct Demo {
     pub wss: String,
     pub domain: String,
     pub panel_key: String,
+    pub key: String,
+    pub tenant_id: String,
     /// User name and password of each extension.
     pub extensions: Vec<(String, String)>,
 }
@@ -40,6 +42,8 @@ impl Demo {
             wss: text(&ready["sip"]["wss"]),
             domain: text(&ready["sip"]["domain"]),
             panel_key: text(&ready["panelKey"]),
+            key: text(&ready["apiKey"]),
+            tenant_id: text(&ready["tenantId"]),
             extensions: extensions.iter().map(|e| (text(&e["username"]), text(&e["password"]))).collect(),
         }
     }

@@ -19,7 +19,7 @@ const answers = {};
 const requestConfig = (pageOrigin) => {
   const key = new URLSearchParams(location.search).get('key') ?? '';
   return (answers[pageOrigin] ??= fetch(`/api/webphone/config?${new URLSearchParams({ key, pageOrigin })}`).then(
-    (answer) => answer.json(),
+    async (answer) => ({ ...(await answer.json()), session: answer.headers.get('x-bitcall-session') }),
   ));
 };
 // For an automatic sign-in the agent opens its WebSocket before the phone has started.

@@ -20,7 +20,7 @@ async function start() {
     $('[data-origin]').textContent = location.origin;
     $('#as').closest('label').hidden = true;
     showStatus('idle', 'Not started');
-    initOptions = { key: 'YOUR_API_KEY', sip: { username: 'agent1' } };
+    initOptions = { key: 'YOUR_KEY_FOR_PAGES', sip: { username: 'agent1' } };
     showSnippet();
     return;
   }

@@ -10,8 +10,8 @@ mod field_types;
 use serde_json::{Map, Value, json};
 
 pub use field_types::{
-    FieldType, TextSchema, ValueError, boolean, checked, choice, integer, line, list, object, one_or_many, parsed,
-    query_boolean, secret, text,
+    ChoiceType, FieldType, TextSchema, ValueError, boolean, checked, choice, integer, line, list, object, one_or_many,
+    parsed, query_boolean, secret, text,
 };
 
 use crate::tenancy::{Change, FieldError};

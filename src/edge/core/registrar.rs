@@ -21,6 +21,9 @@ const CONNECTION_RETRY_AFTER: Duration = Duration::from_mins(1);
 /// The longest Contact taken, in bytes.
 const MAX_CONTACT_BYTES: usize = 1024;
 
+/// See [`ExtensionDirectory::phone_session`](crate::edge::ExtensionDirectory::phone_session).
+const PHONE_SESSION: &str = "X-Bitcall-Session";
+
 /// One Contact of a REGISTER.
 struct RequestedContact {
     uri: String,
@@ -166,6 +169,9 @@ impl Core {
             outbound |= binding.instance.is_some() && binding.reg_id > 0;
             let left = binding.expires.saturating_duration_since(now).as_secs();
             response.append(Header::Contact, &format!("{};expires={left}", binding.contact));
+        }
+        if let Some(session) = self.directory.phone_session(&extension.domain, &extension.user) {
+            response.append(PHONE_SESSION, &session);
         }
         response.append(Header::Supported, "outbound, path");
         // RFC 5626 section 6: says that flows are kept, to a client that knows of them.

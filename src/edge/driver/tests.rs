@@ -17,6 +17,10 @@ impl ExtensionDirectory for EmptyDirectory {
     fn credentials(&self, _: &str, _: &str) -> Option<StoredCredentials> {
         None
     }
+
+    fn phone_session(&self, _: &str, _: &str) -> Option<String> {
+        None
+    }
 }
 
 type Client = WebSocketStream<DuplexStream>;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{Platform, no_randomness};
 use crate::store::{self, Batch, MAX_BATCH_OPERATIONS};
 use crate::tenancy::id::TenantId;
-use crate::tenancy::key::{ApiKey, ApiKeyMeta, KeyId, StoredKey, is_well_formed};
+use crate::tenancy::key::{ApiKey, ApiKeyMeta, KeyId, KeyPurpose, StoredKey, is_well_formed};
 use crate::tenancy::records::{self, decode, encode};
 use crate::tenancy::refusal::Refusal;
 use crate::tenancy::request_context::RequestContext;
@@ -18,10 +18,17 @@ use crate::tenancy::tenant::Tenant;
 use crate::tenancy::tenant_state::{KeyState, TenantState};
 use crate::timestamp::Timestamp;
 
-pub(super) const DEFAULT_LABEL: &str = "Default";
+const DEFAULT_LABEL: &str = "Default";
 const KEY_USE_INTERVAL: Duration = Duration::from_mins(5);
 /// The clock may be set meanwhile.
 const RETIREMENT_CHECK_INTERVAL: Duration = Duration::from_mins(1);
+
+/// A key to be made.
+#[derive(Clone, Debug, Default)]
+pub struct NewKey {
+    pub label: Option<String>,
+    pub purpose: KeyPurpose,
+}
 
 impl Platform {
     pub fn api_keys(&self, state: &TenantState) -> Vec<ApiKeyMeta> {
@@ -52,17 +59,17 @@ impl Platform {
         &self,
         context: &RequestContext,
         id: &TenantId,
-        label: Option<String>,
+        new: NewKey,
         answer: impl FnOnce(&ApiKey, ApiKeyMeta) -> A,
     ) -> Result<A, Refusal> {
-        let (api_key, stored) = self.new_key(context, label.unwrap_or_else(|| DEFAULT_LABEL.into()))?;
+        let (api_key, stored) = self.new_key(context, new)?;
         let answer = answer(&api_key, stored.meta(None));
         let context = context.with_answer(&answer, id)?;
         self.change(&context, id, "key.create", |tenant, rights| tenant.add_key(stored.clone(), rights)).await?;
         Ok(answer)
     }
 
-    /// Makes a key, shown to `answer` and never again, that takes the place and the label of `key`. The old
+    /// Makes a key, shown to `answer` and never again, that takes the place, the label and the purpose of `key`. The old
     /// one works until `overlap` is over, and is refused everywhere from that moment on.
     pub async fn rotate_key<A: Serialize>(
         &self,
@@ -72,7 +79,7 @@ impl Platform {
         overlap: Duration,
         answer: impl FnOnce(&ApiKey, ApiKeyMeta, ApiKeyMeta) -> A,
     ) -> Result<A, Refusal> {
-        let (api_key, stored) = self.new_key(context, String::new())?;
+        let (api_key, stored) = self.new_key(context, NewKey::default())?;
         let retires_at = context.at.after(overlap);
         let rule = |tenant: &mut Tenant| tenant.rotate_key(key, stored.clone(), retires_at, context.at);
         // What the keys are called never changes, so the answer is known before the change.
@@ -161,11 +168,12 @@ impl Platform {
         Ok(())
     }
 
-    pub(super) fn new_key(&self, context: &RequestContext, label: String) -> Result<(ApiKey, StoredKey), Refusal> {
+    pub(super) fn new_key(&self, context: &RequestContext, new: NewKey) -> Result<(ApiKey, StoredKey), Refusal> {
         let api_key = ApiKey::generate().map_err(no_randomness)?;
         let stored = StoredKey {
             id: KeyId::generate().map_err(no_randomness)?,
-            label,
+            label: new.label.unwrap_or_else(|| DEFAULT_LABEL.into()),
+            purpose: new.purpose,
             hash: self.0.pepper.hash(api_key.as_str()),
             created_at: context.at,
             retires_at: None,

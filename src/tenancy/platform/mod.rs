@@ -32,12 +32,14 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock as AsyncRw
 pub use extensions::AddedExtension;
 pub use installation::{OpenError, accept_loss, store_file};
 use installation::{check_installation, open_files};
+pub use keys::NewKey;
 pub use live_calls::CallUsage;
 pub use search::Search;
 pub use tenants::{NewTenant, OperatorChange, PlanChange, Provisioned};
 pub use tokens::{IssuedToken, RedeemedToken, TokenContent};
 
 use super::audit::{AuditAction, AuditEntry};
+use super::caller_shares::CallerShares;
 use super::effective::Defaults;
 use super::id::TenantId;
 use super::idempotency::RunningRequests;
@@ -63,6 +65,8 @@ pub(super) struct Inner {
     pepper: Pepper,
     snapshot: RwLock<Snapshot>,
     pending_tokens: Mutex<PendingTokens>,
+    /// By the hashed names of their requests.
+    kept_answers: Mutex<CallerShares<String>>,
     live_calls: Mutex<LiveCalls>,
     /// Of this process: a clock that nobody sets.
     started: Instant,
@@ -133,6 +137,7 @@ impl Platform {
             pepper,
             snapshot: RwLock::new(snapshot),
             pending_tokens: Mutex::default(),
+            kept_answers: Mutex::new(CallerShares::new(idempotency::MAX_KEPT_ANSWERS)),
             live_calls: Mutex::default(),
             started: Instant::now(),
             extension_change: Arc::default(),
@@ -156,6 +161,7 @@ impl Platform {
         })
         .await?;
         platform.load_tokens().await?;
+        platform.load_answers().await?;
         for (key, record) in platform.0.store.scan(records::CLAIMS).await? {
             platform.snapshot_mut().put_claim(Arc::new(decode(&key, &record.bytes)?), record.revision);
         }
@@ -268,11 +274,11 @@ impl Platform {
         &self,
         context: &RequestContext,
         action: Option<AuditAction>,
-        mut batch: Batch,
+        batch: Batch,
         follow: impl FnOnce(&Self, Revision) -> T + Send + 'static,
     ) -> Result<T, store::Error> {
         let tenant = action.as_ref().and_then(|action| action.tenant.clone());
-        batch = idempotency::with_answer(context, batch)?;
+        let (mut batch, answer) = self.with_answer(context, batch)?;
         // Of a tenant that is gone nothing is written down again, nor that somebody tried.
         let tenant_key = tenant.map(|id| records::tenant_key(id.as_str()));
         if let Some(key) = tenant_key.filter(|key| !batch.requires(key)) {
@@ -288,6 +294,7 @@ impl Platform {
             // The attempt is over when it is in the store, not when its caller is gone.
             let _attempt = attempt;
             let revision = platform.0.store.commit(batch).await?;
+            answer.into_iter().for_each(|answer| platform.answer_kept(answer));
             Ok(follow(&platform, revision))
         });
         work.await.unwrap_or_else(|error| Err(store::Error::Failed(format!("the change broke off: {error}"))))

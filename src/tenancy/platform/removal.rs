@@ -173,6 +173,7 @@ impl Platform {
     fn forget(&self, id: &TenantId) {
         self.snapshot_mut().remove_tenant(id);
         self.pending_tokens().remove_tenant(id);
+        self.kept_answers().remove_tenant(id);
         self.live_calls().forget(id);
     }
 }

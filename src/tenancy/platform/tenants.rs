@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::keys::DEFAULT_LABEL;
+use super::keys::NewKey;
 use super::{Platform, no_such_plan, stored_form};
 use crate::store::{self, Batch};
 use crate::tenancy::audit::AuditAction;
@@ -27,13 +27,13 @@ pub struct NewTenant {
     pub display_name: Option<String>,
     /// The catalogue's default plan when none is named.
     pub plan_id: Option<String>,
-    pub api_key_label: Option<String>,
+    pub api_key: NewKey,
     pub allowed_origins: Vec<OriginPattern>,
 }
 
 impl NewTenant {
     pub fn named(tenant_id: TenantId) -> Self {
-        Self { tenant_id, display_name: None, plan_id: None, api_key_label: None, allowed_origins: Vec::new() }
+        Self { tenant_id, display_name: None, plan_id: None, api_key: NewKey::default(), allowed_origins: Vec::new() }
     }
 }
 
@@ -85,8 +85,7 @@ impl Platform {
         let default_plan = || self.snapshot().default_plan().map(|plan| plan.id.clone());
         let plan_id = new.plan_id.or_else(default_plan).ok_or_else(no_such_plan)?;
         let plan = self.assignable(&plan_id, None)?;
-        let label = new.api_key_label.unwrap_or_else(|| DEFAULT_LABEL.into());
-        let (api_key, stored) = self.new_key(context, label)?;
+        let (api_key, stored) = self.new_key(context, new.api_key)?;
         let tenant = Tenant {
             id: id.clone(),
             enabled: true,

@@ -13,7 +13,7 @@ use crate::tenancy::audit::AuditAction;
 use crate::tenancy::id::TenantId;
 use crate::tenancy::records::{self, decode};
 use crate::tenancy::refusal::Refusal;
-use crate::tenancy::request_context::{Actor, RequestContext};
+use crate::tenancy::request_context::RequestContext;
 use crate::tenancy::tenant_state::TenantState;
 use crate::tenancy::token::{PendingTokens, SealedCredentials, SipCredentials, StoredContent, StoredToken, Token};
 use crate::timestamp::Timestamp;
@@ -64,8 +64,7 @@ impl Platform {
             json!({ "username": credentials.username, "domain": credentials.domain, "expiresAt": issued.expires_at });
         let action = AuditAction::on(id, "link.create", Value::Null, audited);
         let answer = answer(&issued);
-        let by_operator = !matches!(context.actor, Actor::ApiKey { .. });
-        let link = StoredContent::Link { sealed, by_operator };
+        let link = StoredContent::Link { sealed };
         self.keep_token(&context.with_answer(&answer, id)?, id, Some(action), &issued, link).await?;
         Ok(answer)
     }
@@ -105,7 +104,7 @@ impl Platform {
         let record = self.0.store.get(&key).await.map_err(Refusal::Unavailable)?.ok_or(Refusal::TokenInvalid)?;
         let stored: StoredToken = decode(&key, &record.bytes).map_err(Refusal::Unavailable)?;
         let (carried, action) = match stored.content {
-            StoredContent::Link { sealed, .. } => {
+            StoredContent::Link { sealed } => {
                 let credentials = sealed.open(token, &id).map_err(not_sealed)?;
                 let action =
                     AuditAction::on(&id, "link.redeem", Value::Null, json!({ "username": credentials.username }));
@@ -155,7 +154,7 @@ impl Platform {
         for (key, record) in self.0.store.scan(records::TOKENS).await? {
             if let Some((tenant, hash)) = records::token_owner(&key) {
                 let stored: StoredToken = decode(&key, &record.bytes)?;
-                self.pending_tokens().put(hash, tenant, stored.content.share(), stored.expires_at);
+                self.pending_tokens().put(hash, tenant, &stored);
             }
         }
         Ok(())
@@ -169,19 +168,22 @@ impl Platform {
         issued: &IssuedToken,
         stored_content: StoredContent,
     ) -> Result<(), Refusal> {
-        let share = stored_content.share();
-        if self.pending_tokens().is_full(id, share) {
-            return Err(Refusal::TooManyTokens);
-        }
         let hash = self.0.pepper.hash(issued.token.as_str());
-        let expires_at = issued.expires_at;
-        let stored = StoredToken { content: stored_content, expires_at };
-        let batch = Batch::new()
+        let (expires_at, made_at, made_by) = (issued.expires_at, context.at, self.caller(context)?);
+        let stored = StoredToken { content: stored_content, expires_at, made_at, made_by };
+        let surplus = self.pending_tokens().surplus(id, &stored);
+        let mut batch = Batch::new()
             .require_present(records::tenant_key(id.as_str()))
             .put(records::token_key(id, &hash), stored_form(&stored)?);
-        let id = id.clone();
+        for gone in &surplus {
+            batch = batch.remove(records::token_key(id, gone));
+        }
         let tenant = id.clone();
-        let remember = move |platform: &Self, _| platform.pending_tokens().put(hash, tenant, share, expires_at);
+        let remember = move |platform: &Self, _| {
+            let mut waiting = platform.pending_tokens();
+            surplus.iter().for_each(|gone| waiting.remove(gone));
+            waiting.put(hash, tenant, &stored);
+        };
         match self.commit_with_audit(context, action, batch, remember).await {
             Ok(()) => Ok(()),
             Err(store::Error::Conflict(_)) => Err(Refusal::TenantNotFound(id.to_string())),

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::*;
 use crate::tenancy::idempotency::Idempotency;
 use crate::tenancy::records;
+use crate::tenancy::request_context::Actor;
 use crate::timestamp::Timestamp;
 
 const KEY: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
@@ -130,6 +131,56 @@ async fn a_hand_offs_answer_goes_with_its_tenant_too() {
     let handoff = RequestContext { idempotent_request: Some(attempt), ..context() };
     test.platform.create_handoff(&handoff, &acme(), "cGF5bG9hZA".into(), |_| ()).await.unwrap();
     assert_eq!(test.records(&records::replays_of(&acme())).await.len(), 1);
+}
+
+impl TestPlatform {
+    /// A hand-off with an idempotency key of its own, whose answer is some tens of kilobytes long.
+    async fn handed_off(&self, actor: Actor, number: i64) {
+        let (scope, key) = (format!("{actor:?}"), number.to_string());
+        let at = Timestamp(NOON.0 + number);
+        let Ok(Idempotency::Now(attempt)) = self.platform.begin(&scope, &key, b"a", at).await else {
+            panic!("it is new");
+        };
+        let context = RequestContext { idempotent_request: Some(attempt), at, ..RequestContext::of(actor, key) };
+        let answer = |_: &_| "x".repeat(48 << 10);
+        self.platform.create_handoff(&context, &acme(), "cGF5bG9hZA".into(), answer).await.unwrap();
+    }
+
+    async fn is_kept(&self, actor: &Actor, number: i64) -> bool {
+        let (scope, at) = (format!("{actor:?}"), Timestamp(NOON.0 + number));
+        let found = self.platform.begin(&scope, &number.to_string(), b"a", at).await.unwrap();
+        matches!(found, Idempotency::Before(_))
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_for_one_key_is_bounded_and_the_oldest_of_its_own_goes_first() {
+    let test = TestPlatform::new().await;
+    test.platform.provision(&context(), NewTenant::named(acme()), key_of).await.unwrap();
+    let key = |id: &str| Actor::ApiKey { id: KeyId(id.into()) };
+    let (page, back_end) = (key("key_page"), key("key_backend"));
+    for other in [&back_end, &Actor::Bitcall] {
+        test.handed_off(other.clone(), 0).await;
+    }
+    let mut test = test;
+    for number in 0..20 {
+        test.handed_off(page.clone(), number).await;
+        if number == 10 {
+            test = test.reopened().await;
+        }
+    }
+    let bytes: usize = test.records("replay").await.iter().map(|(_, record)| record.bytes.len()).sum();
+    assert!(bytes < 3 << 18, "{bytes}: half a megabyte of the page's, and two of the others");
+    let mut kept = Vec::new();
+    for number in 0..20 {
+        kept.push(test.is_kept(&page, number).await);
+    }
+    let gone = kept.iter().position(|kept| *kept).unwrap();
+    assert!(gone > 10 && kept[gone..].iter().all(|kept| *kept), "{kept:?}");
+    assert_eq!(test.records("replay/").await.len(), 20 - gone + 2, "no answer is left without its record");
+    for other in [back_end, Actor::Bitcall] {
+        assert!(test.is_kept(&other, 0).await);
+    }
 }
 
 #[tokio::test]

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{TestPlatform, acme, context, key_of};
-use crate::tenancy::key::{KeyId, Pepper, StoredKey};
+use crate::tenancy::key::{KeyId, KeyPurpose, Pepper, StoredKey};
 use crate::tenancy::plan;
-use crate::tenancy::platform::{NewTenant, Platform};
+use crate::tenancy::platform::{NewKey, NewTenant, Platform};
 use crate::tenancy::refusal::Refusal;
 use crate::tenancy::settings::Settings;
 use crate::tenancy::tenant::{PlanStatus, Tenant};
@@ -26,13 +26,13 @@ async fn a_key_made_before_the_checksum_is_valid_as_ever() {
         .await
         .unwrap();
     assert_eq!(stored.retires_at, None);
-    assert!(platform.admit(Some(old), None).is_ok());
+    assert!(platform.admit(Some(old), None, KeyPurpose::Pages).is_ok());
     let test = test.reopened().await;
-    assert!(test.platform.admit(Some(old), None).is_ok(), "read from the disk");
+    assert!(test.platform.admit(Some(old), None, KeyPurpose::Pages).is_ok(), "read from the disk");
 }
 
 async fn created(platform: &Platform) -> String {
-    platform.create_key(&context(), &acme(), None, |key, _| key.as_str().to_owned()).await.unwrap()
+    platform.create_key(&context(), &acme(), NewKey::default(), |key, _| key.as_str().to_owned()).await.unwrap()
 }
 
 /// A retirement that nobody rotated into being: a moment ago, as after a stop of the server.
@@ -50,7 +50,7 @@ async fn a_retired_key_is_refused_while_it_is_still_stored_and_then_dropped() {
     let platform = &test.platform;
     let first = platform.provision(&context(), NewTenant::named(acme()), key_of).await.unwrap();
     let other = created(platform).await;
-    let open = |key: &str| platform.admit(Some(key), None).is_ok();
+    let open = |key: &str| platform.admit(Some(key), None, KeyPurpose::Pages).is_ok();
     retire(platform, 0, Timestamp::now().after(Duration::from_hours(1))).await;
     assert!(open(&first) && open(&other));
     retire(platform, 0, Timestamp::now()).await;
@@ -91,6 +91,7 @@ fn a_rotation_is_beyond_the_limit_and_the_last_key_stays() {
     let key = |id: &str| StoredKey {
         id: KeyId(id.into()),
         label: format!("label of {id}"),
+        purpose: KeyPurpose::default(),
         hash: Pepper::new(b"a pepper").unwrap().hash(id),
         created_at: now,
         retires_at: None,
@@ -123,6 +124,7 @@ fn rotating_in_a_loop_ends() {
     let key = |n: u32| StoredKey {
         id: KeyId(n.to_string()),
         label: String::new(),
+        purpose: KeyPurpose::default(),
         hash: Pepper::new(b"a pepper").unwrap().hash(&n.to_string()),
         created_at: Timestamp(0),
         retires_at: None,
@@ -150,5 +152,21 @@ fn tenant_with(api_keys: Vec<StoredKey>) -> Tenant {
         revoked_keys: Vec::new(),
         created_at: Timestamp(0),
         updated_at: Timestamp(0),
+    }
+}
+
+#[tokio::test]
+async fn a_key_from_before_there_were_purposes_serves_both() {
+    let test = TestPlatform::new().await;
+    let old = test.platform.provision(&context(), NewTenant::named(acme()), key_of).await.unwrap();
+    let name = super::super::records::tenant_key(acme().as_str());
+    let record = test.platform.0.store.get(&name).await.unwrap().unwrap();
+    let mut stored: serde_json::Value = serde_json::from_slice(&record.bytes).unwrap();
+    assert_eq!(stored["r"]["apiKeys"][0].as_object_mut().unwrap().remove("purpose"), Some("both".into()));
+    let bytes = serde_json::to_vec(&stored).unwrap();
+    test.platform.0.store.commit(crate::store::Batch::new().put(name, bytes)).await.unwrap();
+    let test = test.reopened().await;
+    for needed in [KeyPurpose::Pages, KeyPurpose::Backend] {
+        assert!(test.platform.admit(Some(&old), None, needed).is_ok());
     }
 }

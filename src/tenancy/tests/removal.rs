@@ -7,7 +7,8 @@ use redb::{ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use super::{TestPlatform, acme, context, extension, key_of, password_of};
 use crate::store;
 use crate::tenancy::id::TenantId;
-use crate::tenancy::platform::NewTenant;
+use crate::tenancy::key::KeyPurpose;
+use crate::tenancy::platform::{NewKey, NewTenant};
 use crate::tenancy::records;
 use crate::tenancy::refusal::Refusal;
 use crate::tenancy::runtime::RuntimeRefusal;
@@ -64,8 +65,8 @@ async fn of_a_deleted_tenant_no_byte_is_left_and_of_the_others_every_one() {
         new.display_name = Some(format!("Name of {id}!"));
         new.allowed_origins = vec!["https://crm.acme.com".parse().unwrap()];
         let made = platform.provision(&context(), new, key_of).await.unwrap();
-        let second = platform.create_key(&context(), &id, Some("second".into()), |_, meta| meta.id).await.unwrap();
-        platform.admit(Some(made.as_str()), None).unwrap();
+        let second = platform.create_key(&context(), &id, NewKey::default(), |_, meta| meta.id).await.unwrap();
+        platform.admit(Some(made.as_str()), None, KeyPurpose::Pages).unwrap();
         platform.revoke_key(&context(), &id, &second).await.unwrap();
         platform.add_extension(&context(), &id, extension(None), false, password_of).await.unwrap();
         let change = SettingsChange { display_name: Change::Reset, ..SettingsChange::default() };
@@ -109,7 +110,7 @@ async fn a_deleted_tenant_is_unknown_everywhere_and_its_name_is_free_again() {
     platform.remove_tenant(&context(), &acme()).await.unwrap();
     assert!(changes.has_changed().unwrap(), "the edge looks again");
     changes.mark_unchanged();
-    assert_eq!(platform.admit(Some(key.as_str()), None).err(), Some(RuntimeRefusal::InvalidKey));
+    assert_eq!(platform.admit(Some(key.as_str()), None, KeyPurpose::Pages).err(), Some(RuntimeRefusal::InvalidKey));
     assert!(!platform.serves("acme-corp.sip.example"));
     assert_eq!(platform.credentials("acme-corp.sip.example", "101"), None);
     assert!(matches!(platform.remove_tenant(&context(), &acme()).await, Err(Refusal::TenantNotFound(_))));
@@ -126,7 +127,7 @@ async fn changes_that_meet_a_removal_leave_nothing_behind() {
         let test = TestPlatform::new().await;
         let platform = &test.platform;
         let key = platform.provision(&context(), NewTenant::named(acme()), key_of).await.unwrap();
-        platform.admit(Some(key.as_str()), None).unwrap();
+        platform.admit(Some(key.as_str()), None, KeyPurpose::Pages).unwrap();
         let (context, id) = (&context(), &acme());
         let changes = futures_util::future::join_all((0..8).map(|n| async move {
             for _ in 0..(n * round) % 7 {
@@ -135,7 +136,7 @@ async fn changes_that_meet_a_removal_leave_nothing_behind() {
             let named = SettingsChange { display_name: Change::Set(format!("n{n}")), ..SettingsChange::default() };
             let _ = platform.change_settings(context, id, named).await;
             let _ = platform.add_extension(context, id, extension(None), true, password_of).await;
-            let _ = platform.create_key(context, id, None, |_, meta| meta.id).await;
+            let _ = platform.create_key(context, id, NewKey::default(), |_, meta| meta.id).await;
             platform.store_key_uses().await.unwrap();
         }));
         let (_, removed) = tokio::join!(changes, platform.remove_tenant(context, id));

@@ -242,6 +242,7 @@ fn registered() -> RegistrationStatus {
         username: "101".to_owned(),
         domain: "acme.sip.bitcall.internal".to_owned(),
         server: "wss://phone.example/sip".to_owned(),
+        session: None,
     }
 }
 

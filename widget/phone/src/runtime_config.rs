@@ -15,22 +15,32 @@ use crate::value;
 /// Window property with the function of start.js that sends the request, or has sent it already.
 const REQUEST_PROPERTY: &str = "bitcallRequestConfig";
 
-/// The server's answer in its envelope.
+/// The server's answer in its envelope, with the header of the session.
 #[derive(Deserialize)]
 struct Answer {
     data: Option<RuntimeConfig>,
     error: Option<PhoneError>,
+    session: Option<String>,
+}
+
+/// What the server gives a phone to start with.
+pub struct PhoneStart {
+    pub config: RuntimeConfig,
+    /// By which the server knows this page when it reports calls.
+    pub page_session: String,
 }
 
 /// The configuration, if pages of `page_origin` may embed the phone.
-pub async fn request(page_origin: &str) -> Result<RuntimeConfig, PhoneError> {
+pub async fn request(page_origin: &str) -> Result<PhoneStart, PhoneError> {
     let unreachable = || PhoneError {
         code: "SERVER_UNREACHABLE".to_owned(),
         message: "The phone's server did not answer. Check the connection and try again.".to_owned(),
     };
     let answer = answer(page_origin).await.and_then(|answer| value::from_js::<Answer>(&answer).ok());
     match answer.ok_or_else(unreachable)? {
-        Answer { data: Some(config), .. } => Ok(config),
+        Answer { data: Some(config), session, .. } => {
+            Ok(PhoneStart { config, page_session: session.unwrap_or_default() })
+        }
         Answer { error, .. } => Err(error.unwrap_or_else(unreachable)),
     }
 }

@@ -193,16 +193,13 @@ pub enum RegistrationStatus {
         username: String,
         domain: String,
         server: String,
+        /// By which the built-in edge makes this sign-in known to the rest of the server.
+        session: Option<String>,
     },
     /// The connection or registration was lost or failed. The next attempt is at `retry_at`.
-    Reconnecting {
-        reason: RegistrationFailure,
-        retry_at: Option<UnixMillis>,
-    },
+    Reconnecting { reason: RegistrationFailure, retry_at: Option<UnixMillis> },
     /// Failed. There is no further attempt without a command of the person.
-    Failed {
-        reason: RegistrationFailure,
-    },
+    Failed { reason: RegistrationFailure },
 }
 
 /// Why there is no registration. `code` is for the program, `text` is shown.

@@ -18,6 +18,8 @@ pub const REPORT_INTERVAL: Duration = Duration::from_secs(20);
 pub struct CallReport<'a> {
     /// The tenant's API key. It is in the body because a page that closes cannot set headers.
     pub key: &'a str,
+    /// The text by which the server knows this phone as signed in.
+    pub session: &'a str,
     /// Unique per page load.
     pub client_id: &'a str,
     pub sequence: u32,

@@ -47,6 +47,10 @@ impl ExtensionDirectory for Tenants {
             ha1_sha256: ha1(Algorithm::Sha256, username, domain, &password),
         })
     }
+
+    fn phone_session(&self, domain: &str, username: &str) -> Option<String> {
+        Some(format!("session of {username}@{domain}"))
+    }
 }
 
 /// A browser with its WebSocket.

@@ -67,9 +67,9 @@ impl CallList {
         self.registration = match registration {
             ua::Registration::SignedOut => RegistrationStatus::SignedOut,
             ua::Registration::Connecting => RegistrationStatus::Connecting,
-            ua::Registration::Registered { server } => {
+            ua::Registration::Registered { server, session } => {
                 self.secret_accepted = true;
-                RegistrationStatus::Registered { username: username.clone(), domain: domain.clone(), server }
+                RegistrationStatus::Registered { username: username.clone(), domain: domain.clone(), server, session }
             }
             ua::Registration::Reconnecting { failure, retry_at } => RegistrationStatus::Reconnecting {
                 reason: registration_failure(failure),

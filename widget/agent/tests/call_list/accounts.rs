@@ -91,7 +91,7 @@ fn a_password_is_compared_with_a_stored_ha1() {
     let mut phone = TestCallList::new();
     phone.attach_without_sign_in(1, "a");
     phone.sign_in_with(1, "101", stored.clone());
-    phone.registration(ua::Registration::Registered { server: "wss://sip.test".into() });
+    phone.registration(ua::Registration::Registered { server: "wss://sip.test".into(), session: None });
     phone.attach_without_sign_in(2, "b");
     phone.sign_in(2, "guess");
     assert!(matches!(phone.snapshot(2).registration, RegistrationStatus::Failed { .. }));
@@ -185,7 +185,7 @@ fn signing_in_during_a_sign_out_registers_after_it() {
     assert_eq!(phone.started_configs().len(), 1);
     // A snapshot with `SignedOut` would make the page forget its new session.
     assert!(phone.snapshots(1).is_empty());
-    phone.registration(ua::Registration::Registered { server: "wss://sip.test".into() });
+    phone.registration(ua::Registration::Registered { server: "wss://sip.test".into(), session: None });
     assert!(matches!(phone.snapshot(1).registration, RegistrationStatus::Registered { .. }));
 }
 
@@ -215,7 +215,7 @@ fn registered_and_unregistered_events_are_sent_once_per_change() {
     phone.registration(lost(None));
     phone.registration(lost(Some(ua::Millis(5))));
     assert_eq!(phone.event_names(1), ["unregistered"]);
-    phone.registration(ua::Registration::Registered { server: "wss://two".into() });
+    phone.registration(ua::Registration::Registered { server: "wss://two".into(), session: None });
     assert_eq!(phone.event_names(1), ["registered"]);
 }
 

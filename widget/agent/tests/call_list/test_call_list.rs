@@ -24,7 +24,7 @@ impl TestCallList {
     pub fn registered() -> TestCallList {
         let mut phone = TestCallList::new();
         phone.attach(1, "a");
-        phone.registration(ua::Registration::Registered { server: "wss://sip.test".into() });
+        phone.registration(ua::Registration::Registered { server: "wss://sip.test".into(), session: None });
         phone.out.clear();
         phone
     }

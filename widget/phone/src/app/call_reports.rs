@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use bitcall_wire::agent_protocol::{AgentSnapshot, HoldState};
+use bitcall_wire::agent_protocol::{AgentSnapshot, HoldState, RegistrationStatus};
 use bitcall_wire::call_reports::{CallReport, REPORT_INTERVAL, ReportedCall, ReportedCallState};
 use sycamore::reactive::create_effect;
 
@@ -26,13 +26,21 @@ pub struct LastReport {
     client_id: String,
     sequence: Cell<u32>,
     calls: RefCell<Vec<ReportedCall>>,
+    /// The session of the sign-in. It stays for the report that a sign-out has ended the calls.
+    session: RefCell<Option<String>>,
     /// Milliseconds since the Unix epoch.
     sent_at_ms: Cell<u64>,
 }
 
 impl Default for LastReport {
     fn default() -> Self {
-        Self { client_id: random_id(), sequence: Cell::new(0), calls: RefCell::default(), sent_at_ms: Cell::new(0) }
+        Self {
+            client_id: random_id(),
+            sequence: Cell::new(0),
+            calls: RefCell::default(),
+            session: RefCell::default(),
+            sent_at_ms: Cell::new(0),
+        }
     }
 }
 
@@ -73,13 +81,30 @@ impl App {
     pub(super) fn send_call_report(&self, calls: Vec<ReportedCall>) {
         let last = &self.last_report;
         let nothing_to_end = calls.is_empty() && last.calls.borrow().is_empty();
-        let Some(key) = self.with_tenant(|tenant| tenant.key.clone()).filter(|key| !nothing_to_end && !key.is_empty())
+        if nothing_to_end {
+            return;
+        }
+        let Some((key, page_session)) = self.with_tenant(|tenant| (tenant.key.clone(), tenant.page_session.clone()))
         else {
             return;
         };
+        let signed_in = self.ui.snapshot.with_untracked(|snapshot| match &snapshot.registration {
+            RegistrationStatus::Registered { session, .. } => session.clone(),
+            _ => None,
+        });
+        if signed_in.is_some() {
+            last.session.replace(signed_in);
+        }
+        let session = last.session.borrow().clone().unwrap_or(page_session);
         last.sent_at_ms.set(page::unix_now_ms());
         last.sequence.set(last.sequence.get() + 1);
-        let report = CallReport { key: &key, client_id: &last.client_id, sequence: last.sequence.get(), calls: &calls };
+        let report = CallReport {
+            key: &key,
+            session: &session,
+            client_id: &last.client_id,
+            sequence: last.sequence.get(),
+            calls: &calls,
+        };
         let text = value::to_js(&report).and_then(|report| js_sys::JSON::stringify(&report).ok()?.as_string());
         if let (Some(window), Some(text)) = (web_sys::window(), text) {
             // A beacon that the browser refuses is made up for by the next report.

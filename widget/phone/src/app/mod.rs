@@ -20,7 +20,7 @@ use crate::host::HostPage;
 use crate::media::{self, Media, MediaNotice};
 use crate::notified_calls::NotifiedCalls;
 use crate::page;
-use crate::runtime_config;
+use crate::runtime_config::{self, PhoneStart};
 use crate::signin::Credentials;
 use crate::storage::TenantStorage;
 use crate::theme::{Accent, Rgb, variables};
@@ -65,6 +65,8 @@ pub struct App {
 struct TenantContext {
     /// The tenant's API key, for the reports of calls.
     key: String,
+    /// For the reports, where no SIP server of Bitcall's gives a session.
+    page_session: String,
     config: Rc<RuntimeConfig>,
     host: HostOptions,
     storage: TenantStorage,
@@ -185,7 +187,7 @@ impl App {
                 return;
             }
             match answer {
-                Ok(config) => app.start_session(config, host, &page_origin),
+                Ok(start) => app.start_session(start, host, &page_origin),
                 Err(PhoneError { code, message }) => {
                     app.notify_error(&code, &message);
                     if let Some(host) = &*app.host.borrow() {
@@ -197,8 +199,8 @@ impl App {
         });
     }
 
-    fn start_session(self: &Rc<Self>, config: RuntimeConfig, host: HostOptions, page_origin: &str) {
-        let config = Rc::new(config);
+    fn start_session(self: &Rc<Self>, start: PhoneStart, host: HostOptions, page_origin: &str) {
+        let config = Rc::new(start.config);
         let storage = TenantStorage::new(&config.storage_namespace, page_origin);
         let settings = media::MediaSettings {
             ice_servers: config.ice_servers.clone(),
@@ -219,6 +221,7 @@ impl App {
         self.ui.config.set(Some(Rc::clone(&config)));
         *self.tenant.borrow_mut() = Some(TenantContext {
             key: runtime_config::api_key(),
+            page_session: start.page_session,
             config: Rc::clone(&config),
             host,
             storage,

@@ -294,6 +294,8 @@ pub enum Registration {
     Registered {
         /// The WebSocket URL in use.
         server: String,
+        /// By which Bitcall's own registrar makes this sign-in known to the rest of the server (`X-Bitcall-Session`).
+        session: Option<String>,
     },
     /// The registration failed or was lost; the user agent retries.
     Reconnecting {

@@ -28,6 +28,9 @@ const MAX_REFUSED_RETRY_DELAY_MS: u64 = 600_000;
 const MIN_ERROR_RETRY_DELAY_MS: u64 = 2_000;
 const MAX_ERROR_RETRY_DELAY_MS: u64 = 60_000;
 
+/// See [`Registration::Registered`].
+const PHONE_SESSION: &str = "X-Bitcall-Session";
+
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct RegisterClient {
     goal: RegistrationGoal,
@@ -426,7 +429,8 @@ impl UserAgent {
         let newly_registered = !self.register_client.is_registered;
         self.register_client.is_registered = true;
         let server = self.server().to_owned();
-        self.register_client.report(&mut self.context, Registration::Registered { server });
+        let session = response.value(PHONE_SESSION).map(str::to_owned);
+        self.register_client.report(&mut self.context, Registration::Registered { server, session });
         if newly_registered {
             self.on_transport_restored(now);
         }

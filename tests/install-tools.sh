@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the behaviour tests need and this machine lacks: a browser with its driver, a SIP server with
-# WebSockets and TLS, a media proxy, far ends, a tester of HTTP APIs, dig, and nginx and Caddy for the benchmarks.
+# WebSockets and TLS, a media proxy, far ends, a tester of HTTP APIs, a generator of TypeScript clients, dig, and nginx and Caddy
+# for the benchmarks.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,4 +23,16 @@ if ! cmp -s tests/schemathesis.txt "$place/installed.txt"; then
     /usr/bin/python3 -m venv "$place"
     "$place/bin/pip" install --quiet --disable-pip-version-check --no-deps --requirement tests/schemathesis.txt
     cp tests/schemathesis.txt "$place/installed.txt"
+fi
+
+# openapi-typescript, openapi-fetch and the compiler, all at the versions of the lock file. Debian's npm brings Node.
+place=target/tools/typescript
+if ! cmp -s tests/typescript/package-lock.json "$place/installed.json"; then
+    command -v npm >/dev/null || packaging/install.sh npm
+    echo "Installing openapi-typescript and TypeScript from the npm registry in $place"
+    rm -rf "$place"
+    mkdir -p "$place"
+    cp tests/typescript/package.json tests/typescript/package-lock.json "$place"
+    (cd "$place" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
+    cp tests/typescript/package-lock.json "$place/installed.json"
 fi

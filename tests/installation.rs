@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use crate::appliance::{self, Running};
+use crate::documented_schemas;
 
 pub const PANEL_KEY: &str = "the panel key of the tests";
 pub const MASTER_SECRET: &str = "the master secret of the tests";
@@ -142,6 +143,19 @@ impl Installation {
         self.send("GET", &format!("/api/webphone/config?key={key}"), &origin, "").await
     }
 
+    /// Has a tenant's phones sign in at a SIP server of its own, whose sign-ins this one does not see.
+    pub async fn sip_elsewhere(&self, id: &str) {
+        let wss = json!({ "wss": "wss://pbx.example.com" });
+        data(&self.admin("PATCH", &format!("/api/admin/tenants/{id}"), wss).await);
+    }
+
+    /// What the phone of a page gets with its runtime configuration.
+    pub async fn page_session(&self, key: &str) -> String {
+        let path = format!("/api/webphone/config?key={key}&pageOrigin=https%3A%2F%2Fphone.example.com");
+        let answer = self.send("GET", &path, &[], "").await;
+        answer.headers["x-bitcall-session"].to_str().unwrap().to_owned()
+    }
+
     /// The `bitcall` command on this installation.
     pub fn bitcall(&self, arguments: &[&str]) -> CommandOutput {
         self.bitcall_with(PANEL_KEY, arguments)
@@ -180,9 +194,12 @@ pub async fn send(address: &str, method: &str, path: &str, headers: &[(&str, &st
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream)).await.ok()?;
     tokio::spawn(connection);
-    let (parts, body) = sender.send_request(request).await.ok()?.into_parts();
-    let body = http_body_util::BodyExt::collect(body).await.ok()?.to_bytes();
-    Some(Answer { status: parts.status, headers: parts.headers, body })
+    let (parts, answer) = sender.send_request(request).await.ok()?.into_parts();
+    let answer = http_body_util::BodyExt::collect(answer).await.ok()?.to_bytes();
+    if parts.status == StatusCode::OK {
+        documented_schemas::check_accepted(method, path, body, &answer);
+    }
+    Some(Answer { status: parts.status, headers: parts.headers, body: answer })
 }
 
 pub struct Answer {

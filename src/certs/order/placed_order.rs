@@ -444,7 +444,10 @@ impl Downloading {
             let message = format!("The certificate authority made a certificate without {missing}.");
             return order.abandoned(cx, &AcmeError::new(Kind::Refused, message));
         }
-        let renew_at = schedule::renewal(not_before, not_after, cx.moment.random);
+        // What is wanted may have changed since the order was placed. Then the next one is placed at once: it has all names,
+        // so that this happens once.
+        let has_all = cx.rules.names(&cx.name.wanted).iter().all(|name| order.names.contains(name));
+        let renew_at = if has_all { schedule::renewal(not_before, not_after, cx.moment.random) } else { now };
         let facts = Facts { names, not_before, not_after, renew_at, directory: order.directory, serial };
         cx.effects.push(OrderEffect::StoreCertificate);
         cx.effects.push(OrderEffect::WithdrawChallenges);

@@ -268,6 +268,24 @@ fn a_certificate_is_renewed_with_its_wildcard_once_the_challenge_name_is_delegat
 }
 
 #[test]
+fn what_is_wanted_while_an_order_runs_is_ordered_right_after_it_and_once() {
+    let mut world = World::new(rules(), Wanted { wildcard: true, ..wanted("acme.example") }, Vec::new());
+    while !matches!(world.record().state, State::Running(Running::Finalizing(_))) {
+        world.turn();
+    }
+    let stored = serde_json::to_vec(world.record()).unwrap();
+    let OrderRecord { name, state: State::Running(running) } = world.take_record() else { unreachable!() };
+    let outcome = world.carry_out(running, &stored);
+    let changed = Wanted { wildcard: true, delegated: true, ..wanted("acme.example") };
+    world.set_record(advance(name, outcome, &[Command::Want(changed)], &world.rules, at(world.now)).0);
+    world.until_issued();
+    assert_eq!(world.facts().names, ["acme.example"], "what was ordered is not thrown away");
+    assert!(world.until_issued() < Duration::from_mins(1));
+    assert_eq!(world.facts().names, ["acme.example", "*.acme.example"]);
+    assert!(world.now.until(world.facts().renew_at) > Duration::from_hours(24), "and then it waits");
+}
+
+#[test]
 fn a_rate_limit_of_one_directory_leads_to_the_next_one_at_once() {
     let mut rules = rules();
     rules.directories.push(TWO.into());

@@ -74,6 +74,10 @@ async fn a_guessed_tenant_is_answered_as_one_without_settings() {
     let bitcall = Installation::serving().await;
     bitcall.done("POST", "/api/tenant/provision", json!({ "tenantId": "known" })).await;
     bitcall.tenant("shown", "enterprise").await;
+    let branding = json!({ "displayName": "Out of business", "themeColor": "#0f766e" });
+    bitcall.tenant("disabled", "enterprise").await;
+    bitcall.done("PATCH", "/api/tenant/config", json!({ "tenantId": "disabled", "branding": branding })).await;
+    data(&bitcall.admin("POST", "/api/admin/tenants/disabled/disable", Value::Null).await);
     for path in [BOOTSTRAP, MANIFEST] {
         let ask = async |tenant: &str| {
             let answer = bitcall.send("GET", &format!("{path}?tenant={tenant}"), &[], "").await;
@@ -87,6 +91,9 @@ async fn a_guessed_tenant_is_answered_as_one_without_settings() {
         let (known, unknown) = (ask("known").await, ask("guess").await);
         assert_eq!(known.0, unknown.0, "{path}");
         assert_eq!(known.1.replace("known", "guess"), unknown.1, "{path}");
+        let disabled = ask("disabled").await;
+        assert_eq!(disabled.0, unknown.0, "{path}");
+        assert_eq!(disabled.1.replace("disabled", "guess"), unknown.1, "{path}");
         // A tenant with settings shows them in the same form.
         let shown = serde_json::from_str::<Value>(&ask("shown").await.1).unwrap();
         assert_eq!(fields(&shown), fields(&serde_json::from_str(&unknown.1).unwrap()), "{path}");

@@ -45,8 +45,8 @@ impl Platform {
 
     /// The app that is opened, for somebody who has shown neither a key nor a token.
     ///
-    /// A query can guess. So for a tenant that does not exist it gets what it would get for one without settings, which
-    /// is worked out for every query, so that it takes the same time.
+    /// A query can guess. So for a tenant that does not exist, or is disabled, it gets what it would get for one without
+    /// settings, which is worked out for every query, so that it takes the same time.
     pub fn public_app(&self, authority: &str, named: Option<&str>) -> Result<PublicApp, Refusal> {
         let snapshot = self.snapshot();
         let named = named.map(|named| named.parse::<TenantId>().map_err(|_| Refusal::AppNotFound)).transpose()?;
@@ -64,10 +64,10 @@ impl Platform {
             Address::Query => {
                 let named = named.ok_or(Refusal::AppNotFound)?;
                 let without_settings = snapshot.effective_without_settings(&named);
-                match snapshot.tenant(named.as_str()) {
-                    Some(state) => enabled(state).map(|state| app(state, None)),
-                    None => Ok(PublicApp { tenant: named, effective: without_settings, host: None }),
-                }
+                Ok(match snapshot.tenant(named.as_str()).filter(|state| state.tenant.enabled) {
+                    Some(state) => app(state, None),
+                    None => PublicApp { tenant: named, effective: without_settings, host: None },
+                })
             }
         }
     }

@@ -19,7 +19,10 @@ struct Demo {
 
 impl Demo {
     fn start(arguments: &[&str]) -> Self {
-        let temporary = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), arguments)
+    }
+
+    fn start_in(temporary: TempDir, arguments: &[&str]) -> Self {
         let mut command = bitcall();
         command.env("TMPDIR", temporary.path()).args(["demo", "--json"]).args(arguments);
         let mut running = Running::start(&mut command, &temporary.path().join("log"));
@@ -109,6 +112,18 @@ fn sigint_sigterm_and_sighup_end_the_demo_and_remove_its_data() {
         assert!(demo.running.ended().success());
         assert_eq!(Demo::traces(demo.temporary.path()), [] as [PathBuf; 0]);
     }
+}
+
+#[test]
+fn a_demo_removes_what_one_that_was_killed_has_left() {
+    let Demo { mut running, temporary, .. } = Demo::start(&["--listen", "127.0.0.1:0"]);
+    let left = Demo::traces(temporary.path());
+    running.signal(Signal::KILL);
+    running.ended();
+    assert_eq!(Demo::traces(temporary.path()), left);
+    let next = Demo::start_in(temporary, &["--listen", "127.0.0.1:0"]);
+    let now = Demo::traces(next.temporary.path());
+    assert!(now.len() == 1 && now != left, "{left:?} {now:?}");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! `bitcall demo`: everything, on this machine, in one command, without a PBX,
 //! an account or the internet. Forgotten when stopped, unless `--data` keeps it.
 
+mod ephemeral_directory;
+
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -20,6 +22,7 @@ use crate::domains::NoCertificates;
 use crate::server::{self, BindError, Bound, ControlSocket, Listeners, Playground};
 use crate::store::replace_private;
 use crate::tenancy::{NewExtension, NewKey, NewTenant, Platform, RequestContext, TenantId};
+use ephemeral_directory::EphemeralDirectory;
 
 const FIRST_PORT: u16 = 8088;
 /// So many ports are tried when nobody asked for a particular one.
@@ -29,6 +32,7 @@ const EXTENSIONS: [&str; 2] = ["101", "102"];
 const ECHO: &str = "*43";
 /// Where web developers' own pages usually run: they may embed the demo's phone.
 const DEVELOPMENT_PORTS: [u16; 9] = [3000, 3001, 4200, 4321, 5000, 5173, 8000, 8080, 9000];
+const CONTROL_SOCKET: &str = "control.sock";
 /// What `--data` remembers of the secrets that the store knows only as hashes.
 const SECRETS_FILE: &str = "demo.json";
 
@@ -71,7 +75,7 @@ impl Demo {
 
         let listener = listen(self.listen)?;
         let address = listener.local_addr()?;
-        let control = ControlSocket::bind(&directory.path().join("control.sock"))?;
+        let control = ControlSocket::bind(&directory.path().join(CONTROL_SOCKET))?;
         let listeners = Listeners { http: vec![listener], control: Some(control), ..Listeners::default() };
         let url = PublicUrl::parse(&format!("http://{address}"))
             .map_err(|problem| CliError::new(Exit::Failed, format!("the address {problem}")))?;
@@ -185,25 +189,26 @@ fn listen(wanted: Option<SocketAddr>) -> Result<TcpListener, CliError> {
 /// The demo's data directory.
 struct DemoDirectory {
     path: PathBuf,
-    ephemeral: bool,
+    ephemeral: Option<EphemeralDirectory>,
 }
 
 impl DemoDirectory {
     fn open(kept: Option<PathBuf>) -> Result<Self, CliError> {
-        let (path, ephemeral) = if let Some(path) = kept {
-            (std::path::absolute(path)?, false)
-        } else {
-            let mut random = [0_u8; 8];
-            getrandom::fill(&mut random)?;
-            let name = format!("bitcall-demo-{:016x}", u64::from_be_bytes(random));
-            (std::env::temp_dir().join(name), true)
+        let Some(path) = kept else {
+            let place = std::env::temp_dir();
+            EphemeralDirectory::remove_abandoned(&place);
+            let directory = EphemeralDirectory::make(&place).map_err(|error| {
+                CliError::new(Exit::Failed, format!("cannot create {}/…: {error}", place.display()))
+            })?;
+            return Ok(Self { path: directory.path().to_owned(), ephemeral: Some(directory) });
         };
+        let path = std::path::absolute(path)?;
         std::fs::DirBuilder::new()
-            .recursive(!ephemeral)
+            .recursive(true)
             .mode(0o700)
             .create(&path)
             .map_err(|error| CliError::new(Exit::Failed, format!("cannot create {}: {error}", path.display())))?;
-        Ok(Self { path, ephemeral })
+        Ok(Self { path, ephemeral: None })
     }
 
     fn path(&self) -> &Path {
@@ -225,20 +230,10 @@ impl DemoDirectory {
     }
 
     fn save(&self, saved: &SavedSecrets) -> Result<(), CliError> {
-        if !self.ephemeral {
+        if self.ephemeral.is_none() {
             replace_private(&self.path.join(SECRETS_FILE), serde_json::to_string_pretty(saved)?.as_bytes())?;
         }
         Ok(())
-    }
-}
-
-impl Drop for DemoDirectory {
-    fn drop(&mut self) {
-        if self.ephemeral
-            && let Err(error) = std::fs::remove_dir_all(&self.path)
-        {
-            output::message(format_args!("warning: {} could not be removed: {error}", self.path.display()));
-        }
     }
 }
 

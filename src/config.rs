@@ -293,8 +293,14 @@ section! {
     struct LogSettings in "log" {
         /// "human" or "json".
         format: LogFormat = r#""human""#,
-        /// error, warn, info, debug or trace; also per module, e.g. "info,bitcall::edge=debug".
+        /// error, warn, info, debug, trace or off: what Bitcall says. Libraries say no more than warnings,
+        /// unless named, e.g. "debug,h2=debug"; also per module of Bitcall's, e.g. "info,bitcall::edge=debug".
         filter: String = r#""info""# => live,
+        /// One line for each request of the public listeners: "stderr" beside the other lines, or a file,
+        /// which a reload opens again, so that it can be rotated. "human" is the combined log format with
+        /// the seconds it took and the tenant at the end. Keys, tokens and whatever else may be secret in
+        /// an address are left out. Empty: off.
+        access: Option<AccessLogTarget> = r#""""#,
     }
 }
 
@@ -311,6 +317,23 @@ pub struct Change {
 pub enum LogFormat {
     Human,
     Json,
+}
+
+/// Where the access log is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLogTarget {
+    StandardError,
+    File(PathBuf),
+}
+
+impl Setting for AccessLogTarget {
+    fn parse(value: &DeValue<'_>, base: &Path) -> Result<Self, String> {
+        match value.as_str() {
+            Some("stderr") => Ok(Self::StandardError),
+            Some(path) => Ok(Self::File(base.join(path))),
+            None => Err(must_be("\"stderr\" or a path in quotes", value)),
+        }
+    }
 }
 
 /// `scheme://host[:port]`, no path: the base of every URL that Bitcall hands out.

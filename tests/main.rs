@@ -3,6 +3,7 @@
 //! One module per behaviour; `rig` starts and stops the browsers, SIP servers and far ends that some of them need.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod access_log;
 mod acme_crash_recovery;
 mod acme_with_pebble;
 mod acme_with_scripted_authority;
@@ -50,6 +51,7 @@ mod level_meter;
 mod live_call_reports;
 mod live_calls;
 mod loader_api;
+mod log_filter;
 mod malformed_messages;
 mod microphone_hotplug;
 mod one_time_tokens;

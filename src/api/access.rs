@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
-use axum::http::header::{AUTHORIZATION, HeaderValue};
+use axum::http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use axum::http::request::Parts;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq as _;
 use super::code::Code;
 use super::credential_log::CredentialLog;
 use super::error::ApiError;
-use super::limits::client_address;
+use super::limits::{behind_proxy, client_address};
 use crate::tenancy::Actor;
 use crate::timestamp::Timestamp;
 
@@ -193,6 +193,16 @@ pub enum EntryPoint {
 impl EntryPoint {
     pub fn of(parts: &Parts) -> Self {
         parts.extensions.get().copied().unwrap_or(Self::Http { peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED) })
+    }
+
+    /// The address that a request with these headers came from. None for callers on this machine that the operator's
+    /// rights have let in.
+    pub fn client_address(self, headers: &HeaderMap) -> Option<IpAddr> {
+        match self {
+            Self::Https { peer } => Some(peer),
+            Self::Http { peer } => Some(behind_proxy(peer, headers)),
+            Self::ControlSocket { .. } | Self::InProcess { .. } => None,
+        }
     }
 
     /// The user id of a caller on this machine.

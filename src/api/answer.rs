@@ -123,14 +123,14 @@ impl ErrorFormat {
 
     /// The error body in this format, where it differs from the body that the response has.
     pub fn rewrite<B>(self, response: &mut Response<B>, id: &RequestId) -> Option<Bytes> {
-        let error = response.extensions_mut().remove::<ApiError>()?;
         if self == Self::Envelope {
             return None;
         }
+        let problem = response.extensions().get::<ApiError>()?.problem(id.as_str());
         let headers = response.headers_mut();
         headers.remove(CONTENT_LENGTH);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-        Some(error.problem(id.as_str()).to_string().into())
+        Some(problem.to_string().into())
     }
 }
 

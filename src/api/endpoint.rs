@@ -23,6 +23,7 @@ use super::access::Audience;
 use super::answer::{self, RequestId};
 use super::body::RequestFields;
 use super::code::Code;
+use super::concerned_tenant::ConcernedTenant;
 use super::error::ApiError;
 use super::etag::{self, SupportsEtag};
 use super::form::{Description, Form, TextSchema as _};
@@ -97,7 +98,15 @@ impl Endpoint {
             let handler = handler.clone();
             async move {
                 let (api_request, input) = ApiRequest::receive(state, audience, request).await?;
-                api_request.answer(input, |input| input.read_for_tenant(form), &handler).await
+                let concerned = api_request.concerned.clone();
+                let read = |input: RequestFields| {
+                    let (tenant, rest) = input.read_for_tenant(form)?;
+                    if let Some(concerned) = concerned {
+                        concerned.set(&tenant);
+                    }
+                    Ok((tenant, rest))
+                };
+                api_request.answer(input, read, &handler).await
             }
         });
         let mut input = Description::default();
@@ -273,6 +282,7 @@ pub struct ApiRequest {
     idempotency_scope: String,
     /// Whether `ETag`, `If-Match` and `If-None-Match` are supported.
     versioned: bool,
+    concerned: Option<ConcernedTenant>,
 }
 
 impl ApiRequest {
@@ -292,6 +302,7 @@ impl ApiRequest {
             Err(refusal) => return Err(state.limits.count_failure(source).map_or_else(ApiError::from, |()| refusal)),
         };
         let path = path_of(&mut parts).await;
+        let concerned = ConcernedTenant::of(&parts);
         let request_id = RequestId::of(&parts);
         let mut context = RequestContext::of(actor, request_id);
         context.source = source;
@@ -305,7 +316,9 @@ impl ApiRequest {
         let authority = runtime_caller::authority(&parts.uri, &parts.headers).unwrap_or_default().to_owned();
         let idempotency_scope = format!("{audience:?}");
         let input = RequestFields::receive(Request::from_parts(parts, body)).await?;
-        Ok((Self { state, context, headers, authority, path, creates, idempotency_scope, versioned }, input))
+        let request =
+            Self { state, context, headers, authority, path, creates, idempotency_scope, versioned, concerned };
+        Ok((request, input))
     }
 
     /// Reads the form, runs the handler and builds the response.

@@ -154,13 +154,9 @@ pub fn client_network(parts: &Parts) -> Option<ClientNetwork> {
     client_address(parts).map(ClientNetwork::of)
 }
 
-/// The address that a request came from. `None` for callers on this machine that the operator's rights have let in.
+/// See [`EntryPoint::client_address`].
 pub fn client_address(parts: &Parts) -> Option<IpAddr> {
-    match EntryPoint::of(parts) {
-        EntryPoint::Https { peer } => Some(peer),
-        EntryPoint::Http { peer } => Some(behind_proxy(peer, &parts.headers)),
-        EntryPoint::ControlSocket { .. } | EntryPoint::InProcess { .. } => None,
-    }
+    EntryPoint::of(parts).client_address(&parts.headers)
 }
 
 /// Plain HTTP is for a reverse proxy on this machine, which adds its client's address at the end.

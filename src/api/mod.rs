@@ -16,6 +16,7 @@ mod body;
 mod certificate_admin;
 mod certificates;
 mod code;
+mod concerned_tenant;
 mod credential_log;
 mod document;
 mod domain_admin;
@@ -54,10 +55,11 @@ pub use access::{Access, EntryPoint, secret_name};
 pub use answer::{ErrorFormat, RequestId, finish};
 pub use auth::LINK_TTL_SECONDS;
 pub use code::Code;
+pub use concerned_tenant::ConcernedTenant;
 use endpoint::Endpoint;
 pub use error::ApiError;
 pub use keys::MAX_OVERLAP_SECONDS;
-pub use limits::{RequestLimits, behind_proxy};
+pub use limits::RequestLimits;
 pub use runtime_caller::authority;
 
 use crate::certs::{CertificateStore, Certs};
@@ -104,8 +106,8 @@ impl Api {
     }
 
     /// See [`webphone::frame_ancestors`].
-    pub fn frame_ancestors(&self, uri: &Uri) -> String {
-        webphone::frame_ancestors(&self.state, uri)
+    pub fn frame_ancestors(&self, uri: &Uri, concerned: Option<&ConcernedTenant>) -> String {
+        webphone::frame_ancestors(&self.state, uri, concerned)
     }
 
     /// Answers a request within `time_limit`, the arrival of its body included. The listener puts an [`EntryPoint`]

@@ -16,6 +16,7 @@ use axum::http::{StatusCode, Uri, uri::Authority};
 use axum::response::{IntoResponse as _, Response};
 
 use super::ApiState;
+use super::concerned_tenant::ConcernedTenant;
 use super::error::ApiError;
 use super::limits::{Standings, client_network};
 use crate::rate_limiter::ClientNetwork;
@@ -30,6 +31,7 @@ pub struct RuntimeCaller {
     origin: Option<HeaderValue>,
     source: Option<ClientNetwork>,
     standings: Standings,
+    concerned: Option<ConcernedTenant>,
 }
 
 /// A refusal of a runtime route.
@@ -67,7 +69,8 @@ impl RuntimeCaller {
             Ok(_) => origin.clone(),
             Err(_) => HeaderValue::from_static(OPAQUE_ORIGIN),
         });
-        Self { origin, source: client_network(parts), standings: Standings::default() }
+        let concerned = ConcernedTenant::of(parts);
+        Self { origin, source: client_network(parts), standings: Standings::default(), concerned }
     }
 
     /// The key's tenant, if the caller may act for it by a key for `needed` and is within its limits.
@@ -86,6 +89,9 @@ impl RuntimeCaller {
                 Err(too_many) => RuntimeError { error: too_many.into(), ..refused },
             }
         })?;
+        if let Some(concerned) = &self.concerned {
+            concerned.set(&found.state.tenant.id);
+        }
         if self.source.is_some() {
             self.standings = state
                 .limits

@@ -11,6 +11,7 @@ use bitcall_wire::config::RuntimeConfig;
 
 use super::ApiState;
 use super::access::Audience;
+use super::concerned_tenant::ConcernedTenant;
 use super::endpoint::Endpoint;
 use super::error::ApiError;
 use super::form::{Form, text};
@@ -70,8 +71,13 @@ async fn config(State(state): State<Arc<ApiState>>, request: Request) -> Respons
 
 /// The `frame-ancestors` directive (Content Security Policy Level 3, section 6.4.2.1) of the phone's page, which its
 /// loader asks for with the tenant's key: the browser shows the page only where every page around it is of these origins.
-pub fn frame_ancestors(state: &ApiState, uri: &Uri) -> String {
+pub fn frame_ancestors(state: &ApiState, uri: &Uri, concerned: Option<&ConcernedTenant>) -> String {
     let key = runtime_caller::in_query(uri, "key");
+    if let (Some(concerned), Some(key)) = (concerned, &key)
+        && let Some(found) = state.platform.key(key)
+    {
+        concerned.set(&found.state.tenant.id);
+    }
     let origins = state.platform.embedding_origins(key.as_deref());
     // An origin that a host-source (section 2.3.1) cannot express is left out: what it has more could end the directive.
     let is_host_source = |origin: &String| {

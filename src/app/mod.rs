@@ -6,6 +6,7 @@ mod dns_records;
 mod logging;
 mod reload;
 mod signals;
+mod store_readiness;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,8 +22,8 @@ use crate::dns::{self, Verifier, VerifierSettings};
 use crate::domains::{self, Domains, NoCertificates};
 use crate::edge::{self, Edge};
 use crate::server::{
-    self, CertificateFiles, DrainOutcome, EdgeDirectory, FileCertificate, HttpTokens, InheritedSockets, Listeners,
-    Playground, RequestHandler, Server,
+    self, AccessLog, CertificateFiles, DrainOutcome, EdgeDirectory, FileCertificate, HttpTokens, InheritedSockets,
+    Listeners, Playground, RequestHandler, Server,
 };
 use crate::supervision::Supervisor;
 use crate::tenancy::{Defaults, Names, Platform, TransportDefaults};
@@ -174,6 +175,7 @@ impl App {
     pub fn spawn(self) -> Result<Running, StartError> {
         let Self { context, config, listeners, network } = self;
         let AppContext { platform, domains, secrets, certificate_store, certs, demo, strict_transport } = context;
+        let access_log = AccessLog::open(&config.log).map_err(StartError::Misconfigured)?;
         let signals = Signals::listen()?;
         let supervisor = Supervisor::default();
         watch_store(&platform, &supervisor);
@@ -210,6 +212,7 @@ impl App {
             strict_transport,
             limits: limits.subscribe(),
             health: supervisor.health().clone(),
+            access_log: access_log.clone(),
         };
         let tls = network.as_ref().map(|network| network.file_certificate.server_config()).transpose()?;
         let server = Server::start(listeners, tls, handler, limits.subscribe())?;
@@ -217,13 +220,15 @@ impl App {
         let (dns, reload) = match network {
             None => (None, None),
             Some(network) => {
-                let live = |verifier, log| LiveSettings { limits, request_limits, audit_keep, verifier, log };
+                let access_log = access_log.clone();
+                let live =
+                    |verifier, log| LiveSettings { limits, request_limits, audit_keep, verifier, log, access_log };
                 network.spawn(&config, certs, live, &supervisor)?
             }
         };
         // Last of those who want certificates: it removes those that nobody wants.
         supervisor.keep("domains", move || domains.clone().run());
-        Ok(Running { server, dns, platform, access, signals, reload, supervisor })
+        Ok(Running { server, dns, platform, access, access_log, signals, reload, supervisor })
     }
 }
 
@@ -242,20 +247,8 @@ fn spawn_workers(platform: &Platform, audit_keep: &watch::Sender<Option<Duration
 fn watch_store(platform: &Platform, supervisor: &Supervisor) {
     let health = supervisor.health().clone();
     health.set("store", platform.store_state().borrow().problem());
-    supervisor.keep("store state", {
-        let state = platform.store_state();
-        move || {
-            let (mut state, health) = (state.clone(), health.clone());
-            async move {
-                loop {
-                    health.set("store", state.borrow_and_update().problem());
-                    if state.changed().await.is_err() {
-                        return;
-                    }
-                }
-            }
-        }
-    });
+    let state = platform.store_state();
+    supervisor.keep("store state", move || store_readiness::tell(state.clone(), health.clone()));
     let platform = platform.clone();
     supervisor.keep("store check", move || platform.clone().check_store());
 }
@@ -333,6 +326,7 @@ pub struct Running {
     dns: Option<dns::DnsServer>,
     platform: Platform,
     access: Access,
+    access_log: Option<Arc<AccessLog>>,
     signals: Signals,
     reload: Option<Reload>,
     supervisor: Supervisor,
@@ -369,6 +363,9 @@ impl Running {
         }
         if let Err(error) = self.platform.store_key_uses().await {
             tracing::warn!(%error, "the last uses of API keys could not be stored");
+        }
+        if let Some(access_log) = &self.access_log {
+            access_log.flush().await;
         }
         match drained {
             DrainOutcome::Completely => tracing::info!("stopped; every open request was answered"),
@@ -411,4 +408,38 @@ pub fn defaults(url: &PublicUrl, config: &Config) -> Result<Defaults, StartError
         transport: TransportDefaults::default(),
         turn_lifetime: config.sip.turn_lifetime,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_listener_that_breaks_off_ends_the_process_with_an_error_once_it_is_drained() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = Config::parse("[listen]\nhttp = '127.0.0.1:0'", directory.path()).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let url = PublicUrl::parse(&format!("http://{address}")).unwrap();
+        let platform = Platform::open(directory.path(), defaults(&url, &config).unwrap()).await.unwrap();
+        let context = AppContext {
+            domains: domains(&platform, &config, Arc::new(NoCertificates::at_all())),
+            certificate_store: CertificateStore::beside(platform.store(), None),
+            platform,
+            secrets: Secrets::random().unwrap(),
+            certs: None,
+            demo: None,
+            strict_transport: false,
+        };
+        let listeners = Listeners { http: vec![listener], ..Listeners::default() };
+        let mut running = App::plain(context, config, listeners).spawn().unwrap();
+        running.verified().await.unwrap();
+        running.server.break_listener();
+        let StartError::Failed(why) = running.drain_at_signal().await.unwrap_err() else { panic!("another error") };
+        assert!(why.contains("a listener broke off") && why.contains("on purpose"), "{why}");
+        assert!(std::net::TcpStream::connect(address).is_err(), "the other listeners accept nothing more");
+    }
 }

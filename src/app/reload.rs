@@ -12,7 +12,7 @@ use super::logging::{LogFilter, log_filter};
 use crate::api::{Access, RequestLimits};
 use crate::config::{Change, Config, LimitSettings, Secrets};
 use crate::dns::Verifier;
-use crate::server::{self, FileCertificate};
+use crate::server::{self, AccessLog, FileCertificate};
 
 pub struct Reload {
     /// Of the configuration.
@@ -32,6 +32,7 @@ pub struct LiveSettings {
     pub audit_keep: watch::Sender<Option<Duration>>,
     pub verifier: Verifier,
     pub log: LogFilter,
+    pub access_log: Option<Arc<AccessLog>>,
 }
 
 impl Reload {
@@ -40,6 +41,9 @@ impl Reload {
         server::notify_reloading();
         let before = self.config.clone();
         let mut remarks = self.take_configuration();
+        if let Some(access_log) = &self.live.access_log {
+            access_log.reopen();
+        }
         match self.file_certificate.reload(&self.config.tls) {
             Ok(()) => tracing::info!("certificate read again"),
             Err(error) => {
@@ -91,7 +95,7 @@ impl Reload {
         for change in &left {
             tracing::warn!(setting = change.setting, "changed, which needs a restart to take effect");
         }
-        let LiveSettings { limits, request_limits, audit_keep, verifier, log } = &self.live;
+        let LiveSettings { limits, request_limits, audit_keep, verifier, log, access_log: _ } = &self.live;
         limits.send_replace(self.config.limits.clone());
         request_limits.replace(&old.limits, &self.config.limits);
         let keep = self.config.audit.keep();

@@ -18,7 +18,7 @@ use crate::app::{self, acme};
 use crate::certs::{CertificateStore, Seal};
 use crate::config::{self, Config, ConfigErrors, Secret, Secrets};
 use crate::dns::{self, DnsSockets, PassedSockets};
-use crate::server::{self, CertificateFiles};
+use crate::server::{self, AccessLog, CertificateFiles};
 use crate::store;
 use crate::store::keys::CERTIFICATES;
 use crate::tenancy::store_file;
@@ -95,6 +95,9 @@ impl Report {
         }
         report.notes.extend(acme::doubts(config));
         for problem in app::faults(config).into_iter().chain(acme::hopeless(config)) {
+            report.fault(problem);
+        }
+        if let Err(problem) = AccessLog::check(&config.log) {
             report.fault(problem);
         }
         report

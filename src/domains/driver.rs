@@ -175,7 +175,13 @@ impl Domains {
         // The decision is made now, not when the request came in.
         let mut context = context.clone();
         context.at = Timestamp::now();
-        Ok(self.apply(&context, domain, &event).await?.map(|(claim, _)| claim))
+        let checked = self.apply(&context, domain, &event).await?.map(|(claim, _)| claim);
+        if let Some(claim) = &checked {
+            let Claim { tenant, status, last_error: error, next_check_at, .. } = &**claim;
+            let next = next_check_at.map(|at| at.to_string());
+            tracing::debug!(%domain, %tenant, ?status, %error, next, "the DNS of a domain was looked at");
+        }
+        Ok(checked)
     }
 
     /// Applies an event to a claim, stores it and carries out the effects, except for the DNS check. `None` when there is

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use hyper::HeaderMap;
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
@@ -67,6 +68,12 @@ impl ConnectionInfo {
             Peer::Remote(peer) | Peer::Operations(peer) if self.is_tls => EntryPoint::Https { peer: peer.ip() },
             Peer::Remote(peer) | Peer::Redirect(peer) | Peer::Operations(peer) => EntryPoint::Http { peer: peer.ip() },
         }
+    }
+
+    /// The address of whoever sent a request: behind a reverse proxy on this machine, what that says. None for a user of
+    /// this machine.
+    pub fn client_address(&self, headers: &HeaderMap) -> Option<IpAddr> {
+        self.entry_point().client_address(headers)
     }
 
     /// Waits until the server stops.

@@ -3,6 +3,7 @@
 //! A request's way: listener → [`connection`] (protocol and time limits) → [`request_handler`] (which part of the server
 //! it is for) → the API, an asset, or the SIP edge.
 
+mod access_log;
 mod assets;
 mod connection;
 mod connection_info;
@@ -10,6 +11,7 @@ mod connection_limits;
 mod edge_directory;
 mod http2_flood;
 mod http2_streams;
+mod noted_request;
 mod notify;
 mod redirect;
 mod request_body;
@@ -29,6 +31,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::{LimitSettings, ListenSettings};
+pub use access_log::AccessLog;
 use connection::ServerContext;
 use connection_info::{ConnectionInfo, Peer};
 use connection_limits::ConnectionLimits;
@@ -181,6 +184,12 @@ impl Server {
                 None => std::future::pending().await,
             }
         }
+    }
+
+    #[cfg(test)]
+    #[allow(clippy::panic)]
+    pub fn break_listener(&mut self) {
+        self.accepting.spawn(async { panic!("on purpose") });
     }
 
     /// Accepts nothing new, lets open requests finish, closes the rest when the drain timeout is over.

@@ -12,7 +12,9 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, LOCAT
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::watch;
 
+use super::access_log::AccessLog;
 use super::connection_info::{ConnectionInfo, Peer};
+use super::noted_request::NotedRequest;
 use super::redirect::{self, HttpTokens};
 use super::request_body::RequestBody;
 use super::{assets, websocket};
@@ -45,19 +47,30 @@ pub struct RequestHandler {
     pub limits: watch::Receiver<LimitSettings>,
     /// What `/readyz` tells.
     pub health: Health,
+    /// Where it is wanted.
+    pub access_log: Option<Arc<AccessLog>>,
 }
 
 impl RequestHandler {
     pub async fn handle(
         &self,
         info: &Arc<ConnectionInfo>,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
     ) -> Result<Response<Body>, Infallible> {
+        let noted = NotedRequest::of(self.access_log.as_ref(), info, &mut request);
+        let response = self.answer(info, request).await;
+        Ok(match noted {
+            Some(noted) => noted.answered(response),
+            None => response,
+        })
+    }
+
+    async fn answer(&self, info: &Arc<ConnectionInfo>, request: Request<RequestBody>) -> Response<Body> {
         // A proxy before this server and this server could each go by another one (RFC 9112 section 3.2).
         if request.headers().get_all(HOST).iter().nth(1).is_some() {
             let mut response = refusal(Code::BadRequest, "the request has more than one Host header");
             api::finish(&mut response, ErrorFormat::of(request.headers()), RequestId::for_request(request.headers()));
-            return Ok(response);
+            return response;
         }
         // The API gives its answers their id and error format itself.
         let is_api = match info.peer {
@@ -66,7 +79,7 @@ impl RequestHandler {
             Peer::Redirect(_) | Peer::Operations(_) => false,
         };
         if is_api {
-            return Ok(self.api(info, request).await);
+            return self.api(info, request).await;
         }
         let (id, format) = (RequestId::for_request(request.headers()), ErrorFormat::of(request.headers()));
         let mut response = match info.peer {
@@ -78,7 +91,7 @@ impl RequestHandler {
             Peer::Operations(_) => operations(info, &self.health, &request),
         };
         api::finish(&mut response, format, id);
-        Ok(response)
+        response
     }
 
     fn public(&self, info: &Arc<ConnectionInfo>, request: Request<RequestBody>, peer: SocketAddr) -> Response<Body> {
@@ -103,7 +116,8 @@ impl RequestHandler {
             refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return refusal;
         }
-        let frame_ancestors = asset.is_phone_page().then(|| self.api.frame_ancestors(request.uri()));
+        let concerned = || request.extensions().get();
+        let frame_ancestors = asset.is_phone_page().then(|| self.api.frame_ancestors(request.uri(), concerned()));
         let mut response = asset.answer(request.headers(), frame_ancestors.as_deref());
         if info.is_tls && self.strict_transport {
             response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));

@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::connection_info::ConnectionInfo;
-use crate::api::{ApiError, Code, behind_proxy};
+use crate::api::{ApiError, Code};
 use crate::edge::{self, Edge};
 
 /// Checks the handshake, answers it, and hands the stream over once the answer is out.
@@ -32,7 +32,7 @@ pub fn accept<B>(mut request: Request<B>, edge: &Edge, peer: SocketAddr, info: A
         return not_a_handshake("Sec-WebSocket-Key is malformed");
     };
 
-    let source = if info.is_tls { peer.ip() } else { behind_proxy(peer.ip(), request.headers()) };
+    let source = info.client_address(request.headers()).unwrap_or(peer.ip());
     let upgrade = hyper::upgrade::on(&mut request);
     let edge = edge.clone();
     // A task of its own: the HTTP connection's task, with its buffers, ends with the upgrade.

@@ -80,5 +80,5 @@ pub use runtime::RuntimeRefusal;
 pub use settings::{Change, OperatorOverrides, Settings, SettingsChange};
 pub use tenant::{PlanStatus, Tenant};
 pub use tenant_state::{KeyState, TenantState};
-pub use token::{SipCredentials, Token};
+pub use token::{SipCredentials, Token, resembles_secret};
 pub use transport::{IceEntry, TransportChange, TransportDefaults};

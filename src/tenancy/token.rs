@@ -18,13 +18,18 @@ use serde::{Deserialize, Serialize};
 
 use super::caller_shares::{Amount, Caller, CallerShares};
 use super::id::TenantId;
-use super::key::{KeyHash, random_text};
+use super::key::{self, KeyHash, random_text};
 use crate::seal;
 use crate::timestamp::Timestamp;
 
 const PREFIX: &str = "bt_";
 /// Tokens of one kind that may wait at a time, made with one API key or by the operator for one tenant.
 const MAX_PENDING_TOKENS: Amount = Amount { items: 1000, bytes: usize::MAX };
+
+/// Whether `text` has in it what may be an API key, or is what may be a token.
+pub fn resembles_secret(text: &str) -> bool {
+    text.contains(key::PREFIX) || text.starts_with(PREFIX)
+}
 
 /// Each kind has limits of its own: neither uses up the other's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

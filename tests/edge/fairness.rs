@@ -312,6 +312,10 @@ async fn extensions_that_call_the_echo_again_and_again_have_a_few_calls_and_anot
     let expected: Vec<Vec<u16>> =
         [4, 4, 3].map(|calls| (0..12).map(|n| if n < calls { 200 } else { 486 }).collect()).into();
     assert_eq!(answers.0, expected, "four of an extension, a third of all of a tenant");
+    let log = std::fs::read_to_string(server.installation.data().with_file_name("log")).unwrap();
+    let told: Vec<_> = log.lines().filter(|line| line.contains("refused: the share is used up")).collect();
+    assert_eq!(told.len(), 3, "one line for each extension whose share is used up, and one for the tenant: {told:?}");
+    assert!(told[0].contains("echo calls") && told[0].contains("101") && told[0].contains(FLOODER), "{}", told[0]);
     let mut phone = server.other(1).registered().await;
     let invite = phone.invite(&format!("sip:*43@{}", server.other_domain), &Media::bind().offer()).await;
     assert_eq!(phone.answer_to(&invite).await.status(), 200);

@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
@@ -38,14 +39,18 @@ pub enum Subject<'a> {
 /// For whom a request or a call counts as long as it lasts, whatever becomes of its connection.
 #[derive(Debug, Clone)]
 pub struct Holder {
-    pub network: ClientNetwork,
+    pub source: IpAddr,
     pub extension: Extension,
 }
 
 impl Holder {
     pub fn subjects(&self) -> [Subject<'_>; 3] {
-        let Self { network, extension } = self;
-        [Subject::Network(*network), Subject::Extension(extension), Subject::Tenant(&extension.domain)]
+        let Self { source, extension } = self;
+        [
+            Subject::Network(ClientNetwork::of(*source)),
+            Subject::Extension(extension),
+            Subject::Tenant(&extension.domain),
+        ]
     }
 }
 

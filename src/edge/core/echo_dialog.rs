@@ -80,6 +80,7 @@ impl Core {
             return refuse(400, "Bad Request");
         };
         if let Err(exhausted) = self.echo_budget.take(&holder.subjects()) {
+            self.note_exhausted("echo calls", exhausted, holder.source, Some(&holder.extension), now);
             return refuse(486, &format!("Too Many Calls to the Echo{}", exhausted.reason()));
         }
         let call = CallId(self.tokens.number());
@@ -97,6 +98,7 @@ impl Core {
             remote_cseq: request.cseq().map_or(0, |cseq| cseq.number),
             pending: None,
         };
+        debug!(domain = state.holder.extension.domain, caller = ?state.holder.extension.user, call = call.0, "call to the echo");
         self.answer(connection, &request.response(100, "Trying", None));
         self.echo.insert(call, EchoCall { pending: Some(PendingOffer { request, key }), ..state });
         self.outputs.push_back(Output::Echo(EchoCommand::Offer { call, sdp }));

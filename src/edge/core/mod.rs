@@ -18,6 +18,7 @@ mod fork;
 mod location;
 mod registrar;
 mod routing;
+mod share_log;
 mod sign_in_limiter;
 mod sign_in_log;
 #[cfg(test)]
@@ -41,6 +42,7 @@ use budgets::{Budget, Exhausted, MessageRates, Subject};
 use echo_dialog::EchoCall;
 use location::{Extension, Location};
 use routing::PendingRequest;
+use share_log::ShareLog;
 use sign_in_limiter::SignInLimiter;
 use sign_in_log::SignInLog;
 use token_generator::TokenGenerator;
@@ -107,6 +109,7 @@ enum Timer {
     Echo(CallId),
     Delayed(ConnectionId),
     SignInLog,
+    ShareLog,
 }
 
 pub struct Core {
@@ -115,6 +118,7 @@ pub struct Core {
     tokens: TokenGenerator,
     sign_in_limiter: SignInLimiter,
     sign_in_log: SignInLog,
+    share_log: ShareLog,
     message_rates: MessageRates,
     connection_budget: Budget,
     /// Connections on which somebody has signed in.
@@ -155,6 +159,7 @@ impl Core {
             tokens,
             sign_in_limiter: SignInLimiter::new(now),
             sign_in_log: SignInLog::default(),
+            share_log: ShareLog::default(),
             connections: HashMap::new(),
             location: Location::default(),
             expiry_timers: HashMap::new(),
@@ -172,7 +177,11 @@ impl Core {
     /// when there are too many connections, in all or from its network, or the edge is going down.
     pub fn connected(&mut self, peer: SocketAddr, source: IpAddr, now: Instant) -> Option<ConnectionId> {
         let network = ClientNetwork::of(source);
-        if self.going_away || self.connection_budget.take(&[Subject::Network(network)]).is_err() {
+        if self.going_away {
+            return None;
+        }
+        if let Err(exhausted) = self.connection_budget.take(&[Subject::Network(network)]) {
+            self.note_exhausted("connections", exhausted, source, None, now);
             return None;
         }
         self.next_connection += 1;
@@ -286,6 +295,7 @@ impl Core {
                 Timer::Echo(call) => self.echo_timeout(call, now),
                 Timer::Delayed(connection) => self.send_delayed(connection, now),
                 Timer::SignInLog => self.sign_in_log.summarize(),
+                Timer::ShareLog => self.share_log.summarize(),
             }
         }
     }
@@ -371,7 +381,36 @@ impl Core {
     }
 
     fn answer(&mut self, to: ConnectionId, response: &Response) {
+        self.log_refusal(to, response);
         self.send(to, response.to_bytes());
+    }
+
+    /// For whoever looks for the reason why a phone does not register or a call does not come about. A challenge is no
+    /// refusal, and a wrong password has its own line.
+    fn log_refusal(&self, to: ConnectionId, response: &Response) {
+        let (status, reason) = (response.status(), response.reason_phrase());
+        if status < 400 || matches!(status, 401 | 407) || !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        let Some(state) = self.connections.get(&to) else { return };
+        let method = response.cseq().map_or("", |cseq| cseq.method.as_str());
+        let address = |header| response.value(header).unwrap_or_default();
+        let (from, to) = (address(Header::From), address(Header::To));
+        debug!(source = %state.source, method, ?from, ?to, status, ?reason, "SIP request refused");
+    }
+
+    /// Something was refused because a share of a budget is used up.
+    fn note_exhausted(
+        &mut self,
+        budget: &'static str,
+        exhausted: Exhausted,
+        source: IpAddr,
+        extension: Option<&Extension>,
+        now: Instant,
+    ) {
+        if let Some(at) = self.share_log.refused(budget, exhausted, source, extension, now) {
+            self.schedule(at, Timer::ShareLog);
+        }
     }
 
     fn close(&mut self, connection: ConnectionId, reason: CloseReason) {

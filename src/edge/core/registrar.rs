@@ -36,7 +36,7 @@ struct RequestedContact {
 impl Core {
     pub(super) fn register(&mut self, connection: ConnectionId, request: &Request, now: Instant) {
         let response = self.registration(connection, request, now).unwrap_or_else(|refused| refused);
-        self.send(connection, response.to_bytes());
+        self.answer(connection, &response);
     }
 
     fn registration(
@@ -73,7 +73,7 @@ impl Core {
             return refuse(403, "Not Your Extension");
         }
         let extension = Extension { domain, user };
-        self.sign_in(connection, request, &extension, authenticated.password)?;
+        self.sign_in(connection, request, &extension, authenticated.password, now)?;
 
         let wanted = requested_contacts(request).map_err(|(status, reason)| {
             let mut response = request.response(status, reason, Some("edge"));
@@ -140,6 +140,7 @@ impl Core {
         now: Instant,
     ) {
         if wanted.expires == 0 {
+            debug!(domain = extension.domain, user = extension.user, connection = connection.0, "device unregistered");
             self.location.unbind(extension, &wanted.uri, wanted.instance.as_deref(), wanted.reg_id);
             return;
         }
@@ -203,6 +204,7 @@ impl Core {
         request: &Request,
         extension: &Extension,
         password: Fingerprint,
+        now: Instant,
     ) -> Result<(), Response> {
         let refuse = |status, reason: &str| Err(request.response(status, reason, Some("edge")));
         let Some(state) = self.connections.get_mut(&connection) else { return refuse(403, "Connection Lost") };
@@ -212,9 +214,11 @@ impl Core {
             {
                 return refuse(403, "Connection Belongs to Another Extension");
             }
-            self.signed_in_budget
-                .take(&signed_in_subjects(extension))
-                .map_err(|exhausted| over_budget(request, "Too Many Connections", exhausted, CONNECTION_RETRY_AFTER))?;
+            if let Err(exhausted) = self.signed_in_budget.take(&signed_in_subjects(extension)) {
+                let source = state.source;
+                self.note_exhausted("signed-in connections", exhausted, source, Some(extension), now);
+                return Err(over_budget(request, "Too Many Connections", exhausted, CONNECTION_RETRY_AFTER));
+            }
             if let Some(known) = state.identity.replace(extension.clone()) {
                 self.signed_in_budget.release(&signed_in_subjects(&known));
             }

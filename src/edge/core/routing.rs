@@ -197,6 +197,10 @@ impl Core {
         if targets.is_empty() {
             return refuse(&request, 480, "Temporarily Unavailable");
         }
+        if request.method() == Method::Invite {
+            let (domain, devices) = (&caller.domain, targets.len());
+            debug!(domain, caller = ?caller.user, callee = ?callee.user, devices, "call");
+        }
         self.forward(connection, key, &request, targets, now)
     }
 
@@ -218,14 +222,14 @@ impl Core {
         if authenticated.extension != caller {
             return refuse(403, "From Is Not Your Extension");
         }
-        self.sign_in(connection, request, &caller, authenticated.password)?;
+        self.sign_in(connection, request, &caller, authenticated.password, now)?;
         Ok(caller)
     }
 
     /// For whom a request or a call of this connection counts; `None` before anybody has signed in on it.
     pub(super) fn holder(&self, connection: ConnectionId) -> Option<Holder> {
         let state = self.connections.get(&connection)?;
-        Some(Holder { network: state.network, extension: state.identity.clone()? })
+        Some(Holder { source: state.source, extension: state.identity.clone()? })
     }
 
     /// Takes off the Routes that name us; a Route to anybody else is refused. Returns the user part that names a dialog's ends.
@@ -315,9 +319,10 @@ impl Core {
             response.append(Header::RetryAfter, &BUSY_RETRY_AFTER.as_secs().to_string());
             return Err(response);
         }
-        self.request_budget
-            .take(&holder.subjects())
-            .map_err(|exhausted| over_budget(request, "Too Many Requests in Flight", exhausted, BUSY_RETRY_AFTER))?;
+        if let Err(exhausted) = self.request_budget.take(&holder.subjects()) {
+            self.note_exhausted("requests in flight", exhausted, holder.source, Some(&holder.extension), now);
+            return Err(over_budget(request, "Too Many Requests in Flight", exhausted, BUSY_RETRY_AFTER));
+        }
         if request.method() == Method::Invite {
             self.answer(connection, &request.response(100, "Trying", None));
         }
@@ -413,7 +418,10 @@ impl Core {
         let Some(from) = self.requests.get(&id).map(|pending| pending.from) else { return };
         for action in actions {
             match action {
-                Action::Respond(response) => self.relay(from, response.to_bytes()),
+                Action::Respond(response) => {
+                    log_answered_call(&response);
+                    self.relay(from, response.to_bytes());
+                }
                 Action::Forward { to, request } => self.relay(to, request.to_bytes()),
             }
         }
@@ -468,6 +476,15 @@ impl Core {
             }
             self.execute(id, actions, now);
         }
+    }
+}
+
+/// For the debug log: how a call was answered, by whomever.
+fn log_answered_call(response: &Response) {
+    let is_call = || response.cseq().is_ok_and(|cseq| cseq.method == Method::Invite);
+    if !response.is_provisional() && is_call() {
+        let (from, to) = (response.value(Header::From), response.value(Header::To));
+        debug!(?from, ?to, status = response.status(), reason = ?response.reason_phrase(), "call answered");
     }
 }
 

@@ -43,19 +43,81 @@ fn absent_stale_and_forbidden_control_sockets_have_errors_of_their_own() {
     assert!(code == 3 && err.contains("nobody listens") && err.contains("journalctl"), "{code} {err}");
 }
 
-#[test]
-fn completions_complete_in_a_real_shell() {
-    let (status, script, err) = run(bitcall().args(["completions", "bash"]));
+/// What bash offers for the last word of a command line, by the script of `bitcall completions bash`.
+fn completed(bitcall: &Installation, line: &str) -> Vec<String> {
+    let place = bitcall.data().with_file_name("bin");
+    let program = place.join("bitcall");
+    if !place.exists() {
+        std::fs::create_dir(&place).unwrap();
+        std::os::unix::fs::symlink(bitcall.command().get_program(), &program).unwrap();
+    }
+    let (status, script, err) = run(bitcall.command().args(["completions", "bash"]));
     assert!(status.success(), "{err}");
-    let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("bitcall"), script).unwrap();
-    let asked = ". ./bitcall; COMP_WORDS=(bitcall tenant pro); COMP_CWORD=2; _bitcall bitcall pro tenant; \
-                 echo \"${COMPREPLY[@]}\"";
+    std::fs::write(place.join("script"), script).unwrap();
+    let words: Vec<_> = line.split(' ').map(|word| format!("'{word}'")).collect();
+    let [.., before, last] = words.as_slice() else { panic!("{line}") };
+    let asked = format!(
+        "PATH=$PWD/bin:$PATH; . bin/script; COMP_WORDS=({}); COMP_CWORD={}; \
+         $(complete -p bitcall | sed 's/.*-F \\([^ ]*\\).*/\\1/') bitcall {last} {before}; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        words.join(" "),
+        words.len() - 1
+    );
+    let command = bitcall.command();
     let mut bash = Command::new("bash");
-    let (status, completed, err) = run(bash.current_dir(directory.path()).args(["--norc", "-c", asked]));
-    assert_eq!((status.success(), completed.as_str()), (true, "provision\n"), "{err}");
+    bash.args(["--norc", "-c", &asked]).current_dir(place.parent().unwrap());
+    for (name, value) in command.get_envs() {
+        bash.env(name, value.unwrap_or_default());
+    }
+    let (_, out, err) = run(&mut bash);
+    assert_eq!(err, "", "{line}");
+    out.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn completions_in_a_real_shell_know_commands_options_and_the_names_that_the_server_has() {
+    let mut bitcall = Installation::serving().await;
+    for tenant in ["acme", "acorn", "other"] {
+        bitcall.tenant(tenant, "enterprise").await;
+    }
+    let key = bitcall.bitcall(&["key", "create", "acme", "--json"]).json()["id"].as_str().unwrap().to_owned();
+    bitcall.bitcall(&["domain", "add", "acme", "phone.acme.com"]);
+    bitcall.bitcall(&["extension", "add", "acme", "101"]);
+    for (line, offered) in [
+        ("bitcall tenant pro", &["provision"][..]),
+        ("bitcall key list acme --js", &["--json"]),
+        ("bitcall tenant show ac", &["acme", "acorn"]),
+        ("bitcall tenant show ", &["acme", "acorn", "other"]),
+        ("bitcall tenant show nobody", &[]),
+        ("bitcall tenant provision ac", &[]),
+        ("bitcall audit --tenant ot", &["other"]),
+        (&format!("bitcall key revoke acme {}", &key[..7]), &[&key]),
+        ("bitcall key revoke other key_x", &[]),
+        ("bitcall domain activate ph", &["phone.acme.com"]),
+        ("bitcall domain check ", &["acme", "acorn", "other", "phone.acme.com"]),
+        ("bitcall tenant plan acme en", &["enterprise"]),
+        ("bitcall extension remove acme 1", &["101"]),
+        ("bitcall tenant show --socket nowhere ac", &[]),
+    ] {
+        assert_eq!(completed(&bitcall, line), offered, "{line}");
+    }
+    let of_acme = completed(&bitcall, "bitcall key rotate acme ");
+    assert!(of_acme.len() == 2 && of_acme.contains(&key), "{of_acme:?}");
+
+    bitcall.stop().await;
+    assert_eq!(completed(&bitcall, "bitcall tenant show ac"), [""; 0], "nobody is asked, and nothing is said");
+    let silent = UnixListener::bind(bitcall.socket()).unwrap();
+    assert_eq!(completed(&bitcall, "bitcall tenant show ac"), [""; 0], "and nobody is waited for");
+    drop(silent);
+}
+
+#[test]
+fn completions_name_the_shells_they_are_for() {
     let (status, _, err) = run(bitcall().args(["completions", "cmd.exe"]));
-    assert!(status.code() == Some(2) && err.contains("bash") && err.contains("fish"), "it names the shells: {err}");
+    assert!(status.code() == Some(2) && err.contains("bash") && err.contains("fish"), "{err}");
+    for shell in ["bash", "zsh", "fish"] {
+        let (status, script, err) = run(bitcall().args(["completions", shell]));
+        assert!(status.success() && script.contains("BITCALL_COMPLETE"), "{shell}: {script}{err}");
+    }
 }
 
 /// The command under an unprivileged user, because root may open every file.

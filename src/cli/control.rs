@@ -11,7 +11,7 @@ use url::Url;
 
 use super::output::{self, Reader};
 use super::table::field_text;
-use super::{CliError, Exit, GlobalOptions};
+use super::{CliError, Exit, GlobalOptions, help};
 use crate::app::{self, acme};
 use crate::certs::Seal;
 use crate::client::{self, ControlClient, Remote};
@@ -23,20 +23,36 @@ use crate::tenancy::Platform;
 /// none runs, its store.
 #[derive(Clone, Debug, Default, Args)]
 pub struct TargetOptions {
-    /// Administer a remote server; its keys come from `BITCALL_PANEL_KEY` and `APP_MASTER_SECRET`
-    #[arg(long, global = true, env = "BITCALL_SERVER", value_name = "URL", help_heading = "Target")]
+    /// A remote server; its keys: `BITCALL_PANEL_KEY`, `APP_MASTER_SECRET`
+    #[arg(
+        long,
+        global = true,
+        env = "BITCALL_SERVER",
+        hide_env_values = true,
+        value_name = "URL",
+        help_heading = help::TARGET
+    )]
     server: Option<Url>,
-    /// PEM file with the authority of the remote server's certificate, instead of the system's
-    #[arg(long, global = true, env = "BITCALL_CA", value_name = "FILE", requires = "server", help_heading = "Target")]
+    /// PEM file: who may certify the remote server, instead of the system's authorities
+    #[arg(
+        long,
+        global = true,
+        env = "BITCALL_CA",
+        hide_env_values = true,
+        value_name = "FILE",
+        requires = "server",
+        help_heading = help::TARGET
+    )]
     ca: Option<PathBuf>,
     /// Control socket of the server, instead of the configured one
     #[arg(
         long,
         global = true,
         env = "BITCALL_SOCKET",
+        hide_env_values = true,
         value_name = "FILE",
         conflicts_with = "server",
-        help_heading = "Target"
+        help_heading = help::TARGET
     )]
     socket: Option<PathBuf>,
 }

@@ -1,12 +1,10 @@
-//! Man pages and shell completions, generated from the very definitions that
-//! parse the command line.
+//! Man pages, generated from the very definitions that parse the command line.
 
 use std::path::PathBuf;
 
 use clap::{Args, Command};
-use clap_complete::Shell;
 
-use super::{CliError, output};
+use super::CliError;
 
 #[derive(Debug, Args)]
 pub struct Man {
@@ -22,20 +20,6 @@ impl Man {
     }
 }
 
-#[derive(Debug, Args)]
-pub struct Completions {
-    shell: Shell,
-}
-
-impl Completions {
-    pub fn run(self, mut command: Command) -> Result<(), CliError> {
-        let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut command, "bitcall", &mut script);
-        output::data(String::from_utf8_lossy(&script).trim_end())?;
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -43,6 +27,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::path::Path;
 
+    use super::super::Help;
     use super::*;
 
     fn pages(directory: &Path) -> BTreeMap<String, String> {
@@ -60,10 +45,10 @@ mod tests {
     fn the_man_pages_in_the_repository_are_current() {
         let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("man");
         let fresh = tempfile::tempdir().unwrap();
-        Man { directory: fresh.path().to_owned() }.run(super::super::command()).unwrap();
+        Man { directory: fresh.path().to_owned() }.run(super::super::command(Help::Full)).unwrap();
         if std::env::var_os("BITCALL_REGENERATE").is_some() {
             let _ = std::fs::remove_dir_all(&repository);
-            Man { directory: repository.clone() }.run(super::super::command()).unwrap();
+            Man { directory: repository.clone() }.run(super::super::command(Help::Full)).unwrap();
         }
         let (have, want) = (pages(&repository), pages(fresh.path()));
         assert_eq!(have.keys().collect::<Vec<_>>(), want.keys().collect::<Vec<_>>());
@@ -74,6 +59,8 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        super::super::command().debug_assert();
+        for help in [Help::Short, Help::Full] {
+            super::super::command(help).debug_assert();
+        }
     }
 }

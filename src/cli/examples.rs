@@ -1,7 +1,5 @@
 //! An example for every command, at the end of its `--help` and man page.
 
-use clap::Command;
-
 /// By the command without `bitcall`. What follows is a line as it is typed.
 const EXAMPLES: &[(&str, &str)] = &[
     ("demo", "bitcall demo --data ./demo"),
@@ -48,31 +46,24 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("link create", "bitcall link create acme --username 101 --password-file password.txt --ttl 15m"),
     ("calls", "bitcall calls acme --watch"),
     ("secret rotate", "bitcall secret rotate panel-key"),
-    ("store accept-loss", "bitcall store accept-loss"),
     ("store compact", "bitcall store compact"),
+    ("store accept-loss", "bitcall store accept-loss"),
     ("audit", "bitcall audit --tenant acme --since 7d"),
     ("completions", "bitcall completions bash"),
 ];
 
-/// The command with an example at the end of each command's help.
-pub fn add_to(command: Command) -> Command {
-    EXAMPLES.iter().fold(command, |command, (path, example)| {
-        let words: Vec<_> = path.split(' ').collect();
-        add(command, &words, format!("Example:\n  {example}"))
-    })
-}
-
-fn add(command: Command, path: &[&str], text: String) -> Command {
-    match path {
-        [] => command.after_help(text),
-        [name, rest @ ..] => command.mut_subcommand(*name, |inner| add(inner, rest, text)),
-    }
+/// The example of the command at `path`.
+pub fn of(path: &str) -> Option<&'static str> {
+    EXAMPLES.iter().find(|(known, _)| *known == path).map(|(_, example)| *example)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+    use clap::Command;
+
+    use super::super::Help;
     use super::*;
 
     /// The paths of all commands that do something, as far as they are shown.
@@ -90,11 +81,11 @@ mod tests {
     #[test]
     fn every_command_has_an_example_that_it_accepts() {
         let mut commands = Vec::new();
-        leaves(&super::super::command(), "", &mut commands);
+        leaves(&super::super::command(Help::Full), "", &mut commands);
         assert_eq!(EXAMPLES.iter().map(|(path, _)| *path).collect::<Vec<_>>(), commands);
         for (path, example) in EXAMPLES {
             assert!(example.starts_with(&format!("bitcall {path}")), "{example}");
-            let parsed = super::super::command().try_get_matches_from(example.split(' '));
+            let parsed = super::super::command(Help::Full).try_get_matches_from(example.split(' '));
             assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
         }
     }

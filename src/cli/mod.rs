@@ -4,12 +4,14 @@ mod audit;
 mod calls;
 mod cert;
 mod check;
+mod completion;
 mod control;
 mod demo;
 mod docs;
 mod domain;
 mod examples;
 mod extension;
+mod help;
 mod init;
 mod key;
 mod link;
@@ -34,7 +36,7 @@ use crate::config;
 
 /// A phone for any web page, and the server behind it.
 #[derive(Debug, Parser)]
-#[command(name = "bitcall", version, propagate_version = true, infer_long_args = true, after_help = EXIT_CODES)]
+#[command(name = "bitcall", version, infer_long_args = true)]
 pub struct Cli {
     #[command(flatten)]
     globals: GlobalOptions,
@@ -46,16 +48,24 @@ pub struct Cli {
 #[derive(Clone, Debug, Args)]
 pub struct GlobalOptions {
     /// Configuration file.
-    #[arg(long, global = true, env = "BITCALL_CONFIG", default_value = config::DEFAULT_PATH, value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "BITCALL_CONFIG",
+        hide_env_values = true,
+        default_value = config::DEFAULT_PATH,
+        value_name = "FILE",
+        help_heading = help::SHARED
+    )]
     pub config: PathBuf,
     /// Print JSON for scripts instead of text for people.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = help::SHARED)]
     pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum CliCommand {
-    /// Try Bitcall: a server with one tenant and two extensions, gone when you stop it.
+    /// Try Bitcall: a tenant and two extensions, gone when you stop it.
     Demo(demo::Demo),
     /// Write a configuration file and secrets for this machine.
     Init(init::Init),
@@ -95,28 +105,39 @@ enum CliCommand {
     /// Write the man pages into a directory.
     #[command(hide = true)]
     Man(docs::Man),
-    /// Print shell completions.
-    Completions(docs::Completions),
+    /// Print a shell's completions; they know tenants, keys and domains.
+    Completions(completion::Completions),
 }
 
-/// For `--help` and the man page; [`Exit`] is the same for the code.
-const EXIT_CODES: &str = "\
-Exit codes:
-  0  done
-  1  the answer is no: it does not exist; or something went wrong on the way
-  2  the command line, the configuration, a secret or a value is wrong
-  3  the server cannot be reached, or could not do it now: trying again may help
-  4  refused: wrong or missing key, not this user, not in this plan
-  5  conflict: it exists already, a limit is reached, it is the last one, it was changed meanwhile";
+/// How much of the command line is explained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Help {
+    /// Of a command what is its own, for `-h`.
+    Short,
+    /// All, for `--help` and the man pages.
+    Full,
+}
+
+impl Help {
+    /// What was asked for, if it is help.
+    fn wanted() -> Self {
+        let words: Vec<_> = std::env::args_os().skip(1).collect();
+        let is_full = words.iter().any(|word| word == "--help") || words.first().is_some_and(|word| word == "help");
+        if is_full { Self::Full } else { Self::Short }
+    }
+}
 
 /// The command line as it is parsed, explained and completed.
-fn command() -> Command {
-    examples::add_to(Cli::command())
+fn command(help: Help) -> Command {
+    help::add_to(Cli::command(), help)
 }
 
 /// Parses the command line and runs its command.
 pub fn run() -> Result<(), CliError> {
-    let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    if completion::answer_shell() {
+        return Ok(());
+    }
+    let parsed = command(Help::wanted()).try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let Cli { globals, command } = match parsed {
         Ok(cli) => cli,
         // Help and version are data, too.
@@ -141,8 +162,8 @@ pub fn run() -> Result<(), CliError> {
         CliCommand::Secret(secret) => secret.run(&globals),
         CliCommand::Store(store) => store.run(&globals),
         CliCommand::Audit(audit) => audit.run(&globals),
-        CliCommand::Man(man) => man.run(self::command()),
-        CliCommand::Completions(completions) => completions.run(self::command()),
+        CliCommand::Man(man) => man.run(self::command(Help::Full)),
+        CliCommand::Completions(completions) => completions.run(),
     }
 }
 

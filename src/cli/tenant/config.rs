@@ -17,7 +17,7 @@ pub struct ChangeSettings {
     /// As the operator: transport is in effect whatever the tenant's plan says
     #[arg(long)]
     operator: bool,
-    /// Whether links may be made that sign a person in: on or off
+    /// Whether links may be made that sign a person in
     #[arg(long, value_parser = on_off(), requires = "operator", value_name = "SWITCH")]
     auth_link: Option<bool>,
     #[command(flatten)]
@@ -54,13 +54,13 @@ struct BehaviourOptions {
     /// Origin whose pages may embed the phone; repeated for all of them, in place of those there were
     #[arg(long = "origin", value_name = "ORIGIN")]
     origins: Vec<String>,
-    /// The phone in a window of its own: on or off
+    /// The phone in a window of its own
     #[arg(long, value_parser = on_off(), value_name = "SWITCH")]
     popup: Option<bool>,
-    /// Installing the phone as an app: on or off
+    /// Installing the phone as an app
     #[arg(long, value_parser = on_off(), value_name = "SWITCH")]
     installable: Option<bool>,
-    /// Playing audio clips into calls: on or off
+    /// Playing audio clips into calls
     #[arg(long, value_parser = on_off(), value_name = "SWITCH")]
     audio_clips: Option<bool>,
     /// What the phone does with credentials that the page hands it
@@ -72,7 +72,7 @@ struct BehaviourOptions {
     /// Theme at the start
     #[arg(long, value_parser = ["system", "light", "dark"], value_name = "THEME")]
     theme: Option<String>,
-    /// Whether people and pages may not change the theme: on or off
+    /// Whether people and pages may not change the theme
     #[arg(long, value_parser = on_off(), value_name = "SWITCH")]
     theme_lock: Option<bool>,
     /// Storage isolation

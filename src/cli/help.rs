@@ -90,7 +90,9 @@ mod tests {
         }
         for help in [Help::Short, Help::Full] {
             let root = help_of(&[], help);
-            all.iter().for_each(|option| assert!(root.contains(option), "{option}:\n{root}"));
+            for option in &all {
+                assert!(root.contains(option), "{option}:\n{root}");
+            }
         }
     }
 

@@ -63,9 +63,11 @@ impl Amount {
 pub struct CallerShares<K> {
     /// Of one key; each caller with it has half of that at most. The operator has as much for each tenant.
     limit: Amount,
-    shares: HashMap<(TenantId, Option<KeyId>), HashMap<Option<String>, Holding<K>>>,
+    shares: HashMap<(TenantId, Option<KeyId>), HoldingsByNetwork<K>>,
     owners: HashMap<K, (TenantId, Caller, Timestamp)>,
 }
+
+type HoldingsByNetwork<K> = HashMap<Option<String>, Holding<K>>;
 
 /// What one caller has, the oldest first.
 #[derive(Debug)]

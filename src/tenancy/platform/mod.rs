@@ -294,7 +294,9 @@ impl Platform {
             // The attempt is over when it is in the store, not when its caller is gone.
             let _attempt = attempt;
             let revision = platform.0.store.commit(batch).await?;
-            answer.into_iter().for_each(|answer| platform.answer_kept(answer));
+            if let Some(answer) = answer {
+                platform.answer_kept(answer);
+            }
             Ok(follow(&platform, revision))
         });
         work.await.unwrap_or_else(|error| Err(store::Error::Failed(format!("the change broke off: {error}"))))

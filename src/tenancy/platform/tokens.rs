@@ -181,7 +181,9 @@ impl Platform {
         let tenant = id.clone();
         let remember = move |platform: &Self, _| {
             let mut waiting = platform.pending_tokens();
-            surplus.iter().for_each(|gone| waiting.remove(gone));
+            for gone in &surplus {
+                waiting.remove(gone);
+            }
             waiting.put(hash, tenant, &stored);
         };
         match self.commit_with_audit(context, action, batch, remember).await {

@@ -5,7 +5,7 @@
 //! the `want_*` fields. The next offer is made from their values at that time.
 
 use bitcall_sip::ua::Millis;
-use bitcall_wire::agent_protocol::{CallSnapshot, CallState, HoldState, MediaDirection, MediaRequest};
+use bitcall_wire::agent_protocol::{CallSnapshot, CallState, HoldState, MediaDirection, MediaRequest, OfferKind};
 
 /// Time for a page to make an offer within a call. The user agent waits equally long for an answer of the page.
 pub const OFFER_TIMEOUT_MS: u64 = 20_000;
@@ -159,7 +159,8 @@ impl CallEntry {
         self.want_offer = false;
         self.negotiation =
             MediaNegotiation::CreatingOffer { held: self.want_held, restart, until: now.plus(OFFER_TIMEOUT_MS) };
-        Some(MediaRequest::Offer { direction: media_direction(self.want_held), restart_ice: restart })
+        let kind = if restart { OfferKind::RestartIce } else { OfferKind::Current };
+        Some(MediaRequest::Offer { direction: media_direction(self.want_held), kind })
     }
 
     /// Our offer was interrupted, not refused: an ICE restart that it contained is wanted again.

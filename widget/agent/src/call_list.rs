@@ -11,8 +11,8 @@ use std::collections::VecDeque;
 
 use bitcall_sip::ua::{Command, Config, Millis};
 use bitcall_wire::agent_protocol::{
-    AgentEvent, AgentSnapshot, CallEndCause, CallSnapshot, CallState, MediaRequest, RegistrationStatus, SipAccount,
-    ToAgent, ToPage,
+    AgentEvent, AgentSnapshot, CallEndCause, CallSnapshot, CallState, HoldState, MediaRequest, RegistrationStatus,
+    SipAccount, ToAgent, ToPage,
 };
 
 use crate::call_entry::{CallEntry, RequestPurpose};
@@ -100,6 +100,7 @@ impl CallList {
             }
             ToAgent::Digits { call, digits } => self.digits(port, &call, &digits),
             ToAgent::MediaReply { call, request_id, reply } => self.media_reply(port, &call, request_id, reply, now),
+            ToAgent::Silenced { .. } => {}
             ToAgent::MediaChanged { call, state } => {
                 self.media_changed(port, &call, state, now);
             }
@@ -150,10 +151,20 @@ impl CallList {
     }
 
     fn snapshot(&self) -> AgentSnapshot {
+        let speaking = self
+            .entries
+            .iter()
+            .filter(|entry| entry.is_in_progress() && entry.call.hold == HoldState::None)
+            .max_by_key(|entry| entry.focus)
+            .map(|entry| entry.call.id.clone());
         AgentSnapshot {
             revision: 0,
             registration: self.registration.clone(),
-            calls: self.entries.iter().map(|entry| entry.call.clone()).collect(),
+            calls: self
+                .entries
+                .iter()
+                .map(|entry| CallSnapshot { voice: Some(&entry.call.id) == speaking.as_ref(), ..entry.call.clone() })
+                .collect(),
             active: self.active(),
             ringer: self.pages.ringer().map(|page| page.name.clone()),
         }

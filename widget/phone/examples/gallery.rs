@@ -269,6 +269,8 @@ fn anna() -> CallSnapshot {
         hold: HoldState::None,
         remote_held: false,
         muted: false,
+        voice: true,
+        rings: false,
         started_at: NOW - 280_000,
         answered_at: Some(NOW - 272_000),
         page: Some("here".to_owned()),

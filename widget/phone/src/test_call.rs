@@ -13,6 +13,8 @@ pub fn call(id: &str, state: CallState) -> CallSnapshot {
         hold: HoldState::None,
         remote_held: false,
         muted: false,
+        voice: true,
+        rings: false,
         started_at: 0,
         answered_at: None,
         page: None,

@@ -98,6 +98,11 @@ pub enum ToAgent {
         call: CallId,
         state: MediaState,
     },
+    /// The page has closed the microphone and the loudspeaker of the call, because a snapshot
+    /// no longer has [`CallSnapshot::voice`] for it. Only then may a call of another page open its own.
+    Silenced {
+        call: CallId,
+    },
 }
 
 /// What happens to the active calls when another one is answered.
@@ -239,6 +244,12 @@ pub struct CallSnapshot {
     pub hold: HoldState,
     /// The far end has put us on hold.
     pub remote_held: bool,
+    /// The microphone and the loudspeaker of this call may be open. At most one call has this. Without
+    /// it the page sends no microphone sound into the call and plays nothing of it.
+    pub voice: bool,
+    /// Outbound, 180 received: the page plays a local ring-back tone whenever no early media
+    /// flows (RFC 3960 §3.2).
+    pub rings: bool,
     /// The microphone is muted in this call.
     pub muted: bool,
     pub started_at: UnixMillis,
@@ -262,9 +273,9 @@ pub enum CallDirection {
 pub enum CallState {
     /// Outbound, before the first 180 or early media.
     Dialing,
-    /// Outbound, 180 received: the page plays a local ring-back tone.
+    /// Outbound, 180 received.
     Ringing,
-    /// Outbound, 183 or 180 with a description received: the network sends the tone.
+    /// Outbound, a provisional response with a description received: the far end may send early media.
     EarlyMedia,
     /// Inbound, not answered by the person yet.
     Incoming,
@@ -283,6 +294,9 @@ pub enum HoldState {
     /// Requested and not confirmed by the far end. The microphone is already muted.
     Holding,
     Held,
+    /// The far end refused the hold or did not answer: it can neither be heard nor hear us, and does
+    /// not know it.
+    HeldHere,
     Resuming,
 }
 
@@ -327,7 +341,8 @@ pub enum AgentEvent {
         code: String,
         message: String,
     },
-    /// Hold (`held`) or resume (not `held`) failed. The previous state applies.
+    /// The far end refused the hold (`held`), and the call is held on our side only; or it refused to
+    /// resume (not `held`), and the call stays on hold.
     HoldFailed {
         call: CallId,
         held: bool,
@@ -338,15 +353,28 @@ pub enum AgentEvent {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MediaRequest {
     /// Make an offer. Create the connection if there is none. Reply: `Description`.
-    Offer { direction: MediaDirection, restart_ice: bool },
+    Offer { direction: MediaDirection, kind: OfferKind },
     /// Answer this offer. Reply: `Description`.
     Answer { offer: String, direction: MediaDirection },
     /// Apply this answer. A `provisional` one may be replaced later. Reply: `Done`.
     Accept { answer: String, provisional: bool },
-    /// Our last offer was refused: return to the stable description. Reply: `Done`.
+    /// Our last offer was refused, or the far end withdrew its own: the media is again as it was agreed
+    /// before. Reply: `Done`.
     RollBack,
     /// Stop the tracks and close the connection. No reply.
     Close,
+}
+
+/// What an offer changes besides the direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OfferKind {
+    /// The connection stays as it is.
+    #[default]
+    Current,
+    /// Restart ICE (RFC 8445 §9).
+    RestartIce,
+    /// Discard the connection, keep the microphone, and make a new connection.
+    NewConnection,
 }
 
 /// Direction of audio, from our side (RFC 3264 §5.1).
@@ -376,9 +404,12 @@ pub enum MediaError {
     Other,
 }
 
-/// ICE state of a call, as the page reports it.
+/// State of a call's connection, as the page reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MediaState {
+    /// ICE has a path; DTLS is not connected yet.
+    IceConnected,
+    /// ICE and DTLS are connected: sound can flow.
     Connected,
     Disconnected,
     Failed,

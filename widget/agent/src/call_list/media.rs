@@ -175,6 +175,7 @@ impl CallList {
             return;
         };
         match state {
+            MediaState::IceConnected => {}
             MediaState::Connected => {
                 entry.restart_at = None;
                 entry.restarts = 0;

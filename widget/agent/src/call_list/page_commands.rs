@@ -4,7 +4,7 @@ use bitcall_sip::digest::{self, Algorithm};
 use bitcall_sip::ua::{self, Command, Millis};
 use bitcall_wire::agent_protocol::{
     AccountSecret, AgentEvent, AgentSnapshot, CallDirection, CallEndCause, CallSnapshot, CallState, HoldState,
-    MediaRequest, OtherCalls, RegistrationFailureCode, RegistrationStatus, SipAccount, ToPage,
+    MediaRequest, OfferKind, OtherCalls, RegistrationFailureCode, RegistrationStatus, SipAccount, ToPage,
 };
 use bitcall_wire::number;
 use sha2::{Digest as _, Sha256};
@@ -179,6 +179,8 @@ impl CallList {
             hold: HoldState::None,
             remote_held: false,
             muted: false,
+            voice: false,
+            rings: false,
             started_at: now.0,
             answered_at: None,
             page: Some(page),
@@ -194,7 +196,7 @@ impl CallList {
             None => self.request_media(
                 index,
                 RequestPurpose::InitialOffer,
-                MediaRequest::Offer { direction: media_direction(false), restart_ice: false },
+                MediaRequest::Offer { direction: media_direction(false), kind: OfferKind::Current },
             ),
         }
         self.send(port, ToPage::Event { event });
@@ -237,7 +239,7 @@ impl CallList {
         let request = match entry.offer.clone() {
             Some(RemoteOffer::Description(offer)) => MediaRequest::Answer { offer, direction: media_direction(false) },
             Some(RemoteOffer::OfferRequested) | None => {
-                MediaRequest::Offer { direction: media_direction(false), restart_ice: false }
+                MediaRequest::Offer { direction: media_direction(false), kind: OfferKind::Current }
             }
         };
         self.request_media(index, RequestPurpose::InitialAnswer, request);

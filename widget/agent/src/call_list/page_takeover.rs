@@ -5,7 +5,7 @@
 //! `RTCPeerConnection`, whose offer is sent to the far end in a re-INVITE.
 
 use bitcall_sip::ua::{Command, Millis};
-use bitcall_wire::agent_protocol::{AgentEvent, CallDirection, CallState, MediaRequest};
+use bitcall_wire::agent_protocol::{AgentEvent, CallDirection, CallState, MediaRequest, OfferKind};
 
 use super::CallList;
 use super::page_commands::end_cause;
@@ -78,7 +78,7 @@ impl CallList {
                 events.push(AgentEvent::CallAnswered { call: entry.call.clone() });
             }
             if !entry.placed {
-                let request = MediaRequest::Offer { direction: media_direction(false), restart_ice: false };
+                let request = MediaRequest::Offer { direction: media_direction(false), kind: OfferKind::Current };
                 self.request_media(index, RequestPurpose::InitialOffer, request);
                 continue;
             }

@@ -3,7 +3,7 @@
 use bitcall_sip::ua::{self, EndedBy, Millis, OfferReason, RemoteParty};
 use bitcall_wire::agent_protocol::{
     AccountSecret, AgentEvent, CallDirection, CallEndCause, CallSnapshot, CallState, HoldState, MediaRequest,
-    RegistrationFailure, RegistrationFailureCode, RegistrationStatus,
+    OfferKind, RegistrationFailure, RegistrationFailureCode, RegistrationStatus,
 };
 use bitcall_wire::text::readable;
 
@@ -138,6 +138,8 @@ impl CallList {
             hold: HoldState::None,
             remote_held: offer.as_deref().is_some_and(sdp::is_hold),
             muted: false,
+            voice: false,
+            rings: false,
             started_at: now.0,
             answered_at: None,
             page: None,
@@ -252,7 +254,7 @@ impl CallList {
         let direction = media_direction(entry.want_held);
         let request = match entry.offer.clone() {
             Some(RemoteOffer::Description(offer)) => MediaRequest::Answer { offer, direction },
-            Some(RemoteOffer::OfferRequested) => MediaRequest::Offer { direction, restart_ice: false },
+            Some(RemoteOffer::OfferRequested) => MediaRequest::Offer { direction, kind: OfferKind::Current },
             None => return,
         };
         self.request_media(index, RequestPurpose::RemoteOffer, request);

@@ -1,5 +1,7 @@
 use bitcall_sip::ua::{self, Command, EndedBy};
-use bitcall_wire::agent_protocol::{AgentEvent, CallState, MediaError, MediaReply, MediaRequest, OtherCalls, ToAgent};
+use bitcall_wire::agent_protocol::{
+    AgentEvent, CallState, MediaError, MediaReply, MediaRequest, OfferKind, OtherCalls, ToAgent,
+};
 
 use crate::test_call_list::TestCallList;
 
@@ -12,7 +14,7 @@ fn a_call_requests_an_offer_and_sends_it_in_the_invite() {
     phone.call(1, "c1", "+49 (30) 1234");
     assert!(matches!(
         phone.media_requests(1).as_slice(),
-        [(call, MediaRequest::Offer { restart_ice: false, .. })] if call == "c1"
+        [(call, MediaRequest::Offer { kind: OfferKind::Current, .. })] if call == "c1"
     ));
     assert_eq!(phone.event_names(1), ["started"]);
     let shown = phone.call_snapshot(1, "c1");

@@ -1,5 +1,7 @@
 use bitcall_sip::ua::{self, Command, OfferReason};
-use bitcall_wire::agent_protocol::{HoldState, MediaDirection, MediaRequest, MediaState, OtherCalls, ToAgent};
+use bitcall_wire::agent_protocol::{
+    HoldState, MediaDirection, MediaRequest, MediaState, OfferKind, OtherCalls, ToAgent,
+};
 
 use crate::test_call_list::TestCallList;
 
@@ -18,7 +20,7 @@ fn a_call_is_held_only_after_the_far_end_accepts_the_offer() {
     assert_eq!(phone.call_snapshot(1, "c1").hold, HoldState::Holding);
     assert_eq!(
         phone.media_requests(1),
-        [("c1".to_owned(), MediaRequest::Offer { direction: MediaDirection::SendOnly, restart_ice: false })]
+        [("c1".to_owned(), MediaRequest::Offer { direction: MediaDirection::SendOnly, kind: OfferKind::Current })]
     );
     phone.reply_description(1, "c1", "hold offer");
     assert!(matches!(phone.commands().as_slice(), [Command::Reinvite { .. }]));
@@ -59,7 +61,7 @@ fn after_glare_the_offer_has_the_latest_requested_direction() {
     phone.event(ua::Event::OfferNeeded { call: "c1".into(), reason: OfferReason::Glare });
     assert_eq!(
         phone.media_requests(1),
-        [("c1".to_owned(), MediaRequest::Offer { direction: MediaDirection::SendRecv, restart_ice: false })]
+        [("c1".to_owned(), MediaRequest::Offer { direction: MediaDirection::SendRecv, kind: OfferKind::Current })]
     );
 }
 
@@ -113,7 +115,7 @@ fn restarting() -> TestCallList {
 }
 
 fn restart() -> (String, MediaRequest) {
-    ("c1".to_owned(), MediaRequest::Offer { direction: MediaDirection::SendRecv, restart_ice: true })
+    ("c1".to_owned(), MediaRequest::Offer { direction: MediaDirection::SendRecv, kind: OfferKind::RestartIce })
 }
 
 #[test]
@@ -144,12 +146,10 @@ fn an_accepted_ice_restart_is_not_repeated() {
     phone.event(reinvite_accepted("c1"));
     phone.reply_done(1, "c1");
     phone.hold(1, "c1", true);
-    assert!(
-        phone.media_requests(1).contains(&(
-            "c1".to_owned(),
-            MediaRequest::Offer { direction: MediaDirection::SendOnly, restart_ice: false }
-        ))
-    );
+    assert!(phone.media_requests(1).contains(&(
+        "c1".to_owned(),
+        MediaRequest::Offer { direction: MediaDirection::SendOnly, kind: OfferKind::Current }
+    )));
 }
 
 #[test]
@@ -191,14 +191,13 @@ fn recovery_restarts_ice_and_keeps_the_call_on_hold() {
     phone.event(ua::Event::OfferNeeded { call: "c1".into(), reason: OfferReason::Recovery });
     assert_eq!(
         phone.media_requests(1),
-        [("c1".to_owned(), MediaRequest::Offer { direction: MediaDirection::SendOnly, restart_ice: true })]
+        [("c1".to_owned(), MediaRequest::Offer { direction: MediaDirection::SendOnly, kind: OfferKind::RestartIce })]
     );
     assert!(!phone.call_snapshot(1, "c1").detached);
 }
 
 #[test]
 fn failed_ice_is_restarted_and_a_short_disconnection_is_not() {
-    use bitcall_wire::agent_protocol::MediaState;
     let changed = |state| ToAgent::MediaChanged { call: "c1".into(), state };
     let mut phone = TestCallList::in_call();
     phone.send(1, changed(MediaState::Disconnected));
@@ -207,5 +206,8 @@ fn failed_ice_is_restarted_and_a_short_disconnection_is_not() {
     phone.advance_time(5_000, &[1]);
     assert!(phone.media_requests(1).is_empty());
     phone.send(1, changed(MediaState::Failed));
-    assert!(matches!(phone.media_requests(1).as_slice(), [(_, MediaRequest::Offer { restart_ice: true, .. })]));
+    assert!(matches!(
+        phone.media_requests(1).as_slice(),
+        [(_, MediaRequest::Offer { kind: OfferKind::RestartIce, .. })]
+    ));
 }

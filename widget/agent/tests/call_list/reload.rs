@@ -1,5 +1,5 @@
 use bitcall_sip::ua::{self, Command};
-use bitcall_wire::agent_protocol::{CallState, MediaDirection, MediaRequest, OtherCalls, ToAgent};
+use bitcall_wire::agent_protocol::{CallState, MediaDirection, MediaRequest, OfferKind, OtherCalls, ToAgent};
 
 use crate::test_call_list::TestCallList;
 
@@ -12,7 +12,7 @@ fn after_a_reload_the_new_page_takes_the_call_over_with_a_reinvite() {
     phone.attach(2, "a2");
     assert_eq!(
         phone.media_requests(2),
-        [("c1".to_owned(), MediaRequest::Offer { direction: MediaDirection::SendRecv, restart_ice: false })]
+        [("c1".to_owned(), MediaRequest::Offer { direction: MediaDirection::SendRecv, kind: OfferKind::Current })]
     );
     assert_eq!(phone.call_snapshot(2, "c1").page.as_deref(), Some("a2"));
     phone.reply_description(2, "c1", "fresh offer");

@@ -122,7 +122,7 @@ fn calls_of_page(snapshot: &AgentSnapshot, page: &str, now: u64) -> Vec<Reported
         number: Some(call.number.chars().take(MAX_NUMBER_CHARS).collect()).filter(|number: &String| !number.is_empty()),
         direction: call.direction,
         state: match call.hold {
-            HoldState::Held | HoldState::Holding => ReportedCallState::Held,
+            HoldState::Held | HoldState::HeldHere | HoldState::Holding => ReportedCallState::Held,
             _ if call.answered_at.is_some() => ReportedCallState::Active,
             _ => ReportedCallState::Ringing,
         },

@@ -4,7 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 
-use bitcall_wire::agent_protocol::{CallId, MediaDirection, MediaError, MediaReply, MediaRequest, MediaState, ToAgent};
+use bitcall_wire::agent_protocol::{
+    CallId, MediaDirection, MediaError, MediaReply, MediaRequest, MediaState, OfferKind, ToAgent,
+};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::MediaStreamTrack;
 
@@ -218,9 +220,9 @@ impl CallMedia {
     async fn handle(self: &Rc<Self>, request: MediaRequest) -> MediaReply {
         let prepared = self.prepared.borrow_mut().take();
         let done = match request {
-            MediaRequest::Offer { direction, restart_ice } => match prepared {
-                Some(offer) if direction == MediaDirection::SendRecv && !restart_ice => offer,
-                _ => self.offer(direction, restart_ice).await,
+            MediaRequest::Offer { direction, kind } => match prepared {
+                Some(offer) if direction == MediaDirection::SendRecv && kind != OfferKind::RestartIce => offer,
+                _ => self.offer(direction, kind).await,
             }
             .map(Some),
             MediaRequest::Answer { offer, direction } => self.answer(&offer, direction).await.map(Some),
@@ -253,10 +255,10 @@ impl CallMedia {
             self.attach_microphone(&media, &prepared.connection, true).await?;
             return Ok(offer);
         }
-        self.offer(MediaDirection::SendRecv, false).await
+        self.offer(MediaDirection::SendRecv, OfferKind::Current).await
     }
 
-    async fn offer(self: &Rc<Self>, direction: MediaDirection, restart_ice: bool) -> Result<String, MediaFailure> {
+    async fn offer(self: &Rc<Self>, direction: MediaDirection, kind: OfferKind) -> Result<String, MediaFailure> {
         let media = self.media.upgrade().ok_or_else(call_over_error)?;
         let ready = self.microphone_ready(&media).await?;
         let connection = match self.connection() {
@@ -264,7 +266,7 @@ impl CallMedia {
             None => self.connect()?,
         };
         let track = self.track();
-        let sdp = connection.offer(direction, restart_ice, track.as_ref()).await;
+        let sdp = connection.offer(direction, kind == OfferKind::RestartIce, track.as_ref()).await;
         let sdp = sdp.map_err(|error| other_error("The offer could not be made", &error))?;
         self.attach_microphone(&media, &connection, ready).await?;
         Ok(sdp)

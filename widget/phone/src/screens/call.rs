@@ -182,7 +182,10 @@ fn controls(ui: Ui, call: ReadSignal<Option<CallSnapshot>>, id: &CallId) -> View
     let muted_id = id.clone();
     let muted = selector(move || ui.muted.with(|muted| muted.contains(&muted_id)));
     let held = selector(move || {
-        call.with(|call| call.as_ref().is_some_and(|call| matches!(call.hold, HoldState::Holding | HoldState::Held)))
+        call.with(|call| {
+            call.as_ref()
+                .is_some_and(|call| matches!(call.hold, HoldState::Holding | HoldState::Held | HoldState::HeldHere))
+        })
     });
     let busy = selector(move || {
         call.with(|call| {
@@ -274,6 +277,7 @@ fn state_words(call: &CallSnapshot) -> &'static str {
         (CallState::Answering, _) => "Connecting…",
         (CallState::Ended { .. }, _) => "Call ended",
         (CallState::Active, HoldState::Holding | HoldState::Held) => "On hold",
+        (CallState::Active, HoldState::HeldHere) => "On hold here. The other side does not know it",
         (CallState::Active, HoldState::Resuming) => "Resuming…",
         (CallState::Active, HoldState::None) if call.remote_held => "The other side has put you on hold",
         // The timer is enough.

@@ -5,23 +5,30 @@
 mod media;
 mod page_commands;
 mod page_takeover;
+mod reconcile;
 mod user_agent_events;
 
 use std::collections::VecDeque;
 
 use bitcall_sip::ua::{Command, Config, Millis};
 use bitcall_wire::agent_protocol::{
-    AgentEvent, AgentSnapshot, CallEndCause, CallSnapshot, CallState, HoldState, MediaRequest, RegistrationStatus,
-    SipAccount, ToAgent, ToPage,
+    AgentEvent, AgentSnapshot, CallEndCause, CallId, MediaRequest, RegistrationStatus, SipAccount, ToAgent, ToPage,
 };
 
-use crate::call_entry::{CallEntry, RequestPurpose};
+use crate::call::{Call, MakingOffer, Negotiation, OfferMethod, Phase, Voice};
 use crate::pages::{Pages, PortId};
 
 /// The agent signs out after this time without a page and without a call.
 const NO_PAGE_TIMEOUT_MS: u64 = 15_000;
 /// The same with a call. It is longer because a page may be reloading or be opened again.
 const NO_PAGE_IN_CALL_TIMEOUT_MS: u64 = 60_000;
+/// Time for a page to make an offer within a call, or to apply an answer. The user agent waits equally long
+/// for an answer of the page.
+const MEDIA_TIMEOUT_MS: u64 = 20_000;
+/// Time for a page to make the offer of a new call. The browser may ask the person for the microphone.
+const INITIAL_OFFER_TIMEOUT_MS: u64 = 180_000;
+/// Commands for this many calls that have ended are ignored: a second click on "Hang up" is no error.
+const MAX_ENDED_CALLS: usize = 32;
 
 /// What the agent must do next.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,9 +65,17 @@ pub struct CallList {
     registration: RegistrationStatus,
     /// The last registration event to pages was `Registered`.
     reported_registered: bool,
-    entries: Vec<CallEntry>,
+    calls: Vec<Call>,
+    /// The calls that ended last, newest last.
+    ended: VecDeque<CallId>,
     focus: u64,
     last_request_id: u32,
+    /// How a call was picked up the last time that it had sound afterwards.
+    pick_up_method: OfferMethod,
+    /// Number of INVITEs with Replaces.
+    replacements: u64,
+    /// Dialogs that the server has replaced, and when we end them if it does not.
+    replaced_dialogs: Vec<(CallId, Millis)>,
     last_snapshot: AgentSnapshot,
     no_page_until: Option<Millis>,
     finished: bool,
@@ -83,24 +98,28 @@ impl CallList {
             ToAgent::Detach => return self.page_gone(port, now),
             ToAgent::Alive { visible } => self.pages.keep_alive(port, visible, now),
             ToAgent::Probe | ToAgent::Offline => {}
-            ToAgent::SignIn { account } => self.sign_in(port, *account),
+            ToAgent::SignIn { account } => self.sign_in(port, *account, now),
             _ if self.pages.by_port(port).is_none_or(|page| !page.authorized) => return,
             ToAgent::SignOut => self.sign_out(now),
             ToAgent::Call { call, number, caller_id, offer } => {
                 self.call(port, call, &number, caller_id, offer, now);
             }
-            ToAgent::Answer { call, others } => self.answer(port, &call, others, now),
+            ToAgent::Answer { call, others } => self.answer(port, &call, others),
             ToAgent::Decline { call } => self.decline(port, &call, now),
             ToAgent::HangUp { call } => self.hang_up(port, &call, now),
             ToAgent::Hold { call, held } => self.hold(port, &call, held),
             ToAgent::Mute { call, muted } => {
-                if let Some(entry) = self.entry(&call) {
-                    entry.call.muted = muted;
+                if let Some(call) = self.call_mut(&call) {
+                    call.muted = muted;
                 }
             }
             ToAgent::Digits { call, digits } => self.digits(port, &call, &digits),
             ToAgent::MediaReply { call, request_id, reply } => self.media_reply(port, &call, request_id, reply, now),
-            ToAgent::Silenced { .. } => {}
+            ToAgent::Silenced { call } => {
+                if let Some(index) = self.find_of_page(port, &call) {
+                    self.silenced(index);
+                }
+            }
             ToAgent::MediaChanged { call, state } => {
                 self.media_changed(port, &call, state, now);
             }
@@ -121,8 +140,9 @@ impl CallList {
     }
 
     pub fn next_timeout(&self) -> Option<Millis> {
-        let entries = self.entries.iter().filter_map(CallEntry::next_timeout).min();
-        [entries, self.pages.next_timeout(), self.no_page_until].into_iter().flatten().min()
+        let calls = self.calls.iter().filter_map(Call::next_timeout).min();
+        let replaced = self.replaced_dialogs.iter().map(|(_, until)| *until).min();
+        [calls, replaced, self.pages.next_timeout(), self.no_page_until].into_iter().flatten().min()
     }
 
     pub fn poll(&mut self) -> Option<CallListOutput> {
@@ -140,7 +160,7 @@ impl CallList {
         }
         snapshot.revision += 1;
         self.last_snapshot = snapshot;
-        self.entries.retain(|entry| !entry.is_ended());
+        self.calls.retain(|call| !call.is_ended());
         for page in self.pages.iter() {
             self.out.push_back(CallListOutput::ToPage {
                 port: page.port,
@@ -151,32 +171,16 @@ impl CallList {
     }
 
     fn snapshot(&self) -> AgentSnapshot {
-        let speaking = self
-            .entries
-            .iter()
-            .filter(|entry| entry.is_in_progress() && entry.call.hold == HoldState::None)
-            .max_by_key(|entry| entry.focus)
-            .map(|entry| entry.call.id.clone());
         AgentSnapshot {
             revision: 0,
             registration: self.registration.clone(),
-            calls: self
-                .entries
-                .iter()
-                .map(|entry| CallSnapshot { voice: Some(&entry.call.id) == speaking.as_ref(), ..entry.call.clone() })
-                .collect(),
-            active: self.active(),
+            calls: self.calls.iter().map(Call::snapshot).collect(),
+            active: self
+                .latest(Call::is_in_progress)
+                .and_then(|index| self.calls.get(index))
+                .map(|call| call.id.clone()),
             ringer: self.pages.ringer().map(|page| page.name.clone()),
         }
-    }
-
-    /// The call that the person selected last.
-    fn active(&self) -> Option<String> {
-        self.entries
-            .iter()
-            .filter(|entry| entry.is_in_progress())
-            .max_by_key(|entry| entry.focus)
-            .map(|entry| entry.call.id.clone())
     }
 
     fn attach(&mut self, port: PortId, name: &str, visible: bool, now: Millis) {
@@ -186,14 +190,14 @@ impl CallList {
     }
 
     /// The page has the account's secret: it gets the current state and takes over calls without a page.
-    fn authorize_page(&mut self, port: PortId) {
+    fn authorize_page(&mut self, port: PortId, now: Millis) {
         if !self.pages.authorize(port) {
             return;
         }
         let Some(name) = self.pages.by_port(port).map(|page| page.name.clone()) else {
             return;
         };
-        let taken_over = self.take_over_calls(&name);
+        let taken_over = self.take_over_calls(&name, now);
         if self.reported_registered
             && let Some(account) = &self.account
         {
@@ -210,18 +214,14 @@ impl CallList {
     fn send_current_state(&mut self, port: PortId, name: &str) {
         let snapshot = self.last_snapshot.clone();
         self.send(port, ToPage::Snapshot { snapshot });
-        let ringing: Vec<CallSnapshot> = self
-            .entries
-            .iter_mut()
-            .filter(|entry| entry.call.state == CallState::Incoming)
-            .filter(|entry| !entry.notified.iter().any(|notified| notified == name))
-            .map(|entry| {
-                entry.notified.push(name.to_owned());
-                entry.call.clone()
-            })
-            .collect();
-        for call in ringing {
-            let event = AgentEvent::CallIncoming { call };
+        let mut events = Vec::new();
+        for call in &mut self.calls {
+            if matches!(call.phase, Phase::Incoming { .. }) && !call.notified.iter().any(|notified| notified == name) {
+                call.notified.push(name.to_owned());
+                events.push(AgentEvent::CallIncoming { call: call.snapshot() });
+            }
+        }
+        for event in events {
             self.send(port, ToPage::Event { event });
         }
     }
@@ -234,22 +234,32 @@ impl CallList {
         self.advance(now);
     }
 
-    /// Requests the offers that are due, and starts or stops the time-out without a page.
+    /// Everything that follows from the new state: who speaks, which offers are due, the time-out without a page.
     fn advance(&mut self, now: Millis) {
-        for index in 0..self.entries.len() {
-            if let Some(entry) = self.entries.get_mut(index) {
-                let request = entry.next_offer(now);
-                entry.update_hold_state();
-                if let Some(request) = request {
-                    self.request_media(index, RequestPurpose::LocalOffer, request);
-                }
-            }
+        self.reconcile(now);
+        for index in 0..self.calls.len() {
+            self.request_due_offer(index, now);
         }
         if self.pages.iter().next().is_some() {
             self.no_page_until = None;
         } else if self.no_page_until.is_none() && !self.finished {
-            let in_call = self.entries.iter().any(|entry| !entry.is_ended());
+            let in_call = self.calls.iter().any(|call| !call.is_ended());
             self.no_page_until = Some(now.plus(if in_call { NO_PAGE_IN_CALL_TIMEOUT_MS } else { NO_PAGE_TIMEOUT_MS }));
+        }
+    }
+
+    /// Requests the call's next offer from its page.
+    fn request_due_offer(&mut self, index: usize, now: Millis) {
+        let Some(content) = self.calls.get(index).and_then(Call::next_offer) else {
+            return;
+        };
+        if let Some(request) = self.request_media(index, content.request())
+            && let Some(call) = self.calls.get_mut(index)
+        {
+            call.wishes.offer = false;
+            call.wishes.restart_ice = false;
+            call.negotiation =
+                Negotiation::MakingOffer(MakingOffer { request, content, until: now.plus(MEDIA_TIMEOUT_MS) });
         }
     }
 
@@ -272,18 +282,29 @@ impl CallList {
     }
 
     fn find(&self, call: &str) -> Option<usize> {
-        self.entries.iter().position(|entry| entry.call.id == call && !entry.is_ended())
+        self.calls.iter().position(|known| known.id == call && !known.is_ended())
     }
 
-    fn entry(&mut self, call: &str) -> Option<&mut CallEntry> {
-        self.entries.iter_mut().find(|entry| entry.call.id == call && !entry.is_ended())
+    /// The call with this id in the user agent.
+    fn find_dialog(&self, sip_call: &str) -> Option<usize> {
+        self.calls.iter().position(|call| call.sip_call == sip_call && !call.is_ended())
+    }
+
+    /// The call, if the page of this port owns it.
+    fn find_of_page(&self, port: PortId, call: &str) -> Option<usize> {
+        let page = self.pages.by_port(port)?;
+        self.find(call).filter(|index| self.calls.get(*index).is_some_and(|call| call.owner.is(&page.name)))
+    }
+
+    fn call_mut(&mut self, call: &str) -> Option<&mut Call> {
+        self.calls.iter_mut().find(|known| known.id == call && !known.is_ended())
     }
 
     fn focus_on(&mut self, index: usize) {
         self.focus += 1;
         let focus = self.focus;
-        if let Some(entry) = self.entries.get_mut(index) {
-            entry.focus = focus;
+        if let Some(call) = self.calls.get_mut(index) {
+            call.focus = focus;
         }
     }
 
@@ -311,45 +332,56 @@ impl CallList {
         }
     }
 
-    /// Sends a media request to the page that owns the call. Without such a page nothing is sent.
-    fn request_media(&mut self, index: usize, purpose: RequestPurpose, request: MediaRequest) {
+    /// Sends a media request to the page that owns the call, and returns its number. Without such a page
+    /// nothing is sent.
+    fn request_media(&mut self, index: usize, request: MediaRequest) -> Option<u32> {
+        let call = self.calls.get(index)?;
+        let port = call.owner.page().and_then(|name| self.pages.by_name(name))?.port;
+        let call = call.id.clone();
         self.last_request_id = self.last_request_id.wrapping_add(1);
         let request_id = self.last_request_id;
-        let Some(entry) = self.entries.get_mut(index) else {
-            return;
-        };
-        let Some(port) = entry.call.page.as_deref().and_then(|name| self.pages.by_name(name)).map(|page| page.port)
-        else {
-            return;
-        };
-        entry.open_request(request_id, purpose);
-        let call = entry.call.id.clone();
         self.send(port, ToPage::Media { call, request_id, request });
+        Some(request_id)
     }
 
     fn command(&mut self, command: Command) {
         self.out.push_back(CallListOutput::Command(command));
     }
 
+    /// Ends the call's dialogs: the present one, and the one that was to replace it.
+    fn hang_up_dialogs(&mut self, index: usize) {
+        let Some(call) = self.calls.get_mut(index) else {
+            return;
+        };
+        let replacement = call.replacement.take().map(|replacement| replacement.sip_call);
+        let present = call.is_placed().then(|| call.sip_call.clone());
+        for call in [replacement, present].into_iter().flatten() {
+            self.command(Command::HangUp { call });
+        }
+    }
+
     /// Ends the call for all pages. The caller has sent the command to the user agent, or
     /// handles its event.
     fn end(&mut self, index: usize, cause: CallEndCause, now: Millis) {
-        self.request_media(index, RequestPurpose::RollBack, MediaRequest::Close);
-        let Some(entry) = self.entries.get_mut(index) else {
+        self.request_media(index, MediaRequest::Close);
+        let Some(call) = self.calls.get_mut(index) else {
             return;
         };
-        entry.discard_all_requests();
-        entry.call.state = CallState::Ended { cause: cause.clone() };
-        entry.call.detached = false;
-        entry.orphan_until = None;
-        entry.restart_at = None;
-        entry.negotiation = crate::call_entry::MediaNegotiation::Idle;
-        let event = AgentEvent::CallEnded { call: entry.call.clone(), cause, duration: entry.duration(now) };
-        let mut names = std::mem::take(&mut entry.notified);
-        if let Some(owner) = entry.call.page.clone()
-            && !names.contains(&owner)
+        call.phase = Phase::Ended { cause: cause.clone() };
+        call.negotiation = Negotiation::Idle;
+        call.voice = Voice::Closed;
+        call.detached = false;
+        call.ends.clear();
+        let event = AgentEvent::CallEnded { call: call.snapshot(), cause, duration: call.duration(now) };
+        let mut names = std::mem::take(&mut call.notified);
+        if let Some(owner) = call.owner.page()
+            && !names.iter().any(|name| name == owner)
         {
-            names.push(owner);
+            names.push(owner.to_owned());
+        }
+        self.ended.push_back(call.id.clone());
+        if self.ended.len() > MAX_ENDED_CALLS {
+            self.ended.pop_front();
         }
         for name in names {
             self.notify_page(&name, event.clone());

@@ -14,7 +14,7 @@
 //! - `driver` does the I/O: ports, `WebSocket`, timers (WASM only).
 
 mod agent;
-mod call_entry;
+mod call;
 mod call_list;
 #[cfg(target_arch = "wasm32")]
 mod driver;

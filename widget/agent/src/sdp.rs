@@ -1,5 +1,5 @@
-//! The direction of audio in a session description (RFC 8866).
-//! The agent reads nothing else in it; the rest is for the page's `RTCPeerConnection`.
+//! What the agent reads in a session description (RFC 8866): the direction of audio, and which transport
+//! it describes. The rest is for the page's `RTCPeerConnection`.
 
 /// True if the description puts us on hold: its audio is `sendonly` or `inactive`
 /// (RFC 3264 §8.4), or it has the older `c=… 0.0.0.0` (RFC 2543).
@@ -30,6 +30,31 @@ pub fn is_hold(sdp: &str) -> bool {
     audio.or(session).unwrap_or(false)
 }
 
+/// The ICE credentials (RFC 8839 §5.4) and the DTLS fingerprint (RFC 8122 §5) of a description. Two
+/// descriptions with the same ones are of the same transport.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransportIdentity(Vec<String>);
+
+impl TransportIdentity {
+    pub fn of(sdp: &str) -> TransportIdentity {
+        let mut lines: Vec<String> = sdp
+            .lines()
+            .map(str::trim_end)
+            .filter(|line| ["a=ice-ufrag:", "a=ice-pwd:", "a=fingerprint:"].iter().any(|name| line.starts_with(name)))
+            .map(str::to_owned)
+            .collect();
+        // They may stand in the session, in each media section, or in both.
+        lines.sort_unstable();
+        lines.dedup();
+        TransportIdentity(lines)
+    }
+}
+
+/// True if the far end keeps its DTLS association and makes no new handshake (RFC 4145 §4).
+pub fn keeps_connection(sdp: &str) -> bool {
+    sdp.lines().any(|line| line.trim_end() == "a=connection:existing")
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum SdpSection {
     Session,
@@ -53,6 +78,17 @@ mod tests {
         assert!(is_hold("v=0\r\na=inactive\r\nm=audio 9 X 0\r\n"));
         assert!(!is_hold("v=0\r\nm=audio 9 X 0\r\n"));
         assert!(!is_hold("v=0\r\nm=audio 9 X 0\r\nm=video 9 X 0\r\na=inactive\r\n"));
+    }
+
+    #[test]
+    fn descriptions_with_the_same_keys_are_of_one_transport() {
+        let sdp = |ufrag: &str, key: &str| {
+            format!("v=0\r\na=fingerprint:sha-256 {key}\r\nm=audio 9 X 0\r\na=ice-ufrag:{ufrag}\r\na=ice-pwd:p\r\n")
+        };
+        let of = |text: &str| TransportIdentity::of(text);
+        assert_eq!(of(&sdp("u", "AA")), of(&format!("{}a=sendonly\r\n", sdp("u", "AA"))));
+        assert_ne!(of(&sdp("u", "AA")), of(&sdp("v", "AA")));
+        assert_ne!(of(&sdp("u", "AA")), of(&sdp("u", "BB")));
     }
 
     #[test]

@@ -1,206 +1,239 @@
-//! Media replies and ICE states of pages.
+//! Media replies and connection states of pages.
 
 use bitcall_sip::ua::{Command, Millis};
 use bitcall_wire::agent_protocol::{AgentEvent, CallState, MediaError, MediaReply, MediaRequest, MediaState, ToPage};
 
 use super::page_commands::end_cause;
-use super::{CallList, CallListOutput};
-use crate::call_entry::{MediaNegotiation, RequestPurpose};
+use super::{CallList, CallListOutput, MEDIA_TIMEOUT_MS};
+use crate::call::{
+    ApplyingAnswer, MakingAnswer, MakingOffer, Negotiation, OfferContent, OfferMethod, OfferSent, Phase,
+};
 use crate::pages::PortId;
-
-/// Disconnected ICE often recovers by itself. After this time it is restarted.
-const ICE_DISCONNECTED_TIMEOUT_MS: u64 = 3_000;
-/// Further restarts without success are unlikely to help. The call then stays until somebody hangs up.
-const MAX_ICE_RESTARTS: u32 = 3;
 
 impl CallList {
     pub(super) fn media_reply(&mut self, port: PortId, call: &str, request_id: u32, reply: MediaReply, now: Millis) {
-        let Some(page) = self.pages.by_port(port).map(|page| page.name.clone()) else {
+        let Some(index) = self.find_of_page(port, call) else {
+            return self.log_late_reply(port, call, &reply);
+        };
+        let Some(known) = self.calls.get_mut(index) else {
             return;
         };
-        let purpose = self
-            .entry(call)
-            .filter(|entry| entry.call.page.as_deref() == Some(&page))
-            .and_then(|entry| entry.close_request(request_id));
-        let (Some(index), Some(purpose)) = (self.find(call), purpose) else {
-            let line = format!("{call}: reply {request_id} came too late");
-            return self.send(port, ToPage::Log { line });
-        };
-        match (purpose, reply) {
-            (RequestPurpose::InitialOffer, MediaReply::Description { sdp }) => self.send_invite(index, sdp),
-            (RequestPurpose::InitialAnswer, MediaReply::Description { sdp }) => self.send_answer(index, sdp),
-            (RequestPurpose::LocalOffer, MediaReply::Description { sdp }) => self.send_reinvite(index, sdp),
-            (RequestPurpose::RemoteOffer, MediaReply::Description { sdp }) => self.answer_remote_offer(index, sdp),
-            (purpose, MediaReply::Failed { error, message }) => {
-                self.media_failed(index, port, purpose, error, &message, now);
+        match (std::mem::take(&mut known.negotiation), reply) {
+            (Negotiation::MakingOffer(making), MediaReply::Description { sdp }) if making.request == request_id => {
+                self.send_offer(index, making, sdp, now);
             }
-            (RequestPurpose::ProvisionalAnswer | RequestPurpose::FinalAnswer | RequestPurpose::RollBack, _)
-            | (_, MediaReply::Done) => {}
+            (Negotiation::MakingOffer(making), MediaReply::Failed { error, message })
+                if making.request == request_id =>
+            {
+                self.offer_failed(index, making.content, Some((port, error, &message)), now);
+            }
+            (Negotiation::MakingAnswer(making), MediaReply::Description { sdp })
+                if making.request == Some(request_id) =>
+            {
+                self.send_answer(index, making, sdp, now);
+            }
+            (Negotiation::MakingAnswer(making), MediaReply::Failed { error, message })
+                if making.request == Some(request_id) =>
+            {
+                self.answer_failed(index, making, port, error, &message, now);
+            }
+            (Negotiation::ApplyingAnswer(applying), MediaReply::Done) if applying.request == request_id => {}
+            (Negotiation::ApplyingAnswer(applying), MediaReply::Failed { message, .. })
+                if applying.request == request_id =>
+            {
+                self.log(&format!("{call}: {message}"));
+                self.answer_unusable(index, now);
+            }
+            (negotiation, reply) => {
+                known.negotiation = negotiation;
+                self.log_late_reply(port, call, &reply);
+            }
         }
     }
 
-    pub(super) fn send_invite(&mut self, index: usize, sdp: String) {
-        let Some(entry) = self.entries.get_mut(index) else {
-            return;
+    fn log_late_reply(&mut self, port: PortId, call: &str, reply: &MediaReply) {
+        let line = match reply {
+            MediaReply::Description { .. } => format!("{call}: a description came too late"),
+            MediaReply::Failed { message, .. } => format!("{call}: {message}"),
+            MediaReply::Done => return,
         };
-        entry.placed = true;
-        let command = Command::Invite {
-            call: entry.call.id.clone(),
-            target: entry.target.clone(),
-            caller_id: entry.call.requested_caller_id.clone(),
-            sdp: Some(sdp),
-        };
-        self.command(command);
+        self.send(port, ToPage::Log { line });
     }
 
-    fn send_answer(&mut self, index: usize, sdp: String) {
-        let Some(entry) = self.entries.get_mut(index) else {
+    /// The page has made our offer.
+    pub(super) fn send_offer(&mut self, index: usize, making: MakingOffer, sdp: String, now: Millis) {
+        let Some(call) = self.calls.get_mut(index) else {
             return;
         };
-        let call = entry.call.clone();
-        let notified = std::mem::take(&mut entry.notified);
-        self.command(Command::Answer { call: call.id.clone(), sdp });
-        let owner = call.page.clone();
-        for name in notified.iter().filter(|name| Some(*name) != owner.as_ref()) {
+        call.connection.sent();
+        let method = making.content.method;
+        call.negotiation = Negotiation::OfferSent(making.sent());
+        let sip_call = call.sip_call.clone();
+        match &mut call.phase {
+            Phase::Dialing(dialing) => {
+                dialing.placed = true;
+                let target = dialing.target.clone();
+                let caller_id = call.requested_caller_id.clone();
+                self.command(Command::Invite { call: sip_call, target, caller_id, sdp: Some(sdp) });
+            }
+            _ => match method {
+                OfferMethod::Reinvite => self.command(Command::Reinvite { call: sip_call, sdp }),
+                OfferMethod::Replaces => self.send_replacement(index, sdp, now),
+            },
+        }
+    }
+
+    /// The page has made the description that answers the far end.
+    fn send_answer(&mut self, index: usize, making: MakingAnswer, sdp: String, now: Millis) {
+        let Some(call) = self.calls.get_mut(index) else {
+            return;
+        };
+        call.connection.sent();
+        let held = making.held;
+        call.negotiation = making.sent();
+        if matches!(call.negotiation, Negotiation::Idle) {
+            call.connection.accepted(now);
+            call.hold_agreed = held;
+            call.hold_refused = false;
+        }
+        let sip_call = call.sip_call.clone();
+        if call.is_active() {
+            return self.command(Command::AnswerOffer { call: sip_call, sdp });
+        }
+        let snapshot = call.snapshot();
+        let notified = std::mem::take(&mut call.notified);
+        self.command(Command::Answer { call: sip_call, sdp });
+        for name in notified.iter().filter(|name| Some(name.as_str()) != snapshot.page.as_deref()) {
             let cause = end_cause("Answered elsewhere", None);
-            let event = AgentEvent::CallEnded {
-                call: bitcall_wire::agent_protocol::CallSnapshot {
-                    state: CallState::Ended { cause: cause.clone() },
-                    ..call.clone()
-                },
-                cause,
-                duration: 0,
-            };
-            self.notify_page(name, event);
+            let mut call = snapshot.clone();
+            call.state = CallState::Ended { cause: cause.clone() };
+            self.notify_page(name, AgentEvent::CallEnded { call, cause, duration: 0 });
         }
     }
 
-    fn send_reinvite(&mut self, index: usize, sdp: String) {
-        let Some(entry) = self.entries.get_mut(index) else {
-            return;
-        };
-        if let MediaNegotiation::CreatingOffer { held, restart, .. } = entry.negotiation {
-            entry.negotiation = MediaNegotiation::OfferSent { held, restart };
-            let call = entry.call.id.clone();
-            self.command(Command::Reinvite { call, sdp });
+    /// The far end has accepted our offer: the page applies the answer.
+    pub(super) fn apply_answer(&mut self, index: usize, answer: String, now: Millis) {
+        let request = self.request_media(index, MediaRequest::Accept { answer, provisional: false });
+        if let Some(call) = self.calls.get_mut(index) {
+            call.negotiation = request.map_or(Negotiation::Idle, |request| {
+                Negotiation::ApplyingAnswer(ApplyingAnswer { request, until: now.plus(MEDIA_TIMEOUT_MS) })
+            });
         }
     }
 
-    fn answer_remote_offer(&mut self, index: usize, sdp: String) {
-        let Some(entry) = self.entries.get_mut(index) else {
-            return;
-        };
-        entry.negotiation = MediaNegotiation::Idle;
-        entry.offer = None;
-        entry.resuming = false;
-        // The answer was made with the direction of `want_held`.
-        entry.held = entry.want_held;
-        let call = entry.call.id.clone();
-        self.command(Command::AnswerOffer { call, sdp });
-    }
-
-    fn media_failed(
+    /// The page could not make our offer. `failure` is `None` when it has not replied in time.
+    fn offer_failed(
         &mut self,
         index: usize,
+        content: OfferContent,
+        failure: Option<(PortId, MediaError, &str)>,
+        now: Millis,
+    ) {
+        let Some(call) = self.calls.get_mut(index) else {
+            return;
+        };
+        if matches!(call.phase, Phase::Dialing(_)) {
+            let text = match failure {
+                Some((port, error, message)) => {
+                    self.refuse(port, error_code(error), message);
+                    failure_text(error)
+                }
+                None => failure_text(MediaError::Other),
+            };
+            return self.end(index, end_cause(text, None), now);
+        }
+        self.offer_refused(index, content, None, now);
+    }
+
+    fn answer_failed(
+        &mut self,
+        index: usize,
+        making: MakingAnswer,
         port: PortId,
-        purpose: RequestPurpose,
         error: MediaError,
         message: &str,
         now: Millis,
     ) {
-        let Some(entry) = self.entries.get_mut(index) else {
+        let Some(call) = self.calls.get_mut(index) else {
             return;
         };
-        let call = entry.call.id.clone();
-        match purpose {
-            RequestPurpose::InitialOffer => {
-                self.refuse(port, error_code(error), message);
-                self.end(index, end_cause(failure_text(error), None), now);
-            }
-            RequestPurpose::InitialAnswer if error == MediaError::Unusable => {
-                self.refuse(port, error_code(error), message);
-                self.command(Command::Reject { call, status: 488 });
-                self.end(index, end_cause(failure_text(error), Some(488)), now);
-            }
-            RequestPurpose::InitialAnswer => {
-                // The call rings again: the person may connect a headset or answer on another device.
-                entry.call.state = CallState::Incoming;
-                entry.call.page = None;
-                self.refuse(port, error_code(error), message);
-            }
-            RequestPurpose::LocalOffer => {
-                entry.negotiation = MediaNegotiation::Idle;
-                self.local_offer_failed(index, now);
-            }
-            RequestPurpose::RemoteOffer => {
-                entry.negotiation = MediaNegotiation::Idle;
-                entry.offer = None;
-                self.command(Command::RefuseOffer { call, status: 488 });
-            }
-            RequestPurpose::FinalAnswer if entry.connection_replaced => {
-                self.command(Command::HangUp { call });
-                self.end(index, end_cause(failure_text(error), None), now);
-            }
-            RequestPurpose::FinalAnswer => {
-                // E.g. a forked call was answered by another branch than the one that sent
-                // early media. A re-INVITE with a new connection replaces the exchange.
-                entry.connection_replaced = true;
-                entry.want_offer = true;
-                entry.resuming = true;
-                self.request_media(index, RequestPurpose::RollBack, MediaRequest::Close);
-            }
-            RequestPurpose::ProvisionalAnswer | RequestPurpose::RollBack => {
-                self.log(&format!("{call}: {message}"));
-            }
+        let sip_call = call.sip_call.clone();
+        if call.is_active() {
+            drop(making);
+            self.log(&format!("{sip_call}: {message}"));
+            return self.command(Command::RefuseOffer { call: sip_call, status: 488 });
+        }
+        self.refuse(port, error_code(error), message);
+        if error == MediaError::Unusable {
+            self.command(Command::Reject { call: sip_call, status: 488 });
+            self.end(index, end_cause(failure_text(error), Some(488)), now);
+        } else if let Some(call) = self.calls.get_mut(index) {
+            // The person may connect a headset or answer on another device.
+            call.ring_again();
         }
     }
 
-    /// The page could not make an offer within the call.
-    pub(super) fn local_offer_failed(&mut self, index: usize, now: Millis) {
-        let Some(entry) = self.entries.get(index) else {
+    /// The page cannot use the far end's answer.
+    fn answer_unusable(&mut self, index: usize, now: Millis) {
+        if self.calls.get(index).is_some_and(|call| call.is_active()) {
+            self.pick_up_otherwise(index, Some(488), now);
+        }
+    }
+
+    pub(super) fn handle_negotiation_timeout(&mut self, index: usize, now: Millis) {
+        let Some(call) = self.calls.get_mut(index) else {
             return;
         };
-        if entry.resuming {
-            let call = entry.call.id.clone();
-            self.command(Command::HangUp { call });
-            return self.end(index, end_cause("The call could not be resumed", None), now);
+        if call.negotiation.deadline().is_none_or(|until| until > now) {
+            return;
         }
-        self.request_media(index, RequestPurpose::RollBack, MediaRequest::RollBack);
-        self.hold_failed(index);
+        match std::mem::take(&mut call.negotiation) {
+            Negotiation::MakingOffer(making) => self.offer_failed(index, making.content, None, now),
+            Negotiation::ApplyingAnswer(_) => self.answer_unusable(index, now),
+            other @ (Negotiation::Idle
+            | Negotiation::OfferSent(OfferSent { .. })
+            | Negotiation::MakingAnswer(_)
+            | Negotiation::AwaitingRetry) => call.negotiation = other,
+        }
     }
 
     pub(super) fn media_changed(&mut self, port: PortId, call: &str, state: MediaState, now: Millis) {
-        let page = self.pages.by_port(port).map(|page| page.name.clone());
-        let Some(entry) = self.entry(call).filter(|entry| entry.call.page == page) else {
+        let Some(index) = self.find_of_page(port, call) else {
+            return;
+        };
+        let Some(call) = self.calls.get_mut(index) else {
             return;
         };
         match state {
-            MediaState::IceConnected => {}
+            MediaState::IceConnected => call.connection.ice_connected(now),
             MediaState::Connected => {
-                entry.restart_at = None;
-                entry.restarts = 0;
+                call.connection.connected();
+                self.pick_up_succeeded(index);
+                self.end_others_if_connected(index, now);
             }
             MediaState::Disconnected => {
-                entry.restart_at = Some(now.plus(ICE_DISCONNECTED_TIMEOUT_MS));
+                call.connection.disconnected(now);
                 self.out.push_back(CallListOutput::Probe);
             }
             MediaState::Failed => {
-                entry.restart_at = Some(now);
+                call.connection.failed(now);
                 self.out.push_back(CallListOutput::Probe);
-                self.restart_media(now);
+                self.handle_deadlines(now);
             }
         }
     }
 
-    /// Restarts ICE of the calls whose `restart_at` has passed.
-    pub(super) fn restart_media(&mut self, now: Millis) {
-        for entry in &mut self.entries {
-            if entry.restart_at.is_some_and(|at| at <= now) {
-                entry.restart_at = None;
-                if entry.call.state == CallState::Active && entry.restarts < MAX_ICE_RESTARTS {
-                    entry.restarts += 1;
-                    entry.want_restart = true;
-                }
+    /// "End & Answer": the other calls end when this one has its media.
+    pub(super) fn end_others_if_connected(&mut self, index: usize, now: Millis) {
+        let Some(call) = self.calls.get_mut(index) else {
+            return;
+        };
+        if !call.is_active() || !call.connection.is_connected() {
+            return;
+        }
+        for other in std::mem::take(&mut call.ends) {
+            if let Some(other) = self.find(&other) {
+                self.hang_up_call(other, now);
             }
         }
     }

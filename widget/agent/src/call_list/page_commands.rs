@@ -3,23 +3,25 @@
 use bitcall_sip::digest::{self, Algorithm};
 use bitcall_sip::ua::{self, Command, Millis};
 use bitcall_wire::agent_protocol::{
-    AccountSecret, AgentEvent, AgentSnapshot, CallDirection, CallEndCause, CallSnapshot, CallState, HoldState,
-    MediaRequest, OfferKind, OtherCalls, RegistrationFailureCode, RegistrationStatus, SipAccount, ToPage,
+    AccountSecret, AgentEvent, AgentSnapshot, CallEndCause, MediaRequest, OtherCalls, RegistrationFailureCode,
+    RegistrationStatus, SipAccount, ToPage,
 };
 use bitcall_wire::number;
 use sha2::{Digest as _, Sha256};
 
 use super::user_agent_events::registration_failure;
 use super::{CallList, CallListOutput};
-use crate::call_entry::{CallEntry, RemoteOffer, RequestPurpose, media_direction};
+use crate::call::{Call, MakingAnswer, MakingOffer, Negotiation, OfferContent, OfferMethod, Owner, Phase};
 use crate::pages::PortId;
 
+/// A second call to the same target within this time is a double click.
+const DOUBLE_CALL_MS: u64 = 1_500;
 /// Duration of a digit sent by INFO.
 const DTMF_DURATION_MS: u32 = 160;
 
 impl CallList {
     /// Signs in. A page of the same account uses the existing registration.
-    pub(super) fn sign_in(&mut self, port: PortId, account: SipAccount) {
+    pub(super) fn sign_in(&mut self, port: PortId, account: SipAccount, now: Millis) {
         if self.has_wrong_secret(&account) {
             return self.reject_credentials(port);
         }
@@ -28,9 +30,9 @@ impl CallList {
             // Before the page is authorized, so that it never gets a snapshot with `SignedOut`: a page
             // that was signed in before would forget its session.
             self.send_snapshot_if_changed();
-            return self.authorize_page(port);
+            return self.authorize_page(port, now);
         }
-        self.authorize_page(port);
+        self.authorize_page(port, now);
         let Some(present) = &self.account else { return };
         if self.signing_out {
             // The page signs in again after the running sign-out.
@@ -60,7 +62,7 @@ impl CallList {
         if !self.running {
             return;
         }
-        for index in 0..self.entries.len() {
+        for index in 0..self.calls.len() {
             self.end_for_sign_out(index, now);
         }
         self.sign_out_for(None);
@@ -109,6 +111,7 @@ impl CallList {
 
     pub(super) fn start(&mut self, account: SipAccount) {
         self.secret_accepted = false;
+        self.pick_up_method = OfferMethod::default();
         self.secret_hash = Some(secret_hash(&account.secret));
         self.registration = RegistrationStatus::Connecting;
         self.running = true;
@@ -156,101 +159,102 @@ impl CallList {
         if !matches!(self.registration, RegistrationStatus::Registered { .. }) {
             return self.refuse_call(port, call, "NOT_REGISTERED", "The phone is not connected.");
         }
+        if self.is_known(&call) {
+            return self.refuse(port, "DUPLICATE_CALL", "This call exists already.");
+        }
+        if self.calls.iter().any(|other| is_double(other, &target, now)) {
+            // The media that the page has prepared for the second one.
+            return self.send(port, ToPage::Media { call, request_id: 0, request: MediaRequest::Close });
+        }
         let limit = self.account.as_ref().map_or(0, |account| account.max_sessions);
-        let count = self.entries.iter().filter(|entry| !entry.is_ended()).count();
+        let count = self.calls.iter().filter(|call| !call.is_ended()).count();
         if limit > 0 && usize::try_from(limit).is_ok_and(|limit| count >= limit) {
             let text = format!("No more than {limit} calls at the same time.");
             return self.refuse_call(port, call, "MAX_SESSIONS", &text);
-        }
-        if call.is_empty() || self.entries.iter().any(|entry| entry.call.id == call) {
-            return self.refuse(port, "DUPLICATE_CALL", "This call exists already.");
         }
         let Some(page) = self.pages.by_port(port).map(|page| page.name.clone()) else {
             return;
         };
         self.hold_others(None);
-        let call = CallSnapshot {
-            id: call,
-            direction: CallDirection::Outbound,
-            number: number.trim().to_owned(),
-            display_name: None,
-            requested_caller_id: caller_id,
-            state: CallState::Dialing,
-            hold: HoldState::None,
-            remote_held: false,
-            muted: false,
-            voice: false,
-            rings: false,
-            started_at: now.0,
-            answered_at: None,
-            page: Some(page),
-            detached: false,
-        };
-        let event = AgentEvent::CallStarted { call: call.clone() };
-        self.entries.push(CallEntry::new(call, target, false));
-        let index = self.entries.len() - 1;
+        self.calls.push(Call::outgoing(call, number, target, caller_id, page, now));
+        let index = self.calls.len() - 1;
         self.focus_on(index);
+        self.reconcile(now);
         // Media first: the person waits for it.
         match offer {
-            Some(offer) => self.send_invite(index, offer),
-            None => self.request_media(
-                index,
-                RequestPurpose::InitialOffer,
-                MediaRequest::Offer { direction: media_direction(false), kind: OfferKind::Current },
-            ),
+            Some(offer) => {
+                let making = MakingOffer { request: 0, content: OfferContent::default(), until: now };
+                self.send_offer(index, making, offer, now);
+            }
+            None => self.request_initial_offer(index, now),
         }
-        self.send(port, ToPage::Event { event });
+        if let Some(call) = self.calls.get(index) {
+            let event = AgentEvent::CallStarted { call: call.snapshot() };
+            self.send(port, ToPage::Event { event });
+        }
     }
 
-    pub(super) fn answer(&mut self, port: PortId, call: &str, others: OtherCalls, now: Millis) {
+    /// An empty id is not usable; an ended call keeps its id for a while.
+    fn is_known(&self, call: &str) -> bool {
+        call.is_empty() || self.calls.iter().any(|known| known.id == call) || self.has_ended(call)
+    }
+
+    pub(super) fn answer(&mut self, port: PortId, call: &str, others: OtherCalls) {
         let Some(index) = self.find(call) else {
             return self.refuse_unknown_call(port, call);
         };
         let Some(page) = self.pages.by_port(port).map(|page| page.name.clone()) else {
             return;
         };
-        let Some(entry) = self.entries.get_mut(index) else {
+        let others_in_progress: Vec<String> =
+            self.calls.iter().filter(|call| call.is_in_progress()).map(|call| call.id.clone()).collect();
+        let Some(call) = self.calls.get_mut(index) else {
             return;
         };
-        if entry.call.state != CallState::Incoming {
-            return self.refuse(port, "NOT_RINGING", "This call does not ring any more.");
-        }
-        entry.call.state = CallState::Answering;
-        entry.call.page = Some(page);
-        self.request_answer(index);
-        self.focus_on(index);
-        match others {
-            OtherCalls::Hold => self.hold_others(Some(index)),
-            OtherCalls::End => {
-                for other in 0..self.entries.len() {
-                    if other != index && self.entries.get(other).is_some_and(CallEntry::is_in_progress) {
-                        self.hang_up_entry(other, now);
-                    }
-                }
+        let Phase::Incoming { offer } = &call.phase else {
+            // A second click.
+            if !call.owner.is(&page) {
+                self.refuse(port, "NOT_RINGING", "This call does not ring any more.");
             }
+            return;
+        };
+        let offer = offer.clone();
+        call.negotiation = Negotiation::MakingAnswer(MakingAnswer { request: None, offer: offer.clone(), held: false });
+        call.phase = Phase::Answering { offer };
+        call.owner = Owner::Page(page);
+        if others == OtherCalls::End {
+            call.ends = others_in_progress;
         }
+        self.focus_on(index);
+        self.hold_others(Some(index));
+        self.request_answer(index);
     }
 
-    /// Requests the description that answers the incoming call.
+    /// Requests the description that answers the far end's offer.
     pub(super) fn request_answer(&mut self, index: usize) {
-        let Some(entry) = self.entries.get(index) else {
+        let Some(call) = self.calls.get_mut(index) else {
             return;
         };
-        let request = match entry.offer.clone() {
-            Some(RemoteOffer::Description(offer)) => MediaRequest::Answer { offer, direction: media_direction(false) },
-            Some(RemoteOffer::OfferRequested) | None => {
-                MediaRequest::Offer { direction: media_direction(false), kind: OfferKind::Current }
-            }
+        let held = call.is_active() && call.wishes.held;
+        let Negotiation::MakingAnswer(making) = &call.negotiation else {
+            return;
         };
-        self.request_media(index, RequestPurpose::InitialAnswer, request);
+        let request = making.offer.request(held);
+        let request = self.request_media(index, request);
+        if let Some(call) = self.calls.get_mut(index)
+            && let Negotiation::MakingAnswer(making) = &mut call.negotiation
+        {
+            making.request = request;
+            making.held = held;
+        }
     }
 
     pub(super) fn decline(&mut self, port: PortId, call: &str, now: Millis) {
         let Some(index) = self.find(call) else {
             return self.refuse_unknown_call(port, call);
         };
-        if self.entries.get(index).is_none_or(|entry| entry.call.state != CallState::Incoming) {
-            return self.hang_up_entry(index, now);
+        if self.calls.get(index).is_none_or(|call| !matches!(call.phase, Phase::Incoming { .. })) {
+            return self.hang_up_call(index, now);
         }
         self.command(Command::Reject { call: call.to_owned(), status: 603 });
         self.end(index, end_cause("Declined", Some(603)), now);
@@ -258,38 +262,35 @@ impl CallList {
 
     pub(super) fn hang_up(&mut self, port: PortId, call: &str, now: Millis) {
         match self.find(call) {
-            Some(index) => self.hang_up_entry(index, now),
+            Some(index) => self.hang_up_call(index, now),
             None => self.refuse_unknown_call(port, call),
         }
     }
 
     /// Ends the call at once, without waiting for the far end or the network.
-    pub(super) fn hang_up_entry(&mut self, index: usize, now: Millis) {
-        let Some(entry) = self.entries.get(index).filter(|entry| !entry.is_ended()) else {
+    pub(super) fn hang_up_call(&mut self, index: usize, now: Millis) {
+        let Some(call) = self.calls.get(index).filter(|call| !call.is_ended()) else {
             return;
         };
-        let cause = match entry.call.state {
-            _ if entry.call.answered_at.is_some() => end_cause("Hung up", None),
-            CallState::Incoming | CallState::Answering => end_cause("Declined", Some(603)),
-            _ => end_cause("Cancelled", entry.placed.then_some(487)),
+        let cause = match call.phase {
+            _ if call.answered_at.is_some() => end_cause("Hung up", None),
+            Phase::Incoming { .. } | Phase::Answering { .. } => end_cause("Declined", Some(603)),
+            _ => end_cause("Cancelled", call.is_placed().then_some(487)),
         };
-        let call = entry.call.id.clone();
-        if entry.placed {
-            self.command(Command::HangUp { call });
-        }
+        self.hang_up_dialogs(index);
         self.end(index, cause, now);
     }
 
     /// Ends the call for a sign-out. A ringing call is rejected with 480, not 603: it keeps
     /// ringing on the person's other devices.
     fn end_for_sign_out(&mut self, index: usize, now: Millis) {
-        let Some(entry) = self.entries.get(index).filter(|entry| !entry.is_ended()) else {
+        let Some(call) = self.calls.get(index).filter(|call| !call.is_ended()) else {
             return;
         };
-        if !matches!(entry.call.state, CallState::Incoming | CallState::Answering) {
-            return self.hang_up_entry(index, now);
+        if !matches!(call.phase, Phase::Incoming { .. } | Phase::Answering { .. }) {
+            return self.hang_up_call(index, now);
         }
-        let call = entry.call.id.clone();
+        let call = call.sip_call.clone();
         self.command(Command::Reject { call, status: 480 });
         self.end(index, end_cause("Signed out", Some(480)), now);
     }
@@ -298,25 +299,21 @@ impl CallList {
         let Some(index) = self.find(call) else {
             return self.refuse_unknown_call(port, call);
         };
-        let Some(entry) = self.entries.get_mut(index) else {
-            return;
-        };
-        if entry.call.state != CallState::Active {
+        let Some(call) = self.calls.get_mut(index).filter(|call| call.is_active()) else {
             return self.refuse(port, "NOT_ACTIVE", "Only a call that is up can be held.");
-        }
-        entry.want_held = held;
+        };
+        call.want_held(held);
         if !held {
             self.focus_on(index);
             self.hold_others(Some(index));
         }
     }
 
-    /// Puts all other active calls on hold: only one call is not held at a time.
-    pub(super) fn hold_others(&mut self, talking: Option<usize>) {
-        for (index, entry) in self.entries.iter_mut().enumerate() {
-            if Some(index) != talking && entry.call.state == CallState::Active {
-                entry.want_held = true;
-                entry.update_hold_state();
+    /// Puts all other active calls on hold.
+    fn hold_others(&mut self, talking: Option<usize>) {
+        for (index, call) in self.calls.iter_mut().enumerate() {
+            if Some(index) != talking && call.is_active() {
+                call.want_held(true);
             }
         }
     }
@@ -325,12 +322,14 @@ impl CallList {
         let Some(index) = self.find(call) else {
             return self.refuse_unknown_call(port, call);
         };
-        let Some(entry) = self.entries.get(index) else {
+        let Some(known) = self.calls.get(index) else {
             return;
         };
-        if !matches!(entry.call.state, CallState::Active | CallState::EarlyMedia) {
+        let is_early = matches!(&known.phase, Phase::Dialing(dialing) if dialing.early.is_some());
+        if !known.is_active() && !is_early {
             return self.refuse(port, "NOT_ACTIVE", "Digits need a call that is up.");
         }
+        let sip_call = known.sip_call.clone();
         for digit in digits.chars() {
             let digit = digit.to_ascii_uppercase();
             if !digit.is_ascii_digit() && !matches!(digit, '*' | '#' | 'A'..='D') {
@@ -339,14 +338,22 @@ impl CallList {
                 continue;
             }
             self.command(Command::Info {
-                call: call.to_owned(),
+                call: sip_call.clone(),
                 content_type: "application/dtmf-relay".to_owned(),
                 body: format!("Signal={digit}\r\nDuration={DTMF_DURATION_MS}\r\n"),
             });
         }
     }
 
+    fn has_ended(&self, call: &str) -> bool {
+        self.ended.iter().any(|ended| ended == call)
+    }
+
+    /// A command for a call that has just ended is a second click, and no error.
     fn refuse_unknown_call(&mut self, port: PortId, call: &str) {
+        if self.has_ended(call) {
+            return;
+        }
         self.refuse(port, "UNKNOWN_CALL", &format!("There is no call “{call}”."));
     }
 
@@ -360,6 +367,12 @@ impl CallList {
         let event = AgentEvent::Refused { code: code.to_owned(), message: message.to_owned() };
         self.send(port, ToPage::Event { event });
     }
+}
+
+/// The call to this target was placed a moment ago and is not answered yet.
+fn is_double(call: &Call, target: &str, now: Millis) -> bool {
+    matches!(&call.phase, Phase::Dialing(dialing) if dialing.target == target)
+        && now.0.saturating_sub(call.started_at.0) < DOUBLE_CALL_MS
 }
 
 pub(super) fn end_cause(text: &str, sip_code: Option<u16>) -> CallEndCause {

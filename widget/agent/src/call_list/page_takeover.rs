@@ -1,47 +1,53 @@
-//! Calls whose page is gone, and the page that takes them over.
+//! Calls whose page is gone, the page that takes them over, and the ways in which it picks them up.
 //!
-//! On a reload the old page detaches or stops sending, and a new page attaches
-//! shortly after. The SIP dialog continues. The new page creates a new
-//! `RTCPeerConnection`, whose offer is sent to the far end in a re-INVITE.
+//! On a reload the old page detaches or stops sending, and a new page attaches shortly after. The SIP dialog
+//! continues. The new page makes a new connection, and the far end learns of it in a re-INVITE. Some servers
+//! make no second DTLS handshake within a dialog (Asterisk 22 answers `a=connection:existing`, and DTLS stays
+//! "connecting"). For them a new INVITE replaces the dialog (RFC 3891). The way that worked last is tried
+//! first, until another account signs in.
 
 use bitcall_sip::ua::{Command, Millis};
-use bitcall_wire::agent_protocol::{AgentEvent, CallDirection, CallState, MediaRequest, OfferKind};
+use bitcall_wire::agent_protocol::{AgentEvent, CallDirection, OfferKind};
 
 use super::CallList;
 use super::page_commands::end_cause;
-use crate::call_entry::{MediaNegotiation, RequestPurpose, media_direction};
+use crate::call::{
+    ConnectionTimeout, MakingOffer, Negotiation, OfferContent, OfferMethod, Owner, Phase, PickUp, Replacement,
+};
 use crate::pages::Page;
 
 /// A call without its page ends after this time when other pages are attached.
 const ORPHAN_TIMEOUT_MS: u64 = 15_000;
 /// The same when no page is attached. It is longer because the page may be reloading.
 const LAST_PAGE_ORPHAN_TIMEOUT_MS: u64 = 60_000;
+/// The time for a server to answer an INVITE with Replaces.
+const REPLACEMENT_TIMEOUT_MS: u64 = 10_000;
+/// The server ends the replaced dialog itself. After this time it is ended from our side.
+pub(super) const REPLACED_TIMEOUT_MS: u64 = 5_000;
 
 impl CallList {
     /// The page is gone or has been silent for too long: its calls wait for another page.
     pub(super) fn orphan_calls(&mut self, page: &str, now: Millis) {
         let timeout_ms =
             if self.pages.iter().next().is_none() { LAST_PAGE_ORPHAN_TIMEOUT_MS } else { ORPHAN_TIMEOUT_MS };
-        for entry in self.entries.iter_mut().filter(|entry| !entry.is_ended()) {
-            entry.notified.retain(|name| name != page);
-            if entry.call.page.as_deref() != Some(page) {
+        for call in self.calls.iter_mut().filter(|call| !call.is_ended()) {
+            call.notified.retain(|name| name != page);
+            if !call.owner.is(page) {
                 continue;
             }
-            if entry.is_awaiting_answer() {
-                entry.discard_all_requests();
-                entry.call.state = CallState::Incoming;
-                entry.call.page = None;
+            if call.is_awaiting_answer() {
+                call.ring_again();
             } else {
-                entry.orphan_until = Some(now.plus(timeout_ms));
+                call.owner = Owner::Orphan { page: page.to_owned(), until: now.plus(timeout_ms) };
             }
         }
     }
 
     /// A silent page sends again. It still has the media of its calls.
     pub(super) fn page_resumed(&mut self, page: &Page) {
-        for entry in &mut self.entries {
-            if entry.call.page.as_deref() == Some(&page.name) {
-                entry.orphan_until = None;
+        for call in &mut self.calls {
+            if call.owner.is(&page.name) {
+                call.owner = Owner::Page(page.name.clone());
             }
         }
         if page.authorized {
@@ -53,73 +59,160 @@ impl CallList {
     ///
     /// Returns the events to send to the page. The calls are new to it and to its host page,
     /// which must get the start of a call before its end.
-    pub(super) fn take_over_calls(&mut self, page: &str) -> Vec<AgentEvent> {
+    pub(super) fn take_over_calls(&mut self, page: &str, now: Millis) -> Vec<AgentEvent> {
+        let preferred = self.pick_up_method;
         let mut events = Vec::new();
-        for index in 0..self.entries.len() {
-            let Some(entry) = self.entries.get_mut(index) else {
+        for index in 0..self.calls.len() {
+            let Some(call) = self.calls.get_mut(index) else {
                 continue;
             };
-            if entry.is_ended() || entry.orphan_until.is_none() {
+            let Owner::Orphan { page: earlier, .. } = &call.owner else {
+                continue;
+            };
+            if call.is_ended() {
                 continue;
             }
-            entry.orphan_until = None;
-            entry.restart_at = None;
-            entry.restarts = 0;
-            entry.discard_all_requests();
-            let newcomer = entry.call.page.replace(page.to_owned()).as_deref() != Some(page);
-            if newcomer {
-                let call = entry.call.clone();
+            let is_new_to_page = earlier != page;
+            call.owner = Owner::Page(page.to_owned());
+            if is_new_to_page {
+                let call = call.snapshot();
+                let is_answered = call.answered_at.is_some();
                 events.push(match call.direction {
-                    CallDirection::Outbound => AgentEvent::CallStarted { call },
-                    CallDirection::Inbound => AgentEvent::CallIncoming { call },
+                    CallDirection::Outbound => AgentEvent::CallStarted { call: call.clone() },
+                    CallDirection::Inbound => AgentEvent::CallIncoming { call: call.clone() },
                 });
-            }
-            if newcomer && entry.call.answered_at.is_some() {
-                events.push(AgentEvent::CallAnswered { call: entry.call.clone() });
-            }
-            if !entry.placed {
-                let request = MediaRequest::Offer { direction: media_direction(false), kind: OfferKind::Current };
-                self.request_media(index, RequestPurpose::InitialOffer, request);
-                continue;
-            }
-            if entry.call.state != CallState::Active {
-                entry.negotiation_is_stale = true;
-                continue;
-            }
-            entry.resuming = true;
-            match entry.negotiation {
-                MediaNegotiation::AnsweringRemote => self.request_reinvite_answer(index),
-                MediaNegotiation::OfferSent { .. } => entry.negotiation_is_stale = true,
-                MediaNegotiation::AwaitingRetry => entry.want_offer = true,
-                MediaNegotiation::Idle | MediaNegotiation::CreatingOffer { .. } => {
-                    entry.negotiation = MediaNegotiation::Idle;
-                    entry.want_offer = true;
+                if is_answered {
+                    events.push(AgentEvent::CallAnswered { call });
                 }
             }
+            call.pick_up = PickUp::First(preferred);
+            self.replace_connection(index, now);
         }
         events
     }
 
-    /// Ends calls that no page has taken over in time, and gives up offers that were not made in time.
+    /// The owner of the call makes another connection, and the far end learns of it as soon as it can.
+    pub(super) fn replace_connection(&mut self, index: usize, now: Millis) {
+        let Some(call) = self.calls.get_mut(index) else {
+            return;
+        };
+        call.connection.replace();
+        if let Some(replacement) = call.replacement.take() {
+            let call = replacement.sip_call;
+            self.command(Command::HangUp { call });
+        }
+        let Some(call) = self.calls.get_mut(index) else {
+            return;
+        };
+        match &call.negotiation {
+            // The result of an offer that is sent must be awaited. It is of another connection, and ignored.
+            Negotiation::OfferSent(_) | Negotiation::AwaitingRetry | Negotiation::Idle => {}
+            Negotiation::MakingOffer(_) | Negotiation::ApplyingAnswer(_) => {
+                call.negotiation = Negotiation::Idle;
+            }
+            Negotiation::MakingAnswer(_) => self.request_answer(index),
+        }
+        if self.calls.get(index).is_some_and(|call| !call.is_placed()) {
+            self.request_initial_offer(index, now);
+        }
+    }
+
+    /// Requests the offer of an outgoing call.
+    pub(super) fn request_initial_offer(&mut self, index: usize, now: Millis) {
+        let content = OfferContent { kind: OfferKind::Current, ..OfferContent::default() };
+        if let Some(request) = self.request_media(index, content.request())
+            && let Some(call) = self.calls.get_mut(index)
+        {
+            let until = now.plus(super::INITIAL_OFFER_TIMEOUT_MS);
+            call.negotiation = Negotiation::MakingOffer(MakingOffer { request, content, until });
+        }
+    }
+
+    /// Sends the INVITE that replaces the call's dialog.
+    pub(super) fn send_replacement(&mut self, index: usize, sdp: String, now: Millis) {
+        self.replacements += 1;
+        let number = self.replacements;
+        let Some(call) = self.calls.get_mut(index) else {
+            return;
+        };
+        let sip_call = format!("{}~{number}", call.id);
+        call.replacement = Some(Replacement { sip_call: sip_call.clone(), until: now.plus(REPLACEMENT_TIMEOUT_MS) });
+        let replaced = call.sip_call.clone();
+        self.command(Command::Replace { call: sip_call, replaced, sdp });
+    }
+
+    /// The server has answered the INVITE with Replaces: the call goes on in the new dialog.
+    pub(super) fn replaced(&mut self, index: usize, answer: Option<String>, now: Millis) {
+        let Some(call) = self.calls.get_mut(index) else {
+            return;
+        };
+        let Some(replacement) = call.replacement.take() else {
+            return;
+        };
+        let old = std::mem::replace(&mut call.sip_call, replacement.sip_call);
+        call.detached = false;
+        self.replaced_dialogs.push((old, now.plus(REPLACED_TIMEOUT_MS)));
+        match answer {
+            Some(answer) => self.local_offer_accepted(index, answer, now),
+            None => self.pick_up_otherwise(index, None, now),
+        }
+    }
+
+    /// No sound flows in the present connection. Tries to pick the call up in the way that worked last with
+    /// this server, then in the other one; then the call ends.
+    pub(super) fn pick_up_otherwise(&mut self, index: usize, status: Option<u16>, now: Millis) {
+        let preferred = self.pick_up_method;
+        let Some(call) = self.calls.get_mut(index) else {
+            return;
+        };
+        call.pick_up = match call.pick_up {
+            PickUp::None => PickUp::First(preferred),
+            PickUp::First(OfferMethod::Reinvite) => PickUp::Last(OfferMethod::Replaces),
+            PickUp::First(OfferMethod::Replaces) => PickUp::Last(OfferMethod::Reinvite),
+            PickUp::Last(_) => {
+                self.hang_up_dialogs(index);
+                return self.end(index, end_cause("The call could not be resumed", status), now);
+            }
+        };
+        self.replace_connection(index, now);
+    }
+
+    /// Sound can flow: the way in which the call was picked up is the one that this server needs.
+    pub(super) fn pick_up_succeeded(&mut self, index: usize) {
+        if let Some(call) = self.calls.get_mut(index) {
+            match std::mem::take(&mut call.pick_up) {
+                PickUp::First(method) | PickUp::Last(method) => self.pick_up_method = method,
+                PickUp::None => {}
+            }
+        }
+    }
+
+    /// Ends what has waited for too long.
     pub(super) fn handle_deadlines(&mut self, now: Millis) {
-        self.restart_media(now);
-        for index in 0..self.entries.len() {
-            let Some(entry) = self.entries.get_mut(index).filter(|entry| !entry.is_ended()) else {
+        for index in 0..self.calls.len() {
+            let Some(call) = self.calls.get_mut(index).filter(|call| !call.is_ended()) else {
                 continue;
             };
-            let call = entry.call.id.clone();
-            if entry.orphan_until.is_some_and(|until| until <= now) {
-                if entry.placed {
-                    self.command(Command::HangUp { call });
-                }
+            if matches!(call.owner, Owner::Orphan { until, .. } if until <= now) {
+                self.hang_up_dialogs(index);
                 self.end(index, end_cause("Page closed", None), now);
                 continue;
             }
-            if matches!(entry.negotiation, MediaNegotiation::CreatingOffer { until, .. } if until <= now) {
-                entry.negotiation = MediaNegotiation::Idle;
-                entry.discard_requests(RequestPurpose::LocalOffer);
-                self.local_offer_failed(index, now);
+            if call.replacement.as_ref().is_some_and(|replacement| replacement.until <= now) {
+                self.pick_up_otherwise(index, None, now);
+                continue;
             }
+            let active = matches!(call.phase, Phase::Active);
+            match call.connection.take_timeout(now).filter(|_| active) {
+                Some(ConnectionTimeout::RestartIce) => call.wishes.restart_ice = true,
+                Some(ConnectionTimeout::NoMedia) => self.pick_up_otherwise(index, None, now),
+                None => {}
+            }
+            self.handle_negotiation_timeout(index, now);
+        }
+        while let Some(place) = self.replaced_dialogs.iter().position(|(_, until)| *until <= now) {
+            let (call, _) = self.replaced_dialogs.remove(place);
+            self.command(Command::HangUp { call });
         }
     }
 }

@@ -2,18 +2,14 @@
 
 use bitcall_sip::ua::{self, EndedBy, Millis, OfferReason, RemoteParty};
 use bitcall_wire::agent_protocol::{
-    AccountSecret, AgentEvent, CallDirection, CallEndCause, CallSnapshot, CallState, HoldState, MediaRequest,
-    OfferKind, RegistrationFailure, RegistrationFailureCode, RegistrationStatus,
+    AccountSecret, AgentEvent, CallDirection, CallEndCause, MediaRequest, RegistrationFailure, RegistrationFailureCode,
+    RegistrationStatus,
 };
 use bitcall_wire::text::readable;
 
 use super::CallList;
-use crate::call_entry::{CallEntry, MediaNegotiation, RemoteOffer, RequestPurpose, media_direction};
-use crate::sdp;
-
-/// Delay of a second offer after a take-over. Measured with browsers in the ICE-controlled
-/// role: media resumes after this time with a second offer, and after 6.7 s without one.
-const SECOND_OFFER_DELAY_MS: u64 = 3_900;
+use crate::call::{Call, MakingAnswer, Negotiation, OfferContent, OfferSent, Phase, PickUp};
+use crate::sdp::{self, TransportIdentity};
 
 impl CallList {
     pub fn event(&mut self, event: ua::Event, now: Millis) {
@@ -27,32 +23,20 @@ impl CallList {
             }
             ua::Event::Offer { call, sdp } => self.remote_offer(&call, sdp),
             ua::Event::OfferWithdrawn { call } => self.remote_offer_withdrawn(&call),
-            ua::Event::ReinviteAccepted { call, sdp } => self.reinvite_accepted(&call, sdp, now),
+            ua::Event::ReinviteAccepted { call, sdp } => {
+                if let Some(index) = self.find_dialog(&call) {
+                    self.local_offer_accepted(index, sdp, now);
+                }
+            }
             ua::Event::ReinviteRefused { call, status, will_retry } => {
                 self.reinvite_refused(&call, status, will_retry, now);
             }
             ua::Event::OfferNeeded { call, reason } => self.offer_needed(&call, reason),
-            ua::Event::Detached { call } => {
-                if let Some(entry) = self.entry(&call) {
-                    entry.call.detached = true;
-                }
-            }
-            ua::Event::Attached { call } => {
-                if let Some(entry) = self.entry(&call) {
-                    entry.call.detached = false;
-                }
-            }
+            ua::Event::Detached { call } => self.set_detached(&call, true),
+            ua::Event::Attached { call } => self.set_detached(&call, false),
             ua::Event::Info { .. } => {}
-            ua::Event::InfoAnswered { call, status } => {
-                if status >= 300 {
-                    self.log(&format!("{call}: INFO was refused with {status}"));
-                }
-            }
-            ua::Event::Ended { call, cause } => {
-                if let Some(index) = self.find(&call) {
-                    self.end(index, end_cause_of(cause), now);
-                }
-            }
+            ua::Event::InfoAnswered { call, status } => self.info_answered(&call, status),
+            ua::Event::Ended { call, cause } => self.dialog_ended(&call, cause, now),
             ua::Event::Dropped { reason } => self.log(&reason),
         }
         self.advance(now);
@@ -103,8 +87,8 @@ impl CallList {
     fn signed_out(&mut self, now: Millis) {
         self.running = false;
         self.signing_out = false;
-        for index in 0..self.entries.len() {
-            if self.entries.get(index).is_some_and(|entry| !entry.is_ended()) {
+        for index in 0..self.calls.len() {
+            if self.calls.get(index).is_some_and(|call| !call.is_ended()) {
                 self.end(index, super::page_commands::end_cause("Signed out", None), now);
             }
         }
@@ -128,249 +112,264 @@ impl CallList {
     }
 
     fn incoming(&mut self, id: String, from: RemoteParty, offer: Option<String>, now: Millis) {
-        let call = CallSnapshot {
-            id,
-            direction: CallDirection::Inbound,
-            number: from.number,
-            display_name: from.display_name.as_deref().map(readable),
-            requested_caller_id: None,
-            state: CallState::Incoming,
-            hold: HoldState::None,
-            remote_held: offer.as_deref().is_some_and(sdp::is_hold),
-            muted: false,
-            voice: false,
-            rings: false,
-            started_at: now.0,
-            answered_at: None,
-            page: None,
-            detached: false,
-        };
-        let mut entry = CallEntry::new(call.clone(), String::new(), true);
-        entry.offer = Some(offer.into());
-        entry.notified = self.pages.iter().map(|page| page.name.clone()).collect();
-        self.entries.push(entry);
-        self.notify_all(&AgentEvent::CallIncoming { call });
+        let display_name = from.display_name.as_deref().map(readable);
+        let remote_held = offer.as_deref().is_some_and(sdp::is_hold);
+        let mut call = Call::incoming(id, from.number, display_name, offer.into(), now);
+        call.remote_held = remote_held;
+        call.notified = self.pages.iter().map(|page| page.name.clone()).collect();
+        let event = AgentEvent::CallIncoming { call: call.snapshot() };
+        self.calls.push(call);
+        self.notify_all(&event);
     }
 
-    fn progress(&mut self, call: &str, status: u16, answer: Option<String>) {
-        let Some(index) = self.find(call) else {
+    fn progress(&mut self, sip_call: &str, status: u16, answer: Option<String>) {
+        let Some(index) = self.find_dialog(sip_call) else {
             return;
         };
-        let Some(entry) = self.entries.get_mut(index) else {
+        let Some(call) = self.calls.get_mut(index) else {
             return;
         };
-        let ringing = matches!(entry.call.state, CallState::Dialing | CallState::Ringing);
-        match answer {
-            Some(answer) if !entry.negotiation_is_stale => {
-                entry.call.state = CallState::EarlyMedia;
-                self.request_media(
-                    index,
-                    RequestPurpose::ProvisionalAnswer,
-                    MediaRequest::Accept { answer, provisional: true },
-                );
-            }
-            _ if status == 180 && ringing => entry.call.state = CallState::Ringing,
-            _ => {}
+        let is_described = call.connection.is_described();
+        let Phase::Dialing(dialing) = &mut call.phase else {
+            return;
+        };
+        dialing.rings |= status == 180;
+        let Some(answer) = answer.filter(|_| is_described) else {
+            return;
+        };
+        // A connection has one DTLS transport: early media of a second device cannot be heard in it.
+        let transport = TransportIdentity::of(&answer);
+        if *dialing.early.get_or_insert_with(|| transport.clone()) == transport {
+            self.request_media(index, MediaRequest::Accept { answer, provisional: true });
         }
     }
 
     /// The call is established: we got a 2xx, or the ACK for our 2xx.
-    fn answered(&mut self, call: &str, answer: Option<String>, now: Millis) {
-        let Some(index) = self.find(call) else {
+    fn answered(&mut self, sip_call: &str, answer: Option<String>, now: Millis) {
+        if let Some(index) = self.find_replacement(sip_call) {
+            return self.replaced(index, answer, now);
+        }
+        let Some(index) = self.find_dialog(sip_call) else {
             return;
         };
-        self.mark_active(index, now);
+        let Some(call) = self.calls.get_mut(index).filter(|call| call.answered_at.is_none()) else {
+            return;
+        };
+        let early = match std::mem::replace(&mut call.phase, Phase::Active) {
+            Phase::Dialing(dialing) => dialing.early,
+            _ => None,
+        };
+        call.answered_at = Some(now);
+        if !call.connection.is_described() {
+            // Another page has taken the call over, or the first one is gone.
+            call.pick_up = PickUp::First(self.pick_up_method);
+        }
+        let is_outgoing = call.direction == CallDirection::Outbound;
+        if is_outgoing {
+            self.focus_or_hold(index);
+        }
         if let Some(answer) = answer {
-            self.apply_final_answer(index, answer);
-        }
-    }
-
-    /// The call is answered.
-    fn mark_active(&mut self, index: usize, now: Millis) {
-        let Some(entry) = self.entries.get_mut(index) else {
-            return;
-        };
-        if entry.call.state == CallState::Active {
-            return;
-        }
-        entry.call.state = CallState::Active;
-        entry.call.answered_at = Some(now.0);
-        entry.offer = None;
-        if entry.negotiation_is_stale {
-            // The page that made the offer or answer is gone.
-            entry.negotiation_is_stale = false;
-            entry.want_offer = true;
-            entry.resuming = true;
-        }
-        let event = AgentEvent::CallAnswered { call: entry.call.clone() };
-        if let Some(page) = entry.call.page.clone() {
-            self.notify_page(&page, event);
-        }
-    }
-
-    /// Sends the final answer to the page that made the offer.
-    fn apply_final_answer(&mut self, index: usize, answer: String) {
-        let Some(entry) = self.entries.get_mut(index) else {
-            return;
-        };
-        if entry.want_offer {
-            // Another page has taken the call over and makes its own offer.
-            return;
-        }
-        entry.call.remote_held = sdp::is_hold(&answer);
-        self.request_media(index, RequestPurpose::FinalAnswer, MediaRequest::Accept { answer, provisional: false });
-    }
-
-    fn remote_offer(&mut self, call: &str, offer: Option<String>) {
-        let Some(index) = self.find(call) else {
-            return;
-        };
-        let Some(entry) = self.entries.get_mut(index) else {
-            return;
-        };
-        let was_offering = matches!(entry.negotiation, MediaNegotiation::CreatingOffer { .. });
-        entry.restore_wanted_restart();
-        if was_offering {
-            // Our offer is not sent yet: it follows after the far end's.
-            entry.discard_requests(RequestPurpose::LocalOffer);
-            entry.want_offer = true;
-        }
-        if let Some(offer) = &offer {
-            entry.call.remote_held = sdp::is_hold(offer);
-        }
-        entry.negotiation = MediaNegotiation::AnsweringRemote;
-        entry.offer = Some(offer.into());
-        if was_offering {
-            self.request_media(index, RequestPurpose::RollBack, MediaRequest::RollBack);
-        }
-        self.request_reinvite_answer(index);
-    }
-
-    /// Requests the description that answers the far end's re-INVITE.
-    pub(super) fn request_reinvite_answer(&mut self, index: usize) {
-        let Some(entry) = self.entries.get(index) else {
-            return;
-        };
-        let direction = media_direction(entry.want_held);
-        let request = match entry.offer.clone() {
-            Some(RemoteOffer::Description(offer)) => MediaRequest::Answer { offer, direction },
-            Some(RemoteOffer::OfferRequested) => MediaRequest::Offer { direction, kind: OfferKind::Current },
-            None => return,
-        };
-        self.request_media(index, RequestPurpose::RemoteOffer, request);
-    }
-
-    fn remote_offer_withdrawn(&mut self, call: &str) {
-        let Some(index) = self.find(call) else {
-            return;
-        };
-        let Some(entry) = self.entries.get_mut(index) else {
-            return;
-        };
-        if entry.negotiation == MediaNegotiation::AnsweringRemote {
-            entry.negotiation = MediaNegotiation::Idle;
-            entry.offer = None;
-            entry.discard_requests(RequestPurpose::RemoteOffer);
-            self.request_media(index, RequestPurpose::RollBack, MediaRequest::RollBack);
-        }
-    }
-
-    fn reinvite_accepted(&mut self, call: &str, answer: String, now: Millis) {
-        let Some(index) = self.find(call) else {
-            return;
-        };
-        let Some(entry) = self.entries.get_mut(index) else {
-            return;
-        };
-        if let MediaNegotiation::OfferSent { held, .. } = entry.negotiation {
-            entry.held = held;
-        }
-        entry.negotiation = MediaNegotiation::Idle;
-        if entry.negotiation_is_stale {
-            entry.negotiation_is_stale = false;
-            entry.want_offer = true;
-            entry.resuming = true;
-            return;
-        }
-        if std::mem::take(&mut entry.resuming) {
-            // Some far ends wait until the old connection times out; a second offer makes them switch.
-            entry.restart_at = Some(now.plus(SECOND_OFFER_DELAY_MS));
-        }
-        if !entry.held {
-            entry.call.remote_held = sdp::is_hold(&answer);
-        }
-        self.request_media(index, RequestPurpose::FinalAnswer, MediaRequest::Accept { answer, provisional: false });
-    }
-
-    fn reinvite_refused(&mut self, call: &str, status: u16, will_retry: bool, now: Millis) {
-        let Some(index) = self.find(call) else {
-            return;
-        };
-        let Some(entry) = self.entries.get_mut(index) else {
-            return;
-        };
-        let negotiation_is_stale = std::mem::take(&mut entry.negotiation_is_stale);
-        if will_retry && !negotiation_is_stale {
-            entry.restore_wanted_restart();
-        }
-        entry.negotiation = if will_retry { MediaNegotiation::AwaitingRetry } else { MediaNegotiation::Idle };
-        if negotiation_is_stale {
-            entry.want_offer = true;
-            entry.resuming = true;
-            return;
-        }
-        if will_retry {
-            entry.want_offer |= entry.resuming;
-        } else if entry.resuming {
-            // No media is agreed, and there is no earlier connection to return to.
-            let call = entry.call.id.clone();
-            self.command(ua::Command::HangUp { call });
-            let cause = super::page_commands::end_cause("The call could not be resumed", Some(status));
-            return self.end(index, cause, now);
-        }
-        self.request_media(index, RequestPurpose::RollBack, MediaRequest::RollBack);
-        if !will_retry {
-            self.hold_failed(index);
-        }
-    }
-
-    /// Hold or resume failed: restores the agreed state and notifies the page.
-    pub(super) fn hold_failed(&mut self, index: usize) {
-        let Some(entry) = self.entries.get_mut(index) else {
-            return;
-        };
-        if entry.want_held == entry.held {
-            return;
-        }
-        let held = entry.want_held;
-        entry.want_held = entry.held;
-        entry.update_hold_state();
-        let event = AgentEvent::HoldFailed { call: entry.call.id.clone(), held };
-        if let Some(page) = entry.call.page.clone() {
-            self.notify_page(&page, event);
-        }
-    }
-
-    fn offer_needed(&mut self, call: &str, reason: OfferReason) {
-        let Some(entry) = self.entry(call) else {
-            return;
-        };
-        entry.want_offer = true;
-        if reason == OfferReason::Recovery {
-            entry.want_restart = true;
-            // The running exchange was lost with the connection.
-            if matches!(entry.negotiation, MediaNegotiation::OfferSent { .. } | MediaNegotiation::AnsweringRemote) {
-                entry.discard_requests(RequestPurpose::RemoteOffer);
+            let is_other = early.is_some_and(|early| early != TransportIdentity::of(&answer));
+            self.local_offer_accepted(index, answer, now);
+            if is_other {
+                // The call was answered by another device than the one that sent early media.
+                self.pick_up_otherwise(index, None, now);
             }
         }
-        if matches!(
-            entry.negotiation,
-            MediaNegotiation::AwaitingRetry | MediaNegotiation::OfferSent { .. } | MediaNegotiation::AnsweringRemote
-        ) {
-            entry.restore_wanted_restart();
-            entry.negotiation = MediaNegotiation::Idle;
+        self.reconcile(now);
+        self.end_others_if_connected(index, now);
+        if let Some(call) = self.calls.get(index)
+            && let Some(page) = call.owner.page().map(str::to_owned)
+        {
+            let event = AgentEvent::CallAnswered { call: call.snapshot() };
+            self.notify_page(&page, event);
         }
-        entry.call.detached = false;
+    }
+
+    /// An outgoing call that is answered while the person talks in another one is put on hold.
+    fn focus_or_hold(&mut self, index: usize) {
+        let talks = |(other, call): (usize, &Call)| other != index && call.wants_to_talk();
+        if !self.calls.iter().enumerate().any(talks) {
+            self.focus_on(index);
+        } else if let Some(call) = self.calls.get_mut(index) {
+            call.want_held(true);
+        }
+    }
+
+    /// The far end has accepted our offer, by an answer to the INVITE, to a re-INVITE or to an INVITE with
+    /// Replaces.
+    pub(super) fn local_offer_accepted(&mut self, index: usize, answer: String, now: Millis) {
+        let Some(call) = self.calls.get_mut(index) else {
+            return;
+        };
+        let Negotiation::OfferSent(OfferSent { content }) = std::mem::take(&mut call.negotiation) else {
+            return;
+        };
+        if content.held {
+            call.hold_agreed = true;
+        } else {
+            call.hold_agreed = false;
+            call.remote_held = sdp::is_hold(&answer);
+        }
+        call.hold_refused = false;
+        let is_unusable =
+            call.connection.is_pick_up() && !call.connection.is_agreed() && sdp::keeps_connection(&answer);
+        if !call.connection.accepted(now) {
+            // The answer is for an earlier connection; the next offer describes the present one.
+            return;
+        }
+        if is_unusable {
+            return self.pick_up_otherwise(index, None, now);
+        }
+        self.apply_answer(index, answer, now);
+    }
+
+    fn remote_offer(&mut self, sip_call: &str, offer: Option<String>) {
+        let Some(index) = self.find_dialog(sip_call) else {
+            return;
+        };
+        let Some(call) = self.calls.get_mut(index) else {
+            return;
+        };
+        if matches!(call.negotiation, Negotiation::OfferSent(_)) {
+            return self.command(ua::Command::RefuseOffer { call: sip_call.to_owned(), status: 491 });
+        }
+        let was_offering = matches!(call.negotiation, Negotiation::MakingOffer(_));
+        // Our offer is not sent yet: it follows after the far end's.
+        call.negotiation.interrupt(&mut call.wishes);
+        if let Some(offer) = &offer {
+            call.remote_held = sdp::is_hold(offer);
+        }
+        call.negotiation = Negotiation::MakingAnswer(MakingAnswer { request: None, offer: offer.into(), held: false });
+        if was_offering {
+            self.request_media(index, MediaRequest::RollBack);
+        }
+        self.request_answer(index);
+    }
+
+    fn remote_offer_withdrawn(&mut self, sip_call: &str) {
+        let Some(index) = self.find_dialog(sip_call) else {
+            return;
+        };
+        let Some(call) = self.calls.get_mut(index) else {
+            return;
+        };
+        if matches!(call.negotiation, Negotiation::MakingAnswer(_)) {
+            call.negotiation = Negotiation::Idle;
+            self.request_media(index, MediaRequest::RollBack);
+        }
+    }
+
+    fn reinvite_refused(&mut self, sip_call: &str, status: u16, will_retry: bool, now: Millis) {
+        let Some(index) = self.find_dialog(sip_call) else {
+            return;
+        };
+        let Some(call) = self.calls.get_mut(index) else {
+            return;
+        };
+        let Negotiation::OfferSent(OfferSent { content }) = std::mem::take(&mut call.negotiation) else {
+            if will_retry {
+                call.negotiation = Negotiation::AwaitingRetry;
+            }
+            return;
+        };
+        let is_described = call.connection.is_described();
+        if will_retry {
+            call.wishes.repeat(content);
+            call.negotiation = Negotiation::AwaitingRetry;
+            if is_described {
+                self.request_media(index, MediaRequest::RollBack);
+            }
+        } else if is_described {
+            self.offer_refused(index, content, Some(status), now);
+        }
+    }
+
+    /// Our offer within the call was refused, or the page could not make it: what was agreed before applies.
+    pub(super) fn offer_refused(&mut self, index: usize, content: OfferContent, status: Option<u16>, now: Millis) {
+        let Some(call) = self.calls.get_mut(index) else {
+            return;
+        };
+        if !call.connection.is_agreed() {
+            // There is no earlier connection to return to.
+            return self.pick_up_otherwise(index, status, now);
+        }
+        let id = call.id.clone();
+        let failed = if content.held && !call.hold_agreed {
+            // Hold is our own act: the call stays held on our side.
+            !std::mem::replace(&mut call.hold_refused, true)
+        } else if !content.held && call.hold_agreed && !call.wishes.held {
+            call.wishes.held = true;
+            true
+        } else {
+            false
+        };
+        let page = call.owner.page().map(str::to_owned);
+        self.request_media(index, MediaRequest::RollBack);
+        if let Some(page) = page.filter(|_| failed) {
+            self.notify_page(&page, AgentEvent::HoldFailed { call: id, held: content.held });
+        }
+    }
+
+    fn offer_needed(&mut self, sip_call: &str, reason: OfferReason) {
+        let Some(index) = self.find_dialog(sip_call) else {
+            return;
+        };
+        let Some(call) = self.calls.get_mut(index) else {
+            return;
+        };
+        call.wishes.offer = true;
+        call.wishes.restart_ice |= reason == OfferReason::Recovery;
+        call.detached = false;
+        // The user agent has no exchange any more.
+        if !matches!(call.negotiation, Negotiation::MakingOffer(_) | Negotiation::ApplyingAnswer(_)) {
+            call.negotiation.interrupt(&mut call.wishes);
+        }
+    }
+
+    fn set_detached(&mut self, sip_call: &str, detached: bool) {
+        if let Some(call) = self.find_dialog(sip_call).and_then(|index| self.calls.get_mut(index)) {
+            call.detached = detached;
+        }
+    }
+
+    fn info_answered(&mut self, sip_call: &str, status: u16) {
+        if status < 300 {
+            return;
+        }
+        self.log(&format!("{sip_call}: INFO was refused with {status}"));
+        if let Some(call) = self.find_dialog(sip_call).and_then(|index| self.calls.get(index))
+            && let Some(page) = call.owner.page().map(str::to_owned)
+        {
+            let message = format!("The other side did not take the digit ({status}).");
+            self.notify_page(&page, AgentEvent::Refused { code: "DIGIT_REFUSED".to_owned(), message });
+        }
+    }
+
+    fn dialog_ended(&mut self, sip_call: &str, cause: ua::EndCause, now: Millis) {
+        self.replaced_dialogs.retain(|(call, _)| call != sip_call);
+        if let Some(index) = self.find_replacement(sip_call) {
+            // The INVITE with Replaces was refused; the present dialog may still exist.
+            if let Some(call) = self.calls.get_mut(index) {
+                call.replacement = None;
+                call.negotiation = Negotiation::Idle;
+            }
+            return self.pick_up_otherwise(index, cause.sip_code, now);
+        }
+        let Some(index) = self.find_dialog(sip_call) else {
+            return;
+        };
+        if self.calls.get(index).is_some_and(|call| call.replacement.is_some()) {
+            // A server may end the replaced dialog before it answers the INVITE that replaces it.
+            return;
+        }
+        self.end(index, end_cause_of(cause), now);
+    }
+
+    fn find_replacement(&self, sip_call: &str) -> Option<usize> {
+        self.calls.iter().position(|call| {
+            !call.is_ended() && call.replacement.as_ref().is_some_and(|replacement| replacement.sip_call == sip_call)
+        })
     }
 }
 

@@ -36,17 +36,42 @@ fn a_call_is_held_only_after_the_far_end_accepts_the_offer() {
 }
 
 #[test]
-fn a_refused_hold_restores_the_previous_hold_state() {
+fn a_refused_hold_leaves_the_call_held_on_our_side() {
     let mut phone = TestCallList::in_call();
     phone.hold(1, "c1", true);
     phone.reply_description(1, "c1", "hold offer");
     phone.clear_output();
     phone.event(reinvite_refused("c1", 488, false));
     assert_eq!(phone.event_names(1), ["hold failed"]);
-    assert_eq!(phone.call_snapshot(1, "c1").hold, HoldState::None);
+    let held = phone.call_snapshot(1, "c1");
+    assert_eq!((held.hold, held.voice), (HoldState::HeldHere, false));
     assert_eq!(phone.media_requests(1), [("c1".to_owned(), MediaRequest::RollBack)]);
     // It is not repeated.
     assert!(phone.commands().is_empty());
+    // The far end never agreed to the hold, so nothing must be agreed to resume.
+    phone.clear_output();
+    phone.hold(1, "c1", false);
+    let resumed = phone.call_snapshot(1, "c1");
+    assert_eq!((resumed.hold, resumed.voice), (HoldState::None, true));
+    assert!(phone.media_requests(1).is_empty());
+}
+
+#[test]
+fn a_refused_resume_leaves_the_call_on_hold() {
+    let mut phone = TestCallList::in_call();
+    phone.hold(1, "c1", true);
+    phone.reply_description(1, "c1", "hold offer");
+    phone.event(reinvite_accepted("c1"));
+    phone.reply_done(1, "c1");
+    phone.hold(1, "c1", false);
+    let resuming = phone.call_snapshot(1, "c1");
+    assert_eq!((resuming.hold, resuming.voice), (HoldState::Resuming, false));
+    phone.reply_description(1, "c1", "resume offer");
+    phone.clear_output();
+    phone.event(reinvite_refused("c1", 403, false));
+    assert_eq!(phone.event_names(1), ["hold failed"]);
+    let held = phone.call_snapshot(1, "c1");
+    assert_eq!((held.hold, held.voice), (HoldState::Held, false));
 }
 
 #[test]
@@ -73,6 +98,7 @@ fn a_resume_during_a_hold_offer_is_sent_as_a_second_offer() {
     phone.reply_description(1, "c1", "hold offer");
     phone.clear_output();
     phone.event(reinvite_accepted("c1"));
+    phone.reply_done(1, "c1");
     let requests: Vec<_> = phone.media_requests(1).into_iter().map(|(_, request)| request).collect();
     assert!(matches!(
         requests.as_slice(),
@@ -168,13 +194,14 @@ fn hold_and_answer_holds_the_active_call_and_activates_the_new_one() {
 }
 
 #[test]
-fn a_hold_fails_when_the_page_makes_no_offer_in_time() {
+fn a_hold_that_the_page_does_not_offer_in_time_applies_on_our_side() {
     let mut phone = TestCallList::in_call();
     phone.hold(1, "c1", true);
     phone.clear_output();
     phone.advance_time(21_000, &[1]);
     assert_eq!(phone.event_names(1), ["hold failed"]);
-    assert_eq!(phone.call_snapshot(1, "c1").hold, HoldState::None);
+    let held = phone.call_snapshot(1, "c1");
+    assert_eq!((held.hold, held.voice), (HoldState::HeldHere, false));
 }
 
 #[test]

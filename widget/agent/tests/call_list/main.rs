@@ -6,6 +6,8 @@
 mod accounts;
 mod calls;
 mod hold;
+mod interleavings;
 mod pages;
 mod reload;
 mod test_call_list;
+mod voice;

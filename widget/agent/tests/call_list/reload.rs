@@ -1,5 +1,7 @@
 use bitcall_sip::ua::{self, Command};
-use bitcall_wire::agent_protocol::{CallState, MediaDirection, MediaRequest, OfferKind, OtherCalls, ToAgent};
+use bitcall_wire::agent_protocol::{
+    CallState, MediaDirection, MediaRequest, MediaState, OfferKind, OtherCalls, ToAgent,
+};
 
 use crate::test_call_list::TestCallList;
 
@@ -12,7 +14,10 @@ fn after_a_reload_the_new_page_takes_the_call_over_with_a_reinvite() {
     phone.attach(2, "a2");
     assert_eq!(
         phone.media_requests(2),
-        [("c1".to_owned(), MediaRequest::Offer { direction: MediaDirection::SendRecv, kind: OfferKind::Current })]
+        [(
+            "c1".to_owned(),
+            MediaRequest::Offer { direction: MediaDirection::SendRecv, kind: OfferKind::NewConnection }
+        )]
     );
     assert_eq!(phone.call_snapshot(2, "c1").page.as_deref(), Some("a2"));
     phone.reply_description(2, "c1", "fresh offer");
@@ -131,11 +136,93 @@ fn a_silent_page_that_sends_again_keeps_its_call() {
 }
 
 #[test]
-fn a_refused_reinvite_after_a_reload_ends_the_call() {
+fn a_call_that_cannot_be_picked_up_in_either_way_ends() {
     let mut phone = TestCallList::in_call();
     phone.send(1, ToAgent::Detach);
     phone.attach(2, "a2");
     phone.reply_description(2, "c1", "fresh offer");
     phone.event(ua::Event::ReinviteRefused { call: "c1".into(), status: 488, will_retry: false });
+    phone.reply_description(2, "c1", "second offer");
+    let replacement = phone.replacement();
+    phone.event(ua::Event::Ended {
+        call: replacement,
+        cause: ua::EndCause { by: ua::EndedBy::Remote, text: "Bad extension".into(), sip_code: Some(420) },
+    });
+    assert!(phone.event_names(2).contains(&"ended: The call could not be resumed".to_owned()));
+    assert_eq!(phone.commands(), [Command::HangUp { call: "c1".into() }]);
+}
+
+/// The call `c1` after a reload, whose re-INVITE the server answers without a second DTLS handshake.
+fn picked_up_without_dtls(answer: &str) -> TestCallList {
+    let mut phone = TestCallList::in_call();
+    phone.send(1, ToAgent::Detach);
+    phone.attach(2, "a2");
+    phone.reply_description(2, "c1", "fresh offer");
+    phone.clear_output();
+    phone.event(ua::Event::ReinviteAccepted { call: "c1".into(), sdp: answer.into() });
+    phone
+}
+
+fn is_new_connection(requests: &[(String, MediaRequest)]) -> bool {
+    matches!(requests.last(), Some((_, MediaRequest::Offer { kind: OfferKind::NewConnection, .. })))
+}
+
+#[test]
+fn a_server_that_keeps_its_dtls_association_gets_an_invite_with_replaces() {
+    let mut phone = picked_up_without_dtls("v=0\r\nm=audio 9 X 0\r\na=connection:existing\r\n");
+    assert!(is_new_connection(&phone.media_requests(2)));
+    phone.reply_description(2, "c1", "second offer");
+    let replacement = phone.replacement();
+    // The server ends the old dialog before it answers.
+    phone.event(ua::Event::Ended {
+        call: "c1".into(),
+        cause: ua::EndCause { by: ua::EndedBy::Remote, text: "Remote hung up".into(), sip_code: None },
+    });
+    phone.event_names(2);
+    phone.event(ua::Event::Answered { call: replacement.clone(), sdp: Some("answer".into()), early_dialog: None });
+    phone.reply_done(2, "c1");
+    phone.send(2, ToAgent::MediaChanged { call: "c1".into(), state: MediaState::Connected });
+    assert!(phone.event_names(2).is_empty(), "the call goes on");
+    phone.hold(2, "c1", true);
+    phone.reply_description(2, "c1", "hold offer");
+    assert!(matches!(phone.commands().as_slice(), [Command::Reinvite { call, .. }] if *call == replacement));
+    phone.send(2, ToAgent::HangUp { call: "c1".into() });
+    assert_eq!(phone.commands(), [Command::HangUp { call: replacement }]);
+}
+
+#[test]
+fn a_picked_up_call_without_dtls_a_second_after_ice_gets_an_invite_with_replaces() {
+    let mut phone = picked_up_without_dtls("answer");
+    phone.reply_done(2, "c1");
+    phone.send(2, ToAgent::MediaChanged { call: "c1".into(), state: MediaState::IceConnected });
+    phone.clear_output();
+    phone.advance_time(2_000, &[2]);
+    assert!(is_new_connection(&phone.media_requests(2)));
+    phone.reply_description(2, "c1", "second offer");
+    let replacement = phone.replacement();
+    phone.event(ua::Event::Answered { call: replacement, sdp: Some("answer".into()), early_dialog: None });
+    phone.reply_done(2, "c1");
+    phone.send(2, ToAgent::MediaChanged { call: "c1".into(), state: MediaState::Connected });
+    // The replaced dialog is ended from our side if the server does not end it.
+    phone.commands();
+    phone.advance_time(6_000, &[2]);
+    assert_eq!(phone.commands(), [Command::HangUp { call: "c1".into() }]);
+    // The next reload uses Replaces at once.
+    phone.send(2, ToAgent::Detach);
+    phone.attach(3, "a3");
+    phone.reply_description(3, "c1", "third offer");
+    assert!(phone.commands().iter().any(|command| matches!(command, Command::Replace { .. })));
+}
+
+#[test]
+fn a_picked_up_call_that_stays_without_sound_ends() {
+    let mut phone = picked_up_without_dtls("answer");
+    phone.reply_done(2, "c1");
+    phone.advance_time(11_000, &[2]);
+    phone.reply_description(2, "c1", "second offer");
+    let replacement = phone.replacement();
+    phone.event(ua::Event::Answered { call: replacement, sdp: Some("answer".into()), early_dialog: None });
+    phone.reply_done(2, "c1");
+    phone.advance_time(30_000, &[2]);
     assert!(phone.event_names(2).contains(&"ended: The call could not be resumed".to_owned()));
 }

@@ -184,6 +184,18 @@ impl TestCallList {
         })
     }
 
+    /// The user agent's call of the last INVITE with Replaces.
+    pub fn replacement(&mut self) -> String {
+        let commands = self.commands();
+        commands
+            .into_iter()
+            .find_map(|command| match command {
+                Command::Replace { call, .. } => Some(call),
+                _ => None,
+            })
+            .expect("no INVITE with Replaces")
+    }
+
     pub fn media_requests(&self, port: PortId) -> Vec<(String, MediaRequest)> {
         self.out
             .iter()

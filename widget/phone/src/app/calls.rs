@@ -15,7 +15,7 @@ use crate::browser::{BrowserTimer, debug};
 use crate::page;
 use crate::recents::{self, RecentCall};
 use crate::screens::caller;
-use crate::ui::{Screen, Tab, UserAction, as_clause, find_call, focused_call, incoming_call, is_engaged, phone_status};
+use crate::ui::{Screen, Tab, UserAction, as_clause, find_call, focused_call, incoming_call, phone_status};
 
 /// How long the card of an answered call stays after the call has ended.
 const ENDED_CARD_TIMEOUT_MS: i32 = 8_000;
@@ -105,6 +105,7 @@ impl App {
         } else {
             // Not registered yet, usually right after sign-in. Meanwhile the number field shows what will
             // be called.
+            self.cancel_pending_call("Another call was asked for before the phone was connected.");
             ui.number.set(call.number.clone());
             *self.pending_call.borrow_mut() = Some(call);
             let app = Rc::downgrade(self);
@@ -196,16 +197,9 @@ impl App {
         self.with_agent(|agent| agent.hang_up(call));
     }
 
-    /// Makes this the active call. The others are put on hold first.
+    /// Makes this the active call. The agent puts the others on hold first.
     fn swap_to(&self, call: &str) {
-        self.with_agent(|agent| {
-            self.ui.snapshot.with_untracked(|snapshot| {
-                for other in snapshot.calls.iter().filter(|other| other.id != call && is_talking(other)) {
-                    agent.hold(&other.id, true);
-                }
-            });
-            agent.hold(call, false);
-        });
+        self.with_agent(|agent| agent.hold(call, false));
         self.ui.digits.set(String::new());
         self.ui.keypad_open.set(false);
     }
@@ -280,7 +274,14 @@ impl App {
                 }
             }
             AgentEvent::CallAnswered { call } => {
-                ui.announcement.set(format!("Connected with {}", caller(&call)));
+                if call.hold == HoldState::None {
+                    ui.announcement.set(format!("Connected with {}", caller(&call)));
+                } else {
+                    // It was answered during another conversation.
+                    let text = format!("{} answered and waits on hold.", caller(&call));
+                    ui.announcement.set(text.clone());
+                    ui.call_notice.set(Some(text));
+                }
                 self.notify_host(&FromPhone::CallAnswered(call_ref(&call)));
             }
             AgentEvent::CallEnded { call, cause, duration } => self.handle_ended(&call, &cause, duration),
@@ -296,11 +297,13 @@ impl App {
             }
             AgentEvent::HoldFailed { held, .. } => {
                 let text = if held {
-                    "The other side did not accept the hold. You are talking again."
+                    "The other side did not accept the hold. It cannot hear you."
                 } else {
                     "The call could not be resumed. It is still on hold."
                 };
-                ui.call_notice.set(Some(text.to_owned()));
+                ui.announcement.set(text.to_owned());
+                // The call's state says it as long as it is held here.
+                ui.call_notice.set((!held).then(|| text.to_owned()));
             }
         }
     }
@@ -364,10 +367,6 @@ impl App {
             with(agent);
         }
     }
-}
-
-fn is_talking(call: &CallSnapshot) -> bool {
-    is_engaged(call) && call.answered_at.is_some() && matches!(call.hold, HoldState::None | HoldState::Resuming)
 }
 
 fn call_ref(call: &CallSnapshot) -> CallRef {

@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 
-use bitcall_wire::agent_protocol::{CallId, RegistrationStatus, ToAgent};
+use bitcall_wire::agent_protocol::{CallId, MediaError, RegistrationStatus, ToAgent};
 use bitcall_wire::config::{RuntimeConfig, ThemeStart};
 use bitcall_wire::host_protocol::{self, EmptyPayload, FromPhone, HostOptions, PhoneError, ToPhone};
 use sycamore::reactive::create_effect;
@@ -28,6 +28,8 @@ use crate::ui::{
     DeviceOption, DeviceOptions, MeterBars, Screen, Tab, Ui, UserAction, focused_call, incoming_call, is_engaged,
     selector,
 };
+
+const UNUSABLE_AUDIO: &str = "The other side offered audio that this browser cannot play.";
 
 // Storage keys of the settings.
 const THEME_KEY: &str = "theme";
@@ -300,7 +302,12 @@ impl App {
         let ui = self.ui;
         match notice {
             MediaNotice::Failed { error, message, .. } => {
-                ui.microphone_error.set(Some(error));
+                if error == MediaError::Unusable {
+                    // The call goes on with the audio that it has, or its end says why.
+                    ui.call_notice.set(Some(UNUSABLE_AUDIO.to_owned()));
+                } else {
+                    ui.microphone_error.set(Some(error));
+                }
                 self.notify_error(error_code(error), &message);
             }
             MediaNotice::Muted { call, muted } => ui.muted.update(|list| {

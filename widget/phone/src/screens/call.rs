@@ -277,7 +277,7 @@ fn state_words(call: &CallSnapshot) -> &'static str {
         (CallState::Answering, _) => "Connecting…",
         (CallState::Ended { .. }, _) => "Call ended",
         (CallState::Active, HoldState::Holding | HoldState::Held) => "On hold",
-        (CallState::Active, HoldState::HeldHere) => "On hold here. The other side does not know it",
+        (CallState::Active, HoldState::HeldHere) => "On hold. The other side did not accept it, but cannot hear you",
         (CallState::Active, HoldState::Resuming) => "Resuming…",
         (CallState::Active, HoldState::None) if call.remote_held => "The other side has put you on hold",
         // The timer is enough.

@@ -14,6 +14,7 @@ impl UserAgent {
             Command::Invite { call, target, caller_id, sdp } => {
                 self.invite(call, &target, caller_id.as_deref(), sdp.as_deref(), now);
             }
+            Command::Replace { call, replaced, sdp } => self.replace(call, &replaced, &sdp, now),
             Command::Answer { call, sdp } => {
                 self.with_active_call(&call, |call, context| call.answer(context, &sdp, now));
             }
@@ -53,7 +54,8 @@ impl UserAgent {
             (None, _) => "Not a number",
             (_, None) => "Not connected",
             (Some(uri), Some(_)) => {
-                let call = Call::place(&mut self.context, id, uri, caller_id, sdp, now);
+                let template = Call::invite_template(&mut self.context, uri, caller_id);
+                let call = Call::place(&mut self.context, id, template, sdp, now);
                 self.calls.push(call);
                 return;
             }
@@ -62,6 +64,23 @@ impl UserAgent {
             call: id,
             cause: EndCause { by: EndedBy::Network, text: text.into(), sip_code: None },
         });
+    }
+
+    fn replace(&mut self, id: CallId, replaced: &CallId, sdp: &str, now: Millis) {
+        let present = self.calls.iter().find(|call| call.id == *replaced && call.is_active());
+        let template = present
+            .filter(|_| self.context.transport.is_some())
+            .and_then(|call| call.replacement_template(&mut self.context));
+        match template {
+            Some(template) => {
+                let call = Call::place(&mut self.context, id, template, Some(sdp), now);
+                self.calls.push(call);
+            }
+            None => self.context.emit(Event::Ended {
+                call: id,
+                cause: EndCause { by: EndedBy::Network, text: "Not connected".into(), sip_code: None },
+            }),
+        }
     }
 
     pub(super) fn sign_out_calls(&mut self, now: Millis) {

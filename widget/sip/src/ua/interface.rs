@@ -152,6 +152,9 @@ pub enum Command {
         /// Our offer. None: an INVITE without offer; [`Event::Offer`] follows `Answered`.
         sdp: Option<String>,
     },
+    /// Replace the dialog of the established call `replaced` by a new INVITE with our offer (RFC 3891), in the
+    /// call `call`. `Answered` or `Ended` follows for it. The far end ends the replaced dialog.
+    Replace { call: CallId, replaced: CallId, sdp: String },
     /// Accept an incoming call. `sdp` is the answer to its offer, or our offer if it had none.
     Answer { call: CallId, sdp: String },
     /// Reject an incoming call with a final status (300–699), e.g. 486 or 603.

@@ -10,32 +10,62 @@ use super::{
 use crate::dialog::Dialog;
 use crate::header_values;
 use crate::message::{Header, Response};
-use crate::request_template::number;
+use crate::request_template::{RequestTemplate, number};
 use crate::transaction::ResponseKind;
 
 /// Limit of dialogs per call; provisional responses of further forks are dropped.
 const MAX_LEGS: usize = 16;
 
 impl Call {
-    pub(in super::super) fn place(
+    /// An INVITE for a new call to `uri`.
+    pub(in super::super) fn invite_template(
         context: &mut UaContext,
-        id: CallId,
         uri: &str,
         caller_id: Option<&str>,
-        sdp: Option<&str>,
-        now: Millis,
-    ) -> Self {
+    ) -> RequestTemplate {
         let mut to = String::from("<");
         to.push_str(uri);
         to.push('>');
-        let mut template = context.template("INVITE", uri, &to);
+        let template = context.template("INVITE", uri, &to);
+        match caller_id {
+            Some(identity) => template.with("P-Asserted-Identity", &identity_of(context, identity)),
+            None => template,
+        }
+    }
+
+    /// An INVITE that replaces this call's dialog (RFC 3891 §3): it goes to the same far end, on the same
+    /// route. None without a confirmed dialog.
+    ///
+    /// A far end that does not know the extension must refuse it (420) instead of taking it for a new call.
+    pub(in super::super) fn replacement_template(&self, context: &mut UaContext) -> Option<RequestTemplate> {
+        let dialog = &self.legs.get(self.confirmed_leg?)?.dialog;
+        let in_dialog = dialog.ack(0);
+        let mut to = String::from("<");
+        to.push_str(header_values::uri(&in_dialog.to));
+        to.push('>');
+        let mut replaces = dialog.call_id.clone();
+        // The tags from the far end's side: its own one is the To tag.
+        for (name, tag) in [(";to-tag=", &dialog.remote_tag), (";from-tag=", &dialog.local_tag)] {
+            replaces.push_str(name);
+            replaces.push_str(if tag.is_empty() { "0" } else { tag });
+        }
+        let mut template = context.template("INVITE", &in_dialog.uri, &to);
+        template.routes = in_dialog.routes;
+        Some(template.with("Replaces", &replaces).with("Require", "replaces"))
+    }
+
+    /// Sends an INVITE for a new call.
+    pub(in super::super) fn place(
+        context: &mut UaContext,
+        id: CallId,
+        mut template: RequestTemplate,
+        sdp: Option<&str>,
+        now: Millis,
+    ) -> Self {
         let mut call =
             Self::new(id, template.call_id.clone(), header_values::tag(&template.from).into(), CallPhase::Terminated);
         call.outgoing = true;
         template = template.with("Contact", &context.contact()).with("Allow", ALLOW).with("Supported", SUPPORTED);
-        if let Some(identity) = caller_id {
-            template = template.with("P-Asserted-Identity", &identity_of(context, identity));
-        }
         call.session_timer.add_to_invite(&context.config.timers, &mut template);
         if let Some(sdp) = sdp {
             template = template.with_body("application/sdp", sdp);

@@ -1,0 +1,365 @@
+//! One call: its phase, the page that owns its media, its exchange of descriptions, and what is wanted of it.
+//!
+//! Which side decides what:
+//! - The user agent ([`bitcall_sip::ua`]) decides what SIP allows: when a request may be sent, when one is
+//!   repeated after glare, and when the far end has been silent for too long.
+//! - The agent decides what is offered and when. [`Negotiation`] is the exchange, [`Wishes`] what the next
+//!   offer must contain, [`Connection`] what the far end knows of the page's connection, [`Owner`] the page.
+//! - The page's `RTCPeerConnection` has the descriptions. A page never starts an exchange.
+
+mod connection;
+mod negotiation;
+
+use bitcall_sip::ua::Millis;
+use bitcall_wire::agent_protocol::{
+    CallDirection, CallEndCause, CallId, CallSnapshot, CallState, HoldState, MediaRequest, OfferKind,
+};
+
+pub use connection::{Connection, ConnectionTimeout};
+pub use negotiation::{
+    ApplyingAnswer, MakingAnswer, MakingOffer, Negotiation, OfferContent, OfferMethod, OfferSent, RemoteOffer, Wishes,
+    media_direction,
+};
+
+use crate::sdp::TransportIdentity;
+
+#[derive(Debug)]
+pub struct Call {
+    pub id: CallId,
+    /// The id in the user agent: another one after the call was picked up by an INVITE with Replaces.
+    pub sip_call: CallId,
+    pub direction: CallDirection,
+    pub number: String,
+    pub display_name: Option<String>,
+    pub requested_caller_id: Option<String>,
+    pub phase: Phase,
+    pub owner: Owner,
+    pub negotiation: Negotiation,
+    pub wishes: Wishes,
+    pub connection: Connection,
+    /// The far end agreed to the hold.
+    pub hold_agreed: bool,
+    /// The far end refused the hold, or the page could not offer it.
+    pub hold_refused: bool,
+    pub voice: Voice,
+    pub remote_held: bool,
+    pub muted: bool,
+    /// The connection to the server is lost.
+    pub detached: bool,
+    pub started_at: Millis,
+    pub answered_at: Option<Millis>,
+    /// Pages that got `CallIncoming` for this call and not yet `CallEnded`.
+    pub notified: Vec<String>,
+    /// Set to a higher value each time the person selects the call: the highest is the active call.
+    pub focus: u64,
+    /// The calls that end when this one has its media ("End & Answer").
+    pub ends: Vec<CallId>,
+    pub pick_up: PickUp,
+    /// The dialog that replaces the present one while the call is picked up.
+    pub replacement: Option<Replacement>,
+}
+
+/// How the far end learns of another connection than the first one of the call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PickUp {
+    /// The present connection has sound, or is the first one.
+    #[default]
+    None,
+    First(OfferMethod),
+    /// The first way brought no sound.
+    Last(OfferMethod),
+}
+
+impl PickUp {
+    pub fn method(self) -> OfferMethod {
+        match self {
+            PickUp::None => OfferMethod::Reinvite,
+            PickUp::First(method) | PickUp::Last(method) => method,
+        }
+    }
+}
+
+/// An INVITE with Replaces (RFC 3891) that is not answered yet.
+#[derive(Debug)]
+pub struct Replacement {
+    pub sip_call: CallId,
+    pub until: Millis,
+}
+
+#[derive(Debug)]
+pub enum Phase {
+    /// Outbound, without a final response.
+    Dialing(Dialing),
+    /// Inbound, not answered by the person.
+    Incoming {
+        offer: RemoteOffer,
+    },
+    /// Inbound, answered by the person: the page makes the description, or the ACK is awaited.
+    Answering {
+        offer: RemoteOffer,
+    },
+    Active,
+    Ended {
+        cause: CallEndCause,
+    },
+}
+
+#[derive(Debug)]
+pub struct Dialing {
+    /// The target of the INVITE.
+    pub target: String,
+    /// The INVITE was sent: the user agent knows the call.
+    pub placed: bool,
+    /// 180 was received.
+    pub rings: bool,
+    /// The transport of the provisional answer that the page has applied. A final answer of another one
+    /// needs another connection: a running DTLS transport takes no other fingerprint.
+    pub early: Option<TransportIdentity>,
+}
+
+/// The page that has the media of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    Nobody,
+    Page(String),
+    /// The page is gone. The call ends at this time unless a page takes it over.
+    Orphan {
+        page: String,
+        until: Millis,
+    },
+}
+
+/// Whether the microphone and the loudspeaker of a call may be open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Voice {
+    Closed,
+    Open,
+    /// Taken from a call of one page for a call of another: the first page has not confirmed yet.
+    Closing {
+        until: Millis,
+    },
+}
+
+impl Call {
+    pub fn outgoing(
+        id: CallId,
+        number: &str,
+        target: String,
+        caller_id: Option<String>,
+        page: String,
+        now: Millis,
+    ) -> Call {
+        let dialing = Dialing { target, placed: false, rings: false, early: None };
+        let mut call = Call::new(id, CallDirection::Outbound, number.trim().to_owned(), Phase::Dialing(dialing), now);
+        call.requested_caller_id = caller_id;
+        call.owner = Owner::Page(page);
+        call
+    }
+
+    pub fn incoming(id: CallId, number: String, display_name: Option<String>, offer: RemoteOffer, now: Millis) -> Call {
+        let mut call = Call::new(id, CallDirection::Inbound, number, Phase::Incoming { offer }, now);
+        call.display_name = display_name;
+        call
+    }
+
+    fn new(id: CallId, direction: CallDirection, number: String, phase: Phase, now: Millis) -> Call {
+        Call {
+            sip_call: id.clone(),
+            id,
+            direction,
+            number,
+            display_name: None,
+            requested_caller_id: None,
+            phase,
+            owner: Owner::Nobody,
+            negotiation: Negotiation::Idle,
+            wishes: Wishes::default(),
+            connection: Connection::new(),
+            hold_agreed: false,
+            hold_refused: false,
+            voice: Voice::Closed,
+            remote_held: false,
+            muted: false,
+            detached: false,
+            started_at: now,
+            answered_at: None,
+            notified: Vec::new(),
+            focus: 0,
+            ends: Vec::new(),
+            pick_up: PickUp::None,
+            replacement: None,
+        }
+    }
+
+    pub fn snapshot(&self) -> CallSnapshot {
+        let dialing = match &self.phase {
+            Phase::Dialing(dialing) => Some(dialing),
+            _ => None,
+        };
+        CallSnapshot {
+            id: self.id.clone(),
+            direction: self.direction,
+            number: self.number.clone(),
+            display_name: self.display_name.clone(),
+            requested_caller_id: self.requested_caller_id.clone(),
+            state: self.state(),
+            hold: self.hold_state(),
+            remote_held: self.remote_held,
+            voice: self.voice == Voice::Open,
+            rings: dialing.is_some_and(|dialing| dialing.rings),
+            muted: self.muted,
+            started_at: self.started_at.0,
+            answered_at: self.answered_at.map(|at| at.0),
+            page: self.owner.page().map(str::to_owned),
+            detached: self.detached,
+        }
+    }
+
+    fn state(&self) -> CallState {
+        match &self.phase {
+            Phase::Dialing(Dialing { early: Some(_), .. }) => CallState::EarlyMedia,
+            Phase::Dialing(Dialing { rings: true, .. }) => CallState::Ringing,
+            Phase::Dialing(_) => CallState::Dialing,
+            Phase::Incoming { .. } => CallState::Incoming,
+            Phase::Answering { .. } => CallState::Answering,
+            Phase::Active => CallState::Active,
+            Phase::Ended { cause } => CallState::Ended { cause: cause.clone() },
+        }
+    }
+
+    pub fn hold_state(&self) -> HoldState {
+        match (self.hold_agreed, self.wishes.held) {
+            (false, false) => HoldState::None,
+            (false, true) if self.hold_refused => HoldState::HeldHere,
+            (false, true) => HoldState::Holding,
+            (true, true) => HoldState::Held,
+            (true, false) => HoldState::Resuming,
+        }
+    }
+
+    pub fn want_held(&mut self, held: bool) {
+        if self.wishes.held != held {
+            self.wishes.held = held;
+            self.hold_refused = false;
+        }
+    }
+
+    pub fn is_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended { .. })
+    }
+
+    pub fn is_active(&self) -> bool {
+        matches!(self.phase, Phase::Active)
+    }
+
+    /// Neither ended nor waiting for the person to answer.
+    pub fn is_in_progress(&self) -> bool {
+        !matches!(self.phase, Phase::Ended { .. } | Phase::Incoming { .. })
+    }
+
+    /// The person speaks in this call, or is about to: it was answered and no hold is wanted.
+    pub fn wants_to_talk(&self) -> bool {
+        match self.phase {
+            Phase::Answering { .. } => true,
+            Phase::Active => !self.wishes.held,
+            Phase::Dialing(_) | Phase::Incoming { .. } | Phase::Ended { .. } => false,
+        }
+    }
+
+    /// The user agent knows this call.
+    pub fn is_placed(&self) -> bool {
+        match &self.phase {
+            Phase::Dialing(dialing) => dialing.placed,
+            _ => true,
+        }
+    }
+
+    /// The person answered, and the page has not sent its description yet.
+    pub fn is_awaiting_answer(&self) -> bool {
+        matches!(self.phase, Phase::Answering { .. }) && matches!(self.negotiation, Negotiation::MakingAnswer(_))
+    }
+
+    /// The call rings again: the page that answered is gone or has no microphone.
+    pub fn ring_again(&mut self) {
+        if let Phase::Answering { offer } = &self.phase {
+            let offer = offer.clone();
+            self.phase = Phase::Incoming { offer };
+            self.owner = Owner::Nobody;
+            self.negotiation = Negotiation::Idle;
+            self.ends.clear();
+        }
+    }
+
+    /// What to offer next; `None` if nothing is wanted or an exchange is running.
+    pub fn next_offer(&self) -> Option<OfferContent> {
+        let hold_differs = self.wishes.held != self.hold_agreed && !self.hold_refused;
+        let wanted = self.wishes.offer || self.wishes.restart_ice || hold_differs || !self.connection.is_described();
+        let possible = self.is_active()
+            && matches!(self.negotiation, Negotiation::Idle)
+            && matches!(self.owner, Owner::Page(_))
+            && !self.detached;
+        if !wanted || !possible {
+            return None;
+        }
+        let held = self.wishes.held;
+        Some(if self.connection.is_described() {
+            let kind = if self.wishes.restart_ice { OfferKind::RestartIce } else { OfferKind::Current };
+            OfferContent { held, kind, method: OfferMethod::Reinvite }
+        } else {
+            OfferContent { held, kind: OfferKind::NewConnection, method: self.pick_up.method() }
+        })
+    }
+
+    /// Whole seconds since the answer; 0 before it.
+    pub fn duration(&self, now: Millis) -> u64 {
+        self.answered_at.map_or(0, |answered| now.0.saturating_sub(answered.0) / 1_000)
+    }
+
+    pub fn next_timeout(&self) -> Option<Millis> {
+        if self.is_ended() {
+            return None;
+        }
+        let orphan = match self.owner {
+            Owner::Orphan { until, .. } => Some(until),
+            Owner::Nobody | Owner::Page(_) => None,
+        };
+        let voice = match self.voice {
+            Voice::Closing { until } => Some(until),
+            Voice::Closed | Voice::Open => None,
+        };
+        let connection = if self.is_active() { self.connection.next_timeout() } else { None };
+        let replacement = self.replacement.as_ref().map(|replacement| replacement.until);
+        [orphan, voice, connection, replacement, self.negotiation.deadline()].into_iter().flatten().min()
+    }
+}
+
+impl Owner {
+    /// The page, also while it is gone and the call waits for another one.
+    pub fn page(&self) -> Option<&str> {
+        match self {
+            Owner::Nobody => None,
+            Owner::Page(page) | Owner::Orphan { page, .. } => Some(page),
+        }
+    }
+
+    pub fn is(&self, page: &str) -> bool {
+        self.page() == Some(page)
+    }
+}
+
+impl OfferContent {
+    pub fn request(self) -> MediaRequest {
+        MediaRequest::Offer { direction: media_direction(self.held), kind: self.kind }
+    }
+}
+
+impl RemoteOffer {
+    /// The request for the description that answers this offer.
+    pub fn request(&self, held: bool) -> MediaRequest {
+        let direction = media_direction(held);
+        match self {
+            RemoteOffer::Description(offer) => MediaRequest::Answer { offer: offer.clone(), direction },
+            RemoteOffer::OfferRequested => MediaRequest::Offer { direction, kind: OfferKind::Current },
+        }
+    }
+}

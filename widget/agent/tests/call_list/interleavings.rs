@@ -1,0 +1,581 @@
+//! Random orders of what people, pages, far ends, the network and time do to one to four calls.
+//!
+//! Invariants, checked after every step:
+//! - at most one call has the voice, in the agent's state and in what the pages have applied of it;
+//! - a call that the person holds has no voice from that moment, and a call has none while its far end
+//!   believes to be on hold;
+//! - a page gets the end of a call once, and nothing is sent for a call that is over;
+//! - at the end, when everybody answers, no exchange is open, no wish is lost, and every call can end.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bitcall_agent::{CallList, CallListOutput, PortId};
+use bitcall_sip::ua::{self, Command, EndCause, EndedBy, Event, Millis, OfferReason};
+use bitcall_wire::agent_protocol::{
+    AccountSecret, AgentEvent, AgentSnapshot, CallState, HoldState, MediaDirection, MediaError, MediaReply,
+    MediaRequest, MediaState, OtherCalls, SipAccount, ToAgent, ToPage,
+};
+use bitcall_wire::config::Dtmf;
+use proptest::prelude::*;
+
+const HELD: &str = "held";
+const OPEN: &str = "open";
+const MAX_CALLS: usize = 4;
+const MAX_PAGES: usize = 3;
+
+/// One random step: its kind and two indexes.
+type Step = (u8, u8, u8);
+
+#[derive(Debug, Default)]
+struct Page {
+    port: PortId,
+    inbox: VecDeque<ToPage>,
+    /// The calls whose microphone and loudspeaker are open here.
+    open: BTreeSet<String>,
+    /// Media requests without a reply.
+    requests: Vec<(String, u32, MediaRequest)>,
+    started: BTreeSet<String>,
+    ended: BTreeSet<String>,
+}
+
+/// The user agent's side of a call.
+#[derive(Debug)]
+struct Dialog {
+    state: DialogState,
+    /// The last description that was agreed puts the far end on hold.
+    held: bool,
+    offered: String,
+    detached: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DialogState {
+    Calling,
+    Ringing {
+        offered: bool,
+    },
+    AwaitingAck {
+        offered: bool,
+    },
+    Up,
+    LocalOffer,
+    /// Our offer was refused for the moment: `OfferNeeded` follows.
+    Retry,
+    RemoteOffer {
+        offered: bool,
+    },
+    Over,
+}
+
+struct World {
+    list: CallList,
+    now: Millis,
+    pages: Vec<Page>,
+    dialogs: BTreeMap<String, Dialog>,
+    snapshot: AgentSnapshot,
+    next: u32,
+    next_port: PortId,
+}
+
+impl World {
+    fn new(pages: u8) -> World {
+        let mut world = World {
+            list: CallList::new(),
+            now: Millis(1_000_000),
+            pages: Vec::new(),
+            dialogs: BTreeMap::new(),
+            snapshot: AgentSnapshot::default(),
+            next: 0,
+            next_port: 1,
+        };
+        for _ in 0..=usize::from(pages) % MAX_PAGES {
+            world.open_page();
+        }
+        world.event(Event::Registration(ua::Registration::Registered { server: "wss://sip.test".into() }));
+        world
+    }
+
+    fn open_page(&mut self) {
+        let port = self.next_port;
+        self.next_port += 1;
+        self.pages.push(Page { port, ..Page::default() });
+        self.send(port, ToAgent::Attach { page: format!("page{port}"), visible: true });
+        let account = SipAccount {
+            username: "101".into(),
+            domain: "sip.test".into(),
+            display_name: None,
+            secret: AccountSecret::Password { password: "secret".into() },
+            wss: vec!["wss://sip.test".into()],
+            instance_id: "urn:uuid:1".into(),
+            dtmf: Dtmf::default(),
+            max_sessions: 0,
+        };
+        self.send(port, ToAgent::SignIn { account: Box::new(account) });
+    }
+
+    fn send(&mut self, port: PortId, message: ToAgent) {
+        self.list.page(port, message, self.now);
+        self.collect();
+    }
+
+    fn event(&mut self, event: Event) {
+        self.list.event(event, self.now);
+        self.collect();
+    }
+
+    /// Carries out all outputs.
+    fn collect(&mut self) {
+        loop {
+            match self.list.poll() {
+                Some(CallListOutput::ToPage { port, message }) => {
+                    if let ToPage::Snapshot { snapshot } = &message {
+                        self.snapshot = snapshot.clone();
+                    }
+                    if let Some(page) = self.pages.iter_mut().find(|page| page.port == port) {
+                        page.inbox.push_back(message);
+                    }
+                }
+                Some(CallListOutput::Command(command)) => self.command(command),
+                Some(_) => {}
+                None if self.list.send_snapshot_if_changed() => {}
+                None => break,
+            }
+        }
+    }
+
+    fn dialog(&mut self, call: &str) -> &mut Dialog {
+        let dialog = self.dialogs.get_mut(call).unwrap_or_else(|| panic!("a command for the unknown call {call}"));
+        assert_ne!(dialog.state, DialogState::Over, "a command for {call}, which is over");
+        dialog
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Invite { call, sdp, .. } => {
+                let offered = sdp.expect("an INVITE has our offer");
+                self.add_dialog(call, DialogState::Calling, offered);
+            }
+            Command::Replace { call, replaced, sdp } => {
+                let can = self.dialogs.get(&replaced).is_some_and(|dialog| !matches!(dialog.state, DialogState::Over));
+                self.add_dialog(call.clone(), DialogState::Calling, sdp);
+                if !can {
+                    self.end_dialog(&call);
+                }
+            }
+            Command::Answer { call, sdp } => {
+                let dialog = self.dialog(&call);
+                let DialogState::Ringing { offered } = dialog.state else { panic!("answered in {dialog:?}") };
+                dialog.state = DialogState::AwaitingAck { offered };
+                dialog.held = sdp == HELD;
+            }
+            Command::Reject { call, .. } | Command::HangUp { call } => {
+                self.dialog(&call);
+                self.end_dialog(&call);
+            }
+            Command::Reinvite { call, sdp } => {
+                let dialog = self.dialog(&call);
+                if dialog.state == DialogState::Up && !dialog.detached {
+                    dialog.state = DialogState::LocalOffer;
+                    dialog.offered = sdp;
+                } else {
+                    dialog.state = DialogState::Retry;
+                    self.list.event(Event::ReinviteRefused { call, status: 491, will_retry: true }, self.now);
+                }
+            }
+            Command::AnswerOffer { call, sdp } => {
+                let dialog = self.dialog(&call);
+                let DialogState::RemoteOffer { offered } = dialog.state else { panic!("answered in {dialog:?}") };
+                if offered {
+                    dialog.state = DialogState::Up;
+                    dialog.held = sdp == HELD;
+                } else {
+                    dialog.state = DialogState::LocalOffer;
+                    dialog.offered = sdp;
+                }
+            }
+            Command::RefuseOffer { call, .. } => {
+                let dialog = self.dialog(&call);
+                assert!(matches!(dialog.state, DialogState::RemoteOffer { .. }), "refused in {dialog:?}");
+                dialog.state = DialogState::Up;
+            }
+            Command::Info { call, .. } => {
+                self.dialog(&call);
+            }
+            Command::Register | Command::Unregister => {}
+        }
+    }
+
+    fn add_dialog(&mut self, call: String, state: DialogState, offered: String) {
+        let dialog = Dialog { state, held: false, offered, detached: false };
+        assert!(self.dialogs.insert(call, dialog).is_none(), "an id is used twice");
+    }
+
+    /// The user agent reports the end of a call at once.
+    fn end_dialog(&mut self, call: &str) {
+        if let Some(dialog) = self.dialogs.get_mut(call) {
+            dialog.state = DialogState::Over;
+        }
+        let cause = EndCause { by: EndedBy::Remote, text: "over".into(), sip_code: None };
+        self.list.event(Event::Ended { call: call.into(), cause }, self.now);
+    }
+
+    /// A dialog in one of these states.
+    fn pick(&self, index: u8, is_meant: impl Fn(&Dialog) -> bool) -> Option<String> {
+        let meant: Vec<_> = self.dialogs.iter().filter(|(_, dialog)| is_meant(dialog)).collect();
+        (!meant.is_empty()).then(|| meant[usize::from(index) % meant.len()].0.clone())
+    }
+
+    fn pick_call(&self, index: u8) -> Option<String> {
+        let calls = &self.snapshot.calls;
+        (!calls.is_empty()).then(|| calls[usize::from(index) % calls.len()].id.clone())
+    }
+
+    fn step(&mut self, (kind, a, b): Step) {
+        let port = (!self.pages.is_empty()).then(|| self.pages[usize::from(b) % self.pages.len()].port);
+        let call = self.pick_call(a);
+        match (kind % 16, port, call) {
+            (0, Some(port), _) if self.snapshot.calls.len() < MAX_CALLS => {
+                self.next += 1;
+                let offer = a.is_multiple_of(2).then(|| OPEN.to_owned());
+                let (call, number) = (format!("c{}", self.next), format!("2{}", a % 3));
+                self.send(port, ToAgent::Call { call, number, caller_id: None, offer });
+            }
+            (1, _, _) if self.snapshot.calls.len() < MAX_CALLS => {
+                self.next += 1;
+                let call = format!("in{}", self.next);
+                let offered = a % 4 > 0;
+                self.add_dialog(call.clone(), DialogState::Ringing { offered }, String::new());
+                let offer = offered.then(|| "v=0".to_owned());
+                self.event(Event::Incoming { call, from: ua::RemoteParty::default(), offer });
+            }
+            (2, Some(port), Some(call)) => {
+                let others = if a.is_multiple_of(3) { OtherCalls::End } else { OtherCalls::Hold };
+                self.send(port, ToAgent::Answer { call, others });
+            }
+            (3, Some(port), Some(call)) if b.is_multiple_of(4) => self.send(port, ToAgent::HangUp { call }),
+            (3, Some(port), Some(call)) if b % 4 == 1 => self.send(port, ToAgent::Decline { call }),
+            (4, Some(port), Some(call)) => self.hold(port, &call, true),
+            (5, Some(port), Some(call)) => self.hold(port, &call, false),
+            (6 | 7, Some(port), _) => self.deliver(port),
+            (8 | 9, Some(port), _) => self.reply(port, a),
+            (10, _, _) => self.far_end(a, b),
+            (11, _, _) => self.far_end(a, 0),
+            (12, Some(port), _) if a.is_multiple_of(3) => {
+                self.pages.retain(|page| page.port != port);
+                self.send(port, ToAgent::Detach);
+                if !b.is_multiple_of(3) || self.pages.is_empty() {
+                    self.open_page();
+                }
+            }
+            (13, _, _) => self.advance(u64::from(a) * u64::from(b % 60)),
+            (14, Some(port), Some(call)) => {
+                let state = match b % 4 {
+                    0 => MediaState::IceConnected,
+                    1 => MediaState::Disconnected,
+                    2 => MediaState::Failed,
+                    _ => MediaState::Connected,
+                };
+                self.send(port, ToAgent::MediaChanged { call, state });
+            }
+            (15, _, _) => self.network(a, b),
+            _ => {}
+        }
+        self.check();
+    }
+
+    fn hold(&mut self, port: PortId, call: &str, held: bool) {
+        self.send(port, ToAgent::Hold { call: call.to_owned(), held });
+        let shown = self.snapshot.calls.iter().find(|shown| shown.id == call);
+        if let Some(shown) = shown.filter(|shown| held && shown.state == CallState::Active) {
+            assert!(!shown.voice, "{call} has the voice after its hold");
+        }
+    }
+
+    /// The page handles its oldest message.
+    fn deliver(&mut self, port: PortId) {
+        let Some(page) = self.pages.iter_mut().find(|page| page.port == port) else { return };
+        let Some(message) = page.inbox.pop_front() else { return };
+        let name = format!("page{port}");
+        let mut silenced = Vec::new();
+        match message {
+            ToPage::Snapshot { snapshot } => {
+                let open = snapshot.calls.iter().filter(|call| call.voice && call.page.as_ref() == Some(&name));
+                let open: BTreeSet<String> = open.map(|call| call.id.clone()).collect();
+                silenced.extend(page.open.difference(&open).cloned());
+                page.open = open;
+            }
+            ToPage::Media { call, request: MediaRequest::Close, .. } => {
+                page.open.remove(&call);
+                page.requests.retain(|(other, ..)| *other != call);
+            }
+            ToPage::Media { call, request_id, request } => page.requests.push((call, request_id, request)),
+            ToPage::Event { event: AgentEvent::CallStarted { call } | AgentEvent::CallIncoming { call } } => {
+                assert!(page.started.insert(call.id.clone()), "the start of {} is told twice", call.id);
+            }
+            ToPage::Event { event: AgentEvent::CallEnded { call, .. } } => {
+                assert!(page.ended.insert(call.id.clone()), "the end of {} is told twice", call.id);
+            }
+            ToPage::Event { .. } | ToPage::Log { .. } => {}
+        }
+        for call in silenced {
+            self.send(port, ToAgent::Silenced { call });
+        }
+    }
+
+    /// The page replies to its oldest request; one in eight fails.
+    fn reply(&mut self, port: PortId, luck: u8) {
+        let Some(page) = self.pages.iter_mut().find(|page| page.port == port) else { return };
+        if page.requests.is_empty() {
+            return;
+        }
+        let (call, request_id, request) = page.requests.remove(0);
+        let reply = match request {
+            _ if luck % 8 == 7 => {
+                let error = if luck % 16 == 7 { MediaError::Unusable } else { MediaError::MicrophoneBlocked };
+                MediaReply::Failed { error, message: "failed".into() }
+            }
+            MediaRequest::Offer { direction, .. } | MediaRequest::Answer { direction, .. } => {
+                let sdp = if direction == MediaDirection::SendRecv { OPEN } else { HELD };
+                MediaReply::Description { sdp: sdp.into() }
+            }
+            MediaRequest::Accept { .. } | MediaRequest::RollBack | MediaRequest::Close => MediaReply::Done,
+        };
+        self.send(port, ToAgent::MediaReply { call, request_id, reply });
+    }
+
+    /// The far end of some call acts.
+    fn far_end(&mut self, index: u8, luck: u8) {
+        let Some(call) = self.pick(index, |dialog| dialog.state != DialogState::Over) else { return };
+        let dialog = self.dialog(&call);
+        let (state, detached) = (dialog.state, dialog.detached);
+        if detached {
+            return;
+        }
+        match (state, luck % 8) {
+            (_, 7) => {
+                self.end_dialog(&call);
+                self.collect();
+            }
+            (DialogState::Calling, 1 | 2) => {
+                let sdp = (luck % 8 == 2).then(|| "v=0".to_owned());
+                let status = 180 + u16::from(luck / 8 % 2) * 3;
+                self.event(Event::Progress { call, status, sdp, early_dialog: Some("a".into()) });
+            }
+            (DialogState::Calling, _) => {
+                self.agree(&call);
+                let sdp =
+                    Some(if luck.is_multiple_of(2) { "v=0".to_owned() } else { "v=0\r\na=ice-ufrag:b".to_owned() });
+                self.event(Event::Answered { call, sdp, early_dialog: None });
+            }
+            (DialogState::AwaitingAck { offered }, _) => {
+                self.dialog(&call).state = DialogState::Up;
+                self.event(Event::Confirmed { call, sdp: (!offered).then(|| "v=0".to_owned()) });
+            }
+            (DialogState::LocalOffer, 1) => {
+                self.dialog(&call).state = DialogState::Up;
+                self.event(Event::ReinviteRefused { call, status: 488, will_retry: false });
+            }
+            (DialogState::LocalOffer, 2) => {
+                self.dialog(&call).state = DialogState::Retry;
+                self.event(Event::ReinviteRefused { call, status: 491, will_retry: true });
+            }
+            (DialogState::LocalOffer, _) => {
+                self.agree(&call);
+                let existing = if luck.is_multiple_of(5) { "v=0\r\na=connection:existing\r\n" } else { "v=0" };
+                self.event(Event::ReinviteAccepted { call, sdp: existing.to_owned() });
+            }
+            (DialogState::Retry, _) => {
+                self.dialog(&call).state = DialogState::Up;
+                self.event(Event::OfferNeeded { call, reason: OfferReason::Glare });
+            }
+            (DialogState::Up, 0) => {}
+            (DialogState::Up, 6) => self.event(Event::OfferNeeded { call, reason: OfferReason::Refresh }),
+            (DialogState::Up, _) => {
+                let offered = luck % 8 != 5;
+                self.dialog(&call).state = DialogState::RemoteOffer { offered };
+                self.event(Event::Offer { call, sdp: offered.then(|| "v=0".to_owned()) });
+            }
+            (DialogState::RemoteOffer { .. }, 1 | 2) => {
+                self.dialog(&call).state = DialogState::Up;
+                self.event(Event::OfferWithdrawn { call });
+            }
+            _ => {}
+        }
+    }
+
+    fn agree(&mut self, call: &str) {
+        let dialog = self.dialog(call);
+        dialog.state = DialogState::Up;
+        dialog.held = dialog.offered == HELD;
+    }
+
+    /// The connection to the server is lost or restored.
+    fn network(&mut self, index: u8, luck: u8) {
+        let up = |dialog: &Dialog| {
+            matches!(dialog.state, DialogState::Up | DialogState::LocalOffer | DialogState::RemoteOffer { .. })
+        };
+        let Some(call) = self.pick(index, up) else { return };
+        let dialog = self.dialog(&call);
+        let state = dialog.state;
+        if dialog.detached {
+            dialog.detached = false;
+            dialog.state = DialogState::Up;
+            self.event(Event::Attached { call: call.clone() });
+            self.event(Event::OfferNeeded { call, reason: OfferReason::Recovery });
+        } else if luck.is_multiple_of(3) {
+            dialog.detached = true;
+            dialog.state = DialogState::Up;
+            match state {
+                DialogState::LocalOffer => {
+                    self.event(Event::ReinviteRefused { call: call.clone(), status: 408, will_retry: true });
+                }
+                DialogState::RemoteOffer { .. } => self.event(Event::OfferWithdrawn { call: call.clone() }),
+                _ => {}
+            }
+            self.event(Event::Detached { call });
+        }
+    }
+
+    /// Time passes. Pages that exist handle their messages within half a second.
+    fn advance(&mut self, milliseconds: u64) {
+        let end = self.now.plus(milliseconds);
+        while self.now < end {
+            self.now = end.min(self.now.plus(500));
+            for port in self.pages.iter().map(|page| page.port).collect::<Vec<_>>() {
+                while self.pages.iter().any(|page| page.port == port && !page.inbox.is_empty()) {
+                    self.deliver(port);
+                }
+                self.send(port, ToAgent::Alive { visible: true });
+            }
+            for _ in 0..100 {
+                if self.list.next_timeout().is_none_or(|at| at > self.now) {
+                    break;
+                }
+                self.list.tick(self.now);
+                self.collect();
+            }
+            assert!(self.list.next_timeout().is_none_or(|at| at > self.now), "a deadline that does not go away");
+            self.check();
+        }
+    }
+
+    fn check(&self) {
+        let voices: Vec<_> = self.snapshot.calls.iter().filter(|call| call.voice).collect();
+        assert!(voices.len() <= 1, "{voices:?}");
+        let lives = |id: &String| {
+            self.snapshot.calls.iter().any(|call| call.id == *id && !matches!(call.state, CallState::Ended { .. }))
+        };
+        let open: Vec<_> = self.pages.iter().flat_map(|page| page.open.iter()).filter(|id| lives(id)).collect();
+        assert!(open.len() <= 1, "open on the pages: {open:?}");
+        for call in voices.iter().filter(|call| call.state == CallState::Active) {
+            assert_eq!(call.hold, HoldState::None);
+            let believes = self.current_dialog(&call.id).is_some_and(|dialog| dialog.held);
+            assert!(!believes, "the far end of {} believes to be on hold", call.id);
+        }
+    }
+
+    /// The dialog of the call that is up: the last one that has replaced another.
+    fn current_dialog(&self, call: &str) -> Option<&Dialog> {
+        let replacement = format!("{call}~");
+        let is_up = |dialog: &Dialog| !matches!(dialog.state, DialogState::Over | DialogState::Calling);
+        let own =
+            self.dialogs.iter().filter(|(id, dialog)| (*id == call || id.starts_with(&replacement)) && is_up(dialog));
+        own.map(|(_, dialog)| dialog).next_back()
+    }
+
+    /// Everybody answers from now on.
+    fn settle(&mut self) {
+        if self.pages.is_empty() {
+            self.open_page();
+        }
+        for _ in 0..60 {
+            for port in self.pages.iter().map(|page| page.port).collect::<Vec<_>>() {
+                for _ in 0..40 {
+                    self.deliver(port);
+                    self.reply(port, 0);
+                }
+            }
+            for call in self.dialogs.keys().cloned().collect::<Vec<_>>() {
+                let Some(dialog) = self.dialogs.get_mut(&call) else { continue };
+                if std::mem::take(&mut dialog.detached) {
+                    dialog.state = DialogState::Up;
+                    self.event(Event::Attached { call: call.clone() });
+                    self.event(Event::OfferNeeded { call, reason: OfferReason::Recovery });
+                    continue;
+                }
+                match dialog.state {
+                    DialogState::Calling | DialogState::LocalOffer => {
+                        let is_calling = dialog.state == DialogState::Calling;
+                        self.agree(&call);
+                        let sdp = "v=0".to_owned();
+                        self.event(if is_calling {
+                            Event::Answered { call, sdp: Some(sdp), early_dialog: None }
+                        } else {
+                            Event::ReinviteAccepted { call, sdp }
+                        });
+                    }
+                    DialogState::AwaitingAck { offered } => {
+                        dialog.state = DialogState::Up;
+                        self.event(Event::Confirmed { call, sdp: (!offered).then(|| "v=0".to_owned()) });
+                    }
+                    DialogState::Retry => {
+                        dialog.state = DialogState::Up;
+                        self.event(Event::OfferNeeded { call, reason: OfferReason::Glare });
+                    }
+                    _ => {}
+                }
+            }
+            for call in self.snapshot.calls.clone() {
+                if let Some(port) = call.page.and_then(|page| page.strip_prefix("page")?.parse().ok())
+                    && self.pages.iter().any(|page| page.port == port)
+                {
+                    self.send(port, ToAgent::MediaChanged { call: call.id, state: MediaState::Connected });
+                }
+            }
+            self.advance(500);
+        }
+        self.check_settled();
+    }
+
+    fn check_settled(&mut self) {
+        let active: Vec<_> = self.snapshot.calls.iter().filter(|call| call.state == CallState::Active).collect();
+        for call in &self.snapshot.calls {
+            assert!(matches!(call.state, CallState::Active | CallState::Incoming), "{call:?}");
+        }
+        for call in &active {
+            assert!(matches!(call.hold, HoldState::None | HoldState::Held | HoldState::HeldHere), "{call:?}");
+            let held = self.current_dialog(&call.id).map(|dialog| dialog.held);
+            assert_eq!(held, Some(call.hold == HoldState::Held), "what the far end of {} knows", call.id);
+            assert_eq!(call.voice, call.hold == HoldState::None, "{call:?}");
+        }
+        for (call, dialog) in &self.dialogs {
+            let is_quiet = matches!(dialog.state, DialogState::Up | DialogState::Over | DialogState::Ringing { .. });
+            assert!(is_quiet, "{call} is still in {dialog:?}");
+        }
+        for call in self.dialogs.keys().cloned().collect::<Vec<_>>() {
+            if self.dialogs.get(&call).is_some_and(|dialog| dialog.state != DialogState::Over) {
+                self.end_dialog(&call);
+                self.collect();
+            }
+        }
+        self.advance(1_000);
+        assert!(self.snapshot.calls.is_empty(), "{:?}", self.snapshot.calls);
+        for page in &self.pages {
+            assert_eq!(page.started, page.ended, "starts and ends that {} was told", page.port);
+            assert!(page.open.is_empty());
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn one_voice_and_no_lost_wish_in_any_order(pages in any::<u8>(), steps in prop::collection::vec(any::<Step>(), 1..90)) {
+        let mut world = World::new(pages);
+        for step in steps {
+            world.step(step);
+        }
+        world.settle();
+    }
+}

@@ -24,10 +24,11 @@ pub use negotiation::{
 use crate::sdp::TransportIdentity;
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not states of one machine")]
 pub struct Call {
     pub id: CallId,
     /// The id in the user agent: another one after the call was picked up by an INVITE with Replaces.
-    pub sip_call: CallId,
+    pub dialog: CallId,
     pub direction: CallDirection,
     pub number: String,
     pub display_name: Option<String>,
@@ -82,8 +83,10 @@ impl PickUp {
 /// An INVITE with Replaces (RFC 3891) that is not answered yet.
 #[derive(Debug)]
 pub struct Replacement {
-    pub sip_call: CallId,
+    pub dialog: CallId,
     pub until: Millis,
+    /// Why the present dialog has ended: a server may end it before it answers.
+    pub present_ended: Option<CallEndCause>,
 }
 
 #[derive(Debug)]
@@ -129,13 +132,18 @@ pub enum Owner {
     },
 }
 
-/// Whether the microphone and the loudspeaker of a call may be open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether the microphone and the loudspeaker of a call may be open, and in which page.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Voice {
+    #[default]
     Closed,
-    Open,
-    /// Taken from a call of one page for a call of another: the first page has not confirmed yet.
+    Open {
+        page: String,
+    },
+    /// Taken away by the snapshot with this revision, which the page has not confirmed yet.
     Closing {
+        page: String,
+        revision: u64,
         until: Millis,
     },
 }
@@ -164,7 +172,7 @@ impl Call {
 
     fn new(id: CallId, direction: CallDirection, number: String, phase: Phase, now: Millis) -> Call {
         Call {
-            sip_call: id.clone(),
+            dialog: id.clone(),
             id,
             direction,
             number,
@@ -205,7 +213,7 @@ impl Call {
             state: self.state(),
             hold: self.hold_state(),
             remote_held: self.remote_held,
-            voice: self.voice == Voice::Open,
+            voice: matches!(self.voice, Voice::Open { .. }),
             rings: dialing.is_some_and(|dialing| dialing.rings),
             muted: self.muted,
             started_at: self.started_at.0,
@@ -324,8 +332,8 @@ impl Call {
             Owner::Nobody | Owner::Page(_) => None,
         };
         let voice = match self.voice {
-            Voice::Closing { until } => Some(until),
-            Voice::Closed | Voice::Open => None,
+            Voice::Closing { until, .. } => Some(until),
+            Voice::Closed | Voice::Open { .. } => None,
         };
         let connection = if self.is_active() { self.connection.next_timeout() } else { None };
         let replacement = self.replacement.as_ref().map(|replacement| replacement.until);

@@ -115,11 +115,7 @@ impl CallList {
             }
             ToAgent::Digits { call, digits } => self.digits(port, &call, &digits),
             ToAgent::MediaReply { call, request_id, reply } => self.media_reply(port, &call, request_id, reply, now),
-            ToAgent::Silenced { call } => {
-                if let Some(index) = self.find_of_page(port, &call) {
-                    self.silenced(index);
-                }
-            }
+            ToAgent::Silenced { call, revision } => self.silenced(port, &call, revision),
             ToAgent::MediaChanged { call, state } => {
                 self.media_changed(port, &call, state, now);
             }
@@ -207,22 +203,28 @@ impl CallList {
         for event in taken_over {
             self.send(port, ToPage::Event { event });
         }
-        self.send_current_state(port, &name);
+        self.send_last_snapshot(port);
     }
 
-    /// Sends the last snapshot, and `CallIncoming` for calls that the page has not been notified of.
-    fn send_current_state(&mut self, port: PortId, name: &str) {
+    fn send_last_snapshot(&mut self, port: PortId) {
         let snapshot = self.last_snapshot.clone();
         self.send(port, ToPage::Snapshot { snapshot });
-        let mut events = Vec::new();
+    }
+
+    /// Sends `CallIncoming` to pages that do not know of a ringing call: they attached later, or while it was
+    /// being answered on another page.
+    fn announce_ringing_calls(&mut self) {
         for call in &mut self.calls {
-            if matches!(call.phase, Phase::Incoming { .. }) && !call.notified.iter().any(|notified| notified == name) {
-                call.notified.push(name.to_owned());
-                events.push(AgentEvent::CallIncoming { call: call.snapshot() });
+            if !matches!(call.phase, Phase::Incoming { .. }) {
+                continue;
             }
-        }
-        for event in events {
-            self.send(port, ToPage::Event { event });
+            for page in self.pages.iter() {
+                if !call.notified.contains(&page.name) {
+                    call.notified.push(page.name.clone());
+                    let event = AgentEvent::CallIncoming { call: call.snapshot() };
+                    self.out.push_back(CallListOutput::ToPage { port: page.port, message: ToPage::Event { event } });
+                }
+            }
         }
     }
 
@@ -236,6 +238,7 @@ impl CallList {
 
     /// Everything that follows from the new state: who speaks, which offers are due, the time-out without a page.
     fn advance(&mut self, now: Millis) {
+        self.announce_ringing_calls();
         self.reconcile(now);
         for index in 0..self.calls.len() {
             self.request_due_offer(index, now);
@@ -287,7 +290,7 @@ impl CallList {
 
     /// The call with this id in the user agent.
     fn find_dialog(&self, sip_call: &str) -> Option<usize> {
-        self.calls.iter().position(|call| call.sip_call == sip_call && !call.is_ended())
+        self.calls.iter().position(|call| call.dialog == sip_call && !call.is_ended())
     }
 
     /// The call, if the page of this port owns it.
@@ -353,9 +356,10 @@ impl CallList {
         let Some(call) = self.calls.get_mut(index) else {
             return;
         };
-        let replacement = call.replacement.take().map(|replacement| replacement.sip_call);
-        let present = call.is_placed().then(|| call.sip_call.clone());
-        for call in [replacement, present].into_iter().flatten() {
+        let replacement = call.replacement.take();
+        let has_ended = replacement.as_ref().is_some_and(|replacement| replacement.present_ended.is_some());
+        let present = (call.is_placed() && !has_ended).then(|| call.dialog.clone());
+        for call in replacement.map(|replacement| replacement.dialog).into_iter().chain(present) {
             self.command(Command::HangUp { call });
         }
     }

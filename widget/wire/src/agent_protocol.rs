@@ -102,6 +102,8 @@ pub enum ToAgent {
     /// no longer has [`CallSnapshot::voice`] for it. Only then may a call of another page open its own.
     Silenced {
         call: CallId,
+        /// The revision of that snapshot.
+        revision: u64,
     },
 }
 
@@ -233,6 +235,7 @@ pub enum RegistrationFailureCode {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, as the screens show them")]
 pub struct CallSnapshot {
     pub id: CallId,
     pub direction: CallDirection,

@@ -6,7 +6,7 @@ use bitcall_wire::agent_protocol::{AgentEvent, CallState, MediaError, MediaReply
 use super::page_commands::end_cause;
 use super::{CallList, CallListOutput, MEDIA_TIMEOUT_MS};
 use crate::call::{
-    ApplyingAnswer, MakingAnswer, MakingOffer, Negotiation, OfferContent, OfferMethod, OfferSent, Phase,
+    ApplyingAnswer, Call, MakingAnswer, MakingOffer, Negotiation, OfferContent, OfferMethod, OfferSent, Phase,
 };
 use crate::pages::PortId;
 
@@ -68,7 +68,7 @@ impl CallList {
         call.connection.sent();
         let method = making.content.method;
         call.negotiation = Negotiation::OfferSent(making.sent());
-        let sip_call = call.sip_call.clone();
+        let sip_call = call.dialog.clone();
         match &mut call.phase {
             Phase::Dialing(dialing) => {
                 dialing.placed = true;
@@ -96,7 +96,7 @@ impl CallList {
             call.hold_agreed = held;
             call.hold_refused = false;
         }
-        let sip_call = call.sip_call.clone();
+        let sip_call = call.dialog.clone();
         if call.is_active() {
             return self.command(Command::AnswerOffer { call: sip_call, sdp });
         }
@@ -157,7 +157,7 @@ impl CallList {
         let Some(call) = self.calls.get_mut(index) else {
             return;
         };
-        let sip_call = call.sip_call.clone();
+        let sip_call = call.dialog.clone();
         if call.is_active() {
             drop(making);
             self.log(&format!("{sip_call}: {message}"));
@@ -175,7 +175,7 @@ impl CallList {
 
     /// The page cannot use the far end's answer.
     fn answer_unusable(&mut self, index: usize, now: Millis) {
-        if self.calls.get(index).is_some_and(|call| call.is_active()) {
+        if self.calls.get(index).is_some_and(Call::is_active) {
             self.pick_up_otherwise(index, Some(488), now);
         }
     }

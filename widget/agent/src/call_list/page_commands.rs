@@ -290,7 +290,7 @@ impl CallList {
         if !matches!(call.phase, Phase::Incoming { .. } | Phase::Answering { .. }) {
             return self.hang_up_call(index, now);
         }
-        let call = call.sip_call.clone();
+        let call = call.dialog.clone();
         self.command(Command::Reject { call, status: 480 });
         self.end(index, end_cause("Signed out", Some(480)), now);
     }
@@ -329,7 +329,7 @@ impl CallList {
         if !known.is_active() && !is_early {
             return self.refuse(port, "NOT_ACTIVE", "Digits need a call that is up.");
         }
-        let sip_call = known.sip_call.clone();
+        let sip_call = known.dialog.clone();
         for digit in digits.chars() {
             let digit = digit.to_ascii_uppercase();
             if !digit.is_ascii_digit() && !matches!(digit, '*' | '#' | 'A'..='D') {

@@ -51,7 +51,7 @@ impl CallList {
             }
         }
         if page.authorized {
-            self.send_current_state(page.port, &page.name);
+            self.send_last_snapshot(page.port);
         }
     }
 
@@ -98,8 +98,12 @@ impl CallList {
         };
         call.connection.replace();
         if let Some(replacement) = call.replacement.take() {
-            let call = replacement.sip_call;
-            self.command(Command::HangUp { call });
+            // It carries the offer that is sent.
+            call.negotiation = Negotiation::Idle;
+            self.command(Command::HangUp { call: replacement.dialog });
+            if let Some(cause) = replacement.present_ended {
+                return self.end(index, cause, now);
+            }
         }
         let Some(call) = self.calls.get_mut(index) else {
             return;
@@ -136,8 +140,12 @@ impl CallList {
             return;
         };
         let sip_call = format!("{}~{number}", call.id);
-        call.replacement = Some(Replacement { sip_call: sip_call.clone(), until: now.plus(REPLACEMENT_TIMEOUT_MS) });
-        let replaced = call.sip_call.clone();
+        call.replacement = Some(Replacement {
+            dialog: sip_call.clone(),
+            until: now.plus(REPLACEMENT_TIMEOUT_MS),
+            present_ended: None,
+        });
+        let replaced = call.dialog.clone();
         self.command(Command::Replace { call: sip_call, replaced, sdp });
     }
 
@@ -149,9 +157,11 @@ impl CallList {
         let Some(replacement) = call.replacement.take() else {
             return;
         };
-        let old = std::mem::replace(&mut call.sip_call, replacement.sip_call);
+        let old = std::mem::replace(&mut call.dialog, replacement.dialog);
         call.detached = false;
-        self.replaced_dialogs.push((old, now.plus(REPLACED_TIMEOUT_MS)));
+        if replacement.present_ended.is_none() {
+            self.replaced_dialogs.push((old, now.plus(REPLACED_TIMEOUT_MS)));
+        }
         match answer {
             Some(answer) => self.local_offer_accepted(index, answer, now),
             None => self.pick_up_otherwise(index, None, now),

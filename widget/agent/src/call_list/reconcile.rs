@@ -14,6 +14,7 @@ use bitcall_wire::agent_protocol::HoldState;
 
 use super::CallList;
 use crate::call::{Call, Owner, Phase, Voice};
+use crate::pages::PortId;
 
 /// A page that does not confirm that it has closed a call's voice is taken to be gone.
 const SILENCED_TIMEOUT_MS: u64 = 1_000;
@@ -30,35 +31,43 @@ impl CallList {
             Some(index) => Some(index).filter(|index| self.calls.get(*index).is_some_and(may_speak)),
             None => self.latest(|call| matches!(call.phase, Phase::Dialing(_)) && may_speak(call)),
         };
-        let page =
-            speaker.and_then(|index| self.calls.get(index)).and_then(|call| call.owner.page()).map(str::to_owned);
+        let speaker = speaker.and_then(|index| Some((index, self.calls.get(index)?.owner.page()?.to_owned())));
         for (index, call) in self.calls.iter_mut().enumerate() {
-            if Some(index) == speaker {
-                continue;
-            }
-            let is_attached = call.owner.page().is_some_and(|name| self.pages.by_name(name).is_some());
-            let must_confirm =
-                page.is_some() && !call.is_ended() && is_attached && call.owner.page() != page.as_deref();
-            call.voice = match call.voice {
-                Voice::Open if must_confirm => Voice::Closing { until: now.plus(SILENCED_TIMEOUT_MS) },
-                Voice::Closing { until } if must_confirm && now < until => Voice::Closing { until },
-                Voice::Open | Voice::Closing { .. } | Voice::Closed => Voice::Closed,
+            let stays = |page: &String| speaker.as_ref().is_some_and(|(spoken, by)| *spoken == index && by == page);
+            let is_attached = |page: &String| self.pages.by_name(page).is_some();
+            call.voice = match std::mem::take(&mut call.voice) {
+                Voice::Open { page } if stays(&page) => Voice::Open { page },
+                Voice::Open { page } if is_attached(&page) => {
+                    // The next snapshot takes the voice away.
+                    let revision = self.last_snapshot.revision + 1;
+                    Voice::Closing { page, revision, until: now.plus(SILENCED_TIMEOUT_MS) }
+                }
+                Voice::Closing { page, revision, until } if now < until && is_attached(&page) && !call.is_ended() => {
+                    Voice::Closing { page, revision, until }
+                }
+                Voice::Open { .. } | Voice::Closing { .. } | Voice::Closed => Voice::Closed,
             };
         }
-        let is_waiting = self.calls.iter().any(|call| matches!(call.voice, Voice::Closing { .. }));
-        if let Some(call) = speaker.and_then(|index| self.calls.get_mut(index)) {
-            call.voice = match call.voice {
-                Voice::Open => Voice::Open,
-                Voice::Closed | Voice::Closing { .. } if is_waiting => Voice::Closed,
-                Voice::Closed | Voice::Closing { .. } => Voice::Open,
-            };
+        let Some((index, page)) = speaker else {
+            return;
+        };
+        let is_waiting = self
+            .calls
+            .iter()
+            .any(|call| matches!(&call.voice, Voice::Closing { page: closing, .. } if *closing != page));
+        if let Some(call) = self.calls.get_mut(index).filter(|_| !is_waiting) {
+            call.voice = Voice::Open { page };
         }
     }
 
-    /// The page has closed microphone and loudspeaker of the call.
-    pub(super) fn silenced(&mut self, index: usize) {
-        if let Some(call) = self.calls.get_mut(index)
-            && matches!(call.voice, Voice::Closing { .. })
+    /// The page has closed microphone and loudspeaker of the call, by a snapshot with this revision. An older
+    /// one may have been followed by one that opened them again.
+    pub(super) fn silenced(&mut self, port: PortId, call: &str, since: u64) {
+        let Some(name) = self.pages.by_port(port).map(|page| page.name.clone()) else {
+            return;
+        };
+        if let Some(call) = self.call_mut(call)
+            && matches!(&call.voice, Voice::Closing { page, revision, .. } if *page == name && *revision <= since)
         {
             call.voice = Voice::Closed;
         }

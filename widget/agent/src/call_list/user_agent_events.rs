@@ -24,7 +24,7 @@ impl CallList {
             ua::Event::Offer { call, sdp } => self.remote_offer(&call, sdp),
             ua::Event::OfferWithdrawn { call } => self.remote_offer_withdrawn(&call),
             ua::Event::ReinviteAccepted { call, sdp } => {
-                if let Some(index) = self.find_dialog(&call) {
+                if let Some(index) = self.find_negotiating(&call) {
                     self.local_offer_accepted(index, sdp, now);
                 }
             }
@@ -116,10 +116,7 @@ impl CallList {
         let remote_held = offer.as_deref().is_some_and(sdp::is_hold);
         let mut call = Call::incoming(id, from.number, display_name, offer.into(), now);
         call.remote_held = remote_held;
-        call.notified = self.pages.iter().map(|page| page.name.clone()).collect();
-        let event = AgentEvent::CallIncoming { call: call.snapshot() };
         self.calls.push(call);
-        self.notify_all(&event);
     }
 
     fn progress(&mut self, sip_call: &str, status: u16, answer: Option<String>) {
@@ -261,7 +258,7 @@ impl CallList {
     }
 
     fn reinvite_refused(&mut self, sip_call: &str, status: u16, will_retry: bool, now: Millis) {
-        let Some(index) = self.find_dialog(sip_call) else {
+        let Some(index) = self.find_negotiating(sip_call) else {
             return;
         };
         let Some(call) = self.calls.get_mut(index) else {
@@ -321,8 +318,10 @@ impl CallList {
         call.wishes.offer = true;
         call.wishes.restart_ice |= reason == OfferReason::Recovery;
         call.detached = false;
-        // The user agent has no exchange any more.
-        if !matches!(call.negotiation, Negotiation::MakingOffer(_) | Negotiation::ApplyingAnswer(_)) {
+        // The user agent has no exchange any more in the present dialog.
+        if call.replacement.is_none()
+            && !matches!(call.negotiation, Negotiation::MakingOffer(_) | Negotiation::ApplyingAnswer(_))
+        {
             call.negotiation.interrupt(&mut call.wishes);
         }
     }
@@ -350,25 +349,33 @@ impl CallList {
         self.replaced_dialogs.retain(|(call, _)| call != sip_call);
         if let Some(index) = self.find_replacement(sip_call) {
             // The INVITE with Replaces was refused; the present dialog may still exist.
-            if let Some(call) = self.calls.get_mut(index) {
-                call.replacement = None;
-                call.negotiation = Negotiation::Idle;
-            }
-            return self.pick_up_otherwise(index, cause.sip_code, now);
+            let Some(call) = self.calls.get_mut(index) else {
+                return;
+            };
+            call.negotiation = Negotiation::Idle;
+            return match call.replacement.take().and_then(|replacement| replacement.present_ended) {
+                Some(cause) => self.end(index, cause, now),
+                None => self.pick_up_otherwise(index, cause.sip_code, now),
+            };
         }
         let Some(index) = self.find_dialog(sip_call) else {
             return;
         };
-        if self.calls.get(index).is_some_and(|call| call.replacement.is_some()) {
-            // A server may end the replaced dialog before it answers the INVITE that replaces it.
-            return;
+        let cause = end_cause_of(cause);
+        match self.calls.get_mut(index).and_then(|call| call.replacement.as_mut()) {
+            Some(replacement) => replacement.present_ended = Some(cause),
+            None => self.end(index, cause, now),
         }
-        self.end(index, end_cause_of(cause), now);
+    }
+
+    /// The call whose exchange runs in this dialog, and not in the one that is to replace it.
+    fn find_negotiating(&self, sip_call: &str) -> Option<usize> {
+        self.find_dialog(sip_call).filter(|index| self.calls.get(*index).is_some_and(|call| call.replacement.is_none()))
     }
 
     fn find_replacement(&self, sip_call: &str) -> Option<usize> {
         self.calls.iter().position(|call| {
-            !call.is_ended() && call.replacement.as_ref().is_some_and(|replacement| replacement.sip_call == sip_call)
+            !call.is_ended() && call.replacement.as_ref().is_some_and(|replacement| replacement.dialog == sip_call)
         })
     }
 }

@@ -44,6 +44,8 @@ struct Dialog {
     state: DialogState,
     /// The last description that was agreed puts the far end on hold.
     held: bool,
+    /// The last description that was agreed.
+    agreed: String,
     offered: String,
     detached: bool,
 }
@@ -156,7 +158,10 @@ impl World {
                 self.add_dialog(call, DialogState::Calling, offered);
             }
             Command::Replace { call, replaced, sdp } => {
-                let can = self.dialogs.get(&replaced).is_some_and(|dialog| !matches!(dialog.state, DialogState::Over));
+                let can = self
+                    .dialogs
+                    .get(&replaced)
+                    .is_some_and(|dialog| dialog.state != DialogState::Over && !dialog.detached);
                 self.add_dialog(call.clone(), DialogState::Calling, sdp);
                 if !can {
                     self.end_dialog(&call);
@@ -166,7 +171,8 @@ impl World {
                 let dialog = self.dialog(&call);
                 let DialogState::Ringing { offered } = dialog.state else { panic!("answered in {dialog:?}") };
                 dialog.state = DialogState::AwaitingAck { offered };
-                dialog.held = sdp == HELD;
+                dialog.held = sdp.starts_with(HELD);
+                dialog.agreed = sdp;
             }
             Command::Reject { call, .. } | Command::HangUp { call } => {
                 self.dialog(&call);
@@ -187,7 +193,8 @@ impl World {
                 let DialogState::RemoteOffer { offered } = dialog.state else { panic!("answered in {dialog:?}") };
                 if offered {
                     dialog.state = DialogState::Up;
-                    dialog.held = sdp == HELD;
+                    dialog.held = sdp.starts_with(HELD);
+                    dialog.agreed = sdp;
                 } else {
                     dialog.state = DialogState::LocalOffer;
                     dialog.offered = sdp;
@@ -206,7 +213,7 @@ impl World {
     }
 
     fn add_dialog(&mut self, call: String, state: DialogState, offered: String) {
-        let dialog = Dialog { state, held: false, offered, detached: false };
+        let dialog = Dialog { state, held: false, agreed: String::new(), offered, detached: false };
         assert!(self.dialogs.insert(call, dialog).is_none(), "an id is used twice");
     }
 
@@ -236,7 +243,7 @@ impl World {
         match (kind % 16, port, call) {
             (0, Some(port), _) if self.snapshot.calls.len() < MAX_CALLS => {
                 self.next += 1;
-                let offer = a.is_multiple_of(2).then(|| OPEN.to_owned());
+                let offer = a.is_multiple_of(2).then(|| format!("{OPEN} page{port}"));
                 let (call, number) = (format!("c{}", self.next), format!("2{}", a % 3));
                 self.send(port, ToAgent::Call { call, number, caller_id: None, offer });
             }
@@ -297,12 +304,14 @@ impl World {
         let Some(message) = page.inbox.pop_front() else { return };
         let name = format!("page{port}");
         let mut silenced = Vec::new();
+        let mut revision = 0;
         match message {
             ToPage::Snapshot { snapshot } => {
                 let open = snapshot.calls.iter().filter(|call| call.voice && call.page.as_ref() == Some(&name));
                 let open: BTreeSet<String> = open.map(|call| call.id.clone()).collect();
                 silenced.extend(page.open.difference(&open).cloned());
                 page.open = open;
+                revision = snapshot.revision;
             }
             ToPage::Media { call, request: MediaRequest::Close, .. } => {
                 page.open.remove(&call);
@@ -318,7 +327,7 @@ impl World {
             ToPage::Event { .. } | ToPage::Log { .. } => {}
         }
         for call in silenced {
-            self.send(port, ToAgent::Silenced { call });
+            self.send(port, ToAgent::Silenced { call, revision });
         }
     }
 
@@ -336,7 +345,7 @@ impl World {
             }
             MediaRequest::Offer { direction, .. } | MediaRequest::Answer { direction, .. } => {
                 let sdp = if direction == MediaDirection::SendRecv { OPEN } else { HELD };
-                MediaReply::Description { sdp: sdp.into() }
+                MediaReply::Description { sdp: format!("{sdp} page{port}") }
             }
             MediaRequest::Accept { .. } | MediaRequest::RollBack | MediaRequest::Close => MediaReply::Done,
         };
@@ -406,7 +415,8 @@ impl World {
     fn agree(&mut self, call: &str) {
         let dialog = self.dialog(call);
         dialog.state = DialogState::Up;
-        dialog.held = dialog.offered == HELD;
+        dialog.held = dialog.offered.starts_with(HELD);
+        dialog.agreed.clone_from(&dialog.offered);
     }
 
     /// The connection to the server is lost or restored.
@@ -546,6 +556,8 @@ impl World {
             assert!(matches!(call.hold, HoldState::None | HoldState::Held | HoldState::HeldHere), "{call:?}");
             let held = self.current_dialog(&call.id).map(|dialog| dialog.held);
             assert_eq!(held, Some(call.hold == HoldState::Held), "what the far end of {} knows", call.id);
+            let agreed = self.current_dialog(&call.id).and_then(|dialog| dialog.agreed.split_once(' '));
+            assert_eq!(agreed.map(|(_, page)| page), call.page.as_deref(), "the page that the far end sends to");
             assert_eq!(call.voice, call.hold == HoldState::None, "{call:?}");
         }
         for (call, dialog) in &self.dialogs {
@@ -568,7 +580,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn one_voice_and_no_lost_wish_in_any_order(pages in any::<u8>(), steps in prop::collection::vec(any::<Step>(), 1..90)) {

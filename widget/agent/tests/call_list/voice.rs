@@ -115,7 +115,7 @@ fn a_call_of_another_page_gets_the_voice_only_when_the_first_page_has_closed_its
     assert_eq!(voices(&phone), ["c1"]);
     phone.call(2, "c2", "103");
     assert!(voices(&phone).is_empty());
-    phone.send(1, ToAgent::Silenced { call: "c1".into() });
+    phone.send(1, ToAgent::Silenced { call: "c1".into(), revision: phone.snapshot(1).revision });
     assert_eq!(voices(&phone), ["c2"]);
     // A page that does not confirm does not keep the voice for ever.
     phone.hold(1, "c1", false);

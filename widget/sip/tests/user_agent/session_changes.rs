@@ -351,3 +351,44 @@ fn a_too_short_session_interval_is_refused_with_422() {
     });
     assert_eq!(phone.response(422).value(Header::MinSe), Some("90"));
 }
+
+#[test]
+fn an_invite_with_replaces_goes_to_the_same_far_end_and_names_the_dialog_from_its_side() {
+    let mut phone = TestUserAgent::registered();
+    let invite = phone.outgoing_call();
+    let hold = reinvite(&mut phone);
+    phone.reply_sdp(&hold, 200, ANSWER);
+    phone.request("ACK");
+    phone.command(Command::Replace { call: "c~1".into(), replaced: "c".into(), sdp: OFFER.into() });
+    let replacing = phone.request("INVITE");
+    assert_eq!(replacing.uri_text(), hold.uri_text());
+    assert_eq!(replacing.to().unwrap().tag(), None);
+    assert_ne!(replacing.value(Header::CallId), invite.value(Header::CallId));
+    assert_eq!(replacing.value(Header::Require), Some("replaces"));
+    let call_id = invite.value(Header::CallId).unwrap();
+    let tag = invite.from().unwrap().tag().unwrap().to_owned();
+    let replaces = format!("{call_id};to-tag=far;from-tag={tag}");
+    assert_eq!(replacing.iter().find_map(|(name, value)| (name == "Replaces").then_some(value)), Some(&*replaces));
+    // The server ends the replaced dialog, and the call goes on in the new one.
+    phone.remote_request_in(&invite, "far", "BYE", 30, |_| {});
+    assert_eq!(phone.response(200).cseq().unwrap().method.as_str(), "BYE");
+    phone.ended("c");
+    phone.reply_sdp(&replacing, 200, ANSWER);
+    phone.request("ACK");
+    phone.event(|event| matches!(event, Event::Answered { call, .. } if call == "c~1").then_some(()));
+}
+
+#[test]
+fn a_refused_invite_with_replaces_leaves_the_dialog_as_it_was() {
+    let mut phone = TestUserAgent::registered();
+    phone.outgoing_call();
+    phone.command(Command::Replace { call: "c~1".into(), replaced: "c".into(), sdp: OFFER.into() });
+    let replacing = phone.request("INVITE");
+    phone.reply(&replacing, 420, |_| {});
+    phone.ended("c~1");
+    phone.request("ACK");
+    reinvite(&mut phone);
+    // Without a dialog there is nothing to replace.
+    phone.command(Command::Replace { call: "c~2".into(), replaced: "d".into(), sdp: OFFER.into() });
+    phone.ended("c~2");
+}

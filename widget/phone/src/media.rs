@@ -5,38 +5,48 @@
 //! that session descriptions stay in order; [`MediaRequest::Close`] is not queued.
 
 mod call_media;
+mod codecs;
+mod connection_state;
 mod devices;
+mod early_media;
 mod ice_gathering;
-mod level_meter;
 mod microphone;
 mod mute_states;
 mod peer_connection;
 mod prepared_offer;
 mod sdp;
 pub(crate) mod speaker;
+mod stats;
+mod voice_gate;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use bitcall_wire::agent_protocol::{
-    AgentSnapshot, CallId, CallState, HoldState, MediaError, MediaReply, MediaRequest, RegistrationStatus, ToAgent,
+    AgentSnapshot, CallId, CallState, MediaError, MediaReply, MediaRequest, RegistrationStatus, ToAgent,
 };
 use bitcall_wire::config::{Dtmf, IceServer};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{HtmlAudioElement, MediaStream};
 
-use crate::browser::{BrowserTimer, EventListener, media_devices};
+use crate::browser::{BrowserTimer, EventListener, media_devices, sleep};
 use crate::tones::Tones;
 use call_media::CallMedia;
 pub use devices::{Device, Devices};
+use early_media::EarlyMediaWatch;
 use microphone::Microphone;
 use mute_states::MuteStates;
 use prepared_offer::{OfferCache, PrepareReason};
 use speaker::Speaker;
+use voice_gate::VoiceGates;
 
 /// How often [`MediaNotice::Levels`] is sent while a call is active.
 const LEVELS_INTERVAL_MS: i32 = 100;
+
+/// How long a hold of this page may stay unknown to the agent's snapshots. The agent replies within milliseconds;
+/// the second part lets snapshots be handled that have waited while the page was frozen.
+const HOLD_TIMEOUT_MS: [i32; 2] = [2_000, 500];
 
 /// The media settings of a tenant's phone.
 #[derive(Clone, Debug, Default)]
@@ -86,6 +96,8 @@ struct Inner {
     settings: RefCell<MediaSettings>,
     media_by_call: RefCell<HashMap<CallId, Rc<CallMedia>>>,
     mutes: RefCell<MuteStates>,
+    gates: RefCell<VoiceGates>,
+    early_media: RefCell<Option<EarlyMediaWatch>>,
     microphone: Microphone,
     speaker: Speaker,
     tones: Tones,
@@ -109,6 +121,8 @@ impl Media {
             settings: RefCell::new(settings),
             media_by_call: RefCell::default(),
             mutes: RefCell::default(),
+            gates: RefCell::default(),
+            early_media: RefCell::default(),
             tones: Tones::silent(),
             send: RefCell::default(),
             on_notice: Box::new(on_notice),
@@ -244,20 +258,36 @@ impl Media {
             call_media.close();
         }
         self.0.offer_cache.clear();
+        self.0.gates.take();
+        self.0.early_media.take();
         self.0.tones.stop();
         self.0.release_microphone_if_idle();
     }
 
-    /// Silences the microphone before the far end has agreed to the hold.
+    /// The person holds the call: closes its microphone and loudspeaker before the agent knows of it.
     pub(crate) fn silence_microphone(&self, call: &str) {
-        if let Some(call_media) = self.0.call_media(call) {
-            call_media.set_held(true);
-        }
+        let Some(cut) = self.0.gates.borrow_mut().cut(call) else {
+            return;
+        };
+        self.0.apply_gate(call);
+        let (inner, call) = (Rc::clone(&self.0), call.to_owned());
+        spawn_local(async move {
+            for timeout in HOLD_TIMEOUT_MS {
+                sleep(timeout).await;
+            }
+            if inner.gates.borrow_mut().lift_cut(&call, cut) {
+                inner.apply_gate(&call);
+            }
+        });
     }
 
-    /// Applies the agent's state: tones, held calls, level meters, ended calls.
+    /// Applies the agent's state: who has the voice, tones, level meters, ended calls.
     pub(crate) fn apply_snapshot(&self, snapshot: &AgentSnapshot, page: &str) {
-        self.0.tones.apply_snapshot(snapshot, page);
+        let gates = self.0.gates.borrow_mut().apply_snapshot(snapshot, page);
+        for call in gates.lost {
+            self.0.apply_gate(&call);
+            self.0.send(ToAgent::Silenced { call });
+        }
         let mutes = self.0.mutes.borrow_mut().apply_snapshot(snapshot);
         for (call, muted) in mutes {
             self.0.mute(&call, muted);
@@ -271,10 +301,13 @@ impl Media {
             let elsewhere = call.page.as_deref().is_some_and(|owner| owner != page);
             if ended || elsewhere {
                 self.close(&call.id);
-            } else if let Some(call_media) = self.0.call_media(&call.id) {
-                call_media.set_held(call.hold != HoldState::None);
             }
         }
+        for call in gates.opened {
+            self.0.apply_gate(&call);
+        }
+        self.0.watch_early_media(snapshot, page);
+        self.0.tones.apply_snapshot(snapshot, page);
         // An agent that was restarted no longer knows its calls and cannot close them.
         let known = |call: &CallId| snapshot.calls.iter().any(|other| other.id == *call);
         let lost: Vec<CallId> = {
@@ -304,6 +337,7 @@ impl Inner {
         }
         let call_media = CallMedia::new(call, Rc::downgrade(self));
         call_media.set_muted(self.mutes.borrow().is_muted(call));
+        call_media.set_voice(self.gates.borrow().is_open(call));
         self.media_by_call.borrow_mut().insert(call.to_owned(), Rc::clone(&call_media));
         call_media
     }
@@ -315,6 +349,13 @@ impl Inner {
         self.notify(MediaNotice::Muted { call: call.to_owned(), muted });
     }
 
+    /// Opens or closes the microphone and the loudspeaker of a call.
+    fn apply_gate(&self, call: &str) {
+        if let Some(call_media) = self.call_media(call) {
+            call_media.set_voice(self.gates.borrow().is_open(call));
+        }
+    }
+
     fn send(&self, message: ToAgent) {
         // Cloned, so that nothing is borrowed while the message is delivered.
         let send = self.send.borrow().clone();
@@ -323,8 +364,11 @@ impl Inner {
         }
     }
 
-    fn reply(&self, call: &str, request_id: u32, reply: MediaReply) {
-        if let MediaReply::Failed { error, message } = &reply {
+    /// `notify`: the screens are told of a failure.
+    fn reply(&self, call: &str, request_id: u32, reply: MediaReply, notify: bool) {
+        if let MediaReply::Failed { error, message } = &reply
+            && notify
+        {
             self.notify(MediaNotice::Failed { call: call.to_owned(), error: *error, message: message.clone() });
         }
         self.send(ToAgent::MediaReply { call: call.to_owned(), request_id, reply });
@@ -334,9 +378,15 @@ impl Inner {
         (self.on_notice)(notice);
     }
 
-    /// Plays a remote stream, and checks whether the browser blocks playback.
-    fn play(self: &Rc<Self>, stream: &MediaStream) -> Option<HtmlAudioElement> {
-        let element = self.speaker.add(stream)?;
+    /// Plays a remote stream, muted unless `audible`.
+    fn play(self: &Rc<Self>, stream: &MediaStream, audible: bool) -> Option<HtmlAudioElement> {
+        let element = self.speaker.add(stream, audible)?;
+        self.check_playback(&element);
+        Some(element)
+    }
+
+    /// Plays the element, and checks whether the browser blocks playback.
+    fn check_playback(self: &Rc<Self>, element: &HtmlAudioElement) {
         let inner = Rc::clone(self);
         let player = element.clone();
         spawn_local(async move {
@@ -351,7 +401,6 @@ impl Inner {
                 inner.set_sound_blocked(true);
             }
         });
-        Some(element)
     }
 
     fn set_sound_blocked(&self, blocked: bool) {

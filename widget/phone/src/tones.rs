@@ -2,9 +2,10 @@
 //!
 //! There is one `AudioContext` per page (browsers allow few, iOS one). It starts suspended and is resumed by
 //! the first user gesture; a tone that is due by then starts at that moment. The tone follows from the
-//! snapshot alone, so that it ends with the state it belongs to.
+//! snapshot and, for ring-back, from the early media alone, so that it ends with the state it belongs to.
 
 mod patterns;
+pub mod ring_back;
 mod synthesizer;
 
 use std::cell::{Cell, RefCell};
@@ -30,7 +31,9 @@ struct ActiveTone {
 struct Inner {
     context: RefCell<Option<AudioContext>>,
     speaker: RefCell<Option<String>>,
-    target: Cell<Option<CallTone>>,
+    /// The tone for an incoming call.
+    incoming: Cell<Option<CallTone>>,
+    ring_back: Cell<bool>,
     playing: RefCell<Option<ActiveTone>>,
     unlocked: Cell<bool>,
 }
@@ -41,7 +44,8 @@ impl Tones {
         Tones(Rc::new(Inner {
             context: RefCell::default(),
             speaker: RefCell::default(),
-            target: Cell::new(None),
+            incoming: Cell::new(None),
+            ring_back: Cell::new(false),
             playing: RefCell::default(),
             unlocked: Cell::new(false),
         }))
@@ -73,13 +77,19 @@ impl Tones {
     }
 
     pub fn apply_snapshot(&self, snapshot: &AgentSnapshot, page: &str) {
-        self.0.target.set(patterns::tone_for(snapshot, page));
+        self.0.incoming.set(patterns::incoming_tone(snapshot, page));
+        self.0.update();
+    }
+
+    /// The ring-back tone of an outgoing call.
+    pub fn set_ring_back(&self, due: bool) {
+        self.0.ring_back.set(due);
         self.0.update();
     }
 
     pub fn stop(&self) {
-        self.0.target.set(None);
-        self.0.update();
+        self.0.incoming.set(None);
+        self.set_ring_back(false);
     }
 }
 
@@ -97,7 +107,7 @@ impl Inner {
     }
 
     fn update(self: &Rc<Self>) {
-        let target = self.target.get();
+        let target = self.incoming.get().or(self.ring_back.get().then_some(CallTone::Ringback));
         let playing = self.playing.borrow().as_ref().map(|playing| playing.sound);
         if target == playing {
             return;

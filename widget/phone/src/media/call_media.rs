@@ -1,4 +1,8 @@
-//! The media of one call: its peer connection, its copy of the microphone track, its audio element.
+//! The media of one call: its peer connections, its copy of the microphone track, its audio elements.
+//!
+//! A call has one connection. When the far end's offer comes from another endpoint, the answer is made by a second
+//! one beside it: the first keeps the sound until the second is connected, so that an offer that is refused,
+//! fails or is withdrawn changes nothing (RFC 3261 §14.1).
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -11,9 +15,10 @@ use wasm_bindgen_futures::spawn_local;
 use web_sys::MediaStreamTrack;
 
 use super::microphone::MediaFailure;
-use super::peer_connection::PeerConnection;
+use super::peer_connection::{PeerConnection, other_error};
 use super::prepared_offer::PreparedOffer;
-use super::{Inner, MediaNotice, level_meter};
+use super::sdp::{RejectedSections, RemoteDescription};
+use super::{Inner, MediaNotice, stats};
 use crate::browser::{EventListener, mark, sleep};
 
 /// The microphone is reopened when the operating system mutes it for longer than this.
@@ -30,7 +35,18 @@ enum MediaTask {
 pub struct CallMedia {
     call: CallId,
     media: Weak<Inner>,
+    /// The connection that has the sound.
     connection: RefCell<Option<Rc<PeerConnection>>>,
+    /// Has answered an offer of another endpoint, and takes over when it is connected.
+    successor: RefCell<Option<Rc<PeerConnection>>>,
+    /// The last state that the agent knows.
+    reported: Cell<Option<MediaState>>,
+    /// The sections besides audio in the last description, which belong to the dialog and not to a connection.
+    rejected: RefCell<RejectedSections>,
+    /// The far end's last offer is answered here, and nothing else happened since: it may still withdraw it.
+    withdrawable: RefCell<Option<Withdrawable>>,
+    /// The codec of a connection that was discarded.
+    codec: RefCell<Option<String>>,
     /// This call's own copy of the microphone track: muting it does not affect other calls.
     track: RefCell<Option<(MediaStreamTrack, [EventListener; 2])>>,
     /// The first offer, created before it was requested.
@@ -38,24 +54,37 @@ pub struct CallMedia {
     tasks: RefCell<VecDeque<MediaTask>>,
     is_running: Cell<bool>,
     muted: Cell<bool>,
-    held: Cell<bool>,
+    /// The call has the voice.
+    voice: Cell<bool>,
     closed: Cell<bool>,
     was_in_snapshot: Cell<bool>,
     measuring: Cell<bool>,
 }
 
+/// How an answered offer is undone.
+struct Withdrawable {
+    rejected: RejectedSections,
+    by_successor: bool,
+}
+
 impl CallMedia {
+    /// Neither muted nor with the voice.
     pub fn new(call: &str, media: Weak<Inner>) -> Rc<CallMedia> {
         Rc::new(CallMedia {
             call: call.to_owned(),
             media,
             connection: RefCell::default(),
+            successor: RefCell::default(),
+            reported: Cell::new(None),
+            rejected: RefCell::default(),
+            withdrawable: RefCell::default(),
+            codec: RefCell::default(),
             track: RefCell::default(),
             prepared: RefCell::default(),
             tasks: RefCell::default(),
             is_running: Cell::new(false),
             muted: Cell::new(false),
-            held: Cell::new(false),
+            voice: Cell::new(false),
             closed: Cell::new(false),
             was_in_snapshot: Cell::new(false),
             measuring: Cell::new(false),
@@ -89,7 +118,8 @@ impl CallMedia {
         if let Some((track, _)) = self.track.borrow_mut().take() {
             track.stop();
         }
-        *self.connection.borrow_mut() = None;
+        self.successor.take();
+        self.connection.take();
     }
 
     /// Called for each snapshot. Returns false when an earlier snapshot had the call and this one has not.
@@ -110,17 +140,17 @@ impl CallMedia {
 
     pub fn set_muted(self: &Rc<Self>, muted: bool) {
         self.muted.set(muted);
-        self.apply_mute();
+        self.apply_voice();
         if muted {
             // Updates the level meter at once, not at the next interval.
             self.measure();
         }
     }
 
-    /// While the call is on hold, nothing is sent and nothing is played, whatever the far end sends.
-    pub fn set_held(&self, held: bool) {
-        if self.held.replace(held) != held {
-            self.apply_mute();
+    /// Without the voice, nothing of the microphone is sent and nothing is played, whatever the far end sends.
+    pub fn set_voice(&self, voice: bool) {
+        if self.voice.replace(voice) != voice {
+            self.apply_voice();
         }
     }
 
@@ -135,9 +165,14 @@ impl CallMedia {
             return;
         }
         let track = self.set_microphone(microphone);
-        if let Some(connection) = self.connection() {
+        for connection in [self.connection(), self.successor()].into_iter().flatten() {
             connection.set_track(&track).await;
         }
+    }
+
+    /// How many RTP packets have arrived. `None` without a connection.
+    pub async fn packets_received(&self) -> Option<u64> {
+        Some(stats::packets_received(self.connection()?.peer()).await)
     }
 
     /// Measures the audio levels once and notifies the screens.
@@ -150,7 +185,7 @@ impl CallMedia {
         }
         let this = Rc::clone(self);
         spawn_local(async move {
-            let levels = level_meter::measure(connection.peer()).await;
+            let levels = stats::audio_levels(connection.peer()).await;
             this.measuring.set(false);
             if let Some(media) = this.media.upgrade()
                 && !this.closed.get()
@@ -167,6 +202,15 @@ impl CallMedia {
 
     fn connection(&self) -> Option<Rc<PeerConnection>> {
         self.connection.borrow().clone()
+    }
+
+    fn successor(&self) -> Option<Rc<PeerConnection>> {
+        self.successor.borrow().clone()
+    }
+
+    /// The connection that the last description belongs to.
+    fn newest(&self) -> Option<Rc<PeerConnection>> {
+        self.successor().or_else(|| self.connection())
     }
 
     fn track(&self) -> Option<MediaStreamTrack> {
@@ -207,43 +251,43 @@ impl CallMedia {
                 *self.prepared.borrow_mut() = Some(offer);
             }
             MediaTask::Request(request_id, request) => {
-                let reply = self.handle(request).await;
+                let (reply, notify) = self.handle(request).await;
                 if let Some(media) = self.media.upgrade()
                     && !self.closed.get()
                 {
-                    media.reply(&self.call, request_id, reply);
+                    media.reply(&self.call, request_id, reply, notify);
                 }
             }
         }
     }
 
-    async fn handle(self: &Rc<Self>, request: MediaRequest) -> MediaReply {
+    /// The reply, and whether the screens are told of a failure: a call that goes on has none.
+    async fn handle(self: &Rc<Self>, request: MediaRequest) -> (MediaReply, bool) {
         let prepared = self.prepared.borrow_mut().take();
+        let goes_on = matches!(request, MediaRequest::Answer { .. }) && self.connection.borrow().is_some();
         let done = match request {
-            MediaRequest::Offer { direction, kind } => match prepared {
-                Some(offer) if direction == MediaDirection::SendRecv && kind != OfferKind::RestartIce => offer,
-                _ => self.offer(direction, kind).await,
+            MediaRequest::Offer { direction: MediaDirection::SendRecv, kind: OfferKind::Current }
+                if prepared.is_some() =>
+            {
+                prepared.transpose()
             }
-            .map(Some),
+            MediaRequest::Offer { direction, kind } => self.offer(direction, kind).await.map(Some),
             MediaRequest::Answer { offer, direction } => self.answer(&offer, direction).await.map(Some),
-            MediaRequest::Accept { answer, provisional } => match self.connection() {
-                Some(connection) => connection.accept(&answer, provisional).await.map(|()| None),
-                None => Err(call_over_error()),
-            },
-            MediaRequest::RollBack => match self.connection() {
-                Some(connection) => connection.roll_back().await.map(|()| None),
-                None => Ok(None),
-            },
+            MediaRequest::Accept { answer, provisional } => self.accept(&answer, provisional).await.map(|()| None),
+            MediaRequest::RollBack => self.roll_back().await.map(|()| None),
             // Handled by `Media::close`, without queueing.
             MediaRequest::Close => Ok(None),
         };
         match done {
             Ok(Some(sdp)) => {
                 mark("bitcall:offer");
-                MediaReply::Description { sdp }
+                (MediaReply::Description { sdp }, false)
             }
-            Ok(None) => MediaReply::Done,
-            Err(error) => MediaReply::Failed { error: error.kind, message: error.message },
+            Ok(None) => (MediaReply::Done, false),
+            Err(error) => {
+                let notify = !(goes_on && error.kind == MediaError::Unusable);
+                (MediaReply::Failed { error: error.kind, message: error.message }, notify)
+            }
         }
     }
 
@@ -260,35 +304,101 @@ impl CallMedia {
 
     async fn offer(self: &Rc<Self>, direction: MediaDirection, kind: OfferKind) -> Result<String, MediaFailure> {
         let media = self.media.upgrade().ok_or_else(call_over_error)?;
+        self.withdrawable.take();
         let ready = self.microphone_ready(&media).await?;
-        let connection = match self.connection() {
+        if kind == OfferKind::NewConnection {
+            self.discard_connections();
+        }
+        let connection = match self.newest() {
             Some(connection) => connection,
             None => self.connect()?,
         };
-        let track = self.track();
-        let sdp = connection.offer(direction, kind == OfferKind::RestartIce, track.as_ref()).await;
+        let (track, codec) = (self.track(), self.codec.borrow().clone());
+        let restarts = kind == OfferKind::RestartIce;
+        let sdp = connection.offer(direction, restarts, track.as_ref(), codec.as_deref()).await;
         let sdp = sdp.map_err(|error| other_error("The offer could not be made", &error))?;
         self.attach_microphone(&media, &connection, ready).await?;
-        Ok(sdp)
+        Ok(self.rejected.borrow().offer(&sdp))
     }
 
     async fn answer(self: &Rc<Self>, offer: &str, direction: MediaDirection) -> Result<String, MediaFailure> {
         let media = self.media.upgrade().ok_or_else(call_over_error)?;
+        let offer = RemoteDescription::parse(offer, 0).ok_or_else(no_audio_error)?;
+        self.withdrawable.take();
         let ready = self.microphone_ready(&media).await?;
-        let connection = match self.connection() {
-            Some(connection) if connection.has_same_fingerprint(offer) => connection,
-            // Another endpoint: another DTLS fingerprint needs a new connection.
-            _ => self.connect()?,
-        };
-        connection.set_remote_offer(offer).await?;
+        let connection = self.connection_for(&offer)?;
         let track = self.track();
-        if let Some(track) = track {
-            connection.set_track(&track).await;
+        let answered = connection.answer(&offer, direction, track.as_ref()).await;
+        let by_successor = self.is_successor(&connection);
+        if answered.is_err() && by_successor {
+            self.discard_successor();
         }
-        let sdp = connection.answer(direction).await;
-        let sdp = sdp.map_err(|error| other_error("The answer could not be made", &error))?;
+        let sdp = answered?;
+        let rejected = self.rejected.replace(offer.rejected_sections());
+        *self.withdrawable.borrow_mut() = Some(Withdrawable { rejected, by_successor });
         self.attach_microphone(&media, &connection, ready).await?;
-        Ok(sdp)
+        Ok(offer.answer(&sdp))
+    }
+
+    async fn accept(&self, answer: &str, provisional: bool) -> Result<(), MediaFailure> {
+        let connection = self.newest().ok_or_else(call_over_error)?;
+        let audio_index = self.rejected.borrow().audio_index();
+        let answer = RemoteDescription::parse(answer, audio_index).ok_or_else(no_audio_error)?;
+        connection.accept(&answer, provisional).await
+    }
+
+    async fn roll_back(self: &Rc<Self>) -> Result<(), MediaFailure> {
+        let withdrawn = self.withdrawable.take();
+        let by_successor = withdrawn.as_ref().is_some_and(|withdrawn| withdrawn.by_successor);
+        if let Some(withdrawn) = withdrawn {
+            *self.rejected.borrow_mut() = withdrawn.rejected;
+        }
+        if by_successor {
+            self.discard_successor();
+            return Ok(());
+        }
+        match self.newest() {
+            Some(connection) => connection.roll_back().await,
+            None => Ok(()),
+        }
+    }
+
+    /// The connection to answer with: one that this endpoint has already, or a new one.
+    fn connection_for(self: &Rc<Self>, offer: &RemoteDescription<'_>) -> Result<Rc<PeerConnection>, MediaFailure> {
+        let same = |connection: &Rc<PeerConnection>| connection.is_same_endpoint(offer);
+        if let Some(successor) = self.successor().filter(same) {
+            return Ok(successor);
+        }
+        self.discard_successor();
+        match self.connection() {
+            Some(connection) if same(&connection) => Ok(connection),
+            Some(_) => {
+                let successor = self.new_connection()?;
+                *self.successor.borrow_mut() = Some(Rc::clone(&successor));
+                Ok(successor)
+            }
+            None => self.connect(),
+        }
+    }
+
+    fn is_successor(&self, connection: &Rc<PeerConnection>) -> bool {
+        self.successor.borrow().as_ref().is_some_and(|successor| Rc::ptr_eq(successor, connection))
+    }
+
+    fn discard_successor(&self) {
+        if self.successor.take().is_some() {
+            self.reported.set(None);
+            self.report_state();
+        }
+    }
+
+    fn discard_connections(&self) {
+        let codec = self.newest().and_then(|connection| connection.codec_in_use());
+        if codec.is_some() {
+            *self.codec.borrow_mut() = codec;
+        }
+        self.successor.take();
+        self.connection.take();
     }
 
     /// True when the description need not wait for the microphone, because permission was granted before and
@@ -347,23 +457,54 @@ impl CallMedia {
     }
 
     fn connect(self: &Rc<Self>) -> Result<Rc<PeerConnection>, MediaFailure> {
+        let connection = self.new_connection()?;
+        *self.connection.borrow_mut() = Some(Rc::clone(&connection));
+        Ok(connection)
+    }
+
+    fn new_connection(self: &Rc<Self>) -> Result<Rc<PeerConnection>, MediaFailure> {
         let media = self.media.upgrade().ok_or_else(call_over_error)?;
         let connection =
             PeerConnection::new(&media).map_err(|error| other_error("No connection could be made", &error))?;
         let connection = Rc::new(connection);
-        self.set_connection(&connection);
+        self.adopt(&connection);
         Ok(connection)
     }
 
     fn set_connection(self: &Rc<Self>, connection: &Rc<PeerConnection>) {
+        self.adopt(connection);
+        *self.connection.borrow_mut() = Some(Rc::clone(connection));
+    }
+
+    fn adopt(self: &Rc<Self>, connection: &Rc<PeerConnection>) {
         let weak = Rc::downgrade(self);
-        connection.on_state_change(move |state| {
+        connection.on_state_change(move || {
             if let Some(this) = weak.upgrade() {
-                this.notify_state(state);
+                this.state_changed();
             }
         });
-        *self.connection.borrow_mut() = Some(Rc::clone(connection));
-        self.apply_mute();
+        connection.set_audible(self.voice.get());
+        self.reported.set(None);
+    }
+
+    fn state_changed(&self) {
+        if self.successor().is_some_and(|successor| successor.state() == Some(MediaState::Connected)) {
+            self.withdrawable.take();
+            self.connection.replace(self.successor.take());
+        }
+        self.report_state();
+    }
+
+    /// Reports the state of the connection that the last description belongs to.
+    fn report_state(&self) {
+        let state = self.newest().and_then(|connection| connection.state());
+        if self.reported.replace(state) != state
+            && let Some(state) = state
+            && let Some(media) = self.media.upgrade()
+            && !self.closed.get()
+        {
+            media.send(ToAgent::MediaChanged { call: self.call.clone(), state });
+        }
     }
 
     fn set_microphone(self: &Rc<Self>, microphone: &MediaStreamTrack) -> MediaStreamTrack {
@@ -383,7 +524,7 @@ impl CallMedia {
         if let Some((old, _)) = self.track.replace(Some((Clone::clone(&track), [ended, silenced]))) {
             old.stop();
         }
-        self.apply_mute();
+        self.apply_voice();
         track
     }
 
@@ -405,26 +546,17 @@ impl CallMedia {
         });
     }
 
-    /// Muted or on hold: the far end must not hear the person.
+    /// The far end must not hear the person.
     fn is_silenced(&self) -> bool {
-        self.muted.get() || self.held.get()
+        self.muted.get() || !self.voice.get()
     }
 
-    /// Applies mute and hold to the microphone track and to playback.
-    fn apply_mute(&self) {
+    fn apply_voice(&self) {
         if let Some((track, _)) = &*self.track.borrow() {
             track.set_enabled(!self.is_silenced());
         }
-        if let Some(connection) = self.connection() {
-            connection.set_output_muted(self.held.get());
-        }
-    }
-
-    fn notify_state(&self, state: MediaState) {
-        if let Some(media) = self.media.upgrade()
-            && !self.closed.get()
-        {
-            media.send(ToAgent::MediaChanged { call: self.call.clone(), state });
+        for connection in [self.connection(), self.successor()].into_iter().flatten() {
+            connection.set_audible(self.voice.get());
         }
     }
 }
@@ -439,9 +571,9 @@ fn call_over_error() -> MediaFailure {
     MediaFailure { kind: MediaError::Other, message: "The call is over.".to_owned() }
 }
 
-fn other_error(what: &str, error: &wasm_bindgen::JsValue) -> MediaFailure {
+fn no_audio_error() -> MediaFailure {
     MediaFailure {
-        kind: MediaError::Other,
-        message: format!("{what}: {}", super::peer_connection::error_message(error)),
+        kind: MediaError::Unusable,
+        message: "The far end's description has no audio over DTLS-SRTP.".to_owned(),
     }
 }

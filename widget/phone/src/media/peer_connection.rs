@@ -1,6 +1,10 @@
 //! One `RTCPeerConnection` with one audio transceiver.
+//!
+//! A negotiation that fails, is refused or is withdrawn leaves the connection as it was agreed before (RFC 3261
+//! §14.1): it is rolled back, or where the browser has completed it already, the earlier descriptions are set
+//! again.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use bitcall_wire::agent_protocol::{MediaDirection, MediaError, MediaState};
@@ -9,19 +13,18 @@ use js_sys::{Array, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    HtmlAudioElement, MediaStream, MediaStreamTrack, RtcConfiguration, RtcIceConnectionState, RtcOfferOptions,
-    RtcPeerConnection, RtcRtpSender, RtcRtpTransceiver, RtcRtpTransceiverDirection, RtcSdpType,
-    RtcSessionDescriptionInit, RtcSignalingState, RtcTrackEvent,
+    HtmlAudioElement, MediaStream, MediaStreamTrack, RtcConfiguration, RtcOfferOptions, RtcPeerConnection,
+    RtcRtpTransceiver, RtcRtpTransceiverDirection, RtcSdpType, RtcSessionDescriptionInit, RtcSignalingState,
+    RtcTrackEvent,
 };
 
+use super::connection_state::media_state;
 use super::ice_gathering::IceGathering;
 use super::microphone::MediaFailure;
-use super::{Inner, sdp};
+use super::sdp::{AgreedForm, ConnectionForm, RemoteDescription};
+use super::{Inner, codecs, sdp};
 use crate::browser::{EventListener, object};
 
-/// The codecs to offer, in order of preference. Others (RED, comfort noise, those for video) only make the
-/// INVITE larger than a UDP packet.
-const CODECS: [&str; 5] = ["audio/opus", "audio/g722", "audio/pcmu", "audio/pcma", "audio/telephone-event"];
 /// Duration of a DTMF digit. Common gateways detect 160 ms with a pause of 70 ms.
 const DTMF_TONE_MS: u32 = 160;
 const DTMF_GAP_MS: u32 = 70;
@@ -31,27 +34,43 @@ pub struct PeerConnection {
     media: Rc<Inner>,
     has_servers: bool,
     transceiver: RefCell<Option<RtcRtpTransceiver>>,
-    /// Fingerprint from the last remote description.
-    remote_fingerprint: RefCell<Option<String>>,
+    /// Of the far end, from its last description.
+    remote_fingerprints: RefCell<Vec<String>>,
+    /// What was agreed before the far end's last offer, which it may withdraw although it is answered here.
+    before_answer: RefCell<Option<Agreed>>,
     element: Rc<RefCell<Option<HtmlAudioElement>>>,
-    state_listener: RefCell<Option<EventListener>>,
+    audible: Rc<Cell<bool>>,
+    state_listeners: RefCell<Option<[EventListener; 2]>>,
     _track_listener: EventListener,
 }
 
+/// What both ends agreed on.
+struct Agreed {
+    local: String,
+    remote: String,
+    direction: Option<RtcRtpTransceiverDirection>,
+}
+
 impl PeerConnection {
+    /// The far end is not audible until [`Self::set_audible`].
     pub fn new(media: &Rc<Inner>) -> Result<PeerConnection, JsValue> {
         let has_servers = !media.settings.borrow().ice_servers.is_empty();
         let peer = media.take_peer()?;
         let element = Rc::new(RefCell::new(None));
+        let audible = Rc::new(Cell::new(false));
         let tracks = EventListener::new(&peer, "track", {
-            let element = Rc::clone(&element);
+            let (element, audible) = (Rc::clone(&element), Rc::clone(&audible));
             let media = Rc::downgrade(media);
             move |event| {
+                let track = event.unchecked_into::<RtcTrackEvent>().track();
                 let (Ok(stream), Some(media)) = (MediaStream::new(), media.upgrade()) else {
                     return;
                 };
-                stream.add_track(&event.unchecked_into::<RtcTrackEvent>().track());
-                let playing = media.play(&stream);
+                if track.kind() != "audio" {
+                    return;
+                }
+                stream.add_track(&track);
+                let playing = media.play(&stream, audible.get());
                 if let Some(old) = element.replace(playing) {
                     media.speaker.remove(&old);
                 }
@@ -62,52 +81,65 @@ impl PeerConnection {
             media: Rc::clone(media),
             has_servers,
             transceiver: RefCell::default(),
-            remote_fingerprint: RefCell::default(),
+            remote_fingerprints: RefCell::default(),
+            before_answer: RefCell::default(),
             element,
-            state_listener: RefCell::default(),
+            audible,
+            state_listeners: RefCell::default(),
             _track_listener: tracks,
         })
     }
 
-    /// Reports ICE connection states from now on.
-    pub fn on_state_change(&self, on_state: impl Fn(MediaState) + 'static) {
-        let peer = self.peer.clone();
-        let state_listener =
-            EventListener::new(&self.peer, "iceconnectionstatechange", move |_| match peer.ice_connection_state() {
-                RtcIceConnectionState::Connected | RtcIceConnectionState::Completed => on_state(MediaState::Connected),
-                RtcIceConnectionState::Disconnected => on_state(MediaState::Disconnected),
-                RtcIceConnectionState::Failed => on_state(MediaState::Failed),
-                _ => {}
-            });
-        *self.state_listener.borrow_mut() = Some(state_listener);
+    /// Calls `changed` whenever [`Self::state`] may have changed.
+    pub fn on_state_change(&self, changed: impl Fn() + 'static) {
+        let changed = Rc::new(changed);
+        let listeners = ["connectionstatechange", "iceconnectionstatechange"].map(|name| {
+            let changed = Rc::clone(&changed);
+            EventListener::new(&self.peer, name, move |_| changed())
+        });
+        *self.state_listeners.borrow_mut() = Some(listeners);
+    }
+
+    pub fn state(&self) -> Option<MediaState> {
+        media_state(self.peer.connection_state(), self.peer.ice_connection_state())
     }
 
     pub fn peer(&self) -> &RtcPeerConnection {
         &self.peer
     }
 
-    /// Creates an offer with its candidates. The offer is pending when this returns.
+    /// Creates an offer with its candidates. The offer is pending when this returns. `in_use` is the codec of an
+    /// earlier connection of the call.
     pub async fn offer(
         &self,
         direction: MediaDirection,
         restart_ice: bool,
         track: Option<&MediaStreamTrack>,
+        in_use: Option<&str>,
     ) -> Result<String, JsValue> {
+        self.before_answer.take();
+        self.settle_provisional_answer().await?;
         if self.peer.signaling_state() == RtcSignalingState::HaveLocalOffer {
             self.set_local(RtcSdpType::Rollback, "").await?;
         }
-        let transceiver = self.transceiver();
-        let fresh = transceiver.is_none();
-        let transceiver = match transceiver {
-            Some(transceiver) => transceiver,
-            None => self.add_transceiver(track),
-        };
+        let agreed = self.agreed();
+        let transceiver = self.transceiver().unwrap_or_else(|| self.add_transceiver(track));
+        let own_codec = self.codec_in_use();
+        codecs::prefer(&transceiver, own_codec.as_deref().or(in_use));
         transceiver.set_direction(rtc_direction(direction));
         let options = RtcOfferOptions::new();
         options.set_ice_restart(restart_ice);
-        let offer = self.peer.create_offer_with_rtc_offer_options(&options);
-        let description = JsFuture::from(offer).await?;
-        self.set_local_and_gather(&description, fresh || restart_ice).await
+        let made = async {
+            let description = JsFuture::from(self.peer.create_offer_with_rtc_offer_options(&options)).await?;
+            self.set_local_and_gather(&description, agreed.is_none() || restart_ice).await
+        };
+        let made = made.await;
+        if made.is_err()
+            && let Some(direction) = agreed.as_ref().and_then(|agreed| agreed.direction)
+        {
+            transceiver.set_direction(direction);
+        }
+        made
     }
 
     /// The unanswered local offer with the candidates found so far.
@@ -116,64 +148,138 @@ impl PeerConnection {
         self.peer.local_description().filter(|_| pending).map(|description| description.sdp())
     }
 
-    /// Creates the answer to the remote offer that was set before.
-    pub async fn answer(&self, direction: MediaDirection) -> Result<String, JsValue> {
-        if let Some(transceiver) = self.transceiver() {
-            transceiver.set_direction(rtc_direction(direction));
-            prefer_codecs(&transceiver);
+    /// Sets the remote offer and creates the answer. Without one the connection is as it was before.
+    pub async fn answer(
+        &self,
+        offer: &RemoteDescription<'_>,
+        direction: MediaDirection,
+        track: Option<&MediaStreamTrack>,
+    ) -> Result<String, MediaFailure> {
+        self.settle_provisional_answer().await.map_err(|error| unusable(&error))?;
+        let agreed = self.agreed();
+        let answered = self.answer_offer(offer, direction, track).await;
+        match &answered {
+            Ok(_) => *self.before_answer.borrow_mut() = agreed,
+            Err(_) => {
+                // The far end gets the first error; there is nothing to do about a second one.
+                let _ = self.restore(agreed).await;
+            }
         }
-        let description = JsFuture::from(self.peer.create_answer()).await?;
-        // New remote ICE credentials mean an ICE restart. Then local candidates are gathered again as well.
-        let gathers = ufrag(&sdp_of(&description)) != self.local_ufrag();
-        self.set_local_and_gather(&description, gathers).await
+        answered
     }
 
-    /// Sets the remote offer.
-    pub async fn set_remote_offer(&self, offer: &str) -> Result<(), MediaFailure> {
-        self.set_remote(RtcSdpType::Offer, offer).await
+    async fn answer_offer(
+        &self,
+        offer: &RemoteDescription<'_>,
+        direction: MediaDirection,
+        track: Option<&MediaStreamTrack>,
+    ) -> Result<String, MediaFailure> {
+        self.set_remote(RtcSdpType::Offer, &offer.for_connection(&self.form(true))).await?;
+        *self.remote_fingerprints.borrow_mut() = offer.fingerprints();
+        if let Some(track) = track {
+            self.set_track(track).await;
+        }
+        if let Some(transceiver) = self.transceiver() {
+            transceiver.set_direction(rtc_direction(direction));
+            codecs::keep_order_of_offer(&transceiver);
+        }
+        let made = async {
+            let description = JsFuture::from(self.peer.create_answer()).await?;
+            // New remote ICE credentials mean an ICE restart. Then local candidates are gathered again as well.
+            let gathers = ufrag(&sdp_of(&description)) != self.local_ufrag();
+            self.set_local_and_gather(&description, gathers).await
+        };
+        made.await.map_err(|error| other_error("The answer could not be made", &error))
     }
 
     /// Sets the remote answer to the pending offer.
-    pub async fn accept(&self, answer: &str, provisional: bool) -> Result<(), MediaFailure> {
+    pub async fn accept(&self, answer: &RemoteDescription<'_>, provisional: bool) -> Result<(), MediaFailure> {
+        if !self.is_same_endpoint(answer) {
+            return Err(MediaFailure {
+                kind: MediaError::Unusable,
+                message: "The answer comes from another endpoint, which needs a new connection.".to_owned(),
+            });
+        }
+        if self.peer.signaling_state() == RtcSignalingState::Stable {
+            // A final answer that repeats one that was final already (RFC 6337 §3.1.1).
+            return Ok(());
+        }
         let kind = if provisional { RtcSdpType::Pranswer } else { RtcSdpType::Answer };
-        self.set_remote(kind, answer).await
+        self.set_remote(kind, &answer.for_connection(&self.form(false))).await?;
+        *self.remote_fingerprints.borrow_mut() = answer.fingerprints();
+        Ok(())
     }
 
-    /// Returns to the last agreed session descriptions.
+    /// Returns to the descriptions that were agreed before the last offer, of either side.
     pub async fn roll_back(&self) -> Result<(), MediaFailure> {
+        let agreed = match self.peer.signaling_state() {
+            RtcSignalingState::Stable => self.before_answer.take(),
+            _ => self.agreed(),
+        };
+        self.restore(agreed).await.map_err(|error| unusable(&error))
+    }
+
+    async fn restore(&self, agreed: Option<Agreed>) -> Result<(), JsValue> {
         match self.peer.signaling_state() {
             RtcSignalingState::HaveLocalOffer | RtcSignalingState::HaveRemotePranswer => {
-                self.set_local(RtcSdpType::Rollback, "").await.map_err(|error| unusable(&error))?;
+                self.set_local(RtcSdpType::Rollback, "").await?;
             }
-            _ => return Ok(()),
+            RtcSignalingState::HaveRemoteOffer => self.set_remote_description(RtcSdpType::Rollback, "").await?,
+            _ => {}
         }
-        self.reapply_agreed_descriptions().await.map_err(|error| unusable(&error))
+        match agreed {
+            Some(agreed) => self.reapply(&agreed).await,
+            None => Ok(()),
+        }
     }
 
     /// Sets the agreed descriptions again locally, without asking the far end. Chromium stops playback as
     /// soon as an offer says that we do not receive, and a rollback alone does not resume it.
-    async fn reapply_agreed_descriptions(&self) -> Result<(), JsValue> {
-        let (Some(transceiver), Some(local), Some(remote)) =
-            (self.transceiver(), self.peer.current_local_description(), self.peer.current_remote_description())
-        else {
-            return Ok(());
-        };
-        if let Some(direction) = transceiver.current_direction() {
+    async fn reapply(&self, agreed: &Agreed) -> Result<(), JsValue> {
+        if let (Some(transceiver), Some(direction)) = (self.transceiver(), agreed.direction) {
             transceiver.set_direction(direction);
         }
         let offer = JsFuture::from(self.peer.create_offer()).await?;
         JsFuture::from(self.peer.set_local_description(offer.unchecked_ref::<RtcSessionDescriptionInit>())).await?;
-        let answer = RtcSessionDescriptionInit::new(RtcSdpType::Answer);
-        answer.set_sdp(&sdp::as_answer(&remote.sdp(), &local.sdp()));
-        JsFuture::from(self.peer.set_remote_description(&answer)).await?;
-        Ok(())
+        self.set_remote_description(RtcSdpType::Answer, &sdp::as_answer(&agreed.remote, &agreed.local)).await
     }
 
-    /// False when `offer` comes from another endpoint, with another DTLS fingerprint, than the one this
-    /// connection has.
-    pub fn has_same_fingerprint(&self, offer: &str) -> bool {
-        let known = self.remote_fingerprint.borrow();
-        known.is_none() || *known == sdp::fingerprint(offer)
+    /// A provisional answer that is followed by another offer was final (RFC 3262 §5).
+    async fn settle_provisional_answer(&self) -> Result<(), JsValue> {
+        match self.peer.remote_description() {
+            Some(remote) if self.peer.signaling_state() == RtcSignalingState::HaveRemotePranswer => {
+                self.set_remote_description(RtcSdpType::Answer, &remote.sdp()).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn agreed(&self) -> Option<Agreed> {
+        let local = self.peer.current_local_description()?.sdp();
+        let remote = self.peer.current_remote_description()?.sdp();
+        Some(Agreed { local, remote, direction: self.transceiver().and_then(|own| own.current_direction()) })
+    }
+
+    /// The form that the far end's next description needs: an offer keeps the DTLS roles open, an answer has the
+    /// present one.
+    fn form(&self, offer: bool) -> ConnectionForm {
+        let of = |agreed: Agreed| {
+            let role = if offer { "a=setup:actpass" } else { sdp::remote_role(&agreed.remote, &agreed.local) };
+            AgreedForm::of(&agreed.remote, role)
+        };
+        ConnectionForm { mid: self.transceiver().and_then(|own| own.mid()), agreed: self.agreed().map(of) }
+    }
+
+    /// `None` until an answer was agreed.
+    pub fn codec_in_use(&self) -> Option<String> {
+        self.agreed().and_then(|agreed| sdp::codec_in_use(&agreed.remote, &agreed.local))
+    }
+
+    /// False when the description comes from another endpoint than the last one did: another DTLS fingerprint
+    /// needs another connection.
+    pub fn is_same_endpoint(&self, description: &RemoteDescription<'_>) -> bool {
+        let known = self.remote_fingerprints.borrow();
+        known.is_empty() || description.fingerprints().iter().any(|fingerprint| known.contains(fingerprint))
     }
 
     pub async fn set_track(&self, track: &MediaStreamTrack) {
@@ -197,10 +303,17 @@ impl PeerConnection {
         true
     }
 
-    /// Mutes or unmutes the playback of the far end.
-    pub fn set_output_muted(&self, silent: bool) {
+    /// Whether the far end is played.
+    pub fn set_audible(&self, audible: bool) {
+        if self.audible.replace(audible) == audible {
+            return;
+        }
         if let Some(element) = &*self.element.borrow() {
-            element.set_muted(silent);
+            element.set_muted(!audible);
+            if audible {
+                // A browser that blocks autoplay allows it to a muted element only.
+                self.media.check_playback(element);
+            }
         }
     }
 
@@ -219,7 +332,6 @@ impl PeerConnection {
             Some(track) => self.peer.add_transceiver_with_media_stream_track(track),
             None => self.peer.add_transceiver_with_str("audio"),
         };
-        prefer_codecs(&transceiver);
         *self.transceiver.borrow_mut() = Some(transceiver.clone());
         transceiver
     }
@@ -245,10 +357,13 @@ impl PeerConnection {
     }
 
     async fn set_remote(&self, kind: RtcSdpType, sdp: &str) -> Result<(), MediaFailure> {
+        self.set_remote_description(kind, sdp).await.map_err(|error| unusable(&error))
+    }
+
+    async fn set_remote_description(&self, kind: RtcSdpType, sdp: &str) -> Result<(), JsValue> {
         let description = RtcSessionDescriptionInit::new(kind);
         description.set_sdp(sdp);
-        JsFuture::from(self.peer.set_remote_description(&description)).await.map_err(|error| unusable(&error))?;
-        *self.remote_fingerprint.borrow_mut() = sdp::fingerprint(sdp);
+        JsFuture::from(self.peer.set_remote_description(&description)).await?;
         Ok(())
     }
 
@@ -268,7 +383,7 @@ impl Drop for PeerConnection {
 
 /// Creates and discards a local description, so that the browser has loaded what the first call needs.
 pub async fn warm_up(peer: &RtcPeerConnection) {
-    prefer_codecs(&peer.add_transceiver_with_str("audio"));
+    codecs::prefer(&peer.add_transceiver_with_str("audio"), None);
     if let Ok(description) = JsFuture::from(peer.create_offer()).await {
         let description = description.unchecked_ref::<RtcSessionDescriptionInit>();
         let _ = JsFuture::from(peer.set_local_description(description)).await;
@@ -297,6 +412,10 @@ fn unusable(error: &JsValue) -> MediaFailure {
     }
 }
 
+pub fn other_error(what: &str, error: &JsValue) -> MediaFailure {
+    MediaFailure { kind: MediaError::Other, message: format!("{what}: {}", error_message(error)) }
+}
+
 fn rtc_direction(direction: MediaDirection) -> RtcRtpTransceiverDirection {
     match direction {
         MediaDirection::SendRecv => RtcRtpTransceiverDirection::Sendrecv,
@@ -323,34 +442,6 @@ pub fn configuration(servers: &[IceServer]) -> RtcConfiguration {
     // plain RTP send it.
     let configuration = object(&[("iceServers", list.into())]);
     configuration.unchecked_into()
-}
-
-fn prefer_codecs(transceiver: &RtcRtpTransceiver) {
-    let Some(capabilities) = RtcRtpSender::get_capabilities("audio") else {
-        return;
-    };
-    let Ok(known) = Reflect::get(&capabilities, &"codecs".into()) else {
-        return;
-    };
-    let known: Array = known.unchecked_into();
-    let preferred = Array::new();
-    for name in CODECS {
-        for codec in known.iter() {
-            let mime = Reflect::get(&codec, &"mimeType".into()).ok().and_then(|mime| mime.as_string());
-            if mime.is_some_and(|mime| mime.eq_ignore_ascii_case(name)) {
-                preferred.push(&codec);
-            }
-        }
-    }
-    if preferred.length() > 0 {
-        // By reflection: older browsers do not have it, and it throws on a list that the browser does not
-        // accept.
-        if let Ok(set) = Reflect::get(transceiver, &"setCodecPreferences".into())
-            && let Ok(set) = set.dyn_into::<js_sys::Function>()
-        {
-            let _ = set.call1(transceiver, &preferred);
-        }
-    }
 }
 
 fn sdp_of(description: &JsValue) -> String {

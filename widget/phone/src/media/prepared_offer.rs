@@ -189,7 +189,7 @@ async fn make_offer(inner: Rc<Inner>, age: OfferAge) {
         is_made: Cell::new(false),
     });
     *inner.offer_cache.offer.borrow_mut() = Some(Rc::clone(&prepared));
-    let offer = prepared.connection.offer(MediaDirection::SendRecv, false, None).await.ok();
+    let offer = prepared.connection.offer(MediaDirection::SendRecv, false, None, None).await.ok();
     let hidden = offer.as_deref().is_some_and(sdp::hides_addresses);
     prepared.is_made.set(offer.is_some() && !hidden);
     prepared.completion.complete();

@@ -1,16 +1,8 @@
 //! The parts of a session description that the browser offers no API for.
 
-/// The DTLS fingerprint of the far end (`a=fingerprint`, RFC 8122 §5): of the media section where it has
-/// one, else of the session.
-///
-/// When it changes in a re-offer, another endpoint has taken over (a reloaded page, a transfer), which needs
-/// a new connection.
-pub fn fingerprint(sdp: &str) -> Option<String> {
-    sdp.lines()
-        .filter_map(|line| line.strip_prefix("a=fingerprint:"))
-        .next_back()
-        .map(|value| value.trim().to_ascii_lowercase())
-}
+mod sections;
+
+pub use sections::{AgreedForm, ConnectionForm, RejectedSections, RemoteDescription};
 
 /// Whether host candidates contain mDNS names (`.local`) instead of addresses. SIP servers cannot resolve
 /// those.
@@ -21,11 +13,20 @@ pub fn hides_addresses(sdp: &str) -> bool {
         .any(|address| address.rsplit('.').next() == Some("local"))
 }
 
-/// The agreed remote description as an answer, also if it was an offer: then it has no DTLS role yet (RFC
-/// 5763 §5), and gets the opposite of ours.
+/// The `setup` line of the far end in an answer, from the agreed descriptions. A remote description that was
+/// an offer has no DTLS role yet (RFC 5763 §5): the far end has the opposite of ours.
+pub fn remote_role(remote: &str, local: &str) -> &'static str {
+    let has = |sdp: &str, role: &str| sdp.lines().any(|line| line == role);
+    if has(remote, "a=setup:passive") || (!has(remote, "a=setup:active") && has(local, "a=setup:active")) {
+        "a=setup:passive"
+    } else {
+        "a=setup:active"
+    }
+}
+
+/// The agreed remote description as an answer, also if it was an offer.
 pub fn as_answer(remote: &str, local: &str) -> String {
-    let active = local.lines().any(|line| line.starts_with("a=setup:active"));
-    let role = if active { "a=setup:passive" } else { "a=setup:active" };
+    let role = remote_role(remote, local);
     // By lines: `str::replace` would add the standard library's string search to the module.
     let mut answer = String::with_capacity(remote.len());
     for line in remote.split_inclusive('\n') {
@@ -35,6 +36,31 @@ pub fn as_answer(remote: &str, local: &str) -> String {
         }
     }
     answer
+}
+
+/// The codec that is in use by the agreed descriptions, e.g. `opus`: the first of the far end that is also
+/// ours, digits and comfort noise aside.
+pub fn codec_in_use(remote: &str, local: &str) -> Option<String> {
+    let ours = codecs(local);
+    codecs(remote).into_iter().find(|codec| codec != "telephone-event" && codec != "cn" && ours.contains(codec))
+}
+
+/// The names of the codecs, in lower case, in the order of the `m=` line.
+fn codecs(sdp: &str) -> Vec<String> {
+    let formats = sdp.lines().find_map(|line| line.strip_prefix("m=audio ")).unwrap_or_default();
+    let name = |format: &str| {
+        let mut maps = sdp.lines().filter_map(|line| line.strip_prefix("a=rtpmap:")?.split_once(' '));
+        let mapped = maps.find(|(number, _)| *number == format).and_then(|(_, codec)| codec.split('/').next());
+        // Static payload types need no mapping (RFC 3551 §6).
+        let name = mapped.or(match format {
+            "0" => Some("pcmu"),
+            "8" => Some("pcma"),
+            "9" => Some("g722"),
+            _ => None,
+        });
+        name.map(str::to_ascii_lowercase)
+    };
+    formats.split_ascii_whitespace().skip(2).filter_map(name).collect()
 }
 
 #[cfg(test)]
@@ -48,12 +74,7 @@ mod tests {
         assert_eq!(as_answer(offer, &ours("active")), ours("passive"));
         assert_eq!(as_answer(offer, &ours("passive")), ours("active"));
         assert_eq!(as_answer(&ours("active"), &ours("actpass")), ours("active"), "an answer stays as it is");
-    }
-
-    #[test]
-    fn the_fingerprint_of_the_media_section_overrides_that_of_the_session() {
-        let sdp = "v=0\r\na=fingerprint:sha-256 AA:BB\r\nm=audio 9 X 0\r\na=fingerprint:SHA-256 CC:dd\r\n";
-        assert_eq!(fingerprint(sdp).as_deref(), Some("sha-256 cc:dd"));
+        assert_eq!(remote_role(&ours("passive"), &ours("actpass")), "a=setup:passive");
     }
 
     #[test]
@@ -65,7 +86,13 @@ mod tests {
     }
 
     #[test]
-    fn an_sdp_without_dtls_has_no_fingerprint() {
-        assert_eq!(fingerprint("v=0\r\nm=audio 9 RTP/AVP 0\r\n"), None);
+    fn the_codec_in_use_is_the_far_ends_first_that_is_ours_too() {
+        let ours = "m=audio 9 X 111 9 0 8\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:9 G722/8000\r\n";
+        let of = |remote: &str| codec_in_use(remote, ours);
+        assert_eq!(of("m=audio 9 X 0 8 9\r\n").as_deref(), Some("pcmu"), "static payload types");
+        assert_eq!(of("m=audio 9 X 107 0\r\na=rtpmap:107 OPUS/48000/2\r\n").as_deref(), Some("opus"));
+        let with_events = "m=audio 9 X 101 13 3 8\r\na=rtpmap:101 telephone-event/8000\r\na=rtpmap:13 CN/8000\r\n";
+        assert_eq!(of(with_events).as_deref(), Some("pcma"));
+        assert_eq!(of("v=0\r\n"), None);
     }
 }

@@ -29,10 +29,11 @@ impl Speaker {
         *self.chosen.borrow_mut() = id;
     }
 
-    /// Adds an element that plays `stream`. Remove it with [`Speaker::remove`].
-    pub fn add(&self, stream: &MediaStream) -> Option<HtmlAudioElement> {
+    /// Adds an element that plays `stream`, muted unless `audible`. Remove it with [`Speaker::remove`].
+    pub fn add(&self, stream: &MediaStream, audible: bool) -> Option<HtmlAudioElement> {
         let element = HtmlAudioElement::new().ok()?;
         element.set_autoplay(true);
+        element.set_muted(!audible);
         // Without it iOS opens its full-screen player.
         let _ = element.set_attribute("playsinline", "");
         set_sink_id(&element, self.chosen.borrow().as_deref());

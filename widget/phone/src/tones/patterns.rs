@@ -8,7 +8,7 @@ pub enum CallTone {
     RingTone,
     /// An incoming call while another one is active: a short beep.
     CallWaiting,
-    /// The far end rings and sends no early media (RFC 3960).
+    /// See [`super::ring_back`].
     Ringback,
 }
 
@@ -30,9 +30,8 @@ pub struct ToneBurst {
     pub length_ms: f32,
 }
 
-/// The tone that this page has to play.
-pub fn tone_for(snapshot: &AgentSnapshot, page: &str) -> Option<CallTone> {
-    let mine = |call: &bitcall_wire::agent_protocol::CallSnapshot| call.page.as_deref() == Some(page);
+/// The tone for an incoming call that this page has to play.
+pub fn incoming_tone(snapshot: &AgentSnapshot, page: &str) -> Option<CallTone> {
     let incoming = snapshot.calls.iter().any(|call| call.state == CallState::Incoming);
     let busy = snapshot.calls.iter().any(|call| {
         matches!(
@@ -40,11 +39,8 @@ pub fn tone_for(snapshot: &AgentSnapshot, page: &str) -> Option<CallTone> {
             CallState::Active | CallState::Answering | CallState::Dialing | CallState::Ringing | CallState::EarlyMedia
         )
     });
-    if incoming && snapshot.ringer.as_deref() == Some(page) {
-        return Some(if busy { CallTone::CallWaiting } else { CallTone::RingTone });
-    }
-    let rings = snapshot.calls.iter().any(|call| mine(call) && call.state == CallState::Ringing);
-    rings.then_some(CallTone::Ringback)
+    let rings = incoming && snapshot.ringer.as_deref() == Some(page);
+    rings.then_some(if busy { CallTone::CallWaiting } else { CallTone::RingTone })
 }
 
 /// The two DTMF frequencies of a key, in hertz (ITU-T Q.23).
@@ -109,24 +105,15 @@ mod tests {
     #[test]
     fn only_the_ringer_page_plays_the_ringtone() {
         let snapshot = state(Some("a"), vec![call("1", None, CallState::Incoming)]);
-        assert_eq!(tone_for(&snapshot, "a"), Some(CallTone::RingTone));
-        assert_eq!(tone_for(&snapshot, "b"), None);
+        assert_eq!(incoming_tone(&snapshot, "a"), Some(CallTone::RingTone));
+        assert_eq!(incoming_tone(&snapshot, "b"), None);
     }
 
     #[test]
     fn a_call_during_a_call_beeps_instead_of_ringing() {
         let snapshot =
             state(Some("a"), vec![call("1", Some("a"), CallState::Active), call("2", None, CallState::Incoming)]);
-        assert_eq!(tone_for(&snapshot, "a"), Some(CallTone::CallWaiting));
-    }
-
-    #[test]
-    fn ring_back_sounds_on_the_calling_page_and_stops_with_early_media() {
-        let mut snapshot = state(None, vec![call("1", Some("a"), CallState::Ringing)]);
-        assert_eq!(tone_for(&snapshot, "a"), Some(CallTone::Ringback));
-        assert_eq!(tone_for(&snapshot, "b"), None);
-        snapshot.calls = vec![call("1", Some("a"), CallState::EarlyMedia)];
-        assert_eq!(tone_for(&snapshot, "a"), None);
+        assert_eq!(incoming_tone(&snapshot, "a"), Some(CallTone::CallWaiting));
     }
 
     #[test]

@@ -323,15 +323,18 @@ impl CallMedia {
 
     async fn answer(self: &Rc<Self>, offer: &str, direction: MediaDirection) -> Result<String, MediaFailure> {
         let media = self.media.upgrade().ok_or_else(call_over_error)?;
-        let offer = RemoteDescription::parse(offer, 0).ok_or_else(no_audio_error)?;
         self.withdrawable.take();
+        let offer = RemoteDescription::parse(offer, 0).ok_or_else(no_audio_error)?;
         let ready = self.microphone_ready(&media).await?;
+        let is_first = self.connection.borrow().is_none();
         let connection = self.connection_for(&offer)?;
         let track = self.track();
         let answered = connection.answer(&offer, direction, track.as_ref()).await;
         let by_successor = self.is_successor(&connection);
         if answered.is_err() && by_successor {
             self.discard_successor();
+        } else if answered.is_err() && is_first {
+            self.connection.take();
         }
         let sdp = answered?;
         let rejected = self.rejected.replace(offer.rejected_sections());
@@ -349,7 +352,7 @@ impl CallMedia {
 
     async fn roll_back(self: &Rc<Self>) -> Result<(), MediaFailure> {
         let withdrawn = self.withdrawable.take();
-        let by_successor = withdrawn.as_ref().is_some_and(|withdrawn| withdrawn.by_successor);
+        let (answered, by_successor) = (withdrawn.is_some(), withdrawn.as_ref().is_some_and(|it| it.by_successor));
         if let Some(withdrawn) = withdrawn {
             *self.rejected.borrow_mut() = withdrawn.rejected;
         }
@@ -358,7 +361,7 @@ impl CallMedia {
             return Ok(());
         }
         match self.newest() {
-            Some(connection) => connection.roll_back().await,
+            Some(connection) => connection.roll_back(answered).await,
             None => Ok(()),
         }
     }

@@ -117,7 +117,6 @@ impl PeerConnection {
         track: Option<&MediaStreamTrack>,
         in_use: Option<&str>,
     ) -> Result<String, JsValue> {
-        self.before_answer.take();
         self.settle_provisional_answer().await?;
         if self.peer.signaling_state() == RtcSignalingState::HaveLocalOffer {
             self.set_local(RtcSdpType::Rollback, "").await?;
@@ -210,10 +209,12 @@ impl PeerConnection {
         Ok(())
     }
 
-    /// Returns to the descriptions that were agreed before the last offer, of either side.
-    pub async fn roll_back(&self) -> Result<(), MediaFailure> {
+    /// Returns to the descriptions that were agreed before the last offer of either side. `answered`: that was one
+    /// of the far end, which is answered here already.
+    pub async fn roll_back(&self, answered: bool) -> Result<(), MediaFailure> {
+        let before_answer = self.before_answer.take().filter(|_| answered);
         let agreed = match self.peer.signaling_state() {
-            RtcSignalingState::Stable => self.before_answer.take(),
+            RtcSignalingState::Stable => before_answer,
             _ => self.agreed(),
         };
         self.restore(agreed).await.map_err(|error| unusable(&error))

@@ -39,3 +39,26 @@ async fn early_media_replaces_ring_back_until_the_answer() {
     assert!(ended["duration"].as_u64().unwrap() < 30, "counted from the answer: {ended}");
     assert_eq!(test_bed.browser.errors(), Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn ring_back_sounds_when_early_media_was_described_and_does_not_come() {
+    let test_bed = TestBed::open().await;
+    let phone = test_bed.open_phone().await;
+    let answer = ToneSender::start(&test_bed.kamailio, 1_300).await;
+    let silent = test_bed.kamailio.ports().take_media();
+    let ports = [("early", &*silent.to_string()), ("final", &*answer.port.to_string())];
+    let far = Sipp::called_with(&test_bed.kamailio, "ring-after-description", &ports).await;
+
+    phone.dial(&far.number).await;
+    phone.frame.until("__rig.hear().then((all) => all.some((c) => c.state === 'connected' && c.sent > 50))").await;
+    assert_eq!(phone.frame.eval("__rig.tones.begun").await, 0, "the far end has not said that it rings");
+
+    far.goes_on().await;
+    phone.frame.until("__rig.tones.sounding").await;
+
+    far.goes_on().await;
+    phone.frame.hears(1_300).await;
+    phone.frame.until("__rig.tones.sounding === 0").await;
+    phone.frame.click("button", "Hang up").await;
+    far.succeeds().await;
+}

@@ -68,6 +68,7 @@ mod readme;
 mod registration_state;
 mod reload;
 mod remember_me;
+mod renegotiation;
 mod request_limits;
 mod restart;
 mod rig;

@@ -41,7 +41,12 @@ impl Sipp {
 
     /// Calls `user` through Kamailio, at once.
     pub fn calls(kamailio: &Kamailio, user: &str, scenario: &str) -> Self {
-        Self::start(kamailio, scenario, &[], Some(user))
+        Self::calls_with(kamailio, user, scenario, &[("more", "")])
+    }
+
+    /// With values for the scenario's `{{key}}`s.
+    pub fn calls_with(kamailio: &Kamailio, user: &str, scenario: &str, keys: &[(&str, &str)]) -> Self {
+        Self::start(kamailio, scenario, keys, Some(user))
     }
 
     fn start(kamailio: &Kamailio, scenario: &str, keys: &[(&str, &str)], user: Option<&str>) -> Self {

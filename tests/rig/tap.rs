@@ -1,10 +1,11 @@
-//! A WebSocket proxy between phone and SIP server: forwards all frames, records their times, and can inject frames.
+//! A WebSocket proxy between phone and SIP server: forwards all frames, records their times, and can inject frames
+//! or change those of the server.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::{SinkExt as _, StreamExt as _, stream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
@@ -21,12 +22,16 @@ pub struct TappedFrame {
     pub text: String,
 }
 
+/// Turns a message of the server into what the phone gets instead.
+type Edit = Box<dyn Fn(&str) -> Vec<String> + Send>;
+
 pub struct Tap {
     port: u16,
     accepted: Arc<AtomicUsize>,
     ended: Arc<AtomicUsize>,
     frames: Arc<Mutex<Vec<TappedFrame>>>,
     injected: broadcast::Sender<Message>,
+    edit: Arc<Mutex<Option<Edit>>>,
     task: JoinHandle<()>,
 }
 
@@ -39,12 +44,14 @@ impl Tap {
         let (injected, _) = broadcast::channel(64);
         let (noted, says, upstream) = (Arc::clone(&frames), injected.clone(), upstream.to_owned());
         let (accepted, ended) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let edit = Arc::new(Mutex::new(None));
+        let edits = Arc::clone(&edit);
         let counts = (Arc::clone(&accepted), Arc::clone(&ended));
         let task = tokio::spawn(async move {
             while let Ok((phone, _)) = listener.accept().await {
                 phone.set_nodelay(true).ok();
                 counts.0.fetch_add(1, Ordering::SeqCst);
-                let passing = pass(phone, upstream.clone(), Arc::clone(&noted), says.subscribe());
+                let passing = pass(phone, upstream.clone(), Arc::clone(&noted), says.subscribe(), Arc::clone(&edits));
                 let ended = Arc::clone(&counts.1);
                 tokio::spawn(async move {
                     passing.await;
@@ -52,7 +59,7 @@ impl Tap {
                 });
             }
         });
-        Self { port, accepted, ended, frames, injected, task }
+        Self { port, accepted, ended, frames, injected, edit, task }
     }
 
     pub fn url(&self) -> String {
@@ -73,6 +80,11 @@ impl Tap {
     pub fn first_after(&self, since: f64, start: &str) -> Option<f64> {
         let frames = self.frames.lock().unwrap();
         frames.iter().find(|f| f.at >= since && f.text.starts_with(start)).map(|f| f.at)
+    }
+
+    /// From now on each message of the server passes through `edit`.
+    pub fn edit(&self, edit: impl Fn(&str) -> Vec<String> + Send + 'static) {
+        *self.edit.lock().unwrap() = Some(Box::new(edit));
     }
 
     /// Sends a frame of our own to every connected phone.
@@ -98,6 +110,7 @@ async fn pass(
     upstream: String,
     frames: Arc<Mutex<Vec<TappedFrame>>>,
     mut injected: broadcast::Receiver<Message>,
+    edit: Arc<Mutex<Option<Edit>>>,
 ) {
     let sip = |_: &Request, mut answer: Response| {
         answer.headers_mut().insert("sec-websocket-protocol", "sip".parse().unwrap());
@@ -119,12 +132,20 @@ async fn pass(
                 let Some(Ok(message)) = message else { return };
                 if let Message::Text(text) = &message {
                     frames.lock().unwrap().push(TappedFrame { at: now(), text: text.to_string() });
+                    // The server knows nothing of a CANCEL that an edit has made.
+                    if edit.lock().unwrap().is_some() && text.starts_with("SIP/2.0 ") && text.contains(" CANCEL\r\n") {
+                        continue;
+                    }
                 }
                 to_server.send(message).await
             }
             message = from_server.next() => {
                 let Some(Ok(message)) = message else { return };
-                to_phone.send(message).await
+                let edited = match (&message, &*edit.lock().unwrap()) {
+                    (Message::Text(text), Some(edit)) => edit(text).into_iter().map(Message::text).collect(),
+                    _ => vec![message],
+                };
+                to_phone.send_all(&mut stream::iter(edited.into_iter().map(Ok))).await
             }
             Ok(message) = injected.recv() => to_phone.send(message).await,
         };

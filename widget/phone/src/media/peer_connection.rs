@@ -268,7 +268,17 @@ impl PeerConnection {
             let role = if offer { "a=setup:actpass" } else { sdp::remote_role(&agreed.remote, &agreed.local) };
             AgreedForm::of(&agreed.remote, role)
         };
-        ConnectionForm { mid: self.transceiver().and_then(|own| own.mid()), agreed: self.agreed().map(of) }
+        let own = self.transceiver();
+        let direction = own.as_ref().filter(|_| !offer).map(|own| own.direction());
+        ConnectionForm {
+            mid: own.and_then(|own| own.mid()),
+            agreed: self.agreed().map(of),
+            offered: direction.map(|direction| {
+                use RtcRtpTransceiverDirection as Direction;
+                let both = direction == Direction::Sendrecv;
+                (both || direction == Direction::Sendonly, both || direction == Direction::Recvonly)
+            }),
+        }
     }
 
     /// `None` until an answer was agreed.

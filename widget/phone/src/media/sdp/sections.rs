@@ -24,6 +24,8 @@ pub struct ConnectionForm {
     pub mid: Option<String>,
     /// `None` until an offer was answered.
     pub agreed: Option<AgreedForm>,
+    /// Whether our offer sends and receives, for an answer to it.
+    pub offered: Option<(bool, bool)>,
 }
 
 /// What stays the same after the first answer.
@@ -72,7 +74,7 @@ impl<'a> RemoteDescription<'a> {
         if let Some(mid) = mid {
             push(&mut sdp, &["a=mid:", mid]);
         }
-        push(&mut sdp, &[direction_line(self.direction())]);
+        push(&mut sdp, &[direction_line(self.direction(form.offered))]);
         if let Some(agreed) = &form.agreed {
             push(&mut sdp, &[agreed.setup]);
             if agreed.rtcp_mux && !self.audio.contains(&"a=rtcp-mux") {
@@ -109,11 +111,12 @@ impl<'a> RemoteDescription<'a> {
     }
 
     /// Whether the far end sends, and receives: by the section's attribute, else by that of the session, else
-    /// both (RFC 8866 §6.7).
-    fn direction(&self) -> (bool, bool) {
+    /// both (RFC 8866 §6.7). An answer allows no more than the offer (RFC 3264 §6.1); browsers refuse one that does.
+    fn direction(&self, offered: Option<(bool, bool)>) -> (bool, bool) {
         let of = |lines: &Section| lines.iter().find_map(|line| direction_of(line));
         let (sends, receives) = of(&self.audio).or_else(|| of(&self.session)).unwrap_or((true, true));
-        (sends, receives && !self.is_held_by_address())
+        let (we_send, we_receive) = offered.unwrap_or((true, true));
+        (sends && we_receive, receives && we_send && !self.is_held_by_address())
     }
 
     /// `c=IN IP4 0.0.0.0` puts us on hold (RFC 2543 §B.5). With ICE and port 9 it only means that there is no
@@ -295,7 +298,7 @@ mod tests {
     /// A connection whose section has the `mid` 0, in a group, with RTCP multiplexed.
     fn agreed() -> ConnectionForm {
         let agreed = AgreedForm { bundled: true, rtcp_mux: true, setup: "a=setup:actpass" };
-        ConnectionForm { mid: Some("0".to_owned()), agreed: Some(agreed) }
+        ConnectionForm { mid: Some("0".to_owned()), agreed: Some(agreed), offered: None }
     }
 
     fn has(sdp: &str, line: &str) -> bool {
@@ -404,6 +407,15 @@ mod tests {
         assert_eq!(shaped("", ""), "a=sendrecv");
         assert_eq!(shaped("a=inactive\r\n", ""), "a=inactive");
         assert_eq!(shaped("a=sendonly\r\n", "a=recvonly\r\n"), "a=recvonly");
+    }
+
+    #[test]
+    fn an_answer_allows_no_more_than_our_offer() {
+        let answer = [SESSION, AUDIO, "a=sendrecv\r\n"].concat();
+        let shaped = |offered| parse(&answer).for_connection(&ConnectionForm { offered: Some(offered), ..agreed() });
+        assert!(has(&shaped((true, false)), "a=recvonly"), "we hold");
+        assert!(has(&shaped((false, false)), "a=inactive"));
+        assert!(has(&shaped((true, true)), "a=sendrecv"));
     }
 
     #[test]

@@ -269,7 +269,7 @@ impl PeerConnection {
             AgreedForm::of(&agreed.remote, role)
         };
         let own = self.transceiver();
-        let direction = own.as_ref().filter(|_| !offer).map(|own| own.direction());
+        let direction = own.as_ref().filter(|_| !offer).map(RtcRtpTransceiver::direction);
         ConnectionForm {
             mid: own.and_then(|own| own.mid()),
             agreed: self.agreed().map(of),

@@ -99,6 +99,7 @@ fn is_held(call: &CallSnapshot) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use bitcall_wire::agent_protocol::CallState;

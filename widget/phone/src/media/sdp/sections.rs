@@ -280,6 +280,7 @@ fn push(sdp: &mut String, parts: &[&str]) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -99,8 +99,9 @@ fn is_held(call: &CallSnapshot) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use bitcall_wire::agent_protocol::CallState;
 

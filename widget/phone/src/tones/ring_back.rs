@@ -53,7 +53,9 @@ mod tests {
 
     fn early_media(samples: &[(u64, f64)]) -> EarlyMedia {
         let mut early_media = EarlyMedia::default();
-        samples.iter().for_each(|(packets, now)| early_media.sample(*packets, *now));
+        for (packets, now) in samples {
+            early_media.sample(*packets, *now);
+        }
         early_media
     }
 

@@ -17,6 +17,7 @@ mod assets;
 mod audit;
 mod back_forward_cache;
 mod call_survives_reload;
+mod calls_through_b2bua;
 mod calls_through_kamailio;
 mod calls_with_baresip;
 mod cancel_and_decline;

@@ -9,6 +9,7 @@
 
 pub mod acme_installation;
 pub mod authority;
+pub mod b2bua;
 pub mod baresip;
 pub mod bitcall;
 pub mod browser;

@@ -48,6 +48,23 @@ pub fn read_wav(path: &Path) -> Option<(Vec<i16>, u32)> {
     Some((samples, rate))
 }
 
+/// PCMU (ITU-T G.711).
+pub fn mu_law(sample: i16) -> u8 {
+    let sign = if sample < 0 { 0x80 } else { 0 };
+    let size = sample.unsigned_abs().min(32_635) + 132;
+    let segment = 8 - size.leading_zeros();
+    let [step, _] = ((size >> (segment + 3)) & 0x0f).to_le_bytes();
+    let [segment, ..] = segment.to_le_bytes();
+    !(sign | segment << 4 | step)
+}
+
+/// The sample that a byte of PCMU stands for.
+pub fn from_mu_law(byte: u8) -> i16 {
+    let byte = !byte;
+    let size = ((i16::from(byte & 0x0f) << 3) + 132) << ((byte >> 4) & 7);
+    if byte & 0x80 == 0 { size - 132 } else { 132 - size }
+}
+
 fn wav(samples: &[i16]) -> Vec<u8> {
     let length = u32::try_from(samples.len() * 2).unwrap();
     let mut out = Vec::with_capacity(samples.len() * 2 + 44);

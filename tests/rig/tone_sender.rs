@@ -8,6 +8,7 @@ use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
 use super::kamailio::Kamailio;
+use super::sound::mu_law;
 
 /// PCMU (RFC 3551): 20 ms at 8 kHz.
 const SAMPLES: u16 = 160;
@@ -54,14 +55,4 @@ fn note(number: u16, hz: u32) -> Vec<u8> {
         mu_law(sample)
     }));
     packet
-}
-
-/// ITU-T G.711.
-fn mu_law(sample: i16) -> u8 {
-    let sign = if sample < 0 { 0x80 } else { 0 };
-    let size = sample.unsigned_abs().min(32_635) + 132;
-    let segment = 8 - size.leading_zeros();
-    let [step, _] = ((size >> (segment + 3)) & 0x0f).to_le_bytes();
-    let [segment, ..] = segment.to_le_bytes();
-    !(sign | segment << 4 | step)
 }

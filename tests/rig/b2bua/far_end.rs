@@ -1,0 +1,87 @@
+//! The other party of a call: it plays a tone of its own, and recognises tones in what it hears. PCMU only.
+
+use std::collections::VecDeque;
+use std::f64::consts::TAU;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use super::super::sound::{self, from_mu_law, mu_law};
+
+/// 20 ms at 8 kHz.
+pub const SAMPLES_PER_PACKET: usize = 160;
+const RATE: u32 = 8_000;
+/// What a tone is recognised in: half a second.
+const HEARD_SAMPLES: usize = 4_000;
+/// Packets that come later than this after the one before begin something new.
+const GAP: Duration = Duration::from_millis(300);
+
+/// What happens to calls to a far end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenCalled {
+    Answers,
+    /// A person presses "Decline".
+    Declines,
+}
+
+pub struct Party {
+    pub number: String,
+    pub name: String,
+    pub when_called: WhenCalled,
+    hz: u32,
+    heard: Mutex<Heard>,
+}
+
+#[derive(Default)]
+struct Heard {
+    samples: VecDeque<i16>,
+    last: Option<Instant>,
+}
+
+impl Party {
+    pub fn new(number: &str, name: &str, hz: u32, when_called: WhenCalled) -> Self {
+        Self { number: number.to_owned(), name: name.to_owned(), when_called, hz, heard: Mutex::default() }
+    }
+
+    /// `"Name" <sip:number@…>`
+    pub fn identity(&self) -> String {
+        identity(&self.name, &self.number)
+    }
+
+    /// Packet `number` of its endless tone.
+    pub fn plays(&self, number: u64) -> Vec<u8> {
+        (0..SAMPLES_PER_PACKET as u64)
+            .map(|n| {
+                // A whole number of periods fits into a second, so the phase may start anew with each.
+                let at = u32::try_from((number * SAMPLES_PER_PACKET as u64 + n) % u64::from(RATE)).unwrap();
+                let phase = TAU * f64::from(self.hz) * f64::from(at) / f64::from(RATE);
+                #[expect(clippy::cast_possible_truncation, reason = "bounded by the factor")]
+                let sample = (phase.sin() * 8_000.0) as i16;
+                mu_law(sample)
+            })
+            .collect()
+    }
+
+    pub fn hear(&self, payload: &[u8], now: Instant) {
+        let mut heard = self.heard.lock().unwrap();
+        if heard.last.is_some_and(|last| now.duration_since(last) > GAP) {
+            heard.samples.clear();
+        }
+        heard.last = Some(now);
+        heard.samples.extend(payload.iter().map(|byte| from_mu_law(*byte)));
+        let surplus = heard.samples.len().saturating_sub(HEARD_SAMPLES);
+        heard.samples.drain(..surplus);
+    }
+
+    /// The share of `hz` in the last half second, from 0 to 1; `None` when less than that has come without a gap.
+    pub fn share_of(&self, hz: u32) -> Option<f64> {
+        let mut heard = self.heard.lock().unwrap();
+        let fresh = heard.last.is_some_and(|last| last.elapsed() < GAP);
+        (fresh && heard.samples.len() == HEARD_SAMPLES)
+            .then(|| sound::share_at(heard.samples.make_contiguous(), RATE, f64::from(hz)))
+    }
+}
+
+/// The value of a header field with an address.
+pub fn identity(name: &str, number: &str) -> String {
+    format!("\"{name}\" <sip:{number}@127.0.0.1>")
+}

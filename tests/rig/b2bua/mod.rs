@@ -1,0 +1,205 @@
+//! A back-to-back user agent with the habits of Asterisk 22, which cannot be installed from packages.
+//!
+//! One phone registers over WebSocket. Every call is its leg to here and a scripted far end, which plays a tone and recognises
+//! those it hears. What it does as Asterisk does:
+//!
+//! * Each leg keeps the order of codecs of its last answer, and a further offer is answered in that order. Nothing is ever
+//!   transcoded: a leg whose first codec is not the far end's is silent.
+//! * There is one DTLS handshake in a dialog. Another fingerprint is answered by `a=connection:existing`; ICE connects, DTLS does not.
+//! * An INVITE with `Replaces` (RFC 3891) goes on with the far end of the old dialog, which gets a BYE.
+//! * A far end that declines is a 403 with `Reason: Q.850;cause=21`.
+//! * A connected line changes by UPDATE with another `P-Asserted-Identity`.
+//! * The phone gets an OPTIONS every few seconds, and after each REGISTER a NOTIFY for which it never subscribed.
+//!
+//! When a test fails, all messages are printed below the failure.
+
+mod far_end;
+mod leg;
+mod server;
+mod session_description;
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_tungstenite::accept_hdr_async;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+
+use self::far_end::{Party, WhenCalled};
+use self::server::Server;
+use super::wait::until;
+
+/// How often the phone is asked for its options.
+const OPTIONS_INTERVAL: Duration = Duration::from_secs(2);
+
+pub struct B2bua {
+    server: Arc<Mutex<Server>>,
+    port: u16,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// A far end, for the test to use.
+pub struct FarEnd {
+    party: Arc<Party>,
+    server: Arc<Mutex<Server>>,
+}
+
+impl B2bua {
+    /// Domain of the addresses of record.
+    pub const DOMAIN: &'static str = "sip.test";
+    pub const USERNAME: &'static str = "agent1";
+    pub const PASSWORD: &'static str = "secret1";
+
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = Arc::new(Mutex::new(Server::new(port)));
+        let (serving, asking) = (Arc::clone(&server), Arc::clone(&server));
+        let accepting = async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                tokio::spawn(serve(socket, Arc::clone(&serving)));
+            }
+        };
+        let qualifying = async move {
+            let mut interval = tokio::time::interval(OPTIONS_INTERVAL);
+            loop {
+                interval.tick().await;
+                asking.lock().unwrap().ask_for_options();
+            }
+        };
+        Self { server, port, tasks: vec![tokio::spawn(accepting), tokio::spawn(qualifying)] }
+    }
+
+    pub fn ws(&self) -> String {
+        format!("ws://127.0.0.1:{}/ws", self.port)
+    }
+
+    /// A far end that plays a tone of `hz` and answers at once.
+    pub fn far_end(&self, number: &str, name: &str, hz: u32) -> FarEnd {
+        self.add(Party::new(number, name, hz, WhenCalled::Answers))
+    }
+
+    /// One where a person declines every call.
+    pub fn declining_far_end(&self, number: &str, name: &str) -> FarEnd {
+        self.add(Party::new(number, name, 0, WhenCalled::Declines))
+    }
+
+    fn add(&self, party: Party) -> FarEnd {
+        let party = Arc::new(party);
+        self.state().add_party(&party);
+        FarEnd { party, server: Arc::clone(&self.server) }
+    }
+
+    /// All WebSocket connections break, without a word.
+    pub fn cut_connections(&self) {
+        self.state().cut_connections();
+    }
+
+    /// Messages of the phone so far that contain all of `parts`.
+    pub fn received(&self, parts: &[&str]) -> Vec<String> {
+        self.state().received(parts)
+    }
+
+    /// Message number `n` (from 1) of the phone with all of `parts`, once it has come.
+    pub async fn receives(&self, n: usize, parts: &[&str]) -> String {
+        until(&format!("message {n} of the phone with {parts:?}"), async || {
+            self.received(parts).into_iter().nth(n - 1).ok_or_else(|| self.state().trace())
+        })
+        .await
+    }
+
+    /// Calls that the phone has with far ends.
+    pub fn calls(&self) -> usize {
+        self.state().calls()
+    }
+
+    fn state(&self) -> MutexGuard<'_, Server> {
+        self.server.lock().unwrap()
+    }
+}
+
+impl Drop for B2bua {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        let Ok(mut server) = self.server.lock() else { return };
+        server.cut_connections();
+        if std::thread::panicking() {
+            eprintln!("──── messages between phone and B2BUA ────\n{}", server.trace());
+        }
+    }
+}
+
+impl FarEnd {
+    /// Calls the phone.
+    pub fn calls(&self) {
+        self.server.lock().unwrap().call_phone(&self.party);
+    }
+
+    pub fn hangs_up(&self) {
+        self.server.lock().unwrap().hang_up(&self.party);
+    }
+
+    /// From now on the phone talks with somebody else, e.g. after a transfer. The tone stays.
+    pub fn becomes(&self, name: &str, number: &str) {
+        self.server.lock().unwrap().change_connected_line(&self.party, name, number);
+    }
+
+    /// Waits until the last half second that arrived is mostly a tone of `hz`.
+    pub async fn hears(&self, hz: u32) {
+        until(&format!("{} to hear {hz} Hz", self.party.name), async || match self.party.share_of(hz) {
+            Some(share) if share > 0.5 => Ok(()),
+            Some(share) => Err(format!("{share} of the energy")),
+            None => Err("no sound arrives".to_owned()),
+        })
+        .await;
+    }
+
+    /// Waits until nothing of a tone of `hz` has arrived for one second.
+    pub async fn hears_no_more(&self, hz: u32) {
+        let mut since = Instant::now();
+        until(&format!("{} to hear no more of {hz} Hz", self.party.name), async || {
+            let share = self.party.share_of(hz).unwrap_or(0.0);
+            if share > 0.01 {
+                since = Instant::now();
+            }
+            if since.elapsed() > Duration::from_secs(1) { Ok(()) } else { Err(format!("{share} of the energy")) }
+        })
+        .await;
+    }
+}
+
+#[expect(clippy::result_large_err, reason = "the library's signature")]
+async fn serve(socket: TcpStream, server: Arc<Mutex<Server>>) {
+    socket.set_nodelay(true).ok();
+    let sip = |_: &Request, mut answer: Response| {
+        answer.headers_mut().insert("sec-websocket-protocol", "sip".parse().unwrap());
+        Ok(answer)
+    };
+    let Ok(mut socket) = accept_hdr_async(socket, sip).await else { return };
+    let (sender, mut to_send) = mpsc::unbounded_channel();
+    let connection = server.lock().unwrap().opened(sender);
+    loop {
+        let done = tokio::select! {
+            received = socket.next() => {
+                let Some(Ok(message)) = received else { break };
+                if message.is_text() || message.is_binary() {
+                    server.lock().unwrap().on_message(connection, &message.into_data());
+                }
+                Ok(())
+            }
+            message = to_send.recv() => {
+                let Some(message) = message else { return };
+                socket.send(message).await
+            }
+        };
+        if done.is_err() {
+            break;
+        }
+    }
+    server.lock().unwrap().closed(connection);
+}

@@ -1,0 +1,485 @@
+//! The SIP side: registrar, dialogs, and what Asterisk says by itself.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bitcall_sip::digest::{Algorithm, Challenge, Credentials, DigestSecret, Qop};
+use bitcall_sip::message::{Header, Headers, Message, Method, NameAddr, Params, Request, Response};
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite;
+
+use super::B2bua;
+use super::far_end::{Party, WhenCalled, identity};
+use super::leg::Leg;
+
+const ALLOW: &str =
+    "OPTIONS, REGISTER, SUBSCRIBE, NOTIFY, PUBLISH, INVITE, ACK, BYE, CANCEL, UPDATE, PRACK, INFO, MESSAGE, REFER";
+const SUPPORTED: &str = "100rel, timer, replaces, norefersub, histinfo";
+const SDP: &str = "application/sdp";
+const REALM: &str = "asterisk";
+
+pub struct Server {
+    port: u16,
+    started: Instant,
+    counter: u64,
+    connections: HashMap<u64, mpsc::UnboundedSender<tungstenite::Message>>,
+    registration: Option<Registration>,
+    parties: HashMap<String, Arc<Party>>,
+    dialogs: Vec<Dialog>,
+    nonces: HashSet<String>,
+    messages: Vec<Traced>,
+}
+
+struct Registration {
+    connection: u64,
+    /// The URI of its Contact.
+    target: String,
+}
+
+/// A call of the phone with a far end.
+struct Dialog {
+    /// Where the phone's last message of this dialog came from.
+    connection: u64,
+    call_id: String,
+    /// Our From, and the phone's To.
+    local: String,
+    remote: String,
+    target: String,
+    cseq: u32,
+    leg: Leg,
+    /// False while the phone rings.
+    confirmed: bool,
+}
+
+struct Traced {
+    milliseconds: u128,
+    by_phone: bool,
+    text: String,
+}
+
+impl Server {
+    pub fn new(port: u16) -> Self {
+        Self {
+            port,
+            started: Instant::now(),
+            counter: 0,
+            connections: HashMap::new(),
+            registration: None,
+            parties: HashMap::new(),
+            dialogs: Vec::new(),
+            nonces: HashSet::new(),
+            messages: Vec::new(),
+        }
+    }
+
+    pub fn add_party(&mut self, party: &Arc<Party>) {
+        self.parties.insert(party.number.clone(), Arc::clone(party));
+    }
+
+    pub fn opened(&mut self, sender: mpsc::UnboundedSender<tungstenite::Message>) -> u64 {
+        let connection = self.next();
+        self.connections.insert(connection, sender);
+        connection
+    }
+
+    pub fn closed(&mut self, connection: u64) {
+        self.connections.remove(&connection);
+    }
+
+    pub fn cut_connections(&mut self) {
+        self.connections.clear();
+    }
+
+    pub fn calls(&self) -> usize {
+        self.dialogs.len()
+    }
+
+    pub fn received(&self, parts: &[&str]) -> Vec<String> {
+        let fits = |m: &&Traced| m.by_phone && parts.iter().all(|part| m.text.contains(part));
+        self.messages.iter().filter(fits).map(|m| m.text.clone()).collect()
+    }
+
+    pub fn trace(&self) -> String {
+        self.messages.iter().fold(String::new(), |mut all, m| {
+            let who = if m.by_phone { "phone" } else { "B2BUA" };
+            writeln!(all, "{} ms, {who}:\n{}", m.milliseconds, m.text.replace('\r', "")).unwrap();
+            all
+        })
+    }
+
+    fn next(&mut self) -> u64 {
+        self.counter += 1;
+        self.counter
+    }
+
+    fn note(&mut self, by_phone: bool, bytes: &[u8]) {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        self.messages.push(Traced { milliseconds: self.started.elapsed().as_millis(), by_phone, text });
+    }
+
+    fn send(&mut self, connection: u64, headers: &Headers) {
+        let bytes = headers.to_bytes();
+        self.note(false, &bytes);
+        if let Some(sender) = self.connections.get(&connection) {
+            sender.send(tungstenite::Message::text(String::from_utf8(bytes).unwrap())).ok();
+        }
+    }
+
+    fn contact(&self) -> String {
+        format!("<sip:asterisk@127.0.0.1:{};transport=ws>", self.port)
+    }
+}
+
+/// Requests of the server's own.
+impl Server {
+    fn request(&mut self, method: Method<'_>, target: &str, from: &str, to: &str, call_id: &str, cseq: u32) -> Request {
+        let mut request = Request::new(method, target);
+        let branch = self.next();
+        request.append(Header::Via, &format!("SIP/2.0/WS 127.0.0.1:{};rport;branch=z9hG4bK{branch}", self.port));
+        request.append(Header::MaxForwards, "70");
+        request.append(Header::From, from);
+        request.append(Header::To, to);
+        request.append(Header::CallId, call_id);
+        request.append(Header::CSeq, &format!("{cseq} {method}"));
+        request.append(Header::Contact, &self.contact());
+        request.append(Header::UserAgent, "Asterisk PBX 22");
+        request
+    }
+
+    /// To the registered phone, outside of any dialog.
+    fn phone_request(&mut self, method: Method<'_>, from: &str) -> Option<(u64, Request)> {
+        let Registration { connection, target } = self.registration.as_ref()?;
+        let (connection, target) = (*connection, target.clone());
+        let from = format!("{from};tag=a{}", self.next());
+        let call_id = format!("own-{}", self.next());
+        Some((connection, self.request(method, &target, &from, &format!("<{target}>"), &call_id, 1)))
+    }
+
+    pub fn ask_for_options(&mut self) {
+        if let Some((connection, request)) = self.phone_request(Method::Options, "<sip:asterisk@127.0.0.1>") {
+            self.send(connection, &request);
+        }
+    }
+
+    /// Message waiting (RFC 3842), which nobody has asked for.
+    fn notify_message_waiting(&mut self) {
+        let Some((connection, mut request)) = self.phone_request(Method::Notify, "<sip:asterisk@127.0.0.1>") else {
+            return;
+        };
+        request.append(Header::Event, "message-summary");
+        request.append(Header::SubscriptionState, "terminated");
+        let body = "Messages-Waiting: yes\r\nMessage-Account: sip:voicemail@127.0.0.1\r\nVoice-Message: 2/0 (0/0)\r\n";
+        request.set_body("application/simple-message-summary", body.as_bytes());
+        self.send(connection, &request);
+    }
+
+    pub fn call_phone(&mut self, party: &Arc<Party>) {
+        let (connection, mut invite) =
+            self.phone_request(Method::Invite, &party.identity()).expect("the phone is registered");
+        let (leg, offer) = Leg::offers(party);
+        Self::describe(&mut invite, party);
+        invite.set_body(SDP, offer.as_bytes());
+        self.dialogs.push(Dialog {
+            connection,
+            call_id: invite.call_id().unwrap().to_owned(),
+            local: invite.value(Header::From).unwrap().to_owned(),
+            remote: invite.value(Header::To).unwrap().to_owned(),
+            target: invite.uri_text().to_owned(),
+            cseq: 1,
+            leg,
+            confirmed: false,
+        });
+        self.send(connection, &invite);
+    }
+
+    fn dialog_with(&self, party: &Arc<Party>) -> usize {
+        let found = self.dialogs.iter().position(|dialog| Arc::ptr_eq(&dialog.leg.party(), party));
+        found.unwrap_or_else(|| panic!("{} has no call", party.name))
+    }
+
+    fn send_in_dialog(&mut self, index: usize, method: Method<'_>, add: impl FnOnce(&mut Request)) {
+        let dialog = &mut self.dialogs[index];
+        if method != Method::Ack {
+            dialog.cseq += 1;
+        }
+        let Dialog { connection, cseq, .. } = *dialog;
+        let (target, local, remote) = (dialog.target.clone(), dialog.local.clone(), dialog.remote.clone());
+        let call_id = dialog.call_id.clone();
+        let mut request = self.request(method, &target, &local, &remote, &call_id, cseq);
+        add(&mut request);
+        self.send(connection, &request);
+    }
+
+    /// Ends a call from this side.
+    fn end(&mut self, index: usize) {
+        self.send_in_dialog(index, Method::Bye, |bye| bye.append(Header::Reason, "Q.850;cause=16"));
+        self.dialogs.remove(index);
+    }
+
+    pub fn hang_up(&mut self, party: &Arc<Party>) {
+        self.end(self.dialog_with(party));
+    }
+
+    pub fn change_connected_line(&mut self, party: &Arc<Party>, name: &str, number: &str) {
+        let index = self.dialog_with(party);
+        self.send_in_dialog(index, Method::Update, |update| {
+            update.append(Header::PAssertedIdentity, &identity(name, number));
+        });
+    }
+
+    /// Header fields of messages that make or change a session.
+    fn describe(headers: &mut Headers, party: &Party) {
+        headers.append(Header::Allow, ALLOW);
+        headers.append(Header::Supported, SUPPORTED);
+        headers.append(Header::PAssertedIdentity, &party.identity());
+    }
+}
+
+/// What the phone says.
+impl Server {
+    pub fn on_message(&mut self, connection: u64, bytes: &[u8]) {
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            // A keep-alive (RFC 5626).
+            if let Some(sender) = self.connections.get(&connection) {
+                sender.send(tungstenite::Message::text("\r\n")).ok();
+            }
+            return;
+        }
+        self.note(true, bytes);
+        match Message::parse(bytes).expect("the phone sends valid SIP") {
+            Message::Request(request) => self.on_request(connection, &request),
+            Message::Response(response) => self.on_response(connection, &response),
+        }
+    }
+
+    fn on_response(&mut self, connection: u64, response: &Response) {
+        if response.status() < 200 || response.cseq().unwrap().method != Method::Invite {
+            return;
+        }
+        let call_id = response.call_id().unwrap();
+        let Some(index) = self.dialogs.iter().position(|d| d.call_id == call_id && !d.confirmed) else { return };
+        let dialog = &mut self.dialogs[index];
+        dialog.connection = connection;
+        response.value(Header::To).unwrap().clone_into(&mut dialog.remote);
+        if !response.is_success() {
+            // This ACK belongs to the INVITE's transaction (RFC 3261 section 17.1.1.3).
+            let via = response.value(Header::Via).unwrap();
+            self.send_in_dialog(index, Method::Ack, |ack| ack.set(Header::Via, via));
+            self.dialogs.remove(index);
+            return;
+        }
+        dialog.confirmed = true;
+        dialog.target = target(response);
+        let answer = std::str::from_utf8(response.body()).unwrap();
+        let accepted = dialog.leg.accept(answer);
+        self.send_in_dialog(index, Method::Ack, |_| ());
+        if accepted.is_err() {
+            self.end(index);
+        }
+    }
+
+    fn on_request(&mut self, connection: u64, request: &Request) {
+        match request.method() {
+            Method::Ack => {}
+            Method::Register => self.on_register(connection, request),
+            Method::Invite if request.to().unwrap().tag().is_none() => self.on_new_call(connection, request),
+            Method::Invite | Method::Update | Method::Bye | Method::Info | Method::Message => {
+                self.on_dialog_request(connection, request);
+            }
+            Method::Options => self.respond(connection, request, 200, "OK", |_| ()),
+            // All calls are answered or refused at once.
+            Method::Cancel => self.respond(connection, request, 481, "Call/Transaction Does Not Exist", |_| ()),
+            _ => self.respond(connection, request, 501, "Not Implemented", |_| ()),
+        }
+    }
+
+    fn respond(
+        &mut self,
+        connection: u64,
+        request: &Request,
+        status: u16,
+        reason: &str,
+        add: impl FnOnce(&mut Response),
+    ) {
+        let tag = format!("a{}", self.next());
+        let mut response = request.response(status, reason, Some(&tag));
+        add(&mut response);
+        self.send(connection, &response);
+    }
+
+    /// Whether the request has good credentials; otherwise it is challenged.
+    fn authenticates(&mut self, connection: u64, request: &Request) -> bool {
+        let credentials = request.value(Header::Authorization).and_then(Credentials::parse);
+        let good = credentials.is_some_and(|given| {
+            given.username == B2bua::USERNAME
+                && self.nonces.contains(given.nonce.as_ref())
+                && given.verify(DigestSecret::Password(B2bua::PASSWORD), request.method().as_str(), request.body())
+        });
+        if !good {
+            let nonce = format!("nonce{}", self.next());
+            self.nonces.insert(nonce.clone());
+            let challenge = Challenge {
+                realm: REALM.to_owned(),
+                nonce,
+                opaque: Some("opaque".to_owned()),
+                algorithm: Algorithm::Md5,
+                qop: vec![Qop::Auth],
+                stale: false,
+            };
+            self.respond(connection, request, 401, "Unauthorized", |response| {
+                response.append(Header::WwwAuthenticate, &challenge.to_value());
+            });
+        }
+        good
+    }
+
+    fn on_register(&mut self, connection: u64, request: &Request) {
+        if !self.authenticates(connection, request) {
+            return;
+        }
+        let contact = request.value(Header::Contact).unwrap_or_default();
+        let expires = NameAddr::parse(contact).and_then(|contact| contact.expires()).or(request.expires());
+        if contact == "*" || expires == Some(0) {
+            self.registration = None;
+            self.respond(connection, request, 200, "OK", |_| ());
+            return;
+        }
+        let target = target(request);
+        let binding = format!("<{target}>;expires={}", expires.unwrap_or(3600));
+        self.registration = Some(Registration { connection, target });
+        self.respond(connection, request, 200, "OK", |response| response.append(Header::Contact, &binding));
+        self.notify_message_waiting();
+    }
+
+    fn on_new_call(&mut self, connection: u64, request: &Request) {
+        if !self.authenticates(connection, request) {
+            return;
+        }
+        let mut replaced = None;
+        let party = if let Some(replaces) = request.value(Header::Replaces) {
+            let Some(index) = self.replaced_by(replaces) else {
+                self.respond(connection, request, 481, "Call/Transaction Does Not Exist", |_| ());
+                return;
+            };
+            replaced = Some(self.dialogs[index].call_id.clone());
+            self.dialogs[index].leg.party()
+        } else {
+            let number = request.uri().map(|uri| uri.user_name().into_owned()).unwrap_or_default();
+            let Some(party) = self.parties.get(&number) else {
+                self.respond(connection, request, 404, "Not Found", |_| ());
+                return;
+            };
+            Arc::clone(party)
+        };
+        self.send(connection, &request.response(100, "Trying", None));
+        let tag = format!("a{}", self.next());
+        if replaced.is_none() {
+            let mut ringing = request.response(180, "Ringing", Some(&tag));
+            ringing.append(Header::Contact, &self.contact());
+            Self::describe(&mut ringing, &party);
+            self.send(connection, &ringing);
+        }
+        if party.when_called == WhenCalled::Declines {
+            let mut refusal = request.response(403, "Forbidden", Some(&tag));
+            refusal.append(Header::Reason, "Q.850;cause=21");
+            self.send(connection, &refusal);
+            return;
+        }
+        let offer = String::from_utf8_lossy(request.body()).into_owned();
+        let (leg, answer) = match Leg::answers(&offer, &party) {
+            Ok(answered) => answered,
+            Err(why) => {
+                let warning = format!("399 b2bua \"{why}\"");
+                self.respond(connection, request, 488, "Not Acceptable Here", |r| r.append(Header::Warning, &warning));
+                return;
+            }
+        };
+        let mut ok = request.response(200, "OK", Some(&tag));
+        ok.append(Header::Contact, &self.contact());
+        Self::describe(&mut ok, &party);
+        ok.set_body(SDP, answer.as_bytes());
+        self.send(connection, &ok);
+        self.dialogs.push(Dialog {
+            connection,
+            call_id: request.call_id().unwrap().to_owned(),
+            local: ok.value(Header::To).unwrap().to_owned(),
+            remote: request.value(Header::From).unwrap().to_owned(),
+            target: target(request),
+            cseq: 0,
+            leg,
+            confirmed: true,
+        });
+        if let Some(index) = replaced.and_then(|old| self.dialogs.iter().position(|dialog| dialog.call_id == old)) {
+            self.end(index);
+        }
+    }
+
+    /// The dialog that a `Replaces` names: its to-tag is ours (RFC 3891 section 3).
+    fn replaced_by(&self, replaces: &str) -> Option<usize> {
+        let (call_id, params) = replaces.split_once(';')?;
+        let params = Params::new(params);
+        let (ours, theirs) = (params.get("to-tag")?, params.get("from-tag")?);
+        self.dialogs.iter().position(|dialog| {
+            dialog.confirmed
+                && dialog.call_id == call_id.trim()
+                && tag(&dialog.local) == ours
+                && tag(&dialog.remote) == theirs
+        })
+    }
+
+    fn on_dialog_request(&mut self, connection: u64, request: &Request) {
+        let (call_id, to, from) = (request.call_id().unwrap(), request.to().unwrap(), request.from().unwrap());
+        let found = self.dialogs.iter().position(|dialog| {
+            dialog.call_id == call_id && to.tag() == Some(tag(&dialog.local)) && from.tag() == Some(tag(&dialog.remote))
+        });
+        let Some(index) = found else {
+            self.respond(connection, request, 481, "Call/Transaction Does Not Exist", |_| ());
+            return;
+        };
+        self.dialogs[index].connection = connection;
+        match request.method() {
+            Method::Bye => {
+                self.dialogs.remove(index);
+                self.respond(connection, request, 200, "OK", |_| ());
+            }
+            Method::Invite | Method::Update => self.on_session_change(connection, request, index),
+            _ => self.respond(connection, request, 200, "OK", |_| ()),
+        }
+    }
+
+    fn on_session_change(&mut self, connection: u64, request: &Request, index: usize) {
+        let contact = self.contact();
+        let dialog = &mut self.dialogs[index];
+        dialog.target = target(request);
+        let party = dialog.leg.party();
+        let mut ok = request.response(200, "OK", None);
+        ok.append(Header::Contact, &contact);
+        if request.content_type() == Some(SDP) {
+            let offer = String::from_utf8_lossy(request.body());
+            match dialog.leg.answers_again(&offer) {
+                Ok(answer) => ok.set_body(SDP, answer.as_bytes()),
+                Err(why) => {
+                    let warning = format!("399 b2bua \"{why}\"");
+                    self.respond(connection, request, 488, "Not Acceptable Here", |r| {
+                        r.append(Header::Warning, &warning);
+                    });
+                    return;
+                }
+            }
+        }
+        Self::describe(&mut ok, &party);
+        self.send(connection, &ok);
+    }
+}
+
+/// The URI of a message's Contact.
+fn target(message: &Headers) -> String {
+    message.contact().unwrap().expect("a Contact").uri_text.to_owned()
+}
+
+/// The tag of a From or To.
+fn tag(address: &str) -> &str {
+    NameAddr::parse(address).and_then(|address| address.tag()).unwrap_or_default()
+}

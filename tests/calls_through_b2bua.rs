@@ -1,6 +1,8 @@
 //! The phone pointed at a PBX with the habits of Asterisk 22: it ends every call itself, never transcodes, and makes one DTLS
 //! handshake in a dialog.
 
+use std::time::Instant;
+
 use serde_json::json;
 
 use crate::rig::b2bua::B2bua;
@@ -11,6 +13,8 @@ use crate::rig::test_bed::{TestPhone, page, signed_in_as};
 
 /// What the phone's microphone hears.
 const TONE: u32 = 600;
+/// How many times the time of opening the page and calling a call may be silent when its page is loaded again. Never, otherwise.
+const RELOAD_FACTOR: u32 = 3;
 
 struct Office {
     phone: TestPhone,
@@ -103,4 +107,125 @@ async fn a_placed_call_keeps_its_sound_on_hold_and_after_a_lost_websocket() {
     anna.hears(TONE).await;
     phone.frame.click("button", "Hang up").await;
     office.is_quiet_again(1).await;
+}
+
+/// The codec that a leg moves to is that of the last answer, which therefore keeps the offer's order (RFC 3264 section 6.1).
+#[tokio::test]
+async fn an_answered_call_keeps_its_sound_on_hold_on_swap_and_after_a_lost_websocket() {
+    let office = Office::open().await;
+    let Office { phone, b2bua, .. } = &office;
+    let frame = &phone.frame;
+    let (anna, bert) = (b2bua.far_end("201", "Anna", 900), b2bua.far_end("202", "Bert", 1_300));
+    anna.calls();
+    frame.click("button", "Answer").await;
+    frame.hears(900).await;
+    anna.hears(TONE).await;
+
+    frame.click("button", "Hold").await;
+    frame.pressed("Hold", true).await;
+    anna.hears_no_more(TONE).await;
+    frame.click("button", "Hold").await;
+    frame.pressed("Hold", false).await;
+    frame.hears(900).await;
+    anna.hears(TONE).await;
+
+    bert.calls();
+    frame.click("button", "Hold & Answer").await;
+    frame.hears_only(1_300).await;
+    bert.hears(TONE).await;
+    anna.hears_no_more(TONE).await;
+    frame.click("button", "Switch to Anna").await;
+    frame.hears_only(900).await;
+    anna.hears(TONE).await;
+    bert.hears_no_more(TONE).await;
+    frame.click("button", "Switch to Bert").await;
+    frame.hears_only(1_300).await;
+    bert.hears(TONE).await;
+    anna.hears_no_more(TONE).await;
+    anna.hangs_up();
+    phone.event("callEnded", 1).await;
+
+    let offers = b2bua.received(&["INVITE sip:", "m=audio"]).len();
+    b2bua.cut_connections();
+    b2bua.receives(offers + 1, &["INVITE sip:", "m=audio"]).await;
+    phone.host_page.until("BitcallWebphone.isRegistered()").await;
+    frame.hears(1_300).await;
+    bert.hears(TONE).await;
+    bert.hangs_up();
+    office.is_quiet_again(2).await;
+}
+
+/// The server keeps its DTLS association and says so, with which the new page can do nothing. It takes an INVITE with `Replaces`.
+#[tokio::test]
+async fn a_reloaded_page_picks_its_call_up_where_the_server_makes_no_second_dtls_handshake() {
+    let mut office = Office::open().await;
+    let anna = office.b2bua.far_end("201", "Anna", 900);
+    for placed in [true, false] {
+        let opening = Instant::now();
+        office.phone.reload().await;
+        office.phone.ready().await;
+        if placed {
+            office.phone.dial("201").await;
+        } else {
+            anna.calls();
+            office.phone.frame.click("button", "Answer").await;
+        }
+        office.phone.frame.hears(900).await;
+        anna.hears(TONE).await;
+        let opened_and_called = opening.elapsed();
+
+        let reloading = Instant::now();
+        office.phone.reload().await;
+        office.phone.frame.hears(900).await;
+        anna.hears(TONE).await;
+        let took = reloading.elapsed();
+        let limit = RELOAD_FACTOR * opened_and_called;
+        assert!(
+            took < limit,
+            "sound {took:?} after the reload; opening the page and calling takes {opened_and_called:?}"
+        );
+        assert_eq!(office.b2bua.calls(), 1, "the old dialog is over");
+
+        office.phone.frame.click("button", "Hang up").await;
+        office.phone.ready().await;
+        office.phone.frame.gone("button", "Hang up").await;
+        assert_eq!(office.b2bua.calls(), 0);
+    }
+}
+
+/// Asterisk tells its caller about a person's decline by 403 with the cause "call rejected" (RFC 3326).
+#[tokio::test]
+async fn a_person_who_declines_is_not_a_call_that_is_not_allowed() {
+    let office = Office::open().await;
+    let Office { phone, b2bua, .. } = &office;
+    let _carl = b2bua.declining_far_end("203", "Carl");
+    phone.dial("203").await;
+    let ended = phone.event("callEnded", 1).await;
+    assert_eq!(ended["cause"], "Declined", "{ended}");
+    phone.frame.sees("Declined").await;
+    assert!(!phone.frame.text().await.contains("Not allowed"));
+    office.is_quiet_again(1).await;
+}
+
+/// Connected line: after a transfer at the other side the call is one with somebody else.
+#[tokio::test]
+async fn an_update_with_another_identity_changes_who_the_call_is_with() {
+    let office = Office::open().await;
+    let Office { phone, b2bua, .. } = &office;
+    let anna = b2bua.far_end("201", "Anna", 900);
+    anna.calls();
+    phone.frame.click("button", "Answer").await;
+    phone.frame.hears(900).await;
+    phone.frame.sees("Anna").await;
+
+    anna.becomes("Beate Muster", "4711");
+    b2bua.receives(1, &["SIP/2.0 200", " UPDATE\r\n"]).await;
+    phone.frame.sees("Beate Muster").await;
+    phone.frame.sees("4711").await;
+    phone.frame.hears(900).await;
+    anna.hears(TONE).await;
+    phone.frame.click("button", "Hang up").await;
+    office.is_quiet_again(1).await;
+    phone.frame.click("tab", "Recents").await;
+    phone.frame.sees("Beate Muster").await;
 }

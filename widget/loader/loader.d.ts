@@ -51,6 +51,11 @@ export interface BitcallCall {
   requestedCallerId?: string;
 }
 
+export interface BitcallCallUpdated extends BitcallCall {
+  /** The name that the server tells for the number, or null. */
+  displayName: string | null;
+}
+
 export interface BitcallCallEnded extends BitcallCall {
   /** Whole seconds since the call was answered. */
   duration: number;
@@ -62,6 +67,8 @@ export interface BitcallEvents {
   callStarted: BitcallCall;
   callIncoming: BitcallCall;
   callAnswered: BitcallCall;
+  /** The other side has another number or name, e.g. after a transfer. */
+  callUpdated: BitcallCallUpdated;
   callEnded: BitcallCallEnded;
   registered: { username: string; domain: string; userKey: string };
   unregistered: { reason: string };

@@ -24,6 +24,7 @@
     BITCALL_CALL_STARTED: 'callStarted',
     BITCALL_CALL_INCOMING: 'callIncoming',
     BITCALL_CALL_ANSWERED: 'callAnswered',
+    BITCALL_CALL_UPDATED: 'callUpdated',
     BITCALL_CALL_ENDED: 'callEnded',
     BITCALL_REGISTERED: 'registered',
     BITCALL_UNREGISTERED: 'unregistered',
@@ -284,6 +285,7 @@
   function handleEvent(p, event, payload) {
     if (event === 'callStarted' || event === 'callIncoming') p.calls.set(payload.callId, payload);
     if (event === 'callAnswered') p.calls.set(payload.callId, { ...payload, answeredAt: Date.now() });
+    if (event === 'callUpdated' && p.calls.has(payload.callId)) p.calls.get(payload.callId).number = payload.number;
     if (event === 'callEnded' && !p.calls.delete(payload.callId)) return;
     if (event === 'registered' || event === 'unregistered') p.state.registered = event === 'registered';
     emit(event, payload);

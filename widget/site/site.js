@@ -3,7 +3,7 @@
 
 const $ = (selector) => document.querySelector(selector);
 const phone = window.BitcallWebphone;
-const EVENTS = ['registered', 'unregistered', 'callStarted', 'callIncoming', 'callAnswered', 'callEnded'];
+const EVENTS = ['registered', 'unregistered', 'callStarted', 'callIncoming', 'callAnswered', 'callUpdated', 'callEnded'];
 
 /** The options of `init()`, also shown in the snippet. */
 let initOptions = null;

@@ -137,7 +137,7 @@ impl Core {
         let unknown = "0".repeat(64);
         let (md5, sha256) =
             stored.as_ref().map_or((&unknown, &unknown), |stored| (&stored.ha1_md5, &stored.ha1_sha256));
-        let password = Password::Ha1 { md5: Some(md5), sha256: Some(sha256) };
+        let password = Password::Ha1 { md5: Some(md5), sha256: Some(sha256), sha512_256: None };
         let is_right = credentials.verify(password, request.method().as_str(), request.body());
         let same_uri = credentials.uri == request.uri_text()
             || match (Uri::parse(&credentials.uri), request.uri()) {

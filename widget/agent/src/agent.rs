@@ -31,6 +31,10 @@ pub enum Input {
         id: TransportId,
         bytes: Vec<u8>,
     },
+    /// The clocks have changed: the agent was stopped (`asleep_ms` is not 0), or times are to be shown anew.
+    ClockChanged {
+        asleep_ms: u64,
+    },
     /// The time of [`Agent::next_timeout`] has come. Additional ticks have no effect.
     Tick,
 }
@@ -90,6 +94,8 @@ impl Agent {
                     ToAgent::Probe if std::mem::take(&mut self.offline) => {
                         self.forward_to_user_agent(ua::Input::Online, now);
                     }
+                    // Each look at the phone would be one more refused attempt, which feeds ban lists.
+                    ToAgent::Probe if self.call_list.is_refused() => {}
                     ToAgent::Probe => self.forward_to_user_agent(ua::Input::Probe, now),
                     ToAgent::Offline => {
                         self.offline = true;
@@ -108,6 +114,13 @@ impl Agent {
             }
             Input::SocketReceived { id, bytes } => {
                 self.forward_to_user_agent(ua::Input::Received { id, bytes }, now);
+            }
+            Input::ClockChanged { asleep_ms } => {
+                if asleep_ms > 0 {
+                    self.forward_to_user_agent(ua::Input::Woke { asleep_ms }, now);
+                    self.run_until_idle(now);
+                }
+                self.call_list.resend_snapshot();
             }
             Input::Tick => {
                 self.forward_to_user_agent(ua::Input::Tick, now);

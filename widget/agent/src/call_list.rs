@@ -2,6 +2,8 @@
 //! pages become commands to the user agent. Events of the user agent become
 //! events, snapshots and media requests to pages.
 
+mod account;
+mod far_end;
 mod media;
 mod page_commands;
 mod page_takeover;
@@ -54,6 +56,8 @@ pub struct CallList {
     account: Option<SipAccount>,
     /// SHA-256 of the account's secret, to compare with the secret of a second page.
     secret_hash: Option<[u8; 32]>,
+    /// The user agent has the password, not only HA1s.
+    has_password: bool,
     /// The server has accepted the account's secret.
     secret_accepted: bool,
     /// The user agent exists and has not reported `SignedOut`.
@@ -96,11 +100,13 @@ impl CallList {
         match message {
             ToAgent::Attach { page, visible } => return self.attach(port, &page, visible, now),
             ToAgent::Detach => return self.page_gone(port, now),
+            ToAgent::Leave => return self.page_left(port, now),
             ToAgent::Alive { visible } => self.pages.keep_alive(port, visible, now),
             ToAgent::Probe | ToAgent::Offline => {}
             ToAgent::SignIn { account } => self.sign_in(port, *account, now),
             _ if self.pages.by_port(port).is_none_or(|page| !page.authorized) => return,
             ToAgent::SignOut => self.sign_out(now),
+            ToAgent::Retry => self.retry(),
             ToAgent::Call { call, number, caller_id, offer } => {
                 self.call(port, call, &number, caller_id, offer, now);
             }
@@ -164,6 +170,14 @@ impl CallList {
             });
         }
         true
+    }
+
+    /// Sends the last snapshot again, because its times are shown otherwise now.
+    pub fn resend_snapshot(&mut self) {
+        for page in self.pages.iter() {
+            let message = ToPage::Snapshot { snapshot: self.last_snapshot.clone() };
+            self.out.push_back(CallListOutput::ToPage { port: page.port, message });
+        }
     }
 
     fn snapshot(&self) -> AgentSnapshot {
@@ -234,6 +248,15 @@ impl CallList {
             self.orphan_calls(&page.name, now);
         }
         self.advance(now);
+    }
+
+    /// The page was taken down for good: nobody waits for it. A call of another page may be reloading.
+    fn page_left(&mut self, port: PortId, now: Millis) {
+        self.page_gone(port, now);
+        if self.pages.is_empty() && self.calls.iter().all(Call::is_ended) && !self.finished {
+            self.no_page_until = None;
+            self.shut_down(now);
+        }
     }
 
     /// Everything that follows from the new state: who speaks, which offers are due, the time-out without a page.

@@ -9,13 +9,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 
-use bitcall_sip::ua::Millis;
 use bitcall_wire::agent_protocol::{self, ToAgent, ToPage};
 use js_sys::{Date, Function, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::{MessageEvent, MessagePort};
 
-use crate::{Agent, Input, Output, PortId};
+use crate::{Agent, AgentClock, ClockChange, ClockReading, Input, Output, PortId};
 use socket::Socket;
 
 /// Upper bound of one `setTimeout`. Browsers treat delays above 2^31 - 1 ms as 0; additional ticks have no effect.
@@ -27,6 +26,8 @@ extern "C" {
     fn set_timeout(callback: &Function, milliseconds: f64) -> JsValue;
     #[wasm_bindgen(js_name = clearTimeout)]
     fn clear_timeout(timer: &JsValue);
+    #[wasm_bindgen(js_namespace = performance, js_name = now)]
+    fn performance_now() -> f64;
 }
 
 /// The agents of one worker, created by `worker.js`. The key is the agent name that each page
@@ -61,6 +62,7 @@ impl Driver {
 
 struct AgentDriver {
     agent: RefCell<Agent>,
+    clock: RefCell<AgentClock>,
     ports: RefCell<HashMap<PortId, Port>>,
     next_port: Cell<PortId>,
     /// By `TransportId`.
@@ -89,6 +91,7 @@ impl AgentDriver {
     fn new(active_agents: Rc<Cell<u32>>) -> Rc<AgentDriver> {
         Rc::new_cyclic(|driver: &Weak<AgentDriver>| AgentDriver {
             agent: RefCell::new(Agent::new(random_seed())),
+            clock: RefCell::new(AgentClock::new(read_clocks())),
             ports: RefCell::default(),
             next_port: Cell::new(0),
             sockets: RefCell::default(),
@@ -167,7 +170,7 @@ impl AgentDriver {
             ToAgent::Alive { .. } => self.request_page_lock(port),
             _ => {}
         }
-        let detached = message == ToAgent::Detach;
+        let detached = matches!(message, ToAgent::Detach | ToAgent::Leave);
         self.handle(Input::Page { port, message });
         if detached {
             self.ports.borrow_mut().remove(&port);
@@ -217,23 +220,36 @@ impl AgentDriver {
                 break;
             }
             for input in inputs {
-                self.agent.borrow_mut().handle(input, now());
-                loop {
-                    let output = self.agent.borrow_mut().poll();
-                    match output {
-                        Some(output) => self.perform(output),
-                        None => break,
-                    }
+                let due = self.agent.borrow().next_timeout();
+                let change = self.clock.borrow_mut().advance(read_clocks(), due);
+                if change != ClockChange::default() {
+                    self.step(Input::ClockChanged { asleep_ms: change.asleep_ms });
                 }
+                self.step(input);
             }
         }
         self.is_handling.set(false);
         self.schedule_tick();
     }
 
+    fn step(self: &Rc<Self>, input: Input) {
+        let now = self.clock.borrow().now();
+        self.agent.borrow_mut().handle(input, now);
+        loop {
+            let output = self.agent.borrow_mut().poll();
+            match output {
+                Some(output) => self.perform(output),
+                None => break,
+            }
+        }
+    }
+
     fn perform(self: &Rc<Self>, output: Output) {
         match output {
-            Output::ToPage { port, message } => self.post(port, &message),
+            Output::ToPage { port, mut message } => {
+                message.map_times(|at| self.clock.borrow().shown(at));
+                self.post(port, &message);
+            }
             Output::Connect { id, url } => {
                 let driver = Rc::downgrade(self);
                 let socket = Socket::open(&url, move |event| {
@@ -280,7 +296,7 @@ impl AgentDriver {
         *self.timer.borrow_mut() = match next {
             None => JsValue::UNDEFINED,
             Some(at) => {
-                let wait = at.since(now()).min(MAX_TIMER_DELAY_MS);
+                let wait = at.since(self.clock.borrow().now()).min(MAX_TIMER_DELAY_MS);
                 #[expect(clippy::cast_precision_loss, reason = "at most ten minutes")]
                 set_timeout(self.tick.as_ref().unchecked_ref(), wait as f64)
             }
@@ -288,9 +304,13 @@ impl AgentDriver {
     }
 }
 
-fn now() -> Millis {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "milliseconds since 1970")]
-    Millis(Date::now() as u64)
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "milliseconds since the start and since 1970"
+)]
+fn read_clocks() -> ClockReading {
+    ClockReading { monotonic_ms: performance_now() as u64, wall_ms: Date::now() as u64 }
 }
 
 /// Throws if there is no source of randomness: tags and nonces must not be predictable.

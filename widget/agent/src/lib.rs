@@ -16,6 +16,7 @@
 mod agent;
 mod call;
 mod call_list;
+mod clock;
 #[cfg(target_arch = "wasm32")]
 mod driver;
 mod pages;
@@ -23,4 +24,5 @@ mod sdp;
 
 pub use agent::{Agent, Input, Output};
 pub use call_list::{CallList, CallListOutput};
+pub use clock::{AgentClock, ClockChange, ClockReading};
 pub use pages::PortId;

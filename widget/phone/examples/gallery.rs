@@ -254,7 +254,7 @@ fn account() -> Credentials {
     Credentials {
         username: "101".to_owned(),
         domain: "acme.sip.bitcall.internal".to_owned(),
-        secret: RedactedSecret(AccountSecret::Ha1 { realm: None, ha1: String::new() }),
+        secret: RedactedSecret(AccountSecret::Ha1 { ha1s: Vec::new() }),
     }
 }
 

@@ -185,16 +185,25 @@ impl AgentClient {
         self.send(&ToAgent::Hold { call: call.to_owned(), held });
     }
 
-    /// Checks the connection now ("Retry").
-    pub fn probe(&self) {
-        self.send(&ToAgent::Probe);
+    /// Tries to connect and register now ("Try now").
+    pub fn retry(&self) {
+        self.send(&ToAgent::Retry);
     }
 
     /// Detaches from the agent and stops all media of this page. The agent ends the page's calls after a
     /// grace period unless another page takes them over.
     pub fn close(&self) {
+        self.close_with(&ToAgent::Detach);
+    }
+
+    /// The same for a phone that is taken down for good: without another page the agent signs out at once.
+    pub fn leave(&self) {
+        self.close_with(&ToAgent::Leave);
+    }
+
+    fn close_with(&self, last: &ToAgent) {
         if !self.0.closed.replace(true) {
-            self.0.detach();
+            self.0.detach_with(last);
             self.0.listeners.borrow_mut().clear();
             self.0.media.close_all();
         }
@@ -309,8 +318,12 @@ impl Inner {
     }
 
     fn detach(self: &Rc<Self>) {
+        self.detach_with(&ToAgent::Detach);
+    }
+
+    fn detach_with(self: &Rc<Self>, last: &ToAgent) {
         if let Some(agent_port) = &*self.agent_port.borrow() {
-            agent_port::post(agent_port.port(), &ToAgent::Detach);
+            agent_port::post(agent_port.port(), last);
         }
         *self.heartbeat.borrow_mut() = None;
         *self.start_timer.borrow_mut() = None;

@@ -4,7 +4,7 @@
 //! over the host page's. A stored session comes first where it is allowed, but never for another user than
 //! the host page names.
 
-use bitcall_wire::agent_protocol::{AccountSecret, RegistrationFailureCode};
+use bitcall_wire::agent_protocol::{AccountSecret, RealmHa1, RegistrationFailureCode};
 use bitcall_wire::config::{RuntimeConfig, SessionRestore, SignInMode};
 use bitcall_wire::host_protocol::{HostOptions, HostSipOptions};
 use serde::{Deserialize, Serialize};
@@ -33,8 +33,8 @@ impl std::fmt::Debug for RedactedSecret {
 pub struct StoredSession {
     pub username: String,
     pub domain: String,
-    pub realm: Option<String>,
-    pub ha1: String,
+    /// One for each realm of the servers.
+    pub ha1s: Vec<RealmHa1>,
     /// [`server_origins`] that the person has signed in with.
     pub servers: Vec<String>,
 }
@@ -105,13 +105,12 @@ pub fn initial_sign_in(config: &RuntimeConfig, host: &HostOptions, stored: Optio
 impl FormDefaults {
     pub fn from_host(config: &RuntimeConfig, sip: &HostSipOptions) -> Self {
         let fixed = non_empty(config.sip.domain.as_deref());
-        let secret =
-            non_empty(sip.ha1_password.as_deref()).map(|ha1| AccountSecret::Ha1 { realm: None, ha1 }).or_else(|| {
-                sip.password
-                    .clone()
-                    .filter(|password| !password.is_empty())
-                    .map(|password| AccountSecret::Password { password })
-            });
+        let secret = non_empty(sip.ha1_password.as_deref()).map(ha1_of_unknown_realm).or_else(|| {
+            sip.password
+                .clone()
+                .filter(|password| !password.is_empty())
+                .map(|password| AccountSecret::Password { password })
+        });
         Self {
             username: non_empty(sip.username.as_deref()).unwrap_or_default(),
             domain_fixed: fixed.is_some(),
@@ -199,24 +198,32 @@ impl Credentials {
     pub fn storable(&self, wss: &[String]) -> Option<StoredSession> {
         match &self.secret.0 {
             AccountSecret::Password { .. } => None,
-            AccountSecret::Ha1 { realm, ha1 } => Some(StoredSession {
+            AccountSecret::Ha1 { ha1s } => Some(StoredSession {
                 username: self.username.clone(),
                 domain: self.domain.clone(),
-                realm: realm.clone(),
-                ha1: ha1.clone(),
+                ha1s: ha1s.clone(),
                 servers: server_origins(wss).collect(),
             }),
         }
     }
 }
 
-/// Whether a refusal may be due to an outdated stored session: to hide which names exist, some registrars
-/// answer a wrong password with 403 or 404.
+/// Whether a refusal may be due to an outdated stored session: its realm may have changed, and to hide which names
+/// exist, some registrars answer a wrong password with 403 or 404.
 pub fn may_mean_outdated_session(refusal: RegistrationFailureCode) -> bool {
     matches!(
         refusal,
-        RegistrationFailureCode::WrongPassword | RegistrationFailureCode::Forbidden | RegistrationFailureCode::NotFound
+        RegistrationFailureCode::WrongPassword
+            | RegistrationFailureCode::PasswordNeeded
+            | RegistrationFailureCode::Forbidden
+            | RegistrationFailureCode::NotFound
     )
+}
+
+/// The HA1 that the host page gave: 64 digits are SHA-256, others MD5.
+fn ha1_of_unknown_realm(ha1: String) -> AccountSecret {
+    let algorithm = if ha1.len() == 64 { "SHA-256" } else { "MD5" }.to_owned();
+    AccountSecret::Ha1 { ha1s: vec![RealmHa1 { realm: None, algorithm, ha1 }] }
 }
 
 impl From<StoredSession> for Credentials {
@@ -224,7 +231,7 @@ impl From<StoredSession> for Credentials {
         Self {
             username: stored.username,
             domain: stored.domain,
-            secret: RedactedSecret(AccountSecret::Ha1 { realm: stored.realm, ha1: stored.ha1 }),
+            secret: RedactedSecret(AccountSecret::Ha1 { ha1s: stored.ha1s }),
         }
     }
 }
@@ -268,8 +275,11 @@ mod tests {
         StoredSession {
             username: username.to_owned(),
             domain: "sip.acme".to_owned(),
-            realm: Some("sip.acme".to_owned()),
-            ha1: "00112233445566778899aabbccddeeff".to_owned(),
+            ha1s: vec![RealmHa1 {
+                realm: Some("sip.acme".to_owned()),
+                algorithm: "MD5".to_owned(),
+                ha1: "00112233445566778899aabbccddeeff".to_owned(),
+            }],
             servers: vec!["wss://sip.acme".to_owned()],
         }
     }
@@ -357,6 +367,7 @@ mod tests {
     fn only_account_failures_may_mean_an_outdated_session() {
         for code in [
             RegistrationFailureCode::WrongPassword,
+            RegistrationFailureCode::PasswordNeeded,
             RegistrationFailureCode::Forbidden,
             RegistrationFailureCode::NotFound,
         ] {

@@ -168,6 +168,8 @@ pub enum UserAction {
     SubmitSignIn,
     Connect,
     OtherAccount,
+    /// Back to the phone, which is still registered.
+    CloseSignIn,
     SignOut,
 }
 

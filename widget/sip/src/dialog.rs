@@ -95,9 +95,10 @@ impl Dialog {
         self.local_cseq
     }
 
-    /// Returns whether a request with this `CSeq` number is in order (§12.2.2), and stores the number.
+    /// Returns whether a request with this `CSeq` number is in order (§12.2.2), and stores the number. Only a lower
+    /// number is out of order: some senders repeat that of their INVITE.
     pub(crate) fn accepts_cseq(&mut self, cseq: u32) -> bool {
-        if self.remote_cseq.is_some_and(|last| cseq <= last) {
+        if self.remote_cseq.is_some_and(|last| cseq < last) {
             return false;
         }
         self.remote_cseq = Some(cseq);

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Milliseconds on the driver's clock. The clock must not run backwards by much. If state is
-/// restored after a restart, the clock must have the same epoch as before (Unix time has).
+/// Milliseconds on the driver's clock. The clock must not run backwards, and must not run on while the driver is
+/// stopped ([`Input::Woke`](crate::ua::Input::Woke)). If state is restored after a restart, the clock must have the
+/// same epoch as before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Millis(pub u64);
 
@@ -41,6 +42,10 @@ impl<K: Copy + PartialEq> Timers<K> {
 
     pub(crate) fn clear_all(&mut self) {
         self.0.clear();
+    }
+
+    pub(crate) fn at(&self, name: K) -> Option<Millis> {
+        self.0.iter().find(|(_, other)| *other == name).map(|(at, _)| *at)
     }
 
     pub(crate) fn next(&self) -> Option<Millis> {

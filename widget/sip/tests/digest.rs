@@ -20,6 +20,12 @@ const EXPECTED: &[(Algorithm, Qop, &str)] = &[
     (Algorithm::Sha256Sess, Qop::None, "30bc0742357e535c85094121d22cf826b794be0667e19537beb7b28f2251c274"),
     (Algorithm::Sha256Sess, Qop::Auth, "2fd51b3a77ad75bad6afad6003e818d767133c46d9e2749e7f5232ae1ea3efd7"),
     (Algorithm::Sha256Sess, Qop::AuthInt, "cade7e5b751d9c3c2f066a95f2405c5509ad0171cf93f117e98b7f0ebb212e57"),
+    (Algorithm::Sha512_256, Qop::None, "93e9122020ea0624d2ca801426d5bfbeb93d10ff4cc24cb410af3920fa4730e7"),
+    (Algorithm::Sha512_256, Qop::Auth, "430d05014cecc49cab6fbe03176d41a1da86cbfe24a16580e22aaad928d960d0"),
+    (Algorithm::Sha512_256, Qop::AuthInt, "5e69357dfa951887c95e88aae45b1f7f834aeba94f85648b86d532e82afdb589"),
+    (Algorithm::Sha512_256Sess, Qop::None, "7c70dbd9f483cbccedbd3e92ac246a9f2b712bed77914b52c3ae2254fdb2edba"),
+    (Algorithm::Sha512_256Sess, Qop::Auth, "3f2a34f923c38b0fb26dce2fdfc2ce326c23cecf86fbb1444f3e51fbbc2cb92e"),
+    (Algorithm::Sha512_256Sess, Qop::AuthInt, "1ba4333021256e8b4eebe5c8d20ba53b167f1dac1f6d8c916a08c17ef99eae9a"),
 ];
 
 fn challenge(algorithm: Algorithm, qop: &[Qop]) -> Challenge {
@@ -78,13 +84,23 @@ fn sess_algorithms_auth_int_and_rfc_2069_give_the_expected_responses() {
 }
 
 #[test]
+fn an_empty_qop_counts_as_none() {
+    for value in [r#"Digest realm="a", nonce="n", qop="""#, r#"Digest realm="a", qop=" ,", nonce="n""#] {
+        let read: Vec<_> = challenges(value).collect();
+        assert_eq!(read.len(), 1, "{value}");
+        assert_eq!(read[0].qop, []);
+        assert!(!read[0].answer(&MUFASA).unwrap().contains("qop"));
+    }
+}
+
+#[test]
 fn an_ha1_replaces_the_password_only_for_its_own_algorithm() {
     for algorithm in [Algorithm::Md5, Algorithm::Md5Sess, Algorithm::Sha256, Algorithm::Sha256Sess] {
         let challenge = challenge(algorithm, &[Qop::Auth]);
         let stored = ha1(algorithm, "Mufasa", &challenge.realm, "Circle of Life").to_uppercase();
         let input = AuthorizationInput { secret: DigestSecret::from_ha1(&stored).unwrap(), ..MUFASA };
         assert_eq!(challenge.answer(&input), challenge.answer(&MUFASA));
-        let other = "0".repeat(if algorithm.is_sha256() { 32 } else { 64 });
+        let other = "0".repeat(if algorithm.without_session() == Algorithm::Md5 { 64 } else { 32 });
         let input = AuthorizationInput { secret: DigestSecret::from_ha1(&other).unwrap(), ..MUFASA };
         assert_eq!(challenge.answer(&input), None);
     }
@@ -97,7 +113,7 @@ fn an_ha1_replaces_the_password_only_for_its_own_algorithm() {
 fn several_challenges_in_one_value_are_parsed() {
     let value = r#"Basic realm="a, Digest realm=\"x\"", Digest realm="one \"1\"", nonce=n1 ,
         qop="auth,auth-int,token" , stale=TRUE,opaque="",  DIGEST  nonce="n2", Realm="two",
-        algorithm="sha-256-SESS", Negotiate abc=, Digest nonce="n3", Digest realm="r",nonce="n",algorithm=SHA-512-256,
+        algorithm="sha-256-SESS", Negotiate abc=, Digest nonce="n3", Digest realm="r",nonce="n",algorithm=SHA-512,
         digest realm="r", nonce="n4", qop="later", Digest realm="Zürich", nonce="", algorithm=MD5"#
         .replace(['\n', '\r'], " ");
     let parsed: Vec<_> = challenges(&value).collect();
@@ -122,7 +138,7 @@ fn the_strongest_supported_challenge_of_each_realm_is_chosen() {
     let nonces = |secret| -> Vec<String> {
         choose(offered.into_iter(), secret).into_iter().map(|chosen| chosen.nonce).collect()
     };
-    assert_eq!(nonces(DigestSecret::Password("x")), ["a-256", "b-md5"]);
+    assert_eq!(nonces(DigestSecret::Password("x")), ["a-512", "b-md5"]);
     let md5 = "0".repeat(32);
     assert_eq!(nonces(DigestSecret::from_ha1(&md5).unwrap()), ["a-md5", "b-md5"]);
     let sha256 = "0".repeat(64);

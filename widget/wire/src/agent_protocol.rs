@@ -31,7 +31,7 @@ pub fn from_bytes<M: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Option<M> {
 
 /// Opaque id of a call, the same until its end, also across a page reload.
 pub type CallId = String;
-/// Milliseconds since the Unix epoch, by the agent's clock.
+/// Milliseconds since the Unix epoch. The agent's driver gives them by the wall clock of the moment (`AgentClock`).
 pub type UnixMillis = u64;
 
 /// Page → agent.
@@ -44,6 +44,8 @@ pub enum ToAgent {
     },
     /// The page is closed (`pagehide`). Needed because not all browsers have a `close` event on ports.
     Detach,
+    /// The page takes the phone down and will not come back: without another page the agent signs out at once.
+    Leave,
     /// The page exists. Sent every 5 s, so that the agent detects a crashed page.
     Alive {
         visible: bool,
@@ -52,9 +54,11 @@ pub enum ToAgent {
         account: Box<SipAccount>,
     },
     SignOut,
-    /// Check or retry the connection now instead of after the back-off (`online`,
-    /// `visibilitychange`, "Retry" button, ICE disconnected).
+    /// Check or retry the connection now instead of after the back-off (`online`, `visibilitychange`). An account
+    /// that the server refuses is not tried for it.
     Probe,
+    /// The person wants another attempt now.
+    Retry,
     /// The browser reports that it has no network.
     Offline,
     Call {
@@ -137,6 +141,39 @@ pub enum ToPage {
     },
 }
 
+impl ToPage {
+    /// Replaces every time in the message.
+    pub fn map_times(&mut self, map: impl Fn(UnixMillis) -> UnixMillis) {
+        let map_call = |call: &mut CallSnapshot| {
+            call.started_at = map(call.started_at);
+            call.answered_at = call.answered_at.map(&map);
+        };
+        match self {
+            ToPage::Snapshot { snapshot } => {
+                snapshot.calls.iter_mut().for_each(map_call);
+                if let RegistrationStatus::Reconnecting { retry_at, .. } = &mut snapshot.registration {
+                    *retry_at = retry_at.map(&map);
+                }
+            }
+            ToPage::Event { event } => match event {
+                AgentEvent::CallStarted { call }
+                | AgentEvent::CallIncoming { call }
+                | AgentEvent::CallAnswered { call }
+                | AgentEvent::CallUpdated { call }
+                | AgentEvent::CallEnded { call, .. } => map_call(call),
+                AgentEvent::CallMessage { .. }
+                | AgentEvent::Registered { .. }
+                | AgentEvent::Unregistered { .. }
+                | AgentEvent::Ha1 { .. }
+                | AgentEvent::PasswordNeeded { .. }
+                | AgentEvent::Refused { .. }
+                | AgentEvent::HoldFailed { .. } => {}
+            },
+            ToPage::Media { .. } | ToPage::Log { .. } => {}
+        }
+    }
+}
+
 /// The account that signs in, and its servers.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SipAccount {
@@ -168,12 +205,44 @@ pub enum AccountSecret {
     Password {
         password: String,
     },
-    /// HA1 in hex (RFC 7616 §3.4.2). 32 digits are MD5, 64 are SHA-256. Without a realm it is
-    /// used for any realm of the server.
+    /// One for each realm that is known.
     Ha1 {
-        realm: Option<String>,
-        ha1: String,
+        ha1s: Vec<RealmHa1>,
     },
+}
+
+impl AccountSecret {
+    /// A realm has accepted this HA1: it replaces the password, an HA1 without a realm, and an older one of the realm.
+    pub fn adopt(&mut self, accepted: RealmHa1) {
+        let mut ha1s = match self {
+            AccountSecret::Password { .. } => Vec::new(),
+            AccountSecret::Ha1 { ha1s } => std::mem::take(ha1s),
+        };
+        ha1s.retain(|other| other.realm.is_some() && other.realm != accepted.realm);
+        ha1s.push(accepted);
+        *self = AccountSecret::Ha1 { ha1s };
+    }
+}
+
+/// HA1 of one realm (RFC 7616 §3.4.2), which is stored instead of a password.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RealmHa1 {
+    /// None: used for any realm, until one has accepted it.
+    pub realm: Option<String>,
+    /// `MD5`, `SHA-256` or `SHA-512-256`.
+    pub algorithm: String,
+    /// In hex.
+    pub ha1: String,
+}
+
+/// Omits the secret.
+impl std::fmt::Debug for RealmHa1 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RealmHa1")
+            .field("realm", &self.realm)
+            .field("algorithm", &self.algorithm)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The whole visible state.
@@ -224,6 +293,8 @@ pub enum RegistrationFailureCode {
     Unreachable,
     ConnectionLost,
     WrongPassword,
+    /// Only the password can answer the server: the known HA1s are of another realm or algorithm.
+    PasswordNeeded,
     Forbidden,
     NotFound,
     TooManyDevices,
@@ -321,6 +392,15 @@ pub enum AgentEvent {
     CallAnswered {
         call: CallSnapshot,
     },
+    /// Number or name of the far end have changed, e.g. after a transfer.
+    CallUpdated {
+        call: CallSnapshot,
+    },
+    /// A text of the far end, to be shown during the call.
+    CallMessage {
+        call: CallId,
+        text: String,
+    },
     /// Exactly once per call and page. `duration` is in whole seconds since the answer.
     CallEnded {
         call: CallSnapshot,
@@ -334,10 +414,14 @@ pub enum AgentEvent {
     Unregistered {
         reason: String,
     },
-    /// The realm is known: the page stores this instead of the password.
+    /// A realm has accepted it: the page stores this instead of the password.
     Ha1 {
-        realm: String,
-        ha1: String,
+        ha1: RealmHa1,
+    },
+    /// Ask for the password again. The registration stays: only another realm of the server needs it, for `call`.
+    /// None: what the person entered is not the password.
+    PasswordNeeded {
+        call: Option<CallId>,
     },
     /// A command could not be carried out.
     Refused {

@@ -52,6 +52,9 @@ pub enum FromPhone {
     CallIncoming(CallRef),
     #[serde(rename = "BITCALL_CALL_ANSWERED")]
     CallAnswered(CallRef),
+    /// The far end of the call is another one, e.g. after a transfer.
+    #[serde(rename = "BITCALL_CALL_UPDATED")]
+    CallUpdated(CallUpdatedPayload),
     #[serde(rename = "BITCALL_CALL_ENDED")]
     CallEnded(CallEndedPayload),
     #[serde(rename = "BITCALL_REGISTERED")]
@@ -157,6 +160,15 @@ pub struct CallRef {
     pub direction: CallDirection,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_caller_id: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CallUpdatedPayload {
+    #[serde(flatten)]
+    pub call: CallRef,
+    /// The name that the server tells, or null.
+    pub display_name: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]

@@ -35,7 +35,7 @@ impl CallList {
             (Negotiation::MakingAnswer(making), MediaReply::Failed { error, message })
                 if making.request == Some(request_id) =>
             {
-                self.answer_failed(index, making, port, error, &message, now);
+                self.answer_failed(index, port, error, &message, now);
             }
             (Negotiation::ApplyingAnswer(applying), MediaReply::Done) if applying.request == request_id => {}
             (Negotiation::ApplyingAnswer(applying), MediaReply::Failed { message, .. })
@@ -97,7 +97,7 @@ impl CallList {
             call.hold_refused = false;
         }
         let sip_call = call.dialog.clone();
-        if call.is_active() {
+        if !matches!(call.phase, Phase::Answering { .. }) {
             return self.command(Command::AnswerOffer { call: sip_call, sdp });
         }
         let snapshot = call.snapshot();
@@ -145,21 +145,12 @@ impl CallList {
         self.offer_refused(index, content, None, now);
     }
 
-    fn answer_failed(
-        &mut self,
-        index: usize,
-        making: MakingAnswer,
-        port: PortId,
-        error: MediaError,
-        message: &str,
-        now: Millis,
-    ) {
+    fn answer_failed(&mut self, index: usize, port: PortId, error: MediaError, message: &str, now: Millis) {
         let Some(call) = self.calls.get_mut(index) else {
             return;
         };
         let sip_call = call.dialog.clone();
-        if call.is_active() {
-            drop(making);
+        if !matches!(call.phase, Phase::Answering { .. }) {
             self.log(&format!("{sip_call}: {message}"));
             return self.command(Command::RefuseOffer { call: sip_call, status: 488 });
         }

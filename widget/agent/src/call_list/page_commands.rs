@@ -1,17 +1,11 @@
-//! Commands of pages: signing in and out, call, answer, decline, hang-up, hold, digits.
+//! Commands of pages about calls: call, answer, decline, hang-up, hold, digits.
 
-use bitcall_sip::digest::{self, Algorithm};
-use bitcall_sip::ua::{self, Command, Millis};
-use bitcall_wire::agent_protocol::{
-    AccountSecret, AgentEvent, AgentSnapshot, CallEndCause, MediaRequest, OtherCalls, RegistrationFailureCode,
-    RegistrationStatus, SipAccount, ToPage,
-};
+use bitcall_sip::ua::{Command, Millis};
+use bitcall_wire::agent_protocol::{AgentEvent, CallEndCause, MediaRequest, OtherCalls, RegistrationStatus, ToPage};
 use bitcall_wire::number;
-use sha2::{Digest as _, Sha256};
 
-use super::user_agent_events::registration_failure;
-use super::{CallList, CallListOutput};
-use crate::call::{Call, MakingAnswer, MakingOffer, Negotiation, OfferContent, OfferMethod, Owner, Phase};
+use super::CallList;
+use crate::call::{Call, MakingAnswer, MakingOffer, Negotiation, OfferContent, Owner, Phase};
 use crate::pages::PortId;
 
 /// A second call to the same target within this time is a double click.
@@ -20,129 +14,6 @@ const DOUBLE_CALL_MS: u64 = 1_500;
 const DTMF_DURATION_MS: u32 = 160;
 
 impl CallList {
-    /// Signs in. A page of the same account uses the existing registration.
-    pub(super) fn sign_in(&mut self, port: PortId, account: SipAccount, now: Millis) {
-        if self.has_wrong_secret(&account) {
-            return self.reject_credentials(port);
-        }
-        if !self.running {
-            self.start(account);
-            // Before the page is authorized, so that it never gets a snapshot with `SignedOut`: a page
-            // that was signed in before would forget its session.
-            self.send_snapshot_if_changed();
-            return self.authorize_page(port, now);
-        }
-        self.authorize_page(port, now);
-        let Some(present) = &self.account else { return };
-        if self.signing_out {
-            // The page signs in again after the running sign-out.
-            return self.sign_out_for(Some(account));
-        }
-        let same_person = present.username == account.username && present.domain == account.domain;
-        if !same_person {
-            // Another account: the current one signs out first.
-            self.sign_out_for(Some(account));
-        } else if self.is_same_secret(&account) {
-            if let Some(AccountSecret::Ha1 { realm: Some(realm), ha1 }) =
-                self.account.as_ref().map(|account| account.secret.clone())
-                && matches!(account.secret, AccountSecret::Password { .. })
-            {
-                let event = AgentEvent::Ha1 { realm, ha1 };
-                self.send(port, ToPage::Event { event });
-            }
-            if matches!(self.registration, RegistrationStatus::Failed { .. }) {
-                self.command(Command::Register);
-            }
-        } else {
-            self.sign_out_for(Some(account));
-        }
-    }
-
-    pub(super) fn sign_out(&mut self, now: Millis) {
-        if !self.running {
-            return;
-        }
-        for index in 0..self.calls.len() {
-            self.end_for_sign_out(index, now);
-        }
-        self.sign_out_for(None);
-    }
-
-    /// Removes the registration, which may take seconds; then `next` signs in.
-    /// The registration state that pages get changes at once.
-    fn sign_out_for(&mut self, next: Option<SipAccount>) {
-        self.registration = if next.is_some() { RegistrationStatus::Connecting } else { RegistrationStatus::SignedOut };
-        self.next = next;
-        if !std::mem::replace(&mut self.signing_out, true) {
-            self.command(Command::Unregister);
-        }
-    }
-
-    /// The current account, with another secret than the one that the server accepted.
-    fn has_wrong_secret(&self, account: &SipAccount) -> bool {
-        self.running
-            && !self.signing_out
-            && self.secret_accepted
-            && !self.secret_is_rejected()
-            && self
-                .account
-                .as_ref()
-                .is_some_and(|present| present.username == account.username && present.domain == account.domain)
-            && !self.is_same_secret(account)
-    }
-
-    /// The server now rejects the current secret, so another one may be correct.
-    fn secret_is_rejected(&self) -> bool {
-        match &self.registration {
-            RegistrationStatus::Failed { .. } => true,
-            RegistrationStatus::Reconnecting { reason, .. } => reason.code == RegistrationFailureCode::WrongPassword,
-            _ => false,
-        }
-    }
-
-    /// Sends `WrongPassword` to this page only, as if the server had refused it.
-    fn reject_credentials(&mut self, port: PortId) {
-        let reason =
-            registration_failure(ua::RegisterFailure { kind: ua::RegisterFailureKind::WrongPassword, status: None });
-        let snapshot =
-            AgentSnapshot { registration: RegistrationStatus::Failed { reason }, ..AgentSnapshot::default() };
-        self.send(port, ToPage::Snapshot { snapshot });
-    }
-
-    pub(super) fn start(&mut self, account: SipAccount) {
-        self.secret_accepted = false;
-        self.pick_up_method = OfferMethod::default();
-        self.secret_hash = Some(secret_hash(&account.secret));
-        self.registration = RegistrationStatus::Connecting;
-        self.running = true;
-        self.signing_out = false;
-        self.finished = false;
-        let secret = match &account.secret {
-            AccountSecret::Password { password } => ua::SipSecret::Password(password.clone()),
-            AccountSecret::Ha1 { realm, ha1 } => ua::SipSecret::Ha1 { realm: realm.clone(), ha1: ha1.clone() },
-        };
-        let mut config = ua::Config::new(&account.username, &account.domain, secret, account.wss.clone());
-        config.display_name.clone_from(&account.display_name);
-        config.instance_id.clone_from(&account.instance_id);
-        config.max_sessions = account.max_sessions;
-        config.product = format!("Bitcall/{}", env!("CARGO_PKG_VERSION"));
-        self.account = Some(account);
-        self.out.push_back(CallListOutput::Start(Box::new(config)));
-    }
-
-    fn is_same_secret(&self, account: &SipAccount) -> bool {
-        self.secret_hash == Some(secret_hash(&account.secret))
-            || self.account.as_ref().is_some_and(|present| match (&present.secret, &account.secret) {
-                (AccountSecret::Ha1 { ha1: a, .. }, AccountSecret::Ha1 { ha1: b, .. }) => a.eq_ignore_ascii_case(b),
-                (AccountSecret::Ha1 { realm: Some(realm), ha1 }, AccountSecret::Password { password })
-                | (AccountSecret::Password { password }, AccountSecret::Ha1 { realm: Some(realm), ha1 }) => {
-                    let algorithm = if ha1.len() == 64 { Algorithm::Sha256 } else { Algorithm::Md5 };
-                    digest::ha1(algorithm, &account.username, realm, password).eq_ignore_ascii_case(ha1)
-                }
-                _ => false,
-            })
-    }
-
     pub(super) fn call(
         &mut self,
         port: PortId,
@@ -283,7 +154,7 @@ impl CallList {
 
     /// Ends the call for a sign-out. A ringing call is rejected with 480, not 603: it keeps
     /// ringing on the person's other devices.
-    fn end_for_sign_out(&mut self, index: usize, now: Millis) {
+    pub(super) fn end_for_sign_out(&mut self, index: usize, now: Millis) {
         let Some(call) = self.calls.get(index).filter(|call| !call.is_ended()) else {
             return;
         };
@@ -377,13 +248,4 @@ fn is_double(call: &Call, target: &str, now: Millis) -> bool {
 
 pub(super) fn end_cause(text: &str, sip_code: Option<u16>) -> CallEndCause {
     CallEndCause { text: text.to_owned(), sip_code }
-}
-
-/// Identifies a secret without storing it.
-fn secret_hash(secret: &AccountSecret) -> [u8; 32] {
-    let text = match secret {
-        AccountSecret::Password { password } => password,
-        AccountSecret::Ha1 { ha1, .. } => ha1,
-    };
-    Sha256::digest(text.as_bytes()).into()
 }

@@ -2,7 +2,7 @@
 
 use bitcall_sip::ua::{self, EndedBy, Millis, OfferReason, RemoteParty};
 use bitcall_wire::agent_protocol::{
-    AccountSecret, AgentEvent, CallDirection, CallEndCause, MediaRequest, RegistrationFailure, RegistrationFailureCode,
+    AgentEvent, CallDirection, CallEndCause, MediaRequest, RealmHa1, RegistrationFailure, RegistrationFailureCode,
     RegistrationStatus,
 };
 use bitcall_wire::text::readable;
@@ -15,7 +15,10 @@ impl CallList {
     pub fn event(&mut self, event: ua::Event, now: Millis) {
         match event {
             ua::Event::Registration(registration) => self.registration(registration, now),
-            ua::Event::Ha1 { realm, ha1, .. } => self.store_ha1(realm, ha1),
+            ua::Event::Ha1 { realm, algorithm, ha1 } => {
+                self.store_ha1(RealmHa1 { realm: Some(realm), algorithm, ha1 });
+            }
+            ua::Event::PasswordNeeded { call, realm } => self.password_needed(&call, &realm),
             ua::Event::Incoming { call, from, offer } => self.incoming(call, from, offer, now),
             ua::Event::Progress { call, status, sdp, .. } => self.progress(&call, status, sdp),
             ua::Event::Answered { call, sdp, .. } | ua::Event::Confirmed { call, sdp } => {
@@ -35,6 +38,8 @@ impl CallList {
             ua::Event::Detached { call } => self.set_detached(&call, true),
             ua::Event::Attached { call } => self.set_detached(&call, false),
             ua::Event::Info { .. } => {}
+            ua::Event::IdentityChanged { call, party } => self.identity_changed(&call, party),
+            ua::Event::Message { call, text } => self.message(&call, &text),
             ua::Event::InfoAnswered { call, status } => self.info_answered(&call, status),
             ua::Event::Ended { call, cause } => self.dialog_ended(&call, cause, now),
             ua::Event::Dropped { reason } => self.log(&reason),
@@ -101,14 +106,6 @@ impl CallList {
                 self.finish();
             }
         }
-    }
-
-    /// Replaces the password by its HA1: the password is not needed any more.
-    fn store_ha1(&mut self, realm: String, ha1: String) {
-        if let Some(account) = &mut self.account {
-            account.secret = AccountSecret::Ha1 { realm: Some(realm.clone()), ha1: ha1.clone() };
-        }
-        self.notify_all(&AgentEvent::Ha1 { realm, ha1 });
     }
 
     fn incoming(&mut self, id: String, from: RemoteParty, offer: Option<String>, now: Millis) {
@@ -228,12 +225,15 @@ impl CallList {
         let Some(call) = self.calls.get_mut(index) else {
             return;
         };
-        if matches!(call.negotiation, Negotiation::OfferSent(_)) {
+        // In an early dialog the first offer was answered by a reliable provisional response (RFC 6337 §2.2).
+        if matches!(call.negotiation, Negotiation::OfferSent(_)) && call.is_active() {
             return self.command(ua::Command::RefuseOffer { call: sip_call.to_owned(), status: 491 });
         }
         let was_offering = matches!(call.negotiation, Negotiation::MakingOffer(_));
-        // Our offer is not sent yet: it follows after the far end's.
-        call.negotiation.interrupt(&mut call.wishes);
+        if call.is_active() {
+            // Our offer is not sent yet: it follows after the far end's.
+            call.negotiation.interrupt(&mut call.wishes);
+        }
         if let Some(offer) = &offer {
             call.remote_held = sdp::is_hold(offer);
         }
@@ -388,6 +388,7 @@ pub(super) fn registration_failure(failure: ua::RegisterFailure) -> Registration
             Kind::Unreachable => RegistrationFailureCode::Unreachable,
             Kind::ConnectionLost => RegistrationFailureCode::ConnectionLost,
             Kind::WrongPassword => RegistrationFailureCode::WrongPassword,
+            Kind::PasswordNeeded => RegistrationFailureCode::PasswordNeeded,
             Kind::Forbidden => RegistrationFailureCode::Forbidden,
             Kind::NotFound => RegistrationFailureCode::NotFound,
             Kind::TooManyDevices => RegistrationFailureCode::TooManyDevices,

@@ -1,6 +1,8 @@
 use bitcall_sip::digest::{Algorithm, ha1};
 use bitcall_sip::ua::{self, Command};
-use bitcall_wire::agent_protocol::{AccountSecret, AgentEvent, RegistrationFailureCode, RegistrationStatus, ToAgent};
+use bitcall_wire::agent_protocol::{
+    AccountSecret, AgentEvent, RealmHa1, RegistrationFailureCode, RegistrationStatus, ToAgent,
+};
 
 use crate::test_call_list::TestCallList;
 
@@ -17,10 +19,106 @@ fn pages_of_the_same_account_share_one_registration() {
 fn the_ha1_replaces_the_password_and_is_sent_to_a_second_page_with_the_same_password() {
     let mut phone = TestCallList::registered();
     phone.event(ua::Event::Ha1 { realm: "sip.test".into(), algorithm: "MD5".into(), ha1: "0123".into() });
-    let ha1 = AgentEvent::Ha1 { realm: "sip.test".into(), ha1: "0123".into() };
+    let ha1 = AgentEvent::Ha1 { ha1: realm_ha1("sip.test", "0123") };
     assert_eq!(phone.events(1), std::slice::from_ref(&ha1));
     phone.attach(2, "b");
     assert!(phone.events(2).contains(&ha1));
+}
+
+fn realm_ha1(realm: &str, ha1: &str) -> RealmHa1 {
+    RealmHa1 { realm: Some(realm.into()), algorithm: "MD5".into(), ha1: ha1.into() }
+}
+
+/// Signed in with the stored hash of the password `secret`.
+fn registered_by_ha1() -> TestCallList {
+    let mut phone = TestCallList::new();
+    phone.attach_without_sign_in(1, "a");
+    let ha1 = ha1(Algorithm::Md5, "101", "sip.test", "secret");
+    phone.sign_in_with(1, "101", AccountSecret::Ha1 { ha1s: vec![realm_ha1("sip.test", &ha1)] });
+    phone.registration(ua::Registration::Registered { server: "wss://sip.test".into() });
+    phone.clear_output();
+    phone
+}
+
+fn password(text: &str) -> Command {
+    Command::SetPassword { password: ua::Password(text.into()) }
+}
+
+#[test]
+fn the_ha1s_of_all_realms_start_a_user_agent() {
+    let mut phone = TestCallList::new();
+    phone.attach_without_sign_in(1, "a");
+    phone.sign_in_with(1, "101", AccountSecret::Ha1 { ha1s: vec![realm_ha1("one", "0"), realm_ha1("two", "1")] });
+    let ua::SipSecret::Ha1(ha1s) = &phone.started_configs()[0].secret else { panic!("a password") };
+    assert_eq!(ha1s.iter().map(|ha1| ha1.realm.as_deref()).collect::<Vec<_>>(), [Some("one"), Some("two")]);
+}
+
+#[test]
+fn a_call_that_needs_the_password_asks_its_page_and_the_registration_stays() {
+    let mut phone = registered_by_ha1();
+    phone.call(1, "c1", "102");
+    phone.reply_description(1, "c1", "offer");
+    phone.clear_output();
+    phone.event(ua::Event::PasswordNeeded { call: "c1".into(), realm: "proxy".into() });
+    assert_eq!(phone.events(1), [AgentEvent::PasswordNeeded { call: Some("c1".into()) }]);
+    // A wrong one is told to be wrong, and changes nothing.
+    phone.clear_output();
+    phone.sign_in(1, "guess");
+    assert_eq!(phone.events(1), [AgentEvent::PasswordNeeded { call: None }]);
+    assert!(phone.commands().is_empty() && phone.snapshots(1).is_empty());
+    phone.sign_in(1, "secret");
+    assert_eq!(phone.commands(), [password("secret")]);
+    assert!(matches!(phone.snapshot(1).registration, RegistrationStatus::Registered { .. }));
+}
+
+#[test]
+fn a_registration_that_needs_the_password_gets_it_without_ending_calls() {
+    let mut phone = TestCallList::in_call();
+    phone.registration(ua::Registration::Reconnecting {
+        failure: ua::RegisterFailure { kind: ua::RegisterFailureKind::PasswordNeeded, status: Some(401) },
+        retry_at: None,
+    });
+    let RegistrationStatus::Reconnecting { reason, .. } = phone.snapshot(1).registration else { panic!("no failure") };
+    assert_eq!(reason.code, RegistrationFailureCode::PasswordNeeded);
+    phone.sign_in(1, "new");
+    assert_eq!(phone.commands(), [password("new")]);
+    assert!(phone.started_configs().is_empty());
+}
+
+/// Looking at the phone again and again must not feed a ban list; the button may.
+#[test]
+fn a_refused_account_is_tried_again_by_the_person_only() {
+    let mut phone = TestCallList::registered();
+    phone.registration(ua::Registration::Reconnecting {
+        failure: ua::RegisterFailure { kind: ua::RegisterFailureKind::Forbidden, status: Some(403) },
+        retry_at: Some(ua::Millis(9_000_000)),
+    });
+    let RegistrationStatus::Reconnecting { reason, .. } = phone.snapshot(1).registration else { panic!("no failure") };
+    assert_eq!(reason.text, "Refused: wrong account, or too many devices");
+    phone.send(1, ToAgent::Retry);
+    assert!(phone.probes());
+}
+
+#[test]
+fn a_phone_that_is_taken_down_unregisters_at_once() {
+    let mut phone = TestCallList::registered();
+    phone.attach(2, "b");
+    phone.send(2, ToAgent::Leave);
+    assert!(phone.commands().is_empty(), "another page is attached");
+    phone.send(1, ToAgent::Leave);
+    assert_eq!(phone.commands(), [Command::Unregister]);
+    phone.registration(ua::Registration::SignedOut);
+    assert!(phone.finished());
+}
+
+#[test]
+fn a_page_that_is_taken_down_does_not_end_the_call_of_a_page_that_reloads() {
+    let mut phone = TestCallList::in_call();
+    phone.attach(2, "b");
+    phone.send(1, ToAgent::Detach);
+    phone.clear_output();
+    phone.send(2, ToAgent::Leave);
+    assert!(phone.commands().is_empty());
 }
 
 #[test]
@@ -86,7 +184,7 @@ fn a_page_that_signs_in_gets_no_signed_out_snapshot() {
 #[test]
 fn a_password_is_compared_with_a_stored_ha1() {
     let ha1 = ha1(Algorithm::Md5, "101", "sip.test", "secret");
-    let stored = AccountSecret::Ha1 { realm: Some("sip.test".into()), ha1 };
+    let stored = AccountSecret::Ha1 { ha1s: vec![realm_ha1("sip.test", &ha1)] };
     // The first page has the stored hash, and the second one the password.
     let mut phone = TestCallList::new();
     phone.attach_without_sign_in(1, "a");

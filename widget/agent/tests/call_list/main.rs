@@ -5,6 +5,7 @@
 
 mod accounts;
 mod calls;
+mod far_end;
 mod hold;
 mod interleavings;
 mod pages;

@@ -227,7 +227,10 @@ impl TestCallList {
                 AgentEvent::CallAnswered { .. } => "answered".into(),
                 AgentEvent::Registered { .. } => "registered".into(),
                 AgentEvent::Unregistered { .. } => "unregistered".into(),
+                AgentEvent::CallUpdated { call } => format!("updated: {}", call.number),
+                AgentEvent::CallMessage { text, .. } => format!("message: {text}"),
                 AgentEvent::Ha1 { .. } => "ha1".into(),
+                AgentEvent::PasswordNeeded { .. } => "password needed".into(),
                 AgentEvent::HoldFailed { .. } => "hold failed".into(),
             })
             .collect()
@@ -241,6 +244,10 @@ impl TestCallList {
                 _ => None,
             })
             .collect()
+    }
+
+    pub fn probes(&self) -> bool {
+        self.out.contains(&CallListOutput::Probe)
     }
 
     pub fn finished(&self) -> bool {

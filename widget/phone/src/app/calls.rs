@@ -5,7 +5,7 @@ use std::rc::Rc;
 use bitcall_wire::agent_protocol::{
     AgentEvent, AgentSnapshot, CallDirection, CallEndCause, CallId, CallSnapshot, HoldState, RegistrationStatus, ToPage,
 };
-use bitcall_wire::host_protocol::{self, CallEndedPayload, CallRef, EmptyPayload, FromPhone};
+use bitcall_wire::host_protocol::{self, CallEndedPayload, CallRef, CallUpdatedPayload, EmptyPayload, FromPhone};
 use bitcall_wire::number;
 
 use super::App;
@@ -272,6 +272,9 @@ impl App {
                 if self.notified_calls.borrow_mut().insert(&call) {
                     self.notify_host(&FromPhone::CallIncoming(call_ref(&call)));
                 }
+                if self.is_registered() && self.is_at_sign_in() {
+                    self.show_phone();
+                }
             }
             AgentEvent::CallAnswered { call } => {
                 if call.hold == HoldState::None {
@@ -284,10 +287,26 @@ impl App {
                 }
                 self.notify_host(&FromPhone::CallAnswered(call_ref(&call)));
             }
+            AgentEvent::CallUpdated { call } => {
+                ui.announcement.set(format!("The other side is now {}", caller(&call)));
+                self.notify_host(&FromPhone::CallUpdated(CallUpdatedPayload {
+                    call: call_ref(&call),
+                    display_name: call.display_name,
+                }));
+            }
+            AgentEvent::CallMessage { call, text } => {
+                let from = ui.snapshot.with_untracked(|snapshot| {
+                    let is_shown = focused_call(snapshot).is_some_and(|shown| shown.id == call);
+                    find_call(snapshot, &call).filter(|_| !is_shown).map(caller)
+                });
+                let from = from.map_or_else(String::new, |name| format!(" from {name}"));
+                ui.call_notice.set(Some(format!("Message{from}: {text}")));
+            }
             AgentEvent::CallEnded { call, cause, duration } => self.handle_ended(&call, &cause, duration),
             // Reported from the snapshots, which a page that attaches late receives as well.
             AgentEvent::Registered { .. } | AgentEvent::Unregistered { .. } => {}
-            AgentEvent::Ha1 { realm, ha1 } => self.adopt_ha1(realm, ha1),
+            AgentEvent::Ha1 { ha1 } => self.adopt_ha1(ha1),
+            AgentEvent::PasswordNeeded { call } => self.ask_for_password(call.as_deref()),
             // The banner shows it, with the remedy.
             AgentEvent::Refused { code, .. } if code.starts_with("MICROPHONE_") => {}
             AgentEvent::Refused { code, message } => {

@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 
-use bitcall_wire::agent_protocol::{CallId, MediaError, RegistrationStatus, ToAgent};
+use bitcall_wire::agent_protocol::{CallId, MediaError, RegistrationStatus};
 use bitcall_wire::config::{RuntimeConfig, ThemeStart};
 use bitcall_wire::host_protocol::{self, EmptyPayload, FromPhone, HostOptions, PhoneError, ToPhone};
 use sycamore::reactive::create_effect;
@@ -149,6 +149,7 @@ impl App {
             UserAction::SubmitSignIn => self.submit_sign_in(),
             UserAction::Connect => self.connect(),
             UserAction::OtherAccount => self.other_account(),
+            UserAction::CloseSignIn => self.show_phone(),
             UserAction::SignOut => self.sign_out(),
             call_action => self.handle_call_action(call_action),
         }
@@ -252,7 +253,7 @@ impl App {
                     agent.hang_up(&call.id);
                 }
             });
-            agent.close();
+            agent.leave();
         }
         if let Some(host) = self.host.borrow_mut().take() {
             host.stop_listening();
@@ -364,7 +365,7 @@ impl App {
                     self.ui.snapshot.update(|snapshot| snapshot.registration = RegistrationStatus::Connecting);
                     agent.sign_in(account);
                 }
-                None => agent.send(&ToAgent::Probe),
+                None => agent.retry(),
             }
         }
     }

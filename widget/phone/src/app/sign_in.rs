@@ -3,8 +3,7 @@
 use std::rc::Rc;
 
 use bitcall_wire::agent_protocol::{
-    AccountSecret, AgentSnapshot, CallEndCause, RegistrationFailure, RegistrationFailureCode, RegistrationStatus,
-    SipAccount,
+    AgentSnapshot, CallEndCause, RealmHa1, RegistrationFailure, RegistrationFailureCode, RegistrationStatus, SipAccount,
 };
 use bitcall_wire::host_protocol::{FromPhone, RegisteredPayload, UnregisteredPayload};
 
@@ -14,10 +13,10 @@ use crate::browser;
 use crate::page;
 use crate::recents::RecentCall;
 use crate::signin::{
-    Credentials, FormDefaults, FormErrors, InitialSignIn, RedactedSecret, StoredSession, initial_sign_in,
-    may_mean_outdated_session, read_form, server_origins,
+    Credentials, FormDefaults, FormErrors, InitialSignIn, StoredSession, initial_sign_in, may_mean_outdated_session,
+    read_form, server_origins,
 };
-use crate::ui::{Screen, Tab, focused_call};
+use crate::ui::{Screen, Tab, focused_call, is_engaged};
 
 /// How long the skeleton may stay while the server is asked. People perceive less than 100 ms as instant.
 const SKELETON_TIMEOUT_MS: i32 = 80;
@@ -134,6 +133,10 @@ impl App {
                 self.signed_in.set(true);
                 if !was {
                     self.handle_registered(username, domain);
+                } else if self.ui.form.busy.get_untracked() {
+                    // The password was asked for again, and is right.
+                    self.clear_form();
+                    self.show_phone();
                 }
                 return;
             }
@@ -145,14 +148,18 @@ impl App {
             RegistrationStatus::Connecting => self.signed_in.set(true),
             RegistrationStatus::Reconnecting { reason, .. } => {
                 self.signed_in.set(true);
+                let is_new = before != &snapshot.registration;
+                let only_person_can_help = matches!(
+                    reason.code,
+                    RegistrationFailureCode::WrongPassword | RegistrationFailureCode::PasswordNeeded
+                );
+                if is_new && self.sign_in_instead(reason) {
+                    return;
+                }
                 if self.is_at_sign_in() {
-                    self.show_form_error(&format!("{} Trying again by itself.", sentence(reason)));
-                } else if reason.code == RegistrationFailureCode::WrongPassword
-                    && before != &snapshot.registration
-                    && focused_call(snapshot).is_none()
-                {
-                    // The password was correct before and has been changed: only the person knows the new
-                    // one.
+                    self.show_form_error(&format!("{} Trying again by itself.", sentence(&reason.text)));
+                } else if only_person_can_help && is_new && focused_call(snapshot).is_none() {
+                    // The password was correct before. It has been changed, or the server's realm has.
                     self.handle_failure(reason, false);
                 }
             }
@@ -171,11 +178,11 @@ impl App {
         }
     }
 
-    /// The realm is known: from now on HA1 replaces the password.
-    pub(super) fn adopt_ha1(&self, realm: String, ha1: String) {
+    /// A realm has accepted this HA1, which replaces the password here.
+    pub(super) fn adopt_ha1(&self, ha1: RealmHa1) {
         self.ui.signed_in_as.update(|who| {
             if let Some(who) = who {
-                who.secret = RedactedSecret(AccountSecret::Ha1 { realm: Some(realm), ha1 });
+                who.secret.0.adopt(ha1);
             }
         });
         if self.is_registered() {
@@ -184,7 +191,10 @@ impl App {
     }
 
     pub(super) fn account(&self) -> Option<SipAccount> {
-        let credentials = self.ui.signed_in_as.get_clone_untracked()?;
+        self.account_of(self.ui.signed_in_as.get_clone_untracked()?)
+    }
+
+    fn account_of(&self, credentials: Credentials) -> Option<SipAccount> {
         self.with_tenant(|tenant| SipAccount {
             username: credentials.username,
             domain: credentials.domain,
@@ -199,8 +209,12 @@ impl App {
 
     fn sign_in(self: &Rc<Self>, credentials: Credentials) {
         let key = credentials.user_key();
-        self.ui.signed_in_as.set(Some(credentials));
-        let Some(account) = self.account() else { return };
+        let present = self.ui.signed_in_as.with_untracked(|who| who.as_ref().map(Credentials::user_key));
+        // Of an account that is registered the secret is known already; the password may be mistyped.
+        if present.as_ref() != Some(&key) || !self.is_registered() {
+            self.ui.signed_in_as.set(Some(credentials.clone()));
+        }
+        let Some(account) = self.account_of(credentials) else { return };
         if account.wss.is_empty() {
             self.show_form_error("This phone has no server yet. Ask whoever runs it to set one up.");
             self.ui.screen.set(Screen::Form);
@@ -217,6 +231,7 @@ impl App {
         if same {
             if let Some(agent) = &*self.agent.borrow() {
                 agent.sign_in(account);
+                agent.retry();
             }
             return;
         }
@@ -261,13 +276,8 @@ impl App {
     }
 
     fn handle_registered(self: &Rc<Self>, username: &str, domain: &str) {
-        let form = self.ui.form;
         self.fallback.borrow_mut().take();
-        form.busy.set(false);
-        form.error.set(None);
-        form.errors.set(FormErrors::default());
-        form.password.set(String::new());
-        form.password_shown.set(false);
+        self.clear_form();
         self.notify_host(&FromPhone::Registered(RegisteredPayload {
             username: username.to_owned(),
             domain: domain.to_owned(),
@@ -284,7 +294,16 @@ impl App {
         });
     }
 
-    fn show_phone(self: &Rc<Self>) {
+    fn clear_form(&self) {
+        let form = self.ui.form;
+        form.busy.set(false);
+        form.error.set(None);
+        form.errors.set(FormErrors::default());
+        form.password.set(String::new());
+        form.password_shown.set(false);
+    }
+
+    pub(super) fn show_phone(self: &Rc<Self>) {
         if self.ui.screen.with_untracked(|screen| *screen != Screen::Phone) {
             self.ui.tab.set(Tab::Keypad);
             self.ui.screen.set(Screen::Phone);
@@ -305,26 +324,54 @@ impl App {
         let about_account = matches!(
             reason.code,
             RegistrationFailureCode::WrongPassword
-                | RegistrationFailureCode::Forbidden
+                | RegistrationFailureCode::PasswordNeeded
                 | RegistrationFailureCode::NotFound
                 | RegistrationFailureCode::BadConfiguration
         );
-        let fallback = self.fallback.borrow_mut().take_if(|_| may_mean_outdated_session(reason.code));
-        if reason.code == RegistrationFailureCode::WrongPassword || fallback.is_some() {
-            self.forget_refused_session();
-            if let Some(fallback) = fallback {
-                self.sign_in(fallback);
-                return;
-            }
+        if self.sign_in_instead(reason) {
+            return;
         }
-        self.cancel_pending_call(&sentence(reason));
+        if reason.code == RegistrationFailureCode::WrongPassword {
+            self.forget_refused_session();
+        }
+        self.cancel_pending_call(&sentence(&reason.text));
         if self.is_at_sign_in() || (about_account && !in_call) {
-            self.show_failure(reason);
+            self.show_failure(reason.code, &reason.text);
         }
     }
 
+    /// The stored session was refused: signs in with the credentials of the host page, if it gave any. Once.
+    fn sign_in_instead(self: &Rc<Self>, reason: &RegistrationFailure) -> bool {
+        let fallback = self.fallback.borrow_mut().take_if(|_| may_mean_outdated_session(reason.code));
+        let Some(fallback) = fallback else { return false };
+        if reason.code != RegistrationFailureCode::PasswordNeeded {
+            self.forget_refused_session();
+        }
+        self.sign_in(fallback);
+        true
+    }
+
+    /// Another realm of the server needs the password, for this call. None: what was entered is not the password.
+    pub(super) fn ask_for_password(&self, call: Option<&str>) {
+        let talks = self.ui.snapshot.with_untracked(|snapshot| {
+            snapshot.calls.iter().any(|other| is_engaged(other) && Some(other.id.as_str()) != call)
+        });
+        if talks {
+            let text = "The server asks for the password again. Call once more after this call, and enter it.";
+            self.ui.call_notice.set(Some(text.to_owned()));
+            return;
+        }
+        self.show_failure(
+            match call {
+                Some(_) => RegistrationFailureCode::PasswordNeeded,
+                None => RegistrationFailureCode::WrongPassword,
+            },
+            "",
+        );
+    }
+
     /// Shows the sign-in form with the error beside its field.
-    fn show_failure(&self, reason: &RegistrationFailure) {
+    fn show_failure(&self, code: RegistrationFailureCode, text: &str) {
         let form = self.ui.form;
         form.busy.set(false);
         if let Some(who) = self.ui.signed_in_as.get_clone_untracked() {
@@ -334,15 +381,16 @@ impl App {
         // The credentials of the host page were wrong: the person has to type the password.
         form.defaults.update(|defaults| defaults.secret = None);
         let mut errors = FormErrors::default();
-        match reason.code {
+        match code {
             RegistrationFailureCode::WrongPassword => errors.password = Some("Wrong password. Check it and try again."),
+            RegistrationFailureCode::PasswordNeeded => errors.password = Some("Enter the password again."),
             RegistrationFailureCode::NotFound => errors.username = Some("The server does not know this name."),
-            _ => form.error.set(Some(sentence(reason))),
+            _ => form.error.set(Some(sentence(text))),
         }
-        let wrong_password = errors.password.is_some();
+        let is_about_password = errors.password.is_some();
         form.errors.set(errors);
         self.ui.screen.set(Screen::Form);
-        if wrong_password {
+        if is_about_password {
             page::focus_after_render("password");
         }
     }
@@ -438,7 +486,7 @@ impl App {
     }
 
     /// The sign-in form or the connect button is shown.
-    fn is_at_sign_in(&self) -> bool {
+    pub(super) fn is_at_sign_in(&self) -> bool {
         self.ui.screen.with_untracked(|screen| matches!(screen, Screen::Form | Screen::Connect(_)))
     }
 
@@ -457,8 +505,8 @@ pub(super) fn recents_name(user_key: &str) -> String {
     format!("recents:{user_key}")
 }
 
-fn sentence(reason: &RegistrationFailure) -> String {
-    format!("{}.", reason.text.trim().trim_end_matches('.'))
+fn sentence(text: &str) -> String {
+    format!("{}.", text.trim().trim_end_matches('.'))
 }
 
 fn reason_words(registration: &RegistrationStatus) -> String {

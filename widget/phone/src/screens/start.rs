@@ -1,5 +1,6 @@
 //! The screens before the phone can be used: loading, opened without a host page, signing in.
 
+use bitcall_wire::agent_protocol::RegistrationStatus;
 use sycamore::prelude::*;
 use sycamore::web::tags::*;
 use sycamore::web::{bind, events};
@@ -94,6 +95,9 @@ pub fn connect(ui: Ui, credentials: &Credentials) -> View {
 pub fn form(ui: Ui) -> View {
     let fields = ui.form;
     let FormDefaults { domain_fixed, secret, .. } = fields.defaults.get_clone_untracked();
+    let registered = selector(move || {
+        ui.snapshot.with(|snapshot| matches!(snapshot.registration, RegistrationStatus::Registered { .. }))
+    });
     main()
         .class("start-page")
         .children(
@@ -136,8 +140,19 @@ pub fn form(ui: Ui) -> View {
                         .children(dynamic(move || {
                             if fields.busy.get() { "Signing in…" } else { "Sign in" }.to_owned()
                         })),
+                    dynamic(move || if registered.get() { not_now(ui) } else { View::new() }),
                 )),
         )
+        .into()
+}
+
+/// The password is asked for while the phone is registered: it is only needed for some calls.
+fn not_now(ui: Ui) -> View {
+    button()
+        .class("text-button")
+        .r#type("button")
+        .on_press(move || ui.dispatch(UserAction::CloseSignIn))
+        .children("Not now")
         .into()
 }
 

@@ -59,13 +59,13 @@ pub fn challenges(value: &str) -> impl Iterator<Item = Challenge> {
 /// From all challenge values of a 401 or 407, the strongest one per realm that `secret` can answer
 /// (several proxies on the path have one realm each), in the order of their first appearance.
 ///
-/// SHA-256 is preferred to MD5; otherwise the server's order applies (RFC 8760 §2.4).
+/// Every other algorithm is preferred to MD5; otherwise the server's order applies (RFC 8760 §2.4).
 pub fn choose<'v>(values: impl Iterator<Item = &'v str>, secret: DigestSecret<'_>) -> Vec<Challenge> {
     let mut chosen: Vec<Challenge> = Vec::new();
     for challenge in values.flat_map(challenges).filter(|challenge| secret.supports(challenge.algorithm)) {
         match chosen.iter_mut().find(|other| other.realm == challenge.realm) {
             Some(other) => {
-                if challenge.algorithm.is_sha256() && !other.algorithm.is_sha256() {
+                if other.algorithm.is_weak() && !challenge.algorithm.is_weak() {
                     *other = challenge;
                 }
             }
@@ -77,7 +77,7 @@ pub fn choose<'v>(values: impl Iterator<Item = &'v str>, secret: DigestSecret<'_
 
 impl Challenge {
     /// The value of `Authorization` or `Proxy-Authorization` that answers this challenge; `None` if
-    /// the secret is an HA1 of the other algorithm.
+    /// the secret is an HA1 of another algorithm.
     ///
     /// `auth` is preferred to `auth-int`, because proxies may rewrite bodies.
     pub fn answer(&self, input: &AuthorizationInput<'_>) -> Option<String> {
@@ -186,6 +186,8 @@ fn parse_first_challenge(value: &str) -> (Option<Challenge>, &str) {
             _ if name.eq_ignore_ascii_case("opaque") => set_once(&mut opaque, text.into_owned()),
             _ if name.eq_ignore_ascii_case("algorithm") => algorithm = Algorithm::from_name(&text),
             _ if name.eq_ignore_ascii_case("stale") => stale = text.eq_ignore_ascii_case("true"),
+            // An empty list offers nothing: as if there were no `qop`.
+            _ if name.eq_ignore_ascii_case("qop") && text.trim_matches([',', ' ', '\t']).is_empty() => {}
             _ if name.eq_ignore_ascii_case("qop") => {
                 let known = text.split(',').filter_map(|word| Qop::from_name(grammar::trim(word)));
                 set_once(&mut qop, known.collect::<Vec<_>>());

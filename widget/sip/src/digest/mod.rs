@@ -26,9 +26,9 @@ pub use credentials::Credentials;
 
 use md5::Md5;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha512_256};
 
-/// The supported digest algorithms. SHA-512-256 is not supported, because no SIP server in use offers only that.
+/// The digest algorithms (RFC 7616 §3.2, RFC 8760 §2.3): all that are registered for SIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Algorithm {
     /// `MD5`
@@ -39,6 +39,10 @@ pub enum Algorithm {
     Sha256,
     /// `SHA-256-sess`
     Sha256Sess,
+    /// `SHA-512-256`
+    Sha512_256,
+    /// `SHA-512-256-sess`
+    Sha512_256Sess,
 }
 
 /// Quality of protection (RFC 7616 §3.4).
@@ -63,6 +67,8 @@ pub enum DigestSecret<'a> {
         md5: Option<&'a str>,
         /// 64 hex digits.
         sha256: Option<&'a str>,
+        /// 64 hex digits.
+        sha512_256: Option<&'a str>,
     },
 }
 
@@ -76,40 +82,38 @@ impl core::fmt::Debug for DigestSecret<'_> {
 }
 
 impl<'a> DigestSecret<'a> {
-    /// A secret from one HA1; `None` if it is neither 32 (MD5) nor 64 (SHA-256) hex digits.
+    /// A secret from one HA1; `None` if it is neither 32 (MD5) nor 64 (SHA-256) hex digits. An HA1 of
+    /// SHA-512-256 has 64 digits as well: it is not told from them.
     pub fn from_ha1(ha1: &'a str) -> Option<DigestSecret<'a>> {
-        if !ha1.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return None;
-        }
-        match ha1.len() {
-            32 => Some(DigestSecret::Ha1 { md5: Some(ha1), sha256: None }),
-            64 => Some(DigestSecret::Ha1 { md5: None, sha256: Some(ha1) }),
-            _ => None,
-        }
+        let algorithm = Algorithm::of_ha1(ha1)?;
+        Some(DigestSecret::Ha1 {
+            md5: (algorithm == Algorithm::Md5).then_some(ha1),
+            sha256: (algorithm == Algorithm::Sha256).then_some(ha1),
+            sha512_256: None,
+        })
     }
 
-    /// HA1 in hex; `None` if the secret is an HA1 of the other algorithm.
+    /// HA1 in hex; `None` if the secret is an HA1 of another algorithm.
     fn ha1(self, algorithm: Algorithm, username: &str, realm: &str) -> Option<String> {
         match self {
             DigestSecret::Password(password) => Some(ha1(algorithm, username, realm, password)),
-            DigestSecret::Ha1 { md5, sha256 } => {
-                let ha1 = if algorithm.is_sha256() { sha256 } else { md5 };
-                ha1.map(str::to_ascii_lowercase)
-            }
+            DigestSecret::Ha1 { .. } => self.stored_ha1(algorithm).map(str::to_ascii_lowercase),
+        }
+    }
+
+    fn stored_ha1(self, algorithm: Algorithm) -> Option<&'a str> {
+        let DigestSecret::Ha1 { md5, sha256, sha512_256 } = self else {
+            return None;
+        };
+        match algorithm.without_session() {
+            Algorithm::Sha256 => sha256,
+            Algorithm::Sha512_256 => sha512_256,
+            _ => md5,
         }
     }
 
     fn supports(self, algorithm: Algorithm) -> bool {
-        match self {
-            DigestSecret::Password(_) => true,
-            DigestSecret::Ha1 { md5, sha256 } => {
-                if algorithm.is_sha256() {
-                    sha256.is_some()
-                } else {
-                    md5.is_some()
-                }
-            }
-        }
+        matches!(self, DigestSecret::Password(_)) || self.stored_ha1(algorithm).is_some()
     }
 }
 
@@ -119,6 +123,16 @@ pub fn ha1(algorithm: Algorithm, username: &str, realm: &str, password: &str) ->
 }
 
 impl Algorithm {
+    /// All algorithms.
+    pub const ALL: [Algorithm; 6] = [
+        Algorithm::Md5,
+        Algorithm::Md5Sess,
+        Algorithm::Sha256,
+        Algorithm::Sha256Sess,
+        Algorithm::Sha512_256,
+        Algorithm::Sha512_256Sess,
+    ];
+
     /// The name in a challenge.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -126,28 +140,54 @@ impl Algorithm {
             Algorithm::Md5Sess => "MD5-sess",
             Algorithm::Sha256 => "SHA-256",
             Algorithm::Sha256Sess => "SHA-256-sess",
+            Algorithm::Sha512_256 => "SHA-512-256",
+            Algorithm::Sha512_256Sess => "SHA-512-256-sess",
         }
     }
 
     /// The algorithm of this name, case-insensitive; `None` if it is not supported.
     pub fn from_name(name: &str) -> Option<Algorithm> {
-        [Algorithm::Md5, Algorithm::Md5Sess, Algorithm::Sha256, Algorithm::Sha256Sess]
-            .into_iter()
-            .find(|algorithm| algorithm.as_str().eq_ignore_ascii_case(name))
+        Algorithm::ALL.into_iter().find(|algorithm| algorithm.as_str().eq_ignore_ascii_case(name))
     }
 
-    /// Whether it is SHA-256 or SHA-256-sess; the others are MD5.
-    pub fn is_sha256(self) -> bool {
-        matches!(self, Algorithm::Sha256 | Algorithm::Sha256Sess)
+    /// The algorithm of an HA1 whose algorithm is not named: 32 hex digits are MD5, 64 are SHA-256; else `None`.
+    pub fn of_ha1(ha1: &str) -> Option<Algorithm> {
+        if !ha1.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        match ha1.len() {
+            32 => Some(Algorithm::Md5),
+            64 => Some(Algorithm::Sha256),
+            _ => None,
+        }
+    }
+
+    /// The algorithm without `-sess`: both have the same HA1 (RFC 7616 §3.4.2).
+    #[must_use]
+    pub fn without_session(self) -> Algorithm {
+        match self {
+            Algorithm::Md5 | Algorithm::Md5Sess => Algorithm::Md5,
+            Algorithm::Sha256 | Algorithm::Sha256Sess => Algorithm::Sha256,
+            Algorithm::Sha512_256 | Algorithm::Sha512_256Sess => Algorithm::Sha512_256,
+        }
     }
 
     fn is_session(self) -> bool {
-        matches!(self, Algorithm::Md5Sess | Algorithm::Sha256Sess)
+        self != self.without_session()
+    }
+
+    /// MD5 is broken and only used where a server offers nothing else.
+    fn is_weak(self) -> bool {
+        self.without_session() == Algorithm::Md5
     }
 
     /// The hash of the parts joined by colons, in hex.
     fn hash(self, parts: &[&[u8]]) -> String {
-        if self.is_sha256() { hash_with(Sha256::new(), parts) } else { hash_with(Md5::new(), parts) }
+        match self.without_session() {
+            Algorithm::Sha256 => hash_with(Sha256::new(), parts),
+            Algorithm::Sha512_256 => hash_with(Sha512_256::new(), parts),
+            _ => hash_with(Md5::new(), parts),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ impl UserAgent {
     pub(super) fn on_command(&mut self, command: Command, now: Millis) {
         match command {
             Command::Register => self.register(now),
+            Command::SetPassword { password } => self.set_password(password.0, now),
             Command::Unregister => self.unregister(now),
             Command::Invite { call, target, caller_id, sdp } => {
                 self.invite(call, &target, caller_id.as_deref(), sdp.as_deref(), now);

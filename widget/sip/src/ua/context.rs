@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::credential_store::CredentialStore;
+use super::credential_store::{ChallengeRefusal, CredentialStore, EarlierTries};
 use super::interface::{CallId, Config, Event, Millis, Output, SipSecret, TransportId};
 use super::random::{Random, token_characters};
 use super::status_text::reason_phrase;
@@ -15,7 +15,7 @@ use crate::request_template::{RequestTemplate, number};
 use crate::transaction::{ClientTransaction, ServerKey, ServerTransaction};
 
 /// Value of `Allow`: the supported methods.
-pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, NOTIFY";
+pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, NOTIFY, MESSAGE";
 /// Value of `Supported`: the supported option tags.
 pub(super) const SUPPORTED: &str = "outbound, path, gruu, timer, 100rel";
 
@@ -47,8 +47,8 @@ pub(super) struct ClientRequest {
     pub(super) owner: TransactionUser,
     /// Credentials as sent; the ACK for a 2xx repeats them (RFC 3261 §22.1).
     pub(super) credentials: Vec<(String, String)>,
-    /// How often this request was sent again after a challenge or a 422.
-    pub(super) retries: u8,
+    /// The tries before this one, after a challenge or a 422.
+    pub(super) tries: EarlierTries,
 }
 
 /// The receiver of the responses: the transaction user (RFC 3261 §5).
@@ -109,7 +109,7 @@ impl UaContext {
             token_characters(&hash, 12)
         };
         let credential_store = CredentialStore::new(&config);
-        config.secret = SipSecret::Ha1 { realm: None, ha1: String::new() };
+        config.secret = SipSecret::Ha1(Vec::new());
         Self {
             config,
             random,
@@ -224,21 +224,37 @@ impl UaContext {
 
     /// Sends a request with the credentials for known challenges. Without a connection it times out at once.
     pub(super) fn request(&mut self, template: RequestTemplate, owner: TransactionUser, now: Millis) -> String {
-        self.request_with_retries(template, owner, 0, now)
+        self.request_again(template, owner, EarlierTries::default(), now)
     }
 
-    pub(super) fn request_with_retries(
+    /// Sends a request that was sent before, after a challenge or a 422.
+    pub(super) fn request_again(
         &mut self,
         template: RequestTemplate,
         owner: TransactionUser,
-        retries: u8,
+        tries: EarlierTries,
         now: Millis,
     ) -> String {
         let mut branch = String::from("z9hG4bK");
         branch.push_str(&self.random.tag());
         let credentials = self.credential_store.credentials(&template, &mut self.random);
-        self.start_client_transaction(&branch, template, owner, credentials, retries, now);
+        self.start_client_transaction(&branch, template, owner, credentials, tries, now);
         branch
+    }
+
+    /// A 401 or 407 to a request of a call: `Ok` if it is to be sent again.
+    pub(super) fn on_call_challenge(
+        &mut self,
+        response: &Response,
+        client: &ClientRequest,
+    ) -> Result<EarlierTries, ChallengeRefusal> {
+        let result = self.credential_store.on_challenge(response, client);
+        if let (Err(ChallengeRefusal::PasswordNeeded { realm }), TransactionUser::Call { call, .. }) =
+            (&result, &client.owner)
+        {
+            self.emit(Event::PasswordNeeded { call: call.clone(), realm: realm.clone() });
+        }
+        result
     }
 
     /// A CANCEL: same branch as its INVITE, no credentials (RFC 3261 §9.1, §22.1).
@@ -249,7 +265,7 @@ impl UaContext {
         owner: TransactionUser,
         now: Millis,
     ) {
-        self.start_client_transaction(branch, template, owner, Vec::new(), 0, now);
+        self.start_client_transaction(branch, template, owner, Vec::new(), EarlierTries::default(), now);
     }
 
     fn start_client_transaction(
@@ -258,7 +274,7 @@ impl UaContext {
         template: RequestTemplate,
         owner: TransactionUser,
         credentials: Vec<(String, String)>,
-        retries: u8,
+        tries: EarlierTries,
         now: Millis,
     ) {
         self.send_without_transaction(&template, branch, &credentials);
@@ -266,7 +282,7 @@ impl UaContext {
         if self.transport.is_none() {
             transaction.time_out_at(now);
         }
-        self.client_requests.push(ClientRequest { transaction, template, owner, credentials, retries });
+        self.client_requests.push(ClientRequest { transaction, template, owner, credentials, tries });
     }
 
     /// Sends a request without a new transaction, e.g. the ACK for a final response other than 2xx (RFC 3261 §17.1.1.3).

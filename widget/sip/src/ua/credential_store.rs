@@ -1,47 +1,32 @@
 //! Password, HA1s, and the digest challenges of the servers (RFC 3261 §22).
 //!
-//! The password is deleted as soon as a registrar has accepted an HA1 made of it.
+//! The password stays in memory, because another realm may challenge later; it is never part of the
+//! serialised state. Each realm that has accepted credentials leaves its HA1, which the driver may store.
 //! A nonce is reused for later requests, with a higher `nc` (RFC 7616 §3.3).
 
 use serde::{Deserialize, Serialize};
 
 use super::context::ClientRequest;
-use super::interface::{Config, Event, SipSecret};
+use super::interface::{Config, Event, RealmHa1, SipSecret};
 use super::random::Random;
-use crate::digest::{Algorithm, AuthorizationInput, Challenge, Credentials, DigestSecret, choose, ha1};
+use crate::digest::{Algorithm, AuthorizationInput, Challenge, Credentials, DigestSecret, challenges, choose, ha1};
 use crate::message::{Header, Response};
 use crate::request_template::RequestTemplate;
 
 /// A request is sent again at most this often. Several servers on the path may each report a stale nonce.
 const MAX_CHALLENGE_RETRIES: u8 = 5;
+/// Limit of realms in one response, and of realms whose HA1 is kept.
+const MAX_REALMS: usize = 16;
 
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct CredentialStore {
     username: String,
+    /// Not restored: the driver gives it again ([`CredentialStore::set_password`]) if it has it.
+    #[serde(skip)]
     password: Option<String>,
-    realm_ha1s: Vec<RealmHa1>,
+    /// Given by the driver, or accepted by their realm.
+    ha1s: Vec<RealmHa1>,
     sessions: Vec<DigestSession>,
-}
-
-/// HA1s of one realm.
-#[derive(Clone, Serialize, Deserialize)]
-struct RealmHa1 {
-    /// None: used for any realm.
-    realm: Option<String>,
-    md5: Option<String>,
-    sha256: Option<String>,
-    /// Whether the driver has it already (`Event::Ha1`).
-    reported: bool,
-}
-
-impl RealmHa1 {
-    fn secret(&self) -> DigestSecret<'_> {
-        DigestSecret::Ha1 { md5: self.md5.as_deref(), sha256: self.sha256.as_deref() }
-    }
-
-    fn matches_realm(&self, realm: &str) -> bool {
-        self.realm.as_deref().is_none_or(|ours| ours == realm)
-    }
 }
 
 /// A challenge that is answered in every request to its source.
@@ -52,8 +37,6 @@ struct DigestSession {
     cnonce: String,
     /// Nonce count `nc`: the number of requests sent with this nonce.
     count: u32,
-    /// The previous nonce was refused without `stale=true`; if this one is refused too, the credentials are wrong.
-    refused_once: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,40 +48,72 @@ enum ChallengeSource {
     Proxy,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ChallengeOutcome {
-    /// Send the request again with new credentials.
-    Retry,
+/// The earlier tries of one request. They belong to the request and not to the account: while two requests are
+/// under way, a server with one-time nonces refuses the nonce of the second one (RFC 7616 §3.3).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct EarlierTries {
+    count: u8,
+    /// Who refused a nonce without `stale=true`, and its realm. Doubted once more, the credentials are wrong.
+    doubts: Vec<(ChallengeSource, String)>,
+}
+
+impl EarlierTries {
+    /// The tries before the next one, which is sent for another reason than a challenge.
+    pub(super) fn next(&self) -> Self {
+        Self { count: self.count.saturating_add(1), doubts: self.doubts.clone() }
+    }
+}
+
+/// Why a challenge is not answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ChallengeRefusal {
     /// Our credentials were refused.
-    Refused,
-    /// No challenge can be answered.
+    WrongPassword,
+    /// Only the password can answer, and only HA1s of other realms or algorithms are known.
+    PasswordNeeded { realm: String },
+    /// No challenge is understood.
     Unsupported,
+}
+
+/// The challenges of one header field.
+struct ChosenChallenges {
+    answerable: Vec<Challenge>,
+    /// The first realm whose secret is unknown.
+    unknown_realm: Option<String>,
 }
 
 impl CredentialStore {
     pub(super) fn new(config: &Config) -> Self {
-        let mut store =
-            Self { username: config.username.clone(), password: None, realm_ha1s: Vec::new(), sessions: Vec::new() };
-        match &config.secret {
-            SipSecret::Password(password) => store.password = Some(password.clone()),
-            SipSecret::Ha1 { realm, ha1 } => {
-                let long = ha1.len() == 64;
-                store.realm_ha1s.push(RealmHa1 {
-                    realm: realm.clone(),
-                    md5: (!long).then(|| ha1.clone()),
-                    sha256: long.then(|| ha1.clone()),
-                    reported: realm.is_some(),
-                });
-            }
-        }
-        store
+        let (password, ha1s) = match &config.secret {
+            SipSecret::Password(password) => (Some(password.clone()), Vec::new()),
+            SipSecret::Ha1(ha1s) => (None, ha1s.clone()),
+        };
+        Self { username: config.username.clone(), password, ha1s, sessions: Vec::new() }
     }
 
-    fn secret(&self, realm: &str) -> Option<DigestSecret<'_>> {
+    /// The password, which a restored state does not contain, or which the user has entered again.
+    pub(super) fn set_password(&mut self, password: String) {
+        self.password = Some(password);
+    }
+
+    fn secret(&self, realm: &str) -> DigestSecret<'_> {
         match &self.password {
-            Some(password) => Some(DigestSecret::Password(password)),
-            None => self.realm_ha1s.iter().find(|realm_ha1| realm_ha1.matches_realm(realm)).map(RealmHa1::secret),
+            Some(password) => DigestSecret::Password(password),
+            None => DigestSecret::Ha1 {
+                md5: self.stored_ha1(realm, Algorithm::Md5),
+                sha256: self.stored_ha1(realm, Algorithm::Sha256),
+                sha512_256: self.stored_ha1(realm, Algorithm::Sha512_256),
+            },
         }
+    }
+
+    /// The HA1 of this realm, else one whose realm is not known yet.
+    fn stored_ha1(&self, realm: &str, algorithm: Algorithm) -> Option<&str> {
+        let usable = self
+            .ha1s
+            .iter()
+            .filter(|stored| stored.algorithm == algorithm && stored.realm.as_deref().is_none_or(|ours| ours == realm));
+        usable.max_by_key(|stored| stored.realm.is_some()).map(|stored| stored.ha1.as_str())
     }
 
     /// The `Authorization` and `Proxy-Authorization` header fields of a request, for all known challenges.
@@ -117,9 +132,10 @@ impl CredentialStore {
                 ChallengeSource::Peer => method != "REGISTER",
                 ChallengeSource::Proxy => true,
             };
-            let Some(secret) = self.secret(&session.challenge.realm).filter(|_| applies) else {
+            if !applies {
                 continue;
-            };
+            }
+            let secret = self.secret(&session.challenge.realm);
             if session.cnonce.is_empty() {
                 session.cnonce = random.tag();
             }
@@ -146,94 +162,98 @@ impl CredentialStore {
         fields
     }
 
-    /// A 401 or 407 to a request of ours.
-    pub(super) fn on_challenge(&mut self, response: &Response, client: &ClientRequest) -> ChallengeOutcome {
+    /// A 401 or 407 to a request of ours: whether to send it again, with the credentials that
+    /// [`credentials`](Self::credentials) then has for it.
+    ///
+    /// # Errors
+    /// The reason why it cannot be answered.
+    pub(super) fn on_challenge(
+        &mut self,
+        response: &Response,
+        client: &ClientRequest,
+    ) -> Result<EarlierTries, ChallengeRefusal> {
         let is_register = client.template.method == "REGISTER";
-        let mut challenges = Vec::new();
+        let mut answerable = Vec::new();
+        let mut unknown_realm = None;
         for (header, source) in [
             (Header::WwwAuthenticate, if is_register { ChallengeSource::Registrar } else { ChallengeSource::Peer }),
             (Header::ProxyAuthenticate, ChallengeSource::Proxy),
         ] {
             let values: Vec<&str> = response.values(header).collect();
-            challenges.extend(self.choose(&values).into_iter().map(|challenge| (source, challenge)));
+            let chosen = self.choose(&values);
+            answerable.extend(chosen.answerable.into_iter().map(|challenge| (source, challenge)));
+            unknown_realm = unknown_realm.or(chosen.unknown_realm);
         }
-        if challenges.is_empty() || client.retries >= MAX_CHALLENGE_RETRIES {
-            return ChallengeOutcome::Unsupported;
+        let refusal = |otherwise| match unknown_realm {
+            Some(realm) => ChallengeRefusal::PasswordNeeded { realm },
+            None => otherwise,
+        };
+        if answerable.is_empty() || client.tries.count >= MAX_CHALLENGE_RETRIES {
+            return Err(refusal(ChallengeRefusal::Unsupported));
         }
+        let mut tries = client.tries.next();
         let mut refused = false;
-        for (source, challenge) in challenges {
-            let old_nonce = refused_nonce(client, source, &challenge.realm);
-            let previous = self
-                .sessions
-                .iter()
-                .position(|old| old.source == source && old.challenge.realm == challenge.realm)
-                .map(|index| self.sessions.remove(index));
-            let mut refused_once = false;
-            if let Some(nonce) = old_nonce
+        for (source, challenge) in answerable {
+            self.sessions.retain(|old| old.source != source || old.challenge.realm != challenge.realm);
+            if let Some(nonce) = refused_nonce(client, source, &challenge.realm)
                 && !challenge.stale
             {
-                // Some servers do not send `stale=true`: try once more if the nonce is a new one.
-                refused_once = true;
-                refused |= nonce == challenge.nonce || previous.is_some_and(|old| old.refused_once);
+                // Some servers do not send `stale=true`: each request is tried once more with a new nonce.
+                let doubt = (source, challenge.realm.clone());
+                refused |= nonce == challenge.nonce || tries.doubts.contains(&doubt);
+                tries.doubts.push(doubt);
             }
             if !refused {
-                self.sessions.push(DigestSession { source, challenge, cnonce: String::new(), count: 0, refused_once });
+                self.sessions.push(DigestSession { source, challenge, cnonce: String::new(), count: 0 });
             }
         }
-        if refused { ChallengeOutcome::Refused } else { ChallengeOutcome::Retry }
+        if refused { Err(refusal(ChallengeRefusal::WrongPassword)) } else { Ok(tries) }
     }
 
-    fn choose(&self, values: &[&str]) -> Vec<Challenge> {
-        if let Some(password) = &self.password {
-            return choose(values.iter().copied(), DigestSecret::Password(password));
+    /// The strongest challenge of each realm that can be answered.
+    fn choose(&self, values: &[&str]) -> ChosenChallenges {
+        let mut realms: Vec<String> = Vec::new();
+        for challenge in values.iter().flat_map(|value| challenges(value)) {
+            if realms.len() < MAX_REALMS && !realms.contains(&challenge.realm) {
+                realms.push(challenge.realm);
+            }
         }
-        let mut chosen: Vec<Challenge> = Vec::new();
-        for realm_ha1 in &self.realm_ha1s {
-            for challenge in choose(values.iter().copied(), realm_ha1.secret()) {
-                let new = chosen.iter().all(|other| other.realm != challenge.realm);
-                if new && realm_ha1.matches_realm(&challenge.realm) {
-                    chosen.push(challenge);
-                }
+        let mut chosen = ChosenChallenges { answerable: Vec::new(), unknown_realm: None };
+        for realm in realms {
+            let of_all_realms = choose(values.iter().copied(), self.secret(&realm));
+            match of_all_realms.into_iter().find(|challenge| challenge.realm == realm) {
+                Some(challenge) => chosen.answerable.push(challenge),
+                None => chosen.unknown_realm = chosen.unknown_realm.or(Some(realm)),
             }
         }
         chosen
     }
 
-    /// A request with credentials got a final response other than 401 or 407.
-    pub(super) fn on_credentials_accepted(&mut self) {
-        for session in &mut self.sessions {
-            session.refused_once = false;
-        }
-    }
-
-    /// The registrar accepted a REGISTER: deletes the password. Returns the HA1 for the driver, unless it has it.
-    pub(super) fn on_registered(&mut self) -> Option<Event> {
-        self.on_credentials_accepted();
-        if let Some(password) = self.password.take_if(|_| !self.sessions.is_empty()) {
-            for session in &self.sessions {
-                let realm = &session.challenge.realm;
-                let make = |algorithm| Some(ha1(algorithm, &self.username, realm, &password));
-                self.realm_ha1s.push(RealmHa1 {
-                    realm: Some(realm.clone()),
-                    md5: make(Algorithm::Md5),
-                    sha256: make(Algorithm::Sha256),
-                    reported: false,
-                });
+    /// A request was accepted: the HA1s of its credentials that the driver does not have yet.
+    pub(super) fn on_accepted(&mut self, client: &ClientRequest) -> Vec<Event> {
+        let mut events = Vec::new();
+        for accepted in client.credentials.iter().filter_map(|(_, value)| Credentials::parse(value)) {
+            let realm = accepted.realm.into_owned();
+            let algorithm = accepted.algorithm.without_session();
+            let known = self.ha1s.iter().position(|known| {
+                known.algorithm == algorithm && known.realm.as_ref().is_none_or(|known| *known == realm)
+            });
+            let ha1 = match (known.and_then(|index| self.ha1s.get_mut(index)), &self.password) {
+                (Some(known), _) if known.realm.is_some() => continue,
+                // It is of this realm.
+                (Some(known), _) => {
+                    known.realm = Some(realm.clone());
+                    known.ha1.clone()
+                }
+                (None, Some(password)) => ha1(algorithm, &self.username, &realm, password),
+                (None, None) => continue,
+            };
+            if known.is_none() && self.ha1s.len() < MAX_REALMS {
+                self.ha1s.push(RealmHa1 { realm: Some(realm.clone()), algorithm, ha1: ha1.clone() });
             }
+            events.push(Event::Ha1 { realm, algorithm: algorithm.as_str().into(), ha1 });
         }
-        let session = self
-            .sessions
-            .iter()
-            .find(|session| session.source == ChallengeSource::Registrar)
-            .or_else(|| self.sessions.first())?;
-        let realm = &session.challenge.realm;
-        let realm_ha1 =
-            self.realm_ha1s.iter_mut().find(|realm_ha1| !realm_ha1.reported && realm_ha1.matches_realm(realm))?;
-        realm_ha1.reported = true;
-        realm_ha1.realm = Some(realm.clone());
-        let sha256 = session.challenge.algorithm.is_sha256();
-        let (algorithm, ha1) = if sha256 { ("SHA-256", &realm_ha1.sha256) } else { ("MD5", &realm_ha1.md5) };
-        Some(Event::Ha1 { realm: realm.clone(), algorithm: algorithm.into(), ha1: ha1.clone()? })
+        events
     }
 }
 

@@ -75,8 +75,11 @@ impl UserAgent {
             let ack = client.template.in_same_transaction("ACK", to);
             self.context.send_without_transaction(&ack, branch, &[]);
         }
-        if status >= 200 && !matches!(status, 401 | 407) && !client.credentials.is_empty() {
-            self.context.credential_store.on_credentials_accepted();
+        // Other final responses prove nothing: some servers refuse a wrong password with 403 or 404.
+        if (101..=299).contains(&status) {
+            for event in self.context.credential_store.on_accepted(&client) {
+                self.context.emit(event);
+            }
         }
         self.deliver_response(&client, response_kind, response, now);
     }
@@ -329,6 +332,9 @@ impl UserAgent {
                     self.context.refuse(key, request, 481, now);
                 }
             }
+            Method::Message => call.on_message(&mut self.context, key, request, now),
+            // The call goes on with whom it is connected.
+            Method::Refer => self.context.refuse(key, request, 603, now),
             Method::Notify => answer_ok(self),
             Method::Options => self.answer_options(request, key, 200, now),
             Method::Other(_) => self.context.refuse(key, request, 501, now),

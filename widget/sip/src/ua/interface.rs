@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Algorithm;
 pub use crate::time::Millis;
 
 /// Opaque, unique id of a call, chosen by the driver for outgoing calls and by the user
@@ -95,14 +96,31 @@ impl Default for TimerConfig {
 /// The secret for digest authentication.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SipSecret {
-    /// Deleted as soon as a registrar has accepted the HA1 made of it.
+    /// Kept in memory as long as the user agent lives, because another realm may challenge later. It is
+    /// never part of the serialised state.
     Password(String),
-    /// HA1 in hex: 32 digits are MD5, 64 are SHA-256 (RFC 7616 §3.4.2).
-    Ha1 {
-        /// None: used for any realm of the server.
-        realm: Option<String>,
-        ha1: String,
-    },
+    Ha1(Vec<RealmHa1>),
+}
+
+/// HA1 of one realm (RFC 7616 §3.4.2).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RealmHa1 {
+    /// None: used for any realm, until one has accepted it.
+    pub realm: Option<String>,
+    /// Without `-sess`.
+    pub algorithm: Algorithm,
+    /// In hex.
+    pub ha1: String,
+}
+
+/// A password, which debug output does not show.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Password(pub String);
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Password(…)")
+    }
 }
 
 /// Input of the user agent.
@@ -131,6 +149,11 @@ pub enum Input {
     /// The connection may be lost (tab shown, ICE disconnected, "Retry" pressed): check it now,
     /// or connect now instead of after the back-off.
     Probe,
+    /// The driver was stopped for about this time (the computer slept), and the time that it passes in does
+    /// not contain it. Checks the connection and the registration now. No call ends because of it.
+    Woke {
+        asleep_ms: u64,
+    },
     Command(Command),
 }
 
@@ -140,6 +163,9 @@ pub enum Input {
 pub enum Command {
     /// Connect, register and keep the registration. After a failure it tries again now.
     Register,
+    /// The user has entered the password again. It replaces the HA1s; a registration that waits for it is
+    /// tried again now.
+    SetPassword { password: Password },
     /// End all calls, remove the registration, disconnect.
     /// [`Registration::SignedOut`] follows within four seconds.
     Unregister,
@@ -197,12 +223,18 @@ pub enum Output {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     Registration(Registration),
-    /// The registrar accepted this HA1: store it instead of the password.
+    /// This realm accepted this HA1: store it instead of the password.
     Ha1 {
         realm: String,
-        /// `MD5` or `SHA-256`.
+        /// `MD5`, `SHA-256` or `SHA-512-256`.
         algorithm: String,
         ha1: String,
+    },
+    /// A request of a call was challenged by this realm, and only HA1s of other realms are known:
+    /// ask for the password ([`Command::SetPassword`]).
+    PasswordNeeded {
+        call: CallId,
+        realm: String,
     },
     /// An incoming call; 180 was already sent.
     Incoming {
@@ -220,7 +252,8 @@ pub enum Event {
         early_dialog: Option<String>,
     },
     /// Outgoing: 2xx received. `sdp` is the final answer (from a provisional response if the
-    /// 2xx had none). None after an INVITE without offer; then `Offer` follows.
+    /// 2xx had none). None after an INVITE without offer; then `Offer` follows. None also if the far end has
+    /// changed the session by an `Offer` before; what was agreed then remains.
     Answered {
         call: CallId,
         sdp: Option<String>,
@@ -231,7 +264,7 @@ pub enum Event {
         call: CallId,
         sdp: Option<String>,
     },
-    /// The far end wants to change the session. Reply with `AnswerOffer` or
+    /// The far end wants to change the session, also before the call is answered. Reply with `AnswerOffer` or
     /// `RefuseOffer` within 20 s, else it is refused. None: make an offer.
     Offer {
         call: CallId,
@@ -270,6 +303,16 @@ pub enum Event {
         call: CallId,
         content_type: String,
         body: Vec<u8>,
+    },
+    /// The server asserts another identity of the far end, e.g. after a transfer or a pick-up.
+    IdentityChanged {
+        call: CallId,
+        party: RemoteParty,
+    },
+    /// A text of the far end, as received.
+    Message {
+        call: CallId,
+        text: String,
     },
     /// Final status of our oldest unanswered INFO; 408 without a response.
     InfoAnswered {
@@ -326,6 +369,9 @@ pub enum RegisterFailureKind {
     /// A connection that had worked is gone.
     ConnectionLost,
     WrongPassword,
+    /// The server's realm or algorithm is another one than that of the known HA1.
+    PasswordNeeded,
+    /// The server gave no reason. Some refuse a further device of a user in this way.
     Forbidden,
     /// The server does not know this user or domain.
     NotFound,
@@ -346,7 +392,8 @@ impl RegisterFailureKind {
             Self::Unreachable => "Cannot reach the phone server",
             Self::ConnectionLost => "Connection lost",
             Self::WrongPassword => "Wrong username or password",
-            Self::Forbidden => "The phone server refuses this account",
+            Self::PasswordNeeded => "Enter the password again",
+            Self::Forbidden => "Refused: wrong account, or too many devices",
             Self::NotFound => "The phone server does not know this account",
             Self::TooManyDevices => "Too many devices are signed in to this account",
             Self::Timeout => "The phone server does not answer",

@@ -14,6 +14,7 @@
 
 mod calls;
 mod commands;
+mod connection_checks;
 mod context;
 mod credential_store;
 mod inbound;
@@ -33,8 +34,8 @@ use reconnect_backoff::ReconnectBackoff;
 use registration::RegisterClient;
 
 pub use interface::{
-    CallId, Command, Config, EndCause, EndedBy, Event, Input, Millis, OfferReason, Output, RegisterFailure,
-    RegisterFailureKind, Registration, RemoteParty, SipSecret, TimerConfig, TransportId,
+    CallId, Command, Config, EndCause, EndedBy, Event, Input, Millis, OfferReason, Output, Password, RealmHa1,
+    RegisterFailure, RegisterFailureKind, Registration, RemoteParty, SipSecret, TimerConfig, TransportId,
 };
 
 /// The user agent of one account on one device.
@@ -76,9 +77,15 @@ impl UserAgent {
             Input::Online => self.on_online(true, now),
             Input::Offline => self.on_online(false, now),
             Input::Probe => self.probe(now),
+            Input::Woke { asleep_ms } => self.on_woke(asleep_ms, now),
             Input::Command(command) => self.on_command(command, now),
         }
         self.on_tick(now);
+    }
+
+    /// Gives the password back to a restored user agent, whose state does not contain it. Has no other effect.
+    pub fn restore_password(&mut self, password: String) {
+        self.context.credential_store.set_password(password);
     }
 
     /// The next output, oldest first.

@@ -113,6 +113,11 @@ impl ReconnectBackoff {
         until
     }
 
+    /// The next attempt is made at this time.
+    pub(super) fn wait_until(&mut self, until: Millis) {
+        self.state = ConnectionState::Waiting { until };
+    }
+
     /// A server accepted our registration.
     pub(super) fn on_registered(&mut self) {
         self.failures = 0;

@@ -7,9 +7,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::context::{ClientRequest, SUPPORTED, TransactionUser, UaContext};
-use super::credential_store::ChallengeOutcome;
+use super::credential_store::{ChallengeRefusal, EarlierTries};
 use super::interface::{Event, Millis, Output, RegisterFailure, RegisterFailureKind, Registration, TransportId};
-use super::keepalive::{KeepaliveAction, KeepaliveProbe};
 use super::reconnect_backoff::ConnectionTimer;
 use super::{ALLOW, UserAgent};
 use crate::message::{Contact, Header, NameAddr, Response, unquote};
@@ -21,9 +20,11 @@ use crate::uri::Uri;
 const SIGN_OUT_TIMEOUT_MS: u64 = 3_500;
 /// Time-out of REGISTER; then the next server is tried.
 const REGISTER_TIMEOUT_MS: u64 = 12_000;
-/// Delay after the account was refused; doubled each time, so that servers with fail2ban do not block us.
-const MIN_REFUSED_RETRY_DELAY_MS: u64 = 30_000;
-const MAX_REFUSED_RETRY_DELAY_MS: u64 = 600_000;
+/// Delays after the account or this device was refused; the last one is repeated. They are long, so that no server
+/// with a ban list blocks us, and end, so that the phone comes back when another device is gone.
+const REFUSED_RETRY_DELAYS_MS: [u64; 4] = [60_000, 120_000, 300_000, 600_000];
+/// A longer `Retry-After` is not followed.
+const MAX_RETRY_AFTER_MS: u64 = 600_000;
 /// Delay after a server error; doubled each time.
 const MIN_ERROR_RETRY_DELAY_MS: u64 = 2_000;
 const MAX_ERROR_RETRY_DELAY_MS: u64 = 60_000;
@@ -42,12 +43,14 @@ pub(super) struct RegisterClient {
     expires_seconds: u32,
     /// A REGISTER was accepted at least once with these credentials.
     has_registered: bool,
-    is_pending: bool,
-    is_registered: bool,
-    /// Consecutive refusals.
-    refusals: u32,
+    pub(super) is_pending: bool,
+    pub(super) is_registered: bool,
+    /// Consecutive refusals of the account or this device.
+    refusals: usize,
+    /// Consecutive server errors.
+    errors: u32,
     reported: Registration,
-    timers: Timers<RegistrationTimer>,
+    pub(super) timers: Timers<RegistrationTimer>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,9 +62,11 @@ enum RegistrationGoal {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-enum RegistrationTimer {
+pub(super) enum RegistrationTimer {
     /// Send REGISTER: refresh or retry.
     Register,
+    /// The granted time is over without an accepted refresh.
+    Lapse,
     SignOut,
 }
 
@@ -80,6 +85,7 @@ impl RegisterClient {
             is_pending: false,
             is_registered: false,
             refusals: 0,
+            errors: 0,
             reported: Registration::SignedOut,
             timers: Timers::default(),
         }
@@ -89,9 +95,21 @@ impl RegisterClient {
         self.goal == RegistrationGoal::SigningOut
     }
 
-    /// The server no longer accepts these credentials.
-    fn is_refused(&self) -> bool {
-        matches!(&self.reported, Registration::Reconnecting { failure, .. } if is_account_failure(failure.kind))
+    pub(super) fn is_wanted(&self) -> bool {
+        self.goal == RegistrationGoal::SignedIn
+    }
+
+    /// The server refuses these credentials or this device.
+    pub(super) fn refusal(&self) -> Option<RegisterFailure> {
+        match &self.reported {
+            Registration::Reconnecting { failure, .. } if is_refusal(failure.kind) => Some(*failure),
+            _ => None,
+        }
+    }
+
+    /// The time until which a refused account is not tried again, except by the user.
+    fn refused_until(&self) -> Option<(RegisterFailure, Millis)> {
+        Some((self.refusal()?, self.timers.at(RegistrationTimer::Register)?))
     }
 
     pub(super) fn deadline(&self) -> Option<Millis> {
@@ -160,11 +178,11 @@ impl UserAgent {
         if self.register_client.goal != RegistrationGoal::SignedIn {
             return;
         }
-        let refused = self.register_client.is_refused();
+        let refused = self.register_client.refusal().is_some();
         self.register_client.goal = RegistrationGoal::SigningOut;
         self.register_client.is_registered = false;
         self.register_client.is_pending = false;
-        self.register_client.timers.clear(RegistrationTimer::Register);
+        self.register_client.timers.clear_all();
         self.sign_out_calls(now);
         // With refused credentials the binding cannot be removed, and one more REGISTER would look like an attack.
         if self.context.transport.is_none() || refused {
@@ -212,7 +230,7 @@ impl UserAgent {
         self.keepalive.stop();
     }
 
-    fn connect(&mut self, now: Millis) {
+    pub(super) fn connect(&mut self, now: Millis) {
         let Some((id, url)) = self.backoff.connect(&self.context.config.servers, now) else {
             return;
         };
@@ -259,7 +277,9 @@ impl UserAgent {
         self.keepalive.stop();
         self.register_client.is_pending = false;
         self.register_client.is_registered = false;
+        let refused_until = self.register_client.refused_until();
         self.register_client.timers.clear(RegistrationTimer::Register);
+        self.register_client.timers.clear(RegistrationTimer::Lapse);
         if signing_out {
             self.backoff.stop();
             self.finish_sign_out();
@@ -281,6 +301,14 @@ impl UserAgent {
             }
             _ => failure,
         };
+        // A server that also closes the connection is not asked sooner.
+        let (failure, until) = match refused_until {
+            Some((refusal, at)) if at > until => {
+                self.backoff.wait_until(at);
+                (refusal, at)
+            }
+            _ => (failure, until),
+        };
         let next = Registration::Reconnecting { failure, retry_at: Some(until) };
         self.register_client.report(&mut self.context, next);
         if was_open {
@@ -289,7 +317,7 @@ impl UserAgent {
     }
 
     /// Closes a connection that is not usable and starts the back-off.
-    fn close_transport(&mut self, failure: RegisterFailure, now: Millis) {
+    pub(super) fn close_transport(&mut self, failure: RegisterFailure, now: Millis) {
         if let Some(id) = self.backoff.current() {
             self.context.push(Output::CloseTransport { id });
         }
@@ -299,15 +327,15 @@ impl UserAgent {
         self.on_connection_lost(failure, now);
     }
 
-    fn send_register(&mut self, now: Millis) {
+    pub(super) fn send_register(&mut self, now: Millis) {
         self.register_client.is_pending = true;
         self.register_client.timers.clear(RegistrationTimer::Register);
         let template = self.register_client.template(&self.context, self.register_client.expires_seconds);
-        self.send_register_template(template, 0, now);
+        self.send_register_template(template, EarlierTries::default(), now);
     }
 
-    fn send_register_template(&mut self, template: RequestTemplate, retries: u8, now: Millis) {
-        let branch = self.context.request_with_retries(template, TransactionUser::Register, retries, now);
+    fn send_register_template(&mut self, template: RequestTemplate, tries: EarlierTries, now: Millis) {
+        let branch = self.context.request_again(template, TransactionUser::Register, tries, now);
         if let Some(client) = self.context.client_request(&branch, "REGISTER") {
             client.transaction.time_out_at(now.plus(REGISTER_TIMEOUT_MS));
         }
@@ -324,18 +352,20 @@ impl UserAgent {
             200..=299 if signing_out => self.finish_sign_out(),
             200..=299 => self.on_registered(response, now),
             401 | 407 => match self.context.credential_store.on_challenge(response, client) {
-                ChallengeOutcome::Retry => {
+                Ok(tries) => {
                     self.register_client.cseq += 1;
                     let mut template = client.template.clone();
                     template.cseq = self.register_client.cseq;
-                    self.send_register_template(template, client.retries + 1, now);
+                    self.send_register_template(template, tries, now);
                 }
-                _ if signing_out => self.finish_sign_out(),
-                ChallengeOutcome::Refused => {
-                    self.on_register_refused(RegisterFailureKind::WrongPassword, status, response, now);
-                }
-                ChallengeOutcome::Unsupported => {
-                    self.on_register_refused(RegisterFailureKind::BadConfiguration, status, response, now);
+                Err(_) if signing_out => self.finish_sign_out(),
+                Err(refusal) => {
+                    let kind = match refusal {
+                        ChallengeRefusal::WrongPassword => RegisterFailureKind::WrongPassword,
+                        ChallengeRefusal::PasswordNeeded { .. } => RegisterFailureKind::PasswordNeeded,
+                        ChallengeRefusal::Unsupported => RegisterFailureKind::BadConfiguration,
+                    };
+                    self.on_register_refused(kind, status, response, now);
                 }
             },
             _ if signing_out => self.finish_sign_out(),
@@ -376,24 +406,26 @@ impl UserAgent {
         let failure = RegisterFailure { kind, status: Some(status) };
         self.register_client.is_pending = false;
         self.register_client.is_registered = false;
-        let account_failure = is_account_failure(kind);
-        if account_failure && !self.register_client.has_registered {
+        self.register_client.timers.clear(RegistrationTimer::Lapse);
+        if needs_another_account(kind) && !self.register_client.has_registered {
             self.fail_registration(failure, now);
             return;
         }
-        let doublings = self.register_client.refusals.min(6);
-        self.register_client.refusals += 1;
-        let retry_after_ms = u64::from(response.retry_after().ok().flatten().unwrap_or(0)) * 1_000;
-        let (min_delay, max_delay) = if account_failure || kind == RegisterFailureKind::TooManyDevices {
-            (MIN_REFUSED_RETRY_DELAY_MS, MAX_REFUSED_RETRY_DELAY_MS)
+        let is_refused = is_refusal(kind);
+        let delay = if is_refused {
+            let last = REFUSED_RETRY_DELAYS_MS.len() - 1;
+            let index = self.register_client.refusals.min(last);
+            self.register_client.refusals += 1;
+            REFUSED_RETRY_DELAYS_MS.get(index).copied().unwrap_or_default()
         } else {
-            (MIN_ERROR_RETRY_DELAY_MS, MAX_ERROR_RETRY_DELAY_MS)
+            let doublings = self.register_client.errors.min(6);
+            self.register_client.errors += 1;
+            let delay = (MIN_ERROR_RETRY_DELAY_MS << doublings).min(MAX_ERROR_RETRY_DELAY_MS);
+            delay * 3 / 4 + self.context.random.up_to(delay / 4)
         };
-        let delay = (min_delay << doublings).min(max_delay);
-        let jittered = delay * 3 / 4 + self.context.random.up_to(delay / 4);
-        let delay = jittered.max(retry_after_ms.min(MAX_REFUSED_RETRY_DELAY_MS));
-        let has_other_server = self.context.config.servers.len() > 1;
-        if !account_failure && kind != RegisterFailureKind::TooManyDevices && has_other_server {
+        let retry_after_ms = u64::from(response.retry_after().ok().flatten().unwrap_or(0)) * 1_000;
+        let delay = delay.max(retry_after_ms.min(MAX_RETRY_AFTER_MS));
+        if !is_refused && self.context.config.servers.len() > 1 {
             self.close_transport(failure, now);
             return;
         }
@@ -403,16 +435,13 @@ impl UserAgent {
     }
 
     fn on_registered(&mut self, response: &Response, now: Millis) {
-        if let Some(event) = self.context.credential_store.on_registered() {
-            self.context.emit(event);
-        }
         let binding = self.own_binding(response);
         let seconds = binding
             .as_ref()
             .and_then(|contact| contact.expires)
             .or_else(|| response.expires())
             .unwrap_or(self.register_client.expires_seconds)
-            .clamp(20, 86_400);
+            .clamp(1, 86_400);
         self.context.gruu = binding.and_then(|contact| contact.gruu);
         self.context.service_route = response.items(Header::ServiceRoute).map(String::from).collect();
         if let Some(seconds) = response.value(Header::FlowTimer).and_then(|text| text.parse().ok()) {
@@ -422,9 +451,11 @@ impl UserAgent {
         let expires_ms = u64::from(seconds) * 1_000;
         let delay = expires_ms * 3 / 4 - self.context.random.up_to(expires_ms / 10);
         self.register_client.timers.set(RegistrationTimer::Register, now.plus(delay));
+        self.register_client.timers.set(RegistrationTimer::Lapse, now.plus(expires_ms));
         self.register_client.is_pending = false;
         self.register_client.has_registered = true;
         self.register_client.refusals = 0;
+        self.register_client.errors = 0;
         self.backoff.on_registered();
         let newly_registered = !self.register_client.is_registered;
         self.register_client.is_registered = true;
@@ -466,58 +497,22 @@ impl UserAgent {
         })
     }
 
-    // Keep-alive.
-
-    pub(super) fn server(&self) -> &str {
-        self.backoff.server(&self.context.config.servers).unwrap_or_default()
-    }
-
-    pub(super) fn on_keepalive_action(&mut self, action: KeepaliveAction, now: Millis) {
-        match action {
-            KeepaliveAction::Send(KeepaliveProbe::Crlf) => self.context.send(b"\r\n\r\n".to_vec()),
-            KeepaliveAction::Send(KeepaliveProbe::Options) => {
-                let mut uri = String::from("sip:");
-                uri.push_str(&self.context.config.domain);
-                let to = {
-                    let mut to = String::from("<");
-                    to.push_str(&uri);
-                    to.push('>');
-                    to
-                };
-                let template = self.context.template("OPTIONS", &uri, &to);
-                self.context.request(template, TransactionUser::Nobody, now);
-            }
-            KeepaliveAction::Dead => {
-                let failure = RegisterFailure { kind: RegisterFailureKind::ConnectionLost, status: None };
-                self.close_transport(failure, now);
-            }
+    /// The granted time is over: calls no longer reach this device.
+    pub(super) fn on_lapsed(&mut self, now: Millis) {
+        self.register_client.timers.clear(RegistrationTimer::Lapse);
+        self.register_client.is_registered = false;
+        let failure = RegisterFailure { kind: RegisterFailureKind::Timeout, status: None };
+        self.register_client.report(&mut self.context, Registration::Reconnecting { failure, retry_at: None });
+        if !self.register_client.is_pending {
+            self.send_register(now);
         }
     }
 
-    /// The connection may be lost: checks it now, or connects now.
-    pub(super) fn probe(&mut self, now: Millis) {
-        if self.register_client.goal != RegistrationGoal::SignedIn {
-            return;
-        }
-        if self.backoff.is_waiting() {
-            self.connect(now);
-        } else if self.context.transport.is_some() {
-            if !self.register_client.is_registered && !self.register_client.is_pending {
-                // A retry of REGISTER is pending: send it now. Its response also proves the connection.
-                self.send_register(now);
-                return;
-            }
-            let server = self.server().to_owned();
-            if let Some(action) = self.keepalive.probe(&server, now) {
-                self.on_keepalive_action(action, now);
-            }
-        }
-    }
-
-    pub(super) fn on_online(&mut self, online: bool, now: Millis) {
-        self.backoff.is_offline = !online;
-        if online || self.context.transport.is_some() {
-            self.probe(now);
+    /// The user has entered the password again.
+    pub(super) fn set_password(&mut self, password: String, now: Millis) {
+        self.context.credential_store.set_password(password);
+        if self.register_client.is_wanted() && !self.register_client.is_registered {
+            self.register(now);
         }
     }
 
@@ -542,6 +537,7 @@ impl UserAgent {
         }
         match self.register_client.timers.take_due(now) {
             Some(RegistrationTimer::Register) if self.context.transport.is_some() => self.send_register(now),
+            Some(RegistrationTimer::Lapse) => self.on_lapsed(now),
             Some(RegistrationTimer::SignOut) => self.finish_sign_out(),
             Some(RegistrationTimer::Register) => {}
             None => return false,
@@ -574,12 +570,17 @@ fn is_too_many_contacts(response: &Response) -> bool {
 }
 
 /// Whether the failure can only be resolved by other credentials or another configuration.
-fn is_account_failure(kind: RegisterFailureKind) -> bool {
+fn needs_another_account(kind: RegisterFailureKind) -> bool {
     matches!(
         kind,
         RegisterFailureKind::WrongPassword
-            | RegisterFailureKind::Forbidden
+            | RegisterFailureKind::PasswordNeeded
             | RegisterFailureKind::NotFound
             | RegisterFailureKind::BadConfiguration
     )
+}
+
+/// Whether the server refuses this account or this device, and is only asked again slowly.
+fn is_refusal(kind: RegisterFailureKind) -> bool {
+    needs_another_account(kind) || matches!(kind, RegisterFailureKind::Forbidden | RegisterFailureKind::TooManyDevices)
 }

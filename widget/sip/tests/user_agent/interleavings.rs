@@ -149,6 +149,9 @@ impl Simulation {
             | Event::Detached { call }
             | Event::Attached { call }
             | Event::Info { call, .. }
+            | Event::IdentityChanged { call, .. }
+            | Event::Message { call, .. }
+            | Event::PasswordNeeded { call, .. }
             | Event::InfoAnswered { call, .. } => call.clone(),
             Event::Registration(_) | Event::Ha1 { .. } | Event::Dropped { .. } => return,
         };
@@ -189,6 +192,7 @@ impl Simulation {
             }),
             10 => self.acknowledge(which),
             11 => self.advance_time(u64::from(which) * 20),
+            12 if which.is_multiple_of(8) => self.phone.input(Input::Woke { asleep_ms: u64::from(which) * 10_000 }),
             12 => self.advance_time(u64::from(which) * 400),
             13 => self.break_or_connect(which),
             14 => {
@@ -241,6 +245,10 @@ impl Simulation {
         let mut response = invite.response(status, "Test", Some(&tag));
         if status > 100 && status < 300 {
             response.append(Header::Contact, "<sip:bob@far.test;transport=ws>");
+        }
+        if status == 183 && which >= 128 {
+            response.append(Header::Require, "100rel");
+            response.append(Header::RSeq, "1");
         }
         match status {
             183 | 200 => response.set_body("application/sdp", ANSWER.as_bytes()),
@@ -300,7 +308,9 @@ impl Simulation {
         }
         self.remote_cseq += 1;
         let cseq = self.remote_cseq;
-        let method = ["BYE", "INVITE", "UPDATE", "INFO", "INVITE", "PRACK", "CANCEL", "NOTIFY"][usize::from(which % 8)];
+        let method =
+            ["BYE", "INVITE", "UPDATE", "INFO", "INVITE", "PRACK", "CANCEL", "NOTIFY", "MESSAGE", "UPDATE", "REFER"]
+                [usize::from(which % 11)];
         let fill = |request: &mut Request| {
             if matches!(method, "INVITE" | "UPDATE") && which & 64 == 0 {
                 request.set_body("application/sdp", OFFER.as_bytes());

@@ -1,7 +1,7 @@
 //! Hold, resume, session refresh, and glare.
 
 use bitcall_sip::message::{Header, Request};
-use bitcall_sip::ua::{Command, Event, OfferReason};
+use bitcall_sip::ua::{Command, Event, Input, OfferReason};
 
 use crate::test_user_agent::{ANSWER, OFFER, TestUserAgent};
 
@@ -241,6 +241,160 @@ fn a_request_with_a_lower_cseq_is_refused_with_500() {
     phone.response(500);
 }
 
+/// RFC 3261 §12.2.2: only a lower number is out of order. Some senders repeat that of their INVITE.
+#[test]
+fn a_bye_with_the_cseq_of_the_last_invite_ends_the_call() {
+    let mut phone = TestUserAgent::registered();
+    let (invite, call) = phone.incoming();
+    phone.response(180);
+    phone.command(Command::Answer { call: call.clone(), sdp: ANSWER.into() });
+    let ok = phone.response(200);
+    phone.ack(&invite, &ok);
+    let to = ok.value(Header::To).unwrap().to_owned();
+    phone.remote_request("BYE", invite.cseq().unwrap().number, |request| request.set(Header::To, &to));
+    phone.response(200);
+    assert_eq!(phone.ended(&call).0, "Remote hung up");
+}
+
+/// A provisional response of the far end, which has the answer to our INVITE.
+fn early_answer(phone: &mut TestUserAgent, invite: &Request, reliable: bool) {
+    phone.reply(invite, 183, |response| {
+        if reliable {
+            response.append(Header::Require, "100rel");
+            response.append(Header::RSeq, "7");
+        }
+        response.set_body("application/sdp", ANSWER.as_bytes());
+    });
+    if reliable {
+        let prack = phone.request("PRACK");
+        phone.reply(&prack, 200, |_| {});
+    }
+}
+
+/// RFC 3311 §5.2, RFC 6337 §3.
+#[test]
+fn an_offer_in_an_update_after_a_reliable_early_answer_is_a_fair_one() {
+    let mut phone = TestUserAgent::registered();
+    let invite = phone.invite();
+    early_answer(&mut phone, &invite, true);
+    remote_offer(&mut phone, &invite, "UPDATE", 1);
+    phone.emits(&Event::Offer { call: "c".into(), sdp: Some(OFFER.into()) });
+    phone.command(Command::AnswerOffer { call: "c".into(), sdp: ANSWER.into() });
+    assert_eq!(phone.response(200).body(), ANSWER.as_bytes());
+    // The description in the 200 repeats the first answer, which is outdated.
+    phone.reply_sdp(&invite, 200, OFFER);
+    phone.request("ACK");
+    phone.emits(&Event::Answered { call: "c".into(), sdp: None, early_dialog: Some("far".into()) });
+    // The call goes on as every other one.
+    reinvite(&mut phone);
+}
+
+#[test]
+fn an_offer_before_a_final_early_answer_is_refused_with_491() {
+    let mut phone = TestUserAgent::registered();
+    let invite = phone.invite();
+    early_answer(&mut phone, &invite, false);
+    remote_offer(&mut phone, &invite, "UPDATE", 1);
+    phone.response(491);
+    phone.reply_sdp(&invite, 200, ANSWER);
+    phone.request("ACK");
+    phone.emits(&Event::Answered { call: "c".into(), sdp: Some(ANSWER.into()), early_dialog: Some("far".into()) });
+}
+
+#[test]
+fn an_early_offer_is_withdrawn_when_another_fork_answers() {
+    let mut phone = TestUserAgent::registered();
+    let invite = phone.invite();
+    early_answer(&mut phone, &invite, true);
+    remote_offer(&mut phone, &invite, "UPDATE", 1);
+    phone.reply_as(&invite, 200, "other", |response| response.set_body("application/sdp", ANSWER.as_bytes()));
+    phone.response(487);
+    phone.request("ACK");
+    phone.emits(&Event::OfferWithdrawn { call: "c".into() });
+    phone.emits(&Event::Answered { call: "c".into(), sdp: Some(ANSWER.into()), early_dialog: Some("other".into()) });
+}
+
+#[test]
+fn a_cancelled_call_answers_an_early_offer() {
+    let mut phone = TestUserAgent::registered();
+    let invite = phone.invite();
+    early_answer(&mut phone, &invite, true);
+    remote_offer(&mut phone, &invite, "UPDATE", 1);
+    phone.hang_up("c");
+    phone.response(487);
+    phone.request("CANCEL");
+    phone.wait(30_000);
+    phone.emits_no(|event| matches!(event, Event::OfferWithdrawn { .. }));
+}
+
+/// RFC 3311 §5.2: the caller's first offer is not answered yet.
+#[test]
+fn an_offer_of_the_caller_while_the_call_rings_is_refused_with_500() {
+    let mut phone = TestUserAgent::registered();
+    phone.incoming();
+    let to = phone.response(180).value(Header::To).unwrap().to_owned();
+    phone.remote_request("UPDATE", 2, |request| {
+        request.set(Header::To, &to);
+        request.set_body("application/sdp", OFFER.as_bytes());
+    });
+    assert!(phone.response(500).has(Header::RetryAfter));
+}
+
+fn identity(phone: &mut TestUserAgent) -> (String, Option<String>) {
+    phone.event(|event| match event {
+        Event::IdentityChanged { party, .. } => Some((party.number.clone(), party.display_name.clone())),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_new_identity_in_a_request_or_response_of_the_call_is_reported_once() {
+    let bob = |message: &mut bitcall_sip::message::Headers| {
+        message.append(Header::PAssertedIdentity, "\"Bob\" <sip:203@acme.test>");
+    };
+    let mut phone = TestUserAgent::registered();
+    let invite = phone.outgoing_call();
+    for cseq in 1..3 {
+        phone.remote_request_in(&invite, "far", "UPDATE", cseq, |request| bob(request));
+        phone.response(200);
+    }
+    assert_eq!(identity(&mut phone), ("203".into(), Some("Bob".into())));
+    phone.emits_no(|event| matches!(event, Event::IdentityChanged { .. }));
+    phone.remote_request_in(&invite, "far", "INVITE", 3, |request| {
+        request.append(Header::PAssertedIdentity, "<tel:+4930901820;npdi>");
+        request.set_body("application/sdp", OFFER.as_bytes());
+    });
+    assert_eq!(identity(&mut phone), ("+4930901820".into(), None));
+    // In the 200 to our own re-INVITE.
+    phone.command(Command::AnswerOffer { call: "c".into(), sdp: ANSWER.into() });
+    phone.drain();
+    let mut phone = TestUserAgent::registered();
+    phone.outgoing_call();
+    let hold = reinvite(&mut phone);
+    phone.reply(&hold, 200, |response| {
+        bob(response);
+        response.set_body("application/sdp", ANSWER.as_bytes());
+    });
+    assert_eq!(identity(&mut phone).0, "203");
+}
+
+#[test]
+fn the_callers_own_identity_again_is_no_change() {
+    let mut phone = TestUserAgent::registered();
+    let bob = "<sip:bob@acme.test>";
+    let invite = phone.remote_request("INVITE", 1, |request| {
+        request.append(Header::PAssertedIdentity, bob);
+        request.set_body("application/sdp", OFFER.as_bytes());
+    });
+    let to = phone.response(180).value(Header::To).unwrap().to_owned();
+    phone.remote_request("UPDATE", invite.cseq().unwrap().number + 1, |request| {
+        request.set(Header::To, &to);
+        request.append(Header::PAssertedIdentity, bob);
+    });
+    phone.response(200);
+    phone.emits_no(|event| matches!(event, Event::IdentityChanged { .. }));
+}
+
 #[test]
 fn an_unanswered_hold_reinvite_ends_the_call() {
     let mut phone = TestUserAgent::registered();
@@ -305,6 +459,42 @@ fn the_session_is_refreshed_by_update_at_half_the_interval() {
         phone.reply(&update, 200, |response| response.append(Header::SessionExpires, "200;refresher=uac"));
     }
     phone.emits_no(|event| matches!(event, Event::Ended { .. }));
+}
+
+/// The driver was not called for a while, e.g. because the page was hidden.
+#[test]
+fn a_late_refresh_is_sent_and_awaited_before_the_session_expires() {
+    let mut phone = TestUserAgent::registered();
+    let invite = phone.invite();
+    phone.reply(&invite, 200, |response| {
+        response.append(Header::SessionExpires, "90;refresher=uac");
+        response.append(Header::Allow, "INVITE, UPDATE");
+        response.set_body("application/sdp", ANSWER.as_bytes());
+    });
+    phone.request("ACK");
+    phone.now = phone.now.plus(70_000);
+    phone.input(Input::Tick);
+    let sent = phone.request_among("UPDATE");
+    phone.reply(&sent, 200, |response| response.append(Header::SessionExpires, "90;refresher=uac"));
+    phone.wait(30_000);
+    phone.emits_no(|event| matches!(event, Event::Ended { .. }));
+}
+
+#[test]
+fn after_a_sleep_the_session_is_refreshed_at_once() {
+    let mut phone = TestUserAgent::registered();
+    let invite = phone.invite();
+    phone.reply(&invite, 200, |response| {
+        response.append(Header::SessionExpires, "1800;refresher=uac");
+        response.append(Header::Allow, "INVITE, UPDATE");
+        response.set_body("application/sdp", ANSWER.as_bytes());
+    });
+    phone.request("ACK");
+    phone.input(Input::Woke { asleep_ms: 3_600_000 });
+    let update = phone.request_among("UPDATE");
+    // Whether the call has ended is for its server to say.
+    phone.reply(&update, 481, |_| {});
+    assert_eq!(phone.ended("c").0, "The call had ended");
 }
 
 #[test]

@@ -13,6 +13,8 @@ pub const ANSWER: &str = "v=0\r\no=- 2 1 IN IP4 2.2.2.2\r\ns=-\r\nt=0 0\r\nm=aud
 
 pub struct TestUserAgent {
     agent: UserAgent,
+    /// Given back to the restored user agent, as a driver that has it does.
+    password: Option<String>,
     pub now: Millis,
     pub transport: Option<TransportId>,
     outputs: VecDeque<Output>,
@@ -33,7 +35,12 @@ impl TestUserAgent {
         config.instance_id = "urn:uuid:00000000-0000-4000-8000-000000000001".into();
         config.max_sessions = 4;
         change(&mut config);
+        let password = match &config.secret {
+            SipSecret::Password(password) => Some(password.clone()),
+            SipSecret::Ha1(_) => None,
+        };
         Self {
+            password,
             agent: UserAgent::new(config, [42; 32], Millis(1_000)),
             now: Millis(1_000),
             transport: None,
@@ -122,6 +129,12 @@ impl TestUserAgent {
     pub fn input(&mut self, input: Input) {
         let json = serde_json::to_string(&self.agent).unwrap();
         let mut restored: UserAgent = serde_json::from_str(&json).unwrap();
+        if let Some(password) = &self.password {
+            restored.restore_password(password.clone());
+        }
+        if let Input::Command(Command::SetPassword { password }) = &input {
+            self.password = Some(password.0.clone());
+        }
         restored.handle(input.clone(), self.now);
         self.agent.handle(input, self.now);
         loop {
@@ -284,6 +297,17 @@ impl TestUserAgent {
             Message::Request(request) if request.method().as_str() == method => request,
             other => panic!("expected {method}, sent: {}", text(&other.to_bytes())),
         }
+    }
+
+    /// The first request with this method that was sent; messages before it stay.
+    pub fn request_among(&mut self, method: &str) -> Request {
+        self.take(|output| match output {
+            Output::Send { bytes, .. } => match Message::parse(bytes) {
+                Ok(Message::Request(request)) if request.method().as_str() == method => Some(request),
+                _ => None,
+            },
+            _ => None,
+        })
     }
 
     /// The next message sent, which must be a response with this status.

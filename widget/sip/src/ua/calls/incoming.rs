@@ -2,7 +2,7 @@
 
 use super::super::context::{ALLOW, SUPPORTED, ServerRequest, UaContext};
 use super::super::interface::{EndedBy, Event, Millis, RemoteParty};
-use super::{Call, CallPhase, CallTimer, Leg, OfferAnswer, Retransmission, T1_MS, T2_MS};
+use super::{Call, CallPhase, CallTimer, EarlySession, Leg, OfferAnswer, Retransmission, T1_MS, T2_MS};
 use crate::dialog::Dialog;
 use crate::header_values;
 use crate::message::{Header, Headers, Request, Response};
@@ -31,7 +31,8 @@ impl Call {
         let id = context.random.token(16);
         let pending = ServerRequest::new(key.clone(), request);
         let mut call = Self::new(id, dialog.call_id.clone(), tag, CallPhase::Ringing { pending });
-        call.legs.push(Leg { dialog, early_sdp: None, rseq: None, ack: None });
+        call.legs.push(Leg { dialog, early_sdp: None, early_session: EarlySession::default(), rseq: None, ack: None });
+        call.asserted = super::connected_line::asserted_party(request);
         call.confirmed_leg = Some(0);
         let limit = context.config.timers.ring_timeout_ms;
         let limit = request.expires().map_or(limit, |seconds| limit.min(u64::from(seconds.max(5)) * 1_000));
@@ -115,11 +116,14 @@ impl Call {
         response.append(Header::Contact, &context.contact());
         response.append(Header::Allow, ALLOW);
         response.append(Header::Supported, SUPPORTED);
-        self.answer_session_timer(request, &mut response, now);
+        // The session timer starts with the 2xx to the INVITE (RFC 4028 §7.2).
+        if self.confirmed_leg.is_some() {
+            self.answer_session_timer(request, &mut response, now);
+        }
         if let Some(sdp) = sdp {
             response.set_body("application/sdp", sdp.as_bytes());
         }
-        if let Some(leg) = self.leg() {
+        if let Some(leg) = self.leg_of(header_values::from_tag(request)) {
             leg.dialog.update_target(request);
         }
         let cseq = header_values::cseq(request).map_or(0, |(number, _)| number);

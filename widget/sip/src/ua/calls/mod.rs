@@ -5,9 +5,11 @@
 //! provisional response, a 2xx that crosses it, a BYE after a reconnect) and is
 //! removed after a time-out.
 
+mod connected_line;
 mod dispatch;
 mod incoming;
 mod info;
+mod message;
 mod outgoing;
 mod recovery;
 mod reinvite;
@@ -19,7 +21,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::context::{RequestRole, ServerRequest, TransactionUser, UaContext};
-use super::interface::{CallId, EndCause, EndedBy, Event, Millis, OfferReason};
+use super::interface::{CallId, EndCause, EndedBy, Event, Millis, OfferReason, RemoteParty};
 use crate::dialog::Dialog;
 use crate::request_template::RequestTemplate;
 use crate::time::Timers;
@@ -50,6 +52,8 @@ pub(super) struct Call {
     /// Our 2xx or reliable provisional response until its ACK or PRACK.
     retransmission: Option<Retransmission>,
     session_timer: SessionTimer,
+    /// The identity that the server asserted last.
+    asserted: Option<RemoteParty>,
     /// INFOs to send, as (Content-Type, body).
     info_queue: VecDeque<(String, String)>,
     /// The connection was lost, and no re-INVITE has succeeded since.
@@ -113,10 +117,23 @@ struct Leg {
     dialog: Dialog,
     /// SDP of the last provisional response.
     early_sdp: Option<String>,
+    early_session: EarlySession,
     /// `RSeq` of the last reliable provisional response (RFC 3262): received, or sent and without PRACK yet.
     rseq: Option<u32>,
     /// The last ACK for a 2xx as (`CSeq` number, bytes).
     ack: Option<(u32, Vec<u8>)>,
+}
+
+/// The session of an early dialog that our INVITE created (RFC 6337 §2.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+enum EarlySession {
+    /// Our offer has no final answer: one without PRACK may still change.
+    #[default]
+    Offered,
+    /// A reliable provisional response had the answer. The far end may send an offer by UPDATE (RFC 3311 §5.2).
+    Answered,
+    /// The far end has sent such an offer. The descriptions in later responses to the INVITE are outdated.
+    Changed,
 }
 
 /// A response that we retransmit: a 2xx until its ACK (RFC 3261 §13.3.1.4) or a reliable provisional response until its PRACK (RFC 3262 §3).
@@ -168,6 +185,7 @@ impl Call {
             pending_offer: None,
             retransmission: None,
             session_timer: SessionTimer::default(),
+            asserted: None,
             info_queue: VecDeque::new(),
             detached: false,
             timers: Timers::default(),
@@ -190,6 +208,10 @@ impl Call {
 
     fn leg(&mut self) -> Option<&mut Leg> {
         self.legs.get_mut(self.confirmed_leg?)
+    }
+
+    fn leg_of(&mut self, remote_tag: &str) -> Option<&mut Leg> {
+        self.legs.iter_mut().find(|leg| leg.dialog.remote_tag == remote_tag)
     }
 
     fn owner(&self, role: RequestRole) -> TransactionUser {

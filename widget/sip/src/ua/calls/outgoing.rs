@@ -1,11 +1,12 @@
 //! Outgoing calls (UAC): INVITE, early dialogs and forks, CANCEL.
 
 use super::super::context::{ALLOW, ClientRequest, RequestRole, SUPPORTED, UaContext};
-use super::super::credential_store::ChallengeOutcome;
+use super::super::credential_store::ChallengeRefusal;
 use super::super::interface::{CallId, EndedBy, Event, Millis};
 use super::super::status_text::failure_text;
 use super::{
-    Call, CallPhase, CallTimer, CancelState, Leg, OFFER_ANSWER_TIMEOUT_MS, OfferAnswer, TRANSACTION_TIMEOUT_MS,
+    Call, CallPhase, CallTimer, CancelState, EarlySession, Leg, OFFER_ANSWER_TIMEOUT_MS, OfferAnswer,
+    TRANSACTION_TIMEOUT_MS,
 };
 use crate::dialog::Dialog;
 use crate::header_values;
@@ -105,7 +106,7 @@ impl Call {
         if status == 100 || self.end_reported {
             return;
         }
-        let sdp = header_values::sdp(response);
+        let mut sdp = header_values::sdp(response);
         let to_tag = header_values::to_tag(response);
         let mut early_dialog = None;
         if !to_tag.is_empty() {
@@ -116,8 +117,15 @@ impl Call {
             if !self.acknowledge_provisional(context, index, client, response, now) {
                 return;
             }
-            if let (Some(leg), Some(sdp)) = (self.legs.get_mut(index), &sdp) {
-                leg.early_sdp = Some(sdp.clone());
+            if let Some(leg) = self.legs.get_mut(index) {
+                if leg.early_session == EarlySession::Changed {
+                    sdp = None;
+                } else if sdp.is_some() {
+                    leg.early_sdp.clone_from(&sdp);
+                    if client.template.is_sdp() && response.lists(Header::Require, "100rel") {
+                        leg.early_session = EarlySession::Answered;
+                    }
+                }
             }
             early_dialog = Some(to_tag.to_owned());
         }
@@ -164,6 +172,7 @@ impl Call {
         self.legs.push(Leg {
             dialog: Dialog::from_response(&client.template, response),
             early_sdp: None,
+            early_session: EarlySession::default(),
             rseq: None,
             ack: None,
         });
@@ -194,6 +203,7 @@ impl Call {
         }
         leg.dialog.confirm(response);
         let early_sdp = leg.early_sdp.take();
+        let is_changed = leg.early_session == EarlySession::Changed;
         if !is_first {
             self.acknowledge(context, index, client);
             self.bye_leg(context, index, now);
@@ -206,12 +216,20 @@ impl Call {
             self.end_established(context, now);
             return;
         }
+        if !is_changed && matches!(self.offer_answer, OfferAnswer::RemoteOffer { .. }) {
+            // The offer came in another early dialog, which has ended.
+            self.abort_offer_answer(context, now);
+            context.emit(Event::OfferWithdrawn { call: self.id.clone() });
+        }
         self.phase = CallPhase::Established;
         self.update_session_timer(response, now);
         let sdp = header_values::sdp(response);
         let early_dialog = Some(header_values::to_tag(response).to_owned());
         let call = self.id.clone();
-        if client.template.is_sdp() {
+        if is_changed {
+            self.acknowledge(context, index, client);
+            context.emit(Event::Answered { call, sdp: None, early_dialog });
+        } else if client.template.is_sdp() {
             self.acknowledge(context, index, client);
             let sdp = sdp.or(early_sdp);
             if sdp.is_none() {
@@ -230,6 +248,7 @@ impl Call {
             self.report_end(context, EndedBy::Remote, "No common audio format", None);
             self.end_established(context, now);
         }
+        self.note_identity(context, response);
     }
 
     /// Sends the ACK for a 2xx and stores it for retransmissions of the 2xx.
@@ -265,20 +284,30 @@ impl Call {
             return;
         }
         let mut template = client.template.clone();
-        let retry = match status {
-            401 | 407 => context.credential_store.on_challenge(response, client) == ChallengeOutcome::Retry,
-            422 => self.session_timer.on_interval_too_small(response, &context.config.timers, &mut template),
-            _ => false,
+        let mut text = failure_text(status);
+        let tries = match status {
+            401 | 407 => match context.on_call_challenge(response, client) {
+                Ok(tries) => Some(tries),
+                Err(ChallengeRefusal::PasswordNeeded { .. }) => {
+                    text = "Enter the password again";
+                    None
+                }
+                Err(_) => None,
+            },
+            422 => self
+                .session_timer
+                .on_interval_too_small(response, &context.config.timers, &mut template)
+                .then(|| client.tries.next()),
+            _ => None,
         };
-        if retry {
+        if let Some(tries) = tries {
             template.cseq += 1;
             self.legs.clear();
-            let branch =
-                context.request_with_retries(template, self.owner(RequestRole::Invite), client.retries + 1, now);
+            let branch = context.request_again(template, self.owner(RequestRole::Invite), tries, now);
             self.phase = CallPhase::Calling { branch, cancel: CancelState::NotRequested };
             return;
         }
-        self.report_end(context, EndedBy::Remote, failure_text(status), Some(status));
+        self.report_end(context, EndedBy::Remote, text, Some(status));
         self.terminate(now);
     }
 

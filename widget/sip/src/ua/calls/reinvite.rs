@@ -2,10 +2,9 @@
 //! and glare (RFC 3261 §14, RFC 6337).
 
 use super::super::context::{ClientRequest, RequestRole, ServerRequest, UaContext};
-use super::super::credential_store::ChallengeOutcome;
 use super::super::interface::{EndedBy, Event, Millis, OfferReason};
 use super::session_timer::SessionTimer;
-use super::{Call, CallPhase, CallTimer, OFFER_ANSWER_TIMEOUT_MS, OfferAnswer, TRANSACTION_TIMEOUT_MS};
+use super::{Call, CallPhase, CallTimer, EarlySession, OFFER_ANSWER_TIMEOUT_MS, OfferAnswer, TRANSACTION_TIMEOUT_MS};
 use crate::header_values;
 use crate::message::{Header, Request, Response};
 use crate::transaction::{ResponseKind, ServerKey};
@@ -83,6 +82,7 @@ impl Call {
             leg.dialog.update_target(response);
         }
         self.acknowledge(context, index, client);
+        self.note_identity(context, response);
         if self.phase != CallPhase::Established || self.offer_answer != OfferAnswer::LocalOffer {
             return;
         }
@@ -219,19 +219,19 @@ impl Call {
                 context.refuse(key, request, 481, now);
             } else {
                 self.accept(context, key, request, None, now);
+                self.note_identity(context, request);
             }
             return;
         }
-        let status = match (&self.phase, &self.offer_answer) {
-            (CallPhase::Terminated | CallPhase::Ending { .. }, _) => 481,
-            (CallPhase::Established, OfferAnswer::Idle) => 0,
-            (_, OfferAnswer::RemoteOffer { .. })
-            | (CallPhase::Established, OfferAnswer::AwaitingAck { offered: false }) => 500,
-            _ => 491,
-        };
+        let status = self.refusal_of_offer(request, invite);
         if status > 0 {
             context.refuse(key, request, status, now);
             return;
+        }
+        if matches!(self.phase, CallPhase::Calling { .. })
+            && let Some(leg) = self.leg_of(header_values::from_tag(request))
+        {
+            leg.early_session = EarlySession::Changed;
         }
         if invite {
             let trying = request.response(100, "Trying", None);
@@ -240,7 +240,28 @@ impl Call {
         self.offer_answer =
             OfferAnswer::RemoteOffer { pending: ServerRequest::new(key.clone(), request), offered: sdp.is_some() };
         self.timers.set(CallTimer::AnswerTimeout, now.plus(OFFER_ANSWER_TIMEOUT_MS));
+        self.note_identity(context, request);
         context.emit(Event::Offer { call: self.id.clone(), sdp });
+    }
+
+    /// The status with which an offer of the far end is refused now; 0 if it is a fair one (RFC 3261 §14.2,
+    /// RFC 3311 §5.2): 500 while an earlier offer of the far end is open, 491 while ours is.
+    fn refusal_of_offer(&self, request: &Request, invite: bool) -> u16 {
+        match (&self.phase, &self.offer_answer) {
+            (CallPhase::Terminated | CallPhase::Ending { .. }, _) => 481,
+            (CallPhase::Established, OfferAnswer::Idle) => 0,
+            (CallPhase::Calling { .. }, OfferAnswer::Idle) if !invite && !self.end_reported => {
+                let tag = header_values::from_tag(request);
+                let leg = self.legs.iter().find(|leg| leg.dialog.remote_tag == tag);
+                if leg.is_some_and(|leg| leg.early_session != EarlySession::Offered) { 0 } else { 491 }
+            }
+            (CallPhase::Ringing { pending }, _) => match pending.request() {
+                Some(invite) if header_values::sdp(&invite).is_some() => 500,
+                _ => 491,
+            },
+            (_, OfferAnswer::RemoteOffer { .. } | OfferAnswer::AwaitingAck { offered: false }) => 500,
+            _ => 491,
+        }
     }
 
     pub(in super::super) fn answer_offer(&mut self, context: &mut UaContext, sdp: &str, now: Millis) {
@@ -293,7 +314,7 @@ impl Call {
 
     /// The driver did not reply to an offer in time.
     pub(super) fn on_answer_timeout(&mut self, context: &mut UaContext, now: Millis) {
-        if matches!(self.offer_answer, OfferAnswer::RemoteOffer { .. }) {
+        if matches!(self.offer_answer, OfferAnswer::RemoteOffer { .. }) && !self.end_reported {
             context.emit(Event::OfferWithdrawn { call: self.id.clone() });
         }
         self.refuse_offer(context, 488, now);
@@ -311,21 +332,24 @@ impl Call {
         now: Millis,
     ) -> bool {
         let mut template = client.template.clone();
-        let should_retry = match response.status() {
-            401 | 407 => context.credential_store.on_challenge(response, client) == ChallengeOutcome::Retry,
-            422 => self.session_timer.on_interval_too_small(response, &context.config.timers, &mut template),
-            _ => false,
+        let tries = match response.status() {
+            401 | 407 => context.on_call_challenge(response, client).ok(),
+            422 => self
+                .session_timer
+                .on_interval_too_small(response, &context.config.timers, &mut template)
+                .then(|| client.tries.next()),
+            _ => None,
         };
-        if !should_retry {
+        let Some(tries) = tries else {
             return false;
-        }
+        };
         let tag = header_values::tag(&template.to);
         let Some(leg) = self.legs.iter_mut().find(|leg| leg.dialog.remote_tag == tag) else {
             return false;
         };
         template.cseq = leg.dialog.next_cseq();
         let method = template.method.clone();
-        let branch = context.request_with_retries(template, client.owner.clone(), client.retries + 1, now);
+        let branch = context.request_again(template, client.owner.clone(), tries, now);
         if let Some(client) = context.client_request(&branch, &method) {
             // A request in a dialog does not ring, so a provisional response does not extend the time-out.
             client.transaction.time_out_at(now.plus(TRANSACTION_TIMEOUT_MS));

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::context::{ClientRequest, RequestRole, UaContext};
 use super::super::interface::{EndedBy, Millis, OfferReason, TimerConfig};
-use super::{Call, CallPhase, CallTimer, OfferAnswer};
+use super::{Call, CallPhase, CallTimer, OfferAnswer, TRANSACTION_TIMEOUT_MS};
 use crate::message::{Header, Headers, Refresher, Request, Response};
 use crate::request_template::{RequestTemplate, number};
 
@@ -135,8 +135,19 @@ impl Call {
         self.timers.set(CallTimer::SessionExpiry, now.plus(interval_ms - (interval_ms / 3).min(32_000)));
     }
 
+    /// The driver was stopped: a refresh that is ours may be late.
+    pub(in super::super) fn on_woke(&mut self, context: &mut UaContext, now: Millis) {
+        if self.session_timer.interval.is_some() && self.session_timer.we_refresh {
+            self.refresh(context, now);
+        }
+    }
+
     pub(super) fn refresh(&mut self, context: &mut UaContext, now: Millis) {
         self.timers.set(CallTimer::SessionRefresh, now.plus(REFRESH_RETRY_DELAY_MS * 10));
+        // Where this refresh is late, its response is awaited before the session counts as expired.
+        if self.timers.at(CallTimer::SessionExpiry).is_some_and(|at| at <= now) {
+            self.timers.set(CallTimer::SessionExpiry, now.plus(TRANSACTION_TIMEOUT_MS));
+        }
         if self.phase != CallPhase::Established || self.detached || context.transport.is_none() {
             return;
         }
@@ -166,6 +177,7 @@ impl Call {
                     leg.dialog.update_target(response);
                 }
                 self.update_session_timer(response, now);
+                self.note_identity(context, response);
             }
             481 => self.on_dialog_lost(context, 481, now),
             405 | 501 => {

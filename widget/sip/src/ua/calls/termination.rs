@@ -11,6 +11,7 @@ impl Call {
     pub(in super::super) fn hang_up(&mut self, context: &mut UaContext, now: Millis) {
         match self.phase {
             CallPhase::Calling { .. } => {
+                self.abort_offer_answer(context, now);
                 self.report_end(context, EndedBy::Local, "Canceled", None);
                 self.cancel(context, now);
             }

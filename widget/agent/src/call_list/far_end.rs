@@ -1,0 +1,68 @@
+//! What the far end or its server tells during a call: who it is, texts, and that the password is needed.
+
+use bitcall_sip::ua::RemoteParty;
+use bitcall_wire::agent_protocol::AgentEvent;
+use bitcall_wire::text::readable;
+
+use super::CallList;
+use crate::call::Call;
+
+/// A longer text is cut.
+const MAX_MESSAGE_CHARS: usize = 500;
+
+impl CallList {
+    /// The server asserts another identity, e.g. after a transfer.
+    pub(super) fn identity_changed(&mut self, sip_call: &str, party: RemoteParty) {
+        let Some(call) = self.find_dialog(sip_call).and_then(|index| self.calls.get_mut(index)) else {
+            return;
+        };
+        let name = party.display_name.as_deref().map(readable);
+        // The same far end without a name is known better already.
+        if call.number == party.number && (name.is_none() || call.display_name == name) {
+            return;
+        }
+        call.number = party.number;
+        call.display_name = name;
+        self.notify_call_pages(sip_call, |call| AgentEvent::CallUpdated { call: call.snapshot() });
+    }
+
+    /// A text of the far end.
+    pub(super) fn message(&mut self, sip_call: &str, text: &str) {
+        let text = shown_text(text);
+        if !text.is_empty() {
+            self.notify_call_pages(sip_call, |call| AgentEvent::CallMessage { call: call.id.clone(), text });
+        }
+    }
+
+    /// A realm that has challenged the call needs the password.
+    pub(super) fn password_needed(&mut self, sip_call: &str, realm: &str) {
+        self.log(&format!("{sip_call}: the realm “{realm}” needs the password"));
+        self.notify_call_pages(sip_call, |call| AgentEvent::PasswordNeeded { call: Some(call.id.clone()) });
+    }
+
+    /// Notifies the pages that know of the call: its owner, or those where it rings.
+    fn notify_call_pages(&mut self, sip_call: &str, event: impl FnOnce(&Call) -> AgentEvent) {
+        let Some(call) = self.find_dialog(sip_call).and_then(|index| self.calls.get(index)) else {
+            return;
+        };
+        let pages = match call.owner.page() {
+            Some(owner) => vec![owner.to_owned()],
+            None => call.notified.clone(),
+        };
+        let event = event(call);
+        for page in pages {
+            self.notify_page(&page, event.clone());
+        }
+    }
+}
+
+/// The text as one line of bounded length, without characters that are not seen.
+fn shown_text(text: &str) -> String {
+    let spaced: String = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).collect();
+    let mut shown = readable(&spaced).split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    if let Some((cut, _)) = shown.char_indices().nth(MAX_MESSAGE_CHARS) {
+        shown.truncate(cut);
+        shown.push('…');
+    }
+    shown
+}

@@ -1,0 +1,48 @@
+//! What the far end tells during a call.
+
+use bitcall_sip::ua;
+
+use crate::test_call_list::TestCallList;
+
+fn identity(phone: &mut TestCallList, number: &str, name: Option<&str>) {
+    phone.event(ua::Event::IdentityChanged {
+        call: "c1".into(),
+        party: ua::RemoteParty { number: number.into(), display_name: name.map(String::from), uri: String::new() },
+    });
+}
+
+#[test]
+fn a_new_identity_changes_the_call_on_screen_and_is_told_once() {
+    let mut phone = TestCallList::in_call();
+    identity(&mut phone, "203", Some("Bob\u{202e} B."));
+    assert_eq!(phone.event_names(1), ["updated: 203"]);
+    let shown = phone.call_snapshot(1, "c1");
+    assert_eq!((shown.number.as_str(), shown.display_name.as_deref()), ("203", Some("Bob B.")));
+    identity(&mut phone, "203", Some("Bob B."));
+    identity(&mut phone, "203", None);
+    assert!(phone.event_names(1).is_empty());
+    assert_eq!(phone.call_snapshot(1, "c1").display_name.as_deref(), Some("Bob B."));
+    // The end of the call has it for the list of calls.
+    phone.event(ua::Event::Ended {
+        call: "c1".into(),
+        cause: ua::EndCause { by: ua::EndedBy::Remote, text: String::new(), sip_code: None },
+    });
+    let ended = phone.events(1);
+    assert!(
+        matches!(&ended[..], [bitcall_wire::agent_protocol::AgentEvent::CallEnded { call, .. }] if call.number == "203")
+    );
+}
+
+#[test]
+fn a_text_is_told_as_one_readable_line_of_bounded_length() {
+    let mut phone = TestCallList::in_call();
+    let mut told = |text: &str| {
+        phone.event(ua::Event::Message { call: "c1".into(), text: text.into() });
+        phone.event_names(1)
+    };
+    assert_eq!(told("  You are\r\nnumber\t3 \u{202e}\u{200b}\u{1b}[2J"), ["message: You are number 3 [2J"]);
+    assert!(told(" \r\n\u{feff}").is_empty());
+    let long = told(&"ä".repeat(100_000));
+    assert_eq!(long[0].chars().count(), "message: ".len() + 501);
+    assert!(long[0].ends_with('…'));
+}

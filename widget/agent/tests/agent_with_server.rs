@@ -1,4 +1,4 @@
-//! The agent with its clock, a computer that sleeps, and a computer whose clock is set.
+//! The agent with its clock and a server: a computer that sleeps, one whose clock is set, and a server that refuses.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use bitcall_agent::{Agent, AgentClock, ClockChange, ClockReading, Input, Output};
@@ -35,6 +35,8 @@ struct Server {
     keepalives: u32,
     byes: u32,
     is_cut: bool,
+    /// Final status of every REGISTER, without a reason; 0: it is accepted.
+    refuses_with: u16,
 }
 
 impl Computer {
@@ -177,6 +179,10 @@ impl Server {
         };
         let mut ok = request.response(200, "OK", Some("far"));
         match request.method().as_str() {
+            "REGISTER" if self.refuses_with > 0 => {
+                self.registers += 1;
+                ok = request.response(self.refuses_with, "No", Some("far"));
+            }
             "REGISTER" => {
                 self.registers += 1;
                 self.registered_until_ms = self.now_ms + GRANT_SECONDS * 1_000;
@@ -257,6 +263,24 @@ fn a_clock_that_is_set_back_by_an_hour_changes_nothing() {
     // The page counts the duration by the wall clock.
     assert_eq!(computer.snapshot().calls[0].started_at, shown_before - HOUR_MS);
     computer.assert_goes_on();
+}
+
+/// Each look at the phone would be one more refused attempt, and feed a ban list.
+#[test]
+fn a_refused_phone_is_not_tried_again_because_it_is_looked_at_but_by_its_button() {
+    let mut computer = Computer::in_call();
+    computer.server.refuses_with = 403;
+    computer.run(50_000);
+    let registers = computer.server.registers;
+    for _ in 0..10 {
+        computer.page(ToAgent::Probe);
+        computer.run(1_000);
+    }
+    assert_eq!(computer.server.registers, registers);
+    computer.server.refuses_with = 0;
+    computer.page(ToAgent::Retry);
+    assert_eq!(computer.server.registers, registers + 1);
+    assert!(computer.is_ready() && computer.is_in_call());
 }
 
 #[test]

@@ -329,10 +329,9 @@
     phone = null;
     p.abort.abort();
     if (!p.view) return;
-    const busy = p.state.registered || p.calls.size > 0;
     if (p.initSent) post(p, 'BITCALL_DESTROY', {});
     // An iframe that is removed at once cannot send a BYE or unregister: hide it and remove it later.
-    p.view.remove(p.initSent && busy ? HANG_UP_DELAY_MS : 0);
+    p.view.remove(p.initSent ? HANG_UP_DELAY_MS : 0);
     for (const { answeredAt, ...call } of p.calls.values()) {
       const duration = answeredAt ? Math.floor((Date.now() - answeredAt) / 1000) : 0;
       emit('callEnded', { ...call, duration, cause: 'Phone removed', sipCode: null });

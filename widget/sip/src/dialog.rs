@@ -43,9 +43,14 @@ impl Dialog {
         }
     }
 
-    /// The UAS's dialog, created by the INVITE (§12.1.1). None if the INVITE has no usable `Contact`.
+    /// The UAS's dialog, created by the INVITE (§12.1.1). None if the INVITE has no `Contact`; for one that
+    /// cannot be read, the URI of `From` is the target, as before RFC 3261.
     pub(crate) fn from_request(request: &Headers, local_tag: &str) -> Option<Self> {
         let remote = request.value(Header::From)?;
+        let target = header_values::contact(request).or_else(|| {
+            request.has(Header::Contact).then_some(())?;
+            header_values::request_uri(header_values::uri(remote))
+        })?;
         let mut local = String::from(request.value(Header::To)?);
         local.push_str(";tag=");
         local.push_str(local_tag);
@@ -55,7 +60,7 @@ impl Dialog {
             remote_tag: header_values::tag(remote).into(),
             local,
             remote: remote.into(),
-            remote_target: header_values::contact(request)?,
+            remote_target: target,
             route_set: record_routes(request),
             local_cseq: 0,
             remote_cseq: header_values::cseq(request).map(|(number, _)| number),

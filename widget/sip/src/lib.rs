@@ -6,8 +6,10 @@
 
 mod dialog;
 pub mod digest;
+mod encoded_word;
 mod header_values;
 pub mod message;
+mod multipart;
 mod request_template;
 mod time;
 pub mod transaction;

@@ -249,23 +249,35 @@ pub fn unescape(text: &str) -> Cow<'_, str> {
     String::from_utf8(bytes).map_or(Cow::Borrowed(text), Cow::Owned)
 }
 
-/// Escapes text for the user part of a URI: `*43` stays, `a b@c` becomes `a%20b%40c`.
+/// Escapes text for the user part of a URI: `*43` stays, `a b@c` becomes `a%20b%40c`, and `123#` becomes
+/// `123%23`, because `#` is not in the grammar (RFC 3261 §25.1), though it is accepted when it is received.
 pub fn escape_user(text: &str) -> Cow<'_, str> {
-    escape(text, USER)
+    escape(text, |byte, _| USER.has(byte) && byte != b'#')
+}
+
+/// Escapes what is not of the class; escapes in the text stay.
+pub(crate) fn escape_invalid(text: &str, keep: CharClass) -> Cow<'_, str> {
+    escape(text, |byte, after| {
+        let is_escape =
+            || byte == b'%' && after.first_chunk::<2>().is_some_and(|[a, b]| hex(*a).is_some() && hex(*b).is_some());
+        keep.has(byte) || is_escape()
+    })
 }
 
 /// Escapes characters that may not occur in a Request-URI, e.g. white space and control characters.
 pub(crate) fn escape_request_uri(text: &str) -> Cow<'_, str> {
-    escape(text, TARGET)
+    escape(text, |byte, _| TARGET.has(byte))
 }
 
-fn escape(text: &str, keep: CharClass) -> Cow<'_, str> {
-    if keep.has_all(text) {
+/// Escapes every byte that is not to be kept; `keep` also gets the bytes after it.
+fn escape(text: &str, keep: impl Fn(u8, &[u8]) -> bool) -> Cow<'_, str> {
+    let after = |index: usize| text.as_bytes().get(index + 1..).unwrap_or_default();
+    if text.bytes().enumerate().all(|(index, byte)| keep(byte, after(index))) {
         return Cow::Borrowed(text);
     }
     let mut escaped = String::with_capacity(text.len() + 8);
-    for byte in text.bytes() {
-        if keep.has(byte) {
+    for (index, byte) in text.bytes().enumerate() {
+        if keep(byte, after(index)) {
             escaped.push(char::from(byte));
         } else {
             escaped.push('%');

@@ -231,7 +231,7 @@ fn parsed_uris_are_written_unchanged() {
         assert!(Uri::parse(uri).is_err(), "{uri}");
     }
     assert_eq!(escape_user("a b@c:é"), "a%20b%40c%3A%C3%A9");
-    assert_eq!(escape_user("*43#"), "*43#");
+    assert_eq!(escape_user("*43#"), "*43%23");
 }
 
 #[test]

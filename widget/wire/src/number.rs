@@ -5,12 +5,16 @@
 
 /// Maximum length of a call target.
 const MAX_TARGET_CHARS: usize = 256;
+const WITHHELD: &str = "The number is withheld: it cannot be called.";
 
 /// The target for the user agent: digits, an extension's name, `user@host`, or a `sip:` URI.
 ///
 /// Visual separators (RFC 3966 §5.1.1, and the Unicode variants found in copied
 /// text) are removed from numbers, as are `tel:` and its parameters. `+`, `*` and
-/// `#` are kept, and a `+` is never added. Names and addresses are not changed.
+/// `#` are kept, and a `+` is never added. The `(0)` of an international number such as
+/// `+49 (0)30 901820` is left out, because it is not dialled from abroad (ITU-T E.123 §7.3).
+/// Names and addresses are not changed. What stands for a caller who withholds the number
+/// (RFC 3323) is not a target.
 ///
 /// # Errors
 /// A sentence for the person that says what is wrong.
@@ -55,6 +59,10 @@ fn uri(typed: &str, rest: &str) -> Result<String, String> {
     }
     let host_end = host.find([';', '?']).unwrap_or(host.len());
     let host = host.get(..host_end).unwrap_or_default();
+    // No name below `.invalid` exists (RFC 2606 §2).
+    if host.rsplit_once('.').is_some_and(|(_, end)| end.eq_ignore_ascii_case("invalid")) {
+        return Err(WITHHELD.to_owned());
+    }
     if host.is_empty() || host.as_bytes().contains(&b'@') {
         return Err(format!("“{typed}” is not a SIP address."));
     }
@@ -62,6 +70,9 @@ fn uri(typed: &str, rest: &str) -> Result<String, String> {
 }
 
 fn plain(typed: &str) -> Result<String, String> {
+    if typed.eq_ignore_ascii_case("anonymous") {
+        return Err(WITHHELD.to_owned());
+    }
     if typed.chars().any(|c| c.is_ascii_alphabetic()) {
         return match typed
             .chars()
@@ -72,7 +83,8 @@ fn plain(typed: &str) -> Result<String, String> {
         };
     }
     let mut digits = String::with_capacity(typed.len());
-    for c in typed.chars() {
+    let (before, after) = without_trunk_prefix(typed);
+    for c in before.chars().chain(after.chars()) {
         match c {
             '0'..='9' | '*' | '#' => digits.push(c),
             '+' if digits.is_empty() => digits.push(c),
@@ -85,6 +97,20 @@ fn plain(typed: &str) -> Result<String, String> {
         return Err(format!("“{typed}” has no digits."));
     }
     Ok(digits)
+}
+
+/// The text around the `(0)` after a country code; all of it, if there is none.
+fn without_trunk_prefix(typed: &str) -> (&str, &str) {
+    let Some((before, after)) = typed.split_once("(0)") else {
+        return (typed, "");
+    };
+    let prefix: String = before.chars().filter(|c| !separates(*c)).collect();
+    let country = prefix.strip_prefix('+').or_else(|| prefix.strip_prefix("00")).unwrap_or_default();
+    if matches!(country.len(), 1..=3) && country.bytes().all(|digit| digit.is_ascii_digit()) {
+        (before, after)
+    } else {
+        (typed, "")
+    }
 }
 
 /// Visual separators between digits.
@@ -129,6 +155,13 @@ mod tests {
             ("\u{200E}anna", "anna"),
             ("*43", "*43"),
             ("#21#", "#21#"),
+            ("+49 (0)30 901820", "+4930901820"),
+            ("+49(0)30/901820", "+4930901820"),
+            ("0049 (0) 30 901820", "004930901820"),
+            ("\u{202A}+1\u{202C} (0)415", "+1415"),
+            ("(0)30 901820", "030901820"),
+            ("+49 30 (0) 1", "+493001"),
+            ("00 (0)1", "0001"),
             ("tel:+1-415-555-2671;ext=12", "+14155552671"),
             ("TEL:0123;phone-context=+49", "0123"),
         ] {
@@ -159,6 +192,9 @@ mod tests {
             ("@example.com", "before the “@”"),
             ("a@", "not a SIP address"),
             ("sip:<a@b>", "“<”"),
+            ("Anonymous", "withheld"),
+            ("anonymous@anonymous.invalid", "withheld"),
+            ("sip:x@Unknown.INVALID;user=phone", "withheld"),
         ] {
             let said = call_target(typed).unwrap_err();
             assert!(said.contains(culprit), "{typed:?}: {said}");

@@ -55,7 +55,7 @@ pub struct Reason<'a> {
 impl Reason<'_> {
     /// The cause: a SIP status or a Q.850 number.
     pub fn cause(&self) -> Option<u16> {
-        self.params.get("cause")?.parse().ok()
+        self.params.text("cause")?.parse().ok()
     }
 }
 

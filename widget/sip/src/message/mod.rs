@@ -5,6 +5,9 @@
 //! [`Response::new`] create messages; the push, pop and set methods of [`Request`] and [`Headers`]
 //! change them. Lines that are not changed are written byte for byte as received.
 //!
+//! [`Message::parse`] and [`Message::validate`] are strict, for whoever forwards messages;
+//! [`Message::parse_lenient`] is for a user agent.
+//!
 //! ```
 //! use bitcall_sip::message::{Header, Message};
 //!
@@ -31,6 +34,7 @@ pub(crate) mod grammar;
 mod header_fields;
 mod header_name;
 mod headers;
+mod lenient;
 mod method;
 mod params;
 mod parse;

@@ -116,13 +116,14 @@ impl UserAgent {
     }
 }
 
-/// The URI for a dialled target: a `sip:` URI unchanged, `user@host`, or a number or name in our domain.
-fn target_uri(target: &str, domain: &str) -> Option<String> {
+/// The URI for a dialled target: a `sip:` URI, `user@host`, or a number or name in our domain.
+pub(super) fn target_uri(target: &str, domain: &str) -> Option<String> {
     let target = target.trim();
     let lower = target.get(..5).unwrap_or(target).to_ascii_lowercase();
     let mut uri = String::new();
     if lower.starts_with("sip:") || lower.starts_with("sips:") {
-        uri.push_str(target);
+        // A `#` is not in the grammar of URIs (RFC 3261 §25.1).
+        uri.push_str(&target.replace('#', "%23"));
     } else if let Some((user, host)) = target.rsplit_once('@') {
         uri.push_str("sip:");
         uri.push_str(&escape_user(user));
@@ -153,6 +154,9 @@ mod tests {
         assert_eq!(uri("+155501099").as_deref(), Some("sip:+155501099@acme.test"));
         assert_eq!(uri("*43").as_deref(), Some("sip:*43@acme.test"));
         assert_eq!(uri("anna.b").as_deref(), Some("sip:anna.b@acme.test"));
+        assert_eq!(uri("123#").as_deref(), Some("sip:123%23@acme.test"));
+        assert_eq!(uri("#21#@b.test").as_deref(), Some("sip:%2321%23@b.test"));
+        assert_eq!(uri("sip:123#@b.test").as_deref(), Some("sip:123%23@b.test"));
     }
 
     #[test]

@@ -89,8 +89,8 @@ impl ServerRequest {
     }
 
     pub(super) fn request(&self) -> Option<Request> {
-        match Message::parse(&self.raw) {
-            Ok(Message::Request(request)) => Some(request),
+        match Message::parse_lenient(&self.raw) {
+            Ok((Message::Request(request), _)) => Some(request),
             _ => None,
         }
     }

@@ -24,20 +24,18 @@ impl UserAgent {
             }
             _ => {}
         }
-        match Message::parse(bytes) {
-            Ok(Message::Response(response)) => match response.validate() {
-                Ok(()) => self.on_response(&response, now),
-                Err(error) => self.context.emit_dropped(&error.reason()),
-            },
-            Ok(Message::Request(request)) => match request.validate() {
-                Ok(()) => self.on_request(&request, now),
-                Err(error) => {
-                    if let Some(refusal) = request.error_response(&error) {
-                        self.context.send(refusal.to_bytes());
-                    }
-                    self.context.emit_dropped(&error.reason());
+        match Message::parse_lenient(bytes) {
+            Ok((message, faults)) => {
+                for fault in &faults {
+                    let mut line = String::from("ignored in a message: ");
+                    line.push_str(&fault.reason());
+                    self.context.emit_dropped(&line);
                 }
-            },
+                match message {
+                    Message::Response(response) => self.on_response(&response, now),
+                    Message::Request(request) => self.on_request(&request, now),
+                }
+            }
             Err(error) => self.on_parse_error(&error),
         }
     }
@@ -58,10 +56,11 @@ impl UserAgent {
 
     fn on_response(&mut self, response: &Response, now: Millis) {
         self.on_keepalive_response(KeepaliveProbe::Options, now);
-        let (Ok(via), Some((cseq, method))) = (response.via(), header_values::cseq(response)) else {
+        let (Some((_, branch)), Some((cseq, method))) =
+            (header_values::top_via(response), header_values::cseq(response))
+        else {
             return;
         };
-        let branch = via.branch().unwrap_or_default();
         let status = response.status();
         let Some(client) = self.context.client_request(branch, method) else {
             self.on_stray_response(response, cseq, method, now);
@@ -161,17 +160,9 @@ impl UserAgent {
     // Requests.
 
     fn on_request(&mut self, request: &Request, now: Millis) {
-        let Ok(via) = request.via() else { return };
-        let mut sent_by = String::from(via.host);
-        if let Some(port) = via.port {
-            sent_by.push(':');
-            sent_by.push_str(&crate::request_template::number(port.into()));
-        }
-        let mut key = ServerKey {
-            branch: via.branch().unwrap_or_default().into(),
-            sent_by,
-            method: request.method().as_str().into(),
-        };
+        let Some((sent_by, branch)) = header_values::top_via(request) else { return };
+        let mut key =
+            ServerKey { branch: branch.into(), sent_by: sent_by.into(), method: request.method().as_str().into() };
         match request.method() {
             Method::Ack => {
                 key.method = "INVITE".into();

@@ -30,6 +30,10 @@ pub struct Config {
     pub instance_id: String,
     /// An incoming call is answered with 486 if there are this many calls. 0 means no limit.
     pub max_sessions: u32,
+    /// Final status with which [`Command::HangUp`] declines a ringing call: 486 or 480, or 603, which stops the
+    /// other devices of the user from ringing, too (RFC 3261 §16.7, item 5).
+    pub decline_status: u16,
+    pub redirects: RedirectPolicy,
     /// Value of `User-Agent` and `Server`; omitted if empty.
     pub product: String,
     pub timers: TimerConfig,
@@ -46,10 +50,25 @@ impl Config {
             servers,
             instance_id: String::new(),
             max_sessions: 0,
+            decline_status: 486,
+            redirects: RedirectPolicy::default(),
             product: "Bitcall".into(),
             timers: TimerConfig::default(),
         }
     }
+}
+
+/// Where a 300, 301 or 302 may lead an outgoing call (RFC 3261 §8.1.3.4). One redirection is followed per call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RedirectPolicy {
+    /// Nowhere: the call ends.
+    Never,
+    /// To an address in our domain or in the one that was dialled, or to a telephone number, which is called in
+    /// our domain.
+    #[default]
+    SameDomain,
+    /// Also to any other domain.
+    AnyDomain,
 }
 
 /// Omits the secret.
@@ -185,7 +204,7 @@ pub enum Command {
     Answer { call: CallId, sdp: String },
     /// Reject an incoming call with a final status (300–699), e.g. 486 or 603.
     Reject { call: CallId, status: u16 },
-    /// End the call in any state, by CANCEL, 603 or BYE. [`Event::Ended`] is emitted at once.
+    /// End the call in any state, by CANCEL, [`Config::decline_status`] or BYE. [`Event::Ended`] is emitted at once.
     HangUp { call: CallId },
     /// Offer a new description in an established call (hold, resume, ICE restart).
     /// Each one yields exactly one `ReinviteAccepted` or `ReinviteRefused`, unless the call ends.
@@ -324,7 +343,7 @@ pub enum Event {
         call: CallId,
         cause: EndCause,
     },
-    /// For the debug log: an input was ignored.
+    /// For the debug log: an input, or a part of a message, was ignored.
     Dropped {
         reason: String,
     },
@@ -406,8 +425,10 @@ impl RegisterFailureKind {
 /// The caller, from the header fields of the INVITE.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteParty {
-    /// User part, unescaped; the whole URI if it has none.
+    /// The number to show and to call back: user part, unescaped, without parameters, and a telephone number
+    /// without separators; the whole URI if it has no user. Empty for a caller who withholds the identity.
     pub number: String,
+    /// Without quotes, encoded words (RFC 2047) decoded.
     pub display_name: Option<String>,
     pub uri: String,
 }

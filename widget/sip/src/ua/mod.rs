@@ -35,7 +35,8 @@ use registration::RegisterClient;
 
 pub use interface::{
     CallId, Command, Config, EndCause, EndedBy, Event, Input, Millis, OfferReason, Output, Password, RealmHa1,
-    RegisterFailure, RegisterFailureKind, Registration, RemoteParty, SipSecret, TimerConfig, TransportId,
+    RedirectPolicy, RegisterFailure, RegisterFailureKind, Registration, RemoteParty, SipSecret, TimerConfig,
+    TransportId,
 };
 
 /// The user agent of one account on one device.

@@ -1,4 +1,7 @@
-//! Texts for status codes: reason phrases of our responses, and texts to show to the user.
+//! Texts for status codes and `Reason` header fields: reason phrases of our responses, and texts to show
+//! to the user.
+
+use crate::message::{Headers, Reason, Response};
 
 /// The reason phrase of a response that we send.
 pub(super) fn reason_phrase(status: u16) -> &'static str {
@@ -32,8 +35,57 @@ pub(super) fn reason_phrase(status: u16) -> &'static str {
     }
 }
 
-/// The text to show when an outgoing call failed with this status.
-pub(super) fn failure_text(status: u16) -> &'static str {
+/// The text to show when an outgoing call failed with this response. Gateways say in `Reason` (RFC 3326,
+/// RFC 6432) what the status only says roughly: a person's decline arrives as 403 with `Q.850;cause=21`.
+/// `was_proceeding`: a provisional response had come, so the server had answered.
+pub(super) fn failure_text(response: &Response, was_proceeding: bool) -> &'static str {
+    let status = response.status();
+    let is_rough = matches!(status, 403 | 408 | 480 | 487 | 500..=599 | 603);
+    match response.reasons().filter(|_| is_rough).find_map(|reason| reason_text(&reason)) {
+        Some(text) => text,
+        None if status == 408 && was_proceeding => "No answer",
+        None => status_text(status),
+    }
+}
+
+fn reason_text(reason: &Reason<'_>) -> Option<&'static str> {
+    let cause = reason.cause()?;
+    if reason.protocol.eq_ignore_ascii_case("SIP") {
+        // The status of a fork, e.g. behind a 500 that stands for all of them (RFC 3326 §2).
+        return matches!(cause, 400..=486 | 488..=699).then(|| status_text(cause));
+    }
+    if !reason.protocol.eq_ignore_ascii_case("Q.850") {
+        return None;
+    }
+    Some(match cause {
+        1..=3 => "Number not found",
+        17 => "Busy",
+        18 | 19 => "No answer",
+        20 | 27 => "Not available",
+        21 => "Declined",
+        22 => "Number no longer in use",
+        28 => "Number incomplete",
+        34 | 38 | 41 | 42 | 44 | 47 => "Service unavailable",
+        _ => return None,
+    })
+}
+
+/// The text to show when an incoming call was cancelled: also that another device took it, by the status of
+/// the one that did (RFC 3326 §2) or by Q.850 cause 26, "non-selected user clearing".
+pub(super) fn cancel_text(cancel: &Headers) -> &'static str {
+    let elsewhere = |reason: Reason<'_>| match (reason.protocol.to_ascii_uppercase().as_str(), reason.cause()) {
+        ("SIP", Some(200..=299)) | ("Q.850", Some(26)) => Some("Answered elsewhere"),
+        ("SIP", Some(600..=699)) => Some("Declined elsewhere"),
+        (_, None) => {
+            let text = reason.params.text("text")?;
+            text.to_ascii_lowercase().contains("elsewhere").then_some("Answered elsewhere")
+        }
+        _ => None,
+    };
+    cancel.reasons().find_map(elsewhere).unwrap_or("Caller hung up")
+}
+
+fn status_text(status: u16) -> &'static str {
     match status {
         300..=399 => "Moved",
         401 | 407 => "Wrong username or password",

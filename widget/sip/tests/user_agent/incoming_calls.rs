@@ -103,13 +103,20 @@ fn a_rejected_call_is_answered_with_the_given_status() {
 }
 
 #[test]
-fn hanging_up_a_ringing_call_answers_603() {
-    let mut phone = TestUserAgent::registered();
-    let (_, call) = phone.incoming();
-    phone.response(180);
-    phone.hang_up(&call);
-    phone.response(603);
-    phone.ended(&call);
+fn hanging_up_a_ringing_call_answers_with_the_configured_status() {
+    let mut statuses = vec![(TestUserAgent::registered(), 486)];
+    for status in [480, 603] {
+        let mut phone = TestUserAgent::with(|config| config.decline_status = status);
+        phone.register();
+        statuses.push((phone, status));
+    }
+    for (mut phone, status) in statuses {
+        let (_, call) = phone.incoming();
+        phone.response(180);
+        phone.hang_up(&call);
+        phone.response(status);
+        assert_eq!(phone.ended(&call), ("Declined".into(), Some(status)));
+    }
 }
 
 #[test]
@@ -118,6 +125,12 @@ fn a_cancelled_call_ends_with_the_cause_from_its_reason_header() {
         (None, "Caller hung up"),
         (Some("SIP;cause=200;text=\"Call completed elsewhere\""), "Answered elsewhere"),
         (Some("SIP;cause=603"), "Declined elsewhere"),
+        (Some("Q.850;cause=26"), "Answered elsewhere"),
+        (Some("q.850 ;cause=16, SIP ; cause = \"200\""), "Answered elsewhere"),
+        (Some("SIP;text=\"Call completed elsewhere\""), "Answered elsewhere"),
+        (Some("SIP;cause=487;text=\"Originator cancel, elsewhere\""), "Caller hung up"),
+        (Some("Q.850;cause=16"), "Caller hung up"),
+        (Some("\";;="), "Caller hung up"),
     ] {
         let mut phone = TestUserAgent::registered();
         let (invite, call) = phone.incoming();
@@ -287,6 +300,78 @@ fn p_asserted_identity_is_preferred_to_from() {
         _ => None,
     });
     assert_eq!((from.number.as_str(), from.display_name.as_deref()), ("+15550111", Some("Sales")));
+}
+
+fn caller(headers: &[(&str, &str)]) -> (String, Option<String>) {
+    let mut phone = TestUserAgent::registered();
+    phone.remote_request("INVITE", 1, |request| {
+        for (name, value) in headers {
+            if *name == "From" {
+                request.set(Header::From, value);
+            } else {
+                request.append(*name, value);
+            }
+        }
+    });
+    phone.event(|event| match event {
+        Event::Incoming { from, .. } => Some((from.number.clone(), from.display_name.clone())),
+        _ => None,
+    })
+}
+
+#[test]
+fn the_first_identity_that_reads_is_the_caller() {
+    let pai = "P-Asserted-Identity";
+    let rpid = "Remote-Party-ID";
+    for (headers, number, name) in [
+        (vec![(pai, "<sip:>")], "bob", Some("Bob B.")),
+        (vec![(pai, "<sip:>"), (rpid, "\"Ann\" <sip:200@acme.test>;party=calling")], "200", Some("Ann")),
+        (vec![(pai, "\"")], "bob", Some("Bob B.")),
+        (vec![(pai, "Doe, Ann <sip:200@acme.test>")], "200", Some("Ann")),
+        (vec![(pai, "<sip:201@acme.test>"), (rpid, "<sip:200@acme.test>")], "201", Some("Bob B.")),
+        (vec![(pai, "<sip:gateway.test>, <tel:+4930123>")], "+4930123", Some("Bob B.")),
+        (vec![(pai, "<sip:gateway.test>")], "bob", Some("Bob B.")),
+        (vec![(rpid, "\"Called\" <sip:200@acme.test>;party=called")], "bob", Some("Bob B.")),
+        (vec![(rpid, "\"Secret\" <sip:200@acme.test>;party=calling;privacy=full")], "bob", Some("Bob B.")),
+        (vec![("From", "<sip:gateway.test>;tag=1")], "sip:gateway.test", None),
+    ] {
+        assert_eq!(caller(&headers), (number.to_owned(), name.map(String::from)), "{headers:?}");
+    }
+}
+
+#[test]
+fn numbers_and_names_are_shown_as_a_person_reads_them() {
+    for (from, number, name) in [
+        ("<sip:+1555;npdi=yes@acme.test>;tag=1", "+1555", None),
+        ("<sip:+1555;npdi;rn=+1666@acme.test;user=phone>;tag=1", "+1555", None),
+        ("<sip:0301234;phone-context=+49@acme.test;user=phone>;tag=1", "0301234", None),
+        ("<sip:+1-555-123.45@acme.test>;tag=1", "+155512345", None),
+        ("<sip:+1(555)123@acme.test>;tag=1", "+1555123", None),
+        ("<TEL:+1-555-0199;ext=1>;tag=1", "+15550199", None),
+        ("<SIP:100%23@acme.test>;tag=1", "100#", None),
+        ("<sip:anna-lena.m@acme.test>;tag=1", "anna-lena.m", None),
+        ("=?UTF-8?Q?M=C3=BCller?= <sip:200@acme.test>;tag=1", "200", Some("Müller")),
+        ("\"=?utf-8?B?TcO8bGxlcg==?=\" <sip:200@acme.test>;tag=1", "200", Some("Müller")),
+        ("\"Ann \\\"A\\\" B\" <sip:200@acme.test>;tag=1", "200", Some("Ann \"A\" B")),
+    ] {
+        assert_eq!(caller(&[("From", from)]), (number.to_owned(), name.map(String::from)), "{from}");
+    }
+}
+
+#[test]
+fn a_caller_who_withholds_the_identity_has_no_number() {
+    for (from, name) in [
+        ("\"Anonymous\" <sip:anonymous@anonymous.invalid>;tag=1", "Anonymous"),
+        ("<sip:anonymous@anonymous.invalid>;tag=1", "Anonymous"),
+        ("<sip:Anonymous@10.0.0.1>;tag=1", "Anonymous"),
+        ("<sip:c8oqz84zk7z@anonymous.invalid>;tag=1", "Anonymous"),
+        ("<sip:anonymous.invalid>;tag=1", "Anonymous"),
+        ("\"Unavailable\" <sip:unavailable@unknown.invalid>;tag=1", "Unavailable"),
+    ] {
+        assert_eq!(caller(&[("From", from)]), (String::new(), Some(name.to_owned())), "{from}");
+    }
+    let asserted = [("From", "<sip:anonymous@anonymous.invalid>;tag=1"), ("P-Asserted-Identity", "<tel:+1555>")];
+    assert_eq!(caller(&asserted), ("+1555".to_owned(), None));
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod forks;
 mod incoming_calls;
 mod interleavings;
 mod keep_alive;
+mod liberal_reading;
 mod other_requests;
 mod outgoing_calls;
 mod reconnects;

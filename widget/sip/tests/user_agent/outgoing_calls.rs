@@ -1,7 +1,7 @@
 //! Outgoing calls.
 
 use bitcall_sip::message::{Header, Request};
-use bitcall_sip::ua::{Command, Event};
+use bitcall_sip::ua::{Command, Event, RedirectPolicy};
 
 use crate::test_user_agent::{ANSWER, OFFER, TestUserAgent};
 
@@ -57,6 +57,137 @@ fn a_failure_response_gets_an_ack_and_a_cause_text() {
         assert!(ack.to().unwrap().tag().is_some());
         assert_eq!(phone.ended("c"), (text.into(), Some(status)));
     }
+}
+
+#[test]
+fn the_reason_header_says_what_the_status_does_not() {
+    for (status, reason, text) in [
+        (403, "Q.850;cause=21", "Declined"),
+        (403, "Q.850 ; cause=21 ; text=\"Call Rejected\"", "Declined"),
+        (403, "Q.850;cause=16", "Not allowed"),
+        (403, "X.int;reasoncode=0x0", "Not allowed"),
+        (480, "Q.850;cause=19", "No answer"),
+        (500, "Q.850;cause=17", "Busy"),
+        (500, "SIP;cause=486", "Busy"),
+        (500, "SIP;cause=487", "Server error"),
+        (503, "preemption;cause=1, Q.850;cause=1", "Number not found"),
+        (603, "Q.850;cause=17", "Busy"),
+        (404, "Q.850;cause=17", "Number not found"),
+        (486, "Q.850;cause=21", "Busy"),
+    ] {
+        let mut phone = TestUserAgent::registered();
+        let invite = phone.invite();
+        phone.reply(&invite, status, |response| response.append(Header::Reason, reason));
+        phone.request("ACK");
+        assert_eq!(phone.ended("c"), (text.into(), Some(status)), "{status} {reason}");
+    }
+}
+
+#[test]
+fn a_408_after_a_provisional_response_is_no_answer_of_the_person() {
+    for (provisional, text) in [
+        (None, "No answer from the server"),
+        (Some(100), "No answer"),
+        (Some(180), "No answer"),
+        (Some(183), "No answer"),
+    ] {
+        let mut phone = TestUserAgent::registered();
+        let invite = phone.invite();
+        if let Some(status) = provisional {
+            phone.reply(&invite, status, |_| {});
+        }
+        phone.reply(&invite, 408, |_| {});
+        phone.request("ACK");
+        assert_eq!(phone.ended("c"), (text.into(), Some(408)), "{provisional:?}");
+    }
+}
+
+fn redirected(policy: RedirectPolicy, target: &str, contacts: &[&str]) -> (TestUserAgent, Request) {
+    let mut phone = TestUserAgent::with(|config| config.redirects = policy);
+    phone.register();
+    invite_to(&mut phone, target, None, Some(OFFER));
+    let invite = phone.request("INVITE");
+    phone.reply(&invite, 302, |response| {
+        contacts.iter().for_each(|contact| response.append(Header::Contact, contact));
+    });
+    phone.request("ACK");
+    (phone, invite)
+}
+
+#[test]
+fn a_redirection_is_followed_once_where_the_policy_allows_it() {
+    use RedirectPolicy::{AnyDomain, Never, SameDomain};
+    for (policy, contacts, followed) in [
+        (SameDomain, &["<sip:200@acme.test>"][..], Some("sip:200@acme.test")),
+        (SameDomain, &["<sip:carol@ACME.test;user=x?Replaces=1>;q=0.5"], Some("sip:carol@ACME.test;user=x")),
+        (SameDomain, &["<sip:200@acme.test>;q=0.1, <sip:201@acme.test>;q=0.9"], Some("sip:201@acme.test")),
+        (SameDomain, &["Doe, Carol <sip:200@acme.test>"], Some("sip:200@acme.test")),
+        (SameDomain, &["<tel:+49-30-123;phone-context=x>"], Some("sip:+4930123@acme.test")),
+        (SameDomain, &["<sip:+4930123;npdi@10.0.0.1:5060>"], Some("sip:+4930123@acme.test")),
+        (SameDomain, &["<sip:carol@evil.test>"], None),
+        (SameDomain, &["<sip:carol@evil.test>", "<sip:200@acme.test>;q=0.1"], Some("sip:200@acme.test")),
+        (SameDomain, &["<sip:bob@acme.test>"], None),
+        (SameDomain, &["<mailto:bob@acme.test>"], None),
+        (SameDomain, &["junk"], None),
+        (SameDomain, &[], None),
+        (AnyDomain, &["<sip:carol@other.test>"], Some("sip:carol@other.test")),
+        (Never, &["<sip:200@acme.test>"], None),
+    ] {
+        let (mut phone, invite) = redirected(policy, "bob", contacts);
+        let Some(followed) = followed else {
+            assert_eq!(phone.ended("c"), ("Moved".into(), Some(302)), "{contacts:?}");
+            phone.sends_nothing();
+            continue;
+        };
+        let second = phone.request("INVITE");
+        assert_eq!(second.uri_text(), followed);
+        assert_eq!(second.cseq().unwrap().number, invite.cseq().unwrap().number + 1);
+        assert_ne!(second.via().unwrap().branch(), invite.via().unwrap().branch());
+        for header in [Header::From, Header::To, Header::CallId] {
+            assert_eq!(second.value(header), invite.value(header));
+        }
+        assert_eq!(second.body(), invite.body());
+        // A second one is not followed.
+        phone.reply(&second, 302, |response| response.append(Header::Contact, "<sip:202@acme.test>"));
+        phone.request("ACK");
+        assert_eq!(phone.ended("c"), ("Moved".into(), Some(302)));
+        phone.sends_nothing();
+    }
+}
+
+#[test]
+fn a_redirected_call_is_established_also_after_a_challenge() {
+    let (mut phone, _) = redirected(RedirectPolicy::SameDomain, "bob@b.test", &["<sip:200@b.test>"]);
+    let second = phone.request("INVITE");
+    challenge(&mut phone, &second, "n1");
+    phone.request("ACK");
+    let third = phone.request("INVITE");
+    assert_eq!(third.uri_text(), "sip:200@b.test");
+    phone.reply_sdp(&third, 200, ANSWER);
+    phone.request("ACK");
+    assert_eq!(answered(&mut phone).as_deref(), Some(ANSWER));
+}
+
+#[test]
+fn a_call_that_is_hung_up_is_not_redirected() {
+    let mut phone = TestUserAgent::registered();
+    let invite = phone.invite();
+    phone.reply(&invite, 180, |_| {});
+    phone.hang_up("c");
+    let cancel = phone.request("CANCEL");
+    phone.reply(&cancel, 200, |_| {});
+    phone.reply(&invite, 302, |response| response.append(Header::Contact, "<sip:200@acme.test>"));
+    phone.request("ACK");
+    phone.sends_nothing();
+}
+
+#[test]
+fn a_hash_in_a_number_is_escaped() {
+    let mut phone = TestUserAgent::registered();
+    invite_to(&mut phone, "123#", None, Some(OFFER));
+    let invite = phone.request("INVITE");
+    assert_eq!(invite.uri_text(), "sip:123%23@acme.test");
+    assert_eq!(invite.to().unwrap().uri_text, "sip:123%23@acme.test");
 }
 
 #[test]

@@ -1,14 +1,15 @@
 //! Incoming calls (UAS): ringing, answering, rejecting, CANCEL.
 
 use super::super::context::{ALLOW, SUPPORTED, ServerRequest, UaContext};
-use super::super::interface::{EndedBy, Event, Millis, RemoteParty};
+use super::super::interface::{EndedBy, Event, Millis};
+use super::super::status_text::cancel_text;
+use super::identity::{asserted_party, caller};
 use super::{Call, CallPhase, CallTimer, EarlySession, Leg, OfferAnswer, Retransmission, T1_MS, T2_MS};
 use crate::dialog::Dialog;
 use crate::header_values;
 use crate::message::{Header, Headers, Request, Response};
 use crate::request_template::number;
 use crate::transaction::ServerKey;
-use crate::uri::Uri;
 
 impl Call {
     /// Creates a ringing call and sends 180. None if the request was rejected.
@@ -32,13 +33,13 @@ impl Call {
         let pending = ServerRequest::new(key.clone(), request);
         let mut call = Self::new(id, dialog.call_id.clone(), tag, CallPhase::Ringing { pending });
         call.legs.push(Leg { dialog, early_sdp: None, early_session: EarlySession::default(), rseq: None, ack: None });
-        call.asserted = super::connected_line::asserted_party(request);
+        call.asserted = asserted_party(request);
         call.confirmed_leg = Some(0);
         let limit = context.config.timers.ring_timeout_ms;
         let limit = request.expires().map_or(limit, |seconds| limit.min(u64::from(seconds.max(5)) * 1_000));
         call.timers.set(CallTimer::Ring, now.plus(limit));
         call.send_ringing(context, key, request, now);
-        context.emit(Event::Incoming { call: call.id.clone(), from: remote_party(request), offer: sdp });
+        context.emit(Event::Incoming { call: call.id.clone(), from: caller(request), offer: sdp });
         Some(call)
     }
 
@@ -161,16 +162,7 @@ impl Call {
         let is_cancelled = |pending: &ServerRequest| pending.key == *key;
         match (&self.phase, &self.offer_answer) {
             (CallPhase::Ringing { pending }, _) if is_cancelled(pending) => {
-                let cause = cancel
-                    .reasons()
-                    .find(|reason| reason.protocol.eq_ignore_ascii_case("SIP"))
-                    .and_then(|reason| reason.cause());
-                let text = match cause {
-                    Some(200..=299) => "Answered elsewhere",
-                    Some(600..=699) => "Declined elsewhere",
-                    _ => "Caller hung up",
-                };
-                self.refuse_call(context, 487, EndedBy::Remote, text, now);
+                self.refuse_call(context, 487, EndedBy::Remote, cancel_text(cancel), now);
             }
             (_, OfferAnswer::RemoteOffer { pending, .. }) if is_cancelled(pending) => {
                 self.abort_offer_answer(context, now);
@@ -179,32 +171,5 @@ impl Call {
             }
             _ => {}
         }
-    }
-}
-
-/// The caller: `P-Asserted-Identity` (RFC 3325), which the server asserts, else `From`.
-fn remote_party(request: &Request) -> RemoteParty {
-    let asserted = request.addresses(Header::PAssertedIdentity).find_map(Result::ok);
-    let from = request.from().ok();
-    let Some(address) = asserted.or(from) else {
-        return RemoteParty::default();
-    };
-    let name = |display: &str| Some(display.trim().to_owned()).filter(|name| !name.is_empty());
-    let user = match Uri::parse(address.uri_text) {
-        Ok(uri) => uri.user_name().into_owned(),
-        Err(_) => String::new(),
-    };
-    let uri = address.uri_text.to_owned();
-    let number = if !user.is_empty() {
-        user
-    } else if let Some(number) = uri.strip_prefix("tel:") {
-        number.split(';').next().unwrap_or_default().to_owned()
-    } else {
-        uri.clone()
-    };
-    RemoteParty {
-        number,
-        display_name: name(&address.display_name()).or_else(|| from.and_then(|from| name(&from.display_name()))),
-        uri,
     }
 }

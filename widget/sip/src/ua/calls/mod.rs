@@ -7,11 +7,13 @@
 
 mod connected_line;
 mod dispatch;
+mod identity;
 mod incoming;
 mod info;
 mod message;
 mod outgoing;
 mod recovery;
+mod redirection;
 mod reinvite;
 mod session_timer;
 mod termination;
@@ -32,6 +34,7 @@ use session_timer::SessionTimer;
 const OFFER_ANSWER_TIMEOUT_MS: u64 = 20_000;
 
 #[derive(Clone, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not states of one machine")]
 pub(super) struct Call {
     pub(super) id: CallId,
     /// SIP Call-ID.
@@ -40,6 +43,10 @@ pub(super) struct Call {
     /// We sent the INVITE and own the Call-ID (RFC 3261 §14.1).
     outgoing: bool,
     phase: CallPhase,
+    /// Outgoing: a provisional response was received, 100 included.
+    was_proceeding: bool,
+    /// Outgoing: a redirection was followed. It is done once, so that redirections cannot go in circles.
+    was_redirected: bool,
     /// `Ended` has been emitted.
     end_reported: bool,
     /// Dialogs by remote tag, including early ones. An incoming call has exactly one.
@@ -178,6 +185,8 @@ impl Call {
             local_tag,
             outgoing: false,
             phase,
+            was_proceeding: false,
+            was_redirected: false,
             end_reported: false,
             legs: Vec::new(),
             confirmed_leg: None,

@@ -98,6 +98,7 @@ impl Call {
         let CallPhase::Calling { cancel, .. } = &self.phase else {
             return;
         };
+        self.was_proceeding = true;
         if *cancel == CancelState::Pending {
             self.cancel(context, now);
             return;
@@ -284,7 +285,7 @@ impl Call {
             return;
         }
         let mut template = client.template.clone();
-        let mut text = failure_text(status);
+        let mut text = failure_text(response, self.was_proceeding);
         let tries = match status {
             401 | 407 => match context.on_call_challenge(response, client) {
                 Ok(tries) => Some(tries),
@@ -298,6 +299,8 @@ impl Call {
                 .session_timer
                 .on_interval_too_small(response, &context.config.timers, &mut template)
                 .then(|| client.tries.next()),
+            // A redirection does not use up the attempts for a challenge.
+            300..=302 => self.follow_redirection(context, response, &mut template).then(|| client.tries.clone()),
             _ => None,
         };
         if let Some(tries) = tries {

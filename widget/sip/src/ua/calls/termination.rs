@@ -16,7 +16,8 @@ impl Call {
                 self.cancel(context, now);
             }
             CallPhase::Ringing { .. } => {
-                self.refuse_call(context, 603, EndedBy::Local, "Declined", now);
+                let status = context.config.decline_status;
+                self.refuse_call(context, status, EndedBy::Local, "Declined", now);
             }
             // The BYE is sent after the ACK (RFC 3261 §15).
             CallPhase::Answered => self.report_end(context, EndedBy::Local, "Hung up", None),
@@ -28,8 +29,8 @@ impl Call {
         }
     }
 
-    /// The user signs out. A ringing call is rejected with 480 and goes on ringing on the user's other
-    /// devices; a 603 would end it on all of them (RFC 3261 §16.7, item 5).
+    /// The user signs out. A ringing call is rejected with 480 whatever the status for a decline is: it goes on
+    /// ringing on the user's other devices, while a 603 would end it on all of them (RFC 3261 §16.7, item 5).
     pub(in super::super) fn sign_out(&mut self, context: &mut UaContext, now: Millis) {
         if matches!(self.phase, CallPhase::Ringing { .. }) {
             self.refuse_call(context, 480, EndedBy::Local, "Signed out", now);

@@ -1,0 +1,51 @@
+//! Redirection of an outgoing call (RFC 3261 §8.1.3.4): one is followed, where the policy allows its target.
+
+use super::super::commands::target_uri;
+use super::super::context::UaContext;
+use super::super::interface::RedirectPolicy;
+use super::Call;
+use super::identity::telephone_number;
+use crate::header_values::request_uri;
+use crate::message::{Header, NameAddr, Response};
+use crate::request_template::RequestTemplate;
+use crate::uri::{Scheme, Uri};
+
+impl Call {
+    /// Sets the Request-URI to the best Contact that may be called. Whether there is one.
+    pub(super) fn follow_redirection(
+        &mut self,
+        context: &mut UaContext,
+        response: &Response,
+        template: &mut RequestTemplate,
+    ) -> bool {
+        if self.was_redirected || context.config.redirects == RedirectPolicy::Never {
+            return false;
+        }
+        let mut contacts: Vec<NameAddr<'_>> = response.addresses(Header::Contact).flatten().collect();
+        // The sort is stable: of equal preference the first one counts.
+        contacts.sort_by_key(|contact| core::cmp::Reverse(contact.q()));
+        let target = contacts.iter().find_map(|contact| redirection_target(context, &template.uri, contact.uri_text));
+        let Some(target) = target else {
+            context.emit_dropped("redirection to a target that is not allowed");
+            return false;
+        };
+        self.was_redirected = true;
+        template.uri = target;
+        true
+    }
+}
+
+/// The Request-URI for a Contact. None: not allowed, not to be called, or what was called already.
+fn redirection_target(context: &UaContext, called: &str, contact: &str) -> Option<String> {
+    let (uri, called) = (Uri::parse(contact).ok()?, Uri::parse(called).ok()?);
+    let domain = &context.config.domain;
+    let is_ours = uri.host.eq_ignore_ascii_case(domain) || uri.host.eq_ignore_ascii_case(called.host);
+    let target = match uri.scheme {
+        Scheme::Sip | Scheme::Sips if is_ours || context.config.redirects == RedirectPolicy::AnyDomain => {
+            request_uri(contact)?
+        }
+        // A number is called where the user's own numbers are: the host is often only a gateway's address.
+        _ => target_uri(&telephone_number(&uri)?, domain)?,
+    };
+    (!Uri::parse(&target).ok()?.is_equivalent(&called)).then_some(target)
+}

@@ -140,7 +140,8 @@ async fn changed_settings_show_in_panel_and_runtime_reads() {
         "branding": { "displayName": " Acme ", "logoLight": "https://cdn.acme.com/l.svg", "themeColor": "#0F766E", "headerMode": "logo" },
         "origins": { "allowedOrigins": ["https://CRM.acme.com:443/", "https://crm.acme.com", "https://*.acme.com"] },
         "app": { "popupMode": false, "installable": false, "audioClips": true },
-        "behavior": { "host": { "mode": "autologin" }, "sessionRestore": "off", "theme": { "start": "dark", "lock": true } },
+        "behavior": { "host": { "mode": "autologin" }, "sessionRestore": "off", "theme": { "start": "dark", "lock": true },
+                      "calls": { "declineStatus": 480, "redirects": "never" } },
         "sip": { "server": "PBX.acme.com", "dtmf": "info" },
         "wss": "wss://pbx.acme.com:7443/ws",
         "iceServers": [{ "urls": "stun:stun.acme.com" }, { "urls": ["turn:turn.acme.com"], "username": "u", "credential": "c" }],
@@ -155,6 +156,7 @@ async fn changed_settings_show_in_panel_and_runtime_reads() {
     assert_eq!(phone["branding"]["themeColor"], "#0f766e");
     assert_eq!(phone["behavior"]["host"]["mode"], "autologin");
     assert_eq!(phone["behavior"]["theme"], json!({ "start": "dark", "lock": true }));
+    assert_eq!(phone["behavior"]["calls"], json!({ "declineStatus": 480, "redirects": "never" }));
     assert_eq!(phone["sip"], json!({ "domain": "pbx.acme.com", "dtmf": "info" }));
     assert_eq!(phone["wss"], json!(["wss://pbx.acme.com:7443/ws"]));
     assert_eq!(phone["wsUrl"], "wss://pbx.acme.com:7443/ws");
@@ -163,13 +165,15 @@ async fn changed_settings_show_in_panel_and_runtime_reads() {
         assert_eq!(panel[here], phone[there], "both show the effective values");
     }
 
-    let reset = json!({ "tenantId": "acme", "sip": null, "wss": null, "iceServers": null, "branding": { "displayName": null } });
+    let reset = json!({ "tenantId": "acme", "sip": null, "wss": null, "iceServers": null, "branding": { "displayName": null },
+                        "behavior": { "calls": null } });
     let panel = bitcall.done("PATCH", "/api/tenant/config", reset).await;
     assert_eq!(
         panel["transport"],
         json!({ "mode": "edge", "sip": { "domain": "acme.sip.bitcall.internal", "dtmf": "rfc2833" },
                 "wss": ["wss://phone.example.com/sip"], "iceServers": [] })
     );
+    assert_eq!(panel["behavior"]["calls"], json!({ "declineStatus": 486, "redirects": "same-domain" }));
     assert_eq!(panel["branding"]["displayName"], "acme");
     assert_eq!(panel["branding"]["headerMode"], "logo", "what was not mentioned stays");
 }

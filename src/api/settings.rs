@@ -1,11 +1,12 @@
 //! The sections of a tenant's settings as requests write them, and what each value may be.
 
-use bitcall_wire::config::ThemeStart;
+use bitcall_wire::config::{DeclineStatus, ThemeStart};
 use serde_json::{Value, json};
 use url::Url;
 
 use super::form::{
-    FieldType, Form, TextSchema, ValueError, boolean, checked, choice, line, list, object, one_or_many, parsed, secret,
+    FieldType, Form, TextSchema, ValueError, boolean, checked, choice, integer, line, list, object, one_or_many,
+    parsed, secret,
 };
 use crate::tenancy::{Change, IceEntry, InvalidValue, OriginPattern, SettingsChange, TransportChange, has_host_name};
 
@@ -49,6 +50,10 @@ pub fn settings(form: &mut Form) -> Option<SettingsChange> {
             change.theme_lock = form.change("lock", boolean());
         });
         change.cookie_mode = form.change("cookieMode", choice(&["isolated"]));
+        form.section("calls", |form| {
+            change.decline_status = form.change("declineStatus", DeclineStatusType);
+            change.redirects = form.change("redirects", choice(&["never", "same-domain", "any-domain"]));
+        });
     });
     let transport = transport(form);
     change.sip_domain = transport.sip_domain;
@@ -73,6 +78,23 @@ pub fn transport(form: &mut Form) -> TransportChange {
     change.wss = form.change("wss", one_or_many(checked(wss_schema, wss_address), MAX_SERVERS));
     change.ice_servers = form.change("iceServers", list(object(ice_server), 0..=MAX_SERVERS));
     change
+}
+
+/// A status that declines a call.
+struct DeclineStatusType;
+
+impl FieldType for DeclineStatusType {
+    type Value = DeclineStatus;
+
+    fn read(&self, value: Value) -> Result<DeclineStatus, ValueError> {
+        let status = integer(480..=603).read(value).ok().and_then(|status| u16::try_from(status).ok());
+        let status = status.and_then(|status| DeclineStatus::try_from(status).ok());
+        status.ok_or_else(|| InvalidValue::new("must be 480, 486 or 603").into())
+    }
+
+    fn schema(&self) -> Value {
+        json!({ "type": "integer", "enum": [480, 486, 603] })
+    }
 }
 
 /// A list of origins, each once.

@@ -195,6 +195,8 @@ const OPTIONS: &[(&str, &str)] = &[
     ("behavior.theme.start", "--theme"),
     ("behavior.theme.lock", "--theme-lock"),
     ("behavior.cookieMode", "--cookie-mode"),
+    ("behavior.calls.declineStatus", "--decline-status"),
+    ("behavior.calls.redirects", "--redirects"),
     ("features.authLink", "--auth-link"),
     ("sip.domain", "--sip-domain"),
     ("sip.dtmf", "--dtmf"),

@@ -208,6 +208,8 @@ fn record(data: &Value) -> String {
         ("Installable", "app/installable", "capabilities/installable"),
         ("Audio clips", "app/audioClips", "capabilities/audioClips"),
         ("Sign-in", "behavior/host/mode", "behavior/host/mode"),
+        ("Decline", "behavior/calls/declineStatus", "behavior/calls/declineStatus"),
+        ("Redirects", "behavior/calls/redirects", "behavior/calls/redirects"),
         ("SIP domain", "sip/domain", "transport/sip/domain"),
         ("DTMF", "sip/dtmf", "transport/sip/dtmf"),
         ("SIP WebSocket", "wss", "transport/wss"),

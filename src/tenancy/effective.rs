@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use bitcall_wire::config::{Behavior, Branding, Capabilities, Features, HostBehavior, RuntimeConfig, SipConfig, Theme};
+use bitcall_wire::config::{
+    Behavior, Branding, CallBehavior, Capabilities, Features, HostBehavior, RuntimeConfig, SipConfig, Theme,
+};
 use schemars::JsonSchema;
 use serde::Serialize;
 use url::Url;
@@ -156,6 +158,10 @@ pub fn effective(tenant: &TenantId, settings: &Settings, rights: &Entitlements, 
                 lock: settings.theme_lock.unwrap_or_default(),
             },
             cookie_mode: settings.cookie_mode.unwrap_or_default(),
+            calls: CallBehavior {
+                decline_status: settings.decline_status.unwrap_or_default(),
+                redirects: settings.redirects.unwrap_or_default(),
+            },
         },
         capabilities: Capabilities {
             max_sessions: rights.max_sessions,

@@ -4,7 +4,9 @@
 //! grant it: after an upgrade it takes effect. What does take effect is worked
 //! out in [`super::effective`].
 
-use bitcall_wire::config::{CookieMode, Dtmf, HeaderMode, SessionRestore, SignInMode, ThemeStart};
+use bitcall_wire::config::{
+    CookieMode, DeclineStatus, Dtmf, HeaderMode, Redirects, SessionRestore, SignInMode, ThemeStart,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +32,8 @@ pub struct Settings {
     pub theme_start: Option<ThemeStart>,
     pub theme_lock: Option<bool>,
     pub cookie_mode: Option<CookieMode>,
+    pub decline_status: Option<DeclineStatus>,
+    pub redirects: Option<Redirects>,
     pub sip_domain: Option<String>,
     pub dtmf: Option<Dtmf>,
     pub wss: Option<Vec<String>>,
@@ -99,6 +103,8 @@ pub struct SettingsChange {
     pub theme_start: Change<ThemeStart>,
     pub theme_lock: Change<bool>,
     pub cookie_mode: Change<CookieMode>,
+    pub decline_status: Change<DeclineStatus>,
+    pub redirects: Change<Redirects>,
     pub sip_domain: Change<String>,
     pub dtmf: Change<Dtmf>,
     pub wss: Change<Vec<String>>,
@@ -130,6 +136,8 @@ impl Settings {
         change.theme_start.apply(&mut self.theme_start);
         change.theme_lock.apply(&mut self.theme_lock);
         change.cookie_mode.apply(&mut self.cookie_mode);
+        change.decline_status.apply(&mut self.decline_status);
+        change.redirects.apply(&mut self.redirects);
         change.sip_domain.apply(&mut self.sip_domain);
         change.dtmf.apply(&mut self.dtmf);
         change.wss.apply(&mut self.wss);

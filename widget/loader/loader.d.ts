@@ -45,6 +45,7 @@ export interface BitcallState {
 
 export interface BitcallCall {
   callId: string;
+  /** As dialled, or the caller's. Empty if the caller withholds it. */
   number: string;
   direction: 'inbound' | 'outbound';
   /** Present if the call was placed with a caller ID. */

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use bitcall_wire::config::{
-    Behavior, Branding, Capabilities, CookieMode, Dtmf, Features, HeaderMode, SessionRestore, SignInMode, ThemeStart,
+    Behavior, Branding, Capabilities, CookieMode, DeclineStatus, Dtmf, Features, HeaderMode, Redirects, SessionRestore,
+    SignInMode, ThemeStart,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -123,6 +124,15 @@ struct BehaviorSettingsView {
     session_restore: Option<SessionRestore>,
     theme: ThemeSettingsView,
     cookie_mode: Option<CookieMode>,
+    calls: CallSettingsView,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "RawCalls")]
+struct CallSettingsView {
+    decline_status: Option<DeclineStatus>,
+    redirects: Option<Redirects>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -174,6 +184,7 @@ impl From<&Settings> for SettingsView {
                 session_restore: settings.session_restore,
                 theme: ThemeSettingsView { start: settings.theme_start, lock: settings.theme_lock },
                 cookie_mode: settings.cookie_mode,
+                calls: CallSettingsView { decline_status: settings.decline_status, redirects: settings.redirects },
             },
             sip: SipSettingsView { domain: settings.sip_domain, dtmf: settings.dtmf },
             wss: settings.wss,

@@ -1,6 +1,7 @@
 //! `bitcall tenant config`: every setting of a tenant by an option of its own.
 
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use serde_json::Value;
 
 use super::super::control::{Printer, request_failure};
@@ -78,6 +79,13 @@ struct BehaviourOptions {
     /// Storage isolation
     #[arg(long, value_parser = ["isolated"], value_name = "MODE")]
     cookie_mode: Option<String>,
+    /// SIP status that declines a call; 603 also stops the person's other devices from ringing
+    #[arg(long, value_name = "STATUS",
+          value_parser = PossibleValuesParser::new(["480", "486", "603"]).try_map(|text| text.parse::<u16>()))]
+    decline_status: Option<u16>,
+    /// Where a redirection may lead a call
+    #[arg(long, value_parser = ["never", "same-domain", "any-domain"], value_name = "WHERE")]
+    redirects: Option<String>,
 }
 
 impl ChangeSettings {
@@ -121,5 +129,7 @@ impl BehaviourOptions {
         body.set("behavior.theme.start", self.theme);
         body.set("behavior.theme.lock", self.theme_lock);
         body.set("behavior.cookieMode", self.cookie_mode);
+        body.set("behavior.calls.declineStatus", self.decline_status);
+        body.set("behavior.calls.redirects", self.redirects);
     }
 }

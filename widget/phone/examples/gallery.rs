@@ -311,6 +311,7 @@ fn history() -> Vec<RecentCall> {
         at: NOW - ago * 60_000,
         seconds,
         cause: cause.to_owned(),
+        wrong_number: false,
     };
     vec![
         entry("1", Some("Anna Schmidt"), "+4930901820", CallDirection::Outbound, 272, 9, "Hung up"),

@@ -1,9 +1,11 @@
 //! The list of past calls of one person on this device.
 
 use bitcall_wire::agent_protocol::{CallDirection, CallEndCause, CallSnapshot};
+use bitcall_wire::number::call_target;
 use serde::{Deserialize, Serialize};
 
 use crate::time::LocalClock;
+use crate::ui::UserAction;
 
 /// One call that is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +25,13 @@ pub struct RecentCall {
     pub seconds: u64,
     /// Why it ended, as text.
     pub cause: String,
+    /// Outbound, and the server does not know the number: calling it again is of no use.
+    #[serde(default)]
+    pub wrong_number: bool,
 }
+
+/// Final statuses of a number that is wrong (RFC 3261 §21.4.5, §21.4.11, §21.4.22, §21.4.23, §21.6.3).
+const WRONG_NUMBER_STATUSES: [u16; 5] = [404, 410, 484, 485, 604];
 
 /// Calls of one day, newest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,9 +46,9 @@ const MAX_RECENT_CALLS: usize = 200;
 impl RecentCall {
     pub fn of(call: &CallSnapshot, cause: &CallEndCause, seconds: u64) -> Self {
         let answered = call.answered_at.is_some();
-        // 603 is a decline. A CANCEL says in its Reason header (RFC 3326), and so in the text, that the
-        // call was answered elsewhere.
-        let dealt_with = cause.sip_code == Some(603) || cause.text.ends_with("elsewhere");
+        // The person declined here, with the status that the tenant has set. A CANCEL says in its Reason header
+        // (RFC 3326), and so in the text, that the call was answered elsewhere.
+        let dealt_with = cause.text == "Declined" || cause.text.ends_with("elsewhere");
         Self {
             id: call.id.clone(),
             number: call.number.clone(),
@@ -51,6 +59,21 @@ impl RecentCall {
             at: call.started_at,
             seconds,
             cause: cause.text.clone(),
+            wrong_number: call.direction == CallDirection::Outbound
+                && !answered
+                && cause.sip_code.is_some_and(|code| WRONG_NUMBER_STATUSES.contains(&code)),
+        }
+    }
+
+    /// What a press on the call does: call the number, or edit a wrong one. `None`: the caller withheld the number.
+    pub fn next_action(&self) -> Option<UserAction> {
+        // Entries of older versions have a name for it.
+        if call_target(&self.number).is_err() {
+            None
+        } else if self.wrong_number {
+            Some(UserAction::EditNumber(self.number.clone()))
+        } else {
+            Some(UserAction::CallNumber(self.number.clone()))
         }
     }
 }
@@ -122,6 +145,7 @@ mod tests {
             at,
             seconds: 0,
             cause: "Missed".to_owned(),
+            wrong_number: false,
         }
     }
 
@@ -150,10 +174,35 @@ mod tests {
             |text: &str, sip_code| RecentCall::of(&call, &CallEndCause { text: text.to_owned(), sip_code }, 0).missed;
         assert!(ended("Caller hung up", Some(487)));
         assert!(ended("Connection lost", None));
+        assert!(!ended("Declined", Some(486)));
         assert!(!ended("Declined", Some(603)));
+        assert!(!ended("Declined elsewhere", Some(487)));
         assert!(!ended("Answered elsewhere", Some(487)));
         let outbound = CallSnapshot { direction: CallDirection::Outbound, ..call };
         assert!(!RecentCall::of(&outbound, &CallEndCause { text: "Busy".to_owned(), sip_code: Some(486) }, 0).missed);
+    }
+
+    #[test]
+    fn a_wrong_number_is_edited_and_a_withheld_one_is_not_called() {
+        let outbound = CallSnapshot { number: "20x".to_owned(), ..test_call::call("a", CallState::Dialing) };
+        let outbound = CallSnapshot { direction: CallDirection::Outbound, answered_at: None, ..outbound };
+        let after = |call: &CallSnapshot, sip_code| {
+            RecentCall::of(call, &CallEndCause { text: String::new(), sip_code }, 0).next_action()
+        };
+        for code in [404, 484, 604] {
+            assert_eq!(after(&outbound, Some(code)), Some(UserAction::EditNumber("20x".to_owned())));
+        }
+        for code in [Some(486), Some(408), None] {
+            assert_eq!(after(&outbound, code), Some(UserAction::CallNumber("20x".to_owned())));
+        }
+        for number in ["", "anonymous", "sip:anonymous@anonymous.invalid"] {
+            let inbound = CallSnapshot {
+                number: number.to_owned(),
+                direction: CallDirection::Inbound,
+                ..test_call::call("a", CallState::Incoming)
+            };
+            assert_eq!(after(&inbound, Some(487)), None, "{number}");
+        }
     }
 
     #[test]

@@ -144,6 +144,8 @@ pub enum UserAction {
     /// Calls the number in the field; when it is empty, restores the last number.
     Call,
     CallNumber(String),
+    /// Puts the number into the field, to be corrected.
+    EditNumber(String),
     Answer(CallId, OtherCalls),
     Decline(CallId),
     HangUp(CallId),

@@ -17,7 +17,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Dtmf;
+use crate::config::{CallBehavior, Dtmf};
 
 /// Encodes a message. `None` only if no memory is left.
 pub fn to_bytes<M: Serialize>(message: &M) -> Option<Vec<u8>> {
@@ -187,6 +187,7 @@ pub struct SipAccount {
     pub instance_id: String,
     pub dtmf: Dtmf,
     pub max_sessions: u32,
+    pub calls: CallBehavior,
 }
 
 /// Omits the secret.
@@ -310,7 +311,7 @@ pub enum RegistrationFailureCode {
 pub struct CallSnapshot {
     pub id: CallId,
     pub direction: CallDirection,
-    /// As dialled, or from the caller's URI (its user part, or the whole URI).
+    /// As dialled, or from the caller's URI (its user part, or the whole URI). Empty if the caller withholds it.
     pub number: String,
     pub display_name: Option<String>,
     pub requested_caller_id: Option<String>,

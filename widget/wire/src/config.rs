@@ -71,6 +71,83 @@ pub struct Behavior {
     pub session_restore: SessionRestore,
     pub theme: Theme,
     pub cookie_mode: CookieMode,
+    pub calls: CallBehavior,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "Calls"))]
+#[serde(rename_all = "camelCase", default)]
+pub struct CallBehavior {
+    /// The SIP status that declines a call. 603 also stops the person's other devices from ringing.
+    pub decline_status: DeclineStatus,
+    pub redirects: Redirects,
+}
+
+/// The SIP status with which a person's "Decline" answers a call. 603 ends the call on all devices of the person
+/// (RFC 3261 §16.7, item 5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "u16", try_from = "u16")]
+pub enum DeclineStatus {
+    TemporarilyUnavailable,
+    #[default]
+    BusyHere,
+    Decline,
+}
+
+impl From<DeclineStatus> for u16 {
+    fn from(status: DeclineStatus) -> u16 {
+        match status {
+            DeclineStatus::TemporarilyUnavailable => 480,
+            DeclineStatus::BusyHere => 486,
+            DeclineStatus::Decline => 603,
+        }
+    }
+}
+
+impl TryFrom<u16> for DeclineStatus {
+    type Error = &'static str;
+
+    fn try_from(status: u16) -> Result<Self, Self::Error> {
+        match status {
+            480 => Ok(Self::TemporarilyUnavailable),
+            486 => Ok(Self::BusyHere),
+            603 => Ok(Self::Decline),
+            _ => Err("must be 480, 486 or 603"),
+        }
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for DeclineStatus {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "DeclineStatus".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "integer",
+            "enum": [480, 486, 603],
+        })
+    }
+}
+
+/// Where a redirection (SIP 300 to 302) may lead a call that is placed. One is followed per call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Redirects {
+    /// Nowhere: the call ends.
+    Never,
+    /// To an address in the SIP domain or in the domain that was dialled, or to a telephone number.
+    #[default]
+    SameDomain,
+    /// Also to any other domain.
+    AnyDomain,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

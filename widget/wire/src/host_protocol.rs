@@ -156,6 +156,7 @@ pub struct PhoneState {
 #[serde(rename_all = "camelCase")]
 pub struct CallRef {
     pub call_id: String,
+    /// As dialled, or the caller's. Empty if the caller withholds it.
     pub number: String,
     pub direction: CallDirection,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,6 +5,7 @@ use bitcall_sip::ua::{self, Command, Millis};
 use bitcall_wire::agent_protocol::{
     AccountSecret, AgentEvent, AgentSnapshot, RealmHa1, RegistrationFailureCode, RegistrationStatus, SipAccount, ToPage,
 };
+use bitcall_wire::config::Redirects;
 use sha2::{Digest as _, Sha256};
 
 use super::user_agent_events::registration_failure;
@@ -169,6 +170,12 @@ impl CallList {
         config.display_name.clone_from(&account.display_name);
         config.instance_id.clone_from(&account.instance_id);
         config.max_sessions = account.max_sessions;
+        config.decline_status = account.calls.decline_status.into();
+        config.redirects = match account.calls.redirects {
+            Redirects::Never => ua::RedirectPolicy::Never,
+            Redirects::SameDomain => ua::RedirectPolicy::SameDomain,
+            Redirects::AnyDomain => ua::RedirectPolicy::AnyDomain,
+        };
         config.product = format!("Bitcall/{}", env!("CARGO_PKG_VERSION"));
         self.account = Some(account);
         self.out.push_back(CallListOutput::Start(Box::new(config)));

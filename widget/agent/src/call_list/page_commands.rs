@@ -127,8 +127,14 @@ impl CallList {
         if self.calls.get(index).is_none_or(|call| !matches!(call.phase, Phase::Incoming { .. })) {
             return self.hang_up_call(index, now);
         }
-        self.command(Command::Reject { call: call.to_owned(), status: 603 });
-        self.end(index, end_cause("Declined", Some(603)), now);
+        let status = self.decline_status();
+        self.command(Command::Reject { call: call.to_owned(), status });
+        self.end(index, end_cause("Declined", Some(status)), now);
+    }
+
+    /// The status that the tenant has set for a decline.
+    fn decline_status(&self) -> u16 {
+        self.account.as_ref().map(|account| account.calls.decline_status).unwrap_or_default().into()
     }
 
     pub(super) fn hang_up(&mut self, port: PortId, call: &str, now: Millis) {
@@ -145,15 +151,15 @@ impl CallList {
         };
         let cause = match call.phase {
             _ if call.answered_at.is_some() => end_cause("Hung up", None),
-            Phase::Incoming { .. } | Phase::Answering { .. } => end_cause("Declined", Some(603)),
+            Phase::Incoming { .. } | Phase::Answering { .. } => end_cause("Declined", Some(self.decline_status())),
             _ => end_cause("Cancelled", call.is_placed().then_some(487)),
         };
         self.hang_up_dialogs(index);
         self.end(index, cause, now);
     }
 
-    /// Ends the call for a sign-out. A ringing call is rejected with 480, not 603: it keeps
-    /// ringing on the person's other devices.
+    /// Ends the call for a sign-out. A ringing call is rejected with 480: it keeps ringing on the person's
+    /// other devices.
     pub(super) fn end_for_sign_out(&mut self, index: usize, now: Millis) {
         let Some(call) = self.calls.get(index).filter(|call| !call.is_ended()) else {
             return;

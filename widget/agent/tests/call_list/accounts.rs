@@ -3,6 +3,7 @@ use bitcall_sip::ua::{self, Command};
 use bitcall_wire::agent_protocol::{
     AccountSecret, AgentEvent, RealmHa1, RegistrationFailureCode, RegistrationStatus, ToAgent,
 };
+use bitcall_wire::config::{DeclineStatus, Redirects};
 
 use crate::test_call_list::TestCallList;
 
@@ -263,6 +264,43 @@ fn signing_out_rejects_a_ringing_call_with_480_and_not_603() {
     phone.send(1, ToAgent::SignOut);
     assert_eq!(phone.commands(), [Command::Reject { call: "c1".into(), status: 480 }, Command::Unregister]);
     assert_eq!(phone.event_names(1), ["ended: Signed out"]);
+}
+
+#[test]
+fn a_call_is_declined_with_the_status_that_the_tenant_has_set() {
+    for (decline_status, status) in
+        [(DeclineStatus::default(), 486), (DeclineStatus::TemporarilyUnavailable, 480), (DeclineStatus::Decline, 603)]
+    {
+        let mut phone = TestCallList::new();
+        phone.behavior.decline_status = decline_status;
+        phone.attach(1, "a");
+        assert_eq!(phone.started_configs()[0].decline_status, status);
+        phone.registration(ua::Registration::Registered { server: "wss://sip.test".into() });
+        phone.incoming("c1", "102");
+        phone.clear_output();
+        phone.send(1, ToAgent::Decline { call: "c1".into() });
+        assert_eq!(phone.commands(), [Command::Reject { call: "c1".into(), status }]);
+        let ended = phone.events(1);
+        assert!(
+            matches!(&ended[..], [AgentEvent::CallEnded { cause, .. }]
+                if cause.text == "Declined" && cause.sip_code == Some(status)),
+            "{ended:?}"
+        );
+    }
+}
+
+#[test]
+fn redirections_are_followed_as_far_as_the_tenant_allows() {
+    for (redirects, policy) in [
+        (Redirects::Never, ua::RedirectPolicy::Never),
+        (Redirects::default(), ua::RedirectPolicy::SameDomain),
+        (Redirects::AnyDomain, ua::RedirectPolicy::AnyDomain),
+    ] {
+        let mut phone = TestCallList::new();
+        phone.behavior.redirects = redirects;
+        phone.attach(1, "a");
+        assert_eq!(phone.started_configs()[0].redirects, policy);
+    }
 }
 
 #[test]

@@ -6,18 +6,25 @@ use bitcall_wire::agent_protocol::{
     AccountSecret, AgentEvent, AgentSnapshot, CallSnapshot, MediaReply, MediaRequest, OtherCalls, SipAccount, ToAgent,
     ToPage,
 };
-use bitcall_wire::config::Dtmf;
+use bitcall_wire::config::{CallBehavior, Dtmf};
 
 pub struct TestCallList {
     call_list: CallList,
     pub now: Millis,
+    /// What the tenant has set, for the next sign-in.
+    pub behavior: CallBehavior,
     /// The outputs that no step has taken or cleared.
     out: Vec<CallListOutput>,
 }
 
 impl TestCallList {
     pub fn new() -> TestCallList {
-        TestCallList { call_list: CallList::new(), now: Millis(1_000_000), out: Vec::new() }
+        TestCallList {
+            call_list: CallList::new(),
+            now: Millis(1_000_000),
+            behavior: CallBehavior::default(),
+            out: Vec::new(),
+        }
     }
 
     /// Page `a` on port 1, signed in and registered, with empty output.
@@ -77,6 +84,7 @@ impl TestCallList {
                     instance_id: "urn:uuid:1".into(),
                     dtmf: Dtmf::default(),
                     max_sessions: 2,
+                    calls: self.behavior,
                 }),
             },
         );

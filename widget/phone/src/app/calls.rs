@@ -46,6 +46,12 @@ impl App {
                 ui.tab.set(Tab::Keypad);
                 self.call_typed();
             }
+            UserAction::EditNumber(number) => {
+                ui.ended.set(None);
+                ui.number_error.set(None);
+                ui.number.set(number);
+                ui.tab.set(Tab::Keypad);
+            }
             UserAction::Answer(call, others) => self.with_agent(|agent| {
                 ui.digits.set(String::new());
                 ui.keypad_open.set(false);

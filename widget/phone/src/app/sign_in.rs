@@ -204,6 +204,7 @@ impl App {
             instance_id: tenant.storage.instance(),
             dtmf: tenant.config.sip.dtmf,
             max_sessions: tenant.config.capabilities.max_sessions,
+            calls: tenant.config.behavior.calls,
         })
     }
 

@@ -265,7 +265,7 @@ pub fn title(call: &CallSnapshot) -> String {
 /// The number, if the title is a name.
 pub fn subtitle(call: &CallSnapshot) -> Option<String> {
     let number = format_number(&call.number);
-    (number != title(call)).then_some(number)
+    (!number.is_empty() && number != title(call)).then_some(number)
 }
 
 fn state_words(call: &CallSnapshot) -> &'static str {

@@ -134,9 +134,19 @@ fn identity(ui: Ui) -> View {
         .into()
 }
 
-/// Card of the call that has just ended: reason, duration, and a button to call back.
+fn next_action(ui: Ui, action: UserAction, title: &str) -> View {
+    let label = if matches!(action, UserAction::EditNumber(_)) { "Edit" } else { "Call back" };
+    button()
+        .class("text-button")
+        .r#type("button")
+        .attr("aria-label", format!("{label} {title}"))
+        .on_press(move || ui.dispatch(action.clone()))
+        .children(label)
+        .into()
+}
+
+/// Card of the call that has just ended: reason, duration, and a button to call back or to correct the number.
 fn ended(ui: Ui, call: RecentCall) -> View {
-    let number = call.number.clone();
     let shown = format_number(&call.number);
     let title = call.name.clone().unwrap_or_else(|| shown.clone());
     let text = match (call.missed, call.answered) {
@@ -148,14 +158,10 @@ fn ended(ui: Ui, call: RecentCall) -> View {
         .class("ended")
         .children((
             div().class("ended-text").children((b().children(title.clone()), small().children(text))),
-            button()
-                .class("text-button")
-                .r#type("button")
-                .attr("aria-label", format!("Call back {title}"))
-                .on_press(move || {
-                    ui.dispatch(UserAction::CallNumber(number.clone()));
-                })
-                .children("Call back"),
+            match call.next_action() {
+                Some(action) => next_action(ui, action, &title),
+                None => View::new(),
+            },
             button()
                 .class("icon-button")
                 .r#type("button")

@@ -1,4 +1,4 @@
-//! The list of recent calls by day. A tap calls again.
+//! The list of recent calls by day. A tap calls again, or puts a wrong number into the field.
 
 use bitcall_wire::agent_protocol::CallDirection;
 use sycamore::prelude::*;
@@ -91,15 +91,23 @@ fn entry(ui: Ui, call: RecentCall, zone: LocalClock) -> View {
         CallDirection::Inbound => Icon::ArrowIn,
         CallDirection::Outbound => Icon::ArrowOut,
     };
-    let name = format!("Call {title}, {kind}, {}", zone.clock(call.at));
-    let number = call.number;
+    let action = call.next_action();
+    let verb = match action {
+        Some(UserAction::EditNumber(_)) => "Edit ",
+        Some(_) => "Call ",
+        None => "",
+    };
+    let name = format!("{verb}{title}, {kind}, {}", zone.clock(call.at));
     li().children(
         button()
             .class(if missed { "recent missed" } else { "recent" })
             .r#type("button")
             .attr("aria-label", name)
+            .bool_attr("disabled", action.is_none())
             .on_press(move || {
-                ui.dispatch(UserAction::CallNumber(number.clone()));
+                if let Some(action) = &action {
+                    ui.dispatch(action.clone());
+                }
             })
             .children((
                 span().class("recent-kind").children(icon(drawing)),

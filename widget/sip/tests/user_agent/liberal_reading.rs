@@ -131,10 +131,13 @@ fn accepted(invite: &Request) -> String {
     text(&response.to_bytes())
 }
 
+/// Makes the bytes of another system out of a well-formed message.
+type Change = Box<dyn Fn(&str) -> Vec<u8>>;
+
 #[test]
 fn the_frame_bounds_the_message_and_lines_may_end_with_lf() {
     let length = format!("Content-Length: {}", ANSWER.len());
-    let changes: Vec<(&str, Box<dyn Fn(&str) -> Vec<u8>>)> = vec![
+    let changes: Vec<(&str, Change)> = vec![
         ("LF only", Box::new(|ok| ok.replace("\r\n", "\n").into_bytes())),
         (
             "LF in the header",

@@ -108,7 +108,9 @@ fn redirected(policy: RedirectPolicy, target: &str, contacts: &[&str]) -> (TestU
     invite_to(&mut phone, target, None, Some(OFFER));
     let invite = phone.request("INVITE");
     phone.reply(&invite, 302, |response| {
-        contacts.iter().for_each(|contact| response.append(Header::Contact, contact));
+        for contact in contacts {
+            response.append(Header::Contact, contact);
+        }
     });
     phone.request("ACK");
     (phone, invite)

@@ -5,7 +5,7 @@ use bitcall_agent::{Agent, AgentClock, ClockChange, ClockReading, Input, Output}
 use bitcall_sip::message::{Header, Message, Request, Response};
 use bitcall_sip::ua::TransportId;
 use bitcall_wire::agent_protocol::{
-    AccountSecret, AgentSnapshot, CallState, MediaReply, RegistrationStatus, SipAccount, ToAgent, ToPage,
+    AccountSecret, AgentSnapshot, CallState, MediaReply, MediaRequest, RegistrationStatus, SipAccount, ToAgent, ToPage,
 };
 use bitcall_wire::config::Dtmf;
 
@@ -60,6 +60,7 @@ impl Computer {
             instance_id: "urn:uuid:1".into(),
             dtmf: Dtmf::default(),
             max_sessions: 2,
+            calls: bitcall_wire::config::CallBehavior::default(),
         };
         computer.page(ToAgent::SignIn { account: Box::new(account) });
         computer.page(ToAgent::Call {
@@ -110,8 +111,15 @@ impl Computer {
                     message.map_times(|at| self.clock.shown(at));
                     match message {
                         ToPage::Snapshot { snapshot } => self.snapshots.push(snapshot),
-                        ToPage::Media { call, request_id, .. } => {
-                            let reply = MediaReply::Description { sdp: "v=0\r\n".into() };
+                        ToPage::Media { call, request_id, request } => {
+                            let reply = match request {
+                                MediaRequest::Offer { .. } | MediaRequest::Answer { .. } => {
+                                    MediaReply::Description { sdp: "v=0\r\n".into() }
+                                }
+                                MediaRequest::Accept { .. } | MediaRequest::RollBack | MediaRequest::Close => {
+                                    MediaReply::Done
+                                }
+                            };
                             let message = ToAgent::MediaReply { call, request_id, reply };
                             self.arriving.push(Input::Page { port: 1, message });
                         }

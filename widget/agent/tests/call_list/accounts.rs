@@ -36,7 +36,7 @@ fn registered_by_ha1() -> TestCallList {
     phone.attach_without_sign_in(1, "a");
     let ha1 = ha1(Algorithm::Md5, "101", "sip.test", "secret");
     phone.sign_in_with(1, "101", AccountSecret::Ha1 { ha1s: vec![realm_ha1("sip.test", &ha1)] });
-    phone.registration(ua::Registration::Registered { server: "wss://sip.test".into() });
+    phone.registration(ua::Registration::Registered { server: "wss://sip.test".into(), session: None });
     phone.clear_output();
     phone
 }
@@ -275,7 +275,7 @@ fn a_call_is_declined_with_the_status_that_the_tenant_has_set() {
         phone.behavior.decline_status = decline_status;
         phone.attach(1, "a");
         assert_eq!(phone.started_configs()[0].decline_status, status);
-        phone.registration(ua::Registration::Registered { server: "wss://sip.test".into() });
+        phone.registration(ua::Registration::Registered { server: "wss://sip.test".into(), session: None });
         phone.incoming("c1", "102");
         phone.clear_output();
         phone.send(1, ToAgent::Decline { call: "c1".into() });

@@ -93,7 +93,10 @@ impl World {
         for _ in 0..=usize::from(pages) % MAX_PAGES {
             world.open_page();
         }
-        world.event(Event::Registration(ua::Registration::Registered { server: "wss://sip.test".into() }));
+        world.event(Event::Registration(ua::Registration::Registered {
+            server: "wss://sip.test".into(),
+            session: None,
+        }));
         world
     }
 
@@ -111,6 +114,7 @@ impl World {
             instance_id: "urn:uuid:1".into(),
             dtmf: Dtmf::default(),
             max_sessions: 0,
+            calls: bitcall_wire::config::CallBehavior::default(),
         };
         self.send(port, ToAgent::SignIn { account: Box::new(account) });
     }
@@ -208,7 +212,7 @@ impl World {
             Command::Info { call, .. } => {
                 self.dialog(&call);
             }
-            Command::Register | Command::Unregister => {}
+            Command::Register | Command::Unregister | Command::SetPassword { .. } => {}
         }
     }
 

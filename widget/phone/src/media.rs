@@ -286,7 +286,7 @@ impl Media {
         let gates = self.0.gates.borrow_mut().apply_snapshot(snapshot, page);
         for call in gates.lost {
             self.0.apply_gate(&call);
-            self.0.send(ToAgent::Silenced { call });
+            self.0.send(ToAgent::Silenced { call, revision: snapshot.revision });
         }
         let mutes = self.0.mutes.borrow_mut().apply_snapshot(snapshot);
         for (call, muted) in mutes {

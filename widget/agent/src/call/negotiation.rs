@@ -91,7 +91,7 @@ impl Negotiation {
     pub fn interrupt(&mut self, wishes: &mut Wishes) {
         match std::mem::take(self) {
             Negotiation::MakingOffer(MakingOffer { content, .. }) | Negotiation::OfferSent(OfferSent { content }) => {
-                wishes.repeat(content)
+                wishes.repeat(content);
             }
             Negotiation::Idle
             | Negotiation::ApplyingAnswer(_)

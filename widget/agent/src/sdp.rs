@@ -62,9 +62,9 @@ enum SdpSection {
     Other,
 }
 
-/// With ICE, `0.0.0.0` only means that there is no default candidate yet (RFC 8839 §4.2.1).
+/// With ICE, `0.0.0.0` and port 9 only mean that there is no default candidate yet (RFC 8839 §4.2.1).
 fn is_ice_placeholder(sdp: &str, line: &str) -> bool {
-    line.starts_with("c=") && sdp.contains("a=ice-ufrag:")
+    line.starts_with("c=") && sdp.contains("a=ice-ufrag:") && sdp.contains("m=audio 9 ")
 }
 
 #[cfg(test)]
@@ -95,5 +95,7 @@ mod tests {
     fn a_zero_address_means_hold_only_without_ice() {
         assert!(is_hold("v=0\r\nm=audio 9 X 0\r\nc=IN IP4 0.0.0.0\r\n"));
         assert!(!is_hold("v=0\r\nm=audio 9 X 0\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:x\r\na=sendrecv\r\n"));
+        // A relay passes a hold of RFC 2543 on with ICE and a port of its own.
+        assert!(is_hold("v=0\r\nm=audio 5000 X 0\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:x\r\n"));
     }
 }

@@ -229,3 +229,57 @@ async fn an_update_with_another_identity_changes_who_the_call_is_with() {
     phone.frame.click("tab", "Recents").await;
     phone.frame.sees("Beate Muster").await;
 }
+
+/// At most one far end hears the person, and is heard, however the calls came about.
+#[tokio::test]
+async fn only_one_far_end_hears_the_person() {
+    let office = Office::open().await;
+    let Office { phone, b2bua, .. } = &office;
+    let frame = &phone.frame;
+    let (anna, bert) = (b2bua.ringing_far_end("200", "Anna", 900), b2bua.ringing_far_end("202", "Bert", 1_300));
+    let carl = b2bua.far_end_that_refuses_hold("300", "Carl", 1_700);
+
+    // A call that rings at the far end, one that is answered here, and then the first picks up.
+    phone.dial("200").await;
+    b2bua.receives(1, &["INVITE sip:200"]).await;
+    carl.calls();
+    frame.click("button", "Hold & Answer").await;
+    frame.hears_only(1_700).await;
+    carl.hears(TONE).await;
+    anna.answers();
+    phone.event("callAnswered", 2).await;
+    frame.sees("waits on hold").await;
+    frame.hears_only(1_700).await;
+    carl.hears(TONE).await;
+    anna.hears_no_more(TONE).await;
+
+    // Carl's side refuses to be held, and hears nothing all the same.
+    frame.click("button", "Switch to Anna").await;
+    frame.hears_only(900).await;
+    anna.hears(TONE).await;
+    carl.hears_no_more(TONE).await;
+    frame.click("button", "Switch to Carl").await;
+    frame.hears_only(1_700).await;
+    carl.hears(TONE).await;
+    anna.hears_no_more(TONE).await;
+    anna.hangs_up();
+    carl.hangs_up();
+    office.is_quiet_again(2).await;
+
+    // Two calls that ring at once, and both are answered. A second click places no third.
+    let invites = b2bua.received(&["INVITE sip:", "Authorization"]).len();
+    phone.host_page.eval("['200', '202', '202'].forEach((number) => BitcallWebphone.call(number))").await;
+    b2bua.receives(invites + 2, &["INVITE sip:", "Authorization"]).await;
+    anna.answers();
+    frame.hears_only(900).await;
+    anna.hears(TONE).await;
+    bert.answers();
+    phone.event("callAnswered", 4).await;
+    frame.hears_only(900).await;
+    anna.hears(TONE).await;
+    bert.hears_no_more(TONE).await;
+    assert_eq!(b2bua.calls(), 2);
+    anna.hangs_up();
+    bert.hangs_up();
+    office.is_quiet_again(4).await;
+}

@@ -21,6 +21,10 @@ pub enum WhenCalled {
     Answers,
     /// A person presses "Decline".
     Declines,
+    /// It rings until the test lets it answer.
+    Rings,
+    /// It answers, and refuses to be put on hold.
+    AnswersAndRefusesHold,
 }
 
 pub struct Party {

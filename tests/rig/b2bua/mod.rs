@@ -82,6 +82,16 @@ impl B2bua {
         self.add(Party::new(number, name, hz, WhenCalled::Answers))
     }
 
+    /// One that rings until [`FarEnd::answers`].
+    pub fn ringing_far_end(&self, number: &str, name: &str, hz: u32) -> FarEnd {
+        self.add(Party::new(number, name, hz, WhenCalled::Rings))
+    }
+
+    /// One that answers at once, and refuses to be put on hold.
+    pub fn far_end_that_refuses_hold(&self, number: &str, name: &str, hz: u32) -> FarEnd {
+        self.add(Party::new(number, name, hz, WhenCalled::AnswersAndRefusesHold))
+    }
+
     /// One where a person declines every call.
     pub fn declining_far_end(&self, number: &str, name: &str) -> FarEnd {
         self.add(Party::new(number, name, 0, WhenCalled::Declines))
@@ -138,6 +148,11 @@ impl FarEnd {
     /// Calls the phone.
     pub fn calls(&self) {
         self.server.lock().unwrap().call_phone(&self.party);
+    }
+
+    /// Answers the call for which it rings.
+    pub fn answers(&self) {
+        self.server.lock().unwrap().answer(&self.party);
     }
 
     pub fn hangs_up(&self) {

@@ -28,6 +28,7 @@ pub struct Server {
     registration: Option<Registration>,
     parties: HashMap<String, Arc<Party>>,
     dialogs: Vec<Dialog>,
+    ringing: Vec<Ringing>,
     nonces: HashSet<String>,
     messages: Vec<Traced>,
 }
@@ -53,6 +54,14 @@ struct Dialog {
     confirmed: bool,
 }
 
+/// A call of the phone that a far end has not answered.
+struct Ringing {
+    connection: u64,
+    invite: Request,
+    tag: String,
+    party: Arc<Party>,
+}
+
 struct Traced {
     milliseconds: u128,
     by_phone: bool,
@@ -69,6 +78,7 @@ impl Server {
             registration: None,
             parties: HashMap::new(),
             dialogs: Vec::new(),
+            ringing: Vec::new(),
             nonces: HashSet::new(),
             messages: Vec::new(),
         }
@@ -387,8 +397,26 @@ impl Server {
             self.send(connection, &refusal);
             return;
         }
+        if party.when_called == WhenCalled::Rings && replaced.is_none() {
+            self.ringing.push(Ringing { connection, invite: request.clone(), tag, party });
+            return;
+        }
+        self.accept(connection, request, &tag, &party);
+        if let Some(index) = replaced.and_then(|old| self.dialogs.iter().position(|dialog| dialog.call_id == old)) {
+            self.end(index);
+        }
+    }
+
+    /// The far end that rings answers.
+    pub fn answer(&mut self, party: &Arc<Party>) {
+        let index = self.ringing.iter().position(|ringing| Arc::ptr_eq(&ringing.party, party));
+        let ringing = self.ringing.remove(index.unwrap_or_else(|| panic!("{} does not ring", party.name)));
+        self.accept(ringing.connection, &ringing.invite, &ringing.tag, party);
+    }
+
+    fn accept(&mut self, connection: u64, request: &Request, tag: &str, party: &Arc<Party>) {
         let offer = String::from_utf8_lossy(request.body()).into_owned();
-        let (leg, answer) = match Leg::answers(&offer, &party) {
+        let (leg, answer) = match Leg::answers(&offer, party) {
             Ok(answered) => answered,
             Err(why) => {
                 let warning = format!("399 b2bua \"{why}\"");
@@ -396,9 +424,9 @@ impl Server {
                 return;
             }
         };
-        let mut ok = request.response(200, "OK", Some(&tag));
+        let mut ok = request.response(200, "OK", Some(tag));
         ok.append(Header::Contact, &self.contact());
-        Self::describe(&mut ok, &party);
+        Self::describe(&mut ok, party);
         ok.set_body(SDP, answer.as_bytes());
         self.send(connection, &ok);
         self.dialogs.push(Dialog {
@@ -411,9 +439,6 @@ impl Server {
             leg,
             confirmed: true,
         });
-        if let Some(index) = replaced.and_then(|old| self.dialogs.iter().position(|dialog| dialog.call_id == old)) {
-            self.end(index);
-        }
     }
 
     /// The dialog that a `Replaces` names: its to-tag is ours (RFC 3891 section 3).
@@ -458,6 +483,10 @@ impl Server {
         ok.append(Header::Contact, &contact);
         if request.content_type() == Some(SDP) {
             let offer = String::from_utf8_lossy(request.body());
+            if party.when_called == WhenCalled::AnswersAndRefusesHold && offer.contains("a=sendonly") {
+                self.respond(connection, request, 488, "Not Acceptable Here", |_| ());
+                return;
+            }
             match dialog.leg.answers_again(&offer) {
                 Ok(answer) => ok.set_body(SDP, answer.as_bytes()),
                 Err(why) => {

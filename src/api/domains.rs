@@ -104,7 +104,7 @@ pub fn domain(text: String) -> Result<Hostname, InvalidValue> {
 pub fn domain_schema() -> Value {
     json!({
         "type": "string",
-        "pattern": r"^[a-z]([a-z0-9]{0,20})(\.[a-z][a-z0-9]{0,20}){1,4}$",
+        "pattern": r"^([A-Za-z0-9]{1,63}\.|[A-Za-z0-9]{1,20}(-[A-Za-z0-9]{1,20}){1,2}\.){1,3}[A-Za-z][A-Za-z0-9]{0,20}\.?$",
         "examples": ["phone.acme.com"],
     })
 }

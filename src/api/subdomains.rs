@@ -107,5 +107,5 @@ fn label(text: String) -> Result<Label, InvalidValue> {
 
 /// Labels of other scripts are accepted, too (IDNA); a pattern cannot describe them.
 fn label_schema() -> Value {
-    json!({ "type": "string", "pattern": "^[A-Za-z0-9]([A-Za-z0-9]{0,61}[A-Za-z0-9])?$", "examples": ["acme"] })
+    json!({ "type": "string", "pattern": "^(?!..--)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$", "examples": ["acme"] })
 }

@@ -81,7 +81,7 @@ fn names_of(command: &str, argument: &str) -> Option<Names> {
         ("tenant provision", "tenant") | ("domain add", "domain") => None,
         (_, "tenant") => Some(Names::Tenants),
         (_, "plan") => Some(Names::Plans),
-        ("key rotate" | "key revoke", "id") => Some(Names::Keys),
+        ("key rotate" | "key revoke", "key") => Some(Names::Keys),
         ("extension add" | "extension remove", "username") => Some(Names::Extensions),
         ("domain check", "who") => Some(Names::TenantsAndDomains),
         ("domain sync", "domains") | ("domain activate", "domain") => Some(Names::Domains),

@@ -87,7 +87,7 @@ pub struct CallBehavior {
 /// The SIP status with which a person's "Decline" answers a call. 603 ends the call on all devices of the person
 /// (RFC 3261 §16.7, item 5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "u16", try_from = "u16")]
+#[serde(into = "u32", try_from = "u32")]
 pub enum DeclineStatus {
     TemporarilyUnavailable,
     #[default]
@@ -105,10 +105,16 @@ impl From<DeclineStatus> for u16 {
     }
 }
 
-impl TryFrom<u16> for DeclineStatus {
+impl From<DeclineStatus> for u32 {
+    fn from(status: DeclineStatus) -> u32 {
+        u16::from(status).into()
+    }
+}
+
+impl TryFrom<u32> for DeclineStatus {
     type Error = &'static str;
 
-    fn try_from(status: u16) -> Result<Self, Self::Error> {
+    fn try_from(status: u32) -> Result<Self, Self::Error> {
         match status {
             480 => Ok(Self::TemporarilyUnavailable),
             486 => Ok(Self::BusyHere),

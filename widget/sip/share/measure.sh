@@ -3,6 +3,8 @@
 # phone, raw and gzipped. Fails where it is more than the project promises.
 set -eu
 cd "$(dirname "$0")/../../.."
+# The server's flags are of another target.
+unset RUSTFLAGS CARGO_BUILD_TARGET
 target=${CARGO_TARGET_DIR:-target}/phone
 # The names that debuggers want are not part of what ships.
 CARGO_PROFILE_PHONE_STRIP=symbols ${CARGO:-cargo} build --quiet --locked -p bitcall-sip-share \

@@ -150,7 +150,7 @@ impl TestNetwork {
             call: call.clone(),
             target: target.to_owned(),
             caller_id: None,
-            sdp: Some("v=0 offer".to_owned()),
+            sdp: Some("v=0 offer\r\n".to_owned()),
         };
         self.command(who, invite);
         call
@@ -163,13 +163,13 @@ impl TestNetwork {
             Event::Incoming { call, offer, from } => Some((call.clone(), offer.clone(), from.number.clone())),
             _ => None,
         });
-        assert_eq!((offer.as_deref(), number.as_str()), (Some("v=0 offer"), "101"));
-        self.command(1, Command::Answer { call: call.clone(), sdp: "v=0 answer".to_owned() });
+        assert_eq!((offer.as_deref(), number.as_str()), (Some("v=0 offer\r\n"), "101"));
+        self.command(1, Command::Answer { call: call.clone(), sdp: "v=0 answer\r\n".to_owned() });
         let sdp = self.expect(0, "answer", |event| match event {
             Event::Answered { sdp, .. } => Some(sdp.clone()),
             _ => None,
         });
-        assert_eq!(sdp.as_deref(), Some("v=0 answer"));
+        assert_eq!(sdp.as_deref(), Some("v=0 answer\r\n"));
         self.expect(1, "confirmation", |event| matches!(event, Event::Confirmed { .. }).then_some(()));
         (outgoing, call)
     }
@@ -224,14 +224,14 @@ fn a_registration_over_the_contact_limit_is_reported_as_such() {
 fn a_call_is_made_held_and_ended() {
     let mut network = TestNetwork::new(&["101", "102"]);
     let (outgoing, incoming) = network.call();
-    network.command(0, Command::Reinvite { call: outgoing, sdp: "v=0 hold".to_owned() });
+    network.command(0, Command::Reinvite { call: outgoing, sdp: "v=0 hold\r\n".to_owned() });
     network.expect(1, "hold", |event| match event {
-        Event::Offer { sdp, .. } => (sdp.as_deref() == Some("v=0 hold")).then_some(()),
+        Event::Offer { sdp, .. } => (sdp.as_deref() == Some("v=0 hold\r\n")).then_some(()),
         _ => None,
     });
-    network.command(1, Command::AnswerOffer { call: incoming.clone(), sdp: "v=0 held".to_owned() });
+    network.command(1, Command::AnswerOffer { call: incoming.clone(), sdp: "v=0 held\r\n".to_owned() });
     network.expect(0, "held", |event| match event {
-        Event::ReinviteAccepted { sdp, .. } => (sdp == "v=0 held").then_some(()),
+        Event::ReinviteAccepted { sdp, .. } => (sdp == "v=0 held\r\n").then_some(()),
         _ => None,
     });
     network.command(1, Command::HangUp { call: incoming });
@@ -271,9 +271,9 @@ fn a_call_outlives_the_connections_of_both_phones() {
         network.settle();
         network.wait(10_000);
         network.expect(lost, "recovery", |event| matches!(event, Event::OfferNeeded { .. }).then_some(()));
-        network.command(lost, Command::Reinvite { call: call.clone(), sdp: "v=0 restart".to_owned() });
+        network.command(lost, Command::Reinvite { call: call.clone(), sdp: "v=0 restart\r\n".to_owned() });
         network.expect(other, "restart", |event| matches!(event, Event::Offer { .. }).then_some(()));
-        network.command(other, Command::AnswerOffer { call: other_call.clone(), sdp: "v=0 ok".to_owned() });
+        network.command(other, Command::AnswerOffer { call: other_call.clone(), sdp: "v=0 ok\r\n".to_owned() });
         network.expect(lost, "answer", |event| matches!(event, Event::ReinviteAccepted { .. }).then_some(()));
     }
     network.command(0, Command::HangUp { call: outgoing });
@@ -289,19 +289,19 @@ fn the_echo_is_called_held_refreshed_and_left() {
     let answer = |network: &mut TestNetwork, offer: &str| {
         let Some(EchoCommand::Offer { call, sdp }) = network.edge.orders.pop() else { panic!("no offer") };
         assert_eq!(sdp, offer);
-        network.edge.core.handle_echo(EchoEvent::Answer { call, sdp: Ok("v=0 echo".to_owned()) }, network.edge.now);
+        network.edge.core.handle_echo(EchoEvent::Answer { call, sdp: Ok("v=0 echo\r\n".to_owned()) }, network.edge.now);
         network.edge.collect();
         network.settle();
     };
-    answer(&mut network, "v=0 offer");
+    answer(&mut network, "v=0 offer\r\n");
     network.expect(0, "answer", |event| match event {
-        Event::Answered { sdp, .. } => (sdp.as_deref() == Some("v=0 echo")).then_some(()),
+        Event::Answered { sdp, .. } => (sdp.as_deref() == Some("v=0 echo\r\n")).then_some(()),
         _ => None,
     });
     // An hour later, the session timer or a change of hold has renewed it many times.
     for _ in 0..6 {
-        network.command(0, Command::Reinvite { call: outgoing.clone(), sdp: "v=0 hold".to_owned() });
-        answer(&mut network, "v=0 hold");
+        network.command(0, Command::Reinvite { call: outgoing.clone(), sdp: "v=0 hold\r\n".to_owned() });
+        answer(&mut network, "v=0 hold\r\n");
         network.expect(0, "held", |event| matches!(event, Event::ReinviteAccepted { .. }).then_some(()));
         network.wait(600_000);
     }

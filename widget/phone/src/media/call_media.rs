@@ -454,8 +454,12 @@ impl CallMedia {
             media.release_microphone_if_idle();
             return Err(call_over_error());
         }
-        let track = self.set_microphone(&microphone);
+        let track = self.track().unwrap_or_else(|| self.set_microphone(&microphone));
         connection.set_track(&track).await;
+        // Another connection may have taken this one's place while the microphone was being opened.
+        if let Some(newest) = self.newest().filter(|newest| !Rc::ptr_eq(newest, connection)) {
+            newest.set_track(&track).await;
+        }
         Ok(())
     }
 

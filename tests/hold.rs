@@ -30,7 +30,7 @@ async fn hold_silences_both_sides_until_resume() {
 }
 
 #[tokio::test]
-async fn a_refused_hold_leaves_the_call_active() {
+async fn a_refused_hold_applies_on_our_side() {
     let test_bed = TestBed::open().await;
     let phone = test_bed.open_phone().await;
     let far = Sipp::called(&test_bed.kamailio, "answer-refuses-hold").await;
@@ -39,6 +39,12 @@ async fn a_refused_hold_leaves_the_call_active() {
 
     phone.frame.click("button", "Hold").await;
     far.receives(&["INVITE sip:", "a=sendonly"]).await;
+    phone.frame.sees("The other side did not accept it, but cannot hear you").await;
+    phone.frame.pressed("Hold", true).await;
+    let played = phone.frame.heard().await.unwrap().iter().any(|heard| heard.plays);
+    assert!(!played, "the far end is heard, though the call is on hold here");
+    // It never agreed to the hold, so nothing has to be agreed to resume.
+    phone.frame.click("button", "Hold").await;
     phone.frame.pressed("Hold", false).await;
     phone.frame.hears(TestBed::TONE).await;
     phone.frame.click("button", "Hang up").await;

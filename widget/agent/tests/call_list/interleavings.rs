@@ -584,7 +584,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn one_voice_and_no_lost_wish_in_any_order(pages in any::<u8>(), steps in prop::collection::vec(any::<Step>(), 1..90)) {

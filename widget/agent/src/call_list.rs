@@ -312,8 +312,8 @@ impl CallList {
     }
 
     /// The call with this id in the user agent.
-    fn find_dialog(&self, sip_call: &str) -> Option<usize> {
-        self.calls.iter().position(|call| call.dialog == sip_call && !call.is_ended())
+    fn find_dialog(&self, dialog: &str) -> Option<usize> {
+        self.calls.iter().position(|call| call.dialog == dialog && !call.is_ended())
     }
 
     /// The call, if the page of this port owns it.

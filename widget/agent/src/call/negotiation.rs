@@ -109,12 +109,6 @@ impl Negotiation {
     }
 }
 
-impl MakingOffer {
-    pub fn sent(self) -> OfferSent {
-        OfferSent { content: self.content }
-    }
-}
-
 impl MakingAnswer {
     /// The description is sent. If the far end requested an offer, it answers it now.
     pub fn sent(self) -> Negotiation {

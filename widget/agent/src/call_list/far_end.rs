@@ -12,8 +12,8 @@ const MAX_MESSAGE_CHARS: usize = 500;
 
 impl CallList {
     /// The server asserts another identity, e.g. after a transfer.
-    pub(super) fn identity_changed(&mut self, sip_call: &str, party: RemoteParty) {
-        let Some(call) = self.find_dialog(sip_call).and_then(|index| self.calls.get_mut(index)) else {
+    pub(super) fn identity_changed(&mut self, dialog: &str, party: RemoteParty) {
+        let Some(call) = self.find_dialog(dialog).and_then(|index| self.calls.get_mut(index)) else {
             return;
         };
         let name = party.display_name.as_deref().map(readable);
@@ -23,26 +23,26 @@ impl CallList {
         }
         call.number = party.number;
         call.display_name = name;
-        self.notify_call_pages(sip_call, |call| AgentEvent::CallUpdated { call: call.snapshot() });
+        self.notify_call_pages(dialog, |call| AgentEvent::CallUpdated { call: call.snapshot() });
     }
 
     /// A text of the far end.
-    pub(super) fn message(&mut self, sip_call: &str, text: &str) {
+    pub(super) fn message(&mut self, dialog: &str, text: &str) {
         let text = shown_text(text);
         if !text.is_empty() {
-            self.notify_call_pages(sip_call, |call| AgentEvent::CallMessage { call: call.id.clone(), text });
+            self.notify_call_pages(dialog, |call| AgentEvent::CallMessage { call: call.id.clone(), text });
         }
     }
 
     /// A realm that has challenged the call needs the password.
-    pub(super) fn password_needed(&mut self, sip_call: &str, realm: &str) {
-        self.log(&format!("{sip_call}: the realm “{realm}” needs the password"));
-        self.notify_call_pages(sip_call, |call| AgentEvent::PasswordNeeded { call: Some(call.id.clone()) });
+    pub(super) fn password_needed(&mut self, dialog: &str, realm: &str) {
+        self.log(&format!("{dialog}: the realm “{realm}” needs the password"));
+        self.notify_call_pages(dialog, |call| AgentEvent::PasswordNeeded { call: Some(call.id.clone()) });
     }
 
     /// Notifies the pages that know of the call: its owner, or those where it rings.
-    fn notify_call_pages(&mut self, sip_call: &str, event: impl FnOnce(&Call) -> AgentEvent) {
-        let Some(call) = self.find_dialog(sip_call).and_then(|index| self.calls.get(index)) else {
+    fn notify_call_pages(&mut self, dialog: &str, event: impl FnOnce(&Call) -> AgentEvent) {
+        let Some(call) = self.find_dialog(dialog).and_then(|index| self.calls.get(index)) else {
             return;
         };
         let pages = match call.owner.page() {

@@ -5,9 +5,7 @@ use bitcall_wire::agent_protocol::{AgentEvent, CallState, MediaError, MediaReply
 
 use super::page_commands::end_cause;
 use super::{CallList, CallListOutput, MEDIA_TIMEOUT_MS};
-use crate::call::{
-    ApplyingAnswer, Call, MakingAnswer, MakingOffer, Negotiation, OfferContent, OfferMethod, OfferSent, Phase,
-};
+use crate::call::{ApplyingAnswer, Call, MakingAnswer, Negotiation, OfferContent, OfferMethod, OfferSent, Phase};
 use crate::pages::PortId;
 
 impl CallList {
@@ -20,7 +18,7 @@ impl CallList {
         };
         match (std::mem::take(&mut known.negotiation), reply) {
             (Negotiation::MakingOffer(making), MediaReply::Description { sdp }) if making.request == request_id => {
-                self.send_offer(index, making, sdp, now);
+                self.send_offer(index, making.content, sdp, now);
             }
             (Negotiation::MakingOffer(making), MediaReply::Failed { error, message })
                 if making.request == request_id =>
@@ -61,23 +59,22 @@ impl CallList {
     }
 
     /// The page has made our offer.
-    pub(super) fn send_offer(&mut self, index: usize, making: MakingOffer, sdp: String, now: Millis) {
+    pub(super) fn send_offer(&mut self, index: usize, content: OfferContent, sdp: String, now: Millis) {
         let Some(call) = self.calls.get_mut(index) else {
             return;
         };
         call.connection.sent();
-        let method = making.content.method;
-        call.negotiation = Negotiation::OfferSent(making.sent());
-        let sip_call = call.dialog.clone();
+        call.negotiation = Negotiation::OfferSent(OfferSent { content });
+        let dialog = call.dialog.clone();
         match &mut call.phase {
             Phase::Dialing(dialing) => {
                 dialing.placed = true;
                 let target = dialing.target.clone();
                 let caller_id = call.requested_caller_id.clone();
-                self.command(Command::Invite { call: sip_call, target, caller_id, sdp: Some(sdp) });
+                self.command(Command::Invite { call: dialog, target, caller_id, sdp: Some(sdp) });
             }
-            _ => match method {
-                OfferMethod::Reinvite => self.command(Command::Reinvite { call: sip_call, sdp }),
+            _ => match content.method {
+                OfferMethod::Reinvite => self.command(Command::Reinvite { call: dialog, sdp }),
                 OfferMethod::Replaces => self.send_replacement(index, sdp, now),
             },
         }
@@ -96,13 +93,13 @@ impl CallList {
             call.hold_agreed = held;
             call.hold_refused = false;
         }
-        let sip_call = call.dialog.clone();
+        let dialog = call.dialog.clone();
         if !matches!(call.phase, Phase::Answering { .. }) {
-            return self.command(Command::AnswerOffer { call: sip_call, sdp });
+            return self.command(Command::AnswerOffer { call: dialog, sdp });
         }
         let snapshot = call.snapshot();
         let notified = std::mem::take(&mut call.notified);
-        self.command(Command::Answer { call: sip_call, sdp });
+        self.command(Command::Answer { call: dialog, sdp });
         for name in notified.iter().filter(|name| Some(name.as_str()) != snapshot.page.as_deref()) {
             let cause = end_cause("Answered elsewhere", None);
             let mut call = snapshot.clone();
@@ -149,14 +146,14 @@ impl CallList {
         let Some(call) = self.calls.get_mut(index) else {
             return;
         };
-        let sip_call = call.dialog.clone();
+        let dialog = call.dialog.clone();
         if !matches!(call.phase, Phase::Answering { .. }) {
-            self.log(&format!("{sip_call}: {message}"));
-            return self.command(Command::RefuseOffer { call: sip_call, status: 488 });
+            self.log(&format!("{dialog}: {message}"));
+            return self.command(Command::RefuseOffer { call: dialog, status: 488 });
         }
         self.refuse(port, error_code(error), message);
         if error == MediaError::Unusable {
-            self.command(Command::Reject { call: sip_call, status: 488 });
+            self.command(Command::Reject { call: dialog, status: 488 });
             self.end(index, end_cause(failure_text(error), Some(488)), now);
         } else if let Some(call) = self.calls.get_mut(index) {
             // The person may connect a headset or answer on another device.

@@ -5,7 +5,7 @@ use bitcall_wire::agent_protocol::{AgentEvent, CallEndCause, MediaRequest, Other
 use bitcall_wire::number;
 
 use super::CallList;
-use crate::call::{Call, MakingAnswer, MakingOffer, Negotiation, OfferContent, Owner, Phase};
+use crate::call::{Call, MakingAnswer, Negotiation, OfferContent, Owner, Phase};
 use crate::pages::PortId;
 
 /// A second call to the same target within this time is a double click.
@@ -46,17 +46,16 @@ impl CallList {
         let Some(page) = self.pages.by_port(port).map(|page| page.name.clone()) else {
             return;
         };
-        self.hold_others(None);
+        for call in self.calls.iter_mut().filter(|call| call.is_active()) {
+            call.want_held(true);
+        }
         self.calls.push(Call::outgoing(call, number, target, caller_id, page, now));
         let index = self.calls.len() - 1;
         self.focus_on(index);
         self.reconcile(now);
         // Media first: the person waits for it.
         match offer {
-            Some(offer) => {
-                let making = MakingOffer { request: 0, content: OfferContent::default(), until: now };
-                self.send_offer(index, making, offer, now);
-            }
+            Some(offer) => self.send_offer(index, OfferContent::default(), offer, now),
             None => self.request_initial_offer(index, now),
         }
         if let Some(call) = self.calls.get(index) {
@@ -97,7 +96,6 @@ impl CallList {
             call.ends = others_in_progress;
         }
         self.focus_on(index);
-        self.hold_others(Some(index));
         self.request_answer(index);
     }
 
@@ -182,16 +180,6 @@ impl CallList {
         call.want_held(held);
         if !held {
             self.focus_on(index);
-            self.hold_others(Some(index));
-        }
-    }
-
-    /// Puts all other active calls on hold.
-    fn hold_others(&mut self, talking: Option<usize>) {
-        for (index, call) in self.calls.iter_mut().enumerate() {
-            if Some(index) != talking && call.is_active() {
-                call.want_held(true);
-            }
         }
     }
 
@@ -206,7 +194,7 @@ impl CallList {
         if !known.is_active() && !is_early {
             return self.refuse(port, "NOT_ACTIVE", "Digits need a call that is up.");
         }
-        let sip_call = known.dialog.clone();
+        let dialog = known.dialog.clone();
         for digit in digits.chars() {
             let digit = digit.to_ascii_uppercase();
             if !digit.is_ascii_digit() && !matches!(digit, '*' | '#' | 'A'..='D') {
@@ -215,7 +203,7 @@ impl CallList {
                 continue;
             }
             self.command(Command::Info {
-                call: sip_call.clone(),
+                call: dialog.clone(),
                 content_type: "application/dtmf-relay".to_owned(),
                 body: format!("Signal={digit}\r\nDuration={DTMF_DURATION_MS}\r\n"),
             });

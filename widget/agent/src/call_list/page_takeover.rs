@@ -139,14 +139,11 @@ impl CallList {
         let Some(call) = self.calls.get_mut(index) else {
             return;
         };
-        let sip_call = format!("{}~{number}", call.id);
-        call.replacement = Some(Replacement {
-            dialog: sip_call.clone(),
-            until: now.plus(REPLACEMENT_TIMEOUT_MS),
-            present_ended: None,
-        });
+        let dialog = format!("{}~{number}", call.id);
+        call.replacement =
+            Some(Replacement { dialog: dialog.clone(), until: now.plus(REPLACEMENT_TIMEOUT_MS), present_ended: None });
         let replaced = call.dialog.clone();
-        self.command(Command::Replace { call: sip_call, replaced, sdp });
+        self.command(Command::Replace { call: dialog, replaced, sdp });
     }
 
     /// The server has answered the INVITE with Replaces: the call goes on in the new dialog.

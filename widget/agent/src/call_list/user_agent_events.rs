@@ -116,8 +116,8 @@ impl CallList {
         self.calls.push(call);
     }
 
-    fn progress(&mut self, sip_call: &str, status: u16, answer: Option<String>) {
-        let Some(index) = self.find_dialog(sip_call) else {
+    fn progress(&mut self, dialog: &str, status: u16, answer: Option<String>) {
+        let Some(index) = self.find_dialog(dialog) else {
             return;
         };
         let Some(call) = self.calls.get_mut(index) else {
@@ -139,11 +139,11 @@ impl CallList {
     }
 
     /// The call is established: we got a 2xx, or the ACK for our 2xx.
-    fn answered(&mut self, sip_call: &str, answer: Option<String>, now: Millis) {
-        if let Some(index) = self.find_replacement(sip_call) {
+    fn answered(&mut self, dialog: &str, answer: Option<String>, now: Millis) {
+        if let Some(index) = self.find_replacement(dialog) {
             return self.replaced(index, answer, now);
         }
-        let Some(index) = self.find_dialog(sip_call) else {
+        let Some(index) = self.find_dialog(dialog) else {
             return;
         };
         let Some(call) = self.calls.get_mut(index).filter(|call| call.answered_at.is_none()) else {
@@ -218,8 +218,8 @@ impl CallList {
         self.apply_answer(index, answer, now);
     }
 
-    fn remote_offer(&mut self, sip_call: &str, offer: Option<String>) {
-        let Some(index) = self.find_dialog(sip_call) else {
+    fn remote_offer(&mut self, dialog: &str, offer: Option<String>) {
+        let Some(index) = self.find_dialog(dialog) else {
             return;
         };
         let Some(call) = self.calls.get_mut(index) else {
@@ -227,7 +227,7 @@ impl CallList {
         };
         // In an early dialog the first offer was answered by a reliable provisional response (RFC 6337 §2.2).
         if matches!(call.negotiation, Negotiation::OfferSent(_)) && call.is_active() {
-            return self.command(ua::Command::RefuseOffer { call: sip_call.to_owned(), status: 491 });
+            return self.command(ua::Command::RefuseOffer { call: dialog.to_owned(), status: 491 });
         }
         let was_offering = matches!(call.negotiation, Negotiation::MakingOffer(_));
         if call.is_active() {
@@ -244,8 +244,8 @@ impl CallList {
         self.request_answer(index);
     }
 
-    fn remote_offer_withdrawn(&mut self, sip_call: &str) {
-        let Some(index) = self.find_dialog(sip_call) else {
+    fn remote_offer_withdrawn(&mut self, dialog: &str) {
+        let Some(index) = self.find_dialog(dialog) else {
             return;
         };
         let Some(call) = self.calls.get_mut(index) else {
@@ -257,8 +257,8 @@ impl CallList {
         }
     }
 
-    fn reinvite_refused(&mut self, sip_call: &str, status: u16, will_retry: bool, now: Millis) {
-        let Some(index) = self.find_negotiating(sip_call) else {
+    fn reinvite_refused(&mut self, dialog: &str, status: u16, will_retry: bool, now: Millis) {
+        let Some(index) = self.find_negotiating(dialog) else {
             return;
         };
         let Some(call) = self.calls.get_mut(index) else {
@@ -308,8 +308,8 @@ impl CallList {
         }
     }
 
-    fn offer_needed(&mut self, sip_call: &str, reason: OfferReason) {
-        let Some(index) = self.find_dialog(sip_call) else {
+    fn offer_needed(&mut self, dialog: &str, reason: OfferReason) {
+        let Some(index) = self.find_dialog(dialog) else {
             return;
         };
         let Some(call) = self.calls.get_mut(index) else {
@@ -326,18 +326,18 @@ impl CallList {
         }
     }
 
-    fn set_detached(&mut self, sip_call: &str, detached: bool) {
-        if let Some(call) = self.find_dialog(sip_call).and_then(|index| self.calls.get_mut(index)) {
+    fn set_detached(&mut self, dialog: &str, detached: bool) {
+        if let Some(call) = self.find_dialog(dialog).and_then(|index| self.calls.get_mut(index)) {
             call.detached = detached;
         }
     }
 
-    fn info_answered(&mut self, sip_call: &str, status: u16) {
+    fn info_answered(&mut self, dialog: &str, status: u16) {
         if status < 300 {
             return;
         }
-        self.log(&format!("{sip_call}: INFO was refused with {status}"));
-        if let Some(call) = self.find_dialog(sip_call).and_then(|index| self.calls.get(index))
+        self.log(&format!("{dialog}: INFO was refused with {status}"));
+        if let Some(call) = self.find_dialog(dialog).and_then(|index| self.calls.get(index))
             && let Some(page) = call.owner.page().map(str::to_owned)
         {
             let message = format!("The other side did not take the digit ({status}).");
@@ -345,9 +345,9 @@ impl CallList {
         }
     }
 
-    fn dialog_ended(&mut self, sip_call: &str, cause: ua::EndCause, now: Millis) {
-        self.replaced_dialogs.retain(|(call, _)| call != sip_call);
-        if let Some(index) = self.find_replacement(sip_call) {
+    fn dialog_ended(&mut self, dialog: &str, cause: ua::EndCause, now: Millis) {
+        self.replaced_dialogs.retain(|(call, _)| call != dialog);
+        if let Some(index) = self.find_replacement(dialog) {
             // The INVITE with Replaces was refused; the present dialog may still exist.
             let Some(call) = self.calls.get_mut(index) else {
                 return;
@@ -358,7 +358,7 @@ impl CallList {
                 None => self.pick_up_otherwise(index, cause.sip_code, now),
             };
         }
-        let Some(index) = self.find_dialog(sip_call) else {
+        let Some(index) = self.find_dialog(dialog) else {
             return;
         };
         let cause = end_cause_of(cause);
@@ -369,13 +369,13 @@ impl CallList {
     }
 
     /// The call whose exchange runs in this dialog, and not in the one that is to replace it.
-    fn find_negotiating(&self, sip_call: &str) -> Option<usize> {
-        self.find_dialog(sip_call).filter(|index| self.calls.get(*index).is_some_and(|call| call.replacement.is_none()))
+    fn find_negotiating(&self, dialog: &str) -> Option<usize> {
+        self.find_dialog(dialog).filter(|index| self.calls.get(*index).is_some_and(|call| call.replacement.is_none()))
     }
 
-    fn find_replacement(&self, sip_call: &str) -> Option<usize> {
+    fn find_replacement(&self, dialog: &str) -> Option<usize> {
         self.calls.iter().position(|call| {
-            !call.is_ended() && call.replacement.as_ref().is_some_and(|replacement| replacement.dialog == sip_call)
+            !call.is_ended() && call.replacement.as_ref().is_some_and(|replacement| replacement.dialog == dialog)
         })
     }
 }

@@ -11,6 +11,7 @@
 
 mod acme;
 mod parse;
+mod public_url;
 mod secrets;
 
 use std::fmt::{self, Write as _};
@@ -19,12 +20,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::de::DeValue;
-use url::Url;
 
 use crate::hostname::Hostname;
 pub use acme::{ChallengeType, DirectoryUrl, external_accounts};
 pub use parse::{ConfigError, ConfigErrors, duration, is_near};
 use parse::{ConfigReader, Section, SectionReader, Setting, SettingDoc, full_name, must_be};
+pub use public_url::PublicUrl;
 pub use secrets::{Secret, Secrets, store_key};
 
 /// Where packages put the file.
@@ -336,46 +337,6 @@ impl Setting for AccessLogTarget {
     }
 }
 
-/// `scheme://host[:port]`, no path: the base of every URL that Bitcall hands out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublicUrl(Url);
-
-impl PublicUrl {
-    /// The error completes the sentence "`public_url` …".
-    pub fn parse(text: &str) -> Result<Self, String> {
-        const SHAPE: &str = "must be http(s)://host[:port] without a path";
-        let url = Url::parse(text).map_err(|error| format!("{SHAPE}: {error} in \"{text}\""))?;
-        let plain = matches!(url.scheme(), "http" | "https")
-            && url.has_host()
-            && url.path() == "/"
-            && url.query().is_none()
-            && url.fragment().is_none()
-            && url.username().is_empty()
-            && url.password().is_none();
-        if plain && has_valid_host(&url) { Ok(Self(url)) } else { Err(format!("{SHAPE}, not \"{text}\"")) }
-    }
-
-    /// Without a trailing slash; a default port is left out.
-    pub fn origin(&self) -> String {
-        self.0.origin().ascii_serialization()
-    }
-
-    /// Of HTTPS, also where it is the default one.
-    pub fn https_port(&self) -> Option<u16> {
-        self.0.port_or_known_default().filter(|_| self.0.scheme() == "https")
-    }
-
-    /// Host name or address, without the port and without an IPv6 address's brackets.
-    pub fn host(&self) -> &str {
-        self.0.host_str().unwrap_or_default().trim_matches(['[', ']'])
-    }
-}
-
-/// Whether the host is an address or a name that DNS can have; `Url` takes `a..b`, too.
-fn has_valid_host(url: &Url) -> bool {
-    url.domain().is_none_or(|name| name.parse::<Hostname>().is_ok())
-}
-
 /// `name@domain`, with nothing in the name that would need quotes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailAddress {
@@ -407,12 +368,6 @@ impl MailAddress {
 impl fmt::Display for MailAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.name, self.domain)
-    }
-}
-
-impl Setting for PublicUrl {
-    fn parse(value: &DeValue<'_>, _base: &Path) -> Result<Self, String> {
-        Self::parse(value.as_str().ok_or_else(|| must_be("a URL in quotes", value))?)
     }
 }
 

@@ -9,8 +9,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use toml::de::DeValue;
 use url::Url;
 
-use super::has_valid_host;
 use super::parse::{Setting, must_be};
+use super::public_url::has_valid_host;
 use super::secrets::credentials;
 
 /// URL of an ACME directory.

@@ -45,7 +45,8 @@ release: build-tools wasm-target ## One static binary: target/release/bitcall
 		|| { echo '$(TARGET)/release/bitcall is not static:'; ldd $(TARGET)/release/bitcall; exit 1; }
 	@ls -lh $(TARGET)/release/bitcall
 
-bench: release test-tools bench-tools ## Every number that the project claims, beside its peers, as tables
+# The benches build the server with the release's flags; `make release` first would build it twice.
+bench: build-tools wasm-target test-tools bench-tools ## Every number that the project claims, beside its peers, as tables
 	$(RELEASE_ENV) CARGO_BUILD_TARGET=$(STATIC_TARGET) tests/bench.sh
 
 fuzz: ## Five minutes of fuzzing over SIP message bytes (needs a nightly toolchain and cargo-fuzz)

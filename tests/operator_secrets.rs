@@ -127,6 +127,12 @@ fn a_unit_reload_reads_newer_credentials_than_the_start() {
 
     let unit = include_str!("../systemd/bitcall.service");
     assert!(unit.contains("-t /run/bitcall/credentials ") && unit.contains("RuntimeDirectory=bitcall\n"), "{unit}");
+    // In this order: the newer secrets, the check, the signal. A check that fails is a reload that fails, without a signal.
+    let steps: Vec<_> = unit.lines().filter_map(|line| line.strip_prefix("ExecReload=")).collect();
+    assert!(
+        matches!(steps[..], [secrets, "/usr/bin/bitcall check", "/bin/kill -HUP $MAINPID"] if secrets.starts_with("+/usr/bin/install ")),
+        "{steps:?}"
+    );
 }
 
 #[test]

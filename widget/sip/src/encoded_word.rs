@@ -1,6 +1,8 @@
 //! Encoded words in display names (RFC 2047): `=?UTF-8?Q?M=C3=BCller?=`. SIP does not have them, but
 //! gateways to mail and older PBXs send them.
 
+use crate::mime_encoding::{base64, quoted_printable};
+
 /// The text with its encoded words decoded. What is not one, or has a character set that is not known,
 /// stays as it is.
 pub(crate) fn decode(text: &str) -> String {
@@ -34,8 +36,12 @@ fn word_at(text: &str) -> Option<(String, &str)> {
     let (encoding, rest) = rest.split_once('?')?;
     let (content, after) = rest.split_once("?=")?;
     let bytes = match encoding {
-        "Q" | "q" => quoted(content)?,
-        "B" | "b" => base64(content)?,
+        // In the Q encoding (§4.2) `_` is a space.
+        "Q" | "q" => {
+            let content: Vec<u8> = content.bytes().map(|byte| if byte == b'_' { b' ' } else { byte }).collect();
+            quoted_printable(&content)?
+        }
+        "B" | "b" => base64(content.as_bytes())?,
         _ => return None,
     };
     // A language may follow the character set (RFC 2231 §5).
@@ -46,47 +52,6 @@ fn word_at(text: &str) -> Option<(String, &str)> {
         _ => return None,
     };
     Some((content, after))
-}
-
-/// The Q encoding (§4.2).
-fn quoted(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'_' => b' ',
-            b'=' => hex(rest.next()?)? * 16 + hex(rest.next()?)?,
-            other => other,
-        });
-    }
-    Some(bytes)
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
-}
-
-/// The B encoding (RFC 4648 §4).
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let (mut buffer, mut bits) = (0u32, 0u32);
-    for byte in text.trim_end_matches('=').bytes() {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        buffer = buffer << 6 | u32::from(value);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push(u8::try_from(buffer >> bits & 0xff).unwrap_or_default());
-        }
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

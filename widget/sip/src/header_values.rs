@@ -1,5 +1,7 @@
 //! Header values of messages that were read leniently, or are our own.
 
+use std::borrow::Cow;
+
 use crate::message::{Header, Headers, NameAddr, Params};
 use crate::multipart;
 use crate::uri::{Scheme, Uri};
@@ -76,13 +78,13 @@ pub(crate) fn sdp(message: &Headers) -> Option<String> {
     let body = message.body();
     let found = match message.value(Header::ContentType) {
         Some(content_type) => multipart::session_description(content_type, body)?,
-        None if body.starts_with(b"v=0") => body,
+        None if body.starts_with(b"v=0") => Cow::Borrowed(body),
         None => return None,
     };
     if found.trim_ascii().is_empty() {
         return None;
     }
-    let mut sdp = String::from_utf8_lossy(found).into_owned();
+    let mut sdp = String::from_utf8_lossy(&found).into_owned();
     if !sdp.ends_with('\n') {
         sdp.push_str("\r\n");
     }

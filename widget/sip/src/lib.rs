@@ -9,6 +9,7 @@ pub mod digest;
 mod encoded_word;
 mod header_values;
 pub mod message;
+mod mime_encoding;
 mod multipart;
 mod request_template;
 mod time;

@@ -1,22 +1,25 @@
 //! Finds the session description in a body (RFC 2046 §5.1, RFC 5621): the body itself, or a part of it.
 
+use std::borrow::Cow;
+
 use crate::message::Params;
+use crate::mime_encoding::{base64, quoted_printable};
 
 /// Bodies within bodies are looked into this deep.
 const MAX_DEPTH: u8 = 4;
 
 /// The `application/sdp` part. Of `multipart/alternative` the last one counts, which the sender prefers
 /// (RFC 2046 §5.1.4), otherwise the first.
-pub(crate) fn session_description<'a>(content_type: &str, body: &'a [u8]) -> Option<&'a [u8]> {
-    find(content_type, body, MAX_DEPTH)
+pub(crate) fn session_description<'a>(content_type: &str, body: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+    find(content_type, "", body, MAX_DEPTH)
 }
 
-fn find<'a>(content_type: &str, body: &'a [u8], depth: u8) -> Option<&'a [u8]> {
+fn find<'a>(content_type: &str, encoding: &str, body: &'a [u8], depth: u8) -> Option<Cow<'a, [u8]>> {
     let (media_type, params) = content_type.split_once(';').unwrap_or((content_type, ""));
     let (kind, subtype) = media_type.split_once('/')?;
     let (kind, subtype) = (kind.trim(), subtype.trim());
     if kind.eq_ignore_ascii_case("application") && subtype.eq_ignore_ascii_case("sdp") {
-        return Some(body);
+        return decoded(encoding, body);
     }
     if !kind.eq_ignore_ascii_case("multipart") || depth == 0 {
         return None;
@@ -28,8 +31,8 @@ fn find<'a>(content_type: &str, body: &'a [u8], depth: u8) -> Option<&'a [u8]> {
         None => lines(body).map(|(_, line)| line).find(|line| line.starts_with(b"--"))?.trim_ascii().to_vec(),
     };
     let mut parts = parts(body, &delimiter).filter_map(|part| {
-        let (content_type, content) = split_part(part)?;
-        find(content_type, content, depth - 1)
+        let part = Part::split(part)?;
+        find(part.content_type, part.encoding, part.content, depth - 1)
     });
     if subtype.eq_ignore_ascii_case("alternative") { parts.last() } else { parts.next() }
 }
@@ -75,22 +78,46 @@ fn line_break_length(text: &[u8]) -> usize {
     }
 }
 
-/// A part's Content-Type and content. A part without Content-Type is text (RFC 2046 §5.1).
-fn split_part(part: &[u8]) -> Option<(&str, &[u8])> {
-    let mut content_type = None;
-    for (at, line) in lines(part) {
-        if line.is_empty() {
-            let after = part.get(at..)?;
-            return Some((content_type?, after.get(line_break_length(after)..)?));
-        }
-        let line = core::str::from_utf8(line).unwrap_or_default();
-        if let Some((name, value)) = line.split_once(':')
-            && (name.trim().eq_ignore_ascii_case("content-type") || name.trim().eq_ignore_ascii_case("c"))
-        {
-            content_type = Some(value.trim());
-        }
+/// By `Content-Transfer-Encoding` (RFC 2045 §6). None: it is not known, or not kept.
+fn decoded<'a>(encoding: &str, content: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+    let is = |name: &str| encoding.eq_ignore_ascii_case(name);
+    if is("base64") {
+        base64(content).map(Cow::Owned)
+    } else if is("quoted-printable") {
+        quoted_printable(content).map(Cow::Owned)
+    } else {
+        let is_plain = ["", "7bit", "8bit", "binary"].into_iter().any(is);
+        is_plain.then_some(Cow::Borrowed(content))
     }
-    None
+}
+
+struct Part<'a> {
+    content_type: &'a str,
+    encoding: &'a str,
+    content: &'a [u8],
+}
+
+impl<'a> Part<'a> {
+    /// None without a `Content-Type`: then it is text (RFC 2046 §5.1).
+    fn split(part: &'a [u8]) -> Option<Part<'a>> {
+        let (mut content_type, mut encoding) = (None, "");
+        for (at, line) in lines(part) {
+            if line.is_empty() {
+                let after = part.get(at..)?;
+                let content = after.get(line_break_length(after)..)?;
+                return Some(Part { content_type: content_type?, encoding, content });
+            }
+            let line = core::str::from_utf8(line).unwrap_or_default();
+            let Some((name, value)) = line.split_once(':') else { continue };
+            let (name, value) = (name.trim(), value.trim());
+            if name.eq_ignore_ascii_case("content-type") || name.eq_ignore_ascii_case("c") {
+                content_type = Some(value);
+            } else if name.eq_ignore_ascii_case("content-transfer-encoding") {
+                encoding = value;
+            }
+        }
+        None
+    }
 }
 
 #[cfg(test)]
@@ -99,7 +126,7 @@ mod tests {
 
     fn found(content_type: &str, body: &str) -> Option<String> {
         let body = body.replace('\n', "\r\n");
-        session_description(content_type, body.as_bytes()).map(|sdp| String::from_utf8_lossy(sdp).into_owned())
+        session_description(content_type, body.as_bytes()).map(|sdp| String::from_utf8_lossy(&sdp).into_owned())
     }
 
     #[test]
@@ -122,6 +149,6 @@ mod tests {
     #[test]
     fn a_body_without_closing_delimiter_and_with_lf_lines_is_read() {
         let body = b"--b\nContent-Type: application/sdp\n\nv=0\ns=-\n";
-        assert_eq!(session_description("multipart/mixed;boundary=b", body), Some(&b"v=0\ns=-\n"[..]));
+        assert_eq!(session_description("multipart/mixed;boundary=b", body).as_deref(), Some(&b"v=0\ns=-\n"[..]));
     }
 }

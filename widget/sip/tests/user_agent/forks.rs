@@ -21,11 +21,7 @@ fn the_fork_that_answers_becomes_the_call() {
     }
     phone.reply_as(&invite, 200, "two", |_| {});
     assert_eq!(phone.request("ACK").uri_text(), "sip:two@far.test;transport=ws");
-    let sdp = phone.event(|event| match event {
-        Event::Answered { sdp, .. } => sdp.clone(),
-        _ => None,
-    });
-    assert!(sdp.ends_with("a=two\r\n"), "the early answer of the leg that answered");
+    assert!(phone.answered().unwrap().ends_with("a=two\r\n"), "the early answer of the leg that answered");
 }
 
 #[test]

@@ -26,13 +26,8 @@ fn an_incoming_call_is_answered() {
         request.append(Header::RecordRoute, "<sip:gate.test;lr>");
         request.set_body("application/sdp", OFFER.as_bytes());
     });
-    let (call, from) = phone.event(|event| match event {
-        Event::Incoming { call, from, offer } => {
-            assert_eq!(offer.as_deref(), Some(OFFER));
-            Some((call.clone(), from.clone()))
-        }
-        _ => None,
-    });
+    let (call, from, offer) = phone.rings();
+    assert_eq!(offer.as_deref(), Some(OFFER));
     assert_eq!((from.number.as_str(), from.display_name.as_deref()), ("bob", Some("Bob B.")));
     let ringing = phone.response(180);
     assert!(ringing.contact().unwrap().is_some());
@@ -173,10 +168,8 @@ fn a_cancel_without_an_invite_is_answered_with_481() {
 fn an_invite_without_offer_is_answered_with_an_offer() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.remote_request("INVITE", 1, |_| {});
-    let call = phone.event(|event| match event {
-        Event::Incoming { call, offer: None, .. } => Some(call.clone()),
-        _ => None,
-    });
+    let (call, _, offer) = phone.rings();
+    assert_eq!(offer, None);
     phone.response(180);
     phone.command(Command::Answer { call: call.clone(), sdp: OFFER.into() });
     let ok = phone.response(200);
@@ -188,10 +181,7 @@ fn an_invite_without_offer_is_answered_with_an_offer() {
 fn an_ack_without_an_answer_to_our_offer_ends_the_call() {
     let mut phone = TestUserAgent::registered();
     let invite = phone.remote_request("INVITE", 1, |_| {});
-    let call = phone.event(|event| match event {
-        Event::Incoming { call, .. } => Some(call.clone()),
-        _ => None,
-    });
+    let (call, ..) = phone.rings();
     let ok = answer(&mut phone, &call);
     phone.ack(&invite, &ok);
     phone.ended(&call);
@@ -277,10 +267,7 @@ fn a_180_is_reliable_if_the_caller_requires_100rel() {
 fn a_prack_after_the_answer_is_accepted() {
     let mut phone = TestUserAgent::registered();
     let (invite, ringing) = reliable(&mut phone);
-    let call = phone.event(|event| match event {
-        Event::Incoming { call, .. } => Some(call.clone()),
-        _ => None,
-    });
+    let (call, ..) = phone.rings();
     phone.command(Command::Answer { call: call.clone(), sdp: ANSWER.into() });
     let ok = phone.response(200);
     prack(&mut phone, &invite, &ringing, 2);
@@ -295,10 +282,7 @@ fn p_asserted_identity_is_preferred_to_from() {
     phone.remote_request("INVITE", 1, |request| {
         request.append(Header::PAssertedIdentity, "\"Sales\" <tel:+15550111;phone-context=x>");
     });
-    let from = phone.event(|event| match event {
-        Event::Incoming { from, .. } => Some(from.clone()),
-        _ => None,
-    });
+    let (_, from, _) = phone.rings();
     assert_eq!((from.number.as_str(), from.display_name.as_deref()), ("+15550111", Some("Sales")));
 }
 
@@ -313,10 +297,8 @@ fn caller(headers: &[(&str, &str)]) -> (String, Option<String>) {
             }
         }
     });
-    phone.event(|event| match event {
-        Event::Incoming { from, .. } => Some((from.number.clone(), from.display_name.clone())),
-        _ => None,
-    })
+    let (_, from, _) = phone.rings();
+    (from.number, from.display_name)
 }
 
 #[test]

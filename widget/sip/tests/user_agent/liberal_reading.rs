@@ -170,11 +170,7 @@ fn the_frame_bounds_the_message_and_lines_may_end_with_lf() {
         let mut phone = TestUserAgent::registered();
         let invite = phone.invite();
         phone.bytes(&change(&accepted(&invite)));
-        let sdp = phone.event(|event| match event {
-            Event::Answered { sdp, .. } => Some(sdp.clone()),
-            _ => None,
-        });
-        assert_eq!(sdp.unwrap().replace("\r\n", "\n"), ANSWER.replace("\r\n", "\n"), "{name}");
+        assert_eq!(phone.answered().unwrap().replace("\r\n", "\n"), ANSWER.replace("\r\n", "\n"), "{name}");
         assert_eq!(phone.request("ACK").uri_text(), "sip:far@far.test;transport=ws", "{name}");
         phone.hang_up("c");
         assert_eq!(phone.request("BYE").to().unwrap().tag(), Some("far"), "{name}");
@@ -248,10 +244,7 @@ fn the_caller_is_read_out_of_any_from() {
             request.set(Header::From, from);
             request.set_body("application/sdp", OFFER.as_bytes());
         });
-        let (call, caller) = phone.event(|event| match event {
-            Event::Incoming { call, from, .. } => Some((call.clone(), from.clone())),
-            _ => None,
-        });
+        let (call, caller, _) = phone.rings();
         assert_eq!((caller.display_name.as_deref(), caller.number.as_str()), (name, number), "{from}");
         assert_eq!(phone.response(180).from().unwrap().tag(), Some("1"), "{from}");
         // The dialog works in both directions.
@@ -272,10 +265,7 @@ fn a_latin_1_name_is_shown_as_it_was_meant() {
          Contact: <sip:200@far.test>\r\n\r\n";
     let bytes: Vec<u8> = invite.bytes().map(|byte| if byte == b'#' { 0xfc } else { byte }).collect();
     phone.bytes(&bytes);
-    let from = phone.event(|event| match event {
-        Event::Incoming { from, .. } => Some(from.clone()),
-        _ => None,
-    });
+    let (_, from, _) = phone.rings();
     assert_eq!(from.display_name.as_deref(), Some("Müller"));
 }
 
@@ -395,38 +385,52 @@ fn the_description_in_a_multipart_body_is_used() {
     let mut phone = TestUserAgent::registered();
     phone.remote_request("INVITE", 1, |request| request.set_body(BOUNDARY, body(OFFER).as_bytes()));
     phone.response(180);
-    let offer = phone.event(|event| match event {
-        Event::Incoming { offer, .. } => Some(offer.clone()),
-        _ => None,
-    });
-    assert_eq!(offer.as_deref(), Some(OFFER));
+    assert_eq!(phone.rings().2.as_deref(), Some(OFFER));
     let invite = phone.invite();
     phone.reply(&invite, 200, |response| response.set_body(BOUNDARY, body(ANSWER).as_bytes()));
     phone.request("ACK");
-    let sdp = phone.event(|event| match event {
-        Event::Answered { sdp, .. } => Some(sdp.clone()),
-        _ => None,
-    });
-    assert_eq!(sdp.as_deref(), Some(ANSWER));
+    assert_eq!(phone.answered().as_deref(), Some(ANSWER));
     phone.emits_no(|event| matches!(event, Event::Ended { .. }));
+}
+
+#[test]
+fn a_description_with_a_transfer_encoding_is_decoded() {
+    let encoded = |encoding: &str, sdp: &str| {
+        format!(
+            "--b\r\nContent-Type: application/sdp\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n{sdp}\r\n--b--\r\n"
+        )
+    };
+    // ANSWER, in lines as mail systems write it.
+    let base64 = "dj0wDQpvPS0gMiAxIElOIElQNCAyLjIuMi4yDQpzPS0NCnQ9MCAwDQptPWF1\r\nZGlvIDkgUlRQL0FWUCAwDQo=";
+    let quoted = ANSWER.replace('=', "=3D").replace("RTP/", "RTP=\r\n/");
+    let quoted = quoted.trim_end();
+    for body in [encoded("BASE64", base64), encoded("quoted-printable", quoted), encoded("8bit", ANSWER.trim_end())] {
+        let mut phone = TestUserAgent::registered();
+        let invite = phone.invite();
+        phone.reply(&invite, 200, |response| response.set_body("multipart/mixed;boundary=b", body.as_bytes()));
+        phone.request("ACK");
+        assert_eq!(phone.answered().as_deref(), Some(ANSWER), "{body}");
+    }
+    // One that is not known, or not kept, is no description.
+    for body in [encoded("x-uuencode", base64), encoded("base64", "v=0!")] {
+        let mut phone = TestUserAgent::registered();
+        phone.remote_request("INVITE", 1, |request| {
+            request.set_body("multipart/mixed;boundary=b", body.as_bytes());
+        });
+        phone.response(415);
+    }
 }
 
 #[test]
 fn the_first_of_two_session_expires_counts() {
     let mut phone = TestUserAgent::registered();
-    let (_, call) = {
-        let invite = phone.remote_request("INVITE", 1, |request| {
-            request.append(Header::SessionExpires, "1800 ; refresher = \"uac\"");
-            request.append(Header::SessionExpires, "90");
-            request.append(Header::Supported, "timer");
-            request.set_body("application/sdp", OFFER.as_bytes());
-        });
-        let call = phone.event(|event| match event {
-            Event::Incoming { call, .. } => Some(call.clone()),
-            _ => None,
-        });
-        (invite, call)
-    };
+    phone.remote_request("INVITE", 1, |request| {
+        request.append(Header::SessionExpires, "1800 ; refresher = \"uac\"");
+        request.append(Header::SessionExpires, "90");
+        request.append(Header::Supported, "timer");
+        request.set_body("application/sdp", OFFER.as_bytes());
+    });
+    let (call, ..) = phone.rings();
     phone.response(180);
     phone.command(Command::Answer { call, sdp: ANSWER.into() });
     assert_eq!(phone.response(200).value(Header::SessionExpires), Some("1800;refresher=uac"));
@@ -510,10 +514,7 @@ fn everything(extra: Option<&ExtraLine>) -> Vec<Output> {
         )
     };
     phone.bytes(&with_line(&incoming("INVITE", "<sip:anna@acme.test>"), extra));
-    let call = phone.event(|event| match event {
-        Event::Incoming { call, .. } => Some(call.clone()),
-        _ => None,
-    });
+    let (call, ..) = phone.rings();
     outputs.extend(phone.drain());
     phone.command(Command::Answer { call, sdp: ANSWER.into() });
     let ok = phone.response(200);

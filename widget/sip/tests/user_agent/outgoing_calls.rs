@@ -5,13 +5,6 @@ use bitcall_sip::ua::{Command, Event, RedirectPolicy};
 
 use crate::test_user_agent::{ANSWER, OFFER, TestUserAgent};
 
-fn answered(phone: &mut TestUserAgent) -> Option<String> {
-    phone.event(|event| match event {
-        Event::Answered { sdp, .. } => Some(sdp.clone()),
-        _ => None,
-    })
-}
-
 fn invite_to(phone: &mut TestUserAgent, target: &str, caller_id: Option<&str>, sdp: Option<&str>) {
     phone.command(Command::Invite {
         call: "c".into(),
@@ -167,7 +160,7 @@ fn a_redirected_call_is_established_also_after_a_challenge() {
     assert_eq!(third.uri_text(), "sip:200@b.test");
     phone.reply_sdp(&third, 200, ANSWER);
     phone.request("ACK");
-    assert_eq!(answered(&mut phone).as_deref(), Some(ANSWER));
+    assert_eq!(phone.answered().as_deref(), Some(ANSWER));
 }
 
 #[test]
@@ -213,7 +206,7 @@ fn each_retransmitted_200_gets_an_ack() {
     phone.wait(40_000);
     phone.reply_sdp(&invite, 200, ANSWER);
     assert_eq!(phone.request("ACK").to_bytes(), first.to_bytes());
-    answered(&mut phone);
+    phone.answered();
     phone.emits_no(|event| matches!(event, Event::Answered { .. }));
 }
 
@@ -276,7 +269,7 @@ fn the_answer_of_early_media_is_used_if_the_200_has_none() {
         early_dialog: Some("far".into()),
     });
     phone.reply(&invite, 200, |_| {});
-    assert_eq!(answered(&mut phone).as_deref(), Some(ANSWER));
+    assert_eq!(phone.answered().as_deref(), Some(ANSWER));
 }
 
 #[test]
@@ -324,7 +317,7 @@ fn a_call_without_offer_sends_its_answer_in_the_ack() {
     let invite = phone.request("INVITE");
     assert!(invite.body().is_empty());
     phone.reply_sdp(&invite, 200, OFFER);
-    assert_eq!(answered(&mut phone), None);
+    assert_eq!(phone.answered(), None);
     phone.emits(&Event::Offer { call: "c".into(), sdp: Some(OFFER.into()) });
     phone.reply_sdp(&invite, 200, OFFER);
     phone.sends_nothing();

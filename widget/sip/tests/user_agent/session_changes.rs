@@ -365,9 +365,13 @@ fn a_new_identity_in_a_request_or_response_of_the_call_is_reported_once() {
         request.set_body("application/sdp", OFFER.as_bytes());
     });
     assert_eq!(identity(&mut phone), ("+4930901820".into(), None));
-    // In the 200 to our own re-INVITE.
+    // In the 200 to our own re-INVITE, and while the call rings.
     phone.command(Command::AnswerOffer { call: "c".into(), sdp: ANSWER.into() });
     phone.drain();
+    let mut ringing = TestUserAgent::registered();
+    let invite = ringing.invite();
+    ringing.reply(&invite, 180, |response| bob(response));
+    assert_eq!(identity(&mut ringing).0, "203");
     let mut phone = TestUserAgent::registered();
     phone.outgoing_call();
     let hold = reinvite(&mut phone);
@@ -516,10 +520,7 @@ fn a_session_without_refresh_ends() {
         request.append(Header::SessionExpires, "90;refresher=uac");
         request.append(Header::Supported, "timer");
     });
-    let call = phone.event(|event| match event {
-        Event::Incoming { call, .. } => Some(call.clone()),
-        _ => None,
-    });
+    let (call, ..) = phone.rings();
     phone.response(180);
     phone.command(Command::Answer { call: call.clone(), sdp: OFFER.into() });
     let ok = phone.response(200);
@@ -529,6 +530,26 @@ fn a_session_without_refresh_ends() {
     phone.wait(60_000);
     phone.ended(&call);
     phone.request("BYE");
+}
+
+#[test]
+fn an_update_before_the_answer_starts_no_session_timer() {
+    let mut phone = TestUserAgent::registered();
+    let (invite, call) = phone.incoming();
+    let ringing = phone.response(180);
+    let (from, to) = (invite.value(Header::From).unwrap(), ringing.value(Header::To).unwrap());
+    phone.remote_request("UPDATE", 2, |request| {
+        request.set(Header::From, from);
+        request.set(Header::To, to);
+        request.append(Header::SessionExpires, "90;refresher=uac");
+        request.append(Header::Supported, "timer");
+    });
+    phone.response(200);
+    phone.wait(100_000);
+    phone.sends_nothing();
+    phone.emits_no(|event| matches!(event, Event::Ended { .. }));
+    phone.command(Command::Answer { call, sdp: ANSWER.into() });
+    phone.response(200);
 }
 
 #[test]

@@ -6,7 +6,9 @@
 use std::collections::VecDeque;
 
 use bitcall_sip::message::{Header, Message, Request, Response};
-use bitcall_sip::ua::{Command, Config, Event, Input, Millis, Output, Registration, SipSecret, TransportId, UserAgent};
+use bitcall_sip::ua::{
+    Command, Config, Event, Input, Millis, Output, Registration, RemoteParty, SipSecret, TransportId, UserAgent,
+};
 
 pub const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 1.1.1.1\r\ns=-\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n";
 pub const ANSWER: &str = "v=0\r\no=- 2 1 IN IP4 2.2.2.2\r\ns=-\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n";
@@ -433,18 +435,31 @@ impl TestUserAgent {
         let invite = self.invite();
         self.reply_sdp(&invite, 200, ANSWER);
         self.request("ACK");
-        self.event(|event| matches!(event, Event::Answered { .. }).then_some(()));
+        self.answered();
         invite
     }
 
     /// A ringing incoming call: its INVITE and its [`CallId`](bitcall_sip::ua::CallId).
     pub fn incoming(&mut self) -> (Request, String) {
         let invite = self.remote_request("INVITE", 1, |request| request.set_body("application/sdp", OFFER.as_bytes()));
-        let id = self.event(|event| match event {
-            Event::Incoming { call, .. } => Some(call.clone()),
+        let (call, ..) = self.rings();
+        (invite, call)
+    }
+
+    /// Takes the incoming call that is reported: its id, its caller and its offer.
+    pub fn rings(&mut self) -> (String, RemoteParty, Option<String>) {
+        self.event(|event| match event {
+            Event::Incoming { call, from, offer } => Some((call.clone(), from.clone(), offer.clone())),
             _ => None,
-        });
-        (invite, id)
+        })
+    }
+
+    /// Takes the answer of the far end to an outgoing call.
+    pub fn answered(&mut self) -> Option<String> {
+        self.event(|event| match event {
+            Event::Answered { sdp, .. } => Some(sdp.clone()),
+            _ => None,
+        })
     }
 
     pub fn hang_up(&mut self, call: &str) {

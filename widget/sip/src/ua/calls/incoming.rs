@@ -117,8 +117,8 @@ impl Call {
         response.append(Header::Contact, &context.contact());
         response.append(Header::Allow, ALLOW);
         response.append(Header::Supported, SUPPORTED);
-        // The session timer starts with the 2xx to the INVITE (RFC 4028 §7.2).
-        if self.confirmed_leg.is_some() {
+        // The session timer starts with the 2xx to the INVITE (RFC 4028 §7.2), not with an earlier UPDATE.
+        if key.method == "INVITE" || matches!(self.phase, CallPhase::Answered | CallPhase::Established) {
             self.answer_session_timer(request, &mut response, now);
         }
         if let Some(sdp) = sdp {

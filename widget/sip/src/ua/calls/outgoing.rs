@@ -131,6 +131,7 @@ impl Call {
             early_dialog = Some(to_tag.to_owned());
         }
         context.emit(Event::Progress { call: self.id.clone(), status, sdp, early_dialog });
+        self.note_identity(context, response);
     }
 
     /// Sends PRACK for a reliable provisional response (RFC 3262 §4). False: a repeated one or out of order.

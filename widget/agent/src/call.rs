@@ -30,6 +30,8 @@ pub struct Call {
     /// The id in the user agent: another one after the call was picked up by an INVITE with Replaces.
     pub dialog: CallId,
     pub direction: CallDirection,
+    /// The target of our INVITE; empty for an incoming call.
+    pub target: String,
     pub number: String,
     pub display_name: Option<String>,
     pub requested_caller_id: Option<String>,
@@ -38,6 +40,8 @@ pub struct Call {
     pub negotiation: Negotiation,
     pub wishes: Wishes,
     pub connection: Connection,
+    /// The codec in use, by the last answer of either side.
+    pub codec: Option<String>,
     /// The far end agreed to the hold.
     pub hold_agreed: bool,
     /// The far end refused the hold, or the page could not offer it.
@@ -109,8 +113,6 @@ pub enum Phase {
 
 #[derive(Debug)]
 pub struct Dialing {
-    /// The target of the INVITE.
-    pub target: String,
     /// The INVITE was sent: the user agent knows the call.
     pub placed: bool,
     /// 180 was received.
@@ -157,8 +159,9 @@ impl Call {
         page: String,
         now: Millis,
     ) -> Call {
-        let dialing = Dialing { target, placed: false, rings: false, early: None };
+        let dialing = Dialing { placed: false, rings: false, early: None };
         let mut call = Call::new(id, CallDirection::Outbound, number.trim().to_owned(), Phase::Dialing(dialing), now);
+        call.target = target;
         call.requested_caller_id = caller_id;
         call.owner = Owner::Page(page);
         call
@@ -175,6 +178,7 @@ impl Call {
             dialog: id.clone(),
             id,
             direction,
+            target: String::new(),
             number,
             display_name: None,
             requested_caller_id: None,
@@ -183,6 +187,7 @@ impl Call {
             negotiation: Negotiation::Idle,
             wishes: Wishes::default(),
             connection: Connection::new(),
+            codec: None,
             hold_agreed: false,
             hold_refused: false,
             voice: Voice::Closed,
@@ -318,6 +323,21 @@ impl Call {
         })
     }
 
+    /// The request for an offer with this content.
+    pub fn offer_request(&self, content: OfferContent) -> MediaRequest {
+        MediaRequest::Offer { direction: media_direction(content.held), kind: content.kind, codec: self.codec.clone() }
+    }
+
+    /// The request for the description that answers the far end's offer.
+    pub fn answer_request(&self, offer: &RemoteOffer, held: bool) -> MediaRequest {
+        match offer {
+            RemoteOffer::Description(offer) => {
+                MediaRequest::Answer { offer: offer.clone(), direction: media_direction(held) }
+            }
+            RemoteOffer::OfferRequested => self.offer_request(OfferContent { held, ..OfferContent::default() }),
+        }
+    }
+
     /// Whole seconds since the answer; 0 before it.
     pub fn duration(&self, now: Millis) -> u64 {
         self.answered_at.map_or(0, |answered| now.0.saturating_sub(answered.0) / 1_000)
@@ -352,22 +372,5 @@ impl Owner {
 
     pub fn is(&self, page: &str) -> bool {
         self.page() == Some(page)
-    }
-}
-
-impl OfferContent {
-    pub fn request(self) -> MediaRequest {
-        MediaRequest::Offer { direction: media_direction(self.held), kind: self.kind }
-    }
-}
-
-impl RemoteOffer {
-    /// The request for the description that answers this offer.
-    pub fn request(&self, held: bool) -> MediaRequest {
-        let direction = media_direction(held);
-        match self {
-            RemoteOffer::Description(offer) => MediaRequest::Answer { offer: offer.clone(), direction },
-            RemoteOffer::OfferRequested => MediaRequest::Offer { direction, kind: OfferKind::Current },
-        }
     }
 }

@@ -250,8 +250,15 @@ impl CallList {
         self.advance(now);
     }
 
-    /// The page was taken down for good: nobody waits for it. A call of another page may be reloading.
+    /// The page was taken down for good: its calls end. A call of another page may be reloading.
     fn page_left(&mut self, port: PortId, now: Millis) {
+        if let Some(page) = self.pages.by_port(port).map(|page| page.name.clone()) {
+            for index in 0..self.calls.len() {
+                if self.calls.get(index).is_some_and(|call| call.owner.is(&page)) {
+                    self.hang_up_call(index, now);
+                }
+            }
+        }
         self.page_gone(port, now);
         if self.pages.is_empty() && self.calls.iter().all(Call::is_ended) && !self.finished {
             self.no_page_until = None;
@@ -276,10 +283,13 @@ impl CallList {
 
     /// Requests the call's next offer from its page.
     fn request_due_offer(&mut self, index: usize, now: Millis) {
-        let Some(content) = self.calls.get(index).and_then(Call::next_offer) else {
+        let Some(call) = self.calls.get(index) else {
             return;
         };
-        if let Some(request) = self.request_media(index, content.request())
+        let Some(content) = call.next_offer() else {
+            return;
+        };
+        if let Some(request) = self.request_media(index, call.offer_request(content))
             && let Some(call) = self.calls.get_mut(index)
         {
             call.wishes.offer = false;

@@ -440,8 +440,9 @@ pub enum AgentEvent {
 /// Request of the agent to the page that owns the call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MediaRequest {
-    /// Make an offer. Create the connection if there is none. Reply: `Description`.
-    Offer { direction: MediaDirection, kind: OfferKind },
+    /// Make an offer. Create the connection if there is none. `codec` is the one in use (`opus`, `pcmu`), with
+    /// which the offer begins, so that the far end has no reason to change it. Reply: `Description`.
+    Offer { direction: MediaDirection, kind: OfferKind, codec: Option<String> },
     /// Answer this offer. Reply: `Description`.
     Answer { offer: String, direction: MediaDirection },
     /// Apply this answer. A `provisional` one may be replaced later. Reply: `Done`.

@@ -119,9 +119,20 @@ impl Connection {
 
     pub fn ice_connected(&mut self, now: Millis) {
         if !matches!(self.transport, Transport::Ice { .. }) {
-            let timeout_ms = if self.is_pick_up() { PICK_UP_DTLS_TIMEOUT_MS } else { DTLS_TIMEOUT_MS };
-            self.transport = Transport::Ice { dtls_by: now.plus(timeout_ms) };
+            self.await_dtls(now);
         }
+    }
+
+    /// Some far ends begin the DTLS handshake of early media only with their final answer.
+    pub fn call_answered(&mut self, now: Millis) {
+        if matches!(self.transport, Transport::Ice { .. }) {
+            self.await_dtls(now);
+        }
+    }
+
+    fn await_dtls(&mut self, now: Millis) {
+        let timeout_ms = if self.is_pick_up() { PICK_UP_DTLS_TIMEOUT_MS } else { DTLS_TIMEOUT_MS };
+        self.transport = Transport::Ice { dtls_by: now.plus(timeout_ms) };
     }
 
     pub fn connected(&mut self) {

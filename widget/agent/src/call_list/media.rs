@@ -7,6 +7,7 @@ use super::page_commands::end_cause;
 use super::{CallList, CallListOutput, MEDIA_TIMEOUT_MS};
 use crate::call::{ApplyingAnswer, Call, MakingAnswer, Negotiation, OfferContent, OfferMethod, OfferSent, Phase};
 use crate::pages::PortId;
+use crate::sdp::codec_in_use;
 
 impl CallList {
     pub(super) fn media_reply(&mut self, port: PortId, call: &str, request_id: u32, reply: MediaReply, now: Millis) {
@@ -69,7 +70,7 @@ impl CallList {
         match &mut call.phase {
             Phase::Dialing(dialing) => {
                 dialing.placed = true;
-                let target = dialing.target.clone();
+                let target = call.target.clone();
                 let caller_id = call.requested_caller_id.clone();
                 self.command(Command::Invite { call: dialog, target, caller_id, sdp: Some(sdp) });
             }
@@ -89,6 +90,7 @@ impl CallList {
         let held = making.held;
         call.negotiation = making.sent();
         if matches!(call.negotiation, Negotiation::Idle) {
+            call.codec = codec_in_use(&sdp);
             call.connection.accepted(now);
             call.hold_agreed = held;
             call.hold_refused = false;
@@ -189,7 +191,8 @@ impl CallList {
         let Some(index) = self.find_of_page(port, call) else {
             return;
         };
-        let Some(call) = self.calls.get_mut(index) else {
+        // Before the page has described the present connection, it reports an earlier one.
+        let Some(call) = self.calls.get_mut(index).filter(|call| call.connection.is_described()) else {
             return;
         };
         match state {

@@ -108,7 +108,7 @@ impl CallList {
         let Negotiation::MakingAnswer(making) = &call.negotiation else {
             return;
         };
-        let request = making.offer.request(held);
+        let request = call.answer_request(&making.offer, held);
         let request = self.request_media(index, request);
         if let Some(call) = self.calls.get_mut(index)
             && let Negotiation::MakingAnswer(making) = &mut call.negotiation
@@ -234,10 +234,9 @@ impl CallList {
     }
 }
 
-/// The call to this target was placed a moment ago and is not answered yet.
+/// The call to this target was placed a moment ago, and may be answered already.
 fn is_double(call: &Call, target: &str, now: Millis) -> bool {
-    matches!(&call.phase, Phase::Dialing(dialing) if dialing.target == target)
-        && now.0.saturating_sub(call.started_at.0) < DOUBLE_CALL_MS
+    call.target == target && !call.is_ended() && now.0.saturating_sub(call.started_at.0) < DOUBLE_CALL_MS
 }
 
 pub(super) fn end_cause(text: &str, sip_code: Option<u16>) -> CallEndCause {

@@ -7,13 +7,11 @@
 //! first, until another account signs in.
 
 use bitcall_sip::ua::{Command, Millis};
-use bitcall_wire::agent_protocol::{AgentEvent, CallDirection, OfferKind};
+use bitcall_wire::agent_protocol::{AgentEvent, CallDirection};
 
 use super::CallList;
 use super::page_commands::end_cause;
-use crate::call::{
-    ConnectionTimeout, MakingOffer, Negotiation, OfferContent, OfferMethod, Owner, Phase, PickUp, Replacement,
-};
+use crate::call::{ConnectionTimeout, MakingOffer, Negotiation, OfferContent, OfferMethod, Owner, PickUp, Replacement};
 use crate::pages::Page;
 
 /// A call without its page ends after this time when other pages are attached.
@@ -123,8 +121,11 @@ impl CallList {
 
     /// Requests the offer of an outgoing call.
     pub(super) fn request_initial_offer(&mut self, index: usize, now: Millis) {
-        let content = OfferContent { kind: OfferKind::Current, ..OfferContent::default() };
-        if let Some(request) = self.request_media(index, content.request())
+        let content = OfferContent::default();
+        let Some(call) = self.calls.get(index) else {
+            return;
+        };
+        if let Some(request) = self.request_media(index, call.offer_request(content))
             && let Some(call) = self.calls.get_mut(index)
         {
             let until = now.plus(super::INITIAL_OFFER_TIMEOUT_MS);
@@ -209,8 +210,9 @@ impl CallList {
                 self.pick_up_otherwise(index, None, now);
                 continue;
             }
-            let active = matches!(call.phase, Phase::Active);
-            match call.connection.take_timeout(now).filter(|_| active) {
+            // Before the answer nothing can be offered: what is due then waits for it.
+            let due = if call.is_active() { call.connection.take_timeout(now) } else { None };
+            match due {
                 Some(ConnectionTimeout::RestartIce) => call.wishes.restart_ice = true,
                 Some(ConnectionTimeout::NoMedia) => self.pick_up_otherwise(index, None, now),
                 None => {}

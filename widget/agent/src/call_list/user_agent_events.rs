@@ -154,7 +154,10 @@ impl CallList {
             _ => None,
         };
         call.answered_at = Some(now);
-        if !call.connection.is_described() {
+        let is_described = call.connection.is_described();
+        if is_described {
+            call.connection.call_answered(now);
+        } else {
             // Another page has taken the call over, or the first one is gone.
             call.pick_up = PickUp::First(self.pick_up_method);
         }
@@ -163,7 +166,7 @@ impl CallList {
             self.focus_or_hold(index);
         }
         if let Some(answer) = answer {
-            let is_other = early.is_some_and(|early| early != TransportIdentity::of(&answer));
+            let is_other = is_described && early.is_some_and(|early| early != TransportIdentity::of(&answer));
             self.local_offer_accepted(index, answer, now);
             if is_other {
                 // The call was answered by another device than the one that sent early media.
@@ -205,6 +208,7 @@ impl CallList {
             call.hold_agreed = false;
             call.remote_held = sdp::is_hold(&answer);
         }
+        call.codec = sdp::codec_in_use(&answer);
         call.hold_refused = false;
         let is_unusable =
             call.connection.is_pick_up() && !call.connection.is_agreed() && sdp::keeps_connection(&answer);

@@ -113,6 +113,16 @@ fn a_phone_that_is_taken_down_unregisters_at_once() {
 }
 
 #[test]
+fn a_phone_that_is_taken_down_ends_its_calls_also_one_that_was_placed_just_before() {
+    let mut phone = TestCallList::in_call();
+    phone.send(1, ToAgent::Call { call: "c2".into(), number: "103".into(), caller_id: None, offer: Some("o".into()) });
+    phone.commands();
+    phone.send(1, ToAgent::Leave);
+    let hang_up = |call: &str| Command::HangUp { call: call.into() };
+    assert_eq!(phone.commands(), [hang_up("c1"), hang_up("c2"), Command::Unregister]);
+}
+
+#[test]
 fn a_page_that_is_taken_down_does_not_end_the_call_of_a_page_that_reloads() {
     let mut phone = TestCallList::in_call();
     phone.attach(2, "b");

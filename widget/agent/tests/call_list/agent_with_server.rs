@@ -1,13 +1,13 @@
 //! The agent with its clock and a server: a computer that sleeps, one whose clock is set, and a server that refuses.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use bitcall_agent::{Agent, AgentClock, ClockChange, ClockReading, Input, Output};
 use bitcall_sip::message::{Header, Message, Request, Response};
 use bitcall_sip::ua::TransportId;
 use bitcall_wire::agent_protocol::{
-    AccountSecret, AgentSnapshot, CallState, MediaReply, MediaRequest, RegistrationStatus, SipAccount, ToAgent, ToPage,
+    AgentSnapshot, CallState, MediaReply, MediaRequest, RegistrationStatus, ToAgent, ToPage,
 };
-use bitcall_wire::config::Dtmf;
+
+use crate::test_call_list::account;
 
 const HOUR_MS: u64 = 3_600_000;
 /// The registrar grants this much less than it is asked for.
@@ -51,18 +51,7 @@ impl Computer {
             arriving: Vec::new(),
         };
         computer.page(ToAgent::Attach { page: "a".into(), visible: true });
-        let account = SipAccount {
-            username: "101".into(),
-            domain: "sip.test".into(),
-            display_name: None,
-            secret: AccountSecret::Password { password: "secret".into() },
-            wss: vec!["wss://sip.test".into()],
-            instance_id: "urn:uuid:1".into(),
-            dtmf: Dtmf::default(),
-            max_sessions: 2,
-            calls: bitcall_wire::config::CallBehavior::default(),
-        };
-        computer.page(ToAgent::SignIn { account: Box::new(account) });
+        computer.page(ToAgent::SignIn { account: Box::new(account()) });
         computer.page(ToAgent::Call {
             call: "c1".into(),
             number: "102".into(),

@@ -20,7 +20,10 @@ fn a_call_is_held_only_after_the_far_end_accepts_the_offer() {
     assert_eq!(phone.call_snapshot(1, "c1").hold, HoldState::Holding);
     assert_eq!(
         phone.media_requests(1),
-        [("c1".to_owned(), MediaRequest::Offer { direction: MediaDirection::SendOnly, kind: OfferKind::Current })]
+        [(
+            "c1".to_owned(),
+            MediaRequest::Offer { direction: MediaDirection::SendOnly, kind: OfferKind::Current, codec: None }
+        )]
     );
     phone.reply_description(1, "c1", "hold offer");
     assert!(matches!(phone.commands().as_slice(), [Command::Reinvite { .. }]));
@@ -86,7 +89,10 @@ fn after_glare_the_offer_has_the_latest_requested_direction() {
     phone.event(ua::Event::OfferNeeded { call: "c1".into(), reason: OfferReason::Glare });
     assert_eq!(
         phone.media_requests(1),
-        [("c1".to_owned(), MediaRequest::Offer { direction: MediaDirection::SendRecv, kind: OfferKind::Current })]
+        [(
+            "c1".to_owned(),
+            MediaRequest::Offer { direction: MediaDirection::SendRecv, kind: OfferKind::Current, codec: None }
+        )]
     );
 }
 
@@ -141,7 +147,10 @@ fn restarting() -> TestCallList {
 }
 
 fn restart() -> (String, MediaRequest) {
-    ("c1".to_owned(), MediaRequest::Offer { direction: MediaDirection::SendRecv, kind: OfferKind::RestartIce })
+    (
+        "c1".to_owned(),
+        MediaRequest::Offer { direction: MediaDirection::SendRecv, kind: OfferKind::RestartIce, codec: None },
+    )
 }
 
 #[test]
@@ -174,7 +183,7 @@ fn an_accepted_ice_restart_is_not_repeated() {
     phone.hold(1, "c1", true);
     assert!(phone.media_requests(1).contains(&(
         "c1".to_owned(),
-        MediaRequest::Offer { direction: MediaDirection::SendOnly, kind: OfferKind::Current }
+        MediaRequest::Offer { direction: MediaDirection::SendOnly, kind: OfferKind::Current, codec: None }
     )));
 }
 
@@ -218,7 +227,10 @@ fn recovery_restarts_ice_and_keeps_the_call_on_hold() {
     phone.event(ua::Event::OfferNeeded { call: "c1".into(), reason: OfferReason::Recovery });
     assert_eq!(
         phone.media_requests(1),
-        [("c1".to_owned(), MediaRequest::Offer { direction: MediaDirection::SendOnly, kind: OfferKind::RestartIce })]
+        [(
+            "c1".to_owned(),
+            MediaRequest::Offer { direction: MediaDirection::SendOnly, kind: OfferKind::RestartIce, codec: None }
+        )]
     );
     assert!(!phone.call_snapshot(1, "c1").detached);
 }

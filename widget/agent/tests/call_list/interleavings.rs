@@ -12,11 +12,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bitcall_agent::{CallList, CallListOutput, PortId};
 use bitcall_sip::ua::{self, Command, EndCause, EndedBy, Event, Millis, OfferReason};
 use bitcall_wire::agent_protocol::{
-    AccountSecret, AgentEvent, AgentSnapshot, CallState, HoldState, MediaDirection, MediaError, MediaReply,
-    MediaRequest, MediaState, OtherCalls, SipAccount, ToAgent, ToPage,
+    AgentEvent, AgentSnapshot, CallState, HoldState, MediaDirection, MediaError, MediaReply, MediaRequest, MediaState,
+    OtherCalls, SipAccount, ToAgent, ToPage,
 };
-use bitcall_wire::config::Dtmf;
 use proptest::prelude::*;
+
+use crate::test_call_list::account;
 
 const HELD: &str = "held";
 const OPEN: &str = "open";
@@ -105,17 +106,7 @@ impl World {
         self.next_port += 1;
         self.pages.push(Page { port, ..Page::default() });
         self.send(port, ToAgent::Attach { page: format!("page{port}"), visible: true });
-        let account = SipAccount {
-            username: "101".into(),
-            domain: "sip.test".into(),
-            display_name: None,
-            secret: AccountSecret::Password { password: "secret".into() },
-            wss: vec!["wss://sip.test".into()],
-            instance_id: "urn:uuid:1".into(),
-            dtmf: Dtmf::default(),
-            max_sessions: 0,
-            calls: bitcall_wire::config::CallBehavior::default(),
-        };
+        let account = SipAccount { max_sessions: 0, ..account() };
         self.send(port, ToAgent::SignIn { account: Box::new(account) });
     }
 

@@ -1,9 +1,10 @@
-//! The call list tested through its public interface: messages of pages and events of the user agent
+//! The call list, and the agent around it, tested through their public interfaces: messages of pages and events of the user agent
 //! go in, and its outputs are asserted.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod accounts;
+mod agent_with_server;
 mod calls;
 mod far_end;
 mod hold;

@@ -16,7 +16,7 @@ fn after_a_reload_the_new_page_takes_the_call_over_with_a_reinvite() {
         phone.media_requests(2),
         [(
             "c1".to_owned(),
-            MediaRequest::Offer { direction: MediaDirection::SendRecv, kind: OfferKind::NewConnection }
+            MediaRequest::Offer { direction: MediaDirection::SendRecv, kind: OfferKind::NewConnection, codec: None }
         )]
     );
     assert_eq!(phone.call_snapshot(2, "c1").page.as_deref(), Some("a2"));
@@ -28,6 +28,50 @@ fn after_a_reload_the_new_page_takes_the_call_over_with_a_reinvite() {
     assert_eq!(phone.event_names(2), ["registered", "started", "answered"]);
     phone.send(2, ToAgent::HangUp { call: "c1".into() });
     assert_eq!(phone.event_names(2), ["ended: Hung up"]);
+}
+
+#[test]
+fn a_later_offer_begins_with_the_codec_in_use_also_after_a_reload() {
+    let offered = |phone: &TestCallList, port| match phone.media_requests(port).pop() {
+        Some((_, MediaRequest::Offer { codec, .. })) => codec,
+        other => panic!("{other:?}"),
+    };
+    let mut phone = TestCallList::registered();
+    phone.call(1, "c1", "102");
+    assert_eq!(offered(&phone, 1), None);
+    phone.reply_description(1, "c1", "v=0\r\nm=audio 9 X 111 0 8\r\na=rtpmap:111 opus/48000/2\r\n");
+    let answer = "v=0\r\nm=audio 9 X 0 8\r\n";
+    phone.event(ua::Event::Answered { call: "c1".into(), sdp: Some(answer.into()), early_dialog: None });
+    phone.reply_done(1, "c1");
+    phone.send(1, ToAgent::Detach);
+    phone.attach(2, "a2");
+    assert_eq!(offered(&phone, 2).as_deref(), Some("pcmu"));
+    phone.reply_description(2, "c1", "fresh offer");
+    phone.event(ua::Event::ReinviteAccepted { call: "c1".into(), sdp: answer.into() });
+    phone.reply_done(2, "c1");
+    // An offer of the far end, which we answer.
+    phone.event(ua::Event::Offer { call: "c1".into(), sdp: Some("v=0\r\nm=audio 9 X 8 0\r\n".into()) });
+    phone.reply_description(2, "c1", "v=0\r\nm=audio 9 X 8 0\r\n");
+    phone.hold(2, "c1", true);
+    assert_eq!(offered(&phone, 2).as_deref(), Some("pcma"));
+}
+
+#[test]
+fn what_a_page_says_of_its_earlier_connection_does_not_count() {
+    let mut phone = TestCallList::in_call();
+    phone.send(1, ToAgent::Detach);
+    phone.attach(2, "a2");
+    phone.reply_description(2, "c1", "fresh offer");
+    phone.event(ua::Event::ReinviteRefused { call: "c1".into(), status: 488, will_retry: false });
+    // The page is asked for another connection, and has not made it yet.
+    phone.send(2, ToAgent::MediaChanged { call: "c1".into(), state: MediaState::Connected });
+    phone.reply_description(2, "c1", "second offer");
+    let replacement = phone.replacement();
+    phone.event(ua::Event::Ended {
+        call: replacement,
+        cause: ua::EndCause { by: ua::EndedBy::Remote, text: "Bad extension".into(), sip_code: Some(420) },
+    });
+    assert!(phone.event_names(2).contains(&"ended: The call could not be resumed".to_owned()));
 }
 
 #[test]

@@ -8,6 +8,21 @@ use bitcall_wire::agent_protocol::{
 };
 use bitcall_wire::config::{CallBehavior, Dtmf};
 
+/// The account of the tests, with two calls at the most.
+pub fn account() -> SipAccount {
+    SipAccount {
+        username: "101".into(),
+        domain: "sip.test".into(),
+        display_name: None,
+        secret: AccountSecret::Password { password: "secret".into() },
+        wss: vec!["wss://sip.test".into()],
+        instance_id: "urn:uuid:1".into(),
+        dtmf: Dtmf::default(),
+        max_sessions: 2,
+        calls: CallBehavior::default(),
+    }
+}
+
 pub struct TestCallList {
     call_list: CallList,
     pub now: Millis,
@@ -72,22 +87,8 @@ impl TestCallList {
     }
 
     pub fn sign_in_with(&mut self, port: PortId, username: &str, secret: AccountSecret) {
-        self.send(
-            port,
-            ToAgent::SignIn {
-                account: Box::new(SipAccount {
-                    username: username.into(),
-                    domain: "sip.test".into(),
-                    display_name: None,
-                    secret,
-                    wss: vec!["wss://sip.test".into()],
-                    instance_id: "urn:uuid:1".into(),
-                    dtmf: Dtmf::default(),
-                    max_sessions: 2,
-                    calls: self.behavior,
-                }),
-            },
-        );
+        let account = SipAccount { username: username.into(), secret, calls: self.behavior, ..account() };
+        self.send(port, ToAgent::SignIn { account: Box::new(account) });
     }
 
     pub fn call(&mut self, port: PortId, call: &str, number: &str) {

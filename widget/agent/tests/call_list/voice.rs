@@ -1,7 +1,7 @@
 //! At most one call has an open microphone and an audible loudspeaker.
 
 use bitcall_sip::ua::{self, Command, OfferReason};
-use bitcall_wire::agent_protocol::{CallState, HoldState, MediaRequest, OtherCalls, ToAgent};
+use bitcall_wire::agent_protocol::{CallState, HoldState, MediaRequest, MediaState, OfferKind, OtherCalls, ToAgent};
 
 use crate::test_call_list::TestCallList;
 
@@ -85,8 +85,23 @@ fn a_second_call_to_the_same_number_within_a_second_is_a_double_click() {
     phone.call(1, "c2", "201");
     assert!(phone.event_names(1).is_empty() && phone.commands().is_empty());
     assert_eq!(phone.media_requests(1), [("c2".to_owned(), MediaRequest::Close)]);
-    phone.advance_time(2_000, &[1]);
+    // Also where the far end answered between the clicks.
+    phone.event(answered("c1"));
+    phone.reply_done(1, "c1");
+    phone.clear_output();
     phone.call(1, "c3", "201");
+    assert!(phone.event_names(1).is_empty() && phone.commands().is_empty());
+    phone.advance_time(2_000, &[1]);
+    phone.call(1, "c4", "201");
+    assert_eq!(phone.event_names(1), ["started"]);
+}
+
+#[test]
+fn a_call_that_ended_at_once_may_be_repeated_at_once() {
+    let mut phone = dialled(&[("c1", "201")]);
+    phone.send(1, ToAgent::HangUp { call: "c1".into() });
+    phone.clear_output();
+    phone.call(1, "c2", "201");
     assert_eq!(phone.event_names(1), ["started"]);
 }
 
@@ -146,12 +161,83 @@ fn an_answer_of_another_device_than_the_early_media_needs_a_new_connection() {
     phone.event(ua::Event::Answered { call: "c1".into(), sdp: Some(sdp("b")), early_dialog: None });
     assert_eq!(phone.call_snapshot(1, "c1").state, CallState::Active);
     let requests = phone.media_requests(1);
-    assert!(matches!(
-        requests.last(),
-        Some((_, MediaRequest::Offer { kind: bitcall_wire::agent_protocol::OfferKind::NewConnection, .. }))
-    ));
+    assert!(matches!(requests.last(), Some((_, MediaRequest::Offer { kind: OfferKind::NewConnection, .. }))));
     phone.reply_description(1, "c1", "fresh offer");
     assert!(matches!(phone.commands().as_slice(), [Command::Reinvite { .. }]));
+}
+
+/// The call `c1` with early media of one device.
+fn early_media() -> TestCallList {
+    let mut phone = dialled(&[("c1", "200")]);
+    phone.event(ua::Event::Progress {
+        call: "c1".into(),
+        status: 183,
+        sdp: Some("v=0\r\nm=audio 9 X 0\r\na=ice-ufrag:a\r\n".into()),
+        early_dialog: Some("a".into()),
+    });
+    phone
+}
+
+fn media_changed(phone: &mut TestCallList, port: u32, state: MediaState) {
+    phone.send(port, ToAgent::MediaChanged { call: "c1".into(), state });
+}
+
+#[test]
+fn a_page_that_was_reloaded_during_early_media_has_both_ways_to_pick_up_the_answered_call() {
+    let mut phone = early_media();
+    phone.send(1, ToAgent::Detach);
+    phone.attach(2, "a2");
+    phone.event(ua::Event::Answered {
+        call: "c1".into(),
+        sdp: Some("v=0\r\nm=audio 9 X 0\r\na=ice-ufrag:b\r\n".into()),
+        early_dialog: None,
+    });
+    phone.commands();
+    phone.reply_description(2, "c1", "fresh offer");
+    assert!(matches!(phone.commands().as_slice(), [Command::Reinvite { .. }]));
+    phone.event(refused("c1"));
+    phone.reply_description(2, "c1", "second offer");
+    phone.replacement();
+}
+
+#[test]
+fn a_connection_that_fails_before_the_answer_is_restarted_after_it() {
+    let mut phone = early_media();
+    media_changed(&mut phone, 1, MediaState::Failed);
+    phone.advance_time(10_000, &[1]);
+    phone.event(answered_by_the_same_device());
+    phone.reply_done(1, "c1");
+    phone.advance_time(100, &[1]);
+    assert!(matches!(
+        phone.media_requests(1).last(),
+        Some((_, MediaRequest::Offer { kind: OfferKind::RestartIce, .. }))
+    ));
+}
+
+#[test]
+fn early_media_without_dtls_is_watched_after_the_answer() {
+    let mut phone = early_media();
+    media_changed(&mut phone, 1, MediaState::IceConnected);
+    // A far end may begin the handshake only when it answers.
+    phone.advance_time(10_000, &[1]);
+    phone.event(answered_by_the_same_device());
+    phone.reply_done(1, "c1");
+    phone.clear_output();
+    phone.advance_time(4_000, &[1]);
+    assert!(phone.media_requests(1).is_empty());
+    phone.advance_time(2_000, &[1]);
+    assert!(matches!(
+        phone.media_requests(1).last(),
+        Some((_, MediaRequest::Offer { kind: OfferKind::NewConnection, .. }))
+    ));
+}
+
+fn answered_by_the_same_device() -> ua::Event {
+    ua::Event::Answered {
+        call: "c1".into(),
+        sdp: Some("v=0\r\nm=audio 9 X 0\r\na=ice-ufrag:a\r\n".into()),
+        early_dialog: None,
+    }
 }
 
 #[test]

@@ -45,8 +45,6 @@ pub struct CallMedia {
     rejected: RefCell<RejectedSections>,
     /// The far end's last offer is answered here, and nothing else happened since: it may still withdraw it.
     withdrawable: RefCell<Option<Withdrawable>>,
-    /// The codec of a connection that was discarded.
-    codec: RefCell<Option<String>>,
     /// This call's own copy of the microphone track: muting it does not affect other calls.
     track: RefCell<Option<(MediaStreamTrack, [EventListener; 2])>>,
     /// The first offer, created before it was requested.
@@ -78,7 +76,6 @@ impl CallMedia {
             reported: Cell::new(None),
             rejected: RefCell::default(),
             withdrawable: RefCell::default(),
-            codec: RefCell::default(),
             track: RefCell::default(),
             prepared: RefCell::default(),
             tasks: RefCell::default(),
@@ -266,12 +263,14 @@ impl CallMedia {
         let prepared = self.prepared.borrow_mut().take();
         let goes_on = matches!(request, MediaRequest::Answer { .. }) && self.connection.borrow().is_some();
         let done = match request {
-            MediaRequest::Offer { direction: MediaDirection::SendRecv, kind: OfferKind::Current }
+            MediaRequest::Offer { direction: MediaDirection::SendRecv, kind: OfferKind::Current, .. }
                 if prepared.is_some() =>
             {
                 prepared.transpose()
             }
-            MediaRequest::Offer { direction, kind } => self.offer(direction, kind).await.map(Some),
+            MediaRequest::Offer { direction, kind, codec } => {
+                self.offer(direction, kind, codec.as_deref()).await.map(Some)
+            }
             MediaRequest::Answer { offer, direction } => self.answer(&offer, direction).await.map(Some),
             MediaRequest::Accept { answer, provisional } => self.accept(&answer, provisional).await.map(|()| None),
             MediaRequest::RollBack => self.roll_back().await.map(|()| None),
@@ -299,23 +298,29 @@ impl CallMedia {
             self.attach_microphone(&media, &prepared.connection, true).await?;
             return Ok(offer);
         }
-        self.offer(MediaDirection::SendRecv, OfferKind::Current).await
+        self.offer(MediaDirection::SendRecv, OfferKind::Current, None).await
     }
 
-    async fn offer(self: &Rc<Self>, direction: MediaDirection, kind: OfferKind) -> Result<String, MediaFailure> {
+    async fn offer(
+        self: &Rc<Self>,
+        direction: MediaDirection,
+        kind: OfferKind,
+        codec: Option<&str>,
+    ) -> Result<String, MediaFailure> {
         let media = self.media.upgrade().ok_or_else(call_over_error)?;
         self.withdrawable.take();
         let ready = self.microphone_ready(&media).await?;
         if kind == OfferKind::NewConnection {
-            self.discard_connections();
+            self.successor.take();
+            self.connection.take();
         }
         let connection = match self.newest() {
             Some(connection) => connection,
             None => self.connect()?,
         };
-        let (track, codec) = (self.track(), self.codec.borrow().clone());
+        let track = self.track();
         let restarts = kind == OfferKind::RestartIce;
-        let sdp = connection.offer(direction, restarts, track.as_ref(), codec.as_deref()).await;
+        let sdp = connection.offer(direction, restarts, track.as_ref(), codec).await;
         let sdp = sdp.map_err(|error| other_error("The offer could not be made", &error))?;
         self.attach_microphone(&media, &connection, ready).await?;
         Ok(self.rejected.borrow().offer(&sdp))
@@ -393,15 +398,6 @@ impl CallMedia {
             self.reported.set(None);
             self.report_state();
         }
-    }
-
-    fn discard_connections(&self) {
-        let codec = self.newest().and_then(|connection| connection.codec_in_use());
-        if codec.is_some() {
-            *self.codec.borrow_mut() = codec;
-        }
-        self.successor.take();
-        self.connection.take();
     }
 
     /// True when the description need not wait for the microphone, because permission was granted before and

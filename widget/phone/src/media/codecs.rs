@@ -12,7 +12,7 @@ use web_sys::{RtcRtpSender, RtcRtpTransceiver};
 /// INVITE larger than a UDP packet.
 const CODECS: [&str; 5] = ["opus", "g722", "pcmu", "pcma", "telephone-event"];
 
-/// For an offer. `in_use` is the codec of the call so far.
+/// For an offer. `in_use` is the codec in use, as the agent knows it.
 pub fn prefer(transceiver: &RtcRtpTransceiver, in_use: Option<&str>) {
     let Some(capabilities) = RtcRtpSender::get_capabilities("audio") else {
         return;

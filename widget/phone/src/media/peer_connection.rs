@@ -108,14 +108,13 @@ impl PeerConnection {
         &self.peer
     }
 
-    /// Creates an offer with its candidates. The offer is pending when this returns. `in_use` is the codec of an
-    /// earlier connection of the call.
+    /// Creates an offer with its candidates. The offer is pending when this returns. `codec` is the one in use.
     pub async fn offer(
         &self,
         direction: MediaDirection,
         restart_ice: bool,
         track: Option<&MediaStreamTrack>,
-        in_use: Option<&str>,
+        codec: Option<&str>,
     ) -> Result<String, JsValue> {
         self.settle_provisional_answer().await?;
         if self.peer.signaling_state() == RtcSignalingState::HaveLocalOffer {
@@ -123,8 +122,7 @@ impl PeerConnection {
         }
         let agreed = self.agreed();
         let transceiver = self.transceiver().unwrap_or_else(|| self.add_transceiver(track));
-        let own_codec = self.codec_in_use();
-        codecs::prefer(&transceiver, own_codec.as_deref().or(in_use));
+        codecs::prefer(&transceiver, codec);
         transceiver.set_direction(rtc_direction(direction));
         let options = RtcOfferOptions::new();
         options.set_ice_restart(restart_ice);
@@ -279,11 +277,6 @@ impl PeerConnection {
                 (both || direction == Direction::Sendonly, both || direction == Direction::Recvonly)
             }),
         }
-    }
-
-    /// `None` until an answer was agreed.
-    pub fn codec_in_use(&self) -> Option<String> {
-        self.agreed().and_then(|agreed| sdp::codec_in_use(&agreed.remote, &agreed.local))
     }
 
     /// False when the description comes from another endpoint than the last one did: another DTLS fingerprint

@@ -38,31 +38,6 @@ pub fn as_answer(remote: &str, local: &str) -> String {
     answer
 }
 
-/// The codec that is in use by the agreed descriptions, e.g. `opus`: the first of the far end that is also
-/// ours, digits and comfort noise aside.
-pub fn codec_in_use(remote: &str, local: &str) -> Option<String> {
-    let ours = codecs(local);
-    codecs(remote).into_iter().find(|codec| codec != "telephone-event" && codec != "cn" && ours.contains(codec))
-}
-
-/// The names of the codecs, in lower case, in the order of the `m=` line.
-fn codecs(sdp: &str) -> Vec<String> {
-    let formats = sdp.lines().find_map(|line| line.strip_prefix("m=audio ")).unwrap_or_default();
-    let name = |format: &str| {
-        let mut maps = sdp.lines().filter_map(|line| line.strip_prefix("a=rtpmap:")?.split_once(' '));
-        let mapped = maps.find(|(number, _)| *number == format).and_then(|(_, codec)| codec.split('/').next());
-        // Static payload types need no mapping (RFC 3551 §6).
-        let name = mapped.or(match format {
-            "0" => Some("pcmu"),
-            "8" => Some("pcma"),
-            "9" => Some("g722"),
-            _ => None,
-        });
-        name.map(str::to_ascii_lowercase)
-    };
-    formats.split_ascii_whitespace().skip(2).filter_map(name).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,16 +58,5 @@ mod tests {
         assert!(hides_addresses(&with("0b6c7a3e-1f2d.local")));
         assert!(!hides_addresses(&with("192.0.2.7")));
         assert!(!hides_addresses("v=0\r\n"));
-    }
-
-    #[test]
-    fn the_codec_in_use_is_the_far_ends_first_that_is_ours_too() {
-        let ours = "m=audio 9 X 111 9 0 8\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:9 G722/8000\r\n";
-        let of = |remote: &str| codec_in_use(remote, ours);
-        assert_eq!(of("m=audio 9 X 0 8 9\r\n").as_deref(), Some("pcmu"), "static payload types");
-        assert_eq!(of("m=audio 9 X 107 0\r\na=rtpmap:107 OPUS/48000/2\r\n").as_deref(), Some("opus"));
-        let with_events = "m=audio 9 X 101 13 3 8\r\na=rtpmap:101 telephone-event/8000\r\na=rtpmap:13 CN/8000\r\n";
-        assert_eq!(of(with_events).as_deref(), Some("pcma"));
-        assert_eq!(of("v=0\r\n"), None);
     }
 }

@@ -115,6 +115,17 @@ impl Dialog {
         self.remote_cseq
     }
 
+    /// The value of `Replaces` that names this dialog (RFC 3891 §6.1). The tags are from the far end's side: its own
+    /// one is the To tag.
+    pub(crate) fn replaces(&self) -> String {
+        let mut value = self.call_id.clone();
+        for (name, tag) in [(";to-tag=", &self.remote_tag), (";from-tag=", &self.local_tag)] {
+            value.push_str(name);
+            value.push_str(if tag.is_empty() { "0" } else { tag });
+        }
+        value
+    }
+
     fn template(&self, method: &str, cseq: u32) -> RequestTemplate {
         let mut uri = self.remote_target.clone();
         let mut routes = self.route_set.clone();

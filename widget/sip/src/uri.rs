@@ -255,6 +255,11 @@ pub fn escape_user(text: &str) -> Cow<'_, str> {
     escape(text, |byte, _| USER.has(byte) && byte != b'#')
 }
 
+/// Escapes the value of a header field that is part of a URI (RFC 3261 §25.1, `hvalue`).
+pub(crate) fn escape_header_value(text: &str) -> Cow<'_, str> {
+    escape(text, |byte, _| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'!' | b'~' | b'*'))
+}
+
 /// Escapes what is not of the class; escapes in the text stay.
 pub(crate) fn escape_invalid(text: &str, keep: CharClass) -> Cow<'_, str> {
     escape(text, |byte, after| {

@@ -3,7 +3,9 @@
 use super::UserAgent;
 use super::calls::Call;
 use super::context::{RequestRole, TransactionUser};
-use super::interface::{CallId, Command, EndCause, EndedBy, Event, Millis};
+use super::interface::{CallId, Command, EndCause, EndedBy, Event, Millis, TransferTarget};
+use crate::header_values;
+use crate::request_template::RequestTemplate;
 use crate::uri::{Uri, escape_user};
 
 impl UserAgent {
@@ -15,6 +17,11 @@ impl UserAgent {
             Command::Invite { call, target, caller_id, sdp } => {
                 self.invite(call, &target, caller_id.as_deref(), sdp.as_deref(), now);
             }
+            Command::FollowReferral { call, referrer, sdp } => self.follow_referral(call, &referrer, &sdp, now),
+            Command::RefuseReferral { call } => {
+                self.with_active_call(&call, |call, context| call.refuse_referral(context, now));
+            }
+            Command::Transfer { call, target } => self.transfer(&call, &target, now),
             Command::Replace { call, replaced, sdp } => self.replace(call, &replaced, &sdp, now),
             Command::Answer { call, sdp } => {
                 self.with_active_call(&call, |call, context| call.answer(context, &sdp, now));
@@ -72,6 +79,19 @@ impl UserAgent {
         let template = present
             .filter(|_| self.context.transport.is_some())
             .and_then(|call| call.replacement_template(&mut self.context));
+        self.place_or_end(id, template, sdp, now);
+    }
+
+    fn follow_referral(&mut self, id: CallId, referrer: &CallId, sdp: &str, now: Millis) {
+        let referrer = self.calls.iter_mut().find(|call| call.id == *referrer);
+        let template = referrer
+            .filter(|_| self.context.transport.is_some())
+            .and_then(|call| call.follow_referral(&mut self.context, &id));
+        self.place_or_end(id, template, sdp, now);
+    }
+
+    /// Places the call, or ends it at once if there is no INVITE for it.
+    fn place_or_end(&mut self, id: CallId, template: Option<RequestTemplate>, sdp: &str, now: Millis) {
         match template {
             Some(template) => {
                 let call = Call::place(&mut self.context, id, template, Some(sdp), now);
@@ -81,6 +101,36 @@ impl UserAgent {
                 call: id,
                 cause: EndCause { by: EndedBy::Network, text: "Not connected".into(), sip_code: None },
             }),
+        }
+    }
+
+    fn transfer(&mut self, call: &CallId, target: &TransferTarget, now: Millis) {
+        let refer_to = match target {
+            TransferTarget::Address(target) => target_uri(target, &self.context.config.domain)
+                .and_then(|uri| header_values::request_uri(&uri))
+                .map(|mut uri| {
+                    uri.insert(0, '<');
+                    uri.push('>');
+                    uri
+                }),
+            TransferTarget::Call(target) => {
+                let target = self.calls.iter().find(|other| other.id == *target && other.is_active());
+                target.and_then(Call::refer_to)
+            }
+        };
+        self.with_active_call(call, |call, context| call.transfer(context, refer_to, now));
+    }
+
+    /// Tells the far ends that have referred us to somebody else how those calls go.
+    pub(super) fn report_referred_calls(&mut self, now: Millis) {
+        for index in 0..self.calls.len() {
+            let Some(referred) = self.calls.get(index).and_then(Call::referred_call) else {
+                continue;
+            };
+            let status = self.calls.iter().find(|call| call.id == *referred).map_or(503, Call::invite_status);
+            if let Some(call) = self.calls.get_mut(index) {
+                call.report_referred_call(&mut self.context, status, now);
+            }
         }
     }
 

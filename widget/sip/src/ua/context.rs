@@ -15,9 +15,9 @@ use crate::request_template::{RequestTemplate, number};
 use crate::transaction::{ClientTransaction, ServerKey, ServerTransaction};
 
 /// Value of `Allow`: the supported methods.
-pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, NOTIFY, MESSAGE";
+pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER, NOTIFY, MESSAGE";
 /// Value of `Supported`: the supported option tags.
-pub(super) const SUPPORTED: &str = "outbound, path, gruu, timer, 100rel";
+pub(super) const SUPPORTED: &str = "outbound, path, gruu, timer, 100rel, replaces";
 
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct UaContext {
@@ -74,6 +74,10 @@ pub(super) enum RequestRole {
     Bye,
     Info,
     Prack,
+    /// The REFER of a transfer.
+    Refer,
+    /// A NOTIFY about the call that a REFER asked for.
+    Notify,
 }
 
 /// A received request that is answered later.

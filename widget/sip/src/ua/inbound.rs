@@ -1,9 +1,9 @@
 //! Received messages: keep-alives, responses to our requests, and requests.
 
 use super::UserAgent;
-use super::calls::Call;
+use super::calls::{Call, Replaced};
 use super::context::{ALLOW, ClientRequest, SUPPORTED, TransactionUser};
-use super::interface::Millis;
+use super::interface::{CallId, Millis};
 use super::keepalive::KeepaliveProbe;
 use crate::dialog::Dialog;
 use crate::header_values;
@@ -271,13 +271,28 @@ impl UserAgent {
             self.context.refuse(key, request, 482, now);
         } else if self.register_client.is_signing_out() {
             self.context.refuse(key, request, 480, now);
-        } else if self.has_free_session() {
-            if let Some(call) = Call::ring(&mut self.context, key, request, now) {
+        } else {
+            let replaces = match self.replaced_call(request) {
+                Ok(replaces) => replaces,
+                Err(status) => return self.context.refuse(key, request, status, now),
+            };
+            if replaces.is_none() && !self.has_free_session() {
+                return self.context.refuse(key, request, 486, now);
+            }
+            if let Some(call) = Call::ring(&mut self.context, key, request, replaces, now) {
                 self.calls.push(call);
             }
-        } else {
-            self.context.refuse(key, request, 486, now);
         }
+    }
+
+    /// The call whose place this INVITE takes; the status that refuses the INVITE (RFC 3891 §3).
+    fn replaced_call(&self, request: &Request) -> Result<Option<CallId>, u16> {
+        let Some(replaced) = Replaced::of(request)? else {
+            return Ok(None);
+        };
+        let call = self.calls.iter().find(|call| call.is_replaced_by(&replaced)).ok_or(481_u16)?;
+        call.check_replacement(&replaced)?;
+        Ok(Some(call.id.clone()))
     }
 
     fn on_dialog_request(&mut self, request: &Request, key: &ServerKey, now: Millis) {
@@ -324,9 +339,14 @@ impl UserAgent {
                 }
             }
             Method::Message => call.on_message(&mut self.context, key, request, now),
-            // The call goes on with whom it is connected.
-            Method::Refer => self.context.refuse(key, request, 603, now),
-            Method::Notify => answer_ok(self),
+            Method::Refer => call.on_refer(&mut self.context, key, request, now),
+            Method::Notify => {
+                let id = call.id.clone();
+                answer_ok(self);
+                if let Some(call) = self.calls.iter_mut().find(|call| call.id == id) {
+                    call.on_notify(&mut self.context, request, now);
+                }
+            }
             Method::Options => self.answer_options(request, key, 200, now),
             Method::Other(_) => self.context.refuse(key, request, 501, now),
             _ => self.context.refuse(key, request, 405, now),

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::status_text::status_text;
 use crate::digest::Algorithm;
 pub use crate::time::Millis;
 
@@ -34,6 +35,7 @@ pub struct Config {
     /// other devices of the user from ringing, too (RFC 3261 §16.7, item 5).
     pub decline_status: u16,
     pub redirects: RedirectPolicy,
+    pub referrals: ReferralPolicy,
     /// Value of `User-Agent` and `Server`; omitted if empty.
     pub product: String,
     pub timers: TimerConfig,
@@ -52,6 +54,7 @@ impl Config {
             max_sessions: 0,
             decline_status: 486,
             redirects: RedirectPolicy::default(),
+            referrals: ReferralPolicy::default(),
             product: "Bitcall".into(),
             timers: TimerConfig::default(),
         }
@@ -69,6 +72,18 @@ pub enum RedirectPolicy {
     SameDomain,
     /// Also to any other domain.
     AnyDomain,
+}
+
+/// What happens when the far end of a call refers us to somebody else (REFER, RFC 3515).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReferralPolicy {
+    /// It is refused with 603.
+    Refuse,
+    /// The person decides ([`Event::Referred`]).
+    Ask,
+    /// Also, but one to an address in our domain or to a telephone number is followed at once.
+    #[default]
+    OwnDomain,
 }
 
 /// Omits the secret.
@@ -197,6 +212,14 @@ pub enum Command {
         /// Our offer. None: an INVITE without offer; [`Event::Offer`] follows `Answered`.
         sdp: Option<String>,
     },
+    /// Call the target of the last [`Event::Referred`] of the call `referrer`, which is told how it goes.
+    /// `Progress`, `Answered` or `Ended` follows for `call`.
+    FollowReferral { call: CallId, referrer: CallId, sdp: String },
+    /// The target of the last [`Event::Referred`] is not called.
+    RefuseReferral { call: CallId },
+    /// Transfer the established call: ask its far end to call the target (REFER, RFC 3515). [`Event::Transfer`]
+    /// follows. The call stays as it is.
+    Transfer { call: CallId, target: TransferTarget },
     /// Replace the dialog of the established call `replaced` by a new INVITE with our offer (RFC 3891), in the
     /// call `call`. `Answered` or `Ended` follows for it. The far end ends the replaced dialog.
     Replace { call: CallId, replaced: CallId, sdp: String },
@@ -261,6 +284,9 @@ pub enum Event {
         from: RemoteParty,
         /// None: the answer must carry an offer.
         offer: Option<String>,
+        /// Our call whose place this one takes (RFC 3891), e.g. after an attended transfer. Answer it at once, and
+        /// hang the replaced one up then. No 180 was sent.
+        replaces: Option<CallId>,
     },
     /// Outgoing: a provisional response above 100. `sdp` is a provisional answer.
     /// `early_dialog` is the To tag; it differs between the forks of a call.
@@ -332,6 +358,22 @@ pub enum Event {
     Message {
         call: CallId,
         text: String,
+    },
+    /// How our transfer of the call goes. The last one is `Succeeded` or `Failed`, unless the call ends before.
+    Transfer {
+        call: CallId,
+        progress: TransferProgress,
+    },
+    /// The far end asks us to call `target` instead (REFER). It has been told that we try. `is_allowed` by the
+    /// policy: follow it at once ([`Command::FollowReferral`]), else ask the person.
+    Referred {
+        call: CallId,
+        target: RemoteParty,
+        is_allowed: bool,
+    },
+    /// The last `Referred` was not followed in time: the far end has been told so.
+    ReferralExpired {
+        call: CallId,
     },
     /// Final status of our oldest unanswered INFO; 408 without a response.
     InfoAnswered {
@@ -418,6 +460,70 @@ impl RegisterFailureKind {
             Self::Timeout => "The phone server does not answer",
             Self::ServerError => "The phone server has a problem",
             Self::BadConfiguration => "The phone is not set up correctly",
+        }
+    }
+}
+
+/// To whom a call is transferred.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TransferTarget {
+    /// As the target of [`Command::Invite`].
+    Address(String),
+    /// The far end of this established call, which the transferee then replaces (RFC 5589 §7).
+    Call(CallId),
+}
+
+/// Progress of a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TransferProgress {
+    /// The far end has agreed.
+    Accepted,
+    /// A provisional status of its call to the target, e.g. 180.
+    Proceeding {
+        status: u16,
+    },
+    /// The target has answered.
+    Succeeded,
+    Failed(TransferFailure),
+}
+
+/// Why a transfer failed. The call goes on, unless it ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TransferFailure {
+    /// The target is no address, or its call has ended.
+    BadTarget,
+    /// The call is not established, or its connection is lost.
+    NotConnected,
+    /// The REFER was refused with this status.
+    Refused { status: u16 },
+    /// The REFER was not answered.
+    NoResponse,
+    /// The far end could not reach the target: the final status that it reports.
+    Unreachable { status: u16 },
+    /// The far end has agreed and reports no result.
+    NoResult,
+}
+
+impl TransferFailure {
+    /// The SIP status behind it.
+    pub fn status(self) -> Option<u16> {
+        match self {
+            Self::Refused { status } | Self::Unreachable { status } => Some(status),
+            Self::NoResponse => Some(408),
+            Self::BadTarget | Self::NotConnected | Self::NoResult => None,
+        }
+    }
+
+    /// A short text to show to the user.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::BadTarget => "Not a number",
+            Self::NotConnected => "Not connected",
+            Self::Refused { status: 405 | 501 } => "The other side cannot transfer calls",
+            Self::Refused { status: 401 | 407 } => "Wrong username or password",
+            Self::Refused { .. } => "The other side refused the transfer",
+            Self::NoResponse | Self::NoResult => "The other side did not report a result",
+            Self::Unreachable { status } => status_text(status),
         }
     }
 }

@@ -35,8 +35,8 @@ use registration::RegisterClient;
 
 pub use interface::{
     CallId, Command, Config, EndCause, EndedBy, Event, Input, Millis, OfferReason, Output, Password, RealmHa1,
-    RedirectPolicy, RegisterFailure, RegisterFailureKind, Registration, RemoteParty, SipSecret, TimerConfig,
-    TransportId,
+    RedirectPolicy, ReferralPolicy, RegisterFailure, RegisterFailureKind, Registration, RemoteParty, SipSecret,
+    TimerConfig, TransferFailure, TransferProgress, TransferTarget, TransportId,
 };
 
 /// The user agent of one account on one device.
@@ -131,6 +131,7 @@ impl UserAgent {
         for call in &mut self.calls {
             while call.on_tick(&mut self.context, now) {}
         }
+        self.report_referred_calls(now);
         self.calls.retain(|call| !call.is_finished());
     }
 }

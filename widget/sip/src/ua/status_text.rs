@@ -10,10 +10,12 @@ pub(super) fn reason_phrase(status: u16) -> &'static str {
         180 => "Ringing",
         183 => "Session Progress",
         200 => "OK",
+        202 => "Accepted",
         400 => "Bad Request",
         405 => "Method Not Allowed",
         408 => "Request Timeout",
         415 => "Unsupported Media Type",
+        416 => "Unsupported URI Scheme",
         420 => "Bad Extension",
         422 => "Session Interval Too Small",
         480 => "Temporarily Unavailable",
@@ -85,7 +87,7 @@ pub(super) fn cancel_text(cancel: &Headers) -> &'static str {
     cancel.reasons().find_map(elsewhere).unwrap_or("Caller hung up")
 }
 
-fn status_text(status: u16) -> &'static str {
+pub(super) fn status_text(status: u16) -> &'static str {
     match status {
         300..=399 => "Moved",
         401 | 407 => "Wrong username or password",

@@ -5,6 +5,7 @@
 //! - every 2xx to an INVITE gets an ACK at once, with the INVITE's `CSeq` number;
 //! - a 2xx that establishes no call gets a BYE;
 //! - every offer of ours is accepted or refused exactly once, unless its call ends;
+//! - every transfer of ours has one result, unless its call ends, and no REFER is sent for a call that is over;
 //! - without further messages all calls and transactions are removed;
 //! - a user agent restored from its serialised state gives the same outputs;
 //! - nothing panics.
@@ -12,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bitcall_sip::message::{Header, Message, Request, Response};
-use bitcall_sip::ua::{Command, Event, Input, Output, TransportId};
+use bitcall_sip::ua::{Command, Event, Input, Output, TransferProgress, TransferTarget, TransportId};
 use proptest::prelude::*;
 
 use crate::test_user_agent::{ANSWER, OFFER, TestUserAgent};
@@ -36,6 +37,8 @@ struct Simulation {
     calls: Vec<String>,
     ended: BTreeSet<String>,
     offers: BTreeMap<String, i32>,
+    /// The calls whose transfer has no result yet.
+    transfers: BTreeSet<String>,
     acks: BTreeSet<(String, String, u32)>,
     byes: BTreeSet<(String, String)>,
     last: Vec<u8>,
@@ -60,6 +63,7 @@ impl Simulation {
             calls: Vec::new(),
             ended: BTreeSet::new(),
             offers: BTreeMap::new(),
+            transfers: BTreeSet::new(),
             acks: BTreeSet::new(),
             byes: BTreeSet::new(),
             last: Vec::new(),
@@ -111,6 +115,7 @@ impl Simulation {
                         self.byes.insert((call_id, tag));
                     }
                     "INVITE" => self.invites.push(request.clone()),
+                    "REFER" => assert!(!self.transfers.is_empty(), "a REFER without a transfer"),
                     _ => {}
                 }
                 self.pending.push(request);
@@ -132,6 +137,7 @@ impl Simulation {
             Event::Ended { call, .. } => {
                 assert!(self.ended.insert(call.clone()), "{call} ended twice");
                 self.offers.remove(call);
+                self.transfers.remove(call);
                 return;
             }
             Event::ReinviteAccepted { call, .. } | Event::ReinviteRefused { call, .. } => {
@@ -140,7 +146,16 @@ impl Simulation {
                 }
                 call.clone()
             }
-            Event::Progress { call, .. }
+            Event::Transfer { call, progress } => {
+                assert!(self.transfers.contains(call), "{call}: {progress:?} without a transfer");
+                if matches!(progress, TransferProgress::Succeeded | TransferProgress::Failed(_)) {
+                    self.transfers.remove(call);
+                }
+                call.clone()
+            }
+            Event::Referred { call, .. }
+            | Event::ReferralExpired { call }
+            | Event::Progress { call, .. }
             | Event::Answered { call, .. }
             | Event::Confirmed { call, .. }
             | Event::Offer { call, .. }
@@ -167,7 +182,7 @@ impl Simulation {
     }
 
     fn apply(&mut self, (kind, which): Step) {
-        match kind % 16 {
+        match kind % 19 {
             0 => self.place(),
             1 | 2 => self.answer_invite(which),
             3 => self.answer_other(which),
@@ -198,6 +213,28 @@ impl Simulation {
             14 => {
                 let bytes = self.last.clone();
                 self.receive(&bytes);
+            }
+            16 => {
+                if let Some(call) = self.call(which)
+                    && !self.ended.contains(&call)
+                {
+                    // A second one is ignored.
+                    self.transfers.insert(call.clone());
+                    let target = match self.call(which / 4) {
+                        Some(other) if which % 4 == 0 => TransferTarget::Call(other),
+                        _ => TransferTarget::Address("300".into()),
+                    };
+                    self.phone.command(Command::Transfer { call, target });
+                }
+            }
+            17 => self.command(which, |call| Command::RefuseReferral { call }),
+            18 => {
+                if let Some(referrer) = self.call(which) {
+                    self.placed += 1;
+                    let call = format!("r{}", self.placed);
+                    self.calls.push(call.clone());
+                    self.phone.command(Command::FollowReferral { call, referrer, sdp: OFFER.into() });
+                }
             }
             _ => {
                 let mut bytes = self.last.clone();
@@ -315,6 +352,16 @@ impl Simulation {
             if matches!(method, "INVITE" | "UPDATE") && which & 64 == 0 {
                 request.set_body("application/sdp", OFFER.as_bytes());
             }
+            match method {
+                "REFER" => request.append(Header::ReferTo, "<sip:300@acme.test>"),
+                "NOTIFY" => {
+                    request.append(Header::Event, "refer");
+                    request.append(Header::SubscriptionState, if which & 64 == 0 { "active" } else { "terminated" });
+                    let status = [100, 180, 200, 486][usize::from(which / 16 % 4)];
+                    request.set_body("message/sipfrag", format!("SIP/2.0 {status} X\r\n").as_bytes());
+                }
+                _ => {}
+            }
         };
         let request_sent = if which & 8 == 0 && !self.invites.is_empty() {
             let ours = self.invites[usize::from(which / 16) % self.invites.len()].clone();
@@ -352,6 +399,11 @@ impl Simulation {
         }
         self.remote_cseq += 1;
         let call_id = format!("incoming-{}", self.remote_cseq);
+        let ours = self.invites.get(usize::from(which / 16)).filter(|_| which.is_multiple_of(4));
+        let replaces = ours.map(|ours| {
+            let call_id = ours.value(Header::CallId).unwrap();
+            format!("{call_id};to-tag={};from-tag=a", ours.from().unwrap().tag().unwrap())
+        });
         let request_sent = self.phone.remote_request("INVITE", self.remote_cseq, |request| {
             request.set(Header::CallId, &call_id);
             if which % 3 == 1 {
@@ -359,6 +411,9 @@ impl Simulation {
             }
             if which.is_multiple_of(5) {
                 request.append(Header::Require, "100rel");
+            }
+            if let Some(replaces) = &replaces {
+                request.append(Header::Replaces, replaces);
             }
         });
         self.remote_requests.push(request_sent);
@@ -423,6 +478,7 @@ impl Simulation {
             assert!(self.ended.contains(call), "{call} never ended");
         }
         assert!(self.offers.is_empty());
+        assert!(self.transfers.is_empty());
         self.phone.assert_no_calls();
     }
 }

@@ -12,5 +12,7 @@ mod liberal_reading;
 mod other_requests;
 mod outgoing_calls;
 mod reconnects;
+mod referrals;
 mod registers;
 mod session_changes;
+mod transfers;

@@ -128,18 +128,6 @@ fn a_text_of_the_far_end_is_accepted_and_reported() {
 }
 
 #[test]
-fn a_transfer_by_the_far_end_is_declined_and_the_call_goes_on() {
-    let mut phone = TestUserAgent::registered();
-    let invite = phone.outgoing_call();
-    phone.remote_request_in(&invite, "far", "REFER", 1, |request| {
-        request.append("Refer-To", "<sip:eve@far.test>");
-    });
-    phone.response(603);
-    phone.wait(60_000);
-    phone.emits_no(|event| matches!(event, Event::Ended { .. }));
-}
-
-#[test]
 fn invalid_bytes_are_dropped_and_malformed_requests_are_answered() {
     let mut phone = TestUserAgent::registered();
     for bytes in [&b""[..], b"\0", b"hello", b"SIP/2.0 200 OK\r\n\r\n", b"\r\n\r\n\r\n\r\n", b"INVITE"] {

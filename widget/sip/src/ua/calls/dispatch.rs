@@ -23,6 +23,8 @@ impl Call {
             RequestRole::Refresh => self.on_refresh_response(context, client, response, now),
             RequestRole::Bye => self.on_bye_response(context, client, response, now),
             RequestRole::Info => self.on_info_response(context, client, response, now),
+            RequestRole::Refer => self.on_refer_response(context, client, response, now),
+            RequestRole::Notify => self.on_notify_response(context, client, response, now),
             RequestRole::Prack => {
                 if !response.is_provisional() {
                     self.retry(context, client, response, now);
@@ -42,8 +44,9 @@ impl Call {
             RequestRole::Reinvite => self.on_reinvite_timeout(context, now),
             RequestRole::Bye => self.on_bye_timeout(now),
             RequestRole::Info => self.on_info_timeout(context, now),
+            RequestRole::Refer => self.on_refer_timeout(context),
             // A refresh is retried by its own timer; the others are ignored.
-            RequestRole::Refresh | RequestRole::Prack | RequestRole::Cancel => {}
+            RequestRole::Refresh | RequestRole::Prack | RequestRole::Cancel | RequestRole::Notify => {}
         }
     }
 

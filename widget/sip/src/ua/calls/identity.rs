@@ -53,6 +53,15 @@ pub(super) fn asserted_party(message: &Headers) -> Option<RemoteParty> {
         })
 }
 
+/// Who is named by an address, e.g. of `Refer-To`.
+pub(super) fn addressed_party(address: &NameAddr<'_>) -> RemoteParty {
+    let number = match party(address.uri_text) {
+        Some(Party::Number(number)) => number,
+        Some(Party::Host | Party::Anonymous) | None => address.uri_text.to_owned(),
+    };
+    remote_party(address, None, number)
+}
+
 fn remote_party(address: &NameAddr<'_>, from: Option<&NameAddr<'_>>, number: String) -> RemoteParty {
     let is_anonymous = number.is_empty();
     let name = display_name(address).or_else(|| from.filter(|_| !is_anonymous).and_then(display_name));

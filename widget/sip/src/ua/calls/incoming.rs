@@ -1,7 +1,7 @@
 //! Incoming calls (UAS): ringing, answering, rejecting, CANCEL.
 
 use super::super::context::{ALLOW, SUPPORTED, ServerRequest, UaContext};
-use super::super::interface::{EndedBy, Event, Millis};
+use super::super::interface::{CallId, EndedBy, Event, Millis};
 use super::super::status_text::cancel_text;
 use super::identity::{asserted_party, caller};
 use super::{Call, CallPhase, CallTimer, EarlySession, Leg, OfferAnswer, Retransmission, T1_MS, T2_MS};
@@ -12,11 +12,13 @@ use crate::request_template::number;
 use crate::transaction::ServerKey;
 
 impl Call {
-    /// Creates a ringing call and sends 180. None if the request was rejected.
+    /// Creates a ringing call and sends 180, or 100 to an INVITE that takes the place of the call `replaces`. None if the
+    /// request was rejected.
     pub(in super::super) fn ring(
         context: &mut UaContext,
         key: &ServerKey,
         request: &Request,
+        replaces: Option<CallId>,
         now: Millis,
     ) -> Option<Self> {
         let sdp = header_values::sdp(request);
@@ -38,8 +40,13 @@ impl Call {
         let limit = context.config.timers.ring_timeout_ms;
         let limit = request.expires().map_or(limit, |seconds| limit.min(u64::from(seconds.max(5)) * 1_000));
         call.timers.set(CallTimer::Ring, now.plus(limit));
-        call.send_ringing(context, key, request, now);
-        context.emit(Event::Incoming { call: call.id.clone(), from: caller(request), offer: sdp });
+        if replaces.is_some() {
+            let trying = request.response(100, "Trying", None);
+            context.answer(key, &trying, now);
+        } else {
+            call.send_ringing(context, key, request, now);
+        }
+        context.emit(Event::Incoming { call: call.id.clone(), from: caller(request), offer: sdp, replaces });
         Some(call)
     }
 

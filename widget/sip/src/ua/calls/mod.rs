@@ -14,9 +14,12 @@ mod message;
 mod outgoing;
 mod recovery;
 mod redirection;
+mod referral;
 mod reinvite;
+mod replaces;
 mod session_timer;
 mod termination;
+mod transfer;
 
 use std::collections::VecDeque;
 
@@ -28,7 +31,11 @@ use crate::dialog::Dialog;
 use crate::request_template::RequestTemplate;
 use crate::time::Timers;
 use crate::transaction::{T1_MS, T2_MS, TRANSACTION_TIMEOUT_MS};
+pub(super) use replaces::Replaced;
+
+use referral::Referral;
 use session_timer::SessionTimer;
+use transfer::Transfer;
 
 /// Time-out for the driver's reply to [`Event::Offer`]; then the offer is rejected.
 const OFFER_ANSWER_TIMEOUT_MS: u64 = 20_000;
@@ -61,6 +68,14 @@ pub(super) struct Call {
     session_timer: SessionTimer,
     /// The identity that the server asserted last.
     asserted: Option<RemoteParty>,
+    /// Our transfer of the call.
+    transfer: Option<Transfer>,
+    /// The far end refers us to somebody else.
+    referral: Option<Referral>,
+    /// A REFER was received in the call.
+    was_referred: bool,
+    /// Outgoing: the last status of the INVITE; 200 once it is answered, a final one if it failed.
+    invite_status: u16,
     /// INFOs to send, as (Content-Type, body).
     info_queue: VecDeque<(String, String)>,
     /// The connection was lost, and no re-INVITE has succeeded since.
@@ -173,6 +188,10 @@ enum CallTimer {
     SessionExpiry,
     /// Retransmit our reliable provisional response.
     RetransmitProvisional,
+    /// Send the REFER again, or give up on its result.
+    Transfer,
+    /// The driver did not reply to a referral.
+    Referral,
     /// Remove the call object.
     Removal,
 }
@@ -195,6 +214,10 @@ impl Call {
             retransmission: None,
             session_timer: SessionTimer::default(),
             asserted: None,
+            transfer: None,
+            referral: None,
+            was_referred: false,
+            invite_status: 100,
             info_queue: VecDeque::new(),
             detached: false,
             timers: Timers::default(),
@@ -246,6 +269,8 @@ impl Call {
             return;
         }
         self.end_reported = true;
+        self.transfer = None;
+        self.note_failed_invite(by, sip_code);
         context.emit(Event::Ended { call: self.id.clone(), cause: EndCause { by, text: text.into(), sip_code } });
     }
 
@@ -275,6 +300,8 @@ impl Call {
             CallTimer::SessionRefresh => self.refresh(context, now),
             CallTimer::SessionExpiry => self.on_expired(context, now),
             CallTimer::RetransmitProvisional => self.retransmit_provisional(context, now),
+            CallTimer::Transfer => self.on_transfer_timer(context, now),
+            CallTimer::Referral => self.on_referral_timeout(context, now),
             CallTimer::Removal => {
                 if matches!(self.phase, CallPhase::Ringing { .. }) {
                     self.refuse_call(context, 480, EndedBy::Network, "Connection lost", now);

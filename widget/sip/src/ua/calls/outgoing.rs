@@ -44,12 +44,7 @@ impl Call {
         let mut to = String::from("<");
         to.push_str(header_values::uri(&in_dialog.to));
         to.push('>');
-        let mut replaces = dialog.call_id.clone();
-        // The tags from the far end's side: its own one is the To tag.
-        for (name, tag) in [(";to-tag=", &dialog.remote_tag), (";from-tag=", &dialog.local_tag)] {
-            replaces.push_str(name);
-            replaces.push_str(if tag.is_empty() { "0" } else { tag });
-        }
+        let replaces = dialog.replaces();
         let mut template = context.template("INVITE", &in_dialog.uri, &to);
         template.routes = in_dialog.routes;
         Some(template.with("Replaces", &replaces).with("Require", "replaces"))
@@ -107,6 +102,7 @@ impl Call {
         if status == 100 || self.end_reported {
             return;
         }
+        self.invite_status = status;
         let mut sdp = header_values::sdp(response);
         let to_tag = header_values::to_tag(response);
         let mut early_dialog = None;
@@ -224,6 +220,7 @@ impl Call {
             context.emit(Event::OfferWithdrawn { call: self.id.clone() });
         }
         self.phase = CallPhase::Established;
+        self.invite_status = 200;
         self.update_session_timer(response, now);
         let sdp = header_values::sdp(response);
         let early_dialog = Some(header_values::to_tag(response).to_owned());

@@ -52,6 +52,7 @@ impl Call {
             OfferAnswer::Idle | OfferAnswer::AwaitingAck { .. } | OfferAnswer::DelayedOffer { .. } => {}
         }
         self.fail_infos(context);
+        self.on_transfer_detached(context);
         self.timers.clear(CallTimer::RecoveryRetry);
         self.timers.clear(CallTimer::Glare);
         if !self.detached {

@@ -45,7 +45,12 @@ fn redirection_target(context: &UaContext, called: &str, contact: &str) -> Optio
             request_uri(contact)?
         }
         // A number is called where the user's own numbers are: the host is often only a gateway's address.
-        _ => target_uri(&telephone_number(&uri)?, domain)?,
+        _ => in_own_domain(context, &telephone_number(&uri)?)?,
     };
     (!Uri::parse(&target).ok()?.is_equivalent(&called)).then_some(target)
+}
+
+/// The URI of a telephone number in our domain.
+pub(super) fn in_own_domain(context: &UaContext, number: &str) -> Option<String> {
+    target_uri(number, &context.config.domain)
 }

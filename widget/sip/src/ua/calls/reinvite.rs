@@ -163,7 +163,7 @@ impl Call {
     }
 
     /// Milliseconds to wait after a 491: 2.1–4 s for the owner of the Call-ID, 0–2 s otherwise (§14.1).
-    fn glare_delay_ms(&self, context: &mut UaContext) -> u64 {
+    pub(super) fn glare_delay_ms(&self, context: &mut UaContext) -> u64 {
         let owns_call_id = self.outgoing;
         let steps = context.random.up_to(if owns_call_id { 190 } else { 200 });
         steps * 10 + if owns_call_id { 2_100 } else { 0 }

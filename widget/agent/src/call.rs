@@ -9,8 +9,9 @@
 
 mod connection;
 mod negotiation;
+mod transfer;
 
-use bitcall_sip::ua::Millis;
+use bitcall_sip::ua::{Millis, RemoteParty};
 use bitcall_wire::agent_protocol::{
     CallDirection, CallEndCause, CallId, CallSnapshot, CallState, HoldState, MediaRequest, OfferKind,
 };
@@ -20,6 +21,7 @@ pub use negotiation::{
     ApplyingAnswer, MakingAnswer, MakingOffer, Negotiation, OfferContent, OfferMethod, OfferSent, RemoteOffer, Wishes,
     media_direction,
 };
+pub use transfer::{Destination, Holding, Transfer, TransferRequest};
 
 use crate::sdp::TransportIdentity;
 
@@ -62,6 +64,18 @@ pub struct Call {
     pub pick_up: PickUp,
     /// The dialog that replaces the present one while the call is picked up.
     pub replacement: Option<Replacement>,
+    /// The dialog of somebody else that is about to take the place of the present one.
+    pub replaced_by: Option<ReplacedBy>,
+    /// Our transfer of the call.
+    pub transfer: Option<Transfer>,
+    /// The other call has been transferred to this one: it ends by itself, at the latest at this time.
+    pub handed_over: Option<Millis>,
+    /// The call that may be transferred to this one.
+    pub consults_for: Option<CallId>,
+    /// The far end wants to connect us with somebody else.
+    pub referral: Option<Referral>,
+    /// The call whose far end has referred us to this one.
+    pub referrer: Option<Referrer>,
 }
 
 /// How the far end learns of another connection than the first one of the call.
@@ -91,6 +105,35 @@ pub struct Replacement {
     pub until: Millis,
     /// Why the present dialog has ended: a server may end it before it answers.
     pub present_ended: Option<CallEndCause>,
+}
+
+/// An INVITE of somebody else that takes the place of the call's dialog (RFC 3891), until the page has answered it.
+#[derive(Debug)]
+pub struct ReplacedBy {
+    pub dialog: CallId,
+    pub from: RemoteParty,
+    pub until: Millis,
+    /// The exchange that was running in the present dialog.
+    pub present: Negotiation,
+    /// Why the present dialog has ended meanwhile.
+    pub present_ended: Option<CallEndCause>,
+}
+
+/// A call whose far end refers us to another one. It may end first.
+#[derive(Debug)]
+pub struct Referrer {
+    pub call: CallId,
+    /// Its id in the user agent.
+    pub dialog: CallId,
+}
+
+/// The far end refers us to somebody else (RFC 3515).
+#[derive(Debug)]
+pub enum Referral {
+    /// The person has not decided. The user agent has the time-out.
+    Undecided { target: RemoteParty },
+    /// A call was placed for it.
+    Followed,
 }
 
 #[derive(Debug)]
@@ -201,6 +244,12 @@ impl Call {
             ends: Vec::new(),
             pick_up: PickUp::None,
             replacement: None,
+            replaced_by: None,
+            transfer: None,
+            handed_over: None,
+            consults_for: None,
+            referral: None,
+            referrer: None,
         }
     }
 
@@ -225,6 +274,14 @@ impl Call {
             answered_at: self.answered_at.map(|at| at.0),
             page: self.owner.page().map(str::to_owned),
             detached: self.detached,
+            transfer: self.transfer.as_ref().map(Transfer::snapshot),
+            consults_for: self.consults_for.clone(),
+            referral: match &self.referral {
+                Some(Referral::Undecided { target }) => {
+                    Some(target.display_name.clone().unwrap_or_else(|| target.number.clone()))
+                }
+                _ => None,
+            },
         }
     }
 
@@ -289,7 +346,9 @@ impl Call {
 
     /// The person answered, and the page has not sent its description yet.
     pub fn is_awaiting_answer(&self) -> bool {
-        matches!(self.phase, Phase::Answering { .. }) && matches!(self.negotiation, Negotiation::MakingAnswer(_))
+        matches!(self.phase, Phase::Answering { .. })
+            && matches!(self.negotiation, Negotiation::MakingAnswer(_))
+            && self.replaced_by.is_none()
     }
 
     /// The call rings again: the page that answered is gone or has no microphone.
@@ -301,6 +360,18 @@ impl Call {
             self.negotiation = Negotiation::Idle;
             self.ends.clear();
         }
+    }
+
+    /// The present dialog is being replaced, by us or by somebody else: its exchange counts no more.
+    pub fn is_being_replaced(&self) -> bool {
+        self.replacement.is_some() || self.replaced_by.is_some()
+    }
+
+    /// The far end is told that it is on hold, or cannot be told.
+    pub fn is_settled_on_hold(&self) -> bool {
+        matches!(self.hold_state(), HoldState::Held | HoldState::HeldHere)
+            && matches!(self.negotiation, Negotiation::Idle)
+            && !self.is_being_replaced()
     }
 
     /// What to offer next; `None` if nothing is wanted or an exchange is running.
@@ -334,7 +405,11 @@ impl Call {
             RemoteOffer::Description(offer) => {
                 MediaRequest::Answer { offer: offer.clone(), direction: media_direction(held) }
             }
-            RemoteOffer::OfferRequested => self.offer_request(OfferContent { held, ..OfferContent::default() }),
+            RemoteOffer::OfferRequested => {
+                // Somebody who takes the place of the far end knows nothing of the present connection.
+                let kind = if self.replaced_by.is_some() { OfferKind::NewConnection } else { OfferKind::Current };
+                self.offer_request(OfferContent { held, kind })
+            }
         }
     }
 
@@ -357,7 +432,15 @@ impl Call {
         };
         let connection = if self.is_active() { self.connection.next_timeout() } else { None };
         let replacement = self.replacement.as_ref().map(|replacement| replacement.until);
-        [orphan, voice, connection, replacement, self.negotiation.deadline()].into_iter().flatten().min()
+        let replaced_by = self.replaced_by.as_ref().map(|replaced_by| replaced_by.until);
+        let transfer = match &self.transfer {
+            Some(Transfer::Holding(holding)) => Some(holding.until),
+            _ => None,
+        };
+        [orphan, voice, connection, replacement, replaced_by, transfer, self.handed_over, self.negotiation.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 

@@ -8,6 +8,8 @@ mod media;
 mod page_commands;
 mod page_takeover;
 mod reconcile;
+mod referral;
+mod transfer;
 mod user_agent_events;
 
 use std::collections::VecDeque;
@@ -34,6 +36,7 @@ const MAX_ENDED_CALLS: usize = 32;
 
 /// What the agent must do next.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "an output is carried out at once")]
 pub enum CallListOutput {
     ToPage {
         port: PortId,
@@ -78,6 +81,8 @@ pub struct CallList {
     pick_up_method: OfferMethod,
     /// Number of INVITEs with Replaces.
     replacements: u64,
+    /// Number of calls that were placed because a far end referred us to somebody else.
+    referred_calls: u64,
     /// Dialogs that the server has replaced, and when we end them if it does not.
     replaced_dialogs: Vec<(CallId, Millis)>,
     last_snapshot: AgentSnapshot,
@@ -107,13 +112,16 @@ impl CallList {
             _ if self.pages.by_port(port).is_none_or(|page| !page.authorized) => return,
             ToAgent::SignOut => self.sign_out(now),
             ToAgent::Retry => self.retry(),
-            ToAgent::Call { call, number, caller_id, offer } => {
-                self.call(port, call, &number, caller_id, offer, now);
+            ToAgent::Call { call, number, options, offer } => {
+                self.call(port, call, &number, options, offer, now);
             }
             ToAgent::Answer { call, others } => self.answer(port, &call, others),
             ToAgent::Decline { call } => self.decline(port, &call, now),
             ToAgent::HangUp { call } => self.hang_up(port, &call, now),
             ToAgent::Hold { call, held } => self.hold(port, &call, held),
+            ToAgent::Transfer { call, target } => self.transfer(port, &call, &target, now),
+            ToAgent::TransferTo { call, to } => self.transfer_to(port, &call, &to, now),
+            ToAgent::AnswerReferral { call, follow } => self.answer_referral(port, &call, follow, now),
             ToAgent::Mute { call, muted } => {
                 if let Some(call) = self.call_mut(&call) {
                     call.muted = muted;
@@ -273,6 +281,7 @@ impl CallList {
         for index in 0..self.calls.len() {
             self.request_due_offer(index, now);
         }
+        self.send_due_refers(now);
         if self.pages.iter().next().is_some() {
             self.no_page_until = None;
         } else if self.no_page_until.is_none() && !self.finished {
@@ -389,10 +398,12 @@ impl CallList {
         let Some(call) = self.calls.get_mut(index) else {
             return;
         };
-        let replacement = call.replacement.take();
-        let has_ended = replacement.as_ref().is_some_and(|replacement| replacement.present_ended.is_some());
+        let replacement = call.replacement.take().map(|replacement| (replacement.dialog, replacement.present_ended));
+        let replaced_by = call.replaced_by.take().map(|replaced_by| (replaced_by.dialog, replaced_by.present_ended));
+        let replacement = replacement.or(replaced_by);
+        let has_ended = matches!(replacement, Some((_, Some(_))));
         let present = (call.is_placed() && !has_ended).then(|| call.dialog.clone());
-        for call in replacement.map(|replacement| replacement.dialog).into_iter().chain(present) {
+        for call in replacement.map(|(dialog, _)| dialog).into_iter().chain(present) {
             self.command(Command::HangUp { call });
         }
     }
@@ -400,6 +411,7 @@ impl CallList {
     /// Ends the call for all pages. The caller has sent the command to the user agent, or
     /// handles its event.
     fn end(&mut self, index: usize, cause: CallEndCause, now: Millis) {
+        self.end_transfer(index);
         self.request_media(index, MediaRequest::Close);
         let Some(call) = self.calls.get_mut(index) else {
             return;
@@ -409,6 +421,8 @@ impl CallList {
         call.voice = Voice::Closed;
         call.detached = false;
         call.ends.clear();
+        call.referral = None;
+        call.handed_over = None;
         let event = AgentEvent::CallEnded { call: call.snapshot(), cause, duration: call.duration(now) };
         let mut names = std::mem::take(&mut call.notified);
         if let Some(owner) = call.owner.page()
@@ -423,5 +437,6 @@ impl CallList {
         for name in names {
             self.notify_page(&name, event.clone());
         }
+        self.referral_decided(index, now);
     }
 }

@@ -64,7 +64,7 @@ pub enum ToAgent {
     Call {
         call: CallId,
         number: String,
-        caller_id: Option<String>,
+        options: CallOptions,
         /// The page's offer, if one was prepared. Otherwise the agent requests it.
         offer: Option<String>,
     },
@@ -81,6 +81,22 @@ pub enum ToAgent {
     Hold {
         call: CallId,
         held: bool,
+    },
+    /// Connect the far end of the call with `target` and leave the call (blind transfer).
+    Transfer {
+        call: CallId,
+        target: String,
+    },
+    /// Connect the far ends of both calls with each other (attended transfer). `to` was placed to ask first; while
+    /// it is not answered, this is a blind transfer to its number.
+    TransferTo {
+        call: CallId,
+        to: CallId,
+    },
+    /// The far end wants to connect us with somebody else ([`CallSnapshot::referral`]): call them or not.
+    AnswerReferral {
+        call: CallId,
+        follow: bool,
     },
     /// The page has muted or unmuted its microphone. The state is stored for a page that
     /// takes the call over.
@@ -109,6 +125,15 @@ pub enum ToAgent {
         /// The revision of that snapshot.
         revision: u64,
     },
+}
+
+/// What is special about a call that is placed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallOptions {
+    /// The caller ID for this call only.
+    pub caller_id: Option<String>,
+    /// The call that may be transferred to the far end of this one ("Ask first").
+    pub consults_for: Option<CallId>,
 }
 
 /// What happens to the active calls when another one is answered.
@@ -167,6 +192,7 @@ impl ToPage {
                 | AgentEvent::Ha1 { .. }
                 | AgentEvent::PasswordNeeded { .. }
                 | AgentEvent::Refused { .. }
+                | AgentEvent::Transfer { .. }
                 | AgentEvent::HoldFailed { .. } => {}
             },
             ToPage::Media { .. } | ToPage::Log { .. } => {}
@@ -333,6 +359,30 @@ pub struct CallSnapshot {
     pub page: Option<String>,
     /// The connection to the server is lost. Media may continue.
     pub detached: bool,
+    /// The call is being transferred.
+    pub transfer: Option<TransferSnapshot>,
+    /// This call was placed to ask first: that call may be transferred to it.
+    pub consults_for: Option<CallId>,
+    /// The far end wants to connect us with somebody else, and the person has not decided: whom.
+    pub referral: Option<String>,
+}
+
+/// A transfer under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferSnapshot {
+    /// As typed, or the number of the other call.
+    pub target: String,
+    pub state: TransferState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TransferState {
+    /// The far end has not agreed yet.
+    Requested,
+    /// The far end has agreed and calls the target.
+    Accepted,
+    /// The target rings.
+    Ringing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -424,6 +474,15 @@ pub enum AgentEvent {
     PasswordNeeded {
         call: Option<CallId>,
     },
+    /// A transfer of the call was started, was accepted by the far end, or failed: then the call goes on.
+    Transfer {
+        call: CallId,
+        /// As typed, or the number of the other call.
+        target: String,
+        /// The SIP URI of the target, if it has one.
+        uri: Option<String>,
+        status: TransferStatus,
+    },
     /// A command could not be carried out.
     Refused {
         code: String,
@@ -434,6 +493,18 @@ pub enum AgentEvent {
     HoldFailed {
         call: CallId,
         held: bool,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TransferStatus {
+    Started,
+    Accepted,
+    Failed {
+        /// Stable, e.g. `BAD_NUMBER`, `REFUSED`, `UNREACHABLE`.
+        reason: String,
+        /// A sentence for the person.
+        message: String,
     },
 }
 

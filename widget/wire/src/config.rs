@@ -82,6 +82,7 @@ pub struct CallBehavior {
     /// The SIP status that declines a call. 603 also stops the person's other devices from ringing.
     pub decline_status: DeclineStatus,
     pub redirects: Redirects,
+    pub referrals: Referrals,
 }
 
 /// The SIP status with which a person's "Decline" answers a call. 603 ends the call on all devices of the person
@@ -154,6 +155,20 @@ pub enum Redirects {
     SameDomain,
     /// Also to any other domain.
     AnyDomain,
+}
+
+/// What happens when the other side of a call wants to connect the person with somebody else (a transfer by REFER).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Referrals {
+    /// It is refused.
+    Refuse,
+    /// The person decides.
+    Ask,
+    /// One to an address in the SIP domain or to a telephone number is followed; the person decides about others.
+    #[default]
+    OwnDomain,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

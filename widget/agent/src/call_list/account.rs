@@ -5,7 +5,7 @@ use bitcall_sip::ua::{self, Command, Millis};
 use bitcall_wire::agent_protocol::{
     AccountSecret, AgentEvent, AgentSnapshot, RealmHa1, RegistrationFailureCode, RegistrationStatus, SipAccount, ToPage,
 };
-use bitcall_wire::config::Redirects;
+use bitcall_wire::config::{Redirects, Referrals};
 use sha2::{Digest as _, Sha256};
 
 use super::user_agent_events::registration_failure;
@@ -175,6 +175,11 @@ impl CallList {
             Redirects::Never => ua::RedirectPolicy::Never,
             Redirects::SameDomain => ua::RedirectPolicy::SameDomain,
             Redirects::AnyDomain => ua::RedirectPolicy::AnyDomain,
+        };
+        config.referrals = match account.calls.referrals {
+            Referrals::Refuse => ua::ReferralPolicy::Refuse,
+            Referrals::Ask => ua::ReferralPolicy::Ask,
+            Referrals::OwnDomain => ua::ReferralPolicy::OwnDomain,
         };
         config.product = format!("Bitcall/{}", env!("CARGO_PKG_VERSION"));
         self.account = Some(account);

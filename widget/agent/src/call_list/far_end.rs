@@ -41,7 +41,7 @@ impl CallList {
     }
 
     /// Notifies the pages that know of the call: its owner, or those where it rings.
-    fn notify_call_pages(&mut self, dialog: &str, event: impl FnOnce(&Call) -> AgentEvent) {
+    pub(super) fn notify_call_pages(&mut self, dialog: &str, event: impl FnOnce(&Call) -> AgentEvent) {
         let Some(call) = self.find_dialog(dialog).and_then(|index| self.calls.get(index)) else {
             return;
         };

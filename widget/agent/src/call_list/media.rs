@@ -72,7 +72,11 @@ impl CallList {
                 dialing.placed = true;
                 let target = call.target.clone();
                 let caller_id = call.requested_caller_id.clone();
-                self.command(Command::Invite { call: dialog, target, caller_id, sdp: Some(sdp) });
+                let referrer = call.referrer.as_ref().map(|referrer| referrer.dialog.clone());
+                self.command(match referrer {
+                    Some(referrer) => Command::FollowReferral { call: dialog, referrer, sdp },
+                    None => Command::Invite { call: dialog, target, caller_id, sdp: Some(sdp) },
+                });
             }
             _ => match content.method {
                 OfferMethod::Reinvite => self.command(Command::Reinvite { call: dialog, sdp }),
@@ -94,6 +98,16 @@ impl CallList {
             call.connection.accepted(now);
             call.hold_agreed = held;
             call.hold_refused = false;
+        }
+        if let Some(replaced_by) = &call.replaced_by {
+            let dialog = replaced_by.dialog.clone();
+            let replaced = self.move_to_replacement(index);
+            self.command(Command::Answer { call: dialog, sdp });
+            // The replaced dialog is ended after the answer (RFC 3891 §3).
+            if let Some(call) = replaced {
+                self.command(Command::HangUp { call });
+            }
+            return;
         }
         let dialog = call.dialog.clone();
         if !matches!(call.phase, Phase::Answering { .. }) {
@@ -148,6 +162,12 @@ impl CallList {
         let Some(call) = self.calls.get_mut(index) else {
             return;
         };
+        if let Some(replaced_by) = &call.replaced_by {
+            let call = replaced_by.dialog.clone();
+            self.log(&format!("{call}: {message}"));
+            self.command(Command::Reject { call, status: 488 });
+            return self.drop_replacement(index, now);
+        }
         let dialog = call.dialog.clone();
         if !matches!(call.phase, Phase::Answering { .. }) {
             self.log(&format!("{dialog}: {message}"));

@@ -1,7 +1,9 @@
 //! Commands of pages about calls: call, answer, decline, hang-up, hold, digits.
 
 use bitcall_sip::ua::{Command, Millis};
-use bitcall_wire::agent_protocol::{AgentEvent, CallEndCause, MediaRequest, OtherCalls, RegistrationStatus, ToPage};
+use bitcall_wire::agent_protocol::{
+    AgentEvent, CallEndCause, CallOptions, MediaRequest, OfferKind, OtherCalls, RegistrationStatus, ToPage,
+};
 use bitcall_wire::number;
 
 use super::CallList;
@@ -19,7 +21,7 @@ impl CallList {
         port: PortId,
         call: String,
         number: &str,
-        caller_id: Option<String>,
+        options: CallOptions,
         offer: Option<String>,
         now: Millis,
     ) {
@@ -49,7 +51,9 @@ impl CallList {
         for call in self.calls.iter_mut().filter(|call| call.is_active()) {
             call.want_held(true);
         }
-        self.calls.push(Call::outgoing(call, number, target, caller_id, page, now));
+        let mut call = Call::outgoing(call, number, target, options.caller_id, page, now);
+        call.consults_for = options.consults_for.filter(|other| self.find(other).is_some());
+        self.calls.push(call);
         let index = self.calls.len() - 1;
         self.focus_on(index);
         self.reconcile(now);
@@ -177,6 +181,9 @@ impl CallList {
         let Some(call) = self.calls.get_mut(index).filter(|call| call.is_active()) else {
             return self.refuse(port, "NOT_ACTIVE", "Only a call that is up can be held.");
         };
+        if !held && call.transfer.is_some() {
+            return self.refuse(port, "TRANSFERRING", "The call is being transferred.");
+        }
         call.want_held(held);
         if !held {
             self.focus_on(index);
@@ -215,7 +222,7 @@ impl CallList {
     }
 
     /// A command for a call that has just ended is a second click, and no error.
-    fn refuse_unknown_call(&mut self, port: PortId, call: &str) {
+    pub(super) fn refuse_unknown_call(&mut self, port: PortId, call: &str) {
         if self.has_ended(call) {
             return;
         }

@@ -11,7 +11,10 @@ use bitcall_wire::agent_protocol::{AgentEvent, CallDirection};
 
 use super::CallList;
 use super::page_commands::end_cause;
-use crate::call::{ConnectionTimeout, MakingOffer, Negotiation, OfferContent, OfferMethod, Owner, PickUp, Replacement};
+use super::transfer::TRANSFERRED;
+use crate::call::{
+    ConnectionTimeout, MakingOffer, Negotiation, OfferContent, OfferMethod, Owner, Phase, PickUp, Replacement,
+};
 use crate::pages::Page;
 
 /// A call without its page ends after this time when other pages are attached.
@@ -157,6 +160,9 @@ impl CallList {
         };
         let old = std::mem::replace(&mut call.dialog, replacement.dialog);
         call.detached = false;
+        // What went on in the old dialog has no result any more.
+        call.referral = None;
+        self.fail_transfer(index, "NO_RESULT", "The other side did not report a result");
         if replacement.present_ended.is_none() {
             self.replaced_dialogs.push((old, now.plus(REPLACED_TIMEOUT_MS)));
         }
@@ -204,6 +210,17 @@ impl CallList {
             if matches!(call.owner, Owner::Orphan { until, .. } if until <= now) {
                 self.hang_up_dialogs(index);
                 self.end(index, end_cause("Page closed", None), now);
+                continue;
+            }
+            if call.handed_over.is_some_and(|until| until <= now) {
+                self.hang_up_dialogs(index);
+                self.end(index, end_cause(TRANSFERRED, None), now);
+                continue;
+            }
+            if let Some(replaced_by) = call.replaced_by.as_ref().filter(|replaced_by| replaced_by.until <= now) {
+                let call = replaced_by.dialog.clone();
+                self.command(Command::Reject { call, status: 480 });
+                self.drop_replacement(index, now);
                 continue;
             }
             if call.replacement.as_ref().is_some_and(|replacement| replacement.until <= now) {

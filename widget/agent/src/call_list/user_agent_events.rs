@@ -8,7 +8,9 @@ use bitcall_wire::agent_protocol::{
 use bitcall_wire::text::readable;
 
 use super::CallList;
-use crate::call::{Call, MakingAnswer, Negotiation, OfferContent, OfferSent, Phase, PickUp};
+use super::page_commands::end_cause;
+use super::transfer::TRANSFERRED;
+use crate::call::{Call, MakingAnswer, Negotiation, OfferContent, OfferSent, Phase, PickUp, ReplacedBy, Replacement};
 use crate::sdp::{self, TransportIdentity};
 
 impl CallList {
@@ -19,18 +21,20 @@ impl CallList {
                 self.store_ha1(RealmHa1 { realm: Some(realm), algorithm, ha1 });
             }
             ua::Event::PasswordNeeded { call, realm } => self.password_needed(&call, &realm),
-            ua::Event::Incoming { call, from, offer } => self.incoming(call, from, offer, now),
+            ua::Event::Incoming { call, from, offer, replaces: Some(replaced) } => {
+                self.incoming_replacement(call, &replaced, from, offer, now);
+            }
+            ua::Event::Incoming { call, from, offer, replaces: None } => self.incoming(call, from, offer, now),
             ua::Event::Progress { call, status, sdp, .. } => self.progress(&call, status, sdp),
             ua::Event::Answered { call, sdp, .. } | ua::Event::Confirmed { call, sdp } => {
                 self.answered(&call, sdp, now);
             }
             ua::Event::Offer { call, sdp } => self.remote_offer(&call, sdp),
             ua::Event::OfferWithdrawn { call } => self.remote_offer_withdrawn(&call),
-            ua::Event::ReinviteAccepted { call, sdp } => {
-                if let Some(index) = self.find_negotiating(&call) {
-                    self.local_offer_accepted(index, sdp, now);
-                }
-            }
+            ua::Event::ReinviteAccepted { call, sdp } => match self.find_negotiating(&call) {
+                Some(index) => self.local_offer_accepted(index, sdp, now),
+                None => self.note_agreed_hold(&call),
+            },
             ua::Event::ReinviteRefused { call, status, will_retry } => {
                 self.reinvite_refused(&call, status, will_retry, now);
             }
@@ -40,6 +44,9 @@ impl CallList {
             ua::Event::Info { .. } => {}
             ua::Event::IdentityChanged { call, party } => self.identity_changed(&call, party),
             ua::Event::Message { call, text } => self.message(&call, &text),
+            ua::Event::Transfer { call, progress } => self.transfer_progress(&call, progress, now),
+            ua::Event::Referred { call, target, is_allowed } => self.referred(&call, target, is_allowed, now),
+            ua::Event::ReferralExpired { call } => self.referral_expired(&call),
             ua::Event::InfoAnswered { call, status } => self.info_answered(&call, status),
             ua::Event::Ended { call, cause } => self.dialog_ended(&call, cause, now),
             ua::Event::Dropped { reason } => self.log(&reason),
@@ -94,7 +101,7 @@ impl CallList {
         self.signing_out = false;
         for index in 0..self.calls.len() {
             if self.calls.get(index).is_some_and(|call| !call.is_ended()) {
-                self.end(index, super::page_commands::end_cause("Signed out", None), now);
+                self.end(index, end_cause("Signed out", None), now);
             }
         }
         if let Some(account) = self.next.take() {
@@ -123,7 +130,7 @@ impl CallList {
         let Some(call) = self.calls.get_mut(index) else {
             return;
         };
-        let is_described = call.connection.is_described();
+        let is_described = call.connection.is_described() && !call.is_being_replaced();
         let Phase::Dialing(dialing) = &mut call.phase else {
             return;
         };
@@ -146,9 +153,18 @@ impl CallList {
         let Some(index) = self.find_dialog(dialog) else {
             return;
         };
-        let Some(call) = self.calls.get_mut(index).filter(|call| call.answered_at.is_none()) else {
+        let Some(call) = self.calls.get_mut(index) else {
             return;
         };
+        // In a dialog that is being replaced, the exchange counts no more.
+        let answer = answer.filter(|_| !call.is_being_replaced());
+        if call.answered_at.is_some() {
+            // The ACK in a dialog that has replaced another one.
+            if let Some(answer) = answer {
+                self.local_offer_accepted(index, answer, now);
+            }
+            return;
+        }
         let early = match std::mem::replace(&mut call.phase, Phase::Active) {
             Phase::Dialing(dialing) => dialing.early,
             _ => None,
@@ -181,6 +197,7 @@ impl CallList {
             let event = AgentEvent::CallAnswered { call: call.snapshot() };
             self.notify_page(&page, event);
         }
+        self.referral_decided(index, now);
     }
 
     /// An outgoing call that is answered while the person talks in another one is put on hold.
@@ -229,6 +246,9 @@ impl CallList {
         let Some(call) = self.calls.get_mut(index) else {
             return;
         };
+        if call.is_being_replaced() {
+            return self.command(ua::Command::RefuseOffer { call: dialog.to_owned(), status: 491 });
+        }
         // In an early dialog the first offer was answered by a reliable provisional response (RFC 6337 §2.2).
         if matches!(call.negotiation, Negotiation::OfferSent(_)) && call.is_active() {
             return self.command(ua::Command::RefuseOffer { call: dialog.to_owned(), status: 491 });
@@ -255,7 +275,7 @@ impl CallList {
         let Some(call) = self.calls.get_mut(index) else {
             return;
         };
-        if matches!(call.negotiation, Negotiation::MakingAnswer(_)) {
+        if matches!(call.negotiation, Negotiation::MakingAnswer(_)) && !call.is_being_replaced() {
             call.negotiation = Negotiation::Idle;
             self.request_media(index, MediaRequest::RollBack);
         }
@@ -323,7 +343,7 @@ impl CallList {
         call.wishes.restart_ice |= reason == OfferReason::Recovery;
         call.detached = false;
         // The user agent has no exchange any more in the present dialog.
-        if call.replacement.is_none()
+        if !call.is_being_replaced()
             && !matches!(call.negotiation, Negotiation::MakingOffer(_) | Negotiation::ApplyingAnswer(_))
         {
             call.negotiation.interrupt(&mut call.wishes);
@@ -362,19 +382,28 @@ impl CallList {
                 None => self.pick_up_otherwise(index, cause.sip_code, now),
             };
         }
+        if let Some(index) = self.find_replaced_by(dialog) {
+            return self.drop_replacement(index, now);
+        }
         let Some(index) = self.find_dialog(dialog) else {
             return;
         };
-        let cause = end_cause_of(cause);
-        match self.calls.get_mut(index).and_then(|call| call.replacement.as_mut()) {
-            Some(replacement) => replacement.present_ended = Some(cause),
-            None => self.end(index, cause, now),
+        let was_handed_over = self.calls.get(index).is_some_and(|call| self.was_handed_over(call));
+        let cause = if was_handed_over { end_cause(TRANSFERRED, None) } else { end_cause_of(cause) };
+        let Some(call) = self.calls.get_mut(index) else {
+            return;
+        };
+        match (&mut call.replacement, &mut call.replaced_by) {
+            (Some(Replacement { present_ended, .. }), _) | (_, Some(ReplacedBy { present_ended, .. })) => {
+                *present_ended = Some(cause);
+            }
+            (None, None) => self.end(index, cause, now),
         }
     }
 
     /// The call whose exchange runs in this dialog, and not in the one that is to replace it.
     fn find_negotiating(&self, dialog: &str) -> Option<usize> {
-        self.find_dialog(dialog).filter(|index| self.calls.get(*index).is_some_and(|call| call.replacement.is_none()))
+        self.find_dialog(dialog).filter(|index| self.calls.get(*index).is_some_and(|call| !call.is_being_replaced()))
     }
 
     fn find_replacement(&self, dialog: &str) -> Option<usize> {

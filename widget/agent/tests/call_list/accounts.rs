@@ -3,7 +3,7 @@ use bitcall_sip::ua::{self, Command};
 use bitcall_wire::agent_protocol::{
     AccountSecret, AgentEvent, RealmHa1, RegistrationFailureCode, RegistrationStatus, ToAgent,
 };
-use bitcall_wire::config::{DeclineStatus, Redirects};
+use bitcall_wire::config::{DeclineStatus, Redirects, Referrals};
 
 use crate::test_call_list::TestCallList;
 
@@ -310,6 +310,20 @@ fn redirections_are_followed_as_far_as_the_tenant_allows() {
         phone.behavior.redirects = redirects;
         phone.attach(1, "a");
         assert_eq!(phone.started_configs()[0].redirects, policy);
+    }
+}
+
+#[test]
+fn referrals_are_followed_as_the_tenant_has_set() {
+    for (referrals, policy) in [
+        (Referrals::Refuse, ua::ReferralPolicy::Refuse),
+        (Referrals::Ask, ua::ReferralPolicy::Ask),
+        (Referrals::default(), ua::ReferralPolicy::OwnDomain),
+    ] {
+        let mut phone = TestCallList::new();
+        phone.behavior.referrals = referrals;
+        phone.attach(1, "a");
+        assert_eq!(phone.started_configs()[0].referrals, policy);
     }
 }
 

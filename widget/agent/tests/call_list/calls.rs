@@ -1,6 +1,7 @@
 use bitcall_sip::ua::{self, Command, EndedBy};
 use bitcall_wire::agent_protocol::{
-    AgentEvent, CallState, MediaError, MediaReply, MediaRequest, MediaState, OfferKind, OtherCalls, ToAgent,
+    AgentEvent, CallOptions, CallState, MediaError, MediaReply, MediaRequest, MediaState, OfferKind, OtherCalls,
+    ToAgent,
 };
 
 use crate::test_call_list::TestCallList;
@@ -32,7 +33,7 @@ fn a_call_requests_an_offer_and_sends_it_in_the_invite() {
 fn an_offer_sent_with_the_call_is_used_without_a_media_request() {
     let mut phone = TestCallList::registered();
     let offer = Some("offer".to_owned());
-    phone.send(1, ToAgent::Call { call: "c1".into(), number: "102".into(), caller_id: None, offer });
+    phone.send(1, ToAgent::Call { call: "c1".into(), number: "102".into(), options: CallOptions::default(), offer });
     assert_eq!(
         phone.commands(),
         [Command::Invite { call: "c1".into(), target: "102".into(), caller_id: None, sdp: Some("offer".into()) }]
@@ -46,7 +47,7 @@ fn an_offer_sent_with_the_call_is_used_without_a_media_request() {
 fn a_refused_call_closes_the_media_of_its_offer() {
     let mut phone = TestCallList::registered();
     let offer = Some("offer".to_owned());
-    phone.send(1, ToAgent::Call { call: "c1".into(), number: " ".into(), caller_id: None, offer });
+    phone.send(1, ToAgent::Call { call: "c1".into(), number: " ".into(), options: CallOptions::default(), offer });
     assert!(phone.commands().is_empty());
     assert!(matches!(phone.media_requests(1).as_slice(), [(call, MediaRequest::Close)] if call == "c1"));
 }
@@ -228,7 +229,12 @@ fn end_and_answer_ends_the_other_call_with_one_event() {
 #[test]
 fn an_invite_without_an_offer_is_answered_with_our_offer() {
     let mut phone = TestCallList::registered();
-    phone.event(ua::Event::Incoming { call: "c1".into(), from: ua::RemoteParty::default(), offer: None });
+    phone.event(ua::Event::Incoming {
+        call: "c1".into(),
+        from: ua::RemoteParty::default(),
+        offer: None,
+        replaces: None,
+    });
     phone.answer(1, "c1", OtherCalls::Hold);
     assert!(matches!(phone.media_requests(1).as_slice(), [(_, MediaRequest::Offer { .. })]));
     phone.reply_description(1, "c1", "our offer");

@@ -10,10 +10,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bitcall_agent::{CallList, CallListOutput, PortId};
-use bitcall_sip::ua::{self, Command, EndCause, EndedBy, Event, Millis, OfferReason};
+use bitcall_sip::ua::{
+    self, Command, EndCause, EndedBy, Event, Millis, OfferReason, TransferFailure, TransferProgress, TransferTarget,
+};
 use bitcall_wire::agent_protocol::{
-    AgentEvent, AgentSnapshot, CallState, HoldState, MediaDirection, MediaError, MediaReply, MediaRequest, MediaState,
-    OtherCalls, SipAccount, ToAgent, ToPage,
+    AgentEvent, AgentSnapshot, CallOptions, CallState, HoldState, MediaDirection, MediaError,
+    MediaReply, MediaRequest, MediaState, OtherCalls, SipAccount, ToAgent, ToPage,
 };
 use proptest::prelude::*;
 
@@ -49,6 +51,12 @@ struct Dialog {
     agreed: String,
     offered: String,
     detached: bool,
+    /// The order in which the dialogs were created.
+    born: usize,
+    /// A transfer by our REFER has no result yet.
+    transfers: bool,
+    /// The far end has referred us to somebody else, which is not answered yet.
+    refers: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,8 +174,12 @@ impl World {
                 let dialog = self.dialog(&call);
                 let DialogState::Ringing { offered } = dialog.state else { panic!("answered in {dialog:?}") };
                 dialog.state = DialogState::AwaitingAck { offered };
-                dialog.held = sdp.starts_with(HELD);
-                dialog.agreed = sdp;
+                if offered {
+                    dialog.held = sdp.starts_with(HELD);
+                    dialog.agreed = sdp;
+                } else {
+                    dialog.offered = sdp;
+                }
             }
             Command::Reject { call, .. } | Command::HangUp { call } => {
                 self.dialog(&call);
@@ -203,12 +215,40 @@ impl World {
             Command::Info { call, .. } => {
                 self.dialog(&call);
             }
+            Command::Transfer { call, target } => {
+                if let TransferTarget::Call(target) = target {
+                    assert_ne!(target, call, "a call is transferred to itself");
+                }
+                let dialog = self.dialog(&call);
+                assert!(!dialog.transfers, "two transfers of {call}");
+                dialog.transfers = true;
+            }
+            Command::FollowReferral { call, referrer, sdp } => {
+                // The user agent knows the referrer for a while after its end.
+                let referrer = self.dialogs.get_mut(&referrer).expect("a referral of an unknown call");
+                let can = std::mem::take(&mut referrer.refers);
+                self.add_dialog(call.clone(), DialogState::Calling, sdp);
+                if !can {
+                    self.end_dialog(&call);
+                }
+            }
+            Command::RefuseReferral { call } => self.dialog(&call).refers = false,
             Command::Register | Command::Unregister | Command::SetPassword { .. } => {}
         }
     }
 
     fn add_dialog(&mut self, call: String, state: DialogState, offered: String) {
-        let dialog = Dialog { state, held: false, agreed: String::new(), offered, detached: false };
+        let born = self.dialogs.len();
+        let dialog = Dialog {
+            state,
+            held: false,
+            agreed: String::new(),
+            offered,
+            detached: false,
+            born,
+            transfers: false,
+            refers: false,
+        };
         assert!(self.dialogs.insert(call, dialog).is_none(), "an id is used twice");
     }
 
@@ -235,12 +275,12 @@ impl World {
     fn step(&mut self, (kind, a, b): Step) {
         let port = (!self.pages.is_empty()).then(|| self.pages[usize::from(b) % self.pages.len()].port);
         let call = self.pick_call(a);
-        match (kind % 16, port, call) {
+        match (kind % 20, port, call) {
             (0, Some(port), _) if self.snapshot.calls.len() < MAX_CALLS => {
                 self.next += 1;
                 let offer = a.is_multiple_of(2).then(|| format!("{OPEN} page{port}"));
                 let (call, number) = (format!("c{}", self.next), format!("2{}", a % 3));
-                self.send(port, ToAgent::Call { call, number, caller_id: None, offer });
+                self.send(port, ToAgent::Call { call, number, options: CallOptions::default(), offer });
             }
             (1, _, _) if self.snapshot.calls.len() < MAX_CALLS => {
                 self.next += 1;
@@ -248,7 +288,7 @@ impl World {
                 let offered = a % 4 > 0;
                 self.add_dialog(call.clone(), DialogState::Ringing { offered }, String::new());
                 let offer = offered.then(|| "v=0".to_owned());
-                self.event(Event::Incoming { call, from: ua::RemoteParty::default(), offer });
+                self.event(Event::Incoming { call, from: ua::RemoteParty::default(), offer, replaces: None });
             }
             (2, Some(port), Some(call)) => {
                 let others = if a.is_multiple_of(3) { OtherCalls::End } else { OtherCalls::Hold };
@@ -280,6 +320,18 @@ impl World {
                 self.send(port, ToAgent::MediaChanged { call, state });
             }
             (15, _, _) => self.network(a, b),
+            (16, Some(port), Some(call)) => {
+                self.send(port, ToAgent::Transfer { call, target: format!("3{}", b % 3) });
+            }
+            (17, Some(port), Some(call)) => {
+                if let Some(to) = self.pick_call(b) {
+                    self.send(port, ToAgent::TransferTo { call, to });
+                }
+            }
+            (18, Some(port), Some(call)) if b.is_multiple_of(2) => {
+                self.send(port, ToAgent::AnswerReferral { call, follow: b.is_multiple_of(4) });
+            }
+            (18 | 19, _, _) => self.connects_elsewhere(a, b),
             _ => {}
         }
         self.check();
@@ -372,7 +424,7 @@ impl World {
                 self.event(Event::Answered { call, sdp, early_dialog: None });
             }
             (DialogState::AwaitingAck { offered }, _) => {
-                self.dialog(&call).state = DialogState::Up;
+                self.acknowledge(&call, offered);
                 self.event(Event::Confirmed { call, sdp: (!offered).then(|| "v=0".to_owned()) });
             }
             (DialogState::LocalOffer, 1) => {
@@ -407,11 +459,64 @@ impl World {
         }
     }
 
+    /// The far end of some call reports a transfer, refers us to somebody else, or is replaced by somebody else.
+    fn connects_elsewhere(&mut self, index: u8, luck: u8) {
+        let is_up = |dialog: &Dialog| {
+            !dialog.detached && !matches!(dialog.state, DialogState::Over | DialogState::Ringing { .. })
+        };
+        if let Some(call) = self.pick(index, |dialog| is_up(dialog) && dialog.transfers) {
+            return self.report_transfer(call, luck);
+        }
+        let is_confirmed = |dialog: &Dialog| is_up(dialog) && dialog.state != DialogState::Calling;
+        if luck.is_multiple_of(3) {
+            let Some(call) = self.pick(index, |dialog| is_confirmed(dialog) && !dialog.refers) else { return };
+            self.dialog(&call).refers = true;
+            let target = ua::RemoteParty { number: "400".into(), ..ua::RemoteParty::default() };
+            self.event(Event::Referred { call, target, is_allowed: luck.is_multiple_of(2) });
+        } else if luck % 3 == 1 {
+            let Some(call) = self.pick(index, |dialog| is_confirmed(dialog) && dialog.refers) else { return };
+            self.dialog(&call).refers = false;
+            self.event(Event::ReferralExpired { call });
+        } else {
+            let Some(replaced) = self.pick(index, is_up) else { return };
+            self.next += 1;
+            let base = replaced.split('~').next().unwrap_or_default();
+            let call = format!("{base}~new{}", self.next);
+            let offered = luck % 4 > 0;
+            self.add_dialog(call.clone(), DialogState::Ringing { offered }, String::new());
+            let offer = offered.then(|| "v=0".to_owned());
+            let from = ua::RemoteParty { number: "500".into(), ..ua::RemoteParty::default() };
+            self.event(Event::Incoming { call, from, offer, replaces: Some(replaced) });
+        }
+    }
+
+    fn report_transfer(&mut self, call: String, luck: u8) {
+        let progress = match luck % 6 {
+            0 => TransferProgress::Accepted,
+            1 => TransferProgress::Proceeding { status: 180 },
+            2 => TransferProgress::Succeeded,
+            3 => TransferProgress::Failed(TransferFailure::Unreachable { status: 486 }),
+            4 => TransferProgress::Failed(TransferFailure::NoResult),
+            _ => TransferProgress::Failed(TransferFailure::Refused { status: 603 }),
+        };
+        self.dialog(&call).transfers = matches!(luck % 6, 0 | 1);
+        self.event(Event::Transfer { call, progress });
+    }
+
     fn agree(&mut self, call: &str) {
         let dialog = self.dialog(call);
         dialog.state = DialogState::Up;
         dialog.held = dialog.offered.starts_with(HELD);
         dialog.agreed.clone_from(&dialog.offered);
+    }
+
+    /// The ACK has the answer if we made the offer.
+    fn acknowledge(&mut self, call: &str, offered: bool) {
+        if offered {
+            self.dialog(call).state = DialogState::Up;
+        } else {
+            self.agree(call);
+        }
     }
 
     /// The connection to the server is lost or restored.
@@ -482,10 +587,12 @@ impl World {
     /// The dialog of the call that is up: the last one that has replaced another.
     fn current_dialog(&self, call: &str) -> Option<&Dialog> {
         let replacement = format!("{call}~");
-        let is_up = |dialog: &Dialog| !matches!(dialog.state, DialogState::Over | DialogState::Calling);
+        let is_up = |dialog: &Dialog| {
+            !matches!(dialog.state, DialogState::Over | DialogState::Calling | DialogState::Ringing { .. })
+        };
         let own =
             self.dialogs.iter().filter(|(id, dialog)| (*id == call || id.starts_with(&replacement)) && is_up(dialog));
-        own.map(|(_, dialog)| dialog).next_back()
+        own.map(|(_, dialog)| dialog).max_by_key(|dialog| dialog.born)
     }
 
     /// Everybody answers from now on.
@@ -508,6 +615,17 @@ impl World {
                     self.event(Event::OfferNeeded { call, reason: OfferReason::Recovery });
                     continue;
                 }
+                let transfers = std::mem::take(&mut dialog.transfers);
+                if transfers && dialog.state != DialogState::Over {
+                    let progress = TransferProgress::Failed(TransferFailure::NoResult);
+                    self.event(Event::Transfer { call: call.clone(), progress });
+                    continue;
+                }
+                let refers = std::mem::take(&mut dialog.refers);
+                if refers && dialog.state != DialogState::Over {
+                    self.event(Event::ReferralExpired { call: call.clone() });
+                    continue;
+                }
                 match dialog.state {
                     DialogState::Calling | DialogState::LocalOffer => {
                         let is_calling = dialog.state == DialogState::Calling;
@@ -520,7 +638,7 @@ impl World {
                         });
                     }
                     DialogState::AwaitingAck { offered } => {
-                        dialog.state = DialogState::Up;
+                        self.acknowledge(&call, offered);
                         self.event(Event::Confirmed { call, sdp: (!offered).then(|| "v=0".to_owned()) });
                     }
                     DialogState::Retry => {
@@ -548,6 +666,7 @@ impl World {
             assert!(matches!(call.state, CallState::Active | CallState::Incoming), "{call:?}");
         }
         for call in &active {
+            assert_eq!((&call.transfer, &call.referral), (&None, &None), "{call:?}");
             assert!(matches!(call.hold, HoldState::None | HoldState::Held | HoldState::HeldHere), "{call:?}");
             let held = self.current_dialog(&call.id).map(|dialog| dialog.held);
             assert_eq!(held, Some(call.hold == HoldState::Held), "what the far end of {} knows", call.id);

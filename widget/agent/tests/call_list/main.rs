@@ -10,6 +10,8 @@ mod far_end;
 mod hold;
 mod interleavings;
 mod pages;
+mod referrals;
 mod reload;
 mod test_call_list;
+mod transfers;
 mod voice;

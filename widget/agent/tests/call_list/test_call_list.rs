@@ -3,8 +3,8 @@
 use bitcall_agent::{CallList, CallListOutput, PortId};
 use bitcall_sip::ua::{self, Command, Millis};
 use bitcall_wire::agent_protocol::{
-    AccountSecret, AgentEvent, AgentSnapshot, CallSnapshot, MediaReply, MediaRequest, OtherCalls, SipAccount, ToAgent,
-    ToPage,
+    AccountSecret, AgentEvent, AgentSnapshot, CallOptions, CallSnapshot, MediaReply, MediaRequest, OtherCalls,
+    SipAccount, ToAgent, ToPage, TransferStatus,
 };
 use bitcall_wire::config::{CallBehavior, Dtmf};
 
@@ -92,7 +92,10 @@ impl TestCallList {
     }
 
     pub fn call(&mut self, port: PortId, call: &str, number: &str) {
-        self.send(port, ToAgent::Call { call: call.into(), number: number.into(), caller_id: None, offer: None });
+        self.send(
+            port,
+            ToAgent::Call { call: call.into(), number: number.into(), options: CallOptions::default(), offer: None },
+        );
     }
 
     pub fn answer(&mut self, port: PortId, call: &str, others: OtherCalls) {
@@ -122,6 +125,7 @@ impl TestCallList {
             call: call.into(),
             from: ua::RemoteParty { number: number.into(), ..ua::RemoteParty::default() },
             offer: Some("their offer".into()),
+            replaces: None,
         });
     }
 
@@ -241,6 +245,11 @@ impl TestCallList {
                 AgentEvent::Ha1 { .. } => "ha1".into(),
                 AgentEvent::PasswordNeeded { .. } => "password needed".into(),
                 AgentEvent::HoldFailed { .. } => "hold failed".into(),
+                AgentEvent::Transfer { status, .. } => match status {
+                    TransferStatus::Started => "transfer started".into(),
+                    TransferStatus::Accepted => "transfer accepted".into(),
+                    TransferStatus::Failed { reason, .. } => format!("transfer failed: {reason}"),
+                },
             })
             .collect()
     }

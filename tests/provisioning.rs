@@ -141,7 +141,7 @@ async fn changed_settings_show_in_panel_and_runtime_reads() {
         "origins": { "allowedOrigins": ["https://CRM.acme.com:443/", "https://crm.acme.com", "https://*.acme.com"] },
         "app": { "popupMode": false, "installable": false, "audioClips": true },
         "behavior": { "host": { "mode": "autologin" }, "sessionRestore": "off", "theme": { "start": "dark", "lock": true },
-                      "calls": { "declineStatus": 480, "redirects": "never" } },
+                      "calls": { "declineStatus": 480, "redirects": "never", "referrals": "refuse" } },
         "sip": { "server": "PBX.acme.com", "dtmf": "info" },
         "wss": "wss://pbx.acme.com:7443/ws",
         "iceServers": [{ "urls": "stun:stun.acme.com" }, { "urls": ["turn:turn.acme.com"], "username": "u", "credential": "c" }],
@@ -156,7 +156,10 @@ async fn changed_settings_show_in_panel_and_runtime_reads() {
     assert_eq!(phone["branding"]["themeColor"], "#0f766e");
     assert_eq!(phone["behavior"]["host"]["mode"], "autologin");
     assert_eq!(phone["behavior"]["theme"], json!({ "start": "dark", "lock": true }));
-    assert_eq!(phone["behavior"]["calls"], json!({ "declineStatus": 480, "redirects": "never" }));
+    assert_eq!(
+        phone["behavior"]["calls"],
+        json!({ "declineStatus": 480, "redirects": "never", "referrals": "refuse" })
+    );
     assert_eq!(phone["sip"], json!({ "domain": "pbx.acme.com", "dtmf": "info" }));
     assert_eq!(phone["wss"], json!(["wss://pbx.acme.com:7443/ws"]));
     assert_eq!(phone["wsUrl"], "wss://pbx.acme.com:7443/ws");
@@ -173,7 +176,10 @@ async fn changed_settings_show_in_panel_and_runtime_reads() {
         json!({ "mode": "edge", "sip": { "domain": "acme.sip.bitcall.internal", "dtmf": "rfc2833" },
                 "wss": ["wss://phone.example.com/sip"], "iceServers": [] })
     );
-    assert_eq!(panel["behavior"]["calls"], json!({ "declineStatus": 486, "redirects": "same-domain" }));
+    assert_eq!(
+        panel["behavior"]["calls"],
+        json!({ "declineStatus": 486, "redirects": "same-domain", "referrals": "own-domain" })
+    );
     assert_eq!(panel["branding"]["displayName"], "acme");
     assert_eq!(panel["branding"]["headerMode"], "logo", "what was not mentioned stays");
 }

@@ -53,6 +53,7 @@ pub fn settings(form: &mut Form) -> Option<SettingsChange> {
         form.section("calls", |form| {
             change.decline_status = form.change("declineStatus", DeclineStatusType);
             change.redirects = form.change("redirects", choice(&["never", "same-domain", "any-domain"]));
+            change.referrals = form.change("referrals", choice(&["refuse", "ask", "own-domain"]));
         });
     });
     let transport = transport(form);

@@ -197,6 +197,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("behavior.cookieMode", "--cookie-mode"),
     ("behavior.calls.declineStatus", "--decline-status"),
     ("behavior.calls.redirects", "--redirects"),
+    ("behavior.calls.referrals", "--referrals"),
     ("features.authLink", "--auth-link"),
     ("sip.domain", "--sip-domain"),
     ("sip.dtmf", "--dtmf"),

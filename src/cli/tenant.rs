@@ -210,6 +210,7 @@ fn record(data: &Value) -> String {
         ("Sign-in", "behavior/host/mode", "behavior/host/mode"),
         ("Decline", "behavior/calls/declineStatus", "behavior/calls/declineStatus"),
         ("Redirects", "behavior/calls/redirects", "behavior/calls/redirects"),
+        ("Referrals", "behavior/calls/referrals", "behavior/calls/referrals"),
         ("SIP domain", "sip/domain", "transport/sip/domain"),
         ("DTMF", "sip/dtmf", "transport/sip/dtmf"),
         ("SIP WebSocket", "wss", "transport/wss"),

@@ -161,6 +161,7 @@ pub fn effective(tenant: &TenantId, settings: &Settings, rights: &Entitlements, 
             calls: CallBehavior {
                 decline_status: settings.decline_status.unwrap_or_default(),
                 redirects: settings.redirects.unwrap_or_default(),
+                referrals: settings.referrals.unwrap_or_default(),
             },
         },
         capabilities: Capabilities {

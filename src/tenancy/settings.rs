@@ -5,7 +5,7 @@
 //! out in [`super::effective`].
 
 use bitcall_wire::config::{
-    CookieMode, DeclineStatus, Dtmf, HeaderMode, Redirects, SessionRestore, SignInMode, ThemeStart,
+    CookieMode, DeclineStatus, Dtmf, HeaderMode, Redirects, Referrals, SessionRestore, SignInMode, ThemeStart,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,7 @@ pub struct Settings {
     pub cookie_mode: Option<CookieMode>,
     pub decline_status: Option<DeclineStatus>,
     pub redirects: Option<Redirects>,
+    pub referrals: Option<Referrals>,
     pub sip_domain: Option<String>,
     pub dtmf: Option<Dtmf>,
     pub wss: Option<Vec<String>>,
@@ -105,6 +106,7 @@ pub struct SettingsChange {
     pub cookie_mode: Change<CookieMode>,
     pub decline_status: Change<DeclineStatus>,
     pub redirects: Change<Redirects>,
+    pub referrals: Change<Referrals>,
     pub sip_domain: Change<String>,
     pub dtmf: Change<Dtmf>,
     pub wss: Change<Vec<String>>,
@@ -138,6 +140,7 @@ impl Settings {
         change.cookie_mode.apply(&mut self.cookie_mode);
         change.decline_status.apply(&mut self.decline_status);
         change.redirects.apply(&mut self.redirects);
+        change.referrals.apply(&mut self.referrals);
         change.sip_domain.apply(&mut self.sip_domain);
         change.dtmf.apply(&mut self.dtmf);
         change.wss.apply(&mut self.wss);

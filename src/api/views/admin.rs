@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use bitcall_wire::config::{
-    Behavior, Branding, Capabilities, CookieMode, DeclineStatus, Dtmf, Features, HeaderMode, Redirects, SessionRestore,
-    SignInMode, ThemeStart,
+    Behavior, Branding, Capabilities, CookieMode, DeclineStatus, Dtmf, Features, HeaderMode, Redirects, Referrals,
+    SessionRestore, SignInMode, ThemeStart,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -133,6 +133,7 @@ struct BehaviorSettingsView {
 struct CallSettingsView {
     decline_status: Option<DeclineStatus>,
     redirects: Option<Redirects>,
+    referrals: Option<Referrals>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -184,7 +185,11 @@ impl From<&Settings> for SettingsView {
                 session_restore: settings.session_restore,
                 theme: ThemeSettingsView { start: settings.theme_start, lock: settings.theme_lock },
                 cookie_mode: settings.cookie_mode,
-                calls: CallSettingsView { decline_status: settings.decline_status, redirects: settings.redirects },
+                calls: CallSettingsView {
+                    decline_status: settings.decline_status,
+                    redirects: settings.redirects,
+                    referrals: settings.referrals,
+                },
             },
             sip: SipSettingsView { domain: settings.sip_domain, dtmf: settings.dtmf },
             wss: settings.wss,

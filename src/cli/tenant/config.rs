@@ -86,6 +86,9 @@ struct BehaviourOptions {
     /// Where a redirection may lead a call
     #[arg(long, value_parser = ["never", "same-domain", "any-domain"], value_name = "WHERE")]
     redirects: Option<String>,
+    /// What happens when the other side transfers a call
+    #[arg(long, value_parser = ["refuse", "ask", "own-domain"], value_name = "POLICY")]
+    referrals: Option<String>,
 }
 
 impl ChangeSettings {
@@ -131,5 +134,6 @@ impl BehaviourOptions {
         body.set("behavior.cookieMode", self.cookie_mode);
         body.set("behavior.calls.declineStatus", self.decline_status);
         body.set("behavior.calls.redirects", self.redirects);
+        body.set("behavior.calls.referrals", self.referrals);
     }
 }

@@ -20,7 +20,7 @@ use bitcall_phone::ui::{DeviceOption, DeviceOptions, MeterBars, Screen, Tab, Ui}
 use bitcall_phone::{screens, theme};
 use bitcall_wire::agent_protocol::{
     AccountSecret, AgentSnapshot, CallDirection, CallSnapshot, CallState, HoldState, MediaError, RegistrationFailure,
-    RegistrationFailureCode, RegistrationStatus,
+    RegistrationFailureCode, RegistrationStatus, TransferSnapshot, TransferState,
 };
 use bitcall_wire::config::{HeaderMode, RuntimeConfig};
 
@@ -69,7 +69,7 @@ fn usual(ui: Ui) {
         "tenantId": "acme", "uiUrl": "", "storageNamespace": "bitcall:acme", "wsUrl": null,
         "wss": [], "iceServers": [], "sip": { "domain": "acme.sip.bitcall.internal" }, "behavior": {},
         "branding": { "displayName": "Acme Support", "logoLight": null, "logoDark": null, "themeColor": "#4f46e5", "headerMode": "both" },
-        "capabilities": { "maxSessions": 4, "transferBlind": false, "popupMode": false, "installable": false, "audioClips": false },
+        "capabilities": { "maxSessions": 4, "transferBlind": true, "popupMode": false, "installable": false, "audioClips": false },
         "features": {}
     }))
     .unwrap_or_else(|error| unreachable!("the made-up configuration is complete: {error}"));
@@ -191,6 +191,25 @@ fn scenes() -> Vec<(&'static str, Scene)> {
             ui.keypad_open.set(true);
             ui.digits.set("1234#".to_owned());
         }),
+        ("transfer", |ui| {
+            show(ui, vec![anna()]);
+            ui.transfer_open.set(true);
+            ui.number.set("204".to_owned());
+        }),
+        ("transfer-under-way", |ui| {
+            let transfer = TransferSnapshot { target: "204".to_owned(), state: TransferState::Ringing };
+            show(ui, vec![CallSnapshot { hold: HoldState::Held, transfer: Some(transfer), ..anna() }]);
+        }),
+        ("transfer-failed", |ui| {
+            show(ui, vec![anna()]);
+            ui.call_notice.set(Some("204 was not reached: busy.".to_owned()));
+        }),
+        ("transfer-asked", |ui| {
+            let held = CallSnapshot { hold: HoldState::Held, ..anna() };
+            let asked = CallSnapshot { hold: HoldState::None, consults_for: Some(held.id.clone()), ..bob() };
+            show(ui, vec![held, asked]);
+        }),
+        ("referral", |ui| show(ui, vec![CallSnapshot { referral: Some("Clara Novak".to_owned()), ..anna() }])),
         ("call-elsewhere", |ui| {
             show(ui, vec![CallSnapshot { page: Some("there".to_owned()), ..anna() }]);
         }),
@@ -275,6 +294,9 @@ fn anna() -> CallSnapshot {
         answered_at: Some(NOW - 272_000),
         page: Some("here".to_owned()),
         detached: false,
+        transfer: None,
+        consults_for: None,
+        referral: None,
     }
 }
 

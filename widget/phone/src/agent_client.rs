@@ -15,8 +15,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
 use bitcall_wire::agent_protocol::{
-    AgentSnapshot, CallId, MediaRequest, OtherCalls, RegistrationFailure, RegistrationFailureCode, RegistrationStatus,
-    SipAccount, ToAgent, ToPage,
+    AgentSnapshot, CallId, CallOptions, MediaRequest, OtherCalls, RegistrationFailure, RegistrationFailureCode,
+    RegistrationStatus, SipAccount, ToAgent, ToPage,
 };
 use js_sys::Reflect;
 use wasm_bindgen::JsCast;
@@ -155,11 +155,11 @@ impl AgentClient {
 
     /// Places a call and returns its id. Call it directly from the click handler, before rendering: a
     /// prepared offer is sent with the command; without one, the offer is created meanwhile.
-    pub fn call(&self, number: &str, caller_id: Option<String>) -> CallId {
+    pub fn call(&self, number: &str, options: CallOptions) -> CallId {
         let call = browser::random_id();
         browser::mark("bitcall:call");
         let offer = self.0.media.start_outgoing(&call);
-        self.send(&ToAgent::Call { call: call.clone(), number: number.to_owned(), caller_id, offer });
+        self.send(&ToAgent::Call { call: call.clone(), number: number.to_owned(), options, offer });
         call
     }
 
@@ -183,6 +183,21 @@ impl AgentClient {
             self.0.media.silence_microphone(call);
         }
         self.send(&ToAgent::Hold { call: call.to_owned(), held });
+    }
+
+    /// Connects the far end of the call with `target`, and leaves the call.
+    pub fn transfer(&self, call: &str, target: &str) {
+        self.send(&ToAgent::Transfer { call: call.to_owned(), target: target.to_owned() });
+    }
+
+    /// Connects the far ends of both calls.
+    pub fn transfer_to(&self, call: &str, to: &str) {
+        self.send(&ToAgent::TransferTo { call: call.to_owned(), to: to.to_owned() });
+    }
+
+    /// Whether to call the one whom the far end wants to connect us with.
+    pub fn answer_referral(&self, call: &str, follow: bool) {
+        self.send(&ToAgent::AnswerReferral { call: call.to_owned(), follow });
     }
 
     /// Tries to connect and register now ("Try now").

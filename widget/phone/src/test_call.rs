@@ -19,5 +19,8 @@ pub fn call(id: &str, state: CallState) -> CallSnapshot {
         answered_at: None,
         page: None,
         detached: false,
+        transfer: None,
+        consults_for: None,
+        referral: None,
     }
 }

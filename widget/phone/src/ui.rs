@@ -54,6 +54,8 @@ pub struct UiState {
     pub identity_open: Signal<bool>,
     /// Whether the keypad of the call screen is open.
     pub keypad_open: Signal<bool>,
+    /// The displayed call is to be transferred: the number field asks to whom.
+    pub transfer_open: Signal<bool>,
     /// Shown under the timer of a call: what went wrong with it.
     pub call_notice: Signal<Option<String>>,
     /// Digits sent into the displayed call.
@@ -141,7 +143,8 @@ pub enum UserAction {
     /// A key of the dialer.
     Type(char),
     Backspace,
-    /// Calls the number in the field; when it is empty, restores the last number.
+    /// Calls the number in the field; when it is empty, restores the last number. Transfers the displayed call to it
+    /// while [`UiState::transfer_open`].
     Call,
     CallNumber(String),
     /// Puts the number into the field, to be corrected.
@@ -155,6 +158,15 @@ pub enum UserAction {
     SwapTo(CallId),
     Digit(CallId, char),
     ToggleKeypad,
+    ToggleTransfer,
+    /// Calls the number in the field, to which the displayed call may be transferred then.
+    AskFirst,
+    /// Connects the far end of the first call with that of the second.
+    TransferTo(CallId, CallId),
+    /// Back to the first call; the second one, which was to ask first, ends.
+    BackTo(CallId, CallId),
+    /// The far end wants to connect us with somebody else.
+    AnswerReferral(CallId, bool),
     DismissEnded,
     Show(Tab),
     Minimise,
@@ -230,6 +242,7 @@ impl Ui {
             last_number: create_signal(None),
             identity_open: create_signal(false),
             keypad_open: create_signal(false),
+            transfer_open: create_signal(false),
             call_notice: create_signal(None),
             digits: create_signal(String::new()),
             ended: create_signal(None),
@@ -326,6 +339,19 @@ pub fn focused_call(snapshot: &AgentSnapshot) -> Option<&CallSnapshot> {
 
 pub fn incoming_call(snapshot: &AgentSnapshot) -> Option<&CallSnapshot> {
     snapshot.calls.iter().find(|call| call.state == CallState::Incoming)
+}
+
+/// A call, and the one that was placed to ask first; one of them is `id`.
+pub fn consultation(snapshot: &AgentSnapshot, id: &str) -> Option<(CallId, CallId)> {
+    let live = || snapshot.calls.iter().filter(|call| is_engaged(call));
+    let asked = live().find(|call| call.consults_for.as_deref().is_some_and(|first| call.id == id || first == id))?;
+    let first = asked.consults_for.as_deref()?;
+    live().find(|call| call.id == first).map(|call| (call.id.clone(), asked.id.clone()))
+}
+
+/// Whether one more call may be placed; a `limit` of 0 is none.
+pub fn has_free_line(snapshot: &AgentSnapshot, limit: u32) -> bool {
+    limit == 0 || usize::try_from(limit).is_ok_and(|limit| snapshot.calls.len() < limit)
 }
 
 pub fn phone_status(snapshot: &AgentSnapshot) -> PhoneStatus {

@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use bitcall_wire::agent_protocol::{
-    AgentEvent, AgentSnapshot, CallDirection, CallEndCause, CallId, CallSnapshot, HoldState, RegistrationStatus, ToPage,
+    AgentEvent, AgentSnapshot, CallDirection, CallEndCause, CallId, CallOptions, CallSnapshot, HoldState,
+    RegistrationStatus, ToPage,
 };
 use bitcall_wire::host_protocol::{self, CallEndedPayload, CallRef, CallUpdatedPayload, EmptyPayload, FromPhone};
 use bitcall_wire::number;
@@ -40,11 +41,14 @@ impl App {
                     number.pop();
                 });
             }
+            UserAction::Call if ui.transfer_open.get_untracked() => self.transfer_typed(false),
             UserAction::Call => self.call_typed(),
             UserAction::CallNumber(number) => {
                 ui.number.set(number);
                 ui.tab.set(Tab::Keypad);
-                self.call_typed();
+                if !ui.transfer_open.get_untracked() {
+                    self.call_typed();
+                }
             }
             UserAction::EditNumber(number) => {
                 ui.ended.set(None);
@@ -78,7 +82,7 @@ impl App {
             }
             UserAction::ToggleKeypad => ui.keypad_open.set(!ui.keypad_open.get_untracked()),
             UserAction::DismissEnded => ui.ended.set(None),
-            _ => {}
+            transfer_action => self.handle_transfer_action(transfer_action),
         }
     }
 
@@ -107,7 +111,7 @@ impl App {
         self.notify_host(&FromPhone::Show(EmptyPayload {}));
         if self.can_call() {
             ui.tab.set(Tab::Keypad);
-            self.place_call(&number, call.caller_id);
+            self.place_call(&number, CallOptions { caller_id: call.caller_id, ..CallOptions::default() });
         } else {
             // Not registered yet, usually right after sign-in. Meanwhile the number field shows what will
             // be called.
@@ -168,13 +172,13 @@ impl App {
             ui.number_error.set(Some(format!("No call possible: {}.", as_clause(status.trim_end_matches('…')))));
             return;
         }
-        self.place_call(&number, None);
+        self.place_call(&number, CallOptions::default());
     }
 
-    fn place_call(self: &Rc<Self>, number: &str, caller_id: Option<String>) {
+    pub(super) fn place_call(self: &Rc<Self>, number: &str, options: CallOptions) {
         // Before anything is rendered again.
         self.with_agent(|agent| {
-            agent.call(number, caller_id);
+            agent.call(number, options);
         });
         let ui = self.ui;
         ui.microphone_error.set(None);
@@ -198,7 +202,7 @@ impl App {
         }
     }
 
-    fn hang_up(&self, call: &str) {
+    pub(super) fn hang_up(&self, call: &str) {
         self.ended_here.borrow_mut().insert(call.to_owned());
         self.with_agent(|agent| agent.hang_up(call));
     }
@@ -220,6 +224,7 @@ impl App {
             ui.digits.set(String::new());
             ui.call_notice.set(None);
             ui.keypad_open.set(false);
+            ui.transfer_open.set(false);
             if shown.is_some() && page::has_focus() {
                 page::focus_after_render(crate::screens::CALL_ELEMENT_ID);
             }
@@ -320,6 +325,7 @@ impl App {
                 ui.call_notice.set(Some(message.clone()));
                 self.notify_error(&code, &message);
             }
+            AgentEvent::Transfer { call, target, uri, status } => self.handle_transfer(call, target, uri, status),
             AgentEvent::HoldFailed { held, .. } => {
                 let text = if held {
                     "The other side did not accept the hold. It cannot hear you."
@@ -387,7 +393,7 @@ impl App {
         self.ui.screen.with_untracked(|screen| *screen == Screen::Phone) && self.is_registered()
     }
 
-    fn with_agent(&self, with: impl FnOnce(&AgentClient)) {
+    pub(super) fn with_agent(&self, with: impl FnOnce(&AgentClient)) {
         if let Some(agent) = &*self.agent.borrow() {
             with(agent);
         }

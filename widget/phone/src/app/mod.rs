@@ -4,6 +4,7 @@ mod call_reports;
 mod calls;
 mod keyboard;
 mod sign_in;
+mod transfer;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -280,6 +281,8 @@ impl App {
         let ui = self.ui;
         if ui.identity_open.get_untracked() {
             ui.identity_open.set(false);
+        } else if ui.transfer_open.get_untracked() {
+            self.show_transfer(false);
         } else if ui.keypad_open.get_untracked()
             && ui.snapshot.with_untracked(|snapshot| focused_call(snapshot).is_some())
         {

@@ -1,7 +1,7 @@
 //! The call screen: name, duration, state and controls of the displayed call. Other calls are listed above
 //! it.
 
-use bitcall_wire::agent_protocol::{CallId, CallSnapshot, CallState, HoldState};
+use bitcall_wire::agent_protocol::{CallId, CallSnapshot, CallState, HoldState, TransferState};
 use sycamore::prelude::*;
 use sycamore::web::tags::*;
 
@@ -10,7 +10,7 @@ use super::keypad::keypad;
 use crate::icons::{Icon, icon};
 use crate::number::format_number;
 use crate::time;
-use crate::ui::{MeterBars, Ui, UserAction, is_engaged, selector};
+use crate::ui::{MeterBars, Ui, UserAction, consultation, find_call, is_engaged, selector};
 
 /// Element id of the call screen, to set the focus.
 pub const CALL_ELEMENT_ID: &str = "call";
@@ -24,6 +24,7 @@ pub fn call(ui: Ui, id: &CallId) -> View {
     });
     let controls_id = id.clone();
     let digits_id = id.clone();
+    let question_id = id.clone();
     section()
         .class("call")
         .id(CALL_ELEMENT_ID)
@@ -48,6 +49,7 @@ pub fn call(ui: Ui, id: &CallId) -> View {
                     keypad(false, move |digit| ui.dispatch(UserAction::Digit(id.clone(), digit))),
                 ))
             }),
+            dynamic(move || if elsewhere.get() { View::new() } else { question(ui, call, &question_id) }),
             dynamic(move || if elsewhere.get() { View::new() } else { controls(ui, call, &controls_id) }),
             hang_up(ui, id),
         ))
@@ -123,9 +125,9 @@ fn person(call: ReadSignal<Option<CallSnapshot>>) -> View {
 fn state(ui: Ui, call: ReadSignal<Option<CallSnapshot>>, elsewhere: ReadSignal<bool>) -> View {
     let text = selector(move || {
         call.with(|call| match call {
-            Some(_) if elsewhere.get() => "In another window",
-            Some(call) => state_words(call),
-            None => "",
+            Some(_) if elsewhere.get() => "In another window".to_owned(),
+            Some(call) => state_text(call),
+            None => String::new(),
         })
     });
     let answered = selector(move || call.with(|call| call.as_ref().and_then(|call| call.answered_at)));
@@ -139,7 +141,7 @@ fn state(ui: Ui, call: ReadSignal<Option<CallSnapshot>>, elsewhere: ReadSignal<b
     div()
         .class("call-state")
         .children((
-            p().class("state-text").children(dynamic(move || text.get())),
+            p().class("state-text").children(dynamic(move || text.get_clone())),
             div().class("clock").children((
                 dynamic(move || match answered.get() {
                     Some(at) => span()
@@ -152,6 +154,54 @@ fn state(ui: Ui, call: ReadSignal<Option<CallSnapshot>>, elsewhere: ReadSignal<b
                 dynamic(move || if talks.get() { meter(ui) } else { View::new() }),
             )),
             p().class("call-note").attr("role", "alert").children(dynamic(move || note.get_clone())),
+        ))
+        .into()
+}
+
+/// A question about the call, with two answers: whether to connect the one who was asked first, or whether to be
+/// connected with somebody else.
+fn question(ui: Ui, call: ReadSignal<Option<CallSnapshot>>, id: &CallId) -> View {
+    let id = id.clone();
+    let referral = selector(move || call.with(|call| call.as_ref().and_then(|call| call.referral.clone())));
+    let waits = selector(move || call.with(|call| call.as_ref().is_some_and(|call| call.transfer.is_none())));
+    let asked_id = id.clone();
+    let asked = selector(move || {
+        ui.snapshot.with(|snapshot| {
+            let (first, asked) = consultation(snapshot, &asked_id)?;
+            let name = |id: &str| find_call(snapshot, id).map(title);
+            Some((name(&first)?, name(&asked)?, first, asked))
+        })
+    });
+    dynamic(move || {
+        if let Some(target) = referral.get_clone() {
+            let question = format!("The other side wants to connect you with {}.", format_number(&target));
+            let (follow, stay) =
+                (UserAction::AnswerReferral(id.clone(), true), UserAction::AnswerReferral(id.clone(), false));
+            return choice(ui, question, ("Connect".to_owned(), follow), ("Stay".to_owned(), stay));
+        }
+        match asked.get_clone() {
+            Some((first_name, asked_name, first, asked)) if waits.get() => choice(
+                ui,
+                format!("Connect {first_name} with {asked_name}?"),
+                ("Transfer".to_owned(), UserAction::TransferTo(first.clone(), asked.clone())),
+                (format!("Back to {first_name}"), UserAction::BackTo(first, asked)),
+            ),
+            _ => View::new(),
+        }
+    })
+}
+
+fn choice(ui: Ui, question: String, yes: (String, UserAction), no: (String, UserAction)) -> View {
+    let answer = |class: &'static str, (label, action): (String, UserAction)| {
+        button().class(class).r#type("button").on_press(move || ui.dispatch(action.clone())).children(label)
+    };
+    div()
+        .class("question")
+        .attr("role", "group")
+        .attr("aria-label", question.clone())
+        .children((
+            p().children(question),
+            div().class("transfer-ways").children((answer("wide plain", no), answer("wide positive", yes))),
         ))
         .into()
 }
@@ -200,7 +250,15 @@ fn controls(ui: Ui, call: ReadSignal<Option<CallSnapshot>>, id: &CallId) -> View
         })
     });
     let keys = selector(move || ui.keypad_open.get());
-    let (mute_id, hold_id) = (id.clone(), id.clone());
+    let (mute_id, hold_id, transfer_id) = (id.clone(), id.clone(), id.clone());
+    // Not beside the question whether to transfer the call to the one who was asked.
+    let transfers = selector(move || {
+        ui.config.with(|config| config.as_ref().is_some_and(|config| config.capabilities.transfer_blind))
+            && ui.snapshot.with(|snapshot| consultation(snapshot, &transfer_id).is_none())
+    });
+    let transferable = selector(move || {
+        call.with(|call| call.as_ref().is_some_and(|call| call.state == CallState::Active && call.transfer.is_none()))
+    });
     div()
         .class("controls")
         .attr("role", "group")
@@ -220,6 +278,14 @@ fn controls(ui: Ui, call: ReadSignal<Option<CallSnapshot>>, id: &CallId) -> View
             ),
             toggle("Keypad", (Icon::Keypad, Icon::Keypad), keys, keys_usable, move || {
                 ui.dispatch(UserAction::ToggleKeypad);
+            }),
+            dynamic(move || {
+                if !transfers.get() {
+                    return View::new();
+                }
+                toggle("Transfer", (Icon::Transfer, Icon::Transfer), selector(|| false), transferable, move || {
+                    ui.dispatch(UserAction::ToggleTransfer);
+                })
             }),
         ))
         .into()
@@ -266,6 +332,19 @@ pub fn title(call: &CallSnapshot) -> String {
 pub fn subtitle(call: &CallSnapshot) -> Option<String> {
     let number = format_number(&call.number);
     (!number.is_empty() && number != title(call)).then_some(number)
+}
+
+fn state_text(call: &CallSnapshot) -> String {
+    match &call.transfer {
+        Some(transfer) if call.state == CallState::Active && !call.detached => {
+            let target = format_number(&transfer.target);
+            match transfer.state {
+                TransferState::Requested | TransferState::Accepted => format!("Transferring to {target}…"),
+                TransferState::Ringing => format!("Transferring: {target} rings…"),
+            }
+        }
+        _ => state_words(call).to_owned(),
+    }
 }
 
 fn state_words(call: &CallSnapshot) -> &'static str {

@@ -33,7 +33,7 @@ pub fn dialer(ui: Ui) -> View {
         .into()
 }
 
-fn number_field(ui: Ui) -> View {
+pub fn number_field(ui: Ui) -> View {
     let empty = selector(move || ui.number.with(String::is_empty));
     let size = selector(move || match ui.number.with(|number| number.chars().count()) {
         0..=13 => "l",

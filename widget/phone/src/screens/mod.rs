@@ -12,6 +12,7 @@ mod keypad;
 mod recents;
 mod settings;
 mod start;
+mod transfer;
 
 use sycamore::prelude::*;
 use sycamore::web::events;
@@ -79,6 +80,7 @@ fn phone(ui: Ui) -> View {
                         return settings::settings(ui);
                     }
                     match focused.get_clone() {
+                        Some(id) if ui.transfer_open.get() => transfer::transfer(ui, &id),
                         Some(id) => call::call(ui, &id),
                         None => dialer::dialer(ui),
                     }

@@ -97,7 +97,8 @@ fn entry(ui: Ui, call: RecentCall, zone: LocalClock) -> View {
         Some(_) => "Call ",
         None => "",
     };
-    let name = format!("{verb}{title}, {kind}, {}", zone.clock(call.at));
+    let said = format!("{title}, {kind}, {}", zone.clock(call.at));
+    let name = move || format!("{}{said}", if ui.transfer_open.get() { "Transfer to " } else { verb });
     li().children(
         button()
             .class(if missed { "recent missed" } else { "recent" })

@@ -1,0 +1,68 @@
+//! Transfers: to whom, and what the person and the host page are told about them.
+
+use std::rc::Rc;
+
+use bitcall_wire::agent_protocol::{CallId, CallOptions, TransferStatus};
+use bitcall_wire::number;
+
+use super::App;
+use crate::ui::{UserAction, focused_call};
+
+impl App {
+    pub(super) fn handle_transfer_action(self: &Rc<Self>, action: UserAction) {
+        match action {
+            UserAction::ToggleTransfer => self.show_transfer(!self.ui.transfer_open.get_untracked()),
+            UserAction::AskFirst => self.transfer_typed(true),
+            UserAction::TransferTo(call, to) => self.with_agent(|agent| agent.transfer_to(&call, &to)),
+            UserAction::BackTo(call, asked) => {
+                self.hang_up(&asked);
+                self.with_agent(|agent| agent.hold(&call, false));
+            }
+            UserAction::AnswerReferral(call, follow) => self.with_agent(|agent| agent.answer_referral(&call, follow)),
+            _ => {}
+        }
+    }
+
+    pub(super) fn show_transfer(&self, open: bool) {
+        let ui = self.ui;
+        ui.number.set(String::new());
+        ui.number_error.set(None);
+        ui.keypad_open.set(false);
+        ui.transfer_open.set(open);
+    }
+
+    /// Transfers the displayed call to the number in the field, or calls it first.
+    pub(super) fn transfer_typed(self: &Rc<Self>, ask_first: bool) {
+        let ui = self.ui;
+        let Some(call) = ui.snapshot.with_untracked(|snapshot| focused_call(snapshot).map(|call| call.id.clone()))
+        else {
+            return;
+        };
+        let typed = ui.number.get_clone_untracked();
+        let number = match number::call_target(&typed) {
+            Ok(number) => number,
+            Err(text) => return ui.number_error.set(Some(text)),
+        };
+        self.show_transfer(false);
+        ui.call_notice.set(None);
+        if ask_first {
+            self.place_call(&number, CallOptions { consults_for: Some(call), ..CallOptions::default() });
+        } else {
+            self.with_agent(|agent| agent.transfer(&call, typed.trim()));
+        }
+    }
+
+    /// A transfer has started, was accepted or has failed.
+    pub(super) fn handle_transfer(&self, call: CallId, target: String, uri: Option<String>, status: TransferStatus) {
+        let ui = self.ui;
+        match &status {
+            TransferStatus::Started => ui.announcement.set(format!("Transferring to {target}")),
+            TransferStatus::Accepted => {}
+            TransferStatus::Failed { message, .. } => {
+                ui.announcement.set(message.clone());
+                ui.call_notice.set(Some(message.clone()));
+            }
+        }
+        let _ = (call, uri);
+    }
+}

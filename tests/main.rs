@@ -79,6 +79,7 @@ mod several_tabs_one_registration;
 mod sign_in_modes;
 mod subdomains;
 mod threat_model;
+mod transfers;
 mod transport_defaults;
 mod turn;
 mod turn_credentials;

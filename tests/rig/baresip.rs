@@ -92,6 +92,11 @@ impl Baresip {
         self.command("hangup", "").await;
     }
 
+    /// Connects the far end of its call with `user` (REFER).
+    pub async fn transfers(&mut self, user: &str) {
+        self.command("transfer", &format!("sip:{user}@sip.test")).await;
+    }
+
     /// Waits for an event of this type, e.g. `CALL_ESTABLISHED`.
     pub async fn event(&mut self, wanted: &str) -> Value {
         let mut seen = Vec::new();

@@ -408,7 +408,7 @@ impl Call {
             RemoteOffer::OfferRequested => {
                 // Somebody who takes the place of the far end knows nothing of the present connection.
                 let kind = if self.replaced_by.is_some() { OfferKind::NewConnection } else { OfferKind::Current };
-                self.offer_request(OfferContent { held, kind })
+                self.offer_request(OfferContent { held, kind, ..OfferContent::default() })
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use bitcall_sip::ua::{Command, Millis};
 use bitcall_wire::agent_protocol::{
-    AgentEvent, CallEndCause, CallOptions, MediaRequest, OfferKind, OtherCalls, RegistrationStatus, ToPage,
+    AgentEvent, CallEndCause, CallOptions, MediaRequest, OtherCalls, RegistrationStatus, ToPage,
 };
 use bitcall_wire::number;
 

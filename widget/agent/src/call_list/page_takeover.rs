@@ -12,9 +12,7 @@ use bitcall_wire::agent_protocol::{AgentEvent, CallDirection};
 use super::CallList;
 use super::page_commands::end_cause;
 use super::transfer::TRANSFERRED;
-use crate::call::{
-    ConnectionTimeout, MakingOffer, Negotiation, OfferContent, OfferMethod, Owner, Phase, PickUp, Replacement,
-};
+use crate::call::{ConnectionTimeout, MakingOffer, Negotiation, OfferContent, OfferMethod, Owner, PickUp, Replacement};
 use crate::pages::Page;
 
 /// A call without its page ends after this time when other pages are attached.

@@ -35,8 +35,8 @@ impl CallList {
         match &other.phase {
             Phase::Active => self.start_transfer(port, call, &target, Destination::Call(to.to_owned()), now),
             // Nobody can be put in the place of a call that is not up: the number is called.
-            Phase::Dialing(dialing) => {
-                let address = Destination::Address(dialing.target.clone());
+            Phase::Dialing(_) => {
+                let address = Destination::Address(other.target.clone());
                 self.start_transfer(port, call, &target, address, now);
                 if self.find(call).and_then(|index| self.calls.get(index)).is_some_and(|call| call.transfer.is_some()) {
                     self.hang_up_call(index, now);

@@ -1,7 +1,7 @@
 use bitcall_sip::digest::{Algorithm, ha1};
 use bitcall_sip::ua::{self, Command};
 use bitcall_wire::agent_protocol::{
-    AccountSecret, AgentEvent, RealmHa1, RegistrationFailureCode, RegistrationStatus, ToAgent,
+    AccountSecret, AgentEvent, CallOptions, RealmHa1, RegistrationFailureCode, RegistrationStatus, ToAgent,
 };
 use bitcall_wire::config::{DeclineStatus, Redirects, Referrals};
 
@@ -115,7 +115,15 @@ fn a_phone_that_is_taken_down_unregisters_at_once() {
 #[test]
 fn a_phone_that_is_taken_down_ends_its_calls_also_one_that_was_placed_just_before() {
     let mut phone = TestCallList::in_call();
-    phone.send(1, ToAgent::Call { call: "c2".into(), number: "103".into(), caller_id: None, offer: Some("o".into()) });
+    phone.send(
+        1,
+        ToAgent::Call {
+            call: "c2".into(),
+            number: "103".into(),
+            options: CallOptions::default(),
+            offer: Some("o".into()),
+        },
+    );
     phone.commands();
     phone.send(1, ToAgent::Leave);
     let hang_up = |call: &str| Command::HangUp { call: call.into() };

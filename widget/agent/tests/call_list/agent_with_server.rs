@@ -4,7 +4,7 @@ use bitcall_agent::{Agent, AgentClock, ClockChange, ClockReading, Input, Output}
 use bitcall_sip::message::{Header, Message, Request, Response};
 use bitcall_sip::ua::TransportId;
 use bitcall_wire::agent_protocol::{
-    AgentSnapshot, CallState, MediaReply, MediaRequest, RegistrationStatus, ToAgent, ToPage,
+    AgentSnapshot, CallOptions, CallState, MediaReply, MediaRequest, RegistrationStatus, ToAgent, ToPage,
 };
 
 use crate::test_call_list::account;
@@ -55,7 +55,7 @@ impl Computer {
         computer.page(ToAgent::Call {
             call: "c1".into(),
             number: "102".into(),
-            caller_id: None,
+            options: CallOptions::default(),
             offer: Some("v=0\r\n".into()),
         });
         computer.run(1_000);

@@ -14,8 +14,8 @@ use bitcall_sip::ua::{
     self, Command, EndCause, EndedBy, Event, Millis, OfferReason, TransferFailure, TransferProgress, TransferTarget,
 };
 use bitcall_wire::agent_protocol::{
-    AgentEvent, AgentSnapshot, CallOptions, CallState, HoldState, MediaDirection, MediaError,
-    MediaReply, MediaRequest, MediaState, OtherCalls, SipAccount, ToAgent, ToPage,
+    AgentEvent, AgentSnapshot, CallOptions, CallState, HoldState, MediaDirection, MediaError, MediaReply, MediaRequest,
+    MediaState, OtherCalls, SipAccount, ToAgent, ToPage,
 };
 use proptest::prelude::*;
 

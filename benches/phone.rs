@@ -15,6 +15,7 @@ mod rig;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Instant;
 
 use rig::bitcall::Bitcall;
 use rig::browser::Browser;
@@ -22,9 +23,10 @@ use rig::browsing_context::BrowsingContext;
 use rig::host::Host;
 use rig::http;
 use rig::kamailio::Kamailio;
+use rig::office::Office;
 use rig::sipp::Sipp;
 use rig::tap::{Tap, now};
-use rig::test_bed::{page, signed_in_as};
+use rig::test_bed::{TestBed, TestPhone, page, signed_in_as};
 use rig::wait::until;
 use serde_json::json;
 
@@ -99,7 +101,42 @@ async fn main() {
     row("first REGISTER → registered", &ours, &theirs, |r| r.register);
     row("click → INVITE on the wire, first call", &ours, &theirs, |r| r.first_invite);
     row("click → INVITE on the wire, microphone open", &ours, &theirs, |r| r.warm_invite);
+    reloads(rounds).await;
     assert!(small_enough, "the phone has grown too large");
+}
+
+/// A page that is loaded again during a call: from the command to the sound, which the far end sends all the time. One server
+/// takes a re-INVITE, the other one an INVITE with Replaces.
+async fn reloads(rounds: usize) {
+    println!("\nMedians of {rounds} reloads during a call, ms                 Bitcall");
+    let test_bed = TestBed::open().await;
+    let mut phone = test_bed.open_phone().await;
+    let far = Sipp::called(&test_bed.kamailio, "answer").await;
+    phone.dial(&far.number).await;
+    phone.frame.hears(TestBed::TONE).await;
+    let reinvite = sound_after_reload(&mut phone, TestBed::TONE, rounds).await;
+    println!("{:<46} {reinvite:>9.1}", "reload → sound, Kamailio and rtpengine");
+
+    let mut office = Office::open().await;
+    let _far = office.b2bua.far_end("201", "Anna", 900);
+    office.phone.dial("201").await;
+    office.phone.frame.hears(900).await;
+    let replaces = sound_after_reload(&mut office.phone, 900, rounds).await;
+    println!("{:<46} {replaces:>9.1}", "reload → sound, a server like Asterisk 22");
+}
+
+/// In ms; the first one, in which the phone learns what the server needs, is not counted.
+async fn sound_after_reload(phone: &mut TestPhone, hz: u32, rounds: usize) -> f64 {
+    let mut took = Vec::new();
+    for _ in 0..=rounds {
+        let reloading = Instant::now();
+        phone.reload().await;
+        phone.frame.hears(hz).await;
+        took.push(reloading.elapsed().as_secs_f64() * 1_000.0);
+    }
+    took.remove(0);
+    took.sort_by(f64::total_cmp);
+    took[took.len() / 2]
 }
 
 fn row(name: &str, ours: &[Round], theirs: &[Round], value: fn(&Round) -> f64) {

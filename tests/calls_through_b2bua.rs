@@ -3,55 +3,14 @@
 
 use std::time::Instant;
 
-use serde_json::json;
-
-use crate::rig::b2bua::B2bua;
-use crate::rig::bitcall::Bitcall;
-use crate::rig::browser::Browser;
-use crate::rig::host::Host;
-use crate::rig::test_bed::{TestPhone, page, signed_in_as};
+use crate::rig::office::Office;
 
 /// What the phone's microphone hears.
-const TONE: u32 = 600;
+const TONE: u32 = Office::TONE;
 /// How many times the time of opening the page and calling a call may be silent when its page is loaded again. Never, otherwise.
 const RELOAD_FACTOR: u32 = 3;
-
-struct Office {
-    phone: TestPhone,
-    b2bua: B2bua,
-    browser: Browser,
-    _bitcall: Bitcall,
-    _host: Host,
-}
-
-impl Office {
-    /// With one phone, registered.
-    async fn open() -> Self {
-        let b2bua = B2bua::start().await;
-        let bitcall = Bitcall::demo().await;
-        let fields = signed_in_as(B2bua::USERNAME, B2bua::DOMAIN, B2bua::PASSWORD);
-        let host = Host::start([("/", page(&bitcall, &fields))]).await;
-        let settings = json!({
-            "origins": { "allowedOrigins": [host.origin()] },
-            "sip": { "domain": B2bua::DOMAIN },
-            "wss": b2bua.ws(),
-        });
-        bitcall.patch(settings).await;
-        let browser = Browser::start(TONE).await;
-        let phone = TestPhone::open(&browser, &host.url("/")).await;
-        phone.ready().await;
-        Self { phone, b2bua, browser, _bitcall: bitcall, _host: host }
-    }
-
-    /// The phone's call number `n` has ended, and nothing is left of it.
-    async fn is_quiet_again(&self, n: usize) {
-        self.phone.event("callEnded", n).await;
-        self.phone.ready().await;
-        assert_eq!(self.b2bua.calls(), 0);
-        assert_eq!(self.phone.frame.heard().await.unwrap().len(), 0, "no connection is left");
-        assert_eq!(self.browser.errors(), Vec::<String>::new());
-    }
-}
+/// How many times the time from the number to early media the sound of the answer may take.
+const ANSWER_FACTOR: u32 = 3;
 
 #[tokio::test]
 async fn calls_both_ways_have_sound_while_the_server_asks_and_notifies() {
@@ -193,6 +152,60 @@ async fn a_reloaded_page_picks_its_call_up_where_the_server_makes_no_second_dtls
     }
 }
 
+/// Another device answers than the one that sent early media, or the same one with other keys.
+#[tokio::test]
+async fn an_answer_with_other_keys_than_the_early_media_has_sound_both_ways() {
+    let office = Office::open().await;
+    let Office { phone, b2bua, .. } = &office;
+    for (n, forked) in [(1, true), (2, false)] {
+        let number = format!("20{n}");
+        let dora = b2bua.far_end_after_early_media(&number, "Dora", 1_300, 900, forked);
+        let calling = Instant::now();
+        phone.dial(&number).await;
+        phone.frame.hears(900).await;
+        let until_early_media = calling.elapsed();
+
+        let answering = Instant::now();
+        dora.answers();
+        phone.frame.hears(1_300).await;
+        dora.hears(TONE).await;
+        let took = answering.elapsed();
+        assert!(took < ANSWER_FACTOR * until_early_media, "{took:?} after the answer, {until_early_media:?} before it");
+        phone.frame.click("button", "Hang up").await;
+        office.is_quiet_again(n).await;
+    }
+}
+
+/// A server that lets two devices talk with each other, and passes on that one of them is another one now.
+#[tokio::test]
+async fn a_far_end_that_moves_to_another_endpoint_is_heard_there() {
+    let office = Office::open().await;
+    let Office { phone, b2bua, .. } = &office;
+    let anna = b2bua.far_end("201", "Anna", 900);
+    phone.dial("201").await;
+    phone.frame.hears(900).await;
+    anna.hears(TONE).await;
+    anna.moves();
+    b2bua.receives(1, &["SIP/2.0 200", " INVITE\r\n"]).await;
+    phone.frame.hears(900).await;
+    anna.hears(TONE).await;
+
+    phone.frame.click("button", "Hold").await;
+    phone.frame.pressed("Hold", true).await;
+    anna.hears_no_more(TONE).await;
+    // Also while it is on hold, which stays.
+    anna.moves();
+    b2bua.receives(2, &["SIP/2.0 200", " INVITE\r\n"]).await;
+    anna.hears_no_more(TONE).await;
+    phone.frame.plays_nothing().await;
+    phone.frame.click("button", "Hold").await;
+    phone.frame.pressed("Hold", false).await;
+    phone.frame.hears(900).await;
+    anna.hears(TONE).await;
+    phone.frame.click("button", "Hang up").await;
+    office.is_quiet_again(1).await;
+}
+
 /// Asterisk tells its caller about a person's decline by 403 with the cause "call rejected" (RFC 3326).
 #[tokio::test]
 async fn a_person_who_declines_is_not_a_call_that_is_not_allowed() {
@@ -282,4 +295,34 @@ async fn only_one_far_end_hears_the_person() {
     anna.hangs_up();
     bert.hangs_up();
     office.is_quiet_again(4).await;
+}
+
+/// The voice is one over all tabs of the phone.
+#[tokio::test]
+async fn of_two_pages_with_a_call_each_only_one_talks_and_is_heard() {
+    let office = Office::open().await;
+    let Office { phone: first, b2bua, .. } = &office;
+    let second = office.another_page().await;
+    let (anna, bert) = (b2bua.far_end("201", "Anna", 900), b2bua.far_end("202", "Bert", 1_300));
+    first.dial("201").await;
+    first.frame.hears(900).await;
+    anna.hears(TONE).await;
+
+    bert.calls();
+    second.frame.click("button", "Hold & Answer").await;
+    second.frame.hears_only(1_300).await;
+    bert.hears(TONE).await;
+    first.frame.plays_nothing().await;
+    anna.hears_no_more(TONE).await;
+
+    first.frame.click("button", "Switch to Anna").await;
+    first.frame.hears_only(900).await;
+    anna.hears(TONE).await;
+    second.frame.plays_nothing().await;
+    bert.hears_no_more(TONE).await;
+    anna.hangs_up();
+    bert.hangs_up();
+    second.event("callEnded", 1).await;
+    // For the first page Bert's call was over when the other one answered it.
+    office.is_quiet_again(2).await;
 }

@@ -65,7 +65,7 @@ async fn an_incoming_call_can_be_cancelled_and_declined() {
     phone.frame.gone("button", "Answer").await;
     over(&phone, 1).await;
 
-    let far = Sipp::calls(&test_bed.kamailio, "agent1", "call-is-declined");
+    let far = Sipp::calls_with(&test_bed.kamailio, "agent1", "call-is-refused", &[("status", "486")]);
     phone.frame.click("button", "Decline").await;
     far.succeeds().await;
     phone.frame.gone("button", "Decline").await;

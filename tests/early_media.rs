@@ -13,7 +13,7 @@ async fn early_media_replaces_ring_back_until_the_answer() {
     let phone = test_bed.open_phone().await;
     let (early, answer) =
         (ToneSender::start(&test_bed.kamailio, 900).await, ToneSender::start(&test_bed.kamailio, 1_300).await);
-    let ports = [("early", &*early.port.to_string()), ("final", &*answer.port.to_string())];
+    let ports = [("early", &*early.port.to_string()), ("final", &*answer.port.to_string()), ("tag", "far")];
     let far = Sipp::called_with(&test_bed.kamailio, "answer-after-early-media", &ports).await;
 
     // Silence from the other side: the phone makes the ring-back (RFC 3960 section 3.2).
@@ -37,6 +37,27 @@ async fn early_media_replaces_ring_back_until_the_answer() {
     far.succeeds().await;
     let ended = phone.event("callEnded", 1).await;
     assert!(ended["duration"].as_u64().unwrap() < 30, "counted from the answer: {ended}");
+    assert_eq!(test_bed.browser.errors(), Vec::<String>::new());
+}
+
+/// The call was forked, and one relay stands before all devices: it decides whether the answer has keys of its own.
+#[tokio::test]
+async fn the_device_that_answers_is_heard_where_a_relay_stands_before_it_and_the_one_with_early_media() {
+    let test_bed = TestBed::open().await;
+    let phone = test_bed.open_phone().await;
+    let (early, answer) =
+        (ToneSender::start(&test_bed.kamailio, 900).await, ToneSender::start(&test_bed.kamailio, 1_300).await);
+    let ports = [("early", &*early.port.to_string()), ("final", &*answer.port.to_string()), ("tag", "other")];
+    let far = Sipp::called_with(&test_bed.kamailio, "answer-after-early-media", &ports).await;
+    phone.dial(&far.number).await;
+    far.goes_on().await;
+    phone.frame.hears(900).await;
+    far.goes_on().await;
+    phone.event("callAnswered", 1).await;
+    phone.frame.hears(1_300).await;
+    phone.frame.click("button", "Hang up").await;
+    far.succeeds().await;
+    phone.event("callEnded", 1).await;
     assert_eq!(test_bed.browser.errors(), Vec::<String>::new());
 }
 

@@ -71,6 +71,7 @@ mod reload;
 mod remember_me;
 mod renegotiation;
 mod request_limits;
+mod requests_in_a_call;
 mod restart;
 mod rig;
 mod route_authorization;

@@ -1,7 +1,13 @@
 //! The registration state under loss of the SIP server.
 
+use std::time::Instant;
+
 use crate::rig::sipp::Sipp;
 use crate::rig::test_bed::TestBed;
+use crate::rig::wait::until;
+
+/// How many times the time of opening the phone may pass until the server has forgotten it.
+const LEAVE_FACTOR: u32 = 2;
 
 #[tokio::test]
 async fn the_registration_state_follows_loss_and_return_of_the_sip_server() {
@@ -49,4 +55,24 @@ async fn a_call_continues_while_its_sip_server_is_unreachable() {
     phone.frame.click("button", "Hang up").await;
     far.succeeds().await;
     phone.ready().await;
+}
+
+#[tokio::test]
+async fn a_phone_that_is_taken_down_is_unregistered_at_once() {
+    let test_bed = TestBed::open().await;
+    let opening = Instant::now();
+    let phone = test_bed.open_phone().await;
+    let opened = opening.elapsed();
+
+    let leaving = Instant::now();
+    phone.host_page.eval("BitcallWebphone.destroy()").await;
+    until("the registrar to forget the phone", async || {
+        let log = test_bed.kamailio.log();
+        if log.contains("agent1 is unregistered") { Ok(()) } else { Err(log) }
+    })
+    .await;
+    let left = leaving.elapsed();
+    assert!(left < LEAVE_FACTOR * opened, "{left:?}, opened within {opened:?}");
+    let far = Sipp::calls_with(&test_bed.kamailio, "agent1", "call-is-refused", &[("status", "480")]);
+    far.succeeds().await;
 }

@@ -236,7 +236,7 @@ async fn a_gateways_reinvite_is_understood_in_its_own_form() {
 
 #[tokio::test]
 async fn an_answer_keeps_the_codec_order_of_the_offer_and_later_offers_begin_with_the_codec_in_use() {
-    let (test_bed, tap, phone) = tapped().await;
+    let (test_bed, tap, mut phone) = tapped().await;
     edit_offers(&tap, |sdp| sdp.replace("SAVPF 0 8 101", "SAVPF 8 0 101"));
     let far = Sipp::calls(&test_bed.kamailio, "agent1", "call");
     phone.frame.click("button", "Answer").await;
@@ -254,5 +254,15 @@ async fn an_answer_keeps_the_codec_order_of_the_offer_and_later_offers_begin_wit
     let hold = sent(&tap, "INVITE ").pop().unwrap();
     assert!(hold.contains("a=sendonly"), "{hold}");
     assert_eq!(formats(&hold)[0], "0", "{hold}");
+
+    // A page that is loaded again makes another connection, for the same call.
+    let offers = sent(&tap, "INVITE ").len();
+    phone.reload().await;
+    let picked_up = until("the offer of the new page", async || {
+        sent(&tap, "INVITE ").into_iter().nth(offers).ok_or_else(String::new)
+    })
+    .await;
+    assert_eq!(formats(&picked_up)[0], "0", "{picked_up}");
+    phone.frame.pressed("Hold", true).await;
     hangs_up(&phone, far).await;
 }

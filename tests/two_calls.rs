@@ -23,7 +23,7 @@ async fn a_second_call_is_taken_by_hold_or_end_and_a_third_gets_486() {
     anna.hears_no_more(TestBed::TONE).await;
 
     // The plan allows two.
-    let third = Sipp::calls(&test_bed.kamailio, "agent1", "call-is-declined");
+    let third = Sipp::calls_with(&test_bed.kamailio, "agent1", "call-is-refused", &[("status", "486")]);
     third.receives(&["SIP/2.0 486"]).await;
     third.succeeds().await;
     frame.hears_only(1_300).await;

@@ -308,6 +308,15 @@ impl BrowsingContext {
         .await;
     }
 
+    /// Waits until no connection is heard, whatever it brings.
+    pub async fn plays_nothing(&self) {
+        until("nothing to be heard", async || {
+            let all = self.heard().await?;
+            if all.iter().any(|h| h.plays && h.pitch > 0.0) { Err(format!("{all:?}")) } else { Ok(()) }
+        })
+        .await;
+    }
+
     /// Waits until no audio energy has arrived for one second.
     pub async fn hears_silence(&self) {
         let mut since = tokio::time::Instant::now();

@@ -19,6 +19,7 @@ pub mod fault_proxy;
 pub mod host;
 pub mod http;
 pub mod kamailio;
+pub mod office;
 pub mod pebble;
 pub mod ports;
 pub mod process;

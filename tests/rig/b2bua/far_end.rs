@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::f64::consts::TAU;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::super::sound::{self, from_mu_law, mu_law};
@@ -31,8 +31,16 @@ pub struct Party {
     pub number: String,
     pub name: String,
     pub when_called: WhenCalled,
+    /// Is heard before the answer.
+    pub early: Option<EarlyMedia>,
     hz: u32,
     heard: Mutex<Heard>,
+}
+
+pub struct EarlyMedia {
+    pub party: Arc<Party>,
+    /// Another device answers: its 200 is of another dialog.
+    pub forked: bool,
 }
 
 #[derive(Default)]
@@ -43,7 +51,8 @@ struct Heard {
 
 impl Party {
     pub fn new(number: &str, name: &str, hz: u32, when_called: WhenCalled) -> Self {
-        Self { number: number.to_owned(), name: name.to_owned(), when_called, hz, heard: Mutex::default() }
+        let (number, name) = (number.to_owned(), name.to_owned());
+        Self { number, name, when_called, early: None, hz, heard: Mutex::default() }
     }
 
     /// `"Name" <sip:number@…>`
@@ -74,6 +83,11 @@ impl Party {
         heard.samples.extend(payload.iter().map(|byte| from_mu_law(*byte)));
         let surplus = heard.samples.len().saturating_sub(HEARD_SAMPLES);
         heard.samples.drain(..surplus);
+    }
+
+    /// What was heard before does not count any more.
+    pub fn forget(&self) {
+        self.heard.lock().unwrap().samples.clear();
     }
 
     /// The share of `hz` in the last half second, from 0 to 1; `None` when less than that has come without a gap.

@@ -123,6 +123,12 @@ impl Leg {
         answer
     }
 
+    /// Whether this offer needs another leg: no handshake was made yet, and the phone has other keys than it had.
+    pub fn is_outdated_by(&self, offer: &str) -> bool {
+        let state = self.state();
+        Remote::read(offer).is_ok_and(|remote| !state.dtls_up && remote.fingerprint != state.fingerprint)
+    }
+
     pub fn party(&self) -> Arc<Party> {
         Arc::clone(&self.state().party)
     }

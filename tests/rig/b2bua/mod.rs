@@ -11,6 +11,9 @@
 //! * A connected line changes by UPDATE with another `P-Asserted-Identity`.
 //! * The phone gets an OPTIONS every few seconds, and after each REGISTER a NOTIFY for which it never subscribed.
 //!
+//! Two habits are those of other servers, which let devices through: early media of one device and the answer of another, and a
+//! call that goes on at another endpoint.
+//!
 //! When a test fails, all messages are printed below the failure.
 
 mod far_end;
@@ -28,7 +31,7 @@ use tokio::task::JoinHandle;
 use tokio_tungstenite::accept_hdr_async;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 
-use self::far_end::{Party, WhenCalled};
+use self::far_end::{EarlyMedia, Party, WhenCalled};
 use self::server::Server;
 use super::wait::until;
 
@@ -85,6 +88,15 @@ impl B2bua {
     /// One that rings until [`FarEnd::answers`].
     pub fn ringing_far_end(&self, number: &str, name: &str, hz: u32) -> FarEnd {
         self.add(Party::new(number, name, hz, WhenCalled::Rings))
+    }
+
+    /// One that rings, while a tone of `early_hz` is heard. The answer has other keys than the early media; `forked`: because it
+    /// is that of another device.
+    pub fn far_end_after_early_media(&self, number: &str, name: &str, hz: u32, early_hz: u32, forked: bool) -> FarEnd {
+        let announcement = Arc::new(Party::new(number, "Announcement", early_hz, WhenCalled::Rings));
+        let mut party = Party::new(number, name, hz, WhenCalled::Rings);
+        party.early = Some(EarlyMedia { party: announcement, forked });
+        self.add(party)
     }
 
     /// One that answers at once, and refuses to be put on hold.
@@ -157,6 +169,11 @@ impl FarEnd {
 
     pub fn hangs_up(&self) {
         self.server.lock().unwrap().hang_up(&self.party);
+    }
+
+    /// Goes on at another endpoint, with other keys, and asks the phone to follow by a re-INVITE.
+    pub fn moves(&self) {
+        self.server.lock().unwrap().move_call(&self.party);
     }
 
     /// From now on the phone talks with somebody else, e.g. after a transfer. The tone stays.

@@ -50,6 +50,8 @@ struct Dialog {
     target: String,
     cseq: u32,
     leg: Leg,
+    /// The leg of another endpoint, until the phone has answered its offer.
+    next_leg: Option<Leg>,
     /// False while the phone rings.
     confirmed: bool,
 }
@@ -60,6 +62,8 @@ struct Ringing {
     invite: Request,
     tag: String,
     party: Arc<Party>,
+    /// Plays the early media.
+    _early: Option<Leg>,
 }
 
 struct Traced {
@@ -199,6 +203,7 @@ impl Server {
             target: invite.uri_text().to_owned(),
             cseq: 1,
             leg,
+            next_leg: None,
             confirmed: false,
         });
         self.send(connection, &invite);
@@ -230,6 +235,13 @@ impl Server {
 
     pub fn hang_up(&mut self, party: &Arc<Party>) {
         self.end(self.dialog_with(party));
+    }
+
+    pub fn move_call(&mut self, party: &Arc<Party>) {
+        let index = self.dialog_with(party);
+        let (leg, offer) = Leg::offers(party);
+        self.dialogs[index].next_leg = Some(leg);
+        self.send_in_dialog(index, Method::Invite, |invite| invite.set_body(SDP, offer.as_bytes()));
     }
 
     pub fn change_connected_line(&mut self, party: &Arc<Party>, name: &str, number: &str) {
@@ -269,16 +281,24 @@ impl Server {
             return;
         }
         let call_id = response.call_id().unwrap();
-        let Some(index) = self.dialogs.iter().position(|d| d.call_id == call_id && !d.confirmed) else { return };
+        let awaited = |d: &Dialog| d.call_id == call_id && (!d.confirmed || d.next_leg.is_some());
+        let Some(index) = self.dialogs.iter().position(awaited) else { return };
         let dialog = &mut self.dialogs[index];
         dialog.connection = connection;
+        let next_leg = dialog.next_leg.take();
         response.value(Header::To).unwrap().clone_into(&mut dialog.remote);
         if !response.is_success() {
             // This ACK belongs to the INVITE's transaction (RFC 3261 section 17.1.1.3).
             let via = response.value(Header::Via).unwrap();
             self.send_in_dialog(index, Method::Ack, |ack| ack.set(Header::Via, via));
-            self.dialogs.remove(index);
+            if next_leg.is_none() {
+                self.dialogs.remove(index);
+            }
             return;
+        }
+        if let Some(leg) = next_leg {
+            leg.party().forget();
+            dialog.leg = leg;
         }
         dialog.confirmed = true;
         dialog.target = target(response);
@@ -398,7 +418,8 @@ impl Server {
             return;
         }
         if party.when_called == WhenCalled::Rings && replaced.is_none() {
-            self.ringing.push(Ringing { connection, invite: request.clone(), tag, party });
+            let early = party.early.as_ref().map(|early| self.play_early(connection, request, &tag, &early.party));
+            self.ringing.push(Ringing { connection, invite: request.clone(), tag, party, _early: early });
             return;
         }
         self.accept(connection, request, &tag, &party);
@@ -407,10 +428,23 @@ impl Server {
         }
     }
 
+    fn play_early(&mut self, connection: u64, invite: &Request, tag: &str, early: &Arc<Party>) -> Leg {
+        let offer = String::from_utf8_lossy(invite.body());
+        let (leg, answer) = Leg::answers(&offer, early).expect("an offer of a browser");
+        let mut progress = invite.response(183, "Session Progress", Some(tag));
+        progress.append(Header::Contact, &self.contact());
+        progress.set_body(SDP, answer.as_bytes());
+        self.send(connection, &progress);
+        leg
+    }
+
     /// The far end that rings answers.
     pub fn answer(&mut self, party: &Arc<Party>) {
         let index = self.ringing.iter().position(|ringing| Arc::ptr_eq(&ringing.party, party));
-        let ringing = self.ringing.remove(index.unwrap_or_else(|| panic!("{} does not ring", party.name)));
+        let mut ringing = self.ringing.remove(index.unwrap_or_else(|| panic!("{} does not ring", party.name)));
+        if party.early.as_ref().is_some_and(|early| early.forked) {
+            ringing.tag = format!("a{}", self.next());
+        }
         self.accept(ringing.connection, &ringing.invite, &ringing.tag, party);
     }
 
@@ -437,6 +471,7 @@ impl Server {
             target: target(request),
             cseq: 0,
             leg,
+            next_leg: None,
             confirmed: true,
         });
     }
@@ -487,7 +522,15 @@ impl Server {
                 self.respond(connection, request, 488, "Not Acceptable Here", |_| ());
                 return;
             }
-            match dialog.leg.answers_again(&offer) {
+            let answered = if dialog.leg.is_outdated_by(&offer) {
+                Leg::answers(&offer, &party).map(|(leg, answer)| {
+                    dialog.leg = leg;
+                    answer
+                })
+            } else {
+                dialog.leg.answers_again(&offer)
+            };
+            match answered {
                 Ok(answer) => ok.set_body(SDP, answer.as_bytes()),
                 Err(why) => {
                     let warning = format!("399 b2bua \"{why}\"");

@@ -1,0 +1,56 @@
+//! A phone whose server is the [`B2bua`].
+
+use serde_json::json;
+
+use super::b2bua::B2bua;
+use super::bitcall::Bitcall;
+use super::browser::Browser;
+use super::host::Host;
+use super::test_bed::{TestPhone, page, signed_in_as};
+
+/// A phone, registered at a [`B2bua`].
+pub struct Office {
+    pub phone: TestPhone,
+    pub b2bua: B2bua,
+    pub browser: Browser,
+    host: Host,
+    _bitcall: Bitcall,
+}
+
+impl Office {
+    /// What the phone's microphone hears.
+    pub const TONE: u32 = 600;
+
+    pub async fn open() -> Self {
+        let b2bua = B2bua::start().await;
+        let bitcall = Bitcall::demo().await;
+        let fields = signed_in_as(B2bua::USERNAME, B2bua::DOMAIN, B2bua::PASSWORD);
+        let host = Host::start([("/", page(&bitcall, &fields))]).await;
+        let settings = json!({
+            "origins": { "allowedOrigins": [host.origin()] },
+            "sip": { "domain": B2bua::DOMAIN },
+            "wss": b2bua.ws(),
+        });
+        bitcall.patch(settings).await;
+        let browser = Browser::start(Self::TONE).await;
+        let phone = TestPhone::open(&browser, &host.url("/")).await;
+        phone.ready().await;
+        Self { phone, b2bua, browser, host, _bitcall: bitcall }
+    }
+
+    /// The same phone in another tab.
+    pub async fn another_page(&self) -> TestPhone {
+        let phone = TestPhone::open(&self.browser, &self.host.url("/")).await;
+        phone.ready().await;
+        phone
+    }
+
+    /// The phone's call number `n` has ended, and nothing is left of it.
+    pub async fn is_quiet_again(&self, n: usize) {
+        self.phone.event("callEnded", n).await;
+        self.phone.ready().await;
+        assert_eq!(self.b2bua.calls(), 0);
+        assert_eq!(self.phone.frame.heard().await.unwrap().len(), 0, "no connection is left");
+        assert_eq!(self.browser.errors(), Vec::<String>::new());
+    }
+}

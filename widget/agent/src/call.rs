@@ -13,8 +13,10 @@ mod transfer;
 
 use bitcall_sip::ua::{Millis, RemoteParty};
 use bitcall_wire::agent_protocol::{
-    CallDirection, CallEndCause, CallId, CallSnapshot, CallState, HoldState, MediaRequest, OfferKind,
+    CallDirection, CallEndCause, CallHeader, CallId, CallSnapshot, CallState, HoldState, MediaRequest, OfferKind,
 };
+
+use bitcall_wire::text::readable;
 
 pub use connection::{Connection, ConnectionTimeout};
 pub use negotiation::{
@@ -37,6 +39,8 @@ pub struct Call {
     pub number: String,
     pub display_name: Option<String>,
     pub requested_caller_id: Option<String>,
+    /// Header fields for and of applications, as (name, value): ours of an outgoing call, the caller's of an incoming one.
+    pub headers: Vec<(String, String)>,
     pub phase: Phase,
     pub owner: Owner,
     pub negotiation: Negotiation,
@@ -225,6 +229,7 @@ impl Call {
             number,
             display_name: None,
             requested_caller_id: None,
+            headers: Vec::new(),
             phase,
             owner: Owner::Nobody,
             negotiation: Negotiation::Idle,
@@ -276,6 +281,11 @@ impl Call {
             detached: self.detached,
             transfer: self.transfer.as_ref().map(Transfer::snapshot),
             consults_for: self.consults_for.clone(),
+            headers: self
+                .headers
+                .iter()
+                .map(|(name, value)| CallHeader { name: name.clone(), value: readable(value) })
+                .collect(),
             referral: match &self.referral {
                 Some(Referral::Undecided { target }) => {
                     Some(target.display_name.clone().unwrap_or_else(|| target.number.clone()))

@@ -297,6 +297,7 @@ fn anna() -> CallSnapshot {
         transfer: None,
         consults_for: None,
         referral: None,
+        headers: Vec::new(),
     }
 }
 

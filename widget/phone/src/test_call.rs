@@ -22,5 +22,6 @@ pub fn call(id: &str, state: CallState) -> CallSnapshot {
         transfer: None,
         consults_for: None,
         referral: None,
+        headers: Vec::new(),
     }
 }

@@ -127,11 +127,20 @@ pub enum ToAgent {
     },
 }
 
+/// A header field of an INVITE that an application has set or reads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallHeader {
+    pub name: String,
+    pub value: String,
+}
+
 /// What is special about a call that is placed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallOptions {
-    /// The caller ID for this call only.
+    /// The caller ID for this call only; `anonymous` withholds it.
     pub caller_id: Option<String>,
+    /// See [`crate::call_headers`].
+    pub headers: Vec<CallHeader>,
     /// The call that may be transferred to the far end of this one ("Ask first").
     pub consults_for: Option<CallId>,
 }
@@ -365,6 +374,8 @@ pub struct CallSnapshot {
     pub consults_for: Option<CallId>,
     /// The far end wants to connect us with somebody else, and the person has not decided: whom.
     pub referral: Option<String>,
+    /// `X-…` and `User-to-User` of the INVITE.
+    pub headers: Vec<CallHeader>,
 }
 
 /// A transfer under way.

@@ -7,9 +7,10 @@
 //! Messages that other programs read are JSON with camelCase names. Unknown fields
 //! are ignored, so that a cached older loader works with a newer phone.
 //!
-//! [`number`] validates what can be called, for the phone and the agent; [`text`] is about what other people have written.
+//! [`number`] and [`call_headers`] validate what can be called and how, for the phone and the agent; [`text`] is about what other people have written.
 
 pub mod agent_protocol;
+pub mod call_headers;
 pub mod call_reports;
 pub mod config;
 pub mod host_protocol;

@@ -1,6 +1,6 @@
 //! Media replies and connection states of pages.
 
-use bitcall_sip::ua::{Command, Millis};
+use bitcall_sip::ua::{Command, InviteOptions, Millis};
 use bitcall_wire::agent_protocol::{AgentEvent, CallState, MediaError, MediaReply, MediaRequest, MediaState, ToPage};
 
 use super::page_commands::end_cause;
@@ -72,10 +72,17 @@ impl CallList {
                 dialing.placed = true;
                 let target = call.target.clone();
                 let caller_id = call.requested_caller_id.clone();
+                // RFC 3323 §4.1.1.3 has this name for a caller who withholds the identity.
+                let is_private = caller_id.as_deref().is_some_and(|id| id.eq_ignore_ascii_case("anonymous"));
+                let options = InviteOptions {
+                    caller_id: caller_id.filter(|_| !is_private),
+                    is_private,
+                    headers: call.headers.clone(),
+                };
                 let referrer = call.referrer.as_ref().map(|referrer| referrer.dialog.clone());
                 self.command(match referrer {
                     Some(referrer) => Command::FollowReferral { call: dialog, referrer, sdp },
-                    None => Command::Invite { call: dialog, target, caller_id, sdp: Some(sdp) },
+                    None => Command::Invite { call: dialog, target, options, sdp: Some(sdp) },
                 });
             }
             _ => match content.method {

@@ -4,7 +4,7 @@ use bitcall_sip::ua::{Command, Millis};
 use bitcall_wire::agent_protocol::{
     AgentEvent, CallEndCause, CallOptions, MediaRequest, OtherCalls, RegistrationStatus, ToPage,
 };
-use bitcall_wire::number;
+use bitcall_wire::{call_headers, number};
 
 use super::CallList;
 use crate::call::{Call, MakingAnswer, Negotiation, OfferContent, Owner, Phase};
@@ -29,6 +29,9 @@ impl CallList {
             Ok(target) => target,
             Err(text) => return self.refuse_call(port, call, "BAD_NUMBER", &text),
         };
+        if let Err(text) = call_headers::check(&options.headers) {
+            return self.refuse_call(port, call, "BAD_HEADERS", &text);
+        }
         if !matches!(self.registration, RegistrationStatus::Registered { .. }) {
             return self.refuse_call(port, call, "NOT_REGISTERED", "The phone is not connected.");
         }
@@ -52,6 +55,7 @@ impl CallList {
             call.want_held(true);
         }
         let mut call = Call::outgoing(call, number, target, options.caller_id, page, now);
+        call.headers = options.headers.into_iter().map(|header| (header.name, header.value)).collect();
         call.consults_for = options.consults_for.filter(|other| self.find(other).is_some());
         self.calls.push(call);
         let index = self.calls.len() - 1;

@@ -21,10 +21,12 @@ impl CallList {
                 self.store_ha1(RealmHa1 { realm: Some(realm), algorithm, ha1 });
             }
             ua::Event::PasswordNeeded { call, realm } => self.password_needed(&call, &realm),
-            ua::Event::Incoming { call, from, offer, replaces: Some(replaced) } => {
+            ua::Event::Incoming { call, from, offer, replaces: Some(replaced), .. } => {
                 self.incoming_replacement(call, &replaced, from, offer, now);
             }
-            ua::Event::Incoming { call, from, offer, replaces: None } => self.incoming(call, from, offer, now),
+            ua::Event::Incoming { call, from, offer, headers, replaces: None } => {
+                self.incoming(call, from, offer, headers, now);
+            }
             ua::Event::Progress { call, status, sdp, .. } => self.progress(&call, status, sdp),
             ua::Event::Answered { call, sdp, .. } | ua::Event::Confirmed { call, sdp } => {
                 self.answered(&call, sdp, now);
@@ -115,11 +117,19 @@ impl CallList {
         }
     }
 
-    fn incoming(&mut self, id: String, from: RemoteParty, offer: Option<String>, now: Millis) {
+    fn incoming(
+        &mut self,
+        id: String,
+        from: RemoteParty,
+        offer: Option<String>,
+        headers: Vec<(String, String)>,
+        now: Millis,
+    ) {
         let display_name = from.display_name.as_deref().map(readable);
         let remote_held = offer.as_deref().is_some_and(sdp::is_hold);
         let mut call = Call::incoming(id, from.number, display_name, offer.into(), now);
         call.remote_held = remote_held;
+        call.headers = headers;
         self.calls.push(call);
     }
 

@@ -1,7 +1,7 @@
-use bitcall_sip::ua::{self, Command, EndedBy};
+use bitcall_sip::ua::{self, Command, EndedBy, InviteOptions};
 use bitcall_wire::agent_protocol::{
-    AgentEvent, CallOptions, CallState, MediaError, MediaReply, MediaRequest, MediaState, OfferKind, OtherCalls,
-    ToAgent,
+    AgentEvent, CallHeader, CallOptions, CallState, MediaError, MediaReply, MediaRequest, MediaState, OfferKind,
+    OtherCalls, ToAgent,
 };
 
 use crate::test_call_list::TestCallList;
@@ -25,7 +25,12 @@ fn a_call_requests_an_offer_and_sends_it_in_the_invite() {
     phone.reply_description(1, "c1", "offer");
     assert_eq!(
         phone.commands(),
-        [Command::Invite { call: "c1".into(), target: "+49301234".into(), caller_id: None, sdp: Some("offer".into()) }]
+        [Command::Invite {
+            call: "c1".into(),
+            target: "+49301234".into(),
+            options: InviteOptions::default(),
+            sdp: Some("offer".into())
+        }]
     );
 }
 
@@ -36,11 +41,57 @@ fn an_offer_sent_with_the_call_is_used_without_a_media_request() {
     phone.send(1, ToAgent::Call { call: "c1".into(), number: "102".into(), options: CallOptions::default(), offer });
     assert_eq!(
         phone.commands(),
-        [Command::Invite { call: "c1".into(), target: "102".into(), caller_id: None, sdp: Some("offer".into()) }]
+        [Command::Invite {
+            call: "c1".into(),
+            target: "102".into(),
+            options: InviteOptions::default(),
+            sdp: Some("offer".into())
+        }]
     );
     assert!(phone.media_requests(1).is_empty());
     assert_eq!(phone.event_names(1), ["started"]);
     assert_eq!(phone.call_snapshot(1, "c1").state, CallState::Dialing);
+}
+
+#[test]
+fn the_caller_id_and_the_header_fields_of_the_host_page_are_sent_with_the_call() {
+    let header = |name: &str| CallHeader { name: name.into(), value: "42".into() };
+    let call = |caller_id: &str, name: &str| {
+        let mut phone = TestCallList::registered();
+        let options =
+            CallOptions { caller_id: Some(caller_id.into()), headers: vec![header(name)], ..CallOptions::default() };
+        let offer = Some("offer".to_owned());
+        phone.send(1, ToAgent::Call { call: "c1".into(), number: "102".into(), options, offer });
+        phone
+    };
+    let sent = |mut phone: TestCallList| {
+        phone.commands().into_iter().find_map(|command| match command {
+            Command::Invite { options, .. } => Some(options),
+            _ => None,
+        })
+    };
+    let headers = vec![("X-Ticket".to_owned(), "42".to_owned())];
+    let numbered = InviteOptions { caller_id: Some("555".into()), is_private: false, headers: headers.clone() };
+    assert_eq!(sent(call("555", "X-Ticket")), Some(numbered));
+    let private = InviteOptions { caller_id: None, is_private: true, headers };
+    assert_eq!(sent(call("Anonymous", "X-Ticket")), Some(private));
+    let mut refused = call("555", "Via");
+    assert_eq!(refused.event_names(1), ["refused: BAD_HEADERS"]);
+    assert!(refused.commands().is_empty());
+}
+
+#[test]
+fn an_incoming_call_has_the_header_fields_of_its_caller() {
+    let mut phone = TestCallList::registered();
+    phone.event(ua::Event::Incoming {
+        call: "c1".into(),
+        from: ua::RemoteParty::default(),
+        offer: Some("offer".into()),
+        replaces: None,
+        headers: vec![("X-Queue".into(), "Sales\u{202e}".into())],
+    });
+    let shown = phone.call_snapshot(1, "c1");
+    assert_eq!(shown.headers, [CallHeader { name: "X-Queue".into(), value: "Sales".into() }]);
 }
 
 #[test]
@@ -234,6 +285,7 @@ fn an_invite_without_an_offer_is_answered_with_our_offer() {
         from: ua::RemoteParty::default(),
         offer: None,
         replaces: None,
+        headers: Vec::new(),
     });
     phone.answer(1, "c1", OtherCalls::Hold);
     assert!(matches!(phone.media_requests(1).as_slice(), [(_, MediaRequest::Offer { .. })]));

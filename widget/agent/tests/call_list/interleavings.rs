@@ -43,6 +43,7 @@ struct Page {
 
 /// The user agent's side of a call.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 struct Dialog {
     state: DialogState,
     /// The last description that was agreed puts the far end on hold.
@@ -288,7 +289,13 @@ impl World {
                 let offered = a % 4 > 0;
                 self.add_dialog(call.clone(), DialogState::Ringing { offered }, String::new());
                 let offer = offered.then(|| "v=0".to_owned());
-                self.event(Event::Incoming { call, from: ua::RemoteParty::default(), offer, replaces: None });
+                self.event(Event::Incoming {
+                    call,
+                    from: ua::RemoteParty::default(),
+                    offer,
+                    replaces: None,
+                    headers: Vec::new(),
+                });
             }
             (2, Some(port), Some(call)) => {
                 let others = if a.is_multiple_of(3) { OtherCalls::End } else { OtherCalls::Hold };
@@ -482,11 +489,11 @@ impl World {
             self.next += 1;
             let base = replaced.split('~').next().unwrap_or_default();
             let call = format!("{base}~new{}", self.next);
-            let offered = luck % 4 > 0;
+            let offered = !luck.is_multiple_of(4);
             self.add_dialog(call.clone(), DialogState::Ringing { offered }, String::new());
             let offer = offered.then(|| "v=0".to_owned());
             let from = ua::RemoteParty { number: "500".into(), ..ua::RemoteParty::default() };
-            self.event(Event::Incoming { call, from, offer, replaces: Some(replaced) });
+            self.event(Event::Incoming { call, from, offer, replaces: Some(replaced), headers: Vec::new() });
         }
     }
 

@@ -134,6 +134,7 @@ fn replaced(phone: &mut TestCallList, offer: Option<&str>) {
         from: party("500"),
         offer: offer.map(str::to_owned),
         replaces: Some("c1".into()),
+        headers: Vec::new(),
     });
 }
 

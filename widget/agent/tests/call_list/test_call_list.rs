@@ -126,6 +126,7 @@ impl TestCallList {
             from: ua::RemoteParty { number: number.into(), ..ua::RemoteParty::default() },
             offer: Some("their offer".into()),
             replaces: None,
+            headers: Vec::new(),
         });
     }
 

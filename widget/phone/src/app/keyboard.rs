@@ -60,10 +60,8 @@ fn handle_key(app: &Rc<App>, event: &KeyboardEvent) {
         return;
     }
     // With the transfer open, the keys are for its number field.
-    let call = match ui.transfer_open.get_untracked() {
-        true => None,
-        false => ui.snapshot.with_untracked(|snapshot| focused_call(snapshot).map(|call| call.id.clone())),
-    };
+    let call = ui.snapshot.with_untracked(|snapshot| focused_call(snapshot).map(|call| call.id.clone()));
+    let call = call.filter(|_| !ui.transfer_open.get_untracked());
     let action = match (key.as_str(), single_char(&key), call) {
         (_, Some(digit @ ('0'..='9' | '*' | '#')), Some(call)) => {
             ui.keypad_open.set(true);

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use bitcall_wire::agent_protocol::{CallId, CallOptions, TransferStatus};
+use bitcall_wire::agent_protocol::{CallOptions, TransferStatus};
 use bitcall_wire::number;
 
 use super::App;
@@ -53,9 +53,9 @@ impl App {
     }
 
     /// A transfer has started, was accepted or has failed.
-    pub(super) fn handle_transfer(&self, call: CallId, target: String, uri: Option<String>, status: TransferStatus) {
+    pub(super) fn handle_transfer(&self, target: &str, status: &TransferStatus) {
         let ui = self.ui;
-        match &status {
+        match status {
             TransferStatus::Started => ui.announcement.set(format!("Transferring to {target}")),
             TransferStatus::Accepted => {}
             TransferStatus::Failed { message, .. } => {
@@ -63,6 +63,5 @@ impl App {
                 ui.call_notice.set(Some(message.clone()));
             }
         }
-        let _ = (call, uri);
     }
 }

@@ -3,7 +3,7 @@
 use super::UserAgent;
 use super::calls::Call;
 use super::context::{RequestRole, TransactionUser};
-use super::interface::{CallId, Command, EndCause, EndedBy, Event, Millis, TransferTarget};
+use super::interface::{CallId, Command, EndCause, EndedBy, Event, InviteOptions, Millis, TransferTarget};
 use crate::header_values;
 use crate::request_template::RequestTemplate;
 use crate::uri::{Uri, escape_user};
@@ -14,8 +14,8 @@ impl UserAgent {
             Command::Register => self.register(now),
             Command::SetPassword { password } => self.set_password(password.0, now),
             Command::Unregister => self.unregister(now),
-            Command::Invite { call, target, caller_id, sdp } => {
-                self.invite(call, &target, caller_id.as_deref(), sdp.as_deref(), now);
+            Command::Invite { call, target, options, sdp } => {
+                self.invite(call, &target, &options, sdp.as_deref(), now);
             }
             Command::FollowReferral { call, referrer, sdp } => self.follow_referral(call, &referrer, &sdp, now),
             Command::RefuseReferral { call } => {
@@ -52,7 +52,7 @@ impl UserAgent {
         }
     }
 
-    fn invite(&mut self, id: CallId, target: &str, caller_id: Option<&str>, sdp: Option<&str>, now: Millis) {
+    fn invite(&mut self, id: CallId, target: &str, options: &InviteOptions, sdp: Option<&str>, now: Millis) {
         if self.calls.iter().any(|call| call.id == id) {
             self.context.emit_dropped("call id in use");
             return;
@@ -62,8 +62,8 @@ impl UserAgent {
             (None, _) => "Not a number",
             (_, None) => "Not connected",
             (Some(uri), Some(_)) => {
-                let template = Call::invite_template(&mut self.context, uri, caller_id);
-                let call = Call::place(&mut self.context, id, template, sdp, now);
+                let template = Call::invite_template(&mut self.context, uri);
+                let call = Call::place(&mut self.context, id, template, options, sdp, now);
                 self.calls.push(call);
                 return;
             }
@@ -94,7 +94,7 @@ impl UserAgent {
     fn place_or_end(&mut self, id: CallId, template: Option<RequestTemplate>, sdp: &str, now: Millis) {
         match template {
             Some(template) => {
-                let call = Call::place(&mut self.context, id, template, Some(sdp), now);
+                let call = Call::place(&mut self.context, id, template, &InviteOptions::default(), Some(sdp), now);
                 self.calls.push(call);
             }
             None => self.context.emit(Event::Ended {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::credential_store::{ChallengeRefusal, CredentialStore, EarlierTries};
-use super::interface::{CallId, Config, Event, Millis, Output, SipSecret, TransportId};
+use super::interface::{CallId, CallerIdHeader, Config, Event, Millis, Output, SipSecret, TransportId};
 use super::random::{Random, token_characters};
 use super::status_text::reason_phrase;
 use crate::header_values;
@@ -36,6 +36,10 @@ pub(super) struct UaContext {
     pub(super) service_route: Vec<String>,
     pub(super) client_requests: Vec<ClientRequest>,
     server_transactions: Vec<ServerTransaction>,
+    /// URL of the server that was connected last.
+    server: String,
+    /// From which header field each server took a caller ID.
+    caller_id_headers: Vec<(String, CallerIdHeader)>,
     outputs: VecDeque<Output>,
 }
 
@@ -125,6 +129,8 @@ impl UaContext {
             service_route: Vec::new(),
             client_requests: Vec::new(),
             server_transactions: Vec::new(),
+            server: String::new(),
+            caller_id_headers: Vec::new(),
             outputs: VecDeque::new(),
         }
     }
@@ -148,6 +154,7 @@ impl UaContext {
     /// The connection is open: requests are sent on it from now on.
     pub(super) fn open(&mut self, id: TransportId, url: &str) {
         self.transport = Some(id);
+        url.clone_into(&mut self.server);
         let secure = url.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("wss:"));
         self.via = String::from(if secure { "SIP/2.0/WSS " } else { "SIP/2.0/WS " });
         self.via.push_str(&self.host);
@@ -157,6 +164,18 @@ impl UaContext {
         if let Some(id) = self.transport {
             self.outputs.push_back(Output::Send { id, bytes });
         }
+    }
+
+    /// The header field that presents a caller ID to the present server.
+    pub(super) fn caller_id_header(&self) -> CallerIdHeader {
+        let taken = self.caller_id_headers.iter().find(|(server, _)| *server == self.server);
+        taken.map_or(self.config.caller_id_header, |(_, header)| *header)
+    }
+
+    /// The present server took a caller ID from this header field.
+    pub(super) fn remember_caller_id_header(&mut self, header: CallerIdHeader) {
+        self.caller_id_headers.retain(|(server, _)| *server != self.server);
+        self.caller_id_headers.push((self.server.clone(), header));
     }
 
     // Addresses.

@@ -36,6 +36,8 @@ pub struct Config {
     pub decline_status: u16,
     pub redirects: RedirectPolicy,
     pub referrals: ReferralPolicy,
+    /// The header field that is tried first with a server; then the one that it took last.
+    pub caller_id_header: CallerIdHeader,
     /// Value of `User-Agent` and `Server`; omitted if empty.
     pub product: String,
     pub timers: TimerConfig,
@@ -55,6 +57,7 @@ impl Config {
             decline_status: 486,
             redirects: RedirectPolicy::default(),
             referrals: ReferralPolicy::default(),
+            caller_id_header: CallerIdHeader::default(),
             product: "Bitcall".into(),
             timers: TimerConfig::default(),
         }
@@ -207,8 +210,7 @@ pub enum Command {
     Invite {
         call: CallId,
         target: String,
-        /// Caller ID to present, sent as `P-Asserted-Identity` (RFC 3325).
-        caller_id: Option<String>,
+        options: InviteOptions,
         /// Our offer. None: an INVITE without offer; [`Event::Offer`] follows `Answered`.
         sdp: Option<String>,
     },
@@ -287,6 +289,8 @@ pub enum Event {
         /// Our call whose place this one takes (RFC 3891), e.g. after an attended transfer. Answer it at once, and
         /// hang the replaced one up then. No 180 was sent.
         replaces: Option<CallId>,
+        /// `User-to-User` (RFC 7433) and what begins with `X-`, as (name, value).
+        headers: Vec<(String, String)>,
     },
     /// Outgoing: a provisional response above 100. `sdp` is a provisional answer.
     /// `early_dialog` is the To tag; it differs between the forks of a call.
@@ -462,6 +466,31 @@ impl RegisterFailureKind {
             Self::BadConfiguration => "The phone is not set up correctly",
         }
     }
+}
+
+/// What is special about an outgoing call.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviteOptions {
+    /// Caller ID to present: a number or name in our domain, or a URI. A server that refuses the call for it
+    /// (403, 433, or 488 with a Warning) gets it in the next header field, each once ([`CallerIdHeader`]).
+    pub caller_id: Option<String>,
+    /// The network must not tell who calls (`Privacy: id`, RFC 3325 §9.3).
+    pub is_private: bool,
+    /// Further header fields as (name, value).
+    pub headers: Vec<(String, String)>,
+}
+
+/// A header field that presents a caller ID.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CallerIdHeader {
+    /// RFC 3325 §9.1.
+    #[default]
+    PAssertedIdentity,
+    /// RFC 3325 §9.2.
+    PPreferredIdentity,
+    /// draft-ietf-sip-privacy-04.
+    RemotePartyId,
+    From,
 }
 
 /// To whom a call is transferred.

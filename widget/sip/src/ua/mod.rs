@@ -34,9 +34,9 @@ use reconnect_backoff::ReconnectBackoff;
 use registration::RegisterClient;
 
 pub use interface::{
-    CallId, Command, Config, EndCause, EndedBy, Event, Input, Millis, OfferReason, Output, Password, RealmHa1,
-    RedirectPolicy, ReferralPolicy, RegisterFailure, RegisterFailureKind, Registration, RemoteParty, SipSecret,
-    TimerConfig, TransferFailure, TransferProgress, TransferTarget, TransportId,
+    CallId, CallerIdHeader, Command, Config, EndCause, EndedBy, Event, Input, InviteOptions, Millis, OfferReason,
+    Output, Password, RealmHa1, RedirectPolicy, ReferralPolicy, RegisterFailure, RegisterFailureKind, Registration,
+    RemoteParty, SipSecret, TimerConfig, TransferFailure, TransferProgress, TransferTarget, TransportId,
 };
 
 /// The user agent of one account on one device.

@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bitcall_sip::message::{Header, Message, Request, Response};
-use bitcall_sip::ua::{Command, Event, Input, Output, TransferProgress, TransferTarget, TransportId};
+use bitcall_sip::ua::{Command, Event, Input, InviteOptions, Output, TransferProgress, TransferTarget, TransportId};
 use proptest::prelude::*;
 
 use crate::test_user_agent::{ANSWER, OFFER, TestUserAgent};
@@ -267,7 +267,12 @@ impl Simulation {
         self.placed += 1;
         let call = format!("c{}", self.placed);
         self.calls.push(call.clone());
-        self.phone.command(Command::Invite { call, target: "bob".into(), caller_id: None, sdp: Some(OFFER.into()) });
+        self.phone.command(Command::Invite {
+            call,
+            target: "bob".into(),
+            options: InviteOptions::default(),
+            sdp: Some(OFFER.into()),
+        });
     }
 
     fn answer_invite(&mut self, which: u8) {

@@ -2,7 +2,7 @@
 //! that can be understood is taken, and only what leaves transaction or dialog ambiguous is refused.
 
 use bitcall_sip::message::{Header, Method, Request};
-use bitcall_sip::ua::{Command, Event, Output, Registration};
+use bitcall_sip::ua::{Command, Event, InviteOptions, Output, Registration};
 use proptest::prelude::*;
 
 use crate::test_user_agent::{ANSWER, OFFER, TestUserAgent, text};
@@ -112,7 +112,12 @@ fn a_service_route_is_used_as_it_was_given() {
     ] {
         let mut phone = registers("", &format!("Service-Route: {given}\r\n"), "Contact: {}");
         phone.drain();
-        phone.command(Command::Invite { call: "c".into(), target: "bob".into(), caller_id: None, sdp: None });
+        phone.command(Command::Invite {
+            call: "c".into(),
+            target: "bob".into(),
+            options: InviteOptions::default(),
+            sdp: None,
+        });
         let invite = phone.drain().into_iter().find_map(|output| match output {
             Output::Send { bytes, .. } => Some(text(&bytes)),
             _ => None,

@@ -3,6 +3,7 @@
 
 mod test_user_agent;
 
+mod caller_ids;
 mod cancel_races;
 mod forks;
 mod incoming_calls;

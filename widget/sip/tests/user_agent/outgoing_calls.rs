@@ -1,15 +1,15 @@
 //! Outgoing calls.
 
 use bitcall_sip::message::{Header, Request};
-use bitcall_sip::ua::{Command, Event, RedirectPolicy};
+use bitcall_sip::ua::{Command, Event, InviteOptions, RedirectPolicy};
 
 use crate::test_user_agent::{ANSWER, OFFER, TestUserAgent};
 
-fn invite_to(phone: &mut TestUserAgent, target: &str, caller_id: Option<&str>, sdp: Option<&str>) {
+fn invite_to(phone: &mut TestUserAgent, target: &str, sdp: Option<&str>) {
     phone.command(Command::Invite {
         call: "c".into(),
         target: target.into(),
-        caller_id: caller_id.map(Into::into),
+        options: InviteOptions::default(),
         sdp: sdp.map(Into::into),
     });
 }
@@ -98,7 +98,7 @@ fn a_408_after_a_provisional_response_is_no_answer_of_the_person() {
 fn redirected(policy: RedirectPolicy, target: &str, contacts: &[&str]) -> (TestUserAgent, Request) {
     let mut phone = TestUserAgent::with(|config| config.redirects = policy);
     phone.register();
-    invite_to(&mut phone, target, None, Some(OFFER));
+    invite_to(&mut phone, target, Some(OFFER));
     let invite = phone.request("INVITE");
     phone.reply(&invite, 302, |response| {
         for contact in contacts {
@@ -179,7 +179,7 @@ fn a_call_that_is_hung_up_is_not_redirected() {
 #[test]
 fn a_hash_in_a_number_is_escaped() {
     let mut phone = TestUserAgent::registered();
-    invite_to(&mut phone, "123#", None, Some(OFFER));
+    invite_to(&mut phone, "123#", Some(OFFER));
     let invite = phone.request("INVITE");
     assert_eq!(invite.uri_text(), "sip:123%23@acme.test");
     assert_eq!(invite.to().unwrap().uri_text, "sip:123%23@acme.test");
@@ -313,7 +313,7 @@ fn a_reliable_180_gets_one_prack_in_its_own_dialog() {
 #[test]
 fn a_call_without_offer_sends_its_answer_in_the_ack() {
     let mut phone = TestUserAgent::registered();
-    invite_to(&mut phone, "bob", None, None);
+    invite_to(&mut phone, "bob", None);
     let invite = phone.request("INVITE");
     assert!(invite.body().is_empty());
     phone.reply_sdp(&invite, 200, OFFER);
@@ -330,7 +330,7 @@ fn a_call_without_offer_sends_its_answer_in_the_ack() {
 #[test]
 fn a_delayed_offer_without_an_answer_gets_ack_and_bye() {
     let mut phone = TestUserAgent::registered();
-    invite_to(&mut phone, "bob", None, None);
+    invite_to(&mut phone, "bob", None);
     let invite = phone.request("INVITE");
     phone.reply_sdp(&invite, 200, OFFER);
     phone.wait(20_000);
@@ -406,20 +406,12 @@ fn a_422_is_followed_once_with_a_longer_interval() {
 }
 
 #[test]
-fn the_caller_id_is_sent_as_p_asserted_identity() {
-    let mut phone = TestUserAgent::registered();
-    invite_to(&mut phone, "bob", Some("+15550100"), Some(OFFER));
-    let invite = phone.request("INVITE");
-    assert_eq!(invite.value(Header::PAssertedIdentity), Some("<sip:+15550100@acme.test>"));
-}
-
-#[test]
 fn a_call_to_an_invalid_target_ends_at_once() {
     let mut phone = TestUserAgent::registered();
-    invite_to(&mut phone, "sip:not an address", None, Some(OFFER));
+    invite_to(&mut phone, "sip:not an address", Some(OFFER));
     assert_eq!(phone.ended("c").0, "Not a number");
     let mut phone = TestUserAgent::unregistered();
-    invite_to(&mut phone, "bob", None, Some(OFFER));
+    invite_to(&mut phone, "bob", Some(OFFER));
     assert_eq!(phone.ended("c").0, "Not connected");
 }
 

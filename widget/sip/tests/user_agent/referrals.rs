@@ -132,15 +132,12 @@ fn the_policy_decides_what_is_followed_at_once_asked_about_and_refused() {
     ] {
         let (mut phone, invite) = in_call(policy);
         refer(&mut phone, &invite, 1, refer_to);
-        match allowed {
-            Some(allowed) => {
-                assert_eq!(referred(&mut phone).1, allowed, "{refer_to}");
-                assert_eq!(follow(&mut phone).uri_text(), uri);
-            }
-            None => {
-                phone.response(603);
-                phone.sends_nothing();
-            }
+        if let Some(allowed) = allowed {
+            assert_eq!(referred(&mut phone).1, allowed, "{refer_to}");
+            assert_eq!(follow(&mut phone).uri_text(), uri);
+        } else {
+            phone.response(603);
+            phone.sends_nothing();
         }
         phone.emits_no(|event| matches!(event, Event::Ended { .. }));
     }

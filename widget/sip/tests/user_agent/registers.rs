@@ -3,7 +3,7 @@
 use bitcall_sip::digest::{Algorithm, Credentials, DigestSecret};
 use bitcall_sip::message::{Header, Request};
 use bitcall_sip::ua::{
-    Command, Event, Input, Output, Password, RealmHa1, RegisterFailureKind, Registration, SipSecret,
+    Command, Event, Input, InviteOptions, Output, Password, RealmHa1, RegisterFailureKind, Registration, SipSecret,
 };
 
 use crate::test_user_agent::TestUserAgent;
@@ -298,7 +298,12 @@ fn one_time_nonces_are_followed_by_two_requests_at_the_same_time() {
     // Two requests go out with the same nonce, and each is refused once with a new one.
     phone.command(Command::Reinvite { call: "c".into(), sdp: crate::test_user_agent::OFFER.into() });
     let hold = phone.request("INVITE");
-    phone.command(Command::Invite { call: "d".into(), target: "eve".into(), caller_id: None, sdp: Some("o".into()) });
+    phone.command(Command::Invite {
+        call: "d".into(),
+        target: "eve".into(),
+        options: InviteOptions::default(),
+        sdp: Some("o".into()),
+    });
     let second = phone.request("INVITE");
     let hold = refuse(&mut phone, &hold, "p2");
     let second = refuse(&mut phone, &second, "p3");

@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 
 use bitcall_sip::message::{Header, Message, Request, Response};
 use bitcall_sip::ua::{
-    Command, Config, Event, Input, Millis, Output, Registration, RemoteParty, SipSecret, TransportId, UserAgent,
+    Command, Config, Event, Input, InviteOptions, Millis, Output, Registration, RemoteParty, SipSecret, TransportId,
+    UserAgent,
 };
 
 pub const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 1.1.1.1\r\ns=-\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n";
@@ -424,7 +425,7 @@ impl TestUserAgent {
         self.command(Command::Invite {
             call: "c".into(),
             target: "bob".into(),
-            caller_id: None,
+            options: InviteOptions::default(),
             sdp: Some(OFFER.into()),
         });
         self.request("INVITE")
@@ -449,7 +450,7 @@ impl TestUserAgent {
     /// Takes the incoming call that is reported: its id, its caller and its offer.
     pub fn rings(&mut self) -> (String, RemoteParty, Option<String>) {
         self.event(|event| match event {
-            Event::Incoming { call, from, offer } => Some((call.clone(), from.clone(), offer.clone())),
+            Event::Incoming { call, from, offer, .. } => Some((call.clone(), from.clone(), offer.clone())),
             _ => None,
         })
     }

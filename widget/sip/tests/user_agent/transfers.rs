@@ -1,7 +1,7 @@
 //! Transfers by REFER, as the one who transfers.
 
 use bitcall_sip::message::{Header, Request};
-use bitcall_sip::ua::{Command, Event, TransferFailure, TransferProgress, TransferTarget};
+use bitcall_sip::ua::{Command, Event, InviteOptions, TransferFailure, TransferProgress, TransferTarget};
 
 use crate::test_user_agent::{ANSWER, OFFER, TestUserAgent};
 
@@ -275,7 +275,7 @@ fn an_attended_transfer_names_the_dialog_that_the_other_far_end_takes_over() {
     phone.command(Command::Invite {
         call: "asked".into(),
         target: "300".into(),
-        caller_id: None,
+        options: InviteOptions::default(),
         sdp: Some(OFFER.into()),
     });
     let invite = phone.request("INVITE");

@@ -11,6 +11,19 @@ use crate::message::{Header, Headers, Request, Response};
 use crate::request_template::number;
 use crate::transaction::ServerKey;
 
+/// Limits of the header fields that the driver is told.
+const MAX_TOLD_HEADERS: usize = 16;
+const MAX_TOLD_VALUE_BYTES: usize = 512;
+
+/// The header fields that an application reads: `User-to-User` (RFC 7433) and what begins with `X-`.
+fn told_headers(request: &Headers) -> Vec<(String, String)> {
+    let is_told = |name: &str| {
+        name.eq_ignore_ascii_case("User-to-User") || name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("X-"))
+    };
+    let told = request.iter().filter(|(name, value)| is_told(name) && value.len() <= MAX_TOLD_VALUE_BYTES);
+    told.take(MAX_TOLD_HEADERS).map(|(name, value)| (name.into(), value.into())).collect()
+}
+
 impl Call {
     /// Creates a ringing call and sends 180, or 100 to an INVITE that takes the place of the call `replaces`. None if the
     /// request was rejected.
@@ -46,7 +59,13 @@ impl Call {
         } else {
             call.send_ringing(context, key, request, now);
         }
-        context.emit(Event::Incoming { call: call.id.clone(), from: caller(request), offer: sdp, replaces });
+        context.emit(Event::Incoming {
+            call: call.id.clone(),
+            from: caller(request),
+            offer: sdp,
+            replaces,
+            headers: told_headers(request),
+        });
         Some(call)
     }
 

@@ -5,6 +5,7 @@
 //! provisional response, a 2xx that crosses it, a BYE after a reconnect) and is
 //! removed after a time-out.
 
+mod caller_id;
 mod connected_line;
 mod dispatch;
 mod identity;
@@ -33,6 +34,7 @@ use crate::time::Timers;
 use crate::transaction::{T1_MS, T2_MS, TRANSACTION_TIMEOUT_MS};
 pub(super) use replaces::Replaced;
 
+use caller_id::CallerId;
 use referral::Referral;
 use session_timer::SessionTimer;
 use transfer::Transfer;
@@ -66,6 +68,8 @@ pub(super) struct Call {
     /// Our 2xx or reliable provisional response until its ACK or PRACK.
     retransmission: Option<Retransmission>,
     session_timer: SessionTimer,
+    /// Outgoing: the caller ID that was asked for.
+    caller_id: Option<CallerId>,
     /// The identity that the server asserted last.
     asserted: Option<RemoteParty>,
     /// Our transfer of the call.
@@ -213,6 +217,7 @@ impl Call {
             pending_offer: None,
             retransmission: None,
             session_timer: SessionTimer::default(),
+            caller_id: None,
             asserted: None,
             transfer: None,
             referral: None,

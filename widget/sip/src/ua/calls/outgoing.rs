@@ -2,7 +2,7 @@
 
 use super::super::context::{ALLOW, ClientRequest, RequestRole, SUPPORTED, UaContext};
 use super::super::credential_store::ChallengeRefusal;
-use super::super::interface::{CallId, EndedBy, Event, Millis};
+use super::super::interface::{CallId, EndedBy, Event, InviteOptions, Millis};
 use super::super::status_text::failure_text;
 use super::{
     Call, CallPhase, CallTimer, CancelState, EarlySession, Leg, OFFER_ANSWER_TIMEOUT_MS, OfferAnswer,
@@ -19,19 +19,11 @@ const MAX_LEGS: usize = 16;
 
 impl Call {
     /// An INVITE for a new call to `uri`.
-    pub(in super::super) fn invite_template(
-        context: &mut UaContext,
-        uri: &str,
-        caller_id: Option<&str>,
-    ) -> RequestTemplate {
+    pub(in super::super) fn invite_template(context: &mut UaContext, uri: &str) -> RequestTemplate {
         let mut to = String::from("<");
         to.push_str(uri);
         to.push('>');
-        let template = context.template("INVITE", uri, &to);
-        match caller_id {
-            Some(identity) => template.with("P-Asserted-Identity", &identity_of(context, identity)),
-            None => template,
-        }
+        context.template("INVITE", uri, &to)
     }
 
     /// An INVITE that replaces this call's dialog (RFC 3891 §3): it goes to the same far end, on the same
@@ -55,6 +47,7 @@ impl Call {
         context: &mut UaContext,
         id: CallId,
         mut template: RequestTemplate,
+        options: &InviteOptions,
         sdp: Option<&str>,
         now: Millis,
     ) -> Self {
@@ -63,6 +56,15 @@ impl Call {
         call.outgoing = true;
         template = template.with("Contact", &context.contact()).with("Allow", ALLOW).with("Supported", SUPPORTED);
         call.session_timer.add_to_invite(&context.config.timers, &mut template);
+        if options.is_private {
+            template = template.with("Privacy", "id");
+        }
+        for (name, value) in &options.headers {
+            template = template.with(name, value);
+        }
+        if let Some(caller_id) = &options.caller_id {
+            call.add_caller_id(context, caller_id, &mut template);
+        }
         if let Some(sdp) = sdp {
             template = template.with_body("application/sdp", sdp);
         }
@@ -221,6 +223,7 @@ impl Call {
         }
         self.phase = CallPhase::Established;
         self.invite_status = 200;
+        self.note_caller_id_taken(context);
         self.update_session_timer(response, now);
         let sdp = header_values::sdp(response);
         let early_dialog = Some(header_values::to_tag(response).to_owned());
@@ -299,6 +302,9 @@ impl Call {
                 .then(|| client.tries.next()),
             // A redirection does not use up the attempts for a challenge.
             300..=302 => self.follow_redirection(context, response, &mut template).then(|| client.tries.clone()),
+            403 | 433 | 488 => {
+                self.retry_with_caller_id(context, response, &mut template).then(|| client.tries.clone())
+            }
             _ => None,
         };
         if let Some(tries) = tries {
@@ -360,19 +366,4 @@ impl Call {
         context.request_with_branch(branch, template, self.owner(RequestRole::Cancel), now);
         self.phase = CallPhase::Calling { branch: branch.into(), cancel: CancelState::Sent };
     }
-}
-
-/// The caller ID as name-addr: `<sip:caller@domain>`, or `<…>` around a URI.
-fn identity_of(context: &UaContext, caller_id: &str) -> String {
-    let mut value = String::from("<");
-    if caller_id.contains(':') {
-        value.push_str(caller_id);
-    } else {
-        value.push_str("sip:");
-        value.push_str(&crate::uri::escape_user(caller_id));
-        value.push('@');
-        value.push_str(&context.config.domain);
-    }
-    value.push('>');
-    value
 }

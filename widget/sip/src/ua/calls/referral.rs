@@ -110,7 +110,7 @@ impl Call {
         let referral = self.referral.as_mut().filter(|referral| referral.state == ReferralState::Undecided)?;
         referral.state = ReferralState::Followed { call: call.clone(), told: 100 };
         self.timers.clear(CallTimer::Referral);
-        let mut template = Call::invite_template(context, &referral.target, None);
+        let mut template = Call::invite_template(context, &referral.target);
         if let Some(referred_by) = &referral.referred_by {
             template = template.with("Referred-By", referred_by);
         }

@@ -158,9 +158,7 @@ impl CallList {
         };
         let old = std::mem::replace(&mut call.dialog, replacement.dialog);
         call.detached = false;
-        // What went on in the old dialog has no result any more.
-        call.referral = None;
-        self.fail_transfer(index, "NO_RESULT", "The other side did not report a result");
+        self.forget_old_dialog(index);
         if replacement.present_ended.is_none() {
             self.replaced_dialogs.push((old, now.plus(REPLACED_TIMEOUT_MS)));
         }

@@ -167,10 +167,17 @@ impl CallList {
         call.detached = false;
         call.number = replaced_by.from.number;
         call.display_name = replaced_by.from.display_name.as_deref().map(readable);
-        call.referral = None;
-        self.fail_transfer(index, "CALL_REPLACED", "The other side is another one now");
+        self.forget_old_dialog(index);
         self.notify_call_pages(&replaced_by.dialog, |call| AgentEvent::CallUpdated { call: call.snapshot() });
         replaced_by.present_ended.is_none().then_some(old)
+    }
+
+    /// The call goes on in another dialog: a transfer or referral in the old one has no result any more.
+    pub(super) fn forget_old_dialog(&mut self, index: usize) {
+        self.fail_transfer(index, "NO_RESULT", "The other side did not report a result");
+        if let Some(call) = self.calls.get_mut(index) {
+            call.referral = None;
+        }
     }
 
     /// The new dialog does not come about: the present one goes on, if it still exists.

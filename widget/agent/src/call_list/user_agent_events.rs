@@ -406,6 +406,7 @@ impl CallList {
         match (&mut call.replacement, &mut call.replaced_by) {
             (Some(Replacement { present_ended, .. }), _) | (_, Some(ReplacedBy { present_ended, .. })) => {
                 *present_ended = Some(cause);
+                self.forget_old_dialog(index);
             }
             (None, None) => self.end(index, cause, now),
         }

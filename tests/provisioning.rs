@@ -141,7 +141,8 @@ async fn changed_settings_show_in_panel_and_runtime_reads() {
         "origins": { "allowedOrigins": ["https://CRM.acme.com:443/", "https://crm.acme.com", "https://*.acme.com"] },
         "app": { "popupMode": false, "installable": false, "audioClips": true },
         "behavior": { "host": { "mode": "autologin" }, "sessionRestore": "off", "theme": { "start": "dark", "lock": true },
-                      "calls": { "declineStatus": 480, "redirects": "never", "referrals": "refuse" } },
+                      "calls": { "declineStatus": 480, "redirects": "never", "referrals": "refuse" },
+                      "holdMusic": { "enabled": false, "url": "https://cdn.acme.com/hold.mp3" } },
         "sip": { "server": "PBX.acme.com", "dtmf": "info" },
         "wss": "wss://pbx.acme.com:7443/ws",
         "iceServers": [{ "urls": "stun:stun.acme.com" }, { "urls": ["turn:turn.acme.com"], "username": "u", "credential": "c" }],
@@ -160,6 +161,7 @@ async fn changed_settings_show_in_panel_and_runtime_reads() {
         phone["behavior"]["calls"],
         json!({ "declineStatus": 480, "redirects": "never", "referrals": "refuse" })
     );
+    assert_eq!(phone["behavior"]["holdMusic"], json!({ "enabled": false, "url": "https://cdn.acme.com/hold.mp3" }));
     assert_eq!(phone["sip"], json!({ "domain": "pbx.acme.com", "dtmf": "info" }));
     assert_eq!(phone["wss"], json!(["wss://pbx.acme.com:7443/ws"]));
     assert_eq!(phone["wsUrl"], "wss://pbx.acme.com:7443/ws");
@@ -169,7 +171,7 @@ async fn changed_settings_show_in_panel_and_runtime_reads() {
     }
 
     let reset = json!({ "tenantId": "acme", "sip": null, "wss": null, "iceServers": null, "branding": { "displayName": null },
-                        "behavior": { "calls": null } });
+                        "behavior": { "calls": null, "holdMusic": null } });
     let panel = bitcall.done("PATCH", "/api/tenant/config", reset).await;
     assert_eq!(
         panel["transport"],
@@ -180,6 +182,7 @@ async fn changed_settings_show_in_panel_and_runtime_reads() {
         panel["behavior"]["calls"],
         json!({ "declineStatus": 486, "redirects": "same-domain", "referrals": "own-domain" })
     );
+    assert_eq!(panel["behavior"]["holdMusic"], json!({ "enabled": true, "url": null }));
     assert_eq!(panel["branding"]["displayName"], "acme");
     assert_eq!(panel["branding"]["headerMode"], "logo", "what was not mentioned stays");
 }
@@ -193,6 +196,10 @@ async fn values_that_mislead_people_or_reach_other_tenants_are_refused() {
         ("branding.displayName", json!({ "branding": { "displayName": "Bank \u{202e}kcalb" } })),
         ("branding.displayName", json!({ "branding": { "displayName": "Ac\u{200b}me" } })),
         ("branding.logoLight", json!({ "branding": { "logoLight": "https://user:pw@cdn.acme.com/logo.svg" } })),
+        (
+            "behavior.holdMusic.url",
+            json!({ "behavior": { "holdMusic": { "url": "https://user:pw@cdn.acme.com/a.mp3" } } }),
+        ),
         ("origins.allowedOrigins[0]", json!({ "origins": { "allowedOrigins": ["https://*.co.uk"] } })),
         ("wss", json!({ "wss": "wss://user:pw@pbx.acme.com" })),
         ("sip.domain", json!({ "sip": { "domain": edge("other") } })),

@@ -29,8 +29,8 @@ pub fn settings(form: &mut Form) -> Option<SettingsChange> {
     let mut change = SettingsChange::default();
     form.section("branding", |form| {
         change.display_name = form.change("displayName", line(MAX_NAME_CHARS));
-        change.logo_light = form.change("logoLight", checked(https_schema, image));
-        change.logo_dark = form.change("logoDark", checked(https_schema, image));
+        change.logo_light = form.change("logoLight", checked(https_schema, https_address));
+        change.logo_dark = form.change("logoDark", checked(https_schema, https_address));
         change.theme_color = form.change("themeColor", checked(colour_schema, colour));
         change.header_mode = form.change("headerMode", choice(&["logo", "name", "both"]));
     });
@@ -54,6 +54,10 @@ pub fn settings(form: &mut Form) -> Option<SettingsChange> {
             change.decline_status = form.change("declineStatus", DeclineStatusType);
             change.redirects = form.change("redirects", choice(&["never", "same-domain", "any-domain"]));
             change.referrals = form.change("referrals", choice(&["refuse", "ask", "own-domain"]));
+        });
+        form.section("holdMusic", |form| {
+            change.hold_music = form.change("enabled", boolean());
+            change.hold_music_url = form.change("url", checked(https_schema, https_address));
         });
     });
     let transport = transport(form);
@@ -137,9 +141,9 @@ fn with_credentials() -> InvalidValue {
     InvalidValue::new("must not hold a user name or password: every page that embeds the phone could read them")
 }
 
-/// An address that the phone page may load images from.
+/// An address that the phone page may load images and sound from.
 #[allow(clippy::needless_pass_by_value)] // the shape of all checks
-fn image(text: String) -> Result<String, InvalidValue> {
+fn https_address(text: String) -> Result<String, InvalidValue> {
     match Url::parse(&text) {
         Ok(url) if has_credentials(&url) => Err(with_credentials()),
         Ok(url) if url.scheme() == "https" && has_host_name(url.as_str()) && text.len() <= MAX_URL_CHARS => {
@@ -308,7 +312,7 @@ mod tests {
                 let relay = format!("turn:{host}?transport=udp");
                 assert!(ice_address(relay.clone()).is_ok() && matches(&ice_schema(), &relay), "{relay}");
                 let logo = format!("https://{host}/logo.svg");
-                assert!(image(logo.clone()).is_ok() && matches(&https_schema(), &logo), "{logo}");
+                assert!(https_address(logo.clone()).is_ok() && matches(&https_schema(), &logo), "{logo}");
             }
         }
         for origin in ["https://*.acme.com", "https://*.my-crm.acme.co.uk:8443"] {

@@ -198,6 +198,8 @@ const OPTIONS: &[(&str, &str)] = &[
     ("behavior.calls.declineStatus", "--decline-status"),
     ("behavior.calls.redirects", "--redirects"),
     ("behavior.calls.referrals", "--referrals"),
+    ("behavior.holdMusic.enabled", "--hold-music"),
+    ("behavior.holdMusic.url", "--hold-music-url"),
     ("features.authLink", "--auth-link"),
     ("sip.domain", "--sip-domain"),
     ("sip.dtmf", "--dtmf"),

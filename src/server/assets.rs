@@ -34,7 +34,7 @@ const PHONE_PAGE: &str = "/webphone/";
 /// is allowed.
 const PHONE_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; \
     worker-src 'self'; style-src 'self'; img-src 'self' https: data:; \
-    media-src 'self' https: blob:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'";
+    media-src 'self' https: blob:; connect-src 'self' https: ws: wss:; base-uri 'none'; form-action 'none'";
 
 /// For the site: it runs the loader, which frames the phone.
 const SITE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \

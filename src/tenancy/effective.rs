@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use bitcall_wire::config::{
-    Behavior, Branding, CallBehavior, Capabilities, Features, HostBehavior, RuntimeConfig, SipConfig, Theme,
+    Behavior, Branding, CallBehavior, Capabilities, Features, HoldMusic, HostBehavior, RuntimeConfig, SipConfig, Theme,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -162,6 +162,10 @@ pub fn effective(tenant: &TenantId, settings: &Settings, rights: &Entitlements, 
                 decline_status: settings.decline_status.unwrap_or_default(),
                 redirects: settings.redirects.unwrap_or_default(),
                 referrals: settings.referrals.unwrap_or_default(),
+            },
+            hold_music: HoldMusic {
+                enabled: settings.hold_music.unwrap_or(true),
+                url: settings.hold_music_url.clone(),
             },
         },
         capabilities: Capabilities {

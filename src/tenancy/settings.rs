@@ -35,6 +35,8 @@ pub struct Settings {
     pub decline_status: Option<DeclineStatus>,
     pub redirects: Option<Redirects>,
     pub referrals: Option<Referrals>,
+    pub hold_music: Option<bool>,
+    pub hold_music_url: Option<String>,
     pub sip_domain: Option<String>,
     pub dtmf: Option<Dtmf>,
     pub wss: Option<Vec<String>>,
@@ -107,6 +109,8 @@ pub struct SettingsChange {
     pub decline_status: Change<DeclineStatus>,
     pub redirects: Change<Redirects>,
     pub referrals: Change<Referrals>,
+    pub hold_music: Change<bool>,
+    pub hold_music_url: Change<String>,
     pub sip_domain: Change<String>,
     pub dtmf: Change<Dtmf>,
     pub wss: Change<Vec<String>>,
@@ -141,6 +145,8 @@ impl Settings {
         change.decline_status.apply(&mut self.decline_status);
         change.redirects.apply(&mut self.redirects);
         change.referrals.apply(&mut self.referrals);
+        change.hold_music.apply(&mut self.hold_music);
+        change.hold_music_url.apply(&mut self.hold_music_url);
         change.sip_domain.apply(&mut self.sip_domain);
         change.dtmf.apply(&mut self.dtmf);
         change.wss.apply(&mut self.wss);

@@ -125,6 +125,7 @@ struct BehaviorSettingsView {
     theme: ThemeSettingsView,
     cookie_mode: Option<CookieMode>,
     calls: CallSettingsView,
+    hold_music: HoldMusicSettingsView,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -134,6 +135,13 @@ struct CallSettingsView {
     decline_status: Option<DeclineStatus>,
     redirects: Option<Redirects>,
     referrals: Option<Referrals>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RawHoldMusic")]
+struct HoldMusicSettingsView {
+    enabled: Option<bool>,
+    url: Option<String>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -190,6 +198,7 @@ impl From<&Settings> for SettingsView {
                     redirects: settings.redirects,
                     referrals: settings.referrals,
                 },
+                hold_music: HoldMusicSettingsView { enabled: settings.hold_music, url: settings.hold_music_url },
             },
             sip: SipSettingsView { domain: settings.sip_domain, dtmf: settings.dtmf },
             wss: settings.wss,

@@ -89,6 +89,12 @@ struct BehaviourOptions {
     /// What happens when the other side transfers a call
     #[arg(long, value_parser = ["refuse", "ask", "own-domain"], value_name = "POLICY")]
     referrals: Option<String>,
+    /// Whether a party on hold hears music
+    #[arg(long, value_parser = on_off(), value_name = "SWITCH")]
+    hold_music: Option<bool>,
+    /// OGG or MP3 file (https, readable by CORS) that a party on hold hears in place of the phone's own melody
+    #[arg(long, value_name = "URL")]
+    hold_music_url: Option<String>,
 }
 
 impl ChangeSettings {
@@ -135,5 +141,7 @@ impl BehaviourOptions {
         body.set("behavior.calls.declineStatus", self.decline_status);
         body.set("behavior.calls.redirects", self.redirects);
         body.set("behavior.calls.referrals", self.referrals);
+        body.set("behavior.holdMusic.enabled", self.hold_music);
+        body.set("behavior.holdMusic.url", self.hold_music_url);
     }
 }

@@ -72,6 +72,7 @@ pub struct Behavior {
     pub theme: Theme,
     pub cookie_mode: CookieMode,
     pub calls: CallBehavior,
+    pub hold_music: HoldMusic,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,6 +170,24 @@ pub enum Referrals {
     /// One to an address in the SIP domain or to a telephone number is followed; the person decides about others.
     #[default]
     OwnDomain,
+}
+
+/// What a party hears that is put on hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", default)]
+pub struct HoldMusic {
+    /// `false`: silence.
+    pub enabled: bool,
+    /// An OGG or MP3 file of at most 8 MB that is played in a loop; its server lets the phone's page read it by CORS. null: a
+    /// melody of the phone's own, which also stands in for a file that cannot be had or decoded.
+    pub url: Option<String>,
+}
+
+impl Default for HoldMusic {
+    fn default() -> Self {
+        Self { enabled: true, url: None }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -266,7 +266,7 @@ async fn only_one_far_end_hears_the_person() {
     carl.hears(TONE).await;
     anna.hears_no_more(TONE).await;
 
-    // Carl's side refuses to be held, and hears nothing all the same.
+    // Carl's side refuses to be held, and hears nothing of the microphone all the same.
     frame.click("button", "Switch to Anna").await;
     frame.hears_only(900).await;
     anna.hears(TONE).await;

@@ -44,6 +44,7 @@ mod embedding;
 mod file_modes;
 mod full_disk;
 mod hold;
+mod hold_music;
 mod host_page_trust;
 mod idempotency;
 mod init;

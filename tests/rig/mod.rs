@@ -18,6 +18,7 @@ pub mod coturn;
 pub mod fault_proxy;
 pub mod host;
 pub mod http;
+pub mod https_file;
 pub mod kamailio;
 pub mod office;
 pub mod pebble;

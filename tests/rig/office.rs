@@ -1,6 +1,6 @@
 //! A phone whose server is the [`B2bua`].
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::b2bua::B2bua;
 use super::bitcall::Bitcall;
@@ -13,8 +13,8 @@ pub struct Office {
     pub phone: TestPhone,
     pub b2bua: B2bua,
     pub browser: Browser,
+    pub bitcall: Bitcall,
     host: Host,
-    _bitcall: Bitcall,
 }
 
 impl Office {
@@ -22,6 +22,11 @@ impl Office {
     pub const TONE: u32 = 600;
 
     pub async fn open() -> Self {
+        Self::open_with(json!({})).await
+    }
+
+    /// With further settings of the tenant.
+    pub async fn open_with(more: Value) -> Self {
         let b2bua = B2bua::start().await;
         let bitcall = Bitcall::demo().await;
         let fields = signed_in_as(B2bua::USERNAME, B2bua::DOMAIN, B2bua::PASSWORD);
@@ -32,10 +37,11 @@ impl Office {
             "wss": b2bua.ws(),
         });
         bitcall.patch(settings).await;
+        bitcall.patch(more).await;
         let browser = Browser::start(Self::TONE).await;
         let phone = TestPhone::open(&browser, &host.url("/")).await;
         phone.ready().await;
-        Self { phone, b2bua, browser, host, _bitcall: bitcall }
+        Self { phone, b2bua, browser, bitcall, host }
     }
 
     /// The same phone in another tab.

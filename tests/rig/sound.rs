@@ -10,6 +10,11 @@ pub const RATE: u32 = 48_000;
 /// is a whole number of periods for every whole `hz`, so a player that loops
 /// the file makes no click.
 pub fn write_tone(path: &Path, hz: u32) {
+    std::fs::write(path, tone(hz)).unwrap();
+}
+
+/// The file that [`write_tone`] writes.
+pub fn tone(hz: u32) -> Vec<u8> {
     let samples: Vec<i16> = (0..RATE * 2)
         .map(|n| {
             let phase = TAU * f64::from(hz) * f64::from(n) / f64::from(RATE);
@@ -18,7 +23,7 @@ pub fn write_tone(path: &Path, hz: u32) {
             sample
         })
         .collect();
-    std::fs::write(path, wav(&samples)).unwrap();
+    wav(&samples)
 }
 
 /// The share of a recording's energy that lies at `hz`, from 0 to 1 (Goertzel).

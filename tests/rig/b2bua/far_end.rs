@@ -14,6 +14,8 @@ const RATE: u32 = 8_000;
 const HEARD_SAMPLES: usize = 4_000;
 /// Packets that come later than this after the one before begin something new.
 const GAP: Duration = Duration::from_millis(300);
+/// A sample below it is silent: 40 dB below the loudest.
+const QUIET: u16 = 300;
 
 /// What happens to calls to a far end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +49,16 @@ pub struct EarlyMedia {
 struct Heard {
     samples: VecDeque<i16>,
     last: Option<Instant>,
+    silence: Silence,
+}
+
+/// Samples since [`Party::listen`].
+#[derive(Default)]
+struct Silence {
+    heard: usize,
+    /// How many of the last samples were silent, one after another.
+    now: usize,
+    longest: usize,
 }
 
 impl Party {
@@ -80,7 +92,10 @@ impl Party {
             heard.samples.clear();
         }
         heard.last = Some(now);
-        heard.samples.extend(payload.iter().map(|byte| from_mu_law(*byte)));
+        for sample in payload.iter().map(|byte| from_mu_law(*byte)) {
+            heard.samples.push_back(sample);
+            heard.silence.add(sample);
+        }
         let surplus = heard.samples.len().saturating_sub(HEARD_SAMPLES);
         heard.samples.drain(..surplus);
     }
@@ -90,12 +105,31 @@ impl Party {
         self.heard.lock().unwrap().samples.clear();
     }
 
+    /// Begins to count silent samples.
+    pub fn listen(&self) {
+        self.heard.lock().unwrap().silence = Silence::default();
+    }
+
+    /// How many samples have come since [`Self::listen`], and the longest silence in them.
+    pub fn silence(&self) -> (usize, Duration) {
+        let silence = &self.heard.lock().unwrap().silence;
+        (silence.heard, Duration::from_micros(silence.longest as u64 * 1_000_000 / u64::from(RATE)))
+    }
+
     /// The share of `hz` in the last half second, from 0 to 1; `None` when less than that has come without a gap.
     pub fn share_of(&self, hz: u32) -> Option<f64> {
         let mut heard = self.heard.lock().unwrap();
         let fresh = heard.last.is_some_and(|last| last.elapsed() < GAP);
         (fresh && heard.samples.len() == HEARD_SAMPLES)
             .then(|| sound::share_at(heard.samples.make_contiguous(), RATE, f64::from(hz)))
+    }
+}
+
+impl Silence {
+    fn add(&mut self, sample: i16) {
+        self.heard += 1;
+        self.now = if sample.unsigned_abs() < QUIET { self.now + 1 } else { 0 };
+        self.longest = self.longest.max(self.now);
     }
 }
 

@@ -191,6 +191,36 @@ impl FarEnd {
         .await;
     }
 
+    /// Waits until nothing but silence has arrived for one second.
+    pub async fn hears_silence(&self) {
+        self.party.listen();
+        until(&format!("{} to hear silence", self.party.name), async || match self.party.silence() {
+            (_, longest) if longest >= Duration::from_secs(1) => Ok(()),
+            (heard, longest) => Err(format!("{longest:?} at most, in {heard} samples")),
+        })
+        .await;
+    }
+
+    /// Waits until each of these tones was a tenth or more of half a second's energy, one after another or together.
+    pub async fn hears_notes(&self, notes: &[u32]) {
+        let mut missing = notes.to_vec();
+        until(&format!("{} to hear notes of {notes:?} Hz", self.party.name), async || {
+            missing.retain(|hz| self.party.share_of(*hz).unwrap_or(0.0) < 0.1);
+            if missing.is_empty() { Ok(()) } else { Err(format!("not heard yet: {missing:?}")) }
+        })
+        .await;
+    }
+
+    /// Listens to the next `samples` samples of 8 kHz, and returns how long the longest silence in them was.
+    pub async fn longest_silence_in(&self, samples: usize) -> Duration {
+        self.party.listen();
+        until(&format!("{} to hear {samples} samples", self.party.name), async || match self.party.silence() {
+            (heard, longest) if heard >= samples => Ok(longest),
+            (heard, _) => Err(format!("{heard} samples")),
+        })
+        .await
+    }
+
     /// Waits until nothing of a tone of `hz` has arrived for one second.
     pub async fn hears_no_more(&self, hz: u32) {
         let mut since = Instant::now();

@@ -9,13 +9,17 @@ mod codecs;
 mod connection_state;
 mod devices;
 mod early_media;
+mod hold_music;
 mod ice_gathering;
 mod microphone;
+mod mix;
 mod mute_states;
+mod outgoing_audio;
+pub(crate) mod page_audio;
 mod peer_connection;
 mod prepared_offer;
 mod sdp;
-pub(crate) mod speaker;
+mod speaker;
 mod stats;
 mod voice_gate;
 
@@ -26,7 +30,7 @@ use std::rc::Rc;
 use bitcall_wire::agent_protocol::{
     AgentSnapshot, CallId, CallState, MediaError, MediaReply, MediaRequest, RegistrationStatus, ToAgent,
 };
-use bitcall_wire::config::{Dtmf, IceServer};
+use bitcall_wire::config::{self, Dtmf, IceServer};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{HtmlAudioElement, MediaStream};
 
@@ -35,8 +39,10 @@ use crate::tones::Tones;
 use call_media::CallMedia;
 pub use devices::{Device, Devices};
 use early_media::EarlyMediaWatch;
+use hold_music::HoldMusic;
 use microphone::Microphone;
 use mute_states::MuteStates;
+use page_audio::PageAudio;
 use prepared_offer::{OfferCache, PrepareReason};
 use speaker::Speaker;
 use voice_gate::VoiceGates;
@@ -53,6 +59,7 @@ const HOLD_TIMEOUT_MS: [i32; 2] = [2_000, 500];
 pub struct MediaSettings {
     pub ice_servers: Vec<IceServer>,
     pub dtmf: Dtmf,
+    pub hold_music: config::HoldMusic,
     /// Device ids as the person chose them; `None` is the system's default.
     pub microphone: Option<String>,
     pub speaker: Option<String>,
@@ -100,6 +107,8 @@ struct Inner {
     early_media: RefCell<Option<EarlyMediaWatch>>,
     microphone: Microphone,
     speaker: Speaker,
+    audio: Rc<PageAudio>,
+    hold_music: Rc<HoldMusic>,
     tones: Tones,
     send: RefCell<Option<AgentSender>>,
     on_notice: Box<dyn Fn(MediaNotice)>,
@@ -115,15 +124,18 @@ struct Inner {
 impl Media {
     /// `on_notice` is never called before this function has returned.
     pub fn new(settings: MediaSettings, on_notice: impl Fn(MediaNotice) + 'static) -> Media {
+        let audio = Rc::new(PageAudio::new(settings.speaker.clone()));
         let media = Media(Rc::new(Inner {
             microphone: Microphone::new(settings.microphone.clone()),
             speaker: Speaker::new(settings.speaker.clone()),
+            tones: Tones::silent(&audio),
+            audio,
+            hold_music: HoldMusic::new(settings.hold_music.clone()),
             settings: RefCell::new(settings),
             media_by_call: RefCell::default(),
             mutes: RefCell::default(),
             gates: RefCell::default(),
             early_media: RefCell::default(),
-            tones: Tones::silent(),
             send: RefCell::default(),
             on_notice: Box::new(on_notice),
             levels: RefCell::default(),
@@ -193,7 +205,7 @@ impl Media {
 
     /// Takes effect in running calls. `None`: the system's default.
     pub fn choose_speaker(&self, id: Option<String>) {
-        self.0.tones.use_speaker(id.as_deref());
+        self.0.audio.use_speaker(id.as_deref());
         self.0.speaker.choose_device(id);
         self.refresh_devices();
     }
@@ -206,7 +218,8 @@ impl Media {
     /// Unlocks audio playback, inside a user gesture. The agent client calls it on every click and key
     /// press.
     pub fn unlock(&self) {
-        self.0.tones.unlock();
+        self.0.audio.unlock();
+        self.0.tones.update();
         self.0.speaker.play_all();
         self.0.set_sound_blocked(false);
     }
@@ -281,7 +294,7 @@ impl Media {
         });
     }
 
-    /// Applies the agent's state: who has the voice, tones, level meters, ended calls.
+    /// Applies the agent's state: who has the voice, hold music, tones, level meters, ended calls.
     pub(crate) fn apply_snapshot(&self, snapshot: &AgentSnapshot, page: &str) {
         let gates = self.0.gates.borrow_mut().apply_snapshot(snapshot, page);
         for call in gates.lost {
@@ -302,6 +315,10 @@ impl Media {
             if ended || elsewhere {
                 self.close(&call.id);
             }
+        }
+        self.0.hold_music.apply_snapshot(snapshot, page);
+        for call_media in self.0.media_by_call.borrow().values() {
+            call_media.set_hold_music(self.0.hold_music.is_due(call_media.call()));
         }
         for call in gates.opened {
             self.0.apply_gate(&call);
@@ -338,6 +355,7 @@ impl Inner {
         let call_media = CallMedia::new(call, Rc::downgrade(self));
         call_media.set_muted(self.mutes.borrow().is_muted(call));
         call_media.set_voice(self.gates.borrow().is_open(call));
+        call_media.set_hold_music(self.hold_music.is_due(call));
         self.media_by_call.borrow_mut().insert(call.to_owned(), Rc::clone(&call_media));
         call_media
     }
@@ -438,7 +456,7 @@ impl Inner {
             match opened {
                 Ok(track) => {
                     for call_media in &media_by_call {
-                        call_media.replace_track(&track).await;
+                        call_media.replace_microphone(&track);
                     }
                     if inner.microphone_lost.replace(false) {
                         inner.notify(MediaNotice::MicrophoneBack);

@@ -209,6 +209,7 @@ impl App {
         let settings = media::MediaSettings {
             ice_servers: config.ice_servers.clone(),
             dtmf: config.sip.dtmf,
+            hold_music: config.behavior.hold_music.clone(),
             microphone: storage.get(MICROPHONE_KEY),
             speaker: storage.get(SPEAKER_KEY),
         };

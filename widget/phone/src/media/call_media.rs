@@ -1,4 +1,4 @@
-//! The media of one call: its peer connections, its copy of the microphone track, its audio elements.
+//! The media of one call: its peer connections, what they send, its audio elements.
 //!
 //! A call has one connection. When the far end's offer comes from another endpoint, the answer is made by a second
 //! one beside it: the first keeps the sound until the second is connected, so that an offer that is refused,
@@ -15,18 +15,16 @@ use wasm_bindgen_futures::spawn_local;
 use web_sys::MediaStreamTrack;
 
 use super::microphone::MediaFailure;
+use super::outgoing_audio::OutgoingAudio;
 use super::peer_connection::{PeerConnection, other_error};
 use super::prepared_offer::PreparedOffer;
 use super::sdp::{RejectedSections, RemoteDescription};
 use super::{Inner, MediaNotice, stats};
-use crate::browser::{EventListener, mark, sleep};
-
-/// The microphone is reopened when the operating system mutes it for longer than this.
-const SILENCED_TRACK_TIMEOUT_MS: i32 = 1_500;
+use crate::browser::mark;
 
 enum MediaTask {
     /// The offer was sent already: attach the microphone.
-    AttachMicrophone(Rc<PeerConnection>),
+    AttachMicrophone,
     /// Create the first offer before the agent requests it, or wait for the prepared one.
     PrepareOffer(Option<Rc<PreparedOffer>>),
     Request(u32, MediaRequest),
@@ -45,15 +43,13 @@ pub struct CallMedia {
     rejected: RefCell<RejectedSections>,
     /// The far end's last offer is answered here, and nothing else happened since: it may still withdraw it.
     withdrawable: RefCell<Option<Withdrawable>>,
-    /// This call's own copy of the microphone track: muting it does not affect other calls.
-    track: RefCell<Option<(MediaStreamTrack, [EventListener; 2])>>,
+    outgoing: Rc<OutgoingAudio>,
     /// The first offer, created before it was requested.
     prepared: RefCell<Option<Result<String, MediaFailure>>>,
     tasks: RefCell<VecDeque<MediaTask>>,
     is_running: Cell<bool>,
-    muted: Cell<bool>,
-    /// The call has the voice.
-    voice: Cell<bool>,
+    /// The far end is heard.
+    audible: Cell<bool>,
     closed: Cell<bool>,
     was_in_snapshot: Cell<bool>,
     measuring: Cell<bool>,
@@ -70,18 +66,17 @@ impl CallMedia {
     pub fn new(call: &str, media: Weak<Inner>) -> Rc<CallMedia> {
         Rc::new(CallMedia {
             call: call.to_owned(),
+            outgoing: OutgoingAudio::new(Weak::clone(&media)),
             media,
             connection: RefCell::default(),
             successor: RefCell::default(),
             reported: Cell::new(None),
             rejected: RefCell::default(),
             withdrawable: RefCell::default(),
-            track: RefCell::default(),
             prepared: RefCell::default(),
             tasks: RefCell::default(),
             is_running: Cell::new(false),
-            muted: Cell::new(false),
-            voice: Cell::new(false),
+            audible: Cell::new(false),
             closed: Cell::new(false),
             was_in_snapshot: Cell::new(false),
             measuring: Cell::new(false),
@@ -98,7 +93,7 @@ impl CallMedia {
         self.set_connection(&prepared.connection);
         let offer = prepared.offer();
         self.enqueue(match offer {
-            Some(_) => MediaTask::AttachMicrophone(Rc::clone(&prepared.connection)),
+            Some(_) => MediaTask::AttachMicrophone,
             None => MediaTask::PrepareOffer(Some(prepared)),
         });
         offer
@@ -112,9 +107,7 @@ impl CallMedia {
     pub fn close(&self) {
         self.closed.set(true);
         self.tasks.borrow_mut().clear();
-        if let Some((track, _)) = self.track.borrow_mut().take() {
-            track.stop();
-        }
+        self.outgoing.close();
         self.successor.take();
         self.connection.take();
     }
@@ -132,12 +125,11 @@ impl CallMedia {
 
     /// Has a microphone track, even if the track has ended.
     pub fn has_microphone(&self) -> bool {
-        self.track.borrow().is_some()
+        self.outgoing.has_microphone()
     }
 
     pub fn set_muted(self: &Rc<Self>, muted: bool) {
-        self.muted.set(muted);
-        self.apply_voice();
+        self.outgoing.set_muted(muted);
         if muted {
             // Updates the level meter at once, not at the next interval.
             self.measure();
@@ -146,9 +138,15 @@ impl CallMedia {
 
     /// Without the voice, nothing of the microphone is sent and nothing is played, whatever the far end sends.
     pub fn set_voice(&self, voice: bool) {
-        if self.voice.replace(voice) != voice {
-            self.apply_voice();
+        self.outgoing.set_voice(voice);
+        self.audible.set(voice);
+        for connection in [self.connection(), self.successor()].into_iter().flatten() {
+            connection.set_audible(voice);
         }
+    }
+
+    pub fn set_hold_music(&self, due: bool) {
+        self.outgoing.set_hold_music(due);
     }
 
     /// False where RFC 4733 was not negotiated.
@@ -156,14 +154,9 @@ impl CallMedia {
         self.connection().is_some_and(|connection| connection.send_digit(digit))
     }
 
-    /// Replaces the microphone track.
-    pub async fn replace_track(self: &Rc<Self>, microphone: &MediaStreamTrack) {
-        if self.closed.get() || self.track.borrow().is_none() {
-            return;
-        }
-        let track = self.set_microphone(microphone);
-        for connection in [self.connection(), self.successor()].into_iter().flatten() {
-            connection.set_track(&track).await;
+    pub fn replace_microphone(&self, microphone: &MediaStreamTrack) {
+        if self.has_microphone() {
+            self.outgoing.set_microphone(microphone);
         }
     }
 
@@ -190,7 +183,7 @@ impl CallMedia {
                 media.notify(MediaNotice::Levels {
                     call: this.call.clone(),
                     // The level that the browser reports takes about 300 ms to fall.
-                    microphone: if this.is_silenced() { 0.0 } else { levels.microphone },
+                    microphone: if this.outgoing.is_silenced() { 0.0 } else { levels.microphone },
                     remote: levels.remote,
                 });
             }
@@ -208,11 +201,6 @@ impl CallMedia {
     /// The connection that the last description belongs to.
     fn newest(&self) -> Option<Rc<PeerConnection>> {
         self.successor().or_else(|| self.connection())
-    }
-
-    fn track(&self) -> Option<MediaStreamTrack> {
-        let track = self.track.borrow();
-        track.as_ref().map(|(track, _)| Clone::clone(track))
     }
 
     fn enqueue(self: &Rc<Self>, task: MediaTask) {
@@ -237,10 +225,10 @@ impl CallMedia {
 
     async fn run_task(self: &Rc<Self>, task: MediaTask) {
         match task {
-            MediaTask::AttachMicrophone(connection) => {
+            MediaTask::AttachMicrophone => {
                 if let Some(media) = self.media.upgrade() {
                     // Runs in the background and reports its own failure.
-                    let _ = self.attach_microphone(&media, &connection, true).await;
+                    let _ = self.attach_microphone(&media, true).await;
                 }
             }
             MediaTask::PrepareOffer(prepared) => {
@@ -295,7 +283,7 @@ impl CallMedia {
             && let Some(offer) = prepared.wait_for_offer().await
         {
             let media = self.media.upgrade().ok_or_else(call_over_error)?;
-            self.attach_microphone(&media, &prepared.connection, true).await?;
+            self.attach_microphone(&media, true).await?;
             return Ok(offer);
         }
         self.offer(MediaDirection::SendRecv, OfferKind::Current, None).await
@@ -318,11 +306,11 @@ impl CallMedia {
             Some(connection) => connection,
             None => self.connect()?,
         };
-        let track = self.track();
+        let track = self.outgoing.track();
         let restarts = kind == OfferKind::RestartIce;
         let sdp = connection.offer(direction, restarts, track.as_ref(), codec).await;
         let sdp = sdp.map_err(|error| other_error("The offer could not be made", &error))?;
-        self.attach_microphone(&media, &connection, ready).await?;
+        self.attach_microphone(&media, ready).await?;
         Ok(self.rejected.borrow().offer(&sdp))
     }
 
@@ -333,8 +321,7 @@ impl CallMedia {
         let ready = self.microphone_ready(&media).await?;
         let is_first = self.connection.borrow().is_none();
         let connection = self.connection_for(&offer)?;
-        let track = self.track();
-        let answered = connection.answer(&offer, direction, track.as_ref()).await;
+        let answered = connection.answer(&offer, direction, self.outgoing.track().as_ref()).await;
         let by_successor = self.is_successor(&connection);
         if answered.is_err() && by_successor {
             self.discard_successor();
@@ -344,7 +331,7 @@ impl CallMedia {
         let sdp = answered?;
         let rejected = self.rejected.replace(offer.rejected_sections());
         *self.withdrawable.borrow_mut() = Some(Withdrawable { rejected, by_successor });
-        self.attach_microphone(&media, &connection, ready).await?;
+        self.attach_microphone(&media, ready).await?;
         Ok(offer.answer(&sdp))
     }
 
@@ -404,7 +391,7 @@ impl CallMedia {
     /// the microphone can be opened while the call is set up. Otherwise the permission prompt comes first.
     /// Until then browsers replace host addresses by `.local` names, which SIP servers cannot resolve.
     async fn microphone_ready(&self, media: &Rc<Inner>) -> Result<bool, MediaFailure> {
-        if self.track.borrow().is_some() {
+        if self.has_microphone() {
             return Ok(true);
         }
         let ready = media.microphone.opens_without_prompt().await;
@@ -414,22 +401,19 @@ impl CallMedia {
         Ok(ready)
     }
 
-    /// Attaches the microphone; in the background when `later`.
-    async fn attach_microphone(
-        self: &Rc<Self>,
-        media: &Rc<Inner>,
-        connection: &Rc<PeerConnection>,
-        later: bool,
-    ) -> Result<(), MediaFailure> {
-        if self.track.borrow().is_some() {
+    /// Attaches the microphone; in the background when `later`. What is sent may have changed while the description
+    /// was made, so the senders are updated in any case.
+    async fn attach_microphone(self: &Rc<Self>, media: &Rc<Inner>, later: bool) -> Result<(), MediaFailure> {
+        if self.has_microphone() {
+            self.outgoing.update_senders();
             return Ok(());
         }
         if !later || media.microphone.is_open() {
-            return self.open_microphone(media, connection).await;
+            return self.open_microphone(media).await;
         }
-        let (this, media, connection) = (Rc::clone(self), Rc::clone(media), Rc::clone(connection));
+        let (this, media) = (Rc::clone(self), Rc::clone(media));
         spawn_local(async move {
-            if let Err(error) = this.open_microphone(&media, &connection).await
+            if let Err(error) = this.open_microphone(&media).await
                 && !this.closed.get()
             {
                 let call = this.call.clone();
@@ -440,21 +424,14 @@ impl CallMedia {
         Ok(())
     }
 
-    async fn open_microphone(
-        self: &Rc<Self>,
-        media: &Rc<Inner>,
-        connection: &Rc<PeerConnection>,
-    ) -> Result<(), MediaFailure> {
+    async fn open_microphone(self: &Rc<Self>, media: &Rc<Inner>) -> Result<(), MediaFailure> {
         let microphone = media.microphone.open().await?;
         if self.closed.get() {
             media.release_microphone_if_idle();
             return Err(call_over_error());
         }
-        let track = self.track().unwrap_or_else(|| self.set_microphone(&microphone));
-        connection.set_track(&track).await;
-        // Another connection may have taken this one's place while the microphone was being opened.
-        if let Some(newest) = self.newest().filter(|newest| !Rc::ptr_eq(newest, connection)) {
-            newest.set_track(&track).await;
+        if !self.has_microphone() {
+            self.outgoing.set_microphone(&microphone);
         }
         Ok(())
     }
@@ -486,7 +463,8 @@ impl CallMedia {
                 this.state_changed();
             }
         });
-        connection.set_audible(self.voice.get());
+        connection.set_audible(self.audible.get());
+        self.outgoing.add_connection(connection);
         self.reported.set(None);
     }
 
@@ -509,65 +487,6 @@ impl CallMedia {
             media.send(ToAgent::MediaChanged { call: self.call.clone(), state });
         }
     }
-
-    fn set_microphone(self: &Rc<Self>, microphone: &MediaStreamTrack) -> MediaStreamTrack {
-        let track = clone_track(microphone);
-        let weak = self.media.clone();
-        let ended = EventListener::new(&track, "ended", move |_| {
-            if let Some(media) = weak.upgrade() {
-                media.reopen_microphone();
-            }
-        });
-        let weak = Rc::downgrade(self);
-        let silenced = EventListener::new(&track, "mute", move |_| {
-            if let Some(this) = weak.upgrade() {
-                this.check_silenced_track();
-            }
-        });
-        if let Some((old, _)) = self.track.replace(Some((Clone::clone(&track), [ended, silenced]))) {
-            old.stop();
-        }
-        self.apply_voice();
-        track
-    }
-
-    /// The operating system has muted the track (a headset was switched off, another program took the
-    /// device). Reopens the microphone if it stays muted, because opening another device may also mute the
-    /// old track for a moment.
-    fn check_silenced_track(self: &Rc<Self>) {
-        let this = Rc::clone(self);
-        spawn_local(async move {
-            let before = this.track();
-            sleep(SILENCED_TRACK_TIMEOUT_MS).await;
-            let track = this.track();
-            if track == before
-                && track.is_some_and(|track| track.muted())
-                && let Some(media) = this.media.upgrade()
-            {
-                media.reopen_microphone();
-            }
-        });
-    }
-
-    /// The far end must not hear the person.
-    fn is_silenced(&self) -> bool {
-        self.muted.get() || !self.voice.get()
-    }
-
-    fn apply_voice(&self) {
-        if let Some((track, _)) = &*self.track.borrow() {
-            track.set_enabled(!self.is_silenced());
-        }
-        for connection in [self.connection(), self.successor()].into_iter().flatten() {
-            connection.set_audible(self.voice.get());
-        }
-    }
-}
-
-/// JavaScript's `MediaStreamTrack.clone()`, which creates a second track. web-sys gives it the name of
-/// Rust's `clone`.
-fn clone_track(microphone: &MediaStreamTrack) -> MediaStreamTrack {
-    MediaStreamTrack::clone(microphone)
 }
 
 fn call_over_error() -> MediaFailure {

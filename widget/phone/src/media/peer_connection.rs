@@ -22,6 +22,7 @@ use super::connection_state::media_state;
 use super::ice_gathering::IceGathering;
 use super::microphone::MediaFailure;
 use super::sdp::{AgreedForm, ConnectionForm, RemoteDescription};
+use super::speaker::ignore_rejection;
 use super::{Inner, codecs, sdp};
 use crate::browser::{EventListener, object};
 
@@ -174,7 +175,7 @@ impl PeerConnection {
         self.set_remote(RtcSdpType::Offer, &offer.for_connection(&self.form(true))).await?;
         *self.remote_fingerprints.borrow_mut() = offer.fingerprints();
         if let Some(track) = track {
-            self.set_track(track).await;
+            self.send(track);
         }
         if let Some(transceiver) = self.transceiver() {
             transceiver.set_direction(rtc_direction(direction));
@@ -286,10 +287,11 @@ impl PeerConnection {
         known.is_empty() || description.fingerprints().iter().any(|fingerprint| known.contains(fingerprint))
     }
 
-    pub async fn set_track(&self, track: &MediaStreamTrack) {
+    /// Sends `track` in place of the present one. The last call counts.
+    pub fn send(&self, track: &MediaStreamTrack) {
         if let Some(transceiver) = self.transceiver() {
             // Fails only on a closed connection.
-            let _ = JsFuture::from(transceiver.sender().replace_track(Some(track))).await;
+            ignore_rejection(transceiver.sender().replace_track(Some(track)));
         }
     }
 

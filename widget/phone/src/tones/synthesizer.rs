@@ -1,6 +1,8 @@
 //! Plays tone bursts by Web Audio: two sine waves each, faded in and out, because an abrupt edge clicks.
 
-use web_sys::{AudioContext, AudioNode, GainNode, OscillatorNode};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{AudioBuffer, AudioNode, BaseAudioContext, GainNode, OfflineAudioContext, OscillatorNode};
 
 use super::patterns::{ToneBurst, TonePattern};
 
@@ -11,20 +13,20 @@ const KEY_LOUDNESS: f32 = 0.07;
 
 /// One repetition of a pattern that is playing.
 pub struct PlayingPattern {
-    context: AudioContext,
+    context: BaseAudioContext,
     master: GainNode,
     sources: Vec<OscillatorNode>,
 }
 
 impl PlayingPattern {
     /// `None` when the browser creates no audio nodes.
-    pub fn start(context: &AudioContext, pattern: &TonePattern) -> Option<PlayingPattern> {
+    pub fn start(context: &BaseAudioContext, pattern: &TonePattern) -> Option<PlayingPattern> {
         let master = context.create_gain().ok()?;
         master.gain().set_value(pattern.loudness);
         connect(&master, &context.destination());
         let mut sources = Vec::new();
         for burst in &pattern.bursts {
-            sources.extend(play(context, &master, *burst));
+            sources.extend(play(context, &master, *burst, pattern.decays));
         }
         Some(PlayingPattern { context: context.clone(), master, sources })
     }
@@ -40,17 +42,28 @@ impl PlayingPattern {
 }
 
 /// Plays the tone of a key.
-pub fn play_key_tone(context: &AudioContext, low: f32, high: f32) {
+pub fn play_key_tone(context: &BaseAudioContext, low: f32, high: f32) {
     let pattern = TonePattern {
         bursts: vec![ToneBurst { hertz: [low, high], start_ms: 0.0, length_ms: KEY_TONE_MS }],
         period_ms: 0,
         loudness: KEY_LOUDNESS,
+        decays: false,
     };
     // It ends on its own.
     drop(PlayingPattern::start(context, &pattern));
 }
 
-fn play(context: &AudioContext, master: &GainNode, burst: ToneBurst) -> Vec<OscillatorNode> {
+/// One repetition of the pattern.
+pub async fn render(pattern: &TonePattern, sample_rate: f32) -> Result<AudioBuffer, JsValue> {
+    let samples = f64::from(pattern.period_ms) * f64::from(sample_rate) / 1_000.0;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some seconds")]
+    let samples = samples as u32;
+    let context = OfflineAudioContext::new_with_number_of_channels_and_length_and_sample_rate(1, samples, sample_rate)?;
+    drop(PlayingPattern::start(&context, pattern));
+    Ok(JsFuture::from(context.start_rendering()?).await?.unchecked_into())
+}
+
+fn play(context: &BaseAudioContext, master: &GainNode, burst: ToneBurst, decays: bool) -> Vec<OscillatorNode> {
     let start = context.current_time() + f64::from(burst.start_ms) / 1_000.0;
     let end = start + f64::from(burst.length_ms) / 1_000.0;
     let mut sources = Vec::new();
@@ -62,7 +75,9 @@ fn play(context: &AudioContext, master: &GainNode, burst: ToneBurst) -> Vec<Osci
         let gain = envelope.gain();
         let _ = gain.set_value_at_time(0.0, start);
         let _ = gain.linear_ramp_to_value_at_time(1.0, start + ATTACK_S);
-        let _ = gain.set_value_at_time(1.0, (end - RELEASE_S).max(start + ATTACK_S));
+        if !decays {
+            let _ = gain.set_value_at_time(1.0, (end - RELEASE_S).max(start + ATTACK_S));
+        }
         let _ = gain.linear_ramp_to_value_at_time(0.0, end);
         connect(&source, &envelope);
         connect(&envelope, master);

@@ -1,0 +1,200 @@
+//! What one call sends: microphone → gate → sender, or hold music → mix → sender.
+//!
+//! The gate is the `enabled` of the call's own copy of the microphone's track, so it holds for everything that the
+//! track is connected to. It is open while the call has the voice and is not muted.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+
+use wasm_bindgen_futures::spawn_local;
+use web_sys::MediaStreamTrack;
+
+use super::Inner;
+use super::mix::Mix;
+use super::peer_connection::PeerConnection;
+use crate::browser::{EventListener, sleep};
+
+/// The microphone is reopened when the operating system mutes it for longer than this.
+const SILENCED_TRACK_TIMEOUT_MS: i32 = 1_500;
+
+pub struct OutgoingAudio {
+    media: Weak<Inner>,
+    microphone: RefCell<Option<OwnTrack>>,
+    /// Is sent in place of the microphone.
+    mix: RefCell<Option<Mix>>,
+    muted: Cell<bool>,
+    /// The call has the voice.
+    voice: Cell<bool>,
+    hold_music: Cell<bool>,
+    connections: RefCell<Vec<Weak<PeerConnection>>>,
+    closed: Cell<bool>,
+}
+
+/// A call's copy of the microphone's track: its gate does not affect other calls. Stopped when dropped.
+struct OwnTrack {
+    track: MediaStreamTrack,
+    _listeners: [EventListener; 2],
+}
+
+impl Drop for OwnTrack {
+    fn drop(&mut self) {
+        self.track.stop();
+    }
+}
+
+impl OutgoingAudio {
+    /// Without a microphone; neither muted nor with the voice.
+    pub fn new(media: Weak<Inner>) -> Rc<OutgoingAudio> {
+        Rc::new(OutgoingAudio {
+            media,
+            microphone: RefCell::default(),
+            mix: RefCell::default(),
+            muted: Cell::new(false),
+            voice: Cell::new(false),
+            hold_music: Cell::new(false),
+            connections: RefCell::default(),
+            closed: Cell::new(false),
+        })
+    }
+
+    /// Stops everything at once, for good.
+    pub fn close(&self) {
+        self.closed.set(true);
+        self.microphone.take();
+        self.mix.take();
+    }
+
+    /// Is sent to this connection from now on, as long as it exists.
+    pub fn add_connection(&self, connection: &Rc<PeerConnection>) {
+        let mut connections = self.connections.borrow_mut();
+        connections.retain(|known| known.strong_count() > 0);
+        connections.push(Rc::downgrade(connection));
+    }
+
+    /// Has a microphone track, even if the track has ended.
+    pub fn has_microphone(&self) -> bool {
+        self.microphone.borrow().is_some()
+    }
+
+    /// The far end must not hear the person.
+    pub fn is_silenced(&self) -> bool {
+        self.muted.get() || !self.voice.get()
+    }
+
+    pub fn set_muted(&self, muted: bool) {
+        self.muted.set(muted);
+        self.apply_gate();
+    }
+
+    /// Whether the call has the voice.
+    pub fn set_voice(&self, voice: bool) {
+        self.voice.set(voice);
+        self.apply_gate();
+    }
+
+    /// The microphone's track, of which the call gets its own copy.
+    pub fn set_microphone(self: &Rc<Self>, microphone: &MediaStreamTrack) {
+        if self.closed.get() {
+            return;
+        }
+        let track = clone_track(microphone);
+        let weak = self.media.clone();
+        let ended = EventListener::new(&track, "ended", move |_| {
+            if let Some(media) = weak.upgrade() {
+                media.reopen_microphone();
+            }
+        });
+        let weak = Rc::downgrade(self);
+        let silenced = EventListener::new(&track, "mute", move |_| {
+            if let Some(this) = weak.upgrade() {
+                this.check_silenced_track();
+            }
+        });
+        let old = self.microphone.replace(Some(OwnTrack { track, _listeners: [ended, silenced] }));
+        self.apply_gate();
+        self.update_senders();
+        drop(old);
+    }
+
+    /// Starts or ends hold music.
+    pub fn set_hold_music(self: &Rc<Self>, due: bool) {
+        if self.hold_music.replace(due) == due {
+            return;
+        }
+        if due {
+            spawn_local(start_hold_music(Rc::downgrade(self), self.media.clone()));
+        } else {
+            let ended = self.mix.take();
+            self.update_senders();
+            drop(ended);
+        }
+    }
+
+    /// What the far end gets.
+    pub fn track(&self) -> Option<MediaStreamTrack> {
+        let mixed = self.mix.borrow().as_ref().map(|mix| Clone::clone(mix.track()));
+        mixed.or_else(|| self.microphone_track())
+    }
+
+    /// Needed after a negotiation: meanwhile the track may have changed, and the connection may have had no sender.
+    pub fn update_senders(&self) {
+        if let Some(track) = self.track() {
+            for connection in self.connections.borrow().iter().filter_map(Weak::upgrade) {
+                connection.send(&track);
+            }
+        }
+    }
+
+    fn microphone_track(&self) -> Option<MediaStreamTrack> {
+        self.microphone.borrow().as_ref().map(|own| Clone::clone(&own.track))
+    }
+
+    fn apply_gate(&self) {
+        if let Some(own) = &*self.microphone.borrow() {
+            own.track.set_enabled(!self.is_silenced());
+        }
+    }
+
+    /// The operating system has muted the track (a headset was switched off, another program took the
+    /// device). Reopens the microphone if it stays muted, because opening another device may also mute the
+    /// old track for a moment.
+    fn check_silenced_track(self: &Rc<Self>) {
+        let this = Rc::clone(self);
+        spawn_local(async move {
+            let before = this.microphone_track();
+            sleep(SILENCED_TRACK_TIMEOUT_MS).await;
+            let track = this.microphone_track();
+            if track == before
+                && track.is_some_and(|track| track.muted())
+                && let Some(media) = this.media.upgrade()
+            {
+                media.reopen_microphone();
+            }
+        });
+    }
+}
+
+/// Music starts when its sound is there and the browser lets it play. Until then the held party hears silence.
+async fn start_hold_music(outgoing: Weak<OutgoingAudio>, media: Weak<Inner>) {
+    let Some((music, audio)) = media.upgrade().map(|media| (Rc::clone(&media.hold_music), Rc::clone(&media.audio)))
+    else {
+        return;
+    };
+    let (Some(buffer), Some(context)) = (music.buffer().await, audio.running_context().await) else {
+        return;
+    };
+    if let Some(this) = outgoing.upgrade()
+        && this.hold_music.get()
+        && !this.closed.get()
+        && this.mix.borrow().is_none()
+    {
+        *this.mix.borrow_mut() = Mix::of_music(&context, &buffer);
+        this.update_senders();
+    }
+}
+
+/// JavaScript's `MediaStreamTrack.clone()`, which creates a second track. web-sys gives it the name of
+/// Rust's `clone`.
+fn clone_track(microphone: &MediaStreamTrack) -> MediaStreamTrack {
+    MediaStreamTrack::clone(microphone)
+}

@@ -38,7 +38,7 @@ impl Demo {
     }
 
     fn address(&self) -> &str {
-        self.text("/url").strip_prefix("http://").unwrap()
+        self.text("/localUrl").strip_prefix("http://").unwrap()
     }
 
     async fn get(&self, path: &str, headers: &[(&str, &str)]) -> (u16, Value) {
@@ -88,8 +88,42 @@ async fn the_json_line_is_what_the_server_serves() {
     let port = demo.address().rsplit(':').next().unwrap();
     for name in ["evil.example".to_owned(), format!("evil.example:{port}"), format!("127.0.0.1.evil.example:{port}")] {
         let (status, _) = demo.get("/demo.json", &[("host", &name)]).await;
-        assert_eq!(status, 404, "a page's own name that leads here: {name}");
+        assert_eq!(status, 421, "a page's own name that leads here: {name}");
     }
+}
+
+#[tokio::test]
+async fn a_demo_opened_by_another_name_names_itself_by_that_name() {
+    let demo = Demo::start(&["--listen", "0.0.0.0:0", "--public-url", "https://tunnel.example"]);
+    let port = demo.text("/localUrl").rsplit(':').next().unwrap().to_owned();
+    let config = format!("/api/webphone/config?key={}", demo.text("/apiKey"));
+    let addresses = |answer: &Value| {
+        let text = |pointer: &str| answer.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        (text("/data/uiUrl"), text("/data/wss/0"))
+    };
+    for name in ["localhost", "127.0.0.1", "shop.localhost", "192.0.2.7"] {
+        let (name, page) = (format!("{name}:{port}"), format!("http://{name}:{port}"));
+        let headers = [("host", &*name), ("origin", &*page)];
+        let (status, answer) = demo.get(&format!("{config}&pageOrigin={page}"), &headers).await;
+        assert_eq!(status, 200, "{name}: {answer}");
+        assert_eq!(addresses(&answer), (format!("{page}/webphone/"), format!("ws://{name}/sip")));
+        let (status, playground) = demo.get("/demo.json", &headers).await;
+        assert_eq!((status, &playground["extensions"]), (200, &demo.line["extensions"]), "{name}");
+    }
+    let by_tunnel = [("host", "tunnel.example"), ("origin", "https://tunnel.example")];
+    let (status, answer) = demo.get(&config, &by_tunnel).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(addresses(&answer), ("https://tunnel.example/webphone/".into(), "wss://tunnel.example/sip".into()));
+    assert_eq!(demo.get("/demo.json", &by_tunnel).await.0, 200);
+
+    // A page's own name that leads here is no name of the demo's, and has no page of its own.
+    let (evil, page) = (format!("evil.example:{port}"), format!("http://evil.example:{port}"));
+    assert_eq!(demo.get("/demo.json", &[("host", &*evil)]).await.0, 421);
+    assert_eq!(demo.get(&config, &[("host", &*evil), ("origin", &*page)]).await.0, 403);
+    assert_eq!(demo.get(&format!("{config}&pageOrigin={page}"), &[("host", &*evil)]).await.0, 403);
+    // Nor does one local name speak for the pages of another one.
+    let other = [("host", &*format!("localhost:{port}")), ("origin", "http://192.0.2.7")];
+    assert_eq!(demo.get(&config, &other).await.0, 403);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use crate::rig::bitcall::Bitcall;
 use crate::rig::browser::Browser;
 use crate::rig::browsing_context::BrowsingContext;
 use crate::rig::host::Host;
+use crate::rig::ports::Ports;
 use crate::rig::test_bed::{TestPhone, page, signed_in_as};
 
 #[tokio::test]
@@ -55,4 +56,29 @@ async fn press(phone: &BrowsingContext, name: &str) {
     let button = format!("[...document.querySelectorAll('button')].find((b) => b.textContent.trim() === '{name}')");
     phone.until(&format!("{button}?.checkVisibility({{ visibilityProperty: true }})")).await;
     phone.eval(&format!("{button}.click()")).await;
+}
+
+/// By `localhost` it signs in like by the address that the demo has printed. By a name that leads here and that the demo
+/// does not know, it says what to do; by one that it was told it works, but for the microphone, and says that.
+#[tokio::test]
+async fn the_playground_works_by_every_name_of_the_demo_or_says_what_is_missing() {
+    let ports = Ports::reserve();
+    let listen = format!("127.0.0.1:{}", ports.take());
+    let public_url = format!("http://desk.example:{}", listen.rsplit(':').next().unwrap());
+    let bitcall = Bitcall::demo_with(&listen, ["--public-url", &public_url]).await;
+    assert_eq!(bitcall.origin(), public_url);
+    let leads_here = "--host-resolver-rules=MAP *.example 127.0.0.1".to_owned();
+    let browser = Browser::start_with(600, &[leads_here]).await;
+    let is_ready = "document.querySelector('#state').innerText === 'Ready as 101'";
+    for (name, has_microphone) in [("127.0.0.1", true), ("localhost", true), ("desk.example", false)] {
+        let page = browser.open(&public_url.replace("desk.example", name)).await;
+        page.until(is_ready).await;
+        let phone = page.phone().await;
+        assert_eq!(phone.eval("location.hostname").await, name);
+        assert_eq!(page.text().await.contains("gives no microphone"), !has_microphone, "{name}");
+        page.close().await;
+    }
+    let page = browser.open(&public_url.replace("desk.example", "evil.example")).await;
+    page.sees("The demo is not known by this name").await;
+    assert_eq!(page.frames().await, 0);
 }

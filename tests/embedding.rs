@@ -1,5 +1,7 @@
 //! The three-line embedding on a foreign page.
 
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+
 use crate::rig::bitcall::Bitcall;
 use crate::rig::browser::Browser;
 use crate::rig::host::Host;
@@ -35,6 +37,33 @@ async fn two_windows_of_a_foreign_page_call_each_other() {
     anna.frame.gone("button", "Hang up").await;
     anna.ready().await;
     bob.ready().await;
+    assert_eq!(browser.errors(), Vec::<String>::new());
+}
+
+/// A page that isolates itself shows only frames that take part in it (HTML standard, section 7.1.4).
+#[tokio::test]
+async fn a_page_with_an_embedder_policy_embeds_the_phone_with_its_worker() {
+    let bitcall = Bitcall::demo().await;
+    let who = &bitcall.ready.extensions[0];
+    let fields = signed_in_as(&who.username, &bitcall.ready.sip.domain, &who.password);
+    let browser = Browser::start(600).await;
+    for policy in ["require-corp", "credentialless"] {
+        let headers = HeaderMap::from_iter([
+            (HeaderName::from_static("cross-origin-embedder-policy"), HeaderValue::from_static(policy)),
+            (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
+        ]);
+        let host = Host::start_with(headers, [("/", page(&bitcall, &fields))]).await;
+        bitcall.allow(&host.origin()).await;
+        let phone = TestPhone::open(&browser, &host.url("/")).await;
+        assert_eq!(phone.host_page.eval("crossOriginIsolated").await, true, "{policy}");
+        phone.ready().await;
+        phone.dial(&bitcall.ready.echo).await;
+        phone.frame.hears(600).await;
+        // Its socket is not this page's: the worker has it.
+        assert!(phone.frame.sent().await.is_empty(), "{policy}");
+        phone.frame.click("button", "Hang up").await;
+        phone.host_page.close().await;
+    }
     assert_eq!(browser.errors(), Vec::<String>::new());
 }
 

@@ -36,6 +36,7 @@ codes! {
     MissingTenantId 400 "MISSING_TENANT_ID" "The route concerns one tenant and `tenantId` is missing."
     BadRequest 400 "BAD_REQUEST" "The request is not in order as HTTP, e.g. it has two `Host` headers."
     NotFound 404 "NOT_FOUND" "There is no such route."
+    DemoNameUnknown 421 "DEMO_NAME_UNKNOWN" "`bitcall demo` is asked at a name that is neither a local one nor that of its `--public-url`."
     MethodNotAllowed 405 "METHOD_NOT_ALLOWED" "The route exists, but not with this method; `Allow` names those it has."
     RequestTimeout 408 "REQUEST_TIMEOUT" "The request did not arrive, or was not answered, in time."
     PreconditionFailed 412 "PRECONDITION_FAILED" "The record is no longer in a version that `If-Match` names; read it again. Nothing was changed."

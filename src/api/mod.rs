@@ -46,7 +46,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::Uri;
+use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use tower::Service as _;
@@ -106,8 +106,8 @@ impl Api {
     }
 
     /// See [`webphone::frame_ancestors`].
-    pub fn frame_ancestors(&self, uri: &Uri, concerned: Option<&ConcernedTenant>) -> String {
-        webphone::frame_ancestors(&self.state, uri, concerned)
+    pub fn frame_ancestors(&self, uri: &Uri, headers: &HeaderMap, concerned: Option<&ConcernedTenant>) -> String {
+        webphone::frame_ancestors(&self.state, uri, headers, concerned)
     }
 
     /// Answers a request within `time_limit`, the arrival of its body included. The listener puts an [`EntryPoint`]

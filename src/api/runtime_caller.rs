@@ -29,6 +29,8 @@ const OPAQUE_ORIGIN: &str = "null";
 /// Who sent a request with a tenant's API key.
 pub struct RuntimeCaller {
     origin: Option<HeaderValue>,
+    /// The address that the request was sent to.
+    authority: Option<String>,
     source: Option<ClientNetwork>,
     standings: Standings,
     concerned: Option<ConcernedTenant>,
@@ -70,7 +72,17 @@ impl RuntimeCaller {
             Err(_) => HeaderValue::from_static(OPAQUE_ORIGIN),
         });
         let concerned = ConcernedTenant::of(parts);
-        Self { origin, source: client_network(parts), standings: Standings::default(), concerned }
+        let authority = authority(&parts.uri, &parts.headers).map(str::to_owned);
+        Self { origin, authority, source: client_network(parts), standings: Standings::default(), concerned }
+    }
+
+    pub fn authority(&self) -> Option<&str> {
+        self.authority.as_deref()
+    }
+
+    /// Whether `origin` is this server's own, at the local name of a demo that the request was sent to.
+    pub fn reaches_demo_at(&self, state: &ApiState, origin: &str) -> bool {
+        state.platform.defaults().reached_at(self.authority()).is_some_and(|demo| demo.origin_at(None) == origin)
     }
 
     /// The key's tenant, if the caller may act for it by a key for `needed` and is within its limits.
@@ -81,7 +93,8 @@ impl RuntimeCaller {
         needed: KeyPurpose,
     ) -> Result<Arc<KeyState>, RuntimeError> {
         let origin = self.origin.as_ref().and_then(|origin| origin.to_str().ok());
-        let found = state.platform.admit(key, origin, needed).map_err(|refusal| {
+        let foreign = origin.filter(|origin| !self.reaches_demo_at(state, origin));
+        let found = state.platform.admit(key, foreign, needed).map_err(|refusal| {
             let is_guess = refusal == RuntimeRefusal::InvalidKey;
             let refused = RuntimeError::from(refusal);
             match if is_guess { state.limits.count_failure(self.source) } else { Ok(()) } {

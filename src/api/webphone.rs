@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Method, Uri};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -47,13 +47,15 @@ async fn config(State(state): State<Arc<ApiState>>, request: Request) -> Respons
     let mut caller = RuntimeCaller::of(&parts);
     let page_origin = runtime_caller::in_query(&parts.uri, "pageOrigin");
     let admitted = caller.admit(&state, runtime_caller::key_of(&parts).as_deref(), KeyPurpose::Pages).and_then(|key| {
-        let is_admitted = page_origin.as_ref().is_none_or(|origin| state.platform.admits_page(&key.state, origin));
+        let is_admitted = page_origin.as_ref().is_none_or(|origin| {
+            state.platform.admits_page(&key.state, origin) || caller.reaches_demo_at(&state, origin)
+        });
         if is_admitted { Ok(key) } else { Err(RuntimeRefusal::OriginForbidden.into()) }
     });
     let is_phone = page_origin.is_some();
     let answer = admitted.and_then(|key| {
         let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-        let mut response = (json, state.platform.runtime_body(&key)).into_response();
+        let mut response = (json, state.platform.runtime_body(&key, caller.authority())).into_response();
         if is_phone {
             let session = state.platform.new_page_session(&key.state.tenant.id).map_err(ApiError::from);
             let session = session.map_err(|error| RuntimeError { error, readers: Readers::Caller })?;
@@ -71,7 +73,12 @@ async fn config(State(state): State<Arc<ApiState>>, request: Request) -> Respons
 
 /// The `frame-ancestors` directive (Content Security Policy Level 3, section 6.4.2.1) of the phone's page, which its
 /// loader asks for with the tenant's key: the browser shows the page only where every page around it is of these origins.
-pub fn frame_ancestors(state: &ApiState, uri: &Uri, concerned: Option<&ConcernedTenant>) -> String {
+pub fn frame_ancestors(
+    state: &ApiState,
+    uri: &Uri,
+    headers: &HeaderMap,
+    concerned: Option<&ConcernedTenant>,
+) -> String {
     let key = runtime_caller::in_query(uri, "key");
     if let (Some(concerned), Some(key)) = (concerned, &key)
         && let Some(found) = state.platform.key(key)
@@ -85,10 +92,13 @@ pub fn frame_ancestors(state: &ApiState, uri: &Uri, concerned: Option<&Concerned
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'/' | b'*'))
     };
-    let sources: Vec<String> = origins.into_iter().filter(is_host_source).collect();
+    let mut sources: Vec<String> = origins.into_iter().filter(is_host_source).collect();
     if sources.is_empty() {
-        "frame-ancestors 'none'".to_owned()
-    } else {
-        format!("frame-ancestors {}", sources.join(" "))
+        return "frame-ancestors 'none'".to_owned();
     }
+    // No host-source has an IPv6 address.
+    if state.platform.defaults().reached_at(runtime_caller::authority(uri, headers)).is_some() {
+        sources.push("'self'".to_owned());
+    }
+    format!("frame-ancestors {}", sources.join(" "))
 }

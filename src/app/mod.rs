@@ -403,6 +403,7 @@ pub fn defaults(url: &PublicUrl, config: &Config) -> Result<Defaults, StartError
     let ingress = config.domains.ingress.as_ref().map_or_else(|| public_host.clone(), ToString::to_string);
     Ok(Defaults {
         public_url: url.origin().parse()?,
+        at_local_names: false,
         edge_domain: config.sip.domain.clone(),
         names: Names { base: config.domains.base.clone(), ingress, public_host },
         transport: TransportDefaults::default(),

@@ -4,15 +4,14 @@
 mod ephemeral_directory;
 
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{CliError, Exit, GlobalOptions, output};
 use crate::app::{self, App, AppContext};
@@ -21,7 +20,7 @@ use crate::config::{Config, PublicUrl, Secrets};
 use crate::domains::NoCertificates;
 use crate::server::{self, BindError, Bound, ControlSocket, Listeners, Playground};
 use crate::store::replace_private;
-use crate::tenancy::{NewExtension, NewKey, NewTenant, Platform, RequestContext, TenantId};
+use crate::tenancy::{Defaults, NewExtension, NewKey, NewTenant, Platform, RequestContext, TenantId};
 use ephemeral_directory::EphemeralDirectory;
 
 const FIRST_PORT: u16 = 8088;
@@ -41,6 +40,9 @@ pub struct Demo {
     /// Address of the web server; by default the first free port from 127.0.0.1:8088 on
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
+    /// Where browsers reach it besides this machine's own names: the address of a tunnel, whose users may then use the demo's extensions, or a name in your network
+    #[arg(long, value_name = "URL", value_parser = PublicUrl::parse)]
+    public_url: Option<PublicUrl>,
     /// Keep the demo's data in this directory instead of forgetting them
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -77,8 +79,10 @@ impl Demo {
         let address = listener.local_addr()?;
         let control = ControlSocket::bind(&directory.path().join(CONTROL_SOCKET))?;
         let listeners = Listeners { http: vec![listener], control: Some(control), ..Listeners::default() };
-        let url = PublicUrl::parse(&format!("http://{address}"))
+        let local_url = PublicUrl::parse(&format!("http://{}", reachable(address)))
             .map_err(|problem| CliError::new(Exit::Failed, format!("the address {problem}")))?;
+        let url = self.public_url.unwrap_or_else(|| local_url.clone());
+        let defaults = Defaults { at_local_names: true, ..app::defaults(&url, &config)? };
 
         app::runtime()?.block_on(async {
             let saved = directory.load()?;
@@ -89,11 +93,12 @@ impl Demo {
                 },
                 None => Secrets::random()?,
             };
-            let platform = Platform::open(directory.path(), app::defaults(&url, &config)?).await?;
+            let platform = Platform::open(directory.path(), defaults).await?;
             let saved = provision(&platform, saved, &secrets, address.port()).await?;
             directory.save(&saved)?;
-            let demo = RunningDemo::new(&platform, &saved, &url)?;
+            let demo = RunningDemo::new(&platform, &saved, &url, &local_url)?;
 
+            let playground = demo.for_playground(platform.defaults());
             let domains = app::domains(&platform, &config, Arc::new(NoCertificates::at_all()));
             let context = AppContext {
                 certificate_store: CertificateStore::beside(platform.store(), None),
@@ -101,7 +106,7 @@ impl Demo {
                 platform,
                 domains,
                 secrets,
-                demo: Some(demo.for_playground()),
+                demo: Some(playground),
                 strict_transport: false,
             };
             let running = App::plain(context, config, listeners).spawn()?;
@@ -153,6 +158,16 @@ async fn provision(
         master_secret: secrets.master_secret.current.clone(),
         extensions,
     })
+}
+
+/// Where browsers on this machine find a server that listens on `address`.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 fn local_origins(port: u16) -> Vec<crate::tenancy::OriginPattern> {
@@ -242,6 +257,8 @@ impl DemoDirectory {
 #[serde(rename_all = "camelCase")]
 struct JsonSummary<'a> {
     url: &'a str,
+    /// The same on this machine.
+    local_url: &'a str,
     tenant_id: &'a str,
     api_key: &'a str,
     panel_key: &'a str,
@@ -260,16 +277,24 @@ struct SipSummary<'a> {
 /// What the terminal, scripts and the playground show of the running demo.
 struct RunningDemo {
     url: String,
+    /// The same on this machine.
+    local_url: String,
     domain: String,
     wss: String,
     saved: SavedSecrets,
 }
 
 impl RunningDemo {
-    fn new(platform: &Platform, saved: &SavedSecrets, url: &PublicUrl) -> Result<Self, CliError> {
+    fn new(
+        platform: &Platform,
+        saved: &SavedSecrets,
+        url: &PublicUrl,
+        local_url: &PublicUrl,
+    ) -> Result<Self, CliError> {
         let live = platform.tenant(&TENANT.parse()?)?;
         Ok(Self {
             url: url.origin(),
+            local_url: local_url.origin(),
             domain: live.edge_domain.clone(),
             wss: platform.defaults().edge_wss(),
             saved: saved.clone(),
@@ -279,6 +304,7 @@ impl RunningDemo {
     fn json_summary(&self) -> Result<String, CliError> {
         Ok(serde_json::to_string(&JsonSummary {
             url: &self.url,
+            local_url: &self.local_url,
             tenant_id: TENANT,
             api_key: &self.saved.api_key,
             panel_key: &self.saved.panel_key,
@@ -289,15 +315,13 @@ impl RunningDemo {
         })?)
     }
 
-    fn for_playground(&self) -> Playground {
-        let body = json!({
-            "key": self.saved.api_key,
-            "domain": self.domain,
-            "extensions": self.saved.extensions,
-            "echo": ECHO,
-        });
-        let authority = self.url.trim_start_matches("http://").to_owned();
-        Playground { authority, body: Bytes::from(body.to_string()) }
+    fn for_playground(&self, defaults: Arc<Defaults>) -> Playground {
+        let with = |extensions: Value| {
+            let Self { saved: SavedSecrets { api_key, .. }, domain, .. } = self;
+            json!({ "key": api_key, "domain": domain, "extensions": extensions, "echo": ECHO }).to_string().into()
+        };
+        let names = self.saved.extensions.iter().map(|account| json!({ "username": account.username }));
+        Playground { defaults, body: with(json!(self.saved.extensions)), body_elsewhere: with(names.collect()) }
     }
 
     fn for_people(&self, ephemeral: bool, colour: bool) -> String {
@@ -311,6 +335,9 @@ impl RunningDemo {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "\n  {}\n", bold("Bitcall is running."));
         let _ = writeln!(text, "  Open       {}", paint("1;36", &format!("{}/", self.url)));
+        if self.local_url != self.url {
+            let _ = writeln!(text, "             {}", faint(&format!("on this machine {}/", self.local_url)));
+        }
         let _ = writeln!(
             text,
             "             {}\n",

@@ -41,6 +41,7 @@ const SITE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
     img-src 'self' https: data:; connect-src 'self'; frame-src 'self'; base-uri 'none'; \
     form-action 'none'; frame-ancestors 'none'";
 
+const CROSS_ORIGIN_EMBEDDER_POLICY: HeaderName = HeaderName::from_static("cross-origin-embedder-policy");
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// The asset at `path`, if there is one.
@@ -71,6 +72,9 @@ impl Asset {
         // Any page may load these, also one that isolates itself (COEP), or checks integrity (SRI).
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
+        // A page with COEP frames only pages, and these run only workers, that have it, too (HTML standard, section 7.1.4).
+        // `require-corp` would take the tenants' logos from the phone.
+        headers.insert(CROSS_ORIGIN_EMBEDDER_POLICY, HeaderValue::from_static("credentialless"));
         if frame_ancestors.is_none() && self.already_there(request) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             return response;

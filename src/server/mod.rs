@@ -13,6 +13,7 @@ mod http2_flood;
 mod http2_streams;
 mod noted_request;
 mod notify;
+mod playground;
 mod redirect;
 mod request_body;
 mod request_handler;
@@ -37,8 +38,9 @@ use connection_info::{ConnectionInfo, Peer};
 use connection_limits::ConnectionLimits;
 pub use edge_directory::EdgeDirectory;
 pub use notify::{ready as notify_ready, reloading as notify_reloading};
+pub use playground::Playground;
 pub use redirect::HttpTokens;
-pub use request_handler::{Playground, RequestHandler};
+pub use request_handler::RequestHandler;
 pub use sockets::{BindError, Bound, ControlSocket, InheritedSockets, bind_tcp, raise_file_limit};
 pub use tls::{CertificateFiles, FileCertificate};
 

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::IntoResponse as _;
-use bytes::Bytes;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY};
+use hyper::header::{ALLOW, CONTENT_TYPE, HOST, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::watch;
 
 use super::access_log::AccessLog;
 use super::connection_info::{ConnectionInfo, Peer};
 use super::noted_request::NotedRequest;
+use super::playground::Playground;
 use super::redirect::{self, HttpTokens};
 use super::request_body::RequestBody;
 use super::{assets, websocket};
@@ -22,15 +22,6 @@ use crate::api::{self, Api, ApiError, Code, ErrorFormat, RequestId};
 use crate::config::LimitSettings;
 use crate::edge::Edge;
 use crate::supervision::Health;
-
-/// What the demo's site must know to sign its phone in: passwords of throw-away extensions.
-pub struct Playground {
-    /// The `host[:port]` that the demo printed. A page of another site can let its own name lead to this machine; then
-    /// it is that name that the browser asks for.
-    pub authority: String,
-    /// JSON.
-    pub body: Bytes,
-}
 
 /// Answers every request of every listener.
 pub struct RequestHandler {
@@ -97,7 +88,7 @@ impl RequestHandler {
     fn public(&self, info: &Arc<ConnectionInfo>, request: Request<RequestBody>, peer: SocketAddr) -> Response<Body> {
         match request.uri().path() {
             "/sip" => websocket::accept(request, &self.edge, peer, Arc::clone(info)),
-            "/demo.json" if self.demo.is_some() => self.demo(&request, peer),
+            "/demo.json" if let Some(demo) = &self.demo => demo.answer(&request, peer.ip()),
             "/webphone" => permanent_redirect("/webphone/"),
             _ => self.challenge(&request).unwrap_or_else(|| self.asset(info, &request)),
         }
@@ -117,7 +108,8 @@ impl RequestHandler {
             return refusal;
         }
         let concerned = || request.extensions().get();
-        let frame_ancestors = asset.is_phone_page().then(|| self.api.frame_ancestors(request.uri(), concerned()));
+        let frame_ancestors =
+            asset.is_phone_page().then(|| self.api.frame_ancestors(request.uri(), request.headers(), concerned()));
         let mut response = asset.answer(request.headers(), frame_ancestors.as_deref());
         if info.is_tls && self.strict_transport {
             response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
@@ -130,18 +122,6 @@ impl RequestHandler {
         request.extensions_mut().insert(info.entry_point());
         let timeout = self.limits.borrow().request_timeout;
         self.api.answer(request, timeout).await
-    }
-
-    /// For this machine only, and by the name that the demo printed.
-    fn demo<B>(&self, request: &Request<B>, peer: SocketAddr) -> Response<Body> {
-        let asked = api::authority(request.uri(), request.headers());
-        match &self.demo {
-            Some(demo) if peer.ip().is_loopback() && asked == Some(&demo.authority) => {
-                let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];
-                (headers, demo.body.clone()).into_response()
-            }
-            _ => refusal(Code::NotFound, "there is nothing at this address"),
-        }
     }
 }
 

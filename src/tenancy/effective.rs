@@ -9,7 +9,7 @@ use bitcall_wire::config::{
 };
 use schemars::JsonSchema;
 use serde::Serialize;
-use url::Url;
+use url::{Host, Url};
 
 use super::id::TenantId;
 use super::names::Names;
@@ -27,6 +27,9 @@ const DEFAULT_ACCENT: &str = "#14b8a6";
 pub struct Defaults {
     /// Where browsers reach this server, e.g. `https://phone.example/` or `http://127.0.0.1:8080/`.
     pub public_url: Url,
+    /// Whether this server is also reached by `localhost` and by every literal address, with its own addresses following
+    /// the request: `bitcall demo`. A page of another site can let a name of its own lead here, but none of these.
+    pub at_local_names: bool,
     /// A tenant's domain on the built-in SIP edge is `<tenant>.<edge_domain>`.
     pub edge_domain: String,
     pub names: Names,
@@ -39,6 +42,18 @@ impl Defaults {
     /// The tenant's domain, and digest realm, on the built-in edge.
     pub fn edge_domain_of(&self, tenant: &TenantId) -> String {
         format!("{}.{}", tenant.dns_label(), self.edge_domain)
+    }
+
+    /// The same with the addresses of whoever sent a request to `authority`, if that is one of [`Self::at_local_names`].
+    pub fn reached_at(&self, authority: Option<&str>) -> Option<Self> {
+        let url = Url::parse(&format!("http://{}/", authority.filter(|_| self.at_local_names)?)).ok()?;
+        let is_local = match url.host()? {
+            Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),
+            Host::Ipv4(_) | Host::Ipv6(_) => true,
+        };
+        let is_plain =
+            url.username().is_empty() && url.password().is_none() && url.path() == "/" && url.query().is_none();
+        (is_local && is_plain).then(|| Self { public_url: url, ..self.clone() })
     }
 
     /// The page that the loader frames.
@@ -234,6 +249,7 @@ mod tests {
     fn defaults() -> Defaults {
         Defaults {
             public_url: "https://phone.example/".parse().unwrap(),
+            at_local_names: false,
             edge_domain: "sip.example".into(),
             turn_lifetime: Duration::from_hours(12),
             names: Names { base: None, ingress: "phone.example".into(), public_host: "phone.example".into() },
@@ -467,5 +483,35 @@ mod tests {
         let defaults = Defaults { public_url: "http://127.0.0.1:8088".parse().unwrap(), ..defaults() };
         assert_eq!(defaults.edge_wss(), "ws://127.0.0.1:8088/sip");
         assert_eq!(defaults.ui_url(), "http://127.0.0.1:8088/webphone/");
+    }
+
+    #[test]
+    fn a_demo_is_reached_by_localhost_and_literal_addresses_and_by_no_foreign_name() {
+        let public_url = "http://127.0.0.1:8088".parse().unwrap();
+        let demo = Defaults { public_url, at_local_names: true, ..defaults() };
+        let edge = |authority: &str| demo.reached_at(Some(authority)).map(|there| there.edge_wss());
+        for (authority, there) in [
+            ("localhost:8088", "ws://localhost:8088/sip"),
+            ("LOCALHOST", "ws://localhost/sip"),
+            ("shop.localhost:9000", "ws://shop.localhost:9000/sip"),
+            ("[::1]:8088", "ws://[::1]:8088/sip"),
+            ("192.168.1.5:8088", "ws://192.168.1.5:8088/sip"),
+        ] {
+            assert_eq!(edge(authority).as_deref(), Some(there));
+        }
+        for foreign in [
+            "evil.example:8088",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+            "evillocalhost",
+            "a@127.0.0.1",
+            "127.0.0.1/x",
+            "",
+            "::1",
+        ] {
+            assert_eq!(edge(foreign), None, "{foreign}");
+        }
+        assert_eq!(demo.reached_at(None), None);
+        assert_eq!(defaults().reached_at(Some("localhost")), None, "only a demo is");
     }
 }

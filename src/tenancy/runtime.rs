@@ -70,9 +70,9 @@ impl Platform {
         snapshot.own_origins(&found.state).into_iter().chain(allowed).collect()
     }
 
-    /// The runtime configuration for a key that was admitted.
-    pub fn runtime_body(&self, key: &KeyState) -> Bytes {
-        self.snapshot().runtime(key, Timestamp::now())
+    /// The runtime configuration for a key that was admitted, for whoever asks `authority` (`host[:port]`) for it.
+    pub fn runtime_body(&self, key: &KeyState, authority: Option<&str>) -> Bytes {
+        self.snapshot().runtime(key, authority, Timestamp::now())
     }
 
     /// Whether the key's tenant allows pages of `origin`.

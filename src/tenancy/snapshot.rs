@@ -71,9 +71,13 @@ impl Snapshot {
 
     /// What is in effect for a tenant now.
     pub fn values_of(&self, state: &TenantState) -> TenantValues {
+        self.values_with(&self.defaults, state)
+    }
+
+    fn values_with(&self, defaults: &Defaults, state: &TenantState) -> TenantValues {
         let tenant = &state.tenant;
         let (plan, rights) = self.plan_and_rights(Some(&tenant.plan_id), tenant.plan_status);
-        let effective = effective(&tenant.id, &tenant.settings, &rights, &self.defaults);
+        let effective = effective(&tenant.id, &tenant.settings, &rights, defaults);
         TenantValues { plan, rights, effective }
     }
 
@@ -105,8 +109,12 @@ impl Snapshot {
         self.tenants.range::<str, _>((from, Bound::Unbounded)).map(|(_, state)| state)
     }
 
-    /// The runtime configuration of a key's tenant in its envelope.
-    pub fn runtime(&self, key: &KeyState, now: Timestamp) -> Bytes {
+    /// The runtime configuration of a key's tenant in its envelope, for whoever asks `authority` for it.
+    pub fn runtime(&self, key: &KeyState, authority: Option<&str>, now: Timestamp) -> Bytes {
+        if let Some(reached) = self.defaults.reached_at(authority) {
+            let effective = self.values_with(&reached, &key.state).effective;
+            return runtime_text(&effective, &key.state.tenant.id, &reached, now).into();
+        }
         let mut kept = key.runtime();
         if let Some(runtime) = kept.as_ref().filter(|runtime| runtime.generation == self.generation)
             && let Some(body) = &runtime.body

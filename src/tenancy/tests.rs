@@ -52,6 +52,7 @@ impl TestPlatform {
 fn defaults() -> Defaults {
     Defaults {
         public_url: "https://phone.example".parse().unwrap(),
+        at_local_names: false,
         edge_domain: "sip.example".into(),
         turn_lifetime: Duration::from_hours(12),
         transport: TransportDefaults::default(),
@@ -96,7 +97,7 @@ async fn everything_is_there_again_after_a_restart() {
     let key = platform.provision(&context(), new, key_of).await.unwrap();
     platform.add_extension(&context(), &acme(), extension(Some("long enough")), false, password_of).await.unwrap();
     let key = key.as_str();
-    let before = platform.runtime_body(&platform.admit(Some(key), None, KeyPurpose::Pages).unwrap());
+    let before = platform.runtime_body(&platform.admit(Some(key), None, KeyPurpose::Pages).unwrap(), None);
     platform.store_key_uses().await.unwrap();
     let keys = platform.api_keys(&platform.tenant(&acme()).unwrap());
     assert!(keys[0].last_used_at.is_some());
@@ -104,7 +105,8 @@ async fn everything_is_there_again_after_a_restart() {
     let test = test.reopened().await;
     let platform = &test.platform;
     assert_eq!(
-        platform.runtime_body(&platform.admit(Some(key), Some("https://crm.acme.com"), KeyPurpose::Pages).unwrap()),
+        platform
+            .runtime_body(&platform.admit(Some(key), Some("https://crm.acme.com"), KeyPurpose::Pages).unwrap(), None),
         before
     );
     assert!(platform.credentials("acme-corp.sip.example", "101").is_some());

@@ -1,5 +1,6 @@
 //! The binary under test, as `bitcall demo` with its JSON line, or `serve`.
 
+use std::ffi::OsStr;
 use std::process::Command;
 
 use serde::Deserialize;
@@ -49,12 +50,14 @@ impl Bitcall {
     }
 
     pub async fn demo_at(listen: &str, data: Option<&std::path::Path>) -> Self {
+        let data = data.map(|data| ["--data".as_ref(), data.as_os_str()]);
+        Self::demo_with(listen, data.iter().flatten()).await
+    }
+
+    pub async fn demo_with(listen: &str, options: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         let dir = tempfile::Builder::new().prefix("bitcall-demo-").tempdir().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_bitcall"));
-        command.args(["demo", "--json", "--listen", listen]);
-        if let Some(data) = data {
-            command.arg("--data").arg(data);
-        }
+        command.args(["demo", "--json", "--listen", listen]).args(options);
         let mut process = Process::start("bitcall", dir.path(), &command);
         let ready = until("bitcall demo's line", async || {
             process.assert_running();

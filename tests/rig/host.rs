@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -17,13 +17,21 @@ pub struct Host {
 impl Host {
     /// Serves `pages`, path and HTML (or JavaScript, by its extension).
     pub async fn start<P: Into<String>, B: Into<String>>(pages: impl IntoIterator<Item = (P, B)>) -> Self {
+        Self::start_with(HeaderMap::new(), pages).await
+    }
+
+    /// The same with further headers on every answer.
+    pub async fn start_with<P: Into<String>, B: Into<String>>(
+        headers: HeaderMap,
+        pages: impl IntoIterator<Item = (P, B)>,
+    ) -> Self {
         let pages: HashMap<String, String> = pages.into_iter().map(|(path, body)| (path.into(), body.into())).collect();
         let pages = Arc::new(pages);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let app = axum::Router::new().fallback(move |uri: Uri| {
-            let pages = Arc::clone(&pages);
-            async move { answer(&pages, uri.path()) }
+            let (pages, headers) = (Arc::clone(&pages), headers.clone());
+            async move { (headers, answer(&pages, uri.path())).into_response() }
         });
         let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         Self { port, task }

@@ -14,9 +14,16 @@ start();
 async function start() {
   for (const event of EVENTS) phone.on(event, (payload) => onPhoneEvent(event, payload));
   bindControls();
-  demo = await fetch('/demo.json').then((r) => (r.ok ? r.json() : null)).catch(() => null);
+  $('#insecure').hidden = isSecureContext;
+  const answer = await fetch('/demo.json').catch(() => null);
+  const told = await answer?.json().catch(() => null);
+  demo = answer?.ok ? told : null;
   if (!demo) {
-    $('#connect').hidden = false;
+    // A demo that is asked by a name that it does not know can show no phone here.
+    const isStrange = answer?.status === 421;
+    $('#strange').hidden = !isStrange;
+    $('#connect').hidden = isStrange;
+    $('#strange').textContent = told?.error?.message ?? '';
     $('[data-origin]').textContent = location.origin;
     $('#as').closest('label').hidden = true;
     showStatus('idle', 'Not started');
@@ -59,6 +66,9 @@ function useExtension(username) {
   $('#second').href = `/?as=${encodeURIComponent(other.username)}`;
   $('#echo').onclick = () => phone.call(demo.echo);
   $('#peer').onclick = () => phone.call(other.username);
+  // Another machine is told no passwords.
+  if (!me.password) $('#mode').value = 'prefilled';
+  $('#passwords').hidden = Boolean(me.password);
   startPhone({ key: demo.key, sip: { username: me.username, domain: demo.domain, password: me.password } });
 }
 
@@ -92,6 +102,8 @@ function bindControls() {
     const { key, username } = Object.fromEntries(new FormData(event.target));
     startPhone({ key, sip: username ? { username } : {} });
   });
+  // Without a secure context there is no clipboard.
+  $('#copy').hidden = !navigator.clipboard;
   $('#copy').onclick = async (event) => {
     await navigator.clipboard.writeText($('#snippet').textContent);
     event.target.textContent = 'Copied';

@@ -77,11 +77,11 @@ async fn a_plan_that_tenants_have_is_kept_and_its_changes_reach_them_at_once() {
     let made = platform.provision(&context(), new.clone(), key_of).await.unwrap();
     assert!(matches!(platform.remove_plan(&context(), "gold").await, Err(Refusal::PlanInUse { tenants: 1, .. })));
 
-    let before = platform.runtime_body(&platform.admit(Some(made.as_str()), None, KeyPurpose::Pages).unwrap());
+    let before = platform.runtime_body(&platform.admit(Some(made.as_str()), None, KeyPurpose::Pages).unwrap(), None);
     let mut more = gold.clone();
     more.entitlements.max_sessions = 9;
     platform.set_plan(&context(), more.clone()).await.unwrap();
-    let after = platform.runtime_body(&platform.admit(Some(made.as_str()), None, KeyPurpose::Pages).unwrap());
+    let after = platform.runtime_body(&platform.admit(Some(made.as_str()), None, KeyPurpose::Pages).unwrap(), None);
     assert_ne!(before, after, "the phone's configuration is another one");
 
     platform.set_plan(&context(), NewPlan { status: CatalogueStatus::Retired, ..more }).await.unwrap();

@@ -134,7 +134,7 @@ async fn a_far_end_that_hangs_up_first_ends_the_call_as_transferred() {
 }
 
 #[tokio::test]
-async fn the_person_asks_first_and_then_connects_both() {
+async fn the_person_asks_first_and_talks_with_both_in_turn() {
     let test_bed = TestBed::open().await;
     let phone = test_bed.open_phone().await;
     let frame = &phone.frame;
@@ -142,7 +142,6 @@ async fn the_person_asks_first_and_then_connects_both() {
     let bert = Baresip::start(&test_bed.kamailio, 4, 1_300, true).await;
     phone.dial(&anna.username).await;
     frame.hears(900).await;
-
     types_target(&phone, &bert.username).await;
     frame.click("button", "Ask first").await;
     frame.hears_only(1_300).await;
@@ -155,19 +154,39 @@ async fn the_person_asks_first_and_then_connects_both() {
     frame.click("button", "Back to agent3").await;
     frame.hears_only(900).await;
     anna.hears(TestBed::TONE).await;
+    phone.event("callEnded", 1).await;
+}
 
-    types_target(&phone, &bert.username).await;
-    frame.click("button", "Ask first").await;
-    frame.hears_only(1_300).await;
-    frame.click("button", "Transfer").await;
-    phone.event("callEnded", 3).await;
-    anna.hears(1_300).await;
-    bert.hears(900).await;
-    phone.ready().await;
-    for ended in &phone.events("callEnded").await[1..] {
-        assert_eq!(cause(ended), "Transferred");
+#[tokio::test]
+async fn who_was_asked_first_is_connected_in_the_place_of_the_person() {
+    let test_bed = TestBed::open().await;
+    let phone = test_bed.open_phone().await;
+    let steps = responds("202 Accepted")
+        + &notifies(1, "refer", "active;expires=60", "100 Trying")
+        + &notifies(2, "refer", "terminated;reason=noresource", "200 OK")
+        + &is_ended();
+    let far = Sipp::called_with(&test_bed.kamailio, "answer-and-refer", &[("steps", &steps)]).await;
+    let asked = Sipp::called(&test_bed.kamailio, "answer").await;
+    phone.dial(&far.number).await;
+    phone.frame.hears(TestBed::TONE).await;
+    types_target(&phone, &asked.number).await;
+    phone.frame.click("button", "Ask first").await;
+    phone.event("callAnswered", 2).await;
+    phone.frame.hears_only(TestBed::TONE).await;
+    phone.frame.click("button", "Transfer").await;
+    let refer = far.receives(&["REFER sip:"]).await;
+    let invite = asked.received(&["INVITE sip:"]).remove(0);
+    let call_id = invite.lines().find_map(|line| line.strip_prefix("Call-ID: ")).unwrap().trim();
+    let named = format!("<sip:{}@{}?Replaces={call_id}%3Bto-tag%3D", asked.number, Kamailio::DOMAIN);
+    assert!(refer.contains(&named), "{named} in {refer}");
+    // Both calls end; the far end of the second one does not do it itself.
+    for n in 1..=2 {
+        assert_eq!(cause(&phone.event("callEnded", n).await), "Transferred");
     }
-    assert_eq!(frame.heard().await.unwrap().len(), 0, "no connection is left");
+    far.succeeds().await;
+    asked.succeeds().await;
+    phone.ready().await;
+    assert_eq!(phone.frame.heard().await.unwrap().len(), 0, "no connection is left");
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
+use bitcall_wire::host_protocol::{self, bindings};
 use sha2::{Digest, Sha256};
 
 type Result<T> = std::result::Result<T, String>;
@@ -39,9 +40,9 @@ fn run() -> Result<()> {
     } else {
         add_phone(&mut assets)?;
     }
-    let loader = minify_js("loader.js", &read("widget/loader/loader.js")?)?;
-    assets.add("/webphone/", "loader.js", loader.into_bytes());
-    assets.add("/webphone/", "loader.d.ts", read("widget/loader/loader.d.ts")?.into_bytes());
+    let loader = read("widget/loader/loader.js")?.replace("{{protocol}}", &bindings::loader_tables());
+    assets.add("/webphone/", "loader.js", minify_js("loader.js", &loader)?.into_bytes());
+    assets.add("/webphone/", "loader.d.ts", bindings::typescript().into_bytes());
     add_site(&mut assets)?;
     assets.write()
 }
@@ -55,7 +56,8 @@ fn add_phone(assets: &mut Assets) -> Result<()> {
     assets.add_hashed("/webphone/", "phone.css", minify_css("phone.css", &css)?.into_bytes());
     let worker = assets.fill(&read("widget/agent/worker.js")?)?;
     assets.add_hashed("/webphone/", "worker.js", minify_js("worker.js", &worker)?.into_bytes());
-    let start = assets.fill(&read("widget/phone/start.js")?)?;
+    let start = read("widget/phone/start.js")?.replace("{{protocol.version}}", &host_protocol::VERSION.to_string());
+    let start = assets.fill(&start)?;
     assets.add_hashed("/webphone/", "start.js", minify_js("start.js", &start)?.into_bytes());
     let index = assets.fill(&read("widget/phone/index.html")?)?;
     assets.add("/webphone/", "index.html", minify_html(&index).into_bytes());

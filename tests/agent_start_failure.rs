@@ -2,7 +2,7 @@
 
 use thirtyfour::bidi::BiDi;
 
-use crate::rig::fault_proxy::{FaultProxy, ModuleFault};
+use crate::rig::fault_proxy::{Fault, FaultProxy};
 use crate::rig::host::Host;
 use crate::rig::kamailio::Kamailio;
 use crate::rig::sipp::Sipp;
@@ -74,7 +74,7 @@ async fn an_agent_that_never_answers_times_out() {
 #[tokio::test]
 async fn a_wasm_module_that_fails_in_the_worker_falls_back_to_the_page_and_else_offers_a_retry() {
     let test_bed = TestBed::open().await;
-    let proxy = FaultProxy::start(&test_bed.bitcall, ModuleFault::GoneForWorkers).await;
+    let proxy = FaultProxy::start(&test_bed.bitcall, Fault::ModuleGoneForWorkers).await;
     let (username, password) = Kamailio::subscriber(1);
     let fields = signed_in_as(&username, Kamailio::DOMAIN, &password);
     let html = page(&test_bed.bitcall, &fields).replace(test_bed.bitcall.origin(), &proxy.origin());
@@ -86,11 +86,11 @@ async fn a_wasm_module_that_fails_in_the_worker_falls_back_to_the_page_and_else_
     takes_a_call(&test_bed, &phone, "agent1").await;
     phone.host_page.close().await;
 
-    for fault in [ModuleFault::Gone, ModuleFault::Garbage] {
+    for fault in [Fault::ModuleGone, Fault::ModuleGarbage] {
         proxy.set(fault);
         let phone = TestPhone::open(&test_bed.browser, &host.url("/")).await;
         phone.frame.sees("The phone could not start.").await;
-        proxy.set(ModuleFault::None);
+        proxy.set(Fault::None);
         phone.frame.click("button", "Try again").await;
         phone.ready().await;
         takes_a_call(&test_bed, &phone, "agent1").await;

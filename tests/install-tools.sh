@@ -25,14 +25,17 @@ if ! cmp -s tests/schemathesis.txt "$place/installed.txt"; then
     cp tests/schemathesis.txt "$place/installed.txt"
 fi
 
-# openapi-typescript, openapi-fetch and the compiler, all at the versions of the lock file. Debian's npm brings Node.
-place=target/tools/typescript
-if ! cmp -s tests/typescript/package-lock.json "$place/installed.json"; then
-    command -v npm >/dev/null || packaging/install.sh npm
-    echo "Installing openapi-typescript and TypeScript from the npm registry in $place"
-    rm -rf "$place"
-    mkdir -p "$place"
-    cp tests/typescript/package.json tests/typescript/package-lock.json "$place"
-    (cd "$place" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
-    cp tests/typescript/package-lock.json "$place/installed.json"
-fi
+# Node packages, all at the versions of their lock files: openapi-typescript, openapi-fetch and the compiler; the libraries
+# of host pages. Debian's npm brings Node.
+for list in typescript host_pages; do
+    place=target/tools/$list
+    if ! cmp -s "tests/$list/package-lock.json" "$place/installed.json"; then
+        command -v npm >/dev/null || packaging/install.sh npm
+        echo "Installing the packages of tests/$list/package.json from the npm registry in $place"
+        rm -rf "$place"
+        mkdir -p "$place"
+        cp "tests/$list/package.json" "tests/$list/package-lock.json" "$place"
+        (cd "$place" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
+        cp "tests/$list/package-lock.json" "$place/installed.json"
+    fi
+done

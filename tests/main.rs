@@ -60,6 +60,7 @@ mod one_time_tokens;
 mod operator_secrets;
 mod pages_without_shared_worker;
 mod password_changed;
+mod phone_frame;
 mod plans;
 mod prepared_offer;
 mod problem_json;

@@ -18,6 +18,8 @@ async fn a_wrong_password_is_named_and_the_right_one_then_works() {
     phone.frame.sees_in_any_case("wrong password").await;
     assert_eq!(phone.host_page.eval("BitcallWebphone.isRegistered()").await, false);
     assert_eq!(phone.events("registered").await.len(), 0);
+    let codes = phone.host_page.until("faults.length && faults.map((fault) => fault.code)").await;
+    assert_eq!(codes, serde_json::json!(["SIGN_IN_FAILED"]));
 
     phone.frame.fill("textbox", "Password", &who.password).await;
     phone.frame.click("button", "Sign in").await;

@@ -202,3 +202,23 @@ impl Accepted {
         Self { brotli: brotli.or(others).unwrap_or(false), gzip: gzip.or(others).unwrap_or(false) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+
+    /// `build.rs` makes them from the definition of the host API.
+    #[test]
+    fn the_loaders_types_in_the_repository_are_current() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/widget/loader/loader.d.ts");
+        let made = std::str::from_utf8(find("/webphone/loader.d.ts").unwrap().body).unwrap();
+        if std::env::var_os("BITCALL_REGENERATE").is_some() {
+            std::fs::write(path, made).unwrap();
+        }
+        let kept = std::fs::read_to_string(path).unwrap();
+        let how = "run BITCALL_REGENERATE=1 cargo test --bin bitcall";
+        assert!(kept == made, "widget/loader/loader.d.ts is stale: {how}");
+    }
+}

@@ -14,26 +14,30 @@ use tokio::task::JoinHandle;
 
 use super::bitcall::Bitcall;
 
-/// What happens to the WebAssembly module of phone and agent.
+/// What does not arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ModuleFault {
+pub enum Fault {
     None,
-    /// 404 for the shared worker; pages get it.
-    GoneForWorkers,
+    /// Bitcall is not there.
+    ServerDown,
+    /// Somebody else's page stands in the phone's frame.
+    Frame,
+    /// The WebAssembly module of phone and agent: 404 for the shared worker; pages get it.
+    ModuleGoneForWorkers,
     /// 404 for everybody.
-    Gone,
+    ModuleGone,
     /// 200, but no WebAssembly.
-    Garbage,
+    ModuleGarbage,
 }
 
 pub struct FaultProxy {
     port: u16,
-    fault: Arc<Mutex<ModuleFault>>,
+    fault: Arc<Mutex<Fault>>,
     task: JoinHandle<()>,
 }
 
 impl FaultProxy {
-    pub async fn start(bitcall: &Bitcall, fault: ModuleFault) -> Self {
+    pub async fn start(bitcall: &Bitcall, fault: Fault) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let fault = Arc::new(Mutex::new(fault));
@@ -51,7 +55,7 @@ impl FaultProxy {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    pub fn set(&self, fault: ModuleFault) {
+    pub fn set(&self, fault: Fault) {
         *self.fault.lock().unwrap() = fault;
     }
 }
@@ -62,18 +66,22 @@ impl Drop for FaultProxy {
     }
 }
 
-async fn answer(request: Request, theirs: &str, ours: &str, fault: ModuleFault) -> Response {
+async fn answer(request: Request, theirs: &str, ours: &str, fault: Fault) -> Response {
     let path = request.uri().to_string();
-    if path.contains("/bitcall-") && path.contains(".wasm") {
-        let refused = StatusCode::NOT_FOUND.into_response();
-        match fault {
-            ModuleFault::GoneForWorkers if by_worker(request.headers()) => return refused,
-            ModuleFault::Gone => return refused,
-            ModuleFault::Garbage => {
-                return ([(header::CONTENT_TYPE, "application/wasm")], "not a module").into_response();
-            }
-            ModuleFault::None | ModuleFault::GoneForWorkers => {}
+    let is_module = path.contains("/bitcall-") && path.contains(".wasm");
+    match fault {
+        Fault::ServerDown => return StatusCode::BAD_GATEWAY.into_response(),
+        Fault::Frame if path.starts_with("/webphone/?") => {
+            return ([(header::CONTENT_TYPE, "text/html")], "<!doctype html>Blocked by the proxy").into_response();
         }
+        Fault::ModuleGoneForWorkers if is_module && by_worker(request.headers()) => {
+            return StatusCode::NOT_FOUND.into_response();
+        }
+        Fault::ModuleGone if is_module => return StatusCode::NOT_FOUND.into_response(),
+        Fault::ModuleGarbage if is_module => {
+            return ([(header::CONTENT_TYPE, "application/wasm")], "not a module").into_response();
+        }
+        _ => {}
     }
     let (mut parts, body) = request.into_parts();
     parts.uri = format!("{theirs}{path}").parse().unwrap();

@@ -1,4 +1,5 @@
-// Types of window.BitcallWebphone, the loader served at /webphone/loader.js.
+// Types of window.BitcallWebphone, the loader served at /webphone/loader.js. Made from
+// widget/wire/src/host_protocol/definition.rs; do not edit.
 
 export interface BitcallInitConfig {
   /** API key of the tenant. */
@@ -16,11 +17,17 @@ export interface BitcallInitConfig {
   };
   /** Defaults to the origin of this page. */
   embedOrigin?: string;
-
   behavior?: {
-    host?: { mode?: 'confirm' | 'autologin' | 'prefilled' };
+    host?: {
+      /** What the phone does with the credentials in `sip`. */
+      mode?: 'confirm' | 'autologin' | 'prefilled';
+    };
+    /** Whether a stored session signs in by itself. */
     sessionRestore?: 'auto' | 'off';
-    theme?: { start?: 'light' | 'dark' | 'system' };
+    theme?: {
+      /** Ignored when the tenant locks the theme. */
+      start?: 'light' | 'dark' | 'system';
+    };
   };
   /** Logs the messages between loader and phone to the console. */
   debug?: boolean;
@@ -28,12 +35,115 @@ export interface BitcallInitConfig {
   onError?: (error: BitcallError) => void;
 }
 
+/** Codes of the loader and the phone. The server's own codes are in its API document. */
+export type BitcallErrorCode =
+  /** {detail} */
+  | 'INVALID_CONFIG'
+  /** init() was called twice. */
+  | 'ALREADY_INITIALIZED'
+  /** {method}() was called without a phone. */
+  | 'NOT_INITIALIZED'
+  /** {origin} does not answer. */
+  | 'SERVER_UNREACHABLE'
+  /** {origin} answered with status {status}. */
+  | 'SERVER_ERROR'
+  /** The phone's frame {url} did not load. */
+  | 'PHONE_BLOCKED'
+  /** The phone was loaded, but could not start. */
+  | 'PHONE_START_FAILED'
+  /** This page takes the phone's element away again and again. */
+  | 'PHONE_REMOVED'
+  /** The phone's frame was reloaded before it answered {method}(). */
+  | 'PHONE_RESTARTED'
+  /** The phone did not start in time for {method}(). */
+  | 'PHONE_NOT_READY'
+  /** {detail} */
+  | 'INIT_FAILED'
+  /** The tenant's API key is missing. */
+  | 'WEBPHONE_MISSING_KEY'
+  /** The API key is unknown or was revoked. */
+  | 'WEBPHONE_INVALID_KEY'
+  /** The tenant does not allow pages of the origin {page}. */
+  | 'WEBPHONE_ORIGIN_FORBIDDEN'
+  /** The tenant is disabled. */
+  | 'WEBPHONE_TENANT_DISABLED'
+  /** The phone cannot read what {method}() gave it. */
+  | 'INVALID_COMMAND'
+  /** This is not a number that can be called. */
+  | 'BAD_NUMBER'
+  /** The phone is not registered. */
+  | 'NOT_REGISTERED'
+  /** There is no such call. */
+  | 'UNKNOWN_CALL'
+  /** The SIP server did not accept the username or the password. */
+  | 'SIGN_IN_FAILED'
+  /** The SIP server refused the registration. */
+  | 'SIGN_IN_REFUSED'
+  /** The SIP server cannot be reached. */
+  | 'SIP_UNREACHABLE'
+  /** The microphone is blocked. */
+  | 'MICROPHONE_BLOCKED'
+  /** There is no microphone. */
+  | 'MICROPHONE_MISSING'
+  /** Another program uses the microphone. */
+  | 'MICROPHONE_BUSY'
+  /** The call's audio could not be set up. */
+  | 'MEDIA_FAILED';
+
 export interface BitcallError {
-  /** Stable error code, for example `WEBPHONE_ORIGIN_FORBIDDEN` or `UNKNOWN_CALL`. */
-  code: string;
+  code: BitcallErrorCode | (string & {});
+  /** What is wrong. */
   message: string;
+  /** What to do about it. */
+  remedy?: string;
   /** HTTP status, if a server answered. */
   status?: number;
+}
+
+export interface BitcallCall {
+  callId: string;
+  /** As dialled, or the caller's. Empty if the caller withholds it. */
+  number: string;
+  direction: 'outbound' | 'inbound';
+  /** Present if the call was placed with a caller ID. */
+  requestedCallerId?: string;
+}
+
+export interface BitcallCallUpdated {
+  callId: string;
+  /** As dialled, or the caller's. Empty if the caller withholds it. */
+  number: string;
+  direction: 'outbound' | 'inbound';
+  /** Present if the call was placed with a caller ID. */
+  requestedCallerId?: string;
+  /** The name that the server tells for the number, or null. */
+  displayName: string | null;
+}
+
+export interface BitcallCallEnded {
+  callId: string;
+  /** As dialled, or the caller's. Empty if the caller withholds it. */
+  number: string;
+  direction: 'outbound' | 'inbound';
+  /** Present if the call was placed with a caller ID. */
+  requestedCallerId?: string;
+  /** Whole seconds since the answer; 0 for a call that was never answered. */
+  duration: number;
+  /** Text, e.g. `Busy`, `Declined`, `Remote hung up`. */
+  cause: string;
+  /** Final SIP status of the call, or null when there was none (a BYE, a lost connection). */
+  sipCode: number | null;
+}
+
+export interface BitcallRegistered {
+  username: string;
+  domain: string;
+  /** `username@domain` in lower case: identifies the account across pages. */
+  userKey: string;
+}
+
+export interface BitcallUnregistered {
+  reason: string;
 }
 
 export interface BitcallState {
@@ -43,51 +153,42 @@ export interface BitcallState {
   callCount: number;
 }
 
-export interface BitcallCall {
-  callId: string;
-  /** As dialled, or the caller's. Empty if the caller withholds it. */
-  number: string;
-  direction: 'inbound' | 'outbound';
-  /** Present if the call was placed with a caller ID. */
-  requestedCallerId?: string;
-}
-
-export interface BitcallCallUpdated extends BitcallCall {
-  /** The name that the server tells for the number, or null. */
-  displayName: string | null;
-}
-
-export interface BitcallCallEnded extends BitcallCall {
-  /** Whole seconds since the call was answered. */
-  duration: number;
-  cause: string;
-  sipCode: number | null;
-}
-
 export interface BitcallEvents {
+  /** A call is being placed. */
   callStarted: BitcallCall;
+  /** A call comes in. */
   callIncoming: BitcallCall;
   callAnswered: BitcallCall;
   /** The other side has another number or name, e.g. after a transfer. */
   callUpdated: BitcallCallUpdated;
+  /** Exactly once per call, also when the phone is taken away. */
   callEnded: BitcallCallEnded;
-  registered: { username: string; domain: string; userKey: string };
-  unregistered: { reason: string };
+  registered: BitcallRegistered;
+  unregistered: BitcallUnregistered;
 }
 
 export interface BitcallWebphone {
-  /** Never rejects: errors go to `onError`, or to the console. */
+  /**
+   * Shows the phone. The promise is fulfilled when the phone takes commands, when it is known that it does not
+   * (`onError` then says why), or when `destroy()` was called. It never rejects.
+   */
   init(config: BitcallInitConfig): Promise<void>;
+  /** Hangs up, unregisters and takes the phone off the page. */
   destroy(options?: { clearEventHandlers?: boolean }): void;
+  /** Opens or closes the phone. */
   toggle(): void;
-  call(number: string, options?: { callerId?: string }): void;
-  dial(number: string): void;
-  hangup(callId?: string): void;
   getState(): BitcallState;
   isRegistered(): boolean;
   isInCall(): boolean;
+  /** The same handler is registered once per event. */
   on<E extends keyof BitcallEvents>(event: E, handler: (payload: BitcallEvents[E]) => void): void;
   off<E extends keyof BitcallEvents>(event: E, handler: (payload: BitcallEvents[E]) => void): void;
+  /** Places a call now, or as soon as the phone is registered. Without a number nothing happens. */
+  call(number: string, options?: { callerId?: string }): void;
+  /** Puts a number into the dialer, where it stays over the sign-in. Without a number nothing happens. */
+  dial(number: string): void;
+  /** Ends that call, or the active one. */
+  hangup(callId?: string): void;
 }
 
 declare global {

@@ -3,7 +3,9 @@
 // The agent's SharedWorker is started here, in parallel with the phone's WebAssembly module, before the
 // account is known; the phone takes over its open port (src/agent_client/agent_port.rs). BITCALL_READY is
 // also posted here, and messages of the host page that arrive before the phone listens are stored
-// for it (src/host.rs).
+// for it (src/frame_port.rs).
+// What is told here has no secrets: the page's origin is not known yet.
+const tellPage = (type, payload) => parent !== window && parent.postMessage({ type, payload }, '*');
 const code = fetch(new URL('./{{bitcall.wasm}}', import.meta.url));
 try {
   const worker = new SharedWorker('/webphone/{{worker.js}}', { type: 'module', name: 'bitcall', extendedLifetime: true });
@@ -16,7 +18,8 @@ try {
 // The server's answer to whether pages of `pageOrigin` may embed the phone, with the tenant's configuration
 // (src/runtime_config.rs). Nothing of the configuration comes from the page.
 const answers = {};
-const requestConfig = (pageOrigin) => {
+const requestConfig = (pageOrigin, isFresh) => {
+  if (isFresh) delete answers[pageOrigin];
   const key = new URLSearchParams(location.search).get('key') ?? '';
   return (answers[pageOrigin] ??= fetch(`/api/webphone/config?${new URLSearchParams({ key, pageOrigin })}`).then(
     async (answer) => ({ ...(await answer.json()), session: answer.headers.get('x-bitcall-session') }),
@@ -41,7 +44,7 @@ if (parent !== window) {
   // Most browsers tell the origin of the page before it speaks.
   const expected = location.ancestorOrigins?.[0];
   if (expected) requestConfig(expected).catch(() => {});
-  parent.postMessage({ type: 'BITCALL_READY', payload: {} }, '*');
+  tellPage('BITCALL_READY', { version: {{protocol.version}} });
 }
 try {
   const { default: load, start } = await import('./{{bitcall.js}}');
@@ -51,6 +54,7 @@ try {
 } catch (error) {
   // The phone's own error screens are not available.
   console.error('bitcall: the phone cannot start:', error);
+  tellPage('BITCALL_STOPPED', { code: 'PHONE_START_FAILED', message: '' });
   const make = (tag, fields) => Object.assign(document.createElement(tag), fields);
   const message = make('p', { className: 'lead', role: 'alert', textContent: 'The phone could not start.' });
   const retryButton = make('button', { className: 'primary', type: 'button', textContent: 'Try again' });

@@ -75,7 +75,7 @@ fn usual(ui: Ui) {
     .unwrap_or_else(|error| unreachable!("the made-up configuration is complete: {error}"));
     ui.config.set(Some(Rc::new(config)));
     ui.screen.set(Screen::Phone);
-    ui.embedded.set(true);
+    ui.can_minimise.set(true);
     ui.now.set(NOW);
     ui.zone.set(LocalClock { offset_minutes: 0, is_24_hour: true });
     ui.page.set("here".to_owned());
@@ -100,7 +100,7 @@ fn scenes() -> Vec<(&'static str, Scene)> {
         }),
         ("direct", |ui| {
             ui.config.set(None);
-            ui.embedded.set(false);
+            ui.can_minimise.set(false);
             ui.screen.set(Screen::NotEmbedded);
         }),
         ("refused", |ui| {

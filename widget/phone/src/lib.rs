@@ -6,12 +6,13 @@
 //!
 //! - [`ui`] is the state of the screens, [`screens`] render it and dispatch actions;
 //! - [`signin`], [`recents`], [`number`], [`time`], [`theme`] need no browser;
-//! - [`agent_client`], [`media`], [`tones`], [`host`] and [`runtime_config`] connect to the agent, the far end, the speaker, the host page and the server.
+//! - [`agent_client`], [`media`], [`tones`], [`host_port`] and [`runtime_config`] connect to the agent, the far end, the speaker, what embeds the phone and the server.
 
 pub mod agent_client;
 pub mod app;
 pub mod browser;
-pub mod host;
+pub mod frame_port;
+pub mod host_port;
 pub mod icons;
 pub mod media;
 pub mod notified_calls;
@@ -42,7 +43,9 @@ pub fn start() {
     let _ = create_root(|| {
         let ui = ui::Ui::new();
         // Lives as long as the page.
-        std::mem::forget(app::App::start(ui));
+        let port = frame_port::FramePort::of_this_page();
+        let port = port.map(|port| std::rc::Rc::new(port) as std::rc::Rc<dyn host_port::HostPort>);
+        std::mem::forget(app::App::start(ui, port));
         // Until then the skeleton in the page's HTML is shown.
         let (scope, drawn) = (use_current_scope(), Cell::new(false));
         create_effect(move || {

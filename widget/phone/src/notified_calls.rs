@@ -4,12 +4,34 @@
 //! its call, or the agent may have been restarted. A call that is no longer in the agent's list has ended,
 //! no matter how.
 
-use bitcall_wire::agent_protocol::{AgentSnapshot, CallEndCause, CallSnapshot, CallState};
+use bitcall_wire::agent_protocol::{AgentSnapshot, CallEndCause, CallSnapshot, CallState, HoldState};
+use bitcall_wire::host_protocol::OpenCall;
 
 #[derive(Debug, Default)]
 pub struct NotifiedCalls(Vec<CallSnapshot>);
 
 impl NotifiedCalls {
+    /// The host page knows these calls from a phone whose place this one takes.
+    pub fn resume(&mut self, calls: Vec<OpenCall>) {
+        self.0.extend(calls.into_iter().map(|call| CallSnapshot {
+            id: call.call_id,
+            direction: call.direction,
+            number: call.number,
+            display_name: None,
+            requested_caller_id: call.requested_caller_id,
+            state: CallState::Active,
+            hold: HoldState::None,
+            remote_held: false,
+            voice: false,
+            rings: false,
+            muted: false,
+            started_at: call.started_at,
+            answered_at: call.answered_at,
+            page: None,
+            detached: false,
+        }));
+    }
+
     /// False when the host page was already notified of the call.
     pub fn insert(&mut self, call: &CallSnapshot) -> bool {
         let is_new = !self.0.iter().any(|known| known.id == call.id);
@@ -80,6 +102,23 @@ mod tests {
         let cause = CallEndCause { text: "Remote hung up".to_owned(), sip_code: None };
         let ended = notified.apply_snapshot(&snapshot(vec![call(CallState::Ended { cause: cause.clone() })]));
         assert!(matches!(ended.as_slice(), [(_, reported)] if *reported == cause));
+    }
+
+    #[test]
+    fn a_call_of_an_earlier_phone_goes_on_or_ends_once() {
+        let known = OpenCall {
+            call_id: "c1".to_owned(),
+            number: "102".to_owned(),
+            direction: bitcall_wire::agent_protocol::CallDirection::Outbound,
+            requested_caller_id: None,
+            started_at: 1_000,
+            answered_at: Some(2_000),
+        };
+        let mut notified = NotifiedCalls::default();
+        notified.resume(vec![known]);
+        assert!(!notified.insert(&call(CallState::Active)), "the host page has heard of it");
+        assert!(notified.apply_snapshot(&snapshot(vec![call(CallState::Active)])).is_empty());
+        assert_eq!(notified.apply_snapshot(&AgentSnapshot::default()).len(), 1);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use bitcall_wire::config::RuntimeConfig;
 use bitcall_wire::host_protocol::PhoneError;
+use bitcall_wire::host_protocol::definition::code;
 use js_sys::{Function, Promise, Reflect};
 use serde::Deserialize;
 use wasm_bindgen::{JsCast, JsValue};
@@ -30,13 +31,14 @@ pub struct PhoneStart {
     pub page_session: String,
 }
 
-/// The configuration, if pages of `page_origin` may embed the phone.
-pub async fn request(page_origin: &str) -> Result<PhoneStart, PhoneError> {
+/// The configuration, if pages of `page_origin` may embed the phone. The server's answer is asked for once, and again
+/// where it must be fresh.
+pub async fn request(page_origin: &str, is_fresh: bool) -> Result<PhoneStart, PhoneError> {
     let unreachable = || PhoneError {
-        code: "SERVER_UNREACHABLE".to_owned(),
+        code: code::SERVER_UNREACHABLE.to_owned(),
         message: "The phone's server did not answer. Check the connection and try again.".to_owned(),
     };
-    let answer = answer(page_origin).await.and_then(|answer| value::from_js::<Answer>(&answer).ok());
+    let answer = answer(page_origin, is_fresh).await.and_then(|answer| value::from_js::<Answer>(&answer).ok());
     match answer.ok_or_else(unreachable)? {
         Answer { data: Some(config), session, .. } => {
             Ok(PhoneStart { config, page_session: session.unwrap_or_default() })
@@ -45,9 +47,10 @@ pub async fn request(page_origin: &str) -> Result<PhoneStart, PhoneError> {
     }
 }
 
-async fn answer(page_origin: &str) -> Option<JsValue> {
+async fn answer(page_origin: &str, is_fresh: bool) -> Option<JsValue> {
     let request = Reflect::get(window()?.as_ref(), &REQUEST_PROPERTY.into()).ok()?.dyn_into::<Function>().ok()?;
-    let answer = request.call1(&JsValue::UNDEFINED, &page_origin.into()).ok()?.dyn_into::<Promise>().ok()?;
+    let answer =
+        request.call2(&JsValue::UNDEFINED, &page_origin.into(), &is_fresh.into()).ok()?.dyn_into::<Promise>().ok()?;
     JsFuture::from(answer).await.ok()
 }
 

@@ -33,8 +33,8 @@ impl std::ops::Deref for Ui {
 pub struct UiState {
     pub screen: Signal<Screen>,
     pub config: Signal<Option<Rc<RuntimeConfig>>>,
-    /// Framed by a host page, which can minimise the phone.
-    pub embedded: Signal<bool>,
+    /// There is something around the phone into which it can be put away.
+    pub can_minimise: Signal<bool>,
     pub theme: Signal<ThemeStart>,
     pub zone: Signal<LocalClock>,
     /// Milliseconds since the Unix epoch; updated while a call is active.
@@ -229,7 +229,7 @@ impl Ui {
         Self(Box::leak(Box::new(UiState {
             screen: create_signal(Screen::Loading),
             config: create_signal(None),
-            embedded: create_signal(false),
+            can_minimise: create_signal(false),
             theme: create_signal(ThemeStart::System),
             zone: create_signal(LocalClock::default()),
             now: create_signal(0),

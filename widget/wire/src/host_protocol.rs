@@ -1,73 +1,54 @@
-//! Host page (loader) ↔ phone (iframe), by `window.postMessage`.
+//! Host page ↔ phone. [`definition`] says what a host page can ask for and what it hears: the loader's tables and
+//! `loader.d.ts` are made from it by `bindings`. Below are the messages that carry it over `window.postMessage` where
+//! the phone is a frame in a host page.
 //!
-//! Every message is an object `{ "type": "BITCALL_…", "payload": { … } }`. The
-//! phone sends the first message, [`FromPhone::Ready`], which contains no
-//! secrets, to any origin. The loader checks `source` and `origin` and answers with
-//! [`ToPhone::Init`] to the phone's origin only. From then on the phone sends only to
-//! the origin of `Init`, and accepts messages only from its parent window at that origin.
+//! Every message is an object `{ "type": "BITCALL_…", "payload": { … } }`. The phone's page sends the first one,
+//! `BITCALL_READY` with the version of this protocol, which contains no secrets, to any origin. The loader checks
+//! `source` and `origin` and answers with `BITCALL_INIT` to the phone's origin only. From then on the phone sends only
+//! to the origin of `BITCALL_INIT`, and accepts messages only from its parent window at that origin.
+//!
+//! `BITCALL_INIT` and every command carry a request id beside `type`, and each is answered once by
+//! [`FromPhone::Answer`]: done, or refused. The loader sends commands after the answer to `BITCALL_INIT`. A phone's page
+//! that is loaded anew starts from the beginning, and is told by [`InitPayload::calls`] what the host page knows.
+//! Loaders of version 1 send no ids and get no answers; they hear refusals by [`FromPhone::Error`].
 //!
 //! The phone does not trust the page that frames it. Its own address has the tenant's API key; by that key and the
-//! origin of `Init`, as the browser tells it, it asks the server for the tenant's configuration, and does nothing
+//! origin of `BITCALL_INIT`, as the browser tells it, it asks the server for the tenant's configuration, and does nothing
 //! where the server refuses.
+
+#[cfg(feature = "bindings")]
+pub mod bindings;
+pub mod definition;
 
 use serde::{Deserialize, Serialize};
 
-use crate::agent_protocol::CallDirection;
+pub use definition::{Command, HostEvent};
+
+use crate::agent_protocol::{CallDirection, UnixMillis};
 use crate::config::{SessionRestore, SignInMode, ThemeStart};
 
-/// Loader → phone.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(tag = "type", content = "payload")]
-pub enum ToPhone {
-    #[serde(rename = "BITCALL_INIT")]
-    Init(Box<InitPayload>),
-    /// Place a call now (or right after sign-in).
-    #[serde(rename = "BITCALL_CALL")]
-    Call(CallRequest),
-    /// Put a number into the dialer. Kept until after sign-in.
-    #[serde(rename = "BITCALL_DIAL")]
-    Dial(DialRequest),
-    /// End `callId`, or the active call.
-    #[serde(rename = "BITCALL_HANGUP")]
-    HangUp(HangUpRequest),
-    /// The panel was opened or closed.
-    #[serde(rename = "BITCALL_VISIBLE")]
-    Visible(PanelVisibility),
-    /// The loader is being destroyed: sign out of this page and stop.
-    #[serde(rename = "BITCALL_DESTROY")]
-    Destroy(EmptyPayload),
-}
+/// Increases with every change that one side must know of the other. Version 2: ids and answers.
+pub const VERSION: u32 = 2;
 
-/// Phone → loader.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+/// Phone → loader, besides [`HostEvent`]s.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "type", content = "payload")]
 pub enum FromPhone {
-    #[serde(rename = "BITCALL_READY")]
-    Ready(EmptyPayload),
+    /// `BITCALL_INIT` or a command was carried out, or refused.
+    #[serde(rename = "BITCALL_ANSWER")]
+    Answer(Answer),
     #[serde(rename = "BITCALL_STATE")]
     State(PhoneState),
-    #[serde(rename = "BITCALL_CALL_STARTED")]
-    CallStarted(CallRef),
-    #[serde(rename = "BITCALL_CALL_INCOMING")]
-    CallIncoming(CallRef),
-    #[serde(rename = "BITCALL_CALL_ANSWERED")]
-    CallAnswered(CallRef),
-    /// The far end of the call is another one, e.g. after a transfer.
-    #[serde(rename = "BITCALL_CALL_UPDATED")]
-    CallUpdated(CallUpdatedPayload),
-    #[serde(rename = "BITCALL_CALL_ENDED")]
-    CallEnded(CallEndedPayload),
-    #[serde(rename = "BITCALL_REGISTERED")]
-    Registered(RegisteredPayload),
-    #[serde(rename = "BITCALL_UNREGISTERED")]
-    Unregistered(UnregisteredPayload),
-    /// A command could not be carried out, e.g. an unknown call id.
+    /// Something went wrong that is no answer, e.g. the sign-in failed.
     #[serde(rename = "BITCALL_ERROR")]
     Error(PhoneError),
+    /// The phone has stopped: the server no longer admits it, or it could not start. Its calls are over.
+    #[serde(rename = "BITCALL_STOPPED")]
+    Stopped(PhoneError),
     /// Open the panel (a call comes in, a number was put into the dialer).
     #[serde(rename = "BITCALL_SHOW")]
     Show(EmptyPayload),
-    /// Close the panel (the agent pressed "Minimise" or Escape).
+    /// Close the panel (the person pressed "Minimise" or Escape).
     #[serde(rename = "BITCALL_HIDE")]
     Hide(EmptyPayload),
     /// What the launcher shows.
@@ -76,16 +57,28 @@ pub enum FromPhone {
 }
 
 /// A payload without fields.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct EmptyPayload {}
 
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-pub struct InitPayload {
-    #[serde(default)]
-    pub host: HostOptions,
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Answer {
+    /// Of the message that is answered.
+    pub id: u32,
+    /// Null: done.
+    pub error: Option<PhoneError>,
 }
 
-/// The options of `init()` that the host page may set.
+/// Payload of `BITCALL_INIT`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct InitPayload {
+    pub host: HostOptions,
+    /// The calls whose start the host page was told of, and not their end. A phone that takes the place of one that is
+    /// gone goes on with them, or tells their end.
+    pub calls: Vec<OpenCall>,
+}
+
+/// The options of `init()` that are sent to the phone, see [`definition::OPTIONS`].
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HostOptions {
@@ -100,7 +93,6 @@ pub struct HostOptions {
 #[serde(rename_all = "camelCase", default)]
 pub struct HostSipOptions {
     pub username: Option<String>,
-    /// The loader maps the legacy alias `sip.server` to this field.
     pub domain: Option<String>,
     pub password: Option<String>,
     #[serde(rename = "HA1Password")]
@@ -119,31 +111,25 @@ pub struct HostBehaviorOptions {
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct CallRequest {
+pub struct OpenCall {
+    pub call_id: String,
     pub number: String,
-    /// Caller ID for this call only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub caller_id: Option<String>,
+    pub direction: CallDirection,
+    pub requested_caller_id: Option<String>,
+    pub started_at: UnixMillis,
+    pub answered_at: Option<UnixMillis>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct DialRequest {
-    pub number: String,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct HangUpRequest {
-    pub call_id: Option<String>,
-}
-
+/// Payload of `BITCALL_VISIBLE`: the panel was opened or closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct PanelVisibility {
     pub visible: bool,
 }
 
 /// What `getState()` returns.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "State"))]
 #[serde(rename_all = "camelCase")]
 pub struct PhoneState {
     pub registered: bool,
@@ -152,27 +138,35 @@ pub struct PhoneState {
     pub call_count: u32,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "Call"))]
 #[serde(rename_all = "camelCase")]
 pub struct CallRef {
     pub call_id: String,
     /// As dialled, or the caller's. Empty if the caller withholds it.
     pub number: String,
     pub direction: CallDirection,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Present if the call was placed with a caller ID.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub requested_caller_id: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "CallUpdated"))]
 #[serde(rename_all = "camelCase")]
 pub struct CallUpdatedPayload {
     #[serde(flatten)]
     pub call: CallRef,
-    /// The name that the server tells, or null.
+    /// The name that the server tells for the number, or null.
     pub display_name: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "CallEnded"))]
 #[serde(rename_all = "camelCase")]
 pub struct CallEndedPayload {
     #[serde(flatten)]
@@ -185,7 +179,9 @@ pub struct CallEndedPayload {
     pub sip_code: Option<u16>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "Registered"))]
 #[serde(rename_all = "camelCase")]
 pub struct RegisteredPayload {
     pub username: String,
@@ -194,22 +190,37 @@ pub struct RegisteredPayload {
     pub user_key: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "Unregistered"))]
 pub struct UnregisteredPayload {
     pub reason: String,
 }
 
+/// A refusal or a fault. The remedy belongs to the code, see [`definition::ERRORS`].
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct PhoneError {
-    /// Stable, e.g. `UNKNOWN_CALL`, `NOT_REGISTERED`, `MICROPHONE_BLOCKED`, `BAD_NUMBER`.
+    /// One of [`definition::ERRORS`], or the server's.
     pub code: String,
+    /// What is wrong, for a person. Empty: the words of the definition.
     pub message: String,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+impl PhoneError {
+    /// With the words of the definition.
+    pub fn new(code: &str) -> Self {
+        Self::with(code, "")
+    }
+
+    pub fn with(code: &str, message: &str) -> Self {
+        Self { code: code.to_owned(), message: message.to_owned() }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct LauncherBadge {
     pub missed: u32,
     pub ringing: bool,
-    #[serde(rename = "inCall")]
     pub in_call: bool,
 }

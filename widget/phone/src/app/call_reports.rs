@@ -22,7 +22,7 @@ use crate::value;
 const MAX_NUMBER_CHARS: usize = 128;
 
 /// The last report that was sent.
-pub struct LastReport {
+pub(super) struct LastReport {
     client_id: String,
     sequence: Cell<u32>,
     calls: RefCell<Vec<ReportedCall>>,
@@ -62,7 +62,7 @@ impl App {
                 }
             })
         });
-        self.listeners.borrow_mut().extend(leaving);
+        self.view.listeners.borrow_mut().extend(leaving);
     }
 
     /// Sends a report when the calls have changed, or when the last report is older than
@@ -71,15 +71,15 @@ impl App {
         let now = page::unix_now_ms();
         let calls =
             self.ui.page.with_untracked(|page| self.ui.snapshot.with_untracked(|all| calls_of_page(all, page, now)));
-        let is_news = !is_same(&self.last_report.calls.borrow(), &calls);
-        let silent = Duration::from_millis(now.saturating_sub(self.last_report.sent_at_ms.get()));
+        let is_news = !is_same(&self.calls.last_report.calls.borrow(), &calls);
+        let silent = Duration::from_millis(now.saturating_sub(self.calls.last_report.sent_at_ms.get()));
         if is_news || (!calls.is_empty() && silent >= REPORT_INTERVAL) {
             self.send_call_report(calls);
         }
     }
 
     pub(super) fn send_call_report(&self, calls: Vec<ReportedCall>) {
-        let last = &self.last_report;
+        let last = &self.calls.last_report;
         let nothing_to_end = calls.is_empty() && last.calls.borrow().is_empty();
         if nothing_to_end {
             return;

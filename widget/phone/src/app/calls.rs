@@ -1,18 +1,25 @@
 //! Places, answers and ends calls, and notifies the host page about them.
 
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use bitcall_wire::agent_protocol::{
     AgentEvent, AgentSnapshot, CallDirection, CallEndCause, CallId, CallOptions, CallSnapshot, HoldState,
     RegistrationStatus, ToPage,
 };
-use bitcall_wire::host_protocol::{self, CallEndedPayload, CallRef, CallUpdatedPayload, EmptyPayload, FromPhone};
+use bitcall_wire::host_protocol::definition::{CallRequest, code};
+use bitcall_wire::host_protocol::{
+    CallEndedPayload, CallRef, CallUpdatedPayload, EmptyPayload, FromPhone, HostEvent, PhoneError,
+};
 use bitcall_wire::number;
 
 use super::App;
+use super::call_reports::LastReport;
 use super::sign_in::recents_name;
-use crate::agent_client::AgentClient;
 use crate::browser::{BrowserTimer, debug};
+use crate::host_port::RequestId;
+use crate::notified_calls::NotifiedCalls;
 use crate::page;
 use crate::recents::{self, RecentCall};
 use crate::screens::caller;
@@ -22,6 +29,24 @@ use crate::ui::{Screen, Tab, UserAction, as_clause, find_call, focused_call, inc
 const ENDED_CARD_TIMEOUT_MS: i32 = 8_000;
 /// How long a `call()` of the host page waits for the registration. Later the person no longer expects it.
 const PENDING_CALL_TIMEOUT_MS: i32 = 30_000;
+
+#[derive(Default)]
+pub(super) struct Calls {
+    pending: RefCell<Option<PendingCall>>,
+    /// Calls missed since the person last used the phone.
+    pub(super) missed: Cell<u32>,
+    pub(super) notified: RefCell<NotifiedCalls>,
+    pub(super) last_report: LastReport,
+    /// Calls that were ended on this page: they get no card at their end.
+    ended_here: RefCell<HashSet<CallId>>,
+}
+
+/// A `call()` of the host that waits for the registration.
+struct PendingCall {
+    call: CallRequest,
+    id: RequestId,
+    _timeout: BrowserTimer,
+}
 
 impl App {
     pub(super) fn handle_call_action(self: &Rc<Self>, action: UserAction) {
@@ -102,54 +127,70 @@ impl App {
     }
 
     /// `call()` by the host page.
-    pub(super) fn host_call(self: &Rc<Self>, call: host_protocol::CallRequest) {
+    pub(super) fn host_call(self: &Rc<Self>, call: CallRequest, id: RequestId) {
         let ui = self.ui;
         let number = match number::call_target(&call.number) {
             Ok(number) => number,
-            Err(text) => return self.notify_error("BAD_NUMBER", &text),
+            Err(text) => return self.answer(id, Err(PhoneError::with(code::BAD_NUMBER, &text))),
         };
-        self.notify_host(&FromPhone::Show(EmptyPayload {}));
+        self.tell(&FromPhone::Show(EmptyPayload {}));
         if self.can_call() {
             ui.tab.set(Tab::Keypad);
             self.place_call(&number, CallOptions { caller_id: call.caller_id, ..CallOptions::default() });
+            self.answer(id, Ok(()));
         } else {
             // Not registered yet, usually right after sign-in. Meanwhile the number field shows what will
             // be called.
             self.cancel_pending_call("Another call was asked for before the phone was connected.");
             ui.number.set(call.number.clone());
-            *self.pending_call.borrow_mut() = Some(call);
             let app = Rc::downgrade(self);
-            let timer = BrowserTimer::after(PENDING_CALL_TIMEOUT_MS, move || {
+            let timeout = BrowserTimer::after(PENDING_CALL_TIMEOUT_MS, move || {
                 if let Some(app) = app.upgrade() {
                     app.cancel_pending_call("The phone did not get connected in time.");
                 }
             });
-            *self.pending_call_timer.borrow_mut() = Some(timer);
+            *self.calls.pending.borrow_mut() = Some(PendingCall { call, id, _timeout: timeout });
         }
     }
 
     /// Drops a `call()` that waited for the registration: placed later, or with another account, it would
     /// surprise the person.
     pub(super) fn cancel_pending_call(&self, why: &str) {
-        let waited = self.pending_call.borrow_mut().take();
-        if waited.is_some() {
-            self.notify_error("NOT_REGISTERED", why);
+        let waited = self.calls.pending.borrow_mut().take();
+        if let Some(PendingCall { id, .. }) = waited {
+            self.answer(id, Err(PhoneError::with(code::NOT_REGISTERED, why)));
+        }
+    }
+
+    /// The phone is registered.
+    pub(super) fn place_pending_call(self: &Rc<Self>) {
+        let waited = self.calls.pending.borrow_mut().take();
+        if let Some(PendingCall { call, id, .. }) = waited {
+            self.host_call(call, id);
         }
     }
 
     /// `hangup()` by the host page.
-    pub(super) fn host_hang_up(self: &Rc<Self>, which: Option<CallId>) {
-        let waited = which.is_none() && self.pending_call.borrow_mut().take().is_some();
+    pub(super) fn host_hang_up(self: &Rc<Self>, which: Option<CallId>) -> Result<(), PhoneError> {
+        let waited = if which.is_none() { self.calls.pending.borrow_mut().take() } else { None };
+        let has_waited = waited.is_some();
+        if let Some(PendingCall { id, .. }) = waited {
+            // As wished: nothing is wrong.
+            self.answer(id, Ok(()));
+        }
         let target = self.ui.snapshot.with_untracked(|snapshot| match &which {
             Some(id) => find_call(snapshot, id).map(|call| call.id.clone()),
             None => focused_call(snapshot).or(snapshot.calls.first()).map(|call| call.id.clone()),
         });
         match (target, which) {
             (Some(id), _) => self.hang_up(&id),
-            (None, Some(id)) => self.notify_error("UNKNOWN_CALL", &format!("There is no call “{id}”.")),
-            (None, None) if waited => self.ui.number.set(String::new()),
-            (None, None) => self.notify_error("UNKNOWN_CALL", "There is no call to hang up."),
+            (None, Some(id)) => {
+                return Err(PhoneError::with(code::UNKNOWN_CALL, &format!("There is no call “{id}”.")));
+            }
+            (None, None) if has_waited => self.ui.number.set(String::new()),
+            (None, None) => return Err(PhoneError::with(code::UNKNOWN_CALL, "There is no call to hang up.")),
         }
+        Ok(())
     }
 
     fn call_typed(self: &Rc<Self>) {
@@ -203,7 +244,7 @@ impl App {
     }
 
     pub(super) fn hang_up(&self, call: &str) {
-        self.ended_here.borrow_mut().insert(call.to_owned());
+        self.calls.ended_here.borrow_mut().insert(call.to_owned());
         self.with_agent(|agent| agent.hang_up(call));
     }
 
@@ -240,11 +281,12 @@ impl App {
         }
         ui.muted.update(|muted| muted.retain(|id| find_call(&snapshot, id).is_some()));
         ui.snapshot.set(snapshot);
-        let missed = self.notified_calls.borrow_mut().apply_snapshot(given);
+        let missed = self.calls.notified.borrow_mut().apply_snapshot(given);
         for (call, cause) in missed {
             self.record_unnotified_end(&call, &cause);
         }
         self.apply_registration(&before, given);
+        self.stop_if_refused();
     }
 
     /// Records the end of a call that this page missed. Another tab may have recorded it already, with the
@@ -260,8 +302,8 @@ impl App {
     }
 
     fn notify_call_ended(&self, call: &CallSnapshot, cause: &CallEndCause, duration: u64) {
-        self.notified_calls.borrow_mut().remove(&call.id);
-        self.notify_host(&FromPhone::CallEnded(CallEndedPayload {
+        self.calls.notified.borrow_mut().remove(&call.id);
+        self.emit(&HostEvent::CallEnded(CallEndedPayload {
             call: call_ref(call),
             duration,
             cause: cause.text.clone(),
@@ -275,13 +317,13 @@ impl App {
         match event {
             AgentEvent::CallStarted { call } => {
                 ui.number.set(String::new());
-                if self.notified_calls.borrow_mut().insert(&call) {
-                    self.notify_host(&FromPhone::CallStarted(call_ref(&call)));
+                if self.calls.notified.borrow_mut().insert(&call) {
+                    self.emit(&HostEvent::CallStarted(call_ref(&call)));
                 }
             }
             AgentEvent::CallIncoming { call } => {
-                if self.notified_calls.borrow_mut().insert(&call) {
-                    self.notify_host(&FromPhone::CallIncoming(call_ref(&call)));
+                if self.calls.notified.borrow_mut().insert(&call) {
+                    self.emit(&HostEvent::CallIncoming(call_ref(&call)));
                 }
                 if self.is_registered() && self.is_at_sign_in() {
                     self.show_phone();
@@ -296,11 +338,11 @@ impl App {
                     ui.announcement.set(text.clone());
                     ui.call_notice.set(Some(text));
                 }
-                self.notify_host(&FromPhone::CallAnswered(call_ref(&call)));
+                self.emit(&HostEvent::CallAnswered(call_ref(&call)));
             }
             AgentEvent::CallUpdated { call } => {
                 ui.announcement.set(format!("The other side is now {}", caller(&call)));
-                self.notify_host(&FromPhone::CallUpdated(CallUpdatedPayload {
+                self.emit(&HostEvent::CallUpdated(CallUpdatedPayload {
                     call: call_ref(&call),
                     display_name: call.display_name,
                 }));
@@ -341,12 +383,12 @@ impl App {
 
     fn handle_ended(self: &Rc<Self>, call: &CallSnapshot, cause: &CallEndCause, duration: u64) {
         let ui = self.ui;
-        let here = self.ended_here.borrow_mut().remove(&call.id);
+        let here = self.calls.ended_here.borrow_mut().remove(&call.id);
         let recent = RecentCall::of(call, cause, duration);
         ui.announcement.set(format!("Call ended. {}", cause.text));
         self.add_recent(&recent);
         if recent.missed {
-            self.missed.set(self.missed.get().saturating_add(1));
+            self.calls.missed.set(self.calls.missed.get().saturating_add(1));
         }
         self.notify_call_ended(call, cause, duration);
         // No card for a call that the person declined or cancelled.
@@ -364,7 +406,7 @@ impl App {
                     }
                 })
             });
-            *self.card_timer.borrow_mut() = timer;
+            *self.view.card_timer.borrow_mut() = timer;
         }
     }
 
@@ -391,12 +433,6 @@ impl App {
 
     fn can_call(&self) -> bool {
         self.ui.screen.with_untracked(|screen| *screen == Screen::Phone) && self.is_registered()
-    }
-
-    pub(super) fn with_agent(&self, with: impl FnOnce(&AgentClient)) {
-        if let Some(agent) = &*self.agent.borrow() {
-            with(agent);
-        }
     }
 }
 

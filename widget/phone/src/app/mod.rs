@@ -2,33 +2,27 @@
 
 mod call_reports;
 mod calls;
+mod host;
 mod keyboard;
+mod session;
 mod sign_in;
 mod transfer;
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::cell::RefCell;
 use std::rc::Rc;
 
-use bitcall_wire::agent_protocol::{CallId, MediaError, RegistrationStatus};
-use bitcall_wire::config::{RuntimeConfig, ThemeStart};
-use bitcall_wire::host_protocol::{self, EmptyPayload, FromPhone, HostOptions, PhoneError, ToPhone};
+use bitcall_wire::agent_protocol::{MediaError, RegistrationStatus};
+use bitcall_wire::config::ThemeStart;
+use bitcall_wire::host_protocol::definition::code;
+use bitcall_wire::host_protocol::{EmptyPayload, FromPhone};
 use sycamore::reactive::create_effect;
 
-use crate::agent_client::AgentClient;
 use crate::browser::{BrowserTimer, EventListener};
-use crate::host::HostPage;
+use crate::host_port::HostPort;
 use crate::media::{self, Media, MediaNotice};
-use crate::notified_calls::NotifiedCalls;
 use crate::page;
-use crate::runtime_config::{self, PhoneStart};
-use crate::signin::Credentials;
-use crate::storage::TenantStorage;
 use crate::theme::{Accent, Rgb, variables};
-use crate::ui::{
-    DeviceOption, DeviceOptions, MeterBars, Screen, Tab, Ui, UserAction, focused_call, incoming_call, is_engaged,
-    selector,
-};
+use crate::ui::{DeviceOption, DeviceOptions, MeterBars, Screen, Tab, Ui, UserAction, focused_call};
 
 const UNUSABLE_AUDIO: &str = "The other side offered audio that this browser cannot play.";
 
@@ -37,65 +31,32 @@ const THEME_KEY: &str = "theme";
 const MICROPHONE_KEY: &str = "microphone";
 const SPEAKER_KEY: &str = "speaker";
 
-/// State that is not displayed.
+/// The phone's parts, each with the state that is its own.
 pub struct App {
     ui: Ui,
-    host: RefCell<Option<Rc<HostPage>>>,
-    tenant: RefCell<Option<TenantContext>>,
-    /// Messages of the host page that wait for the configuration.
-    early_messages: RefCell<Vec<ToPhone>>,
-    agent: RefCell<Option<AgentClient>>,
-    /// Whether the agent has signed in since it was attached. A `SignedOut` before that is only its initial
-    /// state.
-    signed_in: Cell<bool>,
-    /// Credentials of the host page, to try when the restored session is refused.
-    fallback: RefCell<Option<Credentials>>,
-    /// A call of the host page that waits for the registration.
-    pending_call: RefCell<Option<host_protocol::CallRequest>>,
-    pending_call_timer: RefCell<Option<BrowserTimer>>,
-    /// Calls missed since the person last used the phone.
-    missed: Cell<u32>,
-    notified_calls: RefCell<NotifiedCalls>,
-    last_report: call_reports::LastReport,
-    /// Calls that were ended on this page: they get no card at their end.
-    ended_here: RefCell<HashSet<CallId>>,
+    port: RefCell<Option<Rc<dyn HostPort>>>,
+    session: session::Session,
+    calls: calls::Calls,
+    view: View,
+}
+
+/// What the screens need and do not show.
+#[derive(Default)]
+struct View {
     card_timer: RefCell<Option<BrowserTimer>>,
     clock: RefCell<Option<BrowserTimer>>,
     listeners: RefCell<Vec<EventListener>>,
 }
 
-/// What `BITCALL_INIT` and the server's answer to it have set up.
-struct TenantContext {
-    /// The tenant's API key, for the reports of calls.
-    key: String,
-    /// For the reports, where no SIP server of Bitcall's gives a session.
-    page_session: String,
-    config: Rc<RuntimeConfig>,
-    host: HostOptions,
-    storage: TenantStorage,
-    media: Media,
-}
-
 impl App {
-    /// Call it inside a reactive root, before the screens are rendered.
-    pub fn start(ui: Ui) -> Rc<Self> {
+    /// Call it inside a reactive root, before the screens are rendered. Without a port there is nobody to work for.
+    pub fn start(ui: Ui, port: Option<Rc<dyn HostPort>>) -> Rc<Self> {
         let app = Rc::new(Self {
             ui,
-            host: RefCell::default(),
-            tenant: RefCell::default(),
-            early_messages: RefCell::default(),
-            agent: RefCell::default(),
-            signed_in: Cell::new(false),
-            fallback: RefCell::default(),
-            pending_call: RefCell::default(),
-            pending_call_timer: RefCell::default(),
-            missed: Cell::new(0),
-            notified_calls: RefCell::default(),
-            last_report: call_reports::LastReport::default(),
-            ended_here: RefCell::default(),
-            card_timer: RefCell::default(),
-            clock: RefCell::default(),
-            listeners: RefCell::default(),
+            port: RefCell::new(port.clone()),
+            session: session::Session::default(),
+            calls: calls::Calls::default(),
+            view: View::default(),
         });
         ui.zone.set(page::local_clock());
         ui.now.set(page::unix_now_ms());
@@ -104,17 +65,15 @@ impl App {
             ui.on_action(move |action| app.handle_action(action));
         }
         app.watch_clock();
-        app.listeners.borrow_mut().extend(keyboard::listen(&app));
+        app.view.listeners.borrow_mut().extend(keyboard::listen(&app));
         app.report_state();
         app.watch_calls();
         app.watch_number();
-        let host = HostPage::of_this_page();
-        ui.embedded.set(host.is_some());
-        app.host.borrow_mut().clone_from(&host);
-        match host {
-            Some(host) => {
+        ui.can_minimise.set(port.as_ref().is_some_and(|port| port.can_minimise()));
+        match port {
+            Some(port) => {
                 let app = Rc::clone(&app);
-                host.listen(move |message| app.handle_host_message(message));
+                port.listen(Box::new(move |request| app.handle_request(request)));
             }
             None => ui.screen.set(Screen::NotEmbedded),
         }
@@ -123,12 +82,12 @@ impl App {
 
     fn handle_action(self: &Rc<Self>, action: UserAction) {
         let ui = self.ui;
-        if self.missed.replace(0) > 0 {
+        if self.calls.missed.replace(0) > 0 {
             self.notify_badge();
         }
         match action {
             UserAction::Show(tab) => self.show(tab),
-            UserAction::Minimise => self.notify_host(&FromPhone::Hide(EmptyPayload {})),
+            UserAction::Minimise => self.tell(&FromPhone::Hide(EmptyPayload {})),
             UserAction::Escape => self.escape(),
             UserAction::RetryConnection => self.retry_connection(),
             UserAction::RetryMicrophone => self.retry_microphone(),
@@ -140,7 +99,7 @@ impl App {
             }
             UserAction::SetTheme(theme) => {
                 self.set_theme(theme);
-                if let Some(tenant) = &*self.tenant.borrow() {
+                if let Some(tenant) = &*self.session.tenant.borrow() {
                     tenant.storage.set(THEME_KEY, &theme);
                 }
             }
@@ -154,115 +113,6 @@ impl App {
             UserAction::SignOut => self.sign_out(),
             call_action => self.handle_call_action(call_action),
         }
-    }
-
-    /// Handles a message of the host page.
-    fn handle_host_message(self: &Rc<Self>, message: ToPhone) {
-        match message {
-            ToPhone::Init(init) => self.request_config(init.host),
-            ToPhone::Destroy(_) => self.destroy(),
-            message if self.tenant.borrow().is_none() => self.early_messages.borrow_mut().push(message),
-            ToPhone::Call(call) => self.host_call(call),
-            ToPhone::Dial(dial) => {
-                self.ui.number.set(dial.number.trim().to_owned());
-                self.ui.number_error.set(None);
-                self.ui.tab.set(Tab::Keypad);
-                self.notify_host(&FromPhone::Show(EmptyPayload {}));
-            }
-            ToPhone::HangUp(which) => self.host_hang_up(which.call_id),
-            ToPhone::Visible(panel) => {
-                if panel.visible {
-                    self.missed.set(0);
-                    self.prepare_for_call();
-                }
-                self.notify_badge();
-            }
-        }
-    }
-
-    /// Asks the server for the tenant's configuration. Until it has answered, the host page gets nothing.
-    fn request_config(self: &Rc<Self>, host: HostOptions) {
-        let Some(page_origin) = self.host.borrow().as_ref().and_then(|host| host.origin()) else { return };
-        let app = Rc::clone(self);
-        wasm_bindgen_futures::spawn_local(async move {
-            let answer = runtime_config::request(&page_origin).await;
-            // The host page may have removed the phone meanwhile.
-            if app.host.borrow().is_none() {
-                return;
-            }
-            match answer {
-                Ok(start) => app.start_session(start, host, &page_origin),
-                Err(PhoneError { code, message }) => {
-                    app.notify_error(&code, &message);
-                    if let Some(host) = &*app.host.borrow() {
-                        host.stop_listening();
-                    }
-                    app.ui.screen.set(Screen::Refused(message));
-                }
-            }
-        });
-    }
-
-    fn start_session(self: &Rc<Self>, start: PhoneStart, host: HostOptions, page_origin: &str) {
-        let config = Rc::new(start.config);
-        let storage = TenantStorage::new(&config.storage_namespace, page_origin);
-        let settings = media::MediaSettings {
-            ice_servers: config.ice_servers.clone(),
-            dtmf: config.sip.dtmf,
-            hold_music: config.behavior.hold_music.clone(),
-            microphone: storage.get(MICROPHONE_KEY),
-            speaker: storage.get(SPEAKER_KEY),
-        };
-        let media = Media::new(settings, {
-            let app = Rc::downgrade(self);
-            move |notice| {
-                if let Some(app) = app.upgrade() {
-                    app.handle_media_notice(notice);
-                }
-            }
-        });
-        let chosen =
-            if config.behavior.theme.lock { None } else { storage.get(THEME_KEY).or(host.behavior.theme_start) };
-        self.ui.config.set(Some(Rc::clone(&config)));
-        *self.tenant.borrow_mut() = Some(TenantContext {
-            key: runtime_config::api_key(),
-            page_session: start.page_session,
-            config: Rc::clone(&config),
-            host,
-            storage,
-            media: media.clone(),
-        });
-        // First, because the answer of the server takes longest.
-        self.begin_session();
-        self.set_theme(chosen.unwrap_or(config.behavior.theme.start));
-        apply_accent(&config.branding.theme_color);
-        media.refresh_devices();
-        for message in self.early_messages.take() {
-            self.handle_host_message(message);
-        }
-    }
-
-    /// The host page removes the phone.
-    fn destroy(self: &Rc<Self>) {
-        self.send_call_report(Vec::new());
-        self.cancel_pending_call("The phone was taken down.");
-        let agent = self.agent.borrow_mut().take();
-        if let Some(agent) = agent {
-            let page = agent.page().to_owned();
-            let mine = |owner: &Option<String>| owner.as_ref() == Some(&page);
-            self.ui.snapshot.with_untracked(|snapshot| {
-                for call in snapshot.calls.iter().filter(|call| is_engaged(call) && mine(&call.page)) {
-                    agent.hang_up(&call.id);
-                }
-            });
-            agent.leave();
-        }
-        if let Some(host) = self.host.borrow_mut().take() {
-            host.stop_listening();
-        }
-        self.clock.borrow_mut().take();
-        self.listeners.borrow_mut().clear();
-        self.ui.screen.set(Screen::Loading);
     }
 
     // ------------------------------------------------------------ screens
@@ -288,8 +138,8 @@ impl App {
             && ui.snapshot.with_untracked(|snapshot| focused_call(snapshot).is_some())
         {
             ui.keypad_open.set(false);
-        } else if ui.embedded.get_untracked() {
-            self.notify_host(&FromPhone::Hide(EmptyPayload {}));
+        } else if ui.can_minimise.get_untracked() {
+            self.tell(&FromPhone::Hide(EmptyPayload {}));
         }
     }
 
@@ -337,7 +187,7 @@ impl App {
 
     fn choose_device(&self, name: &str, id: String, choose: fn(&Media, Option<String>)) {
         let id = Some(id).filter(|id| !id.is_empty());
-        if let Some(tenant) = &*self.tenant.borrow() {
+        if let Some(tenant) = &*self.session.tenant.borrow() {
             tenant.storage.set(name, &id);
         }
         if let Some(media) = self.media() {
@@ -358,7 +208,7 @@ impl App {
     }
 
     fn retry_connection(&self) {
-        if let Some(agent) = &*self.agent.borrow() {
+        if let Some(agent) = &*self.session.agent.borrow() {
             let given_up = self
                 .ui
                 .snapshot
@@ -385,9 +235,10 @@ impl App {
             if busy || idle_ticks.is_multiple_of(20) {
                 app.ui.now.set(page::unix_now_ms());
                 app.report_calls();
+                app.watch_admission();
             }
         });
-        *self.clock.borrow_mut() = Some(timer);
+        *self.view.clock.borrow_mut() = Some(timer);
     }
 
     /// A number in the field is likely to be called, whether typed or set by the host page.
@@ -401,82 +252,6 @@ impl App {
                 app.prepare_for_call();
             }
         });
-    }
-
-    // ------------------------------------------------------------ notifications to the host page
-
-    fn notify_host(&self, message: &FromPhone) {
-        if let Some(host) = &*self.host.borrow() {
-            host.post(message);
-        }
-    }
-
-    fn notify_error(&self, code: &str, message: &str) {
-        self.notify_host(&FromPhone::Error(host_protocol::PhoneError {
-            code: code.to_owned(),
-            message: message.to_owned(),
-        }));
-    }
-
-    fn notify_badge(&self) {
-        let (ringing, in_call) = self
-            .ui
-            .snapshot
-            .with_untracked(|snapshot| (incoming_call(snapshot).is_some(), focused_call(snapshot).is_some()));
-        self.notify_host(&FromPhone::Badge(host_protocol::LauncherBadge {
-            missed: self.missed.get(),
-            ringing,
-            in_call,
-        }));
-    }
-
-    /// Notifies the host page of state and badge whenever the agent's snapshots change them.
-    fn report_state(self: &Rc<Self>) {
-        let ui = self.ui;
-        let state = selector(move || {
-            ui.snapshot.with(|snapshot| {
-                let live = snapshot.calls.iter().filter(|call| is_engaged(call));
-                host_protocol::PhoneState {
-                    registered: matches!(snapshot.registration, RegistrationStatus::Registered { .. }),
-                    in_call: focused_call(snapshot).is_some(),
-                    active_number: focused_call(snapshot).map(|call| call.number.clone()),
-                    call_count: u32::try_from(live.count()).unwrap_or(u32::MAX),
-                }
-            })
-        });
-        let app = Rc::downgrade(self);
-        create_effect(move || {
-            let state = state.get_clone();
-            if let Some(app) = app.upgrade() {
-                app.notify_host(&FromPhone::State(state));
-            }
-        });
-        let ringing = selector(move || {
-            ui.snapshot.with(|snapshot| {
-                (incoming_call(snapshot).map(super::screens::caller), focused_call(snapshot).is_some())
-            })
-        });
-        let app = Rc::downgrade(self);
-        create_effect(move || {
-            let (caller, _) = ringing.get_clone();
-            let Some(app) = app.upgrade() else { return };
-            app.notify_badge();
-            if let Some(document) = page::document() {
-                let title = caller.as_ref().map_or_else(|| "Phone".to_owned(), |name| format!("Incoming call: {name}"));
-                document.set_title(&title);
-            }
-            if let Some(name) = caller {
-                app.notify_host(&FromPhone::Show(EmptyPayload {}));
-                app.ui.announcement.set(format!("Incoming call from {name}"));
-                if page::has_focus() {
-                    page::focus_after_render(crate::screens::INCOMING_ELEMENT_ID);
-                }
-            }
-        });
-    }
-
-    fn media(&self) -> Option<Media> {
-        self.tenant.borrow().as_ref().map(|tenant| tenant.media.clone())
     }
 }
 
@@ -505,12 +280,11 @@ fn device_options(devices: media::Devices) -> DeviceOptions {
     }
 }
 
-fn error_code(error: bitcall_wire::agent_protocol::MediaError) -> &'static str {
-    use bitcall_wire::agent_protocol::MediaError;
+fn error_code(error: MediaError) -> &'static str {
     match error {
-        MediaError::MicrophoneBlocked => "MICROPHONE_BLOCKED",
-        MediaError::MicrophoneMissing => "MICROPHONE_MISSING",
-        MediaError::MicrophoneBusy => "MICROPHONE_BUSY",
-        MediaError::Unusable | MediaError::Other => "MEDIA_FAILED",
+        MediaError::MicrophoneBlocked => code::MICROPHONE_BLOCKED,
+        MediaError::MicrophoneMissing => code::MICROPHONE_MISSING,
+        MediaError::MicrophoneBusy => code::MICROPHONE_BUSY,
+        MediaError::Unusable | MediaError::Other => code::MEDIA_FAILED,
     }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use bitcall_wire::agent_protocol::{
     AgentSnapshot, CallEndCause, RealmHa1, RegistrationFailure, RegistrationFailureCode, RegistrationStatus, SipAccount,
 };
-use bitcall_wire::host_protocol::{FromPhone, RegisteredPayload, UnregisteredPayload};
+use bitcall_wire::host_protocol::{HostEvent, RegisteredPayload, UnregisteredPayload};
 
 use super::App;
 use crate::agent_client::{AgentAddress, AgentClient, agent_port};
@@ -37,7 +37,7 @@ impl App {
         self.ui.form.remember.set(remembered && matches!(start, InitialSignIn::Restore(_)));
         match start {
             InitialSignIn::Restore(credentials) => {
-                *self.fallback.borrow_mut() = self.host_credentials();
+                *self.session.fallback.borrow_mut() = self.host_credentials();
                 self.sign_in(credentials);
                 self.show_phone_soon();
             }
@@ -47,6 +47,10 @@ impl App {
             }
             InitialSignIn::Connect(credentials) => self.ui.screen.set(Screen::Connect(credentials)),
             InitialSignIn::Form(_) => self.ui.screen.set(Screen::Form),
+        }
+        if self.session.agent.borrow().is_none() {
+            // Of a phone whose place this one takes: it does not attach to their agent.
+            self.end_notified_calls("Signed out");
         }
     }
 
@@ -111,12 +115,12 @@ impl App {
     }
 
     pub(super) fn sign_out(self: &Rc<Self>) {
-        if let Some(agent) = self.agent.borrow_mut().take() {
+        if let Some(agent) = self.session.agent.borrow_mut().take() {
             agent.sign_out();
             agent.close();
         }
         self.forget_stored_session();
-        self.clear_account();
+        self.leave_account("Signed out");
         self.prepare_form();
         // Not automatically: the person has just signed out.
         self.ui.screen.set(match self.host_credentials() {
@@ -130,7 +134,8 @@ impl App {
         let was = matches!(before, RegistrationStatus::Registered { .. });
         match &snapshot.registration {
             RegistrationStatus::Registered { username, domain, .. } => {
-                self.signed_in.set(true);
+                self.session.signed_in.set(true);
+                self.forget_failure();
                 if !was {
                     self.handle_registered(username, domain);
                 } else if self.ui.form.busy.get_untracked() {
@@ -141,13 +146,13 @@ impl App {
                 return;
             }
             RegistrationStatus::SignedOut => {
-                if self.signed_in.replace(false) {
+                if self.session.signed_in.replace(false) {
                     self.signed_out_elsewhere();
                 }
             }
-            RegistrationStatus::Connecting => self.signed_in.set(true),
+            RegistrationStatus::Connecting => self.session.signed_in.set(true),
             RegistrationStatus::Reconnecting { reason, .. } => {
-                self.signed_in.set(true);
+                self.session.signed_in.set(true);
                 let is_new = before != &snapshot.registration;
                 let only_person_can_help = matches!(
                     reason.code,
@@ -155,6 +160,9 @@ impl App {
                 );
                 if is_new && self.sign_in_instead(reason) {
                     return;
+                }
+                if is_new {
+                    self.report_failure(reason);
                 }
                 if self.is_at_sign_in() {
                     self.show_form_error(&format!("{} Trying again by itself.", sentence(&reason.text)));
@@ -165,16 +173,14 @@ impl App {
             }
             RegistrationStatus::Failed { reason } => {
                 // An agent that did not start has not signed in.
-                self.signed_in.set(reason.code != RegistrationFailureCode::NotStarted);
+                self.session.signed_in.set(reason.code != RegistrationFailureCode::NotStarted);
                 if before != &snapshot.registration || self.ui.form.busy.get_untracked() {
                     self.handle_failure(reason, focused_call(snapshot).is_some());
                 }
             }
         }
         if was {
-            self.notify_host(&FromPhone::Unregistered(UnregisteredPayload {
-                reason: reason_words(&snapshot.registration),
-            }));
+            self.emit(&HostEvent::Unregistered(UnregisteredPayload { reason: reason_words(&snapshot.registration) }));
         }
     }
 
@@ -228,19 +234,19 @@ impl App {
         };
         self.ui.recents.set(storage.get::<Vec<RecentCall>>(&recents_name(&key)).unwrap_or_default());
         // Each account has its own agent. The same account may have a corrected password.
-        let same = self.agent.borrow().as_ref().is_some_and(|agent| agent.address() == &address);
+        let same = self.session.agent.borrow().as_ref().is_some_and(|agent| agent.address() == &address);
         if same {
-            if let Some(agent) = &*self.agent.borrow() {
+            if let Some(agent) = &*self.session.agent.borrow() {
                 agent.sign_in(account);
                 agent.retry();
             }
             return;
         }
-        if let Some(old) = self.agent.borrow_mut().take() {
+        if let Some(old) = self.session.agent.borrow_mut().take() {
             old.sign_out();
             old.close();
         }
-        self.signed_in.set(false);
+        self.session.signed_in.set(false);
         self.ui.snapshot.update(|snapshot| snapshot.registration = RegistrationStatus::Connecting);
         let app = Rc::downgrade(self);
         let agent = AgentClient::attach(address, Some(account), media, move |message| {
@@ -249,7 +255,7 @@ impl App {
             }
         });
         self.ui.page.set(agent.page().to_owned());
-        *self.agent.borrow_mut() = Some(agent);
+        *self.session.agent.borrow_mut() = Some(agent);
     }
 
     /// Shows the phone after [`SKELETON_TIMEOUT_MS`] even when it is not registered yet, unless the sign-in
@@ -258,7 +264,8 @@ impl App {
         let app = Rc::clone(self);
         wasm_bindgen_futures::spawn_local(async move {
             browser::sleep(SKELETON_TIMEOUT_MS).await;
-            if app.agent.borrow().is_some() && app.ui.screen.with_untracked(|screen| *screen == Screen::Loading) {
+            if app.session.agent.borrow().is_some() && app.ui.screen.with_untracked(|screen| *screen == Screen::Loading)
+            {
                 app.ui.screen.set(Screen::Phone);
             }
         });
@@ -277,9 +284,9 @@ impl App {
     }
 
     fn handle_registered(self: &Rc<Self>, username: &str, domain: &str) {
-        self.fallback.borrow_mut().take();
+        self.session.fallback.borrow_mut().take();
         self.clear_form();
-        self.notify_host(&FromPhone::Registered(RegisteredPayload {
+        self.emit(&HostEvent::Registered(RegisteredPayload {
             username: username.to_owned(),
             domain: domain.to_owned(),
             user_key: format!("{username}@{domain}").to_ascii_lowercase(),
@@ -309,10 +316,7 @@ impl App {
             self.ui.tab.set(Tab::Keypad);
             self.ui.screen.set(Screen::Phone);
         }
-        let waiting = self.pending_call.borrow_mut().take();
-        if let Some(call) = waiting {
-            self.host_call(call);
-        }
+        self.place_pending_call();
     }
 
     pub(super) fn is_registered(&self) -> bool {
@@ -332,6 +336,7 @@ impl App {
         if self.sign_in_instead(reason) {
             return;
         }
+        self.report_failure(reason);
         if reason.code == RegistrationFailureCode::WrongPassword {
             self.forget_refused_session();
         }
@@ -343,7 +348,7 @@ impl App {
 
     /// The stored session was refused: signs in with the credentials of the host page, if it gave any. Once.
     fn sign_in_instead(self: &Rc<Self>, reason: &RegistrationFailure) -> bool {
-        let fallback = self.fallback.borrow_mut().take_if(|_| may_mean_outdated_session(reason.code));
+        let fallback = self.session.fallback.borrow_mut().take_if(|_| may_mean_outdated_session(reason.code));
         let Some(fallback) = fallback else { return false };
         if reason.code != RegistrationFailureCode::PasswordNeeded {
             self.forget_refused_session();
@@ -398,14 +403,14 @@ impl App {
 
     fn signed_out_elsewhere(self: &Rc<Self>) {
         self.forget_stored_session();
-        self.clear_account();
+        self.leave_account("Signed out");
         self.prepare_form();
         self.ui.form.error.set(Some("You signed out in another window.".to_owned()));
         self.ui.screen.set(Screen::Form);
         // Not within the message handler of the agent client.
         let app = Rc::clone(self);
         wasm_bindgen_futures::spawn_local(async move {
-            let agent = app.agent.borrow_mut().take();
+            let agent = app.session.agent.borrow_mut().take();
             if let Some(agent) = agent {
                 agent.close();
             }
@@ -430,22 +435,27 @@ impl App {
         }
     }
 
-    fn clear_account(&self) {
-        let left = self.notified_calls.borrow_mut().take_all();
+    /// The page detaches from the agent, and will not learn how the calls end.
+    fn end_notified_calls(&self, reason: &str) {
+        let left = self.calls.notified.borrow_mut().take_all();
         for call in left {
-            self.record_unnotified_end(&call, &CallEndCause { text: "Signed out".to_owned(), sip_code: None });
+            self.record_unnotified_end(&call, &CallEndCause { text: reason.to_owned(), sip_code: None });
         }
+    }
+
+    pub(super) fn leave_account(&self, reason: &str) {
+        self.end_notified_calls(reason);
         let before = self.ui.snapshot.with_untracked(|snapshot| snapshot.registration.clone());
-        self.cancel_pending_call("Signed out.");
+        self.cancel_pending_call(&sentence(reason));
         self.ui.signed_in_as.set(None);
         self.ui.recents.set(Vec::new());
         self.ui.ended.set(None);
         self.ui.number.set(String::new());
         self.ui.identity_open.set(false);
         self.ui.snapshot.set(AgentSnapshot::default());
-        self.signed_in.set(false);
+        self.session.signed_in.set(false);
         if matches!(before, RegistrationStatus::Registered { .. }) {
-            self.notify_host(&FromPhone::Unregistered(UnregisteredPayload { reason: "Signed out".to_owned() }));
+            self.emit(&HostEvent::Unregistered(UnregisteredPayload { reason: reason.to_owned() }));
         }
     }
 
@@ -483,7 +493,7 @@ impl App {
 
     /// The agent has not reported anything about this account yet.
     pub(super) fn is_signing_in(&self) -> bool {
-        !self.signed_in.get() && self.ui.signed_in_as.with_untracked(Option::is_some)
+        !self.session.signed_in.get() && self.ui.signed_in_as.with_untracked(Option::is_some)
     }
 
     /// The sign-in form or the connect button is shown.
@@ -495,10 +505,6 @@ impl App {
         self.ui.form.busy.set(false);
         self.ui.form.error.set(Some(text.to_owned()));
     }
-
-    pub(super) fn with_tenant<T>(&self, read: impl FnOnce(&super::TenantContext) -> T) -> Option<T> {
-        self.tenant.borrow().as_ref().map(read)
-    }
 }
 
 /// Storage name of a person's list of calls.
@@ -506,7 +512,7 @@ pub(super) fn recents_name(user_key: &str) -> String {
     format!("recents:{user_key}")
 }
 
-fn sentence(text: &str) -> String {
+pub(super) fn sentence(text: &str) -> String {
     format!("{}.", text.trim().trim_end_matches('.'))
 }
 

@@ -17,7 +17,7 @@ pub fn header(ui: Ui) -> View {
         .children((
             dynamic(move || ui.config.get_clone().map(|config| brand(&config)).unwrap_or_default()),
             dynamic(move || if alone.get() || loading.get() { View::new() } else { status(ui) }),
-            dynamic(move || if ui.embedded.get() { minimise(ui) } else { View::new() }),
+            dynamic(move || if ui.can_minimise.get() { minimise(ui) } else { View::new() }),
         ))
         .into()
 }

@@ -62,8 +62,13 @@ impl UserAgent {
             (None, _) => "Not a number",
             (_, None) => "Not connected",
             (Some(uri), Some(_)) => {
+<<<<<<< HEAD
                 let template = Call::invite_template(&mut self.context, uri);
                 let call = Call::place(&mut self.context, id, template, options, sdp, now);
+=======
+                let template = Call::invite_template(&mut self.context, uri, caller_id);
+                let call = Call::place(&mut self.context, id, template, Vec::new(), sdp, now);
+>>>>>>> df13adb (sip: an INVITE with Replaces finds a server that looks for an extension first)
                 self.calls.push(call);
                 return;
             }
@@ -93,8 +98,13 @@ impl UserAgent {
     /// Places the call, or ends it at once if there is no INVITE for it.
     fn place_or_end(&mut self, id: CallId, template: Option<RequestTemplate>, sdp: &str, now: Millis) {
         match template {
+<<<<<<< HEAD
             Some(template) => {
                 let call = Call::place(&mut self.context, id, template, &InviteOptions::default(), Some(sdp), now);
+=======
+            Some((template, further_targets)) => {
+                let call = Call::place(&mut self.context, id, template, further_targets, Some(sdp), now);
+>>>>>>> df13adb (sip: an INVITE with Replaces finds a server that looks for an extension first)
                 self.calls.push(call);
             }
             None => self.context.emit(Event::Ended {

@@ -590,6 +590,30 @@ fn an_invite_with_replaces_goes_to_the_same_far_end_and_names_the_dialog_from_it
 }
 
 #[test]
+fn an_invite_with_replaces_is_sent_to_other_addresses_of_the_call_where_the_server_does_not_know_the_first() {
+    let mut phone = TestUserAgent::registered();
+    phone.outgoing_call();
+    phone.command(Command::Replace { call: "c~1".into(), replaced: "c".into(), sdp: OFFER.into() });
+    let mut replaces = Vec::new();
+    for (target, status) in
+        [("sip:far@far.test;transport=ws", 404), ("sip:bob@acme.test", 484), ("sip:anna@acme.test", 404)]
+    {
+        let replacing = phone.request("INVITE");
+        assert_eq!((replacing.uri_text(), replacing.to().unwrap().uri_text), (target, "sip:bob@acme.test"));
+        replaces.push(replacing.iter().find_map(|(name, value)| (name == "Replaces").then(|| value.to_owned())));
+        phone.reply(&replacing, status, |_| {});
+        phone.request("ACK");
+    }
+    assert!(replaces.iter().all(|value| *value == replaces[0]));
+    assert_eq!(phone.ended("c~1"), ("Number not found".into(), Some(404)));
+    // The call's own INVITE is sent to one address only.
+    let invite = phone.invite_as("d");
+    phone.reply(&invite, 404, |_| {});
+    phone.request("ACK");
+    phone.ended("d");
+}
+
+#[test]
 fn a_refused_invite_with_replaces_leaves_the_dialog_as_it_was() {
     let mut phone = TestUserAgent::registered();
     phone.outgoing_call();

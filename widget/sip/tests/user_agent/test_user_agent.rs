@@ -422,8 +422,13 @@ impl TestUserAgent {
     // Shortcuts.
 
     pub fn invite(&mut self) -> Request {
+        self.invite_as("c")
+    }
+
+    /// The INVITE of a new call with this id.
+    pub fn invite_as(&mut self, call: &str) -> Request {
         self.command(Command::Invite {
-            call: "c".into(),
+            call: call.into(),
             target: "bob".into(),
             options: InviteOptions::default(),
             sdp: Some(OFFER.into()),

@@ -56,6 +56,8 @@ pub(super) struct Call {
     was_proceeding: bool,
     /// Outgoing: a redirection was followed. It is done once, so that redirections cannot go in circles.
     was_redirected: bool,
+    /// Outgoing: Request-URIs to try where the server does not know the present one, the last one first.
+    further_targets: Vec<String>,
     /// `Ended` has been emitted.
     end_reported: bool,
     /// Dialogs by remote tag, including early ones. An incoming call has exactly one.
@@ -210,6 +212,7 @@ impl Call {
             phase,
             was_proceeding: false,
             was_redirected: false,
+            further_targets: Vec::new(),
             end_reported: false,
             legs: Vec::new(),
             confirmed_leg: None,

@@ -1,9 +1,11 @@
 //! Outgoing calls (UAC): INVITE, early dialogs and forks, CANCEL.
 
+use super::super::commands::target_uri;
 use super::super::context::{ALLOW, ClientRequest, RequestRole, SUPPORTED, UaContext};
 use super::super::credential_store::ChallengeRefusal;
 use super::super::interface::{CallId, EndedBy, Event, InviteOptions, Millis};
 use super::super::status_text::failure_text;
+use super::identity::telephone_number;
 use super::{
     Call, CallPhase, CallTimer, CancelState, EarlySession, Leg, OFFER_ANSWER_TIMEOUT_MS, OfferAnswer,
     TRANSACTION_TIMEOUT_MS,
@@ -13,6 +15,7 @@ use crate::header_values;
 use crate::message::{Header, Response};
 use crate::request_template::{RequestTemplate, number};
 use crate::transaction::ResponseKind;
+use crate::uri::Uri;
 
 /// Limit of dialogs per call; provisional responses of further forks are dropped.
 const MAX_LEGS: usize = 16;
@@ -30,7 +33,10 @@ impl Call {
     /// route. None without a confirmed dialog.
     ///
     /// A far end that does not know the extension must refuse it (420) instead of taking it for a new call.
-    pub(in super::super) fn replacement_template(&self, context: &mut UaContext) -> Option<RequestTemplate> {
+    pub(in super::super) fn replacement_template(
+        &self,
+        context: &mut UaContext,
+    ) -> Option<(RequestTemplate, Vec<String>)> {
         let dialog = &self.legs.get(self.confirmed_leg?)?.dialog;
         let in_dialog = dialog.ack(0);
         let mut to = String::from("<");
@@ -39,21 +45,27 @@ impl Call {
         let replaces = dialog.replaces();
         let mut template = context.template("INVITE", &in_dialog.uri, &to);
         template.routes = in_dialog.routes;
-        Some(template.with("Replaces", &replaces).with("Require", "replaces"))
+        let template = template.with("Replaces", &replaces).with("Require", "replaces");
+        Some((template, further_targets(context, header_values::uri(&in_dialog.to))))
     }
 
-    /// Sends an INVITE for a new call.
+    /// Sends an INVITE for a new call. `further_targets`: the Request-URIs to try next, the last one first.
     pub(in super::super) fn place(
         context: &mut UaContext,
         id: CallId,
         mut template: RequestTemplate,
+<<<<<<< HEAD
         options: &InviteOptions,
+=======
+        further_targets: Vec<String>,
+>>>>>>> df13adb (sip: an INVITE with Replaces finds a server that looks for an extension first)
         sdp: Option<&str>,
         now: Millis,
     ) -> Self {
         let mut call =
             Self::new(id, template.call_id.clone(), header_values::tag(&template.from).into(), CallPhase::Terminated);
         call.outgoing = true;
+        call.further_targets = further_targets;
         template = template.with("Contact", &context.contact()).with("Allow", ALLOW).with("Supported", SUPPORTED);
         call.session_timer.add_to_invite(&context.config.timers, &mut template);
         if options.is_private {
@@ -300,6 +312,11 @@ impl Call {
                 .session_timer
                 .on_interval_too_small(response, &context.config.timers, &mut template)
                 .then(|| client.tries.next()),
+            404 | 484 | 604 => self.further_targets.pop().map(|uri| {
+                template.uri = uri;
+                template.routes.clone_from(&context.service_route);
+                client.tries.clone()
+            }),
             // A redirection does not use up the attempts for a challenge.
             300..=302 => self.follow_redirection(context, response, &mut template).then(|| client.tries.clone()),
             403 | 433 | 488 => {
@@ -367,3 +384,34 @@ impl Call {
         self.phase = CallPhase::Calling { branch: branch.into(), cancel: CancelState::Sent };
     }
 }
+<<<<<<< HEAD
+=======
+
+/// The caller ID as name-addr: `<sip:caller@domain>`, or `<…>` around a URI.
+fn identity_of(context: &UaContext, caller_id: &str) -> String {
+    let mut value = String::from("<");
+    if caller_id.contains(':') {
+        value.push_str(caller_id);
+    } else {
+        value.push_str("sip:");
+        value.push_str(&crate::uri::escape_user(caller_id));
+        value.push('@');
+        value.push_str(&context.config.domain);
+    }
+    value.push('>');
+    value
+}
+
+/// Where an INVITE with Replaces goes when its server does not know the remote target, which is a device's address and need
+/// not be one that can be called: Asterisk looks for an extension of this name before it reads `Replaces`. Any address
+/// that it knows will do, because `Replaces` says which call is meant: that of the far end, or our own.
+fn further_targets(context: &UaContext, remote: &str) -> Vec<String> {
+    let number = Uri::parse(remote).ok().and_then(|uri| telephone_number(&uri));
+    let remote = match number.and_then(|number| target_uri(&number, &context.config.domain)) {
+        // The host is often only a gateway's address.
+        Some(target) => Some(target),
+        None => header_values::request_uri(remote),
+    };
+    [Some(context.address_of_record()), remote].into_iter().flatten().collect()
+}
+>>>>>>> df13adb (sip: an INVITE with Replaces finds a server that looks for an extension first)

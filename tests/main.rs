@@ -77,6 +77,7 @@ mod requests_in_a_call;
 mod restart;
 mod rig;
 mod route_authorization;
+mod secondary_part;
 mod serve_tls;
 mod several_tabs_one_registration;
 mod sign_in_modes;

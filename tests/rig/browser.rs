@@ -112,15 +112,7 @@ impl Browser {
     /// Opens `url` in a window of its own and waits until it is loaded. The empty one
     /// that the browser came with stays, so that every other one may be closed.
     pub async fn open(&self, url: &str) -> BrowsingContext {
-        let made = self.bidi.browsing_context().create(CreateType::Window).await;
-        let view = BrowsingContext::new(self.bidi.clone(), made.unwrap().context);
-        let context = view.context().clone();
-        self.bidi
-            .browsing_context()
-            .navigate(context, url, Some(ReadinessState::Complete))
-            .await
-            .unwrap_or_else(|e| panic!("cannot open {url}: {e}"));
-        view
+        open_window(&self.bidi, url).await
     }
 
     /// The window that a page has opened at `url`, once it is there.
@@ -150,6 +142,18 @@ impl Browser {
     pub fn bidi(&self) -> &BiDi {
         &self.bidi
     }
+}
+
+/// Opens `url` in a window of its own and waits until it is loaded.
+pub async fn open_window(bidi: &BiDi, url: &str) -> BrowsingContext {
+    let made = bidi.browsing_context().create(CreateType::Window).await;
+    let view = BrowsingContext::new(bidi.clone(), made.unwrap().context);
+    let context = view.context().clone();
+    bidi.browsing_context()
+        .navigate(context, url, Some(ReadinessState::Complete))
+        .await
+        .unwrap_or_else(|e| panic!("cannot open {url}: {e}"));
+    view
 }
 
 impl Drop for Browser {

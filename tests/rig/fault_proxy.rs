@@ -28,6 +28,10 @@ pub enum Fault {
     ModuleGone,
     /// 200, but no WebAssembly.
     ModuleGarbage,
+    /// 404 for the part that is loaded later: an upgrade under an open page.
+    PartGone,
+    /// 503 for that part.
+    PartUnavailable,
 }
 
 pub struct FaultProxy {
@@ -69,6 +73,7 @@ impl Drop for FaultProxy {
 async fn answer(request: Request, theirs: &str, ours: &str, fault: Fault) -> Response {
     let path = request.uri().to_string();
     let is_module = path.contains("/bitcall-") && path.contains(".wasm");
+    let is_part = path.contains("/secondary-");
     match fault {
         Fault::ServerDown => return StatusCode::BAD_GATEWAY.into_response(),
         Fault::Frame if path.starts_with("/webphone/?") => {
@@ -81,6 +86,8 @@ async fn answer(request: Request, theirs: &str, ours: &str, fault: Fault) -> Res
         Fault::ModuleGarbage if is_module => {
             return ([(header::CONTENT_TYPE, "application/wasm")], "not a module").into_response();
         }
+        Fault::PartGone if is_part => return StatusCode::NOT_FOUND.into_response(),
+        Fault::PartUnavailable if is_part => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
         _ => {}
     }
     let (mut parts, body) = request.into_parts();

@@ -16,6 +16,7 @@ pub mod browser;
 pub mod browsing_context;
 pub mod coturn;
 pub mod fault_proxy;
+pub mod firefox;
 pub mod host;
 pub mod http;
 pub mod https_file;

@@ -10,13 +10,15 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
 use bitcall_phone::recents::RecentCall;
 use bitcall_phone::signin::{Credentials, FormDefaults, FormErrors, RedactedSecret};
 use bitcall_phone::theme::{Accent, Rgb};
 use bitcall_phone::time::LocalClock;
-use bitcall_phone::ui::{DeviceOption, DeviceOptions, MeterBars, Screen, Tab, Ui};
+use bitcall_phone::ui::{DeviceOption, DeviceOptions, LoadFailure, MeterBars, Screen, SecondaryPart, Tab, Ui};
 use bitcall_phone::{screens, theme};
 use bitcall_wire::agent_protocol::{
     AccountSecret, AgentSnapshot, CallDirection, CallSnapshot, CallState, HoldState, MediaError, RegistrationFailure,
@@ -41,6 +43,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let html = sycamore::render_to_string(move || {
             let ui = Ui::new();
             usual(ui);
+            ui.secondary.set(secondary_part());
             scene(ui);
             screens::root(ui)
         });
@@ -62,6 +65,14 @@ fn page(css: &str, html: &str) -> String {
          if(q.get('theme'))r.dataset.theme=q.get('theme');r.dataset.accent=q.get('accent')||'4f46e5';r.dir=q.get('dir')||'ltr';\
          if(q.get('text'))r.style.fontSize=q.get('text')+'%';</script><body>{html}</body></html>"
     )
+}
+
+/// Outside of a browser it is there at once.
+fn secondary_part() -> SecondaryPart {
+    match pin!(screens::load_secondary()).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(screens)) => SecondaryPart::Loaded(screens),
+        _ => SecondaryPart::Failed(LoadFailure::Unreachable),
+    }
 }
 
 fn usual(ui: Ui) {
@@ -218,6 +229,14 @@ fn scenes() -> Vec<(&'static str, Scene)> {
             show(ui, vec![anna(), CallSnapshot { display_name: Some("Clara Novak".to_owned()), ..ringing() }]);
         }),
         ("recents", |ui| ui.tab.set(Tab::Recents)),
+        ("part-replaced", |ui| {
+            ui.tab.set(Tab::Settings);
+            ui.secondary.set(SecondaryPart::Failed(LoadFailure::Replaced));
+        }),
+        ("part-unreachable", |ui| {
+            ui.tab.set(Tab::Recents);
+            ui.secondary.set(SecondaryPart::Failed(LoadFailure::Unreachable));
+        }),
         ("recents-empty", |ui| {
             ui.tab.set(Tab::Recents);
             ui.recents.set(Vec::new());

@@ -9,6 +9,9 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Event, EventTarget, MediaDevices, VisibilityState, Window};
 
+/// How long after it was asked for something is done at the latest that waits for an idle browser.
+const IDLE_TIMEOUT_MS: i32 = 1_000;
+
 /// An event listener that is removed when dropped.
 pub struct EventListener {
     target: EventTarget,
@@ -85,6 +88,21 @@ pub async fn sleep(milliseconds: i32) {
         move || signal.complete()
     });
     signal.wait().await;
+}
+
+/// Runs `act` when the browser has nothing else to do, and after [`IDLE_TIMEOUT_MS`] anyway.
+pub fn when_idle(act: impl FnOnce() + 'static) {
+    let Some(window) = window() else { return };
+    let act = Closure::once_into_js(act).unchecked_into::<Function>();
+    // Safari has no such function.
+    match Reflect::get(&window, &"requestIdleCallback".into()).ok().and_then(|idle| idle.dyn_into::<Function>().ok()) {
+        Some(when_idle) => {
+            let _ = when_idle.call2(&window, &act, &object(&[("timeout", IDLE_TIMEOUT_MS.into())]));
+        }
+        None => {
+            let _ = window.set_timeout_with_callback_and_timeout_and_arguments_0(&act, IDLE_TIMEOUT_MS);
+        }
+    }
 }
 
 /// A one-shot signal that any number of tasks can wait for.

@@ -21,10 +21,12 @@ pub mod page;
 pub mod recents;
 pub mod runtime_config;
 pub mod screens;
+pub mod selector;
 pub mod signin;
 pub mod storage;
 #[cfg(test)]
 mod test_call;
+pub mod text;
 pub mod theme;
 pub mod time;
 pub mod tones;

@@ -1,5 +1,7 @@
 //! Phone numbers: formatting for display.
 
+use crate::text::uppercase;
+
 /// An international number in groups of digits. Any other number is returned as it is.
 pub fn format_number(number: &str) -> String {
     let Some(digits) = number.strip_prefix('+') else {
@@ -41,12 +43,9 @@ pub fn format_number(number: &str) -> String {
 /// Up to two initials for the avatar; `None` when the name has no letters.
 pub fn initials(name: &str) -> Option<String> {
     let mut words = name.split_whitespace().filter_map(|word| word.chars().find(|c| c.is_alphabetic()));
-    let first = words.next()?;
-    let mut letters: String = first.to_uppercase().collect();
-    if let Some(last) = words.next_back() {
-        letters.extend(last.to_uppercase());
-    }
-    Some(letters)
+    let mut letters = String::from(words.next()?);
+    letters.extend(words.next_back());
+    Some(uppercase(&letters))
 }
 
 /// A SIP URI without its scheme.

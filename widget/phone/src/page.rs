@@ -51,6 +51,15 @@ pub fn data_attribute(name: &str) -> String {
     root.and_then(|root| root.get_attribute(&format!("data-{name}"))).unwrap_or_default()
 }
 
+/// The HTTP status with which the server answers for `url`; `None` without an answer.
+pub async fn status_of(url: &str) -> Option<u16> {
+    let answer = wasm_bindgen_futures::JsFuture::from(web_sys::window()?.fetch_with_str(url)).await.ok()?;
+    let status = js_sys::Reflect::get(&answer, &"status".into()).ok()?.as_f64()?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "three digits")]
+    let status = status as u16;
+    Some(status)
+}
+
 /// Opens the microphone and releases it at once, which asks for permission.
 pub async fn can_open_microphone() -> bool {
     let constraints = web_sys::MediaStreamConstraints::new();

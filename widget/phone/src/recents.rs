@@ -4,6 +4,7 @@ use bitcall_wire::agent_protocol::{CallDirection, CallEndCause, CallSnapshot};
 use bitcall_wire::number::call_target;
 use serde::{Deserialize, Serialize};
 
+use crate::text::uppercase;
 use crate::time::LocalClock;
 use crate::ui::UserAction;
 
@@ -88,7 +89,7 @@ pub fn add(list: &mut Vec<RecentCall>, call: RecentCall) {
 
 /// The calls whose name or number contains `query`, grouped by day.
 pub fn by_day(list: &[RecentCall], query: &str, zone: LocalClock, now: u64) -> Vec<RecentsDay> {
-    let query = lower(query.trim());
+    let query = uppercase(query.trim());
     let digits: String = query.chars().filter(char::is_ascii_digit).collect();
     let mut days: Vec<(u64, RecentsDay)> = Vec::new();
     for call in list.iter().filter(|call| call.matches(&query, &digits)) {
@@ -105,16 +106,10 @@ impl RecentCall {
     fn matches(&self, query: &str, digits: &str) -> bool {
         let number: String = self.number.chars().filter(char::is_ascii_digit).collect();
         query.is_empty()
-            || contains(&lower(&self.number), query)
+            || contains(&uppercase(&self.number), query)
             || (!digits.is_empty() && contains(&number, digits))
-            || self.name.as_ref().is_some_and(|name| contains(&lower(name), query))
+            || self.name.as_ref().is_some_and(|name| contains(&uppercase(name), query))
     }
-}
-
-/// Maps each character on its own: `str::to_lowercase` also handles the final sigma of Greek, which is more
-/// code than a search needs.
-fn lower(text: &str) -> String {
-    text.chars().flat_map(char::to_lowercase).collect()
 }
 
 /// A simple search: the standard library's substring search is 2 KB of code in the module.

@@ -10,9 +10,11 @@ use bitcall_wire::agent_protocol::{
     AgentSnapshot, CallId, CallSnapshot, CallState, MediaError, OtherCalls, RegistrationFailureCode, RegistrationStatus,
 };
 use bitcall_wire::config::{RuntimeConfig, ThemeStart};
-use sycamore::reactive::{ReadSignal, Signal, create_selector, create_signal};
+use sycamore::reactive::{Signal, create_signal};
+use sycamore::web::View;
 
 use crate::recents::RecentCall;
+use crate::selector::{Selector, selector};
 use crate::signin::{Credentials, FormDefaults, FormErrors};
 use crate::time::LocalClock;
 
@@ -46,6 +48,7 @@ pub struct UiState {
     pub signed_in_as: Signal<Option<Credentials>>,
 
     pub tab: Signal<Tab>,
+    pub secondary: Signal<SecondaryPart>,
     /// The text of the number field.
     pub number: Signal<String>,
     /// Shown at the number field: why the number cannot be called.
@@ -104,6 +107,29 @@ pub enum Screen {
     /// The host page gave complete credentials: one button.
     Connect(Credentials),
     Phone,
+}
+
+/// The part of the module with the screens that are not needed at first (`screens/secondary.rs`).
+#[derive(Clone, Copy)]
+pub enum SecondaryPart {
+    NotLoaded,
+    Loading,
+    Loaded(SecondaryScreens),
+    Failed(LoadFailure),
+}
+
+/// What that part draws.
+#[derive(Clone, Copy)]
+pub struct SecondaryScreens {
+    pub recents: fn(Ui) -> View,
+    pub settings: fn(Ui) -> View,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum LoadFailure {
+    /// The server has no such file: it serves another build than the one of this page.
+    Replaced,
+    Unreachable,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,6 +195,7 @@ pub enum UserAction {
     AnswerReferral(CallId, bool),
     DismissEnded,
     Show(Tab),
+    LoadSecondaryPart,
     Minimise,
     Escape,
     RetryConnection,
@@ -237,6 +264,7 @@ impl Ui {
             page: create_signal(String::new()),
             signed_in_as: create_signal(None),
             tab: create_signal(Tab::Keypad),
+            secondary: create_signal(SecondaryPart::NotLoaded),
             number: create_signal(String::new()),
             number_error: create_signal(None),
             last_number: create_signal(None),
@@ -280,7 +308,7 @@ impl Ui {
     }
 
     /// Follows one call. Keeps its last state after it is gone.
-    pub fn call(self, id: &str) -> ReadSignal<Option<CallSnapshot>> {
+    pub fn call(self, id: &str) -> Selector<Option<CallSnapshot>> {
         let id = id.to_owned();
         let mut last: Option<CallSnapshot> = None;
         selector(move || {
@@ -293,27 +321,18 @@ impl Ui {
     }
 
     /// The call that is displayed large.
-    pub fn focused(self) -> ReadSignal<Option<CallId>> {
+    pub fn focused(self) -> Selector<Option<CallId>> {
         selector(move || self.snapshot.with(|snapshot| focused_call(snapshot).map(|call| call.id.clone())))
     }
 
     /// The incoming call.
-    pub fn incoming(self) -> ReadSignal<Option<CallId>> {
+    pub fn incoming(self) -> Selector<Option<CallId>> {
         selector(move || self.snapshot.with(|snapshot| incoming_call(snapshot).map(|call| call.id.clone())))
     }
 
-    pub fn status(self) -> ReadSignal<PhoneStatus> {
+    pub fn status(self) -> Selector<PhoneStatus> {
         selector(move || self.snapshot.with(phone_status))
     }
-}
-
-/// A derived value that notifies only when it has changed (`create_selector`).
-///
-/// The closure is boxed, so that the code is generated once per value type and not once per closure. The
-/// phone has about eighty of these, and has to be small.
-pub fn selector<T: PartialEq + 'static>(follow: impl FnMut() -> T + 'static) -> ReadSignal<T> {
-    let follow: Box<dyn FnMut() -> T> = Box::new(follow);
-    create_selector(follow)
 }
 
 impl Default for Ui {
@@ -377,7 +396,9 @@ pub fn as_clause(text: &str) -> String {
     let mut chars = text.chars();
     match (chars.next(), chars.clone().next()) {
         // An acronym keeps its capitals.
-        (Some(first), Some(second)) if !second.is_uppercase() => first.to_lowercase().chain(chars).collect(),
+        (Some(first), Some(second)) if !second.is_ascii_uppercase() => {
+            std::iter::once(first.to_ascii_lowercase()).chain(chars).collect()
+        }
         _ => text.to_owned(),
     }
 }

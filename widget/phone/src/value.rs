@@ -10,9 +10,7 @@ use std::fmt;
 use js_sys::{Array, Reflect};
 use serde::Serialize;
 use serde::de::value::StrDeserializer;
-use serde::de::{
-    self, DeserializeOwned, DeserializeSeed, EnumAccess, Expected, MapAccess, SeqAccess, Unexpected, Visitor,
-};
+use serde::de::{self, DeserializeOwned, DeserializeSeed, EnumAccess, Expected, SeqAccess, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
 use wasm_bindgen::JsValue;
 
@@ -62,18 +60,6 @@ impl de::Error for DecodeError {
 
     fn unknown_variant(_: &str, _: &'static [&'static str]) -> Self {
         Self::default()
-    }
-
-    fn unknown_field(_: &str, _: &'static [&'static str]) -> Self {
-        Self::default()
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Self { field }
-    }
-
-    fn duplicate_field(field: &'static str) -> Self {
-        Self { field }
     }
 }
 
@@ -141,7 +127,10 @@ impl<'de> de::Deserializer<'de> for JsDeserializer<'_> {
         if !self.0.is_object() {
             return Err(DecodeError::default());
         }
-        visitor.visit_map(ObjectFields { object: self.0, rest: fields, current: ("", JsValue::UNDEFINED) })
+        let mut object = ObjectFields { object: self.0, rest: fields, current: "" };
+        visitor
+            .visit_seq(&mut object)
+            .map_err(|error| if error.field.is_empty() { DecodeError { field: object.current } } else { error })
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -159,32 +148,27 @@ impl<'de> de::Deserializer<'de> for JsDeserializer<'_> {
     }
 }
 
-/// The fields of an object that the type knows. Others are ignored.
+/// The fields of an object that the type knows, in the order of their declaration, so that no code has to compare names.
+/// Others are ignored. (An alias of a field would be one element too many.)
 struct ObjectFields<'v> {
     object: &'v JsValue,
     rest: &'static [&'static str],
-    current: (&'static str, JsValue),
+    current: &'static str,
 }
 
-impl<'de> MapAccess<'de> for ObjectFields<'_> {
+impl<'de> SeqAccess<'de> for &mut ObjectFields<'_> {
     type Error = DecodeError;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, DecodeError> {
-        while let Some((&field, rest)) = self.rest.split_first() {
-            self.rest = rest;
-            let value = Reflect::get(self.object, &JsValue::from_str(field)).unwrap_or_default();
-            if !value.is_undefined() {
-                self.current = (field, value);
-                return seed.deserialize(StrDeserializer::new(field)).map(Some);
-            }
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, DecodeError> {
+        let Some((&field, rest)) = self.rest.split_first() else { return Ok(None) };
+        self.rest = rest;
+        self.current = field;
+        let value = Reflect::get(self.object, &JsValue::from_str(field)).unwrap_or_default();
+        match seed.deserialize(JsDeserializer(&value)) {
+            // What is not there is none of its type, or what the type says instead.
+            Err(_) if value.is_undefined() => Ok(None),
+            done => done.map(Some),
         }
-        Ok(None)
-    }
-
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, DecodeError> {
-        let (field, value) = &self.current;
-        seed.deserialize(JsDeserializer(value))
-            .map_err(|error| if error.field.is_empty() { DecodeError { field } } else { error })
     }
 }
 

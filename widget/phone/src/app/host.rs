@@ -13,7 +13,8 @@ use super::App;
 use crate::host_port::{HostRequest, RequestId};
 use crate::page;
 use crate::runtime_config;
-use crate::ui::{Screen, Tab, focused_call, incoming_call, is_engaged, selector};
+use crate::selector::selector;
+use crate::ui::{Screen, Tab, focused_call, incoming_call, is_engaged};
 
 impl App {
     pub(super) fn handle_request(self: &Rc<Self>, request: HostRequest) {

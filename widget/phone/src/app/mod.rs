@@ -4,6 +4,7 @@ mod call_reports;
 mod calls;
 mod host;
 mod keyboard;
+mod secondary_part;
 mod session;
 mod sign_in;
 mod transfer;
@@ -21,6 +22,7 @@ use crate::browser::{BrowserTimer, EventListener};
 use crate::host_port::HostPort;
 use crate::media::{self, Media, MediaNotice};
 use crate::page;
+use crate::selector::selector;
 use crate::theme::{Accent, Rgb, variables};
 use crate::ui::{DeviceOption, DeviceOptions, MeterBars, Screen, Tab, Ui, UserAction, focused_call};
 
@@ -87,6 +89,7 @@ impl App {
         }
         match action {
             UserAction::Show(tab) => self.show(tab),
+            UserAction::LoadSecondaryPart => self.load_secondary_part(),
             UserAction::Minimise => self.tell(&FromPhone::Hide(EmptyPayload {})),
             UserAction::Escape => self.escape(),
             UserAction::RetryConnection => self.retry_connection(),
@@ -120,6 +123,9 @@ impl App {
     fn show(&self, tab: Tab) {
         self.ui.identity_open.set(false);
         self.ui.tab.set(tab);
+        if tab != Tab::Keypad {
+            self.load_secondary_part();
+        }
         if tab == Tab::Settings
             && let Some(media) = self.media()
         {

@@ -298,6 +298,7 @@ impl App {
             browser::sleep(0).await;
             if app.is_registered() {
                 app.show_phone();
+                app.load_secondary_part_when_idle();
             }
         });
     }

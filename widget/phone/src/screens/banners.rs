@@ -2,11 +2,11 @@
 
 use bitcall_wire::agent_protocol::{MediaError, RegistrationFailureCode, RegistrationStatus};
 use sycamore::prelude::*;
-use sycamore::web::tags::*;
 
-use super::elements::{OnPress, dynamic};
+use super::elements::*;
 use crate::icons::{Icon, icon};
-use crate::ui::{Screen, Ui, UserAction, selector};
+use crate::selector::selector;
+use crate::ui::{Screen, Ui, UserAction};
 
 #[derive(Clone, PartialEq)]
 struct Banner {

@@ -3,14 +3,14 @@
 
 use bitcall_wire::agent_protocol::{CallId, CallSnapshot, CallState, HoldState, TransferState};
 use sycamore::prelude::*;
-use sycamore::web::tags::*;
 
-use super::elements::{OnPress, avatar, dynamic};
+use super::elements::*;
 use super::keypad::keypad;
 use crate::icons::{Icon, icon};
 use crate::number::format_number;
+use crate::selector::{Selector, selector};
 use crate::time;
-use crate::ui::{MeterBars, Ui, UserAction, consultation, find_call, is_engaged, selector};
+use crate::ui::{MeterBars, Ui, UserAction, consultation, find_call, is_engaged};
 
 /// Element id of the call screen, to set the focus.
 pub const CALL_ELEMENT_ID: &str = "call";
@@ -101,7 +101,7 @@ fn other(ui: Ui, id: &CallId) -> View {
         .into()
 }
 
-fn person(call: ReadSignal<Option<CallSnapshot>>) -> View {
+fn person(call: Selector<Option<CallSnapshot>>) -> View {
     let who = selector(move || {
         call.with(|call| {
             call.as_ref().map(|call| (title(call), subtitle(call), call.display_name.clone())).unwrap_or_default()
@@ -122,7 +122,7 @@ fn person(call: ReadSignal<Option<CallSnapshot>>) -> View {
     })
 }
 
-fn state(ui: Ui, call: ReadSignal<Option<CallSnapshot>>, elsewhere: ReadSignal<bool>) -> View {
+fn state(ui: Ui, call: Selector<Option<CallSnapshot>>, elsewhere: Selector<bool>) -> View {
     let text = selector(move || {
         call.with(|call| match call {
             Some(_) if elsewhere.get() => "In another window".to_owned(),
@@ -160,7 +160,7 @@ fn state(ui: Ui, call: ReadSignal<Option<CallSnapshot>>, elsewhere: ReadSignal<b
 
 /// A question about the call, with two answers: whether to connect the one who was asked first, or whether to be
 /// connected with somebody else.
-fn question(ui: Ui, call: ReadSignal<Option<CallSnapshot>>, id: &CallId) -> View {
+fn question(ui: Ui, call: Selector<Option<CallSnapshot>>, id: &CallId) -> View {
     let id = id.clone();
     let referral = selector(move || call.with(|call| call.as_ref().and_then(|call| call.referral.clone())));
     let waits = selector(move || call.with(|call| call.as_ref().is_some_and(|call| call.transfer.is_none())));
@@ -228,7 +228,7 @@ fn meter(ui: Ui) -> View {
         .into()
 }
 
-fn controls(ui: Ui, call: ReadSignal<Option<CallSnapshot>>, id: &CallId) -> View {
+fn controls(ui: Ui, call: Selector<Option<CallSnapshot>>, id: &CallId) -> View {
     let muted_id = id.clone();
     let muted = selector(move || ui.muted.with(|muted| muted.contains(&muted_id)));
     let held = selector(move || {
@@ -294,8 +294,8 @@ fn controls(ui: Ui, call: ReadSignal<Option<CallSnapshot>>, id: &CallId) -> View
 fn toggle(
     name: &'static str,
     drawings: (Icon, Icon),
-    pressed: ReadSignal<bool>,
-    usable: ReadSignal<bool>,
+    pressed: Selector<bool>,
+    usable: Selector<bool>,
     press: impl Fn() + 'static,
 ) -> View {
     button()

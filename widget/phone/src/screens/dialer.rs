@@ -1,16 +1,16 @@
 //! The dialer: number field, keypad and call button.
 
 use sycamore::prelude::*;
-use sycamore::web::tags::*;
 use sycamore::web::{bind, events};
 
-use super::elements::{OnPress, dynamic};
+use super::elements::*;
 use super::keypad::keypad;
 use crate::icons::{Icon, icon};
 use crate::number::format_number;
 use crate::recents::RecentCall;
+use crate::selector::selector;
 use crate::time;
-use crate::ui::{Tab, Ui, UserAction, selector};
+use crate::ui::{Tab, Ui, UserAction};
 
 /// Element id of the number field.
 pub const NUMBER_ELEMENT_ID: &str = "number";
@@ -57,7 +57,7 @@ pub fn number_field(ui: Ui) -> View {
                     .attr("aria-label", "Phone number")
                     .attr("aria-describedby", "number-error")
                     .attr("placeholder", "Enter a number")
-                    .attr("data-size", size)
+                    .attr("data-size", move || size.get())
                     .attr("aria-invalid", move || error.with(Option::is_some).then_some("true"))
                     .attr("value", ui.number.get_clone_untracked())
                     .bind(bind::value, ui.number)

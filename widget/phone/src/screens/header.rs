@@ -2,11 +2,11 @@
 
 use bitcall_wire::config::{HeaderMode, RuntimeConfig};
 use sycamore::prelude::*;
-use sycamore::web::tags::*;
 
-use super::elements::{OnPress, dynamic};
+use super::elements::*;
 use crate::icons::{Icon, icon};
-use crate::ui::{Screen, StatusKind, Ui, UserAction, selector};
+use crate::selector::selector;
+use crate::ui::{Screen, StatusKind, Ui, UserAction};
 
 pub fn header(ui: Ui) -> View {
     let alone = selector(move || ui.screen.with(|screen| *screen == Screen::NotEmbedded));
@@ -33,7 +33,7 @@ fn brand(config: &RuntimeConfig) -> View {
     let alt = if with_name { String::new() } else { branding.display_name.clone() };
     let logo = |source: Option<&String>, class: &'static str| -> View {
         match source.filter(|_| with_logo) {
-            Some(source) => img().class(class).src(source.clone()).alt(alt.clone()).into(),
+            Some(source) => img().class(class).attr("src", source.clone()).attr("alt", alt.clone()).into(),
             None => View::new(),
         }
     };

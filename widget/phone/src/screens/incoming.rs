@@ -2,12 +2,12 @@
 
 use bitcall_wire::agent_protocol::{CallId, OtherCalls};
 use sycamore::prelude::*;
-use sycamore::web::tags::*;
 
 use super::call::{subtitle, title};
-use super::elements::{OnPress, avatar, dynamic};
+use super::elements::*;
 use crate::icons::{Icon, icon};
-use crate::ui::{Ui, UserAction, is_engaged, selector};
+use crate::selector::selector;
+use crate::ui::{Ui, UserAction, is_engaged};
 
 /// Element id of the dialog, to set the focus.
 pub const INCOMING_ELEMENT_ID: &str = "incoming";

@@ -5,9 +5,8 @@ use std::rc::Rc;
 
 use sycamore::prelude::*;
 use sycamore::web::events;
-use sycamore::web::tags::*;
 
-use super::elements::OnPress;
+use super::elements::*;
 use crate::browser::BrowserTimer;
 
 const KEYS: [(char, &str); 12] = [

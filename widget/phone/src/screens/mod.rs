@@ -10,20 +10,22 @@ mod header;
 mod incoming;
 mod keypad;
 mod recents;
+mod secondary;
 mod settings;
 mod start;
 mod transfer;
 
 use sycamore::prelude::*;
 use sycamore::web::events;
-use sycamore::web::tags::*;
 
-use self::elements::{OnPress, dynamic};
+use self::elements::*;
 use crate::icons::{Icon, icon};
-use crate::ui::{Screen, Tab, Ui, UserAction, selector};
+use crate::selector::selector;
+use crate::ui::{Screen, Tab, Ui, UserAction};
 
 pub use call::{CALL_ELEMENT_ID, title as caller};
 pub use incoming::INCOMING_ELEMENT_ID;
+pub use secondary::load as load_secondary;
 
 /// The tabs in their order, with label and icon.
 const TABS: [(Tab, &str, Icon); 3] = [
@@ -69,7 +71,12 @@ fn phone(ui: Ui) -> View {
         // Nothing behind the incoming call can be reached by keyboard while it rings.
         .bool_attr("inert", move || ringing.get())
         .children((
-            recents::recents(ui),
+            section()
+                .class("recents")
+                .id("panel-recents")
+                .attr("role", "tabpanel")
+                .attr("aria-label", "Recents")
+                .children(secondary::draw(ui, |screens| screens.recents)),
             main()
                 .class("main")
                 .id("panel-main")
@@ -77,7 +84,7 @@ fn phone(ui: Ui) -> View {
                 .attr("aria-label", move || if settings.get() { "Settings" } else { "Keypad" })
                 .children(dynamic(move || {
                     if settings.get() {
-                        return settings::settings(ui);
+                        return secondary::draw(ui, |screens| screens.settings);
                     }
                     match focused.get_clone() {
                         Some(id) if ui.transfer_open.get() => transfer::transfer(ui, &id),

@@ -3,14 +3,14 @@
 use bitcall_wire::agent_protocol::CallDirection;
 use sycamore::prelude::*;
 use sycamore::web::bind;
-use sycamore::web::tags::*;
 
-use super::elements::{OnPress, dynamic};
+use super::elements::*;
 use crate::icons::{Icon, icon};
 use crate::number::format_number;
 use crate::recents::{RecentCall, RecentsDay, by_day};
+use crate::selector::selector;
 use crate::time::{self, LocalClock};
-use crate::ui::{Ui, UserAction, selector};
+use crate::ui::{Ui, UserAction};
 
 pub fn recents(ui: Ui) -> View {
     let some = selector(move || ui.recents.with(|list| !list.is_empty()));
@@ -21,22 +21,17 @@ pub fn recents(ui: Ui) -> View {
         let (zone, now) = (ui.zone.get(), ui.now.get_untracked());
         ui.search.with(|query| ui.recents.with(|list| by_day(list, query, zone, now)))
     });
-    section()
-        .class("recents")
-        .id("panel-recents")
-        .attr("role", "tabpanel")
-        .attr("aria-label", "Recents")
-        .children((
-            dynamic(move || if some.get() { search(ui) } else { View::new() }),
-            div().class("recents-list").children(dynamic(move || {
-                let days = days.get_clone();
-                if days.is_empty() {
-                    return empty(some.get());
-                }
-                let zone = ui.zone.get_untracked();
-                View::from(days.into_iter().map(|group| day(ui, group, zone)).collect::<Vec<View>>())
-            })),
-        ))
+    (
+        dynamic(move || if some.get() { search(ui) } else { View::new() }),
+        div().class("recents-list").children(dynamic(move || {
+            let days = days.get_clone();
+            if days.is_empty() {
+                return empty(some.get());
+            }
+            let zone = ui.zone.get_untracked();
+            View::from(days.into_iter().map(|group| day(ui, group, zone)).collect::<Vec<View>>())
+        })),
+    )
         .into()
 }
 

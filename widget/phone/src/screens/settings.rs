@@ -3,11 +3,11 @@
 use bitcall_wire::config::ThemeStart;
 use sycamore::prelude::*;
 use sycamore::web::events;
-use sycamore::web::tags::*;
 
-use super::elements::{OnPress, avatar, dynamic};
+use super::elements::*;
 use crate::icons::{Icon, icon};
-use crate::ui::{DeviceOption, StatusKind, Ui, UserAction, selector};
+use crate::selector::{Selector, selector};
+use crate::ui::{DeviceOption, StatusKind, Ui, UserAction};
 
 pub fn settings(ui: Ui) -> View {
     let locked = ui.config.with(|config| config.as_ref().is_some_and(|config| config.behavior.theme.lock));
@@ -67,7 +67,7 @@ fn device(
     ui: Ui,
     name: &'static str,
     drawing: Icon,
-    choices: ReadSignal<(Vec<DeviceOption>, String)>,
+    choices: Selector<(Vec<DeviceOption>, String)>,
     choose: fn(String) -> UserAction,
 ) -> View {
     let id = name.to_ascii_lowercase();
@@ -91,7 +91,11 @@ fn device(
                             .chain(list)
                             .map(|choice| {
                                 let selected = choice.id == chosen;
-                                option().value(choice.id).bool_attr("selected", selected).children(choice.name).into()
+                                option()
+                                    .attr("value", choice.id)
+                                    .bool_attr("selected", selected)
+                                    .children(choice.name)
+                                    .into()
                             })
                             .collect::<Vec<View>>()
                     })),
@@ -110,7 +114,7 @@ fn appearance(ui: Ui) -> View {
                 input()
                     .r#type("radio")
                     .attr("name", "theme")
-                    .bool_attr("checked", chosen)
+                    .bool_attr("checked", move || chosen.get())
                     .prop("checked", move || chosen.get())
                     .on(events::change, move |_| ui.dispatch(UserAction::SetTheme(theme))),
                 span().class("segment-face").children((icon(drawing), span().children(name))),

@@ -2,13 +2,13 @@
 
 use bitcall_wire::agent_protocol::RegistrationStatus;
 use sycamore::prelude::*;
-use sycamore::web::tags::*;
 use sycamore::web::{bind, events};
 
-use super::elements::{OnPress, avatar, dynamic};
+use super::elements::*;
 use crate::icons::{Icon, icon};
+use crate::selector::{Selector, selector};
 use crate::signin::{Credentials, FormDefaults};
-use crate::ui::{Ui, UserAction, selector};
+use crate::ui::{Ui, UserAction};
 
 /// A placeholder with the layout of the dialer, so that nothing moves when the dialer replaces it.
 pub fn skeleton() -> View {
@@ -37,7 +37,7 @@ pub fn not_embedded() -> View {
             ),
             p().class("lead").children((
                 "To put it on a page of yours, or to try it, go to ",
-                a().href("/").children("the start page"),
+                a().attr("href", "/").children("the start page"),
                 ".",
             )),
         ))
@@ -56,7 +56,7 @@ pub fn refused(reason: &str) -> View {
         .into()
 }
 
-fn reload() {
+pub fn reload() {
     if let Some(window) = web_sys::window() {
         let _ = window.location().reload();
     }
@@ -101,7 +101,7 @@ pub fn form(ui: Ui) -> View {
     main()
         .class("start-page")
         .children(
-            sycamore::web::tags::form()
+            super::elements::form()
                 .class("sign-in")
                 .attr("novalidate", "")
                 .on(events::submit, move |event: web_sys::SubmitEvent| {
@@ -174,7 +174,7 @@ struct TextField {
     id: &'static str,
     name: &'static str,
     value: Signal<String>,
-    error: ReadSignal<Option<&'static str>>,
+    error: Selector<Option<&'static str>>,
     hint: &'static str,
     autocomplete: &'static str,
     fixed: bool,
@@ -246,7 +246,7 @@ fn password(ui: Ui, given_by_host: bool) -> View {
 
 /// The error, or else a hint. Always in the document, because screen readers only announce changes of an
 /// existing live region.
-fn note(id: String, error: ReadSignal<Option<&'static str>>, hint: &'static str) -> View {
+fn note(id: String, error: Selector<Option<&'static str>>, hint: &'static str) -> View {
     p().class(move || if error.with(Option::is_some) { "note error" } else { "note" })
         .id(id)
         .attr("aria-live", "polite")

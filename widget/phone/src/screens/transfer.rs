@@ -3,14 +3,14 @@
 use bitcall_wire::agent_protocol::CallId;
 use sycamore::prelude::*;
 use sycamore::web::events;
-use sycamore::web::tags::*;
 
 use super::call::title;
 use super::dialer::number_field;
-use super::elements::{OnPress, dynamic};
+use super::elements::*;
 use super::keypad::keypad;
 use crate::icons::{Icon, icon};
-use crate::ui::{Ui, UserAction, has_free_line, selector};
+use crate::selector::selector;
+use crate::ui::{Ui, UserAction, has_free_line};
 
 pub fn transfer(ui: Ui, id: &CallId) -> View {
     let call = ui.call(id);

@@ -62,13 +62,8 @@ impl UserAgent {
             (None, _) => "Not a number",
             (_, None) => "Not connected",
             (Some(uri), Some(_)) => {
-<<<<<<< HEAD
                 let template = Call::invite_template(&mut self.context, uri);
-                let call = Call::place(&mut self.context, id, template, options, sdp, now);
-=======
-                let template = Call::invite_template(&mut self.context, uri, caller_id);
-                let call = Call::place(&mut self.context, id, template, Vec::new(), sdp, now);
->>>>>>> df13adb (sip: an INVITE with Replaces finds a server that looks for an extension first)
+                let call = Call::place(&mut self.context, id, template, options, Vec::new(), sdp, now);
                 self.calls.push(call);
                 return;
             }
@@ -91,20 +86,24 @@ impl UserAgent {
         let referrer = self.calls.iter_mut().find(|call| call.id == *referrer);
         let template = referrer
             .filter(|_| self.context.transport.is_some())
-            .and_then(|call| call.follow_referral(&mut self.context, &id));
+            .and_then(|call| call.follow_referral(&mut self.context, &id))
+            .map(|template| (template, Vec::new()));
         self.place_or_end(id, template, sdp, now);
     }
 
-    /// Places the call, or ends it at once if there is no INVITE for it.
-    fn place_or_end(&mut self, id: CallId, template: Option<RequestTemplate>, sdp: &str, now: Millis) {
+    /// Places the call with its INVITE and further targets, or ends it at once if there is none for it.
+    fn place_or_end(&mut self, id: CallId, template: Option<(RequestTemplate, Vec<String>)>, sdp: &str, now: Millis) {
         match template {
-<<<<<<< HEAD
-            Some(template) => {
-                let call = Call::place(&mut self.context, id, template, &InviteOptions::default(), Some(sdp), now);
-=======
             Some((template, further_targets)) => {
-                let call = Call::place(&mut self.context, id, template, further_targets, Some(sdp), now);
->>>>>>> df13adb (sip: an INVITE with Replaces finds a server that looks for an extension first)
+                let call = Call::place(
+                    &mut self.context,
+                    id,
+                    template,
+                    &InviteOptions::default(),
+                    further_targets,
+                    Some(sdp),
+                    now,
+                );
                 self.calls.push(call);
             }
             None => self.context.emit(Event::Ended {

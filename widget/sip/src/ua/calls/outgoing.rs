@@ -54,11 +54,8 @@ impl Call {
         context: &mut UaContext,
         id: CallId,
         mut template: RequestTemplate,
-<<<<<<< HEAD
         options: &InviteOptions,
-=======
         further_targets: Vec<String>,
->>>>>>> df13adb (sip: an INVITE with Replaces finds a server that looks for an extension first)
         sdp: Option<&str>,
         now: Millis,
     ) -> Self {
@@ -384,23 +381,6 @@ impl Call {
         self.phase = CallPhase::Calling { branch: branch.into(), cancel: CancelState::Sent };
     }
 }
-<<<<<<< HEAD
-=======
-
-/// The caller ID as name-addr: `<sip:caller@domain>`, or `<…>` around a URI.
-fn identity_of(context: &UaContext, caller_id: &str) -> String {
-    let mut value = String::from("<");
-    if caller_id.contains(':') {
-        value.push_str(caller_id);
-    } else {
-        value.push_str("sip:");
-        value.push_str(&crate::uri::escape_user(caller_id));
-        value.push('@');
-        value.push_str(&context.config.domain);
-    }
-    value.push('>');
-    value
-}
 
 /// Where an INVITE with Replaces goes when its server does not know the remote target, which is a device's address and need
 /// not be one that can be called: Asterisk looks for an extension of this name before it reads `Replaces`. Any address
@@ -414,4 +394,3 @@ fn further_targets(context: &UaContext, remote: &str) -> Vec<String> {
     };
     [Some(context.address_of_record()), remote].into_iter().flatten().collect()
 }
->>>>>>> df13adb (sip: an INVITE with Replaces finds a server that looks for an extension first)

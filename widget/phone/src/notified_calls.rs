@@ -29,6 +29,10 @@ impl NotifiedCalls {
             answered_at: call.answered_at,
             page: None,
             detached: false,
+            transfer: None,
+            consults_for: None,
+            referral: None,
+            headers: Vec::new(),
         }));
     }
 

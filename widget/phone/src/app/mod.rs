@@ -22,7 +22,6 @@ use crate::browser::{BrowserTimer, EventListener};
 use crate::host_port::HostPort;
 use crate::media::{self, Media, MediaNotice};
 use crate::page;
-use crate::selector::selector;
 use crate::theme::{Accent, Rgb, variables};
 use crate::ui::{DeviceOption, DeviceOptions, MeterBars, Screen, Tab, Ui, UserAction, focused_call};
 

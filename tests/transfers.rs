@@ -93,17 +93,20 @@ async fn a_transfer_that_is_refused_or_fails_gives_the_call_back() {
         (responds("603 Decline"), "204 was not reached: the other side refused the transfer."),
         // Without an id.
         (
-            accepted.clone() + &notifies(1, "refer", "terminated;reason=noresource", "486 Busy Here"),
+            [&*accepted, &notifies(1, "refer", "terminated;reason=noresource", "486 Busy Here")].concat(),
             "204 was not reached: busy.",
         ),
         (
-            accepted
-                + &notifies(1, "refer;id=1", "active;expires=60", "180 Ringing")
-                + &notifies(2, "refer;id=1", "terminated;reason=noresource", "404 Not Found"),
+            [
+                &*accepted,
+                &notifies(1, "refer", "active;expires=60", "180 Ringing"),
+                &notifies(2, "refer", "terminated;reason=noresource", "404 Not Found"),
+            ]
+            .concat(),
             "204 was not reached: number not found.",
         ),
     ] {
-        let steps = steps.replace(";id=1", "") + &is_resumed();
+        let steps = [steps, is_resumed()].concat();
         let far = Sipp::called_with(&test_bed.kamailio, "answer-and-refer", &[("steps", &steps)]).await;
         phone.dial(&far.number).await;
         phone.frame.hears(TestBed::TONE).await;
@@ -121,9 +124,12 @@ async fn a_transfer_that_is_refused_or_fails_gives_the_call_back() {
 async fn a_far_end_that_hangs_up_first_ends_the_call_as_transferred() {
     let test_bed = TestBed::open().await;
     let phone = test_bed.open_phone().await;
-    let steps = responds("202 Accepted")
-        + &requests("BYE", 1, "", "")
-        + &notifies(2, "refer", "terminated;reason=noresource", "200 OK");
+    let steps = [
+        responds("202 Accepted"),
+        requests("BYE", 1, "", ""),
+        notifies(2, "refer", "terminated;reason=noresource", "200 OK"),
+    ]
+    .concat();
     let far = Sipp::called_with(&test_bed.kamailio, "answer-and-refer", &[("steps", &steps)]).await;
     phone.dial(&far.number).await;
     phone.frame.hears(TestBed::TONE).await;
@@ -161,10 +167,13 @@ async fn the_person_asks_first_and_talks_with_both_in_turn() {
 async fn who_was_asked_first_is_connected_in_the_place_of_the_person() {
     let test_bed = TestBed::open().await;
     let phone = test_bed.open_phone().await;
-    let steps = responds("202 Accepted")
-        + &notifies(1, "refer", "active;expires=60", "100 Trying")
-        + &notifies(2, "refer", "terminated;reason=noresource", "200 OK")
-        + &is_ended();
+    let steps = [
+        responds("202 Accepted"),
+        notifies(1, "refer", "active;expires=60", "100 Trying"),
+        notifies(2, "refer", "terminated;reason=noresource", "200 OK"),
+        is_ended(),
+    ]
+    .concat();
     let far = Sipp::called_with(&test_bed.kamailio, "answer-and-refer", &[("steps", &steps)]).await;
     let asked = Sipp::called(&test_bed.kamailio, "answer").await;
     phone.dial(&far.number).await;

@@ -48,7 +48,7 @@ impl CallList {
     }
 
     /// Places the call that the far end asks for, in the page that has the present one. It is not limited by the number
-    /// of calls, because it takes the place of the present one.
+    /// of calls, because it takes the place of the present one. A conversation with somebody else goes on.
     fn follow_referral(&mut self, index: usize, now: Millis) {
         self.referred_calls += 1;
         let number = self.referred_calls;
@@ -63,16 +63,17 @@ impl CallList {
             return;
         };
         referrer.referral = Some(Referral::Followed);
+        referrer.want_held(true);
         let mut call = Call::outgoing(id, &target.number, target.number.clone(), None, page.clone(), now);
         call.display_name = target.display_name;
         call.referrer = Some(Referrer { call: referrer.id.clone(), dialog: referrer.dialog.clone() });
         call.owner = referrer.owner.clone();
-        for call in self.calls.iter_mut().filter(|call| call.is_active()) {
-            call.want_held(true);
-        }
+        let is_talking = self.calls.iter().any(Call::wants_to_talk);
         self.calls.push(call);
         let index = self.calls.len() - 1;
-        self.focus_on(index);
+        if !is_talking {
+            self.focus_on(index);
+        }
         self.reconcile(now);
         self.request_initial_offer(index, now);
         if let Some(call) = self.calls.get(index) {

@@ -118,6 +118,19 @@ fn a_question_that_is_not_answered_goes_away() {
 }
 
 #[test]
+fn a_far_end_on_hold_cannot_end_the_conversation_with_another_one() {
+    let mut phone = TestCallList::in_call();
+    phone.call(1, "c2", "103");
+    phone.establish("c2");
+    referred(&mut phone, true);
+    phone.reply_description(1, "c1.1", "new offer");
+    answered(&mut phone);
+    assert!(phone.call_snapshot(1, "c2").voice);
+    assert_eq!(phone.snapshot(1).active.as_deref(), Some("c2"));
+    assert_eq!(phone.call_snapshot(1, "c1.1").hold, HoldState::Holding);
+}
+
+#[test]
 fn a_referral_is_followed_beyond_the_limit_of_calls() {
     let mut phone = TestCallList::in_call();
     phone.incoming("c2", "103");

@@ -324,7 +324,7 @@ impl UserAgent {
                 let id = call.id.clone();
                 answer_ok(self);
                 if let Some(call) = self.calls.iter_mut().find(|call| call.id == id) {
-                    call.on_bye(&mut self.context, now);
+                    call.on_bye(&mut self.context, request, now);
                 }
             }
             Method::Info => {

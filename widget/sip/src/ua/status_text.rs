@@ -59,17 +59,27 @@ fn reason_text(reason: &Reason<'_>) -> Option<&'static str> {
     if !reason.protocol.eq_ignore_ascii_case("Q.850") {
         return None;
     }
+    // ITU-T Q.850 §2.2.7. 16 and 31 are the normal end of a call.
     Some(match cause {
-        1..=3 => "Number not found",
+        1..=3 | 5 => "Number not found",
         17 => "Busy",
         18 | 19 => "No answer",
         20 | 27 => "Not available",
         21 => "Declined",
         22 => "Number no longer in use",
         28 => "Number incomplete",
-        34 | 38 | 41 | 42 | 44 | 47 => "Service unavailable",
+        29 | 50 | 55 | 57 | 87 => "Not allowed",
+        25 | 34 | 38 | 41 | 42 | 44 | 46 | 47 | 58 | 63 => "Service unavailable",
+        65 | 70 | 79 | 88 => "No common audio format",
+        102 => "The far end does not respond",
         _ => return None,
     })
+}
+
+/// The text to show when the far end has ended an established call by this BYE.
+pub(super) fn bye_text(bye: &Headers) -> &'static str {
+    let is_reason = |reason: &Reason<'_>| reason.protocol.eq_ignore_ascii_case("Q.850");
+    bye.reasons().filter(is_reason).find_map(|reason| reason_text(&reason)).unwrap_or("Remote hung up")
 }
 
 /// The text to show when an incoming call was cancelled: also that another device took it, by the status of
@@ -103,6 +113,8 @@ pub(super) fn status_text(status: u16) -> &'static str {
         486 | 600 => "Busy",
         487 => "Canceled",
         415 | 488 | 606 => "No common audio format",
+        428 | 436..=438 => "Caller ID not accepted",
+        433 => "Anonymous calls are not accepted",
         503 => "Service unavailable",
         504 => "The far end does not respond",
         603 => "Declined",

@@ -77,6 +77,27 @@ fn the_reason_header_says_what_the_status_does_not() {
 }
 
 #[test]
+fn a_bye_with_a_reason_says_why_the_call_ended() {
+    for (reason, text) in [
+        (None, "Remote hung up"),
+        (Some("Q.850;cause=16;text=\"Normal call clearing\""), "Remote hung up"),
+        (Some("Q.850;cause=41"), "Service unavailable"),
+        (Some("SIP;cause=200, q.850;cause=102"), "The far end does not respond"),
+        (Some("SIP;cause=486"), "Remote hung up"),
+    ] {
+        let mut phone = TestUserAgent::registered();
+        let invite = phone.outgoing_call();
+        phone.remote_request_in(&invite, "far", "BYE", 1, |request| {
+            if let Some(reason) = reason {
+                request.append(Header::Reason, reason);
+            }
+        });
+        phone.response(200);
+        assert_eq!(phone.ended("c"), (text.into(), None), "{reason:?}");
+    }
+}
+
+#[test]
 fn a_408_after_a_provisional_response_is_no_answer_of_the_person() {
     for (provisional, text) in [
         (None, "No answer from the server"),

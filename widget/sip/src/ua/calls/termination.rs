@@ -4,8 +4,9 @@
 
 use super::super::context::{ClientRequest, RequestRole, UaContext};
 use super::super::interface::{EndedBy, Millis};
+use super::super::status_text::bye_text;
 use super::{Call, CallPhase, CallTimer, OfferAnswer, TRANSACTION_TIMEOUT_MS};
-use crate::message::Response;
+use crate::message::{Headers, Response};
 
 impl Call {
     pub(in super::super) fn hang_up(&mut self, context: &mut UaContext, now: Millis) {
@@ -121,7 +122,7 @@ impl Call {
     }
 
     /// The far end sent BYE; it is already answered with 200.
-    pub(in super::super) fn on_bye(&mut self, context: &mut UaContext, now: Millis) {
+    pub(in super::super) fn on_bye(&mut self, context: &mut UaContext, bye: &Headers, now: Millis) {
         match self.phase {
             CallPhase::Ringing { .. } => {
                 self.refuse_call(context, 487, EndedBy::Remote, "Caller hung up", now);
@@ -131,7 +132,7 @@ impl Call {
             }
             _ => {
                 self.abort_offer_answer(context, now);
-                self.report_end(context, EndedBy::Remote, "Remote hung up", None);
+                self.report_end(context, EndedBy::Remote, bye_text(bye), None);
                 self.terminate(now);
             }
         }

@@ -6,7 +6,8 @@
 //! * Each leg keeps the order of codecs of its last answer, and a further offer is answered in that order. Nothing is ever
 //!   transcoded: a leg whose first codec is not the far end's is silent.
 //! * There is one DTLS handshake in a dialog. Another fingerprint is answered by `a=connection:existing`; ICE connects, DTLS does not.
-//! * An INVITE with `Replaces` (RFC 3891) goes on with the far end of the old dialog, which gets a BYE.
+//! * An INVITE with `Replaces` (RFC 3891) goes on with the far end of the old dialog, which gets a BYE. Its Request-URI must be an
+//!   extension all the same, which the server's own Contact is not.
 //! * A far end that declines is a 403 with `Reason: Q.850;cause=21`.
 //! * A connected line changes by UPDATE with another `P-Asserted-Identity`.
 //! * The phone gets an OPTIONS every few seconds, and after each REGISTER a NOTIFY for which it never subscribed.

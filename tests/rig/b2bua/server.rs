@@ -388,7 +388,12 @@ impl Server {
             return;
         }
         let mut replaced = None;
+        let number = request.uri().map(|uri| uri.user_name().into_owned()).unwrap_or_default();
         let party = if let Some(replaces) = request.value(Header::Replaces) {
+            if number != B2bua::USERNAME && !self.parties.contains_key(&number) {
+                self.respond(connection, request, 404, "Not Found", |_| ());
+                return;
+            }
             let Some(index) = self.replaced_by(replaces) else {
                 self.respond(connection, request, 481, "Call/Transaction Does Not Exist", |_| ());
                 return;
@@ -396,7 +401,6 @@ impl Server {
             replaced = Some(self.dialogs[index].call_id.clone());
             self.dialogs[index].leg.party()
         } else {
-            let number = request.uri().map(|uri| uri.user_name().into_owned()).unwrap_or_default();
             let Some(party) = self.parties.get(&number) else {
                 self.respond(connection, request, 404, "Not Found", |_| ());
                 return;

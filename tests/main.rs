@@ -14,6 +14,7 @@ mod api_keys;
 mod app_bootstrap;
 mod appliance;
 mod assets;
+mod audio_clips;
 mod audit;
 mod back_forward_cache;
 mod call_survives_reload;

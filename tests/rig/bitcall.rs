@@ -92,6 +92,15 @@ impl Bitcall {
         answer.json()
     }
 
+    /// Gives the demo tenant the rights of a plan.
+    pub async fn change_plan(&self, plan: &str) {
+        let change = json!({ "tenantId": self.ready.tenant_id, "planId": plan });
+        let url = format!("{}/api/tenant/plan", self.origin());
+        let key = [("x-bitcall-panel-key", self.ready.panel_key.as_str())];
+        let answer = http::send("PATCH", &url, &key, Some(&change)).await;
+        assert!(answer.status.is_success(), "{} {}", answer.status, String::from_utf8_lossy(&answer.body));
+    }
+
     /// Lets pages of `origin` use the demo tenant's key.
     pub async fn allow(&self, origin: &str) {
         self.patch(json!({ "origins": { "allowedOrigins": [origin] } })).await;

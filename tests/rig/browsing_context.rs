@@ -218,6 +218,23 @@ impl BrowsingContext {
         .await;
     }
 
+    /// Chooses a file in the field of this name, without the browser's own dialog.
+    pub async fn chooses_file(&self, name: &str, file: &std::path::Path) {
+        self.sees(name).await;
+        // Chromium gives such a field no role of its own.
+        let field = LocateNodes {
+            context: self.context.clone(),
+            locator: Locator::css(format!("input[type=file][aria-label='{name}']")),
+            max_node_count: None,
+            serialization_options: None,
+            start_nodes: None,
+        };
+        let found = self.bidi.send(field).await.unwrap();
+        let element = json!({ "sharedId": found.nodes[0]["sharedId"] });
+        let files = json!({ "context": self.context.as_str(), "element": element, "files": [file] });
+        self.bidi.send_raw("input.setFiles", files).await.unwrap();
+    }
+
     /// Types into whatever has the focus. Special keys have code points, e.g. `'\u{e007}'` for Enter.
     pub async fn keys(&self, keys: &[char]) {
         let actions: Vec<Value> = keys

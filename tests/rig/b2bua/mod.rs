@@ -212,6 +212,16 @@ impl FarEnd {
         .await;
     }
 
+    /// Begins to listen for silences.
+    pub fn listens(&self) {
+        self.party.listen();
+    }
+
+    /// The longest silence since [`Self::listens`].
+    pub fn longest_silence(&self) -> Duration {
+        self.party.silence().1
+    }
+
     /// Listens to the next `samples` samples of 8 kHz, and returns how long the longest silence in them was.
     pub async fn longest_silence_in(&self, samples: usize) -> Duration {
         self.party.listen();

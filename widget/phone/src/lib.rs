@@ -11,6 +11,7 @@
 pub mod agent_client;
 pub mod app;
 pub mod browser;
+pub mod clips;
 pub mod frame_port;
 pub mod host_port;
 pub mod icons;

@@ -7,6 +7,7 @@
 mod call_media;
 mod codecs;
 mod connection_state;
+pub(crate) mod decoding;
 mod devices;
 mod early_media;
 mod hold_music;
@@ -32,7 +33,7 @@ use bitcall_wire::agent_protocol::{
 };
 use bitcall_wire::config::{self, Dtmf, IceServer};
 use wasm_bindgen_futures::spawn_local;
-use web_sys::{HtmlAudioElement, MediaStream};
+use web_sys::{AudioBuffer, HtmlAudioElement, MediaStream};
 
 use crate::browser::{BrowserTimer, EventListener, media_devices, sleep};
 use crate::tones::Tones;
@@ -77,6 +78,10 @@ pub enum MediaNotice {
     Muted {
         call: CallId,
         muted: bool,
+    },
+    /// A clip has ended, whatever ended it.
+    ClipEnded {
+        call: CallId,
     },
     /// The microphone works again after a call had lost it.
     MicrophoneBack,
@@ -163,6 +168,20 @@ impl Media {
         self.0.mutes.borrow_mut().set_local(call, muted);
         self.0.mute(call, muted);
         self.0.send(ToAgent::Mute { call: call.to_owned(), muted });
+    }
+
+    /// Plays a clip into the call and to the person. False where the call cannot be heard now.
+    pub async fn play_clip(&self, call: &str, clip: &AudioBuffer) -> bool {
+        let Some(context) = self.0.audio.running_context().await else {
+            return false;
+        };
+        self.0.call_media(call).is_some_and(|call_media| call_media.outgoing().play_clip(&context, clip))
+    }
+
+    pub fn stop_clip(&self, call: &str) {
+        if let Some(call_media) = self.0.call_media(call) {
+            call_media.outgoing().stop_clip();
+        }
     }
 
     /// Sends one of `0–9 * # A–D` into the call and plays its tone to the person.

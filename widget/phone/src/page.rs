@@ -16,6 +16,20 @@ pub fn selected_value(event: &web_sys::Event) -> Option<String> {
     Some(target.value())
 }
 
+/// The text of the `<input>` that an event is about.
+pub fn typed_value(event: &web_sys::Event) -> Option<String> {
+    let target = event.target()?.dyn_into::<web_sys::HtmlInputElement>().ok()?;
+    Some(target.value())
+}
+
+/// The file that was chosen in the `<input>` that an event is about. The same one may be chosen again.
+pub fn chosen_file(event: &web_sys::Event) -> Option<web_sys::File> {
+    let target = event.target()?.dyn_into::<web_sys::HtmlInputElement>().ok()?;
+    let file = target.files()?.get(0);
+    target.set_value("");
+    file
+}
+
 pub fn document() -> Option<web_sys::Document> {
     web_sys::window()?.document()
 }

@@ -12,7 +12,9 @@ use bitcall_wire::agent_protocol::{
 use bitcall_wire::config::{RuntimeConfig, ThemeStart};
 use sycamore::reactive::{Signal, create_signal};
 use sycamore::web::View;
+use web_sys::File;
 
+use crate::clips::Clip;
 use crate::recents::RecentCall;
 use crate::selector::{Selector, selector};
 use crate::signin::{Credentials, FormDefaults, FormErrors};
@@ -59,6 +61,14 @@ pub struct UiState {
     pub keypad_open: Signal<bool>,
     /// The displayed call is to be transferred: the number field asks to whom.
     pub transfer_open: Signal<bool>,
+    /// Whether the clips of the call screen are open.
+    pub clips_open: Signal<bool>,
+    pub clips: Signal<Vec<Clip>>,
+    pub clip_playing: Signal<Option<PlayingClip>>,
+    /// Why a clip was not added or not played.
+    pub clip_error: Signal<Option<String>>,
+    /// A file is being read.
+    pub clip_busy: Signal<bool>,
     /// Shown under the timer of a call: what went wrong with it.
     pub call_notice: Signal<Option<String>>,
     /// Digits sent into the displayed call.
@@ -193,6 +203,7 @@ pub enum UserAction {
     BackTo(CallId, CallId),
     /// The far end wants to connect us with somebody else.
     AnswerReferral(CallId, bool),
+    Clip(ClipAction),
     DismissEnded,
     Show(Tab),
     LoadSecondaryPart,
@@ -212,6 +223,27 @@ pub enum UserAction {
     /// Back to the phone, which is still registered.
     CloseSignIn,
     SignOut,
+}
+
+/// What the person does with audio clips, which go by their id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClipAction {
+    /// In the call screen.
+    ToggleList,
+    Add(File),
+    Rename(String, String),
+    MoveUp(String),
+    Delete(String),
+    Play(CallId, String),
+    Stop,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlayingClip {
+    pub call: CallId,
+    pub id: String,
+    /// When it began, in milliseconds since the Unix epoch.
+    pub since: u64,
 }
 
 /// The status in the header.
@@ -271,6 +303,11 @@ impl Ui {
             identity_open: create_signal(false),
             keypad_open: create_signal(false),
             transfer_open: create_signal(false),
+            clips_open: create_signal(false),
+            clips: create_signal(Vec::new()),
+            clip_playing: create_signal(None),
+            clip_error: create_signal(None),
+            clip_busy: create_signal(false),
             call_notice: create_signal(None),
             digits: create_signal(String::new()),
             ended: create_signal(None),
@@ -328,6 +365,10 @@ impl Ui {
     /// The incoming call.
     pub fn incoming(self) -> Selector<Option<CallId>> {
         selector(move || self.snapshot.with(|snapshot| incoming_call(snapshot).map(|call| call.id.clone())))
+    }
+
+    pub fn may_play_clips(self) -> bool {
+        self.config.with_untracked(|config| config.as_ref().is_some_and(|config| config.capabilities.audio_clips))
     }
 
     pub fn status(self) -> Selector<PhoneStatus> {

@@ -105,7 +105,10 @@ impl App {
                 }
                 ui.digits.update(|digits| digits.push(digit));
             }
-            UserAction::ToggleKeypad => ui.keypad_open.set(!ui.keypad_open.get_untracked()),
+            UserAction::ToggleKeypad => {
+                ui.clips_open.set(false);
+                ui.keypad_open.set(!ui.keypad_open.get_untracked());
+            }
             UserAction::DismissEnded => ui.ended.set(None),
             transfer_action => self.handle_transfer_action(transfer_action),
         }
@@ -266,6 +269,7 @@ impl App {
             ui.call_notice.set(None);
             ui.keypad_open.set(false);
             ui.transfer_open.set(false);
+            ui.clips_open.set(false);
             if shown.is_some() && page::has_focus() {
                 page::focus_after_render(crate::screens::CALL_ELEMENT_ID);
             }

@@ -2,6 +2,7 @@
 
 mod call_reports;
 mod calls;
+mod clips;
 mod host;
 mod keyboard;
 mod secondary_part;
@@ -113,6 +114,7 @@ impl App {
             UserAction::OtherAccount => self.other_account(),
             UserAction::CloseSignIn => self.show_phone(),
             UserAction::SignOut => self.sign_out(),
+            UserAction::Clip(action) => self.handle_clip_action(action),
             call_action => self.handle_call_action(call_action),
         }
     }
@@ -129,6 +131,7 @@ impl App {
             && let Some(media) = self.media()
         {
             media.refresh_devices();
+            self.load_clips();
         }
     }
 
@@ -176,6 +179,7 @@ impl App {
                     list.push(call);
                 }
             }),
+            MediaNotice::ClipEnded { call } => self.clip_ended(&call),
             MediaNotice::MicrophoneBack => ui.microphone_error.set(None),
             MediaNotice::Devices(devices) => ui.devices.set(device_options(devices)),
             MediaNotice::Levels { call, microphone, remote } => {

@@ -66,7 +66,7 @@ impl CallMedia {
     pub fn new(call: &str, media: Weak<Inner>) -> Rc<CallMedia> {
         Rc::new(CallMedia {
             call: call.to_owned(),
-            outgoing: OutgoingAudio::new(Weak::clone(&media)),
+            outgoing: OutgoingAudio::new(call, Weak::clone(&media)),
             media,
             connection: RefCell::default(),
             successor: RefCell::default(),
@@ -147,6 +147,10 @@ impl CallMedia {
 
     pub fn set_hold_music(&self, due: bool) {
         self.outgoing.set_hold_music(due);
+    }
+
+    pub fn outgoing(&self) -> &Rc<OutgoingAudio> {
+        &self.outgoing
     }
 
     /// False where RFC 4733 was not negotiated.

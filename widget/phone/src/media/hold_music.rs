@@ -9,15 +9,13 @@ use bitcall_wire::config;
 use js_sys::ArrayBuffer;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
-use web_sys::{AudioBuffer, OfflineAudioContext, Response};
+use web_sys::{AudioBuffer, Response};
 
+use super::decoding::{SAMPLE_RATE, decode};
 use super::peer_connection::error_message;
 use crate::browser::{BrowserTimer, Completion, debug, window};
 use crate::tones::{patterns, synthesizer};
 
-/// Samples per second, mono or stereo as the file is: wideband telephony has as many. Ten minutes in stereo take 77 MB
-/// of memory.
-const SAMPLE_RATE: f32 = 16_000.0;
 const MAX_FILE_BYTES: u32 = 8 * 1024 * 1024;
 /// A hold does not wait longer for the file: it has the melody, the next one the file.
 const FILE_TIMEOUT_MS: i32 = 3_000;
@@ -119,9 +117,7 @@ async fn load(url: &str) -> Result<AudioBuffer, JsValue> {
     if file.byte_length() > MAX_FILE_BYTES {
         return Err(format!("it is larger than {MAX_FILE_BYTES} bytes").into());
     }
-    // Decodes to the sample rate of its own.
-    let decoder = OfflineAudioContext::new_with_number_of_channels_and_length_and_sample_rate(1, 1, SAMPLE_RATE)?;
-    Ok(JsFuture::from(decoder.decode_audio_data(&file)?).await?.unchecked_into())
+    decode(&file).await
 }
 
 #[cfg(test)]

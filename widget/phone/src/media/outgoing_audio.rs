@@ -1,4 +1,5 @@
-//! What one call sends: microphone → gate → sender, or hold music → mix → sender.
+//! What one call sends: microphone → gate → sender; with a clip, microphone → gate → mix → sender; hold music → mix →
+//! sender.
 //!
 //! The gate is the `enabled` of the call's own copy of the microphone's track, so it holds for everything that the
 //! track is connected to. It is open while the call has the voice and is not muted.
@@ -6,18 +7,20 @@
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
+use bitcall_wire::agent_protocol::CallId;
 use wasm_bindgen_futures::spawn_local;
-use web_sys::MediaStreamTrack;
+use web_sys::{AudioBuffer, AudioContext, MediaStreamTrack};
 
-use super::Inner;
 use super::mix::Mix;
 use super::peer_connection::PeerConnection;
+use super::{Inner, MediaNotice};
 use crate::browser::{EventListener, sleep};
 
 /// The microphone is reopened when the operating system mutes it for longer than this.
 const SILENCED_TRACK_TIMEOUT_MS: i32 = 1_500;
 
 pub struct OutgoingAudio {
+    call: CallId,
     media: Weak<Inner>,
     microphone: RefCell<Option<OwnTrack>>,
     /// Is sent in place of the microphone.
@@ -44,8 +47,9 @@ impl Drop for OwnTrack {
 
 impl OutgoingAudio {
     /// Without a microphone; neither muted nor with the voice.
-    pub fn new(media: Weak<Inner>) -> Rc<OutgoingAudio> {
+    pub fn new(call: &str, media: Weak<Inner>) -> Rc<OutgoingAudio> {
         Rc::new(OutgoingAudio {
+            call: call.to_owned(),
             media,
             microphone: RefCell::default(),
             mix: RefCell::default(),
@@ -60,6 +64,7 @@ impl OutgoingAudio {
     /// Stops everything at once, for good.
     pub fn close(&self) {
         self.closed.set(true);
+        self.stop_clip();
         self.microphone.take();
         self.mix.take();
     }
@@ -86,10 +91,13 @@ impl OutgoingAudio {
         self.apply_gate();
     }
 
-    /// Whether the call has the voice.
+    /// Whether the call has the voice. Without it a clip ends as well.
     pub fn set_voice(&self, voice: bool) {
         self.voice.set(voice);
         self.apply_gate();
+        if !voice {
+            self.stop_clip();
+        }
     }
 
     /// The microphone's track, of which the call gets its own copy.
@@ -112,6 +120,9 @@ impl OutgoingAudio {
         });
         let old = self.microphone.replace(Some(OwnTrack { track, _listeners: [ended, silenced] }));
         self.apply_gate();
+        if let (Some(mix), Some(track)) = (&mut *self.mix.borrow_mut(), self.microphone_track()) {
+            mix.set_microphone(&track);
+        }
         self.update_senders();
         drop(old);
     }
@@ -124,10 +135,43 @@ impl OutgoingAudio {
         if due {
             spawn_local(start_hold_music(Rc::downgrade(self), self.media.clone()));
         } else {
-            let ended = self.mix.take();
-            self.update_senders();
-            drop(ended);
+            self.end_mix();
         }
+    }
+
+    /// Plays a clip beside the microphone, in place of one that is playing. False where the call has not the voice, or
+    /// the browser makes no sound.
+    pub fn play_clip(self: &Rc<Self>, context: &AudioContext, clip: &AudioBuffer) -> bool {
+        let Some(microphone) = self.microphone_track().filter(|_| self.voice.get() && !self.closed.get()) else {
+            return false;
+        };
+        self.stop_clip();
+        let weak = Rc::downgrade(self);
+        let mix = Mix::of_clip(context, clip, &microphone, move || {
+            if let Some(this) = weak.upgrade() {
+                this.stop_clip();
+            }
+        });
+        let Ok(mix) = mix else { return false };
+        *self.mix.borrow_mut() = Some(mix);
+        self.update_senders();
+        true
+    }
+
+    /// Ends the clip that is playing.
+    pub fn stop_clip(&self) {
+        if self.mix.borrow().as_ref().is_some_and(Mix::has_clip) {
+            self.end_mix();
+            if let Some(media) = self.media.upgrade() {
+                media.notify(MediaNotice::ClipEnded { call: self.call.clone() });
+            }
+        }
+    }
+
+    fn end_mix(&self) {
+        let ended = self.mix.take();
+        self.update_senders();
+        drop(ended);
     }
 
     /// What the far end gets.
@@ -188,7 +232,7 @@ async fn start_hold_music(outgoing: Weak<OutgoingAudio>, media: Weak<Inner>) {
         && !this.closed.get()
         && this.mix.borrow().is_none()
     {
-        *this.mix.borrow_mut() = Mix::of_music(&context, &buffer);
+        *this.mix.borrow_mut() = Mix::of_music(&context, &buffer).ok();
         this.update_senders();
     }
 }

@@ -4,13 +4,14 @@
 use bitcall_wire::agent_protocol::{CallId, CallSnapshot, CallState, HoldState, TransferState};
 use sycamore::prelude::*;
 
+use super::clips::clips_in_call;
 use super::elements::*;
 use super::keypad::keypad;
 use crate::icons::{Icon, icon};
 use crate::number::format_number;
 use crate::selector::{Selector, selector};
 use crate::time;
-use crate::ui::{MeterBars, Ui, UserAction, consultation, find_call, is_engaged};
+use crate::ui::{ClipAction, MeterBars, Ui, UserAction, consultation, find_call, is_engaged};
 
 /// Element id of the call screen, to set the focus.
 pub const CALL_ELEMENT_ID: &str = "call";
@@ -25,12 +26,15 @@ pub fn call(ui: Ui, id: &CallId) -> View {
     let controls_id = id.clone();
     let digits_id = id.clone();
     let question_id = id.clone();
+    let clips_id = id.clone();
+    let clips = selector(move || ui.clips_open.get());
     section()
         .class("call")
         .id(CALL_ELEMENT_ID)
         .attr("tabindex", "-1")
         .attr("aria-label", "Call")
         .bool_attr("data-keys", move || keys.get())
+        .bool_attr("data-clips", move || clips.get())
         .children((
             others(ui, id),
             person(call),
@@ -50,6 +54,7 @@ pub fn call(ui: Ui, id: &CallId) -> View {
                 ))
             }),
             dynamic(move || if elsewhere.get() { View::new() } else { question(ui, call, &question_id) }),
+            dynamic(move || if clips.get() && !elsewhere.get() { clips_in_call(ui, &clips_id) } else { View::new() }),
             dynamic(move || if elsewhere.get() { View::new() } else { controls(ui, call, &controls_id) }),
             hang_up(ui, id),
         ))
@@ -259,6 +264,8 @@ fn controls(ui: Ui, call: Selector<Option<CallSnapshot>>, id: &CallId) -> View {
     let transferable = selector(move || {
         call.with(|call| call.as_ref().is_some_and(|call| call.state == CallState::Active && call.transfer.is_none()))
     });
+    let clips = selector(move || ui.clips_open.get());
+    let has_clips = ui.may_play_clips();
     div()
         .class("controls")
         .attr("role", "group")
@@ -287,6 +294,13 @@ fn controls(ui: Ui, call: Selector<Option<CallSnapshot>>, id: &CallId) -> View {
                     ui.dispatch(UserAction::ToggleTransfer);
                 })
             }),
+            if has_clips {
+                toggle("Clips", (Icon::Music, Icon::Music), clips, answered, move || {
+                    ui.dispatch(UserAction::Clip(ClipAction::ToggleList));
+                })
+            } else {
+                View::new()
+            },
         ))
         .into()
 }

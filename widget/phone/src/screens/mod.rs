@@ -4,6 +4,7 @@
 
 mod banners;
 mod call;
+mod clips;
 mod dialer;
 mod elements;
 mod header;

@@ -1,9 +1,10 @@
-//! Settings: account, audio devices, theme.
+//! Settings: account, audio devices, clips, theme.
 
 use bitcall_wire::config::ThemeStart;
 use sycamore::prelude::*;
 use sycamore::web::events;
 
+use super::clips::clip_settings;
 use super::elements::*;
 use crate::icons::{Icon, icon};
 use crate::selector::{Selector, selector};
@@ -11,7 +12,9 @@ use crate::ui::{DeviceOption, StatusKind, Ui, UserAction};
 
 pub fn settings(ui: Ui) -> View {
     let locked = ui.config.with(|config| config.as_ref().is_some_and(|config| config.behavior.theme.lock));
-    div().class("settings").children((account(ui), sound(ui), if locked { View::new() } else { appearance(ui) })).into()
+    let clips = if ui.may_play_clips() { group("Audio clips", clip_settings(ui)) } else { View::new() };
+    let appearance = if locked { View::new() } else { appearance(ui) };
+    div().class("settings").children((account(ui), sound(ui), clips, appearance)).into()
 }
 
 fn account(ui: Ui) -> View {

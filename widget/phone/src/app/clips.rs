@@ -1,0 +1,122 @@
+//! Audio clips: adds, names, orders and deletes them, and plays them into calls.
+
+use std::rc::Rc;
+
+use bitcall_wire::agent_protocol::CallId;
+use wasm_bindgen_futures::spawn_local;
+use web_sys::File;
+
+use super::App;
+use crate::clips::{self, Clip, import, store};
+use crate::media::decoding::decode;
+use crate::page;
+use crate::ui::{ClipAction, PlayingClip};
+
+impl App {
+    pub(super) fn handle_clip_action(self: &Rc<Self>, action: ClipAction) {
+        let ui = self.ui;
+        ui.clip_error.set(None);
+        match action {
+            ClipAction::ToggleList => {
+                ui.keypad_open.set(false);
+                ui.clips_open.set(!ui.clips_open.get_untracked());
+                self.load_clips();
+            }
+            ClipAction::Add(file) => self.add_clip(file),
+            ClipAction::Rename(id, name) => self.change_clips(|list| clips::rename(list, &id, &name)),
+            ClipAction::MoveUp(id) => self.change_clips(|list| clips::move_up(list, &id)),
+            ClipAction::Delete(id) => self.delete_clip(&id),
+            ClipAction::Play(call, id) => self.play_clip(call, id),
+            ClipAction::Stop => {
+                if let (Some(media), Some(playing)) = (self.media(), ui.clip_playing.get_clone_untracked()) {
+                    media.stop_clip(&playing.call);
+                }
+            }
+        }
+    }
+
+    /// Another tab may have changed the list.
+    pub(super) fn load_clips(&self) {
+        self.change_clips(|_| {});
+    }
+
+    pub(super) fn clip_ended(&self, call: &str) {
+        self.ui.clip_playing.update(|playing| {
+            if playing.as_ref().is_some_and(|playing| playing.call == call) {
+                *playing = None;
+            }
+        });
+    }
+
+    fn add_clip(self: &Rc<Self>, file: File) {
+        let Some(namespace) = self.clips_namespace() else { return };
+        let (app, ui) = (Rc::clone(self), self.ui);
+        self.load_clips();
+        ui.clip_busy.set(true);
+        spawn_local(async move {
+            let count = ui.clips.with_untracked(Vec::len);
+            match import::import(&file, &namespace, count).await {
+                Ok(clip) => {
+                    ui.announcement.set(format!("{} was added", clip.name));
+                    app.change_clips(|list| list.push(clip));
+                }
+                Err(text) => ui.clip_error.set(Some(text)),
+            }
+            ui.clip_busy.set(false);
+        });
+    }
+
+    fn delete_clip(&self, id: &str) {
+        let Some(namespace) = self.clips_namespace() else { return };
+        self.change_clips(|list| list.retain(|clip| clip.id != id));
+        let key = import::key(&namespace, id);
+        spawn_local(async move {
+            // Without a place in the list it is never played again.
+            let _ = store::delete(&key).await;
+        });
+    }
+
+    fn play_clip(self: &Rc<Self>, call: CallId, id: String) {
+        let (Some(namespace), Some(media)) = (self.clips_namespace(), self.media()) else { return };
+        let ui = self.ui;
+        spawn_local(async move {
+            let file = store::get(&import::key(&namespace, &id)).await.ok().flatten();
+            let sound = match file {
+                Some(file) => decode(&file).await.ok(),
+                None => None,
+            };
+            let Some(sound) = sound else {
+                let text = "This browser no longer has the clip. Delete it in the settings, and add it again.";
+                return ui.clip_error.set(Some(text.to_owned()));
+            };
+            if media.play_clip(&call, &sound).await {
+                ui.clip_playing.set(Some(PlayingClip { call, id, since: page::unix_now_ms() }));
+            } else {
+                ui.clip_error.set(Some("The clip needs a call that is not on hold.".to_owned()));
+            }
+        });
+    }
+
+    /// Changes the stored list of this person, which other tabs write to as well.
+    fn change_clips(&self, change: impl FnOnce(&mut Vec<Clip>)) {
+        let Some(name) = self.clips_name() else { return };
+        self.with_tenant(|tenant| {
+            let stored: Vec<Clip> = tenant.storage.get(&name).unwrap_or_default();
+            let mut list = stored.clone();
+            change(&mut list);
+            if list != stored {
+                tenant.storage.set(&name, &list);
+            }
+            self.ui.clips.set(list);
+        });
+    }
+
+    fn clips_name(&self) -> Option<String> {
+        self.ui.signed_in_as.with_untracked(|who| who.as_ref().map(|who| format!("clips:{}", who.user_key())))
+    }
+
+    fn clips_namespace(&self) -> Option<String> {
+        let name = self.clips_name()?;
+        self.with_tenant(|tenant| format!("{}:{name}", tenant.storage.namespace()))
+    }
+}

@@ -68,8 +68,8 @@ async fn a_part_that_the_server_refused_once_works_at_the_next_try() {
 async fn a_page_from_before_an_upgrade_says_so_and_a_reload_of_its_phone_keeps_the_call() {
     let test_bed = TestBed::open().await;
     let (proxy, _host, phone) = phone_with(&test_bed, Fault::PartGone).await;
-    let far = Sipp::calls(&test_bed.kamailio, "agent1", "call");
-    phone.frame.click("button", "Answer").await;
+    let far = Sipp::called(&test_bed.kamailio, "answer").await;
+    phone.dial(&far.number).await;
     phone.frame.hears(TestBed::TONE).await;
     phone.frame.click("tab", "Settings").await;
     phone.frame.sees("The phone was updated").await;

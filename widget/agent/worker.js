@@ -65,6 +65,8 @@ const start = () => {
 };
 
 const load = async () => {
+  // The page's compiled module cannot be passed on: a SharedWorker is in an agent cluster of its own (HTML standard, section
+  // 8.1.2), to which no WebAssembly.Module can be sent. Chromium answers with `messageerror`.
   const code = isSharedWorker && fetch(new URL("./{{bitcall.wasm}}", import.meta.url));
   // If the import below fails, nothing awaits this promise; its rejection must not be reported as unhandled.
   if (code) code.catch(() => {});

@@ -7,14 +7,6 @@
 // What is told here has no secrets: the page's origin is not known yet.
 const tellPage = (type, payload) => parent !== window && parent.postMessage({ type, payload }, '*');
 const code = fetch(new URL('./{{bitcall.wasm}}', import.meta.url));
-try {
-  const worker = new SharedWorker('/webphone/{{worker.js}}', { type: 'module', name: 'bitcall', extendedLifetime: true });
-  window.bitcallStartedWorker = worker;
-  // If the worker fails before the phone listens for errors, the phone starts another one.
-  worker.addEventListener('error', () => delete window.bitcallStartedWorker);
-} catch {
-  // No SharedWorker: the phone runs the agent in this page.
-}
 // The server's answer to whether pages of `pageOrigin` may embed the phone, with the tenant's configuration
 // (src/runtime_config.rs). Nothing of the configuration comes from the page.
 const answers = {};
@@ -25,6 +17,17 @@ const requestConfig = (pageOrigin, isFresh) => {
     async (answer) => ({ ...(await answer.json()), session: answer.headers.get('x-bitcall-session') }),
   ));
 };
+// Most browsers tell the origin of the page before it speaks.
+const expected = parent !== window && location.ancestorOrigins?.[0];
+if (expected) requestConfig(expected).catch(() => {});
+try {
+  const worker = new SharedWorker('/webphone/{{worker.js}}', { type: 'module', name: 'bitcall', extendedLifetime: true });
+  window.bitcallStartedWorker = worker;
+  // If the worker fails before the phone listens for errors, the phone starts another one.
+  worker.addEventListener('error', () => delete window.bitcallStartedWorker);
+} catch {
+  // No SharedWorker: the phone runs the agent in this page.
+}
 // For an automatic sign-in the agent opens its WebSocket before the phone has started.
 const preconnect = async (host, pageOrigin) => {
   const { data } = await requestConfig(pageOrigin);
@@ -41,9 +44,6 @@ if (parent !== window) {
     if (event.source === parent && event.data?.type === 'BITCALL_INIT')
       preconnect(event.data.payload?.host, event.origin).catch(() => {});
   });
-  // Most browsers tell the origin of the page before it speaks.
-  const expected = location.ancestorOrigins?.[0];
-  if (expected) requestConfig(expected).catch(() => {});
   tellPage('BITCALL_READY', { version: {{protocol.version}} });
 }
 try {

@@ -6,10 +6,10 @@
 mod socket;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 
 use bitcall_wire::agent_protocol::{self, ToAgent, ToPage};
+use bitcall_wire::small_map::SmallMap;
 use js_sys::{Date, Function, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::{MessageEvent, MessagePort};
@@ -35,7 +35,7 @@ extern "C" {
 /// account is known.
 #[wasm_bindgen]
 pub struct Driver {
-    agents: RefCell<HashMap<String, Rc<AgentDriver>>>,
+    agents: RefCell<SmallMap<String, Rc<AgentDriver>>>,
     active_agents: Rc<Cell<u32>>,
 }
 
@@ -54,8 +54,12 @@ impl Driver {
 
     /// Attaches a page's port to the agent `name`, which is created if it does not exist.
     pub fn attach(&self, name: String, port: MessagePort) {
-        let create = || AgentDriver::new(Rc::clone(&self.active_agents));
-        let driver = Rc::clone(self.agents.borrow_mut().entry(name).or_insert_with(create));
+        let known = self.agents.borrow().get(&name).cloned();
+        let driver = known.unwrap_or_else(|| {
+            let driver = AgentDriver::new(Rc::clone(&self.active_agents));
+            self.agents.borrow_mut().insert(name, Rc::clone(&driver));
+            driver
+        });
         driver.attach(port);
     }
 }
@@ -63,10 +67,10 @@ impl Driver {
 struct AgentDriver {
     agent: RefCell<Agent>,
     clock: RefCell<AgentClock>,
-    ports: RefCell<HashMap<PortId, Port>>,
+    ports: RefCell<SmallMap<PortId, Port>>,
     next_port: Cell<PortId>,
     /// By `TransportId`.
-    sockets: RefCell<HashMap<u64, Socket>>,
+    sockets: RefCell<SmallMap<u64, Socket>>,
     /// Inputs that are not handled yet.
     inputs: RefCell<Vec<Input>>,
     is_handling: Cell<bool>,

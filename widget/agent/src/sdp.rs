@@ -43,15 +43,14 @@ pub struct TransportIdentity(Vec<String>);
 
 impl TransportIdentity {
     pub fn of(sdp: &str) -> TransportIdentity {
-        let mut lines: Vec<String> = sdp
-            .lines()
-            .map(str::trim_end)
-            .filter(|line| ["a=ice-ufrag:", "a=ice-pwd:", "a=fingerprint:"].iter().any(|name| line.starts_with(name)))
-            .map(str::to_owned)
-            .collect();
-        // They may stand in the session, in each media section, or in both.
-        lines.sort_unstable();
-        lines.dedup();
+        let mut lines: Vec<String> = Vec::new();
+        for line in sdp.lines().map(str::trim_end) {
+            let counts = ["a=ice-ufrag:", "a=ice-pwd:", "a=fingerprint:"].iter().any(|name| line.starts_with(name));
+            // They may stand in the session, in each media section, or in both.
+            if counts && let Err(place) = lines.binary_search_by(|known| known.as_str().cmp(line)) {
+                lines.insert(place, line.to_owned());
+            }
+        }
         TransportIdentity(lines)
     }
 }

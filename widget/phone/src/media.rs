@@ -25,13 +25,13 @@ mod stats;
 mod voice_gate;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use bitcall_wire::agent_protocol::{
     AgentSnapshot, CallId, CallState, MediaError, MediaReply, MediaRequest, RegistrationStatus, ToAgent,
 };
 use bitcall_wire::config::{self, Dtmf, IceServer};
+use bitcall_wire::small_map::SmallMap;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{AudioBuffer, HtmlAudioElement, MediaStream};
 
@@ -106,7 +106,7 @@ pub struct Media(Rc<Inner>);
 
 struct Inner {
     settings: RefCell<MediaSettings>,
-    media_by_call: RefCell<HashMap<CallId, Rc<CallMedia>>>,
+    media_by_call: RefCell<SmallMap<CallId, Rc<CallMedia>>>,
     mutes: RefCell<MuteStates>,
     gates: RefCell<VoiceGates>,
     early_media: RefCell<Option<EarlyMediaWatch>>,

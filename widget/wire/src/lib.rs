@@ -7,7 +7,8 @@
 //! Messages that other programs read are JSON with camelCase names. Unknown fields
 //! are ignored, so that a cached older loader works with a newer phone.
 //!
-//! [`number`] and [`call_headers`] validate what can be called and how, for the phone and the agent; [`text`] is about what other people have written.
+//! [`number`] and [`call_headers`] validate what can be called and how, for the phone and the agent; [`text`] is about what
+//! other people have written; [`small_map`] is for both, too.
 
 pub mod agent_protocol;
 pub mod call_headers;
@@ -15,4 +16,5 @@ pub mod call_reports;
 pub mod config;
 pub mod host_protocol;
 pub mod number;
+pub mod small_map;
 pub mod text;

@@ -1,7 +1,6 @@
 //! Places, answers and ends calls, and notifies the host page about them.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
 use std::rc::Rc;
 
 use bitcall_wire::agent_protocol::{
@@ -13,6 +12,7 @@ use bitcall_wire::host_protocol::{
     CallEndedPayload, CallRef, CallUpdatedPayload, EmptyPayload, FromPhone, HostEvent, PhoneError,
 };
 use bitcall_wire::number;
+use bitcall_wire::small_map::SmallMap;
 
 use super::App;
 use super::call_reports::LastReport;
@@ -38,7 +38,7 @@ pub(super) struct Calls {
     pub(super) notified: RefCell<NotifiedCalls>,
     pub(super) last_report: LastReport,
     /// Calls that were ended on this page: they get no card at their end.
-    ended_here: RefCell<HashSet<CallId>>,
+    ended_here: RefCell<SmallMap<CallId, ()>>,
 }
 
 /// A `call()` of the host that waits for the registration.
@@ -247,7 +247,7 @@ impl App {
     }
 
     pub(super) fn hang_up(&self, call: &str) {
-        self.calls.ended_here.borrow_mut().insert(call.to_owned());
+        self.calls.ended_here.borrow_mut().insert(call.to_owned(), ());
         self.with_agent(|agent| agent.hang_up(call));
     }
 
@@ -387,7 +387,7 @@ impl App {
 
     fn handle_ended(self: &Rc<Self>, call: &CallSnapshot, cause: &CallEndCause, duration: u64) {
         let ui = self.ui;
-        let here = self.calls.ended_here.borrow_mut().remove(&call.id);
+        let here = self.calls.ended_here.borrow_mut().remove(&call.id).is_some();
         let recent = RecentCall::of(call, cause, duration);
         ui.announcement.set(format!("Call ended. {}", cause.text));
         self.add_recent(&recent);

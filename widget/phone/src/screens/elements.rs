@@ -26,7 +26,7 @@ macro_rules! tags {
 }
 
 tags! {
-    a b bdi button div form h1 h2 i img input label li main nav option output p section select small span ul
+    a b bdi button div form h1 h2 i img input label li main nav option output p progress section select small span ul
 }
 
 #[inline(never)]

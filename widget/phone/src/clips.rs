@@ -27,7 +27,7 @@ pub fn check_file(name: &str, bytes: u64, clips: usize) -> Result<(), String> {
         return Err(format!("There are {MAX_CLIPS} clips, which is the most. Delete one, then add “{name}”."));
     }
     if bytes > MAX_BYTES {
-        let (tenths, most) = (bytes.div_ceil(104_858), MAX_BYTES >> 20);
+        let (tenths, most) = (bytes.saturating_mul(10).div_ceil(1 << 20), MAX_BYTES >> 20);
         return Err(format!("“{name}” has {}.{} MB. A clip may have {most} MB.", tenths / 10, tenths % 10));
     }
     Ok(())

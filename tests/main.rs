@@ -88,6 +88,7 @@ mod transfers;
 mod transport_defaults;
 mod turn;
 mod turn_credentials;
+mod two_builds;
 mod two_calls;
 mod typescript_client;
 mod wrong_password;

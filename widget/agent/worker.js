@@ -3,6 +3,17 @@
 // until then. The first message of a port may be `{ preconnect: url }`, which opens a WebSocket before
 // the sign-in. The next message is the agent's name; all later ones go to that agent.
 
+// Agents of one name in other workers are of other builds, whose script has another address: after an upgrade, tabs of both
+// are open. Each is a user agent of its own and must not register by the instance id of the other (RFC 5626 section 4.1), so
+// each holds the lock of its number and derives its id from that. The pages of a build that has no call up move to the
+// newer one, which they get by being loaded anew; its agent then ends, and its number is free.
+
+// Time in which another build's agent without a call gives its number up.
+const HAND_OVER_TIMEOUT_MS = 3_000;
+// How often it is asked again while it has a call.
+const ASK_INTERVAL_MS = 10_000;
+// More builds and pages than anybody has open (src/agent_client/instance_number.rs in the phone).
+const MAX_INSTANCES = 32;
 // Time after which a preconnected WebSocket without a sign-in is closed.
 const PRECONNECT_TIMEOUT_MS = 10_000;
 const isSharedWorker = "onconnect" in self;
@@ -13,27 +24,69 @@ const waitingPorts = [];
 const unassignedPorts = new Set();
 let starting;
 let driver;
+// By agent's name, promises of the number that it has here.
+const numbers = new Map();
+const otherWorkers = isSharedWorker && new BroadcastChannel("bitcall-agents");
+if (otherWorkers) otherWorkers.onmessage = ({ data: name }) => driver?.hand_over(name);
 
 const attach = (port) => {
   unassignedPorts.add(port);
-  port.addEventListener("close", () => unassignedPorts.delete(port));
   const queued = [];
+  port.addEventListener("close", () => {
+    unassignedPorts.delete(port);
+    queued.length = 0;
+  });
   port.onmessage = ({ data }) => {
     if (data.preconnect) return preconnect(data.preconnect);
     queued.push(data);
+    if (queued.length > 1) return;
+    numberOf(data);
     if (driver) attachToAgent(port, queued);
-    else if (queued.length === 1) {
+    else {
       waitingPorts.push([port, queued]);
       start();
     }
   };
 };
 
-const attachToAgent = (port, [name, ...messages]) => {
+const numberOf = (name) => {
+  if (!numbers.has(name)) numbers.set(name, findNumber(name).catch(() => 0));
+  return numbers.get(name);
+};
+
+const findNumber = async (name) => {
+  if (!isSharedWorker || !navigator.locks) return 0;
+  const lock = (number) => `bitcall-instance:${number}:${name}`;
+  if (await takeLock(lock(0), { ifAvailable: true })) return 0;
+  const ask = () => otherWorkers.postMessage(name);
+  ask();
+  if (await takeLock(lock(0), { signal: AbortSignal.timeout(HAND_OVER_TIMEOUT_MS) })) return 0;
+  const asking = setInterval(ask, ASK_INTERVAL_MS);
+  takeLock(lock(0), {}).finally(() => clearInterval(asking));
+  for (let number = 1; number <= MAX_INSTANCES; number++)
+    if (await takeLock(lock(number), { ifAvailable: true })) return number;
+  return 0;
+};
+
+// Whether the lock was granted. It is held until the worker ends.
+const takeLock = (name, options) =>
+  new Promise((resolve) => {
+    const granted = (lock) => {
+      resolve(Boolean(lock));
+      return lock && new Promise(() => {});
+    };
+    navigator.locks.request(name, options, granted).catch(() => resolve(false));
+  });
+
+const attachToAgent = async (port, queued) => {
+  const [name] = queued;
+  const number = await numberOf(name);
   unassignedPorts.delete(port);
+  // The page is gone.
+  if (!queued.length) return;
   try {
-    driver.attach(name, port);
-    for (const data of messages) port.dispatchEvent(new MessageEvent("message", { data }));
+    driver.attach(name, number, port);
+    for (const data of queued.slice(1)) port.dispatchEvent(new MessageEvent("message", { data }));
   } catch (error) {
     reportBroken(error, [port]);
   }

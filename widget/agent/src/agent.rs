@@ -35,6 +35,8 @@ pub enum Input {
     ClockChanged {
         asleep_ms: u64,
     },
+    /// Another agent is to take this one's place.
+    HandOver,
     /// The time of [`Agent::next_timeout`] has come. Additional ticks have no effect.
     Tick,
 }
@@ -123,6 +125,7 @@ impl Agent {
                 }
                 self.call_list.resend_snapshot();
             }
+            Input::HandOver => self.call_list.hand_over(now),
             Input::Tick => {
                 self.forward_to_user_agent(ua::Input::Tick, now);
                 self.call_list.tick(now);
@@ -140,6 +143,10 @@ impl Agent {
     pub fn next_timeout(&self) -> Option<Millis> {
         let agent = self.sip.as_ref().and_then(UserAgent::next_timeout);
         [agent, self.call_list.next_timeout()].into_iter().flatten().min()
+    }
+
+    pub fn has_calls(&self) -> bool {
+        self.call_list.has_calls()
     }
 
     fn forward_to_user_agent(&mut self, input: ua::Input, now: Millis) {

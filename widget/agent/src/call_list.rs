@@ -268,10 +268,20 @@ impl CallList {
             }
         }
         self.page_gone(port, now);
-        if self.pages.is_empty() && self.calls.iter().all(Call::is_ended) && !self.finished {
+        self.hand_over(now);
+    }
+
+    /// Nobody waits for this agent any more: without a page and a call it signs out now, and not after a while.
+    pub fn hand_over(&mut self, now: Millis) {
+        if self.pages.is_empty() && !self.has_calls() && !self.finished {
             self.no_page_until = None;
             self.shut_down(now);
+            self.advance(now);
         }
+    }
+
+    pub fn has_calls(&self) -> bool {
+        !self.calls.iter().all(Call::is_ended)
     }
 
     /// Everything that follows from the new state: who speaks, which offers are due, the time-out without a page.

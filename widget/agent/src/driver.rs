@@ -52,19 +52,30 @@ impl Driver {
         self.agents.borrow().values().any(|driver| !driver.sockets.borrow().is_empty())
     }
 
-    /// Attaches a page's port to the agent `name`, which is created if it does not exist.
-    pub fn attach(&self, name: String, port: MessagePort) {
+    /// Attaches a page's port to the agent `name`, which is created if it does not exist. `number` is that of this
+    /// worker among those with an agent of this name.
+    pub fn attach(&self, name: String, number: u32, port: MessagePort) {
         let known = self.agents.borrow().get(&name).cloned();
         let driver = known.unwrap_or_else(|| {
-            let driver = AgentDriver::new(Rc::clone(&self.active_agents));
+            let driver = AgentDriver::new(number, Rc::clone(&self.active_agents));
             self.agents.borrow_mut().insert(name, Rc::clone(&driver));
             driver
         });
         driver.attach(port);
     }
+
+    /// Another worker has an agent of this name, too, and is of a newer build. Without a call, this one makes room.
+    pub fn hand_over(&self, name: &str) {
+        let driver = self.agents.borrow().get(name).cloned();
+        if let Some(driver) = driver {
+            driver.hand_over();
+        }
+    }
 }
 
 struct AgentDriver {
+    /// Its instance id is derived from the device's by this number.
+    number: u32,
     agent: RefCell<Agent>,
     clock: RefCell<AgentClock>,
     ports: RefCell<SmallMap<PortId, Port>>,
@@ -92,8 +103,9 @@ struct Port {
 }
 
 impl AgentDriver {
-    fn new(active_agents: Rc<Cell<u32>>) -> Rc<AgentDriver> {
+    fn new(number: u32, active_agents: Rc<Cell<u32>>) -> Rc<AgentDriver> {
         Rc::new_cyclic(|driver: &Weak<AgentDriver>| AgentDriver {
+            number,
             agent: RefCell::new(Agent::new(random_seed())),
             clock: RefCell::new(AgentClock::new(read_clocks())),
             ports: RefCell::default(),
@@ -162,10 +174,13 @@ impl AgentDriver {
     }
 
     fn receive(self: &Rc<Self>, port: PortId, bytes: &[u8]) {
-        let Some(message) = agent_protocol::from_bytes(bytes) else {
+        let Some(mut message) = agent_protocol::from_bytes(bytes) else {
             return self.post(port, &ToPage::Log { line: "unreadable message from the page".into() });
         };
-        match &message {
+        match &mut message {
+            ToAgent::SignIn { account } => {
+                account.instance_id = agent_protocol::numbered_instance(&account.instance_id, self.number);
+            }
             ToAgent::Attach { page, .. } => {
                 if let Some(port) = self.ports.borrow().get(&port) {
                     port.page.borrow_mut().clone_from(page);
@@ -205,6 +220,17 @@ impl AgentDriver {
                 .ok()
         };
         request();
+    }
+
+    /// The pages leave, and with the last one the agent signs out.
+    fn hand_over(self: &Rc<Self>) {
+        self.handle(Input::HandOver);
+        if self.agent.borrow().has_calls() {
+            return;
+        }
+        for port in self.ports.borrow().values() {
+            let _ = port.channel.post_message(&agent_protocol::MOVED_MESSAGE.into());
+        }
     }
 
     fn page_gone(self: &Rc<Self>, port: PortId) {

@@ -34,6 +34,20 @@ pub type CallId = String;
 /// Milliseconds since the Unix epoch. The agent's driver gives them by the wall clock of the moment (`AgentClock`).
 pub type UnixMillis = u64;
 
+/// Posted to a page in the place of a message: the agent makes room for that of a newer build, which the page gets when it
+/// is loaded anew.
+pub const MOVED_MESSAGE: &str = "moved";
+
+/// The instance id (RFC 5626 §4.1) of the user agent with this number on a device. The last field of a UUID is random in
+/// every version that is used here, so that adding a small number to it does not produce the id of another device.
+pub fn numbered_instance(device: &str, number: u32) -> String {
+    let counted = device.rsplit_once('-').and_then(|(rest, last)| {
+        let last = u64::from_str_radix(last, 16).ok()?.wrapping_add(number.into()) & 0xffff_ffff_ffff;
+        Some(format!("{rest}-{last:012x}"))
+    });
+    counted.unwrap_or_else(|| device.to_owned())
+}
+
 /// Page → agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ToAgent {

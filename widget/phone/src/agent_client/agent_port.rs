@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use bitcall_wire::agent_protocol::{self, ToAgent, ToPage};
+use bitcall_wire::agent_protocol::{self, MOVED_MESSAGE, ToAgent, ToPage};
 use js_sys::{Object, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{
@@ -24,6 +24,9 @@ const STARTED_WORKER_PROPERTY: &str = "bitcallStartedWorker";
 
 /// Posted by the agent's script instead of a message when the agent cannot run.
 const BROKEN_MESSAGE: &str = "broken";
+
+/// `sessionStorage` key of the last build that this tab has left, by its worker's URL.
+const MOVED_FROM_KEY: &str = "bitcall:moved-from";
 
 type OnBroken = Rc<dyn Fn()>;
 
@@ -51,12 +54,16 @@ impl AgentPort {
         let worker = if may_share { shared_worker_port(address, &on_broken) } else { None };
         let shared = worker.is_some();
         let (port, loading) = worker.unwrap_or_else(|| load_in_page(address, &on_broken));
+        let (own_port, worker_url) = (port.clone(), address.worker_url.clone());
         let messages = EventListener::new(&port, "message", move |event| {
             let Some(data) = event.dyn_ref::<MessageEvent>().map(MessageEvent::data) else {
                 return;
             };
             if data == BROKEN_MESSAGE {
                 return on_broken();
+            }
+            if data == MOVED_MESSAGE {
+                return move_to_newer_build(&own_port, &worker_url);
             }
             match data.dyn_into::<Uint8Array>().ok().and_then(|bytes| agent_protocol::from_bytes(&bytes.to_vec())) {
                 Some(message) => on_message(message),
@@ -82,6 +89,18 @@ impl AgentPort {
 impl Drop for AgentPort {
     fn drop(&mut self) {
         self.port.close();
+    }
+}
+
+/// Loads the page anew. Where the server still gives it this build, it stays with it: another attempt would be no
+/// different, and two builds would drive each other's pages out for ever.
+fn move_to_newer_build(port: &MessagePort, worker_url: &str) {
+    let Some(window) = window() else { return };
+    let Some(storage) = window.session_storage().ok().flatten() else { return };
+    let has_moved = storage.get_item(MOVED_FROM_KEY).ok().flatten().is_some_and(|from| from == worker_url);
+    if !has_moved && storage.set_item(MOVED_FROM_KEY, worker_url).is_ok() {
+        post(port, &ToAgent::Leave);
+        let _ = window.location().reload();
     }
 }
 

@@ -9,14 +9,16 @@
 //! its instance id from the device's id and the number. A reloaded page gets its old number back, so that
 //! the registrar does not see a further device.
 
+use bitcall_wire::agent_protocol::numbered_instance;
+
 use super::web_lock::{TryAcquire, WebLock};
 
 /// More pages than anybody has open. Any further page shares number 0.
-const MAX_INSTANCES: u64 = 32;
+const MAX_INSTANCES: u32 = 32;
 
 /// The number of this page among those of the device. Released when dropped.
 pub struct InstanceNumber {
-    number: u64,
+    number: u32,
     _lock: Option<WebLock>,
 }
 
@@ -35,18 +37,8 @@ impl InstanceNumber {
 
     /// The instance id to register with, derived from the device's `urn:uuid:…`.
     pub fn id(&self, device: &str) -> String {
-        with_number(device, self.number)
+        numbered_instance(device, self.number)
     }
-}
-
-/// The last field of a UUID is random in every version that is used here, so that adding a small number to
-/// it does not produce the id of another device.
-fn with_number(device: &str, number: u64) -> String {
-    let counted = device.rsplit_once('-').and_then(|(rest, last)| {
-        let last = u64::from_str_radix(last, 16).ok()?.wrapping_add(number) & 0xffff_ffff_ffff;
-        Some(format!("{rest}-{last:012x}"))
-    });
-    counted.unwrap_or_else(|| device.to_owned())
 }
 
 #[cfg(test)]
@@ -56,9 +48,9 @@ mod tests {
     #[test]
     fn each_page_has_its_own_uuid() {
         let device = "urn:uuid:2f1c9a34-7b0e-4d52-9f6a-ffffffffffff";
-        assert_eq!(with_number(device, 0), device);
-        assert_eq!(with_number(device, 1), "urn:uuid:2f1c9a34-7b0e-4d52-9f6a-000000000000");
-        assert_eq!(with_number(device, 2), "urn:uuid:2f1c9a34-7b0e-4d52-9f6a-000000000001");
-        assert_eq!(with_number("", 3), "");
+        assert_eq!(numbered_instance(device, 0), device);
+        assert_eq!(numbered_instance(device, 1), "urn:uuid:2f1c9a34-7b0e-4d52-9f6a-000000000000");
+        assert_eq!(numbered_instance(device, 2), "urn:uuid:2f1c9a34-7b0e-4d52-9f6a-000000000001");
+        assert_eq!(numbered_instance("", 3), "");
     }
 }

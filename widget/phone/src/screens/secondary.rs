@@ -11,6 +11,7 @@ use crate::ui::{LoadFailure, SecondaryPart, SecondaryScreens, Ui, UserAction};
 
 /// The part's only entrance. What else of it the main part reaches becomes a piece of the main part, silently.
 #[wasm_split(secondary, fallible)]
+#[allow(clippy::unnecessary_wraps)] // the macro asks for a `Result`
 pub fn load() -> Result<SecondaryScreens, SplitLoaderError> {
     Ok(SecondaryScreens { recents: recents::recents, settings: settings::settings })
 }

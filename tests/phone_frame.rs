@@ -32,7 +32,7 @@ fn library(path: &str) -> String {
 }
 
 /// The demo and a customer's pages: `/` signs in by itself, `/blank` only has the loader, `/csp` forbids the frame,
-/// `/libraries` has Turbo and htmx besides, `/react` is a React application in StrictMode.
+/// `/libraries` has Turbo and htmx besides, `/react` is a React application in `StrictMode`.
 async fn shop() -> Shop {
     let bitcall = Bitcall::demo().await;
     let who = &bitcall.ready.extensions[0];

@@ -26,6 +26,8 @@ let starting;
 let driver;
 // By agent's name, promises of the number that it has here.
 const numbers = new Map();
+// Functions that release the locks of these numbers.
+const heldLocks = [];
 const otherWorkers = isSharedWorker && new BroadcastChannel("bitcall-agents");
 if (otherWorkers) otherWorkers.onmessage = ({ data: name }) => driver?.hand_over(name);
 
@@ -68,12 +70,12 @@ const findNumber = async (name) => {
   return 0;
 };
 
-// Whether the lock was granted. It is held until the worker ends.
+// Whether the lock was granted. It is held until the last agent has finished.
 const takeLock = (name, options) =>
   new Promise((resolve) => {
     const granted = (lock) => {
       resolve(Boolean(lock));
-      return lock && new Promise(() => {});
+      return lock && new Promise((release) => heldLocks.push(release));
     };
     navigator.locks.request(name, options, granted).catch(() => resolve(false));
   });
@@ -138,8 +140,12 @@ const reportBroken = (error, ports) => {
 
 if (isSharedWorker) {
   const closeWorker = self.close.bind(self);
-  // The driver closes the worker when all of its agents have finished.
-  self.close = () => unassignedPorts.size || closeWorker();
+  // The driver closes the worker when all of its agents have finished. A browser may take its time about that.
+  self.close = () => {
+    numbers.clear();
+    for (const release of heldLocks.splice(0)) release();
+    if (!unassignedPorts.size) closeWorker();
+  };
   self.addEventListener("connect", (event) => attach(event.ports[0]));
 } else {
   self.addEventListener("bitcall:attach", (event) => attach(event.detail));

@@ -57,10 +57,11 @@ impl Driver {
     pub fn attach(&self, name: String, number: u32, port: MessagePort) {
         let known = self.agents.borrow().get(&name).cloned();
         let driver = known.unwrap_or_else(|| {
-            let driver = AgentDriver::new(number, Rc::clone(&self.active_agents));
+            let driver = AgentDriver::new(Rc::clone(&self.active_agents));
             self.agents.borrow_mut().insert(name, Rc::clone(&driver));
             driver
         });
+        driver.number.set(number);
         driver.attach(port);
     }
 
@@ -75,7 +76,7 @@ impl Driver {
 
 struct AgentDriver {
     /// Its instance id is derived from the device's by this number.
-    number: u32,
+    number: Cell<u32>,
     agent: RefCell<Agent>,
     clock: RefCell<AgentClock>,
     ports: RefCell<SmallMap<PortId, Port>>,
@@ -103,9 +104,9 @@ struct Port {
 }
 
 impl AgentDriver {
-    fn new(number: u32, active_agents: Rc<Cell<u32>>) -> Rc<AgentDriver> {
+    fn new(active_agents: Rc<Cell<u32>>) -> Rc<AgentDriver> {
         Rc::new_cyclic(|driver: &Weak<AgentDriver>| AgentDriver {
-            number,
+            number: Cell::new(0),
             agent: RefCell::new(Agent::new(random_seed())),
             clock: RefCell::new(AgentClock::new(read_clocks())),
             ports: RefCell::default(),
@@ -179,7 +180,7 @@ impl AgentDriver {
         };
         match &mut message {
             ToAgent::SignIn { account } => {
-                account.instance_id = agent_protocol::numbered_instance(&account.instance_id, self.number);
+                account.instance_id = agent_protocol::numbered_instance(&account.instance_id, self.number.get());
             }
             ToAgent::Attach { page, .. } => {
                 if let Some(port) = self.ports.borrow().get(&port) {

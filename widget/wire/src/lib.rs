@@ -3,7 +3,7 @@
 //! ([`call_reports`]).
 //!
 //! Both sides of each interface compile these types, so that a missing field is a
-//! compile error. Only the loader, which is JavaScript, follows them by hand.
+//! compile error; tables and types of the loader, which is JavaScript, are made from them.
 //! Messages that other programs read are JSON with camelCase names. Unknown fields
 //! are ignored, so that a cached older loader works with a newer phone.
 //!

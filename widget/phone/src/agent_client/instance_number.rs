@@ -5,6 +5,7 @@
 //! with one id, each would take over the other's calls. A separate `reg-id` does not help: it distinguishes
 //! the flows of one user agent, and a proxy forks to only one of them (§5.3).
 //!
+//! A shared worker has number 0, or its own where another build's worker has that (`worker.js` of the agent).
 //! So each such page that is open at the same time takes its own number, guarded by a Web Lock, and derives
 //! its instance id from the device's id and the number. A reloaded page gets its old number back, so that
 //! the registrar does not see a further device.

@@ -5,7 +5,8 @@ use crate::rig::test_bed::TestBed;
 
 #[tokio::test]
 async fn a_text_a_new_identity_and_a_transfer_of_the_far_end_reach_the_person_and_the_call_goes_on() {
-    let test_bed = TestBed::open().await;
+    let settings = serde_json::json!({ "behavior": { "calls": { "referrals": "refuse" } } });
+    let test_bed = TestBed::open_with(&[], settings).await;
     let phone = test_bed.open_phone().await;
     let far = Sipp::called_with(&test_bed.kamailio, "answer-and-sends", &[("transfer", "603")]).await;
     phone.dial(&far.number).await;

@@ -77,6 +77,11 @@ async fn a_call_is_transferred_and_both_others_hear_each_other() {
     transfers(&phone, &bert.username).await;
     let ended = phone.event("callEnded", 1).await;
     assert_eq!(cause(&ended), "Transferred");
+    let told = phone.events("transferState").await;
+    let statuses: Vec<&str> = told.iter().map(|told| told["status"].as_str().unwrap()).collect();
+    assert_eq!(statuses, ["started", "accepted"]);
+    assert_eq!((&told[0]["target"], &told[0]["callId"]), (&"agent4".into(), &ended["callId"]), "{told:?}");
+    assert_eq!(told[0]["uri"], format!("sip:agent4@{}", Kamailio::DOMAIN));
     anna.hears(1_300).await;
     bert.hears(900).await;
     phone.ready().await;
@@ -114,6 +119,8 @@ async fn a_transfer_that_is_refused_or_fails_gives_the_call_back() {
         let refer = far.receives(&["REFER sip:"]).await;
         assert!(refer.contains(&format!("Refer-To: <sip:204@{}>", Kamailio::DOMAIN)), "{refer}");
         phone.frame.sees(said).await;
+        let failed = phone.events("transferState").await.pop().unwrap();
+        assert_eq!((&failed["status"], &failed["message"]), (&"failed".into(), &said.into()), "{failed}");
         phone.frame.hears(TestBed::TONE).await;
         phone.frame.click("button", "Hang up").await;
         far.succeeds().await;

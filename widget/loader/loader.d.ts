@@ -75,6 +75,8 @@ export type BitcallErrorCode =
   | 'NOT_REGISTERED'
   /** There is no such call. */
   | 'UNKNOWN_CALL'
+  /** The tenant's plan has no transfers. */
+  | 'TRANSFER_NOT_ALLOWED'
   /** The SIP server did not accept the username or the password. */
   | 'SIGN_IN_FAILED'
   /** The SIP server refused the registration. */
@@ -135,6 +137,19 @@ export interface BitcallCallEnded {
   sipCode: number | null;
 }
 
+export interface BitcallTransfer {
+  callId: string;
+  /** As given, or the number of the call that was asked first. */
+  target: string;
+  status: 'started' | 'accepted' | 'failed';
+  /** Why it failed, e.g. `BAD_NUMBER`, `REFUSED`, `UNREACHABLE`. */
+  reason?: string;
+  /** The same as a sentence. */
+  message?: string;
+  /** SIP URI of the target. */
+  uri?: string;
+}
+
 export interface BitcallRegistered {
   username: string;
   domain: string;
@@ -163,6 +178,8 @@ export interface BitcallEvents {
   callUpdated: BitcallCallUpdated;
   /** Exactly once per call, also when the phone is taken away. */
   callEnded: BitcallCallEnded;
+  /** A transfer was started, was accepted by the other side, or has failed. */
+  transferState: BitcallTransfer;
   registered: BitcallRegistered;
   unregistered: BitcallUnregistered;
 }
@@ -189,6 +206,11 @@ export interface BitcallWebphone {
   dial(number: string): void;
   /** Ends that call, or the active one. */
   hangup(callId?: string): void;
+  /**
+   * Connects the other side of that call, or of the active one, with the target, and leaves the call. The event
+   * `transferState` tells how it goes. A transfer that fails gives the call back. Without a target nothing happens.
+   */
+  transfer(target: string, callId?: string): void;
 }
 
 declare global {

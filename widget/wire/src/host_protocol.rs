@@ -181,6 +181,36 @@ pub struct CallEndedPayload {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "Transfer"))]
+#[serde(rename_all = "camelCase")]
+pub struct TransferPayload {
+    pub call_id: String,
+    /// As given, or the number of the call that was asked first.
+    pub target: String,
+    pub status: TransferPhase,
+    /// Why it failed, e.g. `BAD_NUMBER`, `REFUSED`, `UNREACHABLE`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The same as a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// SIP URI of the target.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(inline))]
+#[serde(rename_all = "lowercase")]
+pub enum TransferPhase {
+    Started,
+    Accepted,
+    Failed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename = "Registered"))]
 #[serde(rename_all = "camelCase")]
 pub struct RegisteredPayload {

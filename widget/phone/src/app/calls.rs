@@ -371,7 +371,7 @@ impl App {
                 ui.call_notice.set(Some(message.clone()));
                 self.notify_error(&code, &message);
             }
-            AgentEvent::Transfer { target, status, .. } => self.handle_transfer(&target, &status),
+            AgentEvent::Transfer { call, target, uri, status } => self.handle_transfer(call, target, uri, status),
             AgentEvent::HoldFailed { held, .. } => {
                 let text = if held {
                     "The other side did not accept the hold. It cannot hear you."

@@ -48,6 +48,10 @@ impl App {
                 let result = self.host_hang_up(which.call_id);
                 self.answer(id, result);
             }
+            Command::Transfer(transfer) => {
+                let result = self.host_transfer(&transfer.target, transfer.call_id.as_deref());
+                self.answer(id, result);
+            }
         }
     }
 

@@ -2,11 +2,13 @@
 
 use std::rc::Rc;
 
-use bitcall_wire::agent_protocol::{CallOptions, TransferStatus};
+use bitcall_wire::agent_protocol::{CallId, CallOptions, TransferStatus};
+use bitcall_wire::host_protocol::definition::code;
+use bitcall_wire::host_protocol::{HostEvent, PhoneError, TransferPayload, TransferPhase};
 use bitcall_wire::number;
 
 use super::App;
-use crate::ui::{UserAction, focused_call};
+use crate::ui::{UserAction, find_call, focused_call};
 
 impl App {
     pub(super) fn handle_transfer_action(self: &Rc<Self>, action: UserAction) {
@@ -52,16 +54,42 @@ impl App {
         }
     }
 
+    /// `transfer()` by the host page.
+    pub(super) fn host_transfer(&self, target: &str, which: Option<&str>) -> Result<(), PhoneError> {
+        let allowed = self
+            .ui
+            .config
+            .with_untracked(|config| config.as_ref().is_some_and(|config| config.capabilities.transfer_blind));
+        if !allowed {
+            return Err(PhoneError::new(code::TRANSFER_NOT_ALLOWED));
+        }
+        let call = self.ui.snapshot.with_untracked(|snapshot| match which {
+            Some(id) => find_call(snapshot, id).map(|call| call.id.clone()),
+            None => focused_call(snapshot).map(|call| call.id.clone()),
+        });
+        let call = call.ok_or_else(|| match which {
+            Some(id) => PhoneError::with(code::UNKNOWN_CALL, &format!("There is no call “{id}”.")),
+            None => PhoneError::with(code::UNKNOWN_CALL, "There is no call to transfer."),
+        })?;
+        self.with_agent(|agent| agent.transfer(&call, target));
+        Ok(())
+    }
+
     /// A transfer has started, was accepted or has failed.
-    pub(super) fn handle_transfer(&self, target: &str, status: &TransferStatus) {
+    pub(super) fn handle_transfer(&self, call_id: CallId, target: String, uri: Option<String>, status: TransferStatus) {
         let ui = self.ui;
-        match status {
-            TransferStatus::Started => ui.announcement.set(format!("Transferring to {target}")),
-            TransferStatus::Accepted => {}
-            TransferStatus::Failed { message, .. } => {
+        let (status, reason, message) = match status {
+            TransferStatus::Started => {
+                ui.announcement.set(format!("Transferring to {target}"));
+                (TransferPhase::Started, None, None)
+            }
+            TransferStatus::Accepted => (TransferPhase::Accepted, None, None),
+            TransferStatus::Failed { reason, message } => {
                 ui.announcement.set(message.clone());
                 ui.call_notice.set(Some(message.clone()));
+                (TransferPhase::Failed, Some(reason), Some(message))
             }
-        }
+        };
+        self.emit(&HostEvent::TransferState(TransferPayload { call_id, target, status, reason, message, uri }));
     }
 }

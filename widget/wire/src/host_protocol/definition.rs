@@ -6,7 +6,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{CallEndedPayload, CallRef, CallUpdatedPayload, RegisteredPayload, UnregisteredPayload};
+use super::{CallEndedPayload, CallRef, CallUpdatedPayload, RegisteredPayload, TransferPayload, UnregisteredPayload};
 
 /// A method of `window.BitcallWebphone` that the loader carries out itself.
 #[derive(Clone, Copy, Debug)]
@@ -178,6 +178,13 @@ commands! {
     hangup => HangUp(HangUpRequest) {
         call_id: Option<String>,
     }
+
+    /// Connects the other side of that call, or of the active one, with the target, and leaves the call. The event
+    /// `transferState` tells how it goes. A transfer that fails gives the call back. Without a target nothing happens.
+    transfer => Transfer(TransferRequest) {
+        target: String,
+        call_id: Option<String>,
+    }
 }
 
 macro_rules! events {
@@ -209,6 +216,8 @@ events! {
     "callUpdated" "BITCALL_CALL_UPDATED" CallUpdated(CallUpdatedPayload),
     /// Exactly once per call, also when the phone is taken away.
     "callEnded" "BITCALL_CALL_ENDED" CallEnded(CallEndedPayload),
+    /// A transfer was started, was accepted by the other side, or has failed.
+    "transferState" "BITCALL_TRANSFER_STATE" TransferState(TransferPayload),
     "registered" "BITCALL_REGISTERED" Registered(RegisteredPayload),
     "unregistered" "BITCALL_UNREGISTERED" Unregistered(UnregisteredPayload),
 }
@@ -255,6 +264,7 @@ errors! {
     BAD_NUMBER "This is not a number that can be called." "Give a number, an extension or a SIP address.",
     NOT_REGISTERED "The phone is not registered." "Wait for the event `registered`, then call again.",
     UNKNOWN_CALL "There is no such call." "Take the callId from the events.",
+    TRANSFER_NOT_ALLOWED "The tenant's plan has no transfers." "Ask whoever runs the server.",
     SIGN_IN_FAILED "The SIP server did not accept the username or the password."
         "Check sip.username, sip.domain and sip.password or sip.HA1Password of init(). The person can also sign in by hand.",
     SIGN_IN_REFUSED "The SIP server refused the registration." "Look at the account on the SIP server.",

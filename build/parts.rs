@@ -68,7 +68,7 @@ impl Module {
             // import * as import1 from "./__wasm_split.js"
             match line.split_once("* as ").and_then(|(_, rest)| rest.split_once(" from ")) {
                 Some((namespace, _)) if is_import(line) && line.contains(LINK_SCRIPT) => {
-                    namespaces.push_str(&format!("const {namespace} = {{ __wasm_split_load_{PART} }};\n"));
+                    namespaces.extend(["const ", namespace, " = { __wasm_split_load_", PART, " };\n"]);
                 }
                 _ => script.extend([line, "\n"]),
             }

@@ -349,6 +349,10 @@ fn a_caller_who_withholds_the_identity_has_no_number() {
         ("<sip:c8oqz84zk7z@anonymous.invalid>;tag=1", "Anonymous"),
         ("<sip:anonymous.invalid>;tag=1", "Anonymous"),
         ("\"Unavailable\" <sip:unavailable@unknown.invalid>;tag=1", "Unavailable"),
+        ("<sip:c8oqz84zk7z@unknown.invalid>;tag=1", "Anonymous"),
+        ("<sip:unavailable@10.0.0.1>;tag=1", "Anonymous"),
+        ("<sip:Restricted@10.0.0.1>;tag=1", "Anonymous"),
+        ("<sip:unknown@10.0.0.1>;tag=1", "Anonymous"),
     ] {
         assert_eq!(caller(&[("From", from)]), (String::new(), Some(name.to_owned())), "{from}");
     }

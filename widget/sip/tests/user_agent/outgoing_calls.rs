@@ -197,6 +197,30 @@ fn a_call_that_is_hung_up_is_not_redirected() {
     phone.sends_nothing();
 }
 
+/// ITU-T Q.850: the causes that say more than the status.
+#[test]
+fn each_cause_of_a_telephone_network_has_its_text() {
+    for (causes, text) in [
+        (&[1, 2, 3][..], "Number not found"),
+        (&[17], "Busy"),
+        (&[18, 19], "No answer"),
+        (&[20, 27], "Not available"),
+        (&[21], "Declined"),
+        (&[22], "Number no longer in use"),
+        (&[28], "Number incomplete"),
+        (&[34, 38, 41, 42, 44, 47], "Service unavailable"),
+        (&[0, 16, 31, 127], "Not allowed"),
+    ] {
+        for cause in causes {
+            let mut phone = TestUserAgent::registered();
+            let invite = phone.invite();
+            let reason = format!("Q.850;cause={cause}");
+            phone.reply(&invite, 403, |response| response.append(Header::Reason, &reason));
+            assert_eq!(phone.ended("c").0, text, "{reason}");
+        }
+    }
+}
+
 #[test]
 fn a_hash_in_a_number_is_escaped() {
     let mut phone = TestUserAgent::registered();

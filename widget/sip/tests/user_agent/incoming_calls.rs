@@ -315,6 +315,11 @@ fn the_first_identity_that_reads_is_the_caller() {
         (vec![(pai, "<sip:gateway.test>")], "bob", Some("Bob B.")),
         (vec![(rpid, "\"Called\" <sip:200@acme.test>;party=called")], "bob", Some("Bob B.")),
         (vec![(rpid, "\"Secret\" <sip:200@acme.test>;party=calling;privacy=full")], "bob", Some("Bob B.")),
+        (vec![(rpid, "\"Secret\" <sip:200@acme.test>;party=calling;privacy=uri")], "bob", Some("Bob B.")),
+        (vec![(pai, "<sip:201@2001:db8::1>")], "201", Some("Bob B.")),
+        (vec![(pai, "<sip:201@[fe80::1%25eth0]:5060>")], "201", Some("Bob B.")),
+        (vec![(pai, "<sip:201@acme.test:70000>")], "201", Some("Bob B.")),
+        (vec![(pai, "<sip:201@acme.test:x;p=a@b>")], "201", Some("Bob B.")),
         (vec![("From", "<sip:gateway.test>;tag=1")], "sip:gateway.test", None),
     ] {
         assert_eq!(caller(&headers), (number.to_owned(), name.map(String::from)), "{headers:?}");

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::calls_through_b2bua::Office;
+use crate::rig::office::Office;
 use crate::rig::sound;
 
 /// A silence that nobody notices.

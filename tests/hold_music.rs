@@ -32,7 +32,7 @@ async fn a_party_on_hold_hears_the_melody_and_nothing_of_the_microphone_muted_or
         anna.hears_notes(&MELODY).await;
         anna.hears_no_more(Office::TONE).await;
         anna.hears_notes(&MELODY).await;
-        assert!(b2bua.received(&["INVITE sip:", "a=sendonly"]).len() >= 1 + usize::from(muted), "held, and sent to");
+        assert!(b2bua.received(&["INVITE sip:", "a=sendonly"]).len() > usize::from(muted), "held, and sent to");
         phone.frame.click("button", "Hold").await;
         phone.frame.pressed("Hold", false).await;
         for note in MELODY {

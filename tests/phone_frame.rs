@@ -25,7 +25,7 @@ struct Shop {
     init: String,
 }
 
-/// A file of the packages in tests/host_pages/package.json.
+/// A file of the packages in `tests/host_pages/package.json`.
 fn library(path: &str) -> String {
     let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/host_pages/node_modules");
     std::fs::read_to_string(place.join(path)).expect("`make test-tools` has installed it")

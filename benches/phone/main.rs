@@ -348,9 +348,9 @@ async fn sizes(bitcall: &Bitcall) -> bool {
         let (bytes, text) = size(origin, &path).await;
         println!("  {path:<44} {bytes:>9}");
         if path.contains("/secondary-") {
-            later += bytes
+            later += bytes;
         } else {
-            first += bytes
+            first += bytes;
         }
         names.extend(hashed_names(&text));
         done.insert(path);

@@ -24,6 +24,7 @@ pub async fn print(browser: &Browser, page: &BrowsingContext) {
     println!("\n{:<10} {:<22} {:>7} {:>7}  1 column = {SCALE} ms", "where", "what", "from", "to");
     for row in rows {
         let (from, to) = (row.at - begin, row.at + row.lasts - begin);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a few hundred columns
         let columns = |ms: f64| " ".repeat((ms / SCALE).max(0.0) as usize);
         let bar = if row.lasts == 0.0 { "◆".to_owned() } else { columns(row.lasts).replace(' ', "█") + "▌" };
         println!("{:<10} {:<22} {from:>7.1} {to:>7.1}  {}{bar}", row.place, row.name, columns(from));

@@ -169,6 +169,7 @@ impl TestDomains {
             turn_lifetime: Duration::from_hours(12),
             transport: TransportDefaults::default(),
             names,
+            at_local_names: false,
         };
         let platform = Platform::open(directory.path(), defaults).await.unwrap();
         let (news, _) = broadcast::channel(16);

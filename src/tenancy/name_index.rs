@@ -127,6 +127,7 @@ mod tests {
                 names,
                 transport: TransportDefaults::default(),
                 turn_lifetime: std::time::Duration::from_hours(12),
+                at_local_names: false,
             };
             let mut snapshot = Snapshot::new(defaults);
             for plan in plan::seeds() {

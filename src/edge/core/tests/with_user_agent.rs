@@ -1,7 +1,7 @@
 //! The phone's own user agent against the edge: both cores in one virtual time, no network.
 
 use bitcall_sip::ua::{
-    Command, Config, Event, Input, Millis, Output as AgentOutput, RegisterFailureKind, Registration,
+    Command, Config, Event, Input, InviteOptions, Millis, Output as AgentOutput, RegisterFailureKind, Registration,
     SipSecret as AgentSecret, TransportId, UserAgent,
 };
 
@@ -149,7 +149,7 @@ impl TestNetwork {
         let invite = Command::Invite {
             call: call.clone(),
             target: target.to_owned(),
-            caller_id: None,
+            options: InviteOptions::default(),
             sdp: Some("v=0 offer\r\n".to_owned()),
         };
         self.command(who, invite);
@@ -160,7 +160,7 @@ impl TestNetwork {
     fn call(&mut self) -> (String, String) {
         let outgoing = self.dial(0, "102");
         let (call, offer, number) = self.expect(1, "incoming call", |event| match event {
-            Event::Incoming { call, offer, from } => Some((call.clone(), offer.clone(), from.number.clone())),
+            Event::Incoming { call, offer, from, .. } => Some((call.clone(), offer.clone(), from.number.clone())),
             _ => None,
         });
         assert_eq!((offer.as_deref(), number.as_str()), (Some("v=0 offer\r\n"), "101"));

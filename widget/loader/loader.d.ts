@@ -143,11 +143,11 @@ export interface BitcallTransfer {
   target: string;
   status: 'started' | 'accepted' | 'failed';
   /** Why it failed, e.g. `BAD_NUMBER`, `REFUSED`, `UNREACHABLE`. */
-  reason?: string;
+  reason?: string | null;
   /** The same as a sentence. */
-  message?: string;
+  message?: string | null;
   /** SIP URI of the target. */
-  uri?: string;
+  uri?: string | null;
 }
 
 export interface BitcallRegistered {

@@ -92,6 +92,8 @@ async fn answer(request: Request, theirs: &str, ours: &str, fault: Fault) -> Res
     }
     let (mut parts, body) = request.into_parts();
     parts.uri = format!("{theirs}{path}").parse().unwrap();
+    // Asked by its own name, the server names itself by it: its WebSocket is not behind this proxy.
+    parts.headers.remove(header::HOST);
     // Addresses in the answer are rewritten below, so it must not be compressed.
     parts.headers.remove(header::ACCEPT_ENCODING);
     let client = Client::builder(TokioExecutor::new()).build_http();

@@ -7,7 +7,8 @@
 use std::rc::Rc;
 
 use bitcall_wire::agent_protocol::{
-    AgentSnapshot, CallId, CallSnapshot, CallState, MediaError, OtherCalls, RegistrationFailureCode, RegistrationStatus,
+    AgentSnapshot, CallId, CallSnapshot, CallState, HoldState, MediaError, OtherCalls, RegistrationFailureCode,
+    RegistrationStatus,
 };
 use bitcall_wire::config::{RuntimeConfig, ThemeStart};
 use sycamore::reactive::{Signal, create_signal};
@@ -418,10 +419,13 @@ pub fn phone_status(snapshot: &AgentSnapshot) -> PhoneStatus {
     let (tone, text) = match &snapshot.registration {
         RegistrationStatus::SignedOut => (StatusKind::Off, "Signed out".to_owned()),
         RegistrationStatus::Connecting => (StatusKind::Waiting, "Connecting…".to_owned()),
-        RegistrationStatus::Registered { .. } if focused_call(snapshot).is_some() => {
-            (StatusKind::Busy, "On call".to_owned())
-        }
-        RegistrationStatus::Registered { .. } => (StatusKind::Good, "Ready".to_owned()),
+        RegistrationStatus::Registered { .. } => match focused_call(snapshot).map(|call| call.hold) {
+            None => (StatusKind::Good, "Ready".to_owned()),
+            Some(HoldState::None | HoldState::Resuming) => (StatusKind::Busy, "On call".to_owned()),
+            Some(HoldState::Holding | HoldState::Held | HoldState::HeldHere) => {
+                (StatusKind::Busy, "On hold".to_owned())
+            }
+        },
         RegistrationStatus::Reconnecting { reason, .. } if reason.code == RegistrationFailureCode::Offline => {
             (StatusKind::Bad, "No network".to_owned())
         }
@@ -484,6 +488,22 @@ mod tests {
         };
         assert_eq!(phone_status(&snapshot).text, "Offline: wrong password");
         assert_eq!(as_clause("SIP server refused."), "SIP server refused");
+    }
+
+    #[test]
+    fn the_header_says_that_the_only_call_is_held() {
+        let registration = RegistrationStatus::Registered {
+            username: "101".to_owned(),
+            domain: "sip.test".to_owned(),
+            server: String::new(),
+            session: None,
+        };
+        let text_of = |hold| {
+            let calls = vec![CallSnapshot { hold, ..call("1", CallState::Active) }];
+            phone_status(&AgentSnapshot { registration: registration.clone(), calls, ..AgentSnapshot::default() }).text
+        };
+        assert_eq!(text_of(HoldState::None), "On call");
+        assert_eq!(text_of(HoldState::Held), "On hold");
     }
 
     #[test]

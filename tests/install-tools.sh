@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the behaviour tests need and this machine lacks: two browsers, one with its driver, a SIP server with
-# WebSockets and TLS, a media proxy, far ends, a tester of HTTP APIs, a generator of TypeScript clients, libraries of host pages, dig,
-# and nginx and Caddy
-# for the benchmarks.
+# WebSockets and TLS, a media proxy, far ends, a tester of HTTP APIs, a generator of TypeScript clients, libraries of host
+# pages, dig, and nginx and Caddy for the benchmarks.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

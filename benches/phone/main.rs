@@ -4,7 +4,8 @@
 //! when the INVITE came out, so a `SharedWorker` is timed as a page is. `JsSIP`
 //! comes from the npm registry into `target/` and is never part of this tree.
 //!
-//! `cargo bench --bench phone [rounds]`, or `cargo bench --bench phone waterfall` for what is fetched when.
+//! `cargo bench --bench phone [rounds]`; with the word `waterfall` only what is fetched when, with `reloads` only
+//! the sound after a reload.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "../../tests/appliance.rs"]
@@ -60,6 +61,9 @@ struct Round {
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let rounds = std::env::args().find_map(|a| a.parse().ok()).unwrap_or(ROUNDS);
+    if std::env::args().any(|argument| argument == "reloads") {
+        return reloads(rounds).await;
+    }
     let kamailio = Kamailio::start().await;
     let tap = Tap::start(&kamailio.ws()).await;
     let bitcall = Bitcall::demo().await;

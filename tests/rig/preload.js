@@ -58,7 +58,8 @@
     return send.call(this, data);
   };
 
-  // The loudest frequency of a track, in Hz; 0 when it is silent.
+  // The loudest frequency of a track, in Hz; 0 when it is silent. A source that is made of a remote track before its
+  // first packet stays silent for good now and then (Chromium 156), so it is made of one that flows.
   const pitch = (track) => {
     context ??= new AudioContext();
     if (context.state === 'suspended') context.resume();
@@ -101,7 +102,7 @@
     }
     for (const { track } of connection.getReceivers()) {
       if (track?.kind !== 'audio') continue;
-      seen.pitch ||= pitch(track);
+      if (!track.muted) seen.pitch ||= pitch(track);
       seen.plays ||= plays(track);
     }
     return seen;

@@ -60,6 +60,18 @@ async fn a_clip_is_heard_beside_the_microphone_without_a_gap_and_also_while_mute
     anna.hears_no_more(1_100).await;
     frame.click("button", "Mute").await;
 
+    // Every format that is named.
+    for (n, ending) in ["ogg", "mp3", "m4a"].into_iter().enumerate() {
+        let hz = 1_300 + 200 * u32::try_from(n).unwrap();
+        let file = write(directory.path(), &format!("{ending}.{ending}"), &sound::encoded_tone(hz, ending));
+        frame.click("tab", "Settings").await;
+        frame.chooses_file("Add a clip", &file).await;
+        frame.find("textbox", &format!("Name of the clip {ending}")).await;
+        frame.click("tab", "Keypad").await;
+        frame.click("button", &format!("Play {ending}")).await;
+        anna.hears_notes(&[Office::TONE, hz]).await;
+    }
+
     // On hold the clip ends.
     frame.click("button", "Play Hours").await;
     anna.hears_notes(&[1_100]).await;

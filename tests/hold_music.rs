@@ -63,6 +63,21 @@ async fn the_tenant_chooses_a_file_in_place_of_the_melody_or_silence() {
     phone.frame.click("button", "Hang up").await;
     phone.event("callEnded", 1).await;
 
+    for ending in ["ogg", "mp3"] {
+        let file = HttpsFile::serve(sound::encoded_tone(1_100, ending)).await;
+        bitcall.patch(json!({ "behavior": { "holdMusic": { "url": file.url } } })).await;
+        phone.reload().await;
+        phone.ready().await;
+        phone.dial("201").await;
+        anna.hears(Office::TONE).await;
+        phone.frame.click("button", "Hold").await;
+        anna.hears(1_100).await;
+        let silence = anna.longest_silence_in(3 * 8_000).await;
+        assert!(silence <= UNNOTICED, "a gap of {silence:?} where the {ending} file begins anew");
+        phone.frame.click("button", "Hang up").await;
+        phone.event("callEnded", 1).await;
+    }
+
     // No sound at all.
     let page = HttpsFile::serve(b"<!doctype html><h1>Not found</h1>".to_vec()).await;
     bitcall.patch(json!({ "behavior": { "holdMusic": { "url": page.url } } })).await;

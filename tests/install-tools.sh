@@ -12,7 +12,7 @@ packaging/install.sh \
     nginx-light caddy bind9-dnsutils \
     curl python3-venv \
     pebble \
-    util-linux iproute2 openssl
+    util-linux iproute2 openssl ffmpeg
 
 # schemathesis and what it needs, all at the versions of the list.
 place=target/tools/schemathesis

@@ -2,6 +2,7 @@
 
 use std::f64::consts::TAU;
 use std::path::Path;
+use std::process::Command;
 
 /// Samples per second of everything written here.
 pub const RATE: u32 = 48_000;
@@ -24,6 +25,16 @@ pub fn tone(hz: u32) -> Vec<u8> {
         })
         .collect();
     wav(&samples)
+}
+
+/// The same tone as a file of the format that `ending` stands for, made by ffmpeg.
+pub fn encoded_tone(hz: u32, ending: &str) -> Vec<u8> {
+    let directory = tempfile::tempdir().unwrap();
+    let (plain, encoded) = (directory.path().join("tone.wav"), directory.path().join(format!("encoded.{ending}")));
+    write_tone(&plain, hz);
+    let made = Command::new("ffmpeg").args(["-v", "error", "-i"]).arg(&plain).arg(&encoded).output().unwrap();
+    assert!(made.status.success(), "ffmpeg: {}", String::from_utf8_lossy(&made.stderr));
+    std::fs::read(encoded).unwrap()
 }
 
 /// The share of a recording's energy that lies at `hz`, from 0 to 1 (Goertzel).

@@ -145,6 +145,7 @@ fn a_redirection_is_followed_once_where_the_policy_allows_it() {
         (SameDomain, &["<sip:bob@acme.test>"], None),
         (SameDomain, &["<mailto:bob@acme.test>"], None),
         (SameDomain, &["junk"], None),
+        (SameDomain, &["600"], Some("sip:600@acme.test")),
         (SameDomain, &[], None),
         (AnyDomain, &["<sip:carol@other.test>"], Some("sip:carol@other.test")),
         (Never, &["<sip:200@acme.test>"], None),

@@ -120,6 +120,9 @@ fn the_policy_decides_what_is_followed_at_once_asked_about_and_refused() {
         (ReferralPolicy::OwnDomain, "<sip:eve@ACME.test>", Some(true), "sip:eve@ACME.test"),
         (ReferralPolicy::OwnDomain, "sip:+49301@10.0.0.1:5060", Some(true), "sip:+49301@acme.test"),
         (ReferralPolicy::OwnDomain, "<tel:+49-30-1>", Some(true), "sip:+49301@acme.test"),
+        // As Asterisk's Transfer(PJSIP/600) sends it.
+        (ReferralPolicy::OwnDomain, "600", Some(true), "sip:600@acme.test"),
+        (ReferralPolicy::OwnDomain, "<*43>", Some(true), "sip:*43@acme.test"),
         (ReferralPolicy::OwnDomain, "<sip:eve@elsewhere.test>", Some(false), "sip:eve@elsewhere.test"),
         (
             ReferralPolicy::OwnDomain,

@@ -41,7 +41,12 @@ impl Call {
 
 /// The Request-URI for a Contact. None: not allowed, not to be called, or what was called already.
 fn redirection_target(context: &UaContext, called: &str, contact: &str) -> Option<String> {
-    let (uri, called) = (Uri::parse(contact).ok()?, Uri::parse(called).ok()?);
+    let called = Uri::parse(called).ok()?;
+    if let Some(number) = bare_number(contact) {
+        let target = in_own_domain(context, number)?;
+        return (!Uri::parse(&target).ok()?.is_equivalent(&called)).then_some(target);
+    }
+    let uri = Uri::parse(contact).ok()?;
     let domain = &context.config.domain;
     let is_ours = uri.host.eq_ignore_ascii_case(domain) || uri.host.eq_ignore_ascii_case(called.host);
     let target = match uri.scheme {
@@ -52,6 +57,12 @@ fn redirection_target(context: &UaContext, called: &str, contact: &str) -> Optio
         _ => in_own_domain(context, &telephone_number(&uri)?)?,
     };
     (!Uri::parse(&target).ok()?.is_equivalent(&called)).then_some(target)
+}
+
+/// A number where a URI belongs: Asterisk's `Transfer(PJSIP/600)` sends `Refer-To: 600`.
+pub(super) fn bare_number(text: &str) -> Option<&str> {
+    let is_number = text.chars().all(|c| c.is_ascii_digit() || "+*#-.()".contains(c));
+    (is_number && text.contains(|c: char| c.is_ascii_digit())).then_some(text)
 }
 
 /// The URI of a telephone number in our domain.

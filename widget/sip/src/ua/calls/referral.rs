@@ -10,7 +10,7 @@ use super::super::context::{ClientRequest, RequestRole, UaContext};
 use super::super::interface::{CallId, EndedBy, Event, Millis, ReferralPolicy, RemoteParty};
 use super::super::status_text::reason_phrase;
 use super::identity::{addressed_party, telephone_number};
-use super::redirection::in_own_domain;
+use super::redirection::{bare_number, in_own_domain};
 use super::{Call, CallPhase, CallTimer};
 use crate::header_values;
 use crate::message::{Header, NameAddr, Request, Response};
@@ -230,6 +230,10 @@ impl Call {
 
 /// Reads a `Refer-To`, or gives the status that refuses it.
 fn read_refer_to(context: &UaContext, text: &str) -> Result<ReferTo, u16> {
+    if let Some(number) = bare_number(text) {
+        let target = in_own_domain(context, number).ok_or(400_u16)?;
+        return Ok(ReferTo { target, replaces: None, is_own: true });
+    }
     let uri = Uri::parse(text).map_err(|_| 400_u16)?;
     let number = telephone_number(&uri);
     let target = match uri.scheme {

@@ -3,6 +3,8 @@
 
 use std::time::Instant;
 
+use serde_json::json;
+
 use crate::rig::office::Office;
 
 /// What the phone's microphone hears.
@@ -241,6 +243,72 @@ async fn an_update_with_another_identity_changes_who_the_call_is_with() {
     office.is_quiet_again(1).await;
     phone.frame.click("tab", "Recents").await;
     phone.frame.sees("Beate Muster").await;
+}
+
+/// `Transfer()` of the dialplan, with the number alone where RFC 3515 wants a URI.
+#[tokio::test]
+async fn the_server_sends_the_phone_to_another_number() {
+    let office = Office::open_with(json!({ "behavior": { "calls": { "referrals": "own-domain" } } })).await;
+    let Office { phone, b2bua, .. } = &office;
+    let (anna, bert) = (b2bua.far_end("201", "Anna", 900), b2bua.far_end("202", "Bert", 1_300));
+    phone.dial("201").await;
+    phone.frame.hears(900).await;
+    anna.transfers_to("202");
+    phone.frame.hears_only(1_300).await;
+    bert.hears(TONE).await;
+    assert_eq!(phone.event("callEnded", 1).await["cause"], "Transferred");
+    assert_eq!(b2bua.calls(), 1);
+    phone.frame.sees("Bert").await;
+    bert.hangs_up();
+    office.is_quiet_again(2).await;
+}
+
+#[tokio::test]
+async fn a_call_is_parked_and_picked_up() {
+    let office = Office::open().await;
+    let Office { phone, b2bua, .. } = &office;
+    let anna = b2bua.far_end("201", "Anna", 900);
+    phone.dial("201").await;
+    phone.frame.hears(900).await;
+    phone.frame.click("button", "Transfer").await;
+    phone.frame.fill("textbox", "Phone number", "700").await;
+    phone.frame.click("button", "Transfer").await;
+    office.is_quiet_again(1).await;
+    phone.dial("701").await;
+    phone.frame.hears(900).await;
+    anna.hears(TONE).await;
+    phone.frame.sees("Anna").await;
+    phone.frame.click("button", "Hang up").await;
+    office.is_quiet_again(2).await;
+}
+
+#[tokio::test]
+async fn calls_end_in_words_when_the_server_has_restarted_and_the_phone_calls_again() {
+    let office = Office::open().await;
+    let Office { phone, b2bua, .. } = &office;
+    let frame = &phone.frame;
+    let (anna, bert) = (b2bua.far_end("201", "Anna", 900), b2bua.far_end("202", "Bert", 1_300));
+    let mut ended = 0;
+    for with_a_held_one in [false, true] {
+        phone.dial("201").await;
+        frame.hears(900).await;
+        if with_a_held_one {
+            bert.calls();
+            frame.click("button", "Hold & Answer").await;
+            frame.hears_only(1_300).await;
+        }
+        b2bua.restarts();
+        ended += 1 + usize::from(with_a_held_one);
+        office.is_quiet_again(ended).await;
+        let last = phone.event("callEnded", ended).await;
+        assert_eq!(last["cause"], "The call had ended", "{last}");
+    }
+    anna.calls();
+    frame.click("button", "Answer").await;
+    frame.hears(900).await;
+    anna.hears(TONE).await;
+    frame.click("button", "Hang up").await;
+    office.is_quiet_again(ended + 1).await;
 }
 
 /// At most one far end hears the person, and is heard, however the calls came about.

@@ -10,6 +10,9 @@
 //!   extension all the same, which the server's own Contact is not.
 //! * A far end that declines is a 403 with `Reason: Q.850;cause=21`.
 //! * A connected line changes by UPDATE with another `P-Asserted-Identity`.
+//! * `Transfer()` asks the phone by REFER to call somebody else, and names only the number.
+//! * A call that is transferred to 700 is parked; who calls 701 goes on with it.
+//! * A restart forgets all dialogs and registrations.
 //! * The phone gets an OPTIONS every few seconds, and after each REGISTER a NOTIFY for which it never subscribed.
 //!
 //! Two habits are those of other servers, which let devices through: early media of one device and the answer of another, and a
@@ -121,6 +124,11 @@ impl B2bua {
         self.state().cut_connections();
     }
 
+    /// All connections break, and every call and registration is forgotten.
+    pub fn restarts(&self) {
+        self.state().restart();
+    }
+
     /// Messages of the phone so far that contain all of `parts`.
     pub fn received(&self, parts: &[&str]) -> Vec<String> {
         self.state().received(parts)
@@ -175,6 +183,11 @@ impl FarEnd {
     /// Goes on at another endpoint, with other keys, and asks the phone to follow by a re-INVITE.
     pub fn moves(&self) {
         self.server.lock().unwrap().move_call(&self.party);
+    }
+
+    /// The dialplan sends the phone to `number`.
+    pub fn transfers_to(&self, number: &str) {
+        self.server.lock().unwrap().transfer(&self.party, number);
     }
 
     /// From now on the phone talks with somebody else, e.g. after a transfer. The tone stays.

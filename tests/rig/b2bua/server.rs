@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use bitcall_sip::digest::{Algorithm, Challenge, Credentials, DigestSecret, Qop};
 use bitcall_sip::message::{Header, Headers, Message, Method, NameAddr, Params, Request, Response};
+use bitcall_sip::uri::Uri;
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite;
 
@@ -19,6 +20,9 @@ const ALLOW: &str =
 const SUPPORTED: &str = "100rel, timer, replaces, norefersub, histinfo";
 const SDP: &str = "application/sdp";
 const REALM: &str = "asterisk";
+/// A call that is transferred there is parked at the place.
+const PARK: &str = "700";
+const PARKING_PLACE: &str = "701";
 
 pub struct Server {
     port: u16,
@@ -104,6 +108,14 @@ impl Server {
 
     pub fn cut_connections(&mut self) {
         self.connections.clear();
+    }
+
+    pub fn restart(&mut self) {
+        self.cut_connections();
+        self.registration = None;
+        self.dialogs.clear();
+        self.ringing.clear();
+        self.nonces.clear();
     }
 
     pub fn calls(&self) -> usize {
@@ -251,6 +263,23 @@ impl Server {
         });
     }
 
+    pub fn transfer(&mut self, party: &Arc<Party>, number: &str) {
+        let index = self.dialog_with(party);
+        self.send_in_dialog(index, Method::Refer, |refer| refer.append(Header::ReferTo, number));
+    }
+
+    /// Who is parked is reached at the number of the place, until somebody calls there.
+    fn park(&mut self, index: usize) {
+        let party = self.dialogs[index].leg.party();
+        self.send_in_dialog(index, Method::Notify, |notify| {
+            notify.append(Header::Event, "refer");
+            notify.append(Header::SubscriptionState, "terminated;reason=noresource");
+            notify.set_body("message/sipfrag;version=2.0", b"SIP/2.0 200 OK\r\n");
+        });
+        self.end(index);
+        self.parties.insert(PARKING_PLACE.to_owned(), party);
+    }
+
     /// Header fields of messages that make or change a session.
     fn describe(headers: &mut Headers, party: &Party) {
         headers.append(Header::Allow, ALLOW);
@@ -315,9 +344,13 @@ impl Server {
             Method::Ack => {}
             Method::Register => self.on_register(connection, request),
             Method::Invite if request.to().unwrap().tag().is_none() => self.on_new_call(connection, request),
-            Method::Invite | Method::Update | Method::Bye | Method::Info | Method::Message => {
-                self.on_dialog_request(connection, request);
-            }
+            Method::Invite
+            | Method::Update
+            | Method::Bye
+            | Method::Info
+            | Method::Message
+            | Method::Refer
+            | Method::Notify => self.on_dialog_request(connection, request),
             Method::Options => self.respond(connection, request, 200, "OK", |_| ()),
             // All calls are answered or refused at once.
             Method::Cancel => self.respond(connection, request, 481, "Call/Transaction Does Not Exist", |_| ()),
@@ -509,6 +542,16 @@ impl Server {
                 self.respond(connection, request, 200, "OK", |_| ());
             }
             Method::Invite | Method::Update => self.on_session_change(connection, request, index),
+            Method::Refer if addressed_user(request.value(Header::ReferTo)) == PARK => {
+                self.respond(connection, request, 202, "Accepted", |_| ());
+                self.park(index);
+            }
+            Method::Refer => self.respond(connection, request, 404, "Not Found", |_| ()),
+            // The phone has followed `Transfer()`.
+            Method::Notify if request.body().starts_with(b"SIP/2.0 200 ") => {
+                self.respond(connection, request, 200, "OK", |_| ());
+                self.end(index);
+            }
             _ => self.respond(connection, request, 200, "OK", |_| ()),
         }
     }
@@ -553,6 +596,12 @@ impl Server {
 /// The URI of a message's Contact.
 fn target(message: &Headers) -> String {
     message.contact().unwrap().expect("a Contact").uri_text.to_owned()
+}
+
+/// The user part of an address.
+fn addressed_user(address: Option<&str>) -> String {
+    let uri = address.and_then(NameAddr::parse).and_then(|address| Uri::parse(address.uri_text).ok());
+    uri.map(|uri| uri.user_name().into_owned()).unwrap_or_default()
 }
 
 /// The tag of a From or To.

@@ -10,6 +10,9 @@ use crate::uri::{Uri, escape_user};
 
 impl UserAgent {
     pub(super) fn on_command(&mut self, command: Command, now: Millis) {
+        if !matches!(command, Command::Register | Command::SetPassword { .. }) {
+            self.return_to_previous_connection(now);
+        }
         match command {
             Command::Register => self.register(now),
             Command::SetPassword { password } => self.set_password(password.0, now),

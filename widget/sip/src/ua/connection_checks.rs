@@ -87,6 +87,9 @@ impl UserAgent {
 
     pub(super) fn on_online(&mut self, online: bool, now: Millis) {
         self.backoff.is_offline = !online;
+        if online {
+            self.try_better_server_now(now);
+        }
         if online || self.context.transport.is_some() {
             self.probe(now);
         }

@@ -3,12 +3,12 @@
 //! It has no socket, clock or random generator of its own. The driver calls
 //! [`UserAgent::handle`] for each input, then [`UserAgent::poll`] until it
 //! returns None, then waits until [`UserAgent::next_timeout`].
-//! The whole state can be serialised between inputs and restored later. If the connection was lost
-//! meanwhile, report [`Input::TransportClosed`] for the last [`Output::Connect`]: the calls then
-//! recover as after any lost connection.
+//! The whole state can be serialised between inputs and restored later. If connections were lost
+//! meanwhile, report [`Input::TransportClosed`] for each [`Output::Connect`] that was not closed: the calls
+//! then recover as after any lost connection.
 //!
-//! Modules: `reconnect_backoff` and `keepalive` supervise the connection, `registration` drives
-//! both, `calls` has one object per call, `inbound` dispatches received messages, `commands`
+//! Modules: `reconnect_backoff`, `failback` and `keepalive` supervise the connection, `registration` drives
+//! them, `calls` has one object per call, `inbound` dispatches received messages, `commands`
 //! dispatches commands, `credential_store` answers challenges, and `context` is what all of
 //! them use to send and to emit events.
 
@@ -17,6 +17,7 @@ mod commands;
 mod connection_checks;
 mod context;
 mod credential_store;
+mod failback;
 mod inbound;
 mod interface;
 mod keepalive;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use self::context::{ALLOW, TransactionUser, UaContext};
 use calls::Call;
+use failback::Failback;
 use keepalive::Keepalive;
 use reconnect_backoff::ReconnectBackoff;
 use registration::RegisterClient;
@@ -44,6 +46,7 @@ pub use interface::{
 pub struct UserAgent {
     context: UaContext,
     backoff: ReconnectBackoff,
+    failback: Failback,
     keepalive: Keepalive,
     register_client: RegisterClient,
     calls: Vec<Call>,
@@ -58,6 +61,7 @@ impl UserAgent {
         Self {
             context,
             backoff: ReconnectBackoff::default(),
+            failback: Failback::default(),
             keepalive: Keepalive::default(),
             register_client,
             calls: Vec::new(),
@@ -70,6 +74,10 @@ impl UserAgent {
             Input::TransportConnected { id } => self.on_connected(id, now),
             Input::TransportClosed { id, reason } => self.on_closed(id, &reason, now),
             Input::Received { id, bytes } => {
+                let is_sip = bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
+                if is_sip && self.failback.previous() == Some(id) {
+                    self.return_to_previous_connection(now);
+                }
                 if self.context.transport == Some(id) {
                     self.on_received(&bytes, now);
                 }
@@ -99,6 +107,7 @@ impl UserAgent {
         let calls = self.calls.iter().filter_map(Call::deadline);
         [
             self.backoff.deadline(),
+            self.failback_deadline(),
             self.keepalive.deadline(),
             self.register_client.deadline(),
             self.context.next_timeout(),
@@ -116,7 +125,7 @@ impl UserAgent {
 
     /// Handles all timers that are due. Handling one may make the next one due.
     fn on_tick(&mut self, now: Millis) {
-        while self.on_registration_tick(now) {}
+        while self.on_registration_tick(now) || self.on_failback_tick(now) {}
         while let Some(client) = self.context.take_timed_out(now) {
             match client.owner {
                 TransactionUser::Register => self.on_register_timeout(now),

@@ -10,7 +10,7 @@ use super::interface::{Millis, TransportId};
 use super::random::Random;
 
 /// Time-out for opening the WebSocket.
-const OPEN_TIMEOUT_MS: u64 = 8_000;
+pub(super) const OPEN_TIMEOUT_MS: u64 = 8_000;
 /// Longest delay before the first attempt. It is random, so that not all clients of a restarted server connect at once.
 const MAX_FIRST_RETRY_DELAY_MS: u64 = 250;
 /// Delay after the first failed round through all servers; doubled after each further round.
@@ -68,7 +68,12 @@ impl ReconnectBackoff {
         }
     }
 
-    /// URL of the server in use or tried last.
+    /// Index in the list of the server in use or tried last.
+    pub(super) fn server_index(&self) -> usize {
+        self.server
+    }
+
+    /// URL of that server.
     pub(super) fn server<'a>(&self, servers: &'a [String]) -> Option<&'a str> {
         servers.get(self.server % servers.len().max(1)).map(String::as_str)
     }
@@ -76,10 +81,21 @@ impl ReconnectBackoff {
     /// Starts to connect. None if there is no server.
     pub(super) fn connect(&mut self, servers: &[String], now: Millis) -> Option<(TransportId, String)> {
         let url = self.server(servers)?.to_owned();
-        self.last_id += 1;
-        let id = TransportId(self.last_id);
+        let id = self.next_id();
         self.state = ConnectionState::Opening { id, until: now.plus(OPEN_TIMEOUT_MS) };
         Some((id, url))
+    }
+
+    /// The id of a new connection.
+    pub(super) fn next_id(&mut self) -> TransportId {
+        self.last_id += 1;
+        TransportId(self.last_id)
+    }
+
+    /// Another connection, which is open, takes the place of the present one.
+    pub(super) fn switch_to(&mut self, id: TransportId, server: usize) {
+        self.state = ConnectionState::Open { id };
+        self.server = server;
     }
 
     /// Returns whether this is the connection that is opening.

@@ -123,6 +123,13 @@ impl RegisterClient {
         }
     }
 
+    /// The connection with the registration is lost, and REGISTER is under way on another one.
+    pub(super) fn report_lost(&mut self, context: &mut UaContext) {
+        self.timers.clear(RegistrationTimer::Lapse);
+        let failure = RegisterFailure { kind: RegisterFailureKind::ConnectionLost, status: None };
+        self.report(context, Registration::Reconnecting { failure, retry_at: None });
+    }
+
     fn template(&mut self, context: &UaContext, seconds: u32) -> RequestTemplate {
         self.cseq += 1;
         let mut contact = String::from("<");
@@ -228,6 +235,7 @@ impl UserAgent {
         }
         self.context.transport = None;
         self.keepalive.stop();
+        self.stop_failback();
     }
 
     pub(super) fn connect(&mut self, now: Millis) {
@@ -245,6 +253,9 @@ impl UserAgent {
     }
 
     pub(super) fn on_connected(&mut self, id: TransportId, now: Millis) {
+        if self.on_better_server_open(id, now) {
+            return;
+        }
         if !self.backoff.on_open(id) {
             self.context.push(Output::CloseTransport { id });
             return;
@@ -256,7 +267,10 @@ impl UserAgent {
     }
 
     pub(super) fn on_closed(&mut self, id: TransportId, reason: &str, now: Millis) {
-        if self.backoff.current() != Some(id) {
+        if self.on_second_connection_closed(id, now)
+            || self.backoff.current() != Some(id)
+            || self.return_to_previous_connection(now)
+        {
             return;
         }
         let mut line = String::from("connection closed: ");
@@ -275,6 +289,7 @@ impl UserAgent {
         let signing_out = self.register_client.goal != RegistrationGoal::SignedIn;
         let was_open = self.context.transport.take().is_some();
         self.keepalive.stop();
+        self.stop_failback();
         self.register_client.is_pending = false;
         self.register_client.is_registered = false;
         let refused_until = self.register_client.refused_until();
@@ -318,6 +333,9 @@ impl UserAgent {
 
     /// Closes a connection that is not usable and starts the back-off.
     pub(super) fn close_transport(&mut self, failure: RegisterFailure, now: Millis) {
+        if self.return_to_previous_connection(now) {
+            return;
+        }
         if let Some(id) = self.backoff.current() {
             self.context.push(Output::CloseTransport { id });
         }
@@ -403,6 +421,9 @@ impl UserAgent {
     }
 
     fn on_register_refused(&mut self, kind: RegisterFailureKind, status: u16, response: &Response, now: Millis) {
+        if self.return_to_previous_connection(now) {
+            return;
+        }
         let failure = RegisterFailure { kind, status: Some(status) };
         self.register_client.is_pending = false;
         self.register_client.is_registered = false;
@@ -457,6 +478,7 @@ impl UserAgent {
         self.register_client.refusals = 0;
         self.register_client.errors = 0;
         self.backoff.on_registered();
+        self.on_server_accepted(now);
         let newly_registered = !self.register_client.is_registered;
         self.register_client.is_registered = true;
         let server = self.server().to_owned();

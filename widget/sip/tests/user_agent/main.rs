@@ -5,6 +5,7 @@ mod test_user_agent;
 
 mod caller_ids;
 mod cancel_races;
+mod failback;
 mod forks;
 mod incoming_calls;
 mod interleavings;

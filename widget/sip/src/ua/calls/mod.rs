@@ -237,6 +237,16 @@ impl Call {
         !self.end_reported
     }
 
+    /// Nothing is to be sent or awaited any more, except retransmissions.
+    pub(super) fn is_over(&self) -> bool {
+        self.phase == CallPhase::Terminated
+    }
+
+    /// Its signalling connection was lost and is not restored.
+    pub(super) fn is_detached(&self) -> bool {
+        self.detached
+    }
+
     /// The call object can be removed.
     pub(super) fn is_finished(&self) -> bool {
         self.end_reported && self.phase == CallPhase::Terminated && self.timers.next().is_none()

@@ -343,6 +343,10 @@ impl UaContext {
         self.server_transactions.iter_mut().find(|server| server.key() == key)
     }
 
+    pub(super) fn forget_server_transaction(&mut self, key: &ServerKey) {
+        self.server_transactions.retain(|server| server.key() != key);
+    }
+
     pub(super) fn start_server_transaction(&mut self, key: ServerKey) {
         self.server_transactions.push(ServerTransaction::new(key));
     }

@@ -173,6 +173,7 @@ impl UserAgent {
                 self.on_cancel(request, &key, now);
                 return;
             }
+            Method::Invite => self.forget_lost_call(request),
             _ => {}
         }
         if let Some(server) = self.context.server_transaction(&key) {
@@ -193,6 +194,21 @@ impl UserAgent {
             self.on_new_request(request, &key, now);
         } else {
             self.on_dialog_request(request, &key, now);
+        }
+    }
+
+    /// The INVITE of a call that was lost while it rang has come again, in the same transaction or, from a proxy, in
+    /// another one: it is a new call.
+    fn forget_lost_call(&mut self, request: &Request) {
+        let (call_id, tag) = (request.value(Header::CallId).unwrap_or_default(), header_values::from_tag(request));
+        let lost = self
+            .calls
+            .iter()
+            .enumerate()
+            .find_map(|(index, call)| Some((index, call.lost_while_ringing(call_id, tag)?.clone())));
+        if let Some((index, key)) = lost {
+            self.calls.remove(index);
+            self.context.forget_server_transaction(&key);
         }
     }
 

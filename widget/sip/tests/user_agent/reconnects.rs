@@ -169,7 +169,48 @@ fn a_ringing_incoming_call_ends_with_the_connection() {
     phone.lose_connection();
     assert_eq!(phone.ended(&call).0, "Connection lost");
     phone.reconnect();
+    phone.wait(2_900);
+    phone.sends_nothing();
+    phone.wait(100);
     phone.response(480);
+    phone.wait(32_000);
+    phone.assert_no_calls();
+}
+
+#[test]
+fn an_invite_that_comes_again_over_the_next_connection_rings_again() {
+    // In the same transaction, or in a new one of a proxy; before or after the answer to REGISTER.
+    for (branch, before) in [("z9hG4bKfar1", false), ("z9hG4bKagain", false), ("z9hG4bKagain", true)] {
+        let mut phone = TestUserAgent::registered();
+        let (mut invite, call) = phone.incoming();
+        phone.response(180);
+        phone.lose_connection();
+        phone.ended(&call);
+        phone.wait_for(|output| matches!(output, Output::Connect { .. }));
+        phone.connect();
+        if !before {
+            phone.accept_register();
+        }
+        invite.set(Header::Via, &format!("SIP/2.0/WSS far.test;branch={branch}"));
+        phone.bytes(&invite.to_bytes());
+        let (again, ..) = phone.rings();
+        assert_ne!(again, call);
+        if before {
+            phone.accept_register();
+        }
+        assert_eq!(phone.response(180).via().unwrap().branch(), Some(branch));
+        phone.wait(10_000);
+        phone.sends_nothing();
+        phone.command(Command::Answer { call: again.clone(), sdp: ANSWER.into() });
+        let ok = phone.response(200);
+        phone.ack(&invite, &ok);
+        phone.emits(&Event::Confirmed { call: again.clone(), sdp: None });
+        phone.hang_up(&again);
+        let bye = phone.request("BYE");
+        phone.reply(&bye, 200, |_| {});
+        phone.wait(32_000);
+        phone.assert_no_calls();
+    }
 }
 
 #[test]

@@ -1,12 +1,16 @@
 //! A call after a lost connection: unanswered calls end; answered ones send a re-INVITE
-//! with an ICE restart on the next connection.
+//! with an ICE restart on the next connection. A server may send the INVITE of an incoming call again over
+//! that connection; it rings then as a new call.
 
 use super::super::context::UaContext;
 use super::super::interface::{EndedBy, Event, Millis, OfferReason};
 use super::{Call, CallPhase, CallTimer, CancelState, OfferAnswer};
+use crate::transaction::ServerKey;
 
 /// Interval of requests for the recovery offer.
 const RECOVERY_RETRY_INTERVAL_MS: u64 = 15_000;
+/// Time for a server to send the INVITE of a lost incoming call again, after our REGISTER. Then it is refused.
+const INVITE_AGAIN_TIMEOUT_MS: u64 = 3_000;
 
 impl Call {
     pub(in super::super) fn on_transport_lost(&mut self, context: &mut UaContext, now: Millis) {
@@ -33,6 +37,17 @@ impl Call {
             // The removal time-out is not extended: repeated connection losses do not keep the object alive.
             CallPhase::Ending { bye_sent } => *bye_sent = false,
             CallPhase::Ringing { .. } | CallPhase::Terminated => {}
+        }
+    }
+
+    /// The transaction of this incoming call, if the call was lost with its connection while it rang.
+    pub(in super::super) fn lost_while_ringing(&self, call_id: &str, remote_tag: &str) -> Option<&ServerKey> {
+        match &self.phase {
+            CallPhase::Ringing { pending } if self.end_reported => {
+                let is_ours = self.has_dialog(call_id, &self.local_tag, remote_tag);
+                is_ours.then_some(&pending.key)
+            }
+            _ => None,
         }
     }
 
@@ -74,7 +89,7 @@ impl Call {
                 self.send_cancel(context, &branch, now);
             }
             CallPhase::Ringing { .. } if self.end_reported => {
-                self.refuse_call(context, 480, EndedBy::Network, "Connection lost", now);
+                self.timers.set(CallTimer::Removal, now.plus(INVITE_AGAIN_TIMEOUT_MS));
             }
             CallPhase::Answered if self.detached => {
                 self.pending_offer = Some(OfferReason::Recovery);

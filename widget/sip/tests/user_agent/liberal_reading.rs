@@ -144,6 +144,7 @@ type Change = Box<dyn Fn(&str) -> Vec<u8>>;
 #[test]
 fn the_frame_bounds_the_message_and_lines_may_end_with_lf() {
     let length = format!("Content-Length: {}", ANSWER.len());
+    let (lengths, doubled) = (length.clone(), format!("{length}\r\nl: {}", ANSWER.len()));
     let changes: Vec<(&str, Change)> = vec![
         ("LF only", Box::new(|ok| ok.replace("\r\n", "\n").into_bytes())),
         (
@@ -154,12 +155,28 @@ fn the_frame_bounds_the_message_and_lines_may_end_with_lf() {
             }),
         ),
         ("two CRs", Box::new(|ok| ok.replacen("\r\n", "\r\r\n", 3).into_bytes())),
+        (
+            "the same length twice, and more than it",
+            Box::new({
+                let length = length.clone();
+                move |ok| [ok.replace(&length, &doubled), "a=more\r\n".into()].concat().into_bytes()
+            }),
+        ),
+        (
+            "another length first",
+            Box::new(move |ok| ok.replace(&lengths, &format!("Content-Length: 3\r\n{lengths}")).into_bytes()),
+        ),
         ("length too large", Box::new(move |ok| ok.replace(&length, "Content-Length: 4000").into_bytes())),
         ("no length", Box::new(|ok| ok.replace("Content-Length", "X-Length").into_bytes())),
         ("no number", Box::new(|ok| ok.replace("Content-Length: ", "l: about ").into_bytes())),
         ("two lengths", Box::new(|ok| ok.replace("\r\n\r\n", "\r\nl: 3\r\n\r\n").into_bytes())),
         ("folded", Box::new(|ok| ok.replace(";tag=far", "\r\n\t;tag=far").into_bytes())),
         ("folded, LF only", Box::new(|ok| ok.replace(";tag=far", "\r\n ;tag=far").replace("\r\n", "\n").into_bytes())),
+        (
+            "a line that is no header field, folded",
+            Box::new(|ok| ok.replace("CSeq:", "no header field\r\n and its rest\r\nCSeq:").into_bytes()),
+        ),
+        ("a CR within a line", Box::new(|ok| ok.replace("To: ", "To: \"Far\rEnd\" ").into_bytes())),
         ("first line folded", Box::new(|ok| ok.replacen("\r\n", "\r\n continued\r\n", 1).into_bytes())),
         ("compact", Box::new(|ok| ok.replace("Via:", "v:").replace("To:", "T :").replace("Call-ID", "i").into_bytes())),
         ("spaces in the status line", Box::new(|ok| ok.replace("SIP/2.0 200 OK", "SIP/2.0  200   ").into_bytes())),
@@ -242,6 +259,11 @@ fn the_caller_is_read_out_of_any_from() {
         ("<200@acme.test>;tag=1", None, "200"),
         ("<sip:200@acme.test;tag=1", None, "200"),
         ("Bob sip:200@acme.test;tag=1", Some("Bob"), "200"),
+        ("sip:200@acme.test;tag=1", None, "200"),
+        ("sip:200@acme.test?Subject=x;tag=1", None, "200"),
+        ("200@acme.test;tag=1", None, "200"),
+        ("Bob 200@acme.test;tag=1", Some("Bob"), "200"),
+        ("<sip:bob smith@acme.test?Subject=x>;tag=1", None, "bob smith"),
         ("Bob <sip:200@acme.test>;x=\"y;tag=1", Some("Bob"), "200"),
         ("Bob <sip:200@acme.test> (comment);;tag=1;x={}", Some("Bob"), "200"),
         ("Bob B.;tag=1", None, "sip:unreadable.invalid"),
@@ -398,6 +420,50 @@ fn the_description_in_a_multipart_body_is_used() {
     phone.request("ACK");
     assert_eq!(phone.answered().as_deref(), Some(ANSWER));
     phone.emits_no(|event| matches!(event, Event::Ended { .. }));
+}
+
+#[test]
+fn of_several_descriptions_the_first_counts_and_of_alternatives_the_last() {
+    let body = format!(
+        "--b\r\nContent-Type: text/plain\r\n\r\nnot the boundary:\r\n--bc\r\nContent-Type: application/sdp\r\n\r\nv=1\r\n\
+         --b\r\nContent-Type: application/sdp\r\n\r\n{OFFER}--b\r\nContent-Type: application/sdp\r\n\r\n{ANSWER}--b--\r\n"
+    );
+    for (subtype, counts) in [("mixed", OFFER), ("related", OFFER), ("alternative", ANSWER)] {
+        let mut phone = TestUserAgent::registered();
+        let content_type = format!("multipart/{subtype};boundary=b");
+        phone.remote_request("INVITE", 1, |request| request.set_body(&content_type, body.as_bytes()));
+        assert_eq!(phone.rings().2.as_deref(), Some(counts), "{subtype}");
+    }
+}
+
+#[test]
+fn header_fields_in_a_contact_are_not_sent_to_it() {
+    for (contact, target) in [
+        ("<sip:far@far.test?Subject=x>", "sip:far@far.test"),
+        ("<sip:far@far.test;transport=ws?>", "sip:far@far.test;transport=ws"),
+        ("<sip:far end@far.test;transport=ws?Subject=x>", "sip:far%20end@far.test;transport=ws"),
+    ] {
+        let mut phone = TestUserAgent::registered();
+        let invite = phone.invite();
+        phone.bytes(accepted(&invite).replace("<sip:far@far.test;transport=ws>", contact).as_bytes());
+        assert_eq!(phone.request("ACK").uri_text(), target, "{contact}");
+    }
+}
+
+#[test]
+fn a_retry_after_with_a_comment_or_parameters_is_no_fault() {
+    for value in ["30 (maintenance)", "30;duration=60", "30 ;duration=60 (maintenance)"] {
+        let mut phone = TestUserAgent::unregistered();
+        phone.command(Command::Register);
+        phone.connect();
+        let register = phone.request("REGISTER");
+        phone.reply(&register, 503, |response| response.append(Header::RetryAfter, value));
+        phone.emits_no(|event| matches!(event, Event::Dropped { .. }));
+        phone.wait(29_900);
+        phone.sends_nothing();
+        phone.wait(100);
+        phone.request("REGISTER");
+    }
 }
 
 #[test]

@@ -59,7 +59,7 @@ pub struct Call {
     pub detached: bool,
     pub started_at: Millis,
     pub answered_at: Option<Millis>,
-    /// Pages that got `CallIncoming` for this call and not yet `CallEnded`.
+    /// Pages without the call that know of its start and not yet of its end.
     pub notified: Vec<String>,
     /// Set to a higher value each time the person selects the call: the highest is the active call.
     pub focus: u64,

@@ -119,6 +119,7 @@ impl CallList {
             ToAgent::Decline { call } => self.decline(port, &call, now),
             ToAgent::HangUp { call } => self.hang_up(port, &call, now),
             ToAgent::Hold { call, held } => self.hold(port, &call, held),
+            ToAgent::TakeOver { call } => self.take_over(port, &call, now),
             ToAgent::Transfer { call, target } => self.transfer(port, &call, &target, now),
             ToAgent::TransferTo { call, to } => self.transfer_to(port, &call, &to, now),
             ToAgent::AnswerReferral { call, follow } => self.answer_referral(port, &call, follow, now),

@@ -185,6 +185,11 @@ impl AgentClient {
         self.send(&ToAgent::Hold { call: call.to_owned(), held });
     }
 
+    /// Goes on with a call of another page in this one.
+    pub fn take_over(&self, call: &str) {
+        self.send(&ToAgent::TakeOver { call: call.to_owned() });
+    }
+
     /// Connects the far end of the call with `target`, and leaves the call.
     pub fn transfer(&self, call: &str, target: &str) {
         self.send(&ToAgent::Transfer { call: call.to_owned(), target: target.to_owned() });

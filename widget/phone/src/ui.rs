@@ -191,6 +191,8 @@ pub enum UserAction {
     HangUp(CallId),
     Mute(CallId, bool),
     Hold(CallId, bool),
+    /// Goes on with a call of another page in this one.
+    TakeOver(CallId),
     /// Holds the active call and resumes this one.
     SwapTo(CallId),
     Digit(CallId, char),

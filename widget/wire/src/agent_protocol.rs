@@ -96,6 +96,10 @@ pub enum ToAgent {
         call: CallId,
         held: bool,
     },
+    /// Go on with a call of another page in this one.
+    TakeOver {
+        call: CallId,
+    },
     /// Connect the far end of the call with `target` and leave the call (blind transfer).
     Transfer {
         call: CallId,

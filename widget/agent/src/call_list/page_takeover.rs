@@ -1,19 +1,19 @@
 //! Calls whose page is gone, the page that takes them over, and the ways in which it picks them up.
 //!
-//! On a reload the old page detaches or stops sending, and a new page attaches shortly after. The SIP dialog
-//! continues. The new page makes a new connection, and the far end learns of it in a re-INVITE. Some servers
+//! On a reload the old page detaches or stops sending, and a new page attaches shortly after. A page may also take a
+//! call over from one that is still there. The SIP dialog continues. The new page makes a new connection, and the far end learns of it in a re-INVITE. Some servers
 //! make no second DTLS handshake within a dialog (Asterisk 22 answers `a=connection:existing`, and DTLS stays
 //! "connecting"). For them a new INVITE replaces the dialog (RFC 3891). The way that worked last is tried
 //! first, until another account signs in.
 
 use bitcall_sip::ua::{Command, Millis};
-use bitcall_wire::agent_protocol::{AgentEvent, CallDirection};
+use bitcall_wire::agent_protocol::{AgentEvent, CallDirection, ToPage};
 
 use super::CallList;
 use super::page_commands::end_cause;
 use super::transfer::TRANSFERRED;
 use crate::call::{ConnectionTimeout, MakingOffer, Negotiation, OfferContent, OfferMethod, Owner, PickUp, Replacement};
-use crate::pages::Page;
+use crate::pages::{Page, PortId};
 
 /// A call without its page ends after this time when other pages are attached.
 const ORPHAN_TIMEOUT_MS: u64 = 15_000;
@@ -59,34 +59,70 @@ impl CallList {
     /// Returns the events to send to the page. The calls are new to it and to its host page,
     /// which must get the start of a call before its end.
     pub(super) fn take_over_calls(&mut self, page: &str, now: Millis) -> Vec<AgentEvent> {
-        let preferred = self.pick_up_method;
         let mut events = Vec::new();
         for index in 0..self.calls.len() {
-            let Some(call) = self.calls.get_mut(index) else {
-                continue;
-            };
-            let Owner::Orphan { page: earlier, .. } = &call.owner else {
-                continue;
-            };
-            if call.is_ended() {
-                continue;
+            if let Some(call) = self.calls.get(index).filter(|call| !call.is_ended())
+                && let Owner::Orphan { page: earlier, .. } = &call.owner
+            {
+                let is_new_to_page = earlier != page;
+                events.extend(self.move_to_page(index, page, is_new_to_page, now));
             }
-            let is_new_to_page = earlier != page;
-            call.owner = Owner::Page(page.to_owned());
-            if is_new_to_page {
-                let call = call.snapshot();
-                let is_answered = call.answered_at.is_some();
-                events.push(match call.direction {
-                    CallDirection::Outbound => AgentEvent::CallStarted { call: call.clone() },
-                    CallDirection::Inbound => AgentEvent::CallIncoming { call: call.clone() },
-                });
-                if is_answered {
-                    events.push(AgentEvent::CallAnswered { call });
-                }
-            }
-            call.pick_up = PickUp::First(preferred);
-            self.replace_connection(index, now);
         }
+        events
+    }
+
+    /// The person wants to go on with the call in this page.
+    pub(super) fn take_over(&mut self, port: PortId, call: &str, now: Millis) {
+        let Some(index) = self.find(call) else {
+            return self.refuse_unknown_call(port, call);
+        };
+        let Some(page) = self.pages.by_port(port).map(|page| page.name.clone()) else {
+            return;
+        };
+        let Some(call) = self.calls.get_mut(index).filter(|call| !call.owner.is(&page)) else {
+            // A second click.
+            return;
+        };
+        if !call.is_active() {
+            return self.refuse(port, "NOT_ACTIVE", "Only a call that is up can be taken over.");
+        }
+        if call.transfer.is_some() {
+            return self.refuse(port, "TRANSFERRING", "The call is being transferred.");
+        }
+        // The page that had it will hear of its end, too.
+        let is_new_to_page = !call.notified.contains(&page);
+        if let Some(earlier) = call.owner.page().map(str::to_owned).filter(|name| !call.notified.contains(name)) {
+            call.notified.push(earlier);
+        }
+        if !call.wishes.held {
+            self.focus_on(index);
+        }
+        for event in self.move_to_page(index, &page, is_new_to_page, now) {
+            self.send(port, ToPage::Event { event });
+        }
+    }
+
+    /// The page has the call from now on, and makes a connection for it. Returns the events to send to the page.
+    fn move_to_page(&mut self, index: usize, page: &str, is_new_to_page: bool, now: Millis) -> Vec<AgentEvent> {
+        let preferred = self.pick_up_method;
+        let mut events = Vec::new();
+        let Some(call) = self.calls.get_mut(index) else {
+            return events;
+        };
+        call.owner = Owner::Page(page.to_owned());
+        if is_new_to_page {
+            let call = call.snapshot();
+            let is_answered = call.answered_at.is_some();
+            events.push(match call.direction {
+                CallDirection::Outbound => AgentEvent::CallStarted { call: call.clone() },
+                CallDirection::Inbound => AgentEvent::CallIncoming { call: call.clone() },
+            });
+            if is_answered {
+                events.push(AgentEvent::CallAnswered { call });
+            }
+        }
+        call.pick_up = PickUp::First(preferred);
+        self.replace_connection(index, now);
         events
     }
 

@@ -12,6 +12,7 @@ mod interleavings;
 mod pages;
 mod referrals;
 mod reload;
+mod takeover;
 mod test_call_list;
 mod transfers;
 mod voice;

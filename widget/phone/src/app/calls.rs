@@ -98,6 +98,7 @@ impl App {
                 ui.call_notice.set(None);
                 self.with_agent(|agent| agent.hold(&call, held));
             }
+            UserAction::TakeOver(call) => self.with_agent(|agent| agent.take_over(&call)),
             UserAction::SwapTo(call) => self.swap_to(&call),
             UserAction::Digit(call, digit) => {
                 if let Some(media) = self.media() {

@@ -55,7 +55,12 @@ pub fn call(ui: Ui, id: &CallId) -> View {
             }),
             dynamic(move || if elsewhere.get() { View::new() } else { question(ui, call, &question_id) }),
             dynamic(move || if clips.get() && !elsewhere.get() { clips_in_call(ui, &clips_id) } else { View::new() }),
-            dynamic(move || if elsewhere.get() { View::new() } else { controls(ui, call, &controls_id) }),
+            dynamic(move || {
+                if elsewhere.get() {
+                    return take_over(ui, call, &controls_id);
+                }
+                controls(ui, call, &controls_id)
+            }),
             hang_up(ui, id),
         ))
         .into()
@@ -303,6 +308,26 @@ fn controls(ui: Ui, call: Selector<Option<CallSnapshot>>, id: &CallId) -> View {
             },
         ))
         .into()
+}
+
+/// In place of the controls, while another page has the call.
+fn take_over(ui: Ui, call: Selector<Option<CallSnapshot>>, id: &CallId) -> View {
+    let id = id.clone();
+    let usable = selector(move || {
+        call.with(|call| call.as_ref().is_some_and(|call| call.state == CallState::Active && call.transfer.is_none()))
+    });
+    dynamic(move || {
+        if !usable.get() {
+            return View::new();
+        }
+        let id = id.clone();
+        button()
+            .class("wide plain")
+            .r#type("button")
+            .on_press(move || ui.dispatch(UserAction::TakeOver(id.clone())))
+            .children("Take over here")
+            .into()
+    })
 }
 
 fn toggle(

@@ -17,6 +17,7 @@ mod assets;
 mod audio_clips;
 mod audit;
 mod back_forward_cache;
+mod call_headers;
 mod call_survives_reload;
 mod calls_through_b2bua;
 mod calls_through_kamailio;

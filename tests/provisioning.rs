@@ -141,7 +141,8 @@ async fn changed_settings_show_in_panel_and_runtime_reads() {
         "origins": { "allowedOrigins": ["https://CRM.acme.com:443/", "https://crm.acme.com", "https://*.acme.com"] },
         "app": { "popupMode": false, "installable": false, "audioClips": true },
         "behavior": { "host": { "mode": "autologin" }, "sessionRestore": "off", "theme": { "start": "dark", "lock": true },
-                      "calls": { "declineStatus": 480, "redirects": "never", "referrals": "refuse" },
+                      "calls": { "declineStatus": 480, "redirects": "never", "referrals": "refuse", "autoAnswer": true,
+                                 "callerIdHeader": "from" },
                       "holdMusic": { "enabled": false, "url": "https://cdn.acme.com/hold.mp3" } },
         "sip": { "server": "PBX.acme.com", "dtmf": "info" },
         "wss": "wss://pbx.acme.com:7443/ws",
@@ -159,7 +160,7 @@ async fn changed_settings_show_in_panel_and_runtime_reads() {
     assert_eq!(phone["behavior"]["theme"], json!({ "start": "dark", "lock": true }));
     assert_eq!(
         phone["behavior"]["calls"],
-        json!({ "declineStatus": 480, "redirects": "never", "referrals": "refuse" })
+        json!({ "declineStatus": 480, "redirects": "never", "referrals": "refuse", "autoAnswer": true, "callerIdHeader": "from" })
     );
     assert_eq!(phone["behavior"]["holdMusic"], json!({ "enabled": false, "url": "https://cdn.acme.com/hold.mp3" }));
     assert_eq!(phone["sip"], json!({ "domain": "pbx.acme.com", "dtmf": "info" }));
@@ -180,7 +181,7 @@ async fn changed_settings_show_in_panel_and_runtime_reads() {
     );
     assert_eq!(
         panel["behavior"]["calls"],
-        json!({ "declineStatus": 486, "redirects": "same-domain", "referrals": "own-domain" })
+        json!({ "declineStatus": 486, "redirects": "same-domain", "referrals": "own-domain", "autoAnswer": false, "callerIdHeader": "p-asserted-identity" })
     );
     assert_eq!(panel["behavior"]["holdMusic"], json!({ "enabled": true, "url": null }));
     assert_eq!(panel["branding"]["displayName"], "acme");

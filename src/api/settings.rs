@@ -54,6 +54,11 @@ pub fn settings(form: &mut Form) -> Option<SettingsChange> {
             change.decline_status = form.change("declineStatus", DeclineStatusType);
             change.redirects = form.change("redirects", choice(&["never", "same-domain", "any-domain"]));
             change.referrals = form.change("referrals", choice(&["refuse", "ask", "own-domain"]));
+            change.auto_answer = form.change("autoAnswer", boolean());
+            change.caller_id_header = form.change(
+                "callerIdHeader",
+                choice(&["p-asserted-identity", "p-preferred-identity", "remote-party-id", "from"]),
+            );
         });
         form.section("holdMusic", |form| {
             change.hold_music = form.change("enabled", boolean());

@@ -198,6 +198,8 @@ const OPTIONS: &[(&str, &str)] = &[
     ("behavior.calls.declineStatus", "--decline-status"),
     ("behavior.calls.redirects", "--redirects"),
     ("behavior.calls.referrals", "--referrals"),
+    ("behavior.calls.autoAnswer", "--auto-answer"),
+    ("behavior.calls.callerIdHeader", "--caller-id-header"),
     ("behavior.holdMusic.enabled", "--hold-music"),
     ("behavior.holdMusic.url", "--hold-music-url"),
     ("features.authLink", "--auth-link"),

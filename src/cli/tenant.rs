@@ -211,6 +211,8 @@ fn record(data: &Value) -> String {
         ("Decline", "behavior/calls/declineStatus", "behavior/calls/declineStatus"),
         ("Redirects", "behavior/calls/redirects", "behavior/calls/redirects"),
         ("Referrals", "behavior/calls/referrals", "behavior/calls/referrals"),
+        ("Auto-answer", "behavior/calls/autoAnswer", "behavior/calls/autoAnswer"),
+        ("Caller ID in", "behavior/calls/callerIdHeader", "behavior/calls/callerIdHeader"),
         ("Hold music", "behavior/holdMusic/enabled", "behavior/holdMusic/enabled"),
         ("Hold music file", "behavior/holdMusic/url", "behavior/holdMusic/url"),
         ("SIP domain", "sip/domain", "transport/sip/domain"),

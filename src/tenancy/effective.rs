@@ -177,6 +177,8 @@ pub fn effective(tenant: &TenantId, settings: &Settings, rights: &Entitlements, 
                 decline_status: settings.decline_status.unwrap_or_default(),
                 redirects: settings.redirects.unwrap_or_default(),
                 referrals: settings.referrals.unwrap_or_default(),
+                auto_answer: settings.auto_answer.unwrap_or_default(),
+                caller_id_header: settings.caller_id_header.unwrap_or_default(),
             },
             hold_music: HoldMusic {
                 enabled: settings.hold_music.unwrap_or(true),

@@ -5,7 +5,8 @@
 //! out in [`super::effective`].
 
 use bitcall_wire::config::{
-    CookieMode, DeclineStatus, Dtmf, HeaderMode, Redirects, Referrals, SessionRestore, SignInMode, ThemeStart,
+    CallerIdHeader, CookieMode, DeclineStatus, Dtmf, HeaderMode, Redirects, Referrals, SessionRestore, SignInMode,
+    ThemeStart,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,8 @@ pub struct Settings {
     pub decline_status: Option<DeclineStatus>,
     pub redirects: Option<Redirects>,
     pub referrals: Option<Referrals>,
+    pub auto_answer: Option<bool>,
+    pub caller_id_header: Option<CallerIdHeader>,
     pub hold_music: Option<bool>,
     pub hold_music_url: Option<String>,
     pub sip_domain: Option<String>,
@@ -109,6 +112,8 @@ pub struct SettingsChange {
     pub decline_status: Change<DeclineStatus>,
     pub redirects: Change<Redirects>,
     pub referrals: Change<Referrals>,
+    pub auto_answer: Change<bool>,
+    pub caller_id_header: Change<CallerIdHeader>,
     pub hold_music: Change<bool>,
     pub hold_music_url: Change<String>,
     pub sip_domain: Change<String>,
@@ -145,6 +150,8 @@ impl Settings {
         change.decline_status.apply(&mut self.decline_status);
         change.redirects.apply(&mut self.redirects);
         change.referrals.apply(&mut self.referrals);
+        change.auto_answer.apply(&mut self.auto_answer);
+        change.caller_id_header.apply(&mut self.caller_id_header);
         change.hold_music.apply(&mut self.hold_music);
         change.hold_music_url.apply(&mut self.hold_music_url);
         change.sip_domain.apply(&mut self.sip_domain);

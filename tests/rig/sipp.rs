@@ -41,7 +41,7 @@ impl Sipp {
 
     /// Calls `user` through Kamailio, at once.
     pub fn calls(kamailio: &Kamailio, user: &str, scenario: &str) -> Self {
-        Self::calls_with(kamailio, user, scenario, &[("more", "")])
+        Self::calls_with(kamailio, user, scenario, &[("headers", ""), ("more", "")])
     }
 
     /// With values for the scenario's `{{key}}`s.

@@ -125,7 +125,7 @@
       const extra = given[parameters.length];
       for (const name of isObject(extra) ? Object.keys(extra) : []) {
         if (!optionNames.includes(name)) warn(`${method}() has no option ${quote(name)}${nearest(name, optionNames)}`);
-        else if (extra[name]) payload[name] = String(extra[name]);
+        else if (extra[name]) payload[name] = isObject(extra[name]) ? fields(extra[name]) : String(extra[name]);
       }
       if (parameters.slice(0, needed).every((name) => payload[name])) command(method, payload);
     };
@@ -234,6 +234,12 @@
 
   function isObject(value) {
     return typeof value === 'object' && value !== null;
+  }
+
+  /** The fields of an object with their names, as the phone reads them. */
+  function fields(object) {
+    const given = Object.entries(object).filter(([, value]) => value !== undefined && value !== null);
+    return given.map(([name, value]) => ({ name, value: String(value) }));
   }
 
   /** The name that was probably meant, for the end of a sentence. */
@@ -467,7 +473,8 @@
       case 'callStarted':
       case 'callIncoming':
         if (call) return;
-        p.calls.set(payload.callId, { ...payload, startedAt: Date.now() });
+        const { headers, divertedFrom, ...known } = payload;
+        p.calls.set(payload.callId, { ...known, startedAt: Date.now() });
         break;
       case 'callAnswered':
         if (call && call.answeredAt) return;
@@ -631,6 +638,10 @@
       box-sizing: border-box; padding-inline: 5px; border-radius: 10px; background: #dc2626; color: #fff;
       font: 600 12px/20px system-ui, sans-serif; text-align: center; }
     .badge:empty { display: none; }
+    .muted-sign { position: absolute; inset-block-end: -4px; inset-inline-end: -4px; inline-size: 22px; block-size: 22px;
+      display: none; place-items: center; border-radius: 50%; background: #b45309; color: #fff; }
+    .muted-sign svg { inline-size: 14px; block-size: 14px; }
+    .muted .muted-sign { display: grid; }
     .panel { inline-size: 360px; block-size: 640px; max-inline-size: calc(100% - 2 * var(--space));
       max-block-size: calc(100% - 56px - 3 * var(--space)); margin-block-end: 72px; border-radius: 16px; overflow: hidden;
       background: Canvas; box-shadow: 0 0 0 1px rgb(0 0 0 / .08), 0 12px 48px rgb(0 0 0 / .28); transform-origin: bottom;
@@ -650,6 +661,8 @@
     phone:
       'M22 16.92v3a2 2 0 0 1-2.18 2 19.79 19.79 0 0 1-8.63-3.07 19.5 19.5 0 0 1-6-6 19.79 19.79 0 0 1-3.07-8.67A2 2 0 0 1 4.11 2h3a2 2 0 0 1 2 1.72 12.84 12.84 0 0 0 .7 2.81 2 2 0 0 1-.45 2.11L8.09 9.91a16 16 0 0 0 6 6l1.27-1.27a2 2 0 0 1 2.11-.45 12.84 12.84 0 0 0 2.81.7A2 2 0 0 1 22 16.92z',
     close: 'm6 9 6 6 6-6',
+    muted:
+      'm2 2 20 20M18.9 13.2A7 7 0 0 0 19 12v-2M5 10v2a7 7 0 0 0 12 5M15 9.3V5a3 3 0 0 0-5.7-1.3M9 9v3a3 3 0 0 0 5.1 2.1M12 19v3',
   };
 
   function createView(p) {
@@ -665,7 +678,9 @@
     const frame = element('iframe', { title: 'Phone', allow: IFRAME_PERMISSIONS, src: p.page.href });
     const launcher = element('button', { class: 'launcher', type: 'button', 'aria-expanded': 'false' });
     const badge = element('span', { class: 'badge' });
-    launcher.append(icon('phone'), icon('close'), badge);
+    const mutedSign = element('span', { class: 'muted-sign' });
+    mutedSign.append(icon('muted'));
+    launcher.append(icon('phone'), icon('close'), badge, mutedSign);
     panel.append(frame);
     shell.append(panel, launcher);
     root.append(shell);
@@ -675,9 +690,10 @@
 
     let isOpen = false;
     let missed = 0;
+    let muted = false;
     const updateLabel = () => {
       const action = isOpen ? 'Close phone' : 'Open phone';
-      launcher.setAttribute('aria-label', missed ? `${action}, ${missed} missed` : action);
+      launcher.setAttribute('aria-label', action + (missed ? `, ${missed} missed` : '') + (muted ? ', microphone muted' : ''));
     };
     const open = (next) => {
       if (isOpen === next) return;
@@ -739,6 +755,8 @@
         badge.textContent = missed > 99 ? '99+' : missed || '';
         shell.classList.toggle('ringing', state.ringing);
         shell.classList.toggle('in-call', state.inCall);
+        muted = Boolean(state.muted);
+        shell.classList.toggle('muted', muted);
         updateLabel();
       },
       remove(delay) {

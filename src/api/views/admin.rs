@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use bitcall_wire::config::{
-    Behavior, Branding, Capabilities, CookieMode, DeclineStatus, Dtmf, Features, HeaderMode, Redirects, Referrals,
-    SessionRestore, SignInMode, ThemeStart,
+    Behavior, Branding, CallerIdHeader, Capabilities, CookieMode, DeclineStatus, Dtmf, Features, HeaderMode, Redirects,
+    Referrals, SessionRestore, SignInMode, ThemeStart,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -135,6 +135,8 @@ struct CallSettingsView {
     decline_status: Option<DeclineStatus>,
     redirects: Option<Redirects>,
     referrals: Option<Referrals>,
+    auto_answer: Option<bool>,
+    caller_id_header: Option<CallerIdHeader>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -197,6 +199,8 @@ impl From<&Settings> for SettingsView {
                     decline_status: settings.decline_status,
                     redirects: settings.redirects,
                     referrals: settings.referrals,
+                    auto_answer: settings.auto_answer,
+                    caller_id_header: settings.caller_id_header,
                 },
                 hold_music: HoldMusicSettingsView { enabled: settings.hold_music, url: settings.hold_music_url },
             },

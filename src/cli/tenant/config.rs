@@ -89,6 +89,12 @@ struct BehaviourOptions {
     /// What happens when the other side transfers a call
     #[arg(long, value_parser = ["refuse", "ask", "own-domain"], value_name = "POLICY")]
     referrals: Option<String>,
+    /// Whether calls are answered by themselves, after a tone, where the caller asks for it (intercom)
+    #[arg(long, value_parser = on_off(), value_name = "SWITCH")]
+    auto_answer: Option<bool>,
+    /// SIP header field in which a caller ID is sent first
+    #[arg(long, value_parser = ["p-asserted-identity", "p-preferred-identity", "remote-party-id", "from"], value_name = "FIELD")]
+    caller_id_header: Option<String>,
     /// Whether a party on hold hears music
     #[arg(long, value_parser = on_off(), value_name = "SWITCH")]
     hold_music: Option<bool>,
@@ -141,6 +147,8 @@ impl BehaviourOptions {
         body.set("behavior.calls.declineStatus", self.decline_status);
         body.set("behavior.calls.redirects", self.redirects);
         body.set("behavior.calls.referrals", self.referrals);
+        body.set("behavior.calls.autoAnswer", self.auto_answer);
+        body.set("behavior.calls.callerIdHeader", self.caller_id_header);
         body.set("behavior.holdMusic.enabled", self.hold_music);
         body.set("behavior.holdMusic.url", self.hold_music_url);
     }

@@ -39,6 +39,9 @@ pub struct Call {
     pub number: String,
     pub display_name: Option<String>,
     pub requested_caller_id: Option<String>,
+    /// Whom the caller called before the call was diverted to us.
+    pub diverted_from: Option<RemoteParty>,
+    pub auto_answer: AutoAnswer,
     /// Header fields for and of applications, as (name, value): ours of an outgoing call, the caller's of an incoming one.
     pub headers: Vec<(String, String)>,
     pub phase: Phase,
@@ -140,6 +143,18 @@ pub enum Referral {
     Followed,
 }
 
+/// Whether an incoming call is answered without the person.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AutoAnswer {
+    /// It is not, or not any more.
+    #[default]
+    No,
+    At(Millis),
+    /// A page plays the tone before it. If it cannot, the call rings at this time.
+    Due(Millis),
+    Done,
+}
+
 #[derive(Debug)]
 pub enum Phase {
     /// Outbound, without a final response.
@@ -229,6 +244,8 @@ impl Call {
             number,
             display_name: None,
             requested_caller_id: None,
+            diverted_from: None,
+            auto_answer: AutoAnswer::No,
             headers: Vec::new(),
             phase,
             owner: Owner::Nobody,
@@ -281,15 +298,15 @@ impl Call {
             detached: self.detached,
             transfer: self.transfer.as_ref().map(Transfer::snapshot),
             consults_for: self.consults_for.clone(),
+            diverted_from: self.diverted_from.as_ref().map(shown_party),
+            auto_answer: matches!(self.auto_answer, AutoAnswer::Due(_) | AutoAnswer::Done),
             headers: self
                 .headers
                 .iter()
                 .map(|(name, value)| CallHeader { name: name.clone(), value: readable(value) })
                 .collect(),
             referral: match &self.referral {
-                Some(Referral::Undecided { target }) => {
-                    Some(target.display_name.clone().unwrap_or_else(|| target.number.clone()))
-                }
+                Some(Referral::Undecided { target }) => Some(shown_party(target)),
                 _ => None,
             },
         }
@@ -367,6 +384,7 @@ impl Call {
             let offer = offer.clone();
             self.phase = Phase::Incoming { offer };
             self.owner = Owner::Nobody;
+            self.auto_answer = AutoAnswer::No;
             self.negotiation = Negotiation::Idle;
             self.ends.clear();
         }
@@ -447,11 +465,30 @@ impl Call {
             Some(Transfer::Holding(holding)) => Some(holding.until),
             _ => None,
         };
-        [orphan, voice, connection, replacement, replaced_by, transfer, self.handed_over, self.negotiation.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        let auto_answer = match (&self.phase, self.auto_answer) {
+            (Phase::Incoming { .. }, AutoAnswer::At(at) | AutoAnswer::Due(at)) => Some(at),
+            _ => None,
+        };
+        [
+            auto_answer,
+            orphan,
+            voice,
+            connection,
+            replacement,
+            replaced_by,
+            transfer,
+            self.handed_over,
+            self.negotiation.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
+}
+
+/// The name, or the number without one.
+fn shown_party(party: &RemoteParty) -> String {
+    party.display_name.clone().unwrap_or_else(|| party.number.clone())
 }
 
 impl Owner {

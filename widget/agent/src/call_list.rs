@@ -3,6 +3,7 @@
 //! events, snapshots and media requests to pages.
 
 mod account;
+mod auto_answer;
 mod far_end;
 mod media;
 mod page_commands;
@@ -116,6 +117,7 @@ impl CallList {
                 self.call(port, call, &number, options, offer, now);
             }
             ToAgent::Answer { call, others } => self.answer(port, &call, others),
+            ToAgent::AutoAnswer { call } => self.auto_answer(port, &call),
             ToAgent::Decline { call } => self.decline(port, &call, now),
             ToAgent::HangUp { call } => self.hang_up(port, &call, now),
             ToAgent::Hold { call, held } => self.hold(port, &call, held),
@@ -288,6 +290,7 @@ impl CallList {
     /// Everything that follows from the new state: who speaks, which offers are due, the time-out without a page.
     fn advance(&mut self, now: Millis) {
         self.announce_ringing_calls();
+        self.start_auto_answers(now);
         self.reconcile(now);
         for index in 0..self.calls.len() {
             self.request_due_offer(index, now);

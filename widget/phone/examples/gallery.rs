@@ -316,6 +316,8 @@ fn anna() -> CallSnapshot {
         transfer: None,
         consults_for: None,
         referral: None,
+        diverted_from: None,
+        auto_answer: false,
         headers: Vec::new(),
     }
 }
@@ -338,6 +340,7 @@ fn ringing() -> CallSnapshot {
         state: CallState::Incoming,
         answered_at: None,
         page: None,
+        diverted_from: Some("Sales".to_owned()),
         ..anna()
     }
 }
@@ -354,6 +357,7 @@ fn history() -> Vec<RecentCall> {
         seconds,
         cause: cause.to_owned(),
         wrong_number: false,
+        diverted_from: (id == "4").then(|| "Sales".to_owned()),
     };
     vec![
         entry("1", Some("Anna Schmidt"), "+4930901820", CallDirection::Outbound, 272, 9, "Hung up"),

@@ -169,6 +169,12 @@ impl AgentClient {
         self.0.media.open_microphone();
     }
 
+    /// The tone before a call is answered by itself has been played.
+    pub fn auto_answer(&self, call: &str) {
+        self.send(&ToAgent::AutoAnswer { call: call.to_owned() });
+        self.0.media.open_microphone();
+    }
+
     pub fn decline(&self, call: &str) {
         self.send(&ToAgent::Decline { call: call.to_owned() });
     }

@@ -153,6 +153,14 @@ pub fn random_id() -> String {
     })
 }
 
+/// Milliseconds since the page was opened, by its monotonic clock.
+pub fn monotonic_ms() -> u64 {
+    let now = window().and_then(|window| window.performance()).map_or(0.0, |clock| clock.now());
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the age of the page")]
+    let now = now as u64;
+    now
+}
+
 /// `performance.mark`, for the browser's profiler and real-user monitoring.
 pub fn mark(name: &str) {
     if let Some(performance) = window().and_then(|window| window.performance()) {

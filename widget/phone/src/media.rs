@@ -4,11 +4,13 @@
 //! devices, and receive [`MediaNotice`]s. Requests for one call are handled strictly one after another, so
 //! that session descriptions stay in order; [`MediaRequest::Close`] is not queued.
 
+mod call_digits;
 mod call_media;
 mod codecs;
 mod connection_state;
 pub(crate) mod decoding;
 mod devices;
+mod digit_queue;
 mod early_media;
 mod hold_music;
 mod ice_gathering;
@@ -28,15 +30,17 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use bitcall_wire::agent_protocol::{
-    AgentSnapshot, CallId, CallState, MediaError, MediaReply, MediaRequest, RegistrationStatus, ToAgent,
+    AgentSnapshot, CallId, CallSnapshot, CallState, MediaError, MediaReply, MediaRequest, RegistrationStatus, ToAgent,
 };
 use bitcall_wire::config::{self, Dtmf, IceServer};
 use bitcall_wire::small_map::SmallMap;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{AudioBuffer, HtmlAudioElement, MediaStream};
 
-use crate::browser::{BrowserTimer, EventListener, media_devices, sleep};
+use crate::browser::{BrowserTimer, EventListener, media_devices, monotonic_ms, sleep};
 use crate::tones::Tones;
+use crate::tones::patterns::auto_answer_tone;
+use crate::tones::synthesizer::PlayingPattern;
 use call_media::CallMedia;
 pub use devices::{Device, Devices};
 use early_media::EarlyMediaWatch;
@@ -50,6 +54,9 @@ use voice_gate::VoiceGates;
 
 /// How often [`MediaNotice::Levels`] is sent while a call is active.
 const LEVELS_INTERVAL_MS: i32 = 100;
+
+/// How late the tone may begin before a call is answered by itself.
+const MAX_TONE_DELAY_MS: u64 = 1_000;
 
 /// How long a hold of this page may stay unknown to the agent's snapshots. The agent replies within milliseconds;
 /// the second part lets snapshots be handled that have waited while the page was frozen.
@@ -78,6 +85,15 @@ pub enum MediaNotice {
     Muted {
         call: CallId,
         muted: bool,
+    },
+    DigitSent {
+        call: CallId,
+        digit: char,
+    },
+    /// These digits are sent when the person presses a key.
+    DigitsWait {
+        call: CallId,
+        rest: String,
     },
     /// A clip has ended, whatever ended it.
     ClipEnded {
@@ -184,14 +200,37 @@ impl Media {
         }
     }
 
-    /// Sends one of `0–9 * # A–D` into the call and plays its tone to the person.
-    pub fn digit(&self, call: &str, digit: char) {
-        self.0.tones.play_key(digit);
-        let by_media = self.0.settings.borrow().dtmf == Dtmf::Rfc4733
-            && self.0.call_media(call).is_some_and(|call_media| call_media.send_digit(digit));
-        if !by_media {
-            self.0.send(ToAgent::Digits { call: call.to_owned(), digits: digit.to_string() });
+    /// Sends keys of a telephone, with pauses, into the call ([`bitcall_wire::number::sent_digits`]).
+    ///
+    /// # Errors
+    /// Why nothing is sent, as a sentence.
+    pub fn press_digits(&self, call: &CallSnapshot, digits: &str) -> Result<(), &'static str> {
+        let call_media = self.0.call_media(&call.id).ok_or("Digits are not sent: the call is in another window.")?;
+        call_media.digits().follow(call);
+        call_media.digits().press(digits)
+    }
+
+    /// Sends them when the call is answered.
+    pub fn send_after_answer(&self, call: &str, digits: &str) {
+        if let Some(call_media) = self.0.call_media(call) {
+            call_media.digits().add_after_answer(digits);
         }
+    }
+
+    /// Plays the tone before a call is answered by itself. False where it was not heard, or too late.
+    pub async fn play_auto_answer_tone(&self) -> bool {
+        let asked_at = monotonic_ms();
+        let Some(context) = self.0.audio.running_context().await else {
+            return false;
+        };
+        // The browser may have waited for a gesture.
+        if monotonic_ms() > asked_at + MAX_TONE_DELAY_MS {
+            return false;
+        }
+        let pattern = auto_answer_tone();
+        let playing = PlayingPattern::start(&context, &pattern);
+        sleep(pattern.period_ms).await;
+        playing.is_some()
     }
 
     /// Plays the tone of a dialer key without sending it.
@@ -335,6 +374,11 @@ impl Media {
                 self.close(&call.id);
             }
         }
+        for call in &snapshot.calls {
+            if let Some(call_media) = self.0.call_media(&call.id) {
+                call_media.digits().follow(call);
+            }
+        }
         self.0.hold_music.apply_snapshot(snapshot, page);
         for call_media in self.0.media_by_call.borrow().values() {
             call_media.set_hold_music(self.0.hold_music.is_due(call_media.call()));
@@ -384,6 +428,17 @@ impl Inner {
             call_media.set_muted(muted);
         }
         self.notify(MediaNotice::Muted { call: call.to_owned(), muted });
+    }
+
+    /// Sends one of `0–9 * # A–D` into the call and plays its tone to the person.
+    fn send_digit(&self, call: &str, digit: char) {
+        self.tones.play_key(digit);
+        let by_media = self.settings.borrow().dtmf == Dtmf::Rfc4733
+            && self.call_media(call).is_some_and(|call_media| call_media.send_digit(digit));
+        if !by_media {
+            self.send(ToAgent::Digits { call: call.to_owned(), digits: digit.to_string() });
+        }
+        self.notify(MediaNotice::DigitSent { call: call.to_owned(), digit });
     }
 
     /// Opens or closes the microphone and the loudspeaker of a call.

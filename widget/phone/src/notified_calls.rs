@@ -32,6 +32,8 @@ impl NotifiedCalls {
             transfer: None,
             consults_for: None,
             referral: None,
+            diverted_from: None,
+            auto_answer: false,
             headers: Vec::new(),
         }));
     }

@@ -29,6 +29,9 @@ pub struct RecentCall {
     /// Outbound, and the server does not know the number: calling it again is of no use.
     #[serde(default)]
     pub wrong_number: bool,
+    /// Inbound: whom the caller had called, e.g. a queue.
+    #[serde(default)]
+    pub diverted_from: Option<String>,
 }
 
 /// Final statuses of a number that is wrong (RFC 3261 §21.4.5, §21.4.11, §21.4.22, §21.4.23, §21.6.3).
@@ -63,6 +66,7 @@ impl RecentCall {
             wrong_number: call.direction == CallDirection::Outbound
                 && !answered
                 && cause.sip_code.is_some_and(|code| WRONG_NUMBER_STATUSES.contains(&code)),
+            diverted_from: call.diverted_from.clone(),
         }
     }
 
@@ -141,6 +145,7 @@ mod tests {
             seconds: 0,
             cause: "Missed".to_owned(),
             wrong_number: false,
+            diverted_from: None,
         }
     }
 

@@ -22,6 +22,8 @@ pub fn call(id: &str, state: CallState) -> CallSnapshot {
         transfer: None,
         consults_for: None,
         referral: None,
+        diverted_from: None,
+        auto_answer: false,
         headers: Vec::new(),
     }
 }

@@ -195,7 +195,8 @@ pub enum UserAction {
     TakeOver(CallId),
     /// Holds the active call and resumes this one.
     SwapTo(CallId),
-    Digit(CallId, char),
+    /// Keys of a telephone to send into the call, as typed or pasted.
+    Digits(CallId, String),
     ToggleKeypad,
     ToggleTransfer,
     /// Calls the number in the field, to which the displayed call may be transferred then.

@@ -17,7 +17,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{CallBehavior, Dtmf};
+use crate::config::{CallBehavior, CallerIdHeader, Dtmf};
 
 /// Encodes a message. `None` only if no memory is left.
 pub fn to_bytes<M: Serialize>(message: &M) -> Option<Vec<u8>> {
@@ -85,6 +85,10 @@ pub enum ToAgent {
     Answer {
         call: CallId,
         others: OtherCalls,
+    },
+    /// The tone that [`AgentEvent::AutoAnswerDue`] asked for has been played: the microphone may open.
+    AutoAnswer {
+        call: CallId,
     },
     Decline {
         call: CallId,
@@ -212,8 +216,11 @@ impl ToPage {
                 | AgentEvent::CallIncoming { call }
                 | AgentEvent::CallAnswered { call }
                 | AgentEvent::CallUpdated { call }
+                | AgentEvent::CallMissed { call, .. }
                 | AgentEvent::CallEnded { call, .. } => map_call(call),
-                AgentEvent::CallMessage { .. }
+                AgentEvent::AutoAnswerDue { .. }
+                | AgentEvent::CallMessage { .. }
+                | AgentEvent::CallerIdTaken { .. }
                 | AgentEvent::Registered { .. }
                 | AgentEvent::Unregistered { .. }
                 | AgentEvent::Ha1 { .. }
@@ -241,6 +248,15 @@ pub struct SipAccount {
     pub dtmf: Dtmf,
     pub max_sessions: u32,
     pub calls: CallBehavior,
+    /// What [`AgentEvent::CallerIdTaken`] has told.
+    pub caller_id_headers: Vec<TakenCallerId>,
+}
+
+/// A SIP WebSocket server takes a caller ID from this header field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenCallerId {
+    pub server: String,
+    pub header: CallerIdHeader,
 }
 
 /// Omits the secret.
@@ -392,6 +408,10 @@ pub struct CallSnapshot {
     pub consults_for: Option<CallId>,
     /// The far end wants to connect us with somebody else, and the person has not decided: whom.
     pub referral: Option<String>,
+    /// Whom the caller called before the call was diverted to us, e.g. a queue: the name, or the number.
+    pub diverted_from: Option<String>,
+    /// The call was answered by itself, or is about to be.
+    pub auto_answer: bool,
     /// `X-…` and `User-to-User` of the INVITE.
     pub headers: Vec<CallHeader>,
 }
@@ -463,6 +483,9 @@ pub struct CallEndCause {
     pub sip_code: Option<u16>,
 }
 
+/// The cause of a call that was refused, because the tenant's phone takes no more calls at the same time.
+pub const LINES_BUSY: &str = "All lines busy";
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AgentEvent {
     CallStarted {
@@ -471,8 +494,18 @@ pub enum AgentEvent {
     CallIncoming {
         call: CallSnapshot,
     },
+    /// The call is to be answered by itself. The page plays a tone and sends [`ToAgent::AutoAnswer`]; if it cannot, the
+    /// call goes on ringing.
+    AutoAnswerDue {
+        call: CallId,
+    },
     CallAnswered {
         call: CallSnapshot,
+    },
+    /// An incoming call was refused without ringing. No other event of it follows.
+    CallMissed {
+        call: CallSnapshot,
+        cause: CallEndCause,
     },
     /// Number or name of the far end have changed, e.g. after a transfer.
     CallUpdated {
@@ -499,6 +532,10 @@ pub enum AgentEvent {
     /// A realm has accepted it: the page stores this instead of the password.
     Ha1 {
         ha1: RealmHa1,
+    },
+    /// The page stores it for [`SipAccount::caller_id_headers`].
+    CallerIdTaken {
+        taken: TakenCallerId,
     },
     /// Ask for the password again. The registration stays: only another realm of the server needs it, for `call`.
     /// None: what the person entered is not the password.

@@ -30,6 +30,21 @@ pub fn check(headers: &[CallHeader]) -> Result<(), String> {
     Ok(())
 }
 
+/// The fields with each name once, whose values are joined by commas (RFC 3261 §7.3.1).
+pub fn joined(headers: &[CallHeader]) -> Vec<CallHeader> {
+    let mut joined: Vec<CallHeader> = Vec::new();
+    for header in headers {
+        match joined.iter_mut().find(|known| known.name.eq_ignore_ascii_case(&header.name)) {
+            Some(known) => {
+                known.value.push_str(", ");
+                known.value.push_str(&header.value);
+            }
+            None => joined.push(header.clone()),
+        }
+    }
+    joined
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
@@ -37,6 +52,12 @@ mod tests {
 
     fn header(name: &str, value: &str) -> CallHeader {
         CallHeader { name: name.to_owned(), value: value.to_owned() }
+    }
+
+    #[test]
+    fn values_of_one_name_are_joined() {
+        let told = [header("X-Tag", "a"), header("User-to-User", "56"), header("x-tag", "b")];
+        assert_eq!(joined(&told), [header("X-Tag", "a, b"), header("User-to-User", "56")]);
     }
 
     #[test]

@@ -84,6 +84,11 @@ pub struct CallBehavior {
     pub decline_status: DeclineStatus,
     pub redirects: Redirects,
     pub referrals: Referrals,
+    /// Whether a call is answered by itself, after a tone, where its caller asks for it by `Call-Info: …;answer-after=0` or
+    /// `Alert-Info: …;info=alert-autoanswer`. Never during another call.
+    pub auto_answer: bool,
+    /// The SIP header field in which a caller ID is sent first; then the one that the server has taken.
+    pub caller_id_header: CallerIdHeader,
 }
 
 /// The SIP status with which a person's "Decline" answers a call. 603 ends the call on all devices of the person
@@ -170,6 +175,18 @@ pub enum Referrals {
     /// One to an address in the SIP domain or to a telephone number is followed; the person decides about others.
     #[default]
     OwnDomain,
+}
+
+/// A SIP header field that presents a caller ID (RFC 3325 and draft-ietf-sip-privacy-04).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum CallerIdHeader {
+    #[default]
+    PAssertedIdentity,
+    PPreferredIdentity,
+    RemotePartyId,
+    From,
 }
 
 /// What a party hears that is put on hold.

@@ -20,11 +20,11 @@
 pub mod bindings;
 pub mod definition;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 pub use definition::{Command, HostEvent};
 
-use crate::agent_protocol::{CallDirection, UnixMillis};
+use crate::agent_protocol::{CallDirection, CallHeader, UnixMillis};
 use crate::config::{SessionRestore, SignInMode, ThemeStart};
 
 /// Increases with every change that one side must know of the other. Version 2: ids and answers.
@@ -155,6 +155,27 @@ pub struct CallRef {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "CallIncoming"))]
+#[serde(rename_all = "camelCase")]
+pub struct CallIncomingPayload {
+    #[serde(flatten)]
+    pub call: CallRef,
+    /// `X-…` and `User-to-User` of the INVITE by name, as received. Values of one name are joined by commas.
+    #[serde(serialize_with = "as_object")]
+    #[cfg_attr(feature = "schema", schemars(with = "std::collections::BTreeMap<String, String>"))]
+    pub headers: Vec<CallHeader>,
+    /// Whom the caller called before the call was diverted to this person, e.g. a queue: the name, or the number. Null if the
+    /// server does not tell.
+    pub diverted_from: Option<String>,
+}
+
+/// Each name must be there once ([`crate::call_headers::joined`]).
+fn as_object<S: Serializer>(headers: &[CallHeader], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(headers.iter().map(|header| (&header.name, &header.value)))
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename = "CallUpdated"))]
 #[serde(rename_all = "camelCase")]
 pub struct CallUpdatedPayload {
@@ -253,4 +274,6 @@ pub struct LauncherBadge {
     pub missed: u32,
     pub ringing: bool,
     pub in_call: bool,
+    /// The microphone of the call is muted.
+    pub muted: bool,
 }

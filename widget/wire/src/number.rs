@@ -19,21 +19,17 @@ const WITHHELD: &str = "The number is withheld: it cannot be called.";
 /// # Errors
 /// A sentence for the person that says what is wrong.
 pub fn call_target(typed: &str) -> Result<String, String> {
-    // Copied text may contain direction marks, also around a `tel:` URI or a name.
-    let typed = typed.trim_matches(|c: char| c.is_whitespace() || invisible(c));
+    let typed = trimmed(typed);
     if typed.is_empty() {
         return Err("Enter a number first.".to_owned());
     }
     if typed.chars().count() > MAX_TARGET_CHARS {
         return Err(format!("The number is longer than {MAX_TARGET_CHARS} characters."));
     }
-    let scheme = |name: &str| {
-        typed.get(..name.len()).filter(|start| start.eq_ignore_ascii_case(name)).and_then(|_| typed.get(name.len()..))
-    };
-    if let Some(rest) = scheme("sip:").or_else(|| scheme("sips:")) {
+    if let Some(rest) = scheme(typed, "sip:").or_else(|| scheme(typed, "sips:")) {
         return uri(typed, rest);
     }
-    if let Some(rest) = scheme("tel:") {
+    if let Some(rest) = scheme(typed, "tel:") {
         // Parameters such as `;ext=` and `;phone-context=` are not dialled (RFC 3966 §3).
         return plain(rest.split(';').next().unwrap_or_default());
     }
@@ -41,6 +37,57 @@ pub fn call_target(typed: &str) -> Result<String, String> {
         return uri(typed, typed);
     }
     plain(typed)
+}
+
+/// What a person dials: whom, and the digits that are sent once the call is answered.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Dialled {
+    /// See [`call_target`].
+    pub target: String,
+    /// `0–9 * # A–D`, with `,` for a pause of two seconds and `;` for a wait until a key is pressed. Often empty.
+    pub digits: String,
+}
+
+/// Takes `+49301234,,42#` apart. In SIP addresses and `tel:` URIs `;` begins a parameter. Nothing follows a SIP address.
+///
+/// # Errors
+/// A sentence for the person that says what is wrong.
+pub fn dialled(typed: &str) -> Result<Dialled, String> {
+    let is_tel = scheme(trimmed(typed), "tel:").is_some();
+    let is_sip = !is_tel && typed.contains(['@', ':']);
+    let number_end = typed.find([',', ';']).filter(|_| !is_sip).unwrap_or(typed.len());
+    let (number, after) = typed.split_at(number_end);
+    let after = if is_tel { after.split(';').next().unwrap_or_default() } else { after };
+    Ok(Dialled { target: call_target(number)?, digits: sent_digits(after)? })
+}
+
+/// The keys of a telephone in a typed or pasted text, with its pauses, without visual separators.
+///
+/// # Errors
+/// A sentence for the person that names what is not a key.
+pub fn sent_digits(typed: &str) -> Result<String, String> {
+    if typed.chars().count() > MAX_TARGET_CHARS {
+        return Err(format!("More than {MAX_TARGET_CHARS} digits cannot be sent at once."));
+    }
+    let mut digits = String::with_capacity(typed.len());
+    for c in typed.chars() {
+        match c.to_ascii_uppercase() {
+            key @ ('0'..='9' | '*' | '#' | 'A'..='D' | ',' | ';') => digits.push(key),
+            _ if separates(c) => {}
+            _ => return Err(format!("{} is not a key of a telephone.", name(c))),
+        }
+    }
+    Ok(digits)
+}
+
+/// Copied text may contain direction marks, also around a `tel:` URI or a name.
+fn trimmed(typed: &str) -> &str {
+    typed.trim_matches(|c: char| c.is_whitespace() || invisible(c))
+}
+
+/// What follows the scheme of a URI.
+fn scheme<'a>(typed: &'a str, name: &str) -> Option<&'a str> {
+    typed.get(..name.len()).filter(|start| start.eq_ignore_ascii_case(name)).and_then(|_| typed.get(name.len()..))
 }
 
 fn uri(typed: &str, rest: &str) -> Result<String, String> {
@@ -167,6 +214,29 @@ mod tests {
         ] {
             assert_eq!(call_target(typed).as_deref(), Ok(dialled), "{typed}");
         }
+    }
+
+    #[test]
+    fn digits_after_a_comma_or_semicolon_are_sent_when_the_call_is_answered() {
+        for (typed, target, digits) in [
+            ("+49 30 1234,,42#", "+49301234", ",,42#"),
+            ("101;1 2-3", "101", ";123"),
+            ("anna,*a", "anna", ",*A"),
+            ("101,", "101", ","),
+            ("101", "101", ""),
+            ("sip:a@b;transport=ws", "sip:a@b;transport=ws", ""),
+            ("tel:0123;phone-context=+49", "0123", ""),
+            ("tel:+1-555,,42;phone-context=x", "+1555", ",,42"),
+        ] {
+            let expected = Dialled { target: target.to_owned(), digits: digits.to_owned() };
+            assert_eq!(dialled(typed), Ok(expected), "{typed}");
+        }
+        for (typed, culprit) in [(",42", "Enter a number"), ("101,x", "“x”"), ("101;ext=3", "“e”"), ("101,+4", "“+”")]
+        {
+            let said = dialled(typed).unwrap_err();
+            assert!(said.contains(culprit), "{typed:?}: {said}");
+        }
+        assert!(sent_digits(&"1".repeat(257)).is_err());
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use bitcall_sip::digest::{self, Algorithm};
 use bitcall_sip::ua::{self, Command, Millis};
 use bitcall_wire::agent_protocol::{
-    AccountSecret, AgentEvent, AgentSnapshot, RealmHa1, RegistrationFailureCode, RegistrationStatus, SipAccount, ToPage,
+    AccountSecret, AgentEvent, AgentSnapshot, RealmHa1, RegistrationFailureCode, RegistrationStatus, SipAccount,
+    TakenCallerId, ToPage,
 };
-use bitcall_wire::config::{Redirects, Referrals};
+use bitcall_wire::config::{CallerIdHeader, Redirects, Referrals};
 use sha2::{Digest as _, Sha256};
 
 use super::user_agent_events::registration_failure;
@@ -120,6 +121,10 @@ impl CallList {
         self.notify_all(&AgentEvent::Ha1 { ha1 });
     }
 
+    pub(super) fn caller_id_taken(&mut self, server: String, header: ua::CallerIdHeader) {
+        self.notify_all(&AgentEvent::CallerIdTaken { taken: TakenCallerId { server, header: wire_header(header) } });
+    }
+
     fn is_same_person(&self, account: &SipAccount) -> bool {
         self.account
             .as_ref()
@@ -181,6 +186,9 @@ impl CallList {
             Referrals::Ask => ua::ReferralPolicy::Ask,
             Referrals::OwnDomain => ua::ReferralPolicy::OwnDomain,
         };
+        config.caller_id_header = sip_header(account.calls.caller_id_header);
+        config.caller_id_headers =
+            account.caller_id_headers.iter().map(|taken| (taken.server.clone(), sip_header(taken.header))).collect();
         config.product = format!("Bitcall/{}", env!("CARGO_PKG_VERSION"));
         self.account = Some(account);
         self.out.push_back(CallListOutput::Start(Box::new(config)));
@@ -204,6 +212,24 @@ impl CallList {
                 | (AccountSecret::Password { password }, AccountSecret::Ha1 { ha1s }) => is_of_password(ha1s, password),
                 (AccountSecret::Password { .. }, AccountSecret::Password { .. }) => false,
             })
+    }
+}
+
+fn sip_header(header: CallerIdHeader) -> ua::CallerIdHeader {
+    match header {
+        CallerIdHeader::PAssertedIdentity => ua::CallerIdHeader::PAssertedIdentity,
+        CallerIdHeader::PPreferredIdentity => ua::CallerIdHeader::PPreferredIdentity,
+        CallerIdHeader::RemotePartyId => ua::CallerIdHeader::RemotePartyId,
+        CallerIdHeader::From => ua::CallerIdHeader::From,
+    }
+}
+
+fn wire_header(header: ua::CallerIdHeader) -> CallerIdHeader {
+    match header {
+        ua::CallerIdHeader::PAssertedIdentity => CallerIdHeader::PAssertedIdentity,
+        ua::CallerIdHeader::PPreferredIdentity => CallerIdHeader::PPreferredIdentity,
+        ua::CallerIdHeader::RemotePartyId => CallerIdHeader::RemotePartyId,
+        ua::CallerIdHeader::From => CallerIdHeader::From,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bitcall_sip::ua::{Command, Millis};
 use bitcall_wire::agent_protocol::{
-    AgentEvent, CallEndCause, CallOptions, MediaRequest, OtherCalls, RegistrationStatus, ToPage,
+    AgentEvent, CallEndCause, CallOptions, HoldState, MediaRequest, OtherCalls, RegistrationStatus, ToPage,
 };
 use bitcall_wire::{call_headers, number};
 
@@ -204,6 +204,9 @@ impl CallList {
         let is_early = matches!(&known.phase, Phase::Dialing(dialing) if dialing.early.is_some());
         if !known.is_active() && !is_early {
             return self.refuse(port, "NOT_ACTIVE", "Digits need a call that is up.");
+        }
+        if known.hold_state() != HoldState::None {
+            return self.refuse(port, "ON_HOLD", "Digits are not sent: the call is on hold.");
         }
         let dialog = known.dialog.clone();
         for digit in digits.chars() {

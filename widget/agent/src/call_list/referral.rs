@@ -6,6 +6,7 @@ use bitcall_wire::agent_protocol::{AgentEvent, MediaRequest};
 use bitcall_wire::text::readable;
 
 use super::transfer::HANDED_OVER_TIMEOUT_MS;
+use super::user_agent_events::with_readable_name;
 use super::{CallList, MEDIA_TIMEOUT_MS};
 use crate::call::{Call, MakingAnswer, Negotiation, Owner, Phase, Referral, Referrer, ReplacedBy};
 use crate::pages::PortId;
@@ -19,8 +20,7 @@ impl CallList {
             return self.command(Command::RefuseReferral { call: dialog.to_owned() });
         };
         if let Some(call) = self.calls.get_mut(index) {
-            let display_name = target.display_name.as_deref().map(readable);
-            call.referral = Some(Referral::Undecided { target: RemoteParty { display_name, ..target } });
+            call.referral = Some(Referral::Undecided { target: with_readable_name(target) });
         }
         if is_allowed {
             self.follow_referral(index, now);

@@ -2,8 +2,8 @@
 
 use bitcall_sip::ua::{self, EndedBy, Millis, OfferReason, RemoteParty};
 use bitcall_wire::agent_protocol::{
-    AgentEvent, CallDirection, CallEndCause, MediaRequest, RealmHa1, RegistrationFailure, RegistrationFailureCode,
-    RegistrationStatus,
+    AgentEvent, CallDirection, CallEndCause, LINES_BUSY, MediaRequest, RealmHa1, RegistrationFailure,
+    RegistrationFailureCode, RegistrationStatus,
 };
 use bitcall_wire::text::readable;
 
@@ -20,12 +20,28 @@ impl CallList {
             ua::Event::Ha1 { realm, algorithm, ha1 } => {
                 self.store_ha1(RealmHa1 { realm: Some(realm), algorithm, ha1 });
             }
+            ua::Event::CallerIdTaken { server, header } => self.caller_id_taken(server, header),
             ua::Event::PasswordNeeded { call, realm } => self.password_needed(&call, &realm),
             ua::Event::Incoming { call, from, offer, replaces: Some(replaced), .. } => {
                 self.incoming_replacement(call, &replaced, from, offer, now);
             }
-            ua::Event::Incoming { call, from, offer, headers, replaces: None } => {
-                self.incoming(call, from, offer, headers, now);
+            ua::Event::Incoming { call, from, offer, replaces: None, diverted_from, auto_answer_ms, headers } => {
+                let remote_held = offer.as_deref().is_some_and(sdp::is_hold);
+                let from = with_readable_name(from);
+                let mut call = Call::incoming(call, from.number, from.display_name, offer.into(), now);
+                call.remote_held = remote_held;
+                call.diverted_from = diverted_from.map(with_readable_name);
+                call.auto_answer = self.auto_answer_of(auto_answer_ms, now);
+                call.headers = headers;
+                self.calls.push(call);
+            }
+            ua::Event::Missed { call, from, diverted_from } => {
+                let from = with_readable_name(from);
+                let mut call = Call::incoming(call, from.number, from.display_name, None.into(), now);
+                call.diverted_from = diverted_from.map(with_readable_name);
+                let cause = end_cause(LINES_BUSY, Some(486));
+                call.phase = Phase::Ended { cause: cause.clone() };
+                self.notify_all(&AgentEvent::CallMissed { call: call.snapshot(), cause });
             }
             ua::Event::Progress { call, status, sdp, .. } => self.progress(&call, status, sdp),
             ua::Event::Answered { call, sdp, .. } | ua::Event::Confirmed { call, sdp } => {
@@ -115,22 +131,6 @@ impl CallList {
                 self.finish();
             }
         }
-    }
-
-    fn incoming(
-        &mut self,
-        id: String,
-        from: RemoteParty,
-        offer: Option<String>,
-        headers: Vec<(String, String)>,
-        now: Millis,
-    ) {
-        let display_name = from.display_name.as_deref().map(readable);
-        let remote_held = offer.as_deref().is_some_and(sdp::is_hold);
-        let mut call = Call::incoming(id, from.number, display_name, offer.into(), now);
-        call.remote_held = remote_held;
-        call.headers = headers;
-        self.calls.push(call);
     }
 
     fn progress(&mut self, dialog: &str, status: u16, answer: Option<String>) {
@@ -422,6 +422,11 @@ impl CallList {
             !call.is_ended() && call.replacement.as_ref().is_some_and(|replacement| replacement.dialog == dialog)
         })
     }
+}
+
+/// Of somebody else's text.
+pub(super) fn with_readable_name(party: RemoteParty) -> RemoteParty {
+    RemoteParty { display_name: party.display_name.as_deref().map(readable), ..party }
 }
 
 pub(super) fn registration_failure(failure: ua::RegisterFailure) -> RegistrationFailure {

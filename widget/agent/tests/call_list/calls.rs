@@ -88,6 +88,8 @@ fn an_incoming_call_has_the_header_fields_of_its_caller() {
         from: ua::RemoteParty::default(),
         offer: Some("offer".into()),
         replaces: None,
+        diverted_from: None,
+        auto_answer_ms: None,
         headers: vec![("X-Queue".into(), "Sales\u{202e}".into())],
     });
     let shown = phone.call_snapshot(1, "c1");
@@ -285,6 +287,8 @@ fn an_invite_without_an_offer_is_answered_with_our_offer() {
         from: ua::RemoteParty::default(),
         offer: None,
         replaces: None,
+        diverted_from: None,
+        auto_answer_ms: None,
         headers: Vec::new(),
     });
     phone.answer(1, "c1", OtherCalls::Hold);
@@ -343,4 +347,27 @@ fn each_digit_is_sent_in_its_own_info_and_invalid_ones_are_refused() {
         .collect();
     assert_eq!(bodies, ["Signal=4\r\nDuration=160\r\n", "Signal=#\r\nDuration=160\r\n"]);
     assert_eq!(phone.event_names(1), ["refused: BAD_DIGIT"]);
+}
+
+#[test]
+fn digits_for_a_call_on_hold_are_refused() {
+    let mut phone = TestCallList::in_call();
+    phone.hold(1, "c1", true);
+    phone.clear_output();
+    phone.send(1, ToAgent::Digits { call: "c1".into(), digits: "4".into() });
+    assert!(phone.commands().is_empty());
+    assert_eq!(phone.event_names(1), ["refused: ON_HOLD"]);
+}
+
+#[test]
+fn a_call_beyond_the_limit_is_missed_in_every_page() {
+    let mut phone = TestCallList::in_call();
+    phone.attach(2, "b");
+    phone.clear_output();
+    let from = ua::RemoteParty { number: "103".into(), ..ua::RemoteParty::default() };
+    phone.event(ua::Event::Missed { call: "m1".into(), from, diverted_from: None });
+    for port in [1, 2] {
+        assert_eq!(phone.event_names(port), ["missed 103: All lines busy"]);
+    }
+    assert!(phone.snapshots(1).is_empty(), "it is no call of the list");
 }

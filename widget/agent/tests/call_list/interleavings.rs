@@ -4,6 +4,7 @@
 //! - at most one call has the voice, in the agent's state and in what the pages have applied of it;
 //! - a call that the person holds has no voice from that moment, and a call has none while its far end
 //!   believes to be on hold;
+//! - a call that is answered by itself interrupts no other one;
 //! - a page gets the end of a call once for each start (it may take the call over later), and nothing is sent for a call
 //!   that is over;
 //! - at the end, when everybody answers, no exchange is open, no wish is lost, and every call can end.
@@ -18,6 +19,7 @@ use bitcall_wire::agent_protocol::{
     AgentEvent, AgentSnapshot, CallOptions, CallState, HoldState, MediaDirection, MediaError, MediaReply, MediaRequest,
     MediaState, OtherCalls, SipAccount, ToAgent, ToPage,
 };
+use bitcall_wire::config::CallBehavior;
 use proptest::prelude::*;
 
 use crate::test_call_list::account;
@@ -116,7 +118,8 @@ impl World {
         self.next_port += 1;
         self.pages.push(Page { port, ..Page::default() });
         self.send(port, ToAgent::Attach { page: format!("page{port}"), visible: true });
-        let account = SipAccount { max_sessions: 0, ..account() };
+        let calls = CallBehavior { auto_answer: true, ..CallBehavior::default() };
+        let account = SipAccount { max_sessions: 0, calls, ..account() };
         self.send(port, ToAgent::SignIn { account: Box::new(account) });
     }
 
@@ -295,6 +298,8 @@ impl World {
                     from: ua::RemoteParty::default(),
                     offer,
                     replaces: None,
+                    diverted_from: None,
+                    auto_answer_ms: b.is_multiple_of(3).then_some(u64::from(b) * 10),
                     headers: Vec::new(),
                 });
             }
@@ -380,11 +385,27 @@ impl World {
             ToPage::Event { event: AgentEvent::CallEnded { call, .. } } => {
                 assert!(page.known.remove(&call.id), "the end of {} is told twice", call.id);
             }
+            ToPage::Event { event: AgentEvent::AutoAnswerDue { call } } => self.tone_played(port, &call),
             ToPage::Event { .. } | ToPage::Log { .. } => {}
         }
         for call in silenced {
             self.send(port, ToAgent::Silenced { call, revision });
         }
+    }
+
+    /// A call that is answered by itself interrupts no other one.
+    fn tone_played(&mut self, port: PortId, call: &str) {
+        let is_busy = self
+            .snapshot
+            .calls
+            .iter()
+            .any(|other| other.id != call && !matches!(other.state, CallState::Incoming | CallState::Ended { .. }));
+        let is_ringing = |world: &World| {
+            world.snapshot.calls.iter().any(|other| other.id == call && other.state == CallState::Incoming)
+        };
+        let rang = is_ringing(self);
+        self.send(port, ToAgent::AutoAnswer { call: call.to_owned() });
+        assert!(!rang || !is_busy || is_ringing(self), "{call} was answered during another call");
     }
 
     /// The page replies to its oldest request; one in eight fails.
@@ -495,7 +516,15 @@ impl World {
             self.add_dialog(call.clone(), DialogState::Ringing { offered }, String::new());
             let offer = offered.then(|| "v=0".to_owned());
             let from = ua::RemoteParty { number: "500".into(), ..ua::RemoteParty::default() };
-            self.event(Event::Incoming { call, from, offer, replaces: Some(replaced), headers: Vec::new() });
+            self.event(Event::Incoming {
+                call,
+                from,
+                offer,
+                replaces: Some(replaced),
+                diverted_from: None,
+                auto_answer_ms: None,
+                headers: Vec::new(),
+            });
         }
     }
 

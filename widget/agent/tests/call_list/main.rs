@@ -5,6 +5,7 @@
 
 mod accounts;
 mod agent_with_server;
+mod auto_answer;
 mod calls;
 mod far_end;
 mod hold;

@@ -147,6 +147,8 @@ fn replaced(phone: &mut TestCallList, offer: Option<&str>) {
         from: party("500"),
         offer: offer.map(str::to_owned),
         replaces: Some("c1".into()),
+        diverted_from: None,
+        auto_answer_ms: None,
         headers: Vec::new(),
     });
 }

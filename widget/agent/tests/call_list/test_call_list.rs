@@ -20,6 +20,7 @@ pub fn account() -> SipAccount {
         dtmf: Dtmf::default(),
         max_sessions: 2,
         calls: CallBehavior::default(),
+        caller_id_headers: Vec::new(),
     }
 }
 
@@ -121,11 +122,18 @@ impl TestCallList {
     }
 
     pub fn incoming(&mut self, call: &str, number: &str) {
+        self.incoming_with_auto_answer(call, number, None);
+    }
+
+    /// The caller asks that the call is answered by itself.
+    pub fn incoming_with_auto_answer(&mut self, call: &str, number: &str, auto_answer_ms: Option<u64>) {
         self.event(ua::Event::Incoming {
             call: call.into(),
             from: ua::RemoteParty { number: number.into(), ..ua::RemoteParty::default() },
             offer: Some("their offer".into()),
             replaces: None,
+            diverted_from: None,
+            auto_answer_ms,
             headers: Vec::new(),
         });
     }
@@ -239,6 +247,9 @@ impl TestCallList {
                 AgentEvent::CallStarted { .. } => "started".into(),
                 AgentEvent::CallIncoming { .. } => "incoming".into(),
                 AgentEvent::CallAnswered { .. } => "answered".into(),
+                AgentEvent::CallerIdTaken { taken } => format!("{} takes {:?}", taken.server, taken.header),
+                AgentEvent::CallMissed { call, cause } => format!("missed {}: {}", call.number, cause.text),
+                AgentEvent::AutoAnswerDue { .. } => "auto-answer due".into(),
                 AgentEvent::Registered { .. } => "registered".into(),
                 AgentEvent::Unregistered { .. } => "unregistered".into(),
                 AgentEvent::CallUpdated { call } => format!("updated: {}", call.number),

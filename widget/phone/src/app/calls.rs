@@ -7,11 +7,12 @@ use bitcall_wire::agent_protocol::{
     AgentEvent, AgentSnapshot, CallDirection, CallEndCause, CallId, CallOptions, CallSnapshot, HoldState,
     RegistrationStatus, ToPage,
 };
+use bitcall_wire::call_headers;
 use bitcall_wire::host_protocol::definition::{CallRequest, code};
 use bitcall_wire::host_protocol::{
-    CallEndedPayload, CallRef, CallUpdatedPayload, EmptyPayload, FromPhone, HostEvent, PhoneError,
+    CallEndedPayload, CallIncomingPayload, CallRef, CallUpdatedPayload, EmptyPayload, FromPhone, HostEvent, PhoneError,
 };
-use bitcall_wire::number;
+use bitcall_wire::number::{self, Dialled};
 use bitcall_wire::small_map::SmallMap;
 
 use super::App;
@@ -100,12 +101,7 @@ impl App {
             }
             UserAction::TakeOver(call) => self.with_agent(|agent| agent.take_over(&call)),
             UserAction::SwapTo(call) => self.swap_to(&call),
-            UserAction::Digit(call, digit) => {
-                if let Some(media) = self.media() {
-                    media.digit(&call, digit);
-                }
-                ui.digits.update(|digits| digits.push(digit));
-            }
+            UserAction::Digits(call, typed) => self.send_digits(&call, &typed),
             UserAction::ToggleKeypad => {
                 ui.clips_open.set(false);
                 ui.keypad_open.set(!ui.keypad_open.get_untracked());
@@ -133,14 +129,18 @@ impl App {
     /// `call()` by the host page.
     pub(super) fn host_call(self: &Rc<Self>, call: CallRequest, id: RequestId) {
         let ui = self.ui;
-        let number = match number::call_target(&call.number) {
-            Ok(number) => number,
+        let dialled = match number::dialled(&call.number) {
+            Ok(dialled) => dialled,
             Err(text) => return self.answer(id, Err(PhoneError::with(code::BAD_NUMBER, &text))),
         };
+        let headers = call.headers.clone().unwrap_or_default();
+        if let Err(text) = call_headers::check(&headers) {
+            return self.answer(id, Err(PhoneError::with(code::BAD_HEADERS, &text)));
+        }
         self.tell(&FromPhone::Show(EmptyPayload {}));
         if self.can_call() {
             ui.tab.set(Tab::Keypad);
-            self.place_call(&number, CallOptions { caller_id: call.caller_id, ..CallOptions::default() });
+            self.place_call(&dialled, CallOptions { caller_id: call.caller_id, headers, consults_for: None });
             self.answer(id, Ok(()));
         } else {
             // Not registered yet, usually right after sign-in. Meanwhile the number field shows what will
@@ -208,8 +208,8 @@ impl App {
             }
             return;
         }
-        let number = match number::call_target(&typed) {
-            Ok(number) => number,
+        let dialled = match number::dialled(&typed) {
+            Ok(dialled) => dialled,
             Err(text) => return ui.number_error.set(Some(text)),
         };
         if !self.can_call() {
@@ -217,21 +217,34 @@ impl App {
             ui.number_error.set(Some(format!("No call possible: {}.", as_clause(status.trim_end_matches('…')))));
             return;
         }
-        self.place_call(&number, CallOptions::default());
+        self.place_call(&dialled, CallOptions::default());
     }
 
-    pub(super) fn place_call(self: &Rc<Self>, number: &str, options: CallOptions) {
+    pub(super) fn place_call(self: &Rc<Self>, dialled: &Dialled, options: CallOptions) {
         // Before anything is rendered again.
         self.with_agent(|agent| {
-            agent.call(number, options);
+            let call = agent.call(&dialled.target, options);
+            if let Some(media) = self.media() {
+                media.send_after_answer(&call, &dialled.digits);
+            }
         });
         let ui = self.ui;
         ui.microphone_error.set(None);
         ui.number_error.set(None);
         ui.ended.set(None);
-        ui.last_number.set(Some(number.to_owned()));
+        ui.last_number.set(Some(dialled.target.clone()));
         ui.digits.set(String::new());
         ui.keypad_open.set(false);
+    }
+
+    fn send_digits(&self, call: &str, typed: &str) {
+        let ui = self.ui;
+        let sent = number::sent_digits(typed).and_then(|digits| {
+            let call = ui.snapshot.with_untracked(|snapshot| find_call(snapshot, call).cloned());
+            let (Some(media), Some(call)) = (self.media(), call) else { return Ok(()) };
+            media.press_digits(&call, &digits).map_err(str::to_owned)
+        });
+        ui.call_notice.set(sent.err());
     }
 
     /// Prepares an offer when the dialer is visible and the person interacts with the page.
@@ -328,14 +341,19 @@ impl App {
             }
             AgentEvent::CallIncoming { call } => {
                 if self.calls.notified.borrow_mut().insert(&call) {
-                    self.emit(&HostEvent::CallIncoming(call_ref(&call)));
+                    let headers = call_headers::joined(&call.headers);
+                    let (diverted_from, call) = (call.diverted_from.clone(), call_ref(&call));
+                    self.emit(&HostEvent::CallIncoming(CallIncomingPayload { call, headers, diverted_from }));
                 }
                 if self.is_registered() && self.is_at_sign_in() {
                     self.show_phone();
                 }
             }
+            AgentEvent::AutoAnswerDue { call } => self.auto_answer(call),
             AgentEvent::CallAnswered { call } => {
-                if call.hold == HoldState::None {
+                if call.auto_answer {
+                    ui.announcement.set(format!("Answered automatically: {}", caller(&call)));
+                } else if call.hold == HoldState::None {
                     ui.announcement.set(format!("Connected with {}", caller(&call)));
                 } else {
                     // It was answered during another conversation.
@@ -344,6 +362,14 @@ impl App {
                     ui.call_notice.set(Some(text));
                 }
                 self.emit(&HostEvent::CallAnswered(call_ref(&call)));
+            }
+            AgentEvent::CallMissed { call, cause } => {
+                let text = format!("Missed a call from {}: all lines are busy.", caller(&call));
+                ui.announcement.set(text.clone());
+                ui.call_notice.set(Some(text));
+                self.add_recent(&RecentCall::of(&call, &cause, 0));
+                self.calls.missed.set(self.calls.missed.get().saturating_add(1));
+                self.notify_badge();
             }
             AgentEvent::CallUpdated { call } => {
                 ui.announcement.set(format!("The other side is now {}", caller(&call)));
@@ -364,6 +390,7 @@ impl App {
             // Reported from the snapshots, which a page that attaches late receives as well.
             AgentEvent::Registered { .. } | AgentEvent::Unregistered { .. } => {}
             AgentEvent::Ha1 { ha1 } => self.adopt_ha1(ha1),
+            AgentEvent::CallerIdTaken { taken } => self.keep_caller_id_header(taken),
             AgentEvent::PasswordNeeded { call } => self.ask_for_password(call.as_deref()),
             // The banner shows it, with the remedy.
             AgentEvent::Refused { code, .. } if code.starts_with("MICROPHONE_") => {}
@@ -384,6 +411,17 @@ impl App {
                 ui.call_notice.set((!held).then(|| text.to_owned()));
             }
         }
+    }
+
+    fn auto_answer(self: &Rc<Self>, call: CallId) {
+        let Some(media) = self.media() else { return };
+        self.ui.tab.set(Tab::Keypad);
+        let app = Rc::clone(self);
+        wasm_bindgen_futures::spawn_local(async move {
+            if media.play_auto_answer_tone().await {
+                app.with_agent(|agent| agent.auto_answer(&call));
+            }
+        });
     }
 
     fn handle_ended(self: &Rc<Self>, call: &CallSnapshot, cause: &CallEndCause, duration: u64) {

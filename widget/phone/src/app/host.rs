@@ -108,11 +108,13 @@ impl App {
     }
 
     pub(super) fn notify_badge(&self) {
-        let (ringing, in_call) = self
-            .ui
-            .snapshot
-            .with_untracked(|snapshot| (incoming_call(snapshot).is_some(), focused_call(snapshot).is_some()));
-        self.tell(&FromPhone::Badge(LauncherBadge { missed: self.calls.missed.get(), ringing, in_call }));
+        let badge = self.ui.snapshot.with_untracked(|snapshot| LauncherBadge {
+            missed: self.calls.missed.get(),
+            ringing: incoming_call(snapshot).is_some(),
+            in_call: focused_call(snapshot).is_some(),
+            muted: focused_call(snapshot).is_some_and(|call| call.muted),
+        });
+        self.tell(&FromPhone::Badge(badge));
     }
 
     /// Tells the host state and badge whenever the agent's snapshots change them.
@@ -136,18 +138,23 @@ impl App {
                 app.tell(&FromPhone::State(state));
             }
         });
-        let ringing = selector(move || {
+        let shown = selector(move || {
             ui.snapshot.with(|snapshot| {
-                (incoming_call(snapshot).map(crate::screens::caller), focused_call(snapshot).is_some())
+                let muted = focused_call(snapshot).map(|call| call.muted);
+                (incoming_call(snapshot).map(crate::screens::caller), muted)
             })
         });
         let app = Rc::downgrade(self);
         create_effect(move || {
-            let (caller, _) = ringing.get_clone();
+            let (caller, muted) = shown.get_clone();
             let Some(app) = app.upgrade() else { return };
             app.notify_badge();
             if let Some(document) = page::document() {
-                let title = caller.as_ref().map_or_else(|| "Phone".to_owned(), |name| format!("Incoming call: {name}"));
+                let title = match (&caller, muted) {
+                    (Some(name), _) => format!("Incoming call: {name}"),
+                    (None, Some(true)) => "Muted · Phone".to_owned(),
+                    (None, _) => "Phone".to_owned(),
+                };
                 document.set_title(&title);
             }
             if let Some(name) = caller {

@@ -179,19 +179,32 @@ impl App {
                     list.push(call);
                 }
             }),
+            MediaNotice::DigitSent { call, digit } => {
+                if self.is_shown(&call) {
+                    ui.digits.update(|digits| digits.push(digit));
+                }
+            }
+            MediaNotice::DigitsWait { call, rest } => {
+                if self.is_shown(&call) {
+                    ui.keypad_open.set(true);
+                    ui.call_notice.set(Some(format!("Press any key to send {rest}.")));
+                }
+            }
             MediaNotice::ClipEnded { call } => self.clip_ended(&call),
             MediaNotice::MicrophoneBack => ui.microphone_error.set(None),
             MediaNotice::Devices(devices) => ui.devices.set(device_options(devices)),
             MediaNotice::Levels { call, microphone, remote } => {
                 let levels = MeterBars::new(microphone, remote);
-                let shown =
-                    ui.snapshot.with_untracked(|snapshot| focused_call(snapshot).is_some_and(|shown| shown.id == call));
-                if shown && ui.levels.get_untracked() != levels {
+                if self.is_shown(&call) && ui.levels.get_untracked() != levels {
                     ui.levels.set(levels);
                 }
             }
             MediaNotice::SoundBlocked(blocked) => ui.sound_blocked.set(blocked),
         }
+    }
+
+    fn is_shown(&self, call: &str) -> bool {
+        self.ui.snapshot.with_untracked(|snapshot| focused_call(snapshot).is_some_and(|shown| shown.id == call))
     }
 
     fn choose_device(&self, name: &str, id: String, choose: fn(&Media, Option<String>)) {

@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use bitcall_wire::agent_protocol::{
-    AgentSnapshot, CallEndCause, RealmHa1, RegistrationFailure, RegistrationFailureCode, RegistrationStatus, SipAccount,
+    AgentSnapshot, CallEndCause, RealmHa1, RegistrationFailure, RegistrationFailureCode, RegistrationStatus,
+    SipAccount, TakenCallerId,
 };
 use bitcall_wire::host_protocol::{HostEvent, RegisteredPayload, UnregisteredPayload};
 
@@ -20,6 +21,9 @@ use crate::ui::{Screen, Tab, focused_call, is_engaged};
 
 /// How long the skeleton may stay while the server is asked. People perceive less than 100 ms as instant.
 const SKELETON_TIMEOUT_MS: i32 = 80;
+
+/// Storage key of the header fields from which SIP servers have taken caller IDs.
+const CALLER_ID_HEADERS_KEY: &str = "caller-id-headers";
 
 impl App {
     /// After `BITCALL_INIT`: signs in, or shows the form.
@@ -196,6 +200,16 @@ impl App {
         }
     }
 
+    /// Other tabs write to the list as well.
+    pub(super) fn keep_caller_id_header(&self, taken: TakenCallerId) {
+        self.with_tenant(|tenant| {
+            let mut list: Vec<TakenCallerId> = tenant.storage.get(CALLER_ID_HEADERS_KEY).unwrap_or_default();
+            list.retain(|other| other.server != taken.server && tenant.config.wss.contains(&other.server));
+            list.push(taken);
+            tenant.storage.set(CALLER_ID_HEADERS_KEY, &list);
+        });
+    }
+
     pub(super) fn account(&self) -> Option<SipAccount> {
         self.account_of(self.ui.signed_in_as.get_clone_untracked()?)
     }
@@ -211,6 +225,7 @@ impl App {
             dtmf: tenant.config.sip.dtmf,
             max_sessions: tenant.config.capabilities.max_sessions,
             calls: tenant.config.behavior.calls,
+            caller_id_headers: tenant.storage.get(CALLER_ID_HEADERS_KEY).unwrap_or_default(),
         })
     }
 

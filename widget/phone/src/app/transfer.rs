@@ -5,7 +5,7 @@ use std::rc::Rc;
 use bitcall_wire::agent_protocol::{CallId, CallOptions, TransferStatus};
 use bitcall_wire::host_protocol::definition::code;
 use bitcall_wire::host_protocol::{HostEvent, PhoneError, TransferPayload, TransferPhase};
-use bitcall_wire::number;
+use bitcall_wire::number::{self, Dialled};
 
 use super::App;
 use crate::ui::{UserAction, find_call, focused_call};
@@ -41,14 +41,20 @@ impl App {
             return;
         };
         let typed = ui.number.get_clone_untracked();
-        let number = match number::call_target(&typed) {
-            Ok(number) => number,
+        // Digits to send after the answer need a call of our own.
+        let dialled = if ask_first {
+            number::dialled(&typed)
+        } else {
+            number::call_target(&typed).map(|target| Dialled { target, digits: String::new() })
+        };
+        let dialled = match dialled {
+            Ok(dialled) => dialled,
             Err(text) => return ui.number_error.set(Some(text)),
         };
         self.show_transfer(false);
         ui.call_notice.set(None);
         if ask_first {
-            self.place_call(&number, CallOptions { consults_for: Some(call), ..CallOptions::default() });
+            self.place_call(&dialled, CallOptions { consults_for: Some(call), ..CallOptions::default() });
         } else {
             self.with_agent(|agent| agent.transfer(&call, typed.trim()));
         }

@@ -14,6 +14,7 @@ use bitcall_wire::agent_protocol::{
 use wasm_bindgen_futures::spawn_local;
 use web_sys::MediaStreamTrack;
 
+use super::call_digits::CallDigits;
 use super::microphone::MediaFailure;
 use super::outgoing_audio::OutgoingAudio;
 use super::peer_connection::{PeerConnection, other_error};
@@ -44,6 +45,7 @@ pub struct CallMedia {
     /// The far end's last offer is answered here, and nothing else happened since: it may still withdraw it.
     withdrawable: RefCell<Option<Withdrawable>>,
     outgoing: Rc<OutgoingAudio>,
+    digits: Rc<CallDigits>,
     /// The first offer, created before it was requested.
     prepared: RefCell<Option<Result<String, MediaFailure>>>,
     tasks: RefCell<VecDeque<MediaTask>>,
@@ -67,6 +69,7 @@ impl CallMedia {
         Rc::new(CallMedia {
             call: call.to_owned(),
             outgoing: OutgoingAudio::new(call, Weak::clone(&media)),
+            digits: CallDigits::new(call, Weak::clone(&media)),
             media,
             connection: RefCell::default(),
             successor: RefCell::default(),
@@ -151,6 +154,10 @@ impl CallMedia {
 
     pub fn outgoing(&self) -> &Rc<OutgoingAudio> {
         &self.outgoing
+    }
+
+    pub fn digits(&self) -> &Rc<CallDigits> {
+        &self.digits
     }
 
     /// False where RFC 4733 was not negotiated.

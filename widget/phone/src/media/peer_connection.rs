@@ -19,16 +19,13 @@ use web_sys::{
 };
 
 use super::connection_state::media_state;
+use super::digit_queue::{DIGIT_MS, GAP_MS};
 use super::ice_gathering::IceGathering;
 use super::microphone::MediaFailure;
 use super::sdp::{AgreedForm, ConnectionForm, RemoteDescription};
 use super::speaker::ignore_rejection;
 use super::{Inner, codecs, sdp};
 use crate::browser::{EventListener, object};
-
-/// Duration of a DTMF digit. Common gateways detect 160 ms with a pause of 70 ms.
-const DTMF_TONE_MS: u32 = 160;
-const DTMF_GAP_MS: u32 = 70;
 
 pub struct PeerConnection {
     peer: RtcPeerConnection,
@@ -305,7 +302,7 @@ impl PeerConnection {
         }
         let mut digits = sender.tone_buffer();
         digits.push(digit);
-        sender.insert_dtmf_with_duration_and_inter_tone_gap(&digits, DTMF_TONE_MS, DTMF_GAP_MS);
+        sender.insert_dtmf_with_duration_and_inter_tone_gap(&digits, DIGIT_MS, GAP_MS);
         true
     }
 

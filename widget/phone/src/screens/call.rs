@@ -50,7 +50,7 @@ pub fn call(ui: Ui, id: &CallId) -> View {
                         .attr("dir", "ltr")
                         .attr("aria-label", "Digits sent")
                         .children(dynamic(move || ui.digits.get_clone())),
-                    keypad(false, move |digit| ui.dispatch(UserAction::Digit(id.clone(), digit))),
+                    keypad(false, move |digit| ui.dispatch(UserAction::Digits(id.clone(), digit.to_string()))),
                 ))
             }),
             dynamic(move || if elsewhere.get() { View::new() } else { question(ui, call, &question_id) }),
@@ -136,7 +136,12 @@ fn state(ui: Ui, call: Selector<Option<CallSnapshot>>, elsewhere: Selector<bool>
     let text = selector(move || {
         call.with(|call| match call {
             Some(_) if elsewhere.get() => "In another window".to_owned(),
-            Some(call) => state_text(call),
+            Some(call) => match state_text(call) {
+                text if text.is_empty() && ui.muted.with(|muted| muted.contains(&call.id)) => {
+                    "Your microphone is muted".to_owned()
+                }
+                text => text,
+            },
             None => String::new(),
         })
     });
@@ -373,6 +378,11 @@ pub fn subtitle(call: &CallSnapshot) -> Option<String> {
     (!number.is_empty() && number != title(call)).then_some(number)
 }
 
+/// For whom the caller has called.
+pub fn diverted_from(call: &CallSnapshot) -> Option<String> {
+    call.diverted_from.as_deref().map(|called| format!("for {}", format_number(called)))
+}
+
 fn state_text(call: &CallSnapshot) -> String {
     match &call.transfer {
         Some(transfer) if call.state == CallState::Active && !call.detached => {
@@ -398,6 +408,7 @@ fn state_words(call: &CallSnapshot) -> &'static str {
         (CallState::Active, HoldState::HeldHere) => "On hold. The other side did not accept it, but cannot hear you",
         (CallState::Active, HoldState::Resuming) => "Resuming…",
         (CallState::Active, HoldState::None) if call.remote_held => "The other side has put you on hold",
+        (CallState::Active, HoldState::None) if call.auto_answer => "Answered automatically",
         // The timer is enough.
         (CallState::Active, HoldState::None) => "",
     }

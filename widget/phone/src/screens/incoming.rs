@@ -3,7 +3,7 @@
 use bitcall_wire::agent_protocol::{CallId, OtherCalls};
 use sycamore::prelude::*;
 
-use super::call::{subtitle, title};
+use super::call::{diverted_from, subtitle, title};
 use super::elements::*;
 use crate::icons::{Icon, icon};
 use crate::selector::selector;
@@ -16,7 +16,9 @@ pub fn incoming(ui: Ui, id: &CallId) -> View {
     let call = ui.call(id);
     let who = selector(move || {
         call.with(|call| {
-            call.as_ref().map(|call| (title(call), subtitle(call), call.display_name.clone())).unwrap_or_default()
+            call.as_ref()
+                .map(|call| (title(call), subtitle(call), call.display_name.clone(), diverted_from(call)))
+                .unwrap_or_default()
         })
     });
     let others =
@@ -35,9 +37,9 @@ pub fn incoming(ui: Ui, id: &CallId) -> View {
                 n => format!("Incoming · {} call", ordinal(n + 1)),
             })),
             dynamic(move || {
-                let (title, subtitle, name) = who.get_clone();
-                let second: View = match subtitle {
-                    Some(number) => p().class("person-number").children(bdi().children(number)).into(),
+                let (title, subtitle, name, diverted_from) = who.get_clone();
+                let line = |text: Option<String>| match text {
+                    Some(text) => p().class("person-number").children(bdi().children(text)).into(),
                     None => View::new(),
                 };
                 div().class("person ringing").children((
@@ -45,7 +47,8 @@ pub fn incoming(ui: Ui, id: &CallId) -> View {
                     h1().class(if title.chars().count() > 26 { "person-name long" } else { "person-name" })
                         .id("incoming-name")
                         .children(bdi().children(title)),
-                    second,
+                    line(subtitle),
+                    line(diverted_from),
                 ))
             }),
             dynamic(move || if others.get() == 0 { answers(ui, &id) } else { busy_answers(ui, &id) }),

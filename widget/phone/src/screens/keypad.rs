@@ -19,38 +19,40 @@ const KEYS: [(char, &str); 12] = [
     ('7', "PQRS"),
     ('8', "TUV"),
     ('9', "WXYZ"),
-    ('*', ""),
+    ('*', ","),
     ('0', "+"),
-    ('#', ""),
+    ('#', ";"),
 ];
 
-/// A key that is held this long enters its second character.
+/// A key of the dialer that is held this long enters its second character.
 const LONG_PRESS_MS: i32 = 450;
 
-/// `press` receives the key. With `plus`, holding 0 enters `+`.
-pub fn keypad(plus: bool, press: impl Fn(char) + Clone + 'static) -> View {
+/// `press` receives the key. In the dialer, holding 0 enters `+`, holding the star a pause, and holding the hash a wait.
+pub fn keypad(dials: bool, press: impl Fn(char) + Clone + 'static) -> View {
     div()
         .class("keypad")
         .attr("role", "group")
         .attr("aria-label", "Keys")
         // Numbers are written from left to right in every script.
         .attr("dir", "ltr")
-        .children(
-            KEYS.iter()
-                .map(|(digit, letters)| key(*digit, letters, plus && *digit == '0', press.clone()))
-                .collect::<Vec<View>>(),
-        )
+        .children(KEYS.iter().map(|(digit, letters)| key(*digit, letters, dials, press.clone())).collect::<Vec<View>>())
         .into()
 }
 
-fn key(digit: char, letters: &'static str, plus: bool, press: impl Fn(char) + Clone + 'static) -> View {
+fn key(digit: char, letters: &'static str, dials: bool, press: impl Fn(char) + Clone + 'static) -> View {
     let name = match digit {
         '*' => "Star".to_owned(),
         '#' => "Hash".to_owned(),
         digit => digit.to_string(),
     };
     let shown = if digit == '*' { '∗' } else { digit };
-    let letters = if digit == '0' && !plus { "" } else { letters };
+    let second = match digit {
+        '0' => Some('+'),
+        '*' => Some(','),
+        '#' => Some(';'),
+        _ => None,
+    };
+    let letters = if second.is_some() && !dials { "" } else { letters };
     let long_press = Rc::new(LongPress::default());
     let key = button()
         .class(if digit.is_ascii_digit() { "key" } else { "key sign" })
@@ -69,9 +71,9 @@ fn key(digit: char, letters: &'static str, plus: bool, press: impl Fn(char) + Cl
         }
     };
     let key = key.on_press(click);
-    if !plus {
+    let Some(second) = second.filter(|_| dials) else {
         return key.into();
-    }
+    };
     let down = {
         let long_press = Rc::clone(&long_press);
         move |_| {
@@ -79,7 +81,7 @@ fn key(digit: char, letters: &'static str, plus: bool, press: impl Fn(char) + Cl
             let (fired, press) = (Rc::clone(&long_press), press.clone());
             *long_press.timer.borrow_mut() = Some(BrowserTimer::after(LONG_PRESS_MS, move || {
                 fired.done.set(true);
-                press('+');
+                press(second);
             }));
         }
     };

@@ -1,6 +1,6 @@
 //! The list of recent calls by day. A tap calls again, or puts a wrong number into the field.
 
-use bitcall_wire::agent_protocol::CallDirection;
+use bitcall_wire::agent_protocol::{CallDirection, LINES_BUSY};
 use sycamore::prelude::*;
 use sycamore::web::bind;
 
@@ -73,6 +73,7 @@ fn entry(ui: Ui, call: RecentCall, zone: LocalClock) -> View {
     let shown = format_number(&call.number);
     let title = call.name.clone().unwrap_or_else(|| shown.clone());
     let kind = match (call.direction, missed) {
+        (_, true) if call.cause == LINES_BUSY => "Missed · all lines were busy".to_owned(),
         (_, true) => "Missed".to_owned(),
         (CallDirection::Inbound, _) if !call.answered => call.cause.clone(),
         (CallDirection::Inbound, _) => format!("Incoming · {}", time::format_duration(call.seconds)),
@@ -80,6 +81,10 @@ fn entry(ui: Ui, call: RecentCall, zone: LocalClock) -> View {
             format!("Outgoing · {}", time::format_duration(call.seconds))
         }
         (CallDirection::Outbound, _) => call.cause.clone(),
+    };
+    let kind = match &call.diverted_from {
+        Some(called) => format!("{kind} · for {}", format_number(called)),
+        None => kind,
     };
     let drawing = match call.direction {
         _ if missed => Icon::Missed,

@@ -34,7 +34,8 @@ pub struct ToneBurst {
 
 /// The tone for an incoming call that this page has to play.
 pub fn incoming_tone(snapshot: &AgentSnapshot, page: &str) -> Option<CallTone> {
-    let incoming = snapshot.calls.iter().any(|call| call.state == CallState::Incoming);
+    // One that is about to be answered by itself has a tone of its own.
+    let incoming = snapshot.calls.iter().any(|call| call.state == CallState::Incoming && !call.auto_answer);
     let busy = snapshot.calls.iter().any(|call| {
         matches!(
             call.state,
@@ -72,6 +73,19 @@ pub fn pattern(sound: CallTone) -> TonePattern {
             loudness: 0.08,
             decays: false,
         },
+    }
+}
+
+/// Two short rising tones: the microphone opens after them.
+pub fn auto_answer_tone() -> TonePattern {
+    let bursts = [(0.0, 659.26), (220.0, 987.77)];
+    TonePattern {
+        bursts: bursts
+            .map(|(start_ms, hertz)| ToneBurst { hertz: [hertz, hertz], start_ms, length_ms: 200.0 })
+            .to_vec(),
+        period_ms: 500,
+        loudness: 0.15,
+        decays: false,
     }
 }
 
@@ -125,6 +139,12 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_is_about_to_be_answered_by_itself_does_not_ring() {
+        let due = CallSnapshot { auto_answer: true, ..call("1", None, CallState::Incoming) };
+        assert_eq!(incoming_tone(&state(Some("a"), vec![due]), "a"), None);
+    }
+
+    #[test]
     fn a_call_during_a_call_beeps_instead_of_ringing() {
         let snapshot =
             state(Some("a"), vec![call("1", Some("a"), CallState::Active), call("2", None, CallState::Incoming)]);
@@ -141,7 +161,7 @@ mod tests {
     #[test]
     fn every_tone_ends_before_it_repeats() {
         let tones = [CallTone::RingTone, CallTone::CallWaiting, CallTone::Ringback].map(pattern);
-        for pattern in tones.into_iter().chain([hold_melody()]) {
+        for pattern in tones.into_iter().chain([hold_melody(), auto_answer_tone()]) {
             let end = pattern.bursts.iter().map(|burst| burst.start_ms + burst.length_ms).fold(0.0, f32::max);
             assert!(f64::from(end) <= f64::from(pattern.period_ms), "{pattern:?}");
         }

@@ -118,6 +118,7 @@ impl UaContext {
         };
         let credential_store = CredentialStore::new(&config);
         config.secret = SipSecret::Ha1(Vec::new());
+        let caller_id_headers = std::mem::take(&mut config.caller_id_headers);
         Self {
             config,
             random,
@@ -130,7 +131,7 @@ impl UaContext {
             client_requests: Vec::new(),
             server_transactions: Vec::new(),
             server: String::new(),
-            caller_id_headers: Vec::new(),
+            caller_id_headers,
             outputs: VecDeque::new(),
         }
     }
@@ -174,8 +175,27 @@ impl UaContext {
 
     /// The present server took a caller ID from this header field.
     pub(super) fn remember_caller_id_header(&mut self, header: CallerIdHeader) {
-        self.caller_id_headers.retain(|(server, _)| *server != self.server);
-        self.caller_id_headers.push((self.server.clone(), header));
+        let server = self.server.clone();
+        if self.note_caller_id_header(header) {
+            self.emit(Event::CallerIdTaken { server, header });
+        }
+    }
+
+    /// No caller ID is tried in another header field because of a bare 403 of the present server. False if `header` is
+    /// known already.
+    pub(super) fn note_caller_id_header(&mut self, header: CallerIdHeader) -> bool {
+        let known = (self.server.clone(), header);
+        if self.caller_id_headers.contains(&known) {
+            return false;
+        }
+        self.caller_id_headers.retain(|(server, _)| *server != known.0);
+        self.caller_id_headers.push(known);
+        true
+    }
+
+    /// It is known from which header field the present server takes a caller ID, or that it takes none.
+    pub(super) fn knows_caller_id_header(&self) -> bool {
+        self.caller_id_headers.iter().any(|(server, _)| *server == self.server)
     }
 
     // Addresses.

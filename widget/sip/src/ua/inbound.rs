@@ -293,6 +293,7 @@ impl UserAgent {
                 Err(status) => return self.context.refuse(key, request, status, now),
             };
             if replaces.is_none() && !self.has_free_session() {
+                Call::miss(&mut self.context, request);
                 return self.context.refuse(key, request, 486, now);
             }
             if let Some(call) = Call::ring(&mut self.context, key, request, replaces, now) {

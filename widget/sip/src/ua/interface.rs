@@ -38,6 +38,8 @@ pub struct Config {
     pub referrals: ReferralPolicy,
     /// The header field that is tried first with a server; then the one that it took last.
     pub caller_id_header: CallerIdHeader,
+    /// What [`Event::CallerIdTaken`] has told of servers, as (URL, header field).
+    pub caller_id_headers: Vec<(String, CallerIdHeader)>,
     /// Value of `User-Agent` and `Server`; omitted if empty.
     pub product: String,
     pub timers: TimerConfig,
@@ -58,6 +60,7 @@ impl Config {
             redirects: RedirectPolicy::default(),
             referrals: ReferralPolicy::default(),
             caller_id_header: CallerIdHeader::default(),
+            caller_id_headers: Vec::new(),
             product: "Bitcall".into(),
             timers: TimerConfig::default(),
         }
@@ -239,12 +242,14 @@ pub enum Command {
     AnswerOffer { call: CallId, sdp: String },
     /// Reject the last [`Event::Offer`], e.g. with 488. The session does not change.
     RefuseOffer { call: CallId, status: u16 },
-    /// Send an INFO in the call, e.g. `application/dtmf-relay`. Yields [`Event::InfoAnswered`], in order.
+    /// Send an INFO in the call, e.g. `application/dtmf-relay`; before the answer to the far end that sends early media.
+    /// Yields [`Event::InfoAnswered`], in order.
     Info { call: CallId, content_type: String, body: String },
 }
 
 /// Output of the user agent: what the driver must do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "an output is carried out at once")]
 pub enum Output {
     /// Open a WebSocket with subprotocol `sip`; report `TransportConnected` or `TransportClosed`.
     Connect {
@@ -289,8 +294,24 @@ pub enum Event {
         /// Our call whose place this one takes (RFC 3891), e.g. after an attended transfer. Answer it at once, and
         /// hang the replaced one up then. No 180 was sent.
         replaces: Option<CallId>,
+        /// Whom the caller called before the call was diverted to us, e.g. a queue.
+        diverted_from: Option<RemoteParty>,
+        /// The caller asks that the call is answered by itself after this time. The driver decides.
+        auto_answer_ms: Option<u64>,
         /// `User-to-User` (RFC 7433) and what begins with `X-`, as (name, value).
         headers: Vec<(String, String)>,
+    },
+    /// This server takes a caller ID from this header field. Keep it for [`Config::caller_id_headers`].
+    CallerIdTaken {
+        server: String,
+        header: CallerIdHeader,
+    },
+    /// An incoming call was refused, because there are [`Config::max_sessions`] calls. No other event of it follows.
+    Missed {
+        call: CallId,
+        from: RemoteParty,
+        /// As of [`Event::Incoming`].
+        diverted_from: Option<RemoteParty>,
     },
     /// Outgoing: a provisional response above 100. `sdp` is a provisional answer.
     /// `early_dialog` is the To tag; it differs between the forks of a call.
@@ -471,8 +492,9 @@ impl RegisterFailureKind {
 /// What is special about an outgoing call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InviteOptions {
-    /// Caller ID to present: a number or name in our domain, or a URI. A server that refuses the call for it
-    /// (403, 433, or 488 with a Warning) gets it in the next header field, each once ([`CallerIdHeader`]).
+    /// Caller ID to present: a number or name in our domain, or a URI. A server that refuses the call for it (433, or 403
+    /// or 488 with a Warning) gets it in the next header field, each once ([`CallerIdHeader`]). A bare 403 may have any
+    /// reason: it is taken for that one only at once, and only from a server that has taken no caller ID so far.
     pub caller_id: Option<String>,
     /// The network must not tell who calls (`Privacy: id`, RFC 3325 §9.3).
     pub is_private: bool,

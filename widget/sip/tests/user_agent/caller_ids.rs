@@ -70,6 +70,64 @@ fn the_header_field_that_a_server_took_is_the_first_one_of_the_next_call() {
     assert_eq!(presented(&next), ("P-Asserted-Identity", "<sip:200@acme.test>".into()));
 }
 
+/// Many servers answer 403 to everything that they do not allow.
+#[test]
+fn a_bare_403_is_taken_for_the_caller_id_once_for_a_server_and_at_once() {
+    // Every form was refused: the next call is not tried again, except where the server says that it is for the caller ID.
+    let mut phone = TestUserAgent::registered();
+    let mut invite = call(&mut phone, "c", caller_id("100"));
+    for _ in 0..3 {
+        invite = refused(&mut phone, &invite, 403, |_| {}).unwrap();
+    }
+    assert!(refused(&mut phone, &invite, 403, |_| {}).is_none());
+    phone.ended("c");
+    let next = call(&mut phone, "d", caller_id("100"));
+    assert!(refused(&mut phone, &next, 403, |_| {}).is_none());
+    phone.ended("d");
+    let last = call(&mut phone, "e", caller_id("100"));
+    assert!(refused(&mut phone, &last, 403, |response| response.append(Header::Warning, "399 x \"caller\"")).is_some());
+
+    // The server has taken a caller ID before.
+    let mut phone = TestUserAgent::registered();
+    let invite = call(&mut phone, "c", caller_id("100"));
+    phone.reply_sdp(&invite, 200, ANSWER);
+    phone.request("ACK");
+    let next = call(&mut phone, "d", caller_id("100"));
+    assert!(refused(&mut phone, &next, 403, |_| {}).is_none());
+
+    // It rang.
+    let mut phone = TestUserAgent::registered();
+    let invite = call(&mut phone, "c", caller_id("100"));
+    phone.reply(&invite, 180, |_| {});
+    assert!(refused(&mut phone, &invite, 403, |_| {}).is_none());
+
+    // The person waits already.
+    let mut phone = TestUserAgent::registered();
+    let invite = call(&mut phone, "c", caller_id("100"));
+    phone.reply(&invite, 100, |_| {});
+    phone.wait(2_500);
+    assert!(refused(&mut phone, &invite, 403, |_| {}).is_none());
+}
+
+#[test]
+fn the_header_field_of_an_earlier_session_comes_first_and_a_new_one_is_told() {
+    let server = "wss://edge.test";
+    let mut phone = TestUserAgent::with(|config| {
+        config.servers = vec![server.into()];
+        config.caller_id_headers = vec![(server.into(), CallerIdHeader::RemotePartyId)];
+    });
+    phone.register();
+    let invite = call(&mut phone, "c", caller_id("100"));
+    assert_eq!(presented(&invite).0, "Remote-Party-ID");
+    let next = refused(&mut phone, &invite, 433, |_| {}).unwrap();
+    phone.reply_sdp(&next, 200, ANSWER);
+    phone.request("ACK");
+    phone.emits(&Event::CallerIdTaken { server: server.into(), header: CallerIdHeader::PAssertedIdentity });
+    let again = call(&mut phone, "d", caller_id("100"));
+    phone.reply_sdp(&again, 200, ANSWER);
+    phone.emits_no(|event| matches!(event, Event::CallerIdTaken { .. }));
+}
+
 #[test]
 fn a_refusal_for_another_reason_is_not_tried_again() {
     for (status, header, value) in

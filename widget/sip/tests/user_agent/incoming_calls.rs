@@ -1,7 +1,7 @@
 //! Incoming calls.
 
 use bitcall_sip::message::{Header, Request};
-use bitcall_sip::ua::{Command, Event};
+use bitcall_sip::ua::{Command, Event, RemoteParty};
 
 use crate::test_user_agent::{ANSWER, OFFER, TestUserAgent};
 
@@ -196,6 +196,11 @@ fn a_call_beyond_the_session_limit_is_answered_with_486() {
     phone.response(180);
     phone.remote_request("INVITE", 1, |request| request.set(Header::CallId, "incoming-2"));
     phone.response(486);
+    let missed = phone.event(|event| match event {
+        Event::Missed { from, .. } => Some(from.number.clone()),
+        _ => None,
+    });
+    assert_eq!(missed, "bob");
     // The session is free as soon as `Ended` was emitted.
     phone.command(Command::Reject { call, status: 603 });
     phone.response(603);
@@ -370,4 +375,66 @@ fn a_body_other_than_sdp_is_refused_with_415() {
     let mut phone = TestUserAgent::registered();
     phone.remote_request("INVITE", 1, |request| request.set_body("text/plain", b"hello"));
     assert_eq!(phone.response(415).value(Header::Accept), Some("application/sdp"));
+}
+
+/// An INVITE with these header fields: what is told of it.
+fn incoming_with(headers: &[(&str, &str)]) -> (Option<RemoteParty>, Option<u64>) {
+    let mut phone = TestUserAgent::registered();
+    phone.remote_request("INVITE", 1, |request| {
+        for (name, value) in headers {
+            request.append(*name, value);
+        }
+        request.set_body("application/sdp", OFFER.as_bytes());
+    });
+    phone.event(|event| match event {
+        Event::Incoming { diverted_from, auto_answer_ms, .. } => Some((diverted_from.clone(), *auto_answer_ms)),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_caller_may_ask_that_the_call_is_answered_by_itself() {
+    for (name, value, asked) in [
+        ("Call-Info", "<sip:gate.test>;answer-after=0", Some(0)),
+        ("Call-Info", "<http://x/icon>;purpose=icon, <sip:x>; Answer-After = \"5\"", Some(5_000)),
+        ("Call-Info", "<sip:x;answer-after=0>", None),
+        ("Call-Info", "answer-after=soon", None),
+        ("Call-Info", "<sip:x>;answer-after=99999999999999999999", None),
+        ("Alert-Info", "<http://gate.test>;info=alert-autoanswer", Some(0)),
+        ("Alert-Info", "<http://gate.test>;info=alert-autoanswer;answer-after=2", Some(2_000)),
+        ("Alert-Info", "info=Alert-AutoAnswer", Some(0)),
+        ("Alert-Info", "<http://gate.test>;info=alert-external", None),
+        ("Alert-Info", "<http://gate.test/info=alert-autoanswer>", None),
+        ("Alert-Info", "\";=<>,<", None),
+        ("Subject", "answer-after=0", None),
+    ] {
+        assert_eq!(incoming_with(&[(name, value)]).1, asked, "{name}: {value}");
+    }
+}
+
+#[test]
+fn a_diverted_call_tells_whom_the_caller_called() {
+    let who =
+        |headers: &[(&str, &str)]| incoming_with(headers).0.map(|party| party.display_name.unwrap_or(party.number));
+    let sales = ("Diversion", "\"Sales\" <sip:500@acme.test>;reason=no-answer");
+    let history = |value| ("History-Info", value);
+    for (headers, told) in [
+        (vec![], None),
+        (vec![sales], Some("Sales")),
+        // The newest comes first.
+        (vec![("Diversion", "<sip:502@acme.test>;reason=unknown"), sales], Some("Sales")),
+        (vec![("Diversion", "<sip:+49-30-1@gate.test;user=phone>;privacy=off")], Some("+49301")),
+        (vec![("Diversion", "<sip:500@acme.test>;privacy=full")], None),
+        (vec![("Diversion", "<sip:anonymous@anonymous.invalid>")], None),
+        (vec![("Diversion", "<sip:gate.test>")], None),
+        (vec![("Diversion", "<sip:anna@acme.test>")], None),
+        (vec![("Diversion", "nonsense<")], None),
+        // The oldest comes first.
+        (vec![history("<sip:500@acme.test>;index=1, <sip:anna@acme.test;cause=302>;index=1.1;rc=1")], Some("500")),
+        (vec![history("<sip:anna@acme.test>;index=1")], None),
+        (vec![history("<sip:500@acme.test?Privacy=history>;index=1"), history("<sip:anna@acme.test>;index=2")], None),
+        (vec![history("<sip:501@acme.test?Reason=SIP%3Bcause%3D302>;index=1"), sales], Some("Sales")),
+    ] {
+        assert_eq!(who(&headers).as_deref(), told, "{headers:?}");
+    }
 }

@@ -167,8 +167,9 @@ impl Simulation {
             | Event::IdentityChanged { call, .. }
             | Event::Message { call, .. }
             | Event::PasswordNeeded { call, .. }
-            | Event::InfoAnswered { call, .. } => call.clone(),
-            Event::Registration(_) | Event::Ha1 { .. } | Event::Dropped { .. } => return,
+            | Event::InfoAnswered { call, .. }
+            | Event::Missed { call, .. } => call.clone(),
+            Event::Registration(_) | Event::Ha1 { .. } | Event::CallerIdTaken { .. } | Event::Dropped { .. } => return,
         };
         assert!(!self.ended.contains(&call), "{event:?} after the end");
     }

@@ -3,7 +3,7 @@
 use bitcall_sip::message::Header;
 use bitcall_sip::ua::{Command, Event};
 
-use crate::test_user_agent::TestUserAgent;
+use crate::test_user_agent::{ANSWER, TestUserAgent};
 
 #[test]
 fn options_is_answered_with_our_capabilities() {
@@ -83,6 +83,61 @@ fn infos_are_sent_one_at_a_time() {
         phone.emits(&Event::InfoAnswered { call: "c".into(), status });
     }
     phone.sends_nothing();
+}
+
+fn digit(phone: &mut TestUserAgent, digit: &str) {
+    phone.command(Command::Info {
+        call: "c".into(),
+        content_type: "application/dtmf-relay".into(),
+        body: format!("Signal={digit}\r\n"),
+    });
+}
+
+/// An announcement before the answer asks for digits.
+#[test]
+fn an_info_before_the_answer_goes_to_the_far_end_that_sends_early_media() {
+    let mut phone = TestUserAgent::registered();
+    let invite = phone.invite();
+    phone.reply_as(&invite, 180, "rings", |_| {});
+    digit(&mut phone, "1");
+    phone.emits(&Event::InfoAnswered { call: "c".into(), status: 408 });
+    phone.sends_nothing();
+    phone.reply_as(&invite, 183, "plays", |response| response.set_body("application/sdp", ANSWER.as_bytes()));
+    digit(&mut phone, "2");
+    let info = phone.request("INFO");
+    assert_eq!(info.to().unwrap().tag(), Some("plays"));
+    assert_eq!(info.uri_text(), "sip:plays@far.test;transport=ws");
+    assert!(info.cseq().unwrap().number > invite.cseq().unwrap().number);
+    phone.reply_as(&info, 200, "plays", |_| {});
+    phone.emits(&Event::InfoAnswered { call: "c".into(), status: 200 });
+    phone.reply_as(&invite, 200, "plays", |response| response.set_body("application/sdp", ANSWER.as_bytes()));
+    assert_eq!(phone.request("ACK").cseq().unwrap().number, invite.cseq().unwrap().number);
+    digit(&mut phone, "3");
+    let next = phone.request("INFO");
+    assert_eq!(next.cseq().unwrap().number, info.cseq().unwrap().number + 1);
+}
+
+#[test]
+fn digits_for_an_announcement_are_not_sent_to_another_fork_that_answers() {
+    let mut phone = TestUserAgent::registered();
+    let invite = phone.invite();
+    phone.reply_as(&invite, 183, "plays", |response| response.set_body("application/sdp", ANSWER.as_bytes()));
+    digit(&mut phone, "1");
+    digit(&mut phone, "2");
+    let first = phone.request("INFO");
+    phone.reply_as(&invite, 200, "answers", |response| response.set_body("application/sdp", ANSWER.as_bytes()));
+    phone.request("ACK");
+    for _ in 0..2 {
+        phone.emits(&Event::InfoAnswered { call: "c".into(), status: 408 });
+    }
+    phone.sends_nothing();
+    digit(&mut phone, "3");
+    let third = phone.request("INFO");
+    assert_eq!(third.to().unwrap().tag(), Some("answers"));
+    phone.reply_as(&first, 481, "plays", |_| {});
+    phone.emits_no(|event| matches!(event, Event::InfoAnswered { .. } | Event::Ended { .. }));
+    phone.reply_as(&third, 200, "answers", |_| {});
+    phone.emits(&Event::InfoAnswered { call: "c".into(), status: 200 });
 }
 
 #[test]

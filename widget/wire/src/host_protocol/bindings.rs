@@ -159,6 +159,9 @@ fn type_of(schema: &Value) -> String {
     if let Some(values) = schema.get("enum").and_then(Value::as_array) {
         return union(values.iter().filter_map(Value::as_str));
     }
+    if let Some(values) = schema.get("additionalProperties").filter(|values| values.is_object()) {
+        return format!("Record<string, {}>", type_of(values));
+    }
     let kind = |name: &Value| match name.as_str() {
         Some("integer" | "number") => "number".to_owned(),
         Some(other) => other.to_owned(),
@@ -181,7 +184,8 @@ fn api(out: &mut String) {
         comment(out, 2, command.doc);
         let parameter = |p: &Parameter| {
             let mark = if p.kind == ParameterKind::RequiredText { "" } else { "?" };
-            format!("{}{mark}: string", camel_case(p.name))
+            let kind = if p.kind == ParameterKind::Fields { "Record<string, string>" } else { "string" };
+            format!("{}{mark}: {kind}", camel_case(p.name))
         };
         let mut list: Vec<String> = command.parameters.iter().map(parameter).collect();
         if !command.options.is_empty() {

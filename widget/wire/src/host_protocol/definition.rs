@@ -6,7 +6,12 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{CallEndedPayload, CallRef, CallUpdatedPayload, RegisteredPayload, TransferPayload, UnregisteredPayload};
+use crate::agent_protocol::CallHeader;
+
+use super::{
+    CallEndedPayload, CallIncomingPayload, CallRef, CallUpdatedPayload, RegisteredPayload, TransferPayload,
+    UnregisteredPayload,
+};
 
 /// A method of `window.BitcallWebphone` that the loader carries out itself.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +45,8 @@ pub enum ParameterKind {
     /// Text without white space around it. Without it the loader ignores the call of the method.
     RequiredText,
     Text,
+    /// An object whose values are text; sent as a list of [`CallHeader`]s.
+    Fields,
 }
 
 /// An event that a host page can listen to.
@@ -106,6 +113,10 @@ impl IsParameter for Option<String> {
     const KIND: ParameterKind = ParameterKind::Text;
 }
 
+impl IsParameter for Option<Vec<CallHeader>> {
+    const KIND: ParameterKind = ParameterKind::Fields;
+}
+
 macro_rules! commands {
     ($(
         $(#[doc = $doc:literal])*
@@ -160,12 +171,15 @@ macro_rules! commands {
 }
 
 commands! {
-    /// Places a call now, or as soon as the phone is registered. Without a number nothing happens.
+    /// Places a call now, or as soon as the phone is registered. Without a number nothing happens. Digits may follow the
+    /// number (`+49301234,,42#`); they are sent after the answer, `,` is a pause of two seconds, `;` waits for a key.
     call => Call(CallRequest) {
         number: String,
         ..options {
             /// Caller ID for this call only.
             caller_id: Option<String>,
+            /// Further header fields of the INVITE: `X-…` and `User-to-User` (RFC 7433), of one line each.
+            headers: Option<Vec<CallHeader>>,
         }
     }
 
@@ -210,7 +224,7 @@ events! {
     /// A call is being placed.
     "callStarted" "BITCALL_CALL_STARTED" CallStarted(CallRef),
     /// A call comes in.
-    "callIncoming" "BITCALL_CALL_INCOMING" CallIncoming(CallRef),
+    "callIncoming" "BITCALL_CALL_INCOMING" CallIncoming(CallIncomingPayload),
     "callAnswered" "BITCALL_CALL_ANSWERED" CallAnswered(CallRef),
     /// The other side has another number or name, e.g. after a transfer.
     "callUpdated" "BITCALL_CALL_UPDATED" CallUpdated(CallUpdatedPayload),
@@ -261,6 +275,7 @@ errors! {
         "Ask whoever runs the server. The phone tries again by itself, slowly.",
     // Of the phone.
     INVALID_COMMAND "The phone cannot read what {method}() gave it." "Look at the types in loader.d.ts.",
+    BAD_HEADERS "These header fields cannot be set." "Give X-… and User-to-User only, of one line each.",
     BAD_NUMBER "This is not a number that can be called." "Give a number, an extension or a SIP address.",
     NOT_REGISTERED "The phone is not registered." "Wait for the event `registered`, then call again.",
     UNKNOWN_CALL "There is no such call." "Take the callId from the events.",
@@ -388,8 +403,10 @@ mod tests {
 
     #[test]
     fn a_command_is_read_by_its_message_type() {
-        let call = CallRequest { number: "100".to_owned(), caller_id: Some("200".to_owned()) };
-        let payload = serde_json::json!({ "number": "100", "callerId": "200" });
+        let headers = Some(vec![CallHeader { name: "X-Ticket".to_owned(), value: "42".to_owned() }]);
+        let call = CallRequest { number: "100".to_owned(), caller_id: Some("200".to_owned()), headers };
+        let headers = serde_json::json!([{ "name": "X-Ticket", "value": "42" }]);
+        let payload = serde_json::json!({ "number": "100", "callerId": "200", "headers": headers });
         assert_eq!(read("BITCALL_CALL", payload), Some(Ok(Command::Call(call))));
         let active = Command::HangUp(HangUpRequest { call_id: None });
         assert_eq!(read("BITCALL_HANGUP", serde_json::json!({})), Some(Ok(active)));

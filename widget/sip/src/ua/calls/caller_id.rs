@@ -2,16 +2,23 @@
 //!
 //! Servers differ in which header field they take a caller ID from. One that refuses the call for it gets the
 //! next one, each once; the one that it took is used first from then on.
+//!
+//! 433 (RFC 5079), and a Warning with 403 or 488, say that it is for the caller ID. A bare 403 is what many servers answer to
+//! everything that they do not allow: it is tried as such only where nothing rang, within [`MAX_BARE_403_MS`] of the call,
+//! and once for a server: one that has taken a caller ID, or has refused it in every form, means something else.
 
 use serde::{Deserialize, Serialize};
 
 use super::super::context::UaContext;
-use super::super::interface::CallerIdHeader;
+use super::super::interface::{CallerIdHeader, Millis};
 use super::Call;
 use crate::header_values;
 use crate::message::{Header, Response};
 use crate::request_template::RequestTemplate;
 use crate::uri::escape_user;
+
+/// A person who waits for the first ring does not notice further tries within this time.
+const MAX_BARE_403_MS: u64 = 2_000;
 
 const ALL: [CallerIdHeader; 4] = [
     CallerIdHeader::PAssertedIdentity,
@@ -26,30 +33,50 @@ pub(super) struct CallerId {
     /// As name-addr.
     identity: String,
     tried: Vec<CallerIdHeader>,
+    placed_at: Millis,
 }
 
 impl Call {
     /// Sends the caller ID in the header field that comes first.
-    pub(super) fn add_caller_id(&mut self, context: &UaContext, caller_id: &str, template: &mut RequestTemplate) {
-        self.caller_id = Some(CallerId { identity: identity_of(context, caller_id), tried: Vec::new() });
+    pub(super) fn add_caller_id(
+        &mut self,
+        context: &UaContext,
+        caller_id: &str,
+        template: &mut RequestTemplate,
+        now: Millis,
+    ) {
+        let identity = identity_of(context, caller_id);
+        self.caller_id = Some(CallerId { identity, tried: Vec::new(), placed_at: now });
         self.try_next_caller_id_header(context, template);
     }
 
     /// The INVITE was refused: whether it is for the caller ID, and is to be sent again with the next header field.
     pub(super) fn retry_with_caller_id(
         &mut self,
-        context: &UaContext,
+        context: &mut UaContext,
         response: &Response,
         template: &mut RequestTemplate,
+        now: Millis,
     ) -> bool {
-        // Asterisk says by a 403 with a Reason that the called person has declined.
-        let is_meant = match response.status() {
-            403 => response.reasons().next().is_none(),
-            433 => true,
-            488 => response.has(Header::Warning),
-            _ => false,
+        let Some(placed_at) = self.caller_id.as_ref().map(|caller_id| caller_id.placed_at) else {
+            return false;
         };
-        is_meant && self.try_next_caller_id_header(context, template)
+        match response.status() {
+            433 => {}
+            403 | 488 if response.has(Header::Warning) => {}
+            // Asterisk says by a 403 with a Reason that the called person has declined.
+            403 if response.reasons().next().is_none() && self.invite_status == 100 => {
+                if context.knows_caller_id_header() || now.since(placed_at) > MAX_BARE_403_MS {
+                    return false;
+                }
+            }
+            _ => return false,
+        }
+        let is_sent = self.try_next_caller_id_header(context, template);
+        if !is_sent {
+            context.note_caller_id_header(context.config.caller_id_header);
+        }
+        is_sent
     }
 
     fn try_next_caller_id_header(&mut self, context: &UaContext, template: &mut RequestTemplate) -> bool {

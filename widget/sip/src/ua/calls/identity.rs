@@ -53,6 +53,27 @@ pub(super) fn asserted_party(message: &Headers) -> Option<RemoteParty> {
         })
 }
 
+/// Whom the caller called at first: the last of `Diversion` (RFC 5806 §4: the newest comes first), else the first of
+/// `History-Info` (RFC 7044 §5: the oldest comes first). None if that is `own`, or whoever diverted the call withholds it.
+pub(super) fn diverted_from(request: &Request, own: &str) -> Option<RemoteParty> {
+    let diversion = request.addresses(Header::Diversion).flatten().last();
+    let address = diversion.or_else(|| request.addresses(Header::HistoryInfo).flatten().next())?;
+    let is_withheld = address.params.text("privacy").is_some_and(|privacy| !privacy.eq_ignore_ascii_case("off"))
+        || Uri::parse(address.uri_text).is_ok_and(|uri| !uri.headers.is_empty() && asks_for_privacy(uri.headers));
+    match party(address.uri_text)? {
+        Party::Number(number) if !is_withheld && number != own => Some(remote_party(&address, None, number)),
+        Party::Number(_) | Party::Host | Party::Anonymous => None,
+    }
+}
+
+/// The header fields of a URI ask for privacy, e.g. `Privacy=history` (RFC 7044 §10.1.2).
+fn asks_for_privacy(headers: &str) -> bool {
+    headers
+        .split('&')
+        .filter_map(|header| header.split_once('='))
+        .any(|(name, value)| name.eq_ignore_ascii_case("Privacy") && !value.eq_ignore_ascii_case("none"))
+}
+
 /// Who is named by an address, e.g. of `Refer-To`.
 pub(super) fn addressed_party(address: &NameAddr<'_>) -> RemoteParty {
     let number = match party(address.uri_text) {

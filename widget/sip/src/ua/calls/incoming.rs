@@ -3,7 +3,8 @@
 use super::super::context::{ALLOW, SUPPORTED, ServerRequest, UaContext};
 use super::super::interface::{CallId, EndedBy, Event, Millis};
 use super::super::status_text::cancel_text;
-use super::identity::{asserted_party, caller};
+use super::auto_answer::auto_answer_ms;
+use super::identity::{asserted_party, caller, diverted_from};
 use super::{Call, CallPhase, CallTimer, EarlySession, Leg, OfferAnswer, Retransmission, T1_MS, T2_MS};
 use crate::dialog::Dialog;
 use crate::header_values;
@@ -64,9 +65,18 @@ impl Call {
             from: caller(request),
             offer: sdp,
             replaces,
+            diverted_from: diverted_from(request, &context.config.username),
+            auto_answer_ms: auto_answer_ms(request),
             headers: told_headers(request),
         });
         Some(call)
+    }
+
+    /// The call is not taken.
+    pub(in super::super) fn miss(context: &mut UaContext, request: &Request) {
+        let call = context.random.token(16);
+        let diverted_from = diverted_from(request, &context.config.username);
+        context.emit(Event::Missed { call, from: caller(request), diverted_from });
     }
 
     fn send_ringing(&mut self, context: &mut UaContext, key: &ServerKey, request: &Request, now: Millis) {

@@ -1,8 +1,12 @@
 //! INFO (RFC 6086), one request at a time, so that digits stay in order.
+//!
+//! Before the answer it goes to the early dialog that sends early media: a far end that asks for digits there has created
+//! the dialog by its provisional response, reliable or not (RFC 3261 §12.1, §12.2).
 
 use super::super::context::{ClientRequest, RequestRole, UaContext};
 use super::super::interface::{Event, Millis};
 use super::{Call, CallPhase};
+use crate::header_values;
 use crate::message::{Request, Response};
 
 /// Limit of queued INFOs, including the one that waits for its response.
@@ -10,10 +14,7 @@ const MAX_QUEUED_INFOS: usize = 64;
 
 impl Call {
     pub(in super::super) fn info(&mut self, context: &mut UaContext, content_type: String, body: String, now: Millis) {
-        if self.phase != CallPhase::Established
-            || self.info_queue.len() >= MAX_QUEUED_INFOS
-            || context.transport.is_none()
-        {
+        if self.info_leg().is_none() || self.info_queue.len() >= MAX_QUEUED_INFOS || context.transport.is_none() {
             self.report_info_answered(context, 408);
             return;
         }
@@ -29,8 +30,19 @@ impl Call {
         let Some((content_type, body)) = self.info_queue.front().cloned() else {
             return;
         };
-        if let Some(template) = self.template(context, "INFO").filter(|_| self.phase == CallPhase::Established) {
+        let leg = self.info_leg().and_then(|index| self.legs.get_mut(index));
+        if let Some(leg) = leg {
+            let template = leg.dialog.request("INFO");
             context.request(template.with_body(&content_type, &body), owner, now);
+        }
+    }
+
+    /// The dialog that takes INFOs: the confirmed one, or the first one with early media, which is what the person hears.
+    pub(super) fn info_leg(&self) -> Option<usize> {
+        match self.phase {
+            CallPhase::Established => self.confirmed_leg,
+            CallPhase::Calling { .. } => self.legs.iter().position(|leg| leg.early_sdp.is_some()),
+            _ => None,
         }
     }
 
@@ -47,7 +59,10 @@ impl Call {
         response: &Response,
         now: Millis,
     ) {
-        if response.is_provisional() || self.retry(context, client, response, now) {
+        // That of an early dialog which is gone was reported as failed.
+        let leg = self.info_leg().and_then(|index| self.legs.get(index));
+        let is_present = leg.is_some_and(|leg| leg.dialog.remote_tag == header_values::tag(&client.template.to));
+        if response.is_provisional() || !is_present || self.retry(context, client, response, now) {
             return;
         }
         self.finish_info(context, response.status());
@@ -69,7 +84,7 @@ impl Call {
         }
     }
 
-    /// The connection is lost: fails all queued INFOs, because late digits would be wrong ones.
+    /// The connection or the early dialog is gone: fails all queued INFOs, because late digits would be wrong ones.
     pub(super) fn fail_infos(&mut self, context: &mut UaContext) {
         while self.info_queue.pop_front().is_some() {
             self.report_info_answered(context, 408);

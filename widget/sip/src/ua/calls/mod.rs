@@ -5,6 +5,7 @@
 //! provisional response, a 2xx that crosses it, a BYE after a reconnect) and is
 //! removed after a time-out.
 
+mod auto_answer;
 mod caller_id;
 mod connected_line;
 mod dispatch;

@@ -72,7 +72,7 @@ impl Call {
             template = template.with(name, value);
         }
         if let Some(caller_id) = &options.caller_id {
-            call.add_caller_id(context, caller_id, &mut template);
+            call.add_caller_id(context, caller_id, &mut template, now);
         }
         if let Some(sdp) = sdp {
             template = template.with_body("application/sdp", sdp);
@@ -195,6 +195,7 @@ impl Call {
         let Some(index) = self.leg_for(client, response) else {
             return;
         };
+        let info_leg = self.info_leg();
         let is_first = self.confirmed_leg.is_none() && matches!(self.phase, CallPhase::Calling { .. });
         let awaits_answer =
             self.confirmed_leg == Some(index) && self.offer_answer == OfferAnswer::DelayedOffer { cseq };
@@ -217,6 +218,9 @@ impl Call {
             self.acknowledge(context, index, client);
             self.bye_leg(context, index, now);
             return;
+        }
+        if info_leg != Some(index) {
+            self.fail_infos(context);
         }
         self.confirmed_leg = Some(index);
         self.timers.clear(CallTimer::Ring);
@@ -317,12 +321,13 @@ impl Call {
             // A redirection does not use up the attempts for a challenge.
             300..=302 => self.follow_redirection(context, response, &mut template).then(|| client.tries.clone()),
             403 | 433 | 488 => {
-                self.retry_with_caller_id(context, response, &mut template).then(|| client.tries.clone())
+                self.retry_with_caller_id(context, response, &mut template, now).then(|| client.tries.clone())
             }
             _ => None,
         };
         if let Some(tries) = tries {
             template.cseq += 1;
+            self.fail_infos(context);
             self.legs.clear();
             let branch = context.request_again(template, self.owner(RequestRole::Invite), tries, now);
             self.phase = CallPhase::Calling { branch, cancel: CancelState::NotRequested };

@@ -19,7 +19,7 @@ use bitcall_phone::signin::{Credentials, FormDefaults, FormErrors, RedactedSecre
 use bitcall_phone::theme::{Accent, Rgb};
 use bitcall_phone::time::LocalClock;
 use bitcall_phone::ui::{DeviceOption, DeviceOptions, LoadFailure, MeterBars, Screen, SecondaryPart, Tab, Ui};
-use bitcall_phone::{screens, theme};
+use bitcall_phone::{screens, secondary, theme};
 use bitcall_wire::agent_protocol::{
     AccountSecret, AgentSnapshot, CallDirection, CallSnapshot, CallState, HoldState, MediaError, RegistrationFailure,
     RegistrationFailureCode, RegistrationStatus, TransferSnapshot, TransferState,
@@ -69,8 +69,8 @@ fn page(css: &str, html: &str) -> String {
 
 /// Outside of a browser it is there at once.
 fn secondary_part() -> SecondaryPart {
-    match pin!(screens::load_secondary()).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(Ok(screens)) => SecondaryPart::Loaded(screens),
+    match pin!(secondary::load()).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(part)) => SecondaryPart::Loaded(part),
         _ => SecondaryPart::Failed(LoadFailure::Unreachable),
     }
 }

@@ -22,6 +22,7 @@ pub mod page;
 pub mod recents;
 pub mod runtime_config;
 pub mod screens;
+pub mod secondary;
 pub mod selector;
 pub mod signin;
 pub mod storage;

@@ -47,6 +47,7 @@ use early_media::EarlyMediaWatch;
 use hold_music::HoldMusic;
 use microphone::Microphone;
 use mute_states::MuteStates;
+pub(crate) use outgoing_audio::{OutgoingAudio, start_hold_music};
 use page_audio::PageAudio;
 use prepared_offer::{OfferCache, PrepareReason};
 use speaker::Speaker;
@@ -120,7 +121,7 @@ type AgentSender = Rc<dyn Fn(ToAgent)>;
 #[derive(Clone)]
 pub struct Media(Rc<Inner>);
 
-struct Inner {
+pub(crate) struct Inner {
     settings: RefCell<MediaSettings>,
     media_by_call: RefCell<SmallMap<CallId, Rc<CallMedia>>>,
     mutes: RefCell<MuteStates>,

@@ -12,11 +12,11 @@ use bitcall_wire::agent_protocol::{
 };
 use bitcall_wire::config::{RuntimeConfig, ThemeStart};
 use sycamore::reactive::{Signal, create_signal};
-use sycamore::web::View;
 use web_sys::File;
 
 use crate::clips::Clip;
 use crate::recents::RecentCall;
+use crate::secondary::Secondary;
 use crate::selector::{Selector, selector};
 use crate::signin::{Credentials, FormDefaults, FormErrors};
 use crate::time::LocalClock;
@@ -120,20 +120,13 @@ pub enum Screen {
     Phone,
 }
 
-/// The part of the module with the screens that are not needed at first (`screens/secondary.rs`).
+/// The part of the module that is not needed at first ([`crate::secondary`]).
 #[derive(Clone, Copy)]
 pub enum SecondaryPart {
     NotLoaded,
     Loading,
-    Loaded(SecondaryScreens),
+    Loaded(Secondary),
     Failed(LoadFailure),
-}
-
-/// What that part draws.
-#[derive(Clone, Copy)]
-pub struct SecondaryScreens {
-    pub recents: fn(Ui) -> View,
-    pub settings: fn(Ui) -> View,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -198,6 +191,8 @@ pub enum UserAction {
     /// Keys of a telephone to send into the call, as typed or pasted.
     Digits(CallId, String),
     ToggleKeypad,
+    /// In the call screen.
+    ToggleClips,
     ToggleTransfer,
     /// Calls the number in the field, to which the displayed call may be transferred then.
     AskFirst,
@@ -232,8 +227,8 @@ pub enum UserAction {
 /// What the person does with audio clips, which go by their id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClipAction {
-    /// In the call screen.
-    ToggleList,
+    /// Another tab may have changed the list.
+    Load,
     Add(File),
     Rename(String, String),
     MoveUp(String),

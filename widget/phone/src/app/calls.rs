@@ -24,7 +24,7 @@ use crate::notified_calls::NotifiedCalls;
 use crate::page;
 use crate::recents::{self, RecentCall};
 use crate::screens::caller;
-use crate::ui::{Screen, Tab, UserAction, as_clause, find_call, focused_call, incoming_call, phone_status};
+use crate::ui::{ClipAction, Screen, Tab, UserAction, as_clause, find_call, focused_call, incoming_call, phone_status};
 
 /// How long the card of an answered call stays after the call has ended.
 const ENDED_CARD_TIMEOUT_MS: i32 = 8_000;
@@ -67,8 +67,7 @@ impl App {
                     number.pop();
                 });
             }
-            UserAction::Call if ui.transfer_open.get_untracked() => self.transfer_typed(false),
-            UserAction::Call => self.call_typed(),
+            UserAction::Call if !ui.transfer_open.get_untracked() => self.call_typed(),
             UserAction::CallNumber(number) => {
                 ui.number.set(number);
                 ui.tab.set(Tab::Keypad);
@@ -106,8 +105,17 @@ impl App {
                 ui.clips_open.set(false);
                 ui.keypad_open.set(!ui.keypad_open.get_untracked());
             }
+            UserAction::ToggleTransfer => {
+                self.show_transfer(!ui.transfer_open.get_untracked());
+                self.load_secondary_part();
+            }
+            UserAction::ToggleClips => {
+                ui.keypad_open.set(false);
+                ui.clips_open.set(!ui.clips_open.get_untracked());
+                self.pass_to_secondary(UserAction::Clip(ClipAction::Load));
+            }
             UserAction::DismissEnded => ui.ended.set(None),
-            transfer_action => self.handle_transfer_action(transfer_action),
+            action => self.pass_to_secondary(action),
         }
     }
 

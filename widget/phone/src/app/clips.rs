@@ -17,11 +17,7 @@ impl App {
         let ui = self.ui;
         ui.clip_error.set(None);
         match action {
-            ClipAction::ToggleList => {
-                ui.keypad_open.set(false);
-                ui.clips_open.set(!ui.clips_open.get_untracked());
-                self.load_clips();
-            }
+            ClipAction::Load => self.load_clips(),
             ClipAction::Add(file) => self.add_clip(file),
             ClipAction::Rename(id, name) => self.change_clips(|list| clips::rename(list, &id, &name)),
             ClipAction::MoveUp(id) => self.change_clips(|list| clips::move_up(list, &id)),
@@ -35,17 +31,8 @@ impl App {
         }
     }
 
-    /// Another tab may have changed the list.
-    pub(super) fn load_clips(&self) {
+    fn load_clips(&self) {
         self.change_clips(|_| {});
-    }
-
-    pub(super) fn clip_ended(&self, call: &str) {
-        self.ui.clip_playing.update(|playing| {
-            if playing.as_ref().is_some_and(|playing| playing.call == call) {
-                *playing = None;
-            }
-        });
     }
 
     fn add_clip(self: &Rc<Self>, file: File) {

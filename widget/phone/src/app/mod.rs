@@ -5,7 +5,7 @@ mod calls;
 mod clips;
 mod host;
 mod keyboard;
-mod secondary_part;
+pub(crate) mod secondary;
 mod session;
 mod sign_in;
 mod transfer;
@@ -24,7 +24,7 @@ use crate::host_port::HostPort;
 use crate::media::{self, Media, MediaNotice};
 use crate::page;
 use crate::theme::{Accent, Rgb, variables};
-use crate::ui::{DeviceOption, DeviceOptions, MeterBars, Screen, Tab, Ui, UserAction, focused_call};
+use crate::ui::{ClipAction, DeviceOption, DeviceOptions, MeterBars, Screen, Tab, Ui, UserAction, focused_call};
 
 const UNUSABLE_AUDIO: &str = "The other side offered audio that this browser cannot play.";
 
@@ -93,35 +93,25 @@ impl App {
             UserAction::Minimise => self.tell(&FromPhone::Hide(EmptyPayload {})),
             UserAction::Escape => self.escape(),
             UserAction::RetryConnection => self.retry_connection(),
-            UserAction::RetryMicrophone => self.retry_microphone(),
             UserAction::UnblockSound => {
                 if let Some(media) = self.media() {
                     media.unlock();
                 }
                 ui.sound_blocked.set(false);
             }
-            UserAction::SetTheme(theme) => {
-                self.set_theme(theme);
-                if let Some(tenant) = &*self.session.tenant.borrow() {
-                    tenant.storage.set(THEME_KEY, &theme);
-                }
-            }
-            UserAction::ChooseMicrophone(id) => self.choose_device(MICROPHONE_KEY, id, Media::choose_microphone),
-            UserAction::ChooseSpeaker(id) => self.choose_device(SPEAKER_KEY, id, Media::choose_speaker),
             UserAction::PrepareSignIn => self.prepare_sign_in(),
             UserAction::SubmitSignIn => self.submit_sign_in(),
             UserAction::Connect => self.connect(),
             UserAction::OtherAccount => self.other_account(),
             UserAction::CloseSignIn => self.show_phone(),
             UserAction::SignOut => self.sign_out(),
-            UserAction::Clip(action) => self.handle_clip_action(action),
             call_action => self.handle_call_action(call_action),
         }
     }
 
     // ------------------------------------------------------------ screens
 
-    fn show(&self, tab: Tab) {
+    fn show(self: &Rc<Self>, tab: Tab) {
         self.ui.identity_open.set(false);
         self.ui.tab.set(tab);
         if tab != Tab::Keypad {
@@ -131,7 +121,7 @@ impl App {
             && let Some(media) = self.media()
         {
             media.refresh_devices();
-            self.load_clips();
+            self.pass_to_secondary(UserAction::Clip(ClipAction::Load));
         }
     }
 
@@ -190,7 +180,11 @@ impl App {
                     ui.call_notice.set(Some(format!("Press any key to send {rest}.")));
                 }
             }
-            MediaNotice::ClipEnded { call } => self.clip_ended(&call),
+            MediaNotice::ClipEnded { call } => ui.clip_playing.update(|playing| {
+                if playing.as_ref().is_some_and(|playing| playing.call == call) {
+                    *playing = None;
+                }
+            }),
             MediaNotice::MicrophoneBack => ui.microphone_error.set(None),
             MediaNotice::Devices(devices) => ui.devices.set(device_options(devices)),
             MediaNotice::Levels { call, microphone, remote } => {
@@ -205,6 +199,19 @@ impl App {
 
     fn is_shown(&self, call: &str) -> bool {
         self.ui.snapshot.with_untracked(|snapshot| focused_call(snapshot).is_some_and(|shown| shown.id == call))
+    }
+
+    fn choose_theme(&self, theme: ThemeStart) {
+        self.set_theme(theme);
+        self.with_tenant(|tenant| tenant.storage.set(THEME_KEY, &theme));
+    }
+
+    fn choose_microphone(&self, id: String) {
+        self.choose_device(MICROPHONE_KEY, id, Media::choose_microphone);
+    }
+
+    fn choose_speaker(&self, id: String) {
+        self.choose_device(SPEAKER_KEY, id, Media::choose_speaker);
     }
 
     fn choose_device(&self, name: &str, id: String, choose: fn(&Media, Option<String>)) {

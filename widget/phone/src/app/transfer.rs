@@ -13,7 +13,7 @@ use crate::ui::{UserAction, find_call, focused_call};
 impl App {
     pub(super) fn handle_transfer_action(self: &Rc<Self>, action: UserAction) {
         match action {
-            UserAction::ToggleTransfer => self.show_transfer(!self.ui.transfer_open.get_untracked()),
+            UserAction::Call => self.transfer_typed(false),
             UserAction::AskFirst => self.transfer_typed(true),
             UserAction::TransferTo(call, to) => self.with_agent(|agent| agent.transfer_to(&call, &to)),
             UserAction::BackTo(call, asked) => {
@@ -34,7 +34,7 @@ impl App {
     }
 
     /// Transfers the displayed call to the number in the field, or calls it first.
-    pub(super) fn transfer_typed(self: &Rc<Self>, ask_first: bool) {
+    fn transfer_typed(self: &Rc<Self>, ask_first: bool) {
         let ui = self.ui;
         let Some(call) = ui.snapshot.with_untracked(|snapshot| focused_call(snapshot).map(|call| call.id.clone()))
         else {

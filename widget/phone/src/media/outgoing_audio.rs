@@ -15,6 +15,7 @@ use super::mix::Mix;
 use super::peer_connection::PeerConnection;
 use super::{Inner, MediaNotice};
 use crate::browser::{EventListener, sleep};
+use crate::secondary;
 
 /// The microphone is reopened when the operating system mutes it for longer than this.
 const SILENCED_TRACK_TIMEOUT_MS: i32 = 1_500;
@@ -133,7 +134,12 @@ impl OutgoingAudio {
             return;
         }
         if due {
-            spawn_local(start_hold_music(Rc::downgrade(self), self.media.clone()));
+            let this = Rc::downgrade(self);
+            spawn_local(async move {
+                if let Ok(part) = secondary::load().await {
+                    (part.start_hold_music)(this);
+                }
+            });
         } else {
             self.end_mix();
         }
@@ -219,22 +225,24 @@ impl OutgoingAudio {
 }
 
 /// Music starts when its sound is there and the browser lets it play. Until then the held party hears silence.
-async fn start_hold_music(outgoing: Weak<OutgoingAudio>, media: Weak<Inner>) {
-    let Some((music, audio)) = media.upgrade().map(|media| (Rc::clone(&media.hold_music), Rc::clone(&media.audio)))
-    else {
-        return;
-    };
-    let (Some(buffer), Some(context)) = (music.buffer().await, audio.running_context().await) else {
-        return;
-    };
-    if let Some(this) = outgoing.upgrade()
-        && this.hold_music.get()
-        && !this.closed.get()
-        && this.mix.borrow().is_none()
-    {
-        *this.mix.borrow_mut() = Mix::of_music(&context, &buffer).ok();
-        this.update_senders();
-    }
+pub fn start_hold_music(outgoing: Weak<OutgoingAudio>) {
+    spawn_local(async move {
+        let media = outgoing.upgrade().and_then(|this| this.media.upgrade());
+        let Some((music, audio)) = media.map(|media| (Rc::clone(&media.hold_music), Rc::clone(&media.audio))) else {
+            return;
+        };
+        let (Some(buffer), Some(context)) = (music.buffer().await, audio.running_context().await) else {
+            return;
+        };
+        if let Some(this) = outgoing.upgrade()
+            && this.hold_music.get()
+            && !this.closed.get()
+            && this.mix.borrow().is_none()
+        {
+            *this.mix.borrow_mut() = Mix::of_music(&context, &buffer).ok();
+            this.update_senders();
+        }
+    });
 }
 
 /// JavaScript's `MediaStreamTrack.clone()`, which creates a second track. web-sys gives it the name of

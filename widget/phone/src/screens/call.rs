@@ -4,14 +4,14 @@
 use bitcall_wire::agent_protocol::{CallId, CallSnapshot, CallState, HoldState, TransferState};
 use sycamore::prelude::*;
 
-use super::clips::clips_in_call;
 use super::elements::*;
 use super::keypad::keypad;
+use super::secondary;
 use crate::icons::{Icon, icon};
 use crate::number::format_number;
 use crate::selector::{Selector, selector};
 use crate::time;
-use crate::ui::{ClipAction, MeterBars, Ui, UserAction, consultation, find_call, is_engaged};
+use crate::ui::{MeterBars, Ui, UserAction, consultation, is_engaged};
 
 /// Element id of the call screen, to set the focus.
 pub const CALL_ELEMENT_ID: &str = "call";
@@ -25,9 +25,13 @@ pub fn call(ui: Ui, id: &CallId) -> View {
     });
     let controls_id = id.clone();
     let digits_id = id.clone();
-    let question_id = id.clone();
-    let clips_id = id.clone();
+    let (question_id, clips_id) = (id.clone(), id.clone());
     let clips = selector(move || ui.clips_open.get());
+    let consulted_id = id.clone();
+    let asks = selector(move || {
+        call.with(|call| call.as_ref().is_some_and(|call| call.referral.is_some()))
+            || ui.snapshot.with(|snapshot| consultation(snapshot, &consulted_id).is_some())
+    });
     section()
         .class("call")
         .id(CALL_ELEMENT_ID)
@@ -53,8 +57,20 @@ pub fn call(ui: Ui, id: &CallId) -> View {
                     keypad(false, move |digit| ui.dispatch(UserAction::Digits(id.clone(), digit.to_string()))),
                 ))
             }),
-            dynamic(move || if elsewhere.get() { View::new() } else { question(ui, call, &question_id) }),
-            dynamic(move || if clips.get() && !elsewhere.get() { clips_in_call(ui, &clips_id) } else { View::new() }),
+            dynamic(move || {
+                if !asks.get() || elsewhere.get() {
+                    return View::new();
+                }
+                let id = question_id.clone();
+                secondary::draw(ui, move |part| (part.question)(ui, call, &id))
+            }),
+            dynamic(move || {
+                if !clips.get() || elsewhere.get() {
+                    return View::new();
+                }
+                let id = clips_id.clone();
+                secondary::draw(ui, move |part| (part.clips)(ui, &id))
+            }),
             dynamic(move || {
                 if elsewhere.get() {
                     return take_over(ui, call, &controls_id);
@@ -173,54 +189,6 @@ fn state(ui: Ui, call: Selector<Option<CallSnapshot>>, elsewhere: Selector<bool>
         .into()
 }
 
-/// A question about the call, with two answers: whether to connect the one who was asked first, or whether to be
-/// connected with somebody else.
-fn question(ui: Ui, call: Selector<Option<CallSnapshot>>, id: &CallId) -> View {
-    let id = id.clone();
-    let referral = selector(move || call.with(|call| call.as_ref().and_then(|call| call.referral.clone())));
-    let waits = selector(move || call.with(|call| call.as_ref().is_some_and(|call| call.transfer.is_none())));
-    let asked_id = id.clone();
-    let asked = selector(move || {
-        ui.snapshot.with(|snapshot| {
-            let (first, asked) = consultation(snapshot, &asked_id)?;
-            let name = |id: &str| find_call(snapshot, id).map(title);
-            Some((name(&first)?, name(&asked)?, first, asked))
-        })
-    });
-    dynamic(move || {
-        if let Some(target) = referral.get_clone() {
-            let question = format!("The other side wants to connect you with {}.", format_number(&target));
-            let (follow, stay) =
-                (UserAction::AnswerReferral(id.clone(), true), UserAction::AnswerReferral(id.clone(), false));
-            return choice(ui, question, ("Connect".to_owned(), follow), ("Stay".to_owned(), stay));
-        }
-        match asked.get_clone() {
-            Some((first_name, asked_name, first, asked)) if waits.get() => choice(
-                ui,
-                format!("Connect {first_name} with {asked_name}?"),
-                ("Transfer".to_owned(), UserAction::TransferTo(first.clone(), asked.clone())),
-                (format!("Back to {first_name}"), UserAction::BackTo(first, asked)),
-            ),
-            _ => View::new(),
-        }
-    })
-}
-
-fn choice(ui: Ui, question: String, yes: (String, UserAction), no: (String, UserAction)) -> View {
-    let answer = |class: &'static str, (label, action): (String, UserAction)| {
-        button().class(class).r#type("button").on_press(move || ui.dispatch(action.clone())).children(label)
-    };
-    div()
-        .class("question")
-        .attr("role", "group")
-        .attr("aria-label", question.clone())
-        .children((
-            p().children(question),
-            div().class("transfer-ways").children((answer("wide plain", no), answer("wide positive", yes))),
-        ))
-        .into()
-}
-
 /// Level meter: sent and received audio.
 fn meter(ui: Ui) -> View {
     let side =
@@ -306,7 +274,7 @@ fn controls(ui: Ui, call: Selector<Option<CallSnapshot>>, id: &CallId) -> View {
             }),
             if has_clips {
                 toggle("Clips", (Icon::Music, Icon::Music), clips, answered, move || {
-                    ui.dispatch(UserAction::Clip(ClipAction::ToggleList));
+                    ui.dispatch(UserAction::ToggleClips);
                 })
             } else {
                 View::new()

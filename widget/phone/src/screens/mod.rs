@@ -4,17 +4,18 @@
 
 mod banners;
 mod call;
-mod clips;
+pub(crate) mod clips;
 mod dialer;
 mod elements;
 mod header;
 mod incoming;
 mod keypad;
-mod recents;
+pub(crate) mod question;
+pub(crate) mod recents;
 mod secondary;
-mod settings;
+pub(crate) mod settings;
 mod start;
-mod transfer;
+pub(crate) mod transfer;
 
 use sycamore::prelude::*;
 use sycamore::web::events;
@@ -26,7 +27,6 @@ use crate::ui::{Screen, Tab, Ui, UserAction};
 
 pub use call::{CALL_ELEMENT_ID, title as caller};
 pub use incoming::INCOMING_ELEMENT_ID;
-pub use secondary::load as load_secondary;
 
 /// The tabs in their order, with label and icon.
 const TABS: [(Tab, &str, Icon); 3] = [
@@ -77,7 +77,7 @@ fn phone(ui: Ui) -> View {
                 .id("panel-recents")
                 .attr("role", "tabpanel")
                 .attr("aria-label", "Recents")
-                .children(secondary::draw(ui, |screens| screens.recents)),
+                .children(secondary::draw(ui, move |part| (part.recents)(ui))),
             main()
                 .class("main")
                 .id("panel-main")
@@ -85,10 +85,10 @@ fn phone(ui: Ui) -> View {
                 .attr("aria-label", move || if settings.get() { "Settings" } else { "Keypad" })
                 .children(dynamic(move || {
                     if settings.get() {
-                        return secondary::draw(ui, |screens| screens.settings);
+                        return secondary::draw(ui, move |part| (part.settings)(ui));
                     }
                     match focused.get_clone() {
-                        Some(id) if ui.transfer_open.get() => transfer::transfer(ui, &id),
+                        Some(id) if ui.transfer_open.get() => secondary::draw(ui, move |part| (part.transfer)(ui, &id)),
                         Some(id) => call::call(ui, &id),
                         None => dialer::dialer(ui),
                     }

@@ -1,25 +1,23 @@
-//! The screens that are not needed to sign in, ring, talk and hang up. They are a part of the module of its own
-//! (build/parts.rs), which is loaded when the phone is idle, or when one of them is opened.
+//! The place of a screen that is in the part of the module that is loaded later ([`crate::secondary`]).
 
 use sycamore::prelude::*;
-use wasm_split_helpers::{SplitLoaderError, wasm_split};
 
 use super::elements::*;
-use super::{recents, settings, start};
+use super::start;
 use crate::icons::{Icon, icon};
-use crate::ui::{LoadFailure, SecondaryPart, SecondaryScreens, Ui, UserAction};
+use crate::secondary::Secondary;
+use crate::ui::{LoadFailure, SecondaryPart, Ui, UserAction};
 
-/// The part's only entrance. What else of it the main part reaches becomes a piece of the main part, silently.
-#[wasm_split(secondary, fallible)]
-#[allow(clippy::unnecessary_wraps)] // the macro asks for a `Result`
-pub fn load() -> Result<SecondaryScreens, SplitLoaderError> {
-    Ok(SecondaryScreens { recents: recents::recents, settings: settings::settings })
+/// The screen that `draw` makes with the part, or why there is none yet.
+pub fn draw(ui: Ui, draw: impl Fn(Secondary) -> View + 'static) -> View {
+    dynamic(move || match ui.secondary.get() {
+        SecondaryPart::Loaded(part) => draw(part),
+        absent => absence(ui, absent),
+    })
 }
 
-/// One of its screens, or why there is none yet.
-pub fn draw(ui: Ui, screen: fn(SecondaryScreens) -> fn(Ui) -> View) -> View {
-    dynamic(move || match ui.secondary.get() {
-        SecondaryPart::Loaded(screens) => screen(screens)(ui),
+fn absence(ui: Ui, part: SecondaryPart) -> View {
+    match part {
         SecondaryPart::Failed(LoadFailure::Replaced) => notice(
             "The phone was updated",
             "This page still has the version from before. Reload the phone to go on; a call is not lost.",
@@ -35,8 +33,8 @@ pub fn draw(ui: Ui, screen: fn(SecondaryScreens) -> fn(Ui) -> View) -> View {
                 .children("Try again")
                 .into(),
         ),
-        SecondaryPart::NotLoaded | SecondaryPart::Loading => div().class("empty").attr("aria-busy", "true").into(),
-    })
+        _ => div().class("empty").attr("aria-busy", "true").into(),
+    }
 }
 
 fn notice(heading: &'static str, text: &'static str, remedy: View) -> View {

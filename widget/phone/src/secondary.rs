@@ -1,0 +1,50 @@
+//! The part of the module that is loaded when the phone is idle after the sign-in, or when somebody needs it: whatever
+//! is not signing in, ringing, talking or hanging up. build/parts.rs cuts it out of the module.
+//!
+//! To put a thing into the part, give [`Secondary`] a function of it and name that in [`load`]. All that only such
+//! functions reach is in the part, with its texts and icons. The main part must reach it in no other way: then it is a
+//! piece of the main part, silently.
+//!
+//! - A screen is drawn by [`crate::screens::secondary::draw`], which says what happens while the part is not there.
+//! - A [`UserAction`] of such a screen goes through [`App::pass_to_secondary`] to [`crate::app::secondary::handle`].
+//! - Whatever else needs the part awaits [`load`], which is instant once it is there.
+
+use std::rc::{Rc, Weak};
+
+use bitcall_wire::agent_protocol::{CallId, CallSnapshot};
+use sycamore::web::View;
+use wasm_split_helpers::{SplitLoaderError, wasm_split};
+
+use crate::app::{self, App};
+use crate::media::{self, OutgoingAudio};
+use crate::screens;
+use crate::selector::Selector;
+use crate::ui::{Ui, UserAction};
+
+/// What the part can do.
+#[derive(Clone, Copy)]
+pub struct Secondary {
+    pub recents: fn(Ui) -> View,
+    pub settings: fn(Ui) -> View,
+    pub clips: fn(Ui, &CallId) -> View,
+    pub transfer: fn(Ui, &CallId) -> View,
+    /// About the displayed call.
+    pub question: fn(Ui, Selector<Option<CallSnapshot>>, &CallId) -> View,
+    pub handle: fn(&Rc<App>, UserAction),
+    pub(crate) start_hold_music: fn(Weak<OutgoingAudio>),
+}
+
+/// The part's only entrance.
+#[wasm_split(secondary, fallible)]
+#[allow(clippy::unnecessary_wraps)] // the macro asks for a `Result`
+pub fn load() -> Result<Secondary, SplitLoaderError> {
+    Ok(Secondary {
+        recents: screens::recents::recents,
+        settings: screens::settings::settings,
+        clips: screens::clips::clips_in_call,
+        transfer: screens::transfer::transfer,
+        question: screens::question::question,
+        handle: app::secondary::handle,
+        start_hold_music: media::start_hold_music,
+    })
+}

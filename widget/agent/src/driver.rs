@@ -9,6 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
 use bitcall_wire::agent_protocol::{self, ToAgent, ToPage};
+use bitcall_wire::encoding;
 use bitcall_wire::small_map::SmallMap;
 use js_sys::{Date, Function, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
@@ -175,7 +176,7 @@ impl AgentDriver {
     }
 
     fn receive(self: &Rc<Self>, port: PortId, bytes: &[u8]) {
-        let Some(mut message) = agent_protocol::from_bytes(bytes) else {
+        let Some(mut message) = encoding::from_bytes(bytes) else {
             return self.post(port, &ToPage::Log { line: "unreadable message from the page".into() });
         };
         match &mut message {
@@ -314,10 +315,8 @@ impl AgentDriver {
     }
 
     fn post(&self, port: PortId, message: &ToPage) {
-        if let Some(port) = self.ports.borrow().get(&port)
-            && let Some(bytes) = agent_protocol::to_bytes(message)
-        {
-            let _ = port.channel.post_message(&Uint8Array::from(bytes.as_slice()));
+        if let Some(port) = self.ports.borrow().get(&port) {
+            let _ = port.channel.post_message(&Uint8Array::from(encoding::to_bytes(message).as_slice()));
         }
     }
 

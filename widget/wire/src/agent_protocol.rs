@@ -1,8 +1,6 @@
 //! Phone (page) ↔ agent (`SharedWorker`, or the page itself), over a
-//! `MessagePort`. Each message is one `Uint8Array` in postcard encoding
-//! ([`to_bytes`], [`from_bytes`]). Both sides are always of the same build, because
-//! the page addresses the agent's script by its hash. A JSON reader instead would
-//! add 60 KB to the download of the phone.
+//! `MessagePort`. Each message is one `Uint8Array` ([`crate::encoding`]). Both sides are always of the same build,
+//! because the page addresses the agent's script by its hash.
 //!
 //! The agent owns what continues after a page is closed: WebSocket, registration,
 //! dialogs, the list of calls. A page owns what only a page can have: microphone,
@@ -18,16 +16,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::{CallBehavior, CallerIdHeader, Dtmf};
-
-/// Encodes a message. `None` only if no memory is left.
-pub fn to_bytes<M: Serialize>(message: &M) -> Option<Vec<u8>> {
-    postcard::to_allocvec(message).ok()
-}
-
-/// Decodes a message. `None` if the bytes are not valid, e.g. because the other side is of another build.
-pub fn from_bytes<M: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Option<M> {
-    postcard::from_bytes(bytes).ok()
-}
 
 /// Opaque id of a call, the same until its end, also across a page reload.
 pub type CallId = String;

@@ -14,6 +14,7 @@ pub mod agent_protocol;
 pub mod call_headers;
 pub mod call_reports;
 pub mod config;
+pub mod encoding;
 pub mod host_protocol;
 pub mod number;
 pub mod small_map;

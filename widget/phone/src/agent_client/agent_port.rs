@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use bitcall_wire::agent_protocol::{self, MOVED_MESSAGE, ToAgent, ToPage};
+use bitcall_wire::agent_protocol::{MOVED_MESSAGE, ToAgent, ToPage};
+use bitcall_wire::encoding;
 use js_sys::{Object, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{
@@ -65,7 +66,7 @@ impl AgentPort {
             if data == MOVED_MESSAGE {
                 return move_to_newer_build(&own_port, &worker_url);
             }
-            match data.dyn_into::<Uint8Array>().ok().and_then(|bytes| agent_protocol::from_bytes(&bytes.to_vec())) {
+            match data.dyn_into::<Uint8Array>().ok().and_then(|bytes| encoding::from_bytes(&bytes.to_vec())) {
                 Some(message) => on_message(message),
                 None => debug(&JsValue::from_str("bitcall: unreadable message from the agent")),
             }
@@ -105,9 +106,7 @@ fn move_to_newer_build(port: &MessagePort, worker_url: &str) {
 }
 
 pub fn post(port: &MessagePort, message: &ToAgent) {
-    if let Some(bytes) = agent_protocol::to_bytes(message) {
-        let _ = port.post_message(&Uint8Array::from(bytes.as_slice()));
-    }
+    let _ = port.post_message(&Uint8Array::from(encoding::to_bytes(message).as_slice()));
 }
 
 /// Lets the worker that start.js has started open its WebSocket to `wss`, for a sign-in within the next

@@ -4,6 +4,7 @@
 
 mod account;
 mod auto_answer;
+mod conference;
 mod far_end;
 mod media;
 mod page_commands;
@@ -21,6 +22,7 @@ use bitcall_wire::agent_protocol::{
 };
 
 use crate::call::{Call, MakingOffer, Negotiation, OfferMethod, Phase, Voice};
+use crate::conference::Conference;
 use crate::pages::{Pages, PortId};
 
 /// The agent signs out after this time without a page and without a call.
@@ -74,6 +76,7 @@ pub struct CallList {
     /// The last registration event to pages was `Registered`.
     reported_registered: bool,
     calls: Vec<Call>,
+    conference: Conference,
     /// The calls that ended last, newest last.
     ended: VecDeque<CallId>,
     focus: u64,
@@ -125,11 +128,10 @@ impl CallList {
             ToAgent::Transfer { call, target } => self.transfer(port, &call, &target, now),
             ToAgent::TransferTo { call, to } => self.transfer_to(port, &call, &to, now),
             ToAgent::AnswerReferral { call, follow } => self.answer_referral(port, &call, follow, now),
-            ToAgent::Mute { call, muted } => {
-                if let Some(call) = self.call_mut(&call) {
-                    call.muted = muted;
-                }
-            }
+            ToAgent::Merge { call, into } => self.merge(port, &call, &into),
+            ToAgent::Split { call, held } => self.split(port, &call, held),
+            ToAgent::MuteParty { call, muted } => self.conference.mute(&call, muted),
+            ToAgent::Mute { call, muted } => self.mute(&call, muted),
             ToAgent::Digits { call, digits } => self.digits(port, &call, &digits),
             ToAgent::MediaReply { call, request_id, reply } => self.media_reply(port, &call, request_id, reply, now),
             ToAgent::Silenced { call, revision } => self.silenced(port, &call, revision),
@@ -200,6 +202,7 @@ impl CallList {
                 .latest(Call::is_in_progress)
                 .and_then(|index| self.calls.get(index))
                 .map(|call| call.id.clone()),
+            conference: self.conference.parties().to_vec(),
             ringer: self.pages.ringer().map(|page| page.name.clone()),
         }
     }

@@ -17,6 +17,7 @@ mod agent;
 mod call;
 mod call_list;
 mod clock;
+mod conference;
 #[cfg(target_arch = "wasm32")]
 mod driver;
 mod pages;

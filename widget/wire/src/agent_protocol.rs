@@ -103,6 +103,23 @@ pub enum ToAgent {
         call: CallId,
         to: CallId,
     },
+    /// Both calls talk together from now on, in one conference. One of them may be in it already: then the other one joins.
+    Merge {
+        call: CallId,
+        /// Its microphone's state becomes that of all.
+        into: CallId,
+    },
+    /// The call leaves the conference. `held`: it waits on hold and the others talk on; else the person talks with it
+    /// alone, and the others wait on hold.
+    Split {
+        call: CallId,
+        held: bool,
+    },
+    /// Nobody hears this party of the conference, neither the person nor the other parties.
+    MuteParty {
+        call: CallId,
+        muted: bool,
+    },
     /// The far end wants to connect us with somebody else ([`CallSnapshot::referral`]): call them or not.
     AnswerReferral {
         call: CallId,
@@ -313,8 +330,19 @@ pub struct AgentSnapshot {
     pub calls: Vec<CallSnapshot>,
     /// The call that the person selected last.
     pub active: Option<CallId>,
+    /// The calls that talk together, in the order in which they came; two or more, or none. All are of one page, which
+    /// mixes their sound; `Hold`, and `Mute` of the microphone, apply to all of them.
+    pub conference: Vec<Party>,
     /// The page that plays the ringtone. The others only show the call.
     pub ringer: Option<String>,
+}
+
+/// One call of a conference.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Party {
+    pub call: CallId,
+    /// Nobody hears it.
+    pub muted: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -376,8 +404,8 @@ pub struct CallSnapshot {
     pub hold: HoldState,
     /// The far end has put us on hold.
     pub remote_held: bool,
-    /// The microphone and the loudspeaker of this call may be open. At most one call has this. Without
-    /// it the page sends no microphone sound into the call and plays nothing of it.
+    /// The microphone and the loudspeaker of this call may be open. At most one call has this, or several calls of
+    /// the conference. Without it the page sends no microphone sound into the call and plays nothing of it.
     pub voice: bool,
     /// Outbound, 180 received: the page plays a local ring-back tone whenever no early media
     /// flows (RFC 3960 §3.2).

@@ -182,13 +182,20 @@ impl CallList {
         let Some(index) = self.find(call) else {
             return self.refuse_unknown_call(port, call);
         };
-        let Some(call) = self.calls.get_mut(index).filter(|call| call.is_active()) else {
+        let Some(call) = self.calls.get(index).filter(|call| call.is_active()) else {
             return self.refuse(port, "NOT_ACTIVE", "Only a call that is up can be held.");
         };
         if !held && call.transfer.is_some() {
             return self.refuse(port, "TRANSFERRING", "The call is being transferred.");
         }
-        call.want_held(held);
+        for index in self.together(index) {
+            if let Some(call) = self.calls.get_mut(index) {
+                call.want_held(held);
+            }
+            if !held {
+                self.focus_on(index);
+            }
+        }
         if !held {
             self.focus_on(index);
         }

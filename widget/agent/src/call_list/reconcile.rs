@@ -1,8 +1,9 @@
-//! One voice: at most one call has an open microphone and an audible loudspeaker.
+//! One voice: at most one call has an open microphone and an audible loudspeaker, a conference excepted.
 //!
 //! After every event this is the only place that decides which call it is:
-//! 1. Of the answered calls without a wish for hold, the one that the person selected last talks. The others
-//!    are put on hold, which closes their voice at once, whatever the far end says about it.
+//! 1. Of the answered calls without a wish for hold, the one that the person selected last talks, together with those
+//!    that are in conference with it. The others are put on hold, which closes their voice at once, whatever the far
+//!    end says about it.
 //! 2. Without such a call, the outgoing call that the person selected last has the voice, for early media.
 //! 3. A voice opens only when no other is open. Calls of one page change together in one snapshot; a page
 //!    that loses the voice to another page confirms it first ([`ToAgent::Silenced`]).
@@ -21,19 +22,24 @@ const SILENCED_TIMEOUT_MS: u64 = 1_000;
 
 impl CallList {
     pub(super) fn reconcile(&mut self, now: Millis) {
-        let talking = self.latest(Call::wants_to_talk);
+        self.prune_conference();
+        let talking = self.latest(Call::wants_to_talk).map(|index| self.together(index));
         for (index, call) in self.calls.iter_mut().enumerate() {
-            if Some(index) != talking && call.is_active() {
+            if call.is_active() && !talking.as_ref().is_some_and(|talking| talking.contains(&index)) {
                 call.want_held(true);
             }
         }
-        let speaker = match talking {
-            Some(index) => Some(index).filter(|index| self.calls.get(*index).is_some_and(may_speak)),
-            None => self.latest(|call| matches!(call.phase, Phase::Dialing(_)) && may_speak(call)),
+        let mut speakers = match talking {
+            Some(talking) => talking,
+            None => {
+                self.latest(|call| matches!(call.phase, Phase::Dialing(_)) && may_speak(call)).into_iter().collect()
+            }
         };
-        let speaker = speaker.and_then(|index| Some((index, self.calls.get(index)?.owner.page()?.to_owned())));
+        speakers.retain(|index| self.calls.get(*index).is_some_and(may_speak));
+        // The same for all: a conference is of one page.
+        let page = speakers.first().and_then(|index| self.calls.get(*index)?.owner.page()).map(str::to_owned);
         for (index, call) in self.calls.iter_mut().enumerate() {
-            let stays = |page: &String| speaker.as_ref().is_some_and(|(spoken, by)| *spoken == index && by == page);
+            let stays = |by: &String| speakers.contains(&index) && page.as_ref() == Some(by);
             let is_attached = |page: &String| self.pages.by_name(page).is_some();
             call.voice = match std::mem::take(&mut call.voice) {
                 Voice::Open { page } if stays(&page) => Voice::Open { page },
@@ -48,15 +54,20 @@ impl CallList {
                 Voice::Open { .. } | Voice::Closing { .. } | Voice::Closed => Voice::Closed,
             };
         }
-        let Some((index, page)) = speaker else {
+        let Some(page) = page else {
             return;
         };
         let is_waiting = self
             .calls
             .iter()
             .any(|call| matches!(&call.voice, Voice::Closing { page: closing, .. } if *closing != page));
-        if let Some(call) = self.calls.get_mut(index).filter(|_| !is_waiting) {
-            call.voice = Voice::Open { page };
+        if is_waiting {
+            return;
+        }
+        for index in speakers {
+            if let Some(call) = self.calls.get_mut(index) {
+                call.voice = Voice::Open { page: page.clone() };
+            }
         }
     }
 

@@ -64,6 +64,7 @@ impl CallList {
         };
         referrer.referral = Some(Referral::Followed);
         referrer.want_held(true);
+        self.conference.leave(&referrer.id);
         let mut call = Call::outgoing(id, &target.number, target.number.clone(), None, page.clone(), now);
         call.display_name = target.display_name;
         call.referrer = Some(Referrer { call: referrer.id.clone(), dialog: referrer.dialog.clone() });

@@ -66,6 +66,7 @@ impl CallList {
             let text = "Only a call that is up can be transferred.";
             return self.refuse_transfer(port, call, target, "NOT_ACTIVE", text);
         }
+        self.conference.leave(call);
         let request = TransferRequest { target: target.to_owned(), to, was_held: known.wishes.held };
         known.want_held(true);
         known.transfer = Some(Transfer::Holding(Holding { request, until: now.plus(HOLD_TIMEOUT_MS) }));

@@ -1,9 +1,11 @@
 //! Random orders of what people, pages, far ends, the network and time do to one to four calls.
 //!
 //! Invariants, checked after every step:
-//! - at most one call has the voice, in the agent's state and in what the pages have applied of it;
-//! - a call that the person holds has no voice from that moment, and a call has none while its far end
-//!   believes to be on hold;
+//! - at most one call has the voice, or several of the one conference, in the agent's state and in what the pages have
+//!   applied of it; never do two pages have one open;
+//! - a call that the person holds has no voice from that moment, nor have those in conference with it; and a call has none
+//!   while its far end believes to be on hold;
+//! - a conference has two or more calls that are up, of one page and with one state of the microphone;
 //! - a call that is answered by itself interrupts no other one;
 //! - a page gets the end of a call once for each start (it may take the call over later), and nothing is sent for a call
 //!   that is over;
@@ -16,8 +18,8 @@ use bitcall_sip::ua::{
     self, Command, EndCause, EndedBy, Event, Millis, OfferReason, TransferFailure, TransferProgress, TransferTarget,
 };
 use bitcall_wire::agent_protocol::{
-    AgentEvent, AgentSnapshot, CallOptions, CallState, HoldState, MediaDirection, MediaError, MediaReply, MediaRequest,
-    MediaState, OtherCalls, SipAccount, ToAgent, ToPage,
+    AgentEvent, AgentSnapshot, CallOptions, CallSnapshot, CallState, HoldState, MediaDirection, MediaError, MediaReply,
+    MediaRequest, MediaState, OtherCalls, SipAccount, ToAgent, ToPage,
 };
 use bitcall_wire::config::CallBehavior;
 use proptest::prelude::*;
@@ -280,7 +282,7 @@ impl World {
     fn step(&mut self, (kind, a, b): Step) {
         let port = (!self.pages.is_empty()).then(|| self.pages[usize::from(b) % self.pages.len()].port);
         let call = self.pick_call(a);
-        match (kind % 21, port, call) {
+        match (kind % 25, port, call) {
             (0, Some(port), _) if self.snapshot.calls.len() < MAX_CALLS => {
                 self.next += 1;
                 let offer = a.is_multiple_of(2).then(|| format!("{OPEN} page{port}"));
@@ -344,19 +346,62 @@ impl World {
             (18, Some(port), Some(call)) if b.is_multiple_of(2) => {
                 self.send(port, ToAgent::AnswerReferral { call, follow: b.is_multiple_of(4) });
             }
-            (20, Some(port), Some(call)) => self.send(port, ToAgent::TakeOver { call }),
+            (24, Some(port), Some(call)) => self.send(port, ToAgent::TakeOver { call }),
             (18 | 19, _, _) => self.connects_elsewhere(a, b),
+            (20, Some(port), Some(call)) => {
+                let up = |call: &&CallSnapshot| call.state == CallState::Active;
+                let calls: Vec<_> = self.snapshot.calls.iter().filter(up).map(|call| call.id.clone()).collect();
+                // Mostly two different calls that are up.
+                let place = usize::from(a);
+                let (call, into) = match calls.as_slice() {
+                    [_, _, ..] if b % 4 > 0 => {
+                        (calls[place % calls.len()].clone(), calls[(place + 1) % calls.len()].clone())
+                    }
+                    _ => (call.clone(), self.pick_call(b).unwrap_or(call)),
+                };
+                self.send(port, ToAgent::Merge { call, into });
+            }
+            (21, _, _) => self.everybody_answers(),
+            (22, Some(port), Some(call)) => self.split(port, call, b.is_multiple_of(2)),
+            (23, Some(port), Some(call)) => {
+                let muted = b.is_multiple_of(2);
+                self.send(port, ToAgent::MuteParty { call: call.clone(), muted });
+                let party = self.snapshot.conference.iter().find(|party| party.call == call);
+                assert!(party.is_none_or(|party| party.muted == muted), "{party:?}");
+                if b.is_multiple_of(3) {
+                    self.send(port, ToAgent::Mute { call, muted });
+                }
+            }
             _ => {}
         }
         self.check();
     }
 
     fn hold(&mut self, port: PortId, call: &str, held: bool) {
+        let parties = self.snapshot.conference.clone();
+        let is_party = |id: &str| parties.iter().any(|party| party.call == id);
         self.send(port, ToAgent::Hold { call: call.to_owned(), held });
-        let shown = self.snapshot.calls.iter().find(|shown| shown.id == call);
-        if let Some(shown) = shown.filter(|shown| held && shown.state == CallState::Active) {
-            assert!(!shown.voice, "{call} has the voice after its hold");
+        for shown in &self.snapshot.calls {
+            let is_held = shown.id == call || (is_party(call) && is_party(&shown.id));
+            if held && is_held && shown.state == CallState::Active {
+                assert!(!shown.voice, "{} has the voice after the hold of {call}", shown.id);
+            }
         }
+    }
+
+    fn split(&mut self, port: PortId, call: String, held: bool) {
+        let was_party = self.snapshot.conference.iter().any(|party| party.call == call);
+        self.send(port, ToAgent::Split { call: call.clone(), held });
+        let shown = self.snapshot.calls.iter().find(|shown| shown.id == call);
+        if let Some(shown) = shown.filter(|_| was_party) {
+            assert!(!(held && shown.voice), "{call} has the voice after it was put on hold");
+            let others = self.snapshot.calls.iter().filter(|other| other.voice && other.id != call);
+            assert!(
+                held || others.count() == 0,
+                "others have the voice beside {call}, with which the person talks alone"
+            );
+        }
+        assert!(self.snapshot.conference.iter().all(|party| party.call != call), "{call} is still a party");
     }
 
     /// The page handles its oldest message.
@@ -370,6 +415,8 @@ impl World {
             ToPage::Snapshot { snapshot } => {
                 let open = snapshot.calls.iter().filter(|call| call.voice && call.page.as_ref() == Some(&name));
                 let open: BTreeSet<String> = open.map(|call| call.id.clone()).collect();
+                let is_party = |id: &String| snapshot.conference.iter().any(|party| party.call == *id);
+                assert!(open.len() <= 1 || open.iter().all(is_party), "open on page {port}: {open:?}");
                 silenced.extend(page.open.difference(&open).cloned());
                 page.open = open;
                 revision = snapshot.revision;
@@ -609,11 +656,21 @@ impl World {
 
     fn check(&self) {
         let voices: Vec<_> = self.snapshot.calls.iter().filter(|call| call.voice).collect();
-        assert!(voices.len() <= 1, "{voices:?}");
+        let conference = &self.snapshot.conference;
+        let is_party = |id: &String| conference.iter().any(|party| party.call == *id);
+        assert!(voices.len() <= 1 || voices.iter().all(|call| is_party(&call.id)), "{voices:?} {conference:?}");
+        let parties: Vec<_> = self.snapshot.calls.iter().filter(|call| is_party(&call.id)).collect();
+        assert_eq!(parties.len(), conference.len(), "{conference:?}");
+        assert_ne!(conference.len(), 1, "{conference:?}");
+        for pair in parties.windows(2) {
+            let of = |call: &CallSnapshot| (call.state.clone(), call.page.clone(), call.muted);
+            assert_eq!(of(&pair[0]), of(&pair[1]), "{conference:?}");
+            assert_eq!(pair[0].state, CallState::Active);
+        }
         let lives = |id: &String| {
             self.snapshot.calls.iter().any(|call| call.id == *id && !matches!(call.state, CallState::Ended { .. }))
         };
-        let open: Vec<_> = self.pages.iter().flat_map(|page| page.open.iter()).filter(|id| lives(id)).collect();
+        let open: Vec<_> = self.pages.iter().map(|page| &page.open).filter(|open| open.iter().any(lives)).collect();
         assert!(open.len() <= 1, "open on the pages: {open:?}");
         for call in voices.iter().filter(|call| call.state == CallState::Active) {
             assert_eq!(call.hold, HoldState::None);
@@ -633,59 +690,64 @@ impl World {
         own.map(|(_, dialog)| dialog).max_by_key(|dialog| dialog.born)
     }
 
+    /// The pages handle what they have, and the far ends answer once.
+    fn everybody_answers(&mut self) {
+        for port in self.pages.iter().map(|page| page.port).collect::<Vec<_>>() {
+            for _ in 0..40 {
+                self.deliver(port);
+                self.reply(port, 0);
+            }
+        }
+        for call in self.dialogs.keys().cloned().collect::<Vec<_>>() {
+            let Some(dialog) = self.dialogs.get_mut(&call) else { continue };
+            if std::mem::take(&mut dialog.detached) {
+                dialog.state = DialogState::Up;
+                self.event(Event::Attached { call: call.clone() });
+                self.event(Event::OfferNeeded { call, reason: OfferReason::Recovery });
+                continue;
+            }
+            let transfers = std::mem::take(&mut dialog.transfers);
+            if transfers && dialog.state != DialogState::Over {
+                let progress = TransferProgress::Failed(TransferFailure::NoResult);
+                self.event(Event::Transfer { call: call.clone(), progress });
+                continue;
+            }
+            let refers = std::mem::take(&mut dialog.refers);
+            if refers && dialog.state != DialogState::Over {
+                self.event(Event::ReferralExpired { call: call.clone() });
+                continue;
+            }
+            match dialog.state {
+                DialogState::Calling | DialogState::LocalOffer => {
+                    let is_calling = dialog.state == DialogState::Calling;
+                    self.agree(&call);
+                    let sdp = "v=0".to_owned();
+                    self.event(if is_calling {
+                        Event::Answered { call, sdp: Some(sdp), early_dialog: None }
+                    } else {
+                        Event::ReinviteAccepted { call, sdp }
+                    });
+                }
+                DialogState::AwaitingAck { offered } => {
+                    self.acknowledge(&call, offered);
+                    self.event(Event::Confirmed { call, sdp: (!offered).then(|| "v=0".to_owned()) });
+                }
+                DialogState::Retry => {
+                    dialog.state = DialogState::Up;
+                    self.event(Event::OfferNeeded { call, reason: OfferReason::Glare });
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// Everybody answers from now on.
     fn settle(&mut self) {
         if self.pages.is_empty() {
             self.open_page();
         }
         for _ in 0..60 {
-            for port in self.pages.iter().map(|page| page.port).collect::<Vec<_>>() {
-                for _ in 0..40 {
-                    self.deliver(port);
-                    self.reply(port, 0);
-                }
-            }
-            for call in self.dialogs.keys().cloned().collect::<Vec<_>>() {
-                let Some(dialog) = self.dialogs.get_mut(&call) else { continue };
-                if std::mem::take(&mut dialog.detached) {
-                    dialog.state = DialogState::Up;
-                    self.event(Event::Attached { call: call.clone() });
-                    self.event(Event::OfferNeeded { call, reason: OfferReason::Recovery });
-                    continue;
-                }
-                let transfers = std::mem::take(&mut dialog.transfers);
-                if transfers && dialog.state != DialogState::Over {
-                    let progress = TransferProgress::Failed(TransferFailure::NoResult);
-                    self.event(Event::Transfer { call: call.clone(), progress });
-                    continue;
-                }
-                let refers = std::mem::take(&mut dialog.refers);
-                if refers && dialog.state != DialogState::Over {
-                    self.event(Event::ReferralExpired { call: call.clone() });
-                    continue;
-                }
-                match dialog.state {
-                    DialogState::Calling | DialogState::LocalOffer => {
-                        let is_calling = dialog.state == DialogState::Calling;
-                        self.agree(&call);
-                        let sdp = "v=0".to_owned();
-                        self.event(if is_calling {
-                            Event::Answered { call, sdp: Some(sdp), early_dialog: None }
-                        } else {
-                            Event::ReinviteAccepted { call, sdp }
-                        });
-                    }
-                    DialogState::AwaitingAck { offered } => {
-                        self.acknowledge(&call, offered);
-                        self.event(Event::Confirmed { call, sdp: (!offered).then(|| "v=0".to_owned()) });
-                    }
-                    DialogState::Retry => {
-                        dialog.state = DialogState::Up;
-                        self.event(Event::OfferNeeded { call, reason: OfferReason::Glare });
-                    }
-                    _ => {}
-                }
-            }
+            self.everybody_answers();
             for call in self.snapshot.calls.clone() {
                 if let Some(port) = call.page.and_then(|page| page.strip_prefix("page")?.parse().ok())
                     && self.pages.iter().any(|page| page.port == port)

@@ -7,6 +7,7 @@ mod accounts;
 mod agent_with_server;
 mod auto_answer;
 mod calls;
+mod conference;
 mod far_end;
 mod hold;
 mod interleavings;

@@ -29,6 +29,8 @@ pub struct TestCallList {
     pub now: Millis,
     /// What the tenant has set, for the next sign-in.
     pub behavior: CallBehavior,
+    /// For the next sign-in; 0 is no limit.
+    pub max_sessions: u32,
     /// The outputs that no step has taken or cleared.
     out: Vec<CallListOutput>,
 }
@@ -39,6 +41,7 @@ impl TestCallList {
             call_list: CallList::new(),
             now: Millis(1_000_000),
             behavior: CallBehavior::default(),
+            max_sessions: account().max_sessions,
             out: Vec::new(),
         }
     }
@@ -88,7 +91,8 @@ impl TestCallList {
     }
 
     pub fn sign_in_with(&mut self, port: PortId, username: &str, secret: AccountSecret) {
-        let account = SipAccount { username: username.into(), secret, calls: self.behavior, ..account() };
+        let (calls, max_sessions) = (self.behavior, self.max_sessions);
+        let account = SipAccount { username: username.into(), secret, calls, max_sessions, ..account() };
         self.send(port, ToAgent::SignIn { account: Box::new(account) });
     }
 

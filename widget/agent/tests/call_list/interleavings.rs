@@ -263,6 +263,7 @@ impl World {
     fn end_dialog(&mut self, call: &str) {
         if let Some(dialog) = self.dialogs.get_mut(call) {
             dialog.state = DialogState::Over;
+            dialog.detached = false;
         }
         let cause = EndCause { by: EndedBy::Remote, text: "over".into(), sip_code: None };
         self.list.event(Event::Ended { call: call.into(), cause }, self.now);

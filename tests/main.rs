@@ -27,6 +27,7 @@ mod certificate_serving;
 mod cli_contract;
 mod cli_output;
 mod conditional_requests;
+mod conference;
 mod config_faults;
 mod cors;
 mod crash_durability;

@@ -314,13 +314,17 @@ impl BrowsingContext {
 
     /// Of several calls: waits until the one that brings a tone of `hz` is heard, and no other.
     pub async fn hears_only(&self, hz: u32) {
-        until(&format!("{hz} Hz and nothing else to be heard"), async || {
+        self.hears_each(&[hz]).await;
+    }
+
+    /// Waits until one call for each of these tones is heard, and no other.
+    pub async fn hears_each(&self, tones: &[u32]) {
+        until(&format!("{tones:?} Hz and nothing else to be heard"), async || {
             let all = self.heard().await?;
             let audible: Vec<&InboundAudio> = all.iter().filter(|h| h.plays && h.pitch > 0.0).collect();
-            match audible.as_slice() {
-                [one] if (one.pitch - f64::from(hz)).abs() < 15.0 => Ok(()),
-                _ => Err(format!("{all:?}")),
-            }
+            let brings = |hz: &u32| audible.iter().any(|h| (h.pitch - f64::from(*hz)).abs() < 15.0);
+            let fits = audible.len() == tones.len() && tones.iter().all(brings);
+            if fits { Ok(()) } else { Err(format!("{all:?}")) }
         })
         .await;
     }

@@ -204,7 +204,7 @@ export interface BitcallWebphone {
   call(number: string, options?: { callerId?: string }): void;
   /** Puts a number into the dialer, where it stays over the sign-in. Without a number nothing happens. */
   dial(number: string): void;
-  /** Ends that call, or the active one. */
+  /** Ends that call, or the active one with all that are in conference with it. */
   hangup(callId?: string): void;
   /**
    * Connects the other side of that call, or of the active one, with the target, and leaves the call. The event

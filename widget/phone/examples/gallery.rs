@@ -21,8 +21,8 @@ use bitcall_phone::time::LocalClock;
 use bitcall_phone::ui::{DeviceOption, DeviceOptions, LoadFailure, MeterBars, Screen, SecondaryPart, Tab, Ui};
 use bitcall_phone::{screens, secondary, theme};
 use bitcall_wire::agent_protocol::{
-    AccountSecret, AgentSnapshot, CallDirection, CallSnapshot, CallState, HoldState, MediaError, RegistrationFailure,
-    RegistrationFailureCode, RegistrationStatus, TransferSnapshot, TransferState,
+    AccountSecret, AgentSnapshot, CallDirection, CallSnapshot, CallState, HoldState, MediaError, Party,
+    RegistrationFailure, RegistrationFailureCode, RegistrationStatus, TransferSnapshot, TransferState,
 };
 use bitcall_wire::config::{HeaderMode, RuntimeConfig};
 
@@ -197,6 +197,21 @@ fn scenes() -> Vec<(&'static str, Scene)> {
             ui.call_notice.set(Some("The other side did not accept the hold. You are talking again.".to_owned()));
         }),
         ("call-two", |ui| show(ui, vec![bob(), anna()])),
+        ("conference", |ui| in_conference(ui, &[])),
+        ("conference-muted", |ui| {
+            in_conference(ui, &["bob"]);
+            ui.muted.set(vec!["anna".to_owned(), "bob".to_owned(), "clara".to_owned()]);
+        }),
+        ("conference-waits", |ui| {
+            in_conference(ui, &[]);
+            ui.snapshot.update(|snapshot| {
+                for call in &mut snapshot.calls {
+                    call.hold = if call.id == "clara" { HoldState::None } else { HoldState::Held };
+                }
+                snapshot.conference.retain(|party| party.call != "clara");
+                snapshot.active = Some("clara".to_owned());
+            });
+        }),
         ("call-keys", |ui| {
             show(ui, vec![anna()]);
             ui.keypad_open.set(true);
@@ -273,6 +288,22 @@ fn show(ui: Ui, calls: Vec<CallSnapshot>) {
     let active = calls.last().map(|call| call.id.clone());
     ui.levels.set(MeterBars { microphone: 3, remote: 4 });
     ui.snapshot.set(AgentSnapshot { registration: registered(), calls, active, ..AgentSnapshot::default() });
+}
+
+/// With Anna, Bob and Clara, who came last.
+fn in_conference(ui: Ui, muted: &[&str]) {
+    let bob = CallSnapshot { hold: HoldState::None, ..bob() };
+    let clara = CallSnapshot {
+        id: "clara".to_owned(),
+        display_name: Some("Clara Novak".to_owned()),
+        answered_at: Some(NOW - 31_000),
+        ..anna()
+    };
+    show(ui, vec![anna(), bob, clara]);
+    ui.snapshot.update(|snapshot| {
+        let party = |id: &str| Party { call: id.to_owned(), muted: muted.contains(&id) };
+        snapshot.conference = ["anna", "bob", "clara"].map(party).to_vec();
+    });
 }
 
 fn registered() -> RegistrationStatus {

@@ -7,6 +7,7 @@
 mod call_digits;
 mod call_media;
 mod codecs;
+mod conference;
 mod connection_state;
 pub(crate) mod decoding;
 mod devices;
@@ -42,6 +43,7 @@ use crate::tones::Tones;
 use crate::tones::patterns::auto_answer_tone;
 use crate::tones::synthesizer::PlayingPattern;
 use call_media::CallMedia;
+use conference::Conference;
 pub use devices::{Device, Devices};
 use early_media::EarlyMediaWatch;
 use hold_music::HoldMusic;
@@ -126,6 +128,7 @@ pub(crate) struct Inner {
     media_by_call: RefCell<SmallMap<CallId, Rc<CallMedia>>>,
     mutes: RefCell<MuteStates>,
     gates: RefCell<VoiceGates>,
+    conference: RefCell<Conference>,
     early_media: RefCell<Option<EarlyMediaWatch>>,
     microphone: Microphone,
     speaker: Speaker,
@@ -157,6 +160,7 @@ impl Media {
             media_by_call: RefCell::default(),
             mutes: RefCell::default(),
             gates: RefCell::default(),
+            conference: RefCell::default(),
             early_media: RefCell::default(),
             send: RefCell::default(),
             on_notice: Box::new(on_notice),
@@ -180,24 +184,36 @@ impl Media {
         media
     }
 
-    /// Mutes or unmutes one call at once.
+    /// Mutes or unmutes the microphone at once, in one call or in the conference that it belongs to.
     pub fn set_muted(&self, call: &str, muted: bool) {
-        self.0.mutes.borrow_mut().set_local(call, muted);
-        self.0.mute(call, muted);
-        self.0.send(ToAgent::Mute { call: call.to_owned(), muted });
+        for call in self.0.together(call) {
+            self.0.mutes.borrow_mut().set_local(&call, muted);
+            self.0.mute(&call, muted);
+            self.0.send(ToAgent::Mute { call, muted });
+        }
     }
 
-    /// Plays a clip into the call and to the person. False where the call cannot be heard now.
+    /// Plays a clip into the call, or to all parties of its conference, and to the person. False where the call cannot
+    /// be heard now.
     pub async fn play_clip(&self, call: &str, clip: &AudioBuffer) -> bool {
         let Some(context) = self.0.audio.running_context().await else {
             return false;
         };
-        self.0.call_media(call).is_some_and(|call_media| call_media.outgoing().play_clip(&context, clip))
+        let mut plays = false;
+        for call in self.0.together(call) {
+            if let Some(call_media) = self.0.call_media(&call) {
+                // The person hears it once.
+                plays |= call_media.outgoing().play_clip(&context, clip, !plays);
+            }
+        }
+        plays
     }
 
     pub fn stop_clip(&self, call: &str) {
-        if let Some(call_media) = self.0.call_media(call) {
-            call_media.outgoing().stop_clip();
+        for call in self.0.together(call) {
+            if let Some(call_media) = self.0.call_media(&call) {
+                call_media.outgoing().stop_clip();
+            }
         }
     }
 
@@ -331,26 +347,19 @@ impl Media {
         }
         self.0.offer_cache.clear();
         self.0.gates.take();
+        self.0.conference.take();
         self.0.early_media.take();
         self.0.tones.stop();
         self.0.release_microphone_if_idle();
     }
 
-    /// The person holds the call: closes its microphone and loudspeaker before the agent knows of it.
+    /// The person holds the call, or the conference that it belongs to: closes microphone and loudspeaker before the
+    /// agent knows of it.
     pub(crate) fn silence_microphone(&self, call: &str) {
-        let Some(cut) = self.0.gates.borrow_mut().cut(call) else {
-            return;
-        };
-        self.0.apply_gate(call);
-        let (inner, call) = (Rc::clone(&self.0), call.to_owned());
-        spawn_local(async move {
-            for timeout in HOLD_TIMEOUT_MS {
-                sleep(timeout).await;
-            }
-            if inner.gates.borrow_mut().lift_cut(&call, cut) {
-                inner.apply_gate(&call);
-            }
-        });
+        for call in self.0.together(call) {
+            self.0.cut(call);
+        }
+        self.0.update_conference();
     }
 
     /// Applies the agent's state: who has the voice, hold music, tones, level meters, ended calls.
@@ -387,6 +396,7 @@ impl Media {
         for call in gates.opened {
             self.0.apply_gate(&call);
         }
+        self.0.apply_parties(snapshot, page);
         self.0.watch_early_media(snapshot, page);
         self.0.tones.apply_snapshot(snapshot, page);
         // An agent that was restarted no longer knows its calls and cannot close them.
@@ -440,6 +450,29 @@ impl Inner {
             self.send(ToAgent::Digits { call: call.to_owned(), digits: digit.to_string() });
         }
         self.notify(MediaNotice::DigitSent { call: call.to_owned(), digit });
+    }
+
+    fn together(&self, call: &str) -> Vec<CallId> {
+        self.conference.borrow().together(call)
+    }
+
+    /// Closes the call's microphone and loudspeaker until a snapshot has its hold.
+    fn cut(self: &Rc<Self>, call: CallId) {
+        let Some(cut) = self.gates.borrow_mut().cut(&call) else {
+            return;
+        };
+        self.apply_gate(&call);
+        let inner = Rc::clone(self);
+        spawn_local(async move {
+            for timeout in HOLD_TIMEOUT_MS {
+                sleep(timeout).await;
+            }
+            let is_open = inner.gates.borrow_mut().lift_cut(&call, cut);
+            if is_open {
+                inner.apply_gate(&call);
+                inner.update_conference();
+            }
+        });
     }
 
     /// Opens or closes the microphone and the loudspeaker of a call.

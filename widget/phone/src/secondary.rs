@@ -26,6 +26,7 @@ use crate::ui::{Ui, UserAction};
 pub struct Secondary {
     pub recents: fn(Ui) -> View,
     pub settings: fn(Ui) -> View,
+    pub conference: fn(Ui) -> View,
     pub clips: fn(Ui, &CallId) -> View,
     pub transfer: fn(Ui, &CallId) -> View,
     /// About the displayed call.
@@ -41,6 +42,7 @@ pub fn load() -> Result<Secondary, SplitLoaderError> {
     Ok(Secondary {
         recents: screens::recents::recents,
         settings: screens::settings::settings,
+        conference: screens::conference::conference,
         clips: screens::clips::clips_in_call,
         transfer: screens::transfer::transfer,
         question: screens::question::question,

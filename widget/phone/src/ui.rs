@@ -181,6 +181,7 @@ pub enum UserAction {
     EditNumber(String),
     Answer(CallId, OtherCalls),
     Decline(CallId),
+    /// Ends the call, and those that are in conference with it.
     HangUp(CallId),
     Mute(CallId, bool),
     Hold(CallId, bool),
@@ -203,6 +204,7 @@ pub enum UserAction {
     /// The far end wants to connect us with somebody else.
     AnswerReferral(CallId, bool),
     Clip(ClipAction),
+    Conference(ConferenceAction),
     DismissEnded,
     Show(Tab),
     LoadSecondaryPart,
@@ -235,6 +237,18 @@ pub enum ClipAction {
     Delete(String),
     Play(CallId, String),
     Stop,
+}
+
+/// What the person does with the conference, or to make one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConferenceAction {
+    /// The first call talks with the second one, or with its conference.
+    Merge(CallId, CallId),
+    /// The party waits on hold; or the person talks with it alone.
+    Split(CallId, bool),
+    /// Nobody hears the party.
+    Mute(CallId, bool),
+    Drop(CallId),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -408,6 +422,40 @@ pub fn consultation(snapshot: &AgentSnapshot, id: &str) -> Option<(CallId, CallI
     live().find(|call| call.id == first).map(|call| (call.id.clone(), asked.id.clone()))
 }
 
+/// The call, and those that are in conference with it.
+pub fn together(snapshot: &AgentSnapshot, id: &str) -> Vec<CallId> {
+    if is_party(snapshot, id) {
+        snapshot.conference.iter().map(|party| party.call.clone()).collect()
+    } else {
+        vec![id.to_owned()]
+    }
+}
+
+pub fn is_party(snapshot: &AgentSnapshot, id: &str) -> bool {
+    snapshot.conference.iter().any(|party| party.call == id)
+}
+
+/// The calls besides this one and those in conference with it; of a conference the first party.
+pub fn other_calls(snapshot: &AgentSnapshot, id: &str) -> Vec<CallId> {
+    let is_shown = is_party(snapshot, id);
+    let first = snapshot.conference.first().map(|party| &party.call);
+    let others = snapshot.calls.iter().filter(|call| {
+        is_engaged(call) && call.id != id && (!is_party(snapshot, &call.id) || (!is_shown && first == Some(&call.id)))
+    });
+    others.map(|call| call.id.clone()).collect()
+}
+
+/// Whether both calls can talk together: they are up, in this page, and there is no other conference.
+pub fn can_merge(snapshot: &AgentSnapshot, page: &str, call: &str, into: &str) -> bool {
+    let can = |id: &str| {
+        find_call(snapshot, id).is_some_and(|call| {
+            call.state == CallState::Active && call.transfer.is_none() && call.page.as_deref() == Some(page)
+        })
+    };
+    let joins = snapshot.conference.is_empty() || is_party(snapshot, call) || is_party(snapshot, into);
+    joins && can(call) && can(into)
+}
+
 /// Whether one more call may be placed; a `limit` of 0 is none.
 pub fn has_free_line(snapshot: &AgentSnapshot, limit: u32) -> bool {
     limit == 0 || usize::try_from(limit).is_ok_and(|limit| snapshot.calls.len() < limit)
@@ -449,7 +497,7 @@ pub fn as_clause(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bitcall_wire::agent_protocol::RegistrationFailure;
+    use bitcall_wire::agent_protocol::{Party, RegistrationFailure};
 
     use crate::test_call::call;
 
@@ -470,6 +518,28 @@ mod tests {
         assert_eq!(focused_call(&snapshot).map(|call| call.id.as_str()), Some("talks"));
         snapshot.calls.retain(|call| call.id == "rings");
         assert_eq!(focused_call(&snapshot), None);
+    }
+
+    #[test]
+    fn a_conference_is_one_among_the_other_calls_and_takes_one_more_from_either_side() {
+        let here = |id: &str| CallSnapshot { page: Some("here".to_owned()), ..call(id, CallState::Active) };
+        let party = |id: &str| Party { call: id.to_owned(), muted: false };
+        let mut snapshot = AgentSnapshot {
+            calls: vec![here("a"), here("b"), here("c"), here("d")],
+            conference: vec![party("b"), party("a")],
+            ..AgentSnapshot::default()
+        };
+        assert_eq!(other_calls(&snapshot, "c"), ["b", "d"]);
+        assert_eq!(other_calls(&snapshot, "a"), ["c", "d"]);
+        assert_eq!(
+            (together(&snapshot, "a"), together(&snapshot, "c")),
+            (vec!["b".into(), "a".into()], vec!["c".into()])
+        );
+        assert!(can_merge(&snapshot, "here", "b", "c") && can_merge(&snapshot, "here", "c", "a"));
+        assert!(!can_merge(&snapshot, "here", "c", "d"), "it took a second conference");
+        assert!(!can_merge(&snapshot, "there", "b", "c"));
+        snapshot.conference.clear();
+        assert!(can_merge(&snapshot, "here", "c", "d"));
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl App {
                 agent.answer(&call, others);
             }),
             UserAction::Decline(call) => self.with_agent(|agent| agent.decline(&call)),
-            UserAction::HangUp(call) => self.hang_up(&call),
+            UserAction::HangUp(call) => self.hang_up_together(&call),
             UserAction::Mute(call, muted) => {
                 if let Some(media) = self.media() {
                     media.set_muted(&call, muted);
@@ -195,7 +195,8 @@ impl App {
             None => focused_call(snapshot).or(snapshot.calls.first()).map(|call| call.id.clone()),
         });
         match (target, which) {
-            (Some(id), _) => self.hang_up(&id),
+            (Some(id), Some(_)) => self.hang_up(&id),
+            (Some(id), None) => self.hang_up_together(&id),
             (None, Some(id)) => {
                 return Err(PhoneError::with(code::UNKNOWN_CALL, &format!("There is no call “{id}”.")));
             }
@@ -305,6 +306,7 @@ impl App {
         if snapshot.registration == RegistrationStatus::SignedOut && self.is_signing_in() {
             snapshot.registration = RegistrationStatus::Connecting;
         }
+        ui.snapshot.with_untracked(|before| self.announce_conference(before, &snapshot));
         ui.muted.update(|muted| muted.retain(|id| find_call(&snapshot, id).is_some()));
         ui.snapshot.set(snapshot);
         let missed = self.calls.notified.borrow_mut().apply_snapshot(given);

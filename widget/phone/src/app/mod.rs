@@ -3,6 +3,7 @@
 mod call_reports;
 mod calls;
 mod clips;
+mod conference;
 mod host;
 mod keyboard;
 pub(crate) mod secondary;

@@ -12,7 +12,7 @@ use bitcall_wire::agent_protocol::{
     CallId, MediaDirection, MediaError, MediaReply, MediaRequest, MediaState, OfferKind, ToAgent,
 };
 use wasm_bindgen_futures::spawn_local;
-use web_sys::MediaStreamTrack;
+use web_sys::{MediaStream, MediaStreamTrack};
 
 use super::call_digits::CallDigits;
 use super::microphone::MediaFailure;
@@ -50,8 +50,10 @@ pub struct CallMedia {
     prepared: RefCell<Option<Result<String, MediaFailure>>>,
     tasks: RefCell<VecDeque<MediaTask>>,
     is_running: Cell<bool>,
-    /// The far end is heard.
-    audible: Cell<bool>,
+    /// The call has the voice.
+    voice: Cell<bool>,
+    /// Not muted as a party of a conference.
+    heard: Cell<bool>,
     closed: Cell<bool>,
     was_in_snapshot: Cell<bool>,
     measuring: Cell<bool>,
@@ -79,7 +81,8 @@ impl CallMedia {
             prepared: RefCell::default(),
             tasks: RefCell::default(),
             is_running: Cell::new(false),
-            audible: Cell::new(false),
+            voice: Cell::new(false),
+            heard: Cell::new(true),
             closed: Cell::new(false),
             was_in_snapshot: Cell::new(false),
             measuring: Cell::new(false),
@@ -142,10 +145,29 @@ impl CallMedia {
     /// Without the voice, nothing of the microphone is sent and nothing is played, whatever the far end sends.
     pub fn set_voice(&self, voice: bool) {
         self.outgoing.set_voice(voice);
-        self.audible.set(voice);
+        self.voice.set(voice);
+        self.apply_audible();
+    }
+
+    /// Whether the far end is heard in a conference.
+    pub fn set_heard(&self, heard: bool) {
+        self.heard.set(heard);
+        self.apply_audible();
+    }
+
+    fn apply_audible(&self) {
         for connection in [self.connection(), self.successor()].into_iter().flatten() {
-            connection.set_audible(voice);
+            connection.set_audible(self.is_audible());
         }
+    }
+
+    fn is_audible(&self) -> bool {
+        self.voice.get() && self.heard.get()
+    }
+
+    /// What the far end sends.
+    pub fn remote_stream(&self) -> Option<MediaStream> {
+        self.connection()?.remote_stream()
     }
 
     pub fn set_hold_music(&self, due: bool) {
@@ -474,7 +496,7 @@ impl CallMedia {
                 this.state_changed();
             }
         });
-        connection.set_audible(self.audible.get());
+        connection.set_audible(self.is_audible());
         self.outgoing.add_connection(connection);
         self.reported.set(None);
     }
@@ -483,6 +505,9 @@ impl CallMedia {
         if self.successor().is_some_and(|successor| successor.state() == Some(MediaState::Connected)) {
             self.withdrawable.take();
             self.connection.replace(self.successor.take());
+            if let Some(media) = self.media.upgrade() {
+                media.update_conference();
+            }
         }
         self.report_state();
     }

@@ -1,11 +1,12 @@
-//! What a call sends in place of the microphone's track, made by Web Audio: hold music, or a clip beside the microphone.
+//! What a call sends in place of the microphone's track, made by Web Audio: hold music; or the microphone with a clip, and
+//! with the other parties of a conference.
 //!
 //! A call that mixes nothing sends the microphone's track itself: no graph adds delay to it, and no `AudioContext` has
 //! to run.
 
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{
-    AudioBuffer, AudioBufferSourceNode, AudioContext, AudioNode, AudioScheduledSourceNode, MediaStream,
+    AudioBuffer, AudioBufferSourceNode, AudioContext, AudioNode, AudioScheduledSourceNode, GainNode, MediaStream,
     MediaStreamAudioDestinationNode, MediaStreamAudioSourceNode, MediaStreamTrack,
 };
 
@@ -19,71 +20,111 @@ pub struct Mix {
     context: AudioContext,
     output: MediaStreamAudioDestinationNode,
     track: MediaStreamTrack,
-    source: AudioBufferSourceNode,
-    clip: Option<Clip>,
+    microphone: Option<MediaStreamAudioSourceNode>,
+    /// The music, or the clip that is playing.
+    sound: Option<Sound>,
+    /// The other parties of the conference, whose nodes belong to it.
+    others: Vec<AudioNode>,
 }
 
-/// What a mix with a clip has besides.
-struct Clip {
-    microphone: MediaStreamAudioSourceNode,
-    monitor: AudioNode,
-    _ended: EventListener,
+/// Sounds until it is dropped.
+struct Sound {
+    source: AudioBufferSourceNode,
+    /// The person hears it by this one.
+    monitor: Option<GainNode>,
+    _ended: Option<EventListener>,
 }
 
 impl Mix {
     /// `music` in a loop, without the microphone.
     pub fn of_music(context: &AudioContext, music: &AudioBuffer) -> Result<Mix, JsValue> {
-        let mix = Mix::of(context, music)?;
-        mix.source.set_loop(true);
-        mix.source.start()?;
+        let mut mix = Mix::silent(context)?;
+        let source = mix.source(music)?;
+        source.set_loop(true);
+        source.start()?;
+        mix.sound = Some(Sound { source, monitor: None, _ended: None });
         Ok(mix)
     }
 
-    /// `clip` once, beside what `microphone` has; the person hears it as well. Calls `ended` at its end.
-    pub fn of_clip(
-        context: &AudioContext,
-        clip: &AudioBuffer,
-        microphone: &MediaStreamTrack,
-        ended: impl Fn() + 'static,
-    ) -> Result<Mix, JsValue> {
-        let mut mix = Mix::of(context, clip)?;
-        let monitor = context.create_gain()?;
-        monitor.gain().set_value(MONITOR_GAIN);
-        mix.source.connect_with_audio_node(&monitor)?;
-        monitor.connect_with_audio_node(&context.destination())?;
-        let ended = EventListener::new(&mix.source, "ended", move |_| ended());
-        let microphone = mix.connect(microphone)?;
-        mix.clip = Some(Clip { microphone, monitor: monitor.into(), _ended: ended });
-        mix.source.start()?;
+    /// The microphone, to which more is added.
+    pub fn of_microphone(context: &AudioContext, microphone: &MediaStreamTrack) -> Result<Mix, JsValue> {
+        let mut mix = Mix::silent(context)?;
+        mix.microphone = Some(mix.connect(microphone)?);
         Ok(mix)
+    }
+
+    /// Plays `clip` once; with `monitored` the person hears it as well. Calls `ended` at its end.
+    pub fn play_clip(&mut self, clip: &AudioBuffer, monitored: bool, ended: Box<dyn Fn()>) -> Result<(), JsValue> {
+        let source = self.source(clip)?;
+        let monitor = if monitored {
+            let monitor = self.context.create_gain()?;
+            monitor.gain().set_value(MONITOR_GAIN);
+            source.connect_with_audio_node(&monitor)?;
+            monitor.connect_with_audio_node(&self.context.destination())?;
+            Some(monitor)
+        } else {
+            None
+        };
+        let ended = EventListener::new(&source, "ended", move |_| ended());
+        source.start()?;
+        self.sound = Some(Sound { source, monitor, _ended: Some(ended) });
+        Ok(())
+    }
+
+    /// Returns whether one was playing.
+    pub fn stop_clip(&mut self) -> bool {
+        self.has_microphone() && self.sound.take().is_some()
+    }
+
+    /// Returns whether these are not the present ones.
+    pub fn set_others(&mut self, others: Vec<AudioNode>) -> bool {
+        if self.others == others {
+            return false;
+        }
+        for gone in self.others.iter().filter(|node| !others.contains(node)) {
+            let _ = gone.disconnect_with_audio_node(&self.output);
+        }
+        for new in others.iter().filter(|node| !self.others.contains(node)) {
+            let _ = new.connect_with_audio_node(&self.output);
+        }
+        self.others = others;
+        true
     }
 
     pub fn track(&self) -> &MediaStreamTrack {
         &self.track
     }
 
-    pub fn has_clip(&self) -> bool {
-        self.clip.is_some()
+    pub fn has_microphone(&self) -> bool {
+        self.microphone.is_some()
+    }
+
+    /// Without anything else, the microphone's track can be sent itself.
+    pub fn is_needed(&self) -> bool {
+        self.sound.is_some() || !self.others.is_empty()
     }
 
     /// Another microphone takes the place of the present one, where that is mixed.
     pub fn set_microphone(&mut self, track: &MediaStreamTrack) {
-        if self.has_clip()
+        if self.has_microphone()
             && let Ok(next) = self.connect(track)
-            && let Some(clip) = &mut self.clip
+            && let Some(old) = self.microphone.replace(next)
         {
-            let _ = clip.microphone.disconnect();
-            clip.microphone = next;
+            let _ = old.disconnect();
         }
     }
 
-    fn of(context: &AudioContext, sound: &AudioBuffer) -> Result<Mix, JsValue> {
+    fn silent(context: &AudioContext) -> Result<Mix, JsValue> {
         let output = MediaStreamAudioDestinationNode::new(context)?;
-        let source = context.create_buffer_source()?;
-        source.set_buffer(Some(sound));
-        source.connect_with_audio_node(&output)?;
         let track = output.stream().get_audio_tracks().get(0).dyn_into()?;
-        Ok(Mix { context: context.clone(), output, track, source, clip: None })
+        Ok(Mix { context: context.clone(), output, track, microphone: None, sound: None, others: Vec::new() })
+    }
+
+    fn source(&self, sound: &AudioBuffer) -> Result<AudioBufferSourceNode, JsValue> {
+        let source = self.context.create_buffer_source()?;
+        source.set_buffer(Some(sound));
+        source.connect_with_audio_node(&self.output)?;
+        Ok(source)
     }
 
     fn connect(&self, microphone: &MediaStreamTrack) -> Result<MediaStreamAudioSourceNode, JsValue> {
@@ -97,13 +138,21 @@ impl Mix {
 
 impl Drop for Mix {
     fn drop(&mut self) {
+        self.set_others(Vec::new());
+        if let Some(microphone) = &self.microphone {
+            let _ = microphone.disconnect();
+        }
+        self.track.stop();
+    }
+}
+
+impl Drop for Sound {
+    fn drop(&mut self) {
         let source: &AudioScheduledSourceNode = &self.source;
         let _ = source.stop();
         let _ = self.source.disconnect();
-        if let Some(clip) = &self.clip {
-            let _ = clip.microphone.disconnect();
-            let _ = clip.monitor.disconnect();
+        if let Some(monitor) = &self.monitor {
+            let _ = monitor.disconnect();
         }
-        self.track.stop();
     }
 }

@@ -1,5 +1,5 @@
-//! What one call sends: microphone → gate → sender; with a clip, microphone → gate → mix → sender; hold music → mix →
-//! sender.
+//! What one call sends: microphone → gate → sender; with a clip or in a conference, microphone → gate → mix → sender;
+//! hold music → mix → sender.
 //!
 //! The gate is the `enabled` of the call's own copy of the microphone's track, so it holds for everything that the
 //! track is connected to. It is open while the call has the voice and is not muted.
@@ -9,7 +9,7 @@ use std::rc::{Rc, Weak};
 
 use bitcall_wire::agent_protocol::CallId;
 use wasm_bindgen_futures::spawn_local;
-use web_sys::{AudioBuffer, AudioContext, MediaStreamTrack};
+use web_sys::{AudioBuffer, AudioContext, AudioNode, MediaStreamTrack};
 
 use super::mix::Mix;
 use super::peer_connection::PeerConnection;
@@ -125,7 +125,11 @@ impl OutgoingAudio {
             mix.set_microphone(&track);
         }
         self.update_senders();
-        drop(old);
+        if old.is_none()
+            && let Some(media) = self.media.upgrade()
+        {
+            media.update_conference();
+        }
     }
 
     /// Starts or ends hold music.
@@ -145,32 +149,65 @@ impl OutgoingAudio {
         }
     }
 
-    /// Plays a clip beside the microphone, in place of one that is playing. False where the call has not the voice, or
-    /// the browser makes no sound.
-    pub fn play_clip(self: &Rc<Self>, context: &AudioContext, clip: &AudioBuffer) -> bool {
-        let Some(microphone) = self.microphone_track().filter(|_| self.voice.get() && !self.closed.get()) else {
-            return false;
-        };
+    /// Plays a clip beside the microphone, in place of one that is playing; with `monitored` the person hears it as well.
+    /// False where the call has not the voice, or the browser makes no sound.
+    pub fn play_clip(self: &Rc<Self>, context: &AudioContext, clip: &AudioBuffer, monitored: bool) -> bool {
         self.stop_clip();
         let weak = Rc::downgrade(self);
-        let mix = Mix::of_clip(context, clip, &microphone, move || {
+        let ended = Box::new(move || {
             if let Some(this) = weak.upgrade() {
                 this.stop_clip();
             }
         });
-        let Ok(mix) = mix else { return false };
-        *self.mix.borrow_mut() = Some(mix);
-        self.update_senders();
-        true
+        let plays = self.voice.get()
+            && self.mix_microphone(context)
+            && self.mix.borrow_mut().as_mut().is_some_and(|mix| mix.play_clip(clip, monitored, ended).is_ok());
+        self.settle_mix();
+        plays
     }
 
     /// Ends the clip that is playing.
     pub fn stop_clip(&self) {
-        if self.mix.borrow().as_ref().is_some_and(Mix::has_clip) {
-            self.end_mix();
+        let was_playing = self.mix.borrow_mut().as_mut().is_some_and(Mix::stop_clip);
+        if was_playing {
+            self.settle_mix();
             if let Some(media) = self.media.upgrade() {
                 media.notify(MediaNotice::ClipEnded { call: self.call.clone() });
             }
+        }
+    }
+
+    /// The other parties of the conference are sent beside the microphone. None of them without a context.
+    pub fn set_others(&self, context: Option<&AudioContext>, others: Vec<AudioNode>) {
+        if !others.is_empty() && context.is_none_or(|context| !self.mix_microphone(context)) {
+            return;
+        }
+        let is_changed = self.mix.borrow_mut().as_mut().is_some_and(|mix| mix.set_others(others));
+        if is_changed {
+            self.settle_mix();
+        }
+    }
+
+    /// Makes a mix with the microphone, unless there is one. False without a microphone.
+    fn mix_microphone(&self, context: &AudioContext) -> bool {
+        if self.mix.borrow().as_ref().is_some_and(Mix::has_microphone) {
+            return true;
+        }
+        let microphone = self.microphone_track().filter(|_| !self.closed.get());
+        let Some(mix) = microphone.and_then(|microphone| Mix::of_microphone(context, &microphone).ok()) else {
+            return false;
+        };
+        *self.mix.borrow_mut() = Some(mix);
+        true
+    }
+
+    /// Sends the mix, or the microphone again when there is nothing beside it.
+    fn settle_mix(&self) {
+        let is_idle = self.mix.borrow().as_ref().is_some_and(|mix| !mix.is_needed());
+        if is_idle {
+            self.end_mix();
+        } else {
+            self.update_senders();
         }
     }
 

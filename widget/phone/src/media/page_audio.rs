@@ -42,6 +42,11 @@ impl PageAudio {
         if self.unlocked.get() { self.create() } else { None }
     }
 
+    /// Without waiting.
+    pub fn context_if_running(&self) -> Option<AudioContext> {
+        self.context.borrow().clone().filter(|context| context.state() == AudioContextState::Running)
+    }
+
     /// Waits until the context runs, which the browser may defer for as long as there is no gesture. `None` where it
     /// gives none.
     pub async fn running_context(&self) -> Option<AudioContext> {

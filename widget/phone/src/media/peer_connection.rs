@@ -36,6 +36,8 @@ pub struct PeerConnection {
     remote_fingerprints: RefCell<Vec<String>>,
     /// What was agreed before the far end's last offer, which it may withdraw although it is answered here.
     before_answer: RefCell<Option<Agreed>>,
+    /// What the far end sends.
+    stream: Rc<RefCell<Option<MediaStream>>>,
     element: Rc<RefCell<Option<HtmlAudioElement>>>,
     audible: Rc<Cell<bool>>,
     state_listeners: RefCell<Option<[EventListener; 2]>>,
@@ -54,10 +56,11 @@ impl PeerConnection {
     pub fn new(media: &Rc<Inner>) -> Result<PeerConnection, JsValue> {
         let has_servers = !media.settings.borrow().ice_servers.is_empty();
         let peer = media.take_peer()?;
+        let stream = Rc::new(RefCell::new(None));
         let element = Rc::new(RefCell::new(None));
         let audible = Rc::new(Cell::new(false));
         let tracks = EventListener::new(&peer, "track", {
-            let (element, audible) = (Rc::clone(&element), Rc::clone(&audible));
+            let (received, element, audible) = (Rc::clone(&stream), Rc::clone(&element), Rc::clone(&audible));
             let media = Rc::downgrade(media);
             move |event| {
                 let track = event.unchecked_into::<RtcTrackEvent>().track();
@@ -72,6 +75,8 @@ impl PeerConnection {
                 if let Some(old) = element.replace(playing) {
                     media.speaker.remove(&old);
                 }
+                received.replace(Some(stream));
+                media.update_conference();
             }
         });
         Ok(PeerConnection {
@@ -81,6 +86,7 @@ impl PeerConnection {
             transceiver: RefCell::default(),
             remote_fingerprints: RefCell::default(),
             before_answer: RefCell::default(),
+            stream,
             element,
             audible,
             state_listeners: RefCell::default(),
@@ -100,6 +106,11 @@ impl PeerConnection {
 
     pub fn state(&self) -> Option<MediaState> {
         media_state(self.peer.connection_state(), self.peer.ice_connection_state())
+    }
+
+    /// What the far end sends, once its description is there.
+    pub fn remote_stream(&self) -> Option<MediaStream> {
+        self.stream.borrow().clone()
     }
 
     pub fn peer(&self) -> &RtcPeerConnection {

@@ -11,7 +11,9 @@ use crate::icons::{Icon, icon};
 use crate::number::format_number;
 use crate::selector::{Selector, selector};
 use crate::time;
-use crate::ui::{MeterBars, Ui, UserAction, consultation, is_engaged};
+use crate::ui::{
+    ConferenceAction, MeterBars, Ui, UserAction, can_merge, consultation, find_call, is_party, other_calls, together,
+};
 
 /// Element id of the call screen, to set the focus.
 pub const CALL_ELEMENT_ID: &str = "call";
@@ -23,14 +25,19 @@ pub fn call(ui: Ui, id: &CallId) -> View {
         let page = call.with(|call| call.as_ref().and_then(|call| call.page.clone()));
         page.is_some_and(|page| ui.page.with(|mine| *mine != page))
     });
+    let party_id = id.clone();
+    let in_conference = selector(move || ui.snapshot.with(|snapshot| is_party(snapshot, &party_id)));
     let controls_id = id.clone();
     let digits_id = id.clone();
     let (question_id, clips_id) = (id.clone(), id.clone());
     let clips = selector(move || ui.clips_open.get());
     let consulted_id = id.clone();
+    let referred_id = id.clone();
     let asks = selector(move || {
-        call.with(|call| call.as_ref().is_some_and(|call| call.referral.is_some()))
-            || ui.snapshot.with(|snapshot| consultation(snapshot, &consulted_id).is_some())
+        ui.snapshot.with(|snapshot| {
+            let is_referred = |id: &CallId| find_call(snapshot, id).is_some_and(|call| call.referral.is_some());
+            together(snapshot, &referred_id).iter().any(is_referred) || consultation(snapshot, &consulted_id).is_some()
+        })
     });
     section()
         .class("call")
@@ -41,8 +48,13 @@ pub fn call(ui: Ui, id: &CallId) -> View {
         .bool_attr("data-clips", move || clips.get())
         .children((
             others(ui, id),
-            person(call),
-            state(ui, call, elsewhere),
+            dynamic(move || {
+                if !in_conference.get() {
+                    return person(call);
+                }
+                secondary::draw(ui, move |part| (part.conference)(ui))
+            }),
+            state(ui, call, elsewhere, in_conference),
             dynamic(move || {
                 if !keys.get() || elsewhere.get() {
                     return View::new();
@@ -75,31 +87,37 @@ pub fn call(ui: Ui, id: &CallId) -> View {
                 if elsewhere.get() {
                     return take_over(ui, call, &controls_id);
                 }
-                controls(ui, call, &controls_id)
+                controls(ui, call, &controls_id, in_conference)
             }),
             hang_up(ui, id),
         ))
         .into()
 }
 
-/// One row for each other call. A tap switches to that call.
-fn others(ui: Ui, id: &CallId) -> View {
-    let id = id.clone();
-    let list = selector(move || {
-        ui.snapshot.with(|snapshot| {
-            let waiting = snapshot.calls.iter().filter(|call| is_engaged(call) && call.id != id);
-            waiting.map(|call| call.id.clone()).collect::<Vec<_>>()
-        })
-    });
+/// One row for each other call, or for the conference that waits. A tap switches to it.
+fn others(ui: Ui, shown: &CallId) -> View {
+    let shown = shown.clone();
+    let of = shown.clone();
+    let list = selector(move || ui.snapshot.with(|snapshot| other_calls(snapshot, &of)));
     div()
         .class("others")
-        .children(dynamic(move || list.get_clone().into_iter().map(|id| other(ui, &id)).collect::<Vec<View>>()))
+        .children(dynamic(move || list.get_clone().into_iter().map(|id| other(ui, &id, &shown)).collect::<Vec<View>>()))
         .into()
 }
 
-fn other(ui: Ui, id: &CallId) -> View {
+fn other(ui: Ui, id: &CallId, shown: &CallId) -> View {
     let call = ui.call(id);
-    let name = selector(move || call.with(|call| call.as_ref().map(title).unwrap_or_default()));
+    let name_id = id.clone();
+    let name = selector(move || {
+        ui.snapshot.with(|snapshot| {
+            let calls = together(snapshot, &name_id);
+            calls.iter().filter_map(|id| find_call(snapshot, id).map(title)).collect::<Vec<_>>().join(", ")
+        })
+    });
+    let merge = (id.clone(), shown.clone());
+    let merges = selector(move || {
+        ui.snapshot.with(|snapshot| ui.page.with(|page| can_merge(snapshot, page, &merge.0, &merge.1)))
+    });
     let text = move || {
         call.with(|call| {
             let Some(call) = call else {
@@ -112,8 +130,8 @@ fn other(ui: Ui, id: &CallId) -> View {
             }
         })
     };
-    let id = id.clone();
-    button()
+    let (id, merge) = (id.clone(), ConferenceAction::Merge(id.clone(), shown.clone()));
+    let switch = button()
         .class("other")
         .r#type("button")
         .attr("aria-label", move || format!("Switch to {}", name.get_clone()))
@@ -123,7 +141,19 @@ fn other(ui: Ui, id: &CallId) -> View {
             span().class("other-name").children(dynamic(move || name.get_clone())),
             span().class("other-state").children(dynamic(text)),
             icon(Icon::Swap),
-        ))
+        ));
+    let merge = move || {
+        let action = merge.clone();
+        button()
+            .class("merge")
+            .r#type("button")
+            .attr("aria-label", move || format!("Merge with {}", name.get_clone()))
+            .on_press(move || ui.dispatch(UserAction::Conference(action.clone())))
+            .children((icon(Icon::Merge), span().children("Merge")))
+    };
+    div()
+        .class("other-row")
+        .children((switch, dynamic(move || if merges.get() { merge().into() } else { View::new() })))
         .into()
 }
 
@@ -148,7 +178,12 @@ fn person(call: Selector<Option<CallSnapshot>>) -> View {
     })
 }
 
-fn state(ui: Ui, call: Selector<Option<CallSnapshot>>, elsewhere: Selector<bool>) -> View {
+fn state(
+    ui: Ui,
+    call: Selector<Option<CallSnapshot>>,
+    elsewhere: Selector<bool>,
+    in_conference: Selector<bool>,
+) -> View {
     let text = selector(move || {
         call.with(|call| match call {
             Some(_) if elsewhere.get() => "In another window".to_owned(),
@@ -161,10 +196,14 @@ fn state(ui: Ui, call: Selector<Option<CallSnapshot>>, elsewhere: Selector<bool>
             None => String::new(),
         })
     });
-    let answered = selector(move || call.with(|call| call.as_ref().and_then(|call| call.answered_at)));
+    // Each party of a conference has its own.
+    let answered = selector(move || {
+        call.with(|call| call.as_ref().and_then(|call| call.answered_at).filter(|_| !in_conference.get()))
+    });
     let note = selector(move || ui.call_notice.get_clone().unwrap_or_default());
     let talks = selector(move || {
         !elsewhere.get()
+            && !in_conference.get()
             && call.with(|call| {
                 call.as_ref().is_some_and(|call| call.state == CallState::Active && call.hold == HoldState::None)
             })
@@ -211,7 +250,7 @@ fn meter(ui: Ui) -> View {
         .into()
 }
 
-fn controls(ui: Ui, call: Selector<Option<CallSnapshot>>, id: &CallId) -> View {
+fn controls(ui: Ui, call: Selector<Option<CallSnapshot>>, id: &CallId, in_conference: Selector<bool>) -> View {
     let muted_id = id.clone();
     let muted = selector(move || ui.muted.with(|muted| muted.contains(&muted_id)));
     let held = selector(move || {
@@ -236,7 +275,8 @@ fn controls(ui: Ui, call: Selector<Option<CallSnapshot>>, id: &CallId) -> View {
     let (mute_id, hold_id, transfer_id) = (id.clone(), id.clone(), id.clone());
     // Not beside the question whether to transfer the call to the one who was asked.
     let transfers = selector(move || {
-        ui.config.with(|config| config.as_ref().is_some_and(|config| config.capabilities.transfer_blind))
+        !in_conference.get()
+            && ui.config.with(|config| config.as_ref().is_some_and(|config| config.capabilities.transfer_blind))
             && ui.snapshot.with(|snapshot| consultation(snapshot, &transfer_id).is_none())
     });
     let transferable = selector(move || {
@@ -261,8 +301,13 @@ fn controls(ui: Ui, call: Selector<Option<CallSnapshot>>, id: &CallId) -> View {
                     ui.dispatch(UserAction::Hold(hold_id.clone(), !held.get_untracked()));
                 },
             ),
-            toggle("Keypad", (Icon::Keypad, Icon::Keypad), keys, keys_usable, move || {
-                ui.dispatch(UserAction::ToggleKeypad);
+            dynamic(move || {
+                if in_conference.get() {
+                    return View::new();
+                }
+                toggle("Keypad", (Icon::Keypad, Icon::Keypad), keys, keys_usable, move || {
+                    ui.dispatch(UserAction::ToggleKeypad);
+                })
             }),
             dynamic(move || {
                 if !transfers.get() {

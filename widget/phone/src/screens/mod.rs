@@ -5,6 +5,7 @@
 mod banners;
 mod call;
 pub(crate) mod clips;
+pub(crate) mod conference;
 mod dialer;
 mod elements;
 mod header;

@@ -7,13 +7,18 @@ use super::call::title;
 use super::elements::*;
 use crate::number::format_number;
 use crate::selector::{Selector, selector};
-use crate::ui::{Ui, UserAction, consultation, find_call};
+use crate::ui::{Ui, UserAction, consultation, find_call, together};
 
 /// A question about the call, with two answers: whether to connect the one who was asked first, or whether to be
 /// connected with somebody else.
 pub fn question(ui: Ui, call: Selector<Option<CallSnapshot>>, id: &CallId) -> View {
-    let id = id.clone();
-    let referral = selector(move || call.with(|call| call.as_ref().and_then(|call| call.referral.clone())));
+    let shown = id.clone();
+    let referral = selector(move || {
+        ui.snapshot.with(|snapshot| {
+            let mut calls = together(snapshot, &shown).into_iter();
+            calls.find_map(|id| find_call(snapshot, &id)?.referral.clone().map(|target| (id, target)))
+        })
+    });
     let waits = selector(move || call.with(|call| call.as_ref().is_some_and(|call| call.transfer.is_none())));
     let asked_id = id.clone();
     let asked = selector(move || {
@@ -24,10 +29,9 @@ pub fn question(ui: Ui, call: Selector<Option<CallSnapshot>>, id: &CallId) -> Vi
         })
     });
     dynamic(move || {
-        if let Some(target) = referral.get_clone() {
+        if let Some((id, target)) = referral.get_clone() {
             let question = format!("The other side wants to connect you with {}.", format_number(&target));
-            let (follow, stay) =
-                (UserAction::AnswerReferral(id.clone(), true), UserAction::AnswerReferral(id.clone(), false));
+            let (follow, stay) = (UserAction::AnswerReferral(id.clone(), true), UserAction::AnswerReferral(id, false));
             return choice(ui, question, ("Connect".to_owned(), follow), ("Stay".to_owned(), stay));
         }
         match asked.get_clone() {

@@ -188,7 +188,7 @@ commands! {
         number: String,
     }
 
-    /// Ends that call, or the active one.
+    /// Ends that call, or the active one with all that are in conference with it.
     hangup => HangUp(HangUpRequest) {
         call_id: Option<String>,
     }

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Installs what the behaviour tests need and this machine lacks: two browsers, one with its driver, a SIP server with
-# WebSockets and TLS, a media proxy, far ends, a tester of HTTP APIs, a generator of TypeScript clients, libraries of host
-# pages, dig, and nginx and Caddy for the benchmarks.
+# WebSockets and TLS, a media proxy, far ends, a reader of sound files, a tester of HTTP APIs, a generator of TypeScript
+# clients, libraries of host pages, dig, and nginx and Caddy for the benchmarks.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packaging/install.sh \
     chromium chromium-driver firefox-esr \
     kamailio kamailio-websocket-modules kamailio-tls-modules rtpengine-daemon \
-    sip-tester baresip-core coturn \
+    sip-tester baresip-core coturn ffmpeg \
     nginx-light caddy bind9-dnsutils \
     curl python3-venv \
     pebble \

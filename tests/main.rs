@@ -71,6 +71,7 @@ mod provisioning;
 mod queued_call_timeout;
 mod rate_limits;
 mod readme;
+mod recording;
 mod registration_state;
 mod reload;
 mod remember_me;

@@ -39,6 +39,7 @@ pub fn settings(form: &mut Form) -> Option<SettingsChange> {
         change.popup_mode = form.change("popupMode", boolean());
         change.installable = form.change("installable", boolean());
         change.audio_clips = form.change("audioClips", boolean());
+        change.recording = form.change("recording", boolean());
     });
     form.section("behavior", |form| {
         form.section("host", |form| {
@@ -63,6 +64,11 @@ pub fn settings(form: &mut Form) -> Option<SettingsChange> {
         form.section("holdMusic", |form| {
             change.hold_music = form.change("enabled", boolean());
             change.hold_music_url = form.change("url", checked(https_schema, https_address));
+        });
+        form.section("recording", |form| {
+            change.auto_record = form.change("autoRecord", boolean());
+            change.record_stereo = form.change("stereo", boolean());
+            change.record_beep = form.change("beep", boolean());
         });
     });
     let transport = transport(form);

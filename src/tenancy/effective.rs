@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use bitcall_wire::config::{
-    Behavior, Branding, CallBehavior, Capabilities, Features, HoldMusic, HostBehavior, RuntimeConfig, SipConfig, Theme,
+    Behavior, Branding, CallBehavior, Capabilities, Features, HoldMusic, HostBehavior, Recording, RuntimeConfig,
+    SipConfig, Theme,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -184,6 +185,11 @@ pub fn effective(tenant: &TenantId, settings: &Settings, rights: &Entitlements, 
                 enabled: settings.hold_music.unwrap_or(true),
                 url: settings.hold_music_url.clone(),
             },
+            recording: Recording {
+                auto_record: settings.auto_record.unwrap_or(false),
+                stereo: settings.record_stereo.unwrap_or(false),
+                beep: settings.record_beep.unwrap_or(false),
+            },
         },
         capabilities: Capabilities {
             max_sessions: rights.max_sessions,
@@ -191,6 +197,7 @@ pub fn effective(tenant: &TenantId, settings: &Settings, rights: &Entitlements, 
             popup_mode: rights.popup_mode && settings.popup_mode.unwrap_or(true),
             installable: settings.installable.unwrap_or(true),
             audio_clips: rights.audio_clips && settings.audio_clips.unwrap_or(true),
+            recording: settings.recording.unwrap_or(true),
         },
         features: Features { auth_link: settings.auth_link.unwrap_or(false) },
         transport: Transport {

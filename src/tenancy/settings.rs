@@ -28,6 +28,7 @@ pub struct Settings {
     pub popup_mode: Option<bool>,
     pub installable: Option<bool>,
     pub audio_clips: Option<bool>,
+    pub recording: Option<bool>,
     pub sign_in: Option<SignInMode>,
     pub session_restore: Option<SessionRestore>,
     pub theme_start: Option<ThemeStart>,
@@ -40,6 +41,9 @@ pub struct Settings {
     pub caller_id_header: Option<CallerIdHeader>,
     pub hold_music: Option<bool>,
     pub hold_music_url: Option<String>,
+    pub auto_record: Option<bool>,
+    pub record_stereo: Option<bool>,
+    pub record_beep: Option<bool>,
     pub sip_domain: Option<String>,
     pub dtmf: Option<Dtmf>,
     pub wss: Option<Vec<String>>,
@@ -104,6 +108,7 @@ pub struct SettingsChange {
     pub popup_mode: Change<bool>,
     pub installable: Change<bool>,
     pub audio_clips: Change<bool>,
+    pub recording: Change<bool>,
     pub sign_in: Change<SignInMode>,
     pub session_restore: Change<SessionRestore>,
     pub theme_start: Change<ThemeStart>,
@@ -116,6 +121,9 @@ pub struct SettingsChange {
     pub caller_id_header: Change<CallerIdHeader>,
     pub hold_music: Change<bool>,
     pub hold_music_url: Change<String>,
+    pub auto_record: Change<bool>,
+    pub record_stereo: Change<bool>,
+    pub record_beep: Change<bool>,
     pub sip_domain: Change<String>,
     pub dtmf: Change<Dtmf>,
     pub wss: Change<Vec<String>>,
@@ -142,6 +150,7 @@ impl Settings {
         change.popup_mode.apply(&mut self.popup_mode);
         change.installable.apply(&mut self.installable);
         change.audio_clips.apply(&mut self.audio_clips);
+        change.recording.apply(&mut self.recording);
         change.sign_in.apply(&mut self.sign_in);
         change.session_restore.apply(&mut self.session_restore);
         change.theme_start.apply(&mut self.theme_start);
@@ -154,6 +163,9 @@ impl Settings {
         change.caller_id_header.apply(&mut self.caller_id_header);
         change.hold_music.apply(&mut self.hold_music);
         change.hold_music_url.apply(&mut self.hold_music_url);
+        change.auto_record.apply(&mut self.auto_record);
+        change.record_stereo.apply(&mut self.record_stereo);
+        change.record_beep.apply(&mut self.record_beep);
         change.sip_domain.apply(&mut self.sip_domain);
         change.dtmf.apply(&mut self.dtmf);
         change.wss.apply(&mut self.wss);

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::bidi::BiDi;
 use thirtyfour::bidi::events::LogEntryAdded;
@@ -65,6 +65,7 @@ pub struct Browser {
     driver: Process,
     console: Arc<Mutex<Vec<String>>>,
     profile: PathBuf,
+    downloads: PathBuf,
     _dir: TempDir,
 }
 
@@ -90,7 +91,9 @@ impl Browser {
         wanted.set("browserName", "chrome").unwrap();
         wanted.set("webSocketUrl", true).unwrap();
         wanted.set("acceptInsecureCerts", true).unwrap();
-        wanted.set("goog:chromeOptions", json!({ "args": args })).unwrap();
+        let downloads = dir.path().join("downloads");
+        let prefs = json!({ "download.default_directory": downloads, "download.prompt_for_download": false });
+        wanted.set("goog:chromeOptions", json!({ "args": args, "prefs": prefs })).unwrap();
         let session = WebDriver::new(format!("http://127.0.0.1:{port}"), wanted)
             .await
             .unwrap_or_else(|e| panic!("no browser: {e}\n{}", driver.log()));
@@ -106,7 +109,7 @@ impl Browser {
                 lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
         });
-        Self { bidi, session: Some(session), driver, console, profile, _dir: dir }
+        Self { bidi, session: Some(session), driver, console, profile, downloads, _dir: dir }
     }
 
     /// Opens `url` in a window of its own and waits until it is loaded. The empty one
@@ -124,6 +127,28 @@ impl Browser {
         })
         .await;
         BrowsingContext::new(self.bidi.clone(), context)
+    }
+
+    /// The file that was downloaded under a name with `part` in it, once it is complete.
+    pub async fn downloaded(&self, part: &str) -> PathBuf {
+        until(&format!("a download of {part}"), async || {
+            let files = std::fs::read_dir(&self.downloads).map_err(|e| e.to_string())?.flatten();
+            let names: Vec<PathBuf> = files.map(|file| file.path()).collect();
+            let is_meant = |path: &&PathBuf| {
+                let name = path.file_name().unwrap().to_string_lossy();
+                name.contains(part) && !name.ends_with(".crdownload") && !name.starts_with('.')
+            };
+            names.iter().find(is_meant).cloned().ok_or_else(|| format!("{names:?}"))
+        })
+        .await
+    }
+
+    /// Carries out a command of the DevTools protocol in a page or its frames.
+    pub async fn devtools(&self, page: &BrowsingContext, method: &str, params: Value) -> Result<Value, String> {
+        let context = json!({ "context": page.context().as_str() });
+        let session = self.bidi.send_raw("goog:cdp.getSession", context).await.map_err(|e| e.to_string())?;
+        let command = json!({ "method": method, "params": params, "session": session["session"] });
+        self.bidi.send_raw("goog:cdp.sendCommand", command).await.map_err(|e| e.to_string())
     }
 
     /// Console lines so far, `level: text`, of all pages and frames.

@@ -46,9 +46,14 @@ impl Office {
 
     /// The same phone in another tab.
     pub async fn another_page(&self) -> TestPhone {
-        let phone = TestPhone::open(&self.browser, &self.host.url("/")).await;
+        let phone = self.unready_page().await;
         phone.ready().await;
         phone
+    }
+
+    /// The same, which may have a call at once.
+    pub async fn unready_page(&self) -> TestPhone {
+        TestPhone::open(&self.browser, &self.host.url("/")).await
     }
 
     /// The phone's call number `n` has ended, and nothing is left of it.

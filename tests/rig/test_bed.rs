@@ -11,7 +11,7 @@ use super::wait::until;
 
 /// Notes every event of the loader in `window.heard`, as `[name, payload]`.
 const RECORDER: &str = "window.heard = [];
-for (const name of ['callStarted', 'callIncoming', 'callAnswered', 'callUpdated', 'callEnded', 'transferState', 'registered', 'unregistered'])
+for (const name of ['callStarted', 'callIncoming', 'callAnswered', 'callUpdated', 'callEnded', 'transferState', 'recordingState', 'registered', 'unregistered'])
   BitcallWebphone.on(name, (payload) => heard.push([name, payload]));
 window.faults = [];";
 

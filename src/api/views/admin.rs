@@ -114,6 +114,7 @@ struct AppSettingsView {
     popup_mode: Option<bool>,
     installable: Option<bool>,
     audio_clips: Option<bool>,
+    recording: Option<bool>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -126,6 +127,7 @@ struct BehaviorSettingsView {
     cookie_mode: Option<CookieMode>,
     calls: CallSettingsView,
     hold_music: HoldMusicSettingsView,
+    recording: RecordingSettingsView,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -144,6 +146,15 @@ struct CallSettingsView {
 struct HoldMusicSettingsView {
     enabled: Option<bool>,
     url: Option<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "RawRecording")]
+struct RecordingSettingsView {
+    auto_record: Option<bool>,
+    stereo: Option<bool>,
+    beep: Option<bool>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -189,6 +200,7 @@ impl From<&Settings> for SettingsView {
                 popup_mode: settings.popup_mode,
                 installable: settings.installable,
                 audio_clips: settings.audio_clips,
+                recording: settings.recording,
             },
             behavior: BehaviorSettingsView {
                 host: HostSettingsView { mode: settings.sign_in },
@@ -203,6 +215,11 @@ impl From<&Settings> for SettingsView {
                     caller_id_header: settings.caller_id_header,
                 },
                 hold_music: HoldMusicSettingsView { enabled: settings.hold_music, url: settings.hold_music_url },
+                recording: RecordingSettingsView {
+                    auto_record: settings.auto_record,
+                    stereo: settings.record_stereo,
+                    beep: settings.record_beep,
+                },
             },
             sip: SipSettingsView { domain: settings.sip_domain, dtmf: settings.dtmf },
             wss: settings.wss,

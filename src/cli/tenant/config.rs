@@ -64,6 +64,18 @@ struct BehaviourOptions {
     /// Playing audio clips into calls
     #[arg(long, value_parser = on_off(), value_name = "SWITCH")]
     audio_clips: Option<bool>,
+    /// Recording calls
+    #[arg(long, value_parser = on_off(), value_name = "SWITCH")]
+    recording: Option<bool>,
+    /// Whether every call is recorded from its answer on
+    #[arg(long, value_parser = on_off(), value_name = "SWITCH")]
+    auto_record: Option<bool>,
+    /// Whether recordings have the person on the left channel and the other side on the right one
+    #[arg(long, value_parser = on_off(), value_name = "SWITCH")]
+    record_stereo: Option<bool>,
+    /// Whether both sides hear a beep while a call is recorded
+    #[arg(long, value_parser = on_off(), value_name = "SWITCH")]
+    record_beep: Option<bool>,
     /// What the phone does with credentials that the page hands it
     #[arg(long, value_parser = ["confirm", "autologin", "prefilled"], value_name = "MODE")]
     sign_in: Option<String>,
@@ -139,6 +151,10 @@ impl BehaviourOptions {
         body.set("app.popupMode", self.popup);
         body.set("app.installable", self.installable);
         body.set("app.audioClips", self.audio_clips);
+        body.set("app.recording", self.recording);
+        body.set("behavior.recording.autoRecord", self.auto_record);
+        body.set("behavior.recording.stereo", self.record_stereo);
+        body.set("behavior.recording.beep", self.record_beep);
         body.set("behavior.host.mode", self.sign_in);
         body.set("behavior.sessionRestore", self.session_restore);
         body.set("behavior.theme.start", self.theme);

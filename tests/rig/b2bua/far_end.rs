@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::f64::consts::TAU;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -35,7 +36,7 @@ pub struct Party {
     pub when_called: WhenCalled,
     /// Is heard before the answer.
     pub early: Option<EarlyMedia>,
-    hz: u32,
+    hz: AtomicU32,
     heard: Mutex<Heard>,
 }
 
@@ -64,7 +65,7 @@ struct Silence {
 impl Party {
     pub fn new(number: &str, name: &str, hz: u32, when_called: WhenCalled) -> Self {
         let (number, name) = (number.to_owned(), name.to_owned());
-        Self { number, name, when_called, early: None, hz, heard: Mutex::default() }
+        Self { number, name, when_called, early: None, hz: hz.into(), heard: Mutex::default() }
     }
 
     /// `"Name" <sip:number@…>`
@@ -72,13 +73,19 @@ impl Party {
         identity(&self.name, &self.number)
     }
 
+    /// Another tone from now on.
+    pub fn set_tone(&self, hz: u32) {
+        self.hz.store(hz, Ordering::Relaxed);
+    }
+
     /// Packet `number` of its endless tone.
     pub fn plays(&self, number: u64) -> Vec<u8> {
+        let hz = f64::from(self.hz.load(Ordering::Relaxed));
         (0..SAMPLES_PER_PACKET as u64)
             .map(|n| {
                 // A whole number of periods fits into a second, so the phase may start anew with each.
                 let at = u32::try_from((number * SAMPLES_PER_PACKET as u64 + n) % u64::from(RATE)).unwrap();
-                let phase = TAU * f64::from(self.hz) * f64::from(at) / f64::from(RATE);
+                let phase = TAU * hz * f64::from(at) / f64::from(RATE);
                 #[expect(clippy::cast_possible_truncation, reason = "bounded by the factor")]
                 let sample = (phase.sin() * 8_000.0) as i16;
                 mu_law(sample)

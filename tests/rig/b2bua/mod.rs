@@ -195,6 +195,11 @@ impl FarEnd {
         self.server.lock().unwrap().change_connected_line(&self.party, name, number);
     }
 
+    /// It plays a tone of `hz` from now on.
+    pub fn plays(&self, hz: u32) {
+        self.party.set_tone(hz);
+    }
+
     /// Waits until the last half second that arrived is mostly a tone of `hz`.
     pub async fn hears(&self, hz: u32) {
         until(&format!("{} to hear {hz} Hz", self.party.name), async || match self.party.share_of(hz) {

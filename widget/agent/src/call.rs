@@ -14,6 +14,7 @@ mod transfer;
 use bitcall_sip::ua::{Millis, RemoteParty};
 use bitcall_wire::agent_protocol::{
     CallDirection, CallEndCause, CallHeader, CallId, CallSnapshot, CallState, HoldState, MediaRequest, OfferKind,
+    RecordingState,
 };
 
 use bitcall_wire::text::readable;
@@ -58,6 +59,7 @@ pub struct Call {
     pub voice: Voice,
     pub remote_held: bool,
     pub muted: bool,
+    pub recording: RecordingState,
     /// The connection to the server is lost.
     pub detached: bool,
     pub started_at: Millis,
@@ -258,6 +260,7 @@ impl Call {
             voice: Voice::Closed,
             remote_held: false,
             muted: false,
+            recording: RecordingState::Off,
             detached: false,
             started_at: now,
             answered_at: None,
@@ -292,6 +295,7 @@ impl Call {
             voice: matches!(self.voice, Voice::Open { .. }),
             rings: dialing.is_some_and(|dialing| dialing.rings),
             muted: self.muted,
+            recording: self.recording.clone(),
             started_at: self.started_at.0,
             answered_at: self.answered_at.map(|at| at.0),
             page: self.owner.page().map(str::to_owned),

@@ -18,7 +18,8 @@ use std::collections::VecDeque;
 
 use bitcall_sip::ua::{Command, Config, Millis};
 use bitcall_wire::agent_protocol::{
-    AgentEvent, AgentSnapshot, CallEndCause, CallId, MediaRequest, RegistrationStatus, SipAccount, ToAgent, ToPage,
+    AgentEvent, AgentSnapshot, CallEndCause, CallId, MediaRequest, RecordingCommand, RegistrationStatus, SipAccount,
+    ToAgent, ToPage,
 };
 
 use crate::call::{Call, MakingOffer, Negotiation, OfferMethod, Phase, Voice};
@@ -132,6 +133,7 @@ impl CallList {
             ToAgent::Split { call, held } => self.split(port, &call, held),
             ToAgent::MuteParty { call, muted } => self.conference.mute(&call, muted),
             ToAgent::Mute { call, muted } => self.mute(&call, muted),
+            ToAgent::Record { call, command } => self.record(port, &call, command),
             ToAgent::Digits { call, digits } => self.digits(port, &call, &digits),
             ToAgent::MediaReply { call, request_id, reply } => self.media_reply(port, &call, request_id, reply, now),
             ToAgent::Silenced { call, revision } => self.silenced(port, &call, revision),
@@ -440,6 +442,7 @@ impl CallList {
         call.ends.clear();
         call.referral = None;
         call.handed_over = None;
+        call.recording.apply(RecordingCommand::Stop);
         let event = AgentEvent::CallEnded { call: call.snapshot(), cause, duration: call.duration(now) };
         let mut names = std::mem::take(&mut call.notified);
         if let Some(owner) = call.owner.page()

@@ -15,13 +15,14 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bitcall_phone::recents::RecentCall;
+use bitcall_phone::recordings::{Gap, Playback, Recording, Room};
 use bitcall_phone::signin::{Credentials, FormDefaults, FormErrors, RedactedSecret};
 use bitcall_phone::theme::{Accent, Rgb};
 use bitcall_phone::time::LocalClock;
 use bitcall_phone::ui::{DeviceOption, DeviceOptions, LoadFailure, MeterBars, Screen, SecondaryPart, Tab, Ui};
 use bitcall_phone::{screens, secondary, theme};
 use bitcall_wire::agent_protocol::{
-    AccountSecret, AgentSnapshot, CallDirection, CallSnapshot, CallState, HoldState, MediaError, Party,
+    AccountSecret, AgentSnapshot, CallDirection, CallSnapshot, CallState, HoldState, MediaError, Party, RecordingState,
     RegistrationFailure, RegistrationFailureCode, RegistrationStatus, TransferSnapshot, TransferState,
 };
 use bitcall_wire::config::{HeaderMode, RuntimeConfig};
@@ -80,7 +81,7 @@ fn usual(ui: Ui) {
         "tenantId": "acme", "uiUrl": "", "storageNamespace": "bitcall:acme", "wsUrl": null,
         "wss": [], "iceServers": [], "sip": { "domain": "acme.sip.bitcall.internal" }, "behavior": {},
         "branding": { "displayName": "Acme Support", "logoLight": null, "logoDark": null, "themeColor": "#4f46e5", "headerMode": "both" },
-        "capabilities": { "maxSessions": 4, "transferBlind": true, "popupMode": false, "installable": false, "audioClips": false },
+        "capabilities": { "maxSessions": 4, "transferBlind": true, "popupMode": false, "installable": false, "audioClips": false, "recording": true },
         "features": {}
     }))
     .unwrap_or_else(|error| unreachable!("the made-up configuration is complete: {error}"));
@@ -196,6 +197,13 @@ fn scenes() -> Vec<(&'static str, Scene)> {
             show(ui, vec![anna()]);
             ui.call_notice.set(Some("The other side did not accept the hold. You are talking again.".to_owned()));
         }),
+        ("call-recording", |ui| {
+            show(ui, vec![CallSnapshot { recording: RecordingState::On { id: "r1".to_owned() }, ..anna() }]);
+        }),
+        ("call-recording-paused", |ui| {
+            let recording = RecordingState::Paused { id: "r1".to_owned() };
+            show(ui, vec![CallSnapshot { recording, hold: HoldState::Held, ..anna() }]);
+        }),
         ("call-two", |ui| show(ui, vec![bob(), anna()])),
         ("conference", |ui| in_conference(ui, &[])),
         ("conference-muted", |ui| {
@@ -257,6 +265,27 @@ fn scenes() -> Vec<(&'static str, Scene)> {
             ui.recents.set(Vec::new());
         }),
         ("settings", |ui| ui.tab.set(Tab::Settings)),
+        ("settings-recordings", |ui| {
+            ui.tab.set(Tab::Settings);
+            let recording = |id: &str, name: &str, ago: u64, seconds: u64| Recording {
+                id: id.to_owned(),
+                name: name.to_owned(),
+                number: "+4930901820".to_owned(),
+                direction: CallDirection::Inbound,
+                started_at: NOW - ago * 1_000,
+                milliseconds: seconds * 1_000,
+                bytes: seconds * 4_000,
+                gaps: Vec::new(),
+                is_over: true,
+            };
+            let gaps = vec![Gap { at: 95_000, lasted: 24_000, paused: true }];
+            ui.recordings.set(vec![
+                Recording { gaps, ..recording("a", "Anna Schmidt", 900, 372) },
+                recording("b", "Dr. Wilhelmina Featherstonehaugh-Cholmondeley, Customer Relations", 90_000, 4_021),
+            ]);
+            ui.recording_room.set(Some(Room { used: 10 << 20, all: 2 << 30 }));
+            ui.playback.set(Some(Playback { id: "a".to_owned(), milliseconds: 124_000, is_playing: true }));
+        }),
     ]
 }
 
@@ -338,6 +367,7 @@ fn anna() -> CallSnapshot {
         hold: HoldState::None,
         remote_held: false,
         muted: false,
+        recording: RecordingState::Off,
         voice: true,
         rings: false,
         started_at: NOW - 280_000,

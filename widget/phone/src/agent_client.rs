@@ -9,14 +9,14 @@
 
 pub mod agent_port;
 mod instance_number;
-mod web_lock;
+pub(crate) mod web_lock;
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
 use bitcall_wire::agent_protocol::{
-    AgentSnapshot, CallId, CallOptions, MediaRequest, OtherCalls, RegistrationFailure, RegistrationFailureCode,
-    RegistrationStatus, SipAccount, ToAgent, ToPage,
+    AgentSnapshot, CallId, CallOptions, MediaRequest, OtherCalls, RecordingCommand, RegistrationFailure,
+    RegistrationFailureCode, RegistrationStatus, SipAccount, ToAgent, ToPage,
 };
 use js_sys::Reflect;
 use wasm_bindgen::JsCast;
@@ -194,6 +194,10 @@ impl AgentClient {
     /// Goes on with a call of another page in this one.
     pub fn take_over(&self, call: &str) {
         self.send(&ToAgent::TakeOver { call: call.to_owned() });
+    }
+
+    pub fn record(&self, call: &str, command: RecordingCommand) {
+        self.send(&ToAgent::Record { call: call.to_owned(), command });
     }
 
     /// Connects the far end of the call with `target`, and leaves the call.

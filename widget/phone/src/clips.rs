@@ -1,13 +1,16 @@
-//! Audio clips that a person plays into calls: which files are taken, and their list. Needs no browser; [`import`] and
-//! [`store`] do.
+//! Audio clips that a person plays into calls: which files are taken, and their list. Needs no browser; [`import`]
+//! does.
 //!
-//! The list is in the browser's storage, one for each account of a tenant, and the files are in [`store`].
+//! The list is in the browser's storage, one for each account of a tenant, and the files are in [`FILES`].
 
 pub mod import;
-pub mod store;
 
 use bitcall_wire::text::readable;
 use serde::{Deserialize, Serialize};
+
+use crate::indexed_db::IndexedDb;
+
+pub const FILES: IndexedDb = IndexedDb { name: "bitcall-clips" };
 
 pub const MAX_CLIPS: usize = 20;
 pub const MAX_BYTES: u64 = 5 * 1024 * 1024;

@@ -36,9 +36,10 @@ use bitcall_wire::agent_protocol::{
 use bitcall_wire::config::{self, Dtmf, IceServer};
 use bitcall_wire::small_map::SmallMap;
 use wasm_bindgen_futures::spawn_local;
-use web_sys::{AudioBuffer, HtmlAudioElement, MediaStream};
+use web_sys::{AudioBuffer, AudioContext, HtmlAudioElement, MediaStream};
 
 use crate::browser::{BrowserTimer, EventListener, media_devices, monotonic_ms, sleep};
+use crate::recordings::RecordingSources;
 use crate::tones::Tones;
 use crate::tones::patterns::auto_answer_tone;
 use crate::tones::synthesizer::PlayingPattern;
@@ -51,6 +52,7 @@ use microphone::Microphone;
 use mute_states::MuteStates;
 pub(crate) use outgoing_audio::{OutgoingAudio, start_hold_music};
 use page_audio::PageAudio;
+pub(crate) use peer_connection::error_name;
 use prepared_offer::{OfferCache, PrepareReason};
 use speaker::Speaker;
 use voice_gate::VoiceGates;
@@ -97,6 +99,10 @@ pub enum MediaNotice {
     DigitsWait {
         call: CallId,
         rest: String,
+    },
+    /// [`Media::recording_sources`] may have changed.
+    SoundChanged {
+        call: CallId,
     },
     /// A clip has ended, whatever ended it.
     ClipEnded {
@@ -207,6 +213,23 @@ impl Media {
             }
         }
         plays
+    }
+
+    /// As a clip; not while one is playing.
+    pub fn play_beep(&self, context: &AudioContext, call: &str, beep: &AudioBuffer) {
+        if let Some(call_media) = self.0.call_media(call) {
+            call_media.outgoing().play_beep(context, beep);
+        }
+    }
+
+    /// What there is to record of a call.
+    pub fn recording_sources(&self, call: &str) -> Option<RecordingSources> {
+        Some(self.0.call_media(call)?.recording_sources())
+    }
+
+    /// The context in which everything is mixed. `None` where the browser gives none; it may wait for a gesture.
+    pub async fn running_context(&self) -> Option<AudioContext> {
+        self.0.audio.running_context().await
     }
 
     pub fn stop_clip(&self, call: &str) {

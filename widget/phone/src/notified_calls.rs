@@ -4,7 +4,7 @@
 //! its call, or the agent may have been restarted. A call that is no longer in the agent's list has ended,
 //! no matter how.
 
-use bitcall_wire::agent_protocol::{AgentSnapshot, CallEndCause, CallSnapshot, CallState, HoldState};
+use bitcall_wire::agent_protocol::{AgentSnapshot, CallEndCause, CallSnapshot, CallState, HoldState, RecordingState};
 use bitcall_wire::host_protocol::OpenCall;
 
 #[derive(Debug, Default)]
@@ -25,6 +25,7 @@ impl NotifiedCalls {
             voice: false,
             rings: false,
             muted: false,
+            recording: RecordingState::Off,
             started_at: call.started_at,
             answered_at: call.answered_at,
             page: None,

@@ -22,6 +22,11 @@ pub fn typed_value(event: &web_sys::Event) -> Option<String> {
     Some(target.value())
 }
 
+/// Whether the `<input>` that an event is about is ticked.
+pub fn is_ticked(event: &web_sys::Event) -> Option<bool> {
+    Some(event.target()?.dyn_into::<web_sys::HtmlInputElement>().ok()?.checked())
+}
+
 /// The file that was chosen in the `<input>` that an event is about. The same one may be chosen again.
 pub fn chosen_file(event: &web_sys::Event) -> Option<web_sys::File> {
     let target = event.target()?.dyn_into::<web_sys::HtmlInputElement>().ok()?;

@@ -17,6 +17,7 @@ use wasm_split_helpers::{SplitLoaderError, wasm_split};
 
 use crate::app::{self, App};
 use crate::media::{self, OutgoingAudio};
+use crate::recordings::{self, RecordingService, Surroundings};
 use crate::screens;
 use crate::selector::Selector;
 use crate::ui::{Ui, UserAction};
@@ -31,6 +32,7 @@ pub struct Secondary {
     pub transfer: fn(Ui, &CallId) -> View,
     /// About the displayed call.
     pub question: fn(Ui, Selector<Option<CallSnapshot>>, &CallId) -> View,
+    pub(crate) recordings: fn(Surroundings) -> Rc<dyn RecordingService>,
     pub handle: fn(&Rc<App>, UserAction),
     pub(crate) start_hold_music: fn(Weak<OutgoingAudio>),
 }
@@ -46,6 +48,7 @@ pub fn load() -> Result<Secondary, SplitLoaderError> {
         clips: screens::clips::clips_in_call,
         transfer: screens::transfer::transfer,
         question: screens::question::question,
+        recordings: recordings::service::start,
         handle: app::secondary::handle,
         start_hold_music: media::start_hold_music,
     })

@@ -1,6 +1,6 @@
 //! A sample call for tests.
 
-use bitcall_wire::agent_protocol::{CallDirection, CallSnapshot, CallState, HoldState};
+use bitcall_wire::agent_protocol::{CallDirection, CallSnapshot, CallState, HoldState, RecordingState};
 
 pub fn call(id: &str, state: CallState) -> CallSnapshot {
     CallSnapshot {
@@ -13,6 +13,7 @@ pub fn call(id: &str, state: CallState) -> CallSnapshot {
         hold: HoldState::None,
         remote_held: false,
         muted: false,
+        recording: RecordingState::Off,
         voice: true,
         rings: false,
         started_at: 0,

@@ -57,6 +57,14 @@ impl LocalClock {
         format!("{}:{m:02} {half}", (h + 11) % 12 + 1)
     }
 
+    /// `2026-11-22 13:00:05`.
+    pub fn stamp(self, millis: u64) -> String {
+        let (year, month, date) = civil_from_days(self.day(millis));
+        let second = self.local_seconds(millis) % DAY_S;
+        let (h, m, s) = (second / HOUR_S, second / MINUTE_S % 60, second % 60);
+        format!("{year}-{month:02}-{date:02} {h:02}:{m:02}:{s:02}")
+    }
+
     /// Days since 1970-01-01 in local time.
     pub fn day(self, millis: u64) -> u64 {
         self.local_seconds(millis) / DAY_S

@@ -16,6 +16,7 @@ use web_sys::File;
 
 use crate::clips::Clip;
 use crate::recents::RecentCall;
+use crate::recordings::{Playback, Recording, RecordingAction, Room};
 use crate::secondary::Secondary;
 use crate::selector::{Selector, selector};
 use crate::signin::{Credentials, FormDefaults, FormErrors};
@@ -70,6 +71,16 @@ pub struct UiState {
     pub clip_error: Signal<Option<String>>,
     /// A file is being read.
     pub clip_busy: Signal<bool>,
+    /// The latest first.
+    pub recordings: Signal<Vec<Recording>>,
+    pub recording_room: Signal<Option<Room>>,
+    /// Why a recording was not played or downloaded.
+    pub recording_error: Signal<Option<String>>,
+    /// The archive of all is being made.
+    pub recording_busy: Signal<bool>,
+    pub playback: Signal<Option<Playback>>,
+    /// The person wants every call recorded.
+    pub auto_record: Signal<bool>,
     /// Shown under the timer of a call: what went wrong with it.
     pub call_notice: Signal<Option<String>>,
     /// Digits sent into the displayed call.
@@ -205,6 +216,7 @@ pub enum UserAction {
     AnswerReferral(CallId, bool),
     Clip(ClipAction),
     Conference(ConferenceAction),
+    Recording(RecordingAction),
     DismissEnded,
     Show(Tab),
     LoadSecondaryPart,
@@ -321,6 +333,12 @@ impl Ui {
             clip_playing: create_signal(None),
             clip_error: create_signal(None),
             clip_busy: create_signal(false),
+            recordings: create_signal(Vec::new()),
+            recording_room: create_signal(None),
+            recording_error: create_signal(None),
+            recording_busy: create_signal(false),
+            playback: create_signal(None),
+            auto_record: create_signal(false),
             call_notice: create_signal(None),
             digits: create_signal(String::new()),
             ended: create_signal(None),
@@ -382,6 +400,15 @@ impl Ui {
 
     pub fn may_play_clips(self) -> bool {
         self.config.with_untracked(|config| config.as_ref().is_some_and(|config| config.capabilities.audio_clips))
+    }
+
+    pub fn may_record(self) -> bool {
+        self.config.with_untracked(|config| config.as_ref().is_some_and(|config| config.capabilities.recording))
+    }
+
+    /// The tenant wants every call recorded.
+    pub fn always_records(self) -> bool {
+        self.config.with_untracked(|config| config.as_ref().is_some_and(|config| config.behavior.recording.auto_record))
     }
 
     pub fn status(self) -> Selector<PhoneStatus> {

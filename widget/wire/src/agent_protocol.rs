@@ -131,6 +131,11 @@ pub enum ToAgent {
         call: CallId,
         muted: bool,
     },
+    /// Only a call that is up is recorded.
+    Record {
+        call: CallId,
+        command: RecordingCommand,
+    },
     /// Digits to send by SIP INFO. Those of RFC 4733 are sent by the page itself.
     Digits {
         call: CallId,
@@ -412,6 +417,7 @@ pub struct CallSnapshot {
     pub rings: bool,
     /// The microphone is muted in this call.
     pub muted: bool,
+    pub recording: RecordingState,
     pub started_at: UnixMillis,
     pub answered_at: Option<UnixMillis>,
     /// The page that owns the call's media; `None` while an incoming call rings.
@@ -455,9 +461,7 @@ pub enum TransferState {
 #[cfg_attr(feature = "schema", schemars(inline))]
 #[serde(rename_all = "lowercase")]
 pub enum CallDirection {
-    #[serde(alias = "out")]
     Outbound,
-    #[serde(alias = "in")]
     Inbound,
 }
 
@@ -490,6 +494,58 @@ pub enum HoldState {
     /// not know it.
     HeldHere,
     Resuming,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RecordingCommand {
+    /// `id` is random. A recording that is paused goes on instead.
+    Start {
+        id: String,
+    },
+    Pause,
+    Resume,
+    Stop,
+}
+
+/// Whether the page that owns the call has to record it. `id` is that of the recording, which goes on over a pause, a hold and
+/// another page.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RecordingState {
+    /// Not recorded so far.
+    #[default]
+    Off,
+    On {
+        id: String,
+    },
+    Paused {
+        id: String,
+    },
+    Stopped,
+}
+
+impl RecordingState {
+    /// The recording that is on or paused.
+    pub fn id(&self) -> Option<&str> {
+        match self {
+            RecordingState::On { id } | RecordingState::Paused { id } => Some(id),
+            RecordingState::Off | RecordingState::Stopped => None,
+        }
+    }
+
+    /// A command that does not fit is a second click, and changes nothing.
+    pub fn apply(&mut self, command: RecordingCommand) {
+        *self = match (command, std::mem::take(self)) {
+            (RecordingCommand::Start { id }, RecordingState::Off | RecordingState::Stopped)
+            | (RecordingCommand::Start { .. } | RecordingCommand::Resume, RecordingState::Paused { id }) => {
+                RecordingState::On { id }
+            }
+            (RecordingCommand::Pause, RecordingState::On { id }) => RecordingState::Paused { id },
+            (RecordingCommand::Stop, RecordingState::On { .. } | RecordingState::Paused { .. }) => {
+                RecordingState::Stopped
+            }
+            (_, same) => same,
+        };
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -73,6 +73,7 @@ pub struct Behavior {
     pub cookie_mode: CookieMode,
     pub calls: CallBehavior,
     pub hold_music: HoldMusic,
+    pub recording: Recording,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,6 +208,19 @@ impl Default for HoldMusic {
     }
 }
 
+/// How calls are recorded. Recordings stay on the person's device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", default)]
+pub struct Recording {
+    /// Every call is recorded from its answer on.
+    pub auto_record: bool,
+    /// The person on the left channel and the other side on the right one; else both are mixed.
+    pub stereo: bool,
+    /// Both sides hear a short beep when a recording begins or goes on, and every 15 seconds.
+    pub beep: bool,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
@@ -301,6 +315,8 @@ pub struct Capabilities {
     pub popup_mode: bool,
     pub installable: bool,
     pub audio_clips: bool,
+    /// Recording calls.
+    pub recording: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

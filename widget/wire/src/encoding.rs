@@ -437,7 +437,7 @@ mod tests {
     use super::*;
     use crate::agent_protocol::{
         AgentEvent, AgentSnapshot, CallDirection, CallEndCause, CallHeader, CallOptions, CallSnapshot, CallState,
-        HoldState, MediaReply, RegistrationStatus, ToAgent, ToPage, TransferSnapshot, TransferState,
+        HoldState, MediaReply, RecordingState, RegistrationStatus, ToAgent, ToPage, TransferSnapshot, TransferState,
     };
 
     fn to_page() -> Vec<ToPage> {
@@ -460,6 +460,9 @@ mod tests {
             transfer: Some(TransferSnapshot { target: "100".to_owned(), state: TransferState::Ringing }),
             consults_for: None,
             referral: None,
+            auto_answer: false,
+            diverted_from: None,
+            recording: RecordingState::On { id: "r".to_owned() },
             headers: vec![CallHeader { name: "X-A".to_owned(), value: String::new() }; 3],
         };
         let registration = RegistrationStatus::Registered {
@@ -469,7 +472,7 @@ mod tests {
             session: None,
         };
         let calls = vec![call.clone(), call.clone()];
-        let snapshot = AgentSnapshot { revision: 300, registration, calls, active: None, ringer: None };
+        let snapshot = AgentSnapshot { revision: 300, registration, calls, ..AgentSnapshot::default() };
         let cause = CallEndCause { text: String::new(), sip_code: None };
         vec![
             ToPage::Snapshot { snapshot },

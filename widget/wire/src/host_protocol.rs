@@ -107,6 +107,7 @@ pub struct HostBehaviorOptions {
     pub session_restore: Option<SessionRestore>,
     /// Ignored when the tenant locks the theme.
     pub theme_start: Option<ThemeStart>,
+    pub auto_record: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -227,6 +228,35 @@ pub struct TransferPayload {
 pub enum TransferPhase {
     Started,
     Accepted,
+    Failed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "Recording"))]
+#[serde(rename_all = "camelCase")]
+pub struct RecordingPayload {
+    #[serde(flatten)]
+    pub call: CallRef,
+    pub status: RecordingStatus,
+    /// The same from the start of a recording to its end, also over a pause.
+    pub recording_id: String,
+    /// Why it failed, e.g. `STORAGE_FULL`, `RECORDING_FAILED`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The same as a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(inline))]
+#[serde(rename_all = "lowercase")]
+pub enum RecordingStatus {
+    Started,
+    Paused,
+    Stopped,
     Failed,
 }
 

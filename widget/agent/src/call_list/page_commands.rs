@@ -1,8 +1,9 @@
-//! Commands of pages about calls: call, answer, decline, hang-up, hold, digits.
+//! Commands of pages about calls: call, answer, decline, hang-up, hold, record, digits.
 
 use bitcall_sip::ua::{Command, Millis};
 use bitcall_wire::agent_protocol::{
-    AgentEvent, CallEndCause, CallOptions, HoldState, MediaRequest, OtherCalls, RegistrationStatus, ToPage,
+    AgentEvent, CallEndCause, CallOptions, HoldState, MediaRequest, OtherCalls, RecordingCommand, RegistrationStatus,
+    ToPage,
 };
 use bitcall_wire::{call_headers, number};
 
@@ -198,6 +199,17 @@ impl CallList {
         }
         if !held {
             self.focus_on(index);
+        }
+    }
+
+    /// Any page may: the one that owns the call sees it in the next snapshot.
+    pub(super) fn record(&mut self, port: PortId, call: &str, command: RecordingCommand) {
+        let Some(index) = self.find(call) else {
+            return self.refuse_unknown_call(port, call);
+        };
+        match self.calls.get_mut(index).filter(|call| call.is_active()) {
+            Some(call) => call.recording.apply(command),
+            None => self.refuse(port, "NOT_ACTIVE", "Only a call that is up can be recorded."),
         }
     }
 

@@ -6,6 +6,7 @@
 //! - a call that the person holds has no voice from that moment, nor have those in conference with it; and a call has none
 //!   while its far end believes to be on hold;
 //! - a conference has two or more calls that are up, of one page and with one state of the microphone;
+//! - a call is recorded as it was asked for last, whatever its pages do, and not after its end;
 //! - a call that is answered by itself interrupts no other one;
 //! - a page gets the end of a call once for each start (it may take the call over later), and nothing is sent for a call
 //!   that is over;
@@ -19,7 +20,7 @@ use bitcall_sip::ua::{
 };
 use bitcall_wire::agent_protocol::{
     AgentEvent, AgentSnapshot, CallOptions, CallSnapshot, CallState, HoldState, MediaDirection, MediaError, MediaReply,
-    MediaRequest, MediaState, OtherCalls, SipAccount, ToAgent, ToPage,
+    MediaRequest, MediaState, OtherCalls, RecordingCommand, RecordingState, SipAccount, ToAgent, ToPage,
 };
 use bitcall_wire::config::CallBehavior;
 use proptest::prelude::*;
@@ -90,6 +91,8 @@ struct World {
     pages: Vec<Page>,
     dialogs: BTreeMap<String, Dialog>,
     snapshot: AgentSnapshot,
+    /// What the calls that were ever recorded were asked for last.
+    recordings: BTreeMap<String, RecordingState>,
     next: u32,
     next_port: PortId,
 }
@@ -102,6 +105,7 @@ impl World {
             pages: Vec::new(),
             dialogs: BTreeMap::new(),
             snapshot: AgentSnapshot::default(),
+            recordings: BTreeMap::new(),
             next: 0,
             next_port: 1,
         };
@@ -283,7 +287,7 @@ impl World {
     fn step(&mut self, (kind, a, b): Step) {
         let port = (!self.pages.is_empty()).then(|| self.pages[usize::from(b) % self.pages.len()].port);
         let call = self.pick_call(a);
-        match (kind % 25, port, call) {
+        match (kind % 26, port, call) {
             (0, Some(port), _) if self.snapshot.calls.len() < MAX_CALLS => {
                 self.next += 1;
                 let offer = a.is_multiple_of(2).then(|| format!("{OPEN} page{port}"));
@@ -373,6 +377,7 @@ impl World {
                     self.send(port, ToAgent::Mute { call, muted });
                 }
             }
+            (25, Some(port), Some(call)) => self.record(port, &call, b),
             _ => {}
         }
         self.check();
@@ -403,6 +408,25 @@ impl World {
             );
         }
         assert!(self.snapshot.conference.iter().all(|party| party.call != call), "{call} is still a party");
+    }
+
+    fn record(&mut self, port: PortId, call: &str, luck: u8) {
+        let shown = self.snapshot.calls.iter().find(|shown| shown.id == call);
+        let is_up = shown.is_some_and(|shown| shown.state == CallState::Active);
+        let known = self.recordings.get(call).cloned().unwrap_or_default();
+        self.next += 1;
+        let id = known.id().map_or_else(|| format!("r{}", self.next), str::to_owned);
+        let (command, wanted) = match luck % 4 {
+            0 => (RecordingCommand::Start { id: format!("r{}", self.next) }, RecordingState::On { id }),
+            1 if known.id().is_some() => (RecordingCommand::Pause, RecordingState::Paused { id }),
+            2 if known.id().is_some() => (RecordingCommand::Resume, RecordingState::On { id }),
+            3 if known.id().is_some() => (RecordingCommand::Stop, RecordingState::Stopped),
+            _ => (RecordingCommand::Pause, known),
+        };
+        self.send(port, ToAgent::Record { call: call.to_owned(), command });
+        if is_up {
+            self.recordings.insert(call.to_owned(), wanted);
+        }
     }
 
     /// The page handles its oldest message.
@@ -667,6 +691,11 @@ impl World {
             let of = |call: &CallSnapshot| (call.state.clone(), call.page.clone(), call.muted);
             assert_eq!(of(&pair[0]), of(&pair[1]), "{conference:?}");
             assert_eq!(pair[0].state, CallState::Active);
+        }
+        for call in &self.snapshot.calls {
+            let wanted = self.recordings.get(&call.id).cloned().unwrap_or_default();
+            let ended = matches!(call.state, CallState::Ended { .. }) && wanted.id().is_some();
+            assert_eq!(call.recording, if ended { RecordingState::Stopped } else { wanted }, "{call:?}");
         }
         let lives = |id: &String| {
             self.snapshot.calls.iter().any(|call| call.id == *id && !matches!(call.state, CallState::Ended { .. }))

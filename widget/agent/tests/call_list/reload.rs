@@ -1,6 +1,7 @@
 use bitcall_sip::ua::{self, Command};
 use bitcall_wire::agent_protocol::{
-    CallState, MediaDirection, MediaRequest, MediaState, OfferKind, OtherCalls, ToAgent,
+    CallState, MediaDirection, MediaRequest, MediaState, OfferKind, OtherCalls, RecordingCommand, RecordingState,
+    ToAgent,
 };
 
 use crate::test_call_list::TestCallList;
@@ -100,6 +101,37 @@ fn a_muted_call_stays_muted_after_a_reload() {
     assert!(phone.call_snapshot(2, "c1").muted);
     phone.send(2, ToAgent::Mute { call: "c1".into(), muted: false });
     assert!(!phone.call_snapshot(2, "c1").muted);
+}
+
+#[test]
+fn a_recording_goes_on_after_a_reload_and_ends_with_its_call() {
+    let mut phone = TestCallList::in_call();
+    let record = |phone: &mut TestCallList, port, command| {
+        phone.send(port, ToAgent::Record { call: "c1".into(), command });
+    };
+    record(&mut phone, 1, RecordingCommand::Start { id: "r1".into() });
+    // A double click.
+    record(&mut phone, 1, RecordingCommand::Start { id: "r2".into() });
+    assert_eq!(phone.call_snapshot(1, "c1").recording, RecordingState::On { id: "r1".into() });
+    record(&mut phone, 1, RecordingCommand::Pause);
+    phone.send(1, ToAgent::Detach);
+    phone.clear_output();
+    phone.attach(2, "a2");
+    assert_eq!(phone.call_snapshot(2, "c1").recording, RecordingState::Paused { id: "r1".into() });
+    record(&mut phone, 2, RecordingCommand::Start { id: "r3".into() });
+    assert_eq!(phone.call_snapshot(2, "c1").recording, RecordingState::On { id: "r1".into() });
+    phone.clear_output();
+    phone.send(2, ToAgent::HangUp { call: "c1".into() });
+    let ended = phone.snapshots(2).into_iter().flat_map(|snapshot| snapshot.calls).next();
+    assert_eq!(ended.map(|call| call.recording), Some(RecordingState::Stopped));
+}
+
+#[test]
+fn only_a_call_that_is_up_is_recorded() {
+    let mut phone = TestCallList::registered();
+    phone.call(1, "c1", "102");
+    phone.send(1, ToAgent::Record { call: "c1".into(), command: RecordingCommand::Start { id: "r1".into() } });
+    assert_eq!(phone.call_snapshot(1, "c1").recording, RecordingState::Off);
 }
 
 #[test]

@@ -308,7 +308,9 @@ impl App {
         }
         ui.snapshot.with_untracked(|before| self.announce_conference(before, &snapshot));
         ui.muted.update(|muted| muted.retain(|id| find_call(&snapshot, id).is_some()));
+        let before_all = ui.snapshot.get_clone_untracked();
         ui.snapshot.set(snapshot);
+        self.follow_recordings(&before_all, given);
         let missed = self.calls.notified.borrow_mut().apply_snapshot(given);
         for (call, cause) in missed {
             self.record_unnotified_end(&call, &cause);
@@ -489,7 +491,7 @@ impl App {
     }
 }
 
-fn call_ref(call: &CallSnapshot) -> CallRef {
+pub(super) fn call_ref(call: &CallSnapshot) -> CallRef {
     CallRef {
         call_id: call.id.clone(),
         number: call.number.clone(),

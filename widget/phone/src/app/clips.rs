@@ -7,9 +7,10 @@ use wasm_bindgen_futures::spawn_local;
 use web_sys::File;
 
 use super::App;
-use crate::clips::{self, Clip, import, store};
+use crate::clips::{self, Clip, FILES, import};
 use crate::media::decoding::decode;
 use crate::page;
+use crate::signin::Credentials;
 use crate::ui::{ClipAction, PlayingClip};
 
 impl App {
@@ -59,7 +60,7 @@ impl App {
         let key = import::key(&namespace, id);
         spawn_local(async move {
             // Without a place in the list it is never played again.
-            let _ = store::delete(&key).await;
+            let _ = FILES.delete(&key).await;
         });
     }
 
@@ -67,7 +68,7 @@ impl App {
         let (Some(namespace), Some(media)) = (self.clips_namespace(), self.media()) else { return };
         let ui = self.ui;
         spawn_local(async move {
-            let file = store::get(&import::key(&namespace, &id)).await.ok().flatten();
+            let file = FILES.get(&import::key(&namespace, &id)).await.ok().flatten();
             let sound = match file {
                 Some(file) => decode(&file).await.ok(),
                 None => None,
@@ -103,7 +104,12 @@ impl App {
     }
 
     fn clips_namespace(&self) -> Option<String> {
-        let name = self.clips_name()?;
-        self.with_tenant(|tenant| format!("{}:{name}", tenant.storage.namespace()))
+        self.namespace_of("clips")
+    }
+
+    /// What precedes the names of everything of this kind that is stored for the person who is signed in.
+    pub(super) fn namespace_of(&self, kind: &str) -> Option<String> {
+        let who = self.ui.signed_in_as.with_untracked(|who| who.as_ref().map(Credentials::user_key))?;
+        self.with_tenant(|tenant| format!("{}:{kind}:{who}", tenant.storage.namespace()))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use bitcall_wire::agent_protocol::RegistrationStatus;
+use bitcall_wire::agent_protocol::{RecordingCommand, RegistrationStatus};
 use bitcall_wire::host_protocol::definition::code;
 use bitcall_wire::host_protocol::{
     Answer, Command, EmptyPayload, FromPhone, HostEvent, InitPayload, LauncherBadge, PhoneError, PhoneState,
@@ -12,6 +12,7 @@ use sycamore::reactive::create_effect;
 use super::App;
 use crate::host_port::{HostRequest, RequestId};
 use crate::page;
+use crate::recordings;
 use crate::runtime_config;
 use crate::selector::selector;
 use crate::ui::{Screen, Tab, focused_call, incoming_call, is_engaged};
@@ -46,6 +47,18 @@ impl App {
             }
             Command::HangUp(which) => {
                 let result = self.host_hang_up(which.call_id);
+                self.answer(id, result);
+            }
+            Command::StartRecording(which) => {
+                let result = self.host_record(which.call_id.as_deref(), recordings::start());
+                self.answer(id, result);
+            }
+            Command::PauseRecording(which) => {
+                let result = self.host_record(which.call_id.as_deref(), RecordingCommand::Pause);
+                self.answer(id, result);
+            }
+            Command::StopRecording(which) => {
+                let result = self.host_record(which.call_id.as_deref(), RecordingCommand::Stop);
                 self.answer(id, result);
             }
             Command::Transfer(transfer) => {

@@ -6,6 +6,7 @@ mod clips;
 mod conference;
 mod host;
 mod keyboard;
+mod recordings;
 pub(crate) mod secondary;
 mod session;
 mod sign_in;
@@ -24,6 +25,7 @@ use crate::browser::{BrowserTimer, EventListener};
 use crate::host_port::HostPort;
 use crate::media::{self, Media, MediaNotice};
 use crate::page;
+use crate::recordings::RecordingAction;
 use crate::theme::{Accent, Rgb, variables};
 use crate::ui::{ClipAction, DeviceOption, DeviceOptions, MeterBars, Screen, Tab, Ui, UserAction, focused_call};
 
@@ -40,6 +42,7 @@ pub struct App {
     port: RefCell<Option<Rc<dyn HostPort>>>,
     session: session::Session,
     calls: calls::Calls,
+    recordings: recordings::Recordings,
     view: View,
 }
 
@@ -59,6 +62,7 @@ impl App {
             port: RefCell::new(port.clone()),
             session: session::Session::default(),
             calls: calls::Calls::default(),
+            recordings: recordings::Recordings::default(),
             view: View::default(),
         });
         ui.zone.set(page::local_clock());
@@ -106,6 +110,7 @@ impl App {
             UserAction::OtherAccount => self.other_account(),
             UserAction::CloseSignIn => self.show_phone(),
             UserAction::SignOut => self.sign_out(),
+            UserAction::Recording(action) => self.handle_recording_action(action),
             call_action => self.handle_call_action(call_action),
         }
     }
@@ -123,6 +128,7 @@ impl App {
         {
             media.refresh_devices();
             self.pass_to_secondary(UserAction::Clip(ClipAction::Load));
+            self.handle_recording_action(RecordingAction::Load);
         }
     }
 
@@ -186,6 +192,7 @@ impl App {
                     *playing = None;
                 }
             }),
+            MediaNotice::SoundChanged { call } => self.sound_changed(&call),
             MediaNotice::MicrophoneBack => ui.microphone_error.set(None),
             MediaNotice::Devices(devices) => ui.devices.set(device_options(devices)),
             MediaNotice::Levels { call, microphone, remote } => {

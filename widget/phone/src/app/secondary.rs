@@ -49,18 +49,24 @@ impl App {
     }
 
     /// Now. After a failure it is tried again.
-    pub(super) fn load_secondary_part(&self) {
+    pub(super) fn load_secondary_part(self: &Rc<Self>) {
         let part = self.ui.secondary;
         if matches!(part.get_untracked(), SecondaryPart::Loading | SecondaryPart::Loaded(_)) {
             return;
         }
         part.set(SecondaryPart::Loading);
+        let app = Rc::clone(self);
         spawn_local(async move {
             let loaded = match secondary::load().await {
                 Ok(loaded) => SecondaryPart::Loaded(loaded),
                 Err(_) => SecondaryPart::Failed(failure().await),
             };
             part.set(loaded);
+            match loaded {
+                SecondaryPart::Loaded(part) => app.begin_recordings(part),
+                SecondaryPart::Failed(why) => app.no_recordings(why),
+                SecondaryPart::NotLoaded | SecondaryPart::Loading => {}
+            }
         });
     }
 }

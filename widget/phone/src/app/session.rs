@@ -98,6 +98,7 @@ impl App {
         // First, because the answer of the server takes longest.
         self.begin_session();
         self.answer(id, Ok(()));
+        self.load_auto_record();
         self.set_theme(chosen.unwrap_or(config.behavior.theme.start));
         apply_accent(&config.branding.theme_color);
         media.refresh_devices();

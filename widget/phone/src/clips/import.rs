@@ -5,7 +5,7 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::File;
 
-use super::{Clip, check_file, check_kind, check_length, name_of_file, store};
+use super::{Clip, FILES, check_file, check_kind, check_length, name_of_file};
 use crate::browser::random_id;
 use crate::media::decoding::decode;
 
@@ -29,7 +29,7 @@ pub async fn import(file: &File, namespace: &str, clips: usize) -> Result<Clip, 
     let milliseconds = (sound.duration() * 1_000.0) as u32;
     check_length(&name, milliseconds)?;
     let id = random_id();
-    let stored = store::put(&key(namespace, &id), &content).await;
+    let stored = FILES.put(&key(namespace, &id), &content).await;
     stored.map_err(|_| format!("This browser has no room for “{name}”."))?;
     Ok(Clip { id, name: name_of_file(&name), milliseconds })
 }

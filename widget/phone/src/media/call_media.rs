@@ -22,6 +22,7 @@ use super::prepared_offer::PreparedOffer;
 use super::sdp::{RejectedSections, RemoteDescription};
 use super::{Inner, MediaNotice, stats};
 use crate::browser::mark;
+use crate::recordings::RecordingSources;
 
 enum MediaTask {
     /// The offer was sent already: attach the microphone.
@@ -144,8 +145,8 @@ impl CallMedia {
 
     /// Without the voice, nothing of the microphone is sent and nothing is played, whatever the far end sends.
     pub fn set_voice(&self, voice: bool) {
-        self.outgoing.set_voice(voice);
         self.voice.set(voice);
+        self.outgoing.set_voice(voice);
         self.apply_audible();
     }
 
@@ -168,6 +169,14 @@ impl CallMedia {
     /// What the far end sends.
     pub fn remote_stream(&self) -> Option<MediaStream> {
         self.connection()?.remote_stream()
+    }
+
+    pub fn recording_sources(&self) -> RecordingSources {
+        RecordingSources {
+            sent: self.outgoing.track(),
+            received: self.connection().and_then(|connection| connection.received_track()).into_iter().collect(),
+            has_voice: self.is_audible(),
+        }
     }
 
     pub fn set_hold_music(&self, due: bool) {
@@ -509,6 +518,8 @@ impl CallMedia {
                 media.update_conference();
             }
         }
+        // The far end's track is there at the latest when the connection is up.
+        self.outgoing.notify_sound_changed();
         self.report_state();
     }
 

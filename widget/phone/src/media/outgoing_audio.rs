@@ -96,6 +96,7 @@ impl OutgoingAudio {
     pub fn set_voice(&self, voice: bool) {
         self.voice.set(voice);
         self.apply_gate();
+        self.notify_sound_changed();
         if !voice {
             self.stop_clip();
         }
@@ -166,6 +167,12 @@ impl OutgoingAudio {
         plays
     }
 
+    pub fn play_beep(self: &Rc<Self>, context: &AudioContext, beep: &AudioBuffer) {
+        if self.mix.borrow().is_none() {
+            self.play_clip(context, beep, true);
+        }
+    }
+
     /// Ends the clip that is playing.
     pub fn stop_clip(&self) {
         let was_playing = self.mix.borrow_mut().as_mut().is_some_and(Mix::stop_clip);
@@ -229,6 +236,15 @@ impl OutgoingAudio {
             for connection in self.connections.borrow().iter().filter_map(Weak::upgrade) {
                 connection.send(&track);
             }
+        }
+        self.notify_sound_changed();
+    }
+
+    pub fn notify_sound_changed(&self) {
+        if let Some(media) = self.media.upgrade()
+            && !self.closed.get()
+        {
+            media.notify(MediaNotice::SoundChanged { call: self.call.clone() });
         }
     }
 

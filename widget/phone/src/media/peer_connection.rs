@@ -113,6 +113,11 @@ impl PeerConnection {
         self.stream.borrow().clone()
     }
 
+    /// What arrives.
+    pub fn received_track(&self) -> Option<MediaStreamTrack> {
+        Some(self.transceiver()?.receiver().track())
+    }
+
     pub fn peer(&self) -> &RtcPeerConnection {
         &self.peer
     }

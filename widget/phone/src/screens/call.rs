@@ -1,7 +1,9 @@
 //! The call screen: name, duration, state and controls of the displayed call. Other calls are listed above
 //! it.
 
-use bitcall_wire::agent_protocol::{CallId, CallSnapshot, CallState, HoldState, TransferState};
+use bitcall_wire::agent_protocol::{
+    CallId, CallSnapshot, CallState, HoldState, RecordingCommand, RecordingState, TransferState,
+};
 use sycamore::prelude::*;
 
 use super::elements::*;
@@ -9,6 +11,7 @@ use super::keypad::keypad;
 use super::secondary;
 use crate::icons::{Icon, icon};
 use crate::number::format_number;
+use crate::recordings::{RecordingAction, start as start_recording};
 use crate::selector::{Selector, selector};
 use crate::time;
 use crate::ui::{
@@ -55,6 +58,7 @@ pub fn call(ui: Ui, id: &CallId) -> View {
                 secondary::draw(ui, move |part| (part.conference)(ui))
             }),
             state(ui, call, elsewhere, in_conference),
+            recording(ui, call, id),
             dynamic(move || {
                 if !keys.get() || elsewhere.get() {
                     return View::new();
@@ -228,6 +232,33 @@ fn state(
         .into()
 }
 
+/// That the call is recorded, and the button that leaves out what is said now.
+fn recording(ui: Ui, call: Selector<Option<CallSnapshot>>, id: &CallId) -> View {
+    let id = id.clone();
+    let state = selector(move || call.with(|call| call.as_ref().map(|call| call.recording.clone())));
+    dynamic(move || {
+        let (text, verb, command) = match state.get_clone() {
+            Some(RecordingState::On { .. }) => ("Recording", "Pause", RecordingCommand::Pause),
+            Some(RecordingState::Paused { .. }) => ("Recording paused", "Resume", RecordingCommand::Resume),
+            _ => return View::new(),
+        };
+        let action = UserAction::Recording(RecordingAction::Call(id.clone(), command));
+        div()
+            .class(if verb == "Pause" { "recorded" } else { "recorded paused" })
+            .children((
+                i(),
+                span().children(text),
+                button()
+                    .class("quiet-button")
+                    .r#type("button")
+                    .attr("aria-label", format!("{verb} recording"))
+                    .on_press(move || ui.dispatch(action.clone()))
+                    .children(verb),
+            ))
+            .into()
+    })
+}
+
 /// Level meter: sent and received audio.
 fn meter(ui: Ui) -> View {
     let side =
@@ -284,6 +315,8 @@ fn controls(ui: Ui, call: Selector<Option<CallSnapshot>>, id: &CallId, in_confer
     });
     let clips = selector(move || ui.clips_open.get());
     let has_clips = ui.may_play_clips();
+    let record_id = id.clone();
+    let recorded = selector(move || call.with(|call| call.as_ref().is_some_and(|call| call.recording.id().is_some())));
     div()
         .class("controls")
         .attr("role", "group")
@@ -309,6 +342,14 @@ fn controls(ui: Ui, call: Selector<Option<CallSnapshot>>, id: &CallId, in_confer
                     ui.dispatch(UserAction::ToggleKeypad);
                 })
             }),
+            if ui.may_record() {
+                toggle("Record", (Icon::Record, Icon::Record), recorded, answered, move || {
+                    let command = if recorded.get_untracked() { RecordingCommand::Stop } else { start_recording() };
+                    ui.dispatch(UserAction::Recording(RecordingAction::Call(record_id.clone(), command)));
+                })
+            } else {
+                View::new()
+            },
             dynamic(move || {
                 if !transfers.get() {
                     return View::new();

@@ -13,6 +13,7 @@ mod incoming;
 mod keypad;
 pub(crate) mod question;
 pub(crate) mod recents;
+mod recordings;
 mod secondary;
 pub(crate) mod settings;
 mod start;

@@ -1,4 +1,4 @@
-//! Settings: account, audio devices, clips, theme.
+//! Settings: account, audio devices, clips, recordings, theme.
 
 use bitcall_wire::config::ThemeStart;
 use sycamore::prelude::*;
@@ -6,6 +6,7 @@ use sycamore::web::events;
 
 use super::clips::clip_settings;
 use super::elements::*;
+use super::recordings::recording_settings;
 use crate::icons::{Icon, icon};
 use crate::selector::{Selector, selector};
 use crate::ui::{DeviceOption, StatusKind, Ui, UserAction};
@@ -14,7 +15,8 @@ pub fn settings(ui: Ui) -> View {
     let locked = ui.config.with(|config| config.as_ref().is_some_and(|config| config.behavior.theme.lock));
     let clips = if ui.may_play_clips() { group("Audio clips", clip_settings(ui)) } else { View::new() };
     let appearance = if locked { View::new() } else { appearance(ui) };
-    div().class("settings").children((account(ui), sound(ui), clips, appearance)).into()
+    let recordings = if ui.may_record() { group("Recordings", recording_settings(ui)) } else { View::new() };
+    div().class("settings").children((account(ui), sound(ui), clips, recordings, appearance)).into()
 }
 
 fn account(ui: Ui) -> View {

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::agent_protocol::CallHeader;
 
 use super::{
-    CallEndedPayload, CallIncomingPayload, CallRef, CallUpdatedPayload, RegisteredPayload, TransferPayload,
-    UnregisteredPayload,
+    CallEndedPayload, CallIncomingPayload, CallRef, CallUpdatedPayload, RecordingPayload, RegisteredPayload,
+    TransferPayload, UnregisteredPayload,
 };
 
 /// A method of `window.BitcallWebphone` that the loader carries out itself.
@@ -199,6 +199,22 @@ commands! {
         target: String,
         call_id: Option<String>,
     }
+
+    /// Records that call, or the active one; goes on with a recording that is paused. The event `recordingState` tells how
+    /// it goes.
+    startRecording => StartRecording(StartRecordingRequest) {
+        call_id: Option<String>,
+    }
+
+    /// Leaves out what is said from now on, e.g. the number of a card, until `startRecording`.
+    pauseRecording => PauseRecording(PauseRecordingRequest) {
+        call_id: Option<String>,
+    }
+
+    /// Ends the recording of that call, or of the active one. It is in the phone's settings then.
+    stopRecording => StopRecording(StopRecordingRequest) {
+        call_id: Option<String>,
+    }
 }
 
 macro_rules! events {
@@ -232,6 +248,9 @@ events! {
     "callEnded" "BITCALL_CALL_ENDED" CallEnded(CallEndedPayload),
     /// A transfer was started, was accepted by the other side, or has failed.
     "transferState" "BITCALL_TRANSFER_STATE" TransferState(TransferPayload),
+    /// The recording of a call was started, paused or stopped, or has failed. `started` is also told of a recording that
+    /// goes on.
+    "recordingState" "BITCALL_RECORDING_STATE" RecordingState(RecordingPayload),
     "registered" "BITCALL_REGISTERED" Registered(RegisteredPayload),
     "unregistered" "BITCALL_UNREGISTERED" Unregistered(UnregisteredPayload),
 }
@@ -280,6 +299,11 @@ errors! {
     NOT_REGISTERED "The phone is not registered." "Wait for the event `registered`, then call again.",
     UNKNOWN_CALL "There is no such call." "Take the callId from the events.",
     TRANSFER_NOT_ALLOWED "The tenant's plan has no transfers." "Ask whoever runs the server.",
+    RECORDING_NOT_ALLOWED "The tenant does not let calls be recorded." "Ask whoever runs the server.",
+    NOT_ANSWERED "The call is not up." "Record a call after the event `callAnswered`.",
+    NOT_RECORDED "The call is not recorded." "Call startRecording() first.",
+    STORAGE_FULL "This device has no room for recordings." "Download and delete recordings in the phone's settings.",
+    RECORDING_FAILED "The call could not be recorded." "Use a current browser, and let the phone store data in it.",
     SIGN_IN_FAILED "The SIP server did not accept the username or the password."
         "Check sip.username, sip.domain and sip.password or sip.HA1Password of init(). The person can also sign in by hand.",
     SIGN_IN_REFUSED "The SIP server refused the registration." "Look at the account on the SIP server.",
@@ -357,6 +381,12 @@ pub const OPTIONS: &[InitOption] = &[
         OptionKind::OneOf(&["light", "dark", "system"]),
         Some("behavior.themeStart"),
         "Ignored when the tenant locks the theme.",
+    ),
+    option(
+        "behavior.autoRecord",
+        OptionKind::Flag,
+        Some("behavior.autoRecord"),
+        "Every call is recorded from its answer on, also where the tenant does not ask for it.",
     ),
     option("debug", OptionKind::Flag, Some("debug"), "Logs the messages between loader and phone to the console."),
     option(

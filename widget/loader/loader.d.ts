@@ -69,6 +69,8 @@ export type BitcallErrorCode =
   | 'WEBPHONE_TENANT_DISABLED'
   /** The phone cannot read what {method}() gave it. */
   | 'INVALID_COMMAND'
+  /** These header fields cannot be set. */
+  | 'BAD_HEADERS'
   /** This is not a number that can be called. */
   | 'BAD_NUMBER'
   /** The phone is not registered. */
@@ -109,6 +111,20 @@ export interface BitcallCall {
   direction: 'outbound' | 'inbound';
   /** Present if the call was placed with a caller ID. */
   requestedCallerId?: string;
+}
+
+export interface BitcallCallIncoming {
+  callId: string;
+  /** As dialled, or the caller's. Empty if the caller withholds it. */
+  number: string;
+  direction: 'outbound' | 'inbound';
+  /** Present if the call was placed with a caller ID. */
+  requestedCallerId?: string;
+  /** `X-…` and `User-to-User` of the INVITE by name, as received. Values of one name are joined by commas. */
+  headers: Record<string, string>;
+  /** Whom the caller called before the call was diverted to this person, e.g. a queue: the name, or the number. Null if the
+server does not tell. */
+  divertedFrom: string | null;
 }
 
 export interface BitcallCallUpdated {
@@ -172,7 +188,7 @@ export interface BitcallEvents {
   /** A call is being placed. */
   callStarted: BitcallCall;
   /** A call comes in. */
-  callIncoming: BitcallCall;
+  callIncoming: BitcallCallIncoming;
   callAnswered: BitcallCall;
   /** The other side has another number or name, e.g. after a transfer. */
   callUpdated: BitcallCallUpdated;
@@ -200,8 +216,11 @@ export interface BitcallWebphone {
   /** The same handler is registered once per event. */
   on<E extends keyof BitcallEvents>(event: E, handler: (payload: BitcallEvents[E]) => void): void;
   off<E extends keyof BitcallEvents>(event: E, handler: (payload: BitcallEvents[E]) => void): void;
-  /** Places a call now, or as soon as the phone is registered. Without a number nothing happens. */
-  call(number: string, options?: { callerId?: string }): void;
+  /**
+   * Places a call now, or as soon as the phone is registered. Without a number nothing happens. Digits may follow the
+   * number (`+49301234,,42#`); they are sent after the answer, `,` is a pause of two seconds, `;` waits for a key.
+   */
+  call(number: string, options?: { callerId?: string; headers?: Record<string, string> }): void;
   /** Puts a number into the dialer, where it stays over the sign-in. Without a number nothing happens. */
   dial(number: string): void;
   /** Ends that call, or the active one with all that are in conference with it. */

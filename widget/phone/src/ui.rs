@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use bitcall_wire::agent_protocol::{
     AgentSnapshot, CallId, CallSnapshot, CallState, HoldState, MediaError, OtherCalls, RegistrationFailureCode,
-    RegistrationStatus,
+    RegistrationStatus, TextMessage,
 };
 use bitcall_wire::config::{RuntimeConfig, ThemeStart};
 use sycamore::reactive::{Signal, create_signal};
@@ -81,6 +81,8 @@ pub struct UiState {
     pub playback: Signal<Option<Playback>>,
     /// The person wants every call recorded.
     pub auto_record: Signal<bool>,
+    /// The last text that somebody has sent outside of a call.
+    pub message: Signal<Option<TextMessage>>,
     /// Shown under the timer of a call: what went wrong with it.
     pub call_notice: Signal<Option<String>>,
     /// Digits sent into the displayed call.
@@ -218,6 +220,7 @@ pub enum UserAction {
     Conference(ConferenceAction),
     Recording(RecordingAction),
     DismissEnded,
+    DismissMessage,
     Show(Tab),
     LoadSecondaryPart,
     Minimise,
@@ -339,6 +342,7 @@ impl Ui {
             recording_busy: create_signal(false),
             playback: create_signal(None),
             auto_record: create_signal(false),
+            message: create_signal(None),
             call_notice: create_signal(None),
             digits: create_signal(String::new()),
             ended: create_signal(None),

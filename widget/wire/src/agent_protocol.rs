@@ -230,6 +230,7 @@ impl ToPage {
                 | AgentEvent::CallEnded { call, .. } => map_call(call),
                 AgentEvent::AutoAnswerDue { .. }
                 | AgentEvent::CallMessage { .. }
+                | AgentEvent::NewMessage { .. }
                 | AgentEvent::CallerIdTaken { .. }
                 | AgentEvent::Registered { .. }
                 | AgentEvent::Unregistered { .. }
@@ -555,6 +556,14 @@ pub struct CallEndCause {
     pub sip_code: Option<u16>,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TextMessage {
+    /// Of the sender, as of a caller ([`CallSnapshot::number`]).
+    pub number: String,
+    pub display_name: Option<String>,
+    pub text: String,
+}
+
 /// The cause of a call that was refused, because the tenant's phone takes no more calls at the same time.
 pub const LINES_BUSY: &str = "All lines busy";
 
@@ -587,6 +596,10 @@ pub enum AgentEvent {
     CallMessage {
         call: CallId,
         text: String,
+    },
+    /// A text outside of any call.
+    NewMessage {
+        message: TextMessage,
     },
     /// Exactly once per call and page. `duration` is in whole seconds since the answer.
     CallEnded {

@@ -165,8 +165,7 @@ pub struct CallIncomingPayload {
     #[serde(serialize_with = "as_object")]
     #[cfg_attr(feature = "schema", schemars(with = "std::collections::BTreeMap<String, String>"))]
     pub headers: Vec<CallHeader>,
-    /// Whom the caller called before the call was diverted to this person, e.g. a queue: the name, or the number. Null if the
-    /// server does not tell.
+    /// Whom the caller called before the call was diverted, e.g. a queue: name or number. Null if the server does not tell.
     pub diverted_from: Option<String>,
 }
 

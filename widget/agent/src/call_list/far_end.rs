@@ -1,10 +1,11 @@
-//! What the far end or its server tells during a call: who it is, texts, and that the password is needed.
+//! What the far end or its server tells: who it is, texts, and that the password is needed.
 
 use bitcall_sip::ua::RemoteParty;
-use bitcall_wire::agent_protocol::AgentEvent;
+use bitcall_wire::agent_protocol::{AgentEvent, TextMessage};
 use bitcall_wire::text::readable;
 
 use super::CallList;
+use super::user_agent_events::with_readable_name;
 use crate::call::Call;
 
 /// A longer text is cut.
@@ -31,6 +32,15 @@ impl CallList {
         let text = shown_text(text);
         if !text.is_empty() {
             self.notify_call_pages(dialog, |call| AgentEvent::CallMessage { call: call.id.clone(), text });
+        }
+    }
+
+    /// A text outside of any call.
+    pub(super) fn new_message(&mut self, from: RemoteParty, text: &str) {
+        let text = shown_text(text);
+        if !text.is_empty() {
+            let RemoteParty { number, display_name, .. } = with_readable_name(from);
+            self.notify_all(&AgentEvent::NewMessage { message: TextMessage { number, display_name, text } });
         }
     }
 

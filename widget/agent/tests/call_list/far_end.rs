@@ -46,3 +46,16 @@ fn a_text_is_told_as_one_readable_line_of_bounded_length() {
     assert_eq!(long[0].chars().count(), "message: ".len() + 501);
     assert!(long[0].ends_with('…'));
 }
+
+#[test]
+fn a_text_outside_of_a_call_is_shown_in_every_page_as_one_readable_line() {
+    let mut phone = TestCallList::registered();
+    phone.attach(2, "b");
+    phone.clear_output();
+    let from = ua::RemoteParty { number: "103".into(), ..ua::RemoteParty::default() };
+    phone.event(ua::Event::NewMessage { from: from.clone(), text: " Call\r\nme\u{202e} back ".into() });
+    phone.event(ua::Event::NewMessage { from, text: "\u{200b}\n".into() });
+    for port in [1, 2] {
+        assert_eq!(phone.event_names(port), ["message of 103: Call me back"]);
+    }
+}

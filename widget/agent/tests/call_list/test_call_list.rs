@@ -252,6 +252,7 @@ impl TestCallList {
                 AgentEvent::CallIncoming { .. } => "incoming".into(),
                 AgentEvent::CallAnswered { .. } => "answered".into(),
                 AgentEvent::CallerIdTaken { taken } => format!("{} takes {:?}", taken.server, taken.header),
+                AgentEvent::NewMessage { message } => format!("message of {}: {}", message.number, message.text),
                 AgentEvent::CallMissed { call, cause } => format!("missed {}: {}", call.number, cause.text),
                 AgentEvent::AutoAnswerDue { .. } => "auto-answer due".into(),
                 AgentEvent::Registered { .. } => "registered".into(),

@@ -115,6 +115,7 @@ impl App {
                 self.pass_to_secondary(UserAction::Clip(ClipAction::Load));
             }
             UserAction::DismissEnded => ui.ended.set(None),
+            UserAction::DismissMessage => ui.message.set(None),
             action => self.pass_to_secondary(action),
         }
     }
@@ -398,6 +399,7 @@ impl App {
                 let from = from.map_or_else(String::new, |name| format!(" from {name}"));
                 ui.call_notice.set(Some(format!("Message{from}: {text}")));
             }
+            AgentEvent::NewMessage { message } => ui.message.set(Some(message)),
             AgentEvent::CallEnded { call, cause, duration } => self.handle_ended(&call, &cause, duration),
             // Reported from the snapshots, which a page that attaches late receives as well.
             AgentEvent::Registered { .. } | AgentEvent::Unregistered { .. } => {}

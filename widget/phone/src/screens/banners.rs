@@ -1,10 +1,11 @@
 //! Banners: each shows one problem and one button that helps, above the rest of the screen.
 
-use bitcall_wire::agent_protocol::{MediaError, RegistrationFailureCode, RegistrationStatus};
+use bitcall_wire::agent_protocol::{MediaError, RegistrationFailureCode, RegistrationStatus, TextMessage};
 use sycamore::prelude::*;
 
 use super::elements::*;
 use crate::icons::{Icon, icon};
+use crate::number::format_number;
 use crate::selector::selector;
 use crate::ui::{Screen, Ui, UserAction};
 
@@ -32,6 +33,7 @@ pub fn banners(ui: Ui) -> View {
             });
         }
         if ui.screen.with(|screen| *screen == Screen::Phone) {
+            list.extend(ui.message.with(|message| message.as_ref().map(text_message)));
             list.extend(connection(ui));
         }
         list
@@ -73,6 +75,17 @@ fn microphone(error: MediaError) -> Banner {
         button: "Try again",
         action: UserAction::RetryMicrophone,
         urgent: true,
+    }
+}
+
+fn text_message(message: &TextMessage) -> Banner {
+    let name = message.display_name.clone().unwrap_or_else(|| format_number(&message.number));
+    Banner {
+        icon: Icon::Phone,
+        text: format!("{name}: {}", message.text),
+        button: "Dismiss",
+        action: UserAction::DismissMessage,
+        urgent: false,
     }
 }
 

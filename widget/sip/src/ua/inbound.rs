@@ -256,6 +256,7 @@ impl UserAgent {
                 let response = self.context.response(request, 200, &tag);
                 self.context.answer(key, &response, now);
             }
+            Method::Message => Call::on_new_message(&mut self.context, key, request, now),
             Method::Bye | Method::Info | Method::Update | Method::Prack => {
                 self.context.refuse(key, request, 481, now);
             }

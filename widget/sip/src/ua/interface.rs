@@ -384,6 +384,11 @@ pub enum Event {
         call: CallId,
         text: String,
     },
+    /// A text outside of any call, as received.
+    NewMessage {
+        from: RemoteParty,
+        text: String,
+    },
     /// How our transfer of the call goes. The last one is `Succeeded` or `Failed`, unless the call ends before.
     Transfer {
         call: CallId,

@@ -169,7 +169,11 @@ impl Simulation {
             | Event::PasswordNeeded { call, .. }
             | Event::InfoAnswered { call, .. }
             | Event::Missed { call, .. } => call.clone(),
-            Event::Registration(_) | Event::Ha1 { .. } | Event::CallerIdTaken { .. } | Event::Dropped { .. } => return,
+            Event::Registration(_)
+            | Event::Ha1 { .. }
+            | Event::CallerIdTaken { .. }
+            | Event::NewMessage { .. }
+            | Event::Dropped { .. } => return,
         };
         assert!(!self.ended.contains(&call), "{event:?} after the end");
     }

@@ -28,7 +28,6 @@ fn an_unsolicited_notify_is_answered_with_200() {
 fn unsupported_methods_are_refused_with_405_or_501() {
     for (method, status) in [
         ("SUBSCRIBE", 405),
-        ("MESSAGE", 405),
         ("REGISTER", 405),
         ("PUBLISH", 405),
         ("REFER", 405),
@@ -180,6 +179,26 @@ fn a_text_of_the_far_end_is_accepted_and_reported() {
     phone.remote_request_in(&invite, "far", "MESSAGE", 2, |request| request.set_body("image/png", b"PNG"));
     assert_eq!(phone.response(415).value(Header::Accept), Some("text/plain"));
     phone.emits_no(|event| matches!(event, Event::Message { .. } | Event::Ended { .. }));
+}
+
+#[test]
+fn a_text_outside_of_a_call_is_reported_with_its_sender() {
+    let mut phone = TestUserAgent::registered();
+    phone.remote_request("MESSAGE", 1, |request| request.set_body("text/plain", b"Call me back"));
+    phone.response(200);
+    let (from, text) = phone.event(|event| match event {
+        Event::NewMessage { from, text } => Some((from.clone(), text.clone())),
+        _ => None,
+    });
+    assert_eq!(
+        (from.number.as_str(), from.display_name.as_deref(), text.as_str()),
+        ("bob", Some("Bob B."), "Call me back")
+    );
+    phone.remote_request("MESSAGE", 2, |request| request.set_body("image/png", b"PNG"));
+    assert_eq!(phone.response(415).value(Header::Accept), Some("text/plain"));
+    phone.remote_request("MESSAGE", 3, |request| request.set_body("text/plain", b""));
+    phone.response(200);
+    phone.emits_no(|event| matches!(event, Event::NewMessage { .. }));
 }
 
 #[test]

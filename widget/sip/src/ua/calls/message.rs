@@ -1,7 +1,8 @@
-//! MESSAGE within a call (RFC 3428): a text of the far end or of the server, to be shown during the call.
+//! MESSAGE (RFC 3428): a text of the far end or of the server within a call, or of anybody outside of one, to be shown.
 
 use super::super::context::UaContext;
 use super::super::interface::{Event, Millis};
+use super::identity::caller;
 use super::{Call, CallPhase};
 use crate::message::{Header, Request};
 use crate::transaction::ServerKey;
@@ -18,16 +19,28 @@ impl Call {
             context.refuse(key, request, 481, now);
             return;
         }
-        let is_text = request.content_type().is_none_or(|media_type| media_type.eq_ignore_ascii_case("text/plain"));
-        let status = if is_text { 200 } else { 415 };
-        let mut response = context.response(request, status, &self.local_tag);
-        if !is_text {
-            response.append(Header::Accept, "text/plain");
-        }
-        context.answer(key, &response, now);
-        if is_text && !request.body().is_empty() && !self.end_reported {
-            let text = String::from_utf8_lossy(request.body()).into_owned();
+        let text = answer(context, key, request, &self.local_tag, now);
+        if let Some(text) = text.filter(|_| !self.end_reported) {
             context.emit(Event::Message { call: self.id.clone(), text });
         }
     }
+
+    /// Outside of a call.
+    pub(in super::super) fn on_new_message(context: &mut UaContext, key: &ServerKey, request: &Request, now: Millis) {
+        let tag = context.random.tag();
+        if let Some(text) = answer(context, key, request, &tag, now) {
+            context.emit(Event::NewMessage { from: caller(request), text });
+        }
+    }
+}
+
+/// Answers the MESSAGE. Its text, unless it has another type or is empty.
+fn answer(context: &mut UaContext, key: &ServerKey, request: &Request, tag: &str, now: Millis) -> Option<String> {
+    let is_text = request.content_type().is_none_or(|media_type| media_type.eq_ignore_ascii_case("text/plain"));
+    let mut response = context.response(request, if is_text { 200 } else { 415 }, tag);
+    if !is_text {
+        response.append(Header::Accept, "text/plain");
+    }
+    context.answer(key, &response, now);
+    (is_text && !request.body().is_empty()).then(|| String::from_utf8_lossy(request.body()).into_owned())
 }

@@ -81,12 +81,16 @@ async fn digits_with_pauses_are_sent_in_order_and_none_into_a_call_on_hold() {
     phone.frame.eval(&paste("6 o")).await;
     phone.frame.sees("“o” is not a key of a telephone.").await;
 
+    phone.frame.click("button", "Keypad").await;
     phone.frame.click("button", "Hold").await;
     phone.frame.until("document.querySelector('.state-text').textContent === 'On hold'").await;
+    phone.frame.click("button", "Keypad").await;
     phone.frame.click("button", "6").await;
     phone.frame.sees("Digits are not sent: the call is on hold.").await;
+    phone.frame.click("button", "Keypad").await;
     phone.frame.click("button", "Hold").await;
     phone.frame.until("document.querySelector('.state-text').textContent === ''").await;
+    phone.frame.click("button", "Keypad").await;
     phone.frame.click("button", "7").await;
     far.hears_digit("7").await;
     assert_eq!(phone.frame.eval("document.querySelector('.sent-digits').textContent").await, "123457");

@@ -399,6 +399,8 @@ fn toggle(
     button()
         .class("control")
         .r#type("button")
+        // Where there is little room, the name is not shown.
+        .attr("aria-label", name)
         .attr("aria-pressed", move || if pressed.get() { "true" } else { "false" })
         .bool_attr("disabled", move || !usable.get())
         .on_press(press)

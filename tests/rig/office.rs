@@ -27,6 +27,11 @@ impl Office {
 
     /// With further settings of the tenant.
     pub async fn open_with(more: Value) -> Self {
+        Self::open_on_plan("free", more).await
+    }
+
+    /// With a plan and further settings of the tenant.
+    pub async fn open_on_plan(plan: &str, more: Value) -> Self {
         let b2bua = B2bua::start().await;
         let bitcall = Bitcall::demo().await;
         let fields = signed_in_as(B2bua::USERNAME, B2bua::DOMAIN, B2bua::PASSWORD);
@@ -38,6 +43,7 @@ impl Office {
         });
         bitcall.patch(settings).await;
         bitcall.patch(more).await;
+        bitcall.change_plan(plan).await;
         let browser = Browser::start(Self::TONE).await;
         let phone = TestPhone::open(&browser, &host.url("/")).await;
         phone.ready().await;

@@ -307,7 +307,7 @@ impl App {
         if snapshot.registration == RegistrationStatus::SignedOut && self.is_signing_in() {
             snapshot.registration = RegistrationStatus::Connecting;
         }
-        ui.snapshot.with_untracked(|before| self.announce_conference(before, &snapshot));
+        self.announce_conference(&snapshot);
         ui.muted.update(|muted| muted.retain(|id| find_call(&snapshot, id).is_some()));
         let before_all = ui.snapshot.get_clone_untracked();
         ui.snapshot.set(snapshot);

@@ -1,6 +1,6 @@
 //! The conference: who comes and goes, and what the person hears of it by a screen reader.
 
-use bitcall_wire::agent_protocol::{AgentSnapshot, ToAgent};
+use bitcall_wire::agent_protocol::{AgentSnapshot, CallId, ToAgent};
 
 use super::App;
 use crate::screens::caller;
@@ -29,14 +29,15 @@ impl App {
         }
     }
 
-    pub(super) fn announce_conference(&self, before: &AgentSnapshot, now: &AgentSnapshot) {
-        let is_same = before.conference.len() == now.conference.len()
-            && before.conference.iter().zip(&now.conference).all(|(one, other)| one.call == other.call);
-        if is_same || now.conference.is_empty() {
-            return;
+    /// Says who talks together now, if that has changed.
+    pub(super) fn announce_conference(&self, now: &AgentSnapshot) {
+        let calls = |snapshot: &AgentSnapshot| -> Vec<CallId> {
+            snapshot.conference.iter().map(|party| party.call.clone()).collect()
+        };
+        let parties = calls(now);
+        if !parties.is_empty() && parties != self.ui.snapshot.with_untracked(calls) {
+            let names: Vec<String> = parties.iter().filter_map(|call| find_call(now, call).map(caller)).collect();
+            self.ui.announcement.set(format!("In conference with {}", names.join(", ")));
         }
-        let names: Vec<String> =
-            now.conference.iter().filter_map(|party| find_call(now, &party.call).map(caller)).collect();
-        self.ui.announcement.set(format!("In conference with {}", names.join(", ")));
     }
 }

@@ -729,21 +729,21 @@ impl World {
             }
         }
         for call in self.dialogs.keys().cloned().collect::<Vec<_>>() {
-            let Some(dialog) = self.dialogs.get_mut(&call) else { continue };
+            let Some(dialog) = self.dialogs.get_mut(&call).filter(|dialog| dialog.state != DialogState::Over) else {
+                continue;
+            };
             if std::mem::take(&mut dialog.detached) {
                 dialog.state = DialogState::Up;
                 self.event(Event::Attached { call: call.clone() });
                 self.event(Event::OfferNeeded { call, reason: OfferReason::Recovery });
                 continue;
             }
-            let transfers = std::mem::take(&mut dialog.transfers);
-            if transfers && dialog.state != DialogState::Over {
+            if std::mem::take(&mut dialog.transfers) {
                 let progress = TransferProgress::Failed(TransferFailure::NoResult);
                 self.event(Event::Transfer { call: call.clone(), progress });
                 continue;
             }
-            let refers = std::mem::take(&mut dialog.refers);
-            if refers && dialog.state != DialogState::Over {
+            if std::mem::take(&mut dialog.refers) {
                 self.event(Event::ReferralExpired { call: call.clone() });
                 continue;
             }

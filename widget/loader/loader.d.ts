@@ -28,6 +28,8 @@ export interface BitcallInitConfig {
       /** Ignored when the tenant locks the theme. */
       start?: 'light' | 'dark' | 'system';
     };
+    /** Every call is recorded from its answer on, also where the tenant does not ask for it. */
+    autoRecord?: boolean;
   };
   /** Logs the messages between loader and phone to the console. */
   debug?: boolean;
@@ -79,6 +81,16 @@ export type BitcallErrorCode =
   | 'UNKNOWN_CALL'
   /** The tenant's plan has no transfers. */
   | 'TRANSFER_NOT_ALLOWED'
+  /** The tenant does not let calls be recorded. */
+  | 'RECORDING_NOT_ALLOWED'
+  /** The call is not up. */
+  | 'NOT_ANSWERED'
+  /** The call is not recorded. */
+  | 'NOT_RECORDED'
+  /** This device has no room for recordings. */
+  | 'STORAGE_FULL'
+  /** The call could not be recorded. */
+  | 'RECORDING_FAILED'
   /** The SIP server did not accept the username or the password. */
   | 'SIGN_IN_FAILED'
   /** The SIP server refused the registration. */
@@ -166,6 +178,22 @@ export interface BitcallTransfer {
   uri?: string | null;
 }
 
+export interface BitcallRecording {
+  callId: string;
+  /** As dialled, or the caller's. Empty if the caller withholds it. */
+  number: string;
+  direction: 'outbound' | 'inbound';
+  /** Present if the call was placed with a caller ID. */
+  requestedCallerId?: string;
+  status: 'started' | 'paused' | 'stopped' | 'failed';
+  /** The same from the start of a recording to its end, also over a pause. */
+  recordingId: string;
+  /** Why it failed, e.g. `STORAGE_FULL`, `RECORDING_FAILED`. */
+  reason?: string | null;
+  /** The same as a sentence. */
+  message?: string | null;
+}
+
 export interface BitcallRegistered {
   username: string;
   domain: string;
@@ -196,6 +224,11 @@ export interface BitcallEvents {
   callEnded: BitcallCallEnded;
   /** A transfer was started, was accepted by the other side, or has failed. */
   transferState: BitcallTransfer;
+  /**
+   * The recording of a call was started, paused or stopped, or has failed. `started` is also told of a recording that
+   * goes on.
+   */
+  recordingState: BitcallRecording;
   registered: BitcallRegistered;
   unregistered: BitcallUnregistered;
 }
@@ -230,6 +263,15 @@ export interface BitcallWebphone {
    * `transferState` tells how it goes. A transfer that fails gives the call back. Without a target nothing happens.
    */
   transfer(target: string, callId?: string): void;
+  /**
+   * Records that call, or the active one; goes on with a recording that is paused. The event `recordingState` tells how
+   * it goes.
+   */
+  startRecording(callId?: string): void;
+  /** Leaves out what is said from now on, e.g. the number of a card, until `startRecording`. */
+  pauseRecording(callId?: string): void;
+  /** Ends the recording of that call, or of the active one. It is in the phone's settings then. */
+  stopRecording(callId?: string): void;
 }
 
 declare global {

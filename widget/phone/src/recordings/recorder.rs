@@ -18,8 +18,11 @@ const TYPE: &str = "audio/webm;codecs=opus";
 const PIECE_MS: i32 = 500;
 /// 47 CFR 64.501 has 1,260 to 1,540 Hz for 170 to 250 ms, every 12 to 18 s.
 const BEEP_HZ: f32 = 1_400.0;
-const BEEP_S: f32 = 0.2;
-const BEEP_LOUDNESS: f32 = 0.15;
+const BEEP_S: f32 = 0.24;
+/// Until the mix with the beep is sent in place of the microphone, and back.
+const BEEP_LEAD_S: f32 = 0.3;
+const BEEP_TAIL_S: f32 = 0.06;
+const BEEP_LOUDNESS: f32 = 0.3;
 pub const BEEP_INTERVAL_MS: i32 = 15_000;
 
 pub struct Recorder {
@@ -178,16 +181,18 @@ impl Drop for Recorder {
 pub fn beep(context: &AudioContext) -> Result<AudioBuffer, JsValue> {
     let rate = context.sample_rate();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some thousands")]
-    let count = (rate * BEEP_S) as u16;
+    let [before, sounding, after] = [BEEP_LEAD_S, BEEP_S, BEEP_TAIL_S].map(|seconds| (rate * seconds) as u16);
+    // An abrupt edge clicks.
     let edge = rate * 0.01;
-    let samples: Vec<f32> = (0..count)
-        .map(|n| {
-            // An abrupt edge clicks.
-            let fade = (f32::from(n.min(count - n)) / edge).min(1.0);
-            (f32::from(n) / rate * BEEP_HZ * std::f32::consts::TAU).sin() * fade * BEEP_LOUDNESS
-        })
-        .collect();
-    let buffer = context.create_buffer(1, count.into(), rate)?;
-    buffer.copy_to_channel(&samples, 0)?;
+    let samples = (0..sounding).map(|n| {
+        let fade = (f32::from(n.min(sounding - n)) / edge).min(1.0);
+        (f32::from(n) / rate * BEEP_HZ * std::f32::consts::TAU).sin() * fade * BEEP_LOUDNESS
+    });
+    let mut all = vec![0.0; before.into()];
+    all.extend(samples);
+    all.resize(all.len() + usize::from(after), 0.0);
+    let count = u32::from(before) + u32::from(sounding) + u32::from(after);
+    let buffer = context.create_buffer(1, count, rate)?;
+    buffer.copy_to_channel(&all, 0)?;
     Ok(buffer)
 }

@@ -327,9 +327,13 @@ impl Service {
                 && !is_paused
                 && let Some(session) = Session::try_open(&store, &id).await
             {
+                recording = session.recording.clone();
+                recording.is_over = true;
+                // Without room it is shown all the same.
                 let _ = session.finish(page::unix_now_ms()).await;
                 match session::known(&store, &id).await {
-                    Some(finished) => recording = finished,
+                    Some(finished) if finished.is_over => recording = finished,
+                    Some(_) => {}
                     None => continue,
                 }
             }
@@ -462,6 +466,8 @@ impl Service {
         });
         let player = Player { id: id.to_owned(), element: element.clone(), address, _listeners: listeners };
         *self.player.borrow_mut() = Some(player);
+        let id = id.to_owned();
+        self.around.ui.playback.set(Some(Playback { id, milliseconds: 0, is_playing: false }));
         Some(element)
     }
 

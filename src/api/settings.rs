@@ -104,7 +104,7 @@ impl FieldType for DeclineStatusType {
 
     fn read(&self, value: Value) -> Result<DeclineStatus, ValueError> {
         let status = integer(480..=603).read(value).ok().and_then(|status| u32::try_from(status).ok());
-        let status = status.and_then(|status| DeclineStatus::try_from(status).ok());
+        let status = status.and_then(DeclineStatus::of);
         status.ok_or_else(|| InvalidValue::new("must be 480, 486 or 603").into())
     }
 

@@ -95,7 +95,7 @@ pub struct CallBehavior {
 /// The SIP status with which a person's "Decline" answers a call. 603 ends the call on all devices of the person
 /// (RFC 3261 §16.7, item 5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "u32", try_from = "u32")]
+#[serde(into = "u32", from = "u32")]
 pub enum DeclineStatus {
     TemporarilyUnavailable,
     #[default]
@@ -119,16 +119,17 @@ impl From<DeclineStatus> for u32 {
     }
 }
 
-impl TryFrom<u32> for DeclineStatus {
-    type Error = &'static str;
+impl DeclineStatus {
+    /// `None` for a status that does not decline.
+    pub fn of(status: u32) -> Option<Self> {
+        [Self::TemporarilyUnavailable, Self::BusyHere, Self::Decline].into_iter().find(|it| u32::from(*it) == status)
+    }
+}
 
-    fn try_from(status: u32) -> Result<Self, Self::Error> {
-        match status {
-            480 => Ok(Self::TemporarilyUnavailable),
-            486 => Ok(Self::BusyHere),
-            603 => Ok(Self::Decline),
-            _ => Err("must be 480, 486 or 603"),
-        }
+/// One that is not known, of a server of another version, is the usual one.
+impl From<u32> for DeclineStatus {
+    fn from(status: u32) -> Self {
+        Self::of(status).unwrap_or_default()
     }
 }
 

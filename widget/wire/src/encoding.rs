@@ -24,7 +24,7 @@ pub fn from_bytes<M: DeserializeOwned>(bytes: &[u8]) -> Option<M> {
     (!reader.failed).then_some(message)
 }
 
-/// The error of a value: there is none.
+/// The error of a single value, where there is none: whoever reads says at the end that something was wrong.
 #[derive(Debug)]
 pub enum Never {}
 
@@ -36,13 +36,18 @@ impl fmt::Display for Never {
 
 impl std::error::Error for Never {}
 
-/// serde's derived code asks for errors where a value is missing or its variant is unknown: [`Reader`] leaves neither.
+/// serde's derived code asks for errors where a value is missing, too large, or its variant unknown: who has this error leaves
+/// none of that to it.
 impl de::Error for Never {
     fn custom<T: fmt::Display>(_: T) -> Self {
-        unreachable!("a value of the agent's messages has an error of its own")
+        unreachable!("a value has an error of its own")
     }
 
     // The default implementations format what was there.
+    fn unknown_variant(_: &str, _: &'static [&'static str]) -> Self {
+        Self::custom("")
+    }
+
     fn invalid_value(_: de::Unexpected<'_>, _: &dyn de::Expected) -> Self {
         Self::custom("")
     }
@@ -54,7 +59,7 @@ impl de::Error for Never {
 
 impl ser::Error for Never {
     fn custom<T: fmt::Display>(_: T) -> Self {
-        unreachable!("a value of the agent's messages has an error of its own")
+        unreachable!("a value has an error of its own")
     }
 }
 

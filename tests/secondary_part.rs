@@ -1,4 +1,4 @@
-//! The part of the phone's module that is loaded after the sign-in: settings and recents.
+//! The part of the phone's module that is loaded after the sign-in: settings, recents, transfers and the like.
 
 use crate::rig::bitcall::Bitcall;
 use crate::rig::fault_proxy::{Fault, FaultProxy};

@@ -1,11 +1,17 @@
 //! Transfers: to somebody else, after asking first, and by the far end.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::rig::baresip::Baresip;
 use crate::rig::kamailio::Kamailio;
 use crate::rig::sipp::Sipp;
 use crate::rig::test_bed::{TestBed, TestPhone};
+use crate::rig::wait::within;
+
+/// The phone waits 32 s for the first NOTIFY (64 * T1).
+const NO_RESULT_LIMIT: Duration = Duration::from_secs(60);
 
 /// A response of sipp to the request that came last.
 fn responds(status: &str) -> String {
@@ -238,4 +244,56 @@ async fn the_person_is_asked_before_a_call_is_connected_with_somebody_else() {
     phone.frame.click("button", "Connect").await;
     phone.frame.hears_only(1_300).await;
     bert.hears(TestBed::TONE).await;
+}
+
+#[tokio::test]
+async fn a_transfer_without_any_result_gives_the_call_back() {
+    let test_bed = TestBed::open().await;
+    let phone = test_bed.open_phone().await;
+    let steps = [responds("202 Accepted"), is_resumed()].concat();
+    let far = Sipp::called_with(&test_bed.kamailio, "answer-and-refer", &[("steps", &steps)]).await;
+    phone.dial(&far.number).await;
+    phone.frame.hears(TestBed::TONE).await;
+    transfers(&phone, "204").await;
+    let said = "204 was not reached: the other side did not report a result.";
+    within(NO_RESULT_LIMIT, said, async || {
+        let text = phone.frame.text().await;
+        if text.contains(said) { Ok(()) } else { Err(text) }
+    })
+    .await;
+    assert_eq!(phone.events("transferState").await.pop().unwrap()["status"], "failed");
+    phone.frame.hears(TestBed::TONE).await;
+    phone.frame.click("button", "Hang up").await;
+    far.succeeds().await;
+    phone.ready().await;
+}
+
+#[tokio::test]
+async fn an_invite_with_replaces_takes_the_place_of_the_call_on_the_same_screen() {
+    let test_bed = TestBed::open().await;
+    let phone = test_bed.open_phone().await;
+    let first = Sipp::calls(&test_bed.kamailio, "agent1", "call");
+    phone.frame.click("button", "Answer").await;
+    phone.frame.hears(TestBed::TONE).await;
+    let accepted = first.receives(&["SIP/2.0 200"]).await;
+    let value = |name: &str| accepted.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
+    let tag = |name: &str| value(name).split(";tag=").nth(1).unwrap();
+    let headers = format!(
+        "Replaces: {};to-tag={};from-tag={}\n\t\t\tP-Asserted-Identity: \"Clara\" <sip:204@sip.test>",
+        value("Call-ID: "),
+        tag("To: "),
+        tag("From: ")
+    );
+    let second = Sipp::calls_with(&test_bed.kamailio, "agent1", "call", &[("headers", &headers)]);
+    // The server's side ends the replaced call, and no second one rings.
+    first.succeeds().await;
+    phone.frame.sees("Clara").await;
+    phone.frame.hears(TestBed::TONE).await;
+    assert_eq!(phone.events("callIncoming").await.len(), 1);
+    assert_eq!(phone.events("callEnded").await.len(), 0);
+    phone.frame.click("button", "Hang up").await;
+    second.succeeds().await;
+    phone.event("callEnded", 1).await;
+    phone.ready().await;
+    assert_eq!(phone.frame.heard().await.unwrap().len(), 0, "no connection is left");
 }

@@ -183,6 +183,18 @@ impl Baresip {
     }
 }
 
+impl Drop for Baresip {
+    fn drop(&mut self) {
+        if std::thread::panicking() || std::env::var("KEEP").is_ok() {
+            let to = format!("/tmp/resil-keep/{}-{}", self.username, std::process::id());
+            std::fs::create_dir_all(&to).ok();
+            for f in std::fs::read_dir(self.dir.path()).unwrap().flatten() {
+                std::fs::copy(f.path(), format!("{to}/{}", f.file_name().to_string_lossy())).ok();
+            }
+        }
+    }
+}
+
 trait LastChunk {
     fn last_chunk_of(&self, n: usize) -> Option<&[i16]>;
 }

@@ -20,7 +20,7 @@ use super::process::Process;
 use super::sound;
 use super::wait::until;
 
-const PRELOAD: &str = include_str!("preload.js");
+pub const PRELOAD: &str = include_str!("preload.js");
 
 /// The port is the driver's to choose: it says which in its first lines. It takes a free one of IPv6 and
 /// the same of IPv4, where somebody else may have it: then it ends, and another one is started.

@@ -268,8 +268,8 @@ impl BrowsingContext {
 
     /// Loads the document again and waits for it.
     pub async fn reload(&self) {
-        let done = self.bidi.browsing_context();
-        done.reload(self.context.clone(), false, Some(ReadinessState::Complete)).await.unwrap();
+        let reload = json!({ "context": self.context.as_str(), "wait": "complete" });
+        self.bidi.send_raw("browsingContext.reload", reload).await.unwrap();
     }
 
     /// Leaves for another address in the same window.

@@ -9,10 +9,20 @@ use thirtyfour::bidi::BiDi;
 use thirtyfour::{Capabilities, WebDriver};
 use tokio::net::TcpListener;
 
-use super::browser::open_window;
+use super::browser::{PRELOAD, open_window};
 use super::browsing_context::BrowsingContext;
 use super::process::Process;
 use super::wait::until;
+
+/// The microphone is a tone, which needs no permission; media connect on loopback; sound may play without a click.
+const PREFERENCES: &str = r#"
+user_pref("media.navigator.streams.fake", true);
+user_pref("media.navigator.permission.disabled", true);
+user_pref("media.navigator.audio.fake_frequency", 600);
+user_pref("media.autoplay.default", 0);
+user_pref("media.peerconnection.ice.loopback", true);
+user_pref("media.peerconnection.ice.obfuscate_host_addresses", false);
+"#;
 
 pub struct Firefox {
     bidi: BiDi,
@@ -22,8 +32,12 @@ pub struct Firefox {
 }
 
 impl Firefox {
+    /// What its microphone hears, in Hz.
+    pub const TONE: u32 = 600;
+
     pub async fn start() -> Self {
         let dir = tempfile::Builder::new().prefix("bitcall-firefox-").tempdir().unwrap();
+        std::fs::write(dir.path().join("user.js"), PREFERENCES).unwrap();
         let mut command = Command::new("firefox-esr");
         command.args(["--headless", "--no-remote", "--remote-debugging-port=0", "--profile"]).arg(dir.path());
         command.env("HOME", dir.path());
@@ -38,7 +52,9 @@ impl Firefox {
         let session =
             WebDriver::new(driver_of(&format!("{address}/session")).await, Capabilities::new()).await.unwrap();
         let bidi = session.bidi().await.unwrap();
-        bidi.send_raw("session.new", json!({ "capabilities": {} })).await.unwrap();
+        let capabilities = json!({ "alwaysMatch": { "acceptInsecureCerts": true } });
+        bidi.send_raw("session.new", json!({ "capabilities": capabilities })).await.unwrap();
+        bidi.script().add_preload_script(PRELOAD).await.unwrap();
         Self { bidi, session: Some(session), _process: process, _dir: dir }
     }
 

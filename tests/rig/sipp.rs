@@ -41,7 +41,7 @@ impl Sipp {
 
     /// Calls `user` through Kamailio, at once.
     pub fn calls(kamailio: &Kamailio, user: &str, scenario: &str) -> Self {
-        Self::calls_with(kamailio, user, scenario, &[("headers", ""), ("more", "")])
+        Self::calls_with(kamailio, user, scenario, &[])
     }
 
     /// With values for the scenario's `{{key}}`s.
@@ -59,6 +59,9 @@ impl Sipp {
         for (key, value) in keys {
             text = text.replace(&format!("{{{{{key}}}}}"), value);
         }
+        // Those without a value are left out.
+        let is_key = |line: &&str| line.trim().starts_with("{{") && line.trim().ends_with("}}");
+        let text: String = text.split_inclusive('\n').filter(|line| !is_key(line)).collect();
         let file = dir.path().join("scenario.xml");
         std::fs::write(&file, text).unwrap();
         let messages = dir.path().join("messages.log");

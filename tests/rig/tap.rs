@@ -1,5 +1,5 @@
-//! A WebSocket proxy between phone and SIP server: forwards all frames, records their times, and can inject frames
-//! or change those of the server.
+//! A WebSocket proxy between phone and SIP server: forwards all frames, records their times, and can inject frames,
+//! change those of the server, and break connections.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -25,12 +25,21 @@ pub struct TappedFrame {
 /// Turns a message of the server into what the phone gets instead.
 type Edit = Box<dyn Fn(&str) -> Vec<String> + Send>;
 
+/// What happens to the connections that are open.
+#[derive(Clone, Debug)]
+enum Injection {
+    Message(Message),
+    Cut,
+    /// Nothing passes any more, and nobody is told.
+    Freeze,
+}
+
 pub struct Tap {
     port: u16,
     accepted: Arc<AtomicUsize>,
     ended: Arc<AtomicUsize>,
     frames: Arc<Mutex<Vec<TappedFrame>>>,
-    injected: broadcast::Sender<Message>,
+    injected: broadcast::Sender<Injection>,
     edit: Arc<Mutex<Option<Edit>>>,
     task: JoinHandle<()>,
 }
@@ -89,7 +98,17 @@ impl Tap {
 
     /// Sends a frame of our own to every connected phone.
     pub fn say(&self, message: Message) {
-        self.injected.send(message).unwrap();
+        self.injected.send(Injection::Message(message)).unwrap();
+    }
+
+    /// Cuts the connections that are open, without a word of WebSocket.
+    pub fn cut(&self) {
+        self.injected.send(Injection::Cut).unwrap();
+    }
+
+    /// From now on the connections that are open are half-open: neither side gets anything or hears of an end.
+    pub fn freeze(&self) {
+        self.injected.send(Injection::Freeze).unwrap();
     }
 }
 
@@ -109,7 +128,7 @@ async fn pass(
     phone: TcpStream,
     upstream: String,
     frames: Arc<Mutex<Vec<TappedFrame>>>,
-    mut injected: broadcast::Receiver<Message>,
+    mut injected: broadcast::Receiver<Injection>,
     edit: Arc<Mutex<Option<Edit>>>,
 ) {
     let sip = |_: &Request, mut answer: Response| {
@@ -147,7 +166,11 @@ async fn pass(
                 };
                 to_phone.send_all(&mut stream::iter(edited.into_iter().map(Ok))).await
             }
-            Ok(message) = injected.recv() => to_phone.send(message).await,
+            Ok(injection) = injected.recv() => match injection {
+                Injection::Message(message) => to_phone.send(message).await,
+                Injection::Cut => return,
+                Injection::Freeze => std::future::pending().await,
+            },
         };
         if done.is_err() {
             return;

@@ -37,6 +37,8 @@ pub struct Party {
     /// Is heard before the answer.
     pub early: Option<EarlyMedia>,
     hz: AtomicU32,
+    /// The network to the phone loses and delays packets.
+    pub unsteady: bool,
     heard: Mutex<Heard>,
 }
 
@@ -65,7 +67,7 @@ struct Silence {
 impl Party {
     pub fn new(number: &str, name: &str, hz: u32, when_called: WhenCalled) -> Self {
         let (number, name) = (number.to_owned(), name.to_owned());
-        Self { number, name, when_called, early: None, hz: hz.into(), heard: Mutex::default() }
+        Self { number, name, when_called, early: None, unsteady: false, hz: hz.into(), heard: Mutex::default() }
     }
 
     /// `"Name" <sip:number@…>`

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::far_end::{Party, SAMPLES_PER_PACKET};
+use super::network::Network;
 use super::session_description::{CODECS, Formats, Local, Remote, answer_to};
 
 const PACKET_INTERVAL: Duration = Duration::from_millis(20);
@@ -33,7 +34,7 @@ pub struct Leg {
 }
 
 struct Shared {
-    socket: UdpSocket,
+    network: Network,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -138,7 +139,8 @@ impl Leg {
     }
 
     fn run(socket: UdpSocket, state: State) -> Self {
-        let shared = Arc::new(Shared { socket, state: Mutex::new(state), changed: Notify::new() });
+        let network = Network::new(socket, state.party.unsteady);
+        let shared = Arc::new(Shared { network, state: Mutex::new(state), changed: Notify::new() });
         let task = tokio::spawn(run(Arc::clone(&shared)));
         Self { shared, task }
     }
@@ -244,12 +246,12 @@ impl State {
     }
 
     /// Sends what wants to go out, and says until when nothing has to be done.
-    fn drain(&mut self, socket: &UdpSocket) -> Instant {
+    fn drain(&mut self, network: &Network) -> Instant {
         loop {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(at)) => return at,
                 Ok(Output::Transmit(datagram)) => {
-                    socket.try_send_to(&datagram.contents, datagram.destination).ok();
+                    network.send(&datagram.contents, datagram.destination);
                 }
                 Ok(Output::Event(Event::Connected)) => self.dtls_up = true,
                 Ok(Output::Event(Event::RtpPacket(packet))) => {
@@ -275,15 +277,11 @@ fn opposite_of(setup: &str) -> &'static str {
 async fn run(shared: Arc<Shared>) {
     let mut packets = tokio::time::interval(PACKET_INTERVAL);
     packets.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let mut buffer = [0; 2000];
     loop {
-        let next = shared.state.lock().unwrap().drain(&shared.socket);
+        let next = shared.state.lock().unwrap().drain(&shared.network);
         tokio::select! {
-            received = shared.socket.recv_from(&mut buffer) => {
-                // An error is an answer of the kernel's to something sent earlier.
-                if let Ok((length, source)) = received {
-                    shared.state.lock().unwrap().receive(source, &buffer[..length]);
-                }
+            (source, datagram) = shared.network.receive() => {
+                shared.state.lock().unwrap().receive(source, &datagram);
             }
             () = tokio::time::sleep_until(next.into()) => {
                 shared.state.lock().unwrap().rtc.handle_input(Input::Timeout(Instant::now())).ok();

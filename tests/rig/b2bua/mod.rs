@@ -22,6 +22,7 @@
 
 mod far_end;
 mod leg;
+mod network;
 mod server;
 mod session_description;
 
@@ -106,6 +107,14 @@ impl B2bua {
     /// One that answers at once, and refuses to be put on hold.
     pub fn far_end_that_refuses_hold(&self, number: &str, name: &str, hz: u32) -> FarEnd {
         self.add(Party::new(number, name, hz, WhenCalled::AnswersAndRefusesHold))
+    }
+
+    /// One that answers at once, over a network that loses 3 % of the packets of the media in either way and delays each
+    /// of the others by up to 150 ms.
+    pub fn far_end_over_unsteady_network(&self, number: &str, name: &str, hz: u32) -> FarEnd {
+        let mut party = Party::new(number, name, hz, WhenCalled::Answers);
+        party.unsteady = true;
+        self.add(party)
     }
 
     /// One where a person declines every call.

@@ -62,6 +62,8 @@ pub struct Call {
     pub recording: RecordingState,
     /// The connection to the server is lost.
     pub detached: bool,
+    /// Meanwhile the user agent has asked for the offer that restores it.
+    pub recovers: bool,
     pub started_at: Millis,
     pub answered_at: Option<Millis>,
     /// Pages without the call that know of its start and not yet of its end.
@@ -262,6 +264,7 @@ impl Call {
             muted: false,
             recording: RecordingState::Off,
             detached: false,
+            recovers: false,
             started_at: now,
             answered_at: None,
             notified: Vec::new(),
@@ -413,7 +416,7 @@ impl Call {
         let possible = self.is_active()
             && matches!(self.negotiation, Negotiation::Idle)
             && matches!(self.owner, Owner::Page(_))
-            && !self.detached;
+            && (!self.detached || self.recovers);
         if !wanted || !possible {
             return None;
         }
@@ -433,13 +436,14 @@ impl Call {
 
     /// The request for the description that answers the far end's offer.
     pub fn answer_request(&self, offer: &RemoteOffer, held: bool) -> MediaRequest {
+        // Somebody who takes the place of the far end knows nothing of the present connection.
+        let is_new_endpoint = self.replaced_by.is_some();
         match offer {
             RemoteOffer::Description(offer) => {
-                MediaRequest::Answer { offer: offer.clone(), direction: media_direction(held) }
+                MediaRequest::Answer { offer: offer.clone(), direction: media_direction(held), is_new_endpoint }
             }
             RemoteOffer::OfferRequested => {
-                // Somebody who takes the place of the far end knows nothing of the present connection.
-                let kind = if self.replaced_by.is_some() { OfferKind::NewConnection } else { OfferKind::Current };
+                let kind = if is_new_endpoint { OfferKind::NewConnection } else { OfferKind::Current };
                 self.offer_request(OfferContent { held, kind, ..OfferContent::default() })
             }
         }

@@ -667,8 +667,9 @@ pub enum MediaRequest {
     /// Make an offer. Create the connection if there is none. `codec` is the one in use (`opus`, `pcmu`), with
     /// which the offer begins, so that the far end has no reason to change it. Reply: `Description`.
     Offer { direction: MediaDirection, kind: OfferKind, codec: Option<String> },
-    /// Answer this offer. Reply: `Description`.
-    Answer { offer: String, direction: MediaDirection },
+    /// Answer this offer; with `is_new_endpoint` by another connection, because the offer is that of another endpoint: two
+    /// calls through one relay have the same fingerprint, and only the dialog tells them apart. Reply: `Description`.
+    Answer { offer: String, direction: MediaDirection, is_new_endpoint: bool },
     /// Apply this answer. A `provisional` one may be replaced later. Reply: `Done`.
     Accept { answer: String, provisional: bool },
     /// Our last offer was refused, or the far end withdrew its own: the media is again as it was agreed

@@ -352,7 +352,7 @@ impl CallList {
         };
         call.wishes.offer = true;
         call.wishes.restart_ice |= reason == OfferReason::Recovery;
-        call.detached = false;
+        call.recovers = true;
         // The user agent has no exchange any more in the present dialog.
         if !call.is_being_replaced()
             && !matches!(call.negotiation, Negotiation::MakingOffer(_) | Negotiation::ApplyingAnswer(_))
@@ -364,6 +364,7 @@ impl CallList {
     fn set_detached(&mut self, dialog: &str, detached: bool) {
         if let Some(call) = self.find_dialog(dialog).and_then(|index| self.calls.get_mut(index)) {
             call.detached = detached;
+            call.recovers = false;
         }
     }
 

@@ -158,7 +158,7 @@ fn another_far_end_takes_the_place_of_the_first_in_the_same_call() {
     let mut phone = TestCallList::in_call();
     replaced(&mut phone, Some("their offer"));
     assert!(
-        matches!(&phone.media_requests(1)[..], [(call, MediaRequest::Answer { offer, .. })] if call == "c1" && offer == "their offer")
+        matches!(&phone.media_requests(1)[..], [(call, MediaRequest::Answer { offer, is_new_endpoint: true, .. })] if call == "c1" && offer == "their offer")
     );
     assert!(phone.commands().is_empty());
     phone.reply_description(1, "c1", "our answer");

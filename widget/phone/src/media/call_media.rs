@@ -301,7 +301,9 @@ impl CallMedia {
             MediaRequest::Offer { direction, kind, codec } => {
                 self.offer(direction, kind, codec.as_deref()).await.map(Some)
             }
-            MediaRequest::Answer { offer, direction } => self.answer(&offer, direction).await.map(Some),
+            MediaRequest::Answer { offer, direction, is_new_endpoint } => {
+                self.answer(&offer, direction, is_new_endpoint).await.map(Some)
+            }
             MediaRequest::Accept { answer, provisional } => self.accept(&answer, provisional).await.map(|()| None),
             MediaRequest::RollBack => self.roll_back().await.map(|()| None),
             // Handled by `Media::close`, without queueing.
@@ -356,13 +358,18 @@ impl CallMedia {
         Ok(self.rejected.borrow().offer(&sdp))
     }
 
-    async fn answer(self: &Rc<Self>, offer: &str, direction: MediaDirection) -> Result<String, MediaFailure> {
+    async fn answer(
+        self: &Rc<Self>,
+        offer: &str,
+        direction: MediaDirection,
+        is_new_endpoint: bool,
+    ) -> Result<String, MediaFailure> {
         let media = self.media.upgrade().ok_or_else(call_over_error)?;
         self.withdrawable.take();
         let offer = RemoteDescription::parse(offer, 0).ok_or_else(no_audio_error)?;
         let ready = self.microphone_ready(&media).await?;
         let is_first = self.connection.borrow().is_none();
-        let connection = self.connection_for(&offer)?;
+        let connection = self.connection_for(&offer, is_new_endpoint)?;
         let answered = connection.answer(&offer, direction, self.outgoing.track().as_ref()).await;
         let by_successor = self.is_successor(&connection);
         if answered.is_err() && by_successor {
@@ -401,8 +408,12 @@ impl CallMedia {
     }
 
     /// The connection to answer with: one that this endpoint has already, or a new one.
-    fn connection_for(self: &Rc<Self>, offer: &RemoteDescription<'_>) -> Result<Rc<PeerConnection>, MediaFailure> {
-        let same = |connection: &Rc<PeerConnection>| connection.is_same_endpoint(offer);
+    fn connection_for(
+        self: &Rc<Self>,
+        offer: &RemoteDescription<'_>,
+        is_new_endpoint: bool,
+    ) -> Result<Rc<PeerConnection>, MediaFailure> {
+        let same = |connection: &Rc<PeerConnection>| !is_new_endpoint && connection.is_same_endpoint(offer);
         if let Some(successor) = self.successor().filter(same) {
             return Ok(successor);
         }

@@ -28,8 +28,8 @@ async fn a_host_page_sets_header_fields_of_a_call_and_no_others() {
 async fn an_incoming_call_says_for_whom_it_is_and_gives_its_header_fields_to_the_host_page() {
     let test_bed = TestBed::open().await;
     let phone = test_bed.open_phone().await;
-    let headers = "\nX-Queue: 7\nSubject: hello\nDiversion: \"Sales\" <sip:500@sip.test>;reason=no-answer";
-    let far = Sipp::calls_with(&test_bed.kamailio, "agent1", "call", &[("headers", headers), ("more", "")]);
+    let headers = "X-Queue: 7\nSubject: hello\nDiversion: \"Sales\" <sip:500@sip.test>;reason=no-answer";
+    let far = Sipp::calls_with(&test_bed.kamailio, "agent1", "call", &[("headers", headers)]);
     let incoming = phone.event("callIncoming", 1).await;
     assert_eq!(incoming["headers"], json!({ "X-Queue": "7" }));
     assert_eq!(incoming["divertedFrom"], "Sales");
@@ -49,8 +49,8 @@ async fn a_call_is_answered_by_itself_where_its_caller_asks_and_the_tenant_allow
     let phone = test_bed.open_phone().await;
     // Browsers give no sound, and so no tone, before a gesture.
     phone.frame.click("tab", "Keypad").await;
-    let headers = "\nCall-Info: <sip:gate.test>;answer-after=0";
-    let far = Sipp::calls_with(&test_bed.kamailio, "agent1", "call", &[("headers", headers), ("more", "")]);
+    let headers = "Call-Info: <sip:gate.test>;answer-after=0";
+    let far = Sipp::calls_with(&test_bed.kamailio, "agent1", "call", &[("headers", headers)]);
     phone.event("callAnswered", 1).await;
     phone.frame.sees("Answered automatically").await;
     phone.frame.hears(TestBed::TONE).await;

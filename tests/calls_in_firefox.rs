@@ -33,7 +33,7 @@ async fn hears_something(frame: &BrowsingContext) {
     until("sound to arrive", async || {
         let all = frame.heard().await?;
         let seen = format!("{all:?}");
-        let [now] = all.as_slice() else { return Err(seen) };
+        let [now] = all.as_slice() else { return Err(format!("{seen} in:\n{}", frame.text().await)) };
         let grows = last > 0.0 && now.energy > last;
         last = now.energy;
         if grows && now.plays && now.sent > 0 { Ok(()) } else { Err(seen) }

@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
 # Installs what the behaviour tests need and this machine lacks: two browsers, one with its driver, a SIP server with
 # WebSockets and TLS, a media proxy, far ends, a reader of sound files, a tester of HTTP APIs, a generator of TypeScript
-# clients, libraries of host pages, dig, and nginx and Caddy for the benchmarks.
+# clients, libraries of host pages, tcpdump, dig, and nginx and Caddy for the benchmarks.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packaging/install.sh \
     chromium chromium-driver firefox-esr \
     kamailio kamailio-websocket-modules kamailio-tls-modules rtpengine-daemon \
-    sip-tester baresip-core coturn ffmpeg \
+    sip-tester baresip-core tcpdump coturn ffmpeg \
     nginx-light caddy bind9-dnsutils \
     curl python3-venv \
     pebble \
-    util-linux iproute2 openssl ffmpeg
+    util-linux iproute2 openssl
 
 # schemathesis and what it needs, all at the versions of the list.
 place=target/tools/schemathesis

@@ -91,7 +91,7 @@ fn formats(message: &str) -> Vec<String> {
 #[tokio::test]
 async fn video_in_an_offer_is_rejected_and_the_call_has_sound() {
     let (test_bed, tap, phone) = tapped().await;
-    let far = Sipp::calls_with(&test_bed.kamailio, "agent1", "call", &[("headers", ""), ("more", VIDEO)]);
+    let far = Sipp::calls_with(&test_bed.kamailio, "agent1", "call", &[("more", VIDEO)]);
     phone.frame.click("button", "Answer").await;
     has_sound_both_ways(&phone).await;
     let answer = &sent(&tap, "SIP/2.0 200")[0];

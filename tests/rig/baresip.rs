@@ -1,6 +1,8 @@
-//! baresip as the far end: registered at Kamailio, with a tone as its microphone. Received audio is recorded.
+//! baresip as the far end: registered at Kamailio, with a tone as its microphone.
+//!
+//! What it hears is taken off the wire at its RTP port. Its own recording stops at times when a call on hold is resumed,
+//! while packets go on to arrive.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -10,7 +12,7 @@ use tokio::net::TcpStream;
 
 use super::kamailio::Kamailio;
 use super::process::Process;
-use super::sound;
+use super::sound::{self, from_mu_law};
 use super::wait::until;
 
 pub struct Baresip {
@@ -18,9 +20,15 @@ pub struct Baresip {
     process: Process,
     control: TcpStream,
     pending: Vec<u8>,
-    /// Also holds a recording per call, as it came off the wire.
+    /// Writes [`CAPTURE`].
+    _capture: Process,
     dir: TempDir,
 }
+
+/// The packets to baresip's RTP port, in the file format of pcap.
+const CAPTURE: &str = "rtp.pcap";
+/// Samples per second of PCMU, baresip's only codec.
+const RATE: u32 = 8_000;
 
 impl Baresip {
     /// Registers as Kamailio's subscriber `n`, with a microphone that hears
@@ -51,21 +59,28 @@ impl Baresip {
              ausrc_srate 48000\n\
              auplay_srate 8000\n\
              rtp_ports {rtp_first}-{rtp_last}\n\
-             snd_path {recordings}\n\
              ctrl_tcp_listen 127.0.0.1:{control}\n\
              module g711.so\n\
              module ausine.so\n\
              module aubridge.so\n\
-             module sndfile.so\n\
              module_app account.so\n\
              module_app menu.so\n\
              module_app ctrl_tcp.so\n",
-            recordings = dir.path().display(),
             rtp_last = rtp_last + 2,
         );
         std::fs::write(dir.path().join("accounts"), account).unwrap();
         std::fs::write(dir.path().join("config"), config).unwrap();
         std::fs::write(dir.path().join("contacts"), "").unwrap();
+        let mut command = Command::new("tcpdump");
+        command.args(["-i", "lo", "-Z", "root", "-U", "-s", "0", "-w"]).arg(dir.path().join(CAPTURE));
+        command.arg(format!("udp and dst portrange {rtp_first}-{}", rtp_last + 2));
+        let mut capture = Process::start("tcpdump", dir.path(), &command);
+        until("tcpdump to listen", async || {
+            capture.assert_running();
+            let log = capture.log();
+            if log.contains("listening on") { Ok(()) } else { Err(log) }
+        })
+        .await;
         let mut command = Command::new("baresip");
         command.arg("-f").arg(dir.path());
         let mut process = Process::start("baresip", dir.path(), &command);
@@ -74,7 +89,7 @@ impl Baresip {
             TcpStream::connect(("127.0.0.1", control)).await.map_err(|e| e.to_string())
         })
         .await;
-        let this = Self { username, process, control, pending: Vec::new(), dir };
+        let this = Self { username, process, control, pending: Vec::new(), _capture: capture, dir };
         until("baresip to be registered", async || {
             let log = this.process.log();
             if log.contains("200 OK") { Ok(()) } else { Err(log) }
@@ -113,16 +128,12 @@ impl Baresip {
 
     /// Waits until the last half second that arrived is mostly a tone of `hz`.
     pub async fn hears(&self, hz: u32) {
+        let mut before = 0;
         until(&format!("baresip to hear {hz} Hz"), async || {
-            let Some((samples, rate)) = self.recording().and_then(|f| sound::read_wav(&f)) else {
-                return Err("no recording yet".to_owned());
-            };
-            let half = usize::try_from(rate / 2).unwrap();
-            let Some(last) = samples.last_chunk_of(half) else {
-                return Err(format!("{} samples", samples.len()));
-            };
-            let share = sound::share_at(last, rate, f64::from(hz));
-            if share > 0.5 { Ok(()) } else { Err(format!("{share} of the energy")) }
+            let samples = self.arrived();
+            let grows = samples.len() > std::mem::replace(&mut before, samples.len());
+            let share = share_at_the_end(&samples, hz);
+            if grows && share > 0.5 { Ok(()) } else { Err(format!("{share} of the energy; more arrives: {grows}")) }
         })
         .await;
     }
@@ -133,13 +144,12 @@ impl Baresip {
         let mut since = tokio::time::Instant::now();
         let mut length = 0;
         until(&format!("baresip to hear no more of {hz} Hz"), async || {
-            let (samples, rate) = self.recording().and_then(|f| sound::read_wav(&f)).unwrap_or_default();
+            let samples = self.arrived();
             if samples.len() != length {
                 length = samples.len();
                 since = tokio::time::Instant::now();
             }
-            let half = usize::try_from(rate / 2).unwrap();
-            let share = samples.last_chunk_of(half).map_or(0.0, |last| sound::share_at(last, rate, f64::from(hz)));
+            let share = share_at_the_end(&samples, hz);
             if share < 0.01 || since.elapsed().as_secs_f64() > 1.0 {
                 Ok(())
             } else {
@@ -155,13 +165,28 @@ impl Baresip {
         assert_eq!(event["param"], digit, "{event}");
     }
 
-    /// The newest recording of what arrived.
-    fn recording(&self) -> Option<PathBuf> {
-        let files = std::fs::read_dir(self.dir.path()).unwrap().flatten();
-        files
-            .filter(|f| f.file_name().to_string_lossy().ends_with("-dec.wav"))
-            .max_by_key(|f| f.metadata().and_then(|m| m.modified()).ok())
-            .map(|f| f.path())
+    /// What has arrived, in the order of arrival.
+    fn arrived(&self) -> Vec<i16> {
+        const FILE_HEADER: usize = 24;
+        const PACKET_HEADER: usize = 16;
+        /// Ethernet, IPv4 and UDP.
+        const HEADERS: usize = 14 + 20 + 8;
+        const RTP_HEADER: usize = 12;
+        let bytes = std::fs::read(self.dir.path().join(CAPTURE)).unwrap_or_default();
+        let mut rest = bytes.get(FILE_HEADER..).unwrap_or_default();
+        let mut samples = Vec::new();
+        while let Some(length) = rest.get(8..12) {
+            let length = u32::from_le_bytes(length.try_into().unwrap()) as usize;
+            let Some(packet) = rest.get(PACKET_HEADER..PACKET_HEADER + length) else { break };
+            rest = &rest[PACKET_HEADER + length..];
+            // Version 2 without padding, extension and CSRCs; payload type 0.
+            if let Some([0x80, payload_type, ..]) = packet.get(HEADERS..)
+                && payload_type & 0x7f == 0
+            {
+                samples.extend(packet.iter().skip(HEADERS + RTP_HEADER).map(|byte| from_mu_law(*byte)));
+            }
+        }
+        samples
     }
 
     async fn command(&mut self, command: &str, params: &str) {
@@ -183,26 +208,11 @@ impl Baresip {
     }
 }
 
-impl Drop for Baresip {
-    fn drop(&mut self) {
-        if std::thread::panicking() || std::env::var("KEEP").is_ok() {
-            let to = format!("/tmp/resil-keep/{}-{}", self.username, std::process::id());
-            std::fs::create_dir_all(&to).ok();
-            for f in std::fs::read_dir(self.dir.path()).unwrap().flatten() {
-                std::fs::copy(f.path(), format!("{to}/{}", f.file_name().to_string_lossy())).ok();
-            }
-        }
-    }
-}
-
-trait LastChunk {
-    fn last_chunk_of(&self, n: usize) -> Option<&[i16]>;
-}
-
-impl LastChunk for Vec<i16> {
-    fn last_chunk_of(&self, n: usize) -> Option<&[i16]> {
-        self.get(self.len().checked_sub(n)?..)
-    }
+/// The share of the last half second's energy that lies at `hz`.
+fn share_at_the_end(samples: &[i16], hz: u32) -> f64 {
+    let half = usize::try_from(RATE / 2).unwrap();
+    let last = samples.len().checked_sub(half).map(|start| &samples[start..]);
+    last.map_or(0.0, |last| sound::share_at(last, RATE, f64::from(hz)))
 }
 
 fn take_netstring(pending: &mut Vec<u8>) -> Option<Value> {

@@ -195,10 +195,19 @@ impl CallList {
         }
         if matches!(call.phase, Phase::Dialing(_)) {
             call.negotiation = replaced_by.present;
+            return;
+        }
+        let is_asked = matches!(replaced_by.present, Negotiation::MakingAnswer(_));
+        if is_asked {
+            // The far end's offer in the present dialog still waits for its answer.
+            call.negotiation = replaced_by.present;
         } else {
             call.negotiation = Negotiation::Idle;
             replaced_by.present.interrupt(&mut call.wishes);
-            self.request_media(index, MediaRequest::RollBack);
+        }
+        self.request_media(index, MediaRequest::RollBack);
+        if is_asked {
+            self.request_answer(index);
         }
     }
 

@@ -286,7 +286,11 @@ impl CallList {
         let Some(call) = self.calls.get_mut(index) else {
             return;
         };
-        if matches!(call.negotiation, Negotiation::MakingAnswer(_)) && !call.is_being_replaced() {
+        if let Some(replaced_by) = &mut call.replaced_by {
+            if matches!(replaced_by.present, Negotiation::MakingAnswer(_)) {
+                replaced_by.present = Negotiation::Idle;
+            }
+        } else if matches!(call.negotiation, Negotiation::MakingAnswer(_)) && !call.is_being_replaced() {
             call.negotiation = Negotiation::Idle;
             self.request_media(index, MediaRequest::RollBack);
         }

@@ -230,6 +230,23 @@ fn a_replacement_that_is_cancelled_changes_nothing() {
 }
 
 #[test]
+fn an_offer_of_the_far_end_is_answered_also_when_a_replacement_comes_and_goes_meanwhile() {
+    let mut phone = TestCallList::in_call();
+    phone.event(ua::Event::Offer { call: "c1".into(), sdp: Some("changed offer".into()) });
+    replaced(&mut phone, Some("their offer"));
+    ended(&mut phone, "new", Some(487));
+    phone.reply_description(1, "c1", "changed answer");
+    assert_eq!(phone.commands(), [Command::AnswerOffer { call: "c1".into(), sdp: "changed answer".into() }]);
+    // Unless it was withdrawn.
+    phone.event(ua::Event::Offer { call: "c1".into(), sdp: Some("changed offer".into()) });
+    replaced(&mut phone, Some("their offer"));
+    phone.event(ua::Event::OfferWithdrawn { call: "c1".into() });
+    phone.clear_output();
+    ended(&mut phone, "new", Some(487));
+    assert_eq!(phone.media_requests(1), [("c1".to_owned(), MediaRequest::RollBack)]);
+}
+
+#[test]
 fn a_far_end_that_leaves_before_the_replacement_is_answered_does_not_end_the_call() {
     let mut phone = TestCallList::in_call();
     replaced(&mut phone, Some("their offer"));

@@ -1,11 +1,12 @@
 use bitcall_sip::digest::{Algorithm, ha1};
 use bitcall_sip::ua::{self, Command};
 use bitcall_wire::agent_protocol::{
-    AccountSecret, AgentEvent, CallOptions, RealmHa1, RegistrationFailureCode, RegistrationStatus, ToAgent,
+    AccountSecret, AgentEvent, CallOptions, RealmHa1, RegistrationFailureCode, RegistrationStatus, SipAccount,
+    TakenCallerId, ToAgent,
 };
-use bitcall_wire::config::{DeclineStatus, Redirects, Referrals};
+use bitcall_wire::config::{CallerIdHeader, DeclineStatus, Redirects, Referrals};
 
-use crate::test_call_list::TestCallList;
+use crate::test_call_list::{TestCallList, account};
 
 #[test]
 fn pages_of_the_same_account_share_one_registration() {
@@ -399,4 +400,25 @@ fn a_snapshot_is_sent_only_when_the_state_changes() {
     phone.send(1, ToAgent::HangUp { call: "c1".into() });
     let after: Vec<_> = phone.snapshots(1).iter().map(|s| s.revision).collect();
     assert_eq!(after, [revisions[0], revisions[0] + 1, revisions[0] + 2]);
+}
+
+#[test]
+fn caller_ids_are_sent_as_the_tenant_has_set_and_what_a_server_takes_is_told_to_every_page() {
+    let mut phone = TestCallList::new();
+    phone.behavior.caller_id_header = CallerIdHeader::RemotePartyId;
+    phone.attach(1, "a");
+    assert_eq!(phone.started_configs()[0].caller_id_header, ua::CallerIdHeader::RemotePartyId);
+    phone.attach(2, "b");
+    phone.clear_output();
+    phone.event(ua::Event::CallerIdTaken { server: "wss://sip.test".into(), header: ua::CallerIdHeader::From });
+    for port in [1, 2] {
+        assert_eq!(phone.event_names(port), ["wss://sip.test takes From"]);
+    }
+    let taken = TakenCallerId { server: "wss://sip.test".into(), header: CallerIdHeader::From };
+    let mut phone = TestCallList::new();
+    phone.attach_without_sign_in(1, "a");
+    let account = SipAccount { caller_id_headers: vec![taken], ..account() };
+    phone.send(1, ToAgent::SignIn { account: Box::new(account) });
+    let known = [("wss://sip.test".to_owned(), ua::CallerIdHeader::From)];
+    assert_eq!(phone.started_configs()[0].caller_id_headers, known);
 }

@@ -18,6 +18,8 @@ use crate::ui::{
     ConferenceAction, MeterBars, Ui, UserAction, can_merge, consultation, find_call, is_party, other_calls, together,
 };
 
+const AUTO_ANSWERED: &str = "Answered automatically";
+
 /// Element id of the call screen, to set the focus.
 pub const CALL_ELEMENT_ID: &str = "call";
 
@@ -192,7 +194,9 @@ fn state(
         call.with(|call| match call {
             Some(_) if elsewhere.get() => "In another window".to_owned(),
             Some(call) => match state_text(call) {
-                text if text.is_empty() && ui.muted.with(|muted| muted.contains(&call.id)) => {
+                text if matches!(text.as_str(), "" | AUTO_ANSWERED)
+                    && ui.muted.with(|muted| muted.contains(&call.id)) =>
+                {
                     "Your microphone is muted".to_owned()
                 }
                 text => text,
@@ -464,7 +468,7 @@ fn state_words(call: &CallSnapshot) -> &'static str {
         (CallState::Active, HoldState::HeldHere) => "On hold. The other side did not accept it, but cannot hear you",
         (CallState::Active, HoldState::Resuming) => "Resuming…",
         (CallState::Active, HoldState::None) if call.remote_held => "The other side has put you on hold",
-        (CallState::Active, HoldState::None) if call.auto_answer => "Answered automatically",
+        (CallState::Active, HoldState::None) if call.auto_answer => AUTO_ANSWERED,
         // The timer is enough.
         (CallState::Active, HoldState::None) => "",
     }

@@ -367,7 +367,7 @@ impl World {
                 self.send(port, ToAgent::Merge { call, into });
             }
             (21, _, _) => self.everybody_answers(),
-            (22, Some(port), Some(call)) => self.split(port, call, b.is_multiple_of(2)),
+            (22, Some(port), Some(call)) => self.split(port, &call, b.is_multiple_of(2)),
             (23, Some(port), Some(call)) => {
                 let muted = b.is_multiple_of(2);
                 self.send(port, ToAgent::MuteParty { call: call.clone(), muted });
@@ -395,9 +395,9 @@ impl World {
         }
     }
 
-    fn split(&mut self, port: PortId, call: String, held: bool) {
+    fn split(&mut self, port: PortId, call: &str, held: bool) {
         let was_party = self.snapshot.conference.iter().any(|party| party.call == call);
-        self.send(port, ToAgent::Split { call: call.clone(), held });
+        self.send(port, ToAgent::Split { call: call.to_owned(), held });
         let shown = self.snapshot.calls.iter().find(|shown| shown.id == call);
         if let Some(shown) = shown.filter(|_| was_party) {
             assert!(!(held && shown.voice), "{call} has the voice after it was put on hold");
@@ -689,7 +689,7 @@ impl World {
         assert_ne!(conference.len(), 1, "{conference:?}");
         for pair in parties.windows(2) {
             let of = |call: &CallSnapshot| (call.state.clone(), call.page.clone(), call.muted);
-            assert_eq!(of(&pair[0]), of(&pair[1]), "{conference:?}");
+            assert_eq!(of(pair[0]), of(pair[1]), "{conference:?}");
             assert_eq!(pair[0].state, CallState::Active);
         }
         for call in &self.snapshot.calls {

@@ -41,6 +41,7 @@ pub fn start(surroundings: Surroundings) -> Rc<dyn RecordingService> {
         followed: RefCell::default(),
         player: RefCell::default(),
         has_warned: Cell::new(false),
+        loads: Cell::new(0),
     });
     service.act(RecordingAction::Load);
     service
@@ -55,6 +56,8 @@ struct Service {
     player: RefCell<Option<Player>>,
     /// The person knows that the room is getting short.
     has_warned: Cell<bool>,
+    /// How often the list was read: what an earlier reading has found is not shown after a later one.
+    loads: Cell<u32>,
 }
 
 /// A recorder at work, from a start or a pause to the next one.
@@ -315,6 +318,8 @@ impl Service {
     /// Shows the list. What a page has left behind is finished.
     async fn load(&self) {
         let ui = self.around.ui;
+        let this_load = self.loads.get().wrapping_add(1);
+        self.loads.set(this_load);
         let Some(store) = self.store().await else { return };
         let mut list = Vec::new();
         for id in store.recordings().await.unwrap_or_default() {
@@ -342,8 +347,11 @@ impl Service {
             }
         }
         list.sort_by_key(|recording| std::cmp::Reverse(recording.started_at));
-        ui.recordings.set(list);
-        ui.recording_room.set(store::room().await);
+        let room = store::room().await;
+        if self.loads.get() == this_load {
+            ui.recordings.set(list);
+            ui.recording_room.set(room);
+        }
     }
 
     async fn file(&self, id: &str) -> Option<(Recording, Blob)> {

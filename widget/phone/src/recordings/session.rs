@@ -63,15 +63,20 @@ impl Session {
     async fn resume(store: &Store, mut recording: Recording, lock: Option<WebLock>) -> Result<Session, JsValue> {
         let parts = parts(store, &recording.id).await;
         let (mut stream, mut part, mut written) = (None, 0, Vec::new());
-        if let (Some(first), Some(last)) = (parts.first(), parts.last()) {
-            let (first, last_bytes) = (store::bytes(first).await?, store::bytes(last).await?);
-            if let Some((resumed, end)) = OggStream::resume(&first, &last_bytes) {
+        let first = match parts.first() {
+            Some(first) => store::bytes(first).await?,
+            None => Vec::new(),
+        };
+        // The last one may be empty: a file is there before it has its content.
+        for (place, last) in parts.iter().enumerate().rev() {
+            written = store::bytes(last).await?;
+            if let Some((resumed, end)) = OggStream::resume(&first, &written) {
                 stream = Some(resumed);
-                part = u32::try_from(parts.len() - 1).unwrap_or(u32::MAX);
-                written = last_bytes;
+                part = u32::try_from(place).unwrap_or(u32::MAX);
                 written.truncate(end);
                 recording.milliseconds = resumed.milliseconds();
                 recording.bytes = parts.iter().map(bytes_of).sum();
+                break;
             }
         }
         Ok(Session { store: store.clone(), recording, stream, part, written, _lock: lock })

@@ -58,7 +58,11 @@ impl Store {
                 let file: FileSystemFileHandle = file.unchecked_into();
                 let stream: FileSystemWritableFileStream =
                     JsFuture::from(file.create_writable()).await?.unchecked_into();
-                JsFuture::from(stream.write_with_js_u8_array(&bytes)?).await?;
+                if let Err(error) = JsFuture::from(stream.write_with_js_u8_array(&bytes)?).await {
+                    // Otherwise the file stays locked.
+                    let _ = JsFuture::from(stream.abort()).await;
+                    return Err(error);
+                }
                 // Replaces the file.
                 JsFuture::from(stream.close()).await?;
                 Ok(())

@@ -110,6 +110,7 @@ impl File {
 /// A call with Anna, who plays 900 Hz, is up and heard on both sides.
 async fn call(phone: &TestPhone, anna: &FarEnd) {
     phone.frame.click("tab", "Keypad").await;
+    phone.ready().await;
     phone.dial("201").await;
     phone.frame.hears(900).await;
     anna.hears(Office::TONE).await;
@@ -131,11 +132,33 @@ async fn take(phone: &TestPhone, browser: &Browser, name: &str) -> File {
     phone.frame.click("tab", "Settings").await;
     phone.frame.click("button", &format!("Download {name}")).await;
     let path = browser.downloaded(name).await;
-    let file = File::read(&path);
-    std::fs::remove_file(path).unwrap();
+    let file = aside(move || {
+        let file = File::read(&path);
+        std::fs::remove_file(path).unwrap();
+        file
+    })
+    .await;
     phone.frame.click("button", &format!("Delete {name}")).await;
     phone.frame.gone("button", &format!("Delete {name}")).await;
     file
+}
+
+/// On a thread of its own: the far end plays on, and the server answers.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap()
+}
+
+/// The one file in an archive.
+fn unpack(archive: &Path) -> File {
+    let listed = Command::new("python3").args(["-m", "zipfile", "-t"]).arg(archive).output().unwrap();
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stdout));
+    let inside = tempfile::tempdir().unwrap();
+    let unpacked = Command::new("python3").args(["-m", "zipfile", "-e"]).arg(archive).arg(inside.path()).status();
+    assert!(unpacked.unwrap().success());
+    let files: Vec<_> = std::fs::read_dir(inside.path()).unwrap().flatten().map(|file| file.path()).collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    assert!(files[0].to_string_lossy().ends_with(" Order 2.ogg"), "{files:?}");
+    File::read(&files[0])
 }
 
 async fn status(phone: &TestPhone, number: usize) -> String {
@@ -288,15 +311,7 @@ async fn a_person_plays_renames_and_downloads_recordings_and_is_told_of_full_sto
 
     frame.click("button", "Download all").await;
     let archive = browser.downloaded(".zip").await;
-    let listed = Command::new("python3").args(["-m", "zipfile", "-t"]).arg(&archive).output().unwrap();
-    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stdout));
-    let inside = tempfile::tempdir().unwrap();
-    let unpacked = Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&archive).arg(inside.path()).status();
-    assert!(unpacked.unwrap().success());
-    let files: Vec<_> = std::fs::read_dir(inside.path()).unwrap().flatten().map(|file| file.path()).collect();
-    assert_eq!(files.len(), 1, "{files:?}");
-    assert!(files[0].to_string_lossy().ends_with(" Order 2.ogg"), "{files:?}");
-    let file = File::read(&files[0]);
+    let file = aside(move || unpack(&archive)).await;
     assert!(file.has(0, 900) && file.has(0, 1_400), "the beep is in it, too");
 
     // Storage that is nearly full.

@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::rig::bitcall::Bitcall;
 use crate::rig::browser::Browser;
 use crate::rig::browsing_context::BrowsingContext;
 use crate::rig::fault_proxy::{Fault, FaultProxy};
+use crate::rig::firefox::Firefox;
 use crate::rig::host::Host;
 use crate::rig::test_bed::{TestPhone, page, signed_in_as};
 use crate::rig::wait::until;
@@ -25,6 +27,12 @@ struct Shop {
     init: String,
 }
 
+struct Pages {
+    bitcall: Bitcall,
+    host: Host,
+    init: String,
+}
+
 /// A file of the packages in `tests/host_pages/package.json`.
 fn library(path: &str) -> String {
     let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/host_pages/node_modules");
@@ -33,7 +41,7 @@ fn library(path: &str) -> String {
 
 /// The demo and a customer's pages: `/` signs in by itself, `/blank` only has the loader, `/csp` forbids the frame,
 /// `/libraries` has Turbo and htmx besides, `/react` is a React application in `StrictMode`.
-async fn shop() -> Shop {
+async fn pages() -> Pages {
     let bitcall = Bitcall::demo().await;
     let who = &bitcall.ready.extensions[0];
     let auto = page(&bitcall, &signed_in_as(&who.username, &bitcall.ready.sip.domain, &who.password));
@@ -80,6 +88,12 @@ async fn shop() -> Shop {
     ])
     .await;
     bitcall.allow(&host.origin()).await;
+    Pages { bitcall, host, init }
+}
+
+/// These pages, and a browser whose microphone hears a tone.
+async fn shop() -> Shop {
+    let Pages { bitcall, host, init } = pages().await;
     Shop { bitcall, host, browser: Browser::start(600).await, init }
 }
 
@@ -202,6 +216,44 @@ async fn a_frame_that_is_taken_away_or_moved_comes_back_with_its_call() {
 }
 
 #[tokio::test]
+async fn a_page_that_hides_the_phone_or_takes_it_away_and_puts_it_back_keeps_the_call() {
+    let Shop { bitcall: _bitcall, host, browser, .. } = shop().await;
+    let mut phone = TestPhone::open(&browser, &host.url("/")).await;
+    phone.ready().await;
+    calls_echo(&phone, 1).await;
+    for hide in [
+        "document.documentElement.style.display = 'none'",
+        "document.querySelector('[data-bitcall-webphone]').hidden = true",
+        "document.querySelector('[data-bitcall-webphone]').style.setProperty('display', 'none', 'important')",
+    ] {
+        phone.host_page.eval(hide).await;
+        phone.frame.hears(600).await;
+    }
+    phone.host_page.eval(&format!("({ELEMENT}.hidden = false, document.documentElement.style.display = '')")).await;
+    phone.frame.click("button", "Mute").await;
+    phone.frame.pressed("Mute", true).await;
+    phone.frame.click("button", "Mute").await;
+    assert_eq!(phone.events("registered").await.len(), 1, "the frame was never loaded again");
+
+    // Some keep elements of a page apart while they draw another one, and then put them back.
+    phone
+        .host_page
+        .eval(
+            "new Promise((put) => { const kept = document.querySelector('[data-bitcall-webphone]');
+            kept.remove(); setTimeout(() => put(document.body.append(kept))); })",
+        )
+        .await;
+    phone.event("registered", 2).await;
+    has_one_frame(&phone.host_page).await;
+    phone.frame = phone.host_page.phone().await;
+    phone.frame.hears(600).await;
+    phone.host_page.eval("BitcallWebphone.hangup()").await;
+    phone.event("callEnded", 1).await;
+    assert_eq!(call_events(&phone.host_page).await, json!([1, 1, 1]));
+    assert_eq!(codes(&phone.host_page).await, json!([]));
+}
+
+#[tokio::test]
 async fn a_page_that_insists_on_its_removal_hears_the_end_of_the_call_once() {
     let Shop { bitcall: _bitcall, host, browser, .. } = shop().await;
     let phone = TestPhone::open(&browser, &host.url("/")).await;
@@ -255,6 +307,82 @@ async fn a_blocked_phone_says_so_and_comes_back_when_it_can() {
         assert_eq!(codes(&page).await, json!([code]), "said once");
         page.close().await;
     }
+}
+
+/// As ad blockers do it: by rules that the browser applies to its requests (`declarativeNetRequest`).
+#[tokio::test]
+async fn a_phone_that_an_ad_blocker_blocks_says_so() {
+    let Pages { bitcall, host: _host, init } = pages().await;
+    let frame_blocked = FaultProxy::start(&bitcall, Fault::None).await;
+    let module_blocked = FaultProxy::start(&bitcall, Fault::None).await;
+    let blocks = |proxy: &FaultProxy, path: &str| format!("|{}/webphone/{path}", proxy.origin());
+    let extension = ad_blocker(&[&blocks(&frame_blocked, "?"), &blocks(&module_blocked, "bitcall-*.wasm")]);
+    let flags = [
+        format!("--load-extension={}", extension.path().display()),
+        "--disable-features=DisableLoadExtensionCommandLineSwitch".to_owned(),
+    ];
+    let browser = Browser::start_with(600, &flags).await;
+    for (proxy, code) in [(&frame_blocked, "PHONE_BLOCKED"), (&module_blocked, "PHONE_START_FAILED")] {
+        let host = Host::start([("/", page_through(&bitcall, proxy, &init))]).await;
+        bitcall.allow(&host.origin()).await;
+        let page = browser.open(&host.url("/")).await;
+        page.eval("start()").await;
+        waits_for_code(&page, code).await;
+        assert_eq!(codes(&page).await, json!([code]), "said once");
+    }
+}
+
+/// An extension that blocks what these filters name.
+fn ad_blocker(filters: &[&str]) -> TempDir {
+    let dir = tempfile::Builder::new().prefix("bitcall-blocker-").tempdir().unwrap();
+    let manifest = json!({
+        "manifest_version": 3, "name": "Blocker", "version": "1", "permissions": ["declarativeNetRequest"],
+        "declarative_net_request": { "rule_resources": [{ "id": "rules", "enabled": true, "path": "rules.json" }] },
+    });
+    let rule = |(n, filter): (usize, &&str)| {
+        // Without a list of types, a rule is for everything but a whole page.
+        json!({ "id": n + 1, "action": { "type": "block" }, "condition": { "urlFilter": filter } })
+    };
+    let rules: Vec<Value> = filters.iter().enumerate().map(rule).collect();
+    for (name, content) in [("manifest.json", manifest), ("rules.json", json!(rules))] {
+        std::fs::write(dir.path().join(name), content.to_string()).unwrap();
+    }
+    dir
+}
+
+#[tokio::test]
+async fn in_firefox_the_phone_outlives_what_pages_do_to_it_and_says_when_it_is_blocked() {
+    let Pages { bitcall: _bitcall, host, init } = pages().await;
+    let firefox = Firefox::start().await;
+    let registered = |n: usize| format!("heard.filter((h) => h[0] === 'registered').length === {n}");
+    let page = firefox.open(&host.url("/libraries")).await;
+    page.until(&registered(1)).await;
+    page.eval("void Turbo.visit('/second')").await;
+    page.sees("Second").await;
+    page.eval("void htmx.ajax('GET', '/part', 'body')").await;
+    page.sees("Third").await;
+    page.eval("document.body.innerHTML = '<h1>Fifth</h1>'").await;
+    has_one_frame(&page).await;
+    assert_eq!(page.eval(&registered(1)).await, true, "the frame was never loaded again");
+    for (n, act) in [format!("{ELEMENT}.remove()"), format!("void document.body.append({ELEMENT})")].iter().enumerate()
+    {
+        page.eval(act).await;
+        page.until(&registered(n + 2)).await;
+        has_one_frame(&page).await;
+    }
+    assert_eq!(codes(&page).await, json!([]));
+    page.close().await;
+
+    let page = firefox.open(&host.url("/react")).await;
+    page.until("BitcallWebphone.isRegistered()").await;
+    has_one_frame(&page).await;
+    assert_eq!(codes(&page).await, json!([]));
+    page.close().await;
+
+    let page = firefox.open(&host.url("/csp")).await;
+    page.eval(&init).await;
+    let fault = waits_for_code(&page, "PHONE_BLOCKED").await;
+    assert!(fault["message"].as_str().unwrap().contains("frame-src"), "{fault}");
 }
 
 /// A page with the loader of `proxy` and a function `start()` that calls `init`.

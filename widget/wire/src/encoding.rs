@@ -87,7 +87,7 @@ struct Reader<'b> {
     failed: bool,
 }
 
-impl<'b> Reader<'b> {
+impl Reader<'_> {
     #[inline(never)]
     fn byte(&mut self) -> u8 {
         if let [first, rest @ ..] = self.rest {
@@ -129,10 +129,11 @@ impl<'b> Reader<'b> {
             return String::new();
         };
         self.rest = rest;
-        std::str::from_utf8(text).map(str::to_owned).unwrap_or_else(|_| {
-            self.failed = true;
-            String::new()
-        })
+        if let Ok(text) = std::str::from_utf8(text) {
+            return text.to_owned();
+        }
+        self.failed = true;
+        String::new()
     }
 
     /// The number of one of so many variants.

@@ -105,7 +105,8 @@ impl Reader<'_> {
         for shift in (0..u64::BITS).step_by(7) {
             let byte = self.byte();
             value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
+            // The tenth byte has one bit of the 64.
+            if byte < 0x80 && (shift < 63 || byte < 2) {
                 return value;
             }
         }
@@ -358,6 +359,7 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'_> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Never> {
+        // An alias counts as one, too: an enum with aliases must be read from its own writer only.
         let variant = self.variant(variants.len());
         visitor.visit_enum(Variant { reader: self, variant })
     }

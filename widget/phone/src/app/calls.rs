@@ -458,6 +458,8 @@ impl App {
                 BrowserTimer::after(ENDED_CARD_TIMEOUT_MS, move || {
                     if let Some(app) = app.upgrade()
                         && app.ui.ended.with_untracked(|card| card.as_ref().is_some_and(|card| card.id == id))
+                        // It would move the keys below the finger.
+                        && app.ui.number.with_untracked(String::is_empty)
                     {
                         app.ui.ended.set(None);
                     }

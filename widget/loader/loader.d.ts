@@ -134,8 +134,7 @@ export interface BitcallCallIncoming {
   requestedCallerId?: string;
   /** `X-…` and `User-to-User` of the INVITE by name, as received. Values of one name are joined by commas. */
   headers: Record<string, string>;
-  /** Whom the caller called before the call was diverted to this person, e.g. a queue: the name, or the number. Null if the
-server does not tell. */
+  /** Whom the caller called before the call was diverted, e.g. a queue: name or number. Null if the server does not tell. */
   divertedFrom: string | null;
 }
 

@@ -79,12 +79,12 @@ impl File {
             if is_silent || sound::share_at(samples, RATE, f64::from(hz)) < 0.1 {
                 continue;
             }
-            match found.last_mut().filter(|(_, end)| at(window) - *end <= UNNOTICED) {
+            match found.last_mut().filter(|(_, end)| at(window).saturating_sub(*end) <= UNNOTICED) {
                 Some((_, end)) => *end = at(window + 1),
                 None => found.push((at(window), at(window + 1))),
             }
         }
-        found.retain(|(begin, end)| *end - *begin >= SHORTEST);
+        found.retain(|(begin, end)| end.saturating_sub(*begin) >= SHORTEST);
         found
     }
 
@@ -92,7 +92,8 @@ impl File {
     fn span(&self, channel: usize, hz: u32) -> (Duration, Duration) {
         let stretches = self.stretches(channel, hz);
         let ends = stretches.first().zip(stretches.last());
-        ends.map(|((begin, _), (_, end))| (*begin, *end)).unwrap_or_else(|| panic!("no {hz} Hz in channel {channel}"))
+        let Some(((begin, _), (_, end))) = ends else { panic!("no {hz} Hz in channel {channel}") };
+        (*begin, *end)
     }
 
     /// The one stretch of the tone.
@@ -196,7 +197,7 @@ async fn both_sides_are_recorded_over_a_hold_a_pause_and_a_reload_and_each_is_le
     assert_eq!((ours.len(), theirs.len()), (2, 2), "before and after the hold, without a gap: {ours:?} {theirs:?}");
     assert!(!file.has(0, 900) && !file.has(1, Office::TONE), "each side on its own channel");
     assert!(file.has(0, 330), "the music");
-    let decoded = file.channels[0].len() as f64 / f64::from(RATE);
+    let decoded = f64::from(u32::try_from(file.channels[0].len()).unwrap()) / f64::from(RATE);
     assert!((file.duration.as_secs_f64() - decoded).abs() < 0.1, "{:?} is told of {decoded} s", file.duration);
     let told = [status(phone, 1).await, status(phone, 2).await];
     assert_eq!(told, ["started", "stopped"]);
@@ -243,7 +244,10 @@ async fn both_sides_are_recorded_over_a_hold_a_pause_and_a_reload_and_each_is_le
     phone.frame.sees("Interrupted at 00:0").await;
     let file = take(phone, browser, "Anna").await;
     let (begin, end) = file.span(1, 1_300);
-    assert!(file.has(1, 900) && end - begin + LOST > Duration::from_secs(2), "before the reload: {begin:?} to {end:?}");
+    assert!(
+        file.has(1, 900) && end.saturating_sub(begin) + LOST > Duration::from_secs(2),
+        "before the reload: {begin:?} to {end:?}"
+    );
     assert!(file.has(1, 1_100) && file.has(0, Office::TONE), "after the reload");
     assert_eq!(browser.errors(), Vec::<String>::new());
 }
@@ -276,7 +280,7 @@ async fn a_page_that_crashes_while_it_records_leaves_all_but_its_last_moments() 
     assert_eq!(file.channels.len(), 1, "both sides mixed");
     assert!(file.has(0, 900) && file.has(0, Office::TONE), "both sides");
     let (begin, end) = file.span(0, 1_300);
-    assert!(end - begin >= Duration::from_secs(4), "of six seconds: {begin:?} to {end:?}");
+    assert!(end.saturating_sub(begin) >= Duration::from_secs(4), "of six seconds: {begin:?} to {end:?}");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use crate::rig::test_bed::{TestBed, TestPhone};
 use crate::rig::wait::within;
 
 /// The phone waits 32 s for the first NOTIFY (64 * T1).
-const NO_RESULT_LIMIT: Duration = Duration::from_secs(60);
+const NO_RESULT_LIMIT: Duration = Duration::from_mins(1);
 
 /// A response of sipp to the request that came last.
 fn responds(status: &str) -> String {

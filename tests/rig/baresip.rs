@@ -181,7 +181,7 @@ impl Baresip {
             rest = &rest[PACKET_HEADER + length..];
             // Version 2 without padding, extension and CSRCs; payload type 0.
             if let Some([0x80, payload_type, ..]) = packet.get(HEADERS..)
-                && payload_type & 0x7f == 0
+                && payload_type % 128 == 0
             {
                 samples.extend(packet.iter().skip(HEADERS + RTP_HEADER).map(|byte| from_mu_law(*byte)));
             }

@@ -143,7 +143,7 @@ impl Browser {
         .await
     }
 
-    /// Carries out a command of the DevTools protocol in a page or its frames.
+    /// Carries out a command of the `DevTools` protocol in a page or its frames.
     pub async fn devtools(&self, page: &BrowsingContext, method: &str, params: Value) -> Result<Value, String> {
         let context = json!({ "context": page.context().as_str() });
         let session = self.bidi.send_raw("goog:cdp.getSession", context).await.map_err(|e| e.to_string())?;

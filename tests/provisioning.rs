@@ -54,7 +54,8 @@ async fn a_new_tenant_is_read_back_with_every_field_of_the_contract() {
     assert!(created.len() == 24 && created.ends_with('Z') && created.as_bytes()[19] == b'.', "{created}");
     assert_eq!(
         read["capabilities"],
-        json!({ "maxSessions": 2, "transferBlind": true, "popupMode": true, "installable": true, "audioClips": true })
+        json!({ "maxSessions": 2, "transferBlind": true, "popupMode": true, "installable": true, "audioClips": true,
+                "recording": true })
     );
     assert!(!read.to_string().contains(made["apiKey"].as_str().unwrap()), "the key is shown once only");
 }

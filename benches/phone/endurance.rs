@@ -53,7 +53,7 @@ async fn share_of_a_core(url: &str, ready: &str) -> f64 {
 /// Many calls one after another in one page: what is left of them.
 pub async fn calls_in_a_row() {
     let flags = ["--js-flags=--expose-gc", "--enable-precise-memory-info"].map(str::to_owned);
-    let office = Office::open_in(Browser::start_with(Office::TONE, &flags).await, json!({})).await;
+    let office = Office::open_in(Browser::start_with(Office::TONE, &flags).await, "free", json!({})).await;
     let _anna = office.b2bua.far_end("201", "Anna", 900);
     println!("\n{CALLS} calls in a row          JavaScript heap, KB   elements   all processes, MB");
     for n in 1..=CALLS {

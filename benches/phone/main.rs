@@ -12,6 +12,10 @@
 mod appliance;
 #[path = "../../build/budgets.rs"]
 mod budgets;
+mod endurance;
+#[path = "../appliance/kernel.rs"]
+#[allow(dead_code, reason = "the appliance's bench uses the rest")]
+mod kernel;
 #[path = "../../tests/rig/mod.rs"]
 mod rig;
 mod waterfall;
@@ -39,6 +43,18 @@ const ROUNDS: usize = 8;
 /// So many after the first, which fills caches.
 const WATERFALLS: usize = 2;
 
+/// Resolves with the time when a connection has brought the first sound.
+const FIRST_SOUND: &str = "new Promise((heard) => {
+  const sounds = (s) => s.type === 'inbound-rtp' && s.totalAudioEnergy > 0;
+  const look = async () => {
+    for (const connection of __rig.connections)
+      if (connection.signalingState !== 'closed' && [...(await connection.getStats()).values()].some(sounds))
+        return heard(performance.timeOrigin + performance.now());
+    setTimeout(look, 5);
+  };
+  look();
+})";
+
 /// Milliseconds of one round.
 struct Round {
     /// From the page's `DOMContentLoaded` to the registration, as the host page sees it: all scripts and,
@@ -56,6 +72,10 @@ struct Round {
     first_invite: f64,
     /// The same with the microphone open already.
     warm_invite: f64,
+    /// From the click on "Answer" to the first sound of the far end.
+    first_sound: f64,
+    /// From the loss of the WebSocket to the registration over another one.
+    recovery: f64,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -64,12 +84,15 @@ async fn main() {
     if std::env::args().any(|argument| argument == "reloads") {
         return reloads(rounds).await;
     }
+    if std::env::args().any(|argument| argument == "endurance") {
+        return endurance::calls_in_a_row().await;
+    }
     let kamailio = Kamailio::start().await;
     let tap = Tap::start(&kamailio.ws()).await;
     let bitcall = Bitcall::demo().await;
     // A SharedWorker outlives its page: a person of its own in every round starts one of its own.
     let people = (0..2 * (rounds + 1)).map(|n| {
-        let (username, password) = Kamailio::subscriber(u8::try_from(n + 3).unwrap());
+        let (username, password) = Kamailio::subscriber(subscriber(n));
         let fields = signed_in_as(&username, Kamailio::DOMAIN, &password);
         let fields = if n % 2 == 1 { fields.replace("autologin", "confirm") } else { fields };
         (format!("/bitcall/{n}"), with_clock(&page(&bitcall, &fields)))
@@ -117,7 +140,11 @@ async fn main() {
     row("first REGISTER → registered", &ours, &theirs, |r| r.register);
     row("click → INVITE on the wire, first call", &ours, &theirs, |r| r.first_invite);
     row("click → INVITE on the wire, microphone open", &ours, &theirs, |r| r.warm_invite);
+    row("click on Answer → first sound", &ours, &theirs, |r| r.first_sound);
+    row("WebSocket lost → registered", &ours, &theirs, |r| r.recovery);
     reloads(rounds).await;
+    endurance::idle(&host).await;
+    endurance::calls_in_a_row().await;
     assert!(small_enough, "the phone has grown too large");
 }
 
@@ -195,6 +222,10 @@ async fn bitcall_round(browser: &Browser, host: &Host, n: usize, tap: &Tap, kama
         far.succeeds().await;
         phone.gone("button", "Hang up").await;
     }
+    let first_sound = first_sound(&phone, kamailio, &Kamailio::subscriber(subscriber(2 * n + 1)).0).await;
+    phone.click("button", "Hang up").await;
+    phone.gone("button", "Hang up").await;
+    let recovery = recovery(&page, tap).await;
     page.eval("BitcallWebphone.destroy()").await;
     page.close().await;
     Round {
@@ -204,6 +235,8 @@ async fn bitcall_round(browser: &Browser, host: &Host, n: usize, tap: &Tap, kama
         register,
         first_invite: invites[0],
         warm_invite: invites[1],
+        first_sound,
+        recovery,
     }
 }
 
@@ -230,6 +263,10 @@ async fn jssip_round(browser: &Browser, host: &Host, tap: &Tap, kamailio: &Kamai
         page.eval("session.terminate()").await;
         far.succeeds().await;
     }
+    let first_sound = first_sound(&page, kamailio, "agent2").await;
+    page.eval("session.terminate()").await;
+    let recovery = recovery(&page, tap).await;
+    page.eval("ua.stop()").await;
     page.close().await;
     Round {
         page_to_registered,
@@ -238,7 +275,31 @@ async fn jssip_round(browser: &Browser, host: &Host, tap: &Tap, kamailio: &Kamai
         register,
         first_invite: invites[0],
         warm_invite: invites[1],
+        first_sound,
+        recovery,
     }
+}
+
+/// The number of Kamailio's subscriber on page `n`.
+fn subscriber(n: usize) -> u8 {
+    u8::try_from(n + 3).unwrap()
+}
+
+/// Somebody calls `user`, who answers: from the click to the first sound.
+async fn first_sound(view: &BrowsingContext, kamailio: &Kamailio, user: &str) -> f64 {
+    let _far = Sipp::calls(kamailio, user, "call");
+    view.click("button", "Answer").await;
+    let heard = view.eval(FIRST_SOUND).await.as_f64().unwrap();
+    heard - view.eval("window.clickedAt").await.as_f64().unwrap()
+}
+
+/// The WebSocket is lost: from there to the registration over another one.
+async fn recovery(page: &BrowsingContext, tap: &Tap) -> f64 {
+    let before = page.eval("registrations.length").await.as_u64().unwrap();
+    let cut = now();
+    tap.cut();
+    page.until(&format!("registrations.length > {before}")).await;
+    page.eval(&format!("registrations[{before}]")).await.as_f64().unwrap() - cut
 }
 
 /// Both of them from the page's own clock and from the tap's.
@@ -276,30 +337,36 @@ async fn invite(view: &BrowsingContext, tap: &Tap) -> f64 {
 fn with_clock(page: &str) -> String {
     page.replacen(
         "<h1>",
-        "<script>const clock = () => performance.timeOrigin + performance.now();
+        "<script>const clock = () => performance.timeOrigin + performance.now(), registrations = [];
+         const noteRegistration = () => { registrations.push(clock()); window.registeredAt ??= clock(); };
          addEventListener('DOMContentLoaded', () => window.readyAt = clock());</script><h1>",
         1,
     )
-    .replace(
-        "</script>\n<script>\n",
-        "</script>\n<script>\nBitcallWebphone.on('registered', () => window.registeredAt ??= clock());\n",
-    )
+    .replace("</script>\n<script>\n", "</script>\n<script>\nBitcallWebphone.on('registered', noteRegistration);\n")
 }
 
 fn jssip_page(server: &str, start: &str) -> String {
     format!(
         "<!doctype html><html lang=en><meta charset=utf-8><title>JsSIP</title><h1>JsSIP</h1>
-         <button>Call</button><button>Connect</button><audio autoplay></audio><script src=/jssip.js></script><script>
+         <button>Call</button><button>Connect</button><button disabled>Answer</button><audio autoplay></audio><script src=/jssip.js></script><script>
          const ua = new JsSIP.UA({{ sockets: [new JsSIP.WebSocketInterface('{server}')],
            uri: 'sip:agent2@sip.test', password: 'secret2' }});
          let session;
-         ua.on('registered', () => window.registeredAt ??= clock());
-         const [call, connect] = document.querySelectorAll('button');
+         ua.on('registered', noteRegistration);
+         const [call, connect, answer] = document.querySelectorAll('button');
          connect.onclick = () => ua.start();
          call.onclick = () => {{
            session = ua.call(window.target, {{ mediaConstraints: {{ audio: true }} }});
            session.connection.ontrack = (e) => document.querySelector('audio').srcObject = new MediaStream([e.track]);
          }};
+         ua.on('newRTCSession', (made) => {{
+           if (made.originator === 'local') return;
+           session = made.session;
+           session.on('peerconnection', ({{ peerconnection }}) => peerconnection.ontrack = (e) =>
+             document.querySelector('audio').srcObject = new MediaStream([e.track]));
+           answer.disabled = false;
+         }});
+         answer.onclick = () => session.answer({{ mediaConstraints: {{ audio: true }} }});
          {start};
          </script>"
     )

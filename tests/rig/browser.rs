@@ -163,6 +163,11 @@ impl Browser {
         lines
     }
 
+    /// Its driver's process, which has started the browser's.
+    pub fn driver_process(&self) -> u32 {
+        self.driver.id()
+    }
+
     /// For commands that have no method here.
     pub fn bidi(&self) -> &BiDi {
         &self.bidi

@@ -32,6 +32,11 @@ impl Office {
 
     /// With a plan and further settings of the tenant.
     pub async fn open_on_plan(plan: &str, more: Value) -> Self {
+        Self::open_in(Browser::start(Self::TONE).await, plan, more).await
+    }
+
+    /// In this browser.
+    pub async fn open_in(browser: Browser, plan: &str, more: Value) -> Self {
         let b2bua = B2bua::start().await;
         let bitcall = Bitcall::demo().await;
         let fields = signed_in_as(B2bua::USERNAME, B2bua::DOMAIN, B2bua::PASSWORD);
@@ -44,7 +49,6 @@ impl Office {
         bitcall.patch(settings).await;
         bitcall.patch(more).await;
         bitcall.change_plan(plan).await;
-        let browser = Browser::start(Self::TONE).await;
         let phone = TestPhone::open(&browser, &host.url("/")).await;
         phone.ready().await;
         Self { phone, b2bua, browser, bitcall, host }

@@ -144,7 +144,8 @@ async fn changed_settings_show_in_panel_and_runtime_reads() {
         "behavior": { "host": { "mode": "autologin" }, "sessionRestore": "off", "theme": { "start": "dark", "lock": true },
                       "calls": { "declineStatus": 480, "redirects": "never", "referrals": "refuse", "autoAnswer": true,
                                  "callerIdHeader": "from" },
-                      "holdMusic": { "enabled": false, "url": "https://cdn.acme.com/hold.mp3" } },
+                      "holdMusic": { "enabled": false, "url": "https://cdn.acme.com/hold.mp3" },
+                      "recording": { "autoRecord": true, "stereo": true, "beep": false } },
         "sip": { "server": "PBX.acme.com", "dtmf": "info" },
         "wss": "wss://pbx.acme.com:7443/ws",
         "iceServers": [{ "urls": "stun:stun.acme.com" }, { "urls": ["turn:turn.acme.com"], "username": "u", "credential": "c" }],
@@ -159,6 +160,7 @@ async fn changed_settings_show_in_panel_and_runtime_reads() {
     assert_eq!(phone["branding"]["themeColor"], "#0f766e");
     assert_eq!(phone["behavior"]["host"]["mode"], "autologin");
     assert_eq!(phone["behavior"]["theme"], json!({ "start": "dark", "lock": true }));
+    assert_eq!(phone["behavior"]["recording"], json!({ "autoRecord": true, "stereo": true, "beep": false }));
     assert_eq!(
         phone["behavior"]["calls"],
         json!({ "declineStatus": 480, "redirects": "never", "referrals": "refuse", "autoAnswer": true, "callerIdHeader": "from" })

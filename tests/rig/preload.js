@@ -6,7 +6,7 @@
   const connections = [];
   const players = new Set();
   const sent = [];
-  const taps = new Map();
+  const taps = new WeakMap();
   let context;
 
   const Connection = window.RTCPeerConnection;

@@ -252,7 +252,8 @@ mod tests {
             "tenantId": "acme", "uiUrl": "", "storageNamespace": "bitcall:acme", "wsUrl": null,
             "wss": ["wss://sip.acme/ws"], "iceServers": [], "sip": { "domain": domain }, "behavior": {},
             "branding": { "displayName": "Acme", "logoLight": null, "logoDark": null, "themeColor": "#2563eb", "headerMode": "both" },
-            "capabilities": { "maxSessions": 2, "transferBlind": false, "popupMode": false, "installable": false, "audioClips": false },
+            "capabilities": { "maxSessions": 2, "transferBlind": false, "popupMode": false, "installable": false, "audioClips": false,
+                              "recording": false },
             "features": {}
         }))
         .unwrap()

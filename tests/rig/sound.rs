@@ -55,15 +55,6 @@ pub fn share_at(samples: &[i16], rate: u32, hz: f64) -> f64 {
     2.0 * power / (n * total)
 }
 
-/// The samples and the rate of a 16-bit WAV file, also of one whose header was
-/// never completed because its writer was killed.
-pub fn read_wav(path: &Path) -> Option<(Vec<i16>, u32)> {
-    let bytes = std::fs::read(path).ok()?;
-    let rate = u32::from_le_bytes(bytes.get(24..28)?.try_into().ok()?);
-    let samples = bytes.get(44..)?.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect();
-    Some((samples, rate))
-}
-
 /// PCMU (ITU-T G.711).
 pub fn mu_law(sample: i16) -> u8 {
     let sign = if sample < 0 { 0x80 } else { 0 };

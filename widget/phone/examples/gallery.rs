@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bitcall_phone::recents::RecentCall;
-use bitcall_phone::recordings::{Gap, Playback, Recording, Room};
+use bitcall_phone::recordings::{Gap, Playback, Recording, StorageQuota};
 use bitcall_phone::signin::{Credentials, FormDefaults, FormErrors, RedactedSecret};
 use bitcall_phone::theme::{Accent, Rgb};
 use bitcall_phone::time::LocalClock;
@@ -283,7 +283,7 @@ fn scenes() -> Vec<(&'static str, Scene)> {
                 Recording { gaps, ..recording("a", "Anna Schmidt", 900, 372) },
                 recording("b", "Dr. Wilhelmina Featherstonehaugh-Cholmondeley, Customer Relations", 90_000, 4_021),
             ]);
-            ui.recording_room.set(Some(Room { used: 10 << 20, all: 2 << 30 }));
+            ui.recording_quota.set(Some(StorageQuota { used: 10 << 20, all: 2 << 30 }));
             ui.playback.set(Some(Playback { id: "a".to_owned(), milliseconds: 124_000, is_playing: true }));
         }),
     ]

@@ -23,7 +23,7 @@ use bitcall_wire::text::readable;
 use serde::{Deserialize, Serialize};
 use web_sys::MediaStreamTrack;
 
-pub use store::Room;
+pub use store::StorageQuota;
 
 use crate::browser::random_id;
 use crate::media::Media;
@@ -125,7 +125,7 @@ fn is_safe_in_file_names(c: char) -> bool {
 }
 
 /// For how much sound there is room.
-pub fn room_text(room: Room) -> String {
+pub fn quota_text(room: StorageQuota) -> String {
     let minutes = room.left().saturating_sub(MIN_LEFT_BYTES) / (BYTES_PER_SECOND * 60);
     match minutes {
         0..=1 => "There is no room for more on this device.".to_owned(),
@@ -182,7 +182,7 @@ pub trait RecordingService {
 type OnFailure = Box<dyn Fn(&str, &'static str, &str)>;
 
 /// What it works with.
-pub struct Surroundings {
+pub struct RecordingContext {
     pub ui: Ui,
     pub media: Media,
     pub settings: config::Recording,
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn the_room_is_told_in_time() {
-        let room = |left: u64| room_text(Room { used: 10, all: 10 + left });
+        let room = |left: u64| quota_text(StorageQuota { used: 10, all: 10 + left });
         assert_eq!(room(MIN_LEFT_BYTES + 1), "There is no room for more on this device.");
         assert_eq!(room(MIN_LEFT_BYTES + 4_000 * 90 * 60), "There is room for about 90 more minutes on this device.");
         assert_eq!(room(MIN_LEFT_BYTES + 4_000 * 150 * 60), "There is room for about 2 more hours on this device.");

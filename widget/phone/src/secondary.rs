@@ -17,7 +17,7 @@ use wasm_split_helpers::{SplitLoaderError, wasm_split};
 
 use crate::app::{self, App};
 use crate::media::{self, OutgoingAudio};
-use crate::recordings::{self, RecordingService, Surroundings};
+use crate::recordings::{self, RecordingContext, RecordingService};
 use crate::screens;
 use crate::selector::Selector;
 use crate::ui::{Ui, UserAction};
@@ -32,7 +32,7 @@ pub struct Secondary {
     pub transfer: fn(Ui, &CallId) -> View,
     /// About the displayed call.
     pub question: fn(Ui, Selector<Option<CallSnapshot>>, &CallId) -> View,
-    pub(crate) recordings: fn(Surroundings) -> Rc<dyn RecordingService>,
+    pub(crate) recordings: fn(RecordingContext) -> Rc<dyn RecordingService>,
     pub handle: fn(&Rc<App>, UserAction),
     pub(crate) start_hold_music: fn(Weak<OutgoingAudio>),
 }

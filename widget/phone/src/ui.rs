@@ -16,7 +16,7 @@ use web_sys::File;
 
 use crate::clips::Clip;
 use crate::recents::RecentCall;
-use crate::recordings::{Playback, Recording, RecordingAction, Room};
+use crate::recordings::{Playback, Recording, RecordingAction, StorageQuota};
 use crate::secondary::Secondary;
 use crate::selector::{Selector, selector};
 use crate::signin::{Credentials, FormDefaults, FormErrors};
@@ -73,7 +73,7 @@ pub struct UiState {
     pub clip_busy: Signal<bool>,
     /// The latest first.
     pub recordings: Signal<Vec<Recording>>,
-    pub recording_room: Signal<Option<Room>>,
+    pub recording_quota: Signal<Option<StorageQuota>>,
     /// Why a recording was not played or downloaded.
     pub recording_error: Signal<Option<String>>,
     /// The archive of all is being made.
@@ -337,7 +337,7 @@ impl Ui {
             clip_error: create_signal(None),
             clip_busy: create_signal(false),
             recordings: create_signal(Vec::new()),
-            recording_room: create_signal(None),
+            recording_quota: create_signal(None),
             recording_error: create_signal(None),
             recording_busy: create_signal(false),
             playback: create_signal(None),

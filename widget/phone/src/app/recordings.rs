@@ -9,7 +9,7 @@ use bitcall_wire::host_protocol::{HostEvent, PhoneError, RecordingPayload, Recor
 
 use super::App;
 use super::calls::call_ref;
-use crate::recordings::{RecordingAction, RecordingService, Surroundings, start};
+use crate::recordings::{RecordingAction, RecordingContext, RecordingService, start};
 use crate::secondary::Secondary;
 use crate::ui::{LoadFailure, find_call, focused_call};
 
@@ -103,7 +103,7 @@ impl App {
             return;
         };
         let (namespace, failed) = (Rc::downgrade(self), Rc::downgrade(self));
-        let service = (part.recordings)(Surroundings {
+        let service = (part.recordings)(RecordingContext {
             ui: self.ui,
             media,
             settings,

@@ -15,8 +15,8 @@ use super::session::{self, Session};
 use super::store::{self, Store};
 use super::webm::WebmReader;
 use super::{
-    LOW_LEFT_BYTES, MIN_LEFT_BYTES, Playback, Recording, RecordingAction, RecordingService, RecordingSources,
-    Surroundings, recording_name, room_text, zip,
+    LOW_LEFT_BYTES, MIN_LEFT_BYTES, Playback, Recording, RecordingAction, RecordingContext, RecordingService,
+    RecordingSources, quota_text, recording_name, zip,
 };
 use crate::browser::{BrowserTimer, EventListener, sleep};
 use crate::page;
@@ -33,10 +33,10 @@ const BROKEN: &str = "The recording could not be written. What was recorded so f
 const GONE: &str = "This recording is no longer on this device.";
 const TOO_LARGE: &str = "The recordings have more than 4 GB. Download them one by one.";
 
-pub fn start(surroundings: Surroundings) -> Rc<dyn RecordingService> {
+pub fn start(context: RecordingContext) -> Rc<dyn RecordingService> {
     let service = Rc::new_cyclic(|this| Service {
         this: Weak::clone(this),
-        around: surroundings,
+        around: context,
         runs: RefCell::default(),
         followed: RefCell::default(),
         player: RefCell::default(),
@@ -49,7 +49,7 @@ pub fn start(surroundings: Surroundings) -> Rc<dyn RecordingService> {
 
 struct Service {
     this: Weak<Service>,
-    around: Surroundings,
+    around: RecordingContext,
     runs: RefCell<Vec<Rc<Run>>>,
     /// The recordings of this page's calls, on or paused, in the last snapshot.
     followed: RefCell<Vec<String>>,
@@ -275,7 +275,7 @@ impl Service {
         }
         let is_low = room.left() < LOW_LEFT_BYTES;
         if !self.has_warned.replace(is_low) && is_low {
-            self.around.ui.call_notice.set(Some(room_text(room)));
+            self.around.ui.call_notice.set(Some(quota_text(room)));
         }
         Ok(())
     }
@@ -350,7 +350,7 @@ impl Service {
         let room = store::room().await;
         if self.loads.get() == this_load {
             ui.recordings.set(list);
-            ui.recording_room.set(room);
+            ui.recording_quota.set(room);
         }
     }
 

@@ -27,12 +27,12 @@ pub enum Store {
 
 /// How much this browser stores for the phone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Room {
+pub struct StorageQuota {
     pub used: u64,
     pub all: u64,
 }
 
-impl Room {
+impl StorageQuota {
     pub fn left(self) -> u64 {
         self.all.saturating_sub(self.used)
     }
@@ -137,10 +137,10 @@ pub async fn bytes(blob: &Blob) -> Result<Vec<u8>, JsValue> {
 }
 
 /// `None` where the browser does not say.
-pub async fn room() -> Option<Room> {
+pub async fn room() -> Option<StorageQuota> {
     let estimate: StorageEstimate = JsFuture::from(manager()?.estimate().ok()?).await.ok()?.unchecked_into();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers of bytes")]
-    let room = Room { used: estimate.get_usage()? as u64, all: estimate.get_quota()? as u64 };
+    let room = StorageQuota { used: estimate.get_usage()? as u64, all: estimate.get_quota()? as u64 };
     Some(room)
 }
 

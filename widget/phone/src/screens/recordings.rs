@@ -6,7 +6,7 @@ use sycamore::web::events;
 use super::elements::*;
 use crate::icons::{Icon, icon};
 use crate::page;
-use crate::recordings::{Gap, MAX_NAME_CHARS, Recording, RecordingAction, room_text};
+use crate::recordings::{Gap, MAX_NAME_CHARS, Recording, RecordingAction, quota_text};
 use crate::selector::{Selector, selector};
 use crate::time::format_timer;
 use crate::ui::{Ui, UserAction};
@@ -140,7 +140,7 @@ fn scrubber(ui: Ui, playback: Selector<Option<crate::recordings::Playback>>, len
 
 fn room(ui: Ui) -> String {
     let used: u64 = ui.recordings.with(|list| list.iter().map(|recording| recording.bytes).sum());
-    let room = ui.recording_room.get_clone().map(room_text).unwrap_or_default();
+    let room = ui.recording_quota.get_clone().map(quota_text).unwrap_or_default();
     if used == 0 { room } else { format!("Recordings use {} MB. {room}", used.div_ceil(1 << 20)) }
 }
 

@@ -48,18 +48,22 @@ fn sent(tap: &Tap, start: &str) -> Vec<String> {
     frames.filter(|text| text.starts_with(start) && text.contains(" INVITE\r\n")).collect()
 }
 
-/// The far end sends a re-INVITE. Returns the phone's final response.
+/// The far end sends a re-INVITE. Returns the phone's final response, which the far end has acknowledged: before that
+/// it would not understand to be told to go on.
 async fn reinvites(far: &Sipp, tap: &Tap) -> String {
     let finals = |tap: &Tap| -> Vec<String> {
         let all = ["SIP/2.0 2", "SIP/2.0 4"].map(|start| sent(tap, start));
         all.into_iter().flatten().collect()
     };
-    let before = finals(tap);
+    let acks = || far.sent(&["ACK sip:"]).len();
+    let (before, acks_before) = (finals(tap), acks());
     far.goes_on().await;
-    until("the phone's response", async || {
+    let response = until("the phone's response", async || {
         finals(tap).into_iter().find(|response| !before.contains(response)).ok_or_else(String::new)
     })
-    .await
+    .await;
+    until("its ACK", async || if acks() > acks_before { Ok(()) } else { Err(far.messages()) }).await;
+    response
 }
 
 /// The far end echoes, so the own tone has travelled both ways. The second time, so that what was still under way at

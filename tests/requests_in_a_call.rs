@@ -14,12 +14,14 @@ async fn a_text_a_new_identity_and_a_transfer_of_the_far_end_reach_the_person_an
 
     far.goes_on().await;
     phone.frame.sees("You are number 3 in the queue").await;
+    far.receives(&["SIP/2.0 200", " MESSAGE"]).await;
 
     far.goes_on().await;
     let updated = phone.event("callUpdated", 1).await;
     assert_eq!((&updated["number"], &updated["displayName"]), (&"4711".into(), &"Beate Muster".into()), "{updated}");
     phone.frame.sees("Beate Muster").await;
     phone.frame.sees("4711").await;
+    far.receives(&["SIP/2.0 200", " UPDATE"]).await;
 
     far.goes_on().await;
     far.receives(&["SIP/2.0 603", " REFER"]).await;

@@ -92,9 +92,18 @@ impl Sipp {
 
     /// Messages received so far that contain all of `parts`.
     pub fn received(&self, parts: &[&str]) -> Vec<String> {
+        self.logged("message received", parts)
+    }
+
+    /// Messages sent so far that contain all of `parts`.
+    pub fn sent(&self, parts: &[&str]) -> Vec<String> {
+        self.logged("message sent", parts)
+    }
+
+    fn logged(&self, direction: &str, parts: &[&str]) -> Vec<String> {
         let log = self.messages();
         log.split("----------------------------------------------- ")
-            .filter(|m| m.contains("message received") && parts.iter().all(|p| m.contains(p)))
+            .filter(|m| m.contains(direction) && parts.iter().all(|p| m.contains(p)))
             .map(str::to_owned)
             .collect()
     }

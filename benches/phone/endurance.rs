@@ -25,7 +25,8 @@ const CALLS: usize = 100;
 /// Caches and pools are full after so many.
 const FIRST_CALLS: usize = 10;
 
-/// Processor time of the whole browser while a phone is registered and nothing happens, beyond that of an empty page.
+/// Processor time of pages, workers and network while a phone is registered and nothing happens, beyond that of an empty page. The
+/// browser's own process is left out: what it does for itself now and then is more than either phone takes.
 pub async fn idle(host: &Host) {
     println!("\nRegistered and idle for {} s                       % of a core", IDLE.as_secs());
     let empty = share_of_a_core("about:blank", "true").await;
@@ -41,13 +42,19 @@ async fn share_of_a_core(url: &str, ready: &str) -> f64 {
     let page = browser.open(url).await;
     page.until(ready).await;
     tokio::time::sleep(REST).await;
-    let processes = with_children(browser.driver_process());
+    let processes: Vec<u32> =
+        with_children(browser.driver_process()).into_iter().filter(|id| serves_pages(*id)).collect();
     let (began, before) = (Instant::now(), kernel::cpu_nanoseconds(&processes));
     tokio::time::sleep(IDLE).await;
     let used = kernel::cpu_nanoseconds(&processes) - before;
     #[expect(clippy::cast_precision_loss, reason = "seconds")]
     let passed = began.elapsed().as_nanos() as f64;
     100.0 * used / passed
+}
+
+fn serves_pages(process: u32) -> bool {
+    let command = fs::read_to_string(format!("/proc/{process}/cmdline")).unwrap_or_default();
+    ["--type=renderer", "network.mojom.NetworkService"].iter().any(|part| command.contains(part))
 }
 
 /// Many calls one after another in one page: what is left of them.

@@ -50,6 +50,8 @@ try {
   const { default: load, start } = await import('./{{bitcall.js}}');
   await load({ module_or_path: code });
   if (document.readyState === 'loading') await new Promise((parsed) => addEventListener('DOMContentLoaded', parsed));
+  // Chromium creates the worker's thread on this page's main thread, which the start would block until it is done.
+  await new Promise((yielded) => setTimeout(yielded));
   start();
 } catch (error) {
   // The phone's own error screens are not available.

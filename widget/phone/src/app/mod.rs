@@ -26,10 +26,14 @@ use crate::host_port::HostPort;
 use crate::media::{self, Media, MediaNotice};
 use crate::page;
 use crate::recordings::RecordingAction;
+use crate::selector::selector;
 use crate::theme::{Accent, Rgb, variables};
 use crate::ui::{ClipAction, DeviceOption, DeviceOptions, MeterBars, Screen, Tab, Ui, UserAction, focused_call};
 
 const UNUSABLE_AUDIO: &str = "The other side offered audio that this browser cannot play.";
+
+const CALL_CLOCK_INTERVAL_MS: i32 = 500;
+const IDLE_CLOCK_INTERVAL_MS: i32 = 10_000;
 
 // Storage keys of the settings.
 const THEME_KEY: &str = "theme";
@@ -263,19 +267,22 @@ impl App {
 
     /// Updates the clock twice a second during calls, so that no second is skipped, else every ten seconds.
     fn watch_clock(self: &Rc<Self>) {
+        let ui = self.ui;
+        let busy = selector(move || ui.snapshot.with(|snapshot| !snapshot.calls.is_empty()));
         let app = Rc::downgrade(self);
-        let mut idle_ticks = 0_u32;
-        let timer = BrowserTimer::every(500, move || {
-            let Some(app) = app.upgrade() else { return };
-            idle_ticks += 1;
-            let busy = app.ui.snapshot.with_untracked(|snapshot| !snapshot.calls.is_empty());
-            if busy || idle_ticks.is_multiple_of(20) {
-                app.ui.now.set(page::unix_now_ms());
-                app.report_calls();
-                app.watch_admission();
-            }
+        create_effect(move || {
+            let interval = if busy.get() { CALL_CLOCK_INTERVAL_MS } else { IDLE_CLOCK_INTERVAL_MS };
+            let Some(at) = app.upgrade() else { return };
+            let app = app.clone();
+            let timer = BrowserTimer::every(interval, move || {
+                if let Some(app) = app.upgrade() {
+                    app.ui.now.set(page::unix_now_ms());
+                    app.report_calls();
+                    app.watch_admission();
+                }
+            });
+            *at.view.clock.borrow_mut() = Some(timer);
         });
-        *self.view.clock.borrow_mut() = Some(timer);
     }
 
     /// A number in the field is likely to be called, whether typed or set by the host page.

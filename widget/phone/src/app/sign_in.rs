@@ -19,8 +19,9 @@ use crate::signin::{
 };
 use crate::ui::{Screen, Tab, focused_call, is_engaged};
 
-/// How long the skeleton may stay while the server is asked. People perceive less than 100 ms as instant.
-const SKELETON_TIMEOUT_MS: i32 = 80;
+/// How long the skeleton may stay while the server is asked. Rendering the phone takes up to 100 ms of this thread on a slow
+/// machine; in the middle of a sign-in it would keep the answer waiting for so long.
+const SKELETON_TIMEOUT_MS: i32 = 500;
 
 /// Storage key of the header fields from which SIP servers have taken caller IDs.
 const CALLER_ID_HEADERS_KEY: &str = "caller-id-headers";
@@ -274,7 +275,7 @@ impl App {
     }
 
     /// Shows the phone after [`SKELETON_TIMEOUT_MS`] even when it is not registered yet, unless the sign-in
-    /// has failed. Rendering it at once would block this thread for longer than most servers take to answer.
+    /// has failed.
     fn show_phone_soon(self: &Rc<Self>) {
         let app = Rc::clone(self);
         wasm_bindgen_futures::spawn_local(async move {
